@@ -1,0 +1,55 @@
+# make test, make demo: everything from an empty machine with Python 3.10, 3.11 or 3.12.
+# Other Python: make test PYTHON=python3.11. Other place for the environment: VENV=DIR.
+# torch is the CUDA build of PyPI unless pip is told of an index or folder with the CPU build:
+#   PIP_EXTRA_INDEX_URL=URL make test   or   PIP_FIND_LINKS=DIR make test
+
+VENV ?= .venv
+SUPPORTED := import sys, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 13))
+# 3.11 and 3.10 first: PyBullet has no wheel for 3.12, so pip compiles it there
+# (some ten minutes), and does so with the numpy that is there, without which images are slow
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.10 python3 python3.12,\
+	$(if $(shell $(p) -c '$(SUPPORTED)' 2>/dev/null && echo yes),$(p))))
+COMPILES := import sys, sysconfig, shutil, pathlib; sys.exit(sys.version_info >= (3, 12) and not (\
+	shutil.which("c++") and pathlib.Path(sysconfig.get_path("include"), "Python.h").exists()))
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+DEMO := out/demo
+
+export OMP_NUM_THREADS ?= 1
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE # set by another environment, it would hide this one's libraries
+
+.PHONY: test demo lint install clean
+.DELETE_ON_ERROR:
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+demo: $(READY)
+	@mkdir -p $(DEMO)
+	$(BIN)/invdyn launch grasp_sim headless:=true report:=$(DEMO)/report.json
+	@ls $(DEMO)/report.json $(DEMO)/grasp.mp4 $(DEMO)/summary.png
+
+install: $(READY)
+
+$(READY): constraints.txt requirements.txt setup.py
+	@$(or $(PYTHON),false) -c '$(SUPPORTED)' 2>/dev/null || { echo "Python 3.10, 3.11 or 3.12 with venv is \
+	needed: install python3 and python3-venv, or give a path with PYTHON=..." >&2; exit 2; }
+	@$(PYTHON) -c '$(COMPILES)' || { echo "On Python 3.12 PyBullet is compiled: install g++ and \
+	python3-dev, or use Python 3.11 or 3.10 with PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) setuptools numpy
+	$(PIP) --use-pep517 --no-build-isolation pybullet
+	$(PIP) -r requirements.txt
+	$(PIP) --no-deps --no-build-isolation -e .
+	@$(BIN)/python -c 'import cv2' 2>/dev/null || { $(BIN)/python -c 'import cv2' 2>&1 | tail -n 1 >&2; \
+	echo "OpenCV cannot start; if libGL.so.1 is missing, install the package libgl1" >&2; exit 2; }
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build install log out *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -1,0 +1,64 @@
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+NAME = "invdyn_ros"
+HERE = Path(__file__).parent
+NODES = (
+    "blocks",
+    "camera",
+    "dofbot",
+    "grasp",
+    "inverse_dynamics",
+    "pose",
+    "report",
+    "retarget",
+    "scene_camera",
+    "simulator",
+)
+VERBS = ("benchmark", "collect", "evaluate", "launch", "train", "visualize")
+
+
+def version() -> str:
+    """Read the version without importing the package, whose dependencies may not be there yet."""
+    text = (HERE / NAME / "__init__.py").read_text(encoding="utf-8")
+    return re.findall(r'^__version__ = "(.+)"$', text, re.MULTILINE)[0]
+
+
+def shared(folder: str) -> list[tuple[str, list[str]]]:
+    """Install the files of a folder and of its subfolders in the package's share directory."""
+    files = [f.relative_to(HERE) for f in sorted((HERE / folder).rglob("*")) if f.is_file()]
+    files = [f for f in files if "__pycache__" not in f.parts]
+    return [
+        (f"share/{NAME}/{parent}", [str(f) for f in files if f.parent == parent])
+        for parent in sorted({f.parent for f in files})
+    ]
+
+
+setup(
+    name=NAME,
+    version=version(),
+    description="Learned inverse dynamics for robot arms: teleoperation and grasping",
+    license="Apache-2.0",
+    maintainer="invdyn_ros maintainers",
+    maintainer_email="invdyn-ros@users.noreply.github.com",
+    packages=find_packages(include=[NAME, f"{NAME}.*"]),
+    python_requires=">=3.10",
+    install_requires=["setuptools"],  # the rest: package.xml with ROS, requirements.txt without
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{NAME}"]),
+        (f"share/{NAME}", ["package.xml"]),
+        *shared("launch"),
+        *shared("config"),
+        *shared("urdf"),
+    ],
+    zip_safe=True,
+    entry_points={
+        "console_scripts": [
+            "invdyn = invdyn_ros.cli:main",
+            *(f"{verb} = invdyn_ros.cli:verb_main" for verb in VERBS),
+            *(f"{node} = invdyn_ros.nodes.{node}:main" for node in NODES),
+        ]
+    },
+)

@@ -1,0 +1,102 @@
+import array
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import yaml
+
+from invdyn_ros.config import from_mapping, load_yaml, to_mapping
+
+
+@dataclass(frozen=True)
+class Filter:
+    cutoff: float = 1.0
+    gains: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.cutoff <= 0:
+            raise ValueError(f"cutoff is {self.cutoff}; it must be positive")
+
+
+@dataclass(frozen=True)
+class Model:
+    width: int
+    filter: Filter = Filter()
+    folder: Path | None = None
+    kind: Literal["gru", "mlp"] = "mlp"
+    window: tuple[int, str] = (1, "s")
+    frozen: bool = False
+    scale: dict[str, float] = field(default_factory=dict)
+
+
+FULL = Model(64, Filter(2.0, (1.0, 2.5)), Path("a/b"), "gru", (3, "ms"), True, {"x": 1.0})
+
+
+def test_a_config_survives_being_written_and_read(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(to_mapping(FULL)))
+    assert from_mapping(Model, load_yaml(file), str(file)) == FULL
+
+
+def test_fields_left_out_keep_their_default():
+    assert from_mapping(Model, {"width": 8}, "here") == Model(8)
+
+
+def test_whole_numbers_and_arrays_are_taken_for_floats_and_tuples():
+    values = {"cutoff": 3, "gains": array.array("d", [1, 2])}
+    filled = from_mapping(Filter, values, "here")
+    assert filled == Filter(3.0, (1.0, 2.0)) and type(filled.cutoff) is float
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"width": 1, "heigth": 2}, "unknown field 'heigth'; Model has width, filter, folder"),
+        ({}, "field 'width' of Model is missing"),
+        ({"width": True}, "width: expected a whole number, got True"),
+        ({"width": 1.0}, "width: expected a whole number, got 1.0"),
+        ({"width": "1"}, "width: expected a whole number, got '1'"),
+        ({"width": 1, "frozen": 1}, "frozen: expected true or false, got 1"),
+        ({"width": 1, "kind": "lstm"}, "kind: 'lstm' is not one of 'gru', 'mlp'"),
+        ({"width": 1, "filter": 3}, "filter: expected fields of Filter, got 3"),
+        ({"width": 1, "filter": {"gains": ["x"]}}, r"gains\[0\]: expected a number, got 'x'"),
+        ({"width": 1, "filter": {"cutoff": -1.0}}, "filter: cutoff is -1.0; it must be positive"),
+        ({"width": 1, "window": [1]}, "window: expected 2 values, got 1"),
+        ({"width": 1, "scale": {"x": "y"}}, "scale.x: expected a number, got 'y'"),
+        ({"width": 1, "folder": 4}, "folder: expected a path, got 4"),
+    ],
+)
+def test_a_wrong_value_is_named_with_the_right_ones(values, message):
+    with pytest.raises(ValueError, match=f"^a.yaml: .*{message}") as caught:
+        from_mapping(Model, values, "a.yaml")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("- 1\n- 2\n", "expected 'key: value' lines, got"),
+        ("", "expected 'key: value' lines, got None"),
+        ("a: [1\n", "not plain YAML"),
+        ("a: 1\na: 2\n", "key 'a' is given twice, line 2"),
+        ("a: !!python/object/apply:os.system ['true']\n", "could not determine a constructor"),
+    ],
+)
+def test_a_file_that_is_no_plain_mapping_is_refused_in_one_line(tmp_path, text, message):
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_yaml(file)
+    assert str(file) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named():
+    with pytest.raises(ValueError, match=r"cannot read no/such.yaml: No such file"):
+        load_yaml("no/such.yaml")
+
+
+def test_numbers_in_exponent_notation_are_numbers(tmp_path):
+    file = tmp_path / "numbers.yaml"
+    file.write_text("a: 1e-3\nb: -2E5\nc: 1.5e+2\nd: 3\ne: '1e-3'\n")
+    assert load_yaml(file) == {"a": 1e-3, "b": -2e5, "c": 150.0, "d": 3, "e": "1e-3"}

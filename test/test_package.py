@@ -1,0 +1,130 @@
+import os
+import re
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+import yaml
+
+import invdyn_ros
+from invdyn_ros.cli import VERBS
+from invdyn_ros.graph import GRAPHS
+
+ROOT = Path(__file__).parents[1]
+PARTS = (
+    "package.xml",
+    "setup.py",
+    "setup.cfg",
+    "resource",
+    "invdyn_ros",
+    "launch",
+    "config",
+    "urdf",
+)
+NODES = {rule.executable for graph in GRAPHS.values() for rule in graph.nodes}
+
+# looked up in rosdistro's rosdep/python.yaml and, for ROS packages, in its distribution files
+ROSDEP_KEYS = {
+    "ament_index_python", "builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "launch",
+    "launch_ros", "rcl_interfaces", "rclpy", "ros2launch", "rosgraph_msgs", "sensor_msgs",
+    "std_msgs", "std_srvs", "trajectory_msgs", "visualization_msgs",
+    "python3-matplotlib", "python3-mediapipe-pip", "python3-mujoco-pip", "python3-numpy",
+    "python3-opencv", "python3-pybullet-pip", "python3-pytest", "python3-rosbags-pip",
+    "python3-scipy", "python3-smbus2", "python3-torch", "python3-tqdm", "python3-yaml",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Install prefix of the package, made by a real colcon build of a copy."""
+    workspace = tmp_path_factory.mktemp("workspace")
+    source = workspace / "src" / "invdyn_ros"
+    source.mkdir(parents=True)
+    for part in PARTS:
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, source / part)
+    colcon = Path(sys.executable).with_name("colcon")
+    built = subprocess.run(
+        [colcon if colcon.exists() else "colcon", "build", "--event-handlers", "console_direct+"],
+        cwd=workspace,
+        capture_output=True,
+        text=True,
+        timeout=110,
+    )
+    assert built.returncode == 0, built.stdout + built.stderr
+    return workspace / "install" / "invdyn_ros"
+
+
+def relative_files(folder):
+    found = (file for file in folder.rglob("*") if file.is_file())
+    return {f.relative_to(folder) for f in found if "__pycache__" not in f.parts}
+
+
+def test_the_ament_index_knows_the_package(installed):
+    assert (installed / "share/ament_index/resource_index/packages/invdyn_ros").is_file()
+    assert (installed / "share/invdyn_ros/package.xml").is_file()
+
+
+@pytest.mark.parametrize("folder", ["launch", "config", "urdf"])
+def test_data_files_are_installed_where_ros_looks(installed, folder):
+    wanted = relative_files(ROOT / folder)
+    assert wanted and relative_files(installed / "share" / "invdyn_ros" / folder) == wanted
+
+
+def test_every_verb_and_node_is_an_executable(installed):
+    folder = installed / "lib" / "invdyn_ros"
+    found = {file.name for file in folder.iterdir() if os.access(file, os.X_OK)}
+    assert found == {"invdyn", *VERBS, *NODES}
+
+
+def test_the_installed_package_runs_and_finds_its_own_files(installed):
+    site = next(installed.glob("lib/python3*/site-packages"))
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{site}",
+        "AMENT_PREFIX_PATH": f"{installed}",
+    }
+    code = "from invdyn_ros.robot import share; print(share('urdf/ur5.urdf'))"
+    found = subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=site, capture_output=True, text=True
+    )
+    assert found.stdout.strip() == str(installed / "share/invdyn_ros/urdf/ur5.urdf"), found.stderr
+    version = [installed / "lib/invdyn_ros/invdyn", "--version"]
+    shown = subprocess.run(version, env=environment, cwd=site, capture_output=True, text=True)
+    assert shown.stdout == f"invdyn {invdyn_ros.__version__}\n", shown.stderr
+    verb = [installed / "lib/invdyn_ros/launch", "grasp_sim", "--show-args"]
+    assert subprocess.run(verb, env=environment, cwd=site, capture_output=True).returncode == 0
+
+
+def test_all_versions_are_one():
+    manifest = ET.parse(ROOT / "package.xml").getroot()
+    shown = subprocess.run(
+        [sys.executable, "setup.py", "--version"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert manifest.findtext("version") == invdyn_ros.__version__
+    assert shown.stdout.split()[-1] == invdyn_ros.__version__
+
+
+def test_the_manifest_is_format_3_with_known_keys():
+    manifest = ET.parse(ROOT / "package.xml").getroot()
+    keys = {item.text for item in manifest if item.tag.endswith("depend")}
+    assert manifest.get("format") == "3" and manifest.findtext("license") == "Apache-2.0"
+    assert manifest.findtext("export/build_type") == "ament_python"
+    assert keys <= ROSDEP_KEYS
+
+
+def test_every_requirement_is_pinned_for_every_python():
+    pinned = (ROOT / "constraints.txt").read_text().lower()
+    for line in (ROOT / "requirements.txt").read_text().splitlines():
+        name = re.split(r"[\[\s#]", line, maxsplit=1)[0].lower()
+        if name:
+            pins = re.findall(rf"^{re.escape(name)}==[^;\n]+(.*)$", pinned, re.MULTILINE)
+            assert (len(pins) == 1 and not pins[0]) or len(pins) == 2, f"{name}: {pins}"
+
+
+def test_config_files_are_plain_yaml():
+    for file in (ROOT / "config").rglob("*.yaml"):
+        assert isinstance(yaml.safe_load(file.read_text()), dict), file
