@@ -1,0 +1,1 @@
+"""The arms, simulated and real: commands enter; measured joint states and camera images leave."""

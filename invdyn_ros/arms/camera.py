@@ -1,0 +1,80 @@
+"""The simulated camera, where it stands and its lens: points in the base enter; pixels leave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+NEAR, FAR = 0.05, 4.0  # clipping planes [m]
+
+
+@dataclass(frozen=True, eq=False)
+class Camera:
+    """A pinhole camera without distortion, its principal point in the middle of the image."""
+
+    T_base_camera: np.ndarray
+    """(4, 4) maps points of the optical frame (x right, y down, z forward) to the arm's base."""
+    focal: float
+    """Focal length [px]."""
+    width: int = 640
+    """[px]."""
+    height: int = 480
+    """[px]."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no pose or no lens."""
+        T = np.asarray(self.T_base_camera, float)
+        if T.shape != (4, 4) or not np.allclose(T[:3, :3] @ T[:3, :3].T, np.eye(3), atol=1e-6):
+            raise ValueError(f"T_base_camera must be a pose (4, 4), not {self.T_base_camera}")
+        if min(self.focal, self.width, self.height) <= 0:
+            raise ValueError(f"{self.width}x{self.height}, focal {self.focal} px must be positive")
+
+    @classmethod
+    def look_at(
+        cls,
+        eye: tuple[float, float, float],
+        target: tuple[float, float, float],
+        focal: float,
+        width: int = 640,
+        height: int = 480,
+    ) -> Camera:
+        """Camera at a point [m] of the base frame, looking at another, upright."""
+        z = np.subtract(target, eye)
+        x = np.cross(z, [0.0, 0.0, 1.0])
+        if np.linalg.norm(x) < 1e-9:
+            raise ValueError(f"a camera at {eye} that looks at {target} has no upright image")
+        z, x = z / np.linalg.norm(z), x / np.linalg.norm(x)
+        T = np.eye(4)
+        T[:3] = np.column_stack([x, np.cross(z, x), z, eye])
+        return cls(T, focal, width, height)
+
+    def intrinsics(self) -> np.ndarray:
+        """Pinhole matrix (3, 3) [px], pixel centres at integers."""
+        cx, cy = (self.width - 1) / 2, (self.height - 1) / 2
+        return np.array([[self.focal, 0, cx], [0, self.focal, cy], [0, 0, 1]])
+
+    def project(self, points: np.ndarray) -> np.ndarray:
+        """Points (..., 3) [m] of the base frame in the image, (..., 2) [px]."""
+        R, eye = self.T_base_camera[:3, :3], self.T_base_camera[:3, 3]
+        image = (np.asarray(points) - eye) @ R @ self.intrinsics().T
+        return image[..., :2] / image[..., 2:]
+
+    def view_matrix(self) -> list[float]:
+        """OpenGL view matrix as PyBullet wants it: 16 numbers by column."""
+        T = np.linalg.inv(self.T_base_camera @ np.diag([1.0, -1.0, -1.0, 1.0]))
+        return T.T.ravel().tolist()
+
+    def projection_matrix(self) -> list[float]:
+        """OpenGL projection as PyBullet wants it: 16 numbers by column.
+
+        TinyRenderer samples a pixel at its lower left corner, not its centre (measured); the
+        third column moves the image by that half pixel.
+        """
+        w, h, depth = self.width, self.height, FAR - NEAR
+        return [
+            *(2 * self.focal / w, 0.0, 0.0, 0.0),
+            *(0.0, 2 * self.focal / h, 0.0, 0.0),
+            *(1 / w, 1 / h, -(FAR + NEAR) / depth, -1.0),
+            *(0.0, 0.0, -2 * FAR * NEAR / depth, 0.0),
+        ]

@@ -1,0 +1,88 @@
+"""What the simulated arm has that its model does not: friction, rotors, delay, noise, payload.
+
+Enters: an arm's name. Leaves: a PlantConfig, plain numbers with units.
+"""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True)
+class PlantConfig:
+    """How the simulated arm differs from its URDF; every term can be switched off by zero.
+
+    Per-joint terms are given as a share of the joint's effort limit, which scales them from a
+    shoulder to a wrist as gearboxes do.
+
+    Attributes:
+        physics_rate: integration steps per second [Hz].
+        coulomb: dry friction as a share of the effort limit [-].
+        viscous: viscous friction per effort limit [s/rad].
+        rotor_inertia: reflected rotor inertia per effort limit [s2/rad].
+        delay: time from command to actuator [s].
+        encoder_step: position quantisation [rad].
+        position_noise: standard deviation of the measured position [rad].
+        velocity_noise: standard deviation of the measured velocity [rad/s]; negative: the arm
+            does not measure velocity, and none is published.
+        payload: mass at the tool that the model does not know [kg].
+        servo_bandwidth: natural frequency of a position servo [rad/s].
+        servo_damping: damping ratio of a position servo [-].
+        gripper_force: force of each finger [N].
+        gripper_speed: speed of each finger [m/s].
+    """
+
+    physics_rate: float = 1000.0
+    coulomb: float = 0.02
+    viscous: float = 0.02
+    rotor_inertia: float = 0.003
+    delay: float = 0.008
+    encoder_step: float = 4.8e-5
+    position_noise: float = 1e-5
+    velocity_noise: float = 1e-3
+    payload: float = 0.0
+    servo_bandwidth: float = 60.0
+    servo_damping: float = 1.0
+    gripper_force: float = 60.0
+    gripper_speed: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.physics_rate < 200:
+            raise ValueError(f"physics_rate {self.physics_rate} Hz is below 200 Hz: unstable")
+        for name in ("coulomb", "viscous", "rotor_inertia", "delay", "encoder_step", "payload"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+
+
+IDEAL = PlantConfig(
+    coulomb=0.0,
+    viscous=0.0,
+    rotor_inertia=0.0,
+    delay=0.0,
+    encoder_step=0.0,
+    position_noise=0.0,
+    velocity_noise=0.0,
+)
+
+# A bus servo reports raw counts of 0.0818 degrees (900..3100 over 180 degrees) and no velocity.
+DOFBOT = PlantConfig(
+    rotor_inertia=0.0,
+    delay=0.02,
+    encoder_step=1.43e-3,
+    position_noise=0.0,
+    velocity_noise=-1.0,
+    servo_bandwidth=25.0,
+    gripper_force=8.0,
+    gripper_speed=0.06,
+)
+
+PLANTS = {
+    "ur5": PlantConfig(payload=0.1),
+    "ur5e": PlantConfig(payload=0.1, delay=0.004),
+    "ur10": PlantConfig(payload=0.1),
+    "kuka_iiwa": PlantConfig(payload=0.2, delay=0.004),
+    "dofbot": DOFBOT,
+}
+
+
+def load_plant(arm: str, **changes: float) -> PlantConfig:
+    """Return the plant of an arm, with changes; any other arm gets the general defaults."""
+    return replace(PLANTS.get(arm, PlantConfig()), **changes)

@@ -1,0 +1,212 @@
+"""What the camera sees: joint positions and block poses enter; an RGB picture leaves.
+
+PyBullet's software renderer takes 50 ms more for a table that fills the picture, so it draws the
+arm and the blocks only. The table never moves: it is drawn once, by ray casting.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+import cv2
+import numpy as np
+import pybullet
+from pybullet_utils.bullet_client import BulletClient
+
+from invdyn_ros.arms.camera import Camera
+from invdyn_ros.arms.scene import Scene, add_block, place_block
+from invdyn_ros.perception.markers import face_corners
+from invdyn_ros.robot import Robot
+
+TABLE_COLOR = (66.0, 76.0, 88.0)  # RGB
+AREA_COLOR = (76.0, 88.0, 102.0)
+GRID_COLOR = (92.0, 105.0, 120.0)
+GOAL_COLOR = (255.0, 184.0, 77.0)
+WALL_COLORS = ((226.0, 231.0, 237.0), (196.0, 204.0, 213.0))  # at the horizon, far above it
+GRID_STEP, LINE = 0.05, 0.001  # [m]
+TABLE_EDGE = 1.1  # radius of the round table [m]
+SUPERSAMPLING = 2  # rays per pixel and axis
+LOWEST_LIGHT = 0.4  # height of the light over its distance, as far as shadows go
+SHADOW, SHADOW_BLUR = 0.45, 2.5  # share of light taken; softness [px]
+NOISE_MARGIN = 64  # the noise picture is shifted by up to this much from frame to frame [px]
+
+
+class SceneCamera:
+    """A camera beside an arm, in a PyBullet world of its own that has no physics."""
+
+    def __init__(self, robot: Robot, scene: Scene, seed: int = 0) -> None:
+        """Load arm and blocks and draw the empty table.
+
+        Args:
+            robot: the arm.
+            scene: blocks, camera, light and noise.
+            seed: of the image noise.
+        """
+        self.scene, self.camera = scene, scene.camera
+        self.client = BulletClient(pybullet.DIRECT)
+        self.arm = self.client.loadURDF(
+            str(robot.urdf), useFixedBase=True, flags=self.client.URDF_USE_INERTIA_FROM_FILE
+        )
+        self.blocks = [add_block(self.client, scene, np.eye(4), b) for b in range(scene.blocks)]
+        index = {
+            self.client.getJointInfo(self.arm, i)[1].decode(): i
+            for i in range(self.client.getNumJoints(self.arm))
+        }
+        self.joints = [index[name] for name in robot.joint_names]
+        self.fingers = [index[name] for name in robot.gripper.joints] if robot.gripper else []
+        self.background = table_picture(scene)
+        shape = (self.camera.height + NOISE_MARGIN, self.camera.width + NOISE_MARGIN, 3)
+        noise = np.random.default_rng(seed).normal(0.0, scene.pixel_noise, shape)
+        self.noise = np.round(noise).astype(np.int16)
+        self.reset(seed)
+
+    def reset(self, seed: int) -> None:
+        """Start the image noise anew."""
+        self.rng = np.random.default_rng(seed)
+
+    def render(self, q: np.ndarray, opening: float, block_poses: np.ndarray) -> np.ndarray:
+        """Picture of the scene.
+
+        Args:
+            q: (n,) joint positions [rad].
+            opening: distance between the pads of the gripper [m].
+            block_poses: (blocks, 4, 4) in the base frame.
+
+        Returns:
+            (H, W, 3) uint8 RGB.
+        """
+        if len(block_poses) != len(self.blocks):
+            raise ValueError(f"{len(block_poses)} poses; the scene has {len(self.blocks)} blocks")
+        positions = [*q, *[opening / 2] * len(self.fingers)]
+        for joint, position in zip([*self.joints, *self.fingers], positions, strict=True):
+            self.client.resetJointState(self.arm, joint, position)
+        for body, pose in zip(self.blocks, block_poses, strict=True):
+            place_block(self.client, body, pose)
+        picture = self.background.copy()
+        for pose in block_poses:
+            self._darken(picture, pose)
+        rgba, depth = self._draw_bodies()
+        cv2.copyTo(np.ascontiguousarray(rgba[..., :3]), (depth < 1.0).astype(np.uint8), picture)
+        return self._expose(picture)
+
+    def _draw_bodies(self) -> tuple[np.ndarray, np.ndarray]:
+        """Arm and blocks, (H, W, 4) uint8, and OpenGL depth (H, W), 1 where there is neither."""
+        light = np.divide(self.scene.light, np.linalg.norm(self.scene.light))
+        _, _, rgba, depth, _ = self.client.getCameraImage(
+            self.camera.width,
+            self.camera.height,
+            self.camera.view_matrix(),
+            self.camera.projection_matrix(),
+            lightDirection=light.tolist(),
+            lightColor=[1, 1, 1],
+            lightAmbientCoeff=self.scene.ambient,
+            lightDiffuseCoeff=1.0 - self.scene.ambient,
+            lightSpecularCoeff=0.0,
+            shadow=0,
+            flags=self.client.ER_NO_SEGMENTATION_MASK,
+            renderer=self.client.ER_TINY_RENDERER,
+        )
+        size = (self.camera.height, self.camera.width)
+        return np.reshape(rgba, (*size, 4)).astype(np.uint8), np.reshape(depth, size)
+
+    def _darken(self, picture: np.ndarray, pose: np.ndarray) -> None:
+        """Draw the shadow of a block on the table."""
+        corners = face_corners(self.scene.block_size).reshape(-1, 3) @ pose[:3, :3].T + pose[:3, 3]
+        light = np.divide(self.scene.light, np.linalg.norm(self.scene.light))
+        light[2] = max(light[2], LOWEST_LIGHT)
+        ground = corners - corners[:, 2:] / light[2] * light
+        pixels = self.camera.project(ground)
+        margin = int(4 * SHADOW_BLUR)
+        size = (self.camera.width, self.camera.height)
+        left, top = np.clip(np.floor(pixels.min(axis=0)).astype(int) - margin, 0, size)
+        right, bottom = np.clip(np.ceil(pixels.max(axis=0)).astype(int) + margin, 0, size)
+        if right <= left or bottom <= top:
+            return
+        mask = np.zeros((bottom - top, right - left), np.float32)
+        hull = cv2.convexHull(np.round(pixels - (left, top)).astype(np.int32))
+        cv2.fillConvexPoly(mask, hull, (SHADOW,))
+        light_left = 1.0 - cv2.GaussianBlur(mask, (0, 0), SHADOW_BLUR)
+        patch = picture[top:bottom, left:right]
+        patch[:] = (patch * light_left[..., None]).astype(np.uint8)
+
+    def _expose(self, picture: np.ndarray) -> np.ndarray:
+        """The picture (H, W, 3) through lens and sensor: blurred and noisy."""
+        if self.scene.blur > 0:
+            picture = cv2.GaussianBlur(picture, (0, 0), self.scene.blur)
+        if self.scene.pixel_noise > 0:
+            top, left = self.rng.integers(NOISE_MARGIN, size=2)
+            noise = self.noise[top : top + len(picture), left : left + picture.shape[1]]
+            picture = cv2.add(picture, np.ascontiguousarray(noise), dtype=cv2.CV_8U)
+        return np.asarray(picture)
+
+    def close(self) -> None:
+        """End the world."""
+        self.client.disconnect()
+
+    def __enter__(self) -> SceneCamera:
+        """Enter a with block that closes the world."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the world."""
+        self.close()
+
+
+def table_picture(scene: Scene) -> np.ndarray:
+    """The empty table and the wall behind it, (H, W, 3) uint8 RGB."""
+    camera = scene.camera
+    rows, columns = (_samples(n) for n in (camera.height, camera.width))
+    rays = _rays(camera, rows, columns)  # (h, w, 3)
+    eye = camera.T_base_camera[:3, 3].astype(np.float32)
+    slope = rays[..., 2:]  # (h, w, 1), < 0: looks down
+    reach = np.where(slope < 0, -eye[2] / np.minimum(slope, -1e-9), np.inf)
+    points = eye[:2] + np.minimum(reach, 1e3) * rays[..., :2]
+    colors = np.where(
+        np.isfinite(reach) & (np.linalg.norm(points, axis=2, keepdims=True) < TABLE_EDGE),
+        _table_colors(scene, points),
+        _wall_colors(rays),
+    )
+    size = (camera.width, camera.height)
+    picture = cv2.resize(colors, size, interpolation=cv2.INTER_AREA)
+    return np.round(picture).astype(np.uint8)
+
+
+def _samples(pixels: int) -> np.ndarray:
+    """Coordinates of the rays along one image axis, (SUPERSAMPLING pixels,) [px]."""
+    return (np.arange(pixels * SUPERSAMPLING) + 0.5) / SUPERSAMPLING - 0.5
+
+
+def _rays(camera: Camera, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Directions (h, w, 3) in the base frame of the rays through pixels."""
+    u, v = np.meshgrid(columns, rows)
+    pixels = np.dstack([u, v, np.ones_like(u)]).astype(np.float32)
+    matrix = camera.T_base_camera[:3, :3] @ np.linalg.inv(camera.intrinsics())
+    rays = pixels @ matrix.T.astype(np.float32)
+    return np.asarray(rays / np.linalg.norm(rays, axis=2, keepdims=True))
+
+
+def _table_colors(scene: Scene, points: np.ndarray) -> np.ndarray:
+    """Colours (h, w, 3) of the table at points (h, w, 2) [m]: grid, area of the blocks, goal."""
+    low, high = np.transpose([scene.area_x, scene.area_y]).astype(np.float32)
+    outside = np.max(np.maximum(low - points, points - high), axis=2)  # [m], < 0 in the area
+    line = np.abs((points / GRID_STEP + 0.5) % 1.0 - 0.5).min(axis=2) * GRID_STEP < LINE / 2
+    ring = np.abs(np.linalg.norm(points - scene.goal[:2], axis=2) - 0.8 * scene.block_size)
+    colors = np.full((*outside.shape, 3), TABLE_COLOR, np.float32)
+    if scene.blocks:
+        colors[outside < 0] = AREA_COLOR
+    colors[line] = GRID_COLOR
+    if scene.blocks:
+        colors[np.abs(outside) < LINE] = GRID_COLOR
+        colors[ring < 1.5 * LINE] = GOAL_COLOR
+    return colors
+
+
+def _wall_colors(rays: np.ndarray) -> np.ndarray:
+    """Colours (h, w, 3) of the wall along rays (h, w, 3): darker towards the top."""
+    horizon, top = np.array(WALL_COLORS, np.float32)
+    return np.asarray(horizon + np.clip(rays[..., 2:], 0, 1) * (top - horizon))

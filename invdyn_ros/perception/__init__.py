@@ -1,0 +1,1 @@
+"""What the cameras see: images enter; landmarks of a person and poses of marked blocks leave."""

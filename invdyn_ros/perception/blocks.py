@@ -1,0 +1,166 @@
+"""Marked blocks in an image: an RGB image enters; the pose and covariance of each block leave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from invdyn_ros.perception.block_fit import fit_block, skew
+from invdyn_ros.perception.block_overlay import draw_block
+from invdyn_ros.perception.markers import FACES, MAX_BLOCKS, find_markers
+
+LENS_MODELS = (4, 5, 8, 12, 14)  # numbers of distortion coefficients
+
+
+@dataclass(frozen=True)
+class BlocksConfig:
+    """How the blocks look and how well their corners are seen."""
+
+    block_size: float = 0.04
+    """Side of the block [m]; its markers are 0.8 of it."""
+    blocks: int = 1
+    """Number of blocks; block b carries the ids 6 b to 6 b + 5, other ids are ignored."""
+    corner_noise: float = 0.1
+    """Expected error of a corner of a large square marker, per axis, standard deviation [px]."""
+    max_reprojection: float = 2.0
+    """A marker, and a pose, that explains corners worse than this is not used, RMS [px]."""
+
+    def __post_init__(self) -> None:
+        """Refuse values that no block can have."""
+        for name in ("block_size", "corner_noise", "max_reprojection"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
+        if not 1 <= self.blocks <= MAX_BLOCKS:
+            raise ValueError(f"blocks is {self.blocks}; DICT_4X4_50 marks 1 to {MAX_BLOCKS}")
+
+
+@dataclass(frozen=True, eq=False)
+class BlockPose:
+    """Where one block is. Its frame lies in its centre; z leaves through the face with id 6 b."""
+
+    block: int
+    T_camera_block: np.ndarray
+    """(4, 4) in the optical frame: x right, y down, z forward [m]."""
+    covariance: np.ndarray
+    """(6, 6) of x, y, z [m] and of rotations about the camera's x, y, z [rad]."""
+    markers: np.ndarray
+    """(k,) ids of the markers that it rests on."""
+    corners: np.ndarray
+    """(k, 4, 2) their corners as seen [px]."""
+    reprojection: float
+    """RMS distance between seen and explained corners [px]."""
+
+
+class PoseInBase(NamedTuple):
+    """A pose and its uncertainty in the arm's base frame."""
+
+    T_base_block: np.ndarray
+    """(4, 4)."""
+    covariance: np.ndarray
+    """(6, 6) of x, y, z [m] and of rotations about the base's x, y, z [rad]."""
+
+
+class BlockDetector:
+    """Find marked blocks in an image."""
+
+    def __init__(
+        self,
+        config: BlocksConfig,
+        intrinsics: np.ndarray,
+        distortion: np.ndarray | None = None,
+    ) -> None:
+        """Make a detector for one camera.
+
+        Args:
+            config: the blocks.
+            intrinsics: (3, 3) pinhole matrix [px], pixel centres at integers.
+            distortion: OpenCV coefficients, (4,), (5,), (8,), (12,) or (14,); None is none.
+        """
+        self.config = config
+        self.intrinsics = np.array(intrinsics, float)
+        if self.intrinsics.shape != (3, 3) or not self.intrinsics[0, 0] > 0:
+            raise ValueError(f"intrinsics must be a pinhole matrix (3, 3), not {intrinsics}")
+        if distortion is None or np.size(distortion) == 0:  # empty: camera_info without lens
+            distortion = np.zeros(5)
+        self.distortion = np.array(distortion, float).ravel()
+        if self.distortion.size not in LENS_MODELS or not np.isfinite(self.distortion).all():
+            raise ValueError(f"distortion is {distortion}; OpenCV has {LENS_MODELS} coefficients")
+
+    def detect(self, image: np.ndarray) -> list[BlockPose]:
+        """Find the blocks in an image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+
+        Returns:
+            One pose for each block of which a marker is seen, by block id.
+        """
+        check_image(image)
+        ids, corners = find_markers(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+        once = np.bincount(ids, minlength=1)[ids] == 1  # of a marker seen twice, one is a lie
+        poses = []
+        for block in range(self.config.blocks):
+            mine = once & (ids // FACES == block)
+            if mine.any():
+                poses.append(self._solve(block, ids[mine], corners[mine]))
+        return [pose for pose in poses if pose is not None]
+
+    def _solve(self, block: int, ids: np.ndarray, corners: np.ndarray) -> BlockPose | None:
+        """Best pose of a block from the corners (k, 4, 2) [px] of its markers, if one is good."""
+        c, k = self.config, self.intrinsics
+        ideal = cv2.undistortPoints(corners.reshape(-1, 1, 2), k, self.distortion, P=k)
+        quads = ideal.reshape(-1, 4, 2)
+        fit = fit_block(ids % FACES, quads, c.block_size, k, c.corner_noise, c.max_reprojection)
+        if fit is None:
+            return None
+        seen = ids[fit.used], corners[fit.used]
+        reprojection = float(np.sqrt(np.mean(fit.errors**2)))
+        return BlockPose(block, fit.T_camera_block, fit.covariance, *seen, reprojection)
+
+    def draw(self, image: np.ndarray, poses: list[BlockPose]) -> np.ndarray:
+        """Picture of what was found: marker outlines, edges, axes and position of each block.
+
+        Args:
+            image: (H, W, 3) uint8 RGB; it is not changed.
+            poses: what `detect` found in it.
+
+        Returns:
+            (H, W, 3) uint8 RGB.
+        """
+        check_image(image)
+        canvas = image.copy()
+        for pose in poses:
+            rotation, _ = cv2.Rodrigues(pose.T_camera_block[:3, :3])
+            camera = (rotation, pose.T_camera_block[:3, 3], self.intrinsics, self.distortion)
+            draw_block(canvas, pose.block, pose.corners, self.config.block_size, camera)
+        return canvas
+
+
+def block_in_base(
+    pose: BlockPose, T_base_camera: np.ndarray, camera_covariance: np.ndarray | None = None
+) -> PoseInBase:
+    """Pose of a block in the arm's base frame.
+
+    Args:
+        pose: the block in the camera's optical frame.
+        T_base_camera: (4, 4), maps camera points to the base.
+        camera_covariance: (6, 6) of the camera's own pose, x, y, z [m] and rotations [rad] about
+            the base's axes through the camera; None takes it as exact.
+    """
+    R = T_base_camera[:3, :3]
+    turn = np.kron(np.eye(2), R)  # (6, 6)
+    covariance = turn @ pose.covariance @ turn.T
+    if camera_covariance is not None:
+        lever = np.eye(6)  # a camera turned by w moves the block by w x arm
+        lever[:3, 3:] = -skew(R @ pose.T_camera_block[:3, 3])
+        covariance = covariance + lever @ camera_covariance @ lever.T
+    return PoseInBase(T_base_camera @ pose.T_camera_block, covariance)
+
+
+def check_image(image: np.ndarray) -> None:
+    """Raise ValueError unless the image is (H, W, 3) uint8."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"image is {image.dtype} {image.shape}; it must be uint8 (H, W, 3) RGB")

@@ -1,0 +1,170 @@
+"""A cube with an ArUco marker on each face: its geometry, its pictures, finding its markers.
+
+Enters: a grey image, or a marker id to draw. Leaves: marker ids and subpixel corners. The only
+file that knows which OpenCV (4.6 to 5.0) is installed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+FACES = 6  # block b carries the ids 6 b (face up) to 6 b + 5 (face down)
+MARKER_SHARE = 0.8  # side of the marker / side of the block; the rest is white quiet margin
+DICTIONARY_SIZE = 50  # markers in DICT_4X4_50
+MAX_BLOCKS = DICTIONARY_SIZE // FACES
+
+# Outward normal and x axis of each face, (6, 2, 3): up, then around the z axis, then down.
+_FACE_AXES = np.array([
+    [[0, 0, 1], [1, 0, 0]],
+    [[1, 0, 0], [0, 1, 0]],
+    [[0, 1, 0], [-1, 0, 0]],
+    [[-1, 0, 0], [0, -1, 0]],
+    [[0, -1, 0], [1, 0, 0]],
+    [[0, 0, -1], [1, 0, 0]],
+], dtype=float)  # fmt: skip
+# Of a square of side 1, clockwise from the top left, (4, 2).
+_CORNERS = np.array([[-0.5, 0.5], [0.5, 0.5], [0.5, -0.5], [-0.5, -0.5]])
+
+SIDE_SHARES = np.linspace(0.08, 0.92, 24)  # where a side of a marker is searched, of its length
+SEARCH_SHARE = 0.1  # how far beside it, of the marker; the quiet margin is 0.125 wide
+MIN_SEARCH = 1.5  # [px]
+MAX_SHIFT = 4.0  # of a corner; more is no refinement [px]
+MIN_SINE = 0.1  # of the angle between neighbouring sides: less is no corner
+STEPS = np.linspace(-1.0, 1.0, 15)  # of the search
+
+
+class Markers(NamedTuple):
+    """Markers found in an image."""
+
+    ids: np.ndarray
+    """(k,) id of each marker in DICT_4X4_50."""
+    corners: np.ndarray
+    """(k, 4, 2) corners [px], clockwise from the marker's own top left."""
+
+
+def face_normals() -> np.ndarray:
+    """Outward normal of each face in the block frame, (6, 3)."""
+    return _FACE_AXES[:, 0].copy()
+
+
+def face_corners(side: float) -> np.ndarray:
+    """Corners of a square on each face of a cube, in the block frame.
+
+    Args:
+        side: side of the cube [m].
+
+    Returns:
+        (6, 4, 3) [m], clockwise from the top left as seen from outside.
+    """
+    normal, x = _FACE_AXES[:, 0], _FACE_AXES[:, 1]
+    y = np.cross(normal, x)
+    u, v = _CORNERS[:, :1], _CORNERS[:, 1:]
+    return side * (normal[:, None] / 2 + u * x[:, None] + v * y[:, None])
+
+
+def marker_corners(block_size: float) -> np.ndarray:
+    """Corners of the markers of a block, in the block frame, (6, 4, 3) [m]."""
+    normal = _FACE_AXES[:, None, 0] * block_size / 2
+    return normal + (face_corners(block_size) - normal) * MARKER_SHARE
+
+
+def face_image(marker: int, pixels: int) -> np.ndarray:
+    """Picture of one face: the marker in its white margin.
+
+    Args:
+        marker: id in DICT_4X4_50.
+        pixels: side of the picture [px], a multiple of 60 so that every edge lies on a pixel.
+
+    Returns:
+        (pixels, pixels) uint8.
+    """
+    if not 0 <= marker < DICTIONARY_SIZE:
+        raise ValueError(f"no marker {marker}; DICT_4X4_50 has 0 to {DICTIONARY_SIZE - 1}")
+    if pixels <= 0 or pixels % 60:
+        raise ValueError(f"a face of {pixels} px has blurred edges; use a multiple of 60")
+    side = round(pixels * MARKER_SHARE)
+    margin = (pixels - side) // 2
+    if hasattr(cv2.aruco, "generateImageMarker"):  # since 4.7
+        draw = cv2.aruco.generateImageMarker
+    else:
+        draw = cv2.aruco.drawMarker  # type: ignore[attr-defined]
+    return np.pad(draw(_dictionary(), marker, side), margin, constant_values=255)
+
+
+def find_markers(gray: np.ndarray) -> Markers:
+    """Find the markers in a grey image, with subpixel corners.
+
+    Args:
+        gray: (H, W) uint8.
+    """
+    if hasattr(cv2.aruco, "ArucoDetector"):
+        detector = cv2.aruco.ArucoDetector(_dictionary(), cv2.aruco.DetectorParameters())
+        found, ids, _ = detector.detectMarkers(gray)
+    else:  # until 4.6, where DetectorParameters() gives an object that crashes on use
+        parameters = cv2.aruco.DetectorParameters_create()  # type: ignore[attr-defined]
+        found, ids, _ = cv2.aruco.detectMarkers(gray, _dictionary(), parameters=parameters)
+    if ids is None or len(found) == 0:
+        return Markers(np.empty(0, int), np.empty((0, 4, 2)))
+    corners = np.array([_refine(gray, np.asarray(quad).reshape(4, 2)) for quad in found])
+    return Markers(np.asarray(ids).ravel().astype(int), corners)
+
+
+def _dictionary() -> cv2.aruco.Dictionary:
+    return cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50)
+
+
+def _refine(gray: np.ndarray, quad: np.ndarray) -> np.ndarray:
+    """Move the corners (4, 2) [px] of one marker to where lines through its four sides cross.
+
+    A window around a corner, as cornerSubPix takes it, reaches over the quiet margin into the edge
+    of the block (errors up to 2 px at 50 px); a search across a side need not.
+    """
+    start = quad
+    for _ in range(2):  # the second search starts on the edge, not beside it
+        along, across = _side_points(quad)
+        pixels = quad[:, None, None] + along[:, :, None] + across[:, None]  # (4, p, s, 2)
+        x, y = np.moveaxis(pixels, -1, 0).reshape(2, -1, len(STEPS)).astype(np.float32)
+        levels = cv2.remap(gray, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        rise = np.diff(np.asarray(levels, float).reshape(pixels.shape[:3]))
+        rise = np.maximum(rise, 0.0) ** 2 + 1e-9  # where nothing rises, the middle
+        middle = (pixels[:, :, 1:] + pixels[:, :, :-1]) / 2
+        edge = (rise[..., None] * middle).sum(axis=2) / rise.sum(axis=2)[..., None]
+        lines = np.array([_line_through(points) for points in edge])  # side i leaves corner i
+        crossing = np.cross(np.roll(lines, 1, axis=0), lines)
+        if np.abs(crossing[:, 2]).min() < MIN_SINE:
+            return start
+        quad = crossing[:, :2] / crossing[:, 2:]
+    return quad if np.abs(quad - start).max() < MAX_SHIFT else start
+
+
+def _side_points(quad: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where to search for the sides of a marker, relative to its corners (4, 2) [px].
+
+    Returns:
+        Steps along each side (4, p, 2), and across it from inside to outside (4, s, 2) [px].
+    """
+    side = np.roll(quad, -1, axis=0) - quad
+    normal = np.column_stack([side[:, 1], -side[:, 0]])
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    opposite = np.stack([np.roll(quad, -2, axis=0), np.roll(quad, -3, axis=0)], axis=1)
+    inward = (opposite - quad[:, None]) @ -normal[:, :, None]  # (4, 2, 1)
+    depth = inward[..., 0].min(axis=1)  # (4,) of the marker behind each side
+    reach = np.maximum(SEARCH_SHARE * depth, MIN_SEARCH)
+    along = SIDE_SHARES[None, :, None] * side[:, None]
+    return along, STEPS[None, :, None] * (reach[:, None] * normal)[:, None]
+
+
+def _line_through(points: np.ndarray) -> np.ndarray:
+    """Homogeneous line (3,) nearest to points (p, 2) [px], without the worst fifth of them."""
+    distance = np.abs(np.column_stack([points, np.ones(len(points))]) @ _nearest_line(points))
+    return _nearest_line(points[distance <= np.quantile(distance, 0.8)])
+
+
+def _nearest_line(points: np.ndarray) -> np.ndarray:
+    """Homogeneous line (3,) of least squared distance to points (p, 2), unit normal."""
+    centre = points.mean(axis=0)
+    normal = np.linalg.svd(points - centre, full_matrices=False)[2][1]
+    return np.append(normal, -normal @ centre)

@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from invdyn_ros.perception.camera import CameraConfig, open_camera, probe
+
+PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"
+RATE, FRAMES = 20.0, 12
+
+
+@pytest.fixture
+def video(tmp_path):
+    """A clip of 12 frames, 320 x 160, that gets brighter; its left half is red."""
+    path = tmp_path / "clip.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), RATE, (320, 160))
+    for index in range(FRAMES):
+        picture = np.full((160, 320, 3), 15 * index, np.uint8)
+        picture[:, :160] = (0, 0, 255)  # BGR
+        writer.write(picture)
+    writer.release()
+    return str(path)
+
+
+def test_frames_come_in_order_with_the_time_of_the_file(video):
+    frames = list(open_camera(CameraConfig(video=video)))
+    assert [f.index for f in frames] == list(range(FRAMES))
+    assert np.allclose([f.time for f in frames], np.arange(FRAMES) / RATE, atol=1e-3)
+    brightness = [f.image[:, 200:].mean() for f in frames]
+    assert np.allclose(brightness, 15 * np.arange(FRAMES), atol=3)
+
+
+def test_pixels_are_rgb(video):
+    image = next(open_camera(CameraConfig(video=video))).image
+    assert image.dtype == np.uint8
+    assert np.allclose(image[80, 40], (255, 0, 0), atol=8)
+
+
+@pytest.mark.parametrize(("size", "shape"), [(80, (40, 80, 3)), (480, (160, 320, 3))])
+def test_longer_side_shrinks_to_max_size_and_never_grows(video, size, shape):
+    assert next(open_camera(CameraConfig(video=video, max_size=size))).image.shape == shape
+
+
+def test_loop_starts_again_while_time_goes_on(video):
+    frames = open_camera(CameraConfig(video=video, loop=True))
+    looped = [next(frames) for _ in range(3 * FRAMES)]
+    assert [f.index for f in looped] == list(range(3 * FRAMES))
+    assert np.allclose(np.diff([f.time for f in looped]), 1 / RATE, atol=1e-3)
+    assert np.array_equal(looped[2].image, looped[2 + 2 * FRAMES].image)
+
+
+def test_lower_rate_leaves_frames_out_but_keeps_their_times(video):
+    frames = list(open_camera(CameraConfig(video=video, rate=RATE / 3)))
+    assert np.allclose([f.time for f in frames], np.arange(0, FRAMES, 3) / RATE, atol=1e-3)
+
+
+def test_probe_tells_size_rate_and_length(video):
+    assert probe(video) == (320, 160, RATE, FRAMES, FRAMES / RATE)
+
+
+def test_missing_video_is_named():
+    with pytest.raises(FileNotFoundError, match=r"no video file nowhere\.mp4"):
+        open_camera(CameraConfig(video="nowhere.mp4"))
+
+
+@pytest.mark.parametrize("content", [b"", b"not a video" * 100])
+def test_file_that_is_no_video_is_named_and_native_code_is_silent(tmp_path, capfd, content):
+    path = tmp_path / "notes.mp4"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"cannot read .*notes.mp4 as a video"):
+        open_camera(CameraConfig(video=str(path)))
+    assert capfd.readouterr().err == ""
+
+
+def test_folder_is_no_video(tmp_path):
+    with pytest.raises(ValueError, match="as a video"):
+        probe(tmp_path)
+
+
+def test_missing_camera_is_one_clear_error_when_opened(capfd):
+    with pytest.raises(FileNotFoundError, match="no camera 97; this machine has"):
+        open_camera(CameraConfig(camera=97))
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "either a video or a camera"),
+        ({"video": "a.mp4", "camera": 0}, "either a video or a camera"),
+        ({"camera": 0, "max_size": 8}, "max_size is 8"),
+        ({"camera": 0, "rate": -1.0}, "rate is -1.0"),
+    ],
+)
+def test_senseless_settings_are_refused(fields, message):
+    with pytest.raises(ValueError, match=message):
+        CameraConfig(**fields)
+
+
+@pytest.mark.skipif(not PERSON.exists(), reason="the recording person.mp4 is not here")
+def test_recorded_clip_is_read_to_its_end():
+    info = probe(PERSON)
+    assert (info.width, info.height, info.rate, info.frames) == (720, 720, 20.0, 187)
+    frames = list(open_camera(CameraConfig(video=str(PERSON), max_size=64)))
+    assert len(frames) == info.frames
+    assert np.allclose(np.diff([f.time for f in frames]), 0.05, atol=1e-6)

@@ -1,0 +1,122 @@
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from invdyn_ros.perception.camera import CameraConfig, open_camera
+from invdyn_ros.perception.pose import (
+    HIP_FROM_MEDIAPIPE,
+    Landmarks,
+    PoseConfig,
+    PoseEstimator,
+    draw,
+)
+
+PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"
+needs_person = pytest.mark.skipif(not PERSON.exists(), reason="the recording person.mp4 is absent")
+
+
+@pytest.fixture(scope="module")
+def frames():
+    """Every fourth frame of the recorded clip."""
+    return [f.image for f in islice(open_camera(CameraConfig(video=str(PERSON))), 0, None, 4)]
+
+
+@pytest.fixture(scope="module")
+def found(frames):
+    with PoseEstimator() as estimator:
+        return [estimator(image) for image in frames]
+
+
+@needs_person
+def test_nearly_every_frame_of_the_recorded_clip_gives_landmarks(found):
+    assert np.mean([landmarks is not None for landmarks in found]) >= 0.95
+
+
+@needs_person
+def test_landmarks_are_a_person_in_the_hip_frame(found):
+    """The person sits and faces the camera from the second second on."""
+    for landmarks in filter(None, found[12:]):
+        world, image = landmarks
+        assert world.shape == (33, 4)
+        assert image.shape == (33, 2)
+        assert np.isfinite(world).all()
+        assert ((world[:, 3] >= 0) & (world[:, 3] <= 1)).all()
+        assert np.linalg.norm(world[[23, 24], :3].mean(axis=0)) < 0.02  # origin between the hips
+        assert world[11, 1] > 0.05 > -0.05 > world[12, 1]  # left shoulder at the left
+        assert world[0, 2] > world[11, 2] > 0.2  # nose above shoulders above hips
+        assert world[0, 0] > world[[7, 8], 0].max()  # the nose points forward
+        assert 0.3 < world[11, 2] - world[23, 2] < 0.7  # a torso's length [m]
+
+
+@needs_person
+def test_image_landmarks_are_where_the_person_is_drawn(frames, found):
+    changed = (draw(frames[20], found[20], "left") != frames[20]).any(axis=2)
+    shoulder, wrist = found[20].image[11], found[20].image[15]
+    for x, y in (shoulder, wrist, (shoulder + found[20].image[13]) / 2):
+        assert changed[round(y), round(x)]
+    assert 0.01 < changed.mean() < 0.2
+
+
+@needs_person
+def test_nobody_is_followed_into_an_empty_picture(frames):
+    with PoseEstimator() as estimator:
+        assert estimator(frames[20]) is not None
+        assert estimator(np.full_like(frames[20], 90)) is None
+        assert estimator(frames[20]) is not None
+
+
+def test_empty_picture_gives_none_in_silence(capfd):
+    with PoseEstimator() as estimator:
+        assert estimator(np.zeros((120, 160, 3), np.uint8)) is None
+    assert capfd.readouterr().err == ""
+
+
+def test_axes_change_by_a_rotation():
+    """Left in the picture of who faces the camera is their right; both frames are right-handed."""
+    assert np.allclose(HIP_FROM_MEDIAPIPE @ HIP_FROM_MEDIAPIPE.T, np.eye(3))
+    assert np.isclose(np.linalg.det(HIP_FROM_MEDIAPIPE), 1.0)
+    to_camera, up, right = [0, 0, -1], [0, -1, 0], [1, 0, 0]
+    for seen, hip in ((to_camera, [1, 0, 0]), (right, [0, 1, 0]), (up, [0, 0, 1])):
+        assert np.allclose(HIP_FROM_MEDIAPIPE @ seen, hip)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3))],
+    ids=["grey", "with alpha", "float"],
+)
+def test_image_of_another_kind_is_refused(image):
+    with PoseEstimator() as estimator, pytest.raises(ValueError, match="expected an RGB image"):
+        estimator(image)
+
+
+def test_missing_model_file_is_named():
+    with pytest.raises(FileNotFoundError, match=r"no pose model nowhere.task"):
+        PoseConfig(model="nowhere.task")
+
+
+def test_foreign_model_file_is_one_clear_error(tmp_path, capfd):
+    path = tmp_path / "notes.task"
+    path.write_text("not a model")
+    with pytest.raises(ValueError, match=r"notes.task is no pose landmarker") as error:
+        PoseEstimator(PoseConfig(model=str(path)))
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr().err == ""
+
+
+def test_score_outside_its_range_is_refused():
+    with pytest.raises(ValueError, match=r"min_tracking is 1\.5"):
+        PoseConfig(min_tracking=1.5)
+
+
+def test_drawing_leaves_the_picture_alone_and_takes_points_outside_it():
+    picture = np.full((100, 120, 3), 80, np.uint8)
+    kept = picture.copy()
+    rng = np.random.default_rng(0)
+    world = np.column_stack([rng.normal(size=(33, 3)), rng.uniform(0, 1, 33)])
+    drawn = draw(picture, Landmarks(world, rng.uniform(-1e6, 1e6, (33, 2))), "right")
+    assert drawn.shape == picture.shape
+    assert np.array_equal(picture, kept)
+    assert np.array_equal(draw(picture, None), picture)

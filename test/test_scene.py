@@ -1,0 +1,231 @@
+"""The simulated scene: what the camera draws, and blocks that can be lifted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+import pybullet
+import pytest
+from pybullet_utils.bullet_client import BulletClient
+
+from invdyn_ros.arms.camera import Camera
+from invdyn_ros.arms.rendering import SceneCamera, table_picture
+from invdyn_ros.arms.scene import (
+    SCENES,
+    Scene,
+    add_block,
+    add_table,
+    block_pose,
+    block_texture,
+    place_block,
+)
+from invdyn_ros.perception.markers import face_image, find_markers, marker_corners
+from invdyn_ros.robot import Robot, load_robot
+
+
+@pytest.fixture
+def client() -> Iterator[BulletClient]:
+    client = BulletClient(pybullet.DIRECT)
+    client.setGravity(0, 0, -9.81)
+    yield client
+    client.disconnect()
+
+
+def test_pose_of_a_camera_is_a_rotation_that_looks_at_its_target() -> None:
+    camera = Camera.look_at((0.8, 0.1, 0.4), (0.4, 0.0, 0.0), focal=800.0)
+    R = camera.T_base_camera[:3, :3]
+    np.testing.assert_allclose(R @ R.T, np.eye(3), atol=1e-12)
+    assert np.linalg.det(R) == pytest.approx(1.0)
+    np.testing.assert_allclose(camera.project(np.array([0.4, 0.0, 0.0])), (319.5, 239.5))
+    higher = camera.project(np.array([0.4, 0.0, 0.05]))
+    assert higher[1] < 239.5  # v points down
+
+
+@pytest.mark.parametrize("target", [(0.5, 0.0, 0.0), (0.5, 0.0, 1.0)])
+def test_camera_without_an_upright_image_is_refused(target: tuple[float, float, float]) -> None:
+    with pytest.raises(ValueError, match="upright"):
+        Camera.look_at((0.5, 0.0, 0.5), target, focal=800.0)
+
+
+def test_camera_pose_that_is_no_rotation_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be a pose"):
+        Camera(2 * np.eye(4), 800.0)
+
+
+def test_rendered_pixels_agree_with_the_pinhole_model(client: BulletClient) -> None:
+    """Centres of small spheres lie where the intrinsics say, to a fifth of a pixel."""
+    camera = Camera.look_at((0.7, -0.2, 0.5), (0.4, 0.0, 0.0), focal=850.0)
+    ball = client.createVisualShape(client.GEOM_SPHERE, radius=0.012, rgbaColor=[1, 0, 0, 1])
+    body = client.createMultiBody(0, -1, ball)
+    deviations = []
+    for point in np.random.default_rng(0).uniform((0.3, -0.1, 0), (0.5, 0.1, 0.1), (12, 3)):
+        client.resetBasePositionAndOrientation(body, point, [0, 0, 0, 1])
+        matrices = camera.view_matrix(), camera.projection_matrix()
+        size = (camera.height, camera.width)
+        depth = client.getCameraImage(*size[::-1], *matrices, shadow=0)[3]
+        v, u = np.nonzero(np.reshape(depth, size) < 1.0)
+        deviations.append((u.mean(), v.mean()) - camera.project(point))
+    assert np.abs(np.mean(deviations, axis=0)).max() < 0.1
+    assert np.abs(deviations).max() < 0.35  # the image of a sphere is an ellipse a little off
+
+
+@pytest.mark.parametrize("arm", ["ur5", "dofbot"])
+def test_rendered_markers_lie_where_the_pinhole_model_says(arm: str) -> None:
+    scene, robot = replace(SCENES[arm], pixel_noise=0.0), load_robot(arm)
+    rng, deviations = np.random.default_rng(2), []
+    with SceneCamera(robot, scene) as camera:
+        for pose in [scene.random_pose(rng) for _ in range(15)]:
+            image = camera.render(robot.home, 0.05, pose[None])
+            ids, corners = find_markers(image[..., 1].copy())
+            points = marker_corners(scene.block_size)[ids] @ pose[:3, :3].T + pose[:3, 3]
+            up = ids == 0  # the face that is always well seen
+            deviations.append((corners - scene.camera.project(points))[up].reshape(-1, 2))
+    deviation = np.concatenate(deviations)
+    assert np.abs(deviation.mean(axis=0)).max() < 0.1
+    assert np.percentile(np.abs(deviation), 95) < 0.5
+
+
+@pytest.mark.parametrize("arm", [arm for arm, scene in SCENES.items() if scene.blocks])
+def test_area_and_goal_lie_in_the_picture(arm: str) -> None:
+    scene = SCENES[arm]
+    centres = [(x, y, scene.block_size / 2) for x in scene.area_x for y in scene.area_y]
+    corners = marker_corners(scene.block_size).reshape(-1, 3)
+    for centre in [*centres, scene.goal]:
+        for yaw in (0.0, np.pi / 4):
+            T = block_pose(*centre, yaw)
+            pixels = scene.camera.project(corners @ T[:3, :3].T + T[:3, 3])
+            assert pixels.min() > 5
+            assert np.all(pixels < (scene.camera.width - 5, scene.camera.height - 5))
+
+
+@pytest.mark.parametrize("arm", sorted(SCENES))
+def test_scene_of_every_arm_renders_and_shows_its_blocks(arm: str) -> None:
+    scene, robot = SCENES[arm], load_robot(arm)
+    poses = np.array([scene.random_pose(np.random.default_rng(1))] * scene.blocks)
+    with SceneCamera(robot, scene) as camera:
+        image = camera.render(robot.home, 0.0, poses)
+    assert image.shape == (480, 640, 3)
+    assert image.dtype == np.uint8
+    assert len(find_markers(image[..., 1].copy()).ids) >= 2 * scene.blocks
+    empty = table_picture(scene).astype(int)
+    assert np.mean(np.abs(image - empty).max(axis=2) > 25) > 0.01
+
+
+def test_same_seed_gives_the_same_picture() -> None:
+    scene, robot = SCENES["ur5"], load_robot("ur5")
+    pose = block_pose(0.45, 0.0, 0.02, 0.0)[None]
+    with SceneCamera(robot, scene, seed=5) as one, SceneCamera(robot, scene, seed=5) as two:
+        first, second = one.render(robot.home, 0.05, pose), one.render(robot.home, 0.05, pose)
+        np.testing.assert_array_equal(first, two.render(robot.home, 0.05, pose))
+        assert np.any(first != second)  # the sensor's noise is new in each frame
+        one.reset(5)
+        np.testing.assert_array_equal(first, one.render(robot.home, 0.05, pose))
+
+
+def test_arm_moves_in_the_picture() -> None:
+    scene, robot = replace(SCENES["kuka_iiwa"], pixel_noise=0.0), load_robot("kuka_iiwa")
+    with SceneCamera(robot, scene) as camera:
+        home, turned, again = (
+            camera.render(robot.home + shift, 0.0, np.empty((0, 4, 4))) for shift in (0, 0.5, 0)
+        )
+    assert np.mean(np.any(home != turned, axis=2)) > 0.01
+    np.testing.assert_array_equal(home, again)
+
+
+def test_number_of_poses_must_be_that_of_the_blocks() -> None:
+    robot = load_robot("dofbot")
+    with (
+        SceneCamera(robot, SCENES["dofbot"]) as camera,
+        pytest.raises(ValueError, match="1 blocks"),
+    ):
+        camera.render(robot.home, 0.0, np.empty((0, 4, 4)))
+
+
+def test_texture_is_the_same_each_time_and_differs_between_blocks() -> None:
+    np.testing.assert_array_equal(block_texture(1), block_texture(1))
+    assert np.any(block_texture(0) != block_texture(1))
+    np.testing.assert_array_equal(block_texture(1)[:, 480:720], face_image(8, 240))
+
+
+def test_marker_outside_the_dictionary_is_refused() -> None:
+    with pytest.raises(ValueError, match="0 to 49"):
+        face_image(50, 240)
+    with pytest.raises(ValueError, match="multiple of 60"):
+        face_image(0, 100)
+
+
+@pytest.mark.parametrize("field", [{"block_size": 0.0}, {"friction": -1.0}, {"blur": -0.1}])
+def test_scene_names_the_field_that_is_wrong(field: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(field))):
+        Scene(SCENES["ur5"].camera, **field)
+
+
+def test_random_poses_lie_in_the_area_on_the_table() -> None:
+    scene, rng = SCENES["dofbot"], np.random.default_rng(0)
+    poses = np.array([scene.random_pose(rng) for _ in range(200)])
+    low, high = np.transpose([scene.area_x, scene.area_y])
+    assert np.all((poses[:, :2, 3] >= low) & (poses[:, :2, 3] <= high))
+    np.testing.assert_allclose(poses[:, 2, 3], scene.block_size / 2)
+
+
+def test_dropped_block_comes_to_rest_on_the_table(client: BulletClient) -> None:
+    scene = SCENES["ur5"]
+    add_table(client)
+    block = add_block(client, scene, block_pose(0.45, 0.05, 0.03, 0.4))
+    for _ in range(500):
+        client.stepSimulation()
+    position, _ = client.getBasePositionAndOrientation(block)
+    speed, spin = client.getBaseVelocity(block)
+    np.testing.assert_allclose(position, (0.45, 0.05, 0.02), atol=1e-3)
+    assert max(np.abs(speed).max(), np.abs(spin).max()) < 1e-2
+
+
+def test_placed_block_has_the_pose_it_was_given(client: BulletClient) -> None:
+    body = add_block(client, SCENES["ur5"], np.eye(4))
+    for yaw in (0.0, 1.0, np.pi, -2.5):
+        pose = block_pose(0.1, 0.2, 0.3, yaw)
+        place_block(client, body, pose)
+        position, quaternion = client.getBasePositionAndOrientation(body)
+        R = np.reshape(client.getMatrixFromQuaternion(quaternion), (3, 3))
+        np.testing.assert_allclose(position, pose[:3, 3])
+        np.testing.assert_allclose(R, pose[:3, :3], atol=1e-9)
+
+
+@pytest.mark.parametrize("arm", ["ur5", "dofbot"])
+def test_closed_gripper_holds_the_block(client: BulletClient, arm: str) -> None:
+    """A block between closed pads neither slips nor turns in a second of gravity."""
+    scene, robot = SCENES[arm], load_robot(arm)
+    _, block = _hold_block(client, robot, scene)
+    poses = []
+    for gravity, steps in ((0.0, 500), (-9.81, 300), (-9.81, 1000)):  # close, load, carry
+        client.setGravity(0, 0, gravity)
+        for _ in range(steps):
+            client.stepSimulation()
+        poses.append(client.getBasePositionAndOrientation(block))
+    (before, attitude), (after, end) = poses[1:]
+    assert np.linalg.norm(np.subtract(after, before)) < 1e-3
+    turn = client.getAxisAngleFromQuaternion(client.getDifferenceQuaternion(end, attitude))[1]
+    assert np.degrees(abs((turn + np.pi) % (2 * np.pi) - np.pi)) < 2.0
+
+
+def _hold_block(client: BulletClient, robot: Robot, scene: Scene) -> tuple[int, int]:
+    """Arm at home, held by its motors, the block between its closing fingers."""
+    client.setTimeStep(1e-3)
+    flag = client.URDF_USE_INERTIA_FROM_FILE
+    body = client.loadURDF(str(robot.urdf), useFixedBase=True, flags=flag)
+    names = [client.getJointInfo(body, i)[1].decode() for i in range(client.getNumJoints(body))]
+    for name, q in zip(robot.joint_names, robot.home, strict=True):
+        client.resetJointState(body, names.index(name), q)
+        motor = client.POSITION_CONTROL
+        client.setJointMotorControl2(body, names.index(name), motor, q, force=300)
+    fingers = [names.index(name) for name in robot.gripper.joints] if robot.gripper else []
+    for finger in fingers:
+        client.changeDynamics(body, finger, lateralFriction=1.0)
+        client.resetJointState(body, finger, 1.05 * scene.block_size / 2)
+        client.setJointMotorControl2(body, finger, client.POSITION_CONTROL, 0.0, force=15)
+    axes = [0, 1, 0], [0, 0, 0], [0, 0, 0]
+    gear = client.createConstraint(body, fingers[0], body, fingers[1], client.JOINT_GEAR, *axes)
+    client.changeConstraint(gear, gearRatio=-1, erp=0.2, maxForce=100)  # both move together
+    return body, add_block(client, scene, robot.forward_kinematics(robot.home))
