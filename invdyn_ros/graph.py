@@ -1,0 +1,213 @@
+"""Which nodes make up teleop and grasp_sim, as data: launch arguments enter, checked nodes leave.
+
+The launch files and `invdyn launch` both read this, so they cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from invdyn_ros.arguments import ARMS, FLAGS, GRASP_SIM, TELEOP, Argument, Parameter
+from invdyn_ros.robot import ROBOTS, share
+
+Values = dict[str, Any]  # argument name -> parsed value, then also what follows from them
+
+DRIVERS = {"dofbot": "dofbot"}  # real arm -> our driver node
+ROS_DRIVEN = ("ur5", "ur5e")  # real arms whose driver the user starts: ur_robot_driver
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process to start: a module of `invdyn_ros.nodes` and its ROS parameters."""
+
+    name: str
+    executable: str
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    ends_graph: bool = False
+    """When this node ends well, the run is complete."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def module(self) -> str:
+        """What `python -m` runs."""
+        return f"invdyn_ros.nodes.{self.executable}"
+
+
+@dataclass(frozen=True)
+class NodeRule:
+    """When a graph has a node, and which values it takes as parameters of the same name."""
+
+    executable: str
+    takes: tuple[str, ...] = ()
+    when: Callable[[Values], bool] = lambda values: True
+    ends_graph: bool = False
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A set of nodes, the arguments they are started with and what must hold between those."""
+
+    description: str
+    arguments: tuple[Argument, ...]
+    nodes: tuple[NodeRule, ...]
+    complete: Callable[[Values], None]
+    """Checks the values against each other and adds what follows from them."""
+
+
+def find_graph(name: str) -> Graph:
+    """Find a graph by name.
+
+    Raises:
+        ValueError: there is none; names those there are.
+    """
+    if name not in GRAPHS:
+        raise ValueError(f"no graph '{name}'; there are {', '.join(GRAPHS)}")
+    return GRAPHS[name]
+
+
+def resolve(graph_name: str, values: Mapping[str, str]) -> list[NodeSpec]:
+    """Turn launch arguments into the nodes to start; nothing starts before all of it is checked.
+
+    Raises:
+        ValueError: unknown graph or argument, a value that is not allowed, a file that is missing.
+    """
+    graph = find_graph(graph_name)
+    known = {argument.name: argument for argument in graph.arguments}
+    for name in values:
+        if name not in known:
+            raise ValueError(f"unknown argument '{name}'; {graph_name} takes {', '.join(known)}")
+    parsed: Values = {n: a.parse(values.get(n, a.default)) for n, a in known.items()}
+    parsed["graph"] = graph_name
+    _complete(parsed)
+    graph.complete(parsed)
+    domain = parsed["domain"]
+    environment = {} if domain < 0 else {"ROS_DOMAIN_ID": str(domain)}
+    return [
+        NodeSpec(
+            rule.executable,
+            rule.executable,
+            {name: parsed[name] for name in rule.takes if parsed.get(name, "") != ""},
+            rule.ends_graph,
+            environment,
+        )
+        for rule in graph.nodes
+        if rule.when(parsed)
+    ]
+
+
+def _simulated(values: Values) -> bool:
+    return values["target"] == "sim"
+
+
+def _has_driver(values: Values) -> bool:
+    return values["target"] == "real" and values["arm"] in DRIVERS
+
+
+def _complete(values: Values) -> None:
+    """Check what both graphs share."""
+    arm, real = values["arm"], values["target"] == "real"
+    if real and arm not in (*DRIVERS, *ROS_DRIVEN):
+        able = ", ".join((*ROS_DRIVEN, *DRIVERS))
+        raise ValueError(f"there is no driver for a real {arm}; target:=real is for {able}")
+    if real and values["lockstep"] == "true":
+        raise ValueError("lockstep:=true needs target:=sim; a real arm does not wait")
+    if values["domain"] > 232:
+        raise ValueError(f"domain:={values['domain']} is more than 232, the last ROS domain")
+    values["engaged"] = FLAGS.get(values["engage"], not real)
+    values["checkpoint"] = str(_checkpoint(values["checkpoint"], arm, real))
+    report, record = values["report"], values["record"]
+    if report and (not report.endswith(".json") or Path(report).is_dir()):
+        raise ValueError(f"report:={report} is not a .json file")
+    if record and Path(record).exists():
+        raise ValueError(f"record:={record} exists already; a recording needs a new directory")
+
+
+def _checkpoint(given: str, arm: str, real: bool) -> Path:
+    """Find the checkpoint: the one given, or the one shipped for the arm."""
+    if given:
+        path = Path(given).absolute()
+        if not path.is_dir():
+            raise ValueError(f"checkpoint:={given} is not a directory made by 'invdyn train'")
+        return path
+    # a real UR arm takes positions; in simulation it takes torques
+    name = f"{arm}_position" if real and arm in ROS_DRIVEN else arm
+    try:
+        return share(f"config/checkpoints/{name}")
+    except FileNotFoundError as error:
+        raise ValueError(f"no checkpoint is shipped for {name}; give checkpoint:=DIR") from error
+
+
+def _complete_teleop(values: Values) -> None:
+    video, camera = values["video"], values["camera"]
+    if video and camera:
+        raise ValueError(f"video:={video} and camera:={camera} are both given; give one")
+    if camera not in ("", "none") and not camera.isdecimal():
+        raise ValueError(f"camera:={camera} is not the index of a camera (0, 1, ...) or none")
+    values["lockstep"] = values["lockstep"] == "true"
+    if values["lockstep"] and not video:
+        raise ValueError("lockstep:=true needs video:=FILE; a camera does not wait")
+    values["wall_clock"] = not values["lockstep"]
+    values["model"] = values["pose_model"] and str(Path(values["pose_model"]).absolute())
+    if values["model"] and not Path(values["model"]).is_file():
+        raise ValueError(f"pose_model:={values['pose_model']} is not a file")
+    values["camera_node"] = camera != "none"
+    if video:
+        from invdyn_ros.perception.camera import probe  # opens the file: only where one is given
+
+        frame_rate = probe(video).rate
+        values["video"] = str(Path(video).absolute())
+        if values["lockstep"]:
+            values["target_rate"] = frame_rate
+    elif values["camera_node"]:
+        values["camera"] = int(camera or 0)
+
+
+def _complete_grasp(values: Values) -> None:
+    arm = values["arm"]
+    if ROBOTS[arm].gripper is None:
+        able = ", ".join(name for name in ARMS if ROBOTS[name].gripper)
+        raise ValueError(f"{arm} has no gripper; grasp_sim is for {able}")
+    real, lockstep = values["target"] == "real", values["lockstep"]
+    values["lockstep"] = FLAGS.get(lockstep, values["headless"] and not real)
+    values["wall_clock"] = not values["lockstep"]
+    values["scene"] = True
+
+
+CAMERA = ("video", "camera", "max_size", "loop", "lockstep")
+DYNAMICS = ("arm", "checkpoint", "device", "engaged", "lockstep", "target_rate")
+SIMULATOR = ("arm", "checkpoint", "seed", "lockstep", "wall_clock", "headless")
+REPORT = ("graph", "arm", "checkpoint", "lockstep", "report", "record", "duration")
+
+GRAPHS: dict[str, Graph] = {
+    "teleop": Graph(
+        "an arm follows the arm of a person in front of a camera",
+        TELEOP,
+        (
+            NodeRule("camera", CAMERA, lambda values: values["camera_node"]),
+            NodeRule("pose", ("model", "lockstep")),
+            NodeRule("retarget", ("arm", "side", "lockstep")),
+            NodeRule("inverse_dynamics", DYNAMICS),
+            NodeRule("simulator", SIMULATOR, _simulated),
+            NodeRule("dofbot", (), _has_driver),
+            NodeRule("report", (*REPORT, "video", "side"), ends_graph=True),
+        ),
+        _complete_teleop,
+    ),
+    "grasp_sim": Graph(
+        "an arm finds a block with its camera, grasps it and carries it to its goal",
+        GRASP_SIM,
+        (
+            NodeRule("simulator", (*SIMULATOR, "scene", "noise"), _simulated),
+            NodeRule("scene_camera", ("arm", "seed", "noise", "lockstep"), _simulated),
+            NodeRule("blocks", ("arm", "lockstep")),
+            NodeRule("grasp", ("arm", "policy", "noise", "lockstep")),
+            NodeRule("inverse_dynamics", DYNAMICS),
+            NodeRule("dofbot", (), _has_driver),
+            NodeRule("report", (*REPORT, "policy", "noise", "seed", "episodes"), ends_graph=True),
+        ),
+        _complete_grasp,
+    ),
+}

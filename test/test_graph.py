@@ -1,0 +1,158 @@
+import dataclasses
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from invdyn_ros.arguments import ARMS
+from invdyn_ros.graph import GRAPHS, find_graph, resolve
+from invdyn_ros.robot import ROBOTS
+
+PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"
+GRASPING = [arm for arm in ARMS if ROBOTS[arm].gripper]
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    return f"{folder}"
+
+
+def nodes(graph, **values):
+    return {spec.name: dict(spec.parameters) for spec in resolve(graph, values)}
+
+
+def test_teleop_in_simulation_is_camera_to_arm(checkpoint):
+    found = nodes("teleop", checkpoint=checkpoint)
+    wanted = ["camera", "pose", "retarget", "inverse_dynamics", "simulator", "report"]
+    assert list(found) == wanted
+    assert found["camera"] == {"camera": 0, "max_size": 480, "loop": False, "lockstep": False}
+    assert found["inverse_dynamics"] == {
+        "arm": "ur5",
+        "checkpoint": checkpoint,
+        "device": "auto",
+        "engaged": True,
+        "lockstep": False,
+    }
+    assert found["simulator"]["wall_clock"] is True
+
+
+@pytest.mark.parametrize("arm", GRASPING)
+def test_a_headless_grasp_goes_in_lockstep(arm, checkpoint):
+    found = nodes("grasp_sim", arm=arm, checkpoint=checkpoint, episodes="3", noise="hard")
+    assert list(found)[:2] == ["simulator", "scene_camera"]
+    assert found["simulator"]["lockstep"] is True and found["simulator"]["wall_clock"] is False
+    assert found["report"]["episodes"] == 3 and found["grasp"]["lockstep"] is True
+    seen = nodes("grasp_sim", arm=arm, checkpoint=checkpoint, headless="false")
+    assert seen["simulator"]["lockstep"] is False and seen["simulator"]["headless"] is False
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_a_real_arm_has_no_simulator_and_waits_to_be_engaged(graph, checkpoint):
+    values = {"target": "real", "checkpoint": checkpoint}
+    dofbot, ur5e = nodes(graph, arm="dofbot", **values), nodes(graph, arm="ur5e", **values)
+    assert "dofbot" in dofbot and "dofbot" not in ur5e
+    for found in (dofbot, ur5e):
+        assert not {"simulator", "scene_camera"} & set(found)
+        assert found["inverse_dynamics"]["engaged"] is False
+    engaged = nodes(graph, arm="ur5e", engage="true", **values)
+    assert engaged["inverse_dynamics"]["engaged"] is True
+
+
+def test_an_image_topic_from_elsewhere_needs_no_camera_node(checkpoint):
+    assert "camera" not in nodes("teleop", camera="none", checkpoint=checkpoint)
+
+
+@pytest.mark.skipif(not PERSON.exists(), reason="the recording of a person is not here")
+def test_in_lockstep_targets_come_at_the_rate_of_the_video(checkpoint):
+    found = nodes("teleop", video=str(PERSON), lockstep="true", checkpoint=checkpoint)
+    assert found["camera"]["video"] == found["report"]["video"] == str(PERSON)
+    assert "camera" not in found["camera"]
+    assert 1 < found["inverse_dynamics"]["target_rate"] < 240
+
+
+@pytest.mark.parametrize("arm", ARMS)
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_every_arm_has_a_shipped_checkpoint(graph, arm):
+    if graph == "grasp_sim" and arm not in GRASPING:
+        pytest.skip(f"{arm} has no gripper")
+    folder = Path(nodes(graph, arm=arm)["inverse_dynamics"]["checkpoint"])
+    assert folder.is_dir() and folder.name == arm
+
+
+@pytest.mark.parametrize("arm", ["ur5", "ur5e"])
+def test_a_real_ur_arm_gets_the_checkpoint_that_gives_positions(arm):
+    found = nodes("teleop", arm=arm, target="real")
+    assert Path(found["inverse_dynamics"]["checkpoint"]).name == f"{arm}_position"
+
+
+def test_the_domain_reaches_every_node(checkpoint):
+    specs = resolve("teleop", {"domain": "7", "checkpoint": checkpoint})
+    assert {spec.environment["ROS_DOMAIN_ID"] for spec in specs} == {"7"}
+    assert not any(spec.environment for spec in resolve("teleop", {"checkpoint": checkpoint}))
+
+
+@pytest.mark.parametrize(
+    ("graph", "values", "message"),
+    [
+        ("telop", {}, "no graph 'telop'; there are teleop, grasp_sim"),
+        ("teleop", {"vidoe": "a.mp4"}, "unknown argument 'vidoe'; teleop takes arm, target"),
+        ("teleop", {"episodes": "3"}, "unknown argument 'episodes'"),
+        ("teleop", {"arm": "ur3"}, "arm:=ur3 is not one of ur5, ur5e, dofbot, kuka_iiwa"),
+        ("teleop", {"headless": "yes"}, "headless:=yes is not one of true, false"),
+        ("teleop", {"video": "no.mp4"}, "no.mp4"),
+        ("teleop", {"video": "a.mp4", "camera": "0"}, "are both given; give one"),
+        ("teleop", {"pose_model": "no.task"}, "pose_model:=no.task is not a file"),
+        ("teleop", {"camera": "front"}, "camera:=front is not the index"),
+        ("teleop", {"camera": "-1"}, "camera:=-1 is not the index"),
+        ("teleop", {"lockstep": "true"}, "lockstep:=true needs video:=FILE"),
+        ("teleop", {"duration": "-1"}, "duration:=-1 is less than 0"),
+        ("teleop", {"duration": "nan"}, "duration:=nan"),
+        ("teleop", {"duration": "long"}, "duration:=long is not a number"),
+        ("teleop", {"checkpoint": "no/such"}, "checkpoint:=no/such is not a directory"),
+        ("teleop", {"report": "report.txt"}, "report:=report.txt is not a .json file"),
+        ("teleop", {"record": "."}, "record:=. exists already"),
+        ("teleop", {"domain": "233"}, "domain:=233 is more than 232"),
+        ("teleop", {"arm": "kuka_iiwa", "target": "real"}, "no driver for a real kuka_iiwa"),
+        ("grasp_sim", {"arm": "kuka_iiwa"}, "kuka_iiwa has no gripper; grasp_sim is for ur5"),
+        ("grasp_sim", {"episodes": "0"}, "episodes:=0 is less than 1"),
+        ("grasp_sim", {"episodes": "2.5"}, "episodes:=2.5 is not a whole number"),
+        ("grasp_sim", {"policy": "magic"}, "policy:=magic is not one of scripted"),
+        ("grasp_sim", {"target": "real", "lockstep": "true"}, "a real arm does not wait"),
+    ],
+)
+def test_bad_input_is_one_line_before_any_node_starts(graph, values, message, checkpoint):
+    if graph in GRAPHS:
+        values = {"checkpoint": checkpoint, **values}
+    with pytest.raises((ValueError, OSError)) as caught:
+        resolve(graph, values)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_every_argument_has_a_description_and_a_valid_default(graph):
+    for argument in find_graph(graph).arguments:
+        assert argument.description
+        argument.parse(argument.default)
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_parameters_are_plain_ros_types(graph, checkpoint):
+    for parameters in nodes(graph, checkpoint=checkpoint).values():
+        assert {type(value) for value in parameters.values()} <= {bool, int, float, str}
+
+
+RULES = {(graph, rule.executable): rule for graph in GRAPHS for rule in GRAPHS[graph].nodes}
+
+
+@pytest.mark.parametrize("key", RULES, ids="-".join)
+def test_each_node_knows_the_parameters_it_is_given(key):
+    module = importlib.import_module(f"invdyn_ros.nodes.{key[1]}")
+    configs = [item for name, item in vars(module).items() if name.endswith("Config")]
+    known = {field.name for config in configs for field in dataclasses.fields(config)}
+    known |= set(re.findall(r'declare_parameter\("(\w+)"', inspect.getsource(module)))
+    assert callable(module.main)
+    assert set(RULES[key].takes) <= known

@@ -1,0 +1,225 @@
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from invdyn_ros.cli import VERBS
+from invdyn_ros.cli.launch import child_environment, launch, show_arguments
+from invdyn_ros.cli.processes import Processes
+from invdyn_ros.graph import GRAPHS, NodeSpec
+
+ROOT = Path(__file__).parents[1]
+PATIENCE = 30.0  # [s] before a test gives up; nothing waits that long when all is well
+
+SAYS_ITS_PARAMETERS = """
+import rclpy
+rclpy.init()
+node = rclpy.create_node("x", automatically_declare_parameters_from_overrides=True)
+values = {n: node.get_parameter(n).value for n in ("flag", "count", "rate", "text", "digits")}
+print(node.get_name(), sorted(values.items()))
+"""
+WAITS = "import signal, os; print('pid', os.getpid(), flush=True); signal.pause()"
+IS_DEAF = (
+    "import signal, os; signal.signal(2, signal.SIG_IGN); signal.signal(15, signal.SIG_IGN)\n"
+    "print('pid', os.getpid(), flush=True)\nwhile True: signal.pause()"
+)
+STARTS_ANOTHER = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {WAITS!r}])"
+
+
+@dataclass(frozen=True)
+class LocalNode(NodeSpec):
+    """A node from a file of the test."""
+
+    @property
+    def module(self) -> str:
+        return self.executable
+
+
+@pytest.fixture
+def local_node(tmp_path):
+    def make(name, source, **rest):
+        (tmp_path / f"local_{name}.py").write_text(source)
+        path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+        return LocalNode(name, f"local_{name}", environment=path, **rest)
+
+    return make
+
+
+def run_group(group, *scripts):
+    """Start scripts as processes of a group."""
+    for number, script in enumerate(scripts):
+        group.start(
+            f"p{number}", [sys.executable, "-c", script], child_environment(os.environ), False
+        )
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def ends(pid):
+    """Wait until a process that is not our child has ended."""
+    deadline = time.monotonic() + PATIENCE
+    while is_running(pid) and time.monotonic() < deadline:
+        os.sched_yield()
+    return not is_running(pid)
+
+
+def a_launcher(*scripts):
+    """Run a group in a process of its own; return it and the pids that its processes print."""
+    source = (
+        "import os, sys\nfrom invdyn_ros.cli.processes import Processes\n"
+        "with Processes() as group:\n"
+        f"    for script in {scripts!r}:\n"
+        "        group.start('p', [sys.executable, '-c', script], os.environ, False)\n"
+        "    sys.exit(group.wait())\n"
+    )
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", source], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    lines = [launcher.stdout.readline() for _ in scripts]
+    return launcher, [int(line.split()[-1]) for line in lines]
+
+
+def invdyn(*words):
+    call = "import sys; from invdyn_ros.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", call, *words], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+
+
+def test_a_node_gets_its_name_and_its_parameters_in_their_types(local_node, capfd):
+    given = {"flag": True, "count": 10, "rate": 10.0, "text": "a: 'b' #c", "digits": "007"}
+    spec = local_node("named", SAYS_ITS_PARAMETERS, parameters=given, ends_graph=True)
+    assert launch([spec]) == 0
+    assert f"[named] named {sorted(given.items())}" in capfd.readouterr().out
+
+
+def test_a_node_that_dies_ends_all_with_its_code(local_node, capfd):
+    waiting = local_node("waiting", WAITS)
+    dying = local_node("dying", "import sys; print('no luck', flush=True); sys.exit(3)")
+    assert launch([waiting, dying]) == 3
+    shown = capfd.readouterr()
+    assert "[dying] no luck" in shown.out and "dying ended with code 3" in shown.err
+
+
+def test_the_node_that_ends_the_graph_ends_all_well(local_node):
+    nodes = [local_node("waiting", WAITS), local_node("report", "pass", ends_graph=True)]
+    assert launch(nodes) == 0
+
+
+def test_a_node_that_is_done_leaves_the_others_running(local_node, capfd):
+    done = local_node("done", "pass")
+    last = local_node("last", "import time; time.sleep(0.5); print('last', flush=True)")
+    assert launch([done, last]) == 0
+    assert "[last] last" in capfd.readouterr().out
+
+
+def test_output_without_a_newline_is_shown_whole(capfd):
+    with Processes() as group:
+        run_group(group, "print('one'); print('two', end='')")
+        assert group.wait() == 0
+    assert capfd.readouterr().out == "[p0] one\n[p0] two\n"
+
+
+def test_a_process_killed_by_a_signal_ends_the_group_as_in_a_shell():
+    with Processes() as group:
+        run_group(group, WAITS, "import os; os.kill(os.getpid(), 9)")
+        assert group.wait() == 128 + signal.SIGKILL
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_every_process_and_what_it_started(number):
+    launcher, pids = a_launcher(WAITS, STARTS_ANOTHER)
+    launcher.send_signal(number)
+    assert launcher.wait(PATIENCE) == 128 + number
+    assert all(ends(pid) for pid in pids)
+
+
+def test_a_second_interrupt_ends_a_process_that_listens_to_none():
+    launcher, (pid,) = a_launcher(IS_DEAF)
+    launcher.send_signal(signal.SIGINT)
+    launcher.send_signal(signal.SIGTERM)
+    launcher.send_signal(signal.SIGINT)
+    assert launcher.wait(PATIENCE) in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+    assert not is_running(pid)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl is Linux's")
+def test_nothing_outlives_a_launcher_that_is_killed():
+    launcher, pids = a_launcher(WAITS, WAITS)
+    launcher.kill()
+    launcher.wait(PATIENCE)
+    assert all(ends(pid) for pid in pids)
+
+
+def test_nodes_keep_to_this_machine_unless_the_user_says_otherwise():
+    assert child_environment({})["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
+    given = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "OMP_NUM_THREADS": "4"}
+    assert given.items() <= child_environment(given).items()
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_show_args_lists_every_argument(graph):
+    shown = invdyn("launch", graph, "--show-args")
+    assert shown.returncode == 0 and shown.stdout.strip() == show_arguments(GRAPHS[graph]).strip()
+    assert all(f" {argument.name}:=" in shown.stdout for argument in GRAPHS[graph].arguments)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["lunch"], "invdyn: no verb 'lunch'; there are launch, "),
+        (["launch"], "expected the name of one graph"),
+        (["launch", "teleop", "--fast"], "unknown option --fast"),
+        (["launch", "teleop", "vidoe:=a.mp4"], "unknown argument 'vidoe'"),
+        (["launch", "teleop", "arm:=ur3"], "arm:=ur3 is not one of"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(words, message):
+    ended = invdyn(*words)
+    assert ended.returncode == 2 and not ended.stdout
+    assert message in ended.stderr and ended.stderr.count("\n") == 1
+
+
+def test_help_lists_the_verbs_and_every_verb_is_there():
+    shown = invdyn("--help")
+    assert shown.returncode == 0
+    for verb in VERBS:
+        assert f"  {verb} " in shown.stdout
+        assert importlib.util.find_spec(f"invdyn_ros.cli.{verb}") is not None
+
+
+def test_every_graph_has_a_launch_file():
+    files = {file.name for file in (ROOT / "launch").glob("*.launch.py")}
+    assert files == {f"{graph}.launch.py" for graph in GRAPHS}
+
+
+@pytest.mark.parametrize("graph", GRAPHS)
+def test_the_launch_file_declares_the_arguments_and_starts_the_nodes(graph, tmp_path):
+    launch_ros = pytest.importorskip("launch_ros", reason="launch_ros is not on PyPI")
+    from launch import LaunchContext
+    from launch.actions import DeclareLaunchArgument
+
+    spec = importlib.util.spec_from_file_location(graph, ROOT / "launch" / f"{graph}.launch.py")
+    file = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(file)
+    context = LaunchContext()
+    context.launch_configurations["checkpoint"] = str(tmp_path)
+    *declared, opaque = file.generate_launch_description().entities
+    assert all(isinstance(action, DeclareLaunchArgument) for action in declared)
+    for action in declared:
+        action.execute(context)
+    assert [a.name for a in declared] == [a.name for a in GRAPHS[graph].arguments]
+    started = opaque.execute(context)
+    assert all(isinstance(action, launch_ros.actions.Node) for action in started)
+    assert {a.node_executable for a in started} >= {"inverse_dynamics", "simulator", "report"}
