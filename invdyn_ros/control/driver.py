@@ -1,0 +1,142 @@
+"""The loop of one arm: targets and joint states enter, safe commands leave.
+
+The node and every replay in simulation run this same class.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from invdyn_ros.control.follower import FeedbackConfig, Follower, Measured, Model
+from invdyn_ros.control.guard import (
+    Array,
+    GuardConfig,
+    Limits,
+    Plan,
+    State,
+    Target,
+    check_target,
+    follow,
+    halt,
+    limit_action,
+    rest,
+)
+from invdyn_ros.robot import Robot
+
+
+class Command(NamedTuple):
+    """What to send now.
+
+    Attributes:
+        action: (n,) in the model's unit, or None: send nothing.
+        wanted: where the arm should be at the time of the measurement, None while not driving.
+        reason: why the arm holds or the action was changed, None if neither.
+        applied: stamp of the target [s] if this command is the first to act on it.
+    """
+
+    action: Array | None
+    wanted: State | None
+    reason: str | None
+    applied: float | None
+
+
+class Driver:
+    """Drive one arm through a model, behind the guard.
+
+    Nothing is sent until `engage`; engaging starts from the measured joints, so it never jumps.
+    """
+
+    def __init__(
+        self,
+        robot: Robot,
+        model: Model,
+        unit: str,
+        lead: float,
+        guard: GuardConfig | None = None,
+        feedback: FeedbackConfig | None = None,
+    ) -> None:
+        self.robot, self.unit = robot, unit
+        self.guard = guard or GuardConfig()
+        self.limits = Limits.of(robot, self.guard)
+        self.follower = Follower(model, unit, lead, feedback)
+        self.engaged = False
+        self.stopped: str | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self.plan: Plan | None = None
+        self._target: Target | None = None
+        self._fresh = False
+        self._last: Measured | None = None
+        self.follower.reset()
+
+    def engage(self, on: bool) -> None:
+        """Close or open the clutch; closing it also clears a stop."""
+        self.engaged = on
+        if on:
+            self.stopped = None
+        self._forget()
+
+    def stop(self, reason: str = "stopped") -> None:
+        """Send nothing more until engaged again."""
+        self.engaged, self.stopped = False, reason
+        self._forget()
+
+    def aim(self, target: Target) -> None:
+        """Note the newest wanted state; the next tick follows it."""
+        self._target, self._fresh = target, True
+
+    def tick(self, measured: Measured) -> Command:
+        """Return the command that answers a measurement.
+
+        Raises:
+            ValueError: the measurement has another number of joints than the arm.
+        """
+        if measured.q.shape != (self.robot.n,):
+            raise ValueError(f"measured {measured.q.size} joints, the arm has {self.robot.n}")
+        if not (np.isfinite(measured.q).all() and np.isfinite(measured.qd).all()):
+            return Command(None, None, "measured joints are not finite", None)
+        jumped = self._jumped(measured)
+        if jumped:
+            self._forget()
+        self._last = measured
+        if not self.engaged:
+            return Command(None, None, self.stopped or "not engaged", None)
+        applied = self._replan(measured)
+        if self.plan is None:
+            raise RuntimeError("an engaged arm has a plan")
+        try:
+            raw = self.follower(self.plan, measured)
+            action, clipped = limit_action(raw, measured.q, self.unit, self.limits)
+        except ValueError as error:
+            self.stop(f"stopped: {error}")
+            return Command(None, None, self.stopped, None)
+        reason = self.plan.held or ("measured joints jumped" if jumped else clipped)
+        return Command(action, self.plan.at(measured.time), reason, applied)
+
+    def _jumped(self, measured: Measured) -> bool:
+        """Say whether the joints moved faster than any arm can, or time ran backwards."""
+        if self._last is None:
+            return False
+        step = measured.time - self._last.time
+        if step < 0:
+            return True
+        allowed = self.guard.jump * self.robot.velocity * max(step, 1 / self.robot.rate)
+        return bool((np.abs(measured.q - self._last.q) > allowed).any())
+
+    def _replan(self, measured: Measured) -> float | None:
+        """Bring the plan up to date; return the stamp of a target that is new in it."""
+        time = measured.time
+        target = self._target
+        problem = check_target(target, self.robot.n, time, self.guard)
+        if self.plan is None:
+            self.plan = rest(measured.q, time, problem)
+        if problem or target is None:
+            if self.plan.held is None:
+                self.plan = halt(self.plan, time, self.limits, problem or "no target yet")
+            return None
+        if not self._fresh:
+            return None
+        self._fresh = False
+        self.plan = follow(self.plan, target, time, self.limits, self.guard)
+        return target.stamp

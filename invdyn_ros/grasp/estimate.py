@@ -1,0 +1,96 @@
+"""Where the block lies: single sightings with covariance enter, one running estimate leaves."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+QUARTER = np.pi / 2
+
+
+class Sighting(NamedTuple):
+    """One detection of a block that lies flat.
+
+    Attributes:
+        time: stamp of the image [s].
+        position: (3,) centre in the base frame [m].
+        yaw: rotation about the vertical, modulo a quarter turn [rad].
+        variance: (4,) of x, y, z [m2] and yaw [rad2].
+    """
+
+    time: float
+    position: Array
+    yaw: float
+    variance: Array
+
+
+def upright_yaw(rotation: Array) -> float:
+    """Return the yaw [rad] in [0, pi/2) of a cube with rotation (3, 3), whichever face is up."""
+    upright = int(np.argmax(np.abs(rotation[2])))
+    side = rotation[:, (upright + 1) % 3]
+    return float(np.arctan2(side[1], side[0]) % QUARTER)
+
+
+def onto_table(position: Array, eye: Array, height: float) -> Array:
+    """Return the point at `height` [m] on the ray from the camera at `eye` through a position.
+
+    Depth is what a marker tells worst; the table's height is known.
+    """
+    ray = position - eye
+    if abs(ray[2]) < 1e-6:
+        return position
+    return eye + ray * (height - eye[2]) / ray[2]
+
+
+def sighting(
+    time: float, T_camera_block: Array, covariance: Array, T_base_camera: Array, height: float
+) -> Sighting:
+    """Return what a detection says of a block that lies on the table.
+
+    Args:
+        time: stamp of the image [s].
+        T_camera_block: (4, 4) detected pose.
+        covariance: (6, 6) of it, x y z rx ry rz in the camera's axes [m2, rad2].
+        T_base_camera: (4, 4) calibrated pose of the camera.
+        height: of the block's centre over the base [m].
+    """
+    T = T_base_camera @ T_camera_block
+    turn = np.kron(np.eye(2), T_base_camera[:3, :3])
+    variance = np.diag(turn @ covariance @ turn.T)[[0, 1, 2, 5]]
+    centre = onto_table(T[:3, 3], T_base_camera[:3, 3], height)
+    return Sighting(time, centre, upright_yaw(T[:3, :3]), variance)
+
+
+class BlockEstimate:
+    """The weighted mean of the sightings of a block at rest; a block that moved starts it anew."""
+
+    def __init__(self, moved: float = 0.015) -> None:
+        self.moved = moved
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all sightings."""
+        self.count = 0
+        self.position = np.zeros(3)
+        self._weight = np.zeros(3)
+        self._turn = 0j
+        self.time = -np.inf
+
+    def see(self, sighting: Sighting) -> None:
+        """Take one more sighting."""
+        if self.count and np.linalg.norm(sighting.position - self.position) > self.moved:
+            self.clear()
+        weight = 1 / np.maximum(sighting.variance, 1e-10)
+        self._weight = self._weight + weight[:3]
+        self.position = self.position + weight[:3] / self._weight * (
+            sighting.position - self.position
+        )
+        self._turn += weight[3] * np.exp(4j * sighting.yaw)  # four-fold symmetry
+        self.count += 1
+        self.time = sighting.time
+
+    @property
+    def yaw(self) -> float:
+        """Mean yaw modulo a quarter turn [rad]."""
+        return float(np.angle(self._turn) / 4 % QUARTER)

@@ -1,0 +1,209 @@
+"""The scripted grasp: joint states and block sightings enter, wanted next states and grips leave."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from invdyn_ros.arms.scene import Scene
+from invdyn_ros.control.guard import Array, State
+from invdyn_ros.grasp.estimate import QUARTER, BlockEstimate, Sighting
+from invdyn_ros.grasp.reach import Reacher, Segment, joint_motion, straight
+from invdyn_ros.robot import Robot
+
+PHASES = ("look", "approach", "check", "descend", "close", "lift", "hold", "carry", "lower")
+PHASES += ("open", "retreat", "return", "done")
+
+
+@dataclass(frozen=True)
+class ScriptConfig:
+    """How the scripted grasp moves.
+
+    Attributes:
+        clearance: height of the tool over the block before it descends [m].
+        lift: height to which the block is lifted [m].
+        depth: tool centre point below the block's centre when it grasps [m].
+        speed: greatest speed of the tool on its way [m/s].
+        careful: greatest speed of the tool next to block and table [m/s].
+        sightings: how many detections the first approach needs.
+        grip: time to close or open the gripper [s].
+        dwell: how long the lifted block is held still [s].
+        tries: how often it starts again after an empty grip.
+        tilts: angles between approach and vertical that are tried, in this order [rad].
+    """
+
+    clearance: float = 0.08
+    lift: float = 0.10
+    depth: float = 0.0
+    speed: float = 0.5
+    careful: float = 0.2
+    sightings: int = 3
+    grip: float = 0.6
+    dwell: float = 0.4
+    tries: int = 3
+    tilts: tuple[float, ...] = (0.0, 0.15, 0.3, 0.45, 0.6)
+
+
+class Wish(NamedTuple):
+    """What the policy wants next.
+
+    Attributes:
+        state: wanted state at the asked time.
+        opening: wanted distance of the finger pads [m].
+        phase: what it is doing, one of PHASES.
+        reason: why it waits, None while it acts.
+    """
+
+    state: State
+    opening: float
+    phase: str
+    reason: str | None
+
+
+class ScriptedGrasp:
+    """Approach, descend, close, lift, place, with what the camera says and nothing else."""
+
+    def __init__(self, robot: Robot, scene: Scene, config: ScriptConfig | None = None) -> None:
+        if robot.gripper is None:
+            raise ValueError(f"arm '{robot.name}' has no gripper; grasping needs one")
+        self.robot, self.scene, self.config = robot, scene, config or ScriptConfig()
+        self.gripper = robot.gripper
+        self.reacher = Reacher(robot)
+        self.estimate = BlockEstimate()
+        self.reset()
+
+    def reset(self) -> None:
+        """Start anew, at home with an open gripper."""
+        self.estimate.clear()
+        self.phase, self.since, self.tries = "look", 0.0, 0
+        self.q = self.robot.home.copy()
+        self.segment: Segment | None = None
+        self.opening = self.gripper.max_opening
+        self.problem: str | None = "block not seen"
+
+    def see(self, sighting: Sighting) -> None:
+        """Take a detection of the block; once the tool is on its way down, it is hidden."""
+        if self.phase in ("look", "check") or (self.phase == "approach" and self.estimate.count):
+            self.estimate.see(sighting)
+
+    def wish(self, time: float, opening: float, ahead: float) -> Wish:
+        """Return what is wanted `ahead` [s] from now.
+
+        Args:
+            time: now [s].
+            opening: measured distance of the finger pads [m].
+            ahead: the arm's control period [s].
+        """
+        self._advance(time, opening)
+        state = State(self.q, np.zeros_like(self.q), np.zeros_like(self.q))
+        if self.segment is not None:
+            state = self.segment.at(time + ahead)
+        return Wish(state, self.opening, self.phase, self.problem)
+
+    def _advance(self, time: float, opening: float) -> None:
+        """Go to the next phase when this one is over."""
+        if self.segment is not None:
+            if time < self.segment.start + self.segment.duration:
+                return
+            self.q, self.segment = self.segment.end, None
+            self._enter(PHASES[PHASES.index(self.phase) + 1], time)
+        waits = {"close": self.config.grip, "open": self.config.grip, "hold": self.config.dwell}
+        waits |= {"check": 0.25}
+        waited = time - self.since
+        if self.phase == "look" and self.estimate.count >= self.config.sightings:
+            self._go("approach", time, self._over_block(self.config.clearance))
+        elif self.phase in waits and waited >= waits[self.phase]:
+            self._after_wait(time, opening)
+
+    def _after_wait(self, time: float, opening: float) -> None:
+        config, goal = self.config, np.array(self.scene.goal)
+        if self.phase == "check":
+            self._go("descend", time, self._over_block(-config.depth), config.careful)
+        elif self.phase == "close":
+            self._go("lift", time, self._raised(config.lift), config.careful)
+        elif self.phase == "hold" and opening < 0.6 * self.scene.block_size:
+            self._again(time)
+        elif self.phase == "hold":
+            self._go("carry", time, self._pose(goal + [0, 0, config.lift], self.yaw))
+        elif self.phase == "open":
+            self._go("retreat", time, self._raised(config.lift), config.careful)
+
+    def _enter(self, phase: str, time: float) -> None:
+        self.phase, self.since = phase, time
+        if phase == "close":
+            self.opening = 0.0
+        elif phase == "open":
+            self.opening = self.gripper.max_opening
+        elif phase == "lower":
+            low = np.array(self.scene.goal) + [0, 0, 0.004 - self.config.depth]
+            self._go("lower", time, self._pose(low, self.yaw), self.config.careful)
+        elif phase == "return":
+            self.segment = joint_motion(self.robot, self.q, self.robot.home, time, 0.8)
+
+    def _again(self, time: float) -> None:
+        """Nothing was gripped: go home, look again."""
+        self.tries += 1
+        self.estimate.clear()
+        self.opening = self.gripper.max_opening
+        self.problem = "gripped nothing, looking again"
+        if self.tries >= self.config.tries:
+            self.problem = f"gave up after {self.tries} empty grips"
+            self._enter("return", time)
+            return
+        self.phase, self.since = "look", time
+        self.segment = None
+
+    def _go(self, phase: str, time: float, pose: Array | None, speed: float | None = None) -> None:
+        """Start a motion of the tool, straight if it can be, else straight in joint space."""
+        if pose is None:
+            self.problem = "block out of reach"
+            return
+        motion = straight(self.reacher, self.q, pose, time, speed or self.config.speed)
+        if motion is None:
+            goal = self.reacher.solve(pose, self.q)
+            if goal is None:
+                self.problem = f"no way to {phase}"
+                return
+            motion = joint_motion(self.robot, self.q, goal, time, 1.0)
+        self.problem = None
+        self.phase, self.since, self.segment = phase, time, motion
+
+    def _raised(self, height: float) -> Array:
+        pose = self.robot.forward_kinematics(self.q)
+        pose[2, 3] += height
+        return pose
+
+    def _over_block(self, height: float) -> Array | None:
+        """Return the tool's pose over the block whose joints stay closest to now."""
+        position = self.estimate.position.copy()
+        position[2] = self.scene.block_size / 2 + height
+        poses = [
+            self._pose(position, self.estimate.yaw + k * QUARTER) for k in range(-2, 2)
+        ]
+        reached = [
+            (np.abs(q - self.q).max(), i)
+            for i, pose in enumerate(poses)
+            if pose is not None and (q := self.reacher.solve(pose, self.q)) is not None
+        ]
+        if not reached:
+            return None
+        _, best = min(reached)
+        self.yaw = self.estimate.yaw + (best - 2) * QUARTER
+        return poses[best]
+
+    def _pose(self, position: Array, yaw: float) -> Array | None:
+        """Return the reachable tool pose at a position (3,), fingers along the yaw.
+
+        The tool points down; where the arm cannot, it tilts away from its base.
+        """
+        bearing = np.arctan2(position[1], position[0])
+        for tilt in self.config.tilts:
+            pose = np.eye(4)
+            down = Rotation.from_euler("zx", [yaw, np.pi])
+            lean = Rotation.from_rotvec(-tilt * np.array([-np.sin(bearing), np.cos(bearing), 0]))
+            pose[:3, :3] = (lean * down).as_matrix()
+            pose[:3, 3] = position
+            if self.reacher.solve(pose, self.q) is not None:
+                return pose
+        return None

@@ -1,0 +1,59 @@
+"""What counts as a success: true block poses enter, the outcome of an episode leaves."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invdyn_ros.arms.scene import Scene
+
+LIFT = 0.04  # [m] above where it lay
+NEAR = 0.025  # [m] from the goal
+STILL = 0.2  # [rad/s], ManiSkill's definition of a static arm
+
+
+@dataclass
+class Judge:
+    """Watch one episode.
+
+    Success: the block is lifted 40 mm or within 25 mm of its goal, and the arm is still.
+
+    Attributes:
+        goal: (3,) where the block's centre shall end [m].
+        start: (3,) where it lay [m].
+        released: a wider opening of the finger pads holds no block [m].
+        lifted: it was in the air while the arm was still.
+        placed: it lies at the goal, let go, and the arm is still.
+    """
+
+    goal: NDArray[np.float64]
+    start: NDArray[np.float64]
+    released: float
+    lifted: bool = False
+    placed: bool = False
+
+    @classmethod
+    def of(cls, scene: Scene, start: NDArray[np.float64]) -> "Judge":
+        """Judge an episode of a scene whose block lies at `start` (3,) [m]."""
+        return cls(np.array(scene.goal), start.copy(), 1.2 * scene.block_size)
+
+    def see(
+        self, block: NDArray[np.float64], qd: NDArray[np.float64], opening: float
+    ) -> None:
+        """Note one sample.
+
+        Args:
+            block: (3,) true centre of the block [m].
+            qd: (n,) joint velocity [rad/s].
+            opening: distance of the finger pads [m]; wider than `released` holds nothing.
+        """
+        still = bool(np.abs(qd).max() < STILL)
+        self.lifted |= still and bool(block[2] - self.start[2] >= LIFT)
+        at_goal = bool(np.linalg.norm(block - self.goal) <= NEAR)
+        moved = bool(np.linalg.norm(self.start - self.goal) > NEAR) or self.lifted
+        self.placed |= still and at_goal and moved and opening > self.released
+
+    @property
+    def success(self) -> bool:
+        """Whether the episode counts as a success."""
+        return self.lifted or self.placed

@@ -1,0 +1,124 @@
+"""Images and camera_info in, poses of the marked blocks in the camera's frame out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from rclpy.publisher import Publisher
+from rclpy.qos import QoSProfile
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from visualization_msgs.msg import Marker, MarkerArray
+
+from invdyn_ros.arms.scene import SCENES
+from invdyn_ros.nodes.messages import (
+    arrays_to_pose,
+    block_to_message,
+    image_qos,
+    image_to_array,
+    image_to_message,
+)
+from invdyn_ros.nodes.runner import CheckedNode, parameters, run
+from invdyn_ros.perception.blocks import BlockDetector, BlockPose, BlocksConfig
+
+
+@dataclass(frozen=True)
+class BlocksNodeConfig:
+    """Parameters of the node.
+
+    Attributes:
+        arm: the arm, whose scene says how large the blocks are.
+        lockstep: lose no image.
+    """
+
+    arm: str = "ur5"
+    lockstep: bool = False
+
+
+class BlocksNode(CheckedNode):
+    """Publish each block's pose, and all blocks of an image as markers (also where there is none)."""
+
+    def __init__(self) -> None:
+        super().__init__("blocks")
+        config = parameters(self, BlocksNodeConfig)
+        scene = SCENES[config.arm]
+        self.blocks = BlocksConfig(block_size=scene.block_size, blocks=max(scene.blocks, 1))
+        self.detector: BlockDetector | None = None
+        self.info: CameraInfo | None = None
+        self.early: Image | None = None
+        self.publishers_of: dict[int, Publisher] = {}
+        self.qos = QoSProfile(depth=10)
+        self.markers = self.create_publisher(MarkerArray, "/blocks/markers", self.qos)
+        self.overlay = self.create_publisher(Image, "/blocks/overlay", image_qos(False))
+        images = image_qos(config.lockstep)
+        self.create_subscription(CameraInfo, "/camera/camera_info", self.on_info, images)
+        self.create_subscription(Image, "/camera/image_raw", self.on_image, images)
+
+    def on_info(self, message: CameraInfo) -> None:
+        """Make the detector of a camera."""
+        if self.info is not None and np.array_equal(self.info.k, message.k):
+            return
+        if not message.k[0] > 0:
+            raise ValueError(
+                "camera_info is not calibrated (K is zero); calibrate the camera, for example "
+                "with camera_calibration"
+            )
+        self.info = message
+        k, d = np.array(message.k).reshape(3, 3), np.array(message.d)
+        self.detector = BlockDetector(self.blocks, k, d)
+        if self.early is not None:
+            self.on_image(self.early)
+            self.early = None
+
+    def on_image(self, message: Image) -> None:
+        """Find the blocks in an image."""
+        image = image_to_array(message)
+        if self.detector is None:
+            self.early = message
+            self.hold("no camera_info on /camera/camera_info; publish it with the images")
+            return
+        poses = self.detector.detect(image)
+        self.hold(None if poses else "no block in the image")
+        for pose in poses:
+            self.publish_pose(pose, message.header)
+        self.publish_markers(poses, message.header)
+        if self.overlay.get_subscription_count():
+            drawn = self.detector.draw(image, poses)
+            stamp, frame = message.header.stamp, message.header.frame_id
+            self.overlay.publish(image_to_message(drawn, stamp, frame))
+
+    def publish_pose(self, pose: BlockPose, header: Header) -> None:
+        """Publish one block on its own topic."""
+        block = pose.block
+        if block not in self.publishers_of:
+            self.publishers_of[block] = self.create_publisher(
+                PoseWithCovarianceStamped, f"/blocks/block_{block}", self.qos
+            )
+        message = block_to_message(*_position_and_turn(pose), pose.covariance, header)
+        self.publishers_of[block].publish(message)
+
+    def publish_markers(self, poses: list[BlockPose], header: Header) -> None:
+        """Publish what this image showed: first a marker that clears the display, then the blocks."""
+        markers = [Marker(header=header, action=Marker.DELETEALL)]
+        for pose in poses:
+            marker = Marker(header=header, ns="blocks", id=pose.block, type=Marker.CUBE)
+            marker.pose = arrays_to_pose(*_position_and_turn(pose))
+            marker.scale.x = marker.scale.y = marker.scale.z = self.blocks.block_size
+            marker.color.r, marker.color.g, marker.color.a = 1.0, 0.6, 0.8
+            markers.append(marker)
+        self.markers.publish(MarkerArray(markers=markers))
+
+
+def _position_and_turn(pose: BlockPose) -> tuple[np.ndarray, np.ndarray]:
+    T = pose.T_camera_block
+    return T[:3, 3], Rotation.from_matrix(T[:3, :3]).as_quat()
+
+
+def main() -> None:
+    """Run the node."""
+    run(BlocksNode)
+
+
+if __name__ == "__main__":
+    main()

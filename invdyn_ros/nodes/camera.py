@@ -1,0 +1,74 @@
+"""A webcam or a video file in, images with the stamp of their exposure out."""
+
+import time
+
+from rclpy.qos import QoSProfile
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
+
+from invdyn_ros.nodes.messages import image_qos, image_to_message, to_seconds, to_stamp
+from invdyn_ros.nodes.runner import CheckedNode, Done, parameters, run
+from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera
+
+FRAME = "camera_optical_frame"
+
+
+class CameraNode(CheckedNode):
+    """Publish frames at the source's own pace; a video in lockstep follows the simulated clock."""
+
+    def __init__(self) -> None:
+        super().__init__("camera")
+        config = parameters(self, CameraConfig)
+        lockstep = self.declare_parameter("lockstep", False).value
+        self.frames = open_camera(config)
+        self.live = not config.video
+        self.next: Frame | None = next(self.frames)
+        self.images = self.create_publisher(Image, "/camera/image_raw", image_qos(bool(lockstep)))
+        self.began: float | None = None
+        self.now = 0.0
+        self.lockstep = bool(lockstep)
+        if self.lockstep:
+            self.create_subscription(Clock, "/clock", self.on_clock, QoSProfile(depth=1000))
+
+    def spin_once(self, executor: object) -> None:
+        """Publish the next frame when its time has come."""
+        spin = executor.spin_once  # type: ignore[attr-defined]
+        if self.lockstep:
+            spin(timeout_sec=0.5)
+            return
+        if self.began is None:
+            # A video starts when somebody watches: its first frames are not lost.
+            while not self.live and not self.images.get_subscription_count():
+                spin(timeout_sec=0.1)
+            self.began = time.time()
+        if self.next is None:
+            raise Done
+        due = self.next.time if self.live else self.began + self.next.time
+        while (left := due - time.time()) > 0:
+            spin(timeout_sec=left)
+        spin(timeout_sec=0)
+        # A file's frame is "exposed" when it is due; a device's when it was grabbed.
+        self.publish(due if self.live else time.time())
+
+    def on_clock(self, message: Clock) -> None:
+        """Publish all frames up to the simulated time."""
+        now = to_seconds(message.clock)
+        while self.next is not None and self.next.time <= now + 1e-6:
+            self.publish(self.next.time)
+
+    def publish(self, stamp: float) -> None:
+        """Send the frame and fetch the one after it."""
+        if self.next is None:
+            return
+        message = image_to_message(self.next.image, to_stamp(round(stamp * 1e9)), FRAME)
+        self.images.publish(message)
+        self.next = next(self.frames, None)
+
+
+def main() -> None:
+    """Run the node."""
+    run(CameraNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""Block poses and joint states in, wanted next states and gripper openings out."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from rclpy.qos import QoSProfile
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory
+from visualization_msgs.msg import Marker, MarkerArray
+
+from invdyn_ros.arms.noise import load_noise
+from invdyn_ros.arms.scene import SCENES, picture_ticks
+from invdyn_ros.control.guard import Target
+from invdyn_ros.grasp.estimate import Sighting, sighting
+from invdyn_ros.grasp.scripted import ScriptedGrasp
+from invdyn_ros.nodes.messages import (
+    command_to_message,
+    joints_by_name,
+    pose_to_arrays,
+    target_to_message,
+    to_nanoseconds,
+    to_stamp,
+)
+from invdyn_ros.nodes.runner import CheckedNode, parameters, run
+from invdyn_ros.robot import load_robot
+
+POLICIES = {"scripted": ScriptedGrasp}
+
+
+@dataclass(frozen=True)
+class GraspConfig:
+    """Parameters of the node.
+
+    Attributes:
+        arm: name of the arm; its scene says where the calibrated camera stands.
+        policy: what decides.
+        noise: level whose latency is added to each picture in lockstep.
+        lockstep: answer each joint state once, after the picture that belongs to it.
+    """
+
+    arm: str = "ur5"
+    policy: str = "scripted"
+    noise: str = "default"
+    lockstep: bool = False
+
+    def __post_init__(self) -> None:
+        if self.policy not in POLICIES:
+            raise ValueError(f"no policy '{self.policy}'; known policies: {sorted(POLICIES)}")
+
+
+class GraspNode(CheckedNode):
+    """Run a grasp policy at the arm's rate."""
+
+    def __init__(self) -> None:
+        super().__init__("grasp")
+        self.config = config = parameters(self, GraspConfig)
+        self.robot, self.scene = load_robot(config.arm), SCENES[config.arm]
+        self.policy = POLICIES[config.policy](self.robot, self.scene)
+        self.latency = load_noise(config.noise).latency
+        self.reset()
+        qos = QoSProfile(depth=10)
+        self.targets = self.create_publisher(JointTrajectory, "/joint_target", qos)
+        self.grips = self.create_publisher(Float64MultiArray, "/gripper/command", qos)
+        self.create_subscription(JointState, "/joint_states", self.on_joints, qos)
+        self.create_subscription(MarkerArray, "/blocks/markers", self.on_markers, qos)
+        self.create_subscription(
+            PoseWithCovarianceStamped, "/blocks/block_0", self.on_block, qos
+        )
+
+    def reset(self) -> None:
+        """Start anew: the simulation went back to its start."""
+        self.policy.reset()
+        self.joints: JointState | None = None
+        self.pictures: dict[int, int] = {}  # stamp [ns] -> blocks seen in that picture
+        self.sightings: dict[int, PoseWithCovarianceStamped] = {}
+        self.answer: tuple[int, JointTrajectory, Float64MultiArray] | None = None
+
+    def on_markers(self, message: MarkerArray) -> None:
+        """Note which pictures have been looked at, and how many blocks each showed."""
+        stamp = to_nanoseconds(message.markers[0].header.stamp)
+        ids = [m.id for m in message.markers if m.type == Marker.CUBE and m.ns == "blocks"]
+        self.pictures[stamp] = ids.count(0)
+        self.advance()
+
+    def on_block(self, message: PoseWithCovarianceStamped) -> None:
+        """Keep a detection of the block."""
+        self.sightings[to_nanoseconds(message.header.stamp)] = message
+        self.advance()
+
+    def on_joints(self, message: JointState) -> None:
+        """Answer a joint state; in lockstep, once the pictures up to it are there."""
+        stamp = to_nanoseconds(message.header.stamp)
+        if self.joints is not None and stamp < to_nanoseconds(self.joints.header.stamp):
+            self.reset()
+        self.joints = message
+        self.advance()
+
+    def advance(self) -> None:
+        """Answer the newest joint state if everything that belongs to it is there."""
+        if self.joints is None:
+            return
+        stamp = to_nanoseconds(self.joints.header.stamp)
+        if self.answer is not None and self.answer[0] == stamp:
+            if self.config.lockstep:
+                self.publish()
+            return
+        horizon = stamp
+        if self.config.lockstep:
+            horizon = max(stamp - round(self.latency * 1e9), 0)
+            beat = picture_ticks(self.robot.rate) / self.robot.rate
+            due = math.floor(horizon * 1e-9 / beat + 1e-6) * beat
+            if not self.looked_at(round(due * 1e9)):
+                return
+        self.take_sightings(horizon)
+        self.decide(stamp)
+        self.publish()
+
+    def looked_at(self, stamp: int) -> bool:
+        """Say whether a picture, and the block in it, have arrived."""
+        near = [s for s in self.pictures if abs(s - stamp) < 10**6]
+        return bool(near) and all(
+            self.pictures[s] == 0 or s in self.sightings for s in near
+        )
+
+    def take_sightings(self, horizon: int) -> None:
+        """Give the policy all detections up to a stamp [ns], in their order."""
+        for stamp in sorted(s for s in self.sightings if s <= horizon):
+            self.policy.see(self.sighting(self.sightings.pop(stamp)))
+            self.pictures[stamp] = 0  # nothing of this picture is still to come
+        self.pictures = {s: n for s, n in self.pictures.items() if s > horizon - 10**9}
+
+    def sighting(self, message: PoseWithCovarianceStamped) -> Sighting:
+        """Return a detection as position and yaw on the table in the base frame."""
+        position, quaternion = pose_to_arrays(message.pose.pose)
+        T_camera_block = np.eye(4)
+        T_camera_block[:3, :3] = Rotation.from_quat(quaternion).as_matrix()
+        T_camera_block[:3, 3] = position
+        return sighting(
+            to_nanoseconds(message.header.stamp) * 1e-9,
+            T_camera_block,
+            np.array(message.pose.covariance).reshape(6, 6),
+            self.scene.camera.T_base_camera,
+            self.scene.block_size / 2,
+        )
+
+    def decide(self, stamp: int) -> None:
+        """Ask the policy what it wants next."""
+        if self.joints is None:
+            return
+        q, _, _ = joints_by_name(self.joints, self.robot.joint_names)
+        gripper = self.robot.gripper
+        opening = joints_by_name(self.joints, gripper.joints)[0].sum() if gripper else 0.0
+        ahead, now = 1 / self.robot.rate, stamp * 1e-9
+        wish = self.policy.wish(now, float(opening), ahead)
+        self.values["phase"] = wish.phase
+        self.hold(wish.reason)
+        target = Target(now, wish.state, ahead)
+        self.answer = (
+            stamp,
+            target_to_message(target, self.robot.joint_names, to_stamp(stamp)),
+            command_to_message(np.array([wish.opening]), stamp),
+        )
+
+    def publish(self) -> None:
+        """Send the answer, the gripper first."""
+        if self.answer is not None:
+            self.grips.publish(self.answer[2])
+            self.targets.publish(self.answer[1])
+
+
+def main() -> None:
+    """Run the node."""
+    run(GraspNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""Current state and wanted next state enter, the joint command that a learned model gives leaves."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import JointState, TimeReference
+from std_msgs.msg import Float64MultiArray, Header
+from std_srvs.srv import SetBool, Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from invdyn_ros.control.driver import Command, Driver
+from invdyn_ros.control.follower import Measured
+from invdyn_ros.control.guard import GuardConfig
+from invdyn_ros.models import checkpoint
+from invdyn_ros.nodes.messages import (
+    command_to_message,
+    joints_by_name,
+    message_to_target,
+    to_nanoseconds,
+    to_stamp,
+)
+from invdyn_ros.nodes.runner import CheckedNode, parameters, run
+from invdyn_ros.robot import load_robot
+
+COMMAND_TOPICS = {
+    "N m": "/forward_effort_controller/commands",
+    "rad": "/forward_position_controller/commands",
+}
+
+
+@dataclass(frozen=True)
+class InverseDynamicsConfig:
+    """Parameters of the node.
+
+    Attributes:
+        arm: name of the arm.
+        checkpoint: directory of the model.
+        device: auto, cpu or cuda.
+        engaged: drive as soon as joint states arrive, without the engage service.
+        lockstep: answer each joint state exactly once, after the target that belongs to it.
+        target_rate: in lockstep, targets are stamped at multiples of 1/target_rate [Hz].
+    """
+
+    arm: str = "ur5"
+    checkpoint: str = ""
+    device: str = "auto"
+    engaged: bool = False
+    lockstep: bool = False
+    target_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise ValueError(f"device must be auto, cpu or cuda, got '{self.device}'")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ValueError("device is cuda, but torch sees no GPU; use auto or cpu")
+
+
+class InverseDynamicsNode(CheckedNode):
+    """Answer each joint state with a command, and each new target at once."""
+
+    def __init__(self) -> None:
+        super().__init__("inverse_dynamics")
+        self.config = parameters(self, InverseDynamicsConfig)
+        guard = parameters(self, GuardConfig)
+        torch.set_num_threads(1)
+        robot = load_robot(self.config.arm)
+        auto = "cuda" if torch.cuda.is_available() else "cpu"
+        device = auto if self.config.device == "auto" else self.config.device
+        model = checkpoint.load(Path(self.config.checkpoint), device, robot)
+        unit = model.meta.action_unit
+        if unit not in COMMAND_TOPICS:
+            raise ValueError(
+                f"checkpoint {self.config.checkpoint} has actions in '{unit}', which no controller "
+                f"takes; known units: {sorted(COMMAND_TOPICS)}"
+            )
+        self.robot, self.names = robot, robot.joint_names
+        self.driver = Driver(robot, model, unit, model.meta.lead, guard)
+        self.driver.engage(self.config.engaged)
+        self.values = {"checkpoint": self.config.checkpoint, "family": model.meta.family}
+        self.rate = self.config.target_rate or robot.rate
+        self.measured: tuple[int, Measured] | None = None
+        self.target_stamp: int | None = None
+        self.answer: tuple[int, Command] | None = None
+        qos = QoSProfile(depth=10)
+        self.commands = self.create_publisher(Float64MultiArray, COMMAND_TOPICS[unit], qos)
+        self.wanted = self.create_publisher(JointState, "/inverse_dynamics/wanted", qos)
+        self.timing = self.create_publisher(TimeReference, "/timing", qos)
+        self.create_subscription(JointState, "/joint_states", self.on_joints, qos)
+        self.create_subscription(JointTrajectory, "/joint_target", self.on_target, qos)
+        self.create_service(SetBool, "/inverse_dynamics/engage", self.on_engage)
+        self.create_service(Trigger, "/inverse_dynamics/stop", self.on_stop)
+
+    def on_joints(self, message: JointState) -> None:
+        """Answer a joint state; in lockstep, once its target is there."""
+        q, qd, _ = joints_by_name(message, self.names)
+        stamp = to_nanoseconds(message.header.stamp)
+        if self.measured is not None and stamp < self.measured[0]:
+            self.target_stamp = self.answer = None  # the simulation was reset
+        self.measured = (stamp, Measured(stamp * 1e-9, q, qd))
+        if not self.config.lockstep:
+            self.publish(stamp, self.driver.tick(self.measured[1]))
+        else:
+            self.answer_in_step()
+
+    def on_target(self, message: JointTrajectory) -> None:
+        """Take a new target; outside lockstep, act on it at once."""
+        target = message_to_target(message, self.names)
+        self.target_stamp = to_nanoseconds(message.header.stamp)
+        self.driver.aim(target)
+        if self.config.lockstep:
+            self.answer_in_step()
+        elif self.measured is not None:
+            self.publish(self.measured[0], self.driver.tick(self.measured[1]))
+
+    def answer_in_step(self) -> None:
+        """Send the one answer to the newest joint state when its target has come.
+
+        A repeated joint state (the simulator asks again when an answer is lost) gets the same
+        answer, so a lost message never changes the run.
+        """
+        if self.measured is None:
+            return
+        stamp, measured = self.measured
+        if self.answer is not None and self.answer[0] == stamp:
+            self.publish(stamp, self.answer[1])
+            return
+        due = math.floor(stamp * 1e-9 * self.rate + 1e-6) / self.rate
+        if self.target_stamp is None or self.target_stamp * 1e-9 < due - 1e-6:
+            return
+        self.answer = (stamp, self.driver.tick(measured))
+        self.publish(*self.answer)
+
+    def publish(self, stamp: int, command: Command) -> None:
+        """Send a command and what it is for."""
+        self.hold(command.reason)
+        if command.action is None or command.wanted is None:
+            return
+        self.commands.publish(command_to_message(command.action, stamp))
+        header = Header(stamp=to_stamp(stamp))
+        if command.applied is not None:
+            self.timing.publish(
+                TimeReference(
+                    header=Header(stamp=to_stamp(round(command.applied * 1e9))),
+                    time_ref=self.get_clock().now().to_msg(),
+                    source="command",
+                )
+            )
+        if self.wanted.get_subscription_count():
+            state = command.wanted
+            self.wanted.publish(
+                JointState(
+                    header=header,
+                    name=list(self.names),
+                    position=state.q.tolist(),
+                    velocity=state.qd.tolist(),
+                    effort=command.action.tolist(),
+                )
+            )
+
+    def on_engage(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Close (true) or open (false) the clutch."""
+        self.driver.engage(request.data)
+        response.success = True
+        response.message = "engaged from the measured joints" if request.data else "disengaged"
+        return response
+
+    def on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Stop sending commands until engaged again."""
+        self.driver.stop()
+        response.success = True
+        response.message = "stopped; call /inverse_dynamics/engage to go on"
+        return response
+
+
+def main() -> None:
+    """Run the node."""
+    run(InverseDynamicsNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Images in, the landmarks of the person in them out, with the image's stamp."""
+
+from builtin_interfaces.msg import Time
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import Image, PointCloud2, TimeReference
+from std_msgs.msg import Header
+
+from invdyn_ros.nodes.messages import image_qos, image_to_array, image_to_message, landmarks_to_cloud
+from invdyn_ros.nodes.runner import CheckedNode, parameters, run
+from invdyn_ros.perception.pose import PoseConfig, PoseEstimator, draw
+
+
+class PoseNode(CheckedNode):
+    """Publish a cloud of 33 landmarks for each image, an empty one where nobody is seen."""
+
+    def __init__(self) -> None:
+        super().__init__("pose")
+        self.estimator = PoseEstimator(parameters(self, PoseConfig))
+        self.clouds = self.create_publisher(PointCloud2, "/pose/landmarks", QoSProfile(depth=10))
+        self.timing = self.create_publisher(TimeReference, "/timing", QoSProfile(depth=100))
+        self.overlay = self.create_publisher(Image, "/pose/overlay", image_qos(False))
+        lockstep = bool(self.declare_parameter("lockstep", False).value)
+        self.create_subscription(Image, "/camera/image_raw", self.on_image, image_qos(lockstep))
+
+    def on_image(self, message: Image) -> None:
+        """Find the person in an image."""
+        image = image_to_array(message)
+        self.time(message.header, "pose begin")
+        landmarks = self.estimator(image)
+        self.time(message.header, "pose end")
+        header = Header(stamp=message.header.stamp, frame_id="hip")
+        self.clouds.publish(landmarks_to_cloud(landmarks.world if landmarks else None, header))
+        self.hold(None if landmarks else "nobody in the image")
+        if self.overlay.get_subscription_count():
+            drawn = draw(image, landmarks)
+            frame = message.header.frame_id
+            self.overlay.publish(image_to_message(drawn, message.header.stamp, frame))
+
+    def time(self, header: Header, source: str) -> None:
+        """Publish when a stage of this image was reached."""
+        now: Time = self.get_clock().now().to_msg()
+        self.timing.publish(TimeReference(header=header, time_ref=now, source=source))
+
+    def close(self) -> None:
+        """Free the network."""
+        self.estimator.close()
+
+
+def main() -> None:
+    """Run the node."""
+    run(PoseNode)
+
+
+if __name__ == "__main__":
+    main()

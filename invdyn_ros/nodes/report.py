@@ -1,0 +1,283 @@
+"""Everything that a run publishes in; a report, a recording and pictures of it out."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile
+from rclpy.serialization import deserialize_message
+from sensor_msgs.msg import Image, JointState, PointCloud2, TimeReference
+from trajectory_msgs.msg import JointTrajectory
+
+from invdyn_ros.arms.scene import SCENES
+from invdyn_ros.models import checkpoint
+from invdyn_ros.nodes.bag import BagWriter
+from invdyn_ros.nodes.messages import (
+    cloud_to_landmarks,
+    image_qos,
+    image_to_array,
+    joints_by_name,
+    pose_to_arrays,
+    to_nanoseconds,
+    to_seconds,
+)
+from invdyn_ros.nodes.runner import HOLDS, CheckedNode, Done, parameters, run
+from invdyn_ros.recording import Picture, Recording, Samples
+from invdyn_ros.report import grasp_report, quaternion_pose
+from invdyn_ros.robot import load_robot
+from invdyn_ros.teleop_report import teleop_report
+
+DEPTH = QoSProfile(depth=2000)  # a reader that falls behind for a moment must lose nothing
+PICTURED = 2  # episodes whose images are kept for the video
+STEADY_END = 2.0  # [s] without an image after the video's end
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Parameters of the node.
+
+    Attributes:
+        graph: teleop or grasp_sim.
+        arm: name of the arm.
+        checkpoint: directory of the model that drives it.
+        report: file to write; empty writes none.
+        record: directory of a rosbag2 recording to write; empty writes none.
+        duration: end after so many seconds; zero: no limit.
+        video: video file that drives teleop; the run ends with it.
+        side: arm of the person that is followed.
+        lockstep: time is simulated time.
+        policy: what decides in grasp_sim.
+        noise: level of noise.
+        seed: seed of the run.
+        episodes: how many episodes make up the run.
+    """
+
+    graph: str = "teleop"
+    arm: str = "ur5"
+    checkpoint: str = ""
+    report: str = ""
+    record: str = ""
+    duration: float = 0.0
+    video: str = ""
+    side: str = "left"
+    lockstep: bool = False
+    policy: str = "scripted"
+    noise: str = "default"
+    seed: int = 0
+    episodes: int = 1
+
+
+class ReportNode(CheckedNode):
+    """Keep serialized messages while the run lasts; convert and judge them when it is over."""
+
+    def __init__(self) -> None:
+        super().__init__("report")
+        self.config = config = parameters(self, ReportConfig)
+        self.robot = load_robot(config.arm)
+        self.model = checkpoint.load(Path(config.checkpoint), "cpu", self.robot)
+        self.topics: dict[str, tuple[Any, list[bytes]]] = {}
+        self.bag = BagWriter(Path(config.record)) if config.record else None
+        self.began: float | None = None
+        self.last_image: float | None = None
+        self.resets = 0
+        self.last_stamp = -1
+        self.watch("/joint_states", JointState, self.on_joints)
+        self.watch("/inverse_dynamics/wanted", JointState)
+        self.watch("/joint_target", JointTrajectory)
+        self.watch("/diagnostics", DiagnosticArray)
+        if config.graph == "teleop":
+            self.watch("/timing", TimeReference)
+            self.watch("/pose/landmarks", PointCloud2, self.on_image)
+            if config.report:
+                self.watch("/pose/overlay", Image, qos=image_qos(False))
+        else:
+            self.watch("/sim/objects", PoseArray)
+            self.watch("/blocks/block_0", PoseWithCovarianceStamped)
+            if config.report:
+                self.overlay = self.watch("/blocks/overlay", Image, qos=image_qos(False))
+
+    def watch(
+        self,
+        topic: str,
+        kind: Any,
+        also: Callable[[bytes], None] | None = None,
+        qos: QoSProfile = DEPTH,
+    ) -> Any:
+        """Keep all messages of a topic."""
+        kept: list[bytes] = []
+        self.topics[topic] = (kind, kept)
+
+        def keep(raw: bytes) -> None:
+            kept.append(raw)
+            if self.bag is not None:
+                self.bag.write(topic, kind, time.time_ns(), raw)
+            if also is not None:
+                also(raw)
+
+        return self.create_subscription(kind, topic, keep, qos, raw=True)
+
+    def on_joints(self, raw: bytes) -> None:
+        """Count the resets of the simulation: time that runs backwards."""
+        # The stamp comes first in the CDR encoding, after four bytes that say its kind.
+        sec, nanosec = np.frombuffer(raw[4:12], "<i4")
+        stamp = int(sec) * 10**9 + int(nanosec)
+        if self.began is None:
+            self.began = time.monotonic()
+        if stamp < self.last_stamp:
+            self.resets += 1
+            if self.resets == PICTURED and self.config.graph == "grasp_sim" and self.config.report:
+                self.destroy_subscription(self.overlay)
+            if self.config.graph == "grasp_sim":
+                self.get_logger().info(f"episode {self.resets} of {self.config.episodes} is over")
+        self.last_stamp = stamp
+
+    def on_image(self, _: bytes) -> None:
+        """Note that the source still gives images."""
+        self.last_image = time.monotonic()
+
+    def spin_once(self, executor: SingleThreadedExecutor) -> None:
+        """Gather until the run is over, then write."""
+        executor.spin_once(timeout_sec=0.2)
+        if self.over():
+            self.write()
+            raise Done
+
+    def over(self) -> bool:
+        """Say whether the run is over."""
+        config = self.config
+        if self.began is None:
+            return False
+        if config.duration > 0:
+            simulated = self.last_stamp * 1e-9 if config.lockstep else 0.0
+            if max(simulated, (time.monotonic() - self.began) * (not config.lockstep)) > config.duration:
+                return True
+        if config.graph == "grasp_sim":
+            return self.resets >= config.episodes
+        quiet = self.last_image is not None and time.monotonic() - self.last_image > STEADY_END
+        return bool(config.video) and quiet
+
+    def write(self) -> None:
+        """Write the report, the recording and the pictures."""
+        config = self.config
+        if self.bag is not None:
+            self.bag.close()
+        if not config.report:
+            return
+        episodes = self.episodes()
+        unit = self.model.meta.action_unit
+        about = {"arm": config.arm, "checkpoint": config.checkpoint, "lockstep": config.lockstep}
+        file = Path(config.report)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if config.graph == "grasp_sim":
+            scene = SCENES[config.arm]
+            about |= {"policy": config.policy, "noise": config.noise, "seed": config.seed}
+            result = grasp_report(episodes[: config.episodes], self.robot, scene, unit, about)
+        else:
+            result = teleop_report(episodes[0], self.robot, self.model, config.side, about)
+        file.write_text(json.dumps(result, indent=2) + "\n")
+        self.get_logger().info(f"wrote {file}; now the pictures")
+        self.picture(episodes, result, file)
+
+    def picture(self, episodes: list[Recording], result: dict[str, Any], file: Path) -> None:
+        """Draw video and summary beside the report."""
+        from invdyn_ros import plot  # matplotlib takes a second to import
+
+        if self.config.graph == "grasp_sim":
+            scene = SCENES[self.config.arm]
+            plot.grasp_video(episodes[:PICTURED], self.robot, scene, file.parent / "grasp.mp4")
+            plot.grasp_summary(episodes, self.robot, scene, result, file.parent / "summary.png")
+        else:
+            plot.teleop_video(episodes[0], self.robot, file.parent / "teleop.mp4")
+            plot.teleop_summary(episodes[0], self.robot, result, file.parent / "summary.png")
+        self.get_logger().info(f"wrote the pictures in {file.parent}")
+
+    def messages(self, topic: str) -> list[Any]:
+        """Return the messages of a topic."""
+        kind, kept = self.topics.get(topic, (None, []))
+        return [deserialize_message(raw, kind) for raw in kept]
+
+    def by_episode(self, topic: str) -> list[list[tuple[float, Any]]]:
+        """Return (stamp [s], message) of a topic, split where time runs backwards."""
+        split: list[list[tuple[float, Any]]] = [[]]
+        last = -1
+        for message in self.messages(topic):
+            stamp = to_nanoseconds(message.header.stamp)
+            if stamp < last:
+                split.append([])
+            if stamp > last or not split[-1]:  # lockstep repeats a state when an answer is late
+                split[-1].append((to_seconds(message.header.stamp), message))
+            last = stamp
+        return split
+
+    def episodes(self) -> list[Recording]:
+        """Return one recording per episode."""
+        joints = self.by_episode("/joint_states")
+        parts = {
+            topic: self.by_episode(topic)
+            for topic in (*self.topics, "/pose/overlay", "/blocks/overlay")
+            if topic not in ("/diagnostics", "/timing")
+        }
+        made = []
+        for i, rows in enumerate(joints):
+            part = {topic: split[i] if i < len(split) else [] for topic, split in parts.items()}
+            made.append(self.recording(rows, part))
+        made[0].stages.extend(
+            (m.source, to_seconds(m.header.stamp), to_seconds(m.time_ref))
+            for m in self.messages("/timing")
+        )
+        made[-1].holds.update(self.holds_of_all())
+        return made
+
+    def recording(
+        self, joints: list[tuple[float, Any]], part: dict[str, list[tuple[float, Any]]]
+    ) -> Recording:
+        """Return the recording of one episode."""
+        names = self.robot.joint_names
+        gripper = self.robot.gripper
+
+        def opening(message: JointState) -> float:
+            return float(joints_by_name(message, gripper.joints)[0].sum()) if gripper else 0.0
+
+        made = Recording(
+            Samples.of([(t, *joints_by_name(m, names), opening(m)) for t, m in joints]),
+            Samples.of(
+                [(t, *joints_by_name(m, names), np.nan) for t, m in part["/inverse_dynamics/wanted"]]
+            ),
+        )
+        for t, m in part["/joint_target"]:
+            order = [list(m.joint_names).index(name) for name in names]
+            made.targets[t] = np.array(m.points[0].positions)[order]
+        made.landmarks = [(t, cloud_to_landmarks(m)) for t, m in part.get("/pose/landmarks", [])]
+        for t, m in part.get("/sim/objects", []):
+            made.blocks[t] = pose_to_arrays(m.poses[0])
+        for t, m in part.get("/blocks/block_0", []):
+            made.sightings[t] = quaternion_pose(*pose_to_arrays(m.pose.pose))
+        overlays = part["/pose/overlay"] or part["/blocks/overlay"]
+        made.pictures = [Picture(t, image_to_array(m)) for t, m in overlays]
+        return made
+
+    def holds_of_all(self) -> dict[str, int]:
+        """Return how often any node held, by reason, as the last diagnostics of each say."""
+        counts: dict[str, int] = {}
+        for message in self.messages("/diagnostics"):
+            for status in message.status:
+                for value in status.values:
+                    if value.key.startswith(HOLDS) and status.name != "simulator":
+                        counts[f"{status.name}: {value.key[len(HOLDS):]}"] = int(value.value)
+        return counts
+
+
+def main() -> None:
+    """Run the node."""
+    run(ReportNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Landmarks of a person in, wanted joint positions of the arm out, with the image's stamp."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import JointState, PointCloud2
+from trajectory_msgs.msg import JointTrajectory
+
+from invdyn_ros.control.guard import State, Target
+from invdyn_ros.nodes.messages import (
+    cloud_to_landmarks,
+    joints_by_name,
+    target_to_message,
+    to_seconds,
+)
+from invdyn_ros.nodes.runner import CheckedNode, parameters, run
+from invdyn_ros.retarget import RetargetConfig, Retargeter
+from invdyn_ros.robot import load_robot
+
+
+@dataclass(frozen=True)
+class RetargetNodeConfig:
+    """Parameters of the node beside those of RetargetConfig.
+
+    Attributes:
+        arm: name of the arm.
+        lockstep: there is no present to compare stamps with.
+    """
+
+    arm: str = "ur5"
+    lockstep: bool = False
+
+
+class RetargetNode(CheckedNode):
+    """Follow the person; without a person, or with an uncertain one, the arm holds."""
+
+    def __init__(self) -> None:
+        super().__init__("retarget")
+        self.config = parameters(self, RetargetNodeConfig)
+        self.robot = load_robot(self.config.arm)
+        self.retargeter = Retargeter(self.robot, parameters(self, RetargetConfig))
+        self.started = False
+        qos = QoSProfile(depth=10)
+        self.targets = self.create_publisher(JointTrajectory, "/joint_target", qos)
+        self.create_subscription(PointCloud2, "/pose/landmarks", self.on_landmarks, qos)
+        self.joints = self.create_subscription(JointState, "/joint_states", self.on_joints, qos)
+
+    def on_joints(self, message: JointState) -> None:
+        """Start from where the arm is; later states do not matter here."""
+        q, _, _ = joints_by_name(message, self.robot.joint_names)
+        self.retargeter.reset(q)
+        self.started = True
+        self.destroy_subscription(self.joints)
+
+    def on_landmarks(self, message: PointCloud2) -> None:
+        """Answer each frame with a target; while holding, with the place where the arm stopped."""
+        if not self.started:
+            self.hold("no joint_states yet")
+            return
+        time = to_seconds(message.header.stamp)
+        now = None if self.config.lockstep else self.get_clock().now().nanoseconds * 1e-9
+        result = self.retargeter(cloud_to_landmarks(message), time, now)
+        self.hold(result.hold)
+        state = State(result.q, result.qd, np.zeros_like(result.q))
+        target = Target(time, state, 0.0)
+        stamp = message.header.stamp
+        self.targets.publish(target_to_message(target, self.robot.joint_names, stamp))
+
+
+def main() -> None:
+    """Run the node."""
+    run(RetargetNode)
+
+
+if __name__ == "__main__":
+    main()

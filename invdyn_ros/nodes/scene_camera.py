@@ -1,0 +1,128 @@
+"""The simulated camera: joint states and true block poses in, images out, each with their stamp."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from geometry_msgs.msg import PoseArray
+from rclpy.qos import QoSProfile
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import CameraInfo, Image, JointState
+
+from invdyn_ros.arms.noise import load_noise, stray
+from invdyn_ros.arms.scene import SCENES
+from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.nodes.messages import (
+    camera_info_message,
+    image_qos,
+    image_to_message,
+    joints_by_name,
+    pose_to_arrays,
+    to_nanoseconds,
+)
+from invdyn_ros.nodes.runner import CheckedNode, parameters, run
+from invdyn_ros.robot import load_robot
+
+FRAME = "camera_optical_frame"
+
+
+@dataclass(frozen=True)
+class SceneCameraConfig:
+    """Parameters of the node, the same as the simulator's: see there."""
+
+    arm: str = "ur5"
+    seed: int = 0
+    noise: str = "default"
+    lockstep: bool = False
+
+
+class SceneCameraNode(CheckedNode):
+    """Draw what the camera sees. Rendering takes far longer than a physics step: its own process."""
+
+    def __init__(self) -> None:
+        super().__init__("scene_camera")
+        self.config = parameters(self, SceneCameraConfig)
+        self.robot = load_robot(self.config.arm)
+        self.noise = load_noise(self.config.noise)
+        self.camera: SceneCamera | None = None
+        self.episode = -1
+        self.last = np.inf
+        self.seen: dict[int, tuple[JointState | None, PoseArray | None]] = {}
+        images = image_qos(self.config.lockstep)
+        self.images = self.create_publisher(Image, "/camera/image_raw", images)
+        self.infos = self.create_publisher(CameraInfo, "/camera/camera_info", images)
+        qos = QoSProfile(depth=200)
+        self.create_subscription(JointState, "/joint_states", self.on_joints, qos)
+        self.create_subscription(PoseArray, "/sim/objects", self.on_objects, qos)
+
+    def close(self) -> None:
+        """Free the renderer."""
+        if self.camera is not None:
+            self.camera.close()
+
+    def on_joints(self, message: JointState) -> None:
+        """Keep the arm's state until the block poses of the same instant are there."""
+        stamp = to_nanoseconds(message.header.stamp)
+        self.seen[stamp] = (message, self.seen.get(stamp, (None, None))[1])
+        self.draw(stamp)
+        while len(self.seen) > 200:
+            self.seen.pop(next(iter(self.seen)))
+
+    def on_objects(self, message: PoseArray) -> None:
+        """Keep the block poses until the arm's state of the same instant is there."""
+        stamp = to_nanoseconds(message.header.stamp)
+        if stamp == self.last:
+            self.publish(message)  # asked again: the picture may have been lost
+            return
+        self.seen[stamp] = (self.seen.get(stamp, (None, None))[0], message)
+        self.draw(stamp)
+
+    def draw(self, stamp: int) -> None:
+        """Render and publish once both halves of an instant are there."""
+        joints, objects = self.seen[stamp]
+        if joints is None or objects is None:
+            return
+        if stamp < self.last:
+            self.next_episode()
+        self.seen = {t: both for t, both in self.seen.items() if t > stamp}
+        self.last = stamp
+        q, _, _ = joints_by_name(joints, self.robot.joint_names)
+        opening = 0.0
+        if self.robot.gripper:
+            opening = float(joints_by_name(joints, self.robot.gripper.joints)[0].sum())
+        poses = []
+        for pose in objects.poses:
+            position, quaternion = pose_to_arrays(pose)
+            T = np.eye(4)
+            T[:3, :3], T[:3, 3] = Rotation.from_quat(quaternion).as_matrix(), position
+            poses.append(T)
+        if self.camera is None:
+            raise ValueError("joint_states and /sim/objects have no stamps")
+        self.image = self.camera.render(q, opening, poses)
+        self.publish(objects)
+
+    def publish(self, objects: PoseArray) -> None:
+        """Send image and camera_info with the stamp of the state that they show."""
+        if self.image is None:
+            return
+        stamp = objects.header.stamp
+        height, width = self.image.shape[:2]
+        intrinsics = SCENES[self.config.arm].camera.intrinsics()
+        self.infos.publish(camera_info_message(intrinsics, width, height, stamp, FRAME))
+        self.images.publish(image_to_message(self.image, stamp, FRAME))
+
+    def next_episode(self) -> None:
+        """Set up the camera as it really stands in this episode."""
+        self.episode += 1
+        self.close()
+        self.image: np.ndarray | None = None
+        scene = stray(SCENES[self.config.arm], self.noise, self.config.seed, self.episode)
+        self.camera = SceneCamera(self.robot, scene, seed=self.config.seed * 100_003 + self.episode)
+
+
+def main() -> None:
+    """Run the node."""
+    run(SceneCameraNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""The simulated arm where the real one would be: the drivers' topics in, joint states out."""
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from geometry_msgs.msg import PoseArray
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray, Header
+from std_srvs.srv import SetBool, Trigger
+
+from invdyn_ros.arms.bullet import Simulation
+from invdyn_ros.arms.noise import load_noise, stray
+from invdyn_ros.arms.plant import load_plant
+from invdyn_ros.arms.scene import SCENES, picture_ticks
+from invdyn_ros.control.guard import Array
+from invdyn_ros.grasp.task import Judge
+from invdyn_ros.models import checkpoint
+from invdyn_ros.nodes.inverse_dynamics import COMMAND_TOPICS
+from invdyn_ros.nodes.messages import command_stamp, poses_to_message, to_stamp
+from invdyn_ros.nodes.runner import CheckedNode, parameters, run
+from invdyn_ros.robot import load_robot
+
+COMMAND_TIMEOUT = 0.1  # [s] without a command, then the brakes: as real drivers do
+PATIENCE = 0.5  # [s] until lockstep asks again
+
+
+@dataclass(frozen=True)
+class SimulatorConfig:
+    """Parameters of the node.
+
+    Attributes:
+        arm: name of the arm.
+        checkpoint: directory of the model that drives it; its unit decides the controller.
+        seed: seed of all noise.
+        noise: none, default or hard.
+        scene: put a table with a marked block in front of the arm.
+        episode: longest time of an episode [s]; with a scene, the simulator starts the next one.
+        lockstep: wait for the answer to each tick.
+        wall_clock: stamp with the wall clock instead of the time since the reset.
+        headless: no window.
+    """
+
+    arm: str = "ur5"
+    checkpoint: str = ""
+    seed: int = 0
+    noise: str = "default"
+    scene: bool = False
+    episode: float = 16.0
+    lockstep: bool = False
+    wall_clock: bool = True
+    headless: bool = True
+
+
+class SimulatorNode(CheckedNode):
+    """Step the physics at the arm's rate, in real time or in lockstep with the commands.
+
+    In real time, the interval that has just passed is simulated with the commands that came in it;
+    in lockstep, with the command that answers its first instant. Both are the same plant.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("simulator")
+        self.config = config = parameters(self, SimulatorConfig)
+        self.robot = load_robot(config.arm)
+        unit = checkpoint.load(Path(config.checkpoint), "cpu", self.robot).meta.action_unit
+        self.noise = load_noise(config.noise)
+        plant = load_plant(config.arm)
+        if config.noise == "none":
+            plant = replace(plant, position_noise=0.0, velocity_noise=min(plant.velocity_noise, 0))
+        self.scene = SCENES.get(config.arm) if config.scene else None
+        self.simulation = Simulation(
+            self.robot, plant, unit, self.scene, gui=not config.headless, seed=config.seed
+        )
+        self.episode = -1
+        self.command: tuple[int | None, Array] | None = None
+        self.grip: tuple[int | None, float] | None = None
+        self.quiet = 0.0  # [s] of simulated time since the last command
+        self.paused = False
+        qos = QoSProfile(depth=10)
+        self.joints = self.create_publisher(JointState, "/joint_states", qos)
+        self.clock = self.create_publisher(Clock, "/clock", qos)
+        self.objects = self.create_publisher(PoseArray, "/sim/objects", qos)
+        self.create_subscription(Float64MultiArray, COMMAND_TOPICS[unit], self.on_command, qos)
+        self.create_subscription(Float64MultiArray, "/gripper/command", self.on_grip, qos)
+        self.create_service(Trigger, "/sim/reset", self.on_reset)
+        self.create_service(SetBool, "/sim/pause", self.on_pause)
+        self.next_episode()
+
+    def close(self) -> None:
+        """Free the physics."""
+        self.simulation.close()
+
+    def next_episode(self) -> None:
+        """Put everything back and draw the next episode; simulated time starts again."""
+        self.episode += 1
+        config = self.config
+        if self.scene is not None:
+            self.simulation.scene = stray(self.scene, self.noise, config.seed, self.episode)
+        self.simulation.reset(seed=config.seed * 100_003 + self.episode)
+        self.origin = time.time_ns() if config.wall_clock else 0
+        self.due = time.monotonic()
+        self.command = self.grip = None
+        self.judge: Judge | None = None
+        self.placed_at: float | None = None
+
+    @property
+    def stamp(self) -> int:
+        """Time of the state [ns]."""
+        return self.origin + round(self.simulation.ticks * 1e9 / self.robot.rate)
+
+    def spin_once(self, executor: SingleThreadedExecutor) -> None:
+        """Publish a state, gather its commands, step."""
+        self.publish()
+        if self.config.lockstep:
+            self.await_answer(executor)
+        else:
+            self.await_time(executor)
+        command = self.command[1] if self.command else None
+        opening = self.grip[1] if self.grip else None
+        self.quiet += 1 / self.robot.rate
+        if self.quiet > COMMAND_TIMEOUT:
+            command = self.command = None
+        self.hold(None if command is not None else "no command: brakes on")
+        self.simulation.step(command, opening)
+        if self.scene is not None and self.episode_over():
+            self.next_episode()
+
+    def await_time(self, executor: SingleThreadedExecutor) -> None:
+        """Take commands until the tick is over; a late simulator does not catch up more than 0.2 s."""
+        self.due += 1 / self.robot.rate
+        while self.paused or (left := self.due - time.monotonic()) > 0:
+            executor.spin_once(timeout_sec=0.1 if self.paused else left)
+            if self.paused:
+                self.due = time.monotonic() + 1 / self.robot.rate
+        for _ in range(5):  # what has arrived meanwhile
+            executor.spin_once(timeout_sec=0)
+        if time.monotonic() - self.due > 0.2:
+            self.get_logger().warning("slower than real time: the machine is busy")
+            self.due = time.monotonic()
+            if self.config.wall_clock:
+                behind = time.time_ns() - self.stamp
+                self.origin += max(behind, 0)
+
+    def await_answer(self, executor: SingleThreadedExecutor) -> None:
+        """Wait for the commands that answer this state; ask again where one seems lost."""
+        stamp, asked, began = self.stamp, time.monotonic(), time.monotonic()
+        while not self.answered(stamp):
+            executor.spin_once(timeout_sec=PATIENCE)
+            if time.monotonic() - asked > PATIENCE:
+                asked = time.monotonic()
+                self.publish(again=True)
+            if time.monotonic() - began > 20:
+                began = time.monotonic()
+                self.get_logger().warning("lockstep: no command yet; is everything running?")
+
+    def answered(self, stamp: int) -> bool:
+        """Say whether all commands that belong to a stamp are there."""
+        arm = self.command is not None and self.command[0] == stamp
+        grip = self.scene is None or (self.grip is not None and self.grip[0] == stamp)
+        return arm and grip and not self.paused
+
+    def publish(self, again: bool = False) -> None:
+        """Publish joint states and clock, and with the camera's beat the true block poses.
+
+        Publishing `again` what may have been lost includes the last block poses.
+        """
+        simulation, stamp = self.simulation, to_stamp(self.stamp)
+        sample = simulation.state()
+        names, q = list(self.robot.joint_names), sample.q.tolist()
+        qd, effort = sample.qd.tolist(), sample.effort.tolist()
+        if self.robot.gripper:
+            fingers = len(self.robot.gripper.joints)
+            names += self.robot.gripper.joints
+            q += [sample.opening / fingers] * fingers
+            qd += [0.0] * fingers if qd else []
+            effort += [0.0] * fingers if effort else []
+        self.clock.publish(Clock(clock=stamp))
+        if self.scene is not None:
+            if self.camera_beat():
+                poses = [simulation.block_pose()]
+                self.beat = poses_to_message(poses, stamp, self.robot.base_link)
+            if self.camera_beat() or again:
+                self.objects.publish(self.beat)
+        header = Header(stamp=stamp)
+        self.joints.publish(
+            JointState(header=header, name=names, position=q, velocity=qd, effort=effort)
+        )
+
+    def camera_beat(self) -> bool:
+        """Say whether the camera takes a picture at this tick."""
+        return self.simulation.ticks % picture_ticks(self.robot.rate) == 0
+
+    def episode_over(self) -> bool:
+        """Judge the episode on the camera's beat; half a second after the block is placed it ends."""
+        if self.scene is None or not self.camera_beat():
+            return False
+        simulation = self.simulation
+        block, _ = simulation.block_pose()
+        if self.judge is None:
+            self.judge = Judge.of(self.scene, block)
+        self.judge.see(block, simulation.truth()[1], simulation.state().opening)
+        if self.judge.placed and self.placed_at is None:
+            self.placed_at = simulation.time
+        over = self.placed_at is not None and simulation.time > self.placed_at + 0.5
+        return over or simulation.time >= self.config.episode
+
+    def on_command(self, message: Float64MultiArray) -> None:
+        """Take a command for the arm; a wrong one is refused and said."""
+        values = np.array(message.data)
+        if values.shape != (self.robot.n,) or not np.isfinite(values).all():
+            self.get_logger().error(f"refused command {values}: {self.robot.n} finite numbers")
+            return
+        self.command, self.quiet = (command_stamp(message), values), 0.0
+
+    def on_grip(self, message: Float64MultiArray) -> None:
+        """Take a wanted opening of the gripper [m]."""
+        if len(message.data) != 1 or not np.isfinite(message.data[0]):
+            self.get_logger().error(f"refused gripper command {message.data}: one finite number")
+            return
+        self.grip = (command_stamp(message), float(message.data[0]))
+
+    def on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Start the next episode."""
+        self.next_episode()
+        response.success, response.message = True, f"episode {self.episode}"
+        return response
+
+    def on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        """Stop (true) or go on (false)."""
+        self.paused = request.data
+        response.success, response.message = True, "paused" if request.data else "running"
+        return response
+
+
+def main() -> None:
+    """Run the node."""
+    run(SimulatorNode)
+
+
+if __name__ == "__main__":
+    main()

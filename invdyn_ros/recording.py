@@ -1,0 +1,84 @@
+"""What happened in a run, as plain arrays: the report and the pictures are made from this."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class Samples(NamedTuple):
+    """Joint samples in time order.
+
+    Attributes:
+        time: (T,) stamp [s].
+        q: (T, n) position [rad].
+        qd: (T, n) velocity [rad/s], (T, 0) where not measured.
+        effort: (T, n) torque [N m] or command, (T, 0) where not measured.
+        opening: (T,) distance of the finger pads [m].
+    """
+
+    time: Array
+    q: Array
+    qd: Array
+    effort: Array
+    opening: Array
+
+    @classmethod
+    def of(cls, rows: list[tuple[float, Array, Array, Array, float]]) -> "Samples":
+        """Stack rows of (time, q, qd, effort, opening)."""
+        if not rows:
+            none = np.empty((0, 0))
+            return cls(np.empty(0), none, none, none, np.empty(0))
+        time, q, qd, effort, opening = zip(*rows, strict=True)
+        columns = [np.stack(part) for part in (q, qd, effort)]
+        return cls(np.array(time), *columns, np.array(opening))
+
+    def since(self, start: float) -> "Samples":
+        """Return the samples from a time on [s]."""
+        keep = self.time >= start
+        return Samples(*(part[keep] for part in self))
+
+
+class Picture(NamedTuple):
+    """An overlay image (H, W, 3) uint8 RGB and its stamp [s]."""
+
+    time: float
+    image: NDArray[np.uint8]
+
+
+@dataclass
+class Recording:
+    """One run or one episode.
+
+    Attributes:
+        joints: what the arm measured.
+        wanted: where the guard wanted it, with the action in `effort`; opening is NaN.
+        targets: stamp [s] -> wanted joints (n,) [rad] of each joint_target.
+        landmarks: (stamp [s], (33, 4) or None) of each frame.
+        blocks: stamp [s] -> true centre (3,) and quaternion (4,) xyzw of the block.
+        sightings: stamp [s] -> measured pose (4, 4) of the block in the camera's frame.
+        stages: (stage, stamp [s], when it was reached [s]).
+        pictures: overlay images.
+        holds: how often the nodes held, by reason.
+    """
+
+    joints: Samples
+    wanted: Samples
+    targets: dict[float, Array] = field(default_factory=dict)
+    landmarks: list[tuple[float, Array | None]] = field(default_factory=list)
+    blocks: dict[float, tuple[Array, Array]] = field(default_factory=dict)
+    sightings: dict[float, Array] = field(default_factory=dict)
+    stages: list[tuple[str, float, float]] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+    holds: dict[str, int] = field(default_factory=dict)
+
+
+def align(measured: Samples, wanted: Samples) -> tuple[Samples, Samples]:
+    """Return the samples of both that carry the same stamp."""
+    keys = {round(t * 1e6): i for i, t in enumerate(measured.time)}
+    pairs = [(keys[k], j) for j, t in enumerate(wanted.time) if (k := round(t * 1e6)) in keys]
+    left, right = np.array([i for i, _ in pairs], int), np.array([j for _, j in pairs], int)
+    return Samples(*(part[left] for part in measured)), Samples(*(part[right] for part in wanted))

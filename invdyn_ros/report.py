@@ -1,0 +1,148 @@
+"""The reports of a run: a Recording enters, plain numbers leave."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+from scipy.stats import binomtest
+
+from invdyn_ros.arms.scene import Scene
+from invdyn_ros.grasp.estimate import onto_table
+from invdyn_ros.grasp.task import Judge
+from invdyn_ros.recording import Recording, Samples, align
+from invdyn_ros.robot import Robot
+
+Array = NDArray[np.float64]
+QUANTILES = (50, 95, 99)
+SLACK = 1.02  # noise of a measured velocity is no violation
+
+
+def quantiles(values: Array, which: tuple[int, ...] = QUANTILES) -> dict[str, float | None]:
+    """Return percentiles as {"p50": ...}; None where there is no value."""
+    if not len(values):
+        return {f"p{q}": None for q in which}
+    return {f"p{q}": round(float(np.percentile(values, q)), 4) for q in which}
+
+
+def limit_violations(robot: Robot, joints: Samples, wanted: Samples, unit: str) -> int:
+    """Count samples in which the arm or what was wanted of it was outside a rated limit."""
+    count = 0
+    for samples in (joints, wanted):
+        if not len(samples.time):
+            continue
+        bad = (samples.q < robot.lower).any(1) | (samples.q > robot.upper).any(1)
+        if samples.qd.shape[1]:
+            bad |= (np.abs(samples.qd) > SLACK * robot.velocity).any(1)
+        if unit == "N m" and samples.effort.shape[1]:
+            bad |= (np.abs(samples.effort) > robot.effort * (1 + 1e-9)).any(1)
+        count += int(bad.sum())
+    return count
+
+
+def tracking_rms(joints: Samples, wanted: Samples) -> float | None:
+    """Return the RMS distance between measured and wanted joints [rad]."""
+    measured, planned = align(joints, wanted)
+    if not len(measured.time):
+        return None
+    return float(np.sqrt(np.mean((measured.q - planned.q) ** 2)))
+
+
+def latencies(recording: Recording) -> tuple[Array, Array]:
+    """Return image-to-command latency [ms], whole and without the pose network, (F,) each."""
+    stages: dict[int, dict[str, float]] = {}
+    for stage, stamp, reached in recording.stages:
+        # Stamps pass through float seconds on their way; 10 us tell any two frames apart.
+        stages.setdefault(round(stamp * 1e5), {}).setdefault(stage, reached - stamp)
+    whole, core = [], []
+    for found in stages.values():
+        if {"command", "pose begin", "pose end"} <= found.keys():
+            whole.append(found["command"])
+            core.append(found["command"] - (found["pose end"] - found["pose begin"]))
+    return 1e3 * np.array(whole), 1e3 * np.array(core)
+
+
+def block_errors(recording: Recording, scene: Scene) -> Array:
+    """Return the distance [mm] between measured and true block centres, one per sighting."""
+    errors = []
+    for stamp, T_camera_block in recording.sightings.items():
+        if stamp in recording.blocks:
+            T = scene.camera.T_base_camera @ T_camera_block
+            truth = recording.blocks[stamp][0]
+            centre = onto_table(T[:3, 3], scene.camera.T_base_camera[:3, 3], scene.block_size / 2)
+            if abs(truth[2] - scene.block_size / 2) < 0.005:  # once lifted, it is on no table
+                errors.append(1e3 * np.linalg.norm(centre - truth))
+    return np.array(errors)
+
+
+def judge(recording: Recording, scene: Scene) -> Judge | None:
+    """Return the outcome of an episode, None if the block was never reported."""
+    found: Judge | None = None
+    stamps = {round(t * 1e6): i for i, t in enumerate(recording.joints.time)}
+    for time, (position, _) in sorted(recording.blocks.items()):
+        if found is None:
+            found = Judge.of(scene, position)
+        i = stamps.get(round(time * 1e6))
+        if i is not None:
+            found.see(position, _velocity(recording.joints, i), recording.joints.opening[i])
+    return found
+
+
+def _velocity(joints: Samples, i: int) -> Array:
+    """Velocity (n,) [rad/s] at a sample; from the positions where it is not measured."""
+    if joints.qd.shape[1]:
+        return joints.qd[i]
+    first, last = max(i - 2, 0), min(i + 2, len(joints.time) - 1)
+    return (joints.q[last] - joints.q[first]) / max(joints.time[last] - joints.time[first], 1e-9)
+
+
+def success_interval(successes: int, episodes: int) -> list[float]:
+    """Return the 95% Wilson interval of a success rate."""
+    interval = binomtest(successes, episodes).proportion_ci(method="wilson")
+    return [round(float(interval.low), 4), round(float(interval.high), 4)]
+
+
+def grasp_report(
+    episodes: list[Recording], robot: Robot, scene: Scene, unit: str, about: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the report of grasp_sim.
+
+    Args:
+        episodes: one recording each.
+        robot: the arm.
+        scene: as the graph believes it to be (its calibrated camera).
+        unit: of the actions.
+        about: fields that say what was run: policy, noise, seed.
+    """
+    outcomes = [judge(episode, scene) for episode in episodes]
+    successes = sum(int(o.success) for o in outcomes if o is not None)
+    rate = successes / max(len(episodes), 1)
+    interval = success_interval(successes, len(episodes)) if episodes else None
+    errors = [block_errors(e, scene) for e in episodes]
+    seconds = [e.joints.time[-1] - e.joints.time[0] for e in episodes if len(e.joints.time)]
+    rms = [r for e in episodes if (r := tracking_rms(e.joints, e.wanted)) is not None]
+    outcome = {"success_rate": round(rate, 4), "ci95": interval}
+    return about | {
+        "arm": robot.name,
+        "episodes": len(episodes),
+        "successes": successes,
+        **outcome,
+        "lifted": sum(int(o.lifted) for o in outcomes if o is not None),
+        "placed": sum(int(o.placed) for o in outcomes if o is not None),
+        "failed_episodes": [i for i, o in enumerate(outcomes) if o is None or not o.success],
+        "baseline_scripted": outcome if about.get("policy") == "scripted" else None,
+        "block_error_mm": quantiles(np.concatenate(errors) if errors else np.empty(0), (50, 95)),
+        "tracking_rms_rad": {"idm": round(float(np.sqrt(np.mean(np.square(rms)))), 5)} if rms else None,
+        "limit_violations": sum(
+            limit_violations(robot, e.joints, e.wanted, unit) for e in episodes
+        ),
+        "seconds_per_episode": round(float(np.mean(seconds)), 2) if seconds else None,
+        "holds": episodes[-1].holds if episodes else {},
+    }
+
+
+def quaternion_pose(position: Array, quaternion: Array) -> Array:
+    """Return the pose (4, 4) of a position (3,) and quaternion (4,) xyzw."""
+    T = np.eye(4)
+    T[:3, :3], T[:3, 3] = Rotation.from_quat(quaternion).as_matrix(), position
+    return T
