@@ -1,0 +1,73 @@
+"""`invdyn evaluate`: a checkpoint and a dataset enter, an honest report leaves."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from invdyn_ros.dataset import read_dataset
+from invdyn_ros.evaluation import evaluate
+from invdyn_ros.models.checkpoint import load, write_whole
+from invdyn_ros.robot import load_robot
+
+
+@dataclass(frozen=True)
+class Config:
+    """Report how good a model is on motion it has not seen."""
+
+    checkpoint: Path
+    """Checkpoint folder."""
+    data: Path
+    """Dataset folder; of the one trained on, only the test part counts."""
+    report: Path
+    """JSON file to write."""
+    plots: Path | None = None
+    """Folder for pictures of measured against predicted actions."""
+    arm: str | None = None
+    """Refuse a checkpoint of another arm than this."""
+    urdf: Path | None = None
+    """URDF file of an arm that is not known by name."""
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    """Where to compute."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the verb and return the exit code."""
+    options = tyro.cli(Config, args=argv, prog="invdyn evaluate")
+    robot = None
+    if options.arm or options.urdf:
+        robot = load_robot(options.arm or Path(str(options.urdf)).stem, options.urdf)
+    model = load(options.checkpoint, options.device, robot)
+    trajectories, info = read_dataset(options.data)
+    if info.robot != model.meta.robot:
+        raise ValueError(
+            f"{options.data} is of '{info.robot}'; {options.checkpoint} is a model of "
+            f"'{model.meta.robot}'"
+        )
+    report = evaluate(model, trajectories, options.plots)
+    options.report.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(options.report, (json.dumps(report, indent=2) + "\n").encode())
+    print(summary(report))
+    return 0
+
+
+def summary(report: dict) -> str:
+    """Return the report in a few lines."""
+    lines = [
+        f"{report['family']}: {report['split']['test']} test samples by {report['split']['by']}"
+    ]
+    rows = {"model": report} | report["baselines"]
+    for name, row in rows.items():
+        nmse, (low, high) = row["nmse"]["mean"], row["nmse"]["ci95"]
+        rmse = f"{row['rmse']['mean']:.4g} {report['action_unit']}"
+        share = (
+            "no variance"
+            if nmse is None
+            else f"{100 * nmse:.3g}% ({100 * low:.3g}..{100 * high:.3g})"
+        )
+        lines.append(f"  {name:<10} nmse {share:<26} rmse {rmse}")
+    return "\n".join(lines)

@@ -1,0 +1,104 @@
+"""`invdyn train`: a config file and a dataset enter, a checkpoint leaves."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+import yaml
+from tqdm import tqdm
+
+from invdyn_ros.config import load_yaml
+from invdyn_ros.descent import Progress
+from invdyn_ros.robot import load_robot
+from invdyn_ros.training import TrainConfig, parse_config, train
+
+
+@dataclass(frozen=True)
+class Config:
+    """Train a model of inverse dynamics; --field value overrides a field of the config file."""
+
+    config: Path
+    """YAML file with the family and its fields."""
+    data: Path
+    """Dataset folder."""
+    out: Path
+    """Checkpoint folder to write."""
+    arm: str | None = None
+    """Arm of the data; the dataset says it unless given."""
+    urdf: Path | None = None
+    """URDF file of an arm that is not known by name."""
+    resume: bool = False
+    """Go on with an interrupted run in --out."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the verb and return the exit code."""
+    options, rest = tyro.cli(Config, args=argv, return_unknown_args=True, prog="invdyn train")
+    values = load_yaml(options.config) | overrides(rest)
+    config = parse_config(values, str(options.config))
+    robot = None
+    if options.arm or options.urdf:
+        robot = load_robot(options.arm or Path(str(options.urdf)).stem, options.urdf)
+    with closing(Bar(config)) as bar:
+        model = train(config, options.data, options.out, options.resume, robot, bar.show)
+    lead = model.meta.lead * 1e3
+    print(f"{options.out}: {config.family} for {model.meta.robot}, lead {lead:.1f} ms")
+    return 0
+
+
+class Bar:
+    """A progress bar, drawn from the first epoch on: a closed form has none."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        """Draw nothing yet."""
+        self.config = config
+        self.bar: tqdm | None = None
+
+    def show(self, progress: Progress) -> None:
+        """Draw where gradient descent stands."""
+        if self.bar is None:
+            total, name = self.config.descent.epochs, self.config.family
+            self.bar = tqdm(total=total, unit="epoch", desc=name, file=sys.stderr)
+        self.bar.set_postfix(valid=f"{progress.best:.4g}", at=progress.best_epoch, refresh=False)
+        self.bar.update(progress.epoch - self.bar.n)
+
+    def close(self) -> None:
+        """Leave the bar as it stands."""
+        if self.bar is not None:
+            self.bar.close()
+
+
+def overrides(arguments: Sequence[str]) -> dict[str, Any]:
+    """Read `--field value` and `--field=value` pairs; values are written as in YAML.
+
+    Raises:
+        ValueError: a stray word, or a field without a value.
+    """
+    values: dict[str, Any] = {}
+    words = [
+        part
+        for word in arguments
+        for part in (word.split("=", 1) if word.startswith("--") else [word])
+    ]
+    for name, value in zip(words[::2], [*words[1::2], None], strict=False):
+        if not name.startswith("--") or value is None:
+            raise ValueError(
+                f"'{name}' is no '--field value'; fields are those of the config file"
+            )
+        values[name[2:].replace("-", "_")] = _value(value)
+    return values
+
+
+def _value(text: str) -> Any:
+    """Read one value as YAML does, and 1e-3 as a number."""
+    value = yaml.safe_load(text)
+    try:
+        return float(value) if isinstance(value, str) and "e" in value.lower() else value
+    except ValueError:
+        return value

@@ -1,0 +1,267 @@
+"""A model and a dataset enter; an honest report on unseen motion leaves, beside baselines."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from invdyn_ros.models import InverseDynamics, build
+from invdyn_ros.training import accelerated, fingerprint
+from invdyn_ros.trajectory import Trajectory
+from invdyn_ros.windows import Split, check_alike, split
+
+BLOCKS = 10  # fewer test trajectories than this are cut in time for the bootstrap
+RESAMPLES = 1000
+LATENCY_CALLS = 500
+
+
+class Case(NamedTuple):
+    """One test trajectory, with the motion each action makes."""
+
+    motion: np.ndarray  # (T, 3n)
+    time: np.ndarray  # (T,) [s]
+    action: np.ndarray  # (T, n)
+    target: np.ndarray  # (T, n) action, or for a servo its offset u - q
+
+
+def evaluate(
+    model: InverseDynamics, trajectories: Sequence[Trajectory], plots: Path | None = None
+) -> dict[str, Any]:
+    """Judge a model on motion it has not seen.
+
+    On the dataset it was trained on only the test part counts; any other dataset counts whole.
+    nmse is the squared error as a share of the variance of the target: of the action, or for
+    position servos of the offset u - q, since u itself is almost q and would flatter every model.
+    Intervals are bootstrapped over trajectories, or over time blocks where there are few.
+
+    Args:
+        model: from `load`.
+        trajectories: of the same joints and action unit.
+        plots: folder for pictures of measured against predicted actions.
+
+    Raises:
+        ValueError: the data are of another arm or unit, or hold no actions.
+    """
+    started = time.perf_counter()
+    check_data(model, trajectories)
+    trajectories = accelerated(trajectories)
+    parted = _part(model, trajectories)
+    cases = [_case(model, trajectory) for trajectory in parted.test]
+    predicted = [_predict(model, case) for case in cases]
+    errors = [mean - case.action for (mean, _), case in zip(predicted, cases, strict=True)]
+    deviations = [std for _, std in predicted]
+    targets = [case.target for case in cases]
+    meta = model.meta
+    report = {
+        "family": meta.family,
+        "robot": meta.robot,
+        "action_unit": meta.action_unit,
+        "target": "setpoint offset u - q" if meta.action_unit == "rad" else "action",
+        "lead": meta.lead,
+        "joint_names": list(meta.joint_names),
+        "split": {
+            "by": parted.by,
+            "train": _samples(parted.train) or meta.data["samples"]["train"],
+            "test": _samples(parted.test),
+            "duplicates": parted.duplicates,
+        },
+        **scores(errors, targets),
+        "baselines": {name: scores(wrong, targets) for name, wrong in _baselines(model, cases)},
+        "calibration": calibration(errors, deviations),
+        "latency_us": latency(model),
+    }
+    if plots is not None:
+        draw(plots, model, cases, [mean for mean, _ in predicted])
+    return report | {"seconds": time.perf_counter() - started}
+
+
+def scores(errors: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> dict[str, Any]:
+    """Return nmse and rmse with mean, per joint and 95% interval, of errors (T, n) per trajectory.
+
+    A joint whose target never changes has no nmse (None), and the mean leaves it out.
+    """
+    blocks = _sums(errors, targets)
+    picks = np.random.default_rng(0).integers(len(blocks), size=(RESAMPLES, len(blocks)))
+    whole, resampled = blocks.sum(0), blocks[picks].sum(1)
+    resampled[:, 1:3] = whole[1:3] * (
+        resampled[:, 3:] / whole[3:]
+    )  # the variance stays that of all
+    result = {}
+    for name, measure in (("nmse", _nmse), ("rmse", _rmse)):
+        per_joint = measure(whole)
+        spread = [_mean(row) for row in measure(resampled)]
+        interval = (
+            np.nanpercentile(spread, [2.5, 97.5]) if np.isfinite(spread).any() else [np.nan] * 2
+        )
+        result[name] = {
+            "mean": _plain(_mean(per_joint)),
+            "per_joint": [_plain(x) for x in per_joint],
+            "ci95": [_plain(x) for x in interval],
+        }
+    return result
+
+
+def latency(model: InverseDynamics) -> dict[str, float]:
+    """Return p50 and p99 [us] of predicting one frame, as a controller does, on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    device = model.motion_mean.device
+    motion = torch.zeros(1, 1, 3 * model.n, dtype=model.dtype, device=device)
+    stamp, taken = torch.zeros(1, 1, dtype=model.dtype, device=device), []
+    for _ in range(LATENCY_CALLS):
+        begun = time.perf_counter()
+        model.predict(motion, stamp).mean.cpu()
+        taken.append(time.perf_counter() - begun)
+    torch.set_num_threads(threads)
+    p50, p99 = np.percentile(taken[LATENCY_CALLS // 10 :], [50, 99]) * 1e6
+    return {"p50": float(p50), "p99": float(p99)}
+
+
+def check_data(model: InverseDynamics, trajectories: Sequence[Trajectory]) -> None:
+    """Refuse data of another arm, of another unit or without actions."""
+    check_alike(trajectories)
+    first, meta = trajectories[0], model.meta
+    for name in ("joint_names", "action_unit"):
+        found, right = getattr(first, name), getattr(meta, name)
+        if found != right:
+            raise ValueError(
+                f"the data have {name.replace('_', ' ')} {found}; the model has {right}"
+            )
+    if any(len(t.action) == 0 for t in trajectories):
+        raise ValueError("the dataset has no actions to compare with; use labelled data")
+
+
+def draw(
+    directory: Path, model: InverseDynamics, cases: Sequence[Case], predicted: Sequence[np.ndarray]
+) -> None:
+    """Write a picture of measured and predicted actions for the first test trajectories."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    directory.mkdir(parents=True, exist_ok=True)
+    base = cases[0].action[:, 0] - cases[0].target[:, 0]
+    label = "u - q" if base.any() else "action"
+    for k, (case, mean) in enumerate(zip(cases[:3], predicted[:3], strict=True)):
+        figure = Figure(figsize=(10, 1.8 * model.n + 0.6), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(model.n, 1, sharex=True, squeeze=False)[:, 0]
+        for j, (axis, joint) in enumerate(zip(axes, model.meta.joint_names, strict=True)):
+            axis.plot(case.time, case.target[:, j], color="0.6", linewidth=2.5, label="measured")
+            offset = mean[:, j] - (case.action - case.target)[:, j]
+            axis.plot(case.time, offset, color="tab:blue", linewidth=1, label="predicted")
+            axis.set_title(joint, loc="left", fontsize=9)
+            axis.set_ylabel(f"{label} [{model.meta.action_unit}]", fontsize=8)
+            axis.grid(alpha=0.3)
+        axes[0].legend(loc="upper right", fontsize=8)
+        axes[-1].set_xlabel("time [s]")
+        figure.suptitle(
+            f"{model.meta.family} on {model.meta.robot}, test trajectory {k}", fontsize=11
+        )
+        figure.savefig(directory / f"actions_{k}.png", dpi=100)
+
+
+def _part(model: InverseDynamics, trajectories: Sequence[Trajectory]) -> Split:
+    """Set aside what the model was trained on; a dataset it never saw is test as a whole."""
+    data = model.meta.data
+    if data.get("sha256") == fingerprint(trajectories):
+        return split(trajectories, data["split"]["fraction"], data["split"]["seed"])
+    return Split("dataset", [], list(trajectories), None)
+
+
+def _case(model: InverseDynamics, trajectory: Trajectory) -> Case:
+    shifted = trajectory.shift(model.meta.lead)
+    motion, action = (torch.as_tensor(x) for x in (shifted.motion, shifted.action))
+    return Case(shifted.motion, shifted.time, shifted.action, model.target(motion, action).numpy())
+
+
+def _predict(model: InverseDynamics, case: Case) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return mean and spread (T, n) of the actions of one trajectory, seen as one window."""
+    stamps = case.time - case.time[0]
+    place: dict[str, Any] = {"dtype": model.dtype, "device": model.motion_mean.device}
+    mean, std = model.predict(
+        torch.as_tensor(case.motion, **place)[None], torch.as_tensor(stamps, **place)[None]
+    )
+    both = (None if x is None else x[0].double().cpu().numpy() for x in (mean, std))
+    return tuple(both)  # type: ignore[return-value]
+
+
+def _baselines(
+    model: InverseDynamics, cases: Sequence[Case]
+) -> list[tuple[str, list[np.ndarray]]]:
+    """Return the errors (T, n) per trajectory of what needs no learning."""
+    mean = np.array(model.meta.data["target_mean"])
+    rigid = build(replace(model.meta, family="rigid_body", config={"identify": False}))
+    rigid.get_buffer("compliance").copy_(torch.as_tensor(model.meta.data["urdf_compliance"]))
+    errors: dict[str, Callable[[Case], np.ndarray]] = {
+        "zero": lambda case: -case.target,
+        "mean": lambda case: mean - case.target,
+        "hold_last": lambda case: _held(case, mean) - case.action,
+        "rigid_body": lambda case: _predict(rigid, case)[0] - case.action,
+    }
+    return [(name, [error(case) for case in cases]) for name, error in errors.items()]
+
+
+def _held(case: Case, mean: np.ndarray) -> np.ndarray:
+    """Return the action sent one sample before (T, n); the first one is the mean."""
+    first = mean + case.action[:1] - case.target[:1]
+    return np.concatenate([first, case.action[:-1]])
+
+
+def _sums(errors: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.ndarray:
+    """Return [error^2, target^2, target, count] summed per block, (blocks, 4, n)."""
+    parts = 1 if len(errors) >= BLOCKS else -(-BLOCKS // len(errors))
+    blocks = []
+    for error, target in zip(errors, targets, strict=True):
+        count = min(parts, len(error))
+        pairs = zip(np.array_split(error, count), np.array_split(target, count), strict=True)
+        for e, y in pairs:
+            blocks.append([(e * e).sum(0), (y * y).sum(0), y.sum(0), np.full(y.shape[1], len(y))])
+    return np.array(blocks)
+
+
+def _nmse(total: np.ndarray) -> np.ndarray:
+    """Return the normalised error per joint from sums (..., 4, n)."""
+    error, square, linear, count = np.moveaxis(total, -2, 0)
+    variance = square - linear**2 / count
+    known = variance > 1e-12 * np.maximum(square, 1e-12)
+    return np.where(known, error / np.where(known, variance, 1.0), np.nan)
+
+
+def _rmse(total: np.ndarray) -> np.ndarray:
+    return np.sqrt(total[..., 0, :] / total[..., 3, :])
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _plain(value: float) -> float | None:
+    """Return a number JSON can hold."""
+    return float(value) if np.isfinite(value) else None
+
+
+def calibration(
+    errors: Sequence[np.ndarray], deviations: Sequence[np.ndarray | None]
+) -> dict[str, float] | None:
+    """Return how often the truth lies within 1 and 2 standard deviations; None without any."""
+    known = [std for std in deviations if std is not None]
+    if not known:
+        return None
+    z = np.abs(np.concatenate(errors) / np.maximum(np.concatenate(known), 1e-12))
+    nll = 0.5 * z**2 + np.log(np.maximum(np.concatenate(known), 1e-12)) + 0.5 * np.log(2 * np.pi)
+    return {
+        "within_1_std": float((z <= 1).mean()),  # .683 when calibrated
+        "within_2_std": float((z <= 2).mean()),  # .954
+        "nll": float(nll.mean()),
+    }
+
+
+def _samples(trajectories: Sequence[Trajectory]) -> int:
+    return sum(map(len, trajectories))

@@ -1,0 +1,23 @@
+"""Families of inverse dynamics, by the name a config and a checkpoint give them."""
+
+from __future__ import annotations
+
+from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
+from invdyn_ros.models.mlp import Mlp
+from invdyn_ros.models.rigid_body import RigidBody
+
+MODELS: dict[str, type[InverseDynamics]] = {"rigid_body": RigidBody, "mlp": Mlp}
+
+
+def build(meta: Meta) -> InverseDynamics:
+    """Make an untrained model of the family, arm and config in `meta`.
+
+    Raises:
+        ValueError: unknown family, or a field its config does not have.
+    """
+    if meta.family not in MODELS:
+        raise ValueError(f"no model family {meta.family!r}; known are {', '.join(MODELS)}")
+    return MODELS[meta.family](meta)
+
+
+__all__ = ["MODELS", "InverseDynamics", "Meta", "Prediction", "build"]

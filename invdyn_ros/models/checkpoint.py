@@ -1,0 +1,141 @@
+"""Models on disk, as safetensors and JSON, never pickle: loading one runs no code of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from invdyn_ros.config import from_mapping, to_mapping
+from invdyn_ros.models import build
+from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta
+from invdyn_ros.robot import Robot
+
+FORMAT = "invdyn_ros checkpoint 1"
+META, WEIGHTS = "meta.json", "model.safetensors"
+
+
+def save(model: InverseDynamics, meta: Meta, directory: str | Path) -> None:
+    """Write a model and what it is of; each file appears whole or not at all."""
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
+    }
+    weights = save_tensors(tensors)
+    values = {"format": FORMAT, "sha256": hashlib.sha256(weights).hexdigest()} | to_mapping(meta)
+    write_whole(directory / WEIGHTS, weights)
+    write_whole(directory / META, (json.dumps(values, indent=2) + "\n").encode())
+
+
+def load(
+    directory: str | Path, device: str = "cpu", robot: Robot | None = None
+) -> InverseDynamics:
+    """Read a model, ready to predict.
+
+    Args:
+        directory: a folder that `save` wrote.
+        device: "cpu", "cuda" or "auto".
+        robot: refuse a model of any other arm than this.
+
+    Raises:
+        ValueError: no checkpoint, damaged, foreign, of an unknown family or of another arm.
+    """
+    directory = Path(directory)
+    values = _read_meta(directory)
+    sha256 = values.pop("sha256", None)
+    meta = from_mapping(Meta, values, str(directory / META))
+    if robot is not None:
+        check_arm(meta, robot, directory)
+    try:
+        model = build(meta)
+    except ValueError as error:
+        raise ValueError(f"{directory / META}: {error}") from error
+    _fill(model, directory / WEIGHTS, sha256)
+    return model.to(pick_device(device)).eval()
+
+
+def check_arm(meta: Meta, robot: Robot, where: str | Path) -> None:
+    """Refuse a model of another arm; by name too, since all UR arms call their joints the same."""
+    if meta.joint_names != robot.joint_names:
+        expected, found = ", ".join(robot.joint_names), ", ".join(meta.joint_names)
+        raise ValueError(
+            f"{where} is a model of '{meta.robot}' with joints {found}; "
+            f"'{robot.name}' has {expected}"
+        )
+    if meta.robot != robot.name:
+        raise ValueError(f"{where} is a model of '{meta.robot}', not of '{robot.name}'")
+
+
+def pick_device(name: str) -> torch.device:
+    """Return the device a user named; "auto" is the GPU where there is one.
+
+    Raises:
+        ValueError: unknown, or not on this machine.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ValueError(f"device {name!r} is not one of 'auto', 'cpu', 'cuda'")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device 'cuda': this machine has no usable GPU; use 'auto' or 'cpu'")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that a reader, or a crash, sees the old one or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _read_meta(directory: Path) -> dict[str, Any]:
+    if not directory.is_dir():
+        raise ValueError(f"no checkpoint folder {directory}; make one with 'invdyn train'")
+    path = directory / META
+    if not path.is_file():
+        held = ", ".join(sorted(p.name for p in directory.iterdir())) or "nothing"
+        raise ValueError(f"{directory} is no checkpoint: {META} is missing, it holds {held}")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON ({error}); train again or copy it again") from error
+    if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
+        raise ValueError(f'{path} was not written by this package; expected "format": "{FORMAT}"')
+    return values
+
+
+def _fill(model: InverseDynamics, path: Path, sha256: str | None) -> None:
+    """Fill a model with the tensors of a file, all of them and no others."""
+    if not path.is_file():
+        raise ValueError(f"{path} is missing; train again or copy the whole folder")
+    content = path.read_bytes()
+    try:
+        tensors = load_tensors(content)
+    except (SafetensorError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} is damaged ({reason}); train again or copy it again") from error
+    wanted = model.state_dict()
+    for name in sorted(wanted.keys() | tensors.keys()):
+        if name not in tensors:
+            raise ValueError(f"{path}: tensor '{name}' is missing; the file is of another model")
+        if name not in wanted:
+            raise ValueError(
+                f"{path}: unexpected tensor '{name}'; the model has {', '.join(wanted)}"
+            )
+        if tensors[name].shape != wanted[name].shape:
+            found, right = tuple(tensors[name].shape), tuple(wanted[name].shape)
+            raise ValueError(f"{path}: tensor '{name}' has shape {found}; {META} asks for {right}")
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(
+            f"{path} is not the one {META} describes (sha256 differs); copy both files again"
+        )
+    model.load_state_dict(tensors)

@@ -1,0 +1,119 @@
+"""The interface of every family: a window of motion enters, the actions that make it leave."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from invdyn_ros.config import from_mapping
+from invdyn_ros.windows import Windows
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What a model is of and how it was made; with its tensors this is a whole checkpoint.
+
+    Attributes:
+        family: key of MODELS.
+        robot: name of the arm.
+        joint_names: its n joints, in the order of all columns.
+        action_unit: "N m", "A" or "rad".
+        rate: sample rate of the data [Hz].
+        lead: the action of time t makes the motion at t + lead [s].
+        urdf: the arm as URDF text, without shapes.
+        config: the family's own fields.
+        data: where the data came from, how it was split, how it was trained.
+    """
+
+    family: str
+    robot: str
+    joint_names: tuple[str, ...]
+    action_unit: str
+    rate: float
+    lead: float
+    urdf: str
+    config: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+class Prediction(NamedTuple):
+    """Actions (B, T, n) in the action unit, and their standard deviation if the family has one."""
+
+    mean: Tensor
+    std: Tensor | None
+
+
+class InverseDynamics(nn.Module, ABC):
+    """Map a window of motion (B, T, 3n) = [q, qd, qdd] at times (B, T) [s] to actions (B, T, n).
+
+    A family writes `loss` and `predict`, or `solve` where it has a closed form. Its target is the
+    torque [N m], the current [A], or for position servos the offset u - q [rad] of the setpoint: a
+    servo is a spring, so the offset, unlike u itself, is what the dynamics decide.
+    """
+
+    Config: ClassVar[type]
+    history: ClassVar[int] = 1  # frames of motion that a prediction looks at
+    dtype: ClassVar[torch.dtype] = torch.float32
+    motion_mean: Tensor  # (3n,)
+    motion_std: Tensor  # (3n,)
+    target_mean: Tensor  # (n,)
+    target_std: Tensor  # (n,)
+
+    def __init__(self, meta: Meta) -> None:
+        """Prepare an untrained model of the arm and unit in `meta`."""
+        super().__init__()
+        self.meta = meta
+        self.config: Any = from_mapping(self.Config, meta.config, meta.family)
+        n = self.n
+        for name, width, value in _STANDARD:
+            self.register_buffer(name, torch.full((width * n,), value, dtype=self.dtype))
+
+    @property
+    def n(self) -> int:
+        """Number of joints."""
+        return len(self.meta.joint_names)
+
+    @abstractmethod
+    def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
+        """Return what training makes small, a scalar; motion and action in SI units."""
+
+    @abstractmethod
+    def predict(self, motion: Tensor, time: Tensor) -> Prediction:
+        """Return the actions of a motion, SI in and SI out; without gradients."""
+
+    def solve(self, train: Windows, valid: Windows) -> bool:
+        """Fit in closed form and return True; False asks for gradient descent on `loss`."""
+        return False
+
+    def standardise(self, train: Windows) -> None:
+        """Take mean and spread of motion and target from the training data."""
+        motion, target = (
+            train.motion.flatten(0, 1),
+            self.target(train.motion, train.action).flatten(0, 1),
+        )
+        for name, values in (("motion", motion), ("target", target)):
+            spread = values.std(0, correction=0)
+            # a column that never changes carries nothing: scale 1 keeps it finite
+            spread = torch.where(spread > 1e-9, spread, torch.ones_like(spread))
+            getattr(self, f"{name}_mean").copy_(values.mean(0))
+            getattr(self, f"{name}_std").copy_(spread)
+
+    def target(self, motion: Tensor, action: Tensor) -> Tensor:
+        """Return what the family models: the action, or for a servo its offset u - q [rad]."""
+        return action - motion[..., : self.n] if self.meta.action_unit == "rad" else action
+
+    def action(self, motion: Tensor, target: Tensor) -> Tensor:
+        """Undo `target`."""
+        return target + motion[..., : self.n] if self.meta.action_unit == "rad" else target
+
+
+_STANDARD = (
+    ("motion_mean", 3, 0.0),
+    ("motion_std", 3, 1.0),
+    ("target_mean", 1, 0.0),
+    ("target_std", 1, 1.0),
+)

@@ -1,0 +1,1 @@
+"""Where trajectories come from, one source per file; each leaves `Trajectory` objects."""

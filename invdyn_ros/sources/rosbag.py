@@ -1,0 +1,139 @@
+"""A rosbag2 recording (.db3, .mcap, with or without metadata.yaml) enters; trajectories leave."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from invdyn_ros.trajectory import UNIFORM, Trajectory
+
+JOINT_STATE = "sensor_msgs/msg/JointState"
+
+
+@dataclass(frozen=True)
+class BagConfig:
+    """What to take from a recording, and what its numbers mean."""
+
+    effort_unit: Literal["N m", "A", "rad"]
+    """What `effort` holds; drivers differ (UR: motor current) and the recording does not say."""
+    topic: str = "/joint_states"
+    """Topic with the joint states."""
+    rate: float | None = None
+    """[Hz] Rate of the trajectories; none: that of the recording."""
+    gap: float = 0.1
+    """[s] A longer pause between messages ends a trajectory."""
+    window: int = 13
+    """Samples per Savitzky-Golay window; shorter trajectories are left out."""
+
+
+def read_bag(path: str | Path, joint_names: Sequence[str], config: BagConfig) -> list[Trajectory]:
+    """Read the motion of some joints from a recording, with accelerations.
+
+    Args:
+        path: a bag folder, or a bare .db3 or .mcap file.
+        joint_names: the joints wanted, found by name whatever their order in the messages.
+        config: topic, unit of `effort`, rate and filter.
+
+    Raises:
+        ValueError: no readable bag, topic, joint or long enough stretch of motion.
+    """
+    path = Path(path)
+    try:
+        rows = _columns(_messages(path, config.topic), tuple(joint_names))
+        whole = _in_order(rows, tuple(joint_names), config.effort_unit)
+        parts = [part for part in whole.segments(config.gap) if len(part) >= max(config.window, 2)]
+        if not parts:
+            raise ValueError(
+                f"no stretch of {config.window} messages without a gap of {config.gap} s"
+            )
+        rate = config.rate or whole.rate
+        return [_uniform(part, rate).differentiate(config.window) for part in parts]
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _messages(path: Path, topic: str) -> Iterator[tuple[int, Any]]:
+    """Yield (log time [ns], JointState) of a topic."""
+    from rosbags.rosbag2 import Reader
+    from rosbags.rosbag2.errors import ReaderError
+    from rosbags.typesys import Stores, get_typestore
+
+    if not path.exists():
+        raise ValueError("no such file or folder; give a bag folder, a .db3 or a .mcap file")
+    # JointState is the same in all distributions
+    types = get_typestore(Stores.ROS2_JAZZY)
+    try:
+        with Reader(path) as reader:
+            kinds = {c.topic: c.msgtype for c in reader.connections}
+            if kinds.get(topic) != JOINT_STATE:
+                known = ", ".join(f"{name} ({kind})" for name, kind in kinds.items()) or "nothing"
+                raise ValueError(f"no topic {topic} of type {JOINT_STATE}; it holds {known}")
+            for _, stamp, raw in reader.messages(
+                [c for c in reader.connections if c.topic == topic]
+            ):
+                yield stamp, types.deserialize_cdr(raw, JOINT_STATE)
+    except (ReaderError, sqlite3.Error, OSError, AssertionError, IndexError, EOFError) as error:
+        raise ValueError(
+            f"not a readable rosbag2 recording ({error or type(error).__name__})"
+        ) from error
+
+
+def _columns(
+    messages: Iterator[tuple[int, Any]], joints: tuple[str, ...]
+) -> list[tuple[np.ndarray, ...]]:
+    """Pick the joints by name: (stamp, position, velocity, effort), unknown ones empty."""
+    rows, seen = [], set()
+    for logged, message in messages:
+        names = list(message.name)
+        seen.update(names)
+        if not set(joints) & set(names):  # other publishers, such as a gripper, share the topic
+            continue
+        missing = [joint for joint in joints if joint not in names]
+        if missing:
+            raise ValueError(f"no joint '{missing[0]}'; the message has {', '.join(names)}")
+        index = [names.index(joint) for joint in joints]
+        stamp = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
+        values = (message.position, message.velocity, message.effort)
+        if len(message.position) != len(names):
+            raise ValueError(
+                f"a message names {len(names)} joints but holds {len(message.position)} positions"
+            )
+        picked = (v[index] if len(v) == len(names) else v[:0] for v in values)
+        rows.append((np.array(stamp if stamp > 0 else logged * 1e-9), *picked))
+    if not rows:
+        raise ValueError(
+            f"no message has joint '{joints[0]}'; there are {', '.join(sorted(seen)) or 'none'}"
+        )
+    return rows
+
+
+def _in_order(
+    rows: list[tuple[np.ndarray, ...]], joints: tuple[str, ...], unit: str
+) -> Trajectory:
+    """Stack rows in the order of their stamps; exact repeats of a message count once."""
+    rows = sorted(rows, key=lambda row: float(row[0]))
+    kept = [rows[0]]
+    for row in rows[1:]:
+        if not all(np.array_equal(a, b) for a, b in zip(row, kept[-1], strict=True)):
+            kept.append(row)
+    time, *columns = zip(*kept, strict=True)
+    blocks = []
+    for name, values in zip(("position", "velocity", "effort"), columns, strict=True):
+        known = {len(v) for v in values}
+        if len(known) > 1:
+            raise ValueError(f"some messages hold {name} and some do not; record them apart")
+        blocks.append(np.stack(values) if known != {0} else np.empty((0, len(joints))))
+    position, velocity, action = blocks
+    return Trajectory(
+        np.stack(time), position, velocity, np.empty((0, len(joints))), action, joints, unit
+    )
+
+
+def _uniform(part: Trajectory, rate: float) -> Trajectory:
+    """Put a trajectory on a uniform grid, unless it is on this one."""
+    return part if np.abs(np.diff(part.time) * rate - 1).max() < UNIFORM else part.resample(rate)

@@ -1,0 +1,236 @@
+"""A config and a dataset enter; a checkpoint of any family leaves."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from invdyn_ros.config import from_mapping, to_mapping
+from invdyn_ros.dataset import Dataset, read_dataset
+from invdyn_ros.descent import DescentConfig, Progress, Saved, descend
+from invdyn_ros.models import MODELS, InverseDynamics, Meta, build
+from invdyn_ros.models.checkpoint import pick_device, save, write_whole
+from invdyn_ros.models.identification import identify, residual
+from invdyn_ros.models.rigid_body import RigidBody
+from invdyn_ros.robot import Robot, load_robot
+from invdyn_ros.trajectory import Trajectory
+from invdyn_ros.windows import Split, Windows, split, windows
+
+LEAD_STEPS = 9  # half ticks 0..4 ticks
+LEAD_ROWS = 4000  # enough to tell half ticks apart
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run; a config file also holds the fields of its family, beside these."""
+
+    family: str
+    """Model family: rigid_body or mlp."""
+    seed: int = 0
+    """Of the split, the first weights and the batch order."""
+    test_fraction: float = 0.2
+    """Share set aside for `evaluate`; the same share of the rest is for validation."""
+    history: int = 1
+    """Samples per window."""
+    lead: float | None = None
+    """[s] The action of time t makes the motion at t + lead; none: estimated from the data."""
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    """Where to compute."""
+    threads: int = 1
+    """CPU threads of torch."""
+    descent: DescentConfig = field(default_factory=DescentConfig)
+    """Gradient descent, for families that need it."""
+    model: dict[str, Any] = field(default_factory=dict)
+    """The family's own fields."""
+
+
+def parse_config(values: Mapping[str, Any], where: str) -> TrainConfig:
+    """Sort the flat fields of a config file into run, descent and family.
+
+    Raises:
+        ValueError: unknown family, unknown field (naming the known ones) or a wrong value.
+    """
+    family = values.get("family")
+    if family not in MODELS:
+        raise ValueError(f"{where}: family is {family!r}; known are {', '.join(MODELS)}")
+    own = [name.name for name in fields(TrainConfig) if name.name not in ("descent", "model")]
+    known = {"": own, "descent": _names(DescentConfig), "model": _names(MODELS[family].Config)}
+    groups: dict[str, dict[str, Any]] = {group: {} for group in known}
+    for name, value in values.items():
+        group = next((group for group, names in known.items() if name in names), None)
+        if group is None:
+            choices = ", ".join(name for names in known.values() for name in names)
+            raise ValueError(f"{where}: unknown field '{name}'; {family} has {choices}")
+        groups[group][name] = value
+    config = from_mapping(TrainConfig, groups[""], where)
+    descent = from_mapping(DescentConfig, groups["descent"], where)
+    model = to_mapping(from_mapping(MODELS[family].Config, groups["model"], where))
+    return replace(config, descent=descent, model=model)
+
+
+def train(
+    config: TrainConfig,
+    data: str | Path,
+    out: str | Path,
+    resume: bool = False,
+    robot: Robot | None = None,
+    on_epoch: Callable[[Progress], None] = lambda progress: None,
+) -> InverseDynamics:
+    """Train a model and write its checkpoint; the same seed gives the same weights.
+
+    Args:
+        config: the run.
+        data: dataset folder.
+        out: checkpoint folder.
+        resume: go on from the state an interrupted run left in `out`.
+        robot: the arm; none: the one the dataset names.
+        on_epoch: called after each epoch of gradient descent.
+
+    Raises:
+        ValueError: bad dataset, another arm, or nothing to resume.
+    """
+    torch.set_num_threads(config.threads)
+    device = pick_device(config.device)
+    dataset = read_dataset(data)
+    robot = robot or load_robot(dataset.info.robot)
+    check_joints(dataset, robot, data)
+    trajectories = accelerated(dataset.trajectories)
+    outer, inner = splits(trajectories, config.test_fraction, config.seed)
+    meta = _meta(config, dataset, robot)
+    lead = estimate_lead(meta, inner) if config.lead is None else config.lead
+    content = fingerprint(trajectories)
+    meta = replace(meta, lead=lead)
+    torch.manual_seed(config.seed)
+    model = build(meta)
+    learn, judge = (
+        windows(part, config.history, lead, model.dtype).to(device)
+        for part in (inner.train, inner.test)
+    )
+    model.to(device).standardise(learn)
+    progress = Progress()
+    if not model.solve(learn, judge):
+        Path(out).mkdir(parents=True, exist_ok=True)
+        state = Saved(Path(out), _settings(config) | {"data": content})
+        progress = descend(
+            model, learn, judge, config.descent, config.seed, state, resume, on_epoch
+        )
+    model.meta = replace(meta, data=_history(config, data, content, outer, inner, meta, progress))
+    save(model.eval(), model.meta, out)
+    log = {"losses": progress.losses, "best_epoch": progress.best_epoch}
+    write_whole(Path(out) / "training.json", (json.dumps(log) + "\n").encode())
+    return model
+
+
+def splits(trajectories: Sequence[Trajectory], fraction: float, seed: int) -> tuple[Split, Split]:
+    """Return (learn | test) and, of what is for learning, (train | valid)."""
+    outer = split(trajectories, fraction, seed)
+    return outer, split(outer.train, fraction, seed)
+
+
+def estimate_lead(meta: Meta, data: Split) -> float:
+    """Find how late actions act [s]: transport delay, and half the interval each is held for.
+
+    Tries half ticks from 0 to 4 ticks; the right one lets a rigid body explain the actions best.
+    Sticking joints count little here too: their torque rises before they move, as with a lead.
+    """
+    leads = np.arange(LEAD_STEPS) * 0.5 / meta.rate
+    return float(min(leads, key=lambda lead: _rigid_error(meta, data, float(lead))))
+
+
+def urdf_compliance(meta: Meta, data: Split) -> list[float]:
+    """Return the target per torque of the URDF's dynamics (n,), 1 where the action is a torque."""
+    model = build(replace(meta, family="rigid_body", config={"identify": False}))
+    model.solve(*(_sample(part, meta.lead) for part in (data.train, data.test)))
+    return [float(c) for c in model.get_buffer("compliance")]
+
+
+def fingerprint(trajectories: Sequence[Trajectory]) -> str:
+    """Tell datasets apart by their content."""
+    digest = hashlib.sha256()
+    for trajectory in trajectories:
+        for values in (
+            trajectory.time - trajectory.time[0],
+            trajectory.position,
+            trajectory.action,
+        ):
+            digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
+def accelerated(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+    """Add accelerations to the trajectories that lack them."""
+    return [
+        t if len(t.acceleration) and len(t.velocity) else t.differentiate() for t in trajectories
+    ]
+
+
+def check_joints(dataset: Dataset, robot: Robot, data: str | Path) -> None:
+    """Refuse a dataset of another arm."""
+    if dataset.info.joint_names != robot.joint_names:
+        expected, found = ", ".join(robot.joint_names), ", ".join(dataset.info.joint_names)
+        raise ValueError(f"{data} has joints {found}; '{robot.name}' has {expected}")
+
+
+def _settings(config: TrainConfig) -> dict[str, Any]:
+    """Return all that shapes a run, flat as in the config file."""
+    values = to_mapping(config)
+    values.pop("threads")
+    descent, model = values.pop("descent"), values.pop("model")
+    return values | descent | model
+
+
+def _names(cls: type) -> list[str]:
+    return [f.name for f in fields(cls)]
+
+
+def _meta(config: TrainConfig, dataset: Dataset, robot: Robot) -> Meta:
+    info = dataset.info
+    unit, names = info.action_unit, info.joint_names
+    return Meta(config.family, robot.name, names, unit, info.rate, 0.0, robot.xml(), config.model)
+
+
+def _sample(trajectories: Sequence[Trajectory], lead: float) -> Windows:
+    """Return at most LEAD_ROWS rows, evenly spread."""
+    data = windows(trajectories, lead=lead)
+    return data.rows(torch.linspace(0, data.size - 1, min(LEAD_ROWS, data.size)).long())
+
+
+def _rigid_error(meta: Meta, data: Split, lead: float) -> float:
+    """Return the share of the actions' power that an identified rigid body leaves over."""
+    model = RigidBody(replace(meta, family="rigid_body", config={}))
+    learn, judge = (model.sums(_sample(part, lead)) for part in (data.train, data.test))
+    prior = model.tree.inertial.flatten()
+    found = identify(learn, judge, prior, meta.action_unit == "N m")
+    share = residual(judge, found) / (judge.power / judge.rows).clamp_min(1e-30)
+    return float(share.mean())
+
+
+def _history(
+    config: TrainConfig,
+    data: str | Path,
+    content: str,
+    outer: Split,
+    inner: Split,
+    meta: Meta,
+    progress: Progress,
+) -> dict[str, Any]:
+    """Return what the checkpoint remembers of its data and its training."""
+    groups = {"train": inner.train, "valid": inner.test, "test": outer.test}
+    learn = windows(outer.train, lead=meta.lead)
+    target = build(meta).target(learn.motion, learn.action)
+    return {
+        "name": Path(data).name,
+        "sha256": content,
+        "split": {"by": outer.by, "fraction": config.test_fraction, "seed": config.seed},
+        "samples": {name: sum(map(len, part)) for name, part in groups.items()},
+        "target_mean": [float(x) for x in target.mean((0, 1))],
+        "urdf_compliance": urdf_compliance(meta, inner),
+        "epochs": progress.epoch,
+    }

@@ -1,0 +1,201 @@
+"""What every source becomes: stamped joint motion and the actions behind it, checked here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from scipy.interpolate import make_interp_spline
+from scipy.signal import savgol_filter
+
+ACTION_UNITS = ("N m", "A", "rad")
+UNIFORM = 0.02  # largest departure of a sample interval from the median one, as a share of it
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """Joint motion over time, and the action sent (or effort measured) at each of its times.
+
+    What is unknown is absent: velocity, acceleration and action may have zero rows.
+
+    Attributes:
+        time: (T,) [s], strictly increasing, the stamps of the source.
+        position: (T, n) [rad].
+        velocity: (T, n) or (0, n) [rad/s].
+        acceleration: (T, n) or (0, n) [rad/s^2].
+        action: (T, n) or (0, n) [action_unit].
+        joint_names: the n joints, in the order of the columns.
+        action_unit: "N m" (torque), "A" (motor current) or "rad" (servo setpoint).
+    """
+
+    time: np.ndarray
+    position: np.ndarray
+    velocity: np.ndarray
+    acceleration: np.ndarray
+    action: np.ndarray
+    joint_names: tuple[str, ...]
+    action_unit: str
+
+    def __post_init__(self) -> None:
+        """Check shapes, unit, finite values and time; every message names the row."""
+        object.__setattr__(self, "joint_names", tuple(self.joint_names))
+        for name in ("time", *_COLUMNS):
+            object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
+        if self.action_unit not in ACTION_UNITS:
+            raise ValueError(
+                f"action unit is {self.action_unit!r}, not one of {', '.join(ACTION_UNITS)}"
+            )
+        if self.time.ndim != 1 or len(self.time) == 0:
+            raise ValueError(f"time has shape {self.time.shape}; expected (T,) with T >= 1")
+        for name in _COLUMNS:
+            self._check(name)
+        steps = np.flatnonzero(~(np.diff(self.time) > 0))  # also true for NaN
+        if not np.isfinite(self.time).all() or len(steps):
+            row = int(steps[0]) + 1 if len(steps) else 0
+            before = self.time[max(row - 1, 0)]
+            raise ValueError(
+                f"time must increase: row {row} has {self.time[row]} s after {before} s"
+            )
+
+    def _check(self, name: str) -> None:
+        """Check the shape and the values of one column block."""
+        values, wanted = getattr(self, name), (len(self.time), len(self.joint_names))
+        if values.shape == (0, wanted[1]) and name != "position":
+            return
+        if values.shape != wanted:
+            raise ValueError(
+                f"{name} has shape {values.shape}; time and joint names ask for {wanted}"
+            )
+        rows, columns = np.nonzero(~np.isfinite(values))
+        if len(rows):
+            joint, value = self.joint_names[columns[0]], values[rows[0], columns[0]]
+            raise ValueError(
+                f"{name} of '{joint}' is {value} in row {rows[0]}; only finite values are data"
+            )
+
+    def __len__(self) -> int:
+        """Return the number of samples T."""
+        return len(self.time)
+
+    @property
+    def n(self) -> int:
+        """Number of joints."""
+        return len(self.joint_names)
+
+    @property
+    def rate(self) -> float:
+        """Sample rate [Hz], gaps left out."""
+        self._need_samples(2, "a rate")
+        step = np.diff(self.time)
+        # a mean, since stamps of 1.7e9 s are only good to 0.2 us each
+        return float(1.0 / step[step < 1.5 * np.median(step)].mean())
+
+    @property
+    def motion(self) -> np.ndarray:
+        """(T, 3 n) = [q, qd, qdd], what a model reads."""
+        for name in ("velocity", "acceleration"):
+            if len(getattr(self, name)) == 0:
+                raise ValueError(f"the trajectory has no {name}; use differentiate() first")
+        return np.concatenate([self.position, self.velocity, self.acceleration], axis=1)
+
+    def __getitem__(self, rows: slice | np.ndarray) -> Trajectory:
+        """Return the trajectory of some rows, in time order."""
+        kept = {name: values[rows] for name in _COLUMNS if len(values := getattr(self, name))}
+        return replace(self, time=self.time[rows], **kept)
+
+    def interpolate(self, time: np.ndarray) -> Trajectory:
+        """Return the trajectory at other times (K,) [s] inside this one.
+
+        Motion is a cubic spline; the action is linear, since a command may step and a cubic would
+        overshoot there.
+        """
+        time = np.asarray(time, dtype=np.float64)
+        if len(time) and (time[0] < self.time[0] or time[-1] > self.time[-1]):
+            span = f"{self.time[0]}..{self.time[-1]} s"
+            raise ValueError(f"times {time[0]}..{time[-1]} s reach outside the trajectory, {span}")
+        columns: dict[str, Any] = {
+            name: _spline(self.time, values, time, degree=1 if name == "action" else 3)
+            for name in _COLUMNS
+            if len(values := getattr(self, name))
+        }
+        return replace(self, time=time, **columns)
+
+    def resample(self, rate: float) -> Trajectory:
+        """Return the trajectory on a uniform grid of `rate` [Hz], from its first sample on."""
+        if not rate > 0:
+            raise ValueError(f"rate is {rate} Hz; it must be positive")
+        # the tolerance keeps the last sample when the span is a whole number of intervals
+        count = int(np.floor((self.time[-1] - self.time[0]) * rate + 1e-6)) + 1
+        return self.interpolate(np.minimum(self.time[0] + np.arange(count) / rate, self.time[-1]))
+
+    def shift(self, lead: float) -> Trajectory:
+        """Pair the action of each time t with the motion at t + lead [s].
+
+        Actions act late; rows whose motion would lie outside the trajectory are left out.
+        """
+        if lead == 0:
+            return self
+        inside = (self.time + lead >= self.time[0]) & (self.time + lead <= self.time[-1])
+        if not inside.any():
+            raise ValueError(
+                f"lead is {lead} s; the trajectory lasts only {self.time[-1] - self.time[0]} s"
+            )
+        kept = self[inside]
+        moved = replace(self, action=self.action[:0]).interpolate(kept.time + lead)
+        return replace(moved, time=kept.time, action=kept.action)
+
+    def differentiate(self, window: int = 13, order: int = 3) -> Trajectory:
+        """Return the trajectory with its acceleration, and its velocity where absent.
+
+        Savitzky-Golay (doi 10.1021/ac60214a047): a polynomial through `window` samples around
+        each, so without delay; the ends use one-sided windows and nothing from outside.
+
+        Args:
+            window: number of samples, odd.
+            order: degree of the polynomial, below `window`.
+        """
+        if window % 2 == 0 or not 2 <= order < window:
+            raise ValueError(
+                f"window {window}, order {order}; the window must be odd and above order >= 2"
+            )
+        self._need_samples(window, f"a window of {window}")
+        step = np.diff(self.time)
+        if np.abs(step / np.median(step) - 1).max() > UNIFORM:
+            raise ValueError(
+                f"samples are {step.min():.6f}..{step.max():.6f} s apart; use resample() first"
+            )
+        source, degree = (self.velocity, 1) if len(self.velocity) else (self.position, 2)
+        fit = {
+            "window_length": window,
+            "polyorder": order,
+            "delta": float(np.mean(step)),
+            "axis": 0,
+        }
+        velocity = (
+            self.velocity if len(self.velocity) else savgol_filter(self.position, deriv=1, **fit)
+        )
+        return replace(
+            self, velocity=velocity, acceleration=savgol_filter(source, deriv=degree, **fit)
+        )
+
+    def segments(self, gap: float) -> list[Trajectory]:
+        """Cut the trajectory wherever two samples are more than `gap` [s] apart."""
+        cuts = [0, *(np.flatnonzero(np.diff(self.time) > gap) + 1), len(self)]
+        return [self[slice(a, b)] for a, b in pairwise(cuts)]
+
+    def _need_samples(self, count: int, purpose: str) -> None:
+        if len(self) < count:
+            raise ValueError(f"{len(self)} samples are too few for {purpose}; it takes {count}")
+
+
+_COLUMNS = ("position", "velocity", "acceleration", "action")
+
+
+def _spline(time: np.ndarray, values: np.ndarray, at: np.ndarray, degree: int) -> np.ndarray:
+    """Interpolate values (T, n) at other times; few samples lower the degree."""
+    degree = min(degree, len(time) - 1)
+    if degree < 2:
+        return np.stack([np.interp(at, time, column) for column in values.T], axis=1)
+    return np.asarray(make_interp_spline(time, values, k=degree)(at))

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from oracle import robot
+from safetensors.torch import load_file, save_file
+
+from invdyn_ros.models import MODELS, Meta, build
+from invdyn_ros.models.checkpoint import load, save
+
+
+@pytest.fixture(params=list(MODELS))
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A checkpoint of each family, its tensors filled with noise."""
+    r = robot("ur5")
+    meta = Meta(
+        request.param, "ur5", r.joint_names, "N m", 125.0, 0.012, r.xml(), {}, {"name": "toy"}
+    )
+    model = build(meta)
+    for value in model.state_dict().values():
+        value.copy_(torch.randn(value.shape, generator=torch.Generator().manual_seed(1)))
+    save(model, meta, tmp_path / "checkpoint")
+    torch.save(model.state_dict(), tmp_path / "state.pt")  # to compare with
+    return tmp_path / "checkpoint"
+
+
+def test_loaded_model_is_the_saved_one_to_the_bit(folder: Path) -> None:
+    model = load(folder, robot=robot("ur5"))
+    for name, value in torch.load(folder.parent / "state.pt").items():
+        assert torch.equal(value, model.state_dict()[name])
+    assert (model.meta.lead, model.meta.joint_names) == (0.012, robot("ur5").joint_names)
+    assert not model.training
+
+
+def test_checkpoint_needs_no_urdf_file(folder: Path) -> None:
+    assert load(folder).meta.urdf == robot("ur5").xml()
+
+
+def test_checkpoint_holds_no_pickle_and_no_other_file(folder: Path) -> None:
+    assert sorted(p.name for p in folder.iterdir()) == ["meta.json", "model.safetensors"]
+
+
+def test_saving_again_replaces_and_leaves_no_temporary_file(folder: Path) -> None:
+    model = load(folder)
+    save(model, model.meta, folder)
+    assert len(list(folder.iterdir())) == 2
+    load(folder)
+
+
+def _edit(change: Callable[[dict], None]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        values = json.loads((folder / "meta.json").read_text())
+        change(values)
+        (folder / "meta.json").write_text(json.dumps(values))
+
+    return edit
+
+
+def _tensors(change: Callable[[dict], None]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        tensors = load_file(folder / "model.safetensors")
+        change(tensors)
+        save_file(tensors, folder / "model.safetensors")
+
+    return edit
+
+
+def _cut(folder: Path) -> None:
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[: len(content) // 2])
+
+
+def _flip(folder: Path) -> None:
+    content = bytearray((folder / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (folder / "model.safetensors").write_bytes(content)
+
+
+def _pickle(folder: Path) -> None:
+    (folder / "model.safetensors").write_bytes(pickle.dumps({"motion_mean": [0.0]}))
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "no meta": (lambda f: (f / "meta.json").unlink(), "no checkpoint: meta.json is missing"),
+    "no weights": (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
+    "cut json": (lambda f: (f / "meta.json").write_text("{"), "not JSON"),
+    "foreign json": (lambda f: (f / "meta.json").write_text('{"a": 1}'), "not written by this"),
+    "list": (lambda f: (f / "meta.json").write_text("[]"), "not written by this"),
+    "family": (_edit(lambda v: v.update(family="delan")), "no model family 'delan'"),
+    "field": (_edit(lambda v: v.update(config={"foo": 1})), "unknown field 'foo'"),
+    "no lead": (_edit(lambda v: v.pop("lead")), "'lead' of Meta is missing"),
+    "cut weights": (_cut, "damaged"),
+    "one bit": (_flip, "sha256"),
+    "pickle": (_pickle, "damaged"),
+    "missing": (_tensors(lambda t: t.pop("motion_std")), "tensor 'motion_std' is missing"),
+    "extra": (_tensors(lambda t: t.update(x=torch.zeros(1))), "unexpected tensor 'x'"),
+    "shape": (
+        _tensors(lambda t: t.update(motion_mean=torch.zeros(3))),
+        r"'motion_mean' has shape \(3,\).*\(18,\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage_is_named_in_one_line(folder: Path, name: str) -> None:
+    damage, message = DAMAGE[name]
+    damage(folder)
+    with pytest.raises(ValueError, match=message) as raised:
+        load(folder)
+    assert "\n" not in str(raised.value)
+    assert str(folder) in str(raised.value)
+
+
+def test_missing_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no checkpoint folder .*none"):
+        load(tmp_path / "none")
+
+
+def test_checkpoint_of_another_arm_is_refused_with_both_names(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"'ur5' with joints shoulder_pan.*'dofbot' has joint_1"):
+        load(folder, robot=robot("dofbot"))
+
+
+def test_checkpoint_of_another_arm_with_the_same_joint_names_is_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match="is a model of 'ur5', not of 'ur5e'"):
+        load(folder, robot=robot("ur5e"))
+
+
+def test_unknown_device_is_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match="'tpu' is not one of"):
+        load(folder, device="tpu")

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracle import exciting, robot, setpoint
+
+from invdyn_ros.cli import evaluate as cli
+from invdyn_ros.dataset import read_dataset, write_dataset
+from invdyn_ros.evaluation import calibration, evaluate, scores
+from invdyn_ros.models.checkpoint import load
+from invdyn_ros.sources.rosbag import BagConfig, read_bag
+from invdyn_ros.training import parse_config, train
+from invdyn_ros.windows import split
+
+UR10 = Path(__file__).parents[2] / "shared" / "data" / "ur10" / "ur10_exciting_trajectory.db3"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset, and an identified rigid body trained on it."""
+    folder, ur5 = tmp_path_factory.mktemp("evaluation"), robot("ur5")
+    parts = [exciting(ur5, seed, 0.008, 2.0) for seed in range(10)]
+    write_dataset(folder / "data", parts, "ur5", ur5.rate)
+    train(parse_config({"family": "rigid_body"}, "test"), folder / "data", folder / "model")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(folder: Path) -> dict:
+    arguments = {"checkpoint": "model", "data": "data", "report": "r.json", "plots": "plots"}
+    cli.main([x for k, v in arguments.items() for x in (f"--{k}", str(folder / v))])
+    return json.loads((folder / "r.json").read_text())
+
+
+def test_report_has_every_field_of_the_contract(report: dict) -> None:
+    wanted = (
+        "family action_unit joint_names split nmse rmse baselines calibration latency_us seconds"
+    )
+    assert set(wanted.split()) <= set(report)
+    assert set(report["split"]) == {"by", "train", "test", "duplicates"}
+    assert set(report["baselines"]) == {"zero", "mean", "hold_last", "rigid_body"}
+    for row in (report, *report["baselines"].values()):
+        for measure in ("nmse", "rmse"):
+            assert set(row[measure]) == {"mean", "per_joint", "ci95"}
+            assert len(row[measure]["per_joint"]) == 6
+            low, high = row[measure]["ci95"]
+            assert 0 <= low <= high
+    assert report["calibration"] is None
+    assert 0 < report["latency_us"]["p50"] <= report["latency_us"]["p99"]
+
+
+def test_report_counts_only_unseen_motion(report: dict) -> None:
+    assert report["split"] == {"by": "trajectory", "train": 2000, "test": 500, "duplicates": 0}
+
+
+def test_exact_model_beats_all_baselines(report: dict) -> None:
+    best = min(row["nmse"]["mean"] for row in report["baselines"].values())
+    assert report["nmse"]["mean"] < 1e-6 < best
+
+
+def test_plots_are_pictures(report: dict, folder: Path) -> None:
+    pictures = sorted((folder / "plots").glob("*.png"))
+    assert pictures
+    assert all(p.read_bytes().startswith(b"\x89PNG") for p in pictures)
+
+
+def test_dataset_never_seen_counts_whole(folder: Path, tmp_path: Path) -> None:
+    model, ur5 = load(folder / "model"), robot("ur5")
+    found = evaluate(model, [exciting(ur5, 77, 0.008, 2.0)])
+    assert found["split"] == {"by": "dataset", "train": 1500, "test": 250, "duplicates": None}
+    assert found["nmse"]["mean"] < 1e-5
+
+
+def test_dataset_of_another_arm_with_the_same_joint_names_is_refused(
+    folder: Path, tmp_path: Path
+) -> None:
+    write_dataset(tmp_path / "data", [exciting(robot("ur5e"), 0, seconds=0.5)], "ur5e", 500.0)
+    with pytest.raises(ValueError, match=r"is of 'ur5e'; .* is a model of 'ur5'"):
+        arguments = {"checkpoint": folder / "model", "data": tmp_path / "data", "report": "r.json"}
+        cli.main([x for k, v in arguments.items() for x in (f"--{k}", str(v))])
+
+
+def test_baselines_are_what_they_say(folder: Path, report: dict) -> None:
+    parts = split(read_dataset(folder / "data").trajectories, 0.2, 0)
+    test = [t.shift(0.008) for t in parts.test]
+    actions = np.concatenate([t.action for t in test])
+    zero = np.sqrt((actions**2).mean(0))
+    np.testing.assert_allclose(report["baselines"]["zero"]["rmse"]["per_joint"], zero)
+    learned = np.concatenate([t.shift(0.008).action for t in parts.train]).mean(0)
+    mean = np.sqrt(((actions - learned) ** 2).mean(0))
+    np.testing.assert_allclose(report["baselines"]["mean"]["rmse"]["per_joint"], mean)
+    held = [np.concatenate([learned[None], t.action[:-1]]) - t.action for t in test]
+    last = np.sqrt((np.concatenate(held) ** 2).mean(0))
+    np.testing.assert_allclose(report["baselines"]["hold_last"]["rmse"]["per_joint"], last)
+    ur5 = robot("ur5")
+    urdf = np.stack([ur5.inverse_dynamics(*np.split(row, 3)) for t in test for row in t.motion])
+    rigid = np.sqrt(((urdf - actions) ** 2).mean(0))
+    np.testing.assert_allclose(report["baselines"]["rigid_body"]["rmse"]["per_joint"], rigid)
+
+
+def test_nmse_of_predicting_the_mean_is_one() -> None:
+    rng = np.random.default_rng(0)
+    targets = [rng.normal(3.0, [1.0, 5.0], (200, 2)) for _ in range(12)]
+    mean = np.concatenate(targets).mean(0)
+    found = scores([mean - t for t in targets], targets)["nmse"]
+    np.testing.assert_allclose(found["per_joint"], 1.0)
+    assert found["ci95"][0] < 1.0 < found["ci95"][1]
+
+
+def test_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    inside = 0
+    for _ in range(60):
+        size = rng.uniform(0.5, 1.5, 20)  # trajectories differ in difficulty
+        targets = [rng.normal(size=(50, 1)) for _ in size]
+        low, high = scores([s * rng.normal(size=(50, 1)) for s in size], targets)["nmse"]["ci95"]
+        inside += low <= 1.0 + 1 / 12 <= high  # mean of s^2
+    assert inside >= 50
+
+
+def test_joint_that_never_moves_has_no_nmse() -> None:
+    targets = [np.stack([np.ones(50), np.arange(50.0)], 1)]
+    found = scores([np.ones((50, 2))], targets)
+    assert found["nmse"]["per_joint"][0] is None
+    assert found["nmse"]["mean"] == found["nmse"]["per_joint"][1]
+    json.dumps(found, allow_nan=False)
+
+
+def test_servo_errors_are_judged_against_the_offset(tmp_path: Path) -> None:
+    dofbot = robot("dofbot")
+    parts = [exciting(dofbot, seed, 0.0, unit="rad", law=setpoint) for seed in range(5)]
+    write_dataset(tmp_path / "data", parts, "dofbot", dofbot.rate)
+    model = train(
+        parse_config({"family": "rigid_body"}, "test"), tmp_path / "data", tmp_path / "model"
+    )
+    found = evaluate(model, parts)
+    assert found["target"] == "setpoint offset u - q"
+    zero = found["baselines"]["zero"]["rmse"]["mean"]  # commanding the wanted position itself
+    assert 0.001 < zero < 0.2
+    assert found["nmse"]["mean"] < 1e-4 < found["baselines"]["rigid_body"]["nmse"]["mean"]
+
+
+def test_spread_is_checked_where_a_family_has_one() -> None:
+    error = np.random.default_rng(0).normal(0, 0.3, (5000, 2))
+    found = calibration([error], [np.full_like(error, 0.3)])
+    assert found is not None
+    assert found["within_1_std"] == pytest.approx(0.683, abs=0.01)
+    assert found["within_2_std"] == pytest.approx(0.954, abs=0.01)
+
+
+def test_data_of_another_unit_or_arm_are_refused(folder: Path) -> None:
+    dofbot = [exciting(robot("dofbot"), 0, unit="rad", law=setpoint)]
+    with pytest.raises(ValueError, match=r"joint names .*joint_1.*; the model has .*shoulder_pan"):
+        evaluate(load(folder / "model"), dofbot)
+    amperes = [exciting(robot("ur5"), 0, seconds=1.0, unit="A")]
+    with pytest.raises(ValueError, match="action unit A; the model has N m"):
+        evaluate(load(folder / "model"), amperes)
+
+
+@pytest.mark.skipif(not UR10.exists(), reason=f"no recording {UR10.name} beside the project")
+def test_identified_model_explains_a_real_ur10(tmp_path: Path) -> None:
+    ur10 = robot("ur10")
+    parts = read_bag(UR10, ur10.joint_names, BagConfig("N m"))
+    write_dataset(tmp_path / "data", parts, "ur10", 125.0)
+    config = parse_config({"family": "rigid_body"}, "test")
+    model = train(config, tmp_path / "data", tmp_path / "model")
+    found = evaluate(model, parts)
+    assert found["split"]["by"] == "time"
+    assert found["nmse"]["mean"] < 0.02  # the authors' own model: .0292
+    assert found["nmse"]["ci95"][1] < found["baselines"]["rigid_body"]["nmse"]["ci95"][0]

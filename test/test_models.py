@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from oracle import exciting, robot, setpoint
+
+from invdyn_ros.models import MODELS, InverseDynamics, Meta, build
+from invdyn_ros.windows import Windows, windows
+
+
+def meta(family: str, arm: str = "ur5", **config: object) -> Meta:
+    r = robot(arm)
+    return Meta(family, arm, r.joint_names, r.action_unit, r.rate, 0.0, r.xml(), config)
+
+
+def data(arm: str, *seeds: int, **how: object) -> Windows:
+    return windows([exciting(robot(arm), seed, **how) for seed in seeds])  # type: ignore[arg-type]
+
+
+def share_left(model: InverseDynamics, test: Windows) -> float:
+    """Return the largest error of any joint, as a share of its action's spread."""
+    error = (model.predict(test.motion, test.time).mean - test.action).flatten(0, 1)
+    target = model.target(test.motion, test.action).flatten(0, 1)
+    return float((error.square().mean(0) / target.var(0)).sqrt().max())
+
+
+@pytest.mark.parametrize("arm", ["ur5", "kuka_iiwa"])
+def test_identification_recovers_torque_and_friction(arm: str) -> None:
+    model = build(meta("rigid_body", arm))
+    assert model.solve(data(arm, 0, 1, 2), data(arm, 3))
+    assert share_left(model, data(arm, 4, 5)) < 1e-6
+
+
+def test_identification_finds_inertia_that_is_not_the_urdfs() -> None:
+    heavy = replace(meta("rigid_body"), urdf=meta("rigid_body").urdf.replace("8.393", "12.1"))
+    assert heavy.urdf != meta("rigid_body").urdf
+    model = build(heavy)
+    believed = share_left(build(replace(heavy, config={"identify": False})), data("ur5", 4))
+    model.solve(data("ur5", 0, 1, 2), data("ur5", 3))
+    assert share_left(model, data("ur5", 4, 5)) < 1e-6 < 0.1 < believed
+
+
+def test_noise_in_training_is_averaged_out() -> None:
+    train = data("ur5", 0, 1, 2)
+    noise = torch.randn(train.action.shape, generator=torch.Generator().manual_seed(0))
+    spread = train.action.flatten(0, 1).std(0)
+    noisy = train._replace(action=train.action + 0.05 * spread * noise)
+    model = build(meta("rigid_body"))
+    model.solve(noisy, data("ur5", 3))
+    assert share_left(model, data("ur5", 4)) < 0.01
+
+
+def test_servo_stiffness_and_lag_are_identified() -> None:
+    how = {"unit": "rad", "law": setpoint}
+    model = build(meta("rigid_body", "dofbot"))
+    model.solve(data("dofbot", 0, 1, 2, **how), data("dofbot", 3, **how))
+    assert share_left(model, data("dofbot", 4, **how)) < 1e-3
+
+
+def test_urdf_model_is_mujocos_inverse_dynamics() -> None:
+    model, r = build(meta("rigid_body", identify=False)), robot("ur5")
+    q, qd, qdd = np.random.default_rng(0).normal(size=(3, 6))
+    motion = torch.as_tensor(np.concatenate([q, qd, qdd]))[None, None]
+    tau = model.predict(motion, torch.zeros(1, 1)).mean[0, 0].numpy()
+    np.testing.assert_allclose(tau, r.inverse_dynamics(q, qd, qdd), atol=1e-9)
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_families_are_causal(family: str) -> None:
+    model = build(meta(family)).eval()
+    motion = torch.randn(2, 8, 18, generator=torch.Generator().manual_seed(0), dtype=model.dtype)
+    stamps = torch.arange(8, dtype=model.dtype).expand(2, 8) / 125
+    later = motion.clone()
+    later[:, 5:] += 1.0
+    before, after = model.predict(motion, stamps).mean, model.predict(later, stamps).mean
+    assert before.shape == (2, 8, 6)
+    torch.testing.assert_close(before[:, :5], after[:, :5])
+    assert not torch.allclose(before[:, 5:], after[:, 5:])
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_targets_of_servos_are_offsets_and_predictions_setpoints(family: str) -> None:
+    model = build(meta(family, "dofbot"))
+    motion, action = torch.randn(4, 1, 15), torch.randn(4, 1, 5)
+    torch.testing.assert_close(model.target(motion, action), action - motion[..., :5])
+    torch.testing.assert_close(model.action(motion, model.target(motion, action)), action)
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_loss_is_the_share_of_variance_a_prediction_leaves(family: str) -> None:
+    model, train = build(meta(family)), data("ur5", 0, seconds=1.0).to("cpu", torch.float64)
+    train = train.to("cpu", model.dtype)
+    model.standardise(train)
+    error = (model.predict(train.motion, train.time).mean - train.action).flatten(0, 1)
+    wanted = (error / train.action.flatten(0, 1).std(0, correction=0)).square().mean()
+    torch.testing.assert_close(model.loss(*train), wanted, rtol=1e-3, atol=1e-6)
+
+
+def test_unknown_family_and_field_name_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="'delan'; known are rigid_body, mlp"):
+        build(meta("delan"))
+    with pytest.raises(ValueError, match="'widht'; MlpConfig has width, depth"):
+        build(meta("mlp", widht=3))
+
+
+@pytest.mark.parametrize(("family", "limit"), [("rigid_body", 400e-6), ("mlp", 100e-6)])
+def test_one_frame_is_predicted_within_the_control_loop(family: str, limit: float) -> None:
+    model = build(meta(family)).eval()
+    motion, stamp, taken = torch.zeros(1, 1, 18, dtype=model.dtype), torch.zeros(1, 1), []
+    for _ in range(500):
+        begun = time.perf_counter()
+        model.predict(motion, stamp)
+        taken.append(time.perf_counter() - begun)
+    # the fastest tenth: what else runs on the machine is not the model's doing
+    assert np.percentile(taken, 10) < limit  # [s]

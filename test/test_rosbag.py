@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracle import exciting, robot
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
+
+from invdyn_ros.sources.rosbag import BagConfig, read_bag
+from invdyn_ros.trajectory import Trajectory
+
+TYPES = get_typestore(Stores.ROS2_JAZZY)
+JOINT_STATE = "sensor_msgs/msg/JointState"
+UR10 = Path(__file__).parents[2] / "shared" / "data" / "ur10" / "ur10_exciting_trajectory.db3"
+JOINTS = robot("ur5").joint_names
+
+
+def record(
+    folder: Path,
+    trajectory: Trajectory,
+    storage: StoragePlugin = StoragePlugin.SQLITE3,
+    effort: bool = True,
+) -> Path:
+    """Write a recording as a driver would: other joint order, a gripper on the same topic."""
+    kinds = TYPES.types
+    order = [3, 0, 5, 1, 4, 2]
+
+    def message(stamp: float, names: list[str], *columns: np.ndarray) -> bytes:
+        time = kinds["builtin_interfaces/msg/Time"](int(stamp), round(stamp % 1 * 1e9))
+        header = kinds["std_msgs/msg/Header"](time, "")
+        return bytes(TYPES.serialize_cdr(kinds[JOINT_STATE](header, names, *columns), JOINT_STATE))
+
+    names = [trajectory.joint_names[i] for i in order]
+    with Writer(folder, version=9, storage_plugin=storage) as bag:
+        topic = bag.add_connection("/joint_states", JOINT_STATE, typestore=TYPES)
+        for i, stamp in enumerate(trajectory.time):
+            tau = trajectory.action[i, order] if effort else np.empty(0)
+            rows = (trajectory.position[i, order], trajectory.velocity[i, order], tau)
+            bag.write(topic, round(stamp * 1e9), message(stamp, names, *rows))
+            if i % 3 == 0:
+                none = np.empty(0)
+                gripper = message(stamp, ["finger"], np.array([0.04]), none, none)
+                bag.write(topic, round(stamp * 1e9) + 1, gripper)
+    return folder
+
+
+def recorded(seconds: float = 2.0) -> Trajectory:
+    made = exciting(robot("ur5"), 0, seconds=seconds)
+    columns = (made.position, made.velocity, made.acceleration, made.action)
+    return Trajectory(made.time + 1.7e9, *columns, made.joint_names, "A")
+
+
+@pytest.mark.parametrize("storage", list(StoragePlugin))
+@pytest.mark.parametrize("bare", [False, True])
+def test_recording_reads_back_by_joint_name(
+    tmp_path: Path, storage: StoragePlugin, bare: bool
+) -> None:
+    wanted = recorded()
+    path = record(tmp_path / "bag", wanted, storage)
+    if bare:
+        (path / "metadata.yaml").unlink()
+        path = next(path.iterdir())
+    (read,) = read_bag(path, JOINTS, BagConfig("A"))
+    assert read.action_unit == "A"
+    np.testing.assert_allclose(read.time, wanted.time, atol=1e-6)
+    np.testing.assert_array_equal(read.position, wanted.position)
+    np.testing.assert_array_equal(read.action, wanted.action)
+    error = np.sqrt(((read.acceleration - wanted.acceleration) ** 2).mean())
+    assert error < 0.02 * wanted.acceleration.std()
+
+
+def test_gap_in_the_recording_ends_a_trajectory(tmp_path: Path) -> None:
+    whole = recorded()
+    rows = np.array([*range(100), *range(150, 250)])
+    parts = read_bag(record(tmp_path / "bag", whole[rows]), JOINTS, BagConfig("A"))
+    assert [len(part) for part in parts] == [100, 100]
+
+
+def test_other_rate_is_resampled(tmp_path: Path) -> None:
+    (read,) = read_bag(record(tmp_path / "bag", recorded()), JOINTS, BagConfig("A", rate=250.0))
+    assert read.rate == pytest.approx(250.0, rel=1e-6)
+    assert len(read) == 499
+
+
+def test_effort_the_driver_does_not_publish_is_absent(tmp_path: Path) -> None:
+    path = record(tmp_path / "bag", recorded(), effort=False)
+    (read,) = read_bag(path, JOINTS, BagConfig("A"))
+    assert read.action.shape == (0, 6)
+
+
+def test_missing_joint_and_topic_name_what_there_is(tmp_path: Path) -> None:
+    path = record(tmp_path / "bag", recorded(0.5))
+    with pytest.raises(ValueError, match=r"no joint 'elbow'; the message has wrist_1_joint"):
+        read_bag(path, ("shoulder_pan_joint", "elbow"), BagConfig("A"))
+    with pytest.raises(ValueError, match=r"no topic /joints .*it holds /joint_states"):
+        read_bag(path, JOINTS, BagConfig("A", topic="/joints"))
+    with pytest.raises(ValueError, match="there are elbow_joint, finger"):
+        read_bag(record(tmp_path / "b", recorded(0.5)), ("x",), BagConfig("A"))
+
+
+@pytest.mark.parametrize("name", ["x.db3", "x.mcap", "x.txt"])
+def test_file_that_is_no_recording_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"no recording" * 50)
+    with pytest.raises(ValueError, match="not a readable rosbag2 recording") as raised:
+        read_bag(tmp_path / name, JOINTS, BagConfig("A"))
+    assert name in str(raised.value)
+    with pytest.raises(ValueError, match="no such file"):
+        read_bag(tmp_path / "none.db3", JOINTS, BagConfig("A"))
+
+
+@pytest.mark.skipif(not UR10.exists(), reason=f"no recording {UR10.name} beside the project")
+def test_real_ur10_recording_is_read_whole() -> None:
+    (read,) = read_bag(UR10, JOINTS, BagConfig("N m"))
+    assert (len(read), read.rate) == (3441, pytest.approx(125.0))
+    # measured velocity and the slope of the measured position agree
+    slope = np.gradient(read.position, read.time, axis=0)
+    assert np.sqrt(((slope - read.velocity) ** 2).mean()) < 0.02

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from oracle import exciting, robot, setpoint, sticky
+
+from invdyn_ros import descent
+from invdyn_ros.cli import train as cli
+from invdyn_ros.config import load_yaml
+from invdyn_ros.dataset import read_dataset, write_dataset
+from invdyn_ros.descent import Progress
+from invdyn_ros.models import MODELS, identification
+from invdyn_ros.models.checkpoint import load
+from invdyn_ros.training import TrainConfig, parse_config, splits, train
+from invdyn_ros.windows import windows
+
+LEAD = 0.012  # 1.5 ticks of the UR5
+SMALL = {"width": 32, "depth": 1, "epochs": 8, "batch": 64, "seed": 3}
+CONFIGS = Path(__file__).parents[1] / "config" / "train"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten short trajectories of a UR5 whose actions act 1.5 ticks late."""
+    folder = tmp_path_factory.mktemp("training") / "data"
+    ur5 = robot("ur5")
+    write_dataset(folder, [exciting(ur5, seed, LEAD, 2.0) for seed in range(10)], "ur5", ur5.rate)
+    return folder
+
+
+def config(family: str, **values: Any) -> TrainConfig:
+    return parse_config({"family": family} | values, "test")
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load(folder).state_dict()
+
+
+def assert_equal_weights(a: Path, b: Path) -> None:
+    first, second = weights(a), weights(b)
+    for name, value in first.items():
+        assert torch.equal(value, second[name]), name
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_same_seed_gives_the_same_weights(family: str, data: Path, tmp_path: Path) -> None:
+    small = SMALL if family == "mlp" else {}
+    for name in ("one", "two"):
+        train(config(family, **small), data, tmp_path / name)
+    assert_equal_weights(tmp_path / "one", tmp_path / "two")
+
+
+def test_another_seed_gives_other_weights(data: Path, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        train(config("mlp", **(SMALL | {"seed": seed})), data, tmp_path / str(seed))
+    first, second = weights(tmp_path / "0"), weights(tmp_path / "1")
+    assert not torch.equal(first["net.0.weight"], second["net.0.weight"])
+
+
+@pytest.mark.parametrize("ticks", [0.0, 1.0, 1.5, 3.0])
+def test_lead_is_found_to_half_a_tick(ticks: float, tmp_path: Path) -> None:
+    ur5 = robot("ur5")
+    late = [exciting(ur5, seed, ticks / ur5.rate, 2.0) for seed in range(5)]
+    write_dataset(tmp_path / "data", late, "ur5", ur5.rate)
+    model = train(config("rigid_body"), tmp_path / "data", tmp_path / "out")
+    assert model.meta.lead == pytest.approx(ticks / ur5.rate, abs=1e-9)
+
+
+def test_joints_that_stick_do_not_look_like_a_lead(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ur5 = robot("ur5")
+    late = [exciting(ur5, seed, LEAD, 2.0, law=sticky) for seed in range(5)]
+    write_dataset(tmp_path / "data", late, "ur5", ur5.rate)
+    found = []
+    for weight in (identification.STICKING, 1.0):
+        monkeypatch.setattr(identification, "STICKING", weight)
+        found.append(train(config("rigid_body"), tmp_path / "data", tmp_path / "out").meta.lead)
+    assert found[0] == pytest.approx(LEAD)
+    assert found[1] > LEAD  # so the weight is what does it
+
+
+def test_lead_can_be_given(data: Path, tmp_path: Path) -> None:
+    assert train(config("rigid_body", lead=0.02), data, tmp_path).meta.lead == 0.02
+
+
+def test_network_learns_the_arm(tmp_path: Path) -> None:
+    ur5 = robot("ur5")
+    parts = [exciting(ur5, seed, seconds=4.0) for seed in range(16)]
+    close = [replace(t, position=t.position - t.position.mean(0)) for t in parts]
+    # gravity and friction of one joint, where sixteen trajectories are plenty
+    simple = [
+        replace(t, action=3 * torch.sin(torch.as_tensor(t.position)).numpy() + t.velocity)
+        for t in close
+    ]
+    write_dataset(tmp_path / "data", simple, "ur5", ur5.rate)
+    before_after = []
+    for epochs in (1, 40):
+        values = {"width": 64, "depth": 2, "epochs": epochs, "lead": 0.0}
+        model = train(config("mlp", **values), tmp_path / "data", tmp_path / str(epochs))
+        test = windows(simple[:2])
+        error = model.predict(test.motion, test.time).mean - test.action
+        before_after.append(float(error.square().mean() / test.action.var()))
+    assert before_after[1] < 0.01 < before_after[0]
+
+
+def test_resumed_run_equals_the_uninterrupted_one_to_the_bit(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(descent, "SAVE_EVERY", 0.0)
+
+    def stop(progress: Progress) -> None:
+        if progress.epoch == 3:
+            raise KeyboardInterrupt
+
+    train(config("mlp", **SMALL), data, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        train(config("mlp", **SMALL), data, tmp_path / "cut", on_epoch=stop)
+    assert not (tmp_path / "cut" / "meta.json").exists()
+    epochs: list[int] = []
+    note: Callable[[Progress], None] = lambda progress: epochs.append(progress.epoch)  # noqa: E731
+    train(config("mlp", **SMALL), data, tmp_path / "cut", resume=True, on_epoch=note)
+    assert epochs == [4, 5, 6, 7, 8]
+    assert_equal_weights(tmp_path / "whole", tmp_path / "cut")
+    both = [(tmp_path / name / "training.json").read_text() for name in ("whole", "cut")]
+    assert both[0] == both[1]
+
+
+def test_resuming_nothing_or_another_run_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="nothing to resume"):
+        train(config("mlp", **SMALL), data, tmp_path, resume=True)
+    train(config("mlp", **SMALL), data, tmp_path)
+    with pytest.raises(ValueError, match="width 32, now 16"):
+        train(config("mlp", **(SMALL | {"width": 16})), data, tmp_path, resume=True)
+    (tmp_path / "last.safetensors").write_bytes(b"half a file")
+    with pytest.raises(ValueError, match="damaged"):
+        train(config("mlp", **SMALL), data, tmp_path, resume=True)
+
+
+def test_best_weights_are_kept_not_the_last(data: Path, tmp_path: Path) -> None:
+    seen: list[tuple[float, float]] = []
+    values = SMALL | {"learning_rate": 0.3, "epochs": 12, "patience": 4, "lead": 0.0}
+    model = train(
+        config("mlp", **values), data, tmp_path, on_epoch=lambda p: seen.append(p.losses[-1])
+    )
+    _, inner = splits(read_dataset(data).trajectories, 0.2, 3)
+    with torch.no_grad():
+        loss = float(model.loss(*windows(inner.test, dtype=model.dtype)))
+    assert loss == min(valid for _, valid in seen) < seen[-1][1]
+
+
+def test_standardisation_comes_from_the_training_part_only(data: Path, tmp_path: Path) -> None:
+    model = train(config("mlp", **SMALL), data, tmp_path)
+    samples = model.meta.data["samples"]
+    assert (samples["train"], samples["valid"], samples["test"]) == (1500, 500, 500)
+
+
+def test_servo_data_train_too(tmp_path: Path) -> None:
+    dofbot = robot("dofbot")
+    parts = [exciting(dofbot, seed, 0.02, unit="rad", law=setpoint) for seed in range(5)]
+    write_dataset(tmp_path / "data", parts, "dofbot", dofbot.rate)
+    model = train(config("rigid_body"), tmp_path / "data", tmp_path / "out")
+    assert model.meta.action_unit == "rad"
+    assert model.meta.lead == pytest.approx(0.02)
+    assert all(0.02 < c < 0.05 for c in model.meta.data["urdf_compliance"][1:4])
+
+
+def test_dataset_of_another_arm_is_refused(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"joints shoulder_pan_joint.*'dofbot' has joint_1"):
+        train(config("rigid_body"), data, tmp_path, robot=robot("dofbot"))
+
+
+def test_unknown_field_names_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"unknown field 'widht'; mlp has .*width"):
+        config("mlp", widht=3)
+    with pytest.raises(ValueError, match="family is 'lstm'; known are rigid_body, mlp"):
+        config("lstm")
+    with pytest.raises(ValueError, match="epochs is 0"):
+        config("mlp", epochs=0)
+
+
+def test_command_line_trains_with_overridden_fields(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        "--config",
+        str(CONFIGS / "mlp.yaml"),
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path),
+    ]
+    assert cli.main([*arguments, "--width", "16", "--epochs=2", "--learning-rate", "1e-3"]) == 0
+    assert load(tmp_path).meta.config["width"] == 16
+    assert "mlp for ur5, lead 12.0 ms" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="no '--field value'"):
+        cli.main([*arguments, "--width"])
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_configs_are_valid(path: Path) -> None:
+    assert parse_config(load_yaml(path), path.name).family == path.stem
