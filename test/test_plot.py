@@ -1,0 +1,224 @@
+import cv2
+import numpy as np
+import pytest
+
+from invdyn_ros import plot
+from invdyn_ros.arms import rendering
+from invdyn_ros.arms.scene import SCENES
+from invdyn_ros.plot.film import RATE, Curve, Film, fit
+from invdyn_ros.plot.grasp_video import course
+from invdyn_ros.plot.playback import Playback, fitting
+from invdyn_ros.plot.style import short_names
+from invdyn_ros.recording import Picture, Recording, Samples
+from invdyn_ros.report import grasp_report
+from invdyn_ros.robot import load_robot
+
+SECONDS = 1.0
+LIE = np.array([0.0, 0.0, 0.0, 1.0])
+
+
+@pytest.fixture(scope="module")
+def robot():
+    return load_robot("ur5")
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return SCENES["ur5"]
+
+
+@pytest.fixture(autouse=True)
+def plainer_table(monkeypatch):
+    """One ray per pixel: most of the time of a short film goes into drawing its table."""
+    monkeypatch.setattr(rendering, "SUPERSAMPLING", 1)
+
+
+def swing(robot, seconds=SECONDS, start=0.0):
+    """Samples of a sinusoid about home, measured and wanted, at 50 Hz."""
+    time = np.arange(round(50 * seconds) + 1) / 50
+    q = robot.home + 0.1 * np.sin(2 * np.pi * time)[:, None]
+    qd = 0.2 * np.pi * np.cos(2 * np.pi * time)[:, None] + 0 * q
+    opening = np.full(len(time), 0.04)
+    return (
+        Samples(start + time, q + 1e-3, qd, np.zeros_like(q), opening),
+        Samples(start + time, q, qd, np.zeros_like(q), np.full(len(time), np.nan)),
+    )
+
+
+def lift(robot, scene):
+    """An episode in which the block rises 100 mm and comes to rest in the air with the arm."""
+    joints, wanted = swing(robot)
+    still = joints.time > 0.8
+    joints.qd[still] = 0.0
+    recording = Recording(joints, wanted)
+    rng = np.random.default_rng(0)
+    for t in joints.time[::5]:
+        height = 0.1 * np.clip(2 * t - 0.5, 0, 1)
+        recording.blocks[t] = (np.array([0.45, 0.02, 0.02 + height]), LIE)
+        image = rng.integers(256, size=(480, 640, 3)).astype(np.uint8)
+        recording.pictures.append(Picture(t, image))
+    recording.sightings[joints.time[5]] = np.eye(4)
+    return recording
+
+
+def report(episodes, robot, scene):
+    about = {"policy": "scripted", "noise": "none", "seed": 0}
+    return grasp_report(episodes, robot, scene, robot.action_unit, about)
+
+
+def teleop(robot, seconds=SECONDS):
+    joints, wanted = swing(robot, seconds, start=1.7e9)  # real runs have stamps of this size
+    recording = Recording(joints, wanted)
+    for t in joints.time[::3]:
+        recording.pictures.append(Picture(t, np.full((240, 320, 3), 120, np.uint8)))
+        late = {"pose begin": 0.002, "pose end": 0.022, "command": 0.025}
+        recording.stages += [(stage, t, t + delay) for stage, delay in late.items()]
+    return recording
+
+
+def frames(file):
+    """All frames of a video, (F, H, W, 3)."""
+    video, read = cv2.VideoCapture(str(file)), []
+    assert video.get(cv2.CAP_PROP_FPS) == RATE
+    while (frame := video.read()[1]) is not None:
+        read.append(frame)
+    return np.array(read)
+
+
+def bare(recording, **parts):
+    """A recording with nothing but joints, and what is named."""
+    return Recording(recording.joints, recording.wanted, **parts)
+
+
+def first(recording, count):
+    """The first samples of a recording, with all its pictures and blocks of that time."""
+    both = recording.joints, recording.wanted
+    short = Recording(*(Samples(*(part[:count] for part in samples)) for samples in both))
+    end = short.joints.time[-1]
+    short.pictures = [picture for picture in recording.pictures if picture.time <= end]
+    short.blocks = {t: pose for t, pose in recording.blocks.items() if t <= end}
+    return short
+
+
+def one_sample(recording):
+    return first(recording, 1)
+
+
+def empty():
+    return Recording(Samples.of([]), Samples.of([]))
+
+
+def test_grasp_video_plays_at_the_speed_of_the_recording(robot, scene, tmp_path):
+    plot.grasp_video([first(lift(robot, scene), 26)], robot, scene, tmp_path / "grasp.mp4")
+    film = frames(tmp_path / "grasp.mp4")
+    assert film.shape[1:] == (720, 1280, 3)
+    assert 0.5 * RATE <= len(film) <= 1.5 * RATE  # the last frame stays a while
+    assert film.std(axis=(1, 2, 3)).min() > 20  # something is drawn on each
+    assert [f.name for f in tmp_path.iterdir()] == ["grasp.mp4"]
+
+
+def test_teleop_video_plays_at_the_speed_of_the_recording(robot, tmp_path):
+    plot.teleop_video(teleop(robot, 0.5), robot, tmp_path / "teleop.mp4")
+    film = frames(tmp_path / "teleop.mp4")
+    assert film.shape[1:] == (720, 1280, 3)
+    assert abs(len(film) - 0.5 * RATE) <= 2
+    assert film.std(axis=(1, 2, 3)).min() > 20
+    assert np.abs(np.subtract(film[0], film[5], dtype=float)[:, 640:]).max() > 50  # the arm moves
+
+
+def test_grasp_summary_is_a_picture(robot, scene, tmp_path):
+    episodes = [lift(robot, scene), bare(lift(robot, scene)), one_sample(lift(robot, scene))]
+    result = report(episodes, robot, scene)
+    plot.grasp_summary(episodes, robot, scene, result, tmp_path / "summary.png")
+    image = cv2.imread(str(tmp_path / "summary.png"))
+    assert image.shape == (1000, 1600, 3)
+    assert image.std() > 20
+
+
+def test_teleop_summary_is_a_picture(robot, tmp_path):
+    result = {"frames": 3, "detected": 3, "latency_ms": {"p50": 25.0, "p95": None}}
+    plot.teleop_summary(teleop(robot), robot, result, tmp_path / "summary.png")
+    image = cv2.imread(str(tmp_path / "summary.png"))
+    assert image.shape == (1000, 1600, 3)
+    assert image.std() > 20
+
+
+CUTS = {"joints alone": bare, "one sample": one_sample, "nothing": lambda _: empty()}
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_grasp_pictures_show_what_there_is(cut, robot, scene, tmp_path):
+    episodes = [CUTS[cut](first(lift(robot, scene), 3))]
+    result = report(episodes, robot, scene)
+    plot.grasp_video(episodes, robot, scene, tmp_path / "grasp.mp4")
+    plot.grasp_summary(episodes, robot, scene, result, tmp_path / "summary.png")
+    assert len(frames(tmp_path / "grasp.mp4"))
+
+
+@pytest.mark.parametrize("cut", CUTS)
+def test_teleop_pictures_show_what_there_is(cut, robot, tmp_path):
+    recording = CUTS[cut](first(teleop(robot), 3))
+    plot.teleop_video(recording, robot, tmp_path / "teleop.mp4")
+    plot.teleop_summary(recording, robot, {}, tmp_path / "summary.png")
+    assert len(frames(tmp_path / "teleop.mp4"))
+
+
+def test_no_episode_is_a_film_that_says_so(robot, scene, tmp_path):
+    plot.grasp_video([], robot, scene, tmp_path / "grasp.mp4")
+    plot.grasp_summary([], robot, scene, report([], robot, scene), tmp_path / "summary.png")
+    assert frames(tmp_path / "grasp.mp4").std() > 0
+
+
+def test_failed_film_leaves_no_file(tmp_path):
+    with pytest.raises(ValueError, match="a frame is"), Film(tmp_path / "film.mp4") as film:
+        film.add(np.zeros((10, 10, 3), np.uint8))
+    assert not list(tmp_path.iterdir())
+
+
+def test_course_has_what_the_judge_counts_and_when(robot, scene):
+    when = course(lift(robot, scene), scene)
+    assert when.seen == 0.1
+    assert when.lifted == pytest.approx(0.5)
+    assert when.placed == np.inf
+
+
+def test_playback_is_between_the_recorded_block_poses(robot):
+    turned = np.array([0, 0, np.sin(0.2), np.cos(0.2)])  # 0.4 rad
+    blocks = {0.0: (np.zeros(3), LIE), 0.2: (np.array([0.2, 0, 0.1]), turned)}
+    pose = Playback(bare(teleop(robot), blocks=blocks), robot).blocks(0.05)[0]
+    assert pose[:3, 3] == pytest.approx([0.05, 0, 0.025])
+    assert np.arctan2(pose[1, 0], pose[0, 0]) == pytest.approx(0.1)
+
+
+def test_picture_is_held_until_the_next(robot):
+    images = [np.full((2, 2, 3), i, np.uint8) for i in range(2)]
+    recording = bare(teleop(robot), pictures=[Picture(1.0, images[0]), Picture(2.0, images[1])])
+    playback = Playback(recording, robot)
+    assert [playback.picture(t)[0, 0, 0] for t in (0.5, 1.0, 1.99, 2.0, 9.0)] == [0, 0, 0, 1, 1]
+
+
+def test_view_holds_all_points_and_leaves_spare_columns_free():
+    points = np.random.default_rng(0).uniform((-0.2, -0.3, 0.0), (0.8, 0.7, 1.0), (100, 3))
+    pixels = fitting(points, 640, 480, spare=150).project(points)
+    assert (pixels > 0).all()
+    assert (pixels < [640 - 150, 480]).all()
+    assert np.ptp(pixels, axis=0).max() > 300
+
+
+def test_curve_is_bright_up_to_now():
+    frame = np.zeros((50, 100, 3), np.uint8)
+    time = np.linspace(0, 1, 11)
+    Curve((10, 10, 80, 30), time, np.ones(11), (0.0, 1.0), "#ffffff", 2.0).draw(frame, 0.5)
+    assert frame[25, 20:45].min() > 200
+    assert 0 < frame[25, 60:85].max() < 200
+
+
+def test_picture_fits_into_its_box_undistorted():
+    assert fit(np.zeros((480, 640, 3), np.uint8), 320, 400).shape == (240, 320, 3)
+    assert fit(np.zeros((480, 480, 3), np.uint8), 1000, 600).shape == (600, 600, 3)
+
+
+def test_legend_names_are_short():
+    assert short_names(("shoulder_pan_joint", "elbow_joint")) == ["shoulder pan", "elbow"]
+    assert short_names(("lbr_iiwa_joint_1", "lbr_iiwa_joint_2")) == ["joint 1", "joint 2"]
+    assert short_names(("joint", "a")) == ["joint", "a"]
