@@ -110,7 +110,7 @@ class Simulation:
             client.changeDynamics(
                 self.body,
                 j,
-                jointDamping=self.viscous[i] if self.unit == "N m" else 0.0,
+                jointDamping=self.viscous[i],
                 localInertiaDiagonal=np.array(dynamics[2]) + self.rotor[i] * axis**2,
             )
         if plant.payload:
@@ -146,7 +146,7 @@ class Simulation:
         self.pending: deque[NDArray[np.float64] | None] = deque(
             [None] * round(self.plant.delay * self.plant.physics_rate)
         )
-        self._active: NDArray[np.float64] | None = None
+        self._driven = False
         self._applied = np.zeros(self.robot.n)
         self._brake()
         if self.scene is not None:
@@ -237,37 +237,32 @@ class Simulation:
         )
 
     def _actuate(self, command: NDArray[np.float64] | None) -> None:
-        if self.unit == "N m" and command is not None:
-            torque = np.clip(command, -self.robot.effort, self.robot.effort)
-            if self._active is None:
-                # Bullet solves a zero-velocity motor of limited force implicitly: dry friction.
-                self._motors(self.coulomb)
-            self.client.setJointMotorControlArray(
-                self.body, self.joints, pybullet.TORQUE_CONTROL, forces=torque.tolist()
-            )
-            self._applied = torque
-        elif command is None:
-            if self._active is not None:
+        """Apply torques for one physics step, or the brakes."""
+        if command is None:
+            if self._driven:
                 self._brake()
+            self._driven = False
             self._applied = np.zeros(self.robot.n)
-        elif self._active is None or not np.array_equal(command, self._active):
-            self._servo(command)
-        self._active = command
-
-    def _servo(self, setpoint: NDArray[np.float64]) -> None:
-        """Second-order position servos: v+ = (1 - kd) v + kp / dt (u - q), Bullet's motor."""
-        step = 1 / self.plant.physics_rate
-        natural = self.plant.servo_bandwidth
-        quantum = self.plant.encoder_step
-        goal = np.round(setpoint / quantum) * quantum if quantum else setpoint
+            return
+        if not self._driven:
+            # Bullet solves a zero-velocity motor of limited force implicitly: dry friction.
+            self._motors(self.coulomb)
+            self._driven = True
+        torque = command if self.unit == "N m" else self._servo(command)
+        self._applied = np.clip(torque, -self.robot.effort, self.robot.effort)
         self.client.setJointMotorControlArray(
-            self.body,
-            self.joints,
-            pybullet.POSITION_CONTROL,
-            targetPositions=np.clip(goal, self.robot.lower, self.robot.upper).tolist(),
-            positionGains=[(natural * step) ** 2] * self.robot.n,
-            velocityGains=[2 * self.plant.servo_damping * natural * step] * self.robot.n,
-            forces=self.robot.effort.tolist(),
+            self.body, self.joints, pybullet.TORQUE_CONTROL, forces=self._applied.tolist()
+        )
+
+    def _servo(self, setpoint: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the torque (n,) [N m] of position servos: springs with damping."""
+        plant = self.plant
+        quantum = plant.encoder_step
+        goal = np.round(setpoint / quantum) * quantum if quantum else setpoint
+        goal = np.clip(goal, self.robot.lower, self.robot.upper)
+        q, qd = self.truth()
+        return self.robot.effort * (
+            plant.servo_stiffness * (goal - q) - plant.servo_damping * qd
         )
 
     def _brake(self) -> None:

@@ -24,8 +24,8 @@ class PlantConfig:
         velocity_noise: standard deviation of the measured velocity [rad/s]; negative: the arm
             does not measure velocity, and none is published.
         payload: mass at the tool that the model does not know [kg].
-        servo_bandwidth: natural frequency of a position servo [rad/s].
-        servo_damping: damping ratio of a position servo [-].
+        servo_stiffness: torque of a position servo per error and effort limit [1/rad].
+        servo_damping: torque of a position servo per velocity and effort limit [s/rad].
         gripper_force: force of each finger [N].
         gripper_speed: speed of each finger [m/s].
     """
@@ -39,8 +39,8 @@ class PlantConfig:
     position_noise: float = 1e-5
     velocity_noise: float = 1e-3
     payload: float = 0.0
-    servo_bandwidth: float = 60.0
-    servo_damping: float = 1.0
+    servo_stiffness: float = 30.0
+    servo_damping: float = 1.4
     gripper_force: float = 60.0
     gripper_speed: float = 0.1
 
@@ -62,14 +62,16 @@ IDEAL = PlantConfig(
     velocity_noise=0.0,
 )
 
-# A bus servo reports raw counts of 0.0818 degrees (900..3100 over 180 degrees) and no velocity.
+# A bus servo reports raw counts of 0.0818 degrees (900..3100 over 180 degrees) and no velocity. It
+# reaches its full torque at an error of 4 degrees; its rotor weighs more than the arm's links.
 DOFBOT = PlantConfig(
-    rotor_inertia=0.0,
+    rotor_inertia=0.002,
     delay=0.02,
     encoder_step=1.43e-3,
     position_noise=0.0,
     velocity_noise=-1.0,
-    servo_bandwidth=25.0,
+    servo_stiffness=13.3,
+    servo_damping=0.42,
     gripper_force=8.0,
     gripper_speed=0.06,
 )

@@ -31,9 +31,9 @@ class FeedbackConfig:
         carried: share of the present position error that the model's state starts from [-].
     """
 
-    stiffness: float = 100.0
-    damping: float = 20.0
-    integral: float = 200.0
+    stiffness: float = 225.0
+    damping: float = 30.0
+    integral: float = 600.0
     windup: float = 0.05
     carried: float = 1.0
 
