@@ -1,3 +1,3 @@
-"""Learned inverse dynamics for robot arms: sources give a Trajectory, models map motion to actions."""
+"""Learned inverse dynamics for robot arms: motion in, actions out."""
 
 __version__ = "0.1.0"

@@ -33,8 +33,8 @@ class Samples(NamedTuple):
             none = np.empty((0, 0))
             return cls(np.empty(0), none, none, none, np.empty(0))
         time, q, qd, effort, opening = zip(*rows, strict=True)
-        columns = [np.stack(part) for part in (q, qd, effort)]
-        return cls(np.array(time), *columns, np.array(opening))
+        arrays = np.array(time), np.stack(q), np.stack(qd), np.stack(effort), np.array(opening)
+        return cls(*arrays)
 
     def since(self, start: float) -> "Samples":
         """Return the samples from a time on [s]."""

@@ -132,7 +132,9 @@ def grasp_report(
         "failed_episodes": [i for i, o in enumerate(outcomes) if o is None or not o.success],
         "baseline_scripted": outcome if about.get("policy") == "scripted" else None,
         "block_error_mm": quantiles(np.concatenate(errors) if errors else np.empty(0), (50, 95)),
-        "tracking_rms_rad": {"idm": round(float(np.sqrt(np.mean(np.square(rms)))), 5)} if rms else None,
+        "tracking_rms_rad": {"idm": round(float(np.sqrt(np.mean(np.square(rms)))), 5)}
+        if rms
+        else None,
         "limit_violations": sum(
             limit_violations(robot, e.joints, e.wanted, unit) for e in episodes
         ),

@@ -70,7 +70,8 @@ def follow_errors(
     retargeter = Retargeter(robot, RetargetConfig(side=side))  # type: ignore[arg-type]
     if len(recording.joints.time):
         retargeter.reset(recording.joints.q[0])
-    rows, reasons = [], {}
+    rows = []
+    reasons: dict[str, int] = {}
     for time, landmarks in recording.landmarks:
         if time not in recording.targets:
             continue

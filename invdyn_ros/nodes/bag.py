@@ -28,9 +28,7 @@ class BagWriter:
         if topic not in self.connections:
             package = kind.__module__.split(".")[0]
             name = f"{package}/msg/{kind.__name__}"
-            self.connections[topic] = self.writer.add_connection(
-                topic, name, typestore=self.store
-            )
+            self.connections[topic] = self.writer.add_connection(topic, name, typestore=self.store)
         self.writer.write(self.connections[topic], time, raw)
 
     def close(self) -> None:

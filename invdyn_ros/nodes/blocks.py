@@ -37,7 +37,7 @@ class BlocksNodeConfig:
 
 
 class BlocksNode(CheckedNode):
-    """Publish each block's pose, and all blocks of an image as markers (also where there is none)."""
+    """Publish each block's pose, and the blocks of every image, be it none, as markers."""
 
     def __init__(self) -> None:
         super().__init__("blocks")
@@ -99,7 +99,7 @@ class BlocksNode(CheckedNode):
         self.publishers_of[block].publish(message)
 
     def publish_markers(self, poses: list[BlockPose], header: Header) -> None:
-        """Publish what this image showed: first a marker that clears the display, then the blocks."""
+        """Publish what this image showed: a marker that clears the display, then the blocks."""
         markers = [Marker(header=header, action=Marker.DELETEALL)]
         for pose in poses:
             marker = Marker(header=header, ns="blocks", id=pose.block, type=Marker.CUBE)

@@ -67,9 +67,7 @@ class GraspNode(CheckedNode):
         self.grips = self.create_publisher(Float64MultiArray, "/gripper/command", qos)
         self.create_subscription(JointState, "/joint_states", self.on_joints, qos)
         self.create_subscription(MarkerArray, "/blocks/markers", self.on_markers, qos)
-        self.create_subscription(
-            PoseWithCovarianceStamped, "/blocks/block_0", self.on_block, qos
-        )
+        self.create_subscription(PoseWithCovarianceStamped, "/blocks/block_0", self.on_block, qos)
 
     def reset(self) -> None:
         """Start anew: the simulation went back to its start."""
@@ -122,9 +120,7 @@ class GraspNode(CheckedNode):
     def looked_at(self, stamp: int) -> bool:
         """Say whether a picture, and the block in it, have arrived."""
         near = [s for s in self.pictures if abs(s - stamp) < 10**6]
-        return bool(near) and all(
-            self.pictures[s] == 0 or s in self.sightings for s in near
-        )
+        return bool(near) and all(self.pictures[s] == 0 or s in self.sightings for s in near)
 
     def take_sightings(self, horizon: int) -> None:
         """Give the policy all detections up to a stamp [ns], in their order."""
@@ -151,7 +147,6 @@ class GraspNode(CheckedNode):
         """Ask the policy what it wants next."""
         if self.joints is None:
             return
-        q, _, _ = joints_by_name(self.joints, self.robot.joint_names)
         gripper = self.robot.gripper
         opening = joints_by_name(self.joints, gripper.joints)[0].sum() if gripper else 0.0
         ahead, now = 1 / self.robot.rate, stamp * 1e-9

@@ -1,4 +1,4 @@
-"""Current state and wanted next state enter, the joint command that a learned model gives leaves."""
+"""Current and wanted next state in, the joint command that a learned model gives out."""
 
 import math
 from dataclasses import dataclass
@@ -73,8 +73,8 @@ class InverseDynamicsNode(CheckedNode):
         unit = model.meta.action_unit
         if unit not in COMMAND_TOPICS:
             raise ValueError(
-                f"checkpoint {self.config.checkpoint} has actions in '{unit}', which no controller "
-                f"takes; known units: {sorted(COMMAND_TOPICS)}"
+                f"checkpoint {self.config.checkpoint} has actions in '{unit}'; controllers take "
+                f"{sorted(COMMAND_TOPICS)}"
             )
         self.robot, self.names = robot, robot.joint_names
         self.driver = Driver(robot, model, unit, model.meta.lead, guard)

@@ -156,9 +156,7 @@ def target_to_message(target: Target, names: tuple[str, ...], stamp: Time) -> Jo
         accelerations=target.state.qdd.tolist(),
     )
     point.time_from_start.sec, point.time_from_start.nanosec = divmod(whole, 10**9)
-    return JointTrajectory(
-        header=Header(stamp=stamp), joint_names=list(names), points=[point]
-    )
+    return JointTrajectory(header=Header(stamp=stamp), joint_names=list(names), points=[point])
 
 
 def message_to_target(message: JointTrajectory, names: tuple[str, ...]) -> Target:

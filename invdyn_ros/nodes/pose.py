@@ -5,7 +5,12 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, PointCloud2, TimeReference
 from std_msgs.msg import Header
 
-from invdyn_ros.nodes.messages import image_qos, image_to_array, image_to_message, landmarks_to_cloud
+from invdyn_ros.nodes.messages import (
+    image_qos,
+    image_to_array,
+    image_to_message,
+    landmarks_to_cloud,
+)
 from invdyn_ros.nodes.runner import CheckedNode, parameters, run
 from invdyn_ros.perception.pose import PoseConfig, PoseEstimator, draw
 

@@ -156,7 +156,10 @@ class ReportNode(CheckedNode):
             return False
         if config.duration > 0:
             simulated = self.last_stamp * 1e-9 if config.lockstep else 0.0
-            if max(simulated, (time.monotonic() - self.began) * (not config.lockstep)) > config.duration:
+            if (
+                max(simulated, (time.monotonic() - self.began) * (not config.lockstep))
+                > config.duration
+            ):
                 return True
         if config.graph == "grasp_sim":
             return self.resets >= config.episodes
@@ -248,7 +251,10 @@ class ReportNode(CheckedNode):
         made = Recording(
             Samples.of([(t, *joints_by_name(m, names), opening(m)) for t, m in joints]),
             Samples.of(
-                [(t, *joints_by_name(m, names), np.nan) for t, m in part["/inverse_dynamics/wanted"]]
+                [
+                    (t, *joints_by_name(m, names), np.nan)
+                    for t, m in part["/inverse_dynamics/wanted"]
+                ]
             ),
         )
         for t, m in part["/joint_target"]:
@@ -270,7 +276,7 @@ class ReportNode(CheckedNode):
             for status in message.status:
                 for value in status.values:
                     if value.key.startswith(HOLDS) and status.name != "simulator":
-                        counts[f"{status.name}: {value.key[len(HOLDS):]}"] = int(value.value)
+                        counts[f"{status.name}: {value.key[len(HOLDS) :]}"] = int(value.value)
         return counts
 
 

@@ -3,6 +3,7 @@
 import signal
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -90,13 +91,13 @@ def _type_name(message: Any) -> str:
     return f"{package}/{kind}/{message.__name__}"
 
 
-def run(make: type[Node]) -> None:
+def run(make: Callable[[], Node]) -> None:
     """Run a node until it ends: code 0 if done or interrupted, 2 on bad input.
 
     A node with a method `spin_once(executor)` paces itself; any other is spun on its callbacks.
     """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    name = make.__name__
+    name = getattr(make, "__name__", "node")
     code = 0
     executor = None
     try:

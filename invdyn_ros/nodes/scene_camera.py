@@ -1,4 +1,4 @@
-"""The simulated camera: joint states and true block poses in, images out, each with their stamp."""
+"""The simulated camera: joint states and true block poses in, images with their stamp out."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from invdyn_ros.arms.noise import load_noise, stray
-from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.nodes.messages import (
     camera_info_message,
     image_qos,
@@ -36,7 +36,7 @@ class SceneCameraConfig:
 
 
 class SceneCameraNode(CheckedNode):
-    """Draw what the camera sees. Rendering takes far longer than a physics step: its own process."""
+    """Draw what the camera sees, in a process of its own: that takes longer than physics."""
 
     def __init__(self) -> None:
         super().__init__("scene_camera")
@@ -44,6 +44,7 @@ class SceneCameraNode(CheckedNode):
         self.robot = load_robot(self.config.arm)
         self.noise = load_noise(self.config.noise)
         self.camera: SceneCamera | None = None
+        self.image: np.ndarray | None = None
         self.episode = -1
         self.last = np.inf
         self.seen: dict[int, tuple[JointState | None, PoseArray | None]] = {}
@@ -97,7 +98,7 @@ class SceneCameraNode(CheckedNode):
             poses.append(T)
         if self.camera is None:
             raise ValueError("joint_states and /sim/objects have no stamps")
-        self.image = self.camera.render(q, opening, poses)
+        self.image = self.camera.render(q, opening, np.array(poses))
         self.publish(objects)
 
     def publish(self, objects: PoseArray) -> None:
@@ -114,9 +115,11 @@ class SceneCameraNode(CheckedNode):
         """Set up the camera as it really stands in this episode."""
         self.episode += 1
         self.close()
-        self.image: np.ndarray | None = None
+        self.image = None
         scene = stray(SCENES[self.config.arm], self.noise, self.config.seed, self.episode)
-        self.camera = SceneCamera(self.robot, scene, seed=self.config.seed * 100_003 + self.episode)
+        self.camera = SceneCamera(
+            self.robot, scene, seed=self.config.seed * 100_003 + self.episode
+        )
 
 
 def main() -> None:

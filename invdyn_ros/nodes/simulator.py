@@ -131,7 +131,7 @@ class SimulatorNode(CheckedNode):
             self.next_episode()
 
     def await_time(self, executor: SingleThreadedExecutor) -> None:
-        """Take commands until the tick is over; a late simulator does not catch up more than 0.2 s."""
+        """Take commands until the tick is over; what is late by 0.2 s is never caught up."""
         self.due += 1 / self.robot.rate
         while self.paused or (left := self.due - time.monotonic()) > 0:
             executor.spin_once(timeout_sec=0.1 if self.paused else left)
@@ -196,7 +196,7 @@ class SimulatorNode(CheckedNode):
         return self.simulation.ticks % picture_ticks(self.robot.rate) == 0
 
     def episode_over(self) -> bool:
-        """Judge the episode on the camera's beat; half a second after the block is placed it ends."""
+        """Judge the episode on the camera's beat; it ends half a second after the placing."""
         if self.scene is None or not self.camera_beat():
             return False
         simulation = self.simulation

@@ -1,0 +1,5 @@
+"""`python -m invdyn_ros VERB ...` is `invdyn VERB ...`."""
+
+from invdyn_ros.cli import main
+
+main()

@@ -1,0 +1,108 @@
+"""The driver of a real DofBot: commands for joints and gripper in, measured positions out."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray, Header
+
+from invdyn_ros.arms.dofbot import Bus, DofbotBus, open_bus
+from invdyn_ros.arms.dofbot_driver import DofbotDriver, Reading
+from invdyn_ros.nodes.inverse_dynamics import COMMAND_TOPICS
+from invdyn_ros.nodes.messages import to_stamp
+from invdyn_ros.nodes.runner import CheckedNode, parameters, run
+from invdyn_ros.robot import load_robot
+
+
+@dataclass(frozen=True)
+class DofbotConfig:
+    """Parameters of the node.
+
+    Attributes:
+        bus: number of the I2C bus.
+        reads_per_tick: servos read in each period of 20 ms; more than 4 do not fit.
+        release: let go of the arm when the node ends; it falls.
+    """
+
+    bus: int = 1
+    reads_per_tick: int = 3
+    release: bool = False
+
+
+class DofbotNode(CheckedNode):
+    """Write at 50 Hz, read between the writes, publish each whole reading.
+
+    Positions only: the servos measure neither velocity nor effort.
+    """
+
+    def __init__(self, bus: Bus | None = None) -> None:
+        super().__init__("dofbot")
+        self.config = parameters(self, DofbotConfig)
+        self.robot = load_robot("dofbot")
+        board = DofbotBus(open_bus(self.config.bus) if bus is None else bus)
+        self.driver = DofbotDriver(board, self.robot, self.config.reads_per_tick)
+        self.due = time.monotonic()
+        qos = QoSProfile(depth=10)
+        self.joints = self.create_publisher(JointState, "/joint_states", qos)
+        topic = COMMAND_TOPICS[self.robot.action_unit]
+        self.create_subscription(Float64MultiArray, topic, self.on_command, qos)
+        self.create_subscription(Float64MultiArray, "/gripper/command", self.on_grip, qos)
+
+    def close(self) -> None:
+        """Let go of the arm if asked to."""
+        driver = getattr(self, "driver", None)
+        if driver is not None:
+            driver.close(self.config.release)
+
+    def spin_once(self, executor: SingleThreadedExecutor) -> None:
+        """Do one tick, then take commands until the next is due."""
+        reading = self.driver.tick()
+        if reading is not None:
+            self.publish(reading)
+        self.hold(self.driver.problem)
+        # a tick that came late is not made up for: two writes at once would double the speed
+        self.due = max(self.due + self.driver.period, time.monotonic())
+        while (left := self.due - time.monotonic()) > 0:
+            executor.spin_once(timeout_sec=left)
+        executor.spin_once(timeout_sec=0)
+
+    def publish(self, reading: Reading) -> None:
+        """Publish a reading, stamped with when it was measured."""
+        age = time.monotonic() - reading.time
+        stamp = to_stamp(time.time_ns() - round(1e9 * age))
+        names, q = list(self.robot.joint_names), reading.q.tolist()
+        if self.robot.gripper:
+            fingers = len(self.robot.gripper.joints)
+            names += self.robot.gripper.joints
+            q += [reading.opening / fingers] * fingers
+        self.joints.publish(JointState(header=Header(stamp=stamp), name=names, position=q))
+        self.values["reading spread [ms]"] = f"{1e3 * reading.spread:.1f}"
+        self.values["readings lost"] = str(self.driver.lost)
+
+    def on_command(self, message: Float64MultiArray) -> None:
+        """Take wanted joint positions [rad]; wrong ones are refused and said."""
+        try:
+            self.driver.command(np.array(message.data))
+        except ValueError as error:
+            self.get_logger().error(f"refused command: {error}")
+
+    def on_grip(self, message: Float64MultiArray) -> None:
+        """Take a wanted opening of the gripper [m]."""
+        try:
+            if len(message.data) != 1:
+                raise ValueError(f"one number, not {len(message.data)}")
+            self.driver.grip(message.data[0])
+        except ValueError as error:
+            self.get_logger().error(f"refused gripper command: {error}")
+
+
+def main() -> None:
+    """Run the node."""
+    run(DofbotNode)
+
+
+if __name__ == "__main__":
+    main()
