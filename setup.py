@@ -17,7 +17,7 @@ NODES = (
     "scene_camera",
     "simulator",
 )
-VERBS = ("benchmark", "collect", "evaluate", "launch", "train", "visualize")
+VERBS = ("benchmark", "collect", "evaluate", "launch", "train")
 
 
 def version() -> str:

@@ -5,6 +5,8 @@ The launch files and `invdyn launch` both read this, so they cannot drift apart.
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +87,8 @@ def resolve(graph_name: str, values: Mapping[str, str]) -> list[NodeSpec]:
     graph.complete(parsed)
     domain = parsed["domain"]
     environment = {} if domain < 0 else {"ROS_DOMAIN_ID": str(domain)}
+    if PROFILES not in os.environ:
+        environment[PROFILES] = str(share("config/fastdds.xml"))
     return [
         NodeSpec(
             rule.executable,
@@ -117,7 +121,12 @@ def _complete(values: Values) -> None:
     if values["domain"] > 232:
         raise ValueError(f"domain:={values['domain']} is more than 232, the last ROS domain")
     values["engaged"] = FLAGS.get(values["engage"], not real)
-    values["checkpoint"] = str(_checkpoint(values["checkpoint"], arm, real))
+    checkpoint = _checkpoint(values["checkpoint"], arm, real)
+    values["checkpoint"], values["unit"] = str(checkpoint), _unit(checkpoint, arm)
+    if real and values["unit"] != "rad":
+        raise ValueError(
+            f"checkpoint {checkpoint} acts in '{values['unit']}'; a real {arm} takes 'rad'"
+        )
     report, record = values["report"], values["record"]
     if report and (not report.endswith(".json") or Path(report).is_dir()):
         raise ValueError(f"report:={report} is not a .json file")
@@ -140,6 +149,21 @@ def _checkpoint(given: str, arm: str, real: bool) -> Path:
         raise ValueError(f"no checkpoint is shipped for {name}; give checkpoint:=DIR") from error
 
 
+def _unit(checkpoint: Path, arm: str) -> str:
+    """Read the unit of a checkpoint's actions; refuse what is no checkpoint, or another arm's."""
+    file = checkpoint / "meta.json"
+    try:
+        meta = json.loads(file.read_text())
+        robot, unit = str(meta["robot"]), str(meta["action_unit"])
+    except FileNotFoundError:
+        raise ValueError(f"{checkpoint} has no meta.json; 'invdyn train' makes one") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is not the meta.json of a checkpoint: {error!r}") from error
+    if robot != arm:
+        raise ValueError(f"checkpoint {checkpoint} is of '{robot}', not of '{arm}'")
+    return unit
+
+
 def _complete_teleop(values: Values) -> None:
     video, camera = values["video"], values["camera"]
     if video and camera:
@@ -159,6 +183,10 @@ def _complete_teleop(values: Values) -> None:
 
         frame_rate = probe(video).rate
         values["video"] = str(Path(video).absolute())
+        # A video waits until the whole graph listens; a live camera is just watched from then on.
+        values["await_topics"] = (
+            "/joint_states /pose/landmarks /joint_target /inverse_dynamics/wanted"
+        )
         if values["lockstep"]:
             values["target_rate"] = frame_rate
     elif values["camera_node"]:
@@ -176,9 +204,10 @@ def _complete_grasp(values: Values) -> None:
     values["scene"] = True
 
 
-CAMERA = ("video", "camera", "max_size", "loop", "lockstep")
+CAMERA = ("video", "camera", "max_size", "loop", "lockstep", "await_topics")
+PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"  # where Fast DDS looks for its settings
 DYNAMICS = ("arm", "checkpoint", "device", "engaged", "lockstep", "target_rate")
-SIMULATOR = ("arm", "checkpoint", "seed", "lockstep", "wall_clock", "headless")
+SIMULATOR = ("arm", "unit", "seed", "lockstep", "wall_clock", "headless")
 REPORT = ("graph", "arm", "checkpoint", "lockstep", "report", "record", "duration")
 
 GRAPHS: dict[str, Graph] = {

@@ -1,8 +1,10 @@
 """The report of teleop: a Recording enters, plain numbers leave."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from invdyn_ros.control.follower import Model, PlainFeedback
 from invdyn_ros.models import InverseDynamics
@@ -12,6 +14,9 @@ from invdyn_ros.report import latencies, limit_violations, quantiles, tracking_r
 from invdyn_ros.retarget import RetargetConfig, Retargeter, RetargetErrors, retarget_errors
 from invdyn_ros.robot import Robot
 from invdyn_ros.sources.simulation import urdf_model
+
+Array = NDArray[np.float64]
+TOO_FAST = "person faster than the arm"
 
 
 def teleop_report(
@@ -23,7 +28,9 @@ def teleop_report(
     is measured against what the guard wanted, for the model that drove live (`idm`), and for the
     same wanted motion replayed in simulation: once more with that model (`idm_replay`), with plain
     feedback (`pd`) and with the URDF's rigid-body dynamics (`rigid_body`). Wrist and limb errors
-    are of the wanted joints against the person, where the arm can reach.
+    are of the wanted joints against the person: in `wrist_error_mm` and `limb_error_deg` where the
+    arm can be, in place and in speed; `with_lag` adds the frames in which the person is faster
+    than the arm may move. `unreachable` counts the other frames by reason.
     """
     whole, core = latencies(recording)
     detected = sum(points is not None for _, points in recording.landmarks)
@@ -40,20 +47,22 @@ def teleop_report(
             tracking[name] = replay(robot, other, unit, other_lead, recording.wanted)
         else:
             tracking[name] = None
-    errors, reasons = follow_errors(recording, robot, side)
-    limbs = [e for e in (errors.upper, errors.fore) if e is not None]
-    followed = ~np.isnan(errors.wrist)
+    followed, late, reasons = follow_errors(recording, robot, side)
+    count = len(followed.wrist) + len(late.wrist)
+    lagging = {
+        "wrist_error_mm": quantiles(np.concatenate([followed.wrist, late.wrist]), (50, 95)),
+        "limb_error_deg": quantiles(np.concatenate([_limbs(followed), _limbs(late)]), (50, 95)),
+    }
     return about | {
         "frames": len(recording.landmarks),
         "detected": detected,
         "latency_ms": quantiles(whole),
         "core_latency_ms": quantiles(core),
         "tracking_rms_rad": {k: None if v is None else round(v, 5) for k, v in tracking.items()},
-        "limb_error_deg": quantiles(np.concatenate(limbs)[np.tile(followed, len(limbs))], (50, 95))
-        if limbs
-        else None,
-        "wrist_error_mm": quantiles(errors.wrist[followed], (50, 95)),
-        "reachable": round(float(followed.mean()), 4) if len(followed) else None,
+        "limb_error_deg": quantiles(_limbs(followed), (50, 95)),
+        "wrist_error_mm": quantiles(followed.wrist, (50, 95)),
+        "with_lag": lagging,
+        "reachable": round(count / max(count + sum(reasons.values()) - reasons[TOO_FAST], 1), 4),
         "unreachable": reasons,
         "limit_violations": limit_violations(robot, recording.joints, recording.wanted, unit),
         "holds": recording.holds,
@@ -62,26 +71,44 @@ def teleop_report(
 
 def follow_errors(
     recording: Recording, robot: Robot, side: str
-) -> tuple[RetargetErrors, dict[str, int]]:
-    """Return how far each joint_target is from the person, NaN where the arm cannot reach.
+) -> tuple[RetargetErrors, RetargetErrors, dict[str, int]]:
+    """Return how far each joint_target is from the person.
 
     The retargeter is a function of the landmarks, so running it again gives what it aimed at.
+
+    Returns:
+        The errors of the frames that the arm can follow, of those where it lags because the person
+        is faster than the arm's limits, and how many frames it does not follow, by reason.
     """
-    retargeter = Retargeter(robot, RetargetConfig(side=side))  # type: ignore[arg-type]
+    config = RetargetConfig(side=side)  # type: ignore[arg-type]
+    retargeter = Retargeter(robot, config)
     if len(recording.joints.time):
         retargeter.reset(recording.joints.q[0])
-    rows = []
-    reasons: dict[str, int] = {}
+    followed: list[tuple[Array, ...]] = []
+    late: list[tuple[Array, ...]] = []
+    reasons: Counter[str] = Counter({TOO_FAST: 0})
     for time, landmarks in recording.landmarks:
         if time not in recording.targets:
             continue
         aim = retargeter(landmarks, time)
-        reason = aim.hold or aim.unreachable
-        if reason:
-            reasons[reason] = reasons.get(reason, 0) + 1
-        target = aim.hand_target if reason is None else np.full(3, np.nan)
-        rows.append((recording.targets[time], target, aim.upper_dir, aim.fore_dir))
+        row = (recording.targets[time], aim.hand_target, aim.upper_dir, aim.fore_dir)
+        if aim.hold or aim.unreachable:
+            reasons[aim.hold or str(aim.unreachable)] += 1
+        elif aim.behind > config.tolerance:
+            reasons[TOO_FAST] += 1
+            late.append(row)
+        else:
+            followed.append(row)
+    return _errors(robot, followed), _errors(robot, late), dict(reasons)
+
+
+def _errors(robot: Robot, rows: list[tuple[Array, ...]]) -> RetargetErrors:
     if not rows:
-        return RetargetErrors(np.empty(0), None, None), reasons
-    q, hands, upper, fore = (np.stack(part) for part in zip(*rows, strict=True))
-    return retarget_errors(robot, q, hands, upper, fore), reasons
+        return RetargetErrors(np.empty(0), None, None)
+    return retarget_errors(robot, *(np.stack(part) for part in zip(*rows, strict=True)))
+
+
+def _limbs(errors: RetargetErrors) -> Array:
+    """Return the angles [deg] of both limbs; empty for an arm without."""
+    parts = [part for part in (errors.upper, errors.fore) if part is not None]
+    return np.concatenate(parts) if parts else np.empty(0)

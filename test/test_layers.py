@@ -11,7 +11,8 @@ LAYERS = (
     "windows dataset lerobot models perception workspace retarget control arms",
     "sources grasp descent training evaluation recording replay report teleop_report plot",
     "arguments graph",
-    "cli nodes",
+    "benchmarks cli nodes",
+    "__main__",
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names.split()}
 ROS = {

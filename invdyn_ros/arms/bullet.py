@@ -94,15 +94,20 @@ class Simulation:
         joint = {row[1].decode(): row[0] for row in info}
         link = {row[12].decode(): row[0] for row in info}
         self.joints = [joint[name] for name in self.robot.joint_names]
-        self.fingers = [joint[name] for name in self.robot.gripper.joints] if (
-            self.robot.gripper
-        ) else []
+        self.fingers = (
+            [joint[name] for name in self.robot.gripper.joints] if (self.robot.gripper) else []
+        )
         self.rotor = plant.rotor_inertia * self.robot.effort  # (n,) [kg m2]
         self.coulomb = plant.coulomb * self.robot.effort  # (n,) [N m]
         self.viscous = plant.viscous * self.robot.effort  # (n,) [N m s/rad]
         for j in range(len(info)):
             client.changeDynamics(
-                self.body, j, linearDamping=0, angularDamping=0, jointDamping=0, maxJointVelocity=50
+                self.body,
+                j,
+                linearDamping=0,
+                angularDamping=0,
+                jointDamping=0,
+                maxJointVelocity=50,
             )
         for i, j in enumerate(self.joints):
             dynamics = client.getDynamicsInfo(self.body, j)
@@ -211,7 +216,7 @@ class Simulation:
         return np.array(position), np.array(orientation)
 
     def _couple(self) -> None:
-        """Make both fingers move as one gear, as a real gripper's do: a held block stays centred."""
+        """Gear the fingers together, as a real gripper does: a held block stays centred."""
         gear = self.client.createConstraint(
             self.body,
             self.fingers[0],
@@ -261,9 +266,8 @@ class Simulation:
         goal = np.round(setpoint / quantum) * quantum if quantum else setpoint
         goal = np.clip(goal, self.robot.lower, self.robot.upper)
         q, qd = self.truth()
-        return self.robot.effort * (
-            plant.servo_stiffness * (goal - q) - plant.servo_damping * qd
-        )
+        push: NDArray[np.float64] = plant.servo_stiffness * (goal - q) - plant.servo_damping * qd
+        return push * self.robot.effort
 
     def _brake(self) -> None:
         self._motors(BRAKE_FACTOR * self.robot.effort)

@@ -18,7 +18,6 @@ VERBS = {
     "train": "train a model of inverse dynamics from a config and a dataset",
     "evaluate": "report how good a model is on motion it has not seen",
     "benchmark": "measure latency and speed",
-    "visualize": "draw the network of a checkpoint",
 }
 NEEDS_GL = "libGL.so.1, which this machine lacks: install the package libgl1"
 USAGE = "usage: invdyn VERB ...    ('invdyn VERB --help' says what a verb takes)"

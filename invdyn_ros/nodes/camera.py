@@ -20,6 +20,7 @@ class CameraNode(CheckedNode):
         super().__init__("camera")
         config = parameters(self, CameraConfig)
         lockstep = self.declare_parameter("lockstep", False).value
+        self.awaited = str(self.declare_parameter("await_topics", "").value).split()
         self.frames = open_camera(config)
         self.live = not config.video
         self.next: Frame | None = next(self.frames)
@@ -37,9 +38,9 @@ class CameraNode(CheckedNode):
             spin(timeout_sec=0.5)
             return
         if self.began is None:
-            # A video starts when somebody watches: its first frames are not lost.
-            while not self.live and not self.images.get_subscription_count():
+            if not self.ready():
                 spin(timeout_sec=0.1)
+                return
             self.began = time.time()
         if self.next is None:
             raise Done
@@ -49,6 +50,13 @@ class CameraNode(CheckedNode):
         spin(timeout_sec=0)
         # A file's frame is "exposed" when it is due; a device's when it was grabbed.
         self.publish(due if self.live else time.time())
+
+    def ready(self) -> bool:
+        """Say whether somebody watches and every awaited topic has both ends."""
+        return self.images.get_subscription_count() > 0 and all(
+            self.count_publishers(topic) and self.count_subscribers(topic)
+            for topic in self.awaited
+        )
 
     def on_clock(self, message: Clock) -> None:
         """Publish all frames up to the simulated time."""

@@ -1,6 +1,7 @@
 """The driver of a real DofBot: commands for joints and gripper in, measured positions out."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +12,7 @@ from std_msgs.msg import Float64MultiArray, Header
 
 from invdyn_ros.arms.dofbot import Bus, DofbotBus, open_bus
 from invdyn_ros.arms.dofbot_driver import DofbotDriver, Reading
-from invdyn_ros.nodes.inverse_dynamics import COMMAND_TOPICS
-from invdyn_ros.nodes.messages import to_stamp
+from invdyn_ros.nodes.messages import COMMAND_TOPICS, to_stamp
 from invdyn_ros.nodes.runner import CheckedNode, parameters, run
 from invdyn_ros.robot import load_robot
 
@@ -55,7 +55,8 @@ class DofbotNode(CheckedNode):
         """Let go of the arm if asked to."""
         driver = getattr(self, "driver", None)
         if driver is not None:
-            driver.close(self.config.release)
+            with suppress(OSError):  # a board that is gone holds nothing
+                driver.close(self.config.release)
 
     def spin_once(self, executor: SingleThreadedExecutor) -> None:
         """Do one tick, then take commands until the next is due."""
@@ -67,7 +68,8 @@ class DofbotNode(CheckedNode):
         self.due = max(self.due + self.driver.period, time.monotonic())
         while (left := self.due - time.monotonic()) > 0:
             executor.spin_once(timeout_sec=left)
-        executor.spin_once(timeout_sec=0)
+        for _ in range(4):  # what has arrived meanwhile
+            executor.spin_once(timeout_sec=0)
 
     def publish(self, reading: Reading) -> None:
         """Publish a reading, stamped with when it was measured."""

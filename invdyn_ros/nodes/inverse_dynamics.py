@@ -16,6 +16,7 @@ from invdyn_ros.control.follower import Measured
 from invdyn_ros.control.guard import GuardConfig
 from invdyn_ros.models import checkpoint
 from invdyn_ros.nodes.messages import (
+    COMMAND_TOPICS,
     command_to_message,
     joints_by_name,
     message_to_target,
@@ -24,11 +25,6 @@ from invdyn_ros.nodes.messages import (
 )
 from invdyn_ros.nodes.runner import CheckedNode, parameters, run
 from invdyn_ros.robot import load_robot
-
-COMMAND_TOPICS = {
-    "N m": "/forward_effort_controller/commands",
-    "rad": "/forward_position_controller/commands",
-}
 
 
 @dataclass(frozen=True)
@@ -88,7 +84,9 @@ class InverseDynamicsNode(CheckedNode):
         self.commands = self.create_publisher(Float64MultiArray, COMMAND_TOPICS[unit], qos)
         self.wanted = self.create_publisher(JointState, "/inverse_dynamics/wanted", qos)
         self.timing = self.create_publisher(TimeReference, "/timing", qos)
-        self.create_subscription(JointState, "/joint_states", self.on_joints, qos)
+        # The newest state counts; only lockstep answers every one.
+        newest = QoSProfile(depth=10 if self.config.lockstep else 1)
+        self.create_subscription(JointState, "/joint_states", self.on_joints, newest)
         self.create_subscription(JointTrajectory, "/joint_target", self.on_target, qos)
         self.create_service(SetBool, "/inverse_dynamics/engage", self.on_engage)
         self.create_service(Trigger, "/inverse_dynamics/stop", self.on_stop)

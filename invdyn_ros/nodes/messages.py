@@ -7,7 +7,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose, PoseArray, PoseWithCovarianceStamped
 from numpy.typing import NDArray
-from rclpy.qos import QoSProfile, qos_profile_sensor_data
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, JointState, PointCloud2, PointField
 from std_msgs.msg import Float64MultiArray, Header, MultiArrayDimension
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -15,6 +15,10 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 from invdyn_ros.control.guard import State, Target
 
 Array = NDArray[np.float64]
+COMMAND_TOPICS = {
+    "N m": "/forward_effort_controller/commands",
+    "rad": "/forward_position_controller/commands",
+}  # where the real drivers listen, by the unit of the action
 LANDMARK_FIELDS = ("x", "y", "z", "visibility")
 ENCODINGS = {"rgb8": (0, 1, 2), "bgr8": (2, 1, 0)}  # order of the channels to red, green, blue
 
@@ -35,8 +39,13 @@ def to_seconds(stamp: Time) -> float:
 
 
 def image_qos(reliable: bool) -> QoSProfile:
-    """Return the QoS of images: a sensor's, or one that loses none, for runs in lockstep."""
-    return QoSProfile(depth=10) if reliable else qos_profile_sensor_data
+    """Return the QoS of images: a sensor's, or one that loses none, for runs in lockstep.
+
+    A sensor's keeps one image: a reader that is late takes the newest, it never works off a queue.
+    """
+    if reliable:
+        return QoSProfile(depth=10)
+    return QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 def image_to_message(image: NDArray[np.uint8], stamp: Time, frame: str) -> Image:

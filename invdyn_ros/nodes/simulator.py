@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from geometry_msgs.msg import PoseArray
@@ -19,13 +18,12 @@ from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.arms.scene import SCENES, picture_ticks
 from invdyn_ros.control.guard import Array
 from invdyn_ros.grasp.task import Judge
-from invdyn_ros.models import checkpoint
-from invdyn_ros.nodes.inverse_dynamics import COMMAND_TOPICS
-from invdyn_ros.nodes.messages import command_stamp, poses_to_message, to_stamp
+from invdyn_ros.nodes.messages import COMMAND_TOPICS, command_stamp, poses_to_message, to_stamp
 from invdyn_ros.nodes.runner import CheckedNode, parameters, run
 from invdyn_ros.robot import load_robot
 
 COMMAND_TIMEOUT = 0.1  # [s] without a command, then the brakes: as real drivers do
+LATE = 0.05  # [s] behind real time, then the simulation slows down instead
 PATIENCE = 0.5  # [s] until lockstep asks again
 
 
@@ -35,7 +33,7 @@ class SimulatorConfig:
 
     Attributes:
         arm: name of the arm.
-        checkpoint: directory of the model that drives it; its unit decides the controller.
+        unit: of the commands, N m or rad; empty: the arm's own.
         seed: seed of all noise.
         noise: none, default or hard.
         scene: put a table with a marked block in front of the arm.
@@ -46,7 +44,7 @@ class SimulatorConfig:
     """
 
     arm: str = "ur5"
-    checkpoint: str = ""
+    unit: str = ""
     seed: int = 0
     noise: str = "default"
     scene: bool = False
@@ -67,7 +65,7 @@ class SimulatorNode(CheckedNode):
         super().__init__("simulator")
         self.config = config = parameters(self, SimulatorConfig)
         self.robot = load_robot(config.arm)
-        unit = checkpoint.load(Path(config.checkpoint), "cpu", self.robot).meta.action_unit
+        unit = config.unit or self.robot.action_unit
         self.noise = load_noise(config.noise)
         plant = load_plant(config.arm)
         if config.noise == "none":
@@ -131,7 +129,7 @@ class SimulatorNode(CheckedNode):
             self.next_episode()
 
     def await_time(self, executor: SingleThreadedExecutor) -> None:
-        """Take commands until the tick is over; what is late by 0.2 s is never caught up."""
+        """Take commands until the tick is over; what is late by more is not caught up."""
         self.due += 1 / self.robot.rate
         while self.paused or (left := self.due - time.monotonic()) > 0:
             executor.spin_once(timeout_sec=0.1 if self.paused else left)
@@ -139,7 +137,7 @@ class SimulatorNode(CheckedNode):
                 self.due = time.monotonic() + 1 / self.robot.rate
         for _ in range(5):  # what has arrived meanwhile
             executor.spin_once(timeout_sec=0)
-        if time.monotonic() - self.due > 0.2:
+        if time.monotonic() - self.due > LATE:
             self.get_logger().warning("slower than real time: the machine is busy")
             self.due = time.monotonic()
             if self.config.wall_clock:

@@ -66,9 +66,7 @@ def grasp_summary(
         figure.savefig(file)
 
 
-def teleop_summary(
-    recording: Recording, robot: Robot, result: dict[str, Any], file: Path
-) -> None:
+def teleop_summary(recording: Recording, robot: Robot, result: dict[str, Any], file: Path) -> None:
     """Draw a run of teleop: moments, joints, latency, the tool and the report's numbers.
 
     Args:

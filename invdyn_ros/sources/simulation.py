@@ -65,7 +65,9 @@ class Excitation:
     Every episode has its own middle, phases and pace, and starts and ends at rest.
     """
 
-    def __init__(self, robot: Robot, config: ExcitationConfig, random: np.random.Generator) -> None:
+    def __init__(
+        self, robot: Robot, config: ExcitationConfig, random: np.random.Generator
+    ) -> None:
         self.config = config
         n, k = robot.n, config.harmonics
         pace = random.uniform(0.25, 1.0)  # slow episodes show friction and gravity
@@ -131,7 +133,7 @@ def urdf_model(robot: Robot, unit: str, data: dict[str, Any] | None = None) -> R
 
 
 def nominal(robot: Robot, unit: str) -> Model:
-    """Return what drives an arm before anything is learned: URDF and a guess, or plain setpoints."""
+    """Return what drives an arm before anything is learned: a guess, or plain setpoints."""
     if unit == "rad":
         return PlainFeedback(robot, unit)
     model = urdf_model(robot, unit)

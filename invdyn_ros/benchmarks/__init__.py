@@ -1,0 +1,1 @@
+"""How fast our parts are, each beside a peer that is measured in the same run."""

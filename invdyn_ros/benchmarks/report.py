@@ -1,0 +1,85 @@
+"""What every benchmark reports: measured figures enter, a plain mapping and a text table leave."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Row = dict[str, float]
+
+
+def machine(torch_threads: int) -> dict[str, Any]:
+    """Describe this machine and how busy it is now; call it before measuring."""
+    import torch
+
+    return {
+        "cpu": _cpu_model(),
+        "cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else (os.cpu_count()),
+        "load_average": [round(load, 2) for load in os.getloadavg()],  # over 1, 5, 15 minutes
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torch_threads": torch_threads,
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def quantiles(values: Sequence[float] | np.ndarray, which: Sequence[int]) -> Row:
+    """Return percentiles and the maximum, as {"p50": ..., "max": ...}.
+
+    Raises:
+        ValueError: there are no values.
+    """
+    if not len(values):
+        raise ValueError("nothing was measured; give it more time")
+    row = {f"p{q}": round(float(np.percentile(values, q)), 4) for q in which}
+    return row | {"max": round(float(np.max(values)), 4)}
+
+
+def ratios(ours: Mapping[str, float], peer: Mapping[str, float], keys: Sequence[str]) -> Row:
+    """Return ours / peer of some columns."""
+    return {key: round(ours[key] / peer[key], 3) for key in keys}
+
+
+def table(report: Mapping[str, Any]) -> str:
+    """Return a report's rows, one per measured thing, and the ratio of ours to its peer."""
+    rows: dict[str, Row] = dict(report["rows"])
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    lines = [["", *columns]]
+    lines += [[name, *(_number(row.get(c)) for c in columns)] for name, row in rows.items()]
+    lines += [
+        [f"{name}, ratio", *(_number(row.get(c)) for c in columns)]
+        for name, row in report["ratio"].items()
+    ]
+    width = [max(len(line[i]) for line in lines) for i in range(len(columns) + 1)]
+    text = [
+        "  ".join([line[0].ljust(width[0]), *map(str.rjust, line[1:], width[1:])]).rstrip()
+        for line in lines
+    ]
+    about = report["machine"]
+    load = about["load_average"][0]
+    head = f"{report['benchmark']} [{report['unit']}]"
+    return "\n".join([f"{head} on {about['cores']} x {about['cpu']}, load {load}", *text])
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

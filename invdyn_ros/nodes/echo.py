@@ -1,0 +1,52 @@
+"""The least that a node can do: a joint state in, a command of the same size out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+
+from invdyn_ros.nodes.messages import command_to_message, to_nanoseconds
+from invdyn_ros.nodes.runner import parameters, run
+from invdyn_ros.robot import load_robot
+
+ECHO_JOINTS, ECHO_COMMANDS = "/echo/joint_states", "/echo/commands"
+
+
+@dataclass(frozen=True)
+class EchoConfig:
+    """Parameters of the node.
+
+    Attributes:
+        arm: name of the arm; its number of joints is the size of a command.
+    """
+
+    arm: str = "ur5"
+
+
+class EchoNode(Node):
+    """The peer of the latency benchmark: the same messages as `inverse_dynamics`, no work."""
+
+    def __init__(self) -> None:
+        super().__init__("echo")
+        config = parameters(self, EchoConfig)
+        self.command = np.zeros(load_robot(config.arm).n)
+        qos = QoSProfile(depth=10)
+        self.commands = self.create_publisher(Float64MultiArray, ECHO_COMMANDS, qos)
+        self.create_subscription(JointState, ECHO_JOINTS, self.on_joints, qos)
+
+    def on_joints(self, message: JointState) -> None:
+        """Answer a joint state."""
+        stamp = to_nanoseconds(message.header.stamp)
+        self.commands.publish(command_to_message(self.command, stamp))
+
+
+def main() -> None:
+    """Run the node."""
+    run(EchoNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from invdyn_ros.benchmarks.latency import LatencyConfig
+from invdyn_ros.benchmarks.model import ModelConfig
+from invdyn_ros.benchmarks.report import quantiles, table
+from invdyn_ros.benchmarks.simulation import SimulationConfig, rates_in_turn
+from invdyn_ros.cli.benchmark import main
+from invdyn_ros.models import build
+from invdyn_ros.models.checkpoint import save
+from invdyn_ros.models.inverse_dynamics import Meta
+from invdyn_ros.robot import load_robot
+
+ABOUT = {"cpu", "cores", "load_average", "system", "python", "torch", "torch_threads", "date"}
+
+
+def make_checkpoint(folder, arm):
+    """A rigid-body model with the parameters of the URDF: no training needed."""
+    robot = load_robot(arm)
+    meta = Meta(
+        "rigid_body",
+        robot.name,
+        robot.joint_names,
+        robot.action_unit,
+        robot.rate,
+        0.01,
+        robot.xml(),
+        {"identify": False},
+    )
+    save(build(meta), meta, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "arm", "ur5")
+
+
+def report_of(tmp_path, *words):
+    file = tmp_path / "deep" / "report.json"
+    assert main([*map(str, words), "--report", str(file)]) == 0
+    report = json.loads(file.read_text())
+    assert set(report["machine"]) >= ABOUT and len(report["machine"]["load_average"]) == 3
+    return report
+
+
+def test_latency_beside_an_echo_through_real_dds(checkpoint, tmp_path, capfd):
+    words = ("--checkpoint", checkpoint, "--seconds", 4, "--block", 1)
+    report = report_of(tmp_path, "latency", *words)
+    assert report["unit"] == "ms" and report["settings"]["rate_hz"] == 125
+    assert report["machine"]["torch_threads"] == 1
+    for row in report["rows"].values():
+        # a busy machine sends late, and late ticks are not made up for
+        assert 20 < row["sent"] <= 2 * 126
+        assert row["answered"] >= 0.8 * row["sent"]  # a full queue drops the oldest
+        assert 0 < row["p50"] <= row["p95"] <= row["p99"] <= row["max"]
+    ours, echo = report["rows"]["inverse_dynamics"], report["rows"]["echo"]
+    ratio = report["ratio"]["inverse_dynamics"]
+    assert ratio["p99"] == pytest.approx(ours["p99"] / echo["p99"], abs=1e-3)
+    assert "latency [ms] on" in capfd.readouterr().out
+
+
+def test_a_model_beside_mj_inverse(checkpoint, tmp_path, capfd):
+    words = ("--checkpoint", checkpoint, "--calls", 200)
+    report = report_of(tmp_path, "model", *words)
+    assert set(report["rows"]) == {"arm (rigid_body)", "arm (mj_inverse)"}
+    for row in report["rows"].values():
+        assert 0 < row["p50"] <= row["p99"] <= row["max"]
+    assert report["ratio"]["arm"]["p50"] > 1  # nothing in torch is as fast as compiled C
+    assert "arm, ratio" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("arm", ["dofbot", "kuka_iiwa"])
+def test_simulation_and_camera_beside_raw_pybullet(arm, tmp_path):
+    report = report_of(tmp_path, "simulation", "--arm", arm, "--seconds", 1)
+    steps = {n: row["physics steps/s"] for n, row in list(report["rows"].items())[:3]}
+    assert min(steps.values()) > 0 and len(report["rows"]) == 5
+    assert report["rows"]["camera"]["640x480 pictures/s"] > 0
+    assert report["ratio"]["simulation"]["physics steps/s"] == pytest.approx(
+        steps["simulation"] / steps["raw stepSimulation"], abs=1e-3
+    )
+
+
+def test_rates_count_events_and_every_call_has_its_turn():
+    calls = {"one": 0, "five": 0}
+
+    def call(name):
+        calls[name] += 1
+
+    found = rates_in_turn(
+        {n: (lambda n=n: call(n), e) for n, e in (("one", 1), ("five", 5))}, 0.02
+    )
+    assert min(calls.values()) > 1 and min(found.values()) > 0
+
+
+def test_quantiles_of_known_values():
+    found = quantiles(np.arange(101.0), (50, 99))
+    assert found == {"p50": 50.0, "p99": 99.0, "max": 100.0}
+    with pytest.raises(ValueError, match="nothing was measured"):
+        quantiles([], (50,))
+
+
+def test_a_table_leaves_blank_what_does_not_apply():
+    report = {
+        "benchmark": "b",
+        "unit": "1/s",
+        "machine": {"cores": 2, "cpu": "c", "load_average": [0.5, 0, 0]},
+        "rows": {"steps": {"x": 12345.6}, "pictures": {"y": 1.25}},
+        "ratio": {"steps": {"x": 0.5}},
+    }
+    assert table(report).splitlines() == [
+        "b [1/s] on 2 x c, load 0.5",
+        "                  x     y",
+        "steps         12346",
+        "pictures             1.25",
+        "steps, ratio    0.5",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("latency", "--arm", "ur3"), "unknown arm 'ur3'"),
+        (("latency", "--checkpoint", "no/such"), "no checkpoint folder no/such"),
+        (("model", "--checkpoint", "no/such"), "no checkpoint folder no/such"),
+        (("simulation", "--arm", "ur10"), "there is no scene for 'ur10'; there are ur5, ur5e"),
+        (("simulation", "--report", "out.txt"), "--report out.txt is not a .json file"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_measured(words, message):
+    with pytest.raises((ValueError, OSError), match=message):
+        main(list(words))
+
+
+def test_a_checkpoint_of_another_arm_is_refused(checkpoint):
+    with pytest.raises(ValueError, match="'dofbot' has joint_1"):
+        main(["latency", "--arm", "dofbot", "--checkpoint", str(checkpoint)])
+
+
+@pytest.mark.parametrize(
+    ("config", "change", "message"),
+    [
+        (LatencyConfig(), {"seconds": 3.0}, "both sides need a block"),
+        (LatencyConfig(), {"domain": 233}, "domain is 233; right are 1 to 232"),
+        (ModelConfig(checkpoint=(Path("c"),)), {"calls": 10}, "calls is 10; at least 100"),
+        (SimulationConfig(), {"seconds": float("nan")}, "seconds is nan"),
+    ],
+)
+def test_settings_that_cannot_measure_are_refused(config, change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(config, **change)
