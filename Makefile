@@ -19,7 +19,9 @@ DEMO := out/demo
 export OMP_NUM_THREADS ?= 1
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE # set by another environment, it would hide this one's libraries
 
-.PHONY: test demo lint install clean
+CHECKPOINTS := ur5 ur5e kuka_iiwa dofbot ur5_position ur5e_position
+
+.PHONY: test demo lint install clean checkpoints
 .DELETE_ON_ERROR:
 
 test: lint
@@ -50,6 +52,14 @@ $(READY): constraints.txt requirements.txt setup.py
 	@$(BIN)/python -c 'import cv2' 2>/dev/null || { $(BIN)/python -c 'import cv2' 2>&1 | tail -n 1 >&2; \
 	echo "OpenCV cannot start; if libGL.so.1 is missing, install the package libgl1" >&2; exit 2; }
 	@touch $@
+
+# What config/checkpoints was made with: ten simulated minutes per arm, about half an hour in all.
+checkpoints: $(CHECKPOINTS:%=out/data/%.json)
+
+out/data/%.json: $(READY)
+	$(BIN)/invdyn collect sim --arm $(*:%_position=%) $(if $(findstring _position,$*),--unit rad) --out out/data/$*
+	$(BIN)/invdyn train --config config/train/rigid_body.yaml --data out/data/$* --out config/checkpoints/$*
+	$(BIN)/invdyn evaluate --checkpoint config/checkpoints/$* --data out/data/$* --report $@
 
 clean:
 	rm -rf $(VENV) build install log out *.egg-info .mypy_cache .pytest_cache .ruff_cache
