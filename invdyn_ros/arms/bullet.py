@@ -10,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import pybullet
 from numpy.typing import NDArray
-from pybullet_utils.bullet_client import BulletClient
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.plant import PlantConfig
 from invdyn_ros.arms.scene import Scene, add_block, add_table
+from invdyn_ros.arms.world import connect
 from invdyn_ros.robot import Robot
 
 UNITS = ("N m", "rad")
@@ -62,7 +62,7 @@ class Simulation:
                 f"physics_rate {plant.physics_rate} Hz is no multiple of the arm's rate "
                 f"{robot.rate} Hz"
             )
-        self.client = BulletClient(pybullet.GUI if gui else pybullet.DIRECT)
+        self.client = connect(gui)
         self.client.setGravity(0, 0, -9.81)
         self.client.setTimeStep(1 / plant.physics_rate)
         self.client.setPhysicsEngineParameter(deterministicOverlappingPairs=1)

@@ -10,11 +10,10 @@ from types import TracebackType
 
 import cv2
 import numpy as np
-import pybullet
-from pybullet_utils.bullet_client import BulletClient
 
 from invdyn_ros.arms.camera import Camera
 from invdyn_ros.arms.scene import Scene, add_block, place_block
+from invdyn_ros.arms.world import connect
 from invdyn_ros.perception.markers import face_corners
 from invdyn_ros.robot import Robot
 
@@ -43,7 +42,7 @@ class SceneCamera:
             seed: of the image noise.
         """
         self.scene, self.camera = scene, scene.camera
-        self.client = BulletClient(pybullet.DIRECT)
+        self.client = connect()
         self.arm = self.client.loadURDF(
             str(robot.urdf), useFixedBase=True, flags=self.client.URDF_USE_INERTIA_FROM_FILE
         )

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pybullet
-from pybullet_utils.bullet_client import BulletClient
 
 from invdyn_ros.arms.bullet import Simulation
 from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import SCENES, Scene, block_pose
+from invdyn_ros.arms.world import connect
 from invdyn_ros.benchmarks.report import Row, machine, ratios
 from invdyn_ros.robot import Robot, load_robot
 
@@ -90,7 +90,7 @@ class RawBullet:
     """The same URDF in PyBullet, and nothing else: the peer."""
 
     def __init__(self, robot: Robot, physics_rate: float) -> None:
-        self.client = BulletClient(pybullet.DIRECT)
+        self.client = connect()
         self.client.setGravity(0, 0, -9.81)
         self.client.setTimeStep(1 / physics_rate)
         body = self.client.loadURDF(

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from invdyn_ros.perception.quiet import native_stderr_silenced
+from invdyn_ros.quiet import native_output_silenced
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ def probe(video: str | Path) -> VideoInfo:
 def _open_video(video: str | Path) -> cv2.VideoCapture:
     if not Path(video).exists():
         raise FileNotFoundError(f"no video file {video}")
-    with native_stderr_silenced():
+    with native_output_silenced():
         capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
     if not capture.isOpened():
         raise ValueError(
@@ -112,7 +112,7 @@ def _open_video(video: str | Path) -> cv2.VideoCapture:
 
 
 def _open_device(config: CameraConfig) -> cv2.VideoCapture:
-    with native_stderr_silenced():
+    with native_output_silenced():
         capture = cv2.VideoCapture(config.camera)
     if not capture.isOpened():
         found = ", ".join(

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Protocol
 import cv2
 import numpy as np
 
-from invdyn_ros.perception.quiet import native_stderr_silenced
 from invdyn_ros.perception.skeleton import ARM
+from invdyn_ros.quiet import native_output_silenced
 
 HIP_FROM_MEDIAPIPE = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """From MediaPipe's axes (x right in the picture, y down, z away from it) to the hip frame."""
@@ -73,7 +73,7 @@ class PoseEstimator:
             ValueError: the model file is no pose landmarker.
         """
         config = config or PoseConfig()
-        with native_stderr_silenced():
+        with native_output_silenced():
             self._network: _Network = _TaskFile(config) if config.model else _Bundled(config)
             self._network.find(np.zeros((256, 256, 3), np.uint8))
         self._chatty = True  # TFLite warns once more when it meets its first person
@@ -88,7 +88,7 @@ class PoseEstimator:
             raise ValueError(
                 f"expected an RGB image (h, w, 3) uint8, got {image.shape} {image.dtype}"
             )
-        with native_stderr_silenced() if self._chatty else nullcontext():
+        with native_output_silenced() if self._chatty else nullcontext():
             found = self._network.find(np.ascontiguousarray(image))
         if found is None:
             return None
