@@ -1,24 +1,30 @@
 import dataclasses
 import importlib
 import inspect
+import json
 import re
 from pathlib import Path
 
 import pytest
 
 from invdyn_ros.arguments import ARMS
-from invdyn_ros.graph import GRAPHS, find_graph, resolve
+from invdyn_ros.graph import GRAPHS, PROFILES, find_graph, resolve
 from invdyn_ros.robot import ROBOTS
 
 PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"
 GRASPING = [arm for arm in ARMS if ROBOTS[arm].gripper]
 
 
+def make_checkpoint(parent, arm, unit):
+    folder = parent / f"{arm} {unit}"
+    folder.mkdir(exist_ok=True)
+    (folder / "meta.json").write_text(json.dumps({"robot": arm, "action_unit": unit}))
+    return f"{folder}"
+
+
 @pytest.fixture
 def checkpoint(tmp_path):
-    folder = tmp_path / "checkpoint"
-    folder.mkdir()
-    return f"{folder}"
+    return make_checkpoint(tmp_path, "ur5", "N m")
 
 
 def nodes(graph, **values):
@@ -41,7 +47,8 @@ def test_teleop_in_simulation_is_camera_to_arm(checkpoint):
 
 
 @pytest.mark.parametrize("arm", GRASPING)
-def test_a_headless_grasp_goes_in_lockstep(arm, checkpoint):
+def test_a_headless_grasp_goes_in_lockstep(arm, tmp_path):
+    checkpoint = make_checkpoint(tmp_path, arm, "N m")
     found = nodes("grasp_sim", arm=arm, checkpoint=checkpoint, episodes="3", noise="hard")
     assert list(found)[:2] == ["simulator", "scene_camera"]
     assert found["simulator"]["lockstep"] is True and found["simulator"]["wall_clock"] is False
@@ -51,14 +58,17 @@ def test_a_headless_grasp_goes_in_lockstep(arm, checkpoint):
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_a_real_arm_has_no_simulator_and_waits_to_be_engaged(graph, checkpoint):
-    values = {"target": "real", "checkpoint": checkpoint}
-    dofbot, ur5e = nodes(graph, arm="dofbot", **values), nodes(graph, arm="ur5e", **values)
+def test_a_real_arm_has_no_simulator_and_waits_to_be_engaged(graph, tmp_path):
+    dofbot, ur5e = (
+        nodes(graph, arm=arm, target="real", checkpoint=make_checkpoint(tmp_path, arm, "rad"))
+        for arm in ("dofbot", "ur5e")
+    )
     assert "dofbot" in dofbot and "dofbot" not in ur5e
     for found in (dofbot, ur5e):
         assert not {"simulator", "scene_camera"} & set(found)
         assert found["inverse_dynamics"]["engaged"] is False
-    engaged = nodes(graph, arm="ur5e", engage="true", **values)
+    values = {"arm": "ur5e", "checkpoint": make_checkpoint(tmp_path, "ur5e", "rad")}
+    engaged = nodes(graph, target="real", engage="true", **values)
     assert engaged["inverse_dynamics"]["engaged"] is True
 
 
@@ -92,7 +102,32 @@ def test_a_real_ur_arm_gets_the_checkpoint_that_gives_positions(arm):
 def test_the_domain_reaches_every_node(checkpoint):
     specs = resolve("teleop", {"domain": "7", "checkpoint": checkpoint})
     assert {spec.environment["ROS_DOMAIN_ID"] for spec in specs} == {"7"}
-    assert not any(spec.environment for spec in resolve("teleop", {"checkpoint": checkpoint}))
+    specs = resolve("teleop", {"checkpoint": checkpoint})
+    assert not any("ROS_DOMAIN_ID" in spec.environment for spec in specs)
+
+
+def test_images_get_room_in_shared_memory_unless_the_user_says_otherwise(checkpoint, monkeypatch):
+    monkeypatch.delenv(PROFILES, raising=False)
+    first = resolve("teleop", {"checkpoint": checkpoint})[0]
+    assert "segment_size" in Path(first.environment[PROFILES]).read_text()
+    monkeypatch.setenv(PROFILES, "mine.xml")
+    assert PROFILES not in resolve("teleop", {"checkpoint": checkpoint})[0].environment
+
+
+def test_a_wrong_checkpoint_is_refused_before_any_node_starts(tmp_path):
+    other = make_checkpoint(tmp_path, "dofbot", "rad")
+    with pytest.raises(ValueError, match="is of 'dofbot', not of 'ur5'"):
+        resolve("teleop", {"checkpoint": other})
+    torque = make_checkpoint(tmp_path, "ur5", "N m")
+    with pytest.raises(ValueError, match="acts in 'N m'; a real ur5 takes 'rad'"):
+        resolve("teleop", {"checkpoint": torque, "target": "real"})
+    for text in ("no JSON", "[]", "{}"):
+        Path(torque, "meta.json").write_text(text)
+        with pytest.raises(ValueError, match=r"is not the meta\.json of a checkpoint"):
+            resolve("teleop", {"checkpoint": torque})
+    Path(torque, "meta.json").unlink()
+    with pytest.raises(ValueError, match=r"has no meta\.json; 'invdyn train' makes one"):
+        resolve("teleop", {"checkpoint": torque})
 
 
 @pytest.mark.parametrize(
@@ -117,7 +152,6 @@ def test_the_domain_reaches_every_node(checkpoint):
         ("teleop", {"record": "."}, "record:=. exists already"),
         ("teleop", {"domain": "233"}, "domain:=233 is more than 232"),
         ("teleop", {"arm": "kuka_iiwa", "target": "real"}, "no driver for a real kuka_iiwa"),
-        ("grasp_sim", {"arm": "kuka_iiwa"}, "kuka_iiwa has no gripper; grasp_sim is for ur5"),
         ("grasp_sim", {"episodes": "0"}, "episodes:=0 is less than 1"),
         ("grasp_sim", {"episodes": "2.5"}, "episodes:=2.5 is not a whole number"),
         ("grasp_sim", {"policy": "magic"}, "policy:=magic is not one of scripted"),
@@ -137,6 +171,12 @@ def test_every_argument_has_a_description_and_a_valid_default(graph):
     for argument in find_graph(graph).arguments:
         assert argument.description
         argument.parse(argument.default)
+
+
+def test_an_arm_without_a_gripper_cannot_grasp(tmp_path):
+    checkpoint = make_checkpoint(tmp_path, "kuka_iiwa", "N m")
+    with pytest.raises(ValueError, match="kuka_iiwa has no gripper; grasp_sim is for ur5"):
+        resolve("grasp_sim", {"arm": "kuka_iiwa", "checkpoint": checkpoint})
 
 
 @pytest.mark.parametrize("graph", GRAPHS)

@@ -1,4 +1,5 @@
 import importlib.util
+import json
 import os
 import signal
 import subprocess
@@ -214,6 +215,7 @@ def test_the_launch_file_declares_the_arguments_and_starts_the_nodes(graph, tmp_
     file = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(file)
     context = LaunchContext()
+    (tmp_path / "meta.json").write_text(json.dumps({"robot": "ur5", "action_unit": "N m"}))
     context.launch_configurations["checkpoint"] = str(tmp_path)
     *declared, opaque = file.generate_launch_description().entities
     assert all(isinstance(action, DeclareLaunchArgument) for action in declared)

@@ -3,7 +3,9 @@
 The plant is deliberately not the model: see `arms.plant`.
 """
 
+import xml.etree.ElementTree as ET
 from collections import deque
+from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple
 
@@ -100,7 +102,10 @@ class Simulation:
         self.rotor = plant.rotor_inertia * self.robot.effort  # (n,) [kg m2]
         self.coulomb = plant.coulomb * self.robot.effort  # (n,) [N m]
         self.viscous = plant.viscous * self.robot.effort  # (n,) [N m s/rad]
-        for j in range(len(info)):
+        bare = _without_inertia(self.robot.urdf)
+        for name, j in link.items():
+            if name in bare:
+                client.changeDynamics(self.body, j, mass=0)  # Bullet's default is 1 kg
             client.changeDynamics(
                 self.body,
                 j,
@@ -110,18 +115,19 @@ class Simulation:
                 maxJointVelocity=50,
             )
         for i, j in enumerate(self.joints):
-            dynamics = client.getDynamicsInfo(self.body, j)
-            axis = _rotation(dynamics[4]).T @ np.array(info[j][13])
+            # The axis comes in the frame of the link's inertia, where the diagonal is.
+            inertia, axis = client.getDynamicsInfo(self.body, j)[2], np.array(info[j][13])
             client.changeDynamics(
                 self.body,
                 j,
                 jointDamping=self.viscous[i],
-                localInertiaDiagonal=np.array(dynamics[2]) + self.rotor[i] * axis**2,
+                localInertiaDiagonal=np.array(inertia) + self.rotor[i] * axis**2,
             )
         if plant.payload:
             tip = link[self.robot.tip_link]
-            mass = client.getDynamicsInfo(self.body, tip)[0] + plant.payload
-            inertia = np.full(3, 1e-4 * mass)  # a lump of about 3 cm
+            dynamics = client.getDynamicsInfo(self.body, tip)
+            inertia = np.array(dynamics[2]) + 1e-4 * plant.payload  # a lump of about 3 cm
+            mass = dynamics[0] + plant.payload
             client.changeDynamics(self.body, tip, mass=mass, localInertiaDiagonal=inertia)
         for finger in self.fingers:
             client.changeDynamics(
@@ -294,5 +300,7 @@ class Simulation:
         self._sample = JointSample(self.time, q, qd, effort, float(sum(s[0] for s in states)))
 
 
-def _rotation(quaternion: tuple[float, ...]) -> NDArray[np.float64]:
-    return np.array(pybullet.getMatrixFromQuaternion(quaternion)).reshape(3, 3)
+def _without_inertia(urdf: Path) -> set[str]:
+    """Return the names of the links that a URDF gives no inertia: mere frames."""
+    links = ET.parse(urdf).getroot().findall("link")
+    return {link.get("name", "") for link in links if link.find("inertial") is None}
