@@ -94,7 +94,9 @@ class Driver:
         """
         if measured.q.shape != (self.robot.n,):
             raise ValueError(f"measured {measured.q.size} joints, the arm has {self.robot.n}")
-        if not (np.isfinite(measured.q).all() and np.isfinite(measured.qd).all()):
+        if measured.qd.size and measured.qd.shape != measured.q.shape:
+            raise ValueError(f"measured {measured.qd.size} velocities of {measured.q.size} joints")
+        if not all(np.isfinite(part).all() for part in measured):
             return Command(None, None, "measured joints are not finite", None)
         jumped = self._jumped(measured)
         if jumped:
@@ -111,7 +113,7 @@ class Driver:
         except ValueError as error:
             self.stop(f"stopped: {error}")
             return Command(None, None, self.stopped, None)
-        reason = self.plan.held or ("measured joints jumped" if jumped else clipped)
+        reason = "measured joints jumped" if jumped else self.plan.held or clipped
         return Command(action, self.plan.at(measured.time), reason, applied)
 
     def _jumped(self, measured: Measured) -> bool:
@@ -132,7 +134,7 @@ class Driver:
         if self.plan is None:
             self.plan = rest(measured.q, time, problem)
         if problem or target is None:
-            if self.plan.held is None:
+            if self.plan.held != problem:
                 self.plan = halt(self.plan, time, self.limits, problem or "no target yet")
             return None
         if not self._fresh:

@@ -1,7 +1,7 @@
 """Make the arm follow a plan through an inverse-dynamics model.
 
-Enters: a plan and the measured state. Leaves: the action (n,) that takes the arm from where it is to
-where the plan will be when the action takes effect.
+Enters: a plan and the measured state. Leaves: the action (n,) that takes the arm from where it is
+to where the plan will be when the action takes effect.
 """
 
 from collections import deque
@@ -48,7 +48,9 @@ FEEDBACK = {
 class Model(Protocol):
     """What the follower needs of a model; every family has it."""
 
-    history: int
+    @property
+    def history(self) -> int:
+        """Frames of motion that a prediction looks at."""
 
     def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
         """Return the actions (B, T, n) of motion (B, T, 3n) at times (B, T) [s]."""
@@ -108,9 +110,7 @@ class Follower:
         rate_error = now.qd - measured.qd if measured.qd.size else np.zeros_like(error)
         if self._last is not None and measured.time > self._last:
             step = min(measured.time - self._last, 0.1)
-            self._integral = np.clip(
-                self._integral + step * error, -config.windup, config.windup
-            )
+            self._integral = np.clip(self._integral + step * error, -config.windup, config.windup)
         wanted = (
             then.qdd
             + config.stiffness * error

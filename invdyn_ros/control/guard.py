@@ -1,65 +1,22 @@
 """The one guard: every target and every command passes it.
 
-Enters: a wanted state, the measured state, the time. Leaves: a plan that keeps the arm's limits, or
-the reason why the arm holds. All functions are pure: same input, same output.
+Enters: a wanted state, the measured state, the time. Leaves: a plan that keeps the arm's limits,
+or the reason why the arm holds. All functions are pure: same input, same output.
 """
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from ruckig import ControlInterface, InputParameter, Result, Ruckig, Trajectory
+from ruckig import ControlInterface, InputParameter, Result, Ruckig, RuckigError, Trajectory
 
+from invdyn_ros.control.motion import Arc, Array, Plan, State, Target, at, cubic, duration
 from invdyn_ros.robot import Robot
 
-Array = NDArray[np.float64]
+Parts = tuple[Arc | Trajectory, ...]
 
-
-class State(NamedTuple):
-    """A motion state: q (n,) [rad], qd (n,) [rad/s], qdd (n,) [rad/s2]."""
-
-    q: Array
-    qd: Array
-    qdd: Array
-
-
-class Target(NamedTuple):
-    """A wanted state.
-
-    Attributes:
-        stamp: time of the source that asked for it (the image) [s].
-        state: the wanted state.
-        horizon: the state is wanted this long after the stamp [s]; zero means as soon as possible.
-    """
-
-    stamp: float
-    state: State
-    horizon: float
-
-
-class Piece(NamedTuple):
-    """A cubic from one state to the next over `duration` [s], then as the second state moves on."""
-
-    first: State
-    last: State
-    duration: float
-
-    def at(self, h: float) -> State:
-        """Return the state `h` seconds after the start."""
-        d = self.duration
-        if h <= d and d > 0:
-            start, end = _end_accelerations(self.first, self.last, d)
-            jerk = (end - start) / d
-            q0, v0, _ = self.first
-            q = q0 + h * v0 + h * h * start / 2 + h**3 * jerk / 6
-            return State(q, v0 + h * start + h * h * jerk / 2, start + h * jerk)
-        q, qd, qdd = self.last
-        speeding = min(h - d, d)  # the wanted acceleration holds for one more horizon
-        coasting = h - d - speeding
-        v = qd + speeding * qdd
-        q = q + speeding * qd + speeding**2 * qdd / 2 + coasting * v
-        return State(q, v, qdd if coasting <= 0 else np.zeros_like(qdd))
+STEADY = 0.02  # [s] a wanted acceleration holds on: actuators act up to this late
+SLACK = 1e-6  # [-, rad] of rounding
 
 
 @dataclass(frozen=True)
@@ -110,32 +67,16 @@ class Limits(NamedTuple):
         )
 
 
-class Plan(NamedTuple):
-    """A motion within limits as a function of time, and the reason where it is a hold."""
-
-    start: float
-    motion: Trajectory | Piece
-    held: str | None = None
-
-    def at(self, time: float) -> State:
-        """Return the planned state at a time [s]; before the start, the state at the start."""
-        h = max(time - self.start, 0.0)
-        if isinstance(self.motion, Piece):
-            return self.motion.at(h)
-        q, qd, qdd = self.motion.at_time(h)
-        return State(np.array(q), np.array(qd), np.array(qdd))
-
-
-def check_target(
-    target: Target | None, n: int, time: float, config: GuardConfig
-) -> str | None:
+def check_target(target: Target | None, n: int, time: float, config: GuardConfig) -> str | None:
     """Return why a target must not be followed at a time [s], or None if it may."""
     if target is None:
         return "no target yet"
     if any(part.shape != (n,) for part in target.state):
         return f"target has {target.state.q.size} joints, the arm {n}"
-    if not all(np.isfinite(part).all() for part in target.state) or not np.isfinite(target.stamp):
+    if not all(np.isfinite(part).all() for part in (*target.state, target.stamp, target.horizon)):
         return "target is not finite"
+    if target.horizon < 0:
+        return "target has a negative horizon"
     if time - target.stamp > config.timeout:
         return "target is stale"
     if target.stamp - time > config.timeout:
@@ -145,39 +86,43 @@ def check_target(
 
 def rest(q: Array, time: float, reason: str | None = None) -> Plan:
     """Return the plan that stays at `q` (n,) [rad]."""
-    still = State(q, np.zeros_like(q), np.zeros_like(q))
-    return Plan(time, Piece(still, still, 0.0), reason)
+    still = State(np.array(q, float), np.zeros(q.size), np.zeros(q.size))
+    return Plan(time, (Arc.steady(still, 0.0),), reason)
 
 
 def halt(plan: Plan, time: float, limits: Limits, reason: str) -> Plan:
-    """Return the plan that comes to rest as fast as the limits allow."""
-    request = _request(plan.at(time), limits)
-    request.control_interface = ControlInterface.Velocity
-    request.target_velocity = [0.0] * limits.lower.size
-    request.target_acceleration = [0.0] * limits.lower.size
-    return Plan(time, _solve(request), reason)
+    """Return the plan that comes to rest as fast as the limits allow.
+
+    Where that would overstep a position limit, the plan so far goes on to its own end.
+    """
+    now = plan.at(time)
+    brake = _brake(now, limits)
+    stop = () if brake is None else (brake,)
+    return Plan(time, stop, reason) if _within(stop, now, limits) else plan._replace(held=reason)
 
 
-def follow(
-    plan: Plan, target: Target, time: float, limits: Limits, config: GuardConfig
-) -> Plan:
+def follow(plan: Plan, target: Target, time: float, limits: Limits, config: GuardConfig) -> Plan:
     """Return the plan from where `plan` is at `time` to the target, within limits.
 
     A wanted next state that the arm can reach in its horizon is taken as it is; any other is
     approached as fast as position, velocity, acceleration and jerk limits allow (Ruckig; Berscheid
-    and Kroeger 2021). A target that moves (horizon > 0) is met where it will be.
+    and Kroeger 2021). A target that moves (horizon > 0) is met where it will be. Afterwards the
+    arm moves on as the target does, and to rest when the target would be stale.
     """
-    now = plan.at(time)
-    wanted = _inside(target.state, limits, config)
+    now, wanted = plan.at(time), _inside(target.state, limits)
     h = target.stamp + target.horizon - time
-    if h > 1e-6 and _reachable(now, wanted, h, limits):
-        return Plan(time, Piece(now, wanted, h))
-    motion = _solve(_request(now, limits, wanted))
-    if target.horizon > 0:
-        for _ in range(2):
-            ahead = np.clip(wanted.q + motion.duration * wanted.qd, limits.lower, limits.upper)
-            motion = _solve(_request(now, limits, wanted._replace(q=ahead)))
-    return Plan(time, motion)
+    for way in (_verbatim, _meet if target.horizon > 0 else _approach, _settle):
+        parts = way(now, wanted, h, limits)
+        if not _within(parts, now, limits):
+            continue
+        last = at(parts[-1], parts[-1].duration)
+        coast = max(target.stamp + config.timeout - time - duration(parts), 0.0)
+        ending = last._replace(qdd=np.zeros_like(last.q))
+        for tail in ((Arc.steady(ending, coast),), ()) if coast else ((),):
+            brake = _brake(at(tail[-1], coast) if tail else last, limits)
+            if brake is not None and _within((*tail, brake), now, limits):
+                return Plan(time, (*parts, *tail, brake))
+    return plan._replace(held="no way to the target within limits")
 
 
 def limit_action(
@@ -207,31 +152,85 @@ def limit_action(
     return safe, None if np.array_equal(safe, action) else "action clipped to the arm's limits"
 
 
-def _inside(state: State, limits: Limits, config: GuardConfig) -> State:
-    """Clip a wanted state so that coasting for the timeout and braking stays inside."""
+def _inside(state: State, limits: Limits) -> State:
+    """Clip a wanted state; a joint wanted outside is wanted at rest at its limit."""
     q = np.clip(state.q, limits.lower, limits.upper)
-    braking = limits.velocity / (2 * limits.acceleration) + limits.acceleration / limits.jerk
-    time = config.timeout + braking
-    fastest = np.minimum(limits.velocity, (limits.upper - q) / time)
-    slowest = np.maximum(-limits.velocity, (limits.lower - q) / time)
-    qdd = np.clip(state.qdd, -limits.acceleration, limits.acceleration)
-    return State(q, np.clip(state.qd, slowest, fastest), qdd)
-
-
-def _end_accelerations(first: State, last: State, h: float) -> tuple[Array, Array]:
-    """Return the accelerations at both ends of the cubic between two states (Hermite)."""
-    slope = 6 * (last.q - first.q) / (h * h)
-    start = slope - (4 * first.qd + 2 * last.qd) / h
-    return start, (2 * first.qd + 4 * last.qd) / h - slope
-
-
-def _reachable(now: State, wanted: State, h: float, limits: Limits) -> bool:
-    ends = np.abs(np.stack(_end_accelerations(now, wanted, h)))
-    middle = 1.5 * (wanted.q - now.q) / h - (now.qd + wanted.qd) / 4
-    return bool(
-        (ends <= limits.acceleration * (1 + 1e-6)).all()
-        and (np.abs(np.stack([middle, wanted.qd])) <= limits.velocity * (1 + 1e-6)).all()
+    inside = q == state.q
+    return State(
+        q,
+        np.where(inside, np.clip(state.qd, -limits.velocity, limits.velocity), 0.0),
+        np.where(inside, np.clip(state.qdd, -limits.acceleration, limits.acceleration), 0.0),
     )
+
+
+def _within(parts: Parts, now: State, limits: Limits) -> bool:
+    """Say whether a motion keeps all limits; from outside it may go inwards only.
+
+    Positions and velocities of an arc lie between those of its Bezier points; Ruckig keeps
+    velocity, acceleration and jerk itself and tells the extreme positions.
+    """
+    lower = np.minimum(limits.lower - SLACK, now.q - 1e-12)
+    upper = np.maximum(limits.upper + SLACK, now.q + 1e-12)
+    for part in parts:
+        if isinstance(part, Arc):
+            q, qd, qdd = part.hull()
+            fast = np.abs(qd) > limits.velocity * (1 + SLACK)
+            sharp = np.abs(qdd) > limits.acceleration * (1 + SLACK)
+            if fast.any() or sharp.any():
+                return False
+        else:
+            q = np.array([[bound.min, bound.max] for bound in part.position_extrema]).T
+        if (q < lower).any() or (q > upper).any():
+            return False
+    return bool(parts)
+
+
+def _verbatim(now: State, wanted: State, h: float, limits: Limits) -> Parts:
+    """Return the cubic that is at the wanted state `h` [s] from now."""
+    if h < 1e-6:
+        return ()
+    slowest, fastest = -limits.velocity - wanted.qd, limits.velocity - wanted.qd
+    onwards = wanted._replace(qdd=np.clip(wanted.qdd, slowest / STEADY, fastest / STEADY))
+    return cubic(now, wanted, h), Arc.steady(onwards, STEADY)
+
+
+def _approach(now: State, wanted: State, _: float, limits: Limits) -> Parts:
+    """Return the fastest way to the wanted position and velocity."""
+    motion = _solve(_request(now, limits, wanted))
+    return () if motion is None else (motion,)
+
+
+def _meet(now: State, wanted: State, h: float, limits: Limits) -> Parts:
+    """Return the fastest way to a target that is at the wanted state `h` [s] from now.
+
+    Seen by an observer who moves with the target, it is a place to come to rest at: this tells
+    when it is met, and so where.
+    """
+    start = wanted._replace(q=wanted.q - h * wanted.qd, qd=np.zeros_like(wanted.qd))
+    request = _request(now._replace(qd=now.qd - wanted.qd), limits, start)
+    request.max_velocity = np.maximum(limits.velocity - wanted.qd, SLACK).tolist()
+    request.min_velocity = np.minimum(-limits.velocity - wanted.qd, -SLACK).tolist()
+    chase = _solve(request)
+    if chase is None:  # it moves as fast as the arm may
+        return _approach(now, wanted, h, limits)
+    meeting = wanted._replace(q=wanted.q + (chase.duration - h) * wanted.qd)
+    request = _request(now, limits, _inside(meeting, limits))
+    request.minimum_duration = chase.duration
+    motion = _solve(request)
+    return () if motion is None else (motion,)
+
+
+def _settle(now: State, wanted: State, h: float, limits: Limits) -> Parts:
+    """Return the fastest way to rest at the wanted position."""
+    return _approach(now, wanted._replace(qd=np.zeros_like(wanted.qd)), h, limits)
+
+
+def _brake(now: State, limits: Limits) -> Trajectory | None:
+    """Return the fastest way to rest, anywhere."""
+    request = _request(now, limits)
+    request.control_interface = ControlInterface.Velocity
+    request.target_velocity = request.target_acceleration = [0.0] * limits.lower.size
+    return _solve(request)
 
 
 def _request(now: State, limits: Limits, wanted: State | None = None) -> InputParameter:
@@ -251,9 +250,11 @@ def _request(now: State, limits: Limits, wanted: State | None = None) -> InputPa
     return request
 
 
-def _solve(request: InputParameter) -> Trajectory:
+def _solve(request: InputParameter) -> Trajectory | None:
+    """Return Ruckig's motion, None if it finds none."""
     motion = Trajectory(request.degrees_of_freedom)
-    result = Ruckig(request.degrees_of_freedom).calculate(request, motion)
-    if result not in (Result.Working, Result.Finished):
-        raise ValueError(f"no motion within limits: {result} for {request}")
-    return motion
+    try:
+        result = Ruckig(request.degrees_of_freedom).calculate(request, motion)
+    except (RuckigError, ValueError):  # limits that the state breaks; a code without a name
+        return None
+    return motion if result in (Result.Working, Result.Finished) else None

@@ -33,13 +33,18 @@ class Reacher:
         self.bounds = [mink.ConfigurationLimit(model, min_distance_from_limits=margin)]
 
     def solve(self, pose: Array, start: Array, rounds: int = 60) -> Array | None:
-        """Return joints (n,) [rad] that bring the tool to a pose (4, 4), None if none was found."""
+        """Return joints (n,) [rad] that bring the tool to a pose (4, 4), None if it finds none."""
         self.configuration.update(np.clip(start, self.lower, self.upper))
         self.task.set_target(mink.SE3.from_matrix(pose))
-        for _ in range(rounds):
-            error = self.task.compute_error(self.configuration)
-            if np.abs(error).max() < 1e-7:
+        before = np.inf
+        for k in range(rounds):
+            error = np.abs(self.task.compute_error(self.configuration)).max()
+            if error < 1e-7:
                 break
+            if k % 10 == 9:
+                if error > TOLERANCE and error > 0.95 * before:
+                    return None  # stuck
+                before = error
             velocity = mink.solve_ik(
                 self.configuration, [self.task, self.posture], 1.0, "daqp", limits=self.bounds
             )

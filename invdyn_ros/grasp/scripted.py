@@ -1,4 +1,4 @@
-"""The scripted grasp: joint states and block sightings enter, wanted next states and grips leave."""
+"""The scripted grasp: joint states and sightings enter, wanted next states and grips leave."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,8 +12,10 @@ from invdyn_ros.grasp.estimate import QUARTER, BlockEstimate, Sighting
 from invdyn_ros.grasp.reach import Reacher, Segment, joint_motion, straight
 from invdyn_ros.robot import Robot
 
-PHASES = ("look", "approach", "check", "descend", "close", "lift", "hold", "carry", "lower")
-PHASES += ("open", "retreat", "return", "done")
+PHASES = (
+    *("look", "approach", "check", "descend", "close", "lift", "hold", "carry", "lower"),
+    *("open", "retreat", "return", "done"),
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,20 @@ class ScriptConfig:
     grip: float = 0.6
     dwell: float = 0.4
     tries: int = 3
-    tilts: tuple[float, ...] = (0.0, 0.15, 0.3, 0.45, 0.6)
+    tilts: tuple[float, ...] = (0.0, 0.08, 0.16, 0.24, 0.32, 0.4, 0.5, 0.6, 0.7)
+
+
+# The DofBot's joints end at a right angle: the higher, the more its tool has to tilt.
+SCRIPTS = {"dofbot": ScriptConfig(clearance=0.045, lift=0.055)}
+RETRY = 0.5  # [s] between attempts while there is no way
+
+
+class Reached(NamedTuple):
+    """A pose (4, 4) of the tool, the joints (n,) [rad] that bring it there, its yaw [rad]."""
+
+    pose: Array
+    q: Array
+    yaw: float
 
 
 class Wish(NamedTuple):
@@ -67,7 +82,11 @@ class ScriptedGrasp:
     def __init__(self, robot: Robot, scene: Scene, config: ScriptConfig | None = None) -> None:
         if robot.gripper is None:
             raise ValueError(f"arm '{robot.name}' has no gripper; grasping needs one")
-        self.robot, self.scene, self.config = robot, scene, config or ScriptConfig()
+        self.robot, self.scene, self.config = (
+            robot,
+            scene,
+            config or SCRIPTS.get(robot.name, ScriptConfig()),
+        )
         self.gripper = robot.gripper
         self.reacher = Reacher(robot)
         self.estimate = BlockEstimate()
@@ -76,7 +95,7 @@ class ScriptedGrasp:
     def reset(self) -> None:
         """Start anew, at home with an open gripper."""
         self.estimate.clear()
-        self.phase, self.since, self.tries = "look", 0.0, 0
+        self.phase, self.since, self.tries, self.retry = "look", 0.0, 0, 0.0
         self.q = self.robot.home.copy()
         self.segment: Segment | None = None
         self.opening = self.gripper.max_opening
@@ -108,6 +127,8 @@ class ScriptedGrasp:
                 return
             self.q, self.segment = self.segment.end, None
             self._enter(PHASES[PHASES.index(self.phase) + 1], time)
+        if time < self.retry:
+            return
         waits = {"close": self.config.grip, "open": self.config.grip, "hold": self.config.dwell}
         waits |= {"check": 0.25}
         waited = time - self.since
@@ -125,7 +146,7 @@ class ScriptedGrasp:
         elif self.phase == "hold" and opening < 0.6 * self.scene.block_size:
             self._again(time)
         elif self.phase == "hold":
-            self._go("carry", time, self._pose(goal + [0, 0, config.lift], self.yaw))
+            self._go("carry", time, self._closest(goal + _up(config.lift), self.yaw))
         elif self.phase == "open":
             self._go("retreat", time, self._raised(config.lift), config.careful)
 
@@ -136,8 +157,8 @@ class ScriptedGrasp:
         elif phase == "open":
             self.opening = self.gripper.max_opening
         elif phase == "lower":
-            low = np.array(self.scene.goal) + [0, 0, 0.004 - self.config.depth]
-            self._go("lower", time, self._pose(low, self.yaw), self.config.careful)
+            low = np.array(self.scene.goal) + _up(0.004 - self.config.depth)
+            self._go("lower", time, self._reach(low, self.yaw), self.config.careful)
         elif phase == "return":
             self.segment = joint_motion(self.robot, self.q, self.robot.home, time, 0.8)
 
@@ -154,56 +175,57 @@ class ScriptedGrasp:
         self.phase, self.since = "look", time
         self.segment = None
 
-    def _go(self, phase: str, time: float, pose: Array | None, speed: float | None = None) -> None:
+    def _go(
+        self, phase: str, time: float, goal: Reached | None, speed: float | None = None
+    ) -> None:
         """Start a motion of the tool, straight if it can be, else straight in joint space."""
-        if pose is None:
-            self.problem = "block out of reach"
+        if goal is None:
+            self.problem, self.retry = f"no way to {phase}: out of reach", time + RETRY
             return
-        motion = straight(self.reacher, self.q, pose, time, speed or self.config.speed)
+        motion = straight(self.reacher, self.q, goal.pose, time, speed or self.config.speed)
         if motion is None:
-            goal = self.reacher.solve(pose, self.q)
-            if goal is None:
-                self.problem = f"no way to {phase}"
-                return
-            motion = joint_motion(self.robot, self.q, goal, time, 1.0)
-        self.problem = None
+            motion = joint_motion(self.robot, self.q, goal.q, time, 1.0)
+        self.problem, self.yaw = None, goal.yaw
         self.phase, self.since, self.segment = phase, time, motion
 
-    def _raised(self, height: float) -> Array:
-        pose = self.robot.forward_kinematics(self.q)
-        pose[2, 3] += height
-        return pose
+    def _raised(self, height: float) -> Reached | None:
+        """Return the tool `height` [m] above where it is."""
+        position = self.robot.forward_kinematics(self.q)[:3, 3]
+        return self._reach(position + _up(height), self.yaw)
 
-    def _over_block(self, height: float) -> Array | None:
-        """Return the tool's pose over the block whose joints stay closest to now."""
-        position = self.estimate.position.copy()
-        position[2] = self.scene.block_size / 2 + height
-        poses = [
-            self._pose(position, self.estimate.yaw + k * QUARTER) for k in range(-2, 2)
-        ]
-        reached = [
-            (np.abs(q - self.q).max(), i)
-            for i, pose in enumerate(poses)
-            if pose is not None and (q := self.reacher.solve(pose, self.q)) is not None
-        ]
-        if not reached:
-            return None
-        _, best = min(reached)
-        self.yaw = self.estimate.yaw + (best - 2) * QUARTER
-        return poses[best]
+    def _over_block(self, height: float) -> Reached | None:
+        """Return the tool `height` [m] over the middle of the block."""
+        middle = self.scene.block_size / 2
+        return self._closest(
+            np.array([*self.estimate.position[:2], middle + height]), self.estimate.yaw
+        )
 
-    def _pose(self, position: Array, yaw: float) -> Array | None:
-        """Return the reachable tool pose at a position (3,), fingers along the yaw.
+    def _closest(self, position: Array, yaw: float) -> Reached | None:
+        """Return the tool at a position (3,), held as needs the least motion of any joint.
+
+        A block looks the same after a quarter turn: there are four ways to hold it.
+        """
+        ways = [self._reach(position, yaw + k * QUARTER) for k in range(-2, 2)]
+        reached = [way for way in ways if way is not None]
+        return min(reached, key=lambda way: np.abs(way.q - self.q).max(), default=None)
+
+    def _reach(self, position: Array, yaw: float) -> Reached | None:
+        """Return the tool at a position (3,), fingers along the yaw.
 
         The tool points down; where the arm cannot, it tilts away from its base.
         """
         bearing = np.arctan2(position[1], position[0])
+        down = Rotation.from_euler("ZX", [yaw, np.pi])
         for tilt in self.config.tilts:
-            pose = np.eye(4)
-            down = Rotation.from_euler("zx", [yaw, np.pi])
             lean = Rotation.from_rotvec(-tilt * np.array([-np.sin(bearing), np.cos(bearing), 0]))
+            pose = np.eye(4)
             pose[:3, :3] = (lean * down).as_matrix()
             pose[:3, 3] = position
-            if self.reacher.solve(pose, self.q) is not None:
-                return pose
+            q = self.reacher.solve(pose, self.q)
+            if q is not None:
+                return Reached(pose, q, yaw)
         return None
+
+
+def _up(height: float) -> Array:
+    return np.array([0.0, 0.0, height])

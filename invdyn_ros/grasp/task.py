@@ -37,9 +37,7 @@ class Judge:
         """Judge an episode of a scene whose block lies at `start` (3,) [m]."""
         return cls(np.array(scene.goal), start.copy(), 1.2 * scene.block_size)
 
-    def see(
-        self, block: NDArray[np.float64], qd: NDArray[np.float64], opening: float
-    ) -> None:
+    def see(self, block: NDArray[np.float64], qd: NDArray[np.float64], opening: float) -> None:
         """Note one sample.
 
         Args:

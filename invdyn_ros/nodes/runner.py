@@ -1,5 +1,6 @@
 """Start a node, keep it alive, end it with one clear line: what every node's `main` calls."""
 
+import gc
 import signal
 import sys
 from collections import Counter
@@ -106,6 +107,8 @@ def run(make: Callable[[], Node]) -> None:
         node = make()
         name = node.get_name()
         executor.add_node(node)
+        gc.collect()
+        gc.freeze()  # what lives as long as the node need never be looked at by the collector again
         spin = getattr(node, "spin_once", None)
         while rclpy.ok():
             if spin is not None:

@@ -1,0 +1,112 @@
+"""Motion as a function of time: states, what is wanted, and plans that end at rest."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from ruckig import Trajectory
+
+Array = NDArray[np.float64]
+
+
+class State(NamedTuple):
+    """A motion state: q (n,) [rad], qd (n,) [rad/s], qdd (n,) [rad/s2]."""
+
+    q: Array
+    qd: Array
+    qdd: Array
+
+
+class Target(NamedTuple):
+    """A wanted state.
+
+    Attributes:
+        stamp: time of the source that asked for it (the image) [s].
+        state: the wanted state.
+        horizon: the state is wanted this long after the stamp [s]; zero means as soon as possible.
+    """
+
+    stamp: float
+    state: State
+    horizon: float
+
+
+class Arc(NamedTuple):
+    """Motion of constant jerk (n,) [rad/s3] from a state, for a duration [s]."""
+
+    first: State
+    jerk: Array
+    duration: float
+
+    @classmethod
+    def steady(cls, first: State, duration: float) -> "Arc":
+        """Return the motion that keeps its acceleration."""
+        return cls(first, np.zeros_like(first.q), duration)
+
+    def at(self, h: float) -> State:
+        """Return the state `h` [s] after the start."""
+        q, v, a = self.first
+        return State(
+            q + h * (v + h * (a / 2 + h * self.jerk / 6)),
+            v + h * (a + h * self.jerk / 2),
+            a + h * self.jerk,
+        )
+
+    def hull(self) -> State:
+        """Return Bezier points of position (4, n), velocity (3, n) and acceleration (2, n).
+
+        The whole motion lies between the least and the greatest of them.
+        """
+        (q0, v0, a0), (q1, v1, a1) = self.first, self.at(self.duration)
+        third = self.duration / 3
+        return State(
+            np.array([q0, q0 + v0 * third, q1 - v1 * third, q1]),
+            np.array([v0, v0 + a0 * self.duration / 2, v1]),
+            np.array([a0, a1]),
+        )
+
+
+def cubic(first: State, last: State, duration: float) -> Arc:
+    """Return the arc between the positions and velocities of two states (Hermite)."""
+    slope = 6 * (last.q - first.q) / duration**2
+    start = slope - (4 * first.qd + 2 * last.qd) / duration
+    end = (2 * first.qd + 4 * last.qd) / duration - slope
+    return Arc(first._replace(qdd=start), (end - start) / duration, duration)
+
+
+class Plan(NamedTuple):
+    """A motion in parts that ends at rest, and the reason where it is a hold.
+
+    Without any further input the arm comes to rest at its end, so a lost target, a lost tick or a
+    late one can never leave it running.
+    """
+
+    start: float
+    parts: tuple[Arc | Trajectory, ...]
+    held: str | None = None
+
+    def at(self, time: float) -> State:
+        """Return the planned state at a time [s]; before the start, the state at the start."""
+        h = max(time - self.start, 0.0)
+        for part in self.parts[:-1]:
+            if h < part.duration:
+                return at(part, h)
+            h -= part.duration
+        last = self.parts[-1]
+        if h < last.duration:
+            return at(last, h)
+        q = at(last, last.duration).q
+        return State(q, np.zeros_like(q), np.zeros_like(q))
+
+
+def at(part: Arc | Trajectory, h: float) -> State:
+    """Return the state of a part `h` [s] after its start."""
+    if isinstance(part, Arc):
+        return part.at(h)
+    q, qd, qdd = part.at_time(h)
+    return State(np.array(q), np.array(qd), np.array(qdd))
+
+
+def duration(parts: tuple[Arc | Trajectory, ...]) -> float:
+    """Return how long parts last together [s]."""
+    return float(sum(part.duration for part in parts))

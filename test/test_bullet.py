@@ -1,0 +1,290 @@
+"""The simulated arm: its physics, and how it strays from its model, as configured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+
+from invdyn_ros.arms.bullet import Simulation
+from invdyn_ros.arms.noise import NOISES, load_noise, stray
+from invdyn_ros.arms.plant import IDEAL, PLANTS, PlantConfig, load_plant
+from invdyn_ros.arms.scene import SCENES
+from invdyn_ros.robot import load_robot
+
+robot = cache(load_robot)
+RIGID = ["ur5", "ur5e", "kuka_iiwa"]
+
+
+def swing(simulation: Simulation, seed: int, ticks: int = 60) -> np.ndarray:
+    """Return everything that is measured while a sine of torques acts."""
+    simulation.reset(seed)
+    arm, rows = simulation.robot, []
+    hold = arm.inverse_dynamics(arm.home, np.zeros(arm.n), np.zeros(arm.n))
+    for k in range(ticks):
+        push = hold + 0.1 * arm.effort * np.sin(0.1 * k)
+        sample = simulation.step(push if arm.action_unit == "N m" else arm.home + 0.1, 0.03)
+        rows.append(np.concatenate([sample.q, sample.qd, sample.effort, [sample.opening]]))
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize("arm", ["ur5", "dofbot"])
+def test_same_seed_is_the_same_run_bit_for_bit(arm: str) -> None:
+    """In a new simulation as after a reset; and two live side by side without meeting."""
+    with (
+        Simulation(robot(arm), load_plant(arm), scene=SCENES[arm]) as first,
+        Simulation(robot(arm), load_plant(arm), scene=SCENES[arm]) as second,
+    ):
+        a, other = swing(first, 3), swing(second, 4)
+        b, c = swing(second, 3), swing(first, 3)
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, c)
+        assert arm == "dofbot" or not np.array_equal(a, other)
+        first.reset(3)
+        second.reset(4)
+        assert not np.array_equal(first.block_pose()[0], second.block_pose()[0])
+
+
+@pytest.mark.parametrize("arm", RIGID)
+def test_gravity_torque_of_the_model_holds_the_arm_still(arm: str) -> None:
+    body = robot(arm)
+    hold = body.inverse_dynamics(body.home, np.zeros(body.n), np.zeros(body.n))
+    with Simulation(body, IDEAL) as simulation:
+        for _ in range(round(0.2 * body.rate)):
+            simulation.step(hold)
+        q, qd = simulation.truth()
+    np.testing.assert_allclose(q, body.home, atol=2e-4)
+    assert np.abs(qd).max() < 5e-3
+
+
+@pytest.mark.parametrize("arm", RIGID)
+def test_payload_is_felt_at_the_joints_as_its_weight_times_its_arm(arm: str) -> None:
+    """tau = J^T m g at the tool: what it takes to hold a kilogram more."""
+    body, mass, h = robot(arm), 1.0, 1e-6
+    lift = np.array(
+        [
+            (
+                body.forward_kinematics(body.home + e)[2, 3]
+                - body.forward_kinematics(body.home)[2, 3]
+            )
+            / h
+            for e in h * np.eye(body.n)
+        ]
+    )  # (n,) [m/rad]
+    zero = np.zeros(body.n)
+    hold = body.inverse_dynamics(body.home, zero, zero) + mass * 9.81 * lift
+    with Simulation(body, replace(IDEAL, payload=mass)) as simulation:
+        for _ in range(round(0.2 * body.rate)):
+            simulation.step(hold)
+        with_weight = np.abs(simulation.truth()[0] - body.home).max()
+        simulation.reset()
+        for _ in range(round(0.2 * body.rate)):
+            simulation.step(hold - mass * 9.81 * lift)
+        without = np.abs(simulation.truth()[0] - body.home).max()
+    assert with_weight < 5e-3
+    assert without > 10 * with_weight
+
+
+def test_dry_friction_holds_below_its_level_and_slips_above() -> None:
+    body, plant = robot("ur5"), replace(IDEAL, coulomb=0.1)
+    zero = np.zeros(6)
+    hold = body.inverse_dynamics(body.home, zero, zero)
+    with Simulation(body, plant) as simulation:
+        for share, moves in ((0.09, False), (0.13, True)):
+            simulation.reset()
+            push = hold.copy()
+            push[0] += share * body.effort[0]
+            for _ in range(40):
+                simulation.step(push)
+            moved = abs(simulation.truth()[0][0] - body.home[0])
+            assert moved > 1e-2 if moves else moved < 1e-3
+
+
+def test_an_arm_that_no_one_drives_loses_energy() -> None:
+    """Free fall without friction keeps energy; viscous friction only takes."""
+    body = robot("ur5")
+    zero = np.zeros(6)
+
+    def energy(simulation: Simulation) -> float:
+        q, qd = simulation.truth()
+        height = 0.0
+        for j in range(-1, simulation.client.getNumJoints(simulation.body)):
+            if j >= 0:
+                mass = simulation.client.getDynamicsInfo(simulation.body, j)[0]
+                height += mass * simulation.client.getLinkState(simulation.body, j)[0][2]
+        return float(qd @ body.mass_matrix(q) @ qd / 2 + 9.81 * height)
+
+    with Simulation(body, IDEAL) as free, Simulation(body, replace(IDEAL, viscous=0.05)) as damped:
+        levels = []
+        for simulation in (free, damped):
+            simulation.step(zero)
+            levels.append([energy(simulation)])
+            for _ in range(40):
+                simulation.step(zero)
+                levels[-1].append(energy(simulation))
+    fall = np.array(levels[0])
+    assert np.abs(fall - fall[0]).max() < 1.0  # [J] of about 50 J that change hands
+    assert (np.diff(levels[1]) < 1e-3).all() and levels[1][-1] < levels[1][0] - 5
+
+
+def test_servo_answers_a_step_as_a_spring_with_a_damper() -> None:
+    """J e'' + (D + B) e' + K e = 0 in shares of the effort limit, from rest."""
+    body = robot("dofbot")
+    plant = replace(PLANTS["dofbot"], coulomb=0.0, delay=0.0, encoder_step=0.0)
+    step = 0.05
+    goal = body.home.copy()
+    goal[0] += step  # turns about the vertical: no gravity
+    with Simulation(body, plant) as simulation:
+        times = np.arange(1, 16) / body.rate
+        moved = [(simulation.step(goal), simulation.truth()[0][0])[1] for _ in times]
+    down = body.forward_kinematics(body.home)[2, 2]  # the wrist's rotor turns along
+    inertia = body.mass_matrix(body.home)[0, 0] / body.effort[0] + plant.rotor_inertia * (
+        1 + down**2
+    )
+    damping = plant.servo_damping + plant.viscous
+    fast, slow = np.roots([inertia, damping, plant.servo_stiffness])
+    error = step * (slow * np.exp(fast * times) - fast * np.exp(slow * times)) / (slow - fast)
+    np.testing.assert_allclose(moved - body.home[0], step - error.real, atol=0.03 * step)
+
+
+@pytest.mark.parametrize("ticks", [1, 3])
+def test_delay_shifts_the_answer_by_exactly_the_delay(ticks: int) -> None:
+    """The brakes hold until the first command comes through."""
+    body, moved = robot("ur5"), []
+    for delay in (0.0, ticks / 125):
+        with Simulation(body, replace(IDEAL, delay=delay)) as simulation:
+            push = body.inverse_dynamics(body.home, np.zeros(6), np.zeros(6))
+            push[5] += 5.0
+            rows = []
+            for _ in range(10):
+                simulation.step(push)
+                rows.append(simulation.truth()[0])
+            moved.append(np.array(rows) - body.home)
+    np.testing.assert_allclose(moved[1][ticks:], moved[0][:-ticks], atol=1e-4)
+    assert np.abs(moved[1][:ticks]).max() < 1e-4 < 1e-3 * np.abs(moved[1]).max()
+
+
+def test_positions_are_reported_in_steps_of_the_encoder() -> None:
+    step = 1.43e-3
+    with Simulation(robot("ur5"), replace(IDEAL, encoder_step=step)) as simulation:
+        for _ in range(20):
+            sample = simulation.step(np.zeros(6))
+            np.testing.assert_allclose(sample.q / step, np.round(sample.q / step), atol=1e-9)
+            assert np.abs(sample.q - simulation.truth()[0]).max() <= step / 2 + 1e-12
+
+
+def test_noise_of_the_sensors_has_the_size_it_says() -> None:
+    plant = replace(IDEAL, position_noise=1e-4, velocity_noise=1e-2)
+    with Simulation(robot("ur5"), plant) as simulation:
+        pairs = [(simulation.step(None), simulation.truth()) for _ in range(150)]
+    position = np.stack([sample.q - q for sample, (q, _) in pairs])
+    velocity = np.stack([sample.qd - qd for sample, (_, qd) in pairs])
+    assert position.std() == pytest.approx(1e-4, rel=0.15)
+    assert velocity.std() == pytest.approx(1e-2, rel=0.15)
+
+
+def test_an_arm_without_velocity_sensors_reports_none() -> None:
+    with Simulation(robot("dofbot"), load_plant("dofbot")) as simulation:
+        sample = simulation.step(robot("dofbot").home)
+        assert sample.qd.size == 0 and sample.effort.size == 0 and sample.q.size == 5
+
+
+@pytest.mark.parametrize("arm", ["ur5", "dofbot"])
+def test_brakes_hold_the_arm_before_the_first_command_and_after_the_last(arm: str) -> None:
+    body = robot(arm)
+    with Simulation(body, load_plant(arm)) as simulation:
+        for _ in range(30):
+            simulation.step(None)
+        np.testing.assert_allclose(simulation.truth()[0], body.home, atol=1e-3)
+        zero, n = np.zeros(body.n), body.n
+        moving = body.inverse_dynamics(body.home, zero, zero) + 0.2 * body.effort
+        for _ in range(10):
+            simulation.step(moving if body.action_unit == "N m" else body.home + 0.1)
+        for _ in range(15):
+            simulation.step(None)
+        held = simulation.truth()[0]
+        for _ in range(30):
+            simulation.step(None)
+        np.testing.assert_allclose(simulation.truth()[0], held, atol=1e-3)
+        assert n == held.size
+
+
+@pytest.mark.parametrize("arm", ["ur5", "dofbot"])
+def test_torque_is_limited_to_what_the_joint_can_give(arm: str) -> None:
+    body = robot(arm)
+    with Simulation(body, IDEAL if arm == "ur5" else load_plant(arm)) as simulation:
+        for _ in range(5):
+            simulation.step(np.full(body.n, 1e6))
+        assert (np.abs(simulation._applied) <= body.effort).all()
+
+
+@pytest.mark.parametrize("bad", [np.zeros(5), np.full(6, np.nan), np.full(6, np.inf)])
+def test_bad_command_is_refused(bad: np.ndarray) -> None:
+    with Simulation(robot("ur5"), IDEAL) as simulation:
+        with pytest.raises(ValueError, match="6 finite numbers"):
+            simulation.step(bad)
+        assert simulation.time == 0.0
+
+
+def test_gripper_opens_and_closes_on_command() -> None:
+    body = robot("ur5")
+    assert body.gripper is not None
+    with Simulation(body, IDEAL) as simulation:
+        for _ in range(150):
+            closed = simulation.step(None, 0.0).opening
+        for _ in range(150):
+            opened = simulation.step(None, 1.0).opening
+    assert closed < 2e-3
+    assert opened == pytest.approx(body.gripper.max_opening, abs=2e-3)
+
+
+def test_what_cannot_be_simulated_is_refused() -> None:
+    with pytest.raises(ValueError, match="'A'"):
+        Simulation(robot("ur5"), IDEAL, unit="A")
+    with pytest.raises(ValueError, match="no multiple"):
+        Simulation(robot("ur5"), replace(IDEAL, physics_rate=1001.0))
+    with pytest.raises(ValueError, match="unstable"):
+        PlantConfig(physics_rate=50)
+    with pytest.raises(ValueError, match="coulomb must not be negative"):
+        PlantConfig(coulomb=-0.1)
+    with (
+        Simulation(robot("ur5"), IDEAL) as simulation,
+        pytest.raises(ValueError, match="no block"),
+    ):
+        simulation.block_pose()
+
+
+def test_plants_are_known_by_arm_and_can_be_changed() -> None:
+    assert load_plant("ur5", payload=2.0) == replace(PLANTS["ur5"], payload=2.0)
+    assert load_plant("an arm of one's own") == PlantConfig()
+
+
+def test_scene_of_an_episode_strays_by_seed_and_noise_level() -> None:
+    scene = SCENES["ur5"]
+    noise = load_noise("default")
+    one, same, other = (stray(scene, noise, 0, e) for e in (1, 1, 2))
+    np.testing.assert_array_equal(one.camera.T_base_camera, same.camera.T_base_camera)
+    assert one.light == same.light and one.friction == same.friction
+    assert not np.array_equal(one.camera.T_base_camera, other.camera.T_base_camera)
+    still = stray(scene, load_noise("none"), 0, 1)
+    np.testing.assert_allclose(still.camera.T_base_camera, scene.camera.T_base_camera, atol=1e-12)
+    assert still.friction == scene.friction and still.pixel_noise == 0
+
+
+@pytest.mark.parametrize("level", list(NOISES))
+def test_straying_has_the_size_it_says_and_stays_physical(level: str) -> None:
+    scene, noise = SCENES["ur5"], NOISES[level]
+    scenes = [stray(scene, noise, 7, e) for e in range(300)]
+    T = np.stack([s.camera.T_base_camera for s in scenes])
+    offset = T[:, :3, 3] - scene.camera.T_base_camera[:3, 3]
+    assert offset.std() == pytest.approx(noise.camera_position, rel=0.1)
+    assert all(s.block_mass > 0 and s.friction > 0 for s in scenes)
+    mass = np.array([s.block_mass for s in scenes]) / scene.block_mass
+    assert mass.std() == pytest.approx(noise.mass, rel=0.15)
+
+
+def test_unknown_noise_level_is_refused_and_the_known_ones_named() -> None:
+    with pytest.raises(ValueError, match=r"no noise 'wild'.*hard"):
+        load_noise("wild")

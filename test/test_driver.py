@@ -1,0 +1,234 @@
+"""The driver: an arm follows through a model, starts where it is, and stops with a reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from plant_oracle import Oracle, Twin
+
+from invdyn_ros.arms.bullet import Simulation
+from invdyn_ros.arms.plant import IDEAL, PlantConfig, load_plant
+from invdyn_ros.control.driver import Driver
+from invdyn_ros.control.follower import Follower, Measured, PlainFeedback
+from invdyn_ros.control.guard import State, Target, rest
+from invdyn_ros.models.inverse_dynamics import Prediction
+from invdyn_ros.robot import Robot, load_robot
+
+robot = cache(load_robot)
+
+
+class Broken:
+    history = 1
+
+    def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
+        return Prediction(torch.full((1, 1, motion.shape[-1] // 3), torch.nan), None)
+
+
+def driver_of(arm: str, plant: PlantConfig, kind: type[Oracle] = Oracle) -> Driver:
+    """Return an engaged driver with the plant's own inverse."""
+    lead = plant.delay + 0.5 / robot(arm).rate
+    driver = Driver(robot(arm), kind(robot(arm), plant), robot(arm).action_unit, lead)
+    driver.engage(True)
+    return driver
+
+
+def wave(arm: Robot, t: float, size: float = 0.25, w: float = 2.0) -> State:
+    """A motion of all joints that starts gently from home: size (1 - cos wt)^2 / 2."""
+    c, d, e = 1 - np.cos(w * t), w * np.sin(w * t), w * w * np.cos(w * t)
+    ones = size / 2 * np.ones(arm.n)
+    ones *= np.where(arm.home + 1.5 * size * 4 > arm.upper, -1, 1)
+    return State(arm.home + c * c * ones, 2 * c * d * ones, 2 * (d * d + c * e) * ones)
+
+
+def errors(arm: str, plant: PlantConfig, driver: Driver, seconds: float = 4.0) -> np.ndarray:
+    """Return measured less wanted joints (T, n) [rad] along the wave."""
+    body, rows = robot(arm), []
+    with Simulation(body, plant, seed=1) as simulation:
+        for _ in range(round(seconds * body.rate)):
+            sample = simulation.state()
+            time = sample.time
+            driver.aim(Target(time, wave(body, time + 1 / body.rate), 1 / body.rate))
+            command = driver.tick(Measured(time, sample.q, sample.qd))
+            assert command.action is not None
+            rows.append(simulation.truth()[0] - wave(body, time).q)
+            simulation.step(command.action)
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize("arm", ["ur5", "ur5e", "kuka_iiwa"])
+def test_computed_torque_with_the_exact_model_tracks_a_smooth_motion(arm: str) -> None:
+    assert np.abs(errors(arm, IDEAL, driver_of(arm, IDEAL, Twin), 2.0)).max() < 5e-4
+
+
+@pytest.mark.parametrize("arm", ["ur5", "ur5e", "kuka_iiwa", "dofbot"])
+def test_exact_model_tracks_through_friction_and_delay(arm: str) -> None:
+    """What remains is dry friction where a joint turns around, most of all in a light wrist."""
+    plant = replace(load_plant(arm), payload=0.0)
+    if arm == "dofbot":  # whose servos need their rotors
+        error = errors(arm, plant, driver_of(arm, plant))
+    else:
+        plant = replace(plant, rotor_inertia=0.0)
+        error = errors(arm, plant, driver_of(arm, plant, Twin))
+    assert np.sqrt((error**2).mean()) < 2e-3
+    assert np.abs(error).max() < 8e-3
+
+
+def test_lead_is_what_makes_up_for_the_delay() -> None:
+    plant = replace(IDEAL, delay=0.016)
+    rms = []
+    for lead in (0.0, plant.delay + 0.5 / robot("ur5").rate):
+        driver = Driver(robot("ur5"), Twin(robot("ur5"), plant), "N m", lead)
+        driver.engage(True)
+        rms.append(np.sqrt(np.mean(errors("ur5", plant, driver, 2.0) ** 2)))
+    assert rms[1] < 0.5 * rms[0]
+
+
+def test_the_wanted_acceleration_reaches_as_far_ahead_as_an_action_acts() -> None:
+    """At 500 Hz an action acts three ticks later: the plan must not go flat before."""
+    arm, driver = robot("ur5e"), driver_of("ur5e", IDEAL)
+    for k in range(300):
+        t = k / 500
+        driver.aim(Target(t, wave(arm, t + 0.002), 0.002))
+        driver.tick(Measured(t, wave(arm, t).q, wave(arm, t).qd))
+    assert driver.plan is not None
+    ahead = driver.plan.at(t + 0.008)
+    np.testing.assert_allclose(ahead.qdd, wave(arm, t + 0.008).qdd, atol=0.1)
+    np.testing.assert_allclose(ahead.q, wave(arm, t + 0.008).q, atol=1e-5)
+
+
+def test_a_learned_model_beats_plain_feedback_under_an_unknown_payload() -> None:
+    plant = replace(IDEAL, payload=0.3)
+    rms = []
+    for model in (Twin(robot("ur5"), IDEAL), PlainFeedback(robot("ur5"), "N m")):
+        driver = Driver(robot("ur5"), model, "N m", 0.004)
+        driver.engage(True)
+        rms.append(np.sqrt(np.mean(errors("ur5", plant, driver, 2.0) ** 2)))
+    assert rms[0] < 0.01 and rms[0] < 0.2 * rms[1]
+
+
+def test_nothing_is_sent_before_the_arm_is_engaged() -> None:
+    arm = robot("ur5")
+    driver = driver_of("ur5", IDEAL)
+    driver.engage(False)
+    far = State(arm.home + 1, np.zeros(6), np.zeros(6))
+    for k in range(20):
+        driver.aim(Target(k / 125, far, 0.008))
+        command = driver.tick(Measured(k / 125, arm.home, np.zeros(6)))
+        assert command.action is None and command.wanted is None
+        assert command.reason == "not engaged"
+
+
+def test_engaging_starts_from_where_the_arm_is() -> None:
+    """Targets from before the clutch closed do not move the arm."""
+    arm, driver = robot("ur5"), driver_of("ur5", IDEAL)
+    driver.engage(False)
+    driver.aim(Target(0.0, State(arm.home + 1, np.zeros(6), np.zeros(6)), 0.008))
+    driver.engage(True)
+    for k in range(50):
+        command = driver.tick(Measured(k / 125, arm.home - 0.3, np.zeros(6)))
+        assert command.wanted is not None
+        np.testing.assert_array_equal(command.wanted.q, arm.home - 0.3)
+        np.testing.assert_array_equal(command.wanted.qd, 0)
+        assert command.reason == "no target yet"
+
+
+def test_after_a_stop_nothing_is_sent_until_engaged_again() -> None:
+    arm, driver = robot("ur5"), driver_of("ur5", IDEAL)
+    assert driver.tick(Measured(0.0, arm.home, np.zeros(6))).action is not None
+    driver.stop()
+    for k in range(5):
+        driver.aim(Target(k / 125, State(arm.home, np.zeros(6), np.zeros(6)), 0.008))
+        command = driver.tick(Measured(k / 125, arm.home, np.zeros(6)))
+        assert command.action is None and command.reason == "stopped"
+    driver.engage(True)
+    assert driver.tick(Measured(1.0, arm.home, np.zeros(6))).action is not None
+
+
+def test_a_model_that_gives_no_number_stops_the_arm_and_says_so() -> None:
+    arm = robot("ur5")
+    driver = Driver(arm, Broken(), "N m", 0.0)
+    driver.engage(True)
+    for k in range(3):
+        command = driver.tick(Measured(k / 125, arm.home, np.zeros(6)))
+        assert command.action is None and "not finite" in str(command.reason)
+    assert not driver.engaged
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("part", ["time", "q", "qd"])
+def test_a_measurement_that_is_no_number_gives_no_action(part: str, bad: float) -> None:
+    arm, driver = robot("ur5"), driver_of("ur5", IDEAL)
+    good = Measured(0.0, arm.home, np.zeros(6))
+    driver.tick(good)
+    value = bad if part == "time" else np.full(6, bad)
+    command = driver.tick(good._replace(**{part: value}))
+    assert command.action is None and command.reason == "measured joints are not finite"
+    assert driver.tick(good._replace(time=0.008)).action is not None
+
+
+def test_a_measurement_of_another_arm_is_refused() -> None:
+    driver = driver_of("ur5", IDEAL)
+    with pytest.raises(ValueError, match="measured 5 joints, the arm has 6"):
+        driver.tick(Measured(0.0, np.zeros(5), np.zeros(5)))
+    with pytest.raises(ValueError, match="measured 3 velocities of 6 joints"):
+        driver.tick(Measured(0.0, np.zeros(6), np.zeros(3)))
+
+
+@pytest.mark.parametrize("reset", [True, False])
+def test_a_reset_or_a_jump_of_the_joints_makes_the_arm_start_anew_from_there(reset: bool) -> None:
+    """Neither the old target nor the old plan pulls the arm back."""
+    arm, driver = robot("ur5"), driver_of("ur5", IDEAL)
+    for k in range(50):
+        t = k / 125
+        driver.aim(Target(t, wave(arm, t + 0.008), 0.008))
+        driver.tick(Measured(t, wave(arm, t).q, wave(arm, t).qd))
+    elsewhere = arm.home + 0.7
+    for k in range(5):
+        t = k / 125 if reset else (50 + k) / 125
+        command = driver.tick(Measured(t, elsewhere, np.zeros(6)))
+        assert command.wanted is not None
+        np.testing.assert_array_equal(command.wanted.q, elsewhere)
+        np.testing.assert_array_equal(command.wanted.qd, 0)
+        assert k > 0 or command.reason == "measured joints jumped"
+
+
+def test_first_command_that_acts_on_a_target_carries_its_stamp_once() -> None:
+    arm, driver = robot("ur5"), driver_of("ur5", IDEAL)
+    driver.tick(Measured(0.0, arm.home, np.zeros(6)))
+    driver.aim(Target(0.001, wave(arm, 0.01), 0.008))
+    applied = [driver.tick(Measured(k / 125, arm.home, np.zeros(6))).applied for k in (1, 2)]
+    assert applied == [0.001, None]
+
+
+def test_lost_targets_hold_the_arm_and_say_why() -> None:
+    arm, driver = robot("ur5"), driver_of("ur5", IDEAL)
+    reasons, last = [], None
+    for k in range(150):
+        t = k / 125
+        if k < 60:
+            driver.aim(Target(t, wave(arm, t + 0.008), 0.008))
+        wanted = driver.plan.at(t) if driver.plan else State(arm.home, np.zeros(6), np.zeros(6))
+        command = driver.tick(Measured(t, wanted.q, wanted.qd))
+        reasons.append(command.reason)
+        last = command.wanted
+    assert reasons[59] is None and reasons[-1] == "target is stale"
+    assert last is not None and np.abs(last.qd).max() == 0
+
+
+def test_servo_arm_gets_the_plan_ahead_and_no_feedback() -> None:
+    """The setpoint is that of the plan when it acts, whatever the present error."""
+    arm = robot("dofbot")
+    follower = Follower(PlainFeedback(arm, "rad"), "rad", 0.03)
+    plan = rest(arm.home, 0.0)
+    for k, error in enumerate((0.0, 0.1, -0.2)):
+        action = follower(plan, Measured(k / 50, arm.home + error, np.empty(0)))
+        np.testing.assert_allclose(action, arm.home, atol=1e-12)
+
+
+def test_actions_of_an_unknown_unit_are_refused() -> None:
+    with pytest.raises(ValueError, match="'A'"):
+        Driver(robot("ur5"), Broken(), "A", 0.0)

@@ -1,0 +1,220 @@
+"""Messages: real ones, there and back, and a line for each that does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rclpy
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from rclpy.serialization import deserialize_message, serialize_message
+from rosbags.rosbag2 import Reader
+from rosbags.typesys import Stores, get_typestore
+from sensor_msgs.msg import Image, JointState, PointCloud2
+from std_msgs.msg import Float64MultiArray, Header
+from trajectory_msgs.msg import JointTrajectory
+
+from invdyn_ros.control.guard import State, Target
+from invdyn_ros.nodes.bag import BagWriter
+from invdyn_ros.nodes.messages import (
+    block_to_message,
+    camera_info_message,
+    cloud_to_landmarks,
+    command_stamp,
+    command_to_message,
+    image_to_array,
+    image_to_message,
+    joints_by_name,
+    landmarks_to_cloud,
+    message_to_target,
+    pose_to_arrays,
+    poses_to_message,
+    target_to_message,
+    to_nanoseconds,
+    to_stamp,
+)
+
+STAMP = 1_700_000_000_123_456_789  # [ns]
+NAMES = ("a", "b", "c")
+
+
+def through_the_wire(message: object) -> object:
+    """Return what arrives at the other end of a topic."""
+    return deserialize_message(serialize_message(message), type(message))
+
+
+@pytest.mark.parametrize("nanoseconds", [0, 1, 999_999_999, 10**9, STAMP])
+def test_stamp_keeps_every_nanosecond(nanoseconds: int) -> None:
+    assert to_nanoseconds(to_stamp(nanoseconds)) == nanoseconds
+
+
+def test_image_comes_back_as_it_was() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
+    message = through_the_wire(image_to_message(image, to_stamp(STAMP), "camera"))
+    assert isinstance(message, Image)
+    np.testing.assert_array_equal(image_to_array(message), image)
+    assert to_nanoseconds(message.header.stamp) == STAMP and message.header.frame_id == "camera"
+    message.encoding = "bgr8"
+    np.testing.assert_array_equal(image_to_array(message), image[..., ::-1])
+
+
+def test_image_with_padded_rows_is_read_without_its_padding() -> None:
+    image = np.random.default_rng(1).integers(0, 256, (4, 5, 3), np.uint8)
+    padded = np.zeros((4, 20), np.uint8)
+    padded[:, :15] = image.reshape(4, 15)
+    message = image_to_message(image, to_stamp(0), "camera")
+    message.step, message.data = 20, padded.tobytes()
+    np.testing.assert_array_equal(image_to_array(message), image)
+
+
+def test_image_that_does_not_fit_is_refused() -> None:
+    message = image_to_message(np.zeros((4, 5, 3), np.uint8), to_stamp(0), "camera")
+    message.encoding = "mono16"
+    with pytest.raises(ValueError, match=r"'mono16' is not supported.*rgb8"):
+        image_to_array(message)
+    message.encoding, message.height = "rgb8", 9
+    with pytest.raises(ValueError, match="needs 135 bytes, got 60"):
+        image_to_array(message)
+
+
+def test_camera_info_is_that_of_a_pinhole() -> None:
+    K = np.array([[850.0, 0, 320], [0, 851.0, 240], [0, 0, 1]])
+    info = camera_info_message(K, 640, 480, to_stamp(STAMP), "camera")
+    np.testing.assert_array_equal(np.reshape(info.k, (3, 3)), K)
+    np.testing.assert_array_equal(np.reshape(info.p, (3, 4))[:, :3], K)
+    assert (info.width, info.height, list(info.d)) == (640, 480, [0.0] * 5)
+
+
+def test_landmarks_come_back_and_nobody_is_nobody() -> None:
+    points = np.random.default_rng(0).standard_normal((33, 4)).astype(np.float32)
+    header = Header(stamp=to_stamp(STAMP))
+    cloud = through_the_wire(landmarks_to_cloud(points, header))
+    assert isinstance(cloud, PointCloud2)
+    np.testing.assert_array_equal(cloud_to_landmarks(cloud), points)
+    assert cloud_to_landmarks(landmarks_to_cloud(None, header)) is None
+
+
+def test_foreign_cloud_is_refused() -> None:
+    cloud = landmarks_to_cloud(np.zeros((12, 4)), Header())
+    with pytest.raises(ValueError, match="33 landmarks, the cloud has 12"):
+        cloud_to_landmarks(cloud)
+    cloud.fields = cloud.fields[:3]
+    with pytest.raises(ValueError, match="visibility"):
+        cloud_to_landmarks(cloud)
+
+
+def test_joints_are_found_by_name_in_any_order() -> None:
+    message = JointState(
+        name=["finger", "c", "a", "b"],
+        position=[9.0, 3.0, 1.0, 2.0],
+        velocity=[0.0, 6.0, 4.0, 5.0],
+    )
+    q, qd, effort = joints_by_name(message, NAMES)
+    np.testing.assert_array_equal(q, [1, 2, 3])
+    np.testing.assert_array_equal(qd, [4, 5, 6])
+    assert effort.size == 0
+
+
+def test_joint_state_that_lacks_something_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"lacks \['c'\]"):
+        joints_by_name(JointState(name=["a", "b"], position=[1.0, 2.0]), NAMES)
+    with pytest.raises(ValueError, match="names 3 joints but has 2 positions"):
+        joints_by_name(JointState(name=list(NAMES), position=[1.0, 2.0]), NAMES)
+
+
+def test_target_comes_back_in_the_arms_order() -> None:
+    target = Target(STAMP * 1e-9, State(*np.arange(9.0).reshape(3, 3)), 0.008)
+    message = through_the_wire(target_to_message(target, NAMES, to_stamp(STAMP)))
+    assert isinstance(message, JointTrajectory)
+    back = message_to_target(message, NAMES)
+    assert back.stamp == pytest.approx(STAMP * 1e-9, abs=1e-6) and back.horizon == 0.008
+    for sent, got in zip(target.state, back.state, strict=True):
+        np.testing.assert_array_equal(got, sent)
+    other = message_to_target(message, ("c", "a", "b"))
+    np.testing.assert_array_equal(other.state.q, target.state.q[[2, 0, 1]])
+
+
+def test_target_without_velocities_is_one_at_rest() -> None:
+    message = target_to_message(Target(0, State(*np.ones((3, 3))), 0.0), NAMES, to_stamp(0))
+    message.points[0].velocities, message.points[0].accelerations = [], []
+    back = message_to_target(message, NAMES)
+    np.testing.assert_array_equal(back.state.qd, 0)
+    np.testing.assert_array_equal(back.state.qdd, 0)
+
+
+def test_target_that_does_not_fit_is_refused() -> None:
+    message = target_to_message(Target(0, State(*np.ones((3, 3))), 0.0), NAMES, to_stamp(0))
+    with pytest.raises(ValueError, match=r"\['a', 'b', 'c'\], the arm has \['a', 'x'\]"):
+        message_to_target(message, ("a", "x"))
+    message.points[0].positions = [1.0]
+    with pytest.raises(ValueError, match="1 positions for 3 joints"):
+        message_to_target(message, NAMES)
+    message.points = []
+    with pytest.raises(ValueError, match="one point, got 0"):
+        message_to_target(message, NAMES)
+
+
+def test_command_carries_the_stamp_of_the_state_it_answers() -> None:
+    message = through_the_wire(command_to_message(np.array([1.0, -2.0]), STAMP))
+    assert isinstance(message, Float64MultiArray)
+    assert command_stamp(message) == STAMP and list(message.data) == [1.0, -2.0]
+    assert command_stamp(Float64MultiArray(data=[1.0])) is None
+    message.layout.dim[0].label = "joints"
+    assert command_stamp(message) is None
+
+
+def test_poses_come_back() -> None:
+    position, quaternion = np.array([0.1, -0.2, 0.3]), np.array([0.5, 0.5, -0.5, 0.5])
+    covariance = np.arange(36.0).reshape(6, 6)
+    block = through_the_wire(block_to_message(position, quaternion, covariance, Header()))
+    assert isinstance(block, PoseWithCovarianceStamped)
+    np.testing.assert_array_equal(np.reshape(block.pose.covariance, (6, 6)), covariance)
+    poses = poses_to_message([(position, quaternion)], to_stamp(STAMP), "base")
+    for pose in (block.pose.pose, *poses.poses):
+        np.testing.assert_array_equal(pose_to_arrays(pose)[0], position)
+        np.testing.assert_array_equal(pose_to_arrays(pose)[1], quaternion)
+
+
+def test_recorded_messages_come_back_from_the_bag(tmp_path: Path) -> None:
+    """What a raw subscription hears is what a reader that knows no ROS finds."""
+    folder = tmp_path / "bag"
+    writer = BagWriter(folder)
+    sent = [
+        (
+            "/joint_states",
+            JointState(header=Header(stamp=to_stamp(STAMP)), name=["a"], position=[1.5]),
+        ),
+        ("/commands", command_to_message(np.array([2.5]), STAMP)),
+    ]
+    rclpy.init()
+    node, heard = rclpy.create_node("bag_test"), []
+    for k, (topic, message) in enumerate(sent):
+        publisher = node.create_publisher(type(message), topic, 10)
+        node.create_subscription(type(message), topic, heard.append, 10, raw=True)
+        while publisher.get_subscription_count() == 0:
+            rclpy.spin_once(node, timeout_sec=0.1)
+        publisher.publish(message)
+        while len(heard) == k:
+            rclpy.spin_once(node, timeout_sec=0.1)
+        writer.write(topic, type(message), STAMP + k, heard[k])
+    node.destroy_node()
+    rclpy.shutdown()
+    writer.close()
+    store = get_typestore(Stores.ROS2_JAZZY)
+    with Reader(folder) as reader:
+        found = [
+            (row.topic, row.msgtype, time, store.deserialize_cdr(raw, row.msgtype))
+            for row, time, raw in reader.messages()
+        ]
+    kinds = ["sensor_msgs/msg/JointState", "std_msgs/msg/Float64MultiArray"]
+    assert [row[0] for row in found] == ["/joint_states", "/commands"]
+    assert [row[1] for row in found] == kinds
+    assert [row[2] for row in found] == [STAMP, STAMP + 1]
+    assert found[0][3].position[0] == 1.5
+    assert found[1][3].data[0] == 2.5 and found[1][3].layout.dim[0].label == str(STAMP)
+
+
+def test_a_recording_is_never_overwritten(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="exists already"):
+        BagWriter(tmp_path)

@@ -1,0 +1,198 @@
+"""Reports: numbers of a run that are checked against runs with known numbers."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from invdyn_ros.arms.plant import IDEAL
+from invdyn_ros.arms.scene import SCENES
+from invdyn_ros.control.follower import PlainFeedback
+from invdyn_ros.recording import Recording, Samples, align
+from invdyn_ros.replay import replay
+from invdyn_ros.report import (
+    block_errors,
+    grasp_report,
+    judge,
+    latencies,
+    limit_violations,
+    quantiles,
+    quaternion_pose,
+    success_interval,
+    tracking_rms,
+)
+from invdyn_ros.robot import load_robot
+
+robot = cache(load_robot)
+STILL = np.zeros(6)
+ABOUT = {"policy": "scripted", "noise": "none", "seed": 0}
+
+
+def samples(time: np.ndarray, q: np.ndarray | None = None, opening: float = 0.08) -> Samples:
+    arm, count = robot("ur5"), len(time)
+    q = np.tile(arm.home, (count, 1)) if q is None else q
+    return Samples(time, q, np.zeros((count, 6)), np.zeros((count, 6)), np.full(count, opening))
+
+
+def grasped(height: float, seed: int = 0) -> Recording:
+    """An episode in which the block is lifted by a height [m] and held."""
+    time = np.arange(100) / 125
+    blocks = {
+        float(t): (np.array([0.45, 0.0, 0.02 + height * (t > 0.4)]), np.array([0, 0, 0, 1.0]))
+        for t in time[::10]
+    }
+    return Recording(samples(time, opening=0.04), samples(time), blocks=blocks)
+
+
+def test_samples_are_aligned_by_their_stamps() -> None:
+    measured, wanted = samples(np.array([0.0, 0.1, 0.2, 0.3])), samples(np.array([0.1, 0.25, 0.3]))
+    left, right = align(measured, wanted)
+    np.testing.assert_array_equal(left.time, [0.1, 0.3])
+    np.testing.assert_array_equal(right.time, [0.1, 0.3])
+    late = samples(np.array([0.1 + 2e-7, 0.3]))  # rounding of a float stamp
+    assert len(align(measured, late)[0].time) == 2
+
+
+def test_samples_of_nothing_are_empty_and_those_since_a_time_are_later() -> None:
+    assert len(Samples.of([]).time) == 0
+    rows = [(t, STILL + t, STILL, np.empty(0), 0.0) for t in (0.0, 1.0, 2.0)]
+    later = Samples.of(rows).since(1.0)
+    np.testing.assert_array_equal(later.time, [1.0, 2.0])
+    assert later.q.shape == (2, 6) and later.effort.shape == (2, 0)
+
+
+def test_tracking_error_is_the_rms_over_common_stamps() -> None:
+    arm, time = robot("ur5"), np.array([0.0, 0.1, 0.2])
+    off = samples(np.array([0.0, 0.1, 0.25]), np.tile(arm.home + 0.03, (3, 1)))
+    assert tracking_rms(samples(time), off) == pytest.approx(0.03)
+    assert tracking_rms(samples(time), samples(time + 5)) is None
+
+
+def test_latencies_are_joined_by_the_stamp_of_the_image() -> None:
+    """In any order, one for each frame; a frame that misses a stage is no latency."""
+    epoch = 1.7e9  # as stamps are in real time
+    stages = []
+    for k in range(10):
+        stamp = epoch + k / 30
+        stages += [("command", stamp, stamp + 0.025 + 0.001 * k)]
+        stages += [("pose end", stamp + 2e-7, stamp + 0.021), ("pose begin", stamp, stamp + 0.001)]
+    stages += [("command", epoch + 1, epoch + 1.1)]  # no pose
+    stages += [("command", epoch, epoch + 9.0)]  # a later command of the same frame
+    recording = Recording(samples(np.empty(0)), samples(np.empty(0)), stages=stages)
+    whole, core = latencies(recording)
+    np.testing.assert_allclose(np.sort(whole), 25 + np.arange(10), atol=0.01)
+    np.testing.assert_allclose(np.sort(core), 5 + np.arange(10), atol=0.01)
+
+
+def test_quantiles_of_nothing_are_unknown() -> None:
+    assert quantiles(np.empty(0)) == {"p50": None, "p95": None, "p99": None}
+    assert quantiles(np.arange(101.0), (50, 95)) == {"p50": 50.0, "p95": 95.0}
+
+
+def test_limit_violations_are_counted_for_arm_and_plan() -> None:
+    arm, time = robot("ur5"), np.arange(10) / 125
+    good = samples(time)
+    assert limit_violations(arm, good, good, "N m") == 0
+    bad = samples(time)
+    bad.q[2, 1] = arm.upper[1] + 1e-3
+    bad.qd[2, 0] = 1.1 * arm.velocity[0]  # the same sample
+    bad.qd[4, 0] = -1.1 * arm.velocity[0]
+    bad.effort[5, 3] = 1.01 * arm.effort[3]
+    assert limit_violations(arm, bad, good, "N m") == 3
+    assert limit_violations(arm, good, bad, "rad") == 2  # its effort is a setpoint
+    assert limit_violations(arm, samples(np.empty(0)), good, "N m") == 0
+
+
+@pytest.mark.parametrize(
+    ("successes", "episodes", "low", "high"),
+    [
+        (97, 100, 0.9155, 0.9897),
+        (0, 10, 0.0, 0.2775),
+        (10, 10, 0.7225, 1.0),
+        (1, 2, 0.0945, 0.9055),
+    ],
+)
+def test_success_interval_is_wilsons(
+    successes: int, episodes: int, low: float, high: float
+) -> None:
+    """Against his formula, by hand."""
+    z, p = 1.959964, successes / episodes
+    middle = (p + z * z / (2 * episodes)) / (1 + z * z / episodes)
+    half = z * np.sqrt(p * (1 - p) / episodes + (z / (2 * episodes)) ** 2)
+    half /= 1 + z * z / episodes
+    interval = success_interval(successes, episodes)
+    np.testing.assert_allclose(interval, [middle - half, middle + half], atol=1e-4)
+    np.testing.assert_allclose(interval, [low, high], atol=2e-4)
+
+
+def test_report_of_grasps_counts_what_the_judge_saw() -> None:
+    episodes = [grasped(0.05), grasped(0.03), grasped(0.06)]
+    report = grasp_report(episodes, robot("ur5"), SCENES["ur5"], "N m", ABOUT)
+    assert (report["episodes"], report["successes"], report["lifted"]) == (3, 2, 2)
+    assert report["failed_episodes"] == [1] and report["placed"] == 0
+    assert report["success_rate"] == pytest.approx(2 / 3, abs=1e-4)
+    assert report["baseline_scripted"] == {"success_rate": 0.6667, "ci95": report["ci95"]}
+    assert report["tracking_rms_rad"] == {"idm": 0.0} and report["limit_violations"] == 0
+    assert report["seconds_per_episode"] == pytest.approx(0.79)
+    assert report["policy"] == "scripted" and report["noise"] == "none"
+
+
+def test_report_of_no_episode_invents_nothing() -> None:
+    report = grasp_report([], robot("ur5"), SCENES["ur5"], "N m", ABOUT)
+    assert report["episodes"] == 0 and report["ci95"] is None
+    assert report["tracking_rms_rad"] is None and report["seconds_per_episode"] is None
+    assert report["block_error_mm"] == {"p50": None, "p95": None}
+
+
+def test_an_episode_without_a_block_is_no_success() -> None:
+    time = np.arange(5) / 125
+    empty = Recording(samples(time), samples(time))
+    assert judge(empty, SCENES["ur5"]) is None
+    report = grasp_report([empty], robot("ur5"), SCENES["ur5"], "N m", ABOUT)
+    assert report["successes"] == 0 and report["failed_episodes"] == [0]
+
+
+def test_a_block_in_the_air_counts_only_while_the_arm_is_still() -> None:
+    """Also for an arm that measures no velocity: it is taken from the positions."""
+    recording = grasped(0.05)
+    time = recording.joints.time
+    fast = np.tile(robot("ur5").home, (100, 1)) + 0.5 * time[:, None]
+    for qd in (np.full((100, 6), 0.5), np.empty((100, 0))):
+        recording.joints = recording.joints._replace(q=fast, qd=qd)
+        found = judge(recording, SCENES["ur5"])
+        assert found is not None and not found.success
+
+
+def test_block_errors_compare_sightings_with_the_truth_of_the_same_stamp() -> None:
+    scene, recording = SCENES["ur5"], grasped(0.0)
+    camera = np.linalg.inv(scene.camera.T_base_camera)
+    for k, (stamp, (centre, quaternion)) in enumerate(recording.blocks.items()):
+        T = quaternion_pose(centre + 0.001 * k * np.array([1.0, 0, 0]), quaternion)
+        recording.sightings[stamp] = camera @ T
+    recording.sightings[99.0] = np.eye(4)  # no truth to compare with
+    errors = block_errors(recording, scene)
+    np.testing.assert_allclose(errors, np.arange(len(recording.blocks)), atol=1e-6)
+
+
+def test_replay_of_a_wanted_motion_gives_its_tracking_error() -> None:
+    """Standing still at home with a plain controller sags under gravity; servos do not."""
+    time = np.arange(100) / 125
+    arm = robot("ur5")
+    sag = replay(arm, PlainFeedback(arm, "N m"), "N m", 0.0, samples(time), IDEAL)
+    assert 1e-3 < sag < 0.5
+    dofbot = robot("dofbot")
+    q = np.tile(dofbot.home, (100, 1))
+    none = np.empty((100, 0))
+    wanted = Samples(time, q, np.zeros((100, 5)), none, time)
+    same = [
+        replay(dofbot, PlainFeedback(dofbot, "rad"), "rad", 0.0, wanted, seed=s) for s in (1, 1)
+    ]
+    assert same[0] == same[1] < 0.05
+
+
+def test_replay_of_almost_nothing_is_refused() -> None:
+    arm = robot("ur5")
+    with pytest.raises(ValueError, match="3 wanted states or more, got 2"):
+        replay(arm, PlainFeedback(arm, "N m"), "N m", 0.0, samples(np.array([0.0, 0.1])), IDEAL)
