@@ -139,7 +139,7 @@ def grasp_report(
             limit_violations(robot, e.joints, e.wanted, unit) for e in episodes
         ),
         "seconds_per_episode": round(float(np.mean(seconds)), 2) if seconds else None,
-        "holds": episodes[-1].holds if episodes else {},
+        "holds": episodes[0].holds if episodes else {},
     }
 
 

@@ -173,7 +173,7 @@ class ReportNode(CheckedNode):
             self.bag.close()
         if not config.report:
             return
-        episodes = self.episodes()
+        episodes = self.episodes()[: config.episodes]  # the next one has begun meanwhile
         unit = self.model.meta.action_unit
         about = {"arm": config.arm, "checkpoint": config.checkpoint, "lockstep": config.lockstep}
         file = Path(config.report)
@@ -181,7 +181,7 @@ class ReportNode(CheckedNode):
         if config.graph == "grasp_sim":
             scene = SCENES[config.arm]
             about |= {"policy": config.policy, "noise": config.noise, "seed": config.seed}
-            result = grasp_report(episodes[: config.episodes], self.robot, scene, unit, about)
+            result = grasp_report(episodes, self.robot, scene, unit, about)
         else:
             result = teleop_report(episodes[0], self.robot, self.model, config.side, about)
         file.write_text(json.dumps(result, indent=2) + "\n")
@@ -235,7 +235,7 @@ class ReportNode(CheckedNode):
             (m.source, to_seconds(m.header.stamp), to_seconds(m.time_ref))
             for m in self.messages("/timing")
         )
-        made[-1].holds.update(self.holds_of_all())
+        made[0].holds.update(self.holds_of_all())
         return made
 
     def recording(

@@ -108,7 +108,7 @@ def run(make: Callable[[], Node]) -> None:
         name = node.get_name()
         executor.add_node(node)
         gc.collect()
-        gc.freeze()  # what lives as long as the node need never be looked at by the collector again
+        gc.freeze()  # the collector need not look again at what lives as long as the node
         spin = getattr(node, "spin_once", None)
         while rclpy.ok():
             if spin is not None:
