@@ -183,7 +183,7 @@ def _complete_teleop(values: Values) -> None:
 
         frame_rate = probe(video).rate
         values["video"] = str(Path(video).absolute())
-        # A video waits until the whole graph listens; a live camera is just watched from then on.
+        # A video, and a simulation, wait until the whole graph listens; a live camera does not.
         values["await_topics"] = (
             "/joint_states /pose/landmarks /joint_target /inverse_dynamics/wanted"
         )
@@ -200,14 +200,17 @@ def _complete_grasp(values: Values) -> None:
         raise ValueError(f"{arm} has no gripper; grasp_sim is for {able}")
     real, lockstep = values["target"] == "real", values["lockstep"]
     values["lockstep"] = FLAGS.get(lockstep, values["headless"] and not real)
-    values["wall_clock"] = not values["lockstep"]
+    values["wall_clock"] = False  # time that starts again tells every node of a new episode
     values["scene"] = True
+    values["await_topics"] = (
+        "/camera/image_raw /blocks/markers /joint_target /gripper/command /inverse_dynamics/wanted"
+    )
 
 
 CAMERA = ("video", "camera", "max_size", "loop", "lockstep", "await_topics")
 PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"  # where Fast DDS looks for its settings
 DYNAMICS = ("arm", "checkpoint", "device", "engaged", "lockstep", "target_rate")
-SIMULATOR = ("arm", "unit", "seed", "lockstep", "wall_clock", "headless")
+SIMULATOR = ("arm", "unit", "seed", "lockstep", "wall_clock", "headless", "await_topics")
 REPORT = ("graph", "arm", "checkpoint", "lockstep", "report", "record", "duration")
 
 GRAPHS: dict[str, Graph] = {

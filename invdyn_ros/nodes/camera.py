@@ -20,7 +20,7 @@ class CameraNode(CheckedNode):
         super().__init__("camera")
         config = parameters(self, CameraConfig)
         lockstep = self.declare_parameter("lockstep", False).value
-        self.awaited = str(self.declare_parameter("await_topics", "").value).split()
+        self.awaited = str(self.declare_parameter("await_topics", "").value)
         self.frames = open_camera(config)
         self.live = not config.video
         self.next: Frame | None = next(self.frames)
@@ -52,11 +52,8 @@ class CameraNode(CheckedNode):
         self.publish(due if self.live else time.time())
 
     def ready(self) -> bool:
-        """Say whether somebody watches and every awaited topic has both ends."""
-        return self.images.get_subscription_count() > 0 and all(
-            self.count_publishers(topic) and self.count_subscribers(topic)
-            for topic in self.awaited
-        )
+        """Say whether somebody watches and everything behind is there."""
+        return self.images.get_subscription_count() > 0 and self.connected(self.awaited)
 
     def on_clock(self, message: Clock) -> None:
         """Publish all frames up to the simulated time."""

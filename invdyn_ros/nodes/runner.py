@@ -52,6 +52,13 @@ class CheckedNode(Node):
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_timer(1.0, self._every_second)
 
+    def connected(self, topics: str) -> bool:
+        """Say whether each of some topics, parted by spaces, has both ends."""
+        return all(
+            self.count_publishers(topic) and self.count_subscribers(topic)
+            for topic in topics.split()
+        )
+
     def hold(self, reason: str | None) -> None:
         """Note why the node holds its output (None: it does not) and say so once per change."""
         if reason == self.problem:

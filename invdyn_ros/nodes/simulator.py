@@ -39,8 +39,10 @@ class SimulatorConfig:
         scene: put a table with a marked block in front of the arm.
         episode: longest time of an episode [s]; with a scene, the simulator starts the next one.
         lockstep: wait for the answer to each tick.
-        wall_clock: stamp with the wall clock instead of the time since the reset.
+        wall_clock: stamp with the wall clock instead of the time since the reset, which starts
+            again with every episode.
         headless: no window.
+        await_topics: time starts when each of these topics has both ends; parted by spaces.
     """
 
     arm: str = "ur5"
@@ -52,6 +54,7 @@ class SimulatorConfig:
     lockstep: bool = False
     wall_clock: bool = True
     headless: bool = True
+    await_topics: str = ""
 
 
 class SimulatorNode(CheckedNode):
@@ -79,6 +82,7 @@ class SimulatorNode(CheckedNode):
         self.grip: tuple[int | None, float] | None = None
         self.quiet = 0.0  # [s] of simulated time since the last command
         self.paused = False
+        self.waiting = True
         qos = QoSProfile(depth=10)
         self.joints = self.create_publisher(JointState, "/joint_states", qos)
         self.clock = self.create_publisher(Clock, "/clock", qos)
@@ -113,6 +117,11 @@ class SimulatorNode(CheckedNode):
 
     def spin_once(self, executor: SingleThreadedExecutor) -> None:
         """Publish a state, gather its commands, step."""
+        if self.waiting:
+            executor.spin_once(timeout_sec=0.05)
+            self.waiting = not self.connected(self.config.await_topics)
+            self.due = time.monotonic()
+            return
         self.publish()
         if self.config.lockstep:
             self.await_answer(executor)
