@@ -13,6 +13,7 @@ from invdyn_ros.benchmarks.latency import LatencyConfig, measure_latency
 from invdyn_ros.benchmarks.model import ModelConfig, measure_model
 from invdyn_ros.benchmarks.report import table
 from invdyn_ros.benchmarks.simulation import SimulationConfig, measure_simulation
+from invdyn_ros.cli.options import parse
 from invdyn_ros.models.checkpoint import write_whole
 
 Config = LatencyConfig | ModelConfig | SimulationConfig
@@ -32,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         | Annotated[SimulationConfig, tyro.conf.subcommand("simulation")],
         tyro.conf.OmitArgPrefixes,
     ]
-    options: Config = tyro.cli(names, args=argv, prog="invdyn benchmark")  # type: ignore[arg-type]
+    options: Config = parse(names, argv, "benchmark")
     if options.report is not None:
         check_report(options.report)
     report = BENCHMARKS[type(options)](options)

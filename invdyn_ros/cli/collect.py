@@ -10,6 +10,7 @@ import tyro
 from tqdm import tqdm
 
 from invdyn_ros.arms.plant import PlantConfig, load_plant
+from invdyn_ros.cli.options import parse
 from invdyn_ros.dataset import check_writable, write_dataset
 from invdyn_ros.robot import Robot, load_robot
 from invdyn_ros.sources.rosbag import BagConfig, read_bag
@@ -57,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
         Annotated[Sim, tyro.conf.subcommand("sim")] | Annotated[Bag, tyro.conf.subcommand("bag")],
         tyro.conf.OmitArgPrefixes,
     ]
-    options: Sim | Bag = tyro.cli(sources, args=argv, prog="invdyn collect")  # type: ignore[arg-type]
+    options: Sim | Bag = parse(sources, argv, "collect")
     check_writable(options.out)
     robot = load_robot(options.arm, options.urdf)
     trajectories = READERS[type(options)](options, robot)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import tyro
-
+from invdyn_ros.cli.options import parse
 from invdyn_ros.dataset import read_dataset
 from invdyn_ros.evaluation import evaluate
 from invdyn_ros.models.checkpoint import load, write_whole
@@ -37,7 +36,7 @@ class Config:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
-    options = tyro.cli(Config, args=argv, prog="invdyn evaluate")
+    options: Config = parse(Config, argv, "evaluate")
     robot = None
     if options.arm or options.urdf:
         robot = load_robot(options.arm or Path(str(options.urdf)).stem, options.urdf)

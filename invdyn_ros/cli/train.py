@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
 import yaml
 from tqdm import tqdm
 
+from invdyn_ros.cli.options import parse
 from invdyn_ros.config import load_yaml
 from invdyn_ros.descent import Progress
 from invdyn_ros.robot import load_robot
@@ -39,7 +39,7 @@ class Config:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
-    options, rest = tyro.cli(Config, args=argv, return_unknown_args=True, prog="invdyn train")
+    options, rest = parse(Config, argv, "train", return_unknown_args=True)
     values = load_yaml(options.config) | overrides(rest)
     config = parse_config(values, str(options.config))
     robot = None

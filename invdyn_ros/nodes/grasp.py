@@ -75,19 +75,29 @@ class GraspNode(CheckedNode):
         self.joints: JointState | None = None
         self.pictures: dict[int, int] = {}  # stamp [ns] -> blocks seen in that picture
         self.sightings: dict[int, PoseWithCovarianceStamped] = {}
+        self.taken: set[int] = set()  # stamps of the sightings that the policy has had
         self.answer: tuple[int, JointTrajectory, Float64MultiArray] | None = None
 
     def on_markers(self, message: MarkerArray) -> None:
         """Note which pictures have been looked at, and how many blocks each showed."""
         stamp = to_nanoseconds(message.markers[0].header.stamp)
         ids = [m.id for m in message.markers if m.type == Marker.CUBE and m.ns == "blocks"]
-        self.pictures[stamp] = ids.count(0)
-        self.advance()
+        if self.is_news(stamp):
+            self.pictures[stamp] = ids.count(0)
+            self.advance()
 
     def on_block(self, message: PoseWithCovarianceStamped) -> None:
         """Keep a detection of the block."""
-        self.sightings[to_nanoseconds(message.header.stamp)] = message
-        self.advance()
+        stamp = to_nanoseconds(message.header.stamp)
+        if self.is_news(stamp):
+            self.sightings[stamp] = message
+            self.advance()
+
+    def is_news(self, stamp: int) -> bool:
+        """Say whether a picture is neither a repetition nor left over from before a reset."""
+        if self.joints is None or stamp in self.taken:
+            return False
+        return stamp <= to_nanoseconds(self.joints.header.stamp)
 
     def on_joints(self, message: JointState) -> None:
         """Answer a joint state; in lockstep, once the pictures up to it are there."""
@@ -126,7 +136,7 @@ class GraspNode(CheckedNode):
         """Give the policy all detections up to a stamp [ns], in their order."""
         for stamp in sorted(s for s in self.sightings if s <= horizon):
             self.policy.see(self.sighting(self.sightings.pop(stamp)))
-            self.pictures[stamp] = 0  # nothing of this picture is still to come
+            self.taken.add(stamp)
         self.pictures = {s: n for s, n in self.pictures.items() if s > horizon - 10**9}
 
     def sighting(self, message: PoseWithCovarianceStamped) -> Sighting:
