@@ -130,7 +130,8 @@ class GraspNode(CheckedNode):
     def looked_at(self, stamp: int) -> bool:
         """Say whether a picture, and the block in it, have arrived."""
         near = [s for s in self.pictures if abs(s - stamp) < 10**6]
-        return bool(near) and all(self.pictures[s] == 0 or s in self.sightings for s in near)
+        arrived = self.taken | self.sightings.keys()
+        return bool(near) and all(self.pictures[s] == 0 or s in arrived for s in near)
 
     def take_sightings(self, horizon: int) -> None:
         """Give the policy all detections up to a stamp [ns], in their order."""
