@@ -57,7 +57,7 @@ $(READY): constraints.txt requirements.txt setup.py
 checkpoints: $(CHECKPOINTS:%=out/data/%.json)
 
 out/data/%.json: $(READY)
-	$(BIN)/invdyn collect sim --arm $(*:%_position=%) $(if $(findstring _position,$*),--unit rad) --out out/data/$*
+	$(BIN)/invdyn collect sim --arm $(*:%_position=%) $(if $(findstring _position,$*),--unit rad --minutes 3) --out out/data/$*
 	$(BIN)/invdyn train --config config/train/rigid_body.yaml --data out/data/$* --out config/checkpoints/$*
 	$(BIN)/invdyn evaluate --checkpoint config/checkpoints/$* --data out/data/$* --report $@
 
