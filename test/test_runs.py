@@ -1,0 +1,159 @@
+"""Whole runs: every node a process of its own, over real DDS, with the shipped models."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from rosbags.highlevel import AnyReader
+
+PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"
+TELEOP_FIELDS = {
+    "frames", "detected", "latency_ms", "core_latency_ms", "tracking_rms_rad", "limb_error_deg",
+    "wrist_error_mm", "limit_violations", "holds",
+}  # fmt: skip
+GRASP_FIELDS = {
+    "arm", "policy", "noise", "seed", "episodes", "successes", "success_rate", "ci95",
+    "baseline_scripted", "block_error_mm", "limit_violations", "seconds_per_episode",
+}  # fmt: skip
+
+
+def start(*words):
+    command = [sys.executable, "-m", "invdyn_ros", "launch", *words]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    )
+
+
+def run(*words, timeout=150):
+    """Run a launch to its end; returns its code and what it printed."""
+    process = start(*words)
+    try:
+        out, _ = process.communicate(timeout=timeout)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        out, _ = process.communicate(timeout=30)
+        pytest.fail(f"{words} did not end within {timeout} s:\n{out[-3000:]}")
+    return process.returncode, out
+
+
+def read(bag, topic):
+    """Messages of a recording as (stamp, position, velocity, effort) bytes, in order."""
+    with AnyReader([bag]) as reader:
+        connections = [c for c in reader.connections if c.topic == topic]
+        rows = {}
+        for connection, _, raw in reader.messages(connections):
+            m = reader.deserialize(raw, connection.msgtype)
+            stamp = m.header.stamp.sec * 10**9 + m.header.stamp.nanosec
+            rows.setdefault(stamp, (*m.position, *m.velocity, *m.effort))
+        return rows
+
+
+@pytest.mark.slow
+def test_a_run_in_lockstep_is_the_same_bit_for_bit(tmp_path):
+    runs = []
+    for name in ("first", "second"):
+        words = ("seed:=3", "duration:=2.5", f"record:={tmp_path / name}")
+        code, out = run("grasp_sim", *words)
+        assert code == 0, out
+        topics = ("/joint_states", "/inverse_dynamics/wanted")
+        runs.append([read(tmp_path / name, topic) for topic in topics])
+    for first, second in zip(*runs, strict=True):
+        common = sorted(first.keys() & second.keys())
+        assert common[-1] - common[0] >= 2e9, "less than two seconds in common"
+        assert all(first[stamp] == second[stamp] for stamp in common)
+    moved = np.ptp([row[:6] for row in runs[0][0].values()], axis=0).max()
+    assert moved > 0.1, "the arm did not move, so equality says nothing"
+
+
+@pytest.mark.slow
+def test_an_arm_finds_grasps_and_places_a_block(tmp_path):
+    report = tmp_path / "out" / "report.json"
+    code, out = run("grasp_sim", "arm:=ur5", "seed:=1", f"report:={report}")
+    assert code == 0, out
+    result = json.loads(report.read_text())
+    assert result.keys() >= GRASP_FIELDS
+    assert result["successes"] == result["episodes"] == 1
+    assert result["limit_violations"] == 0
+    assert result["block_error_mm"]["p95"] < 10
+    film = cv2.VideoCapture(str(report.parent / "grasp.mp4"))
+    assert film.isOpened() and film.get(cv2.CAP_PROP_FRAME_COUNT) > 20
+    picture = cv2.imread(str(report.parent / "summary.png"))
+    assert picture is not None and picture.std() > 10
+
+
+@pytest.mark.slow
+def test_an_arm_follows_the_person_in_a_video(tmp_path):
+    if not PERSON.exists():
+        pytest.skip("the recording of a person is not beside this checkout")
+    report = tmp_path / "report.json"
+    words = (f"video:={PERSON}", "arm:=ur5", "lockstep:=true", "duration:=3")
+    code, out = run("teleop", *words, f"report:={report}")
+    assert code == 0, out
+    result = json.loads(report.read_text())
+    assert result.keys() >= TELEOP_FIELDS
+    assert result["frames"] >= 50 and result["detected"] == result["frames"]
+    assert result["limit_violations"] == 0
+    tracking = result["tracking_rms_rad"]
+    assert tracking["idm"] < 0.01 < tracking["pd"]
+    assert result["wrist_error_mm"]["p95"] <= 5
+
+
+@pytest.mark.slow
+def test_without_a_person_the_arm_holds_and_says_why(tmp_path):
+    video, report = tmp_path / "empty.mp4", tmp_path / "report.json"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"mp4v"), 20, (320, 240))
+    for _ in range(40):
+        writer.write(np.full((240, 320, 3), 90, np.uint8))
+    writer.release()
+    words = (f"video:={video}", "lockstep:=true", "duration:=1.5", f"report:={report}")
+    code, out = run("teleop", *words, f"record:={tmp_path / 'bag'}")
+    assert code == 0, out
+    result = json.loads(report.read_text())
+    assert result["frames"] > 20 and result["detected"] == 0
+    assert any("person" in reason for reason in result["holds"])
+    joints = read(tmp_path / "bag", "/joint_states")
+    assert np.ptp([row[:6] for row in joints.values()], axis=0).max() < 0.01
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_ends_the_launch_with_its_code():
+    process = start("teleop", "camera:=none")
+    try:
+        victim = wait_for_child(process.pid, "invdyn_ros.nodes.retarget")
+        os.kill(victim, signal.SIGKILL)
+        out, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode not in (0, None), out
+    assert "retarget ended with" in out
+    assert not children("invdyn_ros.nodes", process.pid), "nodes survived their launch"
+
+
+def children(name, parent):
+    """Process ids whose command line names a module and whose parent is a process."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes().split(b"\0")
+            status = (folder / "stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if any(word.decode().startswith(name) for word in words) and int(status[1]) == parent:
+            found.append(int(folder.name))
+    return found
+
+
+def wait_for_child(parent, name, seconds=60):
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := children(name, parent):
+            return found[0]
+        time.sleep(0.05)
+    pytest.fail(f"no process {name} within {seconds} s")
