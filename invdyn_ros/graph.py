@@ -185,7 +185,7 @@ def _complete_teleop(values: Values) -> None:
         values["video"] = str(Path(video).absolute())
         # A video, and a simulation, wait until the whole graph listens; a live camera does not.
         values["await_topics"] = (
-            "/joint_states /pose/landmarks /joint_target /inverse_dynamics/wanted"
+            "/joint_states /pose/landmarks /joint_target /inverse_dynamics/wanted /report/ready"
         )
         if values["lockstep"]:
             values["target_rate"] = frame_rate
@@ -203,7 +203,8 @@ def _complete_grasp(values: Values) -> None:
     values["wall_clock"] = False  # time that starts again tells every node of a new episode
     values["scene"] = True
     values["await_topics"] = (
-        "/camera/image_raw /blocks/markers /joint_target /gripper/command /inverse_dynamics/wanted"
+        "/camera/image_raw /blocks/markers /joint_target /gripper/command "
+        "/inverse_dynamics/wanted /report/ready"
     )
 
 

@@ -14,6 +14,7 @@ import pytest
 from rosbags.highlevel import AnyReader
 
 PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"
+KUKA = Path(__file__).parents[1] / "config" / "checkpoints" / "kuka_iiwa"
 TELEOP_FIELDS = {
     "frames", "detected", "latency_ms", "core_latency_ms", "tracking_rms_rad", "limb_error_deg",
     "wrist_error_mm", "limit_violations", "holds",
@@ -123,17 +124,55 @@ def test_without_a_person_the_arm_holds_and_says_why(tmp_path):
 
 
 @pytest.mark.slow
+def test_the_same_video_in_lockstep_gives_the_same_motion(tmp_path):
+    if not PERSON.exists():
+        pytest.skip("the recording of a person is not beside this checkout")
+    runs = []
+    for name in ("first", "second"):
+        words = (f"video:={PERSON}", "lockstep:=true", "duration:=1")
+        code, out = run("teleop", *words, f"record:={tmp_path / name}")
+        assert code == 0, out
+        runs.append(read(tmp_path / name, "/joint_states"))
+    first, second = runs
+    common = sorted(first.keys() & second.keys())
+    assert common[-1] - common[0] >= 0.9e9, "less than 0.9 seconds in common"
+    assert all(first[stamp] == second[stamp] for stamp in common)
+    assert np.ptp([row[:6] for row in first.values()], axis=0).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("grasp_sim", "vidoe:=a.mp4"), "unknown argument 'vidoe'"),
+        (("grasp_sim", "arm:=kuka_iiwa"), "kuka_iiwa has no gripper"),
+        (("grasp_sim", f"checkpoint:={Path(__file__).parent}"), "has no meta.json"),
+        (("grasp_sim", f"checkpoint:={KUKA}"), "is of 'kuka_iiwa', not of 'ur5'"),
+        (("teleop", "video:=none.mp4"), "no video file none.mp4"),
+        (("teleop", f"video:={__file__}"), "as a video"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_starts(words, message):
+    command = [sys.executable, "-m", "invdyn_ros", "launch", *words]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert message in ended.stderr and ended.stderr.count("\n") == 1, ended.stderr
+
+
+@pytest.mark.slow
 def test_a_node_that_dies_ends_the_launch_with_its_code():
     process = start("teleop", "camera:=none")
     try:
+        wait_for_child(process.pid, "invdyn_ros.nodes.report")  # the last to start
         victim = wait_for_child(process.pid, "invdyn_ros.nodes.retarget")
+        nodes = children("invdyn_ros.nodes", process.pid)
         os.kill(victim, signal.SIGKILL)
         out, _ = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode not in (0, None), out
-    assert "retarget ended with" in out
-    assert not children("invdyn_ros.nodes", process.pid), "nodes survived their launch"
+    assert process.returncode == 128 + signal.SIGKILL, out
+    assert "retarget ended with" in out and len(nodes) >= 4
+    survivors = [pid for pid in nodes if Path(f"/proc/{pid}").exists()]
+    assert not survivors, "nodes survived their launch"
 
 
 def children(name, parent):

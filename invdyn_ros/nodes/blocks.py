@@ -47,9 +47,13 @@ class BlocksNode(CheckedNode):
         self.detector: BlockDetector | None = None
         self.info: CameraInfo | None = None
         self.early: Image | None = None
-        self.publishers_of: dict[int, Publisher] = {}
-        self.qos = QoSProfile(depth=10)
-        self.markers = self.create_publisher(MarkerArray, "/blocks/markers", self.qos)
+        qos = QoSProfile(depth=10)
+        # made before the first image, so that nobody misses the first pose
+        self.publishers_of: list[Publisher] = [
+            self.create_publisher(PoseWithCovarianceStamped, f"/blocks/block_{block}", qos)
+            for block in range(self.blocks.blocks)
+        ]
+        self.markers = self.create_publisher(MarkerArray, "/blocks/markers", qos)
         self.overlay = self.create_publisher(Image, "/blocks/overlay", image_qos(False))
         images = image_qos(config.lockstep)
         self.create_subscription(CameraInfo, "/camera/camera_info", self.on_info, images)
@@ -90,13 +94,8 @@ class BlocksNode(CheckedNode):
 
     def publish_pose(self, pose: BlockPose, header: Header) -> None:
         """Publish one block on its own topic."""
-        block = pose.block
-        if block not in self.publishers_of:
-            self.publishers_of[block] = self.create_publisher(
-                PoseWithCovarianceStamped, f"/blocks/block_{block}", self.qos
-            )
         message = block_to_message(*_position_and_turn(pose), pose.covariance, header)
-        self.publishers_of[block].publish(message)
+        self.publishers_of[pose.block].publish(message)
 
     def publish_markers(self, poses: list[BlockPose], header: Header) -> None:
         """Publish what this image showed: a marker that clears the display, then the blocks."""

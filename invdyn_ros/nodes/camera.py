@@ -8,7 +8,7 @@ from sensor_msgs.msg import Image
 
 from invdyn_ros.nodes.messages import image_qos, image_to_message, to_seconds, to_stamp
 from invdyn_ros.nodes.runner import CheckedNode, Done, parameters, run
-from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera
+from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, probe
 
 FRAME = "camera_optical_frame"
 
@@ -28,7 +28,9 @@ class CameraNode(CheckedNode):
         self.began: float | None = None
         self.now = 0.0
         self.lockstep = bool(lockstep)
+        self.sent: Image | None = None
         if self.lockstep:
+            self.rate = probe(config.video).rate
             self.create_subscription(Clock, "/clock", self.on_clock, QoSProfile(depth=1000))
 
     def spin_once(self, executor: object) -> None:
@@ -56,17 +58,23 @@ class CameraNode(CheckedNode):
         return self.images.get_subscription_count() > 0 and self.connected(self.awaited)
 
     def on_clock(self, message: Clock) -> None:
-        """Publish all frames up to the simulated time."""
-        now = to_seconds(message.clock)
-        while self.next is not None and self.next.time <= now + 1e-6:
-            self.publish(self.next.time)
+        """Publish all frames up to the simulated time; send the last again if none is new.
+
+        Frames are stamped evenly: whoever waits for the next one can tell when it comes.
+        """
+        now, last = to_seconds(message.clock), self.sent
+        while self.next is not None and (due := self.next.index / self.rate) <= now + 1e-6:
+            self.publish(due)
+        if last is not None and last is self.sent and now == self.now:
+            self.images.publish(last)  # asked again: it may have been lost
+        self.now = now
 
     def publish(self, stamp: float) -> None:
         """Send the frame and fetch the one after it."""
         if self.next is None:
             return
-        message = image_to_message(self.next.image, to_stamp(round(stamp * 1e9)), FRAME)
-        self.images.publish(message)
+        self.sent = image_to_message(self.next.image, to_stamp(round(stamp * 1e9)), FRAME)
+        self.images.publish(self.sent)
         self.next = next(self.frames, None)
 
 

@@ -14,6 +14,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image, JointState, PointCloud2, TimeReference
+from std_msgs.msg import Empty
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.arms.scene import SCENES
@@ -88,6 +89,7 @@ class ReportNode(CheckedNode):
         self.last_image: float | None = None
         self.resets = 0
         self.last_stamp = -1
+        self.ready = False
         self.watch("/joint_states", JointState, self.on_joints)
         self.watch("/inverse_dynamics/wanted", JointState)
         self.watch("/joint_target", JointTrajectory)
@@ -123,6 +125,14 @@ class ReportNode(CheckedNode):
 
         return self.create_subscription(kind, topic, keep, qos, raw=True)
 
+    def say_when_ready(self) -> None:
+        """Show a topic once every other is heard: who waits for it starts with nothing missed."""
+        kept = [s for s in self.subscriptions if s.topic_name in self.topics]
+        self.ready = all(subscription.get_publisher_count() for subscription in kept)
+        if self.ready:
+            self.create_publisher(Empty, "/report/ready", DEPTH)
+            self.create_subscription(Empty, "/report/ready", lambda _: None, DEPTH)
+
     def on_joints(self, raw: bytes) -> None:
         """Count the resets of the simulation: time that runs backwards."""
         # The stamp comes first in the CDR encoding, after four bytes that say its kind.
@@ -145,6 +155,8 @@ class ReportNode(CheckedNode):
     def spin_once(self, executor: SingleThreadedExecutor) -> None:
         """Gather until the run is over, then write."""
         executor.spin_once(timeout_sec=0.2)
+        if not self.ready:
+            self.say_when_ready()
         if self.over():
             self.write()
             raise Done
@@ -231,10 +243,11 @@ class ReportNode(CheckedNode):
         for i, rows in enumerate(joints):
             part = {topic: split[i] if i < len(split) else [] for topic, split in parts.items()}
             made.append(self.recording(rows, part))
-        made[0].stages.extend(
-            (m.source, to_seconds(m.header.stamp), to_seconds(m.time_ref))
-            for m in self.messages("/timing")
-        )
+        if not self.config.lockstep:  # simulated stamps tell no latency
+            made[0].stages.extend(
+                (m.source, to_seconds(m.header.stamp), to_seconds(m.time_ref))
+                for m in self.messages("/timing")
+            )
         made[0].holds.update(self.holds_of_all())
         return made
 
@@ -244,9 +257,12 @@ class ReportNode(CheckedNode):
         """Return the recording of one episode."""
         names = self.robot.joint_names
         gripper = self.robot.gripper
+        fingers = gripper.joints if gripper else ()
 
         def opening(message: JointState) -> float:
-            return float(joints_by_name(message, gripper.joints)[0].sum()) if gripper else 0.0
+            if not set(fingers) <= set(message.name):
+                return np.nan  # a real arm's driver knows no gripper
+            return float(joints_by_name(message, fingers)[0].sum())
 
         made = Recording(
             Samples.of([(t, *joints_by_name(m, names), opening(m)) for t, m in joints]),

@@ -134,4 +134,5 @@ def run(make: Callable[[], Node]) -> None:
         if executor is not None:
             executor.shutdown(timeout_sec=0.5)
         rclpy.try_shutdown()
+        gc.unfreeze()  # else native libraries complain of leaks
     sys.exit(code)
