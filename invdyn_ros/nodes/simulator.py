@@ -104,11 +104,15 @@ class SimulatorNode(CheckedNode):
         if self.scene is not None:
             self.simulation.scene = stray(self.scene, self.noise, config.seed, self.episode)
         self.simulation.reset(seed=config.seed * 100_003 + self.episode)
-        self.origin = time.time_ns() if config.wall_clock else 0
-        self.due = time.monotonic()
+        self.start_clock()
         self.command = self.grip = None
         self.judge: Judge | None = None
         self.placed_at: float | None = None
+
+    def start_clock(self) -> None:
+        """Let the time of this episode begin now."""
+        self.origin = time.time_ns() if self.config.wall_clock else 0
+        self.due = time.monotonic()
 
     @property
     def stamp(self) -> int:
@@ -120,7 +124,7 @@ class SimulatorNode(CheckedNode):
         if self.waiting:
             executor.spin_once(timeout_sec=0.05)
             self.waiting = not self.connected(self.config.await_topics)
-            self.due = time.monotonic()
+            self.start_clock()
             return
         self.publish()
         if self.config.lockstep:
