@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 from scipy.stats import binomtest
 
 from invdyn_ros.arms.scene import Scene
@@ -141,10 +140,3 @@ def grasp_report(
         "seconds_per_episode": round(float(np.mean(seconds)), 2) if seconds else None,
         "holds": episodes[0].holds if episodes else {},
     }
-
-
-def quaternion_pose(position: Array, quaternion: Array) -> Array:
-    """Return the pose (4, 4) of a position (3,) and quaternion (4,) xyzw."""
-    T = np.eye(4)
-    T[:3, :3], T[:3, 3] = Rotation.from_quat(quaternion).as_matrix(), position
-    return T

@@ -38,7 +38,7 @@ class Sample:
         """Errors (PICTURES, 6) in the base [m, rad], and over their covariance (PICTURES,)."""
         errors, normalised = [], []
         for truth, (pose,) in zip(self.truth, self.found, strict=True):
-            T, covariance = block_in_base(pose, self.T_base_camera)
+            T, covariance = block_in_base(pose.T_camera_block, pose.covariance, self.T_base_camera)
             turn = Rotation.from_matrix(T[:3, :3] @ truth[:3, :3].T).as_rotvec()
             error = np.concatenate([T[:3, 3] - truth[:3, 3], turn])
             errors.append(error)
@@ -96,7 +96,7 @@ def test_hidden_face_leaves_a_pose(sample: Sample) -> None:
     cv2.fillConvexPoly(image, hidden, (60, 60, 60))
     (less,) = sample.detector.detect(image)
     assert set(less.markers) == set(pose.markers) - {pose.markers[0]}
-    T, _ = block_in_base(less, sample.T_base_camera)
+    T, _ = block_in_base(less.T_camera_block, less.covariance, sample.T_base_camera)
     assert np.linalg.norm(T[:3, 3] - truth[:3, 3]) < 5e-3
     assert np.trace(less.covariance) > np.trace(pose.covariance)
 
@@ -123,7 +123,7 @@ def test_unknown_ids_are_ignored() -> None:
     found = two.detect(image)
     assert [pose.block for pose in found] == [0, 1]
     for pose, truth in zip(found, poses, strict=True):
-        T, _ = block_in_base(pose, scene.camera.T_base_camera)
+        T, _ = block_in_base(pose.T_camera_block, pose.covariance, scene.camera.T_base_camera)
         assert np.linalg.norm(T[:3, 3] - truth[:3, 3]) < 3e-3
 
 
@@ -224,7 +224,7 @@ def test_lens_distortion_is_taken_out() -> None:
     errors = []
     for distortion in (lens, None):
         (pose,) = BlockDetector(BlocksConfig(side), k, distortion).detect(bent)
-        T, _ = block_in_base(pose, camera.T_base_camera)
+        T, _ = block_in_base(pose.T_camera_block, pose.covariance, camera.T_base_camera)
         errors.append(np.linalg.norm(T[:3, 3] - T_base_block[:3, 3]))
     assert errors[0] < 2e-3 < errors[1]
 
@@ -232,10 +232,12 @@ def test_lens_distortion_is_taken_out() -> None:
 def test_camera_error_moves_a_far_block_with_its_lever() -> None:
     pose = BlockPose(0, np.eye(4), 1e-8 * np.eye(6), np.zeros(1), np.zeros((1, 4, 2)), 0.1)
     pose.T_camera_block[:3, 3] = 0.0, 0.0, 0.5
-    exact = block_in_base(pose, SCENES["ur5"].camera.T_base_camera).covariance
+    exact = block_in_base(
+        pose.T_camera_block, pose.covariance, SCENES["ur5"].camera.T_base_camera
+    ).covariance
     np.testing.assert_allclose(exact, 1e-8 * np.eye(6), atol=1e-15)
     turned = np.diag([0, 0, 0, 0.01**2, 0.01**2, 0.01**2])
-    loose = block_in_base(pose, np.eye(4), turned).covariance
+    loose = block_in_base(pose.T_camera_block, pose.covariance, np.eye(4), turned).covariance
     np.testing.assert_allclose(np.sqrt(loose[[0, 1], [0, 1]]), 0.005, rtol=1e-3)
     assert loose[2, 2] == pytest.approx(1e-8)  # turning does not move it along the axis of sight
 

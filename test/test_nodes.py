@@ -387,12 +387,13 @@ def test_the_simulator_publishes_at_the_rate_of_the_arm_and_brakes_without_comma
 @pytest.mark.parametrize("values", [[float("nan")] * 6, [0.0] * 5])
 def test_the_simulator_refuses_a_command_that_is_none(begin, values, capfd):
     probe, said = begin(SimulatorNode, **SIMULATED), []
+    speaker = probe.speaker(EFFORT, Float64MultiArray)
 
     def refused():
+        speaker.publish(Float64MultiArray(data=values))  # again: the reader may match late
         said.append(capfd.readouterr().err)
         return "refused command" in "".join(said)
 
-    probe.speaker(EFFORT, Float64MultiArray).publish(Float64MultiArray(data=values))
     probe.until(refused)
     assert probe.tested.command is None
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from invdyn_ros.arms.plant import IDEAL
-from invdyn_ros.arms.scene import SCENES
+from invdyn_ros.arms.scene import SCENES, quaternion_pose
 from invdyn_ros.control.follower import PlainFeedback
 from invdyn_ros.recording import Recording, Samples, align
 from invdyn_ros.replay import replay
@@ -19,7 +19,6 @@ from invdyn_ros.report import (
     latencies,
     limit_violations,
     quantiles,
-    quaternion_pose,
     success_interval,
     tracking_rms,
 )

@@ -67,6 +67,13 @@ class Scene:
         return block_pose(x, y, self.block_size / 2, rng.uniform(-np.pi, np.pi))
 
 
+def quaternion_pose(position: np.ndarray, quaternion: np.ndarray) -> np.ndarray:
+    """Pose (4, 4) of a position (3,) [m] and quaternion (4,) xyzw."""
+    T = np.eye(4)
+    T[:3, :3], T[:3, 3] = Rotation.from_quat(quaternion).as_matrix(), position
+    return T
+
+
 def picture_ticks(rate: float) -> int:
     """Ticks of an arm's control rate [Hz] from one picture of the simulated camera to the next."""
     return max(1, int(rate / CAMERA_RATE))

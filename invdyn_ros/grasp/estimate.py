@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from invdyn_ros.perception.blocks import block_in_base
+
 Array = NDArray[np.float64]
 QUARTER = np.pi / 2
 
@@ -55,9 +57,8 @@ def sighting(
         T_base_camera: (4, 4) calibrated pose of the camera.
         height: of the block's centre over the base [m].
     """
-    T = T_base_camera @ T_camera_block
-    turn = np.kron(np.eye(2), T_base_camera[:3, :3])
-    variance = np.diag(turn @ covariance @ turn.T)[[0, 1, 2, 5]]
+    T, in_base = block_in_base(T_camera_block, covariance, T_base_camera)
+    variance = np.diag(in_base)[[0, 1, 2, 5]]
     centre = onto_table(T[:3, 3], T_base_camera[:3, 3], height)
     return Sighting(time, centre, upright_yaw(T[:3, :3]), variance)
 

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.qos import QoSProfile
-from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
 from invdyn_ros.arms.noise import load_noise
-from invdyn_ros.arms.scene import SCENES, picture_ticks
+from invdyn_ros.arms.scene import SCENES, picture_ticks, quaternion_pose
 from invdyn_ros.control.guard import Target
 from invdyn_ros.grasp.estimate import Sighting, sighting
 from invdyn_ros.grasp.scripted import ScriptedGrasp
@@ -142,13 +141,9 @@ class GraspNode(CheckedNode):
 
     def sighting(self, message: PoseWithCovarianceStamped) -> Sighting:
         """Return a detection as position and yaw on the table in the base frame."""
-        position, quaternion = pose_to_arrays(message.pose.pose)
-        T_camera_block = np.eye(4)
-        T_camera_block[:3, :3] = Rotation.from_quat(quaternion).as_matrix()
-        T_camera_block[:3, 3] = position
         return sighting(
             to_nanoseconds(message.header.stamp) * 1e-9,
-            T_camera_block,
+            quaternion_pose(*pose_to_arrays(message.pose.pose)),
             np.array(message.pose.covariance).reshape(6, 6),
             self.scene.camera.T_base_camera,
             self.scene.block_size / 2,

@@ -17,7 +17,7 @@ from sensor_msgs.msg import Image, JointState, PointCloud2, TimeReference
 from std_msgs.msg import Empty
 from trajectory_msgs.msg import JointTrajectory
 
-from invdyn_ros.arms.scene import SCENES
+from invdyn_ros.arms.scene import SCENES, quaternion_pose
 from invdyn_ros.models import checkpoint
 from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.messages import (
@@ -31,7 +31,7 @@ from invdyn_ros.nodes.messages import (
 )
 from invdyn_ros.nodes.runner import HOLDS, CheckedNode, Done, parameters, run
 from invdyn_ros.recording import Picture, Recording, Samples
-from invdyn_ros.report import grasp_report, quaternion_pose
+from invdyn_ros.report import grasp_report
 from invdyn_ros.robot import load_robot
 from invdyn_ros.teleop_report import teleop_report
 

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from geometry_msgs.msg import PoseArray
 from rclpy.qos import QoSProfile
-from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
 from invdyn_ros.arms.noise import load_noise, stray
 from invdyn_ros.arms.rendering import SceneCamera
-from invdyn_ros.arms.scene import SCENES
+from invdyn_ros.arms.scene import SCENES, quaternion_pose
 from invdyn_ros.nodes.messages import (
     camera_info_message,
     image_qos,
@@ -90,12 +89,7 @@ class SceneCameraNode(CheckedNode):
         opening = 0.0
         if self.robot.gripper:
             opening = float(joints_by_name(joints, self.robot.gripper.joints)[0].sum())
-        poses = []
-        for pose in objects.poses:
-            position, quaternion = pose_to_arrays(pose)
-            T = np.eye(4)
-            T[:3, :3], T[:3, 3] = Rotation.from_quat(quaternion).as_matrix(), position
-            poses.append(T)
+        poses = [quaternion_pose(*pose_to_arrays(pose)) for pose in objects.poses]
         if self.camera is None:
             raise ValueError("joint_states and /sim/objects have no stamps")
         self.image = self.camera.render(q, opening, np.array(poses))

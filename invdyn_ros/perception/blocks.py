@@ -140,24 +140,28 @@ class BlockDetector:
 
 
 def block_in_base(
-    pose: BlockPose, T_base_camera: np.ndarray, camera_covariance: np.ndarray | None = None
+    T_camera_block: np.ndarray,
+    covariance: np.ndarray,
+    T_base_camera: np.ndarray,
+    camera_covariance: np.ndarray | None = None,
 ) -> PoseInBase:
     """Pose of a block in the arm's base frame.
 
     Args:
-        pose: the block in the camera's optical frame.
+        T_camera_block: (4, 4) pose of the block in the camera's optical frame.
+        covariance: (6, 6) of it about the optical axes.
         T_base_camera: (4, 4), maps camera points to the base.
         camera_covariance: (6, 6) of the camera's own pose, x, y, z [m] and rotations [rad] about
             the base's axes through the camera; None takes it as exact.
     """
     R = T_base_camera[:3, :3]
     turn = np.kron(np.eye(2), R)  # (6, 6)
-    covariance = turn @ pose.covariance @ turn.T
+    covariance = turn @ covariance @ turn.T
     if camera_covariance is not None:
         lever = np.eye(6)  # a camera turned by w moves the block by w x arm
-        lever[:3, 3:] = -skew(R @ pose.T_camera_block[:3, 3])
+        lever[:3, 3:] = -skew(R @ T_camera_block[:3, 3])
         covariance = covariance + lever @ camera_covariance @ lever.T
-    return PoseInBase(T_base_camera @ pose.T_camera_block, covariance)
+    return PoseInBase(T_base_camera @ T_camera_block, covariance)
 
 
 def check_image(image: np.ndarray) -> None:

@@ -11,9 +11,8 @@ from scipy.spatial.transform import Rotation, Slerp
 
 from invdyn_ros.arms.camera import FAR, Camera
 from invdyn_ros.arms.rendering import SceneCamera
-from invdyn_ros.arms.scene import Scene
+from invdyn_ros.arms.scene import Scene, quaternion_pose
 from invdyn_ros.recording import Recording
-from invdyn_ros.report import quaternion_pose
 from invdyn_ros.robot import Robot
 
 VIEW = (0.74, -0.70, 0.44)  # from the arm to the eye that watches it
