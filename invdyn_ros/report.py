@@ -1,6 +1,6 @@
 """The reports of a run: a Recording enters, plain numbers leave."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,18 +47,31 @@ def tracking_rms(joints: Samples, wanted: Samples) -> float | None:
     return float(np.sqrt(np.mean((measured.q - planned.q) ** 2)))
 
 
-def latencies(recording: Recording) -> tuple[Array, Array]:
-    """Return image-to-command latency [ms], whole and without the pose network, (F,) each."""
-    stages: dict[int, dict[str, float]] = {}
-    for stage, stamp, reached in recording.stages:
+class Latencies(NamedTuple):
+    """Time from an image's stamp to the first command that acts on it [ms], (F,) each.
+
+    Attributes:
+        whole: image to command.
+        core: the same without the pose network.
+        stages: its parts, by name: to the pose network, in it, and from it to the command.
+    """
+
+    whole: Array
+    core: Array
+    stages: dict[str, Array]
+
+
+def latencies(recording: Recording) -> Latencies:
+    """Return where the time of each image that led to a command went."""
+    reached: dict[int, dict[str, float]] = {}
+    for stage, stamp, time in recording.stages:
         # Stamps pass through float seconds on their way; 10 us tell any two frames apart.
-        stages.setdefault(round(stamp * 1e5), {}).setdefault(stage, reached - stamp)
-    whole, core = [], []
-    for found in stages.values():
-        if {"command", "pose begin", "pose end"} <= found.keys():
-            whole.append(found["command"])
-            core.append(found["command"] - (found["pose end"] - found["pose begin"]))
-    return 1e3 * np.array(whole), 1e3 * np.array(core)
+        reached.setdefault(round(stamp * 1e5), {}).setdefault(stage, time - stamp)
+    order = ("pose begin", "pose end", "command")
+    rows = [[times[k] for k in order] for times in reached.values() if times.keys() >= set(order)]
+    begin, end, command = 1e3 * np.array(rows).reshape(-1, 3).T
+    stages = {"image_to_pose": begin, "pose": end - begin, "pose_to_command": command - end}
+    return Latencies(command, command - stages["pose"], stages)
 
 
 def block_errors(recording: Recording, scene: Scene) -> Array:

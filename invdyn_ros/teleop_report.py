@@ -32,7 +32,7 @@ def teleop_report(
     arm can be, in place and in speed; `with_lag` adds the frames in which the person is faster
     than the arm may move. `unreachable` counts the other frames by reason.
     """
-    whole, core = latencies(recording)
+    latency = latencies(recording)
     detected = sum(points is not None for _, points in recording.landmarks)
     unit, lead = model.meta.action_unit, model.meta.lead
     live = tracking_rms(recording.joints, recording.wanted)
@@ -56,8 +56,9 @@ def teleop_report(
     return about | {
         "frames": len(recording.landmarks),
         "detected": detected,
-        "latency_ms": quantiles(whole),
-        "core_latency_ms": quantiles(core),
+        "latency_ms": quantiles(latency.whole),
+        "core_latency_ms": quantiles(latency.core),
+        "stages_ms": {stage: quantiles(times) for stage, times in latency.stages.items()},
         "tracking_rms_rad": {k: None if v is None else round(v, 5) for k, v in tracking.items()},
         "limb_error_deg": quantiles(_limbs(followed), (50, 95)),
         "wrist_error_mm": quantiles(followed.wrist, (50, 95)),

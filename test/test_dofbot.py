@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
@@ -23,6 +22,7 @@ from invdyn_ros.arms.dofbot import (
 )
 from invdyn_ros.arms.dofbot_driver import PATIENCE, DofbotDriver
 from invdyn_ros.nodes.dofbot import DofbotNode
+from invdyn_ros.nodes.runner import Loop
 from invdyn_ros.robot import load_robot
 
 ROBOT = load_robot("dofbot")
@@ -357,20 +357,20 @@ def test_the_node_follows_commands_and_publishes_positions_only():
     board = ServoBoard(time.monotonic)
     rclpy.init()
     try:
-        executor, node, seen = SingleThreadedExecutor(), DofbotNode(board), []
+        node, seen = DofbotNode(board), []
+        loop = Loop(node)
         user = rclpy.create_node("user")
         user.create_subscription(JointState, "/joint_states", seen.append, 10)
         arm = user.create_publisher(Float64MultiArray, "/forward_position_controller/commands", 1)
         grip = user.create_publisher(Float64MultiArray, "/gripper/command", 1)
-        for member in (node, user):
-            executor.add_node(member)
+        loop.executor.add_node(user)
         q = [0.1, -0.1, 0.1, -0.1, 0.1]
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
             arm.publish(Float64MultiArray(data=[9.0] * 5))  # refused
             arm.publish(Float64MultiArray(data=q))
             grip.publish(Float64MultiArray(data=[0.03]))
-            node.spin_once(executor)
+            loop.turn()
             if seen and np.allclose(seen[-1].position, [*q, 0.015, 0.015], atol=2e-3):
                 break
         assert list(seen[-1].name) == [*ROBOT.joint_names, *ROBOT.gripper.joints]
@@ -381,6 +381,6 @@ def test_the_node_follows_commands_and_publishes_positions_only():
         assert 0 < age < 10
         node.close()
         assert board.torque
-        executor.shutdown()
+        loop.close()
     finally:
         rclpy.try_shutdown()

@@ -138,15 +138,13 @@ def begin():
         made = threading.Event()
 
         def work():
-            executor = SingleThreadedExecutor()
             try:
                 node = make()
-                executor.add_node(node)
+                loop = runner.Loop(node)
                 probe.tested = node
                 made.set()
-                spin = getattr(node, "spin_once", lambda e: e.spin_once(timeout_sec=0.2))
                 while rclpy.ok():
-                    spin(executor)
+                    loop.turn()
             except Exception as error:
                 probe.failure = error if rclpy.ok() else None
                 made.set()

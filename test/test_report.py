@@ -80,9 +80,11 @@ def test_latencies_are_joined_by_the_stamp_of_the_image() -> None:
     stages += [("command", epoch + 1, epoch + 1.1)]  # no pose
     stages += [("command", epoch, epoch + 9.0)]  # a later command of the same frame
     recording = Recording(samples(np.empty(0)), samples(np.empty(0)), stages=stages)
-    whole, core = latencies(recording)
+    whole, core, stages = latencies(recording)
     np.testing.assert_allclose(np.sort(whole), 25 + np.arange(10), atol=0.01)
     np.testing.assert_allclose(np.sort(core), 5 + np.arange(10), atol=0.01)
+    np.testing.assert_allclose(sum(stages.values()), whole, atol=1e-9)
+    np.testing.assert_allclose(stages["pose"], 20, atol=0.01)
 
 
 def test_quantiles_of_nothing_are_unknown() -> None:

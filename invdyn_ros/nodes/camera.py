@@ -7,7 +7,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
 from invdyn_ros.nodes.messages import image_qos, image_to_message, to_seconds, to_stamp
-from invdyn_ros.nodes.runner import CheckedNode, Done, parameters, run
+from invdyn_ros.nodes.runner import CheckedNode, Done, Spin, parameters, run
 from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, probe
 
 FRAME = "camera_optical_frame"
@@ -33,23 +33,22 @@ class CameraNode(CheckedNode):
             self.rate = probe(config.video).rate
             self.create_subscription(Clock, "/clock", self.on_clock, QoSProfile(depth=1000))
 
-    def spin_once(self, executor: object) -> None:
+    def turn(self, spin: Spin) -> None:
         """Publish the next frame when its time has come."""
-        spin = executor.spin_once  # type: ignore[attr-defined]
         if self.lockstep:
-            spin(timeout_sec=0.5)
+            spin(0.5)
             return
         if self.began is None:
             if not self.ready():
-                spin(timeout_sec=0.1)
+                spin(0.1)
                 return
             self.began = time.time()
         if self.next is None:
             raise Done
         due = self.next.time if self.live else self.began + self.next.time
         while (left := due - time.time()) > 0:
-            spin(timeout_sec=left)
-        spin(timeout_sec=0)
+            spin(left)
+        spin(0)
         # A file's frame is "exposed" when it is due; a device's when it was grabbed.
         self.publish(due if self.live else time.time())
 

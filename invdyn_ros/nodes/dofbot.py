@@ -5,7 +5,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, Header
@@ -13,7 +12,7 @@ from std_msgs.msg import Float64MultiArray, Header
 from invdyn_ros.arms.dofbot import Bus, DofbotBus, open_bus
 from invdyn_ros.arms.dofbot_driver import DofbotDriver, Reading
 from invdyn_ros.nodes.messages import COMMAND_TOPICS, to_stamp
-from invdyn_ros.nodes.runner import CheckedNode, parameters, run
+from invdyn_ros.nodes.runner import CheckedNode, Spin, parameters, run
 from invdyn_ros.robot import load_robot
 
 
@@ -58,7 +57,7 @@ class DofbotNode(CheckedNode):
             with suppress(OSError):  # a board that is gone holds nothing
                 driver.close(self.config.release)
 
-    def spin_once(self, executor: SingleThreadedExecutor) -> None:
+    def turn(self, spin: Spin) -> None:
         """Do one tick, then take commands until the next is due."""
         reading = self.driver.tick()
         if reading is not None:
@@ -67,9 +66,9 @@ class DofbotNode(CheckedNode):
         # a tick that came late is not made up for: two writes at once would double the speed
         self.due = max(self.due + self.driver.period, time.monotonic())
         while (left := self.due - time.monotonic()) > 0:
-            executor.spin_once(timeout_sec=left)
+            spin(left)
         for _ in range(4):  # what has arrived meanwhile
-            executor.spin_once(timeout_sec=0)
+            spin(0)
 
     def publish(self, reading: Reading) -> None:
         """Publish a reading, stamped with when it was measured."""

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile
@@ -18,7 +17,7 @@ from trajectory_msgs.msg import JointTrajectory
 from invdyn_ros.control.guard import State, Target
 from invdyn_ros.nodes.echo import ECHO_COMMANDS, ECHO_JOINTS
 from invdyn_ros.nodes.messages import COMMAND_TOPICS, command_stamp, target_to_message, to_stamp
-from invdyn_ros.nodes.runner import Done, parameters, run
+from invdyn_ros.nodes.runner import Done, Spin, parameters, run
 from invdyn_ros.robot import load_robot
 
 SWING, OMEGA = 0.1, 1.5  # the motion: amplitude [rad], angular frequency [rad/s]
@@ -89,9 +88,9 @@ class LatencyProbeNode(Node):
             )
         self.targeted = -np.inf
 
-    def spin_once(self, executor: SingleThreadedExecutor) -> None:
+    def turn(self, spin: Spin) -> None:
         """Do the whole measurement."""
-        self.await_both(executor)
+        self.await_both(spin)
         for side in self.sides.values():
             side.sent.clear()
             side.latencies.clear()
@@ -99,22 +98,22 @@ class LatencyProbeNode(Node):
         blocks = max(2, round(self.config.seconds / self.config.block))
         names = list(self.sides)
         for number in range(blocks):
-            self.talk(executor, names[number % 2], self.config.seconds / blocks)
-        self.listen(executor, LINGER)
+            self.talk(spin, names[number % 2], self.config.seconds / blocks)
+        self.listen(spin, LINGER)
         result = {n: {"sent": s.count, "latency_ms": s.latencies} for n, s in self.sides.items()}
         Path(self.config.out).write_text(json.dumps(result), encoding="utf-8")
         raise Done
 
-    def await_both(self, executor: SingleThreadedExecutor) -> None:
+    def await_both(self, spin: Spin) -> None:
         """Talk to both until both answer: discovery and first calls are not measured."""
         end = time.monotonic() + PATIENCE
         while silent := [n for n, side in self.sides.items() if len(side.latencies) < 10]:
             if time.monotonic() > end:
                 raise ValueError(f"no answer from {', '.join(silent)} within {PATIENCE:g} s")
             for name in silent:
-                self.talk(executor, name, 0.2)
+                self.talk(spin, name, 0.2)
 
-    def talk(self, executor: SingleThreadedExecutor, name: str, seconds: float) -> None:
+    def talk(self, spin: Spin, name: str, seconds: float) -> None:
         """Send joint states to one side at the arm's rate."""
         side, period = self.sides[name], 1 / self.robot.rate
         due = time.monotonic()
@@ -134,17 +133,15 @@ class LatencyProbeNode(Node):
             # a late tick is not made up for: a burst would measure its own queue
             due = max(due + period, time.monotonic())
             if name != "echo" and stamp * 1e-9 - self.targeted >= 1 / TARGET_RATE:
-                self.listen(
-                    executor, (due - time.monotonic()) / 2
-                )  # cameras keep no step with arms
+                self.listen(spin, (due - time.monotonic()) / 2)  # cameras keep no step with arms
                 self.aim(time.time_ns())
-            self.listen(executor, due - time.monotonic())
+            self.listen(spin, due - time.monotonic())
 
-    def listen(self, executor: SingleThreadedExecutor, seconds: float) -> None:
+    def listen(self, spin: Spin, seconds: float) -> None:
         """Take answers for a while."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            executor.spin_once(timeout_sec=left)
+            spin(left)
 
     def motion(self, seconds: float) -> State:
         """Where the arm is, in a swing about home."""

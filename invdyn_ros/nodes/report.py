@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image, JointState, PointCloud2, TimeReference
@@ -29,7 +28,7 @@ from invdyn_ros.nodes.messages import (
     to_nanoseconds,
     to_seconds,
 )
-from invdyn_ros.nodes.runner import HOLDS, CheckedNode, Done, parameters, run
+from invdyn_ros.nodes.runner import HOLDS, CheckedNode, Done, Spin, parameters, run
 from invdyn_ros.recording import Picture, Recording, Samples
 from invdyn_ros.report import grasp_report
 from invdyn_ros.robot import load_robot
@@ -152,9 +151,9 @@ class ReportNode(CheckedNode):
         """Note that the source still gives images."""
         self.last_image = time.monotonic()
 
-    def spin_once(self, executor: SingleThreadedExecutor) -> None:
+    def turn(self, spin: Spin) -> None:
         """Gather until the run is over, then write."""
-        executor.spin_once(timeout_sec=0.2)
+        spin(0.2)
         if not self.ready:
             self.say_when_ready()
         if self.over():

@@ -6,17 +6,20 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields
+from functools import wraps
 from typing import Any, TypeVar
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
 
 from invdyn_ros.config import from_mapping
 
 T = TypeVar("T")
+Spin = Callable[[float], None]  # wait at most so many seconds [s] for a message and handle it
 HOLDS = "holds: "  # diagnostics keys that count how often a node held, by reason
 
 
@@ -44,13 +47,39 @@ def parameters(node: Node, config: type[T]) -> T:
 class CheckedNode(Node):
     """A node that publishes diagnostics once a second and checks the types of its topics."""
 
+    failure: Exception | None = None  # what a callback raised; `Loop` raises it
+
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.values: dict[str, str] = {}
         self.problem: str | None = None
         self.holds: Counter[str] = Counter()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(1.0, self._every_second)
+        self.create_timer(1.0, self._kept(self._every_second))
+
+    def create_subscription(
+        self,
+        msg_type: Any,
+        topic: str,
+        callback: Callable[[Any], None],
+        qos_profile: QoSProfile | int,
+        **options: Any,
+    ) -> Any:
+        """Subscribe; what the callback raises ends the node."""
+        kept = self._kept(callback)
+        return super().create_subscription(msg_type, topic, kept, qos_profile, **options)
+
+    def _kept(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+        """Keep what a callback raises: rclpy would print a traceback on its way."""
+
+        @wraps(callback)
+        def call(*arguments: Any) -> Any:
+            try:
+                return callback(*arguments)
+            except Exception as error:
+                self.failure = self.failure or error
+
+        return call
 
     def connected(self, topics: str) -> bool:
         """Say whether each of some topics, parted by spaces, has both ends."""
@@ -99,29 +128,57 @@ def _type_name(message: Any) -> str:
     return f"{package}/{kind}/{message.__name__}"
 
 
-def run(make: Callable[[], Node]) -> None:
-    """Run a node until it ends: code 0 if done or interrupted, 2 on bad input.
+class Loop:
+    """Takes the turns of a node, on rclpy's leanest executor."""
 
-    A node with a method `spin_once(executor)` paces itself; any other is spun on its callbacks.
-    """
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.executor = _executor()
+        self.executor.add_node(node)
+
+    def turn(self) -> None:
+        """Let a node that paces itself, by a method `turn(spin)`, do so; spin any other."""
+        paced = getattr(self.node, "turn", None)
+        if paced is None:
+            self.spin(0.5)
+        else:
+            paced(self.spin)
+
+    def spin(self, seconds: float) -> None:
+        """Wait at most so long [s] for a message and handle it; raise what its callback raised."""
+        self.executor.spin_once(seconds)
+        failure = getattr(self.node, "failure", None)
+        if failure is not None:
+            raise failure
+
+    def close(self) -> None:
+        """Handle no more messages."""
+        self.executor.shutdown(timeout_sec=0.5)
+
+
+def _executor() -> Executor:
+    try:  # half the processor time of the other, which builds its wait set anew for each message
+        from rclpy.experimental import EventsExecutor
+    except ImportError:  # rclpy before 7.1.5
+        return SingleThreadedExecutor()
+    return EventsExecutor()
+
+
+def run(make: Callable[[], Node]) -> None:
+    """Run a node until it ends: code 0 if done or interrupted, 2 on bad input."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     name = getattr(make, "__name__", "node")
     code = 0
-    executor = None
+    loop = None
     try:
         rclpy.init(args=sys.argv)
-        executor = SingleThreadedExecutor()
         node = make()
         name = node.get_name()
-        executor.add_node(node)
+        loop = Loop(node)
         gc.collect()
         gc.freeze()  # the collector need not look again at what lives as long as the node
-        spin = getattr(node, "spin_once", None)
         while rclpy.ok():
-            if spin is not None:
-                spin(executor)
-            else:
-                executor.spin_once(timeout_sec=0.5)
+            loop.turn()
     except (KeyboardInterrupt, ExternalShutdownException, Done, SystemExit):
         pass
     except (ValueError, OSError) as error:
@@ -131,8 +188,8 @@ def run(make: Callable[[], Node]) -> None:
         close = getattr(locals().get("node"), "close", None)
         if close is not None:
             close()
-        if executor is not None:
-            executor.shutdown(timeout_sec=0.5)
+        if loop is not None:
+            loop.close()
         rclpy.try_shutdown()
         gc.unfreeze()  # else native libraries complain of leaks
     sys.exit(code)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from geometry_msgs.msg import PoseArray
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
@@ -19,7 +18,7 @@ from invdyn_ros.arms.scene import SCENES, picture_ticks
 from invdyn_ros.control.guard import Array
 from invdyn_ros.grasp.task import Judge
 from invdyn_ros.nodes.messages import COMMAND_TOPICS, command_stamp, poses_to_message, to_stamp
-from invdyn_ros.nodes.runner import CheckedNode, parameters, run
+from invdyn_ros.nodes.runner import CheckedNode, Spin, parameters, run
 from invdyn_ros.robot import load_robot
 
 COMMAND_TIMEOUT = 0.1  # [s] without a command, then the brakes: as real drivers do
@@ -119,18 +118,18 @@ class SimulatorNode(CheckedNode):
         """Time of the state [ns]."""
         return self.origin + round(self.simulation.ticks * 1e9 / self.robot.rate)
 
-    def spin_once(self, executor: SingleThreadedExecutor) -> None:
+    def turn(self, spin: Spin) -> None:
         """Publish a state, gather its commands, step."""
         if self.waiting:
-            executor.spin_once(timeout_sec=0.05)
+            spin(0.05)
             self.waiting = not self.connected(self.config.await_topics)
             self.start_clock()
             return
         self.publish()
         if self.config.lockstep:
-            self.await_answer(executor)
+            self.await_answer(spin)
         else:
-            self.await_time(executor)
+            self.await_time(spin)
         command = self.command[1] if self.command else None
         opening = self.grip[1] if self.grip else None
         self.quiet += 1 / self.robot.rate
@@ -141,15 +140,15 @@ class SimulatorNode(CheckedNode):
         if self.scene is not None and self.episode_over():
             self.next_episode()
 
-    def await_time(self, executor: SingleThreadedExecutor) -> None:
+    def await_time(self, spin: Spin) -> None:
         """Take commands until the tick is over; what is late by more is not caught up."""
         self.due += 1 / self.robot.rate
         while self.paused or (left := self.due - time.monotonic()) > 0:
-            executor.spin_once(timeout_sec=0.1 if self.paused else left)
+            spin(0.1 if self.paused else left)
             if self.paused:
                 self.due = time.monotonic() + 1 / self.robot.rate
         for _ in range(5):  # what has arrived meanwhile
-            executor.spin_once(timeout_sec=0)
+            spin(0)
         if time.monotonic() - self.due > LATE:
             self.get_logger().warning("slower than real time: the machine is busy")
             self.due = time.monotonic()
@@ -157,11 +156,11 @@ class SimulatorNode(CheckedNode):
                 behind = time.time_ns() - self.stamp
                 self.origin += max(behind, 0)
 
-    def await_answer(self, executor: SingleThreadedExecutor) -> None:
+    def await_answer(self, spin: Spin) -> None:
         """Wait for the commands that answer this state; ask again where one seems lost."""
         stamp, asked, began = self.stamp, time.monotonic(), time.monotonic()
         while not self.answered(stamp):
-            executor.spin_once(timeout_sec=PATIENCE)
+            spin(PATIENCE)
             if time.monotonic() - asked > PATIENCE:
                 asked = time.monotonic()
                 self.publish(again=True)

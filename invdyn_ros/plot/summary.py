@@ -86,7 +86,7 @@ def teleop_summary(recording: Recording, robot: Robot, result: dict[str, Any], f
         _moments(figure, top, recording, robot)
         panels.joints(*_bottom_left(figure), recording, robot)
         right = _bottom_right(figure, (1, 1))
-        panels.latency(figure.add_subplot(right[0]), *latencies(recording))
+        panels.latency(figure.add_subplot(right[0]), *latencies(recording)[:2])
         panels.tool(figure.add_subplot(right[1]), recording, robot)
         figure.savefig(file)
 
