@@ -63,10 +63,9 @@ class Latencies(NamedTuple):
 
 def latencies(recording: Recording) -> Latencies:
     """Return where the time of each image that led to a command went."""
-    reached: dict[int, dict[str, float]] = {}
+    reached: dict[float, dict[str, float]] = {}
     for stage, stamp, time in recording.stages:
-        # Stamps pass through float seconds on their way; 10 us tell any two frames apart.
-        reached.setdefault(round(stamp * 1e5), {}).setdefault(stage, time - stamp)
+        reached.setdefault(stamp, {}).setdefault(stage, time - stamp)
     order = ("pose begin", "pose end", "command")
     rows = [[times[k] for k in order] for times in reached.values() if times.keys() >= set(order)]
     begin, end, command = 1e3 * np.array(rows).reshape(-1, 3).T

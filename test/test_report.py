@@ -76,7 +76,7 @@ def test_latencies_are_joined_by_the_stamp_of_the_image() -> None:
     for k in range(10):
         stamp = epoch + k / 30
         stages += [("command", stamp, stamp + 0.025 + 0.001 * k)]
-        stages += [("pose end", stamp + 2e-7, stamp + 0.021), ("pose begin", stamp, stamp + 0.001)]
+        stages += [("pose end", stamp, stamp + 0.021), ("pose begin", stamp, stamp + 0.001)]
     stages += [("command", epoch + 1, epoch + 1.1)]  # no pose
     stages += [("command", epoch, epoch + 9.0)]  # a later command of the same frame
     recording = Recording(samples(np.empty(0)), samples(np.empty(0)), stages=stages)

@@ -61,6 +61,9 @@ class Driver:
         self.follower = Follower(model, unit, lead, feedback)
         self.engaged = False
         self.stopped: str | None = None
+        still = np.zeros(robot.n)
+        # The first call of a model takes a hundred times as long as those after it.
+        self.follower(rest(robot.home, 0.0, None), Measured(0.0, robot.home, still))
         self._forget()
 
     def _forget(self) -> None:

@@ -11,6 +11,7 @@ from invdyn_ros.nodes.runner import CheckedNode, Done, Spin, parameters, run
 from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, probe
 
 FRAME = "camera_optical_frame"
+REST = 0.75  # of the time between two frames of a file, before the next is decoded
 
 
 class CameraNode(CheckedNode):
@@ -29,8 +30,9 @@ class CameraNode(CheckedNode):
         self.now = 0.0
         self.lockstep = bool(lockstep)
         self.sent: Image | None = None
+        self.rate = probe(config.video).rate if config.video else 0.0
+        self.rest = REST / (config.rate or self.rate) if config.video else 0.0
         if self.lockstep:
-            self.rate = probe(config.video).rate
             self.create_subscription(Clock, "/clock", self.on_clock, QoSProfile(depth=1000))
 
     def turn(self, spin: Spin) -> None:
@@ -46,11 +48,18 @@ class CameraNode(CheckedNode):
         if self.next is None:
             raise Done
         due = self.next.time if self.live else self.began + self.next.time
-        while (left := due - time.time()) > 0:
-            spin(left)
+        self.wait(spin, due)
         spin(0)
         # A file's frame is "exposed" when it is due; a device's when it was grabbed.
         self.publish(due if self.live else time.time())
+        # Decoded at once, the next frame would take a core from whoever works on this one.
+        self.wait(spin, due + self.rest)
+        self.next = next(self.frames, None)
+
+    def wait(self, spin: Spin, until: float) -> None:
+        """Take messages until a time [s]."""
+        while (left := until - time.time()) > 0:
+            spin(left)
 
     def ready(self) -> bool:
         """Say whether somebody watches and everything behind is there."""
@@ -64,17 +73,17 @@ class CameraNode(CheckedNode):
         now, last = to_seconds(message.clock), self.sent
         while self.next is not None and (due := self.next.index / self.rate) <= now + 1e-6:
             self.publish(due)
+            self.next = next(self.frames, None)
         if last is not None and last is self.sent and now == self.now:
             self.images.publish(last)  # asked again: it may have been lost
         self.now = now
 
     def publish(self, stamp: float) -> None:
-        """Send the frame and fetch the one after it."""
+        """Send the frame."""
         if self.next is None:
             return
         self.sent = image_to_message(self.next.image, to_stamp(round(stamp * 1e9)), FRAME)
         self.images.publish(self.sent)
-        self.next = next(self.frames, None)
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from invdyn_ros.nodes.messages import (
     command_to_message,
     joints_by_name,
     message_to_target,
+    newest,
     to_nanoseconds,
     to_stamp,
 )
@@ -84,10 +85,9 @@ class InverseDynamicsNode(CheckedNode):
         self.commands = self.create_publisher(Float64MultiArray, COMMAND_TOPICS[unit], qos)
         self.wanted = self.create_publisher(JointState, "/inverse_dynamics/wanted", qos)
         self.timing = self.create_publisher(TimeReference, "/timing", qos)
-        # The newest state counts; only lockstep answers every one.
-        newest = QoSProfile(depth=10 if self.config.lockstep else 1)
-        self.create_subscription(JointState, "/joint_states", self.on_joints, newest)
-        self.create_subscription(JointTrajectory, "/joint_target", self.on_target, qos)
+        reader = newest(self.config.lockstep)
+        self.create_subscription(JointState, "/joint_states", self.on_joints, reader)
+        self.create_subscription(JointTrajectory, "/joint_target", self.on_target, reader)
         self.create_service(SetBool, "/inverse_dynamics/engage", self.on_engage)
         self.create_service(Trigger, "/inverse_dynamics/stop", self.on_stop)
 
@@ -141,7 +141,7 @@ class InverseDynamicsNode(CheckedNode):
         if command.applied is not None:
             self.timing.publish(
                 TimeReference(
-                    header=Header(stamp=to_stamp(round(command.applied * 1e9))),
+                    header=Header(stamp=to_stamp(self.target_stamp or 0)),
                     time_ref=self.get_clock().now().to_msg(),
                     source="command",
                 )

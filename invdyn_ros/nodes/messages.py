@@ -48,6 +48,16 @@ def image_qos(reliable: bool) -> QoSProfile:
     return QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
+def newest(lockstep: bool) -> QoSProfile:
+    """Return the QoS of readers that want the newest message, or in lockstep every one.
+
+    Best effort spares an acknowledgement for each message: a wake-up of both sides.
+    """
+    if lockstep:
+        return QoSProfile(depth=10)
+    return QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
 def image_to_message(image: NDArray[np.uint8], stamp: Time, frame: str) -> Image:
     """Return an rgb8 message of an image (H, W, 3) uint8 RGB."""
     height, width = image.shape[:2]

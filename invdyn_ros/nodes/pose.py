@@ -1,6 +1,5 @@
 """Images in, the landmarks of the person in them out, with the image's stamp."""
 
-from builtin_interfaces.msg import Time
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, PointCloud2, TimeReference
 from std_msgs.msg import Header
@@ -37,22 +36,21 @@ class PoseNode(CheckedNode):
             self.clouds.publish(self.answer)  # asked again; the tracker must not see it twice
             return
         image = image_to_array(message)
-        self.time(message.header, "pose begin")
+        began = self.get_clock().now()
         landmarks = self.estimator(image)
-        self.time(message.header, "pose end")
+        ended = self.get_clock().now()
         header = Header(stamp=stamp, frame_id="hip")
         self.answer = landmarks_to_cloud(landmarks.world if landmarks else None, header)
         self.clouds.publish(self.answer)
+        for source, reached in (("pose begin", began), ("pose end", ended)):
+            self.timing.publish(
+                TimeReference(header=message.header, time_ref=reached.to_msg(), source=source)
+            )
         self.hold(None if landmarks else "nobody in the image")
         if self.overlay.get_subscription_count():
             drawn = draw(image, landmarks)
             frame = message.header.frame_id
             self.overlay.publish(image_to_message(drawn, stamp, frame))
-
-    def time(self, header: Header, source: str) -> None:
-        """Publish when a stage of this image was reached."""
-        now: Time = self.get_clock().now().to_msg()
-        self.timing.publish(TimeReference(header=header, time_ref=now, source=source))
 
     def close(self) -> None:
         """Free the network."""

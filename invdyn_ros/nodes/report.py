@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image, JointState, PointCloud2, TimeReference
 from std_msgs.msg import Empty
@@ -34,7 +34,8 @@ from invdyn_ros.report import grasp_report
 from invdyn_ros.robot import load_robot
 from invdyn_ros.teleop_report import teleop_report
 
-DEPTH = QoSProfile(depth=2000)  # a reader that falls behind for a moment must lose nothing
+EVERY = QoSProfile(depth=2000)  # a reader that falls behind for a moment must lose nothing
+SENSORS = QoSProfile(depth=2000, reliability=ReliabilityPolicy.BEST_EFFORT)
 PICTURED = 2  # episodes whose images are kept for the video
 STEADY_END = 2.0  # [s] without an image after the video's end
 
@@ -109,7 +110,7 @@ class ReportNode(CheckedNode):
         topic: str,
         kind: Any,
         also: Callable[[bytes], None] | None = None,
-        qos: QoSProfile = DEPTH,
+        qos: QoSProfile | None = None,
     ) -> Any:
         """Keep all messages of a topic."""
         kept: list[bytes] = []
@@ -122,6 +123,7 @@ class ReportNode(CheckedNode):
             if also is not None:
                 also(raw)
 
+        qos = qos or (EVERY if self.config.lockstep else SENSORS)
         return self.create_subscription(kind, topic, keep, qos, raw=True)
 
     def say_when_ready(self) -> None:
@@ -129,8 +131,8 @@ class ReportNode(CheckedNode):
         kept = [s for s in self.subscriptions if s.topic_name in self.topics]
         self.ready = all(subscription.get_publisher_count() for subscription in kept)
         if self.ready:
-            self.create_publisher(Empty, "/report/ready", DEPTH)
-            self.create_subscription(Empty, "/report/ready", lambda _: None, DEPTH)
+            self.create_publisher(Empty, "/report/ready", EVERY)
+            self.create_subscription(Empty, "/report/ready", lambda _: None, EVERY)
 
     def on_joints(self, raw: bytes) -> None:
         """Count the resets of the simulation: time that runs backwards."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from rclpy.qos import QoSProfile
+from rclpy.publisher import Publisher
 from sensor_msgs.msg import JointState, PointCloud2
 from trajectory_msgs.msg import JointTrajectory
 
@@ -11,6 +11,7 @@ from invdyn_ros.control.guard import State, Target
 from invdyn_ros.nodes.messages import (
     cloud_to_landmarks,
     joints_by_name,
+    newest,
     target_to_message,
     to_seconds,
 )
@@ -40,23 +41,31 @@ class RetargetNode(CheckedNode):
         self.config = parameters(self, RetargetNodeConfig)
         self.robot = load_robot(self.config.arm)
         self.retargeter = Retargeter(self.robot, parameters(self, RetargetConfig))
+        # Cameras wait for /joint_target, so that no image comes before the arm's place is known;
+        # in lockstep, where nothing is lost, the arm waits for it.
+        self.targets = self.create_targets() if self.config.lockstep else None
         self.started = False
         self.answer: JointTrajectory | None = None
-        qos = QoSProfile(depth=10)
-        self.targets = self.create_publisher(JointTrajectory, "/joint_target", qos)
-        self.create_subscription(PointCloud2, "/pose/landmarks", self.on_landmarks, qos)
-        self.joints = self.create_subscription(JointState, "/joint_states", self.on_joints, qos)
+        self.create_subscription(
+            PointCloud2, "/pose/landmarks", self.on_landmarks, newest(self.config.lockstep)
+        )
+        self.joints = self.create_subscription(JointState, "/joint_states", self.on_joints, 10)
+
+    def create_targets(self) -> Publisher:
+        """Announce the targets."""
+        return self.create_publisher(JointTrajectory, "/joint_target", 10)
 
     def on_joints(self, message: JointState) -> None:
         """Start from where the arm is; later states do not matter here."""
         q, _, _ = joints_by_name(message, self.robot.joint_names)
         self.retargeter.reset(q)
+        self.targets = self.targets or self.create_targets()
         self.started = True
         self.destroy_subscription(self.joints)
 
     def on_landmarks(self, message: PointCloud2) -> None:
         """Answer each frame with a target; while holding, with the place where the arm stopped."""
-        if not self.started:
+        if not self.started or self.targets is None:
             self.hold("no joint_states yet")
             return
         stamp, lockstep = message.header.stamp, self.config.lockstep

@@ -99,9 +99,14 @@ class CheckedNode(Node):
             self.holds[reason] += 1
             self.values[f"{HOLDS}{reason}"] = str(self.holds[reason])
             self.get_logger().warning(f"holding: {reason}")
+            if self.holds[reason] == 1:  # short runs end before the next beat
+                self._diagnose()
 
     def _every_second(self) -> None:
         self._check_types()
+        self._diagnose()
+
+    def _diagnose(self) -> None:
         status = DiagnosticStatus(
             level=DiagnosticStatus.OK if self.problem is None else DiagnosticStatus.WARN,
             name=self.get_name(),

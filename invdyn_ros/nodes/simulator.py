@@ -17,7 +17,13 @@ from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.arms.scene import SCENES, picture_ticks
 from invdyn_ros.control.guard import Array
 from invdyn_ros.grasp.task import Judge
-from invdyn_ros.nodes.messages import COMMAND_TOPICS, command_stamp, poses_to_message, to_stamp
+from invdyn_ros.nodes.messages import (
+    COMMAND_TOPICS,
+    command_stamp,
+    newest,
+    poses_to_message,
+    to_stamp,
+)
 from invdyn_ros.nodes.runner import CheckedNode, Spin, parameters, run
 from invdyn_ros.robot import load_robot
 
@@ -41,7 +47,8 @@ class SimulatorConfig:
         wall_clock: stamp with the wall clock instead of the time since the reset, which starts
             again with every episode.
         headless: no window.
-        await_topics: time starts when each of these topics has both ends; parted by spaces.
+        await_topics: time starts when each of these topics has both ends; parted by spaces. By
+            the wall clock it runs at once: a real arm waits for nobody either.
     """
 
     arm: str = "ur5"
@@ -81,12 +88,14 @@ class SimulatorNode(CheckedNode):
         self.grip: tuple[int | None, float] | None = None
         self.quiet = 0.0  # [s] of simulated time since the last command
         self.paused = False
-        self.waiting = True
+        self.waiting = not config.wall_clock
         qos = QoSProfile(depth=10)
         self.joints = self.create_publisher(JointState, "/joint_states", qos)
         self.clock = self.create_publisher(Clock, "/clock", qos)
         self.objects = self.create_publisher(PoseArray, "/sim/objects", qos)
-        self.create_subscription(Float64MultiArray, COMMAND_TOPICS[unit], self.on_command, qos)
+        self.create_subscription(
+            Float64MultiArray, COMMAND_TOPICS[unit], self.on_command, newest(config.lockstep)
+        )
         self.create_subscription(Float64MultiArray, "/gripper/command", self.on_grip, qos)
         self.create_service(Trigger, "/sim/reset", self.on_reset)
         self.create_service(SetBool, "/sim/pause", self.on_pause)
