@@ -3,10 +3,8 @@
 The plant is deliberately not the model: see `arms.plant`.
 """
 
-import xml.etree.ElementTree as ET
 from collections import deque
-from pathlib import Path
-from types import TracebackType
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +12,7 @@ import pybullet
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from invdyn_ros.arms.body import add_arm
 from invdyn_ros.arms.plant import PlantConfig
 from invdyn_ros.arms.scene import Scene, add_block, add_table
 from invdyn_ros.arms.world import connect
@@ -41,7 +40,7 @@ class JointSample(NamedTuple):
     opening: float
 
 
-class Simulation:
+class Simulation(AbstractContextManager["Simulation"]):
     """One arm, and optionally a table with a block, in a physics world of its own."""
 
     def __init__(
@@ -68,78 +67,21 @@ class Simulation:
         self.client.setGravity(0, 0, -9.81)
         self.client.setTimeStep(1 / plant.physics_rate)
         self.client.setPhysicsEngineParameter(deterministicOverlappingPairs=1)
-        self._build()
+        self.body, self.joints, self.fingers = add_arm(self.client, robot, plant)
+        self.coulomb = plant.coulomb * robot.effort  # (n,) [N m]
+        self.block: int | None = None
+        if scene is not None:
+            add_table(self.client)
+            if scene.blocks:
+                self.block = add_block(self.client, scene, np.eye(4))
         self.reset(seed)
 
-    def __enter__(self) -> "Simulation":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Free the physics world."""
         self.client.disconnect()
-
-    def _build(self) -> None:
-        """Load the arm and give it the plant's inertia, payload and friction."""
-        client, plant = self.client, self.plant
-        self.body = client.loadURDF(
-            str(self.robot.urdf), useFixedBase=True, flags=pybullet.URDF_USE_INERTIA_FROM_FILE
-        )
-        info = [client.getJointInfo(self.body, j) for j in range(client.getNumJoints(self.body))]
-        joint = {row[1].decode(): row[0] for row in info}
-        link = {row[12].decode(): row[0] for row in info}
-        self.joints = [joint[name] for name in self.robot.joint_names]
-        self.fingers = (
-            [joint[name] for name in self.robot.gripper.joints] if (self.robot.gripper) else []
-        )
-        self.rotor = plant.rotor_inertia * self.robot.effort  # (n,) [kg m2]
-        self.coulomb = plant.coulomb * self.robot.effort  # (n,) [N m]
-        self.viscous = plant.viscous * self.robot.effort  # (n,) [N m s/rad]
-        bare = _without_inertia(self.robot.urdf)
-        for name, j in link.items():
-            if name in bare:
-                client.changeDynamics(self.body, j, mass=0)  # Bullet's default is 1 kg
-            client.changeDynamics(
-                self.body,
-                j,
-                linearDamping=0,
-                angularDamping=0,
-                jointDamping=0,
-                maxJointVelocity=50,
-            )
-        for i, j in enumerate(self.joints):
-            # The axis comes in the frame of the link's inertia, where the diagonal is.
-            inertia, axis = client.getDynamicsInfo(self.body, j)[2], np.array(info[j][13])
-            client.changeDynamics(
-                self.body,
-                j,
-                jointDamping=self.viscous[i],
-                localInertiaDiagonal=np.array(inertia) + self.rotor[i] * axis**2,
-            )
-        if plant.payload:
-            tip = link[self.robot.tip_link]
-            dynamics = client.getDynamicsInfo(self.body, tip)
-            inertia = np.array(dynamics[2]) + 1e-4 * plant.payload  # a lump of about 3 cm
-            mass = dynamics[0] + plant.payload
-            client.changeDynamics(self.body, tip, mass=mass, localInertiaDiagonal=inertia)
-        for finger in self.fingers:
-            client.changeDynamics(
-                self.body, finger, lateralFriction=1.0, spinningFriction=0.01, rollingFriction=1e-4
-            )
-        if len(self.fingers) == 2:
-            self._couple()
-        self.block: int | None = None
-        if self.scene is not None:
-            add_table(client)
-            if self.scene.blocks:
-                self.block = add_block(client, self.scene, np.eye(4))
 
     def reset(self, seed: int = 0, q: NDArray[np.float64] | None = None) -> None:
         """Put the arm at rest at `q` (n,) [rad] (home), the block anew, the time at zero.
@@ -221,20 +163,6 @@ class Simulation:
         position, orientation = self.client.getBasePositionAndOrientation(self.block)
         return np.array(position), np.array(orientation)
 
-    def _couple(self) -> None:
-        """Gear the fingers together, as a real gripper does: a held block stays centred."""
-        gear = self.client.createConstraint(
-            self.body,
-            self.fingers[0],
-            self.body,
-            self.fingers[1],
-            jointType=pybullet.JOINT_GEAR,
-            jointAxis=[0, 1, 0],
-            parentFramePosition=[0, 0, 0],
-            childFramePosition=[0, 0, 0],
-        )
-        self.client.changeConstraint(gear, gearRatio=-1, erp=0.2, maxForce=1e4)
-
     def _place_block(self, scene: Scene) -> None:
         """Lay the block somewhere in the area, with the scene's mass and friction."""
         if self.block is None:
@@ -298,9 +226,3 @@ class Simulation:
         effort = self._applied.copy() if self.unit == "N m" else np.empty(0)
         states = self.client.getJointStates(self.body, self.fingers) if self.fingers else ()
         self._sample = JointSample(self.time, q, qd, effort, float(sum(s[0] for s in states)))
-
-
-def _without_inertia(urdf: Path) -> set[str]:
-    """Return the names of the links that a URDF gives no inertia: mere frames."""
-    links = ET.parse(urdf).getroot().findall("link")
-    return {link.get("name", "") for link in links if link.find("inertial") is None}
