@@ -6,7 +6,7 @@ arm and the blocks only. The table never moves: it is drawn once, by ray casting
 
 from __future__ import annotations
 
-from types import TracebackType
+from contextlib import AbstractContextManager
 
 import cv2
 import numpy as np
@@ -30,7 +30,7 @@ SHADOW, SHADOW_BLUR = 0.45, 2.5  # share of light taken; softness [px]
 NOISE_MARGIN = 64  # the noise picture is shifted by up to this much from frame to frame [px]
 
 
-class SceneCamera:
+class SceneCamera(AbstractContextManager["SceneCamera"]):
     """A camera beside an arm, in a PyBullet world of its own that has no physics."""
 
     def __init__(self, robot: Robot, scene: Scene, seed: int = 0) -> None:
@@ -142,17 +142,7 @@ class SceneCamera:
         """End the world."""
         self.client.disconnect()
 
-    def __enter__(self) -> SceneCamera:
-        """Enter a with block that closes the world."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the world."""
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

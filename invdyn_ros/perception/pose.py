@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, Protocol
 
 import cv2
@@ -63,7 +62,7 @@ class _Network(Protocol):
         """Free the network."""
 
 
-class PoseEstimator:
+class PoseEstimator(AbstractContextManager["PoseEstimator"]):
     """Find the person in each picture of a stream, and follow them from one to the next."""
 
     def __init__(self, config: PoseConfig | None = None) -> None:
@@ -102,17 +101,7 @@ class PoseEstimator:
         """Free the network; the estimator cannot be called afterwards."""
         self._network.close()
 
-    def __enter__(self) -> PoseEstimator:
-        """Give itself, to be closed at the end of a with block."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Free the network."""
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 
 import cv2
 import imageio_ffmpeg
@@ -20,7 +20,7 @@ HEADER, FOOTER = 56, 64  # [px]
 MAX_SECONDS = 60.0  # of a film; drawing takes longer than watching
 
 
-class Film:
+class Film(AbstractContextManager["Film"]):
     """An MP4 file that appears when it is complete.
 
     H.264 with 4:2:0 chroma is what browsers and README pages play; imageio-ffmpeg brings the
@@ -56,16 +56,7 @@ class Film:
         for _ in range(times):
             self.writer.send(np.ascontiguousarray(frame))
 
-    def __enter__(self) -> Film:
-        """Enter a with block that completes the file."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Complete the file, or leave none after an error."""
         self.writer.close()
         if kind is None:
