@@ -80,5 +80,8 @@ def align(measured: Samples, wanted: Samples) -> tuple[Samples, Samples]:
     """Return the samples of both that carry the same stamp."""
     keys = {round(t * 1e6): i for i, t in enumerate(measured.time)}
     pairs = [(keys[k], j) for j, t in enumerate(wanted.time) if (k := round(t * 1e6)) in keys]
+    if not pairs:  # an arm that was never engaged has no wanted joints, be it of six columns
+        none = Samples(*(part[:0] for part in measured))
+        return none, none
     left, right = np.array([i for i, _ in pairs], int), np.array([j for _, j in pairs], int)
     return Samples(*(part[left] for part in measured)), Samples(*(part[right] for part in wanted))

@@ -34,40 +34,41 @@ def teleop_report(
     """
     latency = latencies(recording)
     detected = sum(points is not None for _, points in recording.landmarks)
-    unit, lead = model.meta.action_unit, model.meta.lead
-    live = tracking_rms(recording.joints, recording.wanted)
-    tracking: dict[str, float | None] = {"idm": live}
-    others: dict[str, tuple[Model, float]] = {
-        "idm_replay": (model, lead),
-        "pd": (PlainFeedback(robot, unit), 0.0),
-        "rigid_body": (urdf_model(robot, unit, model.meta.data), 0.0),
-    }
-    for name, (other, other_lead) in others.items():
-        if len(recording.wanted.time) > 2:
-            tracking[name] = replay(robot, other, unit, other_lead, recording.wanted)
-        else:
-            tracking[name] = None
     followed, late, reasons = follow_errors(recording, robot, side)
     count = len(followed.wrist) + len(late.wrist)
-    lagging = {
-        "wrist_error_mm": quantiles(np.concatenate([followed.wrist, late.wrist]), (50, 95)),
-        "limb_error_deg": quantiles(np.concatenate([_limbs(followed), _limbs(late)]), (50, 95)),
-    }
     return about | {
         "frames": len(recording.landmarks),
         "detected": detected,
         "latency_ms": quantiles(latency.whole),
         "core_latency_ms": quantiles(latency.core),
         "stages_ms": {stage: quantiles(times) for stage, times in latency.stages.items()},
-        "tracking_rms_rad": {k: None if v is None else round(v, 5) for k, v in tracking.items()},
-        "limb_error_deg": quantiles(_limbs(followed), (50, 95)),
-        "wrist_error_mm": quantiles(followed.wrist, (50, 95)),
-        "with_lag": lagging,
+        "tracking_rms_rad": tracking(recording, robot, model),
+        **_error_quantiles(followed),
+        "with_lag": _error_quantiles(followed, late),
         "reachable": round(count / max(count + sum(reasons.values()) - reasons[TOO_FAST], 1), 4),
         "unreachable": reasons,
-        "limit_violations": limit_violations(robot, recording.joints, recording.wanted, unit),
+        "limit_violations": limit_violations(
+            robot, recording.joints, recording.wanted, model.meta.action_unit
+        ),
         "holds": recording.holds,
     }
+
+
+def tracking(
+    recording: Recording, robot: Robot, model: InverseDynamics
+) -> dict[str, float | None]:
+    """Return the RMS tracking errors [rad] of `teleop_report`; None where there is no motion."""
+    unit = model.meta.action_unit
+    errors = {"idm": tracking_rms(recording.joints, recording.wanted)}
+    others: dict[str, tuple[Model, float]] = {
+        "idm_replay": (model, model.meta.lead),
+        "pd": (PlainFeedback(robot, unit), 0.0),
+        "rigid_body": (urdf_model(robot, unit, model.meta.data), 0.0),
+    }
+    moved = len(recording.wanted.time) > 2
+    for name, (other, lead) in others.items():
+        errors[name] = replay(robot, other, unit, lead, recording.wanted) if moved else None
+    return {name: None if e is None else round(e, 5) for name, e in errors.items()}
 
 
 def follow_errors(
@@ -107,6 +108,15 @@ def _errors(robot: Robot, rows: list[tuple[Array, ...]]) -> RetargetErrors:
     if not rows:
         return RetargetErrors(np.empty(0), None, None)
     return retarget_errors(robot, *(np.stack(part) for part in zip(*rows, strict=True)))
+
+
+def _error_quantiles(*parts: RetargetErrors) -> dict[str, dict[str, float | None]]:
+    limbs = np.concatenate([_limbs(errors) for errors in parts])
+    wrist = np.concatenate([errors.wrist for errors in parts])
+    return {
+        "limb_error_deg": quantiles(limbs, (50, 95)),
+        "wrist_error_mm": quantiles(wrist, (50, 95)),
+    }
 
 
 def _limbs(errors: RetargetErrors) -> Array:

@@ -622,13 +622,16 @@ def test_the_report_of_a_recorded_run_is_written(begin, tmp_path):
     )
     states, wanted = probe.speaker(STATES, JointState), probe.speaker(WANTED, JointState)
     clouds = probe.speaker("/pose/landmarks", PointCloud2)
-    for k in range(65):
-        q = UR5.home + 0.01 * np.sin(0.1 * k)
-        place, aim = state(k * TICK, q), state(k * TICK, q + 1e-3)
+    places = [state(k * TICK, UR5.home + 0.01 * np.sin(0.1 * k)) for k in range(65)]
+    for k, place in enumerate(places):
+        aim = state(k * TICK, np.array(place.position) + 1e-3)
         aim.effort = [0.0] * 6
         wanted.publish(aim)
         if k % 6 == 0:
             clouds.publish(landmarks_to_cloud(person(), place.header))
+    kept = probe.tested.topics
+    probe.until(lambda: len(kept[WANTED][1]) == 65 and len(kept["/pose/landmarks"][1]) == 11)
+    for place in places:  # they end the run, whatever else is still on its way
         states.publish(place)
     with pytest.raises(runner.Done):
         probe.until(lambda: False, 60)

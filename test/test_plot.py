@@ -104,6 +104,11 @@ def one_sample(recording):
     return first(recording, 1)
 
 
+def nothing_wanted(recording):
+    """An arm that was never engaged."""
+    return Recording(recording.joints, Samples.of([]))
+
+
 def empty():
     return Recording(Samples.of([]), Samples.of([]))
 
@@ -143,7 +148,12 @@ def test_teleop_summary_is_a_picture(robot, tmp_path):
     assert image.std() > 20
 
 
-CUTS = {"joints alone": bare, "one sample": one_sample, "nothing": lambda _: empty()}
+CUTS = {
+    "joints alone": bare,
+    "one sample": one_sample,
+    "nothing wanted": nothing_wanted,
+    "nothing": lambda _: empty(),
+}
 
 
 @pytest.mark.parametrize("cut", CUTS)

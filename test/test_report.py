@@ -52,6 +52,9 @@ def test_samples_are_aligned_by_their_stamps() -> None:
     np.testing.assert_array_equal(right.time, [0.1, 0.3])
     late = samples(np.array([0.1 + 2e-7, 0.3]))  # rounding of a float stamp
     assert len(align(measured, late)[0].time) == 2
+    for nothing in (Samples.of([]), samples(np.array([5.0]))):
+        left, right = align(measured, nothing)
+        assert left.q.shape == right.q.shape == (0, 6)
 
 
 def test_samples_of_nothing_are_empty_and_those_since_a_time_are_later() -> None:

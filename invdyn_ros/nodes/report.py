@@ -1,4 +1,4 @@
-"""Everything that a run publishes in; a report, a recording and pictures of it out."""
+"""Everything that a run publishes in; a report, a rosbag2 recording and pictures of it out."""
 
 import json
 import time
@@ -11,25 +11,17 @@ import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import Image, JointState, PointCloud2, TimeReference
 from std_msgs.msg import Empty
 from trajectory_msgs.msg import JointTrajectory
 
-from invdyn_ros.arms.scene import SCENES, quaternion_pose
+from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.models import checkpoint
 from invdyn_ros.nodes.bag import BagWriter
-from invdyn_ros.nodes.messages import (
-    cloud_to_landmarks,
-    image_qos,
-    image_to_array,
-    joints_by_name,
-    pose_to_arrays,
-    to_nanoseconds,
-    to_seconds,
-)
-from invdyn_ros.nodes.runner import HOLDS, CheckedNode, Done, Spin, parameters, run
-from invdyn_ros.recording import Picture, Recording, Samples
+from invdyn_ros.nodes.messages import image_qos
+from invdyn_ros.nodes.recordings import Kept, recordings
+from invdyn_ros.nodes.runner import CheckedNode, Done, Spin, parameters, run
+from invdyn_ros.recording import Recording
 from invdyn_ros.report import grasp_report
 from invdyn_ros.robot import load_robot
 from invdyn_ros.teleop_report import teleop_report
@@ -83,7 +75,7 @@ class ReportNode(CheckedNode):
         self.config = config = parameters(self, ReportConfig)
         self.robot = load_robot(config.arm)
         self.model = checkpoint.load(Path(config.checkpoint), "cpu", self.robot)
-        self.topics: dict[str, tuple[Any, list[bytes]]] = {}
+        self.topics: Kept = {}
         self.bag = BagWriter(Path(config.record)) if config.record else None
         self.began: float | None = None
         self.last_image: float | None = None
@@ -186,7 +178,8 @@ class ReportNode(CheckedNode):
             self.bag.close()
         if not config.report:
             return
-        episodes = self.episodes()[: config.episodes]  # the next one has begun meanwhile
+        made = recordings(self.topics, self.robot, latency=not config.lockstep)
+        episodes = made[: config.episodes]  # the next one has begun meanwhile
         unit = self.model.meta.action_unit
         about = {"arm": config.arm, "checkpoint": config.checkpoint, "lockstep": config.lockstep}
         file = Path(config.report)
@@ -213,88 +206,6 @@ class ReportNode(CheckedNode):
             plot.teleop_video(episodes[0], self.robot, file.parent / "teleop.mp4")
             plot.teleop_summary(episodes[0], self.robot, result, file.parent / "summary.png")
         self.get_logger().info(f"wrote the pictures in {file.parent}")
-
-    def messages(self, topic: str) -> list[Any]:
-        """Return the messages of a topic."""
-        kind, kept = self.topics.get(topic, (None, []))
-        return [deserialize_message(raw, kind) for raw in kept]
-
-    def by_episode(self, topic: str) -> list[list[tuple[float, Any]]]:
-        """Return (stamp [s], message) of a topic, split where time runs backwards."""
-        split: list[list[tuple[float, Any]]] = [[]]
-        last = -1
-        for message in self.messages(topic):
-            stamp = to_nanoseconds(message.header.stamp)
-            if stamp < last:
-                split.append([])
-            if stamp > last or not split[-1]:  # lockstep repeats a state when an answer is late
-                split[-1].append((to_seconds(message.header.stamp), message))
-            last = stamp
-        return split
-
-    def episodes(self) -> list[Recording]:
-        """Return one recording per episode."""
-        joints = self.by_episode("/joint_states")
-        parts = {
-            topic: self.by_episode(topic)
-            for topic in (*self.topics, "/pose/overlay", "/blocks/overlay")
-            if topic not in ("/diagnostics", "/timing")
-        }
-        made = []
-        for i, rows in enumerate(joints):
-            part = {topic: split[i] if i < len(split) else [] for topic, split in parts.items()}
-            made.append(self.recording(rows, part))
-        if not self.config.lockstep:  # simulated stamps tell no latency
-            made[0].stages.extend(
-                (m.source, to_seconds(m.header.stamp), to_seconds(m.time_ref))
-                for m in self.messages("/timing")
-            )
-        made[0].holds.update(self.holds_of_all())
-        return made
-
-    def recording(
-        self, joints: list[tuple[float, Any]], part: dict[str, list[tuple[float, Any]]]
-    ) -> Recording:
-        """Return the recording of one episode."""
-        names = self.robot.joint_names
-        gripper = self.robot.gripper
-        fingers = gripper.joints if gripper else ()
-
-        def opening(message: JointState) -> float:
-            if not set(fingers) <= set(message.name):
-                return np.nan  # a real arm's driver knows no gripper
-            return float(joints_by_name(message, fingers)[0].sum())
-
-        made = Recording(
-            Samples.of([(t, *joints_by_name(m, names), opening(m)) for t, m in joints]),
-            Samples.of(
-                [
-                    (t, *joints_by_name(m, names), np.nan)
-                    for t, m in part["/inverse_dynamics/wanted"]
-                ]
-            ),
-        )
-        for t, m in part["/joint_target"]:
-            order = [list(m.joint_names).index(name) for name in names]
-            made.targets[t] = np.array(m.points[0].positions)[order]
-        made.landmarks = [(t, cloud_to_landmarks(m)) for t, m in part.get("/pose/landmarks", [])]
-        for t, m in part.get("/sim/objects", []):
-            made.blocks[t] = pose_to_arrays(m.poses[0])
-        for t, m in part.get("/blocks/block_0", []):
-            made.sightings[t] = quaternion_pose(*pose_to_arrays(m.pose.pose))
-        overlays = part["/pose/overlay"] or part["/blocks/overlay"]
-        made.pictures = [Picture(t, image_to_array(m)) for t, m in overlays]
-        return made
-
-    def holds_of_all(self) -> dict[str, int]:
-        """Return how often any node held, by reason, as the last diagnostics of each say."""
-        counts: dict[str, int] = {}
-        for message in self.messages("/diagnostics"):
-            for status in message.status:
-                for value in status.values:
-                    if value.key.startswith(HOLDS) and status.name != "simulator":
-                        counts[f"{status.name}: {value.key[len(HOLDS) :]}"] = int(value.value)
-        return counts
 
 
 def main() -> None:
