@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rclpy
-from geometry_msgs.msg import PoseWithCovarianceStamped
+from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
 from rclpy.serialization import deserialize_message, serialize_message
 from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
+from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import Image, JointState, PointCloud2
 from std_msgs.msg import Float64MultiArray, Header
 from trajectory_msgs.msg import JointTrajectory
@@ -18,6 +19,7 @@ from trajectory_msgs.msg import JointTrajectory
 from invdyn_ros.control.guard import State, Target
 from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.messages import (
+    arrays_to_pose,
     block_to_message,
     camera_info_message,
     cloud_to_landmarks,
@@ -29,6 +31,7 @@ from invdyn_ros.nodes.messages import (
     landmarks_to_cloud,
     message_to_target,
     pose_to_arrays,
+    pose_to_transform,
     poses_to_message,
     target_to_message,
     to_nanoseconds,
@@ -174,6 +177,20 @@ def test_poses_come_back() -> None:
     for pose in (block.pose.pose, *poses.poses):
         np.testing.assert_array_equal(pose_to_arrays(pose)[0], position)
         np.testing.assert_array_equal(pose_to_arrays(pose)[1], quaternion)
+
+
+def test_a_pose_and_its_transform_put_a_point_at_the_same_place() -> None:
+    rng = np.random.default_rng(0)
+    header = Header(stamp=to_stamp(STAMP), frame_id="camera")
+    for _ in range(10):
+        pose = arrays_to_pose(rng.normal(size=3), Rotation.random(random_state=rng).as_quat())
+        sent = through_the_wire(pose_to_transform(pose, "block_3", header))
+        assert isinstance(sent, TransformStamped)
+        assert (sent.header, sent.child_frame_id) == (header, "block_3")
+        place, turn = sent.transform.translation, sent.transform.rotation
+        position, quaternion = pose_to_arrays(pose)
+        np.testing.assert_array_equal([place.x, place.y, place.z], position)
+        np.testing.assert_array_equal([turn.x, turn.y, turn.z, turn.w], quaternion)
 
 
 def test_recorded_messages_come_back_from_the_bag(tmp_path: Path) -> None:

@@ -18,9 +18,15 @@ from invdyn_ros.nodes.messages import (
     image_qos,
     image_to_array,
     image_to_message,
+    pose_to_transform,
 )
 from invdyn_ros.nodes.runner import CheckedNode, parameters, run
 from invdyn_ros.perception.blocks import BlockDetector, BlockPose, BlocksConfig
+
+try:
+    from tf2_ros import TransformBroadcaster
+except ImportError:  # comes with ROS; PyPI has none
+    TransformBroadcaster = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,7 @@ class BlocksNode(CheckedNode):
         ]
         self.markers = self.create_publisher(MarkerArray, "/blocks/markers", qos)
         self.overlay = self.create_publisher(Image, "/blocks/overlay", image_qos(False))
+        self.frames = TransformBroadcaster(self) if TransformBroadcaster else None
         images = image_qos(config.lockstep)
         self.create_subscription(CameraInfo, "/camera/camera_info", self.on_info, images)
         self.create_subscription(Image, "/camera/image_raw", self.on_image, images)
@@ -93,9 +100,12 @@ class BlocksNode(CheckedNode):
             self.overlay.publish(image_to_message(drawn, stamp, frame))
 
     def publish_pose(self, pose: BlockPose, header: Header) -> None:
-        """Publish one block on its own topic."""
+        """Publish one block on its own topic, and as a frame of TF where tf2 exists."""
         message = block_to_message(*_position_and_turn(pose), pose.covariance, header)
         self.publishers_of[pose.block].publish(message)
+        if self.frames is not None:
+            child = f"block_{pose.block}"
+            self.frames.sendTransform(pose_to_transform(message.pose.pose, child, header))
 
     def publish_markers(self, poses: list[BlockPose], header: Header) -> None:
         """Publish what this image showed: a marker that clears the display, then the blocks."""

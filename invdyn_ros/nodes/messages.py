@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from geometry_msgs.msg import Pose, PoseArray, PoseWithCovarianceStamped
+from geometry_msgs.msg import Pose, PoseArray, PoseWithCovarianceStamped, TransformStamped
 from numpy.typing import NDArray
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, JointState, PointCloud2, PointField
@@ -252,4 +252,13 @@ def block_to_message(
     message = PoseWithCovarianceStamped(header=header)
     message.pose.pose = arrays_to_pose(position, quaternion)
     message.pose.covariance = np.asarray(covariance, float).flatten().tolist()
+    return message
+
+
+def pose_to_transform(pose: Pose, child: str, header: Header) -> TransformStamped:
+    """Return where a frame stands in the header's, at the header's stamp."""
+    message = TransformStamped(header=header, child_frame_id=child)
+    p, place = pose.position, message.transform.translation
+    place.x, place.y, place.z = p.x, p.y, p.z
+    message.transform.rotation = pose.orientation
     return message
