@@ -3,8 +3,12 @@
 import os
 import tempfile
 
+from domain import claim
+
+DOMAIN, KEPT = claim(os.getpid())  # kept until this process ends, however it ends
+
 # before anything imports rclpy or numpy; nodes that a test starts inherit it
-os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)  # above 101 ports meet ephemeral ones
+os.environ["ROS_DOMAIN_ID"] = str(DOMAIN)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="invdyn_ros_log_"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
