@@ -350,7 +350,7 @@ def test_a_node_without_its_hardware_ends_with_one_line_and_code_2():
         timeout=60,
     )
     assert ended.returncode == 2 and ended.stderr.count("\n") == 1
-    assert ended.stderr.startswith("DofbotNode: ") and "Traceback" not in ended.stderr
+    assert ended.stderr.startswith("dofbot: ") and "Traceback" not in ended.stderr
 
 
 def test_the_node_follows_commands_and_publishes_positions_only():

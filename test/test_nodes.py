@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import wraps
 from pathlib import Path
 
 import cv2
@@ -32,7 +33,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import SCENES, block_pose
 from invdyn_ros.control.guard import State, Target
-from invdyn_ros.nodes import runner
+from invdyn_ros.nodes import blocks, runner
 from invdyn_ros.nodes.blocks import BlocksNode
 from invdyn_ros.nodes.camera import CameraNode
 from invdyn_ros.nodes.inverse_dynamics import InverseDynamicsNode
@@ -45,6 +46,7 @@ from invdyn_ros.nodes.messages import (
     image_to_message,
     landmarks_to_cloud,
     pose_to_arrays,
+    pose_to_transform,
     target_to_message,
     to_nanoseconds,
     to_stamp,
@@ -174,6 +176,7 @@ def line_of_death(monkeypatch, capfd):
         probe, over = Probe(), threading.Event()
         said = [(probe.node.create_publisher(type(m), t, qos), m) for t, m, qos in spoken]
 
+        @wraps(make, updated=())
         def remembered():
             probe.tested = make()
             return probe.tested
@@ -337,6 +340,7 @@ def test_a_checkpoint_of_another_arm_ends_the_process_with_one_line_and_code_2()
     command = [sys.executable, "-m", "invdyn_ros.nodes.inverse_dynamics", *arguments(given)]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE)
     assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("inverse_dynamics: ")
     assert "is a model of 'kuka_iiwa'" in ended.stderr and ended.stderr.count("\n") == 1
 
 
@@ -472,6 +476,34 @@ def test_an_image_before_the_camera_info_is_kept_and_gives_pose_and_markers(begi
     assert stamps(markers[1].markers) == [START + TICK]
 
 
+def test_a_block_is_a_frame_of_tf_where_tf2_exists_and_none_while_unseen(
+    begin, picture, monkeypatch
+):
+    sent = []
+
+    class Broadcaster:
+        """In place of tf2_ros, which PyPI has not: keeps what it is given."""
+
+        def __init__(self, node):
+            self.sendTransform = sent.append
+
+    monkeypatch.setattr(blocks, "TransformBroadcaster", Broadcaster)
+    probe, poses, markers = begin(
+        BlocksNode,
+        [("/blocks/block_0", PoseWithCovarianceStamped), ("/blocks/markers", MarkerArray)],
+        lockstep=True,
+    )
+    infos, images = probe.speaker("/camera/camera_info", CameraInfo), probe.speaker(IMAGES, Image)
+    infos.publish(info_message())
+    probe.until(lambda: probe.tested.detector is not None)
+    for k, image in enumerate((picture[0], np.full_like(picture[0], 127))):
+        images.publish(image_to_message(image, to_stamp(START + k * TICK), "camera"))
+        probe.until(lambda k=k: len(markers) == k + 1)
+    probe.until(lambda: poses)
+    assert sent == [pose_to_transform(poses[0].pose.pose, "block_0", poses[0].header)]
+    assert stamps(sent) == [START] and sent[0].header.frame_id == "camera"
+
+
 def test_an_image_of_another_encoding_ends_the_node(line_of_death):
     message = image_to_message(np.zeros((48, 64, 3), np.uint8), Time(), "camera")
     message.encoding = "mono16"
@@ -506,6 +538,8 @@ def test_an_image_of_nobody_gives_an_empty_cloud_and_an_overlay_only_if_asked(be
     assert START not in stamps(overlays)
     np.testing.assert_array_equal(image_to_array(overlays[0]), blank)
     assert probe.tested.problem == "nobody in the image"
+    assert probe.tested.values == {"images without a person": "3"}
+    assert not probe.tested.holds, "the retargeter holds; a report would count it twice"
 
 
 def person():
@@ -603,7 +637,7 @@ def test_in_lockstep_a_video_follows_the_simulated_clock(begin, film):
 
 def test_a_missing_video_ends_the_node(line_of_death, tmp_path):
     line = line_of_death(CameraNode, video=tmp_path / "none.mp4")
-    assert line.endswith(f"no video file {tmp_path / 'none.mp4'}")
+    assert line == f"camera: no video file {tmp_path / 'none.mp4'}"
 
 
 # report

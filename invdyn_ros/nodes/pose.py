@@ -25,6 +25,7 @@ class PoseNode(CheckedNode):
         self.overlay = self.create_publisher(Image, "/pose/overlay", image_qos(False))
         self.lockstep = bool(self.declare_parameter("lockstep", False).value)
         self.answer: PointCloud2 | None = None
+        self.empty = 0
         self.create_subscription(
             Image, "/camera/image_raw", self.on_image, image_qos(self.lockstep)
         )
@@ -46,7 +47,10 @@ class PoseNode(CheckedNode):
             self.timing.publish(
                 TimeReference(header=message.header, time_ref=reached.to_msg(), source=source)
             )
-        self.hold(None if landmarks else "nobody in the image")
+        # It is the retargeter that holds the arm then: reports count its reason, not this one.
+        self.problem = None if landmarks else "nobody in the image"
+        self.empty += landmarks is None
+        self.values["images without a person"] = str(self.empty)
         if self.overlay.get_subscription_count():
             drawn = draw(image, landmarks)
             frame = message.header.frame_id

@@ -1,12 +1,14 @@
 """Start a node, keep it alive, end it with one clear line: what every node's `main` calls."""
 
 import gc
+import inspect
 import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import fields
 from functools import wraps
+from pathlib import Path
 from typing import Any, TypeVar
 
 import rclpy
@@ -169,10 +171,15 @@ def _executor() -> Executor:
     return EventsExecutor()
 
 
+def _file_name(make: Callable[[], Node]) -> str:
+    """Return the name of a node that could not be made: that of its file."""
+    return Path(inspect.getfile(sys.modules[make.__module__])).stem
+
+
 def run(make: Callable[[], Node]) -> None:
     """Run a node until it ends: code 0 if done or interrupted, 2 on bad input."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    name = getattr(make, "__name__", "node")
+    name = _file_name(make)
     code = 0
     loop = None
     try:
