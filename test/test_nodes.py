@@ -22,6 +22,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, JointState, PointCloud2
@@ -361,6 +362,20 @@ def test_a_parameter_of_the_wrong_type_ends_the_node(line_of_death):
     assert "lockstep: expected true or false, got 3" in line
 
 
+@pytest.mark.parametrize("lockstep", [False, True])
+@pytest.mark.parametrize("make", [InverseDynamicsNode, SimulatorNode])
+def test_arms_and_their_drivers_may_be_reliable(begin, make, lockstep):
+    """As ur_robot_driver is, on both sides."""
+    given = MODEL if make is InverseDynamicsNode else SIMULATED
+    node, theirs = begin(make, **given, lockstep=lockstep).tested, QoSProfile(depth=1)
+    topics = {STATES, TARGETS, EFFORT, "/gripper/command"}
+    heard = [s.qos_profile for s in node.subscriptions if s.topic_name in topics]
+    said = [p.qos_profile for p in node.publishers if p.topic_name in topics]
+    assert len(heard) == 2 and len(said) == 1
+    both = [(theirs, mine) for mine in heard] + [(mine, theirs) for mine in said]
+    assert QoSCompatibility.ERROR not in {qos_check_compatible(*pair)[0] for pair in both}
+
+
 # simulator
 
 SIMULATED = {"arm": "ur5", "wall_clock": False}
@@ -603,7 +618,9 @@ def brightness(images):
 
 
 def test_a_video_is_published_whole_in_order_and_at_its_pace(begin, film):
-    probe = begin(CameraNode, video=film, await_topics="/go")
+    probe, decoded = begin(CameraNode, video=film, await_topics="/go"), []
+    node = probe.tested
+    node.frames = (decoded.append(time.time()) or frame for frame in node.frames)
     began, images = time.time_ns(), probe.hear(IMAGES, Image, image_qos(False))
     probe.node.create_publisher(String, "/go", 1)
     probe.node.create_subscription(String, "/go", print, 1)
@@ -614,6 +631,9 @@ def test_a_video_is_published_whole_in_order_and_at_its_pace(begin, film):
     assert began < stamps(images)[0] and stamps(images)[-1] < time.time_ns()
     with pytest.raises(runner.Done):
         probe.until(lambda: False)
+    rested = node.began + np.arange(FRAMES - 1) / RATE + node.rest
+    assert node.rest > 0.5 / RATE and len(decoded) == FRAMES - 1
+    assert (decoded > rested - 1e-3).all(), "decoding took a core from who works on the last frame"
 
 
 def test_in_lockstep_a_video_follows_the_simulated_clock(begin, film):
