@@ -18,6 +18,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.control.guard import State, Target
 from invdyn_ros.nodes.bag import BagWriter
+from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name, joints_to_message
 from invdyn_ros.nodes.messages import (
     arrays_to_pose,
     block_to_message,
@@ -27,7 +28,6 @@ from invdyn_ros.nodes.messages import (
     command_to_message,
     image_to_array,
     image_to_message,
-    joints_by_name,
     landmarks_to_cloud,
     message_to_target,
     pose_to_arrays,
@@ -37,6 +37,7 @@ from invdyn_ros.nodes.messages import (
     to_nanoseconds,
     to_stamp,
 )
+from invdyn_ros.robot import load_robot
 
 STAMP = 1_700_000_000_123_456_789  # [ns]
 NAMES = ("a", "b", "c")
@@ -177,6 +178,22 @@ def test_poses_come_back() -> None:
     for pose in (block.pose.pose, *poses.poses):
         np.testing.assert_array_equal(pose_to_arrays(pose)[0], position)
         np.testing.assert_array_equal(pose_to_arrays(pose)[1], quaternion)
+
+
+@pytest.mark.parametrize("arm", ["ur5", "kuka_iiwa"])
+def test_joints_and_gripper_come_back_as_they_were(arm: str) -> None:
+    robot, rng = load_robot(arm), np.random.default_rng(0)
+    none = np.empty(0)
+    for qd, effort in ((rng.normal(size=robot.n), none), (none, rng.normal(size=robot.n))):
+        q = rng.normal(size=robot.n)
+        sent = joints_to_message(robot, to_stamp(STAMP), q, 0.03, qd, effort)
+        message = through_the_wire(sent)
+        assert isinstance(message, JointState) and message.header.stamp == to_stamp(STAMP)
+        for found, given in zip(
+            joints_by_name(message, robot.joint_names), (q, qd, effort), strict=True
+        ):
+            np.testing.assert_array_equal(found, given)
+        assert gripper_opening(message, robot) == (0.03 if robot.gripper else 0.0)
 
 
 def test_a_pose_and_its_transform_put_a_point_at_the_same_place() -> None:

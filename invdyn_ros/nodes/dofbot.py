@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray, Header
+from std_msgs.msg import Float64MultiArray
 
 from invdyn_ros.arms.dofbot import Bus, DofbotBus, open_bus
 from invdyn_ros.arms.dofbot_driver import DofbotDriver, Reading
+from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import COMMAND_TOPICS, to_stamp
 from invdyn_ros.nodes.runner import CheckedNode, Spin, parameters, run
 from invdyn_ros.robot import load_robot
@@ -74,12 +75,7 @@ class DofbotNode(CheckedNode):
         """Publish a reading, stamped with when it was measured."""
         age = time.monotonic() - reading.time
         stamp = to_stamp(time.time_ns() - round(1e9 * age))
-        names, q = list(self.robot.joint_names), reading.q.tolist()
-        if self.robot.gripper:
-            fingers = len(self.robot.gripper.joints)
-            names += self.robot.gripper.joints
-            q += [reading.opening / fingers] * fingers
-        self.joints.publish(JointState(header=Header(stamp=stamp), name=names, position=q))
+        self.joints.publish(joints_to_message(self.robot, stamp, reading.q, reading.opening))
         self.values["reading spread [ms]"] = f"{1e3 * reading.spread:.1f}"
         self.values["readings lost"] = str(self.driver.lost)
 

@@ -16,9 +16,9 @@ from invdyn_ros.arms.scene import SCENES, picture_ticks, quaternion_pose
 from invdyn_ros.control.guard import Target
 from invdyn_ros.grasp.estimate import Sighting, sighting
 from invdyn_ros.grasp.scripted import ScriptedGrasp
+from invdyn_ros.nodes.joint_states import gripper_opening
 from invdyn_ros.nodes.messages import (
     command_to_message,
-    joints_by_name,
     pose_to_arrays,
     target_to_message,
     to_nanoseconds,
@@ -153,10 +153,9 @@ class GraspNode(CheckedNode):
         """Ask the policy what it wants next."""
         if self.joints is None:
             return
-        gripper = self.robot.gripper
-        opening = joints_by_name(self.joints, gripper.joints)[0].sum() if gripper else 0.0
+        opening = gripper_opening(self.joints, self.robot)
         ahead, now = 1 / self.robot.rate, stamp * 1e-9
-        wish = self.policy.wish(now, float(opening), ahead)
+        wish = self.policy.wish(now, opening, ahead)
         self.values["phase"] = wish.phase
         self.hold(wish.reason)
         target = Target(now, wish.state, ahead)

@@ -15,10 +15,10 @@ from invdyn_ros.control.driver import Command, Driver
 from invdyn_ros.control.follower import Measured
 from invdyn_ros.control.guard import GuardConfig
 from invdyn_ros.models import checkpoint
+from invdyn_ros.nodes.joint_states import joints_by_name
 from invdyn_ros.nodes.messages import (
     COMMAND_TOPICS,
     command_to_message,
-    joints_by_name,
     message_to_target,
     newest,
     to_nanoseconds,

@@ -8,7 +8,7 @@ from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose, PoseArray, PoseWithCovarianceStamped, TransformStamped
 from numpy.typing import NDArray
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, Image, JointState, PointCloud2, PointField
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Float64MultiArray, Header, MultiArrayDimension
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
@@ -142,28 +142,6 @@ def cloud_to_landmarks(message: PointCloud2) -> Array | None:
     if message.width != 33:
         raise ValueError(f"a person has 33 landmarks, the cloud has {message.width} points")
     return np.frombuffer(message.data, np.float32).reshape(33, 4).astype(float)
-
-
-def joints_by_name(message: JointState, names: tuple[str, ...]) -> tuple[Array, Array, Array]:
-    """Return position, velocity, effort of the named joints; (n,) each, empty where absent.
-
-    Raises:
-        ValueError: a joint is missing.
-    """
-    index = {name: i for i, name in enumerate(message.name)}
-    missing = [name for name in names if name not in index]
-    if missing:
-        raise ValueError(f"joint_states lacks {missing}; it has {list(message.name)}")
-    order = [index[name] for name in names]
-    columns = []
-    for values in (message.position, message.velocity, message.effort):
-        column = np.array(values, float)
-        columns.append(column[order] if column.size == len(index) else np.empty(0))
-    if columns[0].size != len(names):
-        raise ValueError(
-            f"joint_states names {len(index)} joints but has {len(message.position)} positions"
-        )
-    return columns[0], columns[1], columns[2]
 
 
 def target_to_message(target: Target, names: tuple[str, ...], stamp: Time) -> JointTrajectory:

@@ -8,10 +8,10 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 
 from invdyn_ros.arms.scene import quaternion_pose
+from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
 from invdyn_ros.nodes.messages import (
     cloud_to_landmarks,
     image_to_array,
-    joints_by_name,
     pose_to_arrays,
     to_nanoseconds,
     to_seconds,
@@ -114,4 +114,4 @@ def _opening(message: JointState, robot: Robot) -> float:
     fingers = robot.gripper.joints if robot.gripper else ()
     if not set(fingers) <= set(message.name):
         return np.nan
-    return float(joints_by_name(message, fingers)[0].sum())
+    return gripper_opening(message, robot)

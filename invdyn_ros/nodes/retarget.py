@@ -8,9 +8,9 @@ from sensor_msgs.msg import JointState, PointCloud2
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.control.guard import State, Target
+from invdyn_ros.nodes.joint_states import joints_by_name
 from invdyn_ros.nodes.messages import (
     cloud_to_landmarks,
-    joints_by_name,
     newest,
     target_to_message,
     to_seconds,

@@ -10,11 +10,11 @@ from sensor_msgs.msg import CameraInfo, Image, JointState
 from invdyn_ros.arms.noise import load_noise, stray
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import SCENES, quaternion_pose
+from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
 from invdyn_ros.nodes.messages import (
     camera_info_message,
     image_qos,
     image_to_message,
-    joints_by_name,
     pose_to_arrays,
     to_nanoseconds,
 )
@@ -86,9 +86,7 @@ class SceneCameraNode(CheckedNode):
         self.seen = {t: both for t, both in self.seen.items() if t > stamp}
         self.last = stamp
         q, _, _ = joints_by_name(joints, self.robot.joint_names)
-        opening = 0.0
-        if self.robot.gripper:
-            opening = float(joints_by_name(joints, self.robot.gripper.joints)[0].sum())
+        opening = gripper_opening(joints, self.robot)
         poses = [quaternion_pose(*pose_to_arrays(pose)) for pose in objects.poses]
         if self.camera is None:
             raise ValueError("joint_states and /sim/objects have no stamps")

@@ -8,7 +8,7 @@ from geometry_msgs.msg import PoseArray
 from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Float64MultiArray, Header
+from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
 from invdyn_ros.arms.bullet import Simulation
@@ -17,6 +17,7 @@ from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.arms.scene import SCENES, picture_ticks
 from invdyn_ros.control.guard import Array
 from invdyn_ros.grasp.task import Judge
+from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import (
     COMMAND_TOPICS,
     command_stamp,
@@ -189,15 +190,6 @@ class SimulatorNode(CheckedNode):
         Publishing `again` what may have been lost includes the last block poses.
         """
         simulation, stamp = self.simulation, to_stamp(self.stamp)
-        sample = simulation.state()
-        names, q = list(self.robot.joint_names), sample.q.tolist()
-        qd, effort = sample.qd.tolist(), sample.effort.tolist()
-        if self.robot.gripper:
-            fingers = len(self.robot.gripper.joints)
-            names += self.robot.gripper.joints
-            q += [sample.opening / fingers] * fingers
-            qd += [0.0] * fingers if qd else []
-            effort += [0.0] * fingers if effort else []
         self.clock.publish(Clock(clock=stamp))
         if self.scene is not None:
             if self.camera_beat():
@@ -205,10 +197,8 @@ class SimulatorNode(CheckedNode):
                 self.beat = poses_to_message(poses, stamp, self.robot.base_link)
             if self.camera_beat() or again:
                 self.objects.publish(self.beat)
-        header = Header(stamp=stamp)
-        self.joints.publish(
-            JointState(header=header, name=names, position=q, velocity=qd, effort=effort)
-        )
+        _, q, qd, effort, opening = simulation.state()
+        self.joints.publish(joints_to_message(self.robot, stamp, q, opening, qd, effort))
 
     def camera_beat(self) -> bool:
         """Say whether the camera takes a picture at this tick."""
