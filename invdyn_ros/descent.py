@@ -2,225 +2,163 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from invdyn_ros.models.checkpoint import write_whole
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.optimiser import DescentConfig, Optimiser
+from invdyn_ros.parallel import Ranks
+from invdyn_ros.run_state import Progress, RunState, prefixed, under
 from invdyn_ros.windows import Windows
 
-STATE = "last.safetensors"
 SAVE_EVERY = 5.0  # [s] between states on disk: what a power cut costs
+VALIDATED = 8192  # windows at a time, so that validation needs no more memory than training
 
 
-@dataclass(frozen=True)
-class DescentConfig:
-    """How a family without a closed form is fitted."""
+class Descent:
+    """Fits a model in place, epoch by epoch, and leaves it at its best validation loss.
 
-    epochs: int = 300
-    """Passes over the training data, at most."""
-    batch: int = 512
-    """Windows per step."""
-    learning_rate: float = 2e-3
-    """Adam's step size at the start; it falls to zero along a cosine."""
-    patience: int = 60
-    """Epochs without a better validation loss before stopping."""
-
-    def __post_init__(self) -> None:
-        """Check that all are positive."""
-        for name in ("epochs", "batch", "learning_rate", "patience"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
-
-
-@dataclass
-class Progress:
-    """Where a run stands; with the tensors of model and optimiser, all there is to go on from."""
-
-    epoch: int = 0
-    best: float = math.inf
-    best_epoch: int = 0
-    losses: list[tuple[float, float]] = field(
-        default_factory=list
-    )  # (training, validation) per epoch
-
-
-@dataclass(frozen=True)
-class Saved:
-    """A run on disk."""
-
-    directory: Path
-    """Checkpoint folder."""
-    settings: dict[str, Any]
-    """All that shapes the run; a state with other settings is refused."""
-
-    @property
-    def path(self) -> Path:
-        """The one file with all a run needs to go on."""
-        return self.directory / STATE
-
-
-def descend(
-    model: InverseDynamics,
-    train: Windows,
-    valid: Windows,
-    config: DescentConfig,
-    seed: int,
-    state: Saved,
-    resume: bool = False,
-    on_epoch: Callable[[Progress], None] = lambda progress: None,
-) -> Progress:
-    """Fit a model in place and leave it at its best validation loss.
-
-    The order of the batches depends on `seed` only, so a resumed run ends like one that never
-    stopped.
-
-    Args:
-        model: on the device of the data.
-        train: windows to learn from.
-        valid: windows that decide when to stop and which weights to keep.
-        config: epochs, batch size and step size.
-        seed: of the batch order.
-        state: where the run is kept on disk, and what makes it this run.
-        resume: go on from `state`.
-        on_epoch: called after each epoch, for a progress bar.
-
-    Raises:
-        ValueError: nothing to resume, a state of another run, or a loss that is no longer finite.
+    All that is random in an epoch follows from the seed and the number of the epoch, so a resumed
+    run ends like one that never stopped, and all processes draw the same batches.
     """
-    optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
-    order = torch.Generator().manual_seed(seed)
-    progress, best = Progress(), _copy(model)
-    if resume:
-        progress, best = _restore(state, model, optimiser, order)
-    saved = -math.inf
-    while (
-        progress.epoch < config.epochs and progress.epoch - progress.best_epoch < config.patience
-    ):
-        for group in optimiser.param_groups:
-            cosine = math.cos(math.pi * progress.epoch / config.epochs)
-            group["lr"] = config.learning_rate * 0.5 * (1 + cosine)
-        losses = (_epoch(model, optimiser, train, config.batch, order), _validate(model, valid))
-        progress.epoch += 1
-        if not all(map(math.isfinite, losses)):
-            raise ValueError(f"loss is {losses[0]} in epoch {progress.epoch}; lower learning_rate")
-        progress.losses.append(losses)
-        if losses[1] < progress.best:
-            progress.best, progress.best_epoch, best = losses[1], progress.epoch, _copy(model)
-        if time.monotonic() - saved > SAVE_EVERY:
-            _save(state, model, best, optimiser, order, progress)
-            saved = time.monotonic()
-        on_epoch(progress)
-    _save(state, model, best, optimiser, order, progress)
-    model.load_state_dict(best)
-    return progress
+
+    def __init__(
+        self,
+        model: InverseDynamics,
+        train: Windows,
+        valid: Windows,
+        config: DescentConfig,
+        seed: int,
+        state: RunState,
+        ranks: Ranks | None = None,
+    ) -> None:
+        """Take a model on the device of the data.
+
+        Args:
+            model: to be fitted.
+            train: windows to learn from.
+            valid: windows that decide when to stop and which weights to keep.
+            config: epochs, batch size and step size.
+            seed: of all that is random.
+            state: where the run is kept on disk, and what makes it this run.
+            ranks: this process among those that train together.
+        """
+        self.model, self.train, self.valid = model, train, valid
+        self.config, self.seed, self.state = config, seed, state
+        self.ranks = ranks or Ranks()
+        self.optimiser = Optimiser(model, config, self.ranks)
+        self.progress = Progress()
+        self.best = self._weights()
+        self._saved, self._kept = -math.inf, 0
+
+    def run(self, on_epoch: Callable[[Progress], None] = lambda progress: None) -> Progress:
+        """Descend to the end, or until validation stops getting better.
+
+        Args:
+            on_epoch: called after each epoch, for a progress bar.
+
+        Raises:
+            ValueError: a loss that is no longer finite.
+        """
+        while not self._done():
+            self._epoch()
+            if time.monotonic() - self._saved > SAVE_EVERY:
+                self._save()
+            on_epoch(self.progress)
+        self._save()
+        self.model.load_state_dict(self.best)
+        return self.progress
+
+    def resume(self) -> None:
+        """Go back to where the run on disk stood.
+
+        Raises:
+            ValueError: nothing to resume, a damaged state or one of another run.
+        """
+        device = self.optimiser.device
+        content = self.state.content() if self.ranks.first else None
+        self.progress, tensors = self.state.read(self.ranks.broadcast(content, device))
+        tensors = {name: value.to(device) for name, value in tensors.items()}
+        self.model.load_state_dict(under("model", tensors))
+        self.best = under("best", tensors)
+        self.optimiser.load(under("optimiser", tensors))
+
+    def _done(self) -> bool:
+        waited = self.progress.epoch - self.progress.best_epoch
+        return self.progress.epoch >= self.config.epochs or waited >= self.config.patience
+
+    def _epoch(self) -> None:
+        """Take one pass, validate and note both."""
+        begun, progress = time.perf_counter(), self.progress
+        cosine = math.cos(math.pi * progress.epoch / self.config.epochs)
+        rate = self.config.learning_rate * 0.5 * (1 + cosine)
+        self.optimiser.set_rate(rate)
+        loss, norm = self._pass()
+        with self.optimiser.averaged():
+            losses = (loss, self._validate())
+            progress.epoch += 1
+            if not all(map(math.isfinite, losses)):
+                raise ValueError(
+                    f"loss is {losses[0]} in epoch {progress.epoch}; lower learning_rate"
+                )
+            progress.losses.append(losses)
+            if losses[1] < progress.best:
+                progress.best, progress.best_epoch = losses[1], progress.epoch
+                self.best = self._weights()
+        seconds = time.perf_counter() - begun
+        progress.scalars = {"learning_rate": rate, "gradient_norm": norm, "epoch_seconds": seconds}
+
+    def _pass(self) -> tuple[float, float]:
+        """Take one pass and return the mean loss and the mean length of the gradient."""
+        device, epoch = self.optimiser.device, self.progress.epoch
+        order = torch.Generator().manual_seed(_mixed(self.seed, epoch))
+        batches = torch.randperm(self.train.size, generator=order).to(device)
+        torch.manual_seed(_mixed(self.seed, epoch, 1 + self.ranks.rank))  # of dropout and noise
+        self.model.train()
+        total, norms = (torch.zeros((), device=device, dtype=torch.float64) for _ in range(2))
+        for index in batches.split(self.config.batch):
+            mine = self.ranks.share(index)
+            share = len(mine) / len(index)
+            loss, norm = self.optimiser.step(self.train.rows(mine), share, self.progress.steps)
+            total += loss * len(index)
+            norms += norm
+            self.progress.steps += 1
+        steps = math.ceil(self.train.size / self.config.batch)
+        return float(self.ranks.add(total)) / self.train.size, float(norms) / steps
+
+    @torch.no_grad()
+    def _validate(self) -> float:
+        """Return the mean loss, with the same noise each time for families that draw any."""
+        self.model.eval()
+        torch.manual_seed(_mixed(self.seed, 0, 1 + self.ranks.rank))
+        rows = torch.arange(self.valid.size, device=self.optimiser.device)
+        total = torch.zeros((), device=rows.device, dtype=torch.float64)
+        for index in self.ranks.share(rows).split(VALIDATED):
+            if len(index):  # splitting nothing gives one empty part
+                total += self.model.loss(*self.valid.rows(index)) * len(index)
+        return float(self.ranks.add(total)) / self.valid.size
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+
+    def _save(self) -> None:
+        """Write the state of the run and, where they got better, the best weights."""
+        self._saved = time.monotonic()
+        if not self.ranks.first:
+            return
+        tensors = prefixed("model", self.model.state_dict()) | prefixed("best", self.best)
+        tensors |= prefixed("optimiser", self.optimiser.tensors())
+        self.state.write(self.progress, tensors)
+        if self._kept != self.progress.best_epoch:
+            self.state.keep(self.progress, self.best)
+            self._kept = self.progress.best_epoch
 
 
-def _epoch(
-    model: InverseDynamics,
-    optimiser: torch.optim.Adam,
-    train: Windows,
-    batch: int,
-    order: torch.Generator,
-) -> float:
-    """Take one pass and return the mean loss."""
-    model.train()
-    total = torch.zeros((), device=train.motion.device)
-    for index in torch.randperm(train.size, generator=order).to(train.motion.device).split(batch):
-        optimiser.zero_grad(set_to_none=True)
-        loss = model.loss(*train.rows(index))
-        loss.backward()
-        optimiser.step()
-        total += loss.detach() * len(index)
-    return float(total) / train.size
-
-
-@torch.no_grad()
-def _validate(model: InverseDynamics, valid: Windows) -> float:
-    model.eval()
-    return float(model.loss(*valid))
-
-
-def _copy(model: InverseDynamics) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in model.state_dict().items()}
-
-
-def _save(
-    state: Saved,
-    model: InverseDynamics,
-    best: dict[str, Tensor],
-    optimiser: torch.optim.Adam,
-    order: torch.Generator,
-    progress: Progress,
-) -> None:
-    """Write all a run needs to go on, in one file."""
-    moments = optimiser.state_dict()["state"]
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
-    tensors |= {f"best.{name}": value for name, value in best.items()}
-    tensors |= {
-        f"adam.{i}.{key}": value for i, moment in moments.items() for key, value in moment.items()
-    }
-    tensors |= {"rng.order": order.get_state(), "rng.torch": torch.get_rng_state()}
-    plain = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    metadata = {"progress": json.dumps(vars(progress)), "settings": json.dumps(state.settings)}
-    write_whole(state.path, save(plain, metadata))
-
-
-def _restore(
-    state: Saved,
-    model: InverseDynamics,
-    optimiser: torch.optim.Adam,
-    order: torch.Generator,
-) -> tuple[Progress, dict[str, Tensor]]:
-    """Put model, optimiser and random numbers back to where a run stood."""
-    path = state.path
-    if not path.is_file():
-        raise ValueError(
-            f"nothing to resume: {path} is missing; leave out --resume to start afresh"
-        )
-    try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator)
-            metadata = file.metadata()
-        old, progress = (
-            json.loads(metadata["settings"]),
-            Progress(**json.loads(metadata["progress"])),
-        )
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"{path} is damaged ({error}); leave out --resume to start afresh"
-        ) from error
-    new = json.loads(json.dumps(state.settings))
-    for name in sorted(old.keys() | new.keys()):
-        if old.get(name) != new.get(name):
-            raise ValueError(
-                f"{path} is of a run with {name} {old.get(name)}, "
-                f"now {new.get(name)}; keep it the same"
-            )
-    groups: dict[str, dict[str, Tensor]] = {"model": {}, "best": {}, "adam": {}}
-    for name, value in tensors.items():
-        group, _, rest = name.partition(".")
-        groups.setdefault(group, {})[rest] = value
-    moments: dict[int, dict[str, Tensor]] = {}
-    for name, value in groups["adam"].items():
-        index, _, key = name.partition(".")
-        moments.setdefault(int(index), {})[key] = value
-    model.load_state_dict(groups["model"])
-    optimiser.load_state_dict(
-        {"state": moments, "param_groups": optimiser.state_dict()["param_groups"]}
-    )
-    order.set_state(groups["rng"]["order"])
-    torch.set_rng_state(groups["rng"]["torch"])
-    return progress, {
-        name: value.to(model.motion_mean.device) for name, value in groups["best"].items()
-    }
+def _mixed(*parts: int) -> int:
+    """Return one seed out of several numbers."""
+    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])

@@ -14,15 +14,20 @@ import torch
 
 from invdyn_ros.config import from_mapping, to_mapping
 from invdyn_ros.dataset import Dataset, read_dataset
-from invdyn_ros.descent import DescentConfig, Progress, Saved, descend
+from invdyn_ros.descent import Descent
 from invdyn_ros.models import MODELS, InverseDynamics, Meta, build
 from invdyn_ros.models.checkpoint import pick_device, save, write_whole
 from invdyn_ros.models.identification import identify, residual
 from invdyn_ros.models.rigid_body import RigidBody
+from invdyn_ros.optimiser import DescentConfig
+from invdyn_ros.parallel import joined
 from invdyn_ros.robot import Robot, load_robot
+from invdyn_ros.run_state import Progress, RunState
+from invdyn_ros.training_log import TrainingLog
 from invdyn_ros.trajectory import Trajectory
 from invdyn_ros.windows import Split, Windows, split, windows
 
+LOGS = "tensorboard"
 LEAD_STEPS = 9  # half ticks 0..4 ticks
 LEAD_ROWS = 4000  # enough to tell half ticks apart
 
@@ -91,40 +96,25 @@ def train(
         out: checkpoint folder.
         resume: go on from the state an interrupted run left in `out`.
         robot: the arm; none: the one the dataset names.
-        on_epoch: called after each epoch of gradient descent.
+        on_epoch: called after each epoch of gradient descent, by the first process only.
 
     Raises:
         ValueError: bad dataset, another arm, or nothing to resume.
     """
     torch.set_num_threads(config.threads)
     device = pick_device(config.device)
-    dataset = read_dataset(data)
-    robot = robot or load_robot(dataset.info.robot)
-    check_joints(dataset, robot, data)
-    trajectories = accelerated(dataset.trajectories)
-    outer, inner = splits(trajectories, config.test_fraction, config.seed)
-    meta = _meta(config, dataset, robot)
-    lead = estimate_lead(meta, inner) if config.lead is None else config.lead
-    content = fingerprint(trajectories)
-    meta = replace(meta, lead=lead)
-    torch.manual_seed(config.seed)
-    model = build(meta)
-    learn, judge = (
-        windows(part, config.history, lead, model.dtype).to(device)
-        for part in (inner.train, inner.test)
-    )
-    model.to(device).standardise(learn)
-    progress = Progress()
-    if not model.solve(learn, judge):
-        Path(out).mkdir(parents=True, exist_ok=True)
-        state = Saved(Path(out), _settings(config) | {"data": content})
-        progress = descend(
-            model, learn, judge, config.descent, config.seed, state, resume, on_epoch
-        )
-    model.meta = replace(meta, data=_history(config, data, content, outer, inner, meta, progress))
-    save(model.eval(), model.meta, out)
-    log = {"losses": progress.losses, "best_epoch": progress.best_epoch}
-    write_whole(Path(out) / "training.json", (json.dumps(log) + "\n").encode())
+    with joined(device) as ranks:
+        model, learn, judge = _prepare(config, data, robot, device)
+        progress = Progress()
+        if not model.solve(learn, judge):
+            settings = _settings(config) | {"data": model.meta.data["sha256"]}
+            state = RunState(Path(out), settings, model.meta)
+            descent = Descent(model, learn, judge, config.descent, config.seed, state, ranks)
+            if resume:
+                descent.resume()
+            progress = _logged(descent, on_epoch)
+        if ranks.first:
+            _finish(model.eval(), progress, Path(out))
     return model
 
 
@@ -212,25 +202,62 @@ def _rigid_error(meta: Meta, data: Split, lead: float) -> float:
     return float(share.mean())
 
 
+def _prepare(
+    config: TrainConfig, data: str | Path, robot: Robot | None, device: torch.device
+) -> tuple[InverseDynamics, Windows, Windows]:
+    """Return a fresh model that knows its data, and windows to learn from and to judge by."""
+    dataset = read_dataset(data)
+    robot = robot or load_robot(dataset.info.robot)
+    check_joints(dataset, robot, data)
+    trajectories = accelerated(dataset.trajectories)
+    outer, inner = splits(trajectories, config.test_fraction, config.seed)
+    meta = _meta(config, dataset, robot)
+    lead = estimate_lead(meta, inner) if config.lead is None else config.lead
+    meta = replace(meta, lead=lead)
+    torch.manual_seed(config.seed)
+    model = build(meta)
+    learn, judge = (
+        windows(part, config.history, lead, model.dtype).to(device)
+        for part in (inner.train, inner.test)
+    )
+    model.to(device).standardise(learn)
+    content = {"name": Path(data).name, "sha256": fingerprint(trajectories)}
+    model.meta = replace(meta, data=content | _history(config, model, outer, inner))
+    return model, learn, judge
+
+
+def _logged(descent: Descent, on_epoch: Callable[[Progress], None]) -> Progress:
+    """Descend; the first process tells the user and TensorBoard."""
+    if not descent.ranks.first:
+        return descent.run()
+    descent.state.directory.mkdir(parents=True, exist_ok=True)
+    with TrainingLog(descent.state.directory / LOGS) as log:
+
+        def note(progress: Progress) -> None:
+            log.write(progress)
+            on_epoch(progress)
+
+        return descent.run(note)
+
+
+def _finish(model: InverseDynamics, progress: Progress, out: Path) -> None:
+    """Write the checkpoint and how training went."""
+    model.meta = replace(model.meta, data=model.meta.data | {"epochs": progress.epoch})
+    save(model, model.meta, out)
+    log = {"losses": progress.losses, "best_epoch": progress.best_epoch}
+    write_whole(out / "training.json", (json.dumps(log) + "\n").encode())
+
+
 def _history(
-    config: TrainConfig,
-    data: str | Path,
-    content: str,
-    outer: Split,
-    inner: Split,
-    meta: Meta,
-    progress: Progress,
+    config: TrainConfig, model: InverseDynamics, outer: Split, inner: Split
 ) -> dict[str, Any]:
-    """Return what the checkpoint remembers of its data and its training."""
+    """Return what the checkpoint remembers of its data."""
     groups = {"train": inner.train, "valid": inner.test, "test": outer.test}
-    learn = windows(outer.train, lead=meta.lead)
-    target = build(meta).target(learn.motion, learn.action)
+    learn = windows(outer.train, lead=model.meta.lead)
+    target = model.target(learn.motion, learn.action)
     return {
-        "name": Path(data).name,
-        "sha256": content,
         "split": {"by": outer.by, "fraction": config.test_fraction, "seed": config.seed},
         "samples": {name: sum(map(len, part)) for name, part in groups.items()},
         "target_mean": [float(x) for x in target.mean((0, 1))],
-        "urdf_compliance": urdf_compliance(meta, inner),
-        "epochs": progress.epoch,
+        "urdf_compliance": urdf_compliance(model.meta, inner),
     }

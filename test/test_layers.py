@@ -9,7 +9,8 @@ ROOT = Path(__file__).parents[1] / "invdyn_ros"
 LAYERS = (
     "quiet trajectory urdf registry robot dynamics kinematics filters config",
     "windows dataset lerobot models perception workspace retarget control arms",
-    "sources grasp descent training evaluation recording replay report teleop_report plot",
+    "sources grasp evaluation recording replay report teleop_report plot "
+    "parallel run_state optimiser descent training_log training",
     "arguments graph",
     "benchmarks cli nodes",
     "__main__",

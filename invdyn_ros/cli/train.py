@@ -14,8 +14,9 @@ from tqdm import tqdm
 
 from invdyn_ros.cli.options import parse
 from invdyn_ros.config import load_yaml
-from invdyn_ros.descent import Progress
+from invdyn_ros.parallel import launched
 from invdyn_ros.robot import load_robot
+from invdyn_ros.run_state import Progress
 from invdyn_ros.training import TrainConfig, parse_config, train
 
 
@@ -47,6 +48,8 @@ def main(argv: list[str] | None = None) -> int:
         robot = load_robot(options.arm or Path(str(options.urdf)).stem, options.urdf)
     with closing(Bar(config)) as bar:
         model = train(config, options.data, options.out, options.resume, robot, bar.show)
+    if not launched().first:
+        return 0
     lead = model.meta.lead * 1e3
     print(f"{options.out}: {config.family} for {model.meta.robot}, lead {lead:.1f} ms")
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import Tensor
 
 from invdyn_ros.config import from_mapping, to_mapping
 from invdyn_ros.models import build
@@ -20,19 +22,28 @@ from invdyn_ros.robot import Robot
 
 FORMAT = "invdyn_ros checkpoint 1"
 META, WEIGHTS = "meta.json", "model.safetensors"
+NEXT = ".model.safetensors.next"  # weights on their way to their name
 
 
 def save(model: InverseDynamics, meta: Meta, directory: str | Path) -> None:
-    """Write a model and what it is of; each file appears whole or not at all."""
+    """Write a model and what it is of; a crash leaves the old checkpoint or the new one."""
+    write_tensors(model.state_dict(), meta, directory)
+
+
+def write_tensors(tensors: Mapping[str, Tensor], meta: Meta, directory: str | Path) -> None:
+    """Write a checkpoint out of the tensors of a model.
+
+    Two files cannot change at once: the new weights stand beside the old ones until the new
+    meta.json, which names its weights by their sum, is in place.
+    """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()
-    }
-    weights = save_tensors(tensors)
+    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    weights = save_tensors(plain)
     values = {"format": FORMAT, "sha256": hashlib.sha256(weights).hexdigest()} | to_mapping(meta)
-    write_whole(directory / WEIGHTS, weights)
+    write_whole(directory / NEXT, weights)
     write_whole(directory / META, (json.dumps(values, indent=2) + "\n").encode())
+    (directory / NEXT).replace(directory / WEIGHTS)
 
 
 def load(
@@ -58,7 +69,9 @@ def load(
         model = build(meta)
     except ValueError as error:
         raise ValueError(f"{directory / META}: {error}") from error
-    _fill(model, directory / WEIGHTS, sha256)
+    waiting = directory / NEXT
+    whole = waiting.is_file() and hashlib.sha256(waiting.read_bytes()).hexdigest() == sha256
+    _fill(model, waiting if whole else directory / WEIGHTS, sha256)
     return model.to(pick_device(device)).eval()
 
 
@@ -91,7 +104,10 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a crash, sees the old one or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(content)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # or a power cut leaves an empty file under the name
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
