@@ -1,0 +1,44 @@
+"""A family that draws random numbers while it learns; run as a program, it trains itself."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from invdyn_ros import descent
+from invdyn_ros.models import MODELS, Mlp
+from invdyn_ros.models.inverse_dynamics import Meta
+from invdyn_ros.models.mlp import MlpConfig
+from invdyn_ros.training import parse_config, train
+
+VALUES = {"family": "dropout", "width": 32, "depth": 1, "epochs": 40, "batch": 64, "ema": 0.9}
+
+
+@dataclass(frozen=True)
+class DropoutConfig(MlpConfig):
+    rate: float = 0.2
+
+
+class Dropout(Mlp):
+    """A network that forgets a share of its units in each step."""
+
+    Config = DropoutConfig
+
+    def __init__(self, meta: Meta) -> None:
+        super().__init__(meta)
+        self.net.insert(2, nn.Dropout(self.config.rate))
+
+
+def fit(data: str | Path, out: str | Path, resume: bool) -> None:
+    """Train, save after each epoch and then print its number."""
+    descent.SAVE_EVERY = 0.0
+    MODELS["dropout"] = Dropout
+    config = parse_config(VALUES | {"lead": 0.012}, "test")
+    train(config, data, out, resume, on_epoch=lambda p: print(p.epoch, flush=True))
+
+
+if __name__ == "__main__":
+    fit(sys.argv[1], sys.argv[2], sys.argv[3] == "resume")

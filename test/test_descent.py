@@ -1,0 +1,332 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import resource
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from dropout import VALUES, Dropout
+from oracle import exciting, robot
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from invdyn_ros.dataset import read_dataset, write_dataset
+from invdyn_ros.models import MODELS, Meta, Mlp
+from invdyn_ros.models.checkpoint import load, save
+from invdyn_ros.optimiser import DescentConfig, Optimiser
+from invdyn_ros.parallel import Ranks
+from invdyn_ros.run_state import Progress
+from invdyn_ros.training import parse_config, splits, train
+from invdyn_ros.windows import Windows, windows
+
+HERE = Path(__file__).parent
+SMALL = {"width": 32, "depth": 1, "epochs": 6, "batch": 64, "lead": 0.012}
+TIMEOUT = 100.0  # [s] for a process that hangs
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("descent") / "data"
+    ur5 = robot("ur5")
+    write_dataset(folder, [exciting(ur5, seed, 0.012, 2.0) for seed in range(6)], "ur5", ur5.rate)
+    return folder
+
+
+def fit(data: Path, out: Path, resume: bool = False, **values: object) -> list[Progress]:
+    seen: list[Progress] = []
+    config = parse_config({"family": "mlp"} | SMALL | values, "test")
+    train(config, data, out, resume, on_epoch=seen.append)
+    return seen
+
+
+def words(data: Path, out: Path, **values: object) -> list[str]:
+    fields = [
+        word for name, value in (SMALL | values).items() for word in (f"--{name}", str(value))
+    ]
+    config = str(HERE.parent / "config/train/mlp.yaml")
+    return ["train", "--config", config, "--data", str(data), "--out", str(out), *fields]
+
+
+def sha256(folder: Path) -> str:
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def losses(folder: Path) -> torch.Tensor:
+    return torch.tensor(json.loads((folder / "training.json").read_text())["losses"])
+
+
+def toy(**values: object) -> tuple[Mlp, Optimiser, Windows]:
+    torch.manual_seed(0)
+    ur5 = robot("ur5")
+    meta = Meta("mlp", "ur5", ur5.joint_names, "N m", ur5.rate, 0.0, "", {"width": 8, "depth": 1})
+    model = Mlp(meta)
+    batch = Windows(torch.randn(20, 1, 18), torch.zeros(20, 1), torch.randn(20, 1, 6))
+    config = DescentConfig(**{"learning_rate": 0.1} | values)
+    return model, Optimiser(model, config, Ranks()), batch
+
+
+def flat(model: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+@pytest.mark.slow
+def test_two_processes_have_the_losses_of_one(data: Path, tmp_path: Path) -> None:
+    _, inner = splits(read_dataset(data).trajectories, 0.2, 0)
+    size = windows(inner.train, lead=0.012).size
+    batch = (size - 1) // 5  # and a single window is left, which one process has to do without
+    assert batch % 2 == 1 and size % batch == 1
+    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    arguments = words(data, tmp_path / "two", batch=batch)
+    ended = subprocess.run(
+        [*run, "-m", "invdyn_ros", *arguments], capture_output=True, text=True, timeout=TIMEOUT
+    )
+    assert ended.returncode == 0 and ended.stdout.count("mlp for ur5") == 1, ended.stderr
+    fit(data, tmp_path / "one", batch=batch)
+    one, two = (losses(tmp_path / name) for name in ("one", "two"))
+    torch.testing.assert_close(one, two, atol=1e-5, rtol=0)
+    first, second = (flat(load(tmp_path / name)) for name in ("one", "two"))
+    torch.testing.assert_close(first, second, atol=1e-4, rtol=0)
+
+
+@pytest.mark.slow
+def test_killed_run_ends_like_one_that_never_stopped(data: Path, tmp_path: Path) -> None:
+    def start(name: str, how: str) -> subprocess.Popen[str]:
+        arguments = [
+            sys.executable,
+            str(HERE / "dropout.py"),
+            str(data),
+            str(tmp_path / name),
+            how,
+        ]
+        return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
+
+    whole, cut, how = start("whole", "afresh"), 0, "afresh"
+    moments = random.Random(1)
+    for _ in range(2):
+        child = start("cut", how)
+        assert child.stdout is not None
+        for _ in range(moments.randint(1, 12)):
+            cut = int(child.stdout.readline())
+        child.send_signal(signal.SIGKILL)  # somewhere in the next epoch or in what it writes
+        assert child.wait(TIMEOUT) == -signal.SIGKILL
+        child.stdout.close()
+        MODELS["dropout"] = Dropout
+        try:
+            load(tmp_path / "cut")  # the best weights until then
+        finally:
+            del MODELS["dropout"]
+        how = "resume"
+    assert 1 < cut < VALUES["epochs"]
+    rest, _ = start("cut", "resume").communicate(timeout=TIMEOUT)
+    assert int(rest.split()[0]) > cut
+    assert whole.communicate(timeout=TIMEOUT)[0].split()[-1] == str(VALUES["epochs"])
+    assert sha256(tmp_path / "cut") == sha256(tmp_path / "whole")
+    assert torch.equal(losses(tmp_path / "cut"), losses(tmp_path / "whole"))
+    assert not list((tmp_path / "cut").glob(".*"))  # nothing half-written is left
+
+
+def test_full_disk_ends_in_one_line_and_leaves_the_old_checkpoint(
+    data: Path, tmp_path: Path
+) -> None:
+    fit(data, tmp_path / "out", epochs=1)
+    before = sha256(tmp_path / "out")
+    limit = (tmp_path / "out/last.safetensors").stat().st_size // 2
+    ended = subprocess.run(
+        [sys.executable, "-m", "invdyn_ros", *words(data, tmp_path / "out", seed=5)],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    assert ended.returncode == 2
+    line = ended.stderr.strip().splitlines()[-1]
+    assert line.startswith("invdyn train: ") and "File too large" in line
+    assert "Traceback" not in ended.stderr
+    assert sha256(tmp_path / "out") == before
+    load(tmp_path / "out")
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+def test_bad_row_is_named_and_leaves_the_old_checkpoint(data: Path, tmp_path: Path) -> None:
+    fit(data, tmp_path / "out", epochs=1)
+    before = sha256(tmp_path / "out")
+    (file,) = (data / "data").rglob("*.parquet")
+    content = file.read_bytes()
+    table = pq.read_table(file).to_pydict()
+    table["action"][7][0] = float("nan")
+    try:
+        pq.write_table(pa.table(table, schema=pq.read_schema(file)), file)
+        with pytest.raises(ValueError, match=r"nan|finite"):
+            fit(data, tmp_path / "out", epochs=1)
+    finally:
+        file.write_bytes(content)
+    assert sha256(tmp_path / "out") == before
+    load(tmp_path / "out")
+
+
+@pytest.mark.parametrize("writes", range(4))
+def test_checkpoint_cut_off_anywhere_is_the_old_or_the_new_one(
+    writes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = toy()[0], toy()[0]
+    torch.nn.init.ones_(new.net[0].weight)
+    save(old, old.meta, tmp_path)
+    rename, done = Path.replace, 0
+
+    def failing(self: Path, target: Path) -> Path:
+        nonlocal done
+        if done == writes:
+            raise KeyboardInterrupt
+        done += 1
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    try:
+        save(new, new.meta, tmp_path)
+    except KeyboardInterrupt:
+        assert writes < 3
+    assert torch.equal(flat(load(tmp_path)), flat(new if writes > 1 else old))
+
+
+def test_run_stops_when_validation_gets_no_better(data: Path, tmp_path: Path) -> None:
+    seen = fit(data, tmp_path, epochs=50, learning_rate=0.5, patience=3)
+    assert seen[-1].epoch == seen[-1].best_epoch + 3 < 50
+
+
+def test_log_tells_each_epoch_once_also_after_an_interruption(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("invdyn_ros.descent.SAVE_EVERY", 0.0)
+
+    def stop(progress: Progress) -> None:
+        if progress.epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(parse_config({"family": "mlp"} | SMALL, "test"), data, tmp_path, on_epoch=stop)
+    fit(data, tmp_path, resume=True)
+    log = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    assert set(log.Tags()["scalars"]) == {
+        "loss/train", "loss/valid", "learning_rate", "gradient_norm", "epoch_seconds"
+    }  # fmt: skip
+    told = {event.step: event.value for event in log.Scalars("loss/valid")}
+    assert [event.step for event in log.Scalars("learning_rate")] == [1, 2, 3, 4, 5, 6]
+    valid = losses(tmp_path)[:, 1].tolist()
+    assert [told[epoch] for epoch in range(1, 7)] == pytest.approx(valid, rel=1e-6)
+
+
+def test_averaged_weights_are_the_running_mean_of_the_steps() -> None:
+    model, optimiser, batch = toy(ema=0.5)
+    mean = flat(model)
+    for number in range(8):
+        optimiser.step(batch, 1.0, number)
+        decay = min(0.5, (1 + number) / (10 + number))
+        mean = decay * mean + (1 - decay) * flat(model)
+    own = flat(model)
+    with optimiser.averaged():
+        torch.testing.assert_close(flat(model), mean)
+    assert torch.equal(flat(model), own) and not torch.allclose(own, mean)
+
+
+def test_averaged_weights_are_the_ones_kept(data: Path, tmp_path: Path) -> None:
+    for ema in (0.0, 0.95):
+        fit(data, tmp_path / str(ema), epochs=2, ema=ema)
+    first, second = (losses(tmp_path / name) for name in ("0.0", "0.95"))
+    assert torch.equal(first[:, 0], second[:, 0])  # the same descent
+    assert not torch.equal(first[:, 1], second[:, 1])  # other weights validated
+    assert sha256(tmp_path / "0.0") != sha256(tmp_path / "0.95")
+
+
+@pytest.mark.parametrize("clip", [0.0, 1e-3, 1e6])
+def test_long_gradients_are_shortened_to_the_limit(clip: float) -> None:
+    model, optimiser, batch = toy(clip=clip)
+    model.loss(*batch).backward()
+    whole = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    _, norm = optimiser.step(batch, 1.0, 0)
+    found = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    assert float(norm) == pytest.approx(float(whole.norm()), rel=1e-5)
+    wanted = whole * min(1.0, clip / float(norm)) if clip else whole
+    torch.testing.assert_close(found, wanted, rtol=2e-3, atol=1e-9)
+
+
+def test_shares_of_a_batch_make_up_its_loss_and_gradient() -> None:
+    model, _, batch = toy()
+    whole = torch.autograd.grad(model.loss(*batch), list(model.parameters()))
+    sums = [torch.zeros_like(p) for p in model.parameters()]
+    for rank in range(3):
+        mine = Ranks(rank, 3).share(torch.arange(20))
+        part = model.loss(*batch.rows(mine)) * len(mine) / 20
+        for total, value in zip(
+            sums, torch.autograd.grad(part, list(model.parameters())), strict=True
+        ):
+            total += value
+    torch.testing.assert_close(sums, list(whole))
+
+
+@pytest.mark.parametrize("amp", ["bf16", "fp16"])
+def test_mixed_precision_changes_nothing_on_a_cpu(amp: str, data: Path, tmp_path: Path) -> None:
+    for name in ("none", amp):
+        fit(data, tmp_path / name, epochs=2, amp=name)
+    assert sha256(tmp_path / "none") == sha256(tmp_path / amp)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("amp", ["none", "bf16", "fp16"])
+def test_gpu_learns_as_the_cpu_does(amp: str, data: Path, tmp_path: Path) -> None:
+    fit(data, tmp_path / "cpu")
+    fit(data, tmp_path / "gpu", device="cuda", amp=amp)
+    torch.testing.assert_close(
+        losses(tmp_path / "cpu"), losses(tmp_path / "gpu"), atol=0.02, rtol=0
+    )
+
+
+def _scaled(optimiser: Optimiser) -> Optimiser:
+    """Scale gradients as on a GPU with fp16, which a CPU can do as well."""
+    optimiser.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=2)
+    return optimiser
+
+
+def test_scaled_gradients_give_the_same_steps_and_survive_a_restart() -> None:
+    prepare: Callable[[Optimiser], Optimiser]
+    ends = []
+    for prepare in (lambda optimiser: optimiser, _scaled):
+        model, optimiser, batch = toy(ema=0.5)
+        prepare(optimiser)
+        for number in range(3):
+            optimiser.step(batch, 1.0, number)
+        tensors = {name: value.clone() for name, value in optimiser.tensors().items()}
+        weights = {name: value.clone() for name, value in model.state_dict().items()}
+        optimiser.step(batch, 1.0, 3)
+        ends.append(flat(model))
+        again, other, _ = toy(ema=0.5)
+        prepare(other)
+        again.load_state_dict(weights)
+        other.load(tensors)
+        other.step(batch, 1.0, 3)
+        assert torch.equal(flat(again), ends[-1])
+        assert other.tensors().keys() == optimiser.tensors().keys()
+        for name, value in optimiser.tensors().items():
+            assert torch.equal(value, other.tensors()[name]), name
+    torch.testing.assert_close(*ends)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"clip": -1.0}, "clip is -1.0; it must not be negative"),
+        ({"ema": 1.0}, "ema is 1.0; it must be at least 0 and less than 1"),
+        ({"weight_decay": float("nan")}, "weight_decay is nan"),
+        ({"amp": "int8"}, "'int8' is not one of 'none', 'bf16', 'fp16'"),
+    ],
+)
+def test_settings_that_cannot_train_are_refused(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_config({"family": "mlp"} | values, "test")
