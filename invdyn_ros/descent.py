@@ -88,32 +88,7 @@ class Descent:
         self.best = under("best", tensors)
         self.optimiser.load(under("optimiser", tensors))
 
-    def _done(self) -> bool:
-        waited = self.progress.epoch - self.progress.best_epoch
-        return self.progress.epoch >= self.config.epochs or waited >= self.config.patience
-
-    def _epoch(self) -> None:
-        """Take one pass, validate and note both."""
-        begun, progress = time.perf_counter(), self.progress
-        cosine = math.cos(math.pi * progress.epoch / self.config.epochs)
-        rate = self.config.learning_rate * 0.5 * (1 + cosine)
-        self.optimiser.set_rate(rate)
-        loss, norm = self._pass()
-        with self.optimiser.averaged():
-            losses = (loss, self._validate())
-            progress.epoch += 1
-            if not all(map(math.isfinite, losses)):
-                raise ValueError(
-                    f"loss is {losses[0]} in epoch {progress.epoch}; lower learning_rate"
-                )
-            progress.losses.append(losses)
-            if losses[1] < progress.best:
-                progress.best, progress.best_epoch = losses[1], progress.epoch
-                self.best = self._weights()
-        seconds = time.perf_counter() - begun
-        progress.scalars = {"learning_rate": rate, "gradient_norm": norm, "epoch_seconds": seconds}
-
-    def _pass(self) -> tuple[float, float]:
+    def learn(self) -> tuple[float, float]:
         """Take one pass and return the mean loss and the mean length of the gradient."""
         device, epoch = self.optimiser.device, self.progress.epoch
         order = torch.Generator().manual_seed(_mixed(self.seed, epoch))
@@ -130,6 +105,31 @@ class Descent:
             self.progress.steps += 1
         steps = math.ceil(self.train.size / self.config.batch)
         return float(self.ranks.add(total)) / self.train.size, float(norms) / steps
+
+    def _done(self) -> bool:
+        waited = self.progress.epoch - self.progress.best_epoch
+        return self.progress.epoch >= self.config.epochs or waited >= self.config.patience
+
+    def _epoch(self) -> None:
+        """Take one pass, validate and note both."""
+        begun, progress = time.perf_counter(), self.progress
+        cosine = math.cos(math.pi * progress.epoch / self.config.epochs)
+        rate = self.config.learning_rate * 0.5 * (1 + cosine)
+        self.optimiser.set_rate(rate)
+        loss, norm = self.learn()
+        with self.optimiser.averaged():
+            losses = (loss, self._validate())
+            progress.epoch += 1
+            if not all(map(math.isfinite, losses)):
+                raise ValueError(
+                    f"loss is {losses[0]} in epoch {progress.epoch}; lower learning_rate"
+                )
+            progress.losses.append(losses)
+            if losses[1] < progress.best:
+                progress.best, progress.best_epoch = losses[1], progress.epoch
+                self.best = self._weights()
+        seconds = time.perf_counter() - begun
+        progress.scalars = {"learning_rate": rate, "gradient_norm": norm, "epoch_seconds": seconds}
 
     @torch.no_grad()
     def _validate(self) -> float:

@@ -13,15 +13,17 @@ from invdyn_ros.benchmarks.latency import LatencyConfig, measure_latency
 from invdyn_ros.benchmarks.model import ModelConfig, measure_model
 from invdyn_ros.benchmarks.report import table
 from invdyn_ros.benchmarks.simulation import SimulationConfig, measure_simulation
+from invdyn_ros.benchmarks.training import TrainingConfig, measure_training
 from invdyn_ros.cli.options import parse
 from invdyn_ros.models.checkpoint import write_whole
 
-Config = LatencyConfig | ModelConfig | SimulationConfig
+Config = LatencyConfig | ModelConfig | SimulationConfig | TrainingConfig
 
 BENCHMARKS: dict[type, Callable[..., dict[str, Any]]] = {
     LatencyConfig: measure_latency,
     ModelConfig: measure_model,
     SimulationConfig: measure_simulation,
+    TrainingConfig: measure_training,
 }
 
 
@@ -30,7 +32,8 @@ def main(argv: list[str] | None = None) -> int:
     names = Annotated[
         Annotated[LatencyConfig, tyro.conf.subcommand("latency")]
         | Annotated[ModelConfig, tyro.conf.subcommand("model")]
-        | Annotated[SimulationConfig, tyro.conf.subcommand("simulation")],
+        | Annotated[SimulationConfig, tyro.conf.subcommand("simulation")]
+        | Annotated[TrainingConfig, tyro.conf.subcommand("training")],
         tyro.conf.OmitArgPrefixes,
     ]
     options: Config = parse(names, argv, "benchmark")
