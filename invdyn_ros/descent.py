@@ -95,16 +95,17 @@ class Descent:
         batches = torch.randperm(self.train.size, generator=order).to(device)
         torch.manual_seed(_mixed(self.seed, epoch, 1 + self.ranks.rank))  # of dropout and noise
         self.model.train()
-        total, norms = (torch.zeros((), device=device, dtype=torch.float64) for _ in range(2))
+        losses, norms = [], []
         for index in batches.split(self.config.batch):
             mine = self.ranks.share(index)
-            share = len(mine) / len(index)
-            loss, norm = self.optimiser.step(self.train.rows(mine), share, self.progress.steps)
-            total += loss * len(index)
-            norms += norm
+            loss, norm = self.optimiser.step(
+                self.train.rows(mine), len(mine) / len(index), self.progress.steps
+            )
+            losses.append(loss * len(index))  # read at the end only: a GPU need not wait here
+            norms.append(norm)
             self.progress.steps += 1
-        steps = math.ceil(self.train.size / self.config.batch)
-        return float(self.ranks.add(total)) / self.train.size, float(norms) / steps
+        total = self.ranks.add(torch.stack(losses).double().sum())
+        return float(total) / self.train.size, float(torch.stack(norms).mean())
 
     def _done(self) -> bool:
         waited = self.progress.epoch - self.progress.best_epoch

@@ -89,7 +89,8 @@ class Optimiser:
         loss = torch.zeros((), device=self.device)
         if batch.size:
             with torch.autocast(self.device.type, AMP_TYPES[self.config.amp], self.half):
-                loss = self.model.loss(*batch) * share
+                loss = self.model.loss(*batch)
+            loss = loss if share == 1 else loss * share
         scaled = self.scaler.scale(loss)
         if batch.size:
             scaled.backward()

@@ -15,6 +15,7 @@ from invdyn_ros.models.checkpoint import save
 from invdyn_ros.models.inverse_dynamics import Meta
 from invdyn_ros.robot import load_robot
 
+CONFIGS = Path(__file__).parents[1] / "config" / "train"
 ABOUT = {"cpu", "cores", "load_average", "system", "python", "torch", "torch_threads", "date"}
 
 
@@ -72,6 +73,21 @@ def test_a_model_beside_mj_inverse(checkpoint, tmp_path, capfd):
         assert 0 < row["p50"] <= row["p99"] <= row["max"]
     assert report["ratio"]["arm"]["p50"] > 1  # nothing in torch is as fast as compiled C
     assert "arm, ratio" in capfd.readouterr().out
+
+
+def test_training_beside_a_data_loader_and_its_steps_alone(tmp_path):
+    words = ("--config", CONFIGS / "mlp.yaml", "--width", 16, "--windows", 2000, "--rounds", 1)
+    report = report_of(tmp_path, "training", *words)
+    ours, loader, steps = (
+        report["rows"][f"mlp ({name})"] for name in ("our loop", "DataLoader", "steps alone")
+    )
+    for row in (ours, loader, steps):  # 2000 windows are four batches
+        seconds = 4 * row["ms_per_step"] / 1e3
+        assert row["windows_per_s"] == pytest.approx(2000 / seconds, rel=0.01)
+    ratio = report["ratio"]["mlp / DataLoader"]["windows_per_s"]
+    assert ratio == pytest.approx(ours["windows_per_s"] / loader["windows_per_s"], abs=1e-3)
+    with pytest.raises(ValueError, match="rigid_body is solved in closed form"):
+        main(["training", "--config", str(CONFIGS / "rigid_body.yaml")])
 
 
 @pytest.mark.parametrize("arm", ["dofbot", "kuka_iiwa"])
