@@ -220,9 +220,9 @@ def _prepare(
         windows(part, config.history, lead, model.dtype).to(device)
         for part in (inner.train, inner.test)
     )
-    model.to(device).standardise(learn)
     content = {"name": Path(data).name, "sha256": fingerprint(trajectories)}
     model.meta = replace(meta, data=content | _history(config, model, outer, inner))
+    model.to(device).standardise(learn)
     return model, learn, judge
 
 

@@ -78,6 +78,7 @@ def flat(model: torch.nn.Module) -> torch.Tensor:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # several processes, one after another
 def test_two_processes_have_the_losses_of_one(data: Path, tmp_path: Path) -> None:
     _, inner = splits(read_dataset(data).trajectories, 0.2, 0)
     size = windows(inner.train, lead=0.012).size
@@ -97,6 +98,7 @@ def test_two_processes_have_the_losses_of_one(data: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # several processes, one after another
 def test_killed_run_ends_like_one_that_never_stopped(data: Path, tmp_path: Path) -> None:
     def start(name: str, how: str) -> subprocess.Popen[str]:
         arguments = [
