@@ -117,3 +117,13 @@ def test_one_frame_is_predicted_within_the_control_loop(family: str, limit: floa
         taken.append(time.perf_counter() - begun)
     # the fastest tenth: what else runs on the machine is not the model's doing
     assert np.percentile(taken, 10) < limit  # [s]
+
+
+@pytest.mark.parametrize("arm", ["ur5", "kuka_iiwa", "dofbot"])
+def test_parameters_that_no_torque_shows_stay_at_the_urdfs(arm: str) -> None:
+    model = build(meta("rigid_body", arm))
+    prior = model.tree.inertial.clone()
+    model.solve(data(arm, 0, 1, seconds=2.0), data(arm, 2, seconds=2.0))
+    # the first joint turns about a line through its own origin: its link's mass moves nothing
+    assert torch.equal(model.tree.inertial[0, 0], prior[0, 0])
+    assert (model.tree.inertial - prior).abs().max() < 100 * prior.abs().max()

@@ -22,6 +22,7 @@ from invdyn_ros.dynamics import RigidBodyTree
 
 FRICTION = 4  # viscous, Coulomb, offset, rotor inertia
 RIDGES = tuple(10.0**k for k in range(-13, -1))  # of normal equations with unit diagonal
+UNSEEN = 1e-16  # share of the largest diagonal; what is below is rounding, not a parameter
 STICKING = 0.1  # weight of a joint that may stick, beside 1
 CHUNK = 4096  # rows per pass, to bound memory
 
@@ -128,7 +129,8 @@ def _ridge(data: Sums, start: Parameters, prior: Tensor, weights: Tensor) -> lis
         H[pick[:, None], pick] += weights[j] * gram
         g[pick] += weights[j] * (columns * data.moment[j] - gram @ x0[pick])
     diagonal = H.diagonal()
-    D = torch.where(diagonal > 0, diagonal, torch.ones_like(diagonal)).rsqrt()
+    seen = diagonal > UNSEEN * diagonal.max()
+    D = torch.where(seen, diagonal.rsqrt(), 0.0)  # 0: the parameter stays where it is
     values, U = torch.linalg.eigh(D[:, None] * H * D)
     projected = U.T @ (D * g)
     found = []
