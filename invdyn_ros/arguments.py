@@ -52,7 +52,11 @@ SHARED = (
         choices=("sim", "real"),
     ),
     Argument("headless", "true", "false opens PyBullet's window", bool, tuple(FLAGS)),
-    Argument("checkpoint", "", "folder made by 'invdyn train'; default: the arm's shipped one"),
+    Argument(
+        "checkpoint",
+        "",
+        "folder of 'invdyn train' or .onnx of 'invdyn export'; default: the arm's shipped one",
+    ),
     Argument("device", "auto", "where the model runs", choices=("auto", "cpu", "cuda")),
     Argument(
         "lockstep",

@@ -137,7 +137,7 @@ class RigidBodyTree(nn.Module):
         T, S, Tdd = self.motion(q, qd, qdd)
         inertial = self.inertial if inertial is None else inertial
         J = (inertial @ self.pseudo).unflatten(-1, (4, 4))  # (n, 4, 4)
-        wrench = (Tdd @ J @ T.mT).flatten(-2)  # (..., n, 16)
+        wrench = (Tdd @ J @ T.transpose(-1, -2)).flatten(-2)  # (..., n, 16)
         return (S.flatten(-2) * (self.ancestors.T @ wrench)).sum(-1)
 
     def regressor(self, q: Tensor, qd: Tensor, qdd: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from invdyn_ros.robot import ROBOTS, share
 Values = dict[str, Any]  # argument name -> parsed value, then also what follows from them
 
 DRIVERS = {"dofbot": "dofbot"}  # real arm -> our driver node
+ONNX = ".onnx"  # ending of an exported model
 ROS_DRIVEN = ("ur5", "ur5e")  # real arms whose driver the user starts: ur_robot_driver
 
 
@@ -138,8 +139,11 @@ def _checkpoint(given: str, arm: str, real: bool) -> Path:
     """Find the checkpoint: the one given, or the one shipped for the arm."""
     if given:
         path = Path(given).absolute()
-        if not path.is_dir():
-            raise ValueError(f"checkpoint:={given} is not a directory made by 'invdyn train'")
+        if not path.is_dir() and not (path.suffix == ONNX and path.is_file()):
+            raise ValueError(
+                f"checkpoint:={given} is neither a directory made by 'invdyn train' nor a "
+                f"{ONNX} file made by 'invdyn export'"
+            )
         return path
     # a real UR arm takes positions; in simulation it takes torques
     name = f"{arm}_position" if real and arm in ROS_DRIVEN else arm
@@ -151,17 +155,30 @@ def _checkpoint(given: str, arm: str, real: bool) -> Path:
 
 def _unit(checkpoint: Path, arm: str) -> str:
     """Read the unit of a checkpoint's actions; refuse what is no checkpoint, or another arm's."""
+    robot, unit = (_of_file if checkpoint.suffix == ONNX else _of_folder)(checkpoint)
+    if robot != arm:
+        raise ValueError(f"checkpoint {checkpoint} is of '{robot}', not of '{arm}'")
+    return unit
+
+
+def _of_file(checkpoint: Path) -> tuple[str, str]:
+    """Read arm and unit of an exported model."""
+    from invdyn_ros.models.onnx import load_onnx  # torch: only where such a file is given
+
+    meta = load_onnx(checkpoint).meta
+    return meta.robot, meta.action_unit
+
+
+def _of_folder(checkpoint: Path) -> tuple[str, str]:
+    """Read arm and unit of a checkpoint folder."""
     file = checkpoint / "meta.json"
     try:
         meta = json.loads(file.read_text())
-        robot, unit = str(meta["robot"]), str(meta["action_unit"])
+        return str(meta["robot"]), str(meta["action_unit"])
     except FileNotFoundError:
         raise ValueError(f"{checkpoint} has no meta.json; 'invdyn train' makes one") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{file} is not the meta.json of a checkpoint: {error!r}") from error
-    if robot != arm:
-        raise ValueError(f"checkpoint {checkpoint} is of '{robot}', not of '{arm}'")
-    return unit
 
 
 def _complete_teleop(values: Values) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from invdyn_ros.control.follower import Model, PlainFeedback
-from invdyn_ros.models import InverseDynamics
+from invdyn_ros.models.runtime import Runtime
 from invdyn_ros.recording import Recording
 from invdyn_ros.replay import replay
 from invdyn_ros.report import latencies, limit_violations, quantiles, tracking_rms
@@ -20,7 +20,7 @@ TOO_FAST = "person faster than the arm"
 
 
 def teleop_report(
-    recording: Recording, robot: Robot, model: InverseDynamics, side: str, about: dict[str, Any]
+    recording: Recording, robot: Robot, model: Runtime, side: str, about: dict[str, Any]
 ) -> dict[str, Any]:
     """Return the report of teleop.
 

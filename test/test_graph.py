@@ -147,7 +147,7 @@ def test_a_wrong_checkpoint_is_refused_before_any_node_starts(tmp_path):
         ("teleop", {"duration": "-1"}, "duration:=-1 is less than 0"),
         ("teleop", {"duration": "nan"}, "duration:=nan"),
         ("teleop", {"duration": "long"}, "duration:=long is not a number"),
-        ("teleop", {"checkpoint": "no/such"}, "checkpoint:=no/such is not a directory"),
+        ("teleop", {"checkpoint": "no/such"}, "checkpoint:=no/such is neither a directory"),
         ("teleop", {"report": "report.txt"}, "report:=report.txt is not a .json file"),
         ("teleop", {"record": "."}, "record:=. exists already"),
         ("teleop", {"domain": "233"}, "domain:=233 is more than 232"),

@@ -19,7 +19,7 @@ from invdyn_ros.arguments import Parameter
 from invdyn_ros.benchmarks.report import Row, machine, quantiles, ratios
 from invdyn_ros.cli.launch import launch
 from invdyn_ros.graph import PROFILES, NodeSpec
-from invdyn_ros.models.checkpoint import load
+from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robot import load_robot, share
 
 OURS, PEER = "inverse_dynamics", "echo"
@@ -62,7 +62,7 @@ def measure_latency(config: LatencyConfig) -> dict[str, Any]:
     """
     robot = load_robot(config.arm)
     checkpoint = config.checkpoint or share(f"config/checkpoints/{config.arm}")
-    meta = load(checkpoint, "cpu", robot).meta
+    meta = load_runtime(checkpoint, "cpu", robot).meta
     about = machine(1)
     with tempfile.TemporaryDirectory(prefix="invdyn_") as folder:
         out = Path(folder) / "latency.json"

@@ -17,6 +17,7 @@ VERBS = {
     "collect": "turn a simulation or a recording into a dataset",
     "train": "train a model of inverse dynamics from a config and a dataset",
     "evaluate": "report how good a model is on motion it has not seen",
+    "export": "write a model as one ONNX file, verified",
     "benchmark": "measure latency and speed",
 }
 NEEDS_GL = "libGL.so.1, which this machine lacks: install the package libgl1"

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from rclpy.qos import QoSProfile
@@ -14,7 +13,7 @@ from trajectory_msgs.msg import JointTrajectory
 from invdyn_ros.control.driver import Command, Driver
 from invdyn_ros.control.follower import Measured
 from invdyn_ros.control.guard import GuardConfig
-from invdyn_ros.models import checkpoint
+from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.nodes.joint_states import joints_by_name
 from invdyn_ros.nodes.messages import (
     COMMAND_TOPICS,
@@ -34,7 +33,7 @@ class InverseDynamicsConfig:
 
     Attributes:
         arm: name of the arm.
-        checkpoint: directory of the model.
+        checkpoint: directory or .onnx file of the model.
         device: auto, cpu or cuda.
         engaged: drive as soon as joint states arrive, without the engage service.
         lockstep: answer each joint state exactly once, after the target that belongs to it.
@@ -64,9 +63,7 @@ class InverseDynamicsNode(CheckedNode):
         guard = parameters(self, GuardConfig)
         torch.set_num_threads(1)
         robot = load_robot(self.config.arm)
-        auto = "cuda" if torch.cuda.is_available() else "cpu"
-        device = auto if self.config.device == "auto" else self.config.device
-        model = checkpoint.load(Path(self.config.checkpoint), device, robot)
+        model = load_runtime(self.config.checkpoint, self.config.device, robot)
         unit = model.meta.action_unit
         if unit not in COMMAND_TOPICS:
             raise ValueError(

@@ -16,7 +16,7 @@ from std_msgs.msg import Empty
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.arms.scene import SCENES
-from invdyn_ros.models import checkpoint
+from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.messages import image_qos
 from invdyn_ros.nodes.recordings import Kept, recordings
@@ -39,7 +39,7 @@ class ReportConfig:
     Attributes:
         graph: teleop or grasp_sim.
         arm: name of the arm.
-        checkpoint: directory of the model that drives it.
+        checkpoint: directory or .onnx file of the model that drives it.
         report: file to write; empty writes none.
         record: directory of a rosbag2 recording to write; empty writes none.
         duration: end after so many seconds; zero: no limit.
@@ -74,7 +74,7 @@ class ReportNode(CheckedNode):
         super().__init__("report")
         self.config = config = parameters(self, ReportConfig)
         self.robot = load_robot(config.arm)
-        self.model = checkpoint.load(Path(config.checkpoint), "cpu", self.robot)
+        self.model = load_runtime(config.checkpoint, "cpu", self.robot)
         self.topics: Kept = {}
         self.bag = BagWriter(Path(config.record)) if config.record else None
         self.began: float | None = None

@@ -1,0 +1,38 @@
+"""`invdyn export`: a checkpoint enters, one ONNX file that is a whole model leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from invdyn_ros.cli.options import parse
+from invdyn_ros.models.checkpoint import load
+from invdyn_ros.models.onnx import export
+
+
+@dataclass(frozen=True)
+class Config:
+    """Write a model as one ONNX file, if onnxruntime gives the same actions."""
+
+    checkpoint: Path
+    """Checkpoint folder."""
+    out: Path
+    """ONNX file to write."""
+
+    def __post_init__(self) -> None:
+        """Check the name, by which `checkpoint:=` knows such a file."""
+        if self.out.suffix != ".onnx" or self.out.is_dir():
+            raise ValueError(f"--out {self.out} is not a .onnx file")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the verb and return the exit code."""
+    options: Config = parse(Config, argv, "export")
+    model = load(options.checkpoint)
+    difference = export(model, options.out)
+    print(
+        f"{options.out}: {model.meta.family} for {model.meta.robot}, "
+        f"{options.out.stat().st_size / 1e3:.0f} kB; "
+        f"differs from eager torch by {difference:.1e} of the actions' spread"
+    )
+    return 0

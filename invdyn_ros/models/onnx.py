@@ -1,0 +1,180 @@
+"""A model as one ONNX file: a model enters, a verified file that says of what leaves; and back.
+
+The file takes `motion` (B, history, 3n) and, where the family looks at it, `time` (B, history), in
+float64 and SI units, and gives `mean` (B, history, n) and, where the family has one, `std`. Its
+metadata are the meta.json of a checkpoint, so the file alone is a model.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+import torch
+from torch import Tensor, nn
+
+from invdyn_ros.config import from_mapping, to_mapping
+from invdyn_ros.models.checkpoint import check_arm, write_whole
+from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
+from invdyn_ros.models.parity import check_parity, random_motion
+from invdyn_ros.robot import Robot
+
+FORMAT = "invdyn_ros onnx 1"
+OPSET = 20
+INPUTS, OUTPUTS = ("motion", "time"), ("mean", "std")
+TRACED = 2  # batch that is traced; the verification takes others
+
+
+class OnnxModel:
+    """An exported model in onnxruntime, on one thread of the CPU; what the follower needs."""
+
+    def __init__(self, content: bytes, where: str | Path) -> None:
+        """Start a session on the bytes of a file that `export` wrote; `where` is for messages."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4  # errors are raised; once is enough
+        try:
+            self.session = onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its error classes have no other base
+            raise ValueError(
+                f"{where} is damaged or no ONNX file ({_first_line(error)}); export it again"
+            ) from error
+        self.meta = _meta(self.session.get_modelmeta().custom_metadata_map, content, where)
+        takes = {value.name: value for value in self.session.get_inputs()}
+        self.history = int(takes["motion"].shape[1])
+        self._takes_time = "time" in takes
+
+    def predict(self, motion: Tensor, time: Tensor) -> Prediction:
+        """Return the actions of motion (B, history, 3n) at times (B, history) [s]."""
+        feed = {"motion": motion.numpy()}
+        if self._takes_time:
+            feed["time"] = time.numpy()
+        mean, *std = map(torch.from_numpy, self.session.run(None, feed))
+        return Prediction(mean, std[0] if std else None)
+
+
+def load_onnx(path: str | Path, robot: Robot | None = None) -> OnnxModel:
+    """Read a file that `export` wrote.
+
+    Args:
+        path: the file.
+        robot: refuse a model of any other arm than this.
+
+    Raises:
+        ValueError: no file, damaged, foreign, or of another arm.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"no file {path}; make one with 'invdyn export'")
+    model = OnnxModel(path.read_bytes(), path)
+    if robot is not None:
+        check_arm(model.meta, robot, path)
+    return model
+
+
+def export(model: InverseDynamics, path: str | Path) -> float:
+    """Write a model as ONNX, after onnxruntime has shown to give the same actions.
+
+    Args:
+        model: on the CPU, ready to predict.
+        path: file to write; it appears whole and verified, or not at all.
+
+    Returns:
+        The largest difference to eager torch, as a share of the spread of the actions.
+
+    Raises:
+        ValueError: the family cannot be exported, or the file would give other actions.
+    """
+    path = Path(path)
+    content = to_onnx(model)
+    what = f"family '{model.meta.family}' cannot be exported to ONNX"
+    difference = check_parity(model, OnnxModel(content, path), what)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, content)
+    return difference
+
+
+def to_onnx(model: InverseDynamics) -> bytes:
+    """Return the bytes of an ONNX file of a model, not yet verified.
+
+    Raises:
+        ValueError: the family does something that ONNX cannot express.
+    """
+    import onnx
+
+    motion, time = random_motion(model, TRACED)
+    named = {name: {0: "batch"} for name in INPUTS + OUTPUTS}
+    outputs = OUTPUTS if model.predict(motion, time).std is not None else OUTPUTS[:1]
+    told = io.StringIO()
+    with (
+        tempfile.TemporaryDirectory(prefix="invdyn_") as folder,
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(told),  # the exporter prints the whole graph when it fails
+        contextlib.redirect_stderr(told),
+    ):
+        warnings.simplefilter("ignore")
+        file = Path(folder) / "model.onnx"
+        try:
+            torch.onnx.export(
+                _Outputs(model).eval(),
+                (motion, time),
+                file,
+                dynamo=False,  # the other exporter needs onnxscript, and takes seconds
+                opset_version=OPSET,
+                input_names=list(INPUTS),
+                output_names=list(outputs),
+                dynamic_axes={name: named[name] for name in INPUTS + outputs},
+            )
+        except (RuntimeError, TypeError) as error:
+            reason = _first_line(error)
+            raise ValueError(
+                f"family '{model.meta.family}' cannot be exported to ONNX: {reason}"
+            ) from error
+        body = file.read_bytes()
+    tail = onnx.ModelProto()
+    values = {
+        "format": FORMAT,
+        "size": str(len(body)),
+        "sha256": hashlib.sha256(body).hexdigest(),
+        "meta": json.dumps(to_mapping(model.meta)),
+    }
+    onnx.helper.set_model_props(tail, values)
+    return body + tail.SerializeToString()  # protobuf messages merge when concatenated
+
+
+class _Outputs(nn.Module):
+    """What is exported: tensors in, tensors out."""
+
+    def __init__(self, model: InverseDynamics) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, motion: Tensor, time: Tensor) -> tuple[Tensor, ...]:
+        return tuple(part for part in self.model.predict(motion, time) if part is not None)
+
+
+def _meta(values: dict[str, str], content: bytes, where: str | Path) -> Meta:
+    """Read what a file is of, and check that it is as it was written."""
+    if values.get("format") != FORMAT:
+        raise ValueError(
+            f"{where} was not written by 'invdyn export', or by another version of it"
+        )
+    size = int(values["size"])
+    if hashlib.sha256(content[:size]).hexdigest() != values["sha256"]:
+        raise ValueError(f"{where} is damaged (sha256 differs); export it again")
+    plain: dict[str, Any] = json.loads(values["meta"])
+    return from_mapping(Meta, plain, str(where))
+
+
+def _first_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

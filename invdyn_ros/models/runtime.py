@@ -1,0 +1,70 @@
+"""What the live node runs: a checkpoint folder or an exported file enters, a fast model leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from invdyn_ros.models.checkpoint import load, pick_device
+from invdyn_ros.models.compiled import CompiledRigidBody
+from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
+from invdyn_ros.models.parity import check_parity
+from invdyn_ros.robot import Robot
+
+# families that have something faster for single frames than eager torch, to the same result
+RUNTIMES: dict[str, Callable[[Any], Runtime]] = {"rigid_body": CompiledRigidBody}
+
+
+class Runtime(Protocol):
+    """A model that is ready to drive an arm."""
+
+    meta: Meta
+
+    @property
+    def history(self) -> int:
+        """Frames of motion that a prediction looks at."""
+
+    def predict(self, motion: Tensor, time: Tensor) -> Prediction:
+        """Return the actions (B, T, n) of motion (B, T, 3n) at times (B, T) [s]."""
+
+
+def load_runtime(path: str | Path, device: str = "auto", robot: Robot | None = None) -> Runtime:
+    """Read a checkpoint folder, or a file of `invdyn export`.
+
+    Args:
+        path: folder or .onnx file.
+        device: "auto" is the fastest for one frame at a time; "cpu" or "cuda" what they say.
+        robot: refuse a model of any other arm than this.
+
+    Raises:
+        ValueError: no model, damaged, foreign, of another arm, or not for this device.
+    """
+    if Path(path).suffix == ".onnx":
+        from invdyn_ros.models.onnx import load_onnx  # onnxruntime: only where it is used
+
+        if device == "cuda":
+            raise ValueError(f"{path} runs on the CPU; use device auto or cpu, or a folder")
+        return load_onnx(path, robot)
+    model = load(path, "cpu", robot)
+    if device == "cuda" or model.meta.family not in RUNTIMES:
+        return model.to(pick_device(device))
+    try:
+        return fast(model)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def fast(model: InverseDynamics) -> Runtime:
+    """Return what gives the same actions soonest, for one frame at a time.
+
+    Raises:
+        ValueError: the actions are not the same; such a model has numbers out of all proportion.
+    """
+    if model.meta.family not in RUNTIMES:
+        return model
+    runtime = RUNTIMES[model.meta.family](model)
+    check_parity(model, runtime, "this checkpoint is unsound, train it again")
+    return runtime

@@ -1,0 +1,237 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from oracle import exciting, robot
+from test_dynamics import CART_JOINTS, CART_XML
+from torch import Tensor
+
+from invdyn_ros.cli import run_verb
+from invdyn_ros.control.driver import Driver
+from invdyn_ros.control.follower import Measured
+from invdyn_ros.control.guard import State, Target
+from invdyn_ros.graph import resolve
+from invdyn_ros.models import MODELS, InverseDynamics, Meta, Prediction, build
+from invdyn_ros.models.checkpoint import save
+from invdyn_ros.models.compiled import CompiledRigidBody
+from invdyn_ros.models.mlp import Mlp
+from invdyn_ros.models.onnx import OnnxModel, export, load_onnx, to_onnx
+from invdyn_ros.models.parity import PARITY, check_parity, parity, random_motion
+from invdyn_ros.models.runtime import RUNTIMES, fast, load_runtime
+from invdyn_ros.windows import windows
+
+
+def meta(family: str, arm: str = "ur5", **config: object) -> Meta:
+    r = robot(arm)
+    return Meta(family, arm, r.joint_names, r.action_unit, r.rate, 0.008, r.xml(), config)
+
+
+def make(family: str, arm: str = "ur5") -> InverseDynamics:
+    """A model that knows the scale of some data; its weights are not trained."""
+    torch.manual_seed(0)
+    model = build(meta(family, arm)).eval()
+    data = windows([exciting(robot(arm), 0, seconds=1.0)], model.history, dtype=model.dtype)
+    model.standardise(data)
+    if family == "rigid_body":
+        noise = torch.randn(model.n, 4, generator=torch.Generator().manual_seed(1))
+        model.get_buffer("friction").copy_(noise)
+    return model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of a UR5, and the file it was exported to."""
+    folder = tmp_path_factory.mktemp("models") / "ur5"
+    model = make("rigid_body")
+    save(model, model.meta, folder)
+    assert run_verb("export", ["--checkpoint", str(folder), "--out", f"{folder}.onnx"]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("arm", ["ur5", "dofbot"])
+@pytest.mark.parametrize("family", MODELS)
+def test_exported_file_alone_is_the_same_model(family: str, arm: str, tmp_path: Path) -> None:
+    model = make(family, arm)
+    file = tmp_path / "deep" / "model.onnx"
+    try:
+        export(model, file)
+    except ValueError as error:
+        assert f"family '{family}' cannot be exported to ONNX" in str(error)
+        assert not file.exists()
+        return
+    onnx.checker.check_model(onnx.load(file))
+    loaded = load_onnx(file, robot(arm))
+    assert (loaded.meta, loaded.history) == (model.meta, model.history)
+    assert list(file.parent.iterdir()) == [file]
+    for batch in (3, 1, 200):  # of other sizes than the export looked at
+        motion, time = random_motion(model, batch, seed=batch + 1)
+        wanted, found = model.predict(motion, time), loaded.predict(motion, time)
+        assert (found.mean - wanted.mean).abs().max() / wanted.mean.std() < PARITY
+        assert (found.std is None) == (wanted.std is None)
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_what_the_live_node_runs_is_the_same_model(family: str) -> None:
+    model = make(family)
+    runtime = fast(model)
+    assert runtime.meta is model.meta and runtime.history == model.history
+    assert parity(model, runtime) < 1e-10
+    assert (runtime is model) == (family not in RUNTIMES)
+
+
+@pytest.mark.parametrize("arm", ["ur5", "kuka_iiwa", "dofbot"])
+def test_compiled_rigid_body_takes_parameters_of_no_possible_body(arm: str) -> None:
+    model = build(meta("rigid_body", arm))
+    generator = torch.Generator().manual_seed(2)
+    tree = model.get_submodule("tree")
+    tree.inertial.copy_(torch.randn(model.n, 10, generator=generator))  # negative masses too
+    for name in ("friction", "compliance"):
+        model.get_buffer(name).copy_(torch.randn(model.get_buffer(name).shape))
+    motion, time = random_motion(model, 50)
+    found = CompiledRigidBody(model).predict(motion, time).mean  # type: ignore[arg-type]
+    torch.testing.assert_close(found, model.predict(motion, time).mean, rtol=1e-10, atol=1e-10)
+
+
+def test_compiled_rigid_body_takes_branches_and_sliding_joints() -> None:
+    cart = replace(meta("rigid_body"), robot="cart", joint_names=CART_JOINTS, urdf=CART_XML)
+    model = build(cart)
+    motion, time = random_motion(model, 50)
+    found = CompiledRigidBody(model).predict(motion, time).mean  # type: ignore[arg-type]
+    torch.testing.assert_close(found, model.predict(motion, time).mean, rtol=1e-10, atol=1e-10)
+
+
+def test_numbers_out_of_proportion_are_refused_not_driven_with(tmp_path: Path) -> None:
+    model = make("rigid_body")
+    model.get_submodule("tree").inertial[1, 0] = -7.8e30  # [kg]
+    save(model, model.meta, tmp_path)
+    with pytest.raises(ValueError, match="this checkpoint is unsound, train it again") as raised:
+        load_runtime(tmp_path)
+    assert str(tmp_path) in str(raised.value)
+
+
+class Dice(Mlp):
+    """A family whose predictions no file can repeat."""
+
+    def predict(self, motion: Tensor, time: Tensor) -> Prediction:
+        mean, std = super().predict(motion, time)
+        return Prediction(mean + torch.rand_like(mean), std)
+
+
+class Unknown(Mlp):
+    """A family that does what ONNX has no words for."""
+
+    def predict(self, motion: Tensor, time: Tensor) -> Prediction:
+        mean, std = super().predict(motion, time)
+        return Prediction(torch.special.bessel_j0(mean), std)
+
+
+@pytest.mark.parametrize("kind", [Dice, Unknown])
+def test_a_file_that_fails_is_not_left_behind(kind: type[Mlp], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="family 'mlp' cannot be exported to ONNX") as raised:
+        export(kind(meta("mlp")).eval(), tmp_path / "m.onnx")
+    assert "\n" not in str(raised.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_models_that_differ_are_told_by_how_much() -> None:
+    model = make("mlp")
+
+    class Other:
+        def predict(self, motion: Tensor, time: Tensor) -> Prediction:
+            found = model.predict(motion, time)
+            return found._replace(mean=found.mean * 1.01)
+
+    assert parity(model, model) == 0 < 1e-3 < parity(model, Other())
+    with pytest.raises(ValueError, match="pair: its actions differ by"):
+        check_parity(model, Other(), "pair")
+
+
+def _foreign(file: Path) -> None:
+    content = onnx.load(file)
+    del content.metadata_props[:]
+    onnx.save(content, file)
+
+
+def _flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 1
+    file.write_bytes(content)
+
+
+def _cut(file: Path) -> None:
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "cut": (_cut, "damaged or no ONNX file"),
+    "text": (lambda file: file.write_text("hello"), "damaged or no ONNX file"),
+    "empty": (lambda file: file.write_bytes(b""), "damaged or no ONNX file"),
+    "one bit": (_flip, "damaged"),
+    "foreign": (_foreign, "was not written by 'invdyn export'"),
+    "missing": (lambda file: file.unlink(), "made by 'invdyn export'"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_bad_file_is_one_clear_line_and_code_2(
+    folder: Path, name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    damage, message = DAMAGE[name]
+    file = Path(shutil.copy(f"{folder}.onnx", tmp_path / "model.onnx"))
+    damage(file)
+    assert run_verb("launch", ["grasp_sim", f"checkpoint:={file}"]) == 2
+    told = capfd.readouterr()
+    assert message in told.err and str(file) in told.err
+    assert told.err.count("\n") == 1 and not told.out
+
+
+def test_a_file_of_another_arm_is_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match="is of 'ur5', not of 'dofbot'"):
+        resolve("grasp_sim", {"arm": "dofbot", "checkpoint": f"{folder}.onnx"})
+    with pytest.raises(ValueError, match="is a model of 'ur5', not of 'ur5e'"):
+        load_runtime(f"{folder}.onnx", "auto", robot("ur5e"))
+
+
+def test_a_file_is_not_for_the_gpu(folder: Path) -> None:
+    with pytest.raises(ValueError, match="runs on the CPU; use device auto or cpu"):
+        load_runtime(f"{folder}.onnx", "cuda")
+
+
+def test_out_must_be_called_onnx(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_verb("export", ["--checkpoint", str(folder), "--out", f"{folder}.pt"]) == 2
+    assert "is not a .onnx file" in capfd.readouterr().err
+
+
+def test_the_graph_takes_folder_and_file(folder: Path) -> None:
+    for given in (str(folder), f"{folder}.onnx"):
+        nodes = {node.name: node.parameters for node in resolve("teleop", {"checkpoint": given})}
+        assert nodes["inverse_dynamics"]["checkpoint"] == given
+        assert nodes["simulator"]["unit"] == "N m"
+
+
+def test_the_arm_is_driven_alike_by_folder_and_file(folder: Path) -> None:
+    arm, commands = robot("ur5"), []
+    for path in (folder, f"{folder}.onnx"):
+        model = load_runtime(path, "auto", arm)
+        driver = Driver(arm, model, model.meta.action_unit, model.meta.lead)
+        driver.engage(True)
+        rows = []
+        for k in range(20):
+            q = arm.home + 0.001 * k
+            driver.aim(Target(k / 125, State(q + 0.01, np.zeros(6), np.zeros(6)), 0.1))
+            rows.append(driver.tick(Measured(k / 125, q, np.full(6, 0.125))).action)
+        commands.append(np.array(rows))
+    np.testing.assert_allclose(*commands, rtol=1e-9, atol=1e-9)
+    assert np.ptp(commands[0], axis=0).min() > 0
+
+
+def test_a_session_needs_no_file() -> None:
+    model = make("mlp")
+    assert parity(model, OnnxModel(to_onnx(model), "memory")) < PARITY
