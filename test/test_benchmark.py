@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from invdyn_ros.benchmarks.latency import LatencyConfig
-from invdyn_ros.benchmarks.model import ModelConfig
+from invdyn_ros.benchmarks.model import ModelConfig, untrained
 from invdyn_ros.benchmarks.report import quantiles, table
 from invdyn_ros.benchmarks.simulation import SimulationConfig, rates_in_turn
 from invdyn_ros.cli.benchmark import main
-from invdyn_ros.models import build
+from invdyn_ros.models import MODELS, build
 from invdyn_ros.models.checkpoint import save
 from invdyn_ros.models.inverse_dynamics import Meta
 from invdyn_ros.robot import load_robot
@@ -65,14 +65,28 @@ def test_latency_beside_an_echo_through_real_dds(checkpoint, tmp_path, capfd):
     assert "latency [ms] on" in capfd.readouterr().out
 
 
-def test_a_model_beside_mj_inverse(checkpoint, tmp_path, capfd):
+def test_a_model_live_exported_and_in_eager_pytorch(checkpoint, tmp_path, capfd):
     words = ("--checkpoint", checkpoint, "--calls", 200)
     report = report_of(tmp_path, "model", *words)
-    assert set(report["rows"]) == {"arm (rigid_body)", "arm (mj_inverse)"}
+    ways = {"live", "live whole tick", "eager PyTorch", "eager PyTorch whole tick"}
+    ways |= {"onnxruntime", "mj_inverse"}
+    assert set(report["rows"]) == {f"arm (rigid_body), {way}" for way in ways}
     for row in report["rows"].values():
         assert 0 < row["p50"] <= row["p99"] <= row["max"]
-    assert report["ratio"]["arm"]["p50"] > 1  # nothing in torch is as fast as compiled C
-    assert "arm, ratio" in capfd.readouterr().out
+    assert report["ratio"]["arm, live to eager PyTorch"]["p50"] < 1  # compiled, without torch
+    assert report["settings"]["not_exported"] == {}
+    assert "arm, live to eager PyTorch, ratio" in capfd.readouterr().out
+
+
+def test_untrained_models_stand_in_for_families_that_are_not_shipped():
+    models = untrained()
+    assert {model.meta.family for model in models.values()} | {"rigid_body"} == set(MODELS)
+    wide = [
+        module.weight.shape
+        for module in models["untrained 4x512"].modules()
+        if hasattr(module, "weight")
+    ]
+    assert wide.count((512, 512)) == 3 and not models["untrained 4x512"].training
 
 
 def test_training_beside_a_data_loader_and_its_steps_alone(tmp_path):

@@ -1,10 +1,15 @@
-"""How long a model takes for a command: checkpoints enter, microseconds beside MuJoCo's leave."""
+"""How long a model takes for a command: models enter, microseconds beside their peers' leave.
+
+Of each model: what the live node runs of its folder, with and without the rest of the driver; its
+export in onnxruntime; eager PyTorch; and MuJoCo's mj_inverse of the same arm.
+"""
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,24 +19,30 @@ import numpy as np
 import torch
 
 from invdyn_ros.benchmarks.report import Row, machine, quantiles, ratios
-from invdyn_ros.models.checkpoint import load
-from invdyn_ros.models.inverse_dynamics import InverseDynamics
+from invdyn_ros.control.driver import Driver
+from invdyn_ros.control.follower import Measured
+from invdyn_ros.models import MODELS, InverseDynamics, Meta, build
+from invdyn_ros.models.checkpoint import load, pick_device
+from invdyn_ros.models.onnx import OnnxModel, to_onnx
+from invdyn_ros.models.runtime import RUNTIMES, Runtime, fast
 from invdyn_ros.robot import ROBOTS, Robot, load_robot, share
 
 BLOCK = 50  # calls of one before the other has its turn
+LIVE, EAGER = "live", "eager PyTorch"
+UNTRAINED_ARM = "ur5"
 MOTIONS = 64  # different motions, so that no cache holds the answer
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Time of one prediction, batch of one on one thread, beside MuJoCo's mj_inverse."""
+    """Time of one prediction, batch of one on one thread: live, exported, in eager PyTorch."""
 
     checkpoint: tuple[Path, ...] = ()
-    """Checkpoint folders; default: all that are shipped."""
+    """Checkpoint folders; default: all that are shipped, and an untrained one of each family."""
     calls: int = 2000
     """Timed calls of each."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
-    """Where the model computes."""
+    """Where eager PyTorch computes."""
     report: Path | None = None
     """JSON file to write."""
 
@@ -41,22 +52,29 @@ class ModelConfig:
 
 
 def measure_model(config: ModelConfig) -> dict[str, Any]:
-    """Return the report on every checkpoint.
+    """Return the report on every model.
 
     Raises:
         ValueError: no checkpoint, or one that cannot be read.
     """
-    found = {path.name: path for path in config.checkpoint or shipped()}
-    models = {name: load(path, config.device) for name, path in found.items()}
-    about, rows, ratio = machine(1), {}, {}
+    if config.checkpoint:
+        models = {path.name: load(path) for path in config.checkpoint}
+    else:
+        models = {path.name: load(path) for path in shipped()} | untrained()
+    about = machine(1)
+    rows: dict[str, Row] = {}
+    ratio: dict[str, Row] = {}
+    unexported: dict[str, str] = {}
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         for name, model in models.items():
-            ours, peer = _measure(model, config.calls)
-            rows[f"{name} ({model.meta.family})"] = ours
-            rows[f"{name} (mj_inverse)"] = peer
-            ratio[name] = ratios(ours, peer, ("p50", "p99"))
+            calls, reason = _calls(model, config.device)
+            found = _in_turn(calls, config.calls)
+            rows |= {f"{name} ({model.meta.family}), {how}": row for how, row in found.items()}
+            ratio[f"{name}, {LIVE} to {EAGER}"] = ratios(found[LIVE], found[EAGER], ("p50", "p99"))
+            if reason:
+                unexported[name] = reason
     finally:
         torch.set_num_threads(threads)
     settings = {"calls": config.calls, "device": config.device, "batch": 1}
@@ -64,7 +82,7 @@ def measure_model(config: ModelConfig) -> dict[str, Any]:
         "benchmark": "model",
         "unit": "us",
         "machine": about,
-        "settings": settings,
+        "settings": settings | {"not_exported": unexported},
         "rows": rows,
         "ratio": ratio,
     }
@@ -79,42 +97,72 @@ def shipped() -> list[Path]:
     return sorted(file.parent for file in share("config/checkpoints").glob("*/meta.json"))
 
 
-def _measure(model: InverseDynamics, calls: int) -> tuple[Row, Row]:
-    """Time the model and mj_inverse in turn, on the same motions; microseconds."""
+def untrained() -> dict[str, InverseDynamics]:
+    """Return a model of every family but those shipped; training would not change its speed."""
+    robot = load_robot(UNTRAINED_ARM)
+    shown: dict[str, tuple[str, dict[str, Any]]] = {
+        f"untrained {family}": (family, {}) for family in MODELS if family not in RUNTIMES
+    }
+    shown["untrained 4x512"] = ("mlp", {"width": 512, "depth": 4})
+    about = (robot.name, robot.joint_names, robot.action_unit, robot.rate, 0.0, robot.xml())
+    return {
+        name: build(Meta(family, *about, fields)).eval()
+        for name, (family, fields) in shown.items()
+    }
+
+
+def _calls(
+    model: InverseDynamics, device: str
+) -> tuple[dict[str, Callable[[int], object]], str | None]:
+    """Return what is timed, on the same motions, and why the model cannot be exported if so."""
     robot = _robot_of(model)
     random = np.random.default_rng(0)
     n, history = robot.n, model.history
     scale = np.repeat([1.0, 1.0, 5.0], n)  # [rad, rad/s, rad/s2]
-    motions = scale * random.uniform(-1, 1, (MOTIONS, 1, history, 3 * n))
-    device = model.motion_mean.device
-    tensors = [torch.tensor(m, dtype=model.dtype, device=device) for m in motions]
-    period = torch.arange(history, dtype=model.dtype, device=device)[None] / robot.rate
+    motions = torch.from_numpy(scale * random.uniform(-1, 1, (MOTIONS, 1, history, 3 * n)))
+    stamps = torch.arange(1 - history, 1, dtype=torch.float64)[None] / robot.rate
     engine, data = robot.model(), mujoco.MjData(robot.model())
-
-    def predict(i: int) -> None:
-        model.predict(tensors[i], period).mean.cpu()
+    rows = motions[:, 0, -1].view(MOTIONS, 3, n).numpy()
+    live = fast(model)
 
     def inverse(i: int) -> None:
-        data.qpos[:], data.qvel[:], data.qacc[:] = motions[i, 0, -1].reshape(3, n)
+        data.qpos[:], data.qvel[:], data.qacc[:] = rows[i]
         mujoco.mj_inverse(engine, data)
 
+    def tick(model: Runtime) -> Callable[[int], object]:
+        driver = Driver(robot, model, model.meta.action_unit, model.meta.lead)
+        driver.engage(True)
+        return lambda i: driver.tick(Measured(i / robot.rate, robot.home, rows[i, 1]))
+
+    calls: dict[str, Callable[[int], object]] = {
+        LIVE: lambda i: live.predict(motions[i], stamps),
+        f"{LIVE} whole tick": tick(live),
+    }
+    reason = None
+    try:
+        exported = OnnxModel(to_onnx(model), "the exported model")
+        calls["onnxruntime"] = lambda i: exported.predict(motions[i], stamps)
+    except ValueError as error:
+        reason = str(error)
+    eager = copy.deepcopy(model).to(pick_device(device))
+    moved = [motion.to(eager.motion_mean.device) for motion in motions]
+    when = stamps.to(eager.motion_mean.device)
+    calls[EAGER] = lambda i: eager.predict(moved[i], when).mean.cpu()
+    calls[f"{EAGER} whole tick"] = tick(eager)
+    return calls | {"mj_inverse": inverse}, reason
+
+
+def _in_turn(calls: Mapping[str, Callable[[int], object]], count: int) -> dict[str, Row]:
+    """Time calls in alternating blocks [us]; the first block of each is thrown away."""
+    taken: dict[str, list[float]] = {name: [] for name in calls}
     with torch.inference_mode():
-        return _in_turn(predict, inverse, calls)
-
-
-def _in_turn(
-    ours: Callable[[int], None], peer: Callable[[int], None], calls: int
-) -> tuple[Row, Row]:
-    """Time two calls in alternating blocks; the first block of each is thrown away."""
-    taken: tuple[list[float], list[float]] = ([], [])
-    for _ in range(calls // BLOCK + 1):
-        for call, times in zip((ours, peer), taken, strict=True):
-            for i in range(BLOCK):
-                begun = time.perf_counter_ns()
-                call(i % MOTIONS)
-                times.append((time.perf_counter_ns() - begun) / 1e3)
-    first, second = (quantiles(times[BLOCK:], (50, 95, 99)) for times in taken)
-    return first, second
+        for _ in range(count // BLOCK + 1):
+            for name, call in calls.items():
+                for i in range(BLOCK):
+                    begun = time.perf_counter_ns()
+                    call(i % MOTIONS)
+                    taken[name].append((time.perf_counter_ns() - begun) / 1e3)
+    return {name: quantiles(times[BLOCK:], (50, 95, 99)) for name, times in taken.items()}
 
 
 def _robot_of(model: InverseDynamics) -> Robot:

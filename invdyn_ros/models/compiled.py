@@ -36,40 +36,42 @@ class CompiledRigidBody:
 
     def __init__(self, model: RigidBody) -> None:
         """Take over the parameters of a model; later changes of it have no effect here."""
-        self.meta, n = model.meta, model.n
-        self.n = n
-        self._engine, order = engine_of(model.tree)
-        self._order = slice(None) if order == list(range(n)) else np.array(order)
-        self._data = mujoco.MjData(self._engine)
-        self._torque, self._in_order = np.empty((2, n))
+        self.meta, self.n = model.meta, model.n
+        engine, order = engine_of(model.tree)
+        data = mujoco.MjData(engine)
+        self._engine, self._data = engine, data
+        self._state = data.qpos, data.qvel, data.qacc  # views: each look-up in MuJoCo takes time
+        self._order = None if order == sorted(order) else np.array(order)
         viscous, coulomb, offset, rotor = model.friction.double().cpu().numpy().T
-        of_q = np.full(n, 1.0 if model.meta.action_unit == "rad" else 0.0)
-        self._linear = np.stack([of_q, viscous, rotor])  # (3, n)
-        self._coulomb, self._offset = coulomb.copy(), offset.copy()
-        self._slow = model.config.coulomb_velocity
-        self._compliance = model.compliance.double().cpu().numpy()
+        follow = np.full(self.n, 1.0 if model.meta.action_unit == "rad" else 0.0)
+        compliance = model.compliance.double().cpu().numpy()
+        self._weights = np.stack([follow, viscous, rotor, compliance, coulomb, offset])
+        self._terms = np.ones_like(self._weights)  # (6, n): q, qd, qdd, torque, direction, 1
+        self._sharpness = 1 / model.config.coulomb_velocity
 
     def predict(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the actions (B, T, n) of motion (B, T, 3n) in SI units."""
-        rows = motion.double().numpy().reshape(-1, 3, self.n)
-        actions = np.stack([self.action(row) for row in rows])
-        return Prediction(torch.from_numpy(actions).view(*motion.shape[:-1], self.n), None)
+        mean = torch.empty(*motion.shape[:-1], self.n, dtype=torch.float64)
+        frames = motion.double().numpy().reshape(-1, 3, self.n)
+        for frame, action in zip(frames, mean.numpy().reshape(-1, self.n), strict=True):
+            self._act(frame, action)
+        return Prediction(mean, None)
 
-    def action(self, frame: np.ndarray) -> np.ndarray:
-        """Return the action (n,) of one frame [q, qd, qdd] (3, n)."""
-        engine, data = self._engine, self._data
-        data.qpos[:], data.qvel[:], data.qacc[:] = frame[:, self._order]
+    def _act(self, frame: np.ndarray, action: np.ndarray) -> None:
+        """Fill the action (n,) of one frame [q, qd, qdd] (3, n)."""
+        engine, data, terms = self._engine, self._data, self._terms
+        q, qd, qdd = self._state
+        q[:], qd[:], qdd[:] = frame if self._order is None else frame[:, self._order]
         mujoco.mj_kinematics(engine, data)
         mujoco.mj_comPos(engine, data)
         mujoco.mj_comVel(engine, data)
-        mujoco.mj_rne(engine, data, 1, self._in_order)
-        self._torque[self._order] = self._in_order
-        return (
-            self._compliance * self._torque
-            + (self._linear * frame).sum(0)
-            + self._coulomb * np.tanh(frame[1] / self._slow)
-            + self._offset
-        )
+        mujoco.mj_rne(engine, data, 1, terms[3])
+        if self._order is not None:
+            terms[3, self._order] = terms[3].copy()
+        terms[:3] = frame
+        np.multiply(frame[1], self._sharpness, out=terms[4])
+        np.tanh(terms[4], out=terms[4])
+        np.add.reduce(self._weights * terms, axis=0, out=action)
 
 
 def engine_of(tree: RigidBodyTree) -> tuple[mujoco.MjModel, list[int]]:
