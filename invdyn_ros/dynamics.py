@@ -1,6 +1,7 @@
 """Rigid-body inverse dynamics in torch: a URDF and joint motion enter, joint torques leave.
 
-All links are treated at once, with homogeneous matrices in the base frame, after
+Few motions are soonest done with all links at once, with homogeneous matrices in the base frame,
+many with the recursion of `newton_euler`. The first is after
 
 - J. J. Uicker, "On the dynamic analysis of spatial linkages using 4x4 matrices", 1965, in the
   form of Hollerbach, "A recursive Lagrangian formulation of manipulator dynamics", 1980;
@@ -19,6 +20,7 @@ and J_k its pseudo-inertia (the integral of x x^T dm over its points x = (x, y, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -26,7 +28,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from invdyn_ros.newton_euler import NewtonEuler
 from invdyn_ros.urdf import MOVING, Tree
+
+LARGE = 64  # motions from which on the recursion is faster than all links at once
+CHUNKS = {"cpu": 2048, "cuda": 2**18}  # motions at once: what caches hold, what memory holds
 
 
 class Motion(NamedTuple):
@@ -96,6 +102,10 @@ class RigidBodyTree(nn.Module):
         for name, value in constants.items():
             self.register_buffer(name, torch.as_tensor(value, dtype=dtype), persistent=False)
         self.register_buffer("inertial", torch.as_tensor(inertial, dtype=dtype))
+        basis = _PSEUDO.reshape(10, 4, 4)
+        self.recursion = NewtonEuler(
+            self.parents, self.order, transforms, axes, prismatic, basis, gravity, dtype
+        )
 
     @classmethod
     def from_urdf(
@@ -133,9 +143,15 @@ class RigidBodyTree(nn.Module):
         )
 
     def torque(self, q: Tensor, qd: Tensor, qdd: Tensor, inertial: Tensor | None = None) -> Tensor:
-        """Return the joint torques (..., n) of a motion, for other parameters if given."""
-        T, S, Tdd = self.motion(q, qd, qdd)
+        """Return the joint torques (..., n) of a motion, for other parameters (n, 10) if given."""
         inertial = self.inertial if inertial is None else inertial
+        if math.prod(q.shape[:-1]) >= LARGE:
+            rows = (x.reshape(-1, x.shape[-1]).T for x in (q, qd, qdd))  # (n, B)
+            chunk = CHUNKS.get(q.device.type, max(CHUNKS.values()))
+            chunks = zip(*(x.split(chunk, dim=-1) for x in rows), strict=True)
+            torques = [self.recursion(*map(Tensor.contiguous, x), inertial).T for x in chunks]
+            return torch.cat(torques).view_as(q)
+        T, S, Tdd = self.motion(q, qd, qdd)
         J = (inertial @ self.pseudo).unflatten(-1, (4, 4))  # (n, 4, 4)
         wrench = (Tdd @ J @ T.transpose(-1, -2)).flatten(-2)  # (..., n, 16)
         return (S.flatten(-2) * (self.ancestors.T @ wrench)).sum(-1)

@@ -4,12 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from invdyn_ros.benchmarks.dynamics import MUJOCO, PYBULLET, Peers, random_motion
 from invdyn_ros.benchmarks.latency import LatencyConfig
 from invdyn_ros.benchmarks.model import ModelConfig, untrained
 from invdyn_ros.benchmarks.report import quantiles, table
 from invdyn_ros.benchmarks.simulation import SimulationConfig, rates_in_turn
 from invdyn_ros.cli.benchmark import main
+from invdyn_ros.dynamics import RigidBodyTree
 from invdyn_ros.models import MODELS, build
 from invdyn_ros.models.checkpoint import save
 from invdyn_ros.models.inverse_dynamics import Meta
@@ -76,6 +79,28 @@ def test_a_model_live_exported_and_in_eager_pytorch(checkpoint, tmp_path, capfd)
     assert report["ratio"]["arm, live to eager PyTorch"]["p50"] < 1  # compiled, without torch
     assert report["settings"]["not_exported"] == {}
     assert "arm, live to eager PyTorch, ratio" in capfd.readouterr().out
+
+
+def test_batched_dynamics_beside_mujoco_and_pybullet(tmp_path, capfd):
+    report = report_of(tmp_path, "dynamics", "--batches", 1, 100, "--seconds", 0.1)
+    torch_rows = {"torch float64 cpu", "torch float32 cpu"}
+    assert set(report["rows"]) >= torch_rows | {MUJOCO, PYBULLET}
+    for row in report["rows"].values():
+        assert list(row) == ["batch 1", "batch 100"]
+        assert min(row.values()) > 0
+    assert set(report["ratio"]) >= {f"{name} to {MUJOCO}" for name in torch_rows}
+    assert "dynamics [evaluations/s] on" in capfd.readouterr().out
+
+
+def test_peers_of_the_dynamics_benchmark_compute_the_same_torques():
+    robot = load_robot("kuka_iiwa")
+    peers = Peers(robot)
+    tree = RigidBodyTree.from_urdf(robot.xml(), robot.joint_names)
+    last = [torch.from_numpy(x[-1]) for x in random_motion(robot.n, 3)]
+    for call, count in peers.calls(3).values():
+        assert count == 3
+        np.testing.assert_allclose(call(), tree.torque(*last), atol=1e-6)
+    peers.close()
 
 
 def test_untrained_models_stand_in_for_families_that_are_not_shipped():
@@ -155,6 +180,9 @@ def test_a_table_leaves_blank_what_does_not_apply():
     ("words", "message"),
     [
         (("latency", "--arm", "ur3"), "unknown arm 'ur3'"),
+        (("dynamics", "--arm", "ur3"), "unknown arm 'ur3'"),
+        (("dynamics", "--batches", "0"), r"batches are \(0,\); each must be at least 1"),
+        (("dynamics", "--seconds", "0"), "seconds is 0.0; it must be positive"),
         (("latency", "--checkpoint", "no/such"), "no checkpoint folder no/such"),
         (("model", "--checkpoint", "no/such"), "no checkpoint folder no/such"),
         (("simulation", "--arm", "ur10"), "there is no scene for 'ur10'; there are ur5, ur5e"),

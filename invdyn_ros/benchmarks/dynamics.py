@@ -1,0 +1,156 @@
+"""Rigid-body torques per second: an arm enters; batches in torch beside compiled peers leave."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import mujoco
+import numpy as np
+import pybullet
+import torch
+from torch import Tensor
+
+from invdyn_ros.arms.world import connect
+from invdyn_ros.benchmarks.report import Row, machine, ratios
+from invdyn_ros.benchmarks.simulation import rates_in_turn
+from invdyn_ros.dynamics import RigidBodyTree
+from invdyn_ros.models.checkpoint import pick_device
+from invdyn_ros.robot import Robot, load_robot
+
+LOOP = 4096  # peers take one motion at a time, so more of them tell nothing new
+DTYPES = {"float64": torch.float64, "float32": torch.float32}
+MUJOCO, PYBULLET = "mj_inverse", "PyBullet calculateInverseDynamics"
+
+
+@dataclass(frozen=True)
+class DynamicsConfig:
+    """Rigid-body inverse dynamics per second in torch, beside MuJoCo and PyBullet."""
+
+    arm: str = "ur5"
+    """Arm by name."""
+    batches: tuple[int, ...] = (1, 256, 4096, 1_000_000)
+    """Motions at once."""
+    seconds: float = 4.0
+    """Time for each batch size."""
+    threads: int = 1
+    """Threads of torch; the peers have one."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """The CPU is always measured, a GPU where there is one."""
+    report: Path | None = None
+    """JSON file to write."""
+
+    def __post_init__(self) -> None:
+        if not self.batches or min(self.batches) < 1:
+            raise ValueError(f"batches are {self.batches}; each must be at least 1")
+        if not 0 < self.seconds < np.inf:
+            raise ValueError(f"seconds is {self.seconds}; it must be positive")
+        if self.threads < 1:
+            raise ValueError(f"threads is {self.threads}; it must be at least 1")
+
+
+def measure_dynamics(config: DynamicsConfig) -> dict[str, Any]:
+    """Return the report.
+
+    Raises:
+        ValueError: unknown arm, or no such device.
+    """
+    robot = load_robot(config.arm)
+    devices = sorted({"cpu", pick_device(config.device).type})
+    about = machine(config.threads)
+    rows: dict[str, Row] = {}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(config.threads)
+    peers = Peers(robot)
+    try:
+        for batch in config.batches:
+            calls = peers.calls(min(batch, LOOP))
+            for device in devices:
+                for name, dtype in DTYPES.items():
+                    calls[f"torch {name} {device}"] = _torch(robot, batch, dtype, device), batch
+            for name, rate in rates_in_turn(calls, config.seconds).items():
+                rows.setdefault(name, {})[f"batch {batch}"] = rate
+    finally:
+        torch.set_num_threads(threads)
+        peers.close()
+    columns = [f"batch {batch}" for batch in config.batches]
+    settings = {"arm": config.arm, "seconds": config.seconds, "peer_motions": LOOP}
+    if "cuda" in devices:
+        settings["gpu"] = torch.cuda.get_device_name()
+    return {
+        "benchmark": "dynamics",
+        "unit": "evaluations/s",
+        "machine": about,
+        "settings": settings,
+        "rows": rows,
+        "ratio": {
+            f"{name} to {MUJOCO}": ratios(row, rows[MUJOCO], columns)
+            for name, row in rows.items()
+            if name.startswith("torch")
+        },
+    }
+
+
+def random_motion(n: int, batch: int) -> np.ndarray:
+    """Return q, qd, qdd (3, batch, n) in SI units."""
+    scale = np.array([1.5, 2.0, 5.0])[:, None, None]
+    return scale * np.random.default_rng(0).uniform(-1, 1, (3, batch, n))
+
+
+class Peers:
+    """The same arm in MuJoCo and PyBullet, called from Python as their users do."""
+
+    def __init__(self, robot: Robot) -> None:
+        self.n, self.engine = robot.n, robot.model()
+        self.data = mujoco.MjData(self.engine)
+        self.client = connect()
+        self.client.setGravity(0, 0, -9.81)
+        with tempfile.TemporaryDirectory(prefix="invdyn_") as folder:
+            file = Path(folder) / "arm.urdf"
+            file.write_text(robot.xml(), encoding="utf-8")
+            self.body = self.client.loadURDF(
+                str(file), useFixedBase=True, flags=pybullet.URDF_USE_INERTIA_FROM_FILE
+            )
+        for link in range(self.client.getNumJoints(self.body)):
+            self.client.changeDynamics(
+                self.body, link, linearDamping=0, angularDamping=0, jointDamping=0
+            )
+
+    def calls(self, batch: int) -> dict[str, tuple[Callable[[], object], int]]:
+        """Return what evaluates a batch in either, and how many motions that is."""
+        motions = random_motion(self.n, batch).transpose(1, 0, 2)  # (batch, 3, n)
+        lists = motions.tolist()
+
+        def in_mujoco() -> np.ndarray:
+            engine, data = self.engine, self.data
+            q, qd, qdd = data.qpos, data.qvel, data.qacc
+            for q[:], qd[:], qdd[:] in motions:
+                mujoco.mj_inverse(engine, data)
+            return data.qfrc_inverse.copy()
+
+        def in_pybullet() -> tuple[float, ...]:
+            torque = self.client.calculateInverseDynamics
+            return [torque(self.body, *motion) for motion in lists][-1]
+
+        return {MUJOCO: (in_mujoco, batch), PYBULLET: (in_pybullet, batch)}
+
+    def close(self) -> None:
+        """Leave PyBullet."""
+        self.client.disconnect()
+
+
+def _torch(robot: Robot, batch: int, dtype: torch.dtype, device: str) -> Callable[[], Tensor]:
+    tree = RigidBodyTree.from_urdf(robot.xml(), robot.joint_names, dtype=dtype).to(device)
+    motion = torch.as_tensor(random_motion(robot.n, batch), dtype=dtype, device=device)
+
+    def call() -> Tensor:
+        with torch.inference_mode():
+            torque = tree.torque(*motion)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return torque
+
+    return call

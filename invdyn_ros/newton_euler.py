@@ -1,0 +1,197 @@
+"""Rigid-body torques of many motions at once: few large operations on rows as long as the batch.
+
+The recursive Newton-Euler algorithm (Luh, Walker, Paul 1980; Featherstone 2008, ch. 5), with each
+link's frame turned so that its joint's axis is z. But for the joints' own motion, all of it is
+linear in the 15 features of a link,
+
+    F = [w, dw, a, w w^T]   angular velocity and acceleration, the origin's acceleration - gravity
+
+so every link takes three products with constant matrices: F of the parent to the motion of the
+link's frame, F to the link's wrench, and that wrench to the parent's. The batch is the last axis,
+where memory is contiguous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+ROWS = 15  # x of (w, dw, a), y of them, z of them, then xx, xy, xz, yy, yz, zz of w w^T
+PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+
+
+class NewtonEuler(nn.Module):
+    """Torques of a tree of joints, fast for large batches and differentiable."""
+
+    lift: Tensor
+    weigh: Tensor
+    carry: Tensor
+    base: Tensor
+
+    def __init__(
+        self,
+        parents: Sequence[int],
+        order: Sequence[int],
+        transforms: np.ndarray,
+        axes: np.ndarray,
+        prismatic: Sequence[bool],
+        basis: np.ndarray,
+        gravity: Sequence[float],
+        dtype: torch.dtype,
+    ) -> None:
+        """Prepare the constant matrices.
+
+        Args:
+            parents: (n,) index of the joint before each one, -1 for the base.
+            order: joints, each after its parent.
+            transforms: (n, 4, 4) pose of each joint at zero in the frame of its parent.
+            axes: (n, 3) unit axis in the joint's own frame.
+            prismatic: (n,) whether the joint slides.
+            basis: (10, 4, 4) pseudo-inertia of each inertial parameter.
+            gravity: (3,) [m/s2] in the base frame.
+            dtype: of all tensors.
+        """
+        super().__init__()
+        self.parents, self.order = tuple(parents), tuple(order)
+        self.prismatic = tuple(bool(slides) for slides in prismatic)
+        turns = [_towards(axis) for axis in axes]
+        lift, weigh, carry = [], [], []
+        for k, parent in enumerate(self.parents):
+            before = np.eye(4) if parent < 0 else turns[parent]
+            T = before.T @ transforms[k] @ turns[k]
+            lift.append(_lift(T))
+            weigh.append([_weigh(turns[k].T @ J @ turns[k]) for J in basis])
+            carry.append(_carry(T))
+        base = np.zeros((ROWS, 1))
+        base[[2, 5, 8], 0] = -np.asarray(gravity)
+        constants = {"lift": lift, "weigh": weigh, "carry": carry, "base": base}
+        for name, value in constants.items():
+            tensor = torch.as_tensor(np.array(value), dtype=dtype)
+            self.register_buffer(name, tensor, persistent=False)
+
+    def forward(self, q: Tensor, qd: Tensor, qdd: Tensor, inertial: Tensor) -> Tensor:
+        """Return the torques (n, B) of motions (n, B), each, for inertial parameters (n, 10)."""
+        weigh = torch.einsum("kj,kjrf->krf", inertial, self.weigh)  # (n, 6, 15)
+        sine, cosine = q.sin(), q.cos()
+        features: dict[int, Tensor] = {-1: self.base}
+        wrenches: dict[int, Tensor] = {}
+        for k in self.order:
+            moved = self.lift[k] @ features[self.parents[k]]  # (9, B), or (9, 1) from the base
+            if self.prismatic[k]:
+                features[k] = _slide(moved, q[k], qd[k], qdd[k])
+            else:
+                features[k] = _turn(moved, sine[k], cosine[k], qd[k], qdd[k])
+            wrenches[k] = weigh[k] @ features[k]
+        torques: dict[int, Tensor] = {}
+        for k in reversed(self.order):
+            x, y, z = wrenches[k].split(2)  # each force, moment
+            torques[k] = z[0] if self.prismatic[k] else z[1]
+            if (parent := self.parents[k]) < 0:
+                continue
+            if self.prismatic[k]:
+                turned = torch.stack([x[0], x[1] - q[k] * y[0], y[0], y[1] + q[k] * x[0], *z])
+            else:
+                s, c = sine[k], cosine[k]
+                x, y = torch.addcmul(c * x, s, y, value=-1), torch.addcmul(c * y, s, x)
+                turned = torch.cat([x, y, z])
+            wrenches[parent] = torch.addmm(wrenches[parent], self.carry[k], turned)
+        return torch.stack([torques[k] for k in range(len(torques))])
+
+
+def _turn(moved: Tensor, s: Tensor, c: Tensor, qd: Tensor, qdd: Tensor) -> Tensor:
+    """Return the features (15, B) behind a joint that turns about z."""
+    x, y, z = moved.split(3)
+    wx, dx, ax = torch.addcmul(c * x, s, y)
+    wy, dy, ay = torch.addcmul(c * y, s, x, value=-1)
+    wz, dz, az = z
+    wz = wz + qd
+    first = [
+        wx,
+        torch.addcmul(dx, wy, qd),
+        ax,
+        wy,
+        torch.addcmul(dy, wx, qd, value=-1),
+        ay,
+        wz,
+        dz + qdd,
+    ]
+    return torch.stack([*first, az.expand_as(qd), *_products(wx, wy, wz)])
+
+
+def _slide(moved: Tensor, q: Tensor, qd: Tensor, qdd: Tensor) -> Tensor:
+    """Return the features (15, B) behind a joint that slides along z."""
+    wx, dx, ax, wy, dy, ay, wz, dz, az = moved.expand(-1, len(q))
+    products = _products(wx, wy, wz)
+    xx, _, xz, yy, yz, _ = products
+    ax = ax + q * (dy + xz) + 2 * qd * wy
+    ay = ay + q * (yz - dx) - 2 * qd * wx
+    az = az - q * (xx + yy) + qdd
+    return torch.stack([wx, dx, ax, wy, dy, ay, wz, dz, az, *products])
+
+
+def _products(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
+    w = (x, y, z)
+    return [w[i] * w[j] for i, j in PAIRS]
+
+
+def _features() -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Return w, dw, a (3,) and w w^T (3, 3) for each of the 15 features alone."""
+    units = []
+    for row in range(9):
+        parts = np.zeros((3, 3))
+        parts[row % 3, row // 3] = 1.0
+        units.append((*parts, np.zeros((3, 3))))
+    for i, j in PAIRS:
+        S = np.zeros((3, 3))
+        S[i, j] = S[j, i] = 1.0
+        units.append((*np.zeros((3, 3)), S))
+    return units
+
+
+def _lift(T: np.ndarray) -> np.ndarray:
+    """Return (9, 15): F of a link to x, y, z of (w, dw, a) of a frame at pose T (4, 4) on it."""
+    R, p = T[:3, :3], T[:3, 3]
+    columns = []
+    for w, dw, a, S in _features():
+        there = a + np.cross(dw, p) + S @ p - np.trace(S) * p
+        columns.append(np.stack([R.T @ w, R.T @ dw, R.T @ there], axis=1).ravel())
+    return np.stack(columns, axis=1)
+
+
+def _weigh(J: np.ndarray) -> np.ndarray:
+    """Return (6, 15): F of a link of pseudo-inertia J (4, 4) to x, y, z of (force, moment)."""
+    mass, first = J[3, 3], J[:3, 3]
+    inertia = np.trace(J[:3, :3]) * np.eye(3) - J[:3, :3]
+    columns = []
+    for _, dw, a, S in _features():
+        force = mass * a + np.cross(dw, first) + S @ first - np.trace(S) * first
+        P = S @ inertia
+        gyroscopic = np.array([P[1, 2] - P[2, 1], P[2, 0] - P[0, 2], P[0, 1] - P[1, 0]])
+        moment = inertia @ dw + gyroscopic + np.cross(first, a)
+        columns.append(np.stack([force, moment], axis=1).ravel())
+    return np.stack(columns, axis=1)
+
+
+def _carry(T: np.ndarray) -> np.ndarray:
+    """Return (6, 6): x, y, z of (force, moment) in a frame at pose T to those about the origin."""
+    R, p = T[:3, :3], T[:3, 3]
+    columns = []
+    for row in range(6):
+        parts = np.zeros((2, 3))
+        parts[row % 2, row // 2] = 1.0
+        force, moment = R @ parts[0], R @ parts[1]
+        columns.append(np.stack([force, moment + np.cross(p, force)], axis=1).ravel())
+    return np.stack(columns, axis=1)
+
+
+def _towards(axis: np.ndarray) -> np.ndarray:
+    """Return a rotation (4, 4) that takes z to a unit axis."""
+    T = np.eye(4)
+    if not np.allclose(axis, T[2, :3]):
+        side = np.cross(axis, np.eye(3)[np.argmin(np.abs(axis))])
+        side /= np.linalg.norm(side)
+        T[:3, :3] = np.stack([np.cross(side, axis), side, axis], axis=1)
+    return T
