@@ -54,9 +54,7 @@ def teleop_report(
     }
 
 
-def tracking(
-    recording: Recording, robot: Robot, model: InverseDynamics
-) -> dict[str, float | None]:
+def tracking(recording: Recording, robot: Robot, model: Runtime) -> dict[str, float | None]:
     """Return the RMS tracking errors [rad] of `teleop_report`; None where there is no motion."""
     unit = model.meta.action_unit
     errors = {"idm": tracking_rms(recording.joints, recording.wanted)}
