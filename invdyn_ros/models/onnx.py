@@ -7,9 +7,7 @@ metadata are the meta.json of a checkpoint, so the file alone is a model.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import json
 import tempfile
 import warnings
@@ -24,6 +22,7 @@ from invdyn_ros.config import from_mapping, to_mapping
 from invdyn_ros.models.checkpoint import check_arm, write_whole
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
 from invdyn_ros.models.parity import check_parity, random_motion
+from invdyn_ros.quiet import STDERR, STDOUT, native_output_silenced
 from invdyn_ros.robot import Robot
 
 FORMAT = "invdyn_ros onnx 1"
@@ -114,12 +113,11 @@ def to_onnx(model: InverseDynamics) -> bytes:
     motion, time = random_motion(model, TRACED)
     named = {name: {0: "batch"} for name in INPUTS + OUTPUTS}
     outputs = OUTPUTS if model.predict(motion, time).std is not None else OUTPUTS[:1]
-    told = io.StringIO()
     with (
         tempfile.TemporaryDirectory(prefix="invdyn_") as folder,
         warnings.catch_warnings(),
-        contextlib.redirect_stdout(told),  # the exporter prints the whole graph when it fails
-        contextlib.redirect_stderr(told),
+        native_output_silenced(STDOUT),  # the exporter prints the whole graph when it fails
+        native_output_silenced(STDERR),
     ):
         warnings.simplefilter("ignore")
         file = Path(folder) / "model.onnx"
