@@ -23,7 +23,7 @@ from invdyn_ros.control.driver import Driver
 from invdyn_ros.control.follower import Measured
 from invdyn_ros.models import MODELS, InverseDynamics, Meta, build
 from invdyn_ros.models.checkpoint import load, pick_device
-from invdyn_ros.models.onnx import OnnxModel, to_onnx
+from invdyn_ros.models.onnx import verified
 from invdyn_ros.models.runtime import RUNTIMES, Runtime, fast
 from invdyn_ros.robot import ROBOTS, Robot, load_robot, share
 
@@ -140,7 +140,7 @@ def _calls(
     }
     reason = None
     try:
-        exported = OnnxModel(to_onnx(model), "the exported model")
+        exported, _ = verified(model)
         calls["onnxruntime"] = lambda i: exported.predict(motions[i], stamps)
     except ValueError as error:
         reason = str(error)

@@ -47,6 +47,7 @@ class OnnxModel:
             raise ValueError(
                 f"{where} is damaged or no ONNX file ({_first_line(error)}); export it again"
             ) from error
+        self.content = content
         self.meta = _meta(self.session.get_modelmeta().custom_metadata_map, content, where)
         takes = {value.name: value for value in self.session.get_inputs()}
         self.history = int(takes["motion"].shape[1])
@@ -54,9 +55,9 @@ class OnnxModel:
 
     def predict(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the actions of motion (B, history, 3n) at times (B, history) [s]."""
-        feed = {"motion": motion.numpy()}
+        feed = {"motion": motion.double().numpy()}
         if self._takes_time:
-            feed["time"] = time.numpy()
+            feed["time"] = time.double().numpy()
         mean, *std = map(torch.from_numpy, self.session.run(None, feed))
         return Prediction(mean, std[0] if std else None)
 
@@ -94,12 +95,17 @@ def export(model: InverseDynamics, path: str | Path) -> float:
         ValueError: the family cannot be exported, or the file would give other actions.
     """
     path = Path(path)
-    content = to_onnx(model)
-    what = f"family '{model.meta.family}' cannot be exported to ONNX"
-    difference = check_parity(model, OnnxModel(content, path), what)
+    exported, difference = verified(model)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, content)
+    write_whole(path, exported.content)
     return difference
+
+
+def verified(model: InverseDynamics) -> tuple[OnnxModel, float]:
+    """Return a model in onnxruntime, and its difference to eager torch; raises as `export`."""
+    what = f"family '{model.meta.family}' cannot be exported to ONNX"
+    exported = OnnxModel(to_onnx(model), "the exported model")
+    return exported, check_parity(model, exported, what)
 
 
 def to_onnx(model: InverseDynamics) -> bytes:

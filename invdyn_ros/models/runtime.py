@@ -8,13 +8,13 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from invdyn_ros.models.checkpoint import load, pick_device
+from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.compiled import CompiledRigidBody
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
 from invdyn_ros.models.parity import check_parity
 from invdyn_ros.robot import Robot
 
-# families that have something faster for single frames than eager torch, to the same result
+# families that have something faster for single frames than onnxruntime
 RUNTIMES: dict[str, Callable[[Any], Runtime]] = {"rigid_body": CompiledRigidBody}
 
 
@@ -36,7 +36,7 @@ def load_runtime(path: str | Path, device: str = "auto", robot: Robot | None = N
 
     Args:
         path: folder or .onnx file.
-        device: "auto" is the fastest for one frame at a time; "cpu" or "cuda" what they say.
+        device: "auto" and "cpu" are the CPU, which has the next frame soonest; or "cuda".
         robot: refuse a model of any other arm than this.
 
     Raises:
@@ -48,9 +48,9 @@ def load_runtime(path: str | Path, device: str = "auto", robot: Robot | None = N
         if device == "cuda":
             raise ValueError(f"{path} runs on the CPU; use device auto or cpu, or a folder")
         return load_onnx(path, robot)
+    if device not in ("auto", "cpu"):
+        return load(path, device, robot)
     model = load(path, "cpu", robot)
-    if device == "cuda" or model.meta.family not in RUNTIMES:
-        return model.to(pick_device(device))
     try:
         return fast(model)
     except ValueError as error:
@@ -58,13 +58,22 @@ def load_runtime(path: str | Path, device: str = "auto", robot: Robot | None = N
 
 
 def fast(model: InverseDynamics) -> Runtime:
-    """Return what gives the same actions soonest, for one frame at a time.
+    """Return what gives the same actions soonest on the CPU, for one frame at a time.
+
+    That is a runtime of the family's own, else onnxruntime, else the model itself if its family
+    cannot be exported.
 
     Raises:
-        ValueError: the actions are not the same; such a model has numbers out of all proportion.
+        ValueError: the family's own runtime gives other actions; the model has numbers out of all
+            proportion.
     """
-    if model.meta.family not in RUNTIMES:
+    if model.meta.family in RUNTIMES:
+        runtime = RUNTIMES[model.meta.family](model)
+        check_parity(model, runtime, "this checkpoint is unsound, train it again")
+        return runtime
+    from invdyn_ros.models.onnx import verified
+
+    try:
+        return verified(model)[0]
+    except ValueError:
         return model
-    runtime = RUNTIMES[model.meta.family](model)
-    check_parity(model, runtime, "this checkpoint is unsound, train it again")
-    return runtime

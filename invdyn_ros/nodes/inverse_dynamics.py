@@ -74,6 +74,7 @@ class InverseDynamicsNode(CheckedNode):
         self.driver = Driver(robot, model, unit, model.meta.lead, guard)
         self.driver.engage(self.config.engaged)
         self.values = {"checkpoint": self.config.checkpoint, "family": model.meta.family}
+        self.values["runtime"] = type(model).__name__
         self.rate = self.config.target_rate or robot.rate
         self.measured: tuple[int, Measured] | None = None
         self.target_stamp: int | None = None
