@@ -196,14 +196,15 @@ def _baselines(
 ) -> list[tuple[str, list[np.ndarray]]]:
     """Return the errors (T, n) per trajectory of what needs no learning."""
     mean = np.array(model.meta.data["target_mean"])
-    rigid = build(replace(model.meta, family="rigid_body", config={"identify": False}))
-    rigid.get_buffer("compliance").copy_(torch.as_tensor(model.meta.data["urdf_compliance"]))
     errors: dict[str, Callable[[Case], np.ndarray]] = {
         "zero": lambda case: -case.target,
         "mean": lambda case: mean - case.target,
         "hold_last": lambda case: _held(case, mean) - case.action,
-        "rigid_body": lambda case: _predict(rigid, case)[0] - case.action,
     }
+    if model.meta.urdf:
+        rigid = build(replace(model.meta, family="rigid_body", config={"identify": False}))
+        rigid.get_buffer("compliance").copy_(torch.as_tensor(model.meta.data["urdf_compliance"]))
+        errors["rigid_body"] = lambda case: _predict(rigid, case)[0] - case.action
     return [(name, [error(case) for case in cases]) for name, error in errors.items()]
 
 

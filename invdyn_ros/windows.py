@@ -11,6 +11,8 @@ from torch import Tensor
 
 from invdyn_ros.trajectory import Trajectory
 
+STILL = 1e-6  # [rad/s] slower is at rest; a filter makes this much out of standing encoders
+
 
 class Windows(NamedTuple):
     """N windows of T consecutive samples of n joints, none across two trajectories."""
@@ -48,6 +50,9 @@ def split(trajectories: Sequence[Trajectory], fraction: float = 0.2, seed: int =
     """Set `fraction` of the trajectories aside for test; of a single one, its last part in time.
 
     Neighbouring samples are almost equal, so a split by row would test on what was trained on.
+
+    Raises:
+        ValueError: nothing to split, or moments of motion stand in both parts.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"test fraction is {fraction}; it must be between 0 and 1")
@@ -62,13 +67,64 @@ def split(trajectories: Sequence[Trajectory], fraction: float = 0.2, seed: int =
         by = "trajectory"
         train = [t for i, t in enumerate(trajectories) if i not in chosen]
         test = [t for i, t in enumerate(trajectories) if i in chosen]
-    return Split(by, train, test, duplicates(train, test))
+    found = Split(by, train, test, duplicates(train, test))
+    check_leak(found)
+    return found
+
+
+def check_leak(parts: Split) -> None:
+    """Refuse a split whose test repeats moments of its training motion.
+
+    Raises:
+        ValueError: how many, and what to do.
+    """
+    if parts.duplicates:
+        rows = sum(map(len, parts.test))
+        raise ValueError(
+            f"{parts.duplicates} of {rows} test rows ({parts.duplicates / rows:.1%}) also stand "
+            "in train, so a test would only show what was memorised; leave the repeats out with "
+            "'invdyn collect dataset DIR --unique --out NEW'"
+        )
 
 
 def duplicates(train: Sequence[Trajectory], test: Sequence[Trajectory]) -> int:
-    """Count the rows of test, motion and action, that also stand in train."""
-    seen = {row for trajectory in train for row in _keys(trajectory)}
-    return sum(row in seen for trajectory in test for row in _keys(trajectory))
+    """Count the rows of test, motion and action, that also stand in train.
+
+    An arm at rest repeats itself, and says nothing by it: such rows do not count.
+    """
+    seen = {row for trajectory in train for row in row_keys(trajectory)}
+    return sum(
+        row in seen and not still
+        for trajectory in test
+        for row, still in zip(row_keys(trajectory), at_rest(trajectory), strict=True)
+    )
+
+
+def at_rest(trajectory: Trajectory) -> np.ndarray:
+    """Return which rows (T,) do not move: by their velocity or, if unknown, by the row before."""
+    if len(trajectory.velocity):
+        return (np.abs(trajectory.velocity) < STILL).all(1)
+    change = np.diff(trajectory.position, axis=0).any(1)
+    return ~np.concatenate([change[:1] if len(change) else np.ones(1, dtype=bool), change])
+
+
+def without_repeats(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+    """Leave out the moving rows that stand earlier in the data; what is left is cut there.
+
+    Single rows between repeats go too, since one sample is no motion.
+    """
+    seen: set[bytes] = set()
+    kept = []
+    for trajectory in trajectories:
+        keys, still = row_keys(trajectory), at_rest(trajectory)
+        new = np.zeros(len(trajectory), dtype=bool)
+        for k, key in enumerate(keys):
+            new[k] = still[k] or key not in seen
+            seen.add(key)
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], new, [False]])))
+        pieces = [trajectory[a:b] for a, b in edges.reshape(-1, 2)]
+        kept += [piece for piece in pieces if len(piece) > 1]
+    return kept
 
 
 def windows(
@@ -137,7 +193,8 @@ def _split_in_time(
     return [trajectory[:cut]], [trajectory[cut:]]
 
 
-def _keys(trajectory: Trajectory) -> list[bytes]:
+def row_keys(trajectory: Trajectory) -> list[bytes]:
+    """Return what tells the rows of a trajectory, motion and action, from others."""
     columns = (
         trajectory.position,
         trajectory.velocity,
