@@ -199,7 +199,8 @@ def _read_columns(path: Path, n: int) -> dict[str, np.ndarray]:
                 f"{path}: column {name!r} holds {width} numbers per row; "
                 f"{n} joints ask for {expected}"
             )
-        columns[name] = flat.reshape(len(table), -1 if len(table) else n) if wide else flat
+        block = name in (STATE, ACCELERATION, "action")  # of one joint it may be without lists
+        columns[name] = flat.reshape(len(table), width if len(table) else n) if block else flat
     return columns
 
 

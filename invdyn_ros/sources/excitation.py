@@ -202,10 +202,10 @@ def _seeds(config: ExcitationConfig) -> list[list[int]]:
 def _window(time: Array, length: float) -> tuple[Array, Array, Array]:
     """Return a smooth rise and fall over the first and last tenth, with two derivatives."""
     edge = length / 10
-    near = np.minimum(time, length - time)
-    x = np.clip(near / edge, 0.0, 1.0)
+    near: Array = np.minimum(time, length - time)
+    x: Array = np.clip(near / edge, 0.0, 1.0)
     sign: Array = np.where(time < length / 2, 1.0, -1.0)
-    value = x**3 * (10 - 15 * x + 6 * x * x)
-    rate = 30 * x**2 * (1 - x) ** 2 / edge
-    bend = 60 * x * (1 - x) * (1 - 2 * x) / edge**2
-    return value, sign * rate, bend
+    value: Array = x**3 * (10 - 15 * x + 6 * x * x)
+    rate: Array = 30 * x**2 * (1 - x) ** 2 / edge
+    bend: Array = 60 * x * (1 - x) * (1 - 2 * x) / edge**2
+    return value, rate * sign, bend

@@ -63,7 +63,7 @@ def read_folder(
         raise ValueError(f"{path / 'data'}: no chunk-*/*.parquet; copy or download it again")
     width = tables[0].pick("action", STATE).shape[-1]
     names = joint_names or _joints(info, width, path)
-    columns = _columns(tables[0].column(STATE).shape[-1], len(names), config)
+    columns = _columns(tables[0].pick(STATE, STATE).shape[-1], len(names), config)
     return joined(read_table(table, names, columns) for table in tables), robot
 
 
