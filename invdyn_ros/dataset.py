@@ -166,7 +166,8 @@ def _read_info(path: Path) -> DatasetInfo:
         raise ValueError(f"{path} is not JSON ({error}); write the dataset again") from error
     except KeyError as error:
         raise ValueError(
-            f"{path}: key {error} is missing; add it or write the dataset again"
+            f"{path}: key {error} is missing; a folder by other software becomes a dataset "
+            "with 'invdyn collect dataset'"
         ) from error
     except TypeError as error:
         raise ValueError(f"{path}: {error}; write the dataset again") from error
