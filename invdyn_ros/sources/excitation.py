@@ -142,18 +142,18 @@ class Information:
             random.uniform(-1, 1, q.shape) * limit
             for limit in (robot.velocity, robot.acceleration)
         )
-        A = self._regressor(q, qd, qdd)
+        A = self.regressor(q, qd, qdd)
         _, values, rows = np.linalg.svd(A / np.sqrt(STATES), full_matrices=False)
         seen = values > UNSEEN * values[0]
         self.basis = rows[seen].T / values[seen]  # (m, base): random states have information I
 
     def of(self, motion: Excitation) -> Array:
         """Return the information (base, base) per sample of one episode."""
-        A = self._regressor(*motion.motion(np.linspace(0, motion.length, LOOKED_AT)))
+        A = self.regressor(*motion.motion(np.linspace(0, motion.length, LOOKED_AT)))
         A = A @ self.basis
         return A.T @ A / LOOKED_AT
 
-    def _regressor(self, q: Array, qd: Array, qdd: Array) -> Array:
+    def regressor(self, q: Array, qd: Array, qdd: Array) -> Array:
         """Return the weighted torque per parameter (T n, m) of a motion (T, n)."""
         parts = [torch.from_numpy(np.ascontiguousarray(x)) for x in (q, qd, qdd)]
         friction = friction_terms(parts[1], parts[2], SLOW).numpy()  # (T, n, 4)

@@ -156,9 +156,9 @@ def _rows(table: Table, config: SequenceConfig) -> Rows:
     last = _last(table, config, count)
     last[length - 1 :: max(length, 1)] = True  # of one long episode, or of many of equal length
     following = _following(table, texts, config)
-    state, action = state.reshape(count, -1), action.reshape(count, -1)
+    state, action = (x.reshape(count, x.shape[-1]) for x in (state, action))
     if following is not None:
-        following = following.reshape(count, -1)
+        following = following.reshape(state.shape)
         last[:-1] |= (following[:-1] != state[1:]).any(1)
     time = _time(table, config, count)
     if config.gap is not None:
