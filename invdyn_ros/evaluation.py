@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from invdyn_ros.leak import check_unseen
 from invdyn_ros.models import InverseDynamics, build
 from invdyn_ros.training import accelerated, fingerprint
 from invdyn_ros.trajectory import Trajectory
@@ -171,6 +172,7 @@ def _part(model: InverseDynamics, trajectories: Sequence[Trajectory]) -> Split:
     data = model.meta.data
     if data.get("sha256") == fingerprint(trajectories):
         return split(trajectories, data["split"]["fraction"], data["split"]["seed"])
+    check_unseen(data.get("sketch", []), trajectories)
     return Split("dataset", [], list(trajectories), None)
 
 

@@ -15,6 +15,7 @@ import torch
 from invdyn_ros.config import from_mapping, to_mapping
 from invdyn_ros.dataset import Dataset, read_dataset
 from invdyn_ros.descent import Descent
+from invdyn_ros.leak import sketch_of
 from invdyn_ros.models import MODELS, InverseDynamics, Meta, build
 from invdyn_ros.models.checkpoint import pick_device, save, write_whole
 from invdyn_ros.models.identification import identify, residual
@@ -274,6 +275,7 @@ def _history(
     return {
         "split": {"by": outer.by, "fraction": config.test_fraction, "seed": config.seed},
         "samples": {name: sum(map(len, part)) for name, part in groups.items()},
+        "sketch": sketch_of(outer.train),
         "target_mean": [float(x) for x in target.mean((0, 1))],
         "urdf_compliance": urdf_compliance(model.meta, inner),
     }

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invdyn_ros.leak import check_leak
 from invdyn_ros.trajectory import Trajectory
-
-STILL = 1e-6  # [rad/s] slower is at rest; a filter makes this much out of standing encoders
 
 
 class Windows(NamedTuple):
@@ -67,64 +66,8 @@ def split(trajectories: Sequence[Trajectory], fraction: float = 0.2, seed: int =
         by = "trajectory"
         train = [t for i, t in enumerate(trajectories) if i not in chosen]
         test = [t for i, t in enumerate(trajectories) if i in chosen]
-    found = Split(by, train, test, duplicates(train, test))
-    check_leak(found)
-    return found
-
-
-def check_leak(parts: Split) -> None:
-    """Refuse a split whose test repeats moments of its training motion.
-
-    Raises:
-        ValueError: how many, and what to do.
-    """
-    if parts.duplicates:
-        rows = sum(map(len, parts.test))
-        raise ValueError(
-            f"{parts.duplicates} of {rows} test rows ({parts.duplicates / rows:.1%}) also stand "
-            "in train, so a test would only show what was memorised; leave the repeats out with "
-            "'invdyn collect dataset DIR --unique --out NEW'"
-        )
-
-
-def duplicates(train: Sequence[Trajectory], test: Sequence[Trajectory]) -> int:
-    """Count the rows of test, motion and action, that also stand in train.
-
-    An arm at rest repeats itself, and says nothing by it: such rows do not count.
-    """
-    seen = {row for trajectory in train for row in row_keys(trajectory)}
-    return sum(
-        row in seen and not still
-        for trajectory in test
-        for row, still in zip(row_keys(trajectory), at_rest(trajectory), strict=True)
-    )
-
-
-def at_rest(trajectory: Trajectory) -> np.ndarray:
-    """Return which rows (T,) do not move: by their velocity or, if unknown, by the row before."""
-    if len(trajectory.velocity):
-        return (np.abs(trajectory.velocity) < STILL).all(1)
-    change = np.diff(trajectory.position, axis=0).any(1)
-    return ~np.concatenate([change[:1] if len(change) else np.ones(1, dtype=bool), change])
-
-
-def without_repeats(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
-    """Leave out the moving rows that stand earlier in the data; what is left is cut there.
-
-    Single rows between repeats go too, since one sample is no motion.
-    """
-    seen: set[bytes] = set()
-    kept = []
-    for trajectory in trajectories:
-        keys, still = row_keys(trajectory), at_rest(trajectory)
-        new = np.zeros(len(trajectory), dtype=bool)
-        for k, key in enumerate(keys):
-            new[k] = still[k] or key not in seen
-            seen.add(key)
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], new, [False]])))
-        pieces = [trajectory[a:b] for a, b in edges.reshape(-1, 2)]
-        kept += [piece for piece in pieces if len(piece) > 1]
-    return kept
+    check_leak(train, test)
+    return Split(by, train, test, 0)
 
 
 def windows(
@@ -191,15 +134,3 @@ def _split_in_time(
             f"a trajectory of {len(trajectory)} samples cannot be split; record a longer one"
         )
     return [trajectory[:cut]], [trajectory[cut:]]
-
-
-def row_keys(trajectory: Trajectory) -> list[bytes]:
-    """Return what tells the rows of a trajectory, motion and action, from others."""
-    columns = (
-        trajectory.position,
-        trajectory.velocity,
-        trajectory.acceleration,
-        trajectory.action,
-    )
-    rows = np.concatenate([c for c in columns if len(c)], axis=1) + 0.0  # -0.0 equals 0.0
-    return [row.tobytes() for row in rows]

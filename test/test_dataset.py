@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from invdyn_ros.dataset import read_dataset, write_dataset
+from invdyn_ros.leak import duplicates
 from invdyn_ros.trajectory import Trajectory
-from invdyn_ros.windows import duplicates, split, windows
+from invdyn_ros.windows import split, windows
 
 JOINTS = ("a", "b", "c")
 

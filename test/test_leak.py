@@ -11,9 +11,10 @@ from oracle import exciting, robot
 
 from invdyn_ros.cli import run_verb
 from invdyn_ros.dataset import read_dataset, write_dataset
+from invdyn_ros.leak import at_rest, check_unseen, duplicates, sketch_of, without_repeats
 from invdyn_ros.sources.pendulum import PendulumConfig, swing
 from invdyn_ros.trajectory import Trajectory
-from invdyn_ros.windows import at_rest, duplicates, split, without_repeats
+from invdyn_ros.windows import split
 
 CONFIG = Path(__file__).parents[1] / "config" / "train" / "mlp.yaml"
 
@@ -64,6 +65,35 @@ def test_training_and_evaluation_refuse_a_leak_and_the_remedy_works(
     for old, new in zip(honest, read_dataset(tmp_path / "clean").trajectories, strict=True):
         np.testing.assert_array_equal(old.motion, new.motion)
     assert train("clean") == 0
+
+
+def test_model_is_not_judged_on_another_file_of_what_it_learned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = PendulumConfig(episodes=20, steps=100)
+    learned, fresh = swing(config), list(swing(replace(config, seed=1)))
+    write_dataset(tmp_path / "data", list(learned), "pendulum", 50.0)
+    data, out = str(tmp_path / "data"), str(tmp_path / "model")
+    words = ["--config", str(CONFIG), "--lead", "0", "--epochs", "1", "--width", "8"]
+    assert run_verb("train", [*words, "--data", data, "--out", out]) == 0
+    first = read_dataset(data).trajectories[:10]
+    for name, parts, code in (("mixed", [*first, *fresh], 2), ("fresh", fresh, 0)):
+        write_dataset(tmp_path / name, parts, "pendulum", 50.0)
+        where = ["--data", str(tmp_path / name), "--report", str(tmp_path / "r.json")]
+        capsys.readouterr()
+        assert run_verb("evaluate", ["--checkpoint", out, *where]) == code
+    assert run_verb("evaluate", ["--checkpoint", out, "--data", data, *where[2:]]) == 0
+
+
+def test_sketch_finds_one_repeated_row_in_fifty() -> None:
+    learned = list(swing(PendulumConfig(episodes=20)))
+    fresh = list(swing(PendulumConfig(episodes=20, seed=1)))
+    remembered = sketch_of(learned)
+    check_unseen(remembered, fresh)
+    check_unseen([], learned)  # an older checkpoint remembers nothing
+    leaked = [*fresh, *(part[:6] for part in learned)]
+    with pytest.raises(ValueError, match="stand in the data the model was trained on"):
+        check_unseen(remembered, leaked)
 
 
 def test_an_arm_at_rest_repeats_itself_without_a_leak() -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from invdyn_ros.dataset import read_dataset
+from invdyn_ros.leak import without_repeats
 from invdyn_ros.lerobot import INFO, STATE, VELOCITY_SUFFIX
 from invdyn_ros.sources.intake import Intake, joined
 from invdyn_ros.sources.sequence import SequenceConfig, read_table
 from invdyn_ros.sources.tables import read_tables
-from invdyn_ros.windows import check_alike, without_repeats
+from invdyn_ros.windows import check_alike
 
 REPEATS = "moments that stand earlier in the data"
 
