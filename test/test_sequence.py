@@ -15,6 +15,7 @@ from invdyn_ros.dataset import read_dataset, write_dataset
 from invdyn_ros.sources.pendulum import PendulumConfig, swing
 from invdyn_ros.sources.sequence import SequenceConfig, read_sequence
 from invdyn_ros.sources.tables import places
+from invdyn_ros.sources.transitions import chained
 from invdyn_ros.trajectory import Trajectory
 
 RATE, LENGTHS = 50.0, (30, 20, 50)
@@ -110,20 +111,38 @@ def test_every_format_gives_the_same_episodes(tmp_path: Path, kind: str) -> None
         np.testing.assert_array_equal(old.motion, new.motion)
 
 
+def triplets(columns: Arrays, rows: np.ndarray) -> Arrays:
+    return {name: columns[name][rows] for name in ("observations", "actions", "next_observations")}
+
+
 def test_triplets_are_episodes_of_two_states_and_survive_the_disk(tmp_path: Path) -> None:
-    columns = arrays()
-    order = np.random.default_rng(1).permutation(sum(LENGTHS))
-    triplets = {
-        name: columns[name][order] for name in ("observations", "actions", "next_observations")
-    }
-    parts = read(save_npz(tmp_path / "data", triplets))
-    singles = [part for part in parts if len(part) == 2]
-    assert len(singles) > 90  # the few others follow each other by chance
+    rows = np.random.default_rng(1).permutation(np.arange(0, sum(LENGTHS), 2))
+    parts = read(save_npz(tmp_path / "data", triplets(arrays(), rows)))
+    assert [len(part) for part in parts] == [2] * 50
     held(parts)
     write_dataset(tmp_path / "out", parts, "toy", RATE)
     for old, new in zip(parts, read_dataset(tmp_path / "out").trajectories, strict=True):
         np.testing.assert_array_equal(old.motion, new.motion)
         np.testing.assert_allclose(old.time, new.time, atol=1e-12)
+
+
+def test_triplets_of_one_motion_are_joined_whatever_their_order(tmp_path: Path) -> None:
+    rows = np.random.default_rng(1).permutation(sum(LENGTHS))
+    parts = read(save_npz(tmp_path / "shuffled", triplets(arrays(), rows)))
+    assert sorted(len(part) for part in parts) == [length + 1 for length in sorted(LENGTHS)]
+    held(parts)
+    whole = {len(part): part for part in read(save_npz(tmp_path / "sorted", arrays()))}
+    for part in parts:
+        np.testing.assert_allclose(part.motion, whole[len(part)].motion, rtol=1e-9)
+
+
+def test_motions_in_circles_and_states_met_twice_lose_no_row() -> None:
+    state = np.array([[0.0], [1.0], [2.0], [5.0], [5.0], [7.0]])
+    following = np.array([[1.0], [2.0], [0.0], [6.0], [5.0], [5.0]])
+    order, last = chained(state, following, np.zeros(6, dtype=bool))
+    assert sorted(order.tolist()) == list(range(6))
+    for row, after, ends in zip(order, order[1:], last, strict=False):
+        assert ends or following[row] == state[after]
 
 
 def test_terminals_and_timeouts_end_episodes_without_next_states(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Rows of observations and actions (any file of `tables`) enter; episodes of joint motion leave.
 
-Rows may be whole sequences or (s, a, s') triplets. An action acts from its row to the next one, so
+Rows may be whole sequences or (s, a, s') triplets in any order. An action acts from its row to
+the next one, so
 
     qdd = (qd' - qd) / dt
 
@@ -21,7 +22,7 @@ import numpy as np
 
 from invdyn_ros.sources.intake import Intake, joined
 from invdyn_ros.sources.tables import Table, places, read_tables
-from invdyn_ros.sources.transitions import transitions
+from invdyn_ros.sources.transitions import chained, transitions
 from invdyn_ros.trajectory import Trajectory
 
 ENDS = ("terminals", "timeouts", "terminations", "truncations", "dones")  # true in a last row
@@ -117,7 +118,7 @@ def read_table(table: Table, joint_names: tuple[str, ...], config: SequenceConfi
     names = joint_names or tuple(f"joint_{i + 1}" for i in range(rows.action.shape[1]))
     _check_widths(table, rows, names, config)
     changes = Counter[str]()
-    finite, kept = _finite(rows, table.where, names, config), []
+    finite, kept = _finite(rows, table.where, config), []
     changes[BAD] -= len(rows.row) - len(finite.row)
     for part in _episodes(finite):
         _check_time(part, table.where)
@@ -154,17 +155,21 @@ def _rows(table: Table, config: SequenceConfig) -> Rows:
     state = np.concatenate(parts, axis=-1)
     count, length = int(np.prod(state.shape[:-1])), state.shape[-2]
     last = _last(table, config, count)
-    last[length - 1 :: max(length, 1)] = True  # of one long episode, or of many of equal length
+    if state.ndim > 2:  # many episodes of equal length
+        last[length - 1 :: max(length, 1)] = True
     following = _following(table, texts, config)
     state, action = (x.reshape(count, x.shape[-1]) for x in (state, action))
+    order = np.arange(count)
     if following is not None:
         following = following.reshape(state.shape)
-        last[:-1] |= (following[:-1] != state[1:]).any(1)
+        order, last = chained(state, following, last)
+        state, action, following = state[order], action[order], following[order]
+    last[-1:] = True
     time = _time(table, config, count)
     if config.gap is not None:
         last[:-1] |= np.diff(time) > config.gap
     acts = ~last if final else np.ones(count, dtype=bool)
-    return Rows(np.arange(count), time, state, action, last, acts, following)
+    return Rows(order, time, state, action, last, acts, following)
 
 
 def _following(table: Table, texts: Sequence[str], config: SequenceConfig) -> np.ndarray | None:
@@ -218,7 +223,7 @@ def _check_widths(table: Table, rows: Rows, names: Sequence[str], config: Sequen
         )
 
 
-def _finite(rows: Rows, where: str, names: Sequence[str], config: SequenceConfig) -> Rows:
+def _finite(rows: Rows, where: str, config: SequenceConfig) -> Rows:
     """Refuse or leave out rows that are not finite; an episode ends before each."""
     columns = [rows.time[:, None], rows.state, rows.action]
     columns += [rows.following] if rows.following is not None else []
@@ -226,10 +231,10 @@ def _finite(rows: Rows, where: str, names: Sequence[str], config: SequenceConfig
     if good.all():
         return rows
     if not config.skip:
-        row = int(np.flatnonzero(~good)[0])
+        row = min(np.flatnonzero(~good), key=lambda k: int(rows.row[k]))  # first in the file
         values = np.concatenate([column[row] for column in columns])
         raise ValueError(
-            f"{where}: row {row} holds {values[~np.isfinite(values)][0]} "
+            f"{where}: row {rows.row[row]} holds {values[~np.isfinite(values)][0]} "
             f"(of {int((~good).sum())} such rows); repair them, or leave them out with --skip"
         )
     last = rows.last.copy()
@@ -240,11 +245,7 @@ def _finite(rows: Rows, where: str, names: Sequence[str], config: SequenceConfig
 def _episodes(rows: Rows) -> Iterator[Rows]:
     """Yield the episodes, each in order."""
     ends = np.flatnonzero(rows.last) + 1
-    bounds = (
-        [0, *ends.tolist()]
-        if len(ends) and ends[-1] == len(rows.last)
-        else [0, *ends.tolist(), len(rows.last)]
-    )
+    bounds = sorted({0, len(rows.last), *ends.tolist()})
     for first, end in pairwise(bounds):
         yield rows.part(slice(first, end))
 
