@@ -166,7 +166,8 @@ def _read_info(path: Path) -> DatasetInfo:
         raise ValueError(f"{path} is not JSON ({error}); write the dataset again") from error
     except KeyError as error:
         raise ValueError(
-            f"{path}: key {error} is missing; add it or write the dataset again"
+            f"{path}: key {error} is missing; a folder by other software becomes a dataset "
+            "with 'invdyn collect dataset'"
         ) from error
     except TypeError as error:
         raise ValueError(f"{path}: {error}; write the dataset again") from error
@@ -199,7 +200,8 @@ def _read_columns(path: Path, n: int) -> dict[str, np.ndarray]:
                 f"{path}: column {name!r} holds {width} numbers per row; "
                 f"{n} joints ask for {expected}"
             )
-        columns[name] = flat.reshape(len(table), -1 if len(table) else n) if wide else flat
+        block = name in (STATE, ACCELERATION, "action")  # of one joint it may be without lists
+        columns[name] = flat.reshape(len(table), width if len(table) else n) if block else flat
     return columns
 
 

@@ -121,8 +121,14 @@ class RigidBodyTree(nn.Module):
         the origin of the link's frame, of all that joint i carries rigidly.
 
         Raises:
-            ValueError: a joint is missing or does not move, or moves a link without inertia.
+            ValueError: no URDF, a joint is missing or does not move, or moves a link without
+                inertia.
         """
+        if not xml:
+            raise ValueError(
+                f"rigid-body dynamics of {', '.join(joint_names)} need a URDF: give --urdf FILE, "
+                "or choose a family without rigid bodies, such as mlp"
+            )
         tree, names = Tree(xml), tuple(joint_names)
         for name in names:
             if name not in tree.joints:

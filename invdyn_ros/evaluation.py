@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from invdyn_ros.leak import check_unseen
 from invdyn_ros.models import InverseDynamics, build
 from invdyn_ros.training import accelerated, fingerprint
 from invdyn_ros.trajectory import Trajectory
@@ -171,6 +172,7 @@ def _part(model: InverseDynamics, trajectories: Sequence[Trajectory]) -> Split:
     data = model.meta.data
     if data.get("sha256") == fingerprint(trajectories):
         return split(trajectories, data["split"]["fraction"], data["split"]["seed"])
+    check_unseen(data.get("sketch", []), trajectories)
     return Split("dataset", [], list(trajectories), None)
 
 
@@ -196,14 +198,15 @@ def _baselines(
 ) -> list[tuple[str, list[np.ndarray]]]:
     """Return the errors (T, n) per trajectory of what needs no learning."""
     mean = np.array(model.meta.data["target_mean"])
-    rigid = build(replace(model.meta, family="rigid_body", config={"identify": False}))
-    rigid.get_buffer("compliance").copy_(torch.as_tensor(model.meta.data["urdf_compliance"]))
     errors: dict[str, Callable[[Case], np.ndarray]] = {
         "zero": lambda case: -case.target,
         "mean": lambda case: mean - case.target,
         "hold_last": lambda case: _held(case, mean) - case.action,
-        "rigid_body": lambda case: _predict(rigid, case)[0] - case.action,
     }
+    if model.meta.urdf:
+        rigid = build(replace(model.meta, family="rigid_body", config={"identify": False}))
+        rigid.get_buffer("compliance").copy_(torch.as_tensor(model.meta.data["urdf_compliance"]))
+        errors["rigid_body"] = lambda case: _predict(rigid, case)[0] - case.action
     return [(name, [error(case) for case in cases]) for name, error in errors.items()]
 
 

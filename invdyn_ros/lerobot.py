@@ -47,12 +47,10 @@ def columns_of(trajectories: Sequence[Trajectory]) -> dict[str, np.ndarray]:
 
 
 def arrow(values: np.ndarray) -> pa.Array:
-    """Turn (rows,) or (rows, width) into an arrow column."""
-    return (
-        pa.array(values)
-        if values.ndim == 1
-        else pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
-    )
+    """Turn (rows,) or (rows, width) into an arrow column; lerobot wants width 1 without lists."""
+    if values.ndim == 1 or values.shape[1] == 1:
+        return pa.array(values.ravel())
+    return pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
 
 
 def episodes(trajectories: Sequence[Trajectory], task: str) -> pa.Table:

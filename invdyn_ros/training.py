@@ -15,13 +15,14 @@ import torch
 from invdyn_ros.config import from_mapping, to_mapping
 from invdyn_ros.dataset import Dataset, read_dataset
 from invdyn_ros.descent import Descent
+from invdyn_ros.leak import sketch_of
 from invdyn_ros.models import MODELS, InverseDynamics, Meta, build
 from invdyn_ros.models.checkpoint import pick_device, save, write_whole
 from invdyn_ros.models.identification import identify, residual
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.optimiser import DescentConfig
 from invdyn_ros.parallel import joined
-from invdyn_ros.robot import Robot, load_robot
+from invdyn_ros.robot import ROBOTS, Robot, load_robot
 from invdyn_ros.run_state import Progress, RunState
 from invdyn_ros.training_log import TrainingLog
 from invdyn_ros.trajectory import Trajectory
@@ -95,7 +96,7 @@ def train(
         data: dataset folder.
         out: checkpoint folder.
         resume: go on from the state an interrupted run left in `out`.
-        robot: the arm; none: the one the dataset names.
+        robot: the arm; none: the one the dataset names, or a machine whose URDF nobody has.
         on_epoch: called after each epoch of gradient descent, by the first process only.
 
     Raises:
@@ -129,13 +130,26 @@ def estimate_lead(meta: Meta, data: Split) -> float:
 
     Tries half ticks from 0 to 4 ticks; the right one lets a rigid body explain the actions best.
     Sticking joints count little here too: their torque rises before they move, as with a lead.
+
+    Raises:
+        ValueError: the URDF is unknown.
     """
+    if not meta.urdf:
+        raise ValueError(
+            f"a lead is estimated with the rigid bodies of '{meta.robot}', whose URDF is unknown; "
+            "give --urdf FILE, or --lead SECONDS (0 where a row's action makes its acceleration)"
+        )
     leads = np.arange(LEAD_STEPS) * 0.5 / meta.rate
     return float(min(leads, key=lambda lead: _rigid_error(meta, data, float(lead))))
 
 
 def urdf_compliance(meta: Meta, data: Split) -> list[float]:
-    """Return the target per torque of the URDF's dynamics (n,), 1 where the action is a torque."""
+    """Return the target per torque of the URDF's dynamics (n,), 1 where the action is a torque.
+
+    None of them where the URDF is unknown.
+    """
+    if not meta.urdf:
+        return []
     model = build(replace(meta, family="rigid_body", config={"identify": False}))
     model.solve(*(_sample(part, meta.lead) for part in (data.train, data.test)))
     return [float(c) for c in model.get_buffer("compliance")]
@@ -180,10 +194,11 @@ def _names(cls: type) -> list[str]:
     return [f.name for f in fields(cls)]
 
 
-def _meta(config: TrainConfig, dataset: Dataset, robot: Robot) -> Meta:
+def _meta(config: TrainConfig, dataset: Dataset, robot: Robot | None) -> Meta:
     info = dataset.info
     unit, names = info.action_unit, info.joint_names
-    return Meta(config.family, robot.name, names, unit, info.rate, 0.0, robot.xml(), config.model)
+    name, urdf = (robot.name, robot.xml()) if robot else (info.robot, "")
+    return Meta(config.family, name, names, unit, info.rate, 0.0, urdf, config.model)
 
 
 def _sample(trajectories: Sequence[Trajectory], lead: float) -> Windows:
@@ -207,8 +222,10 @@ def _prepare(
 ) -> tuple[InverseDynamics, Windows, Windows]:
     """Return a fresh model that knows its data, and windows to learn from and to judge by."""
     dataset = read_dataset(data)
-    robot = robot or load_robot(dataset.info.robot)
-    check_joints(dataset, robot, data)
+    if robot is None and dataset.info.robot in ROBOTS:
+        robot = load_robot(dataset.info.robot)
+    if robot is not None:
+        check_joints(dataset, robot, data)
     trajectories = accelerated(dataset.trajectories)
     outer, inner = splits(trajectories, config.test_fraction, config.seed)
     meta = _meta(config, dataset, robot)
@@ -258,6 +275,7 @@ def _history(
     return {
         "split": {"by": outer.by, "fraction": config.test_fraction, "seed": config.seed},
         "samples": {name: sum(map(len, part)) for name, part in groups.items()},
+        "sketch": sketch_of(outer.train),
         "target_mean": [float(x) for x in target.mean((0, 1))],
         "urdf_compliance": urdf_compliance(model.meta, inner),
     }

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.interpolate import make_interp_spline
 from scipy.signal import savgol_filter
 
-ACTION_UNITS = ("N m", "A", "rad")
+ACTION_UNITS = ("N m", "A", "rad", "1")
 UNIFORM = 0.02  # largest departure of a sample interval from the median one, as a share of it
 
 
@@ -27,7 +27,8 @@ class Trajectory:
         acceleration: (T, n) or (0, n) [rad/s^2].
         action: (T, n) or (0, n) [action_unit].
         joint_names: the n joints, in the order of the columns.
-        action_unit: "N m" (torque), "A" (motor current) or "rad" (servo setpoint).
+        action_unit: "N m" (torque), "A" (motor current), "rad" (servo setpoint) or "1" (a command
+            without unit, such as a share of the actuator's range).
     """
 
     time: np.ndarray

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invdyn_ros.leak import check_leak
 from invdyn_ros.trajectory import Trajectory
 
 
@@ -48,6 +49,9 @@ def split(trajectories: Sequence[Trajectory], fraction: float = 0.2, seed: int =
     """Set `fraction` of the trajectories aside for test; of a single one, its last part in time.
 
     Neighbouring samples are almost equal, so a split by row would test on what was trained on.
+
+    Raises:
+        ValueError: nothing to split, or moments of motion stand in both parts.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"test fraction is {fraction}; it must be between 0 and 1")
@@ -62,13 +66,8 @@ def split(trajectories: Sequence[Trajectory], fraction: float = 0.2, seed: int =
         by = "trajectory"
         train = [t for i, t in enumerate(trajectories) if i not in chosen]
         test = [t for i, t in enumerate(trajectories) if i in chosen]
-    return Split(by, train, test, duplicates(train, test))
-
-
-def duplicates(train: Sequence[Trajectory], test: Sequence[Trajectory]) -> int:
-    """Count the rows of test, motion and action, that also stand in train."""
-    seen = {row for trajectory in train for row in _keys(trajectory)}
-    return sum(row in seen for trajectory in test for row in _keys(trajectory))
+    check_leak(train, test)
+    return Split(by, train, test, 0)
 
 
 def windows(
@@ -135,14 +134,3 @@ def _split_in_time(
             f"a trajectory of {len(trajectory)} samples cannot be split; record a longer one"
         )
     return [trajectory[:cut]], [trajectory[cut:]]
-
-
-def _keys(trajectory: Trajectory) -> list[bytes]:
-    columns = (
-        trajectory.position,
-        trajectory.velocity,
-        trajectory.acceleration,
-        trajectory.action,
-    )
-    rows = np.concatenate([c for c in columns if len(c)], axis=1) + 0.0  # -0.0 equals 0.0
-    return [row.tobytes() for row in rows]

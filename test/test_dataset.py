@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from invdyn_ros.dataset import read_dataset, write_dataset
+from invdyn_ros.leak import duplicates
 from invdyn_ros.trajectory import Trajectory
-from invdyn_ros.windows import duplicates, split, windows
+from invdyn_ros.windows import split, windows
 
 JOINTS = ("a", "b", "c")
 
@@ -59,6 +60,39 @@ def test_dataset_has_the_lerobot_layout(tmp_path: Path, trajectories: list[Traje
     assert episodes["dataset_to_index"].to_pylist()[-1] == info["total_frames"]
     tasks = pq.read_table(tmp_path / "data/meta/tasks.parquet")
     assert tasks["task_index"].to_pylist() == [0]
+
+
+def test_columns_of_one_joint_are_plain_numbers(tmp_path: Path) -> None:
+    # lerobot makes a scalar of a feature of shape (1,), and refuses a file with lists of one
+    walk = random_walk(0)
+    single = Trajectory(walk.time, *(x[:, :1] for x in _columns(walk)[1:]), ("a",), "A")
+    write_dataset(tmp_path / "data", [single], "pendulum", 50.0)
+    info = json.loads((tmp_path / "data/meta/info.json").read_text())
+    table = pq.read_table(tmp_path / "data/data/chunk-000/file-000.parquet")
+    for name in ("action", "observation.acceleration"):
+        assert info["features"][name]["shape"] == [1]
+        assert str(table.schema.field(name).type) == "double"
+    (read,), _ = read_dataset(tmp_path / "data")
+    np.testing.assert_array_equal(read.motion, single.motion)
+    np.testing.assert_array_equal(read.action, single.action)
+
+
+def test_info_describes_every_column_as_version_3_asks(
+    tmp_path: Path, trajectories: list[Trajectory]
+) -> None:
+    write_dataset(tmp_path / "data", trajectories, "ur5", 50.0)
+    info = json.loads((tmp_path / "data/meta/info.json").read_text())
+    file = info["data_path"].format(chunk_index=0, file_index=0)
+    table = pq.read_table(tmp_path / "data" / file)
+    assert set(info["features"]) == set(table.column_names)
+    assert table["index"].to_pylist() == list(range(info["total_frames"]))
+    episodes = pq.read_table(tmp_path / "data/meta/episodes/chunk-000/file-000.parquet")
+    for row in episodes.to_pylist():
+        part = table.slice(row["dataset_from_index"], row["length"])
+        assert set(part["episode_index"].to_pylist()) == {row["episode_index"]}
+        assert part["frame_index"].to_pylist() == list(range(row["length"]))
+        assert part["timestamp"][0].as_py() == 0.0
+        assert row["tasks"] == ["move"]
 
 
 def test_unlabelled_data_stay_unlabelled(tmp_path: Path) -> None:

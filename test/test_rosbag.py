@@ -22,8 +22,12 @@ def record(
     trajectory: Trajectory,
     storage: StoragePlugin = StoragePlugin.SQLITE3,
     effort: bool = True,
+    logged: np.ndarray | None = None,
 ) -> Path:
-    """Write a recording as a driver would: other joint order, a gripper on the same topic."""
+    """Write a recording as a driver would: other joint order, a gripper on the same topic.
+
+    It is logged at the stamps, unless other times are given.
+    """
     kinds = TYPES.types
     order = [3, 0, 5, 1, 4, 2]
 
@@ -36,13 +40,14 @@ def record(
     with Writer(folder, version=9, storage_plugin=storage) as bag:
         topic = bag.add_connection("/joint_states", JOINT_STATE, typestore=TYPES)
         for i, stamp in enumerate(trajectory.time):
+            at = round((stamp if logged is None else logged[i]) * 1e9)
             tau = trajectory.action[i, order] if effort else np.empty(0)
             rows = (trajectory.position[i, order], trajectory.velocity[i, order], tau)
-            bag.write(topic, round(stamp * 1e9), message(stamp, names, *rows))
+            bag.write(topic, at, message(stamp, names, *rows))
             if i % 3 == 0:
                 none = np.empty(0)
                 gripper = message(stamp, ["finger"], np.array([0.04]), none, none)
-                bag.write(topic, round(stamp * 1e9) + 1, gripper)
+                bag.write(topic, at + 1, gripper)
     return folder
 
 

@@ -1,10 +1,13 @@
-"""`invdyn collect`: a simulation or a recording enters, a dataset folder leaves."""
+"""`invdyn collect`: a simulation, a recording or any file enters; a dataset folder leaves."""
 
+from __future__ import annotations
+
+import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import tyro
 from tqdm import tqdm
@@ -12,10 +15,17 @@ from tqdm import tqdm
 from invdyn_ros.arms.plant import PlantConfig, load_plant
 from invdyn_ros.cli.options import parse
 from invdyn_ros.dataset import check_writable, write_dataset
-from invdyn_ros.robot import Robot, load_robot
-from invdyn_ros.sources.rosbag import BagConfig, read_bag
-from invdyn_ros.sources.simulation import ExcitationConfig, simulate
-from invdyn_ros.trajectory import Trajectory
+from invdyn_ros.robot import ROBOTS, load_robot
+from invdyn_ros.sources.excitation import ExcitationConfig
+from invdyn_ros.sources.folder import FolderConfig, read_folders
+from invdyn_ros.sources.intake import Intake
+from invdyn_ros.sources.pendulum import PendulumConfig, swing
+from invdyn_ros.sources.rosbag import BagConfig, take_bag
+from invdyn_ros.sources.sequence import SequenceConfig, read_sequence
+from invdyn_ros.sources.simulation import simulate
+
+ARM = "ur5"
+MILLIHERTZ = 3  # digits of a rate [Hz] that stamps are good for
 
 
 @dataclass(frozen=True)
@@ -24,65 +34,186 @@ class Sim:
 
     out: Path
     """Dataset folder to write."""
-    arm: str = "ur5"
-    """Name of the arm."""
+    arm: str | None = None
+    """Name of the arm; that of the URDF file, or ur5, by default."""
     urdf: Path | None = None
     """URDF file of an arm that is not known by name."""
     unit: Literal["N m", "rad"] | None = None
     """What the action is: torque or servo setpoint; the arm's own by default."""
     payload: float | None = None
     """Mass at the tool that the URDF does not know [kg]; the plant's own by default."""
+    workers: int | None = None
+    """Processes that simulate; all cores by default. The data do not depend on it."""
     excitation: ExcitationConfig = field(default_factory=ExcitationConfig)
     """How it moves."""
 
 
 @dataclass(frozen=True)
 class Bag:
-    """Read joint states from a rosbag2 recording (.db3 or .mcap, with or without metadata)."""
+    """Read joint states from rosbag2 recordings (.db3 or .mcap, with or without metadata)."""
 
     path: tyro.conf.Positional[Path]
-    """The recording."""
+    """The recording, or a folder of several."""
     out: Path
     """Dataset folder to write."""
     bag: BagConfig
     """What to read."""
-    arm: str = "ur5"
-    """Name of the arm."""
+    arm: str | None = None
+    """Name of the arm; that of the URDF file, or ur5, by default."""
     urdf: Path | None = None
     """URDF file of an arm that is not known by name."""
 
 
+@dataclass(frozen=True)
+class Sequence:
+    """Read episodes or (s, a, s') triplets from npz, HDF5, zarr or parquet files.
+
+    D4RL, OGBench and Minari layouts are understood as they are.
+    """
+
+    path: tyro.conf.Positional[Path]
+    """The file, or a folder of such files."""
+    out: Path
+    """Dataset folder to write."""
+    sequence: SequenceConfig
+    """What to read."""
+    arm: str | None = None
+    """Name of the arm, or of any machine without a URDF; the name of the file by default."""
+    urdf: Path | None = None
+    """URDF file of an arm that is not known by name."""
+    joints: tuple[str, ...] = ()
+    """Names of the joints; those of the arm, or numbered ones, by default."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Read LeRobot v3.0 folders, by this package or by the lerobot library, as one dataset."""
+
+    paths: tyro.conf.Positional[tuple[Path, ...]]
+    """The folders."""
+    out: Path
+    """Dataset folder to write."""
+    folder: FolderConfig = field(default_factory=FolderConfig)
+    """What the folders leave open."""
+    arm: str | None = None
+    """Name of the arm; the one the folders name by default."""
+    urdf: Path | None = None
+    """URDF file of an arm that is not known by name."""
+    joints: tuple[str, ...] = ()
+    """Names of the joints; those of the arm, or of the folders, by default."""
+
+
+@dataclass(frozen=True)
+class Pendulum:
+    """Swing a pendulum of known closed form; other figures than the defaults shift its dynamics.
+
+    With --steps 1 the episodes are (s, a, s') triplets.
+    """
+
+    out: Path
+    """Dataset folder to write."""
+    pendulum: PendulumConfig = field(default_factory=PendulumConfig)
+    """The pendulum and its motion."""
+
+
+class Collected(NamedTuple):
+    """What is written."""
+
+    intake: Intake
+    robot: str
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
-    sources = Annotated[
-        Annotated[Sim, tyro.conf.subcommand("sim")] | Annotated[Bag, tyro.conf.subcommand("bag")],
-        tyro.conf.OmitArgPrefixes,
-    ]
-    options: Sim | Bag = parse(sources, argv, "collect")
+    kinds: Any = (
+        Annotated[Sim, tyro.conf.subcommand("sim")]
+        | Annotated[Bag, tyro.conf.subcommand("bag")]
+        | Annotated[Sequence, tyro.conf.subcommand("sequence")]
+        | Annotated[Folder, tyro.conf.subcommand("dataset")]
+        | Annotated[Pendulum, tyro.conf.subcommand("pendulum")]
+    )
+    options = parse(Annotated[kinds, tyro.conf.OmitArgPrefixes], argv, "collect")
     check_writable(options.out)
-    robot = load_robot(options.arm, options.urdf)
-    trajectories = READERS[type(options)](options, robot)
-    write_dataset(options.out, trajectories, robot.name, trajectories[0].rate)
+    intake, robot = READERS[type(options)](options)
+    account = intake.account()
+    trajectories = intake.trajectories
+    if not trajectories:
+        raise ValueError(f"nothing to write: {account}")
+    write_dataset(options.out, trajectories, robot, round(trajectories[0].rate, MILLIHERTZ))
     seconds = sum(t.time[-1] - t.time[0] for t in trajectories)
+    print(f"{account}")
     print(
-        f"{options.out}: {len(trajectories)} trajectories of {robot.name}, {seconds:.0f} s, "
+        f"{options.out}: {len(trajectories)} trajectories of {robot}, {seconds:.0f} s, "
         f"actions in {trajectories[0].action_unit}"
     )
     return 0
 
 
-def _simulated(options: Sim, robot: Robot) -> list[Trajectory]:
+def _simulated(options: Sim) -> Collected:
+    robot = load_robot(_name(options.arm, options.urdf, ARM), options.urdf)
     plant: PlantConfig = load_plant(robot.name)
     if options.payload is not None:
         plant = load_plant(robot.name, payload=options.payload)
-    excitation = options.excitation
-    count = max(1, round(60 * excitation.minutes / excitation.episode))
-    episodes = simulate(robot, excitation, plant, options.unit)
-    return list(tqdm(episodes, total=count, unit="episode", desc="simulating", file=sys.stderr))
+    workers = len(os.sched_getaffinity(0)) if options.workers is None else options.workers
+    episodes = simulate(robot, options.excitation, plant, options.unit, workers)
+    count = options.excitation.episodes
+    made = list(tqdm(episodes, total=count, unit="episode", desc="simulating", file=sys.stderr))
+    return Collected(Intake(made, sum(map(len, made)), {}), robot.name)
 
 
-def _recorded(options: Bag, robot: Robot) -> list[Trajectory]:
-    return read_bag(options.path, robot.joint_names, options.bag)
+def _recorded(options: Bag) -> Collected:
+    robot = load_robot(_name(options.arm, options.urdf, ARM), options.urdf)
+    return Collected(take_bag(options.path, robot.joint_names, options.bag), robot.name)
 
 
-READERS: dict[type, Callable[..., list[Trajectory]]] = {Sim: _simulated, Bag: _recorded}
+def _sequence(options: Sequence) -> Collected:
+    name = _name(options.arm, options.urdf, options.path.stem)
+    joints = _joints(name, options.urdf, options.joints)
+    return Collected(read_sequence(options.path, joints, options.sequence), name)
+
+
+def _folder(options: Folder) -> Collected:
+    if not options.paths:
+        raise ValueError("no folder to read; give one or more LeRobot folders")
+    asked = _name(options.arm, options.urdf, "")
+    joints = _joints(asked, options.urdf, options.joints)
+    intake, robot = read_folders(list(options.paths), joints, options.folder)
+    name = asked or robot
+    if not name:
+        raise ValueError(f"{options.paths[0]} does not name its robot; state it with --arm")
+    _joints(name, options.urdf, intake.trajectories[0].joint_names)
+    return Collected(intake, name)
+
+
+def _swung(options: Pendulum) -> Collected:
+    made = list(swing(options.pendulum))
+    return Collected(Intake(made, sum(map(len, made)), {}), "pendulum")
+
+
+READERS: dict[type, Callable[..., Collected]] = {
+    Sim: _simulated,
+    Bag: _recorded,
+    Sequence: _sequence,
+    Folder: _folder,
+    Pendulum: _swung,
+}
+
+
+def _name(arm: str | None, urdf: Path | None, default: str) -> str:
+    return arm or (urdf.stem if urdf else default)
+
+
+def _joints(name: str, urdf: Path | None, given: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the joint names of an arm, or those given of a machine whose URDF nobody has.
+
+    Raises:
+        ValueError: the arm has other joints than those given.
+    """
+    if urdf is None and name not in ROBOTS:
+        return given
+    robot = load_robot(name, urdf)
+    if given and given != robot.joint_names:
+        raise ValueError(
+            f"joints are {', '.join(given)}; '{name}' has {', '.join(robot.joint_names)}"
+        )
+    return robot.joint_names

@@ -21,10 +21,10 @@ class Meta:
         family: key of MODELS.
         robot: name of the arm.
         joint_names: its n joints, in the order of all columns.
-        action_unit: "N m", "A" or "rad".
+        action_unit: one of `trajectory.ACTION_UNITS`.
         rate: sample rate of the data [Hz].
         lead: the action of time t makes the motion at t + lead [s].
-        urdf: the arm as URDF text, without shapes.
+        urdf: the arm as URDF text, without shapes; empty where nobody knows its rigid bodies.
         config: the family's own fields.
         data: where the data came from, how it was split, how it was trained.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from invdyn_ros.sources.intake import Intake, joined
 from invdyn_ros.trajectory import UNIFORM, Trajectory
 
 JOINT_STATE = "sensor_msgs/msg/JointState"
+METADATA, FILES = "metadata.yaml", (".db3", ".mcap")
+REPEATS, OTHERS = "repeats of a message", "messages without these joints"
+SHORT, RESAMPLED = "messages in stretches shorter than the window", "by resampling"
 
 
 @dataclass(frozen=True)
@@ -32,29 +37,64 @@ class BagConfig:
 
 
 def read_bag(path: str | Path, joint_names: Sequence[str], config: BagConfig) -> list[Trajectory]:
-    """Read the motion of some joints from a recording, with accelerations.
+    """Read the motion of some joints from a recording; see `take_bag`."""
+    return take_bag(path, joint_names, config).trajectories
+
+
+def take_bag(path: str | Path, joint_names: Sequence[str], config: BagConfig) -> Intake:
+    """Read the motion of some joints from a recording, with accelerations and an account.
 
     Args:
-        path: a bag folder, or a bare .db3 or .mcap file.
+        path: a bag folder, a bare .db3 or .mcap file, or a folder of several of these.
         joint_names: the joints wanted, found by name whatever their order in the messages.
         config: topic, unit of `effort`, rate and filter.
 
     Raises:
         ValueError: no readable bag, topic, joint or long enough stretch of motion.
     """
+    return joined(_read_one(bag, tuple(joint_names), config) for bag in find_bags(path))
+
+
+def find_bags(path: str | Path) -> list[Path]:
+    """Return the recordings at a path, in the order of their names.
+
+    Raises:
+        ValueError: there is none.
+    """
     path = Path(path)
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder; give a bag folder, a .db3 or a .mcap")
+    if path.is_file() or (path / METADATA).is_file():
+        return [path]
+    inside = sorted(path.iterdir())
+    bags = [p for p in inside if p.suffix in FILES or (p / METADATA).is_file()]
+    if not bags:
+        raise ValueError(
+            f"{path}: no recording in this folder; it has neither {METADATA} nor a .db3 or .mcap"
+        )
+    return bags
+
+
+def _read_one(path: Path, joints: tuple[str, ...], config: BagConfig) -> Intake:
+    changes = Counter[str]()
     try:
-        rows = _columns(_messages(path, config.topic), tuple(joint_names))
-        whole = _in_order(rows, tuple(joint_names), config.effort_unit)
-        parts = [part for part in whole.segments(config.gap) if len(part) >= max(config.window, 2)]
+        rows = _columns(_messages(path, config.topic), joints, changes)
+        count = len(rows) - changes.total()
+        _check_time(rows, config.gap)
+        whole = _in_order(rows, joints, config.effort_unit, changes)
+        segments = whole.segments(config.gap)
+        parts = [part for part in segments if len(part) >= max(config.window, 2)]
+        changes[SHORT] -= len(whole) - sum(map(len, parts))
         if not parts:
             raise ValueError(
                 f"no stretch of {config.window} messages without a gap of {config.gap} s"
             )
         rate = config.rate or whole.rate
-        return [_uniform(part, rate).differentiate(config.window) for part in parts]
+        made = [_uniform(part, rate).differentiate(config.window) for part in parts]
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+    changes[RESAMPLED] += sum(map(len, made)) - sum(map(len, parts))
+    return Intake(made, count, dict(changes))
 
 
 def _messages(path: Path, topic: str) -> Iterator[tuple[int, Any]]:
@@ -63,8 +103,6 @@ def _messages(path: Path, topic: str) -> Iterator[tuple[int, Any]]:
     from rosbags.rosbag2.errors import ReaderError
     from rosbags.typesys import Stores, get_typestore
 
-    if not path.exists():
-        raise ValueError("no such file or folder; give a bag folder, a .db3 or a .mcap file")
     # JointState is the same in all distributions
     types = get_typestore(Stores.ROS2_JAZZY)
     try:
@@ -84,7 +122,7 @@ def _messages(path: Path, topic: str) -> Iterator[tuple[int, Any]]:
 
 
 def _columns(
-    messages: Iterator[tuple[int, Any]], joints: tuple[str, ...]
+    messages: Iterator[tuple[int, Any]], joints: tuple[str, ...], changes: Counter[str]
 ) -> list[tuple[np.ndarray, ...]]:
     """Pick the joints by name: (stamp, position, velocity, effort), unknown ones empty."""
     rows, seen = [], set()
@@ -92,6 +130,7 @@ def _columns(
         names = list(message.name)
         seen.update(names)
         if not set(joints) & set(names):  # other publishers, such as a gripper, share the topic
+            changes[OTHERS] -= 1
             continue
         missing = [joint for joint in joints if joint not in names]
         if missing:
@@ -112,8 +151,20 @@ def _columns(
     return rows
 
 
+def _check_time(rows: list[tuple[np.ndarray, ...]], gap: float) -> None:
+    """Refuse time that starts again; the network may swap neighbouring messages."""
+    time = np.array([float(row[0]) for row in rows])
+    back = np.flatnonzero(time < np.maximum.accumulate(time) - gap)
+    if len(back):
+        k = int(back[0])
+        raise ValueError(
+            f"message {k} of these joints is stamped {time[k]} s, after {time[:k].max()} s; "
+            "cut the recording there"
+        )
+
+
 def _in_order(
-    rows: list[tuple[np.ndarray, ...]], joints: tuple[str, ...], unit: str
+    rows: list[tuple[np.ndarray, ...]], joints: tuple[str, ...], unit: str, changes: Counter[str]
 ) -> Trajectory:
     """Stack rows in the order of their stamps; exact repeats of a message count once."""
     rows = sorted(rows, key=lambda row: float(row[0]))
@@ -121,6 +172,7 @@ def _in_order(
     for row in rows[1:]:
         if not all(np.array_equal(a, b) for a, b in zip(row, kept[-1], strict=True)):
             kept.append(row)
+    changes[REPEATS] -= len(rows) - len(kept)
     time, *columns = zip(*kept, strict=True)
     blocks = []
     for name, values in zip(("position", "velocity", "effort"), columns, strict=True):

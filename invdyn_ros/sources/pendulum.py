@@ -1,0 +1,81 @@
+"""A pendulum, and one whose dynamics have shifted: figures enter, its episodes leave.
+
+The pendulum hangs at q = 0 and obeys
+
+    tau = m l^2 qdd + b qd + m g l sin(q)
+
+which semi-implicit Euler steps (as gymnasium's Pendulum-v1 does) keep exactly for
+qdd = (qd' - qd) / dt, so every model of it can be checked against this line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from invdyn_ros.sources.transitions import transitions
+from invdyn_ros.trajectory import Trajectory
+
+SINES = 4
+FASTEST = 6.0  # [rad/s] of the torque's sines; the pendulum itself swings at about 3
+
+
+@dataclass(frozen=True)
+class PendulumConfig:
+    """The pendulum and its motion; other figures than the defaults are the dynamics shift."""
+
+    mass: float = 1.0
+    """[kg]"""
+    length: float = 1.0
+    """[m]"""
+    gravity: float = 9.81
+    """[m/s2]"""
+    damping: float = 0.1
+    """[N m s/rad]"""
+    torque: float = 8.0
+    """[N m] Largest torque."""
+    speed: float = 3.0
+    """[rad/s] Largest velocity at the start of an episode."""
+    rate: float = 50.0
+    """[Hz] Steps per second."""
+    steps: int = 250
+    """Steps per episode; 1: (s, a, s') triplets from states all over the circle."""
+    episodes: int = 40
+    """Number of episodes."""
+    seed: int = 0
+    """Of states and torques."""
+
+    def __post_init__(self) -> None:
+        """Check signs and counts."""
+        for name in ("mass", "length", "rate", "steps", "episodes"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
+        for name in ("damping", "torque", "speed"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
+
+
+def swing(config: PendulumConfig) -> Iterator[Trajectory]:
+    """Yield the episodes: random states, moved by torques that are sums of sines."""
+    random = np.random.default_rng(config.seed)
+    dt = 1 / config.rate
+    for _ in range(config.episodes):
+        frequency, phase = random.uniform([0.2, 0], [FASTEST, 2 * np.pi], (SINES, 2)).T
+        share = random.dirichlet(np.ones(SINES))
+        time = dt * np.arange(config.steps + 1)
+        torque = config.torque * np.sin(time[:, None] * frequency + phase) @ share
+        state = np.empty((config.steps + 1, 2))
+        state[0] = random.uniform([-np.pi, -config.speed], [np.pi, config.speed])
+        for k in range(config.steps):
+            q, qd = state[k]
+            qd = qd + dt * acceleration(config, q, qd, torque[k])
+            state[k + 1] = q + dt * qd, qd
+        yield transitions(time, state, torque[:-1, None], ("pendulum",), "N m")
+
+
+def acceleration(config: PendulumConfig, q: float, qd: float, torque: float) -> float:
+    """Return qdd [rad/s2] of the closed form above."""
+    push = torque - config.damping * qd - config.mass * config.gravity * config.length * np.sin(q)
+    return float(push / (config.mass * config.length**2))

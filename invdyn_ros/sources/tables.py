@@ -1,0 +1,200 @@
+"""Files of arrays (npz, HDF5, zarr, parquet) enter; named columns of numbers leave."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+LARGEST = 3  # dimensions of an array that may be motion; pictures have more
+ZARR_MARKS = (".zgroup", ".zarray", "zarr.json")
+
+
+class Table(NamedTuple):
+    """Columns of one file, or of one group in it."""
+
+    where: str
+    columns: dict[str, np.ndarray]  # name -> (N, ...) or (episodes, T, ...)
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a column.
+
+        Raises:
+            ValueError: there is none of that name; the message names those there are.
+        """
+        if name not in self.columns:
+            raise ValueError(
+                f"{self.where}: no column '{name}'; it has {', '.join(self.columns) or 'none'}"
+            )
+        return self.columns[name]
+
+    def pick(self, text: str, default: str) -> np.ndarray:
+        """Return the columns (N, k) or (episodes, T, k) that a text names; see `places`."""
+        return np.concatenate([self.columns_of(*p) for p in places(text, default)], axis=-1)
+
+    def columns_of(self, name: str, columns: slice) -> np.ndarray:
+        """Return some columns (N, k) or (episodes, T, k) of a column block.
+
+        Raises:
+            ValueError: the block is not there or not that wide.
+        """
+        values = self.column(name).astype(np.float64)
+        values = values[:, None] if values.ndim == 1 else values
+        if columns.stop is not None and not columns.start < columns.stop <= values.shape[-1]:
+            raise ValueError(
+                f"{self.where}: {name} has {values.shape[-1]} columns; "
+                f"{columns.start}:{columns.stop} are not among them"
+            )
+        return values[..., columns]
+
+
+def places(text: str, default: str) -> list[tuple[str, slice]]:
+    """Read where columns stand: NAME, NAME:A:B, A:B of the default name, or several of these.
+
+    Several stand with commas between; A:B are the columns A to B-1.
+    """
+    found = []
+    for word in text.split(","):
+        parts = re.fullmatch(r"(?:(.+):)?(\d+):(\d+)", word)
+        if parts is None:
+            found.append((word, slice(None)))
+        else:
+            name, first, end = parts.groups()
+            found.append((name or default, slice(int(first), int(end))))
+    return found
+
+
+def read_tables(path: str | Path, key: str) -> list[Table]:
+    """Read a file, a zarr store or a folder of files.
+
+    Args:
+        path: what to read.
+        key: a column every table must have; where groups of a file hold it, each is a table.
+
+    Raises:
+        ValueError: no such file, an unknown kind, or a damaged one.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ValueError(f"{path}: no such file or folder")
+    if path.is_dir() and not _is_zarr(path):
+        files = [p for p in sorted(path.iterdir()) if p.suffix in READERS or _is_zarr(p)]
+        if not files:
+            raise ValueError(f"{path}: no file of a known kind; known are {', '.join(READERS)}")
+        return [table for file in files for table in read_tables(file, key)]
+    kind = ".zarr" if _is_zarr(path) else path.suffix
+    if kind not in READERS:
+        raise ValueError(f"{path}: unknown kind of file; known are {', '.join(READERS)}")
+    try:
+        columns = READERS[kind](path)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ValueError(
+            f"{path}: not a readable {kind[1:]} file ({reason}); copy or download it again"
+        ) from error
+    return _tables(path, columns, key)
+
+
+def _npz(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        return _numbers((name, file[name]) for name in file.files)
+
+
+def _hdf5(path: Path) -> dict[str, np.ndarray]:
+    import h5py
+
+    found: dict[str, Any] = {}
+
+    def note(name: str, item: Any) -> None:
+        if isinstance(item, h5py.Dataset):
+            found[name] = item
+
+    with h5py.File(path, "r") as file:
+        file.visititems(note)
+        return _numbers(found.items())
+
+
+def _zarr(path: Path) -> dict[str, np.ndarray]:
+    import zarr
+
+    return _numbers(_leaves(zarr.open_group(str(path), mode="r"), ""))
+
+
+def _parquet(path: Path) -> dict[str, np.ndarray]:
+    table = pq.read_table(path, partitioning=None)
+    return _numbers((name, plain_column(table[name])) for name in table.column_names)
+
+
+READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
+    ".npz": _npz,
+    ".h5": _hdf5,
+    ".hdf5": _hdf5,
+    ".zarr": _zarr,
+    ".parquet": _parquet,
+}
+
+
+def plain_column(column: pa.ChunkedArray) -> np.ndarray:
+    """Return an arrow column as (rows,) or (rows, width); null is NaN.
+
+    Raises:
+        ValueError: lists of different lengths.
+    """
+    column = column.combine_chunks()
+    if not (pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)):
+        return np.asarray(column.to_numpy(zero_copy_only=False))
+    flat = np.asarray(column.flatten().to_numpy(zero_copy_only=False))
+    if len(column) and len(flat) % len(column):
+        raise ValueError("rows of a list column differ in length")
+    return flat.reshape(len(column), -1 if len(column) else 0)
+
+
+def _numbers(arrays: Iterable[tuple[str, Any]]) -> dict[str, np.ndarray]:
+    """Load the arrays that may be motion, stamps or episode marks."""
+    return {
+        name: np.asarray(values)
+        for name, values in arrays
+        if values.dtype.kind in "biuf" and 1 <= len(values.shape) <= LARGEST
+    }
+
+
+def _leaves(group: Any, prefix: str) -> Iterable[tuple[str, Any]]:
+    for name in sorted(group.keys()):
+        item = group[name]
+        if hasattr(item, "keys"):
+            yield from _leaves(item, f"{prefix}{name}/")
+        else:
+            yield f"{prefix}{name}", item
+
+
+def _tables(path: Path, columns: dict[str, np.ndarray], key: str) -> list[Table]:
+    """Take each group with the key as a table of its own, in the order of its number."""
+    groups = [name.removesuffix(key) for name in columns if name.endswith(f"/{key}")]
+    if key in columns or not groups:
+        return [Table(str(path), columns)]
+    outside = {
+        name: values for name, values in columns.items() if not name.startswith(tuple(groups))
+    }
+    return [
+        Table(
+            f"{path}:{group[:-1]}",
+            {n.removeprefix(group): v for n, v in columns.items() if n.startswith(group)}
+            | outside,
+        )
+        for group in sorted(groups, key=_natural)
+    ]
+
+
+def _natural(text: str) -> list[int | str]:
+    """Sort demo_2 before demo_10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
+
+
+def _is_zarr(path: Path) -> bool:
+    return path.is_dir() and any((path / mark).is_file() for mark in ZARR_MARKS)

@@ -1,0 +1,129 @@
+"""What was trained on must not be tested on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracle import exciting, robot
+
+from invdyn_ros.cli import run_verb
+from invdyn_ros.dataset import read_dataset, write_dataset
+from invdyn_ros.leak import at_rest, check_unseen, duplicates, sketch_of, without_repeats
+from invdyn_ros.sources.pendulum import PendulumConfig, swing
+from invdyn_ros.trajectory import Trajectory
+from invdyn_ros.windows import split
+
+CONFIG = Path(__file__).parents[1] / "config" / "train" / "mlp.yaml"
+
+
+def sarcos_like(rows: int = 2000, parts: int = 10) -> list[Trajectory]:
+    """Rows of one motion, each twice and shuffled, as SARCOS is usually split: all test rows leak.
+
+    Of the original's test rows 98.2% stand in its training file.
+    """
+    (motion,) = swing(PendulumConfig(episodes=1, steps=rows - 1))
+    order = np.random.default_rng(0).permutation(np.repeat(np.arange(rows), 2))
+    count = len(order) // parts
+    made = []
+    for k in range(parts):
+        rows_k = order[k * count : (k + 1) * count]
+        columns = {
+            name: getattr(motion, name)[rows_k]
+            for name in ("position", "velocity", "acceleration", "action")
+        }
+        made.append(replace(motion, time=np.arange(count) / 50.0, **columns))
+    return made
+
+
+def test_rows_shuffled_between_train_and_test_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\d+ of 800 test rows \(\d+\.\d%\) also stand in train"):
+        split(sarcos_like())
+
+
+def test_training_and_evaluation_refuse_a_leak_and_the_remedy_works(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    honest = list(swing(PendulumConfig(episodes=10, steps=40)))
+    repeated = [*honest, *(t[5:30] for t in honest)]
+    write_dataset(tmp_path / "leak", repeated, "pendulum", 50.0)
+    words = ["--config", CONFIG, "--lead", 0, "--epochs", 2, "--width", 8]
+
+    def train(data: str) -> int:
+        where = ["--data", tmp_path / data, "--out", tmp_path / "model"]
+        return run_verb("train", [str(word) for word in (*words, *where)])
+
+    assert train("leak") == 2
+    said = capsys.readouterr().err
+    assert "also stand in train" in said and "--unique" in said
+    assert not (tmp_path / "model").exists()
+    clean = ["dataset", tmp_path / "leak", "--unique", "--out", tmp_path / "clean"]
+    assert run_verb("collect", list(map(str, clean))) == 0
+    assert "-250 moments that stand earlier in the data" in capsys.readouterr().out
+    for old, new in zip(honest, read_dataset(tmp_path / "clean").trajectories, strict=True):
+        np.testing.assert_array_equal(old.motion, new.motion)
+    assert train("clean") == 0
+
+
+def test_model_is_not_judged_on_another_file_of_what_it_learned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = PendulumConfig(episodes=20, steps=100)
+    learned, fresh = swing(config), list(swing(replace(config, seed=1)))
+    write_dataset(tmp_path / "data", list(learned), "pendulum", 50.0)
+    data, out = str(tmp_path / "data"), str(tmp_path / "model")
+    words = ["--config", str(CONFIG), "--lead", "0", "--epochs", "1", "--width", "8"]
+    assert run_verb("train", [*words, "--data", data, "--out", out]) == 0
+    first = read_dataset(data).trajectories[:10]
+    for name, parts, code in (("mixed", [*first, *fresh], 2), ("fresh", fresh, 0)):
+        write_dataset(tmp_path / name, parts, "pendulum", 50.0)
+        where = ["--data", str(tmp_path / name), "--report", str(tmp_path / "r.json")]
+        capsys.readouterr()
+        assert run_verb("evaluate", ["--checkpoint", out, *where]) == code
+    assert run_verb("evaluate", ["--checkpoint", out, "--data", data, *where[2:]]) == 0
+
+
+def test_sketch_finds_one_repeated_row_in_fifty() -> None:
+    learned = list(swing(PendulumConfig(episodes=20)))
+    fresh = list(swing(PendulumConfig(episodes=20, seed=1)))
+    remembered = sketch_of(learned)
+    check_unseen(remembered, fresh)
+    check_unseen([], learned)  # an older checkpoint remembers nothing
+    leaked = [*fresh, *(part[:6] for part in learned)]
+    with pytest.raises(ValueError, match="stand in the data the model was trained on"):
+        check_unseen(remembered, leaked)
+
+
+def test_an_arm_at_rest_repeats_itself_without_a_leak() -> None:
+    ur5 = robot("ur5")
+    still = exciting(ur5, 0, seconds=1.0)
+    zero = np.zeros_like(still.position)
+    still = replace(still, position=zero, velocity=zero, acceleration=zero, action=zero + 1.0)
+    assert at_rest(still).all()
+    parts = [still, exciting(ur5, 1, seconds=1.0), still, still]
+    assert split(parts, 0.3).duplicates == 0
+    assert len(without_repeats(parts)) == 4
+
+
+def test_rest_is_seen_in_positions_where_no_velocity_is_known() -> None:
+    absent, n = np.empty((0, 1)), 6
+    position = np.array([[0.0], [0.0], [0.1], [0.2], [0.2], [0.2]])
+    walk = Trajectory(np.arange(n) / 10.0, position, absent, absent, absent, ("a",), "rad")
+    np.testing.assert_array_equal(at_rest(walk), [True, True, False, False, True, True])
+
+
+def test_what_repeats_is_cut_out_and_nothing_else() -> None:
+    first, second = swing(PendulumConfig(episodes=2, steps=30))
+    columns = ("position", "velocity", "acceleration", "action")
+    mixed = {
+        name: np.concatenate(
+            [getattr(second, name)[:10], getattr(first, name)[3:9], getattr(second, name)[10:20]]
+        )
+        for name in columns
+    }
+    mixed_up = replace(second, time=np.arange(26) / 50.0, **mixed)
+    kept = without_repeats([first, mixed_up])
+    assert [len(part) for part in kept] == [31, 10, 10]
+    assert duplicates(kept[:1], kept[1:]) == 0
