@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Union
 
 import tyro
 
@@ -18,31 +18,26 @@ from invdyn_ros.benchmarks.training import TrainingConfig, measure_training
 from invdyn_ros.cli.options import parse
 from invdyn_ros.models.checkpoint import write_whole
 
-Config = DynamicsConfig | LatencyConfig | ModelConfig | SimulationConfig | TrainingConfig
-
-BENCHMARKS: dict[type, Callable[..., dict[str, Any]]] = {
-    DynamicsConfig: measure_dynamics,
-    LatencyConfig: measure_latency,
-    ModelConfig: measure_model,
-    SimulationConfig: measure_simulation,
-    TrainingConfig: measure_training,
+BENCHMARKS: dict[str, tuple[type, Callable[..., dict[str, Any]]]] = {
+    "dynamics": (DynamicsConfig, measure_dynamics),
+    "latency": (LatencyConfig, measure_latency),
+    "model": (ModelConfig, measure_model),
+    "simulation": (SimulationConfig, measure_simulation),
+    "training": (TrainingConfig, measure_training),
 }
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
-    names = Annotated[
-        Annotated[DynamicsConfig, tyro.conf.subcommand("dynamics")]
-        | Annotated[LatencyConfig, tyro.conf.subcommand("latency")]
-        | Annotated[ModelConfig, tyro.conf.subcommand("model")]
-        | Annotated[SimulationConfig, tyro.conf.subcommand("simulation")]
-        | Annotated[TrainingConfig, tyro.conf.subcommand("training")],
-        tyro.conf.OmitArgPrefixes,
-    ]
-    options: Config = parse(names, argv, "benchmark")
+    configs = tuple(
+        Annotated[config, tyro.conf.subcommand(name)] for name, (config, _) in BENCHMARKS.items()
+    )
+    names: Any = Annotated[Union[configs], tyro.conf.OmitArgPrefixes]  # noqa: UP007 (made here)
+    options = parse(names, argv, "benchmark")
     if options.report is not None:
         check_report(options.report)
-    report = BENCHMARKS[type(options)](options)
+    measure = dict(BENCHMARKS.values())[type(options)]
+    report = measure(options)
     print(table(report))
     if options.report is not None:
         options.report.parent.mkdir(parents=True, exist_ok=True)
