@@ -17,7 +17,7 @@ NODES = (
     "scene_camera",
     "simulator",
 )
-VERBS = ("benchmark", "collect", "evaluate", "launch", "train")
+VERBS = ("benchmark", "collect", "compare", "evaluate", "launch", "train")
 
 
 def version() -> str:
