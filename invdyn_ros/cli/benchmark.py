@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from invdyn_ros.benchmarks.closed_loop import ClosedLoopConfig, measure_closed_loop
 from invdyn_ros.benchmarks.latency import LatencyConfig, measure_latency
 from invdyn_ros.benchmarks.model import ModelConfig, measure_model
 from invdyn_ros.benchmarks.report import table
@@ -17,9 +18,10 @@ from invdyn_ros.benchmarks.training import TrainingConfig, measure_training
 from invdyn_ros.cli.options import parse
 from invdyn_ros.models.checkpoint import write_whole
 
-Config = LatencyConfig | ModelConfig | SimulationConfig | TrainingConfig
+Config = ClosedLoopConfig | LatencyConfig | ModelConfig | SimulationConfig | TrainingConfig
 
 BENCHMARKS: dict[type, Callable[..., dict[str, Any]]] = {
+    ClosedLoopConfig: measure_closed_loop,
     LatencyConfig: measure_latency,
     ModelConfig: measure_model,
     SimulationConfig: measure_simulation,
@@ -30,7 +32,8 @@ BENCHMARKS: dict[type, Callable[..., dict[str, Any]]] = {
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
     names = Annotated[
-        Annotated[LatencyConfig, tyro.conf.subcommand("latency")]
+        Annotated[ClosedLoopConfig, tyro.conf.subcommand("closed_loop")]
+        | Annotated[LatencyConfig, tyro.conf.subcommand("latency")]
         | Annotated[ModelConfig, tyro.conf.subcommand("model")]
         | Annotated[SimulationConfig, tyro.conf.subcommand("simulation")]
         | Annotated[TrainingConfig, tyro.conf.subcommand("training")],
