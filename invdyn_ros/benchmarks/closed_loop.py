@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -135,13 +135,7 @@ def measure_closed_loop(config: ClosedLoopConfig) -> dict[str, Any]:
     plant = load_plant(robot.name, payload=config.payload)
     data = config.data or collected(config, robot, plant)
     controllers = _controllers(config, robot, data, wrong)
-    leads = (True, False)
-    total = len(controllers) * len(leads) * config.motions
-    driven: dict[tuple[str, bool], list[Run]] = {}
-    with tqdm(total=total, unit="run", desc="driving", file=sys.stderr) as bar:
-        for one in controllers:
-            for ahead in leads:
-                driven[one.row, ahead] = drive(one, ahead, robot, plant, config, bar.update)
+    driven = _drive_all(controllers, robot, plant, config)
     rows = {
         one.row: _row(driven[one.row, True], driven[one.row, False], robot) for one in controllers
     }
@@ -150,12 +144,7 @@ def measure_closed_loop(config: ClosedLoopConfig) -> dict[str, Any]:
         for one in controllers
         if one.name not in (WRONG, NONE)
     }
-    config.out.mkdir(parents=True, exist_ok=True)
-    for form in FORMS:
-        shown = {c.name: driven[c.row, True][0] for c in controllers if c.form == form}
-        plain = {NONE: driven[NONE, True][0]}
-        name = form.replace(" ", "_").replace("-", "_")
-        closed_loop_picture(plain | shown, robot, form, config.out / f"{name}.png")
+    _draw(controllers, driven, robot, config.out)
     return {
         "benchmark": "closed_loop",
         "unit": "mrad; jerk in effort limits per s",
@@ -174,6 +163,34 @@ def measure_closed_loop(config: ClosedLoopConfig) -> dict[str, Any]:
         "rows": rows,
         "ratio": ratio,
     }
+
+
+def _drive_all(
+    controllers: Sequence[Controller], robot: Robot, plant: PlantConfig, config: ClosedLoopConfig
+) -> dict[tuple[str, bool], list[Run]]:
+    """Return the runs of each controller, with its lead (True) and without."""
+    driven = {}
+    total = len(controllers) * 2 * config.motions
+    with tqdm(total=total, unit="run", desc="driving", file=sys.stderr) as bar:
+        for one in controllers:
+            for ahead in (True, False):
+                driven[one.row, ahead] = drive(one, ahead, robot, plant, config, bar.update)
+    return driven
+
+
+def _draw(
+    controllers: Sequence[Controller],
+    driven: Mapping[tuple[str, bool], Sequence[Run]],
+    robot: Robot,
+    out: Path,
+) -> None:
+    """Write a picture of the first motion for each form."""
+    out.mkdir(parents=True, exist_ok=True)
+    for form in FORMS:
+        shown = {NONE: driven[NONE, True][0]}
+        shown |= {c.name: driven[c.row, True][0] for c in controllers if c.form == form}
+        name = form.replace(" ", "_").replace("-", "_")
+        closed_loop_picture(shown, robot, form, out / f"{name}.png")
 
 
 def wrong_urdf(xml: str) -> str:
@@ -214,9 +231,9 @@ def drive(
     robot: Robot,
     plant: PlantConfig,
     config: ClosedLoopConfig,
-    on_run: Any = lambda: None,
+    on_run: Callable[[], object] = lambda: None,
 ) -> list[Run]:
-    """Drive every motion, with the model's lead or `ahead` of nothing."""
+    """Drive every motion, with the model's lead or, unless `ahead`, without it."""
     lead, found = one.lead if ahead else 0.0, []
     for seed in range(config.motions):
         wanted = excitation(robot, (HELD_OUT, seed), config.seconds)
