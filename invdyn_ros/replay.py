@@ -1,6 +1,7 @@
-"""The same wanted motion through other models: a Recording enters, tracking errors leave."""
+"""The same wanted motion through other models: Samples enter, how the arm followed them leaves."""
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,12 +9,39 @@ from numpy.typing import NDArray
 from invdyn_ros.arms.bullet import Simulation
 from invdyn_ros.arms.plant import PlantConfig, load_plant
 from invdyn_ros.control.driver import Driver
-from invdyn_ros.control.follower import Measured, Model
+from invdyn_ros.control.follower import Follower, Measured, Model
 from invdyn_ros.control.guard import State, Target
 from invdyn_ros.recording import Samples
 from invdyn_ros.robot import Robot
+from invdyn_ros.sources.simulation import Excitation, ExcitationConfig
 
 Array = NDArray[np.float64]
+
+
+class Run(NamedTuple):
+    """How a simulated arm followed a motion.
+
+    Attributes:
+        time: (T,) [s].
+        wanted: (T, n) where it should have been [rad].
+        measured: (T, n) where it was [rad].
+        action: (T, n) what it was sent.
+    """
+
+    time: Array
+    wanted: Array
+    measured: Array
+    action: Array
+
+    @property
+    def error(self) -> Array:
+        """(T, n) [rad]."""
+        return self.measured - self.wanted
+
+    @property
+    def rms(self) -> float:
+        """RMS tracking error over time and joints [rad]."""
+        return float(np.sqrt(np.mean(np.square(self.error))))
 
 
 def replay(
@@ -24,8 +52,9 @@ def replay(
     wanted: Samples,
     plant: PlantConfig | None = None,
     seed: int = 0,
-) -> float:
-    """Return the RMS tracking error [rad] of a model on a wanted motion in simulation.
+    follower: Follower | None = None,
+) -> Run:
+    """Drive the simulated arm along a wanted motion with a model, as the live node does.
 
     Args:
         robot: the arm.
@@ -35,6 +64,10 @@ def replay(
         wanted: where the guard wanted the arm, at the arm's rate.
         plant: the arm's own by default.
         seed: of the plant's noise.
+        follower: how plan and feedback reach the model; by default as in the live node.
+
+    Raises:
+        ValueError: too short a motion, or the guard stopped the arm.
     """
     time, q, qd = _uniform(wanted, robot.rate)
     step = 1 / robot.rate
@@ -42,8 +75,9 @@ def replay(
     # The motion has passed the guard already; at its limits, rounding must not make it pass again.
     free = replace(robot, velocity=1.5 * robot.velocity, acceleration=4 * robot.acceleration)
     driver = Driver(free, model, unit, lead)
+    driver.follower = follower or driver.follower
     driver.engage(True)
-    errors = []
+    measured, actions = [], []
     with Simulation(robot, plant or load_plant(robot.name), unit, seed=seed) as simulation:
         simulation.reset(seed, q[0])
         for k in range(len(time) - 1):
@@ -53,9 +87,18 @@ def replay(
             command = driver.tick(Measured(sample.time, sample.q, sample.qd))
             if command.action is None:
                 raise ValueError(f"the guard stopped the replay: {command.reason}")
-            errors.append(sample.q - q[k])
+            measured.append(sample.q)
+            actions.append(command.action)
             simulation.step(command.action)
-    return float(np.sqrt(np.mean(np.square(errors))))
+    return Run(time[:-1] - time[0], q[:-1], np.stack(measured), np.stack(actions))
+
+
+def excitation(robot: Robot, seed: int | tuple[int, ...], seconds: float) -> Samples:
+    """Return a motion to drive by: an excitation of its own seed, at the arm's rate."""
+    motion = Excitation(robot, ExcitationConfig(episode=seconds), np.random.default_rng(seed))
+    time = np.arange(round(seconds * robot.rate)) / robot.rate
+    q, qd, _ = (np.stack(part) for part in zip(*map(motion.at, time), strict=True))
+    return Samples(time, q, qd, np.empty((len(time), 0)), np.full(len(time), np.nan))
 
 
 def _uniform(wanted: Samples, rate: float) -> tuple[Array, Array, Array]:

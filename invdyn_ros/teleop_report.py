@@ -65,7 +65,7 @@ def tracking(recording: Recording, robot: Robot, model: Runtime) -> dict[str, fl
     }
     moved = len(recording.wanted.time) > 2
     for name, (other, lead) in others.items():
-        errors[name] = replay(robot, other, unit, lead, recording.wanted) if moved else None
+        errors[name] = replay(robot, other, unit, lead, recording.wanted).rms if moved else None
     return {name: None if e is None else round(e, 5) for name, e in errors.items()}
 
 

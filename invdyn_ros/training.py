@@ -41,6 +41,8 @@ class TrainConfig:
     """Model family: rigid_body or mlp."""
     seed: int = 0
     """Of the split, the first weights and the batch order."""
+    split_seed: int | None = None
+    """Of the split alone; none: `seed`."""
     test_fraction: float = 0.2
     """Share set aside for `evaluate`; the same share of the rest is for validation."""
     history: int = 1
@@ -55,6 +57,11 @@ class TrainConfig:
     """Gradient descent, for families that need it."""
     model: dict[str, Any] = field(default_factory=dict)
     """The family's own fields."""
+
+    @property
+    def parting(self) -> int:
+        """Seed of the split."""
+        return self.seed if self.split_seed is None else self.split_seed
 
 
 def parse_config(values: Mapping[str, Any], where: str) -> TrainConfig:
@@ -227,7 +234,7 @@ def _prepare(
     if robot is not None:
         check_joints(dataset, robot, data)
     trajectories = accelerated(dataset.trajectories)
-    outer, inner = splits(trajectories, config.test_fraction, config.seed)
+    outer, inner = splits(trajectories, config.test_fraction, config.parting)
     meta = _meta(config, dataset, robot)
     lead = estimate_lead(meta, inner) if config.lead is None else config.lead
     meta = replace(meta, lead=lead)
@@ -273,7 +280,7 @@ def _history(
     learn = windows(outer.train, lead=model.meta.lead)
     target = model.target(learn.motion, learn.action)
     return {
-        "split": {"by": outer.by, "fraction": config.test_fraction, "seed": config.seed},
+        "split": {"by": outer.by, "fraction": config.test_fraction, "seed": config.parting},
         "samples": {name: sum(map(len, part)) for name, part in groups.items()},
         "sketch": sketch_of(outer.train),
         "target_mean": [float(x) for x in target.mean((0, 1))],

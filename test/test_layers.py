@@ -10,7 +10,8 @@ LAYERS = (
     "quiet trajectory leak urdf registry robot newton_euler dynamics kinematics filters config",
     "windows dataset lerobot models perception workspace retarget control arms",
     "sources grasp evaluation recording replay report teleop_report plot "
-    "parallel run_state optimiser descent training_log training",
+    "parallel run_state optimiser descent training_log training "
+    "comparison standings tracking",
     "arguments graph",
     "benchmarks cli nodes",
     "__main__",

@@ -18,6 +18,7 @@ VERBS = {
     "train": "train a model of inverse dynamics from a config and a dataset",
     "evaluate": "report how good a model is on motion it has not seen",
     "export": "write a model as one ONNX file, verified",
+    "compare": "train every family on a dataset; one table, one picture, the best one",
     "benchmark": "measure latency and speed",
 }
 NEEDS_GL = "libGL.so.1, which this machine lacks: install the package libgl1"

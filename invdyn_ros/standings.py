@@ -1,0 +1,111 @@
+"""A comparison enters, its rows and its table leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+BASELINES = {
+    "zero": "zero",
+    "mean": "mean",
+    "hold_last": "hold last",
+    "rigid_body": "rigid body (URDF)",
+}
+
+
+class Standing(NamedTuple):
+    """One row: a baseline or a family; what is not known is None."""
+
+    name: str
+    learned: bool
+    best: bool
+    valid: float | None  # nMSE on validation
+    nmse: float | None  # on test, and its 95% interval
+    interval: tuple[float | None, float | None]
+    seeds: tuple[float, ...]  # nMSE on test of every seed
+    rmse: float
+    tracking: float | None  # [rad]
+    latency: float | None  # p50 [us]
+
+
+def standings(comparison: Mapping[str, Any]) -> list[Standing]:
+    """Return the rows of a comparison: baselines, then families, the worst on validation first."""
+    families = comparison["families"].items()
+    best = comparison["best"]["family"]
+    rows = [_standing(BASELINES[name], row, None) for name, row in comparison["baselines"].items()]
+    learned = [_standing(name, row, name == best) for name, row in families]
+    worst = float("inf")
+    return rows + sorted(learned, key=lambda s: -(worst if s.valid is None else s.valid))
+
+
+def markdown(comparison: Mapping[str, Any]) -> str:
+    """Return the comparison as Markdown: what was compared, the table, and which is best."""
+    unit, split = comparison["action_unit"], comparison["split"]
+    driven = comparison["drive"] is not None
+    head = ["model", "nMSE validation", "nMSE test", "95% interval", "all seeds", f"RMSE [{unit}]"]
+    head += ["tracking RMS [mrad]"] * driven + ["latency p50 [us]"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for row in standings(comparison):
+        cells = [f"**{row.name}**" if row.best else row.name, percent(row.valid)]
+        cells += [percent(row.nmse), spread(row.interval), spread(_ends(row.seeds))]
+        cells += [f"{row.rmse:.3g}"]
+        cells += [_scaled(row.tracking, 1e3)] * driven + [_scaled(row.latency, 1.0)]
+        lines.append(f"| {' | '.join(cells)} |")
+    best, samples = comparison["best"], comparison["valid_samples"]
+    about = (
+        f"{comparison['data']}: {comparison['robot']}, target {comparison['target']}; "
+        f"{split['test']} test and {samples} validation samples by {split['by']}, "
+        f"{split['duplicates']} duplicates. Intervals: bootstrap over trajectories, or over "
+        "blocks of time where there are few."
+    )
+    if driven:
+        course = comparison["drive"]
+        about += (
+            f" Tracking: {course['seconds']:g} s of simulated motion that no data set holds, "
+            f"{course['payload_kg']:g} kg at the tool, feedback as in the live node."
+        )
+    chosen = f"Best: **{best['family']}** ({best['checkpoint']}): {best['reason']}."
+    return "\n".join([f"# Inverse dynamics of {comparison['robot']}", "", about, "", *lines, "",
+                      chosen, ""])  # fmt: skip
+
+
+def percent(share: float | None) -> str:
+    """Return a share in percent, to three digits."""
+    return "-" if share is None else f"{_digits(100 * share)}%"
+
+
+def spread(ends: tuple[float | None, float | None]) -> str:
+    """Return an interval of shares, in percent."""
+    low, high = ends
+    return "-" if low is None or high is None else f"{_digits(100 * low)} to {_digits(100 * high)}"
+
+
+def _standing(name: str, row: Mapping[str, Any], best: bool | None) -> Standing:
+    seeds = tuple(seed["test"] for seed in row.get("seeds", ()) if seed["test"] is not None)
+    low, high = row["nmse"]["ci95"]
+    latency = row.get("latency_us")
+    return Standing(
+        name,
+        best is not None,
+        bool(best),
+        row["valid"]["mean"],
+        row["nmse"]["mean"],
+        (low, high),
+        seeds,
+        row["rmse"]["mean"],
+        row["tracking_rms_rad"],
+        latency and latency["p50"],
+    )
+
+
+def _ends(values: tuple[float, ...]) -> tuple[float | None, float | None]:
+    """Return the range of several values; of one, none."""
+    return (min(values), max(values)) if len(values) > 1 else (None, None)
+
+
+def _scaled(value: float | None, scale: float) -> str:
+    return "-" if value is None else _digits(scale * value)
+
+
+def _digits(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from oracle import robot
+from plant_oracle import Twin
+
+from invdyn_ros.arms.plant import IDEAL, load_plant
+from invdyn_ros.benchmarks.closed_loop import (
+    FORMS,
+    NONE,
+    RIGHT,
+    WRONG,
+    WRONG_INERTIA,
+    ClosedLoopConfig,
+    Controller,
+    FeedForward,
+    collected,
+    drive,
+    interval,
+    jerk,
+    wrong_urdf,
+)
+from invdyn_ros.cli import run_verb
+from invdyn_ros.cli.benchmark import main
+from invdyn_ros.control.follower import Measured, PlainFeedback
+from invdyn_ros.control.guard import Plan, rest
+from invdyn_ros.models import InverseDynamics, build
+from invdyn_ros.models.inverse_dynamics import Prediction
+from invdyn_ros.replay import Run
+from invdyn_ros.sources.simulation import urdf_model
+from invdyn_ros.urdf import Tree
+
+SHORT = ClosedLoopConfig(motions=1, seconds=2.0)
+
+
+def wrong_model() -> InverseDynamics:
+    right = urdf_model(robot("ur5"), "N m")
+    return build(replace(right.meta, urdf=wrong_urdf(robot("ur5").xml())))
+
+
+def measured_beside(q: np.ndarray, by: float) -> Measured:
+    return Measured(0.0, q + by, np.zeros_like(q))
+
+
+def test_wrong_urdf_has_the_right_masses_and_the_wrong_inertia_of_the_wrist_only() -> None:
+    ur5 = robot("ur5")
+    right, wrong = Tree(ur5.xml()), Tree(wrong_urdf(ur5.xml()))
+    for name in ur5.joint_names:
+        J, K = (tree.pseudo_inertia(name, ur5.joint_names) for tree in (right, wrong))
+        np.testing.assert_allclose(J[3], K[3])  # mass and first moments
+        changed = right.joints[name].child in WRONG_INERTIA
+        assert np.allclose(J, K) != changed
+    with pytest.raises(ValueError, match="no link 'wrist_1_link'"):
+        wrong_urdf(robot("dofbot").xml())
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_wrong_urdf_drives_worse_than_the_right_one(form: str) -> None:
+    ur5, found = robot("ur5"), {}
+    for name, model in ((RIGHT, urdf_model(ur5, "N m")), (WRONG, wrong_model())):
+        (run,) = drive(Controller(name, model, 0.004, form), True, ur5, IDEAL, SHORT)
+        found[name] = run.rms
+    assert 3 * found[RIGHT] < found[WRONG]
+
+
+def test_knowing_the_delay_helps_a_model_that_knows_the_arm() -> None:
+    ur5, late = robot("ur5"), replace(IDEAL, delay=0.008)
+    twin = Controller("twin", Twin(ur5, late), 0.012, FORMS[1])
+    with_lead, without = (drive(twin, ahead, ur5, late, SHORT)[0].rms for ahead in (True, False))
+    assert with_lead < 0.5 * without
+
+
+class Constant:
+    """A model that always says the same."""
+
+    history = 1
+
+    def __init__(self, torque: np.ndarray) -> None:
+        self.torque = torch.from_numpy(torque)
+
+    def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
+        return Prediction(self.torque.expand(1, motion.shape[1], -1), None)
+
+
+def test_feedback_of_a_feed_forward_is_the_same_whatever_the_model() -> None:
+    ur5 = robot("ur5")
+    plan: Plan = rest(ur5.home, 0.0)
+    torque = np.arange(1.0, 7.0)
+    for error in (0.0, 0.01, -0.2):
+        measured = measured_beside(ur5.home, error)
+        both = [Constant(value) for value in (0 * torque, torque)]
+        blind, constant = (FeedForward(model, 0.0, ur5)(plan, measured) for model in both)
+        np.testing.assert_allclose(constant - blind, torque)
+        inertia = PlainFeedback(ur5, "N m").inertia.numpy()
+        np.testing.assert_allclose(blind, -225.0 * error * inertia, atol=1e-12)
+
+
+def test_jerk_of_a_steady_command_is_none_and_of_a_ramp_its_slope() -> None:
+    ur5 = robot("ur5")
+    time = np.arange(50)[:, None] / ur5.rate
+    still = np.zeros((50, 6))
+    for slope in (0.0, 0.25):
+        run = Run(time[:, 0], still, still, 1.0 + slope * time * ur5.effort)
+        np.testing.assert_allclose(jerk(run, ur5), slope, atol=1e-9)
+
+
+def test_interval_holds_the_root_mean_square_and_grows_with_the_spread() -> None:
+    squares = np.random.default_rng(0).uniform(1.0, 3.0, 12)
+    low, high = interval(list(squares))
+    assert low < np.sqrt(squares.mean()) < high
+    assert interval([4.0, 4.0, 4.0]) == pytest.approx((2.0, 2.0))
+
+
+@pytest.mark.slow
+def test_benchmark_collects_learns_drives_and_draws(tmp_path: Path) -> None:
+    config = ClosedLoopConfig(tmp_path, minutes=0.25, motions=1, seconds=1.5)
+    words = ["--out", str(tmp_path), "--report", str(tmp_path / "report.json")]
+    words += ["--families", "rigid_body", "--minutes", "0.25", "--motions", "1"]
+    assert main(["closed_loop", *words, "--seconds", "1.5"]) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    rows = report["rows"]
+    names = [f"{name}, {form}" for form in FORMS for name in (WRONG, RIGHT, "rigid_body")]
+    assert list(rows) == [NONE, *names]
+    for row in rows.values():
+        assert 0 < row["low"] <= row["rms"] <= row["high"] and row["jerk"] > 0
+    for form in FORMS:
+        assert report["ratio"][f"rigid_body, {form}"]["rms"] < 1
+    for name in ("feed_forward.png", "computed_torque.png"):
+        assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    written = (tmp_path / "data" / "meta" / "info.json").stat().st_mtime_ns
+    plant = load_plant("ur5", payload=1.0)
+    assert collected(config, robot("ur5"), plant) == tmp_path / "data"
+    assert (tmp_path / "data" / "meta" / "info.json").stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--arm", "dofbot"), "driven by setpoints"),
+        (("--arm", "kuka_iiwa"), "no link 'wrist_1_link'"),
+        (("--motions", "0"), "motions is 0"),
+        (("--data", "no/such"), "no/such is no dataset"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(
+    words: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_verb("benchmark", ["closed_loop", "--out", str(tmp_path / "out"), *words]) == 2
+    told = capsys.readouterr().err
+    assert message in told and told.count("\n") == 1
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracle import exciting, robot, setpoint
+
+from invdyn_ros.arms.plant import IDEAL
+from invdyn_ros.cli import compare as cli
+from invdyn_ros.cli import run_verb
+from invdyn_ros.comparison import Job, Run, family_configs, report, run, runs, unseen
+from invdyn_ros.dataset import write_dataset
+from invdyn_ros.models import build
+from invdyn_ros.models.checkpoint import load
+from invdyn_ros.models.inverse_dynamics import Meta
+from invdyn_ros.recording import Samples
+from invdyn_ros.replay import excitation
+from invdyn_ros.standings import markdown, standings
+from invdyn_ros.tracking import Course
+from invdyn_ros.training import TrainConfig
+
+FAMILIES = ("mlp", "rigid_body")
+PNG = b"\x89PNG"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data of an arm that is a rigid body with friction, and configs that train in a moment."""
+    folder, ur10 = tmp_path_factory.mktemp("comparison"), robot("ur10")
+    parts = [exciting(ur10, seed, 0.008, 2.0) for seed in range(8)]
+    write_dataset(folder / "data", parts, "ur10", ur10.rate)
+    (folder / "configs").mkdir()
+    for family, extra in (("mlp", "width: 8\ndepth: 1\nepochs: 2\n"), ("rigid_body", "")):
+        (folder / "configs" / f"{family}.yaml").write_text(f"family: {family}\n{extra}")
+    return folder
+
+
+def compare(folder: Path, out: str, *more: str) -> dict:
+    words = ["--data", folder / "data", "--out", folder / out, "--configs", folder / "configs"]
+    assert cli.main([*map(str, words), "--families", *FAMILIES, "--seeds", "2", *more]) == 0
+    return json.loads((folder / out / "compare.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def compared(folder: Path) -> dict:
+    return compare(folder, "out")
+
+
+def job(folder: Path, out: Path) -> Job:
+    return Job(folder / "data", out, robot("ur10"), None)
+
+
+def configs(folder: Path) -> dict[str, TrainConfig]:
+    return family_configs(FAMILIES, folder / "configs")
+
+
+def test_family_that_generated_the_data_is_best(compared: dict) -> None:
+    assert compared["best"]["family"] == "rigid_body"
+    assert "next mlp" in compared["best"]["reason"]
+    worst = compared["families"]["mlp"]["valid"]["mean"]
+    assert compared["families"]["rigid_body"]["valid"]["mean"] < 1e-5 < worst
+
+
+def test_every_interval_holds_its_mean(compared: dict) -> None:
+    rows = [*compared["families"].values(), *compared["baselines"].values()]
+    assert len(rows) == 2 + 4
+    for row in rows:
+        for part in (row["nmse"], row["valid"], row["rmse"]):
+            low, high = part["ci95"]
+            assert low <= part["mean"] <= high
+
+
+def test_table_and_picture_show_every_row(compared: dict, folder: Path) -> None:
+    text = (folder / "out" / "compare.md").read_text()
+    names = ["zero", "mean", "hold last", "rigid body (URDF)", "mlp", "**rigid_body**"]
+    cells = [line.split(" | ")[0].strip("| ") for line in text.splitlines() if "|" in line]
+    assert cells == ["model", "---" + "|---" * 6, *names]  # the best is last, next to the verdict
+    assert f"Best: **rigid_body** (rigid_body_0): {compared['best']['reason']}." in text
+    assert (folder / "out" / "compare.png").read_bytes().startswith(PNG)
+
+
+def test_arm_that_cannot_be_simulated_is_not_driven(compared: dict) -> None:
+    assert compared["drive"] is None and "tracking" not in markdown(compared)
+    assert all(row.tracking is None for row in standings(compared))
+
+
+def test_every_seed_is_kept_and_a_closed_form_has_one(compared: dict, folder: Path) -> None:
+    found = {name: row["seeds"] for name, row in compared["families"].items()}
+    assert [seed["checkpoint"] for seed in found["mlp"]] == ["mlp_0", "mlp_1"]
+    assert len(found["rigid_body"]) == 1
+    assert len({seed["valid"] for seed in found["mlp"]}) == 2  # other weights
+    parts = [load(folder / "out" / name).meta.data for name in ("mlp_0", "mlp_1", "rigid_body_0")]
+    assert parts[0]["split"] == parts[1]["split"] == parts[2]["split"]
+
+
+def test_comparison_that_is_there_is_not_trained_again(
+    compared: dict, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {file: file.stat().st_mtime_ns for file in (folder / "out").glob("*/*.safetensors")}
+    again = compare(folder, "out")
+    assert capsys.readouterr().out.count("was there") == 3
+    assert before == {file: file.stat().st_mtime_ns for file in before}
+    for name, row in again["families"].items():
+        assert row["nmse"] == compared["families"][name]["nmse"]
+        assert all(seed["train_seconds"] is None for seed in row["seeds"])
+
+
+def test_interrupted_training_goes_on_where_it_was(folder: Path, tmp_path: Path) -> None:
+    def stop(config: TrainConfig, progress: object) -> None:
+        raise KeyboardInterrupt
+
+    config = configs(folder)["mlp"]
+    parts = unseen(folder / "data", config)
+    with pytest.raises(KeyboardInterrupt):
+        run(job(folder, tmp_path), config, parts, stop)
+    epochs: list[int] = []
+    note = lambda config, progress: epochs.append(progress.epoch)  # noqa: E731
+    late = run(job(folder, tmp_path), config, parts, note)
+    assert epochs == [2]
+    whole = run(job(folder, tmp_path / "whole"), config, parts)
+    assert late.test["nmse"] == whole.test["nmse"]
+
+
+def test_another_config_is_trained_afresh(folder: Path, tmp_path: Path) -> None:
+    config = configs(folder)["rigid_body"]
+    parts = unseen(folder / "data", config)
+    first = run(job(folder, tmp_path), config, parts)
+    (other,) = runs(job(folder, tmp_path), family_configs(("rigid_body",))["rigid_body"], 3, parts)
+    assert first.checkpoint == other.checkpoint and other.seconds is not None
+    assert load(other.checkpoint).meta.config["moving"] == 0.05
+
+
+def test_folder_that_is_not_ours_is_left_alone(folder: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "rigid_body_0" / "thesis.txt"
+    mine.parent.mkdir()
+    mine.write_text("years of work")
+    config = configs(folder)["rigid_body"]
+    with pytest.raises(ValueError, match="holds what no comparison wrote; give another --out"):
+        run(job(folder, tmp_path), config, unseen(folder / "data", config))
+    assert mine.read_text() == "years of work"
+
+
+def judged(name: str, valid: float, test: float, like: Run) -> Run:
+    """A run with other errors."""
+    errors = [
+        part | {"nmse": part["nmse"] | {"mean": mean, "ci95": [0.9 * mean, 1.1 * mean]}}
+        for part, mean in ((like.valid, valid), (like.test, test))
+    ]
+    return like._replace(checkpoint=Path(name), valid=errors[0], test=errors[1])
+
+
+def test_validation_decides_and_test_only_reports(folder: Path, tmp_path: Path) -> None:
+    config = configs(folder)["rigid_body"]
+    some = run(job(folder, tmp_path), config, unseen(folder / "data", config))
+    found = {
+        "mlp": [judged("mlp_0", 0.3, 0.1, some), judged("mlp_1", 0.2, 0.9, some)],
+        "rigid_body": [judged("rigid_body_0", 0.21, 0.01, some)],
+    }
+    result = report(job(folder, tmp_path), found)
+    assert result["best"]["family"] == "mlp" and result["best"]["checkpoint"] == "mlp_1"
+    assert result["families"]["mlp"]["nmse"]["mean"] == 0.9
+    assert result["best"]["reason"].endswith("next rigid_body, 21%, within its 95% interval")
+
+
+@pytest.mark.parametrize(
+    ("families", "message"),
+    [(("lstm",), "no model family 'lstm'; known are"), (("mlp",), "cannot read .*mlp.yaml")],
+)
+def test_family_without_a_config_is_refused(
+    families: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        family_configs(families, tmp_path)
+    with pytest.raises(ValueError, match=r"has no FAMILY.yaml"):
+        family_configs((), tmp_path)
+
+
+def test_families_on_different_splits_are_refused(folder: Path, tmp_path: Path) -> None:
+    for family, seed in (("mlp", 0), ("rigid_body", 1)):
+        (tmp_path / f"{family}.yaml").write_text(f"family: {family}\nseed: {seed}\n")
+    with pytest.raises(ValueError, match=r"rigid_body.yaml: .* seed 1; .*mlp.yaml .* seed 0"):
+        family_configs(FAMILIES, tmp_path)
+
+
+def test_bad_input_is_one_line_and_code_2(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--data", str(folder / "data"), "--out", str(tmp_path / "out")]
+    for extra in (["--seeds", "0"], ["--families", "lstm"], ["--arm", "dofbot"]):
+        assert run_verb("compare", [*words, *extra]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def still(arm_name: str, seconds: float = 1.0) -> Samples:
+    """Hold the home position."""
+    arm = robot(arm_name)
+    time = np.arange(round(seconds * arm.rate)) / arm.rate
+    q = np.tile(arm.home, (len(time), 1))
+    return Samples(time, q, 0 * q, np.empty((len(time), 0)), time)
+
+
+def rigid(arm_name: str) -> Meta:
+    """What is known of an arm before learning."""
+    arm = robot(arm_name)
+    data = {"target_mean": [0.0] * arm.n, "urdf_compliance": [0.0] * arm.n}
+    return Meta("rigid_body", arm.name, arm.joint_names, arm.action_unit, arm.rate, 0.0, arm.xml(),
+                {"identify": False}, data)  # fmt: skip
+
+
+def test_what_knows_no_motion_cannot_hold_an_arm_up() -> None:
+    course = Course(robot("ur5"), IDEAL, "N m", still("ur5"))
+    meta = rigid("ur5")
+    fallen = course.baselines(meta)
+    held = course.tracking(build(meta))
+    assert held == pytest.approx(fallen["rigid_body"])
+    assert held < 0.03 < min(fallen[name] for name in ("zero", "mean", "hold_last"))
+
+
+def test_servos_hold_themselves_up() -> None:
+    course = Course(robot("dofbot"), IDEAL, "rad", still("dofbot"))
+    found = course.baselines(rigid("dofbot"))
+    assert found["zero"] == found["mean"] == found["hold_last"] < 0.05  # the setpoint is home
+
+
+def test_course_is_the_same_for_all_and_in_no_dataset() -> None:
+    one, two = (Course.of(robot("dofbot"), "rad").wanted for _ in range(2))
+    np.testing.assert_array_equal(one.q, two.q)
+    assert np.abs(one.q - excitation(robot("dofbot"), 0, 10.0).q).max() > 0.1
+
+
+@pytest.mark.slow
+def test_servo_arm_is_compared_and_driven(tmp_path: Path) -> None:
+    dofbot = robot("dofbot")
+    parts = [exciting(dofbot, seed, 0.02, unit="rad", law=setpoint) for seed in range(5)]
+    write_dataset(tmp_path / "data", parts, "dofbot", dofbot.rate)
+    words = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    assert cli.main([*words, "--families", "rigid_body"]) == 0
+    rows = standings(json.loads((tmp_path / "out" / "compare.json").read_text()))
+    assert all(row.tracking is not None for row in rows)
+    assert "tracking RMS [mrad]" in (tmp_path / "out" / "compare.md").read_text()
