@@ -95,7 +95,8 @@ def replay(
 
 def excitation(robot: Robot, seed: int | tuple[int, ...], seconds: float) -> Samples:
     """Return a motion to drive by: an excitation of its own seed, at the arm's rate."""
-    motion = Excitation(robot, ExcitationConfig(episode=seconds), np.random.default_rng(seed))
+    random = np.random.default_rng(seed)
+    motion = Excitation(robot, ExcitationConfig(episode=seconds), random, pace=1.0)
     time = np.arange(round(seconds * robot.rate)) / robot.rate
     q, qd, _ = (np.stack(part) for part in zip(*map(motion.at, time), strict=True))
     return Samples(time, q, qd, np.empty((len(time), 0)), np.full(len(time), np.nan))
