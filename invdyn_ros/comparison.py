@@ -18,18 +18,11 @@ from invdyn_ros.models.checkpoint import load, write_whole
 from invdyn_ros.robot import Robot, share
 from invdyn_ros.run_state import STATE, Progress
 from invdyn_ros.tracking import Course
-from invdyn_ros.training import TrainConfig, accelerated, fingerprint, parse_config, splits, train
+from invdyn_ros.training import TrainConfig, accelerated, fingerprint, parse_config, train
 from invdyn_ros.trajectory import Trajectory
 
 RUN = "run.json"
 Watch = Callable[[TrainConfig, Progress], None]
-
-
-class Unseen(NamedTuple):
-    """The parts of a dataset that no model learns from."""
-
-    whole: list[Trajectory]
-    valid: list[Trajectory]
 
 
 class Run(NamedTuple):
@@ -86,22 +79,23 @@ def family_configs(families: Sequence[str], folder: Path | None = None) -> dict[
     return configs
 
 
-def unseen(data: Path, config: TrainConfig) -> Unseen:
-    """Return a dataset and its validation part, split as for training."""
-    trajectories = accelerated(read_dataset(data).trajectories)
-    _, inner = splits(trajectories, config.test_fraction, config.parting)
-    return Unseen(trajectories, inner.test)
+def motions(data: Path) -> list[Trajectory]:
+    """Return all of a dataset, ready to evaluate on; models have learned from a part of it."""
+    return accelerated(read_dataset(data).trajectories)
 
 
 def run(
-    job: Job, config: TrainConfig, parts: Unseen, watch: Watch = lambda config, progress: None
+    job: Job,
+    config: TrainConfig,
+    whole: list[Trajectory],
+    watch: Watch = lambda config, progress: None,
 ) -> Run:
     """Train one model, unless the folder already holds it, and judge it."""
     folder = job.out / f"{config.family}_{config.seed}"
     begun = time.perf_counter()
-    model, fresh = settle(job, config, fingerprint(parts.whole), folder, watch)
+    model, fresh = settle(job, config, fingerprint(whole), folder, watch)
     seconds = time.perf_counter() - begun if fresh else None
-    valid, test = evaluate(model, parts.valid), evaluate(model, parts.whole)
+    valid, test = evaluate(model, whole, part="valid"), evaluate(model, whole)
     return Run(folder, config, model, valid, test, seconds)
 
 
@@ -109,7 +103,7 @@ def runs(
     job: Job,
     config: TrainConfig,
     seeds: int,
-    parts: Unseen,
+    whole: list[Trajectory],
     watch: Watch = lambda config, progress: None,
     on_run: Callable[[Run], None] = lambda done: None,
 ) -> list[Run]:
@@ -117,7 +111,7 @@ def runs(
     done: list[Run] = []
     for seed in range(seeds):
         seeded = replace(config, seed=config.seed + seed, split_seed=config.parting)
-        done.append(run(job, seeded, parts, watch))
+        done.append(run(job, seeded, whole, watch))
         on_run(done[-1])
         if done[-1].model.meta.data["epochs"] == 0:
             break

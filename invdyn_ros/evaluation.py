@@ -6,20 +6,21 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 
 from invdyn_ros.leak import check_unseen
 from invdyn_ros.models import InverseDynamics, build
-from invdyn_ros.training import accelerated, fingerprint
+from invdyn_ros.training import accelerated, fingerprint, splits
 from invdyn_ros.trajectory import Trajectory
-from invdyn_ros.windows import Split, check_alike, split
+from invdyn_ros.windows import Split, check_alike
 
 BLOCKS = 10  # fewer test trajectories than this are cut in time for the bootstrap
 RESAMPLES = 1000
 LATENCY_CALLS = 500
+Part = Literal["test", "valid"]
 
 
 class Case(NamedTuple):
@@ -32,7 +33,10 @@ class Case(NamedTuple):
 
 
 def evaluate(
-    model: InverseDynamics, trajectories: Sequence[Trajectory], plots: Path | None = None
+    model: InverseDynamics,
+    trajectories: Sequence[Trajectory],
+    plots: Path | None = None,
+    part: Part = "test",
 ) -> dict[str, Any]:
     """Judge a model on motion it has not seen.
 
@@ -45,14 +49,16 @@ def evaluate(
         model: from `load`.
         trajectories: of the same joints and action unit.
         plots: folder for pictures of measured against predicted actions.
+        part: of the data the model was trained on; "valid", that for validation, is for choosing
+            between models.
 
     Raises:
-        ValueError: the data are of another arm or unit, or hold no actions.
+        ValueError: the data are of another arm or unit, hold no actions, or have no such part.
     """
     started = time.perf_counter()
     check_data(model, trajectories)
     trajectories = accelerated(trajectories)
-    parted = _part(model, trajectories)
+    parted = _part(model, trajectories, part)
     cases = [_case(model, trajectory) for trajectory in parted.test]
     predicted = [_predict(model, case) for case in cases]
     errors = [mean - case.action for (mean, _), case in zip(predicted, cases, strict=True)]
@@ -167,11 +173,14 @@ def draw(
         figure.savefig(directory / f"actions_{k}.png", dpi=100)
 
 
-def _part(model: InverseDynamics, trajectories: Sequence[Trajectory]) -> Split:
+def _part(model: InverseDynamics, trajectories: Sequence[Trajectory], part: Part) -> Split:
     """Set aside what the model was trained on; a dataset it never saw is test as a whole."""
     data = model.meta.data
     if data.get("sha256") == fingerprint(trajectories):
-        return split(trajectories, data["split"]["fraction"], data["split"]["seed"])
+        outer, inner = splits(trajectories, data["split"]["fraction"], data["split"]["seed"])
+        return outer if part == "test" else inner
+    if part == "valid":
+        raise ValueError("only the data a model was trained on have a part for validation")
     check_unseen(data.get("sketch", []), trajectories)
     return Split("dataset", [], list(trajectories), None)
 

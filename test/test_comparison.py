@@ -10,7 +10,7 @@ from oracle import exciting, robot, setpoint
 from invdyn_ros.arms.plant import IDEAL
 from invdyn_ros.cli import compare as cli
 from invdyn_ros.cli import run_verb
-from invdyn_ros.comparison import Job, Run, family_configs, report, run, runs, unseen
+from invdyn_ros.comparison import Job, Run, family_configs, motions, report, run, runs
 from invdyn_ros.dataset import write_dataset
 from invdyn_ros.models import build
 from invdyn_ros.models.checkpoint import load
@@ -112,22 +112,22 @@ def test_interrupted_training_goes_on_where_it_was(folder: Path, tmp_path: Path)
         raise KeyboardInterrupt
 
     config = configs(folder)["mlp"]
-    parts = unseen(folder / "data", config)
+    whole = motions(folder / "data")
     with pytest.raises(KeyboardInterrupt):
-        run(job(folder, tmp_path), config, parts, stop)
+        run(job(folder, tmp_path), config, whole, stop)
     epochs: list[int] = []
     note = lambda config, progress: epochs.append(progress.epoch)  # noqa: E731
-    late = run(job(folder, tmp_path), config, parts, note)
+    late = run(job(folder, tmp_path), config, whole, note)
     assert epochs == [2]
-    whole = run(job(folder, tmp_path / "whole"), config, parts)
+    whole = run(job(folder, tmp_path / "whole"), config, whole)
     assert late.test["nmse"] == whole.test["nmse"]
 
 
 def test_another_config_is_trained_afresh(folder: Path, tmp_path: Path) -> None:
     config = configs(folder)["rigid_body"]
-    parts = unseen(folder / "data", config)
-    first = run(job(folder, tmp_path), config, parts)
-    (other,) = runs(job(folder, tmp_path), family_configs(("rigid_body",))["rigid_body"], 3, parts)
+    whole = motions(folder / "data")
+    first = run(job(folder, tmp_path), config, whole)
+    (other,) = runs(job(folder, tmp_path), family_configs(("rigid_body",))["rigid_body"], 3, whole)
     assert first.checkpoint == other.checkpoint and other.seconds is not None
     assert load(other.checkpoint).meta.config["moving"] == 0.05
 
@@ -138,7 +138,7 @@ def test_folder_that_is_not_ours_is_left_alone(folder: Path, tmp_path: Path) -> 
     mine.write_text("years of work")
     config = configs(folder)["rigid_body"]
     with pytest.raises(ValueError, match="holds what no comparison wrote; give another --out"):
-        run(job(folder, tmp_path), config, unseen(folder / "data", config))
+        run(job(folder, tmp_path), config, motions(folder / "data"))
     assert mine.read_text() == "years of work"
 
 
@@ -153,7 +153,7 @@ def judged(name: str, valid: float, test: float, like: Run) -> Run:
 
 def test_validation_decides_and_test_only_reports(folder: Path, tmp_path: Path) -> None:
     config = configs(folder)["rigid_body"]
-    some = run(job(folder, tmp_path), config, unseen(folder / "data", config))
+    some = run(job(folder, tmp_path), config, motions(folder / "data"))
     found = {
         "mlp": [judged("mlp_0", 0.3, 0.1, some), judged("mlp_1", 0.2, 0.9, some)],
         "rigid_body": [judged("rigid_body_0", 0.21, 0.01, some)],

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from invdyn_ros.arms.plant import PlantConfig, load_plant
 from invdyn_ros.benchmarks.report import Row, machine, ratios
-from invdyn_ros.comparison import Job, family_configs, runs, unseen
+from invdyn_ros.comparison import Job, family_configs, motions, runs
 from invdyn_ros.control.follower import (
     FEEDBACK,
     FeedbackConfig,
@@ -266,7 +266,7 @@ def _controllers(
     """Return all that drive; what is not learned gets the lead that was learned."""
     job, models = Job(data, config.out, robot, None), {}
     for family, settings in family_configs(config.families, config.configs).items():
-        models[family] = runs(job, settings, 1, unseen(data, settings))[0].model
+        models[family] = runs(job, settings, 1, motions(data))[0].model
     lead = next(iter(models.values())).meta.lead
     right = urdf_model(robot, "N m")
     urdfs = {WRONG: build(replace(right.meta, urdf=wrong)), RIGHT: right}

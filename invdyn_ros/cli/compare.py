@@ -11,7 +11,7 @@ from typing import Any
 from invdyn_ros.arguments import ARMS
 from invdyn_ros.cli.options import parse
 from invdyn_ros.cli.train import Bar
-from invdyn_ros.comparison import Job, Run, family_configs, report, runs, unseen
+from invdyn_ros.comparison import Job, Run, family_configs, motions, report, runs
 from invdyn_ros.dataset import DatasetInfo, read_dataset
 from invdyn_ros.models.checkpoint import write_whole
 from invdyn_ros.plot.comparison import comparison_picture
@@ -63,8 +63,8 @@ def main(argv: list[str] | None = None) -> int:
     found = {}
     for family, config in configs.items():
         with closing(Progression()) as bar:
-            parts = unseen(options.data, config)
-            found[family] = runs(job, config, options.seeds, parts, bar.show, bar.end)
+            whole = motions(options.data)
+            found[family] = runs(job, config, options.seeds, whole, bar.show, bar.end)
     result = report(job, found)
     options.out.mkdir(parents=True, exist_ok=True)
     write_whole(options.out / "compare.json", (json.dumps(result, indent=2) + "\n").encode())
