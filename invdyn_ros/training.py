@@ -239,7 +239,7 @@ def _prepare(
     lead = estimate_lead(meta, inner) if config.lead is None else config.lead
     meta = replace(meta, lead=lead)
     torch.manual_seed(config.seed)
-    model = build(meta) if config.start is None else _started(config.start, meta, robot)
+    model = build(meta) if config.start is None else _started(config.start, meta)
     meta = replace(meta, config=model.meta.config)
     learn, judge = (
         windows(part, model.window, lead, model.dtype).to(device)
@@ -253,10 +253,10 @@ def _prepare(
     return model, learn, judge
 
 
-def _started(start: str, meta: Meta, robot: Robot) -> InverseDynamics:
+def _started(start: str, meta: Meta) -> InverseDynamics:
     """Return the model to learn on from, which must be of the same family, arm and unit."""
-    model = load(start, robot=robot)
-    for name in ("family", "action_unit"):
+    model = load(start)
+    for name in ("family", "robot", "joint_names", "action_unit"):
         found, wanted = getattr(model.meta, name), getattr(meta, name)
         if found != wanted:
             label = name.replace("_", " ")
