@@ -17,7 +17,7 @@ NODES = (
     "scene_camera",
     "simulator",
 )
-VERBS = ("benchmark", "collect", "compare", "evaluate", "export", "launch", "train")
+VERBS = ("benchmark", "collect", "compare", "convert", "evaluate", "export", "launch", "train")
 
 
 def version() -> str:

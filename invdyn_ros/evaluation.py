@@ -119,8 +119,8 @@ def latency(model: InverseDynamics) -> dict[str, float]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     device = model.motion_mean.device
-    motion = torch.zeros(1, 1, 3 * model.n, dtype=model.dtype, device=device)
-    stamp, taken = torch.zeros(1, 1, dtype=model.dtype, device=device), []
+    motion = torch.zeros(1, model.history, 3 * model.n, dtype=model.dtype, device=device)
+    stamp, taken = torch.zeros(1, model.history, dtype=model.dtype, device=device), []
     for _ in range(LATENCY_CALLS):
         begun = time.perf_counter()
         model.predict(motion, stamp).mean.cpu()

@@ -17,7 +17,7 @@ from invdyn_ros.dataset import Dataset, read_dataset
 from invdyn_ros.descent import Descent
 from invdyn_ros.leak import sketch_of
 from invdyn_ros.models import MODELS, InverseDynamics, Meta, build
-from invdyn_ros.models.checkpoint import pick_device, save, write_whole
+from invdyn_ros.models.checkpoint import load, pick_device, save, write_whole
 from invdyn_ros.models.identification import identify, residual
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.optimiser import DescentConfig
@@ -38,17 +38,17 @@ class TrainConfig:
     """One training run; a config file also holds the fields of its family, beside these."""
 
     family: str
-    """Model family: rigid_body or mlp."""
+    """Model family, a key of MODELS."""
     seed: int = 0
     """Of the split, the first weights and the batch order."""
     split_seed: int | None = None
     """Of the split alone; none: `seed`."""
     test_fraction: float = 0.2
     """Share set aside for `evaluate`; the same share of the rest is for validation."""
-    history: int = 1
-    """Samples per window."""
     lead: float | None = None
     """[s] The action of time t makes the motion at t + lead; none: estimated from the data."""
+    start: str | None = None
+    """Checkpoint of this family and arm to learn on from, with its shape; none: fresh weights."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     """Where to compute."""
     threads: int = 1
@@ -239,15 +239,29 @@ def _prepare(
     lead = estimate_lead(meta, inner) if config.lead is None else config.lead
     meta = replace(meta, lead=lead)
     torch.manual_seed(config.seed)
-    model = build(meta)
+    model = build(meta) if config.start is None else _started(config.start, meta)
+    meta = replace(meta, config=model.meta.config)
     learn, judge = (
-        windows(part, config.history, lead, model.dtype).to(device)
+        windows(part, model.window, lead, model.dtype).to(device)
         for part in (inner.train, inner.test)
     )
     content = {"name": Path(data).name, "sha256": fingerprint(trajectories)}
     model.meta = replace(meta, data=content | _history(config, model, outer, inner))
-    model.to(device).standardise(learn)
+    model.to(device)
+    if config.start is None:  # other numbers would make it another function
+        model.standardise(learn)
     return model, learn, judge
+
+
+def _started(start: str, meta: Meta) -> InverseDynamics:
+    """Return the model to learn on from, which must be of the same family, arm and unit."""
+    model = load(start)
+    for name in ("family", "robot", "joint_names", "action_unit"):
+        found, wanted = getattr(model.meta, name), getattr(meta, name)
+        if found != wanted:
+            label = name.replace("_", " ")
+            raise ValueError(f"start: {start} has {label} '{found}'; this run has '{wanted}'")
+    return model
 
 
 def _logged(descent: Descent, on_epoch: Callable[[Progress], None]) -> Progress:

@@ -140,6 +140,21 @@ def test_simulation_and_camera_beside_raw_pybullet(arm, tmp_path):
     )
 
 
+def test_table_of_steps_and_temperatures_on_two_actions_for_a_motion(tmp_path, capfd):
+    words = ("--samples", 200, "--motions", 20, "--draws", 10, "--epochs", 2)
+    report = report_of(tmp_path, "multimodal", *words, "--steps", 2, "--temperatures", 0)
+    assert report["rows"]["best single action"]["nmse"] == pytest.approx(100)
+    assert report["rows"]["mlp"]["nmse"] >= 100
+    sweep = {f"flow, T {t}, {steps} steps" for t in (0, 1) for steps in (2, 4, 100)}
+    assert sweep <= set(report["rows"])
+    for name in sweep:
+        assert 0 <= report["rows"][name]["near_mode"] <= 100
+    few, many = (report["rows"][f"flow, T 1, {steps} steps"] for steps in (4, 100))
+    ratio = report["ratio"]["4 steps to 100"]
+    assert ratio["error"] == pytest.approx(few["error"] / many["error"], abs=1e-3)
+    assert "multimodal [%] on" in capfd.readouterr().out
+
+
 def test_rates_count_events_and_every_call_has_its_turn():
     calls = {"one": 0, "five": 0}
 
@@ -186,6 +201,7 @@ def test_a_table_leaves_blank_what_does_not_apply():
         (("latency", "--checkpoint", "no/such"), "no checkpoint folder no/such"),
         (("model", "--checkpoint", "no/such"), "no checkpoint folder no/such"),
         (("simulation", "--arm", "ur10"), "there is no scene for 'ur10'; there are ur5, ur5e"),
+        (("multimodal", "--samples", "3"), "samples is 3; fewer than 10 tell nothing"),
         (("simulation", "--report", "out.txt"), "--report out.txt is not a .json file"),
     ],
 )

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,9 @@ from invdyn_ros.cli import train as cli
 from invdyn_ros.config import load_yaml
 from invdyn_ros.dataset import read_dataset, write_dataset
 from invdyn_ros.models import MODELS, identification
-from invdyn_ros.models.checkpoint import load
+from invdyn_ros.models.checkpoint import load, save
+from invdyn_ros.models.conversion import convert
+from invdyn_ros.optimiser import DescentConfig
 from invdyn_ros.run_state import Progress
 from invdyn_ros.training import TrainConfig, parse_config, splits, train
 from invdyn_ros.windows import windows
@@ -37,6 +39,11 @@ def config(family: str, **values: Any) -> TrainConfig:
     return parse_config({"family": family} | values, "test")
 
 
+def known_fields(family: str) -> set[str]:
+    kinds = (TrainConfig, DescentConfig, MODELS[family].Config)
+    return {field.name for kind in kinds for field in fields(kind)}
+
+
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     return load(folder).state_dict()
 
@@ -49,7 +56,7 @@ def assert_equal_weights(a: Path, b: Path) -> None:
 
 @pytest.mark.parametrize("family", MODELS)
 def test_same_seed_gives_the_same_weights(family: str, data: Path, tmp_path: Path) -> None:
-    small = SMALL if family == "mlp" else {}
+    small = {k: v for k, v in SMALL.items() if k in known_fields(family)}
     for name in ("one", "two"):
         train(config(family, **small), data, tmp_path / name)
     assert_equal_weights(tmp_path / "one", tmp_path / "two")
@@ -140,6 +147,28 @@ def test_resuming_nothing_or_another_run_is_refused(data: Path, tmp_path: Path) 
     (tmp_path / "last.safetensors").write_bytes(b"half a file")
     with pytest.raises(ValueError, match="damaged"):
         train(config("mlp", **SMALL), data, tmp_path, resume=True)
+
+
+def test_converted_model_trains_on_from_where_it_was(data: Path, tmp_path: Path) -> None:
+    plain = train(config("mlp", **SMALL), data, tmp_path / "mlp")
+    made = convert(plain, width=16, depth=1, dropout=0.0)
+    save(made, made.meta, tmp_path / "made")
+    values = {"start": str(tmp_path / "made"), "epochs": 1, "learning_rate": 1e-9, "seed": 3}
+    model = train(config("enhanced", **values), data, tmp_path / "on")
+    assert model.meta.config["width"] == 16
+    test = windows(splits(read_dataset(data).trajectories, 0.2, 3)[0].test)
+    after, before = (m.predict(*test[:2]).mean for m in (model, plain))
+    torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="has family 'enhanced'; this run has 'mlp'"):
+        train(config("mlp", **(SMALL | {"start": values["start"]})), data, tmp_path / "no")
+
+
+def test_window_of_training_is_that_of_the_model(data: Path, tmp_path: Path) -> None:
+    small = {"width": 8, "depth": 1, "epochs": 1, "history": 4}
+    model = train(config("gru", **small), data, tmp_path)
+    assert (model.history, model.meta.config["history"]) == (4, 4)
+    with pytest.raises(ValueError, match="unknown field 'history'; mlp has"):
+        config("mlp", history=4)
 
 
 def test_best_weights_are_kept_not_the_last(data: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ VERBS = {
     "evaluate": "report how good a model is on motion it has not seen",
     "export": "write a model as one ONNX file, verified",
     "compare": "train every family on a dataset; one table, one picture, the best one",
+    "convert": "turn an mlp or gru checkpoint into an enhanced one, the same function",
     "benchmark": "measure latency and speed",
 }
 NEEDS_GL = "libGL.so.1, which this machine lacks: install the package libgl1"

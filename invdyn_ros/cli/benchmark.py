@@ -13,6 +13,7 @@ from invdyn_ros.benchmarks.closed_loop import ClosedLoopConfig, measure_closed_l
 from invdyn_ros.benchmarks.dynamics import DynamicsConfig, measure_dynamics
 from invdyn_ros.benchmarks.latency import LatencyConfig, measure_latency
 from invdyn_ros.benchmarks.model import ModelConfig, measure_model
+from invdyn_ros.benchmarks.multimodal import MultimodalConfig, measure_multimodal
 from invdyn_ros.benchmarks.report import table
 from invdyn_ros.benchmarks.simulation import SimulationConfig, measure_simulation
 from invdyn_ros.benchmarks.training import TrainingConfig, measure_training
@@ -24,6 +25,7 @@ BENCHMARKS: dict[str, tuple[type, Callable[..., dict[str, Any]]]] = {
     "dynamics": (DynamicsConfig, measure_dynamics),
     "latency": (LatencyConfig, measure_latency),
     "model": (ModelConfig, measure_model),
+    "multimodal": (MultimodalConfig, measure_multimodal),
     "simulation": (SimulationConfig, measure_simulation),
     "training": (TrainingConfig, measure_training),
 }

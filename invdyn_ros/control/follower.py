@@ -129,6 +129,7 @@ class Follower:
         times, frames = zip(*self._frames, strict=True)
         with torch.inference_mode():
             prediction = self.model.predict(
-                torch.from_numpy(np.stack(frames))[None], torch.tensor(times)[None]
+                torch.from_numpy(np.stack(frames))[None],
+                torch.tensor(times, dtype=torch.float64)[None],
             )
         return prediction.mean[0, -1].double().cpu().numpy()

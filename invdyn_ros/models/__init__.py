@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from invdyn_ros.models.enhanced import Enhanced
+from invdyn_ros.models.flow import Flow
+from invdyn_ros.models.gru import Gru
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
 from invdyn_ros.models.mlp import Mlp
 from invdyn_ros.models.rigid_body import RigidBody
 
-MODELS: dict[str, type[InverseDynamics]] = {"rigid_body": RigidBody, "mlp": Mlp}
+MODELS: dict[str, type[InverseDynamics]] = {
+    "rigid_body": RigidBody,
+    "mlp": Mlp,
+    "gru": Gru,
+    "enhanced": Enhanced,
+    "flow": Flow,
+}
 
 
 def build(meta: Meta) -> InverseDynamics:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
@@ -50,13 +51,12 @@ class Prediction(NamedTuple):
 class InverseDynamics(nn.Module, ABC):
     """Map a window of motion (B, T, 3n) = [q, qd, qdd] at times (B, T) [s] to actions (B, T, n).
 
-    A family writes `loss` and `predict`, or `solve` where it has a closed form. Its target is the
+    A family writes `loss` and `infer`, or `solve` where it has a closed form. Its target is the
     torque [N m], the current [A], or for position servos the offset u - q [rad] of the setpoint: a
     servo is a spring, so the offset, unlike u itself, is what the dynamics decide.
     """
 
     Config: ClassVar[type]
-    history: ClassVar[int] = 1  # frames of motion that a prediction looks at
     dtype: ClassVar[torch.dtype] = torch.float32
     motion_mean: Tensor  # (3n,)
     motion_std: Tensor  # (3n,)
@@ -77,13 +77,74 @@ class InverseDynamics(nn.Module, ABC):
         """Number of joints."""
         return len(self.meta.joint_names)
 
+    @property
+    def history(self) -> int:
+        """Frames of motion that a prediction looks at, its own among them."""
+        return 1
+
+    @property
+    def window(self) -> int:
+        """Frames of a training window."""
+        return self.history
+
     @abstractmethod
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
         """Return what training makes small, a scalar; motion and action in SI units."""
 
     @abstractmethod
+    def infer(self, motion: Tensor, time: Tensor) -> Prediction:
+        """Return the actions of a motion, SI in and SI out: tensors only, as an export needs.
+
+        Args:
+            motion: (B, T, 3n) in `dtype`.
+            time: (B, T) [s] from any origin, in `dtype`.
+        """
+
+    @torch.inference_mode()
     def predict(self, motion: Tensor, time: Tensor) -> Prediction:
-        """Return the actions of a motion, SI in and SI out; without gradients."""
+        """Return the actions of a motion, SI in and SI out; the same in training as after it.
+
+        Args:
+            motion: (B, T, 3n); each prediction looks at `history` frames, fewer at the start.
+            time: (B, T) [s], in double precision where the origin is far away.
+        """
+        # seconds since 1970 have no milliseconds in single precision
+        time = (time - time[..., -1:]).to(self.dtype)
+        training = self.training
+        if training:
+            self.eval()
+        try:
+            return self.infer(motion.to(self.dtype), time)
+        finally:
+            if training:
+                self.train()
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        motion: Tensor,
+        time: Tensor,
+        count: int = 1,
+        temperature: float = 1.0,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Draw actions (count, B, T, n); a family without a spread always draws its mean.
+
+        Args:
+            motion: (B, T, 3n).
+            time: (B, T) [s].
+            count: actions per frame.
+            temperature: scale of the noise; 0 takes all of it away.
+            generator: source of the noise, so that the same seed draws the same actions.
+
+        Raises:
+            ValueError: no draws, or a negative temperature.
+        """
+        check_sampling(count, temperature)
+        mean, std = self.predict(motion, time)
+        if std is None:
+            return mean.repeat(count, 1, 1, 1)
+        return mean + temperature * std * normal((count, *mean.shape), mean, generator)
 
     def solve(self, train: Windows, valid: Windows) -> bool:
         """Fit in closed form and return True; False asks for gradient descent on `loss`."""
@@ -109,6 +170,25 @@ class InverseDynamics(nn.Module, ABC):
     def action(self, motion: Tensor, target: Tensor) -> Tensor:
         """Undo `target`."""
         return target + motion[..., : self.n] if self.meta.action_unit == "rad" else target
+
+
+def check_sampling(count: int, temperature: float) -> None:
+    """Refuse to draw what is no sample."""
+    if count < 1 or not temperature >= 0:
+        raise ValueError(
+            f"count is {count} and temperature {temperature}; "
+            "right are at least 1 and a number from 0 up"
+        )
+
+
+def normal(shape: Sequence[int], like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Return standard normal noise in the type and on the device of `like`.
+
+    It is drawn where the generator lives, so that a seed means the same on every device.
+    """
+    device = like.device if generator is None else generator.device
+    noise = torch.randn(tuple(shape), generator=generator, device=device, dtype=like.dtype)
+    return noise.to(like.device)
 
 
 _STANDARD = (

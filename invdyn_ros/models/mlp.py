@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-import torch
 from torch import Tensor, nn
 
-from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
-
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "tanh": nn.Tanh,
-    "relu": nn.ReLU,
-    "silu": nn.SiLU,
-    "gelu": nn.GELU,
-}
+from invdyn_ros.models.inverse_dynamics import Meta
+from invdyn_ros.models.network import ACTIVATIONS, Network
 
 
 @dataclass(frozen=True)
@@ -39,7 +31,7 @@ class MlpConfig:
             raise ValueError(f"width {self.width} and depth {self.depth}; both must be at least 1")
 
 
-class Mlp(InverseDynamics):
+class Mlp(Network):
     """Multilayer perceptron from [q, qd, qdd] to the action, each frame alone, so causal."""
 
     Config = MlpConfig
@@ -48,31 +40,12 @@ class Mlp(InverseDynamics):
     def __init__(self, meta: Meta) -> None:
         """Build the network with fresh weights."""
         super().__init__(meta)
-        sizes = [
-            (5 if self.config.angles else 3) * self.n,
-            *[self.config.width] * self.config.depth,
-        ]
+        sizes = [self.feature_width, *[self.config.width] * self.config.depth]
         layers: list[nn.Module] = []
         for width_in, width_out in pairwise(sizes):
             layers += [nn.Linear(width_in, width_out), ACTIVATIONS[self.config.activation]()]
         self.net = nn.Sequential(*layers, nn.Linear(sizes[-1], self.n))
 
-    def forward(self, motion: Tensor) -> Tensor:
-        """Return the standardised target (..., n) of a motion (..., 3n)."""
-        inputs = (motion - self.motion_mean) / self.motion_std
-        if self.config.angles:
-            q = motion[..., : self.n]
-            inputs = torch.cat([inputs, torch.sin(q), torch.cos(q)], dim=-1)
-        return self.net(inputs)
-
-    def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
-        """Return the mean squared error in units of the target's variance."""
-        target = (self.target(motion, action) - self.target_mean) / self.target_std
-        return nn.functional.mse_loss(self(motion), target)
-
-    @torch.inference_mode()
-    def predict(self, motion: Tensor, time: Tensor) -> Prediction:
-        """Return the actions; the network has no spread of its own."""
-        motion = motion.to(self.dtype)
-        target = torch.addcmul(self.target_mean, self(motion), self.target_std)
-        return Prediction(self.action(motion, target), None)
+    def forward(self, motion: Tensor, time: Tensor) -> Tensor:
+        """Return the standardised target (..., n) of a motion (..., 3n), whenever it is."""
+        return self.net(self.features(motion))

@@ -85,8 +85,6 @@ class RigidBody(InverseDynamics):
         target = self.target(motion, action)
         return nn.functional.mse_loss(self(motion) / self.target_std, target / self.target_std)
 
-    @torch.inference_mode()
-    def predict(self, motion: Tensor, time: Tensor) -> Prediction:
+    def infer(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the actions; least squares gives no spread per frame."""
-        motion = motion.to(self.dtype)
         return Prediction(self.action(motion, self(motion)), None)

@@ -1,0 +1,148 @@
+"""Two actions for one motion: a toy arm enters, how families cope with it leaves.
+
+A solenoid turns a joint: its torque goes with the square of the current a [A], so -a and a make
+the same motion, and I qdd + b qd + c sin q = k a^2. A function that gives one action per motion
+leaves at least Var(a | motion) = a^2 over, which is all of the variance.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invdyn_ros.benchmarks.report import Row, machine, ratios
+from invdyn_ros.config import to_mapping
+from invdyn_ros.descent import Descent
+from invdyn_ros.models import InverseDynamics, Meta, build
+from invdyn_ros.models.flow import Flow, FlowConfig
+from invdyn_ros.models.mlp import MlpConfig
+from invdyn_ros.optimiser import DescentConfig
+from invdyn_ros.run_state import RunState
+from invdyn_ros.windows import Windows
+
+INERTIA, VISCOUS, GRAVITY, TORQUE = 0.1, 0.2, 0.5, 1.0  # kg m2, N m s/rad, N m, N m/A2
+CURRENT = (0.5, 1.5)  # [A] without its sign
+NEAR = 0.05  # of a mode: as good as on it
+FEW, MANY = 4, 100  # sampling steps to compare
+
+
+@dataclass(frozen=True)
+class MultimodalConfig:
+    """Two actions for each motion: does a family find both, one, or neither."""
+
+    samples: int = 12_000
+    """Motions to learn from; a fifth as many decide when to stop."""
+    motions: int = 250
+    """Motions to judge by."""
+    draws: int = 40
+    """Actions drawn for each of them."""
+    steps: tuple[int, ...] = (1, 2, 4, 8, 16, 100)
+    """Sampling steps to try, beside 4 and 100."""
+    temperatures: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5)
+    """Temperatures to try, beside 1."""
+    seed: int = 0
+    """Of data, weights and draws."""
+    descent: DescentConfig = field(default_factory=lambda: DescentConfig(epochs=60, patience=60))
+    """How both families are trained."""
+    report: Path | None = None
+    """JSON file to write."""
+
+    def __post_init__(self) -> None:
+        for name in ("samples", "motions", "draws"):
+            if getattr(self, name) < 10:
+                raise ValueError(f"{name} is {getattr(self, name)}; fewer than 10 tell nothing")
+
+
+def measure_multimodal(config: MultimodalConfig) -> dict[str, Any]:
+    """Train `mlp` and `flow` on the toy and return the report.
+
+    Columns, in percent: `near_mode` of draws within 5% of one of the two actions, `positive` of
+    them on the positive one, `error` the mean distance to the nearer action as a share of it and
+    `rms` its root mean square, `nmse` the squared error of the mean prediction as a share of the
+    variance. A sampling step looks at the network twice, the last one once.
+    """
+    about = machine(torch.get_num_threads())
+    random = torch.Generator().manual_seed(config.seed)
+    learn, judge, test = (
+        solenoid(size, random) for size in (config.samples, config.samples // 5, config.motions)
+    )
+    models = {name: fitted(name, learn, judge, config) for name in ("mlp", "flow")}
+    mean = {name: model.predict(*test[:2]).mean for name, model in models.items()}
+    rows: dict[str, Row] = {"best single action": {"nmse": 100 * nmse(0 * test.action, test)}}
+    rows["mlp"] = scores(mean["mlp"][None], test) | {"nmse": 100 * nmse(mean["mlp"], test)}
+    flow = models["flow"]
+    assert isinstance(flow, Flow)
+    for temperature in sorted({*config.temperatures, 1.0}, reverse=True):
+        for steps in sorted({*config.steps, FEW, MANY}):
+            draw = torch.Generator().manual_seed(config.seed)
+            drawn = flow.sample(*test[:2], config.draws, temperature, draw, steps)
+            rows[named(steps, temperature)] = scores(drawn, test)
+    rows["flow, mean"] = {"nmse": 100 * nmse(mean["flow"], test)}
+    few, many = (rows[named(steps, 1.0)] for steps in (FEW, MANY))
+    return {
+        "benchmark": "multimodal",
+        "unit": "%",
+        "machine": about,
+        "settings": {k: v for k, v in to_mapping(config).items() if k != "report"},
+        "rows": rows,
+        "ratio": {f"{FEW} steps to {MANY}": ratios(few, many, ("error", "rms"))},
+    }
+
+
+def solenoid(count: int, random: torch.Generator) -> Windows:
+    """Return random motions (N, 1, 3) and one of the two currents (N, 1, 1) [A] of each."""
+    u, v, w, sign = torch.rand(4, count, generator=random)
+    q, qd = 2 * torch.pi * (u - 0.5), 4 * (v - 0.5)
+    current = CURRENT[0] + (CURRENT[1] - CURRENT[0]) * w
+    qdd = (TORQUE * current**2 - VISCOUS * qd - GRAVITY * torch.sin(q)) / INERTIA
+    action = torch.where(sign < 0.5, -current, current)
+    motion = torch.stack([q, qd, qdd], dim=-1)
+    return Windows(motion[:, None], torch.zeros(count, 1), action[:, None, None])
+
+
+def fitted(
+    family: str, learn: Windows, judge: Windows, config: MultimodalConfig
+) -> InverseDynamics:
+    """Return a model of the toy."""
+    fields = to_mapping({"mlp": MlpConfig, "flow": FlowConfig}[family]())
+    meta = Meta(family, "solenoid", ("joint",), "A", 100.0, 0.0, "", fields)
+    torch.manual_seed(config.seed)
+    model = build(meta)
+    model.standardise(learn)
+    with tempfile.TemporaryDirectory(prefix="invdyn_") as folder:
+        state = RunState(Path(folder), {}, meta)
+        Descent(model, learn, judge, config.descent, config.seed, state).run()
+    return model.eval()
+
+
+def scores(drawn: Tensor, test: Windows) -> Row:
+    """Compare drawn actions (K, N, 1, 1) with the two that each motion has."""
+    mode = test.action.abs()
+    distance = (drawn.abs() - mode).abs() / mode  # the nearer mode has the sign of the draw
+    near = distance <= NEAR
+    return {
+        "near_mode": round(100 * float(near.float().mean()), 2),
+        "positive": round(100 * float((near & (drawn > 0)).sum() / near.sum().clamp_min(1)), 2),
+        "error": round(100 * float(distance.mean()), 3),
+        "rms": round(100 * float(distance.square().mean().sqrt()), 3),
+    }
+
+
+def nmse(mean: Tensor, test: Windows) -> float:
+    """Return the squared error of one action per motion against either, as a share of variance.
+
+    The actions are -a and a, so that error is p^2 + a^2 and the variance a^2: never less than 1.
+    """
+    a = test.action
+    error = 0.5 * ((mean - a).square() + (mean + a).square())
+    return float(error.mean() / a.square().mean())
+
+
+def named(steps: int, temperature: float) -> str:
+    """Return the name of a row of the sweep."""
+    return f"flow, T {temperature:g}, {steps} steps"

@@ -1,0 +1,30 @@
+"""A plain network enters; an `Enhanced` that is the same function, and can learn on, leaves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from invdyn_ros.models.enhanced import BASES, Enhanced
+from invdyn_ros.models.inverse_dynamics import InverseDynamics
+
+
+def convert(model: InverseDynamics, **fields: Any) -> Enhanced:
+    """Put a fresh `Enhanced`, whose last layer is zero, on top of a model.
+
+    Args:
+        model: an Mlp or a Gru, which is left as it is.
+        **fields: of EnhancedConfig, all but `base`.
+
+    Raises:
+        ValueError: a family that cannot be converted, or an unknown field.
+    """
+    meta = model.meta
+    if meta.family not in BASES:
+        raise ValueError(f"a '{meta.family}' cannot be converted; only {' and '.join(BASES)} can")
+    base = {"family": meta.family, "config": dict(meta.config)}
+    made = Enhanced(replace(meta, family="enhanced", config=fields | {"base": base}))
+    made.get_submodule("base").load_state_dict(model.state_dict())
+    for name, value in model.named_buffers(recurse=False):
+        made.get_buffer(name).copy_(value)
+    return made.to(model.motion_mean.device).train(model.training)

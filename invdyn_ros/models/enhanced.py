@@ -1,0 +1,149 @@
+"""A wide, regularised network, alone or on top of a converted one; may say how sure it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from invdyn_ros.models.gru import Gru
+from invdyn_ros.models.inverse_dynamics import Meta, Prediction
+from invdyn_ros.models.mlp import Mlp
+from invdyn_ros.models.network import ACTIVATIONS, Network, stacked
+
+LOG_STD = (-5.0, 2.0)  # limits of the logarithm of the standardised spread
+BASES: dict[str, type[Network]] = {"mlp": Mlp, "gru": Gru}
+
+
+@dataclass(frozen=True)
+class EnhancedConfig:
+    """Shape and regularisation of the network."""
+
+    width: int = 512
+    """Units per hidden layer."""
+    depth: int = 4
+    """Hidden layers."""
+    activation: Literal["tanh", "relu", "silu", "gelu"] = "gelu"
+    """What bends between layers."""
+    layer_norm: bool = True
+    """Normalise the units of each layer."""
+    dropout: float = 0.1
+    """Share of units left out at random in training."""
+    angles: bool = True
+    """Also give the network sin q and cos q, in which gravity is almost linear."""
+    history: int = 1
+    """Frames that a prediction looks at, its own among them."""
+    spread: Literal["none", "independent", "state"] = "none"
+    """Standard deviation: none, one per joint, or one that depends on the motion."""
+    smooth: float = 0.0
+    """[s] Changes of the action within less than this cost as much as errors; 0: nothing."""
+    base: dict[str, Any] | None = None
+    """Family and config of the network this one was converted from and corrects."""
+
+    def __post_init__(self) -> None:
+        """Check that there is a network, and that it is one of those known."""
+        for name in ("width", "depth", "history"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout is {self.dropout}; right are 0 to below 1")
+        if not self.smooth >= 0:
+            raise ValueError(f"smooth is {self.smooth} s; it must not be negative")
+        if self.base is not None and (
+            set(self.base) != {"family", "config"} or self.base["family"] not in BASES
+        ):
+            raise ValueError(
+                f"base is {self.base}; it needs a family ({' or '.join(BASES)}) and its config"
+            )
+
+
+class Enhanced(Network):
+    """Linear, LayerNorm, GELU and dropout, several times; mean squared error or Gaussian.
+
+    With a `base` the network's output is added to that of the base, which came from another
+    checkpoint; its last layer starts at zero, so at first the two are one function. Causal.
+    """
+
+    Config = EnhancedConfig
+    config: EnhancedConfig
+
+    def __init__(self, meta: Meta) -> None:
+        """Build the network with fresh weights."""
+        super().__init__(meta)
+        config, n = self.config, self.n
+        self.base = None if config.base is None else _base(meta, config.base)
+        features, steps = config.history * self.feature_width, config.history - 1
+        layers: list[nn.Module] = []
+        for k in range(config.depth):
+            layers.append(nn.Linear(config.width if k else features + steps, config.width))
+            layers += [nn.LayerNorm(config.width)] if config.layer_norm else []
+            layers += [ACTIVATIONS[config.activation](), nn.Dropout(config.dropout)]
+        self.net = nn.Sequential(*layers)
+        self.head = nn.Linear(config.width, n)
+        self.log_std = nn.Parameter(torch.zeros(n)) if config.spread == "independent" else None
+        self.spread = nn.Linear(config.width, n) if config.spread == "state" else None
+        # as in `Gru`: regular stamps leave the columns of the time steps without effect
+        silent = [self.net.get_parameter("0.weight")[:, features:]]
+        for layer in (self.spread, self.head if self.base is not None else None):
+            silent += [] if layer is None else [layer.weight, layer.bias]
+        for values in silent:
+            nn.init.zeros_(values)
+
+    @property
+    def history(self) -> int:
+        """Frames of motion that a prediction looks at."""
+        return max(self.config.history, self.base.history if self.base is not None else 1)
+
+    @property
+    def window(self) -> int:
+        """Frames of a training window; a second derivative takes three."""
+        return max(self.history, 3 if self.config.smooth > 0 else 1)
+
+    def forward(self, motion: Tensor, time: Tensor) -> Tensor:
+        """Return the standardised target (B, T, n) of a motion (B, T, 3n) at times (B, T) [s]."""
+        return self.distribution(motion, time)[0]
+
+    def distribution(self, motion: Tensor, time: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the standardised target (B, T, n) and the log of its spread (B, T, n)."""
+        history = self.config.history
+        frames = stacked(self.features(motion), history).flatten(-2)
+        steps = self.late(stacked(time, history))[..., 1:]
+        hidden = self.net(torch.cat([frames, steps], dim=-1))
+        mean = self.head(hidden)
+        if self.base is not None:
+            scale = self.base.target_std / self.target_std
+            offset = (self.base.target_mean - self.target_mean) / self.target_std
+            mean = mean + (self.base(motion, time) * scale + offset)
+        log_std = self.log_std if self.spread is None else self.spread(hidden)
+        return mean, None if log_std is None else log_std.clamp(*LOG_STD).expand_as(mean)
+
+    def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
+        """Return the mean squared error in units of variance, or the Gaussian's log likelihood.
+
+        In training also `smooth`^4 times the mean square of the target's second derivative [1/s2],
+        as in a smoothing spline: what noise in the motion does to the action is fast.
+        """
+        mean, log_std = self.distribution(motion, time)
+        error = mean - self.standardised(motion, action)
+        loss = error.square().mean()
+        if log_std is not None:
+            loss = (0.5 * (error * torch.exp(-log_std)).square() + log_std).mean()
+        if self.training and self.config.smooth > 0:
+            step = torch.diff(time, dim=1)[..., None]  # [s]
+            bend = torch.diff(torch.diff(mean, dim=1) / step, dim=1)
+            bend = bend / (0.5 * (step[:, 1:] + step[:, :-1]))
+            loss = loss + (self.config.smooth**2 * bend).square().mean()
+        return loss
+
+    def infer(self, motion: Tensor, time: Tensor) -> Prediction:
+        """Return the actions, and their spread where there is one."""
+        mean, log_std = self.distribution(motion, time)
+        std = None if log_std is None else torch.exp(log_std) * self.target_std
+        return Prediction(self.restored(motion, mean), std)
+
+
+def _base(meta: Meta, base: dict[str, Any]) -> Network:
+    """Build the untrained network that a converted one stands on."""
+    return BASES[base["family"]](replace(meta, **base))

@@ -1,0 +1,78 @@
+"""What families made of networks share: a window of motion enters, features leave, and back."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from invdyn_ros.models.inverse_dynamics import InverseDynamics, Prediction
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+}
+
+
+class Network(InverseDynamics):
+    """A family whose network works on standardised numbers; it writes `forward` and no more.
+
+    Its config has the field `angles`: also give the network sin q and cos q.
+    """
+
+    @abstractmethod
+    def forward(self, motion: Tensor, time: Tensor) -> Tensor:
+        """Return the standardised target (B, T, n) of a motion (B, T, 3n) at times (B, T)."""
+
+    @property
+    def feature_width(self) -> int:
+        """Numbers per frame that `features` gives."""
+        return (5 if self.config.angles else 3) * self.n
+
+    def features(self, motion: Tensor) -> Tensor:
+        """Return the standardised motion (..., 3n), with sin q and cos q (..., 5n) if wanted."""
+        inputs = (motion - self.motion_mean) / self.motion_std
+        if self.config.angles:
+            q = motion[..., : self.n]
+            inputs = torch.cat([inputs, torch.sin(q), torch.cos(q)], dim=-1)
+        return inputs
+
+    def standardised(self, motion: Tensor, action: Tensor) -> Tensor:
+        """Return the standardised target of an action (..., n)."""
+        return (self.target(motion, action) - self.target_mean) / self.target_std
+
+    def restored(self, motion: Tensor, standardised: Tensor) -> Tensor:
+        """Return the action (..., n) of a standardised target."""
+        target = torch.addcmul(self.target_mean, standardised, self.target_std)
+        return self.action(motion, target)
+
+    def late(self, time: Tensor) -> Tensor:
+        """Return by how much each frame of windows (..., H) came later than the data's rate asks.
+
+        In units of the data's interval. The first frame of a window, and one that only repeats
+        the frame before, count as in time.
+        """
+        step = torch.cat([0 * time[..., :1], time[..., 1:] - time[..., :-1]], dim=-1)  # [s]
+        return torch.where(step > 0, step * self.meta.rate - 1, torch.zeros_like(step))
+
+    def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
+        """Return the mean squared error in units of the target's variance."""
+        return nn.functional.mse_loss(self(motion, time), self.standardised(motion, action))
+
+    def infer(self, motion: Tensor, time: Tensor) -> Prediction:
+        """Return the actions; a plain network has no spread of its own."""
+        return Prediction(self.restored(motion, self(motion, time)), None)
+
+
+def stacked(frames: Tensor, history: int) -> Tensor:
+    """Return for each frame those that lead to it, (B, T, history, ...) of (B, T, ...).
+
+    At the start of a sequence its first frame stands for those before it.
+    """
+    length = frames.shape[1]
+    padded = torch.cat([frames[:, :1]] * (history - 1) + [frames], dim=1)
+    return torch.stack([padded[:, k : k + length] for k in range(history)], dim=2)
