@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from invdyn_ros.models.hybrid import Hybrid
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
 from invdyn_ros.models.mlp import Mlp
 from invdyn_ros.models.rigid_body import RigidBody
 
-MODELS: dict[str, type[InverseDynamics]] = {"rigid_body": RigidBody, "mlp": Mlp}
+MODELS: dict[str, type[InverseDynamics]] = {
+    "rigid_body": RigidBody,
+    "mlp": Mlp,
+    "hybrid": Hybrid,
+}
 
 
 def build(meta: Meta) -> InverseDynamics:
