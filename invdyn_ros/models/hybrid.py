@@ -53,7 +53,7 @@ class HybridConfig:
     """[s] Candidates for the time over which friction turns at a reversal: a filter's trace."""
     centres: int = 64
     """Centres of each Gaussian process."""
-    rows: int = 4000
+    rows: int = 2000
     """Rows of data, evenly spread, by which choices are made."""
 
     def __post_init__(self) -> None:
@@ -89,15 +89,16 @@ class Trial(NamedTuple):
 class Hybrid(RigidBody):
     """Rigid body, friction and a Gaussian process on what remains: each frame alone, so causal.
 
-    The target of joint j is the rigid body's plus s_j a_j g_j(x_j), with g_j a Gaussian process, a_j
-    its amplitude, s_j in [0, 1] how much of it held on data left out, and x_j the joint's own
-    direction, velocity and acceleration and the motion of the whole arm. The variance is
+    The target of joint j is the rigid body's plus s_j a_j g_j(x_j): g_j a Gaussian process, a_j
+    its amplitude, s_j in [0, 1] how much of it held on data left out, and x_j the direction,
+    velocity and acceleration of the joint and the motion of the whole arm. With v_j the variance
+    of g_j(x_j), 1 away from data, and u_j what it is among data, the variance of the target is
 
-        noise_j + stick_j (1 - direction_j^2) + process_j v_j + doubt_j max(v_j - u_j, 0) / (1 - u_j)
+        noise_j + stick_j (1 - direction_j^2) + process_j v_j
+            + doubt_j max(v_j - u_j, 0) / (1 - u_j)
 
-    with v_j the variance of g_j(x_j), 1 away from data, and u_j what it is among data: a joint near
-    standstill takes any torque up to its friction, and away from data nothing that was learned is
-    sure, so doubt_j is what the data changed of the URDF's actions.
+    A joint near standstill takes any torque up to its friction. Away from data nothing that was
+    learned is sure, so doubt_j is what the data changed of the URDF's actions.
     """
 
     Config = HybridConfig
@@ -113,7 +114,13 @@ class Hybrid(RigidBody):
         super().__init__(meta)
         n, m, d = self.n, self.config.centres, OWN + 3 * self.n
         shapes: dict[str, tuple[int, ...]] = {"blur": (n,), "scale": (n, d), "amplitude": (n,)}
-        shapes |= {"spread": (n, 4), "usual": (n,), "centres": (n, m, d), "weight": (n, m), "known": (n, m, m)}
+        shapes |= {
+            "spread": (n, 4),
+            "usual": (n,),
+            "centres": (n, m, d),
+            "weight": (n, m),
+            "known": (n, m, m),
+        }
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape, dtype=self.dtype))
 

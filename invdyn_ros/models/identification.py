@@ -25,6 +25,7 @@ FRICTION = 4  # viscous, Coulomb, offset, rotor inertia
 RIDGES = tuple(10.0**k for k in range(-13, -1))  # of normal equations with unit diagonal
 UNSEEN = 1e-16  # share of the largest diagonal; what is below is rounding, not a parameter
 STICKING = 0.1  # weight of a joint that may stick, beside 1
+SMALLEST = 1e-12  # share of the target's power that no error is below
 CHUNK = 4096  # rows per pass, to bound memory
 
 
@@ -101,8 +102,11 @@ def row_weight(qd: Tensor, moving: float) -> Tensor:
 
 def total(parts: Sequence[Sums]) -> Sums:
     """Return the sums over several parts of the data."""
-    columns = list(zip(*parts, strict=True))
-    return Sums(*(torch.stack(column).sum(0) for column in columns[:-1]), sum(columns[-1]))
+    gram, moment, power = (
+        torch.stack([part[i] for part in parts]).sum(0)  # type: ignore[misc]
+        for i in range(3)
+    )
+    return Sums(gram, moment, power, sum(part.rows for part in parts))
 
 
 def residual(data: Sums, found: Parameters) -> Tensor:
@@ -155,23 +159,19 @@ def cross_identify(
         What all blocks give, what all but each one give, and the mean squared error (n,) on the
         blocks left out.
     """
-    rest = [total([*blocks[:k], *blocks[k + 1 :]]) for k in range(len(blocks))]
-    found = [
-        [identify(part, part, prior, torques, (ridge,)) for part in rest] for ridge in RIDGES
-    ]
-    rows = sum(block.rows for block in blocks)
-    errors = torch.stack(
-        [
-            sum(block.rows * residual(block, fold) for block, fold in zip(blocks, row, strict=True))
-            / rows
-            for row in found
-        ]
-    )  # (ridges, n)
-    floor = 1e-12 * sum(block.power for block in blocks) / rows + 1e-300
-    errors = torch.maximum(errors, floor)
-    best = int((errors / errors.min(0).values).sum(1).argmin())
+    ridges = RIDGES[1::2]
     everything = total(blocks)
-    final = identify(everything, everything, prior, torques, (RIDGES[best],))
+    rest = [total([*blocks[:k], *blocks[k + 1 :]]) for k in range(len(blocks))]
+    found = [[identify(part, part, prior, torques, (ridge,)) for part in rest] for ridge in ridges]
+    share = torch.tensor([block.rows / everything.rows for block in blocks]).to(prior)
+    errors = torch.stack(
+        [torch.stack(list(map(residual, blocks, row))).T @ share for row in found]
+    )  # (ridges, n)
+    # the floor keeps noise-free data from choosing by rounding errors
+    floor = SMALLEST * everything.power / everything.rows
+    errors = torch.maximum(errors, floor.clamp_min(torch.finfo(prior.dtype).tiny))
+    best = int((errors / errors.min(0).values).sum(1).argmin())
+    final = identify(everything, everything, prior, torques, (ridges[best],))
     return final, found[best], errors[best]
 
 

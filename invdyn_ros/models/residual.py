@@ -28,7 +28,7 @@ class Process(NamedTuple):
 
 def kernel(x: Tensor, centres: Tensor) -> Tensor:
     """Return k (..., n, M) between features (..., n, d) and centres (n, M, d)."""
-    cross = (x.unsqueeze(-2) @ centres.mT).squeeze(-2)
+    cross = torch.einsum("...nd,nmd->...nm", x, centres)
     square = x.square().sum(-1, keepdim=True) + centres.square().sum(-1) - 2 * cross
     return torch.exp(-0.5 * square.clamp_min(0.0))
 
@@ -36,7 +36,7 @@ def kernel(x: Tensor, centres: Tensor) -> Tensor:
 def posterior(process: Process, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and variance (..., n) at features (..., n, d); the prior is 0 and 1."""
     k = kernel(x, process.centres)
-    learned = (k.unsqueeze(-2) @ process.known).squeeze(-2)  # (..., n, M)
+    learned = torch.einsum("...nm,nmk->...nk", k, process.known)
     return (k * process.weight).sum(-1), (1 - learned.square().sum(-1)).clamp(0.0, 1.0)
 
 
