@@ -24,7 +24,7 @@ from invdyn_ros.dynamics import RigidBodyTree
 FRICTION = 4  # viscous, Coulomb, offset, rotor inertia
 RIDGES = tuple(10.0**k for k in range(-13, -1))  # of normal equations with unit diagonal
 UNSEEN = 1e-16  # share of the largest diagonal; what is below is rounding, not a parameter
-STICKING = 0.1  # weight of a joint that may stick, beside 1
+STICKING = 0.01  # weight of a joint that may stick, beside 1
 SMALLEST = 1e-12  # share of the target's power that no error is below
 CHUNK = 4096  # rows per pass, to bound memory
 
