@@ -268,6 +268,7 @@ def _logged(descent: Descent, on_epoch: Callable[[Progress], None]) -> Progress:
 
 def _finish(model: InverseDynamics, judge: Windows, progress: Progress, out: Path) -> None:
     """Write the checkpoint and how training went."""
+    model.calibrate(judge)
     known = {"epochs": progress.epoch} | std_limit(model, judge)
     model.meta = replace(model.meta, data=model.meta.data | known)
     save(model, model.meta, out)

@@ -11,9 +11,10 @@ from oracle import exciting, robot, torque
 from scipy.ndimage import gaussian_filter1d
 
 from invdyn_ros.models import InverseDynamics, Meta, build
-from invdyn_ros.models.hybrid import Hybrid, variances
+from invdyn_ros.models.hybrid import Hybrid
 from invdyn_ros.models.identification import cross_identify, identify, total
 from invdyn_ros.models.residual import Process, fit, pivots, posterior
+from invdyn_ros.models.variance import variances
 from invdyn_ros.robot import Robot
 from invdyn_ros.windows import Windows, windows
 

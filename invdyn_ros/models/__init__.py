@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from invdyn_ros.models.ensemble import Ensemble
 from invdyn_ros.models.hybrid import Hybrid
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
 from invdyn_ros.models.mlp import Mlp
@@ -11,6 +12,7 @@ MODELS: dict[str, type[InverseDynamics]] = {
     "rigid_body": RigidBody,
     "mlp": Mlp,
     "hybrid": Hybrid,
+    "ensemble": Ensemble,
 }
 
 

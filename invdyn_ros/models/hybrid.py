@@ -28,6 +28,7 @@ from invdyn_ros.models.identification import (
 from invdyn_ros.models.inverse_dynamics import Meta, Prediction
 from invdyn_ros.models.residual import Process, fit, pivots, posterior
 from invdyn_ros.models.rigid_body import RigidBody
+from invdyn_ros.models.variance import variances
 from invdyn_ros.windows import Windows
 
 FOLDS = 5  # blocks of the training data, left out in turn
@@ -36,7 +37,6 @@ NEAR = (1.0, 2.0)  # length scales of a joint's own motion, in its standard devi
 FAR = (4.0, 8.0)  # of the motion of the whole arm
 NOISE = (1.0, 10.0, 100.0)  # variance of the noise, as a share of the prior's
 USUAL = 0.99  # quantile of the processes' variance out of sample that is still no surprise
-STEPS = 100  # towards the variances of greatest likelihood
 TINY = 1e-9
 OWN = 3  # features of a joint's own motion: direction, velocity, acceleration
 
@@ -153,13 +153,16 @@ class Hybrid(RigidBody):
         """Return the target (..., n) of a motion (..., 3n)."""
         return self.rigid(motion) + self.correction(motion)[0]
 
-    @torch.inference_mode()
-    def predict(self, motion: Tensor, time: Tensor) -> Prediction:
-        """Return the actions and their standard deviation."""
-        motion = motion.to(self.dtype)
+    def infer(self, motion: Tensor, time: Tensor) -> Prediction:
+        """Return the actions and their standard deviation: tensors only, as an export needs."""
         correction, variance = self.correction(motion)
         target = self.rigid(motion) + correction
         return Prediction(self.action(motion, target), variance.clamp_min(0.0).sqrt())
+
+    @torch.inference_mode()
+    def predict(self, motion: Tensor, time: Tensor) -> Prediction:
+        """Return the actions and their standard deviation."""
+        return self.infer(motion.to(self.dtype), time)
 
     def solve(self, train: Windows, valid: Windows) -> bool:
         """Identify the rigid body, then learn what it leaves over.
@@ -306,16 +309,3 @@ def choose(
     belief = torch.where(gains.sum(0) >= FOLDS - 1, shrink[best, joint], 0.0)
     variance = torch.stack([trial.variance for trial in trials])[best, :, joint].T
     return best, belief, means[best, :, joint].T, variance
-
-
-def variances(terms: Tensor, error: Tensor) -> Tensor:
-    """Return the p >= 0 (n, k) of greatest likelihood for error (N, n) ~ N(0, terms (N, n, k) p).
-
-    Each step minimises a bound of the negative logarithm of the likelihood.
-    """
-    square = error.square().unsqueeze(-1)
-    p = (square.mean(0) / terms.shape[-1]).expand(terms.shape[1:]).clone().clamp_min(TINY**2)
-    for _ in range(STEPS):
-        inverse = 1 / (terms * p).sum(-1, keepdim=True).clamp_min(TINY**2)
-        p = p * ((square * terms * inverse**2).sum(0) / (terms * inverse).sum(0)).sqrt()
-    return p
