@@ -20,6 +20,7 @@ from invdyn_ros.windows import Split, check_alike
 
 BLOCKS = 10  # fewer test trajectories than this are cut in time for the bootstrap
 RESAMPLES = 1000
+NOTHING = 1e-12  # share of the largest power of any joint below which there is no action
 MOVING = 0.05  # [rad/s] a slower joint may stick
 LATENCY_CALLS = 500
 Part = Literal["test", "valid"]
@@ -129,7 +130,7 @@ def moving(errors: Sequence[np.ndarray], cases: Sequence[Case]) -> dict[str, Any
     fast = speed >= MOVING
     mean = (error**2 * fast).sum(0) / np.maximum(fast.sum(0), 1)
     variance = target.var(0)
-    known = (variance > 0) & fast.any(0)
+    known = (variance > NOTHING * (target**2).mean(0).max()) & fast.any(0)
     per_joint = np.where(known, mean / np.where(known, variance, 1.0), np.nan)
     return {
         "speed": MOVING,
@@ -265,7 +266,9 @@ def _nmse(total: np.ndarray) -> np.ndarray:
     """Return the normalised error per joint from sums (..., 4, n)."""
     error, square, linear, count = np.moveaxis(total, -2, 0)
     variance = square - linear**2 / count
-    known = variance > 1e-12 * np.maximum(square, 1e-12)
+    # a joint without any load has rounding errors for an action
+    loaded = np.maximum(square.max(-1, keepdims=True), 1e-12)
+    known = variance > NOTHING * np.maximum(square, loaded)
     return np.where(known, error / np.where(known, variance, 1.0), np.nan)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from invdyn_ros.arms.plant import IDEAL, load_plant
+from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.benchmarks.report import Row, machine
 from invdyn_ros.config import load_yaml
 from invdyn_ros.dataset import Dataset, DatasetInfo, read_dataset, write_dataset
@@ -53,8 +53,8 @@ class DataEfficiencyConfig:
     """Draws of the samples; the interval spans them."""
     minutes: float = 5.0
     """Length of the simulation [min]."""
-    friction: bool = True
-    """The simulated arm has friction, delay, noise and a payload; without, it is its URDF."""
+    coulomb: float | None = None
+    """Dry friction of the simulated arm, a share of the effort limit; the plant's by default."""
     epochs: int | None = None
     """Passes of gradient descent, at most; default: as in the config files."""
     report: Path | None = None
@@ -157,7 +157,8 @@ def _dataset(config: DataEfficiencyConfig, robot: Robot) -> Dataset:
         dataset = read_dataset(config.data)
         check_joints(dataset, robot, config.data)
         return dataset
-    plant = load_plant(robot.name) if config.friction else IDEAL
+    changes = {} if config.coulomb is None else {"coulomb": config.coulomb}
+    plant = load_plant(robot.name, **changes)
     parts = list(simulate(robot, ExcitationConfig(minutes=config.minutes), plant))
     unit = parts[0].action_unit
     return Dataset(parts, DatasetInfo(robot.name, robot.joint_names, unit, robot.rate))
@@ -220,7 +221,7 @@ def _settings(config: DataEfficiencyConfig, lead: float) -> dict[str, Any]:
         "families": list(config.families),
         "sizes": list(config.sizes),
         "seeds": config.seeds,
-        "friction": config.friction,
+        "coulomb": config.coulomb,
         "minutes": config.minutes,
         "lead": lead,
     }
