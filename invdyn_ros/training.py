@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from invdyn_ros.config import from_mapping, to_mapping
-from invdyn_ros.control.fallback import std_limit
+from invdyn_ros.control.fallback import remembered
 from invdyn_ros.dataset import Dataset, read_dataset
 from invdyn_ros.descent import Descent
 from invdyn_ros.leak import sketch_of
@@ -269,7 +269,7 @@ def _logged(descent: Descent, on_epoch: Callable[[Progress], None]) -> Progress:
 def _finish(model: InverseDynamics, judge: Windows, progress: Progress, out: Path) -> None:
     """Write the checkpoint and how training went."""
     model.calibrate(judge)
-    known = {"epochs": progress.epoch} | std_limit(model, judge)
+    known = {"epochs": progress.epoch} | remembered(model, judge)
     model.meta = replace(model.meta, data=model.meta.data | known)
     save(model, model.meta, out)
     log = {"losses": progress.losses, "best_epoch": progress.best_epoch}

@@ -16,8 +16,10 @@ from invdyn_ros.control.guard import State, Target
 from invdyn_ros.dataset import write_dataset
 from invdyn_ros.models import Meta, Prediction, build
 from invdyn_ros.models.checkpoint import load
+from invdyn_ros.models.compiled import CompiledRigidBody
 from invdyn_ros.models.hybrid import Hybrid
 from invdyn_ros.models.rigid_body import RigidBody
+from invdyn_ros.models.runtime import fast
 from invdyn_ros.training import parse_config, train
 
 ARM = robot("ur5")
@@ -63,7 +65,7 @@ def driver_with(fallback: Fallback | None, with_std: bool = True) -> Driver:
 
 
 def test_action_goes_over_to_the_rigid_body_without_a_jump() -> None:
-    driver = driver_with(Fallback(rigid_body(), np.full(6, LIMIT)))
+    driver = driver_with(Fallback(CompiledRigidBody(rigid_body()), np.full(6, LIMIT)))
     away = np.linspace(0, 3 * LIMIT, 61)
     found = [added(driver, x, 0.01 * k) for k, x in enumerate(away)]
     beyond, reasons = np.array([x for x, _ in found]), [reason for _, reason in found]
@@ -78,13 +80,13 @@ def test_action_goes_over_to_the_rigid_body_without_a_jump() -> None:
 
 @pytest.mark.parametrize("with_std", [True, False])
 def test_without_a_limit_or_a_deviation_the_model_drives_alone(with_std: bool) -> None:
-    fallback = None if with_std else Fallback(rigid_body(), np.full(6, LIMIT))
+    fallback = None if with_std else Fallback(CompiledRigidBody(rigid_body()), np.full(6, LIMIT))
     driver = driver_with(fallback, with_std)
     assert added(driver, 5 * LIMIT, 0.0) == (pytest.approx(WRONG), None)
 
 
 def test_a_hold_goes_before_doubt_as_the_reason() -> None:
-    driver = driver_with(Fallback(rigid_body(), np.full(6, LIMIT)))
+    driver = driver_with(Fallback(CompiledRigidBody(rigid_body()), np.full(6, LIMIT)))
     driver.engage(True)
     command = driver.tick(Measured(0.0, ARM.home + 1.0, np.zeros(6)))
     assert command.reason == "no target yet"
@@ -102,14 +104,15 @@ def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Hybrid:
 
 
 def test_hybrid_falls_back_to_its_own_identified_rigid_body(hybrid: Hybrid) -> None:
-    fallback = fallback_of(hybrid)
+    fallback = fallback_of(hybrid.meta)
     assert fallback is not None
     motion = torch.randn(1, 5, 18, generator=torch.Generator().manual_seed(0)).double()
-    torch.testing.assert_close(fallback.model(motion), hybrid.rigid(motion))
+    found = fallback.model.predict(motion, torch.zeros(1, 5)).mean
+    torch.testing.assert_close(found, hybrid.rigid(motion))
 
 
 def test_hybrid_trusts_itself_on_its_data_and_not_far_from_them(hybrid: Hybrid) -> None:
-    fallback = fallback_of(hybrid)
+    fallback = fallback_of(hybrid.meta)
     assert fallback is not None
     near = torch.as_tensor(exciting(ARM, 0).motion)[None]
     shares = []
@@ -121,6 +124,16 @@ def test_hybrid_trusts_itself_on_its_data_and_not_far_from_them(hybrid: Hybrid) 
     assert (shares[1] > 0).all()
 
 
+def test_a_runtime_in_onnx_falls_back_to_the_same_rigid_body(hybrid: Hybrid) -> None:
+    runtime = fast(hybrid)
+    fallback, own = fallback_of(runtime.meta), fallback_of(hybrid.meta)
+    assert fallback is not None and own is not None
+    motion = torch.randn(1, 1, 18, generator=torch.Generator().manual_seed(1)).double()
+    both = [x.model.predict(motion, torch.zeros(1, 1)).mean for x in (fallback, own)]
+    torch.testing.assert_close(*both)
+    assert runtime.predict(motion, torch.zeros(1, 1)).std is not None
+
+
 def test_a_model_without_a_deviation_has_no_limit() -> None:
     model = rigid_body()
-    assert KEY not in model.meta.data and fallback_of(model) is None
+    assert KEY not in model.meta.data and fallback_of(model.meta) is None

@@ -72,7 +72,7 @@ class InverseDynamicsNode(CheckedNode):
                 f"{sorted(COMMAND_TOPICS)}"
             )
         self.robot, self.names = robot, robot.joint_names
-        fallback = fallback_of(model)
+        fallback = fallback_of(model.meta)
         self.driver = Driver(robot, model, unit, model.meta.lead, guard, fallback=fallback)
         self.driver.engage(self.config.engaged)
         self.values = {"checkpoint": self.config.checkpoint, "family": model.meta.family}
