@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
+from invdyn_ros.calibration import calibration
 from invdyn_ros.leak import check_unseen
 from invdyn_ros.models import InverseDynamics, build
 from invdyn_ros.training import accelerated, fingerprint, splits
@@ -19,6 +20,8 @@ from invdyn_ros.windows import Split, check_alike
 
 BLOCKS = 10  # fewer test trajectories than this are cut in time for the bootstrap
 RESAMPLES = 1000
+NOTHING = 1e-12  # share of the largest power of any joint below which there is no action
+MOVING = 0.05  # [rad/s] a slower joint may stick
 LATENCY_CALLS = 500
 Part = Literal["test", "valid"]
 
@@ -79,6 +82,7 @@ def evaluate(
             "duplicates": parted.duplicates,
         },
         **scores(errors, targets),
+        "moving": moving(errors, cases),
         "baselines": {name: scores(wrong, targets) for name, wrong in _baselines(model, cases)},
         "calibration": calibration(errors, deviations),
         "latency_us": latency(model),
@@ -112,6 +116,27 @@ def scores(errors: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> dict[
             "ci95": [_plain(x) for x in interval],
         }
     return result
+
+
+def moving(errors: Sequence[np.ndarray], cases: Sequence[Case]) -> dict[str, Any]:
+    """Return nmse of the samples whose joint moves, as a share of the variance of all samples.
+
+    A joint that sticks takes any torque up to its dry friction: there its motion does not decide
+    the action, and no model of the motion can know it.
+    """
+    n = errors[0].shape[1]
+    speed = np.abs(np.concatenate([case.motion[:, n : 2 * n] for case in cases]))  # (T, n)
+    error, target = (np.concatenate(x) for x in (errors, [case.target for case in cases]))
+    fast = speed >= MOVING
+    mean = (error**2 * fast).sum(0) / np.maximum(fast.sum(0), 1)
+    variance = target.var(0)
+    known = (variance > NOTHING * (target**2).mean(0).max()) & fast.any(0)
+    per_joint = np.where(known, mean / np.where(known, variance, 1.0), np.nan)
+    return {
+        "speed": MOVING,
+        "share": [float(x) for x in fast.mean(0)],
+        "nmse": {"mean": _plain(_mean(per_joint)), "per_joint": [_plain(x) for x in per_joint]},
+    }
 
 
 def latency(model: InverseDynamics) -> dict[str, float]:
@@ -241,7 +266,9 @@ def _nmse(total: np.ndarray) -> np.ndarray:
     """Return the normalised error per joint from sums (..., 4, n)."""
     error, square, linear, count = np.moveaxis(total, -2, 0)
     variance = square - linear**2 / count
-    known = variance > 1e-12 * np.maximum(square, 1e-12)
+    # a joint without any load has rounding errors for an action
+    loaded = np.maximum(square.max(-1, keepdims=True), 1e-12)
+    known = variance > NOTHING * np.maximum(square, loaded)
     return np.where(known, error / np.where(known, variance, 1.0), np.nan)
 
 
@@ -257,22 +284,6 @@ def _mean(values: np.ndarray) -> float:
 def _plain(value: float) -> float | None:
     """Return a number JSON can hold."""
     return float(value) if np.isfinite(value) else None
-
-
-def calibration(
-    errors: Sequence[np.ndarray], deviations: Sequence[np.ndarray | None]
-) -> dict[str, float] | None:
-    """Return how often the truth lies within 1 and 2 standard deviations; None without any."""
-    known = [std for std in deviations if std is not None]
-    if not known:
-        return None
-    z = np.abs(np.concatenate(errors) / np.maximum(np.concatenate(known), 1e-12))
-    nll = 0.5 * z**2 + np.log(np.maximum(np.concatenate(known), 1e-12)) + 0.5 * np.log(2 * np.pi)
-    return {
-        "within_1_std": float((z <= 1).mean()),  # .683 when calibrated
-        "within_2_std": float((z <= 2).mean()),  # .954
-        "nll": float(nll.mean()),
-    }
 
 
 def _samples(trajectories: Sequence[Trajectory]) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from invdyn_ros.config import from_mapping, to_mapping
+from invdyn_ros.control.fallback import remembered
 from invdyn_ros.dataset import Dataset, read_dataset
 from invdyn_ros.descent import Descent
 from invdyn_ros.leak import sketch_of
@@ -31,6 +32,7 @@ from invdyn_ros.windows import Split, Windows, split, windows
 LOGS = "tensorboard"
 LEAD_STEPS = 9  # half ticks 0..4 ticks
 LEAD_ROWS = 4000  # enough to tell half ticks apart
+LEAD_MOVING = 0.1  # [rad/s] a joint slower than this may stick, and tells nothing of a lead
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def train(
                 descent.resume()
             progress = _logged(descent, on_epoch)
         if ranks.first:
-            _finish(model.eval(), progress, Path(out))
+            _finish(model.eval(), judge, progress, Path(out))
     return model
 
 
@@ -216,7 +218,7 @@ def _sample(trajectories: Sequence[Trajectory], lead: float) -> Windows:
 
 def _rigid_error(meta: Meta, data: Split, lead: float) -> float:
     """Return the share of the actions' power that an identified rigid body leaves over."""
-    model = RigidBody(replace(meta, family="rigid_body", config={}))
+    model = RigidBody(replace(meta, family="rigid_body", config={"moving": LEAD_MOVING}))
     learn, judge = (model.sums(_sample(part, lead)) for part in (data.train, data.test))
     prior = model.tree.inertial.flatten()
     found = identify(learn, judge, prior, meta.action_unit == "N m")
@@ -278,9 +280,11 @@ def _logged(descent: Descent, on_epoch: Callable[[Progress], None]) -> Progress:
         return descent.run(note)
 
 
-def _finish(model: InverseDynamics, progress: Progress, out: Path) -> None:
+def _finish(model: InverseDynamics, judge: Windows, progress: Progress, out: Path) -> None:
     """Write the checkpoint and how training went."""
-    model.meta = replace(model.meta, data=model.meta.data | {"epochs": progress.epoch})
+    model.calibrate(judge)
+    known = {"epochs": progress.epoch} | remembered(model, judge)
+    model.meta = replace(model.meta, data=model.meta.data | known)
     save(model, model.meta, out)
     log = {"losses": progress.losses, "best_epoch": progress.best_epoch}
     write_whole(out / "training.json", (json.dumps(log) + "\n").encode())

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from oracle import exciting
 
+from invdyn_ros.benchmarks.data_efficiency import DataEfficiencyConfig, clips
 from invdyn_ros.benchmarks.dynamics import MUJOCO, PYBULLET, Peers, random_motion
 from invdyn_ros.benchmarks.latency import LatencyConfig
 from invdyn_ros.benchmarks.model import ModelConfig, untrained
@@ -227,3 +229,34 @@ def test_a_checkpoint_of_another_arm_is_refused(checkpoint):
 def test_settings_that_cannot_measure_are_refused(config, change, message):
     with pytest.raises(ValueError, match=message):
         replace(config, **change)
+
+
+@pytest.mark.slow
+def test_data_efficiency_compares_families_on_the_same_few_samples(tmp_path):
+    words = "data_efficiency --arm ur5 --minutes 0.5 --families rigid_body mlp --seeds 2"
+    report = report_of(tmp_path, *words.split(), "--sizes", 50, "--epochs", 2)
+    assert set(report["rows"]) == {
+        "rigid_body", "rigid_body, moving", "mlp", "mlp, moving"
+    }  # fmt: skip
+    rigid, mlp = (report["curves"][family]["50"]["moving"] for family in ("rigid_body", "mlp"))
+    # moving joints hold no secrets from a rigid body with friction
+    assert rigid["high"] < 2.0 < 10.0 < mlp["low"]
+    assert len(rigid["draws"]) == 2 and rigid["low"] <= rigid["mean"] <= rigid["high"]
+    assert (tmp_path / "deep" / "report.png").stat().st_size > 10_000
+
+
+def test_clips_share_no_sample_and_keep_their_order():
+    parts = [exciting(load_robot("ur5"), seed, seconds=1.0) for seed in range(3)]
+    drawn = clips(parts, 20, 7, np.random.default_rng(0))
+    rows = np.concatenate([clip.position for clip in drawn])
+    assert len(drawn) == 20 and {len(clip) for clip in drawn} == {7}
+    assert len(np.unique(rows, axis=0)) == len(rows) == 140
+    with pytest.raises(ValueError, match="400 clips of 7 samples are wanted, the data hold 51"):
+        clips(parts, 400, 7, np.random.default_rng(0))
+
+
+def test_data_efficiency_refuses_what_it_cannot_do():
+    with pytest.raises(ValueError, match="no model family 'lstm'"):
+        DataEfficiencyConfig(families=("lstm",))
+    with pytest.raises(ValueError, match="at least one family, 10 samples"):
+        DataEfficiencyConfig(sizes=(5,))

@@ -7,7 +7,8 @@ ROOT = Path(__file__).parents[1] / "invdyn_ros"
 
 # lowest first; a module imports from its own layer and from those below
 LAYERS = (
-    "quiet trajectory leak urdf registry robot newton_euler dynamics kinematics filters config",
+    "quiet trajectory leak urdf registry robot newton_euler dynamics kinematics filters config "
+    "calibration",
     "windows dataset lerobot models perception workspace retarget control arms",
     "sources grasp evaluation recording replay report teleop_report plot "
     "parallel run_state optimiser descent training_log training "

@@ -23,6 +23,10 @@ from invdyn_ros.windows import windows
 
 LEAD = 0.012  # 1.5 ticks of the UR5
 SMALL = {"width": 32, "depth": 1, "epochs": 8, "batch": 64, "seed": 3}
+QUICK: dict[str, dict[str, Any]] = {
+    "hybrid": {"rows": 200, "centres": 8, "blurs": [0.0]},
+    "ensemble": {"epochs": 3, "seed": 3, "count": 2, "fields": {"width": 16, "depth": 1}},
+}
 CONFIGS = Path(__file__).parents[1] / "config" / "train"
 
 
@@ -56,7 +60,7 @@ def assert_equal_weights(a: Path, b: Path) -> None:
 
 @pytest.mark.parametrize("family", MODELS)
 def test_same_seed_gives_the_same_weights(family: str, data: Path, tmp_path: Path) -> None:
-    small = {k: v for k, v in SMALL.items() if k in known_fields(family)}
+    small = {k: v for k, v in SMALL.items() if k in known_fields(family)} | QUICK.get(family, {})
     for name in ("one", "two"):
         train(config(family, **small), data, tmp_path / name)
     assert_equal_weights(tmp_path / "one", tmp_path / "two")

@@ -10,6 +10,10 @@ from typing import Annotated, Any, Union
 import tyro
 
 from invdyn_ros.benchmarks.closed_loop import ClosedLoopConfig, measure_closed_loop
+from invdyn_ros.benchmarks.data_efficiency import (
+    DataEfficiencyConfig,
+    measure_data_efficiency,
+)
 from invdyn_ros.benchmarks.dynamics import DynamicsConfig, measure_dynamics
 from invdyn_ros.benchmarks.latency import LatencyConfig, measure_latency
 from invdyn_ros.benchmarks.model import ModelConfig, measure_model
@@ -22,6 +26,7 @@ from invdyn_ros.models.checkpoint import write_whole
 
 BENCHMARKS: dict[str, tuple[type, Callable[..., dict[str, Any]]]] = {
     "closed_loop": (ClosedLoopConfig, measure_closed_loop),
+    "data_efficiency": (DataEfficiencyConfig, measure_data_efficiency),
     "dynamics": (DynamicsConfig, measure_dynamics),
     "latency": (LatencyConfig, measure_latency),
     "model": (ModelConfig, measure_model),

@@ -6,7 +6,9 @@ The node and every replay in simulation run this same class.
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
+from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.follower import FeedbackConfig, Follower, Measured, Model
 from invdyn_ros.control.guard import (
     Array,
@@ -22,6 +24,8 @@ from invdyn_ros.control.guard import (
     rest,
 )
 from invdyn_ros.robot import Robot
+
+OUT_OF_DATA = "model out of its data: rigid body"
 
 
 class Command(NamedTuple):
@@ -54,16 +58,19 @@ class Driver:
         lead: float,
         guard: GuardConfig | None = None,
         feedback: FeedbackConfig | None = None,
+        fallback: Fallback | None = None,
     ) -> None:
         self.robot, self.unit = robot, unit
         self.guard = guard or GuardConfig()
         self.limits = Limits.of(robot, self.guard)
-        self.follower = Follower(model, unit, lead, feedback)
+        self.follower = Follower(model, unit, lead, feedback, fallback)
         self.engaged = False
         self.stopped: str | None = None
         still = np.zeros(robot.n)
         # The first call of a model takes a hundred times as long as those after it.
         self.follower(rest(robot.home, 0.0, None), Measured(0.0, robot.home, still))
+        if fallback is not None:
+            fallback.model.predict(torch.zeros(1, 1, 3 * robot.n), torch.zeros(1, 1))
         self._forget()
 
     def _forget(self) -> None:
@@ -117,6 +124,8 @@ class Driver:
             self.stop(f"stopped: {error}")
             return Command(None, None, self.stopped, None)
         reason = "measured joints jumped" if jumped else self.plan.held or clipped
+        if reason is None and self.follower.lost:
+            reason = OUT_OF_DATA
         return Command(action, self.plan.at(measured.time), reason, applied)
 
     def _jumped(self, measured: Measured) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.guard import Plan
 from invdyn_ros.models.inverse_dynamics import Prediction
 from invdyn_ros.robot import Robot
@@ -85,19 +86,26 @@ class Follower:
 
     The model sees the motion at the moment the action will act (`lead` after it is sent): the
     planned state moved by the present error, and the acceleration wanted by plan and feedback.
+    `lost` tells whether the last action came, in part or whole, from the fallback.
     """
 
     def __init__(
-        self, model: Model, unit: str, lead: float, config: FeedbackConfig | None = None
+        self,
+        model: Model,
+        unit: str,
+        lead: float,
+        config: FeedbackConfig | None = None,
+        fallback: Fallback | None = None,
     ) -> None:
         if unit not in FEEDBACK:
             raise ValueError(f"no feedback for actions in '{unit}'; known: {sorted(FEEDBACK)}")
-        self.model, self.lead = model, lead
+        self.model, self.lead, self.fallback = model, lead, fallback
         self.config = config or FEEDBACK[unit]
         self.reset()
 
     def reset(self) -> None:
         """Forget the integrated error and the motion so far."""
+        self.lost = False
         self._integral: Array | float = 0.0
         self._last: float | None = None
         self._frames: deque[tuple[float, Array]] = deque(maxlen=self.model.history)
@@ -127,9 +135,25 @@ class Follower:
             first = self._frames[0]
             self._frames.appendleft((first[0] - 1e-3, first[1]))
         times, frames = zip(*self._frames, strict=True)
-        with torch.inference_mode():
-            prediction = self.model.predict(
-                torch.from_numpy(np.stack(frames))[None],
-                torch.tensor(times, dtype=torch.float64)[None],
-            )
-        return prediction.mean[0, -1].double().cpu().numpy()
+        stamps = torch.tensor(times, dtype=torch.float64)
+        return self._predict(torch.from_numpy(np.stack(frames))[None], stamps[None])
+
+    def _predict(self, motion: torch.Tensor, time: torch.Tensor) -> Array:
+        """Return the model's action (n,), or the fallback's where the model is in doubt."""
+        mean, std = (_last(part) for part in self.model.predict(motion, time))
+        self.lost = False
+        if mean is None:
+            raise RuntimeError("a prediction has a mean")
+        if self.fallback is None or std is None:
+            return mean
+        share = self.fallback.share(std)
+        self.lost = share > 0
+        if not self.lost:
+            return mean
+        rigid = _last(self.fallback.model.predict(motion, time).mean)
+        return mean if rigid is None else (1 - share) * mean + share * rigid
+
+
+def _last(part: torch.Tensor | None) -> Array | None:
+    """Return the last frame (n,) of a window's prediction (1, T, n)."""
+    return None if part is None else part[0, -1].double().cpu().numpy()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from invdyn_ros.models.enhanced import Enhanced
+from invdyn_ros.models.ensemble import Ensemble
 from invdyn_ros.models.flow import Flow
 from invdyn_ros.models.gru import Gru
+from invdyn_ros.models.hybrid import Hybrid
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
 from invdyn_ros.models.mlp import Mlp
 from invdyn_ros.models.rigid_body import RigidBody
@@ -15,6 +17,8 @@ MODELS: dict[str, type[InverseDynamics]] = {
     "gru": Gru,
     "enhanced": Enhanced,
     "flow": Flow,
+    "hybrid": Hybrid,
+    "ensemble": Ensemble,
 }
 
 

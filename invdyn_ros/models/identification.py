@@ -13,6 +13,7 @@ Atkeson, An, Hollerbach 1986; Swevers, Verdonck, De Schutter, doi 10.1109/MCS.20
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,7 +24,8 @@ from invdyn_ros.dynamics import RigidBodyTree
 FRICTION = 4  # viscous, Coulomb, offset, rotor inertia
 RIDGES = tuple(10.0**k for k in range(-13, -1))  # of normal equations with unit diagonal
 UNSEEN = 1e-16  # share of the largest diagonal; what is below is rounding, not a parameter
-STICKING = 0.1  # weight of a joint that may stick, beside 1
+STICKING = 0.01  # weight of a joint that may stick, beside 1
+SMALLEST = 1e-12  # share of the target's power that no error is below
 CHUNK = 4096  # rows per pass, to bound memory
 
 
@@ -44,13 +46,28 @@ class Parameters(NamedTuple):
     compliance: Tensor  # (n,)
 
 
-def friction_terms(qd: Tensor, qdd: Tensor, slow: float) -> Tensor:
-    """Return [qd, tanh(qd / slow), 1, qdd] (..., n, 4)."""
-    return torch.stack([qd, torch.tanh(qd / slow), torch.ones_like(qd), qdd], dim=-1)
+def direction(qd: Tensor, qdd: Tensor, slow: float, blur: Tensor | float = 0.0) -> Tensor:
+    """Return which way each joint moves (..., n), from -1 to 1.
+
+    A recorded effort is often low-pass filtered, so that Coulomb friction turns over the same
+    time `blur` [s] at every reversal, whatever the velocity: at acceleration qdd that is the
+    velocity blur qdd.
+    """
+    return torch.tanh(qd / torch.sqrt(slow**2 + (blur * qdd) ** 2))
+
+
+def friction_terms(qd: Tensor, qdd: Tensor, slow: float, blur: Tensor | float = 0.0) -> Tensor:
+    """Return [qd, direction, 1, qdd] (..., n, 4)."""
+    return torch.stack([qd, direction(qd, qdd, slow, blur), torch.ones_like(qd), qdd], dim=-1)
 
 
 def sums(
-    tree: RigidBodyTree, motion: Tensor, target: Tensor, slow: float, moving: float = 0.0
+    tree: RigidBodyTree,
+    motion: Tensor,
+    target: Tensor,
+    slow: float,
+    moving: float = 0.0,
+    blur: Tensor | float = 0.0,
 ) -> Sums:
     """Sum over motion (N, 3n) and target (N, n).
 
@@ -61,19 +78,35 @@ def sums(
         slow: velocity [rad/s] above which Coulomb friction is full.
         moving: joints slower than this [rad/s] count little: one that sticks takes any torque up
             to its friction, so its torque says little about its motion.
+        blur: time [s] over which friction turns at a reversal, of all joints or (n,).
     """
     n, m = target.shape[-1], 10 * target.shape[-1] + FRICTION
     gram, moment, power = target.new_zeros(n, m, m), target.new_zeros(n, m), target.new_zeros(n)
     for rows, y in zip(motion.split(CHUNK), target.split(CHUNK), strict=True):
         q, qd, qdd = rows.split(n, dim=-1)
-        columns = torch.cat([tree.regressor(q, qd, qdd), friction_terms(qd, qdd, slow)], dim=-1)
-        weight = torch.where(qd.abs() >= moving, 1.0, STICKING).to(y)
+        friction = friction_terms(qd, qdd, slow, blur)
+        columns = torch.cat([tree.regressor(q, qd, qdd), friction], dim=-1)
+        weight = row_weight(qd, moving)
         A = (columns * weight[..., None]).transpose(0, 1)  # (n, rows, m)
         y = y * weight
         gram += A.mT @ A
         moment += (A.mT @ y.T.unsqueeze(-1)).squeeze(-1)
         power += (y * y).sum(0)
     return Sums(gram, moment, power, len(target))
+
+
+def row_weight(qd: Tensor, moving: float) -> Tensor:
+    """Return how much a row counts for each joint (..., n)."""
+    return torch.where(qd.abs() >= moving, 1.0, STICKING).to(qd)
+
+
+def total(parts: Sequence[Sums]) -> Sums:
+    """Return the sums over several parts of the data."""
+    gram, moment, power = (
+        torch.stack([part[i] for part in parts]).sum(0)  # type: ignore[misc]
+        for i in range(3)
+    )
+    return Sums(gram, moment, power, sum(part.rows for part in parts))
 
 
 def residual(data: Sums, found: Parameters) -> Tensor:
@@ -83,7 +116,9 @@ def residual(data: Sums, found: Parameters) -> Tensor:
     return ((data.power - 2 * (x * data.moment).sum(-1) + quadratic) / data.rows).clamp_min(0.0)
 
 
-def identify(train: Sums, valid: Sums, prior: Tensor, torques: bool) -> Parameters:
+def identify(
+    train: Sums, valid: Sums, prior: Tensor, torques: bool, ridges: Sequence[float] = RIDGES
+) -> Parameters:
     """Find all parameters, with a ridge towards the URDF's inertia and zero friction.
 
     Many parameters never show in the torque (only base parameters do); the ridge leaves those at
@@ -95,6 +130,7 @@ def identify(train: Sums, valid: Sums, prior: Tensor, torques: bool) -> Paramete
         valid: sums of other data.
         prior: inertial parameters of the URDF (10 n,).
         torques: the target is the torque, so compliance is 1.
+        ridges: strengths to choose from.
     """
     start = Parameters(
         prior, torch.zeros_like(train.moment[:, len(prior) :]), torch.ones_like(train.power)
@@ -105,7 +141,7 @@ def identify(train: Sums, valid: Sums, prior: Tensor, torques: bool) -> Paramete
     weights = 1 / spread
     best = start
     for _ in range(2 if torques else 6):
-        tried = _ridge(train, best, prior, weights)
+        tried = _ridge(train, best, prior, weights, ridges)
         best = min(tried, key=lambda found: float((weights * residual(valid, found)).sum()))
         if not torques:
             best = _with_compliance(train, best)
@@ -114,8 +150,35 @@ def identify(train: Sums, valid: Sums, prior: Tensor, torques: bool) -> Paramete
     return best
 
 
-def _ridge(data: Sums, start: Parameters, prior: Tensor, weights: Tensor) -> list[Parameters]:
-    """Solve for inertia and friction at given compliance, once for each of RIDGES."""
+def cross_identify(
+    blocks: Sequence[Sums], prior: Tensor, torques: bool
+) -> tuple[Parameters, list[Parameters], Tensor]:
+    """Identify with the ridge that does best on blocks left out in turn.
+
+    Returns:
+        What all blocks give, what all but each one give, and the mean squared error (n,) on the
+        blocks left out.
+    """
+    ridges = RIDGES[1::2]
+    everything = total(blocks)
+    rest = [total([*blocks[:k], *blocks[k + 1 :]]) for k in range(len(blocks))]
+    found = [[identify(part, part, prior, torques, (ridge,)) for part in rest] for ridge in ridges]
+    share = torch.tensor([block.rows / everything.rows for block in blocks]).to(prior)
+    errors = torch.stack(
+        [torch.stack(list(map(residual, blocks, row))).T @ share for row in found]
+    )  # (ridges, n)
+    # the floor keeps noise-free data from choosing by rounding errors
+    floor = SMALLEST * everything.power / everything.rows
+    errors = torch.maximum(errors, floor.clamp_min(torch.finfo(prior.dtype).tiny))
+    best = int((errors / errors.min(0).values).sum(1).argmin())
+    final = identify(everything, everything, prior, torques, (ridges[best],))
+    return final, found[best], errors[best]
+
+
+def _ridge(
+    data: Sums, start: Parameters, prior: Tensor, weights: Tensor, ridges: Sequence[float]
+) -> list[Parameters]:
+    """Solve for inertia and friction at given compliance, once for each ridge."""
     k, n = len(prior), len(weights)
     width = k + n * FRICTION
     H, g = prior.new_zeros(width, width), prior.new_zeros(width)
@@ -134,7 +197,7 @@ def _ridge(data: Sums, start: Parameters, prior: Tensor, weights: Tensor) -> lis
     values, U = torch.linalg.eigh(D[:, None] * H * D)
     projected = U.T @ (D * g)
     found = []
-    for ridge in RIDGES:
+    for ridge in ridges:
         x = x0 + D * (U @ (projected / (values.clamp_min(0.0) + ridge)))
         found.append(Parameters(x[:k], x[k:].view(n, FRICTION), start.compliance))
     return found

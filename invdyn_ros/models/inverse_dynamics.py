@@ -150,6 +150,9 @@ class InverseDynamics(nn.Module, ABC):
         """Fit in closed form and return True; False asks for gradient descent on `loss`."""
         return False
 
+    def calibrate(self, valid: Windows) -> None:
+        """Fit the standard deviation, of a family that has one, to data it was not fitted to."""
+
     def standardise(self, train: Windows) -> None:
         """Take mean and spread of motion and target from the training data."""
         motion, target = (

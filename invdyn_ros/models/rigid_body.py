@@ -40,7 +40,7 @@ class RigidBody(InverseDynamics):
     The target of joint j is c_j tau_j(q, qd, qdd) + phi_j . [qd_j, tanh(qd_j / v), 1, qdd_j].
     """
 
-    Config = RigidBodyConfig
+    Config: ClassVar[type] = RigidBodyConfig
     dtype: ClassVar[torch.dtype] = torch.float64
     config: RigidBodyConfig
     friction: Tensor  # (n, 4)

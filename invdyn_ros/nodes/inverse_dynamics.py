@@ -11,6 +11,7 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.control.driver import Command, Driver
+from invdyn_ros.control.fallback import fallback_of
 from invdyn_ros.control.follower import Measured
 from invdyn_ros.control.guard import GuardConfig
 from invdyn_ros.models.runtime import load_runtime
@@ -71,7 +72,8 @@ class InverseDynamicsNode(CheckedNode):
                 f"{sorted(COMMAND_TOPICS)}"
             )
         self.robot, self.names = robot, robot.joint_names
-        self.driver = Driver(robot, model, unit, model.meta.lead, guard)
+        fallback = fallback_of(model.meta)
+        self.driver = Driver(robot, model, unit, model.meta.lead, guard, fallback=fallback)
         self.driver.engage(self.config.engaged)
         self.values = {"checkpoint": self.config.checkpoint, "family": model.meta.family}
         self.values["runtime"] = type(model).__name__

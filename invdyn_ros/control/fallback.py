@@ -1,0 +1,69 @@
+"""What an arm is driven by where its learned model is out of its data: the rigid body.
+
+A model with a standard deviation enters, with data like those it learned from; a limit of that
+deviation leaves, and later the model to take beyond it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from invdyn_ros.models import InverseDynamics, Meta
+from invdyn_ros.models.compiled import CompiledRigidBody
+from invdyn_ros.models.rigid_body import RigidBody
+from invdyn_ros.windows import Windows
+
+USUAL = 0.999  # quantile of the standard deviation among data that is still no surprise
+MARGIN = 1.5  # times that is out of the data
+KEY = "fallback"  # of a checkpoint's data
+LIMIT = "limit"  # in there, beside the parameters of the rigid body
+PARAMETERS = ("tree.inertial", "friction", "compliance")
+
+
+class Fallback(NamedTuple):
+    """The rigid body, and the standard deviation (n,) [action unit] from which on it is used."""
+
+    model: CompiledRigidBody
+    limit: NDArray[np.float64]
+
+    def share(self, std: NDArray[np.float64]) -> float:
+        """Return how much of the action is the rigid body's, from 0 to 1 at twice the limit.
+
+        It grows steadily with the most doubtful joint, so that no action ever jumps.
+        """
+        return float(np.clip(np.max(std / self.limit) - 1, 0.0, 1.0))
+
+
+def remembered(model: InverseDynamics, valid: Windows) -> dict[str, Any]:
+    """Return what a checkpoint remembers for `fallback_of`; nothing if it gives no deviation.
+
+    The limit, and the parameters of the rigid body if the family has identified one.
+    """
+    std = model.predict(valid.motion, valid.time).std
+    if std is None:
+        return {}
+    limit = MARGIN * np.quantile(std[:, -1].double().cpu().numpy(), USUAL, axis=0)
+    known: dict[str, Any] = {LIMIT: limit.tolist()}
+    if isinstance(model, RigidBody):
+        known |= {name: model.get_buffer(name).tolist() for name in PARAMETERS}
+    return {KEY: known}
+
+
+def fallback_of(meta: Meta) -> Fallback | None:
+    """Return the rigid body that a model holds, or else that of its URDF; None without a limit.
+
+    All of it stands in `meta`, so that an exported model has it too.
+    """
+    if KEY not in meta.data:
+        return None
+    known = {"compliance": meta.data.get("urdf_compliance")} | meta.data[KEY]
+    rigid = RigidBody(replace(meta, family="rigid_body", config={"identify": False}))
+    for name in PARAMETERS:
+        if known.get(name) is not None:
+            rigid.get_buffer(name).copy_(torch.tensor(known[name], dtype=rigid.dtype))
+    return Fallback(CompiledRigidBody(rigid), np.array(known[LIMIT]))

@@ -1,0 +1,74 @@
+"""An ensemble: the mean of networks that started apart, and a spread that can be believed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from oracle import exciting, robot
+
+from invdyn_ros.dataset import write_dataset
+from invdyn_ros.models import Meta, build
+from invdyn_ros.models.checkpoint import load
+from invdyn_ros.models.ensemble import Ensemble, EnsembleConfig
+from invdyn_ros.training import parse_config, train
+from invdyn_ros.windows import windows
+
+UR5 = robot("ur5")
+SMALL = {"count": 3, "fields": {"width": 16, "depth": 1}}
+NOISE = 0.5
+
+
+def ensemble() -> Ensemble:
+    torch.manual_seed(0)
+    meta = Meta("ensemble", "ur5", UR5.joint_names, "N m", UR5.rate, 0.0, UR5.xml(), SMALL)
+    model = build(meta)
+    assert isinstance(model, Ensemble)
+    return model
+
+
+def test_prediction_is_the_mean_of_members_that_differ() -> None:
+    model, data = ensemble(), windows([exciting(UR5, 0, seconds=1.0)]).to("cpu", torch.float32)
+    means = torch.stack([m.predict(data.motion, data.time).mean for m in model.members])
+    assert means.std(0).min() > 0
+    torch.testing.assert_close(model.predict(data.motion, data.time).mean, means.mean(0))
+
+
+def test_each_member_learns_as_if_it_were_alone() -> None:
+    model, data = ensemble(), windows([exciting(UR5, 0, seconds=1.0)]).to("cpu", torch.float32)
+    model.standardise(data)
+    model.loss(*data).backward()
+    found = [p.grad.clone() for p in model.members[1].parameters()]
+    model.zero_grad()
+    (model.members[1].loss(*data) / SMALL["count"]).backward()
+    for grad, parameter in zip(found, model.members[1].parameters(), strict=True):
+        torch.testing.assert_close(grad, parameter.grad)
+
+
+def test_spread_is_calibrated_and_grows_away_from_the_data(tmp_path) -> None:
+    noise = torch.Generator().manual_seed(0)
+    parts = []
+    for seed in range(12):
+        part = exciting(UR5, seed, seconds=2.0)
+        # one smooth law per joint, plus noise
+        law = torch.sin(torch.as_tensor(part.position)) + 0.5 * torch.as_tensor(part.velocity)
+        law += NOISE * torch.randn(law.shape, generator=noise, dtype=law.dtype)
+        parts.append(replace(part, action=law.numpy()))
+    write_dataset(tmp_path / "data", parts[:10], "ur5", UR5.rate)
+    values = {"family": "ensemble", "lead": 0.0, "epochs": 15, "batch": 64} | SMALL
+    train(parse_config(values, "test"), tmp_path / "data", tmp_path / "model")
+    model, test = load(tmp_path / "model"), windows(parts[10:]).to("cpu", torch.float32)
+    mean, std = model.predict(test.motion, test.time)
+    assert std is not None
+    z = ((test.action - mean) / std).abs()
+    assert 0.55 < (z < 1).float().mean() < 0.8
+    far = model.predict(test.motion + 10 * model.motion_std, test.time).std
+    assert far is not None and far.mean() > 2 * std.mean()
+
+
+def test_an_ensemble_of_one_or_of_ensembles_is_refused() -> None:
+    with pytest.raises(ValueError, match="count is 1"):
+        EnsembleConfig(count=1)
+    with pytest.raises(ValueError, match="member is 'ensemble'"):
+        EnsembleConfig(member="ensemble")

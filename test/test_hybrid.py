@@ -1,0 +1,172 @@
+"""The hybrid family: it learns what the rigid body cannot say, and knows what it does not know."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from oracle import exciting, robot, torque
+from scipy.ndimage import gaussian_filter1d
+
+from invdyn_ros.models import InverseDynamics, Meta, build
+from invdyn_ros.models.hybrid import Hybrid
+from invdyn_ros.models.identification import cross_identify, identify, total
+from invdyn_ros.models.residual import Process, fit, pivots, posterior
+from invdyn_ros.models.variance import variances
+from invdyn_ros.robot import Robot
+from invdyn_ros.windows import Windows, windows
+
+SMALL = {"centres": 24, "rows": 600, "blurs": (0.0, 0.1)}
+NOISE = 0.3  # [N m]
+
+
+def stribeck(arm: Robot, motion: np.ndarray) -> np.ndarray:
+    """Return torque with friction that falls from standstill on, and depends on direction."""
+    qd = np.split(motion, 3, axis=1)[1]
+    more = 2.0 * np.tanh(qd / 0.02) * np.exp(-np.abs(qd) / 0.3) + 1.0 * np.maximum(qd, 0) ** 2
+    return torque(arm, motion) + more
+
+
+def filtered(arm: Robot, motion: np.ndarray) -> np.ndarray:
+    """Return the torque as a recording shows it that was low-pass filtered afterwards."""
+    return gaussian_filter1d(torque(arm, motion), 0.08 * arm.rate, axis=0)
+
+
+def noisy(arm: Robot, motion: np.ndarray) -> np.ndarray:
+    wave = np.random.default_rng(int(1e6 * abs(motion[0, 0]))).normal(size=(len(motion), arm.n))
+    return torque(arm, motion) + NOISE * wave
+
+
+@cache
+def data(law: str, *seeds: int) -> Windows:
+    laws = {"stribeck": stribeck, "filtered": filtered, "noisy": noisy}
+    return windows([exciting(robot("ur5"), seed, law=laws[law]) for seed in seeds])
+
+
+@cache
+def trained(family: str, law: str) -> InverseDynamics:
+    arm = robot("ur5")
+    config = dict(SMALL) if family == "hybrid" else {}
+    meta = Meta(family, "ur5", arm.joint_names, "N m", arm.rate, 0.0, arm.xml(), config)
+    model, learn = build(meta), data(law, 0, 1, 2, 3)
+    model.standardise(learn)
+    assert model.solve(learn, data(law, 4))
+    return model.eval()
+
+
+def nmse(model: InverseDynamics, test: Windows) -> torch.Tensor:
+    error = (model.predict(test.motion, test.time).mean - test.action)[:, 0]
+    return error.square().mean(0) / test.action[:, 0].var(0)
+
+
+@pytest.mark.parametrize("law", ["stribeck", "filtered"])
+def test_hybrid_learns_what_the_rigid_body_cannot_say(law: str) -> None:
+    test = data(law, 5, 6)
+    rigid, hybrid = (nmse(trained(family, law), test) for family in ("rigid_body", "hybrid"))
+    assert hybrid.mean() < 0.5 * rigid.mean()
+    assert (hybrid < 1.02 * rigid).all()
+
+
+def test_a_filtered_effort_is_recognised_by_how_long_friction_takes_to_turn() -> None:
+    assert {round(x, 6) for x in trained("hybrid", "filtered").get_buffer("blur").tolist()} == {
+        0.1
+    }
+    assert set(trained("hybrid", "noisy").get_buffer("blur").tolist()) == {0.0}
+
+
+@pytest.mark.parametrize("law", ["stribeck", "noisy"])
+def test_far_from_the_data_hybrid_is_its_rigid_body_and_says_it_is_unsure(law: str) -> None:
+    model = trained("hybrid", law)
+    assert isinstance(model, Hybrid)
+    near = data(law, 0).motion
+    far = near + 40 * model.motion_std
+    stamps = torch.zeros(len(near), 1)
+    torch.testing.assert_close(model.predict(far, stamps).mean, model.rigid(far))
+    std, usual = model.predict(far, stamps).std, model.predict(near, stamps).std
+    assert std is not None and usual is not None
+    assert (std.amin((0, 1)) > 3 * usual.flatten(0, 1).quantile(0.99, dim=0)).all()
+
+
+def test_where_the_rigid_body_says_all_nothing_is_added() -> None:
+    model = trained("hybrid", "noisy")
+    rigid = nmse(trained("rigid_body", "noisy"), data("noisy", 5))
+    assert (nmse(model, data("noisy", 5)) < 1.02 * rigid).all()
+    added = model.get_buffer("amplitude") / NOISE
+    assert (added < 0.3).all()
+
+
+def test_spread_of_noise_is_found() -> None:
+    model, test = trained("hybrid", "noisy"), data("noisy", 5, 6)
+    mean, std = model.predict(test.motion, test.time)
+    assert std is not None
+    z = ((test.action - mean) / std).abs()
+    assert 0.64 < (z < 1).double().mean() < 0.74
+    assert 0.93 < (z < 2).double().mean() < 0.98
+
+
+def test_process_meets_its_data_and_forgets_far_from_it() -> None:
+    x = torch.linspace(-3, 3, 60, dtype=torch.float64)[:, None, None]
+    y, weight = torch.sin(2 * x[..., 0]), torch.ones(60, 1, dtype=torch.float64)
+    noise = torch.full((1,), 1e-4, dtype=torch.float64)
+    process = fit(x, y, weight, noise, pivots(x, 20))
+    mean, variance = posterior(process, x)
+    torch.testing.assert_close(mean, y, atol=1e-2, rtol=0)
+    assert variance.max() < 1e-3
+    mean, variance = posterior(process, x + 20)
+    assert mean.abs().max() < 1e-9 and variance.min() > 1 - 1e-9
+
+
+def test_process_is_the_exact_gaussian_process_when_every_row_is_a_centre() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, new = torch.randn(2, 12, 2, 3, generator=generator, dtype=torch.float64)
+    y = torch.randn(12, 2, generator=generator, dtype=torch.float64)
+    weight = 0.5 + torch.rand(12, 2, generator=generator, dtype=torch.float64)
+    noise = torch.tensor([0.1, 0.5], dtype=torch.float64)
+    mean, variance = posterior(fit(x, y, weight, noise, pivots(x, 12)), new)
+    for j in range(2):
+        gram = torch.exp(-0.5 * torch.cdist(x[:, j], x[:, j]) ** 2)
+        gram += torch.diag(noise[j] / weight[:, j] ** 2)
+        k = torch.exp(-0.5 * torch.cdist(new[:, j], x[:, j]) ** 2)
+        torch.testing.assert_close(
+            mean[:, j], k @ torch.linalg.solve(gram, y[:, j]), atol=1e-4, rtol=0
+        )
+        left = 1 - (k * torch.linalg.solve(gram, k.T).T).sum(1)
+        torch.testing.assert_close(variance[:, j], left, atol=1e-4, rtol=0)
+
+
+def test_more_centres_than_rows_are_no_harm() -> None:
+    x = torch.tensor([[[0.0]], [[1.0]]], dtype=torch.float64)
+    y = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
+    process = fit(x, y, torch.ones_like(y), torch.full((1,), 1e-3).double(), pivots(x, 8))
+    assert all(torch.isfinite(part).all() for part in Process(*process))
+    torch.testing.assert_close(posterior(process, x)[0], y, atol=0.02, rtol=0)
+
+
+def test_variances_of_greatest_likelihood_are_those_the_errors_were_drawn_with() -> None:
+    generator = torch.Generator().manual_seed(0)
+    terms = torch.rand(20_000, 1, 2, generator=generator, dtype=torch.float64)
+    true = torch.tensor([[0.5, 3.0]], dtype=torch.float64)
+    error = (terms * true).sum(-1).sqrt() * torch.randn(20_000, 1, generator=generator).double()
+    torch.testing.assert_close(variances(terms, error), true, rtol=0.1, atol=0)
+
+
+def test_identifying_on_blocks_in_turn_ends_with_all_of_them() -> None:
+    model = trained("rigid_body", "noisy")
+    parts = [model.sums(data("noisy", seed)) for seed in (0, 1, 2)]  # type: ignore[operator]
+    prior = build(model.meta).tree.inertial.flatten()  # type: ignore[union-attr]
+    final, folds, error = cross_identify(parts, prior, torques=True)
+    whole = identify(total(parts), total(parts), prior, True, (1e-6,))
+    torch.testing.assert_close(final.friction, whole.friction, atol=0.05, rtol=0.05)
+    assert len(folds) == 3
+    torch.testing.assert_close(error.sqrt(), torch.full_like(error, NOISE), rtol=0.1, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [({"blurs": ()}, "blurs are"), ({"centres": 0}, "centres 0"), ({"rows": 3}, "rows 3")],
+)
+def test_bad_fields_are_named(values: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Hybrid.Config(**values)
