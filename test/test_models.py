@@ -175,7 +175,8 @@ def test_samples_follow_their_seed_and_their_temperature(family: str) -> None:
     assert torch.equal(draw(0), draw(0))
     assert torch.equal(draw(0, 0.0), draw(1, 0.0))
     std = model.predict(*data[:2]).std
-    assert torch.equal(draw(0), draw(1)) == (std is None)
+    spread = std is not None and bool(std.any())  # an untrained hybrid knows no doubt
+    assert torch.equal(draw(0), draw(1)) == (not spread)
     for count, temperature in ((0, 1.0), (1, -0.1), (1, float("nan"))):
         with pytest.raises(ValueError, match=f"count is {count} and temperature {temperature}"):
             model.sample(*data[:2], count, temperature)
@@ -188,7 +189,7 @@ def toy(count: int, seed: int) -> Windows:
     return Windows(motion, torch.tensor([-0.01, 0.0]).repeat(count, 1), qdd + qd + torch.sin(q))
 
 
-@pytest.mark.parametrize("family", sorted(MODELS.keys() - {"rigid_body"}))
+@pytest.mark.parametrize("family", sorted(MODELS.keys() - {"rigid_body", "hybrid"}))
 def test_family_learns_a_pendulum(family: str, tmp_path: Path) -> None:
     how = {"width": 64, "depth": 2}
     config = {name: how[name] for name in how.keys() & fields_of(family)}
