@@ -233,7 +233,7 @@ def test_settings_that_cannot_measure_are_refused(config, change, message):
 
 @pytest.mark.slow
 def test_data_efficiency_compares_families_on_the_same_few_samples(tmp_path):
-    words = "data_efficiency --arm ur5 --minutes 0.5 --families rigid_body mlp --seeds 2"
+    words = "data_efficiency --arm ur5 --minutes 1 --families rigid_body mlp --seeds 2"
     report = report_of(tmp_path, *words.split(), "--sizes", 50, "--epochs", 2)
     assert set(report["rows"]) == {
         "rigid_body", "rigid_body, moving", "mlp", "mlp, moving"
