@@ -16,11 +16,10 @@ from invdyn_ros.config import from_mapping, to_mapping
 from invdyn_ros.control.fallback import remembered
 from invdyn_ros.dataset import Dataset, read_dataset
 from invdyn_ros.descent import Descent
+from invdyn_ros.lead import estimate_lead, urdf_compliance
 from invdyn_ros.leak import sketch_of
 from invdyn_ros.models import MODELS, InverseDynamics, Meta, build
 from invdyn_ros.models.checkpoint import load, pick_device, save, write_whole
-from invdyn_ros.models.identification import identify, residual
-from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.optimiser import DescentConfig
 from invdyn_ros.parallel import joined
 from invdyn_ros.robot import ROBOTS, Robot, load_robot
@@ -30,9 +29,6 @@ from invdyn_ros.trajectory import Trajectory
 from invdyn_ros.windows import Split, Windows, split, windows
 
 LOGS = "tensorboard"
-LEAD_STEPS = 9  # half ticks 0..4 ticks
-LEAD_ROWS = 4000  # enough to tell half ticks apart
-LEAD_MOVING = 0.1  # [rad/s] a joint slower than this may stick, and tells nothing of a lead
 
 
 @dataclass(frozen=True)
@@ -134,36 +130,6 @@ def splits(trajectories: Sequence[Trajectory], fraction: float, seed: int) -> tu
     return outer, split(outer.train, fraction, seed)
 
 
-def estimate_lead(meta: Meta, data: Split) -> float:
-    """Find how late actions act [s]: transport delay, and half the interval each is held for.
-
-    Tries half ticks from 0 to 4 ticks; the right one lets a rigid body explain the actions best.
-    Sticking joints count little here too: their torque rises before they move, as with a lead.
-
-    Raises:
-        ValueError: the URDF is unknown.
-    """
-    if not meta.urdf:
-        raise ValueError(
-            f"a lead is estimated with the rigid bodies of '{meta.robot}', whose URDF is unknown; "
-            "give --urdf FILE, or --lead SECONDS (0 where a row's action makes its acceleration)"
-        )
-    leads = np.arange(LEAD_STEPS) * 0.5 / meta.rate
-    return float(min(leads, key=lambda lead: _rigid_error(meta, data, float(lead))))
-
-
-def urdf_compliance(meta: Meta, data: Split) -> list[float]:
-    """Return the target per torque of the URDF's dynamics (n,), 1 where the action is a torque.
-
-    None of them where the URDF is unknown.
-    """
-    if not meta.urdf:
-        return []
-    model = build(replace(meta, family="rigid_body", config={"identify": False}))
-    model.solve(*(_sample(part, meta.lead) for part in (data.train, data.test)))
-    return [float(c) for c in model.get_buffer("compliance")]
-
-
 def fingerprint(trajectories: Sequence[Trajectory]) -> str:
     """Tell datasets apart by their content."""
     digest = hashlib.sha256()
@@ -208,22 +174,6 @@ def _meta(config: TrainConfig, dataset: Dataset, robot: Robot | None) -> Meta:
     unit, names = info.action_unit, info.joint_names
     name, urdf = (robot.name, robot.xml()) if robot else (info.robot, "")
     return Meta(config.family, name, names, unit, info.rate, 0.0, urdf, config.model)
-
-
-def _sample(trajectories: Sequence[Trajectory], lead: float) -> Windows:
-    """Return at most LEAD_ROWS rows, evenly spread."""
-    data = windows(trajectories, lead=lead)
-    return data.rows(torch.linspace(0, data.size - 1, min(LEAD_ROWS, data.size)).long())
-
-
-def _rigid_error(meta: Meta, data: Split, lead: float) -> float:
-    """Return the share of the actions' power that an identified rigid body leaves over."""
-    model = RigidBody(replace(meta, family="rigid_body", config={"moving": LEAD_MOVING}))
-    learn, judge = (model.sums(_sample(part, lead)) for part in (data.train, data.test))
-    prior = model.tree.inertial.flatten()
-    found = identify(learn, judge, prior, meta.action_unit == "N m")
-    share = residual(judge, found) / (judge.power / judge.rows).clamp_min(1e-30)
-    return float(share.mean())
 
 
 def _prepare(

@@ -11,7 +11,7 @@ LAYERS = (
     "calibration",
     "windows dataset lerobot models perception workspace retarget control arms",
     "sources grasp evaluation recording replay report teleop_report plot "
-    "parallel run_state optimiser descent training_log training "
+    "lead parallel run_state optimiser descent training_log training "
     "comparison standings tracking",
     "arguments graph",
     "benchmarks cli nodes",

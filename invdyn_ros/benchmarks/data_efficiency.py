@@ -19,6 +19,7 @@ from invdyn_ros.benchmarks.report import Row, machine
 from invdyn_ros.config import load_yaml
 from invdyn_ros.dataset import Dataset, DatasetInfo, read_dataset, write_dataset
 from invdyn_ros.evaluation import evaluate
+from invdyn_ros.lead import estimate_lead
 from invdyn_ros.models import MODELS, Meta, build
 from invdyn_ros.robot import Robot, load_robot, share
 from invdyn_ros.sources.simulation import ExcitationConfig, simulate
@@ -26,7 +27,6 @@ from invdyn_ros.training import (
     TrainConfig,
     accelerated,
     check_joints,
-    estimate_lead,
     parse_config,
     splits,
     train,
