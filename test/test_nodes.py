@@ -42,10 +42,10 @@ from invdyn_ros.nodes.messages import (
     camera_info_message,
     command_stamp,
     command_to_message,
-    image_qos,
     image_to_array,
     image_to_message,
     landmarks_to_cloud,
+    newest,
     pose_to_arrays,
     pose_to_transform,
     target_to_message,
@@ -547,7 +547,7 @@ def test_an_image_of_nobody_gives_an_empty_cloud_and_an_overlay_only_if_asked(be
 
     show(0)
     show(1)  # now the node is done with the first
-    overlays = probe.hear("/pose/overlay", Image, image_qos(False))
+    overlays = probe.hear("/pose/overlay", Image, newest(False))
     show(2)
     probe.until(lambda: START + 2 * TICK in stamps(overlays))
     assert START not in stamps(overlays)
@@ -621,7 +621,7 @@ def test_a_video_is_published_whole_in_order_and_at_its_pace(begin, film):
     probe, decoded = begin(CameraNode, video=film, await_topics="/go"), []
     node = probe.tested
     node.frames = (decoded.append(time.time()) or frame for frame in node.frames)
-    began, images = time.time_ns(), probe.hear(IMAGES, Image, image_qos(False))
+    began, images = time.time_ns(), probe.hear(IMAGES, Image, newest(False))
     probe.node.create_publisher(String, "/go", 1)
     probe.node.create_subscription(String, "/go", print, 1)
     probe.until(lambda: len(images) == FRAMES)

@@ -15,9 +15,9 @@ from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.nodes.messages import (
     arrays_to_pose,
     block_to_message,
-    image_qos,
     image_to_array,
     image_to_message,
+    newest,
     pose_to_transform,
 )
 from invdyn_ros.nodes.runner import CheckedNode, parameters, run
@@ -60,9 +60,9 @@ class BlocksNode(CheckedNode):
             for block in range(self.blocks.blocks)
         ]
         self.markers = self.create_publisher(MarkerArray, "/blocks/markers", qos)
-        self.overlay = self.create_publisher(Image, "/blocks/overlay", image_qos(False))
+        self.overlay = self.create_publisher(Image, "/blocks/overlay", newest(False))
         self.frames = TransformBroadcaster(self) if TransformBroadcaster else None
-        images = image_qos(config.lockstep)
+        images = newest(config.lockstep)
         self.create_subscription(CameraInfo, "/camera/camera_info", self.on_info, images)
         self.create_subscription(Image, "/camera/image_raw", self.on_image, images)
 

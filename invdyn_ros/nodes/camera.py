@@ -6,7 +6,7 @@ from rclpy.qos import QoSProfile
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
-from invdyn_ros.nodes.messages import image_qos, image_to_message, to_seconds, to_stamp
+from invdyn_ros.nodes.messages import image_to_message, newest, to_seconds, to_stamp
 from invdyn_ros.nodes.runner import CheckedNode, Done, Spin, parameters, run
 from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, probe
 
@@ -25,7 +25,7 @@ class CameraNode(CheckedNode):
         self.frames = open_camera(config)
         self.live = not config.video
         self.next: Frame | None = next(self.frames)
-        self.images = self.create_publisher(Image, "/camera/image_raw", image_qos(bool(lockstep)))
+        self.images = self.create_publisher(Image, "/camera/image_raw", newest(bool(lockstep)))
         self.began: float | None = None
         self.now = 0.0
         self.lockstep = bool(lockstep)
@@ -51,7 +51,7 @@ class CameraNode(CheckedNode):
         self.wait(spin, due)
         spin(0)
         # A file's frame is "exposed" when it is due; a device's when it was grabbed.
-        self.publish(due if self.live else time.time())
+        self.publish(self.next, due if self.live else time.time())
         # Decoded at once, the next frame would take a core from whoever works on this one.
         self.wait(spin, due + self.rest)
         self.next = next(self.frames, None)
@@ -72,17 +72,15 @@ class CameraNode(CheckedNode):
         """
         now, last = to_seconds(message.clock), self.sent
         while self.next is not None and (due := self.next.index / self.rate) <= now + 1e-6:
-            self.publish(due)
+            self.publish(self.next, due)
             self.next = next(self.frames, None)
         if last is not None and last is self.sent and now == self.now:
             self.images.publish(last)  # asked again: it may have been lost
         self.now = now
 
-    def publish(self, stamp: float) -> None:
-        """Send the frame."""
-        if self.next is None:
-            return
-        self.sent = image_to_message(self.next.image, to_stamp(round(stamp * 1e9)), FRAME)
+    def publish(self, frame: Frame, stamp: float) -> None:
+        """Send a frame."""
+        self.sent = image_to_message(frame.image, to_stamp(round(stamp * 1e9)), FRAME)
         self.images.publish(self.sent)
 
 

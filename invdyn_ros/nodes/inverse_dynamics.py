@@ -137,7 +137,6 @@ class InverseDynamicsNode(CheckedNode):
         if command.action is None or command.wanted is None:
             return
         self.commands.publish(command_to_message(command.action, stamp))
-        header = Header(stamp=to_stamp(stamp))
         if command.applied is not None:
             self.timing.publish(
                 TimeReference(
@@ -150,7 +149,7 @@ class InverseDynamicsNode(CheckedNode):
             state = command.wanted
             self.wanted.publish(
                 JointState(
-                    header=header,
+                    header=Header(stamp=to_stamp(stamp)),
                     name=list(self.names),
                     position=state.q.tolist(),
                     velocity=state.qd.tolist(),

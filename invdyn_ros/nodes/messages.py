@@ -38,20 +38,11 @@ def to_seconds(stamp: Time) -> float:
     return to_nanoseconds(stamp) * 1e-9
 
 
-def image_qos(reliable: bool) -> QoSProfile:
-    """Return the QoS of images: a sensor's, or one that loses none, for runs in lockstep.
-
-    A sensor's keeps one image: a reader that is late takes the newest, it never works off a queue.
-    """
-    if reliable:
-        return QoSProfile(depth=10)
-    return QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-
-
 def newest(lockstep: bool) -> QoSProfile:
-    """Return the QoS of readers that want the newest message, or in lockstep every one.
+    """Return the QoS of who wants the newest message only, or in lockstep every one.
 
-    Best effort spares an acknowledgement for each message: a wake-up of both sides.
+    A reader that is late takes the newest, it never works off a queue. Best effort spares an
+    acknowledgement for each message: a wake-up of both sides.
     """
     if lockstep:
         return QoSProfile(depth=10)

@@ -5,10 +5,10 @@ from sensor_msgs.msg import Image, PointCloud2, TimeReference
 from std_msgs.msg import Header
 
 from invdyn_ros.nodes.messages import (
-    image_qos,
     image_to_array,
     image_to_message,
     landmarks_to_cloud,
+    newest,
 )
 from invdyn_ros.nodes.runner import CheckedNode, parameters, run
 from invdyn_ros.perception.pose import PoseConfig, PoseEstimator, draw
@@ -22,13 +22,11 @@ class PoseNode(CheckedNode):
         self.estimator = PoseEstimator(parameters(self, PoseConfig))
         self.clouds = self.create_publisher(PointCloud2, "/pose/landmarks", QoSProfile(depth=10))
         self.timing = self.create_publisher(TimeReference, "/timing", QoSProfile(depth=100))
-        self.overlay = self.create_publisher(Image, "/pose/overlay", image_qos(False))
+        self.overlay = self.create_publisher(Image, "/pose/overlay", newest(False))
         self.lockstep = bool(self.declare_parameter("lockstep", False).value)
         self.answer: PointCloud2 | None = None
         self.empty = 0
-        self.create_subscription(
-            Image, "/camera/image_raw", self.on_image, image_qos(self.lockstep)
-        )
+        self.create_subscription(Image, "/camera/image_raw", self.on_image, newest(self.lockstep))
 
     def on_image(self, message: Image) -> None:
         """Find the person in an image."""

@@ -18,7 +18,7 @@ from trajectory_msgs.msg import JointTrajectory
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.nodes.bag import BagWriter
-from invdyn_ros.nodes.messages import image_qos
+from invdyn_ros.nodes.messages import newest
 from invdyn_ros.nodes.recordings import Kept, recordings
 from invdyn_ros.nodes.runner import CheckedNode, Done, Spin, parameters, run
 from invdyn_ros.recording import Recording
@@ -90,12 +90,12 @@ class ReportNode(CheckedNode):
             self.watch("/timing", TimeReference)
             self.watch("/pose/landmarks", PointCloud2, self.on_image)
             if config.report:
-                self.watch("/pose/overlay", Image, qos=image_qos(False))
+                self.watch("/pose/overlay", Image, qos=newest(False))
         else:
             self.watch("/sim/objects", PoseArray)
             self.watch("/blocks/block_0", PoseWithCovarianceStamped)
             if config.report:
-                self.overlay = self.watch("/blocks/overlay", Image, qos=image_qos(False))
+                self.overlay = self.watch("/blocks/overlay", Image, qos=newest(False))
 
     def watch(
         self,

@@ -164,7 +164,7 @@ class Loop:
 
 
 def _executor() -> Executor:
-    try:  # half the processor time of the other, which builds its wait set anew for each message
+    try:  # spares the processor: the other builds its wait set anew for each message
         from rclpy.experimental import EventsExecutor
     except ImportError:  # rclpy before 7.1.5
         return SingleThreadedExecutor()

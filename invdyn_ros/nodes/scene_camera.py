@@ -13,8 +13,8 @@ from invdyn_ros.arms.scene import SCENES, quaternion_pose
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
 from invdyn_ros.nodes.messages import (
     camera_info_message,
-    image_qos,
     image_to_message,
+    newest,
     pose_to_arrays,
     to_nanoseconds,
 )
@@ -47,7 +47,7 @@ class SceneCameraNode(CheckedNode):
         self.episode = -1
         self.last = np.inf
         self.seen: dict[int, tuple[JointState | None, PoseArray | None]] = {}
-        images = image_qos(self.config.lockstep)
+        images = newest(self.config.lockstep)
         self.images = self.create_publisher(Image, "/camera/image_raw", images)
         self.infos = self.create_publisher(CameraInfo, "/camera/camera_info", images)
         qos = QoSProfile(depth=200)
