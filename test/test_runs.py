@@ -77,7 +77,8 @@ def test_a_run_in_lockstep_is_the_same_bit_for_bit(tmp_path):
 def test_an_arm_finds_grasps_and_places_a_block(tmp_path):
     report = tmp_path / "out" / "report.json"
     code, out = run("grasp_sim", "arm:=ur5", "seed:=1", f"report:={report}")
-    assert code == 0, out
+    assert code == 0 and "Traceback" not in out, out
+    assert out.count(" is over") == 1, "the arm went on while the pictures were drawn"
     result = json.loads(report.read_text())
     assert result.keys() >= GRASP_FIELDS
     assert result["successes"] == result["episodes"] == 1

@@ -13,6 +13,7 @@ from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState, PointCloud2, TimeReference
 from std_msgs.msg import Empty
+from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.arms.scene import SCENES
@@ -82,6 +83,7 @@ class ReportNode(CheckedNode):
         self.resets = 0
         self.last_stamp = -1
         self.ready = False
+        self.pausing = self.create_client(SetBool, "/sim/pause")
         self.watch("/joint_states", JointState, self.on_joints)
         self.watch("/inverse_dynamics/wanted", JointState)
         self.watch("/joint_target", JointTrajectory)
@@ -151,8 +153,16 @@ class ReportNode(CheckedNode):
         if not self.ready:
             self.say_when_ready()
         if self.over():
+            self.pause(spin)
             self.write()
             raise Done
+
+    def pause(self, spin: Spin) -> None:
+        """Stop a simulated arm, whose processor the pictures need; a real one is not ours."""
+        if self.pausing.service_is_ready():
+            asked = self.pausing.call_async(SetBool.Request(data=True))
+            while not asked.done() and self.pausing.service_is_ready():
+                spin(0.2)
 
     def over(self) -> bool:
         """Say whether the run is over."""

@@ -49,7 +49,7 @@ def parameters(node: Node, config: type[T]) -> T:
 class CheckedNode(Node):
     """A node that publishes diagnostics once a second and checks the types of its topics."""
 
-    failure: Exception | None = None  # what a callback raised; `Loop` raises it
+    failure: BaseException | None = None  # what a callback raised; `Loop` raises it
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -72,13 +72,13 @@ class CheckedNode(Node):
         return super().create_subscription(msg_type, topic, kept, qos_profile, **options)
 
     def _kept(self, callback: Callable[..., Any]) -> Callable[..., Any]:
-        """Keep what a callback raises: rclpy would print a traceback on its way."""
+        """Keep what a callback raises, an exit too: rclpy would print a traceback on its way."""
 
         @wraps(callback)
         def call(*arguments: Any) -> Any:
             try:
                 return callback(*arguments)
-            except Exception as error:
+            except BaseException as error:
                 self.failure = self.failure or error
 
         return call
@@ -91,16 +91,16 @@ class CheckedNode(Node):
         )
 
     def hold(self, reason: str | None) -> None:
-        """Note why the node holds its output (None: it does not) and say so once per change."""
+        """Note why the node does not do as asked (None: it does) and say so once per change."""
         if reason == self.problem:
             return
         self.problem = reason
         if reason is None:
-            self.get_logger().info("following again")
+            self.get_logger().info("ok again")
         else:
             self.holds[reason] += 1
             self.values[f"{HOLDS}{reason}"] = str(self.holds[reason])
-            self.get_logger().warning(f"holding: {reason}")
+            self.get_logger().warning(reason)
             if self.holds[reason] == 1:  # short runs end before the next beat
                 self._diagnose()
 

@@ -56,8 +56,9 @@ class SceneCameraNode(CheckedNode):
 
     def close(self) -> None:
         """Free the renderer."""
-        if self.camera is not None:
-            self.camera.close()
+        camera, self.camera = self.camera, None
+        if camera is not None:
+            camera.close()
 
     def on_joints(self, message: JointState) -> None:
         """Keep the arm's state until the block poses of the same instant are there."""

@@ -171,6 +171,8 @@ class SimulatorNode(CheckedNode):
         stamp, asked, began = self.stamp, time.monotonic(), time.monotonic()
         while not self.answered(stamp):
             spin(PATIENCE)
+            if self.paused:
+                asked = began = time.monotonic()
             if time.monotonic() - asked > PATIENCE:
                 asked = time.monotonic()
                 self.publish(again=True)

@@ -108,8 +108,8 @@ def simulate(
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and the other cores to the other workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """End at Ctrl-C without a word, that is the parent's; leave the other cores to the others."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     torch.set_num_threads(1)
 
 
