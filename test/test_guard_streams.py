@@ -1,0 +1,157 @@
+"""The guard against anything that comes: its plans keep the limits and end at rest."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from arm_limits import CONFIG, assert_safe, limits_of
+from oracle import robot
+
+from invdyn_ros.control.guard import (
+    Limits,
+    Plan,
+    State,
+    Target,
+    check_target,
+    follow,
+    halt,
+    rest,
+)
+
+Stream = Callable[[np.random.Generator, int, float, Limits], Target | None]
+
+
+def drive(plan: Plan, target: Target | None, time: float, limits: Limits) -> Plan:
+    """One tick: follow what may be followed, halt for anything else."""
+    problem = check_target(target, limits.lower.size, time, CONFIG)
+    if problem is None and target is not None:
+        return follow(plan, target, time, limits, CONFIG)
+    if plan.held != problem:
+        return halt(plan, time, limits, str(problem))
+    return plan
+
+
+def assert_safe_to_its_end(plan: Plan, limits: Limits) -> None:
+    end = plan.start + sum(part.duration for part in plan.parts)
+    assert_safe([plan.at(t) for t in np.linspace(plan.start, end, 60)], limits)
+    assert np.abs(plan.at(end + 1e-9).qd).max() == 0
+    np.testing.assert_allclose(plan.at(end - 1e-9).qd, 0, atol=1e-6)
+    np.testing.assert_array_equal(plan.at(end + 100).q, plan.at(end + 1).q)
+
+
+def noise(rng: np.random.Generator, k: int, time: float, limits: Limits) -> Target | None:
+    """Anything at all: far, fast, not a number, of the wrong size, too old, from the future."""
+    n = limits.lower.size
+    scale = 10.0 ** rng.uniform(-3, 4)
+    parts = [scale * rng.standard_normal(n) for _ in range(3)]
+    kind = rng.integers(12)
+    if kind == 0:
+        parts[rng.integers(3)][rng.integers(n)] = rng.choice([np.nan, np.inf, -np.inf, 1e308])
+    elif kind == 1:
+        parts[rng.integers(3)] = np.zeros(rng.choice([0, 1, n - 1, n + 1]))
+    elif kind == 2:
+        return None
+    stamp = time + rng.choice([0, 0, 0, -0.03, -0.2, 0.2, -10, 1e9, np.nan, np.inf])
+    horizon = rng.choice([0, 1e-9, 1e-4, 0.008, 0.1, 5.0, 1e9, np.nan, np.inf, -1.0])
+    return Target(stamp, State(*parts), horizon)
+
+
+def extremes(rng: np.random.Generator, k: int, time: float, limits: Limits) -> Target | None:
+    """From limit to limit at full speed, each joint for itself."""
+    up = rng.integers(0, 2, limits.lower.size) > 0
+    q = np.where(up, limits.upper, limits.lower)
+    qd = np.where(up, 1, -1) * limits.velocity * rng.choice([-1, 0, 1])
+    return Target(time, State(q, qd, 50 * qd), rng.choice([0.0, 0.005, 0.05]))
+
+
+def outward(rng: np.random.Generator, k: int, time: float, limits: Limits) -> Target | None:
+    """Close to a limit and still on the way out, then silence at the worst moment."""
+    if rng.uniform() < 0.3:
+        return None
+    near = rng.choice([0.0, 1e-6, 1e-3, 0.02, 0.1])
+    state = State(limits.upper - near, limits.velocity, limits.acceleration)
+    return Target(time, state, rng.choice([0.0, 0.004, 0.02, 0.2]))
+
+
+def walk(rng: np.random.Generator, k: int, time: float, limits: Limits) -> Target | None:
+    """A smooth wide motion beyond the limits, with dropped and late targets."""
+    if rng.uniform() < 0.2:
+        return None
+    middle, size = (limits.upper + limits.lower) / 2, 0.6 * (limits.upper - limits.lower)
+    w = 0.9 * limits.velocity / size
+    late = rng.choice([0, 0, 0.01, 0.1, 0.24])
+    phase = w * (time - late + 0.01)
+    state = State(
+        middle + size * np.sin(phase), size * w * np.cos(phase), -size * w**2 * np.sin(phase)
+    )
+    return Target(time - late, state, 0.01)
+
+
+@pytest.mark.parametrize("stream", [noise, extremes, outward, walk])
+@pytest.mark.parametrize(("arm", "rate"), [("ur5", 125), ("ur5e", 500), ("dofbot", 50)])
+def test_no_stream_of_targets_breaks_a_limit(stream: Stream, arm: str, rate: int) -> None:
+    """At every moment of every plan: within limits, continuous, and at rest in the end."""
+    limits, rng = limits_of(arm), np.random.default_rng(rate)
+    plan, time = rest(robot(arm).home, 0.0), 0.0
+    for k in range(400):
+        after = time + rng.uniform(0.2, 1.8) / rate
+        if rng.uniform() < 0.01:
+            after += rng.choice([0.1, 1.0, 30.0])  # a stalled machine
+        assert_safe([plan.at(t) for t in np.linspace(time, after, 5)], limits)
+        time = after
+        before, plan = plan.at(time), drive(plan, stream(rng, k, time, limits), time, limits)
+        np.testing.assert_allclose(plan.at(time).q, before.q, atol=1e-9)
+        np.testing.assert_allclose(plan.at(time).qd, before.qd, atol=1e-9)
+        if k % 10 == 0:
+            assert_safe_to_its_end(plan, limits)
+
+
+@pytest.mark.parametrize("stream", [extremes, outward, walk])
+def test_a_halt_from_anywhere_is_short_and_says_why(stream: Stream) -> None:
+    limits, rng = limits_of("ur5"), np.random.default_rng(3)
+    plan, bound = rest(robot("ur5").home, 0.0), 0.0
+    for k in range(300):
+        time = k / 125
+        plan = drive(plan, stream(rng, k, time, limits), time, limits)
+        stop = halt(plan, time + 0.004, limits, "person lost")
+        assert stop.held == "person lost"
+        still = stop.start + sum(part.duration for part in stop.parts) - (time + 0.004)
+        bound = max(bound, still)
+        assert_safe_to_its_end(stop, limits)
+    # velocity / acceleration + the time to build up and let go of the acceleration, and the
+    # longest way that may have to be finished because braking would overstep a limit
+    assert bound < 1.5
+
+
+def test_lost_targets_bring_the_arm_to_rest_even_without_ticks() -> None:
+    """A plan ends by itself soon after its target is stale: nobody has to tell it."""
+    limits, home = limits_of("ur5"), robot("ur5").home
+    qd = np.full(6, 1.0)
+    plan = rest(home, 0.0)
+    for k in range(100):
+        t = (k + 1) / 125
+        motion = State(home + 0.1 * t**2, 0.2 * t * qd, 0.2 * qd)
+        plan = follow(plan, Target(k / 125, motion, 1 / 125), k / 125, limits, CONFIG)
+    last = 99 / 125
+    np.testing.assert_allclose(plan.at(last + 0.2).qd, 0.16 * qd + 0.02 * 0.2, atol=1e-3)
+    assert np.abs(plan.at(last + CONFIG.timeout + 0.3).qd).max() == 0
+
+
+def test_same_input_gives_same_output_and_stays_untouched() -> None:
+    limits, rng = limits_of("ur5"), np.random.default_rng(5)
+    measured = robot("ur5").home.copy()
+    plan = rest(measured, 0.0)
+    measured += 1.0  # a driver's buffer, used again
+    np.testing.assert_array_equal(plan.at(0.0).q, robot("ur5").home)
+    target = extremes(rng, 0, 0.0, limits)
+    assert target is not None
+    before = copy.deepcopy(target)
+    first, second = (follow(plan, target, 0.0, limits, CONFIG) for _ in range(2))
+    for t in np.linspace(0, 3, 20):
+        np.testing.assert_array_equal(first.at(t).q, second.at(t).q)
+    for old, new in zip(before.state, target.state, strict=True):
+        np.testing.assert_array_equal(old, new)
+    np.testing.assert_array_equal(plan.at(9.0).q, robot("ur5").home)
