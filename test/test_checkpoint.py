@@ -10,7 +10,7 @@ import torch
 from oracle import robot
 from safetensors.torch import load_file, save_file
 
-from invdyn_ros.models import MODELS, Meta, build
+from invdyn_ros.models import MODELS, Meta, Mlp, build
 from invdyn_ros.models.checkpoint import load, save
 
 
@@ -134,3 +134,30 @@ def test_checkpoint_of_another_arm_with_the_same_joint_names_is_refused(folder: 
 def test_unknown_device_is_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="'tpu' is not one of"):
         load(folder, device="tpu")
+
+
+@pytest.mark.parametrize("writes", range(4))
+def test_checkpoint_cut_off_anywhere_is_the_old_or_the_new_one(
+    writes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    r = robot("ur5")
+    meta = Meta("mlp", "ur5", r.joint_names, "N m", r.rate, 0.0, "", {"width": 8, "depth": 1})
+    old, new = Mlp(meta), Mlp(meta)
+    torch.nn.init.ones_(new.net[0].weight)
+    save(old, meta, tmp_path)
+    rename, done = Path.replace, 0
+
+    def failing(self: Path, target: Path) -> Path:
+        nonlocal done
+        if done == writes:
+            raise KeyboardInterrupt
+        done += 1
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "replace", failing)
+    try:
+        save(new, meta, tmp_path)
+    except KeyboardInterrupt:
+        assert writes < 3
+    wanted = new if writes > 1 else old
+    torch.testing.assert_close(load(tmp_path).state_dict(), wanted.state_dict(), rtol=0, atol=0)
