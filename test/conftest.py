@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from functools import partial
 
 import pytest
 from domain import claim
@@ -15,4 +16,20 @@ os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="invdyn_ros_log_"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-pytest.register_assert_rewrite("arm_limits")  # a failed check shows its values
+pytest.register_assert_rewrite("arm_limits", "node_probe")  # a failed check shows its values
+
+
+@pytest.fixture
+def begin():
+    """Start a node in a thread; return the probe that talks to it and what it hears."""
+    from node_probe import beginning  # needs ROS, which the other tests do without
+
+    yield from beginning()
+
+
+@pytest.fixture
+def line_of_death(monkeypatch, capfd):
+    """Run a node as its process would while others publish; return its last words."""
+    from node_probe import line_of_death
+
+    return partial(line_of_death, monkeypatch, capfd)

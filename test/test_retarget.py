@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from person import body, unit
 
 from invdyn_ros.filters import Bounds, OneEuro, Pace
 from invdyn_ros.kinematics import PointSolver, flips, limbs
@@ -20,21 +21,6 @@ from invdyn_ros.robot import load_robot
 PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"
 ARMS = ("ur5", "dofbot", "kuka_iiwa")
 DT = 0.05  # [s] between pictures
-
-
-def unit(vector):
-    return np.asarray(vector) / np.linalg.norm(vector)
-
-
-def body(upper, fore, lengths=(0.29, 0.26), yaw=0.0, offset=(0, 0, 0), visibility=1.0):
-    """Landmarks (33, 4) of a person whose arms point along `upper` and `fore`, as they see it."""
-    points = np.zeros((33, 3))
-    points[[23, 24]] = [[0, 0.1, 0], [0, -0.1, 0]]
-    points[[11, 12]] = [[0, 0.18, 0.45], [0, -0.18, 0.45]]
-    points[[13, 14]] = points[[11, 12]] + lengths[0] * unit(upper)
-    points[[15, 16]] = points[[13, 14]] + lengths[1] * unit(fore)
-    turn = np.array([[np.cos(yaw), -np.sin(yaw), 0], [np.sin(yaw), np.cos(yaw), 0], [0, 0, 1]])
-    return np.column_stack([points @ turn.T + offset, np.full(33, visibility)])
 
 
 def wave(t, pace=0.8):

@@ -1,0 +1,105 @@
+"""The blocks node: an image of a block becomes a pose, markers and a frame of tf."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from node_probe import IMAGES, START, TICK, UR5, stamps
+from sensor_msgs.msg import CameraInfo, Image
+from visualization_msgs.msg import Marker, MarkerArray
+
+from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.arms.scene import SCENES, block_pose
+from invdyn_ros.nodes import blocks
+from invdyn_ros.nodes.blocks import BlocksNode
+from invdyn_ros.nodes.messages import (
+    camera_info_message,
+    image_to_message,
+    pose_to_arrays,
+    pose_to_transform,
+    to_stamp,
+)
+
+
+@pytest.fixture(scope="module")
+def picture():
+    """A block on the table as the camera sees it, its pose (4, 4) in the base frame."""
+    scene, pose = SCENES["ur5"], block_pose(0.45, 0.03, 0.02, 0.4)
+    camera = SceneCamera(UR5, scene)
+    image = camera.render(UR5.home, 0.0, pose[None])
+    camera.close()
+    return image, pose
+
+
+def info_message(calibrated=True):
+    k = SCENES["ur5"].camera.intrinsics() * calibrated
+    return camera_info_message(k, 640, 480, to_stamp(START), "camera")
+
+
+def test_an_image_before_the_camera_info_is_kept_and_gives_pose_and_markers(begin, picture):
+    image, truth = picture
+    probe, poses, markers = begin(
+        BlocksNode,
+        [("/blocks/block_0", PoseWithCovarianceStamped), ("/blocks/markers", MarkerArray)],
+        lockstep=True,
+    )
+    images = probe.speaker(IMAGES, Image)
+    images.publish(image_to_message(image, to_stamp(START), "camera"))
+    probe.until(lambda: probe.tested.early is not None)
+    assert "no camera_info" in probe.tested.problem and not poses
+    probe.speaker("/camera/camera_info", CameraInfo).publish(info_message())
+    probe.until(lambda: poses and markers)
+    assert stamps(poses) == [START]
+    position, _ = pose_to_arrays(poses[0].pose.pose)
+    T = SCENES["ur5"].camera.T_base_camera
+    assert np.linalg.norm(T[:3, :3] @ position + T[:3, 3] - truth[:3, 3]) < 5e-3
+    assert [m.action for m in markers[0].markers] == [Marker.DELETEALL, Marker.ADD]
+    assert probe.tested.problem is None
+    blank = np.full_like(image, 127)
+    images.publish(image_to_message(blank, to_stamp(START + TICK), "camera"))
+    probe.until(lambda: len(markers) > 1)
+    assert [m.action for m in markers[1].markers] == [Marker.DELETEALL] and len(poses) == 1
+    assert stamps(markers[1].markers) == [START + TICK]
+
+
+def test_a_block_is_a_frame_of_tf_where_tf2_exists_and_none_while_unseen(
+    begin, picture, monkeypatch
+):
+    sent = []
+
+    class Broadcaster:
+        """In place of tf2_ros, which PyPI has not: keeps what it is given."""
+
+        def __init__(self, node):
+            self.sendTransform = sent.append
+
+    monkeypatch.setattr(blocks, "TransformBroadcaster", Broadcaster)
+    probe, poses, markers = begin(
+        BlocksNode,
+        [("/blocks/block_0", PoseWithCovarianceStamped), ("/blocks/markers", MarkerArray)],
+        lockstep=True,
+    )
+    infos, images = probe.speaker("/camera/camera_info", CameraInfo), probe.speaker(IMAGES, Image)
+    infos.publish(info_message())
+    probe.until(lambda: probe.tested.detector is not None)
+    for k, image in enumerate((picture[0], np.full_like(picture[0], 127))):
+        images.publish(image_to_message(image, to_stamp(START + k * TICK), "camera"))
+        probe.until(lambda k=k: len(markers) == k + 1)
+    probe.until(lambda: poses)
+    assert sent == [pose_to_transform(poses[0].pose.pose, "block_0", poses[0].header)]
+    assert stamps(sent) == [START] and sent[0].header.frame_id == "camera"
+
+
+def test_an_image_of_another_encoding_ends_the_node(line_of_death):
+    message = image_to_message(np.zeros((48, 64, 3), np.uint8), Time(), "camera")
+    message.encoding = "mono16"
+    line = line_of_death(BlocksNode, (IMAGES, message, 10))
+    assert line == "blocks: image encoding 'mono16' is not supported; send one of ['rgb8', 'bgr8']"
+
+
+def test_a_camera_that_is_not_calibrated_ends_the_node(line_of_death):
+    info = info_message(calibrated=False)
+    line = line_of_death(BlocksNode, ("/camera/camera_info", info, 10))
+    assert line.startswith("blocks: camera_info is not calibrated")

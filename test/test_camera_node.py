@@ -1,0 +1,77 @@
+"""The camera node: a video is published whole, in order and at its pace."""
+
+from __future__ import annotations
+
+import time
+
+import cv2
+import numpy as np
+import pytest
+from node_probe import IMAGES, stamps
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image
+from std_msgs.msg import String
+
+from invdyn_ros.nodes import runner
+from invdyn_ros.nodes.camera import CameraNode
+from invdyn_ros.nodes.messages import image_to_array, newest, to_stamp
+
+FRAMES, RATE = 12, 30.0
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """A short video whose frames get brighter."""
+    file = tmp_path_factory.mktemp("film") / "film.mp4"
+    writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"mp4v"), RATE, (160, 120))
+    for k in range(FRAMES):
+        writer.write(np.full((120, 160, 3), 20 + 16 * k, np.uint8))
+    writer.release()
+    return file
+
+
+def brightness(images):
+    return [float(image_to_array(m).mean()) for m in images]
+
+
+def test_a_video_is_published_whole_in_order_and_at_its_pace(begin, film):
+    probe, decoded = begin(CameraNode, video=film, await_topics="/go"), []
+    node = probe.tested
+    node.frames = (decoded.append(time.time()) or frame for frame in node.frames)
+    began, images = time.time_ns(), probe.hear(IMAGES, Image, newest(False))
+    probe.node.create_publisher(String, "/go", 1)
+    probe.node.create_subscription(String, "/go", print, 1)
+    probe.until(lambda: len(images) == FRAMES)
+    assert np.abs(np.diff(brightness(images)) - 16).max() < 3
+    gaps = 1e-9 * np.diff(stamps(images))
+    assert gaps.min() > 0 and (FRAMES - 1) / RATE - 0.05 < gaps.sum() < 1.0
+    assert began < stamps(images)[0] and stamps(images)[-1] < time.time_ns()
+    with pytest.raises(runner.Done):
+        probe.until(lambda: False)
+    rested = node.began + np.arange(FRAMES - 1) / RATE + node.rest
+    assert node.rest > 0.5 / RATE and len(decoded) == FRAMES - 1
+    assert (decoded > rested - 1e-3).all(), "decoding took a core from who works on the last frame"
+
+
+def test_in_lockstep_a_video_follows_the_simulated_clock(begin, film):
+    probe = begin(CameraNode, video=film, lockstep=True)
+    images = probe.hear(IMAGES, Image)
+    clock = probe.speaker("/clock", Clock)
+
+    def at(seconds, count):
+        clock.publish(Clock(clock=to_stamp(round(seconds * 1e9))))
+        probe.until(lambda: len(images) >= count)
+
+    at(0.0, 1)
+    at(0.01, 1)
+    at(0.101, 4)
+    assert [round(1e-9 * s * RATE, 3) for s in stamps(images)] == [0, 1, 2, 3]
+    at(0.101, 5)
+    assert images[4] == images[3], "asked again, it answers again"
+    at(9.0, FRAMES + 1)
+    assert len(images) == FRAMES + 1 and np.diff(brightness(images)).min() > -1
+
+
+def test_a_missing_video_ends_the_node(line_of_death, tmp_path):
+    line = line_of_death(CameraNode, video=tmp_path / "none.mp4")
+    assert line == f"camera: no video file {tmp_path / 'none.mp4'}"

@@ -1,0 +1,177 @@
+"""The inverse dynamics node: still until engaged, within limits, one line when it cannot go on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from node_probe import (
+    CHECKPOINTS,
+    EFFORT,
+    MODEL,
+    PATIENCE,
+    ROOT,
+    START,
+    STATES,
+    TARGETS,
+    TICK,
+    UR5,
+    WANTED,
+    arguments,
+    state,
+)
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray, String
+from std_srvs.srv import SetBool, Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from invdyn_ros.control.guard import State, Target
+from invdyn_ros.nodes.inverse_dynamics import InverseDynamicsNode
+from invdyn_ros.nodes.messages import command_stamp, target_to_message, to_nanoseconds, to_stamp
+
+
+def target(stamp, q):
+    wanted = State(q, np.zeros_like(q), np.zeros_like(q))
+    return target_to_message(Target(stamp * 1e-9, wanted, 0.0), UR5.joint_names, to_stamp(stamp))
+
+
+def engage(probe, on=True):
+    return probe.call(SetBool, "/inverse_dynamics/engage", SetBool.Request(data=on))
+
+
+def test_nothing_moves_before_engaging_and_after_stopping(begin):
+    probe, commands = begin(InverseDynamicsNode, [(EFFORT, Float64MultiArray)], **MODEL)
+    states, node = probe.speaker(STATES, JointState), probe.tested
+
+    def show(stamp):
+        states.publish(state(stamp))
+        probe.until(lambda: node.measured is not None and node.measured[0] == stamp)
+        probe.until(lambda: len(commands) >= (node.problem not in ("not engaged", "stopped")))
+
+    show(START)
+    assert node.problem == "not engaged" and not commands
+    assert engage(probe).success
+    states.publish(state(START + TICK))
+    probe.until(lambda: commands)
+    torque = np.array(commands[-1].data)
+    gravity = UR5.inverse_dynamics(UR5.home, np.zeros(6), np.zeros(6))
+    assert np.abs(torque - gravity).max() < 0.1 * np.abs(gravity).max()
+    assert command_stamp(commands[-1]) == START + TICK
+    assert probe.call(Trigger, "/inverse_dynamics/stop", Trigger.Request()).success
+    count = len(commands)
+    for k in range(2, 8):
+        show(START + k * TICK)
+        assert node.problem == "stopped"
+    assert len(commands) == count, "a stop is latched"
+    engage(probe)
+    states.publish(state(START + 8 * TICK))
+    probe.until(lambda: len(commands) > count)
+
+
+def test_a_target_is_approached_within_limits_and_a_stale_one_held(begin):
+    probe, wanted, said = begin(
+        InverseDynamicsNode, [(WANTED, JointState), ("/diagnostics", DiagnosticArray)], **MODEL
+    )
+    states, targets = probe.speaker(STATES, JointState), probe.speaker(TARGETS, JointTrajectory)
+    engage(probe)
+    goal = UR5.home + np.array([0.3, 0, 0, 0, -0.2, 0])
+    now = state(START)
+
+    def follow(k):  # an arm that is always where it is wanted
+        now.header.stamp = to_stamp(START + k * TICK)
+        states.publish(now)
+        probe.until(lambda: wanted and to_nanoseconds(wanted[-1].header.stamp) == START + k * TICK)
+        now.position, now.velocity = wanted[-1].position, wanted[-1].velocity
+        return np.array(wanted[-1].position), np.array(wanted[-1].velocity)
+
+    path, k = [follow(0)], 0
+    while np.abs(path[-1][0] - goal).max() > 1e-3:
+        k += 1
+        assert k < 250, "two seconds were not enough"
+        targets.publish(target(START + k * TICK, goal))
+        probe.until(lambda k=k: probe.tested.target_stamp == START + k * TICK)
+        path.append(follow(k))
+    q, qd = np.array(path).transpose(1, 0, 2)
+    assert (np.abs(qd) <= UR5.velocity).all() and np.abs(qd).max() > 0.1
+    assert (np.diff(q[:, 0]) >= -1e-9).all() and q[:, 0].max() <= goal[0] + 1e-6
+    for later in range(k + 1, k + 60):
+        place, _ = follow(later)
+    assert np.abs(place - goal).max() < 2e-3
+    assert probe.tested.problem == "target is stale"
+    probe.until(lambda: any("target is stale" in s.message for m in said for s in m.status))
+
+
+def test_in_lockstep_a_repeated_state_gets_the_same_answer_and_a_new_one_waits(begin):
+    probe, commands = begin(
+        InverseDynamicsNode,
+        [(EFFORT, Float64MultiArray)],
+        **MODEL,
+        engaged=True,
+        lockstep=True,
+    )
+    states, targets = probe.speaker(STATES, JointState), probe.speaker(TARGETS, JointTrajectory)
+    goal = UR5.home + 0.1
+    targets.publish(target(START, goal))
+    states.publish(state(START))
+    probe.until(lambda: commands)
+    states.publish(state(START))
+    probe.until(lambda: len(commands) > 1)
+    assert commands[0] == commands[1] and command_stamp(commands[0]) == START
+    states.publish(state(START + TICK))
+    probe.until(lambda: probe.tested.measured[0] == START + TICK)
+    assert all(command_stamp(c) == START for c in commands), "answered without a target"
+    targets.publish(target(START + TICK, goal))
+    probe.until(lambda: command_stamp(commands[-1]) == START + TICK)
+
+
+def test_measured_joints_that_are_not_finite_get_no_command(begin):
+    probe, commands = begin(
+        InverseDynamicsNode, [(EFFORT, Float64MultiArray)], **MODEL, engaged=True
+    )
+    states = probe.speaker(STATES, JointState)
+    states.publish(state(START, UR5.home * np.nan))
+    probe.until(lambda: probe.tested.problem is not None)
+    assert probe.tested.problem == "measured joints are not finite" and not commands
+
+
+def test_joint_states_without_a_joint_of_the_arm_end_the_node(line_of_death):
+    lacking = state(START, UR5.home[:5], names=UR5.joint_names[:5])
+    line = line_of_death(InverseDynamicsNode, (STATES, lacking, 10), **MODEL)
+    assert line.startswith("inverse_dynamics: joint_states lacks ['wrist_3_joint']")
+
+
+def test_a_topic_of_another_type_ends_the_node(line_of_death):
+    line = line_of_death(InverseDynamicsNode, (STATES, String(data="hello"), 10), **MODEL)
+    assert "/joint_states carries std_msgs/msg/String from node 'probe'" in line
+    assert "must carry sensor_msgs/msg/JointState" in line
+
+
+def test_a_checkpoint_of_another_arm_ends_the_process_with_one_line_and_code_2():
+    given = {"arm": "ur5", "checkpoint": CHECKPOINTS / "kuka_iiwa"}
+    command = [sys.executable, "-m", "invdyn_ros.nodes.inverse_dynamics", *arguments(given)]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("inverse_dynamics: ")
+    assert "is a model of 'kuka_iiwa'" in ended.stderr and ended.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [("damaged", "is damaged"), ("none", "no checkpoint folder"), (".", "meta.json is missing")],
+)
+def test_a_checkpoint_that_is_none_ends_the_node(line_of_death, tmp_path, folder, message):
+    if folder == "damaged":
+        shutil.copytree(CHECKPOINTS / "ur5", tmp_path / folder)
+        os.truncate(tmp_path / folder / "model.safetensors", 100)
+    line = line_of_death(InverseDynamicsNode, arm="ur5", checkpoint=tmp_path / folder)
+    assert str(tmp_path) in line and message in line
+
+
+def test_a_parameter_of_the_wrong_type_ends_the_node(line_of_death):
+    line = line_of_death(InverseDynamicsNode, **MODEL, lockstep=3)
+    assert "lockstep: expected true or false, got 3" in line

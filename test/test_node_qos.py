@@ -1,0 +1,24 @@
+"""Which quality of service the nodes share with arms and their drivers."""
+
+from __future__ import annotations
+
+import pytest
+from node_probe import EFFORT, MODEL, SIMULATED, STATES, TARGETS
+from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+
+from invdyn_ros.nodes.inverse_dynamics import InverseDynamicsNode
+from invdyn_ros.nodes.simulator import SimulatorNode
+
+
+@pytest.mark.parametrize("lockstep", [False, True])
+@pytest.mark.parametrize("make", [InverseDynamicsNode, SimulatorNode])
+def test_arms_and_their_drivers_may_be_reliable(begin, make, lockstep):
+    """As ur_robot_driver is, on both sides."""
+    given = MODEL if make is InverseDynamicsNode else SIMULATED
+    node, theirs = begin(make, **given, lockstep=lockstep).tested, QoSProfile(depth=1)
+    topics = {STATES, TARGETS, EFFORT, "/gripper/command"}
+    heard = [s.qos_profile for s in node.subscriptions if s.topic_name in topics]
+    said = [p.qos_profile for p in node.publishers if p.topic_name in topics]
+    assert len(heard) == 2 and len(said) == 1
+    both = [(theirs, mine) for mine in heard] + [(mine, theirs) for mine in said]
+    assert QoSCompatibility.ERROR not in {qos_check_compatible(*pair)[0] for pair in both}

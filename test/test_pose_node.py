@@ -1,0 +1,32 @@
+"""The pose node: an image of nobody is said to be one."""
+
+from __future__ import annotations
+
+import numpy as np
+from node_probe import IMAGES, START, TICK, stamps
+from sensor_msgs.msg import Image, PointCloud2
+
+from invdyn_ros.nodes.messages import image_to_array, image_to_message, newest, to_stamp
+from invdyn_ros.nodes.pose import PoseNode
+
+
+def test_an_image_of_nobody_gives_an_empty_cloud_and_an_overlay_only_if_asked(begin):
+    probe, clouds = begin(PoseNode, [("/pose/landmarks", PointCloud2)], lockstep=True)
+    images = probe.speaker(IMAGES, Image)
+    blank = np.full((240, 320, 3), 90, np.uint8)
+
+    def show(k):
+        images.publish(image_to_message(blank, to_stamp(START + k * TICK), "camera"))
+        probe.until(lambda: len(clouds) == k + 1)
+        assert (clouds[k].width, stamps(clouds)[k]) == (0, START + k * TICK)
+
+    show(0)
+    show(1)  # now the node is done with the first
+    overlays = probe.hear("/pose/overlay", Image, newest(False))
+    show(2)
+    probe.until(lambda: START + 2 * TICK in stamps(overlays))
+    assert START not in stamps(overlays)
+    np.testing.assert_array_equal(image_to_array(overlays[0]), blank)
+    assert probe.tested.problem == "nobody in the image"
+    assert probe.tested.values == {"images without a person": "3"}
+    assert not probe.tested.holds, "the retargeter holds; a report would count it twice"

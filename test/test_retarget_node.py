@@ -1,0 +1,42 @@
+"""The retarget node: landmarks become targets, and nobody holds the arm."""
+
+from __future__ import annotations
+
+import numpy as np
+from node_probe import START, STATES, TARGETS, UR5, state
+from person import FORWARD
+from sensor_msgs.msg import JointState, PointCloud2
+from std_msgs.msg import Header
+from trajectory_msgs.msg import JointTrajectory
+
+from invdyn_ros.nodes.messages import landmarks_to_cloud, to_stamp
+from invdyn_ros.nodes.retarget import RetargetNode
+
+
+def test_landmarks_become_a_target_with_their_stamp_and_nobody_holds_the_arm(begin):
+    probe, targets = begin(RetargetNode, [(TARGETS, JointTrajectory)], lockstep=True)
+    clouds, node = probe.speaker("/pose/landmarks", PointCloud2), probe.tested
+
+    def show(k, landmarks):
+        header = Header(stamp=to_stamp(START + k * 50_000_000))
+        clouds.publish(landmarks_to_cloud(landmarks, header))
+        probe.until(lambda: targets and targets[-1].header == Header(stamp=header.stamp))
+        return np.array(targets[-1].points[0].positions)
+
+    clouds.publish(landmarks_to_cloud(None, Header(stamp=to_stamp(START))))
+    probe.until(lambda: node.problem == "no joint_states yet")
+    probe.speaker(STATES, JointState).publish(state(START))
+    probe.until(lambda: node.started)
+    np.testing.assert_allclose(show(1, None), UR5.home)
+    assert "person" in node.problem
+    for k in range(2, 12):
+        place = show(k, FORWARD)
+    assert np.abs(place - UR5.home).max() > 0.01 and targets[-1].joint_names == list(
+        UR5.joint_names
+    )
+    held = [show(k, None) for k in range(12, 40)]
+    assert np.abs(held[-1] - held[-2]).max() < 1e-6 and "person" in node.problem
+    count = len(targets)
+    show(39, FORWARD)
+    probe.until(lambda: len(targets) > count)
+    assert targets[-1] == targets[-2], "in lockstep a repeated question gets the same answer"

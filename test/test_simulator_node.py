@@ -1,0 +1,78 @@
+"""The simulator node: its rate, its brakes, reset and pause, and lockstep."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from node_probe import EFFORT, SIMULATED, STATES, TICK, UR5, stamps
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import SetBool, Trigger
+
+from invdyn_ros.nodes.messages import command_to_message, to_nanoseconds
+from invdyn_ros.nodes.simulator import SimulatorNode
+
+
+def test_the_simulator_publishes_at_the_rate_of_the_arm_and_brakes_without_commands(begin):
+    probe, heard, clock = begin(
+        SimulatorNode, [(STATES, JointState), ("/clock", Clock)], **SIMULATED
+    )
+    probe.until(lambda: heard)
+    began, first = time.monotonic(), stamps(heard[-1:])[0]
+    probe.until(lambda: stamps(heard[-1:])[0] >= first + 60 * TICK)
+    assert time.monotonic() - began > 0.7 * 60 * TICK * 1e-9, "faster than real time"
+    assert TICK in np.diff(stamps(heard)) and not (np.diff(stamps(heard)) % TICK).any()
+    assert heard[0].name == [*UR5.joint_names, *UR5.gripper.joints]
+    assert {len(m.position) for m in heard} == {len(m.velocity) for m in heard} == {8}
+    assert np.ptp([m.position for m in heard], axis=0).max() < 1e-3, "the brakes slip"
+    assert probe.tested.problem == "no command: brakes on"
+    assert {to_nanoseconds(m.clock) for m in clock} & set(stamps(heard))
+
+
+@pytest.mark.parametrize("values", [[float("nan")] * 6, [0.0] * 5])
+def test_the_simulator_refuses_a_command_that_is_none(begin, values, capfd):
+    probe, said = begin(SimulatorNode, **SIMULATED), []
+    speaker = probe.speaker(EFFORT, Float64MultiArray)
+
+    def refused():
+        speaker.publish(Float64MultiArray(data=values))  # again: the reader may match late
+        said.append(capfd.readouterr().err)
+        return "refused command" in "".join(said)
+
+    probe.until(refused)
+    assert probe.tested.command is None
+
+
+def test_the_simulator_starts_again_on_reset_and_stands_still_on_pause(begin):
+    probe, heard = begin(SimulatorNode, [(STATES, JointState)], **SIMULATED)
+    probe.until(lambda: len(heard) > 10)
+    assert probe.call(Trigger, "/sim/reset", Trigger.Request()).success
+    probe.until(lambda: (np.diff(stamps(heard)) < 0).any())
+    assert probe.call(SetBool, "/sim/pause", SetBool.Request(data=True)).message == "paused"
+    paused, ticks = time.monotonic(), probe.tested.simulation.ticks
+    probe.until(lambda: time.monotonic() > paused + 0.3)
+    assert probe.tested.simulation.ticks <= ticks + 1  # that which was about to end
+    probe.call(SetBool, "/sim/pause", SetBool.Request(data=False))
+    probe.until(lambda: heard and stamps(heard[-1:])[0] > (ticks + 3) * TICK)
+    assert np.diff(stamps(heard)).max() < 0.2e9, "time jumped over the pause"
+
+
+def test_in_lockstep_each_answer_is_one_tick_and_only_the_right_answer_counts(begin):
+    probe, heard = begin(SimulatorNode, [(STATES, JointState)], **SIMULATED, lockstep=True)
+    commands = probe.speaker(EFFORT, Float64MultiArray)
+    gravity = UR5.inverse_dynamics(UR5.home, np.zeros(6), np.zeros(6))
+    probe.until(lambda: len(heard) >= 3)
+    assert set(stamps(heard)) == {0} and heard[0] == heard[-1], "moved without an answer"
+    commands.publish(command_to_message(gravity, 123))
+    probe.until(lambda: probe.tested.command is not None)
+    count = len(heard)
+    probe.until(lambda: len(heard) > count)
+    assert set(stamps(heard)) == {0}, "took an answer that belongs to another state"
+    for k in range(20):
+        probe.until(lambda k=k: stamps(heard[-1:]) == [k * TICK])
+        assert probe.tested.simulation.ticks == k
+        commands.publish(command_to_message(gravity, k * TICK))
+    assert set(np.diff(stamps(heard))) <= {0, TICK}
