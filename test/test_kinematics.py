@@ -1,0 +1,45 @@
+"""Inverse kinematics: points are reached within limits; limbs like a person's, and their flips."""
+
+import numpy as np
+from person import each_arm
+
+from invdyn_ros.kinematics import PointSolver, flips, limbs
+from invdyn_ros.robot import load_robot
+
+
+@each_arm
+def test_solver_reaches_places_the_arm_has_been_to(robot):
+    """The place of the tip in a posture near home is reached from home, within limits."""
+    rng = np.random.default_rng(0)
+    solver = PointSolver(robot, (robot.tip_link,), 0.8, margin=0.02)
+    for _ in range(50):
+        spread = rng.uniform(-0.6, 0.6, robot.n)
+        q = np.clip(robot.home + spread, robot.lower + 0.1, robot.upper - 0.1)
+        target = robot.forward_kinematics(q)[:3, 3]
+        solution = solver.solve(target[None], robot.home, 30)
+        reached = robot.forward_kinematics(solution.q)[:3, 3]
+        assert np.isclose(np.linalg.norm(reached - target), solution.residual)
+        assert solution.residual < 0.005
+        assert (solution.q >= robot.lower + 0.02 - 1e-9).all()
+        assert (solution.q <= robot.upper - 0.02 + 1e-9).all()
+
+
+def test_only_the_seven_joint_arm_has_human_limbs():
+    iiwa = load_robot("kuka_iiwa")
+    human = limbs(iiwa)
+    assert np.allclose((human.upper, human.fore), (0.42, 0.40), atol=1e-6)
+    assert limbs(load_robot("ur5")) is None
+    assert limbs(load_robot("dofbot")) is None
+
+
+def test_flips_keep_the_limbs_where_they_are():
+    iiwa = load_robot("kuka_iiwa")
+    q = np.array([0.4, 1.2, -0.7, 0.9, 0.2, 0.5, 0.1])
+    human = limbs(iiwa)
+    others = flips(iiwa, q)
+    assert len(others) == 3
+    for other in others:
+        assert np.abs(other - q).max() > 1
+        for link in (human.elbow, human.wrist):
+            here, there = (iiwa.forward_kinematics(p, link)[:3, 3] for p in (q, other))
+            assert np.allclose(here, there, atol=1e-9)

@@ -1,0 +1,63 @@
+"""The arm holds while the person cannot be followed, says why, and goes on afterwards."""
+
+import numpy as np
+from person import DT, body, each_arm, settle, wave
+
+from invdyn_ros.retarget import HOLDS, RetargetConfig, Retargeter
+from invdyn_ros.robot import load_robot
+
+
+@each_arm
+def test_arm_holds_with_a_reason_and_goes_on_afterwards(robot):
+    retargeter = Retargeter(robot)
+    good = body(*wave(0.0))
+    before = settle(retargeter, good)
+    hidden, broken = good.copy(), good.copy()
+    hidden[15, 3] = 0.2
+    broken[13, 0] = np.nan
+    cases = [
+        (None, 10.0, None, "no person"),
+        (hidden, 10.1, None, "low visibility"),
+        (broken, 10.2, None, "low visibility"),
+        (good, 10.2, None, "repeated time"),
+        (good, 10.15, None, "repeated time"),
+        (good, 10.3, 11.0, "stale time"),
+    ]
+    for landmarks, t, now, reason in cases:
+        held = retargeter(landmarks, t, now)
+        assert held.hold == reason
+        assert not held.reachable
+        assert np.isnan(held.hand_target).all()
+        assert np.allclose(held.q, before.q, atol=1e-3)
+    after = retargeter(good, 10.4, 10.45)
+    assert after.hold is None
+    assert np.allclose(after.q, before.q, atol=0.01)
+
+
+def test_only_the_arm_that_counts_must_be_visible():
+    robot = load_robot("ur5")
+    landmarks = body(*wave(0.0))
+    landmarks[[14, 16], 3] = 0.0
+    assert Retargeter(robot, RetargetConfig(side="left"))(landmarks, 0.0).hold is None
+    assert Retargeter(robot, RetargetConfig(side="right"))(landmarks, 0.0).hold == HOLDS[1]
+
+
+@each_arm
+def test_moving_arm_brakes_within_its_limits_when_the_person_is_lost(robot):
+    retargeter = Retargeter(robot)
+    for i in range(6):
+        moving = retargeter(body(*wave(0.0)), i * DT)
+    assert np.abs(moving.qd).max() > 0.1
+    held = [moving] + [retargeter(None, (6 + i) * DT) for i in range(20)]
+    speed = np.array([r.qd for r in held])
+    assert (np.abs(np.diff(speed, axis=0)) <= robot.acceleration * DT + 1e-9).all()
+    assert (np.abs(speed[-1]) < 1e-9).all()
+
+
+def test_source_that_starts_again_is_followed_again():
+    retargeter = Retargeter(load_robot("ur5"))
+    last = settle(retargeter, body(*wave(0.0)), start=50.0)
+    assert retargeter(body(*wave(0.0)), 0.0).hold == "repeated time"
+    again = retargeter(body(*wave(0.0)), DT)
+    assert again.hold is None
+    assert np.allclose(again.q, last.q, atol=0.01)
