@@ -16,7 +16,8 @@ os.environ.setdefault("ROS_LOG_DIR", tempfile.mkdtemp(prefix="invdyn_ros_log_"))
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-pytest.register_assert_rewrite("arm_limits", "node_probe")  # a failed check shows its values
+# a failed check shows its values
+pytest.register_assert_rewrite("arm_limits", "node_probe", "servo_board")
 
 
 @pytest.fixture

@@ -1,0 +1,43 @@
+"""The DofBot's node: commands become motion, and readings joint states without speeds."""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+from node_probe import PATIENCE, ROOT, STATES, arguments, stamps
+from sensor_msgs.msg import JointState
+from servo_board import ServoBoard
+from std_msgs.msg import Float64MultiArray
+
+from invdyn_ros.nodes.dofbot import DofbotNode
+from invdyn_ros.robot import load_robot
+
+ROBOT = load_robot("dofbot")
+
+
+def test_a_node_without_its_hardware_ends_with_one_line_and_code_2():
+    command = [sys.executable, "-m", "invdyn_ros.nodes.dofbot", *arguments({"bus": 99})]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE)
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1
+    assert ended.stderr.startswith("dofbot: ") and "Traceback" not in ended.stderr
+
+
+def test_the_node_follows_commands_and_publishes_positions_only(begin):
+    board, q = ServoBoard(time.monotonic), [0.1, -0.1, 0.1, -0.1, 0.1]
+    probe, seen = begin(lambda: DofbotNode(board), [(STATES, JointState)])
+    arm = probe.speaker("/forward_position_controller/commands", Float64MultiArray)
+    grip = probe.speaker("/gripper/command", Float64MultiArray)
+
+    def arrived():
+        arm.publish(Float64MultiArray(data=[9.0] * 5))  # refused
+        arm.publish(Float64MultiArray(data=q))
+        grip.publish(Float64MultiArray(data=[0.03]))
+        return seen and np.allclose(seen[-1].position, [*q, 0.015, 0.015], atol=2e-3)
+
+    probe.until(arrived)
+    assert list(seen[-1].name) == [*ROBOT.joint_names, *ROBOT.gripper.joints]
+    assert not len(seen[-1].velocity) and not len(seen[-1].effort)
+    assert 0 < time.time_ns() - stamps(seen)[-1] < 10e9
+    probe.tested.close()
+    assert board.torque
