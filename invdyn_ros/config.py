@@ -8,11 +8,70 @@ import re
 import types
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import yaml
 
 T = TypeVar("T")
+
+
+class Rule(NamedTuple):
+    """What the value of a field must do, in words and as a test that not-a-number fails."""
+
+    words: str
+    kept: Callable[[Any], bool]
+
+
+def at_least(least: float) -> Rule:
+    """Return the rule of values from `least` up."""
+    return Rule(f"be at least {least}", lambda value: value >= least)
+
+
+def above(least: float) -> Rule:
+    """Return the rule of values greater than `least`."""
+    return Rule(f"be above {least}", lambda value: value > least)
+
+
+def within(least: float, most: float) -> Rule:
+    """Return the rule of values from `least` to `most`, both of them allowed."""
+    return Rule(f"be {least} to {most}", lambda value: least <= value <= most)
+
+
+Count = Annotated[int, at_least(1)]
+Positive = Annotated[float, Rule("be positive", lambda value: value > 0)]
+NotNegative = Annotated[float, Rule("not be negative", lambda value: value >= 0)]
+Share = Annotated[float, Rule("be a share, above 0 up to 1", lambda value: 0 < value <= 1)]
+Score = Annotated[float, within(0, 1)]
+Sizes = Annotated[
+    tuple[int, ...], Rule("hold sizes of at least 1", lambda sizes: sizes and min(sizes) >= 1)
+]
+Decay = Annotated[float, Rule("be at least 0 and less than 1", lambda value: 0 <= value < 1)]
+
+
+class Checked:
+    """Base of a dataclass whose fields keep the rules that they are annotated with."""
+
+    def __post_init__(self) -> None:
+        """Check the fields.
+
+        Raises:
+            ValueError: a rule is broken, naming field, value and rule.
+        """
+        for name, hint in get_type_hints(type(self), include_extras=True).items():
+            for rule in getattr(hint, "__metadata__", ()):
+                value = getattr(self, name)
+                if isinstance(rule, Rule) and not rule.kept(value):
+                    raise ValueError(f"{name} is {value}; it must {rule.words}")
 
 
 def from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:

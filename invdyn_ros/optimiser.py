@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from invdyn_ros.config import Checked, Count, Decay, NotNegative, Positive
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.parallel import Ranks
 from invdyn_ros.run_state import prefixed, under
@@ -24,36 +25,25 @@ AMP_TYPES = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float1
 
 
 @dataclass(frozen=True)
-class DescentConfig:
+class DescentConfig(Checked):
     """How a family without a closed form is fitted."""
 
-    epochs: int = 300
+    epochs: Count = 300
     """Passes over the training data, at most."""
-    batch: int = 512
+    batch: Count = 512
     """Windows per step, over all processes."""
-    learning_rate: float = 2e-3
+    learning_rate: Positive = 2e-3
     """Adam's step size at the start; it falls to zero along a cosine."""
-    patience: int = 60
+    patience: Count = 60
     """Epochs without a better validation loss before stopping."""
-    weight_decay: float = 0.0
+    weight_decay: NotNegative = 0.0
     """Share of the weights taken off per step, times the learning rate (AdamW); 0: none."""
-    clip: float = 1.0
+    clip: NotNegative = 1.0
     """Longest gradient that is followed as it is; longer ones are shortened to it; 0: none are."""
-    ema: float = 0.0
+    ema: Decay = 0.0
     """Decay per step of the averaged weights, which are the ones validated and kept; 0: none."""
     amp: Literal["none", "bf16", "fp16"] = "none"
     """Matrix products in 16 bits on a GPU: faster for wide networks, less exact; not on a CPU."""
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        for name in ("epochs", "batch", "learning_rate", "patience"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
-        for name in ("weight_decay", "clip"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"ema is {self.ema}; it must be at least 0 and less than 1")
 
 
 class Optimiser:

@@ -19,6 +19,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from invdyn_ros.config import Checked, Positive, Score, Share
 from invdyn_ros.filters import Bounds, Pace
 from invdyn_ros.kinematics import PointSolver, Solution, flips, limbs, reach
 from invdyn_ros.perception.skeleton import ARM, LANDMARKS, ArmDirections
@@ -36,40 +37,40 @@ UNREACHABLE = ("below the base", "inside the base", "out of reach")
 
 
 @dataclass(frozen=True)
-class RetargetConfig:
+class RetargetConfig(Checked):
     """Whose arm moves the robot, and how closely."""
 
     side: Literal["left", "right"] = "left"
     """The person's arm that counts."""
     mount: Literal["auto", "table", "wall"] = "auto"
     """How the arm's base stands to the person; auto is wall for human-like limbs, else table."""
-    upper_arm: float = 0.29
+    upper_arm: Positive = 0.29
     """Length of the person's upper arm [m]."""
-    forearm: float = 0.26
+    forearm: Positive = 0.26
     """Length of the person's forearm, elbow to wrist [m]."""
     scale: float = 0.0
     """Metres of the robot's hand per metre of the person's; 0 for what fits the workspace best."""
-    min_visibility: float = 0.5
+    min_visibility: Score = 0.5
     """Least visibility of shoulder, elbow and wrist, 0..1; below it the arm holds."""
-    max_age: float = 0.25
+    max_age: Positive = 0.25
     """Oldest landmarks to act on [s]."""
-    max_gap: float = 0.3
+    max_gap: Positive = 0.3
     """Longest gap [s] between landmarks over which the filter remembers."""
     min_cutoff: float = 1.0
     """Cut-off of the One-Euro filter at rest [Hz]."""
     beta: float = 0.2
     """Growth of the cut-off with the speed of a limb [Hz per rad/s]."""
-    yaw_cutoff: float = 0.3
+    yaw_cutoff: Positive = 0.3
     """Cut-off of the person's heading [Hz]; low, for it comes from depth, which is uncertain."""
-    tolerance: float = 0.005
+    tolerance: Positive = 0.005
     """Largest distance of wrist (and elbow) from their targets that counts as reached [m]."""
     margin: float = 0.05
     """Distance kept from each joint limit [rad]."""
     floor: float = 0.05
     """Least distance of the hand from the plane the base stands on [m]."""
-    speed: float = 0.95
+    speed: Share = 0.95
     """Share of the joint velocity limits that is used."""
-    acceleration: float = 0.9
+    acceleration: Share = 0.9
     """Share of the joint acceleration limits that is used."""
 
     def __post_init__(self) -> None:
@@ -77,18 +78,9 @@ class RetargetConfig:
         for name, allowed in (("side", ARM), ("mount", ("auto", *MOUNTS))):
             if (value := getattr(self, name)) not in allowed:
                 raise ValueError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
-        for name in ("upper_arm", "forearm", "max_age", "max_gap", "tolerance", "yaw_cutoff"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected more than 0")
-        for name in ("speed", "acceleration"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}; expected a share, above 0 up to 1"
-                )
-        if not 0 <= self.min_visibility <= 1:
-            raise ValueError(f"min_visibility is {self.min_visibility}; expected 0 to 1")
         if self.margin < 0 or self.scale < 0:
             raise ValueError(f"margin {self.margin} and scale {self.scale} cannot be negative")
+        super().__post_init__()
 
 
 class RetargetResult(NamedTuple):

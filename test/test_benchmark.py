@@ -198,12 +198,12 @@ def test_a_table_leaves_blank_what_does_not_apply():
     [
         (("latency", "--arm", "ur3"), "unknown arm 'ur3'"),
         (("dynamics", "--arm", "ur3"), "unknown arm 'ur3'"),
-        (("dynamics", "--batches", "0"), r"batches are \(0,\); each must be at least 1"),
+        (("dynamics", "--batches", "0"), r"batches is \(0,\); it must hold sizes of at least 1"),
         (("dynamics", "--seconds", "0"), "seconds is 0.0; it must be positive"),
         (("latency", "--checkpoint", "no/such"), "no checkpoint folder no/such"),
         (("model", "--checkpoint", "no/such"), "no checkpoint folder no/such"),
         (("simulation", "--arm", "ur10"), "there is no scene for 'ur10'; there are ur5, ur5e"),
-        (("multimodal", "--samples", "3"), "samples is 3; fewer than 10 tell nothing"),
+        (("multimodal", "--samples", "3"), "samples is 3; it must be at least 10"),
         (("simulation", "--report", "out.txt"), "--report out.txt is not a .json file"),
     ],
 )
@@ -222,7 +222,11 @@ def test_a_checkpoint_of_another_arm_is_refused(checkpoint):
     [
         (LatencyConfig(), {"seconds": 3.0}, "both sides need a block"),
         (LatencyConfig(), {"domain": 233}, "domain is 233; right are 1 to 232"),
-        (ModelConfig(checkpoint=(Path("c"),)), {"calls": 10}, "calls is 10; at least 100"),
+        (
+            ModelConfig(checkpoint=(Path("c"),)),
+            {"calls": 10},
+            "calls is 10; it must be at least",
+        ),
         (SimulationConfig(), {"seconds": float("nan")}, "seconds is nan"),
     ],
 )

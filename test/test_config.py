@@ -1,22 +1,32 @@
 import array
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 import yaml
 
-from invdyn_ros.config import from_mapping, load_yaml, to_mapping
+from invdyn_ros.config import (
+    Checked,
+    Count,
+    Decay,
+    NotNegative,
+    Positive,
+    Score,
+    Share,
+    Sizes,
+    above,
+    from_mapping,
+    load_yaml,
+    to_mapping,
+)
 
 
 @dataclass(frozen=True)
-class Filter:
-    cutoff: float = 1.0
+class Filter(Checked):
+    cutoff: Positive = 1.0
     gains: tuple[float, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.cutoff <= 0:
-            raise ValueError(f"cutoff is {self.cutoff}; it must be positive")
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,29 @@ def test_a_config_survives_being_written_and_read(tmp_path):
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(to_mapping(FULL)))
     assert from_mapping(Model, load_yaml(file), str(file)) == FULL
+
+
+@pytest.mark.parametrize(
+    ("kind", "right", "wrong", "rule"),
+    [
+        (Count, 1, 0, "be at least 1"),
+        (Positive, 1e-9, 0.0, "be positive"),
+        (NotNegative, 0.0, -1e-9, "not be negative"),
+        (Share, 1.0, 0.0, "be a share, above 0 up to 1"),
+        (Share, 1e-9, 1.1, "be a share, above 0 up to 1"),
+        (Score, 1.0, 1.1, "be 0 to 1"),
+        (Decay, 0.0, 1.0, "be at least 0 and less than 1"),
+        (Sizes, (1,), (), "hold sizes of at least 1"),
+        (Sizes, (2, 1), (1, 0), "hold sizes of at least 1"),
+        (Positive, 1.0, float("nan"), "be positive"),
+        (Annotated[float, above(1)], 1.1, 1.0, "be above 1"),
+    ],
+)
+def test_a_broken_rule_is_named_with_field_and_value(kind, right, wrong, rule):
+    ruled = make_dataclass("Ruled", [("figure", kind)], bases=(Checked,))
+    assert ruled(right).figure == right
+    with pytest.raises(ValueError, match=re.escape(f"figure is {wrong}; it must {rule}")):
+        ruled(wrong)
 
 
 def test_fields_left_out_keep_their_default():

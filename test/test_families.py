@@ -161,11 +161,11 @@ def test_smooth_makes_actions_smoother_at_no_greater_error(tmp_path: Path) -> No
     ("family", "config", "message"),
     [
         ("gru", {"history": 0}, "history is 0; it must be at least 1"),
-        ("enhanced", {"dropout": 1.0}, "dropout is 1.0; right are 0 to below 1"),
-        ("enhanced", {"smooth": -1.0}, "smooth is -1.0 s"),
+        ("enhanced", {"dropout": 1.0}, "dropout is 1.0; it must be at least 0 and less than 1"),
+        ("enhanced", {"smooth": -1.0}, "smooth is -1.0; it must not be negative"),
         ("enhanced", {"base": {"family": "flow", "config": {}}}, r"family \(mlp or gru\)"),
-        ("flow", {"steps": 101}, "steps is 101; right are 1 to 100"),
-        ("flow", {"down_dims": []}, "give at least one width"),
+        ("flow", {"steps": 101}, "steps is 101; it must be 1 to 100"),
+        ("flow", {"down_dims": []}, r"down_dims is \(\); it must hold sizes of at least 1"),
         ("flow", {"draws": 1}, "draws is 1; it must be at least 2"),
     ],
 )
@@ -280,5 +280,5 @@ def test_more_steps_follow_the_same_flow(flow: Flow) -> None:
     apart = [float((draw(steps) - draw(64)).square().mean()) for steps in (1, 4, 16)]
     assert apart[0] > apart[1] > apart[2]
     for steps in (0, 101):
-        with pytest.raises(ValueError, match=f"steps is {steps}; right are 1 to 100"):
+        with pytest.raises(ValueError, match=f"steps is {steps}; it must be 1 to 100"):
             draw(steps)

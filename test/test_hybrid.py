@@ -165,7 +165,7 @@ def test_identifying_on_blocks_in_turn_ends_with_all_of_them() -> None:
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [({"blurs": ()}, "blurs are"), ({"centres": 0}, "centres 0"), ({"rows": 3}, "rows 3")],
+    [({"blurs": ()}, "blurs is"), ({"centres": 0}, "centres is 0"), ({"rows": 3}, "rows is 3")],
 )
 def test_bad_fields_are_named(values: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):

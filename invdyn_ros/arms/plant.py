@@ -4,17 +4,20 @@ Enters: an arm's name. Leaves: a PlantConfig, plain numbers with units.
 """
 
 from dataclasses import dataclass, replace
+from typing import Annotated
+
+from invdyn_ros.config import Checked, NotNegative, at_least
 
 
 @dataclass(frozen=True)
-class PlantConfig:
+class PlantConfig(Checked):
     """How the simulated arm differs from its URDF; every term can be switched off by zero.
 
     Per-joint terms are given as a share of the joint's effort limit, which scales them from a
     shoulder to a wrist as gearboxes do.
 
     Attributes:
-        physics_rate: integration steps per second [Hz].
+        physics_rate: integration steps per second; fewer than 200 are unstable [Hz].
         coulomb: dry friction as a share of the effort limit [-].
         viscous: viscous friction per effort limit [s/rad].
         rotor_inertia: reflected rotor inertia per effort limit [s2/rad].
@@ -30,26 +33,19 @@ class PlantConfig:
         gripper_speed: speed of each finger [m/s].
     """
 
-    physics_rate: float = 1000.0
-    coulomb: float = 0.02
-    viscous: float = 0.02
-    rotor_inertia: float = 0.003
-    delay: float = 0.008
-    encoder_step: float = 4.8e-5
+    physics_rate: Annotated[float, at_least(200)] = 1000.0
+    coulomb: NotNegative = 0.02
+    viscous: NotNegative = 0.02
+    rotor_inertia: NotNegative = 0.003
+    delay: NotNegative = 0.008
+    encoder_step: NotNegative = 4.8e-5
     position_noise: float = 1e-5
     velocity_noise: float = 1e-3
-    payload: float = 0.0
+    payload: NotNegative = 0.0
     servo_stiffness: float = 30.0
     servo_damping: float = 1.4
     gripper_force: float = 60.0
     gripper_speed: float = 0.1
-
-    def __post_init__(self) -> None:
-        if self.physics_rate < 200:
-            raise ValueError(f"physics_rate {self.physics_rate} Hz is below 200 Hz: unstable")
-        for name in ("coulomb", "viscous", "rotor_inertia", "delay", "encoder_step", "payload"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
 
 IDEAL = PlantConfig(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 import cv2
 import numpy as np
@@ -16,6 +17,7 @@ from pybullet_utils.bullet_client import BulletClient
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.camera import Camera
+from invdyn_ros.config import Checked, NotNegative, Positive, at_least
 from invdyn_ros.perception.markers import FACES, face_corners, face_image, face_normals
 
 FACE_PIXELS = 240  # side of a face in the block's texture
@@ -25,13 +27,13 @@ ROLLING_FRICTION = 0.0002  # [m]
 
 
 @dataclass(frozen=True)
-class Scene:
+class Scene(Checked):
     """Table, block, goal and camera around an arm, in its base frame. The table top is z = 0."""
 
     camera: Camera
-    block_size: float = 0.04
+    block_size: Positive = 0.04
     """Side of the block [m]."""
-    blocks: int = 1
+    blocks: Annotated[int, at_least(0)] = 1
     """Number of blocks; 0 for a plain table."""
     area_x: tuple[float, float] = (0.375, 0.575)
     """Where the centre of a block may lie [m]."""
@@ -39,27 +41,18 @@ class Scene:
     """Where the centre of a block may lie [m]."""
     goal: tuple[float, float, float] = (0.425, -0.165, 0.02)
     """Where the centre of the block shall end [m]."""
-    block_mass: float = 0.05
+    block_mass: Positive = 0.05
     """[kg]."""
-    friction: float = 0.9
+    friction: Positive = 0.9
     """Coulomb friction coefficient of the block; the contact has the product with the other's."""
     light: tuple[float, float, float] = (0.6, -0.5, 1.4)
     """Direction to the light."""
-    ambient: float = 0.62
+    ambient: NotNegative = 0.62
     """Share of the light that comes from everywhere."""
-    blur: float = 0.7
+    blur: NotNegative = 0.7
     """Blur of the lens, standard deviation [px]."""
-    pixel_noise: float = 2.0
+    pixel_noise: NotNegative = 2.0
     """Noise of the image sensor, standard deviation [grey levels of 255]."""
-
-    def __post_init__(self) -> None:
-        """Refuse a scene that cannot be built."""
-        for name in ("block_size", "block_mass", "friction"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
-        for name in ("blur", "pixel_noise", "ambient", "blocks"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
 
     def random_pose(self, rng: np.random.Generator) -> np.ndarray:
         """Pose (4, 4) of a block that lies flat anywhere in the area, at any yaw."""

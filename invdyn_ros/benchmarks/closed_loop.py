@@ -14,7 +14,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from tqdm import tqdm
 from invdyn_ros.arms.plant import PlantConfig, load_plant
 from invdyn_ros.benchmarks.report import Row, machine, ratios
 from invdyn_ros.comparison import Job, family_configs, motions, runs
+from invdyn_ros.config import Checked, Count, at_least
 from invdyn_ros.control.follower import (
     FEEDBACK,
     FeedbackConfig,
@@ -51,7 +52,7 @@ NONE, WRONG, RIGHT = "no model", "wrong URDF", "right URDF"
 
 
 @dataclass(frozen=True)
-class ClosedLoopConfig:
+class ClosedLoopConfig(Checked):
     """Joint tracking of every family on an arm whose URDF is wrong, beside that URDF."""
 
     out: Path = Path("out/closed_loop")
@@ -69,18 +70,12 @@ class ClosedLoopConfig:
     """Mass at the tool that no URDF knows [kg]."""
     minutes: float = 10.0
     """Data to collect [min]."""
-    motions: int = 6
+    motions: Count = 6
     """Motions to drive, none of which is in the data."""
-    seconds: float = 15.0
+    seconds: Annotated[float, at_least(1)] = 15.0
     """Length of each [s]."""
     report: Path | None = None
     """JSON file to write."""
-
-    def __post_init__(self) -> None:
-        if self.motions < 1 or not self.seconds >= 1:
-            raise ValueError(
-                f"motions is {self.motions} and seconds {self.seconds}; both must be at least 1"
-            )
 
 
 class Controller(NamedTuple):

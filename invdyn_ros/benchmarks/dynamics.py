@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import mujoco
 import numpy as np
@@ -17,39 +17,33 @@ from torch import Tensor
 from invdyn_ros.arms.world import connect
 from invdyn_ros.benchmarks.report import Row, machine, ratios
 from invdyn_ros.benchmarks.simulation import rates_in_turn
+from invdyn_ros.config import Checked, Count, Rule, Sizes
 from invdyn_ros.dynamics import RigidBodyTree
 from invdyn_ros.models.checkpoint import pick_device
 from invdyn_ros.robot import Robot, load_robot
 
 LOOP = 4096  # peers take one motion at a time, so more of them tell nothing new
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
+TIMES = Rule("be positive and finite", lambda seconds: 0 < seconds < np.inf)
 MUJOCO, PYBULLET = "mj_inverse", "PyBullet calculateInverseDynamics"
 
 
 @dataclass(frozen=True)
-class DynamicsConfig:
+class DynamicsConfig(Checked):
     """Rigid-body inverse dynamics per second in torch, beside MuJoCo and PyBullet."""
 
     arm: str = "ur5"
     """Arm by name."""
-    batches: tuple[int, ...] = (1, 256, 4096, 1_000_000)
+    batches: Sizes = (1, 256, 4096, 1_000_000)
     """Motions at once."""
-    seconds: float = 4.0
+    seconds: Annotated[float, TIMES] = 4.0
     """Time for each batch size."""
-    threads: int = 1
+    threads: Count = 1
     """Threads of torch; the peers have one."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """The CPU is always measured, a GPU where there is one."""
     report: Path | None = None
     """JSON file to write."""
-
-    def __post_init__(self) -> None:
-        if not self.batches or min(self.batches) < 1:
-            raise ValueError(f"batches are {self.batches}; each must be at least 1")
-        if not 0 < self.seconds < np.inf:
-            raise ValueError(f"seconds is {self.seconds}; it must be positive")
-        if self.threads < 1:
-            raise ValueError(f"threads is {self.threads}; it must be at least 1")
 
 
 def measure_dynamics(config: DynamicsConfig) -> dict[str, Any]:

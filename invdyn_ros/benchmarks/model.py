@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import mujoco
 import numpy as np
 import torch
 
 from invdyn_ros.benchmarks.report import Row, machine, quantiles, ratios
+from invdyn_ros.config import Checked, at_least
 from invdyn_ros.control.driver import Driver
 from invdyn_ros.control.follower import Measured
 from invdyn_ros.models import MODELS, InverseDynamics, Meta, build
@@ -34,21 +35,17 @@ MOTIONS = 64  # different motions, so that no cache holds the answer
 
 
 @dataclass(frozen=True)
-class ModelConfig:
+class ModelConfig(Checked):
     """Time of one prediction, batch of one on one thread: live, exported, in eager PyTorch."""
 
     checkpoint: tuple[Path, ...] = ()
     """Checkpoint folders; default: all that are shipped, and an untrained one of each family."""
-    calls: int = 2000
+    calls: Annotated[int, at_least(2 * BLOCK)] = 2000
     """Timed calls of each."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     """Where eager PyTorch computes."""
     report: Path | None = None
     """JSON file to write."""
-
-    def __post_init__(self) -> None:
-        if self.calls < 2 * BLOCK:
-            raise ValueError(f"calls is {self.calls}; at least {2 * BLOCK} tell something")
 
 
 def measure_model(config: ModelConfig) -> dict[str, Any]:

@@ -10,13 +10,13 @@ from __future__ import annotations
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor
 
 from invdyn_ros.benchmarks.report import Row, machine, ratios
-from invdyn_ros.config import to_mapping
+from invdyn_ros.config import Checked, at_least, to_mapping
 from invdyn_ros.descent import Descent
 from invdyn_ros.models import InverseDynamics, Meta, build
 from invdyn_ros.models.flow import Flow, FlowConfig
@@ -28,18 +28,19 @@ from invdyn_ros.windows import Windows
 INERTIA, VISCOUS, GRAVITY, TORQUE = 0.1, 0.2, 0.5, 1.0  # kg m2, N m s/rad, N m, N m/A2
 CURRENT = (0.5, 1.5)  # [A] without its sign
 NEAR = 0.05  # of a mode: as good as on it
+FEWEST = 10  # of motions and draws that tell something
 FEW, MANY = 4, 100  # sampling steps to compare
 
 
 @dataclass(frozen=True)
-class MultimodalConfig:
+class MultimodalConfig(Checked):
     """Two actions for each motion: does a family find both, one, or neither."""
 
-    samples: int = 12_000
+    samples: Annotated[int, at_least(FEWEST)] = 12_000
     """Motions to learn from; a fifth as many decide when to stop."""
-    motions: int = 250
+    motions: Annotated[int, at_least(FEWEST)] = 250
     """Motions to judge by."""
-    draws: int = 40
+    draws: Annotated[int, at_least(FEWEST)] = 40
     """Actions drawn for each of them."""
     steps: tuple[int, ...] = (1, 2, 4, 8, 16, 100)
     """Sampling steps to try, beside 4 and 100."""
@@ -51,11 +52,6 @@ class MultimodalConfig:
     """How both families are trained."""
     report: Path | None = None
     """JSON file to write."""
-
-    def __post_init__(self) -> None:
-        for name in ("samples", "motions", "draws"):
-            if getattr(self, name) < 10:
-                raise ValueError(f"{name} is {getattr(self, name)}; fewer than 10 tell nothing")
 
 
 def measure_multimodal(config: MultimodalConfig) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import SCENES, Scene, block_pose
 from invdyn_ros.arms.world import connect
 from invdyn_ros.benchmarks.report import Row, machine, ratios
+from invdyn_ros.config import Checked, Positive
 from invdyn_ros.robot import Robot, load_robot
 
 ARM, TABLE, CAMERA = "simulation", "simulation with table and block", "camera"
@@ -27,19 +28,15 @@ TURN = 0.25  # [s] of one before the other has its turn
 
 
 @dataclass(frozen=True)
-class SimulationConfig:
+class SimulationConfig(Checked):
     """Physics steps and pictures per second, beside raw PyBullet with the same URDF."""
 
     arm: str = "ur5"
     """Name of the arm."""
-    seconds: float = 8.0
+    seconds: Positive = 8.0
     """Time to measure, all in all [s]."""
     report: Path | None = None
     """JSON file to write."""
-
-    def __post_init__(self) -> None:
-        if not self.seconds > 0:
-            raise ValueError(f"seconds is {self.seconds}; it must be positive")
 
 
 def measure_simulation(config: SimulationConfig) -> dict[str, Any]:

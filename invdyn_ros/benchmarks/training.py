@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from invdyn_ros.benchmarks.report import Row, machine, ratios
-from invdyn_ros.config import load_yaml
+from invdyn_ros.config import Checked, Count, load_yaml
 from invdyn_ros.descent import Descent
 from invdyn_ros.models import InverseDynamics, Meta, build
 from invdyn_ros.models.checkpoint import pick_device
@@ -26,7 +26,7 @@ RATE = "windows_per_s"
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Checked):
     """One pass over data in memory: our loop, a plain DataLoader loop, and the steps alone."""
 
     config: tuple[Path, ...] = ()
@@ -35,23 +35,18 @@ class TrainingConfig:
     """Units per layer, instead of those in the configs."""
     batch: int | None = None
     """Windows per step, instead of those in the configs."""
-    windows: int = 25600
+    windows: Count = 25600
     """Windows of random motion of a UR5."""
-    rounds: int = 5
+    rounds: Count = 5
     """Passes of each, in turn, after one that is thrown away."""
     workers: int = 0
     """Processes of the DataLoader; 0: it reads in this one, mostly faster from memory."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     """Where to compute."""
-    threads: int = 1
+    threads: Count = 1
     """CPU threads of torch."""
     report: Path | None = None
     """JSON file to write."""
-
-    def __post_init__(self) -> None:
-        for name in ("windows", "rounds", "threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
 
 def measure_training(config: TrainingConfig) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from invdyn_ros.arguments import ARMS
 from invdyn_ros.cli.options import parse
 from invdyn_ros.cli.train import Bar
 from invdyn_ros.comparison import Job, Run, family_configs, motions, report, runs
+from invdyn_ros.config import Checked, Count
 from invdyn_ros.dataset import DatasetInfo, read_dataset
 from invdyn_ros.models.checkpoint import write_whole
 from invdyn_ros.plot.comparison import comparison_picture
@@ -23,7 +24,7 @@ from invdyn_ros.training import TrainConfig, check_joints
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(Checked):
     """Train every family on a dataset and compare them on motion that none has seen."""
 
     data: Path
@@ -33,7 +34,7 @@ class Config:
     there already and matches is not trained again."""
     families: tuple[str, ...] = ()
     """Families to compare; default: all."""
-    seeds: int = 3
+    seeds: Count = 3
     """Trainings of each family, on the same split; the best on validation counts."""
     configs: Path | None = None
     """Folder with a FAMILY.yaml of each; default: those that come with the package."""
@@ -45,10 +46,6 @@ class Config:
     """Arm of the data; the dataset says it unless given."""
     urdf: Path | None = None
     """URDF file of an arm that is not known by name."""
-
-    def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise ValueError(f"seeds is {self.seeds}; it takes at least 1")
 
 
 def main(argv: list[str] | None = None) -> int:

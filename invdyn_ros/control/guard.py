@@ -5,11 +5,12 @@ or the reason why the arm holds. All functions are pure: same input, same output
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from ruckig import ControlInterface, InputParameter, Result, Ruckig, RuckigError, Trajectory
 
+from invdyn_ros.config import Checked, NotNegative, Positive, Share, above
 from invdyn_ros.control.motion import Arc, Array, Plan, State, Target, at, cubic, duration
 from invdyn_ros.robot import Robot
 
@@ -20,7 +21,7 @@ SLACK = 1e-6  # [-, rad] of rounding
 
 
 @dataclass(frozen=True)
-class GuardConfig:
+class GuardConfig(Checked):
     """What the guard allows.
 
     Attributes:
@@ -31,17 +32,11 @@ class GuardConfig:
         jump: a measured step of this many times what the rated velocity allows is a fault [-].
     """
 
-    margin: float = 0.02
-    speed: float = 0.95
-    jerk: float = 20.0
-    timeout: float = 0.25
-    jump: float = 5.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.speed <= 1:
-            raise ValueError(f"speed must be a share in (0, 1], got {self.speed}")
-        if self.timeout <= 0 or self.margin < 0 or self.jerk <= 0 or self.jump <= 1:
-            raise ValueError(f"timeout, jerk and jump - 1 must be positive, margin >= 0: {self}")
+    margin: NotNegative = 0.02
+    speed: Share = 0.95
+    jerk: Positive = 20.0
+    timeout: Positive = 0.25
+    jump: Annotated[float, above(1)] = 5.0
 
 
 class Limits(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from invdyn_ros.config import Checked, Count, Decay, NotNegative
 from invdyn_ros.models.gru import Gru
 from invdyn_ros.models.inverse_dynamics import Meta, Prediction
 from invdyn_ros.models.mlp import Mlp
@@ -18,39 +19,33 @@ BASES: dict[str, type[Network]] = {"mlp": Mlp, "gru": Gru}
 
 
 @dataclass(frozen=True)
-class EnhancedConfig:
+class EnhancedConfig(Checked):
     """Shape and regularisation of the network."""
 
-    width: int = 512
+    width: Count = 512
     """Units per hidden layer."""
-    depth: int = 4
+    depth: Count = 4
     """Hidden layers."""
     activation: Literal["tanh", "relu", "silu", "gelu"] = "gelu"
     """What bends between layers."""
     layer_norm: bool = True
     """Normalise the units of each layer."""
-    dropout: float = 0.1
+    dropout: Decay = 0.1
     """Share of units left out at random in training."""
     angles: bool = True
     """Also give the network sin q and cos q, in which gravity is almost linear."""
-    history: int = 1
+    history: Count = 1
     """Frames that a prediction looks at, its own among them."""
     spread: Literal["none", "independent", "state"] = "none"
     """Standard deviation: none, one per joint, or one that depends on the motion."""
-    smooth: float = 0.0
+    smooth: NotNegative = 0.0
     """[s] Changes of the action within less than this cost as much as errors; 0: nothing."""
     base: dict[str, Any] | None = None
     """Family and config of the network this one was converted from and corrects."""
 
     def __post_init__(self) -> None:
         """Check that there is a network, and that it is one of those known."""
-        for name in ("width", "depth", "history"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout is {self.dropout}; right are 0 to below 1")
-        if not self.smooth >= 0:
-            raise ValueError(f"smooth is {self.smooth} s; it must not be negative")
+        super().__post_init__()
         if self.base is not None and (
             set(self.base) != {"family", "config"} or self.base["family"] not in BASES
         ):

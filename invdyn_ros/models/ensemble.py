@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
+from invdyn_ros.config import Checked, at_least
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
 from invdyn_ros.models.variance import variances
 from invdyn_ros.windows import Windows
 
 
 @dataclass(frozen=True)
-class EnsembleConfig:
+class EnsembleConfig(Checked):
     """Who votes."""
 
     member: str = "mlp"
     """Family of the members, one that is trained by gradient descent."""
-    count: int = 5
-    """Number of members."""
+    count: Annotated[int, at_least(2)] = 5
+    """Number of members; one alone cannot disagree."""
     fields: dict[str, Any] = field(default_factory=dict)
     """Fields of each member's config."""
 
     def __post_init__(self) -> None:
         """Check that members can disagree."""
-        if self.count < 2:
-            raise ValueError(f"count is {self.count}; at least 2 members can disagree")
+        super().__post_init__()
         if self.member == "ensemble":
             raise ValueError("member is 'ensemble'; name the family the ensemble is made of")
 

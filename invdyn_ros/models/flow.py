@@ -7,12 +7,14 @@ noise at t = 0 to t = 1 draws from p(a | motion), which may have several modes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
+from invdyn_ros.config import Checked, Count, Sizes, at_least, within
 from invdyn_ros.models.inverse_dynamics import Meta, Prediction, check_sampling, normal
 from invdyn_ros.models.network import Network, stacked
 
@@ -21,32 +23,23 @@ MEAN_SHARE = 0.1  # of the training rows at t = 0, where the velocity tells the 
 
 
 @dataclass(frozen=True)
-class FlowConfig:
+class FlowConfig(Checked):
     """Shape of the network, and how it is sampled."""
 
-    down_dims: tuple[int, ...] = (16, 32, 64)
+    down_dims: Sizes = (16, 32, 64)
     """Units of each level of the U-Net, outermost first."""
-    width: int = 64
+    width: Count = 64
     """Units of the encoders of motion and flow time."""
-    step_dim: int = 16
+    step_dim: Annotated[int, at_least(2)] = 16
     """Fourier features of the flow time."""
-    steps: int = 4
+    steps: Annotated[int, within(1, MOST_STEPS)] = 4
     """Steps from noise to action, 1 to 100."""
-    draws: int = 16
+    draws: Annotated[int, at_least(2)] = 16
     """Actions drawn for the spread of a prediction."""
-    history: int = 1
+    history: Count = 1
     """Frames that a prediction looks at, its own among them."""
     angles: bool = True
     """Also give the network sin q and cos q, in which gravity is almost linear."""
-
-    def __post_init__(self) -> None:
-        """Check that there is a network, and steps to take."""
-        if not self.down_dims or min(self.down_dims) < 1:
-            raise ValueError(f"down_dims is {self.down_dims}; give at least one width")
-        for name, least in (("width", 1), ("step_dim", 2), ("draws", 2), ("history", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least {least}")
-        check_steps(self.steps)
 
 
 class Flow(Network):
@@ -167,11 +160,11 @@ class Flow(Network):
             ValueError: no draws, a negative temperature, or more than 100 steps.
         """
         check_sampling(count, temperature)
-        steps = check_steps(self.config.steps if steps is None else steps)
+        config = self.config if steps is None else replace(self.config, steps=steps)
         motion, time = motion.to(self.dtype), (time - time[..., -1:]).to(self.dtype)
         shape = (count, *motion.shape[:2], self.n)
         noise = temperature * normal(shape, motion, generator)
-        return self.restored(motion, self.follow(noise, self.encode(motion, time), steps))
+        return self.restored(motion, self.follow(noise, self.encode(motion, time), config.steps))
 
 
 class UNet(nn.Module):
@@ -213,13 +206,6 @@ class Layer(nn.Module):
         scale, shift = self.film(nn.functional.silu(known)).chunk(2, dim=-1)
         x, past = nn.functional.silu(self.inner(x) * (1 + scale) + shift), self.past(x)
         return self.outer(x) + past
-
-
-def check_steps(steps: int) -> int:
-    """Return a number of sampling steps that makes sense."""
-    if not 1 <= steps <= MOST_STEPS:
-        raise ValueError(f"steps is {steps}; right are 1 to {MOST_STEPS}")
-    return steps
 
 
 def antithetic(count: int, n: int) -> Tensor:

@@ -7,28 +7,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from invdyn_ros.config import Checked, Count
 from invdyn_ros.models.inverse_dynamics import Meta
 from invdyn_ros.models.network import Network
 
 
 @dataclass(frozen=True)
-class GruConfig:
+class GruConfig(Checked):
     """Shape of the network."""
 
-    history: int = 5
+    history: Count = 5
     """Frames that a prediction looks at, its own among them."""
-    width: int = 128
+    width: Count = 128
     """Units per layer."""
-    depth: int = 2
+    depth: Count = 2
     """Recurrent layers."""
     angles: bool = True
     """Also give the network sin q and cos q, in which gravity is almost linear."""
-
-    def __post_init__(self) -> None:
-        """Check that there is a network and a window at all."""
-        for name in ("history", "width", "depth"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
 
 
 class Gru(Network):

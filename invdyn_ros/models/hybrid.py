@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor
 
+from invdyn_ros.config import Checked, Count, Positive, Rule, at_least
 from invdyn_ros.dynamics import RigidBodyTree
 from invdyn_ros.models.blocks import FOLDS, GAIN, TINY, Trial, blocks, choose
 from invdyn_ros.models.identification import (
@@ -36,36 +37,24 @@ NEAR = (1.0, 2.0)  # length scales of a joint's own motion, in its standard devi
 FAR = (4.0, 8.0)  # of the motion of the whole arm
 NOISE = (1.0, 10.0, 100.0)  # variance of the noise, as a share of the prior's
 USUAL = 0.99  # quantile of the processes' variance out of sample that is still no surprise
+BLURS = Rule("hold one time or more, none negative", lambda blurs: blurs and min(blurs) >= 0)
 OWN = 3  # features of a joint's own motion: direction, velocity, acceleration
 
 
 @dataclass(frozen=True)
-class HybridConfig:
+class HybridConfig(Checked):
     """What is learned, and how finely."""
 
-    coulomb_velocity: float = 0.02
+    coulomb_velocity: Positive = 0.02
     """[rad/s] Velocity at which Coulomb friction has built up."""
     moving: float = 0.05
     """[rad/s] Slower joints may stick, and count little in identification."""
-    blurs: tuple[float, ...] = (0.0, 0.03, 0.06, 0.1, 0.15, 0.2)
+    blurs: Annotated[tuple[float, ...], BLURS] = (0.0, 0.03, 0.06, 0.1, 0.15, 0.2)
     """[s] Candidates for the time over which friction turns at a reversal: a filter's trace."""
-    centres: int = 64
+    centres: Count = 64
     """Centres of each Gaussian process."""
-    rows: int = 2000
+    rows: Annotated[int, at_least(FOLDS)] = 2000
     """Rows of data, evenly spread, by which choices are made."""
-
-    def __post_init__(self) -> None:
-        """Check that there is something to choose from."""
-        if not self.coulomb_velocity > 0:
-            raise ValueError(
-                f"coulomb_velocity is {self.coulomb_velocity} rad/s; it must be positive"
-            )
-        if not self.blurs or min(self.blurs) < 0:
-            raise ValueError(f"blurs are {self.blurs} s; give at least one, none negative")
-        if self.centres < 1 or self.rows < FOLDS:
-            raise ValueError(
-                f"centres {self.centres}, rows {self.rows}; at least 1 and {FOLDS} are needed"
-            )
 
 
 class Rows(NamedTuple):

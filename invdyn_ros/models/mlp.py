@@ -8,27 +8,23 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from invdyn_ros.config import Checked, Count
 from invdyn_ros.models.inverse_dynamics import Meta
 from invdyn_ros.models.network import ACTIVATIONS, Network
 
 
 @dataclass(frozen=True)
-class MlpConfig:
+class MlpConfig(Checked):
     """Shape of the network."""
 
-    width: int = 256
+    width: Count = 256
     """Units per hidden layer."""
-    depth: int = 2
+    depth: Count = 2
     """Hidden layers."""
     activation: Literal["tanh", "relu", "silu", "gelu"] = "silu"
     """What bends between layers."""
     angles: bool = True
     """Also give the network sin q and cos q, in which gravity is almost linear."""
-
-    def __post_init__(self) -> None:
-        """Check that there is a network at all."""
-        if self.width < 1 or self.depth < 1:
-            raise ValueError(f"width {self.width} and depth {self.depth}; both must be at least 1")
 
 
 class Mlp(Network):

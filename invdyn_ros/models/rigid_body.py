@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from invdyn_ros.config import Checked, Positive
 from invdyn_ros.dynamics import RigidBodyTree
 from invdyn_ros.models.identification import FRICTION, Sums, friction_terms, identify, sums
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
@@ -15,23 +16,16 @@ from invdyn_ros.windows import Windows
 
 
 @dataclass(frozen=True)
-class RigidBodyConfig:
+class RigidBodyConfig(Checked):
     """What is taken from the URDF and what from data."""
 
     identify: bool = True
     """Identify inertia, friction, offset and rotor inertia; otherwise the URDF is believed."""
-    coulomb_velocity: float = 0.02
+    coulomb_velocity: Positive = 0.02
     """[rad/s] Velocity at which Coulomb friction has built up."""
 
     moving: float = 0.05
     """[rad/s] Slower joints may stick, and count little in identification."""
-
-    def __post_init__(self) -> None:
-        """Check the velocity scale."""
-        if not self.coulomb_velocity > 0:
-            raise ValueError(
-                f"coulomb_velocity is {self.coulomb_velocity} rad/s; it must be positive"
-            )
 
 
 class RigidBody(InverseDynamics):

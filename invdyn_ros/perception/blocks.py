@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import cv2
 import numpy as np
 
+from invdyn_ros.config import Checked, Positive, within
 from invdyn_ros.perception.block_fit import fit_block, skew
 from invdyn_ros.perception.block_overlay import draw_block
 from invdyn_ros.perception.markers import FACES, MAX_BLOCKS, find_markers
@@ -16,25 +17,17 @@ LENS_MODELS = (4, 5, 8, 12, 14)  # numbers of distortion coefficients
 
 
 @dataclass(frozen=True)
-class BlocksConfig:
+class BlocksConfig(Checked):
     """How the blocks look and how well their corners are seen."""
 
-    block_size: float = 0.04
+    block_size: Positive = 0.04
     """Side of the block [m]; its markers are 0.8 of it."""
-    blocks: int = 1
+    blocks: Annotated[int, within(1, MAX_BLOCKS)] = 1
     """Number of blocks; block b carries the ids 6 b to 6 b + 5, other ids are ignored."""
-    corner_noise: float = 0.1
+    corner_noise: Positive = 0.1
     """Expected error of a corner of a large square marker, per axis, standard deviation [px]."""
-    max_reprojection: float = 2.0
+    max_reprojection: Positive = 2.0
     """A marker, and a pose, that explains corners worse than this is not used, RMS [px]."""
-
-    def __post_init__(self) -> None:
-        """Refuse values that no block can have."""
-        for name in ("block_size", "corner_noise", "max_reprojection"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
-        if not 1 <= self.blocks <= MAX_BLOCKS:
-            raise ValueError(f"blocks is {self.blocks}; DICT_4X4_50 marks 1 to {MAX_BLOCKS}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,12 +7,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import cv2
 import numpy as np
 
+from invdyn_ros.config import Checked, Rule, at_least
 from invdyn_ros.quiet import native_output_silenced
+
+RATES = Rule("be finite and not negative", lambda rate: 0 <= rate < math.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,31 +41,28 @@ class VideoInfo(NamedTuple):
 
 
 @dataclass(frozen=True)
-class CameraConfig:
+class CameraConfig(Checked):
     """Where pictures come from: `video` or `camera`, one of the two."""
 
     video: str = ""
     """Video file; empty for none."""
     camera: int = -1
     """Device index, as in /dev/video0; -1 for none."""
-    max_size: int = 480
+    max_size: Annotated[int, at_least(32)] = 480
     """Larger pictures shrink to this longer side [px]; pose estimation looks at 256 px anyway."""
     loop: bool = False
     """Start a video again when it ends; time goes on."""
-    rate: float = 0.0
+    rate: Annotated[float, RATES] = 0.0
     """Frames per second [Hz]: asked of a device, in a video the others are left out; 0 for all."""
 
     def __post_init__(self) -> None:
         """Refuse settings that name no source, or two."""
+        super().__post_init__()
         if bool(self.video) == (self.camera >= 0):
             raise ValueError(
                 "give either a video or a camera, "
                 f"got video {self.video!r} and camera {self.camera}"
             )
-        if self.max_size < 32:
-            raise ValueError(f"max_size is {self.max_size} px; at least 32 px are needed")
-        if not (math.isfinite(self.rate) and self.rate >= 0):
-            raise ValueError(f"rate is {self.rate} Hz; expected 0 (the source's own) or more")
 
 
 def open_camera(config: CameraConfig) -> Iterator[Frame]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import cv2
 import numpy as np
 
+from invdyn_ros.config import Checked, Score
 from invdyn_ros.perception.skeleton import ARM
 from invdyn_ros.quiet import native_output_silenced
 
@@ -32,26 +33,24 @@ class Landmarks(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PoseConfig:
+class PoseConfig(Checked):
     """Which network looks for the person, and how sure it must be."""
 
     model: str = ""
     """A `pose_landmarker_*.task` file; empty for the full BlazePose inside MediaPipe 0.10.21."""
-    min_detection: float = 0.5
+    min_detection: Score = 0.5
     """Least score to say that there is a person, 0..1."""
-    min_tracking: float = 0.5
+    min_tracking: Score = 0.5
     """Least score to keep following the person instead of searching again, 0..1."""
 
     def __post_init__(self) -> None:
-        """Refuse a missing model file and scores that are none."""
+        """Refuse a missing model file too."""
+        super().__post_init__()
         if self.model and not Path(self.model).is_file():
             raise FileNotFoundError(
                 f"no pose model {self.model}; "
                 "give a pose_landmarker_*.task file, or '' for the bundled one"
             )
-        for name in ("min_detection", "min_tracking"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; expected 0 to 1")
 
 
 class _Network(Protocol):

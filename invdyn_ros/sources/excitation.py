@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from invdyn_ros.config import Checked, Count, Positive, Share
 from invdyn_ros.control.guard import State
 from invdyn_ros.dynamics import RigidBodyTree
 from invdyn_ros.models.identification import friction_terms
@@ -30,7 +31,7 @@ UNSEEN = 1e-7  # singular value, beside the largest, of what never shows in a to
 
 
 @dataclass(frozen=True)
-class ExcitationConfig:
+class ExcitationConfig(Checked):
     """How the arm is moved to learn its dynamics.
 
     Attributes:
@@ -46,27 +47,16 @@ class ExcitationConfig:
         seed: seed of the motion and of the plant's noise.
     """
 
-    minutes: float = 10.0
-    episode: float = 15.0
-    harmonics: int = 5
-    base: float = 0.1
-    speed: float = 0.7
-    acceleration: float = 0.5
-    span: float = 0.8
-    candidates: int = 12
+    minutes: Positive = 10.0
+    episode: Positive = 15.0
+    harmonics: Count = 5
+    base: Positive = 0.1
+    speed: Share = 0.7
+    acceleration: Share = 0.5
+    span: Share = 0.8
+    candidates: Count = 12
     reach: float = 2.0
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("minutes", "episode", "base"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
-        for name in ("speed", "acceleration", "span"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be a share in (0, 1], got {getattr(self, name)}")
-        for name in ("harmonics", "candidates"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
     @property
     def episodes(self) -> int:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from invdyn_ros.config import Checked, Count, NotNegative, Positive
 from invdyn_ros.sources.transitions import transitions
 from invdyn_ros.trajectory import Trajectory
 
@@ -23,38 +24,29 @@ FASTEST = 6.0  # [rad/s] of the torque's sines; the pendulum itself swings at ab
 
 
 @dataclass(frozen=True)
-class PendulumConfig:
+class PendulumConfig(Checked):
     """The pendulum and its motion; other figures than the defaults are the dynamics shift."""
 
-    mass: float = 1.0
+    mass: Positive = 1.0
     """[kg]"""
-    length: float = 1.0
+    length: Positive = 1.0
     """[m]"""
     gravity: float = 9.81
     """[m/s2]"""
-    damping: float = 0.1
+    damping: NotNegative = 0.1
     """[N m s/rad]"""
-    torque: float = 8.0
+    torque: NotNegative = 8.0
     """[N m] Largest torque."""
-    speed: float = 3.0
+    speed: NotNegative = 3.0
     """[rad/s] Largest velocity at the start of an episode."""
-    rate: float = 50.0
+    rate: Positive = 50.0
     """[Hz] Steps per second."""
-    steps: int = 250
+    steps: Count = 250
     """Steps per episode; 1: (s, a, s') triplets from states all over the circle."""
-    episodes: int = 40
+    episodes: Count = 40
     """Number of episodes."""
     seed: int = 0
     """Of states and torques."""
-
-    def __post_init__(self) -> None:
-        """Check signs and counts."""
-        for name in ("mass", "length", "rate", "steps", "episodes"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
-        for name in ("damping", "torque", "speed"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
 
 
 def swing(config: PendulumConfig) -> Iterator[Trajectory]:
