@@ -79,7 +79,8 @@ def evaluate(
             "by": parted.by,
             "train": _samples(parted.train) or meta.data["samples"]["train"],
             "test": _samples(parted.test),
-            "duplicates": parted.duplicates,
+            # a split with any was refused; of data that are not at hand nobody can count them
+            "duplicates": 0 if parted.train else None,
         },
         **scores(errors, targets),
         "moving": moving(errors, cases),
@@ -207,7 +208,7 @@ def _part(model: InverseDynamics, trajectories: Sequence[Trajectory], part: Part
     if part == "valid":
         raise ValueError("only the data a model was trained on have a part for validation")
     check_unseen(data.get("sketch", []), trajectories)
-    return Split("dataset", [], list(trajectories), None)
+    return Split("dataset", [], list(trajectories))
 
 
 def _case(model: InverseDynamics, trajectory: Trajectory) -> Case:

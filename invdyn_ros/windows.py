@@ -37,12 +37,9 @@ class Windows(NamedTuple):
 class Split(NamedTuple):
     """Data to learn from and data to judge by, with no sample in both."""
 
-    by: str  # "trajectory" or "time"
+    by: str  # "trajectory", "time" or, where the data to learn from are others, "dataset"
     train: list[Trajectory]
     test: list[Trajectory]
-    duplicates: (
-        int | None
-    )  # rows of test that also stand in train; None: nothing known about train
 
 
 def split(trajectories: Sequence[Trajectory], fraction: float = 0.2, seed: int = 0) -> Split:
@@ -67,7 +64,7 @@ def split(trajectories: Sequence[Trajectory], fraction: float = 0.2, seed: int =
         train = [t for i, t in enumerate(trajectories) if i not in chosen]
         test = [t for i, t in enumerate(trajectories) if i in chosen]
     check_leak(train, test)
-    return Split(by, train, test, 0)
+    return Split(by, train, test)
 
 
 def windows(
