@@ -126,10 +126,9 @@ class Follower:
             + config.integral * self._integral
         )
         frame = np.concatenate([then.q - config.carried * error, then.qd, wanted])  # (3n,)
-        if self._last != measured.time or not self._frames:
-            self._frames.append((measured.time + self.lead, frame))
-        else:
-            self._frames[-1] = (measured.time + self.lead, frame)
+        if self._last == measured.time:  # asked again, about a newer plan
+            self._frames.pop()
+        self._frames.append((measured.time + self.lead, frame))
         self._last = measured.time
         while len(self._frames) < self.model.history:
             first = self._frames[0]
@@ -140,20 +139,17 @@ class Follower:
 
     def _predict(self, motion: torch.Tensor, time: torch.Tensor) -> Array:
         """Return the model's action (n,), or the fallback's where the model is in doubt."""
-        mean, std = (_last(part) for part in self.model.predict(motion, time))
-        self.lost = False
-        if mean is None:
-            raise RuntimeError("a prediction has a mean")
-        if self.fallback is None or std is None:
-            return mean
-        share = self.fallback.share(std)
-        self.lost = share > 0
-        if not self.lost:
-            return mean
-        rigid = _last(self.fallback.model.predict(motion, time).mean)
-        return mean if rigid is None else (1 - share) * mean + share * rigid
+        mean, std = self.model.predict(motion, time)
+        action, self.lost = _newest(mean), False
+        if self.fallback is not None and std is not None:
+            share = self.fallback.share(_newest(std))
+            self.lost = share > 0
+            if self.lost:
+                rigid = _newest(self.fallback.model.predict(motion, time).mean)
+                action = (1 - share) * action + share * rigid
+        return action
 
 
-def _last(part: torch.Tensor | None) -> Array | None:
+def _newest(part: torch.Tensor) -> Array:
     """Return the last frame (n,) of a window's prediction (1, T, n)."""
-    return None if part is None else part[0, -1].double().cpu().numpy()
+    return part[0, -1].double().cpu().numpy()
