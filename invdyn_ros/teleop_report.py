@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from invdyn_ros.control.fallback import Fallback, fallback_of
 from invdyn_ros.control.follower import Model, PlainFeedback
 from invdyn_ros.models.runtime import Runtime
 from invdyn_ros.recording import Recording
@@ -58,14 +59,15 @@ def tracking(recording: Recording, robot: Robot, model: Runtime) -> dict[str, fl
     """Return the RMS tracking errors [rad] of `teleop_report`; None where there is no motion."""
     unit = model.meta.action_unit
     errors = {"idm": tracking_rms(recording.joints, recording.wanted)}
-    others: dict[str, tuple[Model, float]] = {
-        "idm_replay": (model, model.meta.lead),
-        "pd": (PlainFeedback(robot, unit), 0.0),
-        "rigid_body": (urdf_model(robot, unit, model.meta.data), 0.0),
+    others: dict[str, tuple[Model, float, Fallback | None]] = {
+        "idm_replay": (model, model.meta.lead, fallback_of(model.meta)),
+        "pd": (PlainFeedback(robot, unit), 0.0, None),
+        "rigid_body": (urdf_model(robot, unit, model.meta.data), 0.0, None),
     }
-    moved = len(recording.wanted.time) > 2
-    for name, (other, lead) in others.items():
-        errors[name] = replay(robot, other, unit, lead, recording.wanted).rms if moved else None
+    moved, wanted = len(recording.wanted.time) > 2, recording.wanted
+    for name, (other, lead, fallback) in others.items():
+        run = replay(robot, other, unit, lead, wanted, fallback=fallback) if moved else None
+        errors[name] = run and run.rms
     return {name: None if e is None else round(e, 5) for name, e in errors.items()}
 
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from invdyn_ros.arms.plant import PlantConfig, load_plant
+from invdyn_ros.control.fallback import Fallback, fallback_of
 from invdyn_ros.control.follower import Model
 from invdyn_ros.models import InverseDynamics, Meta, Prediction
 from invdyn_ros.recording import Samples
@@ -61,7 +62,7 @@ class Course:
 
     def tracking(self, model: InverseDynamics) -> float:
         """Return the RMS tracking error [rad] of a model."""
-        return self._drive(model, model.meta.lead)
+        return self._drive(model, model.meta.lead, fallback_of(model.meta))
 
     def baselines(self, meta: Meta) -> dict[str, float]:
         """Return the RMS tracking error [rad] of what needs no learning.
@@ -82,5 +83,6 @@ class Course:
         """Return what a report says of it."""
         return {"seconds": SECONDS, "payload_kg": self.plant.payload, "feedback": "as live"}
 
-    def _drive(self, model: Model, lead: float) -> float:
-        return replay(self.robot, model, self.unit, lead, self.wanted, self.plant).rms
+    def _drive(self, model: Model, lead: float, fallback: Fallback | None = None) -> float:
+        where = (self.wanted, self.plant)
+        return replay(self.robot, model, self.unit, lead, *where, fallback=fallback).rms

@@ -106,7 +106,7 @@ def test_jerk_of_a_steady_command_is_none_and_of_a_ramp_its_slope() -> None:
     time = np.arange(50)[:, None] / ur5.rate
     still = np.zeros((50, 6))
     for slope in (0.0, 0.25):
-        run = Run(time[:, 0], still, still, 1.0 + slope * time * ur5.effort)
+        run = Run(time[:, 0], still, still, 1.0 + slope * time * ur5.effort, np.zeros(50, bool))
         np.testing.assert_allclose(jerk(run, ur5), slope, atol=1e-9)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import torch
 from oracle import exciting, robot
 
+from invdyn_ros.arms.plant import IDEAL
 from invdyn_ros.control.driver import OUT_OF_DATA, Driver
 from invdyn_ros.control.fallback import KEY, Fallback, fallback_of
 from invdyn_ros.control.follower import Measured
@@ -20,6 +22,9 @@ from invdyn_ros.models.compiled import CompiledRigidBody
 from invdyn_ros.models.hybrid import Hybrid
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.models.runtime import fast
+from invdyn_ros.recording import Samples
+from invdyn_ros.replay import replay
+from invdyn_ros.tracking import Course
 from invdyn_ros.training import parse_config, train
 
 ARM = robot("ur5")
@@ -122,6 +127,28 @@ def test_hybrid_trusts_itself_on_its_data_and_not_far_from_them(hybrid: Hybrid) 
         shares.append(np.array([fallback.share(row.numpy()) for row in std[0]]))
     assert (shares[0] > 0).mean() < 0.02
     assert (shares[1] > 0).all()
+
+
+def test_a_replay_far_from_the_data_falls_back_as_live_and_says_so(
+    hybrid: Hybrid, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rigid body gets an offset here, for far from its data a hybrid equals its own."""
+    known, trained = hybrid.meta.data[KEY], exciting(ARM, 0)
+    shifted = np.add(known["friction"], [0.0, 0.0, WRONG, 0.0]).tolist()
+    data = hybrid.meta.data | {KEY: known | {"friction": shifted}}
+    monkeypatch.setattr(hybrid, "meta", replace(hybrid.meta, data=data))
+    fallback, none = fallback_of(hybrid.meta), np.empty((50, 0))
+    assert fallback is not None
+    q, qd = trained.position[:50] + 2.0, trained.velocity[:50]
+    course = Course(ARM, IDEAL, "N m", Samples(trained.time[:50], q, qd, none, none))
+    live, alone, rigid = (
+        replay(ARM, model, "N m", 0.0, course.wanted, IDEAL, fallback=other)
+        for model, other in ((hybrid, fallback), (hybrid, None), (fallback.model, None))
+    )
+    assert live.lost.all() and not alone.lost.any()
+    np.testing.assert_allclose(live.action, rigid.action)
+    assert np.abs(live.action - alone.action).max() > 0.5 * WRONG
+    assert course.tracking(hybrid) == live.rms != alone.rms
 
 
 def test_a_runtime_in_onnx_falls_back_to_the_same_rigid_body(hybrid: Hybrid) -> None:

@@ -24,6 +24,7 @@ from invdyn_ros.arms.plant import PlantConfig, load_plant
 from invdyn_ros.benchmarks.report import Row, machine, ratios
 from invdyn_ros.comparison import Job, family_configs, motions, runs
 from invdyn_ros.config import Checked, Count, at_least
+from invdyn_ros.control.fallback import fallback_of
 from invdyn_ros.control.follower import (
     FEEDBACK,
     FeedbackConfig,
@@ -34,7 +35,7 @@ from invdyn_ros.control.follower import (
 )
 from invdyn_ros.control.guard import Plan
 from invdyn_ros.dataset import write_dataset
-from invdyn_ros.models import build
+from invdyn_ros.models import InverseDynamics, build
 from invdyn_ros.models.checkpoint import write_whole
 from invdyn_ros.plot.closed_loop import closed_loop_picture
 from invdyn_ros.replay import Run, excitation, replay
@@ -230,10 +231,13 @@ def drive(
 ) -> list[Run]:
     """Drive every motion, with the model's lead or, unless `ahead`, without it."""
     lead, found = one.lead if ahead else 0.0, []
+    fallback = fallback_of(one.model.meta) if isinstance(one.model, InverseDynamics) else None
     for seed in range(config.motions):
         wanted = excitation(robot, (HELD_OUT, seed), config.seconds)
         follower = FeedForward(one.model, lead, robot) if one.form == FORMS[0] else None
-        found.append(replay(robot, one.model, "N m", lead, wanted, plant, seed, follower))
+        found.append(
+            replay(robot, one.model, "N m", lead, wanted, plant, seed, follower, fallback)
+        )
         on_run()
     return found
 
