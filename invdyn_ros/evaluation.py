@@ -24,6 +24,7 @@ NOTHING = 1e-12  # share of the largest power of any joint below which there is 
 MOVING = 0.05  # [rad/s] a slower joint may stick
 LATENCY_CALLS = 500
 Part = Literal["test", "valid"]
+Predicted = tuple[np.ndarray, np.ndarray | None]  # mean and spread (T, n)
 
 
 class Case(NamedTuple):
@@ -60,37 +61,13 @@ def evaluate(
     """
     started = time.perf_counter()
     check_data(model, trajectories)
-    trajectories = accelerated(trajectories)
-    parted = _part(model, trajectories, part)
+    parted = _part(model, accelerated(trajectories), part)
     cases = [_case(model, trajectory) for trajectory in parted.test]
     predicted = [_predict(model, case) for case in cases]
-    errors = [mean - case.action for (mean, _), case in zip(predicted, cases, strict=True)]
-    deviations = [std for _, std in predicted]
-    targets = [case.target for case in cases]
-    meta = model.meta
-    report = {
-        "family": meta.family,
-        "robot": meta.robot,
-        "action_unit": meta.action_unit,
-        "target": "setpoint offset u - q" if meta.action_unit == "rad" else "action",
-        "lead": meta.lead,
-        "joint_names": list(meta.joint_names),
-        "split": {
-            "by": parted.by,
-            "train": _samples(parted.train) or meta.data["samples"]["train"],
-            "test": _samples(parted.test),
-            # a split with any was refused; of data that are not at hand nobody can count them
-            "duplicates": 0 if parted.train else None,
-        },
-        **scores(errors, targets),
-        "moving": moving(errors, cases),
-        "baselines": {name: scores(wrong, targets) for name, wrong in _baselines(model, cases)},
-        "calibration": calibration(errors, deviations),
-        "latency_us": latency(model),
-    }
     if plots is not None:
         draw(plots, model, cases, [mean for mean, _ in predicted])
-    return report | {"seconds": time.perf_counter() - started}
+    report = _about(model, parted) | _judged(model, cases, predicted)
+    return report | {"latency_us": latency(model), "seconds": time.perf_counter() - started}
 
 
 def scores(errors: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> dict[str, Any]:
@@ -211,13 +188,47 @@ def _part(model: InverseDynamics, trajectories: Sequence[Trajectory], part: Part
     return Split("dataset", [], list(trajectories))
 
 
+def _about(model: InverseDynamics, parted: Split) -> dict[str, Any]:
+    """Return what was judged, and on what."""
+    meta = model.meta
+    return {
+        "family": meta.family,
+        "robot": meta.robot,
+        "action_unit": meta.action_unit,
+        "target": "setpoint offset u - q" if meta.action_unit == "rad" else "action",
+        "lead": meta.lead,
+        "joint_names": list(meta.joint_names),
+        "split": {
+            "by": parted.by,
+            "train": _samples(parted.train) or meta.data["samples"]["train"],
+            "test": _samples(parted.test),
+            # a split with any was refused; of data that are not at hand nobody can count them
+            "duplicates": 0 if parted.train else None,
+        },
+    }
+
+
+def _judged(
+    model: InverseDynamics, cases: Sequence[Case], predicted: Sequence[Predicted]
+) -> dict[str, Any]:
+    """Return all figures of the predictions, beside those of the baselines."""
+    errors = [mean - case.action for (mean, _), case in zip(predicted, cases, strict=True)]
+    targets = [case.target for case in cases]
+    return {
+        **scores(errors, targets),
+        "moving": moving(errors, cases),
+        "baselines": {name: scores(wrong, targets) for name, wrong in _baselines(model, cases)},
+        "calibration": calibration(errors, [std for _, std in predicted]),
+    }
+
+
 def _case(model: InverseDynamics, trajectory: Trajectory) -> Case:
     shifted = trajectory.shift(model.meta.lead)
     motion, action = (torch.as_tensor(x) for x in (shifted.motion, shifted.action))
     return Case(shifted.motion, shifted.time, shifted.action, model.target(motion, action).numpy())
 
 
-def _predict(model: InverseDynamics, case: Case) -> tuple[np.ndarray, np.ndarray | None]:
+def _predict(model: InverseDynamics, case: Case) -> Predicted:
     """Return mean and spread (T, n) of the actions of one trajectory, seen as one window."""
     stamps = case.time - case.time[0]
     place: dict[str, Any] = {"dtype": model.dtype, "device": model.motion_mean.device}
