@@ -82,19 +82,12 @@ class RigidBodyTree(nn.Module):
         super().__init__()
         self.parents = tuple(parents)
         self.order = _outwards(self.parents)
-        ancestors = np.eye(len(self.parents))  # [k, i] = 1: joint i moves link k
-        for k in self.order:
-            if self.parents[k] >= 0:
-                ancestors[k] += ancestors[self.parents[k]]
-        slides = np.asarray(prismatic, dtype=bool)[:, None]
         pull = np.zeros((4, 4))
         pull[:3, 3] = gravity
         constants = {
-            "transforms": _in_sine_and_cosine(transforms, axes, slides),
-            "axes": np.pad(
-                np.stack([axes * ~slides, axes * slides], -1), ((0, 0), (0, 1), (0, 0))
-            ),
-            "ancestors": ancestors,
+            "transforms": _in_sine_and_cosine(transforms, axes, prismatic),
+            "axes": _turn_and_slide(axes, prismatic),
+            "ancestors": _ancestors(self.parents, self.order),
             "twists": _TWISTS,
             "gravity": pull,
             "pseudo": _PSEUDO,
@@ -102,10 +95,8 @@ class RigidBodyTree(nn.Module):
         for name, value in constants.items():
             self.register_buffer(name, torch.as_tensor(value, dtype=dtype), persistent=False)
         self.register_buffer("inertial", torch.as_tensor(inertial, dtype=dtype))
-        basis = _PSEUDO.reshape(10, 4, 4)
-        self.recursion = NewtonEuler(
-            self.parents, self.order, transforms, axes, prismatic, basis, gravity, dtype
-        )
+        tree = (self.parents, self.order, transforms, axes, prismatic)
+        self.recursion = NewtonEuler(*tree, _PSEUDO.reshape(10, 4, 4), gravity, dtype)
 
     @classmethod
     def from_urdf(
@@ -202,14 +193,30 @@ def _outwards(parents: Sequence[int]) -> list[int]:
     return sorted(range(len(parents)), key=depth)
 
 
+def _ancestors(parents: Sequence[int], order: Sequence[int]) -> np.ndarray:
+    """Return A (n, n): A[k, i] = 1 where joint i moves link k, else 0."""
+    ancestors = np.eye(len(parents))
+    for k in order:
+        if parents[k] >= 0:
+            ancestors[k] += ancestors[parents[k]]
+    return ancestors
+
+
 def _skew(a: np.ndarray) -> np.ndarray:
     return np.cross(np.eye(3), a)
 
 
-def _in_sine_and_cosine(T: np.ndarray, axes: np.ndarray, slides: np.ndarray) -> np.ndarray:
+def _turn_and_slide(axes: np.ndarray, prismatic: Sequence[bool]) -> np.ndarray:
+    """Return (n, 4, 2): the axis, and 0, in the first column if a joint turns, else second."""
+    slides = np.asarray(prismatic, dtype=bool)[:, None]
+    columns = np.stack([axes * ~slides, axes * slides], -1)
+    return np.pad(columns, ((0, 0), (0, 1), (0, 0)))
+
+
+def _in_sine_and_cosine(T: np.ndarray, axes: np.ndarray, prismatic: Sequence[bool]) -> np.ndarray:
     """Return C (n, 4, 16) so that [1, q, sin q, cos q] @ C_i is the flattened pose of joint i."""
     C = np.zeros((len(T), 4, 4, 4))
-    for i, (axis, slide) in enumerate(zip(axes, slides, strict=True)):
+    for i, (axis, slide) in enumerate(zip(axes, prismatic, strict=True)):
         C[i, 0] = np.eye(4)
         if slide:
             C[i, 1, :3, 3] = axis
