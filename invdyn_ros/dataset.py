@@ -74,24 +74,32 @@ def write_dataset(
     if not trajectories:
         raise ValueError(f"{directory}: no trajectories to write")
     check_writable(directory)
-    columns = columns_of(trajectories)
-    info = info_of(trajectories, columns, robot, rate)
     temporary = directory.with_name(f".{directory.name}.{os.getpid()}")
     try:
-        for name in (DATA, EPISODES):
-            (temporary / name).parent.mkdir(parents=True)
-        pq.write_table(
-            pa.table({name: arrow(values) for name, values in columns.items()}), temporary / DATA
-        )
-        pq.write_table(episodes(trajectories, task), temporary / EPISODES)
-        pq.write_table(tasks(task), temporary / TASKS)
-        (temporary / INFO).write_text(json.dumps(info, indent=2) + "\n")
-        (temporary / STATS).write_text(json.dumps(stats(columns), indent=2) + "\n")
+        _fill(temporary, trajectories, robot, rate, task)
         if directory.exists():
             shutil.rmtree(directory)
         temporary.rename(directory)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _fill(
+    directory: Path, trajectories: Sequence[Trajectory], robot: str, rate: float, task: str
+) -> None:
+    """Write the files of a dataset; arguments as of `write_dataset`."""
+    columns = columns_of(trajectories)
+    notes = {INFO: info_of(trajectories, columns, robot, rate), STATS: stats(columns)}
+    tables = {
+        DATA: pa.table({name: arrow(values) for name, values in columns.items()}),
+        EPISODES: episodes(trajectories, task),
+        TASKS: tasks(task),
+    }
+    for name, table in tables.items():
+        (directory / name).parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, directory / name)
+    for name, note in notes.items():
+        (directory / name).write_text(json.dumps(note, indent=2) + "\n")
 
 
 def check_writable(directory: str | Path) -> None:

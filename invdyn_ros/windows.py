@@ -85,30 +85,25 @@ def windows(
         ValueError: units or joints differ, an action is absent, or no trajectory is long enough.
     """
     check_alike(trajectories)
-    blocks: list[tuple[np.ndarray, ...]] = []
-    for trajectory in trajectories:
-        if len(trajectory.action) == 0:
-            raise ValueError("a trajectory has no action; a model learns from labelled data only")
-        if trajectory.time[-1] - trajectory.time[0] < abs(lead):
-            continue
-        shifted = trajectory.shift(lead)
-        if len(shifted) < history:
-            continue
-        index = np.arange(len(shifted) - history + 1)[:, None] + np.arange(history)  # (N, T)
-        time = shifted.time[index] - shifted.time[index[:, -1:]]
-        blocks.append((shifted.motion[index], time, shifted.action[index]))
+    if any(len(trajectory.action) == 0 for trajectory in trajectories):
+        raise ValueError("a trajectory has no action; a model learns from labelled data only")
+    shifted = (t.shift(lead) for t in trajectories if t.time[-1] - t.time[0] >= abs(lead))
+    blocks = [_cut(trajectory, history) for trajectory in shifted if len(trajectory) >= history]
     if not blocks:
         longest = max((len(t) for t in trajectories), default=0)
         raise ValueError(
             f"no trajectory holds {history} samples and a lead of {lead} s; "
             f"the longest has {longest} samples"
         )
-    return Windows(
-        *(
-            torch.as_tensor(np.concatenate(column), dtype=dtype)
-            for column in zip(*blocks, strict=True)
-        )
-    )
+    columns = (np.concatenate(column) for column in zip(*blocks, strict=True))
+    return Windows(*(torch.as_tensor(column, dtype=dtype) for column in columns))
+
+
+def _cut(trajectory: Trajectory, history: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return motion, time and action of all windows of a trajectory, as in `Windows`."""
+    index = np.arange(len(trajectory) - history + 1)[:, None] + np.arange(history)  # (N, T)
+    time = trajectory.time[index] - trajectory.time[index[:, -1:]]
+    return trajectory.motion[index], time, trajectory.action[index]
 
 
 def check_alike(trajectories: Sequence[Trajectory]) -> None:

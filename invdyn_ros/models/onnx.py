@@ -116,6 +116,19 @@ def to_onnx(model: InverseDynamics) -> bytes:
     """
     import onnx
 
+    body, tail = _graph(model), onnx.ModelProto()
+    values = {
+        "format": FORMAT,
+        "size": str(len(body)),
+        "sha256": hashlib.sha256(body).hexdigest(),
+        "meta": json.dumps(to_mapping(model.meta)),
+    }
+    onnx.helper.set_model_props(tail, values)
+    return body + tail.SerializeToString()  # protobuf messages merge when concatenated
+
+
+def _graph(model: InverseDynamics) -> bytes:
+    """Return what torch's exporter makes of a model; raises as `to_onnx`."""
     motion, time = random_motion(model, TRACED)
     named = {name: {0: "batch"} for name in INPUTS + OUTPUTS}
     outputs = OUTPUTS if model.predict(motion, time).std is not None else OUTPUTS[:1]
@@ -143,16 +156,7 @@ def to_onnx(model: InverseDynamics) -> bytes:
             raise ValueError(
                 f"family '{model.meta.family}' cannot be exported to ONNX: {reason}"
             ) from error
-        body = file.read_bytes()
-    tail = onnx.ModelProto()
-    values = {
-        "format": FORMAT,
-        "size": str(len(body)),
-        "sha256": hashlib.sha256(body).hexdigest(),
-        "meta": json.dumps(to_mapping(model.meta)),
-    }
-    onnx.helper.set_model_props(tail, values)
-    return body + tail.SerializeToString()  # protobuf messages merge when concatenated
+        return file.read_bytes()
 
 
 class _Outputs(nn.Module):
