@@ -145,19 +145,26 @@ def measure_closed_loop(config: ClosedLoopConfig) -> dict[str, Any]:
         "benchmark": "closed_loop",
         "unit": "mrad; jerk in effort limits per s",
         "machine": about,
-        "settings": {
-            "arm": config.arm,
-            "data": str(data),
-            "payload_kg": config.payload,
-            "plant": vars(plant),
-            "feedback": vars(FEEDBACK["N m"]),
-            "wrong_inertia": WRONG_INERTIA,
-            "lead_ms": {c.row: 1e3 * c.lead for c in controllers},
-            "motions": config.motions,
-            "seconds": config.seconds,
-        },
+        "settings": _settings(config, plant, data, controllers),
         "rows": rows,
         "ratio": ratio,
+    }
+
+
+def _settings(
+    config: ClosedLoopConfig, plant: PlantConfig, data: Path, controllers: Sequence[Controller]
+) -> dict[str, Any]:
+    """Return what the figures depend on."""
+    return {
+        "arm": config.arm,
+        "data": str(data),
+        "payload_kg": config.payload,
+        "plant": vars(plant),
+        "feedback": vars(FEEDBACK["N m"]),
+        "wrong_inertia": WRONG_INERTIA,
+        "lead_ms": {c.row: 1e3 * c.lead for c in controllers},
+        "motions": config.motions,
+        "seconds": config.seconds,
     }
 
 

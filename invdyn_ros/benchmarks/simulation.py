@@ -52,22 +52,12 @@ def measure_simulation(config: SimulationConfig) -> dict[str, Any]:
         SceneCamera(robot, scene) as camera,
         closing(RawBullet(robot, plant.physics_rate)) as raw,
     ):
-        half = config.seconds / 2
-        physics = rates_in_turn(
-            {
-                ARM: _stepper(arm),
-                TABLE: _stepper(table),
-                RAW_STEP: (raw.step, 1),
-            },
-            half,
-        )
-        pictures = rates_in_turn(
-            {
-                CAMERA: (_shutter(camera, robot, scene), 1),
-                RAW_PICTURE: (lambda: raw.picture(scene), 1),
-            },
-            half,
-        )
+        steps = {ARM: _stepper(arm), TABLE: _stepper(table), RAW_STEP: (raw.step, 1)}
+        shots = {
+            CAMERA: (_shutter(camera, robot, scene), 1),
+            RAW_PICTURE: (lambda: raw.picture(scene), 1),
+        }
+        physics, pictures = (rates_in_turn(x, config.seconds / 2) for x in (steps, shots))
     size = f"{scene.camera.width}x{scene.camera.height} pictures/s"
     rows = {name: {STEPS: rate} for name, rate in physics.items()}
     rows |= {name: {size: rate} for name, rate in pictures.items()}

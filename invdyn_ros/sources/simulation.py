@@ -87,20 +87,15 @@ def simulate(
     if workers < 1:
         raise ValueError(f"workers is {workers}; it must be at least 1")
     torch.set_num_threads(1)
-    run = partial(
-        _episode,
-        replace(robot),  # without its engine, which another process builds anew
-        plant or load_plant(robot.name),
-        unit or robot.action_unit,
-    )
+    arm = replace(robot)  # without its engine, which another process builds anew
+    run = partial(_episode, arm, plant or load_plant(robot.name), unit or robot.action_unit)
     motions = excitations(robot, config)
     seeds = [config.seed * 100_003 + episode for episode in range(len(motions))]
-    if min(workers, len(motions)) == 1:
+    workers = min(workers, len(motions))
+    if workers == 1:
         yield from map(run, motions, seeds)
         return
-    pool = ProcessPoolExecutor(
-        min(workers, len(motions)), get_context("spawn"), initializer=_start_worker
-    )
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker)
     try:
         yield from pool.map(run, motions, seeds)
     finally:
