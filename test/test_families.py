@@ -275,7 +275,7 @@ def test_more_steps_follow_the_same_flow(flow: Flow) -> None:
     test = solenoid(200, torch.Generator().manual_seed(5))
 
     def draw(steps: int) -> Tensor:
-        return flow.sample(*test[:2], 10, 1.0, torch.Generator().manual_seed(0), steps)
+        return flow.sample(*test[:2], 10, 1.0, torch.Generator().manual_seed(0), steps=steps)
 
     apart = [float((draw(steps) - draw(64)).square().mean()) for steps in (1, 4, 16)]
     assert apart[0] > apart[1] > apart[2]

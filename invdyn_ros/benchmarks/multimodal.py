@@ -76,7 +76,7 @@ def measure_multimodal(config: MultimodalConfig) -> dict[str, Any]:
     for temperature in sorted({*config.temperatures, 1.0}, reverse=True):
         for steps in sorted({*config.steps, FEW, MANY}):
             draw = torch.Generator().manual_seed(config.seed)
-            drawn = flow.sample(*test[:2], config.draws, temperature, draw, steps)
+            drawn = flow.sample(*test[:2], config.draws, temperature, draw, steps=steps)
             rows[named(steps, temperature)] = scores(drawn, test)
     rows["flow, mean"] = {"nmse": 100 * nmse(mean["flow"], test)}
     few, many = (rows[named(steps, 1.0)] for steps in (FEW, MANY))

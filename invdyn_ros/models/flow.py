@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, Count, Sizes, at_least, within
-from invdyn_ros.models.inverse_dynamics import Meta, Prediction, check_sampling, normal
+from invdyn_ros.models.inverse_dynamics import Meta, Prediction, normal
 from invdyn_ros.models.network import Network, stacked
 
 MOST_STEPS = 100
@@ -136,34 +136,21 @@ class Flow(Network):
         std = drawn.std(0, correction=0) * self.target_std
         return Prediction(self.restored(motion, self(motion, time)), std)
 
-    @torch.inference_mode()
-    def sample(
-        self,
-        motion: Tensor,
-        time: Tensor,
-        count: int = 1,
-        temperature: float = 1.0,
-        generator: torch.Generator | None = None,
-        steps: int | None = None,
+    def drawn(
+        self, motion: Tensor, time: Tensor, noise: Tensor, steps: int | None = None
     ) -> Tensor:
-        """Draw actions (count, B, T, n); temperature scales the noise that they flow from.
+        """Return the actions (count, B, T, n) that noise of that shape flows to.
 
         Args:
-            motion: (B, T, 3n).
-            time: (B, T) [s].
-            count: actions per frame.
-            temperature: 1 draws from what was learned, 0 follows the flow of no noise.
-            generator: source of the noise, so that the same seed draws the same actions.
+            motion: (B, T, 3n) in `dtype`.
+            time: (B, T) [s] in `dtype`.
+            noise: (count, B, T, n); none flows to the one action that no noise leads to.
             steps: from noise to action; default: those of the config.
 
         Raises:
-            ValueError: no draws, a negative temperature, or more than 100 steps.
+            ValueError: no steps, or more than 100.
         """
-        check_sampling(count, temperature)
         config = self.config if steps is None else replace(self.config, steps=steps)
-        motion, time = motion.to(self.dtype), (time - time[..., -1:]).to(self.dtype)
-        shape = (count, *motion.shape[:2], self.n)
-        noise = temperature * normal(shape, motion, generator)
         return self.restored(motion, self.follow(noise, self.encode(motion, time), config.steps))
 
 

@@ -108,13 +108,11 @@ class InverseDynamics(nn.Module, ABC):
             motion: (B, T, 3n); each prediction looks at `history` frames, fewer at the start.
             time: (B, T) [s], in double precision where the origin is far away.
         """
-        # seconds since 1970 have no milliseconds in single precision
-        time = (time - time[..., -1:]).to(self.dtype)
         training = self.training
         if training:
             self.eval()
         try:
-            return self.infer(motion.to(self.dtype), time)
+            return self.infer(*self._own(motion, time))
         finally:
             if training:
                 self.train()
@@ -127,6 +125,7 @@ class InverseDynamics(nn.Module, ABC):
         count: int = 1,
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
+        **how: Any,
     ) -> Tensor:
         """Draw actions (count, B, T, n); a family without a spread always draws its mean.
 
@@ -136,15 +135,29 @@ class InverseDynamics(nn.Module, ABC):
             count: actions per frame.
             temperature: scale of the noise; 0 takes all of it away.
             generator: source of the noise, so that the same seed draws the same actions.
+            **how: what the family's `drawn` takes beside the noise.
 
         Raises:
             ValueError: no draws, or a negative temperature.
         """
-        check_sampling(count, temperature)
+        if count < 1 or not temperature >= 0:
+            raise ValueError(
+                f"count is {count} and temperature {temperature}; "
+                "right are at least 1 and a number from 0 up"
+            )
+        motion, time = self._own(motion, time)
+        noise = normal((count, *motion.shape[:2], self.n), motion, generator)
+        return self.drawn(motion, time, temperature * noise, **how)
+
+    def drawn(self, motion: Tensor, time: Tensor, noise: Tensor) -> Tensor:
+        """Return the actions (count, B, T, n) that normal noise of that shape makes."""
         mean, std = self.predict(motion, time)
-        if std is None:
-            return mean.repeat(count, 1, 1, 1)
-        return mean + temperature * std * normal((count, *mean.shape), mean, generator)
+        return mean + (0.0 if std is None else std) * noise
+
+    def _own(self, motion: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a motion in the type of the model."""
+        # seconds since 1970 have no milliseconds in single precision
+        return motion.to(self.dtype), (time - time[..., -1:]).to(self.dtype)
 
     def solve(self, train: Windows, valid: Windows) -> bool:
         """Fit in closed form and return True; False asks for gradient descent on `loss`."""
@@ -173,15 +186,6 @@ class InverseDynamics(nn.Module, ABC):
     def action(self, motion: Tensor, target: Tensor) -> Tensor:
         """Undo `target`."""
         return target + motion[..., : self.n] if self.meta.action_unit == "rad" else target
-
-
-def check_sampling(count: int, temperature: float) -> None:
-    """Refuse to draw what is no sample."""
-    if count < 1 or not temperature >= 0:
-        raise ValueError(
-            f"count is {count} and temperature {temperature}; "
-            "right are at least 1 and a number from 0 up"
-        )
 
 
 def normal(shape: Sequence[int], like: Tensor, generator: torch.Generator | None) -> Tensor:
