@@ -165,6 +165,9 @@ def test_converted_model_trains_on_from_where_it_was(data: Path, tmp_path: Path)
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="has family 'enhanced'; this run has 'mlp'"):
         train(config("mlp", **(SMALL | {"start": values["start"]})), data, tmp_path / "no")
+    save(made, replace(made.meta, robot="ur10"), tmp_path / "other")
+    with pytest.raises(ValueError, match=f"has robot 'ur10'; this run has '{model.meta.robot}'"):
+        train(config("enhanced", start=str(tmp_path / "other")), data, tmp_path / "no")
 
 
 def test_window_of_training_is_that_of_the_model(data: Path, tmp_path: Path) -> None:
