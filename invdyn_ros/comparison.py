@@ -210,17 +210,22 @@ def _row(chosen: Run, done: Sequence[Run]) -> dict[str, Any]:
 
 
 def _best(kept: Mapping[str, Run]) -> dict[str, Any]:
-    """Choose a family, and say why."""
+    """Choose a family, and say why: of those the data cannot tell from the best, the simplest."""
     ranked = sorted(kept, key=lambda family: kept[family].error)
-    first = kept[ranked[0]]
-    reason = f"lowest nMSE on validation, {_percent(first)}"
-    if len(ranked) > 1:
-        second = kept[ranked[1]]
-        high = first.valid["nmse"]["ci95"][1]
-        within = high is not None and second.error <= high
-        reason += f"; next {ranked[1]}, {_percent(second)}"
-        reason += ", within its 95% interval" if within else ", outside its 95% interval"
-    return {"family": ranked[0], "checkpoint": first.checkpoint.name, "reason": reason}
+    lowest = kept[ranked[0]]
+    high = lowest.valid["nmse"]["ci95"][1]
+    most = lowest.error if high is None else max(high, lowest.error)
+    alike = [family for family in ranked if kept[family].error <= most]
+    best = min(alike, key=[*MODELS].index)
+    reason = f"lowest nMSE on validation, {_percent(lowest)}"
+    if best != ranked[0]:
+        reason = (
+            f"nMSE on validation {_percent(kept[best])}, the simplest within the 95% interval of "
+            f"the lowest, {ranked[0]} with {_percent(lowest)}"
+        )
+    elif len(ranked) > 1:
+        reason += f"; next {ranked[1]}, {_percent(kept[ranked[1]])}"
+    return {"family": best, "checkpoint": kept[best].checkpoint.name, "reason": reason}
 
 
 def _percent(run: Run) -> str:

@@ -156,12 +156,18 @@ def test_validation_decides_and_test_only_reports(folder: Path, tmp_path: Path) 
     some = run(job(folder, tmp_path), config, motions(folder / "data"))
     found = {
         "mlp": [judged("mlp_0", 0.3, 0.1, some), judged("mlp_1", 0.2, 0.9, some)],
-        "rigid_body": [judged("rigid_body_0", 0.21, 0.01, some)],
+        "rigid_body": [judged("rigid_body_0", 0.23, 0.01, some)],
     }
     result = report(job(folder, tmp_path), found)
     assert result["best"]["family"] == "mlp" and result["best"]["checkpoint"] == "mlp_1"
     assert result["families"]["mlp"]["nmse"]["mean"] == 0.9
-    assert result["best"]["reason"].endswith("next rigid_body, 21%, within its 95% interval")
+    assert result["best"]["reason"] == "lowest nMSE on validation, 20%; next rigid_body, 23%"
+    found["rigid_body"] = [judged("rigid_body_0", 0.21, 0.99, some)]
+    best = report(job(folder, tmp_path), found)["best"]
+    assert best["family"] == "rigid_body", "the interval of mlp_1, 0.18 to 0.22, has it"
+    assert best["reason"].endswith(
+        "the simplest within the 95% interval of the lowest, mlp with 20%"
+    )
 
 
 @pytest.mark.parametrize(

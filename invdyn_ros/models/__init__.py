@@ -13,13 +13,14 @@ from invdyn_ros.models.rigid_body import RigidBody
 
 MODELS: dict[str, type[InverseDynamics]] = {
     "rigid_body": RigidBody,
+    "hybrid": Hybrid,
     "mlp": Mlp,
     "gru": Gru,
     "enhanced": Enhanced,
     "flow": Flow,
-    "hybrid": Hybrid,
     "ensemble": Ensemble,
 }
+"""The simplest first, the one to take where data cannot tell them apart."""
 
 
 def build(meta: Meta) -> InverseDynamics:
