@@ -143,7 +143,7 @@ def measure_closed_loop(config: ClosedLoopConfig) -> dict[str, Any]:
     _draw(controllers, driven, robot, config.out)
     return {
         "benchmark": "closed_loop",
-        "unit": "mrad; jerk in effort limits per s",
+        "unit": "mrad; jerk in effort limits per s; fallback in % of commands",
         "machine": about,
         "settings": _settings(config, plant, data, controllers),
         "rows": rows,
@@ -242,9 +242,8 @@ def drive(
     for seed in range(config.motions):
         wanted = excitation(robot, (HELD_OUT, seed), config.seconds)
         follower = FeedForward(one.model, lead, robot) if one.form == FORMS[0] else None
-        found.append(
-            replay(robot, one.model, "N m", lead, wanted, plant, seed, follower, fallback)
-        )
+        run = replay(robot, one.model, "N m", lead, wanted, plant, seed, follower, fallback)
+        found.append(run)
         on_run()
     return found
 
@@ -284,7 +283,7 @@ def _controllers(
 
 
 def _row(ahead: Sequence[Run], late: Sequence[Run], robot: Robot) -> Row:
-    """Return tracking RMS with its interval, the same without lead [mrad], and jerk [1/s]."""
+    """Return RMS with its interval, and without lead [mrad]; jerk [1/s]; use of fallback [%]."""
     squares, without = ([run.rms**2 for run in part] for part in (ahead, late))
     low, high = interval(squares)
     rates = np.concatenate([jerk(run, robot) for run in ahead])
@@ -294,5 +293,6 @@ def _row(ahead: Sequence[Run], late: Sequence[Run], robot: Robot) -> Row:
         "high": 1e3 * high,
         "no lead": 1e3 * np.sqrt(np.mean(without)),
         "jerk": np.sqrt(np.mean(np.square(rates))),
+        "fallback": 100 * np.mean([run.lost.mean() for run in ahead]),
     }
     return {name: round(float(value), 4) for name, value in values.items()}
