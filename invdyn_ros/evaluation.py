@@ -23,6 +23,7 @@ RESAMPLES = 1000
 NOTHING = 1e-12  # share of the largest power of any joint below which there is no action
 MOVING = 0.05  # [rad/s] a slower joint may stick
 LATENCY_CALLS = 500
+DRAWN = 3  # trajectories, at most
 Part = Literal["test", "valid"]
 Predicted = tuple[np.ndarray, np.ndarray | None]  # mean and spread (T, n)
 
@@ -65,7 +66,7 @@ def evaluate(
     cases = [_case(model, trajectory) for trajectory in parted.test]
     predicted = [_predict(model, case) for case in cases]
     if plots is not None:
-        draw(plots, model, cases, [mean for mean, _ in predicted])
+        _draw(plots, model, cases[:DRAWN], predicted[:DRAWN])
     report = _about(model, parted) | _judged(model, cases, predicted)
     return report | {"latency_us": latency(model), "seconds": time.perf_counter() - started}
 
@@ -147,33 +148,17 @@ def check_data(model: InverseDynamics, trajectories: Sequence[Trajectory]) -> No
         raise ValueError("the dataset has no actions to compare with; use labelled data")
 
 
-def draw(
-    directory: Path, model: InverseDynamics, cases: Sequence[Case], predicted: Sequence[np.ndarray]
+def _draw(
+    directory: Path,
+    model: InverseDynamics,
+    cases: Sequence[Case],
+    predicted: Sequence[Predicted],
 ) -> None:
-    """Write a picture of measured and predicted actions for the first test trajectories."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from invdyn_ros.plot.actions import Actions, draw_actions  # matplotlib, only where it draws
 
-    directory.mkdir(parents=True, exist_ok=True)
-    base = cases[0].action[:, 0] - cases[0].target[:, 0]
-    label = "u - q" if base.any() else "action"
-    for k, (case, mean) in enumerate(zip(cases[:3], predicted[:3], strict=True)):
-        figure = Figure(figsize=(10, 1.8 * model.n + 0.6), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(model.n, 1, sharex=True, squeeze=False)[:, 0]
-        for j, (axis, joint) in enumerate(zip(axes, model.meta.joint_names, strict=True)):
-            axis.plot(case.time, case.target[:, j], color="0.6", linewidth=2.5, label="measured")
-            offset = mean[:, j] - (case.action - case.target)[:, j]
-            axis.plot(case.time, offset, color="tab:blue", linewidth=1, label="predicted")
-            axis.set_title(joint, loc="left", fontsize=9)
-            axis.set_ylabel(f"{label} [{model.meta.action_unit}]", fontsize=8)
-            axis.grid(alpha=0.3)
-        axes[0].legend(loc="upper right", fontsize=8)
-        axes[-1].set_xlabel("time [s]")
-        figure.suptitle(
-            f"{model.meta.family} on {model.meta.robot}, test trajectory {k}", fontsize=11
-        )
-        figure.savefig(directory / f"actions_{k}.png", dpi=100)
+    pairs = zip(cases, predicted, strict=True)
+    shown = (Actions(c.time, c.target, mean - c.action + c.target) for c, (mean, _) in pairs)
+    draw_actions(directory, model.meta, shown)
 
 
 def _part(model: InverseDynamics, trajectories: Sequence[Trajectory], part: Part) -> Split:

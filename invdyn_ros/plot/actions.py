@@ -1,0 +1,42 @@
+"""What a model predicts beside what was measured: actions over time enter, PNGs leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from invdyn_ros.models import Meta
+
+
+class Actions(NamedTuple):
+    """Targets of one trajectory: actions, or the offsets u - q of servos."""
+
+    time: np.ndarray  # (T,) [s]
+    measured: np.ndarray  # (T, n) in the action unit
+    predicted: np.ndarray  # (T, n)
+
+
+def draw_actions(directory: Path, meta: Meta, trajectories: Iterable[Actions]) -> None:
+    """Write one picture per trajectory, a row per joint; `meta` tells their names and the unit."""
+    directory.mkdir(parents=True, exist_ok=True)
+    label = "u - q" if meta.action_unit == "rad" else "action"
+    n = len(meta.joint_names)
+    for k, (time, measured, predicted) in enumerate(trajectories):
+        figure = Figure(figsize=(10, 1.8 * n + 0.6), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(n, 1, sharex=True, squeeze=False)[:, 0]
+        for j, (axis, joint) in enumerate(zip(axes, meta.joint_names, strict=True)):
+            axis.plot(time, measured[:, j], color="0.6", linewidth=2.5, label="measured")
+            axis.plot(time, predicted[:, j], color="tab:blue", linewidth=1, label="predicted")
+            axis.set_title(joint, loc="left", fontsize=9)
+            axis.set_ylabel(f"{label} [{meta.action_unit}]", fontsize=8)
+            axis.grid(alpha=0.3)
+        axes[0].legend(loc="upper right", fontsize=8)
+        axes[-1].set_xlabel("time [s]")
+        figure.suptitle(f"{meta.family} on {meta.robot}, test trajectory {k}", fontsize=11)
+        figure.savefig(directory / f"actions_{k}.png", dpi=100)
