@@ -54,11 +54,15 @@ $(READY): constraints.txt requirements.txt setup.py
 	@touch $@
 
 # What config/checkpoints was made with: ten simulated minutes per arm, about half an hour in all.
+# The families are those that 'invdyn compare' names on these data.
+FAMILY_dofbot := hybrid
+FAMILY_ur5_position := hybrid
+FAMILY_ur5e_position := hybrid
 checkpoints: $(CHECKPOINTS:%=out/data/%.json)
 
 out/data/%.json: $(READY)
 	$(BIN)/invdyn collect sim --arm $(*:%_position=%) $(if $(findstring _position,$*),--unit rad --minutes 3) --out out/data/$*
-	$(BIN)/invdyn train --config config/train/rigid_body.yaml --data out/data/$* --out config/checkpoints/$*
+	$(BIN)/invdyn train --config config/train/$(or $(FAMILY_$*),rigid_body).yaml --data out/data/$* --out config/checkpoints/$*
 	$(BIN)/invdyn evaluate --checkpoint config/checkpoints/$* --data out/data/$* --report $@
 
 clean:

@@ -65,11 +65,13 @@ class Checked:
         """Check the fields.
 
         Raises:
-            ValueError: a rule is broken, naming field, value and rule.
+            ValueError: a rule is broken or a choice unknown, naming field, value and the right.
         """
         for name, hint in get_type_hints(type(self), include_extras=True).items():
+            value, choices = getattr(self, name), get_args(hint)
+            if get_origin(hint) is Literal and value not in choices:
+                raise ValueError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
             for rule in getattr(hint, "__metadata__", ()):
-                value = getattr(self, name)
                 if isinstance(rule, Rule) and not rule.kept(value):
                     raise ValueError(f"{name} is {value}; it must {rule.words}")
 

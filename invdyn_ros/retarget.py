@@ -19,10 +19,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from invdyn_ros.config import Checked, Positive, Score, Share
+from invdyn_ros.config import Checked, NotNegative, Positive, Score, Share
 from invdyn_ros.filters import Bounds, Pace
 from invdyn_ros.kinematics import PointSolver, Solution, flips, limbs, reach
-from invdyn_ros.perception.skeleton import ARM, LANDMARKS, ArmDirections
+from invdyn_ros.perception.skeleton import LANDMARKS, ArmDirections
 from invdyn_ros.robot import Robot
 from invdyn_ros.workspace import Workspace
 
@@ -48,7 +48,7 @@ class RetargetConfig(Checked):
     """Length of the person's upper arm [m]."""
     forearm: Positive = 0.26
     """Length of the person's forearm, elbow to wrist [m]."""
-    scale: float = 0.0
+    scale: NotNegative = 0.0
     """Metres of the robot's hand per metre of the person's; 0 for what fits the workspace best."""
     min_visibility: Score = 0.5
     """Least visibility of shoulder, elbow and wrist, 0..1; below it the arm holds."""
@@ -64,7 +64,7 @@ class RetargetConfig(Checked):
     """Cut-off of the person's heading [Hz]; low, for it comes from depth, which is uncertain."""
     tolerance: Positive = 0.005
     """Largest distance of wrist (and elbow) from their targets that counts as reached [m]."""
-    margin: float = 0.05
+    margin: NotNegative = 0.05
     """Distance kept from each joint limit [rad]."""
     floor: float = 0.05
     """Least distance of the hand from the plane the base stands on [m]."""
@@ -72,15 +72,6 @@ class RetargetConfig(Checked):
     """Share of the joint velocity limits that is used."""
     acceleration: Share = 0.9
     """Share of the joint acceleration limits that is used."""
-
-    def __post_init__(self) -> None:
-        """Refuse values that have no meaning."""
-        for name, allowed in (("side", ARM), ("mount", ("auto", *MOUNTS))):
-            if (value := getattr(self, name)) not in allowed:
-                raise ValueError(f"{name} is {value!r}; expected one of {', '.join(allowed)}")
-        if self.margin < 0 or self.scale < 0:
-            raise ValueError(f"margin {self.margin} and scale {self.scale} cannot be negative")
-        super().__post_init__()
 
 
 class RetargetResult(NamedTuple):

@@ -160,7 +160,7 @@ def test_landmarks_of_another_shape_are_refused():
         ({"upper_arm": 0.0}, "upper_arm is 0.0"),
         ({"speed": 1.2}, "speed is 1.2"),
         ({"min_visibility": -0.1}, "min_visibility is -0.1"),
-        ({"scale": -1.0}, "scale -1.0"),
+        ({"scale": -1.0}, "scale is -1.0"),
         ({"min_cutoff": 0.0}, "min_cutoff 0.0"),
     ],
 )
