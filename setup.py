@@ -17,7 +17,10 @@ NODES = (
     "scene_camera",
     "simulator",
 )
-VERBS = ("benchmark", "collect", "compare", "convert", "evaluate", "export", "launch", "train")
+VERBS = (
+    *("benchmark", "calibrate", "collect", "compare", "convert", "evaluate", "export"),
+    *("launch", "train"),
+)
 
 
 def version() -> str:

@@ -92,6 +92,7 @@ GRASP_SIM = (
     *SHARED,
     Argument("policy", "scripted", "what decides the motion", choices=("scripted",)),
     Argument("episodes", "1", "how many blocks", int, minimum=1),
+    Argument("camera_pose", "", "file of 'invdyn calibrate'; default: the simulated one's"),
     Argument(
         "noise", "default", "of sensors, camera and plant", choices=("none", "default", "hard")
     ),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from invdyn_ros.arguments import ARMS, FLAGS, GRASP_SIM, TELEOP, Argument, Parameter
+from invdyn_ros.handeye.camera_pose import read_camera_pose
 from invdyn_ros.robot import ROBOTS, share
 
 Values = dict[str, Any]  # argument name -> parsed value, then also what follows from them
@@ -217,6 +218,10 @@ def _complete_grasp(values: Values) -> None:
         raise ValueError(f"{arm} has no gripper; grasp_sim is for {able}")
     real, lockstep = values["target"] == "real", values["lockstep"]
     values["lockstep"] = FLAGS.get(lockstep, values["headless"] and not real)
+    if values["camera_pose"]:
+        file = Path(values["camera_pose"]).absolute()
+        read_camera_pose(file, arm)  # each node would refuse it; say it once, before any starts
+        values["camera_pose"] = str(file)
     values["wall_clock"] = False  # time that starts again tells every node of a new episode
     values["scene"] = True
     values["await_topics"] = (
@@ -230,6 +235,8 @@ PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"  # where Fast DDS looks for its sett
 DYNAMICS = ("arm", "checkpoint", "device", "engaged", "lockstep", "target_rate")
 SIMULATOR = ("arm", "unit", "seed", "lockstep", "wall_clock", "headless", "await_topics")
 REPORT = ("graph", "arm", "checkpoint", "lockstep", "report", "record", "duration")
+
+JUDGED = ("policy", "noise", "seed", "episodes", "camera_pose")
 
 GRAPHS: dict[str, Graph] = {
     "teleop": Graph(
@@ -253,10 +260,10 @@ GRAPHS: dict[str, Graph] = {
             NodeRule("simulator", (*SIMULATOR, "scene", "noise"), _simulated),
             NodeRule("scene_camera", ("arm", "seed", "noise", "lockstep"), _simulated),
             NodeRule("blocks", ("arm", "lockstep")),
-            NodeRule("grasp", ("arm", "policy", "noise", "lockstep")),
+            NodeRule("grasp", ("arm", "policy", "noise", "lockstep", "camera_pose")),
             NodeRule("inverse_dynamics", DYNAMICS),
             NodeRule("dofbot", (), _has_driver),
-            NodeRule("report", (*REPORT, "policy", "noise", "seed", "episodes"), ends_graph=True),
+            NodeRule("report", (*REPORT, *JUDGED), ends_graph=True),
         ),
         _complete_grasp,
     ),

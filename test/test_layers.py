@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1] / "invdyn_ros"
 LAYERS = (
     "quiet trajectory leak urdf registry robot newton_euler dynamics kinematics filters config "
     "calibration",
-    "windows dataset lerobot models perception workspace retarget control arms",
+    "windows dataset lerobot models perception handeye workspace retarget control arms",
     "sources grasp evaluation recording replay report teleop_report plot "
     "lead parallel run_state optimiser descent training_log training "
     "comparison standings tracking",

@@ -7,7 +7,7 @@ and where camera, area and goal are.
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +18,7 @@ from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.camera import Camera
 from invdyn_ros.config import Checked, NotNegative, Positive, at_least
+from invdyn_ros.handeye.camera_pose import read_camera_pose
 from invdyn_ros.perception.markers import FACES, face_corners, face_image, face_normals
 
 FACE_PIXELS = 240  # side of a face in the block's texture
@@ -58,6 +59,23 @@ class Scene(Checked):
         """Pose (4, 4) of a block that lies flat anywhere in the area, at any yaw."""
         x, y = rng.uniform(*self.area_x), rng.uniform(*self.area_y)
         return block_pose(x, y, self.block_size / 2, rng.uniform(-np.pi, np.pi))
+
+
+def believed_scene(arm: str, camera_pose: str) -> Scene:
+    """Return the scene of an arm with its camera where a calibration file says.
+
+    Args:
+        arm: name of the arm.
+        camera_pose: the file; empty: where the simulated camera stands.
+
+    Raises:
+        ValueError: the file is not of such a camera.
+    """
+    scene = SCENES[arm]
+    if not camera_pose:
+        return scene
+    T = read_camera_pose(camera_pose, arm).T
+    return replace(scene, camera=replace(scene.camera, T_base_camera=T))
 
 
 def quaternion_pose(position: np.ndarray, quaternion: np.ndarray) -> np.ndarray:

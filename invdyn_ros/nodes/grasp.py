@@ -12,7 +12,7 @@ from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
 from invdyn_ros.arms.noise import load_noise
-from invdyn_ros.arms.scene import SCENES, picture_ticks, quaternion_pose
+from invdyn_ros.arms.scene import believed_scene, picture_ticks, quaternion_pose
 from invdyn_ros.control.guard import Target
 from invdyn_ros.grasp.estimate import Sighting, sighting
 from invdyn_ros.grasp.scripted import ScriptedGrasp
@@ -35,16 +35,18 @@ class GraspConfig:
     """Parameters of the node.
 
     Attributes:
-        arm: name of the arm; its scene says where the calibrated camera stands.
+        arm: name of the arm; its scene says how large the blocks are.
         policy: what decides.
         noise: level whose latency is added to each picture in lockstep.
         lockstep: answer each joint state once, after the picture that belongs to it.
+        camera_pose: file of `invdyn calibrate`; empty: where the simulated camera stands.
     """
 
     arm: str = "ur5"
     policy: str = "scripted"
     noise: str = "default"
     lockstep: bool = False
+    camera_pose: str = ""
 
     def __post_init__(self) -> None:
         if self.policy not in POLICIES:
@@ -57,7 +59,10 @@ class GraspNode(CheckedNode):
     def __init__(self) -> None:
         super().__init__("grasp")
         self.config = config = parameters(self, GraspConfig)
-        self.robot, self.scene = load_robot(config.arm), SCENES[config.arm]
+        self.robot, self.scene = (
+            load_robot(config.arm),
+            believed_scene(config.arm, config.camera_pose),
+        )
         self.policy = POLICIES[config.policy](self.robot, self.scene)
         self.latency = load_noise(config.noise).latency
         self.reset()

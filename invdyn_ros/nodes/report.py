@@ -16,7 +16,7 @@ from std_msgs.msg import Empty
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
-from invdyn_ros.arms.scene import SCENES
+from invdyn_ros.arms.scene import SCENES, believed_scene
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.messages import newest
@@ -51,6 +51,7 @@ class ReportConfig:
         noise: level of noise.
         seed: seed of the run.
         episodes: how many episodes make up the run.
+        camera_pose: file of the calibrated camera, as the grasp has it.
     """
 
     graph: str = "teleop"
@@ -66,6 +67,7 @@ class ReportConfig:
     noise: str = "default"
     seed: int = 0
     episodes: int = 1
+    camera_pose: str = ""
 
 
 class ReportNode(CheckedNode):
@@ -195,7 +197,7 @@ class ReportNode(CheckedNode):
         file = Path(config.report)
         file.parent.mkdir(parents=True, exist_ok=True)
         if config.graph == "grasp_sim":
-            scene = SCENES[config.arm]
+            scene = believed_scene(config.arm, config.camera_pose)
             about |= {"policy": config.policy, "noise": config.noise, "seed": config.seed}
             result = grasp_report(episodes, self.robot, scene, unit, about)
         else:

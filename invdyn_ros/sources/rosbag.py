@@ -78,7 +78,7 @@ def find_bags(path: str | Path) -> list[Path]:
 def _read_one(path: Path, joints: tuple[str, ...], config: BagConfig) -> Intake:
     changes = Counter[str]()
     try:
-        rows = _columns(_messages(path, config.topic), joints, changes)
+        rows = joint_rows(messages(path, config.topic, JOINT_STATE), joints, changes)
         count = len(rows) - changes.total()
         _check_time(rows, config.gap)
         whole = _in_order(rows, joints, config.effort_unit, changes)
@@ -97,36 +97,44 @@ def _read_one(path: Path, joints: tuple[str, ...], config: BagConfig) -> Intake:
     return Intake(made, count, dict(changes))
 
 
-def _messages(path: Path, topic: str) -> Iterator[tuple[int, Any]]:
-    """Yield (log time [ns], JointState) of a topic."""
+def messages(path: Path, topic: str, kind: str) -> Iterator[tuple[int, Any]]:
+    """Yield (log time [ns], message) of a topic of some type.
+
+    Raises:
+        ValueError: no recording, or no such topic of that type in it.
+    """
     from rosbags.rosbag2 import Reader
     from rosbags.rosbag2.errors import ReaderError
     from rosbags.typesys import Stores, get_typestore
 
-    # JointState is the same in all distributions
+    # the types read here are the same in all distributions
     types = get_typestore(Stores.ROS2_JAZZY)
     try:
         with Reader(path) as reader:
             kinds = {c.topic: c.msgtype for c in reader.connections}
-            if kinds.get(topic) != JOINT_STATE:
+            if kinds.get(topic) != kind:
                 known = ", ".join(f"{name} ({kind})" for name, kind in kinds.items()) or "nothing"
-                raise ValueError(f"no topic {topic} of type {JOINT_STATE}; it holds {known}")
+                raise ValueError(f"no topic {topic} of type {kind}; it holds {known}")
             for _, stamp, raw in reader.messages(
                 [c for c in reader.connections if c.topic == topic]
             ):
-                yield stamp, types.deserialize_cdr(raw, JOINT_STATE)
+                yield stamp, types.deserialize_cdr(raw, kind)
     except (ReaderError, sqlite3.Error, OSError, AssertionError, IndexError, EOFError) as error:
         raise ValueError(
             f"not a readable rosbag2 recording ({error or type(error).__name__})"
         ) from error
 
 
-def _columns(
-    messages: Iterator[tuple[int, Any]], joints: tuple[str, ...], changes: Counter[str]
+def joint_rows(
+    states: Iterator[tuple[int, Any]], joints: tuple[str, ...], changes: Counter[str]
 ) -> list[tuple[np.ndarray, ...]]:
-    """Pick the joints by name: (stamp, position, velocity, effort), unknown ones empty."""
+    """Pick the joints by name: (stamp, position, velocity, effort), unknown ones empty.
+
+    Raises:
+        ValueError: a message has some of the joints only, or none has any.
+    """
     rows, seen = [], set()
-    for logged, message in messages:
+    for logged, message in states:
         names = list(message.name)
         seen.update(names)
         if not set(joints) & set(names):  # other publishers, such as a gripper, share the topic
@@ -136,19 +144,25 @@ def _columns(
         if missing:
             raise ValueError(f"no joint '{missing[0]}'; the message has {', '.join(names)}")
         index = [names.index(joint) for joint in joints]
-        stamp = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
+        stamp = source_stamp(message, logged)
         values = (message.position, message.velocity, message.effort)
         if len(message.position) != len(names):
             raise ValueError(
                 f"a message names {len(names)} joints but holds {len(message.position)} positions"
             )
         picked = (v[index] if len(v) == len(names) else v[:0] for v in values)
-        rows.append((np.array(stamp if stamp > 0 else logged * 1e-9), *picked))
+        rows.append((np.array(stamp), *picked))
     if not rows:
         raise ValueError(
             f"no message has joint '{joints[0]}'; there are {', '.join(sorted(seen)) or 'none'}"
         )
     return rows
+
+
+def source_stamp(message: Any, logged: int) -> float:
+    """Return when a message's source made it [s]; when it was logged [ns] if it does not say."""
+    stamp = float(message.header.stamp.sec + message.header.stamp.nanosec * 1e-9)
+    return stamp if stamp > 0 else logged * 1e-9
 
 
 def _check_time(rows: list[tuple[np.ndarray, ...]], gap: float) -> None:

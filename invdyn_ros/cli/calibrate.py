@@ -1,0 +1,188 @@
+"""`invdyn calibrate`: poses of an arm and of a marker enter; the file of the camera's pose leaves.
+
+The marker is a block on the gripper of an arm whose camera stands beside it, or a block that lies
+still before a camera on the hand.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+from invdyn_ros.cli.launch import child_environment, command, parameters_yaml
+from invdyn_ros.cli.options import parse
+from invdyn_ros.cli.processes import Processes
+from invdyn_ros.graph import NodeSpec
+from invdyn_ros.handeye.calibration import Calibration, calibrate, camera_pose, rms, sizes
+from invdyn_ros.handeye.camera_pose import to_yaml
+from invdyn_ros.handeye.pairs import Mounting
+from invdyn_ros.handeye.rests import RestConfig, Rests, find_rests
+from invdyn_ros.models.checkpoint import write_whole
+from invdyn_ros.robot import Robot, load_robot
+from invdyn_ros.sources.sightings import read_streams
+
+INTERRUPTED = 130  # of a recording that Ctrl-C has ended: that is how one ends it
+
+
+@dataclass(frozen=True)
+class Options:
+    """What both sources share."""
+
+    out: Path
+    """YAML file to write."""
+    mounting: Mounting
+    """beside: the camera stands beside the arm, which holds the marker; hand: it is there."""
+    arm: str = "ur5"
+    """Name of the arm."""
+    block: int = 0
+    """Number of the marked block: its topic is /blocks/block_<number>."""
+    topic: str | None = None
+    """Other topic with a marker's PoseWithCovarianceStamped in the camera's frame."""
+    joints: str = "/joint_states"
+    """Topic of the joint states."""
+    rest: RestConfig = field(default_factory=RestConfig)
+    """When the arm is at rest; pictures of a moving arm do not count."""
+    plot: Path | None = None
+    """PNG file of the residual of each pose."""
+
+    @property
+    def marker(self) -> str:
+        """Topic of the marker's poses."""
+        return self.topic or f"/blocks/block_{self.block}"
+
+
+@dataclass(frozen=True)
+class Bag(Options):
+    """Calibrate from a rosbag2 recording (.db3 or .mcap), such as one of `record:=`."""
+
+    path: tyro.conf.Positional[Path] = field(kw_only=True)
+    """The recording."""
+
+
+@dataclass(frozen=True)
+class Live(Options):
+    """Listen while you move the arm from pose to pose; Ctrl-C ends it and calibrates."""
+
+    record: Path | None = None
+    """New directory to keep the recording in."""
+    poses: int = 0
+    """End after so many poses; 0: with Ctrl-C."""
+    detect: bool = True
+    """Look for blocks in /camera/image_raw; no: another node publishes the marker's poses."""
+
+    def __post_init__(self) -> None:
+        if self.poses < 0:
+            raise ValueError(f"poses is {self.poses}; it must not be negative")
+        if self.record is not None and self.record.exists():
+            raise ValueError(f"{self.record} exists already; a recording needs a new directory")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the verb and return the exit code."""
+    kinds: Any = (
+        Annotated[Bag, tyro.conf.subcommand("bag")] | Annotated[Live, tyro.conf.subcommand("live")]
+    )
+    options = parse(Annotated[kinds, tyro.conf.OmitArgPrefixes], argv, "calibrate")
+    robot = load_robot(options.arm)
+    _check_files(options)
+    if isinstance(options, Bag):
+        return _calibrate(options, robot, options.path)
+    with tempfile.TemporaryDirectory(prefix="invdyn_") as folder:
+        recording = options.record or Path(folder) / "recording"
+        code = _listen(options, recording, Path(folder))
+        if code not in (0, INTERRUPTED):
+            return code
+        if not recording.exists():
+            raise ValueError("nothing was heard; is the arm's driver running, and the camera?")
+        return _calibrate(options, robot, recording)
+
+
+def _check_files(options: Options) -> None:
+    """Refuse files that cannot be written, before anything is gathered."""
+    for name, path, suffixes in (
+        ("out", options.out, (".yaml", ".yml")),
+        ("plot", options.plot, (".png",)),
+    ):
+        if path is not None and (path.suffix not in suffixes or path.is_dir()):
+            raise ValueError(f"--{name} {path} is not a {suffixes[0]} file")
+
+
+def _listen(options: Live, recording: Path, folder: Path) -> int:
+    """Record until the user has enough; return how the processes ended."""
+    values: dict[str, Any] = {
+        "arm": options.arm,
+        "marker": options.marker,
+        "joints": options.joints,
+        "record": str(recording),
+        "poses": options.poses,
+        "still": options.rest.still,
+        "settle": options.rest.settle,
+        "same": options.rest.same,
+    }
+    specs = [NodeSpec("handeye", "handeye", values, ends_graph=True)]
+    if options.detect:
+        specs.append(NodeSpec("blocks", "blocks", {"arm": options.arm}))
+    with Processes() as processes:
+        for spec in specs:
+            file = folder / f"{spec.name}.yaml"
+            file.write_text(parameters_yaml(spec), encoding="utf-8")
+            environment = child_environment(os.environ)
+            processes.start(spec.name, command(spec, file), environment, spec.ends_graph)
+        return processes.wait()
+
+
+def _calibrate(options: Options, robot: Robot, recording: Path) -> int:
+    """Solve from a recording and write what follows."""
+    streams = read_streams(recording, robot.joint_names, options.joints, options.marker)
+    rests = find_rests(streams, robot, options.rest)
+    print(
+        f"{len(streams.seen)} pictures with the marker, {rests.pictures} of them of an arm at "
+        f"rest, in {len(rests.pairs)} poses"
+    )
+    made = calibrate(rests.pairs, options.mounting)
+    parent = robot.base_link if options.mounting == "beside" else robot.tip_link
+    print("\n".join(_account(made, rests, parent, streams.time.min())))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    text = to_yaml(camera_pose(made, options.arm, options.mounting), parent)
+    if options.plot is not None:
+        from invdyn_ros.plot.residuals import residual_picture  # matplotlib takes a second
+
+        options.plot.parent.mkdir(parents=True, exist_ok=True)
+        residual_picture(made, options.plot)
+    write_whole(options.out, text.encode())
+    print(f"wrote {options.out}", flush=True)
+    for stray in np.flatnonzero(~made.fit.used):
+        print(f"check pose {stray + 1} and calibrate again for more certainty", file=sys.stderr)
+    return 0
+
+
+def _account(made: Calibration, rests: Rests, parent: str, start: float) -> list[str]:
+    """Say what was found and how good it is."""
+    used, error = made.fit.used, np.sqrt(np.diag(made.fit.covariance))
+    lines = [f"{made.excitation}"]
+    for k in np.flatnonzero(~used):
+        distance, angle = sizes(made.residual[k : k + 1])[0]
+        lines.append(
+            f"left out pose {k + 1}, at {rests.time[k] - start:.1f} s: it contradicts the others "
+            f"by {1e3 * distance:.1f} mm, {np.degrees(angle):.1f} deg"
+        )
+    x, y, z = made.fit.X[:3, 3]
+    distance, angle = 1e3 * np.linalg.norm(error[:3]), np.degrees(np.linalg.norm(error[3:]))
+    lines.append(
+        f"camera in {parent}: x {x:.4f}, y {y:.4f}, z {z:.4f} m; "
+        f"standard error {distance:.2f} mm, {angle:.3f} deg"
+    )
+    for name, residual in (("fitted", made.residual[used]), ("held out", made.held_out)):
+        distance, angle = rms(residual)
+        lines.append(
+            f"residual of a pose, {name}: {1e3 * distance:.2f} mm, {np.degrees(angle):.2f} deg RMS"
+        )
+    advice = made.excitation.advice()
+    return [*lines, *([f"for a smaller error: {advice}"] if advice else [])]

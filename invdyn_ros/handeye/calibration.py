@@ -1,0 +1,80 @@
+"""A whole calibration: rests of the arm enter; the camera's pose, checked and judged, leaves."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from invdyn_ros.handeye.camera_pose import CameraPose
+from invdyn_ros.handeye.excitation import Excitation
+from invdyn_ros.handeye.pairs import Mounting, Pairs, difference
+from invdyn_ros.handeye.solve import Fit, fit, held_out, predict
+
+LEAST_AGREEING = 0.6  # share of the poses that must agree with each other
+
+
+class Calibration(NamedTuple):
+    """A camera's pose and what speaks for it.
+
+    Attributes:
+        fit: the solution.
+        residual: (N, 6) of every pose [m, rad], those that were left out too.
+        held_out: (n, 6) of the n used ones, each from a fit without it [m, rad].
+        excitation: how the used poses turn the tool.
+    """
+
+    fit: Fit
+    residual: np.ndarray
+    held_out: np.ndarray
+    excitation: Excitation
+
+
+def calibrate(pairs: Pairs, mounting: Mounting) -> Calibration:
+    """Find where the camera stands.
+
+    Raises:
+        ValueError: too few poses, they turn about one axis only, or they contradict each other.
+    """
+    Excitation.of(pairs.arm).check()
+    found = fit(pairs, mounting)
+    if found.used.mean() < LEAST_AGREEING:
+        raise ValueError(
+            f"{(~found.used).sum()} of {len(pairs)} poses contradict the others; "
+            "is the marker fixed, and the mounting right?"
+        )
+    used = pairs[found.used]
+    excitation = Excitation.of(used.arm)
+    excitation.check()
+    wanted = predict(found.X, pairs.motion(mounting), found.Y)
+    residual = difference(pairs.marker, wanted)
+    return Calibration(found, residual, held_out(used, mounting), excitation)
+
+
+def sizes(residual: np.ndarray) -> np.ndarray:
+    """Return distance [m] and angle [rad], (N, 2), of residuals (N, 6)."""
+    return np.linalg.norm(residual.reshape(-1, 2, 3), axis=2)
+
+
+def rms(residual: np.ndarray) -> tuple[float, float]:
+    """Return the RMS distance [m] and angle [rad] of residuals (N, 6)."""
+    distance, angle = np.sqrt((sizes(residual) ** 2).mean(axis=0))
+    return float(distance), float(angle)
+
+
+def camera_pose(made: Calibration, arm: str, mounting: Mounting) -> CameraPose:
+    """Return what the calibration file says."""
+    X, Y = made.fit.X, made.fit.Y
+    quaternions = [Rotation.from_matrix(T[:3, :3]).as_quat().tolist() for T in (X, Y)]
+    return CameraPose(
+        arm,
+        mounting,
+        tuple(X[:3, 3].tolist()),
+        tuple(quaternions[0]),
+        tuple(np.sqrt(np.diag(made.fit.covariance)).tolist()),
+        tuple(Y[:3, 3].tolist()),
+        tuple(quaternions[1]),
+        int(made.fit.used.sum()),
+        rms(made.held_out),
+    )

@@ -1,0 +1,95 @@
+"""What a calibration is made from: poses of the arm, and of a marker as the camera saw it then."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+Mounting = Literal["beside", "hand"]
+MOUNTINGS: tuple[Mounting, ...] = ("beside", "hand")
+POSITION_NOISE = 1e-3  # of a sighting that does not say, per axis [m]
+ROTATION_NOISE = np.radians(0.5)  # [rad]
+RIGID = 1e-6  # how far from orthogonal a rotation may be
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """N poses of an arm and what the camera saw in each."""
+
+    arm: np.ndarray
+    """(N, 4, 4) T_base_tool."""
+    marker: np.ndarray
+    """(N, 4, 4) T_camera_marker, in the optical frame: x right, y down, z forward."""
+    covariance: np.ndarray
+    """(N, 6, 6) of T_camera_marker: x, y, z [m] and rotations about the camera's axes [rad]. Only
+    their proportions count: how large they are is estimated from the residuals."""
+
+    @classmethod
+    def of(cls, arm: np.ndarray, marker: np.ndarray) -> Pairs:
+        """Pairs (N, 4, 4) of equal, unknown noise."""
+        variance = np.repeat([POSITION_NOISE**2, ROTATION_NOISE**2], 3)
+        return cls(arm, marker, np.broadcast_to(np.diag(variance), (len(arm), 6, 6)))
+
+    def __post_init__(self) -> None:
+        """Refuse what are no pairs of poses."""
+        n = len(self.arm)
+        for name, T in (("arm", self.arm), ("marker", self.marker)):
+            if np.shape(T) != (n, 4, 4) or not np.isfinite(T).all():
+                raise ValueError(f"{name} poses must be finite and ({n}, 4, 4), got {np.shape(T)}")
+            R = T[:, :3, :3]
+            wrong = np.abs(R @ R.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2)) > RIGID
+            wrong |= np.linalg.det(R) < 0
+            if wrong.any():
+                raise ValueError(f"{name} pose {np.flatnonzero(wrong)[0]} has no rotation matrix")
+        if np.shape(self.covariance) != (n, 6, 6):
+            raise ValueError(f"covariance must be ({n}, 6, 6), got {np.shape(self.covariance)}")
+
+    def __len__(self) -> int:
+        return len(self.arm)
+
+    def __getitem__(self, rows: np.ndarray) -> Pairs:
+        """Return the pairs of some rows, indices or a mask."""
+        return Pairs(self.arm[rows], self.marker[rows], self.covariance[rows])
+
+    def motion(self, mounting: Mounting) -> np.ndarray:
+        """Return M (N, 4, 4) of M Y = X B, in which B is the marker's pose and X the camera's.
+
+        Of a camera beside the arm, X is in the base's frame and M is the tool's pose; of one on
+        the hand, X is in the tool's frame and M is the base's pose in that of the tool.
+        """
+        if mounting not in MOUNTINGS:
+            raise ValueError(f"no mounting '{mounting}'; there are {', '.join(MOUNTINGS)}")
+        return self.arm if mounting == "beside" else inverse(self.arm)
+
+
+def inverse(T: np.ndarray) -> np.ndarray:
+    """Return the inverse of poses (..., 4, 4)."""
+    out = np.zeros_like(T)
+    R = np.swapaxes(T[..., :3, :3], -1, -2)
+    out[..., :3, :3], out[..., 3, 3] = R, 1
+    out[..., :3, 3] = -(R @ T[..., :3, 3, None])[..., 0]
+    return out
+
+
+def pose(rotation: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Return poses (..., 4, 4) of rotation vectors [rad] and positions [m], (..., 3) each."""
+    position = np.asarray(position, float)
+    out = np.zeros((*position.shape[:-1], 4, 4))
+    R = Rotation.from_rotvec(np.reshape(rotation, (-1, 3))).as_matrix()
+    out[..., :3, :3], out[..., :3, 3] = R.reshape(*position.shape[:-1], 3, 3), position
+    out[..., 3, 3] = 1
+    return out
+
+
+def turns(R: np.ndarray) -> np.ndarray:
+    """Return the rotation vectors (..., 3) [rad] of rotation matrices (..., 3, 3)."""
+    return Rotation.from_matrix(R.reshape(-1, 3, 3)).as_rotvec().reshape(R.shape[:-1])
+
+
+def difference(seen: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Return how poses (N, 4, 4) differ: (N, 6) of x, y, z [m] and rotations [rad], outer axes."""
+    turn = turns(seen[:, :3, :3] @ wanted[:, :3, :3].transpose(0, 2, 1))
+    return np.hstack([seen[:, :3, 3] - wanted[:, :3, 3], turn])
