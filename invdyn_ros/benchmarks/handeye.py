@@ -195,7 +195,6 @@ def _bound(
 
 def _peer(flag: str) -> Solver:
     """Return one of OpenCV's methods; of a camera beside the arm it wants the arm's inverse."""
-
     calibrate: Any = cv2.calibrateHandEye
 
     def solve(pairs: Pairs, mounting: Mounting) -> np.ndarray:

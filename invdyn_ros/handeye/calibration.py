@@ -13,6 +13,8 @@ from invdyn_ros.handeye.pairs import Mounting, Pairs, difference
 from invdyn_ros.handeye.solve import Fit, fit, held_out, predict
 
 LEAST_AGREEING = 0.6  # share of the poses that must agree with each other
+WRONG = (0.03, np.radians(10))  # a residual that is no noise, RMS [m], [rad]
+CARRIERS: dict[Mounting, str] = {"beside": "the tool", "hand": "the ground"}
 
 
 class Calibration(NamedTuple):
@@ -39,16 +41,18 @@ def calibrate(pairs: Pairs, mounting: Mounting) -> Calibration:
     """
     Excitation.of(pairs.arm).check()
     found = fit(pairs, mounting)
-    if found.used.mean() < LEAST_AGREEING:
+    wanted = predict(found.X, pairs.motion(mounting), found.Y)
+    residual = difference(pairs.marker, wanted)
+    distance, angle = rms(residual[found.used])
+    if found.used.mean() < LEAST_AGREEING or distance > WRONG[0] or angle > WRONG[1]:
         raise ValueError(
-            f"{(~found.used).sum()} of {len(pairs)} poses contradict the others; "
-            "is the marker fixed, and the mounting right?"
+            f"{found.used.sum()} of {len(pairs)} poses agree, to {1e3 * distance:.0f} mm and "
+            f"{np.degrees(angle):.0f} deg; is the marker fixed to "
+            f"{CARRIERS[mounting]}, and the arm's name right?"
         )
     used = pairs[found.used]
     excitation = Excitation.of(used.arm)
     excitation.check()
-    wanted = predict(found.X, pairs.motion(mounting), found.Y)
-    residual = difference(pairs.marker, wanted)
     return Calibration(found, residual, held_out(used, mounting), excitation)
 
 

@@ -18,6 +18,7 @@ LEAST_TURN = 5.0  # about a second axis, RMS over pairs of poses; less is refuse
 GOOD_TURN = 20.0  # [deg]
 SAME_TURN, SAME_PLACE = 2.0, 0.01  # nearer poses are one [deg], [m]
 ALONG = 0.95  # cosine to an axis of the tool from which on it is called by its name
+ACROSS = 0.6  # cosine up to which an axis of the tool is across another, as one always is
 AXES = "xyz"
 
 
@@ -62,17 +63,17 @@ class Excitation(NamedTuple):
                 f"{GOOD_POSES} to 20 are good"
             )
         if self.turn[0] < LEAST_TURN:
-            raise ValueError(f"the poses hardly turn the tool ({self}); {self._wish(self.axes)}")
+            raise ValueError(f"the poses hardly turn the tool ({self}); {self._wish()}")
         if self.turn[1] < LEAST_TURN:
             raise ValueError(
                 f"the poses turn the tool about {axis_name(self.axes[0])} only ({self}), so the "
-                f"camera may be anywhere along it; {self._wish(self.axes[1:])}"
+                f"camera may be anywhere along it; {self._wish()}"
             )
 
     def advice(self) -> str | None:
         """Say what would make the poses good, None if they are."""
         if self.turn[1] < GOOD_TURN and self.poses > 1:
-            return self._wish(self.axes if self.turn[0] < GOOD_TURN else self.axes[1:])
+            return self._wish()
         if self.poses < GOOD_POSES:
             return (
                 f"{GOOD_POSES - self.poses} more poses, at the edges of the picture, near and far"
@@ -83,9 +84,12 @@ class Excitation(NamedTuple):
         about = ", ".join(f"{a} {v:.0f}" for a, v in zip(AXES, self.about, strict=True))
         return f"RMS turn about the tool's {about} deg"
 
-    def _wish(self, axes: np.ndarray) -> str:
-        names = " or ".join(axis_name(axis) for axis in axes)
-        return f"turn the tool by {GOOD_TURN:.0f} to 40 deg about {names} as well"
+    def _wish(self) -> str:
+        """Name the axes of the tool about which turns would help."""
+        if self.turn[0] < LEAST_TURN:
+            return f"turn it by {GOOD_TURN:.0f} to 40 deg about two of its axes"
+        names = " or ".join(AXES[k] for k in range(3) if abs(self.axes[0, k]) < ACROSS)
+        return f"turn it by {GOOD_TURN:.0f} to 40 deg about its {names} axis too"
 
 
 def axis_name(axis: np.ndarray) -> str:
@@ -93,5 +97,5 @@ def axis_name(axis: np.ndarray) -> str:
     k = int(np.argmax(np.abs(axis)))
     if abs(axis[k]) > ALONG:
         return f"its {AXES[k]} axis"
-    x, y, z = axis * np.sign(axis[k])
+    x, y, z = np.round(axis * np.sign(axis[k]), 2) + 0.0  # no minus zero
     return f"its axis ({x:.2f}, {y:.2f}, {z:.2f})"

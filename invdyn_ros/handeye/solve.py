@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.stats import chi2, f
 
 from invdyn_ros.handeye.pairs import Mounting, Pairs, difference, inverse, pose
 from invdyn_ros.handeye.start import first_guess
@@ -21,8 +21,10 @@ STEPS = 50  # of Gauss-Newton, at most
 STEP_END = 1e-10  # a smaller step ends it [m, rad]
 ROUNDS = 20  # of new weights, at most
 SETTLED = 1e-3  # a smaller relative change of the noise ends them
-LIMIT = float(chi2.ppf(1 - 1e-4, 6))  # squared error of a pose, in deviations; one in 10,000
+RARE = 1e-4  # chance that a good pose is left out
+EFFICIENCY = 0.37  # of a median as a measure of noise, to the mean of squares
 HALF = float(chi2.ppf(0.5, 3))  # median of the squared error of three axes
+LEAST = 3  # poses of a solution
 FOLDS = 4  # of the held-out residual
 LEAST_SCALE = 1e-9  # noise-free poses have no noise to estimate
 
@@ -47,18 +49,28 @@ class Fit(NamedTuple):
 
 
 def fit(pairs: Pairs, mounting: Mounting) -> Fit:
-    """Find the camera's pose; poses that contradict the others are left out."""
+    """Find the camera's pose; poses that contradict the others are left out.
+
+    Raises:
+        ValueError: less than three poses, or no three that agree.
+    """
+    if len(pairs) < LEAST:
+        raise ValueError(f"{len(pairs)} poses; a solution takes {LEAST}")
     M, B = pairs.motion(mounting), pairs.marker
     factor = np.linalg.cholesky(pairs.covariance)  # (N, 6, 6)
     X, Y, scale = _robust(M, B, factor, *first_guess(M, B))
-    used = np.ones(len(M), bool)
-    seen = []
-    while used.tobytes() not in seen:  # until it settles, or goes round in a circle
-        seen.append(used.tobytes())
-        X, Y, scale, covariance = _least_squares(M[used], B[used], factor[used], X, Y, scale)
-        used = _squares(_whiten(factor, scale, difference(B, predict(X, M, Y)))) < LIMIT
-        if used.sum() < 3:
+    rows, tried = 6 * len(M), list[bytes]()
+    # squared error of a good pose; the noise that it is measured in is itself uncertain
+    limit = 6 * f.ppf(1 - RARE, 6, EFFICIENCY * (rows - 12))
+    while True:
+        agrees = _squares(_whiten(factor, scale, difference(B, predict(X, M, Y)))) < limit
+        if agrees.tobytes() in tried or agrees.sum() < LEAST:  # settled, or going in a circle
             break
+        tried.append(agrees.tobytes())
+        used = agrees
+        X, Y, scale, covariance = _least_squares(M[used], B[used], factor[used], X, Y, scale)
+    if not tried:
+        raise ValueError(f"no {LEAST} of {len(M)} poses agree with each other")
     return Fit(X, Y, covariance, scale, used)
 
 
@@ -95,11 +107,12 @@ def _robust(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return X, Y and the scale of the noise by which most poses agree (Cauchy loss)."""
     scale = np.ones(2)
+    shrink = 1 - 12 / (6 * len(M))  # of squared residuals, as twelve values are fitted to them
     for _ in range(ROUNDS):
         before = scale
         white = _whiten(factor, np.ones(2), difference(B, predict(X, M, Y)))
         parts = _squares(white[:, :3]), _squares(white[:, 3:])
-        scale = np.maximum([np.sqrt(np.median(part) / HALF) for part in parts], LEAST_SCALE)
+        scale = np.maximum([np.sqrt(np.median(p) / HALF / shrink) for p in parts], LEAST_SCALE)
         white = _whiten(factor, scale, difference(B, predict(X, M, Y)))
         X, Y = _descend(M, B, factor, X, Y, scale, 1 / (1 + _squares(white) / 6), steps=3)
         if np.abs(scale / before - 1).max() < SETTLED:
