@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
 import numpy as np
 
 from invdyn_ros.arms.camera import Camera
 from invdyn_ros.benchmarks.report import Row, machine, ratios
+from invdyn_ros.config import Checked, Count, Positive, at_least
 from invdyn_ros.handeye.calibration import sizes
+from invdyn_ros.handeye.excitation import LEAST_POSES
 from invdyn_ros.handeye.pairs import MOUNTINGS, Mounting, Pairs, difference, inverse, pose
 from invdyn_ros.handeye.solve import fit, information
 from invdyn_ros.robot import Robot, load_robot
@@ -48,34 +50,23 @@ Solver = Callable[[Pairs, Mounting], np.ndarray]
 
 
 @dataclass(frozen=True)
-class HandeyeConfig:
+class HandeyeConfig(Checked):
     """Error of the camera's pose from noisy sightings of a marker, beside OpenCV."""
 
     arm: str = "ur5"
     """Arm by name."""
-    poses: int = 20
+    poses: Annotated[int, at_least(LEAST_POSES)] = 20
     """Poses of a calibration."""
-    position_noise: float = 1.0
+    position_noise: Positive = 1.0
     """Of a sighting, standard deviation along each axis [mm]."""
-    rotation_noise: float = 0.5
+    rotation_noise: Positive = 0.5
     """Of a sighting, standard deviation about each axis [deg]."""
-    trials: int = 500
+    trials: Count = 500
     """Calibrations, each from other poses and noise."""
     seed: int = 0
     """Of poses and noise."""
     report: Path | None = None
     """JSON file to write."""
-
-    def __post_init__(self) -> None:
-        if self.poses < 6 or self.trials < 2:
-            raise ValueError(
-                f"{self.trials} trials of {self.poses} poses; it takes 2 of 6 at least"
-            )
-        if not (self.position_noise > 0 and self.rotation_noise > 0):
-            raise ValueError(
-                f"noise is {self.position_noise} mm, {self.rotation_noise} deg; "
-                "both must be positive"
-            )
 
 
 def measure_handeye(config: HandeyeConfig) -> dict[str, Any]:

@@ -19,6 +19,7 @@ import tyro
 from invdyn_ros.cli.launch import child_environment, command, parameters_yaml
 from invdyn_ros.cli.options import parse
 from invdyn_ros.cli.processes import Processes
+from invdyn_ros.config import Checked, at_least
 from invdyn_ros.graph import NodeSpec
 from invdyn_ros.handeye.calibration import Calibration, calibrate, camera_pose, rms, sizes
 from invdyn_ros.handeye.camera_pose import to_yaml
@@ -67,19 +68,19 @@ class Bag(Options):
 
 
 @dataclass(frozen=True)
-class Live(Options):
+class Live(Checked, Options):
     """Listen while you move the arm from pose to pose; Ctrl-C ends it and calibrates."""
 
     record: Path | None = None
     """New directory to keep the recording in."""
-    poses: int = 0
+    poses: Annotated[int, at_least(0)] = 0
     """End after so many poses; 0: with Ctrl-C."""
     detect: bool = True
     """Look for blocks in /camera/image_raw; no: another node publishes the marker's poses."""
 
     def __post_init__(self) -> None:
-        if self.poses < 0:
-            raise ValueError(f"poses is {self.poses}; it must not be negative")
+        """Refuse to overwrite a recording."""
+        super().__post_init__()
         if self.record is not None and self.record.exists():
             raise ValueError(f"{self.record} exists already; a recording needs a new directory")
 

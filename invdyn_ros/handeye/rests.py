@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from invdyn_ros.config import Checked, Positive
 from invdyn_ros.handeye.pairs import POSITION_NOISE, ROTATION_NOISE, Pairs, difference, pose
 from invdyn_ros.robot import Robot
 
@@ -21,21 +22,15 @@ UNKNOWN = np.repeat([POSITION_NOISE, ROTATION_NOISE], 3) ** 2
 
 
 @dataclass(frozen=True)
-class RestConfig:
+class RestConfig(Checked):
     """When an arm is at rest."""
 
-    still: float = 0.05
+    still: Positive = 0.05
     """A faster joint moves [rad/s]."""
-    settle: float = 0.3
+    settle: Positive = 0.3
     """The arm is at rest that long before and after a picture that counts [s]."""
-    same: float = 0.01
+    same: Positive = 0.01
     """Rests in a row in which no joint differs by more are one [rad]."""
-
-    def __post_init__(self) -> None:
-        """Refuse values that mean nothing."""
-        for name in ("still", "settle", "same"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
 
 
 class Streams(NamedTuple):

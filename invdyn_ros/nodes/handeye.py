@@ -1,13 +1,15 @@
 """Joint states and a marker's poses in; a recording of both, and what is still missing, out."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.serialization import serialize_message
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 
 from invdyn_ros.arms.scene import quaternion_pose
@@ -62,27 +64,30 @@ class HandeyeNode(CheckedNode):
         self.sightings: list[tuple[float, np.ndarray, np.ndarray]] = []
         self.counted = 0
         self.began = self.looked = time.monotonic()
-        self.create_subscription(JointState, config.joints, self.on_joints, SENSORS)
-        self.create_subscription(PoseWithCovarianceStamped, config.marker, self.on_marker, SENSORS)
+        self.listen(config.joints, JointState, self.on_joints)
+        self.listen(config.marker, PoseWithCovarianceStamped, self.on_marker)
         self.get_logger().info("move the arm from pose to pose and let it rest; Ctrl-C ends")
 
+    def listen(self, topic: str, kind: Any, take: Callable[[Any], None]) -> None:
+        """Record a topic as it comes, and take its messages."""
+
+        def keep(raw: bytes) -> None:
+            take(deserialize_message(raw, kind))
+            self.bag.write(topic, kind, time.time_ns(), raw)
+
+        self.create_subscription(kind, topic, keep, SENSORS, raw=True)
+
     def on_joints(self, message: JointState) -> None:
-        """Keep a joint state; others, such as a gripper's, share the topic."""
+        """Note a joint state; others, such as a gripper's, share the topic."""
         if set(self.robot.joint_names) <= set(message.name):
             q, _, _ = joints_by_name(message, self.robot.joint_names)
             self.states.append((to_seconds(message.header.stamp), q))
-            self.keep(self.config.joints, message)
 
     def on_marker(self, message: PoseWithCovarianceStamped) -> None:
-        """Keep a sighting of the marker."""
+        """Note a sighting of the marker."""
         covariance = np.array(message.pose.covariance).reshape(6, 6)
         T = quaternion_pose(*pose_to_arrays(message.pose.pose))
         self.sightings.append((to_seconds(message.header.stamp), T, covariance))
-        self.keep(self.config.marker, message)
-
-    def keep(self, topic: str, message: JointState | PoseWithCovarianceStamped) -> None:
-        """Write a message to the recording."""
-        self.bag.write(topic, type(message), time.time_ns(), serialize_message(message))
 
     def turn(self, spin: Spin) -> None:
         """Listen, and look at what was gathered now and then."""

@@ -16,6 +16,7 @@ from invdyn_ros.trajectory import UNIFORM, Trajectory
 
 JOINT_STATE = "sensor_msgs/msg/JointState"
 METADATA, FILES = "metadata.yaml", (".db3", ".mcap")
+BROKEN = (AssertionError, IndexError, EOFError)  # what reading half a file raises
 REPEATS, OTHERS = "repeats of a message", "messages without these joints"
 SHORT, RESAMPLED = "messages in stretches shorter than the window", "by resampling"
 
@@ -105,6 +106,7 @@ def messages(path: Path, topic: str, kind: str) -> Iterator[tuple[int, Any]]:
     """
     from rosbags.rosbag2 import Reader
     from rosbags.rosbag2.errors import ReaderError
+    from rosbags.serde import SerdeError
     from rosbags.typesys import Stores, get_typestore
 
     # the types read here are the same in all distributions
@@ -119,7 +121,7 @@ def messages(path: Path, topic: str, kind: str) -> Iterator[tuple[int, Any]]:
                 [c for c in reader.connections if c.topic == topic]
             ):
                 yield stamp, types.deserialize_cdr(raw, kind)
-    except (ReaderError, sqlite3.Error, OSError, AssertionError, IndexError, EOFError) as error:
+    except (ReaderError, SerdeError, sqlite3.Error, OSError, *BROKEN) as error:
         raise ValueError(
             f"not a readable rosbag2 recording ({error or type(error).__name__})"
         ) from error
