@@ -7,7 +7,6 @@ still before a camera on the hand.
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
+from invdyn_ros.arguments import ARMS
 from invdyn_ros.cli.launch import child_environment, command, parameters_yaml
 from invdyn_ros.cli.options import parse
 from invdyn_ros.cli.processes import Processes
@@ -39,7 +39,7 @@ class Options:
     out: Path
     """YAML file to write."""
     mounting: Mounting
-    """beside: the camera stands beside the arm, which holds the marker; hand: it is there."""
+    """Where the camera is: beside the arm, which holds the marker, or on its hand."""
     arm: str = "ur5"
     """Name of the arm."""
     block: int = 0
@@ -79,8 +79,13 @@ class Live(Checked, Options):
     """Look for blocks in /camera/image_raw; no: another node publishes the marker's poses."""
 
     def __post_init__(self) -> None:
-        """Refuse to overwrite a recording."""
+        """Refuse to overwrite a recording, and blocks of unknown size."""
         super().__post_init__()
+        if self.detect and self.arm not in ARMS:
+            raise ValueError(
+                f"no block belongs to '{self.arm}', only to {', '.join(ARMS)}; give --no-detect "
+                "and the --topic of another detector"
+            )
         if self.record is not None and self.record.exists():
             raise ValueError(f"{self.record} exists already; a recording needs a new directory")
 
@@ -159,8 +164,6 @@ def _calibrate(options: Options, robot: Robot, recording: Path) -> int:
         residual_picture(made, options.plot)
     write_whole(options.out, text.encode())
     print(f"wrote {options.out}", flush=True)
-    for stray in np.flatnonzero(~made.fit.used):
-        print(f"check pose {stray + 1} and calibrate again for more certainty", file=sys.stderr)
     return 0
 
 

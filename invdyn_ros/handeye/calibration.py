@@ -14,6 +14,7 @@ from invdyn_ros.handeye.solve import Fit, fit, held_out, predict
 
 LEAST_AGREEING = 0.6  # share of the poses that must agree with each other
 WRONG = (0.03, np.radians(10))  # a residual that is no noise, RMS [m], [rad]
+DIGITS = 8  # in the file
 CARRIERS: dict[Mounting, str] = {"beside": "the tool", "hand": "the ground"}
 
 
@@ -70,15 +71,18 @@ def rms(residual: np.ndarray) -> tuple[float, float]:
 def camera_pose(made: Calibration, arm: str, mounting: Mounting) -> CameraPose:
     """Return what the calibration file says."""
     X, Y = made.fit.X, made.fit.Y
-    quaternions = [Rotation.from_matrix(T[:3, :3]).as_quat().tolist() for T in (X, Y)]
+    places = [tuple(T[:3, 3].round(DIGITS).tolist()) for T in (X, Y)]
+    turns = [Rotation.from_matrix(T[:3, :3]).as_quat().round(DIGITS).tolist() for T in (X, Y)]
+    error = np.sqrt(np.diag(made.fit.covariance)).round(DIGITS)
+    distance, angle = rms(made.held_out)
     return CameraPose(
         arm,
         mounting,
-        tuple(X[:3, 3].tolist()),
-        tuple(quaternions[0]),
-        tuple(np.sqrt(np.diag(made.fit.covariance)).tolist()),
-        tuple(Y[:3, 3].tolist()),
-        tuple(quaternions[1]),
+        places[0],
+        tuple(turns[0]),
+        tuple(error.tolist()),
+        places[1],
+        tuple(turns[1]),
         int(made.fit.used.sum()),
-        rms(made.held_out),
+        (round(distance, DIGITS), round(angle, DIGITS)),
     )

@@ -35,5 +35,5 @@ def residual_picture(made: Calibration, path: Path) -> None:
             axes.set_ylabel(f"residual [{unit}]")
             axes.set_ylim(0, 1.2 * max(values[used, k].max(), wanted[k]))
         axes.set_xlabel("pose")
-        figure.axes[0].legend(loc="upper right")
+        figure.axes[0].legend(loc="upper left")
         figure.savefig(path)
