@@ -89,6 +89,21 @@ def test_other_rate_is_resampled(tmp_path: Path) -> None:
     assert len(read) == 499
 
 
+@pytest.mark.parametrize("clock", ["simulated", "none"])
+def test_stamps_of_zero_are_the_start_of_a_simulation_or_no_stamps(
+    tmp_path: Path, clock: str
+) -> None:
+    made = recorded()
+    time = made.time - made.time[0] if clock == "simulated" else np.zeros(len(made))
+    columns = (made.position, made.velocity, made.acceleration, made.action)
+    stamped = Trajectory(made.time - made.time[0], *columns, made.joint_names, "A")
+    object.__setattr__(stamped, "time", time)  # a trajectory itself never stands still
+    path = record(tmp_path / "bag", stamped, logged=made.time)
+    (read,) = read_bag(path, JOINTS, BagConfig("A"))
+    assert read.time[0] == pytest.approx(0.0 if clock == "simulated" else made.time[0])
+    assert len(read) == len(made)
+
+
 def test_effort_the_driver_does_not_publish_is_absent(tmp_path: Path) -> None:
     path = record(tmp_path / "bag", recorded(), effort=False)
     (read,) = read_bag(path, JOINTS, BagConfig("A"))

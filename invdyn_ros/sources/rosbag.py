@@ -135,7 +135,7 @@ def joint_rows(
     Raises:
         ValueError: a message has some of the joints only, or none has any.
     """
-    rows, seen = [], set()
+    rows, seen, stamps = [], set(), []
     for logged, message in states:
         names = list(message.name)
         seen.update(names)
@@ -146,25 +146,33 @@ def joint_rows(
         if missing:
             raise ValueError(f"no joint '{missing[0]}'; the message has {', '.join(names)}")
         index = [names.index(joint) for joint in joints]
-        stamp = source_stamp(message, logged)
         values = (message.position, message.velocity, message.effort)
         if len(message.position) != len(names):
             raise ValueError(
                 f"a message names {len(names)} joints but holds {len(message.position)} positions"
             )
-        picked = (v[index] if len(v) == len(names) else v[:0] for v in values)
-        rows.append((np.array(stamp), *picked))
+        rows.append([v[index] if len(v) == len(names) else v[:0] for v in values])
+        stamps.append((source_stamp(message), logged))
     if not rows:
         raise ValueError(
             f"no message has joint '{joints[0]}'; there are {', '.join(sorted(seen)) or 'none'}"
         )
-    return rows
+    times = source_times(stamps)
+    return [(time, *row) for time, row in zip(times, rows, strict=True)]
 
 
-def source_stamp(message: Any, logged: int) -> float:
-    """Return when a message's source made it [s]; when it was logged [ns] if it does not say."""
-    stamp = float(message.header.stamp.sec + message.header.stamp.nanosec * 1e-9)
-    return stamp if stamp > 0 else logged * 1e-9
+def source_stamp(message: Any) -> float:
+    """Return when a message's source says that it made it [s]."""
+    return float(message.header.stamp.sec + message.header.stamp.nanosec * 1e-9)
+
+
+def source_times(stamps: Sequence[tuple[float, int]]) -> np.ndarray:
+    """Return when messages were made (T,) [s] from stamps [s] and log times [ns].
+
+    A source that knows no time stamps all its messages with zero, a simulation the first one.
+    """
+    said, logged = np.array(stamps, float).reshape(-1, 2).T
+    return said if said.any() else 1e-9 * logged
 
 
 def _check_time(rows: list[tuple[np.ndarray, ...]], gap: float) -> None:

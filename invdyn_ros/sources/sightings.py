@@ -16,6 +16,7 @@ from invdyn_ros.sources.rosbag import (
     joint_rows,
     messages,
     source_stamp,
+    source_times,
 )
 
 SIGHTING = "geometry_msgs/msg/PoseWithCovarianceStamped"
@@ -40,17 +41,17 @@ def read_streams(path: Path, joints: tuple[str, ...], states: str, marker: str) 
     try:
         rows = joint_rows(messages(found[0], states, JOINT_STATE), joints, Counter())
         seen = [
-            (source_stamp(message, logged), message.pose)
+            (source_stamp(message), logged, message.pose)
             for logged, message in messages(found[0], marker, SIGHTING)
         ]
         if not seen:
             raise ValueError(f"{marker} has no message: no picture showed the marker")
         time = np.array([float(row[0]) for row in rows])
-        stamps = np.array([stamp for stamp, _ in seen])
+        stamps = source_times([(stamp, logged) for stamp, logged, _ in seen])
         for name, values in ((states, time), (marker, stamps)):
             _check_time(name, values)
-        covariance = np.array([np.reshape(p.covariance, (6, 6)) for _, p in seen], float)
-        poses = np.array([_pose(p.pose, marker) for _, p in seen])
+        covariance = np.array([np.reshape(p.covariance, (6, 6)) for _, _, p in seen], float)
+        poses = np.array([_pose(p.pose, marker) for _, _, p in seen])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return Streams(time, np.array([row[1] for row in rows]), stamps, poses, covariance)
