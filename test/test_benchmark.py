@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,6 +10,7 @@ from oracle import exciting
 
 from invdyn_ros.benchmarks.data_efficiency import DataEfficiencyConfig, clips
 from invdyn_ros.benchmarks.dynamics import MUJOCO, PYBULLET, Peers, random_motion
+from invdyn_ros.benchmarks.handeye import BOUND, OURS, PEERS
 from invdyn_ros.benchmarks.latency import LatencyConfig
 from invdyn_ros.benchmarks.model import ModelConfig, untrained
 from invdyn_ros.benchmarks.report import quantiles, table
@@ -157,6 +159,19 @@ def test_table_of_steps_and_temperatures_on_two_actions_for_a_motion(tmp_path, c
     assert "multimodal [%] on" in capfd.readouterr().out
 
 
+def test_cameras_are_found_as_well_as_the_noise_allows_and_better_than_by_opencv(tmp_path):
+    report = report_of(tmp_path, "handeye", "--trials", 40)
+    peers = [name for name in PEERS if hasattr(cv2, PEERS[name])]  # OpenCV 5 has none
+    for mounting in ("beside", "hand"):
+        ours, bound = (report["rows"][f"{name}, {mounting}"] for name in (OURS, BOUND))
+        assert ours["mm p50"] < 1.0 and ours["deg p50"] < 0.1
+        # medians of 40 trials stray by a sixth
+        assert ours["mm p50"] < 1.5 * bound["mm p50"] and ours["deg p50"] < 1.5 * bound["deg p50"]
+        for peer in peers:
+            ratio = report["ratio"][f"{OURS} to {peer}, {mounting}"]
+            assert max(ratio.values()) < 0.7
+
+
 def test_rates_count_events_and_every_call_has_its_turn():
     calls = {"one": 0, "five": 0}
 
@@ -203,6 +218,9 @@ def test_a_table_leaves_blank_what_does_not_apply():
         (("latency", "--checkpoint", "no/such"), "no checkpoint folder no/such"),
         (("model", "--checkpoint", "no/such"), "no checkpoint folder no/such"),
         (("simulation", "--arm", "ur10"), "there is no scene for 'ur10'; there are ur5, ur5e"),
+        (("handeye", "--arm", "ur3"), "unknown arm 'ur3'"),
+        (("handeye", "--poses", "4"), "poses is 4; it must be at least 6"),
+        (("handeye", "--rotation-noise", "0"), r"rotation_noise is 0\.0; it must be positive"),
         (("multimodal", "--samples", "3"), "samples is 3; it must be at least 10"),
         (("simulation", "--report", "out.txt"), "--report out.txt is not a .json file"),
     ],
