@@ -199,8 +199,10 @@ def test_poses_that_hardly_differ_are_refused() -> None:
 
 def test_sightings_of_something_else_are_refused() -> None:
     marker = random_pairs(1).marker
-    with pytest.raises(ValueError, match="deg; is the marker fixed to the tool, and the arm"):
+    with pytest.raises(ValueError, match="deg; is the camera beside the arm and the marker "):
         calibrate(Pairs.of(random_pairs(0).arm, marker), "beside")
+    with pytest.raises(ValueError, match="is the camera on the hand and the marker fixed to the"):
+        calibrate(random_pairs(0), "hand")
 
 
 def test_advice_names_what_is_missing_until_there_is_enough() -> None:

@@ -15,7 +15,10 @@ from invdyn_ros.handeye.solve import Fit, fit, held_out, predict
 LEAST_AGREEING = 0.6  # share of the poses that must agree with each other
 WRONG = (0.03, np.radians(10))  # a residual that is no noise, RMS [m], [rad]
 DIGITS = 8  # in the file
-CARRIERS: dict[Mounting, str] = {"beside": "the tool", "hand": "the ground"}
+PLACES: dict[Mounting, str] = {
+    "beside": "beside the arm and the marker fixed to the tool",
+    "hand": "on the hand and the marker fixed to the ground",
+}
 
 
 class Calibration(NamedTuple):
@@ -48,8 +51,8 @@ def calibrate(pairs: Pairs, mounting: Mounting) -> Calibration:
     if found.used.mean() < LEAST_AGREEING or distance > WRONG[0] or angle > WRONG[1]:
         raise ValueError(
             f"{found.used.sum()} of {len(pairs)} poses agree, to {1e3 * distance:.0f} mm and "
-            f"{np.degrees(angle):.0f} deg; is the marker fixed to "
-            f"{CARRIERS[mounting]}, and the arm's name right?"
+            f"{np.degrees(angle):.0f} deg; is the camera {PLACES[mounting]}, and the arm's name "
+            "right?"
         )
     used = pairs[found.used]
     excitation = Excitation.of(used.arm)
