@@ -160,7 +160,9 @@ def test_table_of_steps_and_temperatures_on_two_actions_for_a_motion(tmp_path, c
 
 
 def test_cameras_are_found_as_well_as_the_noise_allows_and_better_than_by_opencv(tmp_path):
-    report = report_of(tmp_path, "handeye", "--trials", 40)
+    report = report_of(tmp_path, "handeye", "--trials", 40, "--pictures", 2)
+    pictured = report["rows"][f"{OURS}, pictures"]
+    assert pictured["mm p95"] < 1.0 and pictured["deg p95"] < 0.1
     peers = [name for name in PEERS if hasattr(cv2, PEERS[name])]  # OpenCV 5 has none
     for mounting in ("beside", "hand"):
         ours, bound = (report["rows"][f"{name}, {mounting}"] for name in (OURS, BOUND))
@@ -219,6 +221,7 @@ def test_a_table_leaves_blank_what_does_not_apply():
         (("model", "--checkpoint", "no/such"), "no checkpoint folder no/such"),
         (("simulation", "--arm", "ur10"), "there is no scene for 'ur10'; there are ur5, ur5e"),
         (("handeye", "--arm", "ur3"), "unknown arm 'ur3'"),
+        (("handeye", "--arm", "ur10", "--trials", "1", "--pictures", "1"), "ur10 holds no block"),
         (("handeye", "--poses", "4"), "poses is 4; it must be at least 6"),
         (("handeye", "--rotation-noise", "0"), r"rotation_noise is 0\.0; it must be positive"),
         (("multimodal", "--samples", "3"), "samples is 3; it must be at least 10"),

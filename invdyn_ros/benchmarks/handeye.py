@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 
 from invdyn_ros.arms.camera import Camera
+from invdyn_ros.arms.scene import SCENES
+from invdyn_ros.benchmarks.handeye_scene import PicturedArm
 from invdyn_ros.benchmarks.report import Row, machine, ratios
 from invdyn_ros.config import Checked, Count, Positive, at_least
 from invdyn_ros.handeye.calibration import sizes
@@ -29,6 +31,7 @@ CANDIDATES = 150  # visible postures from which the spread ones are taken, per w
 TURN = 0.5  # a turn by one radian counts as far as so many metres, in spreading poses
 NEAR, FAR = 0.25, 1.2  # [m] from camera to marker
 FOCAL = 600.0  # [px] of a usual webcam of 640x480
+TRIES = 200  # postures for each that is visible
 MARGIN = 40  # [px] between the marker and the edge of the picture
 TRUTHS: dict[Mounting, tuple[np.ndarray, np.ndarray]] = {
     # the camera in the base or on the tool; the marker on the tool or in the base
@@ -63,6 +66,8 @@ class HandeyeConfig(Checked):
     """Of a sighting, standard deviation about each axis [deg]."""
     trials: Count = 500
     """Calibrations, each from other poses and noise."""
+    pictures: Annotated[int, at_least(0)] = 0
+    """Also so many calibrations from pictures of the arm's simulated scene, and of their noise."""
     seed: int = 0
     """Of poses and noise."""
     report: Path | None = None
@@ -73,9 +78,12 @@ def measure_handeye(config: HandeyeConfig) -> dict[str, Any]:
     """Return the report.
 
     Raises:
-        ValueError: unknown arm.
+        ValueError: unknown arm, or one that has no pictures.
     """
     robot, about = load_robot(config.arm), machine(1)
+    if config.pictures and not (robot.gripper and robot.name in SCENES):
+        able = ", ".join(name for name in SCENES if SCENES[name].blocks)
+        raise ValueError(f"{robot.name} holds no block in a scene; --pictures is for {able}")
     rows: dict[str, Row] = {}
     solvers: dict[str, Solver] = {OURS: lambda pairs, mounting: fit(pairs, mounting).X}
     solvers |= {name: _peer(flag) for name, flag in PEERS.items() if hasattr(cv2, flag)}
@@ -92,6 +100,9 @@ def measure_handeye(config: HandeyeConfig) -> dict[str, Any]:
                 errors[name].append(sizes(difference(solve(pairs, mounting)[None], X[None]))[0])
             errors[BOUND].append(_bound(pairs, X, Y, mounting, rng))
         rows |= {f"{name}, {mounting}": _row(np.array(e)) for name, e in errors.items()}
+    if config.pictures:
+        errors = _pictured(robot, config, solvers)
+        rows |= {f"{name}, pictures": _row(np.array(e)) for name, e in errors.items()}
     return {
         "benchmark": "handeye",
         "unit": "mm, deg, %",
@@ -102,6 +113,7 @@ def measure_handeye(config: HandeyeConfig) -> dict[str, Any]:
             "position_noise_mm": config.position_noise,
             "rotation_noise_deg": config.rotation_noise,
             "trials": config.trials,
+            "pictured": config.pictures,
             "bar_mm_deg": BAR,
             "opencv": cv2.__version__,
         },
@@ -114,6 +126,24 @@ def measure_handeye(config: HandeyeConfig) -> dict[str, Any]:
             for peer in (*(p for p in solvers if p != OURS), BOUND)
         },
     }
+
+
+def _pictured(
+    robot: Robot, config: HandeyeConfig, solvers: dict[str, Solver]
+) -> dict[str, list[np.ndarray]]:
+    """Return errors of calibrations from what the scene's camera and the detector give."""
+    scene = SCENES[robot.name]
+    X = scene.camera.T_base_camera
+    errors: dict[str, list[np.ndarray]] = {name: [] for name in solvers}
+    pictured = PicturedArm(robot, scene, config.seed)
+    try:
+        for _ in range(config.pictures):
+            pairs = pictured.pairs(config.poses)
+            for name, solve in solvers.items():
+                errors[name].append(sizes(difference(solve(pairs, "beside")[None], X[None]))[0])
+    finally:
+        pictured.close()
+    return errors
 
 
 def _row(errors: np.ndarray) -> Row:
@@ -134,7 +164,9 @@ def _visible(
     low = np.maximum(robot.home - REACH, robot.lower)
     high = np.minimum(robot.home + REACH, robot.upper)
     found: list[np.ndarray] = []
-    while len(found) < count:
+    for _ in range(TRIES * count):
+        if len(found) == count:
+            return np.array(found)
         T = robot.forward_kinematics(rng.uniform(low, high))
         motion = T if mounting == "beside" else inverse(T)
         place = (inverse(X) @ motion @ Y)[:3, 3]
@@ -143,7 +175,7 @@ def _visible(
             u, v = camera.project(place)
             if MARGIN < u < camera.width - MARGIN and MARGIN < v < camera.height - MARGIN:
                 found.append(T)
-    return np.array(found)
+    raise ValueError(f"a camera {mounting} {robot.name} sees the marker in hardly any posture")
 
 
 def _spread(arm: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -192,8 +224,10 @@ def _peer(flag: str) -> Solver:
         arm, marker = pairs.motion("hand" if mounting == "beside" else "beside"), pairs.marker
         parts = [p for T in (arm, marker) for p in (list(T[:, :3, :3]), list(T[:, :3, 3]))]
         R, t = calibrate(*parts, method=getattr(cv2, flag))
+        u, _, v = np.linalg.svd(np.asarray(R))  # flipped sightings have it return reflections
         T = np.eye(4)
-        T[:3, :3], T[:3, 3] = np.asarray(R), np.ravel(np.asarray(t))
+        T[:3, :3] = u @ np.diag([1, 1, np.linalg.det(u @ v)]) @ v
+        T[:3, 3] = np.ravel(np.asarray(t))
         return T
 
     return solve
