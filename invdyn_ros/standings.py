@@ -43,7 +43,7 @@ def markdown(comparison: Mapping[str, Any]) -> str:
     unit, split = comparison["action_unit"], comparison["split"]
     driven = comparison["drive"] is not None
     head = ["model", "nMSE validation", "nMSE test", "95% interval", "all seeds", f"RMSE [{unit}]"]
-    head += ["tracking RMS [mrad]"] * driven + ["latency p50 [us]"]
+    head += ["tracking RMS [mrad]"] * driven + ["eager p50 [us]"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in standings(comparison):
         cells = [f"**{row.name}**" if row.best else row.name, percent(row.valid)]
@@ -64,6 +64,7 @@ def markdown(comparison: Mapping[str, Any]) -> str:
             f" Tracking: {course['seconds']:g} s of simulated motion that no data set holds, "
             f"{course['payload_kg']:g} kg at the tool, feedback as in the live node."
         )
+    about += " Eager: one prediction in PyTorch; 'invdyn benchmark model' times what runs live."
     chosen = f"Best: **{best['family']}** ({best['checkpoint']}): {best['reason']}."
     return "\n".join([f"# Inverse dynamics of {comparison['robot']}", "", about, "", *lines, "",
                       chosen, ""])  # fmt: skip

@@ -87,7 +87,7 @@ def _tracking(axes: Axes, rows: Sequence[Standing]) -> None:
 
 
 def _latency(axes: Axes, rows: Sequence[Standing]) -> None:
-    axes.set_title("latency p50 [µs]")
+    axes.set_title("eager, p50 [µs]")
     values = [row.latency for row in rows]
     _bars(axes, rows, values, [_short(value) for value in values])
 
