@@ -1,5 +1,6 @@
 """Images in, the landmarks of the person in them out, with the image's stamp."""
 
+import numpy as np
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image, PointCloud2, TimeReference
 from std_msgs.msg import Header
@@ -10,8 +11,10 @@ from invdyn_ros.nodes.messages import (
     landmarks_to_cloud,
     newest,
 )
-from invdyn_ros.nodes.runner import CheckedNode, parameters, run
-from invdyn_ros.perception.pose import PoseConfig, PoseEstimator, draw
+from invdyn_ros.nodes.runner import CheckedNode, Spin, parameters, run
+from invdyn_ros.perception.pose import Landmarks, PoseConfig, PoseEstimator, draw
+
+AFTER = 0.008  # s, in which a command follows the landmarks
 
 
 class PoseNode(CheckedNode):
@@ -26,6 +29,7 @@ class PoseNode(CheckedNode):
         self.lockstep = bool(self.declare_parameter("lockstep", False).value)
         self.answer: PointCloud2 | None = None
         self.empty = 0
+        self.undrawn: tuple[np.ndarray, Landmarks | None, Header] | None = None
         self.create_subscription(Image, "/camera/image_raw", self.on_image, newest(self.lockstep))
 
     def on_image(self, message: Image) -> None:
@@ -34,6 +38,7 @@ class PoseNode(CheckedNode):
         if self.lockstep and self.answer is not None and self.answer.header.stamp == stamp:
             self.clouds.publish(self.answer)  # asked again; the tracker must not see it twice
             return
+        self.draw()
         image = image_to_array(message)
         began = self.get_clock().now()
         landmarks = self.estimator(image)
@@ -50,9 +55,21 @@ class PoseNode(CheckedNode):
         self.empty += landmarks is None
         self.values["images without a person"] = str(self.empty)
         if self.overlay.get_subscription_count():
+            self.undrawn = image, landmarks, message.header
+
+    def turn(self, spin: Spin) -> None:
+        """Draw for those who watch once those who move the arm are done: they share the cores."""
+        due = self.undrawn is not None
+        spin(AFTER if due else 0.5)
+        if due:
+            self.draw()
+
+    def draw(self) -> None:
+        """Publish the overlay that is due."""
+        if self.undrawn:
+            (image, landmarks, header), self.undrawn = self.undrawn, None
             drawn = draw(image, landmarks)
-            frame = message.header.frame_id
-            self.overlay.publish(image_to_message(drawn, stamp, frame))
+            self.overlay.publish(image_to_message(drawn, header.stamp, header.frame_id))
 
     def close(self) -> None:
         """Free the network."""
