@@ -6,13 +6,16 @@ is judged on the same whole trajectories, which it has not seen.
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.benchmarks.report import Row, machine
@@ -81,18 +84,19 @@ def measure_data_efficiency(config: DataEfficiencyConfig) -> dict[str, Any]:
     dataset = _dataset(config, robot)
     outer, inner = splits(accelerated(dataset.trajectories), TrainConfig.test_fraction, 0)
     lead = estimate_lead(_meta(robot, dataset.info, "rigid_body"), inner)
-    curves: dict[str, dict[str, Any]] = {}
-    for family in config.families:
+    found: dict[str, dict[str, list[Any]]] = {}
+    runs = list(product(config.families, config.sizes, range(config.seeds)))
+    for family, size, seed in tqdm(runs, unit="model", desc="learning", file=sys.stderr):
         meta = replace(_meta(robot, dataset.info, family), lead=lead)
-        curves[family] = {}
-        for size in config.sizes:
-            found = [
-                _learn(config, meta, robot, outer.train, outer.test, size, seed)
-                for seed in range(config.seeds)
-            ]
-            curves[family][str(size)] = {
-                name: _summary([row[name] for row in found]) for name in found[0]
-            }
+        row = _learn(config, meta, robot, outer.train, outer.test, size, seed)
+        found.setdefault(family, {}).setdefault(str(size), []).append(row)
+    curves = {
+        family: {
+            size: {name: _summary([row[name] for row in rows]) for name in rows[0]}
+            for size, rows in sizes.items()
+        }
+        for family, sizes in found.items()
+    }
     report = {
         "benchmark": "data_efficiency",
         "unit": "% nMSE against samples; moving: without joints that may stick",
