@@ -260,7 +260,7 @@ GRAPHS: dict[str, Graph] = {
             NodeRule("simulator", (*SIMULATOR, "scene", "noise"), _simulated),
             NodeRule("scene_camera", ("arm", "seed", "noise", "lockstep"), _simulated),
             NodeRule("blocks", ("arm", "lockstep")),
-            NodeRule("grasp", ("arm", "policy", "noise", "lockstep", "camera_pose")),
+            NodeRule("grasp", ("arm", "policy", "noise", "seed", "lockstep", "camera_pose")),
             NodeRule("inverse_dynamics", DYNAMICS),
             NodeRule("dofbot", (), _has_driver),
             NodeRule("report", (*REPORT, *JUDGED), ends_graph=True),

@@ -122,6 +122,17 @@ class Robot:
         T[:3, 3] = data.xpos[body]
         return T
 
+    def jacobian(self, q: np.ndarray) -> np.ndarray:
+        """Return the tip's velocity and turning rate per joint velocity (6, n) at q (n,) [rad]."""
+        model, data = self._engine
+        data.qpos[:] = q
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_comPos(model, data)
+        jacobian = np.zeros((6, model.nv))
+        tip = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, self.tip_link)
+        mujoco.mj_jacBody(model, data, jacobian[:3], jacobian[3:], tip)
+        return jacobian
+
     def inverse_dynamics(self, q: np.ndarray, qd: np.ndarray, qdd: np.ndarray) -> np.ndarray:
         """Return the rigid-body torque (n,) [N m] of a motion; gravity 9.81 m/s2 along -z."""
         model, data = self._engine

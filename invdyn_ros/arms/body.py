@@ -12,6 +12,24 @@ from invdyn_ros.arms.plant import PlantConfig
 from invdyn_ros.robot import Robot
 
 
+class Bones(NamedTuple):
+    """Mass and inertia of links as the URDF has them, to which a plant adds its own.
+
+    Attributes:
+        inertia: (n, 3) diagonal of each joint's link [kg m2].
+        axes: (n, 3) of the joints, in the same frames.
+        tip: number of the link that carries a payload.
+        tip_mass: its mass [kg].
+        tip_inertia: (3,) its diagonal [kg m2].
+    """
+
+    inertia: np.ndarray
+    axes: np.ndarray
+    tip: int
+    tip_mass: float
+    tip_inertia: np.ndarray
+
+
 class Body(NamedTuple):
     """An arm in a physics world, by PyBullet's numbers.
 
@@ -19,40 +37,58 @@ class Body(NamedTuple):
         number: of the body.
         joints: (n,) numbers of the arm's joints, in its order.
         fingers: those of the gripper; none without one.
+        bones: its links without what a plant adds.
     """
 
     number: int
     joints: list[int]
     fingers: list[int]
+    bones: Bones
 
 
 def add_arm(client: BulletClient, robot: Robot, plant: PlantConfig) -> Body:
     """Add an arm to a PyBullet world and give it the plant's inertia, payload and friction."""
-    body = client.loadURDF(
+    number = client.loadURDF(
         str(robot.urdf), useFixedBase=True, flags=pybullet.URDF_USE_INERTIA_FROM_FILE
     )
-    info = [client.getJointInfo(body, j) for j in range(client.getNumJoints(body))]
+    info = [client.getJointInfo(number, j) for j in range(client.getNumJoints(number))]
     joint = {row[1].decode(): row[0] for row in info}
     link = {row[12].decode(): row[0] for row in info}
     joints = [joint[name] for name in robot.joint_names]
     fingers = [joint[name] for name in robot.gripper.joints] if robot.gripper else []
-    _undo_defaults(client, body, link, _without_inertia(robot.urdf))
-    for j, rotor, viscous in zip(
-        joints, plant.rotor_inertia * robot.effort, plant.viscous * robot.effort, strict=True
-    ):  # [kg m2], [N m s/rad]
-        # The axis comes in the frame of the link's inertia, where the diagonal is.
-        inertia, axis = client.getDynamicsInfo(body, j)[2], np.array(info[j][13])
-        diagonal = np.array(inertia) + rotor * axis**2
-        client.changeDynamics(body, j, jointDamping=viscous, localInertiaDiagonal=diagonal)
-    if plant.payload:
-        _load(client, body, link[robot.tip_link], plant.payload)
+    _undo_defaults(client, number, link, _without_inertia(robot.urdf))
+    inertia = [client.getDynamicsInfo(number, j)[2] for j in joints]
+    # The axis comes in the frame of the link's inertia, where the diagonal is.
+    axes = np.array([info[j][13] for j in joints])
+    tip = client.getDynamicsInfo(number, link[robot.tip_link])
+    bones = Bones(np.array(inertia), axes, link[robot.tip_link], tip[0], np.array(tip[2]))
+    body = Body(number, joints, fingers, bones)
+    put_on(client, body, robot, plant)
     for finger in fingers:
         client.changeDynamics(
-            body, finger, lateralFriction=1.0, spinningFriction=0.01, rollingFriction=1e-4
+            number, finger, lateralFriction=1.0, spinningFriction=0.01, rollingFriction=1e-4
         )
     if len(fingers) == 2:
-        _couple(client, body, fingers)
-    return Body(body, joints, fingers)
+        _couple(client, number, fingers)
+    return body
+
+
+def put_on(client: BulletClient, body: Body, robot: Robot, plant: PlantConfig) -> None:
+    """Give an arm the rotors, the viscous friction and the payload of a plant, and no other's."""
+    number, bones = body.number, body.bones
+    rotors, viscous = plant.rotor_inertia * robot.effort, plant.viscous * robot.effort
+    for j, inertia, axis, rotor, damping in zip(
+        body.joints, bones.inertia, bones.axes, rotors, viscous, strict=True
+    ):  # [kg m2], [N m s/rad]
+        diagonal = inertia + rotor * axis**2
+        client.changeDynamics(number, j, jointDamping=damping, localInertiaDiagonal=diagonal)
+    lump = 1e-4 * plant.payload  # of about 3 cm [kg m2]
+    client.changeDynamics(
+        number,
+        bones.tip,
+        mass=bones.tip_mass + plant.payload,
+        localInertiaDiagonal=bones.tip_inertia + lump,
+    )
 
 
 def _undo_defaults(client: BulletClient, body: int, link: dict[str, int], bare: set[str]) -> None:
@@ -63,14 +99,6 @@ def _undo_defaults(client: BulletClient, body: int, link: dict[str, int], bare: 
         client.changeDynamics(
             body, j, linearDamping=0, angularDamping=0, jointDamping=0, maxJointVelocity=50
         )
-
-
-def _load(client: BulletClient, body: int, tip: int, payload: float) -> None:
-    """Hang a payload [kg] on the tip."""
-    dynamics = client.getDynamicsInfo(body, tip)
-    inertia = np.array(dynamics[2]) + 1e-4 * payload  # a lump of about 3 cm
-    mass = dynamics[0] + payload
-    client.changeDynamics(body, tip, mass=mass, localInertiaDiagonal=inertia)
 
 
 def _couple(client: BulletClient, body: int, fingers: list[int]) -> None:

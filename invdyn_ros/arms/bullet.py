@@ -12,7 +12,7 @@ import pybullet
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from invdyn_ros.arms.body import add_arm
+from invdyn_ros.arms.body import add_arm, put_on
 from invdyn_ros.arms.plant import PlantConfig
 from invdyn_ros.arms.scene import Scene, add_block, add_table
 from invdyn_ros.arms.world import connect
@@ -67,8 +67,9 @@ class Simulation(AbstractContextManager["Simulation"]):
         self.client.setGravity(0, 0, -9.81)
         self.client.setTimeStep(1 / plant.physics_rate)
         self.client.setPhysicsEngineParameter(deterministicOverlappingPairs=1)
-        self.body, self.joints, self.fingers = add_arm(self.client, robot, plant)
-        self.coulomb = plant.coulomb * robot.effort  # (n,) [N m]
+        self._arm = add_arm(self.client, robot, plant)
+        self._worn = plant
+        self.body, self.joints, self.fingers, _ = self._arm
         self.block: int | None = None
         if scene is not None:
             add_table(self.client)
@@ -86,9 +87,13 @@ class Simulation(AbstractContextManager["Simulation"]):
     def reset(self, seed: int = 0, q: NDArray[np.float64] | None = None) -> None:
         """Put the arm at rest at `q` (n,) [rad] (home), the block anew, the time at zero.
 
-        The same seed gives the same run.
+        Plant and scene are what `plant` and `scene` are now. The same seed gives the same run.
         """
         self.random = np.random.default_rng(seed)
+        if self.plant != self._worn:
+            put_on(self.client, self._arm, self.robot, self.plant)
+            self._worn = self.plant
+        self.coulomb = self.plant.coulomb * self.robot.effort  # (n,) [N m]
         start = self.robot.home if q is None else np.asarray(q, float)
         for j, position in zip(self.joints, start, strict=True):
             self.client.resetJointState(self.body, j, position, 0.0)
@@ -101,6 +106,7 @@ class Simulation(AbstractContextManager["Simulation"]):
         )
         self._driven = False
         self._applied = np.zeros(self.robot.n)
+        self._encoder = start
         self._brake()
         if self.scene is not None:
             self._place_block(self.scene)
@@ -163,6 +169,17 @@ class Simulation(AbstractContextManager["Simulation"]):
         position, orientation = self.client.getBasePositionAndOrientation(self.block)
         return np.array(position), np.array(orientation)
 
+    def blocked(self, eye: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Say which of the points (N, 3) [m] the arm hides from an eye (3,) [m], as (N,)."""
+        rays = self.client.rayTestBatch([eye.tolist()] * len(points), points.tolist())
+        return np.array([ray[0] == self.body for ray in rays])
+
+    def gripping(self) -> bool:
+        """Say whether every finger touches the block."""
+        return bool(self.fingers) and all(
+            self.client.getContactPoints(self.body, self.block, finger) for finger in self.fingers
+        )
+
     def _place_block(self, scene: Scene) -> None:
         """Lay the block somewhere in the area, with the scene's mass and friction."""
         if self.block is None:
@@ -196,7 +213,7 @@ class Simulation(AbstractContextManager["Simulation"]):
     def _servo(self, setpoint: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the torque (n,) [N m] of position servos: springs with damping."""
         plant = self.plant
-        quantum = plant.encoder_step
+        quantum = max(plant.encoder_step, plant.servo_step)
         goal = np.round(setpoint / quantum) * quantum if quantum else setpoint
         goal = np.clip(goal, self.robot.lower, self.robot.upper)
         q, qd = self.truth()
@@ -218,6 +235,9 @@ class Simulation(AbstractContextManager["Simulation"]):
     def _measure(self) -> None:
         plant, n = self.plant, self.robot.n
         q, qd = self.truth()
+        if plant.backlash:  # the encoder follows the joint only once the play is used up
+            play = plant.backlash / 2
+            q = self._encoder = np.clip(self._encoder, q - play, q + play)
         q = q + plant.position_noise * self.random.standard_normal(n)
         if plant.encoder_step:
             q = np.round(q / plant.encoder_step) * plant.encoder_step

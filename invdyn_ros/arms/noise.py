@@ -1,14 +1,20 @@
-"""How far a simulated scene strays from its description: camera, light, block.
+"""How far a simulated episode strays from its description: camera, light, block, arm, delays.
 
-Enters: a scene and a random generator. Leaves: the scene as it really is in one episode.
+Enters: a scene or a plant, and which episode it is. Leaves: them as they really are in it. Each
+function draws from a stream of its own, so a term that is switched off changes no other.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from invdyn_ros.arms.camera import Camera
+from invdyn_ros.arms.plant import PlantConfig
 from invdyn_ros.arms.scene import Scene
+
+CLIP = 2.5  # deviations: masses, frictions and lenses stay positive
+WEAR, LATENCY, VIEW = 1, 2, 3  # streams besides that of the scene
 
 
 @dataclass(frozen=True)
@@ -22,7 +28,19 @@ class Noise:
         pixel: image sensor noise, times the scene's own [-].
         mass: of the block, relative [-].
         friction: of the block, relative [-].
-        latency: from exposure to use of an image, on top of the computation [s].
+        latency: longest time from exposure to use of an image, on top of the computation; each
+            episode has one between zero and this [s].
+        payload: unknown mass at the tool, times that of the block [-].
+        joint_friction: dry and viscous friction of the joints, relative [-].
+        backlash: play between joint and encoder, the same in each episode [encoder steps].
+        servo_step: what setpoints of position servos are rounded to, the same in each episode
+            [rad].
+        sensor: noise of measured positions and velocities, times the plant's own [-].
+        marker: error of a marker's corners where the detector is modelled, times its own [-].
+        view_position: of a camera whose pose nobody uses, each axis [m].
+        view_rotation: of such a camera, each axis [rad].
+        view_angle: opening angle of its lens [rad].
+        texture: colours of table, block and wall, share of full white, in its pictures [-].
     """
 
     camera_position: float = 0.0
@@ -32,13 +50,66 @@ class Noise:
     mass: float = 0.0
     friction: float = 0.0
     latency: float = 0.0
+    payload: float = 0.0
+    joint_friction: float = 0.0
+    backlash: float = 0.0
+    servo_step: float = 0.0
+    sensor: float = 0.0
+    marker: float = 0.0
+    view_position: float = 0.0
+    view_rotation: float = 0.0
+    view_angle: float = 0.0
+    texture: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no deviation."""
+        for field in fields(self):
+            if not getattr(self, field.name) >= 0:
+                value = getattr(self, field.name)
+                raise ValueError(f"noise {field.name} is {value}; it must not be negative")
 
 
-# Magnitudes: hand-eye error 2 to 10 mm, latency to 80 ms, friction 10% and more (robosuite).
+# Magnitudes: hand-eye error 2 to 10 mm, latency 0 to 80 ms, servo steps of a degree; views as
+# robosuite randomises them (1 cm, 0.087 rad, 5 degrees), friction by 10% and more.
 NOISES = {
     "none": Noise(),
-    "default": Noise(0.002, 0.003, 0.2, 1.0, 0.1, 0.1, 0.04),
-    "hard": Noise(0.005, 0.01, 0.5, 2.0, 0.3, 0.2, 0.08),
+    "default": Noise(
+        camera_position=0.002,
+        camera_rotation=0.003,
+        light=0.2,
+        pixel=1.0,
+        mass=0.1,
+        friction=0.1,
+        latency=0.08,
+        payload=0.5,
+        joint_friction=0.1,
+        backlash=3.0,
+        sensor=1.0,
+        marker=1.0,
+        view_position=0.01,
+        view_rotation=0.03,
+        view_angle=0.03,
+        texture=0.1,
+    ),
+    "hard": Noise(
+        camera_position=0.005,
+        camera_rotation=0.01,
+        light=0.5,
+        pixel=2.0,
+        mass=0.3,
+        friction=0.2,
+        latency=0.16,
+        payload=2.0,
+        joint_friction=0.2,
+        backlash=6.0,
+        servo_step=0.0175,
+        sensor=2.0,
+        marker=2.0,
+        view_position=0.02,
+        view_rotation=0.087,
+        view_angle=0.087,
+        texture=0.25,
+    ),
 }
 
 
@@ -57,13 +128,13 @@ def stray(scene: Scene, noise: Noise, seed: int, episode: int) -> Scene:
     """Return the scene of one episode; the same seed and episode give the same scene."""
     random = np.random.default_rng([seed, episode])
     draws = random.standard_normal(11)
-    error = np.eye(4)
-    error[:3, :3] = Rotation.from_rotvec(noise.camera_rotation * draws[:3]).as_matrix()
-    error[:3, 3] = noise.camera_position * draws[3:6]
-    camera = replace(scene.camera, T_base_camera=scene.camera.T_base_camera @ error)
+    camera = replace(
+        scene.camera,
+        T_base_camera=scene.camera.T_base_camera
+        @ _shift(noise.camera_position * draws[3:6], noise.camera_rotation * draws[:3]),
+    )
     light = np.asarray(scene.light) / np.linalg.norm(scene.light) + noise.light * draws[6:9]
-    # Clipped at two and a half deviations: mass and friction stay positive.
-    relative = np.clip(draws[9:], -2.5, 2.5)
+    relative = np.clip(draws[9:], -CLIP, CLIP)
     return replace(
         scene,
         camera=camera,
@@ -72,3 +143,80 @@ def stray(scene: Scene, noise: Noise, seed: int, episode: int) -> Scene:
         block_mass=scene.block_mass * float(1 + noise.mass * relative[0]),
         friction=scene.friction * float(1 + noise.friction * relative[1]),
     )
+
+
+def wear(plant: PlantConfig, noise: Noise, seed: int, episode: int, load: float) -> PlantConfig:
+    """Return the arm of one episode.
+
+    Args:
+        plant: the arm as it is on average.
+        noise: how far it strays.
+        seed: of the run.
+        episode: number of the episode.
+        load: mass of the block, the unit of an unknown payload [kg].
+    """
+    draws = _stream(seed, episode, WEAR).standard_normal(3).clip(-CLIP, CLIP)
+    friction = np.maximum(1 + noise.joint_friction * draws[:2], 0.0)
+    return replace(
+        sensed(plant, noise),
+        coulomb=plant.coulomb * float(friction[0]),
+        viscous=plant.viscous * float(friction[1]),
+        payload=plant.payload + noise.payload * load * abs(float(draws[2])),
+        backlash=noise.backlash * plant.encoder_step,
+        servo_step=noise.servo_step,
+    )
+
+
+def sensed(plant: PlantConfig, noise: Noise) -> PlantConfig:
+    """Return an arm with the joint sensors of a noise level."""
+    measured = plant.velocity_noise >= 0
+    return replace(
+        plant,
+        position_noise=plant.position_noise * noise.sensor,
+        velocity_noise=plant.velocity_noise * (noise.sensor if measured else 1),
+    )
+
+
+def view(scene: Scene, noise: Noise, seed: int, episode: int, pixels: int) -> Scene:
+    """Return how a camera without calibration shows the scene of one episode: blocks unmarked.
+
+    Args:
+        scene: as it is in this episode; its camera gives the mean place, its lens is widened to
+            the whole picture's width.
+        noise: how far place, lens and colours stray.
+        seed: of the run.
+        episode: number of the episode.
+        pixels: side of the square picture [px].
+    """
+    random = _stream(seed, episode, VIEW)
+    draws = random.standard_normal(7).clip(-CLIP, CLIP)
+    shift = _shift(noise.view_position * draws[:3], noise.view_rotation * draws[3:6])
+    angle = 2 * np.arctan(scene.camera.width / (2 * scene.camera.focal))
+    focal = pixels / (2 * np.tan((angle + noise.view_angle * draws[6]) / 2))
+    camera = Camera(scene.camera.T_base_camera @ shift, float(focal), pixels, pixels)
+    colors = {
+        name: _shade(getattr(scene, name), 255 * noise.texture * random.standard_normal(3))
+        for name in ("table_color", "area_color", "block_color", "wall_color")
+    }
+    return replace(scene, camera=camera, marked=False, **colors)
+
+
+def _shade(color: tuple[float, float, float], change: np.ndarray) -> tuple[float, float, float]:
+    red, green, blue = np.clip(np.add(color, change), 0.0, 255.0).tolist()
+    return red, green, blue
+
+
+def latency(noise: Noise, seed: int, episode: int) -> float:
+    """Return the time from exposure to use of the images of one episode [s]."""
+    return float(noise.latency * _stream(seed, episode, LATENCY).random())
+
+
+def _stream(seed: int, episode: int, which: int) -> np.random.Generator:
+    return np.random.default_rng([seed, episode, which])
+
+
+def _shift(position: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+    """Return the small motion (4, 4) of a shift [m] and a rotation vector [rad], (3,) each."""
+    T = np.eye(4)
+    T[:3, :3], T[:3, 3] = Rotation.from_rotvec(rotation).as_matrix(), position
+    return T

@@ -29,6 +29,9 @@ class PlantConfig(Checked):
         payload: mass at the tool that the model does not know [kg].
         servo_stiffness: torque of a position servo per error and effort limit [1/rad].
         servo_damping: torque of a position servo per velocity and effort limit [s/rad].
+        servo_step: what the setpoints of a position servo are rounded to, at least the encoder's
+            step [rad].
+        backlash: play between the joint and its encoder [rad].
         gripper_force: force of each finger [N].
         gripper_speed: speed of each finger [m/s].
     """
@@ -46,6 +49,8 @@ class PlantConfig(Checked):
     servo_damping: float = 1.4
     gripper_force: float = 60.0
     gripper_speed: float = 0.1
+    servo_step: NotNegative = 0.0
+    backlash: NotNegative = 0.0
 
 
 IDEAL = PlantConfig(

@@ -17,11 +17,9 @@ from invdyn_ros.arms.world import connect
 from invdyn_ros.perception.markers import face_corners
 from invdyn_ros.robot import Robot
 
-TABLE_COLOR = (66.0, 76.0, 88.0)  # RGB
-AREA_COLOR = (76.0, 88.0, 102.0)
-GRID_COLOR = (92.0, 105.0, 120.0)
+GRID_COLOR = (92.0, 105.0, 120.0)  # RGB
 GOAL_COLOR = (255.0, 184.0, 77.0)
-WALL_COLORS = ((226.0, 231.0, 237.0), (196.0, 204.0, 213.0))  # at the horizon, far above it
+WALL_TOP = (30.0, 27.0, 24.0)  # that much darker far above the horizon
 GRID_STEP, LINE = 0.05, 0.001  # [m]
 TABLE_EDGE = 1.1  # radius of the round table [m]
 SUPERSAMPLING = 2  # rays per pixel and axis
@@ -41,7 +39,6 @@ class SceneCamera(AbstractContextManager["SceneCamera"]):
             scene: blocks, camera, light and noise.
             seed: of the image noise.
         """
-        self.scene, self.camera = scene, scene.camera
         self.client = connect()
         self.arm = self.client.loadURDF(
             str(robot.urdf), useFixedBase=True, flags=self.client.URDF_USE_INERTIA_FROM_FILE
@@ -53,10 +50,19 @@ class SceneCamera(AbstractContextManager["SceneCamera"]):
         }
         self.joints = [index[name] for name in robot.joint_names]
         self.fingers = [index[name] for name in robot.gripper.joints] if robot.gripper else []
+        self.stand(scene, seed)
+
+    def stand(self, scene: Scene, seed: int) -> None:
+        """Draw another scene from now on, whose blocks are as many, as large and marked alike."""
+        self.scene, self.camera = scene, scene.camera
         self.background = table_picture(scene)
         shape = (self.camera.height + NOISE_MARGIN, self.camera.width + NOISE_MARGIN, 3)
         noise = np.random.default_rng(seed).normal(0.0, scene.pixel_noise, shape)
         self.noise = np.round(noise).astype(np.int16)
+        if not scene.marked:
+            rgba = [*np.divide(scene.block_color, 255.0).tolist(), 1.0]
+            for body in self.blocks:
+                self.client.changeVisualShape(body, -1, rgbaColor=rgba)
         self.reset(seed)
 
     def reset(self, seed: int) -> None:
@@ -158,7 +164,7 @@ def table_picture(scene: Scene) -> np.ndarray:
     colors = np.where(
         np.isfinite(reach) & (np.linalg.norm(points, axis=2, keepdims=True) < TABLE_EDGE),
         _table_colors(scene, points),
-        _wall_colors(rays),
+        _wall_colors(scene, rays),
     )
     size = (camera.width, camera.height)
     picture = cv2.resize(colors, size, interpolation=cv2.INTER_AREA)
@@ -185,9 +191,9 @@ def _table_colors(scene: Scene, points: np.ndarray) -> np.ndarray:
     outside = np.max(np.maximum(low - points, points - high), axis=2)  # [m], < 0 in the area
     line = np.abs((points / GRID_STEP + 0.5) % 1.0 - 0.5).min(axis=2) * GRID_STEP < LINE / 2
     ring = np.abs(np.linalg.norm(points - scene.goal[:2], axis=2) - 0.8 * scene.block_size)
-    colors = np.full((*outside.shape, 3), TABLE_COLOR, np.float32)
+    colors = np.full((*outside.shape, 3), scene.table_color, np.float32)
     if scene.blocks:
-        colors[outside < 0] = AREA_COLOR
+        colors[outside < 0] = scene.area_color
     colors[line] = GRID_COLOR
     if scene.blocks:
         colors[np.abs(outside) < LINE] = GRID_COLOR
@@ -195,7 +201,7 @@ def _table_colors(scene: Scene, points: np.ndarray) -> np.ndarray:
     return colors
 
 
-def _wall_colors(rays: np.ndarray) -> np.ndarray:
+def _wall_colors(scene: Scene, rays: np.ndarray) -> np.ndarray:
     """Colours (h, w, 3) of the wall along rays (h, w, 3): darker towards the top."""
-    horizon, top = np.array(WALL_COLORS, np.float32)
-    return np.asarray(horizon + np.clip(rays[..., 2:], 0, 1) * (top - horizon))
+    horizon, darker = np.array([scene.wall_color, WALL_TOP], np.float32)
+    return np.asarray(np.maximum(horizon - np.clip(rays[..., 2:], 0, 1) * darker, 0))

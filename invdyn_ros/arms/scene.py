@@ -54,6 +54,16 @@ class Scene(Checked):
     """Blur of the lens, standard deviation [px]."""
     pixel_noise: NotNegative = 2.0
     """Noise of the image sensor, standard deviation [grey levels of 255]."""
+    marked: bool = True
+    """Blocks carry a marker on each face; else they are plain."""
+    table_color: tuple[float, float, float] = (66.0, 76.0, 88.0)
+    """Red, green, blue of 255; so the next ones."""
+    area_color: tuple[float, float, float] = (76.0, 88.0, 102.0)
+    """Where blocks lie."""
+    wall_color: tuple[float, float, float] = (226.0, 231.0, 237.0)
+    """At the horizon; the wall is darker above."""
+    block_color: tuple[float, float, float] = (216.0, 92.0, 60.0)
+    """Of a block without markers."""
 
     def random_pose(self, rng: np.random.Generator) -> np.ndarray:
         """Pose (4, 4) of a block that lies flat anywhere in the area, at any yaw."""
@@ -139,7 +149,8 @@ def add_block(client: BulletClient, scene: Scene, pose: np.ndarray, block: int =
     """
     half = [scene.block_size / 2] * 3
     box = client.createCollisionShape(client.GEOM_BOX, halfExtents=half)
-    body = client.createMultiBody(scene.block_mass, box, _cube_visual(client, scene.block_size))
+    visual = _cube_visual(client, scene.block_size)
+    body = client.createMultiBody(scene.block_mass, box, visual)
     client.changeDynamics(
         body,
         -1,
@@ -147,13 +158,19 @@ def add_block(client: BulletClient, scene: Scene, pose: np.ndarray, block: int =
         spinningFriction=SPINNING_FRICTION,
         rollingFriction=ROLLING_FRICTION,
     )
+    if scene.marked:
+        _mark(client, body, block)
+    place_block(client, body, pose)
+    return int(body)
+
+
+def _mark(client: BulletClient, body: int, block: int) -> None:
+    """Stick the markers on a block."""
     with tempfile.TemporaryDirectory() as directory:  # PyBullet takes pictures from files only
         file = Path(directory) / f"block_{block}.png"
         cv2.imwrite(str(file), cv2.cvtColor(block_texture(block), cv2.COLOR_GRAY2BGR))
         texture = client.loadTexture(str(file))
     client.changeVisualShape(body, -1, textureUniqueId=texture)
-    place_block(client, body, pose)
-    return int(body)
 
 
 def place_block(client: BulletClient, body: int, pose: np.ndarray) -> None:

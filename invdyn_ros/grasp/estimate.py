@@ -9,6 +9,7 @@ from invdyn_ros.perception.blocks import block_in_base
 
 Array = NDArray[np.float64]
 QUARTER = np.pi / 2
+PLACED = 0.003  # [m] how surely a block lies where the gripper let it go
 
 
 class Sighting(NamedTuple):
@@ -90,6 +91,14 @@ class BlockEstimate:
         self._turn += weight[3] * np.exp(4j * sighting.yaw)  # four-fold symmetry
         self.count += 1
         self.time = sighting.time
+
+    def place(self, position: Array) -> None:
+        """Take it that the block lies at a position (3,) [m] now, as surely as one sighting says.
+
+        Its yaw stays, for a gripper turns a block hardly.
+        """
+        self.count, self.position = 1, np.array(position, float)
+        self._weight = np.full(3, 1 / PLACED**2)
 
     @property
     def yaw(self) -> float:

@@ -11,7 +11,7 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
-from invdyn_ros.arms.noise import load_noise
+from invdyn_ros.arms.noise import latency, load_noise
 from invdyn_ros.arms.scene import believed_scene, picture_ticks, quaternion_pose
 from invdyn_ros.control.guard import Target
 from invdyn_ros.grasp.estimate import Sighting, sighting
@@ -38,6 +38,7 @@ class GraspConfig:
         arm: name of the arm; its scene says how large the blocks are.
         policy: what decides.
         noise: level whose latency is added to each picture in lockstep.
+        seed: of the latencies.
         lockstep: answer each joint state once, after the picture that belongs to it.
         camera_pose: file of `invdyn calibrate`; empty: where the simulated camera stands.
     """
@@ -45,6 +46,7 @@ class GraspConfig:
     arm: str = "ur5"
     policy: str = "scripted"
     noise: str = "default"
+    seed: int = 0
     lockstep: bool = False
     camera_pose: str = ""
 
@@ -64,7 +66,7 @@ class GraspNode(CheckedNode):
             believed_scene(config.arm, config.camera_pose),
         )
         self.policy = POLICIES[config.policy](self.robot, self.scene)
-        self.latency = load_noise(config.noise).latency
+        self.noise, self.episode = load_noise(config.noise), -1
         self.reset()
         qos = QoSProfile(depth=10)
         self.targets = self.create_publisher(JointTrajectory, "/joint_target", qos)
@@ -76,6 +78,8 @@ class GraspNode(CheckedNode):
     def reset(self) -> None:
         """Start anew: the simulation went back to its start."""
         self.policy.reset()
+        self.episode += 1
+        self.latency = latency(self.noise, self.config.seed, self.episode)
         self.joints: JointState | None = None
         self.pictures: dict[int, int] = {}  # stamp [ns] -> blocks seen in that picture
         self.sightings: dict[int, PoseWithCovarianceStamped] = {}

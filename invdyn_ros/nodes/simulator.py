@@ -1,7 +1,7 @@
 """The simulated arm where the real one would be: the drivers' topics in, joint states out."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from geometry_msgs.msg import PoseArray
@@ -11,12 +11,10 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
-from invdyn_ros.arms.bullet import Simulation
-from invdyn_ros.arms.noise import load_noise, stray
-from invdyn_ros.arms.plant import load_plant
-from invdyn_ros.arms.scene import SCENES, picture_ticks
+from invdyn_ros.arms.noise import load_noise
+from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.control.guard import Array
-from invdyn_ros.grasp.task import Judge
+from invdyn_ros.grasp.world import LIMIT, World
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import (
     COMMAND_TOPICS,
@@ -57,7 +55,7 @@ class SimulatorConfig:
     seed: int = 0
     noise: str = "default"
     scene: bool = False
-    episode: float = 16.0
+    episode: float = LIMIT
     lockstep: bool = False
     wall_clock: bool = True
     headless: bool = True
@@ -76,15 +74,17 @@ class SimulatorNode(CheckedNode):
         self.config = config = parameters(self, SimulatorConfig)
         self.robot = load_robot(config.arm)
         unit = config.unit or self.robot.action_unit
-        self.noise = load_noise(config.noise)
-        plant = load_plant(config.arm)
-        if config.noise == "none":
-            plant = replace(plant, position_noise=0.0, velocity_noise=min(plant.velocity_noise, 0))
         self.scene = SCENES.get(config.arm) if config.scene else None
-        self.simulation = Simulation(
-            self.robot, plant, unit, self.scene, gui=not config.headless, seed=config.seed
+        self.world = World(
+            self.robot,
+            load_noise(config.noise),
+            self.scene,
+            unit,
+            config.seed,
+            config.episode,
+            gui=not config.headless,
         )
-        self.episode = -1
+        self.simulation = self.world.simulation
         self.command: tuple[int | None, Array] | None = None
         self.grip: tuple[int | None, float] | None = None
         self.quiet = 0.0  # [s] of simulated time since the last command
@@ -104,19 +104,13 @@ class SimulatorNode(CheckedNode):
 
     def close(self) -> None:
         """Free the physics."""
-        self.simulation.close()
+        self.world.close()
 
     def next_episode(self) -> None:
         """Put everything back and draw the next episode; simulated time starts again."""
-        self.episode += 1
-        config = self.config
-        if self.scene is not None:
-            self.simulation.scene = stray(self.scene, self.noise, config.seed, self.episode)
-        self.simulation.reset(seed=config.seed * 100_003 + self.episode)
+        self.world.next_episode()
         self.start_clock()
         self.command = self.grip = None
-        self.judge: Judge | None = None
-        self.placed_at: float | None = None
 
     def start_clock(self) -> None:
         """Let the time of this episode begin now."""
@@ -146,8 +140,8 @@ class SimulatorNode(CheckedNode):
         if self.quiet > COMMAND_TIMEOUT:
             command = self.command = None
         self.hold(None if command is not None else "no command: brakes on")
-        self.simulation.step(command, opening)
-        if self.scene is not None and self.episode_over():
+        self.world.step(command, opening)
+        if self.world.over():
             self.next_episode()
 
     def await_time(self, spin: Spin) -> None:
@@ -194,31 +188,13 @@ class SimulatorNode(CheckedNode):
         simulation, stamp = self.simulation, to_stamp(self.stamp)
         self.clock.publish(Clock(clock=stamp))
         if self.scene is not None:
-            if self.camera_beat():
+            if self.world.camera_beat:
                 poses = [simulation.block_pose()]
                 self.beat = poses_to_message(poses, stamp, self.robot.base_link)
-            if self.camera_beat() or again:
+            if self.world.camera_beat or again:
                 self.objects.publish(self.beat)
         _, q, qd, effort, opening = simulation.state()
         self.joints.publish(joints_to_message(self.robot, stamp, q, opening, qd, effort))
-
-    def camera_beat(self) -> bool:
-        """Say whether the camera takes a picture at this tick."""
-        return self.simulation.ticks % picture_ticks(self.robot.rate) == 0
-
-    def episode_over(self) -> bool:
-        """Judge the episode on the camera's beat; it ends half a second after the placing."""
-        if self.scene is None or not self.camera_beat():
-            return False
-        simulation = self.simulation
-        block, _ = simulation.block_pose()
-        if self.judge is None:
-            self.judge = Judge.of(self.scene, block)
-        self.judge.see(block, simulation.truth()[1], simulation.state().opening)
-        if self.judge.placed and self.placed_at is None:
-            self.placed_at = simulation.time
-        over = self.placed_at is not None and simulation.time > self.placed_at + 0.5
-        return over or simulation.time >= self.config.episode
 
     def on_command(self, message: Float64MultiArray) -> None:
         """Take a command for the arm; a wrong one is refused and said."""
@@ -238,7 +214,7 @@ class SimulatorNode(CheckedNode):
     def on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Start the next episode."""
         self.next_episode()
-        response.success, response.message = True, f"episode {self.episode}"
+        response.success, response.message = True, f"episode {self.world.episode}"
         return response
 
     def on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:

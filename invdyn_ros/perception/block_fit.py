@@ -76,10 +76,14 @@ def expected_errors(quads: np.ndarray, corner_noise: float) -> np.ndarray:
     A marker seen from the side is thin: its short sides fix lines badly and its quiet margin is
     soon too narrow to find them in.
     """
+    return np.asarray(corner_noise * (1.0 + (THIN / thickness(quads)) ** 2))
+
+
+def thickness(quads: np.ndarray) -> np.ndarray:
+    """Area over longest side (k,) of markers (k, 4, 2) [px]."""
     side = np.linalg.norm(quads - np.roll(quads, 1, axis=1), axis=2).max(axis=1)
     diagonals = quads[:, 2:] - quads[:, :2]  # (k, 2, 2)
-    thickness = np.abs(np.linalg.det(diagonals)) / 2 / side
-    return np.asarray(corner_noise * (1.0 + (THIN / thickness) ** 2))
+    return np.asarray(np.abs(np.linalg.det(diagonals)) / 2 / side)
 
 
 def _fit(

@@ -1,0 +1,159 @@
+"""What the camera of an episode tells, and when: a world enters; sightings or pictures leave.
+
+A picture is taken on the camera's beat, and is known one latency later, as in the live graph.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invdyn_ros.arms.noise import latency, view
+from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.arms.scene import Scene, quaternion_pose
+from invdyn_ros.grasp.detector import ModelledDetector
+from invdyn_ros.grasp.estimate import Sighting, sighting
+from invdyn_ros.grasp.world import World
+
+ERRORS = 4  # stream of random numbers: the detector's errors
+SLACK = 1e-9  # [s] of rounding
+
+T = TypeVar("T")
+Picture = NDArray[np.uint8]
+
+
+class Delay(Generic[T]):
+    """Keeps what is not known yet."""
+
+    def __init__(self) -> None:
+        self.begin(0.0)
+
+    def begin(self, latency: float) -> None:
+        """Forget everything; from now on things take a latency [s]."""
+        self.latency = latency
+        self._waiting: deque[tuple[float, T]] = deque()
+
+    def put(self, time: float, thing: T) -> None:
+        """Take a thing of a time [s]."""
+        self._waiting.append((time, thing))
+
+    def due(self, time: float) -> list[T]:
+        """Return what is known at a time [s] and was not before, the oldest first."""
+        known = []
+        while self._waiting and self._waiting[0][0] + self.latency <= time + SLACK:
+            known.append(self._waiting.popleft()[1])
+        return known
+
+
+class Eye(ABC):
+    """The camera beside the arm of a world."""
+
+    def __init__(self, world: World, scene: Scene) -> None:
+        """Look at a world whose scene is described as `scene`."""
+        self.world, self.scene = world, scene
+        self._camera: SceneCamera | None = None
+        self._drawn: tuple[int, int] | None = None  # seed and episode that the renderer shows
+
+    @property
+    def where(self) -> tuple[int, int]:
+        """Seed and number of the present episode."""
+        return self.world.seed, self.world.episode
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Begin the world's present episode with its first picture."""
+
+    @abstractmethod
+    def look(self) -> None:
+        """Take a picture."""
+
+    @abstractmethod
+    def sightings(self) -> list[Sighting]:
+        """Return the detections that are known by now and were not before."""
+
+    def shown(self) -> Scene:
+        """Return the scene that a photograph shows."""
+        return self.world.scene
+
+    def photograph(self) -> Picture:
+        """Return what the camera sees now, (H, W, 3) uint8."""
+        seed = self.world.seed * 100_003 + self.world.episode  # as in the live graph
+        if self._camera is None:
+            self._camera = SceneCamera(self.world.robot, self.shown(), seed)
+        elif self._drawn != self.where:
+            self._camera.stand(self.shown(), seed)
+        self._drawn = self.where
+        simulation = self.world.simulation
+        q, _ = simulation.truth()
+        pose = quaternion_pose(*simulation.block_pose())
+        return self._camera.render(q, simulation.state().opening, pose[None])
+
+    def close(self) -> None:
+        """Free the renderer."""
+        if self._camera is not None:
+            self._camera.close()
+
+
+class MarkerEye(Eye):
+    """Sees the block's markers, through a model of camera and detector."""
+
+    def __init__(self, world: World, scene: Scene) -> None:
+        """Look at a world whose scene is described as `scene`."""
+        super().__init__(world, scene)
+        self._delay: Delay[Sighting] = Delay()
+
+    def begin(self) -> None:
+        """Begin the world's present episode with its first picture."""
+        noise, scene = self.world.noise, self.world.scene
+        self._delay.begin(latency(noise, *self.where))
+        self._random = np.random.default_rng([*self.where, ERRORS])
+        self._detector = ModelledDetector(scene.camera, scene.block_size, noise.marker)
+        self.look()
+
+    def look(self) -> None:
+        """Take a picture."""
+        simulation = self.world.simulation
+        truth = quaternion_pose(*simulation.block_pose())
+        found = self._detector.detect(truth, self._random, simulation.blocked)
+        if found is not None:
+            camera, height = self.scene.camera.T_base_camera, self.scene.block_size / 2
+            time = simulation.time
+            self._delay.put(time, sighting(time, *found, camera, height))
+
+    def sightings(self) -> list[Sighting]:
+        """Return the detections that are known by now and were not before."""
+        return self._delay.due(self.world.simulation.time)
+
+
+class PixelEye(Eye):
+    """Sees pictures of a block without markers, through the renderer."""
+
+    def __init__(self, world: World, scene: Scene, pixels: int) -> None:
+        """Look at a world in pictures of `pixels` by `pixels`."""
+        super().__init__(world, scene)
+        self.pixels = pixels
+        self.picture: Picture = np.zeros((pixels, pixels, 3), np.uint8)
+        self._delay: Delay[Picture] = Delay()
+
+    def shown(self) -> Scene:
+        """Return the scene in the view of this camera."""
+        return view(self.world.scene, self.world.noise, *self.where, self.pixels)
+
+    def begin(self) -> None:
+        """Begin the world's present episode; its first picture is known at once."""
+        self._delay.begin(latency(self.world.noise, *self.where))
+        self.picture = self.photograph()
+
+    def look(self) -> None:
+        """Take a picture."""
+        self._delay.put(self.world.simulation.time, self.photograph())
+
+    def sightings(self) -> list[Sighting]:
+        """Return none, but take the newest picture."""
+        for picture in self._delay.due(self.world.simulation.time):
+            self.picture = picture
+        return []

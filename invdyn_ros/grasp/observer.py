@@ -1,0 +1,136 @@
+"""What a policy sees: measured joints and sightings of the block enter, one vector leaves.
+
+Nothing enters that the live graph lacks, so environment and graph run this same class.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invdyn_ros.arms.scene import Scene
+from invdyn_ros.control.guard import Array, State
+from invdyn_ros.grasp.estimate import BlockEstimate, Sighting
+from invdyn_ros.robot import Robot
+
+NEAR = 0.1  # [m] unit of distances in an observation
+LAG = 0.1  # [rad] unit of what is wanted less what is measured
+FRESH = 0.25  # [s] a sighting younger than this says that the block is in sight
+OLD = 2.0  # [s] the age of a sighting is told up to this
+MANY = 10  # sightings are counted up to this
+RANGE = 10.0  # of any entry
+HELD = (0.6, 1.2)  # opening over the block's size while it is between the pads
+GRASPED = 0.03  # [m] from the tool to a block that the gripper has closed on
+
+
+class Observer:
+    """Puts together what is known at one instant.
+
+    A block between the pads is where the tool is: the camera sees it badly or not at all.
+
+    Attributes:
+        estimate: where the block lies, from all sightings since it moved.
+        held: the gripper seems to hold the block.
+    """
+
+    def __init__(self, robot: Robot, scene: Scene, actions: int) -> None:
+        """Make an observer.
+
+        Args:
+            robot: the arm.
+            scene: as it is described: size of the block, goal.
+            actions: size of an action.
+        """
+        if robot.gripper is None:
+            raise ValueError(f"arm '{robot.name}' has no gripper; grasping needs one")
+        self.robot, self.scene, self.opening = robot, scene, robot.gripper.max_opening
+        self.goal = np.array(scene.goal)
+        self.actions = actions
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the block and the last action."""
+        self.estimate = BlockEstimate()
+        self.held = False
+        self.previous = np.zeros(self.actions)
+        self._before: tuple[float, Array] | None = None
+
+    @property
+    def size(self) -> int:
+        """Number of entries of an observation with the block."""
+        return self.joint_size + 10
+
+    @property
+    def joint_size(self) -> int:
+        """Number of entries of an observation without it."""
+        return 3 * self.robot.n + self.actions + 10
+
+    def see(self, sighting: Sighting) -> None:
+        """Take a detection of the block; one that the gripper holds is not on the table."""
+        if not self.held:
+            self.estimate.see(sighting)
+
+    def joints(
+        self, time: float, q: Array, qd: Array, opening: float, wanted: State
+    ) -> NDArray[np.float32]:
+        """Return what is known without the block, (joint_size,).
+
+        Args:
+            time: now [s].
+            q: (n,) measured [rad].
+            qd: (n,) measured [rad/s]; empty where the arm measures none.
+            opening: measured distance of the finger pads [m].
+            wanted: the state that the last action leads to.
+        """
+        if not qd.size:
+            qd = self._slope(time, q)
+        self._before = time, q
+        self.tool = T = self.robot.forward_kinematics(q)
+        self._hold(opening)
+        parts = (
+            q,
+            qd,
+            (wanted.q - q) / LAG,
+            self.previous,
+            [opening / self.opening],
+            T[:3, 3] / NEAR,
+            T[:3, 2],
+            (self.goal - T[:3, 3]) / NEAR,
+        )
+        return np.concatenate(parts).clip(-RANGE, RANGE).astype(np.float32)
+
+    def block(self, time: float) -> NDArray[np.float32]:
+        """Return what is known of the block, (10,); call `joints` of the same instant before."""
+        estimate, T = self.estimate, self.tool
+        seen = estimate.count > 0
+        place = T[:3, 3] if self.held else estimate.position
+        axis = T[:2, 0]
+        turn = 4 * (estimate.yaw - np.arctan2(axis[1], axis[0])) if seen else 0.0
+        age = min(time - estimate.time, OLD)
+        entries = np.array(
+            [
+                *((place - T[:3, 3]) / NEAR if seen else np.zeros(3)),
+                *((self.goal - place) / NEAR if seen else np.zeros(3)),
+                *((np.cos(turn), np.sin(turn)) if seen else (0.0, 0.0)),
+                float(age < FRESH) - age / OLD,
+                min(estimate.count, MANY) / MANY,
+            ]
+        )
+        return entries.clip(-RANGE, RANGE).astype(np.float32)
+
+    def _slope(self, time: float, q: Array) -> Array:
+        """Return the velocity (n,) [rad/s] of an arm that measures none."""
+        if self._before is None or time <= self._before[0]:
+            return np.zeros_like(q)
+        return np.asarray((q - self._before[1]) / (time - self._before[0]))
+
+    def _hold(self, opening: float) -> None:
+        """Note whether the gripper has closed on the block; when let go, it stays where it was."""
+        low, high = (share * self.scene.block_size for share in HELD)
+        closed = low < opening < high and self.previous[-1] < 0
+        place, near = self.tool[:3, 3], self.held
+        if not self.held and self.estimate.count:
+            near = bool(np.linalg.norm(self.estimate.position - place) < GRASPED)
+        if self.held and not closed:
+            self.estimate.place(place)
+        self.held = closed and near

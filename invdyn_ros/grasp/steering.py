@@ -1,0 +1,217 @@
+"""What a policy's numbers mean: actions in [-1, 1] enter, wanted next states within limits leave.
+
+Environment and live graph run this same class, so an action is the same motion in both. A wanted
+next state is reached at constant acceleration from the one before, hence always within limits.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from invdyn_ros.control.guard import Array, GuardConfig, Limits, State
+from invdyn_ros.robot import Robot
+
+BRAKING = 0.5  # share of the acceleration limit that is kept for stopping before a joint's end
+EFFORT = 0.9  # share of the acceleration limit that is used
+LEASH = 0.2  # [rad] measured further from wanted than this: what is wanted starts anew from there
+GAIN = 0.7  # share of a remaining distance that `toward` makes up for in one period
+TILT = 3.0  # [1/s] how fast a tool that leans is set upright
+TURN_WEIGHT = 0.2  # [m/rad] what an error in rotation is worth beside one in position
+DAMPING = 1e-4  # [m2] of the inverse Jacobian: keeps joints slow near a singularity
+
+
+@dataclass(frozen=True)
+class SteeringConfig:
+    """How far one action goes.
+
+    Attributes:
+        period: time between actions [s], a multiple of the arm's control period.
+        speed: share of the rated joint velocity at an action of one [-].
+        tool_speed: of the tool at a Cartesian action of one [m/s].
+        tool_turn: of the tool about the vertical at a Cartesian action of one [rad/s].
+    """
+
+    period: float = 0.04
+    speed: float = 0.6
+    tool_speed: float = 0.3
+    tool_turn: float = 1.5
+
+    def __post_init__(self) -> None:
+        """Refuse speeds that no arm has."""
+        if not 0 < self.speed <= 1:
+            raise ValueError(f"speed is {self.speed}; it must be a share in (0, 1]")
+        for name in ("period", "tool_speed", "tool_turn"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
+
+
+class Step(NamedTuple):
+    """What an action asks for: a wanted state one period ahead, an opening of the gripper [m]."""
+
+    state: State
+    opening: float
+
+
+class Steering(ABC):
+    """Turns actions into wanted next states, one after the other.
+
+    Attributes:
+        wanted: the state that the last action leads to.
+    """
+
+    def __init__(self, robot: Robot, config: SteeringConfig, guard: GuardConfig) -> None:
+        """Make the steering of an arm with a gripper, within the limits of its guard.
+
+        Raises:
+            ValueError: the arm has no gripper, or the period is no multiple of its control period.
+        """
+        if robot.gripper is None:
+            raise ValueError(f"arm '{robot.name}' has no gripper; grasping needs one")
+        self.ticks = round(config.period * robot.rate)
+        if self.ticks < 1 or abs(self.ticks - config.period * robot.rate) > 1e-9:
+            raise ValueError(
+                f"period {config.period} s is no multiple of {1 / robot.rate:g} s, the control "
+                f"period of '{robot.name}'"
+            )
+        self.robot, self.config, self.opening = robot, config, robot.gripper.max_opening
+        self.limits = Limits.of(robot, guard)
+        self._most = EFFORT * self.limits.acceleration * config.period  # (n,) [rad/s] per action
+        self.reset(robot.home)
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Number of actions, that of the gripper included."""
+
+    @abstractmethod
+    def velocity(self, action: Array) -> Array:
+        """Return the joint velocity (n,) [rad/s] that an action without its grip asks for."""
+
+    @abstractmethod
+    def action(self, velocity: Array) -> Array:
+        """Return the action without its grip that asks for a joint velocity (n,) [rad/s]."""
+
+    def reset(self, q: Array) -> None:
+        """Start anew, at rest at q (n,) [rad]."""
+        still = np.zeros(self.robot.n)
+        self.wanted = State(np.array(q, float), still, still)
+
+    def __call__(self, action: Array, measured: Array) -> Step:
+        """Return what an action asks for.
+
+        Args:
+            action: (size,) in [-1, 1], the grip last: -1 closed, 1 open.
+            measured: (n,) joint positions now [rad].
+
+        Raises:
+            ValueError: the action has another size, or is not finite.
+        """
+        action = np.asarray(action, float)
+        if action.shape != (self.size,) or not np.isfinite(action).all():
+            raise ValueError(f"action must be {self.size} finite numbers, got {action}")
+        if np.abs(measured - self.wanted.q).max() > LEASH:
+            self.reset(measured)
+        action = action.clip(-1.0, 1.0)
+        now, h = self.wanted, self.config.period
+        v = self._feasible(self.velocity(action[:-1]))
+        self.wanted = State(now.q + (now.qd + v) * (h / 2), v, np.zeros_like(v))
+        return Step(self.wanted, float((action[-1] + 1) / 2 * self.opening))
+
+    def toward(self, state: State, opening: float) -> Array:
+        """Return the action (size,) that comes closest to a wanted next state, such as a script's.
+
+        Args:
+            state: wanted one period from now.
+            opening: wanted opening of the gripper [m].
+        """
+        now, h = self.wanted, self.config.period
+        short = state.q - now.q - (now.qd + state.qd) * (h / 2)
+        action = np.append(self.action(state.qd + GAIN * short / h), 2 * opening / self.opening - 1)
+        return action.clip(-1.0, 1.0)
+
+    def _feasible(self, v: Array) -> Array:
+        """Return the velocity (n,) next to `v` that can be reached, and braked from in time."""
+        now, h, limits = self.wanted, self.config.period, self.limits
+        slow = BRAKING * limits.acceleration
+        ahead = now.qd * (h / 2)
+        up = np.maximum(limits.upper - now.q - ahead, 0.0)
+        down = np.maximum(now.q + ahead - limits.lower, 0.0)
+        half = slow * (h / 2)  # v h / 2 + v^2 / (2 slow) may not exceed the room that is left
+        v = np.minimum(v, np.sqrt(half * half + 2 * slow * up) - half)
+        v = np.maximum(v, half - np.sqrt(half * half + 2 * slow * down))
+        v = np.clip(v, now.qd - self._most, now.qd + self._most)
+        return np.asarray(np.clip(v, -limits.velocity, limits.velocity))
+
+
+class JointSteering(Steering):
+    """Actions are joint velocities, as shares of the rated ones: deltas of the joints."""
+
+    @property
+    def size(self) -> int:
+        """One per joint, one for the gripper."""
+        return self.robot.n + 1
+
+    def velocity(self, action: Array) -> Array:
+        """Scale by the rated velocities."""
+        return np.asarray(self.config.speed * self.robot.velocity * action)
+
+    def action(self, velocity: Array) -> Array:
+        """Undo `velocity`."""
+        return np.asarray(velocity / (self.config.speed * self.robot.velocity))
+
+
+class CartesianSteering(Steering):
+    """Actions move the tool along the base's x, y, z and turn it about the vertical.
+
+    The tool is kept pointing down as well as the arm can: damped least squares (Wampler 1986).
+    """
+
+    @property
+    def size(self) -> int:
+        """Along x, y, z, about z, and the gripper."""
+        return 5
+
+    def velocity(self, action: Array) -> Array:
+        """Return the joints' part in a velocity of the tool."""
+        config, J = self.config, self._jacobian()
+        approach = self._tool[:3, 2]
+        upright = TILT * np.cross(approach, [0.0, 0.0, -1.0])
+        turn = upright + [0.0, 0.0, config.tool_turn * action[3]]
+        wanted = np.concatenate([config.tool_speed * action[:3], TURN_WEIGHT * turn])
+        v = J.T @ np.linalg.solve(J @ J.T + DAMPING * np.eye(6), wanted)
+        fastest = np.abs(v / (self.config.speed * self.robot.velocity)).max()
+        return np.asarray(v / max(fastest, 1.0))
+
+    def action(self, velocity: Array) -> Array:
+        """Return the tool's part in a motion of the joints."""
+        twist = self._jacobian() @ velocity
+        config = self.config
+        turn = twist[5] / (TURN_WEIGHT * config.tool_turn)
+        return np.append(twist[:3] / config.tool_speed, turn)
+
+    def _jacobian(self) -> Array:
+        """Return the Jacobian (6, n) at the wanted joints, its lower half weighted."""
+        self._tool = self.robot.forward_kinematics(self.wanted.q)
+        J = self.robot.jacobian(self.wanted.q)
+        J[3:] *= TURN_WEIGHT
+        return J
+
+
+STEERINGS: dict[str, type[Steering]] = {"joint": JointSteering, "cartesian": CartesianSteering}
+
+
+def load_steering(
+    name: str, robot: Robot, config: SteeringConfig, guard: GuardConfig | None = None
+) -> Steering:
+    """Return a steering by name.
+
+    Raises:
+        ValueError: there is none of that name; names the known ones.
+    """
+    if name not in STEERINGS:
+        raise ValueError(f"no control '{name}'; known: {sorted(STEERINGS)}")
+    return STEERINGS[name](robot, config, guard or GuardConfig())
