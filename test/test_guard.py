@@ -11,7 +11,8 @@ from invdyn_ros.control.guard import (
     GuardConfig,
     State,
     Target,
-    check_target,
+    check_age,
+    flaw,
     follow,
     limit_action,
     rest,
@@ -114,9 +115,9 @@ def test_an_arm_that_starts_outside_its_limits_only_goes_inwards() -> None:
 )
 def test_bad_target_is_refused_with_its_reason(change: dict, reason: str) -> None:
     good = Target(0.0, State(*np.zeros((3, 6))), 0.01)
-    assert check_target(good, 6, 0.1, CONFIG) is None
-    assert reason in str(check_target(good._replace(**change), 6, 0.0, CONFIG))
-    assert check_target(None, 6, 0.0, CONFIG) == "no target yet"
+    assert flaw(good, 6) is None and check_age(good, 0.1, CONFIG) is None
+    bad = good._replace(**change)
+    assert reason in str(flaw(bad, 6) or check_age(bad, 0.0, CONFIG))
 
 
 @pytest.mark.parametrize("unit", ["N m", "rad"])

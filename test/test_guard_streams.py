@@ -15,7 +15,9 @@ from invdyn_ros.control.guard import (
     Plan,
     State,
     Target,
-    check_target,
+    NO_TARGET,
+    check_age,
+    flaw,
     follow,
     halt,
     rest,
@@ -26,7 +28,9 @@ Stream = Callable[[np.random.Generator, int, float, Limits], Target | None]
 
 def drive(plan: Plan, target: Target | None, time: float, limits: Limits) -> Plan:
     """One tick: follow what may be followed, halt for anything else."""
-    problem = check_target(target, limits.lower.size, time, CONFIG)
+    problem: str | None = NO_TARGET
+    if target is not None:
+        problem = flaw(target, limits.lower.size) or check_age(target, time, CONFIG)
     if problem is None and target is not None:
         return follow(plan, target, time, limits, CONFIG)
     if plan.held != problem:

@@ -5,6 +5,7 @@ The plant is deliberately not the model: see `arms.plant`.
 
 from collections import deque
 from contextlib import AbstractContextManager
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from invdyn_ros.robot import Robot
 
 UNITS = ("N m", "rad")
 BRAKE_FACTOR = 2.0  # a brake holds twice the joint's rated effort
+GRIPPER_GAIN = 100.0  # [1/s] share of its way that a finger goes in a short time, per that time
 
 
 class JointSample(NamedTuple):
@@ -70,11 +72,17 @@ class Simulation(AbstractContextManager["Simulation"]):
         self._arm = add_arm(self.client, robot, plant)
         self._worn = plant
         self.body, self.joints, self.fingers, _ = self._arm
+        # each look-up of a client's function makes a new one
+        self._states = partial(self.client.getJointStates, self.body, self.joints + self.fingers)
+        self._motor = partial(self.client.setJointMotorControlArray, self.body, self.joints)
+        self._effort = robot.effort.tolist()
+        self._advance = self.client.stepSimulation
         self.block: int | None = None
         if scene is not None:
             add_table(self.client)
             if scene.blocks:
                 self.block = add_block(self.client, scene, np.eye(4))
+        self._untouched = self.client.saveState()
         self.reset(seed)
 
     def __exit__(self, *_: object) -> None:
@@ -90,6 +98,7 @@ class Simulation(AbstractContextManager["Simulation"]):
         Plant and scene are what `plant` and `scene` are now. The same seed gives the same run.
         """
         self.random = np.random.default_rng(seed)
+        self.client.restoreState(self._untouched)  # Bullet remembers contacts that were
         if self.plant != self._worn:
             put_on(self.client, self._arm, self.robot, self.plant)
             self._worn = self.plant
@@ -97,15 +106,19 @@ class Simulation(AbstractContextManager["Simulation"]):
         start = self.robot.home if q is None else np.asarray(q, float)
         for j, position in zip(self.joints, start, strict=True):
             self.client.resetJointState(self.body, j, position, 0.0)
-        self.opening = self.robot.gripper.max_opening if self.robot.gripper else 0.0
+        widest = self.robot.gripper.max_opening if self.robot.gripper else 0.0
         for finger in self.fingers:
-            self.client.resetJointState(self.body, finger, self.opening / 2, 0.0)
+            self.client.resetJointState(self.body, finger, widest / 2, 0.0)
+        self.opening = np.nan
+        self._grip(widest)
         self.ticks = 0
         self.pending: deque[NDArray[np.float64] | None] = deque(
             [None] * round(self.plant.delay * self.plant.physics_rate)
         )
         self._driven = False
         self._applied = np.zeros(self.robot.n)
+        self._forces: list[float] = []
+        self._held: NDArray[np.float64] | None = None
         self._encoder = start
         self._brake()
         if self.scene is not None:
@@ -130,21 +143,11 @@ class Simulation(AbstractContextManager["Simulation"]):
             if command.shape != (self.robot.n,) or not np.isfinite(command).all():
                 raise ValueError(f"command must be {self.robot.n} finite numbers, got {command}")
         if opening is not None and self.robot.gripper:
-            self.opening = float(np.clip(opening, 0.0, self.robot.gripper.max_opening))
-        for finger in self.fingers:
-            self.client.setJointMotorControl2(
-                self.body,
-                finger,
-                pybullet.POSITION_CONTROL,
-                targetPosition=self.opening / 2,
-                force=self.plant.gripper_force,
-                maxVelocity=self.plant.gripper_speed,
-                positionGain=0.1,
-            )
+            self._grip(min(max(float(opening), 0.0), self.robot.gripper.max_opening))
         for _ in range(self.substeps):
             self.pending.append(command)
             self._actuate(self.pending.popleft())
-            self.client.stepSimulation()
+            self._advance()
         self.ticks += 1
         self._measure()
         return self.state()
@@ -155,8 +158,14 @@ class Simulation(AbstractContextManager["Simulation"]):
 
     def truth(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the true position [rad] and velocity [rad/s], (n,) each, free of noise."""
-        states = self.client.getJointStates(self.body, self.joints)
-        return np.array([s[0] for s in states]), np.array([s[1] for s in states])
+        q, qd, _ = self._look()
+        return q, qd
+
+    def _look(self) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """Return the true position [rad] and velocity [rad/s], (n,) each, and opening [m]."""
+        states, n = self._states(), self.robot.n
+        q, qd = np.array([s[:2] for s in states[:n]]).T
+        return q, qd, float(sum(s[0] for s in states[n:]))
 
     def block_pose(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the block's true position (3,) [m] and orientation (4,) xyzw in the base frame.
@@ -192,6 +201,22 @@ class Simulation(AbstractContextManager["Simulation"]):
             self.block, -1, mass=scene.block_mass, lateralFriction=scene.friction
         )
 
+    def _grip(self, opening: float) -> None:
+        """Let the fingers go to an opening [m] from now on."""
+        if opening == self.opening:
+            return
+        self.opening, plant = opening, self.plant
+        for finger in self.fingers:
+            self.client.setJointMotorControl2(
+                self.body,
+                finger,
+                pybullet.POSITION_CONTROL,
+                targetPosition=opening / 2,
+                force=plant.gripper_force,
+                maxVelocity=plant.gripper_speed,
+                positionGain=GRIPPER_GAIN / plant.physics_rate,
+            )
+
     def _actuate(self, command: NDArray[np.float64] | None) -> None:
         """Apply torques for one physics step, or the brakes."""
         if command is None:
@@ -204,29 +229,33 @@ class Simulation(AbstractContextManager["Simulation"]):
             # Bullet solves a zero-velocity motor of limited force implicitly: dry friction.
             self._motors(self.coulomb)
             self._driven = True
-        torque = command if self.unit == "N m" else self._servo(command)
-        self._applied = np.clip(torque, -self.robot.effort, self.robot.effort)
-        self.client.setJointMotorControlArray(
-            self.body, self.joints, pybullet.TORQUE_CONTROL, forces=self._applied.tolist()
-        )
+        if self.unit == "N m":
+            if command is not self._held:
+                self._applied = np.clip(command, -self.robot.effort, self.robot.effort)
+                self._forces, self._held = self._applied.tolist(), command
+        else:
+            self._forces = self._servo(command)
+        self._motor(pybullet.TORQUE_CONTROL, forces=self._forces)
 
-    def _servo(self, setpoint: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the torque (n,) [N m] of position servos: springs with damping."""
-        plant = self.plant
-        quantum = max(plant.encoder_step, plant.servo_step)
-        goal = np.round(setpoint / quantum) * quantum if quantum else setpoint
-        goal = np.clip(goal, self.robot.lower, self.robot.upper)
-        q, qd = self.truth()
-        push: NDArray[np.float64] = plant.servo_stiffness * (goal - q) - plant.servo_damping * qd
-        return push * self.robot.effort
+    def _servo(self, setpoint: NDArray[np.float64]) -> list[float]:
+        """Return the torques (n,) [N m] of position servos: springs with damping."""
+        plant, robot = self.plant, self.robot
+        if setpoint is not self._held:
+            quantum = max(plant.encoder_step, plant.servo_step)
+            goal = np.round(setpoint / quantum) * quantum if quantum else setpoint
+            self._goal, self._held = np.clip(goal, robot.lower, robot.upper).tolist(), setpoint
+        stiffness, damping = plant.servo_stiffness, plant.servo_damping
+        joints = zip(self._goal, self._states(), self._effort, strict=False)
+        return [
+            effort * min(max(stiffness * (goal - state[0]) - damping * state[1], -1.0), 1.0)
+            for goal, state, effort in joints
+        ]
 
     def _brake(self) -> None:
         self._motors(BRAKE_FACTOR * self.robot.effort)
 
     def _motors(self, force: NDArray[np.float64]) -> None:
-        self.client.setJointMotorControlArray(
-            self.body,
-            self.joints,
+        self._motor(
             pybullet.VELOCITY_CONTROL,
             targetVelocities=[0.0] * self.robot.n,
             forces=force.tolist(),
@@ -234,15 +263,14 @@ class Simulation(AbstractContextManager["Simulation"]):
 
     def _measure(self) -> None:
         plant, n = self.plant, self.robot.n
-        q, qd = self.truth()
+        q, qd, opening = self._look()
         if plant.backlash:  # the encoder follows the joint only once the play is used up
             play = plant.backlash / 2
-            q = self._encoder = np.clip(self._encoder, q - play, q + play)
-        q = q + plant.position_noise * self.random.standard_normal(n)
+            q = self._encoder = np.minimum(np.maximum(self._encoder, q - play), q + play)
+        noise = self.random.standard_normal((2, n))
+        q = q + plant.position_noise * noise[0]
         if plant.encoder_step:
             q = np.round(q / plant.encoder_step) * plant.encoder_step
-        noise = self.random.standard_normal(n)
-        qd = qd + plant.velocity_noise * noise if plant.velocity_noise >= 0 else np.empty(0)
+        qd = qd + plant.velocity_noise * noise[1] if plant.velocity_noise >= 0 else np.empty(0)
         effort = self._applied.copy() if self.unit == "N m" else np.empty(0)
-        states = self.client.getJointStates(self.body, self.fingers) if self.fingers else ()
-        self._sample = JointSample(self.time, q, qd, effort, float(sum(s[0] for s in states)))
+        self._sample = JointSample(self.time, q, qd, effort, opening)

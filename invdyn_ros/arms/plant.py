@@ -47,7 +47,7 @@ class PlantConfig(Checked):
     payload: NotNegative = 0.0
     servo_stiffness: float = 30.0
     servo_damping: float = 1.4
-    gripper_force: float = 60.0
+    gripper_force: float = 20.0
     gripper_speed: float = 0.1
     servo_step: NotNegative = 0.0
     backlash: NotNegative = 0.0
@@ -73,7 +73,7 @@ DOFBOT = PlantConfig(
     velocity_noise=-1.0,
     servo_stiffness=13.3,
     servo_damping=0.42,
-    gripper_force=8.0,
+    gripper_force=3.0,
     gripper_speed=0.06,
 )
 

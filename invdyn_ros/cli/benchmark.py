@@ -15,6 +15,7 @@ from invdyn_ros.benchmarks.data_efficiency import (
     measure_data_efficiency,
 )
 from invdyn_ros.benchmarks.dynamics import DynamicsConfig, measure_dynamics
+from invdyn_ros.benchmarks.environment import EnvironmentConfig, measure_environment
 from invdyn_ros.benchmarks.handeye import HandeyeConfig, measure_handeye
 from invdyn_ros.benchmarks.latency import LatencyConfig, measure_latency
 from invdyn_ros.benchmarks.model import ModelConfig, measure_model
@@ -29,6 +30,7 @@ BENCHMARKS: dict[str, tuple[type, Callable[..., dict[str, Any]]]] = {
     "closed_loop": (ClosedLoopConfig, measure_closed_loop),
     "data_efficiency": (DataEfficiencyConfig, measure_data_efficiency),
     "dynamics": (DynamicsConfig, measure_dynamics),
+    "environment": (EnvironmentConfig, measure_environment),
     "handeye": (HandeyeConfig, measure_handeye),
     "latency": (LatencyConfig, measure_latency),
     "model": (ModelConfig, measure_model),

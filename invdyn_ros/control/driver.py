@@ -3,6 +3,7 @@
 The node and every replay in simulation run this same class.
 """
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -11,13 +12,15 @@ import torch
 from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.follower import FeedbackConfig, Follower, Measured, Model
 from invdyn_ros.control.guard import (
+    NO_TARGET,
     Array,
     GuardConfig,
     Limits,
     Plan,
     State,
     Target,
-    check_target,
+    check_age,
+    flaw,
     follow,
     halt,
     limit_action,
@@ -76,6 +79,7 @@ class Driver:
     def _forget(self) -> None:
         self.plan: Plan | None = None
         self._target: Target | None = None
+        self._flaw: str | None = None
         self._fresh = False
         self._last: Measured | None = None
         self.follower.reset()
@@ -94,7 +98,7 @@ class Driver:
 
     def aim(self, target: Target) -> None:
         """Note the newest wanted state; the next tick follows it."""
-        self._target, self._fresh = target, True
+        self._target, self._fresh, self._flaw = target, True, flaw(target, self.robot.n)
 
     def tick(self, measured: Measured) -> Command:
         """Return the command that answers a measurement.
@@ -106,7 +110,7 @@ class Driver:
             raise ValueError(f"measured {measured.q.size} joints, the arm has {self.robot.n}")
         if measured.qd.size and measured.qd.shape != measured.q.shape:
             raise ValueError(f"measured {measured.qd.size} velocities of {measured.q.size} joints")
-        if not all(np.isfinite(part).all() for part in measured):
+        if not math.isfinite(measured.time + measured.q.sum() + measured.qd.sum()):
             return Command(None, None, "measured joints are not finite", None)
         jumped = self._jumped(measured)
         if jumped:
@@ -142,12 +146,15 @@ class Driver:
         """Bring the plan up to date; return the stamp of a target that is new in it."""
         time = measured.time
         target = self._target
-        problem = check_target(target, self.robot.n, time, self.guard)
+        if target is None:
+            problem: str | None = NO_TARGET
+        else:
+            problem = self._flaw or check_age(target, time, self.guard)
         if self.plan is None:
             self.plan = rest(measured.q, time, problem)
         if problem or target is None:
             if self.plan.held != problem:
-                self.plan = halt(self.plan, time, self.limits, problem or "no target yet")
+                self.plan = halt(self.plan, time, self.limits, problem or NO_TARGET)
             return None
         if not self._fresh:
             return None

@@ -5,6 +5,7 @@ to where the plan will be when the action takes effect.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -101,6 +102,8 @@ class Follower:
             raise ValueError(f"no feedback for actions in '{unit}'; known: {sorted(FEEDBACK)}")
         self.model, self.lead, self.fallback = model, lead, fallback
         self.config = config or FEEDBACK[unit]
+        # a model of single frames that is never in doubt may answer without torch
+        self._act: Callable[[Array], Array] | None = getattr(model, "act", None)
         self.reset()
 
     def reset(self) -> None:
@@ -118,7 +121,8 @@ class Follower:
         rate_error = now.qd - measured.qd if measured.qd.size else np.zeros_like(error)
         if self._last is not None and measured.time > self._last:
             step = min(measured.time - self._last, 0.1)
-            self._integral = np.clip(self._integral + step * error, -config.windup, config.windup)
+            integral = np.maximum(self._integral + step * error, -config.windup)
+            self._integral = np.minimum(integral, config.windup)
         wanted = (
             then.qdd
             + config.stiffness * error
@@ -126,6 +130,9 @@ class Follower:
             + config.integral * self._integral
         )
         frame = np.concatenate([then.q - config.carried * error, then.qd, wanted])  # (3n,)
+        if self._act is not None:
+            self._last = measured.time
+            return self._act(frame)
         if self._last == measured.time:  # asked again, about a newer plan
             self._frames.pop()
         self._frames.append((measured.time + self.lead, frame))

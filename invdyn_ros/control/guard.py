@@ -4,6 +4,7 @@ Enters: a wanted state, the measured state, the time. Leaves: a plan that keeps 
 or the reason why the arm holds. All functions are pure: same input, same output.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
@@ -17,6 +18,7 @@ from invdyn_ros.robot import Robot
 Parts = tuple[Arc | Trajectory, ...]
 
 STEADY = 0.02  # [s] a wanted acceleration holds on: actuators act up to this late
+NO_TARGET = "no target yet"
 SLACK = 1e-6  # [-, rad] of rounding
 
 
@@ -62,16 +64,19 @@ class Limits(NamedTuple):
         )
 
 
-def check_target(target: Target | None, n: int, time: float, config: GuardConfig) -> str | None:
-    """Return why a target must not be followed at a time [s], or None if it may."""
-    if target is None:
-        return "no target yet"
+def flaw(target: Target, n: int) -> str | None:
+    """Return why a target can never be followed by an arm of n joints, or None."""
     if any(part.shape != (n,) for part in target.state):
         return f"target has {target.state.q.size} joints, the arm {n}"
     if not all(np.isfinite(part).all() for part in (*target.state, target.stamp, target.horizon)):
         return "target is not finite"
     if target.horizon < 0:
         return "target has a negative horizon"
+    return None
+
+
+def check_age(target: Target, time: float, config: GuardConfig) -> str | None:
+    """Return why a target cannot be followed at a time [s], or None."""
     if time - target.stamp > config.timeout:
         return "target is stale"
     if target.stamp - time > config.timeout:
@@ -134,17 +139,22 @@ def limit_action(
     Raises:
         ValueError: the action is not finite, or its unit has no limits.
     """
-    if not np.isfinite(action).all():
+    if not math.isfinite(action.sum()):
         raise ValueError(f"the model's action is not finite: {action}")
     if unit == "N m":
-        safe = np.clip(action, -limits.effort, limits.effort)
+        safe = _between(action, -limits.effort, limits.effort)
     elif unit == "rad":
         reach = 0.5 * limits.velocity  # half a second of travel: a servo never lags more
-        safe = np.clip(action, measured - reach, measured + reach)
-        safe = np.clip(safe, limits.lower, limits.upper)
+        safe = _between(action, measured - reach, measured + reach)
+        safe = _between(safe, limits.lower, limits.upper)
     else:
         raise ValueError(f"no limits for actions in '{unit}'; known units: 'N m', 'rad'")
-    return safe, None if np.array_equal(safe, action) else "action clipped to the arm's limits"
+    return safe, None if (safe == action).all() else "action clipped to the arm's limits"
+
+
+def _between(values: Array, lower: Array, upper: Array) -> Array:
+    """Clip; for a few numbers np.clip takes five times as long."""
+    return np.asarray(np.minimum(np.maximum(values, lower), upper))
 
 
 def _inside(state: State, limits: Limits) -> State:

@@ -1,5 +1,7 @@
 """Motion as a function of time: states, what is wanted, and plans that end at rest."""
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +33,8 @@ class Target(NamedTuple):
     horizon: float
 
 
-class Arc(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Arc:
     """Motion of constant jerk (n,) [rad/s3] from a state, for a duration [s]."""
 
     first: State
@@ -43,14 +46,16 @@ class Arc(NamedTuple):
         """Return the motion that keeps its acceleration."""
         return cls(first, np.zeros_like(first.q), duration)
 
+    @cached_property
+    def rows(self) -> Array:
+        """Position and its three derivatives at the start, (4, n)."""
+        return np.array([*self.first, self.jerk])
+
     def at(self, h: float) -> State:
         """Return the state `h` [s] after the start."""
-        q, v, a = self.first
-        return State(
-            q + h * (v + h * (a / 2 + h * self.jerk / 6)),
-            v + h * (a + h * self.jerk / 2),
-            a + h * self.jerk,
-        )
+        half, sixth = h * h / 2, h * h * h / 6
+        taylor = np.array([1, h, half, sixth, 0, 1, h, half, 0, 0, 1, h]).reshape(3, 4)
+        return State(*(taylor @ self.rows))
 
     def hull(self) -> State:
         """Return Bezier points of position (4, n), velocity (3, n) and acceleration (2, n).

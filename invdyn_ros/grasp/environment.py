@@ -34,6 +34,7 @@ from invdyn_ros.robot import load_robot, share
 
 OBSERVATIONS = ("state", "pixels")
 SEEDS = 2**31
+PHYSICS_RATES = {"ur5": 250.0, "ur5e": 500.0, "dofbot": 400.0}  # [Hz]
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,8 @@ class GraspEnvConfig:
         steering: how far one action goes, and how often there is one.
         reward: what each stage is worth.
         limit: longest time of an episode [s].
-        physics_rate: integration steps per second [Hz]; 0: as many as the simulator node does.
+        physics_rate: integration steps per second [Hz]; None: the fewest with which the arm moves
+            and grips as with the simulator node's 1000.
         checkpoint: folder or .onnx file of the model that drives the arm; empty: the shipped one.
         pixels: side of the pictures [px].
     """
@@ -60,7 +62,7 @@ class GraspEnvConfig:
     steering: SteeringConfig = field(default_factory=SteeringConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
     limit: float = LIMIT
-    physics_rate: float = 500.0
+    physics_rate: float | None = None
     checkpoint: str = ""
     pixels: int = 64
 
@@ -74,10 +76,9 @@ class GraspEnvConfig:
         if scene is None or not scene.blocks:
             able = [name for name, scene in SCENES.items() if scene.blocks]
             raise ValueError(f"no block to grasp for arm '{self.arm}'; arms with one: {able}")
-        if not (self.limit > 0 and self.pixels >= 16 and self.physics_rate >= 0):
+        if not (self.limit > 0 and self.pixels >= 16):
             raise ValueError(
-                f"limit {self.limit} s must be positive, pixels {self.pixels} at least 16, "
-                f"physics_rate {self.physics_rate} Hz not negative"
+                f"limit {self.limit} s must be positive, pixels {self.pixels} at least 16"
             )
 
     @property
@@ -166,7 +167,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             self.scene,
             unit,
             limit=config.limit,
-            physics_rate=config.physics_rate or None,
+            physics_rate=config.physics_rate or PHYSICS_RATES[config.arm],
         )
         self.observer = Observer(self.robot, self.scene, self.steering.size)
         self.pixels = config.observation == "pixels"

@@ -57,6 +57,12 @@ class CompiledRigidBody:
             self._act(frame, action)
         return Prediction(mean, None)
 
+    def act(self, frame: np.ndarray) -> np.ndarray:
+        """Return the action (n,) of one frame (3n,), as `predict` does."""
+        action = np.empty(self.n)
+        self._act(frame.reshape(3, self.n), action)
+        return action
+
     def _act(self, frame: np.ndarray, action: np.ndarray) -> None:
         """Fill the action (n,) of one frame [q, qd, qdd] (3, n)."""
         engine, data, terms = self._engine, self._data, self._terms

@@ -1,0 +1,182 @@
+"""How fast the grasp environments are: an arm enters, steps per second beside panda-gym's leave."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+
+from invdyn_ros.benchmarks.report import Row, machine, ratios
+from invdyn_ros.grasp.environment import GraspEnvConfig
+from invdyn_ros.grasp.steering import SteeringConfig
+from invdyn_ros.grasp.vector import vectorised
+from invdyn_ros.quiet import STDOUT, native_output_silenced
+
+NAMES = {"ur5": "UR5", "ur5e": "UR5e", "dofbot": "Dofbot"}
+PEER, PEER_PACKAGE, PEER_VERSION = "PandaPickAndPlace-v3", "panda_gym", "3.0.7"
+STEPS, SIMULATED, PERIOD = "steps/s", "simulated s/s", "control period ms"
+TURN = 0.5  # [s] of one before the next has its turn
+REACH = 0.5  # of random actions: they stay away from the joints' ends
+
+
+@dataclass(frozen=True)
+class EnvironmentConfig:
+    """Environment steps per second with random actions, beside panda-gym's in the same run."""
+
+    arm: str = "ur5"
+    """Name of the arm."""
+    periods: tuple[float, ...] = (0.04, 0.016)
+    """Control periods of ours [s]; panda-gym's is 0.04 s."""
+    noise: str = "default"
+    """none, default or hard."""
+    processes: tuple[int, ...] = (1, 2)
+    """Numbers of processes for the rollouts, at the first period."""
+    seconds: float = 30.0
+    """Time to measure, all in all [s]."""
+    report: Path | None = None
+    """JSON file to write."""
+
+    def __post_init__(self) -> None:
+        if self.arm not in NAMES:
+            raise ValueError(f"there is no environment of '{self.arm}'; known: {sorted(NAMES)}")
+        if not (self.seconds > 0 and self.periods and min(self.processes, default=1) > 0):
+            raise ValueError(
+                f"seconds {self.seconds}, periods {self.periods} and processes {self.processes} "
+                "must be positive, and at least one period"
+            )
+
+
+class Walk:
+    """One environment under random actions, and how long its steps took."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], period: float) -> None:
+        self.env, self.period = env, period
+        self.steps, self.taken = 0, 0.0
+        self._random = np.random.default_rng(0)
+        env.reset(seed=0)
+        self._step()  # the first allocates
+
+    def turn(self, seconds: float) -> None:
+        """Go on for some seconds; resets count as time, not as steps."""
+        begun = now = time.perf_counter()
+        while now - begun < seconds:
+            self._step()
+            self.steps += 1
+            now = time.perf_counter()
+        self.taken += now - begun
+
+    def _step(self) -> None:
+        shape = self.env.action_space.shape or ()
+        action = self._random.uniform(-REACH, REACH, shape).astype(np.float32)
+        _, _, terminated, truncated, _ = self.env.step(action)
+        if terminated or truncated:
+            self.env.reset()
+
+    def row(self) -> Row:
+        """Return what was measured."""
+        return _row(self.steps / self.taken, self.period)
+
+
+def measure_environment(config: EnvironmentConfig) -> dict[str, Any]:
+    """Return the report on one arm: ours at each period, the peer, ours in several processes."""
+    torch.set_num_threads(1)
+    about = machine(1)
+    name = f"invdyn_ros/Grasp{NAMES[config.arm]}-v0"
+    first = f"{name} at {1e3 * config.periods[0]:g} ms"
+    peer = _peer()
+    with ExitStack() as stack:
+        walks = {} if peer is None else {PEER: peer}
+        for period in config.periods:
+            env = gymnasium.make(name, **_changes(config, period))
+            walks[f"{name} at {1e3 * period:g} ms"] = Walk(env, period)
+        for walk in walks.values():
+            stack.callback(walk.env.close)
+        _take_turns(walks, config.seconds * 2 / 3)
+        rows = {key: walk.row() for key, walk in walks.items()}
+    share = config.seconds / 3 / max(len(config.processes), 1)
+    for count in config.processes:
+        rows[f"{first}, {_processes(count)}"] = rollout(name, count, config, share)
+    ratio = {}
+    if peer is not None:
+        ours = [key for key in walks if key != PEER]
+        ratio = {key: ratios(rows[key], rows[PEER], (STEPS, SIMULATED)) for key in ours}
+    return {
+        "benchmark": "environment",
+        "unit": "1/s",
+        "machine": about,
+        "settings": {
+            "arm": config.arm,
+            "noise": config.noise,
+            "seconds": config.seconds,
+            "peer": PEER if peer is not None else _how_to_install(),
+        },
+        "rows": rows,
+        "ratio": ratio,
+    }
+
+
+def rollout(name: str, processes: int, config: EnvironmentConfig, seconds: float) -> Row:
+    """Return the steps of all processes together, per second."""
+    period = config.periods[0]
+    envs = vectorised(name, processes, 0, **_changes(config, period))
+    try:
+        envs.reset()
+        random, size = np.random.default_rng(0), envs.action_space.shape or ()
+        begun, count = time.perf_counter(), 0
+        while time.perf_counter() - begun < seconds:
+            envs.step(random.uniform(-REACH, REACH, (processes, *size)).astype(np.float32))
+            count += processes
+        return _row(count / (time.perf_counter() - begun), period)
+    finally:
+        envs.close()
+
+
+def _take_turns(walks: dict[str, Walk], seconds: float) -> None:
+    """Let each walk go in turn, so that a busy machine is as busy for all."""
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        for walk in walks.values():
+            walk.turn(min(TURN, seconds / len(walks)))
+
+
+def _peer() -> Walk | None:
+    """Return panda-gym's environment, None where it is not installed."""
+    try:
+        importlib.import_module(PEER_PACKAGE)
+    except ImportError:
+        print(_how_to_install())
+        return None
+    with native_output_silenced(STDOUT):
+        env = gymnasium.make(PEER)
+    simulation: Any = getattr(env.unwrapped, "sim")  # noqa: B009 (its type has no such field)
+    return Walk(env, float(simulation.dt))
+
+
+def _how_to_install() -> str:
+    return f"no panda-gym to compare with; pip install panda-gym=={PEER_VERSION}"
+
+
+def _changes(config: EnvironmentConfig, period: float) -> dict[str, Any]:
+    """Return the settings of our environment, checked before anything is built."""
+    changes = {"noise": config.noise, "steering": SteeringConfig(period=period)}
+    GraspEnvConfig(arm=config.arm, **changes)
+    return changes
+
+
+def _row(steps: float, period: float) -> Row:
+    return {
+        STEPS: round(steps, 1),
+        PERIOD: round(1e3 * period, 3),
+        SIMULATED: round(steps * period, 2),
+    }
+
+
+def _processes(count: int) -> str:
+    return f"{count} process" + "es" * (count > 1)
