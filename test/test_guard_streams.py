@@ -11,11 +11,11 @@ from arm_limits import CONFIG, assert_safe, limits_of
 from oracle import robot
 
 from invdyn_ros.control.guard import (
+    NO_TARGET,
     Limits,
     Plan,
     State,
     Target,
-    NO_TARGET,
     check_age,
     flaw,
     follow,

@@ -3,6 +3,7 @@
 The plant is deliberately not the model: see `arms.plant`.
 """
 
+import math
 from collections import deque
 from contextlib import AbstractContextManager
 from functools import partial
@@ -21,6 +22,7 @@ from invdyn_ros.robot import Robot
 
 UNITS = ("N m", "rad")
 BRAKE_FACTOR = 2.0  # a brake holds twice the joint's rated effort
+ALOFT = (0.0, 0.0, 10.0)  # [m] where a block touches nothing
 GRIPPER_GAIN = 100.0  # [1/s] share of its way that a finger goes in a short time, per that time
 
 
@@ -82,7 +84,6 @@ class Simulation(AbstractContextManager["Simulation"]):
             add_table(self.client)
             if scene.blocks:
                 self.block = add_block(self.client, scene, np.eye(4))
-        self._untouched = self.client.saveState()
         self.reset(seed)
 
     def __exit__(self, *_: object) -> None:
@@ -98,7 +99,6 @@ class Simulation(AbstractContextManager["Simulation"]):
         Plant and scene are what `plant` and `scene` are now. The same seed gives the same run.
         """
         self.random = np.random.default_rng(seed)
-        self.client.restoreState(self._untouched)  # Bullet remembers contacts that were
         if self.plant != self._worn:
             put_on(self.client, self._arm, self.robot, self.plant)
             self._worn = self.plant
@@ -140,7 +140,7 @@ class Simulation(AbstractContextManager["Simulation"]):
         """
         if command is not None:
             command = np.asarray(command, float)
-            if command.shape != (self.robot.n,) or not np.isfinite(command).all():
+            if command.shape != (self.robot.n,) or not math.isfinite(command.sum()):
                 raise ValueError(f"command must be {self.robot.n} finite numbers, got {command}")
         if opening is not None and self.robot.gripper:
             self._grip(min(max(float(opening), 0.0), self.robot.gripper.max_opening))
@@ -164,8 +164,8 @@ class Simulation(AbstractContextManager["Simulation"]):
     def _look(self) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
         """Return the true position [rad] and velocity [rad/s], (n,) each, and opening [m]."""
         states, n = self._states(), self.robot.n
-        q, qd = np.array([s[:2] for s in states[:n]]).T
-        return q, qd, float(sum(s[0] for s in states[n:]))
+        q, qd = np.array([(s[0], s[1]) for s in states[:n]]).T
+        return q, qd, float(sum([s[0] for s in states[n:]]))
 
     def block_pose(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the block's true position (3,) [m] and orientation (4,) xyzw in the base frame.
@@ -193,6 +193,9 @@ class Simulation(AbstractContextManager["Simulation"]):
         """Lay the block somewhere in the area, with the scene's mass and friction."""
         if self.block is None:
             return
+        # Bullet remembers contacts, and a block that comes back would find its own.
+        self.client.resetBasePositionAndOrientation(self.block, ALOFT, [0, 0, 0, 1])
+        self.client.performCollisionDetection()
         pose = scene.random_pose(self.random)
         position, quaternion = pose[:3, 3], Rotation.from_matrix(pose[:3, :3]).as_quat()
         self.client.resetBasePositionAndOrientation(self.block, position, quaternion)
@@ -270,7 +273,7 @@ class Simulation(AbstractContextManager["Simulation"]):
         noise = self.random.standard_normal((2, n))
         q = q + plant.position_noise * noise[0]
         if plant.encoder_step:
-            q = np.round(q / plant.encoder_step) * plant.encoder_step
+            q = np.rint(q / plant.encoder_step) * plant.encoder_step
         qd = qd + plant.velocity_noise * noise[1] if plant.velocity_noise >= 0 else np.empty(0)
         effort = self._applied.copy() if self.unit == "N m" else np.empty(0)
         self._sample = JointSample(self.time, q, qd, effort, opening)

@@ -194,11 +194,16 @@ def view(scene: Scene, noise: Noise, seed: int, episode: int, pixels: int) -> Sc
     angle = 2 * np.arctan(scene.camera.width / (2 * scene.camera.focal))
     focal = pixels / (2 * np.tan((angle + noise.view_angle * draws[6]) / 2))
     camera = Camera(scene.camera.T_base_camera @ shift, float(focal), pixels, pixels)
-    colors = {
-        name: _shade(getattr(scene, name), 255 * noise.texture * random.standard_normal(3))
-        for name in ("table_color", "area_color", "block_color", "wall_color")
-    }
-    return replace(scene, camera=camera, marked=False, **colors)
+    shades = 255 * noise.texture * random.standard_normal((4, 3))
+    return replace(
+        scene,
+        camera=camera,
+        marked=False,
+        table_color=_shade(scene.table_color, shades[0]),
+        area_color=_shade(scene.area_color, shades[1]),
+        block_color=_shade(scene.block_color, shades[2]),
+        wall_color=_shade(scene.wall_color, shades[3]),
+    )
 
 
 def _shade(color: tuple[float, float, float], change: np.ndarray) -> tuple[float, float, float]:

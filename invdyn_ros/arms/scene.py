@@ -6,6 +6,7 @@ and where camera, area and goal are.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,9 +90,15 @@ def believed_scene(arm: str, camera_pose: str) -> Scene:
 
 
 def quaternion_pose(position: np.ndarray, quaternion: np.ndarray) -> np.ndarray:
-    """Pose (4, 4) of a position (3,) [m] and quaternion (4,) xyzw."""
+    """Pose (4, 4) of a position (3,) [m] and quaternion (4,) xyzw of any length but zero."""
+    x, y, z, w = (quaternion / math.sqrt(quaternion @ quaternion)).tolist()
     T = np.eye(4)
-    T[:3, :3], T[:3, 3] = Rotation.from_quat(quaternion).as_matrix(), position
+    T[:3, :3] = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    )
+    T[:3, 3] = position
     return T
 
 

@@ -1,4 +1,4 @@
-"""How fast the grasp environments are: an arm enters, steps per second beside panda-gym's leave."""
+"""How fast the grasp environments are: an arm enters, steps/s beside panda-gym's leave."""
 
 from __future__ import annotations
 
@@ -165,9 +165,9 @@ def _how_to_install() -> str:
 
 def _changes(config: EnvironmentConfig, period: float) -> dict[str, Any]:
     """Return the settings of our environment, checked before anything is built."""
-    changes = {"noise": config.noise, "steering": SteeringConfig(period=period)}
-    GraspEnvConfig(arm=config.arm, **changes)
-    return changes
+    steering = SteeringConfig(period=period)
+    GraspEnvConfig(arm=config.arm, noise=config.noise, steering=steering)
+    return {"noise": config.noise, "steering": steering}
 
 
 def _row(steps: float, period: float) -> Row:

@@ -67,6 +67,7 @@ class Driver:
         self.guard = guard or GuardConfig()
         self.limits = Limits.of(robot, self.guard)
         self.follower = Follower(model, unit, lead, feedback, fallback)
+        self._jump = self.guard.jump * robot.velocity  # (n,) [rad/s]
         self.engaged = False
         self.stopped: str | None = None
         still = np.zeros(robot.n)
@@ -139,7 +140,7 @@ class Driver:
         step = measured.time - self._last.time
         if step < 0:
             return True
-        allowed = self.guard.jump * self.robot.velocity * max(step, 1 / self.robot.rate)
+        allowed = self._jump * max(step, 1 / self.robot.rate)
         return bool((np.abs(measured.q - self._last.q) > allowed).any())
 
     def _replan(self, measured: Measured) -> float | None:

@@ -159,12 +159,12 @@ def _between(values: Array, lower: Array, upper: Array) -> Array:
 
 def _inside(state: State, limits: Limits) -> State:
     """Clip a wanted state; a joint wanted outside is wanted at rest at its limit."""
-    q = np.clip(state.q, limits.lower, limits.upper)
+    q = _between(state.q, limits.lower, limits.upper)
     inside = q == state.q
     return State(
         q,
-        np.where(inside, np.clip(state.qd, -limits.velocity, limits.velocity), 0.0),
-        np.where(inside, np.clip(state.qdd, -limits.acceleration, limits.acceleration), 0.0),
+        inside * _between(state.qd, -limits.velocity, limits.velocity),
+        inside * _between(state.qdd, -limits.acceleration, limits.acceleration),
     )
 
 
@@ -179,9 +179,9 @@ def _within(parts: Parts, now: State, limits: Limits) -> bool:
     for part in parts:
         if isinstance(part, Arc):
             q, qd, qdd = part.hull()
-            fast = np.abs(qd) > limits.velocity * (1 + SLACK)
-            sharp = np.abs(qdd) > limits.acceleration * (1 + SLACK)
-            if fast.any() or sharp.any():
+            if (np.abs(qd) / limits.velocity).max() > 1 + SLACK:
+                return False
+            if (np.abs(qdd) / limits.acceleration).max() > 1 + SLACK:
                 return False
         else:
             q = np.array([[bound.min, bound.max] for bound in part.position_extrema]).T
@@ -195,7 +195,7 @@ def _verbatim(now: State, wanted: State, h: float, limits: Limits) -> Parts:
     if h < 1e-6:
         return ()
     slowest, fastest = -limits.velocity - wanted.qd, limits.velocity - wanted.qd
-    onwards = wanted._replace(qdd=np.clip(wanted.qdd, slowest / STEADY, fastest / STEADY))
+    onwards = wanted._replace(qdd=_between(wanted.qdd, slowest / STEADY, fastest / STEADY))
     return cubic(now, wanted, h), Arc.steady(onwards, STEADY)
 
 
@@ -242,9 +242,8 @@ def _request(now: State, limits: Limits, wanted: State | None = None) -> InputPa
     request = InputParameter(limits.lower.size)
     request.current_position = now.q.tolist()
     request.current_velocity = now.qd.tolist()
-    request.current_acceleration = np.clip(
-        now.qdd, -limits.acceleration, limits.acceleration
-    ).tolist()
+    acceleration = _between(now.qdd, -limits.acceleration, limits.acceleration)
+    request.current_acceleration = acceleration.tolist()
     request.max_velocity = limits.velocity.tolist()
     request.max_acceleration = limits.acceleration.tolist()
     request.max_jerk = limits.jerk.tolist()

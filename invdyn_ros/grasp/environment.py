@@ -1,14 +1,13 @@
 """Gymnasium environments of the grasp: actions enter, observations and rewards leave.
 
 World, gripper, noise, guard, inverse-dynamics model and success are those of the live graph: the
-same classes run in its nodes. Register them by `import invdyn_ros.grasp.environments`; an installed
-package needs no import, gymnasium finds the entry point.
+same classes run in its nodes. `import invdyn_ros.grasp.environments` makes them known to gymnasium,
+which finds those of an installed package by itself.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -21,9 +20,9 @@ from invdyn_ros.arms.scene import SCENES, quaternion_pose
 from invdyn_ros.control.driver import Driver
 from invdyn_ros.control.fallback import fallback_of
 from invdyn_ros.control.follower import Measured
-from invdyn_ros.control.guard import Array, Target
+from invdyn_ros.control.guard import Target
 from invdyn_ros.grasp.estimate import QUARTER, upright_yaw
-from invdyn_ros.grasp.eye import MarkerEye, PixelEye
+from invdyn_ros.grasp.eye import Eye, MarkerEye, PixelEye
 from invdyn_ros.grasp.observer import RANGE, Observer
 from invdyn_ros.grasp.reward import Reward, RewardConfig, Truth
 from invdyn_ros.grasp.steering import SteeringConfig, load_steering
@@ -171,14 +170,15 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         )
         self.observer = Observer(self.robot, self.scene, self.steering.size)
         self.pixels = config.observation == "pixels"
-        self.eye = (
-            PixelEye(self.world, self.scene, config.pixels)
-            if self.pixels
-            else MarkerEye(self.world, self.scene)
-        )
+        self.eye = self._eye()
         self.action_space = spaces.Box(-1.0, 1.0, (self.steering.size,), np.float32)
         self.observation_space = self._space()
-        self._seeded = False
+        self._seeded = self._closed = False
+
+    def _eye(self) -> Eye:
+        if self.pixels:
+            return PixelEye(self.world, self.scene, self.config.pixels)
+        return MarkerEye(self.world, self.scene)
 
     def _space(self) -> spaces.Space[Any]:
         size = self.observer.joint_size if self.pixels else self.observer.size
@@ -222,13 +222,11 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             raise RuntimeError("there is no episode before the first reset")
         return self.world.judge
 
-    def step(
-        self, action: NDArray[np.float32]
-    ) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+    def step(self, action: NDArray[np.float32]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Act for one period; see the class."""
         simulation = self.world.simulation
         before = simulation.state()
-        step = self.steering(action, before.q)
+        step = self.steering(np.asarray(action, float), before.q)
         period = self.config.steering.period
         self.driver.aim(Target(before.time, step.state, period))
         over = False
@@ -266,7 +264,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             self.observer.see(sighting)
         joints = self.observer.joints(time, q, qd, opening, self.steering.wanted)
         if self.pixels:
-            return {"pixels": self.eye.picture, "state": joints}
+            return {"pixels": self.eye.newest(), "state": joints}
         return np.concatenate([joints, self.observer.block(time)])
 
     def _info(self) -> dict[str, Any]:
@@ -288,6 +286,8 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         return None if self.render_mode is None else self.eye.photograph()
 
     def close(self) -> None:
-        """Free physics and renderer."""
-        self.eye.close()
-        self.world.close()
+        """Free physics and renderer; a second time it does nothing."""
+        if not self._closed:
+            self.eye.close()
+            self.world.close()
+        self._closed = True

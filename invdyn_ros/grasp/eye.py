@@ -75,6 +75,10 @@ class Eye(ABC):
     def sightings(self) -> list[Sighting]:
         """Return the detections that are known by now and were not before."""
 
+    def newest(self) -> Picture:
+        """Return the newest picture that is known by now."""
+        return self.photograph()
+
     def shown(self) -> Scene:
         """Return the scene that a photograph shows."""
         return self.world.scene
@@ -108,7 +112,7 @@ class MarkerEye(Eye):
 
     def begin(self) -> None:
         """Begin the world's present episode with its first picture."""
-        noise, scene = self.world.noise, self.world.scene
+        noise, scene, self._drawn = self.world.noise, self.world.scene, None
         self._delay.begin(latency(noise, *self.where))
         self._random = np.random.default_rng([*self.where, ERRORS])
         self._detector = ModelledDetector(scene.camera, scene.block_size, noise.marker)
@@ -146,6 +150,7 @@ class PixelEye(Eye):
     def begin(self) -> None:
         """Begin the world's present episode; its first picture is known at once."""
         self._delay.begin(latency(self.world.noise, *self.where))
+        self._drawn = None
         self.picture = self.photograph()
 
     def look(self) -> None:
@@ -153,7 +158,11 @@ class PixelEye(Eye):
         self._delay.put(self.world.simulation.time, self.photograph())
 
     def sightings(self) -> list[Sighting]:
-        """Return none, but take the newest picture."""
+        """Return none: nothing looks for markers."""
+        return []
+
+    def newest(self) -> Picture:
+        """Return the newest picture that is known by now."""
         for picture in self._delay.due(self.world.simulation.time):
             self.picture = picture
-        return []
+        return self.picture.copy()

@@ -106,9 +106,7 @@ class Reward:
     @property
     def _moved(self) -> bool:
         """Whether lying at the goal is anybody's merit."""
-        return self.judge.lifted or bool(
-            np.linalg.norm(self.judge.start - self.judge.goal) > NEAR
-        )
+        return self.judge.lifted or bool(np.linalg.norm(self.judge.start - self.judge.goal) > NEAR)
 
     @property
     def _up_to_carry(self) -> float:

@@ -12,16 +12,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from invdyn_ros.control.guard import Array, GuardConfig, Limits, State
+from invdyn_ros.control.guard import STEADY, Array, GuardConfig, Limits, State
 from invdyn_ros.robot import Robot
 
-BRAKING = 0.5  # share of the acceleration limit that is kept for stopping before a joint's end
+BRAKING = 0.8  # share of the acceleration limit that is kept for stopping before a joint's end
 EFFORT = 0.9  # share of the acceleration limit that is used
 LEASH = 0.2  # [rad] measured further from wanted than this: what is wanted starts anew from there
 GAIN = 0.7  # share of a remaining distance that `toward` makes up for in one period
-TILT = 3.0  # [1/s] how fast a tool that leans is set upright
+TILT, MOST_TILT = 3.0, 0.5  # [1/s, rad/s] how fast a tool that leans is set upright
 TURN_WEIGHT = 0.2  # [m/rad] what an error in rotation is worth beside one in position
-DAMPING = 1e-4  # [m2] of the inverse Jacobian: keeps joints slow near a singularity
+DAMPING = 1e-4  # [m2] of an inverse Jacobian: keeps joints slow near a singularity
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,9 @@ class Steering(ABC):
             )
         self.robot, self.config, self.opening = robot, config, robot.gripper.max_opening
         self.limits = Limits.of(robot, guard)
+        # The guard lets all joints brake as long as the slowest: how far one goes on for that [s].
+        slowest = (config.speed * robot.velocity / robot.acceleration).max() + 2 / guard.jerk
+        self._react = config.period / 2 + STEADY + slowest / 2
         self._most = EFFORT * self.limits.acceleration * config.period  # (n,) [rad/s] per action
         self.reset(robot.home)
 
@@ -130,7 +133,9 @@ class Steering(ABC):
         """
         now, h = self.wanted, self.config.period
         short = state.q - now.q - (now.qd + state.qd) * (h / 2)
-        action = np.append(self.action(state.qd + GAIN * short / h), 2 * opening / self.opening - 1)
+        action = np.append(
+            self.action(state.qd + GAIN * short / h), 2 * opening / self.opening - 1
+        )
         return action.clip(-1.0, 1.0)
 
     def _feasible(self, v: Array) -> Array:
@@ -140,11 +145,11 @@ class Steering(ABC):
         ahead = now.qd * (h / 2)
         up = np.maximum(limits.upper - now.q - ahead, 0.0)
         down = np.maximum(now.q + ahead - limits.lower, 0.0)
-        half = slow * (h / 2)  # v h / 2 + v^2 / (2 slow) may not exceed the room that is left
+        half = slow * self._react  # v react + v^2 / (2 slow) may not exceed the room that is left
         v = np.minimum(v, np.sqrt(half * half + 2 * slow * up) - half)
         v = np.maximum(v, half - np.sqrt(half * half + 2 * slow * down))
-        v = np.clip(v, now.qd - self._most, now.qd + self._most)
-        return np.asarray(np.clip(v, -limits.velocity, limits.velocity))
+        v = np.maximum(np.minimum(v, now.qd + self._most), now.qd - self._most)
+        return np.asarray(np.maximum(np.minimum(v, limits.velocity), -limits.velocity))
 
 
 class JointSteering(Steering):
@@ -167,7 +172,8 @@ class JointSteering(Steering):
 class CartesianSteering(Steering):
     """Actions move the tool along the base's x, y, z and turn it about the vertical.
 
-    The tool is kept pointing down as well as the arm can: damped least squares (Wampler 1986).
+    What the joints have left keeps the tool pointing down as well as the arm can (prioritised,
+    Siciliano and Slotine 1991; damped least squares, Wampler 1986).
     """
 
     @property
@@ -178,12 +184,15 @@ class CartesianSteering(Steering):
     def velocity(self, action: Array) -> Array:
         """Return the joints' part in a velocity of the tool."""
         config, J = self.config, self._jacobian()
-        approach = self._tool[:3, 2]
-        upright = TILT * np.cross(approach, [0.0, 0.0, -1.0])
-        turn = upright + [0.0, 0.0, config.tool_turn * action[3]]
-        wanted = np.concatenate([config.tool_speed * action[:3], TURN_WEIGHT * turn])
-        v = J.T @ np.linalg.solve(J @ J.T + DAMPING * np.eye(6), wanted)
-        fastest = np.abs(v / (self.config.speed * self.robot.velocity)).max()
+        first, leaning = J[[0, 1, 2, 5]], J[[3, 4]]
+        wanted = [*(config.tool_speed * action[:3]), TURN_WEIGHT * config.tool_turn * action[3]]
+        v = _inverse(first) @ wanted
+        free = np.eye(self.robot.n) - np.linalg.pinv(first) @ first  # undamped: it must not leak
+        left = leaning @ free  # (2, n)
+        upright = TILT * np.cross(self._tool[:3, 2], [0.0, 0.0, -1.0])[:2]
+        upright *= min(1.0, MOST_TILT / max(float(np.linalg.norm(upright)), 1e-9))
+        v = v + free @ _inverse(left) @ (TURN_WEIGHT * upright - leaning @ v)
+        fastest = np.abs(v / (config.speed * self.robot.velocity)).max()
         return np.asarray(v / max(fastest, 1.0))
 
     def action(self, velocity: Array) -> Array:
@@ -199,6 +208,11 @@ class CartesianSteering(Steering):
         J = self.robot.jacobian(self.wanted.q)
         J[3:] *= TURN_WEIGHT
         return J
+
+
+def _inverse(J: Array) -> Array:
+    """Return the damped inverse (n, k) of a Jacobian (k, n)."""
+    return np.asarray(J.T @ np.linalg.inv(J @ J.T + DAMPING * np.eye(len(J))))
 
 
 STEERINGS: dict[str, type[Steering]] = {"joint": JointSteering, "cartesian": CartesianSteering}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 from invdyn_ros.grasp.environments import register_all
 
+START = "spawn"  # a fork of a process with torch's threads may hang
 TOLD = ("is_success", "lifted", "placed")  # what a monitor keeps of each episode
 
 
@@ -29,12 +31,11 @@ def vectorised(name: str, processes: int, seed: int, **changes: Any) -> VecEnv:
     """
     if processes < 1:
         raise ValueError(f"processes is {processes}; it must be at least 1")
-    makers = [partial(_make, name, processes > 1, **changes) for _ in range(processes)]
-    made: VecEnv
-    if processes == 1:
-        made = DummyVecEnv(makers)
-    else:
-        made = SubprocVecEnv(makers, start_method="spawn")  # a fork of torch's threads may hang
+    makers: list[Callable[[], gymnasium.Env[Any, Any]]] = [
+        partial(_make, name, processes > 1, **changes) for _ in range(processes)
+    ]
+    alone = processes == 1
+    made: VecEnv = DummyVecEnv(makers) if alone else SubprocVecEnv(makers, start_method=START)
     made.seed(seed)
     return made
 

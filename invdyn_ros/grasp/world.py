@@ -1,4 +1,4 @@
-"""One episode after the other: a seed and a noise level enter, a simulated arm at its table leaves.
+"""One episode after the other: seed and noise level enter, a simulated arm at its table leaves.
 
 The simulator node and the Gymnasium environment run this same class.
 """

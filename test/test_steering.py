@@ -1,0 +1,105 @@
+"""From actions to wanted next states, and back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from invdyn_ros.control.guard import GuardConfig, Limits, Plan, State, Target, follow, rest
+from invdyn_ros.grasp.steering import SteeringConfig, load_steering
+from invdyn_ros.robot import load_robot
+
+CONFIG = SteeringConfig()
+
+
+def steps(steering, actions):
+    """Wanted states after each action, the arm where it is wanted."""
+    made = []
+    for action in actions:
+        made.append(steering(action, steering.wanted.q).state)
+    return made
+
+
+@pytest.mark.parametrize("arm", ["ur5", "dofbot"])
+def test_an_action_of_one_is_the_share_of_the_rated_speed(arm):
+    steering = load_steering("joint", load_robot(arm), CONFIG)
+    action = np.zeros(steering.size)
+    action[0] = 1.0
+    last = steps(steering, [action] * 10)[-1]
+    assert last.qd[0] == pytest.approx(CONFIG.speed * steering.robot.velocity[0])
+    assert (last.qd[1:] == 0).all()
+
+
+@pytest.mark.parametrize("control", ["joint", "cartesian"])
+@pytest.mark.parametrize("arm", ["ur5", "dofbot"])
+def test_the_guard_takes_every_wanted_state_as_it_is(arm, control):
+    """However wild the actions, up to the ends of the joints."""
+    robot = load_robot(arm)
+    steering = load_steering(control, robot, CONFIG)
+    limits, guard = Limits.of(robot, GuardConfig()), GuardConfig()
+    random, plan, h = np.random.default_rng(0), rest(robot.home, 0.0), CONFIG.period
+    wild = np.repeat(random.choice([-1.0, 0.3, 1.0], (40, steering.size)), 8, axis=0)
+    for k, wanted in enumerate(steps(steering, wild)):
+        plan = follow(plan, Target(k * h, wanted, h), k * h, limits, guard)
+        assert isinstance(plan, Plan) and plan.held is None
+        there = plan.at((k + 1) * h - 1e-12)
+        np.testing.assert_allclose(there.q, wanted.q, atol=1e-6)
+        np.testing.assert_allclose(there.qd, wanted.qd, atol=1e-4)
+        assert (wanted.q >= limits.lower).all() and (wanted.q <= limits.upper).all()
+
+
+@pytest.mark.parametrize("arm", ["ur5", "dofbot"])
+def test_a_motion_within_the_speeds_can_be_asked_for(arm):
+    """Actions toward the states of a smooth motion lead along it."""
+    robot = load_robot(arm)
+    steering = load_steering("joint", robot, CONFIG)
+    for k in range(100):
+        t = (k + 1) * CONFIG.period
+        q = robot.home + 0.2 * (1 - np.cos(1.5 * t))
+        wanted = State(q, np.full(robot.n, 0.3 * np.sin(1.5 * t)), np.zeros(robot.n))
+        made = steering(steering.toward(wanted, 0.03), steering.wanted.q)
+        np.testing.assert_allclose(made.state.q, q, atol=2e-3)
+        assert made.opening == pytest.approx(0.03)
+
+
+@pytest.mark.parametrize(("arm", "tilt"), [("ur5", 0.03), ("dofbot", 1.6)])
+def test_a_cartesian_action_moves_the_tool_that_way(arm, tilt):
+    robot = load_robot(arm)
+    steering = load_steering("cartesian", robot, CONFIG)
+    start = robot.forward_kinematics(robot.home)
+    action = np.array([0.0, 0.2, 0.2, 0.0, 1.0])
+    last = steps(steering, [action] * 15)[-1]
+    moved = robot.forward_kinematics(last.q)
+    way = moved[:3, 3] - start[:3, 3]
+    far = 0.2 * CONFIG.tool_speed * 15 * CONFIG.period
+    np.testing.assert_allclose(way[1:], far, rtol=0.3)
+    assert abs(way[0]) < 0.15 * far
+    assert np.arccos(np.clip(-moved[2, 2], -1, 1)) < tilt
+
+
+def test_an_arm_that_is_not_where_it_is_wanted_is_not_driven_there_at_once():
+    robot = load_robot("ur5")
+    steering = load_steering("joint", robot, CONFIG)
+    elsewhere = robot.home + 0.5
+    made = steering(np.zeros(7), elsewhere)
+    np.testing.assert_allclose(made.state.q, elsewhere)
+
+
+def test_jacobian_is_the_derivative_of_the_tip():
+    for arm in ("ur5", "dofbot"):
+        robot = load_robot(arm)
+        q, step = robot.home + 0.1, 1e-6
+        J = robot.jacobian(q)
+        for j in range(robot.n):
+            ahead, behind = (
+                robot.forward_kinematics(q + s * step * np.eye(robot.n)[j]) for s in (1, -1)
+            )
+            np.testing.assert_allclose(J[:3, j], (ahead - behind)[:3, 3] / 2 / step, atol=1e-6)
+            spin = (ahead - behind)[:3, :3] @ robot.forward_kinematics(q)[:3, :3].T / 2 / step
+            np.testing.assert_allclose(J[3:, j], [spin[2, 1], spin[0, 2], spin[1, 0]], atol=1e-6)
+
+
+@pytest.mark.parametrize("field", ["period", "speed", "tool_speed", "tool_turn"])
+def test_speeds_that_no_arm_has_are_refused(field):
+    with pytest.raises(ValueError, match=field):
+        SteeringConfig(**{field: 0.0})
