@@ -1,8 +1,8 @@
 """Gymnasium environments of the grasp: actions enter, observations and rewards leave.
 
 World, gripper, noise, guard, inverse-dynamics model and success are those of the live graph: the
-same classes run in its nodes. `import invdyn_ros.grasp.environments` makes them known to gymnasium,
-which finds those of an installed package by itself.
+same classes run in its nodes. `import invdyn_ros.grasp.environments` makes them known,
+or an entry point of the installed package.
 """
 
 from __future__ import annotations

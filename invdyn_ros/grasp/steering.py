@@ -191,9 +191,11 @@ class CartesianSteering(Steering):
         left = leaning @ free  # (2, n)
         upright = TILT * np.cross(self._tool[:3, 2], [0.0, 0.0, -1.0])[:2]
         upright *= min(1.0, MOST_TILT / max(float(np.linalg.norm(upright)), 1e-9))
-        v = v + free @ _inverse(left) @ (TURN_WEIGHT * upright - leaning @ v)
-        fastest = np.abs(v / (config.speed * self.robot.velocity)).max()
-        return np.asarray(v / max(fastest, 1.0))
+        most = self.config.speed * self.robot.velocity
+        v = v / max(np.abs(v / most).max(), 1.0)
+        more = free @ _inverse(left) @ (TURN_WEIGHT * upright - leaning @ v)
+        room = (most - np.sign(more) * v) / np.maximum(np.abs(more), 1e-9)
+        return np.asarray(v + min(float(room.min()), 1.0) * more)
 
     def action(self, velocity: Array) -> Array:
         """Return the tool's part in a motion of the joints."""
