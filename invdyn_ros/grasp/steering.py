@@ -195,7 +195,10 @@ class CartesianSteering(Steering):
         v = v / max(np.abs(v / most).max(), 1.0)
         more = free @ _inverse(left) @ (TURN_WEIGHT * upright - leaning @ v)
         room = (most - np.sign(more) * v) / np.maximum(np.abs(more), 1e-9)
-        return np.asarray(v + min(float(room.min()), 1.0) * more)
+        v = v + min(float(room.min()), 1.0) * more
+        change = v - self.wanted.qd  # slowed as one, so that it keeps its direction
+        share = (self._most / np.maximum(np.abs(change), 1e-9)).min()
+        return np.asarray(self.wanted.qd + min(float(share), 1.0) * change)
 
     def action(self, velocity: Array) -> Array:
         """Return the tool's part in a motion of the joints."""
