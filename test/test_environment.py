@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -14,6 +17,7 @@ from gymnasium.utils.env_checker import check_env
 
 from invdyn_ros.arms.noise import load_noise, stray
 from invdyn_ros.arms.scene import SCENES
+from invdyn_ros.cli.benchmark import main as benchmark
 from invdyn_ros.grasp.environment import GraspEnv
 from invdyn_ros.grasp.environments import register_all
 from invdyn_ros.grasp.script_policy import ScriptPolicy
@@ -218,10 +222,10 @@ def test_a_learner_takes_it() -> None:
     ("changes", "message"),
     [
         ({"noise": "wild"}, r"no noise 'wild'.*hard"),
-        ({"control": "thoughts"}, r"no control 'thoughts'.*cartesian"),
-        ({"observation": "smell"}, r"no observation 'smell'.*pixels"),
+        ({"control": "thoughts"}, "control is 'thoughts'; expected one of joint, cartesian"),
+        ({"observation": "smell"}, "observation is 'smell'; expected one of state, pixels"),
         ({"arm": "kuka_iiwa"}, r"no block to grasp for arm 'kuka_iiwa'.*dofbot"),
-        ({"limit": 0.0}, "limit 0.0 s must be positive"),
+        ({"limit": 0.0}, "limit is 0.0; it must be positive"),
         ({"steering": SteeringConfig(period=0.011)}, "period 0.011 s is no multiple of 0.008 s"),
         ({"checkpoint": "config/checkpoints/ur5e"}, "ur5e"),
     ],
@@ -239,3 +243,32 @@ def test_a_wrong_action_and_wrong_options_are_refused() -> None:
         for bad in (np.zeros(6), np.full(7, np.nan)):
             with pytest.raises(ValueError, match="7 finite numbers"):
                 env.unwrapped.step(bad)
+
+
+def test_speed_is_measured_beside_panda_gym(tmp_path: Path, capfd: Any) -> None:
+    file = tmp_path / "speed.json"
+    words = ["--seconds", "1.5", "--periods", "0.04", "--processes", "1", "--report", str(file)]
+    assert benchmark(["environment", "--arm", "dofbot", *words]) == 0
+    report = json.loads(file.read_text())
+    assert set(report["rows"]) >= {f"{DOFBOT} at 40 ms", f"{DOFBOT} at 40 ms, 1 process"}
+    for row in report["rows"].values():
+        assert row["steps/s"] > 0 and row["control period ms"] == 40
+        assert row["simulated s/s"] == pytest.approx(0.04 * row["steps/s"], abs=0.01)
+    if importlib.util.find_spec("panda_gym") is None:
+        assert "pip install panda-gym" in capfd.readouterr().out and not report["ratio"]
+    else:
+        ours, peer = report["rows"][f"{DOFBOT} at 40 ms"], report["rows"]["PandaPickAndPlace-v3"]
+        ratio = report["ratio"][f"{DOFBOT} at 40 ms"]["steps/s"]
+        assert ratio == pytest.approx(ours["steps/s"] / peer["steps/s"], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--arm", "kuka_iiwa"), "no environment of 'kuka_iiwa'"),
+        (("--periods", "0.03"), "period 0.03 s is no multiple of 0.008 s"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        benchmark(["environment", *words])

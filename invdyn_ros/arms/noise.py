@@ -4,7 +4,7 @@ Enters: a scene or a plant, and which episode it is. Leaves: them as they really
 function draws from a stream of its own, so a term that is switched off changes no other.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -12,13 +12,14 @@ from scipy.spatial.transform import Rotation
 from invdyn_ros.arms.camera import Camera
 from invdyn_ros.arms.plant import PlantConfig
 from invdyn_ros.arms.scene import Scene
+from invdyn_ros.config import Checked, NotNegative
 
 CLIP = 2.5  # deviations: masses, frictions and lenses stay positive
 WEAR, LATENCY, VIEW = 1, 2, 3  # streams besides that of the scene
 
 
 @dataclass(frozen=True)
-class Noise:
+class Noise(Checked):
     """Standard deviations of what an episode draws anew; zero switches a term off.
 
     Attributes:
@@ -43,30 +44,23 @@ class Noise:
         texture: colours of table, block and wall, share of full white, in its pictures [-].
     """
 
-    camera_position: float = 0.0
-    camera_rotation: float = 0.0
-    light: float = 0.0
-    pixel: float = 0.0
-    mass: float = 0.0
-    friction: float = 0.0
-    latency: float = 0.0
-    payload: float = 0.0
-    joint_friction: float = 0.0
-    backlash: float = 0.0
-    servo_step: float = 0.0
-    sensor: float = 0.0
-    marker: float = 0.0
-    view_position: float = 0.0
-    view_rotation: float = 0.0
-    view_angle: float = 0.0
-    texture: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Refuse what is no deviation."""
-        for field in fields(self):
-            if not getattr(self, field.name) >= 0:
-                value = getattr(self, field.name)
-                raise ValueError(f"noise {field.name} is {value}; it must not be negative")
+    camera_position: NotNegative = 0.0
+    camera_rotation: NotNegative = 0.0
+    light: NotNegative = 0.0
+    pixel: NotNegative = 0.0
+    mass: NotNegative = 0.0
+    friction: NotNegative = 0.0
+    latency: NotNegative = 0.0
+    payload: NotNegative = 0.0
+    joint_friction: NotNegative = 0.0
+    backlash: NotNegative = 0.0
+    servo_step: NotNegative = 0.0
+    sensor: NotNegative = 0.0
+    marker: NotNegative = 0.0
+    view_position: NotNegative = 0.0
+    view_rotation: NotNegative = 0.0
+    view_angle: NotNegative = 0.0
+    texture: NotNegative = 0.0
 
 
 # Magnitudes: hand-eye error 2 to 10 mm, latency 0 to 80 ms, servo steps of a degree; views as

@@ -14,43 +14,44 @@ import numpy as np
 import torch
 
 from invdyn_ros.benchmarks.report import Row, machine, ratios
+from invdyn_ros.config import Checked, Positive
 from invdyn_ros.grasp.environment import GraspEnvConfig
-from invdyn_ros.grasp.steering import SteeringConfig
+from invdyn_ros.grasp.steering import SteeringConfig, load_steering
 from invdyn_ros.grasp.vector import vectorised
 from invdyn_ros.quiet import STDOUT, native_output_silenced
+from invdyn_ros.robot import ROBOTS, load_robot
 
 NAMES = {"ur5": "UR5", "ur5e": "UR5e", "dofbot": "Dofbot"}
 PEER, PEER_PACKAGE, PEER_VERSION = "PandaPickAndPlace-v3", "panda_gym", "3.0.7"
 STEPS, SIMULATED, PERIOD = "steps/s", "simulated s/s", "control period ms"
+PEER_PERIOD = 0.04  # [s]
 TURN = 0.5  # [s] of one before the next has its turn
 REACH = 0.5  # of random actions: they stay away from the joints' ends
 
 
 @dataclass(frozen=True)
-class EnvironmentConfig:
+class EnvironmentConfig(Checked):
     """Environment steps per second with random actions, beside panda-gym's in the same run."""
 
     arm: str = "ur5"
     """Name of the arm."""
-    periods: tuple[float, ...] = (0.04, 0.016)
-    """Control periods of ours [s]; panda-gym's is 0.04 s."""
+    periods: tuple[float, ...] = ()
+    """Control periods of ours [s]; by default 0.04, as panda-gym's, and the arm's own."""
     noise: str = "default"
     """none, default or hard."""
     processes: tuple[int, ...] = (1, 2)
     """Numbers of processes for the rollouts, at the first period."""
-    seconds: float = 30.0
+    seconds: Positive = 30.0
     """Time to measure, all in all [s]."""
     report: Path | None = None
     """JSON file to write."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.arm not in NAMES:
             raise ValueError(f"there is no environment of '{self.arm}'; known: {sorted(NAMES)}")
-        if not (self.seconds > 0 and self.periods and min(self.processes, default=1) > 0):
-            raise ValueError(
-                f"seconds {self.seconds}, periods {self.periods} and processes {self.processes} "
-                "must be positive, and at least one period"
-            )
+        if min(self.processes, default=1) < 1:
+            raise ValueError(f"processes is {self.processes}; each must be at least 1")
 
 
 class Walk:
@@ -89,20 +90,21 @@ def measure_environment(config: EnvironmentConfig) -> dict[str, Any]:
     torch.set_num_threads(1)
     about = machine(1)
     name = f"invdyn_ros/Grasp{NAMES[config.arm]}-v0"
-    first = f"{name} at {1e3 * config.periods[0]:g} ms"
-    peer = _peer()
+    periods = config.periods or (PEER_PERIOD, 1 / ROBOTS[config.arm].rate)
+    changes = {f"{name} at {1e3 * period:g} ms": _changes(config, period) for period in periods}
+    first, peer = next(iter(changes)), _peer()
     with ExitStack() as stack:
         walks = {} if peer is None else {PEER: peer}
-        for period in config.periods:
-            env = gymnasium.make(name, **_changes(config, period))
-            walks[f"{name} at {1e3 * period:g} ms"] = Walk(env, period)
+        for (key, change), period in zip(changes.items(), periods, strict=True):
+            walks[key] = Walk(gymnasium.make(name, **change), period)
         for walk in walks.values():
             stack.callback(walk.env.close)
         _take_turns(walks, config.seconds * 2 / 3)
         rows = {key: walk.row() for key, walk in walks.items()}
     share = config.seconds / 3 / max(len(config.processes), 1)
     for count in config.processes:
-        rows[f"{first}, {_processes(count)}"] = rollout(name, count, config, share)
+        rate = rollout(name, count, share, changes[first])
+        rows[f"{first}, {_processes(count)}"] = _row(rate, periods[0])
     ratio = {}
     if peer is not None:
         ours = [key for key in walks if key != PEER]
@@ -122,10 +124,9 @@ def measure_environment(config: EnvironmentConfig) -> dict[str, Any]:
     }
 
 
-def rollout(name: str, processes: int, config: EnvironmentConfig, seconds: float) -> Row:
-    """Return the steps of all processes together, per second."""
-    period = config.periods[0]
-    envs = vectorised(name, processes, 0, **_changes(config, period))
+def rollout(name: str, processes: int, seconds: float, changes: dict[str, Any]) -> float:
+    """Return how many steps processes do together, per second."""
+    envs = vectorised(name, processes, 0, **changes)
     try:
         envs.reset()
         random, size = np.random.default_rng(0), envs.action_space.shape or ()
@@ -133,7 +134,7 @@ def rollout(name: str, processes: int, config: EnvironmentConfig, seconds: float
         while time.perf_counter() - begun < seconds:
             envs.step(random.uniform(-REACH, REACH, (processes, *size)).astype(np.float32))
             count += processes
-        return _row(count / (time.perf_counter() - begun), period)
+        return count / (time.perf_counter() - begun)
     finally:
         envs.close()
 
@@ -167,6 +168,7 @@ def _changes(config: EnvironmentConfig, period: float) -> dict[str, Any]:
     """Return the settings of our environment, checked before anything is built."""
     steering = SteeringConfig(period=period)
     GraspEnvConfig(arm=config.arm, noise=config.noise, steering=steering)
+    load_steering("joint", load_robot(config.arm), steering)
     return {"noise": config.noise, "steering": steering}
 
 

@@ -174,20 +174,23 @@ def _within(parts: Parts, now: State, limits: Limits) -> bool:
     Positions and velocities of an arc lie between those of its Bezier points; Ruckig keeps
     velocity, acceleration and jerk itself and tells the extreme positions.
     """
-    lower = np.minimum(limits.lower - SLACK, now.q - 1e-12)
-    upper = np.maximum(limits.upper + SLACK, now.q + 1e-12)
+    if not parts:
+        return False
+    places = []
     for part in parts:
         if isinstance(part, Arc):
             q, qd, qdd = part.hull()
-            if (np.abs(qd) / limits.velocity).max() > 1 + SLACK:
+            if (np.abs(qd) > limits.velocity * (1 + SLACK)).any():
                 return False
-            if (np.abs(qdd) / limits.acceleration).max() > 1 + SLACK:
+            if (np.abs(qdd) > limits.acceleration * (1 + SLACK)).any():
                 return False
         else:
             q = np.array([[bound.min, bound.max] for bound in part.position_extrema]).T
-        if (q < lower).any() or (q > upper).any():
-            return False
-    return bool(parts)
+        places.append(q)
+    q = np.concatenate(places)
+    lower = np.minimum(limits.lower - SLACK, now.q - 1e-12)
+    upper = np.maximum(limits.upper + SLACK, now.q + 1e-12)
+    return bool((q >= lower).all() and (q <= upper).all())
 
 
 def _verbatim(now: State, wanted: State, h: float, limits: Limits) -> Parts:

@@ -62,13 +62,15 @@ class Arc:
 
         The whole motion lies between the least and the greatest of them.
         """
-        (q0, v0, a0), (q1, v1, a1) = self.first, self.at(self.duration)
-        third = self.duration / 3
-        return State(
-            np.array([q0, q0 + v0 * third, q1 - v1 * third, q1]),
-            np.array([v0, v0 + a0 * self.duration / 2, v1]),
-            np.array([a0, a1]),
-        )
+        h = self.duration
+        half, sixth = h * h / 2, h * h * h / 6
+        points = [
+            *(1, 0, 0, 0, 1, h / 3, 0, 0, 1, 2 * h / 3, half / 3, 0, 1, h, half, sixth),
+            *(0, 1, 0, 0, 0, 1, h / 2, 0, 0, 1, h, half),
+            *(0, 0, 1, 0, 0, 0, 1, h),
+        ]
+        values = np.array(points).reshape(9, 4) @ self.rows
+        return State(values[:4], values[4:7], values[7:])
 
 
 def cubic(first: State, last: State, duration: float) -> Arc:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from invdyn_ros.arms.camera import Camera
 from invdyn_ros.control.guard import Array
@@ -26,7 +27,7 @@ THINNEST = 9.0  # [px] a thinner marker is not found
 MOVED = 3e-4  # [m, rad] a block that moved more shows other pixels
 MARGIN = 0.002  # [m] in front of a marker: where rays from the camera end
 
-Blocked = Callable[[Array, Array], "np.ndarray"]
+Blocked = Callable[[Array, Array], NDArray[np.bool_]]
 
 
 class Detection(NamedTuple):
@@ -55,6 +56,7 @@ class ModelledDetector:
         self._outline = np.concatenate([self._corners, middles], axis=1) + outside  # (6, 8, 3)
         self._T_camera_base = np.linalg.inv(camera.T_base_camera)
         self._k = camera.intrinsics()
+        self._facing: tuple[Array, NDArray[np.intp]] | None = None
         self._last: tuple[Array, tuple[int, ...], Array, Array] | None = None
 
     def detect(
@@ -80,6 +82,18 @@ class ModelledDetector:
 
     def _found(self, T: Array, T_base_block: Array, blocked: Blocked | None) -> tuple[int, ...]:
         """Return the faces whose markers the detector finds."""
+        faces = self._shown(T)
+        if blocked is None or not faces.size:
+            return tuple(faces.tolist())
+        outline = self._outline[faces].reshape(-1, 3)
+        outline = outline @ T_base_block[:3, :3].T + T_base_block[:3, 3]
+        hidden = blocked(self.camera.T_base_camera[:3, 3], outline).reshape(len(faces), -1)
+        return tuple(faces[~hidden.any(axis=1)].tolist())
+
+    def _shown(self, T: Array) -> NDArray[np.intp]:
+        """Return the faces whose markers would be found if nothing were in between."""
+        if self._facing is not None and np.abs(self._facing[0] - T).max() < MOVED:
+            return self._facing[1]
         normals = self._normals @ T[:3, :3].T
         centres = normals * (self.block_size / 2) + T[:3, 3]
         toward = np.flatnonzero((normals * centres).sum(axis=1) < 0)
@@ -88,12 +102,8 @@ class ModelledDetector:
         size = np.array([self.camera.width - 1, self.camera.height - 1])
         inside = ((quads > 0) & (quads < size)).all(axis=(1, 2))
         faces = toward[inside & (thickness(quads) > THINNEST)]
-        if blocked is None or not faces.size:
-            return tuple(faces.tolist())
-        outline = self._outline[faces].reshape(-1, 3)
-        outline = outline @ T_base_block[:3, :3].T + T_base_block[:3, 3]
-        hidden = blocked(self.camera.T_base_camera[:3, 3], outline).reshape(len(faces), -1)
-        return tuple(faces[~hidden.any(axis=1)].tolist())
+        self._facing = T, faces
+        return faces
 
     def _spread(
         self, T: Array, faces: tuple[int, ...], random: np.random.Generator

@@ -8,7 +8,7 @@ or an entry point of the installed package.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import gymnasium
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from invdyn_ros.arms.noise import NOISES, Noise, load_noise
 from invdyn_ros.arms.scene import SCENES, quaternion_pose
+from invdyn_ros.config import Checked, Positive, at_least
 from invdyn_ros.control.driver import Driver
 from invdyn_ros.control.fallback import fallback_of
 from invdyn_ros.control.follower import Measured
@@ -31,13 +32,12 @@ from invdyn_ros.grasp.world import LIMIT, World
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robot import load_robot, share
 
-OBSERVATIONS = ("state", "pixels")
 SEEDS = 2**31
 PHYSICS_RATES = {"ur5": 250.0, "ur5e": 500.0, "dofbot": 400.0}  # [Hz]
 
 
 @dataclass(frozen=True)
-class GraspEnvConfig:
+class GraspEnvConfig(Checked):
     """What an environment is made of.
 
     Attributes:
@@ -55,30 +55,25 @@ class GraspEnvConfig:
     """
 
     arm: str = "ur5"
-    observation: str = "state"
-    control: str = "joint"
+    observation: Literal["state", "pixels"] = "state"
+    control: Literal["joint", "cartesian"] = "joint"
     noise: str | Noise = "default"
     steering: SteeringConfig = field(default_factory=SteeringConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
-    limit: float = LIMIT
+    limit: Positive = LIMIT
     physics_rate: float | None = None
     checkpoint: str = ""
-    pixels: int = 64
+    pixels: Annotated[int, at_least(16)] = 64
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
-        if self.observation not in OBSERVATIONS:
-            raise ValueError(f"no observation '{self.observation}'; known: {OBSERVATIONS}")
+        super().__post_init__()
         if isinstance(self.noise, str):
             load_noise(self.noise)
         scene = SCENES.get(self.arm)
         if scene is None or not scene.blocks:
             able = [name for name, scene in SCENES.items() if scene.blocks]
             raise ValueError(f"no block to grasp for arm '{self.arm}'; arms with one: {able}")
-        if not (self.limit > 0 and self.pixels >= 16):
-            raise ValueError(
-                f"limit {self.limit} s must be positive, pixels {self.pixels} at least 16"
-            )
 
     @property
     def level(self) -> Noise:
@@ -242,9 +237,8 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
                     break
         self.observer.previous = np.clip(np.asarray(action, float), -1, 1)
         reward = self.reward(self.truth(), self.judge, self.observer.previous)
-        finished = self.world.finished
-        truncated = simulation.time >= self.config.limit and not finished
-        return self._observe(), reward, finished, truncated, self._info()
+        placed = over and self.world.finished
+        return self._observe(), reward, placed, over and not placed, self._info()
 
     def truth(self) -> Truth:
         """Return the true state, which only the reward looks at."""

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from invdyn_ros.config import Checked, Positive, Share
 from invdyn_ros.control.guard import STEADY, Array, GuardConfig, Limits, State
 from invdyn_ros.robot import Robot
 
@@ -25,7 +26,7 @@ DAMPING = 1e-4  # [m2] of an inverse Jacobian: keeps joints slow near a singular
 
 
 @dataclass(frozen=True)
-class SteeringConfig:
+class SteeringConfig(Checked):
     """How far one action goes.
 
     Attributes:
@@ -35,18 +36,10 @@ class SteeringConfig:
         tool_turn: of the tool about the vertical at a Cartesian action of one [rad/s].
     """
 
-    period: float = 0.04
-    speed: float = 0.6
-    tool_speed: float = 0.3
-    tool_turn: float = 1.5
-
-    def __post_init__(self) -> None:
-        """Refuse speeds that no arm has."""
-        if not 0 < self.speed <= 1:
-            raise ValueError(f"speed is {self.speed}; it must be a share in (0, 1]")
-        for name in ("period", "tool_speed", "tool_turn"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
+    period: Positive = 0.04
+    speed: Share = 0.6
+    tool_speed: Positive = 0.3
+    tool_turn: Positive = 1.5
 
 
 class Step(NamedTuple):
