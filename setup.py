@@ -63,6 +63,5 @@ setup(
             *(f"{verb} = invdyn_ros.cli:verb_main" for verb in VERBS),
             *(f"{node} = invdyn_ros.nodes.{node}:main" for node in NODES),
         ],
-        "gymnasium.envs": ["__root__ = invdyn_ros.grasp.environments:register_all"],
     },
 )

@@ -1,8 +1,7 @@
 """Gymnasium environments of the grasp: actions enter, observations and rewards leave.
 
 World, gripper, noise, guard, inverse-dynamics model and success are those of the live graph: the
-same classes run in its nodes. `import invdyn_ros.grasp.environments` makes them known,
-or an entry point of the installed package.
+same classes run in its nodes. `import invdyn_ros.grasp.environments` makes their names known.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The names of the environments: importing this module makes them known to gymnasium.
 
-An installed package has an entry point that does the same, so `gymnasium.make` needs no import.
+Gymnasium 1 finds none by itself. `gymnasium.make("invdyn_ros.grasp.environments:NAME")` imports
+it on the way, so does `gymnasium.register_envs(invdyn_ros.grasp.environments)`.
 """
 
 from gymnasium.envs.registration import register, registry
