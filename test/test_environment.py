@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import subprocess
+import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -71,6 +73,13 @@ def test_gymnasium_has_nothing_to_complain_about(name: str, changes: dict[str, A
     assert vector.shape == (3 * n + a + (10 if name == PIXELS else 20),)
     assert a == (5 if changes.get("control") == "cartesian" else n + 1)
     env.close()
+
+
+def test_a_name_with_its_module_needs_no_import() -> None:
+    make = f"gymnasium.make('invdyn_ros.grasp.environments:{UR5}')"
+    code = f"import gymnasium; print({make}.spec.id)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ran.stdout.split()[-1] == UR5, ran.stderr
 
 
 def test_every_entry_of_an_observation_stands_in_the_documentation() -> None:
