@@ -204,7 +204,7 @@ def test_family_learns_a_pendulum(family: str, tmp_path: Path) -> None:
 
 
 def test_unknown_family_and_field_name_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="'delan'; known are rigid_body, mlp"):
+    with pytest.raises(ValueError, match="'delan'; known are rigid_body, hybrid, mlp"):
         build(meta("delan"))
     with pytest.raises(ValueError, match="'widht'; MlpConfig has width, depth"):
         build(meta("mlp", widht=3))
