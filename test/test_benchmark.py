@@ -8,6 +8,8 @@ import pytest
 import torch
 from oracle import exciting
 
+from invdyn_ros.benchmarks.blocks import OURS as BLOCKS
+from invdyn_ros.benchmarks.blocks import PLAIN, SUBPIXEL, TRACKED, flipped
 from invdyn_ros.benchmarks.data_efficiency import DataEfficiencyConfig, clips
 from invdyn_ros.benchmarks.dynamics import MUJOCO, PYBULLET, Peers, random_motion
 from invdyn_ros.benchmarks.handeye import BOUND, OURS, PEERS
@@ -285,3 +287,33 @@ def test_data_efficiency_refuses_what_it_cannot_do():
         DataEfficiencyConfig(families=("lstm",))
     with pytest.raises(ValueError, match="at least one family, 10 samples"):
         DataEfficiencyConfig(sizes=(5,))
+
+
+def test_blocks_beside_opencv(tmp_path, capfd):
+    picture = tmp_path / "new" / "errors.png"
+    report = report_of(tmp_path, "blocks", "--blocks", 60, "--frames", 2, "--picture", picture)
+    rows = {name: report["rows"][f"{name}, all over 36 px"] for name in (BLOCKS, PLAIN, SUBPIXEL)}
+    ours = rows[BLOCKS]
+    assert ours["found"] == 100 and ours["xy p95"] < 1.0 and ours["deg p95"] < 3.0
+    assert ours["in 95%"] > 85 and "in 95%" not in rows[PLAIN]
+    for peer in (PLAIN, SUBPIXEL):
+        assert report["ratio"][f"{BLOCKS} to {peer}, all over 36 px"]["deg p95"] < 1.0
+    assert report["rows"][f"{TRACKED}, all over 20 px"]["n"] == 60
+    assert cv2.imread(str(picture)).shape[0] > 300
+    assert "flips high" in capfd.readouterr().out
+
+
+def test_flipped_is_a_face_tilted_to_the_wrong_side():
+    truth = np.eye(4)
+    truth[:3, :3] = cv2.Rodrigues(np.array([np.pi - 0.3, 0.0, 0.0]))[0]
+    truth[:3, 3] = 0.0, 0.0, 1.0
+    wrong, near = truth.copy(), truth.copy()
+    wrong[:3, :3] = cv2.Rodrigues(np.array([np.pi + 0.28, 0.0, 0.0]))[0]
+    near[:3, :3] = cv2.Rodrigues(np.array([np.pi - 0.5, 0.0, 0.0]))[0]
+    assert flipped(wrong, truth)
+    assert not flipped(near, truth) and not flipped(truth, truth)
+
+
+def test_blocks_refuses_an_unknown_noise_before_it_draws():
+    with pytest.raises(ValueError, match="no noise 'loud'"):
+        main(["blocks", "--noise", "loud"])

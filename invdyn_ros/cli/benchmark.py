@@ -9,6 +9,7 @@ from typing import Annotated, Any, Union
 
 import tyro
 
+from invdyn_ros.benchmarks.blocks import BlockPosesConfig, measure_blocks
 from invdyn_ros.benchmarks.closed_loop import ClosedLoopConfig, measure_closed_loop
 from invdyn_ros.benchmarks.data_efficiency import (
     DataEfficiencyConfig,
@@ -27,6 +28,7 @@ from invdyn_ros.cli.options import parse
 from invdyn_ros.models.checkpoint import write_whole
 
 BENCHMARKS: dict[str, tuple[type, Callable[..., dict[str, Any]]]] = {
+    "blocks": (BlockPosesConfig, measure_blocks),
     "closed_loop": (ClosedLoopConfig, measure_closed_loop),
     "data_efficiency": (DataEfficiencyConfig, measure_data_efficiency),
     "dynamics": (DynamicsConfig, measure_dynamics),

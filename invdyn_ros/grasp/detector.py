@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from invdyn_ros.arms.camera import Camera
 from invdyn_ros.control.guard import Array
-from invdyn_ros.perception.block_fit import expected_errors, project, thickness
+from invdyn_ros.perception.block_fit import project, thickness
 from invdyn_ros.perception.markers import face_normals, marker_corners
 
-CORNER_NOISE = 0.1  # [px] of a corner of a large square marker, as BlocksConfig expects it
+CORNER_NOISE = 0.1  # [px] of a corner of a large square marker
+THIN = 25.0  # [px] a corner of a marker this thin errs twice as much
 SHARE = np.array([0.58, 0.58, 0.58, 1.0, 1.0, 1.0])  # of the covariance's root that errors have
 JITTER = 0.16  # share of the errors that is new in each picture
 THINNEST = 9.0  # [px] a thinner marker is not found
@@ -115,7 +116,7 @@ class ModelledDetector:
                 return root, bias, root @ root.T
         points = self._corners[list(faces)].reshape(-1, 3)
         pixels, J = project(T, points, self._k)
-        noise = expected_errors(pixels.reshape(-1, 4, 2), CORNER_NOISE)
+        noise = CORNER_NOISE * (1 + (THIN / thickness(pixels.reshape(-1, 4, 2))) ** 2)
         J = J / np.repeat(noise, 8)[:, None]
         covariance = np.linalg.inv(J.T @ J)
         root = np.linalg.cholesky(covariance)

@@ -19,6 +19,7 @@ from invdyn_ros.nodes.messages import (
     image_to_message,
     newest,
     pose_to_transform,
+    to_seconds,
 )
 from invdyn_ros.nodes.runner import CheckedNode, parameters, run
 from invdyn_ros.perception.blocks import BlockDetector, BlockPose, BlocksConfig
@@ -27,6 +28,8 @@ try:
     from tf2_ros import TransformBroadcaster
 except ImportError:  # comes with ROS; PyPI has none
     TransformBroadcaster = None
+
+RECENT = 0.5  # [s] for which an image says something about the next
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class BlocksNode(CheckedNode):
         self.detector: BlockDetector | None = None
         self.info: CameraInfo | None = None
         self.early: Image | None = None
+        self.last: tuple[float, list[BlockPose]] = -np.inf, []  # stamp [s], what was found
         qos = QoSProfile(depth=10)
         # made before the first image, so that nobody misses the first pose
         self.publishers_of: list[Publisher] = [
@@ -89,15 +93,18 @@ class BlocksNode(CheckedNode):
             self.early = message
             self.hold("no camera_info on /camera/camera_info; publish it with the images")
             return
-        poses = self.detector.detect(image)
+        stamp = to_seconds(message.header.stamp)
+        recent = 0.0 < stamp - self.last[0] < RECENT
+        poses = self.detector.detect(image, self.last[1] if recent else ())
+        self.last = stamp, poses
         self.hold(None if poses else "no block in the image")
         for pose in poses:
             self.publish_pose(pose, message.header)
         self.publish_markers(poses, message.header)
         if self.overlay.get_subscription_count():
             drawn = self.detector.draw(image, poses)
-            stamp, frame = message.header.stamp, message.header.frame_id
-            self.overlay.publish(image_to_message(drawn, stamp, frame))
+            header = message.header
+            self.overlay.publish(image_to_message(drawn, header.stamp, header.frame_id))
 
     def publish_pose(self, pose: BlockPose, header: Header) -> None:
         """Publish one block on its own topic, and as a frame of TF where tf2 exists."""

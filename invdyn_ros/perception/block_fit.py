@@ -1,6 +1,9 @@
-"""Pose of a marked block: corners of its markers enter; the pose that explains them leaves.
+"""Pose of a marked block: corners of its markers enter; the poses that explain them leave.
 
-Works on ideal pixels of a pinhole camera, lens distortion already taken out.
+Works on ideal pixels of a pinhole camera, lens distortion already taken out. What is measured of
+a marker are its sides, lines in the image that cross in its corners: a short side says little of
+where its corners lie along its neighbours. Two points of a line through evenly spread points tell
+all that is known of it, and if they are `SIDE_POINTS` their errors across it are independent.
 """
 
 from __future__ import annotations
@@ -12,16 +15,30 @@ import numpy as np
 
 from invdyn_ros.perception.markers import MARKER_SHARE, face_normals, marker_corners
 
-THIN = 25.0  # a marker this thin is found half as well as a square one [px]
+SIDE_POINTS = 0.5 + np.array([-0.5, 0.5]) / np.sqrt(3)  # shares of a side
+SHORT = 33.0  # a side of this length errs by half more than a long one [px]
+THIN = 25.0  # a side of a marker this thin, than one of a large marker [px]
 OUTLIER = 4.0  # a marker that errs this many times its expected error is left out
-PRIOR_CORNERS = 4  # the expected error weighs as much as this many measured corners
+PRIOR_ERRORS = 8  # the expected error weighs as much as this many measured ones
 STARTS = 3  # poses to refine: the two of a marker and one more
 ITERATIONS = 30  # of Levenberg-Marquardt, at most
 STEP_END = 1e-6  # a smaller step ends it [m, rad]
+SAME_TURN = 0.02  # poses turned less from each other are one [rad]
+
+
+class Sides(NamedTuple):
+    """Two points on each of the m sides that were seen."""
+
+    points: np.ndarray
+    """(2 m, 3) on the block [m]."""
+    pixels: np.ndarray
+    """(2 m, 2) where they were seen; along the side that is not known."""
+    across: np.ndarray
+    """(2 m, 2) unit vector across the side over the expected error [1/px]."""
 
 
 class BlockFit(NamedTuple):
-    """The pose that explains the markers of one block best."""
+    """A pose that explains the markers of one block."""
 
     T_camera_block: np.ndarray
     """(4, 4)."""
@@ -31,6 +48,8 @@ class BlockFit(NamedTuple):
     """(m,) indices of the markers it rests on."""
     errors: np.ndarray
     """(m,) RMS error of the corners of each of them [px]."""
+    cost: float
+    """Sum of squared errors of the sides over their variance: -2 log likelihood."""
 
 
 def fit_block(
@@ -38,45 +57,73 @@ def fit_block(
     quads: np.ndarray,
     block_size: float,
     k: np.ndarray,
-    corner_noise: float,
+    side_noise: float,
     max_error: float,
-) -> BlockFit | None:
-    """Find the pose of a block; markers that contradict the others are left out.
+) -> list[BlockFit]:
+    """Find the poses of a block; markers that contradict the others are left out.
 
     Args:
         faces: (k,) faces that were seen.
         quads: (k, 4, 2) corners of their markers [px].
         block_size: side of the block [m].
         k: (3, 3) pinhole matrix [px].
-        corner_noise: expected error of a corner of a large square marker [px].
+        side_noise: expected error of a point of a side of a large marker, across it [px].
         max_error: a marker that errs more is left out [px].
 
     Returns:
-        None if no pose explains the markers within max_error.
+        The pose that explains them best, then those that explain them too, as a marker seen from
+        afar looks the same tilted to either side. Empty if none does within max_error.
     """
-    noise = expected_errors(quads, corner_noise)
-    limit = np.minimum(OUTLIER * noise, max_error)
     used = np.arange(len(faces))
     while True:
-        T, errors = _fit(faces[used], quads[used], noise[used], block_size, k)
-        if T is None:
-            return None
-        if len(used) == 1 or np.all(errors <= limit[used]):
+        sides = seen_sides(faces[used], quads[used], block_size, side_noise)
+        starts = [T for i in used for T in _starts(faces[i], quads[i], block_size, k)]
+        modes = [T for T in _modes(starts, sides, k) if _faces_camera(T, faces[used], block_size)]
+        if not modes:
+            return []
+        excess = np.sqrt(_costs(modes[0], sides, k).reshape(len(used), -1).mean(axis=1)) / OUTLIER
+        corners = marker_corners(block_size)[faces[used]]
+        errors = np.array([_corner_errors(T, corners, quads[used], k) for T in modes])
+        excess = np.maximum(excess, errors[0] / max_error)
+        if len(used) == 1 or excess.max() <= 1:
             break
-        used = np.delete(used, np.argmax(errors / limit[used]))
-    if np.sqrt(np.mean(errors**2)) > max_error:
-        return None
-    points = marker_corners(block_size)[faces[used]].reshape(-1, 3)
-    return BlockFit(T, _covariance(T, points, errors, noise[used], k), used, errors)
+        used = np.delete(used, np.argmax(excess))
+    return [
+        BlockFit(T, _covariance(T, sides, k), used, e, float(_costs(T, sides, k).sum()))
+        for T, e in zip(modes, errors, strict=True)
+        if np.sqrt(np.mean(e**2)) <= max_error
+    ]
 
 
-def expected_errors(quads: np.ndarray, corner_noise: float) -> np.ndarray:
-    """Expected error (k,) of the corners of markers (k, 4, 2), standard deviation [px].
+def seen_sides(
+    faces: np.ndarray, quads: np.ndarray, block_size: float, side_noise: float
+) -> Sides:
+    """Sides of the markers of some faces (k,), seen with corners (k, 4, 2) [px]."""
+    weights = np.column_stack([1 - SIDE_POINTS, SIDE_POINTS])  # (2, 2) of both ends of a side
 
-    A marker seen from the side is thin: its short sides fix lines badly and its quiet margin is
-    soon too narrow to find them in.
+    def along(corners: np.ndarray) -> np.ndarray:
+        ends = np.stack([corners, np.roll(corners, -1, axis=1)], axis=2)  # (k, 4, 2 ends, d)
+        return np.asarray(weights @ ends).reshape(-1, corners.shape[-1])
+
+    side = np.roll(quads, -1, axis=1) - quads
+    length = np.linalg.norm(side, axis=2)  # (k, 4)
+    normal = np.stack([side[..., 1], -side[..., 0]], axis=-1) / length[..., None]
+    across = normal / expected_errors(quads, side_noise)[..., None]
+    points = marker_corners(block_size)[faces]
+    return Sides(along(points), along(quads), np.repeat(across.reshape(-1, 2), 2, axis=0))
+
+
+def expected_errors(quads: np.ndarray, side_noise: float) -> np.ndarray:
+    """Expected error (k, 4) of points of the sides of markers (k, 4, 2), standard deviation [px].
+
+    A short side is averaged over few pixels; beside a side of a thin marker the quiet margin is
+    soon too narrow to find it in.
     """
-    return np.asarray(corner_noise * (1.0 + (THIN / thickness(quads)) ** 2))
+    side = np.roll(quads, -1, axis=1) - quads
+    length = np.linalg.norm(side, axis=2)
+    diagonals = quads[:, 2:] - quads[:, :2]  # (k, 2, 2)
+    depth = np.abs(np.linalg.det(diagonals))[:, None] / 2 / length  # of the marker behind a side
+    return np.asarray(side_noise * np.sqrt(1.0 + (SHORT / length) ** 2 + (THIN / depth) ** 4))
 
 
 def thickness(quads: np.ndarray) -> np.ndarray:
@@ -86,30 +133,41 @@ def thickness(quads: np.ndarray) -> np.ndarray:
     return np.asarray(np.abs(np.linalg.det(diagonals)) / 2 / side)
 
 
-def _fit(
-    faces: np.ndarray, quads: np.ndarray, noise: np.ndarray, block_size: float, k: np.ndarray
-) -> tuple[np.ndarray | None, np.ndarray]:
-    """Best pose (4, 4) for all of these markers, None if none shows them all.
+def _modes(starts: list[np.ndarray], sides: Sides, k: np.ndarray) -> list[np.ndarray]:
+    """Poses (4, 4) that explain the sides better than those near them, the best first.
 
-    Of both IPPE poses of every marker, those that explain all markers best are refined. Also
-    returns the RMS error of each marker (k,) [px].
+    Of the starts, those that explain them best already are refined.
     """
-    points = marker_corners(block_size)[faces].reshape(-1, 3)
-    pixels = quads.reshape(-1, 2)
-    weights = np.repeat(1 / noise, 4)[:, None]
 
-    def squares(T: np.ndarray) -> np.ndarray:
-        return np.sum((weights * (project(T, points, k)[0] - pixels)) ** 2, axis=1)
+    def cost(T: np.ndarray) -> float:
+        return float(_costs(T, sides, k).sum())
 
-    starts = [T for pair in zip(faces, quads, strict=True) for T in _starts(*pair, block_size, k)]
-    starts.sort(key=lambda T: float(squares(T).sum()))
-    best, least = None, np.full(len(points), np.inf)
-    for start in starts[:STARTS]:
-        T = _refine(start, points, pixels, weights, k)
-        error = squares(T)
-        if error.sum() < least.sum() and _faces_camera(T, faces, block_size):
-            best, least = T, error
-    return best, noise * np.sqrt(least.reshape(-1, 4).mean(axis=1))
+    best = sorted(starts, key=cost)[:STARTS]
+    modes: list[np.ndarray] = []
+    for T in sorted((_refine(start, sides, k) for start in best), key=cost):
+        if all(turn(T, mode) > SAME_TURN for mode in modes):
+            modes.append(T)
+    return modes
+
+
+def _costs(T: np.ndarray, sides: Sides, k: np.ndarray) -> np.ndarray:
+    """Squared errors (2 m,) over their variance."""
+    return _linearise(T, sides, k)[0] ** 2
+
+
+def _linearise(T: np.ndarray, sides: Sides, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Errors (2 m,) over their standard deviation, and their derivative (2 m, 6) by the pose."""
+    pixels, J = project(T, sides.points, k)
+    errors = np.sum(sides.across * (pixels - sides.pixels), axis=1)
+    return errors, (sides.across[:, None] @ J.reshape(-1, 2, 6))[:, 0]
+
+
+def _corner_errors(
+    T: np.ndarray, corners: np.ndarray, quads: np.ndarray, k: np.ndarray
+) -> np.ndarray:
+    """RMS error (m,) of the corners (m, 4, 3) [m] of markers seen at (m, 4, 2) [px]."""
+    away = project(T, corners.reshape(-1, 3), k)[0].reshape(quads.shape) - quads
+    return np.asarray(np.sqrt(np.sum(away**2, axis=2).mean(axis=1)))
 
 
 def _starts(face: int, quad: np.ndarray, block_size: float, k: np.ndarray) -> list[np.ndarray]:
@@ -136,16 +194,11 @@ def _faces_camera(T: np.ndarray, faces: np.ndarray, block_size: float) -> bool:
     return bool(np.all(np.sum(normals * centres, axis=1) < 0))
 
 
-def _covariance(
-    T: np.ndarray, points: np.ndarray, errors: np.ndarray, noise: np.ndarray, k: np.ndarray
-) -> np.ndarray:
-    """sigma^2 (J^T J)^-1 over corners divided by their expected error, (6, 6).
-
-    sigma^2 lies between 1, what the expected errors claim, and what the errors say.
-    """
-    J = project(T, points, k)[1] / np.repeat(noise, 8)[:, None]
-    prior, freedom = 2 * PRIOR_CORNERS, len(J) - 6
-    variance = (prior + 4 * np.sum((errors / noise) ** 2)) / (prior + freedom)
+def _covariance(T: np.ndarray, sides: Sides, k: np.ndarray) -> np.ndarray:
+    """sigma^2 (J^T J)^-1, (6, 6); sigma^2 lies between 1, what is expected, and what is seen."""
+    errors, J = _linearise(T, sides, k)
+    freedom = len(J) - J.shape[1]
+    variance = (PRIOR_ERRORS + errors @ errors) / (PRIOR_ERRORS + freedom)
     covariance = variance * np.linalg.inv(J.T @ J)
     return np.asarray(covariance + covariance.T) / 2
 
@@ -155,6 +208,11 @@ def transform(R: np.ndarray, t: np.ndarray) -> np.ndarray:
     T = np.eye(4)
     T[:3, :3], T[:3, 3] = R, t
     return T
+
+
+def turn(T: np.ndarray, other: np.ndarray) -> float:
+    """Angle between two poses (4, 4) [rad]."""
+    return float(np.linalg.norm(cv2.Rodrigues(T[:3, :3] @ other[:3, :3].T)[0]))
 
 
 def skew(v: np.ndarray) -> np.ndarray:
@@ -186,9 +244,7 @@ def project(T: np.ndarray, points: np.ndarray, k: np.ndarray) -> tuple[np.ndarra
     return pixels, np.concatenate([D, -D @ skew(arm)], axis=2).reshape(-1, 6)
 
 
-def _refine(
-    T: np.ndarray, points: np.ndarray, pixels: np.ndarray, weights: np.ndarray, k: np.ndarray
-) -> np.ndarray:
+def _refine(T: np.ndarray, sides: Sides, k: np.ndarray) -> np.ndarray:
     """Levenberg-Marquardt from T (4, 4) to the least weighted squared error in the image.
 
     From a flipped start the error may fall all the way to infinity, so a step that moves the block
@@ -196,17 +252,14 @@ def _refine(
     """
     nearest, farthest = 0.5 * T[2, 3], 2.0 * T[2, 3]
     damping = 1e-3
-    seen, J = project(T, points, k)
-    scale = np.repeat(weights, 2)
-    J, residual = J * scale[:, None], ((pixels - seen) * weights).ravel()
+    errors, J = _linearise(T, sides, k)
     for _ in range(ITERATIONS):
         H = J.T @ J
-        step = np.linalg.solve(H + damping * np.diag(np.diag(H)), J.T @ residual)
-        turned = transform(cv2.Rodrigues(step[3:])[0] @ T[:3, :3], T[:3, 3] + step[:3])
-        seen, J_new = project(turned, points, k)
-        new = ((pixels - seen) * weights).ravel()
-        if nearest < turned[2, 3] < farthest and new @ new < residual @ residual:
-            T, J, residual, damping = turned, J_new * scale[:, None], new, damping / 10
+        step = -np.linalg.solve(H + damping * np.diag(np.diag(H)), J.T @ errors)
+        moved = transform(cv2.Rodrigues(step[3:])[0] @ T[:3, :3], T[:3, 3] + step[:3])
+        new, J_new = _linearise(moved, sides, k)
+        if nearest < moved[2, 3] < farthest and new @ new < errors @ errors:
+            T, errors, J, damping = moved, new, J_new, damping / 10
         else:
             damping *= 10
         if np.abs(step).max() < STEP_END:

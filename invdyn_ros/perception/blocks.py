@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
@@ -9,7 +10,15 @@ import cv2
 import numpy as np
 
 from invdyn_ros.config import Checked, Positive, within
-from invdyn_ros.perception.block_fit import fit_block, skew
+from invdyn_ros.perception.block_fit import BlockFit, fit_block, skew
+from invdyn_ros.perception.block_modes import (
+    CERTAIN,
+    Mode,
+    corner_costs,
+    picture_costs,
+    rank,
+    track_costs,
+)
 from invdyn_ros.perception.block_overlay import draw_block
 from invdyn_ros.perception.markers import FACES, MAX_BLOCKS, find_markers
 
@@ -24,8 +33,8 @@ class BlocksConfig(Checked):
     """Side of the block [m]; its markers are 0.8 of it."""
     blocks: Annotated[int, within(1, MAX_BLOCKS)] = 1
     """Number of blocks; block b carries the ids 6 b to 6 b + 5, other ids are ignored."""
-    corner_noise: Positive = 0.1
-    """Expected error of a corner of a large square marker, per axis, standard deviation [px]."""
+    side_noise: Positive = 0.06
+    """Expected error of a side of a large marker, across it, standard deviation [px]."""
     max_reprojection: Positive = 2.0
     """A marker, and a pose, that explains corners worse than this is not used, RMS [px]."""
 
@@ -45,6 +54,8 @@ class BlockPose:
     """(k, 4, 2) their corners as seen [px]."""
     reprojection: float
     """RMS distance between seen and explained corners [px]."""
+    modes: tuple[Mode, ...] = ()
+    """Every pose that explains them, the likeliest first; more than one only of a lone marker."""
 
 
 class PoseInBase(NamedTuple):
@@ -82,36 +93,52 @@ class BlockDetector:
         if self.distortion.size not in LENS_MODELS or not np.isfinite(self.distortion).all():
             raise ValueError(f"distortion is {distortion}; OpenCV has {LENS_MODELS} coefficients")
 
-    def detect(self, image: np.ndarray) -> list[BlockPose]:
+    def detect(self, image: np.ndarray, before: Sequence[BlockPose] = ()) -> list[BlockPose]:
         """Find the blocks in an image.
 
         Args:
             image: (H, W, 3) uint8 RGB.
+            before: poses found in the image before, if that is recent. Where one marker alone
+                leaves two poses possible, they help to choose; they do not move the pose.
 
         Returns:
             One pose for each block of which a marker is seen, by block id.
         """
         check_image(image)
-        ids, corners = find_markers(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
+        gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+        ids, corners = find_markers(gray)
         once = np.bincount(ids, minlength=1)[ids] == 1  # of a marker seen twice, one is a lie
+        past = {pose.block: pose.modes for pose in before}
         poses = []
         for block in range(self.config.blocks):
             mine = once & (ids // FACES == block)
-            if mine.any():
-                poses.append(self._solve(block, ids[mine], corners[mine]))
-        return [pose for pose in poses if pose is not None]
+            fits = self._fits(ids[mine], corners[mine]) if mine.any() else []
+            if fits:
+                fit, modes = rank(fits, self._costs(fits, gray, block, past.get(block, ())))
+                seen = ids[mine][fit.used], corners[mine][fit.used]
+                error = float(np.sqrt(np.mean(fit.errors**2)))
+                poses.append(
+                    BlockPose(block, fit.T_camera_block, fit.covariance, *seen, error, modes)
+                )
+        return poses
 
-    def _solve(self, block: int, ids: np.ndarray, corners: np.ndarray) -> BlockPose | None:
-        """Best pose of a block from the corners (k, 4, 2) [px] of its markers, if one is good."""
+    def _fits(self, ids: np.ndarray, corners: np.ndarray) -> list[BlockFit]:
+        """Poses of a block from the corners (k, 4, 2) [px] of its markers."""
         c, k = self.config, self.intrinsics
         ideal = cv2.undistortPoints(corners.reshape(-1, 1, 2), k, self.distortion, P=k)
         quads = ideal.reshape(-1, 4, 2)
-        fit = fit_block(ids % FACES, quads, c.block_size, k, c.corner_noise, c.max_reprojection)
-        if fit is None:
-            return None
-        seen = ids[fit.used], corners[fit.used]
-        reprojection = float(np.sqrt(np.mean(fit.errors**2)))
-        return BlockPose(block, fit.T_camera_block, fit.covariance, *seen, reprojection)
+        return fit_block(ids % FACES, quads, c.block_size, k, c.side_noise, c.max_reprojection)
+
+    def _costs(
+        self, fits: list[BlockFit], gray: np.ndarray, block: int, before: tuple[Mode, ...]
+    ) -> np.ndarray:
+        """How unlikely each pose is (n,), from corners, picture and past."""
+        costs = corner_costs(fits)
+        if len(fits) > 1 and np.diff(np.sort(costs))[0] < CERTAIN:
+            lens = self.intrinsics, self.distortion
+            costs += picture_costs(fits, gray, block, self.config.block_size, lens)
+            costs += track_costs(fits, before)
+        return costs
 
     def draw(self, image: np.ndarray, poses: list[BlockPose]) -> np.ndarray:
         """Picture of what was found: marker outlines, edges, axes and position of each block.

@@ -29,11 +29,15 @@ _FACE_AXES = np.array([
 _CORNERS = np.array([[-0.5, 0.5], [0.5, 0.5], [0.5, -0.5], [-0.5, -0.5]])
 
 SIDE_SHARES = np.linspace(0.08, 0.92, 24)  # where a side of a marker is searched, of its length
-SEARCH_SHARE = 0.1  # how far beside it, of the marker; the quiet margin is 0.125 wide
-MIN_SEARCH = 1.5  # [px]
-MAX_SHIFT = 4.0  # of a corner; more is no refinement [px]
+STEPS = 24  # of the search across a side
+# Inwards and outwards, of the marker. ArUco may take the quiet margin of a shaded face before a
+# bright wall as a part of the marker, so the first search begins deep in the black border.
+SEARCHES = ((0.18, 0.1), (0.08, 0.08), (0.08, 0.08))
+SEARCH_RANGE = 1.0, 3.0  # of the searches about a found edge: at least, at most [px]
+GOOD_SHARE = 0.8  # of the points found on a side; the others are left out
+STRONG = 0.5  # a step of the grey level counts as an edge, of the greatest across the side
+MAX_SHIFT = 0.25  # of a corner, of the longest side; more is no refinement
 MIN_SINE = 0.1  # of the angle between neighbouring sides: less is no corner
-STEPS = np.linspace(-1.0, 1.0, 15)  # of the search
 
 
 class Markers(NamedTuple):
@@ -100,16 +104,33 @@ def find_markers(gray: np.ndarray) -> Markers:
     Args:
         gray: (H, W) uint8.
     """
-    if hasattr(cv2.aruco, "ArucoDetector"):
-        detector = cv2.aruco.ArucoDetector(_dictionary(), cv2.aruco.DetectorParameters())
+    ids, quads = opencv_markers(gray)
+    corners = np.array([_refine(gray, quad) for quad in quads]).reshape(-1, 4, 2)
+    return Markers(ids, corners)
+
+
+def opencv_markers(gray: np.ndarray, subpixel: bool = False) -> Markers:
+    """Find the markers in a grey image as OpenCV does.
+
+    Args:
+        gray: (H, W) uint8.
+        subpixel: refine the corners with cornerSubPix.
+    """
+    modern = hasattr(cv2.aruco, "ArucoDetector")
+    # until 4.6 DetectorParameters() gives an object that crashes on use
+    create = cv2.aruco.DetectorParameters if modern else cv2.aruco.DetectorParameters_create  # type: ignore[attr-defined]
+    parameters = create()
+    if subpixel:
+        parameters.cornerRefinementMethod = cv2.aruco.CORNER_REFINE_SUBPIX
+    if modern:
+        detector = cv2.aruco.ArucoDetector(_dictionary(), parameters)
         found, ids, _ = detector.detectMarkers(gray)
-    else:  # until 4.6, where DetectorParameters() gives an object that crashes on use
-        parameters = cv2.aruco.DetectorParameters_create()  # type: ignore[attr-defined]
-        found, ids, _ = cv2.aruco.detectMarkers(gray, _dictionary(), parameters=parameters)
+    else:
+        found, ids, _ = cv2.aruco.detectMarkers(gray, _dictionary(), parameters=parameters)  # type: ignore[attr-defined]
     if ids is None or len(found) == 0:
         return Markers(np.empty(0, int), np.empty((0, 4, 2)))
-    corners = np.array([_refine(gray, np.asarray(quad).reshape(4, 2)) for quad in found])
-    return Markers(np.asarray(ids).ravel().astype(int), corners)
+    quads = np.array([np.asarray(quad, float).reshape(4, 2) for quad in found])
+    return Markers(np.asarray(ids).ravel().astype(int), quads)
 
 
 def _dictionary() -> cv2.aruco.Dictionary:
@@ -122,26 +143,50 @@ def _refine(gray: np.ndarray, quad: np.ndarray) -> np.ndarray:
     A window around a corner, as cornerSubPix takes it, reaches over the quiet margin into the edge
     of the block (errors up to 2 px at 50 px); a search across a side need not.
     """
-    start = quad
-    for _ in range(2):  # the second search starts on the edge, not beside it
-        along, across = _side_points(quad)
+    start, longest = quad, np.linalg.norm(quad - np.roll(quad, 1, axis=0), axis=1).max()
+    for number, shares in enumerate(SEARCHES):
+        along, across = _side_points(quad, shares, bounded=number > 0)
         pixels = quad[:, None, None] + along[:, :, None] + across[:, None]  # (4, p, s, 2)
-        x, y = np.moveaxis(pixels, -1, 0).reshape(2, -1, len(STEPS)).astype(np.float32)
+        x, y = np.moveaxis(pixels, -1, 0).reshape(2, -1, STEPS).astype(np.float32)
         levels = cv2.remap(gray, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        rise = np.diff(np.asarray(levels, float).reshape(pixels.shape[:3]))
-        rise = np.maximum(rise, 0.0) ** 2 + 1e-9  # where nothing rises, the middle
+        rise = np.maximum(np.diff(np.asarray(levels, float).reshape(pixels.shape[:3])), 0.0)
         middle = (pixels[:, :, 1:] + pixels[:, :, :-1]) / 2
-        edge = (rise[..., None] * middle).sum(axis=2) / rise.sum(axis=2)[..., None]
-        lines = np.array([_line_through(points) for points in edge])  # side i leaves corner i
+        edge = _first_edge(rise, middle) if number == 0 else _centre(rise, middle)
+        lines = _lines_through(edge)  # side i leaves corner i
         crossing = np.cross(np.roll(lines, 1, axis=0), lines)
         if np.abs(crossing[:, 2]).min() < MIN_SINE:
             return start
         quad = crossing[:, :2] / crossing[:, 2:]
-    return quad if np.abs(quad - start).max() < MAX_SHIFT else start
+    return quad if np.abs(quad - start).max() < MAX_SHIFT * longest else start
 
 
-def _side_points(quad: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _first_edge(rise: np.ndarray, middle: np.ndarray) -> np.ndarray:
+    """Where the grey level first rises steeply, from inside outwards, (4, p, 2) [px].
+
+    Args:
+        rise: (4, p, s) of the grey level, from step to step.
+        middle: (4, p, s, 2) of each step [px].
+    """
+    strong = rise >= STRONG * rise.max(axis=2, keepdims=True)
+    first = strong.argmax(axis=2)[..., None, None]
+    return np.take_along_axis(middle, first, axis=2)[:, :, 0]
+
+
+def _centre(rise: np.ndarray, middle: np.ndarray) -> np.ndarray:
+    """Where the grey level rises on average, (4, p, 2) [px]; where it does not, the middle."""
+    weight = rise[..., None] ** 2 + 1e-9
+    return np.asarray((weight * middle).sum(axis=2) / weight.sum(axis=2))
+
+
+def _side_points(
+    quad: np.ndarray, shares: tuple[float, float], bounded: bool
+) -> tuple[np.ndarray, np.ndarray]:
     """Where to search for the sides of a marker, relative to its corners (4, 2) [px].
+
+    Args:
+        quad: the corners.
+        shares: how far inwards and outwards, of the marker.
+        bounded: keep to SEARCH_RANGE.
 
     Returns:
         Steps along each side (4, p, 2), and across it from inside to outside (4, s, 2) [px].
@@ -152,19 +197,25 @@ def _side_points(quad: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     opposite = np.stack([np.roll(quad, -2, axis=0), np.roll(quad, -3, axis=0)], axis=1)
     inward = (opposite - quad[:, None]) @ -normal[:, :, None]  # (4, 2, 1)
     depth = inward[..., 0].min(axis=1)  # (4,) of the marker behind each side
-    reach = np.maximum(SEARCH_SHARE * depth, MIN_SEARCH)
+    low, high = SEARCH_RANGE
+    reach = np.clip(np.multiply.outer(depth, shares), low, high if bounded else None)  # (4, 2)
+    steps = np.linspace(-reach[:, 0], reach[:, 1], STEPS, axis=1)  # (4, s)
     along = SIDE_SHARES[None, :, None] * side[:, None]
-    return along, STEPS[None, :, None] * (reach[:, None] * normal)[:, None]
+    return along, steps[:, :, None] * normal[:, None]
 
 
-def _line_through(points: np.ndarray) -> np.ndarray:
-    """Homogeneous line (3,) nearest to points (p, 2) [px], without the worst fifth of them."""
-    distance = np.abs(np.column_stack([points, np.ones(len(points))]) @ _nearest_line(points))
-    return _nearest_line(points[distance <= np.quantile(distance, 0.8)])
+def _lines_through(points: np.ndarray) -> np.ndarray:
+    """Homogeneous lines (4, 3) nearest to points (4, p, 2) [px], without the worst of them."""
+    lines = _nearest_lines(points, np.ones(points.shape[:2]))
+    distance = np.abs(points @ lines[:, :2, None] + lines[:, 2:, None])[..., 0]
+    good = distance <= np.quantile(distance, GOOD_SHARE, axis=1, keepdims=True)
+    return _nearest_lines(points, good.astype(float))
 
 
-def _nearest_line(points: np.ndarray) -> np.ndarray:
-    """Homogeneous line (3,) of least squared distance to points (p, 2), unit normal."""
-    centre = points.mean(axis=0)
-    normal = np.linalg.svd(points - centre, full_matrices=False)[2][1]
-    return np.append(normal, -normal @ centre)
+def _nearest_lines(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Homogeneous lines (4, 3), unit normals, of least squared distance to points (4, p, 2)."""
+    weights = (weights / weights.sum(axis=1, keepdims=True))[..., None]
+    centre = (weights * points).sum(axis=1)
+    arms = points - centre[:, None]
+    normal = np.linalg.eigh(np.swapaxes(weights * arms, 1, 2) @ arms)[1][:, :, 0]
+    return np.column_stack([normal, -np.sum(normal * centre, axis=1)])
