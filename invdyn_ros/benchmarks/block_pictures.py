@@ -69,12 +69,11 @@ def block_pictures(
             T, side = random_block(scene, rng)
             for frame in range(frames):
                 drawn = camera.render(robot.home, 0.0, (lens.T_base_camera @ T)[None])
-                picture = cv2.resize(
-                    drawn, (lens.width, lens.height), interpolation=cv2.INTER_AREA
-                )
-                picture = cv2.GaussianBlur(picture, (0, 0), scene.blur).astype(np.float32)
-                picture += grain * grains.standard_normal(picture.shape, dtype=np.float32)
-                image = np.clip(np.round(picture), 0, 255).astype(np.uint8)
+                size = (lens.width, lens.height)
+                sensed = cv2.resize(drawn, size, interpolation=cv2.INTER_AREA)
+                sensed = cv2.GaussianBlur(sensed, (0, 0), scene.blur)
+                noise = np.round(grains.normal(0.0, grain, sensed.shape)).astype(np.int16)
+                image = np.asarray(cv2.add(sensed, noise, dtype=cv2.CV_8U))
                 yield BlockPicture(image, T, side, frame)
                 T = T @ transform(
                     Rotation.from_rotvec(TURN * rng.standard_normal(3)).as_matrix(),

@@ -184,7 +184,8 @@ def _row(scores: np.ndarray) -> Row:
 
 def _score(found: Found | None, truth: np.ndarray, side: float, seconds: float) -> Score:
     if found is None:
-        return Score(side, *[np.nan] * 5, seconds)
+        nan = np.nan
+        return Score(side, nan, nan, nan, nan, nan, seconds)
     T, covariance = found
     rotation = Rotation.from_matrix(T[:3, :3] @ truth[:3, :3].T).as_rotvec()
     error = np.concatenate([T[:3, 3] - truth[:3, 3], rotation])

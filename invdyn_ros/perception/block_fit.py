@@ -16,10 +16,10 @@ import numpy as np
 from invdyn_ros.perception.markers import MARKER_SHARE, face_normals, marker_corners
 
 SIDE_POINTS = 0.5 + np.array([-0.5, 0.5]) / np.sqrt(3)  # shares of a side
-SHORT = 33.0  # a side of this length errs by half more than a long one [px]
+SHORT = 36.0  # a side of this length errs by half more than a long one [px]
 THIN = 25.0  # a side of a marker this thin, than one of a large marker [px]
 OUTLIER = 4.0  # a marker that errs this many times its expected error is left out
-PRIOR_ERRORS = 8  # the expected error weighs as much as this many measured ones
+PRIOR_ERRORS = 4  # the expected error weighs as much as this many measured ones
 STARTS = 3  # poses to refine: the two of a marker and one more
 ITERATIONS = 30  # of Levenberg-Marquardt, at most
 STEP_END = 1e-6  # a smaller step ends it [m, rad]

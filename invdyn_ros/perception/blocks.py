@@ -33,7 +33,7 @@ class BlocksConfig(Checked):
     """Side of the block [m]; its markers are 0.8 of it."""
     blocks: Annotated[int, within(1, MAX_BLOCKS)] = 1
     """Number of blocks; block b carries the ids 6 b to 6 b + 5, other ids are ignored."""
-    side_noise: Positive = 0.06
+    side_noise: Positive = 0.07
     """Expected error of a side of a large marker, across it, standard deviation [px]."""
     max_reprojection: Positive = 2.0
     """A marker, and a pose, that explains corners worse than this is not used, RMS [px]."""
