@@ -72,8 +72,8 @@ def block_pictures(
                 size = (lens.width, lens.height)
                 sensed = cv2.resize(drawn, size, interpolation=cv2.INTER_AREA)
                 sensed = cv2.GaussianBlur(sensed, (0, 0), scene.blur)
-                noise = np.round(grains.normal(0.0, grain, sensed.shape)).astype(np.int16)
-                image = np.asarray(cv2.add(sensed, noise, dtype=cv2.CV_8U))
+                grained = sensed + grains.normal(0.0, grain, sensed.shape)
+                image = np.clip(np.round(grained), 0, 255).astype(np.uint8)
                 yield BlockPicture(image, T, side, frame)
                 T = T @ transform(
                     Rotation.from_rotvec(TURN * rng.standard_normal(3)).as_matrix(),
