@@ -37,6 +37,8 @@ SEARCH_RANGE = 1.0, 3.0  # of the searches about a found edge: at least, at most
 GOOD_SHARE = 0.8  # of the points found on a side; the others are left out
 STRONG = 0.5  # a step of the grey level counts as an edge, of the greatest across the side
 MAX_SHIFT = 0.25  # of a corner, of the longest side; more is no refinement
+SAME_CORNERS = 1.5  # two quads with all corners nearer than this are one marker [px]
+NEAR_QUADS = 0.01  # least distance of two quads, of their perimeter
 MIN_SINE = 0.1  # of the angle between neighbouring sides: less is no corner
 
 
@@ -106,7 +108,9 @@ def find_markers(gray: np.ndarray) -> Markers:
     """
     ids, quads = opencv_markers(gray)
     corners = np.array([_refine(gray, quad) for quad in quads]).reshape(-1, 4, 2)
-    return Markers(ids, corners)
+    apart = np.abs(corners[:, None] - corners[None]).max(axis=(2, 3)) > SAME_CORNERS  # (k, k)
+    again = np.tril((ids[:, None] == ids) & ~apart, -1).any(axis=1)
+    return Markers(ids[~again], corners[~again])
 
 
 def opencv_markers(gray: np.ndarray, subpixel: bool = False) -> Markers:
@@ -126,6 +130,8 @@ def opencv_markers(gray: np.ndarray, subpixel: bool = False) -> Markers:
         detector = cv2.aruco.ArucoDetector(_dictionary(), parameters)
         found, ids, _ = detector.detectMarkers(gray)
     else:
+        # of a quad within a quad it drops the inner one, which a shaded face needs
+        parameters.minMarkerDistanceRate = NEAR_QUADS
         found, ids, _ = cv2.aruco.detectMarkers(gray, _dictionary(), parameters=parameters)  # type: ignore[attr-defined]
     if ids is None or len(found) == 0:
         return Markers(np.empty(0, int), np.empty((0, 4, 2)))
