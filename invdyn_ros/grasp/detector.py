@@ -1,9 +1,8 @@
 """A model of the block detector: true poses enter; poses, covariances and gaps as its own leave.
 
 Rendering a picture and finding markers in it takes some 20 ms; this takes 0.1 ms. It was measured
-against the real one: corners of markers err by a tenth of a pixel, nearly all of it the same in
-each picture of a block at rest, for it comes of how pixels fall on its edges; and as neighbouring
-corners err alike, positions err less than a covariance of independent corners says.
+against the real one: sides of markers err by less than a tenth of a pixel, nearly all of it the
+same in each picture of a block at rest, for it comes of how pixels fall on its edges.
 """
 
 from __future__ import annotations
@@ -17,12 +16,11 @@ from numpy.typing import NDArray
 
 from invdyn_ros.arms.camera import Camera
 from invdyn_ros.control.guard import Array
-from invdyn_ros.perception.block_fit import project, thickness
+from invdyn_ros.perception.block_fit import linearise, project, seen_sides, thickness
 from invdyn_ros.perception.markers import face_normals, marker_corners
 
-CORNER_NOISE = 0.1  # [px] of a corner of a large square marker
-THIN = 25.0  # [px] a corner of a marker this thin errs twice as much
-SHARE = np.array([0.58, 0.58, 0.58, 1.0, 1.0, 1.0])  # of the covariance's root that errors have
+SIDE_NOISE = 0.07  # [px] of a side of a large marker, as BlocksConfig expects it
+SHARE = np.array([0.74, 0.74, 0.74, 1.0, 1.0, 1.0])  # of the covariance's root: usual errors
 JITTER = 0.16  # share of the errors that is new in each picture
 THINNEST = 9.0  # [px] a thinner marker is not found
 MOVED = 3e-4  # [m, rad] a block that moved more shows other pixels
@@ -115,9 +113,9 @@ class ModelledDetector:
             if seen == faces and np.abs(before - T).max() < MOVED:
                 return root, bias, root @ root.T
         points = self._corners[list(faces)].reshape(-1, 3)
-        pixels, J = project(T, points, self._k)
-        noise = CORNER_NOISE * (1 + (THIN / thickness(pixels.reshape(-1, 4, 2))) ** 2)
-        J = J / np.repeat(noise, 8)[:, None]
+        quads = project(T, points, self._k)[0].reshape(-1, 4, 2)
+        sides = seen_sides(np.array(faces), quads, self.block_size, SIDE_NOISE)
+        J = linearise(T, sides, self._k)[1]
         covariance = np.linalg.inv(J.T @ J)
         root = np.linalg.cholesky(covariance)
         bias = np.sqrt(1 - JITTER**2) * random.standard_normal(6)

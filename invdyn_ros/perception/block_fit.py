@@ -152,11 +152,14 @@ def _modes(starts: list[np.ndarray], sides: Sides, k: np.ndarray) -> list[np.nda
 
 def _costs(T: np.ndarray, sides: Sides, k: np.ndarray) -> np.ndarray:
     """Squared errors (2 m,) over their variance."""
-    return _linearise(T, sides, k)[0] ** 2
+    return linearise(T, sides, k)[0] ** 2
 
 
-def _linearise(T: np.ndarray, sides: Sides, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Errors (2 m,) over their standard deviation, and their derivative (2 m, 6) by the pose."""
+def linearise(T: np.ndarray, sides: Sides, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Errors (2 m,) of a pose over their standard deviation, and their derivative (2 m, 6).
+
+    The derivative is by a shift and a turn about the camera's axes, as in `project`.
+    """
     pixels, J = project(T, sides.points, k)
     errors = np.sum(sides.across * (pixels - sides.pixels), axis=1)
     return errors, (sides.across[:, None] @ J.reshape(-1, 2, 6))[:, 0]
@@ -196,7 +199,7 @@ def _faces_camera(T: np.ndarray, faces: np.ndarray, block_size: float) -> bool:
 
 def _covariance(T: np.ndarray, sides: Sides, k: np.ndarray) -> np.ndarray:
     """sigma^2 (J^T J)^-1, (6, 6); sigma^2 lies between 1, what is expected, and what is seen."""
-    errors, J = _linearise(T, sides, k)
+    errors, J = linearise(T, sides, k)
     freedom = len(J) - J.shape[1]
     variance = (PRIOR_ERRORS + errors @ errors) / (PRIOR_ERRORS + freedom)
     covariance = variance * np.linalg.inv(J.T @ J)
@@ -252,12 +255,12 @@ def _refine(T: np.ndarray, sides: Sides, k: np.ndarray) -> np.ndarray:
     """
     nearest, farthest = 0.5 * T[2, 3], 2.0 * T[2, 3]
     damping = 1e-3
-    errors, J = _linearise(T, sides, k)
+    errors, J = linearise(T, sides, k)
     for _ in range(ITERATIONS):
         H = J.T @ J
         step = -np.linalg.solve(H + damping * np.diag(np.diag(H)), J.T @ errors)
         moved = transform(cv2.Rodrigues(step[3:])[0] @ T[:3, :3], T[:3, 3] + step[:3])
-        new, J_new = _linearise(moved, sides, k)
+        new, J_new = linearise(moved, sides, k)
         if nearest < moved[2, 3] < farthest and new @ new < errors @ errors:
             T, errors, J, damping = moved, new, J_new, damping / 10
         else:
