@@ -19,7 +19,7 @@ NODES = (
 )
 VERBS = (
     *("benchmark", "calibrate", "collect", "compare", "convert", "evaluate", "export"),
-    *("launch", "train"),
+    *("launch", "train", "train_grasp"),
 )
 
 

@@ -62,6 +62,10 @@ class Noise(Checked):
     view_angle: NotNegative = 0.0
     texture: NotNegative = 0.0
 
+    def scaled(self, share: float) -> "Noise":
+        """Return this noise with every term times a share of at least zero."""
+        return replace(self, **{name: share * term for name, term in vars(self).items()})
+
 
 # Magnitudes: hand-eye error 2 to 10 mm, latency 0 to 80 ms, servo steps of a degree; views as
 # robosuite randomises them (1 cm, 0.087 rad, 5 degrees), friction by 10% and more.

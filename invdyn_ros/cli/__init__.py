@@ -16,6 +16,7 @@ VERBS = {
     "launch": "run teleop or grasp_sim, one process per node",
     "collect": "turn a simulation or a recording into a dataset",
     "train": "train a model of inverse dynamics from a config and a dataset",
+    "train_grasp": "train a policy that grasps, in simulation",
     "evaluate": "report how good a model is on motion it has not seen",
     "export": "write a model as one ONNX file, verified",
     "compare": "train every family on a dataset; one table, one picture, the best one",
@@ -31,7 +32,7 @@ def main() -> None:
     """Run the verb that the command line names, and exit with its code."""
     name, *rest = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
-        print("\n".join([USAGE, "", *(f"  {verb:<10} {text}" for verb, text in VERBS.items())]))
+        print("\n".join([USAGE, "", *(f"  {verb:<11} {text}" for verb, text in VERBS.items())]))
         sys.exit(0)
     if name == "--version":
         print(f"invdyn {__version__}")

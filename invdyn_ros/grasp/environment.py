@@ -209,6 +209,10 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.reward = Reward(self.config.reward, self.judge, self.truth())
         return self._observe(), self._info()
 
+    def ease(self, area: float, noise: float) -> None:
+        """Make the next episodes easier, as a curriculum does; see `World.ease`."""
+        self.world.ease(area, noise)
+
     @property
     def judge(self) -> Judge:
         """What decides over the success of the present episode."""

@@ -6,6 +6,7 @@ The simulator node and the Gymnasium environment run this same class.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
 from invdyn_ros.arms.bullet import JointSample, Simulation
 from invdyn_ros.arms.noise import Noise, sensed, stray, wear
@@ -53,6 +54,7 @@ class World(AbstractContextManager["World"]):
         """
         self.robot, self.noise, self.believed, self.limit = robot, noise, scene, limit
         changes = {} if physics_rate is None else {"physics_rate": physics_rate}
+        self._whole = noise, scene
         self.plant = sensed(load_plant(robot.name, **changes), noise)
         self.simulation = Simulation(robot, self.plant, unit, scene, gui, seed)
         self.begin(seed)
@@ -67,6 +69,19 @@ class World(AbstractContextManager["World"]):
     def begin(self, seed: int) -> None:
         """Start a run anew: the next episode is the first of a seed."""
         self.seed, self.episode = seed, -1
+
+    def ease(self, area: float, noise: float) -> None:
+        """Make the next episodes easier than the whole task, or as hard again.
+
+        Args:
+            area: share of the area's length and width, about its middle, where blocks may lie.
+            noise: share of every term of the noise.
+        """
+        most, scene = self._whole
+        self.noise = most.scaled(noise)
+        if scene is not None:
+            x, y = (_middle(span, area) for span in (scene.area_x, scene.area_y))
+            self.believed = replace(scene, area_x=x, area_y=y)
 
     def next_episode(self) -> None:
         """Put everything back and draw the next episode; simulated time starts again."""
@@ -117,3 +132,10 @@ class World(AbstractContextManager["World"]):
     def finished(self) -> bool:
         """Whether the block was placed, and the arm has had its time afterwards."""
         return self._placed_at is not None and self.simulation.time > self._placed_at + AFTERWARDS
+
+
+def _middle(span: tuple[float, float], share: float) -> tuple[float, float]:
+    """Return a share of an interval about its middle."""
+    low, high = span
+    middle, half = (low + high) / 2, share * (high - low) / 2
+    return middle - half, middle + half

@@ -30,8 +30,10 @@ def save(model: InverseDynamics, meta: Meta, directory: str | Path) -> None:
     write_tensors(model.state_dict(), meta, directory)
 
 
-def write_tensors(tensors: Mapping[str, Tensor], meta: Meta, directory: str | Path) -> None:
-    """Write a checkpoint out of the tensors of a model.
+def write_tensors(
+    tensors: Mapping[str, Tensor], meta: Any, directory: str | Path, form: str = FORMAT
+) -> None:
+    """Write a checkpoint out of the tensors of a model, its meta (a dataclass) and its format.
 
     Two files cannot change at once: the new weights stand beside the old ones until the new
     meta.json, which names its weights by their sum, is in place.
@@ -40,7 +42,7 @@ def write_tensors(tensors: Mapping[str, Tensor], meta: Meta, directory: str | Pa
     directory.mkdir(parents=True, exist_ok=True)
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     weights = save_tensors(plain)
-    values = {"format": FORMAT, "sha256": hashlib.sha256(weights).hexdigest()} | to_mapping(meta)
+    values = {"format": form, "sha256": hashlib.sha256(weights).hexdigest()} | to_mapping(meta)
     write_whole(directory / NEXT, weights)
     write_whole(directory / META, (json.dumps(values, indent=2) + "\n").encode())
     (directory / NEXT).replace(directory / WEIGHTS)

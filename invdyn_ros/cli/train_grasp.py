@@ -1,0 +1,84 @@
+"""`invdyn train_grasp`: an arm and an algorithm enter, a policy that grasps leaves."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from invdyn_ros.cli.options import parse
+from invdyn_ros.cli.train import overrides
+from invdyn_ros.config import from_mapping, load_yaml
+from invdyn_ros.grasp.algorithms import ALGORITHMS, find_algorithm
+from invdyn_ros.grasp.learner_state import STATE
+from invdyn_ros.grasp.learning import LearningConfig, Result, grasp_task, learn
+from invdyn_ros.robot import share
+
+
+@dataclass(frozen=True)
+class Config:
+    """Train a policy that grasps; --field value overrides a field of the config file."""
+
+    out: Path
+    """Folder for the best policy, the state of the run and its logs."""
+    arm: str | None = None
+    """Name of the arm; the config says it unless given."""
+    algorithm: str | None = None
+    """sac, tqc or ppo; the config says it unless given."""
+    config: Path | None = None
+    """YAML file; by default the shipped one of the algorithm."""
+    steps: int | None = None
+    """Steps of all environments together; the config says it unless given."""
+    resume: bool = False
+    """Go on with an interrupted run in --out."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the verb and return the exit code."""
+    options, rest = parse(Config, argv, "train_grasp", return_unknown_args=True)
+    config = read_config(options, rest)
+    if (options.out / STATE).exists() and not options.resume:
+        raise ValueError(f"{options.out} holds a run already; give --resume or another --out")
+    with tqdm(
+        total=config.steps, unit="step", desc=config.algorithm, file=sys.stderr, mininterval=1
+    ) as bar:
+
+        def show(step: int, best: Result | None) -> None:
+            bar.set_postfix_str(f"best {best}" if best else "", refresh=False)
+            bar.update(step - bar.n)
+
+        best = learn(config, grasp_task(config), options.out, options.resume, show)
+    print(f"{options.out}: {config.algorithm} for {config.arm}, step {best.step}, {best}")
+    return 0
+
+
+def read_config(options: Config, rest: list[str]) -> LearningConfig:
+    """Return the config file with what the command line changes.
+
+    Raises:
+        ValueError: no such file, algorithm or field.
+    """
+    name = options.algorithm or next(iter(ALGORITHMS))
+    find_algorithm(name)
+    file = options.config or share(f"config/grasp/{name}.yaml")
+    values = load_yaml(file)
+    for field in ("arm", "algorithm", "steps"):
+        if getattr(options, field) is not None:
+            values[field] = getattr(options, field)
+    for field, value in overrides(rest).items():
+        _put(values, field.split("."), value)
+    return from_mapping(LearningConfig, values, str(file))
+
+
+def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
+    """Set a field, or one of a group: `learner.batch`."""
+    *groups, last = path
+    for group in groups:
+        inner = values.setdefault(group, {})
+        if not isinstance(inner, dict):
+            raise ValueError(f"'{'.'.join(path)}': {group} is no group of fields")
+        values = inner
+    values[last] = value

@@ -1,0 +1,62 @@
+"""From easy to hard: successes enter, how much of the task an environment shows leaves."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from invdyn_ros.config import Checked, Count, Score, Share
+
+
+@dataclass(frozen=True)
+class CurriculumConfig(Checked):
+    """How a task grows.
+
+    Attributes:
+        area: share of the area's length and width where blocks lie at first; 1: all of it.
+        noise: share of the noise at first.
+        promote: success rate at which the task grows.
+        window: episodes over which that rate is taken, anew after each growth.
+        stride: how much of the way to the whole task one growth goes.
+    """
+
+    area: Share = 1.0
+    noise: Score = 1.0
+    promote: Score = 0.7
+    window: Count = 40
+    stride: Share = 0.2
+
+
+class Curriculum:
+    """Counts successes and lets the task grow.
+
+    Attributes:
+        level: from 0, as easy as it gets, to 1, the whole task.
+    """
+
+    def __init__(self, config: CurriculumConfig, level: float = 0.0) -> None:
+        """Begin at a level; a task that never was eased is at the end at once."""
+        self.config = config
+        self.level = 1.0 if config.area == config.noise == 1 else level
+        self._last: deque[bool] = deque(maxlen=config.window)
+
+    @property
+    def rate(self) -> float:
+        """Success rate over the last episodes, at most a window of them."""
+        return sum(self._last) / max(len(self._last), 1)
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """Shares of area and noise now."""
+        c, level = self.config, self.level
+        return c.area + level * (1 - c.area), c.noise + level * (1 - c.noise)
+
+    def see(self, success: bool) -> bool:
+        """Note the outcome of an episode; say whether the task grew."""
+        self._last.append(success)
+        full = len(self._last) == self.config.window
+        if self.level >= 1 or not full or self.rate < self.config.promote:
+            return False
+        self.level = min(self.level + self.config.stride, 1.0)
+        self._last.clear()
+        return True

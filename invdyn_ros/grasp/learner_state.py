@@ -1,0 +1,119 @@
+"""A learner on disk: networks, optimisers and memory enter, one safetensors file leaves.
+
+Never pickle: stable-baselines3's own files run code when they are loaded.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from stable_baselines3.common.base_class import BaseAlgorithm
+from torch import Tensor
+
+from invdyn_ros.models.checkpoint import write_whole
+
+STATE = "last.safetensors"
+MEMORY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+
+
+def write_state(learner: BaseAlgorithm, progress: dict[str, Any], directory: Path) -> None:
+    """Write all a run needs to go on.
+
+    Args:
+        learner: as it is now.
+        progress: what else there is to know, plain values; with the settings of the run.
+        directory: that of the run.
+    """
+    tensors = _tensors(learner)
+    memory = getattr(learner, "replay_buffer", None)
+    counts = {"steps": learner.num_timesteps, "updates": getattr(learner, "_n_updates", 0)}
+    if memory is not None:
+        filled = memory.buffer_size if memory.full else memory.pos
+        counts["position"] = memory.pos
+        for name in MEMORY:
+            tensors[f"memory.{name}"] = torch.as_tensor(getattr(memory, name)[:filled])
+    plain = {name: value.detach().contiguous().clone() for name, value in tensors.items()}
+    text = {"progress": json.dumps(progress), "counts": json.dumps(counts)}
+    directory.mkdir(parents=True, exist_ok=True)
+    write_whole(directory / STATE, save(plain, text))
+
+
+def read_state(
+    learner: BaseAlgorithm, settings: dict[str, Any], directory: Path
+) -> dict[str, Any]:
+    """Fill a fresh learner of the same settings, and return the progress that was written.
+
+    Raises:
+        ValueError: nothing there, damaged, or of a run with other settings.
+    """
+    path = directory / STATE
+    if not path.is_file():
+        raise ValueError(f"nothing to resume: {path} is missing; leave out --resume to start anew")
+    try:
+        with safe_open(path, "pt") as file:
+            text = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        progress, counts = json.loads(text["progress"]), json.loads(text["counts"])
+        _same(progress["settings"], json.loads(json.dumps(settings)), path)
+        _fill(learner, tensors, counts)
+    except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path} is damaged ({error!r}); leave out --resume") from error
+    return progress
+
+
+def _same(old: dict[str, Any], new: dict[str, Any], path: Path) -> None:
+    for name in old.keys() | new.keys():
+        if old.get(name) != new.get(name):
+            raise ValueError(
+                f"{path} is of a run with {name} {old.get(name)}, not {new.get(name)}; "
+                "keep it the same"
+            )
+
+
+def _tensors(learner: Any) -> dict[str, Tensor]:
+    """Return all tensors of networks, optimisers and the entropy's weight, by name."""
+    _, loose = learner._get_torch_save_params()
+    tensors = {name: getattr(learner, name) for name in loose}
+    for name, state in learner.get_parameters().items():
+        if "param_groups" not in state:
+            tensors |= {f"{name}:{key}": value for key, value in state.items()}
+            continue
+        for number, entries in state["state"].items():
+            tensors |= {f"{name}:{number}:{key}": value for key, value in entries.items()}
+    return tensors
+
+
+def _fill(learner: Any, tensors: dict[str, Tensor], counts: dict[str, int]) -> None:
+    """Put back what `_tensors` and the memory gave."""
+    fresh, loose = learner.get_parameters(), learner._get_torch_save_params()[1]
+    for name, state in fresh.items():
+        own = {k.split(":", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{name}:")}
+        if "param_groups" not in state:
+            fresh[name] = own
+            continue
+        entries: dict[int, dict[str, Tensor]] = {}
+        for key, value in own.items():
+            number, field = key.split(":")
+            entries.setdefault(int(number), {})[field] = value
+        fresh[name] = {"state": entries, "param_groups": state["param_groups"]}
+    learner.set_parameters(fresh, exact_match=True)
+    for name in loose:
+        getattr(learner, name).data.copy_(tensors[name])
+    learner.num_timesteps, learner._n_updates = counts["steps"], counts["updates"]
+    _recall(getattr(learner, "replay_buffer", None), tensors, counts)
+
+
+def _recall(memory: Any, tensors: dict[str, Tensor], counts: dict[str, int]) -> None:
+    """Fill a replay buffer."""
+    if memory is None:
+        return
+    for name in MEMORY:
+        kept: np.ndarray = tensors[f"memory.{name}"].numpy()
+        getattr(memory, name)[: len(kept)] = kept
+    memory.pos, memory.full = counts["position"], len(kept) == memory.buffer_size
