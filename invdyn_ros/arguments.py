@@ -90,7 +90,8 @@ TELEOP = (
 
 GRASP_SIM = (
     *SHARED,
-    Argument("policy", "scripted", "what decides the motion", choices=("scripted",)),
+    Argument("policy", "scripted", "what decides the motion", choices=("scripted", "learned")),
+    Argument("policy_checkpoint", "", "folder of 'invdyn train_grasp', for policy:=learned"),
     Argument("episodes", "1", "how many blocks", int, minimum=1),
     Argument("camera_pose", "", "file of 'invdyn calibrate'; default: the simulated one's"),
     Argument(

@@ -222,6 +222,7 @@ def _complete_grasp(values: Values) -> None:
         file = Path(values["camera_pose"]).absolute()
         read_camera_pose(file, arm)  # each node would refuse it; say it once, before any starts
         values["camera_pose"] = str(file)
+    values["policy_checkpoint"] = _policy(values["policy"], values["policy_checkpoint"], arm)
     values["wall_clock"] = False  # time that starts again tells every node of a new episode
     values["scene"] = True
     values["await_topics"] = (
@@ -230,12 +231,32 @@ def _complete_grasp(values: Values) -> None:
     )
 
 
+def _policy(policy: str, given: str, arm: str) -> str:
+    """Find the folder of a learned policy: the one given, or the one shipped for the arm."""
+    if policy != "learned":
+        if given:
+            raise ValueError(f"policy_checkpoint:={given} needs policy:=learned")
+        return ""
+    from invdyn_ros.grasp.policy import load_policy  # torch: only where a policy is learned
+
+    try:
+        path = Path(given).absolute() if given else share(f"config/policies/{arm}")
+    except FileNotFoundError:
+        raise ValueError(
+            f"no learned policy is shipped for {arm}; train one with 'invdyn train_grasp' and "
+            "give policy_checkpoint:=DIR"
+        ) from None
+    load_policy(path, arm)
+    return str(path)
+
+
 CAMERA = ("video", "camera", "max_size", "loop", "lockstep", "await_topics")
 PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"  # where Fast DDS looks for its settings
 DYNAMICS = ("arm", "checkpoint", "device", "engaged", "lockstep", "target_rate")
 SIMULATOR = ("arm", "unit", "seed", "lockstep", "wall_clock", "headless", "await_topics")
 REPORT = ("graph", "arm", "checkpoint", "lockstep", "report", "record", "duration")
 
+GRASP = ("arm", "policy", "policy_checkpoint", "noise", "seed", "lockstep", "camera_pose")
 JUDGED = ("policy", "noise", "seed", "episodes", "camera_pose")
 
 GRAPHS: dict[str, Graph] = {
@@ -260,7 +281,7 @@ GRAPHS: dict[str, Graph] = {
             NodeRule("simulator", (*SIMULATOR, "scene", "noise"), _simulated),
             NodeRule("scene_camera", ("arm", "seed", "noise", "lockstep"), _simulated),
             NodeRule("blocks", ("arm", "lockstep")),
-            NodeRule("grasp", ("arm", "policy", "noise", "seed", "lockstep", "camera_pose")),
+            NodeRule("grasp", GRASP),
             NodeRule("inverse_dynamics", DYNAMICS),
             NodeRule("dofbot", (), _has_driver),
             NodeRule("report", (*REPORT, *JUDGED), ends_graph=True),

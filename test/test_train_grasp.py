@@ -14,7 +14,9 @@ from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
+from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.cli import run_verb
+from invdyn_ros.graph import resolve
 from invdyn_ros.grasp.algorithms import ALGORITHMS
 from invdyn_ros.grasp.curriculum import Curriculum, CurriculumConfig
 from invdyn_ros.grasp.demonstrations import (
@@ -25,10 +27,12 @@ from invdyn_ros.grasp.demonstrations import (
 )
 from invdyn_ros.grasp.environment import GraspEnv
 from invdyn_ros.grasp.environments import register_all
+from invdyn_ros.grasp.learned import LearnedGrasp
 from invdyn_ros.grasp.learning import EvaluationConfig, LearningConfig, Run, Task, evaluate, learn
-from invdyn_ros.grasp.policy import load_policy
+from invdyn_ros.grasp.policy import Policy, PolicyMeta, load_policy, save_policy
 from invdyn_ros.grasp.vector import vectorised
 from invdyn_ros.models.checkpoint import META
+from invdyn_ros.robot import load_robot
 
 SMALL = {"hidden": [32, 32], "batch": 64, "start": 100, "learning_rate": 3e-3, "discount": 0.9}
 CONFIG = LearningConfig(
@@ -133,8 +137,6 @@ def test_a_policy_acts_as_the_learner_it_came_from(tmp_path):
 
 
 def test_a_saved_policy_acts_as_before(tmp_path):
-    from invdyn_ros.grasp.policy import Policy, PolicyMeta, save_policy
-
     torch.manual_seed(0)
     policy = Policy(PolicyMeta("ur5", SIZE, ACTIONS, (8, 8), "tanh", "sac", data={"steps": 3}))
     policy.mean += 0.3
@@ -146,8 +148,6 @@ def test_a_saved_policy_acts_as_before(tmp_path):
 
 
 def test_a_policy_of_something_else_is_refused(tmp_path):
-    from invdyn_ros.grasp.policy import Policy, PolicyMeta, save_policy
-
     save_policy(Policy(PolicyMeta("ur5", SIZE, ACTIONS, (8,), "tanh", "sac")), tmp_path)
     with pytest.raises(ValueError, match="policy of 'ur5', not of 'dofbot'"):
         load_policy(tmp_path, "dofbot")
@@ -289,3 +289,37 @@ def test_bad_input_is_one_clear_line_and_code_2(tmp_path, capsys, words, message
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert message in line and line.startswith("invdyn train_grasp: ")
     assert not out.exists()
+
+
+def test_the_live_grasp_wants_what_the_environment_wants():
+    torch.manual_seed(1)
+    with closing(GraspEnv(arm="ur5")) as env:
+        policy = Policy(PolicyMeta("ur5", env.observer.size, 7, (16,), "tanh", "sac"))
+        live = LearnedGrasp(env.robot, env.world.believed, policy)
+        seen, info = env.reset(seed=4)
+        for _ in range(60):
+            state = env.world.simulation.state()
+            for sighting in info["sightings"]:
+                live.see(sighting)
+            live.measure(state.q, state.qd)
+            wish = live.wish(info["time"], info["opening"], 1 / env.robot.rate)
+            between = live.wish(info["time"] + 0.016, info["opening"], 1 / env.robot.rate)
+            seen, _, _, _, info = env.step(policy.act(seen))
+            np.testing.assert_allclose(wish.state.q, env.steering.wanted.q, atol=1e-6)
+            assert np.array_equal(wish.state.q, between.state.q)
+            assert (wish.horizon, between.horizon) == pytest.approx((0.04, 0.024))
+    with pytest.raises(ValueError, match="a policy of arm"):
+        LearnedGrasp(load_robot("dofbot"), SCENES["dofbot"], policy)
+
+
+def test_the_graph_names_what_a_learned_policy_lacks(tmp_path):
+    with pytest.raises(ValueError, match="no learned policy is shipped for ur5"):
+        resolve("grasp_sim", {"policy": "learned"})
+    with pytest.raises(ValueError, match="needs policy:=learned"):
+        resolve("grasp_sim", {"policy_checkpoint": str(tmp_path)})
+    save_policy(Policy(PolicyMeta("dofbot", SIZE, ACTIONS, (8,), "tanh", "sac")), tmp_path)
+    given = {"policy": "learned", "policy_checkpoint": str(tmp_path)}
+    with pytest.raises(ValueError, match="policy of 'dofbot', not of 'ur5'"):
+        resolve("grasp_sim", given)
+    nodes = {node.name: node for node in resolve("grasp_sim", given | {"arm": "dofbot"})}
+    assert nodes["grasp"].parameters["policy_checkpoint"] == str(tmp_path)

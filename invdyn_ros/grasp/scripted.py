@@ -68,12 +68,14 @@ class Wish(NamedTuple):
         opening: wanted distance of the finger pads [m].
         phase: what it is doing, one of PHASES.
         reason: why it waits, None while it acts.
+        horizon: time until `state` is wanted [s]; None: the time that was asked for.
     """
 
     state: State
     opening: float
     phase: str
     reason: str | None
+    horizon: float | None = None
 
 
 class ScriptedGrasp:
@@ -105,6 +107,9 @@ class ScriptedGrasp:
         """Take a detection of the block; once the tool is on its way down, it is hidden."""
         if self.phase in ("look", "check") or (self.phase == "approach" and self.estimate.count):
             self.estimate.see(sighting)
+
+    def measure(self, q: Array, qd: Array) -> None:
+        """Take the measured joints, as every grasp; a script goes on from what it wanted last."""
 
     def wish(self, time: float, opening: float, ahead: float) -> Wish:
         """Return what is wanted `ahead` [s] from now.

@@ -1,6 +1,7 @@
 """Block poses and joint states in, wanted next states and gripper openings out."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +13,12 @@ from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
 from invdyn_ros.arms.noise import latency, load_noise
-from invdyn_ros.arms.scene import believed_scene, picture_ticks, quaternion_pose
+from invdyn_ros.arms.scene import Scene, believed_scene, picture_ticks, quaternion_pose
 from invdyn_ros.control.guard import Target
 from invdyn_ros.grasp.estimate import Sighting, sighting
+from invdyn_ros.grasp.learned import LearnedGrasp, load_learned
 from invdyn_ros.grasp.scripted import ScriptedGrasp
-from invdyn_ros.nodes.joint_states import gripper_opening
+from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
 from invdyn_ros.nodes.messages import (
     command_to_message,
     pose_to_arrays,
@@ -25,9 +27,12 @@ from invdyn_ros.nodes.messages import (
     to_stamp,
 )
 from invdyn_ros.nodes.runner import CheckedNode, parameters, run
-from invdyn_ros.robot import load_robot
+from invdyn_ros.robot import Robot, load_robot
 
-POLICIES = {"scripted": ScriptedGrasp}
+POLICIES: dict[str, Callable[[Robot, Scene, str], ScriptedGrasp | LearnedGrasp]] = {
+    "scripted": lambda robot, scene, _: ScriptedGrasp(robot, scene),
+    "learned": load_learned,
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class GraspConfig:
     Attributes:
         arm: name of the arm; its scene says how large the blocks are.
         policy: what decides.
+        policy_checkpoint: folder of a learned one.
         noise: level whose latency is added to each picture in lockstep.
         seed: of the latencies.
         lockstep: answer each joint state once, after the picture that belongs to it.
@@ -45,6 +51,7 @@ class GraspConfig:
 
     arm: str = "ur5"
     policy: str = "scripted"
+    policy_checkpoint: str = ""
     noise: str = "default"
     seed: int = 0
     lockstep: bool = False
@@ -65,7 +72,7 @@ class GraspNode(CheckedNode):
             load_robot(config.arm),
             believed_scene(config.arm, config.camera_pose),
         )
-        self.policy = POLICIES[config.policy](self.robot, self.scene)
+        self.policy = POLICIES[config.policy](self.robot, self.scene, config.policy_checkpoint)
         self.noise, self.episode = load_noise(config.noise), -1
         self.reset()
         qos = QoSProfile(depth=10)
@@ -164,10 +171,12 @@ class GraspNode(CheckedNode):
             return
         opening = gripper_opening(self.joints, self.robot)
         ahead, now = 1 / self.robot.rate, stamp * 1e-9
+        q, qd, _ = joints_by_name(self.joints, self.robot.joint_names)
+        self.policy.measure(q, qd)
         wish = self.policy.wish(now, opening, ahead)
         self.values["phase"] = wish.phase
         self.hold(wish.reason)
-        target = Target(now, wish.state, ahead)
+        target = Target(now, wish.state, wish.horizon or ahead)
         self.answer = (
             stamp,
             target_to_message(target, self.robot.joint_names, to_stamp(stamp)),
