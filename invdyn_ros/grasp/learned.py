@@ -80,7 +80,7 @@ class LearnedGrasp:
         joints = self.observer.joints(time, self.q, self.qd, opening, wanted)
         action = self.policy.act(np.concatenate([joints, self.observer.block(time)]))
         self.observer.previous = action.astype(float)
-        return self.steering(action, self.q)
+        return self.steering(self.observer.previous, self.q)
 
 
 def load_learned(robot: Robot, scene: Scene, directory: str | Path) -> LearnedGrasp:
