@@ -28,8 +28,9 @@ from invdyn_ros.grasp.demonstrations import (
 from invdyn_ros.grasp.environment import GraspEnv
 from invdyn_ros.grasp.environments import register_all
 from invdyn_ros.grasp.learned import LearnedGrasp
-from invdyn_ros.grasp.learning import EvaluationConfig, LearningConfig, Run, Task, evaluate, learn
+from invdyn_ros.grasp.learning import LearningConfig, Run, Task, learn
 from invdyn_ros.grasp.policy import Policy, PolicyMeta, load_policy, save_policy
+from invdyn_ros.grasp.trial import EvaluationConfig, evaluate
 from invdyn_ros.grasp.vector import vectorised
 from invdyn_ros.models.checkpoint import META
 from invdyn_ros.robot import load_robot

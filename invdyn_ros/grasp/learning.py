@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-import numpy as np
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
@@ -24,26 +23,13 @@ from invdyn_ros.grasp.environments import ARMS, NAMESPACE
 from invdyn_ros.grasp.learner_state import read_state, write_state
 from invdyn_ros.grasp.policy import Policy, PolicyMeta, save_policy
 from invdyn_ros.grasp.steering import SteeringConfig
+from invdyn_ros.grasp.trial import EvaluationConfig, Result, evaluate
 from invdyn_ros.grasp.vector import vectorised
 from invdyn_ros.grasp.world import LIMIT
-from invdyn_ros.report import success_interval
 
 VALIDATION = 2_000_000  # seeds of evaluations start this far from those of training
 LOGS = "logs"  # folder of TensorBoard's files in that of the run
 FREE = ("steps", "processes", "evaluation")  # settings that a resumed run may change
-
-
-@dataclass(frozen=True)
-class EvaluationConfig(Checked):
-    """How a policy is tried out while it learns.
-
-    Attributes:
-        every: steps of the environments between evaluations.
-        episodes: of one evaluation, always the same ones.
-    """
-
-    every: Count = 10_000
-    episodes: Count = 40
 
 
 @dataclass(frozen=True)
@@ -105,27 +91,6 @@ class Task(NamedTuple):
     demonstrate: Callable[[int], Transitions]
 
 
-class Result(NamedTuple):
-    """How a policy did.
-
-    Attributes:
-        step: when.
-        successes: in so many
-        episodes: of an evaluation.
-        reward: mean sum of an episode.
-    """
-
-    step: int
-    successes: int
-    episodes: int
-    reward: float
-
-    def __str__(self) -> str:
-        """Successes with their 95% interval."""
-        low, high = success_interval(self.successes, self.episodes)
-        return f"{self.successes} of {self.episodes} ({low:.0%} to {high:.0%})"
-
-
 def grasp_task(config: LearningConfig) -> Task:
     """Return the grasp of an arm as a task."""
     changes = {name: getattr(config, name) for name in ("control", "noise", "limit", "steering")}
@@ -139,20 +104,6 @@ def grasp_task(config: LearningConfig) -> Task:
             return record(environment, episodes, config.seed)
 
     return Task(make, demonstrate)
-
-
-def evaluate(act: Callable[[np.ndarray], np.ndarray], env: VecEnv, episodes: int) -> Result:
-    """Return how a policy does, each environment in its next episodes."""
-    left = [episodes // env.num_envs + (i < episodes % env.num_envs) for i in range(env.num_envs)]
-    observation, rewards, outcomes = env.reset(), [], []
-    while any(left):
-        observation, _, dones, infos = env.step(act(np.asarray(observation)))
-        for i in np.flatnonzero(dones):
-            if left[i]:
-                left[i] -= 1
-                rewards.append(infos[i]["episode"]["r"])
-                outcomes.append(bool(infos[i]["is_success"]))
-    return Result(0, sum(outcomes), len(outcomes), float(np.mean(rewards)))
 
 
 class Watch(BaseCallback):
