@@ -55,8 +55,8 @@ class World(AbstractContextManager["World"]):
         self.robot, self.noise, self.believed, self.limit = robot, noise, scene, limit
         changes = {} if physics_rate is None else {"physics_rate": physics_rate}
         self._whole = noise, scene
-        self.plant = sensed(load_plant(robot.name, **changes), noise)
-        self.simulation = Simulation(robot, self.plant, unit, scene, gui, seed)
+        self.plant = load_plant(robot.name, **changes)
+        self.simulation = Simulation(robot, sensed(self.plant, noise), unit, scene, gui, seed)
         self.begin(seed)
 
     def __exit__(self, *_: object) -> None:
