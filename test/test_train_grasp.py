@@ -152,15 +152,13 @@ def test_a_policy_of_something_else_is_refused(tmp_path):
     save_policy(Policy(PolicyMeta("ur5", SIZE, ACTIONS, (8,), "tanh", "sac")), tmp_path)
     with pytest.raises(ValueError, match="policy of 'ur5', not of 'dofbot'"):
         load_policy(tmp_path, "dofbot")
-    with pytest.raises(ValueError, match="observations of 4 entries, not of 48"):
-        load_policy(tmp_path, "ur5", 48)
     with pytest.raises(ValueError, match="takes 4"):
         load_policy(tmp_path).act(np.zeros(5, np.float32))
     meta = json.loads((tmp_path / META).read_text())
     (tmp_path / META).write_text(json.dumps(meta | {"hidden": [9]}))
-    with pytest.raises(ValueError, match="does not fit"):
+    with pytest.raises(ValueError, match="has shape"):
         load_policy(tmp_path)
-    with pytest.raises(ValueError, match="is no policy"):
+    with pytest.raises(ValueError, match="no policy folder"):
         load_policy(tmp_path / "nowhere")
 
 

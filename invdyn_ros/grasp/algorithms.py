@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import torch
@@ -155,14 +156,6 @@ def _off_policy(kind: Callable[..., BaseAlgorithm], config: Any, on: Surrounding
     )
 
 
-def _sac(config: Any, around: Surroundings) -> BaseAlgorithm:
-    return _off_policy(SAC, config, around)
-
-
-def _tqc(config: Any, around: Surroundings) -> BaseAlgorithm:
-    return _off_policy(TQC, config, around)
-
-
 def _ppo(config: Any, around: Surroundings) -> BaseAlgorithm:
     return PPO(
         "MlpPolicy",
@@ -209,8 +202,8 @@ class Algorithm:
 
 
 ALGORITHMS: dict[str, Algorithm] = {
-    "sac": Algorithm(OffPolicyConfig, _sac),
-    "tqc": Algorithm(OffPolicyConfig, _tqc),
+    "sac": Algorithm(OffPolicyConfig, partial(_off_policy, SAC)),
+    "tqc": Algorithm(OffPolicyConfig, partial(_off_policy, TQC)),
     "ppo": Algorithm(OnPolicyConfig, _ppo, _plain, "clip", remembers=False),
 }
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from invdyn_ros.arms.camera import Camera
 from invdyn_ros.control.guard import Array
 from invdyn_ros.perception.block_fit import linearise, project, seen_sides, thickness
+from invdyn_ros.perception.blocks import BlocksConfig
 from invdyn_ros.perception.markers import face_normals, marker_corners
 
-SIDE_NOISE = 0.07  # [px] of a side of a large marker, as BlocksConfig expects it
 SHARE = np.array([0.74, 0.74, 0.74, 1.0, 1.0, 1.0])  # of the covariance's root: usual errors
 JITTER = 0.16  # share of the errors that is new in each picture
 THINNEST = 9.0  # [px] a thinner marker is not found
@@ -114,7 +114,7 @@ class ModelledDetector:
                 return root, bias, root @ root.T
         points = self._corners[list(faces)].reshape(-1, 3)
         quads = project(T, points, self._k)[0].reshape(-1, 4, 2)
-        sides = seen_sides(np.array(faces), quads, self.block_size, SIDE_NOISE)
+        sides = seen_sides(np.array(faces), quads, self.block_size, BlocksConfig.side_noise)
         J = linearise(T, sides, self._k)[1]
         covariance = np.linalg.inv(J.T @ J)
         root = np.linalg.cholesky(covariance)

@@ -13,8 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv
 
-from invdyn_ros.config import Checked, Count, Positive, from_mapping, to_mapping
-from invdyn_ros.config import at_least as least
+from invdyn_ros.config import Checked, Count, Positive, at_least, from_mapping, to_mapping
 from invdyn_ros.grasp.algorithms import Surroundings, clone, extract, find_algorithm, statistics
 from invdyn_ros.grasp.curriculum import Curriculum, CurriculumConfig
 from invdyn_ros.grasp.demonstrations import DemonstrationConfig, Transitions, record
@@ -55,7 +54,7 @@ class LearningConfig(Checked):
     algorithm: str = "tqc"
     arm: str = "ur5"
     steps: Count = 300_000
-    seed: Annotated[int, least(0)] = 0
+    seed: Annotated[int, at_least(0)] = 0
     processes: Count = 1
     control: Literal["joint", "cartesian"] = "joint"
     noise: str = "default"
@@ -202,7 +201,7 @@ class Run:
         self.learner.logger.record("evaluation/success_rate", result.successes / episodes)
         self.learner.logger.record("evaluation/reward", result.reward)
         self.learner.logger.dump(step)
-        if self.best is None or result[1::2] > self.best[1::2]:
+        if self.best is None or result.score > self.best.score:
             self.best = result
             policy.meta.data.update(successes=result.successes, episodes=episodes)
             save_policy(policy, self.out)

@@ -5,8 +5,6 @@ What trained it is not known here, so a node or a script runs a policy without a
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -15,16 +13,13 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Count, Sizes, from_mapping
+from invdyn_ros.config import Checked, Count, Sizes
 from invdyn_ros.grasp.steering import SteeringConfig
-from invdyn_ros.models.checkpoint import META, NEXT, WEIGHTS, write_tensors
+from invdyn_ros.models.checkpoint import Kind, fill, read_meta, write_tensors
 
-FORMAT = "invdyn_ros policy 1"
-MAKES = "'invdyn train_grasp' makes one"
+POLICY = Kind("policy", "invdyn_ros policy 1", "train_grasp")
 
 
 @dataclass(frozen=True)
@@ -95,71 +90,20 @@ class Policy(nn.Module):
 
 def save_policy(policy: Policy, directory: str | Path) -> None:
     """Write a policy; a crash leaves the old one or the new one."""
-    write_tensors(policy.state_dict(), policy.meta, directory, FORMAT)
+    write_tensors(policy.state_dict(), policy.meta, directory, POLICY)
 
 
-def load_policy(
-    directory: str | Path,
-    arm: str | None = None,
-    observation_size: int | None = None,
-    action_size: int | None = None,
-) -> Policy:
+def load_policy(directory: str | Path, arm: str | None = None) -> Policy:
     """Read a policy, ready to act.
 
     Args:
         directory: a folder that `save_policy` wrote.
         arm: refuse a policy of any other.
-        observation_size: refuse a policy that takes any other.
-        action_size: refuse a policy that gives any other.
 
     Raises:
-        ValueError: no policy, a damaged one, or one of something else.
+        ValueError: no policy, a damaged one, or one of another arm.
     """
-    directory = Path(directory)
-    values = _read_meta(directory)
-    sha256 = values.pop("sha256", None)
-    meta = from_mapping(PolicyMeta, values, str(directory / META))
-    _check(meta, directory, arm, observation_size, action_size)
-    contents = [f.read_bytes() for f in (directory / NEXT, directory / WEIGHTS) if f.is_file()]
-    for content in contents:
-        if hashlib.sha256(content).hexdigest() == sha256:
-            return _filled(Policy(meta), content, directory)
-    raise ValueError(f"{directory / WEIGHTS} is not the one {META} describes; copy both again")
-
-
-def _check(
-    meta: PolicyMeta, where: Path, arm: str | None, observation: int | None, action: int | None
-) -> None:
-    """Refuse a policy of another arm or of other sizes."""
+    meta, sha256 = read_meta(PolicyMeta, directory, POLICY)
     if arm is not None and meta.arm != arm:
-        raise ValueError(f"{where} is a policy of '{meta.arm}', not of '{arm}'")
-    if observation is not None and meta.observation_size != observation:
-        raise ValueError(
-            f"{where} is a policy for observations of {meta.observation_size} entries, "
-            f"not of {observation}"
-        )
-    if action is not None and meta.action_size != action:
-        raise ValueError(
-            f"{where} is a policy with actions of {meta.action_size} entries, not of {action}"
-        )
-
-
-def _read_meta(directory: Path) -> dict[str, Any]:
-    path = directory / META
-    if not path.is_file():
-        raise ValueError(f"{directory} is no policy: it has no {META}; {MAKES}")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON ({error}); copy it again") from error
-    if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
-        raise ValueError(f'{path} is of no policy; expected "format": "{FORMAT}"; {MAKES}')
-    return values
-
-
-def _filled(policy: Policy, content: bytes, directory: Path) -> Policy:
-    try:
-        policy.load_state_dict(load_tensors(content))
-    except (SafetensorError, RuntimeError) as error:
-        raise ValueError(f"{directory / WEIGHTS} does not fit {META}: {error}") from error
-    return policy.eval()
+        raise ValueError(f"{directory} is a policy of '{meta.arm}', not of '{arm}'")
+    return fill(Policy(meta), directory, sha256, POLICY).eval()

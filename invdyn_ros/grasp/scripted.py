@@ -84,11 +84,8 @@ class ScriptedGrasp:
     def __init__(self, robot: Robot, scene: Scene, config: ScriptConfig | None = None) -> None:
         if robot.gripper is None:
             raise ValueError(f"arm '{robot.name}' has no gripper; grasping needs one")
-        self.robot, self.scene, self.config = (
-            robot,
-            scene,
-            config or SCRIPTS.get(robot.name, ScriptConfig()),
-        )
+        self.robot, self.scene = robot, scene
+        self.config = config or SCRIPTS.get(robot.name, ScriptConfig())
         self.gripper = robot.gripper
         self.reacher = Reacher(robot)
         self.estimate = BlockEstimate()

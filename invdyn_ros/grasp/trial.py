@@ -41,6 +41,11 @@ class Result(NamedTuple):
     episodes: int
     reward: float
 
+    @property
+    def score(self) -> tuple[int, float]:
+        """What the better of two results of the same episodes has more of."""
+        return self.successes, self.reward
+
     def __str__(self) -> str:
         """Successes with their 95% interval."""
         low, high = success_interval(self.successes, self.episodes)

@@ -7,22 +7,34 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from invdyn_ros.config import from_mapping, to_mapping
 from invdyn_ros.models import build
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta
 from invdyn_ros.robot import Robot
 
-FORMAT = "invdyn_ros checkpoint 1"
+M = TypeVar("M")
+N = TypeVar("N", bound=nn.Module)
 META, WEIGHTS = "meta.json", "model.safetensors"
 NEXT = ".model.safetensors.next"  # weights on their way to their name
+
+
+class Kind(NamedTuple):
+    """A kind of checkpoint: what it is called, its format, and the verb that makes one."""
+
+    name: str
+    format: str
+    verb: str
+
+
+MODEL = Kind("checkpoint", "invdyn_ros checkpoint 1", "train")
 
 
 def save(model: InverseDynamics, meta: Meta, directory: str | Path) -> None:
@@ -31,9 +43,9 @@ def save(model: InverseDynamics, meta: Meta, directory: str | Path) -> None:
 
 
 def write_tensors(
-    tensors: Mapping[str, Tensor], meta: Any, directory: str | Path, form: str = FORMAT
+    tensors: Mapping[str, Tensor], meta: Any, directory: str | Path, kind: Kind = MODEL
 ) -> None:
-    """Write a checkpoint out of the tensors of a model, its meta (a dataclass) and its format.
+    """Write a checkpoint out of the tensors of a network, its meta (a dataclass) and its kind.
 
     Two files cannot change at once: the new weights stand beside the old ones until the new
     meta.json, which names its weights by their sum, is in place.
@@ -42,7 +54,8 @@ def write_tensors(
     directory.mkdir(parents=True, exist_ok=True)
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     weights = save_tensors(plain)
-    values = {"format": form, "sha256": hashlib.sha256(weights).hexdigest()} | to_mapping(meta)
+    sha256 = hashlib.sha256(weights).hexdigest()
+    values = {"format": kind.format, "sha256": sha256} | to_mapping(meta)
     write_whole(directory / NEXT, weights)
     write_whole(directory / META, (json.dumps(values, indent=2) + "\n").encode())
     (directory / NEXT).replace(directory / WEIGHTS)
@@ -61,20 +74,54 @@ def load(
     Raises:
         ValueError: no checkpoint, damaged, foreign, of an unknown family or of another arm.
     """
-    directory = Path(directory)
-    values = _read_meta(directory)
-    sha256 = values.pop("sha256", None)
-    meta = from_mapping(Meta, values, str(directory / META))
+    meta, sha256 = read_meta(Meta, directory, MODEL)
     if robot is not None:
         check_arm(meta, robot, directory)
     try:
         model = build(meta)
     except ValueError as error:
-        raise ValueError(f"{directory / META}: {error}") from error
+        raise ValueError(f"{Path(directory) / META}: {error}") from error
+    return fill(model, directory, sha256, MODEL).to(pick_device(device)).eval()
+
+
+def read_meta(schema: type[M], directory: str | Path, kind: Kind) -> tuple[M, str]:
+    """Read what a checkpoint is of, and the sum of its weights, with which to `fill` a network.
+
+    Raises:
+        ValueError: none there, damaged, of another kind or with unfit values.
+    """
+    path = Path(directory) / META
+    values = _read_values(path, kind)
+    sha256 = values.pop("sha256", None)
+    return from_mapping(schema, values, str(path)), str(sha256)
+
+
+def fill(network: N, directory: str | Path, sha256: str, kind: Kind) -> N:
+    """Fill a network with the tensors of a checkpoint, all of them and no others.
+
+    Raises:
+        ValueError: missing or damaged weights, or those of another network.
+    """
+    directory = Path(directory)
     waiting = directory / NEXT
     whole = waiting.is_file() and hashlib.sha256(waiting.read_bytes()).hexdigest() == sha256
-    _fill(model, waiting if whole else directory / WEIGHTS, sha256)
-    return model.to(pick_device(device)).eval()
+    path = waiting if whole else directory / WEIGHTS
+    if not path.is_file():
+        raise ValueError(f"{path} is missing; {kind.verb} again or copy the whole folder")
+    content = path.read_bytes()
+    try:
+        tensors = load_tensors(content)
+    except (SafetensorError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        again = f"{kind.verb} again or copy it again"
+        raise ValueError(f"{path} is damaged ({reason}); {again}") from error
+    _check_tensors(network.state_dict(), tensors, path)
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(
+            f"{path} is not the one {META} describes (sha256 differs); copy both files again"
+        )
+    network.load_state_dict(tensors)
+    return network
 
 
 def check_arm(meta: Meta, robot: Robot, where: str | Path) -> None:
@@ -115,33 +162,30 @@ def write_whole(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _read_meta(directory: Path) -> dict[str, Any]:
+def _read_values(path: Path, kind: Kind) -> dict[str, Any]:
+    directory, made = path.parent, f"make one with 'invdyn {kind.verb}'"
     if not directory.is_dir():
-        raise ValueError(f"no checkpoint folder {directory}; make one with 'invdyn train'")
-    path = directory / META
+        raise ValueError(f"no {kind.name} folder {directory}; {made}")
     if not path.is_file():
         held = ", ".join(sorted(p.name for p in directory.iterdir())) or "nothing"
-        raise ValueError(f"{directory} is no checkpoint: {META} is missing, it holds {held}")
+        raise ValueError(
+            f"{directory} is no {kind.name}: {META} is missing, it holds {held}; {made}"
+        )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON ({error}); train again or copy it again") from error
-    if not isinstance(values, dict) or values.pop("format", None) != FORMAT:
-        raise ValueError(f'{path} was not written by this package; expected "format": "{FORMAT}"')
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is not JSON ({error}); {kind.verb} again or copy it again"
+        ) from error
+    if not isinstance(values, dict) or values.pop("format", None) != kind.format:
+        raise ValueError(
+            f'{path} is of no {kind.name}; expected "format": "{kind.format}"; {made}'
+        )
     return values
 
 
-def _fill(model: InverseDynamics, path: Path, sha256: str | None) -> None:
-    """Fill a model with the tensors of a file, all of them and no others."""
-    if not path.is_file():
-        raise ValueError(f"{path} is missing; train again or copy the whole folder")
-    content = path.read_bytes()
-    try:
-        tensors = load_tensors(content)
-    except (SafetensorError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path} is damaged ({reason}); train again or copy it again") from error
-    wanted = model.state_dict()
+def _check_tensors(wanted: dict[str, Tensor], tensors: dict[str, Tensor], path: Path) -> None:
+    """Refuse other tensors than those that are wanted."""
     for name in sorted(wanted.keys() | tensors.keys()):
         if name not in tensors:
             raise ValueError(f"{path}: tensor '{name}' is missing; the file is of another model")
@@ -152,8 +196,3 @@ def _fill(model: InverseDynamics, path: Path, sha256: str | None) -> None:
         if tensors[name].shape != wanted[name].shape:
             found, right = tuple(tensors[name].shape), tuple(wanted[name].shape)
             raise ValueError(f"{path}: tensor '{name}' has shape {found}; {META} asks for {right}")
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise ValueError(
-            f"{path} is not the one {META} describes (sha256 differs); copy both files again"
-        )
-    model.load_state_dict(tensors)
