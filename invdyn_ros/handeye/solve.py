@@ -48,6 +48,46 @@ class Fit(NamedTuple):
     used: np.ndarray
 
 
+class Equations(NamedTuple):
+    """M Y = X B, pose by pose, and how surely each B is known.
+
+    Attributes:
+        M: (N, 4, 4) motion.
+        B: (N, 4, 4) sightings.
+        factor: (N, 6, 6) Cholesky factors of the sightings' covariances.
+    """
+
+    M: np.ndarray
+    B: np.ndarray
+    factor: np.ndarray
+
+    def of(self, used: np.ndarray) -> Equations:
+        """Return those of some poses (N,)."""
+        return Equations(*(part[used] for part in self))
+
+    def residuals(self, X: np.ndarray, Y: np.ndarray, scale: np.ndarray) -> np.ndarray:
+        """Return what X and Y leave (N, 6), in standard deviations of the scaled noise."""
+        return _whiten(self.factor, scale, difference(self.B, predict(X, self.M, Y)))
+
+    def slopes(self, X: np.ndarray, Y: np.ndarray, scale: np.ndarray) -> np.ndarray:
+        """Return how these change (N, 6, 12) as X and then Y move and turn in their own axes."""
+        return _whiten(self.factor, scale, _jacobian(predict(X, self.M, Y)))
+
+    def descend(
+        self, X: np.ndarray, Y: np.ndarray, scale: np.ndarray, weight: np.ndarray, steps: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Improve X and Y by Gauss-Newton with weights (N,) of the poses."""
+        root = np.sqrt(weight)[:, None]
+        for _ in range(steps):
+            right = root * self.residuals(X, Y, scale)
+            rows = root[..., None] * self.slopes(X, Y, scale)
+            step = -np.linalg.lstsq(rows.reshape(-1, 12), right.ravel(), rcond=None)[0]
+            X, Y = X @ pose(step[3:6], step[:3]), Y @ pose(step[9:], step[6:9])
+            if np.abs(step).max() < STEP_END:
+                break
+        return X, Y
+
+
 def fit(pairs: Pairs, mounting: Mounting) -> Fit:
     """Find the camera's pose; poses that contradict the others are left out.
 
@@ -56,21 +96,20 @@ def fit(pairs: Pairs, mounting: Mounting) -> Fit:
     """
     if len(pairs) < LEAST:
         raise ValueError(f"{len(pairs)} poses; a solution takes {LEAST}")
-    M, B = pairs.motion(mounting), pairs.marker
-    factor = np.linalg.cholesky(pairs.covariance)  # (N, 6, 6)
-    X, Y, scale = _robust(M, B, factor, *first_guess(M, B))
-    rows, tried = 6 * len(M), list[bytes]()
+    every = Equations(pairs.motion(mounting), pairs.marker, np.linalg.cholesky(pairs.covariance))
+    X, Y, scale = _robust(every, *first_guess(every.M, every.B))
+    rows, tried = 6 * len(pairs), list[bytes]()
     # squared error of a good pose; the noise that it is measured in is itself uncertain
     limit = 6 * f.ppf(1 - RARE, 6, EFFICIENCY * (rows - 12))
     while True:
-        agrees = _squares(_whiten(factor, scale, difference(B, predict(X, M, Y)))) < limit
+        agrees = _squares(every.residuals(X, Y, scale)) < limit
         if agrees.tobytes() in tried or agrees.sum() < LEAST:  # settled, or going in a circle
             break
         tried.append(agrees.tobytes())
         used = agrees
-        X, Y, scale, covariance = _least_squares(M[used], B[used], factor[used], X, Y, scale)
+        X, Y, scale, covariance = _least_squares(every.of(used), X, Y, scale)
     if not tried:
-        raise ValueError(f"no {LEAST} of {len(M)} poses agree with each other")
+        raise ValueError(f"no {LEAST} of {len(pairs)} poses agree with each other")
     return Fit(X, Y, covariance, scale, used)
 
 
@@ -103,37 +142,30 @@ def held_out(pairs: Pairs, mounting: Mounting) -> np.ndarray:
 
 
 def _robust(
-    M: np.ndarray, B: np.ndarray, factor: np.ndarray, X: np.ndarray, Y: np.ndarray
+    some: Equations, X: np.ndarray, Y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return X, Y and the scale of the noise by which most poses agree (Cauchy loss)."""
     scale = np.ones(2)
-    shrink = 1 - 12 / (6 * len(M))  # of squared residuals, as twelve values are fitted to them
+    shrink = 1 - 12 / (6 * len(some.M))  # of squared residuals, as twelve values are fitted
     for _ in range(ROUNDS):
         before = scale
-        white = _whiten(factor, np.ones(2), difference(B, predict(X, M, Y)))
+        white = some.residuals(X, Y, np.ones(2))
         parts = _squares(white[:, :3]), _squares(white[:, 3:])
         scale = np.maximum([np.sqrt(np.median(p) / HALF / shrink) for p in parts], LEAST_SCALE)
-        white = _whiten(factor, scale, difference(B, predict(X, M, Y)))
-        X, Y = _descend(M, B, factor, X, Y, scale, 1 / (1 + _squares(white) / 6), steps=3)
+        weight = 1 / (1 + _squares(some.residuals(X, Y, scale)) / 6)
+        X, Y = some.descend(X, Y, scale, weight, steps=3)
         if np.abs(scale / before - 1).max() < SETTLED:
             break
     return X, Y, scale
 
 
 def _least_squares(
-    M: np.ndarray,
-    B: np.ndarray,
-    factor: np.ndarray,
-    X: np.ndarray,
-    Y: np.ndarray,
-    scale: np.ndarray,
+    some: Equations, X: np.ndarray, Y: np.ndarray, scale: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return X, Y, the scale of the noise and the covariance of X, all poses counting in full."""
     for _ in range(ROUNDS):
-        X, Y = _descend(M, B, factor, X, Y, scale, np.ones(len(M)), STEPS)
-        wanted = predict(X, M, Y)
-        white = _whiten(factor, scale, difference(B, wanted))
-        rows = _whiten(factor, scale, _jacobian(wanted)).reshape(-1, 12)
+        X, Y = some.descend(X, Y, scale, np.ones(len(some.M)), STEPS)
+        white, rows = some.residuals(X, Y, scale), some.slopes(X, Y, scale).reshape(-1, 12)
         free = 1 - np.square(np.linalg.qr(rows)[0]).sum(axis=1).reshape(-1, 6)  # redundancy
         spare = np.maximum([free[:, :3].sum(), free[:, 3:].sum()], 1.0)
         ratio = np.sqrt([(white[:, :3] ** 2).sum(), (white[:, 3:] ** 2).sum()] / spare)
@@ -142,29 +174,6 @@ def _least_squares(
             break
     turn = np.kron(np.eye(2), X[:3, :3])
     return X, Y, scale, turn @ np.linalg.pinv(rows.T @ rows)[:6, :6] @ turn.T
-
-
-def _descend(
-    M: np.ndarray,
-    B: np.ndarray,
-    factor: np.ndarray,
-    X: np.ndarray,
-    Y: np.ndarray,
-    scale: np.ndarray,
-    weight: np.ndarray,
-    steps: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Improve X and Y by Gauss-Newton with weights (N,) of the poses."""
-    root = np.sqrt(weight)[:, None]
-    for _ in range(steps):
-        wanted = predict(X, M, Y)
-        right = root * _whiten(factor, scale, difference(B, wanted))
-        rows = root[..., None] * _whiten(factor, scale, _jacobian(wanted))
-        step = -np.linalg.lstsq(rows.reshape(-1, 12), right.ravel(), rcond=None)[0]
-        X, Y = X @ pose(step[3:6], step[:3]), Y @ pose(step[9:], step[6:9])
-        if np.abs(step).max() < STEP_END:
-            break
-    return X, Y
 
 
 def _jacobian(wanted: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from invdyn_ros.robot import load_robot
 
 SENSORS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 PERIOD = 0.5  # [s] between looks at what was gathered
+SPARSE = 0.01  # [s] between joint states that are looked at; all are recorded
 PATIENCE = 5.0  # [s] without a message, after which the node says what it waits for
 
 
@@ -80,8 +81,10 @@ class HandeyeNode(CheckedNode):
     def on_joints(self, message: JointState) -> None:
         """Note a joint state; others, such as a gripper's, share the topic."""
         if set(self.robot.joint_names) <= set(message.name):
+            stamp = to_seconds(message.header.stamp)
             q, _, _ = joints_by_name(message, self.robot.joint_names)
-            self.states.append((to_seconds(message.header.stamp), q))
+            if not self.states or abs(stamp - self.states[-1][0]) >= SPARSE:
+                self.states.append((stamp, q))
 
     def on_marker(self, message: PoseWithCovarianceStamped) -> None:
         """Note a sighting of the marker."""
