@@ -145,13 +145,14 @@ def draw(path: Path, report: dict[str, Any]) -> None:
             mean, low, high = (
                 [row[measure][key] for row in curve.values()] for key in ("mean", "low", "high")
             )
-            label = family if measure == "nmse" else f"{family}, moving joints"
-            axis.plot(sizes, mean, style, marker="o", color=f"C{k}", label=label)
+            label = family if measure == "nmse" else None
+            axis.plot(sizes, mean, style, marker="o", markersize=4, color=f"C{k}", label=label)
             axis.fill_between(sizes, low, high, color=f"C{k}", alpha=0.2, linewidth=0)
     axis.set(xscale="log", yscale="log", xlabel="samples", ylabel="nMSE on unseen motion [%]")
     axis.set_title(f"{report['settings']['arm']}: error against data size")
     axis.grid(alpha=0.3, which="both")
-    axis.legend(fontsize=8)
+    axis.plot([], [], "--", color="grey", label="moving joints")
+    figure.legend(loc="outside right upper", fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
 
