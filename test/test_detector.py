@@ -14,6 +14,7 @@ from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.grasp.detector import SHARE, ModelledDetector
+from invdyn_ros.grasp.world import World
 from invdyn_ros.perception.blocks import BlockDetector, BlocksConfig
 from invdyn_ros.perception.markers import find_markers
 from invdyn_ros.robot import load_robot
@@ -116,6 +117,14 @@ def test_no_noise_is_the_arm_itself_with_perfect_sensors() -> None:
     assert wear(plant, Noise(), 0, 0, load=0.05) == sensed(plant, Noise())
     assert sensed(plant, Noise(sensor=1.0)) == plant
     assert sensed(load_plant("dofbot"), Noise()).velocity_noise < 0  # measures none, still
+
+
+def test_the_noise_of_sensors_is_scaled_once_however_many_episodes_pass() -> None:
+    noise, plant = NOISES["hard"], load_plant("ur5")
+    with World(load_robot("ur5"), noise, SCENES["ur5"]) as world:
+        for _ in range(3):
+            world.next_episode()
+            assert world.simulation.plant.velocity_noise == noise.sensor * plant.velocity_noise
 
 
 @pytest.mark.parametrize("term", [field.name for field in fields(Noise)])

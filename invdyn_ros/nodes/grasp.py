@@ -68,10 +68,8 @@ class GraspNode(CheckedNode):
     def __init__(self) -> None:
         super().__init__("grasp")
         self.config = config = parameters(self, GraspConfig)
-        self.robot, self.scene = (
-            load_robot(config.arm),
-            believed_scene(config.arm, config.camera_pose),
-        )
+        self.robot = load_robot(config.arm)
+        self.scene = believed_scene(config.arm, config.camera_pose)
         self.policy = POLICIES[config.policy](self.robot, self.scene, config.policy_checkpoint)
         self.noise, self.episode = load_noise(config.noise), -1
         self.reset()

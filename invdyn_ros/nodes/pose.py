@@ -38,7 +38,7 @@ class PoseNode(CheckedNode):
         if self.lockstep and self.answer is not None and self.answer.header.stamp == stamp:
             self.clouds.publish(self.answer)  # asked again; the tracker must not see it twice
             return
-        self.draw()
+        self.publish_overlay()
         image = image_to_array(message)
         began = self.get_clock().now()
         landmarks = self.estimator(image)
@@ -62,9 +62,9 @@ class PoseNode(CheckedNode):
         due = self.undrawn is not None
         spin(AFTER if due else 0.5)
         if due:
-            self.draw()
+            self.publish_overlay()
 
-    def draw(self) -> None:
+    def publish_overlay(self) -> None:
         """Publish the overlay that is due."""
         if self.undrawn:
             (image, landmarks, header), self.undrawn = self.undrawn, None

@@ -119,18 +119,20 @@ def expected_errors(quads: np.ndarray, side_noise: float) -> np.ndarray:
     A short side is averaged over few pixels; beside a side of a thin marker the quiet margin is
     soon too narrow to find it in.
     """
-    side = np.roll(quads, -1, axis=1) - quads
-    length = np.linalg.norm(side, axis=2)
-    diagonals = quads[:, 2:] - quads[:, :2]  # (k, 2, 2)
-    depth = np.abs(np.linalg.det(diagonals))[:, None] / 2 / length  # of the marker behind a side
+    length, depth = _lengths_and_depths(quads)
     return np.asarray(side_noise * np.sqrt(1.0 + (SHORT / length) ** 2 + (THIN / depth) ** 4))
 
 
 def thickness(quads: np.ndarray) -> np.ndarray:
     """Area over longest side (k,) of markers (k, 4, 2) [px]."""
-    side = np.linalg.norm(quads - np.roll(quads, 1, axis=1), axis=2).max(axis=1)
+    return np.asarray(_lengths_and_depths(quads)[1].min(axis=1))
+
+
+def _lengths_and_depths(quads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Length of each side (k, 4), and depth of the marker behind it, area over length [px]."""
+    length = np.linalg.norm(np.roll(quads, -1, axis=1) - quads, axis=2)
     diagonals = quads[:, 2:] - quads[:, :2]  # (k, 2, 2)
-    return np.asarray(np.abs(np.linalg.det(diagonals)) / 2 / side)
+    return length, np.abs(np.linalg.det(diagonals))[:, None] / 2 / length
 
 
 def _modes(starts: list[np.ndarray], sides: Sides, k: np.ndarray) -> list[np.ndarray]:
