@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 # a failed check shows its values
-pytest.register_assert_rewrite("arm_limits", "node_probe", "servo_board")
+pytest.register_assert_rewrite("arm_limits", "benchmark_report", "node_probe", "servo_board")
 
 
 @pytest.fixture

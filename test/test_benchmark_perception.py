@@ -1,0 +1,56 @@
+"""Benchmarks of what is seen: the camera's place and the blocks, beside OpenCV."""
+
+import cv2
+import numpy as np
+import pytest
+from benchmark_report import report_of
+
+from invdyn_ros.benchmarks.blocks import OURS as BLOCKS
+from invdyn_ros.benchmarks.blocks import PLAIN, SUBPIXEL, TRACKED, flipped
+from invdyn_ros.benchmarks.handeye import BOUND, OURS, PEERS
+from invdyn_ros.cli.benchmark import main
+
+
+def test_cameras_are_found_as_well_as_the_noise_allows_and_better_than_by_opencv(tmp_path):
+    report = report_of(tmp_path, "handeye", "--trials", 40, "--pictures", 2)
+    pictured = report["rows"][f"{OURS}, pictures"]
+    assert pictured["mm p95"] < 1.0 and pictured["deg p95"] < 0.1
+    peers = [name for name in PEERS if hasattr(cv2, PEERS[name])]  # OpenCV 5 has none
+    for mounting in ("beside", "hand"):
+        ours, bound = (report["rows"][f"{name}, {mounting}"] for name in (OURS, BOUND))
+        assert ours["mm p50"] < 1.0 and ours["deg p50"] < 0.1
+        # medians of 40 trials stray by a sixth
+        assert ours["mm p50"] < 1.5 * bound["mm p50"] and ours["deg p50"] < 1.5 * bound["deg p50"]
+        for peer in peers:
+            ratio = report["ratio"][f"{OURS} to {peer}, {mounting}"]
+            assert max(ratio.values()) < 0.7
+
+
+def test_blocks_beside_opencv(tmp_path, capfd):
+    picture = tmp_path / "new" / "errors.png"
+    report = report_of(tmp_path, "blocks", "--blocks", 60, "--frames", 2, "--picture", picture)
+    rows = {name: report["rows"][f"{name}, all over 36 px"] for name in (BLOCKS, PLAIN, SUBPIXEL)}
+    ours = rows[BLOCKS]
+    assert ours["found"] == 100 and ours["xy p95"] < 1.0 and ours["deg p95"] < 3.0
+    assert ours["in 95%"] > 85 and "in 95%" not in rows[PLAIN]
+    for peer in (PLAIN, SUBPIXEL):
+        assert report["ratio"][f"{BLOCKS} to {peer}, all over 36 px"]["deg p95"] < 1.0
+    assert report["rows"][f"{TRACKED}, all over 20 px"]["n"] == 60
+    assert cv2.imread(str(picture)).shape[0] > 300
+    assert "flips high" in capfd.readouterr().out
+
+
+def test_flipped_is_a_face_tilted_to_the_wrong_side():
+    truth = np.eye(4)
+    truth[:3, :3] = cv2.Rodrigues(np.array([np.pi - 0.3, 0.0, 0.0]))[0]
+    truth[:3, 3] = 0.0, 0.0, 1.0
+    wrong, near = truth.copy(), truth.copy()
+    wrong[:3, :3] = cv2.Rodrigues(np.array([np.pi + 0.28, 0.0, 0.0]))[0]
+    near[:3, :3] = cv2.Rodrigues(np.array([np.pi - 0.5, 0.0, 0.0]))[0]
+    assert flipped(wrong, truth)
+    assert not flipped(near, truth) and not flipped(truth, truth)
+
+
+def test_blocks_refuses_an_unknown_noise_before_it_draws():
+    with pytest.raises(ValueError, match="no noise 'loud'"):
+        main(["blocks", "--noise", "loud"])
