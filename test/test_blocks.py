@@ -12,11 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import SCENES, block_pose
-from invdyn_ros.benchmarks.block_pictures import block_scene
-from invdyn_ros.perception.block_fit import BlockFit, fit_block, project, skew, transform, turn
-from invdyn_ros.perception.block_modes import TRACK_LIMIT, Mode, rank, track_costs
 from invdyn_ros.perception.blocks import BlockDetector, BlockPose, BlocksConfig, block_in_base
-from invdyn_ros.perception.markers import face_image, find_markers, marker_corners
 from invdyn_ros.robot import load_robot
 
 PICTURES = 60  # of each arm
@@ -167,49 +163,6 @@ def test_camera_without_focal_length_is_refused() -> None:
         BlockDetector(BlocksConfig(), np.eye(3), np.zeros(3))
 
 
-def test_derivative_of_projection_is_that_of_finite_differences() -> None:
-    rng = np.random.default_rng(0)
-    T = np.eye(4)
-    T[:3, :3] = Rotation.random(random_state=1).as_matrix()
-    T[:3, 3] = 0.03, -0.05, 0.5
-    k, points = SCENES["ur5"].camera.intrinsics(), rng.normal(0, 0.02, (5, 3))
-    pixels, J = project(T, points, k)
-    for axis, step in enumerate(1e-7 * np.eye(6)):
-        moved = T.copy()
-        moved[:3, 3] += step[:3]
-        moved[:3, :3] = Rotation.from_rotvec(step[3:]).as_matrix() @ T[:3, :3]
-        slope = (project(moved, points, k)[0] - pixels).ravel() / 1e-7
-        np.testing.assert_allclose(J[:, axis], slope, rtol=1e-4, atol=1e-2)
-
-
-def test_exact_corners_give_the_exact_pose_at_any_orientation() -> None:
-    rng, k = np.random.default_rng(4), SCENES["ur5"].camera.intrinsics()
-    corners = marker_corners(0.04)  # (6, 4, 3)
-    for R in Rotation.random(50, random_state=4).as_matrix():
-        T = np.eye(4)
-        T[:3, :3], T[:3, 3] = R, (*rng.uniform(-0.1, 0.1, 2), rng.uniform(0.35, 0.7))
-        centres = corners.mean(axis=1) @ R.T  # along the outward normals
-        normals = centres / 0.02
-        seen = np.flatnonzero(np.sum(normals * (centres + T[:3, 3]), axis=1) < -0.05)
-        quads = project(T, corners[seen].reshape(-1, 3), k)[0].reshape(-1, 4, 2)
-        fit = fit_block(seen, quads, 0.04, k, side_noise=0.06, max_error=2.0)[0]
-        np.testing.assert_allclose(fit.T_camera_block, T, atol=1e-5)
-
-
-def test_marker_that_contradicts_the_others_is_left_out() -> None:
-    camera = SCENES["ur5"].camera
-    k, T = (
-        camera.intrinsics(),
-        np.linalg.inv(camera.T_base_camera) @ block_pose(0.47, 0, 0.02, 0.7),
-    )
-    seen, corners = np.array([0, 1, 4]), marker_corners(0.04)
-    quads = project(T, corners[seen].reshape(-1, 3), k)[0].reshape(-1, 4, 2)
-    quads[1] += [[8.0, 0.0], [0.0, 5.0], [-7.0, 0.0], [0.0, 6.0]]
-    fit = fit_block(seen, quads, 0.04, k, side_noise=0.06, max_error=2.0)[0]
-    assert fit.used.tolist() == [0, 2]
-    np.testing.assert_allclose(fit.T_camera_block, T, atol=1e-5)
-
-
 def test_lens_distortion_is_taken_out() -> None:
     camera, side = SCENES["ur5"].camera, 0.04
     k, lens = camera.intrinsics(), np.array([-0.3, 0.1, 0.001, -0.002, 0.0])
@@ -240,90 +193,3 @@ def test_camera_error_moves_a_far_block_with_its_lever() -> None:
     loose = block_in_base(pose.T_camera_block, pose.covariance, np.eye(4), turned).covariance
     np.testing.assert_allclose(np.sqrt(loose[[0, 1], [0, 1]]), 0.005, rtol=1e-3)
     assert loose[2, 2] == pytest.approx(1e-8)  # turning does not move it along the axis of sight
-
-
-def test_skew_is_the_cross_product() -> None:
-    v, w = np.random.default_rng(0).normal(size=(2, 7, 3))
-    np.testing.assert_allclose((skew(v) @ w[:, :, None])[..., 0], np.cross(v, w))
-
-
-def test_corners_of_a_drawn_marker_are_found_to_a_tenth_of_a_pixel() -> None:
-    canvas = np.full((400, 400), 255, np.uint8)
-    canvas[100:220, 150:270] = face_image(7, 120)
-    ids, corners = find_markers(cv2.GaussianBlur(canvas, (0, 0), 0.8))
-    low = np.array([150, 100]) + 0.1 * 120 - 0.5  # edges lie between pixel centres
-    square = low + 96 * np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
-    assert ids.tolist() == [7]
-    np.testing.assert_allclose(corners[0], square, atol=0.1)
-
-
-@pytest.mark.parametrize("side", [60, 120, 240])
-def test_shaded_margin_before_a_bright_wall_is_no_part_of_the_marker(side: int) -> None:
-    canvas = np.full((400, 400), 230, np.uint8)
-    canvas[80 : 80 + side, 90 : 90 + side] = (0.65 * face_image(7, side)).astype(np.uint8)
-    ids, corners = find_markers(cv2.GaussianBlur(canvas, (0, 0), 0.8))
-    low = np.array([90, 80]) + 0.1 * side - 0.5
-    square = low + 0.8 * side * np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
-    assert ids.tolist() == [7]
-    np.testing.assert_allclose(corners[0], square, atol=0.15)
-
-
-def small_tilted_blocks(count: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Pictures of blocks whose front marker has a side of 24 px and is tilted by 10 to 16 deg."""
-    scene, rng, robot = block_scene(), np.random.default_rng(8), load_robot("ur5")
-    images, truth = [], []
-    with SceneCamera(robot, scene) as camera:
-        for _ in range(count):
-            tilt, about = np.radians(rng.uniform(10, 16)), rng.uniform(-np.pi, np.pi)
-            facing = Rotation.from_euler("xz", [np.pi, rng.uniform(-np.pi, np.pi)])
-            axis = tilt * np.array([np.cos(about), np.sin(about), 0])
-            R = (Rotation.from_rotvec(axis) * facing).as_matrix()
-            truth.append(transform(R, np.array([0.0, 0.0, 850 * 0.032 / 24])))
-            base = scene.camera.T_base_camera @ truth[-1]
-            images.append(camera.render(robot.home, 0.0, base[None]))
-    return images, truth
-
-
-def test_picture_tells_the_side_to_which_a_lone_small_marker_is_tilted() -> None:
-    k = block_scene().camera.intrinsics()
-    detector = BlockDetector(BlocksConfig(), k)
-    seen, wrong, misled = 0, 0, 0
-    for image, T in zip(*small_tilted_blocks(40), strict=True):
-        found = detector.detect(image)
-        if not found:
-            continue
-        (pose,), seen = found, seen + 1
-        wrong += turn(pose.T_camera_block, T) > np.radians(10)
-        likeliest = fit_block(pose.markers, pose.corners, 0.04, k, 0.06, 2.0)[0]
-        misled += turn(likeliest.T_camera_block, T) > np.radians(10)
-    assert seen >= 35
-    assert wrong == 0 < misled
-
-
-def tilted(angle: float) -> np.ndarray:
-    R = Rotation.from_euler("xyz", [np.pi, angle, 0]).as_matrix()
-    return transform(R, np.array([0.0, 0.0, 1.0]))
-
-
-def mode(angle: float, cost: float) -> BlockFit:
-    return BlockFit(tilted(angle), 1e-6 * np.eye(6), np.zeros(1, int), np.zeros(1), cost)
-
-
-def test_past_image_decides_between_poses_that_look_the_same() -> None:
-    fits = [mode(0.2, 0.0), mode(-0.2, 0.0)]
-    assert track_costs(fits, ()).tolist() == [0.0, 0.0]
-    one, other = track_costs(fits, (Mode(tilted(-0.21), 0.0), Mode(tilted(0.19), 6.0)))
-    assert one > other + 3.0
-    far = track_costs(fits, (Mode(tilted(1.5), 0.0),))
-    assert far.tolist() == [TRACK_LIMIT, TRACK_LIMIT]  # a block put elsewhere has no past
-
-
-def test_covariance_holds_the_chance_of_the_other_pose() -> None:
-    fits = [mode(0.2, 0.0), mode(-0.2, 0.0)]
-    best, modes = rank(fits, np.array([4.0, 1.0]))
-    np.testing.assert_array_equal(best.T_camera_block, tilted(-0.2))
-    assert [m.cost for m in modes] == [0.0, 3.0]
-    chance = np.exp(-1.5) / (1 + np.exp(-1.5))
-    assert best.covariance[4, 4] == pytest.approx(1e-6 + chance * 0.4**2)
-    alone, _ = rank(fits[:1], np.zeros(1))
-    np.testing.assert_allclose(alone.covariance, 1e-6 * np.eye(6))

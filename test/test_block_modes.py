@@ -1,0 +1,75 @@
+"""Two poses that look alike: which one, and how sure."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.benchmarks.block_pictures import block_scene
+from invdyn_ros.perception.block_fit import BlockFit, fit_block, transform, turn
+from invdyn_ros.perception.block_modes import TRACK_LIMIT, Mode, rank, track_costs
+from invdyn_ros.perception.blocks import BlockDetector, BlocksConfig
+from invdyn_ros.robot import load_robot
+
+
+def small_tilted_blocks(count: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Pictures of blocks whose front marker has a side of 24 px and is tilted by 10 to 16 deg."""
+    scene, rng, robot = block_scene(), np.random.default_rng(8), load_robot("ur5")
+    images, truth = [], []
+    with SceneCamera(robot, scene) as camera:
+        for _ in range(count):
+            tilt, about = np.radians(rng.uniform(10, 16)), rng.uniform(-np.pi, np.pi)
+            facing = Rotation.from_euler("xz", [np.pi, rng.uniform(-np.pi, np.pi)])
+            axis = tilt * np.array([np.cos(about), np.sin(about), 0])
+            R = (Rotation.from_rotvec(axis) * facing).as_matrix()
+            truth.append(transform(R, np.array([0.0, 0.0, 850 * 0.032 / 24])))
+            base = scene.camera.T_base_camera @ truth[-1]
+            images.append(camera.render(robot.home, 0.0, base[None]))
+    return images, truth
+
+
+def test_picture_tells_the_side_to_which_a_lone_small_marker_is_tilted() -> None:
+    k = block_scene().camera.intrinsics()
+    detector = BlockDetector(BlocksConfig(), k)
+    seen, wrong, misled = 0, 0, 0
+    for image, T in zip(*small_tilted_blocks(40), strict=True):
+        found = detector.detect(image)
+        if not found:
+            continue
+        (pose,), seen = found, seen + 1
+        wrong += turn(pose.T_camera_block, T) > np.radians(10)
+        likeliest = fit_block(pose.markers, pose.corners, 0.04, k, 0.06, 2.0)[0]
+        misled += turn(likeliest.T_camera_block, T) > np.radians(10)
+    assert seen >= 35
+    assert wrong == 0 < misled
+
+
+def tilted(angle: float) -> np.ndarray:
+    R = Rotation.from_euler("xyz", [np.pi, angle, 0]).as_matrix()
+    return transform(R, np.array([0.0, 0.0, 1.0]))
+
+
+def mode(angle: float, cost: float) -> BlockFit:
+    return BlockFit(tilted(angle), 1e-6 * np.eye(6), np.zeros(1, int), np.zeros(1), cost)
+
+
+def test_past_image_decides_between_poses_that_look_the_same() -> None:
+    fits = [mode(0.2, 0.0), mode(-0.2, 0.0)]
+    assert track_costs(fits, ()).tolist() == [0.0, 0.0]
+    one, other = track_costs(fits, (Mode(tilted(-0.21), 0.0), Mode(tilted(0.19), 6.0)))
+    assert one > other + 3.0
+    far = track_costs(fits, (Mode(tilted(1.5), 0.0),))
+    assert far.tolist() == [TRACK_LIMIT, TRACK_LIMIT]  # a block put elsewhere has no past
+
+
+def test_covariance_holds_the_chance_of_the_other_pose() -> None:
+    fits = [mode(0.2, 0.0), mode(-0.2, 0.0)]
+    best, modes = rank(fits, np.array([4.0, 1.0]))
+    np.testing.assert_array_equal(best.T_camera_block, tilted(-0.2))
+    assert [m.cost for m in modes] == [0.0, 3.0]
+    chance = np.exp(-1.5) / (1 + np.exp(-1.5))
+    assert best.covariance[4, 4] == pytest.approx(1e-6 + chance * 0.4**2)
+    alone, _ = rank(fits[:1], np.zeros(1))
+    np.testing.assert_allclose(alone.covariance, 1e-6 * np.eye(6))
