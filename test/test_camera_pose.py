@@ -1,0 +1,57 @@
+"""The file that says where the camera stands: as written, by hand, and wrong."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sightings import NOISE, errors, random_pairs
+
+from invdyn_ros.handeye.calibration import calibrate, camera_pose
+from invdyn_ros.handeye.camera_pose import CameraPose, read_camera_pose, to_yaml
+
+
+def test_the_file_reads_back_as_it_was_written(tmp_path) -> None:
+    made = camera_pose(calibrate(random_pairs(0, noise=NOISE), "beside"), "ur5", "beside")
+    file = tmp_path / "camera.yaml"
+    file.write_text(to_yaml(made, "base_link"))
+    read = read_camera_pose(file, "ur5")
+    assert read == made
+    assert errors(read.T)[0] < 4.0 and read.poses == 20
+    assert 1e-3 < read.held_out[0] < 3e-3
+
+
+def test_a_file_by_hand_needs_a_place_and_a_direction_only(tmp_path) -> None:
+    file = tmp_path / "camera.yaml"
+    file.write_text(
+        "arm: ur5\nmounting: beside\nposition: [1, 0, 0.5]\nquaternion: [1, 0, 0, 0]\n"
+    )
+    np.testing.assert_allclose(read_camera_pose(file, "ur5").T[:3], [
+        [1, 0, 0, 1], [0, -1, 0, 0], [0, 0, -1, 0.5]
+    ])  # fmt: skip
+
+
+GOOD = CameraPose("ur5", "beside", (1.0, 0.0, 0.5), (1.0, 0.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("arm: ur5", "arm: dofbot", "is the camera of 'dofbot', not of 'ur5'"),
+        ("mounting: beside", "mounting: hand", "camera on the hand; the grasp needs one that st"),
+        ("mounting: beside", "mounting: wall", "'wall' is not one of 'beside', 'hand'"),
+        ("[1.0, 0.0, 0.5]", "[1000.0, 0.0, 0.5]", "it must be in metres"),
+        ("[1.0, 0.0, 0.5]", "[.nan, 0.0, 0.5]", "it must be in metres"),
+        ("[1.0, 0.0, 0.5]", "[1.0, 0.0]", "position: expected 3 values, got 2"),
+        ("[1.0, 0.0, 0.0, 0.0]", "[1.0, 1.0, 0.0, 0.0]", "norm 1.414; x, y, z, w need norm 1"),
+        ("position:", "place:", "unknown field 'place'; CameraPose has arm, mounting, position"),
+    ],
+)
+def test_a_wrong_file_is_refused_in_one_line(tmp_path, old, new, message) -> None:
+    file = tmp_path / "camera.yaml"
+    text = to_yaml(GOOD, "base_link")
+    assert old in text
+    file.write_text(text.replace(old, new))
+    with pytest.raises(ValueError) as caught:
+        read_camera_pose(file, "ur5")
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert file.name in str(caught.value)
