@@ -1,0 +1,41 @@
+"""The task grows with what is learned."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from invdyn_ros.grasp.curriculum import Curriculum, CurriculumConfig
+from invdyn_ros.grasp.vector import vectorised
+
+
+def test_a_curriculum_grows_with_the_success_rate():
+    config = CurriculumConfig(area=0.2, noise=0.0, promote=0.5, window=4, stride=0.5)
+    curriculum = Curriculum(config)
+    assert curriculum.shares == pytest.approx((0.2, 0.0))
+    assert not any(curriculum.see(False) for _ in range(10))
+    assert [curriculum.see(True) for _ in range(4)] == [False, True, False, False]
+    assert curriculum.shares == pytest.approx((0.6, 0.5))
+    assert any(curriculum.see(True) for _ in range(4)) and curriculum.level == 1
+    assert curriculum.shares == pytest.approx((1.0, 1.0))
+    assert Curriculum(CurriculumConfig()).level == 1
+
+
+def test_blocks_lie_further_apart_when_the_task_grows():
+    env = vectorised("invdyn_ros/GraspUR5-v0", 1, seed=0)
+    with closing(env):
+        world = env.get_attr("unwrapped")[0].world
+        scene, spread = world.believed, {}
+        for area, noise in ((0.1, 0.0), (0.5, 0.5), (1.0, 1.0)):
+            env.env_method("ease", area, noise)
+            places = []
+            for _ in range(25):
+                env.reset()
+                places.append(world.simulation.block_pose()[0][:2])
+            spread[area] = np.ptp(places, axis=0)
+            assert world.noise.camera_position == pytest.approx(noise * 0.002)
+        width = np.ptp([scene.area_x, scene.area_y], axis=1)
+        for area, seen in spread.items():
+            assert (seen <= area * width + 1e-3).all() and (seen > 0.6 * area * width).all()

@@ -1,0 +1,92 @@
+"""A learned policy: as its learner, as its file, live, and in the graph."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from toy_task import ACTIONS, CONFIG, SIZE, TASK, demonstrate, make
+
+from invdyn_ros.arms.scene import SCENES
+from invdyn_ros.graph import resolve
+from invdyn_ros.grasp.algorithms import ALGORITHMS
+from invdyn_ros.grasp.environment import GraspEnv
+from invdyn_ros.grasp.learned import LearnedGrasp
+from invdyn_ros.grasp.learning import Run
+from invdyn_ros.grasp.policy import Policy, PolicyMeta, load_policy, save_policy
+from invdyn_ros.models.checkpoint import META
+from invdyn_ros.robot import load_robot
+
+
+def test_a_policy_acts_as_the_learner_it_came_from(tmp_path):
+    seen = np.random.default_rng(1).normal(size=(50, SIZE)).astype(np.float32)
+    for name, algorithm in ALGORITHMS.items():
+        learner = {"hidden": [16], "batch": 64}
+        run = Run(replace(CONFIG, algorithm=name, learner=learner), TASK, tmp_path, print)
+        with closing(make(1, 0)) as env:
+            run.learner = run._learner(env, demonstrate(5) if algorithm.remembers else None)
+            expected, _ = run.learner.predict(seen, deterministic=True)
+            np.testing.assert_allclose(run.policy(0).act(seen), expected, atol=1e-6)
+
+
+def test_a_saved_policy_acts_as_before(tmp_path):
+    torch.manual_seed(0)
+    policy = Policy(PolicyMeta("ur5", SIZE, ACTIONS, (8, 8), "tanh", "sac", data={"steps": 3}))
+    policy.mean += 0.3
+    save_policy(policy, tmp_path)
+    again, seen = load_policy(tmp_path), np.ones((5, SIZE), np.float32)
+    assert np.array_equal(policy.act(seen), again.act(seen))
+    assert again.meta == policy.meta
+    assert {f.name for f in tmp_path.iterdir()} == {"meta.json", "model.safetensors"}
+
+
+def test_a_policy_of_something_else_is_refused(tmp_path):
+    save_policy(Policy(PolicyMeta("ur5", SIZE, ACTIONS, (8,), "tanh", "sac")), tmp_path)
+    with pytest.raises(ValueError, match="policy of 'ur5', not of 'dofbot'"):
+        load_policy(tmp_path, "dofbot")
+    with pytest.raises(ValueError, match="takes 4"):
+        load_policy(tmp_path).act(np.zeros(5, np.float32))
+    meta = json.loads((tmp_path / META).read_text())
+    (tmp_path / META).write_text(json.dumps(meta | {"hidden": [9]}))
+    with pytest.raises(ValueError, match="has shape"):
+        load_policy(tmp_path)
+    with pytest.raises(ValueError, match="no policy folder"):
+        load_policy(tmp_path / "nowhere")
+
+
+def test_the_live_grasp_wants_what_the_environment_wants():
+    torch.manual_seed(1)
+    with closing(GraspEnv(arm="ur5")) as env:
+        policy = Policy(PolicyMeta("ur5", env.observer.size, 7, (16,), "tanh", "sac"))
+        live = LearnedGrasp(env.robot, env.world.believed, policy)
+        seen, info = env.reset(seed=4)
+        for _ in range(60):
+            state = env.world.simulation.state()
+            for sighting in info["sightings"]:
+                live.see(sighting)
+            live.measure(state.q, state.qd)
+            wish = live.wish(info["time"], info["opening"], 1 / env.robot.rate)
+            between = live.wish(info["time"] + 0.016, info["opening"], 1 / env.robot.rate)
+            seen, _, _, _, info = env.step(policy.act(seen))
+            np.testing.assert_allclose(wish.state.q, env.steering.wanted.q, atol=1e-6)
+            assert np.array_equal(wish.state.q, between.state.q)
+            assert (wish.horizon, between.horizon) == pytest.approx((0.04, 0.024))
+    with pytest.raises(ValueError, match="a policy of arm"):
+        LearnedGrasp(load_robot("dofbot"), SCENES["dofbot"], policy)
+
+
+def test_the_graph_names_what_a_learned_policy_lacks(tmp_path):
+    with pytest.raises(ValueError, match="no learned policy is shipped for ur5"):
+        resolve("grasp_sim", {"policy": "learned"})
+    with pytest.raises(ValueError, match="needs policy:=learned"):
+        resolve("grasp_sim", {"policy_checkpoint": str(tmp_path)})
+    save_policy(Policy(PolicyMeta("dofbot", SIZE, ACTIONS, (8,), "tanh", "sac")), tmp_path)
+    given = {"policy": "learned", "policy_checkpoint": str(tmp_path)}
+    with pytest.raises(ValueError, match="policy of 'dofbot', not of 'ur5'"):
+        resolve("grasp_sim", given)
+    nodes = {node.name: node for node in resolve("grasp_sim", given | {"arm": "dofbot"})}
+    assert nodes["grasp"].parameters["policy_checkpoint"] == str(tmp_path)
