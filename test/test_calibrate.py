@@ -1,88 +1,37 @@
-"""`invdyn calibrate`: a recording, or an arm and a camera that run, become the launch's file."""
+"""`invdyn calibrate bag`: a recording becomes the launch's file, or is refused in one line."""
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
-import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from node_probe import Probe, state
+from held_block import (
+    BLOCK,
+    CAMERA,
+    HELD,
+    SCENE,
+    UR5,
+    block_seen,
+    calibrated,
+    exact,
+    postures,
+    record,
+    serialized,
+)
 from rclpy.serialization import serialize_message
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Header
 
 from invdyn_ros.arms.rendering import SceneCamera
-from invdyn_ros.arms.scene import SCENES, believed_scene
-from invdyn_ros.cli import run_verb
+from invdyn_ros.arms.scene import believed_scene
 from invdyn_ros.config import load_yaml
 from invdyn_ros.graph import resolve
 from invdyn_ros.handeye.camera_pose import CameraPose, read_camera_pose, to_yaml
 from invdyn_ros.handeye.pairs import inverse, pose
 from invdyn_ros.nodes.bag import BagWriter
-from invdyn_ros.nodes.messages import block_to_message, to_stamp
 from invdyn_ros.perception.blocks import BlockDetector, BlocksConfig
-from invdyn_ros.robot import load_robot
-
-UR5 = load_robot("ur5")
-SCENE = SCENES["ur5"]
-CAMERA = SCENE.camera.T_base_camera
-HELD = pose(np.array([0.1, -0.2, 0.3]), np.array([0.0, 0.005, 0.01]))  # of the block on the tool
-RATE, PICTURES = 50, 5  # [Hz] of joint states, and of them from picture to picture
-REST, SHORT = 1.0, 0.5  # [s] of a recorded arm, of a live one
-BLOCK = "/blocks/block_0"
-
-
-def postures(n: int, seed: int = 0, reach: float = 0.5) -> np.ndarray:
-    """Joints (n, 6) [rad] in which the tool is well within the camera's picture."""
-    rng, found = np.random.default_rng(seed), []
-    while len(found) < n:
-        q = UR5.home + rng.uniform(-reach, reach, 6) * [0.5, 0.5, 0.5, 1, 1, 1.5]
-        T = UR5.forward_kinematics(q) @ HELD
-        u, v = SCENE.camera.project(T[:3, 3])
-        if 80 < u < 560 and 80 < v < 400 and T[2, 3] > 0.06:
-            found.append(q)
-    return np.array(found)
-
-
-def serialized(stamp: int, q: np.ndarray = UR5.home) -> bytes:
-    message = state(stamp, q)
-    message.effort = [0.0] * len(q)  # rclpy adds bytes of its own where the last list is empty
-    return serialize_message(message)
-
-
-def block_seen(T: np.ndarray, stamp: int, covariance: np.ndarray) -> PoseWithCovarianceStamped:
-    quaternion = Rotation.from_matrix(T[:3, :3]).as_quat()
-    return block_to_message(T[:3, 3], quaternion, covariance, Header(stamp=to_stamp(stamp)))
-
-
-def record(folder: Path, moves: np.ndarray, seen, start: int = 0) -> Path:
-    """Record an arm that jumps from rest to rest; `seen(q)` gives pose and covariance, or None."""
-    bag = BagWriter(folder)
-    for k in range(round(len(moves) * REST * RATE)):
-        stamp = start + k * 10**9 // RATE
-        q = moves[int(k / RATE / REST)]
-        bag.write("/joint_states", JointState, stamp, serialized(stamp, q))
-        found = seen(q) if k % PICTURES == 0 else None
-        if found is not None:
-            raw = serialize_message(block_seen(found[0], stamp, found[1]))
-            bag.write(BLOCK, PoseWithCovarianceStamped, stamp, raw)
-    bag.close()
-    return folder
-
-
-def exact(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return inverse(CAMERA) @ UR5.forward_kinematics(q) @ HELD, np.zeros((6, 6))
-
-
-def calibrated(*words: object) -> int:
-    return run_verb("calibrate", [str(word) for word in words])
 
 
 @pytest.fixture(scope="module")
@@ -248,54 +197,3 @@ def test_the_launch_refuses_a_wrong_file_before_any_node_starts(camera, message,
         file.write_text(to_yaml(camera, "base_link"))
     with pytest.raises(ValueError, match=message):
         resolve("grasp_sim", {"camera_pose": str(file)})
-
-
-@pytest.mark.parametrize("interrupted", [False, True])
-def test_an_arm_that_goes_from_rest_to_rest_is_calibrated_live(tmp_path, interrupted) -> None:
-    """Through real topics; with Ctrl-C what was gathered counts."""
-    moves = postures(10)
-    file, kept = tmp_path / "camera.yaml", tmp_path / "kept"
-    words = ["live", "--mounting", "beside", "--out", file, "--record", kept, "--no-detect"]
-    words += ["--settle", "0.1", *([] if interrupted else ["--poses", "8"])]
-    verb = subprocess.Popen(
-        [sys.executable, "-u", "-m", "invdyn_ros", "calibrate", *map(str, words)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
-    )
-    probe, over, lines = Probe(), threading.Event(), []
-    joints = probe.node.create_publisher(JointState, "/joint_states", 10)
-    blocks = probe.node.create_publisher(PoseWithCovarianceStamped, BLOCK, 10)
-
-    def drive() -> None:
-        k = 0
-        while not over.wait(1 / RATE):
-            if joints.get_subscription_count() and blocks.get_subscription_count():
-                stamp = 10**18 + k * 10**9 // RATE
-                q = moves[min(int(k / RATE / SHORT), len(moves) - 1)]
-                joints.publish(state(stamp, q))
-                if k % PICTURES == 0:
-                    blocks.publish(block_seen(exact(q)[0], stamp, np.zeros((6, 6))))
-                k += 1
-
-    driver = threading.Thread(target=drive)
-    driver.start()
-    try:
-        for line in verb.stdout:
-            lines.append(line)
-            if interrupted and "pose 7: " in line:
-                verb.send_signal(signal.SIGINT)
-        assert verb.wait(30) == 0, "".join(lines)
-    finally:
-        over.set()
-        driver.join()
-        probe.close()
-        verb.kill()
-    shown = "".join(lines)
-    np.testing.assert_allclose(read_camera_pose(file, "ur5").T, CAMERA, atol=1e-6)
-    assert "deg; turn it by 20 to 40 deg about its " in shown and "held out: 0.00 mm" in shown
-    again = tmp_path / "again.yaml"
-    words = ("--mounting", "beside", "--settle", "0.1", "--out", again)
-    assert calibrated("bag", kept, *words) == 0
-    assert again.read_text() == file.read_text()

@@ -1,0 +1,97 @@
+"""`invdyn calibrate live`: an arm and a camera that run become the launch's file."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from held_block import (
+    BLOCK,
+    CAMERA,
+    PICTURES,
+    RATE,
+    block_seen,
+    calibrated,
+    exact,
+    postures,
+)
+from node_probe import Probe, state
+from sensor_msgs.msg import JointState
+
+from invdyn_ros.handeye.camera_pose import read_camera_pose
+
+REST = 0.5  # [s]
+
+
+@contextmanager
+def driven(moves: np.ndarray) -> Iterator[None]:
+    """Publish an arm that jumps from rest to rest, and the block in its hand, to who listens."""
+    probe, over = Probe(), threading.Event()
+    joints = probe.node.create_publisher(JointState, "/joint_states", 10)
+    blocks = probe.node.create_publisher(PoseWithCovarianceStamped, BLOCK, 10)
+
+    def drive() -> None:
+        k = 0
+        while not over.wait(1 / RATE):
+            if joints.get_subscription_count() and blocks.get_subscription_count():
+                stamp = 10**18 + k * 10**9 // RATE
+                q = moves[min(int(k / RATE / REST), len(moves) - 1)]
+                joints.publish(state(stamp, q))
+                if k % PICTURES == 0:
+                    blocks.publish(block_seen(exact(q)[0], stamp, np.zeros((6, 6))))
+                k += 1
+
+    driver = threading.Thread(target=drive)
+    driver.start()
+    try:
+        yield
+    finally:
+        over.set()
+        driver.join()
+        probe.close()
+
+
+def calibrated_live(*words: object, interrupted: bool) -> str:
+    """Calibrate in another process, to the end or to Ctrl-C at the seventh pose; what it says."""
+    verb = subprocess.Popen(
+        [sys.executable, "-u", "-m", "invdyn_ros", "calibrate", "live", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    lines = []
+    try:
+        for line in verb.stdout:
+            lines.append(line)
+            if interrupted and "pose 7: " in line:
+                verb.send_signal(signal.SIGINT)
+        assert verb.wait(30) == 0, "".join(lines)
+    finally:
+        verb.kill()
+    return "".join(lines)
+
+
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_an_arm_that_goes_from_rest_to_rest_is_calibrated_live(tmp_path, interrupted) -> None:
+    """Through real topics; with Ctrl-C what was gathered counts."""
+    file, kept = tmp_path / "camera.yaml", tmp_path / "kept"
+    words = ["--mounting", "beside", "--out", file, "--record", kept, "--no-detect"]
+    words += ["--settle", "0.1", *([] if interrupted else ["--poses", "8"])]
+    with driven(postures(10)):
+        shown = calibrated_live(*words, interrupted=interrupted)
+    np.testing.assert_allclose(read_camera_pose(file, "ur5").T, CAMERA, atol=1e-6)
+    assert "deg; turn it by 20 to 40 deg about its " in shown and "held out: 0.00 mm" in shown
+    again = tmp_path / "again.yaml"
+    words = ("--mounting", "beside", "--settle", "0.1", "--out", again)
+    assert calibrated("bag", kept, *words) == 0
+    assert again.read_text() == file.read_text()
