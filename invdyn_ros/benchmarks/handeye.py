@@ -80,25 +80,13 @@ def measure_handeye(config: HandeyeConfig) -> dict[str, Any]:
     Raises:
         ValueError: unknown arm, or one that has no pictures.
     """
-    robot, about = load_robot(config.arm), machine(1)
+    robot, about, solvers = load_robot(config.arm), machine(1), _solvers()
     if config.pictures and not (robot.gripper and robot.name in SCENES):
         able = ", ".join(name for name in SCENES if SCENES[name].blocks)
         raise ValueError(f"{robot.name} holds no block in a scene; --pictures is for {able}")
     rows: dict[str, Row] = {}
-    solvers: dict[str, Solver] = {OURS: lambda pairs, mounting: fit(pairs, mounting).X}
-    solvers |= {name: _peer(flag) for name, flag in PEERS.items() if hasattr(cv2, flag)}
-    deviation = 1e-3 * config.position_noise, np.radians(config.rotation_noise)
     for mounting in MOUNTINGS:
-        X, Y = TRUTHS[mounting]
-        errors: dict[str, list[np.ndarray]] = {name: [] for name in (*solvers, BOUND)}
-        rng = np.random.default_rng([config.seed, MOUNTINGS.index(mounting)])
-        visible = _visible(robot, mounting, X, Y, CANDIDATES * config.poses, rng)
-        for _ in range(config.trials):
-            arm = _spread(visible, config.poses, rng)
-            pairs = _sighted(arm, X, Y, mounting, deviation, rng)
-            for name, solve in solvers.items():
-                errors[name].append(sizes(difference(solve(pairs, mounting)[None], X[None]))[0])
-            errors[BOUND].append(_bound(pairs, X, Y, mounting, rng))
+        errors = _simulated(robot, mounting, config, solvers)
         rows |= {f"{name}, {mounting}": _row(np.array(e)) for name, e in errors.items()}
     if config.pictures:
         errors = _pictured(robot, config, solvers)
@@ -107,25 +95,59 @@ def measure_handeye(config: HandeyeConfig) -> dict[str, Any]:
         "benchmark": "handeye",
         "unit": "mm, deg, %",
         "machine": about,
-        "settings": {
-            "arm": config.arm,
-            "poses": config.poses,
-            "position_noise_mm": config.position_noise,
-            "rotation_noise_deg": config.rotation_noise,
-            "trials": config.trials,
-            "pictured": config.pictures,
-            "bar_mm_deg": BAR,
-            "opencv": cv2.__version__,
-        },
+        "settings": _settings(config),
         "rows": rows,
-        "ratio": {
-            f"{OURS} to {peer}, {mounting}": ratios(
-                rows[f"{OURS}, {mounting}"], rows[f"{peer}, {mounting}"], ("mm p50", "deg p50")
-            )
-            for mounting in MOUNTINGS
-            for peer in (*(p for p in solvers if p != OURS), BOUND)
-        },
+        "ratio": _ratios(rows, (*(name for name in solvers if name != OURS), BOUND)),
     }
+
+
+def _solvers() -> dict[str, Solver]:
+    """Return ours and those of OpenCV's methods that are installed, by name."""
+    solvers: dict[str, Solver] = {OURS: lambda pairs, mounting: fit(pairs, mounting).X}
+    return solvers | {name: _peer(flag) for name, flag in PEERS.items() if hasattr(cv2, flag)}
+
+
+def _settings(config: HandeyeConfig) -> dict[str, Any]:
+    """Return what the figures depend on."""
+    return {
+        "arm": config.arm,
+        "poses": config.poses,
+        "position_noise_mm": config.position_noise,
+        "rotation_noise_deg": config.rotation_noise,
+        "trials": config.trials,
+        "pictured": config.pictures,
+        "bar_mm_deg": BAR,
+        "opencv": cv2.__version__,
+    }
+
+
+def _ratios(rows: dict[str, Row], peers: tuple[str, ...]) -> dict[str, Row]:
+    """Return our median errors over those of each peer."""
+    return {
+        f"{OURS} to {peer}, {mounting}": ratios(
+            rows[f"{OURS}, {mounting}"], rows[f"{peer}, {mounting}"], ("mm p50", "deg p50")
+        )
+        for mounting in MOUNTINGS
+        for peer in peers
+    }
+
+
+def _simulated(
+    robot: Robot, mounting: Mounting, config: HandeyeConfig, solvers: dict[str, Solver]
+) -> dict[str, list[np.ndarray]]:
+    """Return errors of calibrations from noisy sightings, and those that the noise leaves."""
+    X, Y = TRUTHS[mounting]
+    deviation = 1e-3 * config.position_noise, np.radians(config.rotation_noise)
+    errors: dict[str, list[np.ndarray]] = {name: [] for name in (*solvers, BOUND)}
+    rng = np.random.default_rng([config.seed, MOUNTINGS.index(mounting)])
+    visible = _visible(robot, mounting, X, Y, CANDIDATES * config.poses, rng)
+    for _ in range(config.trials):
+        arm = _spread(visible, config.poses, rng)
+        pairs = _sighted(arm, X, Y, mounting, deviation, rng)
+        for name, solve in solvers.items():
+            errors[name].append(_error(solve(pairs, mounting), X))
+        errors[BOUND].append(_bound(pairs, X, Y, mounting, rng))
+    return errors
 
 
 def _pictured(
@@ -140,10 +162,15 @@ def _pictured(
         for _ in range(config.pictures):
             pairs = pictured.pairs(config.poses)
             for name, solve in solvers.items():
-                errors[name].append(sizes(difference(solve(pairs, "beside")[None], X[None]))[0])
+                errors[name].append(_error(solve(pairs, "beside"), X))
     finally:
         pictured.close()
     return errors
+
+
+def _error(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return the distance [m] and the angle [rad] between two poses (4, 4)."""
+    return sizes(difference(found[None], truth[None]))[0]
 
 
 def _row(errors: np.ndarray) -> Row:
