@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -49,6 +50,14 @@ class Step(NamedTuple):
     opening: float
 
 
+class Motion(NamedTuple):
+    """Velocity of the tool (3,) [m/s], its turn about the vertical [rad/s], whether to grip."""
+
+    velocity: Array
+    turn: float
+    grip: bool
+
+
 class Steering(ABC):
     """Turns actions into wanted next states, one after the other.
 
@@ -71,6 +80,7 @@ class Steering(ABC):
                 f"period of '{robot.name}'"
             )
         self.robot, self.config, self.opening = robot, config, robot.gripper.max_opening
+        self.guard = guard
         self.limits = Limits.of(robot, guard)
         # The guard lets all joints brake as long as the slowest: how far one goes on for that [s].
         slowest = (config.speed * robot.velocity / robot.acceleration).max() + 2 / guard.jerk
@@ -90,6 +100,10 @@ class Steering(ABC):
     @abstractmethod
     def action(self, velocity: Array) -> Array:
         """Return the action without its grip that asks for a joint velocity (n,) [rad/s]."""
+
+    @abstractmethod
+    def along(self, motion: Motion) -> Array:
+        """Return the action (size,) that moves the tool and the gripper as told."""
 
     def reset(self, q: Array) -> None:
         """Start anew, at rest at q (n,) [rad]."""
@@ -133,16 +147,21 @@ class Steering(ABC):
 
     def _feasible(self, v: Array) -> Array:
         """Return the velocity (n,) next to `v` that can be reached, and braked from in time."""
-        now, h, limits = self.wanted, self.config.period, self.limits
+        now, limits = self.wanted, self.limits
+        v = v.clip(*self._room())
+        v = v.clip(now.qd - self._most, now.qd + self._most)
+        return np.asarray(v.clip(-limits.velocity, limits.velocity))
+
+    def _room(self) -> tuple[Array, Array]:
+        """Return the least and greatest velocity (n,) with which no joint reaches its end."""
+        now, limits = self.wanted, self.limits
         slow = BRAKING * limits.acceleration
-        ahead = now.qd * (h / 2)
+        ahead = now.qd * (self.config.period / 2)
         up = np.maximum(limits.upper - now.q - ahead, 0.0)
         down = np.maximum(now.q + ahead - limits.lower, 0.0)
         half = slow * self._react  # v react + v^2 / (2 slow) may not exceed the room that is left
-        v = np.minimum(v, np.sqrt(half * half + 2 * slow * up) - half)
-        v = np.maximum(v, half - np.sqrt(half * half + 2 * slow * down))
-        v = np.maximum(np.minimum(v, now.qd + self._most), now.qd - self._most)
-        return np.asarray(np.maximum(np.minimum(v, limits.velocity), -limits.velocity))
+        least = half - np.sqrt(half * half + 2 * slow * down)
+        return least, np.sqrt(half * half + 2 * slow * up) - half
 
 
 class JointSteering(Steering):
@@ -161,6 +180,17 @@ class JointSteering(Steering):
         """Undo `velocity`."""
         return np.asarray(velocity / (self.config.speed * self.robot.velocity))
 
+    def along(self, motion: Motion) -> Array:
+        """Ask for what a Cartesian steering would do with the joints."""
+        self.cartesian.wanted = self.wanted
+        *tool, grip = self.cartesian.along(motion)
+        return np.append(self.action(self.cartesian.velocity(np.array(tool))), grip).clip(-1, 1)
+
+    @cached_property
+    def cartesian(self) -> CartesianSteering:
+        """The other steering of the same arm."""
+        return CartesianSteering(self.robot, self.config, self.guard)
+
 
 class CartesianSteering(Steering):
     """Actions move the tool along the base's x, y, z and turn it about the vertical.
@@ -175,23 +205,47 @@ class CartesianSteering(Steering):
         return 5
 
     def velocity(self, action: Array) -> Array:
-        """Return the joints' part in a velocity of the tool."""
+        """Return the joints' part in a velocity of the tool.
+
+        A joint that would run into its end goes as far as it can, and the others make up for it
+        (saturation in the null space; Flacco, De Luca and Khatib 2012).
+        """
         config, J = self.config, self._jacobian()
-        first, leaning = J[[0, 1, 2, 5]], J[[3, 4]]
         wanted = [*(config.tool_speed * action[:3]), TURN_WEIGHT * config.tool_turn * action[3]]
-        v = _inverse(first) @ wanted
-        free = np.eye(self.robot.n) - np.linalg.pinv(first) @ first  # undamped: it must not leak
-        left = leaning @ free  # (2, n)
-        upright = TILT * np.cross(self._tool[:3, 2], [0.0, 0.0, -1.0])[:2]
-        upright *= min(1.0, MOST_TILT / max(float(np.linalg.norm(upright)), 1e-9))
-        most = self.config.speed * self.robot.velocity
-        v = v / max(np.abs(v / most).max(), 1.0)
-        more = free @ _inverse(left) @ (TURN_WEIGHT * upright - leaning @ v)
-        room = (most - np.sign(more) * v) / np.maximum(np.abs(more), 1e-9)
-        v = v + min(float(room.min()), 1.0) * more
+        low, high = self._room()
+        free, fixed = np.ones(self.robot.n, bool), np.zeros(self.robot.n)
+        while True:
+            v = self._spread(J, np.array(wanted), free, fixed)
+            beyond = free & ((v < low) | (v > high))
+            if not beyond.any():
+                break
+            free = free & ~beyond
+            fixed = np.where(free, 0.0, v.clip(low, high))
         change = v - self.wanted.qd  # slowed as one, so that it keeps its direction
         share = (self._most / np.maximum(np.abs(change), 1e-9)).min()
         return np.asarray(self.wanted.qd + min(float(share), 1.0) * change)
+
+    def _spread(self, J: Array, wanted: Array, free: Array, fixed: Array) -> Array:
+        """Return velocities (n,) that move the tool as wanted (4,), and then set it upright.
+
+        Args:
+            J: (6, n) weighted Jacobian.
+            wanted: weighted velocity along x, y, z and about z.
+            free: (n,) which joints may take part.
+            fixed: (n,) velocity of the others, zero for those that are free.
+        """
+        first, leaning = J[[0, 1, 2, 5]] * free, J[[3, 4]] * free
+        done = J @ fixed
+        most = self.config.speed * self.robot.velocity
+        v = fixed + _inverse(first) @ (wanted - done[[0, 1, 2, 5]])
+        v = v / max(np.abs(v / most).max(), 1.0)
+        # undamped: what sets the tool upright must not leak into what moves it
+        rest = np.diag(free.astype(float)) - np.linalg.pinv(first) @ first
+        upright = TILT * np.cross(self._tool[:3, 2], [0.0, 0.0, -1.0])[:2]
+        upright *= min(1.0, MOST_TILT / max(float(np.linalg.norm(upright)), 1e-9))
+        more = rest @ _inverse(leaning @ rest) @ (TURN_WEIGHT * upright - J[[3, 4]] @ v)
+        room = (most - np.sign(more) * v) / np.maximum(np.abs(more), 1e-9)
+        return np.asarray(v + max(min(float(room.min()), 1.0), 0.0) * more)
 
     def action(self, velocity: Array) -> Array:
         """Return the tool's part in a motion of the joints."""
@@ -199,6 +253,12 @@ class CartesianSteering(Steering):
         config = self.config
         turn = twist[5] / (TURN_WEIGHT * config.tool_turn)
         return np.append(twist[:3] / config.tool_speed, turn)
+
+    def along(self, motion: Motion) -> Array:
+        """Scale by the velocities of an action of one."""
+        tool = motion.velocity / self.config.tool_speed
+        grip = -1.0 if motion.grip else 1.0
+        return np.array([*tool, motion.turn / self.config.tool_turn, grip]).clip(-1, 1)
 
     def _jacobian(self) -> Array:
         """Return the Jacobian (6, n) at the wanted joints, its lower half weighted."""
