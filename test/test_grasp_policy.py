@@ -16,19 +16,21 @@ from invdyn_ros.graph import resolve
 from invdyn_ros.grasp.algorithms import ALGORITHMS
 from invdyn_ros.grasp.environment import GraspEnv
 from invdyn_ros.grasp.learned import LearnedGrasp
-from invdyn_ros.grasp.learning import Run
 from invdyn_ros.grasp.policy import Policy, PolicyMeta, load_policy, save_policy
+from invdyn_ros.grasp.reinforcement import Reinforcement
+from invdyn_ros.grasp.settings import REMEMBERING
 from invdyn_ros.models.checkpoint import META
 from invdyn_ros.robot import load_robot
 
 
 def test_a_policy_acts_as_the_learner_it_came_from(tmp_path):
     seen = np.random.default_rng(1).normal(size=(50, SIZE)).astype(np.float32)
-    for name, algorithm in ALGORITHMS.items():
+    for name in ALGORITHMS:
         learner = {"hidden": [16], "batch": 64}
-        run = Run(replace(CONFIG, algorithm=name, learner=learner), TASK, tmp_path, print)
+        config = replace(CONFIG, algorithm=name, learner=learner)
+        run = Reinforcement(config, TASK, tmp_path, print)
         with closing(make(1, 0)) as env:
-            run.learner = run._learner(env, demonstrate(5) if algorithm.remembers else None)
+            run.learner = run.make_learner(env, demonstrate(5) if name in REMEMBERING else None)
             expected, _ = run.learner.predict(seen, deterministic=True)
             np.testing.assert_allclose(run.policy(0).act(seen), expected, atol=1e-6)
 

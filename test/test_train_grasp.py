@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -14,8 +14,11 @@ from invdyn_ros.cli import run_verb
 from invdyn_ros.grasp.curriculum import CurriculumConfig
 from invdyn_ros.grasp.demonstrations import DemonstrationConfig
 from invdyn_ros.grasp.environments import register_all
-from invdyn_ros.grasp.learning import Run, learn
+from invdyn_ros.grasp.imitation import Imitation
+from invdyn_ros.grasp.learning import learn
 from invdyn_ros.grasp.policy import load_policy
+from invdyn_ros.grasp.reinforcement import Reinforcement
+from invdyn_ros.grasp.settings import SETTINGS
 from invdyn_ros.grasp.trial import evaluate
 
 
@@ -36,10 +39,12 @@ def reward_of(policy, episodes: int = 30) -> float:
         ("sac", {}, 600),
         ("tqc", {}, 600),
         ("ppo", {"rollout": 256, "epochs": 10, "deviation": -0.5}, 3000),
+        ("dagger", {"updates": 2.0}, 600),
     ],
 )
 def test_return_on_a_toy_improves(tmp_path, algorithm, settings, steps):
-    learner = {k: v for k, v in SMALL.items() if algorithm != "ppo" or k != "start"} | settings
+    known = {field.name for field in fields(SETTINGS[algorithm])}
+    learner = {k: v for k, v in SMALL.items() if k in known} | settings
     config = replace(CONFIG, algorithm=algorithm, learner=learner, steps=steps)
     random = np.random.default_rng(0)
     before = reward_of(lambda seen: random.uniform(-1, 1, (len(seen), ACTIONS)))
@@ -63,10 +68,11 @@ def test_a_resumed_run_goes_on_where_it_ended(tmp_path, algorithm):
     config = replace(CONFIG, algorithm=algorithm, learner=learner, steps=300)
     ease = CurriculumConfig(area=0.1, noise=0.0, window=5, promote=0.1, stride=0.5)
     config = replace(config, curriculum=ease)
-    first = Run(config, TASK, tmp_path, lambda step, best: None)
+    first = Reinforcement(config, TASK, tmp_path, lambda step, best: None)
     first.go(resume=False)
     steps: list[int] = []
-    second = Run(replace(config, steps=700), TASK, tmp_path, lambda step, best: steps.append(step))
+    more = replace(config, steps=700)
+    second = Reinforcement(more, TASK, tmp_path, lambda step, best: steps.append(step))
     second.go(resume=True)
     assert steps[0] == 301 and second.learner.num_timesteps == 700
     assert first.curriculum.level > 0 and second.curriculum.level >= first.curriculum.level
@@ -75,9 +81,9 @@ def test_a_resumed_run_goes_on_where_it_ended(tmp_path, algorithm):
 
 def test_a_resumed_learner_is_the_one_that_was_written(tmp_path):
     config = replace(CONFIG, steps=300)
-    first = Run(config, TASK, tmp_path, lambda step, best: None)
+    first = Reinforcement(config, TASK, tmp_path, lambda step, best: None)
     first.go(resume=False)
-    second = Run(config, TASK, tmp_path, lambda step, best: None)
+    second = Reinforcement(config, TASK, tmp_path, lambda step, best: None)
     second.go(resume=True)
     a, b = (run.learner.get_parameters() for run in (first, second))
     for name in a:
@@ -86,6 +92,21 @@ def test_a_resumed_learner_is_the_one_that_was_written(tmp_path):
     for name in ("observations", "actions", "rewards", "timeouts"):
         old, new = (getattr(run.learner.replay_buffer, name) for run in (first, second))
         assert np.array_equal(old, new)
+
+
+def test_an_imitation_goes_on_with_all_that_the_teacher_said(tmp_path):
+    learner = {"hidden": [16], "batch": 64, "start": 50}
+    config = replace(CONFIG, algorithm="dagger", learner=learner, steps=200)
+    first = Imitation(config, TASK, tmp_path, lambda step, best: None)
+    first.go(resume=False)
+    steps: list[int] = []
+    more = replace(config, steps=300)
+    second = Imitation(more, TASK, tmp_path, lambda step, best: steps.append(step))
+    second.go(resume=True)
+    assert (steps[0], steps[-1]) == (201, 300) and second.updates == 300
+    assert np.array_equal(first.seen, second.seen[:200])
+    with pytest.raises(ValueError, match="holds 300 steps"):
+        learn(replace(config, steps=250), TASK, tmp_path, resume=True)
 
 
 def test_a_run_with_other_settings_is_not_resumed(tmp_path):
@@ -99,9 +120,9 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--algorithm", "magic"], "no algorithm 'magic'; known: ['ppo', 'sac', 'tqc']"),
+        (["--algorithm", "magic"], "no algorithm 'magic'; known: ['dagger', 'ppo', 'sac', 'tqc']"),
         (["--arm", "kuka_iiwa"], "no block to grasp for arm 'kuka_iiwa'"),
-        (["--learner.size", "3"], "unknown field 'size'; OffPolicyConfig has"),
+        (["--learner.size", "3"], "unknown field 'size'; ImitationConfig has"),
         (["--learner.batch", "0"], "batch is 0; it must be at least 1"),
         (["--noise", "loud"], "no noise 'loud'"),
         (["--algorithm", "ppo", "--demonstrations.episodes", "5"], "has no memory"),

@@ -12,9 +12,11 @@ from tqdm import tqdm
 from invdyn_ros.cli.options import parse
 from invdyn_ros.cli.train import overrides
 from invdyn_ros.config import from_mapping, load_yaml
-from invdyn_ros.grasp.algorithms import ALGORITHMS, find_algorithm
 from invdyn_ros.grasp.learner_state import STATE
-from invdyn_ros.grasp.learning import LearningConfig, Result, grasp_task, learn
+from invdyn_ros.grasp.learning import learn
+from invdyn_ros.grasp.run import grasp_task
+from invdyn_ros.grasp.settings import LearningConfig
+from invdyn_ros.grasp.trial import Result
 from invdyn_ros.robot import share
 
 
@@ -27,7 +29,7 @@ class Config:
     arm: str | None = None
     """Name of the arm; the config says it unless given."""
     algorithm: str | None = None
-    """sac, tqc or ppo; the config says it unless given."""
+    """dagger, sac, tqc or ppo; the config says it unless given."""
     config: Path | None = None
     """YAML file; by default the shipped one of the algorithm."""
     steps: int | None = None
@@ -61,8 +63,7 @@ def read_config(options: Config, rest: list[str]) -> LearningConfig:
     Raises:
         ValueError: no such file, algorithm or field.
     """
-    name = options.algorithm or next(iter(ALGORITHMS))
-    find_algorithm(name)
+    name = LearningConfig(algorithm=options.algorithm or LearningConfig.algorithm).algorithm
     file = options.config or share(f"config/grasp/{name}.yaml")
     values = load_yaml(file)
     for field in ("arm", "algorithm", "steps"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from gymnasium import spaces
@@ -16,68 +16,11 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Count, Decay, NotNegative, Positive, Share, Sizes, at_least
 from invdyn_ros.grasp.demonstrations import MixedReplayBuffer, Transitions
 from invdyn_ros.grasp.policy import Policy, PolicyMeta
 
 CLONING_RATE = 1e-3  # of Adam, while imitating
 LEAST_SCALE = 0.05  # of an observation's entry: one that hardly moves is not blown up
-
-
-@dataclass(frozen=True)
-class OffPolicyConfig(Checked):
-    """Settings of SAC and TQC.
-
-    Attributes:
-        learning_rate: of Adam.
-        batch: transitions per update.
-        buffer: transitions that are remembered.
-        discount: per step.
-        tau: share by which the target networks follow per update.
-        start: random steps before the first update.
-        updates: per step of an environment.
-        hidden: units of each hidden layer.
-        entropy: first weight of the entropy, which then adapts.
-    """
-
-    learning_rate: Positive = 3e-4
-    batch: Count = 256
-    buffer: Count = 300_000
-    discount: Decay = 0.98
-    tau: Share = 0.005
-    start: Annotated[int, at_least(0)] = 1000
-    updates: Positive = 1.0
-    hidden: Sizes = (256, 256)
-    entropy: Positive = 0.1
-
-
-@dataclass(frozen=True)
-class OnPolicyConfig(Checked):
-    """Settings of PPO.
-
-    Attributes:
-        learning_rate: of Adam.
-        batch: transitions per update.
-        rollout: steps of each environment between updates.
-        epochs: passes over a rollout.
-        discount: per step.
-        smoothing: lambda of the advantage estimate.
-        clip: of the policy's ratio.
-        entropy: weight of the entropy.
-        deviation: logarithm of the first standard deviation of an action.
-        hidden: units of each hidden layer.
-    """
-
-    learning_rate: Positive = 3e-4
-    batch: Count = 256
-    rollout: Count = 1024
-    epochs: Count = 10
-    discount: Decay = 0.98
-    smoothing: Share = 0.95
-    clip: Positive = 0.2
-    entropy: NotNegative = 0.0
-    deviation: float = -1.0
-    hidden: Sizes = (256, 256)
 
 
 class Surroundings(NamedTuple):
@@ -187,36 +130,21 @@ class Algorithm:
     """One way to learn.
 
     Attributes:
-        settings: the dataclass of its settings.
         make: returns a learner.
         layers: returns the layers of a learner's actor.
         bound: how its actor keeps actions in [-1, 1].
-        remembers: it learns from a replay buffer, hence from demonstrations.
     """
 
-    settings: type[Any]
     make: Callable[[Any, Surroundings], BaseAlgorithm]
     layers: Callable[[Any], list[nn.Module]] = field(default=_squashed)
     bound: str = "tanh"
-    remembers: bool = True
 
 
 ALGORITHMS: dict[str, Algorithm] = {
-    "sac": Algorithm(OffPolicyConfig, partial(_off_policy, SAC)),
-    "tqc": Algorithm(OffPolicyConfig, partial(_off_policy, TQC)),
-    "ppo": Algorithm(OnPolicyConfig, _ppo, _plain, "clip", remembers=False),
+    "sac": Algorithm(partial(_off_policy, SAC)),
+    "tqc": Algorithm(partial(_off_policy, TQC)),
+    "ppo": Algorithm(_ppo, _plain, "clip"),
 }
-
-
-def find_algorithm(name: str) -> Algorithm:
-    """Return an algorithm by name.
-
-    Raises:
-        ValueError: there is none of that name; names the known ones.
-    """
-    if name not in ALGORITHMS:
-        raise ValueError(f"no algorithm '{name}'; known: {sorted(ALGORITHMS)}")
-    return ALGORITHMS[name]
 
 
 def extract(learner: BaseAlgorithm, algorithm: Algorithm, meta: PolicyMeta) -> Policy:

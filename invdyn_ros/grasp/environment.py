@@ -25,6 +25,7 @@ from invdyn_ros.grasp.estimate import QUARTER, upright_yaw
 from invdyn_ros.grasp.eye import Eye, MarkerEye, PixelEye
 from invdyn_ros.grasp.observer import RANGE, Observer
 from invdyn_ros.grasp.reward import Reward, RewardConfig, Truth
+from invdyn_ros.grasp.servo import ServoConfig, servo
 from invdyn_ros.grasp.steering import SteeringConfig, load_steering
 from invdyn_ros.grasp.task import Judge
 from invdyn_ros.grasp.world import LIMIT, World
@@ -252,6 +253,11 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         turn = (turn + QUARTER / 2) % QUARTER - QUARTER / 2
         opening = simulation.state().opening
         return Truth(tool, block[:3, 3], float(turn), simulation.gripping(), opening)
+
+    def advise(self) -> NDArray[np.float32]:
+        """Return the action of a teacher that sees the true state."""
+        motion = servo(self.truth(), self.judge.goal, self.scene.block_size, ServoConfig())
+        return self.steering.along(motion).astype(np.float32)
 
     def _observe(self) -> Any:
         _, q, qd, _, opening = self.world.simulation.state()

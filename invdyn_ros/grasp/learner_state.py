@@ -22,22 +22,20 @@ STATE = "last.safetensors"
 MEMORY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
-def write_state(learner: BaseAlgorithm, progress: dict[str, Any], directory: Path) -> None:
+State = tuple[dict[str, Tensor], dict[str, int]]  # tensors and counts, by name
+
+
+def write_state(
+    tensors: dict[str, Tensor], counts: dict[str, int], progress: dict[str, Any], directory: Path
+) -> None:
     """Write all a run needs to go on.
 
     Args:
-        learner: as it is now.
+        tensors: of the learner as it is now, by name.
+        counts: of it.
         progress: what else there is to know, plain values; with the settings of the run.
         directory: that of the run.
     """
-    tensors = _tensors(learner)
-    memory = getattr(learner, "replay_buffer", None)
-    counts = {"steps": learner.num_timesteps, "updates": getattr(learner, "_n_updates", 0)}
-    if memory is not None:
-        filled = memory.buffer_size if memory.full else memory.pos
-        counts["position"] = memory.pos
-        for name in MEMORY:
-            tensors[f"memory.{name}"] = torch.as_tensor(getattr(memory, name)[:filled])
     plain = {name: value.detach().contiguous().clone() for name, value in tensors.items()}
     text = {"progress": json.dumps(progress), "counts": json.dumps(counts)}
     directory.mkdir(parents=True, exist_ok=True)
@@ -45,9 +43,9 @@ def write_state(learner: BaseAlgorithm, progress: dict[str, Any], directory: Pat
 
 
 def read_state(
-    learner: BaseAlgorithm, settings: dict[str, Any], directory: Path
-) -> dict[str, Any]:
-    """Fill a fresh learner of the same settings, and return the progress that was written.
+    settings: dict[str, Any], directory: Path
+) -> tuple[dict[str, Tensor], dict[str, int], dict[str, Any]]:
+    """Return tensors, counts and progress that were written of a run with the same settings.
 
     Raises:
         ValueError: nothing there, damaged, or of a run with other settings.
@@ -61,10 +59,41 @@ def read_state(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         progress, counts = json.loads(text["progress"]), json.loads(text["counts"])
         _same(progress["settings"], json.loads(json.dumps(settings)), path)
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise damaged(directory, error) from error
+    return tensors, counts, progress
+
+
+def damaged(directory: Path, error: Exception) -> ValueError:
+    """Return what to raise when a state does not fit."""
+    return ValueError(f"{directory / STATE} is damaged ({error!r}); leave out --resume")
+
+
+def pack(learner: BaseAlgorithm) -> State:
+    """Return what makes a learner of stable-baselines3 go on as it would have."""
+    tensors = _tensors(learner)
+    memory = getattr(learner, "replay_buffer", None)
+    counts = {"steps": learner.num_timesteps, "updates": getattr(learner, "_n_updates", 0)}
+    if memory is not None:
+        filled = memory.buffer_size if memory.full else memory.pos
+        counts["position"] = memory.pos
+        for name in MEMORY:
+            tensors[f"memory.{name}"] = torch.as_tensor(getattr(memory, name)[:filled])
+    return tensors, counts
+
+
+def unpack(
+    learner: BaseAlgorithm, tensors: dict[str, Tensor], counts: dict[str, int], directory: Path
+) -> None:
+    """Fill a fresh learner with what `pack` gave.
+
+    Raises:
+        ValueError: it does not fit.
+    """
+    try:
         _fill(learner, tensors, counts)
-    except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path} is damaged ({error!r}); leave out --resume") from error
-    return progress
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise damaged(directory, error) from error
 
 
 def _same(old: dict[str, Any], new: dict[str, Any], path: Path) -> None:

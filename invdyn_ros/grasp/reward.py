@@ -51,7 +51,7 @@ class Truth(NamedTuple):
     Attributes:
         tool: (4, 4) pose of the tool in the base frame.
         block: (3,) centre of the block [m].
-        misaligned: angle between fingers and the nearest side of the block [rad], up to pi / 4.
+        misaligned: yaw from the fingers to the nearest side of the block [rad], up to pi / 4.
         held: both pads touch the block.
         opening: distance of the pads [m].
     """

@@ -1,0 +1,70 @@
+"""The teacher that sees the true state, and what both steerings make of it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from invdyn_ros.grasp.environment import GraspEnv
+from invdyn_ros.grasp.reward import Truth
+from invdyn_ros.grasp.servo import ServoConfig, servo
+
+SIZE, GOAL, CONFIG = 0.04, np.array([0.4, -0.2, 0.02]), ServoConfig()
+
+
+def down(x: float, y: float, z: float) -> np.ndarray:
+    """A tool (4, 4) that points down."""
+    T = np.diag([1.0, -1.0, -1.0, 1.0])
+    T[:3, 3] = x, y, z
+    return T
+
+
+def at(tool, block, misaligned=0.0, held=False, opening=0.08):
+    return servo(
+        Truth(down(*tool), np.array(block), misaligned, held, opening), GOAL, SIZE, CONFIG
+    )
+
+
+def test_the_tool_goes_over_a_block_before_it_goes_down() -> None:
+    aside = at((0.5, 0.1, 0.02), (0.4, 0.1, 0.02))
+    assert aside.velocity[2] > 0 > aside.velocity[0] and not aside.grip
+    above = at((0.4, 0.1, 0.09), (0.4, 0.1, 0.02))
+    assert above.velocity[2] < 0 and np.allclose(above.velocity[:2], 0)
+
+
+def test_fingers_turn_along_the_block_before_the_tool_goes_down() -> None:
+    motion = at((0.4, 0.1, 0.09), (0.4, 0.1, 0.02), misaligned=0.6)
+    assert motion.turn > 0 and motion.velocity[2] >= 0
+
+
+def test_around_the_block_it_stops_and_grips() -> None:
+    motion = at((0.402, 0.1, 0.023), (0.4, 0.1, 0.02))
+    assert motion.grip and np.allclose(motion.velocity, 0)
+
+
+def test_a_held_block_goes_up_before_it_goes_across() -> None:
+    low = at((0.4, 0.1, 0.02), (0.4, 0.1, 0.02), held=True, opening=SIZE)
+    assert low.grip and low.velocity[2] > 0 and np.allclose(low.velocity[:2], 0)
+    high = at((0.4, 0.1, 0.08), (0.4, 0.1, 0.08), held=True, opening=SIZE)
+    assert high.grip and high.velocity[1] < 0
+
+
+def test_at_the_goal_it_lets_go_and_rises() -> None:
+    there = tuple(GOAL)
+    letting = at(there, there, held=True, opening=SIZE)
+    assert not letting.grip and np.allclose(letting.velocity, 0)
+    assert at(there, there, opening=0.08).velocity[2] > 0
+
+
+@pytest.mark.parametrize("arm", ["ur5", "dofbot"])
+@pytest.mark.parametrize("control", ["joint", "cartesian"])
+def test_whoever_follows_the_teacher_places_the_block(arm: str, control: str) -> None:
+    with closing(GraspEnv(arm=arm, control=control, noise="hard")) as env:
+        env.reset(seed=7)
+        over = False
+        while not over:
+            _, _, placed, late, info = env.step(env.advise())
+            over = placed or late
+        assert info["placed"] and info["time"] < 8
