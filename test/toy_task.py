@@ -39,7 +39,7 @@ class Toy(gymnasium.Env):
         self.target = self.np_random.uniform(-self.area, self.area, 2)
         return self._seen(), {}
 
-    def advise(self):
+    def advise(self, teacher):
         return np.clip((self.target - self.place) / 0.2, -1, 1)
 
     def _seen(self):

@@ -21,12 +21,12 @@ from invdyn_ros.control.driver import Driver
 from invdyn_ros.control.fallback import fallback_of
 from invdyn_ros.control.follower import Measured
 from invdyn_ros.control.guard import Target
-from invdyn_ros.grasp.estimate import QUARTER, upright_yaw
+from invdyn_ros.grasp.estimate import turn_between, upright_yaw
 from invdyn_ros.grasp.eye import Eye, MarkerEye, PixelEye
 from invdyn_ros.grasp.observer import RANGE, Observer
 from invdyn_ros.grasp.reward import Reward, RewardConfig, Truth
 from invdyn_ros.grasp.servo import ServoConfig, servo
-from invdyn_ros.grasp.steering import SteeringConfig, load_steering
+from invdyn_ros.grasp.steering import Motion, SteeringConfig, load_steering
 from invdyn_ros.grasp.task import Judge
 from invdyn_ros.grasp.world import LIMIT, World
 from invdyn_ros.models.runtime import load_runtime
@@ -249,14 +249,20 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         simulation = self.world.simulation
         q, _ = simulation.truth()
         tool, block = self.robot.forward_kinematics(q), quaternion_pose(*simulation.block_pose())
-        turn = upright_yaw(block[:3, :3]) - np.arctan2(tool[1, 0], tool[0, 0])
-        turn = (turn + QUARTER / 2) % QUARTER - QUARTER / 2
+        turn = turn_between(tool, upright_yaw(block[:3, :3]))
         opening = simulation.state().opening
-        return Truth(tool, block[:3, 3], float(turn), simulation.gripping(), opening)
+        return Truth(tool, block[:3, 3], turn, simulation.gripping(), opening)
 
-    def advise(self) -> NDArray[np.float32]:
-        """Return the action of a teacher that sees the true state."""
-        motion = servo(self.truth(), self.judge.goal, self.scene.block_size, ServoConfig())
+    def advise(self, teacher: str = "truth") -> NDArray[np.float32]:
+        """Return what a teacher would do now.
+
+        Args:
+            teacher: truth: it sees the true state; sightings: it knows what a policy knows.
+        """
+        seen = self.truth() if teacher == "truth" else self.observer.belief()
+        motion = Motion(np.zeros(3), 0.0, grip=False)
+        if seen is not None:
+            motion = servo(seen, self.judge.goal, self.scene.block_size, ServoConfig())
         return self.steering.along(motion).astype(np.float32)
 
     def _observe(self) -> Any:

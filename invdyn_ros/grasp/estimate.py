@@ -35,6 +35,12 @@ def upright_yaw(rotation: Array) -> float:
     return float(np.arctan2(side[1], side[0]) % QUARTER)
 
 
+def turn_between(tool: Array, yaw: float) -> float:
+    """Return the yaw [rad] from the fingers of a tool (4, 4) to the nearest side of a block."""
+    turn = yaw - np.arctan2(tool[1, 0], tool[0, 0])
+    return float((turn + QUARTER / 2) % QUARTER - QUARTER / 2)
+
+
 def onto_table(position: Array, eye: Array, height: float) -> Array:
     """Return the point at `height` [m] on the ray from the camera at `eye` through a position.
 

@@ -89,7 +89,7 @@ class Imitation(Run):
         drivers = Drivers(self.settings, env.num_envs, self.told.shape[1], config.seed + self.step)
         observation = np.asarray(env.reset())
         while self.step < config.steps:
-            taught = np.array(env.env_method("advise"), np.float32)
+            taught = np.array(env.env_method("advise", self.settings.teacher), np.float32)
             rows = slice(self.step, min(self.step + env.num_envs, config.steps))
             count = rows.stop - rows.start
             self.seen[rows], self.told[rows] = observation[:count], taught[:count]

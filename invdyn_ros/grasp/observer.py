@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from invdyn_ros.arms.scene import Scene
 from invdyn_ros.control.guard import Array, State
-from invdyn_ros.grasp.estimate import BlockEstimate, Sighting
+from invdyn_ros.grasp.estimate import BlockEstimate, Sighting, turn_between
+from invdyn_ros.grasp.reward import Truth
 from invdyn_ros.robot import Robot
 
 NEAR = 0.1  # [m] unit of distances in an observation
@@ -43,7 +44,7 @@ class Observer:
         """
         if robot.gripper is None:
             raise ValueError(f"arm '{robot.name}' has no gripper; grasping needs one")
-        self.robot, self.scene, self.opening = robot, scene, robot.gripper.max_opening
+        self.robot, self.scene, self.most = robot, scene, robot.gripper.max_opening
         self.goal = np.array(scene.goal)
         self.actions = actions
         self.reset()
@@ -84,7 +85,7 @@ class Observer:
         """
         if not qd.size:
             qd = self._slope(time, q)
-        self._before = time, q
+        self._before, self.opening = (time, q), opening
         self.tool = T = self.robot.forward_kinematics(q)
         self._hold(opening)
         parts = (
@@ -92,7 +93,7 @@ class Observer:
             qd,
             (wanted.q - q) / LAG,
             self.previous,
-            [opening / self.opening],
+            [opening / self.most],
             T[:3, 3] / NEAR,
             T[:3, 2],
             (self.goal - T[:3, 3]) / NEAR,
@@ -117,6 +118,14 @@ class Observer:
             ]
         )
         return entries.clip(-RANGE, RANGE).astype(np.float32)
+
+    def belief(self) -> Truth | None:
+        """Return the state as far as it is known; None before the block is seen."""
+        if not self.estimate.count:
+            return None
+        place = self.tool[:3, 3] if self.held else self.estimate.position
+        turn = turn_between(self.tool, self.estimate.yaw)
+        return Truth(self.tool, place, turn, self.held, self.opening)
 
     def _slope(self, time: float, q: Array) -> Array:
         """Return the velocity (n,) [rad/s] of an arm that measures none."""

@@ -17,6 +17,8 @@ from invdyn_ros.grasp.reward import Truth
 from invdyn_ros.grasp.steering import Motion
 from invdyn_ros.grasp.task import NEAR
 
+ALOFT = 0.85  # share of the carrying height at which a block begins to go across
+
 
 @dataclass(frozen=True)
 class ServoConfig(Checked):
@@ -84,8 +86,8 @@ def _bring(sight: Truth, goal: Array, size: float, config: ServoConfig) -> Motio
     far = float(np.linalg.norm(away[:2]))
     up = config.carry * np.clip(far / NEAR * 2 - 1, 0.0, 1.0)
     velocity = _toward(np.array([*away[:2], away[2] + up]), config)
-    if far > NEAR:
-        velocity[:2] *= np.clip(-2 * away[2] / config.carry - 0.6, 0.0, 1.0)  # first up
+    if far > NEAR:  # first up, and slowly at last: a lift counts where the arm is still
+        velocity[:2] *= np.clip((-away[2] / config.carry - ALOFT) / (1 - ALOFT) * 2, 0.0, 1.0)
     return Motion(velocity, 0.0, True)
 
 

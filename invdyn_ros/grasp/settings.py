@@ -83,13 +83,14 @@ class OnPolicyConfig(Checked):
 
 @dataclass(frozen=True)
 class ImitationConfig(Checked):
-    """Settings of DAgger: imitate a teacher that sees the true state, wherever the learner goes.
+    """Settings of DAgger: imitate a teacher wherever the learner goes.
 
     Attributes:
         learning_rate: of Adam at first; it falls to a twentieth.
         batch: states per update.
         start: steps that the teacher drives before the learner does.
         updates: per step of an environment.
+        teacher: truth: it sees the true state; sightings: it knows what the learner knows.
         guided: share of the later episodes that the teacher drives.
         disturbance: of the driver's actions in every other episode, standard deviation; it wanders
             over half a second.
@@ -100,6 +101,7 @@ class ImitationConfig(Checked):
     batch: Count = 256
     start: Count = 3000
     updates: Positive = 1.0
+    teacher: Literal["truth", "sightings"] = "sightings"
     guided: Score = 0.1
     disturbance: NotNegative = 0.3
     hidden: Sizes = (256, 256)
