@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from dataclasses import fields, replace
 
@@ -19,7 +20,7 @@ from invdyn_ros.grasp.learning import learn
 from invdyn_ros.grasp.policy import load_policy
 from invdyn_ros.grasp.reinforcement import Reinforcement
 from invdyn_ros.grasp.settings import SETTINGS
-from invdyn_ros.grasp.trial import evaluate
+from invdyn_ros.grasp.trial import EvaluationConfig, evaluate
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -142,3 +143,19 @@ def test_bad_input_is_one_clear_line_and_code_2(tmp_path, capsys, words, message
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert message in line and line.startswith("invdyn train_grasp: ")
     assert not out.exists()
+
+
+def test_curves_of_runs_say_what_the_level_cost(tmp_path, capsys):
+    easy = replace(CONFIG, algorithm="dagger", learner={"hidden": [16], "start": 50}, steps=300)
+    learn(replace(easy, evaluation=EvaluationConfig(every=100, episodes=10)), TASK, tmp_path / "a")
+    learn(replace(CONFIG, steps=20), TASK, tmp_path / "b")
+    report, runs = tmp_path / "r.json", [str(tmp_path / "a"), str(tmp_path / "b")]
+    words = ["learning_curves", "--runs", *runs, "--level", "0.8", "--report", str(report)]
+    assert run_verb("benchmark", words) == 0 and report.with_suffix(".png").stat().st_size > 5000
+    found = json.loads(report.read_text())
+    first, second = (found["rows"][run] for run in runs)
+    assert first["best"] >= 80 and first["steps"] in (100, 200, 300)
+    assert second["best"] < 80 and "steps" not in second
+    assert [point["step"] for point in found["curves"][runs[0]]] == [100, 200, 300]
+    assert run_verb("benchmark", ["learning_curves", "--runs", str(tmp_path)]) == 2
+    assert "curve.json is missing" in capsys.readouterr().err

@@ -19,6 +19,7 @@ from invdyn_ros.benchmarks.dynamics import DynamicsConfig, measure_dynamics
 from invdyn_ros.benchmarks.environment import EnvironmentConfig, measure_environment
 from invdyn_ros.benchmarks.handeye import HandeyeConfig, measure_handeye
 from invdyn_ros.benchmarks.latency import LatencyConfig, measure_latency
+from invdyn_ros.benchmarks.learning_curves import LearningCurvesConfig, measure_learning_curves
 from invdyn_ros.benchmarks.model import ModelConfig, measure_model
 from invdyn_ros.benchmarks.multimodal import MultimodalConfig, measure_multimodal
 from invdyn_ros.benchmarks.report import table
@@ -35,6 +36,7 @@ BENCHMARKS: dict[str, tuple[type, Callable[..., dict[str, Any]]]] = {
     "environment": (EnvironmentConfig, measure_environment),
     "handeye": (HandeyeConfig, measure_handeye),
     "latency": (LatencyConfig, measure_latency),
+    "learning_curves": (LearningCurvesConfig, measure_learning_curves),
     "model": (ModelConfig, measure_model),
     "multimodal": (MultimodalConfig, measure_multimodal),
     "simulation": (SimulationConfig, measure_simulation),

@@ -69,9 +69,7 @@ class Imitation(Run):
             self.logger = configure(str(self.out / LOGS), ["tensorboard"])
             self.ease(env)
             self._imitate(env)
-        if self.best is None or self.best.step < self.step:
-            self.judge(self.step, self.logger)
-        self.keep()
+            self.finish(self.step, self.logger)
 
     def _prepare(self, env: VecEnv) -> None:
         config = self.config

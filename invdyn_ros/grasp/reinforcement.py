@@ -64,9 +64,7 @@ class Reinforcement(Run):
             left = config.steps - learner.num_timesteps
             if left > 0:
                 learner.learn(left, Watch(self), reset_num_timesteps=False)
-            if self.best is None or self.best.step < learner.num_timesteps:
-                self.judge(learner.num_timesteps, learner.logger)
-            self.keep()
+            self.finish(learner.num_timesteps, learner.logger)
 
     def make_learner(self, env: VecEnv, shown: Transitions | None) -> BaseAlgorithm:
         """Return a learner that knows nothing yet."""

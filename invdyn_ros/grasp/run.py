@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -20,8 +22,10 @@ from invdyn_ros.grasp.policy import Policy, PolicyMeta, save_policy
 from invdyn_ros.grasp.settings import LearningConfig
 from invdyn_ros.grasp.trial import Result, evaluate
 from invdyn_ros.grasp.vector import vectorised
+from invdyn_ros.models.checkpoint import write_whole
 
 VALIDATION = 2_000_000  # seeds of evaluations start this far from those of training
+CURVE = "curve.json"  # the evaluations of a run
 LOGS = "logs"  # folder of TensorBoard's files in that of the run
 FREE = ("steps", "processes", "evaluation")  # settings that a resumed run may change
 
@@ -57,7 +61,7 @@ class Run(ABC):
     """One run: curriculum, evaluations and the best policy so far; see `learning.learn`.
 
     Attributes:
-        best: how the best policy did in the evaluation that chose it.
+        curve: the evaluations, one after the other.
     """
 
     def __init__(
@@ -71,7 +75,13 @@ class Run(ABC):
         self.config, self.task, self.out, self.show = config, task, out, show
         self.settings = config.settings()
         self.curriculum = Curriculum(config.curriculum)
-        self.best: Result | None = None
+        self.curve: list[Result] = []
+        self._began = time.monotonic()
+
+    @property
+    def best(self) -> Result | None:
+        """How the best policy did in the evaluation that chose it."""
+        return max(self.curve, key=lambda result: result.score, default=None)
 
     @abstractmethod
     def go(self, resume: bool) -> None:
@@ -93,12 +103,13 @@ class Run(ABC):
     @property
     def progress(self) -> dict[str, Any]:
         """What to keep of a run besides the learner."""
-        return {"settings": self.fixed, "level": self.curriculum.level, "best": self.best}
+        return {"settings": self.fixed, "level": self.curriculum.level, "curve": self.curve}
 
     def recall(self, progress: dict[str, Any]) -> None:
         """Go on from what was kept."""
         self.curriculum.level = progress["level"]
-        self.best = Result(*progress["best"]) if progress["best"] else None
+        self.curve = [Result(*result) for result in progress["curve"]]
+        self._began -= self.curve[-1].seconds if self.curve else 0.0
 
     def see(self, infos: Iterable[dict[str, Any]], env: VecEnv) -> None:
         """Let the task grow with the successes among what environments told after a step."""
@@ -115,15 +126,24 @@ class Run(ABC):
         config, policy = self.config, self.policy(step)
         seed, episodes = config.seed + VALIDATION, config.evaluation.episodes
         with closing(self.task.make(config.processes, seed)) as env:
-            result = evaluate(policy.act, env, episodes)._replace(step=step)
+            result = evaluate(policy.act, env, episodes)
+        seconds = round(time.monotonic() - self._began, 1)
+        self.curve.append(result._replace(step=step, seconds=seconds))
+        rows = [result._asdict() for result in self.curve]
+        write_whole(self.out / CURVE, (json.dumps(rows, indent=1) + "\n").encode())
         logger.record("evaluation/success_rate", result.successes / episodes)
         logger.record("evaluation/reward", result.reward)
         logger.record("curriculum/level", self.curriculum.level)
         logger.dump(step)
-        if self.best is None or result.score > self.best.score:
-            self.best = result
+        if self.best is self.curve[-1]:
             policy.meta.data.update(successes=result.successes, episodes=episodes)
             save_policy(policy, self.out)
+
+    def finish(self, step: int, logger: Logger) -> None:
+        """Judge the last step, if that is still to do, and write the state."""
+        if not self.curve or self.curve[-1].step < step:
+            self.judge(step, logger)
+        self.keep()
 
     def meta(self, env: VecEnv, bound: str, step: int) -> PolicyMeta:
         """Return what a policy of this run is of."""

@@ -31,12 +31,14 @@ class Result(NamedTuple):
 
     Attributes:
         step: when.
+        seconds: of learning and evaluating until then.
         successes: in so many
         episodes: of an evaluation.
         reward: mean sum of an episode.
     """
 
     step: int
+    seconds: float
     successes: int
     episodes: int
     reward: float
@@ -63,4 +65,4 @@ def evaluate(act: Callable[[np.ndarray], np.ndarray], env: VecEnv, episodes: int
                 left[i] -= 1
                 rewards.append(infos[i]["episode"]["r"])
                 outcomes.append(bool(infos[i]["is_success"]))
-    return Result(0, sum(outcomes), len(outcomes), float(np.mean(rewards)))
+    return Result(0, 0.0, sum(outcomes), len(outcomes), float(np.mean(rewards)))

@@ -1,0 +1,114 @@
+"""What it costs to learn a grasp: runs of `invdyn train_grasp` enter, a table and curves leave."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from invdyn_ros.benchmarks.report import Row, machine
+from invdyn_ros.grasp.run import CURVE
+from invdyn_ros.grasp.trial import Result
+from invdyn_ros.report import success_interval
+
+
+@dataclass(frozen=True)
+class LearningCurvesConfig:
+    """Steps and time that runs of train_grasp needed, and their curves in one picture."""
+
+    runs: tuple[Path, ...] = field(default_factory=tuple)
+    """Folders that train_grasp wrote."""
+    level: float = 0.95
+    """Success rate that is to be reached."""
+    report: Path | None = None
+    """JSON file to write; the picture lies beside it, as .png."""
+
+    def __post_init__(self) -> None:
+        if not self.runs or not 0 < self.level <= 1:
+            raise ValueError(
+                f"{len(self.runs)} runs, level {self.level}; right are --runs FOLDER... and a "
+                "level above 0, up to 1"
+            )
+
+
+def measure_learning_curves(config: LearningCurvesConfig) -> dict[str, Any]:
+    """Return the report, and draw the picture where a report is wanted.
+
+    Raises:
+        ValueError: a folder without a curve.
+    """
+    curves = {str(run): read_curve(run) for run in config.runs}
+    report = {
+        "benchmark": "learning_curves",
+        "unit": f"steps and minutes to {config.level:.0%}; success of the best [%]",
+        "machine": machine(1),
+        "settings": {"level": config.level},
+        "rows": {name: _row(curve, config.level) for name, curve in curves.items()},
+        "ratio": {},
+        "curves": {name: [point._asdict() for point in curve] for name, curve in curves.items()},
+    }
+    if config.report is not None:
+        draw(config.report.with_suffix(".png"), curves, config.level)
+    return report
+
+
+def read_curve(run: Path) -> list[Result]:
+    """Return the evaluations of a run.
+
+    Raises:
+        ValueError: the folder holds none, or something else.
+    """
+    path = run / CURVE
+    if not path.is_file():
+        raise ValueError(f"{path} is missing; give folders that 'invdyn train_grasp' wrote")
+    try:
+        curve = [Result(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path} is no learning curve ({error})") from error
+    if not curve:
+        raise ValueError(f"{path} holds no evaluation yet; let the run go on")
+    return curve
+
+
+def _row(curve: Sequence[Result], level: float) -> Row:
+    """Return the figures of a run; without steps and minutes where it never reached the level."""
+    best = max(curve, key=lambda point: point.score)
+    reached = next((p for p in curve if p.successes >= level * p.episodes), None)
+    low, high = success_interval(best.successes, best.episodes)
+    row = {} if reached is None else {"steps": reached.step, "minutes": reached.seconds / 60}
+    return row | {
+        "best": 100 * best.successes / best.episodes,
+        "low": 100 * low,
+        "high": 100 * high,
+        "all steps": curve[-1].step,
+        "all minutes": curve[-1].seconds / 60,
+    }
+
+
+def draw(path: Path, curves: dict[str, list[Result]], level: float) -> None:
+    """Draw success against steps and against time, with intervals."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, 2, sharey=True)
+    for k, (name, curve) in enumerate(curves.items()):
+        rate = [100 * p.successes / p.episodes for p in curve]
+        band = [success_interval(p.successes, p.episodes) for p in curve]
+        low, high = ([100 * edge for edge in edges] for edges in zip(*band, strict=True))
+        for axis, along in zip(axes, ("steps", "minutes"), strict=True):
+            x = [p.step if along == "steps" else p.seconds / 60 for p in curve]
+            axis.plot(x, rate, marker="o", markersize=3, color=f"C{k}", label=Path(name).name)
+            axis.fill_between(x, low, high, color=f"C{k}", alpha=0.15, linewidth=0)
+            axis.set_xlabel(along)
+    for axis in axes:
+        axis.axhline(100 * level, color="grey", linestyle=":", linewidth=1)
+        axis.grid(alpha=0.3)
+        axis.set(xscale="log", ylim=(-2, 102))
+    axes[0].set_ylabel("success on held-out episodes [%]")
+    axes[0].legend(fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
