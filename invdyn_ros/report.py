@@ -158,9 +158,9 @@ def paired_difference(ours: Sequence[bool], theirs: Sequence[bool]) -> Differenc
 def _correlation(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     """Return the correlation of two outcomes (N,), a positive one corrected for continuity."""
     both, none = int((a & b).sum()), int((~a & ~b).sum())
-    product = both * none - int((a & ~b).sum()) * int((~a & b).sum())
+    product = float(both * none - int((a & ~b).sum()) * int((~a & b).sum()))
     if product > 0:
-        product = max(product - len(a) / 2, 0)
+        product = max(product - len(a) / 2, 0.0)
     margins = float(a.sum()) * float((~a).sum()) * float(b.sum()) * float((~b).sum())
     return product / np.sqrt(margins) if margins else 0.0
 

@@ -7,8 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from invdyn_ros.grasp.observer import HELD
+
 NOT_SEEN, MISSED, SLIPPED, LIMIT = CAUSES = ("not seen", "missed", "slipped", "limit")
 FIRM = 0.2  # [s] a block between the pads for less was brushed, not held
+ROUNDING = 1e-6  # [s] of stamps
 RAISED = 0.01  # [m] over where it lay: a block that high and between the pads is held
 
 
@@ -30,20 +33,19 @@ class Course(NamedTuple):
     seen: bool = True
 
 
-def cause_of_failure(course: Course, released: float) -> str:
+def cause_of_failure(course: Course, block_size: float) -> str:
     """Return why an episode that was no success failed, by how far it came at its best.
 
     - not seen: the camera never told where the block is;
-    - limit: time ran out on the way, or with the block still held: the gripper never closed, or
-      has not lost what it closed on;
-    - missed: the gripper closed, and never held the block;
-    - slipped: it held the block, and in the end no longer.
+    - slipped: the gripper held the block, and in the end no longer;
+    - missed: it closed on nothing, and never held the block;
+    - limit: time ran out on the way, or with the block still held.
 
     Held is a block between the pads for FIRM, or once RAISED.
 
     Args:
         course: of the whole episode.
-        released: a wider opening of the pads holds no block [m], as `Judge.released`.
+        block_size: side of the block [m].
 
     Raises:
         ValueError: the course has no samples, or columns of different lengths.
@@ -53,9 +55,11 @@ def cause_of_failure(course: Course, released: float) -> str:
         raise ValueError(f"a course needs columns of one length, at least 1; got {lengths}")
     if not course.seen:
         return NOT_SEEN
-    if course.held[-1] or not (course.opening <= released).any():
+    if course.held[course.time >= course.time[-1] - FIRM].any():
         return LIMIT
-    return SLIPPED if _ever_held(course) else MISSED
+    if _ever_held(course):
+        return SLIPPED
+    return MISSED if (course.opening < HELD[0] * block_size).any() else LIMIT
 
 
 def _ever_held(course: Course) -> bool:
@@ -65,6 +69,6 @@ def _ever_held(course: Course) -> bool:
     since = None
     for time, held in zip(course.time, course.held, strict=True):
         since = (time if since is None else since) if held else None
-        if since is not None and time - since >= FIRM - 1e-9:  # stamps are rounded
+        if since is not None and time - since >= FIRM - ROUNDING:
             return True
     return False

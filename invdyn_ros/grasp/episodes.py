@@ -93,7 +93,7 @@ def play_episode(environment: GraspEnv, actor: Actor, seed: int, number: int) ->
     if not info["is_success"]:
         instants, held, height, opening = np.array(rows, float).T
         course = Course(instants, held.astype(bool), height, opening, seen)
-        cause = cause_of_failure(course, environment.judge.released)
+        cause = cause_of_failure(course, environment.scene.block_size)
     where, ends = (float(start[0]), float(start[1])), (info["lifted"], info["placed"])
     wall = time.perf_counter() - begun
     return Episode(number, where, info["is_success"], *ends, first, cause, wall)
