@@ -15,6 +15,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 
 from invdyn_ros.arms.scene import Scene
 from invdyn_ros.grasp.causes import CAUSES, LIMIT, MISSED, NOT_SEEN, SLIPPED
@@ -23,7 +24,8 @@ from invdyn_ros.plot.panels import DPI, LOOK
 from invdyn_ros.plot.style import BLUE, INK, MUTED, PAPER
 from invdyn_ros.report import success_interval
 
-WIDTH, HEADER, TITLE = 5.2, 1.9, 1.2  # [inch] of a panel, of all that is about it, of its words
+WIDTH, TITLE = 4.2, 1.15  # [inch] of a map, of the words above and below it
+ABOUT = 2.2, 1.5  # [inch] of scale and labels beside all maps, of title and legend
 PER_CELL, MOST_CELLS = 12, 6  # episodes wanted in a cell, cells along a side
 SHADES = LinearSegmentedColormap.from_list("success", ("#e8796f", "#fbe3b0", "#cdebd8"))
 MARKS = {NOT_SEEN: ("D", BLUE), MISSED: ("x", INK), SLIPPED: ("v", "#9b51c9"), LIMIT: ("o", PAPER)}
@@ -42,8 +44,8 @@ def success_map(
     """
     players, levels = (list(dict.fromkeys(names)) for names in zip(*played, strict=True))
     (x0, x1), (y0, y1) = scene.area_x, scene.area_y
-    tall = WIDTH * 0.8 * (x1 - x0) / (y1 - y0) + TITLE
-    size = WIDTH * max(len(players), 1.5), HEADER + tall * len(levels)
+    tall = WIDTH * (x1 - x0) / (y1 - y0) + TITLE
+    size = ABOUT[0] + (WIDTH + 0.4) * len(players), ABOUT[1] + tall * len(levels)
     counts = {where: cells(episodes, scene) for where, episodes in played.items()}
     scale = Normalize(_worst([won / np.maximum(n, 1) for won, n in counts.values()]), 1.0)
     with matplotlib.rc_context(LOOK):
@@ -72,8 +74,9 @@ def success_map(
 def cells(episodes: Sequence[Episode], scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     """Return successes and episodes (X, Y) in each cell of the area, by where the block lay."""
     wide, deep = np.ptp(scene.area_x), np.ptp(scene.area_y)
-    side = np.sqrt(wide * deep * PER_CELL / max(len(episodes), 1))
-    shape = [int(np.clip(round(span / side), 1, MOST_CELLS)) for span in (wide, deep)]
+    wanted = np.sqrt(wide * deep * PER_CELL / max(len(episodes), 1))
+    side = max(wanted, max(wide, deep) / MOST_CELLS)
+    shape = [max(1, round(span / side)) for span in (wide, deep)]
     place = np.array([e.start for e in episodes]).reshape(-1, 2)
     won = np.array([e.success for e in episodes], bool)
     area = [scene.area_x, scene.area_y]
@@ -95,10 +98,11 @@ def _heat(
             n.shape, strict=True))  # fmt: skip
     share = np.ma.masked_where(n == 0, successes / np.maximum(n, 1))
     axes.pcolormesh(y, x, share, cmap=SHADES, norm=scale, edgecolors=PAPER, linewidth=1.5)
+    halo = [withStroke(linewidth=2, foreground=PAPER)]
     for i, j in np.ndindex(n.shape):
         words = f"{successes[i, j]:.0f}/{n[i, j]:.0f}"
-        axes.annotate(words, (y[j + 1], x[i]), (4, 4), textcoords="offset points",
-                      size=9, color=MUTED)  # fmt: skip
+        where, offset = (y[j + 1], x[i]), (3, 3)  # its left lower corner, a little inside
+        axes.annotate(words, where, offset, textcoords="offset points", size=9, path_effects=halo)
     axes.set(aspect="equal", xlim=(y[-1], y[0]), ylim=(x[0], x[-1]))
     axes.grid(False)
     for spine in axes.spines.values():
@@ -108,12 +112,13 @@ def _heat(
 def _failures(axes: Axes, episodes: Sequence[Episode]) -> None:
     for cause, (marker, color) in MARKS.items():
         places = 1e3 * np.array([e.start for e in episodes if e.cause == cause]).reshape(-1, 2)
-        axes.plot(places[:, 1], places[:, 0], **_mark(marker, color))
+        if len(places):  # without points the layout finds no place for those not clipped
+            axes.plot(places[:, 1], places[:, 0], clip_on=False, **_mark(marker, color))
 
 
 def _mark(marker: str, color: str) -> dict[str, Any]:
-    width = 2.0 if marker == "x" else 1.0
-    return {"marker": marker, "ls": "", "ms": 7, "mfc": color, "mec": INK, "mew": width}
+    edge = {"mec": INK, "mew": 2.0 if marker == "x" else 1.0}
+    return {"marker": marker, "ls": "", "ms": 6.5, "mfc": color, "zorder": 5} | edge
 
 
 def _title(axes: Axes, name: str, episodes: Sequence[Episode]) -> None:
@@ -129,4 +134,5 @@ def _legend(figure: Figure, played: Mapping[tuple[str, str], Sequence[Episode]])
     count = Counter(e.cause for episodes in played.values() for e in episodes)
     handles = [Line2D([], [], label=f"{cause} ({count[cause]})", **_mark(*MARKS[cause]))
                for cause in CAUSES]  # fmt: skip
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    style: dict[str, Any] = {"columnspacing": 1.2, "handletextpad": 0.1}
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), **style)

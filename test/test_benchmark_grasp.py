@@ -1,0 +1,263 @@
+"""The benchmark of grasps: who plays which episodes, why they fail, who is ahead of whom."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from invdyn_ros.arms.scene import SCENES
+from invdyn_ros.benchmarks.grasp import GraspConfig, load_players
+from invdyn_ros.cli import run_verb
+from invdyn_ros.grasp import episodes as playing
+from invdyn_ros.grasp.actor import SCRIPTED, load_player
+from invdyn_ros.grasp.causes import CAUSES, FIRM, Course, cause_of_failure
+from invdyn_ros.grasp.episodes import Episode, Job, cut, play, play_all
+from invdyn_ros.grasp.policy import Policy, PolicyMeta, save_policy
+from invdyn_ros.grasp.steering import SteeringConfig
+from invdyn_ros.models.checkpoint import META
+from invdyn_ros.plot.success_map import PER_CELL, cells, success_map
+from invdyn_ros.report import paired_difference, success_interval
+
+BLOCK = 0.04  # [m]
+SIZES = {"joint": (45, 7), "cartesian": (43, 5)}  # of observations and actions of the UR5
+STEP = 0.04  # [s]
+
+
+def idle(folder, control="joint", grip=1.0, **changes):
+    """A policy that stays where it is, its gripper at `grip`."""
+    seen, actions = SIZES[control]
+    steering = SteeringConfig(period=0.08)
+    meta = PolicyMeta("ur5", seen, actions, (4,), "clip", "sac", control, steering)
+    policy = Policy(replace(meta, **changes))
+    with torch.no_grad():
+        for values in policy.parameters():
+            values.zero_()
+        policy.layers[-1].bias[-1] = grip
+    save_policy(policy, folder)
+    return folder
+
+
+def course(*parts, seen=True):
+    """An episode from parts of (samples, held, height, opening)."""
+    rows = [part[1:] for part in parts for _ in range(part[0])]
+    held, height, opening = np.array(rows, float).T
+    return Course(STEP * np.arange(len(rows)), held.astype(bool), height, opening, seen)
+
+
+WAY, GRIPPED, SQUEEZED = (50, 0, 0.0, 0.085), (20, 1, 0.0, BLOCK), (2, 1, 0.0, BLOCK)
+AIR, FALLEN, EMPTY = (20, 1, 0.03, BLOCK), (30, 0, 0.0, 0.03), (20, 0, 0.0, 0.001)
+
+
+@pytest.mark.parametrize(
+    ("parts", "cause"),
+    [
+        ([WAY], "limit"),
+        ([WAY, GRIPPED], "limit"),
+        ([WAY, GRIPPED, (2, 0, 0.0, BLOCK)], "limit"),  # a contact that flickers
+        ([WAY, EMPTY], "missed"),
+        ([WAY, EMPTY, WAY], "missed"),
+        ([WAY, SQUEEZED, EMPTY], "missed"),
+        ([WAY, EMPTY, WAY, GRIPPED], "limit"),
+        ([WAY, GRIPPED, FALLEN], "slipped"),
+        ([WAY, GRIPPED, AIR, FALLEN], "slipped"),
+        ([WAY, (2, 1, 0.02, BLOCK), FALLEN], "slipped"),
+        ([WAY, GRIPPED, FALLEN, WAY, EMPTY], "slipped"),
+        ([WAY, GRIPPED, WAY], "slipped"),
+        ([WAY, (50, 0, 0.03, 0.085)], "limit"),  # in the air, but not between the pads
+    ],
+)
+def test_a_failure_has_the_cause_of_how_far_it_came(parts, cause):
+    assert cause_of_failure(course(*parts), BLOCK) == cause
+    assert cause_of_failure(course(*parts, seen=False), BLOCK) == "not seen"
+
+
+def test_a_block_is_held_from_a_fifth_of_a_second_on():
+    need = round(FIRM / STEP) + 1  # samples on end
+    for samples, cause in ((need - 1, "missed"), (need, "slipped")):
+        brushed = (samples, 1, 0.0, BLOCK)
+        assert cause_of_failure(course(WAY, brushed, EMPTY, brushed, EMPTY), BLOCK) == cause
+
+
+def test_a_course_needs_samples():
+    empty = Course(*(np.zeros(0) for _ in range(4)))
+    for wrong in (empty, course(WAY)._replace(height=np.zeros(3))):
+        with pytest.raises(ValueError, match="columns of one length"):
+            cause_of_failure(wrong, BLOCK)
+
+
+@pytest.mark.parametrize("arm", ["ur5", "dofbot"])
+def test_the_script_succeeds_without_noise(arm):
+    job = Job(load_player(SCRIPTED, arm), "none", 3, (0, 1))
+    for number, episode in enumerate(play(job)):
+        assert episode.number == number and episode.cause is None
+        assert episode.success and episode.lifted and episode.placed
+        assert 2 < episode.time < 10 and episode.wall > 0
+
+
+def test_an_episode_is_what_its_seed_and_number_say():
+    """Whoever plays it, whatever was played before, in however many processes."""
+    script, level = load_player(SCRIPTED, "ur5"), "hard"
+    whole = list(play(Job(script, level, 5, (0, 1, 2))))
+    alone = next(play(Job(script, level, 5, (2,))))
+    assert same(whole[2], alone) and not same(whole[1], alone)
+    pose = SCENES["ur5"].random_pose(np.random.default_rng(5 * 100_003 + 2))
+    np.testing.assert_allclose(alone.start, pose[:2, 3], atol=1e-9)
+
+
+def same(a, b):
+    return a._replace(wall=0) == b._replace(wall=0)
+
+
+def test_processes_do_as_one_would(monkeypatch):
+    monkeypatch.setattr(playing, "CHUNK", 1)
+    numbers = ((0, 2), (1,))
+    jobs = [Job(load_player(SCRIPTED, "ur5"), "hard", 9, part) for part in numbers]
+    one, two = (
+        sorted((index, episode._replace(wall=0.0)) for index, episode in play_all(jobs, processes))
+        for processes in (1, 2)
+    )
+    assert one == two
+    assert [(index, episode.number) for index, episode in one] == [(0, 0), (0, 2), (1, 1)]
+
+
+def test_a_job_is_cut_without_loss():
+    job = Job(load_player(SCRIPTED, "ur5"), "none", 0, tuple(range(47)))
+    parts = cut(job)
+    assert sum((part.numbers for part in parts), ()) == job.numbers
+    assert max(len(part.numbers) for part in parts) == playing.CHUNK
+
+
+@pytest.mark.parametrize(("grip", "cause"), [(1.0, "limit"), (-1.0, "missed")])
+def test_a_policy_that_stays_where_it_is_fails(tmp_path, grip, cause):
+    player = load_player(str(idle(tmp_path / "idle", "cartesian", grip)), "ur5")
+    assert player.name == "idle" and player.environment["control"] == "cartesian"
+    episode = next(play(Job(player, "none", 0, (0,))))
+    assert not episode.success and episode.time is None and episode.cause == cause
+
+
+def test_the_report_sets_every_policy_beside_the_script(tmp_path, capfd):
+    file, folder = tmp_path / "deep" / "grasp.json", idle(tmp_path / "idle")
+    words = ["--policies", str(folder), "--noise", "none", "--episodes", "2", "--processes", "1"]
+    assert run_verb("benchmark", ["grasp", *words, "--seed", "4", "--report", str(file)]) == 0
+    report, shown = json.loads(file.read_text()), capfd.readouterr()
+    assert "scripted, none" in shown.out and "4/4" in shown.err
+    script, learned = report["rows"]["scripted, none"], report["rows"]["idle, none"]
+    assert (script["success"], learned["success"], learned["limit"]) == (100, 0, 100)
+    interval = [100 * end for end in success_interval(2, 2)]
+    assert [script["from"], script["to"]] == pytest.approx(interval)
+    assert "ahead" not in script and learned["ahead"] == -100
+    assert learned["ahead from"] == -100 < learned["ahead to"] < 0
+    pairs = {"both": 0, "only it": 0, "only the script": 2, "none": 0}
+    assert report["pairs"] == {"idle, none": pairs}
+    failed = {cause: [0, 1] if cause == "limit" else [] for cause in CAUSES}
+    assert report["failed"]["idle, none"] == failed
+    picture = cv2.imread(str(file.with_suffix(".png")))
+    assert picture is not None and picture.std() > 10
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--arm", "dofbot", "--policies", "{folder}"], "is a policy of 'ur5', not of 'dofbot'"),
+        (["--policies", "{folder}/nothing"], "no policy folder"),
+        (["--noise", "wild"], "no noise 'wild'"),
+        (["--noise"], "noise is empty"),
+        (["--arm", "kuka_iiwa"], "no block to grasp for arm 'kuka_iiwa'"),
+        (["--episodes", "0"], "episodes is 0"),
+        (["--processes", "0"], "processes is 0"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_one_line(tmp_path, capfd, words, message):
+    folder, file = idle(tmp_path / "policy"), tmp_path / "grasp.json"
+    words = [word.format(folder=folder) for word in words]
+    assert run_verb("benchmark", ["grasp", *words, "--report", str(file)]) == 2
+    told = capfd.readouterr().err.strip()
+    assert "\n" not in told and message in told
+    assert not file.exists() and not file.with_suffix(".png").exists()
+
+
+def test_policies_of_one_name_are_told_apart(tmp_path):
+    first, second = idle(tmp_path / "a" / "run"), idle(tmp_path / "b" / "run")
+    assert (first / META).is_file()
+    players = load_players(GraspConfig(policies=(str(first), SCRIPTED, str(second), str(first))))
+    assert [p.name for p in players.values()] == [SCRIPTED, str(first), str(second)]
+
+
+def pairs(both, only_ours, only_theirs, none):
+    counts = np.array([both, only_ours, only_theirs, none])
+    ours, theirs = np.array([1, 1, 0, 0], bool), np.array([1, 0, 1, 0], bool)
+    return np.repeat(ours, counts), np.repeat(theirs, counts)
+
+
+@pytest.mark.parametrize("shares", [(0.9, 0.05, 0.03, 0.02), (0.5, 0.2, 0.1, 0.2)])
+def test_the_interval_of_a_difference_holds_it_as_often_as_it_says(shares):
+    random, n, runs = np.random.default_rng(1), 300, 600
+    truth = shares[1] - shares[2]
+    intervals = [paired_difference(*pairs(*random.multinomial(n, shares))) for _ in range(runs)]
+    inside = np.mean([found.low <= truth <= found.high for found in intervals])
+    assert 0.92 < inside < 0.99
+    assert np.mean([found.value for found in intervals]) == pytest.approx(truth, abs=0.005)
+
+
+def test_a_difference_is_the_same_from_the_other_side():
+    a, b = pairs(200, 30, 10, 60)
+    found, back = paired_difference(a, b), paired_difference(b, a)
+    assert found.value == pytest.approx(20 / 300)
+    np.testing.assert_allclose(back, [-found.value, -found.high, -found.low], atol=1e-12)
+    assert found.low > 0  # 30 against 10: beyond chance
+
+
+def test_pairs_tell_more_than_two_rates_do():
+    """How far two rates are apart is known better where they rise and fall together."""
+    together = paired_difference(*pairs(150, 5, 5, 140))
+    against = paired_difference(*pairs(5, 150, 150, 5))
+    assert together.high - together.low < 0.5 * (against.high - against.low)
+
+
+@pytest.mark.parametrize("counts", [(9, 0, 0, 0), (0, 0, 0, 9), (0, 9, 0, 0), (0, 0, 9, 0)])
+def test_a_difference_of_outcomes_all_alike_stays_within_its_range(counts):
+    found = paired_difference(*pairs(*counts))
+    assert -1 <= found.low <= found.value <= found.high <= 1 and found.high - found.low > 0.1
+
+
+def test_what_is_no_pair_is_refused():
+    for ours, theirs in (([], []), ([True], [True, False])):
+        with pytest.raises(ValueError, match="are no pairs"):
+            paired_difference(ours, theirs)
+
+
+def made_up(count, seed=0):
+    """Episodes over the whole area; blocks on the left are not grasped."""
+    random, scene = np.random.default_rng(seed), SCENES["ur5"]
+    for number in range(count):
+        x, y = random.uniform(*scene.area_x), random.uniform(*scene.area_y)
+        won, cause = y < 0.05, CAUSES[number % len(CAUSES)]
+        yield Episode(number, (x, y), won, won, won, 4.0 if won else None,
+                      None if won else cause, 0.5)  # fmt: skip
+
+
+@pytest.mark.parametrize("count", [1, 30, 1000])
+def test_cells_hold_every_episode_and_enough_to_tell(count):
+    successes, n = cells(list(made_up(count)), SCENES["ur5"])
+    assert n.sum() == count and (successes <= n).all()
+    assert n.mean() >= min(count, PER_CELL / 2)
+    if count == 1000:
+        assert (successes[:, -1] < n[:, -1]).all()  # the left, which y points to
+        assert (successes[:, 0] == n[:, 0]).all()
+
+
+def test_a_map_is_drawn_for_any_outcome(tmp_path):
+    file = tmp_path / "map.png"
+    few, many = list(made_up(1)), list(made_up(200))
+    lost = [e._replace(success=False, cause="missed") for e in many]
+    played = {("a", "none"): few, ("b", "none"): many, ("a", "hard"): lost, ("b", "hard"): few}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        success_map(played, SCENES["ur5"], "ur5", file)
+    assert cv2.imread(str(file)).std() > 10
