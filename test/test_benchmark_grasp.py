@@ -62,6 +62,7 @@ AIR, FALLEN, EMPTY = (20, 1, 0.03, BLOCK), (30, 0, 0.0, 0.03), (20, 0, 0.0, 0.00
         ([WAY, GRIPPED, (2, 0, 0.0, BLOCK)], "limit"),  # a contact that flickers
         ([WAY, EMPTY], "missed"),
         ([WAY, EMPTY, WAY], "missed"),
+        ([WAY, (20, 1, 0.01, 0.002), FALLEN], "missed"),  # closed pads that lean on the block
         ([WAY, SQUEEZED, EMPTY], "missed"),
         ([WAY, EMPTY, WAY, GRIPPED], "limit"),
         ([WAY, GRIPPED, FALLEN], "slipped"),

@@ -41,7 +41,8 @@ def cause_of_failure(course: Course, block_size: float) -> str:
     - missed: it closed on nothing, and never held the block;
     - limit: time ran out on the way, or with the block still held.
 
-    Held is a block between the pads for FIRM, or once RAISED.
+    Held is a block between the pads for FIRM, or once RAISED; pads that touch it and are closer
+    than it is wide have it not between them.
 
     Args:
         course: of the whole episode.
@@ -55,11 +56,13 @@ def cause_of_failure(course: Course, block_size: float) -> str:
         raise ValueError(f"a course needs columns of one length, at least 1; got {lengths}")
     if not course.seen:
         return NOT_SEEN
+    narrow = course.opening < HELD[0] * block_size
+    course = course._replace(held=course.held & ~narrow)
     if course.held[course.time >= course.time[-1] - FIRM].any():
         return LIMIT
     if _ever_held(course):
         return SLIPPED
-    return MISSED if (course.opening < HELD[0] * block_size).any() else LIMIT
+    return MISSED if narrow.any() else LIMIT
 
 
 def _ever_held(course: Course) -> bool:
