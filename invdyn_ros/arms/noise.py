@@ -90,8 +90,8 @@ NOISES = {
         texture=0.1,
     ),
     "hard": Noise(
-        camera_position=0.005,
-        camera_rotation=0.01,
+        camera_position=0.01,
+        camera_rotation=0.02,
         light=0.5,
         pixel=2.0,
         mass=0.3,

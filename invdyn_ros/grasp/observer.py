@@ -12,6 +12,7 @@ from invdyn_ros.arms.scene import Scene
 from invdyn_ros.control.guard import Array, State
 from invdyn_ros.grasp.estimate import BlockEstimate, Sighting, turn_between
 from invdyn_ros.grasp.reward import Truth
+from invdyn_ros.grasp.search import Search
 from invdyn_ros.robot import Robot
 
 NEAR = 0.1  # [m] unit of distances in an observation
@@ -21,6 +22,12 @@ OLD = 2.0  # [s] the age of a sighting is told up to this
 MANY = 10  # sightings are counted up to this
 RANGE = 10.0  # of any entry
 HELD = (0.6, 1.2)  # opening over the block's size while it is between the pads
+CLOSING = 1  # axis of the tool along which the fingers close
+SPARE = 0.9  # share of the play between open fingers and block with which a grip succeeds
+FAR = 0.08  # [m] further from where the block is seen, a closed gripper tells nothing of it
+SETTLED = 0.001  # [m] per observation: the gripper has come to rest
+PRESSED = 0.006  # [m] a tool that cannot come this much further down stands on something
+CREEP = 0.001  # [m] per observation: it has stopped
 GRASPED = 0.03  # [m] from the tool to a block that the gripper has closed on
 
 
@@ -47,11 +54,15 @@ class Observer:
         self.robot, self.scene, self.most = robot, scene, robot.gripper.max_opening
         self.goal = np.array(scene.goal)
         self.actions = actions
+        spare = (self.most - scene.block_size) / 2 * SPARE
+        self.search = Search(spare, scene.block_size / 2, scene.block_size / 2)
         self.reset()
 
     def reset(self) -> None:
         """Forget the block and the last action."""
         self.estimate = BlockEstimate()
+        self.search.begin()
+        self._missed, self._height, self._gap = False, np.inf, np.inf
         self.held = False
         self.previous = np.zeros(self.actions)
         self._before: tuple[float, Array] | None = None
@@ -88,6 +99,7 @@ class Observer:
         self._before, self.opening = (time, q), opening
         self.tool = T = self.robot.forward_kinematics(q)
         self._hold(opening)
+        self._touch(wanted, opening)
         parts = (
             q,
             qd,
@@ -104,7 +116,7 @@ class Observer:
         """Return what is known of the block, (10,); call `joints` of the same instant before."""
         estimate, T = self.estimate, self.tool
         seen = estimate.count > 0
-        place = T[:3, 3] if self.held else estimate.position
+        place = self._place
         axis = T[:2, 0]
         turn = 4 * (estimate.yaw - np.arctan2(axis[1], axis[0])) if seen else 0.0
         age = min(time - estimate.time, OLD)
@@ -123,9 +135,39 @@ class Observer:
         """Return the state as far as it is known; None before the block is seen."""
         if not self.estimate.count:
             return None
-        place = self.tool[:3, 3] if self.held else self.estimate.position
+        place = self._place
         turn = turn_between(self.tool, self.estimate.yaw)
         return Truth(self.tool, place, turn, self.held, self.opening)
+
+    @property
+    def _place(self) -> Array:
+        """Where the block is taken to be (3,) [m]."""
+        if self.held:
+            return np.asarray(self.tool[:3, 3])
+        return self.estimate.position + np.array([*self.search.offset, 0.0])
+
+    def _touch(self, wanted: State, opening: float) -> None:
+        """Tell the search when the gripper closes on nothing, or stands on the block."""
+        tool, size, before = self.tool, self.scene.block_size, self._height
+        self._height = float(tool[2, 3])
+        at = tool[:2, 3] - self.estimate.position[:2]
+        low = tool[2, 3] < 2 * size and float(np.linalg.norm(at)) < FAR
+        if self.held or not (low and self.estimate.count):
+            self._missed = False
+            return
+        closing = self.previous[-1] < 0
+        empty = closing and opening < HELD[0] * size
+        sunk = self.robot.forward_kinematics(wanted.q)[2, 3] < tool[2, 3] - PRESSED
+        stuck = not closing and sunk and abs(self._height - before) < CREEP
+        if (empty or stuck) and not self._missed:
+            self.search.missed(at, self._axis)
+        self._missed = empty or stuck
+
+    @property
+    def _axis(self) -> Array:
+        """Direction in which the fingers close on the table, (2,)."""
+        axis = self.tool[:2, CLOSING]
+        return np.asarray(axis / max(float(np.linalg.norm(axis)), 1e-9))
 
     def _slope(self, time: float, q: Array) -> Array:
         """Return the velocity (n,) [rad/s] of an arm that measures none."""
@@ -136,10 +178,15 @@ class Observer:
     def _hold(self, opening: float) -> None:
         """Note whether the gripper has closed on the block; when let go, it stays where it was."""
         low, high = (share * self.scene.block_size for share in HELD)
-        closed = low < opening < high and self.previous[-1] < 0
+        settled = abs(opening - self._gap) < SETTLED
+        self._gap = opening
+        closed = low < opening < high and self.previous[-1] < 0 and (self.held or settled)
         place, near = self.tool[:3, 3], self.held
         if not self.held and self.estimate.count:
-            near = bool(np.linalg.norm(self.estimate.position - place) < GRASPED)
+            near = bool(np.linalg.norm(self._place - place) < GRASPED)
+        shown = place - np.array([*self.search.offset, 0.0])
         if self.held and not closed:
-            self.estimate.place(place)
+            self.estimate.place(shown)
+        if closed and near and not self.held:
+            self.search.held(place[:2] - self.estimate.position[:2], self._axis)
         self.held = closed and near

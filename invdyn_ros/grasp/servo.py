@@ -17,7 +17,9 @@ from invdyn_ros.grasp.reward import Truth
 from invdyn_ros.grasp.steering import Motion
 from invdyn_ros.grasp.task import NEAR
 
-ALOFT = 0.85  # share of the carrying height at which a block begins to go across
+HELD_ON = 1.2  # times the errors with which a grip begins: it does not end for less
+FREE = 1.3  # opening over the side of the block with which the fingers are clear of it
+ALOFT = 0.94  # share of the carrying height at which a block begins to go across
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class ServoConfig(Checked):
     across: Positive = 0.35
     yaw: Positive = 0.15
     level: Positive = 0.008
-    slope: Positive = 4.0
+    slope: Positive = 6.0
 
 
 def servo(sight: Truth, goal: Array, size: float, config: ServoConfig) -> Motion:
@@ -67,13 +69,14 @@ def _fetch(sight: Truth, size: float, config: ServoConfig) -> Motion:
     """Go over the block, down a funnel and around it, then grip."""
     away = sight.block - sight.tool[:3, 3]
     closing = sight.opening < 1.05 * size  # half shut around the block: no time to be picky
-    room = 2.0 if closing else 1.0
+    room = HELD_ON if closing else 1.0
     across = config.across * size
     wrong = max(float(np.linalg.norm(away[:2])) / across, abs(sight.misaligned) / config.yaw)
     outside = max(wrong - room, 0.0) * across
-    height = min(config.slope * outside, config.clearance)
+    shut = sight.opening < FREE * size  # fingers that still open would push the block away
+    height = config.clearance if shut and outside else config.slope * outside
     grip = wrong < room and abs(away[2]) < room * config.level
-    velocity = _toward(away + np.array([0.0, 0.0, height]), config)
+    velocity = _toward(away + np.array([0.0, 0.0, min(height, config.clearance)]), config)
     if grip:
         velocity = np.zeros(3)
     turn = np.clip(config.gain * sight.misaligned, -config.turn, config.turn)
@@ -93,7 +96,7 @@ def _bring(sight: Truth, goal: Array, size: float, config: ServoConfig) -> Motio
 
 def _leave(sight: Truth, size: float, config: ServoConfig) -> Motion:
     """Let go, then rise."""
-    free = sight.opening > 1.3 * size
+    free = sight.opening > FREE * size
     above = sight.block[2] + config.clearance - sight.tool[2, 3]
     up = np.clip(config.gain * above, 0.0, config.speed) if free else 0.0
     return Motion(np.array([0.0, 0.0, up]), 0.0, False)
