@@ -49,6 +49,6 @@ def test_a_grip_that_holds_leaves_the_weight_around_it() -> None:
     search = Search(BETWEEN, ALONG, STEP)
     search.held(np.array([0.02, 0.0]), AXES[0])
     mean = (search.weight[..., None] * search.errors).sum(axis=(0, 1))
-    assert 0.003 < mean[0] < 0.02 and abs(mean[1]) < 1e-6
+    assert 0.003 < mean[0] < 0.02 and abs(mean[1]) < 1e-3
     search.begin()
     assert search.weight.argmax() == search.weight.size // 2
