@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +18,7 @@ from invdyn_ros.lerobot import (
     ACCELERATION,
     DATA,
     EPISODES,
+    GRASP,
     INFO,
     STATE,
     STATS,
@@ -28,6 +29,7 @@ from invdyn_ros.lerobot import (
     columns_of,
     episodes,
     info_of,
+    names_of,
     stats,
     tasks,
 )
@@ -70,13 +72,38 @@ def write_dataset(
     Raises:
         ValueError: nothing to write, mixed data, or `directory` holds what is no dataset.
     """
-    directory = Path(directory)
     if not trajectories:
         raise ValueError(f"{directory}: no trajectories to write")
+    first, columns = trajectories[0], columns_of(trajectories)
+    names, more = names_of(first.joint_names, columns), {"action_unit": first.action_unit}
+    notes = {INFO: info_of(columns, names, robot, rate, more), STATS: stats(columns)}
+    write_folder(directory, columns, notes, [t.time for t in trajectories], task)
+
+
+def write_folder(
+    directory: str | Path,
+    columns: dict[str, np.ndarray],
+    notes: dict[str, Any],
+    times: Sequence[np.ndarray],
+    task: str,
+) -> None:
+    """Write a dataset folder from what is in it, whole or not at all.
+
+    Args:
+        directory: where; an existing dataset there is replaced.
+        columns: of the data file, (rows,) or (rows, width).
+        notes: file name -> what it says.
+        times: (T,) [s] of the rows of each episode.
+        task: one line that says what the arm does.
+
+    Raises:
+        ValueError: `directory` holds what is no dataset.
+    """
+    directory = Path(directory)
     check_writable(directory)
     temporary = directory.with_name(f".{directory.name}.{os.getpid()}")
     try:
-        _fill(temporary, trajectories, robot, rate, task)
+        _fill(temporary, columns, notes, times, task)
         if directory.exists():
             shutil.rmtree(directory)
         temporary.rename(directory)
@@ -85,14 +112,16 @@ def write_dataset(
 
 
 def _fill(
-    directory: Path, trajectories: Sequence[Trajectory], robot: str, rate: float, task: str
+    directory: Path,
+    columns: dict[str, np.ndarray],
+    notes: dict[str, Any],
+    times: Sequence[np.ndarray],
+    task: str,
 ) -> None:
-    """Write the files of a dataset; arguments as of `write_dataset`."""
-    columns = columns_of(trajectories)
-    notes = {INFO: info_of(trajectories, columns, robot, rate), STATS: stats(columns)}
+    """Write the files of a dataset; arguments as of `write_folder`."""
     tables = {
         DATA: pa.table({name: arrow(values) for name, values in columns.items()}),
-        EPISODES: episodes(trajectories, task),
+        EPISODES: episodes(times, task),
         TASKS: tasks(task),
     }
     for name, table in tables.items():
@@ -154,13 +183,33 @@ def _trajectory(columns: dict[str, np.ndarray], info: DatasetInfo, start: float)
     )
 
 
-def _read_info(path: Path) -> DatasetInfo:
+def read_info(path: Path) -> dict[str, Any]:
+    """Read the info.json of a dataset.
+
+    Raises:
+        ValueError: it is missing, or holds no keys.
+    """
     if not path.is_file():
         raise ValueError(
             f"{path.parents[1]} is no dataset: {INFO} is missing; make one with 'invdyn collect'"
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not JSON ({error}); write the dataset again") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path} holds no keys; write the dataset again")
+    return values
+
+
+def _read_info(path: Path) -> DatasetInfo:
+    values = read_info(path)
+    if GRASP in values:
+        raise ValueError(
+            f"{path.parents[1]} holds demonstrations of a grasp, no motion to train on; it is for "
+            "'invdyn train_grasp --demonstrations.data'"
+        )
+    try:
         if values["codebase_version"] != VERSION:
             raise ValueError(
                 f"{path}: codebase_version is {values['codebase_version']!r}; this reads {VERSION}"
@@ -170,8 +219,6 @@ def _read_info(path: Path) -> DatasetInfo:
         return DatasetInfo(
             str(values["robot"]), names, str(values["action_unit"]), float(values["fps"])
         )
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON ({error}); write the dataset again") from error
     except KeyError as error:
         raise ValueError(
             f"{path}: key {error} is missing; a folder by other software becomes a dataset "
@@ -183,7 +230,7 @@ def _read_info(path: Path) -> DatasetInfo:
 
 def _read_columns(path: Path, n: int) -> dict[str, np.ndarray]:
     """Read the columns of one data file as arrays (rows,) or (rows, width)."""
-    table = _read_table(path)
+    table = read_table(path)
     widths = {
         STATE: (n, 2 * n),
         ACCELERATION: (n,),
@@ -217,7 +264,7 @@ def _read_starts(directory: Path) -> dict[int, float]:
     """Return the stamp [s] of the first sample of each episode; other writers leave it out (0)."""
     starts: dict[int, float] = {}
     for path in sorted(directory.glob("meta/episodes/chunk-*/file-*.parquet")):
-        table = _read_table(path)
+        table = read_table(path)
         if {"episode_index", "start_time"} <= set(table.column_names):
             starts.update(
                 zip(
@@ -229,7 +276,12 @@ def _read_starts(directory: Path) -> dict[int, float]:
     return starts
 
 
-def _read_table(path: Path) -> pa.Table:
+def read_table(path: Path) -> pa.Table:
+    """Read a parquet file.
+
+    Raises:
+        ValueError: it is damaged.
+    """
     try:
         return pq.read_table(path, partitioning=None)
     except (pa.ArrowException, OSError) as error:

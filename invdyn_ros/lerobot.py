@@ -1,4 +1,4 @@
-"""The LeRobot v3.0 layout: trajectories enter; its columns, tables and metadata leave."""
+"""The LeRobot v3.0 layout: trajectories or columns enter; tables and metadata leave."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ VERSION = "v3.0"
 DATA = "data/chunk-000/file-000.parquet"
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
+GRASP = "grasp"  # our own key of info.json: the rows are steps of a grasp, not motion
 STATE, ACCELERATION, VELOCITY_SUFFIX = "observation.state", "observation.acceleration", ".velocity"
 
 
@@ -28,7 +29,6 @@ def columns_of(trajectories: Sequence[Trajectory]) -> dict[str, np.ndarray]:
             raise ValueError(
                 f"trajectory {known.index(False)} has no {name} but others have; write them apart"
             )
-    lengths = [len(t) for t in trajectories]
     state = [
         np.hstack([t.position, t.velocity]) if len(t.velocity) else t.position
         for t in trajectories
@@ -37,13 +37,28 @@ def columns_of(trajectories: Sequence[Trajectory]) -> dict[str, np.ndarray]:
         STATE: np.concatenate(state),
         ACCELERATION: np.concatenate([t.acceleration for t in trajectories]),
         "action": np.concatenate([t.action for t in trajectories]),
-        "timestamp": np.concatenate([t.time - t.time[0] for t in trajectories]),
+    }
+    columns = {name: values for name, values in columns.items() if len(values)}
+    return columns | index_columns([t.time for t in trajectories])
+
+
+def index_columns(times: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the columns that say which row is which, from the times [s] of each episode's."""
+    lengths = [len(time) for time in times]
+    return {
+        "timestamp": np.concatenate([time - time[0] for time in times]),
         "frame_index": np.concatenate([np.arange(length) for length in lengths]),
         "episode_index": np.repeat(np.arange(len(lengths)), lengths),
         "index": np.arange(sum(lengths)),
         "task_index": np.zeros(sum(lengths), dtype=np.int64),
     }
-    return {name: values for name, values in columns.items() if len(values)}
+
+
+def names_of(joints: Sequence[str], columns: dict[str, np.ndarray]) -> dict[str, list[str]]:
+    """Return the names of the entries of a trajectory's columns."""
+    states = [*joints, *(joint + VELOCITY_SUFFIX for joint in joints)]
+    names = {ACCELERATION: list(joints), "action": list(joints)}
+    return names | {STATE: states[: columns[STATE].shape[1]]}
 
 
 def arrow(values: np.ndarray) -> pa.Array:
@@ -53,9 +68,9 @@ def arrow(values: np.ndarray) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
 
 
-def episodes(trajectories: Sequence[Trajectory], task: str) -> pa.Table:
-    """Return where each episode begins and ends, and what is done in it."""
-    lengths = np.array([len(t) for t in trajectories])
+def episodes(times: Sequence[np.ndarray], task: str) -> pa.Table:
+    """Return where each episode begins and ends, and what is done in it; times as above."""
+    lengths = np.array([len(time) for time in times])
     ends = np.cumsum(lengths)
     places = (
         "data/chunk_index",
@@ -68,7 +83,7 @@ def episodes(trajectories: Sequence[Trajectory], task: str) -> pa.Table:
             "episode_index": np.arange(len(lengths)),
             "tasks": [[task]] * len(lengths),
             "length": lengths,
-            "start_time": [float(t.time[0]) for t in trajectories],
+            "start_time": [float(time[0]) for time in times],
             "dataset_from_index": ends - lengths,
             "dataset_to_index": ends,
         }
@@ -101,12 +116,22 @@ def tasks(task: str) -> pa.Table:
 
 
 def info_of(
-    trajectories: Sequence[Trajectory], columns: dict[str, np.ndarray], robot: str, rate: float
+    columns: dict[str, np.ndarray],
+    names: dict[str, list[str]],
+    robot: str,
+    rate: float,
+    more: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return the content of info.json, with our own keys `robot` and `action_unit`."""
-    joints = list(trajectories[0].joint_names)
-    states = joints + [joint + VELOCITY_SUFFIX for joint in joints]
-    names = {STATE: states[: columns[STATE].shape[1]], ACCELERATION: joints, "action": joints}
+    """Return the content of info.json.
+
+    Args:
+        columns: of the data file.
+        names: of the entries of each column that has any.
+        robot: name of the arm.
+        rate: rows per second [Hz].
+        more: keys of our own.
+    """
+    count = int(columns["episode_index"][-1]) + 1
     features = {
         name: {
             "dtype": str(values.dtype),
@@ -119,15 +144,15 @@ def info_of(
         "codebase_version": VERSION,
         "robot_type": robot,
         "robot": robot,
-        "action_unit": trajectories[0].action_unit,
+        **more,
         "fps": int(rate) if float(rate).is_integer() else float(rate),
-        "total_episodes": len(trajectories),
+        "total_episodes": count,
         "total_frames": len(columns["index"]),
         "total_tasks": 1,
         "chunks_size": 1000,
         "data_files_size_in_mb": 100,
         "video_files_size_in_mb": 500,
-        "splits": {"train": f"0:{len(trajectories)}"},
+        "splits": {"train": f"0:{count}"},
         "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
         "video_path": None,
         "features": features,
@@ -143,5 +168,9 @@ def stats(columns: dict[str, np.ndarray]) -> dict[str, Any]:
             for key, function in functions.items()
         }
         | {"count": [len(values)]}
-        for name, values in columns.items()
+        for name, values in _numbers(columns).items()
     }
+
+
+def _numbers(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {k: v.astype(int) if v.dtype == bool else v for k, v in columns.items()}
