@@ -36,6 +36,13 @@ class Samples(NamedTuple):
         arrays = np.array(time), np.stack(q), np.stack(qd), np.stack(effort), np.array(opening)
         return cls(*arrays)
 
+    def velocity(self, i: int) -> Array:
+        """Return the velocity (n,) [rad/s] at a sample; from positions where none is measured."""
+        if self.qd.shape[1]:
+            return self.qd[i]
+        first, last = max(i - 2, 0), min(i + 2, len(self.time) - 1)
+        return (self.q[last] - self.q[first]) / max(self.time[last] - self.time[first], 1e-9)
+
     def since(self, start: float) -> "Samples":
         """Return the samples from a time on [s]."""
         keep = self.time >= start

@@ -96,16 +96,8 @@ def judge(recording: Recording, scene: Scene) -> Judge | None:
             found = Judge.of(scene, position)
         i = stamps.get(round(time * 1e6))
         if i is not None:
-            found.see(position, _velocity(recording.joints, i), recording.joints.opening[i])
+            found.see(position, recording.joints.velocity(i), recording.joints.opening[i])
     return found
-
-
-def _velocity(joints: Samples, i: int) -> Array:
-    """Velocity (n,) [rad/s] at a sample; from the positions where it is not measured."""
-    if joints.qd.shape[1]:
-        return joints.qd[i]
-    first, last = max(i - 2, 0), min(i + 2, len(joints.time) - 1)
-    return (joints.q[last] - joints.q[first]) / max(joints.time[last] - joints.time[first], 1e-9)
 
 
 def success_interval(successes: int, episodes: int) -> list[float]:

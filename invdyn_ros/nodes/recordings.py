@@ -22,7 +22,7 @@ from invdyn_ros.robot import Robot
 
 Kept = dict[str, tuple[Any, list[bytes]]]  # topic -> message type, serialized messages
 Stamped = list[tuple[float, Any]]  # (stamp [s], message)
-UNSTAMPED = ("/diagnostics", "/timing")  # topics that belong to the run, not to an episode
+WHOLE = ("/diagnostics", "/timing", "/gripper/command")  # topics that are not cut into episodes
 
 
 def recordings(kept: Kept, robot: Robot, latency: bool) -> list[Recording]:
@@ -36,7 +36,7 @@ def recordings(kept: Kept, robot: Robot, latency: bool) -> list[Recording]:
     parts = {
         topic: split_where_time_restarts(messages(kept, topic))
         for topic in kept
-        if topic not in UNSTAMPED
+        if topic not in WHOLE
     }
     made = []
     for i in range(len(parts["/joint_states"])):

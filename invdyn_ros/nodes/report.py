@@ -12,7 +12,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, JointState, PointCloud2, TimeReference
-from std_msgs.msg import Empty
+from std_msgs.msg import Empty, Float64MultiArray
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
@@ -98,6 +98,7 @@ class ReportNode(CheckedNode):
         else:
             self.watch("/sim/objects", PoseArray)
             self.watch("/blocks/block_0", PoseWithCovarianceStamped)
+            self.watch("/gripper/command", Float64MultiArray)
             if config.report:
                 self.overlay = self.watch("/blocks/overlay", Image, qos=newest(False))
 
