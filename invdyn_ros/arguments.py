@@ -90,7 +90,12 @@ TELEOP = (
 
 GRASP_SIM = (
     *SHARED,
-    Argument("policy", "scripted", "what decides the motion", choices=("scripted", "learned")),
+    Argument(
+        "policy",
+        "scripted",
+        "what decides the motion; none: whoever publishes /joint_target and /gripper/command",
+        choices=("scripted", "learned", "none"),
+    ),
     Argument("policy_checkpoint", "", "folder of 'invdyn train_grasp', for policy:=learned"),
     Argument("episodes", "1", "how many blocks", int, minimum=1),
     Argument("camera_pose", "", "file of 'invdyn calibrate'; default: the simulated one's"),

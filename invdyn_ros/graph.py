@@ -217,7 +217,8 @@ def _complete_grasp(values: Values) -> None:
         able = ", ".join(name for name in ARMS if ROBOTS[name].gripper)
         raise ValueError(f"{arm} has no gripper; grasp_sim is for {able}")
     real, lockstep = values["target"] == "real", values["lockstep"]
-    values["lockstep"] = FLAGS.get(lockstep, values["headless"] and not real)
+    driven = values["policy"] == "none"  # by whoever else publishes, at a person's pace
+    values["lockstep"] = FLAGS.get(lockstep, values["headless"] and not real and not driven)
     if values["camera_pose"]:
         file = Path(values["camera_pose"]).absolute()
         read_camera_pose(file, arm)  # each node would refuse it; say it once, before any starts
@@ -226,9 +227,12 @@ def _complete_grasp(values: Values) -> None:
     values["wall_clock"] = False  # time that starts again tells every node of a new episode
     values["scene"] = True
     values["await_topics"] = (
-        "/camera/image_raw /blocks/markers /joint_target /gripper/command "
-        "/inverse_dynamics/wanted /report/ready"
+        "/camera/image_raw /joint_target /gripper/command /inverse_dynamics/wanted /report/ready"
     )
+    if driven:
+        values["episode"] = PERSON_LIMIT
+    else:
+        values["await_topics"] += " /blocks/markers"
 
 
 def _policy(policy: str, given: str, arm: str) -> str:
@@ -256,6 +260,8 @@ DYNAMICS = ("arm", "checkpoint", "device", "engaged", "lockstep", "target_rate")
 SIMULATOR = ("arm", "unit", "seed", "lockstep", "wall_clock", "headless", "await_topics")
 REPORT = ("graph", "arm", "checkpoint", "lockstep", "report", "record", "duration")
 
+PERSON_LIMIT = 120.0  # [s] longest episode of a person
+
 GRASP = ("arm", "policy", "policy_checkpoint", "noise", "seed", "lockstep", "camera_pose")
 JUDGED = ("policy", "noise", "seed", "episodes", "camera_pose")
 
@@ -278,10 +284,10 @@ GRAPHS: dict[str, Graph] = {
         "an arm finds a block with its camera, grasps it and carries it to its goal",
         GRASP_SIM,
         (
-            NodeRule("simulator", (*SIMULATOR, "scene", "noise"), _simulated),
+            NodeRule("simulator", (*SIMULATOR, "scene", "noise", "episode"), _simulated),
             NodeRule("scene_camera", ("arm", "seed", "noise", "lockstep"), _simulated),
             NodeRule("blocks", ("arm", "lockstep")),
-            NodeRule("grasp", GRASP),
+            NodeRule("grasp", GRASP, lambda values: values["policy"] != "none"),
             NodeRule("inverse_dynamics", DYNAMICS),
             NodeRule("dofbot", (), _has_driver),
             NodeRule("report", (*REPORT, *JUDGED), ends_graph=True),

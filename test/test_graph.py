@@ -179,6 +179,15 @@ def test_an_arm_without_a_gripper_cannot_grasp(tmp_path):
         resolve("grasp_sim", {"arm": "kuka_iiwa", "checkpoint": checkpoint})
 
 
+def test_without_a_policy_a_person_drives_at_a_persons_pace(checkpoint):
+    driven = nodes("grasp_sim", checkpoint=checkpoint, policy="none")
+    scripted = nodes("grasp_sim", checkpoint=checkpoint)
+    assert scripted.keys() - driven.keys() == {"grasp"}
+    assert scripted["simulator"]["lockstep"] and not driven["simulator"]["lockstep"]
+    assert driven["simulator"]["episode"] > 60 and "episode" not in scripted["simulator"]
+    assert "/blocks/markers" not in driven["simulator"]["await_topics"]  # nobody listens
+
+
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_parameters_are_plain_ros_types(graph, checkpoint):
     for parameters in nodes(graph, checkpoint=checkpoint).values():
