@@ -13,6 +13,7 @@ import tyro
 from tqdm import tqdm
 
 from invdyn_ros.arms.plant import PlantConfig, load_plant
+from invdyn_ros.cli.collect_grasp import Grasps, collect_grasps
 from invdyn_ros.cli.options import parse
 from invdyn_ros.dataset import check_writable, write_dataset
 from invdyn_ros.robot import ROBOTS, load_robot
@@ -131,9 +132,13 @@ def main(argv: list[str] | None = None) -> int:
         | Annotated[Sequence, tyro.conf.subcommand("sequence")]
         | Annotated[Folder, tyro.conf.subcommand("dataset")]
         | Annotated[Pendulum, tyro.conf.subcommand("pendulum")]
+        | Annotated[Grasps, tyro.conf.subcommand("grasp")]
     )
     options = parse(Annotated[kinds, tyro.conf.OmitArgPrefixes], argv, "collect")
     check_writable(options.out)
+    if isinstance(options, Grasps):  # steps of a task, no motion
+        collect_grasps(options)
+        return 0
     intake, robot = READERS[type(options)](options)
     account = intake.account()
     trajectories = intake.trajectories

@@ -16,8 +16,9 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
-from invdyn_ros.grasp.demonstrations import MixedReplayBuffer, Transitions
+from invdyn_ros.grasp.demonstrations import MixedReplayBuffer
 from invdyn_ros.grasp.policy import Policy, PolicyMeta
+from invdyn_ros.grasp.transitions import Transitions
 
 CLONING_RATE = 1e-3  # of Adam, while imitating
 LEAST_SCALE = 0.05  # of an observation's entry: one that hardly moves is not blown up

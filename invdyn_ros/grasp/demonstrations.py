@@ -1,13 +1,12 @@
-"""Scripted episodes enter, transitions leave; a buffer draws a share of each batch from them."""
+"""A script acts, transitions leave; a buffer draws a share of each batch from such as these."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
@@ -15,41 +14,31 @@ from stable_baselines3.common.vec_env import VecNormalize
 from invdyn_ros.config import Checked, Score, at_least
 from invdyn_ros.grasp.environment import GraspEnv
 from invdyn_ros.grasp.script_policy import ScriptPolicy
+from invdyn_ros.grasp.transitions import Transitions
 
 SPAN = 1_000_000  # seeds of demonstrations start this far from those of training
 
 
 @dataclass(frozen=True)
 class DemonstrationConfig(Checked):
-    """How a script helps an off-policy algorithm.
+    """How a script, or whoever was recorded, helps an off-policy algorithm.
 
     Attributes:
-        episodes: how many successful ones are shown; 0: none.
+        data: folder of `invdyn collect grasp`, all of which is shown; empty: none.
+        episodes: how many successful ones of the script are shown besides; 0: none.
         share: of each batch that is drawn from them.
         cloning: steps of imitating them before the first step in the environment.
     """
 
+    data: str = ""
     episodes: Annotated[int, at_least(0)] = 0
     share: Score = 0.25
     cloning: Annotated[int, at_least(0)] = 0
 
-
-class Transitions(NamedTuple):
-    """What happened, step by step.
-
-    Attributes:
-        observations: (N, o) before each step.
-        next_observations: (N, o) after it.
-        actions: (N, a).
-        rewards: (N,).
-        dones: (N,) 1 where an episode ended by itself, not by the clock.
-    """
-
-    observations: NDArray[np.float32]
-    next_observations: NDArray[np.float32]
-    actions: NDArray[np.float32]
-    rewards: NDArray[np.float32]
-    dones: NDArray[np.float32]
+    @property
+    def wanted(self) -> bool:
+        """Whether anything is shown."""
+        return bool(self.data or self.episodes)
 
 
 def record(environment: GraspEnv, episodes: int, seed: int) -> Transitions:
@@ -65,8 +54,7 @@ def record(environment: GraspEnv, episodes: int, seed: int) -> Transitions:
             rows += episode
             kept += 1
         if kept == episodes:
-            columns = [np.array(column, np.float32) for column in zip(*rows, strict=True)]
-            return Transitions(*columns)
+            return Transitions.of(rows)
     raise ValueError(f"the script succeeded in {kept} of {2 * episodes} episodes; too few to show")
 
 

@@ -10,10 +10,10 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv
 
 from invdyn_ros.grasp.algorithms import ALGORITHMS, Surroundings, clone, extract, statistics
-from invdyn_ros.grasp.demonstrations import Transitions
 from invdyn_ros.grasp.learner_state import pack, read_state, unpack, write_state
 from invdyn_ros.grasp.policy import Policy
 from invdyn_ros.grasp.run import LOGS, Run, sizes
+from invdyn_ros.grasp.transitions import Transitions
 
 
 class Watch(BaseCallback):
@@ -49,7 +49,7 @@ class Reinforcement(Run):
     def go(self, resume: bool) -> None:
         """Learn until the steps are done."""
         config, shown = self.config, None
-        if config.demonstrations.episodes:
+        if config.demonstrations.wanted:
             shown = self.task.demonstrate(config.demonstrations.episodes)
         with closing(self.task.make(config.processes, config.seed)) as env:
             self.learner = learner = self.make_learner(env, shown)

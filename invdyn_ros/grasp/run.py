@@ -15,11 +15,13 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from invdyn_ros.config import to_mapping
 from invdyn_ros.grasp.curriculum import Curriculum
-from invdyn_ros.grasp.demonstrations import Transitions, record
+from invdyn_ros.grasp.demonstration_data import Steps, read_demonstrations
+from invdyn_ros.grasp.demonstrations import record
 from invdyn_ros.grasp.environment import GraspEnv
 from invdyn_ros.grasp.environments import ARMS, NAMESPACE
 from invdyn_ros.grasp.policy import Policy, PolicyMeta, save_policy
 from invdyn_ros.grasp.settings import LearningConfig
+from invdyn_ros.grasp.transitions import Transitions
 from invdyn_ros.grasp.trial import Result, evaluate
 from invdyn_ros.grasp.vector import vectorised
 from invdyn_ros.models.checkpoint import write_whole
@@ -35,7 +37,7 @@ class Task(NamedTuple):
 
     Attributes:
         make: returns as many environments as told, with seeds from the one told on.
-        demonstrate: returns as many episodes of a script as told.
+        demonstrate: returns as many episodes of a script as told, after those that were recorded.
     """
 
     make: Callable[[int, int], VecEnv]
@@ -51,8 +53,14 @@ def grasp_task(config: LearningConfig) -> Task:
         return vectorised(f"{NAMESPACE}/Grasp{name}-v0", processes, seed, **changes)
 
     def demonstrate(episodes: int) -> Transitions:
-        with closing(GraspEnv(arm=config.arm, **changes)) as environment:
-            return record(environment, episodes, config.seed)
+        shown, data = [], config.demonstrations.data
+        if data:
+            of = Steps(config.arm, config.control, config.steering)
+            shown.append(read_demonstrations(data, of))
+        if episodes:
+            with closing(GraspEnv(arm=config.arm, **changes)) as environment:
+                shown.append(record(environment, episodes, config.seed))
+        return Transitions.joined(shown)
 
     return Task(make, demonstrate)
 

@@ -131,7 +131,7 @@ class LearningConfig(Checked):
         limit: longest time of an episode [s].
         steering: how far one action goes.
         learner: settings of the algorithm, by name.
-        demonstrations: how a script helps sac and tqc.
+        demonstrations: how a script, or whoever was recorded, helps sac and tqc.
         curriculum: how the task grows.
         evaluation: how often the policy is tried out.
     """
@@ -154,10 +154,10 @@ class LearningConfig(Checked):
         """Refuse what cannot be learned."""
         super().__post_init__()
         self.settings()
-        if self.demonstrations.episodes and self.algorithm not in REMEMBERING:
+        if self.demonstrations.wanted and self.algorithm not in REMEMBERING:
             raise ValueError(
                 f"'{self.algorithm}' has no memory to put demonstrations in; "
-                f"set demonstrations.episodes to 0, or take {' or '.join(REMEMBERING)}"
+                f"leave out demonstrations, or take {' or '.join(REMEMBERING)}"
             )
         GraspEnvConfig(self.arm, noise=self.noise)
 

@@ -127,6 +127,24 @@ def messages(path: Path, topic: str, kind: str) -> Iterator[tuple[int, Any]]:
         ) from error
 
 
+def topics(path: Path) -> set[str]:
+    """Return the names of the topics of a recording.
+
+    Raises:
+        ValueError: no recording.
+    """
+    from rosbags.rosbag2 import Reader
+    from rosbags.rosbag2.errors import ReaderError
+
+    try:
+        with Reader(path) as reader:
+            return {connection.topic for connection in reader.connections}
+    except (ReaderError, sqlite3.Error, OSError, *BROKEN) as error:
+        raise ValueError(
+            f"not a readable rosbag2 recording ({error or type(error).__name__})"
+        ) from error
+
+
 def joint_rows(
     states: Iterator[tuple[int, Any]], joints: tuple[str, ...], changes: Counter[str]
 ) -> list[tuple[np.ndarray, ...]]:

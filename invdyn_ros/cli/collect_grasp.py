@@ -1,0 +1,99 @@
+"""`invdyn collect grasp`: recordings of a grasp enter, demonstrations for a learner leave."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import tyro
+from tqdm import tqdm
+
+from invdyn_ros.arms.scene import SCENES, believed_scene
+from invdyn_ros.grasp.demonstration_data import Steps, write_demonstrations
+from invdyn_ros.grasp.recorded import Grasp, Replay, Shown
+from invdyn_ros.grasp.steering import SteeringConfig
+from invdyn_ros.robot import load_robot
+from invdyn_ros.sources.grasps import read_grasps
+from invdyn_ros.sources.rosbag import find_bags
+
+FAILED = "did not bring the block to its goal"
+CUT = "cut off by the end of the recording"
+
+
+@dataclass(frozen=True)
+class Grasps:
+    """Read grasps, by whoever drove grasp_sim, as demonstrations for 'invdyn train_grasp'.
+
+    Record them with record:=DIR. With policy:=none a person drives, through any node that
+    publishes /joint_target, stamped as the newest joint state, and /gripper/command. Only
+    episodes that end with the block at its goal are kept.
+    """
+
+    paths: tyro.conf.Positional[tuple[Path, ...]]
+    """The recordings, or folders of several."""
+    out: Path
+    """Dataset folder to write."""
+    arm: str = "ur5"
+    """Name of the arm."""
+    control: Literal["joint", "cartesian"] = "joint"
+    """What actions shall mean, as in the training."""
+    camera_pose: str = ""
+    """The file that camera_pose:= named; by default where the simulated camera stands."""
+    steering: SteeringConfig = field(default_factory=SteeringConfig)
+    """How far one action goes, as in the training."""
+
+
+def collect_grasps(options: Grasps) -> None:
+    """Write what the recordings show, and say what became of every episode.
+
+    Raises:
+        ValueError: nothing to read or to write, or a recording of something else.
+    """
+    if not options.paths:
+        raise ValueError("no recording to read; give one or more that record:=DIR made")
+    if options.arm not in SCENES or not SCENES[options.arm].blocks:
+        able = [name for name, scene in SCENES.items() if scene.blocks]
+        raise ValueError(f"no block to grasp for arm '{options.arm}'; arms with one: {able}")
+    robot, scene = load_robot(options.arm), believed_scene(options.arm, options.camera_pose)
+    replay = Replay(robot, scene, options.control, options.steering)
+    shown: list[Shown] = []
+    left_out, bags = Counter[str](), [bag for path in options.paths for bag in find_bags(path)]
+    for bag in tqdm(bags, unit="recording", desc="reading", file=sys.stderr):
+        shown += _shown(read_grasps(bag, robot, scene), replay, left_out)
+    account = _account(shown, left_out)
+    if not shown:
+        raise ValueError(f"nothing to write: {account}")
+    write_demonstrations(options.out, shown, Steps(robot.name, options.control, options.steering))
+    print(account)
+    steps = sum(len(one.time) for one in shown)
+    print(f"{options.out}: {len(shown)} episodes of {robot.name}, {steps} steps")
+
+
+def _shown(grasps: list[Grasp], replay: Replay, left_out: Counter[str]) -> list[Shown]:
+    """Return the episodes of one recording that end at the goal; count the others by reason."""
+    kept = []
+    for k, grasp in enumerate(grasps):
+        last = 0 < k == len(grasps) - 1
+        try:
+            one = replay(grasp)
+        except ValueError as error:
+            left_out[CUT if last else str(error)] += 1
+            continue
+        if one.placed:
+            kept.append(one)
+        else:
+            left_out[CUT if last else FAILED] += 1
+    return kept
+
+
+def _account(shown: list[Shown], left_out: Counter[str]) -> str:
+    """Return where every episode went, in one line."""
+    line = f"{len(shown) + left_out.total()} episodes in, {len(shown)} out"
+    parts = [line, *(f"-{count} {reason}" for reason, count in sorted(left_out.items()))]
+    believed = sum(one.believed for one in shown)
+    if believed:
+        parts.append(f"{believed} without true block poses: their reward is for what was seen")
+    return "; ".join(parts)

@@ -1,0 +1,37 @@
+"""What happened in an environment, step by step, as plain arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Transitions(NamedTuple):
+    """What happened, step by step.
+
+    Attributes:
+        observations: (N, o) before each step.
+        next_observations: (N, o) after it.
+        actions: (N, a).
+        rewards: (N,).
+        dones: (N,) 1 where an episode ended by itself, not by the clock.
+    """
+
+    observations: NDArray[np.float32]
+    next_observations: NDArray[np.float32]
+    actions: NDArray[np.float32]
+    rewards: NDArray[np.float32]
+    dones: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, rows: Iterable[Sequence[Any]]) -> Transitions:
+        """Stack one row per step: observation, the next one, action, reward, done."""
+        return cls(*(np.array(column, np.float32) for column in zip(*rows, strict=True)))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Transitions]) -> Transitions:
+        """Return several, one after the other."""
+        return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
