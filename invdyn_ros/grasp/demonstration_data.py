@@ -114,7 +114,10 @@ def _read(path: Path, of: Steps) -> Transitions:
     columns = [_numbers(table[name], len(table)) for name in (STATE, "action", REWARD, DONE)]
     seen, actions, rewards, dones = columns
     if (seen.shape[1:], actions.shape[1:]) != tuple((size,) for size in of.sizes):
-        raise ValueError(f"{path}: {seen.shape[1:]} and {actions.shape[1:]} numbers per row")
+        found = seen[0].size, actions[0].size
+        raise ValueError(
+            f"{path}: observations and actions of {found} numbers, not {of.sizes}; collect it anew"
+        )
     ends = np.append(np.diff(_numbers(table["episode_index"], len(table))) != 0, True)
     if not np.array_equal(ends, dones > 0):
         raise ValueError(f"{path}: an episode does not end where it is done; collect it anew")
