@@ -14,6 +14,15 @@ from sensor_msgs.msg import JointState, PointCloud2
 from invdyn_ros.nodes import runner
 from invdyn_ros.nodes.messages import landmarks_to_cloud
 from invdyn_ros.nodes.report import ReportNode
+from invdyn_ros.sources.rosbag import JOINT_STATE, messages
+
+
+def test_a_run_that_ends_early_leaves_a_recording_that_can_be_read(line_of_death, tmp_path):
+    said = (STATES, state(TICK, UR5.home), 10), ("/gripper/command", JointState(), 10)
+    words = {"graph": "grasp_sim", "record": tmp_path / "bag", "lockstep": True}
+    line = line_of_death(ReportNode, *said, **MODEL, **words)
+    assert "/gripper/command carries sensor_msgs/msg/JointState" in line
+    assert len(list(messages(tmp_path / "bag", STATES, JOINT_STATE))) > 10
 
 
 def test_the_report_of_a_recorded_run_is_written(begin, tmp_path):

@@ -167,6 +167,12 @@ class ReportNode(CheckedNode):
             while not asked.done() and self.pausing.service_is_ready():
                 spin(0.2)
 
+    def close(self) -> None:
+        """Finish the recording; an interrupted run leaves one too."""
+        bag, self.bag = self.bag, None
+        if bag is not None:
+            bag.close()
+
     def over(self) -> bool:
         """Say whether the run is over."""
         config = self.config
@@ -187,8 +193,7 @@ class ReportNode(CheckedNode):
     def write(self) -> None:
         """Write the report, the recording and the pictures."""
         config = self.config
-        if self.bag is not None:
-            self.bag.close()
+        self.close()
         if not config.report:
             return
         made = recordings(self.topics, self.robot, latency=not config.lockstep)
