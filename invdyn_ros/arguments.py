@@ -90,8 +90,18 @@ TELEOP = (
 
 GRASP_SIM = (
     *SHARED,
-    Argument("policy", "scripted", "what decides the motion", choices=("scripted", "learned")),
-    Argument("policy_checkpoint", "", "folder of 'invdyn train_grasp', for policy:=learned"),
+    Argument(
+        "policy", "scripted", "what decides the motion", choices=("scripted", "learned", "vision")
+    ),
+    Argument(
+        "policy_checkpoint", "", "folder of 'invdyn train_grasp', for policy:=learned and vision"
+    ),
+    Argument(
+        "sight",
+        "",
+        "folder of 'invdyn train_sight': sees blocks without markers, for every policy; "
+        "default: the shipped one for policy:=vision, else markers",
+    ),
     Argument("episodes", "1", "how many blocks", int, minimum=1),
     Argument("camera_pose", "", "file of 'invdyn calibrate'; default: the simulated one's"),
     Argument(
