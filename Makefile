@@ -66,7 +66,7 @@ out/data/%.json: $(READY)
 	$(BIN)/invdyn train --config config/train/$(or $(FAMILY_$*),rigid_body).yaml --data out/data/$* --out config/checkpoints/$*
 	$(BIN)/invdyn evaluate --checkpoint config/checkpoints/$* --data out/data/$* --report $@
 
-# What config/sight was made with: about three quarters of an hour per arm.
+# What config/sight was made with: about forty minutes per arm on one core.
 sight: $(SIGHTS:%=out/sight/%/sight.json)
 
 out/sight/%/sight.json: $(READY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -90,7 +90,9 @@ def total_steps(sets: Sequence[Pictures], config: FitConfig) -> int:
     return config.epochs * (sum(len(part.facts) for part in sets) // config.batch)
 
 
-def _batches(sets: Sequence[Pictures], size: int, random: np.random.Generator) -> Any:
+def _batches(
+    sets: Sequence[Pictures], size: int, random: np.random.Generator
+) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
     """Yield all pictures once, in batches of one size, and what is true of each."""
     which = np.concatenate([np.full(len(part.facts), k) for k, part in enumerate(sets)])
     where = np.concatenate([np.arange(len(part.facts)) for part in sets])
