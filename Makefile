@@ -19,9 +19,10 @@ DEMO := out/demo
 export OMP_NUM_THREADS ?= 1
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE # set by another environment, it would hide this one's libraries
 
+SIGHTS := ur5
 CHECKPOINTS := ur5 ur5e kuka_iiwa dofbot ur5_position ur5e_position
 
-.PHONY: test demo lint install clean checkpoints
+.PHONY: test demo lint install clean checkpoints sight
 .DELETE_ON_ERROR:
 
 test: lint
@@ -64,6 +65,14 @@ out/data/%.json: $(READY)
 	$(BIN)/invdyn collect sim --arm $(*:%_position=%) $(if $(findstring _position,$*),--unit rad --minutes 3) --out out/data/$*
 	$(BIN)/invdyn train --config config/train/$(or $(FAMILY_$*),rigid_body).yaml --data out/data/$* --out config/checkpoints/$*
 	$(BIN)/invdyn evaluate --checkpoint config/checkpoints/$* --data out/data/$* --report $@
+
+# What config/sight was made with: about forty minutes per arm on one core.
+sight: $(SIGHTS:%=out/sight/%/sight.json)
+
+out/sight/%/sight.json: $(READY)
+	$(BIN)/invdyn train_sight --arm $* --out $(@D) --resume
+	@mkdir -p config/sight/$*
+	cp $(@D)/meta.json $(@D)/model.safetensors $@ config/sight/$*
 
 clean:
 	rm -rf $(VENV) build install log out *.egg-info .mypy_cache .pytest_cache .ruff_cache

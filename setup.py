@@ -15,11 +15,12 @@ NODES = (
     "report",
     "retarget",
     "scene_camera",
+    "sight",
     "simulator",
 )
 VERBS = (
     *("benchmark", "calibrate", "collect", "compare", "convert", "evaluate", "export"),
-    *("launch", "train", "train_grasp"),
+    *("launch", "train", "train_grasp", "train_sight"),
 )
 
 

@@ -94,9 +94,17 @@ GRASP_SIM = (
         "policy",
         "scripted",
         "what decides the motion; none: whoever publishes /joint_target and /gripper/command",
-        choices=("scripted", "learned", "none"),
+        choices=("scripted", "learned", "vision", "none"),
     ),
-    Argument("policy_checkpoint", "", "folder of 'invdyn train_grasp', for policy:=learned"),
+    Argument(
+        "policy_checkpoint", "", "folder of 'invdyn train_grasp', for policy:=learned and vision"
+    ),
+    Argument(
+        "sight",
+        "",
+        "folder of 'invdyn train_sight': sees blocks without markers, for every policy; "
+        "default: the shipped one for policy:=vision, else markers",
+    ),
     Argument("episodes", "1", "how many blocks", int, minimum=1),
     Argument("camera_pose", "", "file of 'invdyn calibrate'; default: the simulated one's"),
     Argument(

@@ -14,6 +14,7 @@ from typing import Any
 
 from invdyn_ros.arguments import ARMS, FLAGS, GRASP_SIM, TELEOP, Argument, Parameter
 from invdyn_ros.handeye.camera_pose import read_camera_pose
+from invdyn_ros.learned import find_policy, find_sight
 from invdyn_ros.robot import ROBOTS, share
 
 Values = dict[str, Any]  # argument name -> parsed value, then also what follows from them
@@ -223,7 +224,8 @@ def _complete_grasp(values: Values) -> None:
         file = Path(values["camera_pose"]).absolute()
         read_camera_pose(file, arm)  # each node would refuse it; say it once, before any starts
         values["camera_pose"] = str(file)
-    values["policy_checkpoint"] = _policy(values["policy"], values["policy_checkpoint"], arm)
+    values["sight"], values["pixels"] = find_sight(values["policy"], values["sight"], arm)
+    values["policy_checkpoint"] = find_policy(values["policy"], values["policy_checkpoint"], arm)
     values["wall_clock"] = False  # time that starts again tells every node of a new episode
     values["scene"] = True
     values["await_topics"] = (
@@ -235,25 +237,6 @@ def _complete_grasp(values: Values) -> None:
         values["await_topics"] += " /blocks/markers"
 
 
-def _policy(policy: str, given: str, arm: str) -> str:
-    """Find the folder of a learned policy: the one given, or the one shipped for the arm."""
-    if policy != "learned":
-        if given:
-            raise ValueError(f"policy_checkpoint:={given} needs policy:=learned")
-        return ""
-    from invdyn_ros.grasp.policy import load_policy  # torch: only where a policy is learned
-
-    try:
-        path = Path(given).absolute() if given else share(f"config/policies/{arm}")
-    except FileNotFoundError:
-        raise ValueError(
-            f"no learned policy is shipped for {arm}; train one with 'invdyn train_grasp' and "
-            "give policy_checkpoint:=DIR"
-        ) from None
-    load_policy(path, arm)
-    return str(path)
-
-
 CAMERA = ("video", "camera", "max_size", "loop", "lockstep", "await_topics")
 PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"  # where Fast DDS looks for its settings
 DYNAMICS = ("arm", "checkpoint", "device", "engaged", "lockstep", "target_rate")
@@ -263,7 +246,7 @@ REPORT = ("graph", "arm", "checkpoint", "lockstep", "report", "record", "duratio
 PERSON_LIMIT = 120.0  # [s] longest episode of a person
 
 GRASP = ("arm", "policy", "policy_checkpoint", "noise", "seed", "lockstep", "camera_pose")
-JUDGED = ("policy", "noise", "seed", "episodes", "camera_pose")
+JUDGED = ("policy", "noise", "seed", "episodes", "camera_pose", "sight")
 
 GRAPHS: dict[str, Graph] = {
     "teleop": Graph(
@@ -285,8 +268,9 @@ GRAPHS: dict[str, Graph] = {
         GRASP_SIM,
         (
             NodeRule("simulator", (*SIMULATOR, "scene", "noise", "episode"), _simulated),
-            NodeRule("scene_camera", ("arm", "seed", "noise", "lockstep"), _simulated),
-            NodeRule("blocks", ("arm", "lockstep")),
+            NodeRule("scene_camera", ("arm", "seed", "noise", "lockstep", "pixels"), _simulated),
+            NodeRule("blocks", ("arm", "lockstep"), lambda values: not values["sight"]),
+            NodeRule("sight", ("arm", "sight", "lockstep"), lambda values: bool(values["sight"])),
             NodeRule("grasp", GRASP, lambda values: values["policy"] != "none"),
             NodeRule("inverse_dynamics", DYNAMICS),
             NodeRule("dofbot", (), _has_driver),

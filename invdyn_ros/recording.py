@@ -67,6 +67,7 @@ class Recording:
         landmarks: (stamp [s], (33, 4) or None) of each frame.
         blocks: stamp [s] -> true centre (3,) and quaternion (4,) xyzw of the block.
         sightings: stamp [s] -> measured pose (4, 4) of the block in the camera's frame.
+        places: stamp [s] -> the same in the base frame, from who tells it there.
         stages: (stage, stamp [s], when it was reached [s]).
         pictures: overlay images.
         holds: how often the nodes held, by reason.
@@ -78,6 +79,7 @@ class Recording:
     landmarks: list[tuple[float, Array | None]] = field(default_factory=list)
     blocks: dict[float, tuple[Array, Array]] = field(default_factory=dict)
     sightings: dict[float, Array] = field(default_factory=dict)
+    places: dict[float, Array] = field(default_factory=dict)
     stages: list[tuple[str, float, float]] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
     holds: dict[str, int] = field(default_factory=dict)

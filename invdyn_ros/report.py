@@ -77,12 +77,15 @@ def latencies(recording: Recording) -> Latencies:
 def block_errors(recording: Recording, scene: Scene) -> Array:
     """Return the distance [mm] between measured and true block centres, one per sighting."""
     errors = []
+    T_base_camera, middle = scene.camera.T_base_camera, scene.block_size / 2
+    centres = {stamp: T[:3, 3] for stamp, T in recording.places.items()}
     for stamp, T_camera_block in recording.sightings.items():
+        centre = (T_base_camera @ T_camera_block)[:3, 3]
+        centres[stamp] = onto_table(centre, T_base_camera[:3, 3], middle)
+    for stamp, centre in centres.items():
         if stamp in recording.blocks:
-            T = scene.camera.T_base_camera @ T_camera_block
             truth = recording.blocks[stamp][0]
-            centre = onto_table(T[:3, 3], scene.camera.T_base_camera[:3, 3], scene.block_size / 2)
-            if abs(truth[2] - scene.block_size / 2) < 0.005:  # once lifted, it is on no table
+            if abs(truth[2] - middle) < 0.005:  # once lifted, it is on no table
                 errors.append(1e3 * np.linalg.norm(centre - truth))
     return np.array(errors)
 

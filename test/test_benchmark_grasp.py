@@ -23,6 +23,7 @@ from invdyn_ros.grasp.steering import SteeringConfig
 from invdyn_ros.models.checkpoint import META
 from invdyn_ros.plot.success_map import PER_CELL, cells, success_map
 from invdyn_ros.report import paired_difference, success_interval
+from invdyn_ros.robot import share
 
 BLOCK = 0.04  # [m]
 SIZES = {"joint": (45, 7), "cartesian": (43, 5)}  # of observations and actions of the UR5
@@ -194,6 +195,18 @@ def pairs(both, only_ours, only_theirs, none):
     counts = np.array([both, only_ours, only_theirs, none])
     ours, theirs = np.array([1, 1, 0, 0], bool), np.array([1, 0, 1, 0], bool)
     return np.repeat(ours, counts), np.repeat(theirs, counts)
+
+
+def test_who_sees_by_a_network_plays_the_same_episodes_with_its_own_name(tmp_path):
+    players = load_players(GraspConfig(policies=(str(idle(tmp_path / "a")),)))
+    assert [player.name for player in players.values()] == ["scripted", "a"]
+    sight = str(share("config/sight/ur5"))
+    players = load_players(GraspConfig(policies=(str(tmp_path / "a"),), sight=sight))
+    names = [player.name for player in players.values()]
+    assert names == ["scripted", "a", "scripted by sight", "a by sight"]
+    seeing = players["scripted by sight"]
+    assert seeing.environment == {"sight": sight}
+    assert [e.success for e in play(Job(seeing, "default", 7, (0, 1)))] == [True, True]
 
 
 @pytest.mark.parametrize("shares", [(0.9, 0.05, 0.03, 0.02), (0.5, 0.2, 0.1, 0.2)])

@@ -13,7 +13,7 @@ LAYERS = (
     "sources grasp evaluation recording replay report teleop_report plot "
     "lead parallel run_state optimiser descent training_log training "
     "comparison standings tracking",
-    "arguments graph",
+    "learned arguments graph",
     "benchmarks cli nodes",
     "__main__",
 )

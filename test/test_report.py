@@ -201,3 +201,15 @@ def test_replay_of_almost_nothing_is_refused() -> None:
     arm = robot("ur5")
     with pytest.raises(ValueError, match="3 wanted states or more, got 2"):
         replay(arm, PlainFeedback(arm, "N m"), "N m", 0.0, samples(np.array([0.0, 0.1])), IDEAL)
+
+
+def test_a_block_told_in_the_base_frame_errs_by_its_distance_from_the_truth() -> None:
+    """And no more once it is lifted."""
+    recording, off = grasped(0.05), np.array([0.003, -0.004, 0.0])
+    truth = recording.blocks[0.0][0]
+    for time in recording.blocks:
+        recording.places[time] = np.eye(4)
+        recording.places[time][:3, 3] = truth + off
+    errors = block_errors(recording, SCENES["ur5"])
+    assert 0 < len(errors) < len(recording.blocks)
+    np.testing.assert_allclose(errors, 5.0, atol=1e-6)

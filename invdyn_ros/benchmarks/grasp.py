@@ -25,8 +25,11 @@ from invdyn_ros.grasp.actor import SCRIPTED, Player, load_player
 from invdyn_ros.grasp.causes import CAUSES
 from invdyn_ros.grasp.environment import GraspEnvConfig
 from invdyn_ros.grasp.episodes import Episode, Job, play_all
+from invdyn_ros.grasp.sight import load_sight
 from invdyn_ros.plot.success_map import success_map
 from invdyn_ros.report import paired_difference, success_interval
+
+BY_SIGHT = " by sight"  # added to the names of who sees no markers
 
 Played = dict[tuple[str, str], list[Episode]]  # by player and noise, in order of their numbers
 
@@ -39,6 +42,8 @@ class GraspConfig(Checked):
     """Name of the arm."""
     policies: tuple[str, ...] = ()
     """Folders of `invdyn train_grasp`; the script is always measured as well."""
+    sight: str = ""
+    """Folder of `invdyn train_sight`: everybody plays once more, by what this network sees."""
     noise: tuple[str, ...] = ("default", "hard")
     """Levels of noise: none, default, hard."""
     episodes: Count = 1000
@@ -56,6 +61,8 @@ class GraspConfig(Checked):
         GraspEnvConfig(self.arm)
         for level in self.noise:
             load_noise(level)
+        if self.sight:
+            load_sight(self.sight, self.arm)
         if not self.noise:
             raise ValueError("noise is empty; give one or more of none, default, hard")
 
@@ -84,6 +91,7 @@ def measure_grasp(config: GraspConfig) -> dict[str, Any]:
         "settings": {
             "arm": config.arm,
             "policies": {player.name: path for path, player in players.items()},
+            "sight": config.sight,
             "episodes": config.episodes,
             "seed": config.seed,
             "processes": config.processes,
@@ -104,10 +112,20 @@ def load_players(config: GraspConfig) -> dict[str, Player]:
     asked = dict.fromkeys((SCRIPTED, *config.policies))
     players = {path: load_player(path, config.arm) for path in asked}
     count = Counter(player.name for player in players.values())
-    return {
+    named = {
         path: player if count[player.name] == 1 else player._replace(name=path)
         for path, player in players.items()
     }
+    if config.sight:
+        named |= {f"{path}{BY_SIGHT}": by_sight(p, config.sight) for path, p in named.items()}
+    return named
+
+
+def by_sight(player: Player, sight: str) -> Player:
+    """Return a player that knows where the block lies from pictures without markers."""
+    return player._replace(
+        name=player.name + BY_SIGHT, environment=player.environment | {"sight": sight}
+    )
 
 
 def _play(config: GraspConfig, players: Mapping[str, Player]) -> Played:

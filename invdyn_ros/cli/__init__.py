@@ -17,6 +17,7 @@ VERBS = {
     "collect": "turn a simulation or a recording into a dataset",
     "train": "train a model of inverse dynamics from a config and a dataset",
     "train_grasp": "train a policy that grasps, in simulation",
+    "train_sight": "train a network that sees blocks without markers",
     "evaluate": "report how good a model is on motion it has not seen",
     "export": "write a model as one ONNX file, verified",
     "compare": "train every family on a dataset; one table, one picture, the best one",

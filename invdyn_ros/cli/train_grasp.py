@@ -70,11 +70,11 @@ def read_config(options: Config, rest: list[str]) -> LearningConfig:
         if getattr(options, field) is not None:
             values[field] = getattr(options, field)
     for field, value in overrides(rest).items():
-        _put(values, field.split("."), value)
+        put(values, field.split("."), value)
     return from_mapping(LearningConfig, values, str(file))
 
 
-def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
+def put(values: dict[str, Any], path: list[str], value: Any) -> None:
     """Set a field, or one of a group: `learner.batch`."""
     *groups, last = path
     for group in groups:

@@ -22,7 +22,7 @@ from invdyn_ros.control.fallback import fallback_of
 from invdyn_ros.control.follower import Measured
 from invdyn_ros.control.guard import Target
 from invdyn_ros.grasp.estimate import turn_between, upright_yaw
-from invdyn_ros.grasp.eye import Eye, MarkerEye, PixelEye
+from invdyn_ros.grasp.eye import load_eye
 from invdyn_ros.grasp.observer import RANGE, Observer
 from invdyn_ros.grasp.reward import Reward, RewardConfig, Truth
 from invdyn_ros.grasp.servo import ServoConfig, servo
@@ -42,7 +42,7 @@ class GraspEnvConfig(Checked):
 
     Attributes:
         arm: its name; it needs a gripper and a scene.
-        observation: state (the block as the marker detector gives it) or pixels.
+        observation: state (the block as the marker detector, or `sight`, gives it) or pixels.
         control: joint or cartesian.
         noise: none, default or hard, or each term by itself.
         steering: how far one action goes, and how often there is one.
@@ -52,6 +52,7 @@ class GraspEnvConfig(Checked):
             and grips as with the simulator node's 1000.
         checkpoint: folder or .onnx file of the model that drives the arm; empty: the shipped one.
         pixels: side of the pictures [px].
+        sight: folder of a network that sees the block for the state; empty: markers tell it.
     """
 
     arm: str = "ur5"
@@ -64,6 +65,7 @@ class GraspEnvConfig(Checked):
     physics_rate: float | None = None
     checkpoint: str = ""
     pixels: Annotated[int, at_least(16)] = 64
+    sight: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -84,7 +86,8 @@ class GraspEnvConfig(Checked):
 class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     """An arm finds a block, lifts it and puts it at its goal.
 
-    With n joints (UR5: 6, DofBot: 5), one action every 40 ms.
+    With n joints (UR5: 6, DofBot: 5), one action every 40 ms; the block begins at any yaw, anywhere
+    in 20 x 20 cm (UR5) or 7 x 16 cm (DofBot).
 
     **Action**, `control="joint"`: (n + 1,) in [-1, 1].
 
@@ -165,15 +168,10 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         )
         self.observer = Observer(self.robot, self.scene, self.steering.size)
         self.pixels = config.observation == "pixels"
-        self.eye = self._eye()
+        self.eye = load_eye(self.world, self.scene, self.pixels * config.pixels, config.sight)
         self.action_space = spaces.Box(-1.0, 1.0, (self.steering.size,), np.float32)
         self.observation_space = self._space()
         self._seeded = self._closed = False
-
-    def _eye(self) -> Eye:
-        if self.pixels:
-            return PixelEye(self.world, self.scene, self.config.pixels)
-        return MarkerEye(self.world, self.scene)
 
     def _space(self) -> spaces.Space[Any]:
         size = self.observer.joint_size if self.pixels else self.observer.size

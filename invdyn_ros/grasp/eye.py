@@ -17,6 +17,8 @@ from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import Scene, quaternion_pose
 from invdyn_ros.grasp.detector import ModelledDetector
 from invdyn_ros.grasp.estimate import Sighting, sighting
+from invdyn_ros.grasp.seer import Seer
+from invdyn_ros.grasp.sight import load_sight
 from invdyn_ros.grasp.world import World
 
 ERRORS = 4  # stream of random numbers: the detector's errors
@@ -166,3 +168,57 @@ class PixelEye(Eye):
         for picture in self._delay.due(self.world.simulation.time):
             self.picture = picture
         return self.picture.copy()
+
+
+class SightEye(Eye):
+    """Sees pictures of a block without markers, and tells where it lies by a network."""
+
+    def __init__(self, world: World, scene: Scene, seer: Seer) -> None:
+        """Look at a world whose scene is described as `scene`."""
+        super().__init__(world, scene)
+        self.seer = seer
+        self._delay: Delay[Sighting] = Delay()
+
+    def shown(self) -> Scene:
+        """Return the scene in the view of this camera."""
+        return view(self.world.scene, self.world.noise, *self.where, self.seer.pixels)
+
+    def begin(self) -> None:
+        """Begin the world's present episode with its first picture."""
+        self._delay.begin(latency(self.world.noise, *self.where))
+        self._drawn = None
+        self.look()
+
+    def look(self) -> None:
+        """Take a picture."""
+        state, picture = self.world.simulation.state(), self.photograph()
+        seen = self.seer.see(state.time, picture, state.q, state.opening)
+        if seen is not None:
+            self._delay.put(state.time, seen)
+
+    def sightings(self) -> list[Sighting]:
+        """Return the detections that are known by now and were not before."""
+        return self._delay.due(self.world.simulation.time)
+
+
+def load_eye(world: World, scene: Scene, pixels: int = 0, sight: str = "") -> Eye:
+    """Return what looks at a world.
+
+    Args:
+        world: what there is to see.
+        scene: as it is described.
+        pixels: side of pictures that nobody looks for a block in [px]; 0: somebody does.
+        sight: folder of the network that does; empty: the marker detector.
+
+    Raises:
+        ValueError: no network there, or one for another arm, or nobody wants to know.
+    """
+    if pixels and sight:
+        raise ValueError("sight tells a state from pictures; it needs observation='state'")
+    if pixels:
+        return PixelEye(world, scene, pixels)
+    if sight:
+        return SightEye(
+            world, scene, Seer(world.robot, scene, load_sight(sight, world.robot.name))
+        )
+    return MarkerEye(world, scene)

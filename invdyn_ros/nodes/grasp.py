@@ -15,7 +15,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from invdyn_ros.arms.noise import latency, load_noise
 from invdyn_ros.arms.scene import Scene, believed_scene, picture_ticks, quaternion_pose
 from invdyn_ros.control.guard import Target
-from invdyn_ros.grasp.estimate import Sighting, sighting
+from invdyn_ros.grasp.estimate import Sighting, sighting, upright_yaw
 from invdyn_ros.grasp.learned import LearnedGrasp, load_learned
 from invdyn_ros.grasp.scripted import ScriptedGrasp
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
@@ -32,6 +32,7 @@ from invdyn_ros.robot import Robot, load_robot
 POLICIES: dict[str, Callable[[Robot, Scene, str], ScriptedGrasp | LearnedGrasp]] = {
     "scripted": lambda robot, scene, _: ScriptedGrasp(robot, scene),
     "learned": load_learned,
+    "vision": load_learned,
 }
 
 
@@ -155,10 +156,16 @@ class GraspNode(CheckedNode):
 
     def sighting(self, message: PoseWithCovarianceStamped) -> Sighting:
         """Return a detection as position and yaw on the table in the base frame."""
+        time = to_nanoseconds(message.header.stamp) * 1e-9
+        T = quaternion_pose(*pose_to_arrays(message.pose.pose))
+        covariance = np.array(message.pose.covariance).reshape(6, 6)
+        if message.header.frame_id == self.robot.base_link:  # who sees without a calibrated camera
+            variance = np.diag(covariance)[[0, 1, 2, 5]]
+            return Sighting(time, T[:3, 3], upright_yaw(T[:3, :3]), variance)
         return sighting(
-            to_nanoseconds(message.header.stamp) * 1e-9,
-            quaternion_pose(*pose_to_arrays(message.pose.pose)),
-            np.array(message.pose.covariance).reshape(6, 6),
+            time,
+            T,
+            covariance,
             self.scene.camera.T_base_camera,
             self.scene.block_size / 2,
         )

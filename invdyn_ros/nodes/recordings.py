@@ -103,7 +103,9 @@ def _recording(part: dict[str, Stamped], robot: Robot) -> Recording:
     for t, m in part.get("/sim/objects", []):
         made.blocks[t] = pose_to_arrays(m.poses[0])
     for t, m in part.get("/blocks/block_0", []):
-        made.sightings[t] = quaternion_pose(*pose_to_arrays(m.pose.pose))
+        place = quaternion_pose(*pose_to_arrays(m.pose.pose))
+        in_base = m.header.frame_id == robot.base_link
+        (made.places if in_base else made.sightings)[t] = place
     overlays = part.get("/pose/overlay", []) or part.get("/blocks/overlay", [])
     made.pictures = [Picture(t, image_to_array(m)) for t, m in overlays]
     return made

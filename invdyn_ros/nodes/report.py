@@ -51,6 +51,7 @@ class ReportConfig:
         noise: level of noise.
         seed: seed of the run.
         episodes: how many episodes make up the run.
+        sight: folder of the network that sees the block; empty: its markers are seen.
         camera_pose: file of the calibrated camera, as the grasp has it.
     """
 
@@ -67,6 +68,7 @@ class ReportConfig:
     noise: str = "default"
     seed: int = 0
     episodes: int = 1
+    sight: str = ""
     camera_pose: str = ""
 
 
@@ -205,6 +207,8 @@ class ReportNode(CheckedNode):
         if config.graph == "grasp_sim":
             scene = believed_scene(config.arm, config.camera_pose)
             about |= {"policy": config.policy, "noise": config.noise, "seed": config.seed}
+            if config.sight:
+                about |= {"sight": config.sight}
             result = grasp_report(episodes, self.robot, scene, unit, about)
         else:
             result = teleop_report(episodes[0], self.robot, self.model, config.side, about)

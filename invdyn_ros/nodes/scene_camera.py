@@ -7,7 +7,7 @@ from geometry_msgs.msg import PoseArray
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
-from invdyn_ros.arms.noise import load_noise, stray
+from invdyn_ros.arms.noise import load_noise, stray, view
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import SCENES, quaternion_pose
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
@@ -32,6 +32,9 @@ class SceneCameraConfig:
     seed: int = 0
     noise: str = "default"
     lockstep: bool = False
+    pixels: int = 0
+    """Side of square pictures of a block without markers, by a camera whose pose and lens nobody
+    knows [px]; 0: the calibrated camera."""
 
 
 class SceneCameraNode(CheckedNode):
@@ -101,6 +104,8 @@ class SceneCameraNode(CheckedNode):
         stamp = objects.header.stamp
         height, width = self.image.shape[:2]
         intrinsics = SCENES[self.config.arm].camera.intrinsics()
+        if self.config.pixels:
+            intrinsics = np.zeros((3, 3))  # says that nobody has calibrated it
         self.infos.publish(camera_info_message(intrinsics, width, height, stamp, FRAME))
         self.images.publish(image_to_message(self.image, stamp, FRAME))
 
@@ -110,9 +115,10 @@ class SceneCameraNode(CheckedNode):
         self.close()
         self.image = None
         scene = stray(SCENES[self.config.arm], self.noise, self.config.seed, self.episode)
-        self.camera = SceneCamera(
-            self.robot, scene, seed=self.config.seed * 100_003 + self.episode
-        )
+        seed, pixels = self.config.seed, self.config.pixels
+        if pixels:
+            scene = view(scene, self.noise, seed, self.episode, pixels)
+        self.camera = SceneCamera(self.robot, scene, seed=seed * 100_003 + self.episode)
 
 
 def main() -> None:

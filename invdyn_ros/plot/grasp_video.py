@@ -46,7 +46,7 @@ class Course(NamedTuple):
 def course(recording: Recording, scene: Scene) -> Course:
     """Return when what happened in an episode; infinity for what did not."""
     outcome = judge(recording, scene)
-    seen = min(recording.sightings, default=np.inf)
+    seen = min((*recording.sightings, *recording.places), default=np.inf)
     if outcome is None:
         return Course(seen, np.inf, np.inf)
     samples = recording.joints

@@ -1,0 +1,44 @@
+"""What of a grasp is learned: launch arguments enter, folders with networks leave."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from invdyn_ros.robot import share
+
+LEARNED = ("learned", "vision")  # policies with a checkpoint
+
+
+def find_policy(policy: str, given: str, arm: str) -> str:
+    """Find the folder of a learned policy: the one given, or the one shipped for the arm."""
+    if policy not in LEARNED:
+        if given:
+            raise ValueError(f"policy_checkpoint:={given} needs policy:=learned or vision")
+        return ""
+    from invdyn_ros.grasp.policy import load_policy  # torch: only where a policy is learned
+
+    try:
+        path = Path(given).absolute() if given else share(f"config/policies/{arm}")
+    except FileNotFoundError:
+        raise ValueError(
+            f"no learned policy is shipped for {arm}; train one with 'invdyn train_grasp' and "
+            "give policy_checkpoint:=DIR"
+        ) from None
+    load_policy(path, arm)
+    return str(path)
+
+
+def find_sight(policy: str, given: str, arm: str) -> tuple[str, int]:
+    """Find the folder of a network that sees, and the side of its pictures [px]; "", 0: none."""
+    if not given and policy != "vision":
+        return "", 0
+    from invdyn_ros.grasp.sight import load_sight  # torch: only where a network sees
+
+    try:
+        path = Path(given).absolute() if given else share(f"config/sight/{arm}")
+    except FileNotFoundError:
+        raise ValueError(
+            f"no network that sees is shipped for {arm}; train one with 'invdyn train_sight' and "
+            "give sight:=DIR"
+        ) from None
+    return str(path), load_sight(path, arm).meta.network.pixels

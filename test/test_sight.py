@@ -1,0 +1,339 @@
+"""Seeing a block without markers: geometry, calibration, learning on a toy, files, the eye."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from invdyn_ros.arms.noise import NOISES, latency, stray, view
+from invdyn_ros.arms.scene import SCENES, block_pose
+from invdyn_ros.cli import run_verb
+from invdyn_ros.graph import resolve
+from invdyn_ros.grasp.environment import GraspEnv
+from invdyn_ros.grasp.policy import Policy, PolicyMeta, save_policy
+from invdyn_ros.grasp.seer import DOUBT, Belief, Seer, believe, landmarks, middle
+from invdyn_ros.grasp.sight import REACH, Sight, SightConfig, SightMeta, load_sight, save_sight
+from invdyn_ros.grasp.sight_fit import FitConfig, fit, see_all
+from invdyn_ros.grasp.sight_pictures import (
+    FACTS,
+    Illustrator,
+    Moments,
+    PictureConfig,
+    Pictures,
+    gather,
+    open_pictures,
+)
+from invdyn_ros.grasp.sight_report import accuracy, among, spread, yaw_error
+from invdyn_ros.models.checkpoint import META
+from invdyn_ros.robot import load_robot, share
+
+SCENE, UR5 = SCENES["ur5"], load_robot("ur5")
+SMALL = SightConfig(pixels=64, channels=(8, 16, 16), keypoints=12, hidden=32)
+LEVELS = NOISES["none"], NOISES["default"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    torch.set_num_threads(1)
+
+
+def meta(arm: str = "ur5", network: SightConfig = SMALL) -> SightMeta:
+    scene = SCENES[arm]
+    return SightMeta(arm, scene.block_size, middle(scene), landmarks(scene), network)
+
+
+def fresh(arm: str = "ur5", seed: int = 0) -> Sight:
+    torch.manual_seed(seed)
+    return Sight(meta(arm)).eval()
+
+
+def sure(sight: Sight) -> Sight:
+    """A network that takes every picture for one of a block, and is sure of where it is."""
+    with torch.no_grad():
+        sight.answer[-1].bias[4:] = torch.tensor([-3.0, -3.0, -3.0, 9.0])
+    return sight
+
+
+def home() -> Moments:
+    """Moments of an arm that stays at home."""
+    q, widest = UR5.home[None], UR5.gripper.max_opening
+    return Moments(q, q, np.array([widest]), block_pose(0.5, 0.0, 0.02, 0.3)[None])
+
+
+def draw(directory: Path, count: int, seed: int = 0) -> Pictures:
+    """Pictures of an arm at home and blocks anywhere."""
+    config = PictureConfig(home=1.0)
+    with closing(Illustrator(UR5, SCENE, home(), SMALL.pixels, config)) as draughts:
+        return draughts.draw(directory, count, seed, LEVELS)
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    return draw(tmp_path_factory.mktemp("some"), 64)
+
+
+def test_landmarks_where_they_really_are_give_the_place_of_the_block() -> None:
+    sight, random = fresh(), np.random.default_rng(0)
+    for episode in range(20):
+        noise = NOISES["hard"]
+        camera = view(stray(SCENE, noise, 0, episode), noise, 0, episode, 64).camera
+        x, y = random.uniform(*SCENE.area_x), random.uniform(*SCENE.area_y)
+        marks = [(x, y, 0.0), *((*mark, 0.0) for mark in landmarks(SCENE))]
+        places = torch.as_tensor((camera.project(np.array(marks)) + 0.5) * 2 / 64 - 1)
+        guess = sight._guess(places.float()[None], torch.ones(1, len(marks)))[0]
+        found = np.array(middle(SCENE)) + REACH * guess.numpy()
+        assert np.linalg.norm(found - (x, y)) < 2e-3
+
+
+def test_a_landmark_that_is_not_seen_does_not_move_the_guess() -> None:
+    sight, places = fresh(), torch.rand(1, 10, 2) - 0.5
+    peak = torch.ones(1, 10)
+    peak[0, 4] = 1e-9
+    first = sight._guess(places, peak)
+    places[0, 4] += 0.3
+    torch.testing.assert_close(sight._guess(places, peak), first, atol=1e-3, rtol=0)
+
+
+def test_what_is_true_of_a_picture_is_where_the_picture_shows_it(tmp_path) -> None:
+    """The block is where its colour is, a little above its foot."""
+    config = PictureConfig(each=1, home=1.0, default=1.0)
+    with closing(Illustrator(UR5, SCENE, home(), 64, config)) as draughts:
+        shown = draughts.draw(tmp_path, 12, 3, LEVELS)
+    for picture, fact in zip(shown.pixels, shown.facts, strict=True):
+        away = np.abs(picture.astype(int) - np.array(SCENE.block_color)).sum(axis=2)
+        rows, columns = np.nonzero(away < 90)
+        seen = (np.array([columns.mean(), rows.mean()]) + 0.5) * 2 / 64 - 1
+        assert np.linalg.norm(seen - fact["landmarks"][0]) < 0.15
+        assert fact["landmarks"][0, 1] > seen[1]
+
+
+def test_pictures_are_the_same_from_the_same_seed_and_half_drawn_ones_are_none(
+    tmp_path, pictures
+) -> None:
+    again, other = draw(tmp_path / "again", 64), draw(tmp_path / "other", 64, seed=1)
+    np.testing.assert_array_equal(again.pixels, pictures.pixels)
+    np.testing.assert_array_equal(again.facts, pictures.facts)
+    assert not np.array_equal(other.pixels, pictures.pixels)
+    assert open_pictures(tmp_path / "again") is not None
+    (tmp_path / "again" / FACTS).unlink()
+    assert open_pictures(tmp_path / "again") is None
+
+
+@pytest.mark.slow
+def test_seeing_is_learned(tmp_path) -> None:
+    """Of blocks it has never seen, far better than by always saying the middle."""
+    learned, held = draw(tmp_path / "a", 1000), draw(tmp_path / "b", 200, seed=1)
+    sight, losses = fresh(), []
+    fit(sight, [learned], FitConfig(epochs=12, batch=32), 0, losses.append)
+    assert np.mean(losses[-20:]) < np.mean(losses[:20]) / 2
+    figures = accuracy(believe(see_all(sight, held), (1.0, 1.0)), held.facts)
+    assert figures["seen"] > 0.2
+    assert figures["xy_mm"]["p50"] < figures["middle_mm"]["p50"] / 4
+
+
+def believed(facts: np.ndarray, wrong: float) -> Belief:
+    """Beliefs whose errors are `wrong` times as wide as they say."""
+    random, n = np.random.default_rng(1), len(facts)
+    std = np.tile([0.003, 0.002, 0.05], (n, 1))
+    error = wrong * std * random.standard_normal((n, 3))
+    place, yaw = facts["position"] + error[:, :2], facts["yaw"] + error[:, 2]
+    return Belief(place, yaw, std, np.ones(n))
+
+
+def test_the_spread_is_by_how_much_deviations_are_too_small(pictures) -> None:
+    facts = np.repeat(pictures.facts, 60)
+    facts["resting"] = 1
+    belief = believed(facts, 2.0)
+    factors = spread(belief, facts)
+    np.testing.assert_allclose(factors, 2.0, rtol=0.05)
+    wider = belief._replace(std=belief.std * [factors[0], factors[0], factors[1]])
+    figures = accuracy(wider, facts)
+    assert figures["inside_ellipse"] == pytest.approx(0.95, abs=0.01)
+    assert figures["inside_interval"] == pytest.approx(0.95, abs=0.01)
+    assert accuracy(belief, facts)["inside_ellipse"] < 0.7
+
+
+def test_a_yaw_is_the_same_after_a_quarter_turn(pictures) -> None:
+    belief = believed(pictures.facts, 0.0)
+    for turns in range(-3, 4):
+        turned = belief._replace(yaw=belief.yaw + turns * np.pi / 2)
+        np.testing.assert_allclose(yaw_error(turned, pictures.facts), 0.0, atol=1e-6)
+
+
+def test_pictures_without_a_sighting_are_counted_not_judged(pictures) -> None:
+    belief = believed(pictures.facts, 1.0)
+    blind = belief._replace(resting=np.zeros(len(pictures.facts)))
+    assert accuracy(blind, pictures.facts) == {"pictures": 64, "seen": 0.0}
+    half = np.arange(64) % 2 == 0
+    assert accuracy(*among(belief, pictures.facts, half))["pictures"] == 32
+
+
+def test_a_network_on_disk_sees_the_same(tmp_path, pictures) -> None:
+    sight = fresh()
+    save_sight(sight, tmp_path)
+    same = load_sight(tmp_path, "ur5")
+    for a, b in zip(see_all(sight, pictures), see_all(same, pictures), strict=True):
+        torch.testing.assert_close(a, b)
+    renamed = sight.named(meta())
+    torch.testing.assert_close(see_all(renamed, pictures)[0], see_all(sight, pictures)[0])
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda d: (d / META).unlink(), "is no sight: meta.json is missing"),
+        (lambda d: (d / META).write_text("{"), "is not JSON"),
+        (lambda d: (d / META).write_text("{}"), "is of no sight"),
+        (lambda d: (d / "model.safetensors").write_bytes(b"x"), "is damaged"),
+    ],
+)
+def test_what_is_no_network_that_sees_is_refused_in_one_line(tmp_path, harm, message) -> None:
+    save_sight(fresh(), tmp_path)
+    harm(tmp_path)
+    with pytest.raises(ValueError, match=message) as caught:
+        load_sight(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_of_another_arm_is_refused(tmp_path) -> None:
+    save_sight(fresh("dofbot"), tmp_path)
+    with pytest.raises(ValueError, match="sees for 'dofbot', not for 'ur5'"):
+        GraspEnv(sight=str(tmp_path))
+    with pytest.raises(ValueError, match="'dofbot', not for 'ur5'"):
+        Seer(UR5, SCENE, fresh("dofbot"))
+
+
+def test_pictures_that_cannot_be_halved_thrice_are_refused() -> None:
+    with pytest.raises(ValueError, match="multiple of 8"):
+        SightConfig(pixels=100)
+
+
+def test_a_picture_of_another_size_is_scaled_or_refused(pictures) -> None:
+    seer, picture = Seer(UR5, SCENE, sure(fresh())), np.array(pictures.pixels[0])
+    seen = seer.see(0.0, picture, UR5.home, 0.08)
+    larger = seer.see(0.0, np.kron(picture, np.ones((2, 2, 1), np.uint8)), UR5.home, 0.08)
+    assert seen is not None and larger is not None
+    np.testing.assert_allclose(larger.position, seen.position, atol=1e-6)
+    for shape in ((480, 640, 3), (32, 32, 3), (64, 64), (64, 64, 4)):
+        with pytest.raises(ValueError, match="takes square ones in colour, 64x64x3 or larger"):
+            seer.see(0.0, np.zeros(shape, np.uint8), UR5.home, 0.08)
+
+
+def test_who_is_in_doubt_says_nothing(pictures) -> None:
+    sight, picture = sure(fresh()), np.array(pictures.pixels[0])
+    seer = Seer(UR5, SCENE, sight)
+    assert seer.see(0.0, picture, UR5.home, 0.08) is not None
+    for bias in ([-3.0, 2 + np.log(DOUBT / REACH), -3.0, 9.0], [-3.0, -3.0, -3.0, -9.0]):
+        with torch.no_grad():
+            sight.answer[-1].bias[4:] = torch.tensor(bias)
+        assert seer.see(0.0, picture, UR5.home, 0.08) is None
+
+
+def test_a_state_from_pixels_is_that_of_the_network_as_late_as_the_episode_says(tmp_path) -> None:
+    save_sight(sure(fresh()), tmp_path)
+    with closing(GraspEnv(sight=str(tmp_path))) as env:
+        for _ in range(2):
+            observation, info = env.reset(seed=4)
+            assert observation in env.observation_space
+            seen = list(info["sightings"])
+            for _ in range(20):
+                *_, info = env.step(np.zeros(7, np.float32))
+                for sighting in info["sightings"]:
+                    late = info["time"] - sighting.time
+                    assert late >= latency(NOISES["default"], 4, 0) - 1e-9
+                seen += info["sightings"]
+            stamps = [sighting.time for sighting in seen]
+            np.testing.assert_allclose(np.diff(stamps), 0.096, atol=1e-9)  # each 12th tick
+        shape = env.eye.photograph().shape
+    assert shape == (64, 64, 3)
+    with closing(GraspEnv()) as markers:
+        assert markers.observation_space == env.observation_space
+
+
+def test_sight_is_for_states() -> None:
+    with pytest.raises(ValueError, match="needs observation='state'"):
+        GraspEnv(observation="pixels", sight="somewhere")
+
+
+TINY = {
+    "rounds": 2, "episodes": 2, "pictures": 40, "validation": 24, "trials": 1,
+    "network.pixels": 32, "fit.epochs": 1, "fit.batch": 16, "fit.amp": "none",
+}  # fmt: skip
+
+
+def words(**changes) -> list[str]:
+    values = TINY | changes
+    return [word for name, value in values.items() for word in (f"--{name}", str(value))]
+
+
+@pytest.mark.slow
+def test_the_verb_learns_in_rounds_and_goes_on_where_it_ended(tmp_path, capsys) -> None:
+    out = tmp_path / "run"
+    assert run_verb("train_sight", ["--out", str(out), *words()]) == 0
+    report = json.loads((out / "sight.json").read_text())
+    assert report["trials"]["hard"]["episodes"] == 1 and report["test"]["default"]["pictures"] > 0
+    load_sight(out, "ur5")
+    first = (out / "model.safetensors").read_bytes()
+    assert run_verb("train_sight", ["--out", str(out), *words()]) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert run_verb("train_sight", ["--out", str(out), "--resume", *words(pictures=48)]) == 2
+    assert "pictures 40, not 48" in capsys.readouterr().err
+    (out / "round_1" / META).unlink()
+    assert run_verb("train_sight", ["--out", str(out), "--resume", *words(trials=0)]) == 0
+    assert (out / "model.safetensors").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"arm": "kuka_iiwa"}, "no block to grasp for arm 'kuka_iiwa'"),
+        ({"picturs": "3"}, "unknown field 'picturs'"),
+        ({"network.pixels": "50"}, "multiple of 8"),
+        ({"network.keypoints": "9"}, "must be above the number of landmarks, 9"),
+        ({"fit.amp": "fp16"}, "'fp16' is not one of 'none', 'bf16'"),
+    ],
+)
+def test_bad_settings_are_one_line_and_nothing_is_written(
+    tmp_path, capsys, changes, message
+) -> None:
+    assert run_verb("train_sight", ["--out", str(tmp_path / "run"), *words(**changes)]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_graph_sees_by_a_network_where_one_is_given_and_by_markers_elsewhere(tmp_path) -> None:
+    save_sight(fresh(), tmp_path)
+    by_markers = {node.name: node for node in resolve("grasp_sim", {})}
+    assert "sight" not in by_markers and by_markers["scene_camera"].parameters["pixels"] == 0
+    nodes = {node.name: node for node in resolve("grasp_sim", {"sight": str(tmp_path)})}
+    assert nodes["sight"].parameters["sight"] == str(tmp_path) and "blocks" not in nodes
+    assert nodes["scene_camera"].parameters["pixels"] == 64
+    save_policy(Policy(PolicyMeta("ur5", 45, 7, (8,), "clip", "sac")), tmp_path / "policy")
+    vision = {"policy": "vision", "sight": str(tmp_path)}
+    nodes = {
+        node.name: node
+        for node in resolve("grasp_sim", vision | {"policy_checkpoint": str(tmp_path / "policy")})
+    }
+    assert nodes["grasp"].parameters["policy"] == "vision" and "sight" in nodes
+    assert nodes["grasp"].parameters["policy_checkpoint"] == str(tmp_path / "policy")
+    save_sight(fresh("dofbot"), tmp_path)
+    with pytest.raises(ValueError, match="sees for 'dofbot', not for 'ur5'"):
+        resolve("grasp_sim", {"sight": str(tmp_path)})
+    with pytest.raises(ValueError, match="no network that sees is shipped for dofbot"):
+        resolve("grasp_sim", {"arm": "dofbot", "policy": "vision"})
+
+
+def test_the_shipped_network_leads_the_script_to_the_block() -> None:
+    folder = share("config/sight/ur5")
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 5e6
+    with closing(GraspEnv(sight=str(folder))) as env:
+        counts: list[tuple[int, int]] = []
+        moments = gather(env, 3, 77, lambda *count: counts.append(count))
+    assert counts[-1] == (3, 3)
+    assert len(moments.q) == len(moments.block) > 100

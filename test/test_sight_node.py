@@ -1,0 +1,101 @@
+"""The sight node: images without markers and joint states become where the block lies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from node_probe import IMAGES, START, STATES, TICK, UR5, stamps
+from sensor_msgs.msg import Image, JointState
+from visualization_msgs.msg import Marker, MarkerArray
+
+from invdyn_ros.arms.noise import NOISES, view
+from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.arms.scene import SCENES, block_pose, quaternion_pose
+from invdyn_ros.grasp.estimate import upright_yaw
+from invdyn_ros.grasp.seer import Seer, landmarks, middle
+from invdyn_ros.grasp.sight import Sight, SightConfig, SightMeta, load_sight, save_sight
+from invdyn_ros.nodes.joint_states import joints_to_message
+from invdyn_ros.nodes.messages import image_to_message, pose_to_arrays, to_stamp
+from invdyn_ros.nodes.sight import SightNode, draw
+
+SCENE = SCENES["ur5"]
+HEARD = [("/blocks/block_0", PoseWithCovarianceStamped), ("/blocks/markers", MarkerArray)]
+OPEN = 0.08  # [m]
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """Folder of a network that has learned nothing, but is sure of what it says."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    config = SightConfig(pixels=64, channels=(8, 16, 16), keypoints=12, hidden=32)
+    sight = Sight(SightMeta("ur5", SCENE.block_size, middle(SCENE), landmarks(SCENE), config))
+    with torch.no_grad():
+        sight.answer[-1].bias[4:] = torch.tensor([-3.0, -3.0, -3.0, 9.0])
+    folder = tmp_path_factory.mktemp("sight")
+    save_sight(sight, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def picture():
+    camera = SceneCamera(UR5, view(SCENE, NOISES["default"], 0, 0, 64))
+    image = camera.render(UR5.home, OPEN, block_pose(0.45, 0.03, 0.02, 0.4)[None])
+    camera.close()
+    return image
+
+
+def joints(stamp, q=UR5.home):
+    return joints_to_message(UR5, to_stamp(stamp), q, OPEN)
+
+
+def test_the_graph_is_told_what_the_network_says_of_image_and_joints(begin, network, picture):
+    """And an image waits for the joint state of its time, not for any other."""
+    probe, poses, markers = begin(SightNode, HEARD, sight=str(network), lockstep=True)
+    images, states = probe.speaker(IMAGES, Image), probe.speaker(STATES, JointState)
+    states.publish(joints(START, UR5.home + 0.3))
+    images.publish(image_to_message(picture, to_stamp(START + TICK), "camera"))
+    probe.until(lambda: probe.tested.early is not None)
+    assert not poses and not markers
+    states.publish(joints(START + TICK))
+    probe.until(lambda: poses and markers)
+    wanted = Seer(UR5, SCENE, load_sight(network)).see(0.0, picture, UR5.home, OPEN)
+    T = quaternion_pose(*pose_to_arrays(poses[0].pose.pose))
+    np.testing.assert_allclose(T[:3, 3], wanted.position)
+    assert upright_yaw(T[:3, :3]) == pytest.approx(wanted.yaw)
+    variance = np.diag(np.reshape(poses[0].pose.covariance, (6, 6)))
+    np.testing.assert_allclose(variance[[0, 1, 2, 5]], wanted.variance)
+    assert stamps(poses) == [START + TICK] and poses[0].header.frame_id == UR5.base_link
+    assert [m.action for m in markers[0].markers] == [Marker.DELETEALL, Marker.ADD]
+
+
+def test_time_that_starts_again_forgets_what_was(begin, network, picture):
+    probe, _, markers = begin(SightNode, HEARD, sight=str(network), lockstep=True)
+    images, states = probe.speaker(IMAGES, Image), probe.speaker(STATES, JointState)
+    states.publish(joints(START))
+    states.publish(joints(5 * TICK))
+    probe.until(lambda: list(probe.tested.states) == [5 * TICK])
+    images.publish(image_to_message(picture, to_stamp(5 * TICK), "camera"))
+    probe.until(lambda: markers)
+    assert stamps(markers[0].markers)[0] == 5 * TICK
+
+
+def test_an_image_of_another_size_ends_the_node(line_of_death, network):
+    message = image_to_message(np.zeros((48, 64, 3), np.uint8), to_stamp(START), "camera")
+    line = line_of_death(
+        SightNode, (STATES, joints(START), 10), (IMAGES, message, 10), sight=str(network)
+    )
+    assert line.startswith("sight: the picture is 48x64x3; the network of 'ur5' takes square ones")
+
+
+def test_no_network_ends_the_node(line_of_death, tmp_path):
+    assert "is no sight: meta.json is missing" in line_of_death(SightNode, sight=str(tmp_path))
+
+
+def test_the_overlay_marks_the_block_only_where_it_is_seen(picture):
+    plain, marked = draw(picture, None), draw(picture, np.array([[0.0, 0.5]]))
+    rows, columns = np.nonzero((plain != marked).any(axis=2))
+    assert plain.shape == (256, 256, 3)
+    assert abs(rows.mean() - 192) < 2 and abs(columns.mean() - 128) < 2
