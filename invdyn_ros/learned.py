@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from invdyn_ros.robot import share
+from invdyn_ros.robot import load_robot, share
 
 LEARNED = ("learned", "vision")  # policies with a checkpoint
 
@@ -15,7 +15,8 @@ def find_policy(policy: str, given: str, arm: str) -> str:
         if given:
             raise ValueError(f"policy_checkpoint:={given} needs policy:=learned or vision")
         return ""
-    from invdyn_ros.grasp.policy import load_policy  # torch: only where a policy is learned
+    from invdyn_ros.arms.scene import SCENES
+    from invdyn_ros.grasp.learned import load_learned  # torch: only where a policy is learned
 
     try:
         path = Path(given).absolute() if given else share(f"config/policies/{arm}")
@@ -24,7 +25,7 @@ def find_policy(policy: str, given: str, arm: str) -> str:
             f"no learned policy is shipped for {arm}; train one with 'invdyn train_grasp' and "
             "give policy_checkpoint:=DIR"
         ) from None
-    load_policy(path, arm)
+    load_learned(load_robot(arm), SCENES[arm], path)  # refuses what the node would refuse
     return str(path)
 
 

@@ -11,7 +11,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.rendering import SceneCamera
-from invdyn_ros.arms.scene import SCENES, block_pose
+from invdyn_ros.arms.scene import SCENES, _mark, block_pose
 from invdyn_ros.perception.blocks import BlockDetector, BlockPose, BlocksConfig, block_in_base
 from invdyn_ros.robot import load_robot
 
@@ -123,6 +123,45 @@ def test_unknown_ids_are_ignored() -> None:
     for pose, truth in zip(found, poses, strict=True):
         T, _ = block_in_base(pose.T_camera_block, pose.covariance, scene.camera.T_base_camera)
         assert np.linalg.norm(T[:3, 3] - truth[:3, 3]) < 3e-3
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_of_two_blocks_with_one_id_neither_is_trusted(arm: str) -> None:
+    """Even side by side, and whichever faces are seen of each."""
+    scene, robot, rng = replace(SCENES[arm], blocks=2), load_robot(arm), np.random.default_rng(5)
+    detector = BlockDetector(BlocksConfig(scene.block_size), scene.camera.intrinsics())
+    with SceneCamera(robot, scene) as camera:
+        _mark(camera.client, camera.blocks[1], 0)  # the second block is a copy of the first
+        for k, turn in enumerate(Rotation.create_group("O")):
+            middle = np.mean(scene.area_x), np.mean(scene.area_y), scene.block_size / 2
+            one = block_pose(*middle, rng.uniform(-np.pi, np.pi))
+            other = one.copy()
+            other[:3, :3] = one[:3, :3] @ turn.as_matrix()
+            side = [1.02, 0.0] if k % 2 else [0.0, -1.02]
+            other[:3, 3] += scene.block_size * one[:3, :2] @ side
+            found = detector.look(camera.render(robot.home, 0.05, np.stack([one, other])))
+            assert found.doubles == (0,) and not found.poses
+    assert "two blocks with id 0" in (found.problem(1) or "")
+
+
+def test_one_block_is_never_taken_for_two(sample: Sample) -> None:
+    for image in sample.images:
+        assert sample.detector.look(image).problem(1) is None
+
+
+def test_a_block_with_an_unknown_id_is_named_with_those_that_are_known() -> None:
+    scene = replace(SCENES["ur5"], blocks=4)
+    robot, away = load_robot("ur5"), block_pose(5.0, 5.0, 0.02, 0.0)
+    detector = BlockDetector(BlocksConfig(), scene.camera.intrinsics())
+    with SceneCamera(robot, scene) as camera:
+        pose = block_pose(0.45, 0.0, 0.02, 0.3)
+        image = camera.render(robot.home, 0.05, np.stack([away, away, away, pose]))
+    found = detector.look(image)
+    assert found.strangers == (3,)
+    assert found.problem(1) == (
+        "no block in the image but block 3, which is not known here; use block 0, with markers "
+        "0 to 5"
+    )
 
 
 @pytest.fixture

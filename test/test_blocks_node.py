@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from node_probe import IMAGES, START, TICK, UR5, stamps
 from sensor_msgs.msg import CameraInfo, Image
 from visualization_msgs.msg import Marker, MarkerArray
 
 from invdyn_ros.arms.rendering import SceneCamera
-from invdyn_ros.arms.scene import SCENES, block_pose
+from invdyn_ros.arms.scene import SCENES, _mark, block_pose
 from invdyn_ros.nodes import blocks
 from invdyn_ros.nodes.blocks import BlocksNode
 from invdyn_ros.nodes.messages import (
+    REFUSED,
     camera_info_message,
     image_to_message,
     pose_to_arrays,
@@ -90,6 +94,32 @@ def test_a_block_is_a_frame_of_tf_where_tf2_exists_and_none_while_unseen(
     probe.until(lambda: poses)
     assert sent == [pose_to_transform(poses[0].pose.pose, "block_0", poses[0].header)]
     assert stamps(sent) == [START] and sent[0].header.frame_id == "camera"
+
+
+def test_two_blocks_with_one_id_are_said_and_have_no_pose(begin):
+    scene = replace(SCENES["ur5"], blocks=2)
+    with SceneCamera(UR5, scene) as camera:
+        _mark(camera.client, camera.blocks[1], 0)  # the second block is a copy of the first
+        poses = [block_pose(0.45, 0.03, 0.02, 0.4), block_pose(0.5, -0.05, 0.02, 1.0)]
+        image = camera.render(UR5.home, 0.0, np.stack(poses))
+    probe, poses, markers, said = begin(
+        BlocksNode,
+        [
+            ("/blocks/block_0", PoseWithCovarianceStamped),
+            ("/blocks/markers", MarkerArray),
+            ("/diagnostics", DiagnosticArray),
+        ],
+        lockstep=True,
+    )
+    probe.speaker("/camera/camera_info", CameraInfo).publish(info_message())
+    probe.until(lambda: probe.tested.detector is not None)
+    image = image_to_message(image, to_stamp(START), "camera")
+    probe.speaker(IMAGES, Image).publish(image)
+    probe.until(lambda: markers and said)
+    text = markers[0].markers[1]
+    assert (text.ns, text.id, text.type) == (REFUSED, 0, Marker.TEXT_VIEW_FACING)
+    assert "two blocks with id 0" in text.text and len(markers[0].markers) == 2
+    assert not poses and probe.tested.problem == text.text == said[0].status[0].message
 
 
 def test_an_image_of_another_encoding_ends_the_node(line_of_death):

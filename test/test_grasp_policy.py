@@ -11,6 +11,7 @@ import pytest
 import torch
 from toy_task import ACTIONS, CONFIG, SIZE, TASK, demonstrate, make
 
+from invdyn_ros.arms.noise import NOISES
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.graph import resolve
 from invdyn_ros.grasp.algorithms import ALGORITHMS
@@ -62,7 +63,8 @@ def test_a_policy_of_something_else_is_refused(tmp_path):
 
 def test_the_live_grasp_wants_what_the_environment_wants():
     torch.manual_seed(1)
-    with closing(GraspEnv(arm="ur5")) as env:
+    noise = replace(NOISES["default"], latency=0.0)  # a live arm waits until it sees the block
+    with closing(GraspEnv(arm="ur5", noise=noise)) as env:
         policy = Policy(PolicyMeta("ur5", env.observer.size, 7, (16,), "tanh", "sac"))
         live = LearnedGrasp(env.robot, env.world.believed, policy)
         seen, info = env.reset(seed=4)
@@ -77,7 +79,7 @@ def test_the_live_grasp_wants_what_the_environment_wants():
             np.testing.assert_allclose(wish.state.q, env.steering.wanted.q, atol=1e-6)
             assert np.array_equal(wish.state.q, between.state.q)
             assert (wish.horizon, between.horizon) == pytest.approx((0.04, 0.024))
-    with pytest.raises(ValueError, match="a policy of arm"):
+    with pytest.raises(ValueError, match="a policy of 'ur5', not of 'dofbot'"):
         LearnedGrasp(load_robot("dofbot"), SCENES["dofbot"], policy)
 
 
@@ -86,7 +88,14 @@ def test_the_graph_names_what_a_learned_policy_lacks(tmp_path):
         resolve("grasp_sim", {"policy": "learned"})
     with pytest.raises(ValueError, match="needs policy:=learned"):
         resolve("grasp_sim", {"policy_checkpoint": str(tmp_path)})
-    save_policy(Policy(PolicyMeta("dofbot", SIZE, ACTIONS, (8,), "tanh", "sac")), tmp_path)
+    checkpoint = {"policy_checkpoint": str(tmp_path)}
+    for observations, actions in ((40, 6), (41, 5)):
+        meta = PolicyMeta("dofbot", observations, actions, (8,), "tanh", "sac")
+        save_policy(Policy(meta), tmp_path)
+        words = f"{observations} observed and {actions} action .* 'dofbot' has 41 and 6; train"
+        with pytest.raises(ValueError, match=words):
+            resolve("grasp_sim", {"arm": "dofbot", "policy": "learned"} | checkpoint)
+    save_policy(Policy(PolicyMeta("dofbot", 41, 6, (8,), "tanh", "sac")), tmp_path)
     given = {"policy": "learned", "policy_checkpoint": str(tmp_path)}
     with pytest.raises(ValueError, match="policy of 'dofbot', not of 'ur5'"):
         resolve("grasp_sim", given)

@@ -20,12 +20,15 @@ class Sighting(NamedTuple):
         position: (3,) centre in the base frame [m].
         yaw: rotation about the vertical, modulo a quarter turn [rad].
         variance: (4,) of x, y, z [m2] and yaw [rad2].
+        size: side that a block on the table has if it looks like this one [m]; infinite: it is
+            not below the camera; nan: not known.
     """
 
     time: float
     position: Array
     yaw: float
     variance: Array
+    size: float = np.nan
 
 
 def upright_yaw(rotation: Array) -> float:
@@ -52,6 +55,20 @@ def onto_table(position: Array, eye: Array, height: float) -> Array:
     return eye + ray * (height - eye[2]) / ray[2]
 
 
+def apparent_size(position: Array, eye: Array, height: float) -> float:
+    """Return the side [m] of a block on the table that looks like a block at a position (3,) [m].
+
+    A marker that is twice as large looks the same from twice as far away.
+
+    Args:
+        position: centre of the detected block, if it has the size it is said to have.
+        eye: (3,) of the camera [m].
+        height: half the size it is said to have [m].
+    """
+    below = float(eye[2] - position[2])  # grows with the size that the block is said to have
+    return float(2 * height * eye[2] / (below + height)) if below > 0 else np.inf
+
+
 def sighting(
     time: float, T_camera_block: Array, covariance: Array, T_base_camera: Array, height: float
 ) -> Sighting:
@@ -66,8 +83,9 @@ def sighting(
     """
     T, in_base = block_in_base(T_camera_block, covariance, T_base_camera)
     variance = np.diag(in_base)[[0, 1, 2, 5]]
-    centre = onto_table(T[:3, 3], T_base_camera[:3, 3], height)
-    return Sighting(time, centre, upright_yaw(T[:3, :3]), variance)
+    eye = T_base_camera[:3, 3]
+    centre, size = onto_table(T[:3, 3], eye, height), apparent_size(T[:3, 3], eye, height)
+    return Sighting(time, centre, upright_yaw(T[:3, :3]), variance, size)
 
 
 class BlockEstimate:

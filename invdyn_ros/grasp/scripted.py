@@ -8,7 +8,9 @@ from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.scene import Scene
 from invdyn_ros.control.guard import Array, State
+from invdyn_ros.grasp.doubts import Doubts, block_area
 from invdyn_ros.grasp.estimate import QUARTER, BlockEstimate, Sighting
+from invdyn_ros.grasp.pace import Pace
 from invdyn_ros.grasp.reach import Reacher, Segment, joint_motion, straight
 from invdyn_ros.robot import Robot
 
@@ -49,6 +51,8 @@ class ScriptConfig:
 
 # The DofBot's joints end at a right angle: the higher, the more its tool has to tilt.
 SCRIPTS = {"dofbot": ScriptConfig(clearance=0.045, lift=0.055)}
+SEEING = ("look", "approach", "check")  # phases that go by what the camera says
+NOT_SEEN = "block not seen"
 RETRY = 0.5  # [s] between attempts while there is no way
 
 
@@ -89,21 +93,38 @@ class ScriptedGrasp:
         self.gripper = robot.gripper
         self.reacher = Reacher(robot)
         self.estimate = BlockEstimate()
+        self.doubts = Doubts(scene)
         self.reset()
 
     def reset(self) -> None:
         """Start anew, at home with an open gripper."""
         self.estimate.clear()
+        self.doubts.reset()
+        self.pace = Pace()
         self.phase, self.since, self.tries, self.retry = "look", 0.0, 0, 0.0
         self.q = self.robot.home.copy()
         self.segment: Segment | None = None
         self.opening = self.gripper.max_opening
-        self.problem: str | None = "block not seen"
+        self.problem: str | None = NOT_SEEN
 
     def see(self, sighting: Sighting) -> None:
         """Take a detection of the block; once the tool is on its way down, it is hidden."""
-        if self.phase in ("look", "check") or (self.phase == "approach" and self.estimate.count):
+        if self.phase not in SEEING:
+            self.doubts.calm(sighting.time)
+        elif not self.doubts.trust(sighting):
+            self.estimate.clear()
+        elif self.phase != "approach" or self.estimate.count:
             self.estimate.see(sighting)
+
+    def refuse(self, time: float, reason: str) -> None:
+        """Take a picture of a time [s] in which the block cannot be told."""
+        self.doubts.refuse(time, reason)
+        if self.phase in SEEING:
+            self.estimate.clear()
+
+    def miss(self, time: float) -> None:
+        """Take a picture of a time [s] without a block."""
+        self.doubts.calm(time)
 
     def measure(self, q: Array, qd: Array) -> None:
         """Take the measured joints, as every grasp; a script goes on from what it wanted last."""
@@ -116,11 +137,22 @@ class ScriptedGrasp:
             opening: measured distance of the finger pads [m].
             ahead: the arm's control period [s].
         """
-        self._advance(time, opening)
+        doubt = self.doubts.reason
+        now = self.pace.at(time, doubt is None)
+        if doubt is None:
+            self._advance(now, opening)
+        elif self.pace.stopped and self.phase in SEEING:
+            self._look_again(now)
         state = State(self.q, np.zeros_like(self.q), np.zeros_like(self.q))
         if self.segment is not None:
-            state = self.segment.at(time + ahead)
-        return Wish(state, self.opening, self.phase, self.problem)
+            state = self.pace.slowed(self.segment.at(now + self.pace.rate * ahead))
+        return Wish(state, self.opening, self.phase, doubt or self.problem)
+
+    def _look_again(self, time: float) -> None:
+        """Stay here and look for the block anew: what was seen of it was not to be trusted."""
+        if self.segment is not None:
+            self.q, self.segment = self.segment.at(time).q, None
+        self.phase, self.problem = "look", NOT_SEEN
 
     def _advance(self, time: float, opening: float) -> None:
         """Go to the next phase when this one is over."""
@@ -182,13 +214,23 @@ class ScriptedGrasp:
     ) -> None:
         """Start a motion of the tool, straight if it can be, else straight in joint space."""
         if goal is None:
-            self.problem, self.retry = f"no way to {phase}: out of reach", time + RETRY
+            self.problem, self.retry = self._no_way(phase), time + RETRY
             return
         motion = straight(self.reacher, self.q, goal.pose, time, speed or self.config.speed)
         if motion is None:
             motion = joint_motion(self.robot, self.q, goal.q, time, 1.0)
         self.problem, self.yaw = None, goal.yaw
         self.phase, self.since, self.segment = phase, time, motion
+
+    def _no_way(self, phase: str) -> str:
+        """Say what is out of reach."""
+        if self.phase not in SEEING:
+            return f"no way to {phase}: out of reach"
+        x, y, _ = self.estimate.position
+        return (
+            f"no way to {phase} the block at x {x:.2f}, y {y:.2f} m: out of reach of "
+            f"'{self.robot.name}'; put it where it can, {block_area(self.scene)}"
+        )
 
     def _raised(self, height: float) -> Reached | None:
         """Return the tool `height` [m] above where it is."""

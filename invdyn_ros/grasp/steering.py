@@ -123,13 +123,24 @@ class Steering(ABC):
         action = np.asarray(action, float)
         if action.shape != (self.size,) or not np.isfinite(action).all():
             raise ValueError(f"action must be {self.size} finite numbers, got {action}")
+        action = action.clip(-1.0, 1.0)
+        self._leash(measured)
+        return self._move(self.velocity(action[:-1]), float(action[-1] + 1) / 2 * self.opening)
+
+    def halt(self, opening: float, measured: Array) -> Step:
+        """Return what brakes the arm at joints (n,) [rad], the gripper wanted at `opening` [m]."""
+        self._leash(measured)
+        return self._move(np.zeros(self.robot.n), opening)
+
+    def _leash(self, measured: Array) -> None:
         if np.abs(measured - self.wanted.q).max() > LEASH:
             self.reset(measured)
-        action = action.clip(-1.0, 1.0)
+
+    def _move(self, velocity: Array, opening: float) -> Step:
         now, h = self.wanted, self.config.period
-        v = self._feasible(self.velocity(action[:-1]))
+        v = self._feasible(velocity)
         self.wanted = State(now.q + (now.qd + v) * (h / 2), v, np.zeros_like(v))
-        return Step(self.wanted, float((action[-1] + 1) / 2 * self.opening))
+        return Step(self.wanted, opening)
 
     def toward(self, state: State, opening: float) -> Array:
         """Return the action (size,) that comes closest to a wanted next state, such as a script's.

@@ -13,6 +13,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.nodes.messages import (
+    REFUSED,
     arrays_to_pose,
     block_to_message,
     image_to_array,
@@ -22,13 +23,20 @@ from invdyn_ros.nodes.messages import (
     to_seconds,
 )
 from invdyn_ros.nodes.runner import CheckedNode, parameters, run
-from invdyn_ros.perception.blocks import BlockDetector, BlockPose, BlocksConfig
+from invdyn_ros.perception.blocks import (
+    BlockDetector,
+    BlockPose,
+    BlocksConfig,
+    Found,
+    double,
+)
 
 try:
     from tf2_ros import TransformBroadcaster
 except ImportError:  # comes with ROS; PyPI has none
     TransformBroadcaster = None
 
+TEXT_AWAY = 0.3  # [m] before the camera: where RViz shows why a block has no pose
 RECENT = 0.5  # [s] for which an image says something about the next
 
 
@@ -95,12 +103,13 @@ class BlocksNode(CheckedNode):
             return
         stamp = to_seconds(message.header.stamp)
         recent = 0.0 < stamp - self.last[0] < RECENT
-        poses = self.detector.detect(image, self.last[1] if recent else ())
+        found = self.detector.look(image, self.last[1] if recent else ())
+        poses = found.poses
         self.last = stamp, poses
-        self.hold(None if poses else "no block in the image")
+        self.hold(found.problem(self.blocks.blocks))
         for pose in poses:
             self.publish_pose(pose, message.header)
-        self.publish_markers(poses, message.header)
+        self.publish_markers(found, message.header)
         if self.overlay.get_subscription_count():
             drawn = self.detector.draw(image, poses)
             header = message.header
@@ -114,10 +123,19 @@ class BlocksNode(CheckedNode):
             child = f"block_{pose.block}"
             self.frames.sendTransform(pose_to_transform(message.pose.pose, child, header))
 
-    def publish_markers(self, poses: list[BlockPose], header: Header) -> None:
-        """Publish what this image showed: a marker that clears the display, then the blocks."""
+    def publish_markers(self, found: Found, header: Header) -> None:
+        """Publish what this image showed: a marker that clears the display, then the blocks.
+
+        A block that has no pose because there are two of it is a text that says so.
+        """
         markers = [Marker(header=header, action=Marker.DELETEALL)]
-        for pose in poses:
+        for block in found.doubles:
+            text = Marker(header=header, ns=REFUSED, id=block, type=Marker.TEXT_VIEW_FACING)
+            text.text, text.pose.position.z = double(block), TEXT_AWAY
+            text.scale.z = self.blocks.block_size / 2
+            text.color.r = text.color.a = 1.0
+            markers.append(text)
+        for pose in found.poses:
             marker = Marker(header=header, ns="blocks", id=pose.block, type=Marker.CUBE)
             marker.pose = arrays_to_pose(*_position_and_turn(pose))
             marker.scale.x = marker.scale.y = marker.scale.z = self.blocks.block_size

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -20,6 +21,7 @@ from invdyn_ros.grasp.learned import LearnedGrasp, load_learned
 from invdyn_ros.grasp.scripted import ScriptedGrasp
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
 from invdyn_ros.nodes.messages import (
+    REFUSED,
     command_to_message,
     pose_to_arrays,
     target_to_message,
@@ -34,6 +36,13 @@ POLICIES: dict[str, Callable[[Robot, Scene, str], ScriptedGrasp | LearnedGrasp]]
     "learned": load_learned,
     "vision": load_learned,
 }
+
+
+class Picture(NamedTuple):
+    """What the blocks node says of a picture: the block is seen, or why it is not trusted."""
+
+    seen: bool
+    refused: str | None
 
 
 @dataclass(frozen=True)
@@ -87,17 +96,20 @@ class GraspNode(CheckedNode):
         self.episode += 1
         self.latency = latency(self.noise, self.config.seed, self.episode)
         self.joints: JointState | None = None
-        self.pictures: dict[int, int] = {}  # stamp [ns] -> blocks seen in that picture
+        self.pictures: dict[int, Picture] = {}  # by stamp [ns]
         self.sightings: dict[int, PoseWithCovarianceStamped] = {}
-        self.taken: set[int] = set()  # stamps of the sightings that the policy has had
+        self.taken: set[int] = set()  # stamps of what the policy has been told
         self.answer: tuple[int, JointTrajectory, Float64MultiArray] | None = None
 
     def on_markers(self, message: MarkerArray) -> None:
-        """Note which pictures have been looked at, and how many blocks each showed."""
+        """Note which pictures have been looked at, and what each showed."""
+        if not message.markers:
+            return  # without a stamp it says nothing
         stamp = to_nanoseconds(message.markers[0].header.stamp)
         ids = [m.id for m in message.markers if m.type == Marker.CUBE and m.ns == "blocks"]
+        refused = [m.text for m in message.markers if m.ns == REFUSED and m.id == 0]
         if self.is_news(stamp):
-            self.pictures[stamp] = ids.count(0)
+            self.pictures[stamp] = Picture(0 in ids, refused[0] if refused else None)
             self.advance()
 
     def on_block(self, message: PoseWithCovarianceStamped) -> None:
@@ -137,7 +149,7 @@ class GraspNode(CheckedNode):
             due = math.floor(horizon * 1e-9 / beat + 1e-6) * beat
             if not self.looked_at(round(due * 1e9)):
                 return
-        self.take_sightings(horizon)
+        self.tell(horizon)
         self.decide(stamp)
         self.publish()
 
@@ -145,14 +157,20 @@ class GraspNode(CheckedNode):
         """Say whether a picture, and the block in it, have arrived."""
         near = [s for s in self.pictures if abs(s - stamp) < 10**6]
         arrived = self.taken | self.sightings.keys()
-        return bool(near) and all(self.pictures[s] == 0 or s in arrived for s in near)
+        return bool(near) and all(not self.pictures[s].seen or s in arrived for s in near)
 
-    def take_sightings(self, horizon: int) -> None:
-        """Give the policy all detections up to a stamp [ns], in their order."""
-        for stamp in sorted(s for s in self.sightings if s <= horizon):
-            self.policy.see(self.sighting(self.sightings.pop(stamp)))
+    def tell(self, horizon: int) -> None:
+        """Tell the policy of all pictures up to a stamp [ns], in their order."""
+        silent = {s for s, picture in self.pictures.items() if not picture.seen} - self.taken
+        for stamp in sorted(s for s in self.sightings.keys() | silent if s <= horizon):
             self.taken.add(stamp)
-        self.pictures = {s: n for s, n in self.pictures.items() if s > horizon - 10**9}
+            if stamp in self.sightings:
+                self.policy.see(self.sighting(self.sightings.pop(stamp)))
+            elif (reason := self.pictures[stamp].refused) is not None:
+                self.policy.refuse(stamp * 1e-9, reason)
+            else:
+                self.policy.miss(stamp * 1e-9)
+        self.pictures = {s: p for s, p in self.pictures.items() if s > horizon - 10**9}
 
     def sighting(self, message: PoseWithCovarianceStamped) -> Sighting:
         """Return a detection as position and yaw on the table in the base frame."""

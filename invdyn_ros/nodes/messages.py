@@ -19,6 +19,7 @@ COMMAND_TOPICS = {
     "N m": "/forward_effort_controller/commands",
     "rad": "/forward_position_controller/commands",
 }  # where the real drivers listen, by the unit of the action
+REFUSED = "refused"  # namespace of the texts on /blocks/markers that say why a block has no pose
 LANDMARK_FIELDS = ("x", "y", "z", "visibility")
 ENCODINGS = {"rgb8": (0, 1, 2), "bgr8": (2, 1, 0)}  # order of the channels to red, green, blue
 

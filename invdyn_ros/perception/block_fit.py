@@ -77,7 +77,7 @@ def fit_block(
     used = np.arange(len(faces))
     while True:
         sides = seen_sides(faces[used], quads[used], block_size, side_noise)
-        starts = [T for i in used for T in _starts(faces[i], quads[i], block_size, k)]
+        starts = [T for i in used for T in lone_poses(faces[i], quads[i], block_size, k)]
         modes = [T for T in _modes(starts, sides, k) if _faces_camera(T, faces[used], block_size)]
         if not modes:
             return []
@@ -175,7 +175,7 @@ def _corner_errors(
     return np.asarray(np.sqrt(np.sum(away**2, axis=2).mean(axis=1)))
 
 
-def _starts(face: int, quad: np.ndarray, block_size: float, k: np.ndarray) -> list[np.ndarray]:
+def lone_poses(face: int, quad: np.ndarray, block_size: float, k: np.ndarray) -> list[np.ndarray]:
     """Both IPPE poses (4, 4) of the block from one marker's corners (4, 2) [px]."""
     half = block_size * MARKER_SHARE / 2
     square = half * np.array([[-1, 1, 0], [1, 1, 0], [1, -1, 0], [-1, -1, 0]], float)

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from invdyn_ros.config import Checked, Positive, within
+from invdyn_ros.perception.block_doubles import apart
 from invdyn_ros.perception.block_fit import BlockFit, fit_block, skew
 from invdyn_ros.perception.block_modes import (
     CERTAIN,
@@ -58,6 +59,36 @@ class BlockPose:
     """Every pose that explains them, the likeliest first; more than one only of a lone marker."""
 
 
+class Found(NamedTuple):
+    """What an image shows."""
+
+    poses: list[BlockPose]
+    """One for each block of which a marker is seen, by block id."""
+    doubles: tuple[int, ...]
+    """Ids that more than one block has: which of them is meant nobody knows, none has a pose."""
+    strangers: tuple[int, ...]
+    """Ids of blocks that the config does not know."""
+
+    def problem(self, blocks: int) -> str | None:
+        """Say what is wrong with an image that should show blocks 0 to `blocks` - 1."""
+        if self.doubles:
+            return double(self.doubles[0])
+        if self.poses:
+            return None
+        if not self.strangers:
+            return "no block in the image"
+        last = f"0 to {blocks - 1}" if blocks > 1 else "0"
+        return (
+            f"no block in the image but block {self.strangers[0]}, which is not known here; use "
+            f"block {last}, with markers 0 to {FACES * blocks - 1}"
+        )
+
+
+def double(block: int) -> str:
+    """Say that two blocks have one id."""
+    return f"two blocks with id {block} in the image, neither is trusted; take one away"
+
+
 class PoseInBase(NamedTuple):
     """A pose and its uncertainty in the arm's base frame."""
 
@@ -104,14 +135,22 @@ class BlockDetector:
         Returns:
             One pose for each block of which a marker is seen, by block id.
         """
+        return self.look(image, before).poses
+
+    def look(self, image: np.ndarray, before: Sequence[BlockPose] = ()) -> Found:
+        """Find the blocks in an image, and what speaks against it; see `detect`."""
         check_image(image)
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         ids, corners = find_markers(gray)
         once = np.bincount(ids, minlength=1)[ids] == 1  # of a marker seen twice, one is a lie
         past = {pose.block: pose.modes for pose in before}
-        poses = []
+        poses, doubles = [], []
         for block in range(self.config.blocks):
-            mine = once & (ids // FACES == block)
+            mine = ids // FACES == block
+            if self._twice(ids[mine], corners[mine]):
+                doubles.append(block)
+                continue
+            mine &= once
             fits = self._fits(ids[mine], corners[mine]) if mine.any() else []
             if fits:
                 fit, modes = rank(fits, self._costs(fits, gray, block, past.get(block, ())))
@@ -120,14 +159,26 @@ class BlockDetector:
                 poses.append(
                     BlockPose(block, fit.T_camera_block, fit.covariance, *seen, error, modes)
                 )
-        return poses
+        others = ids[ids >= FACES * self.config.blocks] // FACES
+        return Found(poses, tuple(doubles), tuple(np.unique(others).tolist()))
 
     def _fits(self, ids: np.ndarray, corners: np.ndarray) -> list[BlockFit]:
         """Poses of a block from the corners (k, 4, 2) [px] of its markers."""
-        c, k = self.config, self.intrinsics
-        ideal = cv2.undistortPoints(corners.reshape(-1, 1, 2), k, self.distortion, P=k)
-        quads = ideal.reshape(-1, 4, 2)
+        c, k, quads = self.config, self.intrinsics, self._ideal(corners)
         return fit_block(ids % FACES, quads, c.block_size, k, c.side_noise, c.max_reprojection)
+
+    def _twice(self, ids: np.ndarray, corners: np.ndarray) -> bool:
+        """Whether markers with corners (k, 4, 2) [px] are of more than one block."""
+        if len(ids) < 2:
+            return False
+        quads = self._ideal(corners)
+        return apart(ids % FACES, quads, self.config.block_size, self.intrinsics)
+
+    def _ideal(self, corners: np.ndarray) -> np.ndarray:
+        """Corners (k, 4, 2) [px] without the lens's distortion."""
+        k = self.intrinsics
+        ideal = cv2.undistortPoints(corners.reshape(-1, 1, 2), k, self.distortion, P=k)
+        return np.asarray(ideal).reshape(-1, 4, 2)
 
     def _costs(
         self, fits: list[BlockFit], gray: np.ndarray, block: int, before: tuple[Mode, ...]

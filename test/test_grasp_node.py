@@ -1,0 +1,122 @@
+"""The grasp node before a wrong world: the arm is told to hold, and the reason is said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from node_probe import START, STATES, TARGETS, TICK, UR5
+from scipy.spatial.transform import Rotation
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Header
+from trajectory_msgs.msg import JointTrajectory
+from visualization_msgs.msg import Marker, MarkerArray
+
+from invdyn_ros.arms.scene import SCENES, block_pose
+from invdyn_ros.grasp.observer import Observer
+from invdyn_ros.grasp.policy import Policy, PolicyMeta, save_policy
+from invdyn_ros.nodes.grasp import GraspNode
+from invdyn_ros.nodes.joint_states import joints_to_message
+from invdyn_ros.nodes.messages import REFUSED, block_to_message, to_stamp
+from invdyn_ros.perception.blocks import double
+
+SCENE = SCENES["ur5"]
+BEAT = 12 * TICK  # [ns] from picture to picture
+NOISE = np.eye(6) * 1e-6
+
+
+@pytest.fixture
+def policies(tmp_path):
+    """Parameters of both: a script, and a learned policy that always moves."""
+    policy = Policy(PolicyMeta("ur5", Observer(UR5, SCENE, 7).size, 7, (4,), "clip", "sac"))
+    with torch.no_grad():
+        policy.layers[-1].bias += 5.0
+    save_policy(policy, tmp_path)
+    return {"scripted": {}, "learned": {"policy_checkpoint": tmp_path}}
+
+
+class Stage:
+    """Plays arm and camera before a grasp node."""
+
+    def __init__(self, begin, policy, parameters):
+        heard = [(TARGETS, JointTrajectory), ("/diagnostics", DiagnosticArray)]
+        self.probe, self.targets, self.said = begin(
+            GraspNode, heard, arm="ur5", policy=policy, **parameters
+        )
+        self.node, self.stamp = self.probe.tested, START
+        self.states = self.probe.speaker(STATES, JointState)
+        self.markers = self.probe.speaker("/blocks/markers", MarkerArray)
+        self.blocks = self.probe.speaker("/blocks/block_0", PoseWithCovarianceStamped)
+        self.beat()
+
+    def beat(self):
+        """Show the arm at home and return the target that answers it: positions (n,) [rad]."""
+        self.stamp += BEAT
+        count = len(self.targets)
+        still = np.zeros(6)
+        self.states.publish(joints_to_message(UR5, to_stamp(self.stamp), UR5.home, 0.085, still))
+        self.probe.until(lambda: len(self.targets) > count)
+        return np.array(self.targets[-1].points[0].positions)
+
+    def picture(self, *markers):
+        """Say what a picture of this moment shows, until the node has heard."""
+        header = Header(stamp=to_stamp(self.stamp), frame_id="camera")
+        clear = Marker(header=header, action=Marker.DELETEALL)
+        self.markers.publish(MarkerArray(markers=[clear, *markers]))
+        self.probe.until(lambda: self.stamp in self.node.pictures)
+
+    def block(self, x, y, scale=1.0):
+        """Show the block at a place [m], looking `scale` times as near as it is."""
+        T = np.linalg.inv(SCENE.camera.T_base_camera) @ block_pose(x, y, 0.02, 0.3)
+        turn = Rotation.from_matrix(T[:3, :3]).as_quat()
+        header = Header(stamp=to_stamp(self.stamp), frame_id="camera")
+        self.picture(Marker(ns="blocks", id=0, type=Marker.CUBE))
+        self.blocks.publish(block_to_message(scale * T[:3, 3], turn, NOISE, header))
+        self.probe.until(lambda: self.stamp in self.node.sightings)
+
+    def says(self, words):
+        """Whether the node holds for a reason with some words, and its diagnostics too."""
+        self.probe.until(lambda: words in self.said[-1].status[0].message)
+        return words in self.node.problem
+
+    def moves(self):
+        """Whether the arm is told to leave its home."""
+        return np.abs(self.beat() - UR5.home).max() > 1e-6
+
+
+OUTSIDE = {"scripted": "out of reach of 'ur5'", "learned": "outside of x 0.29 to 0.65"}
+
+
+@pytest.mark.parametrize("policy", ["scripted", "learned"])
+def test_before_a_wrong_world_the_arm_holds_and_says_why(begin, policies, policy):
+    stage = Stage(begin, policy, policies[policy])
+    assert not stage.moves() and stage.node.problem == "block not seen"
+    stage.picture()
+    assert not stage.moves() and stage.node.problem == "block not seen"
+    wrong = {
+        OUTSIDE[policy]: lambda: stage.block(1.4, 0.2),
+        "two blocks with id 0": lambda: stage.picture(
+            Marker(ns=REFUSED, id=0, type=Marker.TEXT_VIEW_FACING, text=double(0))
+        ),
+        "looks 60 mm wide": lambda: stage.block(0.45, 0.0, scale=0.65),
+    }
+    for words, show in wrong.items():
+        for _ in range(10):
+            show()
+            assert not stage.moves()
+        assert stage.says(words)
+    for _ in range(10):
+        stage.block(0.45, 0.0)
+        stage.beat()
+    assert stage.node.problem is None and stage.moves()
+
+
+def test_a_policy_of_another_size_ends_the_node(line_of_death, tmp_path):
+    save_policy(Policy(PolicyMeta("ur5", 40, 7, (4,), "clip", "sac")), tmp_path)
+    line = line_of_death(GraspNode, policy="learned", policy_checkpoint=tmp_path)
+    assert line == (
+        f"grasp: {tmp_path} is a policy of 40 observed and 7 action entries; the grasp of 'ur5' "
+        "has 45 and 7; train one with 'invdyn train_grasp --arm ur5'"
+    )
