@@ -149,8 +149,8 @@ def check_fit(meta: PolicyMeta, arm: str, observation: int, action: int) -> None
     found, expected = (meta.observation_size, meta.action_size), (observation, action)
     if found != expected:
         raise ValueError(
-            f"a policy of {found[0]} observed and {found[1]} action entries; the grasp of '{arm}' "
-            f"has {expected[0]} and {expected[1]}; train one with 'invdyn train_grasp --arm {arm}'"
+            f"a policy with observations of {found[0]} and actions of {found[1]} numbers; the grasp "
+            f"of '{arm}' has {expected[0]} and {expected[1]}; train one with 'invdyn train_grasp --arm {arm}'"
         )
 
 
