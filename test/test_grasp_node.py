@@ -117,6 +117,6 @@ def test_a_policy_of_another_size_ends_the_node(line_of_death, tmp_path):
     save_policy(Policy(PolicyMeta("ur5", 40, 7, (4,), "clip", "sac")), tmp_path)
     line = line_of_death(GraspNode, policy="learned", policy_checkpoint=tmp_path)
     assert line == (
-        f"grasp: {tmp_path} is a policy with observations of 40 and actions of 7 numbers; the grasp "
-        "of 'ur5' has 45 and 7; train one with 'invdyn train_grasp --arm ur5'"
+        f"grasp: {tmp_path} is a policy with observations of 40 and actions of 7 numbers; those "
+        "of 'ur5' have 45 and 7; train one with 'invdyn train_grasp --arm ur5'"
     )

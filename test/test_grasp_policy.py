@@ -92,7 +92,7 @@ def test_the_graph_names_what_a_learned_policy_lacks(tmp_path):
     for observations, actions in ((40, 6), (41, 5)):
         meta = PolicyMeta("dofbot", observations, actions, (8,), "tanh", "sac")
         save_policy(Policy(meta), tmp_path)
-        words = f"of {observations} and actions of {actions} .* 'dofbot' has 41 and 6; train"
+        words = f"of {observations} and actions of {actions} .* 'dofbot' have 41 and 6; train"
         with pytest.raises(ValueError, match=words):
             resolve("grasp_sim", {"arm": "dofbot", "policy": "learned"} | checkpoint)
     save_policy(Policy(PolicyMeta("dofbot", 41, 6, (8,), "tanh", "sac")), tmp_path)

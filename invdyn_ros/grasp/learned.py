@@ -149,8 +149,9 @@ def check_fit(meta: PolicyMeta, arm: str, observation: int, action: int) -> None
     found, expected = (meta.observation_size, meta.action_size), (observation, action)
     if found != expected:
         raise ValueError(
-            f"a policy with observations of {found[0]} and actions of {found[1]} numbers; the grasp "
-            f"of '{arm}' has {expected[0]} and {expected[1]}; train one with 'invdyn train_grasp --arm {arm}'"
+            f"a policy with observations of {found[0]} and actions of {found[1]} numbers; those "
+            f"of '{arm}' have {expected[0]} and {expected[1]}; train one with 'invdyn train_grasp "
+            f"--arm {arm}'"
         )
 
 
