@@ -178,7 +178,7 @@ def test_when_the_block_is_lost_a_learned_grasp_goes_home_and_looks() -> None:
     play.run(0.3, place=HERE)
     play.run(LOST / 2)
     assert play.reasons == [None] and np.abs(play.q - robot("ur5").home).max() > 0.5
-    play.run(LOST / 2 + 6.0)
+    play.run(LOST / 2 + 8.0)
     assert play.reasons == [None, NOT_SEEN]
     np.testing.assert_allclose(play.q, robot("ur5").home, atol=0.01)
     play.run(0.3, place=HERE)

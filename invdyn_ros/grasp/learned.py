@@ -21,7 +21,7 @@ from invdyn_ros.grasp.scripted import NOT_SEEN, Wish
 from invdyn_ros.grasp.steering import Step, load_steering
 from invdyn_ros.robot import Robot
 
-LOST = 3.0  # [s] after the last sighting of a block that is not held, nobody knows where it is
+LOST = 5.0  # [s] without a sighting of a block that is not held; grippers hide it up to 3 s
 HOMING = 0.3  # share of the fastest actions with which the arm goes home
 EARLY = 1e-4  # [s] by which a joint state may come before its period is over: stamps are rounded
 
