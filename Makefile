@@ -20,9 +20,10 @@ export OMP_NUM_THREADS ?= 1
 unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE # set by another environment, it would hide this one's libraries
 
 SIGHTS := ur5
+POLICIES := ur5 dofbot
 CHECKPOINTS := ur5 ur5e kuka_iiwa dofbot ur5_position ur5e_position
 
-.PHONY: test demo lint install clean checkpoints sight
+.PHONY: test demo lint install clean checkpoints policies sight
 .DELETE_ON_ERROR:
 
 test: lint
@@ -73,6 +74,14 @@ out/sight/%/sight.json: $(READY)
 	$(BIN)/invdyn train_sight --arm $* --out $(@D) --resume
 	@mkdir -p config/sight/$*
 	cp $(@D)/meta.json $(@D)/model.safetensors $@ config/sight/$*
+
+# What config/policies was made with: about fifteen minutes per arm on one core.
+policies: $(POLICIES:%=out/policies/%/curve.json)
+
+out/policies/%/curve.json: $(READY)
+	$(BIN)/invdyn train_grasp --arm $* --out $(@D)
+	@mkdir -p config/policies/$*
+	cp $(@D)/meta.json $(@D)/model.safetensors $@ config/policies/$*
 
 clean:
 	rm -rf $(VENV) build install log out *.egg-info .mypy_cache .pytest_cache .ruff_cache
