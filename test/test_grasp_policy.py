@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -84,8 +85,8 @@ def test_the_live_grasp_wants_what_the_environment_wants():
 
 
 def test_the_graph_names_what_a_learned_policy_lacks(tmp_path):
-    with pytest.raises(ValueError, match="no learned policy is shipped for ur5"):
-        resolve("grasp_sim", {"policy": "learned"})
+    with pytest.raises(ValueError, match="no learned policy is shipped for ur5e"):
+        resolve("grasp_sim", {"policy": "learned", "arm": "ur5e"})
     with pytest.raises(ValueError, match="needs policy:=learned"):
         resolve("grasp_sim", {"policy_checkpoint": str(tmp_path)})
     checkpoint = {"policy_checkpoint": str(tmp_path)}
@@ -101,3 +102,20 @@ def test_the_graph_names_what_a_learned_policy_lacks(tmp_path):
         resolve("grasp_sim", given)
     nodes = {node.name: node for node in resolve("grasp_sim", given | {"arm": "dofbot"})}
     assert nodes["grasp"].parameters["policy_checkpoint"] == str(tmp_path)
+
+
+@pytest.mark.parametrize("arm", ["ur5", "dofbot"])
+def test_shipped_policies_are_small_and_grasp(arm):
+    nodes = {node.name: node for node in resolve("grasp_sim", {"policy": "learned", "arm": arm})}
+    folder = Path(nodes["grasp"].parameters["policy_checkpoint"])
+    assert sum(file.stat().st_size for file in folder.iterdir()) < 5e6
+    policy = load_policy(folder, arm)
+    changes = {"control": policy.meta.control, "steering": policy.meta.steering}
+    with closing(GraspEnv(arm=arm, noise="default", **changes)) as env:
+        for episode in range(3):
+            seen, _ = env.reset(seed=11, options={"episode": episode})
+            over = False
+            while not over:
+                seen, _, placed, late, info = env.step(policy.act(seen))
+                over = placed or late
+            assert info["is_success"]
