@@ -1,75 +1,32 @@
-"""Seeing a block without markers: geometry, calibration, learning on a toy, files, the eye."""
+"""Seeing a block without markers: geometry, calibration, learning on a toy, files."""
 
 from __future__ import annotations
 
-import json
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from small_sight import LEVELS, SCENE, UR5, draw, fresh, home, meta, sure
 
-from invdyn_ros.arms.noise import NOISES, latency, stray, view
-from invdyn_ros.arms.scene import SCENES, block_pose
-from invdyn_ros.cli import run_verb
-from invdyn_ros.graph import resolve
+from invdyn_ros.arms.noise import NOISES, stray, view
 from invdyn_ros.grasp.environment import GraspEnv
-from invdyn_ros.grasp.policy import Policy, PolicyMeta, save_policy
 from invdyn_ros.grasp.seer import DOUBT, Belief, Seer, believe, landmarks, middle
-from invdyn_ros.grasp.sight import REACH, Sight, SightConfig, SightMeta, load_sight, save_sight
+from invdyn_ros.grasp.sight import REACH, SightConfig, load_sight, save_sight
 from invdyn_ros.grasp.sight_fit import FitConfig, fit, see_all
 from invdyn_ros.grasp.sight_pictures import (
     FACTS,
     Illustrator,
-    Moments,
     PictureConfig,
-    Pictures,
-    gather,
     open_pictures,
 )
 from invdyn_ros.grasp.sight_report import accuracy, among, spread, yaw_error
 from invdyn_ros.models.checkpoint import META
-from invdyn_ros.robot import load_robot, share
-
-SCENE, UR5 = SCENES["ur5"], load_robot("ur5")
-SMALL = SightConfig(pixels=64, channels=(8, 16, 16), keypoints=12, hidden=32)
-LEVELS = NOISES["none"], NOISES["default"]
 
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
     torch.set_num_threads(1)
-
-
-def meta(arm: str = "ur5", network: SightConfig = SMALL) -> SightMeta:
-    scene = SCENES[arm]
-    return SightMeta(arm, scene.block_size, middle(scene), landmarks(scene), network)
-
-
-def fresh(arm: str = "ur5", seed: int = 0) -> Sight:
-    torch.manual_seed(seed)
-    return Sight(meta(arm)).eval()
-
-
-def sure(sight: Sight) -> Sight:
-    """A network that takes every picture for one of a block, and is sure of where it is."""
-    with torch.no_grad():
-        sight.answer[-1].bias[4:] = torch.tensor([-3.0, -3.0, -3.0, 9.0])
-    return sight
-
-
-def home() -> Moments:
-    """Moments of an arm that stays at home."""
-    q, widest = UR5.home[None], UR5.gripper.max_opening
-    return Moments(q, q, np.array([widest]), block_pose(0.5, 0.0, 0.02, 0.3)[None])
-
-
-def draw(directory: Path, count: int, seed: int = 0) -> Pictures:
-    """Pictures of an arm at home and blocks anywhere."""
-    config = PictureConfig(home=1.0)
-    with closing(Illustrator(UR5, SCENE, home(), SMALL.pixels, config)) as draughts:
-        return draughts.draw(directory, count, seed, LEVELS)
 
 
 @pytest.fixture(scope="module")
@@ -232,108 +189,3 @@ def test_who_is_in_doubt_says_nothing(pictures) -> None:
         with torch.no_grad():
             sight.answer[-1].bias[4:] = torch.tensor(bias)
         assert seer.see(0.0, picture, UR5.home, 0.08) is None
-
-
-def test_a_state_from_pixels_is_that_of_the_network_as_late_as_the_episode_says(tmp_path) -> None:
-    save_sight(sure(fresh()), tmp_path)
-    with closing(GraspEnv(sight=str(tmp_path))) as env:
-        for _ in range(2):
-            observation, info = env.reset(seed=4)
-            assert observation in env.observation_space
-            seen = list(info["sightings"])
-            for _ in range(20):
-                *_, info = env.step(np.zeros(7, np.float32))
-                for sighting in info["sightings"]:
-                    late = info["time"] - sighting.time
-                    assert late >= latency(NOISES["default"], 4, 0) - 1e-9
-                seen += info["sightings"]
-            stamps = [sighting.time for sighting in seen]
-            np.testing.assert_allclose(np.diff(stamps), 0.096, atol=1e-9)  # each 12th tick
-        shape = env.eye.photograph().shape
-    assert shape == (64, 64, 3)
-    with closing(GraspEnv()) as markers:
-        assert markers.observation_space == env.observation_space
-
-
-def test_sight_is_for_states() -> None:
-    with pytest.raises(ValueError, match="needs observation='state'"):
-        GraspEnv(observation="pixels", sight="somewhere")
-
-
-TINY = {
-    "rounds": 2, "episodes": 2, "pictures": 40, "validation": 24, "trials": 1,
-    "network.pixels": 32, "fit.epochs": 1, "fit.batch": 16, "fit.amp": "none",
-}  # fmt: skip
-
-
-def words(**changes) -> list[str]:
-    values = TINY | changes
-    return [word for name, value in values.items() for word in (f"--{name}", str(value))]
-
-
-@pytest.mark.slow
-def test_the_verb_learns_in_rounds_and_goes_on_where_it_ended(tmp_path, capsys) -> None:
-    out = tmp_path / "run"
-    assert run_verb("train_sight", ["--out", str(out), *words()]) == 0
-    report = json.loads((out / "sight.json").read_text())
-    assert report["trials"]["hard"]["episodes"] == 1 and report["test"]["default"]["pictures"] > 0
-    load_sight(out, "ur5")
-    first = (out / "model.safetensors").read_bytes()
-    assert run_verb("train_sight", ["--out", str(out), *words()]) == 2
-    assert "holds a run already" in capsys.readouterr().err
-    assert run_verb("train_sight", ["--out", str(out), "--resume", *words(pictures=48)]) == 2
-    assert "pictures 40, not 48" in capsys.readouterr().err
-    (out / "round_1" / META).unlink()
-    assert run_verb("train_sight", ["--out", str(out), "--resume", *words(trials=0)]) == 0
-    assert (out / "model.safetensors").read_bytes() == first
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"arm": "kuka_iiwa"}, "no block to grasp for arm 'kuka_iiwa'"),
-        ({"picturs": "3"}, "unknown field 'picturs'"),
-        ({"network.pixels": "50"}, "multiple of 8"),
-        ({"network.keypoints": "9"}, "must be above the number of landmarks, 9"),
-        ({"fit.amp": "fp16"}, "'fp16' is not one of 'none', 'bf16'"),
-    ],
-)
-def test_bad_settings_are_one_line_and_nothing_is_written(
-    tmp_path, capsys, changes, message
-) -> None:
-    assert run_verb("train_sight", ["--out", str(tmp_path / "run"), *words(**changes)]) == 2
-    error = capsys.readouterr().err
-    assert message in error and error.count("\n") == 1
-    assert not (tmp_path / "run").exists()
-
-
-def test_the_graph_sees_by_a_network_where_one_is_given_and_by_markers_elsewhere(tmp_path) -> None:
-    save_sight(fresh(), tmp_path)
-    by_markers = {node.name: node for node in resolve("grasp_sim", {})}
-    assert "sight" not in by_markers and by_markers["scene_camera"].parameters["pixels"] == 0
-    nodes = {node.name: node for node in resolve("grasp_sim", {"sight": str(tmp_path)})}
-    assert nodes["sight"].parameters["sight"] == str(tmp_path) and "blocks" not in nodes
-    assert nodes["scene_camera"].parameters["pixels"] == 64
-    save_policy(Policy(PolicyMeta("ur5", 45, 7, (8,), "clip", "sac")), tmp_path / "policy")
-    vision = {"policy": "vision", "sight": str(tmp_path)}
-    nodes = {
-        node.name: node
-        for node in resolve("grasp_sim", vision | {"policy_checkpoint": str(tmp_path / "policy")})
-    }
-    assert nodes["grasp"].parameters["policy"] == "vision" and "sight" in nodes
-    assert nodes["grasp"].parameters["policy_checkpoint"] == str(tmp_path / "policy")
-    save_sight(fresh("dofbot"), tmp_path)
-    with pytest.raises(ValueError, match="sees for 'dofbot', not for 'ur5'"):
-        resolve("grasp_sim", {"sight": str(tmp_path)})
-    with pytest.raises(ValueError, match="no network that sees is shipped for dofbot"):
-        resolve("grasp_sim", {"arm": "dofbot", "policy": "vision"})
-
-
-def test_the_shipped_network_leads_the_script_to_the_block() -> None:
-    folder = share("config/sight/ur5")
-    assert sum(file.stat().st_size for file in folder.iterdir()) < 5e6
-    with closing(GraspEnv(sight=str(folder))) as env:
-        counts: list[tuple[int, int]] = []
-        moments = gather(env, 3, 77, lambda *count: counts.append(count))
-    assert counts[-1] == (3, 3)
-    assert len(moments.q) == len(moments.block) > 100

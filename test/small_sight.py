@@ -1,0 +1,55 @@
+"""A small network that sees, and pictures for it."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from invdyn_ros.arms.noise import NOISES
+from invdyn_ros.arms.scene import SCENES, block_pose
+from invdyn_ros.grasp.seer import landmarks, middle
+from invdyn_ros.grasp.sight import Sight, SightConfig, SightMeta
+from invdyn_ros.grasp.sight_pictures import (
+    Illustrator,
+    Moments,
+    PictureConfig,
+    Pictures,
+)
+from invdyn_ros.robot import load_robot
+
+SCENE, UR5 = SCENES["ur5"], load_robot("ur5")
+SMALL = SightConfig(pixels=64, channels=(8, 16, 16), keypoints=12, hidden=32)
+LEVELS = NOISES["none"], NOISES["default"]
+
+
+def meta(arm: str = "ur5", network: SightConfig = SMALL) -> SightMeta:
+    scene = SCENES[arm]
+    return SightMeta(arm, scene.block_size, middle(scene), landmarks(scene), network)
+
+
+def fresh(arm: str = "ur5", seed: int = 0) -> Sight:
+    torch.manual_seed(seed)
+    return Sight(meta(arm)).eval()
+
+
+def sure(sight: Sight) -> Sight:
+    """A network that takes every picture for one of a block, and is sure of where it is."""
+    with torch.no_grad():
+        sight.answer[-1].bias[4:] = torch.tensor([-3.0, -3.0, -3.0, 9.0])
+    return sight
+
+
+def home() -> Moments:
+    """Moments of an arm that stays at home."""
+    q, widest = UR5.home[None], UR5.gripper.max_opening
+    return Moments(q, q, np.array([widest]), block_pose(0.5, 0.0, 0.02, 0.3)[None])
+
+
+def draw(directory: Path, count: int, seed: int = 0) -> Pictures:
+    """Pictures of an arm at home and blocks anywhere."""
+    config = PictureConfig(home=1.0)
+    with closing(Illustrator(UR5, SCENE, home(), SMALL.pixels, config)) as draughts:
+        return draughts.draw(directory, count, seed, LEVELS)
