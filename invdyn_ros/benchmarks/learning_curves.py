@@ -13,6 +13,8 @@ from invdyn_ros.grasp.run import CURVE
 from invdyn_ros.grasp.trial import Result
 from invdyn_ros.report import success_interval
 
+WIDE = 20.0  # times the least: an axis that goes further is logarithmic
+
 
 @dataclass(frozen=True)
 class LearningCurvesConfig:
@@ -107,7 +109,8 @@ def draw(path: Path, curves: dict[str, list[Result]], level: float) -> None:
     for axis in axes:
         axis.axhline(100 * level, color="grey", linestyle=":", linewidth=1)
         axis.grid(alpha=0.3)
-        axis.set(xscale="log", ylim=(-2, 102))
+        low, high = axis.dataLim.intervalx
+        axis.set(xscale="log" if high > WIDE * max(low, 1e-9) else "linear", ylim=(-2, 102))
     axes[0].set_ylabel("success on held-out episodes [%]")
     axes[0].legend(fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
