@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -221,7 +221,7 @@ class ReportNode(CheckedNode):
         from invdyn_ros import plot  # matplotlib takes a second to import
 
         if self.config.graph == "grasp_sim":
-            scene = SCENES[self.config.arm]
+            scene = replace(SCENES[self.config.arm], marked=not self.config.sight)
             plot.grasp_video(episodes[:PICTURED], self.robot, scene, file.parent / "grasp.mp4")
             plot.grasp_summary(episodes, self.robot, scene, result, file.parent / "summary.png")
         else:
