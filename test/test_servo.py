@@ -47,7 +47,7 @@ def test_around_the_block_it_stops_and_grips() -> None:
 def test_a_held_block_goes_up_before_it_goes_across() -> None:
     low = at((0.4, 0.1, 0.02), (0.4, 0.1, 0.02), held=True, opening=SIZE)
     assert low.grip and low.velocity[2] > 0 and np.allclose(low.velocity[:2], 0)
-    high = at((0.4, 0.1, 0.08), (0.4, 0.1, 0.08), held=True, opening=SIZE)
+    high = at((0.4, 0.1, 0.095), (0.4, 0.1, 0.095), held=True, opening=SIZE)
     assert high.grip and high.velocity[1] < 0
 
 
