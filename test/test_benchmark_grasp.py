@@ -184,6 +184,13 @@ def test_what_cannot_be_measured_is_refused_in_one_line(tmp_path, capfd, words, 
     assert not file.exists() and not file.with_suffix(".png").exists()
 
 
+def test_learned_is_the_shipped_policy_and_unknown_where_none_is():
+    players = load_players(GraspConfig(policies=("learned",)))
+    assert players["learned"].name == "learned"
+    with pytest.raises(ValueError, match="no learned policy is shipped for ur5e"):
+        load_players(GraspConfig("ur5e", policies=("learned",)))
+
+
 def test_policies_of_one_name_are_told_apart(tmp_path):
     first, second = idle(tmp_path / "a" / "run"), idle(tmp_path / "b" / "run")
     assert (first / META).is_file()

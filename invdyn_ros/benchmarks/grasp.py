@@ -26,9 +26,11 @@ from invdyn_ros.grasp.causes import CAUSES
 from invdyn_ros.grasp.environment import GraspEnvConfig
 from invdyn_ros.grasp.episodes import Episode, Job, play_all
 from invdyn_ros.grasp.sight import load_sight
+from invdyn_ros.learned import find_policy
 from invdyn_ros.plot.success_map import success_map
 from invdyn_ros.report import paired_difference, success_interval
 
+SHIPPED = "learned"  # stands for the policy that is shipped for an arm
 BY_SIGHT = " by sight"  # added to the names of who sees no markers
 
 Played = dict[tuple[str, str], list[Episode]]  # by player and noise, in order of their numbers
@@ -41,7 +43,7 @@ class GraspConfig(Checked):
     arm: str = "ur5"
     """Name of the arm."""
     policies: tuple[str, ...] = ()
-    """Folders of `invdyn train_grasp`; the script is always measured as well."""
+    """Folders of `invdyn train_grasp`, or learned: the shipped one. The script plays as well."""
     sight: str = ""
     """Folder of `invdyn train_sight`: everybody plays once more, by what this network sees."""
     noise: tuple[str, ...] = ("default", "hard")
@@ -110,7 +112,7 @@ def load_players(config: GraspConfig) -> dict[str, Player]:
         ValueError: no policy there, or one of another arm, observation or action.
     """
     asked = dict.fromkeys((SCRIPTED, *config.policies))
-    players = {path: load_player(path, config.arm) for path in asked}
+    players = {path: _player(path, config.arm) for path in asked}
     count = Counter(player.name for player in players.values())
     named = {
         path: player if count[player.name] == 1 else player._replace(name=path)
@@ -119,6 +121,12 @@ def load_players(config: GraspConfig) -> dict[str, Player]:
     if config.sight:
         named |= {f"{path}{BY_SIGHT}": by_sight(p, config.sight) for path, p in named.items()}
     return named
+
+
+def _player(policy: str, arm: str) -> Player:
+    if policy != SHIPPED:
+        return load_player(policy, arm)
+    return load_player(find_policy(policy, "", arm), arm)._replace(name=policy)
 
 
 def by_sight(player: Player, sight: str) -> Player:
