@@ -120,7 +120,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     | 3 | tool centre point in the base frame, from the measured joints | 0.1 m | reach of the arm |
     | 3 | direction of approach | 1 | -1 to 1 |
     | 3 | from the tool to the goal | 0.1 m | reach of the arm |
-    | 3 | from the tool to the block, zero before it is seen | 0.1 m | reach of the arm |
+    | 3 | from the tool to the block, as empty grips correct it; zero before it is seen | 0.1 m | reach of the arm |
     | 3 | from the block to the goal, zero before it is seen | 0.1 m | reach of the arm |
     | 2 | cosine, sine of four times the yaw from fingers to block, zero before it is seen | 1 | -1 to 1 |
     | 1 | in sight (1 if seen in the last 0.25 s, else 0) less the age of the last sighting | 2 s | -1 to 1 |

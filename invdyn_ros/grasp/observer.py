@@ -38,6 +38,7 @@ class Observer:
 
     Attributes:
         estimate: where the block lies, from all sightings since it moved.
+        search: how far from there it rather is, by grips that missed it.
         held: the gripper seems to hold the block.
     """
 
