@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from invdyn_ros.arms.scene import SCENES
-from invdyn_ros.benchmarks.grasp import GraspConfig, load_players
+from invdyn_ros.benchmarks.grasp import GraspConfig, load_players, measure_grasp
 from invdyn_ros.cli import run_verb
 from invdyn_ros.grasp import episodes as playing
 from invdyn_ros.grasp.actor import SCRIPTED, load_player
@@ -185,8 +185,12 @@ def test_what_cannot_be_measured_is_refused_in_one_line(tmp_path, capfd, words, 
 
 
 def test_learned_is_the_shipped_policy_and_unknown_where_none_is():
-    players = load_players(GraspConfig(policies=("learned",)))
-    assert players["learned"].name == "learned"
+    players = load_players(GraspConfig(policies=("learned", "servo")))
+    assert [player.name for player in players.values()] == ["scripted", "learned", "servo"]
+    report = measure_grasp(
+        GraspConfig(policies=("servo",), noise=("hard",), episodes=2, processes=1)
+    )
+    assert report["rows"]["servo, hard"]["success"] == 100
     with pytest.raises(ValueError, match="no learned policy is shipped for ur5e"):
         load_players(GraspConfig("ur5e", policies=("learned",)))
 

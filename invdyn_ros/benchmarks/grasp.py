@@ -43,7 +43,8 @@ class GraspConfig(Checked):
     arm: str = "ur5"
     """Name of the arm."""
     policies: tuple[str, ...] = ()
-    """Folders of `invdyn train_grasp`, or learned: the shipped one. The script plays as well."""
+    """Folders of `invdyn train_grasp`; learned: the shipped one; servo: the teacher of that one.
+    The script plays as well."""
     sight: str = ""
     """Folder of `invdyn train_sight`: everybody plays once more, by what this network sees."""
     noise: tuple[str, ...] = ("default", "hard")

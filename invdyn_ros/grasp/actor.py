@@ -18,6 +18,7 @@ from invdyn_ros.grasp.script_policy import ScriptPolicy
 from invdyn_ros.robot import load_robot
 
 SCRIPTED = "scripted"
+SERVO = "servo"
 
 
 class Actor(Protocol):
@@ -43,6 +44,20 @@ class ScriptActor:
     def __call__(self, observation: Any, info: dict[str, Any]) -> NDArray[np.float32]:
         """Return the script's action."""
         return self.policy(info)
+
+
+class ServoActor:
+    """The teacher of the shipped policies, which knows what they know."""
+
+    def __init__(self, environment: GraspEnv) -> None:
+        self.environment = environment
+
+    def reset(self) -> None:
+        """Begin an episode."""
+
+    def __call__(self, observation: Any, info: dict[str, Any]) -> NDArray[np.float32]:
+        """Return the teacher's action."""
+        return self.environment.advise("sightings")
 
 
 class PolicyActor:
@@ -79,7 +94,7 @@ def load_player(policy: str, arm: str) -> Player:
     """Return a policy for an arm.
 
     Args:
-        policy: "scripted", or a folder of `invdyn train_grasp`.
+        policy: "scripted", "servo", or a folder of `invdyn train_grasp`.
         arm: name of the arm.
 
     Raises:
@@ -87,6 +102,8 @@ def load_player(policy: str, arm: str) -> Player:
     """
     if policy == SCRIPTED:
         return Player(SCRIPTED, arm, {}, ScriptActor)
+    if policy == SERVO:
+        return Player(SERVO, arm, {"control": "cartesian"}, ServoActor)
     learned = load_learned(load_robot(arm), SCENES[arm], policy).policy
     needs = {"control": learned.meta.control, "steering": learned.meta.steering}
     return Player(Path(policy).resolve().name, arm, needs, partial(PolicyActor, learned))
