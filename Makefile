@@ -75,7 +75,7 @@ out/sight/%/sight.json: $(READY)
 	@mkdir -p config/sight/$*
 	cp $(@D)/meta.json $(@D)/model.safetensors $@ config/sight/$*
 
-# What config/policies was made with: about fifteen minutes per arm on one core.
+# What config/policies was made with: less than half an hour per arm on one core.
 policies: $(POLICIES:%=out/policies/%/curve.json)
 
 out/policies/%/curve.json: $(READY)

@@ -18,13 +18,8 @@ def find_policy(policy: str, given: str, arm: str) -> str:
     from invdyn_ros.arms.scene import SCENES
     from invdyn_ros.grasp.learned import load_learned  # torch: only where a policy is learned
 
-    try:
-        path = Path(given).absolute() if given else share(f"config/policies/{arm}")
-    except FileNotFoundError:
-        raise ValueError(
-            f"no learned policy is shipped for {arm}; train one with 'invdyn train_grasp' and "
-            "give policy_checkpoint:=DIR"
-        ) from None
+    remedy = "train one with 'invdyn train_grasp' and give policy_checkpoint:=DIR"
+    path = _folder(given, f"policies/{arm}", f"no learned policy is shipped for {arm}; {remedy}")
     load_learned(load_robot(arm), SCENES[arm], path)  # refuses what the node would refuse
     return str(path)
 
@@ -35,11 +30,16 @@ def find_sight(policy: str, given: str, arm: str) -> tuple[str, int]:
         return "", 0
     from invdyn_ros.grasp.sight import load_sight  # torch: only where a network sees
 
-    try:
-        path = Path(given).absolute() if given else share(f"config/sight/{arm}")
-    except FileNotFoundError:
-        raise ValueError(
-            f"no network that sees is shipped for {arm}; train one with 'invdyn train_sight' and "
-            "give sight:=DIR"
-        ) from None
+    missing = (
+        f"no network that sees is shipped for {arm}; train one with 'invdyn train_sight' and "
+    )
+    path = _folder(given, f"sight/{arm}", missing + "give sight:=DIR")
     return str(path), load_sight(path, arm).meta.network.pixels
+
+
+def _folder(given: str, shipped: str, missing: str) -> Path:
+    """Return the folder that is given, else the shipped one."""
+    try:
+        return Path(given).absolute() if given else share(f"config/{shipped}")
+    except FileNotFoundError:
+        raise ValueError(missing) from None

@@ -110,6 +110,16 @@ def test_an_imitation_goes_on_with_all_that_the_teacher_said(tmp_path):
         learn(replace(config, steps=250), TASK, tmp_path, resume=True)
 
 
+def test_updates_may_be_fewer_than_steps_but_not_all_steps_the_teachers(tmp_path):
+    learner = {"hidden": [16], "batch": 64, "start": 50, "updates": 0.5}
+    config = replace(CONFIG, algorithm="dagger", learner=learner, steps=120)
+    run = Imitation(config, TASK, tmp_path, lambda step, best: None)
+    run.go(resume=False)
+    assert run.updates == 60
+    with pytest.raises(ValueError, match=r"give more than learner.start, 50"):
+        learn(replace(config, steps=50), TASK, tmp_path / "short")
+
+
 def test_a_run_with_other_settings_is_not_resumed(tmp_path):
     learn(replace(CONFIG, steps=150), TASK, tmp_path)
     with pytest.raises(ValueError, match="seed 0, not 1"):

@@ -1,4 +1,4 @@
-"""Imitation of a teacher that sees the true state, wherever the learner itself goes.
+"""Imitation of a teacher, wherever the learner itself goes.
 
 DAgger (Ross, Gordon and Bagnell 2011): the learner acts on what it sees, late and noisy, and in
 every state so reached the teacher says what it would have done. The memory keeps all of it.
@@ -73,6 +73,11 @@ class Imitation(Run):
 
     def _prepare(self, env: VecEnv) -> None:
         config = self.config
+        if config.steps <= self.settings.start:
+            raise ValueError(
+                f"steps is {config.steps}, all of them driven by the teacher; give more than "
+                f"learner.start, {self.settings.start}"
+            )
         size, actions = sizes(env)
         torch.manual_seed(config.seed)
         self.learner = Policy(self.meta(env, "tanh", 0))
@@ -123,7 +128,7 @@ class Imitation(Run):
             loss.backward()  # type: ignore[no-untyped-call]
             self.adam.step()
             self.updates += 1
-        self.logger.record("imitation/loss", float(loss.detach()))
+            self.logger.record("imitation/loss", float(loss.detach()))
 
     def keep(self) -> None:
         """Write the state of the run, to go on from."""

@@ -118,8 +118,7 @@ class Observer:
         estimate, T = self.estimate, self.tool
         seen = estimate.count > 0
         place = self._place
-        axis = T[:2, 0]
-        turn = 4 * (estimate.yaw - np.arctan2(axis[1], axis[0])) if seen else 0.0
+        turn = 4 * turn_between(T, estimate.yaw) if seen else 0.0
         age = min(time - estimate.time, OLD)
         entries = np.array(
             [
@@ -136,9 +135,8 @@ class Observer:
         """Return the state as far as it is known; None before the block is seen."""
         if not self.estimate.count:
             return None
-        place = self._place
         turn = turn_between(self.tool, self.estimate.yaw)
-        return Truth(self.tool, place, turn, self.held, self.opening)
+        return Truth(self.tool, self._place, turn, self.held, self.opening)
 
     @property
     def _place(self) -> Array:

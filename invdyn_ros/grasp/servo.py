@@ -2,7 +2,7 @@
 
 It has no phases, hence no memory: whoever sees a state knows what to do in it. That makes it a
 teacher whose every state can be imitated (DAgger), and, on what the camera says instead of the
-truth, the closed-loop script that a learned policy is measured beside.
+truth, a closed-loop script.
 """
 
 from __future__ import annotations
