@@ -1,15 +1,12 @@
 """The reports of a run: a Recording enters, plain numbers leave."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from invdyn_ros.arms.scene import Scene
-from invdyn_ros.grasp.estimate import onto_table
-from invdyn_ros.grasp.task import Judge
 from invdyn_ros.recording import Recording, Samples, align
 from invdyn_ros.robot import Robot
 
@@ -74,35 +71,6 @@ def latencies(recording: Recording) -> Latencies:
     return Latencies(command, command - stages["pose"], stages)
 
 
-def block_errors(recording: Recording, scene: Scene) -> Array:
-    """Return the distance [mm] between measured and true block centres, one per sighting."""
-    errors = []
-    T_base_camera, middle = scene.camera.T_base_camera, scene.block_size / 2
-    centres = {stamp: T[:3, 3] for stamp, T in recording.places.items()}
-    for stamp, T_camera_block in recording.sightings.items():
-        centre = (T_base_camera @ T_camera_block)[:3, 3]
-        centres[stamp] = onto_table(centre, T_base_camera[:3, 3], middle)
-    for stamp, centre in centres.items():
-        if stamp in recording.blocks:
-            truth = recording.blocks[stamp][0]
-            if abs(truth[2] - middle) < 0.005:  # once lifted, it is on no table
-                errors.append(1e3 * np.linalg.norm(centre - truth))
-    return np.array(errors)
-
-
-def judge(recording: Recording, scene: Scene) -> Judge | None:
-    """Return the outcome of an episode, None if the block was never reported."""
-    found: Judge | None = None
-    stamps = {round(t * 1e6): i for i, t in enumerate(recording.joints.time)}
-    for time, (position, _) in sorted(recording.blocks.items()):
-        if found is None:
-            found = Judge.of(scene, position)
-        i = stamps.get(round(time * 1e6))
-        if i is not None:
-            found.see(position, recording.joints.velocity(i), recording.joints.opening[i])
-    return found
-
-
 def success_interval(successes: int, episodes: int) -> list[float]:
     """Return the 95% Wilson interval of a success rate."""
     return [round(end, 4) for end in _wilson(successes, episodes)]
@@ -158,44 +126,3 @@ def _correlation(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
         product = max(product - len(a) / 2, 0.0)
     margins = float(a.sum()) * float((~a).sum()) * float(b.sum()) * float((~b).sum())
     return product / np.sqrt(margins) if margins else 0.0
-
-
-def grasp_report(
-    episodes: list[Recording], robot: Robot, scene: Scene, unit: str, about: dict[str, Any]
-) -> dict[str, Any]:
-    """Return the report of grasp_sim.
-
-    Args:
-        episodes: one recording each.
-        robot: the arm.
-        scene: as the graph believes it to be (its calibrated camera).
-        unit: of the actions.
-        about: fields that say what was run: policy, noise, seed.
-    """
-    outcomes = [judge(episode, scene) for episode in episodes]
-    successes = sum(int(o.success) for o in outcomes if o is not None)
-    rate = successes / max(len(episodes), 1)
-    interval = success_interval(successes, len(episodes)) if episodes else None
-    errors = [block_errors(e, scene) for e in episodes]
-    seconds = [e.joints.time[-1] - e.joints.time[0] for e in episodes if len(e.joints.time)]
-    rms = [r for e in episodes if (r := tracking_rms(e.joints, e.wanted)) is not None]
-    outcome = {"success_rate": round(rate, 4), "ci95": interval}
-    return about | {
-        "arm": robot.name,
-        "episodes": len(episodes),
-        "successes": successes,
-        **outcome,
-        "lifted": sum(int(o.lifted) for o in outcomes if o is not None),
-        "placed": sum(int(o.placed) for o in outcomes if o is not None),
-        "failed_episodes": [i for i, o in enumerate(outcomes) if o is None or not o.success],
-        "baseline_scripted": outcome if about.get("policy") == "scripted" else None,
-        "block_error_mm": quantiles(np.concatenate(errors) if errors else np.empty(0), (50, 95)),
-        "tracking_rms_rad": {"idm": round(float(np.sqrt(np.mean(np.square(rms)))), 5)}
-        if rms
-        else None,
-        "limit_violations": sum(
-            limit_violations(robot, e.joints, e.wanted, unit) for e in episodes
-        ),
-        "seconds_per_episode": round(float(np.mean(seconds)), 2) if seconds else None,
-        "holds": episodes[0].holds if episodes else {},
-    }

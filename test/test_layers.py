@@ -10,7 +10,7 @@ LAYERS = (
     "quiet trajectory leak urdf registry robot newton_euler dynamics kinematics filters config "
     "calibration",
     "windows dataset lerobot models perception handeye workspace retarget control arms",
-    "sources grasp evaluation recording replay report teleop_report plot "
+    "sources grasp evaluation recording replay report teleop_report grasp_report plot "
     "lead parallel run_state optimiser descent training_log training "
     "comparison standings tracking",
     "learned arguments graph",

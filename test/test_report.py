@@ -10,12 +10,10 @@ import pytest
 from invdyn_ros.arms.plant import IDEAL
 from invdyn_ros.arms.scene import SCENES, quaternion_pose
 from invdyn_ros.control.follower import PlainFeedback
+from invdyn_ros.grasp_report import block_errors, cause, grasp_report, judge
 from invdyn_ros.recording import Recording, Samples, align
 from invdyn_ros.replay import replay
 from invdyn_ros.report import (
-    block_errors,
-    grasp_report,
-    judge,
     latencies,
     limit_violations,
     quantiles,
@@ -141,6 +139,57 @@ def test_report_of_grasps_counts_what_the_judge_saw() -> None:
     assert report["tracking_rms_rad"] == {"idm": 0.0} and report["limit_violations"] == 0
     assert report["seconds_per_episode"] == pytest.approx(0.79)
     assert report["policy"] == "scripted" and report["noise"] == "none"
+
+
+def test_a_learned_policy_stands_beside_the_script_in_the_same_episodes() -> None:
+    """And where nobody knows what the script would have done, nothing is said."""
+    episodes, about = [grasped(0.05), grasped(0.03)], ABOUT | {"policy": "learned"}
+    of = episodes, robot("ur5"), SCENES["ur5"], "N m", about
+    assert grasp_report(*of)["baseline_scripted"] is None
+    beside = grasp_report(*of, [False, False])["baseline_scripted"]
+    assert beside == {"success_rate": 0.0, "ci95": success_interval(0, 2)}
+
+
+OPEN, CLOSED, ROUND_IT = 0.08, 0.0, 0.04  # openings [m]; the block is 0.04 m wide
+
+
+@pytest.mark.parametrize(
+    ("openings", "lift", "seen", "why"),
+    [
+        ((OPEN, OPEN, OPEN), (0, 0, 0), False, "not seen"),
+        ((OPEN, OPEN, OPEN), (0, 0, 0), True, "limit"),
+        ((OPEN, CLOSED, CLOSED), (0, 0, 0), True, "missed"),
+        ((OPEN, ROUND_IT, CLOSED), (0, 0.02, 0), True, "slipped"),
+        ((OPEN, ROUND_IT, ROUND_IT), (0, 0.02, 0.02), True, "limit"),
+    ],
+)
+def test_a_failed_episode_has_the_cause_of_how_far_it_came(
+    openings: tuple[float, ...], lift: tuple[float, ...], seen: bool, why: str
+) -> None:
+    """A third of a second of each; the block lies, or rises, where the tool is."""
+    arm, time = robot("ur5"), np.arange(126) / 125
+    third = np.minimum((3 * time).astype(int), 2)
+    place, upright = arm.forward_kinematics(arm.home)[:3, 3], np.array([0, 0, 0, 1.0])
+    joints = samples(time)._replace(opening=np.array(openings)[third])
+    recording = Recording(joints, samples(time))
+    for t, part in zip(time[::5], third[::5], strict=True):
+        recording.blocks[float(t)] = (place + np.array([0, 0, lift[part]]), upright)
+    if seen:
+        recording.sightings[0.0] = np.eye(4)
+    assert cause(recording, arm, SCENES["ur5"]) == why
+    report = grasp_report([recording], arm, SCENES["ur5"], "N m", ABOUT)
+    assert report["failed_episodes"] == [0] and report["failures"][why] == 1
+
+
+def test_a_block_far_from_the_tool_is_not_held() -> None:
+    arm, time = robot("ur5"), np.arange(126) / 125
+    recording = Recording(samples(time, opening=ROUND_IT), samples(time))
+    recording.sightings[0.0] = np.eye(4)
+    for t in time[::5]:
+        recording.blocks[float(t)] = (np.array([0.45, 0.0, 0.05 * t]), np.array([0, 0, 0, 1.0]))
+    assert cause(recording, arm, SCENES["ur5"]) == "limit"
+    holds = grasped(0.03)  # in the air, but not at the tool
+    assert cause(holds, arm, SCENES["ur5"]) == "not seen"
 
 
 def test_report_of_no_episode_invents_nothing() -> None:

@@ -17,13 +17,14 @@ from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.arms.scene import SCENES, believed_scene
+from invdyn_ros.grasp_report import grasp_report
+from invdyn_ros.learned import LEARNED
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.messages import newest
 from invdyn_ros.nodes.recordings import Kept, recordings
 from invdyn_ros.nodes.runner import CheckedNode, Done, Spin, parameters, run
 from invdyn_ros.recording import Recording
-from invdyn_ros.report import grasp_report
 from invdyn_ros.robot import load_robot
 from invdyn_ros.teleop_report import teleop_report
 
@@ -209,12 +210,25 @@ class ReportNode(CheckedNode):
             about |= {"policy": config.policy, "noise": config.noise, "seed": config.seed}
             if config.sight:
                 about |= {"sight": config.sight}
-            result = grasp_report(episodes, self.robot, scene, unit, about)
+            script = self.script(episodes)
+            result = grasp_report(episodes, self.robot, scene, unit, about, script)
         else:
             result = teleop_report(episodes[0], self.robot, self.model, config.side, about)
         file.write_text(json.dumps(result, indent=2) + "\n")
         self.get_logger().info(f"wrote {file}; now the pictures")
         self.picture(episodes, result, file)
+
+    def script(self, episodes: list[Recording]) -> list[bool] | None:
+        """Return where the script succeeds in the same episodes, where a simulation can tell."""
+        config = self.config
+        simulated = all(episode.blocks for episode in episodes)
+        if config.policy not in LEARNED or not simulated or config.camera_pose:
+            return None
+        from invdyn_ros.grasp.baseline import scripted_successes  # a simulation: only where wanted
+
+        self.get_logger().info(f"now the script, in the same {len(episodes)} episodes")
+        run = config.arm, config.noise, config.seed, len(episodes)
+        return scripted_successes(*run, config.checkpoint, config.sight)
 
     def picture(self, episodes: list[Recording], result: dict[str, Any], file: Path) -> None:
         """Draw video and summary beside the report."""

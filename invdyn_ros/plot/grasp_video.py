@@ -12,6 +12,7 @@ from tqdm import tqdm
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import Scene
 from invdyn_ros.grasp.task import LIFT, NEAR
+from invdyn_ros.grasp_report import judge
 from invdyn_ros.plot.film import (
     FOOTER,
     HEADER,
@@ -26,7 +27,6 @@ from invdyn_ros.plot.film import (
 from invdyn_ros.plot.playback import Playback, watcher
 from invdyn_ros.plot.style import ACCENT, EDGE, GOOD, MIST, PANEL
 from invdyn_ros.recording import Recording
-from invdyn_ros.report import judge
 from invdyn_ros.robot import Robot
 
 ROOM = (800, HEIGHT - HEADER - FOOTER)  # the view of the whole arm [px]

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
 from invdyn_ros.arms.scene import Scene
+from invdyn_ros.grasp_report import judge
 from invdyn_ros.plot import panels
 from invdyn_ros.plot.film import fit
 from invdyn_ros.plot.grasp_video import course
@@ -20,7 +21,7 @@ from invdyn_ros.plot.playback import Playback, watcher
 from invdyn_ros.plot.style import number
 from invdyn_ros.plot.teleop_video import PLAIN, teleop_span
 from invdyn_ros.recording import Recording, Samples
-from invdyn_ros.report import judge, latencies
+from invdyn_ros.report import latencies
 from invdyn_ros.robot import Robot
 
 RISEN = 0.003  # height at which the block has left the table [m]
@@ -114,9 +115,14 @@ def _grasp_cards(result: dict[str, Any]) -> list[tuple[str, str]]:
     likely = "n/a"
     if interval is not None:
         likely = f"{100 * interval[0]:.0f} to {100 * interval[1]:.0f} %"
+    script = result.get("baseline_scripted")
+    beside = []
+    if script is not None and result.get("policy") != "scripted":
+        beside = [(f"{100 * script['success_rate']:.0f} %", "script, same episodes")]
     return [
         (f"{result.get('successes', 'n/a')} of {result.get('episodes', 'n/a')}", "grasped"),
         (likely, "success, 95% interval"),
+        *beside,
         (number(error.get("p50"), "mm"), "block error, median"),
         (number(error.get("p95"), "mm"), "block error, 95%"),
         (number(tracking.get("idm"), "mrad", 1, 1e3), "joint error, RMS"),

@@ -1,0 +1,12 @@
+"""The script beside a learned policy: its successes are those of the same episodes."""
+
+from invdyn_ros.grasp.actor import SCRIPTED, load_player
+from invdyn_ros.grasp.baseline import scripted_successes
+from invdyn_ros.grasp.episodes import Job, play
+
+
+def test_the_scripts_successes_are_those_of_the_first_episodes_of_the_run() -> None:
+    """Of a seed by which it fails once and succeeds once."""
+    wanted = [e.success for e in play(Job(load_player(SCRIPTED, "ur5"), "hard", 2, (0, 1)))]
+    assert set(wanted) == {True, False}
+    assert scripted_successes("ur5", "hard", 2, 2) == wanted
