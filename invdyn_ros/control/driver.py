@@ -113,8 +113,8 @@ class Driver:
             raise ValueError(f"measured {measured.qd.size} velocities of {measured.q.size} joints")
         if not math.isfinite(measured.time + measured.q.sum() + measured.qd.sum()):
             return Command(None, None, "measured joints are not finite", None)
-        jumped = self._jumped(measured)
-        if jumped:
+        broken = self._broken(measured)
+        if broken:
             self._forget()
         self._last = measured
         if not self.engaged:
@@ -128,20 +128,21 @@ class Driver:
         except ValueError as error:
             self.stop(f"stopped: {error}")
             return Command(None, None, self.stopped, None)
-        reason = "measured joints jumped" if jumped else self.plan.held or clipped
+        reason = broken or self.plan.held or clipped
         if reason is None and self.follower.lost:
             reason = OUT_OF_DATA
         return Command(action, self.plan.at(measured.time), reason, applied)
 
-    def _jumped(self, measured: Measured) -> bool:
-        """Say whether the joints moved faster than any arm can, or time ran backwards."""
+    def _broken(self, measured: Measured) -> str | None:
+        """Return why a measurement does not go on from the last one, None if it does."""
         if self._last is None:
-            return False
+            return None
         step = measured.time - self._last.time
         if step < 0:
-            return True
+            return "time started again"
         allowed = self._jump * max(step, 1 / self.robot.rate)
-        return bool((np.abs(measured.q - self._last.q) > allowed).any())
+        jumped = (np.abs(measured.q - self._last.q) > allowed).any()
+        return "measured joints jumped" if jumped else None
 
     def _replan(self, measured: Measured) -> float | None:
         """Bring the plan up to date; return the stamp of a target that is new in it."""

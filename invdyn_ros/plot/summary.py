@@ -118,10 +118,10 @@ def _grasp_cards(result: dict[str, Any]) -> list[tuple[str, str]]:
     script = result.get("baseline_scripted")
     beside = []
     if script is not None and result.get("policy") != "scripted":
-        beside = [(f"{100 * script['success_rate']:.0f} %", "script, same episodes")]
+        beside = [(f"{100 * script['success_rate']:.0f} %", "by the script")]
     return [
         (f"{result.get('successes', 'n/a')} of {result.get('episodes', 'n/a')}", "grasped"),
-        (likely, "success, 95% interval"),
+        (likely, "95% interval"),
         *beside,
         (number(error.get("p50"), "mm"), "block error, median"),
         (number(error.get("p95"), "mm"), "block error, 95%"),
