@@ -31,7 +31,6 @@ from invdyn_ros.plot.success_map import success_map
 from invdyn_ros.report import paired_difference, success_interval
 
 SHIPPED = "learned"  # stands for the policy that is shipped for an arm
-BY_SIGHT = " by sight"  # added to the names of who sees no markers
 
 Played = dict[tuple[str, str], list[Episode]]  # by player and noise, in order of their numbers
 
@@ -46,7 +45,8 @@ class GraspConfig(Checked):
     """Folders of `invdyn train_grasp`; learned: the shipped one; servo: the teacher of that one.
     The script plays as well."""
     sight: str = ""
-    """Folder of `invdyn train_sight`: everybody plays once more, by what this network sees."""
+    """Folder of `invdyn train_sight`: everybody knows the block by what this network sees;
+    empty: by its markers."""
     noise: tuple[str, ...] = ("default", "hard")
     """Levels of noise: none, default, hard."""
     episodes: Count = 1000
@@ -81,7 +81,8 @@ def measure_grasp(config: GraspConfig) -> dict[str, Any]:
     about, players = machine(1), load_players(config)
     played = _play(config, players)
     if config.picture is not None:
-        success_map(played, SCENES[config.arm], config.arm, config.picture)
+        whose = config.arm + (", block without markers" if config.sight else "")
+        success_map(played, SCENES[config.arm], whose, config.picture)
     names = {where: ", ".join(where) for where in played}
     pairs = {w: (played[w], played[SCRIPTED, w[1]]) for w in played if w[0] != SCRIPTED}
     rows = {names[w]: _row(episodes) for w, episodes in played.items()}
@@ -113,28 +114,20 @@ def load_players(config: GraspConfig) -> dict[str, Player]:
         ValueError: no policy there, or one of another arm, observation or action.
     """
     asked = dict.fromkeys((SCRIPTED, *config.policies))
-    players = {path: _player(path, config.arm) for path in asked}
+    seen = {"sight": config.sight}
+    players = {path: _player(path, config.arm, seen) for path in asked}
     count = Counter(player.name for player in players.values())
-    named = {
+    return {
         path: player if count[player.name] == 1 else player._replace(name=path)
         for path, player in players.items()
     }
-    if config.sight:
-        named |= {f"{path}{BY_SIGHT}": by_sight(p, config.sight) for path, p in named.items()}
-    return named
 
 
-def _player(policy: str, arm: str) -> Player:
-    if policy != SHIPPED:
-        return load_player(policy, arm)
-    return load_player(find_policy(policy, "", arm), arm)._replace(name=policy)
-
-
-def by_sight(player: Player, sight: str) -> Player:
-    """Return a player that knows where the block lies from pictures without markers."""
-    return player._replace(
-        name=player.name + BY_SIGHT, environment=player.environment | {"sight": sight}
-    )
+def _player(policy: str, arm: str, seen: dict[str, str]) -> Player:
+    shipped = policy == SHIPPED
+    player = load_player(find_policy(policy, "", arm) if shipped else policy, arm)
+    name = SHIPPED if shipped else player.name
+    return player._replace(name=name, environment=player.environment | seen)
 
 
 def _play(config: GraspConfig, players: Mapping[str, Player]) -> Played:

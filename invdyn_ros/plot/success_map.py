@@ -32,14 +32,14 @@ MARKS = {NOT_SEEN: ("D", BLUE), MISSED: ("x", INK), SLIPPED: ("v", "#9b51c9"), L
 
 
 def success_map(
-    played: Mapping[tuple[str, str], Sequence[Episode]], scene: Scene, arm: str, path: Path
+    played: Mapping[tuple[str, str], Sequence[Episode]], scene: Scene, whose: str, path: Path
 ) -> None:
     """Draw the share of successes over the block's place, with every failure as its cause.
 
     Args:
         played: episodes by player (a column each) and noise (a row each).
         scene: where blocks may lie.
-        arm: name of the arm.
+        whose: episodes they are, in words.
         path: PNG file to write.
     """
     players, levels = (list(dict.fromkeys(names)) for names in zip(*played, strict=True))
@@ -51,7 +51,7 @@ def success_map(
     with matplotlib.rc_context(LOOK):
         figure = Figure(size, dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
-        title = f"{arm}: successes by where the block lay"
+        title = f"{whose}: successes by where the block lay"
         figure.suptitle(title, x=0.01, ha="left", size=19, weight="bold")
         places = figure.subplots(len(levels), len(players), squeeze=False)
         for (player, level), episodes in played.items():
