@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
-from toy_task import ACTIONS, CONFIG, SMALL, TASK, make
+from toy_task import ACTIONS, CONFIG, SEEN_TASK, SMALL, TASK, make
 
 from invdyn_ros.cli import run_verb
 from invdyn_ros.grasp.curriculum import CurriculumConfig
@@ -61,6 +61,30 @@ def test_imitation_alone_solves_the_toy(tmp_path):
     config = replace(CONFIG, steps=1, demonstrations=shown)
     result = learn(config, TASK, tmp_path)
     assert result.successes >= 0.8 * result.episodes
+
+
+def test_a_learner_without_memory_begins_as_the_clone_of_what_it_was_shown(tmp_path):
+    shown = DemonstrationConfig(episodes=40, cloning=400)
+    learner = {"rollout": 64, "batch": 64, "epochs": 1, "hidden": [32, 32], "deviation": -3.0}
+    blank = replace(CONFIG, algorithm="ppo", learner=learner, steps=1)
+    alone = learn(blank, TASK, tmp_path / "alone")
+    cloned = learn(replace(blank, demonstrations=shown), TASK, tmp_path / "cloned")
+    assert alone.successes < 0.5 * alone.episodes < 0.8 * cloned.episodes <= cloned.successes
+
+
+def test_a_run_from_pixels_is_judged_and_goes_on_with_its_memory(tmp_path):
+    learner = {"hidden": [16], "batch": 16, "start": 20, "buffer": 200, "updates": 0.25}
+    config = replace(CONFIG, observation="pixels", learner=learner, steps=60)
+    first = Reinforcement(config, SEEN_TASK, tmp_path, lambda step, best: None)
+    first.go(resume=False)
+    more = replace(config, steps=100)
+    second = Reinforcement(more, SEEN_TASK, tmp_path, lambda step, best: None)
+    second.go(resume=True)
+    assert [point.step for point in second.curve] == [60, 100]
+    old, new = (run.learner.replay_buffer for run in (first, second))
+    assert np.array_equal(old.observations["pixels"][:60], new.observations["pixels"][:60])
+    assert old.observations["pixels"][:60].any() and new.pos == 100
+    assert not list(tmp_path.glob("model*"))  # it is judged, not kept
 
 
 @pytest.mark.parametrize("algorithm", ["sac", "ppo"])
@@ -137,6 +161,10 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path):
         (["--learner.batch", "0"], "batch is 0; it must be at least 1"),
         (["--noise", "loud"], "no noise 'loud'"),
         (["--algorithm", "ppo", "--demonstrations.episodes", "5"], "has no memory"),
+        (["--demonstrations.episodes", "5"], "'dagger' asks its teacher"),
+        (["--observation", "pixels"], "'dagger' does not learn from pixels; take sac or tqc"),
+        (["--algorithm", "sac", "--observation", "pixels"], "demonstrations have no pixels"),
+        (["--observation", "sound"], "'sound' is not one of"),
         (["--steps.more", "5"], "steps is no group"),
         (["--config", "FILE"], "unknown field 'stepz'"),
         (["--resume"], "nothing to resume"),

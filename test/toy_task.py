@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import gymnasium
 import numpy as np
 from gymnasium import spaces
@@ -54,8 +56,25 @@ class Toy(gymnasium.Env):
         return self._seen(), pay, there, self.left == 0, {"is_success": there}
 
 
-def make(processes: int, seed: int) -> VecEnv:
-    env = DummyVecEnv([lambda: Monitor(Toy()) for _ in range(processes)])
+class SeenToy(Toy):
+    """The same, where the target is a bright square in a picture."""
+
+    observation_space = spaces.Dict(
+        {
+            "pixels": spaces.Box(0, 255, (36, 36, 3), np.uint8),
+            "state": spaces.Box(-10.0, 10.0, (2,), np.float32),
+        }
+    )
+
+    def _seen(self):
+        picture = np.zeros((36, 36, 3), np.uint8)
+        x, y = (16 + 14 * self.target).round().astype(int)
+        picture[y : y + 4, x : x + 4] = 255
+        return {"pixels": picture, "state": self.place.astype(np.float32)}
+
+
+def make(processes: int, seed: int, kind: type[Toy] = Toy) -> VecEnv:
+    env = DummyVecEnv([lambda: Monitor(kind()) for _ in range(processes)])
     env.seed(seed)
     return env
 
@@ -74,3 +93,4 @@ def demonstrate(episodes: int) -> Transitions:
 
 
 TASK = Task(make, demonstrate)
+SEEN_TASK = Task(partial(make, kind=SeenToy), demonstrate)

@@ -80,9 +80,18 @@ def _network(hidden: tuple[int, ...], around: Surroundings, **more: Any) -> dict
 
 
 def _off_policy(kind: Callable[..., BaseAlgorithm], config: Any, on: Surroundings) -> Any:
+    way: dict[str, Any] = {
+        "policy": "MlpPolicy",
+        "replay_buffer_class": MixedReplayBuffer,
+        "replay_buffer_kwargs": {"shown": on.shown, "share": on.share},
+        "policy_kwargs": _network(config.hidden, on),
+    }
+    if isinstance(on.env.observation_space, spaces.Dict):  # convolutions, as in Mnih et al. 2015
+        seeing = {"net_arch": list(config.hidden), "share_features_extractor": True}
+        way = {"policy": "MultiInputPolicy", "policy_kwargs": seeing}
     return kind(
-        "MlpPolicy",
-        on.env,
+        env=on.env,
+        **way,
         learning_rate=config.learning_rate,
         buffer_size=config.buffer,
         learning_starts=config.start,
@@ -92,9 +101,6 @@ def _off_policy(kind: Callable[..., BaseAlgorithm], config: Any, on: Surrounding
         train_freq=1,
         gradient_steps=max(1, round(config.updates * on.env.num_envs)),
         ent_coef=f"auto_{config.entropy}",
-        replay_buffer_class=MixedReplayBuffer,
-        replay_buffer_kwargs={"shown": on.shown, "share": on.share},
-        policy_kwargs=_network(config.hidden, on),
         seed=on.seed,
         device="cpu",
     )

@@ -21,12 +21,12 @@ SPAN = 1_000_000  # seeds of demonstrations start this far from those of trainin
 
 @dataclass(frozen=True)
 class DemonstrationConfig(Checked):
-    """How a script, or whoever was recorded, helps an off-policy algorithm.
+    """How a script, or whoever was recorded, helps an algorithm.
 
     Attributes:
         data: folder of `invdyn collect grasp`, all of which is shown; empty: none.
         episodes: how many successful ones of the script are shown besides; 0: none.
-        share: of each batch that is drawn from them.
+        share: of each batch that is drawn from them, by an algorithm with a memory.
         cloning: steps of imitating them before the first step in the environment.
     """
 

@@ -77,9 +77,23 @@ def pack(learner: BaseAlgorithm) -> State:
     if memory is not None:
         filled = memory.buffer_size if memory.full else memory.pos
         counts["position"] = memory.pos
-        for name in MEMORY:
-            tensors[f"memory.{name}"] = torch.as_tensor(getattr(memory, name)[:filled])
+        for name, column in _columns(memory).items():
+            tensors[f"memory.{name}"] = torch.as_tensor(column[:filled])
     return tensors, counts
+
+
+def _columns(memory: Any) -> dict[str, np.ndarray]:
+    """Return all that a replay buffer remembers by name, be it one array or several of each."""
+    columns: dict[str, np.ndarray] = {}
+    for name in MEMORY:
+        whole = getattr(memory, name)
+        parts = (
+            {name: whole}
+            if isinstance(whole, np.ndarray)
+            else {f"{name}.{key}": part for key, part in whole.items()}
+        )
+        columns |= parts
+    return columns
 
 
 def unpack(
@@ -142,7 +156,7 @@ def _recall(memory: Any, tensors: dict[str, Tensor], counts: dict[str, int]) -> 
     """Fill a replay buffer."""
     if memory is None:
         return
-    for name in MEMORY:
+    for name, column in _columns(memory).items():
         kept: np.ndarray = tensors[f"memory.{name}"].numpy()
-        getattr(memory, name)[: len(kept)] = kept
+        column[: len(kept)] = kept
     memory.pos, memory.full = counts["position"], len(kept) == memory.buffer_size

@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from invdyn_ros.grasp.algorithms import ALGORITHMS, Surroundings, clone, extract, statistics
 from invdyn_ros.grasp.learner_state import pack, read_state, unpack, write_state
 from invdyn_ros.grasp.policy import Policy
-from invdyn_ros.grasp.run import LOGS, Run, sizes
+from invdyn_ros.grasp.run import LOGS, Looking, Run, sizes
 from invdyn_ros.grasp.transitions import Transitions
 
 
@@ -68,7 +68,8 @@ class Reinforcement(Run):
 
     def make_learner(self, env: VecEnv, shown: Transitions | None) -> BaseAlgorithm:
         """Return a learner that knows nothing yet."""
-        mean, scale = statistics(shown, sizes(env)[0])
+        size = 0 if self.config.observation == "pixels" else sizes(env)[0]
+        mean, scale = statistics(shown, size)
         share = self.config.demonstrations.share
         around = Surroundings(env, self.config.seed, mean, scale, shown, share)
         return ALGORITHMS[self.config.algorithm].make(self.settings, around)
@@ -77,9 +78,11 @@ class Reinforcement(Run):
         """Write the state of the run, to go on from."""
         write_state(*pack(self.learner), self.progress, self.out)
 
-    def policy(self, step: int) -> Policy:
+    def policy(self, step: int) -> Policy | Looking:
         """Return what the learner would do now, by itself."""
-        env = self.learner.get_env()
+        env, learner = self.learner.get_env(), self.learner
         assert env is not None
+        if self.config.observation == "pixels":
+            return Looking(lambda seen: learner.predict(seen, deterministic=True)[0])
         algorithm = ALGORITHMS[self.config.algorithm]
         return extract(self.learner, algorithm, self.meta(env, algorithm.bound, step))

@@ -10,6 +10,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
@@ -46,7 +48,8 @@ class Task(NamedTuple):
 
 def grasp_task(config: LearningConfig) -> Task:
     """Return the grasp of an arm as a task."""
-    changes = {name: getattr(config, name) for name in ("control", "noise", "limit", "steering")}
+    fields = ("control", "observation", "noise", "limit", "steering")
+    changes = {name: getattr(config, name) for name in fields}
     name = next(name for name, arm in ARMS.items() if arm == config.arm)
 
     def make(processes: int, seed: int) -> VecEnv:
@@ -63,6 +66,16 @@ def grasp_task(config: LearningConfig) -> Task:
         return Transitions.joined(shown)
 
     return Task(make, demonstrate)
+
+
+class Looking(NamedTuple):
+    """A learner that acts on pixels; it is judged, but no policy is kept of it.
+
+    Attributes:
+        act: returns the actions (P, a) for observations of P environments.
+    """
+
+    act: Callable[[Any], NDArray[np.float32]]
 
 
 class Run(ABC):
@@ -100,7 +113,7 @@ class Run(ABC):
         """Write the state of the run, to go on from."""
 
     @abstractmethod
-    def policy(self, step: int) -> Policy:
+    def policy(self, step: int) -> Policy | Looking:
         """Return what the learner would do now, by itself."""
 
     @property
@@ -143,7 +156,7 @@ class Run(ABC):
         logger.record("evaluation/reward", result.reward)
         logger.record("curriculum/level", self.curriculum.level)
         logger.dump(step)
-        if self.best is self.curve[-1]:
+        if self.best is self.curve[-1] and isinstance(policy, Policy):
             policy.meta.data.update(successes=result.successes, episodes=episodes)
             save_policy(policy, self.out)
 

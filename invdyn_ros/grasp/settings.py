@@ -114,6 +114,7 @@ SETTINGS: dict[str, type[Any]] = {
     "ppo": OnPolicyConfig,
 }
 REMEMBERING = ("sac", "tqc")  # they learn from a replay buffer, hence from demonstrations
+SEEING = ("sac", "tqc")  # they learn from pixels too
 
 
 @dataclass(frozen=True)
@@ -127,11 +128,12 @@ class LearningConfig(Checked):
         seed: of everything.
         processes: environments side by side.
         control: joint or cartesian.
+        observation: state, or pixels of a block without markers.
         noise: none, default or hard.
         limit: longest time of an episode [s].
         steering: how far one action goes.
         learner: settings of the algorithm, by name.
-        demonstrations: how a script, or whoever was recorded, helps sac and tqc.
+        demonstrations: how a script, or whoever was recorded, helps sac, tqc and ppo.
         curriculum: how the task grows.
         evaluation: how often the policy is tried out.
     """
@@ -142,6 +144,7 @@ class LearningConfig(Checked):
     seed: Annotated[int, at_least(0)] = 0
     processes: Count = 1
     control: Literal["joint", "cartesian"] = "joint"
+    observation: Literal["state", "pixels"] = "state"
     noise: str = "default"
     limit: Positive = LIMIT
     steering: SteeringConfig = field(default_factory=SteeringConfig)
@@ -154,12 +157,26 @@ class LearningConfig(Checked):
         """Refuse what cannot be learned."""
         super().__post_init__()
         self.settings()
-        if self.demonstrations.wanted and self.algorithm not in REMEMBERING:
-            raise ValueError(
-                f"'{self.algorithm}' has no memory to put demonstrations in; "
-                f"leave out demonstrations, or take {' or '.join(REMEMBERING)}"
-            )
+        self._check_demonstrations()
+        if self.observation == "pixels" and self.algorithm not in SEEING:
+            able = " or ".join(SEEING)
+            raise ValueError(f"'{self.algorithm}' does not learn from pixels; take {able}")
         GraspEnvConfig(self.arm, noise=self.noise)
+
+    def _check_demonstrations(self) -> None:
+        """Refuse demonstrations that nobody would look at."""
+        shown = self.demonstrations
+        if not shown.wanted:
+            return
+        if self.algorithm == "dagger":
+            raise ValueError("'dagger' asks its teacher; leave out demonstrations")
+        if self.observation == "pixels":
+            raise ValueError("demonstrations have no pixels; leave them out, or learn from state")
+        if self.algorithm not in REMEMBERING and not shown.cloning:
+            raise ValueError(
+                f"'{self.algorithm}' has no memory to put demonstrations in, it can only begin as "
+                "their clone; give demonstrations.cloning, steps of imitation"
+            )
 
     def settings(self) -> Any:
         """Return the settings of the algorithm.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from stable_baselines3.common.vec_env import VecEnv
@@ -54,12 +54,12 @@ class Result(NamedTuple):
         return f"{self.successes} of {self.episodes} ({low:.0%} to {high:.0%})"
 
 
-def evaluate(act: Callable[[np.ndarray], np.ndarray], env: VecEnv, episodes: int) -> Result:
+def evaluate(act: Callable[[Any], np.ndarray], env: VecEnv, episodes: int) -> Result:
     """Return how a policy does, each environment in its next episodes."""
     left = [episodes // env.num_envs + (i < episodes % env.num_envs) for i in range(env.num_envs)]
     observation, rewards, outcomes = env.reset(), [], []
     while any(left):
-        observation, _, dones, infos = env.step(act(np.asarray(observation)))
+        observation, _, dones, infos = env.step(act(observation))
         for i in np.flatnonzero(dones):
             if left[i]:
                 left[i] -= 1
