@@ -12,7 +12,7 @@ import numpy as np
 from ruckig import ControlInterface, InputParameter, Result, Ruckig, RuckigError, Trajectory
 
 from invdyn_ros.config import Checked, NotNegative, Positive, Share, above
-from invdyn_ros.control.motion import Arc, Array, Plan, State, Target, at, cubic, duration
+from invdyn_ros.control.motion import HULL, Arc, Array, Plan, State, Target, at, cubic, duration
 from invdyn_ros.robot import Robot
 
 Parts = tuple[Arc | Trajectory, ...]
@@ -68,7 +68,8 @@ def flaw(target: Target, n: int) -> str | None:
     """Return why a target can never be followed by an arm of n joints, or None."""
     if any(part.shape != (n,) for part in target.state):
         return f"target has {target.state.q.size} joints, the arm {n}"
-    if not all(np.isfinite(part).all() for part in (*target.state, target.stamp, target.horizon)):
+    total = target.stamp + target.horizon + sum(float(part.sum()) for part in target.state)
+    if not math.isfinite(total):
         return "target is not finite"
     if target.horizon < 0:
         return "target has a negative horizon"
@@ -176,21 +177,20 @@ def _within(parts: Parts, now: State, limits: Limits) -> bool:
     """
     if not parts:
         return False
-    places = []
-    for part in parts:
-        if isinstance(part, Arc):
-            q, qd, qdd = part.hull()
-            if (np.abs(qd) > limits.velocity * (1 + SLACK)).any():
-                return False
-            if (np.abs(qdd) > limits.acceleration * (1 + SLACK)).any():
-                return False
-        else:
-            q = np.array([[bound.min, bound.max] for bound in part.position_extrema]).T
-        places.append(q)
-    q = np.concatenate(places)
     lower = np.minimum(limits.lower - SLACK, now.q - 1e-12)
     upper = np.maximum(limits.upper + SLACK, now.q + 1e-12)
-    return bool((q >= lower).all() and (q <= upper).all())
+    speeds = limits.velocity * (1 + SLACK), limits.acceleration * (1 + SLACK)
+    fastest = np.array([upper, *speeds])  # (3, n)
+    slowest = np.array([lower, -speeds[0], -speeds[1]])
+    for part in parts:
+        if isinstance(part, Arc):
+            hull, low, high = part.hull(), slowest[HULL], fastest[HULL]  # (9, n)
+        else:
+            hull = np.array([(bound.min, bound.max) for bound in part.position_extrema]).T
+            low, high = lower, upper
+        if not ((hull >= low).all() and (hull <= high).all()):
+            return False
+    return True
 
 
 def _verbatim(now: State, wanted: State, h: float, limits: Limits) -> Parts:
