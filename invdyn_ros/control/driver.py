@@ -131,7 +131,7 @@ class Driver:
         reason = "measured joints jumped" if jumped else self.plan.held or clipped
         if reason is None and self.follower.lost:
             reason = OUT_OF_DATA
-        return Command(action, self.plan.at(measured.time), reason, applied)
+        return Command(action, self.follower.wanted, reason, applied)
 
     def _jumped(self, measured: Measured) -> bool:
         """Say whether the joints moved faster than any arm can, or time ran backwards."""
