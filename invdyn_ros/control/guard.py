@@ -143,29 +143,29 @@ def limit_action(
     if not math.isfinite(action.sum()):
         raise ValueError(f"the model's action is not finite: {action}")
     if unit == "N m":
-        safe = _between(action, -limits.effort, limits.effort)
+        safe = between(action, -limits.effort, limits.effort)
     elif unit == "rad":
         reach = 0.5 * limits.velocity  # half a second of travel: a servo never lags more
-        safe = _between(action, measured - reach, measured + reach)
-        safe = _between(safe, limits.lower, limits.upper)
+        safe = between(action, measured - reach, measured + reach)
+        safe = between(safe, limits.lower, limits.upper)
     else:
         raise ValueError(f"no limits for actions in '{unit}'; known units: 'N m', 'rad'")
     return safe, None if (safe == action).all() else "action clipped to the arm's limits"
 
 
-def _between(values: Array, lower: Array, upper: Array) -> Array:
-    """Clip; for a few numbers np.clip takes five times as long."""
+def between(values: Array, lower: Array | float, upper: Array | float) -> Array:
+    """Return values clipped; for a few numbers np.clip takes five times as long."""
     return np.asarray(np.minimum(np.maximum(values, lower), upper))
 
 
 def _inside(state: State, limits: Limits) -> State:
     """Clip a wanted state; a joint wanted outside is wanted at rest at its limit."""
-    q = _between(state.q, limits.lower, limits.upper)
+    q = between(state.q, limits.lower, limits.upper)
     inside = q == state.q
     return State(
         q,
-        inside * _between(state.qd, -limits.velocity, limits.velocity),
-        inside * _between(state.qdd, -limits.acceleration, limits.acceleration),
+        inside * between(state.qd, -limits.velocity, limits.velocity),
+        inside * between(state.qdd, -limits.acceleration, limits.acceleration),
     )
 
 
@@ -198,7 +198,7 @@ def _verbatim(now: State, wanted: State, h: float, limits: Limits) -> Parts:
     if h < 1e-6:
         return ()
     slowest, fastest = -limits.velocity - wanted.qd, limits.velocity - wanted.qd
-    onwards = wanted._replace(qdd=_between(wanted.qdd, slowest / STEADY, fastest / STEADY))
+    onwards = wanted._replace(qdd=between(wanted.qdd, slowest / STEADY, fastest / STEADY))
     return cubic(now, wanted, h), Arc.steady(onwards, STEADY)
 
 
@@ -245,7 +245,7 @@ def _request(now: State, limits: Limits, wanted: State | None = None) -> InputPa
     request = InputParameter(limits.lower.size)
     request.current_position = now.q.tolist()
     request.current_velocity = now.qd.tolist()
-    acceleration = _between(now.qdd, -limits.acceleration, limits.acceleration)
+    acceleration = between(now.qdd, -limits.acceleration, limits.acceleration)
     request.current_acceleration = acceleration.tolist()
     request.max_velocity = limits.velocity.tolist()
     request.max_acceleration = limits.acceleration.tolist()
