@@ -16,6 +16,7 @@ from invdyn_ros.control.motion import HULL, Arc, Array, Plan, State, Target, at,
 from invdyn_ros.robot import Robot
 
 Parts = tuple[Arc | Trajectory, ...]
+Bounds = tuple[Array, Array]  # least and greatest position, velocity, acceleration, (3, n) each
 
 STEADY = 0.02  # [s] a wanted acceleration holds on: actuators act up to this late
 NO_TARGET = "no target yet"
@@ -99,7 +100,8 @@ def halt(plan: Plan, time: float, limits: Limits, reason: str) -> Plan:
     now = plan.at(time)
     brake = _brake(now, limits)
     stop = () if brake is None else (brake,)
-    return Plan(time, stop, reason) if _within(stop, now, limits) else plan._replace(held=reason)
+    kept = _within(stop, _bounds(now, limits))
+    return Plan(time, stop, reason) if kept else plan._replace(held=reason)
 
 
 def follow(plan: Plan, target: Target, time: float, limits: Limits, config: GuardConfig) -> Plan:
@@ -111,17 +113,17 @@ def follow(plan: Plan, target: Target, time: float, limits: Limits, config: Guar
     arm moves on as the target does, and to rest when the target would be stale.
     """
     now, wanted = plan.at(time), _inside(target.state, limits)
-    h = target.stamp + target.horizon - time
+    h, bounds = target.stamp + target.horizon - time, _bounds(now, limits)
     for way in (_verbatim, _meet if target.horizon > 0 else _approach, _settle):
         parts = way(now, wanted, h, limits)
-        if not _within(parts, now, limits):
+        if not _within(parts, bounds):
             continue
         last = at(parts[-1], parts[-1].duration)
         coast = max(target.stamp + config.timeout - time - duration(parts), 0.0)
-        ending = last._replace(qdd=np.zeros_like(last.q))
+        ending = last._replace(qdd=np.zeros(last.q.size))
         for tail in ((Arc.steady(ending, coast),), ()) if coast else ((),):
             brake = _brake(at(tail[-1], coast) if tail else last, limits)
-            if brake is not None and _within((*tail, brake), now, limits):
+            if brake is not None and _within((*tail, brake), bounds):
                 return Plan(time, (*parts, *tail, brake))
     return plan._replace(held="no way to the target within limits")
 
@@ -169,28 +171,31 @@ def _inside(state: State, limits: Limits) -> State:
     )
 
 
-def _within(parts: Parts, now: State, limits: Limits) -> bool:
-    """Say whether a motion keeps all limits; from outside it may go inwards only.
+def _bounds(now: State, limits: Limits) -> Bounds:
+    """Return what a motion from a state keeps; from outside it may go inwards only."""
+    lower = np.minimum(limits.lower - SLACK, now.q - 1e-12)
+    upper = np.maximum(limits.upper + SLACK, now.q + 1e-12)
+    velocity, acceleration = limits.velocity * (1 + SLACK), limits.acceleration * (1 + SLACK)
+    least = np.array([lower, -velocity, -acceleration])
+    return least, np.array([upper, velocity, acceleration])
+
+
+def _within(parts: Parts, bounds: Bounds) -> bool:
+    """Say whether a motion keeps all bounds.
 
     Positions and velocities of an arc lie between those of its Bezier points; Ruckig keeps
     velocity, acceleration and jerk itself and tells the extreme positions.
     """
-    if not parts:
-        return False
-    lower = np.minimum(limits.lower - SLACK, now.q - 1e-12)
-    upper = np.maximum(limits.upper + SLACK, now.q + 1e-12)
-    speeds = limits.velocity * (1 + SLACK), limits.acceleration * (1 + SLACK)
-    fastest = np.array([upper, *speeds])  # (3, n)
-    slowest = np.array([lower, -speeds[0], -speeds[1]])
+    least, most = bounds
     for part in parts:
         if isinstance(part, Arc):
-            hull, low, high = part.hull(), slowest[HULL], fastest[HULL]  # (9, n)
+            hull, low, high = part.hull(), least[HULL], most[HULL]  # (9, n)
         else:
             hull = np.array([(bound.min, bound.max) for bound in part.position_extrema]).T
-            low, high = lower, upper
+            low, high = least[0], most[0]
         if not ((hull >= low).all() and (hull <= high).all()):
             return False
-    return True
+    return bool(parts)
 
 
 def _verbatim(now: State, wanted: State, h: float, limits: Limits) -> Parts:

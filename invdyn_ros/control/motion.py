@@ -46,7 +46,7 @@ class Arc:
     @classmethod
     def steady(cls, first: State, duration: float) -> "Arc":
         """Return the motion that keeps its acceleration."""
-        return cls(first, np.zeros_like(first.q), duration)
+        return cls(first, np.zeros(first.q.size), duration)
 
     @cached_property
     def rows(self) -> Array:

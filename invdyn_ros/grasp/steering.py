@@ -139,7 +139,7 @@ class Steering(ABC):
     def _move(self, velocity: Array, opening: float) -> Step:
         now, h = self.wanted, self.config.period
         v = self._feasible(velocity)
-        self.wanted = State(now.q + (now.qd + v) * (h / 2), v, np.zeros_like(v))
+        self.wanted = State(now.q + (now.qd + v) * (h / 2), v, np.zeros(v.size))
         return Step(self.wanted, opening)
 
     def toward(self, state: State, opening: float) -> Array:
