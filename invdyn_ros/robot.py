@@ -111,10 +111,9 @@ class Robot:
         """
         model, data = self._engine
         name = link or self.tip_link
-        body = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, name)
-        if body < 1:  # 0 is the world
-            links = [model.body(i).name for i in range(1, model.nbody)]
-            raise ValueError(f"{self.name} has no link '{name}'; its links are {links}")
+        if name not in self._bodies:
+            raise ValueError(f"{self.name} has no link '{name}'; its links are {[*self._bodies]}")
+        body = self._bodies[name]
         data.qpos[:] = q
         mujoco.mj_kinematics(model, data)
         T = np.eye(4)
@@ -129,8 +128,7 @@ class Robot:
         mujoco.mj_kinematics(model, data)
         mujoco.mj_comPos(model, data)
         jacobian = np.zeros((6, model.nv))
-        tip = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_BODY, self.tip_link)
-        mujoco.mj_jacBody(model, data, jacobian[:3], jacobian[3:], tip)
+        mujoco.mj_jacBody(model, data, jacobian[:3], jacobian[3:], self._bodies[self.tip_link])
         return jacobian
 
     def inverse_dynamics(self, q: np.ndarray, qd: np.ndarray, qdd: np.ndarray) -> np.ndarray:
@@ -145,6 +143,12 @@ class Robot:
         zero = np.zeros(self.n)
         bias = self.inverse_dynamics(q, zero, zero)
         return np.stack([self.inverse_dynamics(q, zero, e) - bias for e in np.eye(self.n)], axis=1)
+
+    @cached_property
+    def _bodies(self) -> dict[str, int]:
+        """Links by name, as MuJoCo numbers them; 0 is its world."""
+        model, _ = self._engine
+        return {model.body(i).name: i for i in range(1, model.nbody)}
 
     @cached_property
     def _engine(self) -> tuple[mujoco.MjModel, mujoco.MjData]:

@@ -158,8 +158,8 @@ class Simulation(AbstractContextManager["Simulation"]):
 
     def truth(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return the true position [rad] and velocity [rad/s], (n,) each, free of noise."""
-        q, qd, _ = self._look()
-        return q, qd
+        q, qd = self._truth
+        return q.copy(), qd.copy()
 
     def _look(self) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
         """Return the true position [rad] and velocity [rad/s], (n,) each, and opening [m]."""
@@ -267,6 +267,7 @@ class Simulation(AbstractContextManager["Simulation"]):
     def _measure(self) -> None:
         plant, n = self.plant, self.robot.n
         q, qd, opening = self._look()
+        self._truth = q, qd
         if plant.backlash:  # the encoder follows the joint only once the play is used up
             play = plant.backlash / 2
             q = self._encoder = np.minimum(np.maximum(self._encoder, q - play), q + play)

@@ -131,7 +131,7 @@ class Driver:
         reason = broken or self.plan.held or clipped
         if reason is None and self.follower.lost:
             reason = OUT_OF_DATA
-        return Command(action, self.plan.at(measured.time), reason, applied)
+        return Command(action, self.follower.wanted, reason, applied)
 
     def _broken(self, measured: Measured) -> str | None:
         """Return why a measurement does not go on from the last one, None if it does."""

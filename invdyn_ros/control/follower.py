@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from invdyn_ros.control.fallback import Fallback
-from invdyn_ros.control.guard import Plan
+from invdyn_ros.control.guard import Plan, State
 from invdyn_ros.models.inverse_dynamics import Prediction
 from invdyn_ros.robot import Robot
 
@@ -87,7 +87,8 @@ class Follower:
 
     The model sees the motion at the moment the action will act (`lead` after it is sent): the
     planned state moved by the present error, and the acceleration wanted by plan and feedback.
-    `lost` tells whether the last action came, in part or whole, from the fallback.
+    `lost` tells whether the last action came, in part or whole, from the fallback; `wanted` is
+    where the plan was at the time of the last measurement, None before one.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Follower:
     def reset(self) -> None:
         """Forget the integrated error and the motion so far."""
         self.lost = False
+        self.wanted: State | None = None
         self._integral: Array | float = 0.0
         self._last: float | None = None
         self._frames: deque[tuple[float, Array]] = deque(maxlen=self.model.history)
@@ -116,7 +118,8 @@ class Follower:
     def __call__(self, plan: Plan, measured: Measured) -> Array:
         """Return the action (n,) to send now, in the model's unit."""
         config = self.config
-        now, then = plan.at(measured.time), plan.at(measured.time + self.lead)
+        self.wanted = now = plan.at(measured.time)
+        then = plan.at(measured.time + self.lead) if self.lead else now
         error = now.q - measured.q
         rate_error = now.qd - measured.qd if measured.qd.size else np.zeros_like(error)
         if self._last is not None and measured.time > self._last:

@@ -12,10 +12,11 @@ import numpy as np
 from ruckig import ControlInterface, InputParameter, Result, Ruckig, RuckigError, Trajectory
 
 from invdyn_ros.config import Checked, NotNegative, Positive, Share, above
-from invdyn_ros.control.motion import Arc, Array, Plan, State, Target, at, cubic, duration
+from invdyn_ros.control.motion import HULL, Arc, Array, Plan, State, Target, at, cubic, duration
 from invdyn_ros.robot import Robot
 
 Parts = tuple[Arc | Trajectory, ...]
+Bounds = tuple[Array, Array]  # least and greatest position, velocity, acceleration, (3, n) each
 
 STEADY = 0.02  # [s] a wanted acceleration holds on: actuators act up to this late
 NO_TARGET = "no target yet"
@@ -68,7 +69,8 @@ def flaw(target: Target, n: int) -> str | None:
     """Return why a target can never be followed by an arm of n joints, or None."""
     if any(part.shape != (n,) for part in target.state):
         return f"target has {target.state.q.size} joints, the arm {n}"
-    if not all(np.isfinite(part).all() for part in (*target.state, target.stamp, target.horizon)):
+    total = target.stamp + target.horizon + sum(float(part.sum()) for part in target.state)
+    if not math.isfinite(total):
         return "target is not finite"
     if target.horizon < 0:
         return "target has a negative horizon"
@@ -98,7 +100,8 @@ def halt(plan: Plan, time: float, limits: Limits, reason: str) -> Plan:
     now = plan.at(time)
     brake = _brake(now, limits)
     stop = () if brake is None else (brake,)
-    return Plan(time, stop, reason) if _within(stop, now, limits) else plan._replace(held=reason)
+    kept = _within(stop, _bounds(now, limits))
+    return Plan(time, stop, reason) if kept else plan._replace(held=reason)
 
 
 def follow(plan: Plan, target: Target, time: float, limits: Limits, config: GuardConfig) -> Plan:
@@ -110,17 +113,17 @@ def follow(plan: Plan, target: Target, time: float, limits: Limits, config: Guar
     arm moves on as the target does, and to rest when the target would be stale.
     """
     now, wanted = plan.at(time), _inside(target.state, limits)
-    h = target.stamp + target.horizon - time
+    h, bounds = target.stamp + target.horizon - time, _bounds(now, limits)
     for way in (_verbatim, _meet if target.horizon > 0 else _approach, _settle):
         parts = way(now, wanted, h, limits)
-        if not _within(parts, now, limits):
+        if not _within(parts, bounds):
             continue
         last = at(parts[-1], parts[-1].duration)
         coast = max(target.stamp + config.timeout - time - duration(parts), 0.0)
-        ending = last._replace(qdd=np.zeros_like(last.q))
+        ending = last._replace(qdd=np.zeros(last.q.size))
         for tail in ((Arc.steady(ending, coast),), ()) if coast else ((),):
             brake = _brake(at(tail[-1], coast) if tail else last, limits)
-            if brake is not None and _within((*tail, brake), now, limits):
+            if brake is not None and _within((*tail, brake), bounds):
                 return Plan(time, (*parts, *tail, brake))
     return plan._replace(held="no way to the target within limits")
 
@@ -142,55 +145,57 @@ def limit_action(
     if not math.isfinite(action.sum()):
         raise ValueError(f"the model's action is not finite: {action}")
     if unit == "N m":
-        safe = _between(action, -limits.effort, limits.effort)
+        safe = between(action, -limits.effort, limits.effort)
     elif unit == "rad":
         reach = 0.5 * limits.velocity  # half a second of travel: a servo never lags more
-        safe = _between(action, measured - reach, measured + reach)
-        safe = _between(safe, limits.lower, limits.upper)
+        safe = between(action, measured - reach, measured + reach)
+        safe = between(safe, limits.lower, limits.upper)
     else:
         raise ValueError(f"no limits for actions in '{unit}'; known units: 'N m', 'rad'")
     return safe, None if (safe == action).all() else "action clipped to the arm's limits"
 
 
-def _between(values: Array, lower: Array, upper: Array) -> Array:
-    """Clip; for a few numbers np.clip takes five times as long."""
+def between(values: Array, lower: Array | float, upper: Array | float) -> Array:
+    """Return values clipped; for a few numbers np.clip takes five times as long."""
     return np.asarray(np.minimum(np.maximum(values, lower), upper))
 
 
 def _inside(state: State, limits: Limits) -> State:
     """Clip a wanted state; a joint wanted outside is wanted at rest at its limit."""
-    q = _between(state.q, limits.lower, limits.upper)
+    q = between(state.q, limits.lower, limits.upper)
     inside = q == state.q
     return State(
         q,
-        inside * _between(state.qd, -limits.velocity, limits.velocity),
-        inside * _between(state.qdd, -limits.acceleration, limits.acceleration),
+        inside * between(state.qd, -limits.velocity, limits.velocity),
+        inside * between(state.qdd, -limits.acceleration, limits.acceleration),
     )
 
 
-def _within(parts: Parts, now: State, limits: Limits) -> bool:
-    """Say whether a motion keeps all limits; from outside it may go inwards only.
+def _bounds(now: State, limits: Limits) -> Bounds:
+    """Return what a motion from a state keeps; from outside it may go inwards only."""
+    lower = np.minimum(limits.lower - SLACK, now.q - 1e-12)
+    upper = np.maximum(limits.upper + SLACK, now.q + 1e-12)
+    velocity, acceleration = limits.velocity * (1 + SLACK), limits.acceleration * (1 + SLACK)
+    least = np.array([lower, -velocity, -acceleration])
+    return least, np.array([upper, velocity, acceleration])
+
+
+def _within(parts: Parts, bounds: Bounds) -> bool:
+    """Say whether a motion keeps all bounds.
 
     Positions and velocities of an arc lie between those of its Bezier points; Ruckig keeps
     velocity, acceleration and jerk itself and tells the extreme positions.
     """
-    if not parts:
-        return False
-    places = []
+    least, most = bounds
     for part in parts:
         if isinstance(part, Arc):
-            q, qd, qdd = part.hull()
-            if (np.abs(qd) > limits.velocity * (1 + SLACK)).any():
-                return False
-            if (np.abs(qdd) > limits.acceleration * (1 + SLACK)).any():
-                return False
+            hull, low, high = part.hull(), least[HULL], most[HULL]  # (9, n)
         else:
-            q = np.array([[bound.min, bound.max] for bound in part.position_extrema]).T
-        places.append(q)
-    q = np.concatenate(places)
-    lower = np.minimum(limits.lower - SLACK, now.q - 1e-12)
-    upper = np.maximum(limits.upper + SLACK, now.q + 1e-12)
-    return bool((q >= lower).all() and (q <= upper).all())
+            hull = np.array([(bound.min, bound.max) for bound in part.position_extrema]).T
+            low, high = least[0], most[0]
+        if not ((hull >= low).all() and (hull <= high).all()):
+            return False
+    return bool(parts)
 
 
 def _verbatim(now: State, wanted: State, h: float, limits: Limits) -> Parts:
@@ -198,7 +203,7 @@ def _verbatim(now: State, wanted: State, h: float, limits: Limits) -> Parts:
     if h < 1e-6:
         return ()
     slowest, fastest = -limits.velocity - wanted.qd, limits.velocity - wanted.qd
-    onwards = wanted._replace(qdd=_between(wanted.qdd, slowest / STEADY, fastest / STEADY))
+    onwards = wanted._replace(qdd=between(wanted.qdd, slowest / STEADY, fastest / STEADY))
     return cubic(now, wanted, h), Arc.steady(onwards, STEADY)
 
 
@@ -245,7 +250,7 @@ def _request(now: State, limits: Limits, wanted: State | None = None) -> InputPa
     request = InputParameter(limits.lower.size)
     request.current_position = now.q.tolist()
     request.current_velocity = now.qd.tolist()
-    acceleration = _between(now.qdd, -limits.acceleration, limits.acceleration)
+    acceleration = between(now.qdd, -limits.acceleration, limits.acceleration)
     request.current_acceleration = acceleration.tolist()
     request.max_velocity = limits.velocity.tolist()
     request.max_acceleration = limits.acceleration.tolist()

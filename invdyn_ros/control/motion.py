@@ -10,6 +10,8 @@ from ruckig import Trajectory
 
 Array = NDArray[np.float64]
 
+HULL = np.array([0] * 4 + [1] * 3 + [2] * 2)  # which derivative each row of a hull is
+
 
 class State(NamedTuple):
     """A motion state: q (n,) [rad], qd (n,) [rad/s], qdd (n,) [rad/s2]."""
@@ -44,7 +46,7 @@ class Arc:
     @classmethod
     def steady(cls, first: State, duration: float) -> "Arc":
         """Return the motion that keeps its acceleration."""
-        return cls(first, np.zeros_like(first.q), duration)
+        return cls(first, np.zeros(first.q.size), duration)
 
     @cached_property
     def rows(self) -> Array:
@@ -57,10 +59,10 @@ class Arc:
         taylor = np.array([1, h, half, sixth, 0, 1, h, half, 0, 0, 1, h]).reshape(3, 4)
         return State(*(taylor @ self.rows))
 
-    def hull(self) -> State:
-        """Return Bezier points of position (4, n), velocity (3, n) and acceleration (2, n).
+    def hull(self) -> Array:
+        """Return Bezier points (9, n): 4 of position, 3 of velocity, 2 of acceleration; see HULL.
 
-        The whole motion lies between the least and the greatest of them.
+        The whole motion lies between the least and the greatest of each.
         """
         h = self.duration
         half, sixth = h * h / 2, h * h * h / 6
@@ -69,8 +71,7 @@ class Arc:
             *(0, 1, 0, 0, 0, 1, h / 2, 0, 0, 1, h, half),
             *(0, 0, 1, 0, 0, 0, 1, h),
         ]
-        values = np.array(points).reshape(9, 4) @ self.rows
-        return State(values[:4], values[4:7], values[7:])
+        return np.asarray(np.array(points, float).reshape(9, 4) @ self.rows)
 
 
 def cubic(first: State, last: State, duration: float) -> Arc:

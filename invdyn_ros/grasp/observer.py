@@ -150,7 +150,7 @@ class Observer:
         tool, size, before = self.tool, self.scene.block_size, self._height
         self._height = float(tool[2, 3])
         at = tool[:2, 3] - self.estimate.position[:2]
-        low = tool[2, 3] < 2 * size and float(np.linalg.norm(at)) < FAR
+        low = self._height < 2 * size and float(np.linalg.norm(at)) < FAR
         if self.held or not (low and self.estimate.count):
             self._missed = False
             return
@@ -183,9 +183,8 @@ class Observer:
         place, near = self.tool[:3, 3], self.held
         if not self.held and self.estimate.count:
             near = bool(np.linalg.norm(self._place - place) < GRASPED)
-        shown = place - np.array([*self.search.offset, 0.0])
         if self.held and not closed:
-            self.estimate.place(shown)
+            self.estimate.place(place - np.array([*self.search.offset, 0.0]))
         if closed and near and not self.held:
             self.search.held(place[:2] - self.estimate.position[:2], self._axis)
         self.held = closed and near

@@ -64,11 +64,11 @@ class Search:
         self.weight /= self.weight.sum()
 
     def _within(self, at: Array, axis: Array) -> Array:
-        """Return which errors (k, k) put the block between the fingers."""
-        away = self.errors - at
+        """Return which errors (..., k, k) put the block between fingers at places (..., 2)."""
+        away = self.errors - at[..., None, None, :]
         across = np.array([-axis[1], axis[0]])
-        local = np.abs(np.stack([away @ axis, away @ across], axis=-1))
-        return np.asarray((local <= self.reach).all(axis=-1))
+        between, along = self.reach
+        return np.asarray((np.abs(away @ axis) <= between) & (np.abs(away @ across) <= along))
 
     def _choose(self, at: Array, axis: Array) -> None:
         """Go where the most weight lies between the fingers, but not next to the last grip."""
@@ -76,5 +76,5 @@ class Search:
         places = self.errors[(away >= self.step) & (self.weight > self.weight.max() / 20)]
         if not len(places):
             return
-        sums = [self.weight[self._within(place, axis)].sum() for place in places]
+        sums = [self.weight[inside].sum() for inside in self._within(places, axis)]
         self.offset = np.array(places[int(np.argmax(sums))])

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from invdyn_ros.config import Checked, Positive, Share
-from invdyn_ros.control.guard import STEADY, Array, GuardConfig, Limits, State
+from invdyn_ros.control.guard import STEADY, Array, GuardConfig, Limits, State, between
 from invdyn_ros.robot import Robot
 
 BRAKING = 0.8  # share of the acceleration limit that is kept for stopping before a joint's end
@@ -123,7 +123,7 @@ class Steering(ABC):
         action = np.asarray(action, float)
         if action.shape != (self.size,) or not np.isfinite(action).all():
             raise ValueError(f"action must be {self.size} finite numbers, got {action}")
-        action = action.clip(-1.0, 1.0)
+        action = between(action, -1.0, 1.0)
         self._leash(measured)
         return self._move(self.velocity(action[:-1]), float(action[-1] + 1) / 2 * self.opening)
 
@@ -139,7 +139,7 @@ class Steering(ABC):
     def _move(self, velocity: Array, opening: float) -> Step:
         now, h = self.wanted, self.config.period
         v = self._feasible(velocity)
-        self.wanted = State(now.q + (now.qd + v) * (h / 2), v, np.zeros_like(v))
+        self.wanted = State(now.q + (now.qd + v) * (h / 2), v, np.zeros(v.size))
         return Step(self.wanted, opening)
 
     def toward(self, state: State, opening: float) -> Array:
@@ -159,9 +159,9 @@ class Steering(ABC):
     def _feasible(self, v: Array) -> Array:
         """Return the velocity (n,) next to `v` that can be reached, and braked from in time."""
         now, limits = self.wanted, self.limits
-        v = v.clip(*self._room())
-        v = v.clip(now.qd - self._most, now.qd + self._most)
-        return np.asarray(v.clip(-limits.velocity, limits.velocity))
+        v = between(v, *self._room())
+        v = between(v, now.qd - self._most, now.qd + self._most)
+        return between(v, -limits.velocity, limits.velocity)
 
     def _room(self) -> tuple[Array, Array]:
         """Return the least and greatest velocity (n,) with which no joint reaches its end."""
