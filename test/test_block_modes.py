@@ -52,7 +52,7 @@ def tilted(angle: float) -> np.ndarray:
 
 
 def mode(angle: float, cost: float) -> BlockFit:
-    return BlockFit(tilted(angle), 1e-6 * np.eye(6), np.zeros(1, int), np.zeros(1), cost)
+    return BlockFit(tilted(angle), 1e-6 * np.eye(6), np.zeros(1, int), cost)
 
 
 def test_past_image_decides_between_poses_that_look_the_same() -> None:

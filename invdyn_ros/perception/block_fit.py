@@ -46,10 +46,8 @@ class BlockFit(NamedTuple):
     """(6, 6) of x, y, z [m] and of rotations about the camera's x, y, z [rad]."""
     used: np.ndarray
     """(m,) indices of the markers it rests on."""
-    errors: np.ndarray
-    """(m,) RMS error of the corners of each of them [px]."""
     cost: float
-    """Sum of squared errors of the sides over their variance: -2 log likelihood."""
+    """-2 log likelihood: sum of squared errors over their variance."""
 
 
 def fit_block(
@@ -83,13 +81,13 @@ def fit_block(
             return []
         excess = np.sqrt(_costs(modes[0], sides, k).reshape(len(used), -1).mean(axis=1)) / OUTLIER
         corners = marker_corners(block_size)[faces[used]]
-        errors = np.array([_corner_errors(T, corners, quads[used], k) for T in modes])
+        errors = np.array([corner_errors(T, corners, quads[used], k) for T in modes])
         excess = np.maximum(excess, errors[0] / max_error)
         if len(used) == 1 or excess.max() <= 1:
             break
         used = np.delete(used, np.argmax(excess))
     return [
-        BlockFit(T, _covariance(T, sides, k), used, e, float(_costs(T, sides, k).sum()))
+        BlockFit(T, _covariance(T, sides, k), used, float(_costs(T, sides, k).sum()))
         for T, e in zip(modes, errors, strict=True)
         if np.sqrt(np.mean(e**2)) <= max_error
     ]
@@ -167,7 +165,7 @@ def linearise(T: np.ndarray, sides: Sides, k: np.ndarray) -> tuple[np.ndarray, n
     return errors, (sides.across[:, None] @ J.reshape(-1, 2, 6))[:, 0]
 
 
-def _corner_errors(
+def corner_errors(
     T: np.ndarray, corners: np.ndarray, quads: np.ndarray, k: np.ndarray
 ) -> np.ndarray:
     """RMS error (m,) of the corners (m, 4, 3) [m] of markers seen at (m, 4, 2) [px]."""
@@ -213,6 +211,11 @@ def transform(R: np.ndarray, t: np.ndarray) -> np.ndarray:
     T = np.eye(4)
     T[:3, :3], T[:3, 3] = R, t
     return T
+
+
+def moved(T: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """Pose (4, 4) after a shift and a turn about the camera's axes (6,) [m, rad]."""
+    return transform(cv2.Rodrigues(step[3:])[0] @ T[:3, :3], T[:3, 3] + step[:3])
 
 
 def turn(T: np.ndarray, other: np.ndarray) -> float:
@@ -261,10 +264,10 @@ def _refine(T: np.ndarray, sides: Sides, k: np.ndarray) -> np.ndarray:
     for _ in range(ITERATIONS):
         H = J.T @ J
         step = -np.linalg.solve(H + damping * np.diag(np.diag(H)), J.T @ errors)
-        moved = transform(cv2.Rodrigues(step[3:])[0] @ T[:3, :3], T[:3, 3] + step[:3])
-        new, J_new = linearise(moved, sides, k)
-        if nearest < moved[2, 3] < farthest and new @ new < errors @ errors:
-            T, errors, J, damping = moved, new, J_new, damping / 10
+        there = moved(T, step)
+        new, J_new = linearise(there, sides, k)
+        if nearest < there[2, 3] < farthest and new @ new < errors @ errors:
+            T, errors, J, damping = there, new, J_new, damping / 10
         else:
             damping *= 10
         if np.abs(step).max() < STEP_END:

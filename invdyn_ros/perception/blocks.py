@@ -10,19 +10,15 @@ import cv2
 import numpy as np
 
 from invdyn_ros.config import Checked, Positive, within
+from invdyn_ros.perception.block_align import align
 from invdyn_ros.perception.block_doubles import apart
-from invdyn_ros.perception.block_fit import BlockFit, fit_block, skew
-from invdyn_ros.perception.block_modes import (
-    CERTAIN,
-    Mode,
-    corner_costs,
-    picture_costs,
-    rank,
-    track_costs,
-)
+from invdyn_ros.perception.block_fit import BlockFit, corner_errors, fit_block, skew
+from invdyn_ros.perception.block_modes import Mode, rank, track_costs
 from invdyn_ros.perception.block_overlay import draw_block
-from invdyn_ros.perception.markers import FACES, MAX_BLOCKS, find_markers
+from invdyn_ros.perception.markers import FACES, MAX_BLOCKS, find_markers, marker_corners
 
+CERTAIN = 25.0  # costs that tell two poses apart without a look at the picture
+UNSURE = np.radians(1.0)  # a pose known no better is aligned with the picture
 LENS_MODELS = (4, 5, 8, 12, 14)  # numbers of distortion coefficients
 
 
@@ -153,12 +149,10 @@ class BlockDetector:
             mine &= once
             fits = self._fits(ids[mine], corners[mine]) if mine.any() else []
             if fits:
-                fit, modes = rank(fits, self._costs(fits, gray, block, past.get(block, ())))
-                seen = ids[mine][fit.used], corners[mine][fit.used]
-                error = float(np.sqrt(np.mean(fit.errors**2)))
-                poses.append(
-                    BlockPose(block, fit.T_camera_block, fit.covariance, *seen, error, modes)
-                )
+                seen = ids[mine][fits[0].used], corners[mine][fits[0].used]
+                best, modes = self._choose(fits, seen[0], gray, past.get(block, ()))
+                T, error = best.T_camera_block, self._error(best.T_camera_block, *seen)
+                poses.append(BlockPose(block, T, best.covariance, *seen, error, modes))
         others = ids[ids >= FACES * self.config.blocks] // FACES
         return Found(poses, tuple(doubles), tuple(np.unique(others).tolist()))
 
@@ -180,16 +174,27 @@ class BlockDetector:
         ideal = cv2.undistortPoints(corners.reshape(-1, 1, 2), k, self.distortion, P=k)
         return np.asarray(ideal).reshape(-1, 4, 2)
 
-    def _costs(
-        self, fits: list[BlockFit], gray: np.ndarray, block: int, before: tuple[Mode, ...]
-    ) -> np.ndarray:
-        """How unlikely each pose is (n,), from corners, picture and past."""
-        costs = corner_costs(fits)
-        if len(fits) > 1 and np.diff(np.sort(costs))[0] < CERTAIN:
+    def _choose(
+        self, fits: list[BlockFit], ids: np.ndarray, gray: np.ndarray, before: tuple[Mode, ...]
+    ) -> tuple[BlockFit, tuple[Mode, ...]]:
+        """Return the likeliest pose and all modes, by corners, picture and past.
+
+        The corners of several markers tell enough; those of a lone one may not.
+        """
+        costs, turns = np.array([fit.cost for fit in fits]), fits[0].covariance[3:, 3:]
+        doubt = len(fits) > 1 and np.diff(np.sort(costs))[0] < CERTAIN
+        if len(ids) == 1 and (doubt or np.linalg.eigvalsh(turns)[-1] > UNSURE**2):
             lens = self.intrinsics, self.distortion
-            costs += picture_costs(fits, gray, block, self.config.block_size, lens)
-            costs += track_costs(fits, before)
-        return costs
+            known = [mode.T_camera_block for mode in before]
+            fits = align(fits, known, int(ids[0]), gray, self.config.block_size, lens)
+            costs = np.array([fit.cost for fit in fits]) + track_costs(fits, before)
+        return rank(fits, costs)
+
+    def _error(self, T: np.ndarray, ids: np.ndarray, corners: np.ndarray) -> float:
+        """RMS distance [px] between corners (k, 4, 2) as seen and as a pose (4, 4) has them."""
+        wanted = marker_corners(self.config.block_size)[ids % FACES]
+        errors = corner_errors(T, wanted, self._ideal(corners), self.intrinsics)
+        return float(np.sqrt(np.mean(errors**2)))
 
     def draw(self, image: np.ndarray, poses: list[BlockPose]) -> np.ndarray:
         """Picture of what was found: marker outlines, edges, axes and position of each block.

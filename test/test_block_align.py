@@ -1,0 +1,114 @@
+"""A block's pose from its whole picture: drawing, its derivative, and what it tells."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import cv2
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from invdyn_ros.benchmarks.block_pictures import block_scene
+from invdyn_ros.perception.block_align import Picture, align, tilt, tilted
+from invdyn_ros.perception.block_fit import BlockFit, moved, transform, turn
+
+SIZE, SIDE = 0.04, 40.0  # of the block [m], of its marker [px]
+GREY = (225.0, 40.0, 90.0)  # white, black, background
+STEPS = np.array([2e-5, 2e-5, 5e-4, 2e-3, 2e-3, 2e-3])  # [m, rad]
+
+
+def lens(distorted: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    return block_scene().camera.intrinsics(), np.array([-0.2, 0.05, 0, 0, 0]) * distorted
+
+
+def facing(across: float, along: float, x: float = 0.01, y: float = -0.02) -> np.ndarray:
+    """A block whose first face looks at the camera, tilted by two angles [rad]."""
+    R = Rotation.from_euler("xyz", [np.pi + across, along, 0.3]).as_matrix()
+    return transform(R, np.array([x, y, 850 * 0.032 / SIDE]))
+
+
+@cache
+def drawn(T_bytes: bytes, distorted: bool, noise: float) -> np.ndarray:
+    """A picture (480, 640) uint8 of a block: white, black and background as GREY."""
+    T, blank = np.frombuffer(T_bytes).reshape(4, 4), np.zeros((480, 640), np.uint8)
+    picture = Picture(blank, [T], 0, SIZE, lens(distorted))
+    layers = sum(picture._seen_through_lens(layer) for layer in picture.draw(T).layers)
+    white, covered = layers[..., 0], layers[..., 1]
+    image = np.full(blank.shape, GREY[2], float)
+    h, w = picture.seen.shape
+    x, y = picture.low
+    block = GREY[1] * covered + (GREY[0] - GREY[1]) * white + GREY[2] * (1 - covered)
+    image[y : y + h, x : x + w] = block
+    image += np.random.default_rng(0).normal(0, noise, image.shape)
+    return image.round().clip(0, 255).astype(np.uint8)
+
+
+def image_of(T: np.ndarray, distorted: bool = False, noise: float = 2.0) -> np.ndarray:
+    return drawn(T.tobytes(), distorted, noise)
+
+
+def fit(T: np.ndarray) -> BlockFit:
+    return BlockFit(T, np.eye(6), np.zeros(1, int), 0.0)
+
+
+@pytest.mark.parametrize("distorted", [False, True])
+def test_derivative_of_what_is_left_is_that_of_differences(distorted: bool) -> None:
+    """About, as an edge is hardly wider than a pixel."""
+    T = facing(0.3, -0.2)
+    picture = Picture(image_of(T, distorted), [T], 0, SIZE, lens(distorted))
+    J = picture.slope(T, picture.draw(T))
+    for column, step in zip(J.T, np.diag(STEPS), strict=True):
+        ends = [picture.draw(moved(T, sign * step)).residual for sign in (1, -1)]
+        slope = (ends[0] - ends[1]) / (2 * step.sum())
+        assert np.linalg.norm(column - slope) < 0.2 * np.linalg.norm(slope)
+
+
+@pytest.mark.parametrize("distorted", [False, True])
+@pytest.mark.parametrize("other", [0, 4, 20, 23])
+def test_a_face_that_looks_at_the_camera_shows_how_it_is_tilted(
+    other: int, distorted: bool
+) -> None:
+    """Though the search starts with a tilt to another side."""
+    truth = facing(0.04, -0.03)
+    start = tilted(truth, 0, SIZE)[other]
+    best = align([fit(start)], [], 0, image_of(truth, distorted), SIZE, lens(distorted))[0]
+    assert turn(best.T_camera_block, truth) < np.radians(1) < turn(start, truth) / 5
+    error = (best.T_camera_block - truth)[:3, 3]
+    assert np.linalg.norm(error[:2]) < 5e-4 and abs(error[2]) < 2e-3
+
+
+def test_what_was_seen_before_is_a_start_too() -> None:
+    truth = facing(0.5, 0.4)
+    image, other = image_of(truth), facing(-0.5, -0.4)
+    alone = align([fit(other)], [], 0, image, SIZE, lens())
+    known = align([fit(other)], [facing(0.48, 0.42)], 0, image, SIZE, lens())
+    assert turn(known[0].T_camera_block, truth) < np.radians(0.3)
+    assert turn(alone[0].T_camera_block, truth) > np.radians(5)
+
+
+def test_more_noise_is_less_certainty() -> None:
+    truth = facing(0.3, -0.2)
+    quiet, noisy = (
+        align([fit(truth)], [], 0, image_of(truth, noise=noise), SIZE, lens())[0].covariance
+        for noise in (2.0, 12.0)
+    )
+    assert (np.diag(noisy) > 4 * np.diag(quiet)).all()
+
+
+def test_a_block_half_out_of_the_picture_moves_nothing_out_of_range() -> None:
+    truth = facing(0.05, 0.05, x=-0.245)
+    best = align([fit(truth)], [], 0, image_of(facing(0.05, 0.05)), SIZE, lens())
+    assert all(np.isfinite(found.T_camera_block).all() for found in best)
+    beyond = facing(0.05, 0.05, x=5.0)
+    assert align([fit(beyond)], [], 0, np.zeros((480, 640), np.uint8), SIZE, lens())[0].cost == 0
+
+
+def test_tilts_are_about_the_face_in_its_place() -> None:
+    T = facing(0.1, 0.05)
+    for other in tilted(T, 0, SIZE):
+        assert tilt(other, 0, SIZE) < np.radians(11.5)
+        centres = [pose[:3, 3] + pose[:3, 2] * SIZE / 2 for pose in (T, other)]
+        np.testing.assert_allclose(*centres, atol=1e-12)
+    assert tilt(T, 0, SIZE) == pytest.approx(np.hypot(0.1, 0.05), abs=0.04)
+    assert cv2.norm(tilted(T, 0, SIZE)[12][:3, :3] - T[:3, :3]) < 0.2
