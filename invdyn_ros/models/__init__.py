@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from invdyn_ros.models.cnn import Cnn, CnnVerb
+from invdyn_ros.models.correlation import Correlation
 from invdyn_ros.models.enhanced import Enhanced
 from invdyn_ros.models.ensemble import Ensemble
 from invdyn_ros.models.flow import Flow
@@ -19,6 +21,9 @@ MODELS: dict[str, type[InverseDynamics]] = {
     "enhanced": Enhanced,
     "flow": Flow,
     "ensemble": Ensemble,
+    "cnn": Cnn,
+    "cnn_verb": CnnVerb,
+    "correlation": Correlation,
 }
 """The simplest first, the one to take where data cannot tell them apart."""
 
