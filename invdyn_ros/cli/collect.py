@@ -24,6 +24,7 @@ from invdyn_ros.sources.pendulum import PendulumConfig, swing
 from invdyn_ros.sources.rosbag import BagConfig, take_bag
 from invdyn_ros.sources.sequence import SequenceConfig, read_sequence
 from invdyn_ros.sources.simulation import simulate
+from invdyn_ros.sources.video import Quality, VideoConfig, read_videos
 
 ARM = "ur5"
 MILLIHERTZ = 3  # digits of a rate [Hz] that stamps are good for
@@ -117,11 +118,28 @@ class Pendulum:
     """The pendulum and its motion."""
 
 
+@dataclass(frozen=True)
+class Video:
+    """Read videos, or frame folders of EPIC-KITCHENS with --annotations.
+
+    An action is how far a wrist moved since the picture before, in shares of the picture, right
+    and down.
+    """
+
+    path: tyro.conf.Positional[Path]
+    """A video file, a folder of them, or the folder with PXX/PXX_YY/frame_0000000001.jpg."""
+    out: Path
+    """Dataset folder to write."""
+    video: VideoConfig = field(default_factory=VideoConfig)
+    """What is taken from a video."""
+
+
 class Collected(NamedTuple):
     """What is written."""
 
     intake: Intake
     robot: str
+    quality: Quality | None = None
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -132,6 +150,7 @@ def main(argv: list[str] | None = None) -> int:
         | Annotated[Sequence, tyro.conf.subcommand("sequence")]
         | Annotated[Folder, tyro.conf.subcommand("dataset")]
         | Annotated[Pendulum, tyro.conf.subcommand("pendulum")]
+        | Annotated[Video, tyro.conf.subcommand("video")]
         | Annotated[Grasps, tyro.conf.subcommand("grasp")]
     )
     options = parse(Annotated[kinds, tyro.conf.OmitArgPrefixes], argv, "collect")
@@ -139,14 +158,18 @@ def main(argv: list[str] | None = None) -> int:
     if isinstance(options, Grasps):  # steps of a task, no motion
         collect_grasps(options)
         return 0
-    intake, robot = READERS[type(options)](options)
+    intake, robot, quality = READERS[type(options)](options)
     account = intake.account()
     trajectories = intake.trajectories
     if not trajectories:
         raise ValueError(f"nothing to write: {account}")
-    write_dataset(options.out, trajectories, robot, round(trajectories[0].rate, MILLIHERTZ))
+    rate = round(trajectories[0].rate, MILLIHERTZ)
+    about = {"label_quality": quality._asdict()} if quality else {}
+    write_dataset(options.out, trajectories, robot, rate, about=about)
     seconds = sum(t.time[-1] - t.time[0] for t in trajectories)
     print(f"{account}")
+    if quality:
+        print(quality.text())
     print(
         f"{options.out}: {len(trajectories)} trajectories of {robot}, {seconds:.0f} s, "
         f"actions in {trajectories[0].action_unit}"
@@ -195,12 +218,18 @@ def _swung(options: Pendulum) -> Collected:
     return Collected(Intake(made, sum(map(len, made)), {}), "pendulum")
 
 
+def _watched(options: Video) -> Collected:
+    intake, quality = read_videos(options.path, options.video)
+    return Collected(intake, "wrist" if quality else "video", quality)
+
+
 READERS: dict[type, Callable[..., Collected]] = {
     Sim: _simulated,
     Bag: _recorded,
     Sequence: _sequence,
     Folder: _folder,
     Pendulum: _swung,
+    Video: _watched,
 }
 
 
