@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -18,6 +18,7 @@ from invdyn_ros.cli.options import parse
 from invdyn_ros.dataset import check_writable, write_dataset
 from invdyn_ros.robot import ROBOTS, load_robot
 from invdyn_ros.sources.excitation import ExcitationConfig
+from invdyn_ros.sources.film import FilmConfig, films
 from invdyn_ros.sources.folder import FolderConfig, read_folders
 from invdyn_ros.sources.intake import Intake
 from invdyn_ros.sources.pendulum import PendulumConfig, swing
@@ -25,6 +26,7 @@ from invdyn_ros.sources.rosbag import BagConfig, take_bag
 from invdyn_ros.sources.sequence import SequenceConfig, read_sequence
 from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.sources.video import Quality, VideoConfig, read_videos
+from invdyn_ros.trajectory import Trajectory
 
 ARM = "ur5"
 MILLIHERTZ = 3  # digits of a rate [Hz] that stamps are good for
@@ -119,6 +121,20 @@ class Pendulum:
 
 
 @dataclass(frozen=True)
+class FilmedArm:
+    """Film the simulated arm from places of all kinds; actions are commanded joint velocities."""
+
+    out: Path
+    """Dataset folder to write."""
+    arm: str = ARM
+    """Name of the arm."""
+    workers: int | None = None
+    """Processes that simulate; all cores by default. The data do not depend on it."""
+    film: FilmConfig = field(default_factory=FilmConfig)
+    """How it moves and is filmed."""
+
+
+@dataclass(frozen=True)
 class Video:
     """Read videos, or frame folders of EPIC-KITCHENS with --annotations.
 
@@ -151,6 +167,7 @@ def main(argv: list[str] | None = None) -> int:
         | Annotated[Folder, tyro.conf.subcommand("dataset")]
         | Annotated[Pendulum, tyro.conf.subcommand("pendulum")]
         | Annotated[Video, tyro.conf.subcommand("video")]
+        | Annotated[FilmedArm, tyro.conf.subcommand("film")]
         | Annotated[Grasps, tyro.conf.subcommand("grasp")]
     )
     options = parse(Annotated[kinds, tyro.conf.OmitArgPrefixes], argv, "collect")
@@ -182,11 +199,8 @@ def _simulated(options: Sim) -> Collected:
     plant: PlantConfig = load_plant(robot.name)
     if options.payload is not None:
         plant = load_plant(robot.name, payload=options.payload)
-    workers = len(os.sched_getaffinity(0)) if options.workers is None else options.workers
-    episodes = simulate(robot, options.excitation, plant, options.unit, workers)
-    count = options.excitation.episodes
-    made = list(tqdm(episodes, total=count, unit="episode", desc="simulating", file=sys.stderr))
-    return Collected(Intake(made, sum(map(len, made)), {}), robot.name)
+    episodes = simulate(robot, options.excitation, plant, options.unit, _workers(options.workers))
+    return _made(episodes, options.excitation.episodes, robot.name)
 
 
 def _recorded(options: Bag) -> Collected:
@@ -218,6 +232,21 @@ def _swung(options: Pendulum) -> Collected:
     return Collected(Intake(made, sum(map(len, made)), {}), "pendulum")
 
 
+def _filmed(options: FilmedArm) -> Collected:
+    robot, config = load_robot(options.arm), options.film
+    return _made(films(robot, config, _workers(options.workers)), config.videos, robot.name)
+
+
+def _workers(given: int | None) -> int:
+    return len(os.sched_getaffinity(0)) if given is None else given
+
+
+def _made(episodes: Iterator[Trajectory], count: int, robot: str) -> Collected:
+    """Make episodes, with a bar."""
+    made = list(tqdm(episodes, total=count, unit="episode", desc="simulating", file=sys.stderr))
+    return Collected(Intake(made, sum(map(len, made)), {}), robot)
+
+
 def _watched(options: Video) -> Collected:
     intake, quality = read_videos(options.path, options.video)
     return Collected(intake, "wrist" if quality else "video", quality)
@@ -229,6 +258,7 @@ READERS: dict[type, Callable[..., Collected]] = {
     Sequence: _sequence,
     Folder: _folder,
     Pendulum: _swung,
+    FilmedArm: _filmed,
     Video: _watched,
 }
 

@@ -48,10 +48,7 @@ class Correlation(Video):
         super().__init__(meta)
         c, reach = self.config.channels, self.config.reach
         self.eye = nn.Sequential(
-            nn.Conv2d(3, c, 5, stride=2, padding=2),
-            nn.GroupNorm(GROUPS, c),
-            nn.SiLU(),
-            nn.Conv2d(c, c, 3, stride=2, padding=1),
+            nn.Conv2d(3, c, 7, stride=4, padding=3),
             nn.GroupNorm(GROUPS, c),
             nn.SiLU(),
             nn.Conv2d(c, c, 3, padding=1),

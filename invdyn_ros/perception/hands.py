@@ -55,16 +55,8 @@ class WristFinder(AbstractContextManager["WristFinder"]):
         with native_output_silenced():
             found = self._hands.process(np.ascontiguousarray(image)).multi_hand_landmarks or []
         wrists = np.array([[h.landmark[0].x, h.landmark[0].y] for h in found]).reshape(-1, 2)
-        wrist = self._follow(wrists)
-        self._last = wrist
-        return wrist
-
-    def _follow(self, wrists: np.ndarray) -> np.ndarray | None:
-        """Return the one of the wrists (k, 2) that is the followed one."""
-        if len(wrists) == 0 or self._last is None:
-            return wrists[0] if len(wrists) else None
-        away = np.linalg.norm(wrists - self._last, axis=1)
-        return wrists[away.argmin()] if away.min() <= self.config.jump else None
+        self._last = followed(wrists, self._last, self.config.jump)
+        return self._last
 
     def close(self) -> None:
         """Free the network."""
@@ -72,3 +64,16 @@ class WristFinder(AbstractContextManager["WristFinder"]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def followed(wrists: np.ndarray, last: np.ndarray | None, jump: float) -> np.ndarray | None:
+    """Return which of the wrists (k, 2) is the one that was at `last` (2,), or the first of all.
+
+    None where there is none, or none within `jump` of where it was.
+    """
+    if len(wrists) == 0:
+        return None
+    if last is None:
+        return np.asarray(wrists[0])
+    away = np.linalg.norm(wrists - last, axis=1)
+    return np.asarray(wrists[away.argmin()]) if away.min() <= jump else None

@@ -97,7 +97,7 @@ def read_videos(path: Path, config: VideoConfig) -> tuple[Intake, Quality | None
     trajectories: list[Trajectory] = []
     changes: Counter[str] = Counter()
     for clip, shots in seen:
-        made = list(_episodes(clip, shots, config))
+        made = list(episodes(clip, shots, config))
         trajectories += made
         lost = int(np.isnan(shots.wrist[:, 0]).sum()) if config.labels == "wrist" else 0
         changes["pictures without a wrist"] -= lost
@@ -147,6 +147,19 @@ def video_files(path: Path) -> list[Path]:
     return files
 
 
+def read_video(file: Path, pixels: int, rate: float) -> Trajectory:
+    """Read a video without labels, at the frames that come closest to a rate [Hz].
+
+    Raises:
+        ValueError: it is no video.
+    """
+    every = max(1, round(probe(file).rate / rate))
+    config = VideoConfig(gaps=(every,), every=every, pixels=pixels, labels="none")
+    clip = Clip(file.stem, NO_VERB, _taken(file, every))
+    shots = _shots(clip, config)
+    return _episode(clip, shots, slice(None), labelled=False)
+
+
 def scaled(image: np.ndarray, pixels: int) -> np.ndarray:
     """Return a picture as the square (pixels, pixels, 3) that is kept of it."""
     return np.asarray(cv2.resize(image, (pixels, pixels), interpolation=cv2.INTER_AREA))
@@ -188,7 +201,7 @@ def _shots(clip: Clip, config: VideoConfig) -> Shots:
     return Shots(np.array(time), np.stack(pictures), np.stack(wrists))
 
 
-def _episodes(clip: Clip, shots: Shots, config: VideoConfig) -> Iterator[Trajectory]:
+def episodes(clip: Clip, shots: Shots, config: VideoConfig) -> Iterator[Trajectory]:
     """Yield the episodes of each gap, none across a picture that has no label."""
     if config.labels == "none":
         known = np.ones(len(shots.time), dtype=bool)
