@@ -13,7 +13,7 @@ import torch
 
 from invdyn_ros.calibration import calibration
 from invdyn_ros.leak import check_unseen
-from invdyn_ros.models import InverseDynamics, build
+from invdyn_ros.models import InverseDynamics, Meta, build
 from invdyn_ros.scores import NOTHING, mean, plain, scores
 from invdyn_ros.training import accelerated, fingerprint, splits
 from invdyn_ros.trajectory import Trajectory
@@ -68,7 +68,10 @@ def evaluate(
         raise ValueError("no test trajectory is long enough to predict an action in")
     predicted = [_predict(model, case) for case in cases]
     if plots is not None:
-        _draw(plots, model, cases[:DRAWN], predicted[:DRAWN])
+        longest = sorted(range(len(cases)), key=lambda k: -len(cases[k].time))
+        chosen = longest if model.observed == "pixels" else range(len(cases))
+        some = sorted(chosen[:DRAWN])
+        _draw(plots, model, [cases[k] for k in some], [predicted[k] for k in some])
     report = _about(model, parted) | _judged(model, cases, predicted)
     return report | {"latency_us": latency(model), "seconds": time.perf_counter() - started}
 
@@ -135,6 +138,22 @@ def _draw(
     pairs = zip(cases, predicted, strict=True)
     shown = (Actions(c.time, c.target, mean - c.action + c.target) for c, (mean, _) in pairs)
     draw_actions(directory, model.meta, shown)
+    if model.observed == "pixels":
+        _draw_videos(directory, model.meta, cases, predicted)
+
+
+def _draw_videos(
+    directory: Path, meta: Meta, cases: Sequence[Case], predicted: Sequence[Predicted]
+) -> None:
+    from invdyn_ros.plot.action_video import draw_video
+
+    for k, (case, (found, _)) in enumerate(zip(cases, predicted, strict=True)):
+        frames = case.motion[-len(found) :, :-1].reshape(len(found), *meta.frame, 3)
+        rate = (len(found) - 1) / max(case.time[-1] - case.time[0], 1e-9)
+        title = f"{meta.family} on {case.source or meta.robot}, not seen in training"
+        unit = f" [{meta.action_unit}]"
+        names = [name + unit for name in meta.joint_names]
+        draw_video(directory / f"video_{k}.mp4", frames, (case.action, found), names, title, rate)
 
 
 def _part(model: InverseDynamics, trajectories: Sequence[Trajectory], part: Part) -> Split:

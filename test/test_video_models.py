@@ -14,6 +14,7 @@ from invdyn_ros.models import MODELS, InverseDynamics, Meta, build
 from invdyn_ros.models.augmentation import WRIST, augmented, flipped, reversed_in_time
 from invdyn_ros.models.checkpoint import load, save
 from invdyn_ros.models.parity import random_motion
+from invdyn_ros.perception.camera import probe
 from invdyn_ros.training import parse_config, train
 from invdyn_ros.windows import split, windows
 
@@ -164,16 +165,28 @@ def test_a_motion_family_refuses_a_video_and_a_video_family_refuses_motion(tmp_p
 
 @pytest.mark.parametrize("family", OF_VIDEO)
 def test_family_learns_a_moving_patch_and_its_report_says_so(family: str, tmp_path: Path) -> None:
-    films = [film(k, 40, f"video_{k}") for k in range(10)]
+    films = [film(k, 30, f"video_{k}") for k in range(9)]
     write_dataset(tmp_path / "data", films, "wrist", 10.0)
-    fields = {"family": family, "epochs": 20, "batch": 16, "learning_rate": 2e-3}
+    fields = {"family": family, "epochs": 15, "batch": 8, "learning_rate": 2e-3}
     model = train(parse_config(fields, ""), tmp_path / "data", tmp_path / "out")
     report = evaluate(model, read_dataset(tmp_path / "data").trajectories)
     rows = report["baselines"]
     assert report["split"]["by"] == "video"
     assert report["nmse"]["mean"] < 0.3 < 0.8 < rows["untrained"]["nmse"]["mean"]
     assert {"zero", "mean", "hold_last"} < rows.keys()
-    assert report["split"]["test"] == 2 * 39  # the first picture of a video has none before it
+    assert report["split"]["test"] == 2 * 29  # the first picture of a video has none before it
+
+
+def test_plots_of_a_video_show_its_actions_beside_it(tmp_path: Path) -> None:
+    model = make("cnn")
+    known = {"target_mean": [0.0, 0.0], "samples": {"train": 0}}
+    model.meta = replace(model.meta, data=known)
+    evaluate(model, [film(1, 11)], tmp_path)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["actions_0.png", "video_0.mp4"]
+    info = probe(tmp_path / "video_0.mp4")
+    assert (info.width, info.height) == (1280, 720)
+    assert info.duration == pytest.approx(1.0, abs=0.01)  # ten actions at ten a second
 
 
 def test_same_seed_gives_the_same_weights_on_video(tmp_path: Path) -> None:

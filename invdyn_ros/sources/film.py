@@ -17,11 +17,12 @@ from invdyn_ros.arms.scene import Scene
 from invdyn_ros.config import Checked, Count, Positive, Share, at_least
 from invdyn_ros.pool import in_order
 from invdyn_ros.robot import Robot
-from invdyn_ros.sources.excitation import PACES, Excitation, ExcitationConfig
+from invdyn_ros.sources.excitation import Excitation, ExcitationConfig
 from invdyn_ros.sources.simulation import move
 from invdyn_ros.trajectory import Trajectory
 
 EYE, LOOKED_AT = (1.1, -0.95, 0.8), (0.25, 0.0, 0.35)  # [m] camera and its middle, base frame
+PACES = (0.6, 1.0)  # shares of the speed; in slow motion an arm sticks, which no picture shows
 FOCAL = 760.0  # [px] of 640: an opening of 46 degrees
 UNIT = "rad/s"
 
