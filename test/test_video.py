@@ -56,7 +56,8 @@ def kitchen(tmp_path: Path) -> Path:
 
 
 def collect(kitchen: Path, *words: str) -> int:
-    common = ["video", str(kitchen / "frames"), "--out", str(kitchen / "out"), "--labels", "none"]
+    common = ["video", str(kitchen / "frames"), "--out", str(kitchen / "out")]
+    words = words if "--labels" in words else ("--labels", "none", *words)
     return run_verb(
         "collect", [*common, "--annotations", str(kitchen / "train.csv"), "--gaps", "3", *words]
     )
@@ -129,7 +130,7 @@ def shots(frames: int, lost: tuple[int, ...] = ()) -> Shots:
     wrist[list(lost)] = np.nan
     pictures = np.zeros((frames, 16, 16, 3), np.uint8)
     pictures += np.arange(frames, dtype=np.uint8)[:, None, None, None]
-    return Shots(np.arange(frames) / 30, pictures, wrist)
+    return Shots(np.arange(frames) / 30, pictures, wrist, WRIST)
 
 
 def test_a_frame_without_a_wrist_is_a_gap_that_no_pair_spans() -> None:
@@ -190,16 +191,54 @@ def test_pictures_without_a_hand_give_nothing_to_write(
     words = ["video", str(tmp_path / "empty.mp4"), "--out", str(tmp_path / "out")]
     assert run_verb("collect", words) == 2
     assert (
-        "nothing to write: 5 rows in, 0 rows in 0 episodes out; -5 pictures without a wrist"
+        "nothing to write: 5 rows in, 0 rows in 0 episodes out; -5 pictures without a label"
         in (capsys.readouterr().err)
     )
     assert not (tmp_path / "out").exists()
+
+
+def give(kitchen: Path, rows: list[str], head: str = "video,frame,grip,turn") -> list[str]:
+    """Write actions of frames; return the words that name them."""
+    (kitchen / "actions.csv").write_text("\n".join([head, *rows]) + "\n")
+    return ["--labels", "given", "--actions", str(kitchen / "actions.csv")]
+
+
+def test_given_actions_are_added_over_the_gap_and_missing_ones_end_an_episode(
+    kitchen: Path,
+) -> None:
+    rows = [f"P01_01,{k},{0.1 * k},1" for k in range(8, 21) if k != 15]
+    assert collect(kitchen, *give(kitchen, rows)) == 0
+    trajectories, info = read_dataset(kitchen / "out")
+    assert info.joint_names == ("grip", "turn")
+    for t in trajectories:
+        numbers = t.frames[:, 8, 8, 0].astype(float)
+        assert (numbers < 15).all() or (numbers > 15).all()
+        np.testing.assert_allclose(t.action[1:, 1], 3.0)
+        np.testing.assert_allclose(t.action[1:, 0], 0.1 * (3 * numbers[1:] - 3), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("rows", "head", "said"),
+    [
+        (["P01_01,8,x,1"], "video,frame,grip,turn", "row 1: could not convert string to float"),
+        (["P01_01,8,1,1"] * 2, "video,frame,grip,turn", "row 2: frame 8 stands there twice"),
+        (["P01_01,8,nan,1"], "video,frame,grip,turn", "is not finite; leave the row out"),
+        (["8,1"], "frame,grip", "has columns frame, grip; right are video, frame and one per"),
+    ],
+)
+def test_bad_actions_are_one_line(
+    rows: list[str], head: str, said: str, kitchen: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert collect(kitchen, *give(kitchen, rows, head)) == 2
+    assert said in capsys.readouterr().err
+    assert not (kitchen / "out").exists()
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (["--gaps", "3", "--every", "2"], "gap 3 is no multiple of every, 2"),
+        (["--labels", "given"], "give both --labels given and --actions FILE.csv, or neither"),
         (["--pixels", "8"], "pixels is 8; it must be at least 16"),
     ],
 )

@@ -22,6 +22,7 @@ from invdyn_ros.models.augmentation import WRIST
 from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, probe
 from invdyn_ros.perception.hands import HandConfig, WristFinder
 from invdyn_ros.sources import epic
+from invdyn_ros.sources.given import Given, read_given
 from invdyn_ros.sources.intake import Intake
 from invdyn_ros.trajectory import NO_VERB, Trajectory
 
@@ -42,8 +43,10 @@ class VideoConfig(Checked):
     """Only each so many-th frame is read; every gap is a multiple of it."""
     pixels: Annotated[int, at_least(16)] = 96
     """Side of the square that every picture is scaled to [px]."""
-    labels: Literal["wrist", "none"] = "wrist"
-    """What moved: the wrist that MediaPipe sees, or nobody knows (for 'invdyn label')."""
+    labels: Literal["wrist", "given", "none"] = "wrist"
+    """What moved: the wrist that MediaPipe sees, what --actions says, or nobody knows."""
+    actions: Path | None = None
+    """CSV with columns video, frame and one per action: what moved since the frame before."""
     hand: HandConfig = field(default_factory=HandConfig)
     """When a wrist counts as seen."""
 
@@ -52,6 +55,11 @@ class VideoConfig(Checked):
         super().__post_init__()
         if wrong := [gap for gap in self.gaps if gap % self.every]:
             raise ValueError(f"gap {wrong[0]} is no multiple of every, {self.every}")
+        if (self.labels == "given") != (self.actions is not None):
+            raise ValueError(
+                f"labels are {self.labels} and actions {self.actions}; give both "
+                "--labels given and --actions FILE.csv, or neither"
+            )
 
 
 class Clip(NamedTuple):
@@ -67,7 +75,8 @@ class Shots(NamedTuple):
 
     time: np.ndarray  # (T,) [s]
     pictures: np.ndarray  # (T, side, side, 3) uint8
-    wrist: np.ndarray  # (T, 2) in shares of the picture, NaN where none was seen
+    place: np.ndarray  # (T, n) what moves, such as a wrist; NaN where none was seen
+    names: tuple[str, ...]  # of the n
 
 
 class Quality(NamedTuple):
@@ -93,19 +102,20 @@ def read_videos(path: Path, config: VideoConfig) -> tuple[Intake, Quality | None
     Raises:
         ValueError: nothing to read, or anything damaged or missing.
     """
-    seen = [(clip, _shots(clip, config)) for clip in clips(path, config)]
+    given = read_given(config.actions) if config.actions else None
+    seen = [(clip, _shots(clip, config, given)) for clip in clips(path, config)]
     trajectories: list[Trajectory] = []
     changes: Counter[str] = Counter()
     for clip, shots in seen:
         made = list(episodes(clip, shots, config))
         trajectories += made
-        lost = int(np.isnan(shots.wrist[:, 0]).sum()) if config.labels == "wrist" else 0
-        changes["pictures without a wrist"] -= lost
+        lost = int(np.isnan(shots.place).any(1).sum())
+        changes["pictures without a label"] -= lost
         changes["in episodes of other gaps, or alone"] += (
             sum(map(len, made)) - len(shots.time) + lost
         )
     rows = sum(len(shots.time) for _, shots in seen)
-    quality = quality_of([s.wrist for _, s in seen]) if config.labels == "wrist" else None
+    quality = quality_of([s.place for _, s in seen]) if config.labels == "wrist" else None
     return Intake(trajectories, rows, dict(changes)), quality
 
 
@@ -156,8 +166,7 @@ def read_video(file: Path, pixels: int, rate: float) -> Trajectory:
     every = max(1, round(probe(file).rate / rate))
     config = VideoConfig(gaps=(every,), every=every, pixels=pixels, labels="none")
     clip = Clip(file.stem, NO_VERB, _taken(file, every))
-    shots = _shots(clip, config)
-    return _episode(clip, shots, slice(None), labelled=False)
+    return _episode(clip, _shots(clip, config, None), slice(None))
 
 
 def scaled(image: np.ndarray, pixels: int) -> np.ndarray:
@@ -185,28 +194,28 @@ def _taken(file: Path, step: int) -> Iterator[Frame]:
     return (frame for frame in frames if frame.index % step == 0)
 
 
-def _shots(clip: Clip, config: VideoConfig) -> Shots:
+def _shots(clip: Clip, config: VideoConfig, given: Given | None) -> Shots:
     """Look at all pictures of a clip."""
-    time, pictures, wrists = [], [], []
+    time, pictures, places = [], [], []
+    video = clip.source.rpartition("/")[2]
+    unseen = np.full(len(WRIST), np.nan) if config.labels == "wrist" else np.empty(0)
     finder = WristFinder(config.hand) if config.labels == "wrist" else None
     try:
         for frame in clip.frames:
-            wrist = finder(frame.image) if finder else None
+            place = finder(frame.image) if finder else given and given.of(video, frame.index)
             time.append(frame.time)
             pictures.append(scaled(frame.image, config.pixels))
-            wrists.append(np.full(2, np.nan) if wrist is None else wrist)
+            places.append(unseen if place is None else place)
     finally:
         if finder:
             finder.close()
-    return Shots(np.array(time), np.stack(pictures), np.stack(wrists))
+    names = given.names if given else WRIST if finder else ()
+    return Shots(np.array(time), np.stack(pictures), np.stack(places), names)
 
 
 def episodes(clip: Clip, shots: Shots, config: VideoConfig) -> Iterator[Trajectory]:
     """Yield the episodes of each gap, none across a picture that has no label."""
-    if config.labels == "none":
-        known = np.ones(len(shots.time), dtype=bool)
-    else:
-        known = ~np.isnan(shots.wrist[:, 0])
+    known = ~np.isnan(shots.place).any(1)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(int)))
     for gap in config.gaps:
         stride = gap // config.every
@@ -214,20 +223,19 @@ def episodes(clip: Clip, shots: Shots, config: VideoConfig) -> Iterator[Trajecto
             for phase in range(stride):
                 rows = slice(start + phase, stop, stride)
                 if len(shots.time[rows]) > 1:
-                    yield _episode(clip, shots, rows, config.labels == "wrist")
+                    yield _episode(clip, shots, rows)
 
 
-def _episode(clip: Clip, shots: Shots, rows: slice, labelled: bool) -> Trajectory:
-    wrist, names = shots.wrist[rows], WRIST if labelled else ()
-    moved = np.concatenate([np.zeros((1, 2)), np.diff(wrist, axis=0)])
-    absent = np.empty((0, len(names)))
+def _episode(clip: Clip, shots: Shots, rows: slice) -> Trajectory:
+    place, absent = shots.place[rows], np.empty((0, len(shots.names)))
+    moved = np.concatenate([0 * place[:1], np.diff(place, axis=0)])
     return Trajectory(
         time=shots.time[rows],
         position=absent,
         velocity=absent,
         acceleration=absent,
-        action=moved if labelled else absent,
-        joint_names=names,
+        action=moved if shots.names else absent,
+        joint_names=shots.names,
         action_unit="1",
         frames=shots.pictures[rows],
         source=clip.source,
