@@ -11,7 +11,7 @@ from invdyn_ros.dataset import read_dataset
 from invdyn_ros.sources.film import FilmConfig, films
 from invdyn_ros.trajectory import Trajectory
 
-CONFIG = FilmConfig(videos=2, seconds=3.0, pixels=32)
+CONFIG = FilmConfig(motions=2, views=2, seconds=3.0, pixels=32)
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +31,14 @@ def test_actions_are_the_commanded_velocities_that_the_arm_follows(
 
 
 def test_every_video_has_a_camera_and_colours_of_its_own(filmed: list[Trajectory]) -> None:
-    first, second = (t.frames[0].astype(float) for t in filmed)
-    assert filmed[0].source != filmed[1].source
-    assert np.abs(first - second).mean() > 10
+    starts = [t.frames[0].astype(float) for t in filmed]
+    for k, start in enumerate(starts):
+        assert all(np.abs(start - other).mean() > 10 for other in starts[:k])
+
+
+def test_videos_of_a_motion_stay_together(filmed: list[Trajectory]) -> None:
+    assert [t.source for t in filmed] == ["ur5_0000"] * 2 + ["ur5_0001"] * 2
+    assert np.array_equal(filmed[0].action, filmed[1].action)
 
 
 def test_pictures_show_the_motion(filmed: list[Trajectory]) -> None:
@@ -46,7 +51,19 @@ def test_pictures_show_the_motion(filmed: list[Trajectory]) -> None:
 def test_videos_are_the_same_from_any_number_of_workers(
     filmed: list[Trajectory], tmp_path: Path
 ) -> None:
-    words = ["film", "--videos", "2", "--seconds", "3", "--pixels", "32", "--workers", "2"]
+    words = [
+        "film",
+        "--motions",
+        "2",
+        "--views",
+        "2",
+        "--seconds",
+        "3",
+        "--pixels",
+        "32",
+        "--workers",
+        "2",
+    ]
     assert run_verb("collect", [*words, "--out", str(tmp_path / "data")]) == 0
     for one, two in zip(filmed, read_dataset(tmp_path / "data").trajectories, strict=True):
         assert np.array_equal(one.frames, two.frames)

@@ -11,7 +11,7 @@ from filmed import SIDE, film
 from invdyn_ros.dataset import read_dataset, write_dataset
 from invdyn_ros.evaluation import evaluate
 from invdyn_ros.models import MODELS, InverseDynamics, Meta, build
-from invdyn_ros.models.augmentation import WRIST, augmented, flipped, reversed_in_time
+from invdyn_ros.models.augmentation import WRIST, augmented, flipped, reversed_in_time, shifted
 from invdyn_ros.models.checkpoint import load, save
 from invdyn_ros.models.parity import random_motion
 from invdyn_ros.perception.camera import probe
@@ -40,7 +40,7 @@ def test_an_action_depends_on_its_picture_and_the_one_before_alone(family: str) 
     changed = (before != after).any(-1)[0].tolist()
     assert changed == [k in (4, 5) for k in range(8)]
     pair = model.predict(pixels[:, 2:4], time[:, 2:4]).mean
-    torch.testing.assert_close(pair[:, 1], before[:, 3])
+    torch.testing.assert_close(pair[:, 1], before[:, 3], rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("family", OF_VIDEO)
@@ -68,6 +68,23 @@ def test_typical_pixels_are_as_wide_as_a_frame(family: str) -> None:
     motion, time = random_motion(model, 3)
     assert motion.shape == (3, 2, 3 * SIDE * SIDE + 1)
     assert model.predict(motion, time).mean.shape == (3, 2, 2)
+
+
+def test_gated_actions_are_odd_in_time_and_none_where_nothing_moves() -> None:
+    model, (pixels, time) = make("gated"), seen(2)
+    forth = model.predict(pixels, time).mean[:, 1]
+    torch.testing.assert_close(model.predict(pixels.flip(1), time).mean[:, 1], -forth)
+    still = pixels[:, :1].expand(-1, 2, -1)
+    assert not model.predict(still, time).mean[:, 1].any()
+
+
+def test_moved_pairs_are_moved_alike_and_every_pixel_is_one_of_theirs() -> None:
+    pictures = torch.as_tensor(film(0).frames)[None, :2]
+    torch.manual_seed(0)
+    moved = [shifted(pictures) for _ in range(20)]
+    places = torch.stack([centre(x)[0] - centre(pictures)[0] for x in moved])  # (20, 2, 2)
+    torch.testing.assert_close(places[:, 0], places[:, 1], atol=0.01, rtol=0)
+    assert places.abs().max() == pytest.approx(1 / 16, abs=0.01)
 
 
 def test_a_mirrored_picture_moves_the_other_way_in_x_only() -> None:

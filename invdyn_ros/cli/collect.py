@@ -234,7 +234,9 @@ def _swung(options: Pendulum) -> Collected:
 
 def _filmed(options: FilmedArm) -> Collected:
     robot, config = load_robot(options.arm), options.film
-    return _made(films(robot, config, _workers(options.workers)), config.videos, robot.name)
+    return _made(
+        films(robot, config, _workers(options.workers)), config.motions * config.views, robot.name
+    )
 
 
 def _workers(given: int | None) -> int:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from invdyn_ros.models.cnn import Cnn, CnnVerb
-from invdyn_ros.models.correlation import Correlation
 from invdyn_ros.models.enhanced import Enhanced
 from invdyn_ros.models.ensemble import Ensemble
 from invdyn_ros.models.flow import Flow
+from invdyn_ros.models.gated import Gated
 from invdyn_ros.models.gru import Gru
 from invdyn_ros.models.hybrid import Hybrid
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
@@ -23,7 +23,7 @@ MODELS: dict[str, type[InverseDynamics]] = {
     "ensemble": Ensemble,
     "cnn": Cnn,
     "cnn_verb": CnnVerb,
-    "correlation": Correlation,
+    "gated": Gated,
 }
 """The simplest first, the one to take where data cannot tell them apart."""
 

@@ -31,8 +31,10 @@ UNIT = "rad/s"
 class FilmConfig(Checked):
     """How the arm moves, and how it is filmed."""
 
-    videos: Count = 40
-    """Videos, each with a camera, light and colours of its own."""
+    motions: Count = 40
+    """Motions of the arm; the videos of one are never split."""
+    views: Count = 4
+    """Videos of each motion, each with a camera, light and colours of its own."""
     seconds: Positive = 10.0
     """Length of a video [s]."""
     rate: Positive = 10.0
@@ -48,7 +50,7 @@ class FilmConfig(Checked):
 
 
 def films(robot: Robot, config: FilmConfig, workers: int = 1) -> Iterator[Trajectory]:
-    """Yield one video per episode, the same ones from any number of workers.
+    """Yield the videos of each motion in turn, the same ones from any number of workers.
 
     The action of a picture is the joint velocity [rad/s] that was commanded since the one before,
     on average; in the first picture the arm rests.
@@ -57,10 +59,11 @@ def films(robot: Robot, config: FilmConfig, workers: int = 1) -> Iterator[Trajec
         ValueError: less than one worker.
     """
     run = partial(_film, replace(robot), config)  # without its engine
-    yield from in_order(run, range(config.videos), workers)
+    for videos in in_order(run, range(config.motions), workers):
+        yield from videos
 
 
-def _film(robot: Robot, config: FilmConfig, episode: int) -> Trajectory:
+def _film(robot: Robot, config: FilmConfig, episode: int) -> list[Trajectory]:
     motion = _motion(robot, config, episode)
     course = motion, config.seed * 100_003 + episode
     moved = move(robot, load_plant(robot.name), robot.action_unit, course)
@@ -69,13 +72,11 @@ def _film(robot: Robot, config: FilmConfig, episode: int) -> Trajectory:
     seen = moved.interpolate(np.minimum(time, moved.time[-1]))
     wanted = motion.motion(seen.time)[0]
     change = np.diff(wanted, axis=0) / np.diff(seen.time)[:, None]
-    return replace(
-        seen,
-        action=np.concatenate([np.zeros((1, robot.n)), change]),
-        action_unit=UNIT,
-        frames=_pictures(robot, config, episode, seen.position),
-        source=f"{robot.name}_{episode:04d}",
-    )
+    action = np.concatenate([np.zeros((1, robot.n)), change])
+    name = f"{robot.name}_{episode:04d}"
+    known = replace(seen, action=action, action_unit=UNIT, source=name)
+    numbers = range(episode * config.views, (episode + 1) * config.views)
+    return [replace(known, frames=_pictures(robot, config, k, seen.position)) for k in numbers]
 
 
 def _motion(robot: Robot, config: FilmConfig, episode: int) -> Excitation:
@@ -90,14 +91,14 @@ def _motion(robot: Robot, config: FilmConfig, episode: int) -> Excitation:
     return motion
 
 
-def _pictures(robot: Robot, config: FilmConfig, episode: int, q: np.ndarray) -> np.ndarray:
+def _pictures(robot: Robot, config: FilmConfig, number: int, q: np.ndarray) -> np.ndarray:
     """Render the arm at positions (T, n) [rad] with camera, light and colours of its own."""
     scene = Scene(Camera.look_at(EYE, LOOKED_AT, FOCAL), blocks=0, marked=False)
     noise = NOISES["default"]
     scene = view(
-        stray(scene, noise, config.seed, episode), noise, config.seed, episode, config.pixels
+        stray(scene, noise, config.seed, number), noise, config.seed, number, config.pixels
     )
-    with SceneCamera(robot, scene, config.seed * 100_003 + episode) as camera:
+    with SceneCamera(robot, scene, config.seed * 100_003 + number) as camera:
         none = np.empty((0, 4, 4))
         opening = robot.gripper.max_opening if robot.gripper else 0.0
         return np.stack([camera.render(row, opening, none) for row in q])
