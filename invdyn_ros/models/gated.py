@@ -26,7 +26,7 @@ class Gated(Video):
     """An action that is linear in the change of the picture, with factors that the scene decides.
 
     Of small motion the change of a picture is its gradient times the motion of what it shows
-    (Lucas and Kanade 1981, eq. 3), and that is linear in the velocity of the joints. So one path
+    (Lucas and Kanade, IJCAI 1981), and that is linear in the velocity of the joints. So one path
     carries the change b - a through convolutions without bias, and at each of them is multiplied
     by what the other path sees in the mean (a + b) / 2. Pictures that swap negate the action,
     and pictures that are the same give none, whatever was learned.
