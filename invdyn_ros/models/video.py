@@ -83,7 +83,8 @@ class Video(InverseDynamics):
         """Return the mean squared error, in variances, of the action of the last picture."""
         wanted = action[:, -1]
         if not self.training:
-            return self._error(self(motion[:, -PAIR:]), wanted)
+            parts = motion[:, -PAIR:].split(AT_A_TIME)
+            return self._error(torch.cat([self(part) for part in parts]), wanted)
         pictures = motion[:, -PAIR:, :-1].unflatten(2, (*self.meta.frame, 3))
         pictures, wanted = augmented(pictures, wanted, self.meta.joint_names)
         return self._error(
@@ -95,10 +96,13 @@ class Video(InverseDynamics):
 
     def infer(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the actions; that of the first picture, with none before it, says nothing."""
-        pairs = stacked(motion, PAIR).flatten(0, 1)  # (B T, 2, F)
-        found = torch.cat([self(part) for part in pairs.split(AT_A_TIME)])
-        actions = torch.addcmul(self.target_mean, found, self.target_std)
-        return Prediction(actions.unflatten(0, motion.shape[:2]), None)
+        pairs = stacked(motion, PAIR)  # (B, T, 2, F)
+        # slices, since the sizes of a split would be fixed in an export
+        starts = range(0, int(motion.shape[1]), AT_A_TIME)
+        parts = [pairs[:, k : k + AT_A_TIME] for k in starts]
+        found = [self(part.flatten(0, 1)).unflatten(0, part.shape[:2]) for part in parts]
+        actions = torch.addcmul(self.target_mean, torch.cat(found, dim=1), self.target_std)
+        return Prediction(actions, None)
 
     def _own(self, motion: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
         """Return pixels as they are: bytes of a long video fit where their floats would not."""
