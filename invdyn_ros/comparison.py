@@ -66,7 +66,11 @@ def family_configs(families: Sequence[str], folder: Path | None = None) -> dict[
     folder = folder or share("config/train")
     files = {name: folder / f"{name}.yaml" for name in families or MODELS}
     if not families:
-        files = {name: file for name, file in files.items() if file.is_file()}
+        files = {
+            name: file
+            for name, file in files.items()
+            if file.is_file() and MODELS[name].observed == "motion"
+        }
     if unknown := [name for name in files if name not in MODELS]:
         raise ValueError(f"no model family {unknown[0]!r}; known are {', '.join(MODELS)}")
     if not files:

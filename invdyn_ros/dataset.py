@@ -5,20 +5,23 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from invdyn_ros.episode_tables import Episode, read_columns, read_episodes
 from invdyn_ros.lerobot import (
     ACCELERATION,
     DATA,
     EPISODES,
     GRASP,
+    IMAGE,
     INFO,
     STATE,
     STATS,
@@ -30,10 +33,11 @@ from invdyn_ros.lerobot import (
     episodes,
     info_of,
     names_of,
+    origins,
     stats,
     tasks,
 )
-from invdyn_ros.trajectory import Trajectory
+from invdyn_ros.trajectory import NO_FRAMES, Trajectory
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ def write_dataset(
     robot: str,
     rate: float,
     task: str = "move",
+    about: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Write trajectories as a dataset folder; an existing dataset there is replaced.
 
@@ -68,6 +73,7 @@ def write_dataset(
         robot: name of the arm.
         rate: nominal sample rate [Hz].
         task: one line that says what the arm does.
+        about: what else info.json shall say.
 
     Raises:
         ValueError: nothing to write, mixed data, or `directory` holds what is no dataset.
@@ -75,9 +81,10 @@ def write_dataset(
     if not trajectories:
         raise ValueError(f"{directory}: no trajectories to write")
     first, columns = trajectories[0], columns_of(trajectories)
-    names, more = names_of(first.joint_names, columns), {"action_unit": first.action_unit}
+    names, more = names_of(first.joint_names, columns), {"action_unit": first.action_unit, **about}
     notes = {INFO: info_of(columns, names, robot, rate, more), STATS: stats(columns)}
-    write_folder(directory, columns, notes, [t.time for t in trajectories], task)
+    times, own = [t.time for t in trajectories], origins(trajectories)
+    write_folder(directory, columns, notes, times, task, own)
 
 
 def write_folder(
@@ -86,15 +93,17 @@ def write_folder(
     notes: dict[str, Any],
     times: Sequence[np.ndarray],
     task: str,
+    own: dict[str, list[Any]] | None = None,
 ) -> None:
     """Write a dataset folder from what is in it, whole or not at all.
 
     Args:
         directory: where; an existing dataset there is replaced.
-        columns: of the data file, (rows,) or (rows, width).
+        columns: of the data file, (rows,), (rows, width) or pictures (rows, H, W, 3).
         notes: file name -> what it says.
         times: (T,) [s] of the rows of each episode.
         task: one line that says what the arm does.
+        own: more columns of the episode list.
 
     Raises:
         ValueError: `directory` holds what is no dataset.
@@ -103,7 +112,7 @@ def write_folder(
     check_writable(directory)
     temporary = directory.with_name(f".{directory.name}.{os.getpid()}")
     try:
-        _fill(temporary, columns, notes, times, task)
+        _fill(temporary, columns, notes, episodes(times, task, own or {}), task)
         if directory.exists():
             shutil.rmtree(directory)
         temporary.rename(directory)
@@ -115,13 +124,13 @@ def _fill(
     directory: Path,
     columns: dict[str, np.ndarray],
     notes: dict[str, Any],
-    times: Sequence[np.ndarray],
+    listed: pa.Table,
     task: str,
 ) -> None:
-    """Write the files of a dataset; arguments as of `write_folder`."""
+    """Write the files of a dataset; arguments as of `write_folder`, with the episode list."""
     tables = {
         DATA: pa.table({name: arrow(values) for name, values in columns.items()}),
-        EPISODES: episodes(times, task),
+        EPISODES: listed,
         TASKS: tasks(task),
     }
     for name, table in tables.items():
@@ -153,15 +162,15 @@ def read_dataset(directory: str | Path) -> Dataset:
         raise ValueError(
             f"{directory / 'data'}: no chunk-*/file-*.parquet; write the dataset again"
         )
-    starts = _read_starts(directory)
+    known = read_episodes(directory)
     trajectories = []
     for path in paths:  # an episode never spans two files
-        columns = _read_columns(path, len(info.joint_names))
+        columns = read_columns(path, len(info.joint_names))
         for episode in np.unique(columns["episode_index"]):
             rows = columns["episode_index"] == episode
             part = {name: values[rows] for name, values in columns.items()}
             try:
-                trajectories.append(_trajectory(part, info, starts.get(int(episode), 0.0)))
+                trajectories.append(_trajectory(part, info, known.get(int(episode), Episode())))
             except ValueError as error:
                 raise ValueError(f"{path}: episode {int(episode)}: {error}") from error
     if not trajectories:
@@ -169,17 +178,21 @@ def read_dataset(directory: str | Path) -> Dataset:
     return Dataset(trajectories, info)
 
 
-def _trajectory(columns: dict[str, np.ndarray], info: DatasetInfo, start: float) -> Trajectory:
-    n = len(info.joint_names)
-    state, absent = columns[STATE], np.empty((0, n))
+def _trajectory(columns: dict[str, np.ndarray], info: DatasetInfo, episode: Episode) -> Trajectory:
+    n, rows = len(info.joint_names), len(columns["timestamp"])
+    absent = np.empty((0, n))
+    state = columns.get(STATE, absent if IMAGE in columns else np.empty((rows, n)))
     return Trajectory(
-        time=columns["timestamp"] + start,
+        time=columns["timestamp"] + episode.start_time,
         position=state[:, :n],
         velocity=state[:, n:] if state.shape[1] > n else absent,
         acceleration=columns.get(ACCELERATION, absent),
         action=columns.get("action", absent),
         joint_names=info.joint_names,
         action_unit=info.action_unit,
+        frames=columns.get(IMAGE, NO_FRAMES),
+        source=episode.source,
+        verb=episode.verb_class,
     )
 
 
@@ -214,7 +227,10 @@ def _read_info(path: Path) -> DatasetInfo:
             raise ValueError(
                 f"{path}: codebase_version is {values['codebase_version']!r}; this reads {VERSION}"
             )
-        states = values["features"][STATE]["names"]
+        features = values["features"]
+        # a video may have no state, and one that nobody has labelled no action either
+        of = STATE if IMAGE not in features or STATE in features else "action"
+        states = features[of]["names"] if of in features or of == STATE else ()
         names = tuple(str(name) for name in states if not str(name).endswith(VELOCITY_SUFFIX))
         return DatasetInfo(
             str(values["robot"]), names, str(values["action_unit"]), float(values["fps"])
@@ -226,65 +242,3 @@ def _read_info(path: Path) -> DatasetInfo:
         ) from error
     except TypeError as error:
         raise ValueError(f"{path}: {error}; write the dataset again") from error
-
-
-def _read_columns(path: Path, n: int) -> dict[str, np.ndarray]:
-    """Read the columns of one data file as arrays (rows,) or (rows, width)."""
-    table = read_table(path)
-    widths = {
-        STATE: (n, 2 * n),
-        ACCELERATION: (n,),
-        "action": (n,),
-        "timestamp": (1,),
-        "episode_index": (1,),
-    }
-    for name in (STATE, "timestamp", "episode_index"):
-        if name not in table.column_names:
-            raise ValueError(f"{path}: no column {name!r}; it has {', '.join(table.column_names)}")
-    columns = {}
-    for name in widths.keys() & set(table.column_names):
-        column = table[name].combine_chunks()
-        wide = pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)
-        flat = np.asarray(
-            (column.flatten() if wide else column).to_numpy(zero_copy_only=False), dtype=np.float64
-        )
-        width = len(flat) // max(len(table), 1)
-        if len(table) and (width not in widths[name] or width * len(table) != len(flat)):
-            expected = " or ".join(map(str, widths[name]))
-            raise ValueError(
-                f"{path}: column {name!r} holds {width} numbers per row; "
-                f"{n} joints ask for {expected}"
-            )
-        block = name in (STATE, ACCELERATION, "action")  # of one joint it may be without lists
-        columns[name] = flat.reshape(len(table), width if len(table) else n) if block else flat
-    return columns
-
-
-def _read_starts(directory: Path) -> dict[int, float]:
-    """Return the stamp [s] of the first sample of each episode; other writers leave it out (0)."""
-    starts: dict[int, float] = {}
-    for path in sorted(directory.glob("meta/episodes/chunk-*/file-*.parquet")):
-        table = read_table(path)
-        if {"episode_index", "start_time"} <= set(table.column_names):
-            starts.update(
-                zip(
-                    table["episode_index"].to_pylist(),
-                    table["start_time"].to_pylist(),
-                    strict=True,
-                )
-            )
-    return starts
-
-
-def read_table(path: Path) -> pa.Table:
-    """Read a parquet file.
-
-    Raises:
-        ValueError: it is damaged.
-    """
-    try:
-        return pq.read_table(path, partitioning=None)
-    except (pa.ArrowException, OSError) as error:
-        raise ValueError(
-            f"{path} is damaged ({str(error).splitlines()[0]}); write the dataset again"
-        ) from error

@@ -13,14 +13,12 @@ import torch
 
 from invdyn_ros.calibration import calibration
 from invdyn_ros.leak import check_unseen
-from invdyn_ros.models import InverseDynamics, build
+from invdyn_ros.models import InverseDynamics, Meta, build
+from invdyn_ros.scores import NOTHING, mean, plain, scores
 from invdyn_ros.training import accelerated, fingerprint, splits
 from invdyn_ros.trajectory import Trajectory
 from invdyn_ros.windows import Split, check_alike
 
-BLOCKS = 10  # fewer test trajectories than this are cut in time for the bootstrap
-RESAMPLES = 1000
-NOTHING = 1e-12  # share of the largest power of any joint below which there is no action
 MOVING = 0.05  # [rad/s] a slower joint may stick
 LATENCY_CALLS = 500
 DRAWN = 3  # trajectories, at most
@@ -31,10 +29,12 @@ Predicted = tuple[np.ndarray, np.ndarray | None]  # mean and spread (T, n)
 class Case(NamedTuple):
     """One test trajectory, with the motion each action makes."""
 
-    motion: np.ndarray  # (T, 3n)
+    motion: np.ndarray  # (T, F), and before it the frames without which a model knows no action
+    stamps: np.ndarray  # [s] of all these
     time: np.ndarray  # (T,) [s]
     action: np.ndarray  # (T, n)
     target: np.ndarray  # (T, n) action, or for a servo its offset u - q
+    source: str  # the recording it is from, if that has several
 
 
 def evaluate(
@@ -63,38 +63,17 @@ def evaluate(
     started = time.perf_counter()
     check_data(model, trajectories)
     parted = _part(model, accelerated(trajectories), part)
-    cases = [_case(model, trajectory) for trajectory in parted.test]
+    cases = [_case(model, t) for t in parted.test if len(t) > model.lacking]
+    if not cases:
+        raise ValueError("no test trajectory is long enough to predict an action in")
     predicted = [_predict(model, case) for case in cases]
     if plots is not None:
-        _draw(plots, model, cases[:DRAWN], predicted[:DRAWN])
+        longest = sorted(range(len(cases)), key=lambda k: -len(cases[k].time))
+        chosen = longest if model.observed == "pixels" else range(len(cases))
+        some = sorted(chosen[:DRAWN])
+        _draw(plots, model, [cases[k] for k in some], [predicted[k] for k in some])
     report = _about(model, parted) | _judged(model, cases, predicted)
     return report | {"latency_us": latency(model), "seconds": time.perf_counter() - started}
-
-
-def scores(errors: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Return nmse and rmse with mean, per joint and 95% interval, of errors (T, n) per trajectory.
-
-    A joint whose target never changes has no nmse (None), and the mean leaves it out.
-    """
-    blocks = _sums(errors, targets)
-    picks = np.random.default_rng(0).integers(len(blocks), size=(RESAMPLES, len(blocks)))
-    whole, resampled = blocks.sum(0), blocks[picks].sum(1)
-    resampled[:, 1:3] = whole[1:3] * (
-        resampled[:, 3:] / whole[3:]
-    )  # the variance stays that of all
-    result = {}
-    for name, measure in (("nmse", _nmse), ("rmse", _rmse)):
-        per_joint = measure(whole)
-        spread = [_mean(row) for row in measure(resampled)]
-        interval = (
-            np.nanpercentile(spread, [2.5, 97.5]) if np.isfinite(spread).any() else [np.nan] * 2
-        )
-        result[name] = {
-            "mean": _plain(_mean(per_joint)),
-            "per_joint": [_plain(x) for x in per_joint],
-            "ci95": [_plain(x) for x in interval],
-        }
-    return result
 
 
 def moving(errors: Sequence[np.ndarray], cases: Sequence[Case]) -> dict[str, Any]:
@@ -107,14 +86,14 @@ def moving(errors: Sequence[np.ndarray], cases: Sequence[Case]) -> dict[str, Any
     speed = np.abs(np.concatenate([case.motion[:, n : 2 * n] for case in cases]))  # (T, n)
     error, target = (np.concatenate(x) for x in (errors, [case.target for case in cases]))
     fast = speed >= MOVING
-    mean = (error**2 * fast).sum(0) / np.maximum(fast.sum(0), 1)
+    square = (error**2 * fast).sum(0) / np.maximum(fast.sum(0), 1)
     variance = target.var(0)
     known = (variance > NOTHING * (target**2).mean(0).max()) & fast.any(0)
-    per_joint = np.where(known, mean / np.where(known, variance, 1.0), np.nan)
+    per_joint = np.where(known, square / np.where(known, variance, 1.0), np.nan)
     return {
         "speed": MOVING,
         "share": [float(x) for x in fast.mean(0)],
-        "nmse": {"mean": _plain(_mean(per_joint)), "per_joint": [_plain(x) for x in per_joint]},
+        "nmse": {"mean": plain(mean(per_joint)), "per_joint": [plain(x) for x in per_joint]},
     }
 
 
@@ -123,7 +102,7 @@ def latency(model: InverseDynamics) -> dict[str, float]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     device = model.motion_mean.device
-    motion = torch.zeros(1, model.history, 3 * model.n, dtype=model.dtype, device=device)
+    motion = torch.zeros(1, model.history, model.width, dtype=model.dtype, device=device)
     stamp, taken = torch.zeros(1, model.history, dtype=model.dtype, device=device), []
     for _ in range(LATENCY_CALLS):
         begun = time.perf_counter()
@@ -159,6 +138,22 @@ def _draw(
     pairs = zip(cases, predicted, strict=True)
     shown = (Actions(c.time, c.target, mean - c.action + c.target) for c, (mean, _) in pairs)
     draw_actions(directory, model.meta, shown)
+    if model.observed == "pixels":
+        _draw_videos(directory, model.meta, cases, predicted)
+
+
+def _draw_videos(
+    directory: Path, meta: Meta, cases: Sequence[Case], predicted: Sequence[Predicted]
+) -> None:
+    from invdyn_ros.plot.action_video import draw_video
+
+    for k, (case, (found, _)) in enumerate(zip(cases, predicted, strict=True)):
+        frames = case.motion[-len(found) :, :-1].reshape(len(found), *meta.frame, 3)
+        rate = (len(found) - 1) / max(case.time[-1] - case.time[0], 1e-9)
+        title = f"{meta.family} on {case.source or meta.robot}, not seen in training"
+        unit = f" [{meta.action_unit}]"
+        names = [name + unit for name in meta.joint_names]
+        draw_video(directory / f"video_{k}.mp4", frames, (case.action, found), names, title, rate)
 
 
 def _part(model: InverseDynamics, trajectories: Sequence[Trajectory], part: Part) -> Split:
@@ -186,7 +181,7 @@ def _about(model: InverseDynamics, parted: Split) -> dict[str, Any]:
         "split": {
             "by": parted.by,
             "train": _samples(parted.train) or meta.data["samples"]["train"],
-            "test": _samples(parted.test),
+            "test": sum(max(len(t) - model.lacking, 0) for t in parted.test),
             # a split with any was refused; of data that are not at hand nobody can count them
             "duplicates": 0 if parted.train else None,
         },
@@ -198,29 +193,34 @@ def _judged(
 ) -> dict[str, Any]:
     """Return all figures of the predictions, beside those of the baselines."""
     errors = [mean - case.action for (mean, _), case in zip(predicted, cases, strict=True)]
-    targets = [case.target for case in cases]
+    targets = _by_source([case.target for case in cases], cases)
     return {
-        **scores(errors, targets),
-        "moving": moving(errors, cases),
-        "baselines": {name: scores(wrong, targets) for name, wrong in _baselines(model, cases)},
+        **scores(_by_source(errors, cases), targets),
+        "moving": moving(errors, cases) if model.observed == "motion" else None,
+        "baselines": {
+            name: scores(_by_source(wrong, cases), targets)
+            for name, wrong in _baselines(model, cases)
+        },
         "calibration": calibration(errors, [std for _, std in predicted]),
     }
 
 
 def _case(model: InverseDynamics, trajectory: Trajectory) -> Case:
     shifted = trajectory.shift(model.meta.lead)
-    motion, action = (torch.as_tensor(x) for x in (shifted.motion, shifted.action))
-    return Case(shifted.motion, shifted.time, shifted.action, model.target(motion, action).numpy())
+    seen, skip = getattr(shifted, model.observed), model.lacking
+    target = model.target(*(torch.as_tensor(x[skip:]) for x in (seen, shifted.action)))
+    time, action = shifted.time[skip:], shifted.action[skip:]
+    return Case(seen, shifted.time, time, action, target.numpy(), shifted.source)
 
 
 def _predict(model: InverseDynamics, case: Case) -> Predicted:
     """Return mean and spread (T, n) of the actions of one trajectory, seen as one window."""
-    stamps = case.time - case.time[0]
+    stamps, skip = case.stamps - case.stamps[0], model.lacking
     place: dict[str, Any] = {"dtype": model.dtype, "device": model.motion_mean.device}
     mean, std = model.predict(
         torch.as_tensor(case.motion, **place)[None], torch.as_tensor(stamps, **place)[None]
     )
-    both = (None if x is None else x[0].double().cpu().numpy() for x in (mean, std))
+    both = (None if x is None else x[0, skip:].double().cpu().numpy() for x in (mean, std))
     return tuple(both)  # type: ignore[return-value]
 
 
@@ -234,53 +234,41 @@ def _baselines(
         "mean": lambda case: mean - case.target,
         "hold_last": lambda case: _held(case, mean) - case.action,
     }
-    if model.meta.urdf:
+    if model.meta.urdf and model.observed == "motion":
         rigid = build(replace(model.meta, family="rigid_body", config={"identify": False}))
         rigid.get_buffer("compliance").copy_(torch.as_tensor(model.meta.data["urdf_compliance"]))
         errors["rigid_body"] = lambda case: _predict(rigid, case)[0] - case.action
+    if model.observed == "pixels":
+        fresh = untrained(model)
+        errors["untrained"] = lambda case: _predict(fresh, case)[0] - case.action
     return [(name, [error(case) for case in cases]) for name, error in errors.items()]
+
+
+def untrained(model: InverseDynamics) -> InverseDynamics:
+    """Return a model as before training: fresh weights, and its standardisation."""
+    torch.manual_seed(0)
+    fresh = build(model.meta).to(model.motion_mean.device).eval()
+    for name in ("motion_mean", "motion_std", "target_mean", "target_std"):
+        fresh.get_buffer(name).copy_(model.get_buffer(name))
+    return fresh
+
+
+def _by_source(values: Sequence[np.ndarray], cases: Sequence[Case]) -> list[np.ndarray]:
+    """Join the values (T, n) of the cases of a recording in time: what resampling draws whole."""
+    groups: dict[str, list[int]] = {}
+    for k, case in enumerate(cases):
+        groups.setdefault(case.source or f"#{k}", []).append(k)
+    joined = []
+    for chosen in groups.values():
+        order = np.argsort(np.concatenate([cases[k].time for k in chosen]), kind="stable")
+        joined.append(np.concatenate([values[k] for k in chosen])[order])
+    return joined
 
 
 def _held(case: Case, mean: np.ndarray) -> np.ndarray:
     """Return the action sent one sample before (T, n); the first one is the mean."""
     first = mean + case.action[:1] - case.target[:1]
     return np.concatenate([first, case.action[:-1]])
-
-
-def _sums(errors: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.ndarray:
-    """Return [error^2, target^2, target, count] summed per block, (blocks, 4, n)."""
-    parts = 1 if len(errors) >= BLOCKS else -(-BLOCKS // len(errors))
-    blocks = []
-    for error, target in zip(errors, targets, strict=True):
-        count = min(parts, len(error))
-        pairs = zip(np.array_split(error, count), np.array_split(target, count), strict=True)
-        for e, y in pairs:
-            blocks.append([(e * e).sum(0), (y * y).sum(0), y.sum(0), np.full(y.shape[1], len(y))])
-    return np.array(blocks)
-
-
-def _nmse(total: np.ndarray) -> np.ndarray:
-    """Return the normalised error per joint from sums (..., 4, n)."""
-    error, square, linear, count = np.moveaxis(total, -2, 0)
-    variance = square - linear**2 / count
-    # a joint without any load has rounding errors for an action
-    loaded = np.maximum(square.max(-1, keepdims=True), 1e-12)
-    known = variance > NOTHING * np.maximum(square, loaded)
-    return np.where(known, error / np.where(known, variance, 1.0), np.nan)
-
-
-def _rmse(total: np.ndarray) -> np.ndarray:
-    return np.sqrt(total[..., 0, :] / total[..., 3, :])
-
-
-def _mean(values: np.ndarray) -> float:
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")
-
-
-def _plain(value: float) -> float | None:
-    """Return a number JSON can hold."""
-    return float(value) if np.isfinite(value) else None
 
 
 def _samples(trajectories: Sequence[Trajectory]) -> int:

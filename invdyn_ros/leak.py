@@ -79,7 +79,8 @@ def at_rest(trajectory: Trajectory) -> np.ndarray:
     """Return which rows (T,) do not move: by their velocity or, if unknown, by the row before."""
     if len(trajectory.velocity):
         return (np.abs(trajectory.velocity) < STILL).all(1)
-    change = np.diff(trajectory.position, axis=0).any(1)
+    seen = trajectory.position if len(trajectory.position) else trajectory.pixels
+    change = (seen[1:] != seen[:-1]).any(1)
     return ~np.concatenate([change[:1] if len(change) else np.ones(1, dtype=bool), change])
 
 
@@ -110,8 +111,12 @@ def row_keys(trajectory: Trajectory) -> list[bytes]:
         trajectory.acceleration,
         trajectory.action,
     )
-    rows = np.concatenate([c for c in columns if len(c)], axis=1) + 0.0  # -0.0 equals 0.0
-    return [row.tobytes() for row in rows]
+    known = [np.empty((len(trajectory), 0)), *(c for c in columns if len(c))]
+    rows = np.concatenate(known, axis=1) + 0.0  # -0.0 equals 0.0
+    if len(trajectory.position):
+        return [row.tobytes() for row in rows]
+    pictures = (hashlib.blake2b(row.tobytes()).digest() for row in trajectory.pixels)
+    return [row.tobytes() + picture for row, picture in zip(rows, pictures, strict=True)]
 
 
 def _moving(trajectories: Sequence[Trajectory]) -> Iterator[bytes]:

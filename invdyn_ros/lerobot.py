@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from invdyn_ros.trajectory import Trajectory
+from invdyn_ros.pictures import encode
+from invdyn_ros.trajectory import NO_VERB, Trajectory
 from invdyn_ros.windows import check_alike
 
 VERSION = "v3.0"
 DATA = "data/chunk-000/file-000.parquet"
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
+IMAGE = "observation.image"
 GRASP = "grasp"  # our own key of info.json: the rows are steps of a grasp, not motion
 STATE, ACCELERATION, VELOCITY_SUFFIX = "observation.state", "observation.acceleration", ".velocity"
 
@@ -23,7 +25,7 @@ STATE, ACCELERATION, VELOCITY_SUFFIX = "observation.state", "observation.acceler
 def columns_of(trajectories: Sequence[Trajectory]) -> dict[str, np.ndarray]:
     """Stack trajectories into the columns of the data file; what is unknown gets no column."""
     check_alike(trajectories)
-    for name in ("velocity", "acceleration", "action"):
+    for name in ("position", "velocity", "acceleration", "action", "frames"):
         known = [len(getattr(t, name)) > 0 for t in trajectories]
         if any(known) and not all(known):
             raise ValueError(
@@ -38,6 +40,11 @@ def columns_of(trajectories: Sequence[Trajectory]) -> dict[str, np.ndarray]:
         ACCELERATION: np.concatenate([t.acceleration for t in trajectories]),
         "action": np.concatenate([t.action for t in trajectories]),
     }
+    frames = [t.frames for t in trajectories if len(t.frames)]
+    if len({f.shape[1:] for f in frames}) > 1:
+        raise ValueError(f"pictures of different sizes: {sorted({f.shape[1:3] for f in frames})}")
+    if frames:
+        columns[IMAGE] = np.concatenate(frames)
     columns = {name: values for name, values in columns.items() if len(values)}
     return columns | index_columns([t.time for t in trajectories])
 
@@ -58,17 +65,33 @@ def names_of(joints: Sequence[str], columns: dict[str, np.ndarray]) -> dict[str,
     """Return the names of the entries of a trajectory's columns."""
     states = [*joints, *(joint + VELOCITY_SUFFIX for joint in joints)]
     names = {ACCELERATION: list(joints), "action": list(joints)}
-    return names | {STATE: states[: columns[STATE].shape[1]]}
+    names |= {IMAGE: ["height", "width", "channels"]}
+    return names | {STATE: states[: columns[STATE].shape[1] if STATE in columns else 0]}
 
 
 def arrow(values: np.ndarray) -> pa.Array:
-    """Turn (rows,) or (rows, width) into an arrow column; lerobot wants width 1 without lists."""
+    """Turn (rows,), (rows, width) or pictures (rows, H, W, 3) into an arrow column.
+
+    A width of 1 goes without lists and a picture as PNG beside an empty path, as lerobot wants it.
+    """
+    if values.ndim == 4:
+        pictures = pa.array([encode(picture) for picture in values], pa.binary())
+        return pa.StructArray.from_arrays(
+            [pictures, pa.nulls(len(values), pa.string())], names=["bytes", "path"]
+        )
     if values.ndim == 1 or values.shape[1] == 1:
         return pa.array(values.ravel())
     return pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
 
 
-def episodes(times: Sequence[np.ndarray], task: str) -> pa.Table:
+def origins(trajectories: Sequence[Trajectory]) -> dict[str, list[Any]]:
+    """Return our own columns of the episode list: of which recording, and of which verb."""
+    sources, verbs = [t.source for t in trajectories], [t.verb for t in trajectories]
+    own: dict[str, list[Any]] = {"source": sources} if any(sources) else {}
+    return own | ({"verb_class": verbs} if min(verbs) < NO_VERB else {})
+
+
+def episodes(times: Sequence[np.ndarray], task: str, own: dict[str, list[Any]]) -> pa.Table:
     """Return where each episode begins and ends, and what is done in it; times as above."""
     lengths = np.array([len(time) for time in times])
     ends = np.cumsum(lengths)
@@ -88,6 +111,7 @@ def episodes(times: Sequence[np.ndarray], task: str) -> pa.Table:
             "dataset_to_index": ends,
         }
         | {place: np.zeros(len(lengths), dtype=np.int64) for place in places}
+        | own
     )
 
 
@@ -134,7 +158,7 @@ def info_of(
     count = int(columns["episode_index"][-1]) + 1
     features = {
         name: {
-            "dtype": str(values.dtype),
+            "dtype": "image" if values.ndim == 4 else str(values.dtype),
             "shape": [*values.shape[1:]] or [1],
             "names": names.get(name),
         }
@@ -163,13 +187,17 @@ def stats(columns: dict[str, np.ndarray]) -> dict[str, Any]:
     """Return min, max, mean, std and count of each column."""
     functions: dict[str, Any] = {"min": np.min, "max": np.max, "mean": np.mean, "std": np.std}
     return {
-        name: {
-            key: np.atleast_1d(function(values, axis=0)).tolist()
-            for key, function in functions.items()
-        }
+        name: {key: _over_rows(function, values) for key, function in functions.items()}
         | {"count": [len(values)]}
         for name, values in _numbers(columns).items()
     }
+
+
+def _over_rows(function: Any, values: np.ndarray) -> list[Any]:
+    """Apply a function over the rows; of pictures over all pixels, (3, 1, 1) of 0 to 1."""
+    if values.ndim == 4:
+        return (function(values, axis=(0, 1, 2)) / 255).reshape(3, 1, 1).tolist()  # type: ignore[no-any-return]
+    return np.atleast_1d(function(values, axis=0)).tolist()  # type: ignore[no-any-return]
 
 
 def _numbers(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -138,15 +138,19 @@ def fingerprint(trajectories: Sequence[Trajectory]) -> str:
             trajectory.time - trajectory.time[0],
             trajectory.position,
             trajectory.action,
+            trajectory.frames,
         ):
             digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()
 
 
 def accelerated(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
-    """Add accelerations to the trajectories that lack them."""
+    """Add accelerations to the trajectories that lack them; a video without motion stays one."""
     return [
-        t if len(t.acceleration) and len(t.velocity) else t.differentiate() for t in trajectories
+        t.differentiate()
+        if len(t.position) and not (len(t.acceleration) and len(t.velocity))
+        else t
+        for t in trajectories
     ]
 
 
@@ -173,7 +177,11 @@ def _meta(config: TrainConfig, dataset: Dataset, robot: Robot | None) -> Meta:
     info = dataset.info
     unit, names = info.action_unit, info.joint_names
     name, urdf = (robot.name, robot.xml()) if robot else (info.robot, "")
-    return Meta(config.family, name, names, unit, info.rate, 0.0, urdf, config.model)
+    frames = dataset.trajectories[0].frames
+    frame = frames.shape[1:3] if len(frames) else ()
+    return Meta(
+        config.family, name, names, unit, info.rate, 0.0, urdf, config.model, frame=tuple(frame)
+    )
 
 
 def _prepare(
@@ -188,13 +196,18 @@ def _prepare(
     trajectories = accelerated(dataset.trajectories)
     outer, inner = splits(trajectories, config.test_fraction, config.parting)
     meta = _meta(config, dataset, robot)
-    lead = estimate_lead(meta, inner) if config.lead is None else config.lead
+    lead = config.lead
+    if (
+        lead is None
+    ):  # a picture is of its time, and the pair of it and the one before of its action
+        pictures = MODELS[config.family].observed == "pixels"
+        lead = 0.0 if pictures else estimate_lead(meta, inner)
     meta = replace(meta, lead=lead)
     torch.manual_seed(config.seed)
     model = build(meta) if config.start is None else _started(config.start, meta)
     meta = replace(meta, config=model.meta.config)
     learn, judge = (
-        windows(part, model.window, lead, model.dtype).to(device)
+        windows(part, model.window, lead, model.dtype, model.observed).to(device)
         for part in (inner.train, inner.test)
     )
     content = {"name": Path(data).name, "sha256": fingerprint(trajectories)}
@@ -245,12 +258,14 @@ def _history(
 ) -> dict[str, Any]:
     """Return what the checkpoint remembers of its data."""
     groups = {"train": inner.train, "valid": inner.test, "test": outer.test}
-    learn = windows(outer.train, lead=model.meta.lead)
-    target = model.target(learn.motion, learn.action)
+    learn = windows(outer.train, 1 + model.lacking, model.meta.lead, observed=model.observed)
+    target = model.target(learn.motion, learn.action)[:, model.lacking :]
     return {
         "split": {"by": outer.by, "fraction": config.test_fraction, "seed": config.parting},
         "samples": {name: sum(map(len, part)) for name, part in groups.items()},
         "sketch": sketch_of(outer.train),
         "target_mean": [float(x) for x in target.mean((0, 1))],
-        "urdf_compliance": urdf_compliance(model.meta, inner),
+        "urdf_compliance": urdf_compliance(model.meta, inner)
+        if model.observed == "motion"
+        else [],
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +10,9 @@ import numpy as np
 from scipy.interpolate import make_interp_spline
 from scipy.signal import savgol_filter
 
-ACTION_UNITS = ("N m", "A", "rad", "1")
+ACTION_UNITS = ("N m", "A", "rad", "rad/s", "1")
+NO_FRAMES = np.empty((0, 0, 0, 3), np.uint8)
+NO_VERB = 255  # of what nobody narrated
 UNIFORM = 0.02  # largest departure of a sample interval from the median one, as a share of it
 
 
@@ -18,17 +20,24 @@ UNIFORM = 0.02  # largest departure of a sample interval from the median one, as
 class Trajectory:
     """Joint motion over time, and the action sent (or effort measured) at each of its times.
 
-    What is unknown is absent: velocity, acceleration and action may have zero rows.
+    What is unknown is absent: velocity, acceleration and action may have zero rows, and of a video
+    the position too. Its actions are pairs of pictures: what led from the row before to this one,
+    and zero in the first row, which has none before it.
 
     Attributes:
         time: (T,) [s], strictly increasing, the stamps of the source.
-        position: (T, n) [rad].
+        position: (T, n), or (0, n) of a video [rad].
         velocity: (T, n) or (0, n) [rad/s].
         acceleration: (T, n) or (0, n) [rad/s^2].
         action: (T, n) or (0, n) [action_unit].
         joint_names: the n joints, in the order of the columns.
-        action_unit: "N m" (torque), "A" (motor current), "rad" (servo setpoint) or "1" (a command
-            without unit, such as a share of the actuator's range).
+        action_unit: "N m" (torque), "A" (motor current), "rad" (servo setpoint), "rad/s" (joint
+            velocity) or "1" (a command without unit, such as a share of the actuator's range, or
+            a displacement in shares of a picture).
+        frames: (T, H, W, 3) uint8 RGB, the picture of each time, or none of them.
+        source: the recording it is from, as "video" or "participant/video"; "" where each
+            trajectory is a recording of its own.
+        verb: class of the narrated verb, 0 to 254, or NO_VERB.
     """
 
     time: np.ndarray
@@ -38,6 +47,9 @@ class Trajectory:
     action: np.ndarray
     joint_names: tuple[str, ...]
     action_unit: str
+    frames: np.ndarray = field(default_factory=lambda: NO_FRAMES)
+    source: str = ""
+    verb: int = NO_VERB
 
     def __post_init__(self) -> None:
         """Check shapes, unit, finite values and time; every message names the row."""
@@ -52,6 +64,7 @@ class Trajectory:
             raise ValueError(f"time has shape {self.time.shape}; expected (T,) with T >= 1")
         for name in _COLUMNS:
             self._check(name)
+        self._check_frames()
         steps = np.flatnonzero(~(np.diff(self.time) > 0))  # also true for NaN
         if not np.isfinite(self.time).all() or len(steps):
             row = int(steps[0]) + 1 if len(steps) else 0
@@ -63,7 +76,7 @@ class Trajectory:
     def _check(self, name: str) -> None:
         """Check the shape and the values of one column block."""
         values, wanted = getattr(self, name), (len(self.time), len(self.joint_names))
-        if values.shape == (0, wanted[1]) and name != "position":
+        if values.shape == (0, wanted[1]) and (name != "position" or len(self.frames)):
             return
         if values.shape != wanted:
             raise ValueError(
@@ -75,6 +88,16 @@ class Trajectory:
             raise ValueError(
                 f"{name} of '{joint}' is {value} in row {rows[0]}; only finite values are data"
             )
+
+    def _check_frames(self) -> None:
+        """Check the pictures and their verb."""
+        shape, rows = self.frames.shape, len(self.frames)
+        if self.frames.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3:
+            raise ValueError(f"frames are {shape} {self.frames.dtype}, not (T, H, W, 3) uint8")
+        if rows not in (0, len(self.time)):
+            raise ValueError(f"there are {rows} frames for {len(self.time)} times")
+        if not 0 <= self.verb <= NO_VERB:
+            raise ValueError(f"verb class is {self.verb}; it must be 0 to {NO_VERB}")
 
     def __len__(self) -> int:
         """Return the number of samples T."""
@@ -96,18 +119,31 @@ class Trajectory:
     @property
     def motion(self) -> np.ndarray:
         """(T, 3 n) = [q, qd, qdd], what a model reads."""
+        if len(self.position) == 0:
+            raise ValueError("the trajectory is a video without motion; train 'cnn' or its like")
         for name in ("velocity", "acceleration"):
             if len(getattr(self, name)) == 0:
                 raise ValueError(f"the trajectory has no {name}; use differentiate() first")
         return np.concatenate([self.position, self.velocity, self.acceleration], axis=1)
 
+    @property
+    def pixels(self) -> np.ndarray:
+        """(T, 3 H W + 1) uint8: the picture, row by row, and the verb; what models read."""
+        if len(self.frames) == 0:
+            raise ValueError(
+                "the trajectory has no pictures; make some with 'invdyn collect video'"
+            )
+        verb = np.full((len(self), 1), self.verb, np.uint8)
+        return np.concatenate([self.frames.reshape(len(self), -1), verb], axis=1)
+
     def __getitem__(self, rows: slice | np.ndarray) -> Trajectory:
         """Return the trajectory of some rows, in time order."""
         kept = {name: values[rows] for name in _COLUMNS if len(values := getattr(self, name))}
-        return replace(self, time=self.time[rows], **kept)
+        frames = self.frames[rows] if len(self.frames) else self.frames
+        return replace(self, time=self.time[rows], frames=frames, **kept)
 
     def interpolate(self, time: np.ndarray) -> Trajectory:
-        """Return the trajectory at other times (K,) [s] inside this one.
+        """Return the trajectory at other times (K,) [s] inside this one, without its pictures.
 
         Motion is a cubic spline; the action is linear, since a command may step and a cubic would
         overshoot there.
@@ -121,7 +157,7 @@ class Trajectory:
             for name in _COLUMNS
             if len(values := getattr(self, name))
         }
-        return replace(self, time=time, **columns)
+        return replace(self, time=time, frames=NO_FRAMES, **columns)
 
     def resample(self, rate: float) -> Trajectory:
         """Return the trajectory on a uniform grid of `rate` [Hz], from its first sample on."""

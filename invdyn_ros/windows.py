@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -12,11 +12,14 @@ from torch import Tensor
 from invdyn_ros.leak import check_leak
 from invdyn_ros.trajectory import Trajectory
 
+FEW = 3  # fewer recordings than this are split in time
+Observed = Literal["motion", "pixels"]  # what of a trajectory a model reads
+
 
 class Windows(NamedTuple):
     """N windows of T consecutive samples of n joints, none across two trajectories."""
 
-    motion: Tensor  # (N, T, 3 n) [q rad, qd rad/s, qdd rad/s^2]
+    motion: Tensor  # (N, T, 3 n) [q rad, qd rad/s, qdd rad/s^2], or uint8 pixels of videos
     time: Tensor  # (N, T) [s], 0 at the last sample of each window
     action: Tensor  # (N, T, n) in the action unit of the data
 
@@ -37,7 +40,9 @@ class Windows(NamedTuple):
 class Split(NamedTuple):
     """Data to learn from and data to judge by, with no sample in both."""
 
-    by: str  # "trajectory", "time" or, where the data to learn from are others, "dataset"
+    by: str
+    """What stays together: "participant", "video" or "trajectory"; "time" where each has a part in
+    both; "dataset" where the data to learn from are others."""
     train: list[Trajectory]
     test: list[Trajectory]
 
@@ -45,6 +50,7 @@ class Split(NamedTuple):
 def split(trajectories: Sequence[Trajectory], fraction: float = 0.2, seed: int = 0) -> Split:
     """Set `fraction` of the trajectories aside for test; of a single one, its last part in time.
 
+    Videos are set aside by participant, else whole; of fewer than FEW the last part of each.
     Neighbouring samples are almost equal, so a split by row would test on what was trained on.
 
     Raises:
@@ -54,15 +60,17 @@ def split(trajectories: Sequence[Trajectory], fraction: float = 0.2, seed: int =
         raise ValueError(f"test fraction is {fraction}; it must be between 0 and 1")
     if not trajectories:
         raise ValueError("no trajectories to split; the dataset is empty")
-    if len(trajectories) == 1:
-        by, (train, test) = "time", _split_in_time(trajectories[0], fraction)
+    by, groups = _groups(trajectories)
+    if by == "time":
+        train, test = _split_in_time(trajectories, fraction)
     else:
-        order = np.random.default_rng(seed).permutation(len(trajectories))
+        names = list(dict.fromkeys(groups))
+        order = np.random.default_rng(seed).permutation(len(names))
         count = min(max(round(fraction * len(order)), 1), len(order) - 1)
-        chosen = set(order[:count].tolist())
-        by = "trajectory"
-        train = [t for i, t in enumerate(trajectories) if i not in chosen]
-        test = [t for i, t in enumerate(trajectories) if i in chosen]
+        chosen = {names[k] for k in order[:count]}
+        pairs = list(zip(trajectories, groups, strict=True))
+        train = [t for t, group in pairs if group not in chosen]
+        test = [t for t, group in pairs if group in chosen]
     check_leak(train, test)
     return Split(by, train, test)
 
@@ -72,6 +80,7 @@ def windows(
     history: int = 1,
     lead: float = 0.0,
     dtype: torch.dtype = torch.float64,
+    observed: Observed = "motion",
 ) -> Windows:
     """Cut trajectories into windows of `history` consecutive samples.
 
@@ -79,7 +88,8 @@ def windows(
         trajectories: with velocity, acceleration and action, all of the same joints and unit.
         history: samples per window; trajectories shorter than that give none.
         lead: the action of time t is paired with the motion at t + lead [s].
-        dtype: floating type of the tensors.
+        dtype: floating type of the tensors; pixels stay uint8.
+        observed: what the windows hold of the trajectories.
 
     Raises:
         ValueError: units or joints differ, an action is absent, or no trajectory is long enough.
@@ -88,22 +98,28 @@ def windows(
     if any(len(trajectory.action) == 0 for trajectory in trajectories):
         raise ValueError("a trajectory has no action; a model learns from labelled data only")
     shifted = (t.shift(lead) for t in trajectories if t.time[-1] - t.time[0] >= abs(lead))
-    blocks = [_cut(trajectory, history) for trajectory in shifted if len(trajectory) >= history]
+    blocks = [
+        _cut(trajectory, history, observed) for trajectory in shifted if len(trajectory) >= history
+    ]
     if not blocks:
         longest = max((len(t) for t in trajectories), default=0)
         raise ValueError(
             f"no trajectory holds {history} samples and a lead of {lead} s; "
             f"the longest has {longest} samples"
         )
-    columns = (np.concatenate(column) for column in zip(*blocks, strict=True))
-    return Windows(*(torch.as_tensor(column, dtype=dtype) for column in columns))
+    seen, *others = (np.concatenate(column) for column in zip(*blocks, strict=True))
+    kind = torch.uint8 if observed == "pixels" else dtype
+    columns = (torch.as_tensor(column, dtype=dtype) for column in others)
+    return Windows(torch.as_tensor(seen, dtype=kind), *columns)
 
 
-def _cut(trajectory: Trajectory, history: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return motion, time and action of all windows of a trajectory, as in `Windows`."""
+def _cut(
+    trajectory: Trajectory, history: int, observed: Observed
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return motion or pixels, time and action of all windows of a trajectory, as in `Windows`."""
     index = np.arange(len(trajectory) - history + 1)[:, None] + np.arange(history)  # (N, T)
     time = trajectory.time[index] - trajectory.time[index[:, -1:]]
-    return trajectory.motion[index], time, trajectory.action[index]
+    return getattr(trajectory, observed)[index], time, trajectory.action[index]
 
 
 def check_alike(trajectories: Sequence[Trajectory]) -> None:
@@ -117,12 +133,31 @@ def check_alike(trajectories: Sequence[Trajectory]) -> None:
                 )
 
 
+def _groups(trajectories: Sequence[Trajectory]) -> tuple[str, list[str]]:
+    """Return how to split, and of each trajectory what must stay in one part."""
+    if not any(t.source for t in trajectories):
+        names = [str(k) for k in range(len(trajectories))]
+        return ("trajectory" if len(names) > 1 else "time"), names
+    videos = [t.source for t in trajectories]
+    participants = [video.rpartition("/")[0] for video in videos]
+    if all(participants) and len(set(participants)) >= FEW:
+        return "participant", participants
+    return ("video" if len(set(videos)) >= FEW else "time"), videos
+
+
 def _split_in_time(
-    trajectory: Trajectory, fraction: float
+    trajectories: Sequence[Trajectory], fraction: float
 ) -> tuple[list[Trajectory], list[Trajectory]]:
-    cut = round(len(trajectory) * (1 - fraction))
-    if not 0 < cut < len(trajectory):
-        raise ValueError(
-            f"a trajectory of {len(trajectory)} samples cannot be split; record a longer one"
-        )
-    return [trajectory[:cut]], [trajectory[cut:]]
+    """Cut all trajectories of a recording at one time, so that none has a neighbour beyond."""
+    cuts = {}
+    for source in {t.source for t in trajectories}:
+        time = np.unique(np.concatenate([t.time for t in trajectories if t.source == source]))
+        cut = round(len(time) * (1 - fraction))
+        if not 0 < cut < len(time):
+            raise ValueError(
+                f"a trajectory of {len(time)} samples cannot be split; record a longer one"
+            )
+        cuts[source] = time[cut]
+    early = [t[t.time < cuts[t.source]] for t in trajectories if t.time[0] < cuts[t.source]]
+    late = [t[t.time >= cuts[t.source]] for t in trajectories if t.time[-1] >= cuts[t.source]]
+    return early, late

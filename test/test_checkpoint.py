@@ -19,7 +19,16 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A checkpoint of each family, its tensors filled with noise."""
     r = robot("ur5")
     meta = Meta(
-        request.param, "ur5", r.joint_names, "N m", 125.0, 0.012, r.xml(), {}, {"name": "toy"}
+        request.param,
+        "ur5",
+        r.joint_names,
+        "N m",
+        125.0,
+        0.012,
+        r.xml(),
+        {},
+        {"name": "toy"},
+        (16, 16),
     )
     model = build(meta)
     for value in model.state_dict().values():

@@ -10,8 +10,9 @@ from oracle import exciting, robot, setpoint
 from invdyn_ros.calibration import calibration
 from invdyn_ros.cli import evaluate as cli
 from invdyn_ros.dataset import read_dataset, write_dataset
-from invdyn_ros.evaluation import evaluate, scores
+from invdyn_ros.evaluation import evaluate
 from invdyn_ros.models.checkpoint import load
+from invdyn_ros.scores import scores
 from invdyn_ros.sources.rosbag import BagConfig, read_bag
 from invdyn_ros.training import parse_config, train
 from invdyn_ros.windows import split

@@ -30,14 +30,20 @@ from invdyn_ros.windows import windows
 
 def meta(family: str, arm: str = "ur5", **config: object) -> Meta:
     r = robot(arm)
-    return Meta(family, arm, r.joint_names, r.action_unit, r.rate, 0.008, r.xml(), config)
+    return Meta(
+        family, arm, r.joint_names, r.action_unit, r.rate, 0.008, r.xml(), config, {}, (32, 48)
+    )
 
 
 def make(family: str, arm: str = "ur5") -> InverseDynamics:
     """A model that knows the scale of some data; its weights are not trained."""
     torch.manual_seed(0)
     model = build(meta(family, arm)).eval()
-    data = windows([exciting(robot(arm), 0, seconds=1.0)], model.history, dtype=model.dtype)
+    motion = exciting(robot(arm), 0, seconds=1.0)
+    if model.observed == "pixels":
+        noise = np.random.default_rng(0).integers(0, 256, (len(motion), 32, 48, 3), np.uint8)
+        motion = replace(motion, frames=noise)
+    data = windows([motion], model.history, 0.0, model.dtype, model.observed)
     model.standardise(data)
     if family == "rigid_body":
         noise = torch.randn(model.n, 4, generator=torch.Generator().manual_seed(1))

@@ -8,11 +8,12 @@ ROOT = Path(__file__).parents[1] / "invdyn_ros"
 # lowest first; a module imports from its own layer and from those below
 LAYERS = (
     "quiet trajectory leak urdf registry robot newton_euler dynamics kinematics filters config "
-    "calibration",
-    "windows dataset lerobot models perception handeye workspace retarget control arms",
+    "calibration pictures pool scores",
+    "windows dataset episode_tables lerobot models perception handeye workspace retarget control "
+    "arms",
     "sources grasp evaluation recording replay report teleop_report grasp_report plot "
     "lead parallel run_state optimiser descent training_log training "
-    "comparison standings tracking",
+    "comparison standings tracking labelling",
     "learned arguments graph",
     "benchmarks cli nodes",
     "__main__",

@@ -98,7 +98,9 @@ def untrained() -> dict[str, InverseDynamics]:
     """Return a model of every family but those shipped; training would not change its speed."""
     robot = load_robot(UNTRAINED_ARM)
     shown: dict[str, tuple[str, dict[str, Any]]] = {
-        f"untrained {family}": (family, {}) for family in MODELS if family not in RUNTIMES
+        f"untrained {family}": (family, {})
+        for family, kind in MODELS.items()
+        if family not in RUNTIMES and kind.observed == "motion"
     }
     shown["untrained 4x512"] = ("mlp", {"width": 512, "depth": 4})
     about = (robot.name, robot.joint_names, robot.action_unit, robot.rate, 0.0, robot.xml())

@@ -19,6 +19,7 @@ VERBS = {
     "train_grasp": "train a policy that grasps, in simulation",
     "train_sight": "train a network that sees blocks without markers",
     "evaluate": "report how good a model is on motion it has not seen",
+    "label": "write a dataset with the actions that a model predicts",
     "export": "write a model as one ONNX file, verified",
     "compare": "train every family on a dataset; one table, one picture, the best one",
     "convert": "turn an mlp or gru checkpoint into an enhanced one, the same function",

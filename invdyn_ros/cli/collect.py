@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -18,12 +18,15 @@ from invdyn_ros.cli.options import parse
 from invdyn_ros.dataset import check_writable, write_dataset
 from invdyn_ros.robot import ROBOTS, load_robot
 from invdyn_ros.sources.excitation import ExcitationConfig
+from invdyn_ros.sources.film import FilmConfig, films
 from invdyn_ros.sources.folder import FolderConfig, read_folders
 from invdyn_ros.sources.intake import Intake
 from invdyn_ros.sources.pendulum import PendulumConfig, swing
 from invdyn_ros.sources.rosbag import BagConfig, take_bag
 from invdyn_ros.sources.sequence import SequenceConfig, read_sequence
 from invdyn_ros.sources.simulation import simulate
+from invdyn_ros.sources.video import Quality, VideoConfig, read_videos
+from invdyn_ros.trajectory import Trajectory
 
 ARM = "ur5"
 MILLIHERTZ = 3  # digits of a rate [Hz] that stamps are good for
@@ -117,11 +120,42 @@ class Pendulum:
     """The pendulum and its motion."""
 
 
+@dataclass(frozen=True)
+class FilmedArm:
+    """Film the simulated arm from places of all kinds; actions are commanded joint velocities."""
+
+    out: Path
+    """Dataset folder to write."""
+    arm: str = ARM
+    """Name of the arm."""
+    workers: int | None = None
+    """Processes that simulate; all cores by default. The data do not depend on it."""
+    film: FilmConfig = field(default_factory=FilmConfig)
+    """How it moves and is filmed."""
+
+
+@dataclass(frozen=True)
+class Video:
+    """Read videos, or frame folders of EPIC-KITCHENS with --annotations.
+
+    An action is how far a wrist moved since the picture before, in shares of the picture, right
+    and down.
+    """
+
+    path: tyro.conf.Positional[Path]
+    """A video file, a folder of them, or the folder with PXX/PXX_YY/frame_0000000001.jpg."""
+    out: Path
+    """Dataset folder to write."""
+    video: VideoConfig = field(default_factory=VideoConfig)
+    """What is taken from a video."""
+
+
 class Collected(NamedTuple):
     """What is written."""
 
     intake: Intake
     robot: str
+    quality: Quality | None = None
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -132,6 +166,8 @@ def main(argv: list[str] | None = None) -> int:
         | Annotated[Sequence, tyro.conf.subcommand("sequence")]
         | Annotated[Folder, tyro.conf.subcommand("dataset")]
         | Annotated[Pendulum, tyro.conf.subcommand("pendulum")]
+        | Annotated[Video, tyro.conf.subcommand("video")]
+        | Annotated[FilmedArm, tyro.conf.subcommand("film")]
         | Annotated[Grasps, tyro.conf.subcommand("grasp")]
     )
     options = parse(Annotated[kinds, tyro.conf.OmitArgPrefixes], argv, "collect")
@@ -139,14 +175,18 @@ def main(argv: list[str] | None = None) -> int:
     if isinstance(options, Grasps):  # steps of a task, no motion
         collect_grasps(options)
         return 0
-    intake, robot = READERS[type(options)](options)
+    intake, robot, quality = READERS[type(options)](options)
     account = intake.account()
     trajectories = intake.trajectories
     if not trajectories:
         raise ValueError(f"nothing to write: {account}")
-    write_dataset(options.out, trajectories, robot, round(trajectories[0].rate, MILLIHERTZ))
+    rate = round(trajectories[0].rate, MILLIHERTZ)
+    about = {"label_quality": quality._asdict()} if quality else {}
+    write_dataset(options.out, trajectories, robot, rate, about=about)
     seconds = sum(t.time[-1] - t.time[0] for t in trajectories)
     print(f"{account}")
+    if quality:
+        print(quality.text())
     print(
         f"{options.out}: {len(trajectories)} trajectories of {robot}, {seconds:.0f} s, "
         f"actions in {trajectories[0].action_unit}"
@@ -159,11 +199,8 @@ def _simulated(options: Sim) -> Collected:
     plant: PlantConfig = load_plant(robot.name)
     if options.payload is not None:
         plant = load_plant(robot.name, payload=options.payload)
-    workers = len(os.sched_getaffinity(0)) if options.workers is None else options.workers
-    episodes = simulate(robot, options.excitation, plant, options.unit, workers)
-    count = options.excitation.episodes
-    made = list(tqdm(episodes, total=count, unit="episode", desc="simulating", file=sys.stderr))
-    return Collected(Intake(made, sum(map(len, made)), {}), robot.name)
+    episodes = simulate(robot, options.excitation, plant, options.unit, _workers(options.workers))
+    return _made(episodes, options.excitation.episodes, robot.name)
 
 
 def _recorded(options: Bag) -> Collected:
@@ -195,12 +232,36 @@ def _swung(options: Pendulum) -> Collected:
     return Collected(Intake(made, sum(map(len, made)), {}), "pendulum")
 
 
+def _filmed(options: FilmedArm) -> Collected:
+    robot, config = load_robot(options.arm), options.film
+    return _made(
+        films(robot, config, _workers(options.workers)), config.motions * config.views, robot.name
+    )
+
+
+def _workers(given: int | None) -> int:
+    return len(os.sched_getaffinity(0)) if given is None else given
+
+
+def _made(episodes: Iterator[Trajectory], count: int, robot: str) -> Collected:
+    """Make episodes, with a bar."""
+    made = list(tqdm(episodes, total=count, unit="episode", desc="simulating", file=sys.stderr))
+    return Collected(Intake(made, sum(map(len, made)), {}), robot)
+
+
+def _watched(options: Video) -> Collected:
+    intake, quality = read_videos(options.path, options.video)
+    return Collected(intake, "wrist" if quality else "video", quality)
+
+
 READERS: dict[type, Callable[..., Collected]] = {
     Sim: _simulated,
     Bag: _recorded,
     Sequence: _sequence,
     Folder: _folder,
     Pendulum: _swung,
+    FilmedArm: _filmed,
+    Video: _watched,
 }
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.config import to_mapping
-from invdyn_ros.dataset import read_info, read_table, write_folder
+from invdyn_ros.dataset import read_info, write_folder
+from invdyn_ros.episode_tables import read_table
 from invdyn_ros.grasp.observer import Observer
 from invdyn_ros.grasp.recorded import Shown
 from invdyn_ros.grasp.steering import SteeringConfig, load_steering

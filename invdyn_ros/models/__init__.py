@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from invdyn_ros.models.cnn import Cnn, CnnVerb
 from invdyn_ros.models.enhanced import Enhanced
 from invdyn_ros.models.ensemble import Ensemble
 from invdyn_ros.models.flow import Flow
+from invdyn_ros.models.gated import Gated
 from invdyn_ros.models.gru import Gru
 from invdyn_ros.models.hybrid import Hybrid
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
@@ -19,6 +21,9 @@ MODELS: dict[str, type[InverseDynamics]] = {
     "enhanced": Enhanced,
     "flow": Flow,
     "ensemble": Ensemble,
+    "cnn": Cnn,
+    "cnn_verb": CnnVerb,
+    "gated": Gated,
 }
 """The simplest first, the one to take where data cannot tell them apart."""
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from invdyn_ros.config import from_mapping
-from invdyn_ros.windows import Windows
+from invdyn_ros.windows import Observed, Windows
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Meta:
         urdf: the arm as URDF text, without shapes; empty where nobody knows its rigid bodies.
         config: the family's own fields.
         data: where the data came from, how it was split, how it was trained.
+        frame: height and width of the pictures [px], for families that read any.
     """
 
     family: str
@@ -39,6 +40,7 @@ class Meta:
     urdf: str
     config: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
+    frame: tuple[int, ...] = ()
 
 
 class Prediction(NamedTuple):
@@ -57,6 +59,7 @@ class InverseDynamics(nn.Module, ABC):
     """
 
     Config: ClassVar[type]
+    observed: ClassVar[Observed] = "motion"
     dtype: ClassVar[torch.dtype] = torch.float32
     motion_mean: Tensor  # (3n,)
     motion_std: Tensor  # (3n,)
@@ -76,6 +79,16 @@ class InverseDynamics(nn.Module, ABC):
     def n(self) -> int:
         """Number of joints."""
         return len(self.meta.joint_names)
+
+    @property
+    def width(self) -> int:
+        """Numbers per frame that the model reads."""
+        return 3 * self.n
+
+    @property
+    def lacking(self) -> int:
+        """Frames at the start of a sequence whose action the model cannot know."""
+        return 0
 
     @property
     def history(self) -> int:
@@ -162,6 +175,10 @@ class InverseDynamics(nn.Module, ABC):
     def solve(self, train: Windows, valid: Windows) -> bool:
         """Fit in closed form and return True; False asks for gradient descent on `loss`."""
         return False
+
+    def typical(self) -> tuple[Tensor, Tensor]:
+        """Return mean and spread (width,) of what the model was trained on."""
+        return self.motion_mean, self.motion_std
 
     def calibrate(self, valid: Windows) -> None:
         """Fit the standard deviation, of a family that has one, to data it was not fitted to."""

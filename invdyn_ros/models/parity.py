@@ -53,10 +53,10 @@ def parity(model: InverseDynamics, other: Predictor) -> float:
 
 
 def random_motion(model: InverseDynamics, batch: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Return motion (B, history, 3n) spread like the training data, and times (B, history)."""
+    """Return motion (B, history, width) spread like the training data, and times (B, history)."""
     generator = torch.Generator().manual_seed(seed)
-    shape = (batch, model.history, 3 * model.n)
+    shape = (batch, model.history, model.width)
     noise = torch.randn(shape, generator=generator, dtype=torch.float64)
-    mean, std = (x.double().cpu() for x in (model.motion_mean, model.motion_std))
+    mean, std = (x.double().cpu() for x in model.typical())
     time = (torch.arange(model.history, dtype=torch.float64) + 1 - model.history) / model.meta.rate
     return mean + std * noise, time.repeat(batch, 1)

@@ -1,11 +1,8 @@
 """The simulated arm, moved so that its dynamics show: an arm enters, its trajectories leave."""
 
-import signal
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from typing import Any, Literal
 
 import numpy as np
@@ -19,6 +16,7 @@ from invdyn_ros.control.follower import Measured, Model, PlainFeedback
 from invdyn_ros.control.guard import GuardConfig, Target
 from invdyn_ros.models import Meta
 from invdyn_ros.models.rigid_body import RigidBody
+from invdyn_ros.pool import in_order
 from invdyn_ros.robot import Robot
 from invdyn_ros.sources.excitation import Excitation, ExcitationConfig, excitations
 from invdyn_ros.trajectory import Trajectory
@@ -84,34 +82,18 @@ def simulate(
     Raises:
         ValueError: less than one worker.
     """
-    if workers < 1:
-        raise ValueError(f"workers is {workers}; it must be at least 1")
-    torch.set_num_threads(1)
     arm = replace(robot)  # without its engine, which another process builds anew
-    run = partial(_episode, arm, plant or load_plant(robot.name), unit or robot.action_unit)
+    run = partial(move, arm, plant or load_plant(robot.name), unit or robot.action_unit)
     motions = excitations(robot, config)
     seeds = [config.seed * 100_003 + episode for episode in range(len(motions))]
-    workers = min(workers, len(motions))
-    if workers == 1:
-        yield from map(run, motions, seeds)
-        return
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_start_worker)
-    try:
-        yield from pool.map(run, motions, seeds)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    yield from in_order(run, list(zip(motions, seeds, strict=True)), workers)
 
 
-def _start_worker() -> None:
-    """End at Ctrl-C without a word, that is the parent's; leave the other cores to the others."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    torch.set_num_threads(1)
-
-
-def _episode(
-    robot: Robot, plant: PlantConfig, unit: str, motion: Excitation, seed: int
+def move(
+    robot: Robot, plant: PlantConfig, unit: str, course: tuple[Excitation, int]
 ) -> Trajectory:
-    """Move a fresh simulated arm along one excitation."""
+    """Move a fresh simulated arm along one excitation, with the noise of a seed."""
+    motion, seed = course
     with Simulation(robot, plant, unit) as simulation:
         simulation.reset(seed, motion.at(0.0).q)
         driver = Driver(robot, nominal(robot, unit), unit, 0.0, GuardConfig(timeout=1.0))

@@ -1,0 +1,41 @@
+"""`invdyn label`: a checkpoint and videos or a dataset enter; a dataset with actions leaves."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from invdyn_ros.cli.options import parse
+from invdyn_ros.labelling import label
+
+
+@dataclass(frozen=True)
+class Config:
+    """Write a dataset with the actions that a model predicts; run again, it goes on."""
+
+    checkpoint: Path
+    """Checkpoint folder."""
+    data: Path
+    """Dataset folder, video file or folder of videos."""
+    out: Path
+    """Dataset folder to write."""
+    workers: int | None = None
+    """Processes that predict; all cores by default. The data do not depend on it."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the verb and return the exit code."""
+    options: Config = parse(Config, argv, "label")
+    cores = len(os.sched_getaffinity(0))
+    workers = cores if options.workers is None else options.workers
+    count = 0
+    with tqdm(unit="recording", desc="labelling", file=sys.stderr) as bar:
+        for total in label(options.checkpoint, options.data, options.out, workers):
+            bar.total, count = total, total
+            bar.update()
+    print(f"{options.out}: {count} recordings with predicted actions")
+    return 0

@@ -1,0 +1,83 @@
+"""Two pictures on top of each other, convolved: the plain networks of video inverse dynamics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from invdyn_ros.config import Checked, Count, Sizes
+from invdyn_ros.models.inverse_dynamics import Meta
+from invdyn_ros.models.video import Video
+from invdyn_ros.trajectory import NO_VERB
+
+
+@dataclass(frozen=True)
+class CnnConfig(Checked):
+    """Shape of the network."""
+
+    channels: Sizes = (16, 32, 64)
+    """Of each convolution, 3x3 with stride 2."""
+    width: Count = 128
+    """Units of the hidden layer."""
+
+
+@dataclass(frozen=True)
+class CnnVerbConfig(CnnConfig):
+    """Shape of the network."""
+
+    embedding: Count = 16
+    """Numbers that a verb class becomes."""
+
+
+class Cnn(Video):
+    """Convolutions over the six channels of two pictures, then one hidden layer."""
+
+    Config = CnnConfig
+    config: CnnConfig
+
+    def __init__(self, meta: Meta) -> None:
+        """Build the network with fresh weights."""
+        super().__init__(meta)
+        layers: list[nn.Module] = []
+        (height, width), inputs = meta.frame, 6
+        for channels in self.config.channels:
+            layers += [nn.Conv2d(inputs, channels, 3, stride=2, padding=1), nn.ReLU()]
+            height, width, inputs = -(-height // 2), -(-width // 2), channels
+        self.eye = nn.Sequential(*layers, nn.Flatten())
+        seen = inputs * height * width + self.told
+        self.head = nn.Sequential(
+            nn.Linear(seen, self.config.width), nn.ReLU(), nn.Linear(self.config.width, self.n)
+        )
+
+    @property
+    def told(self) -> int:
+        """Numbers that the hidden layer gets beside the pictures."""
+        return 0
+
+    def between(self, before: Tensor, after: Tensor, verb: Tensor) -> Tensor:
+        """Return the standardised action (N, n) between pictures (N, 3, H, W)."""
+        return self.head(self.eye(torch.cat([before, after], dim=1)))
+
+
+class CnnVerb(Cnn):
+    """The same, told what the person said they do: an embedding of the narrated verb."""
+
+    Config = CnnVerbConfig
+    config: CnnVerbConfig
+
+    def __init__(self, meta: Meta) -> None:
+        """Build the network with fresh weights."""
+        super().__init__(meta)
+        self.verbs = nn.Embedding(NO_VERB + 1, self.config.embedding)
+
+    @property
+    def told(self) -> int:
+        """Size of the embedding."""
+        return self.config.embedding
+
+    def between(self, before: Tensor, after: Tensor, verb: Tensor) -> Tensor:
+        """Return the standardised action (N, n) between pictures (N, 3, H, W)."""
+        seen = self.eye(torch.cat([before, after], dim=1))
+        return self.head(torch.cat([seen, self.verbs(verb)], dim=1))

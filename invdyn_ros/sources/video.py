@@ -1,0 +1,243 @@
+"""Videos enter, of EPIC-KITCHENS or any; pairs of pictures with what moved between them leave.
+
+A pair at a gap of g frames is two consecutive rows of an episode that takes every g-th frame, so a
+dataset holds each gap as episodes of their own. A picture without a wrist ends an episode.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import cv2
+import numpy as np
+
+from invdyn_ros.config import Checked, Count, Sizes, at_least
+from invdyn_ros.models.augmentation import WRIST
+from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, probe
+from invdyn_ros.perception.hands import HandConfig, WristFinder
+from invdyn_ros.sources import epic
+from invdyn_ros.sources.given import Given, read_given
+from invdyn_ros.sources.intake import Intake
+from invdyn_ros.trajectory import NO_VERB, Trajectory
+
+SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
+SEEN = 640  # [px] longer side of the pictures in which hands are looked for
+NOISE = 1.4826 / math.sqrt(6)  # median of |second difference| to deviation of normal noise
+
+
+@dataclass(frozen=True)
+class VideoConfig(Checked):
+    """What is taken from a video."""
+
+    annotations: Path | None = None
+    """EPIC-KITCHENS annotations (CSV) of the frame folders; none: the path is of video files."""
+    gaps: Sizes = (4, 8)
+    """Frames between the two pictures of a pair; each gap gives pairs of its own."""
+    every: Count = 1
+    """Only each so many-th frame is read; every gap is a multiple of it."""
+    pixels: Annotated[int, at_least(16)] = 96
+    """Side of the square that every picture is scaled to [px]."""
+    labels: Literal["wrist", "given", "none"] = "wrist"
+    """What moved: the wrist that MediaPipe sees, what --actions says, or nobody knows."""
+    actions: Path | None = None
+    """CSV with columns video, frame and one per action: what moved since the frame before."""
+    hand: HandConfig = field(default_factory=HandConfig)
+    """When a wrist counts as seen."""
+
+    def __post_init__(self) -> None:
+        """Check that the frames of every pair are read."""
+        super().__post_init__()
+        if wrong := [gap for gap in self.gaps if gap % self.every]:
+            raise ValueError(f"gap {wrong[0]} is no multiple of every, {self.every}")
+        if (self.labels == "given") != (self.actions is not None):
+            raise ValueError(
+                f"labels are {self.labels} and actions {self.actions}; give both "
+                "--labels given and --actions FILE.csv, or neither"
+            )
+
+
+class Clip(NamedTuple):
+    """Consecutive pictures of one recording."""
+
+    source: str
+    verb: int
+    frames: Iterable[Frame]
+
+
+class Shots(NamedTuple):
+    """What was seen in a clip, at T times."""
+
+    time: np.ndarray  # (T,) [s]
+    pictures: np.ndarray  # (T, side, side, 3) uint8
+    place: np.ndarray  # (T, n) what moves, such as a wrist; NaN where none was seen
+    names: tuple[str, ...]  # of the n
+
+
+class Quality(NamedTuple):
+    """How good pseudo-actions are."""
+
+    labelled: float  # share of the pictures with a wrist
+    jitter: float  # deviation of a wrist's place, in shares of the picture; NaN if unknown
+
+    def text(self) -> str:
+        """Return both figures in words."""
+        return (
+            f"a wrist in {100 * self.labelled:.1f}% of the pictures, "
+            f"jitter {100 * self.jitter:.3f}% of their size"
+        )
+
+
+def read_videos(path: Path, config: VideoConfig) -> tuple[Intake, Quality | None]:
+    """Read all pairs of a video file, a folder of them, or EPIC-KITCHENS frame folders.
+
+    Returns:
+        The episodes, and how good their labels are if they have any.
+
+    Raises:
+        ValueError: nothing to read, or anything damaged or missing.
+    """
+    given = read_given(config.actions) if config.actions else None
+    seen = [(clip, _shots(clip, config, given)) for clip in clips(path, config)]
+    trajectories: list[Trajectory] = []
+    changes: Counter[str] = Counter()
+    for clip, shots in seen:
+        made = list(episodes(clip, shots, config))
+        trajectories += made
+        lost = int(np.isnan(shots.place).any(1).sum())
+        changes["pictures without a label"] -= lost
+        changes["in episodes of other gaps, or alone"] += (
+            sum(map(len, made)) - len(shots.time) + lost
+        )
+    rows = sum(len(shots.time) for _, shots in seen)
+    quality = quality_of([s.place for _, s in seen]) if config.labels == "wrist" else None
+    return Intake(trajectories, rows, dict(changes)), quality
+
+
+def clips(path: Path, config: VideoConfig) -> Iterator[Clip]:
+    """Yield the clips at a path, in the order of the annotations or of the file names.
+
+    Raises:
+        ValueError: there are none, or their frames are not there.
+    """
+    if config.annotations is not None:
+        segments = epic.read_annotations(config.annotations)
+        epic.check_folders(path, segments)
+        rate = epic.rates(segments)
+        for s in segments:
+            yield Clip(s.source, s.verb, epic.frames(path, s, config.every, rate[s.video]))
+        return
+    for file in video_files(path):
+        yield Clip(file.stem, NO_VERB, _taken(file, config.every))
+
+
+def video_files(path: Path) -> list[Path]:
+    """Return the video file, or those in a folder by name.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise ValueError(f"no video or folder {path}")
+    files = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES)
+    if not files:
+        raise ValueError(
+            f"{path} holds no video ({', '.join(SUFFIXES)}); "
+            "frame folders of EPIC-KITCHENS need --annotations FILE.csv"
+        )
+    if twice := [a for a, b in pairwise(f.stem for f in files) if a == b]:
+        raise ValueError(f"{path} holds two videos of the name {twice[0]}; rename one")
+    return files
+
+
+def read_video(file: Path, pixels: int, rate: float) -> Trajectory:
+    """Read a video without labels, at the frames that come closest to a rate [Hz].
+
+    Raises:
+        ValueError: it is no video.
+    """
+    every = max(1, round(probe(file).rate / rate))
+    config = VideoConfig(gaps=(every,), every=every, pixels=pixels, labels="none")
+    clip = Clip(file.stem, NO_VERB, _taken(file, every))
+    return _episode(clip, _shots(clip, config, None), slice(None))
+
+
+def scaled(image: np.ndarray, pixels: int) -> np.ndarray:
+    """Return a picture as the square (pixels, pixels, 3) that is kept of it."""
+    return np.asarray(cv2.resize(image, (pixels, pixels), interpolation=cv2.INTER_AREA))
+
+
+def quality_of(wrists: list[np.ndarray]) -> Quality:
+    """Return how good labels are, from the wrists (T, 2) of clips, NaN where none was seen.
+
+    Jitter is what second differences of a smooth motion would not show: their median, as the
+    deviation of normal noise.
+    """
+    seen = np.concatenate([~np.isnan(w[:, 0]) for w in wrists])
+    bends = [np.abs(np.diff(w, n=2, axis=0)).ravel() for w in wrists if len(w) > 2]
+    known = np.concatenate([*bends, np.empty(0)])
+    known = known[~np.isnan(known)]
+    jitter = NOISE * float(np.median(known)) if len(known) else float("nan")
+    return Quality(float(seen.mean()), jitter)
+
+
+def _taken(file: Path, step: int) -> Iterator[Frame]:
+    probe(file)
+    frames = open_camera(CameraConfig(video=str(file), max_size=SEEN))
+    return (frame for frame in frames if frame.index % step == 0)
+
+
+def _shots(clip: Clip, config: VideoConfig, given: Given | None) -> Shots:
+    """Look at all pictures of a clip."""
+    time, pictures, places = [], [], []
+    video = clip.source.rpartition("/")[2]
+    unseen = np.full(len(WRIST), np.nan) if config.labels == "wrist" else np.empty(0)
+    finder = WristFinder(config.hand) if config.labels == "wrist" else None
+    try:
+        for frame in clip.frames:
+            place = finder(frame.image) if finder else given and given.of(video, frame.index)
+            time.append(frame.time)
+            pictures.append(scaled(frame.image, config.pixels))
+            places.append(unseen if place is None else place)
+    finally:
+        if finder:
+            finder.close()
+    names = given.names if given else WRIST if finder else ()
+    return Shots(np.array(time), np.stack(pictures), np.stack(places), names)
+
+
+def episodes(clip: Clip, shots: Shots, config: VideoConfig) -> Iterator[Trajectory]:
+    """Yield the episodes of each gap, none across a picture that has no label."""
+    known = ~np.isnan(shots.place).any(1)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(int)))
+    for gap in config.gaps:
+        stride = gap // config.every
+        for start, stop in edges.reshape(-1, 2):
+            for phase in range(stride):
+                rows = slice(start + phase, stop, stride)
+                if len(shots.time[rows]) > 1:
+                    yield _episode(clip, shots, rows)
+
+
+def _episode(clip: Clip, shots: Shots, rows: slice) -> Trajectory:
+    place, absent = shots.place[rows], np.empty((0, len(shots.names)))
+    moved = np.concatenate([0 * place[:1], np.diff(place, axis=0)])
+    return Trajectory(
+        time=shots.time[rows],
+        position=absent,
+        velocity=absent,
+        acceleration=absent,
+        action=moved if shots.names else absent,
+        joint_names=shots.names,
+        action_unit="1",
+        frames=shots.pictures[rows],
+        source=clip.source,
+        verb=clip.verb,
+    )

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from oracle import robot
+
+from invdyn_ros.cli import run_verb
+from invdyn_ros.dataset import read_dataset
+from invdyn_ros.sources.film import FilmConfig, films
+from invdyn_ros.trajectory import Trajectory
+
+CONFIG = FilmConfig(motions=2, views=2, seconds=3.0, pixels=32)
+
+
+@pytest.fixture(scope="module")
+def filmed() -> list[Trajectory]:
+    return list(films(robot("ur5"), CONFIG))
+
+
+def test_actions_are_the_commanded_velocities_that_the_arm_follows(
+    filmed: list[Trajectory],
+) -> None:
+    for t in filmed:
+        assert (t.action_unit, t.joint_names) == ("rad/s", robot("ur5").joint_names)
+        np.testing.assert_allclose(np.diff(t.time), 0.1)
+        measured = np.diff(t.position, axis=0) / 0.1
+        assert np.corrcoef(t.action[1:].ravel(), measured.ravel())[0, 1] > 0.9
+        assert not t.action[0].any()
+
+
+def test_every_video_has_a_camera_and_colours_of_its_own(filmed: list[Trajectory]) -> None:
+    starts = [t.frames[0].astype(float) for t in filmed]
+    for k, start in enumerate(starts):
+        assert all(np.abs(start - other).mean() > 10 for other in starts[:k])
+
+
+def test_videos_of_a_motion_stay_together(filmed: list[Trajectory]) -> None:
+    assert [t.source for t in filmed] == ["ur5_0000"] * 2 + ["ur5_0001"] * 2
+    assert np.array_equal(filmed[0].action, filmed[1].action)
+
+
+def test_pictures_show_the_motion(filmed: list[Trajectory]) -> None:
+    t = max(filmed, key=lambda t: np.abs(t.action).max())
+    still = np.abs(t.frames[1].astype(float) - t.frames[0]).mean()  # it starts at rest: noise
+    moved = np.abs(t.frames[len(t) // 2].astype(float) - t.frames[0]).mean()
+    assert moved > 1.5 * still
+
+
+def test_videos_are_the_same_from_any_number_of_workers(
+    filmed: list[Trajectory], tmp_path: Path
+) -> None:
+    words = [
+        "film",
+        "--motions",
+        "2",
+        "--views",
+        "2",
+        "--seconds",
+        "3",
+        "--pixels",
+        "32",
+        "--workers",
+        "2",
+    ]
+    assert run_verb("collect", [*words, "--out", str(tmp_path / "data")]) == 0
+    for one, two in zip(filmed, read_dataset(tmp_path / "data").trajectories, strict=True):
+        assert np.array_equal(one.frames, two.frames)
+        assert np.array_equal(one.action, two.action)
+        assert one.source == two.source

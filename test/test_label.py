@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from filmed import SIDE, film
+from oracle import exciting, robot
+
+from invdyn_ros.cli import run_verb
+from invdyn_ros.dataset import read_dataset, write_dataset
+from invdyn_ros.labelling import label
+from invdyn_ros.models import Meta, build
+from invdyn_ros.models.augmentation import WRIST
+from invdyn_ros.models.checkpoint import load, save
+from invdyn_ros.plot.film import Film
+
+FILES = ("data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.parquet")
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network of videos that nobody trained; what it predicts is still a function."""
+    torch.manual_seed(0)
+    model = build(Meta("cnn", "wrist", WRIST, "1", 10.0, 0.0, "", frame=(SIDE, SIDE)))
+    model.get_buffer("pixel_std").fill_(100.0)
+    folder = tmp_path_factory.mktemp("models") / "cnn"
+    save(model, model.meta, folder)
+    return folder
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    """Five videos of different lengths at 20 frames/s."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    for k in range(5):
+        with Film(folder / f"video_{k}.mp4", SIDE, SIDE) as made:
+            for picture in film(k, 8 + 2 * k).frames:
+                made.add(picture)
+    return folder
+
+
+def content(folder: Path) -> list[bytes]:
+    return [(folder / name).read_bytes() for name in FILES]
+
+
+def test_videos_get_the_actions_that_the_model_predicts_in_order(
+    checkpoint: Path, videos: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    words = ["--checkpoint", str(checkpoint), "--data", str(videos), "--out", str(out)]
+    assert run_verb("label", [*words, "--workers", "1"]) == 0
+    (trajectories, info), model = read_dataset(out), load(checkpoint)
+    assert [t.source for t in trajectories] == [f"video_{k}" for k in range(5)]
+    assert [len(t) for t in trajectories] == [4 + k for k in range(5)]  # every second frame
+    assert (info.joint_names, info.action_unit, info.rate) == (WRIST, "1", 10.0)
+    for t in trajectories:
+        wanted = model.predict(torch.as_tensor(t.pixels)[None], torch.as_tensor(t.time)[None])
+        np.testing.assert_allclose(t.action[1:], wanted.mean[0, 1:], atol=1e-6)
+        assert not t.action[0].any()
+        assert t.action[1:].any()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "videos"]
+
+
+def test_any_number_of_workers_and_any_interruption_give_the_same_bytes(
+    checkpoint: Path, videos: Path, tmp_path: Path
+) -> None:
+    assert list(label(checkpoint, videos, tmp_path / "one")) == [5] * 5
+    assert list(label(checkpoint, videos, tmp_path / "two", workers=2)) == [5] * 5
+    stopped = label(checkpoint, videos, tmp_path / "three")
+    for _ in range(2):
+        next(stopped)
+    stopped.close()
+    assert not (tmp_path / "three").exists()
+    parts = tmp_path / "three.part"
+    first = (parts / "000000" / FILES[0]).stat().st_mtime_ns
+    rest = label(checkpoint, videos, tmp_path / "three")
+    next(rest)
+    assert (parts / "000000" / FILES[0]).stat().st_mtime_ns == first  # it went on
+    assert list(rest) == [5] * 4
+    one, two, three = (content(tmp_path / name) for name in ("one", "two", "three"))
+    assert one == two == three
+
+
+def test_parts_of_another_job_are_not_mixed_in(
+    checkpoint: Path, videos: Path, tmp_path: Path
+) -> None:
+    stopped = label(checkpoint, videos, tmp_path / "out")
+    next(stopped)
+    stopped.close()
+    (videos / "video_4.mp4").unlink()
+    with pytest.raises(ValueError, match=r"out.part is left from labelling something else"):
+        next(label(checkpoint, videos, tmp_path / "out"))
+
+
+def test_a_dataset_keeps_its_motion_and_gets_other_actions(tmp_path: Path) -> None:
+    ur5 = robot("ur5")
+    meta = Meta("rigid_body", "ur5", ur5.joint_names, "N m", ur5.rate, 0.0, ur5.xml())
+    save(build(meta), meta, tmp_path / "model")
+    data = [exciting(ur5, seed, seconds=1.0) for seed in range(3)]
+    bare = [replace(t, action=t.action[:0]) for t in data]
+    write_dataset(tmp_path / "data", bare, "ur5", ur5.rate)
+    list(label(tmp_path / "model", tmp_path / "data", tmp_path / "out"))
+    for before, after in zip(data, read_dataset(tmp_path / "out").trajectories, strict=True):
+        np.testing.assert_array_equal(before.position, after.position)
+        torque = ur5.inverse_dynamics(*np.split(before.motion[10], 3))
+        np.testing.assert_allclose(after.action[10], torque, atol=1e-6)
+
+
+@pytest.mark.parametrize("fault", ["size", "joints", "video", "nothing"])
+def test_what_a_model_cannot_read_is_one_line_and_leaves_nothing(
+    fault: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, ur5 = tmp_path / "data", robot("ur5")
+    if fault == "size":
+        small = replace(film(0, 4), frames=np.zeros((4, 16, 16, 3), np.uint8))
+        write_dataset(data, [small], "wrist", 10.0)
+        said = "pictures are 16x16; the model reads 32x32"
+    elif fault == "joints":
+        write_dataset(data, [exciting(ur5, 0, seconds=1.0)], "ur5", ur5.rate)
+        said = "pictures are 0x0"
+    elif fault == "video":
+        data.mkdir()
+        (data / "a.mp4").write_bytes(b"no video")
+        said = "cannot read"
+    else:
+        said = "no video or folder"
+    words = ["--checkpoint", str(checkpoint), "--data", str(data), "--out", str(tmp_path / "out")]
+    assert run_verb("label", words) == 2
+    told = capsys.readouterr().err
+    assert said in told.splitlines()[-1]
+    assert not [p for p in tmp_path.iterdir() if p.name.startswith("out")]

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from filmed import film, patch
+from PIL import Image
+
+from invdyn_ros.cli import run_verb
+from invdyn_ros.dataset import read_dataset
+from invdyn_ros.models.augmentation import WRIST
+from invdyn_ros.perception.hands import followed
+from invdyn_ros.plot.film import Film
+from invdyn_ros.sources import epic
+from invdyn_ros.sources.video import Clip, Shots, VideoConfig, episodes, quality_of, read_videos
+
+SHARED = Path(__file__).parents[2] / "shared" / "data"
+ANNOTATIONS = SHARED / "epic" / "EPIC_100_uda_source_train_P01_01.csv"
+HAND = SHARED / "hands" / "hand.mp4"
+ROWS = [
+    ("P01", "P01_01", 8, 20, "00:00:00.33", 3),
+    ("P01", "P01_01", 31, 42, "00:00:00.70", 6),
+    ("P02", "P02_101", 1, 10, "00:00:00.20", 0),
+]
+
+
+def annotate(file: Path, rows: list[tuple] = ROWS, leave_out: str = "") -> Path:
+    names = ["participant_id", "video_id", "start_frame", "stop_frame", "stop_timestamp"]
+    names.append("verb_class")
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        kept = [k for k, name in enumerate(names) if name != leave_out]
+        writer.writerow([names[k] for k in kept])
+        writer.writerows([[row[k] for k in kept] for row in rows])
+    return file
+
+
+def render(root: Path, source: str, start: int, stop: int) -> None:
+    """Write frames as EPIC-KITCHENS publishes them, each of its own brightness."""
+    folder = root / source
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(start, stop + 1):
+        picture = np.full((48, 64, 3), number % 256, np.uint8)
+        Image.fromarray(picture).save(folder / f"frame_{number:010d}.jpg", quality=95)
+
+
+@pytest.fixture
+def kitchen(tmp_path: Path) -> Path:
+    """Frame folders of all of ROWS, with their annotations beside them."""
+    for participant, video, start, stop, *_ in ROWS:
+        render(tmp_path / "frames", f"{participant}/{video}", start, stop)
+    annotate(tmp_path / "train.csv")
+    return tmp_path
+
+
+def collect(kitchen: Path, *words: str) -> int:
+    common = ["video", str(kitchen / "frames"), "--out", str(kitchen / "out")]
+    words = words if "--labels" in words else ("--labels", "none", *words)
+    return run_verb(
+        "collect", [*common, "--annotations", str(kitchen / "train.csv"), "--gaps", "3", *words]
+    )
+
+
+def test_frames_are_those_of_the_annotations_with_their_stamps(kitchen: Path) -> None:
+    assert collect(kitchen, "--pixels", "16") == 0
+    trajectories = read_dataset(kitchen / "out").trajectories
+    sources = [t.source for t in trajectories]
+    assert sources == ["P01/P01_01"] * 6 + ["P02/P02_101"] * 3  # a gap of 3 has three phases
+    assert [t.verb for t in trajectories] == [3, 3, 3, 6, 6, 6, 0, 0, 0]
+    for t in trajectories:
+        numbers = t.frames[:, 8, 8, 0]
+        rate = 42 / 0.7 if t.verb else 10 / 0.2
+        assert np.all(np.diff(numbers) == 3)
+        np.testing.assert_allclose(t.time, (numbers - 1.0) / rate)
+    seen = np.concatenate([t.frames[:, 8, 8, 0] for t in trajectories[:3]])
+    assert sorted(seen) == list(range(8, 21))  # stop_frame is one of them
+
+
+@pytest.mark.skipif(not ANNOTATIONS.is_file(), reason=f"no {ANNOTATIONS.name} beside the project")
+def test_published_annotations_are_read_as_they_are(tmp_path: Path) -> None:
+    segments = epic.read_annotations(ANNOTATIONS)
+    assert (segments[0].source, segments[0].start, segments[0].stop) == ("P01/P01_01", 8, 202)
+    # the video itself has 59.94 Hz, but its frames were published at 60
+    assert epic.rates(segments)["P01_01"] == pytest.approx(60, abs=0.01)
+    first = segments[0]
+    render(tmp_path, first.source, first.start, first.stop)
+    frames = list(epic.frames(tmp_path, first, 1, 60.0))
+    assert [len(frames), frames[0].index, frames[-1].index] == [195, 8, 202]
+    assert frames[-1].time == pytest.approx(3.37, abs=0.03)  # the stop_timestamp of the file
+
+
+@pytest.mark.parametrize("fault", ["folder", "frame", "torn", "test", "number", "empty", "gone"])
+def test_a_damaged_kitchen_is_one_line_and_leaves_nothing(
+    fault: str, kitchen: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = kitchen / "frames" / "P01" / "P01_01" / "frame_0000000032.jpg"
+    if fault == "folder":
+        (kitchen / "frames" / "P02").rename(kitchen / "frames" / "P03")
+        said = "no frame folder"
+    elif fault == "frame":
+        frame.unlink()
+        said = "frame_0000000032.jpg is missing; extract the frames of P01_01 again"
+    elif fault == "torn":
+        frame.write_bytes(frame.read_bytes()[:-40])
+        said = "frame_0000000032.jpg is damaged"
+    elif fault == "test":
+        annotate(kitchen / "train.csv", leave_out="verb_class")
+        said = "no column 'verb_class'; a test file has no labels"
+    elif fault == "number":
+        annotate(kitchen / "train.csv", [("P01", "P01_01", "x", 20, "00:00:01.0", 3)])
+        said = "row 1: invalid literal"
+    elif fault == "empty":
+        annotate(kitchen / "train.csv", [])
+        said = "holds no segment"
+    else:
+        (kitchen / "train.csv").unlink()
+        said = "cannot read annotations"
+    before = sorted(kitchen.iterdir())
+    assert collect(kitchen) == 2
+    told = capsys.readouterr().err
+    assert said in told and told.count("\n") == 1
+    assert sorted(kitchen.iterdir()) == before
+
+
+def shots(frames: int, lost: tuple[int, ...] = ()) -> Shots:
+    """A wrist that moves evenly, unseen in some frames."""
+    wrist = np.stack([0.01 * np.arange(frames), 0.5 - 0.005 * np.arange(frames)], axis=1)
+    wrist[list(lost)] = np.nan
+    pictures = np.zeros((frames, 16, 16, 3), np.uint8)
+    pictures += np.arange(frames, dtype=np.uint8)[:, None, None, None]
+    return Shots(np.arange(frames) / 30, pictures, wrist, WRIST)
+
+
+def test_a_frame_without_a_wrist_is_a_gap_that_no_pair_spans() -> None:
+    made = list(episodes(Clip("clip", 255, ()), shots(20, lost=(7, 8)), VideoConfig(gaps=(2,))))
+    for t in made:
+        numbers = t.frames[:, 0, 0, 0].astype(int)
+        assert np.all(np.diff(numbers) == 2)
+        assert set(numbers) <= set(range(7)) or set(numbers) <= set(range(9, 20))
+        np.testing.assert_allclose(t.time, numbers / 30)  # stamps are those of the source
+    assert sum(map(len, made)) == 18
+
+
+@pytest.mark.parametrize("gap", [1, 2, 4])
+def test_an_action_is_the_displacement_over_its_gap(gap: int) -> None:
+    made = list(episodes(Clip("clip", 255, ()), shots(20), VideoConfig(gaps=(gap,))))
+    assert len(made) == gap
+    for t in made:
+        np.testing.assert_allclose(t.action[0], 0.0)
+        np.testing.assert_allclose(t.action[1:], np.tile([0.01, -0.005], (len(t) - 1, 1)) * gap)
+        assert (t.joint_names, t.action_unit, len(t.position)) == (WRIST, "1", 0)
+
+
+def test_quality_is_the_share_labelled_and_the_noise_of_the_wrist() -> None:
+    rng, time = np.random.default_rng(0), np.arange(3000)[:, None] / 30
+    wrist = 0.5 + 0.2 * np.sin(time * [1.0, 1.5]) + 0.003 * rng.standard_normal((3000, 2))
+    wrist[::10] = np.nan
+    quality = quality_of([wrist])
+    assert quality.labelled == pytest.approx(0.9)
+    assert quality.jitter == pytest.approx(0.003, rel=0.1)
+
+
+def test_another_hand_is_not_the_wrist_that_was_followed() -> None:
+    wrists = np.array([[0.8, 0.5], [0.31, 0.5]])
+    np.testing.assert_array_equal(followed(wrists, np.array([0.3, 0.5]), 0.15), wrists[1])
+    np.testing.assert_array_equal(followed(wrists, None, 0.15), wrists[0])
+    assert followed(wrists[:1], np.array([0.3, 0.5]), 0.15) is None
+    assert followed(wrists[:0], None, 0.15) is None
+
+
+def test_a_video_file_becomes_episodes_and_every_frame_is_accounted_for(tmp_path: Path) -> None:
+    with Film(tmp_path / "patch.mp4", 64, 64) as video:
+        for k in range(12):
+            video.add(patch(np.array([0.2 + 0.05 * k, 0.5]), 0, 64))
+    config = VideoConfig(gaps=(2, 4), labels="none", pixels=32)
+    intake, quality = read_videos(tmp_path / "patch.mp4", config)
+    assert quality is None
+    assert "12 rows in, 24 rows in 6 episodes out" in intake.account()
+    assert {t.source for t in intake.trajectories} == {"patch"}
+    assert {round(t.rate, 6) for t in intake.trajectories} == {5.0, 10.0}
+
+
+def test_pictures_without_a_hand_give_nothing_to_write(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Film(tmp_path / "empty.mp4", 64, 64) as video:
+        for picture in film(0, 5).frames:
+            video.add(np.kron(picture, np.ones((2, 2, 1), np.uint8)))
+    words = ["video", str(tmp_path / "empty.mp4"), "--out", str(tmp_path / "out")]
+    assert run_verb("collect", words) == 2
+    assert (
+        "nothing to write: 5 rows in, 0 rows in 0 episodes out; -5 pictures without a label"
+        in (capsys.readouterr().err)
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def give(kitchen: Path, rows: list[str], head: str = "video,frame,grip,turn") -> list[str]:
+    """Write actions of frames; return the words that name them."""
+    (kitchen / "actions.csv").write_text("\n".join([head, *rows]) + "\n")
+    return ["--labels", "given", "--actions", str(kitchen / "actions.csv")]
+
+
+def test_given_actions_are_added_over_the_gap_and_missing_ones_end_an_episode(
+    kitchen: Path,
+) -> None:
+    rows = [f"P01_01,{k},{0.1 * k},1" for k in range(8, 21) if k != 15]
+    assert collect(kitchen, *give(kitchen, rows)) == 0
+    trajectories, info = read_dataset(kitchen / "out")
+    assert info.joint_names == ("grip", "turn")
+    for t in trajectories:
+        numbers = t.frames[:, 8, 8, 0].astype(float)
+        assert (numbers < 15).all() or (numbers > 15).all()
+        np.testing.assert_allclose(t.action[1:, 1], 3.0)
+        np.testing.assert_allclose(t.action[1:, 0], 0.1 * (3 * numbers[1:] - 3), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("rows", "head", "said"),
+    [
+        (["P01_01,8,x,1"], "video,frame,grip,turn", "row 1: could not convert string to float"),
+        (["P01_01,8,1,1"] * 2, "video,frame,grip,turn", "row 2: frame 8 stands there twice"),
+        (["P01_01,8,nan,1"], "video,frame,grip,turn", "is not finite; leave the row out"),
+        (["8,1"], "frame,grip", "has columns frame, grip; right are video, frame and one per"),
+    ],
+)
+def test_bad_actions_are_one_line(
+    rows: list[str], head: str, said: str, kitchen: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert collect(kitchen, *give(kitchen, rows, head)) == 2
+    assert said in capsys.readouterr().err
+    assert not (kitchen / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--gaps", "3", "--every", "2"], "gap 3 is no multiple of every, 2"),
+        (["--labels", "given"], "give both --labels given and --actions FILE.csv, or neither"),
+        (["--pixels", "8"], "pixels is 8; it must be at least 16"),
+    ],
+)
+def test_settings_that_make_no_pairs_are_refused(
+    words: list[str], said: str, kitchen: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert collect(kitchen, *words) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_folder_without_videos_names_the_remedy(
+    kitchen: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["video", str(kitchen / "frames"), "--out", str(kitchen / "out")]
+    assert run_verb("collect", words) == 2
+    assert "need --annotations FILE.csv" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not HAND.is_file(), reason=f"no {HAND.name} beside the project")
+def test_the_wrist_of_a_real_hand_is_found(tmp_path: Path) -> None:
+    intake, quality = read_videos(HAND, VideoConfig(gaps=(30,), every=30, pixels=16))
+    assert quality is not None
+    assert quality.labelled > 0.9
+    assert 0 < np.abs(np.concatenate([t.action for t in intake.trajectories])).max() < 0.15
