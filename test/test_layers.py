@@ -12,7 +12,7 @@ LAYERS = (
     "windows dataset lerobot models perception handeye workspace retarget control arms",
     "sources grasp evaluation recording replay report teleop_report plot "
     "lead parallel run_state optimiser descent training_log training "
-    "comparison standings tracking",
+    "comparison standings tracking planning",
     "learned arguments graph",
     "benchmarks cli nodes",
     "__main__",
