@@ -10,11 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invdyn_ros.models.inverse_dynamics import InverseDynamics
-from invdyn_ros.optimiser import DescentConfig, Optimiser
+from invdyn_ros.optimiser import DescentConfig, Learner, Optimiser, Rows
 from invdyn_ros.parallel import Ranks
 from invdyn_ros.run_state import Progress, RunState, prefixed, under
-from invdyn_ros.windows import Windows
 
 SAVE_EVERY = 5.0  # [s] between states on disk: what a power cut costs
 VALIDATED = 8192  # windows at a time, so that validation needs no more memory than training
@@ -29,9 +27,9 @@ class Descent:
 
     def __init__(
         self,
-        model: InverseDynamics,
-        train: Windows,
-        valid: Windows,
+        model: Learner,
+        train: Rows,
+        valid: Rows,
         config: DescentConfig,
         seed: int,
         state: RunState,
@@ -41,8 +39,8 @@ class Descent:
 
         Args:
             model: to be fitted.
-            train: windows to learn from.
-            valid: windows that decide when to stop and which weights to keep.
+            train: rows to learn from.
+            valid: rows that decide when to stop and which weights to keep.
             config: epochs, batch size and step size.
             seed: of all that is random.
             state: where the run is kept on disk, and what makes it this run.

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from invdyn_ros.config import Checked, Count, Decay, NotNegative, Positive
-from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.parallel import Ranks
 from invdyn_ros.run_state import prefixed, under
-from invdyn_ros.windows import Windows
 
 WARM_UP = 10  # steps until an average reaches far enough back to smooth
 
@@ -46,10 +44,49 @@ class DescentConfig(Checked):
     """Matrix products in 16 bits on a GPU: faster for wide networks, less exact; not on a CPU."""
 
 
+class Rows(Protocol):
+    """Columns of what is learned from, row by row: windows of motion, or moments of a plan."""
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+
+    def rows(self, index: Any) -> Rows:
+        """Return some of them."""
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Return the columns."""
+
+
+class Learner(Protocol):
+    """A network that is fitted: its `loss` takes the columns of its data."""
+
+    @property
+    def loss(self) -> Callable[..., Tensor]:
+        """Return what training makes small, a scalar."""
+
+    @property
+    def state_dict(self) -> Callable[[], dict[str, Tensor]]:
+        """Return all tensors of the network."""
+
+    @property
+    def load_state_dict(self) -> Callable[[Mapping[str, Tensor]], object]:
+        """Take all tensors of the network."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Return what is fitted."""
+
+    def train(self) -> object:
+        """Compute as in training."""
+
+    def eval(self) -> object:
+        """Compute as after it."""
+
+
 class Optimiser:
     """AdamW with clipping, averaged weights and 16-bit products, over one process or several."""
 
-    def __init__(self, model: InverseDynamics, config: DescentConfig, ranks: Ranks) -> None:
+    def __init__(self, model: Learner, config: DescentConfig, ranks: Ranks) -> None:
         """Start from the model's weights."""
         self.model, self.config, self.ranks = model, config, ranks
         self.parameters = [p for p in model.parameters() if p.requires_grad]
@@ -64,7 +101,7 @@ class Optimiser:
             self.device.type, enabled=self.half and config.amp == "fp16"
         )
 
-    def step(self, batch: Windows, share: float, number: int) -> tuple[Tensor, Tensor]:
+    def step(self, batch: Rows, share: float, number: int) -> tuple[Tensor, Tensor]:
         """Follow the gradient once.
 
         Args:

@@ -13,8 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from invdyn_ros.models.checkpoint import write_tensors, write_whole
-from invdyn_ros.models.inverse_dynamics import Meta
+from invdyn_ros.models.checkpoint import MODEL, Kind, write_tensors, write_whole
 
 STATE = "last.safetensors"
 HEADER = 8  # bytes that say how long the header of a safetensors file is
@@ -42,8 +41,10 @@ class RunState:
     """Checkpoint folder."""
     settings: dict[str, Any]
     """All that shapes the run; a state with other settings is refused."""
-    meta: Meta
-    """What the model is of."""
+    meta: Any
+    """What the model is of, with a mapping `data`."""
+    kind: Kind = MODEL
+    """What it is a checkpoint of."""
 
     @property
     def path(self) -> Path:
@@ -59,7 +60,7 @@ class RunState:
     def keep(self, progress: Progress, best: Mapping[str, Tensor]) -> None:
         """Write the best weights so far as a checkpoint."""
         data = self.meta.data | {"epochs": progress.epoch}
-        write_tensors(best, replace(self.meta, data=data), self.directory)
+        write_tensors(best, replace(self.meta, data=data), self.directory, self.kind)
 
     def content(self) -> bytes:
         """Return the file as it is, and clear away what a killed run had half written.

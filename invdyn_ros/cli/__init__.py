@@ -17,6 +17,7 @@ VERBS = {
     "collect": "turn a simulation or a recording into a dataset",
     "train": "train a model of inverse dynamics from a config and a dataset",
     "train_grasp": "train a policy that grasps, in simulation",
+    "train_planner": "train a planner that proposes states and no actions",
     "train_sight": "train a network that sees blocks without markers",
     "evaluate": "report how good a model is on motion it has not seen",
     "label": "write a dataset with the actions that a model predicts",
@@ -34,7 +35,7 @@ def main() -> None:
     """Run the verb that the command line names, and exit with its code."""
     name, *rest = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
-        print("\n".join([USAGE, "", *(f"  {verb:<11} {text}" for verb, text in VERBS.items())]))
+        print("\n".join([USAGE, "", *(f"  {verb:<13} {text}" for verb, text in VERBS.items())]))
         sys.exit(0)
     if name == "--version":
         print(f"invdyn {__version__}")

@@ -8,17 +8,23 @@ noise at t = 0 to t = 1 draws from p(a | motion), which may have several modes.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, Count, Sizes, at_least, within
-from invdyn_ros.models.inverse_dynamics import Meta, Prediction, normal
+from invdyn_ros.models.inverse_dynamics import Meta, Prediction
 from invdyn_ros.models.network import Network, stacked
+from invdyn_ros.models.rectified_flow import (
+    MOST_STEPS,
+    UNet,
+    antithetic,
+    flow_loss,
+    follow,
+    fourier,
+)
 
-MOST_STEPS = 100
 MEAN_SHARE = 0.1  # of the training rows at t = 0, where the velocity tells the mean
 
 
@@ -91,10 +97,7 @@ class Flow(Network):
 
     def velocity(self, x: Tensor, t: Tensor, seen: Tensor) -> Tensor:
         """Return dx/dt (..., n) at x (..., n) and flow time t (..., 1) or (1,), 0..1."""
-        order = torch.arange(1, self.config.step_dim // 2 + 1, dtype=t.dtype, device=t.device)
-        angle = torch.pi * t * order
-        fourier = torch.cat([torch.sin(angle), torch.cos(angle)], dim=-1)
-        return self.net(x, seen + self.clock(fourier)) - x
+        return self.net(x, seen + self.clock(fourier(t, self.config.step_dim))) - x
 
     def forward(self, motion: Tensor, time: Tensor) -> Tensor:
         """Return the mean of the standardised target (B, T, n)."""
@@ -109,25 +112,12 @@ class Flow(Network):
         """
         x1 = self.standardised(motion, action)
         same = None if self.training else torch.Generator().manual_seed(0)
-        x0, t = normal(x1.shape, x1, same), uniform(x1.shape[:-1], x1, same)[..., None]
-        t = (t - MEAN_SHARE).clamp_min(0.0) / (1 - MEAN_SHARE)
-        velocity = self.velocity((1 - t) * x0 + t * x1, t, self.encode(motion, time))
-        return nn.functional.mse_loss(velocity, x1 - x0)
+        seen = self.encode(motion, time)
+        return flow_loss(lambda x, t: self.velocity(x, t, seen), x1, same, MEAN_SHARE)
 
     def follow(self, x: Tensor, seen: Tensor, steps: int) -> Tensor:
-        """Return where noise x (..., n) flows to, in steps that shorten towards the action.
-
-        Modes part late, so the steps are shorter there. Heun's, but for the last, an Euler step:
-        it ends on the mean of what x may still become, as in Karras et al. 2022, arXiv 2206.00364.
-        """
-        grid = [1 - (1 - k / steps) ** 2 for k in range(steps + 1)]
-        for t, end in pairwise(grid):
-            slope = self.velocity(x, x.new_full((1,), t), seen)
-            if end < 1:
-                ahead = x + (end - t) * slope
-                slope = 0.5 * (slope + self.velocity(ahead, x.new_full((1,), end), seen))
-            x = x + (end - t) * slope
-        return x
+        """Return the standardised target that noise x (..., n) flows to."""
+        return follow(lambda at, t: self.velocity(at, t, seen), x, steps)
 
     def infer(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the mean of the actions, and the spread of those drawn with fixed noise."""
@@ -152,56 +142,3 @@ class Flow(Network):
         """
         config = self.config if steps is None else replace(self.config, steps=steps)
         return self.restored(motion, self.follow(noise, self.encode(motion, time), config.steps))
-
-
-class UNet(nn.Module):
-    """Layers that narrow what they know of x and widen it again, each told what else is known."""
-
-    def __init__(self, size: int, known: int, widths: tuple[int, ...]) -> None:
-        """Build layers for x (..., size) and knowledge (..., known)."""
-        super().__init__()
-        self.first = nn.Linear(size, widths[0])
-        self.down = nn.ModuleList(Layer(a, b, known) for a, b in pairwise(widths))
-        self.middle = Layer(widths[-1], widths[-1], known)
-        self.up = nn.ModuleList(Layer(2 * b, a, known) for a, b in reversed([*pairwise(widths)]))
-        self.last = nn.Linear(2 * widths[0], size)
-
-    def forward(self, x: Tensor, known: Tensor) -> Tensor:
-        """Return numbers (..., size) of x (..., size), given knowledge (..., known)."""
-        x = self.first(x)
-        passed = [x]
-        for layer in self.down:
-            x = layer(x, known)
-            passed.append(x)
-        x = self.middle(x, known)
-        for layer in self.up:
-            x = layer(torch.cat([x, passed.pop()], dim=-1), known)
-        return self.last(torch.cat([x, passed.pop()], dim=-1))
-
-
-class Layer(nn.Module):
-    """A residual layer whose units are scaled and shifted (FiLM, arXiv 1709.07871)."""
-
-    def __init__(self, inputs: int, outputs: int, known: int) -> None:
-        """Build a layer from (..., inputs) to (..., outputs)."""
-        super().__init__()
-        self.inner, self.outer = nn.Linear(inputs, outputs), nn.Linear(outputs, outputs)
-        self.film, self.past = nn.Linear(known, 2 * outputs), nn.Linear(inputs, outputs)
-
-    def forward(self, x: Tensor, known: Tensor) -> Tensor:
-        """Return (..., outputs) of x (..., inputs), given knowledge (..., known)."""
-        scale, shift = self.film(nn.functional.silu(known)).chunk(2, dim=-1)
-        x, past = nn.functional.silu(self.inner(x) * (1 + scale) + shift), self.past(x)
-        return self.outer(x) + past
-
-
-def antithetic(count: int, n: int) -> Tensor:
-    """Return noise (count, n) that never changes, each of it with its opposite."""
-    half = torch.randn(-(-count // 2), n, generator=torch.Generator().manual_seed(0))
-    return torch.cat([half, -half])[:count]
-
-
-def uniform(shape: torch.Size, like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Return numbers evenly spread over 0..1 in the type and on the device of `like`."""
-    device = like.device if generator is None else generator.device
-    return torch.rand(shape, generator=generator, device=device, dtype=like.dtype).to(like.device)

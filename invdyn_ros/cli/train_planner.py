@@ -1,0 +1,47 @@
+"""`invdyn train_planner`: a dataset enters, a planner of states leaves."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tyro
+from tqdm import tqdm
+
+from invdyn_ros.cli.options import parse
+from invdyn_ros.planning.training import PlannerConfig, train_planner
+from invdyn_ros.run_state import STATE, Progress
+
+
+@dataclass(frozen=True)
+class Config:
+    """Train a planner: it proposes states that lead where it is told, and no actions."""
+
+    data: Path
+    """Dataset folder."""
+    out: Path
+    """Folder for the planner."""
+    resume: bool = False
+    """Go on with an interrupted run in --out."""
+    planner: PlannerConfig = field(default_factory=PlannerConfig)
+    """How it is trained."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the verb and return the exit code."""
+    kind = tyro.conf.configure(tyro.conf.OmitArgPrefixes)(Config)
+    options = parse(kind, argv, "train_planner")
+    if (options.out / STATE).exists() and not options.resume:
+        raise ValueError(f"{options.out} holds a run already; give --resume or another --out")
+    epochs = options.planner.descent.epochs
+    with tqdm(total=epochs, unit="epoch", desc="planner", file=sys.stderr) as bar:
+
+        def show(progress: Progress) -> None:
+            bar.set_postfix(valid=f"{progress.best:.4g}", refresh=False)
+            bar.update(progress.epoch - bar.n)
+
+        planner = train_planner(options.planner, options.data, options.out, options.resume, show)
+    seconds = planner.meta.network.horizon / planner.meta.rate
+    print(f"{options.out}: plans of {seconds:.2f} s for {planner.meta.robot}")
+    return 0

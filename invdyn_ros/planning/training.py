@@ -1,0 +1,109 @@
+"""A dataset enters; a planner that continues its motions, to wherever they led, leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+
+from invdyn_ros.config import Checked, Count, to_mapping
+from invdyn_ros.dataset import read_dataset
+from invdyn_ros.descent import Descent
+from invdyn_ros.optimiser import DescentConfig, Learner
+from invdyn_ros.planning.moments import Moments, states_ahead
+from invdyn_ros.planning.planner import PLANNER, FlowPlanner, PlannerMeta, save_planner
+from invdyn_ros.planning.sequence_flow import SequenceConfig, SequenceFlow
+from invdyn_ros.run_state import Progress, RunState
+from invdyn_ros.training import fingerprint, splits
+from invdyn_ros.trajectory import Trajectory
+
+Ahead = Callable[[Sequence[Trajectory], int], Moments]
+
+
+@dataclass(frozen=True)
+class PlannerConfig(Checked):
+    """How a planner is trained."""
+
+    seed: int = 0
+    """Of the split, the first weights, the noise and the batch order."""
+    test_fraction: float = 0.2
+    """Share set aside for tests; the same share of the rest decides which weights to keep."""
+    threads: Count = 1
+    """CPU threads of torch."""
+    network: SequenceConfig = field(default_factory=SequenceConfig)
+    """Its shape."""
+    descent: DescentConfig = field(
+        default_factory=lambda: DescentConfig(epochs=60, batch=256, patience=60)
+    )
+    """Gradient descent."""
+
+
+def train_planner(
+    config: PlannerConfig,
+    data: str | Path,
+    out: str | Path,
+    resume: bool = False,
+    on_epoch: Callable[[Progress], None] = lambda progress: None,
+) -> FlowPlanner:
+    """Train a planner and write its folder; the same seed gives the same weights.
+
+    Args:
+        config: the run.
+        data: dataset folder.
+        out: folder of the planner.
+        resume: go on from the state that an interrupted run left in `out`.
+        on_epoch: called after each epoch.
+
+    Raises:
+        ValueError: bad dataset, trajectories that are too short, or nothing to resume.
+    """
+    torch.set_num_threads(config.threads)
+    parts, info = read_dataset(data)
+    learn, judge = parted(config, parts, states_ahead)
+    content = {"name": Path(data).name, "sha256": fingerprint(parts), "samples": learn.size}
+    meta = PlannerMeta(
+        info.robot, info.joint_names, learn.condition.shape[1], info.rate, config.network, content
+    )
+    torch.manual_seed(config.seed)
+    planner = FlowPlanner(meta)
+    settings = {k: v for k, v in to_mapping(config).items() if k != "threads"}
+    state = RunState(Path(out), settings | {"data": content["sha256"]}, meta, PLANNER)
+    progress = fit(planner, learn, judge, config, state, resume, on_epoch)
+    planner.meta = replace(meta, data=content | {"epochs": progress.epoch})
+    save_planner(planner, out)
+    return planner
+
+
+def parted(
+    config: PlannerConfig, trajectories: Sequence[Trajectory], ahead: Ahead
+) -> tuple[Moments, Moments]:
+    """Return moments to learn from and to judge by, from different trajectories.
+
+    Raises:
+        ValueError: trajectories that are too short.
+    """
+    _, inner = splits(trajectories, config.test_fraction, config.seed)
+    return ahead(inner.train, config.network.horizon), ahead(inner.test, config.network.horizon)
+
+
+def fit(
+    flow: SequenceFlow,
+    learn: Moments,
+    judge: Moments,
+    config: PlannerConfig,
+    state: RunState,
+    resume: bool = False,
+    on_epoch: Callable[[Progress], None] = lambda progress: None,
+) -> Progress:
+    """Fit a flow over sequences, of states or of actions, and leave it at its best."""
+    flow.standardise(learn)
+    state.directory.mkdir(parents=True, exist_ok=True)
+    learner: Learner = flow
+    descent = Descent(learner, learn, judge, config.descent, config.seed, state)
+    if resume:
+        descent.resume()
+    progress = descent.run(on_epoch)
+    flow.eval()
+    return progress
