@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from toy_task import ACTIONS, CONFIG, SEEN_TASK, SMALL, TASK, make
 
+from invdyn_ros.benchmarks.learning_curves import legend
 from invdyn_ros.cli import run_verb
+from invdyn_ros.cli.train_grasp import Config, read_config
 from invdyn_ros.grasp.curriculum import CurriculumConfig
 from invdyn_ros.grasp.demonstrations import DemonstrationConfig
 from invdyn_ros.grasp.environments import register_all
@@ -21,6 +24,7 @@ from invdyn_ros.grasp.policy import load_policy
 from invdyn_ros.grasp.reinforcement import Reinforcement
 from invdyn_ros.grasp.settings import SETTINGS
 from invdyn_ros.grasp.trial import EvaluationConfig, evaluate
+from invdyn_ros.robot import share
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -160,7 +164,17 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path):
         (["--learner.size", "3"], "unknown field 'size'; ImitationConfig has"),
         (["--learner.batch", "0"], "batch is 0; it must be at least 1"),
         (["--noise", "loud"], "no noise 'loud'"),
-        (["--algorithm", "ppo", "--demonstrations.episodes", "5"], "has no memory"),
+        (
+            [
+                "--algorithm",
+                "ppo",
+                "--demonstrations.episodes",
+                "5",
+                "--demonstrations.cloning",
+                "0",
+            ],
+            "has no memory",
+        ),
         (["--demonstrations.episodes", "5"], "'dagger' asks its teacher"),
         (["--observation", "pixels"], "'dagger' does not learn from pixels; take sac or tqc"),
         (["--algorithm", "sac", "--observation", "pixels"], "demonstrations have no pixels"),
@@ -197,3 +211,31 @@ def test_curves_of_runs_say_what_the_level_cost(tmp_path, capsys):
     assert [point["step"] for point in found["curves"][runs[0]]] == [100, 200, 300]
     assert run_verb("benchmark", ["learning_curves", "--runs", str(tmp_path)]) == 2
     assert "curve.json is missing" in capsys.readouterr().err
+
+
+def test_runs_that_differ_only_in_their_seed_have_one_name(tmp_path):
+    shown = DemonstrationConfig(episodes=5)
+    runs = {
+        "ur5_1": CONFIG,
+        "ur5_2": replace(CONFIG, seed=1, steps=30, processes=2),
+        "shown": replace(CONFIG, demonstrations=shown),
+        "shown_hard": replace(CONFIG, demonstrations=shown, noise="hard"),
+    }
+    for name, config in runs.items():
+        learn(replace(config, steps=config.steps % 50 + 10), TASK, tmp_path / name)
+    (tmp_path / "old").mkdir()
+    found = legend([tmp_path / name for name in (*runs, "old")])
+    assert list(found.values()) == [
+        "SAC on ur5",
+        "SAC on ur5",
+        "SAC with demonstrations on ur5 (shown)",
+        "SAC with demonstrations on ur5 (shown_hard)",
+        str(tmp_path / "old"),
+    ]
+
+
+@pytest.mark.parametrize("name", ["dagger", "ppo", "sac", "sac_pixels", "tqc"])
+def test_shipped_recipes_can_be_read(name):
+    file = share(f"config/grasp/{name}.yaml")
+    config = read_config(Config(Path("out"), config=file), [])
+    assert config.algorithm in name and config.control == "cartesian"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from invdyn_ros.benchmarks.report import Row, machine
+from invdyn_ros.grasp.learner_state import read_settings
 from invdyn_ros.grasp.run import CURVE
 from invdyn_ros.grasp.trial import Result
 from invdyn_ros.report import success_interval
@@ -52,7 +53,7 @@ def measure_learning_curves(config: LearningCurvesConfig) -> dict[str, Any]:
         "curves": {name: [point._asdict() for point in curve] for name, curve in curves.items()},
     }
     if config.report is not None:
-        draw(config.report.with_suffix(".png"), curves, config.level)
+        draw(config.report.with_suffix(".png"), curves, legend(config.runs), config.level)
     return report
 
 
@@ -89,22 +90,65 @@ def _row(curve: Sequence[Result], level: float) -> Row:
     }
 
 
-def draw(path: Path, curves: dict[str, list[Result]], level: float) -> None:
-    """Draw success against steps and against time, with intervals."""
+def legend(runs: Sequence[Path]) -> dict[str, str]:
+    """Return what to call each run; those that differ in nothing but the seed are called the same.
+
+    Args:
+        runs: folders that train_grasp wrote.
+    """
+    settings = [read_settings(run) | {"seed": None} for run in runs]
+    names = [
+        recipe_name(own) if "algorithm" in own else str(run)
+        for run, own in zip(runs, settings, strict=True)
+    ]
+    found = {}
+    for run, own, name in zip(runs, settings, names, strict=True):
+        alone = all(
+            other == own for other, its in zip(settings, names, strict=True) if its == name
+        )
+        first = runs[settings.index(own)].name
+        found[str(run)] = name if alone else f"{name} ({first})"
+    return found
+
+
+def recipe_name(recipe: dict[str, Any]) -> str:
+    """Return the settings of a run in a few words."""
+    shown = recipe["demonstrations"]
+    words = [recipe["algorithm"].upper() if recipe["algorithm"] != "dagger" else "DAgger"]
+    words += ["from pixels"] * (recipe.get("observation") == "pixels")
+    words += ["with demonstrations"] * bool(shown["data"] or shown["episodes"])
+    return " ".join([*words, "on", recipe["arm"]])
+
+
+def draw(path: Path, curves: dict[str, list[Result]], names: dict[str, str], level: float) -> None:
+    """Draw success against steps and against time, with intervals; one colour for each name.
+
+    Args:
+        path: of the picture.
+        curves: evaluations of each run.
+        names: what each run is called.
+        level: success rate that is to be reached.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 2, sharey=True)
-    for k, (name, curve) in enumerate(curves.items()):
+    colours = {name: f"C{k}" for k, name in enumerate(dict.fromkeys(names.values()))}
+    labelled: set[str] = set()
+    for run, curve in curves.items():
+        name, alike = names[run], list(names.values()).count(names[run])
+        label = f"{name}, {alike} seeds" if alike > 1 else name
+        style = {"color": colours[name], "label": "_" if name in labelled else label}
+        labelled.add(name)
         rate = [100 * p.successes / p.episodes for p in curve]
         band = [success_interval(p.successes, p.episodes) for p in curve]
         low, high = ([100 * edge for edge in edges] for edges in zip(*band, strict=True))
         for axis, along in zip(axes, ("steps", "minutes"), strict=True):
             x = [p.step if along == "steps" else p.seconds / 60 for p in curve]
-            axis.plot(x, rate, marker="o", markersize=3, color=f"C{k}", label=Path(name).name)
-            axis.fill_between(x, low, high, color=f"C{k}", alpha=0.15, linewidth=0)
+            axis.plot(x, rate, marker="o", markersize=3, linewidth=1.2, **style)
+            axis.fill_between(x, low, high, color=colours[name], alpha=0.12 / alike, linewidth=0)
             axis.set_xlabel(along)
     for axis in axes:
         axis.axhline(100 * level, color="grey", linestyle=":", linewidth=1)

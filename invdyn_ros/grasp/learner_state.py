@@ -64,6 +64,15 @@ def read_state(
     return tensors, counts, progress
 
 
+def read_settings(directory: Path) -> dict[str, Any]:
+    """Return the settings of the run of a folder; empty where no state of it was written."""
+    try:
+        with safe_open(directory / STATE, "pt") as file:
+            return dict(json.loads(file.metadata()["progress"])["settings"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return {}
+
+
 def damaged(directory: Path, error: Exception) -> ValueError:
     """Return what to raise when a state does not fit."""
     return ValueError(f"{directory / STATE} is damaged ({error!r}); leave out --resume")
