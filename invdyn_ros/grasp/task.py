@@ -49,7 +49,7 @@ class Judge:
         self.lifted |= still and bool(block[2] - self.start[2] >= LIFT)
         at_goal = bool(np.linalg.norm(block - self.goal) <= NEAR)
         moved = bool(np.linalg.norm(self.start - self.goal) > NEAR) or self.lifted
-        self.placed |= still and at_goal and moved and opening > self.released
+        self.placed |= still and at_goal and moved and bool(opening > self.released)
 
     @property
     def success(self) -> bool:
