@@ -169,6 +169,8 @@ def test_a_table_leaves_blank_what_does_not_apply():
         (("handeye", "--poses", "4"), "poses is 4; it must be at least 6"),
         (("handeye", "--rotation-noise", "0"), r"rotation_noise is 0\.0; it must be positive"),
         (("multimodal", "--samples", "3"), "samples is 3; it must be at least 10"),
+        (("plans", "--mass", "0"), "mass is 0.0; it must be positive"),
+        (("plans", "--recordings", "2"), "recordings is 2; it must be at least 10"),
         (("simulation", "--report", "out.txt"), "--report out.txt is not a .json file"),
     ],
 )

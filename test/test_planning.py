@@ -210,9 +210,8 @@ def test_scores_prefer_the_near_and_the_smooth() -> None:
     assert int(smoothest(candidates).argmin()) == 1
     steady = Candidates(plans[:1], torch.ones(1, 4, 1), torch.ones(2, 1))
     assert float(smoothest(steady)) == 0.0
-    assert (
-        float(smoothest(steady._replace(before=torch.zeros(2, 1)))) > 0.0
-    )  # a jump from what was sent
+    jump = steady._replace(before=torch.zeros(2, 1))
+    assert float(smoothest(jump)) > 0.0
 
 
 def test_a_task_played_with_perfect_torque_ends_at_its_goal() -> None:
