@@ -251,7 +251,8 @@ def test_demonstrations_of_something_else_are_refused(data, tmp_path, capsys, wo
     pq.write_table(pq.read_table(file)[:-5], file)
     given = {"NONE": str(tmp_path), "TORN": str(torn)}
     words = ["--demonstrations.data", str(data), *(given.get(word, word) for word in words)]
-    assert run_verb("train_grasp", ["--algorithm", "sac", "--out", str(out), *words]) == 2
+    alike = ["--algorithm", "sac", "--control", "joint", "--steering.period", "0.04"]
+    assert run_verb("train_grasp", [*alike, "--out", str(out), *words]) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert message in line and line.startswith("invdyn train_grasp: ") and not out.exists()
 
