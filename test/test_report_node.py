@@ -22,7 +22,7 @@ def test_a_run_that_ends_early_leaves_a_recording_that_can_be_read(line_of_death
     words = {"graph": "grasp_sim", "record": tmp_path / "bag", "lockstep": True}
     line = line_of_death(ReportNode, *said, **MODEL, **words)
     assert "/gripper/command carries sensor_msgs/msg/JointState" in line
-    assert len(list(messages(tmp_path / "bag", STATES, JOINT_STATE))) > 10
+    assert list(messages(tmp_path / "bag", STATES, JOINT_STATE))  # what came before the end
 
 
 def test_the_report_of_a_recorded_run_is_written(begin, tmp_path):
