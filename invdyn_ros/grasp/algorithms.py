@@ -87,7 +87,7 @@ def _off_policy(kind: Callable[..., BaseAlgorithm], config: Any, on: Surrounding
         "policy_kwargs": _network(config.hidden, on),
     }
     if isinstance(on.env.observation_space, spaces.Dict):  # convolutions, as in Mnih et al. 2015
-        seeing = {"net_arch": list(config.hidden), "share_features_extractor": True}
+        seeing = {"net_arch": list(config.hidden)}
         way = {"policy": "MultiInputPolicy", "policy_kwargs": seeing}
     return kind(
         env=on.env,
