@@ -45,13 +45,17 @@ def measure_plans(config: PlansConfig) -> dict[str, Any]:
     about, light = machine(1), config.pendulum
     heavy = replace(light, mass=config.mass)
     tries: dict[str, list[list[Try]]] = {}
-    for seed in tqdm(range(config.seeds), unit="seed", desc="planning", file=sys.stderr):
+    seeds = range(config.seed, config.seed + config.seeds)
+    for seed in tqdm(seeds, unit="seed", desc="planning", file=sys.stderr):
         made = make(config, seed)
         for name, (pendulum, propose) in actors(config, made, light, heavy).items():
             tries.setdefault(name, []).append(_play_all(config, pendulum, propose, name, seed))
     rows = {name: _row(played, tries) for name, played in tries.items()}
     tick = PlannedActions(made.planner, made.heavy, config.replan)
-    timed = {f"a tick on {config.threads} threads": _timed(config, heavy, tick)}
+    timed = {
+        f"a tick, {threads} threads": _timed(config, heavy, tick, threads)
+        for threads in config.threads
+    }
     if config.report is not None:
         _draw(config.report, tries)
     plain, swapped = f"{PLANNED}", f"shifted, {PLANNED}, exchanged"
@@ -76,7 +80,7 @@ def _play_all(
     played = []
     for number, (start, goal) in enumerate(starts(seed, config.episodes)):
         if propose is None:
-            act = at_random(number)
+            act = at_random(pendulum.torque, number)
         else:
             weight = config.smooth if "direct" not in name else None
             act = replanning(propose, config.replan, weight, number)
@@ -109,9 +113,9 @@ def _mean_score(played: Sequence[Sequence[Try]]) -> float:
     return float(np.mean([one.score for part in played for one in part]))
 
 
-def _timed(config: PlansConfig, pendulum: PendulumConfig, propose: Propose) -> Row:
+def _timed(config: PlansConfig, pendulum: PendulumConfig, propose: Propose, threads: int) -> Row:
     """Return how long one tick takes in which a plan is made [ms]."""
-    torch.set_num_threads(config.threads)
+    torch.set_num_threads(threads)
     every_tick = replace(config.replan, every=1)
     taken: list[float] = []
     for number, (start, goal) in enumerate(starts(0, 1 + TICKS // 100)):
