@@ -21,9 +21,10 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE # set by another environment, it would h
 
 SIGHTS := ur5
 POLICIES := ur5 dofbot
+PLANNERS := ur5
 CHECKPOINTS := ur5 ur5e kuka_iiwa dofbot ur5_position ur5e_position
 
-.PHONY: test demo lint install clean checkpoints policies sight
+.PHONY: test demo lint install clean checkpoints policies planners sight
 .DELETE_ON_ERROR:
 
 test: lint
@@ -82,6 +83,16 @@ out/policies/%/curve.json: $(READY)
 	$(BIN)/invdyn train_grasp --arm $* --out $(@D)
 	@mkdir -p config/policies/$*
 	cp $(@D)/meta.json $(@D)/model.safetensors $@ config/policies/$*
+
+# What config/planners was made with: about ten minutes per arm on one core.
+planners: $(PLANNERS:%=out/planners/%/meta.json)
+
+out/planners/%/meta.json: $(READY)
+	$(BIN)/invdyn collect teacher --arm $* --episodes 500 --out out/data/lessons_$*
+	$(BIN)/invdyn train_planner --data out/data/lessons_$* --out $(@D) \
+		--horizon 16 --modes 32 --width 256 --down-dims 256 128
+	@mkdir -p config/planners/$*
+	cp $(@D)/meta.json $(@D)/model.safetensors config/planners/$*
 
 clean:
 	rm -rf $(VENV) build install log out *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -94,10 +94,12 @@ GRASP_SIM = (
         "policy",
         "scripted",
         "what decides the motion; none: whoever publishes /joint_target and /gripper/command",
-        choices=("scripted", "learned", "vision", "none"),
+        choices=("scripted", "learned", "vision", "planned", "none"),
     ),
     Argument(
-        "policy_checkpoint", "", "folder of 'invdyn train_grasp', for policy:=learned and vision"
+        "policy_checkpoint",
+        "",
+        "folder of 'invdyn train_grasp' or 'train_planner', for a policy that learned",
     ),
     Argument(
         "sight",

@@ -6,20 +6,25 @@ from pathlib import Path
 
 from invdyn_ros.robot import load_robot, share
 
-LEARNED = ("learned", "vision")  # policies with a checkpoint
+SHIPPED = {"learned": "policies", "vision": "policies", "planned": "planners"}  # by policy
 
 
 def find_policy(policy: str, given: str, arm: str) -> str:
     """Find the folder of a learned policy: the one given, or the one shipped for the arm."""
-    if policy not in LEARNED:
+    if policy not in SHIPPED:
         if given:
-            raise ValueError(f"policy_checkpoint:={given} needs policy:=learned or vision")
+            raise ValueError(
+                f"policy_checkpoint:={given} needs policy:=learned, vision or planned"
+            )
         return ""
     from invdyn_ros.arms.scene import SCENES
     from invdyn_ros.grasp.learned import load_learned  # torch: only where a policy is learned
 
-    remedy = "train one with 'invdyn train_grasp' and give policy_checkpoint:=DIR"
-    path = _folder(given, f"policies/{arm}", f"no learned policy is shipped for {arm}; {remedy}")
+    kind = SHIPPED[policy]
+    verb = "train_planner" if policy == "planned" else "train_grasp"
+    remedy = f"train one with 'invdyn {verb}' and give policy_checkpoint:=DIR"
+    missing = f"no {policy} policy is shipped for {arm}; {remedy}"
+    path = _folder(given, f"{kind}/{arm}", missing)
     load_learned(load_robot(arm), SCENES[arm], path)  # refuses what the node would refuse
     return str(path)
 

@@ -19,12 +19,13 @@ from torch import nn
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.cli import run_verb
 from invdyn_ros.grasp.algorithms import ALGORITHMS, Surroundings, clone, statistics
-from invdyn_ros.grasp.demonstration_data import Steps, read_demonstrations
+from invdyn_ros.grasp.demonstration_data import read_demonstrations
 from invdyn_ros.grasp.demonstrations import DemonstrationConfig
 from invdyn_ros.grasp.recorded import Replay
 from invdyn_ros.grasp.run import grasp_task
 from invdyn_ros.grasp.settings import LearningConfig
 from invdyn_ros.grasp.steering import SteeringConfig
+from invdyn_ros.grasp.steps import Steps
 from invdyn_ros.nodes.recordings import recordings
 from invdyn_ros.nodes.report import ReportNode
 from invdyn_ros.robot import load_robot

@@ -30,7 +30,7 @@ from invdyn_ros.learned import find_policy
 from invdyn_ros.plot.success_map import success_map
 from invdyn_ros.report import paired_difference, success_interval
 
-SHIPPED = "learned"  # stands for the policy that is shipped for an arm
+BY_NAME = ("learned", "planned")  # stand for what is shipped for an arm
 
 Played = dict[tuple[str, str], list[Episode]]  # by player and noise, in order of their numbers
 
@@ -42,8 +42,8 @@ class GraspConfig(Checked):
     arm: str = "ur5"
     """Name of the arm."""
     policies: tuple[str, ...] = ()
-    """Folders of `invdyn train_grasp`; learned: the shipped one; servo: the teacher of that one.
-    The script plays as well."""
+    """Folders of `invdyn train_grasp` or `train_planner`; learned, planned: the shipped ones;
+    servo: the teacher of both. The script plays as well."""
     sight: str = ""
     """Folder of `invdyn train_sight`: everybody knows the block by what this network sees;
     empty: by its markers."""
@@ -124,9 +124,9 @@ def load_players(config: GraspConfig) -> dict[str, Player]:
 
 
 def _player(policy: str, arm: str, seen: dict[str, str]) -> Player:
-    shipped = policy == SHIPPED
+    shipped = policy in BY_NAME
     player = load_player(find_policy(policy, "", arm) if shipped else policy, arm)
-    name = SHIPPED if shipped else player.name
+    name = policy if shipped else player.name
     return player._replace(name=name, environment=player.environment | seen)
 
 

@@ -132,7 +132,7 @@ def draw(path: Path, curves: dict[str, list[Result]], names: dict[str, str], lev
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    figure = Figure(figsize=(10, 5.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 2, sharey=True)
     colours = {name: f"C{k}" for k, name in enumerate(dict.fromkeys(names.values()))}
@@ -156,6 +156,6 @@ def draw(path: Path, curves: dict[str, list[Result]], names: dict[str, str], lev
         low, high = axis.dataLim.intervalx
         axis.set(xscale="log" if high > WIDE * max(low, 1e-9) else "linear", ylim=(-2, 102))
     axes[0].set_ylabel("success on held-out episodes [%]")
-    axes[0].legend(fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)

@@ -29,7 +29,7 @@ from invdyn_ros.planning.replanning import (
     smoothest,
 )
 from invdyn_ros.planning.sequence_flow import SequenceConfig, SequenceFlow
-from invdyn_ros.planning.training import PlannerConfig, fit, parted, train_planner
+from invdyn_ros.planning.training import PlannerConfig, fit, motions, parted, train_planner
 from invdyn_ros.run_state import RunState
 from invdyn_ros.sources.pendulum import PendulumConfig, swing
 from invdyn_ros.training import TrainConfig, train
@@ -122,7 +122,7 @@ def make(config: PlansConfig, seed: int) -> Made:
         folder, mass = Path(name), config.mass
         light = _collected(replace(config.pendulum, seed=seed), folder / "light")
         _collected(replace(config.pendulum, seed=seed, mass=mass), folder / "heavy")
-        planner = train_planner(settings, folder / "light", folder / "planner")
+        planner = train_planner(settings, motions(settings, folder / "light"), folder / "planner")
         learn, judge = parted(settings, light, actions_ahead)
         torch.manual_seed(seed)
         direct = SequenceFlow(settings.network, 1, learn.condition.shape[1], 1)

@@ -13,7 +13,7 @@ import tyro
 from tqdm import tqdm
 
 from invdyn_ros.arms.plant import PlantConfig, load_plant
-from invdyn_ros.cli.collect_grasp import Grasps, collect_grasps
+from invdyn_ros.cli.collect_grasp import Grasps, Teacher, collect_grasps, collect_taught
 from invdyn_ros.cli.options import parse
 from invdyn_ros.dataset import check_writable, write_dataset
 from invdyn_ros.robot import ROBOTS, load_robot
@@ -169,11 +169,15 @@ def main(argv: list[str] | None = None) -> int:
         | Annotated[Video, tyro.conf.subcommand("video")]
         | Annotated[FilmedArm, tyro.conf.subcommand("film")]
         | Annotated[Grasps, tyro.conf.subcommand("grasp")]
+        | Annotated[Teacher, tyro.conf.subcommand("teacher")]
     )
     options = parse(Annotated[kinds, tyro.conf.OmitArgPrefixes], argv, "collect")
     check_writable(options.out)
     if isinstance(options, Grasps):  # steps of a task, no motion
         collect_grasps(options)
+        return 0
+    if isinstance(options, Teacher):
+        collect_taught(options, _workers(options.workers))
         return 0
     intake, robot, quality = READERS[type(options)](options)
     account = intake.account()

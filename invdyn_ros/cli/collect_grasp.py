@@ -1,4 +1,7 @@
-"""`invdyn collect grasp`: recordings of a grasp enter, demonstrations for a learner leave."""
+"""`invdyn collect grasp` and `teacher`: demonstrations for a learner leave.
+
+The first reads recordings of a grasp, the second lets a teacher grasp in simulation.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,12 @@ import tyro
 from tqdm import tqdm
 
 from invdyn_ros.arms.scene import SCENES, believed_scene
-from invdyn_ros.grasp.demonstration_data import Steps, write_demonstrations
+from invdyn_ros.grasp.demonstration_data import write_demonstrations
+from invdyn_ros.grasp.environment import GraspEnvConfig
 from invdyn_ros.grasp.recorded import Grasp, Replay, Shown
 from invdyn_ros.grasp.steering import SteeringConfig
+from invdyn_ros.grasp.steps import Steps
+from invdyn_ros.grasp.teaching import TeachingConfig, teach
 from invdyn_ros.robot import load_robot
 from invdyn_ros.sources.grasps import read_grasps
 from invdyn_ros.sources.rosbag import find_bags
@@ -44,6 +50,49 @@ class Grasps:
     """The file that camera_pose:= named; by default where the simulated camera stands."""
     steering: SteeringConfig = field(default_factory=SteeringConfig)
     """How far one action goes, as in the training."""
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """Let the teacher of the shipped policies grasp in simulation, as demonstrations.
+
+    They are for 'invdyn train_planner' and 'invdyn train_grasp'.
+    """
+
+    out: Path
+    """Dataset folder to write."""
+    arm: str = "ur5"
+    """Name of the arm."""
+    control: Literal["joint", "cartesian"] = "joint"
+    """What actions shall mean, as in the training; a planner takes joint."""
+    steering: SteeringConfig = field(default_factory=SteeringConfig)
+    """How far one action goes, as in the training."""
+    workers: int | None = None
+    """Processes that simulate; all cores by default. The data do not depend on it."""
+    teaching: TeachingConfig = field(default_factory=TeachingConfig)
+    """What is shown."""
+
+
+def collect_taught(options: Teacher, workers: int) -> None:
+    """Write what the teacher shows, and say how many episodes failed.
+
+    Raises:
+        ValueError: an arm without a block, or nothing to write.
+    """
+    of, config = Steps(options.arm, options.control, options.steering), options.teaching
+    GraspEnvConfig(of.arm)
+    episodes = teach(of, config, workers)
+    made = list(
+        tqdm(episodes, total=config.episodes, unit="episode", desc="teaching", file=sys.stderr)
+    )
+    shown = [one for one in made if one is not None]
+    failed = len(made) - len(shown)
+    if not shown:
+        raise ValueError(f"nothing to write: none of {len(made)} episodes ended at the goal")
+    write_demonstrations(options.out, shown, of)
+    steps = sum(len(one.time) for one in shown)
+    print(f"{len(made)} episodes in, {len(shown)} out; -{failed} {FAILED}")
+    print(f"{options.out}: {len(shown)} episodes of {of.arm}, {steps} steps")
 
 
 def collect_grasps(options: Grasps) -> None:

@@ -10,7 +10,9 @@ import tyro
 from tqdm import tqdm
 
 from invdyn_ros.cli.options import parse
-from invdyn_ros.planning.training import PlannerConfig, train_planner
+from invdyn_ros.grasp.demonstration_data import holds_demonstrations
+from invdyn_ros.grasp.plan_lessons import grasps
+from invdyn_ros.planning.training import PlannerConfig, motions, train_planner
 from invdyn_ros.run_state import STATE, Progress
 
 
@@ -34,6 +36,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parse(kind, argv, "train_planner")
     if (options.out / STATE).exists() and not options.resume:
         raise ValueError(f"{options.out} holds a run already; give --resume or another --out")
+    learned = grasps if holds_demonstrations(options.data) else motions
+    lore = learned(options.planner, options.data)
     epochs = options.planner.descent.epochs
     with tqdm(total=epochs, unit="epoch", desc="planner", file=sys.stderr) as bar:
 
@@ -41,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
             bar.set_postfix(valid=f"{progress.best:.4g}", refresh=False)
             bar.update(progress.epoch - bar.n)
 
-        planner = train_planner(options.planner, options.data, options.out, options.resume, show)
+        planner = train_planner(options.planner, lore, options.out, options.resume, show)
     seconds = planner.meta.network.horizon / planner.meta.rate
     print(f"{options.out}: plans of {seconds:.2f} s for {planner.meta.robot}")
     return 0

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.grasp.environment import GraspEnv
 from invdyn_ros.grasp.learned import load_learned
-from invdyn_ros.grasp.policy import Policy
+from invdyn_ros.grasp.policy import Acts
 from invdyn_ros.grasp.script_policy import ScriptPolicy
 from invdyn_ros.robot import load_robot
 
@@ -61,13 +61,14 @@ class ServoActor:
 
 
 class PolicyActor:
-    """A learned policy without memory; it looks at nothing but the observation."""
+    """A learned policy, or a planner; it looks at nothing but the observation."""
 
-    def __init__(self, policy: Policy, environment: GraspEnv) -> None:
+    def __init__(self, policy: Acts, environment: GraspEnv) -> None:
         self.policy = policy
 
     def reset(self) -> None:
         """Begin an episode."""
+        self.policy.reset()
 
     def __call__(self, observation: Any, info: dict[str, Any]) -> NDArray[np.float32]:
         """Return the policy's action."""
@@ -94,7 +95,7 @@ def load_player(policy: str, arm: str) -> Player:
     """Return a policy for an arm.
 
     Args:
-        policy: "scripted", "servo", or a folder of `invdyn train_grasp`.
+        policy: "scripted", "servo", or a folder of `invdyn train_grasp` or `train_planner`.
         arm: name of the arm.
 
     Raises:

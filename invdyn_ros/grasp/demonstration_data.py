@@ -4,50 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from invdyn_ros.arms.scene import SCENES
-from invdyn_ros.config import to_mapping
 from invdyn_ros.dataset import read_info, write_folder
 from invdyn_ros.episode_tables import read_table
-from invdyn_ros.grasp.observer import Observer
 from invdyn_ros.grasp.recorded import Shown
-from invdyn_ros.grasp.steering import SteeringConfig, load_steering
+from invdyn_ros.grasp.steps import Steps, steps_of
 from invdyn_ros.grasp.transitions import Transitions
 from invdyn_ros.lerobot import GRASP, INFO, STATE, STATS, index_columns, info_of, stats
-from invdyn_ros.robot import load_robot
 
 REWARD, DONE = "next.reward", "next.done"
 TASK = "put the block at its goal"
 
 
-class Steps(NamedTuple):
-    """What steps are of.
+def holds_demonstrations(directory: str | Path) -> bool:
+    """Say whether a dataset folder holds demonstrations, not motion.
 
-    Attributes:
-        arm: name of the arm.
-        control: what actions mean: joint or cartesian.
-        steering: how far one of them goes.
+    Raises:
+        ValueError: it is no dataset folder.
     """
-
-    arm: str
-    control: str
-    steering: SteeringConfig
-
-    @property
-    def sizes(self) -> tuple[int, int]:
-        """Sizes of an observation and an action."""
-        robot = load_robot(self.arm)
-        actions = load_steering(self.control, robot, self.steering).size
-        return Observer(robot, SCENES[self.arm], actions).size, actions
-
-    @property
-    def plain(self) -> dict[str, Any]:
-        """As it stands in the folder."""
-        about = {"arm": self.arm, "control": self.control, "steering": to_mapping(self.steering)}
-        return about | dict(zip(("observation_size", "action_size"), self.sizes, strict=True))
+    return GRASP in read_info(Path(directory) / INFO)
 
 
 def write_demonstrations(directory: Path, episodes: Sequence[Shown], of: Steps) -> None:
@@ -88,22 +66,51 @@ def read_demonstrations(directory: str | Path, of: Steps) -> Transitions:
         ValueError: no such folder, a damaged one, or one of another arm, control or steering.
     """
     directory = Path(directory)
-    info = read_info(directory / INFO)
-    found = info.get(GRASP)
-    if not isinstance(found, dict):
-        raise ValueError(
-            f"{directory} holds no demonstrations; make some with 'invdyn collect grasp'"
-        )
+    found = _about(directory)
     for name, wanted in of.plain.items():
         if found.get(name) != wanted:
             raise ValueError(
                 f"{directory} holds demonstrations of {name} {found.get(name)}, not {wanted}; "
                 "collect them anew"
             )
+    return Transitions.joined(_read_all(directory, of))
+
+
+def read_episodes(directory: str | Path) -> tuple[Steps, list[Transitions]]:
+    """Read demonstrations episode by episode, and what their steps are of.
+
+    Raises:
+        ValueError: no such folder, or a damaged one.
+    """
+    directory = Path(directory)
+    of = steps_of(_about(directory))
+    if of is None:
+        raise ValueError(f"{directory / INFO} does not say what its steps are of; collect it anew")
+    episodes = []
+    for part in _read_all(directory, of):
+        ends = np.flatnonzero(part.dones) + 1
+        episodes += [
+            Transitions(*columns)
+            for columns in zip(*(np.split(c, ends[:-1]) for c in part), strict=True)
+        ]
+    return of, episodes
+
+
+def _about(directory: Path) -> dict[str, Any]:
+    """Return what the folder says of its steps."""
+    found = read_info(directory / INFO).get(GRASP)
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"{directory} holds no demonstrations; make some with 'invdyn collect grasp'"
+        )
+    return found
+
+
+def _read_all(directory: Path, of: Steps) -> list[Transitions]:
     paths = sorted(directory.glob("data/chunk-*/file-*.parquet"))
     if not paths:
         raise ValueError(f"{directory / 'data'}: no chunk-*/file-*.parquet; collect it anew")
-    return Transitions.joined([_read(path, of) for path in paths])
+    return [_read(path, of) for path in paths]
 
 
 def _read(path: Path, of: Steps) -> Transitions:

@@ -16,9 +16,12 @@ from invdyn_ros.control.guard import Array, State
 from invdyn_ros.grasp.doubts import Doubts, learned_area
 from invdyn_ros.grasp.estimate import Sighting
 from invdyn_ros.grasp.observer import Observer
-from invdyn_ros.grasp.policy import Policy, PolicyMeta, load_policy
+from invdyn_ros.grasp.planned import load_planned
+from invdyn_ros.grasp.policy import Acts, PolicyMeta, load_policy
 from invdyn_ros.grasp.scripted import NOT_SEEN, Wish
 from invdyn_ros.grasp.steering import Step, load_steering
+from invdyn_ros.models.checkpoint import is_of
+from invdyn_ros.planning.planner import PLANNER
 from invdyn_ros.robot import Robot
 
 LOST = 5.0  # [s] without a sighting of a block that is not held; grippers hide it up to 3 s
@@ -29,7 +32,7 @@ EARLY = 1e-4  # [s] by which a joint state may come before its period is over: s
 class LearnedGrasp:
     """Asks a policy once per period; in between, what it wanted stays wanted."""
 
-    def __init__(self, robot: Robot, scene: Scene, policy: Policy) -> None:
+    def __init__(self, robot: Robot, scene: Scene, policy: Acts) -> None:
         """Make a grasp.
 
         Raises:
@@ -45,6 +48,7 @@ class LearnedGrasp:
 
     def reset(self) -> None:
         """Begin an episode."""
+        self.policy.reset()
         self.observer.reset()
         self.doubts.reset()
         self.step: Step | None = None
@@ -97,6 +101,8 @@ class LearnedGrasp:
         steering, observer = self.steering, self.observer
         joints = observer.joints(time, self.q, self.qd, opening, steering.wanted)
         self.problem = self.doubts.reason or self._unseen(time)
+        if self.problem is not None:
+            self.policy.reset()  # what it had in mind is over
         if self.doubts.reason is not None:
             return self._halt(self.step.opening if self.step else opening)
         if self.problem is not None:
@@ -156,12 +162,13 @@ def check_fit(meta: PolicyMeta, arm: str, observation: int, action: int) -> None
 
 
 def load_learned(robot: Robot, scene: Scene, directory: str | Path) -> LearnedGrasp:
-    """Return the grasp of a folder that `invdyn train_grasp` wrote.
+    """Return the grasp of a folder that `invdyn train_grasp` or `train_planner` wrote.
 
     Raises:
-        ValueError: no policy there, or one of something else.
+        ValueError: nothing such there, or of something else.
     """
-    policy = load_policy(directory, robot.name)
+    read = load_planned if is_of(directory, PLANNER) else load_policy
+    policy: Acts = read(directory, robot.name)
     try:
         return LearnedGrasp(robot, scene, policy)
     except ValueError as error:

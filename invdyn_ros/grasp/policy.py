@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -49,6 +49,20 @@ class PolicyMeta(Checked):
     data: dict[str, Any] = field(default_factory=dict)
 
 
+class Acts(Protocol):
+    """Turns observations into actions, one after the other."""
+
+    @property
+    def meta(self) -> PolicyMeta:
+        """What it is of."""
+
+    def reset(self) -> None:
+        """Begin an episode."""
+
+    def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the actions (..., a) for observations (..., o)."""
+
+
 class Policy(nn.Module):
     """A network of rectified linear units between a fixed standardisation and a bound."""
 
@@ -72,6 +86,9 @@ class Policy(nn.Module):
             x = layer(x).relu()
         x = last(x)
         return x.tanh() if self.meta.bound == "tanh" else x.clip(-1, 1)
+
+    def reset(self) -> None:
+        """Begin an episode; it has no memory."""
 
     @torch.no_grad()
     def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -17,12 +17,13 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from invdyn_ros.config import to_mapping
 from invdyn_ros.grasp.curriculum import Curriculum
-from invdyn_ros.grasp.demonstration_data import Steps, read_demonstrations
+from invdyn_ros.grasp.demonstration_data import read_demonstrations
 from invdyn_ros.grasp.demonstrations import record
 from invdyn_ros.grasp.environment import GraspEnv
 from invdyn_ros.grasp.environments import ARMS, NAMESPACE
 from invdyn_ros.grasp.policy import Policy, PolicyMeta, save_policy
 from invdyn_ros.grasp.settings import LearningConfig
+from invdyn_ros.grasp.steps import Steps
 from invdyn_ros.grasp.transitions import Transitions
 from invdyn_ros.grasp.trial import Result, evaluate
 from invdyn_ros.grasp.vector import vectorised

@@ -96,6 +96,15 @@ def read_meta(schema: type[M], directory: str | Path, kind: Kind) -> tuple[M, st
     return from_mapping(schema, values, str(path)), str(sha256)
 
 
+def is_of(directory: str | Path, kind: Kind) -> bool:
+    """Say whether a folder calls itself one of a kind; whether it is whole, `read_meta` tells."""
+    try:
+        values = json.loads((Path(directory) / META).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(values, dict) and values.get("format") == kind.format
+
+
 def fill(network: N, directory: str | Path, sha256: str, kind: Kind) -> N:
     """Fill a network with the tensors of a checkpoint, all of them and no others.
 

@@ -35,6 +35,7 @@ POLICIES: dict[str, Callable[[Robot, Scene, str], ScriptedGrasp | LearnedGrasp]]
     "scripted": lambda robot, scene, _: ScriptedGrasp(robot, scene),
     "learned": load_learned,
     "vision": load_learned,
+    "planned": load_learned,
 }
 
 

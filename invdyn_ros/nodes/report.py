@@ -18,7 +18,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.arms.scene import SCENES, believed_scene
 from invdyn_ros.grasp_report import grasp_report
-from invdyn_ros.learned import LEARNED
+from invdyn_ros.learned import SHIPPED
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.messages import newest
@@ -222,7 +222,7 @@ class ReportNode(CheckedNode):
         """Return where the script succeeds in the same episodes, where a simulation can tell."""
         config = self.config
         simulated = all(episode.blocks for episode in episodes)
-        if config.policy not in LEARNED or not simulated or config.camera_pose:
+        if config.policy not in SHIPPED or not simulated or config.camera_pose:
             return None
         from invdyn_ros.grasp.baseline import scripted_successes  # a simulation: only where wanted
 

@@ -42,6 +42,7 @@ class PlannerMeta(Checked):
         condition_size: entries of a condition.
         rate: planned states per second [Hz].
         network: shape of the network.
+        task: what states and conditions are of, where they are not those of any motion.
         data: where the data came from, how it was trained, for people.
     """
 
@@ -50,6 +51,7 @@ class PlannerMeta(Checked):
     condition_size: Count
     rate: Positive
     network: SequenceConfig = field(default_factory=SequenceConfig)
+    task: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -40,9 +41,31 @@ class PlannerConfig(Checked):
     """Gradient descent."""
 
 
+class Lore(NamedTuple):
+    """What a planner learns: moments to learn from and to judge by, and what they are of."""
+
+    learn: Moments
+    judge: Moments
+    meta: PlannerMeta
+
+
+def motions(config: PlannerConfig, data: str | Path) -> Lore:
+    """Return the motions of a dataset as what a planner learns.
+
+    Raises:
+        ValueError: bad dataset, or trajectories that are too short.
+    """
+    parts, info = read_dataset(data)
+    learn, judge = parted(config, parts, states_ahead)
+    content = {"name": Path(data).name, "sha256": fingerprint(parts), "samples": learn.size}
+    size = learn.condition.shape[1]
+    meta = PlannerMeta(info.robot, info.joint_names, size, info.rate, config.network, {}, content)
+    return Lore(learn, judge, meta)
+
+
 def train_planner(
     config: PlannerConfig,
-    data: str | Path,
+    lore: Lore,
     out: str | Path,
     resume: bool = False,
     on_epoch: Callable[[Progress], None] = lambda progress: None,
@@ -51,27 +74,22 @@ def train_planner(
 
     Args:
         config: the run.
-        data: dataset folder.
+        lore: what is learned.
         out: folder of the planner.
         resume: go on from the state that an interrupted run left in `out`.
         on_epoch: called after each epoch.
 
     Raises:
-        ValueError: bad dataset, trajectories that are too short, or nothing to resume.
+        ValueError: nothing to resume.
     """
     torch.set_num_threads(config.threads)
-    parts, info = read_dataset(data)
-    learn, judge = parted(config, parts, states_ahead)
-    content = {"name": Path(data).name, "sha256": fingerprint(parts), "samples": learn.size}
-    meta = PlannerMeta(
-        info.robot, info.joint_names, learn.condition.shape[1], info.rate, config.network, content
-    )
+    meta = lore.meta
     torch.manual_seed(config.seed)
     planner = FlowPlanner(meta)
     settings = {k: v for k, v in to_mapping(config).items() if k != "threads"}
-    state = RunState(Path(out), settings | {"data": content["sha256"]}, meta, PLANNER)
-    progress = fit(planner, learn, judge, config, state, resume, on_epoch)
-    planner.meta = replace(meta, data=content | {"epochs": progress.epoch})
+    state = RunState(Path(out), settings | {"data": meta.data["sha256"]}, meta, PLANNER)
+    progress = fit(planner, lore.learn, lore.judge, config, state, resume, on_epoch)
+    planner.meta = replace(meta, data=meta.data | {"epochs": progress.epoch})
     save_planner(planner, out)
     return planner
 

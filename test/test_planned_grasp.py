@@ -1,0 +1,161 @@
+"""The planned grasp: what a teacher shows, what a planner learns of it, and how it acts."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from invdyn_ros.arms.noise import NOISES
+from invdyn_ros.arms.scene import SCENES
+from invdyn_ros.cli import run_verb
+from invdyn_ros.cli.collect import main as collect
+from invdyn_ros.cli.train_planner import main as train_planner
+from invdyn_ros.graph import resolve
+from invdyn_ros.grasp.demonstration_data import read_demonstrations, read_episodes
+from invdyn_ros.grasp.environment import GraspEnv
+from invdyn_ros.grasp.learned import load_learned
+from invdyn_ros.grasp.plan_lessons import episodes_ahead
+from invdyn_ros.grasp.planned import PlannedPolicy, Wanted, load_planned, most_usual
+from invdyn_ros.grasp.steering import SteeringConfig
+from invdyn_ros.grasp.steps import Steps
+from invdyn_ros.planning.planner import FlowPlanner, PlannerMeta, save_planner
+from invdyn_ros.planning.sequence_flow import SequenceConfig
+from invdyn_ros.robot import load_robot
+
+OF = Steps("ur5", "joint", SteeringConfig())
+N = load_robot("ur5").n
+
+
+@pytest.fixture(scope="module")
+def lessons(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a teacher shows in a few episodes, some with a push."""
+    folder = tmp_path_factory.mktemp("lessons") / "data"
+    words = ["teacher", "--episodes", "6", "--pushed", "0.5", "--workers", "1"]
+    assert collect([*words, "--out", str(folder)]) == 0
+    return folder
+
+
+def test_an_observation_tells_what_is_wanted():
+    wanted, phase = Wanted(OF), np.arange(N + 1)
+    with closing(GraspEnv(arm="ur5", noise="default")) as env:
+        seen, _ = env.reset(seed=1)
+        for k in range(60):  # no faster than the arm may accelerate
+            seen, *_ = env.step(
+                (0.2 * (np.sin(0.1 * k + phase) - np.sin(phase))).astype(np.float32)
+            )
+            state = wanted(seen)
+            np.testing.assert_allclose(state[:N], env.steering.wanted.q, atol=1e-5)
+            np.testing.assert_allclose(state[N + 1 : -1], env.steering.wanted.qd, atol=1e-5)
+
+
+def test_moments_hold_what_was_wanted_next_and_at_the_end_to_stay(lessons):
+    of, episodes = read_episodes(lessons)
+    assert of == OF and len(episodes) > 3
+    moments = episodes_ahead(episodes, 20, of)
+    wanted = Wanted(of)
+    first = episodes[0]
+    states = wanted(np.concatenate([first.observations, first.next_observations[-1:]]))
+    for k in (0, 17, len(first.rewards) - 25):
+        np.testing.assert_allclose(
+            moments.state[k] + moments.sequence[k], states[k + 1 : k + 21], atol=1e-5
+        )
+    last = moments.sequence[len(first.rewards) - 1]
+    assert torch.equal(last[1:, :N], last[:-1, :N])  # the arm stays
+    assert not (moments.state[len(first.rewards) - 1] + last[1])[N + 1 :].any()
+    assert moments.size == sum(len(episode.rewards) for episode in episodes)
+
+
+def test_lessons_begin_after_the_push_and_end_at_the_goal(lessons, tmp_path):
+    _, episodes = read_episodes(lessons)
+    assert all(episode.dones[-1] == 1 and episode.dones.sum() == 1 for episode in episodes)
+    assert len({len(episode.rewards) for episode in episodes}) > 1
+    joined = read_demonstrations(lessons, OF)
+    assert len(joined.rewards) == sum(len(episode.rewards) for episode in episodes)
+    assert np.isin(joined.actions[:, -1], (-1, 1)).all()
+    words = ["teacher", "--episodes", "6", "--pushed", "0.5", "--workers", "2"]
+    assert collect([*words, "--out", str(tmp_path / "again")]) == 0
+    again = read_demonstrations(tmp_path / "again", OF)
+    assert all(np.array_equal(a, b) for a, b in zip(joined, again, strict=True))
+
+
+def test_the_most_usual_of_two_ways_is_one_of_the_wider_trodden():
+    left, right = torch.zeros(3, 5, 2), torch.ones(6, 5, 2)
+    plans = torch.cat([left, right]) + 0.01 * torch.randn(9, 5, 2)
+    assert most_usual(plans) >= 3
+
+
+def test_any_planner_drives_the_arm_where_it_plans_to_go():
+    goal = torch.tensor(load_robot("ur5").home + 0.2, dtype=torch.float32)
+
+    def straight(state: Tensor, condition: Tensor, count: int, _: torch.Generator) -> Tensor:
+        """Go to the goal, a tenth of the way at a step, and close the gripper."""
+        plan = [state]
+        for _ in range(5):
+            q = plan[-1][:N]
+            away = (goal - q) / 10
+            plan.append(torch.cat([q + away, -torch.ones(1), away / 0.04, torch.zeros(1)]))
+        return torch.stack(plan).expand(count, -1, -1)
+
+    policy = PlannedPolicy(straight, OF)
+    with closing(GraspEnv(arm="ur5", noise="none")) as env:
+        seen, info = env.reset(seed=0)
+        for _ in range(80):
+            seen, *_, info = env.step(policy.act(seen))
+        assert np.abs(env.world.simulation.truth()[0] - goal.numpy()).max() < 0.01
+        assert info["opening"] < 0.01
+
+
+def test_the_shipped_planner_is_small_and_grasps_live_as_in_the_environment():
+    nodes = {node.name: node for node in resolve("grasp_sim", {"policy": "planned"})}
+    folder = nodes["grasp"].parameters["policy_checkpoint"]
+    assert sum(file.stat().st_size for file in Path(folder).iterdir()) < 5e6
+    policy = load_planned(folder, "ur5")
+    noise = replace(NOISES["default"], latency=0.0)  # a live arm waits until it sees the block
+    with closing(GraspEnv(arm="ur5", noise=noise, steering=policy.meta.steering)) as env:
+        live = load_learned(env.robot, env.world.believed, folder)
+        for episode in range(2):
+            seen, info = env.reset(seed=11, options={"episode": episode})
+            live.reset()
+            policy.reset()
+            over = False
+            while not over:
+                state = env.world.simulation.state()
+                for sighting in info["sightings"]:
+                    live.see(sighting)
+                live.measure(state.q, state.qd)
+                wish = live.wish(info["time"], info["opening"], 1 / env.robot.rate)
+                seen, _, placed, late, info = env.step(policy.act(seen))
+                np.testing.assert_allclose(wish.state.q, env.steering.wanted.q, atol=1e-5)
+                over = placed or late
+            assert info["is_success"]
+
+
+def test_a_planner_of_lessons_acts_in_the_graph_and_of_others_is_refused(
+    lessons, tmp_path, capsys
+):
+    small = ["--horizon", "6", "--modes", "4", "--width", "16", "--down-dims", "8"]
+    words = ["--data", str(lessons), "--epochs", "2", *small]
+    assert train_planner([*words, "--out", str(tmp_path / "planner")]) == 0
+    given = {"policy": "planned", "policy_checkpoint": str(tmp_path / "planner")}
+    nodes = {node.name: node for node in resolve("grasp_sim", given)}
+    assert nodes["grasp"].parameters["policy"] == "planned"
+    with pytest.raises(ValueError, match="planner of 'ur5', not of 'dofbot'"):
+        resolve("grasp_sim", given | {"arm": "dofbot"})
+    with pytest.raises(ValueError, match=r"no planned policy .* for dofbot.*train_planner"):
+        resolve("grasp_sim", {"policy": "planned", "arm": "dofbot"})
+    meta = PlannerMeta("ur5", ("joint",), 2, 50.0, SequenceConfig(horizon=4, down_dims=(8,)))
+    save_planner(FlowPlanner(meta), tmp_path / "pendulum")
+    with pytest.raises(ValueError, match="plans no grasp; train one"):
+        load_learned(load_robot("ur5"), SCENES["ur5"], tmp_path / "pendulum")
+    words = ["teacher", "--episodes", "2", "--pushed", "0", "--control", "cartesian"]
+    assert collect([*words, "--workers", "1", "--out", str(tmp_path / "cartesian")]) == 0
+    words = ["--data", str(tmp_path / "cartesian"), "--out", str(tmp_path / "none")]
+    capsys.readouterr()
+    assert run_verb("train_planner", words) != 0
+    assert "control 'cartesian'" in capsys.readouterr().err
