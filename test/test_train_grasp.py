@@ -219,17 +219,17 @@ def test_runs_that_differ_only_in_their_seed_have_one_name(tmp_path):
         "ur5_1": CONFIG,
         "ur5_2": replace(CONFIG, seed=1, steps=30, processes=2),
         "shown": replace(CONFIG, demonstrations=shown),
-        "shown_hard": replace(CONFIG, demonstrations=shown, noise="hard"),
+        "shown_long": replace(CONFIG, demonstrations=shown, limit=9.0),
     }
     for name, config in runs.items():
         learn(replace(config, steps=config.steps % 50 + 10), TASK, tmp_path / name)
     (tmp_path / "old").mkdir()
     found = legend([tmp_path / name for name in (*runs, "old")])
     assert list(found.values()) == [
-        "SAC on ur5",
-        "SAC on ur5",
-        "SAC with demonstrations on ur5 (shown)",
-        "SAC with demonstrations on ur5 (shown_hard)",
+        "SAC on ur5 at noise default",
+        "SAC on ur5 at noise default",
+        "SAC with demonstrations on ur5 at noise default (shown)",
+        "SAC with demonstrations on ur5 at noise default (shown_long)",
         str(tmp_path / "old"),
     ]
 

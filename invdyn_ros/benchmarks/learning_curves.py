@@ -117,7 +117,7 @@ def recipe_name(recipe: dict[str, Any]) -> str:
     words = [recipe["algorithm"].upper() if recipe["algorithm"] != "dagger" else "DAgger"]
     words += ["from pixels"] * (recipe.get("observation") == "pixels")
     words += ["with demonstrations"] * bool(shown["data"] or shown["episodes"])
-    return " ".join([*words, "on", recipe["arm"]])
+    return " ".join([*words, "on", recipe["arm"], "at noise", str(recipe["noise"])])
 
 
 def draw(path: Path, curves: dict[str, list[Result]], names: dict[str, str], level: float) -> None:
