@@ -70,8 +70,8 @@ def test_typical_pixels_are_as_wide_as_a_frame(family: str) -> None:
     assert model.predict(motion, time).mean.shape == (3, 2, 2)
 
 
-def test_gated_actions_are_odd_in_time_and_none_where_nothing_moves() -> None:
-    model, (pixels, time) = make("gated"), seen(2)
+def test_actions_of_keypoints_are_odd_in_time_and_none_where_nothing_moves() -> None:
+    model, (pixels, time) = make("keypoints"), seen(2)
     forth = model.predict(pixels, time).mean[:, 1]
     torch.testing.assert_close(model.predict(pixels.flip(1), time).mean[:, 1], -forth)
     still = pixels[:, :1].expand(-1, 2, -1)

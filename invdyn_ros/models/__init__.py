@@ -6,10 +6,10 @@ from invdyn_ros.models.cnn import Cnn, CnnVerb
 from invdyn_ros.models.enhanced import Enhanced
 from invdyn_ros.models.ensemble import Ensemble
 from invdyn_ros.models.flow import Flow
-from invdyn_ros.models.gated import Gated
 from invdyn_ros.models.gru import Gru
 from invdyn_ros.models.hybrid import Hybrid
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
+from invdyn_ros.models.keypoints import Keypoints
 from invdyn_ros.models.mlp import Mlp
 from invdyn_ros.models.rigid_body import RigidBody
 
@@ -23,7 +23,7 @@ MODELS: dict[str, type[InverseDynamics]] = {
     "ensemble": Ensemble,
     "cnn": Cnn,
     "cnn_verb": CnnVerb,
-    "gated": Gated,
+    "keypoints": Keypoints,
 }
 """The simplest first, the one to take where data cannot tell them apart."""
 
