@@ -220,7 +220,7 @@ def _read_info(path: Path) -> DatasetInfo:
     if GRASP in values:
         raise ValueError(
             f"{path.parents[1]} holds demonstrations of a grasp, no motion to train on; it is for "
-            "'invdyn train_grasp --demonstrations.data'"
+            "'invdyn train_grasp --demonstrations.data' and 'invdyn train_planner'"
         )
     try:
         if values["codebase_version"] != VERSION:

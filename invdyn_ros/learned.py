@@ -6,7 +6,11 @@ from pathlib import Path
 
 from invdyn_ros.robot import load_robot, share
 
-SHIPPED = {"learned": "policies", "vision": "policies", "planned": "planners"}  # by policy
+SHIPPED = {  # by policy: the folder of config/ that holds it, and the verb that makes one
+    "learned": ("policies", "train_grasp"),
+    "vision": ("policies", "train_grasp"),
+    "planned": ("planners", "train_planner"),
+}
 
 
 def find_policy(policy: str, given: str, arm: str) -> str:
@@ -19,12 +23,15 @@ def find_policy(policy: str, given: str, arm: str) -> str:
         return ""
     from invdyn_ros.arms.scene import SCENES
     from invdyn_ros.grasp.learned import load_learned  # torch: only where a policy is learned
+    from invdyn_ros.models.checkpoint import is_of
+    from invdyn_ros.planning.planner import PLANNER
 
-    kind = SHIPPED[policy]
-    verb = "train_planner" if policy == "planned" else "train_grasp"
+    kind, verb = SHIPPED[policy]
     remedy = f"train one with 'invdyn {verb}' and give policy_checkpoint:=DIR"
     missing = f"no {policy} policy is shipped for {arm}; {remedy}"
     path = _folder(given, f"{kind}/{arm}", missing)
+    if is_of(path, PLANNER) != (verb == PLANNER.verb):
+        raise ValueError(f"policy:={policy} takes a folder of 'invdyn {verb}'; {path} is none")
     load_learned(load_robot(arm), SCENES[arm], path)  # refuses what the node would refuse
     return str(path)
 

@@ -26,7 +26,7 @@ from invdyn_ros.grasp.steering import SteeringConfig
 from invdyn_ros.grasp.steps import Steps
 from invdyn_ros.planning.planner import FlowPlanner, PlannerMeta, save_planner
 from invdyn_ros.planning.sequence_flow import SequenceConfig
-from invdyn_ros.robot import load_robot
+from invdyn_ros.robot import load_robot, share
 
 OF = Steps("ur5", "joint", SteeringConfig())
 N = load_robot("ur5").n
@@ -145,6 +145,10 @@ def test_a_planner_of_lessons_acts_in_the_graph_and_of_others_is_refused(
     given = {"policy": "planned", "policy_checkpoint": str(tmp_path / "planner")}
     nodes = {node.name: node for node in resolve("grasp_sim", given)}
     assert nodes["grasp"].parameters["policy"] == "planned"
+    with pytest.raises(ValueError, match="policy:=learned takes a folder of 'invdyn train_grasp'"):
+        resolve("grasp_sim", given | {"policy": "learned"})
+    with pytest.raises(ValueError, match="policy:=planned takes a folder of 'invdyn train_plan"):
+        resolve("grasp_sim", given | {"policy_checkpoint": str(share("config/policies/ur5"))})
     with pytest.raises(ValueError, match="planner of 'ur5', not of 'dofbot'"):
         resolve("grasp_sim", given | {"arm": "dofbot"})
     with pytest.raises(ValueError, match=r"no planned policy .* for dofbot.*train_planner"):

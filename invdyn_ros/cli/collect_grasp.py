@@ -26,6 +26,7 @@ from invdyn_ros.sources.grasps import read_grasps
 from invdyn_ros.sources.rosbag import find_bags
 
 FAILED = "did not bring the block to its goal"
+UNSHOWN = "failed, or ended before the push did"
 CUT = "cut off by the end of the recording"
 
 
@@ -74,7 +75,7 @@ class Teacher:
 
 
 def collect_taught(options: Teacher, workers: int) -> None:
-    """Write what the teacher shows, and say how many episodes failed.
+    """Write what the teacher shows, and say how many episodes show nothing.
 
     Raises:
         ValueError: an arm without a block, or nothing to write.
@@ -91,7 +92,7 @@ def collect_taught(options: Teacher, workers: int) -> None:
         raise ValueError(f"nothing to write: none of {len(made)} episodes ended at the goal")
     write_demonstrations(options.out, shown, of)
     steps = sum(len(one.time) for one in shown)
-    print(f"{len(made)} episodes in, {len(shown)} out; -{failed} {FAILED}")
+    print(f"{len(made)} episodes in, {len(shown)} out; -{failed} {UNSHOWN}")
     print(f"{options.out}: {len(shown)} episodes of {of.arm}, {steps} steps")
 
 

@@ -101,7 +101,8 @@ def _about(directory: Path) -> dict[str, Any]:
     found = read_info(directory / INFO).get(GRASP)
     if not isinstance(found, dict):
         raise ValueError(
-            f"{directory} holds no demonstrations; make some with 'invdyn collect grasp'"
+            f"{directory} holds no demonstrations; make some with 'invdyn collect grasp' or "
+            "'invdyn collect teacher'"
         )
     return found
 

@@ -1,8 +1,8 @@
-"""The planned grasp: an observation enters; the first step of the most usual plan leaves.
+"""The planned grasp: observations enter; the steps of the most usual plan leave, one by one.
 
 A planner proposes what the arm and its gripper may be wanted to do next. Which commands do it is
-for the inverse-dynamics model of the driver: neither knows anything of the other. A plan is made
-at every step, from the same noise, so the same observation always leads to the same action.
+for the inverse-dynamics model of the driver: neither knows anything of the other. A plan is
+followed for a few actions: made anew at each, it would put off closing the gripper for ever.
 """
 
 from __future__ import annotations
@@ -73,7 +73,6 @@ class PlannedPolicy:
         self.meta = PolicyMeta(
             of.arm, observation, action, (1,), "clip", "planner", of.control, of.steering
         )
-
         self.reset()
 
     def reset(self) -> None:
@@ -83,11 +82,7 @@ class PlannedPolicy:
 
     @torch.no_grad()
     def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return the action (a,) for an observation (o,).
-
-        Raises:
-            ValueError: an observation of another size.
-        """
+        """Return the action (a,) for an observation (o,)."""
         now = self.wanted(observation)
         if not len(self.ahead):
             state, seen = (torch.as_tensor(x) for x in (now, observation))
@@ -125,7 +120,7 @@ def load_planned(directory: str | Path, arm: str | None = None) -> PlannedPolicy
     if arm is not None and planner.meta.robot != arm:
         raise ValueError(f"{directory} is a planner of '{planner.meta.robot}', not of '{arm}'")
     of = steps_of(planner.meta.task)
-    if of is None:
+    if of is None or of.arm != planner.meta.robot:
         raise ValueError(
             f"{directory} plans no grasp; train one with 'invdyn train_planner' on data of "
             "'invdyn collect teacher'"

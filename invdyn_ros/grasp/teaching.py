@@ -57,7 +57,9 @@ class Lesson(NamedTuple):
 
 
 def teach(of: Steps, config: TeachingConfig, workers: int) -> Iterator[Shown | None]:
-    """Yield what each episode shows, in their order; None where it did not reach the goal.
+    """Yield what each episode shows, in their order.
+
+    None where it did not reach the goal, or ended before the push did.
 
     Args:
         of: arm, meaning of actions and how far they go.
@@ -82,11 +84,9 @@ def _teach(lesson: Lesson) -> list[Shown | None]:
 
 
 def _show(environment: GraspEnv, config: TeachingConfig, number: int) -> Shown | None:
-    """Return one episode, from the end of the push on; None where it did not reach the goal."""
-    random, period = (
-        np.random.default_rng((config.seed, number)),
-        environment.config.steering.period,
-    )
+    """Return one episode from the end of the push on; None if nothing follows, or not the goal."""
+    random = np.random.default_rng((config.seed, number))
+    period = environment.config.steering.period
     begin = end = 0
     if random.random() < config.pushed:
         begin = round(random.uniform(EARLIEST, LATEST) / period)
