@@ -114,7 +114,7 @@ def _grasp_cards(result: dict[str, Any]) -> list[tuple[str, str]]:
     tracking = result.get("tracking_rms_rad") or {}
     likely = "n/a"
     if interval is not None:
-        likely = f"{100 * interval[0]:.0f} to {100 * interval[1]:.0f} %"
+        likely = f"{100 * interval[0]:.0f}-{100 * interval[1]:.0f} %"  # no wider than its column
     script = result.get("baseline_scripted")
     beside = []
     if script is not None and result.get("policy") != "scripted":
