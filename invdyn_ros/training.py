@@ -207,7 +207,7 @@ def _prepare(
     model = build(meta) if config.start is None else _started(config.start, meta)
     meta = replace(meta, config=model.meta.config)
     learn, judge = (
-        windows(part, model.window, lead, model.dtype, model.observed).to(device)
+        windows(part, model.window, lead, model.dtype, model.observed, model.stride).to(device)
         for part in (inner.train, inner.test)
     )
     content = {"name": Path(data).name, "sha256": fingerprint(trajectories)}

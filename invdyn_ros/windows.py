@@ -81,6 +81,7 @@ def windows(
     lead: float = 0.0,
     dtype: torch.dtype = torch.float64,
     observed: Observed = "motion",
+    stride: int = 1,
 ) -> Windows:
     """Cut trajectories into windows of `history` consecutive samples.
 
@@ -90,6 +91,8 @@ def windows(
         lead: the action of time t is paired with the motion at t + lead [s].
         dtype: floating type of the tensors; pixels stay uint8.
         observed: what the windows hold of the trajectories.
+        stride: samples from the start of a window to that of the next; the last window of a
+            trajectory ends where it does, however near the one before.
 
     Raises:
         ValueError: units or joints differ, an action is absent, or no trajectory is long enough.
@@ -99,7 +102,9 @@ def windows(
         raise ValueError("a trajectory has no action; a model learns from labelled data only")
     shifted = (t.shift(lead) for t in trajectories if t.time[-1] - t.time[0] >= abs(lead))
     blocks = [
-        _cut(trajectory, history, observed) for trajectory in shifted if len(trajectory) >= history
+        _cut(trajectory, history, observed, stride)
+        for trajectory in shifted
+        if len(trajectory) >= history
     ]
     if not blocks:
         longest = max((len(t) for t in trajectories), default=0)
@@ -114,10 +119,12 @@ def windows(
 
 
 def _cut(
-    trajectory: Trajectory, history: int, observed: Observed
+    trajectory: Trajectory, history: int, observed: Observed, stride: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return motion or pixels, time and action of all windows of a trajectory, as in `Windows`."""
-    index = np.arange(len(trajectory) - history + 1)[:, None] + np.arange(history)  # (N, T)
+    last = len(trajectory) - history
+    starts = np.append(np.arange(0, last, stride), last)
+    index = starts[:, None] + np.arange(history)  # (N, T)
     time = trajectory.time[index] - trajectory.time[index[:, -1:]]
     return getattr(trajectory, observed)[index], time, trajectory.action[index]
 

@@ -11,7 +11,7 @@ from invdyn_ros.dataset import read_dataset
 from invdyn_ros.sources.film import FilmConfig, films
 from invdyn_ros.trajectory import Trajectory
 
-CONFIG = FilmConfig(motions=2, views=2, seconds=3.0, pixels=32)
+CONFIG = FilmConfig(motions=2, views=2, seconds=3.0, rate=10.0, pixels=32)
 
 
 @pytest.fixture(scope="module")
@@ -51,19 +51,7 @@ def test_pictures_show_the_motion(filmed: list[Trajectory]) -> None:
 def test_videos_are_the_same_from_any_number_of_workers(
     filmed: list[Trajectory], tmp_path: Path
 ) -> None:
-    words = [
-        "film",
-        "--motions",
-        "2",
-        "--views",
-        "2",
-        "--seconds",
-        "3",
-        "--pixels",
-        "32",
-        "--workers",
-        "2",
-    ]
+    words = "film --motions 2 --views 2 --seconds 3 --rate 10 --pixels 32 --workers 2".split()
     assert run_verb("collect", [*words, "--out", str(tmp_path / "data")]) == 0
     for one, two in zip(filmed, read_dataset(tmp_path / "data").trajectories, strict=True):
         assert np.array_equal(one.frames, two.frames)

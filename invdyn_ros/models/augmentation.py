@@ -18,21 +18,21 @@ def flipped(pictures: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def reversed_in_time(pictures: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
-    """Swap the pictures of pairs (N, 2, H, W, 3): what moved there moves back."""
-    return pictures.flip(1), -action
+    """Run pictures (N, T, H, W, 3) backwards: what moved there moves back, last things first."""
+    return pictures.flip(1), -action.flip(1)
 
 
 def augmented(
     pictures: Tensor, action: Tensor, joint_names: Sequence[str]
 ) -> tuple[Tensor, Tensor]:
-    """Return pairs that could as well have been recorded, and their actions.
+    """Return films that could as well have been recorded, and their actions.
 
     Half of them run backwards; of displacements in the picture half are mirrored; light and place
     vary. An arm has no mirror image that it could take, so its pictures are not mirrored.
 
     Args:
-        pictures: (N, 2, H, W, 3) of 0 to 255.
-        action: (N, n) displacement or velocity.
+        pictures: (N, T, H, W, 3) of 0 to 255.
+        action: (N, T - 1, n) displacement or velocity between pictures.
         joint_names: of the n actions.
     """
     changes = [reversed_in_time] + [flipped] * (tuple(joint_names) == WRIST)
@@ -40,13 +40,13 @@ def augmented(
         chosen = torch.rand(len(action), device=action.device) < 0.5
         other, moved = change(pictures, action)
         pictures = torch.where(chosen[:, None, None, None, None], other, pictures)
-        action = torch.where(chosen[:, None], moved, action)
+        action = torch.where(chosen[:, None, None], moved, action)
     light = DIM + (BRIGHT - DIM) * torch.rand(len(action), 1, 1, 1, 3, device=action.device)
     return (light * shifted(pictures)).clamp(0, 255), action
 
 
 def shifted(pictures: Tensor) -> Tensor:
-    """Move the pictures of each pair (N, 2, H, W, 3) alike; their edges fill what comes in."""
+    """Move the pictures of each film (N, T, H, W, 3) alike; their edges fill what comes in."""
     for axis in (2, 3):
         count, size = len(pictures), pictures.shape[axis]
         most = round(SHIFT * size)

@@ -100,6 +100,11 @@ class InverseDynamics(nn.Module, ABC):
         """Frames of a training window."""
         return self.history
 
+    @property
+    def stride(self) -> int:
+        """Frames from the start of a training window to that of the next."""
+        return 1
+
     @abstractmethod
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
         """Return what training makes small, a scalar; motion and action in SI units."""

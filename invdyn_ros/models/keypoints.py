@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import gcd
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Count, Sizes
+from invdyn_ros.config import Checked, Count, Sizes, at_least
 from invdyn_ros.models.inverse_dynamics import Meta
 from invdyn_ros.models.video import Video
 
@@ -25,6 +26,8 @@ class KeypointsConfig(Checked):
     """Things that are looked for."""
     width: Count = 256
     """Units of each hidden layer."""
+    stretch: Annotated[int, at_least(2)] = 6
+    """Pictures in a row that training looks at, each once: what moved between any two counts."""
 
 
 class Keypoints(Video):
@@ -71,11 +74,22 @@ class Keypoints(Video):
         self.head = nn.Linear(width, self.n, bias=False)
         self.place = nn.Sequential(*_hidden(told, width), nn.Linear(width, self.n, bias=False))
 
+    @property
+    def window(self) -> int:
+        """Pictures of a training window."""
+        return self.config.stretch
+
+    def forward(self, films: Tensor, verb: Tensor, pairs: Tensor) -> Tensor:
+        """Return the standardised displacement (N, P, n) of `pairs`; a picture is seen once."""
+        seen = self.look(films.flatten(0, 1)).unflatten(0, (-1, films.shape[1]))  # (N, T, told)
+        place = self.place(seen)
+        (a, b), (here, there) = ((x[:, pairs[:, 0]], x[:, pairs[:, 1]]) for x in (seen, place))
+        return self.head(self.motion(b - a) * self.pose((a + b) / 2)) + there - here
+
     def between(self, before: Tensor, after: Tensor, verb: Tensor) -> Tensor:
-        """Return the standardised action (N, n) between pictures (N, 3, H, W)."""
-        a, b = self.look(torch.cat([before, after])).chunk(2)
-        moved = self.motion(b - a) * self.pose((a + b) / 2)
-        return self.head(moved) + self.place(b) - self.place(a)
+        """Return the standardised displacement (N, n) between pictures (N, 3, H, W)."""
+        pair = torch.tensor([[0, 1]], device=before.device)
+        return self(torch.stack([before, after], 1), verb, pair).squeeze(1)
 
     def look(self, pictures: Tensor) -> Tensor:
         """Return where and what the things in pictures (N, 3, H, W) are, (N, 3 keypoints)."""

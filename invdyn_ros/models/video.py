@@ -6,7 +6,7 @@ from abc import abstractmethod
 from typing import ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from invdyn_ros.models.augmentation import augmented
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
@@ -15,6 +15,7 @@ from invdyn_ros.windows import Observed, Windows
 
 PAIR = 2  # pictures that an action lies between
 AT_A_TIME = 256  # pairs, so that a long video needs little memory
+RATES = ("rad/s",)  # units of actions that last; the others are displacements
 COUNTED = 2000  # pictures that tell mean and spread
 
 
@@ -45,7 +46,7 @@ class Video(InverseDynamics):
 
     @abstractmethod
     def between(self, before: Tensor, after: Tensor, verb: Tensor) -> Tensor:
-        """Return the standardised action (N, n) between standardised pictures.
+        """Return the standardised displacement (N, n) between standardised pictures.
 
         Args:
             before: (N, 3, H, W).
@@ -65,59 +66,96 @@ class Video(InverseDynamics):
         return PAIR
 
     @property
+    def stride(self) -> int:
+        """Of two windows that follow each other the one ends where the other begins."""
+        return self.window - 1
+
+    @property
     def lacking(self) -> int:
         """The first picture has none before it."""
         return PAIR - 1
 
-    def pictures(self, pixels: Tensor) -> Tensor:
-        """Return the standardised pictures (N, 3, H, W) of pixels (N, F)."""
-        images = pixels[:, :-1].to(self.dtype).unflatten(1, (*self.meta.frame, 3))
-        return ((images - self.pixel_mean) / self.pixel_std).permute(0, 3, 1, 2)
+    def pictures(self, colours: Tensor) -> Tensor:
+        """Return standardised pictures (N, T, 3, H, W) of colours (N, T, H, W, 3), 0 to 255."""
+        images = (colours.to(self.dtype) - self.pixel_mean) / self.pixel_std
+        return images.permute(0, 1, 4, 2, 3)
 
-    def forward(self, pairs: Tensor) -> Tensor:
-        """Return the standardised action (N, n) of pairs of pixels (N, 2, F)."""
-        verb = pairs[:, 1, -1].long()
-        return self.between(self.pictures(pairs[:, 0]), self.pictures(pairs[:, 1]), verb)
+    def forward(self, films: Tensor, verb: Tensor, pairs: Tensor) -> Tensor:
+        """Return the standardised displacement (N, P, n) between pictures of films.
+
+        Args:
+            films: (N, T, 3, H, W), standardised.
+            verb: (N,) class of the narrated verb, or NO_VERB.
+            pairs: (P, 2) numbers of the pictures before and after.
+        """
+        before, after = (films[:, numbers].flatten(0, 1) for numbers in pairs.T)
+        found = self.between(before, after, verb.repeat_interleave(len(pairs)))
+        return found.unflatten(0, (-1, len(pairs)))  # how many films an export leaves open
 
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
-        """Return the mean squared error, in variances, of the action of the last picture."""
-        wanted = action[:, -1]
-        if not self.training:
-            parts = motion[:, -PAIR:].split(AT_A_TIME)
-            return self._error(torch.cat([self(part) for part in parts]), wanted)
-        pictures = motion[:, -PAIR:, :-1].unflatten(2, (*self.meta.frame, 3))
-        pictures, wanted = augmented(pictures, wanted, self.meta.joint_names)
-        return self._error(
-            self(torch.cat([pictures.flatten(2), motion[:, -PAIR:, -1:]], 2)), wanted
-        )
+        """Return the mean squared error, in variances, of what moved between pictures.
 
-    def _error(self, found: Tensor, wanted: Tensor) -> Tensor:
-        return (found - (wanted - self.target_mean) / self.target_std).square().mean()
+        In training between any two of a window, else between neighbours. What moved between
+        pictures farther apart is the sum of what moved between neighbours.
+        """
+        films, moved = motion[..., :-1].unflatten(2, (*self.meta.frame, 3)), action[:, 1:]
+        moved = moved * self.lasting(time)[:, 1:]  # (N, T - 1, n)
+        number = torch.arange(motion.shape[1], device=motion.device)
+        if self.training:
+            films, moved = augmented(films, moved, self.meta.joint_names)
+            pairs = torch.combinations(number)
+        else:
+            pairs = torch.stack([number[:-1], number[1:]], 1)
+        path = nn.functional.pad(moved / self.target_std, (0, 0, 1, 0)).cumsum(1)  # (N, T, n)
+        wanted = path[:, pairs[:, 1]] - path[:, pairs[:, 0]]
+        parts = zip(*(x.split(AT_A_TIME) for x in (films, motion[:, -1, -1])), strict=True)
+        found = [self(self.pictures(part), verb.long(), pairs) for part, verb in parts]
+        return (torch.cat(found) - wanted).square().mean()
+
+    def lasting(self, time: Tensor) -> Tensor:
+        """Return how long an action at times (N, T) [s] lasted, (N, T, 1), 1 for the usual time.
+
+        Displacements have no duration: theirs is always 1, as is that of the first picture.
+        """
+        step = (time[:, 1:] - time[:, :-1]) * self.meta.rate
+        if self.meta.action_unit not in RATES:
+            step = 0 * step + 1
+        return torch.cat([0 * time[:, :1] + 1, step], 1).unsqueeze(2)
 
     def infer(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the actions; that of the first picture, with none before it, says nothing."""
-        pairs = stacked(motion, PAIR)  # (B, T, 2, F)
+        films = stacked(motion, PAIR)  # (B, T, 2, F)
         # slices, since the sizes of a split would be fixed in an export
         starts = range(0, int(motion.shape[1]), AT_A_TIME)
-        parts = [pairs[:, k : k + AT_A_TIME] for k in starts]
-        found = [self(part.flatten(0, 1)).unflatten(0, part.shape[:2]) for part in parts]
-        actions = torch.addcmul(self.target_mean, torch.cat(found, dim=1), self.target_std)
-        return Prediction(actions, None)
+        found = [self._neighbours(films[:, k : k + AT_A_TIME]) for k in starts]
+        moved = torch.cat(found, dim=1) * self.target_std
+        return Prediction(moved / self.lasting(time), None)
+
+    def _neighbours(self, films: Tensor) -> Tensor:
+        """Return what moved in films (B, T, 2, F) of two pictures, (B, T, n)."""
+        pixels, verb = films[..., :-1].flatten(0, 1), films[:, :, 1, -1].flatten().long()
+        pair = torch.tensor([[0, 1]], device=films.device)
+        pictures = self.pictures(pixels.unflatten(2, (*self.meta.frame, 3)))
+        return self(pictures, verb, pair).unflatten(0, films.shape[:2]).squeeze(2)
 
     def _own(self, motion: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
         """Return pixels as they are: bytes of a long video fit where their floats would not."""
         return motion, (time - time[..., -1:]).to(self.dtype)
 
     def standardise(self, train: Windows) -> None:
-        """Take mean and spread of colours and actions from the training data."""
+        """Take mean and spread of colours, and the size of what moves, from the training data.
+
+        Its mean stays zero: a film that runs backwards has the opposite one.
+        """
         chosen = torch.linspace(0, train.size - 1, min(COUNTED, train.size)).long()
         colours = (
             train.motion[chosen.to(train.motion.device), -1, :-1].reshape(-1, 3).to(self.dtype)
         )
-        for name, values in (("pixel", colours), ("target", train.action[:, -1])):
-            spread = values.std(0, correction=0)
+        moved = (train.action * self.lasting(train.time))[:, 1:].flatten(0, 1)
+        pixel, target = colours.std(0, correction=0), moved.square().mean(0).sqrt()
+        self.pixel_mean.copy_(colours.mean(0))
+        for name, spread in (("pixel", pixel), ("target", target)):
             spread = torch.where(spread > 1e-9, spread, torch.ones_like(spread))
-            getattr(self, f"{name}_mean").copy_(values.mean(0))
             getattr(self, f"{name}_std").copy_(spread)
 
     def typical(self) -> tuple[Tensor, Tensor]:

@@ -21,9 +21,9 @@ from invdyn_ros.sources.excitation import Excitation, ExcitationConfig
 from invdyn_ros.sources.simulation import move
 from invdyn_ros.trajectory import Trajectory
 
-EYE, LOOKED_AT = (1.1, -0.95, 0.8), (0.25, 0.0, 0.35)  # [m] camera and its middle, base frame
+EYE, LOOKED_AT = (1.1, -0.95, 0.8), (0.25, 0.0, 0.5)  # [m] camera and its middle, base frame
 PACES = (0.6, 1.0)  # shares of the speed; in slow motion an arm sticks, which no picture shows
-FOCAL = 760.0  # [px] of 640: an opening of 46 degrees
+FOCAL = 900.0  # [px] of 640: an opening of 39 degrees
 UNIT = "rad/s"
 
 
@@ -37,9 +37,9 @@ class FilmConfig(Checked):
     """Videos of each motion, each with a camera, light and colours of its own."""
     seconds: Positive = 10.0
     """Length of a video [s]."""
-    rate: Positive = 10.0
-    """Pictures per second [Hz]."""
-    pixels: Annotated[int, at_least(16)] = 64
+    rate: Positive = 2.5
+    """Pictures per second [Hz]; between faster ones an arm moves by parts of a pixel."""
+    pixels: Annotated[int, at_least(16)] = 96
     """Side of a picture [px]."""
     reach: Positive = 0.8
     """Farthest that a joint goes from its home position [rad]."""
