@@ -51,7 +51,21 @@ def test_pictures_show_the_motion(filmed: list[Trajectory]) -> None:
 def test_videos_are_the_same_from_any_number_of_workers(
     filmed: list[Trajectory], tmp_path: Path
 ) -> None:
-    words = "film --motions 2 --views 2 --seconds 3 --rate 10 --pixels 32 --workers 2".split()
+    words = [
+        "film",
+        "--motions",
+        "2",
+        "--views",
+        "2",
+        "--seconds",
+        "3",
+        "--rate",
+        "10",
+        "--pixels",
+        "32",
+        "--workers",
+        "2",
+    ]
     assert run_verb("collect", [*words, "--out", str(tmp_path / "data")]) == 0
     for one, two in zip(filmed, read_dataset(tmp_path / "data").trajectories, strict=True):
         assert np.array_equal(one.frames, two.frames)
