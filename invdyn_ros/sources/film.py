@@ -21,9 +21,9 @@ from invdyn_ros.sources.excitation import Excitation, ExcitationConfig
 from invdyn_ros.sources.simulation import move
 from invdyn_ros.trajectory import Trajectory
 
-EYE, LOOKED_AT = (1.1, -0.95, 0.8), (0.25, 0.0, 0.5)  # [m] camera and its middle, base frame
+EYE, LOOKED_AT = (0.95, -0.75, 1.15), (0.36, 0.0, 0.52)  # [m] camera and its middle, base frame
 PACES = (0.6, 1.0)  # shares of the speed; in slow motion an arm sticks, which no picture shows
-FOCAL = 900.0  # [px] of 640: an opening of 39 degrees
+FOCAL = 950.0  # [px] of 640: an opening of 37 degrees
 UNIT = "rad/s"
 
 
@@ -39,9 +39,9 @@ class FilmConfig(Checked):
     """Length of a video [s]."""
     rate: Positive = 2.5
     """Pictures per second [Hz]; between faster ones an arm moves by parts of a pixel."""
-    pixels: Annotated[int, at_least(16)] = 96
+    pixels: Annotated[int, at_least(16)] = 112
     """Side of a picture [px]."""
-    reach: Positive = 0.8
+    reach: Positive = 0.6
     """Farthest that a joint goes from its home position [rad]."""
     speed: Share = 0.5
     """Share of the velocity limits that is used."""
