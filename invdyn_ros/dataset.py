@@ -166,8 +166,9 @@ def read_dataset(directory: str | Path) -> Dataset:
     trajectories = []
     for path in paths:  # an episode never spans two files
         columns = read_columns(path, len(info.joint_names))
-        for episode in np.unique(columns["episode_index"]):
-            rows = columns["episode_index"] == episode
+        order = np.argsort(columns["episode_index"], kind="stable")
+        numbers, starts = np.unique(columns["episode_index"][order], return_index=True)
+        for episode, rows in zip(numbers, np.split(order, starts[1:]), strict=True):
             part = {name: values[rows] for name, values in columns.items()}
             try:
                 trajectories.append(_trajectory(part, info, known.get(int(episode), Episode())))

@@ -13,7 +13,7 @@ LAYERS = (
     "arms",
     "sources grasp evaluation recording replay report teleop_report grasp_report plot "
     "lead parallel run_state optimiser descent training_log training "
-    "comparison standings tracking labelling planning",
+    "comparison standings tracking labelling planning paths",
     "learned arguments graph",
     "benchmarks cli nodes",
     "__main__",

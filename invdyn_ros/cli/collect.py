@@ -18,6 +18,7 @@ from invdyn_ros.cli.options import parse
 from invdyn_ros.dataset import check_writable, write_dataset
 from invdyn_ros.robot import ROBOTS, load_robot
 from invdyn_ros.sources.excitation import ExcitationConfig
+from invdyn_ros.sources.falls import BODIES, FallConfig, falls
 from invdyn_ros.sources.film import FilmConfig, films
 from invdyn_ros.sources.folder import FolderConfig, read_folders
 from invdyn_ros.sources.intake import Intake
@@ -34,12 +35,15 @@ MILLIHERTZ = 3  # digits of a rate [Hz] that stamps are good for
 
 @dataclass(frozen=True)
 class Sim:
-    """Move the simulated arm so that its dynamics show, and record it."""
+    """Move the simulated arm so that its dynamics show, and record it.
+
+    The bodies hopper and walker have no motors: they are thrown, and left alone.
+    """
 
     out: Path
     """Dataset folder to write."""
     arm: str | None = None
-    """Name of the arm; that of the URDF file, or ur5, by default."""
+    """Name of the arm or body; that of the URDF file, or ur5, by default."""
     urdf: Path | None = None
     """URDF file of an arm that is not known by name."""
     unit: Literal["N m", "rad"] | None = None
@@ -50,6 +54,8 @@ class Sim:
     """Processes that simulate; all cores by default. The data do not depend on it."""
     excitation: ExcitationConfig = field(default_factory=ExcitationConfig)
     """How it moves."""
+    fall: FallConfig = field(default_factory=FallConfig)
+    """How a body without motors is recorded."""
 
 
 @dataclass(frozen=True)
@@ -191,14 +197,16 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{account}")
     if quality:
         print(quality.text())
-    print(
-        f"{options.out}: {len(trajectories)} trajectories of {robot}, {seconds:.0f} s, "
-        f"actions in {trajectories[0].action_unit}"
-    )
+    first = trajectories[0]
+    acted = f"actions in {first.action_unit}" if len(first.action) else "without actions"
+    print(f"{options.out}: {len(trajectories)} trajectories of {robot}, {seconds:.0f} s, {acted}")
     return 0
 
 
 def _simulated(options: Sim) -> Collected:
+    if options.arm in BODIES and options.urdf is None:
+        fallen = falls(str(options.arm), options.fall, options.excitation.seed)
+        return _made(fallen, options.fall.episodes, str(options.arm))
     robot = load_robot(_name(options.arm, options.urdf, ARM), options.urdf)
     plant: PlantConfig = load_plant(robot.name)
     if options.payload is not None:

@@ -81,7 +81,7 @@ class Progression:
     def show(self, config: TrainConfig, progress: Progress) -> None:
         """Draw where the training stands."""
         if self.bar is None:
-            self.bar = Bar(config)
+            self.bar = Bar(config.family, config.descent.epochs)
         self.bar.show(progress)
 
     def end(self, run: Run) -> None:

@@ -1,4 +1,4 @@
-"""`invdyn train`: a config file and a dataset enter, a checkpoint leaves."""
+"""`invdyn train`: a config file and a dataset enter, a checkpoint or a path model leaves."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from tqdm import tqdm
 from invdyn_ros.cli.options import parse
 from invdyn_ros.config import load_yaml
 from invdyn_ros.parallel import launched
+from invdyn_ros.paths.checkpoint import PATHS
+from invdyn_ros.paths.training import PathConfig, parse_path, train_paths
 from invdyn_ros.robot import load_robot
 from invdyn_ros.run_state import Progress
-from invdyn_ros.training import TrainConfig, parse_config, train
+from invdyn_ros.training import parse_config, train
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,13 @@ def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
     options, rest = parse(Config, argv, "train", return_unknown_args=True)
     values = load_yaml(options.config) | overrides(rest)
+    if values.get("family") in PATHS:
+        return _train_paths(parse_path(values, str(options.config)), options)
     config = parse_config(values, str(options.config))
     robot = None
     if options.arm or options.urdf:
         robot = load_robot(options.arm or Path(str(options.urdf)).stem, options.urdf)
-    with closing(Bar(config)) as bar:
+    with closing(Bar(config.family, config.descent.epochs)) as bar:
         model = train(config, options.data, options.out, options.resume, robot, bar.show)
     if not launched().first:
         return 0
@@ -55,19 +59,28 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def _train_paths(config: PathConfig, options: Config) -> int:
+    """Train a model of paths, which knows no arm but the one of its dataset."""
+    if options.arm or options.urdf:
+        raise ValueError(f"family {config.family} takes no --arm and no --urdf; the data name it")
+    with closing(Bar(config.family, config.descent.epochs)) as bar:
+        model = train_paths(config, options.data, options.out, options.resume, bar.show)
+    print(f"{options.out}: {config.family} for {model.meta.robot}")
+    return 0
+
+
 class Bar:
     """A progress bar, drawn from the first epoch on: a closed form has none."""
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, name: str, epochs: int) -> None:
         """Draw nothing yet."""
-        self.config = config
+        self.name, self.epochs = name, epochs
         self.bar: tqdm | None = None
 
     def show(self, progress: Progress) -> None:
         """Draw where gradient descent stands."""
         if self.bar is None:
-            total, name = self.config.descent.epochs, self.config.family
-            self.bar = tqdm(total=total, unit="epoch", desc=name, file=sys.stderr)
+            self.bar = tqdm(total=self.epochs, unit="epoch", desc=self.name, file=sys.stderr)
         self.bar.set_postfix(valid=f"{progress.best:.4g}", at=progress.best_epoch, refresh=False)
         self.bar.update(progress.epoch - self.bar.n)
 

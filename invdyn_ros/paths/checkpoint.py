@@ -1,0 +1,38 @@
+"""Path models by name, and on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from invdyn_ros.models.checkpoint import Kind, fill, read_meta, write_tensors
+from invdyn_ros.paths.bridge import Bridge
+from invdyn_ros.paths.path_model import PathMeta, PathModel
+
+PATH = Kind("path model", "invdyn_ros path model 1", "train")
+PATHS: dict[str, type[PathModel]] = {"bridge": Bridge}
+
+
+def build(meta: PathMeta) -> PathModel:
+    """Build an untrained path model.
+
+    Raises:
+        ValueError: unknown family, or fields that do not fit it.
+    """
+    if meta.family not in PATHS:
+        raise ValueError(f"family is {meta.family!r}; path models are {', '.join(PATHS)}")
+    return PATHS[meta.family](meta)
+
+
+def save_path_model(model: PathModel, directory: str | Path) -> None:
+    """Write a path model and what it is of; a crash leaves the old one or the new one."""
+    write_tensors(model.state_dict(), model.meta, directory, PATH)
+
+
+def load_path_model(directory: str | Path) -> PathModel:
+    """Read a path model, ready to predict.
+
+    Raises:
+        ValueError: none there, damaged or of another kind.
+    """
+    meta, sha256 = read_meta(PathMeta, directory, PATH)
+    return fill(build(meta), directory, sha256, PATH).eval()
