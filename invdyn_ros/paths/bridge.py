@@ -37,7 +37,7 @@ class BridgeConfig(Checked):
     """Places of each motion that a pass trains at."""
     gap: NotNegative = 8.0
     """Mean number of steps from there to the next observation."""
-    alone: Score = 0.2
+    alone: Score = 0.4
     """Share of places with no observation ahead."""
     blunt: NotNegative = 0.05
     """Weight of the absolute error of velocities, beside the squared one of scaled states."""
