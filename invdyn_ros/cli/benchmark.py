@@ -20,6 +20,7 @@ from invdyn_ros.benchmarks.environment import EnvironmentConfig, measure_environ
 from invdyn_ros.benchmarks.grasp import GraspConfig, measure_grasp
 from invdyn_ros.benchmarks.handeye import HandeyeConfig, measure_handeye
 from invdyn_ros.benchmarks.latency import LatencyConfig, measure_latency
+from invdyn_ros.benchmarks.latent_ode import PathsConfig, measure_paths
 from invdyn_ros.benchmarks.learning_curves import LearningCurvesConfig, measure_learning_curves
 from invdyn_ros.benchmarks.model import ModelConfig, measure_model
 from invdyn_ros.benchmarks.multimodal import MultimodalConfig, measure_multimodal
@@ -39,6 +40,7 @@ BENCHMARKS: dict[str, tuple[type, Callable[..., dict[str, Any]]]] = {
     "grasp": (GraspConfig, measure_grasp),
     "handeye": (HandeyeConfig, measure_handeye),
     "latency": (LatencyConfig, measure_latency),
+    "latent_ode": (PathsConfig, measure_paths),
     "learning_curves": (LearningCurvesConfig, measure_learning_curves),
     "model": (ModelConfig, measure_model),
     "multimodal": (MultimodalConfig, measure_multimodal),

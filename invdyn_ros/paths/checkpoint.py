@@ -6,10 +6,18 @@ from pathlib import Path
 
 from invdyn_ros.models.checkpoint import Kind, fill, read_meta, write_tensors
 from invdyn_ros.paths.bridge import Bridge
+from invdyn_ros.paths.latent_ode import LatentOde, OdeRnn, RnnVae
 from invdyn_ros.paths.path_model import PathMeta, PathModel
+from invdyn_ros.paths.recurrent import GruDt
 
 PATH = Kind("path model", "invdyn_ros path model 1", "train")
-PATHS: dict[str, type[PathModel]] = {"bridge": Bridge}
+PATHS: dict[str, type[PathModel]] = {
+    "bridge": Bridge,
+    "gru_dt": GruDt,
+    "latent_ode": LatentOde,
+    "ode_rnn": OdeRnn,
+    "rnn_vae": RnnVae,
+}
 
 
 def build(meta: PathMeta) -> PathModel:

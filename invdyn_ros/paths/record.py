@@ -105,14 +105,15 @@ def scale_of(state: Tensor) -> Tensor:
     return torch.where(most > 0, most, torch.ones_like(most))
 
 
-def subsampled(state: Tensor, time: Tensor, share: float, random: np.random.Generator) -> Record:
-    """Show a share of the rows of each motion (B, T, 2n), drawn anew for each of them."""
-    count, length = time.shape
-    many = max(1, round(share * length))
-    order = torch.from_numpy(random.random((count, length)).argsort(1))
-    seen = torch.zeros(count, length, dtype=torch.bool)
-    seen.scatter_(1, order[:, :many], value=True)
-    return Record(state, time, seen)
+def subsampled(state: Tensor, time: Tensor, share: float, seed: int | None = None) -> Record:
+    """Show a share of the rows of each motion (B, T, 2n), drawn anew for each of them.
+
+    With a seed the same ones are drawn each time, else those that torch draws next.
+    """
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    chance = torch.rand(time.shape, generator=generator).to(time.device)
+    rank = chance.argsort(1).argsort(1)
+    return Record(state, time, rank < max(1, int(share * time.shape[1])))
 
 
 def neighbours(seen: Tensor) -> tuple[Tensor, Tensor]:

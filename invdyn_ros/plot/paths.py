@@ -1,0 +1,39 @@
+"""How far off states between observations are: errors by gap enter, a PNG leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from invdyn_ros.plot.panels import DPI, LOOK
+from invdyn_ros.plot.style import joint_color
+
+
+def draw_gaps(details: Mapping[str, Any], names: Sequence[str], path: Path) -> None:
+    """Draw the error of rows not seen against the gap around them, a line per way of saying.
+
+    Args:
+        details: name -> {"by_gap": errors x 10^2 or None, "outside": that beyond both ends}.
+        names: of the gaps.
+        path: file to write.
+    """
+    with matplotlib.rc_context(LOOK):
+        figure = Figure((11, 6.5), dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        labels = [*names, "outside"]
+        for number, (name, one) in enumerate(details.items()):
+            values = [*one["by_gap"], one["outside"]]
+            known = [(k, v) for k, v in enumerate(values) if v]
+            axes.plot(*zip(*known, strict=True), "o-", color=joint_color(number), lw=2, label=name)
+        axes.set_yscale("log")
+        axes.set_xticks(range(len(labels)), labels)
+        axes.set_xlabel("samples from one observation to the next")
+        axes.set_ylabel("mean squared error x 10² of scaled states")
+        axes.legend(loc="best")
+        figure.savefig(path)
