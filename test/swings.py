@@ -1,0 +1,24 @@
+"""Motions with a closed form: springs that semi-implicit Euler steps move."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from invdyn_ros.trajectory import Trajectory
+
+RATE, STIFFNESS = 50.0, (60.0, 25.0)  # [Hz], [1/s2]: periods of 41 and 63 samples
+JOINTS = ("one", "two")
+
+
+def swing(seed: int, samples: int = 60) -> Trajectory:
+    """Return a motion of two springs that know nothing of each other."""
+    random, h = np.random.default_rng(seed), 1 / RATE
+    q, v = random.uniform(-1, 1, 2), random.uniform(-5, 5, 2)
+    rows = []
+    for _ in range(samples):
+        rows.append(np.concatenate([q, v]))
+        v = v - h * np.array(STIFFNESS) * q
+        q = q + h * v
+    state, none = np.stack(rows), np.empty((0, 2))
+    time = h * np.arange(samples)
+    return Trajectory(time, state[:, :2], state[:, 2:], none, none, JOINTS, "N m")

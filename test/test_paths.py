@@ -1,0 +1,288 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from swings import JOINTS, RATE, swing
+from torchdiffeq import odeint
+
+from invdyn_ros.cli import run_verb
+from invdyn_ros.dataset import read_dataset, write_dataset
+from invdyn_ros.paths.bridge import Bridge, Walker, refined, towards
+from invdyn_ros.paths.checkpoint import PATHS, build, load_path_model
+from invdyn_ros.paths.latent_ode import solved
+from invdyn_ros.paths.path_model import PathMeta, PathModel
+from invdyn_ros.paths.record import Motions, Record, check, motions, neighbours, subsampled
+from invdyn_ros.paths.splines import CURVES, along
+from invdyn_ros.paths.training import parse_path, train_paths
+from invdyn_ros.sources.falls import FallConfig, body, falls, joints
+
+
+def learned() -> Motions:
+    return motions([swing(k) for k in range(40)], 60)
+
+
+def make(family: str) -> PathModel:
+    """A model that knows the scale of some data; its weights are not trained."""
+    torch.manual_seed(0)
+    model = build(PathMeta(family, "springs", JOINTS, RATE)).eval()
+    model.standardise(learned())
+    return model
+
+
+def record(count: int = 3, share: float = 0.2) -> Record:
+    part = learned()
+    return subsampled(part.state[:count], part.time[:count], share, 0)
+
+
+@pytest.mark.parametrize("family", PATHS)
+def test_what_is_seen_comes_back_and_what_is_not_is_never_read(family: str) -> None:
+    model, known = make(family), record()
+    found = model.predict(known)
+    assert torch.equal(found[known.seen], known.state[known.seen])
+    blind = torch.where(known.seen[..., None], known.state, torch.nan)
+    assert torch.equal(model.predict(known._replace(state=blind)), found)
+    assert found.isfinite().all()
+
+
+@pytest.mark.parametrize("family", PATHS)
+def test_when_it_was_does_not_matter(family: str) -> None:
+    model, known = make(family), record()
+    later = known._replace(time=known.time + 4096)
+    torch.testing.assert_close(model.predict(later), model.predict(known), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("family", PATHS)
+def test_a_motion_is_said_the_same_alone_and_among_others(family: str) -> None:
+    model, known = make(family), record()
+    many = torch.cat([known.seen[:1], known.seen[1:] & (torch.rand(2, 60) < 0.5)])
+    many[1:, 30] = True
+    known = known._replace(seen=many)
+    alone = torch.cat([model.predict(Record(*(x[k : k + 1] for x in known))) for k in range(3)])
+    torch.testing.assert_close(model.predict(known), alone, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("family", PATHS)
+def test_one_observation_and_times_of_any_distance_have_an_answer(family: str) -> None:
+    model = make(family)
+    time = torch.tensor([[0.0, 0.013, 0.5, 0.51, 7.0]], dtype=torch.float64)
+    for row in range(5):
+        seen = torch.arange(5)[None] == row
+        found = model.predict(Record(torch.ones(1, 5, 4), time, seen))
+        assert found.shape == (1, 5, 4)
+        assert found.isfinite().all()
+        assert torch.equal(found[0, row], torch.ones(4))
+
+
+@pytest.mark.parametrize("family", PATHS)
+def test_bad_records_are_named(family: str) -> None:
+    model, known = make(family), record()
+    swapped = known.time.clone()
+    swapped[1, 4] = swapped[1, 3]
+    wrong: list[tuple[Record, str]] = [
+        (known._replace(time=swapped), "motion 1, row 3 has 0.06 s and the next 0.06 s"),
+        (known._replace(time=known.time.flip(1)), "times must increase"),
+        (known._replace(time=known.time + torch.nan), "times must increase"),
+        (known._replace(seen=torch.zeros_like(known.seen)), "motion 0 has no observation"),
+        (known._replace(state=known.state + torch.inf), "only numbers are states"),
+        (known._replace(state=known.state[..., :2]), r"right are \(B, T, 4\)"),
+    ]
+    for one, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            model.predict(one)
+
+
+def test_neighbours_are_the_observations_around_a_row() -> None:
+    seen = torch.tensor([[False, True, False, False, True, False]])
+    before, after = neighbours(seen)
+    assert before.tolist() == [[-1, 1, 1, 1, 4, 4]]
+    assert after.tolist() == [[1, 1, 4, 4, 4, 6]]
+
+
+@pytest.mark.parametrize("name", CURVES)
+def test_curves_go_through_what_is_seen(name: str) -> None:
+    known = record()
+    found = along(CURVES[name], known)
+    torch.testing.assert_close(found[known.seen], known.state[known.seen])
+
+
+def test_a_hermite_curve_is_exact_for_a_cubic_between_observations() -> None:
+    t = torch.linspace(0, 1, 11, dtype=torch.float64)
+    state = torch.stack([t**3 - t, 3 * t**2 - 1], 1)[None]
+    known = Record(state, t[None], (torch.arange(11) % 5 == 0)[None])
+    torch.testing.assert_close(along(CURVES["hermite"], known)[..., :1], state[..., :1])
+
+
+def silent(model: PathModel) -> PathModel:
+    """Let the networks of a bridge say nothing."""
+    for walker in model.children():
+        assert isinstance(walker, Walker)
+        torch.nn.init.zeros_(list(walker.network.parameters())[-2])
+        torch.nn.init.zeros_(list(walker.network.parameters())[-1])
+    return model
+
+
+def test_a_sample_between_two_observations_is_exact_before_anything_is_learned() -> None:
+    part = learned()
+    seen = (torch.arange(60) % 2 == 0).expand(40, -1).clone()
+    seen[:, -1] = True
+    found = silent(make("bridge")).predict(Record(part.state, part.time, seen))
+    torch.testing.assert_close(found, part.state, rtol=0, atol=2e-4)
+
+
+def test_how_positions_follow_velocities_is_read_off_the_data() -> None:
+    model = make("bridge")
+    assert isinstance(model, Bridge)
+    assert float(model.ahead.share) == pytest.approx(0, abs=1e-4)
+    time = torch.arange(50, dtype=torch.float64) / RATE
+    smooth = torch.stack([time.sin(), time.cos(), time.cos(), -time.sin()], 1).float()
+    model.standardise(Motions(smooth.expand(5, -1, -1), time.expand(5, -1)))
+    assert float(model.ahead.share) == pytest.approx(0.5, abs=0.02)
+
+
+def test_an_aim_keeps_the_mean_of_the_velocities_between() -> None:
+    v, end, mean = torch.tensor([[1.0]]), torch.tensor([[-2.0]]), torch.tensor([[3.0]])
+    for steps in (2, 3, 9):
+        walked, total = v, 0.0
+        for left in range(steps, 1, -1):
+            rest = (mean * (steps - 1) - total) / (left - 1)
+            walked = walked + towards(walked, end, rest, torch.tensor([[float(left)]]))
+            total = total + walked
+        torch.testing.assert_close(total / (steps - 1), mean)
+
+
+def test_rows_are_put_between_rows_that_are_far_apart() -> None:
+    time = torch.tensor([[0.0, 0.02, 0.1, 0.11], [0.0, 0.01, 0.02, 0.03]], dtype=torch.float64)
+    state = torch.arange(32.0).reshape(2, 4, 4)
+    fine, rows = refined(Record(state, time, torch.ones(2, 4, dtype=torch.bool)), 0.02)
+    each = torch.arange(2)[:, None]
+    torch.testing.assert_close(fine.time[each, rows], time)
+    assert torch.equal(fine.state[each, rows], state)
+    assert fine.time.diff(dim=1).min() > 0
+    assert fine.time[0].diff().max() <= 0.02 + 1e-9
+    assert fine.seen.sum() == 8
+    check(fine, 2)
+
+
+def test_the_solver_agrees_with_torchdiffeq_at_times_of_each_motion() -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(3, 3, dtype=torch.float64)
+    field: Callable[..., torch.Tensor] = lambda z: torch.tanh(z @ matrix)  # noqa: E731
+    start, time = torch.randn(4, 3, dtype=torch.float64), torch.rand(4, 7).double().sort(1).values
+    found = solved(field, start, time, 0.05)  # type: ignore[arg-type]
+    for one, at, path in zip(start, time, found, strict=True):
+        grid = torch.cat([torch.zeros(1).double(), at])
+        wanted = odeint(lambda t, z: field(z), one[None], grid, rtol=1e-9, atol=1e-10)
+        torch.testing.assert_close(path, wanted[1:, 0], rtol=0, atol=2e-5)
+
+
+def test_bodies_fall_the_same_way_each_time_and_move_by_their_new_velocity() -> None:
+    for name, n in (("hopper", 7), ("walker", 9)):
+        one, two = (list(falls(name, FallConfig(3, 40), 123)) for _ in range(2))
+        model = body(name)
+        for a, b in zip(one, two, strict=True):
+            assert np.array_equal(a.position, b.position)
+            assert (a.position.shape, a.joint_names) == ((40, n), joints(model))
+            moved = np.diff(a.position, axis=0) / model.opt.timestep
+            np.testing.assert_allclose(moved, a.velocity[1:], atol=1e-9)
+            assert len(a.action) == 0
+        assert not np.array_equal(one[0].position, one[1].position)
+    random = np.random.RandomState(123)
+    np.testing.assert_array_equal(next(falls("hopper", FallConfig(1, 1), 123)).position[0, :2],
+                                  random.uniform(0, 0.5, 2))  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("paths") / "data"
+    write_dataset(folder, [swing(k) for k in range(200)], "springs", RATE)
+    return folder
+
+
+def error(model: PathModel | str, data: Path) -> float:
+    part = motions(read_dataset(data).trajectories[160:], 60)
+    known = subsampled(part.state, part.time, 0.1, 1)
+    found = along(CURVES[model], known) if isinstance(model, str) else model.predict(known)
+    return float(((found - part.state) / torch.tensor([1.0, 1, 6, 6])).square().mean())
+
+
+FIELDS = {
+    "bridge": {"width": 64, "depth": 2, "draws": 16, "epochs": 30, "batch": 16},
+    "gru_dt": {"width": 64, "epochs": 120, "batch": 32, "sight": 60, "learning_rate": 5e-3},
+}
+
+
+@pytest.mark.parametrize("family", FIELDS)
+def test_a_path_model_learns_how_springs_swing(family: str, data: Path, tmp_path: Path) -> None:
+    fields = {"family": family, "length": 60} | FIELDS[family]
+    model = train_paths(parse_path(fields, ""), data, tmp_path / "out")
+    untrained = build(model.meta).eval()
+    untrained.standardise(learned())
+    bar = {"bridge": 0.3, "gru_dt": 1.0}[family]
+    assert error(model, data) < bar * min(error("hermite", data), error(untrained, data))
+    loaded = load_path_model(tmp_path / "out")
+    assert torch.equal(loaded.predict(record()), model.predict(record()))
+
+
+def test_a_run_that_stopped_goes_on_to_the_same_weights(data: Path, tmp_path: Path) -> None:
+    fields = {"family": "bridge", "length": 60, "width": 16, "epochs": 4, "batch": 64}
+    whole = train_paths(parse_path(fields, ""), data, tmp_path / "whole")
+
+    class Stop(Exception):
+        pass
+
+    def stop(progress: object) -> None:
+        if getattr(progress, "epoch", 0) == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train_paths(parse_path(fields, ""), data, tmp_path / "half", on_epoch=stop)
+    again = train_paths(parse_path(fields, ""), data, tmp_path / "half", resume=True)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, again.state_dict()[name]), name
+
+
+def test_bodies_are_collected_trained_on_and_measured_by_the_command_line(tmp_path: Path) -> None:
+    data, out, file = tmp_path / "hopper", tmp_path / "bridge", tmp_path / "report.json"
+    words = ["sim", "--arm", "hopper", "--episodes", "20", "--steps", "120", "--out", str(data)]
+    assert run_verb("collect", words) == 0
+    config = tmp_path / "bridge.yaml"
+    config.write_text("family: bridge\nwidth: 16\nplaces: 2\nanywhere: [rootx]\nlength: 120\n")
+    train = ["--config", str(config), "--data", str(data), "--out", str(out), "--epochs", "2"]
+    assert run_verb("train", train) == 0
+    asked = ["latent_ode", "--data", str(data), "--models", str(out), "--shares", "0.1", "0.5"]
+    assert run_verb("benchmark", [*asked, "--first", "60", "--report", str(file)]) == 0
+    report = json.loads(file.read_text())
+    rows = report["rows"]
+    assert {"hold", "linear", "pchip", "hermite", "bridge"} < rows.keys()
+    assert rows["paper: latent ODE"]["10%"] == 0.36
+    for row in ("linear", "bridge"):
+        assert rows[row]["50%"] < rows[row]["10%"] < rows[row]["60->60 10%"]
+        assert report["details"][row]["10%"]["unseen"] > rows[row]["10%"]
+    assert (tmp_path / "report_gaps.png").stat().st_size > 10_000
+
+
+def test_wrong_fields_bodies_and_data_are_named(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = [
+        ({"family": "spline"}, "family is 'spline'; known are bridge, gru_dt"),
+        ({"family": "bridge", "speed": 1}, "unknown field 'speed'; bridge has family"),
+        (
+            {"family": "bridge", "length": 60, "anywhere": ["hip"]},
+            "no joint 'hip'; springs has one, two",
+        ),
+        ({"family": "bridge", "length": 61}, "no trajectory has 61 samples; the longest has 60"),
+        ({"family": "latent_ode", "shares": [0.0]}, "shares"),
+    ]
+    for fields, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            train_paths(parse_path(fields, "file"), data, tmp_path / "out")
+    with pytest.raises(ValueError, match="no body 'dog'; known are hopper, walker"):
+        body("dog")
+    assert run_verb("benchmark", ["latent_ode", "--data", str(tmp_path)]) != 0
+    assert "is no dataset" in capsys.readouterr().err
