@@ -197,11 +197,15 @@ def _prepare(
     outer, inner = splits(trajectories, config.test_fraction, config.parting)
     meta = _meta(config, dataset, robot)
     lead = config.lead
-    if (
-        lead is None
-    ):  # a picture is of its time, and the pair of it and the one before of its action
-        pictures = MODELS[config.family].observed == "pixels"
-        lead = 0.0 if pictures else estimate_lead(meta, inner)
+    if MODELS[config.family].observed == "pixels":
+        if lead:
+            raise ValueError(
+                f"lead is {lead} s; family {config.family} reads pictures, whose actions lie "
+                "between them: leave it out"
+            )
+        lead = 0.0
+    elif lead is None:
+        lead = estimate_lead(meta, inner)
     meta = replace(meta, lead=lead)
     torch.manual_seed(config.seed)
     model = build(meta) if config.start is None else _started(config.start, meta)

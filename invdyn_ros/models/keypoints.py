@@ -106,13 +106,13 @@ class Keypoints(Video):
             films: (N, T, 3, H, W).
             spots: (N, T, keypoints, cells) where they may be, as logits.
         """
-        steps = films.shape[1] - 1
-        grey = nn.functional.avg_pool2d(films.flatten(0, 1).mean(1, keepdim=True), 2)
-        grey = grey.unflatten(0, (-1, films.shape[1]))
-        flow = optical_flow(grey[:, :-1].flatten(0, 1), grey[:, 1:].flatten(0, 1))
-        cells = nn.functional.adaptive_avg_pool2d(flow, self.cells).flatten(2)  # (N (T-1), 2, C)
+        grey = _halved(films.mean(2))  # (N, T, h, w)
+        steps, size = films.shape[1] - 1, tuple(-(-side // 2) for side in self.meta.frame)
+        before, after = (x.reshape(-1, 1, *size) for x in (grey[:, :-1], grey[:, 1:]))
+        cells = _halved(optical_flow(before, after)).flatten(2)  # (N (T - 1), 2, cells)
         share = (spots[:, :-1] + spots[:, 1:]).flatten(0, 1).softmax(2)
-        return (share @ cells.transpose(1, 2)).flatten(1).unflatten(0, (-1, steps))
+        flow = share @ cells.transpose(1, 2)  # (N (T - 1), keypoints, 2)
+        return flow.reshape(-1, steps, 2 * self.config.keypoints)
 
     def between(self, before: Tensor, after: Tensor, verb: Tensor) -> Tensor:
         """Return the standardised displacement (N, n) between pictures (N, 3, H, W)."""
@@ -138,6 +138,10 @@ class Keypoints(Video):
 def _layer(inputs: int, outputs: int, size: int, stride: int) -> nn.Module:
     convolution = nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False)
     return nn.Sequential(convolution, nn.GroupNorm(gcd(GROUPS, outputs), outputs), nn.SiLU())
+
+
+def _halved(pictures: Tensor) -> Tensor:
+    return nn.functional.avg_pool2d(pictures, 2, ceil_mode=True)
 
 
 def _hidden(inputs: int, width: int) -> list[nn.Module]:

@@ -28,7 +28,7 @@ def optical_flow(before: Tensor, after: Tensor) -> Tensor:
     for _ in range(LEVELS - 1):
         a, b = (nn.functional.avg_pool2d(x, 2, ceil_mode=True) for x in pairs[-1])
         pairs.append((a, b))
-    flow = torch.cat([torch.zeros_like(pairs[-1][0])] * 2, 1)
+    flow = 0 * torch.cat([pairs[-1][0]] * 2, 1)  # of as many pictures as an export may meet
     for a, b in reversed(pairs):
         if flow.shape[2:] != a.shape[2:]:
             flow = 2 * nn.functional.interpolate(
