@@ -20,7 +20,7 @@ NODES = (
 )
 VERBS = (
     *("benchmark", "calibrate", "collect", "compare", "convert", "evaluate", "export"),
-    *("label", "launch", "train", "train_grasp", "train_planner", "train_sight"),
+    *("label", "launch", "train", "train_grasp", "train_planner", "train_sight", "visualize"),
 )
 
 

@@ -25,6 +25,7 @@ VERBS = {
     "compare": "train every family on a dataset; one table, one picture, the best one",
     "convert": "turn an mlp or gru checkpoint into an enhanced one, the same function",
     "calibrate": "find where the camera stands, from poses of the arm and a marker",
+    "visualize": "show a body between observations, before and after training",
     "benchmark": "measure latency and speed",
 }
 NEEDS_GL = "libGL.so.1, which this machine lacks: install the package libgl1"

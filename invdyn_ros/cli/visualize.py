@@ -1,0 +1,107 @@
+"""`invdyn visualize`: a dataset and a path model enter, a film of a body leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import tyro
+
+from invdyn_ros.cli.options import parse
+from invdyn_ros.config import Checked, Count, Share
+from invdyn_ros.dataset import read_dataset
+from invdyn_ros.paths.checkpoint import build, load_path_model
+from invdyn_ros.paths.path_model import PathModel
+from invdyn_ros.paths.record import Record, motions, subsampled
+from invdyn_ros.paths.training import parted
+from invdyn_ros.plot.body_film import Shown, draw_body
+from invdyn_ros.sources.falls import body
+
+CURVES = 5  # that fit under each other
+
+
+@dataclass(frozen=True)
+class Config(Checked):
+    """Show a body between observations, before and after training: OUT.mp4 and OUT.gif."""
+
+    what: tyro.conf.Positional[Literal["trajectories"]]
+    """What is shown."""
+    data: Path
+    """Dataset folder of a body, as of 'invdyn collect sim --arm hopper'."""
+    checkpoint: Path
+    """Folder of a path model."""
+    out: Path
+    """Film to write, without suffix."""
+    motion: int = 0
+    """Number of the motion among those for tests."""
+    share: Share = 0.1
+    """Share of its samples that are seen."""
+    start: int = 0
+    """First sample."""
+    samples: Count = 100
+    """Samples that are shown."""
+    test_fraction: Share = 0.2
+    """The last trajectories, which the model has not learned from."""
+    seed: int = 0
+    """Of what is seen, and of the weights before training."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the verb and return the exit code."""
+    options = parse(Config, argv, "visualize")
+    for file in _shown(options):
+        print(file)
+    return 0
+
+
+def _shown(options: Config) -> list[Path]:
+    """Say the states of one motion, and draw them."""
+    model, dataset = load_path_model(options.checkpoint), read_dataset(options.data)
+    machine = body(dataset.info.robot)
+    test = parted(dataset.trajectories, options.test_fraction)[2]
+    if not 0 <= options.motion < len(test):
+        raise ValueError(f"motion is {options.motion}; there are 0 to {len(test) - 1}")
+    whole = motions([test[options.motion]], len(test[options.motion]))
+    rows = slice(options.start, options.start + options.samples)
+    state, time = whole.state[:, rows], whole.time[:, rows]
+    if options.start < 0 or state.shape[1] < options.samples:
+        raise ValueError(
+            f"samples {options.start} to {options.start + options.samples} are asked for; the "
+            f"motion has {whole.time.shape[1]}"
+        )
+    record = subsampled(state, time, options.share, options.seed)
+    said = {
+        "before training": _said(_fresh(model, options.seed), record),
+        "after": _said(model, record),
+    }
+    true = state[0].double().numpy()
+    columns = _hardest(dataset.info.joint_names, true, said["before training"])
+    seen = record.seen[0].numpy()
+    title = f"{dataset.info.robot}: {seen.sum()} of {len(seen)} samples seen"
+    one = Shown(time[0].numpy(), true, seen, said)
+    return draw_body(options.out, machine, one, columns, title)
+
+
+def _hardest(names: Sequence[str], true: np.ndarray, said: np.ndarray) -> dict[str, int]:
+    """Return the columns (T, 2n) that are worst before training, by what they are called."""
+    missed = np.abs(said - true).max(0) / np.maximum(np.ptp(true, axis=0), 1e-9)
+    called = [*names, *(f"{name} velocity" for name in names)]
+    return {called[k]: int(k) for k in sorted(np.argsort(-missed)[:CURVES])}
+
+
+def _fresh(model: PathModel, seed: int) -> PathModel:
+    """Return the model as it was before training."""
+    torch.manual_seed(seed)
+    fresh = build(model.meta)
+    known = dict(model.named_buffers())
+    for name, values in fresh.named_buffers():
+        values.copy_(known[name])
+    return fresh.eval()
+
+
+def _said(model: PathModel, record: Record) -> np.ndarray:
+    return model.predict(record)[0].double().numpy()
