@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from swings import JOINTS, RATE, swing
 from torchdiffeq import odeint
 
@@ -19,6 +20,7 @@ from invdyn_ros.paths.path_model import PathMeta, PathModel
 from invdyn_ros.paths.record import Motions, Record, check, motions, neighbours, subsampled
 from invdyn_ros.paths.splines import CURVES, along
 from invdyn_ros.paths.training import parse_path, train_paths
+from invdyn_ros.perception.camera import probe
 from invdyn_ros.sources.falls import FallConfig, body, falls, joints
 
 
@@ -264,6 +266,24 @@ def test_bodies_are_collected_trained_on_and_measured_by_the_command_line(tmp_pa
         assert rows[row]["50%"] < rows[row]["10%"] < rows[row]["60->60 10%"]
         assert report["details"][row]["10%"]["unseen"] > rows[row]["10%"]
     assert (tmp_path / "report_gaps.png").stat().st_size > 10_000
+
+
+def test_a_film_shows_a_body_before_and_after_training(tmp_path: Path) -> None:
+    data, out, stem = tmp_path / "walker", tmp_path / "bridge", tmp_path / "films" / "walker"
+    words = ["sim", "--arm", "walker", "--episodes", "10", "--steps", "60", "--out", str(data)]
+    assert run_verb("collect", words) == 0
+    fields = {"family": "bridge", "length": 60, "width": 16, "epochs": 1, "places": 2}
+    train_paths(parse_path(fields, ""), data, out)
+    asked = ["trajectories", "--data", str(data), "--checkpoint", str(out), "--out", str(stem)]
+    assert run_verb("visualize", [*asked, "--samples", "20", "--start", "40"]) == 0
+    info = probe(stem.with_suffix(".mp4"))
+    assert (info.width, info.height, info.frames) == (1280, 720, 20)
+    with Image.open(stem.with_suffix(".gif")) as gif:
+        assert (gif.size, getattr(gif, "n_frames", 1)) == ((720, 405), 10)
+        first = np.asarray(gif.convert("RGB"))
+    assert len(np.unique(first.reshape(-1, 3), axis=0)) > 10
+    assert run_verb("visualize", [*asked, "--samples", "21", "--start", "40"]) == 2
+    assert run_verb("visualize", [*asked, "--samples", "20", "--motion", "2"]) == 2
 
 
 def test_wrong_fields_bodies_and_data_are_named(
