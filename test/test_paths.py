@@ -12,6 +12,7 @@ from swings import JOINTS, RATE, swing
 from torchdiffeq import odeint
 
 from invdyn_ros.cli import run_verb
+from invdyn_ros.config import load_yaml
 from invdyn_ros.dataset import read_dataset, write_dataset
 from invdyn_ros.paths.bridge import Bridge, Walker, refined, towards
 from invdyn_ros.paths.checkpoint import PATHS, build, load_path_model
@@ -21,6 +22,7 @@ from invdyn_ros.paths.record import Motions, Record, check, motions, neighbours,
 from invdyn_ros.paths.splines import CURVES, along
 from invdyn_ros.paths.training import parse_path, train_paths
 from invdyn_ros.perception.camera import probe
+from invdyn_ros.robot import share
 from invdyn_ros.sources.falls import FallConfig, body, falls, joints
 
 
@@ -284,6 +286,11 @@ def test_a_film_shows_a_body_before_and_after_training(tmp_path: Path) -> None:
     assert len(np.unique(first.reshape(-1, 3), axis=0)) > 10
     assert run_verb("visualize", [*asked, "--samples", "21", "--start", "40"]) == 2
     assert run_verb("visualize", [*asked, "--samples", "20", "--motion", "2"]) == 2
+
+
+@pytest.mark.parametrize("file", sorted(share("config/paths").glob("*.yaml")), ids=str)
+def test_every_config_that_is_shipped_fits_its_family(file: Path) -> None:
+    assert parse_path(load_yaml(file), str(file)).family == file.stem
 
 
 def test_wrong_fields_bodies_and_data_are_named(
