@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, Count, Sizes, at_least
 from invdyn_ros.models.inverse_dynamics import Meta
-from invdyn_ros.models.optical_flow import optical_flow
 from invdyn_ros.models.video import Video
 
 GROUPS = 8  # of channels that are normalised together, at most
@@ -36,12 +35,11 @@ class Keypoints(Video):
 
     Of each picture a softmax over the places gives the expected place of some things (a spatial
     soft-argmax; Levine et al. 2016, arXiv 1504.00702), to fractions of a pixel, and what is there.
-    Between neighbours, the optical flow at some places says to smaller fractions what moved. With
-    these k of the one picture and of the other, and flows m, the action is
+    With these k of the one picture and of the other the action is
 
-        W (k_b - k_a) * f((k_a + k_b) / 2) + V m * e((k_a + k_b) / 2) + g(k_b) - g(k_a).
+        W (k_b - k_a) * f((k_a + k_b) / 2) + g(k_b) - g(k_a).
 
-    Pictures that are the same give none, whatever was learned.
+    Pictures that swap negate it, and pictures that are the same give none, whatever was learned.
     """
 
     Config = KeypointsConfig
@@ -66,16 +64,13 @@ class Keypoints(Video):
         self.back = nn.Conv2d(coarse, fine, 1)
         self.find = nn.Sequential(_layer(fine, fine, 3, 1), nn.Conv2d(fine, config.keypoints, 1))
         self.say = nn.Conv2d(fine, config.keypoints, 1)
-        self.follow = nn.Conv2d(fine, config.keypoints, 1)
-        self.cells = (-(-meta.frame[0] // 4), -(-meta.frame[1] // 4))
+        self.cells = tuple(-(-side // 4) for side in meta.frame)
         axes = [torch.linspace(-1, 1, side) for side in self.cells]
         grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).flatten(0, 1)
         self.register_buffer("grid", grid, persistent=False)
         told, width = 3 * config.keypoints, config.width
         self.pose = nn.Sequential(*_hidden(told, width))
         self.motion = nn.Linear(told, width, bias=False)
-        self.course = nn.Sequential(*_hidden(told, width))
-        self.flow = nn.Linear(2 * config.keypoints, width, bias=False)
         self.head = nn.Linear(width, self.n, bias=False)
         self.place = nn.Sequential(*_hidden(told, width), nn.Linear(width, self.n, bias=False))
 
@@ -86,44 +81,18 @@ class Keypoints(Video):
 
     def forward(self, films: Tensor, verb: Tensor, pairs: Tensor) -> Tensor:
         """Return the standardised displacement (N, P, n) of `pairs`; a picture is seen once."""
-        told, spots = self.look(films.flatten(0, 1))
-        told, spots = (x.unflatten(0, (-1, films.shape[1])) for x in (told, spots))  # (N, T, ...)
-        first, second = pairs.T
-        place, code = self.place(told), (told[:, first] + told[:, second]) / 2
-        moved = self.motion(told[:, second] - told[:, first]) * self.pose(code)
-        near = (second - first == 1)[:, None].to(films)  # flow loses what moves far
-        if near.all():
-            flow = self.flowed(films, spots)[:, first]
-        else:
-            flow = near * nn.functional.pad(self.flowed(films, spots), (0, 0, 0, 1))[:, first]
-        moved = moved + self.flow(flow) * self.course(code)
-        return self.head(moved) + place[:, second] - place[:, first]
-
-    def flowed(self, films: Tensor, spots: Tensor) -> Tensor:
-        """Return how far spots moved from each picture to the next, (N, T - 1, 2 keypoints) [px].
-
-        Args:
-            films: (N, T, 3, H, W).
-            spots: (N, T, keypoints, cells) where they may be, as logits.
-        """
-        grey = _halved(films.mean(2))  # (N, T, h, w)
-        steps, size = films.shape[1] - 1, tuple(-(-side // 2) for side in self.meta.frame)
-        before, after = (x.reshape(-1, 1, *size) for x in (grey[:, :-1], grey[:, 1:]))
-        cells = _halved(optical_flow(before, after)).flatten(2)  # (N (T - 1), 2, cells)
-        share = (spots[:, :-1] + spots[:, 1:]).flatten(0, 1).softmax(2)
-        flow = share @ cells.transpose(1, 2)  # (N (T - 1), keypoints, 2)
-        return flow.reshape(-1, steps, 2 * self.config.keypoints)
+        seen = self.look(films.flatten(0, 1)).unflatten(0, (-1, films.shape[1]))  # (N, T, told)
+        place = self.place(seen)
+        (a, b), (here, there) = ((x[:, pairs[:, 0]], x[:, pairs[:, 1]]) for x in (seen, place))
+        return self.head(self.motion(b - a) * self.pose((a + b) / 2)) + there - here
 
     def between(self, before: Tensor, after: Tensor, verb: Tensor) -> Tensor:
         """Return the standardised displacement (N, n) between pictures (N, 3, H, W)."""
         pair = torch.tensor([[0, 1]], device=before.device)
         return self(torch.stack([before, after], 1), verb, pair).squeeze(1)
 
-    def look(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Return where and what the things in pictures (N, 3, H, W) are, and spots to follow.
-
-        These are (N, 3 keypoints) and logits (N, keypoints, cells).
-        """
+    def look(self, pictures: Tensor) -> Tensor:
+        """Return where and what the things in pictures (N, 3, H, W) are, (N, 3 keypoints)."""
         near = self.near(pictures)
         far = nn.functional.interpolate(
             self.back(self.far(near)), size=self.cells, mode="bilinear", align_corners=False
@@ -131,17 +100,12 @@ class Keypoints(Video):
         seen = near + far
         share = self.find(seen).flatten(2).softmax(2)  # (N, K, cells)
         what = (self.say(seen).flatten(2) * share).sum(2)
-        where = (share @ self.grid.to(share)).flatten(1)
-        return torch.cat([where, what], 1), self.follow(seen).flatten(2)
+        return torch.cat([(share @ self.grid.to(share)).flatten(1), what], 1)
 
 
 def _layer(inputs: int, outputs: int, size: int, stride: int) -> nn.Module:
     convolution = nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False)
     return nn.Sequential(convolution, nn.GroupNorm(gcd(GROUPS, outputs), outputs), nn.SiLU())
-
-
-def _halved(pictures: Tensor) -> Tensor:
-    return nn.functional.avg_pool2d(pictures, 2, ceil_mode=True)
 
 
 def _hidden(inputs: int, width: int) -> list[nn.Module]:
