@@ -21,6 +21,10 @@ from invdyn_ros.benchmarks.grasp import GraspConfig, measure_grasp
 from invdyn_ros.benchmarks.handeye import HandeyeConfig, measure_handeye
 from invdyn_ros.benchmarks.latency import LatencyConfig, measure_latency
 from invdyn_ros.benchmarks.latent_ode import PathsConfig, measure_paths
+from invdyn_ros.benchmarks.latent_ode_training import (
+    LatentOdeTrainingConfig,
+    measure_latent_ode_training,
+)
 from invdyn_ros.benchmarks.learning_curves import LearningCurvesConfig, measure_learning_curves
 from invdyn_ros.benchmarks.model import ModelConfig, measure_model
 from invdyn_ros.benchmarks.multimodal import MultimodalConfig, measure_multimodal
@@ -41,6 +45,7 @@ BENCHMARKS: dict[str, tuple[type, Callable[..., dict[str, Any]]]] = {
     "handeye": (HandeyeConfig, measure_handeye),
     "latency": (LatencyConfig, measure_latency),
     "latent_ode": (PathsConfig, measure_paths),
+    "latent_ode_training": (LatentOdeTrainingConfig, measure_latent_ode_training),
     "learning_curves": (LearningCurvesConfig, measure_learning_curves),
     "model": (ModelConfig, measure_model),
     "multimodal": (MultimodalConfig, measure_multimodal),
