@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from invdyn_ros.trajectory import Trajectory
 from invdyn_ros.windows import Split, Windows, split, windows
 
 LOGS = "tensorboard"
+Run = TypeVar("Run", bound=Any)
 
 
 @dataclass(frozen=True)
@@ -68,11 +69,28 @@ def parse_config(values: Mapping[str, Any], where: str) -> TrainConfig:
     Raises:
         ValueError: unknown family, unknown field (naming the known ones) or a wrong value.
     """
-    family = values.get("family")
-    if family not in MODELS:
-        raise ValueError(f"{where}: family is {family!r}; known are {', '.join(MODELS)}")
-    own = [name.name for name in fields(TrainConfig) if name.name not in ("descent", "model")]
-    known = {"": own, "descent": _names(DescentConfig), "model": _names(MODELS[family].Config)}
+    return parse_run(TrainConfig, MODELS, values, where)
+
+
+def parse_run(
+    kind: type[Run], families: Mapping[str, Any], values: Mapping[str, Any], where: str
+) -> Run:
+    """Sort the flat fields of a config file into a run, its descent and one of some families.
+
+    Args:
+        kind: dataclass of a run with `family`, `descent` and `model` among its fields.
+        families: name -> class with the dataclass `Config`.
+        values: the fields.
+        where: what messages call the file.
+
+    Raises:
+        ValueError: unknown family, unknown field (naming the known ones) or a wrong value.
+    """
+    family: Any = values.get("family")
+    if family not in families:
+        raise ValueError(f"{where}: family is {family!r}; known are {', '.join(families)}")
+    own = [name for name in _names(kind) if name not in ("descent", "model")]
+    known = {"": own, "descent": _names(DescentConfig), "model": _names(families[family].Config)}
     groups: dict[str, dict[str, Any]] = {group: {} for group in known}
     for name, value in values.items():
         group = next((group for group, names in known.items() if name in names), None)
@@ -80,10 +98,9 @@ def parse_config(values: Mapping[str, Any], where: str) -> TrainConfig:
             choices = ", ".join(name for names in known.values() for name in names)
             raise ValueError(f"{where}: unknown field '{name}'; {family} has {choices}")
         groups[group][name] = value
-    config = from_mapping(TrainConfig, groups[""], where)
     descent = from_mapping(DescentConfig, groups["descent"], where)
-    model = to_mapping(from_mapping(MODELS[family].Config, groups["model"], where))
-    return replace(config, descent=descent, model=model)
+    model = to_mapping(from_mapping(families[family].Config, groups["model"], where))
+    return replace(from_mapping(kind, groups[""], where), descent=descent, model=model)
 
 
 def train(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from invdyn_ros.config import Checked, Count, Share, from_mapping, to_mapping
+from invdyn_ros.config import Checked, Count, Share, to_mapping
 from invdyn_ros.dataset import read_dataset
 from invdyn_ros.descent import Descent
 from invdyn_ros.models.checkpoint import pick_device
@@ -18,7 +18,7 @@ from invdyn_ros.paths.checkpoint import PATH, PATHS, build, save_path_model
 from invdyn_ros.paths.path_model import PathMeta, PathModel
 from invdyn_ros.paths.record import motions
 from invdyn_ros.run_state import Progress, RunState
-from invdyn_ros.training import fingerprint
+from invdyn_ros.training import fingerprint, parse_run
 from invdyn_ros.trajectory import Trajectory
 
 
@@ -50,26 +50,7 @@ def parse_path(values: Mapping[str, Any], where: str) -> PathConfig:
     Raises:
         ValueError: unknown family, unknown field (naming the known ones) or a wrong value.
     """
-    family = values.get("family")
-    if family not in PATHS:
-        raise ValueError(f"{where}: family is {family!r}; known are {', '.join(PATHS)}")
-    own = [f.name for f in fields(PathConfig) if f.name not in ("descent", "model")]
-    known = {
-        "": own,
-        "descent": [f.name for f in fields(DescentConfig)],
-        "model": [f.name for f in fields(PATHS[family].Config)],
-    }
-    groups: dict[str, dict[str, Any]] = {group: {} for group in known}
-    for name, value in values.items():
-        group = next((group for group, names in known.items() if name in names), None)
-        if group is None:
-            choices = ", ".join(name for names in known.values() for name in names)
-            raise ValueError(f"{where}: unknown field '{name}'; {family} has {choices}")
-        groups[group][name] = value
-    config = from_mapping(PathConfig, groups[""], where)
-    descent = from_mapping(DescentConfig, groups["descent"], where)
-    model = to_mapping(from_mapping(PATHS[family].Config, groups["model"], where))
-    return replace(config, descent=descent, model=model)
+    return parse_run(PathConfig, PATHS, values, where)
 
 
 def parted(
