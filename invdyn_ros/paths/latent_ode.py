@@ -35,7 +35,7 @@ class LatentOdeConfig(EncodedConfig):
     """Units of each hidden layer of the ODEs."""
     depth: Count = 3
     """Hidden layers from width to width."""
-    stride: Count = 20
+    stride: Count = 50
     """Samples that a step of the solver spans; between steps a cubic stands for the solution."""
     noise: Positive = 0.01
     """Deviation of scaled observations that the likelihood assumes."""
