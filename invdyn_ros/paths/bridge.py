@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Count, NotNegative, Score
+from invdyn_ros.config import Checked, Count, NotNegative, Score, at_least
 from invdyn_ros.paths.path_model import PathMeta, PathModel
-from invdyn_ros.paths.record import Motions, Record, neighbours
+from invdyn_ros.paths.record import Motions, Record, neighbours, refined
 
-FORWARD, BACKWARD = 1, -1  # the way in time that a walker goes
+FORWARD, BACKWARD = 1, -1  # the way in time that a stepper goes
 LIMIT = 10.0  # standardised inputs are cut there
 BIG = 1e3  # the loss of scaled errors, so that it is of the order of one
 SMALL = 0.1  # standardised errors below which the second loss is quadratic
@@ -27,12 +27,10 @@ class BridgeConfig(Checked):
     """Units of each hidden layer."""
     depth: Count = 3
     """Hidden layers."""
-    places: Count | None = None
-    """Leading coordinates that are lengths, no angles; none: all are angles."""
+    places: Annotated[int, at_least(0)] = 0
+    """Leading coordinates that are lengths, no angles."""
     anywhere: tuple[str, ...] = ()
     """Joints on whose position nothing depends, such as how far a body has come."""
-    ahead: Count = 1
-    """Steps that training takes in a row."""
     draws: Count = 32
     """Places of each motion that a pass trains at."""
     gap: NotNegative = 8.0
@@ -44,19 +42,20 @@ class BridgeConfig(Checked):
 
 
 class Goal(NamedTuple):
-    """The observation that a walker goes to."""
+    """The observation that a stepper goes to."""
 
     state: Tensor  # (N, 2n)
     steps: Tensor  # (N, 1) from here, infinite: there is none
 
 
-class Walker(nn.Module):
+class Stepper(nn.Module):
     """Goes from one moment to the next, knowing which observation it must arrive at.
 
     Simulators and robots move by q' = q + h (a v + (1 - a) v'), with `a` read off the data (0 in a
     semi-implicit Euler step). So what is seen at both ends of a gap fixes the mean of all
     velocities within, and of a gap of two steps the only one. The parabola through both end
-    velocities that has this mean is where a walker would go; a network says how it goes instead.
+    velocities that has this mean is where a stepper goes at first; a network learns how it goes
+    instead.
     """
 
     spread: Tensor  # (n,) of a step's change of velocity
@@ -74,7 +73,7 @@ class Walker(nn.Module):
             way: FORWARD or BACKWARD.
         """
         super().__init__()
-        self.way, self.first = way, config.places or 0
+        self.way, self.first = way, config.places
         angles = n - self.first
         # sums of angles along the chain are where its links point; learning may change them
         self.turn = nn.Linear(angles, angles, bias=False)
@@ -86,7 +85,10 @@ class Walker(nn.Module):
         for _ in range(config.depth):
             layers += [nn.Linear(inputs, config.width), nn.SiLU()]
             inputs = config.width
-        self.network = nn.Sequential(*layers, nn.Linear(inputs, 2 * n))
+        last = nn.Linear(inputs, 2 * n)
+        for values in last.parameters():
+            nn.init.zeros_(values)  # what is not learned yet is the parabola
+        self.network = nn.Sequential(*layers, last)
         for name, value in (("spread", 1.0), ("pace", 1.0)):
             self.register_buffer(name, torch.full((n,), value))
         self.register_buffer("share", torch.zeros(()))
@@ -161,8 +163,8 @@ class Bridge(PathModel):
                     f"anywhere: no joint '{name}'; {meta.robot} has {', '.join(meta.joint_names)}"
                 )
         moving = torch.tensor([name not in self.config.anywhere for name in meta.joint_names])
-        self.ahead = Walker(self.n, self.config, moving, FORWARD)
-        self.back = Walker(self.n, self.config, moving, BACKWARD)
+        self.ahead = Stepper(self.n, self.config, moving, FORWARD)
+        self.back = Stepper(self.n, self.config, moving, BACKWARD)
 
     def standardise(self, learn: Motions) -> None:
         """Take scales, and how positions follow velocities, from the motions to learn from."""
@@ -172,55 +174,55 @@ class Bridge(PathModel):
         change = v.diff(dim=1)
         ahead = (q.diff(dim=1) / h - v[:, 1:]).double()  # = -share * change
         share = -(ahead * change).sum() / change.double().square().sum().clamp(min=1e-12)
-        for walker in (self.ahead, self.back):
-            walker.share.copy_(share.clamp(0, 1))
-            walker.spread.copy_(_spread(change))
-            walker.pace.copy_(_spread(v))
+        for stepper in (self.ahead, self.back):
+            stepper.share.copy_(share.clamp(0, 1))
+            stepper.spread.copy_(_spread(change))
+            stepper.pace.copy_(_spread(v))
 
     def loss(self, state: Tensor, time: Tensor) -> Tensor:
         """Return the errors of steps from places drawn at random, both ways."""
         state, time = (x.repeat_interleave(self.config.draws, 0) for x in (state, time))
         count, length = time.shape
-        taken = self.config.ahead
         drawn = torch.empty(count, device=time.device).exponential_(1 / max(self.config.gap, 1e-6))
-        reach = (taken + 1 + drawn.floor().long()).clamp(max=length - 1)
+        reach = (2 + drawn.floor().long()).clamp(max=length - 1)
         alone = torch.rand(count, device=time.device) < self.config.alone
         start = (torch.rand(count, device=time.device) * (length - reach)).long()
         ends = [(start, start + reach, self.ahead), (start + reach, start, self.back)]
         return sum(
-            (self._walked(walker, state, time, here, goal, alone) for here, goal, walker in ends),
+            (
+                self._walked(stepper, state, time, here, goal, alone)
+                for here, goal, stepper in ends
+            ),
             start=torch.zeros((), device=time.device),
         )
 
     def _walked(
         self,
-        walker: Walker,
+        stepper: Stepper,
         state: Tensor,
         time: Tensor,
         here: Tensor,
         goal: Tensor,
         alone: Tensor,
     ) -> Tensor:
-        """Return the loss of the first steps from row `here` towards row `goal` (N,)."""
+        """Return the loss of a step from row `here` towards row `goal` (N,)."""
         each = torch.arange(len(state), device=state.device)
         q, v = state[each, here].split(self.n, 1)
         end = state[each, goal]
-        total = torch.zeros((), device=state.device)
-        for k in range(self.config.ahead):
-            now, then = here + walker.way * k, here + walker.way * (k + 1)
-            h = (time[each, then] - time[each, now]).abs().to(q)[:, None]
-            left = (time[each, goal] - time[each, now]).abs().to(q)[:, None] / h
-            q, v = walker(q, v, h, Goal(end, torch.where(alone[:, None], torch.inf, left)))
-            missed = torch.cat([q, v], 1) - state[each, then]
-            blunt = missed[:, self.n :] / walker.spread
-            total = total + BIG * (missed / self.scale).square().mean()
-            total = total + self.config.blunt * nn.functional.smooth_l1_loss(
-                blunt, torch.zeros_like(blunt), beta=SMALL
-            )
-        return total / self.config.ahead
+        then = here + stepper.way
+        h, left = (
+            (time[each, row] - time[each, here]).abs().to(q)[:, None] for row in (then, goal)
+        )
+        q, v = stepper(q, v, h, Goal(end, torch.where(alone[:, None], torch.inf, left / h)))
+        missed = torch.cat([q, v], 1) - state[each, then]
+        blunt = missed[:, self.n :] / stepper.spread
+        return BIG * (missed / self.scale).square().mean() + (
+            self.config.blunt
+            * nn.functional.smooth_l1_loss(blunt, torch.zeros_like(blunt), beta=SMALL)
+        )
 
     def infer(self, record: Record) -> Tensor:
-        """Return states (B, T, 2n), of what both walkers say by how near they started."""
+        """Return states (B, T, 2n), of what both steppers say by how near they started."""
         fine, rows = refined(record, self.step)
         before, after = neighbours(fine.seen)
         ahead = self._walk(self.ahead, fine, after)
@@ -234,11 +236,11 @@ class Bridge(PathModel):
         both = trust * ahead + (1 - trust) * back
         return both.to(record.state)[each, rows]
 
-    def _walk(self, walker: Walker, record: Record, goals: Tensor) -> Tensor:
+    def _walk(self, stepper: Stepper, record: Record, goals: Tensor) -> Tensor:
         """Return states (B, T, 2n) of walking through all rows one way; zero before the start.
 
         Args:
-            walker: one of the two.
+            stepper: one of the two.
             record: with rows close to each other.
             goals: (B, T) the seen row ahead of each, or a number outside.
         """
@@ -247,9 +249,9 @@ class Bridge(PathModel):
         each = torch.arange(count)
         q, v = torch.zeros(2, count, self.n).to(state).unbind()
         found = torch.zeros_like(state)
-        order = range(length) if walker.way == FORWARD else range(length - 1, -1, -1)
+        order = range(length) if stepper.way == FORWARD else range(length - 1, -1, -1)
         for row in order:
-            last = row - walker.way
+            last = row - stepper.way
             if 0 <= last < length:
                 goal = goals[:, row]
                 known = (goal >= 0) & (goal < length)
@@ -258,41 +260,13 @@ class Bridge(PathModel):
                 left = (time[each, goal] - time[:, last]).abs()[:, None] / h
                 steps = torch.where(known[:, None], left, torch.inf).to(q)
                 end = state[each, goal]
-                q, v = walker(q, v, h.to(q), Goal(end, steps))
+                q, v = stepper(q, v, h.to(q), Goal(end, steps))
             q, v = (
                 torch.where(seen[:, row, None], own, walked)
                 for own, walked in zip(state[:, row].split(self.n, 1), (q, v), strict=True)
             )
             found[:, row] = torch.cat([q, v], 1)
         return found
-
-
-def refined(record: Record, step: float) -> tuple[Record, Tensor]:
-    """Put rows between those of a record, so that none is farther than a step from the next.
-
-    Args:
-        record: motions.
-        step: longest time between rows [s].
-
-    Returns:
-        The record with more rows, and where its own rows are in it, (B, T).
-    """
-    gaps = record.time.diff(dim=1)
-    parts = (gaps / step - 1e-3).ceil().clamp(min=1).long()  # of each interval
-    rows = nn.functional.pad(parts.cumsum(1), (1, 0))  # (B, T)
-    longest = int(rows[:, -1].max()) + 1
-    if longest == record.time.shape[1]:
-        return record, rows
-    number = torch.arange(longest).expand(len(rows), -1).contiguous()
-    place = torch.searchsorted(rows, number, right=True).sub(1).clamp(max=gaps.shape[1] - 1)
-    each = torch.arange(len(rows))[:, None]
-    share = (number - rows[each, place]) / parts[each, place]
-    # motions with fewer rows than the longest go on for some steps that nobody asks for
-    time = record.time[each, place] + share * gaps[each, place]
-    seen = torch.zeros(time.shape, dtype=torch.bool).scatter(1, rows, record.seen)
-    state = torch.zeros(*time.shape, record.state.shape[2]).to(record.state)
-    state[each, rows] = record.state
-    return Record(state, time, seen), rows
 
 
 def _spread(values: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from invdyn_ros.config import Count, Positive
-from invdyn_ros.paths.encoded import Encoded, EncodedConfig, Seen, perceptron, since
+from invdyn_ros.paths.encoded import UNIT, Encoded, EncodedConfig, Seen, perceptron, since
 from invdyn_ros.paths.path_model import PathMeta
 
 WARM = 0.99  # share of the prior's weight that is still missing, per batch
@@ -114,7 +114,7 @@ class LatentOde(Encoded):
 
     def moved(self, start: Tensor, time: Tensor) -> Tensor:
         """Return the latent states (B, T, latent) at times (B, T) from `start` at zero."""
-        return solved(self.flow, start, time, self.config.stride / 200)
+        return solved(self.flow, start, time, self.config.stride / UNIT)
 
 
 class RnnVae(LatentOde):

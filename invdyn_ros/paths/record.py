@@ -126,3 +126,31 @@ def neighbours(seen: Tensor) -> tuple[Tensor, Tensor]:
     before = torch.where(seen, number, -1).cummax(1).values
     after = torch.where(seen, number, length).flip(1).cummin(1).values.flip(1)
     return before, after
+
+
+def refined(record: Record, step: float) -> tuple[Record, Tensor]:
+    """Put rows between those of a record, so that none is farther than a step from the next.
+
+    Args:
+        record: motions.
+        step: longest time between rows [s].
+
+    Returns:
+        The record with more rows, and where its own rows are in it, (B, T).
+    """
+    gaps = record.time.diff(dim=1)
+    parts = (gaps / step - 1e-3).ceil().clamp(min=1).long()  # of each interval
+    rows = torch.nn.functional.pad(parts.cumsum(1), (1, 0))  # (B, T)
+    longest = int(rows[:, -1].max()) + 1
+    if longest == record.time.shape[1]:
+        return record, rows
+    number = torch.arange(longest).expand(len(rows), -1).contiguous()
+    place = torch.searchsorted(rows, number, right=True).sub(1).clamp(max=gaps.shape[1] - 1)
+    each = torch.arange(len(rows))[:, None]
+    share = (number - rows[each, place]) / parts[each, place]
+    # motions with fewer rows than the longest go on for some steps that nobody asks for
+    time = record.time[each, place] + share * gaps[each, place]
+    seen = torch.zeros(time.shape, dtype=torch.bool).scatter(1, rows, record.seen)
+    state = torch.zeros(*time.shape, record.state.shape[2]).to(record.state)
+    state[each, rows] = record.state
+    return Record(state, time, seen), rows
