@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from swings import JOINTS, RATE, swing
 from torchdiffeq import odeint
 
@@ -29,9 +26,8 @@ from invdyn_ros.paths.record import (
 )
 from invdyn_ros.paths.splines import CURVES, along
 from invdyn_ros.paths.training import parse_path, train_paths
-from invdyn_ros.perception.camera import probe
 from invdyn_ros.robot import share
-from invdyn_ros.sources.falls import FallConfig, body, falls, joints
+from invdyn_ros.sources.falls import body
 
 
 def learned() -> Motions:
@@ -183,22 +179,6 @@ def test_the_solver_agrees_with_torchdiffeq_at_times_of_each_motion() -> None:
         torch.testing.assert_close(path, wanted[1:, 0], rtol=0, atol=2e-5)
 
 
-def test_bodies_fall_the_same_way_each_time_and_move_by_their_new_velocity() -> None:
-    for name, n in (("hopper", 7), ("walker", 9)):
-        one, two = (list(falls(name, FallConfig(3, 40), 123)) for _ in range(2))
-        model = body(name)
-        for a, b in zip(one, two, strict=True):
-            assert np.array_equal(a.position, b.position)
-            assert (a.position.shape, a.joint_names) == ((40, n), joints(model))
-            moved = np.diff(a.position, axis=0) / model.opt.timestep
-            np.testing.assert_allclose(moved, a.velocity[1:], atol=1e-9)
-            assert len(a.action) == 0
-        assert not np.array_equal(one[0].position, one[1].position)
-    random = np.random.RandomState(123)
-    np.testing.assert_array_equal(next(falls("hopper", FallConfig(1, 1), 123)).position[0, :2],
-                                  random.uniform(0, 0.5, 2))  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("paths") / "data"
@@ -247,44 +227,6 @@ def test_a_run_that_stopped_goes_on_to_the_same_weights(data: Path, tmp_path: Pa
     again = train_paths(parse_path(fields, ""), data, tmp_path / "half", resume=True)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
-
-
-def test_bodies_are_collected_trained_on_and_measured_by_the_command_line(tmp_path: Path) -> None:
-    data, out, file = tmp_path / "hopper", tmp_path / "bridge", tmp_path / "report.json"
-    words = ["sim", "--arm", "hopper", "--episodes", "20", "--steps", "120", "--out", str(data)]
-    assert run_verb("collect", words) == 0
-    config = tmp_path / "bridge.yaml"
-    config.write_text("family: bridge\nwidth: 16\nplaces: 2\nanywhere: [rootx]\nlength: 120\n")
-    train = ["--config", str(config), "--data", str(data), "--out", str(out), "--epochs", "2"]
-    assert run_verb("train", train) == 0
-    asked = ["latent_ode", "--data", str(data), "--models", str(out), "--shares", "0.1", "0.5"]
-    assert run_verb("benchmark", [*asked, "--first", "60", "--report", str(file)]) == 0
-    report = json.loads(file.read_text())
-    rows = report["rows"]
-    assert {"hold", "linear", "pchip", "hermite", "bridge"} < rows.keys()
-    assert rows["paper: latent ODE"]["10%"] == 0.36
-    for row in ("linear", "bridge"):
-        assert rows[row]["50%"] < rows[row]["10%"] < rows[row]["60->60 10%"]
-        assert report["details"][row]["10%"]["unseen"] > rows[row]["10%"]
-    assert (tmp_path / "report_gaps.png").stat().st_size > 10_000
-
-
-def test_a_film_shows_a_body_before_and_after_training(tmp_path: Path) -> None:
-    data, out, stem = tmp_path / "walker", tmp_path / "bridge", tmp_path / "films" / "walker"
-    words = ["sim", "--arm", "walker", "--episodes", "10", "--steps", "60", "--out", str(data)]
-    assert run_verb("collect", words) == 0
-    fields = {"family": "bridge", "length": 60, "width": 16, "epochs": 1, "places": 2}
-    train_paths(parse_path(fields, ""), data, out)
-    asked = ["trajectories", "--data", str(data), "--checkpoint", str(out), "--out", str(stem)]
-    assert run_verb("visualize", [*asked, "--samples", "20", "--start", "40"]) == 0
-    info = probe(stem.with_suffix(".mp4"))
-    assert (info.width, info.height, info.frames) == (1280, 720, 20)
-    with Image.open(stem.with_suffix(".gif")) as gif:
-        assert (gif.size, getattr(gif, "n_frames", 1)) == ((720, 405), 10)
-        first = np.asarray(gif.convert("RGB"))
-    assert len(np.unique(first.reshape(-1, 3), axis=0)) > 10
-    assert run_verb("visualize", [*asked, "--samples", "21", "--start", "40"]) == 2
-    assert run_verb("visualize", [*asked, "--samples", "20", "--motion", "2"]) == 2
 
 
 @pytest.mark.parametrize("file", sorted(share("config/paths").glob("*.yaml")), ids=str)

@@ -21,9 +21,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from invdyn_ros.benchmarks.report import Row, machine, ratios
-from invdyn_ros.config import Checked, Count, Sizes, to_mapping
+from invdyn_ros.config import Checked, Count, Share, Sizes, to_mapping
 from invdyn_ros.dataset import read_dataset
-from invdyn_ros.paths.checkpoint import load_path_model
+from invdyn_ros.paths.checkpoint import load_path_model, untrained
 from invdyn_ros.paths.encoded import Encoded, Shares
 from invdyn_ros.paths.path_model import PathModel
 from invdyn_ros.paths.record import Motions, Record, motions, neighbours, scale_of, subsampled
@@ -60,7 +60,7 @@ class PathsConfig(Checked):
     """Shares of the samples that are seen."""
     first: Sizes = (66, 100)
     """Samples at the start of which some are seen, where the rest is to be said."""
-    test_fraction: float = 0.2
+    test_fraction: Share = 0.2
     """The last trajectories, which no model may have learned from."""
     seed: int = 0
     """Of the pieces, and of what is seen."""
@@ -102,15 +102,7 @@ def measure_paths(config: PathsConfig) -> dict[str, Any]:
     scale = scale_of(motions(trajectories, length).state)
     test = motions(parted(trajectories, config.test_fraction)[2], length)
     tasks = list(_tasks(config, test))
-    sayers: dict[str, list[tuple[PathModel | None, Say]]] = {
-        name: [(None, _curve(name))] for name in CURVES
-    }
-    for folder in config.models:
-        model = load_path_model(folder)
-        if model.meta.joint_names != info.joint_names:
-            found, right = ", ".join(model.meta.joint_names), ", ".join(info.joint_names)
-            raise ValueError(f"{folder} is of joints {found}; {config.data} has {right}")
-        sayers.setdefault(model.meta.family, []).append((model, model.predict))
+    sayers = _sayers(config, info.joint_names)
     rows: dict[str, Row] = {}
     details: dict[str, Any] = {}
     bar = tqdm(total=len(tasks) * len(sayers), unit="task", desc="saying", file=sys.stderr)
@@ -142,6 +134,30 @@ def measure_paths(config: PathsConfig) -> dict[str, Any]:
         "details": details,
         "gap_bounds": list(GAPS),
     }
+
+
+def _sayers(
+    config: PathsConfig, joint_names: tuple[str, ...]
+) -> dict[str, list[tuple[PathModel | None, Say]]]:
+    """Return all ways of saying by name, models of one family together, trained and not."""
+    sayers: dict[str, list[tuple[PathModel | None, Say]]] = {
+        name: [(None, _curve(name))] for name in CURVES
+    }
+    for folder in config.models:
+        model = load_path_model(folder)
+        meta, name = model.meta, model.meta.family
+        if meta.joint_names != joint_names:
+            found, right = ", ".join(meta.joint_names), ", ".join(joint_names)
+            raise ValueError(f"{folder} is of joints {found}; {config.data} has {right}")
+        if meta.data["test_fraction"] < config.test_fraction:
+            raise ValueError(
+                f"{folder} set {meta.data['test_fraction']} of its data aside, and the last "
+                f"{config.test_fraction} are asked for; give --test-fraction "
+                f"{meta.data['test_fraction']}"
+            )
+        sayers.setdefault(f"{name}, untrained", []).append((model, untrained(model).predict))
+        sayers.setdefault(name, []).append((model, model.predict))
+    return sayers
 
 
 def _tasks(config: PathsConfig, test: Motions) -> Iterator[Task]:

@@ -65,7 +65,7 @@ class Authors(LatentOde):
         return code - times[0] * self.drift(code)
 
     def moved(self, start: Tensor, time: Tensor) -> Tensor:
-        """Return the latent states, the mean of as many as the authors draw."""
+        """Return the latent states, computed as often as the authors draw some."""
         many = start.repeat(DRAWN, 1)
         path = odeint(lambda _, z: self.flow(z), many, time[0], rtol=RELATIVE, atol=ABSOLUTE)
         return path.transpose(0, 1).unflatten(0, (DRAWN, -1)).mean(0)

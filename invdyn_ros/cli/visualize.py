@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 import tyro
 
 from invdyn_ros.cli.options import parse
 from invdyn_ros.config import Checked, Count, Share
 from invdyn_ros.dataset import read_dataset
-from invdyn_ros.paths.checkpoint import build, load_path_model
+from invdyn_ros.paths.checkpoint import load_path_model, untrained
 from invdyn_ros.paths.path_model import PathModel
 from invdyn_ros.paths.record import Record, motions, subsampled
 from invdyn_ros.paths.training import parted
@@ -44,8 +43,6 @@ class Config(Checked):
     """First sample."""
     samples: Count = 100
     """Samples that are shown."""
-    test_fraction: Share = 0.2
-    """The last trajectories, which the model has not learned from."""
     seed: int = 0
     """Of what is seen, and of the weights before training."""
 
@@ -62,7 +59,7 @@ def _shown(options: Config) -> list[Path]:
     """Say the states of one motion, and draw them."""
     model, dataset = load_path_model(options.checkpoint), read_dataset(options.data)
     machine = body(dataset.info.robot)
-    test = parted(dataset.trajectories, options.test_fraction)[2]
+    test = parted(dataset.trajectories, model.meta.data["test_fraction"])[2]
     if not 0 <= options.motion < len(test):
         raise ValueError(f"motion is {options.motion}; there are 0 to {len(test) - 1}")
     whole = motions([test[options.motion]], len(test[options.motion]))
@@ -75,7 +72,7 @@ def _shown(options: Config) -> list[Path]:
         )
     record = subsampled(state, time, options.share, options.seed)
     said = {
-        "before training": _said(_fresh(model, options.seed), record),
+        "before training": _said(untrained(model, options.seed), record),
         "after": _said(model, record),
     }
     true = state[0].double().numpy()
@@ -91,16 +88,6 @@ def _hardest(names: Sequence[str], true: np.ndarray, said: np.ndarray) -> dict[s
     missed = np.abs(said - true).max(0) / np.maximum(np.ptp(true, axis=0), 1e-9)
     called = [*names, *(f"{name} velocity" for name in names)]
     return {called[k]: int(k) for k in sorted(np.argsort(-missed)[:CURVES])}
-
-
-def _fresh(model: PathModel, seed: int) -> PathModel:
-    """Return the model as it was before training."""
-    torch.manual_seed(seed)
-    fresh = build(model.meta)
-    known = dict(model.named_buffers())
-    for name, values in fresh.named_buffers():
-        values.copy_(known[name])
-    return fresh.eval()
 
 
 def _said(model: PathModel, record: Record) -> np.ndarray:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+
 from invdyn_ros.models.checkpoint import Kind, fill, read_meta, write_tensors
 from invdyn_ros.paths.bridge import Bridge
 from invdyn_ros.paths.latent_ode import LatentOde, OdeRnn, RnnVae
@@ -29,6 +31,16 @@ def build(meta: PathMeta) -> PathModel:
     if meta.family not in PATHS:
         raise ValueError(f"family is {meta.family!r}; path models are {', '.join(PATHS)}")
     return PATHS[meta.family](meta)
+
+
+def untrained(model: PathModel, seed: int = 0) -> PathModel:
+    """Return a model as it was before training: with its scales, and fresh weights."""
+    torch.manual_seed(seed)
+    fresh = build(model.meta)
+    known = dict(model.named_buffers())
+    for name, values in fresh.named_buffers():
+        values.copy_(known[name])
+    return fresh.eval()
 
 
 def save_path_model(model: PathModel, directory: str | Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -34,8 +34,8 @@ class PathConfig(Checked):
     """The last trajectories are for tests; as large a share of the rest decides what is kept."""
     length: Count = 200
     """Samples of the pieces that trajectories are cut into."""
-    device: str = "cpu"
-    """Where to compute: cpu, cuda or auto."""
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    """Where to compute."""
     threads: Count = 1
     """CPU threads of torch."""
     descent: DescentConfig = field(default_factory=DescentConfig)
@@ -92,8 +92,8 @@ def train_paths(
     content: dict[str, Any] = {
         "name": Path(data).name,
         "sha256": fingerprint(dataset.trajectories),
+        "test_fraction": config.test_fraction,
     }
-    content |= {"test_fraction": config.test_fraction}
     meta = PathMeta(config.family, info.robot, info.joint_names, info.rate, config.model, content)
     torch.manual_seed(config.seed)
     model = build(meta)
