@@ -104,6 +104,16 @@ def test_bad_records_are_named(family: str) -> None:
             model.predict(one)
 
 
+def test_an_ode_rnn_knows_nothing_that_is_seen_later() -> None:
+    model, known = make("ode_rnn"), record()
+    last = known.seen[:, :40].any(1)
+    assert last.all()
+    later = known._replace(state=torch.cat([known.state[:, :40], known.state[:, 40:] + 1], 1))
+    found, other = model.predict(known), model.predict(later)
+    torch.testing.assert_close(found[:, :40], other[:, :40])
+    assert not torch.equal(found[:, 40:], other[:, 40:])
+
+
 def test_neighbours_are_the_observations_around_a_row() -> None:
     seen = torch.tensor([[False, True, False, False, True, False]])
     before, after = neighbours(seen)

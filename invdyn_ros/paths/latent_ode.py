@@ -138,7 +138,7 @@ class RnnVae(LatentOde):
 class OdeRnn(Encoded):
     """Recurrent units whose code an ODE moves from one observation to the next (section 3.1).
 
-    Each state is read off before its own observation changes anything: nothing later is known.
+    Each state is read off what was seen up to it: nothing later is known.
     """
 
     Config = LatentOdeConfig
