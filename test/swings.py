@@ -6,19 +6,19 @@ import numpy as np
 
 from invdyn_ros.trajectory import Trajectory
 
-RATE, STIFFNESS = 50.0, (60.0, 25.0)  # [Hz], [1/s2]: periods of 41 and 63 samples
-JOINTS = ("one", "two")
+RATE, STIFFNESS = 50.0, (60.0, 25.0, 40.0)  # [Hz], [1/s2]: periods of 41 to 63 samples
+JOINTS = ("one", "two", "three")
 
 
 def swing(seed: int, samples: int = 60) -> Trajectory:
-    """Return a motion of two springs that know nothing of each other."""
+    """Return a motion of three springs that know nothing of each other."""
     random, h = np.random.default_rng(seed), 1 / RATE
-    q, v = random.uniform(-1, 1, 2), random.uniform(-5, 5, 2)
+    q, v = random.uniform(-1, 1, 3), random.uniform(-5, 5, 3)
     rows = []
     for _ in range(samples):
         rows.append(np.concatenate([q, v]))
         v = v - h * np.array(STIFFNESS) * q
         q = q + h * v
-    state, none = np.stack(rows), np.empty((0, 2))
+    state, none = np.stack(rows), np.empty((0, 3))
     time = h * np.arange(samples)
-    return Trajectory(time, state[:, :2], state[:, 2:], none, none, JOINTS, "N m")
+    return Trajectory(time, state[:, :3], state[:, 3:], none, none, JOINTS, "N m")

@@ -113,7 +113,7 @@ def measure_paths(config: PathsConfig) -> dict[str, Any]:
                 bar.update()
                 if answers:
                     means = [float(a.mse.mean()) for a in answers]
-                    rows.setdefault(name, {})[task.name] = round(float(np.mean(means)), 5)
+                    rows.setdefault(name, {})[task.name] = _short(np.mean(means))
                     details.setdefault(name, {})[task.name] = _detail(answers, means)
     if info.robot == PAPER_ROBOT:
         rows |= _paper(config)
@@ -213,8 +213,8 @@ def _detail(answers: list[Answer], means: list[float]) -> dict[str, Any]:
     picks = np.random.default_rng(0).integers(len(motions_), size=(RESAMPLES, len(motions_)))
     low, high = np.percentile(motions_[picks].mean(1), [2.5, 97.5])
     return {
-        "each": [round(x, 5) for x in means],
-        "ci95": [round(float(low), 5), round(float(high), 5)],
+        "each": [_short(x) for x in means],
+        "ci95": [_short(low), _short(high)],
         "unseen": _plain([a.unseen for a in answers]),
         "outside": _plain([a.outside for a in answers]),
         "by_gap": [_plain(column) for column in zip(*(a.gaps for a in answers), strict=True)],
@@ -223,7 +223,12 @@ def _detail(answers: list[Answer], means: list[float]) -> dict[str, Any]:
 
 def _plain(values: list[float] | tuple[float, ...]) -> float | None:
     mean = float(np.mean(values))
-    return round(mean, 5) if np.isfinite(mean) else None
+    return _short(mean) if np.isfinite(mean) else None
+
+
+def _short(value: Any) -> float:
+    """Return three digits of a number; best and worst are four orders apart."""
+    return float(f"{float(value):.3g}")
 
 
 def _gap_names() -> list[str]:

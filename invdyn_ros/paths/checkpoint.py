@@ -9,6 +9,7 @@ import torch
 from invdyn_ros.models.checkpoint import Kind, fill, read_meta, write_tensors
 from invdyn_ros.paths.bridge import Bridge
 from invdyn_ros.paths.latent_ode import LatentOde, OdeRnn, RnnVae
+from invdyn_ros.paths.mechanism import Mechanism
 from invdyn_ros.paths.path_model import PathMeta, PathModel
 from invdyn_ros.paths.recurrent import GruDt
 
@@ -17,6 +18,7 @@ PATHS: dict[str, type[PathModel]] = {
     "bridge": Bridge,
     "gru_dt": GruDt,
     "latent_ode": LatentOde,
+    "mechanism": Mechanism,
     "ode_rnn": OdeRnn,
     "rnn_vae": RnnVae,
 }

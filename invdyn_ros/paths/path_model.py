@@ -69,6 +69,10 @@ class PathModel(nn.Module, ABC):
     def infer(self, record: Record) -> Tensor:
         """Return states (B, T, 2n) at all times of a checked record."""
 
+    def solve(self, learn: Motions, judge: Motions) -> bool:
+        """Fit in closed form where the family has one, and say whether it has."""
+        return False
+
     def standardise(self, learn: Motions) -> None:
         """Take the scales of the motions to learn from."""
         self.scale.copy_(scale_of(learn.state))

@@ -102,13 +102,15 @@ def train_paths(
     model.standardise(learn)
     model.to(device)
     learn, judge = (type(part)(*(x.to(device) for x in part)) for part in (learn, judge))
-    settings = {k: v for k, v in to_mapping(config).items() if k not in ("threads", "device")}
-    state = RunState(Path(out), settings | {"data": content["sha256"]}, meta, PATH)
-    state.directory.mkdir(parents=True, exist_ok=True)
-    descent = Descent(model, learn, judge, config.descent, config.seed, state)
-    if resume:
-        descent.resume()
-    progress = descent.run(on_epoch)
+    progress = Progress()
+    if not model.solve(learn, judge):
+        settings = {k: v for k, v in to_mapping(config).items() if k not in ("threads", "device")}
+        state = RunState(Path(out), settings | {"data": content["sha256"]}, meta, PATH)
+        state.directory.mkdir(parents=True, exist_ok=True)
+        descent = Descent(model, learn, judge, config.descent, config.seed, state)
+        if resume:
+            descent.resume()
+        progress = descent.run(on_epoch)
     model.meta = replace(meta, data=content | {"epochs": progress.epoch})
     save_path_model(model.eval(), out)
     return model

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import mujoco
+import numpy as np
+import pytest
+import torch
+from bodies import columns, tree_of, truth
+from torch import Tensor
+
+from invdyn_ros.config import load_yaml
+from invdyn_ros.dataset import write_dataset
+from invdyn_ros.paths.checkpoint import build, load_path_model
+from invdyn_ros.paths.free_motion import Steps, identify_inertia
+from invdyn_ros.paths.mechanism import Mechanism
+from invdyn_ros.paths.path_model import PathMeta
+from invdyn_ros.paths.planar import moving
+from invdyn_ros.paths.record import Motions, Record, motions, subsampled
+from invdyn_ros.paths.splines import CURVES, along
+from invdyn_ros.paths.training import parse_path, train_paths
+from invdyn_ros.robot import share
+from invdyn_ros.sources.falls import BODIES, FallConfig, body, falls
+from invdyn_ros.trajectory import Trajectory
+
+STEP = 0.005  # [s] of the hopper's simulation
+
+
+@pytest.fixture(scope="module")
+def hoppers() -> list[Trajectory]:
+    return list(falls("hopper", FallConfig(300), 0))
+
+
+def steps(name: str, trajectories: list[Trajectory]) -> Steps:
+    order = columns(name)
+    q, v = (
+        torch.as_tensor(np.stack([getattr(t, part) for t in trajectories]))[..., order]
+        for part in ("position", "velocity")
+    )
+    h = float(trajectories[0].time[1] - trajectories[0].time[0])
+    parts = (x.flatten(0, 1) for x in (q[:, :-1], v[:, :-1], v[:, 1:]))
+    return Steps(*parts, h)
+
+
+def span(some: Steps) -> Tensor:
+    return torch.full((len(some.q), 1), some.h, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_mass_matrix_and_bias_are_those_of_mujoco(name: str) -> None:
+    model, order = body(name), columns(name)
+    data, (one, figures) = mujoco.MjData(model), truth(name)
+    random, mass = np.random.default_rng(0), np.empty((model.nv, model.nv))
+    for _ in range(3):
+        data.qpos[:], data.qvel[:] = random.normal(size=(2, model.nv)) * [[2], [5]]
+        mujoco.mj_forward(model, data)
+        mujoco.mj_fullM(model, data, mass)
+        q, v = (torch.as_tensor(x[order][None]) for x in (data.qpos, data.qvel))
+        found = moving(figures.inertia, one.turns, q, v)
+        whole = model.body_mass.sum()
+        np.testing.assert_allclose(found.mass[0] * whole, mass[np.ix_(order, order)], atol=1e-9)
+        np.testing.assert_allclose(found.bias[0] * whole, data.qfrc_bias[order], atol=1e-9)
+        faster = moving(figures.inertia, one.turns, q, v + 1e-6).bias - found.bias
+        torch.testing.assert_close(found.swirl.sum(2) * 1e-6, faster, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_step_with_limits_floor_and_rods_is_that_of_mujoco(name: str) -> None:
+    one, figures = truth(name)
+    some = steps(name, list(falls(name, FallConfig(30), 1)))
+    q, v = one.step(figures, some.q, some.v, span(some))
+    off = (v - some.after).abs().amax(1)
+    assert float(off.quantile(0.999)) < 1e-4  # its solver ends at a tolerance
+    free = off < 1e-4
+    torch.testing.assert_close(q[free], (some.q + some.h * some.after)[free], atol=1e-6, rtol=0)
+
+
+def test_a_step_back_undoes_a_step(hoppers: list[Trajectory]) -> None:
+    one, figures = truth("hopper")
+    some = steps("hopper", hoppers[:10])
+    there = one.step(figures, some.q, some.v, span(some))
+    q, v = one.back(figures, *there, span(some))
+    known = v.isfinite().all(1)
+    assert float(known.double().mean()) > 0.99
+    torch.testing.assert_close(q, some.q)
+    assert float((v - some.v)[known].abs().amax(1).quantile(0.99)) < 1e-5
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_free_motion_tells_inertia_lengths_damping_and_gravity(name: str) -> None:
+    some = steps(name, list(falls(name, FallConfig(100), 2)))
+    some = some.some(torch.randperm(len(some.q), generator=torch.Generator().manual_seed(0)))
+    found, (_, figures) = identify_inertia(some, tree_of(name)[0]), truth(name)
+    for own, true in zip(found.inertia, figures.inertia, strict=True):
+        torch.testing.assert_close(own, true, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(found.places, figures.places, rtol=0, atol=1e-4)
+
+
+def test_steps_that_are_no_free_fall_are_refused() -> None:
+    noise = torch.randn(3, 500, 7, dtype=torch.float64)
+    with pytest.raises(ValueError, match="of 500 steps are a free fall"):
+        identify_inertia(Steps(*noise.unbind(), STEP), tree_of("hopper")[0])
+
+
+def test_a_body_that_nothing_ever_touches_cannot_tell_its_size(hoppers: list[Trajectory]) -> None:
+    some, (one, figures) = steps("hopper", hoppers[:20]), truth("hopper")
+    high = figures._replace(floor=figures.floor - 100, low=figures.low - 100,
+                            high=figures.high + 100, radius=0 * figures.radius)  # fmt: skip
+    after = one.step(high, some.q, some.v, span(some))[1]
+    with pytest.raises(ValueError, match="nothing ever pushes the body from outside"):
+        identify_inertia(some._replace(after=after), tree_of("hopper")[0])
+
+
+@pytest.fixture(scope="module")
+def identified(hoppers: list[Trajectory], tmp_path_factory: pytest.TempPathFactory) -> Mechanism:
+    data, out = tmp_path_factory.mktemp("hoppers"), tmp_path_factory.mktemp("out")
+    write_dataset(data / "data", hoppers, "hopper", 1 / STEP)
+    fields = load_yaml(share("config/paths/hopper_mechanism.yaml")) | {"touched": 150}
+    train_paths(parse_path(fields, "fields"), data / "data", out / "model")
+    model = load_path_model(out / "model")
+    assert isinstance(model, Mechanism)
+    return model
+
+
+def test_rods_limits_floor_and_friction_come_out_as_they_are(identified: Mechanism) -> None:
+    found, (_, figures) = identified.figures, truth("hopper")
+    assert bool(identified.collide)
+    for name in ("floor", "friction"):
+        torch.testing.assert_close(
+            getattr(found, name), getattr(figures, name), rtol=0.02, atol=1e-3
+        )
+    known = found.high.isfinite()
+    assert known.tolist() == figures.high.isfinite().tolist()
+    torch.testing.assert_close(found.high[known], figures.high[known], rtol=0, atol=5e-3)
+    foot, true = (x.ends[-1][x.ends[-1][:, 0].argsort()] for x in (found, figures))
+    torch.testing.assert_close(foot, true, rtol=0, atol=2e-3)
+    torch.testing.assert_close(found.radius[-1], figures.radius[-1], rtol=0, atol=1e-3)
+
+
+def test_it_says_what_happens_between_observations_and_after_the_last(
+    identified: Mechanism,
+) -> None:
+    test = motions(list(falls("hopper", FallConfig(40), 3)), 200)
+    between = subsampled(test.state[:, :60], test.time[:, :60], 0.2, 0)
+    first = torch.arange(200) < 100
+    beyond = Record(test.state, test.time, first.expand(40, -1))
+    for record, ratio in ((between, 0.1), (beyond, 0.02)):
+        wrong = ((identified.predict(record) - record.state) / identified.scale).square()
+        hermite = ((along(CURVES["hermite"], record) - record.state) / identified.scale).square()
+        assert float(wrong.mean()) < ratio * float(hermite.mean())
+
+
+def test_no_past_is_made_up(identified: Mechanism) -> None:
+    test = motions(list(falls("hopper", FallConfig(20), 3)), 200)
+    last = (torch.arange(200) == 199).expand(20, -1)
+    found = identified.predict(Record(test.state, test.time, last))
+    assert found.isfinite().all()
+    fastest = test.state[..., identified.n :].abs().amax()
+    assert float(found[..., identified.n :].abs().amax()) < 3 * float(fastest)
+
+
+def test_wrong_trees_are_named(hoppers: list[Trajectory]) -> None:
+    names = hoppers[0].joint_names
+    fields = load_yaml(share("config/paths/hopper_mechanism.yaml"))
+    own = {key: fields[key] for key in ("across", "up", "hinges", "parents", "signs", "capsules")}
+    wrong = [
+        ({"capsules": [1]}, r"capsules are \[1\]; give one number for each of 5 links"),
+        ({"across": "x"}, "the tree is of x, rootz, rooty.*; the machine has rootx"),
+        ({"parents": [-1, 0, 1, 2]}, "parents are"),
+        ({"parents": [-1, 0, 1, 2, 7]}, "parents are"),
+        ({"signs": [1, 1, 1, 1, 2]}, "signs are"),
+    ]
+    for change, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            build(PathMeta("mechanism", "hopper", names, 1 / STEP, own | change))
+
+
+def test_samples_that_are_not_a_step_apart_are_refused(hoppers: list[Trajectory]) -> None:
+    names = hoppers[0].joint_names
+    fields = load_yaml(share("config/paths/hopper_mechanism.yaml"))
+    own = {key: fields[key] for key in ("across", "up", "hinges", "parents", "signs", "capsules")}
+    model = build(PathMeta("mechanism", "hopper", names, 1 / STEP, own))
+    part = motions([replace(t, time=2 * t.time) for t in hoppers[:3]], 200)
+    with pytest.raises(ValueError, match=r"no two samples are 0\.005 s apart"):
+        model.solve(part, Motions(*part))
