@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import product
 from typing import Any
 
 import torch
@@ -55,31 +56,28 @@ def polished(
         return missed(body, _moved(figures, moves), steps, spread)
 
     damped, off = DAMPED, errors(moves)
-    for width in WIDTHS:
-        stuck = False
-        for _ in range(TURNS):
-            on_turn()
-            if stuck:
-                continue
-            slopes = torch.stack(
-                [(errors(moves + NUDGE * way) - off) / NUDGE
-                 for way in torch.eye(count, dtype=moves.dtype)], 2,
-            )  # fmt: skip
-            squared = off.square().sum(1)
-            trust = (width**2 / (width**2 + squared)).square()
-            weighted = (slopes * trust[:, None, None]).flatten(0, 1)
-            curve = weighted.T @ slopes.flatten(0, 1)
-            pull = weighted.T @ off.flatten()
-            stuck = True
-            for _ in range(TRIES):
-                step = _damped(curve, pull, damped)
-                there = errors(moves + step)
-                if loss(there, width) < loss(off, width):
-                    moves, off, stuck = moves + step, there, False
-                    damped /= LIGHTER
-                    break
-                damped *= HEAVIER
+    for width, _ in product(WIDTHS, range(TURNS)):
+        slopes = _slopes(errors, moves, off)
+        trust = (width**2 / (width**2 + off.square().sum(1))).square()
+        weighted = (slopes * trust[:, None, None]).flatten(0, 1)
+        curve, pull = weighted.T @ slopes.flatten(0, 1), weighted.T @ off.flatten()
+        for _ in range(TRIES):
+            step = _damped(curve, pull, damped)
+            there = errors(moves + step)
+            if loss(there, width) < loss(off, width):
+                moves, off, damped = moves + step, there, damped / LIGHTER
+                break
+            damped *= HEAVIER
+        else:
+            damped = DAMPED
+        on_turn()
     return _moved(figures, moves)
+
+
+def _slopes(errors: Callable[[Tensor], Tensor], moves: Tensor, off: Tensor) -> Tensor:
+    """Return the derivative (N, n, P) of errors, which are `off` now, by differences."""
+    ways = NUDGE * torch.eye(len(moves), dtype=moves.dtype)
+    return torch.stack([(errors(moves + way) - off) / NUDGE for way in ways], 2)
 
 
 def loss(off: Tensor, width: float) -> Tensor:
