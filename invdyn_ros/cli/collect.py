@@ -23,7 +23,6 @@ from invdyn_ros.sources.film import FilmConfig, films
 from invdyn_ros.sources.folder import FolderConfig, read_folders
 from invdyn_ros.sources.intake import Intake
 from invdyn_ros.sources.pendulum import PendulumConfig, swing
-from invdyn_ros.sources.rollouts import RolloutConfig, rollouts
 from invdyn_ros.sources.rosbag import BagConfig, take_bag
 from invdyn_ros.sources.sequence import SequenceConfig, read_sequence
 from invdyn_ros.sources.simulation import simulate
@@ -157,18 +156,6 @@ class Video:
     """What is taken from a video."""
 
 
-@dataclass(frozen=True)
-class Rollouts:
-    """Record a MuJoCo machine of Gymnasium, moved at random from a start that is off."""
-
-    environment: tyro.conf.Positional[str]
-    """Name of the environment, such as Hopper-v5."""
-    out: Path
-    """Dataset folder to write."""
-    rollout: RolloutConfig = field(default_factory=RolloutConfig)
-    """How it is recorded."""
-
-
 class Collected(NamedTuple):
     """What is written."""
 
@@ -187,7 +174,6 @@ def main(argv: list[str] | None = None) -> int:
         | Annotated[Pendulum, tyro.conf.subcommand("pendulum")]
         | Annotated[Video, tyro.conf.subcommand("video")]
         | Annotated[FilmedArm, tyro.conf.subcommand("film")]
-        | Annotated[Rollouts, tyro.conf.subcommand("gym")]
         | Annotated[Grasps, tyro.conf.subcommand("grasp")]
         | Annotated[Teacher, tyro.conf.subcommand("teacher")]
     )
@@ -265,11 +251,6 @@ def _filmed(options: FilmedArm) -> Collected:
     )
 
 
-def _rolled(options: Rollouts) -> Collected:
-    name, config = options.environment, options.rollout
-    return _made(rollouts(name, config), config.episodes, name)
-
-
 def _workers(given: int | None) -> int:
     return len(os.sched_getaffinity(0)) if given is None else given
 
@@ -292,7 +273,6 @@ READERS: dict[type, Callable[..., Collected]] = {
     Folder: _folder,
     Pendulum: _swung,
     FilmedArm: _filmed,
-    Rollouts: _rolled,
     Video: _watched,
 }
 
