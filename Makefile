@@ -22,9 +22,10 @@ unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE # set by another environment, it would h
 SIGHTS := ur5
 POLICIES := ur5 dofbot
 PLANNERS := ur5
+BODIES := hopper walker
 CHECKPOINTS := ur5 ur5e kuka_iiwa dofbot ur5_position ur5e_position
 
-.PHONY: test demo lint install clean checkpoints policies planners sight
+.PHONY: test demo lint install clean checkpoints policies planners sight bodies
 .DELETE_ON_ERROR:
 
 test: lint
@@ -93,6 +94,15 @@ out/planners/%/meta.json: $(READY)
 		--horizon 16 --modes 32 --width 256 --down-dims 256 128
 	@mkdir -p config/planners/$*
 	cp $(@D)/meta.json $(@D)/model.safetensors config/planners/$*
+
+# What config/paths/checkpoints was made with: about two minutes per body on one core.
+bodies: $(BODIES:%=out/bodies/%/meta.json)
+
+out/bodies/%/meta.json: $(READY)
+	$(BIN)/invdyn collect sim --arm $* --seed 123 --out out/data/$*
+	$(BIN)/invdyn train --config config/paths/$*_mechanism.yaml --data out/data/$* --out $(@D)
+	@mkdir -p config/paths/checkpoints/$*_mechanism
+	cp $(@D)/meta.json $(@D)/model.safetensors config/paths/checkpoints/$*_mechanism
 
 clean:
 	rm -rf $(VENV) build install log out *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -150,6 +150,16 @@ def test_it_says_what_happens_between_observations_and_after_the_last(
         assert float(wrong.mean()) < ratio * float(hermite.mean())
 
 
+@pytest.mark.parametrize("name", BODIES)
+def test_a_shipped_body_says_what_follows(name: str) -> None:
+    model = load_path_model(share(f"config/paths/checkpoints/{name}_mechanism"))
+    test = motions(list(falls(name, FallConfig(10, 120), 4)), 120)
+    found = model.predict(Record(test.state, test.time, (torch.arange(120) < 60).expand(10, -1)))
+    wrong = ((found - test.state) / model.scale).square().mean((1, 2))
+    assert float(wrong.median()) < 1e-6
+    assert float(wrong.mean()) < 1e-3
+
+
 def test_no_past_is_made_up(identified: Mechanism) -> None:
     test = motions(list(falls("hopper", FallConfig(20), 3)), 200)
     last = (torch.arange(200) == 199).expand(20, -1)

@@ -19,7 +19,8 @@ STAGE = (40, HEADER + 24, 460, 290)  # x, y, width and height of the first body'
 BELOW = 306  # [px] from one body's box to the next
 CURVES = (560, HEADER + 24, WIDTH - 600, 596)
 LABEL = 30  # [px] between boxes, for words
-METRE, GROUND = 110, 42  # [px] of a metre, and from the floor to the lower edge
+METRE, GROUND = 110, 42  # [px] of a metre at most, and from the floor to the lower edge
+ABOVE = 12  # [px] kept free above a body
 SMALL = (720, 405)  # [px] of the GIF
 EACH = 2  # frames of the film that one of the GIF stands for
 
@@ -59,6 +60,12 @@ def draw_body(
     page = board.array().copy()
     for column, box, span in zip(columns.values(), boxes.values(), spans, strict=True):
         _curve(page, box, shown, column, span)
+    highest = max(
+        float(ends[:, 1].max()) + radius
+        for state in shown.state
+        for ends, radius in _capsules(model, state)
+    )
+    metre = min(METRE, (STAGE[3] - GROUND - ABOVE) / highest)
     files = [stem.with_suffix(suffix) for suffix in (".mp4", ".gif")]
     small = []
     with Film(files[0]) as film:
@@ -68,7 +75,7 @@ def draw_body(
                 zip(shown.said.items(), COLORS, strict=True)
             ):
                 corner = STAGE[0], STAGE[1] + number * BELOW
-                _stage(frame, model, shown.state[row], states[row], (corner, color))
+                _stage(frame, model, shown.state[row], states[row], (corner, color), metre)
             for left, top, width, height in boxes.values():
                 at = left + round(width * row / max(len(shown.time) - 1, 1))
                 cv2.line(frame, (at, top), (at, top + height), rgb(SNOW), 1, cv2.LINE_AA)
@@ -132,6 +139,7 @@ def _stage(
     true: np.ndarray,
     said: np.ndarray,
     where: tuple[tuple[int, int], str],
+    metre: float,
 ) -> None:
     """Draw a body as it was and as it is said to have been, in place; the camera goes with it."""
     (left, top), color = where
@@ -145,12 +153,12 @@ def _stage(
         for ends, radius in _capsules(model, state):
             spots = [
                 (
-                    round(float(width / 2 + METRE * (x - centre))),
-                    round(float(height - GROUND - METRE * z)),
+                    round(float(width / 2 + metre * (x - centre))),
+                    round(float(height - GROUND - metre * z)),
                 )
                 for x, z in ends
             ]
-            thick = max(2, round(2 * METRE * radius))
+            thick = max(2, round(2 * metre * radius))
             cv2.line(layer, spots[0], spots[1], rgb(shade), thick, cv2.LINE_AA)
         view[:] = cv2.addWeighted(layer, share, view, 1 - share, 0)
 
