@@ -25,7 +25,7 @@ from invdyn_ros.paths.record import Motions, Record, neighbours, refined
 
 FORWARD, BACKWARD = 1, -1
 ALIKE = 1e-3  # relative difference of a step's time that is none
-ARRIVED = 1e-5  # scaled error at the next observation, below which a walk was right
+ARRIVED = 3e-4  # scaled error at the next observation, below which a walk was right
 CHOICE = 5  # times as many steps decide between guesses as polish
 HAIR, PARTED = 3e-7, 1e-3  # scaled distance of two walks into the past, at first and too far
 USUAL = Law(*(torch.tensor(x, dtype=torch.float64) for x in (0.02, 0.9, 0.95, 1e-3)))
