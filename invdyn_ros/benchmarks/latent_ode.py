@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from invdyn_ros.benchmarks.report import Row, machine, ratios
-from invdyn_ros.config import Checked, Count, Share, Sizes, to_mapping
+from invdyn_ros.config import Checked, Count, Rule, Share, to_mapping
 from invdyn_ros.dataset import read_dataset
 from invdyn_ros.paths.checkpoint import load_path_model, untrained
 from invdyn_ros.paths.encoded import Encoded, Shares
@@ -46,6 +46,9 @@ PAPER_SHARES = (0.1, 0.2, 0.3, 0.5)
 PAPER_ROBOT, PAPER_FIRST = "hopper", 66  # its code shows a third of 200 samples
 
 Say = Callable[[Record], Tensor]
+Firsts = Annotated[
+    tuple[int, ...], Rule("hold counts of samples", lambda x: min(x, default=1) > 0)
+]
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ class PathsConfig(Checked):
     """Folders of path models; those of one family and task share a row."""
     shares: Shares = PAPER_SHARES
     """Shares of the samples that are seen."""
-    first: Sizes = (66, 100)
-    """Samples at the start of which some are seen, where the rest is to be said."""
+    first: Firsts = (66, 100)
+    """Samples at the start of which some are seen, where the rest is to be said; none: not asked."""
     test_fraction: Share = 0.2
     """The last trajectories, which no model may have learned from."""
     seed: int = 0
