@@ -1,0 +1,144 @@
+"""Where an arm is while its joint states are missing: what was seen of it enters, states leave."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invdyn_ros.config import Checked, NotNegative
+from invdyn_ros.control.follower import Array, Measured
+from invdyn_ros.control.guard import Plan, State
+from invdyn_ros.paths.path_model import PathModel
+from invdyn_ros.paths.record import Record, check, neighbours
+from invdyn_ros.robot import Robot
+
+
+@dataclass(frozen=True)
+class BlindConfig(Checked):
+    """How long an arm is driven unseen.
+
+    Attributes:
+        unseen: time after the last joint state from which on nothing is sent [s].
+    """
+
+    unseen: NotNegative = 0.1
+
+
+class Seen(NamedTuple):
+    """A joint state, and where the arm should have been then."""
+
+    measured: Measured
+    wanted: State
+
+
+@torch.inference_mode()
+def filled(model: PathModel, record: Record) -> Tensor:
+    """Return states (B, T, 2n) of a record that are continuous where something was seen.
+
+    A model that only reads observations misses even those by a little, more than an arm moves in
+    a few samples: by how much it misses them is taken off, in between in proportion to time.
+
+    Raises:
+        ValueError: a record that no path goes through.
+    """
+    check(record, model.n)
+    state = torch.where(record.seen[..., None], record.state, 0.0).to(model.scale)
+    found = model.infer(Record(state, record.time, record.seen))
+    before, after = neighbours(record.seen)
+    first = torch.where(before < 0, after, before)
+    last = torch.where(after >= record.time.shape[1], before, after)
+    each = torch.arange(len(state))[:, None]
+    missed, time = state - found, record.time
+    span = (time[each, last] - time[each, first]).clamp(min=1e-12)
+    share = ((time - time[each, first]) / span).clamp(0, 1)[..., None].to(state)
+    return found + (1 - share) * missed[each, first] + share * missed[each, last]
+
+
+class Blind:
+    """Carries what was seen of an arm on to now, by a path model, for a limited time.
+
+    The model is told what came, and one state ahead: where the plan is a sample later, strayed
+    from as far as the arm had when it was seen last, and on at the rate it then had. So it need
+    not guess where the arm is driven to.
+    """
+
+    def __init__(self, model: PathModel, robot: Robot, config: BlindConfig | None = None) -> None:
+        """Take a model of the arm's own joints.
+
+        Raises:
+            ValueError: a model of other joints.
+        """
+        if model.meta.joint_names != robot.joint_names:
+            raise ValueError(
+                f"the path model is of {', '.join(model.meta.joint_names)}; '{robot.name}' has "
+                f"{', '.join(robot.joint_names)}"
+            )
+        self.model, self.step = model, 1 / robot.rate
+        self.config = config or BlindConfig()
+        self._seen: deque[Seen] = deque(maxlen=model.history)
+
+    def see(self, measured: Measured, wanted: State | None) -> None:
+        """Take a joint state, and where the arm should have been then; None: it is not driven.
+
+        A stamp that comes again replaces what it was of; an earlier one starts anew from there,
+        and so does an arm that is not driven. What is not finite is not taken.
+
+        Raises:
+            ValueError: an arm without velocities, which a path model reads.
+        """
+        if measured.qd.shape != measured.q.shape:
+            raise ValueError(
+                "joint states have no velocity, which a path model reads; drive without one"
+            )
+        if not np.isfinite([measured.time, measured.q.sum(), measured.qd.sum()]).all():
+            return
+        if self._seen and measured.time < self._seen[-1].measured.time or wanted is None:
+            self._seen.clear()
+        if wanted is None:
+            return
+        if self._seen and measured.time == self._seen[-1].measured.time:
+            self._seen.pop()
+        self._seen.append(Seen(measured, wanted))
+
+    def at(self, time: float, plan: Plan | None) -> Measured | None:
+        """Return where the arm is at a time [s]; None where nobody knows any more.
+
+        Raises:
+            ValueError: a time before the last joint state.
+        """
+        if not self._seen or plan is None:
+            return None
+        last = self._seen[-1].measured
+        if time < last.time:
+            raise ValueError(f"asked for {time} s; a joint state of {last.time} s is known")
+        if time == last.time:
+            return last
+        if time > last.time + self.config.unseen:
+            return None
+        then = time + self.step
+        record = _record([*self._seen], time, then, _ahead(self._seen[-1], plan, then))
+        q, qd = filled(self.model, record)[0, -2].double().numpy().reshape(2, -1)
+        return Measured(time, q, qd)
+
+
+def _ahead(last: Seen, plan: Plan, time: float) -> Array:
+    """Return the state (2n,) at a time that strays from the plan on as the last one seen does."""
+    (then, q, qd), wanted, goal = last.measured, last.wanted, plan.at(time)
+    drift = qd - wanted.qd
+    return np.concatenate([goal.q + q - wanted.q + (time - then) * drift, goal.qd + drift])
+
+
+def _record(seen: Sequence[Seen], now: float, then: float, state: Array) -> Record:
+    """Return what was seen (T - 2 rows), a row to be said, and the state ahead."""
+    rows = [np.concatenate([m.q, m.qd]) for m, _ in seen]
+    times = [m.time for m, _ in seen]
+    states = torch.from_numpy(np.stack([*rows, state, state]))[None]
+    known = torch.ones(1, len(rows) + 2, dtype=torch.bool)
+    known[0, -2] = False
+    return Record(states, torch.tensor([[*times, now, then]], dtype=torch.float64), known)
