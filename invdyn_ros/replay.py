@@ -120,11 +120,10 @@ def replay(
     driver = Driver(free, model, unit, lead, fallback=fallback)
     driver.follower = follower or driver.follower
     driver.engage(True)
-    link = link or Link(np.ones(len(states) - 1, bool), Last())
-    if len(link.arrived) < len(states) - 1 or not link.arrived[0]:
-        raise ValueError(
-            f"a link of {len(states) - 1} samples is needed, of which the first comes"
-        )
+    count = len(states) - 1
+    link = link or Link(np.ones(count, bool), Last())
+    if len(link.arrived) < count or not link.arrived[0]:
+        raise ValueError(f"{count} samples need a link as long, and the first one must come")
     with Simulation(robot, plant or load_plant(robot.name), unit, seed=seed) as simulation:
         simulation.reset(seed, states[0].q)
         arm = _Arm(simulation, driver, link)

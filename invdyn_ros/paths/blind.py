@@ -82,6 +82,7 @@ class Blind:
         self.model, self.step = model, 1 / robot.rate
         self.config = config or BlindConfig()
         self._seen: deque[Seen] = deque(maxlen=model.history)
+        self._said: Measured | None = None
 
     def see(self, measured: Measured, wanted: State | None) -> None:
         """Take a joint state, and where the arm should have been then; None: it is not driven.
@@ -98,13 +99,14 @@ class Blind:
             )
         if not np.isfinite([measured.time, measured.q.sum(), measured.qd.sum()]).all():
             return
-        if self._seen and measured.time < self._seen[-1].measured.time or wanted is None:
+        if wanted is None or (self._seen and measured.time < self._seen[-1].measured.time):
             self._seen.clear()
         if wanted is None:
             return
         if self._seen and measured.time == self._seen[-1].measured.time:
             self._seen.pop()
         self._seen.append(Seen(measured, wanted))
+        self._start, self._said = measured, None
 
     def at(self, time: float, plan: Plan | None) -> Measured | None:
         """Return where the arm is at a time [s]; None where nobody knows any more.
@@ -121,10 +123,17 @@ class Blind:
             return last
         if time > last.time + self.config.unseen:
             return None
+        if self._said is not None and self._said.time < time:
+            self._start = self._said
+        elif self._start.time >= time:
+            self._start = last
         then = time + self.step
-        record = _record([*self._seen], time, then, _ahead(self._seen[-1], plan, then))
+        # what needs no more than one state goes on from what was said last: as quick in long gaps
+        known = [self._start] if self.model.history == 1 else [m for m, _ in self._seen]
+        record = _record(known, time, then, _ahead(self._seen[-1], plan, then))
         q, qd = filled(self.model, record)[0, -2].double().numpy().reshape(2, -1)
-        return Measured(time, q, qd)
+        self._said = Measured(time, q, qd)
+        return self._said
 
 
 def _ahead(last: Seen, plan: Plan, time: float) -> Array:
@@ -134,10 +143,10 @@ def _ahead(last: Seen, plan: Plan, time: float) -> Array:
     return np.concatenate([goal.q + q - wanted.q + (time - then) * drift, goal.qd + drift])
 
 
-def _record(seen: Sequence[Seen], now: float, then: float, state: Array) -> Record:
+def _record(seen: Sequence[Measured], now: float, then: float, state: Array) -> Record:
     """Return what was seen (T - 2 rows), a row to be said, and the state ahead."""
-    rows = [np.concatenate([m.q, m.qd]) for m, _ in seen]
-    times = [m.time for m, _ in seen]
+    rows = [np.concatenate([m.q, m.qd]) for m in seen]
+    times = [m.time for m in seen]
     states = torch.from_numpy(np.stack([*rows, state, state]))[None]
     known = torch.ones(1, len(rows) + 2, dtype=torch.bool)
     known[0, -2] = False
