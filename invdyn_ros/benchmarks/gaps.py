@@ -129,7 +129,7 @@ def measure_gaps(config: GapsConfig) -> dict[str, Any]:
     columns = [_name(drop) for drop in config.drops]
     return {
         "benchmark": "gaps",
-        "unit": "RMS tracking error in mrad by share lost; ms per answer; nMSE of actions in % by share seen",
+        "unit": "mrad RMS tracking error by share lost; ms per answer; nMSE in % by share seen",
         "machine": about,
         "settings": {k: v for k, v in to_mapping(config).items() if k != "report"},
         "rows": rows,

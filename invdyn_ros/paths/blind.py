@@ -14,9 +14,12 @@ from torch import Tensor
 from invdyn_ros.config import Checked, NotNegative
 from invdyn_ros.control.follower import Array, Measured
 from invdyn_ros.control.guard import Plan, State
+from invdyn_ros.paths.encoded import Encoded
 from invdyn_ros.paths.path_model import PathModel
 from invdyn_ros.paths.record import Record, check, neighbours
 from invdyn_ros.robot import Robot
+
+NEAR = 1e-6  # [s] that is no time
 
 
 @dataclass(frozen=True)
@@ -39,25 +42,35 @@ class Seen(NamedTuple):
 
 @torch.inference_mode()
 def filled(model: PathModel, record: Record) -> Tensor:
-    """Return states (B, T, 2n) of a record that are continuous where something was seen.
+    """Return states (B, T, 2n) of a record that go through what was seen, without a jump.
 
-    A model that only reads observations misses even those by a little, more than an arm moves in
-    a few samples: by how much it misses them is taken off, in between in proportion to time.
+    A bridge does so itself. A model that only reads observations misses even those by a little,
+    which is more than an arm moves in a few samples: by how much it misses both ends of a gap is
+    taken off what it says between, in proportion to time.
 
     Raises:
         ValueError: a record that no path goes through.
     """
+    if not isinstance(model, Encoded):
+        return model.predict(record)
     check(record, model.n)
     state = torch.where(record.seen[..., None], record.state, 0.0).to(model.scale)
-    found = model.infer(Record(state, record.time, record.seen))
+    # its code jumps where something is seen, so each row is asked about from both sides too
+    time = record.time[..., None] + NEAR * torch.tensor([-1.0, 0.0, 1.0])
+    seen = torch.zeros_like(time, dtype=torch.bool)
+    seen[..., 1] = record.seen
+    told = Record(state.repeat_interleave(3, 1), time.flatten(1), seen.flatten(1))
+    early, found, late = model.infer(told).unflatten(1, (-1, 3)).unbind(2)
     before, after = neighbours(record.seen)
     first = torch.where(before < 0, after, before)
     last = torch.where(after >= record.time.shape[1], before, after)
-    each = torch.arange(len(state))[:, None]
-    missed, time = state - found, record.time
-    span = (time[each, last] - time[each, first]).clamp(min=1e-12)
-    share = ((time - time[each, first]) / span).clamp(0, 1)[..., None].to(state)
-    return found + (1 - share) * missed[each, first] + share * missed[each, last]
+    each, clock = torch.arange(len(state))[:, None], record.time
+    span = (clock[each, last] - clock[each, first]).clamp(min=NEAR)
+    share = ((clock - clock[each, first]) / span).clamp(0, 1)
+    share[before < 0], share[after >= share.shape[1]] = 1.0, 0.0
+    share = share[..., None].to(state)
+    off = (1 - share) * (state - late)[each, first] + share * (state - early)[each, last]
+    return torch.where(record.seen[..., None], state, found + off)
 
 
 class Blind:
@@ -97,7 +110,7 @@ class Blind:
             raise ValueError(
                 "joint states have no velocity, which a path model reads; drive without one"
             )
-        if not np.isfinite([measured.time, measured.q.sum(), measured.qd.sum()]).all():
+        if not np.isfinite([measured.time, *measured.q, *measured.qd]).all():
             return
         if wanted is None or (self._seen and measured.time < self._seen[-1].measured.time):
             self._seen.clear()

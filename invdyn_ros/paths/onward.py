@@ -67,7 +67,7 @@ class Onward:
         """Answer for the newest sample that should have come by now, if it has not been."""
         if self._last is None or not self.driver.engaged:
             return None
-        missed = math.floor((clock - self._came) / self.step + 1 - PATIENCE)
+        missed = math.floor((clock - self._came) / self.step - PATIENCE)
         time = self._last.time + missed * self.step
         if missed <= self._missed or time <= self._answered:
             return None
