@@ -156,3 +156,22 @@ def test_a_bridge_learns_from_irregular_samples_how_springs_swing(tmp_path: Path
         for found in (model.predict(known), along(CURVES["hermite"], known))
     )
     assert error < 0.3 * curve
+
+
+def test_an_environment_starts_anywhere_near_its_start(tmp_path: Path, capsys: Capture) -> None:
+    words = ("sim", "--arm", "InvertedPendulum-v5", "--episodes", 4, "--steps", 40)
+    starts = []
+    for k, more in enumerate(((), ("--perturbation", 1.0), ("--seed", 1))):
+        assert collect(tmp_path / str(k), *words, *more) == 0
+        trajectories, info = read_dataset(tmp_path / str(k))
+        assert info.joint_names == ("slider", "hinge") and info.rate == 25.0
+        assert [len(t) for t in trajectories] == [40] * 4
+        starts.append(np.stack([t.position[0] for t in trajectories]))
+    assert np.abs(starts[0]).max() < 0.12 < 0.3 < np.abs(starts[1]).max() < 1.02
+    assert not np.allclose(starts[0], starts[2])
+    assert collect(tmp_path / "again", *words) == 0
+    again = [t.position[0] for t in read_dataset(tmp_path / "again").trajectories]
+    np.testing.assert_array_equal(np.stack(again), starts[0])
+    for name, message in (("Ant-v5", "15 coordinates of 9"), ("Pendulum-v1", "no MuJoCo physics")):
+        assert collect(tmp_path / "no", "sim", "--arm", name) == 2
+        assert message in capsys.readouterr().err

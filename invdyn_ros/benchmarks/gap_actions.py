@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from invdyn_ros.benchmarks.report import Row
@@ -25,6 +26,7 @@ LENGTH = 200  # samples of a piece
 FRACTION = 0.2  # of the trajectories are asked about
 LAST, ZERO, WHOLE = "last action", "zero", "all states"
 
+Mask = NDArray[np.bool_]
 Say = Callable[[Record], Tensor]
 
 
@@ -95,7 +97,7 @@ def _motion(states: Array, time: Tensor) -> Trajectory:
     return Trajectory(time.numpy(), q, qd, none, none, names, "N m")
 
 
-def _held(actions: Array, seen: Array) -> Array:
+def _held(actions: Array, seen: Mask) -> Array:
     """Return the last action at a row that was seen, before the first one that one."""
     number = np.arange(actions.shape[1])
     last = np.maximum.accumulate(np.where(seen, number, -1), axis=1)
@@ -103,7 +105,7 @@ def _held(actions: Array, seen: Array) -> Array:
     return actions[np.arange(len(actions))[:, None], np.where(last < 0, first, last)]
 
 
-def _nmse(found: Array, wanted: Array, asked: Array) -> float:
+def _nmse(found: Array, wanted: Array, asked: Mask) -> float:
     """Return the mean over joints of squared errors over variances [%]."""
     error, actions = (found - wanted)[asked], wanted[asked]  # (M, n)
     share = (error**2).mean(0) / wanted.reshape(-1, actions.shape[1]).var(0)

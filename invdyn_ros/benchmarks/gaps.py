@@ -175,7 +175,8 @@ def _driven(
                     run = drive(robot, inverse, runtime, sight, drop, seed, config.seconds)
                     squares.append(run.rms**2)
                     bar.update()
-                rows.setdefault(name, {})[_name(drop)] = round(1e3 * np.mean(squares) ** 0.5, 4)
+                rms = float(np.sqrt(np.mean(squares)))
+                rows.setdefault(name, {})[_name(drop)] = round(1e3 * rms, 4)
                 ends = [round(1e3 * x, 4) for x in interval(squares)]
                 details.setdefault(name, {})[_name(drop)] = ends
             if taken:

@@ -18,12 +18,13 @@ from invdyn_ros.cli.options import parse
 from invdyn_ros.dataset import check_writable, write_dataset
 from invdyn_ros.robot import ROBOTS, load_robot
 from invdyn_ros.sources.excitation import ExcitationConfig
-from invdyn_ros.sources.falls import BODIES, FallConfig, falls
+from invdyn_ros.sources.falls import FallConfig
 from invdyn_ros.sources.film import FilmConfig, films
 from invdyn_ros.sources.folder import FolderConfig, read_folders
 from invdyn_ros.sources.intake import Intake
 from invdyn_ros.sources.irregular import IrregularConfig, disturbed
 from invdyn_ros.sources.pendulum import PendulumConfig, swing
+from invdyn_ros.sources.rollouts import is_body, rollouts
 from invdyn_ros.sources.rosbag import BagConfig, take_bag
 from invdyn_ros.sources.sequence import SequenceConfig, read_sequence
 from invdyn_ros.sources.simulation import simulate
@@ -38,13 +39,13 @@ MILLIHERTZ = 3  # digits of a rate [Hz] that stamps are good for
 class Sim:
     """Move the simulated arm so that its dynamics show, and record it.
 
-    The bodies hopper and walker have no motors: they are thrown, and left alone.
+    Bodies, hopper and walker, are thrown and left alone; environments, as Hopper-v5, start nearby.
     """
 
     out: Path
     """Dataset folder to write."""
     arm: str | None = None
-    """Name of the arm or body; that of the URDF file, or ur5, by default."""
+    """Name of the arm, body or environment; that of the URDF file, or ur5, by default."""
     urdf: Path | None = None
     """URDF file of an arm that is not known by name."""
     unit: Literal["N m", "rad"] | None = None
@@ -56,7 +57,7 @@ class Sim:
     excitation: ExcitationConfig = field(default_factory=ExcitationConfig)
     """How it moves."""
     fall: FallConfig = field(default_factory=FallConfig)
-    """How a body without motors is recorded."""
+    """How a body without motors, or an environment, is recorded."""
     irregular: IrregularConfig = field(default_factory=IrregularConfig)
     """What of it arrives."""
 
@@ -206,8 +207,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _simulated(options: Sim) -> Collected:
     seed, name = options.excitation.seed, str(options.arm)
-    if name in BODIES and options.urdf is None:
-        count, episodes = options.fall.episodes, falls(name, options.fall, seed)
+    if is_body(name) and options.urdf is None:
+        count, episodes = options.fall.episodes, rollouts(name, options.fall, seed)
     else:
         robot = load_robot(_name(options.arm, options.urdf, ARM), options.urdf)
         changes = {} if options.payload is None else {"payload": options.payload}
