@@ -191,6 +191,9 @@ def test_samples_that_are_overdue_are_answered_one_by_one_until_they_are_too_old
             assert answer.command.reason == MISSING
     np.testing.assert_allclose(times, 7.0 + STEP * np.arange(1, 7))
     assert silent > 0 and arm.loop.guessed == 6
+    arm.driver.aim(Target(7.1, State(UR5.home + 0.1, np.zeros(6), np.zeros(6)), 0.0))
+    newer = arm.loop.again(100.15)
+    assert newer is not None and newer.command.action is None, "targets alone keep nothing going"
     assert arm.come(7.16, 100.16)  # it goes on from what is seen
 
 
@@ -202,7 +205,7 @@ def test_what_comes_late_is_seen_but_no_command_goes_back_in_time() -> None:
     assert ahead is not None and ahead.time == pytest.approx(7.016)
     assert not arm.come(7.012, 100.022)
     assert arm.loop.overdue(100.023) is None
-    again = arm.loop.again()
+    again = arm.loop.again(100.023)
     assert again is not None and again.time == ahead.time
     assert arm.driver.plan is not None and arm.driver.plan.held is None, "time never went back"
     assert arm.come(7.024, 100.024)
@@ -210,7 +213,7 @@ def test_what_comes_late_is_seen_but_no_command_goes_back_in_time() -> None:
 
 def test_nothing_is_answered_before_a_joint_state_and_while_not_engaged() -> None:
     arm = Clock()
-    assert arm.loop.overdue(1e3) is None and arm.loop.again() is None
+    assert arm.loop.overdue(1e3) is None and arm.loop.again(1e3) is None
     arm.come(7.0, 100.0)
     arm.driver.stop()
     assert arm.loop.overdue(100.02) is None

@@ -175,3 +175,4 @@ def test_an_environment_starts_anywhere_near_its_start(tmp_path: Path, capsys: C
     for name, message in (("Ant-v5", "15 coordinates of 9"), ("Pendulum-v1", "no MuJoCo physics")):
         assert collect(tmp_path / "no", "sim", "--arm", name) == 2
         assert message in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "2", "again"]

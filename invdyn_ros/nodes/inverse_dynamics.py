@@ -127,7 +127,7 @@ class InverseDynamicsNode(CheckedNode):
         if self.config.lockstep:
             self.answer_in_step()
         elif self.onward is not None:
-            self.publish_answer(self.onward.again())
+            self.publish_answer(self.onward.again(time.monotonic()))
         elif self.measured is not None:
             self.publish(self.measured[0], self.driver.tick(self.measured[1]))
 

@@ -15,6 +15,7 @@ from invdyn_ros.control.motion import Arc
 from invdyn_ros.paths.blind import Blind
 
 MISSING = "joint states are missing"
+NOTHING = Command(None, None, MISSING, None)
 PATIENCE = 0.5  # samples that one may be late
 
 
@@ -76,15 +77,19 @@ class Onward:
         self.guessed += answer.command.action is not None
         return answer
 
-    def again(self) -> Answer | None:
+    def again(self, clock: float) -> Answer | None:
         """Answer once more for the last moment, now that there is a newer target."""
-        return None if self._last is None else self._answer(self._answered)
+        if self._last is None:
+            return None
+        if self.driver.engaged and clock - self._came > self.blind.config.unseen:
+            return Answer(self._answered, NOTHING)
+        return self._answer(self._answered)
 
     def _answer(self, time: float) -> Answer:
         if self._last is not None and time == self._last.time:
             return Answer(time, self.driver.tick(self._last))
         measured = self.blind.at(time, self.driver.plan)
         if measured is None:
-            return Answer(time, Command(None, None, MISSING, None))
+            return Answer(time, NOTHING)
         self._answered = time
         return Answer(time, self.driver.tick(measured))
