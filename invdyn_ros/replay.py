@@ -111,8 +111,7 @@ def replay(
         link: what comes through of the joint states; by default all of it.
 
     Raises:
-        ValueError: too short a motion, a link that is shorter or lacks its start, or the guard
-            stopped the arm.
+        ValueError: too short a motion, a link that does not fit it, or the guard stopped the arm.
     """
     time, states = _uniform(wanted, robot.rate)
     # The motion has passed the guard already; at its limits, rounding must not make it pass again.
@@ -127,8 +126,7 @@ def replay(
     with Simulation(robot, plant or load_plant(robot.name), unit, seed=seed) as simulation:
         simulation.reset(seed, states[0].q)
         arm = _Arm(simulation, driver, link)
-        pairs = zip(states[1:], link.arrived[:count], strict=True)
-        steps = [arm.follow(state, bool(come)) for state, come in pairs]
+        steps = [arm.follow(s, bool(a)) for s, a in zip(states[1:], link.arrived, strict=False)]
     measured, action, lost = (np.stack(part) for part in zip(*steps, strict=True))
     return Run(time, np.stack([state.q for state in states[:-1]]), measured, action, lost)
 
