@@ -57,6 +57,11 @@ SHARED = (
         "",
         "folder of 'invdyn train' or .onnx of 'invdyn export'; default: the arm's shipped one",
     ),
+    Argument(
+        "path_model",
+        "",
+        "folder of 'invdyn train' with a path model: drives on while joint states are missing",
+    ),
     Argument("device", "auto", "where the model runs", choices=("auto", "cpu", "cuda")),
     Argument(
         "lockstep",

@@ -15,7 +15,7 @@ from typing import Any
 from invdyn_ros.arguments import ARMS, FLAGS, GRASP_SIM, TELEOP, Argument, Parameter
 from invdyn_ros.handeye.camera_pose import read_camera_pose
 from invdyn_ros.learned import find_policy, find_sight
-from invdyn_ros.robot import ROBOTS, share
+from invdyn_ros.robot import ROBOTS, load_robot, share
 
 Values = dict[str, Any]  # argument name -> parsed value, then also what follows from them
 
@@ -130,6 +130,8 @@ def _complete(values: Values) -> None:
         raise ValueError(
             f"checkpoint {checkpoint} acts in '{values['unit']}'; a real {arm} takes 'rad'"
         )
+    if values["path_model"]:
+        values["path_model"] = str(_path_model(values["path_model"], arm))
     report, record = values["report"], values["record"]
     if report and (not report.endswith(".json") or Path(report).is_dir()):
         raise ValueError(f"report:={report} is not a .json file")
@@ -153,6 +155,15 @@ def _checkpoint(given: str, arm: str, real: bool) -> Path:
         return share(f"config/checkpoints/{name}")
     except FileNotFoundError as error:
         raise ValueError(f"no checkpoint is shipped for {name}; give checkpoint:=DIR") from error
+
+
+def _path_model(given: str, arm: str) -> Path:
+    """Find a path model; refuse what is none, or another arm's."""
+    from invdyn_ros.paths.blind import Blind  # torch: only where such a folder is given
+    from invdyn_ros.paths.checkpoint import load_path_model
+
+    Blind(load_path_model(given), load_robot(arm))  # refuses what the node would refuse
+    return Path(given).absolute()
 
 
 def _unit(checkpoint: Path, arm: str) -> str:
@@ -239,7 +250,7 @@ def _complete_grasp(values: Values) -> None:
 
 CAMERA = ("video", "camera", "max_size", "loop", "lockstep", "await_topics")
 PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"  # where Fast DDS looks for its settings
-DYNAMICS = ("arm", "checkpoint", "device", "engaged", "lockstep", "target_rate")
+DYNAMICS = ("arm", "checkpoint", "device", "engaged", "lockstep", "target_rate", "path_model")
 SIMULATOR = ("arm", "unit", "seed", "lockstep", "wall_clock", "headless", "await_topics")
 REPORT = ("graph", "arm", "checkpoint", "lockstep", "report", "record", "duration")
 

@@ -6,9 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+from arm_paths import bridge
 
 from invdyn_ros.arguments import ARMS
 from invdyn_ros.graph import GRAPHS, PROFILES, find_graph, resolve
+from invdyn_ros.paths.checkpoint import save_path_model
 from invdyn_ros.robot import ROBOTS
 
 PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"
@@ -148,6 +150,7 @@ def test_a_wrong_checkpoint_is_refused_before_any_node_starts(tmp_path):
         ("teleop", {"duration": "nan"}, "duration:=nan"),
         ("teleop", {"duration": "long"}, "duration:=long is not a number"),
         ("teleop", {"checkpoint": "no/such"}, "checkpoint:=no/such is neither a directory"),
+        ("teleop", {"path_model": "no/such"}, "no path model folder no/such"),
         ("teleop", {"report": "report.txt"}, "report:=report.txt is not a .json file"),
         ("teleop", {"record": "."}, "record:=. exists already"),
         ("teleop", {"domain": "233"}, "domain:=233 is more than 232"),
@@ -164,6 +167,17 @@ def test_bad_input_is_one_line_before_any_node_starts(graph, values, message, ch
     with pytest.raises((ValueError, OSError)) as caught:
         resolve(graph, values)
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_path_model_of_the_arm_is_found_from_any_folder(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for arm in ("ur5", "dofbot"):
+        save_path_model(bridge(arm), arm)
+    found = nodes("teleop", checkpoint=checkpoint, path_model="ur5")["inverse_dynamics"]
+    assert found["path_model"] == str(tmp_path / "ur5")
+    assert "path_model" not in nodes("teleop", checkpoint=checkpoint)["inverse_dynamics"]
+    with pytest.raises(ValueError, match="the path model is of joint_1"):
+        nodes("teleop", checkpoint=checkpoint, path_model="dofbot")
 
 
 @pytest.mark.parametrize("graph", GRAPHS)

@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from arm_paths import bridge
 from diagnostic_msgs.msg import DiagnosticArray
 from node_probe import (
     CHECKPOINTS,
@@ -33,6 +34,8 @@ from trajectory_msgs.msg import JointTrajectory
 from invdyn_ros.control.guard import State, Target
 from invdyn_ros.nodes.inverse_dynamics import InverseDynamicsNode
 from invdyn_ros.nodes.messages import command_stamp, target_to_message, to_nanoseconds, to_stamp
+from invdyn_ros.paths.checkpoint import save_path_model
+from invdyn_ros.paths.onward import MISSING
 
 
 def target(stamp, q):
@@ -175,3 +178,32 @@ def test_a_checkpoint_that_is_none_ends_the_node(line_of_death, tmp_path, folder
 def test_a_parameter_of_the_wrong_type_ends_the_node(line_of_death):
     line = line_of_death(InverseDynamicsNode, **MODEL, lockstep=3)
     assert "lockstep: expected true or false, got 3" in line
+
+
+def test_missing_joint_states_are_bridged_for_a_while_and_then_nothing_is_sent(begin, tmp_path):
+    save_path_model(bridge(), tmp_path / "bridge")
+    given = {**MODEL, "engaged": True, "path_model": tmp_path / "bridge", "unseen": 1.0}
+    probe, commands = begin(InverseDynamicsNode, [(EFFORT, Float64MultiArray)], **given)
+    states, node = probe.speaker(STATES, JointState), probe.tested
+    states.publish(state(START))
+    probe.until(lambda: node.problem == MISSING)
+    probe.until(lambda: len(commands) == 1 + node.onward.guessed)
+    assert 0 < node.onward.guessed <= 125  # samples of a second; a slow machine leaves some out
+    gravity = UR5.inverse_dynamics(UR5.home, np.zeros(6), np.zeros(6))
+    for command in commands:
+        assert np.abs(np.array(command.data) - gravity).max() < 0.1 * np.abs(gravity).max()
+    count = len(commands)
+    states.publish(state(START + 200 * TICK))
+    probe.until(lambda: len(commands) > count)
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [("no/such", "no path model folder no/such"), ("dofbot", "the path model is of joint_1")],
+)
+def test_a_path_model_that_cannot_drive_the_arm_ends_the_node(
+    line_of_death, tmp_path, monkeypatch, path, message
+):
+    monkeypatch.chdir(tmp_path)
+    save_path_model(bridge("dofbot"), tmp_path / "dofbot")
+    assert message in line_of_death(InverseDynamicsNode, **MODEL, path_model=path)

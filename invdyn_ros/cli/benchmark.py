@@ -17,6 +17,7 @@ from invdyn_ros.benchmarks.data_efficiency import (
 )
 from invdyn_ros.benchmarks.dynamics import DynamicsConfig, measure_dynamics
 from invdyn_ros.benchmarks.environment import EnvironmentConfig, measure_environment
+from invdyn_ros.benchmarks.gaps import GapsConfig, measure_gaps
 from invdyn_ros.benchmarks.grasp import GraspConfig, measure_grasp
 from invdyn_ros.benchmarks.handeye import HandeyeConfig, measure_handeye
 from invdyn_ros.benchmarks.latency import LatencyConfig, measure_latency
@@ -41,6 +42,7 @@ BENCHMARKS: dict[str, tuple[type, Callable[..., dict[str, Any]]]] = {
     "data_efficiency": (DataEfficiencyConfig, measure_data_efficiency),
     "dynamics": (DynamicsConfig, measure_dynamics),
     "environment": (EnvironmentConfig, measure_environment),
+    "gaps": (GapsConfig, measure_gaps),
     "grasp": (GraspConfig, measure_grasp),
     "handeye": (HandeyeConfig, measure_handeye),
     "latency": (LatencyConfig, measure_latency),

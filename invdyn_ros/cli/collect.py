@@ -12,17 +12,19 @@ from typing import Annotated, Any, Literal, NamedTuple
 import tyro
 from tqdm import tqdm
 
-from invdyn_ros.arms.plant import PlantConfig, load_plant
+from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.cli.collect_grasp import Grasps, Teacher, collect_grasps, collect_taught
 from invdyn_ros.cli.options import parse
 from invdyn_ros.dataset import check_writable, write_dataset
 from invdyn_ros.robot import ROBOTS, load_robot
 from invdyn_ros.sources.excitation import ExcitationConfig
-from invdyn_ros.sources.falls import BODIES, FallConfig, falls
+from invdyn_ros.sources.falls import FallConfig
 from invdyn_ros.sources.film import FilmConfig, films
 from invdyn_ros.sources.folder import FolderConfig, read_folders
 from invdyn_ros.sources.intake import Intake
+from invdyn_ros.sources.irregular import IrregularConfig, disturbed
 from invdyn_ros.sources.pendulum import PendulumConfig, swing
+from invdyn_ros.sources.rollouts import is_body, rollouts
 from invdyn_ros.sources.rosbag import BagConfig, take_bag
 from invdyn_ros.sources.sequence import SequenceConfig, read_sequence
 from invdyn_ros.sources.simulation import simulate
@@ -37,13 +39,13 @@ MILLIHERTZ = 3  # digits of a rate [Hz] that stamps are good for
 class Sim:
     """Move the simulated arm so that its dynamics show, and record it.
 
-    The bodies hopper and walker have no motors: they are thrown, and left alone.
+    Bodies, hopper and walker, are thrown and left alone; environments, as Hopper-v5, start nearby.
     """
 
     out: Path
     """Dataset folder to write."""
     arm: str | None = None
-    """Name of the arm or body; that of the URDF file, or ur5, by default."""
+    """Name of the arm, body or environment; that of the URDF file, or ur5, by default."""
     urdf: Path | None = None
     """URDF file of an arm that is not known by name."""
     unit: Literal["N m", "rad"] | None = None
@@ -55,7 +57,9 @@ class Sim:
     excitation: ExcitationConfig = field(default_factory=ExcitationConfig)
     """How it moves."""
     fall: FallConfig = field(default_factory=FallConfig)
-    """How a body without motors is recorded."""
+    """How a body without motors, or an environment, is recorded."""
+    irregular: IrregularConfig = field(default_factory=IrregularConfig)
+    """What of it arrives."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +166,7 @@ class Collected(NamedTuple):
     intake: Intake
     robot: str
     quality: Quality | None = None
+    rate: float | None = None  # [Hz] at which it was measured; none: that of the first trajectory
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -185,18 +190,15 @@ def main(argv: list[str] | None = None) -> int:
     if isinstance(options, Teacher):
         collect_taught(options, _workers(options.workers))
         return 0
-    intake, robot, quality = READERS[type(options)](options)
-    account = intake.account()
-    trajectories = intake.trajectories
+    intake, robot, quality, rate = READERS[type(options)](options)
+    account, trajectories = intake.account(), intake.trajectories
     if not trajectories:
         raise ValueError(f"nothing to write: {account}")
-    rate = round(trajectories[0].rate, MILLIHERTZ)
+    rate = round(rate or trajectories[0].rate, MILLIHERTZ)
     about = {"label_quality": quality._asdict()} if quality else {}
     write_dataset(options.out, trajectories, robot, rate, about=about)
     seconds = sum(t.time[-1] - t.time[0] for t in trajectories)
-    print(f"{account}")
-    if quality:
-        print(quality.text())
+    print(account, *([quality.text()] if quality else []), sep="\n")
     first = trajectories[0]
     acted = f"actions in {first.action_unit}" if len(first.action) else "without actions"
     print(f"{options.out}: {len(trajectories)} trajectories of {robot}, {seconds:.0f} s, {acted}")
@@ -204,20 +206,23 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _simulated(options: Sim) -> Collected:
-    if options.arm in BODIES and options.urdf is None:
-        fallen = falls(str(options.arm), options.fall, options.excitation.seed)
-        return _made(fallen, options.fall.episodes, str(options.arm))
-    robot = load_robot(_name(options.arm, options.urdf, ARM), options.urdf)
-    plant: PlantConfig = load_plant(robot.name)
-    if options.payload is not None:
-        plant = load_plant(robot.name, payload=options.payload)
-    episodes = simulate(robot, options.excitation, plant, options.unit, _workers(options.workers))
-    return _made(episodes, options.excitation.episodes, robot.name)
+    seed, name = options.excitation.seed, str(options.arm)
+    if is_body(name) and options.urdf is None:
+        count, episodes = options.fall.episodes, rollouts(name, options.fall, seed)
+    else:
+        robot = load_robot(_name(options.arm, options.urdf, ARM), options.urdf)
+        changes = {} if options.payload is None else {"payload": options.payload}
+        plant, workers = load_plant(robot.name, **changes), _workers(options.workers)
+        episodes = simulate(robot, options.excitation, plant, options.unit, workers)
+        count, name = options.excitation.episodes, robot.name
+    made = _made(episodes, count, name)
+    return made._replace(intake=disturbed(made.intake, options.irregular, seed))
 
 
 def _recorded(options: Bag) -> Collected:
     robot = load_robot(_name(options.arm, options.urdf, ARM), options.urdf)
-    return Collected(take_bag(options.path, robot.joint_names, options.bag), robot.name)
+    taken = take_bag(options.path, robot.joint_names, options.bag)
+    return Collected(taken, robot.name, rate=options.bag.rate)
 
 
 def _sequence(options: Sequence) -> Collected:
@@ -240,15 +245,13 @@ def _folder(options: Folder) -> Collected:
 
 
 def _swung(options: Pendulum) -> Collected:
-    made = list(swing(options.pendulum))
-    return Collected(Intake(made, sum(map(len, made)), {}), "pendulum")
+    return _made(swing(options.pendulum), options.pendulum.episodes, "pendulum")
 
 
 def _filmed(options: FilmedArm) -> Collected:
-    robot, config = load_robot(options.arm), options.film
-    return _made(
-        films(robot, config, _workers(options.workers)), config.motions * config.views, robot.name
-    )
+    config, workers = options.film, _workers(options.workers)
+    episodes = films(load_robot(options.arm), config, workers)
+    return _made(episodes, config.motions * config.views, options.arm)
 
 
 def _workers(given: int | None) -> int:
@@ -258,7 +261,7 @@ def _workers(given: int | None) -> int:
 def _made(episodes: Iterator[Trajectory], count: int, robot: str) -> Collected:
     """Make episodes, with a bar."""
     made = list(tqdm(episodes, total=count, unit="episode", desc="simulating", file=sys.stderr))
-    return Collected(Intake(made, sum(map(len, made)), {}), robot)
+    return Collected(Intake(made, sum(map(len, made)), {}), robot, rate=made[0].rate)
 
 
 def _watched(options: Video) -> Collected:

@@ -1,6 +1,7 @@
 """Current and wanted next state in, the joint command that a learned model gives out."""
 
 import math
+import time
 from dataclasses import dataclass
 
 import torch
@@ -25,7 +26,12 @@ from invdyn_ros.nodes.messages import (
     to_stamp,
 )
 from invdyn_ros.nodes.runner import CheckedNode, parameters, run
+from invdyn_ros.paths.blind import Blind, BlindConfig
+from invdyn_ros.paths.checkpoint import load_path_model
+from invdyn_ros.paths.onward import Answer, Onward
 from invdyn_ros.robot import load_robot
+
+BEAT = 0.25  # samples between two looks at the clock
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,8 @@ class InverseDynamicsConfig:
         engaged: drive as soon as joint states arrive, without the engage service.
         lockstep: answer each joint state exactly once, after the target that belongs to it.
         target_rate: in lockstep, targets are stamped at multiples of 1/target_rate [Hz].
+        path_model: directory of a path model, which says where the arm is while joint states are
+            missing; in lockstep none is. Without it each joint state is answered, and no more.
     """
 
     arm: str = "ur5"
@@ -47,6 +55,7 @@ class InverseDynamicsConfig:
     engaged: bool = False
     lockstep: bool = False
     target_rate: float = 0.0
+    path_model: str = ""
 
     def __post_init__(self) -> None:
         if self.device not in ("auto", "cpu", "cuda"):
@@ -61,7 +70,7 @@ class InverseDynamicsNode(CheckedNode):
     def __init__(self) -> None:
         super().__init__("inverse_dynamics")
         self.config = parameters(self, InverseDynamicsConfig)
-        guard = parameters(self, GuardConfig)
+        guard, unseen = parameters(self, GuardConfig), parameters(self, BlindConfig)
         torch.set_num_threads(1)
         robot = load_robot(self.config.arm)
         model = load_runtime(self.config.checkpoint, self.config.device, robot)
@@ -88,6 +97,11 @@ class InverseDynamicsNode(CheckedNode):
         reader = newest(self.config.lockstep)
         self.create_subscription(JointState, "/joint_states", self.on_joints, reader)
         self.create_subscription(JointTrajectory, "/joint_target", self.on_target, reader)
+        self.onward: Onward | None = None
+        if self.config.path_model and not self.config.lockstep:
+            blind = Blind(load_path_model(self.config.path_model), robot, unseen)
+            self.onward = Onward(self.driver, blind)
+            self.create_timer(BEAT / robot.rate, self._kept(self.on_beat))
         self.create_service(SetBool, "/inverse_dynamics/engage", self.on_engage)
         self.create_service(Trigger, "/inverse_dynamics/stop", self.on_stop)
 
@@ -98,10 +112,12 @@ class InverseDynamicsNode(CheckedNode):
         if self.measured is not None and stamp < self.measured[0]:
             self.target_stamp = self.answer = None  # the simulation was reset
         self.measured = (stamp, Measured(stamp * 1e-9, q, qd))
-        if not self.config.lockstep:
-            self.publish(stamp, self.driver.tick(self.measured[1]))
-        else:
+        if self.config.lockstep:
             self.answer_in_step()
+        elif self.onward is None:
+            self.publish(stamp, self.driver.tick(self.measured[1]))
+        elif (command := self.onward.come(self.measured[1], time.monotonic())) is not None:
+            self.publish(stamp, command)
 
     def on_target(self, message: JointTrajectory) -> None:
         """Take a new target; outside lockstep, act on it at once."""
@@ -110,8 +126,16 @@ class InverseDynamicsNode(CheckedNode):
         self.driver.aim(target)
         if self.config.lockstep:
             self.answer_in_step()
+        elif self.onward is not None:
+            self.publish_answer(self.onward.again(time.monotonic()))
         elif self.measured is not None:
             self.publish(self.measured[0], self.driver.tick(self.measured[1]))
+
+    def on_beat(self) -> None:
+        """Answer for a joint state that is overdue."""
+        if self.onward is not None:
+            self.publish_answer(self.onward.overdue(time.monotonic()))
+            self.values["answers without a joint state"] = str(self.onward.guessed)
 
     def answer_in_step(self) -> None:
         """Send the one answer to the newest joint state when its target has come.
@@ -130,6 +154,11 @@ class InverseDynamicsNode(CheckedNode):
             return
         self.answer = (stamp, self.driver.tick(measured))
         self.publish(*self.answer)
+
+    def publish_answer(self, answer: Answer | None) -> None:
+        """Send a command for a time of the arm, if there is one."""
+        if answer is not None:
+            self.publish(round(answer.time * 1e9), answer.command)
 
     def publish(self, stamp: int, command: Command) -> None:
         """Send a command and what it is for."""

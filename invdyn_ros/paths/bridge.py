@@ -17,6 +17,7 @@ LIMIT = 10.0  # standardised inputs are cut there
 BIG = 1e3  # the loss of scaled errors, so that it is of the order of one
 SMALL = 0.1  # standardised errors below which the second loss is quadratic
 COUNTED = 20_000  # states that tell a spread
+ROUNDING = 1e-3  # of numbers of steps
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,14 @@ class Stepper(nn.Module):
     instead.
     """
 
-    spread: Tensor  # (n,) of a step's change of velocity
+    spread: Tensor  # (n,) of the change of velocity in a step of the usual length
     pace: Tensor  # (n,) of velocities
     kept: Tensor  # (n,) bool
     share: Tensor  # () what the velocity before a step counts in it
 
-    def __init__(self, n: int, config: BridgeConfig, moving: Tensor, way: int) -> None:
+    def __init__(
+        self, n: int, config: BridgeConfig, moving: Tensor, way: int, usual: float
+    ) -> None:
         """Build a network with fresh weights.
 
         Args:
@@ -71,9 +74,10 @@ class Stepper(nn.Module):
             config: its shape.
             moving: (n,) bool, joints on whose position something depends.
             way: FORWARD or BACKWARD.
+            usual: how long a step is between regular samples [s].
         """
         super().__init__()
-        self.way, self.first = way, config.places
+        self.way, self.first, self.usual = way, config.places, usual
         angles = n - self.first
         # sums of angles along the chain are where its links point; learning may change them
         self.turn = nn.Linear(angles, angles, bias=False)
@@ -101,18 +105,22 @@ class Stepper(nn.Module):
     def forward(self, q: Tensor, v: Tensor, h: Tensor, goal: Goal) -> tuple[Tensor, Tensor]:
         """Return where a step of h (N, 1) [s] leads, q and v (N, n)."""
         known, (there, then) = goal.steps.isfinite(), goal.state.chunk(2, 1)
-        steps = torch.where(known, goal.steps, 2.0).clamp(min=2.0)
+        left = torch.where(known, goal.steps, 2.0).clamp(min=1.0)
+        steps = left.clamp(min=2.0)
         moved = self.way * (there - q) / h
         mean = (moved - self.near * v - (1 - self.near) * then) / (steps - 1)
         aim = towards(v, then, mean, steps)
+        # less than two such steps are left where rows are irregular: no whole one to average over
+        aim = torch.where(left < 2 - ROUNDING, beyond(v, then, moved / left, left), aim)
         changes = [x / self.spread for x in ((mean - v) / 5, (then - v) / 5, aim)]
         told = torch.cat([*changes, self._pose(there), 1 / steps, steps.log()], 1)
         # a step's forces act where it starts in time, which backward is where it leads
         acted = q if self.way == FORWARD else q - h * v
         inputs = torch.cat([self._moves(acted, v), known * told, (~known).to(q)], 1)
         bent, free = self.network(inputs.clamp(-LIMIT, LIMIT)).chunk(2, 1)
-        bent = aim + (1 - 2 / steps) * bent * self.spread
-        after = v + torch.where(known, bent, free * self.spread)
+        spread = self.spread * (h / self.usual)
+        bent = aim + (1 - 2 / steps) * bent * spread
+        after = v + torch.where(known, bent, free * spread)
         return q + self.way * h * (self.near * v + (1 - self.near) * after), after
 
     def _pose(self, q: Tensor) -> Tensor:
@@ -141,6 +149,12 @@ def towards(v: Tensor, end: Tensor, mean: Tensor, steps: Tensor) -> Tensor:
     return (end - v) / steps + 6 * bow * (1 / steps) * (1 - 1 / steps)
 
 
+def beyond(v: Tensor, end: Tensor, mean: Tensor, steps: Tensor) -> Tensor:
+    """Return what `towards` does for steps (N, 1) from 1 up, from the mean of all the time."""
+    bow = mean - (v + end) / 2
+    return (end - v) / steps + 6 * bow * (1 / steps) * (1 - 1 / steps)
+
+
 class Bridge(PathModel):
     """Walks to each time from the observation before and from the one after, and meets between.
 
@@ -163,8 +177,13 @@ class Bridge(PathModel):
                     f"anywhere: no joint '{name}'; {meta.robot} has {', '.join(meta.joint_names)}"
                 )
         moving = torch.tensor([name not in self.config.anywhere for name in meta.joint_names])
-        self.ahead = Stepper(self.n, self.config, moving, FORWARD)
-        self.back = Stepper(self.n, self.config, moving, BACKWARD)
+        self.ahead = Stepper(self.n, self.config, moving, FORWARD, self.step)
+        self.back = Stepper(self.n, self.config, moving, BACKWARD, self.step)
+
+    @property
+    def history(self) -> int:
+        """Observations before a time that are worth telling it."""
+        return 1
 
     def standardise(self, learn: Motions) -> None:
         """Take scales, and how positions follow velocities, from the motions to learn from."""
@@ -176,7 +195,7 @@ class Bridge(PathModel):
         share = -(ahead * change).sum() / change.double().square().sum().clamp(min=1e-12)
         for stepper in (self.ahead, self.back):
             stepper.share.copy_(share.clamp(0, 1))
-            stepper.spread.copy_(_spread(change))
+            stepper.spread.copy_(_spread(change * (self.step / h)))
             stepper.pace.copy_(_spread(v))
 
     def loss(self, state: Tensor, time: Tensor) -> Tensor:

@@ -61,6 +61,11 @@ class PathModel(nn.Module, ABC):
         """Time between two samples of the motions it learned from [s]."""
         return 1 / self.meta.rate
 
+    @property
+    def history(self) -> int:
+        """Observations before a time that are worth telling it."""
+        return 16
+
     @abstractmethod
     def loss(self, state: Tensor, time: Tensor) -> Tensor:
         """Return what training makes small, a scalar, of motions as in `Motions`."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from invdyn_ros.config import Checked, Count
+from invdyn_ros.config import Checked, Count, NotNegative, Score
 from invdyn_ros.robot import share
 from invdyn_ros.trajectory import Trajectory
 
@@ -29,6 +29,10 @@ class FallConfig(Checked):
     """Trajectories of a body without motors."""
     steps: Count = 200
     """Samples of each, one per step of its simulation."""
+    perturbation: NotNegative = 0.1
+    """Largest change of each coordinate, and of its rate, at the start of an environment."""
+    acting: Score = 0.0
+    """Share of the range of an environment's actions that it is driven with at random."""
 
 
 def body(name: str) -> mujoco.MjModel:

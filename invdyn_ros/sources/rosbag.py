@@ -35,6 +35,8 @@ class BagConfig:
     """[s] A longer pause between messages ends a trajectory."""
     window: int = 13
     """Samples per Savitzky-Golay window; shorter trajectories are left out."""
+    as_stamped: bool = False
+    """Keep the messages at their own times, without accelerations: what path models learn from."""
 
 
 def read_bag(path: str | Path, joint_names: Sequence[str], config: BagConfig) -> list[Trajectory]:
@@ -90,8 +92,9 @@ def _read_one(path: Path, joints: tuple[str, ...], config: BagConfig) -> Intake:
             raise ValueError(
                 f"no stretch of {config.window} messages without a gap of {config.gap} s"
             )
-        rate = config.rate or whole.rate
-        made = [_uniform(part, rate).differentiate(config.window) for part in parts]
+        rate, made = config.rate or whole.rate, parts
+        if not config.as_stamped:
+            made = [_uniform(part, rate).differentiate(config.window) for part in parts]
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     changes[RESAMPLED] += sum(map(len, made)) - sum(map(len, parts))

@@ -1,0 +1,31 @@
+"""Path models of the UR5 that no test has to train."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from oracle import robot
+
+from invdyn_ros.paths.checkpoint import build
+from invdyn_ros.paths.path_model import PathMeta, PathModel
+from invdyn_ros.paths.record import Motions
+
+RATE = 125.0
+
+
+def waves(time: np.ndarray, count: int = 6) -> np.ndarray:
+    """States (..., 2n) of joints that swing, each at its own pace, at times (...) [s]."""
+    pace = 1.0 + np.arange(count)
+    t = np.asarray(time)[..., None]
+    return np.concatenate([np.sin(pace * t), pace * np.cos(pace * t)], -1)
+
+
+def bridge(arm: str = "ur5") -> PathModel:
+    """A bridge with fresh weights: its parabola, and how positions follow velocities."""
+    torch.manual_seed(0)
+    names = robot(arm).joint_names
+    model = build(PathMeta("bridge", arm, names, RATE, {"width": 32, "depth": 1})).eval()
+    time = torch.arange(200, dtype=torch.float64).expand(3, -1) / RATE
+    state = torch.from_numpy(waves(time.numpy(), len(names))).float()
+    model.standardise(Motions(state, time))
+    return model

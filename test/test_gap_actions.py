@@ -1,0 +1,122 @@
+"""Actions between what was seen of a motion, and the benchmark of lost joint states."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from arm_paths import RATE, bridge, waves
+from oracle import robot
+
+from invdyn_ros.benchmarks.gap_actions import action_errors
+from invdyn_ros.cli import run_verb
+from invdyn_ros.dataset import write_dataset
+from invdyn_ros.paths.actions import acted, actions
+from invdyn_ros.paths.checkpoint import save_path_model
+from invdyn_ros.paths.record import subsampled
+from invdyn_ros.sources.simulation import urdf_model
+from invdyn_ros.trajectory import Trajectory
+
+UR5 = robot("ur5")
+
+
+def motion(time: np.ndarray) -> Trajectory:
+    states, none = 0.3 * waves(time), np.empty((0, 6))
+    q, qd = np.split(states, 2, axis=1)
+    return Trajectory(time, q + UR5.home, qd, none, none, UR5.joint_names, "N m")
+
+
+def test_actions_at_any_times_are_those_of_the_motion_between_what_was_seen() -> None:
+    random, inverse = np.random.default_rng(0), urdf_model(UR5, "N m")
+    part = motion(np.sort(random.uniform(0, 2, 120)))
+    at = np.sort(random.uniform(part.time[0] + 0.1, part.time[-1] - 0.1, 40))
+    states = 0.3 * waves(at)
+    pace = 1.0 + np.arange(6)
+    wanted = np.stack(
+        [
+            UR5.inverse_dynamics(q + UR5.home, v, -(pace**2) * q)
+            for q, v in zip(*np.split(states, 2, axis=1), strict=True)
+        ]
+    )
+    found = actions(bridge(), inverse, part, at)
+    assert np.abs(found - wanted).max() < 0.05 * np.abs(wanted - wanted.mean(0)).max()
+    order = random.permutation(40)
+    np.testing.assert_allclose(actions(bridge(), inverse, part, at[order]), found[order])
+
+
+def test_bad_records_and_times_outside_are_named() -> None:
+    inverse, part = urdf_model(UR5, "N m"), motion(np.linspace(0, 1, 60))
+    none = np.empty((0, 6))
+    still = Trajectory(part.time, part.position, none, none, none, UR5.joint_names, "N m")
+    wrong = [
+        (bridge(), part, [1.5], r"times 1\.5\.\.1\.5 s reach outside the trajectory, 0\.0\.\.1"),
+        (bridge(), part, [-0.1], "reach outside the trajectory"),
+        (bridge(), part, [np.nan], "nan"),
+        (bridge(), still, [0.5], "the record has no velocity"),
+        (bridge(), part[:1], [0.0], "1 samples are too few"),
+        (bridge("dofbot"), part, [0.5], "joints differ: joint_1"),
+    ]
+    for path, record, at, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            actions(path, inverse, record, np.array(at))
+
+
+# the benchmark
+
+
+def test_benchmark_drives_with_every_way_to_say_what_is_missing(tmp_path: Path) -> None:
+    save_path_model(bridge(), tmp_path / "bridge")
+    words = ["--models", str(tmp_path / "bridge"), "--motions", "1", "--seconds", "1"]
+    words += ["--drops", "0", "0.5", "--report", str(tmp_path / "report.json")]
+    assert run_verb("benchmark", ["gaps", *words]) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    names = ["last command", "last joint state", "steady velocity", "bridge, untrained", "bridge"]
+    assert list(report["rows"]) == names
+    assert len({row["0%"] for row in report["rows"].values()}) == 1
+    for name, row in report["rows"].items():
+        low, high = report["details"][name]["50%"]
+        assert 0 < low <= row["50%"] <= high
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--drops", "1"), r"drops is (1.0,); it must hold shares from 0 up, below 1"),
+        (("--arm", "ur3"), "unknown arm 'ur3'"),
+        (("--models", "no/such"), "no path model folder no/such"),
+        (("--unseen", "-1"), "unseen is -1.0; it must not be negative"),
+        (("--data", "no/such"), "no/such is no dataset"),
+    ],
+)
+def test_bad_input_is_one_line_and_code_2(
+    words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_verb("benchmark", ["gaps", *words]) == 2
+    told = capsys.readouterr().err
+    assert message in told and told.count("\n") == 1
+
+
+def test_actions_are_told_better_the_more_is_seen(tmp_path: Path) -> None:
+    inverse, parts = urdf_model(UR5, "N m"), []
+    for k in range(5):
+        whole = motion(k + np.arange(400) / RATE)
+        full = acted(inverse, whole, whole.time)
+        parts.append(
+            Trajectory(*(getattr(whole, x) for x in ("time", "position", "velocity")),
+                       whole.acceleration, full, UR5.joint_names, "N m")
+        )  # fmt: skip
+    write_dataset(tmp_path / "data", parts, "ur5", RATE)
+    rows = action_errors(tmp_path / "data", inverse, {"bridge": bridge()}, (0.5, 0.05))
+    assert rows["bridge"]["nMSE 50%"] < rows["bridge"]["nMSE 5%"] < rows["linear"]["nMSE 5%"]
+    assert rows["all states"]["nMSE 5%"] < 0.1
+    assert rows["zero"]["nMSE 5%"] > 50
+    with pytest.raises(ValueError, match="is of shoulder_pan_joint"):
+        action_errors(tmp_path / "data", urdf_model(robot("dofbot"), "rad"), {}, (0.5,))
+
+
+def test_a_share_hides_rows_of_every_motion() -> None:
+    part = torch.zeros(3, 40, 12), torch.arange(40.0).expand(3, -1).double()
+    assert subsampled(*part, 0.25, 0).seen.sum(1).tolist() == [10, 10, 10]

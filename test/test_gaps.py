@@ -1,0 +1,215 @@
+"""An arm whose joint states are missing is driven on, for a while, by what was seen before."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from arm_paths import RATE, bridge, waves
+from oracle import robot
+
+from invdyn_ros.benchmarks.gaps import Command, drive
+from invdyn_ros.control.driver import Driver
+from invdyn_ros.control.follower import Measured
+from invdyn_ros.control.guard import State, Target, rest
+from invdyn_ros.models.checkpoint import load
+from invdyn_ros.models.runtime import fast
+from invdyn_ros.paths.blind import Blind, BlindConfig, filled
+from invdyn_ros.paths.checkpoint import build
+from invdyn_ros.paths.onward import MISSING, Onward
+from invdyn_ros.paths.path_model import PathMeta
+from invdyn_ros.paths.record import Motions, Record
+from invdyn_ros.replay import Last, Link, Sight, excitation, replay
+from invdyn_ros.robot import share
+from invdyn_ros.sources.simulation import urdf_model
+
+UR5 = robot("ur5")
+STEP = 1 / RATE
+SHIPPED = share("config/checkpoints/ur5")
+
+
+def state(time: float) -> State:
+    """Where a plan is that all joints follow from home, with steady acceleration."""
+    ones = np.ones(6)
+    return State(UR5.home + 0.5 * time**2 * ones, time * ones, ones)
+
+
+class Course:
+    """A plan whose states are those of `state`."""
+
+    at = staticmethod(state)
+
+
+def seen(blind: Blind, time: float, error: float = 0.0, rate_error: float = 0.0) -> Measured:
+    wanted = state(time)
+    measured = Measured(time, wanted.q + error, wanted.qd + rate_error)
+    blind.see(measured, wanted)
+    return measured
+
+
+# closed loop
+
+
+def test_a_path_model_tracks_through_lost_joint_states_better_than_the_last_one_held() -> None:
+    """Half of them are lost at random, the same ones for both; with them all, both drive alike."""
+    inverse = load(SHIPPED, "cpu", UR5)
+    runtime = fast(inverse)
+
+    def driven(sight: Sight, drop: float, seconds: float = 6.0) -> float:
+        return drive(UR5, inverse, runtime, sight, drop, 1, seconds).rms
+
+    path, last = (driven(sight, 0.5) for sight in (Blind(bridge(), UR5), Last()))
+    assert path < 0.7 * last
+    assert path < 1.05 * driven(Last(), 0.0)
+    assert driven(Blind(bridge(), UR5), 0.0, 1.0) == driven(Last(), 0.0, 1.0)
+
+
+def test_an_arm_brakes_where_nobody_knows_where_it_is() -> None:
+    inverse, wanted = urdf_model(UR5, "N m"), excitation(UR5, (1, 2), 1.5)
+    arrived = np.arange(len(wanted.time)) < 40
+    blind = Blind(bridge(), UR5, BlindConfig(unseen=0.045))
+    run = replay(UR5, inverse, "N m", 0.0, wanted, link=Link(arrived, blind))
+    changed = np.flatnonzero(np.abs(np.diff(run.action, axis=0)).max(1))
+    assert changed.max() + 1 == 39 + 5  # the last one seen is 39; 5 samples are 40 ms, 6 are 48
+    speed = np.abs(np.diff(run.measured, axis=0)).max(1) * RATE
+    assert speed[-20:].max() < 0.01 < speed[30:40].max()
+
+
+def test_a_link_that_lacks_its_start_is_refused() -> None:
+    wanted = excitation(UR5, (1, 2), 1.0)
+    for arrived in (np.zeros(len(wanted.time), bool), np.ones(20, bool)):
+        with pytest.raises(ValueError, match="need a link as long, and the first one must come"):
+            replay(UR5, urdf_model(UR5, "N m"), "N m", 0.0, wanted, link=Link(arrived, Command()))
+
+
+# what is said of the missing states
+
+
+@pytest.mark.parametrize("error", [(0.0, 0.0), (0.01, 0.0), (-0.005, 0.2)])
+def test_an_arm_is_where_its_plan_is_but_for_the_error_it_was_seen_with(
+    error: tuple[float, float],
+) -> None:
+    blind, offset, drift = Blind(bridge(), UR5), *error
+    seen(blind, 0.0, offset, drift)
+    for k in range(1, 12):
+        found, plan = blind.at(k * STEP, Course), state(k * STEP)  # type: ignore[arg-type]
+        assert found is not None and found.time == k * STEP
+        np.testing.assert_allclose(found.q, plan.q + offset + k * STEP * drift, atol=2e-5)
+        np.testing.assert_allclose(found.qd, plan.qd + drift, atol=2e-3)
+
+
+def test_nothing_is_said_before_the_first_state_without_a_plan_and_after_too_long() -> None:
+    blind, plan = Blind(bridge(), UR5, BlindConfig(unseen=0.1)), rest(UR5.home, 0.0)
+    assert blind.at(0.0, plan) is None
+    measured = seen(blind, 0.0)
+    assert blind.at(0.0, plan) is measured and blind.at(STEP, None) is None
+    assert blind.at(0.099, plan) is not None and blind.at(0.101, plan) is None
+    blind.see(measured, None)  # it is driven no more
+    assert blind.at(STEP, plan) is None
+
+
+def test_stamps_may_come_again_or_start_anew_and_what_is_not_finite_is_not_taken() -> None:
+    blind, plan = Blind(bridge(), UR5), rest(UR5.home, 0.0)
+    seen(blind, 5.0)
+    again = seen(blind, 5.0, 0.1)
+    assert blind.at(5.0, plan) is again
+    for bad in (np.nan, np.inf):
+        blind.see(Measured(5.01, UR5.home * bad, np.zeros(6)), state(0))
+        blind.see(Measured(5.01, UR5.home, np.full(6, bad)), state(0))
+    assert blind.at(5.0, plan) is again
+    with pytest.raises(ValueError, match=r"asked for 4\.9 s; a joint state of 5\.0 s is known"):
+        blind.at(4.9, plan)
+    anew = seen(blind, 1.0)
+    assert blind.at(1.0, plan) is anew
+    late, early = blind.at(1.05, plan), blind.at(1.01, plan)
+    assert late is not None and early is not None and early.time == 1.01
+
+
+def test_a_model_of_another_arm_and_an_arm_without_velocities_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"the path model is of joint_1.*'ur5' has shoulder_pan"):
+        Blind(bridge("dofbot"), UR5)
+    with pytest.raises(ValueError, match="joint states have no velocity"):
+        Blind(bridge(), UR5).see(Measured(0.0, UR5.home, np.empty(0)), state(0))
+
+
+@pytest.mark.parametrize("family", ["gru_dt", "ode_rnn", "latent_ode", "bridge"])
+def test_what_is_filled_in_is_continuous_where_something_was_seen(family: str) -> None:
+    """Fresh weights are far off, but not right before and right after what was seen."""
+    torch.manual_seed(0)
+    model = build(PathMeta(family, "ur5", UR5.joint_names, RATE)).eval()
+    near = np.array([-1e-5, 0.0, 1e-5])
+    stamps = np.concatenate([np.arange(6) / RATE + 0.1 * k for k in range(4)])
+    stamps = np.sort(np.concatenate([stamps, *(0.15 + 0.1 * k + near for k in range(3))]))
+    time = torch.from_numpy(stamps)[None]
+    true = torch.from_numpy(waves(stamps)).float()[None]
+    model.standardise(Motions(true, time))
+    rows = torch.from_numpy(np.isin(stamps, 0.15 + 0.1 * np.arange(3)))[None]
+    assert rows.sum() == 3
+    found = filled(model, Record(torch.where(rows[..., None], true, torch.nan), time, rows))
+    assert torch.equal(found[rows], true[rows])
+    close = torch.from_numpy(np.abs(stamps[:, None] - stamps[rows[0]]).min(1) < 2e-5)
+    torch.testing.assert_close(found[0, close], true[0, close], rtol=0, atol=5e-3)
+    assert found.isfinite().all()
+
+
+# the loop of joint states that come now and then
+
+
+class Clock:
+    """An engaged driver and its loop; time passes by hand."""
+
+    def __init__(self, unseen: float = 0.1) -> None:
+        self.driver = Driver(UR5, urdf_model(UR5, "N m"), "N m", 0.0)
+        self.driver.engage(True)
+        self.loop = Onward(self.driver, Blind(bridge(), UR5, BlindConfig(unseen)))
+
+    def come(self, stamp: float, clock: float) -> bool:
+        """Whether a joint state is answered with an action."""
+        wanted = self.driver.plan.at(stamp) if self.driver.plan else state(0)
+        command = self.loop.come(Measured(stamp, wanted.q, wanted.qd), clock)
+        return command is not None and command.action is not None
+
+
+def test_samples_that_are_overdue_are_answered_one_by_one_until_they_are_too_old() -> None:
+    arm = Clock(unseen=0.05)
+    assert arm.come(7.0, 100.0)
+    times, silent = [], 0
+    for clock in np.arange(100.0, 100.15, 0.002):
+        answer = arm.loop.overdue(float(clock))
+        if answer is not None and answer.command.action is not None:
+            times.append(answer.time)
+        elif answer is not None:
+            silent += 1
+            assert answer.command.reason == MISSING
+    np.testing.assert_allclose(times, 7.0 + STEP * np.arange(1, 7))
+    assert silent > 0 and arm.loop.guessed == 6
+    arm.driver.aim(Target(7.1, State(UR5.home + 0.1, np.zeros(6), np.zeros(6)), 0.0))
+    newer = arm.loop.again(100.15)
+    assert newer is not None and newer.command.action is None, "targets alone keep nothing going"
+    assert arm.come(7.16, 100.16)  # it goes on from what is seen
+
+
+def test_what_comes_late_is_seen_but_no_command_goes_back_in_time() -> None:
+    arm = Clock()
+    arm.come(7.0, 100.0)
+    arm.driver.aim(Target(7.0, State(UR5.home + 0.1, np.zeros(6), np.zeros(6)), 0.0))
+    ahead = arm.loop.overdue(100.021)
+    assert ahead is not None and ahead.time == pytest.approx(7.016)
+    assert not arm.come(7.012, 100.022)
+    assert arm.loop.overdue(100.023) is None
+    again = arm.loop.again(100.023)
+    assert again is not None and again.time == ahead.time
+    assert arm.driver.plan is not None and arm.driver.plan.held is None, "time never went back"
+    assert arm.come(7.024, 100.024)
+
+
+def test_nothing_is_answered_before_a_joint_state_and_while_not_engaged() -> None:
+    arm = Clock()
+    assert arm.loop.overdue(1e3) is None and arm.loop.again(1e3) is None
+    arm.come(7.0, 100.0)
+    arm.driver.stop()
+    assert arm.loop.overdue(100.02) is None
+    arm.driver.engage(True)
+    answer = arm.loop.overdue(100.021)
+    assert answer is not None and answer.command.action is None  # from where would it start?
+    assert arm.come(0.5, 101.0), "time may start again"

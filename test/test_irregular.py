@@ -1,0 +1,173 @@
+"""Irregular joint states: what arrives, datasets of it, and path models that learn from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from swings import JOINTS, RATE, swing
+from test_collect import EFFORT, collect, joint_states, refused
+from test_rosbag import record
+
+from invdyn_ros.dataset import read_dataset, write_dataset
+from invdyn_ros.paths.checkpoint import build
+from invdyn_ros.paths.path_model import PathMeta, PathModel
+from invdyn_ros.paths.record import Motions, Record, motions, subsampled
+from invdyn_ros.paths.splines import CURVES, along
+from invdyn_ros.paths.training import parse_path, train_paths
+from invdyn_ros.sources.intake import Intake
+from invdyn_ros.sources.irregular import IrregularConfig, arrived, disturbed
+
+Capture = pytest.CaptureFixture[str]
+
+
+def whole(count: int = 3, samples: int = 500) -> Intake:
+    made = [swing(k, samples) for k in range(count)]
+    return Intake(made, count * samples, {})
+
+
+def pauses(came: np.ndarray) -> np.ndarray:
+    """Lengths of the runs of what did not come."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[1], came, [1]]).astype(int)))
+    return np.diff(edges)[::2]
+
+
+def test_samples_that_are_lost_leave_the_others_as_they_were() -> None:
+    before, config = whole(), IrregularConfig(drop=0.5)
+    after = disturbed(before, config, 0)
+    for full, rest in zip(before.trajectories, after.trajectories, strict=True):
+        kept = np.isin(full.time, rest.time)
+        assert 0.4 < kept.mean() < 0.6
+        np.testing.assert_array_equal(full.position[kept], rest.position)
+        np.testing.assert_array_equal(full.velocity[kept], rest.velocity)
+    assert "messages lost at random" in after.account()
+    again = disturbed(before, config, 0)
+    np.testing.assert_array_equal(again.trajectories[1].time, after.trajectories[1].time)
+    assert disturbed(before, IrregularConfig(), 0) is before
+
+
+@pytest.mark.parametrize("pause", [2.0, 8.0])
+def test_pauses_have_the_mean_length_and_the_share_that_is_asked_for(pause: float) -> None:
+    came = arrived(60_000, IrregularConfig(drop=0.4, pause=pause), np.random.default_rng(0))
+    assert (~came).mean() == pytest.approx(0.4, abs=0.02)
+    assert pauses(came).mean() == pytest.approx(pause, rel=0.05)
+
+
+def test_a_jittered_sample_is_what_the_machine_did_at_that_time() -> None:
+    """Semi-implicit Euler leaves its own mark of a step on the velocity; so it is not exact."""
+    (full,), config = whole(1).trajectories, IrregularConfig(jitter=0.9)
+    (rest,) = disturbed(whole(1), config, 0).trajectories
+    steps = np.diff(rest.time) * RATE
+    assert len(rest) == len(full) and steps.min() > 0.09 and steps.std() > 0.3
+    near = np.interp(rest.time, full.time, full.position[:, 0])
+    assert np.abs(rest.position[:, 0] - near).max() < 0.02 * np.ptp(full.position[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"drop": 1.0}, "drop is 1.0; it must be at least 0 and less than 1"),
+        ({"jitter": -0.1}, "jitter is -0.1"),
+        ({"drop": float("nan")}, "drop is nan"),
+        ({"drop": 0.9, "pause": 2.0}, "pause is 2.0; with a drop of 0.9 it must be at least 9"),
+    ],
+)
+def test_what_no_link_does_is_refused(fields: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        IrregularConfig(**fields)
+
+
+def test_a_trajectory_of_which_nothing_is_left_is_named() -> None:
+    with pytest.raises(ValueError, match=r"of trajectory 0, [01] samples are left; drop fewer"):
+        disturbed(whole(1, 20), IrregularConfig(drop=0.99), 0)
+
+
+def test_an_arm_is_collected_as_its_joint_states_arrive(tmp_path: Path, capsys: Capture) -> None:
+    words = ("sim", "--minutes", 0.05, "--episode", 3, "--candidates", 1, "--workers", 1)
+    irregular = ("--drop", 0.4, "--pause", 3, "--jitter", 0.5)
+    assert collect(tmp_path / "out", *words, *irregular) == 0
+    assert "messages lost at random" in capsys.readouterr().out
+    (trajectory,), info = read_dataset(tmp_path / "out")
+    assert info.rate == 125.0 and len(trajectory.acceleration) == 0
+    steps = np.diff(trajectory.time) * info.rate
+    assert steps.min() < 1 < 2 < steps.max()
+    assert motions([trajectory], 20).size >= 1
+    said = refused(tmp_path / "no", capsys, *words, "--drop", 1)
+    assert "drop is 1.0; it must be at least 0 and less than 1" in said
+
+
+def test_a_recording_keeps_its_stamps_if_that_is_asked_for(tmp_path: Path) -> None:
+    made = joint_states()
+    random = np.random.default_rng(0)
+    rows = np.flatnonzero(random.random(len(made)) < 0.6)
+    bag = record(tmp_path / "bag", made[rows])
+    words = ("bag", bag, *EFFORT, "--as-stamped", "--gap", 1.0, "--rate", 125)
+    assert collect(tmp_path / "out", *words) == 0
+    (read,), info = read_dataset(tmp_path / "out")
+    assert info.rate == 125.0 and len(read.acceleration) == 0
+    np.testing.assert_allclose(read.time, made.time[rows], atol=1e-6)
+    np.testing.assert_array_equal(read.position, made.position[rows])
+
+
+def steady(time: torch.Tensor) -> torch.Tensor:
+    """States (B, T, 2n) of joints with accelerations that never change."""
+    t, a = time[..., None], torch.linspace(-3, 2, len(JOINTS))
+    return torch.cat([t + t**2 * a / 2, 1 + t * a], 2).float()
+
+
+def test_an_untrained_bridge_is_exact_for_steady_acceleration_at_any_times() -> None:
+    torch.manual_seed(0)
+    model = build(PathMeta("bridge", "springs", JOINTS, RATE)).eval()
+    regular = (torch.arange(50, dtype=torch.float64) / RATE).expand(5, -1)
+    model.standardise(Motions(steady(regular), regular))
+    time = torch.rand(20, 12, dtype=torch.float64).sort(1).values
+    seen = torch.zeros(20, 12, dtype=torch.bool)
+    seen[:, [0, 5, 11]] = True
+    found = model.predict(Record(steady(time), time, seen))
+    torch.testing.assert_close(found, steady(time), rtol=0, atol=1e-5)
+
+
+def learned(folder: Path, change: Callable[[Intake], Intake]) -> PathModel:
+    made = change(Intake([swing(k) for k in range(200)], 200 * 60, {})).trajectories
+    write_dataset(folder / "data", made, "springs", RATE)
+    length = min(map(len, made))
+    fields = {"family": "bridge", "length": length, "width": 64, "depth": 2, "draws": 16}
+    fields |= {"epochs": 30, "batch": 16}
+    return train_paths(parse_path(fields, ""), folder / "data", folder / "out")
+
+
+def test_a_bridge_learns_from_irregular_samples_how_springs_swing(tmp_path: Path) -> None:
+    """It never saw two samples of one distance; it is judged on a regular grid."""
+    irregular = IrregularConfig(drop=0.3, jitter=0.5)
+    model = learned(tmp_path, lambda whole: disturbed(whole, irregular, 0))
+    part = motions([swing(k) for k in range(300, 340)], 60)
+    known = subsampled(part.state, part.time, 0.1, 1)
+    scale = torch.tensor([1.0, 6]).repeat_interleave(len(JOINTS))
+    error, curve = (
+        float(((found - part.state) / scale).square().mean())
+        for found in (model.predict(known), along(CURVES["hermite"], known))
+    )
+    assert error < 0.3 * curve
+
+
+def test_an_environment_starts_anywhere_near_its_start(tmp_path: Path, capsys: Capture) -> None:
+    words = ("sim", "--arm", "InvertedPendulum-v5", "--episodes", 4, "--steps", 40)
+    starts = []
+    for k, more in enumerate(((), ("--perturbation", 1.0), ("--seed", 1))):
+        assert collect(tmp_path / str(k), *words, *more) == 0
+        trajectories, info = read_dataset(tmp_path / str(k))
+        assert info.joint_names == ("slider", "hinge") and info.rate == 25.0
+        assert [len(t) for t in trajectories] == [40] * 4
+        starts.append(np.stack([t.position[0] for t in trajectories]))
+    assert np.abs(starts[0]).max() < 0.12 < 0.3 < np.abs(starts[1]).max() < 1.02
+    assert not np.allclose(starts[0], starts[2])
+    assert collect(tmp_path / "again", *words) == 0
+    again = [t.position[0] for t in read_dataset(tmp_path / "again").trajectories]
+    np.testing.assert_array_equal(np.stack(again), starts[0])
+    for name, message in (("Ant-v5", "15 coordinates of 9"), ("Pendulum-v1", "no MuJoCo physics")):
+        assert collect(tmp_path / "no", "sim", "--arm", name) == 2
+        assert message in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "2", "again"]
