@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from invdyn_ros.config import Count, Positive
 from invdyn_ros.paths.encoded import UNIT, Encoded, EncodedConfig, Seen, perceptron, since
 from invdyn_ros.paths.path_model import PathMeta
-from invdyn_ros.paths.repeated import repeated
+from invdyn_ros.paths.repeated import repeated, repeated_cell
 
 WARM = 0.99  # share of the prior's weight that is still missing, per batch
 LONGER = 0.3  # by which a step of the solver may be longer in training, so that none is learned
@@ -103,17 +103,21 @@ class LatentOde(Encoded):
     def encoded(self, seen: Seen) -> Tensor:
         """Return what is known of each motion at its first row, (B, recognised)."""
         code = torch.zeros(len(seen.time), self.config.recognised).to(seen.state)
-        gaps, last = since(seen.time), seen.time.shape[1] - 1
-        moves = self.config.encoder == "ode"
-        drift = repeated(self.drift) if moves else None
+        gaps, last = since(seen), seen.time.shape[1] - 1
+        whole = seen.real.all(0).tolist()
+        cell = repeated_cell(self.cell)
+        drift = repeated(self.drift) if self.config.encoder == "ode" else None
         for k in range(last, -1, -1):
-            inputs = [seen.state[:, k]]
+            state, gap = seen.state[:, k], gaps[:, k]
             if drift is None:
-                inputs.append(gaps[:, k])
+                state = torch.cat([state, gap], 1)
             elif k < last:
-                code = code - gaps[:, k] * drift(code)  # one Euler step, as the authors take
-            code = torch.where(seen.real[:, k, None], self.cell(torch.cat(inputs, 1), code), code)
-        return code if drift is None else code - seen.time[:, :1] * drift(code)
+                code = code.addcmul(gap, drift(code), value=-1)  # Euler, as the authors take
+            told = cell(state, code)
+            code = told if whole[k] else torch.where(seen.real[:, k, None], told, code)
+        if drift is None:
+            return code
+        return code.addcmul(seen.time[:, :1], drift(code), value=-1)
 
     def moved(self, start: Tensor, time: Tensor) -> Tensor:
         """Return the latent states (B, T, latent) at times (B, T) from `start` at zero."""
@@ -194,19 +198,17 @@ def solved(flow: Callable[[Tensor], Tensor], start: Tensor, time: Tensor, step: 
     """
     count = max(1, int(torch.ceil(time.max() / step - 1e-6)))
     z, slope = start, flow(start)
-    nodes = [torch.cat([z, slope * step], 1)]
+    cubics = []  # (B, 4d) coefficients of powers of the share of a step
     for _ in range(count):
-        second = flow(torch.add(z, slope, alpha=step / 2))
-        third = flow(torch.add(z, second, alpha=step * 3 / 4))
-        z = z + step / 9 * (2 * slope + 3 * second + 4 * third)
-        slope = flow(z)
-        nodes.append(torch.cat([z, slope * step], 1))
+        second = flow(z.add(slope, alpha=step / 2))
+        third = flow(z.add(second, alpha=step * 3 / 4))
+        moved = slope.mul(2 / 9).add(second, alpha=1 / 3).add(third, alpha=4 / 9) * step
+        z, last, slope = z + moved, slope, flow(z + moved)
+        bend = (slope + last).mul(step).sub(moved, alpha=2)
+        cubics.append(torch.cat([z - moved, last * step, moved - last * step - bend, bend], 1))
     place = (time / step).floor().clamp(0, count - 1).long()
+    row = place + torch.arange(len(time), device=time.device)[:, None] * count
+    found = torch.stack(cubics, 1).flatten(0, 1).index_select(0, row.flatten())
+    a, b, c, d = found.view(*time.shape, -1).chunk(4, 2)
     u = (time / step - place)[..., None]
-    each = torch.arange(len(time), device=time.device)[:, None] * (count + 1)
-    flat, first = torch.stack(nodes, 1).flatten(0, 1), (each + place).flatten()
-    (a, da), (b, db) = (
-        flat.index_select(0, row).view(*time.shape, -1).chunk(2, 2) for row in (first, first + 1)
-    )
-    w = u * u * (3 - 2 * u)
-    return a + w * (b - a) + u * (1 - u) * ((1 - u) * da - u * db)
+    return a.addcmul(u, b.addcmul(u, c.addcmul(u, d)))
