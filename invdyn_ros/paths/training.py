@@ -38,7 +38,7 @@ class PathConfig(Checked):
     """Where to compute."""
     threads: Count = 1
     """CPU threads of torch."""
-    begin_from: str | None = None
+    start: str | None = None
     """Folder of a model of the same family and shape, whose weights are the first; none: fresh."""
     descent: DescentConfig = field(default_factory=DescentConfig)
     """Gradient descent."""
@@ -102,8 +102,8 @@ def train_paths(
     meta = replace(meta, config=to_mapping(model.config))
     model.meta = meta
     model.standardise(learn)
-    if config.begin_from is not None:
-        _begin_from(config.begin_from, model)
+    if config.start is not None:
+        _started(config.start, model)
     model.to(device)
     learn, judge = (type(part)(*(x.to(device) for x in part)) for part in (learn, judge))
     settings = {k: v for k, v in to_mapping(config).items() if k not in ("threads", "device")}
@@ -118,7 +118,7 @@ def train_paths(
     return model
 
 
-def _begin_from(folder: str, model: PathModel) -> None:
+def _started(folder: str, model: PathModel) -> None:
     """Take the weights of another model.
 
     Raises:
@@ -128,7 +128,7 @@ def _begin_from(folder: str, model: PathModel) -> None:
     wanted, found = (m.state_dict() for m in (model, other))
     if {k: v.shape for k, v in wanted.items()} != {k: v.shape for k, v in found.items()}:
         raise ValueError(
-            f"begin_from: {folder} is a {other.meta.family} of {other.n} joints and other shape "
+            f"start: {folder} is a {other.meta.family} of {other.n} joints and other shape "
             f"than the {model.meta.family} of {model.n} joints that is to be trained"
         )
     model.load_state_dict(found)
