@@ -78,6 +78,19 @@ def test_a_motion_is_said_the_same_alone_and_among_others(family: str) -> None:
     torch.testing.assert_close(model.predict(known), alone, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize("family", ["gru_dt", "latent_ode", "ode_rnn", "rnn_vae"])
+def test_what_others_see_does_not_matter_to_one_who_saw_little(family: str) -> None:
+    torch.manual_seed(0)
+    model = build(PathMeta(family, "springs", JOINTS, RATE)).eval()
+    for name, values in model.named_parameters():
+        if "read" not in name:  # so that what stands in padding would show
+            values.data *= 2
+    known = record()
+    known.seen[0] = torch.arange(60) == 0
+    alone = model.predict(Record(*(x[:1] for x in known)))
+    torch.testing.assert_close(model.predict(known)[:1], alone, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize("family", PATHS)
 def test_one_observation_and_times_of_any_distance_have_an_answer(family: str) -> None:
     model = make(family)

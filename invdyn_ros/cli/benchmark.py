@@ -29,6 +29,7 @@ from invdyn_ros.benchmarks.latent_ode_training import (
 from invdyn_ros.benchmarks.learning_curves import LearningCurvesConfig, measure_learning_curves
 from invdyn_ros.benchmarks.model import ModelConfig, measure_model
 from invdyn_ros.benchmarks.multimodal import MultimodalConfig, measure_multimodal
+from invdyn_ros.benchmarks.path_lengths import PathLengthsConfig, measure_path_lengths
 from invdyn_ros.benchmarks.plans import PlansConfig, measure_plans
 from invdyn_ros.benchmarks.report import table
 from invdyn_ros.benchmarks.simulation import SimulationConfig, measure_simulation
@@ -51,6 +52,7 @@ BENCHMARKS: dict[str, tuple[type, Callable[..., dict[str, Any]]]] = {
     "learning_curves": (LearningCurvesConfig, measure_learning_curves),
     "model": (ModelConfig, measure_model),
     "multimodal": (MultimodalConfig, measure_multimodal),
+    "path_lengths": (PathLengthsConfig, measure_path_lengths),
     "plans": (PlansConfig, measure_plans),
     "simulation": (SimulationConfig, measure_simulation),
     "training": (TrainingConfig, measure_training),

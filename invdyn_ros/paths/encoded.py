@@ -87,6 +87,10 @@ class Encoded(PathModel):
         return torch.addcmul(self.low, self._scaled(record), self.scale)
 
     def _scaled(self, record: Record) -> Tensor:
+        return self.decoded(*self.observed(record))
+
+    def observed(self, record: Record) -> tuple[Seen, Tensor, tuple[Tensor, Tensor]]:
+        """Return what `decoded` takes."""
         time = ((record.time - record.time[:, :1]) / (UNIT * self.step)).to(self.scale)
         order = (~record.seen).int().sort(dim=1, stable=True).indices  # seen rows first
         order = order[:, : int(record.seen.sum(1).max())]
@@ -95,7 +99,7 @@ class Encoded(PathModel):
         seen = Seen(scaled, time[each, order], record.seen[each, order])
         before, after = neighbours(record.seen)
         number = record.seen.cumsum(1)  # observations up to each row
-        return self.decoded(seen, time, (number - 1, number - (before == after).int()))
+        return seen, time, (number - 1, number - (before == after).int())
 
 
 def hidden(state: Tensor, time: Tensor, share: float, known: int | None) -> Record:
@@ -114,6 +118,7 @@ def perceptron(inputs: int, width: int, depth: int, outputs: int) -> nn.Sequenti
     return nn.Sequential(*layers, nn.Tanh(), nn.Linear(width, outputs))
 
 
-def since(time: Tensor) -> Tensor:
+def since(seen: Seen) -> Tensor:
     """Return the time from each observation to the next one, (B, K, 1), zero after the last."""
-    return nn.functional.pad(time.diff(dim=1).clamp(min=0), (0, 1)).unsqueeze(2)
+    gaps = seen.time.diff(dim=1) * seen.real[:, 1:]
+    return nn.functional.pad(gaps, (0, 1)).unsqueeze(2)

@@ -8,6 +8,7 @@ what moves z on is an ODE or a recurrent network (RNN-VAE, Chung et al. 2015, ar
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,8 +18,10 @@ from torch import Tensor, nn
 from invdyn_ros.config import Count, Positive
 from invdyn_ros.paths.encoded import UNIT, Encoded, EncodedConfig, Seen, perceptron, since
 from invdyn_ros.paths.path_model import PathMeta
+from invdyn_ros.paths.repeated import repeated, repeated_cell
 
 WARM = 0.99  # share of the prior's weight that is still missing, per batch
+LONGER = 0.3  # by which a step of the solver may be longer in training, so that none is learned
 
 
 @dataclass(frozen=True)
@@ -100,21 +103,28 @@ class LatentOde(Encoded):
     def encoded(self, seen: Seen) -> Tensor:
         """Return what is known of each motion at its first row, (B, recognised)."""
         code = torch.zeros(len(seen.time), self.config.recognised).to(seen.state)
-        gaps = since(seen.time)
-        for k in range(seen.time.shape[1] - 1, -1, -1):
-            gap, inputs = gaps[:, k], [seen.state[:, k]]
-            if self.config.encoder == "ode":
-                code = code - gap * self.drift(code)  # one Euler step, as the authors take
-            else:
-                inputs.append(gap)
-            code = torch.where(seen.real[:, k, None], self.cell(torch.cat(inputs, 1), code), code)
-        if self.config.encoder == "ode":
-            code = code - seen.time[:, :1] * self.drift(code)
-        return code
+        gaps, last = since(seen), seen.time.shape[1] - 1
+        whole = seen.real.all(0).tolist()
+        cell = repeated_cell(self.cell)
+        drift = repeated(self.drift) if self.config.encoder == "ode" else None
+        for k in range(last, -1, -1):
+            state, gap = seen.state[:, k], gaps[:, k]
+            if drift is None:
+                state = torch.cat([state, gap], 1)
+            elif k < last:
+                code = code.addcmul(gap, drift(code), value=-1)  # Euler, as the authors take
+            told = cell(state, code)
+            code = told if whole[k] else torch.where(seen.real[:, k, None], told, code)
+        if drift is None:
+            return code
+        return code.addcmul(seen.time[:, :1], drift(code), value=-1)
 
     def moved(self, start: Tensor, time: Tensor) -> Tensor:
         """Return the latent states (B, T, latent) at times (B, T) from `start` at zero."""
-        return solved(self.flow, start, time, self.config.stride / UNIT)
+        step = self.config.stride / UNIT
+        if self.training:
+            step *= 1 + LONGER * float(torch.rand(()))
+        return solved(repeated(self.flow), start, time, step)
 
 
 class RnnVae(LatentOde):
@@ -170,38 +180,35 @@ class OdeRnn(Encoded):
         return self.read(known + away * self.drift(known))
 
 
-def solved(flow: nn.Module, start: Tensor, time: Tensor, step: float) -> Tensor:
-    """Solve z' = flow(z) from z(0) = start, by Runge-Kutta steps of fourth order and one size.
+def solved(flow: Callable[[Tensor], Tensor], start: Tensor, time: Tensor, step: float) -> Tensor:
+    """Solve z' = flow(z) from z(0) = start, by steps of one size and of third order.
 
-    Each motion has steps of its own, as many as the longest needs, none above `step`; at times
-    between two of them stands the cubic through their states and slopes, which is as exact.
+    They are those of Bogacki and Shampine, which evaluate `flow` three times each. At times
+    between two steps stands the cubic through their states and slopes, which is as exact. Where
+    the steps are does not follow from the times, so no answer depends on what else is asked.
 
     Args:
         flow: of states (N, d).
         start: (B, d).
         time: (B, T), from zero up.
-        step: longest step.
+        step: size of a step.
 
     Returns:
         States (B, T, d).
     """
     count = max(1, int(torch.ceil(time.max() / step - 1e-6)))
-    h = (time.amax(1, keepdim=True) / count).clamp(min=1e-9)  # (B, 1)
     z, slope = start, flow(start)
-    states, slopes = [z], [slope]
+    cubics = []  # (B, 4d) coefficients of powers of the share of a step
     for _ in range(count):
-        second = flow(z + h / 2 * slope)
-        third = flow(z + h / 2 * second)
-        fourth = flow(z + h * third)
-        z = z + h / 6 * (slope + 2 * second + 2 * third + fourth)
-        slope = flow(z)
-        states.append(z)
-        slopes.append(slope)
-    place = (time / h).floor().clamp(0, count - 1).long()
-    u = (time / h - place)[..., None]
-    each = torch.arange(len(time), device=time.device)[:, None]
-    nodes, tilts = torch.stack(states, 1), torch.stack(slopes, 1) * h[..., None]
-    a, b = nodes[each, place], nodes[each, place + 1]
-    da, db = tilts[each, place], tilts[each, place + 1]
-    w = u * u * (3 - 2 * u)
-    return a + w * (b - a) + u * (1 - u) * ((1 - u) * da - u * db)
+        second = flow(z.add(slope, alpha=step / 2))
+        third = flow(z.add(second, alpha=step * 3 / 4))
+        moved = slope.mul(2 / 9).add(second, alpha=1 / 3).add(third, alpha=4 / 9) * step
+        z, last, slope = z + moved, slope, flow(z + moved)
+        bend = (slope + last).mul(step).sub(moved, alpha=2)
+        cubics.append(torch.cat([z - moved, last * step, moved - last * step - bend, bend], 1))
+    place = (time / step).floor().clamp(0, count - 1).long()
+    row = place + torch.arange(len(time), device=time.device)[:, None] * count
+    found = torch.stack(cubics, 1).flatten(0, 1).index_select(0, row.flatten())
+    a, b, c, d = found.view(*time.shape, -1).chunk(4, 2)
+    u = (time / step - place)[..., None]
+    return a.addcmul(u, b.addcmul(u, c.addcmul(u, d)))

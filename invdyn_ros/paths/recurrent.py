@@ -43,7 +43,7 @@ class GruDt(Encoded):
         """Return scaled states (B, T, 2n)."""
         count = seen.real.sum(1)
         each = torch.arange(len(count), device=count.device)[:, None]
-        gap = since(seen.time)
+        gap = since(seen)
         past, _ = self.past(torch.cat([seen.state, gap.roll(1, 1)], 2))
         # each motion from its own end, so that padding comes last
         back = (count[:, None] - 1 - torch.arange(seen.time.shape[1], device=count.device)) % (

@@ -14,7 +14,7 @@ from invdyn_ros.dataset import read_dataset
 from invdyn_ros.descent import Descent
 from invdyn_ros.models.checkpoint import pick_device
 from invdyn_ros.optimiser import DescentConfig
-from invdyn_ros.paths.checkpoint import PATH, PATHS, build, save_path_model
+from invdyn_ros.paths.checkpoint import PATH, PATHS, build, load_path_model, save_path_model
 from invdyn_ros.paths.path_model import PathMeta, PathModel
 from invdyn_ros.paths.record import motions
 from invdyn_ros.run_state import Progress, RunState
@@ -38,6 +38,8 @@ class PathConfig(Checked):
     """Where to compute."""
     threads: Count = 1
     """CPU threads of torch."""
+    start: str | None = None
+    """Folder of a model of the same family and shape, whose weights are the first; none: fresh."""
     descent: DescentConfig = field(default_factory=DescentConfig)
     """Gradient descent."""
     model: dict[str, Any] = field(default_factory=dict)
@@ -100,6 +102,8 @@ def train_paths(
     meta = replace(meta, config=to_mapping(model.config))
     model.meta = meta
     model.standardise(learn)
+    if config.start is not None:
+        _started(config.start, model)
     model.to(device)
     learn, judge = (type(part)(*(x.to(device) for x in part)) for part in (learn, judge))
     progress = Progress()
@@ -114,3 +118,19 @@ def train_paths(
     model.meta = replace(meta, data=content | {"epochs": progress.epoch})
     save_path_model(model.eval(), out)
     return model
+
+
+def _started(folder: str, model: PathModel) -> None:
+    """Take the weights of another model.
+
+    Raises:
+        ValueError: none there, or of another family or shape.
+    """
+    other = load_path_model(folder)
+    wanted, found = (m.state_dict() for m in (model, other))
+    if {k: v.shape for k, v in wanted.items()} != {k: v.shape for k, v in found.items()}:
+        raise ValueError(
+            f"start: {folder} is a {other.meta.family} of {other.n} joints and other shape "
+            f"than the {model.meta.family} of {model.n} joints that is to be trained"
+        )
+    model.load_state_dict(found)

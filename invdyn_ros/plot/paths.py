@@ -37,3 +37,34 @@ def draw_gaps(details: Mapping[str, Any], names: Sequence[str], path: Path) -> N
         axes.set_ylabel("mean squared error x 10² of scaled states")
         axes.legend(loc="best")
         figure.savefig(path)
+
+
+def draw_lengths(
+    lengths: Sequence[int], costs: Mapping[str, Sequence[tuple[float, float]]], path: Path
+) -> None:
+    """Draw seconds and memory against the length of a record, beside what grows in proportion.
+
+    Args:
+        lengths: samples of the records.
+        costs: name -> (seconds, MB) of each length.
+        path: file to write.
+    """
+    with matplotlib.rc_context(LOOK):
+        figure = Figure((14, 6.5), dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        for axes, column, unit in zip(
+            figure.subplots(1, 2), (0, 1), ("time of a call [s]", "memory of a call [MB]"), strict=True
+        ):
+            for number, (name, values) in enumerate(costs.items()):
+                line = "o-" if number % 2 == 0 else "s--"
+                known = [(n, v[column]) for n, v in zip(lengths, values, strict=True)]
+                shown = [(n, v) for n, v in known if v > 0]
+                color = joint_color(number // 2)
+                axes.plot(*zip(*shown, strict=True), line, color=color, lw=2, label=name)
+            top = max(v[-1][column] for v in costs.values())
+            ends = (lengths[0], lengths[-1])
+            axes.plot(ends, [3 * top * n / ends[1] for n in ends], ":", color="gray", lw=2,
+                      label="in proportion")  # fmt: skip
+            axes.set(xscale="log", yscale="log", xlabel="samples of the record", ylabel=unit)
+        figure.axes[0].legend(loc="best")
+        figure.savefig(path)
