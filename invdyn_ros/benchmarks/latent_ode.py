@@ -62,7 +62,7 @@ class PathsConfig(Checked):
     shares: Shares = PAPER_SHARES
     """Shares of the samples that are seen."""
     first: Firsts = (66, 100)
-    """Samples at the start of which some are seen, where the rest is to be said; none: not asked."""
+    """Samples at the start of which some are seen, where the rest is to be said; may be none."""
     test_fraction: Share = 0.2
     """The last trajectories, which no model may have learned from."""
     seed: int = 0
