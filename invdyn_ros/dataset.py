@@ -23,6 +23,7 @@ from invdyn_ros.lerobot import (
     GRASP,
     IMAGE,
     INFO,
+    POINTS,
     STATE,
     STATS,
     TASKS,
@@ -37,7 +38,7 @@ from invdyn_ros.lerobot import (
     stats,
     tasks,
 )
-from invdyn_ros.trajectory import NO_FRAMES, Trajectory
+from invdyn_ros.trajectory import NO_FRAMES, NO_POINTS, Trajectory
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,7 @@ def _trajectory(columns: dict[str, np.ndarray], info: DatasetInfo, episode: Epis
         frames=columns.get(IMAGE, NO_FRAMES),
         source=episode.source,
         verb=episode.verb_class,
+        points=columns.get(POINTS, NO_POINTS),
     )
 
 

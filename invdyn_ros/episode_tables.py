@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from invdyn_ros.lerobot import ACCELERATION, IMAGE, STATE
+from invdyn_ros.lerobot import ACCELERATION, IMAGE, POINTS, STATE
 from invdyn_ros.pictures import decode
-from invdyn_ros.trajectory import NO_FRAMES, NO_VERB
+from invdyn_ros.trajectory import NO_FRAMES, NO_POINTS, NO_VERB
 
 
 class Episode(NamedTuple):
@@ -54,6 +54,8 @@ def read_columns(path: Path, n: int) -> dict[str, np.ndarray]:
         columns[name] = flat.reshape(len(table), width if len(table) else n) if block else flat
     if seen == IMAGE:
         columns[IMAGE] = _read_pictures(table[IMAGE], path)
+        if POINTS in table.column_names:
+            columns[POINTS] = _read_points(table[POINTS], path)
     return columns
 
 
@@ -66,6 +68,18 @@ def _read_pictures(column: pa.ChunkedArray, path: Path) -> np.ndarray:
     if len({frame.shape for frame in frames}) > 1:
         raise ValueError(f"{path}: pictures differ in size; write the dataset again")
     return np.stack(frames) if frames else NO_FRAMES
+
+
+def _read_points(column: pa.ChunkedArray, path: Path) -> np.ndarray:
+    """Return places in pictures (rows, L, 2), in shares of their size."""
+    if not len(column):
+        return NO_POINTS
+    places = np.array(column.to_pylist(), dtype=np.float64).reshape(len(column), -1)
+    if places.shape[1] % 2:
+        raise ValueError(
+            f"{path}: column {POINTS!r} holds {places.shape[1]} numbers per row; places are pairs"
+        )
+    return places.reshape(len(column), -1, 2)
 
 
 def read_episodes(directory: Path) -> dict[int, Episode]:

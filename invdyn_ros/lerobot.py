@@ -17,7 +17,7 @@ VERSION = "v3.0"
 DATA = "data/chunk-000/file-000.parquet"
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
-IMAGE = "observation.image"
+IMAGE, POINTS = "observation.image", "observation.points"
 GRASP = "grasp"  # our own key of info.json: the rows are steps of a grasp, not motion
 STATE, ACCELERATION, VELOCITY_SUFFIX = "observation.state", "observation.acceleration", ".velocity"
 
@@ -25,7 +25,7 @@ STATE, ACCELERATION, VELOCITY_SUFFIX = "observation.state", "observation.acceler
 def columns_of(trajectories: Sequence[Trajectory]) -> dict[str, np.ndarray]:
     """Stack trajectories into the columns of the data file; what is unknown gets no column."""
     check_alike(trajectories)
-    for name in ("position", "velocity", "acceleration", "action", "frames"):
+    for name in ("position", "velocity", "acceleration", "action", "frames", "points"):
         known = [len(getattr(t, name)) > 0 for t in trajectories]
         if any(known) and not all(known):
             raise ValueError(
@@ -45,6 +45,8 @@ def columns_of(trajectories: Sequence[Trajectory]) -> dict[str, np.ndarray]:
         raise ValueError(f"pictures of different sizes: {sorted({f.shape[1:3] for f in frames})}")
     if frames:
         columns[IMAGE] = np.concatenate(frames)
+        points = np.concatenate([t.points for t in trajectories])
+        columns[POINTS] = points.reshape(len(points), 2 * points.shape[1])
     columns = {name: values for name, values in columns.items() if len(values)}
     return columns | index_columns([t.time for t in trajectories])
 
@@ -187,16 +189,31 @@ def stats(columns: dict[str, np.ndarray]) -> dict[str, Any]:
     """Return min, max, mean, std and count of each column."""
     functions: dict[str, Any] = {"min": np.min, "max": np.max, "mean": np.mean, "std": np.std}
     return {
-        name: {key: _over_rows(function, values) for key, function in functions.items()}
+        name: (
+            _over_pixels(values)
+            if values.ndim == 4
+            else {key: _over_rows(function, values) for key, function in functions.items()}
+        )
         | {"count": [len(values)]}
         for name, values in _numbers(columns).items()
     }
 
 
+def _over_pixels(pictures: np.ndarray) -> dict[str, Any]:
+    """Return the same of all pixels of pictures (rows, H, W, 3), each (3, 1, 1) of 0 to 1."""
+    level, found = np.arange(256), []
+    for channel in np.moveaxis(pictures, 3, 0):  # counted row by row: floats of all would not fit
+        count = np.sum([np.bincount(row.ravel(), minlength=256) for row in channel], axis=0)
+        there = level[count > 0]
+        mean = (count @ level) / count.sum()
+        spread = np.sqrt((count @ (level - mean) ** 2) / count.sum())
+        found.append([there[0], there[-1], mean, spread])
+    values = np.array(found).T[:, :, None, None] / 255  # (4, 3, 1, 1)
+    return dict(zip(("min", "max", "mean", "std"), values.tolist(), strict=True))
+
+
 def _over_rows(function: Any, values: np.ndarray) -> list[Any]:
-    """Apply a function over the rows; of pictures over all pixels, (3, 1, 1) of 0 to 1."""
-    if values.ndim == 4:
-        return (function(values, axis=(0, 1, 2)) / 255).reshape(3, 1, 1).tolist()  # type: ignore[no-any-return]
+    """Apply a function over the rows."""
     return np.atleast_1d(function(values, axis=0)).tolist()  # type: ignore[no-any-return]
 
 

@@ -279,14 +279,21 @@ def _history(
 ) -> dict[str, Any]:
     """Return what the checkpoint remembers of its data."""
     groups = {"train": inner.train, "valid": inner.test, "test": outer.test}
-    learn = windows(outer.train, 1 + model.lacking, model.meta.lead, observed=model.observed)
-    target = model.target(learn.motion, learn.action)[:, model.lacking :]
     return {
         "split": {"by": outer.by, "fraction": config.test_fraction, "seed": config.parting},
         "samples": {name: sum(map(len, part)) for name, part in groups.items()},
         "sketch": sketch_of(outer.train),
-        "target_mean": [float(x) for x in target.mean((0, 1))],
+        "target_mean": _target_mean(model, outer.train),
         "urdf_compliance": urdf_compliance(model.meta, inner)
         if model.observed == "motion"
         else [],
     }
+
+
+def _target_mean(model: InverseDynamics, known: list[Trajectory]) -> list[float]:
+    """Return the mean (n,) of what the family models; pictures are not copied for it."""
+    if model.observed == "pixels":
+        return np.concatenate([t.action[model.lacking :] for t in known]).mean(0).tolist()
+    learn = windows(known, 1 + model.lacking, model.meta.lead)
+    target = model.target(learn.motion, learn.action)[:, model.lacking :]
+    return [float(x) for x in target.mean((0, 1))]

@@ -12,6 +12,7 @@ from scipy.signal import savgol_filter
 
 ACTION_UNITS = ("N m", "A", "rad", "rad/s", "1")
 NO_FRAMES = np.empty((0, 0, 0, 3), np.uint8)
+NO_POINTS = np.empty((0, 0, 2))
 NO_VERB = 255  # of what nobody narrated
 UNIFORM = 0.02  # largest departure of a sample interval from the median one, as a share of it
 
@@ -38,6 +39,8 @@ class Trajectory:
         source: the recording it is from, as "video" or "participant/video"; "" where each
             trajectory is a recording of its own.
         verb: class of the narrated verb, 0 to 254, or NO_VERB.
+        points: (T, L, 2) where L things are in the picture, right and down in shares of its size,
+            perhaps beyond its edge; or nothing.
     """
 
     time: np.ndarray
@@ -50,6 +53,7 @@ class Trajectory:
     frames: np.ndarray = field(default_factory=lambda: NO_FRAMES)
     source: str = ""
     verb: int = NO_VERB
+    points: np.ndarray = field(default_factory=lambda: NO_POINTS)
 
     def __post_init__(self) -> None:
         """Check shapes, unit, finite values and time; every message names the row."""
@@ -98,6 +102,11 @@ class Trajectory:
             raise ValueError(f"there are {rows} frames for {len(self.time)} times")
         if not 0 <= self.verb <= NO_VERB:
             raise ValueError(f"verb class is {self.verb}; it must be 0 to {NO_VERB}")
+        shape, known = self.points.shape, len(self.points)
+        if len(shape) != 3 or shape[2] != 2 or known not in (0, rows):
+            raise ValueError(f"points are {shape} of {rows} frames, not (T, L, 2) or none")
+        if not np.isfinite(self.points).all():
+            raise ValueError("a point is not finite; only finite values are data")
 
     def __len__(self) -> int:
         """Return the number of samples T."""
@@ -140,7 +149,8 @@ class Trajectory:
         """Return the trajectory of some rows, in time order."""
         kept = {name: values[rows] for name in _COLUMNS if len(values := getattr(self, name))}
         frames = self.frames[rows] if len(self.frames) else self.frames
-        return replace(self, time=self.time[rows], frames=frames, **kept)
+        points = self.points[rows] if len(self.points) else self.points
+        return replace(self, time=self.time[rows], frames=frames, points=points, **kept)
 
     def interpolate(self, time: np.ndarray) -> Trajectory:
         """Return the trajectory at other times (K,) [s] inside this one, without its pictures.
@@ -157,7 +167,7 @@ class Trajectory:
             for name in _COLUMNS
             if len(values := getattr(self, name))
         }
-        return replace(self, time=time, frames=NO_FRAMES, **columns)
+        return replace(self, time=time, frames=NO_FRAMES, points=NO_POINTS, **columns)
 
     def resample(self, rate: float) -> Trajectory:
         """Return the trajectory on a uniform grid of `rate` [Hz], from its first sample on."""

@@ -21,7 +21,7 @@ class Windows(NamedTuple):
 
     motion: Tensor  # (N, T, 3 n) [q rad, qd rad/s, qdd rad/s^2], or uint8 pixels of videos
     time: Tensor  # (N, T) [s], 0 at the last sample of each window
-    action: Tensor  # (N, T, n) in the action unit of the data
+    action: Tensor  # (N, T, n) in the action unit; of videos then known places, (N, T, n + 2 L)
 
     @property
     def size(self) -> int:
@@ -126,7 +126,10 @@ def _cut(
     starts = np.append(np.arange(0, last, stride), last)
     index = starts[:, None] + np.arange(history)  # (N, T)
     time = trajectory.time[index] - trajectory.time[index[:, -1:]]
-    return getattr(trajectory, observed)[index], time, trajectory.action[index]
+    known = trajectory.action
+    if observed == "pixels" and len(trajectory.points):
+        known = np.hstack([known, trajectory.points.reshape(len(trajectory), -1)])
+    return getattr(trajectory, observed)[index], time, known[index]
 
 
 def check_alike(trajectories: Sequence[Trajectory]) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,22 @@ def test_pictures_show_the_motion(filmed: list[Trajectory]) -> None:
     still = np.abs(t.frames[1].astype(float) - t.frames[0]).mean()  # it starts at rest: noise
     moved = np.abs(t.frames[len(t) // 2].astype(float) - t.frames[0]).mean()
     assert moved > 1.5 * still
+
+
+def test_points_are_where_the_arm_is(filmed: list[Trajectory]) -> None:
+    for t in filmed:
+        assert t.points.shape == (len(t), robot("ur5").n + 3, 2)
+        assert t.points[:, 0].std(0).max() < 1e-9  # the first joint stands still
+        middle = t.points[:, -1] * CONFIG.pixels
+        away = np.indices((32, 32)).transpose(1, 2, 0)[..., ::-1] + 0.5 - middle[:, None, None]
+        change = np.abs(np.diff(t.frames.astype(float), axis=0)).mean(-1)
+        near = np.linalg.norm(away, axis=-1)[1:] < 3
+        assert change[near].mean() > 1.4 * change[~near].mean()
+
+
+def test_an_arm_that_is_not_simulated_is_where_it_is_commanded() -> None:
+    (t,) = films(robot("ur5"), replace(CONFIG, motions=1, views=1, simulated=False))
+    np.testing.assert_allclose(np.diff(t.position, axis=0) / 0.1, t.action[1:], atol=1e-9)
 
 
 def test_videos_are_the_same_from_any_number_of_workers(

@@ -11,19 +11,32 @@ from filmed import SIDE, film
 from invdyn_ros.dataset import read_dataset, write_dataset
 from invdyn_ros.evaluation import evaluate
 from invdyn_ros.models import MODELS, InverseDynamics, Meta, build
-from invdyn_ros.models.augmentation import WRIST, augmented, flipped, reversed_in_time, shifted
+from invdyn_ros.models.augmentation import (
+    WRIST,
+    Shown,
+    augmented,
+    flipped,
+    reversed_in_time,
+    shifted,
+)
 from invdyn_ros.models.checkpoint import load, save
 from invdyn_ros.models.parity import random_motion
 from invdyn_ros.perception.camera import probe
 from invdyn_ros.training import parse_config, train
+from invdyn_ros.trajectory import Trajectory
 from invdyn_ros.windows import split, windows
 
 OF_VIDEO = [name for name, family in MODELS.items() if family.observed == "pixels"]
 
 
-def make(family: str) -> InverseDynamics:
+def make(family: str, **config: object) -> InverseDynamics:
     torch.manual_seed(0)
-    return build(Meta(family, "wrist", WRIST, "1", 10.0, 0.0, "", frame=(SIDE, SIDE))).eval()
+    frame = (SIDE, SIDE)
+    return build(Meta(family, "wrist", WRIST, "1", 10.0, 0.0, "", config, frame=frame)).eval()
+
+
+def place_of(video: Trajectory) -> np.ndarray:
+    return centre(torch.as_tensor(video.frames))[:, None].numpy()
 
 
 def seen(count: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,14 +83,6 @@ def test_typical_pixels_are_as_wide_as_a_frame(family: str) -> None:
     assert model.predict(motion, time).mean.shape == (3, 2, 2)
 
 
-def test_actions_of_keypoints_are_odd_in_time_and_none_where_nothing_moves() -> None:
-    model, (pixels, time) = make("keypoints"), seen(2)
-    forth = model.predict(pixels, time).mean[:, 1]
-    torch.testing.assert_close(model.predict(pixels.flip(1), time).mean[:, 1], -forth)
-    still = pixels[:, :1].expand(-1, 2, -1)
-    assert not model.predict(still, time).mean[:, 1].any()
-
-
 def test_pictures_take_no_lead(tmp_path: Path) -> None:
     write_dataset(tmp_path / "data", [film(k, 20, f"v{k}") for k in range(5)], "wrist", 10.0)
     with pytest.raises(ValueError, match=r"lead is 0\.1 s; family cnn reads pictures"):
@@ -87,7 +92,7 @@ def test_pictures_take_no_lead(tmp_path: Path) -> None:
 def test_moved_pairs_are_moved_alike_and_every_pixel_is_one_of_theirs() -> None:
     pictures = torch.as_tensor(film(0).frames)[None, :2]
     torch.manual_seed(0)
-    moved = [shifted(pictures) for _ in range(20)]
+    moved = [shifted(shown(pictures)).pictures for _ in range(20)]
     places = torch.stack([centre(x)[0] - centre(pictures)[0] for x in moved])  # (20, 2, 2)
     torch.testing.assert_close(places[:, 0], places[:, 1], atol=0.01, rtol=0)
     assert places.abs().max() == pytest.approx(1 / 16, abs=0.01)
@@ -95,18 +100,24 @@ def test_moved_pairs_are_moved_alike_and_every_pixel_is_one_of_theirs() -> None:
 
 def test_a_mirrored_picture_moves_the_other_way_in_x_only() -> None:
     pictures, action = torch.as_tensor(film(0).frames)[None, :2], torch.tensor([[[0.1, 0.2]]])
-    mirror, moved = flipped(pictures, action)
+    once = flipped(shown(pictures, action))
+    mirror, moved, _ = once
     assert torch.equal(moved, torch.tensor([[[-0.1, 0.2]]]))
     assert torch.equal(mirror[0, 0, :, 0], pictures[0, 0, :, -1])
-    for back, first in zip(flipped(mirror, moved), (pictures, action), strict=True):
+    for back, first in zip(flipped(once)[:2], (pictures, action), strict=True):
         assert torch.equal(back, first)
 
 
 def test_a_reversed_pair_moves_back() -> None:
     pictures, action = torch.as_tensor(film(0).frames)[None, :3], torch.rand(1, 2, 2)
-    swapped, moved = reversed_in_time(pictures, action)
+    swapped, moved, _ = reversed_in_time(shown(pictures, action))
     assert torch.equal(moved[0], -action[0, [1, 0]])
     assert torch.equal(swapped[0, 0], pictures[0, 2])
+
+
+def shown(pictures: torch.Tensor, action: torch.Tensor | None = None) -> Shown:
+    action = torch.zeros(len(pictures), 1, 2) if action is None else action
+    return Shown(pictures, action, torch.zeros(*pictures.shape[:2], 0, 2))
 
 
 def centre(pictures: torch.Tensor) -> torch.Tensor:
@@ -123,14 +134,16 @@ def test_augmented_pairs_show_the_action_they_are_given() -> None:
     data = windows([film(0)], 3, dtype=torch.float32, observed="pixels")
     pictures = data.motion[..., :-1].unflatten(2, (SIDE, SIDE, 3))
     torch.manual_seed(0)
-    changed, action = augmented(pictures, data.action[:, 1:], WRIST)
+    known = Shown(pictures, data.action[:, 1:], centre(pictures)[:, :, None])
+    changed, action, points = augmented(known, WRIST)
+    torch.testing.assert_close(centre(changed), points[:, :, 0], atol=0.01, rtol=0)
     assert not torch.equal(action, data.action[:, 1:])
     torch.testing.assert_close(centre(changed).diff(dim=1), action, atol=0.01, rtol=0)
 
 
 def test_an_arm_is_never_mirrored() -> None:
     pictures = torch.arange(64 * 2 * 4 * 4 * 3).reshape(64, 2, 4, 4, 3) % 256
-    _, action = augmented(pictures, torch.ones(64, 1, 2), ("joint_1", "joint_2"))
+    action = augmented(shown(pictures, torch.ones(64, 1, 2)), ("joint_1", "joint_2")).action
     assert set(map(tuple, action[:, 0].tolist())) == {(1.0, 1.0), (-1.0, -1.0)}
 
 
@@ -158,11 +171,13 @@ def test_few_clips_are_split_at_one_time_for_every_gap() -> None:
 
 def test_pictures_verbs_and_sources_survive_the_disk(tmp_path: Path) -> None:
     films = [film(0, 5, "P01/P01_01", 3), film(1, 4, "P02/P02_01")]
+    films = [replace(f, points=place_of(f)) for f in films]
     write_dataset(tmp_path / "data", films, "wrist", 10.0)
     for before, after in zip(films, read_dataset(tmp_path / "data").trajectories, strict=True):
         assert np.array_equal(before.frames, after.frames)
         assert (before.source, before.verb) == (after.source, after.verb)
         np.testing.assert_array_equal(before.action, after.action)
+        np.testing.assert_array_equal(before.points, after.points)
         assert after.position.shape == (0, 2)
 
 
@@ -218,24 +233,6 @@ def test_same_seed_gives_the_same_weights_on_video(tmp_path: Path) -> None:
     one, two = (train(config, tmp_path / "data", tmp_path / name) for name in ("one", "two"))
     for name, value in one.state_dict().items():
         assert torch.equal(value, two.state_dict()[name]), name
-
-
-def test_what_moved_between_far_pictures_is_the_sum_of_what_moved_between_near_ones() -> None:
-    pixels, time = seen(4)
-    action = torch.as_tensor(film(0, 4).action, dtype=torch.float32)[None]
-    model = make("keypoints").train()
-    torch.manual_seed(0)
-    loss = model.loss(pixels, time, action)
-    torch.manual_seed(0)
-    colours = pixels[..., :-1].unflatten(2, (SIDE, SIDE, 3))
-    pictures, moved = augmented(colours, action[:, 1:], WRIST)
-    films, verb = model.pictures(pictures), torch.zeros(1)
-    errors = [
-        model(films, verb, torch.tensor([[a, b]])) - moved[:, None, a:b].sum(2)
-        for a in range(4)
-        for b in range(a + 1, 4)
-    ]
-    torch.testing.assert_close(loss, torch.cat(errors).square().mean())
 
 
 def test_a_velocity_is_what_moved_by_how_long_it_took() -> None:

@@ -44,6 +44,8 @@ def remembered(model: InverseDynamics, valid: Windows) -> dict[str, Any]:
 
     The limit, and the parameters of the rigid body if the family has identified one.
     """
+    if model.observed == "pixels":  # no such family has one, and the pictures fill much memory
+        return {}
     std = model.predict(valid.motion, valid.time).std
     if std is None:
         return {}

@@ -8,13 +8,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from invdyn_ros.models.augmentation import augmented
+from invdyn_ros.models.augmentation import Shown, augmented
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
 from invdyn_ros.models.network import stacked
 from invdyn_ros.windows import Observed, Windows
 
 PAIR = 2  # pictures that an action lies between
-AT_A_TIME = 256  # pairs, so that a long video needs little memory
+AT_A_TIME = 128  # pairs, so that a long video needs little memory
 RATES = ("rad/s",)  # units of actions that last; the others are displacements
 COUNTED = 2000  # pictures that tell mean and spread
 
@@ -78,7 +78,7 @@ class Video(InverseDynamics):
     def pictures(self, colours: Tensor) -> Tensor:
         """Return standardised pictures (N, T, 3, H, W) of colours (N, T, H, W, 3), 0 to 255."""
         images = (colours.to(self.dtype) - self.pixel_mean) / self.pixel_std
-        return images.permute(0, 1, 4, 2, 3)
+        return images.permute(0, 1, 4, 2, 3).contiguous()
 
     def forward(self, films: Tensor, verb: Tensor, pairs: Tensor) -> Tensor:
         """Return the standardised displacement (N, P, n) between pictures of films.
@@ -98,19 +98,40 @@ class Video(InverseDynamics):
         In training between any two of a window, else between neighbours. What moved between
         pictures farther apart is the sum of what moved between neighbours.
         """
-        films, moved = motion[..., :-1].unflatten(2, (*self.meta.frame, 3)), action[:, 1:]
-        moved = moved * self.lasting(time)[:, 1:]  # (N, T - 1, n)
+        moved = action[:, 1:, : self.n] * self.lasting(time)[:, 1:]  # (N, T - 1, n)
+        known = action[..., self.n :]  # (N, T, 2 L)
+        points = known.reshape(*known.shape[:2], known.shape[2] // 2, 2)
+        films = Shown(motion[..., :-1].unflatten(2, (*self.meta.frame, 3)), moved, points)
         number = torch.arange(motion.shape[1], device=motion.device)
         if self.training:
-            films, moved = augmented(films, moved, self.meta.joint_names)
+            films = augmented(films, self.meta.joint_names)
             pairs = torch.combinations(number)
         else:
             pairs = torch.stack([number[:-1], number[1:]], 1)
-        path = nn.functional.pad(moved / self.target_std, (0, 0, 1, 0)).cumsum(1)  # (N, T, n)
+        steps = films.action / self.target_std
+        path = nn.functional.pad(steps, (0, 0, 1, 0)).cumsum(1)  # (N, T, n)
         wanted = path[:, pairs[:, 1]] - path[:, pairs[:, 0]]
-        parts = zip(*(x.split(AT_A_TIME) for x in (films, motion[:, -1, -1])), strict=True)
-        found = [self(self.pictures(part), verb.long(), pairs) for part, verb in parts]
-        return (torch.cat(found) - wanted).square().mean()
+        batch = films.pictures, motion[:, -1, -1].long(), wanted, films.points
+        parts = zip(*(x.split(AT_A_TIME) for x in batch), strict=True)
+        losses = [
+            self.missed(self.pictures(film), verb, pairs, want, place) * len(film)
+            for film, verb, want, place in parts
+        ]
+        return torch.stack(losses).sum() / len(motion)
+
+    def missed(
+        self, films: Tensor, verb: Tensor, pairs: Tensor, wanted: Tensor, points: Tensor
+    ) -> Tensor:
+        """Return the mean squared error of the displacements, and what else is to be small.
+
+        Args:
+            films: (N, T, 3, H, W), standardised.
+            verb: (N,) class of the narrated verb, or NO_VERB.
+            pairs: (P, 2) numbers of the pictures before and after.
+            wanted: (N, P, n) displacements, standardised.
+            points: (N, T, L, 2) known places in the pictures, in shares of their size.
+        """
+        return (self(films, verb, pairs) - wanted).square().mean()
 
     def lasting(self, time: Tensor) -> Tensor:
         """Return how long an action at times (N, T) [s] lasted, (N, T, 1), 1 for the usual time.
@@ -151,7 +172,8 @@ class Video(InverseDynamics):
         colours = (
             train.motion[chosen.to(train.motion.device), -1, :-1].reshape(-1, 3).to(self.dtype)
         )
-        moved = (train.action * self.lasting(train.time))[:, 1:].flatten(0, 1)
+        action = train.action[..., : self.n]
+        moved = (action * self.lasting(train.time))[:, 1:].flatten(0, 1)
         pixel, target = colours.std(0, correction=0), moved.square().mean(0).sqrt()
         self.pixel_mean.copy_(colours.mean(0))
         for name, spread in (("pixel", pixel), ("target", target)):
@@ -166,8 +188,8 @@ class Video(InverseDynamics):
         return mean, std
 
     def target(self, motion: Tensor, action: Tensor) -> Tensor:
-        """Return what the family models: the action, of which pictures are no part."""
-        return action
+        """Return what the family models: the action, of which pictures and places are no part."""
+        return action[..., : self.n]
 
     def action(self, motion: Tensor, target: Tensor) -> Tensor:
         """Undo `target`."""

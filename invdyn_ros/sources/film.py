@@ -45,6 +45,9 @@ class FilmConfig(Checked):
     """Farthest that a joint goes from its home position [rad]."""
     speed: Share = 0.5
     """Share of the velocity limits that is used."""
+    simulated: bool = True
+    """The arm follows with its dynamics; else it is where it is commanded, which takes a sixth of
+    the time to make."""
     seed: int = 0
     """Of motion, plant and camera."""
 
@@ -65,18 +68,30 @@ def films(robot: Robot, config: FilmConfig, workers: int = 1) -> Iterator[Trajec
 
 def _film(robot: Robot, config: FilmConfig, episode: int) -> list[Trajectory]:
     motion = _motion(robot, config, episode)
-    course = motion, config.seed * 100_003 + episode
-    moved = move(robot, load_plant(robot.name), robot.action_unit, course)
-    last = min(moved.time[-1], config.seconds)
-    time = np.arange(int(np.floor(last * config.rate + 1e-6)) + 1) / config.rate
-    seen = moved.interpolate(np.minimum(time, moved.time[-1]))
-    wanted = motion.motion(seen.time)[0]
-    change = np.diff(wanted, axis=0) / np.diff(seen.time)[:, None]
+    rows = int(np.floor((motion.length - 1 / robot.rate) * config.rate + 1e-6)) + 1
+    wanted = _commanded(robot, motion, np.arange(rows) / config.rate)
+    seed = config.seed * 100_003 + episode
+    seen = _followed(robot, motion, seed, wanted.time) if config.simulated else wanted
+    change = np.diff(wanted.position, axis=0) / np.diff(wanted.time)[:, None]
     action = np.concatenate([np.zeros((1, robot.n)), change])
     name = f"{robot.name}_{episode:04d}"
     known = replace(seen, action=action, action_unit=UNIT, source=name)
     numbers = range(episode * config.views, (episode + 1) * config.views)
-    return [replace(known, frames=_pictures(robot, config, k, seen.position)) for k in numbers]
+    places = _places(robot, seen.position)
+    films = [_pictures(robot, config, k, seen.position, places) for k in numbers]
+    return [replace(known, frames=frames, points=points) for frames, points in films]
+
+
+def _commanded(robot: Robot, motion: Excitation, time: np.ndarray) -> Trajectory:
+    """Return the commanded motion at times (T,) [s], without actions."""
+    q, qd, qdd = motion.motion(time)
+    return Trajectory(time, q, qd, qdd, np.empty((0, robot.n)), robot.joint_names, UNIT)
+
+
+def _followed(robot: Robot, motion: Excitation, seed: int, time: np.ndarray) -> Trajectory:
+    """Return how the simulated arm follows, at times (T,) [s]."""
+    moved = move(robot, load_plant(robot.name), robot.action_unit, (motion, seed))
+    return moved.interpolate(np.minimum(time, moved.time[-1]))
 
 
 def _motion(robot: Robot, config: FilmConfig, episode: int) -> Excitation:
@@ -91,8 +106,31 @@ def _motion(robot: Robot, config: FilmConfig, episode: int) -> Excitation:
     return motion
 
 
-def _pictures(robot: Robot, config: FilmConfig, number: int, q: np.ndarray) -> np.ndarray:
-    """Render the arm at positions (T, n) [rad] with camera, light and colours of its own."""
+def _places(robot: Robot, q: np.ndarray) -> np.ndarray:
+    """Return where the joints, both fingers and the hand are at q (T, n), (T, n + 3, 3) [m]."""
+    model = robot.model()
+    bodies = [model.joint(name).bodyid[0] for name in robot.joint_names]
+    links = [model.body(body).name for body in bodies]
+    joints = np.array([[robot.forward_kinematics(row, k)[:3, 3] for k in links] for row in q])
+    tip = np.stack([robot.forward_kinematics(row) for row in q])
+    middle, aside = tip[:, None, :3, 3], _opening(robot) / 2 * tip[:, None, :3, 1]
+    hand = (joints[:, -1:] + middle) / 2
+    return np.concatenate([joints, middle + aside, middle - aside, hand], axis=1)
+
+
+def _opening(robot: Robot) -> float:
+    """Return how far the gripper is open in all pictures [m]; it opens along the tip's y axis."""
+    return robot.gripper.max_opening if robot.gripper else 0.0
+
+
+def _pictures(
+    robot: Robot, config: FilmConfig, number: int, q: np.ndarray, places: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Render the arm at positions (T, n) [rad] with camera, light and colours of its own.
+
+    Returns:
+        The pictures, and where `places` (T, L, 3) [m] are in them, (T, L, 2) in shares.
+    """
     scene = Scene(Camera.look_at(EYE, LOOKED_AT, FOCAL), blocks=0, marked=False)
     noise = NOISES["default"]
     scene = view(
@@ -100,5 +138,5 @@ def _pictures(robot: Robot, config: FilmConfig, number: int, q: np.ndarray) -> n
     )
     with SceneCamera(robot, scene, config.seed * 100_003 + number) as camera:
         none = np.empty((0, 4, 4))
-        opening = robot.gripper.max_opening if robot.gripper else 0.0
-        return np.stack([camera.render(row, opening, none) for row in q])
+        frames = np.stack([camera.render(row, _opening(robot), none) for row in q])
+    return frames, (scene.camera.project(places) + 0.5) / config.pixels
