@@ -80,7 +80,9 @@ def measure_path_lengths(config: PathLengthsConfig) -> dict[str, Any]:
     }
 
 
-def cost_of(family: str, what: str, length: int, share: float, threads: int) -> tuple[float, float]:
+def cost_of(
+    family: str, what: str, length: int, share: float, threads: int
+) -> tuple[float, float]:
     """Return the seconds of one call in this process, and the memory it takes [MB]."""
     torch.set_num_threads(threads)
     _work(family, what, SHORT, share)()

@@ -53,7 +53,10 @@ def draw_lengths(
         figure = Figure((14, 6.5), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         for axes, column, unit in zip(
-            figure.subplots(1, 2), (0, 1), ("time of a call [s]", "memory of a call [MB]"), strict=True
+            figure.subplots(1, 2),
+            (0, 1),
+            ("time of a call [s]", "memory of a call [MB]"),
+            strict=True,
         ):
             for number, (name, values) in enumerate(costs.items()):
                 line = "o-" if number % 2 == 0 else "s--"
