@@ -207,6 +207,23 @@ def test_the_solver_agrees_with_torchdiffeq_at_times_of_each_motion() -> None:
         torch.testing.assert_close(path, wanted[1:, 0], rtol=0, atol=2e-5)
 
 
+def test_where_a_path_goes_does_not_depend_on_what_else_is_asked() -> None:
+    torch.manual_seed(0)
+    start, time = torch.randn(2, 3), torch.rand(2, 9).sort(1).values
+    found = solved(torch.tanh, start, time, 0.3)
+    torch.testing.assert_close(solved(torch.tanh, start, time[:, :4], 0.3), found[:, :4])
+
+
+def test_half_the_step_has_an_eighth_of_the_error() -> None:
+    start, time = torch.ones(1, 1).double(), torch.linspace(0, 1.2, 50).double()[None]
+    wanted = time.neg().exp()
+    far, near = (
+        float((solved(torch.neg, start, time, step)[..., 0] - wanted).abs().max())
+        for step in (0.2, 0.1)
+    )
+    assert far / near == pytest.approx(8, rel=0.3)
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("paths") / "data"

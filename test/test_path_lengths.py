@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from invdyn_ros.benchmarks.path_lengths import (
+    PathLengthsConfig,
+    measure_path_lengths,
+    slope,
+)
+
+
+def test_the_slope_of_a_power_is_its_exponent() -> None:
+    lengths = (100, 300, 1000, 3000)
+    assert slope(lengths, [n**2 / 7 for n in lengths]) == pytest.approx(2)
+
+
+def test_costs_of_two_lengths_are_reported_and_drawn(tmp_path: Path) -> None:
+    config = PathLengthsConfig(("gru_dt",), (50, 400), report=tmp_path / "lengths.json")
+    rows = measure_path_lengths(config)["rows"]
+    assert rows["gru_dt, train"]["s 400"] > 0
+    assert rows["gru_dt, train"]["MB 400"] > rows["gru_dt, train"]["MB 50"]
+    assert (tmp_path / "lengths.png").stat().st_size > 10_000
+
+
+def test_unknown_families_and_one_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="no path model"):
+        measure_path_lengths(PathLengthsConfig(("spline",)))
+    with pytest.raises(ValueError, match="two lengths"):
+        measure_path_lengths(PathLengthsConfig(lengths=(100,)))
