@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from invdyn_ros.plot.panels import DPI, LOOK
 from invdyn_ros.plot.style import joint_color
 
+LEAST = 0.1  # [MB] below which what a process keeps for itself hides what a call takes
+
 
 def draw_gaps(details: Mapping[str, Any], names: Sequence[str], path: Path) -> None:
     """Draw the error of rows not seen against the gap around them, a line per way of saying.
@@ -69,5 +71,7 @@ def draw_lengths(
             axes.plot(ends, [3 * top * n / ends[1] for n in ends], ":", color="gray", lw=2,
                       label="in proportion")  # fmt: skip
             axes.set(xscale="log", yscale="log", xlabel="samples of the record", ylabel=unit)
-        figure.axes[0].legend(loc="best")
+        figure.axes[1].set_ylim(bottom=LEAST)
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right center")
         figure.savefig(path)
