@@ -34,7 +34,7 @@ FALLING = 1e-2  # [m/s^2] of force per mass, below which nothing pushes from out
 PUSHED = 1.0  # [m/s^2] above which something does
 LEVER = 1e-2  # [m^2/s^2] of torque per mass that tells a factor
 BIN = 1e-3  # relative width within which steps agree on a factor
-INNER = 30_000  # steps that the inner figures are found from
+INNER, PART = 30_000, 3000  # steps that the inner figures are found from, and part by part
 LEAST = 0.02  # share of steps that must fit for figures to be believed
 
 
@@ -157,24 +157,54 @@ def _inner(steps: Steps, turns: Tensor) -> Inertia:
 
 
 def _vanishing(rows: Tensor) -> Tensor:
-    """Return the direction (P,) in which most rows (N, E, P) vanish."""
+    """Return the direction (P,) in which most rows (N, E, P) vanish.
+
+    Weights that narrow may end at another direction, in which fewer rows do. So they narrow on
+    parts of the rows, and what fits most of all rows is gone on from.
+
+    Raises:
+        ValueError: no direction fits.
+    """
     size = rows.square().sum(1).mean(0).sqrt()
     rows = rows / size
-    trust, width = torch.ones(len(rows), dtype=rows.dtype), None
-    for number in range(ROUNDS):
-        weighted = (rows * trust[:, None, None]).flatten(0, 1)
-        found = torch.linalg.eigh(weighted.T @ rows.flatten(0, 1)).eigenvectors[:, 0]
-        missed = (rows @ found).norm(dim=1)
-        width = width or 3 * float(missed.median())
-        trust = _trust(missed, width, INNER_NOISE, number)
+    guesses = [_narrowed(part) for part in rows.split(PART)]
+    fitting = [int(((rows @ guess).norm(dim=1) < 10 * INNER_NOISE).sum()) for guess in guesses]
+    if max(fitting) < LEAST * len(rows):
+        raise ValueError(
+            f"at most {max(fitting)} of {len(rows)} free steps fit one set of figures; is the tree "
+            "right, and which way its hinges turn?"
+        )
+    found = guesses[fitting.index(max(fitting))]
+    for _ in range(NARROWEST):
+        found = _least(rows, _kernel((rows @ found).norm(dim=1), INNER_NOISE))
     return found / size
 
 
+def _narrowed(rows: Tensor) -> Tensor:
+    """Return the direction (P,) that narrowing weights end at."""
+    found = _least(rows, torch.ones(len(rows), dtype=rows.dtype))
+    width = 3 * float((rows @ found).norm(dim=1).median())
+    for number in range(ROUNDS):
+        missed = (rows @ found).norm(dim=1)
+        found = _least(rows, _trust(missed, width, INNER_NOISE, number))
+    return found
+
+
+def _least(rows: Tensor, trust: Tensor) -> Tensor:
+    """Return the unit vector (P,) in whose direction weighted rows are least."""
+    weighted = (rows * trust[:, None, None]).flatten(0, 1)
+    return torch.linalg.eigh(weighted.T @ rows.flatten(0, 1)).eigenvectors[:, 0]
+
+
 def _trust(missed: Tensor, width: float, narrowest: float, number: int) -> Tensor:
-    """Return the weights of Geman and McClure, whose width shrinks from round to round."""
+    """Return weights whose width shrinks from round to round."""
     share = min(1.0, (number + 1) / (ROUNDS - NARROWEST))
-    squared = (width * (narrowest / width) ** share) ** 2
-    return (squared / (squared + missed.square())).square()
+    return _kernel(missed, width * (narrowest / width) ** share)
+
+
+def _kernel(missed: Tensor, width: float) -> Tensor:
+    """Return the weights of Geman and McClure."""
+    return (width**2 / (width**2 + missed.square())).square()
 
 
 def _agreed(push: Tensor, lever: Tensor, pushed: Tensor) -> Tensor:

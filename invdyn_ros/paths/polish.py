@@ -30,6 +30,7 @@ SIZES = {  # in which figures move
 }  # fmt: skip
 LAWS = ("contact", "limit")
 NARROWER = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)  # tried of a radius that is guessed
+CLEARLY = 0.98  # of the cost, from which on another guess is taken
 LENGTHS, WAYS = (0.05, 0.1, 0.2), 8  # [m] tried of a rod of which one end is known
 
 
@@ -145,8 +146,10 @@ def chosen(
     bodies = [Body(tree, links, collide) for collide in (True, False)]
     body = min(bodies, key=lambda body: cost(body, figures))
     for rod in guessed.nonzero()[:, 0]:
-        tried = [figures, *(_thinner if guessed[rod] > 1 else _longer)(figures, int(rod))]
-        figures = min(tried, key=lambda figures: cost(body, figures))
+        tried = list((_thinner if guessed[rod] > 1 else _longer)(figures, int(rod)))
+        costs = [cost(body, one) for one in tried]
+        if min(costs) < CLEARLY * cost(body, figures):
+            figures = tried[costs.index(min(costs))]
     return body, figures
 
 
