@@ -171,8 +171,8 @@ def _vanishing(rows: Tensor) -> Tensor:
     fitting = [int(((rows @ guess).norm(dim=1) < 10 * INNER_NOISE).sum()) for guess in guesses]
     if max(fitting) < LEAST * len(rows):
         raise ValueError(
-            f"at most {max(fitting)} of {len(rows)} free steps fit one set of figures; is the tree "
-            "right, and which way its hinges turn?"
+            f"at most {max(fitting)} of {len(rows)} free steps fit one set of figures; is the "
+            "tree right, and which way its hinges turn?"
         )
     found = guesses[fitting.index(max(fitting))]
     for _ in range(NARROWEST):
