@@ -47,12 +47,7 @@ def draw_body(
         title: one line.
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
-    board = Canvas()
-    board.text((STAGE[0], HEADER / 2 + 6), title, 22, bold=True)
-    x = CURVES[0] + 150
-    for name, color in (("true", TRUE), *zip(shown.said, COLORS, strict=True)):
-        board.chip((x, HEADER / 2 + 6), name, color)
-        x += 40 + 11 * len(name)
+    board = _header(shown, title)
     boxes = _boxes(board, columns)
     spans = [_span(shown.state[:, column]) for column in columns.values()]
     for (name, box), (low, high) in zip(boxes.items(), spans, strict=True):
@@ -60,12 +55,7 @@ def draw_body(
     page = board.array().copy()
     for column, box, span in zip(columns.values(), boxes.values(), spans, strict=True):
         _curve(page, box, shown, column, span)
-    highest = max(
-        float(ends[:, 1].max()) + radius
-        for state in shown.state
-        for ends, radius in _capsules(model, state)
-    )
-    metre = min(METRE, (STAGE[3] - GROUND - ABOVE) / highest)
+    metre = _metre(model, shown.state)
     files = [stem.with_suffix(suffix) for suffix in (".mp4", ".gif")]
     small = []
     with Film(files[0]) as film:
@@ -86,6 +76,27 @@ def draw_body(
     pages = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in small]
     pages[0].save(files[1], save_all=True, append_images=pages[1:], duration=50 * EACH, loop=0)
     return files
+
+
+def _header(shown: Shown, title: str) -> Canvas:
+    """Return an empty page with a title, and what the colours stand for."""
+    board = Canvas()
+    board.text((STAGE[0], HEADER / 2 + 6), title, 22, bold=True)
+    x = CURVES[0] + 150
+    for name, color in (("true", TRUE), *zip(shown.said, COLORS, strict=True)):
+        board.chip((x, HEADER / 2 + 6), name, color)
+        x += 40 + 11 * len(name)
+    return board
+
+
+def _metre(model: mujoco.MjModel, states: np.ndarray) -> float:
+    """Return the length of a metre [px] with which a body stays within its box in all states."""
+    highest = max(
+        float(ends[:, 1].max()) + radius
+        for state in states
+        for ends, radius in _capsules(model, state)
+    )
+    return min(METRE, (STAGE[3] - GROUND - ABOVE) / highest)
 
 
 def _boxes(board: Canvas, columns: Mapping[str, int]) -> dict[str, tuple[int, int, int, int]]:
