@@ -1,19 +1,16 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from swings import JOINTS, RATE, swing
-from torchdiffeq import odeint
 
 from invdyn_ros.cli import run_verb
 from invdyn_ros.config import load_yaml
 from invdyn_ros.dataset import read_dataset, write_dataset
 from invdyn_ros.paths.bridge import Bridge, towards
 from invdyn_ros.paths.checkpoint import PATHS, build, load_path_model
-from invdyn_ros.paths.latent_ode import solved
 from invdyn_ros.paths.path_model import PathMeta, PathModel
 from invdyn_ros.paths.record import (
     Motions,
@@ -193,35 +190,6 @@ def test_rows_are_put_between_rows_that_are_far_apart() -> None:
     assert fine.time[0].diff().max() <= 0.02 + 1e-9
     assert fine.seen.sum() == 8
     check(fine, 2)
-
-
-def test_the_solver_agrees_with_torchdiffeq_at_times_of_each_motion() -> None:
-    torch.manual_seed(0)
-    matrix = torch.randn(3, 3, dtype=torch.float64)
-    field: Callable[..., torch.Tensor] = lambda z: torch.tanh(z @ matrix)  # noqa: E731
-    start, time = torch.randn(4, 3, dtype=torch.float64), torch.rand(4, 7).double().sort(1).values
-    found = solved(field, start, time, 0.05)  # type: ignore[arg-type]
-    for one, at, path in zip(start, time, found, strict=True):
-        grid = torch.cat([torch.zeros(1).double(), at])
-        wanted = odeint(lambda t, z: field(z), one[None], grid, rtol=1e-9, atol=1e-10)
-        torch.testing.assert_close(path, wanted[1:, 0], rtol=0, atol=2e-5)
-
-
-def test_where_a_path_goes_does_not_depend_on_what_else_is_asked() -> None:
-    torch.manual_seed(0)
-    start, time = torch.randn(2, 3), torch.rand(2, 9).sort(1).values
-    found = solved(torch.tanh, start, time, 0.3)
-    torch.testing.assert_close(solved(torch.tanh, start, time[:, :4], 0.3), found[:, :4])
-
-
-def test_half_the_step_has_an_eighth_of_the_error() -> None:
-    start, time = torch.ones(1, 1).double(), torch.linspace(0, 1.2, 50).double()[None]
-    wanted = time.neg().exp()
-    far, near = (
-        float((solved(torch.neg, start, time, step)[..., 0] - wanted).abs().max())
-        for step in (0.2, 0.1)
-    )
-    assert far / near == pytest.approx(8, rel=0.3)
 
 
 @pytest.fixture(scope="module")
