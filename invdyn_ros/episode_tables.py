@@ -74,12 +74,18 @@ def _read_points(column: pa.ChunkedArray, path: Path) -> np.ndarray:
     """Return places in pictures (rows, L, 2), in shares of their size."""
     if not len(column):
         return NO_POINTS
-    places = np.array(column.to_pylist(), dtype=np.float64).reshape(len(column), -1)
-    if places.shape[1] % 2:
+    rows = column.to_pylist()
+    sizes = sorted({len(row) if isinstance(row, list) else -1 for row in rows})
+    if len(sizes) > 1 or sizes[0] < 2 or sizes[0] % 2:
+        found = " or ".join("none" if size < 0 else str(size) for size in sizes)
         raise ValueError(
-            f"{path}: column {POINTS!r} holds {places.shape[1]} numbers per row; places are pairs"
+            f"{path}: column {POINTS!r} holds {found} numbers per row; it needs a pair for each "
+            "place, and as many in all rows"
         )
-    return places.reshape(len(column), -1, 2)
+    try:
+        return np.array(rows, dtype=np.float64).reshape(len(rows), -1, 2)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: column {POINTS!r} does not hold numbers ({error})") from error
 
 
 def read_episodes(directory: Path) -> dict[int, Episode]:

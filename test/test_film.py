@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from oracle import robot
 
 from invdyn_ros.cli import run_verb
-from invdyn_ros.dataset import read_dataset
+from invdyn_ros.dataset import read_dataset, write_dataset
+from invdyn_ros.lerobot import POINTS
 from invdyn_ros.sources.film import FilmConfig, films
 from invdyn_ros.trajectory import Trajectory
 
@@ -58,6 +62,33 @@ def test_points_are_where_the_arm_is(filmed: list[Trajectory]) -> None:
         change = np.abs(np.diff(t.frames.astype(float), axis=0)).mean(-1)
         near = np.linalg.norm(away, axis=-1)[1:] < 3
         assert change[near].mean() > 1.4 * change[~near].mean()
+
+
+DAMAGE: dict[str, tuple[Callable[[list[float]], object], str]] = {
+    "half a place": (lambda row: row[1:], "17 numbers per row"),
+    "of one row fewer": (lambda row: row[2:] if row[0] > 0.5 else row, "16 or 18 numbers"),
+    "no list": (lambda row: row[0], "none numbers per row"),
+    "words": (lambda row: ["here"] * len(row), "does not hold numbers"),
+    "a gap": (lambda row: [None, *row[1:]], "a point is not finite"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damaged_points_are_named(filmed: list[Trajectory], tmp_path: Path, name: str) -> None:
+    damage, message = DAMAGE[name]
+    one, other = filmed[0].points.copy(), filmed[1].points.copy()
+    one[:, 0, 0], other[:, 0, 0] = 0.2, 0.8
+    write_dataset(
+        tmp_path, [replace(filmed[0], points=one), replace(filmed[1], points=other)], "ur5", 10.0
+    )
+    (path,) = tmp_path.glob("data/*/*.parquet")
+    table = pq.read_table(path)
+    column = pa.array([damage(row) for row in table[POINTS].to_pylist()])
+    table = table.set_column(table.column_names.index(POINTS), POINTS, column)
+    pq.write_table(table, path)
+    with pytest.raises(ValueError, match=message) as raised:
+        read_dataset(tmp_path)
+    assert str(path) in str(raised.value)
 
 
 def test_an_arm_that_is_not_simulated_is_where_it_is_commanded() -> None:
