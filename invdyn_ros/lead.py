@@ -33,8 +33,9 @@ def estimate_lead(meta: Meta, data: Split) -> float:
             f"a lead is estimated with the rigid bodies of '{meta.robot}', whose URDF is unknown; "
             "give --urdf FILE, or --lead SECONDS (0 where a row's action makes its acceleration)"
         )
+    model = RigidBody(replace(meta, family="rigid_body", config={"moving": LEAD_MOVING}))
     leads = np.arange(LEAD_STEPS) * 0.5 / meta.rate
-    return float(min(leads, key=lambda lead: _rigid_error(meta, data, float(lead))))
+    return float(min(leads, key=lambda lead: _rigid_error(model, data, float(lead))))
 
 
 def urdf_compliance(meta: Meta, data: Split) -> list[float]:
@@ -55,11 +56,10 @@ def _sample(trajectories: Sequence[Trajectory], lead: float) -> Windows:
     return data.rows(torch.linspace(0, data.size - 1, min(LEAD_ROWS, data.size)).long())
 
 
-def _rigid_error(meta: Meta, data: Split, lead: float) -> float:
+def _rigid_error(model: RigidBody, data: Split, lead: float) -> float:
     """Return the share of the actions' power that an identified rigid body leaves over."""
-    model = RigidBody(replace(meta, family="rigid_body", config={"moving": LEAD_MOVING}))
     learn, judge = (model.sums(_sample(part, lead)) for part in (data.train, data.test))
     prior = model.tree.inertial.flatten()
-    found = identify(learn, judge, prior, meta.action_unit == "N m")
+    found = identify(learn, judge, prior, model.meta.action_unit == "N m")
     share = residual(judge, found) / (judge.power / judge.rows).clamp_min(1e-30)
     return float(share.mean())

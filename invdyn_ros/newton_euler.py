@@ -63,7 +63,7 @@ class NewtonEuler(nn.Module):
             before = np.eye(4) if parent < 0 else turns[parent]
             T = before.T @ transforms[k] @ turns[k]
             lift.append(_lift(T))
-            weigh.append([_weigh(turns[k].T @ J @ turns[k]) for J in basis])
+            weigh.append(_weigh(turns[k].T @ basis @ turns[k]))
             carry.append(_carry(T))
         base = np.zeros((ROWS, 1))
         base[[2, 5, 8], 0] = -np.asarray(gravity)
@@ -162,17 +162,20 @@ def _lift(T: np.ndarray) -> np.ndarray:
 
 
 def _weigh(J: np.ndarray) -> np.ndarray:
-    """Return (6, 15): F of a link of pseudo-inertia J (4, 4) to x, y, z of (force, moment)."""
-    mass, first = J[3, 3], J[:3, 3]
-    inertia = np.trace(J[:3, :3]) * np.eye(3) - J[:3, :3]
-    columns = []
-    for _, dw, a, S in _features():
-        force = mass * a + np.cross(dw, first) + S @ first - np.trace(S) * first
-        P = S @ inertia
-        gyroscopic = np.array([P[1, 2] - P[2, 1], P[2, 0] - P[0, 2], P[0, 1] - P[1, 0]])
-        moment = inertia @ dw + gyroscopic + np.cross(first, a)
-        columns.append(np.stack([force, moment], axis=1).ravel())
-    return np.stack(columns, axis=1)
+    """Return (N, 6, 15): F of links to x, y, z of (force, moment), for pseudo-inertias (N, 4, 4)."""
+    _, dw, a, S = (np.stack(parts) for parts in zip(*_features(), strict=True))
+    mass, first, second = J[:, 3:, 3:], J[:, None, :3, 3], J[:, :3, :3]
+    trace = np.trace(second, axis1=1, axis2=2)[:, None, None]
+    inertia = trace * np.eye(3) - second
+    spread = np.trace(S, axis1=1, axis2=2)[:, None]
+    pulled = (S @ first[..., None])[..., 0] - spread * first  # (N, 15, 3)
+    force = mass * a + np.cross(dw, first) + pulled
+    P = S @ inertia[:, None]  # (N, 15, 3, 3)
+    gyroscopic = np.stack(
+        [P[..., i, j] - P[..., j, i] for i, j in ((1, 2), (2, 0), (0, 1))], axis=-1
+    )
+    moment = dw @ inertia + gyroscopic + np.cross(first, a)
+    return np.stack([force, moment], axis=-1).reshape(len(J), -1, 6).swapaxes(1, 2)
 
 
 def _carry(T: np.ndarray) -> np.ndarray:
