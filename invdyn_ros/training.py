@@ -26,7 +26,7 @@ from invdyn_ros.robot import ROBOTS, Robot, load_robot
 from invdyn_ros.run_state import Progress, RunState
 from invdyn_ros.training_log import TrainingLog
 from invdyn_ros.trajectory import Trajectory
-from invdyn_ros.windows import Split, Windows, split, windows
+from invdyn_ros.windows import Split, Windows, split, whole, windows
 
 LOGS = "tensorboard"
 Run = TypeVar("Run", bound=Any)
@@ -127,7 +127,7 @@ def train(
     torch.set_num_threads(config.threads)
     device = pick_device(config.device)
     with joined(device) as ranks:
-        model, learn, judge = _prepare(config, data, robot, device)
+        model, learn, judge, valid = _prepare(config, data, robot, device)
         progress = Progress()
         if not model.solve(learn, judge):
             settings = _settings(config) | {"data": model.meta.data["sha256"]}
@@ -137,7 +137,7 @@ def train(
                 descent.resume()
             progress = _logged(descent, on_epoch)
         if ranks.first:
-            _finish(model.eval(), judge, progress, Path(out))
+            _finish(model.eval(), judge, valid, progress, Path(out))
     return model
 
 
@@ -203,8 +203,11 @@ def _meta(config: TrainConfig, dataset: Dataset, robot: Robot | None) -> Meta:
 
 def _prepare(
     config: TrainConfig, data: str | Path, robot: Robot | None, device: torch.device
-) -> tuple[InverseDynamics, Windows, Windows]:
-    """Return a fresh model that knows its data, and windows to learn from and to judge by."""
+) -> tuple[InverseDynamics, Windows, Windows, list[Trajectory]]:
+    """Return a fresh model that knows its data, and what to learn from and to judge by.
+
+    The latter comes as windows, and as the recordings that they are of.
+    """
     dataset = read_dataset(data)
     if robot is None and dataset.info.robot in ROBOTS:
         robot = load_robot(dataset.info.robot)
@@ -236,7 +239,7 @@ def _prepare(
     model.to(device)
     if config.start is None:  # other numbers would make it another function
         model.standardise(learn)
-    return model, learn, judge
+    return model, learn, judge, inner.test
 
 
 def _started(start: str, meta: Meta) -> InverseDynamics:
@@ -264,9 +267,17 @@ def _logged(descent: Descent, on_epoch: Callable[[Progress], None]) -> Progress:
         return descent.run(note)
 
 
-def _finish(model: InverseDynamics, judge: Windows, progress: Progress, out: Path) -> None:
+def _finish(
+    model: InverseDynamics,
+    judge: Windows,
+    valid: Sequence[Trajectory],
+    progress: Progress,
+    out: Path,
+) -> None:
     """Write the checkpoint and how training went."""
-    model.calibrate(judge)
+    device = judge.motion.device
+    recordings = whole(valid, model.meta.lead, model.dtype, model.observed)
+    model.calibrate(recording.to(device) for recording in recordings)
     known = {"epochs": progress.epoch} | remembered(model, judge)
     model.meta = replace(model.meta, data=model.meta.data | known)
     save(model, model.meta, out)

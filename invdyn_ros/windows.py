@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -116,6 +116,19 @@ def windows(
     kind = torch.uint8 if observed == "pixels" else dtype
     columns = (torch.as_tensor(column, dtype=dtype) for column in others)
     return Windows(torch.as_tensor(seen, dtype=kind), *columns)
+
+
+def whole(
+    trajectories: Sequence[Trajectory],
+    lead: float = 0.0,
+    dtype: torch.dtype = torch.float64,
+    observed: Observed = "motion",
+) -> Iterator[Windows]:
+    """Yield each trajectory as a single window; arguments as of `windows`."""
+    for trajectory in trajectories:
+        if trajectory.time[-1] - trajectory.time[0] >= abs(lead):
+            shifted = trajectory.shift(lead)
+            yield windows([shifted], len(shifted), dtype=dtype, observed=observed)
 
 
 def _cut(

@@ -79,8 +79,8 @@ def test_the_verb_changes_what_cnn_verb_predicts_and_no_other() -> None:
 def test_typical_pixels_are_as_wide_as_a_frame(family: str) -> None:
     model = make(family)
     motion, time = random_motion(model, 3)
-    assert motion.shape == (3, 2, 3 * SIDE * SIDE + 1)
-    assert model.predict(motion, time).mean.shape == (3, 2, 2)
+    assert motion.shape == (3, 3, 3 * SIDE * SIDE + 1)
+    assert model.predict(motion, time).mean.shape == (3, 3, 2)
 
 
 def test_pictures_take_no_lead(tmp_path: Path) -> None:

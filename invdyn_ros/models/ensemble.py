@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
@@ -88,10 +89,12 @@ class Ensemble(InverseDynamics):
         terms = torch.stack([torch.ones_like(means[0]), means.var(0)], dim=-1)
         return Prediction(means.mean(0), (terms * self.spread).sum(-1).sqrt())
 
-    def calibrate(self, valid: Windows) -> None:
+    def calibrate(self, valid: Iterable[Windows]) -> None:
         """Fit noise and trust to the errors on data that no weight was fitted to."""
-        means = torch.stack([m.predict(valid.motion, valid.time).mean for m in self._members])
-        last = means[:, :, -1].double()  # (count, N, n)
-        error = valid.action[:, -1].double() - last.mean(0)
-        terms = torch.stack([torch.ones_like(last[0]), last.var(0)], dim=-1)
-        self.spread.copy_(variances(terms, error))
+        terms, errors = [], []
+        for known in valid:
+            found = torch.stack([m.predict(known.motion, known.time).mean for m in self._members])
+            means = found.flatten(1, 2).double()  # (count, N, n)
+            errors.append(known.action.flatten(0, 1).double() - means.mean(0))
+            terms.append(torch.stack([torch.ones_like(means[0]), means.var(0)], dim=-1))
+        self.spread.copy_(variances(torch.cat(terms), torch.cat(errors)))

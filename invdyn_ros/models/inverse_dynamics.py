@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
@@ -185,8 +185,11 @@ class InverseDynamics(nn.Module, ABC):
         """Return mean and spread (width,) of what the model was trained on."""
         return self.motion_mean, self.motion_std
 
-    def calibrate(self, valid: Windows) -> None:
-        """Fit the standard deviation, of a family that has one, to data it was not fitted to."""
+    def calibrate(self, valid: Iterable[Windows]) -> None:
+        """Fit to whole recordings, one window each, what training data show too well.
+
+        That is the standard deviation, of a family that has one, or how far to trust an answer.
+        """
 
     def standardise(self, train: Windows) -> None:
         """Take mean and spread of motion and target from the training data."""
