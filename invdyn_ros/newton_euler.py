@@ -162,7 +162,7 @@ def _lift(T: np.ndarray) -> np.ndarray:
 
 
 def _weigh(J: np.ndarray) -> np.ndarray:
-    """Return (N, 6, 15): F of links to x, y, z of (force, moment), for pseudo-inertias (N, 4, 4)."""
+    """Return (N, 6, 15): F to x, y, z of (force, moment), of links of pseudo-inertia (N, 4, 4)."""
     _, dw, a, S = (np.stack(parts) for parts in zip(*_features(), strict=True))
     mass, first, second = J[:, 3:, 3:], J[:, None, :3, 3], J[:, :3, :3]
     trace = np.trace(second, axis1=1, axis2=2)[:, None, None]
