@@ -13,20 +13,22 @@ NOTHING = 1e-12  # share of the largest power of any joint below which there is 
 
 
 def scores(errors: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Return nmse and rmse with mean, per joint and 95% interval, of errors (T, n) per trajectory.
+    """Return nmse, r2 and rmse, each with mean, per joint and 95% interval, over trajectories.
 
-    A joint whose target never changes has no nmse (None), and the mean leaves it out.
+    r2 is 1 - nmse, but its interval compares each resample with its own variance: it tells
+    whether the errors (T, n) are below those of the mean, however much moves in some blocks and
+    little in others. A joint whose target never changes has neither (None), and no mean has it.
     """
     blocks = _sums(errors, targets)
     picks = np.random.default_rng(0).integers(len(blocks), size=(RESAMPLES, len(blocks)))
     whole, resampled = blocks.sum(0), blocks[picks].sum(1)
-    resampled[:, 1:3] = whole[1:3] * (
-        resampled[:, 3:] / whole[3:]
-    )  # the variance stays that of all
+    steady = resampled.copy()
+    steady[:, 1:3] = whole[1:3] * (resampled[:, 3:] / whole[3:])  # the variance stays that of all
+    measures = (("nmse", _nmse, steady), ("r2", _r2, resampled), ("rmse", _rmse, resampled))
     result = {}
-    for name, measure in (("nmse", _nmse), ("rmse", _rmse)):
+    for name, measure, sums in measures:
         per_joint = measure(whole)
-        spread = [mean(row) for row in measure(resampled)]
+        spread = [mean(row) for row in measure(sums)]
         interval = (
             np.nanpercentile(spread, [2.5, 97.5]) if np.isfinite(spread).any() else [np.nan] * 2
         )
@@ -58,6 +60,10 @@ def _nmse(total: np.ndarray) -> np.ndarray:
     loaded = np.maximum(square.max(-1, keepdims=True), 1e-12)
     known = variance > NOTHING * np.maximum(square, loaded)
     return np.where(known, error / np.where(known, variance, 1.0), np.nan)
+
+
+def _r2(total: np.ndarray) -> np.ndarray:
+    return 1 - _nmse(total)
 
 
 def _rmse(total: np.ndarray) -> np.ndarray:

@@ -123,6 +123,18 @@ def test_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     assert inside >= 50
 
 
+def test_interval_of_r2_knows_that_errors_grow_with_what_moves() -> None:
+    rng = np.random.default_rng(0)
+    sizes = rng.lognormal(0, 1.5, 20)  # few trajectories have nearly all of the power
+    targets = [size * rng.normal(size=(50, 1)) for size in sizes]
+    worth = scores([0.8 * t for t in targets], targets)  # R2 is 0.36 in each trajectory
+    assert worth["r2"]["mean"] == pytest.approx(1 - worth["nmse"]["mean"])
+    assert 0.3 < worth["r2"]["ci95"][0] < worth["r2"]["ci95"][1] < 0.4
+    assert worth["nmse"]["ci95"][1] > 1
+    none = scores([t.copy() for t in targets], targets)["r2"]  # that is the zero baseline
+    assert none["ci95"][0] <= 0 and none["ci95"][1] < 0.01
+
+
 def test_joint_that_never_moves_has_no_nmse() -> None:
     targets = [np.stack([np.ones(50), np.arange(50.0)], 1)]
     found = scores([np.ones((50, 2))], targets)

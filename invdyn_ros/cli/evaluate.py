@@ -61,12 +61,12 @@ def summary(report: dict) -> str:
     ]
     rows = {"model": report} | report["baselines"]
     for name, row in rows.items():
-        nmse, (low, high) = row["nmse"]["mean"], row["nmse"]["ci95"]
         rmse = f"{row['rmse']['mean']:.4g} {report['action_unit']}"
-        share = (
-            "no variance"
-            if nmse is None
-            else f"{100 * nmse:.3g}% ({100 * low:.3g}..{100 * high:.3g})"
-        )
-        lines.append(f"  {name:<10} nmse {share:<26} rmse {rmse}")
+        share = explained = "no variance"
+        if (nmse := row["nmse"]["mean"]) is not None:
+            low, high = row["nmse"]["ci95"]
+            share = f"{100 * nmse:.3g}% ({100 * low:.3g}..{100 * high:.3g})"
+            low, high = row["r2"]["ci95"]
+            explained = f"{row['r2']['mean']:.3g} ({low:.3g}..{high:.3g})"
+        lines.append(f"  {name:<10} nmse {share:<24} R2 {explained:<24} rmse {rmse}")
     return "\n".join(lines)
