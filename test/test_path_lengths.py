@@ -10,6 +10,8 @@ from invdyn_ros.benchmarks.path_lengths import (
     slope,
 )
 
+BODIES = Path(__file__).parents[1] / "config" / "paths" / "checkpoints"
+
 
 def test_the_slope_of_a_power_is_its_exponent() -> None:
     lengths = (100, 300, 1000, 3000)
@@ -17,8 +19,10 @@ def test_the_slope_of_a_power_is_its_exponent() -> None:
 
 
 def test_costs_of_two_lengths_are_reported_and_drawn(tmp_path: Path) -> None:
-    config = PathLengthsConfig(("gru_dt",), (50, 400), report=tmp_path / "lengths.json")
+    body = BODIES / "hopper_mechanism"
+    config = PathLengthsConfig(("gru_dt",), (body,), (50, 400), report=tmp_path / "lengths.json")
     rows = measure_path_lengths(config)["rows"]
+    assert rows.keys() == {"gru_dt, predict", "gru_dt, train", "hopper_mechanism, predict"}
     assert rows["gru_dt, train"]["s 400"] > 0
     assert rows["gru_dt, train"]["MB 400"] > rows["gru_dt, train"]["MB 50"]
     assert (tmp_path / "lengths.png").stat().st_size > 10_000

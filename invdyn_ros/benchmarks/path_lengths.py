@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from invdyn_ros.benchmarks.report import Row, machine
 from invdyn_ros.config import Checked, Count, Share, Sizes, to_mapping
-from invdyn_ros.paths.checkpoint import PATHS, build
+from invdyn_ros.paths.checkpoint import PATHS, build, load_path_model
 from invdyn_ros.paths.encoded import Encoded
 from invdyn_ros.paths.path_model import PathMeta, PathModel
 from invdyn_ros.paths.record import Motions, subsampled
@@ -34,10 +34,12 @@ FITTED = 3  # longest lengths that tell the slope
 
 @dataclass(frozen=True)
 class PathLengthsConfig(Checked):
-    """Seconds and memory of path models on records of many lengths; one motion, fresh weights."""
+    """Seconds and memory of path models on records of many lengths, one motion each."""
 
     families: tuple[str, ...] = ("bridge", "gru_dt", "latent_ode", "ode_rnn")
-    """Path models, keys of PATHS."""
+    """Path models with fresh weights, keys of PATHS."""
+    models: tuple[Path, ...] = ()
+    """Folders of trained path models, which predict only."""
     lengths: Sizes = (100, 300, 1000, 3000, 10_000)
     """Samples of the records."""
     share: Share = 0.1
@@ -59,14 +61,18 @@ def measure_path_lengths(config: PathLengthsConfig) -> dict[str, Any]:
     if len(config.lengths) < 2:
         raise ValueError("a slope takes two lengths or more")
     about = machine(config.threads)
-    tasks = [(f, what, n) for f in config.families for what in (PREDICT, TRAIN)
-             for n in config.lengths]  # fmt: skip
+    for folder in config.models:
+        load_path_model(folder)
+    works = [(name, what) for name in config.families for what in (PREDICT, TRAIN)]
+    works += [(str(folder), PREDICT) for folder in config.models]
+    tasks = [(name, what, length) for name, what in works for length in config.lengths]
     costs: dict[str, list[tuple[float, float]]] = {}
-    context = multiprocessing.get_context("spawn")
-    for family, what, length in tqdm(tasks, unit="record", file=sys.stderr):
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    for name, what, length in tqdm(tasks, unit="record", file=sys.stderr):
         with context.Pool(1) as pool:
-            cost = pool.apply(cost_of, (family, what, length, config.share, config.threads))
-        costs.setdefault(f"{family}, {what}", []).append(cost)
+            cost = pool.apply(cost_of, (name, what, length, config.share, config.threads))
+        costs.setdefault(f"{Path(name).name}, {what}", []).append(cost)
     if config.report is not None:
         config.report.parent.mkdir(parents=True, exist_ok=True)
         draw_lengths(config.lengths, costs, config.report.with_suffix(".png"))
@@ -80,13 +86,11 @@ def measure_path_lengths(config: PathLengthsConfig) -> dict[str, Any]:
     }
 
 
-def cost_of(
-    family: str, what: str, length: int, share: float, threads: int
-) -> tuple[float, float]:
+def cost_of(name: str, what: str, length: int, share: float, threads: int) -> tuple[float, float]:
     """Return the seconds of one call in this process, and the memory it takes [MB]."""
     torch.set_num_threads(threads)
-    _work(family, what, SHORT, share)()
-    work = _work(family, what, length, share)
+    _work(name, what, SHORT, share)()
+    work = _work(name, what, length, share)
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak
     before = _memory("VmRSS")
     begun = time.perf_counter()
@@ -94,20 +98,25 @@ def cost_of(
     return time.perf_counter() - begun, (_memory("VmHWM") - before) / MEGABYTE
 
 
-def _work(family: str, what: str, length: int, share: float) -> Any:
+def _work(name: str, what: str, length: int, share: float) -> Any:
     """Return a call that predicts, or that computes a loss and its gradients."""
     torch.manual_seed(0)
-    shape = {"sight": length, "shares": [share]} if issubclass(PATHS[family], Encoded) else {}
-    model: PathModel = build(PathMeta(family, "long", JOINTS, RATE, shape))
-    time_ = torch.arange(length, dtype=torch.float64)[None] / RATE
-    phase = torch.arange(2.0 * len(JOINTS))
+    model = _fresh(name, length, share) if name in PATHS else load_path_model(name)
+    time_ = torch.arange(length, dtype=torch.float64)[None] / model.meta.rate
+    phase = torch.arange(2.0 * model.n)
     state = torch.sin(time_[..., None] * (1 + phase / 5) + phase).float()
-    model.standardise(Motions(state, time_))
+    if name in PATHS:
+        model.standardise(Motions(state, time_))
     if what == PREDICT:
         record = subsampled(state, time_, share, 0)
         model.eval()
         return lambda: model.predict(record)
     return lambda: model.loss(state, time_).backward()
+
+
+def _fresh(family: str, length: int, share: float) -> PathModel:
+    shape = {"sight": length, "shares": [share]} if issubclass(PATHS[family], Encoded) else {}
+    return build(PathMeta(family, "long", JOINTS, RATE, shape))
 
 
 def _memory(name: str) -> int:

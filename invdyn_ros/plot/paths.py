@@ -51,6 +51,7 @@ def draw_lengths(
         costs: name -> (seconds, MB) of each length.
         path: file to write.
     """
+    models = list(dict.fromkeys(name.partition(", ")[0] for name in costs))
     with matplotlib.rc_context(LOOK):
         figure = Figure((14, 6.5), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
@@ -60,11 +61,12 @@ def draw_lengths(
             ("time of a call [s]", "memory of a call [MB]"),
             strict=True,
         ):
-            for number, (name, values) in enumerate(costs.items()):
-                line = "o-" if number % 2 == 0 else "s--"
+            for name, values in costs.items():
+                model, _, what = name.partition(", ")
+                line = "o-" if what == "predict" else "s--"
                 known = [(n, v[column]) for n, v in zip(lengths, values, strict=True)]
                 shown = [(n, v) for n, v in known if v > 0]
-                color = joint_color(number // 2)
+                color = joint_color(models.index(model))
                 axes.plot(*zip(*shown, strict=True), line, color=color, lw=2, label=name)
             top = max(v[-1][column] for v in costs.values())
             ends = (lengths[0], lengths[-1])

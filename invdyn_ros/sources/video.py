@@ -24,7 +24,7 @@ from invdyn_ros.perception.hands import HandConfig, WristFinder
 from invdyn_ros.sources import epic
 from invdyn_ros.sources.given import Given, read_given
 from invdyn_ros.sources.intake import Intake
-from invdyn_ros.trajectory import NO_VERB, Trajectory
+from invdyn_ros.trajectory import NO_POINTS, NO_VERB, Trajectory
 
 SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
 SEEN = 640  # [px] longer side of the pictures in which hands are looked for
@@ -240,4 +240,5 @@ def _episode(clip: Clip, shots: Shots, rows: slice) -> Trajectory:
         frames=shots.pictures[rows],
         source=clip.source,
         verb=clip.verb,
+        points=place[:, None] if shots.names == WRIST else NO_POINTS,
     )
