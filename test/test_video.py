@@ -151,6 +151,7 @@ def test_an_action_is_the_displacement_over_its_gap(gap: int) -> None:
         np.testing.assert_allclose(t.action[0], 0.0)
         np.testing.assert_allclose(t.action[1:], np.tile([0.01, -0.005], (len(t) - 1, 1)) * gap)
         assert (t.joint_names, t.action_unit, len(t.position)) == (WRIST, "1", 0)
+        np.testing.assert_allclose(t.points[:, 0], shots(20).place[t.frames[:, 0, 0, 0]])
 
 
 def test_quality_is_the_share_labelled_and_the_noise_of_the_wrist() -> None:
