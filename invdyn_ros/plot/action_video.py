@@ -50,7 +50,7 @@ def draw_video(
         x, y, width, tall = box
         board.pen.rectangle((x, y, x + width, y + tall), fill=PANEL)
         board.pen.line((x, y + tall / 2, x + width, y + tall / 2), fill=EDGE)
-        board.text((x + 8, y + 11), f"{name}  ±{top:.3g}", 14, SNOW)
+        board.text((x, y - 12), f"{name}  ±{top:.3g}", 14, SNOW)
     scale = SIDE // max(frames.shape[1:3])
     with Film(file, WIDTH, HEIGHT) as film:
         for now, frame in enumerate(frames, 1):
