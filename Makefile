@@ -25,7 +25,7 @@ PLANNERS := ur5
 BODIES := hopper walker
 CHECKPOINTS := ur5 ur5e kuka_iiwa dofbot ur5_position ur5e_position
 
-.PHONY: test demo lint install clean checkpoints policies planners sight bodies
+.PHONY: test demo lint install clean checkpoints policies planners sight bodies latent_ode
 .DELETE_ON_ERROR:
 
 test: lint
@@ -95,7 +95,7 @@ out/planners/%/meta.json: $(READY)
 	@mkdir -p config/planners/$*
 	cp $(@D)/meta.json $(@D)/model.safetensors config/planners/$*
 
-# What config/paths/checkpoints was made with: about two minutes per body on one core.
+# What config/paths/checkpoints/*_mechanism was made with: about two minutes per body on one core.
 bodies: $(BODIES:%=out/bodies/%/meta.json)
 
 out/bodies/%/meta.json: $(READY)
@@ -103,6 +103,15 @@ out/bodies/%/meta.json: $(READY)
 	$(BIN)/invdyn train --config config/paths/$*_mechanism.yaml --data out/data/$* --out $(@D)
 	@mkdir -p config/paths/checkpoints/$*_mechanism
 	cp $(@D)/meta.json $(@D)/model.safetensors config/paths/checkpoints/$*_mechanism
+
+# What config/paths/checkpoints/hopper_latent_ode was made with: an hour of one core.
+latent_ode: $(READY)
+	$(BIN)/invdyn collect sim --arm hopper --seed 123 --out out/data/hopper
+	$(BIN)/invdyn train --config config/paths/latent_ode.yaml --data out/data/hopper --out out/latent_ode/first
+	$(BIN)/invdyn train --config config/paths/latent_ode.yaml --data out/data/hopper --out out/latent_ode/second \
+	  --start out/latent_ode/first --epochs 200 --learning-rate 2e-3 --shares '[0.1,0.1,0.1,0.1,0.1,0.2,0.2,0.3,0.5]'
+	@mkdir -p config/paths/checkpoints/hopper_latent_ode
+	cp out/latent_ode/second/meta.json out/latent_ode/second/model.safetensors config/paths/checkpoints/hopper_latent_ode
 
 clean:
 	rm -rf $(VENV) build install log out *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -7,9 +7,13 @@ import torch
 from torch import nn
 from torchdiffeq import odeint
 
+from invdyn_ros.paths.checkpoint import load_path_model
 from invdyn_ros.paths.encoded import perceptron
 from invdyn_ros.paths.latent_ode import solved
+from invdyn_ros.paths.record import motions, subsampled
 from invdyn_ros.paths.repeated import repeated, repeated_cell
+from invdyn_ros.robot import share
+from invdyn_ros.sources.falls import FallConfig, falls
 
 
 def gradients(module: nn.Module, loss: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor]:
@@ -87,3 +91,12 @@ def test_half_the_step_has_an_eighth_of_the_error() -> None:
         for step in (0.2, 0.1)
     )
     assert far / near == pytest.approx(8, rel=0.3)
+
+
+def test_the_shipped_latent_ode_is_as_good_as_the_published_one() -> None:
+    model = load_path_model(share("config/paths/checkpoints/hopper_latent_ode"))
+    test = motions(list(falls("hopper", FallConfig(200, 100), 4)), 100)  # in no data
+    span = test.state.abs().flatten(0, 1).amax(0)  # the published errors are in shares of it
+    for seen, published in ((0.1, 0.0036), (0.2, 0.00295), (0.3, 0.003), (0.5, 0.00285)):
+        found = model.predict(subsampled(test.state, test.time, seen, 0))
+        assert float(((found - test.state) / span).square().mean()) < 1.2 * published
