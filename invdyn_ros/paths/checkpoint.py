@@ -10,6 +10,7 @@ from invdyn_ros.models.checkpoint import Kind, fill, read_meta, write_tensors
 from invdyn_ros.paths.bridge import Bridge
 from invdyn_ros.paths.latent_ode import LatentOde, OdeRnn, RnnVae
 from invdyn_ros.paths.mechanism import Mechanism
+from invdyn_ros.paths.one_step import OneStep
 from invdyn_ros.paths.path_model import PathMeta, PathModel
 from invdyn_ros.paths.recurrent import GruDt
 
@@ -20,6 +21,7 @@ PATHS: dict[str, type[PathModel]] = {
     "latent_ode": LatentOde,
     "mechanism": Mechanism,
     "ode_rnn": OdeRnn,
+    "one_step": OneStep,
     "rnn_vae": RnnVae,
 }
 
