@@ -61,6 +61,9 @@ def measure_path_lengths(config: PathLengthsConfig) -> dict[str, Any]:
     if len(config.lengths) < 2:
         raise ValueError("a slope takes two lengths or more")
     about = machine(config.threads)
+    names = [*config.families, *(folder.name for folder in config.models)]
+    if len(set(names)) < len(names):
+        raise ValueError(f"models are {', '.join(names)}; give each another name")
     for folder in config.models:
         load_path_model(folder)
     works = [(name, what) for name in config.families for what in (PREDICT, TRAIN)]
