@@ -144,7 +144,7 @@ def test_the_script_of_the_graph_succeeds_and_is_paid(name: str, episodes: int) 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", [UR5, DOFBOT])
 def test_the_script_nearly_always_succeeds_under_noise(name: str) -> None:
-    assert sum(script(name, 100, 20)[0]) >= 19
+    assert all(script(name, 100, 20)[0])
 
 
 def test_coarse_physics_end_as_the_simulator_node_does() -> None:

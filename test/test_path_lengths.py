@@ -18,6 +18,12 @@ def test_the_slope_of_a_power_is_its_exponent() -> None:
     assert slope(lengths, [n**2 / 7 for n in lengths]) == pytest.approx(2)
 
 
+def test_models_of_one_name_are_refused() -> None:
+    twice = (BODIES / "hopper_mechanism", BODIES / "hopper_mechanism")
+    with pytest.raises(ValueError, match="hopper_mechanism; give each another name"):
+        measure_path_lengths(PathLengthsConfig((), twice))
+
+
 def test_costs_of_two_lengths_are_reported_and_drawn(tmp_path: Path) -> None:
     body = BODIES / "hopper_mechanism"
     config = PathLengthsConfig(("gru_dt",), (body,), (50, 400), report=tmp_path / "lengths.json")

@@ -54,7 +54,7 @@ def measure_path_lengths(config: PathLengthsConfig) -> dict[str, Any]:
     """Return the report, and draw it where one is wanted.
 
     Raises:
-        ValueError: unknown family, or fewer than two lengths.
+        ValueError: unknown family, two models of one name, no model, or fewer than two lengths.
     """
     if unknown := set(config.families) - set(PATHS):
         raise ValueError(f"no path model {sorted(unknown)}; they are {', '.join(PATHS)}")
@@ -67,7 +67,7 @@ def measure_path_lengths(config: PathLengthsConfig) -> dict[str, Any]:
     for folder in config.models:
         load_path_model(folder)
     works = [(name, what) for name in config.families for what in (PREDICT, TRAIN)]
-    works += [(str(folder), PREDICT) for folder in config.models]
+    works += [(str(folder.resolve()), PREDICT) for folder in config.models]  # never a family
     tasks = [(name, what, length) for name, what in works for length in config.lengths]
     costs: dict[str, list[tuple[float, float]]] = {}
     context = multiprocessing.get_context("forkserver")
