@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 from invdyn_ros.config import load_yaml, to_mapping
 from invdyn_ros.dataset import read_dataset
 from invdyn_ros.evaluation import evaluate
+from invdyn_ros.leak import fingerprint
 from invdyn_ros.models import MODELS, InverseDynamics
 from invdyn_ros.models.checkpoint import load, write_whole
 from invdyn_ros.robot import Robot, share
 from invdyn_ros.run_state import STATE, Progress
 from invdyn_ros.tracking import Course
-from invdyn_ros.training import TrainConfig, accelerated, fingerprint, parse_config, train
+from invdyn_ros.training import TrainConfig, accelerated, parse_config, train
 from invdyn_ros.trajectory import Trajectory
 
 RUN = "run.json"

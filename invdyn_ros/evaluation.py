@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from invdyn_ros.calibration import calibration
-from invdyn_ros.leak import check_unseen
+from invdyn_ros.leak import check_unseen, fingerprint
 from invdyn_ros.models import InverseDynamics, Meta, build
 from invdyn_ros.scores import NOTHING, mean, plain, scores
-from invdyn_ros.training import accelerated, fingerprint, splits
+from invdyn_ros.training import accelerated, splits
 from invdyn_ros.trajectory import Trajectory
 from invdyn_ros.windows import Split, check_alike
 

@@ -18,12 +18,13 @@ import numpy as np
 import torch
 
 from invdyn_ros.dataset import check_writable, read_dataset, write_dataset
+from invdyn_ros.leak import fingerprint
 from invdyn_ros.models import InverseDynamics
 from invdyn_ros.models.checkpoint import META, load, write_whole
 from invdyn_ros.perception.camera import probe
 from invdyn_ros.pool import in_order
 from invdyn_ros.sources.video import read_video, video_files
-from invdyn_ros.training import accelerated, fingerprint
+from invdyn_ros.training import accelerated
 from invdyn_ros.trajectory import Trajectory
 
 JOB = "job.json"  # in OUT.part: what is being labelled

@@ -21,6 +21,20 @@ BITS = 48  # of a row's number, which JSON holds exactly
 REMEDY = "leave the repeats out with 'invdyn collect dataset DIR --unique --out NEW'"
 
 
+def fingerprint(trajectories: Sequence[Trajectory]) -> str:
+    """Tell datasets apart by their content."""
+    digest = hashlib.sha256()
+    for trajectory in trajectories:
+        for values in (
+            trajectory.time - trajectory.time[0],
+            trajectory.position,
+            trajectory.action,
+            trajectory.frames,
+        ):
+            digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
+
+
 def check_leak(train: Sequence[Trajectory], test: Sequence[Trajectory]) -> None:
     """Refuse test data that repeat moments of the motion to learn from.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -17,7 +16,7 @@ from invdyn_ros.control.fallback import remembered
 from invdyn_ros.dataset import Dataset, read_dataset
 from invdyn_ros.descent import Descent
 from invdyn_ros.lead import estimate_lead, urdf_compliance
-from invdyn_ros.leak import sketch_of
+from invdyn_ros.leak import fingerprint, sketch_of
 from invdyn_ros.models import MODELS, InverseDynamics, Meta, build
 from invdyn_ros.models.checkpoint import load, pick_device, save, write_whole
 from invdyn_ros.optimiser import DescentConfig
@@ -145,20 +144,6 @@ def splits(trajectories: Sequence[Trajectory], fraction: float, seed: int) -> tu
     """Return (learn | test) and, of what is for learning, (train | valid)."""
     outer = split(trajectories, fraction, seed)
     return outer, split(outer.train, fraction, seed)
-
-
-def fingerprint(trajectories: Sequence[Trajectory]) -> str:
-    """Tell datasets apart by their content."""
-    digest = hashlib.sha256()
-    for trajectory in trajectories:
-        for values in (
-            trajectory.time - trajectory.time[0],
-            trajectory.position,
-            trajectory.action,
-            trajectory.frames,
-        ):
-            digest.update(np.ascontiguousarray(values).tobytes())
-    return digest.hexdigest()
 
 
 def accelerated(trajectories: Sequence[Trajectory]) -> list[Trajectory]:

@@ -12,13 +12,14 @@ import torch
 from invdyn_ros.config import Checked, Count, Share, to_mapping
 from invdyn_ros.dataset import read_dataset
 from invdyn_ros.descent import Descent
+from invdyn_ros.leak import fingerprint
 from invdyn_ros.models.checkpoint import pick_device
 from invdyn_ros.optimiser import DescentConfig
 from invdyn_ros.paths.checkpoint import PATH, PATHS, build, load_path_model, save_path_model
 from invdyn_ros.paths.path_model import PathMeta, PathModel
 from invdyn_ros.paths.record import motions
 from invdyn_ros.run_state import Progress, RunState
-from invdyn_ros.training import fingerprint, parse_run
+from invdyn_ros.training import parse_run
 from invdyn_ros.trajectory import Trajectory
 
 

@@ -12,12 +12,13 @@ import torch
 from invdyn_ros.config import Checked, Count, to_mapping
 from invdyn_ros.dataset import read_dataset
 from invdyn_ros.descent import Descent
+from invdyn_ros.leak import fingerprint
 from invdyn_ros.optimiser import DescentConfig, Learner
 from invdyn_ros.planning.moments import Moments, states_ahead
 from invdyn_ros.planning.planner import PLANNER, FlowPlanner, PlannerMeta, save_planner
 from invdyn_ros.planning.sequence_flow import SequenceConfig, SequenceFlow
 from invdyn_ros.run_state import Progress, RunState
-from invdyn_ros.training import fingerprint, splits
+from invdyn_ros.training import splits
 from invdyn_ros.trajectory import Trajectory
 
 Ahead = Callable[[Sequence[Trajectory], int], Moments]
