@@ -73,7 +73,7 @@ out/data/%.json: $(READY)
 sight: $(SIGHTS:%=out/sight/%/sight.json)
 
 out/sight/%/sight.json: $(READY)
-	$(BIN)/invdyn train_sight --arm $* --out $(@D) --resume
+	$(BIN)/invdyn train_block_pose --arm $* --out $(@D) --resume
 	@mkdir -p config/sight/$*
 	cp $(@D)/meta.json $(@D)/model.safetensors $@ config/sight/$*
 

@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 NAME = "invdyn_ros"
 HERE = Path(__file__).parent
 NODES = (
+    "block_pose",
     "blocks",
     "camera",
     "dofbot",
@@ -15,12 +16,11 @@ NODES = (
     "report",
     "retarget",
     "scene_camera",
-    "sight",
     "simulator",
 )
 VERBS = (
     *("benchmark", "calibrate", "collect", "compare", "convert", "evaluate", "export"),
-    *("label", "launch", "train", "train_grasp", "train_planner", "train_sight", "visualize"),
+    *("label", "launch", "train", "train_grasp", "train_planner", "train_block_pose", "visualize"),
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from oracle import robot
 
-from invdyn_ros.control.guard import GuardConfig, Limits, State
+from invdyn_ros.control.safety_limits import GuardConfig, Limits, State
 
 CONFIG = GuardConfig()
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from oracle import robot
 
-from invdyn_ros.paths.checkpoint import build
-from invdyn_ros.paths.path_model import PathMeta, PathModel
-from invdyn_ros.paths.record import Motions
+from invdyn_ros.models.timeseries.observations import Motions
+from invdyn_ros.models.timeseries.registry import build
+from invdyn_ros.models.timeseries.time_series_model import PathMeta, PathModel
 
 RATE = 125.0
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from invdyn_ros.config import load_yaml
-from invdyn_ros.paths.body import Body, Figures
-from invdyn_ros.paths.contacts import Law
-from invdyn_ros.paths.planar import Inertia, Tree
-from invdyn_ros.robot import share
-from invdyn_ros.sources.falls import body, joints
+from invdyn_ros.models.planar_body.contact_solver import Law
+from invdyn_ros.models.planar_body.dynamics import Inertia, Tree
+from invdyn_ros.models.planar_body.simulator import Body, Figures
+from invdyn_ros.robots.robot import share
+from invdyn_ros.sources.passive_rollouts import body, joints
 
 
 def tree_of(name: str) -> tuple[Tree, tuple[int, ...]]:

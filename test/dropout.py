@@ -8,11 +8,11 @@ from pathlib import Path
 
 from torch import nn
 
-from invdyn_ros import descent
 from invdyn_ros.models import MODELS, Mlp
 from invdyn_ros.models.inverse_dynamics import Meta
 from invdyn_ros.models.mlp import MlpConfig
-from invdyn_ros.training import parse_config, train
+from invdyn_ros.training import trainer as descent
+from invdyn_ros.training.train import parse_config, train
 
 VALUES = {"family": "dropout", "width": 32, "depth": 1, "epochs": 40, "batch": 64, "ema": 0.9}
 

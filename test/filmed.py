@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from invdyn_ros.data.trajectory import NO_VERB, Trajectory
 from invdyn_ros.models.augmentation import WRIST
-from invdyn_ros.trajectory import NO_VERB, Trajectory
 
 SIDE, PATCH = 32, 10  # [px]
 

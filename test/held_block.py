@@ -14,10 +14,10 @@ from std_msgs.msg import Header
 
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.cli import run_verb
-from invdyn_ros.handeye.pairs import inverse, pose
 from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.messages import block_to_message, to_stamp
-from invdyn_ros.robot import load_robot
+from invdyn_ros.perception.hand_eye.pose_pairs import inverse, pose
+from invdyn_ros.robots.robot import load_robot
 
 UR5 = load_robot("ur5")
 SCENE = SCENES["ur5"]

@@ -20,7 +20,7 @@ from std_msgs.msg import Header
 
 from invdyn_ros.nodes import runner
 from invdyn_ros.nodes.messages import to_nanoseconds, to_stamp
-from invdyn_ros.robot import load_robot
+from invdyn_ros.robots.robot import load_robot
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINTS = ROOT / "config" / "checkpoints"

@@ -7,8 +7,8 @@ from functools import cache
 
 import numpy as np
 
-from invdyn_ros.robot import Robot, load_robot
-from invdyn_ros.trajectory import Trajectory
+from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.robots.robot import Robot, load_robot
 
 VISCOUS, COULOMB, OFFSET, ROTOR, SLOW = 4.0, 3.0, 0.5, 0.3, 0.02
 STIFFNESS = 30.0  # [N m/rad] of a servo

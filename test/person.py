@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from invdyn_ros.robot import load_robot
+from invdyn_ros.robots.robot import load_robot
 
 ARMS = ("ur5", "dofbot", "kuka_iiwa")
 DT = 0.05  # [s] between pictures

@@ -14,11 +14,11 @@ from rosbags.typesys import Stores, get_typestore
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
-from invdyn_ros.control.guard import Target
-from invdyn_ros.grasp.detector import ModelledDetector
-from invdyn_ros.grasp.environment import GraspEnv
-from invdyn_ros.grasp.script_policy import ScriptPolicy
-from invdyn_ros.grasp.transitions import Transitions
+from invdyn_ros.control.safety_limits import Target
+from invdyn_ros.grasp.envs.grasp_env import GraspEnv
+from invdyn_ros.grasp.envs.scripted_expert import ScriptPolicy
+from invdyn_ros.grasp.envs.simulated_detector import ModelledDetector
+from invdyn_ros.grasp.envs.transitions import Transitions
 from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import (

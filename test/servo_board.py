@@ -4,7 +4,7 @@ import errno
 
 import numpy as np
 
-from invdyn_ros.arms.dofbot import DofbotBus
+from invdyn_ros.arms.dofbot_bus import DofbotBus
 
 HOME = (2000, 2000, 2000, 2000, 1487, 1511)  # counts of the vendor's home: 90 90 90 90 90 50 deg
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from invdyn_ros.handeye.calibration import sizes
-from invdyn_ros.handeye.pairs import Mounting, Pairs, difference, inverse, pose
+from invdyn_ros.perception.hand_eye.calibration import sizes
+from invdyn_ros.perception.hand_eye.pose_pairs import Mounting, Pairs, difference, inverse, pose
 
 # of the camera in the base or on the tool, and of the marker on the tool or in the base
 X = pose(np.array([1.2, -1.0, 0.8]), np.array([0.9, -0.3, 0.6]))

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from invdyn_ros.arms.noise import NOISES
+from invdyn_ros.arms.domain_randomization import NOISES
 from invdyn_ros.arms.scene import SCENES, block_pose
-from invdyn_ros.grasp.seer import landmarks, middle
-from invdyn_ros.grasp.sight import Sight, SightConfig, SightMeta
-from invdyn_ros.grasp.sight_pictures import (
+from invdyn_ros.grasp.estimation.block_pose_estimator import landmarks, middle
+from invdyn_ros.grasp.estimation.block_pose_network import Sight, SightConfig, SightMeta
+from invdyn_ros.grasp.pose_training.rendered_dataset import (
     Illustrator,
     Moments,
     PictureConfig,
     Pictures,
 )
-from invdyn_ros.robot import load_robot
+from invdyn_ros.robots.robot import load_robot
 
 SCENE, UR5 = SCENES["ur5"], load_robot("ur5")
 SMALL = SightConfig(pixels=64, channels=(8, 16, 16), keypoints=12, hidden=32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from invdyn_ros.trajectory import Trajectory
+from invdyn_ros.data.trajectory import Trajectory
 
 RATE, STIFFNESS = 50.0, (60.0, 25.0, 40.0)  # [Hz], [1/s2]: periods of 41 to 63 samples
 JOINTS = ("one", "two", "three")

@@ -14,11 +14,11 @@ from invdyn_ros.benchmarks.model import ModelConfig, untrained
 from invdyn_ros.benchmarks.report import quantiles, table
 from invdyn_ros.benchmarks.simulation import SimulationConfig, rates_in_turn
 from invdyn_ros.cli.benchmark import main
-from invdyn_ros.dynamics import RigidBodyTree
 from invdyn_ros.models import MODELS, build
 from invdyn_ros.models.checkpoint import save
 from invdyn_ros.models.inverse_dynamics import Meta
-from invdyn_ros.robot import load_robot
+from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
+from invdyn_ros.robots.robot import load_robot
 
 
 def make_checkpoint(folder, arm):

@@ -12,18 +12,18 @@ import pytest
 import torch
 
 from invdyn_ros.arms.scene import SCENES
-from invdyn_ros.benchmarks.grasp import GraspConfig, load_players, measure_grasp
+from invdyn_ros.benchmarks.grasp_success import GraspConfig, load_players, measure_grasp
 from invdyn_ros.cli import run_verb
-from invdyn_ros.grasp import episodes as playing
-from invdyn_ros.grasp.actor import SCRIPTED, load_player
-from invdyn_ros.grasp.causes import CAUSES, FIRM, Course, cause_of_failure
-from invdyn_ros.grasp.episodes import Episode, Job, cut, play, play_all
-from invdyn_ros.grasp.policy import Policy, PolicyMeta, save_policy
-from invdyn_ros.grasp.steering import SteeringConfig
+from invdyn_ros.evaluation.plots.success_map import PER_CELL, cells, success_map
+from invdyn_ros.grasp.envs import rollouts as playing
+from invdyn_ros.grasp.envs.agents import SCRIPTED, load_player
+from invdyn_ros.grasp.envs.rollouts import Episode, Job, cut, play, play_all
+from invdyn_ros.grasp.policies.action_space import SteeringConfig
+from invdyn_ros.grasp.policies.failure_causes import CAUSES, FIRM, Course, cause_of_failure
+from invdyn_ros.grasp.policies.network import Policy, PolicyMeta, save_policy
+from invdyn_ros.grasp.policies.success_rate import paired_difference, success_interval
 from invdyn_ros.models.checkpoint import META
-from invdyn_ros.plot.success_map import PER_CELL, cells, success_map
-from invdyn_ros.report import paired_difference, success_interval
-from invdyn_ros.robot import share
+from invdyn_ros.robots.robot import share
 
 BLOCK = 0.04  # [m]
 SIZES = {"joint": (45, 7), "cartesian": (43, 5)}  # of observations and actions of the UR5

@@ -9,7 +9,7 @@ from oracle import exciting
 
 from invdyn_ros.benchmarks.data_efficiency import DataEfficiencyConfig, clips
 from invdyn_ros.cli.benchmark import main
-from invdyn_ros.robot import load_robot
+from invdyn_ros.robots.robot import load_robot
 
 CONFIGS = Path(__file__).parents[1] / "config" / "train"
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from benchmark_report import report_of
 
-from invdyn_ros.benchmarks.blocks import OURS as BLOCKS
-from invdyn_ros.benchmarks.blocks import PLAIN, SUBPIXEL, TRACKED, flipped
-from invdyn_ros.benchmarks.handeye import BOUND, OURS, PEERS
+from invdyn_ros.benchmarks.block_detection import OURS as BLOCKS
+from invdyn_ros.benchmarks.block_detection import PLAIN, SUBPIXEL, TRACKED, flipped
+from invdyn_ros.benchmarks.hand_eye import BOUND, OURS, PEERS
 from invdyn_ros.cli.benchmark import main
 
 

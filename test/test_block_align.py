@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from invdyn_ros.benchmarks.block_pictures import block_scene
-from invdyn_ros.perception.block_align import Picture, align, tilt, tilted
-from invdyn_ros.perception.block_fit import BlockFit, moved, transform, turn
+from invdyn_ros.benchmarks.rendered_blocks import block_scene
+from invdyn_ros.perception.photometric_alignment import Picture, align, tilt, tilted
+from invdyn_ros.perception.pose_from_edges import BlockFit, moved, transform, turn
 
 SIZE, SIDE = 0.04, 40.0  # of the block [m], of its marker [px]
 GREY = (225.0, 40.0, 90.0)  # white, black, background

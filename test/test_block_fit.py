@@ -6,8 +6,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.scene import SCENES, block_pose
-from invdyn_ros.perception.block_fit import fit_block, project, skew
-from invdyn_ros.perception.markers import marker_corners
+from invdyn_ros.perception.aruco_cube import marker_corners
+from invdyn_ros.perception.pose_from_edges import fit_block, project, skew
 
 
 def test_derivative_of_projection_is_that_of_finite_differences() -> None:

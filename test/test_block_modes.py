@@ -7,11 +7,11 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.rendering import SceneCamera
-from invdyn_ros.benchmarks.block_pictures import block_scene
-from invdyn_ros.perception.block_fit import BlockFit, fit_block, transform, turn
-from invdyn_ros.perception.block_modes import TRACK_LIMIT, Mode, rank, track_costs
-from invdyn_ros.perception.blocks import BlockDetector, BlocksConfig
-from invdyn_ros.robot import load_robot
+from invdyn_ros.benchmarks.rendered_blocks import block_scene
+from invdyn_ros.perception.block_detector import BlockDetector, BlocksConfig
+from invdyn_ros.perception.pose_disambiguation import TRACK_LIMIT, Mode, rank, track_costs
+from invdyn_ros.perception.pose_from_edges import BlockFit, fit_block, transform, turn
+from invdyn_ros.robots.robot import load_robot
 
 
 def small_tilted_blocks(count: int) -> tuple[list[np.ndarray], list[np.ndarray]]:

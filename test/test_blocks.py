@@ -12,8 +12,13 @@ from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import SCENES, _mark, block_pose
-from invdyn_ros.perception.blocks import BlockDetector, BlockPose, BlocksConfig, block_in_base
-from invdyn_ros.robot import load_robot
+from invdyn_ros.perception.block_detector import (
+    BlockDetector,
+    BlockPose,
+    BlocksConfig,
+    block_in_base,
+)
+from invdyn_ros.robots.robot import load_robot
 
 PICTURES = 60  # of each arm
 ARMS = ("ur5", "dofbot")

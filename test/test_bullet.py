@@ -8,11 +8,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from invdyn_ros.arms.bullet import Simulation
-from invdyn_ros.arms.noise import NOISES, load_noise, stray
+from invdyn_ros.arms.domain_randomization import NOISES, load_noise, stray
 from invdyn_ros.arms.plant import IDEAL, PLANTS, PlantConfig, load_plant
+from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.arms.scene import SCENES
-from invdyn_ros.robot import load_robot
+from invdyn_ros.robots.robot import load_robot
 
 robot = cache(load_robot)
 RIGID = ["ur5", "ur5e", "kuka_iiwa"]

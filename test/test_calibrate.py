@@ -27,11 +27,11 @@ from sensor_msgs.msg import JointState
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import believed_scene
 from invdyn_ros.config import load_yaml
-from invdyn_ros.graph import resolve
-from invdyn_ros.handeye.camera_pose import CameraPose, read_camera_pose, to_yaml
-from invdyn_ros.handeye.pairs import inverse, pose
+from invdyn_ros.graph.graph import resolve
 from invdyn_ros.nodes.bag import BagWriter
-from invdyn_ros.perception.blocks import BlockDetector, BlocksConfig
+from invdyn_ros.perception.block_detector import BlockDetector, BlocksConfig
+from invdyn_ros.perception.hand_eye.camera_pose import CameraPose, read_camera_pose, to_yaml
+from invdyn_ros.perception.hand_eye.pose_pairs import inverse, pose
 
 
 @pytest.fixture(scope="module")

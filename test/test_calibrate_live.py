@@ -27,7 +27,7 @@ from held_block import (
 from node_probe import Probe, state
 from sensor_msgs.msg import JointState
 
-from invdyn_ros.handeye.camera_pose import read_camera_pose
+from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
 
 REST = 0.5  # [s]
 

@@ -3,7 +3,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from invdyn_ros.calibration import calibration, crps
+from invdyn_ros.evaluation.uncertainty_calibration import calibration, crps
 
 ERRORS = np.random.default_rng(0).normal(size=(4000, 2)) * [0.5, 2.0]
 

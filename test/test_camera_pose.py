@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sightings import NOISE, errors, random_pairs
 
-from invdyn_ros.handeye.calibration import calibrate, camera_pose
-from invdyn_ros.handeye.camera_pose import CameraPose, read_camera_pose, to_yaml
+from invdyn_ros.perception.hand_eye.calibration import calibrate, camera_pose
+from invdyn_ros.perception.hand_eye.camera_pose import CameraPose, read_camera_pose, to_yaml
 
 
 def test_the_file_reads_back_as_it_was_written(tmp_path) -> None:

@@ -28,13 +28,13 @@ from invdyn_ros.benchmarks.closed_loop import (
 )
 from invdyn_ros.cli import run_verb
 from invdyn_ros.cli.benchmark import main
-from invdyn_ros.control.follower import Measured, PlainFeedback
-from invdyn_ros.control.guard import Plan, rest
+from invdyn_ros.control.computed_torque import Measured, PlainFeedback
+from invdyn_ros.control.safety_limits import Plan, rest
+from invdyn_ros.evaluation.closed_loop import Run
 from invdyn_ros.models import InverseDynamics, build
 from invdyn_ros.models.inverse_dynamics import Prediction
-from invdyn_ros.replay import Run
+from invdyn_ros.robots.urdf import Tree
 from invdyn_ros.sources.simulation import urdf_model
-from invdyn_ros.urdf import Tree
 
 SHORT = ClosedLoopConfig(motions=1, seconds=2.0)
 

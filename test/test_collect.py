@@ -16,8 +16,8 @@ from test_rosbag import record
 from test_sequence import arrays, save_hdf5, save_npz
 
 from invdyn_ros.cli import run_verb
-from invdyn_ros.dataset import read_dataset, write_dataset
-from invdyn_ros.trajectory import Trajectory
+from invdyn_ros.data.dataset import read_dataset, write_dataset
+from invdyn_ros.data.trajectory import Trajectory
 
 Capture = pytest.CaptureFixture[str]
 COLUMNS = ["--position", "0:2", "--velocity", "2:4", "--rate", "50", "--unit", "N m"]

@@ -10,16 +10,16 @@ from oracle import exciting, robot, setpoint
 from invdyn_ros.arms.plant import IDEAL
 from invdyn_ros.cli import compare as cli
 from invdyn_ros.cli import run_verb
-from invdyn_ros.comparison import Job, Run, family_configs, motions, report, run, runs
-from invdyn_ros.dataset import write_dataset
+from invdyn_ros.data.dataset import write_dataset
+from invdyn_ros.data.recording import Samples
+from invdyn_ros.evaluation.closed_loop import excitation
+from invdyn_ros.evaluation.closed_loop_tracking import Course
+from invdyn_ros.evaluation.compare import Job, Run, family_configs, motions, report, run, runs
+from invdyn_ros.evaluation.comparison_table import markdown, standings
 from invdyn_ros.models import build
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.inverse_dynamics import Meta
-from invdyn_ros.recording import Samples
-from invdyn_ros.replay import excitation
-from invdyn_ros.standings import markdown, standings
-from invdyn_ros.tracking import Course
-from invdyn_ros.training import TrainConfig
+from invdyn_ros.training.train import TrainConfig
 
 FAMILIES = ("mlp", "rigid_body")
 PNG = b"\x89PNG"

@@ -7,8 +7,8 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from invdyn_ros.grasp.curriculum import Curriculum, CurriculumConfig
-from invdyn_ros.grasp.vector import vectorised
+from invdyn_ros.grasp.envs.vector_env import vectorised
+from invdyn_ros.grasp.learning.curriculum import Curriculum, CurriculumConfig
 
 
 def test_a_curriculum_grows_with_the_success_rate():

@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from invdyn_ros.dataset import read_dataset, write_dataset
-from invdyn_ros.leak import duplicates
-from invdyn_ros.trajectory import Trajectory
-from invdyn_ros.windows import split, windows
+from invdyn_ros.data.dataset import read_dataset, write_dataset
+from invdyn_ros.data.leakage import duplicates
+from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.data.windows import split, windows
 
 JOINTS = ("a", "b", "c")
 

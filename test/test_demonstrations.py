@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from toy_task import ACTIONS, SIZE, Toy, demonstrate
 
-from invdyn_ros.grasp.demonstrations import MixedReplayBuffer, record
-from invdyn_ros.grasp.environment import GraspEnv
+from invdyn_ros.grasp.envs.grasp_env import GraspEnv
+from invdyn_ros.grasp.learning.replay_buffer import MixedReplayBuffer, record
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])

@@ -19,12 +19,12 @@ from dropout import VALUES, Dropout
 from oracle import exciting, robot
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from invdyn_ros.dataset import read_dataset, write_dataset
+from invdyn_ros.data.dataset import read_dataset, write_dataset
+from invdyn_ros.data.windows import windows
 from invdyn_ros.models import MODELS
 from invdyn_ros.models.checkpoint import load
-from invdyn_ros.run_state import Progress
-from invdyn_ros.training import parse_config, splits, train
-from invdyn_ros.windows import windows
+from invdyn_ros.training.train import parse_config, splits, train
+from invdyn_ros.training.training_state import Progress
 
 HERE = Path(__file__).parent
 SMALL = {"width": 32, "depth": 1, "epochs": 6, "batch": 64, "lead": 0.012}
@@ -167,7 +167,7 @@ def test_run_stops_when_validation_gets_no_better(data: Path, tmp_path: Path) ->
 def test_log_tells_each_epoch_once_also_after_an_interruption(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("invdyn_ros.descent.SAVE_EVERY", 0.0)
+    monkeypatch.setattr("invdyn_ros.training.trainer.SAVE_EVERY", 0.0)
 
     def stop(progress: Progress) -> None:
         if progress.epoch == 3:

@@ -8,16 +8,24 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from invdyn_ros.arms.bullet import Simulation
-from invdyn_ros.arms.noise import NOISES, Noise, latency, load_noise, sensed, view, wear
+from invdyn_ros.arms.domain_randomization import (
+    NOISES,
+    Noise,
+    latency,
+    load_noise,
+    sensed,
+    view,
+    wear,
+)
 from invdyn_ros.arms.plant import load_plant
+from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import SCENES
-from invdyn_ros.grasp.detector import SHARE, ModelledDetector
-from invdyn_ros.grasp.world import World
-from invdyn_ros.perception.blocks import BlockDetector, BlocksConfig
-from invdyn_ros.perception.markers import find_markers
-from invdyn_ros.robot import load_robot
+from invdyn_ros.grasp.envs.episode import World
+from invdyn_ros.grasp.envs.simulated_detector import SHARE, ModelledDetector
+from invdyn_ros.perception.aruco_cube import find_markers
+from invdyn_ros.perception.block_detector import BlockDetector, BlocksConfig
+from invdyn_ros.robots.robot import load_robot
 
 AGREE = 1.5  # factor between the spread of the model and that of the real detector
 

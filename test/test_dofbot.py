@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from servo_board import Clock, ServoBoard, bus_of
 
-from invdyn_ros.arms.dofbot import (
+from invdyn_ros.arms.dofbot_bus import (
     SERVOS,
     DofbotBus,
     joints_to_servos,
@@ -15,7 +15,7 @@ from invdyn_ros.arms.dofbot import (
     servo_to_opening,
     servos_to_joints,
 )
-from invdyn_ros.robot import load_robot
+from invdyn_ros.robots.robot import load_robot
 
 OPEN = load_robot("dofbot").gripper.max_opening
 

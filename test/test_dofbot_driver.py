@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from servo_board import HOME, Clock, ServoBoard, bus_of
 
-from invdyn_ros.arms.dofbot import SERVOS, servos_to_joints
+from invdyn_ros.arms.dofbot_bus import SERVOS, servos_to_joints
 from invdyn_ros.arms.dofbot_driver import PATIENCE, DofbotDriver
-from invdyn_ros.robot import load_robot
+from invdyn_ros.robots.robot import load_robot
 
 ROBOT = load_robot("dofbot")
 OPEN = ROBOT.gripper.max_opening

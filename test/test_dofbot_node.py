@@ -11,7 +11,7 @@ from servo_board import ServoBoard
 from std_msgs.msg import Float64MultiArray
 
 from invdyn_ros.nodes.dofbot import DofbotNode
-from invdyn_ros.robot import load_robot
+from invdyn_ros.robots.robot import load_robot
 
 ROBOT = load_robot("dofbot")
 

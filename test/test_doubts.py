@@ -11,16 +11,16 @@ import torch
 
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import SCENES, block_pose
-from invdyn_ros.control.guard import State
-from invdyn_ros.grasp.doubts import CALM, Doubts, block_area, learned_area
-from invdyn_ros.grasp.estimate import Sighting, apparent_size, sighting
-from invdyn_ros.grasp.learned import LOST, LearnedGrasp
-from invdyn_ros.grasp.observer import Observer
-from invdyn_ros.grasp.pace import BRAKING, Pace
-from invdyn_ros.grasp.policy import Policy, PolicyMeta
-from invdyn_ros.grasp.scripted import NOT_SEEN, ScriptedGrasp
-from invdyn_ros.perception.blocks import BlockDetector, BlocksConfig, double
-from invdyn_ros.robot import load_robot
+from invdyn_ros.control.safety_limits import State
+from invdyn_ros.grasp.estimation.block_estimate import Sighting, apparent_size, sighting
+from invdyn_ros.grasp.estimation.detection_gating import CALM, Doubts, block_area, learned_area
+from invdyn_ros.grasp.policies.learned import LOST, LearnedGrasp
+from invdyn_ros.grasp.policies.network import Policy, PolicyMeta
+from invdyn_ros.grasp.policies.observation import Observer
+from invdyn_ros.grasp.policies.scripted import NOT_SEEN, ScriptedGrasp
+from invdyn_ros.grasp.policies.time_scaling import BRAKING, Pace
+from invdyn_ros.perception.block_detector import BlockDetector, BlocksConfig, double
+from invdyn_ros.robots.robot import load_robot
 
 SCENE = SCENES["ur5"]
 TICK, PICTURE = 0.008, 0.1  # [s]

@@ -10,13 +10,13 @@ import pytest
 import torch
 from plant_oracle import Oracle, Twin
 
-from invdyn_ros.arms.bullet import Simulation
 from invdyn_ros.arms.plant import IDEAL, PlantConfig, load_plant
-from invdyn_ros.control.driver import Driver
-from invdyn_ros.control.follower import Follower, Measured, PlainFeedback
-from invdyn_ros.control.guard import State, Target, rest
+from invdyn_ros.arms.pybullet_simulation import Simulation
+from invdyn_ros.control.computed_torque import Follower, Measured, PlainFeedback
+from invdyn_ros.control.controller import Driver
+from invdyn_ros.control.safety_limits import State, Target, rest
 from invdyn_ros.models.inverse_dynamics import Prediction
-from invdyn_ros.robot import Robot, load_robot
+from invdyn_ros.robots.robot import Robot, load_robot
 
 robot = cache(load_robot)
 

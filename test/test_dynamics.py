@@ -4,8 +4,8 @@ import pytest
 import torch
 from pybullet_utils.bullet_client import BulletClient
 
-from invdyn_ros.dynamics import CHUNKS, LARGE, RigidBodyTree
-from invdyn_ros.robot import ROBOTS, load_robot
+from invdyn_ros.robots.rigid_body_dynamics import CHUNKS, LARGE, RigidBodyTree
+from invdyn_ros.robots.robot import ROBOTS, load_robot
 
 # A cart that slides along x carries a lift with a pendulum on each side of it: prismatic joints
 # and branches, joints listed against the order of the file.

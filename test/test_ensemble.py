@@ -8,12 +8,12 @@ import pytest
 import torch
 from oracle import exciting, robot
 
-from invdyn_ros.dataset import write_dataset
+from invdyn_ros.data.dataset import write_dataset
+from invdyn_ros.data.windows import windows
 from invdyn_ros.models import Meta, build
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.ensemble import Ensemble, EnsembleConfig
-from invdyn_ros.training import parse_config, train
-from invdyn_ros.windows import windows
+from invdyn_ros.training.train import parse_config, train
 
 UR5 = robot("ur5")
 SMALL = {"count": 3, "fields": {"width": 16, "depth": 1}}

@@ -15,15 +15,15 @@ import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
 
-from invdyn_ros.arms.noise import load_noise, stray
+from invdyn_ros.arms.domain_randomization import load_noise, stray
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.cli.benchmark import main as benchmark
-from invdyn_ros.grasp.environment import GraspEnv
-from invdyn_ros.grasp.environments import register_all
-from invdyn_ros.grasp.script_policy import ScriptPolicy
-from invdyn_ros.grasp.steering import SteeringConfig
-from invdyn_ros.grasp.task import LIFT
-from invdyn_ros.grasp.vector import vectorised
+from invdyn_ros.grasp.envs.grasp_env import GraspEnv
+from invdyn_ros.grasp.envs.registration import register_all
+from invdyn_ros.grasp.envs.scripted_expert import ScriptPolicy
+from invdyn_ros.grasp.envs.vector_env import vectorised
+from invdyn_ros.grasp.policies.action_space import SteeringConfig
+from invdyn_ros.grasp.policies.success import LIFT
 
 UR5, DOFBOT, PIXELS = (f"invdyn_ros/Grasp{kind}-v0" for kind in ("UR5", "Dofbot", "UR5Pixels"))
 
@@ -74,7 +74,7 @@ def test_gymnasium_has_nothing_to_complain_about(name: str, changes: dict[str, A
 
 
 def test_a_name_with_its_module_needs_no_import() -> None:
-    with gymnasium.make(f"invdyn_ros.grasp.environments:{UR5}") as env:
+    with gymnasium.make(f"invdyn_ros.grasp.envs.registration:{UR5}") as env:
         assert env.spec is not None and env.spec.id == UR5
 
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from oracle import exciting, robot, setpoint
 
-from invdyn_ros.calibration import calibration
 from invdyn_ros.cli import evaluate as cli
-from invdyn_ros.dataset import read_dataset, write_dataset
-from invdyn_ros.evaluation import evaluate
+from invdyn_ros.data.dataset import read_dataset, write_dataset
+from invdyn_ros.data.windows import split
+from invdyn_ros.evaluation.evaluate import evaluate
+from invdyn_ros.evaluation.metrics import scores
+from invdyn_ros.evaluation.uncertainty_calibration import calibration
 from invdyn_ros.models.checkpoint import load
-from invdyn_ros.scores import scores
 from invdyn_ros.sources.rosbag import BagConfig, read_bag
-from invdyn_ros.training import parse_config, train
-from invdyn_ros.windows import split
+from invdyn_ros.training.train import parse_config, train
 
 UR10 = Path(__file__).parents[2] / "shared" / "data" / "ur10" / "ur10_exciting_trajectory.db3"
 

@@ -8,8 +8,8 @@ from oracle import robot
 
 from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.cli import run_verb
-from invdyn_ros.dataset import read_dataset
-from invdyn_ros.registry import ROBOTS
+from invdyn_ros.data.dataset import read_dataset
+from invdyn_ros.robots.registry import ROBOTS
 from invdyn_ros.sources.excitation import (
     Excitation,
     ExcitationConfig,

@@ -14,18 +14,18 @@ from test_dynamics import CART_JOINTS, CART_XML
 from torch import Tensor
 
 from invdyn_ros.cli import run_verb
-from invdyn_ros.control.driver import Driver
-from invdyn_ros.control.follower import Measured
-from invdyn_ros.control.guard import State, Target
-from invdyn_ros.graph import resolve
+from invdyn_ros.control.computed_torque import Measured
+from invdyn_ros.control.controller import Driver
+from invdyn_ros.control.safety_limits import State, Target
+from invdyn_ros.data.windows import windows
+from invdyn_ros.graph.graph import resolve
 from invdyn_ros.models import MODELS, InverseDynamics, Meta, Prediction, build
 from invdyn_ros.models.checkpoint import save
 from invdyn_ros.models.compiled import CompiledRigidBody
+from invdyn_ros.models.export_parity import PARITY, check_parity, parity, random_motion
 from invdyn_ros.models.mlp import Mlp
 from invdyn_ros.models.onnx import OnnxModel, export, load_onnx, to_onnx
-from invdyn_ros.models.parity import PARITY, check_parity, parity, random_motion
 from invdyn_ros.models.runtime import RUNTIMES, fast, load_runtime
-from invdyn_ros.windows import windows
 
 
 def meta(family: str, arm: str = "ur5", **config: object) -> Meta:

@@ -11,21 +11,21 @@ import torch
 from oracle import exciting, robot
 
 from invdyn_ros.arms.plant import IDEAL
-from invdyn_ros.control.driver import OUT_OF_DATA, Driver
+from invdyn_ros.control.computed_torque import Measured
+from invdyn_ros.control.controller import OUT_OF_DATA, Driver
 from invdyn_ros.control.fallback import KEY, Fallback, fallback_of
-from invdyn_ros.control.follower import Measured
-from invdyn_ros.control.guard import State, Target
-from invdyn_ros.dataset import write_dataset
+from invdyn_ros.control.safety_limits import State, Target
+from invdyn_ros.data.dataset import write_dataset
+from invdyn_ros.data.recording import Samples
+from invdyn_ros.evaluation.closed_loop import replay
+from invdyn_ros.evaluation.closed_loop_tracking import Course
 from invdyn_ros.models import Meta, Prediction, build
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.compiled import CompiledRigidBody
 from invdyn_ros.models.hybrid import Hybrid
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.models.runtime import fast
-from invdyn_ros.recording import Samples
-from invdyn_ros.replay import replay
-from invdyn_ros.tracking import Course
-from invdyn_ros.training import parse_config, train
+from invdyn_ros.training.train import parse_config, train
 
 ARM = robot("ur5")
 LIMIT = 0.5

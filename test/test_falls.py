@@ -7,9 +7,9 @@ import numpy as np
 from PIL import Image
 
 from invdyn_ros.cli import run_verb
-from invdyn_ros.paths.training import parse_path, train_paths
 from invdyn_ros.perception.camera import probe
-from invdyn_ros.sources.falls import FallConfig, body, falls, joints
+from invdyn_ros.sources.passive_rollouts import FallConfig, body, falls, joints
+from invdyn_ros.training.train_time_series import parse_path, train_paths
 
 
 def test_bodies_fall_the_same_way_each_time_and_move_by_their_new_velocity() -> None:

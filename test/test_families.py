@@ -10,14 +10,14 @@ from torch import Tensor
 
 from invdyn_ros.benchmarks.multimodal import nmse, scores, solenoid
 from invdyn_ros.cli import convert as cli
-from invdyn_ros.descent import Descent
+from invdyn_ros.data.windows import Windows
 from invdyn_ros.models import InverseDynamics, Meta, build
 from invdyn_ros.models.checkpoint import load, save
-from invdyn_ros.models.conversion import convert
 from invdyn_ros.models.flow import Flow
-from invdyn_ros.optimiser import DescentConfig
-from invdyn_ros.run_state import RunState
-from invdyn_ros.windows import Windows
+from invdyn_ros.models.net2net import convert
+from invdyn_ros.training.optimizer import DescentConfig
+from invdyn_ros.training.trainer import Descent
+from invdyn_ros.training.training_state import RunState
 
 PLAIN = {"mlp": {"width": 32, "depth": 1}, "gru": {"width": 16, "depth": 1, "history": 3}}
 

@@ -11,10 +11,10 @@ import pytest
 from oracle import robot
 
 from invdyn_ros.cli import run_verb
-from invdyn_ros.dataset import read_dataset, write_dataset
-from invdyn_ros.lerobot import POINTS
-from invdyn_ros.sources.film import FilmConfig, films
-from invdyn_ros.trajectory import Trajectory
+from invdyn_ros.data.dataset import read_dataset, write_dataset
+from invdyn_ros.data.lerobot_format import POINTS
+from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.sources.rendered_video import FilmConfig, films
 
 CONFIG = FilmConfig(motions=2, views=2, seconds=3.0, rate=10.0, pixels=32)
 

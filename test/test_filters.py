@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from person import DT
 
-from invdyn_ros.filters import Bounds, OneEuro, Pace
+from invdyn_ros.teleop.filters import Bounds, OneEuro, Pace
 
 
 def test_one_euro_passes_a_constant_and_its_first_sample_unchanged():

@@ -11,14 +11,14 @@ import torch
 from arm_paths import RATE, bridge, waves
 from oracle import robot
 
-from invdyn_ros.benchmarks.gap_actions import action_errors
+from invdyn_ros.benchmarks.action_interpolation import action_errors
 from invdyn_ros.cli import run_verb
-from invdyn_ros.dataset import write_dataset
-from invdyn_ros.paths.actions import acted, actions
-from invdyn_ros.paths.checkpoint import save_path_model
-from invdyn_ros.paths.record import subsampled
+from invdyn_ros.control.action_interpolation import acted, actions
+from invdyn_ros.data.dataset import write_dataset
+from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.models.timeseries.observations import subsampled
+from invdyn_ros.models.timeseries.registry import save_path_model
 from invdyn_ros.sources.simulation import urdf_model
-from invdyn_ros.trajectory import Trajectory
 
 UR5 = robot("ur5")
 

@@ -8,19 +8,19 @@ import torch
 from arm_paths import RATE, bridge, waves
 from oracle import robot
 
-from invdyn_ros.benchmarks.gaps import Command, drive
-from invdyn_ros.control.driver import Driver
-from invdyn_ros.control.follower import Measured
-from invdyn_ros.control.guard import State, Target, rest
+from invdyn_ros.benchmarks.joint_state_dropout import Command, drive
+from invdyn_ros.control.computed_torque import Measured
+from invdyn_ros.control.controller import Driver
+from invdyn_ros.control.dropout_controller import MISSING, Onward
+from invdyn_ros.control.safety_limits import State, Target, rest
+from invdyn_ros.control.state_predictor import Blind, BlindConfig, filled
+from invdyn_ros.evaluation.closed_loop import Last, Link, Sight, excitation, replay
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.runtime import fast
-from invdyn_ros.paths.blind import Blind, BlindConfig, filled
-from invdyn_ros.paths.checkpoint import build
-from invdyn_ros.paths.onward import MISSING, Onward
-from invdyn_ros.paths.path_model import PathMeta
-from invdyn_ros.paths.record import Motions, Record
-from invdyn_ros.replay import Last, Link, Sight, excitation, replay
-from invdyn_ros.robot import share
+from invdyn_ros.models.timeseries.observations import Motions, Record
+from invdyn_ros.models.timeseries.registry import build
+from invdyn_ros.models.timeseries.time_series_model import PathMeta
+from invdyn_ros.robots.robot import share
 from invdyn_ros.sources.simulation import urdf_model
 
 UR5 = robot("ur5")

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from arm_paths import bridge
 
-from invdyn_ros.arguments import ARMS
-from invdyn_ros.graph import GRAPHS, PROFILES, find_graph, resolve
-from invdyn_ros.paths.checkpoint import save_path_model
-from invdyn_ros.robot import ROBOTS
+from invdyn_ros.graph.arguments import ARMS
+from invdyn_ros.graph.graph import GRAPHS, PROFILES, find_graph, resolve
+from invdyn_ros.models.timeseries.registry import save_path_model
+from invdyn_ros.robots.robot import ROBOTS
 
 PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"
 GRASPING = [arm for arm in ARMS if ROBOTS[arm].gripper]

@@ -9,13 +9,13 @@ import pytest
 from plant_oracle import Oracle
 from scipy.spatial.transform import Rotation
 
-from invdyn_ros.arms.bullet import Simulation
 from invdyn_ros.arms.plant import load_plant
+from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.arms.scene import SCENES
-from invdyn_ros.control.driver import Driver
-from invdyn_ros.control.follower import Measured
-from invdyn_ros.control.guard import Target
-from invdyn_ros.grasp.estimate import (
+from invdyn_ros.control.computed_torque import Measured
+from invdyn_ros.control.controller import Driver
+from invdyn_ros.control.safety_limits import Target
+from invdyn_ros.grasp.estimation.block_estimate import (
     QUARTER,
     BlockEstimate,
     Sighting,
@@ -23,10 +23,10 @@ from invdyn_ros.grasp.estimate import (
     sighting,
     upright_yaw,
 )
-from invdyn_ros.grasp.reach import Reacher, Segment, joint_motion, straight
-from invdyn_ros.grasp.scripted import RETRY, ScriptedGrasp
-from invdyn_ros.grasp.task import Judge
-from invdyn_ros.robot import Robot, load_robot
+from invdyn_ros.grasp.policies.cartesian_motion import Reacher, Segment, joint_motion, straight
+from invdyn_ros.grasp.policies.scripted import RETRY, ScriptedGrasp
+from invdyn_ros.grasp.policies.success import Judge
+from invdyn_ros.robots.robot import Robot, load_robot
 
 robot = cache(load_robot)
 

@@ -1,8 +1,8 @@
 """The script beside a learned policy: its successes are those of the same episodes."""
 
-from invdyn_ros.grasp.actor import SCRIPTED, load_player
-from invdyn_ros.grasp.baseline import scripted_successes
-from invdyn_ros.grasp.episodes import Job, play
+from invdyn_ros.grasp.envs.agents import SCRIPTED, load_player
+from invdyn_ros.grasp.envs.rollouts import Job, play
+from invdyn_ros.grasp.envs.scripted_baseline import scripted_successes
 
 
 def test_the_scripts_successes_are_those_of_the_first_episodes_of_the_run() -> None:

@@ -15,12 +15,12 @@ from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
 from invdyn_ros.arms.scene import SCENES, block_pose
-from invdyn_ros.grasp.observer import Observer
-from invdyn_ros.grasp.policy import Policy, PolicyMeta, save_policy
+from invdyn_ros.grasp.policies.network import Policy, PolicyMeta, save_policy
+from invdyn_ros.grasp.policies.observation import Observer
 from invdyn_ros.nodes.grasp import GraspNode
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import REFUSED, block_to_message, to_stamp
-from invdyn_ros.perception.blocks import double
+from invdyn_ros.perception.block_detector import double
 
 SCENE = SCENES["ur5"]
 BEAT = 12 * TICK  # [ns] from picture to picture

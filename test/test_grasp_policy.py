@@ -12,17 +12,17 @@ import pytest
 import torch
 from toy_task import ACTIONS, CONFIG, SIZE, TASK, demonstrate, make
 
-from invdyn_ros.arms.noise import NOISES
+from invdyn_ros.arms.domain_randomization import NOISES
 from invdyn_ros.arms.scene import SCENES
-from invdyn_ros.graph import resolve
-from invdyn_ros.grasp.algorithms import ALGORITHMS
-from invdyn_ros.grasp.environment import GraspEnv
-from invdyn_ros.grasp.learned import LearnedGrasp
-from invdyn_ros.grasp.policy import Policy, PolicyMeta, load_policy, save_policy
-from invdyn_ros.grasp.reinforcement import Reinforcement
-from invdyn_ros.grasp.settings import REMEMBERING
+from invdyn_ros.graph.graph import resolve
+from invdyn_ros.grasp.envs.grasp_env import GraspEnv
+from invdyn_ros.grasp.learning.config import REMEMBERING
+from invdyn_ros.grasp.learning.rl import Reinforcement
+from invdyn_ros.grasp.learning.sb3_algorithms import ALGORITHMS
+from invdyn_ros.grasp.policies.learned import LearnedGrasp
+from invdyn_ros.grasp.policies.network import Policy, PolicyMeta, load_policy, save_policy
 from invdyn_ros.models.checkpoint import META
-from invdyn_ros.robot import load_robot
+from invdyn_ros.robots.robot import load_robot
 
 
 def test_a_policy_acts_as_the_learner_it_came_from(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from arm_limits import CONFIG, assert_safe, limits_of
 from oracle import robot
 
-from invdyn_ros.control.guard import (
+from invdyn_ros.control.safety_limits import (
     GuardConfig,
     State,
     Target,

@@ -10,7 +10,7 @@ import pytest
 from arm_limits import CONFIG, assert_safe, limits_of
 from oracle import robot
 
-from invdyn_ros.control.guard import (
+from invdyn_ros.control.safety_limits import (
     NO_TARGET,
     Limits,
     Plan,

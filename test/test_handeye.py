@@ -7,11 +7,18 @@ import pytest
 from scipy.stats import chi2
 from sightings import NOISE, X, Y, blurred, errors, random_pairs
 
-from invdyn_ros.handeye.calibration import calibrate, sizes
-from invdyn_ros.handeye.excitation import Excitation, axis_name
-from invdyn_ros.handeye.pairs import MOUNTINGS, Mounting, Pairs, difference, inverse, pose
-from invdyn_ros.handeye.solve import fit, held_out
-from invdyn_ros.handeye.start import first_guess
+from invdyn_ros.perception.hand_eye.calibration import calibrate, sizes
+from invdyn_ros.perception.hand_eye.closed_form import first_guess
+from invdyn_ros.perception.hand_eye.least_squares import fit, held_out
+from invdyn_ros.perception.hand_eye.pose_diversity import Excitation, axis_name
+from invdyn_ros.perception.hand_eye.pose_pairs import (
+    MOUNTINGS,
+    Mounting,
+    Pairs,
+    difference,
+    inverse,
+    pose,
+)
 
 
 @pytest.mark.parametrize("mounting", MOUNTINGS)

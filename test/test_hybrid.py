@@ -10,13 +10,13 @@ import torch
 from oracle import exciting, robot, torque
 from scipy.ndimage import gaussian_filter1d
 
+from invdyn_ros.data.windows import Windows, windows
 from invdyn_ros.models import InverseDynamics, Meta, build
+from invdyn_ros.models.gaussian_process import Process, fit, pivots, posterior
 from invdyn_ros.models.hybrid import Hybrid
-from invdyn_ros.models.identification import cross_identify, identify, total
-from invdyn_ros.models.residual import Process, fit, pivots, posterior
-from invdyn_ros.models.variance import variances
-from invdyn_ros.robot import Robot
-from invdyn_ros.windows import Windows, windows
+from invdyn_ros.models.least_squares_identification import cross_identify, identify, total
+from invdyn_ros.models.variance_components import variances
+from invdyn_ros.robots.robot import Robot
 
 SMALL = {"centres": 24, "rows": 600, "blurs": (0.0, 0.1)}
 NOISE = 0.3  # [N m]

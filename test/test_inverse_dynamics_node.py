@@ -31,11 +31,11 @@ from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from invdyn_ros.control.guard import State, Target
+from invdyn_ros.control.dropout_controller import MISSING
+from invdyn_ros.control.safety_limits import State, Target
+from invdyn_ros.models.timeseries.registry import save_path_model
 from invdyn_ros.nodes.inverse_dynamics import InverseDynamicsNode
 from invdyn_ros.nodes.messages import command_stamp, target_to_message, to_nanoseconds, to_stamp
-from invdyn_ros.paths.checkpoint import save_path_model
-from invdyn_ros.paths.onward import MISSING
 
 
 def target(stamp, q):

@@ -12,14 +12,14 @@ from swings import JOINTS, RATE, swing
 from test_collect import EFFORT, collect, joint_states, refused
 from test_rosbag import record
 
-from invdyn_ros.dataset import read_dataset, write_dataset
-from invdyn_ros.paths.checkpoint import build
-from invdyn_ros.paths.path_model import PathMeta, PathModel
-from invdyn_ros.paths.record import Motions, Record, motions, subsampled
-from invdyn_ros.paths.splines import CURVES, along
-from invdyn_ros.paths.training import parse_path, train_paths
-from invdyn_ros.sources.intake import Intake
-from invdyn_ros.sources.irregular import IrregularConfig, arrived, disturbed
+from invdyn_ros.data.dataset import read_dataset, write_dataset
+from invdyn_ros.models.timeseries.interpolation_baselines import CURVES, along
+from invdyn_ros.models.timeseries.observations import Motions, Record, motions, subsampled
+from invdyn_ros.models.timeseries.registry import build
+from invdyn_ros.models.timeseries.time_series_model import PathMeta, PathModel
+from invdyn_ros.sources.import_result import Intake
+from invdyn_ros.sources.sampling_dropout import IrregularConfig, arrived, disturbed
+from invdyn_ros.training.train_time_series import parse_path, train_paths
 
 Capture = pytest.CaptureFixture[str]
 

@@ -7,8 +7,8 @@ import torch
 from filmed import SIDE, film
 from test_video_models import make, place_of, seen, shown
 
+from invdyn_ros.data.windows import windows
 from invdyn_ros.models.augmentation import WRIST, augmented
-from invdyn_ros.windows import windows
 
 
 def test_actions_of_keypoints_are_odd_in_time_and_none_where_nothing_moves() -> None:

@@ -3,8 +3,8 @@
 import numpy as np
 from person import each_arm
 
-from invdyn_ros.kinematics import PointSolver, flips, limbs
-from invdyn_ros.robot import load_robot
+from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.teleop.inverse_kinematics import PointSolver, flips, limbs
 
 
 @each_arm

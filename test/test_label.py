@@ -10,12 +10,12 @@ from filmed import SIDE, film
 from oracle import exciting, robot
 
 from invdyn_ros.cli import run_verb
-from invdyn_ros.dataset import read_dataset, write_dataset
-from invdyn_ros.labelling import label
+from invdyn_ros.data.dataset import read_dataset, write_dataset
+from invdyn_ros.evaluation.plots.video_writer import Film
+from invdyn_ros.evaluation.pseudo_labels import label
 from invdyn_ros.models import Meta, build
 from invdyn_ros.models.augmentation import WRIST
 from invdyn_ros.models.checkpoint import load, save
-from invdyn_ros.plot.film import Film
 
 FILES = ("data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.parquet")
 

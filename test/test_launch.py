@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from invdyn_ros.cli import VERBS
-from invdyn_ros.cli.launch import child_environment, launch, show_arguments
-from invdyn_ros.cli.processes import Processes
-from invdyn_ros.graph import GRAPHS, NodeSpec
+from invdyn_ros.cli.launch import show_arguments
+from invdyn_ros.graph.graph import GRAPHS, NodeSpec
+from invdyn_ros.graph.launcher import child_environment, launch
+from invdyn_ros.graph.processes import Processes
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 30.0  # [s] before a test gives up; nothing waits that long when all is well
@@ -78,7 +79,7 @@ def ends(pid):
 def a_launcher(*scripts):
     """Run a group in a process of its own; return it and the pids that its processes print."""
     source = (
-        "import os, sys\nfrom invdyn_ros.cli.processes import Processes\n"
+        "import os, sys\nfrom invdyn_ros.graph.processes import Processes\n"
         "with Processes() as group:\n"
         f"    for script in {scripts!r}:\n"
         "        group.start('p', [sys.executable, '-c', script], os.environ, False)\n"

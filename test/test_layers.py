@@ -1,24 +1,27 @@
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1] / "invdyn_ros"
 
-# lowest first; a module imports from its own layer and from those below
+# lowest first; a package imports from itself and from those on floors below
 LAYERS = (
-    "quiet trajectory leak urdf registry robot newton_euler dynamics kinematics filters config "
-    "calibration pictures pool scores",
-    "windows dataset episode_tables lerobot models perception handeye workspace retarget control "
-    "arms",
-    "sources grasp evaluation recording replay report teleop_report grasp_report plot "
-    "lead parallel run_state optimiser descent training_log training "
-    "comparison standings tracking labelling planning paths",
-    "learned arguments graph",
-    "benchmarks cli nodes",
-    "__main__",
+    "config native_output typing workers",
+    "robots data",
+    "models perception teleop",
+    "arms control",
+    "training",
+    "grasp",
+    "graph sources",
+    "evaluation",
+    "benchmarks nodes",
+    "cli",
 )
 LAYER = {name: number for number, names in enumerate(LAYERS) for name in names.split()}
+LOOSE = {"config", "native_output", "typing", "workers", "__main__"}
+MAX_PACKAGES = 15
 ROS = {
     "builtin_interfaces", "cv_bridge", "diagnostic_msgs", "geometry_msgs", "launch", "launch_ros",
     "rcl_interfaces", "rclpy", "rosgraph_msgs", "sensor_msgs", "std_msgs", "std_srvs", "tf2_ros",
@@ -44,16 +47,58 @@ def imports(file):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+def units_below(file):
+    """Names of the other modules and packages of invdyn_ros that a file imports from."""
+    for name in imports(file):
+        parts = name.split(".")
+        if parts[0] == "invdyn_ros" and len(parts) > 1 and parts[1] in LAYER:
+            yield parts[1]
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_imports_go_down_the_layers(file):
     if unit(file) == "__init__":
         assert not list(imports(file))
         return
+    if unit(file) == "__main__":
+        return
     assert unit(file) in LAYER, f"'{unit(file)}' belongs to no layer; add it to LAYERS"
-    for name in imports(file):
-        parts = name.split(".")
-        if parts[0] == "invdyn_ros" and len(parts) > 1 and parts[1] in LAYER:
-            assert LAYER[parts[1]] <= LAYER[unit(file)], f"{unit(file)} must not import {name}"
+    for name in units_below(file):
+        below = LAYER[name] < LAYER[unit(file)] or name == unit(file)
+        assert below, f"{unit(file)} must not import {name}"
+
+
+def test_packages_are_few_and_each_says_what_it_is():
+    packages = {path.parent for path in ROOT.rglob("__init__.py")} - {ROOT}
+    top = {path for path in packages if path.parent == ROOT}
+    assert len(top) <= MAX_PACKAGES
+    assert {path.stem for path in ROOT.glob("*.py")} - {"__init__"} <= LOOSE
+    for folder in {file.parent for file in FILES} - {ROOT}:
+        assert folder in packages, f"{folder} has no __init__.py"
+        first = ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8")))
+        assert first, f"{folder} does not say what it is for"
+
+
+@pytest.mark.xfail(reason="evaluate.py draws its own plots", strict=True)
+def test_no_package_or_subpackage_imports_itself_through_others():
+    @cache
+    def below(package):
+        """Packages and subpackages that one imports from."""
+        names = {n for f in package.glob("*.py") for n in imports(f) if "invdyn_ros." in n}
+        targets = (ROOT.parent.joinpath(*name.split(".")) for name in names)
+        parents = {t if t.is_dir() else t.parent for t in targets}
+        return {p for p in parents if p.is_relative_to(ROOT)} - {package, ROOT}
+
+    def walk(package, path):
+        assert package not in path, " -> ".join(p.name for p in [*path, package])
+        for other in below(package):
+            if other not in done:
+                walk(other, [*path, package])
+        done.add(package)
+
+    done = set()
+    for folder in sorted({file.parent for file in FILES} - {ROOT}):
+        walk(folder, [])
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
@@ -61,9 +106,3 @@ def test_only_nodes_know_ros(file):
     if unit(file) != "nodes":
         used = {name.split(".")[0] for name in imports(file)} & ROS
         assert not used, f"{file.name} imports {', '.join(used)}; only nodes/ and launch/ may"
-
-
-def test_cli_and_nodes_do_not_import_each_other():
-    for file in FILES:
-        other = {"cli": "invdyn_ros.nodes", "nodes": "invdyn_ros.cli"}.get(unit(file))
-        assert other is None or not [n for n in imports(file) if n.startswith(other)], file

@@ -10,11 +10,11 @@ import pytest
 from oracle import exciting, robot
 
 from invdyn_ros.cli import run_verb
-from invdyn_ros.dataset import read_dataset, write_dataset
-from invdyn_ros.leak import at_rest, check_unseen, duplicates, sketch_of, without_repeats
+from invdyn_ros.data.dataset import read_dataset, write_dataset
+from invdyn_ros.data.leakage import at_rest, check_unseen, duplicates, sketch_of, without_repeats
+from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.data.windows import split
 from invdyn_ros.sources.pendulum import PendulumConfig, swing
-from invdyn_ros.trajectory import Trajectory
-from invdyn_ros.windows import split
 
 CONFIG = Path(__file__).parents[1] / "config" / "train" / "mlp.yaml"
 

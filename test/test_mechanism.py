@@ -10,18 +10,18 @@ from bodies import columns, tree_of, truth
 from torch import Tensor
 
 from invdyn_ros.config import load_yaml
-from invdyn_ros.dataset import write_dataset
-from invdyn_ros.paths.checkpoint import build, load_path_model
-from invdyn_ros.paths.free_motion import Steps, identify_inertia
-from invdyn_ros.paths.mechanism import Mechanism
-from invdyn_ros.paths.path_model import PathMeta
-from invdyn_ros.paths.planar import moving
-from invdyn_ros.paths.record import Motions, Record, motions, subsampled
-from invdyn_ros.paths.splines import CURVES, along
-from invdyn_ros.paths.training import parse_path, train_paths
-from invdyn_ros.robot import share
-from invdyn_ros.sources.falls import BODIES, FallConfig, body, falls
-from invdyn_ros.trajectory import Trajectory
+from invdyn_ros.data.dataset import write_dataset
+from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.models.planar_body.dynamics import moving
+from invdyn_ros.models.planar_body.inertia_identification import Steps, identify_inertia
+from invdyn_ros.models.timeseries.identified_body import Mechanism
+from invdyn_ros.models.timeseries.interpolation_baselines import CURVES, along
+from invdyn_ros.models.timeseries.observations import Motions, Record, motions, subsampled
+from invdyn_ros.models.timeseries.registry import build, load_path_model
+from invdyn_ros.models.timeseries.time_series_model import PathMeta
+from invdyn_ros.robots.robot import share
+from invdyn_ros.sources.passive_rollouts import BODIES, FallConfig, body, falls
+from invdyn_ros.training.train_time_series import parse_path, train_paths
 
 STEP = 0.005  # [s] of the hopper's simulation
 

@@ -9,12 +9,12 @@ import torch
 from oracle import exciting, robot, setpoint
 from torch import Tensor
 
-from invdyn_ros.descent import Descent
+from invdyn_ros.data.windows import Windows, windows
 from invdyn_ros.models import MODELS, InverseDynamics, Meta, build
 from invdyn_ros.models.checkpoint import load, save
-from invdyn_ros.optimiser import DescentConfig
-from invdyn_ros.run_state import RunState
-from invdyn_ros.windows import Windows, windows
+from invdyn_ros.training.optimizer import DescentConfig
+from invdyn_ros.training.trainer import Descent
+from invdyn_ros.training.training_state import RunState
 
 
 def meta(family: str, arm: str = "ur5", **config: object) -> Meta:

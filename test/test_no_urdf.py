@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from invdyn_ros.cli import run_verb
-from invdyn_ros.dataset import write_dataset
+from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.sources.pendulum import PendulumConfig, swing
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from oracle import robot
 
+from invdyn_ros.data.windows import Windows
 from invdyn_ros.models import Meta, Mlp
-from invdyn_ros.optimiser import DescentConfig, Optimiser
-from invdyn_ros.parallel import Ranks
-from invdyn_ros.training import parse_config
-from invdyn_ros.windows import Windows
+from invdyn_ros.training.distributed import Ranks
+from invdyn_ros.training.optimizer import DescentConfig, Optimiser
+from invdyn_ros.training.train import parse_config
 
 
 def toy(**values: object) -> tuple[Mlp, Optimiser, Windows]:

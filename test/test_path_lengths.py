@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from invdyn_ros.benchmarks.path_lengths import (
+from invdyn_ros.benchmarks.sequence_length import (
     PathLengthsConfig,
     measure_path_lengths,
     slope,

@@ -8,11 +8,10 @@ from swings import JOINTS, RATE, swing
 
 from invdyn_ros.cli import run_verb
 from invdyn_ros.config import load_yaml
-from invdyn_ros.dataset import read_dataset, write_dataset
-from invdyn_ros.paths.bridge import Bridge, towards
-from invdyn_ros.paths.checkpoint import PATHS, build, load_path_model
-from invdyn_ros.paths.path_model import PathMeta, PathModel
-from invdyn_ros.paths.record import (
+from invdyn_ros.data.dataset import read_dataset, write_dataset
+from invdyn_ros.models.timeseries.bridge import Bridge, towards
+from invdyn_ros.models.timeseries.interpolation_baselines import CURVES, along
+from invdyn_ros.models.timeseries.observations import (
     Motions,
     Record,
     check,
@@ -21,10 +20,11 @@ from invdyn_ros.paths.record import (
     refined,
     subsampled,
 )
-from invdyn_ros.paths.splines import CURVES, along
-from invdyn_ros.paths.training import parse_path, train_paths
-from invdyn_ros.robot import share
-from invdyn_ros.sources.falls import body
+from invdyn_ros.models.timeseries.registry import PATHS, build, load_path_model
+from invdyn_ros.models.timeseries.time_series_model import PathMeta, PathModel
+from invdyn_ros.robots.robot import share
+from invdyn_ros.sources.passive_rollouts import body
+from invdyn_ros.training.train_time_series import parse_path, train_paths
 
 
 def learned() -> Motions:

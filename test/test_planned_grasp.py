@@ -11,22 +11,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from invdyn_ros.arms.noise import NOISES
+from invdyn_ros.arms.domain_randomization import NOISES
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.cli import run_verb
 from invdyn_ros.cli.collect import main as collect
 from invdyn_ros.cli.train_planner import main as train_planner
-from invdyn_ros.graph import resolve
-from invdyn_ros.grasp.demonstration_data import read_demonstrations, read_episodes
-from invdyn_ros.grasp.environment import GraspEnv
-from invdyn_ros.grasp.learned import load_learned
-from invdyn_ros.grasp.plan_lessons import episodes_ahead
-from invdyn_ros.grasp.planned import PlannedPolicy, Wanted, load_planned, most_usual
-from invdyn_ros.grasp.steering import SteeringConfig
-from invdyn_ros.grasp.steps import Steps
-from invdyn_ros.planning.planner import FlowPlanner, PlannerMeta, save_planner
-from invdyn_ros.planning.sequence_flow import SequenceConfig
-from invdyn_ros.robot import load_robot, share
+from invdyn_ros.graph.graph import resolve
+from invdyn_ros.grasp.envs.grasp_env import GraspEnv
+from invdyn_ros.grasp.learning.demonstration_dataset import read_demonstrations, read_episodes
+from invdyn_ros.grasp.learning.planner_data import episodes_ahead
+from invdyn_ros.grasp.policies.action_space import SteeringConfig
+from invdyn_ros.grasp.policies.learned import load_learned
+from invdyn_ros.grasp.policies.planned import PlannedPolicy, Wanted, load_planned, most_usual
+from invdyn_ros.grasp.policies.spaces import Steps
+from invdyn_ros.models.planner.flow_matching import SequenceConfig
+from invdyn_ros.models.planner.planner import FlowPlanner, PlannerMeta, save_planner
+from invdyn_ros.robots.robot import load_robot, share
 
 OF = Steps("ur5", "joint", SteeringConfig())
 N = load_robot("ur5").n

@@ -14,12 +14,13 @@ from torch import Tensor
 from invdyn_ros.benchmarks.pendulum_task import play
 from invdyn_ros.cli import run_verb
 from invdyn_ros.cli.train_planner import main
-from invdyn_ros.dataset import write_dataset
+from invdyn_ros.data.dataset import write_dataset
+from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models import InverseDynamics, Meta, Prediction
 from invdyn_ros.models.mlp import MlpConfig
-from invdyn_ros.planning.moments import actions_ahead, states_ahead
-from invdyn_ros.planning.planner import FlowPlanner, PlannerMeta, load_planner
-from invdyn_ros.planning.replanning import (
+from invdyn_ros.models.planner.flow_matching import SequenceConfig
+from invdyn_ros.models.planner.planner import FlowPlanner, PlannerMeta, load_planner
+from invdyn_ros.models.planner.receding_horizon import (
     Candidates,
     PlannedActions,
     ReplanConfig,
@@ -28,9 +29,8 @@ from invdyn_ros.planning.replanning import (
     plan_actions,
     smoothest,
 )
-from invdyn_ros.planning.sequence_flow import SequenceConfig
+from invdyn_ros.models.planner.segments import actions_ahead, states_ahead
 from invdyn_ros.sources.pendulum import PendulumConfig, swing
-from invdyn_ros.trajectory import Trajectory
 
 RATE, HORIZON = 50.0, 10
 

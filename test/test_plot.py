@@ -2,16 +2,16 @@ import cv2
 import numpy as np
 import pytest
 
-from invdyn_ros import plot
 from invdyn_ros.arms import rendering
 from invdyn_ros.arms.scene import SCENES
-from invdyn_ros.grasp_report import grasp_report
-from invdyn_ros.plot.film import RATE, Curve, Film, fit
-from invdyn_ros.plot.grasp_video import course
-from invdyn_ros.plot.playback import Playback, fitting
-from invdyn_ros.plot.style import short_names
-from invdyn_ros.recording import Picture, Recording, Samples
-from invdyn_ros.robot import load_robot
+from invdyn_ros.data.recording import Picture, Recording, Samples
+from invdyn_ros.evaluation import plots as plot
+from invdyn_ros.evaluation.grasp_report import grasp_report
+from invdyn_ros.evaluation.plots.grasp_video import course
+from invdyn_ros.evaluation.plots.playback import Playback, fitting
+from invdyn_ros.evaluation.plots.style import short_names
+from invdyn_ros.evaluation.plots.video_writer import RATE, Curve, Film, fit
+from invdyn_ros.robots.robot import load_robot
 
 SECONDS = 1.0
 LIE = np.array([0.0, 0.0, 0.0, 1.0])

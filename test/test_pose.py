@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from invdyn_ros.perception.camera import CameraConfig, open_camera
-from invdyn_ros.perception.pose import (
+from invdyn_ros.teleop.pose import (
     HIP_FROM_MEDIAPIPE,
     Landmarks,
     PoseConfig,

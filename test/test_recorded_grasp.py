@@ -18,18 +18,18 @@ from torch import nn
 
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.cli import run_verb
-from invdyn_ros.grasp.algorithms import ALGORITHMS, Surroundings, clone, statistics
-from invdyn_ros.grasp.demonstration_data import read_demonstrations
-from invdyn_ros.grasp.demonstrations import DemonstrationConfig
-from invdyn_ros.grasp.recorded import Replay
-from invdyn_ros.grasp.run import grasp_task
-from invdyn_ros.grasp.settings import LearningConfig
-from invdyn_ros.grasp.steering import SteeringConfig
-from invdyn_ros.grasp.steps import Steps
+from invdyn_ros.grasp.learning.config import LearningConfig
+from invdyn_ros.grasp.learning.demonstration_dataset import read_demonstrations
+from invdyn_ros.grasp.learning.recorded_episodes import Replay
+from invdyn_ros.grasp.learning.replay_buffer import DemonstrationConfig
+from invdyn_ros.grasp.learning.run import grasp_task
+from invdyn_ros.grasp.learning.sb3_algorithms import ALGORITHMS, Surroundings, clone, statistics
+from invdyn_ros.grasp.policies.action_space import SteeringConfig
+from invdyn_ros.grasp.policies.spaces import Steps
 from invdyn_ros.nodes.recordings import recordings
 from invdyn_ros.nodes.report import ReportNode
-from invdyn_ros.robot import load_robot
-from invdyn_ros.sources.grasps import read_grasps
+from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.sources.grasp_bag import read_grasps
 
 UR5 = Steps("ur5", "joint", SteeringConfig())
 WHOLE, BROKEN, REST = np.inf, 1.0, 0.2  # [s] of episodes

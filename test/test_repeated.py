@@ -7,13 +7,13 @@ import torch
 from torch import nn
 from torchdiffeq import odeint
 
-from invdyn_ros.paths.checkpoint import load_path_model
-from invdyn_ros.paths.encoded import perceptron
-from invdyn_ros.paths.latent_ode import solved
-from invdyn_ros.paths.record import motions, subsampled
-from invdyn_ros.paths.repeated import repeated, repeated_cell
-from invdyn_ros.robot import share
-from invdyn_ros.sources.falls import FallConfig, falls
+from invdyn_ros.models.timeseries.encoder_model import perceptron
+from invdyn_ros.models.timeseries.fused_gradients import repeated, repeated_cell
+from invdyn_ros.models.timeseries.latent_ode import solved
+from invdyn_ros.models.timeseries.observations import motions, subsampled
+from invdyn_ros.models.timeseries.registry import load_path_model
+from invdyn_ros.robots.robot import share
+from invdyn_ros.sources.passive_rollouts import FallConfig, falls
 
 
 def gradients(module: nn.Module, loss: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor]:

@@ -10,18 +10,18 @@ import pytest
 
 from invdyn_ros.arms.plant import IDEAL
 from invdyn_ros.arms.scene import SCENES, quaternion_pose
-from invdyn_ros.control.follower import PlainFeedback
-from invdyn_ros.grasp_report import block_errors, cause, grasp_report, judge
-from invdyn_ros.recording import Recording, Samples, align
-from invdyn_ros.replay import replay
-from invdyn_ros.report import (
+from invdyn_ros.control.computed_torque import PlainFeedback
+from invdyn_ros.data.recording import Recording, Samples, align
+from invdyn_ros.evaluation.closed_loop import replay
+from invdyn_ros.evaluation.grasp_report import block_errors, cause, grasp_report, judge
+from invdyn_ros.evaluation.run_metrics import (
     latencies,
     limit_violations,
     quantiles,
-    success_interval,
     tracking_rms,
 )
-from invdyn_ros.robot import load_robot
+from invdyn_ros.grasp.policies.success_rate import success_interval
+from invdyn_ros.robots.robot import load_robot
 
 robot = cache(load_robot)
 STILL = np.zeros(6)

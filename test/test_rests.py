@@ -6,10 +6,16 @@ import numpy as np
 import pytest
 from sightings import NOISE, X, Y, blurred, errors
 
-from invdyn_ros.handeye.pairs import Pairs, inverse, pose
-from invdyn_ros.handeye.rests import RestConfig, Rests, Streams, find_rests, known
-from invdyn_ros.handeye.solve import fit
-from invdyn_ros.robot import load_robot
+from invdyn_ros.perception.hand_eye.least_squares import fit
+from invdyn_ros.perception.hand_eye.pose_pairs import Pairs, inverse, pose
+from invdyn_ros.perception.hand_eye.static_poses import (
+    RestConfig,
+    Rests,
+    Streams,
+    find_rests,
+    known,
+)
+from invdyn_ros.robots.robot import load_robot
 
 
 def rested(

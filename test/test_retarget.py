@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from person import DT, body, each_arm, settle, unit, wave
 
-from invdyn_ros.kinematics import limbs
-from invdyn_ros.retarget import (
+from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.teleop.inverse_kinematics import limbs
+from invdyn_ros.teleop.retargeting import (
     HOLDS,
     MOUNTS,
     UNREACHABLE,
@@ -16,7 +17,6 @@ from invdyn_ros.retarget import (
     Retargeter,
     retarget_errors,
 )
-from invdyn_ros.robot import load_robot
 
 PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"
 
@@ -185,7 +185,7 @@ def test_defaults_are_one_value_per_field_that_ros_can_carry():
 @each_arm
 def test_arm_follows_the_recorded_person(robot, side):
     from invdyn_ros.perception.camera import CameraConfig, open_camera
-    from invdyn_ros.perception.pose import PoseEstimator
+    from invdyn_ros.teleop.pose import PoseEstimator
 
     retargeter = Retargeter(robot, RetargetConfig(side=side))
     results = []

@@ -3,8 +3,8 @@
 import numpy as np
 from person import DT, body, each_arm, settle, wave
 
-from invdyn_ros.retarget import HOLDS, RetargetConfig, Retargeter
-from invdyn_ros.robot import load_robot
+from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.teleop.retargeting import HOLDS, RetargetConfig, Retargeter
 
 
 @each_arm

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-from invdyn_ros.robot import ROBOTS, load_robot, share
-from invdyn_ros.urdf import load
+from invdyn_ros.robots.robot import ROBOTS, load_robot, share
+from invdyn_ros.robots.urdf import load
 
 # Published Denavit-Hartenberg parameters [m]: d1, a2, a3, d4, d5, d6.
 DH = {

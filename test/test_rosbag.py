@@ -8,8 +8,8 @@ from oracle import exciting, robot
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
+from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.sources.rosbag import BagConfig, read_bag
-from invdyn_ros.trajectory import Trajectory
 
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 JOINT_STATE = "sensor_msgs/msg/JointState"

@@ -21,8 +21,8 @@ from invdyn_ros.arms.scene import (
     block_texture,
     place_block,
 )
-from invdyn_ros.perception.markers import face_image, find_markers, marker_corners
-from invdyn_ros.robot import Robot, load_robot
+from invdyn_ros.perception.aruco_cube import face_image, find_markers, marker_corners
+from invdyn_ros.robots.robot import Robot, load_robot
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from invdyn_ros.arms.noise import Noise
-from invdyn_ros.grasp.environment import GraspEnv
-from invdyn_ros.grasp.search import DEVIATION, Search
+from invdyn_ros.arms.domain_randomization import Noise
+from invdyn_ros.grasp.envs.grasp_env import GraspEnv
+from invdyn_ros.grasp.estimation.grasp_offset_search import DEVIATION, Search
 
 BETWEEN, ALONG, STEP = 0.02, 0.02, 0.02
 AXES = [np.array([np.cos(a), np.sin(a)]) for a in (0.0, 0.6, 2.0)]

@@ -11,12 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 import zarr
 
-from invdyn_ros.dataset import read_dataset, write_dataset
+from invdyn_ros.data.dataset import read_dataset, write_dataset
+from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.sources.array_files import places
 from invdyn_ros.sources.pendulum import PendulumConfig, swing
-from invdyn_ros.sources.sequence import SequenceConfig, read_sequence
-from invdyn_ros.sources.tables import places
-from invdyn_ros.sources.transitions import chained
-from invdyn_ros.trajectory import Trajectory
+from invdyn_ros.sources.sequence_files import SequenceConfig, read_sequence
+from invdyn_ros.sources.triplets import chained
 
 RATE, LENGTHS = 50.0, (30, 20, 50)
 Arrays = dict[str, np.ndarray]

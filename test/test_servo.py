@@ -7,9 +7,9 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from invdyn_ros.grasp.environment import GraspEnv
-from invdyn_ros.grasp.reward import Truth
-from invdyn_ros.grasp.servo import ServoConfig, servo
+from invdyn_ros.grasp.envs.grasp_env import GraspEnv
+from invdyn_ros.grasp.policies.success import Truth
+from invdyn_ros.grasp.policies.visual_servo import ServoConfig, servo
 
 SIZE, GOAL, CONFIG = 0.04, np.array([0.4, -0.2, 0.02]), ServoConfig()
 

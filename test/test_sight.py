@@ -9,18 +9,30 @@ import pytest
 import torch
 from small_sight import LEVELS, SCENE, UR5, draw, fresh, home, meta, sure
 
-from invdyn_ros.arms.noise import NOISES, stray, view
-from invdyn_ros.grasp.environment import GraspEnv
-from invdyn_ros.grasp.seer import DOUBT, Belief, Seer, believe, landmarks, middle
-from invdyn_ros.grasp.sight import REACH, SightConfig, load_sight, save_sight
-from invdyn_ros.grasp.sight_fit import FitConfig, fit, see_all
-from invdyn_ros.grasp.sight_pictures import (
+from invdyn_ros.arms.domain_randomization import NOISES, stray, view
+from invdyn_ros.grasp.envs.grasp_env import GraspEnv
+from invdyn_ros.grasp.estimation.block_pose_estimator import (
+    DOUBT,
+    Belief,
+    Seer,
+    believe,
+    landmarks,
+    middle,
+)
+from invdyn_ros.grasp.estimation.block_pose_network import (
+    REACH,
+    SightConfig,
+    load_sight,
+    save_sight,
+)
+from invdyn_ros.grasp.pose_training.loss import FitConfig, fit, see_all
+from invdyn_ros.grasp.pose_training.metrics import accuracy, among, spread, yaw_error
+from invdyn_ros.grasp.pose_training.rendered_dataset import (
     FACTS,
     Illustrator,
     PictureConfig,
     open_pictures,
 )
-from invdyn_ros.grasp.sight_report import accuracy, among, spread, yaw_error
 from invdyn_ros.models.checkpoint import META
 
 

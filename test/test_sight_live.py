@@ -10,17 +10,17 @@ import pytest
 import torch
 from small_sight import fresh, sure
 
-from invdyn_ros.arms.noise import NOISES, latency
+from invdyn_ros.arms.domain_randomization import NOISES, latency
 from invdyn_ros.cli import run_verb
-from invdyn_ros.graph import resolve
-from invdyn_ros.grasp.environment import GraspEnv
-from invdyn_ros.grasp.policy import Policy, PolicyMeta, save_policy
-from invdyn_ros.grasp.sight import load_sight, save_sight
-from invdyn_ros.grasp.sight_pictures import (
+from invdyn_ros.graph.graph import resolve
+from invdyn_ros.grasp.envs.grasp_env import GraspEnv
+from invdyn_ros.grasp.estimation.block_pose_network import load_sight, save_sight
+from invdyn_ros.grasp.policies.network import Policy, PolicyMeta, save_policy
+from invdyn_ros.grasp.pose_training.rendered_dataset import (
     gather,
 )
 from invdyn_ros.models.checkpoint import META
-from invdyn_ros.robot import share
+from invdyn_ros.robots.robot import share
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -68,17 +68,17 @@ def words(**changes) -> list[str]:
 @pytest.mark.slow
 def test_the_verb_learns_in_rounds_and_goes_on_where_it_ended(tmp_path, capsys) -> None:
     out = tmp_path / "run"
-    assert run_verb("train_sight", ["--out", str(out), *words()]) == 0
+    assert run_verb("train_block_pose", ["--out", str(out), *words()]) == 0
     report = json.loads((out / "sight.json").read_text())
     assert report["trials"]["hard"]["episodes"] == 1 and report["test"]["default"]["pictures"] > 0
     load_sight(out, "ur5")
     first = (out / "model.safetensors").read_bytes()
-    assert run_verb("train_sight", ["--out", str(out), *words()]) == 2
+    assert run_verb("train_block_pose", ["--out", str(out), *words()]) == 2
     assert "holds a run already" in capsys.readouterr().err
-    assert run_verb("train_sight", ["--out", str(out), "--resume", *words(pictures=48)]) == 2
+    assert run_verb("train_block_pose", ["--out", str(out), "--resume", *words(pictures=48)]) == 2
     assert "pictures 40, not 48" in capsys.readouterr().err
     (out / "round_1" / META).unlink()
-    assert run_verb("train_sight", ["--out", str(out), "--resume", *words(trials=0)]) == 0
+    assert run_verb("train_block_pose", ["--out", str(out), "--resume", *words(trials=0)]) == 0
     assert (out / "model.safetensors").read_bytes() == first
 
 
@@ -95,7 +95,7 @@ def test_the_verb_learns_in_rounds_and_goes_on_where_it_ended(tmp_path, capsys) 
 def test_bad_settings_are_one_line_and_nothing_is_written(
     tmp_path, capsys, changes, message
 ) -> None:
-    assert run_verb("train_sight", ["--out", str(tmp_path / "run"), *words(**changes)]) == 2
+    assert run_verb("train_block_pose", ["--out", str(tmp_path / "run"), *words(**changes)]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert not (tmp_path / "run").exists()
@@ -104,9 +104,9 @@ def test_bad_settings_are_one_line_and_nothing_is_written(
 def test_the_graph_sees_by_a_network_where_one_is_given_and_by_markers_elsewhere(tmp_path) -> None:
     save_sight(fresh(), tmp_path)
     by_markers = {node.name: node for node in resolve("grasp_sim", {})}
-    assert "sight" not in by_markers and by_markers["scene_camera"].parameters["pixels"] == 0
+    assert "block_pose" not in by_markers and by_markers["scene_camera"].parameters["pixels"] == 0
     nodes = {node.name: node for node in resolve("grasp_sim", {"sight": str(tmp_path)})}
-    assert nodes["sight"].parameters["sight"] == str(tmp_path) and "blocks" not in nodes
+    assert nodes["block_pose"].parameters["sight"] == str(tmp_path) and "blocks" not in nodes
     assert nodes["scene_camera"].parameters["pixels"] == 64
     save_policy(Policy(PolicyMeta("ur5", 45, 7, (8,), "clip", "sac")), tmp_path / "policy")
     vision = {"policy": "vision", "sight": str(tmp_path)}
@@ -114,7 +114,7 @@ def test_the_graph_sees_by_a_network_where_one_is_given_and_by_markers_elsewhere
         node.name: node
         for node in resolve("grasp_sim", vision | {"policy_checkpoint": str(tmp_path / "policy")})
     }
-    assert nodes["grasp"].parameters["policy"] == "vision" and "sight" in nodes
+    assert nodes["grasp"].parameters["policy"] == "vision" and "block_pose" in nodes
     assert nodes["grasp"].parameters["policy_checkpoint"] == str(tmp_path / "policy")
     save_sight(fresh("dofbot"), tmp_path)
     with pytest.raises(ValueError, match="sees for 'dofbot', not for 'ur5'"):

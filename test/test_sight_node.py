@@ -10,15 +10,21 @@ from node_probe import IMAGES, START, STATES, TICK, UR5, stamps
 from sensor_msgs.msg import Image, JointState
 from visualization_msgs.msg import Marker, MarkerArray
 
-from invdyn_ros.arms.noise import NOISES, view
+from invdyn_ros.arms.domain_randomization import NOISES, view
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import SCENES, block_pose, quaternion_pose
-from invdyn_ros.grasp.estimate import upright_yaw
-from invdyn_ros.grasp.seer import Seer, landmarks, middle
-from invdyn_ros.grasp.sight import Sight, SightConfig, SightMeta, load_sight, save_sight
+from invdyn_ros.grasp.estimation.block_estimate import upright_yaw
+from invdyn_ros.grasp.estimation.block_pose_estimator import Seer, landmarks, middle
+from invdyn_ros.grasp.estimation.block_pose_network import (
+    Sight,
+    SightConfig,
+    SightMeta,
+    load_sight,
+    save_sight,
+)
+from invdyn_ros.nodes.block_pose import SightNode, draw
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import image_to_message, pose_to_arrays, to_stamp
-from invdyn_ros.nodes.sight import SightNode, draw
 
 SCENE = SCENES["ur5"]
 HEARD = [("/blocks/block_0", PoseWithCovarianceStamped), ("/blocks/markers", MarkerArray)]

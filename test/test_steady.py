@@ -7,8 +7,8 @@ import torch
 from filmed import film
 from test_video_models import OF_VIDEO, make, seen
 
+from invdyn_ros.data.windows import whole
 from invdyn_ros.models import InverseDynamics
-from invdyn_ros.windows import whole
 
 KNOWN = [film(k, 20) for k in range(3)]
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from invdyn_ros.control.guard import GuardConfig, Limits, Plan, State, Target, follow, rest
-from invdyn_ros.grasp.steering import SteeringConfig, load_steering
-from invdyn_ros.robot import load_robot
+from invdyn_ros.control.safety_limits import GuardConfig, Limits, Plan, State, Target, follow, rest
+from invdyn_ros.grasp.policies.action_space import SteeringConfig, load_steering
+from invdyn_ros.robots.robot import load_robot
 
 CONFIG = SteeringConfig()
 

@@ -15,16 +15,16 @@ from toy_task import ACTIONS, CONFIG, SEEN_TASK, SMALL, TASK, make
 from invdyn_ros.benchmarks.learning_curves import legend
 from invdyn_ros.cli import run_verb
 from invdyn_ros.cli.train_grasp import Config, read_config
-from invdyn_ros.grasp.curriculum import CurriculumConfig
-from invdyn_ros.grasp.demonstrations import DemonstrationConfig
-from invdyn_ros.grasp.environments import register_all
-from invdyn_ros.grasp.imitation import Imitation
-from invdyn_ros.grasp.learning import learn
-from invdyn_ros.grasp.policy import load_policy
-from invdyn_ros.grasp.reinforcement import Reinforcement
-from invdyn_ros.grasp.settings import SETTINGS
-from invdyn_ros.grasp.trial import EvaluationConfig, evaluate
-from invdyn_ros.robot import share
+from invdyn_ros.grasp.envs.registration import register_all
+from invdyn_ros.grasp.learning.config import SETTINGS
+from invdyn_ros.grasp.learning.curriculum import CurriculumConfig
+from invdyn_ros.grasp.learning.dagger import Imitation
+from invdyn_ros.grasp.learning.evaluation import EvaluationConfig, evaluate
+from invdyn_ros.grasp.learning.replay_buffer import DemonstrationConfig
+from invdyn_ros.grasp.learning.rl import Reinforcement
+from invdyn_ros.grasp.learning.train import learn
+from invdyn_ros.grasp.policies.network import load_policy
+from invdyn_ros.robots.robot import share
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -9,17 +9,18 @@ import pytest
 import torch
 from oracle import exciting, robot, setpoint, sticky
 
-from invdyn_ros import descent
 from invdyn_ros.cli import train as cli
 from invdyn_ros.config import load_yaml
-from invdyn_ros.dataset import read_dataset, write_dataset
-from invdyn_ros.models import MODELS, identification
+from invdyn_ros.data.dataset import read_dataset, write_dataset
+from invdyn_ros.data.windows import windows
+from invdyn_ros.models import MODELS
+from invdyn_ros.models import least_squares_identification as identification
 from invdyn_ros.models.checkpoint import load, save
-from invdyn_ros.models.conversion import convert
-from invdyn_ros.optimiser import DescentConfig
-from invdyn_ros.run_state import Progress
-from invdyn_ros.training import TrainConfig, parse_config, splits, train
-from invdyn_ros.windows import windows
+from invdyn_ros.models.net2net import convert
+from invdyn_ros.training import trainer as descent
+from invdyn_ros.training.optimizer import DescentConfig
+from invdyn_ros.training.train import TrainConfig, parse_config, splits, train
+from invdyn_ros.training.training_state import Progress
 
 LEAD = 0.012  # 1.5 ticks of the UR5
 SMALL = {"width": 32, "depth": 1, "epochs": 8, "batch": 64, "seed": 3}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from invdyn_ros.trajectory import Trajectory
+from invdyn_ros.data.trajectory import Trajectory
 
 JOINTS = ("shoulder", "elbow")
 

@@ -9,11 +9,11 @@ from filmed import film, patch
 from PIL import Image
 
 from invdyn_ros.cli import run_verb
-from invdyn_ros.dataset import read_dataset
+from invdyn_ros.data.dataset import read_dataset
+from invdyn_ros.evaluation.plots.video_writer import Film
 from invdyn_ros.models.augmentation import WRIST
-from invdyn_ros.perception.hands import followed
-from invdyn_ros.plot.film import Film
-from invdyn_ros.sources import epic
+from invdyn_ros.perception.wrist_tracker import followed
+from invdyn_ros.sources import epic_kitchens as epic
 from invdyn_ros.sources.video import Clip, Shots, VideoConfig, episodes, quality_of, read_videos
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

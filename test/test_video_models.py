@@ -8,8 +8,10 @@ import pytest
 import torch
 from filmed import SIDE, film
 
-from invdyn_ros.dataset import read_dataset, write_dataset
-from invdyn_ros.evaluation import evaluate
+from invdyn_ros.data.dataset import read_dataset, write_dataset
+from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.data.windows import split, windows
+from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models import MODELS, InverseDynamics, Meta, build
 from invdyn_ros.models.augmentation import (
     WRIST,
@@ -20,11 +22,9 @@ from invdyn_ros.models.augmentation import (
     shifted,
 )
 from invdyn_ros.models.checkpoint import load, save
-from invdyn_ros.models.parity import random_motion
+from invdyn_ros.models.export_parity import random_motion
 from invdyn_ros.perception.camera import probe
-from invdyn_ros.training import parse_config, train
-from invdyn_ros.trajectory import Trajectory
-from invdyn_ros.windows import split, windows
+from invdyn_ros.training.train import parse_config, train
 
 OF_VIDEO = [name for name, family in MODELS.items() if family.observed == "pixels"]
 

@@ -10,10 +10,10 @@ from gymnasium import spaces
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
-from invdyn_ros.grasp.run import Task
-from invdyn_ros.grasp.settings import LearningConfig
-from invdyn_ros.grasp.transitions import Transitions
-from invdyn_ros.grasp.trial import EvaluationConfig
+from invdyn_ros.grasp.envs.transitions import Transitions
+from invdyn_ros.grasp.learning.config import LearningConfig
+from invdyn_ros.grasp.learning.evaluation import EvaluationConfig
+from invdyn_ros.grasp.learning.run import Task
 
 SMALL = {"hidden": [32, 32], "batch": 64, "start": 100, "learning_rate": 3e-3, "discount": 0.9}
 CONFIG = LearningConfig(

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from invdyn_ros.arms.dofbot import (
+from invdyn_ros.arms.dofbot_bus import (
     CLOSED,
     SERVOS,
     Array,
@@ -27,7 +27,7 @@ from invdyn_ros.arms.dofbot import (
     servo_to_opening,
     servos_to_joints,
 )
-from invdyn_ros.robot import Robot
+from invdyn_ros.robots.robot import Robot
 
 TIMEOUT = 0.1  # [s] without a command, then nothing is written and the servos hold
 PATIENCE = 25  # failures in a row before the arm counts as gone

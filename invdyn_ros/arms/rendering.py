@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 
 from invdyn_ros.arms.camera import Camera
+from invdyn_ros.arms.pybullet_client import connect
 from invdyn_ros.arms.scene import Scene, add_block, place_block
-from invdyn_ros.arms.world import connect
-from invdyn_ros.perception.markers import face_corners
-from invdyn_ros.robot import Robot
+from invdyn_ros.perception.aruco_cube import face_corners
+from invdyn_ros.robots.robot import Robot
 
 GRID_COLOR = (92.0, 105.0, 120.0)  # RGB
 GOAL_COLOR = (255.0, 184.0, 77.0)

@@ -19,8 +19,8 @@ from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.camera import Camera
 from invdyn_ros.config import Checked, NotNegative, Positive, at_least
-from invdyn_ros.handeye.camera_pose import read_camera_pose
-from invdyn_ros.perception.markers import FACES, face_corners, face_image, face_normals
+from invdyn_ros.perception.aruco_cube import FACES, face_corners, face_image, face_normals
+from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
 
 FACE_PIXELS = 240  # side of a face in the block's texture
 CAMERA_RATE = 10.0  # at least, of the simulated camera [Hz]

@@ -17,15 +17,12 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from invdyn_ros.arms.plant import PlantConfig, load_plant
 from invdyn_ros.benchmarks.report import Row, machine, ratios
-from invdyn_ros.comparison import Job, family_configs, motions, runs
 from invdyn_ros.config import Checked, Count, at_least
-from invdyn_ros.control.fallback import fallback_of
-from invdyn_ros.control.follower import (
+from invdyn_ros.control.computed_torque import (
     FEEDBACK,
     FeedbackConfig,
     Follower,
@@ -33,16 +30,17 @@ from invdyn_ros.control.follower import (
     Model,
     PlainFeedback,
 )
-from invdyn_ros.control.guard import Plan
-from invdyn_ros.dataset import write_dataset
+from invdyn_ros.control.fallback import fallback_of
+from invdyn_ros.control.safety_limits import Plan
+from invdyn_ros.data.dataset import write_dataset
+from invdyn_ros.evaluation.closed_loop import Run, excitation, replay
+from invdyn_ros.evaluation.compare import Job, family_configs, motions, runs
+from invdyn_ros.evaluation.plots.closed_loop import closed_loop_picture
 from invdyn_ros.models import InverseDynamics, build
 from invdyn_ros.models.checkpoint import write_whole
-from invdyn_ros.plot.closed_loop import closed_loop_picture
-from invdyn_ros.replay import Run, excitation, replay
-from invdyn_ros.robot import Robot, load_robot
+from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.simulation import ExcitationConfig, simulate, urdf_model
-
-Array = NDArray[np.float64]
+from invdyn_ros.typing import Array
 
 # How many times too large: the UR5 that the package example-robot-data publishes.
 WRONG_INERTIA = {"wrist_1_link": 100.0, "wrist_2_link": 100.0, "wrist_3_link": 256.0}

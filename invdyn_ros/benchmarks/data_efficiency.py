@@ -20,13 +20,14 @@ from tqdm import tqdm
 from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.benchmarks.report import Row, machine
 from invdyn_ros.config import load_yaml
-from invdyn_ros.dataset import Dataset, DatasetInfo, read_dataset, write_dataset
-from invdyn_ros.evaluation import evaluate
-from invdyn_ros.lead import estimate_lead
+from invdyn_ros.data.dataset import Dataset, DatasetInfo, read_dataset, write_dataset
+from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models import MODELS, Meta, build
-from invdyn_ros.robot import Robot, load_robot, share
+from invdyn_ros.robots.robot import Robot, load_robot, share
 from invdyn_ros.sources.simulation import ExcitationConfig, simulate
-from invdyn_ros.training import (
+from invdyn_ros.training.action_delay import estimate_lead
+from invdyn_ros.training.train import (
     TrainConfig,
     accelerated,
     check_joints,
@@ -34,7 +35,6 @@ from invdyn_ros.training import (
     splits,
     train,
 )
-from invdyn_ros.trajectory import Trajectory
 
 CLIPS = 50  # samples come in as many clips, or in one clip each where there are fewer
 CONFIGS = "config/train"

@@ -15,11 +15,11 @@ import torch
 
 from invdyn_ros.benchmarks.report import Row, machine, ratios
 from invdyn_ros.config import Checked, Positive
-from invdyn_ros.grasp.environment import GraspEnvConfig
-from invdyn_ros.grasp.steering import SteeringConfig, load_steering
-from invdyn_ros.grasp.vector import vectorised
-from invdyn_ros.quiet import STDOUT, native_output_silenced
-from invdyn_ros.robot import ROBOTS, load_robot
+from invdyn_ros.grasp.envs.grasp_env import GraspEnvConfig
+from invdyn_ros.grasp.envs.vector_env import vectorised
+from invdyn_ros.grasp.policies.action_space import SteeringConfig, load_steering
+from invdyn_ros.native_output import STDOUT, native_output_silenced
+from invdyn_ros.robots.robot import ROBOTS, load_robot
 
 NAMES = {"ur5": "UR5", "ur5e": "UR5e", "dofbot": "Dofbot"}
 PEER, PEER_PACKAGE, PEER_VERSION = "PandaPickAndPlace-v3", "panda_gym", "3.0.7"

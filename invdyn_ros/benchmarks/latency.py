@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from invdyn_ros.arguments import Parameter
 from invdyn_ros.benchmarks.report import Row, machine, quantiles, ratios
-from invdyn_ros.cli.launch import launch
-from invdyn_ros.graph import PROFILES, NodeSpec
+from invdyn_ros.graph.arguments import Parameter
+from invdyn_ros.graph.graph import PROFILES, NodeSpec
+from invdyn_ros.graph.launcher import launch
 from invdyn_ros.models.runtime import load_runtime
-from invdyn_ros.robot import load_robot, share
+from invdyn_ros.robots.robot import load_robot, share
 
 OURS, PEER = "inverse_dynamics", "echo"
 DOMAINS = 101  # 1 to this: above, DDS ports meet ephemeral ones

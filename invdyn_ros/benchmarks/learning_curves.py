@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from invdyn_ros.benchmarks.report import Row, machine
-from invdyn_ros.grasp.learner_state import read_settings
-from invdyn_ros.grasp.run import CURVE
-from invdyn_ros.grasp.trial import Result
-from invdyn_ros.report import success_interval
+from invdyn_ros.grasp.learning.evaluation import Result
+from invdyn_ros.grasp.learning.learner_state import read_settings
+from invdyn_ros.grasp.learning.run import CURVE
+from invdyn_ros.grasp.policies.success_rate import success_interval
 
 WIDE = 20.0  # times the least: an axis that goes further is logarithmic
 

@@ -20,13 +20,13 @@ import torch
 
 from invdyn_ros.benchmarks.report import Row, machine, quantiles, ratios
 from invdyn_ros.config import Checked, at_least
-from invdyn_ros.control.driver import Driver
-from invdyn_ros.control.follower import Measured
+from invdyn_ros.control.computed_torque import Measured
+from invdyn_ros.control.controller import Driver
 from invdyn_ros.models import MODELS, InverseDynamics, Meta, build
 from invdyn_ros.models.checkpoint import load, pick_device
 from invdyn_ros.models.onnx import verified
 from invdyn_ros.models.runtime import RUNTIMES, Runtime, fast
-from invdyn_ros.robot import ROBOTS, Robot, load_robot, share
+from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot, share
 
 BLOCK = 50  # calls of one before the other has its turn
 LIVE, EAGER = "live", "eager PyTorch"

@@ -17,13 +17,13 @@ from torch import Tensor
 
 from invdyn_ros.benchmarks.report import Row, machine, ratios
 from invdyn_ros.config import Checked, at_least, to_mapping
-from invdyn_ros.descent import Descent
+from invdyn_ros.data.windows import Windows
 from invdyn_ros.models import InverseDynamics, Meta, build
 from invdyn_ros.models.flow import Flow, FlowConfig
 from invdyn_ros.models.mlp import MlpConfig
-from invdyn_ros.optimiser import DescentConfig
-from invdyn_ros.run_state import RunState
-from invdyn_ros.windows import Windows
+from invdyn_ros.training.optimizer import DescentConfig
+from invdyn_ros.training.trainer import Descent
+from invdyn_ros.training.training_state import RunState
 
 INERTIA, VISCOUS, GRAVITY, TORQUE = 0.1, 0.2, 0.5, 1.0  # kg m2, N m s/rad, N m, N m/A2
 CURRENT = (0.5, 1.5)  # [A] without its sign

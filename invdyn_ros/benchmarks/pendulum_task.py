@@ -7,12 +7,10 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from invdyn_ros.planning.replanning import SPEED_WEIGHT
+from invdyn_ros.models.planner.receding_horizon import SPEED_WEIGHT
 from invdyn_ros.sources.pendulum import PendulumConfig, acceleration
-
-Array = NDArray[np.float64]
+from invdyn_ros.typing import Array
 
 LIMIT = 30.0  # [N m] of the actuator
 SECONDS = 3.0  # of an episode

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pybullet
 
-from invdyn_ros.arms.bullet import Simulation
 from invdyn_ros.arms.plant import load_plant
+from invdyn_ros.arms.pybullet_client import connect
+from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import SCENES, Scene, block_pose
-from invdyn_ros.arms.world import connect
 from invdyn_ros.benchmarks.report import Row, machine, ratios
 from invdyn_ros.config import Checked, Positive
-from invdyn_ros.robot import Robot, load_robot
+from invdyn_ros.robots.robot import Robot, load_robot
 
 ARM, TABLE, CAMERA = "simulation", "simulation with table and block", "camera"
 RAW_STEP, RAW_PICTURE = "raw stepSimulation", "raw getCameraImage"

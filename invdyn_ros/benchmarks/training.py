@@ -14,13 +14,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from invdyn_ros.benchmarks.report import Row, machine, ratios
 from invdyn_ros.config import Checked, Count, load_yaml
-from invdyn_ros.descent import Descent
+from invdyn_ros.data.windows import Windows
 from invdyn_ros.models import InverseDynamics, Meta, build
 from invdyn_ros.models.checkpoint import pick_device
-from invdyn_ros.robot import load_robot, share
-from invdyn_ros.run_state import RunState
-from invdyn_ros.training import TrainConfig, parse_config
-from invdyn_ros.windows import Windows
+from invdyn_ros.robots.robot import load_robot, share
+from invdyn_ros.training.train import TrainConfig, parse_config
+from invdyn_ros.training.trainer import Descent
+from invdyn_ros.training.training_state import RunState
 
 RATE = "windows_per_s"
 

@@ -18,7 +18,7 @@ VERBS = {
     "train": "train a model of inverse dynamics from a config and a dataset",
     "train_grasp": "train a policy that grasps, in simulation",
     "train_planner": "train a planner that proposes states and no actions",
-    "train_sight": "train a network that sees blocks without markers",
+    "train_block_pose": "train a network that estimates block poses without markers",
     "evaluate": "report how good a model is on motion it has not seen",
     "label": "write a dataset with the actions that a model predicts",
     "export": "write a model as one ONNX file, verified",

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Union
 
 import tyro
 
-from invdyn_ros.benchmarks.blocks import BlockPosesConfig, measure_blocks
+from invdyn_ros.benchmarks.block_detection import BlockPosesConfig, measure_blocks
 from invdyn_ros.benchmarks.closed_loop import ClosedLoopConfig, measure_closed_loop
 from invdyn_ros.benchmarks.data_efficiency import (
     DataEfficiencyConfig,
@@ -17,22 +17,22 @@ from invdyn_ros.benchmarks.data_efficiency import (
 )
 from invdyn_ros.benchmarks.dynamics import DynamicsConfig, measure_dynamics
 from invdyn_ros.benchmarks.environment import EnvironmentConfig, measure_environment
-from invdyn_ros.benchmarks.gaps import GapsConfig, measure_gaps
-from invdyn_ros.benchmarks.grasp import GraspConfig, measure_grasp
-from invdyn_ros.benchmarks.handeye import HandeyeConfig, measure_handeye
+from invdyn_ros.benchmarks.grasp_success import GraspConfig, measure_grasp
+from invdyn_ros.benchmarks.hand_eye import HandeyeConfig, measure_handeye
+from invdyn_ros.benchmarks.joint_state_dropout import GapsConfig, measure_gaps
 from invdyn_ros.benchmarks.latency import LatencyConfig, measure_latency
-from invdyn_ros.benchmarks.latent_ode import PathsConfig, measure_paths
-from invdyn_ros.benchmarks.latent_ode_training import (
+from invdyn_ros.benchmarks.latent_ode_training_speed import (
     LatentOdeTrainingConfig,
     measure_latent_ode_training,
 )
 from invdyn_ros.benchmarks.learning_curves import LearningCurvesConfig, measure_learning_curves
 from invdyn_ros.benchmarks.model import ModelConfig, measure_model
 from invdyn_ros.benchmarks.multimodal import MultimodalConfig, measure_multimodal
-from invdyn_ros.benchmarks.path_lengths import PathLengthsConfig, measure_path_lengths
-from invdyn_ros.benchmarks.plans import PlansConfig, measure_plans
+from invdyn_ros.benchmarks.planning import PlansConfig, measure_plans
 from invdyn_ros.benchmarks.report import table
+from invdyn_ros.benchmarks.sequence_length import PathLengthsConfig, measure_path_lengths
 from invdyn_ros.benchmarks.simulation import SimulationConfig, measure_simulation
+from invdyn_ros.benchmarks.time_series import PathsConfig, measure_paths
 from invdyn_ros.benchmarks.training import TrainingConfig, measure_training
 from invdyn_ros.cli.options import parse
 from invdyn_ros.models.checkpoint import write_whole

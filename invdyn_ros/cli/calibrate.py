@@ -15,19 +15,25 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from invdyn_ros.arguments import ARMS
-from invdyn_ros.cli.launch import child_environment, command, parameters_yaml
 from invdyn_ros.cli.options import parse
-from invdyn_ros.cli.processes import Processes
 from invdyn_ros.config import Checked, at_least
-from invdyn_ros.graph import NodeSpec
-from invdyn_ros.handeye.calibration import Calibration, calibrate, camera_pose, rms, sizes
-from invdyn_ros.handeye.camera_pose import to_yaml
-from invdyn_ros.handeye.pairs import Mounting
-from invdyn_ros.handeye.rests import RestConfig, Rests, find_rests
+from invdyn_ros.graph.arguments import ARMS
+from invdyn_ros.graph.graph import NodeSpec
+from invdyn_ros.graph.launcher import child_environment, command, parameters_yaml
+from invdyn_ros.graph.processes import Processes
 from invdyn_ros.models.checkpoint import write_whole
-from invdyn_ros.robot import Robot, load_robot
-from invdyn_ros.sources.sightings import read_streams
+from invdyn_ros.perception.hand_eye.calibration import (
+    Calibration,
+    calibrate,
+    camera_pose,
+    rms,
+    sizes,
+)
+from invdyn_ros.perception.hand_eye.camera_pose import to_yaml
+from invdyn_ros.perception.hand_eye.pose_pairs import Mounting
+from invdyn_ros.perception.hand_eye.static_poses import RestConfig, Rests, find_rests
+from invdyn_ros.robots.robot import Robot, load_robot
+from invdyn_ros.sources.hand_eye_bag import read_streams
 
 INTERRUPTED = 130  # of a recording that Ctrl-C has ended: that is how one ends it
 
@@ -132,7 +138,7 @@ def _listen(options: Live, recording: Path, folder: Path) -> int:
         "settle": options.rest.settle,
         "same": options.rest.same,
     }
-    specs = [NodeSpec("handeye", "handeye", values, ends_graph=True)]
+    specs = [NodeSpec("hand_eye_recorder", "hand_eye_recorder", values, ends_graph=True)]
     if options.detect:
         specs.append(NodeSpec("blocks", "blocks", {"arm": options.arm}))
     with Processes() as processes:
@@ -158,7 +164,9 @@ def _calibrate(options: Options, robot: Robot, recording: Path) -> int:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     text = to_yaml(camera_pose(made, options.arm, options.mounting), parent)
     if options.plot is not None:
-        from invdyn_ros.plot.residuals import residual_picture  # matplotlib takes a second
+        from invdyn_ros.evaluation.plots.hand_eye_residuals import (
+            residual_picture,  # matplotlib takes a second
+        )
 
         options.plot.parent.mkdir(parents=True, exist_ok=True)
         residual_picture(made, options.plot)

@@ -15,21 +15,21 @@ from tqdm import tqdm
 from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.cli.collect_grasp import Grasps, Teacher, collect_grasps, collect_taught
 from invdyn_ros.cli.options import parse
-from invdyn_ros.dataset import check_writable, write_dataset
-from invdyn_ros.robot import ROBOTS, load_robot
+from invdyn_ros.data.dataset import check_writable, write_dataset
+from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.robots.robot import ROBOTS, load_robot
 from invdyn_ros.sources.excitation import ExcitationConfig
-from invdyn_ros.sources.falls import FallConfig
-from invdyn_ros.sources.film import FilmConfig, films
-from invdyn_ros.sources.folder import FolderConfig, read_folders
-from invdyn_ros.sources.intake import Intake
-from invdyn_ros.sources.irregular import IrregularConfig, disturbed
+from invdyn_ros.sources.gymnasium import is_body, rollouts
+from invdyn_ros.sources.import_result import Intake
+from invdyn_ros.sources.lerobot_dataset import FolderConfig, read_folders
+from invdyn_ros.sources.passive_rollouts import FallConfig
 from invdyn_ros.sources.pendulum import PendulumConfig, swing
-from invdyn_ros.sources.rollouts import is_body, rollouts
+from invdyn_ros.sources.rendered_video import FilmConfig, films
 from invdyn_ros.sources.rosbag import BagConfig, take_bag
-from invdyn_ros.sources.sequence import SequenceConfig, read_sequence
+from invdyn_ros.sources.sampling_dropout import IrregularConfig, disturbed
+from invdyn_ros.sources.sequence_files import SequenceConfig, read_sequence
 from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.sources.video import Quality, VideoConfig, read_videos
-from invdyn_ros.trajectory import Trajectory
 
 ARM = "ur5"
 MILLIHERTZ = 3  # digits of a rate [Hz] that stamps are good for

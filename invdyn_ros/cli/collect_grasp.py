@@ -15,14 +15,14 @@ import tyro
 from tqdm import tqdm
 
 from invdyn_ros.arms.scene import SCENES, believed_scene
-from invdyn_ros.grasp.demonstration_data import write_demonstrations
-from invdyn_ros.grasp.environment import GraspEnvConfig
-from invdyn_ros.grasp.recorded import Grasp, Replay, Shown
-from invdyn_ros.grasp.steering import SteeringConfig
-from invdyn_ros.grasp.steps import Steps
-from invdyn_ros.grasp.teaching import TeachingConfig, teach
-from invdyn_ros.robot import load_robot
-from invdyn_ros.sources.grasps import read_grasps
+from invdyn_ros.grasp.envs.grasp_env import GraspEnvConfig
+from invdyn_ros.grasp.learning.demonstration_dataset import write_demonstrations
+from invdyn_ros.grasp.learning.expert_demonstrations import TeachingConfig, teach
+from invdyn_ros.grasp.learning.recorded_episodes import Grasp, Replay, Shown
+from invdyn_ros.grasp.policies.action_space import SteeringConfig
+from invdyn_ros.grasp.policies.spaces import Steps
+from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.sources.grasp_bag import read_grasps
 from invdyn_ros.sources.rosbag import find_bags
 
 FAILED = "did not bring the block to its goal"

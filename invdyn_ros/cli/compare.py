@@ -8,19 +8,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from invdyn_ros.arguments import ARMS
 from invdyn_ros.cli.options import parse
 from invdyn_ros.cli.train import Bar
-from invdyn_ros.comparison import Job, Run, family_configs, motions, report, runs
 from invdyn_ros.config import Checked, Count
-from invdyn_ros.dataset import DatasetInfo, read_dataset
+from invdyn_ros.data.dataset import DatasetInfo, read_dataset
+from invdyn_ros.evaluation.closed_loop_tracking import Course
+from invdyn_ros.evaluation.compare import Job, Run, family_configs, motions, report, runs
+from invdyn_ros.evaluation.comparison_table import markdown
+from invdyn_ros.evaluation.plots.comparison import comparison_picture
+from invdyn_ros.graph.arguments import ARMS
 from invdyn_ros.models.checkpoint import write_whole
-from invdyn_ros.plot.comparison import comparison_picture
-from invdyn_ros.robot import Robot, load_robot
-from invdyn_ros.run_state import Progress
-from invdyn_ros.standings import markdown
-from invdyn_ros.tracking import Course
-from invdyn_ros.training import TrainConfig, check_joints
+from invdyn_ros.robots.robot import Robot, load_robot
+from invdyn_ros.training.train import TrainConfig, check_joints
+from invdyn_ros.training.training_state import Progress
 
 
 @dataclass(frozen=True)

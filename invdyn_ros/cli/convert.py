@@ -10,7 +10,7 @@ import torch
 from invdyn_ros.cli.options import parse
 from invdyn_ros.cli.train import overrides
 from invdyn_ros.models.checkpoint import load, save
-from invdyn_ros.models.conversion import convert
+from invdyn_ros.models.net2net import convert
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from invdyn_ros.cli.options import parse
-from invdyn_ros.dataset import read_dataset
-from invdyn_ros.evaluation import evaluate
+from invdyn_ros.data.dataset import read_dataset
+from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models.checkpoint import load, write_whole
-from invdyn_ros.robot import load_robot
+from invdyn_ros.robots.robot import load_robot
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from invdyn_ros.cli.options import parse
-from invdyn_ros.labelling import label
+from invdyn_ros.evaluation.pseudo_labels import label
 
 
 @dataclass(frozen=True)

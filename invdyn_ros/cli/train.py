@@ -14,12 +14,12 @@ from tqdm import tqdm
 
 from invdyn_ros.cli.options import parse
 from invdyn_ros.config import load_yaml
-from invdyn_ros.parallel import launched
-from invdyn_ros.paths.checkpoint import PATHS
-from invdyn_ros.paths.training import PathConfig, parse_path, train_paths
-from invdyn_ros.robot import load_robot
-from invdyn_ros.run_state import Progress
-from invdyn_ros.training import parse_config, train
+from invdyn_ros.models.timeseries.registry import PATHS
+from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.training.distributed import launched
+from invdyn_ros.training.train import parse_config, train
+from invdyn_ros.training.train_time_series import PathConfig, parse_path, train_paths
+from invdyn_ros.training.training_state import Progress
 
 
 @dataclass(frozen=True)

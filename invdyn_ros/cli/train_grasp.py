@@ -12,12 +12,12 @@ from tqdm import tqdm
 from invdyn_ros.cli.options import parse
 from invdyn_ros.cli.train import overrides
 from invdyn_ros.config import from_mapping, load_yaml
-from invdyn_ros.grasp.learner_state import STATE
-from invdyn_ros.grasp.learning import learn
-from invdyn_ros.grasp.run import grasp_task
-from invdyn_ros.grasp.settings import LearningConfig
-from invdyn_ros.grasp.trial import Result
-from invdyn_ros.robot import share
+from invdyn_ros.grasp.learning.config import LearningConfig
+from invdyn_ros.grasp.learning.evaluation import Result
+from invdyn_ros.grasp.learning.learner_state import STATE
+from invdyn_ros.grasp.learning.run import grasp_task
+from invdyn_ros.grasp.learning.train import learn
+from invdyn_ros.robots.robot import share
 
 
 @dataclass(frozen=True)

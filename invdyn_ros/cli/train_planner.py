@@ -10,10 +10,10 @@ import tyro
 from tqdm import tqdm
 
 from invdyn_ros.cli.options import parse
-from invdyn_ros.grasp.demonstration_data import holds_demonstrations
-from invdyn_ros.grasp.plan_lessons import grasps
-from invdyn_ros.planning.training import PlannerConfig, motions, train_planner
-from invdyn_ros.run_state import STATE, Progress
+from invdyn_ros.grasp.learning.demonstration_dataset import holds_demonstrations
+from invdyn_ros.grasp.learning.planner_data import grasps
+from invdyn_ros.training.train_planner import PlannerConfig, motions, train_planner
+from invdyn_ros.training.training_state import STATE, Progress
 
 
 @dataclass(frozen=True)

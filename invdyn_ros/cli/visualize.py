@@ -12,13 +12,13 @@ import tyro
 
 from invdyn_ros.cli.options import parse
 from invdyn_ros.config import Checked, Count, Share
-from invdyn_ros.dataset import read_dataset
-from invdyn_ros.paths.checkpoint import load_path_model, untrained
-from invdyn_ros.paths.path_model import PathModel
-from invdyn_ros.paths.record import Record, motions, subsampled
-from invdyn_ros.paths.training import parted
-from invdyn_ros.plot.body_film import Shown, draw_body
-from invdyn_ros.sources.falls import body
+from invdyn_ros.data.dataset import read_dataset
+from invdyn_ros.evaluation.plots.planar_body_video import Shown, draw_body
+from invdyn_ros.models.timeseries.observations import Record, motions, subsampled
+from invdyn_ros.models.timeseries.registry import load_path_model, untrained
+from invdyn_ros.models.timeseries.time_series_model import PathModel
+from invdyn_ros.sources.passive_rollouts import body
+from invdyn_ros.training.train_time_series import parted
 
 CURVES = 5  # that fit under each other
 

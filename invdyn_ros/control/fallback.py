@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from invdyn_ros.data.windows import Windows
 from invdyn_ros.models import InverseDynamics, Meta
 from invdyn_ros.models.compiled import CompiledRigidBody
 from invdyn_ros.models.rigid_body import RigidBody
-from invdyn_ros.windows import Windows
+from invdyn_ros.typing import Array
 
 USUAL = 0.999  # quantile of the standard deviation among data that is still no surprise
 MARGIN = 1.5  # times that is out of the data
@@ -29,9 +29,9 @@ class Fallback(NamedTuple):
     """The rigid body, and the standard deviation (n,) [action unit] from which on it is used."""
 
     model: CompiledRigidBody
-    limit: NDArray[np.float64]
+    limit: Array
 
-    def share(self, std: NDArray[np.float64]) -> float:
+    def share(self, std: Array) -> float:
         """Return how much of the action is the rigid body's, from 0 to 1 at twice the limit.
 
         It grows steadily with the most doubtful joint, so that no action ever jumps.

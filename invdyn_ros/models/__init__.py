@@ -9,7 +9,7 @@ from invdyn_ros.models.flow import Flow
 from invdyn_ros.models.gru import Gru
 from invdyn_ros.models.hybrid import Hybrid
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
-from invdyn_ros.models.keypoints import Keypoints
+from invdyn_ros.models.keypoint_motion import Keypoints
 from invdyn_ros.models.mlp import Mlp
 from invdyn_ros.models.rigid_body import RigidBody
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from invdyn_ros.config import from_mapping, to_mapping
 from invdyn_ros.models import build
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta
-from invdyn_ros.robot import Robot
+from invdyn_ros.robots.robot import Robot
 
 M = TypeVar("M")
 N = TypeVar("N", bound=nn.Module)

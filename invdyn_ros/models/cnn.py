@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, Count, Sizes
+from invdyn_ros.data.trajectory import NO_VERB
 from invdyn_ros.models.inverse_dynamics import Meta
 from invdyn_ros.models.video import Video
-from invdyn_ros.trajectory import NO_VERB
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invdyn_ros.dynamics import RigidBodyTree
 from invdyn_ros.models.inverse_dynamics import Prediction
 from invdyn_ros.models.rigid_body import RigidBody
+from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 
 _UPPER = np.triu_indices(3)
 

@@ -12,7 +12,7 @@ from invdyn_ros.config import Checked, Count, Decay, NotNegative
 from invdyn_ros.models.gru import Gru
 from invdyn_ros.models.inverse_dynamics import Meta, Prediction
 from invdyn_ros.models.mlp import Mlp
-from invdyn_ros.models.network import ACTIVATIONS, Network, stacked
+from invdyn_ros.models.neural_network import ACTIVATIONS, Network, stacked
 
 LOG_STD = (-5.0, 2.0)  # limits of the logarithm of the standardised spread
 BASES: dict[str, type[Network]] = {"mlp": Mlp, "gru": Gru}

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, at_least
+from invdyn_ros.data.windows import Windows
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
-from invdyn_ros.models.variance import variances
-from invdyn_ros.windows import Windows
+from invdyn_ros.models.variance_components import variances
 
 
 @dataclass(frozen=True)

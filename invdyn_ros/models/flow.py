@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, Count, Sizes, at_least, within
 from invdyn_ros.models.inverse_dynamics import Meta, Prediction
-from invdyn_ros.models.network import Network, stacked
+from invdyn_ros.models.neural_network import Network, stacked
 from invdyn_ros.models.rectified_flow import (
     MOST_STEPS,
     UNet,

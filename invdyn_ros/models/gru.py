@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, Count
 from invdyn_ros.models.inverse_dynamics import Meta
-from invdyn_ros.models.network import Network
+from invdyn_ros.models.neural_network import Network
 
 
 @dataclass(frozen=True)

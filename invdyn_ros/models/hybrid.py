@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 
 from invdyn_ros.config import Checked, Count, Positive, Rule, at_least
-from invdyn_ros.dynamics import RigidBodyTree
-from invdyn_ros.models.blocks import FOLDS, GAIN, TINY, Trial, blocks, choose
-from invdyn_ros.models.identification import (
+from invdyn_ros.data.windows import Windows
+from invdyn_ros.models.cross_validation import FOLDS, GAIN, TINY, Trial, blocks, choose
+from invdyn_ros.models.gaussian_process import Process, fit, pivots, posterior
+from invdyn_ros.models.inverse_dynamics import Meta, Prediction
+from invdyn_ros.models.least_squares_identification import (
     Parameters,
     Sums,
     cross_identify,
@@ -27,11 +29,9 @@ from invdyn_ros.models.identification import (
     row_weight,
     sums,
 )
-from invdyn_ros.models.inverse_dynamics import Meta, Prediction
-from invdyn_ros.models.residual import Process, fit, pivots, posterior
 from invdyn_ros.models.rigid_body import RigidBody
-from invdyn_ros.models.variance import variances
-from invdyn_ros.windows import Windows
+from invdyn_ros.models.variance_components import variances
+from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 
 NEAR = (1.0, 2.0)  # length scales of a joint's own motion, in its standard deviations
 FAR = (4.0, 8.0)  # of the motion of the whole arm

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from invdyn_ros.config import from_mapping
-from invdyn_ros.windows import Observed, Windows
+from invdyn_ros.data.windows import Observed, Windows
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, Count
 from invdyn_ros.models.inverse_dynamics import Meta
-from invdyn_ros.models.network import ACTIVATIONS, Network
+from invdyn_ros.models.neural_network import ACTIVATIONS, Network
 
 
 @dataclass(frozen=True)

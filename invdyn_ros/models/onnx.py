@@ -20,10 +20,10 @@ from torch import Tensor, nn
 
 from invdyn_ros.config import from_mapping, to_mapping
 from invdyn_ros.models.checkpoint import check_arm, write_whole
+from invdyn_ros.models.export_parity import check_parity, random_motion
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
-from invdyn_ros.models.parity import check_parity, random_motion
-from invdyn_ros.quiet import STDERR, STDOUT, native_output_silenced
-from invdyn_ros.robot import Robot
+from invdyn_ros.native_output import STDERR, STDOUT, native_output_silenced
+from invdyn_ros.robots.robot import Robot
 
 FORMAT = "invdyn_ros onnx 1"
 OPSET = 20

@@ -9,10 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, Positive
-from invdyn_ros.dynamics import RigidBodyTree
-from invdyn_ros.models.identification import FRICTION, Sums, friction_terms, identify, sums
+from invdyn_ros.data.windows import Windows
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
-from invdyn_ros.windows import Windows
+from invdyn_ros.models.least_squares_identification import (
+    FRICTION,
+    Sums,
+    friction_terms,
+    identify,
+    sums,
+)
+from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.compiled import CompiledRigidBody
+from invdyn_ros.models.export_parity import check_parity
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
-from invdyn_ros.models.parity import check_parity
-from invdyn_ros.robot import Robot
+from invdyn_ros.robots.robot import Robot
 
 # families that have something faster for single frames than onnxruntime
 RUNTIMES: dict[str, Callable[[Any], Runtime]] = {"rigid_body": CompiledRigidBody}

@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from invdyn_ros.data.windows import Observed, Windows
 from invdyn_ros.models.augmentation import Shown, augmented
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
-from invdyn_ros.windows import Observed, Windows
 
 PAIR = 2  # pictures that an action lies between
 AT_A_TIME = 128  # pairs, so that a long video needs little memory

@@ -23,7 +23,7 @@ from invdyn_ros.nodes.messages import (
     to_seconds,
 )
 from invdyn_ros.nodes.runner import CheckedNode, parameters, run
-from invdyn_ros.perception.blocks import (
+from invdyn_ros.perception.block_detector import (
     BlockDetector,
     BlockPose,
     BlocksConfig,

@@ -9,12 +9,12 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
-from invdyn_ros.arms.dofbot import Bus, DofbotBus, open_bus
+from invdyn_ros.arms.dofbot_bus import Bus, DofbotBus, open_bus
 from invdyn_ros.arms.dofbot_driver import DofbotDriver, Reading
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import COMMAND_TOPICS, to_stamp
 from invdyn_ros.nodes.runner import CheckedNode, Spin, parameters, run
-from invdyn_ros.robot import load_robot
+from invdyn_ros.robots.robot import load_robot
 
 
 @dataclass(frozen=True)

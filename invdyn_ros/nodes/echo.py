@@ -10,7 +10,7 @@ from std_msgs.msg import Float64MultiArray
 
 from invdyn_ros.nodes.messages import command_to_message, to_nanoseconds
 from invdyn_ros.nodes.runner import parameters, run
-from invdyn_ros.robot import load_robot
+from invdyn_ros.robots.robot import load_robot
 
 ECHO_JOINTS, ECHO_COMMANDS = "/echo/joint_states", "/echo/commands"
 

@@ -13,12 +13,12 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
-from invdyn_ros.arms.noise import latency, load_noise
+from invdyn_ros.arms.domain_randomization import latency, load_noise
 from invdyn_ros.arms.scene import Scene, believed_scene, picture_ticks, quaternion_pose
-from invdyn_ros.control.guard import Target
-from invdyn_ros.grasp.estimate import Sighting, sighting, upright_yaw
-from invdyn_ros.grasp.learned import LearnedGrasp, load_learned
-from invdyn_ros.grasp.scripted import ScriptedGrasp
+from invdyn_ros.control.safety_limits import Target
+from invdyn_ros.grasp.estimation.block_estimate import Sighting, sighting, upright_yaw
+from invdyn_ros.grasp.policies.learned import LearnedGrasp, load_learned
+from invdyn_ros.grasp.policies.scripted import ScriptedGrasp
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
 from invdyn_ros.nodes.messages import (
     REFUSED,
@@ -29,7 +29,7 @@ from invdyn_ros.nodes.messages import (
     to_stamp,
 )
 from invdyn_ros.nodes.runner import CheckedNode, parameters, run
-from invdyn_ros.robot import Robot, load_robot
+from invdyn_ros.robots.robot import Robot, load_robot
 
 POLICIES: dict[str, Callable[[Robot, Scene, str], ScriptedGrasp | LearnedGrasp]] = {
     "scripted": lambda robot, scene, _: ScriptedGrasp(robot, scene),

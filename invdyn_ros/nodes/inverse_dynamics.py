@@ -11,11 +11,14 @@ from std_msgs.msg import Float64MultiArray, Header
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from invdyn_ros.control.driver import Command, Driver
+from invdyn_ros.control.computed_torque import Measured
+from invdyn_ros.control.controller import Command, Driver
+from invdyn_ros.control.dropout_controller import Answer, Onward
 from invdyn_ros.control.fallback import fallback_of
-from invdyn_ros.control.follower import Measured
-from invdyn_ros.control.guard import GuardConfig
+from invdyn_ros.control.safety_limits import GuardConfig
+from invdyn_ros.control.state_predictor import Blind, BlindConfig
 from invdyn_ros.models.runtime import load_runtime
+from invdyn_ros.models.timeseries.registry import load_path_model
 from invdyn_ros.nodes.joint_states import joints_by_name
 from invdyn_ros.nodes.messages import (
     COMMAND_TOPICS,
@@ -26,10 +29,7 @@ from invdyn_ros.nodes.messages import (
     to_stamp,
 )
 from invdyn_ros.nodes.runner import CheckedNode, parameters, run
-from invdyn_ros.paths.blind import Blind, BlindConfig
-from invdyn_ros.paths.checkpoint import load_path_model
-from invdyn_ros.paths.onward import Answer, Onward
-from invdyn_ros.robot import load_robot
+from invdyn_ros.robots.robot import load_robot
 
 BEAT = 0.25  # samples between two looks at the clock
 

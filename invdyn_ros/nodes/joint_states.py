@@ -2,13 +2,12 @@
 
 import numpy as np
 from builtin_interfaces.msg import Time
-from numpy.typing import NDArray
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 
-from invdyn_ros.robot import Robot
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.typing import Array
 
-Array = NDArray[np.float64]
 UNMEASURED = np.empty(0)
 
 

@@ -14,11 +14,11 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, Header
 from trajectory_msgs.msg import JointTrajectory
 
-from invdyn_ros.control.guard import State, Target
+from invdyn_ros.control.safety_limits import State, Target
 from invdyn_ros.nodes.echo import ECHO_COMMANDS, ECHO_JOINTS
 from invdyn_ros.nodes.messages import COMMAND_TOPICS, command_stamp, target_to_message, to_stamp
 from invdyn_ros.nodes.runner import Done, Spin, parameters, run
-from invdyn_ros.robot import load_robot
+from invdyn_ros.robots.robot import load_robot
 
 SWING, OMEGA = 0.1, 1.5  # the motion: amplitude [rad], angular frequency [rad/s]
 TARGET_RATE = 30.0  # [Hz], as from a camera

@@ -13,8 +13,8 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.events.process import ProcessExited
 from launch_ros.actions import Node
 
-from invdyn_ros.arguments import Argument
-from invdyn_ros.graph import GRAPHS, NodeSpec, resolve
+from invdyn_ros.graph.arguments import Argument
+from invdyn_ros.graph.graph import GRAPHS, NodeSpec, resolve
 
 
 def launch_description(graph_name: str) -> LaunchDescription:

@@ -12,9 +12,9 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Float64MultiArray, Header, MultiArrayDimension
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from invdyn_ros.control.guard import State, Target
+from invdyn_ros.control.safety_limits import State, Target
+from invdyn_ros.typing import Array
 
-Array = NDArray[np.float64]
 COMMAND_TOPICS = {
     "N m": "/forward_effort_controller/commands",
     "rad": "/forward_position_controller/commands",

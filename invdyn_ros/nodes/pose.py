@@ -12,7 +12,7 @@ from invdyn_ros.nodes.messages import (
     newest,
 )
 from invdyn_ros.nodes.runner import CheckedNode, Spin, parameters, run
-from invdyn_ros.perception.pose import Landmarks, PoseConfig, PoseEstimator, draw
+from invdyn_ros.teleop.pose import Landmarks, PoseConfig, PoseEstimator, draw
 
 AFTER = 0.008  # s, in which a command follows the landmarks
 

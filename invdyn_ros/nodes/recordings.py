@@ -8,6 +8,7 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 
 from invdyn_ros.arms.scene import quaternion_pose
+from invdyn_ros.data.recording import Picture, Recording, Samples
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
 from invdyn_ros.nodes.messages import (
     cloud_to_landmarks,
@@ -17,8 +18,7 @@ from invdyn_ros.nodes.messages import (
     to_seconds,
 )
 from invdyn_ros.nodes.runner import HOLDS
-from invdyn_ros.recording import Picture, Recording, Samples
-from invdyn_ros.robot import Robot
+from invdyn_ros.robots.robot import Robot
 
 Kept = dict[str, tuple[Any, list[bytes]]]  # topic -> message type, serialized messages
 Stamped = list[tuple[float, Any]]  # (stamp [s], message)

@@ -17,16 +17,16 @@ from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.arms.scene import SCENES, believed_scene
-from invdyn_ros.grasp_report import grasp_report
-from invdyn_ros.learned import SHIPPED
+from invdyn_ros.data.recording import Recording
+from invdyn_ros.evaluation.grasp_report import grasp_report
+from invdyn_ros.evaluation.teleop_report import teleop_report
+from invdyn_ros.graph.shipped_weights import SHIPPED
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.messages import newest
 from invdyn_ros.nodes.recordings import Kept, recordings
 from invdyn_ros.nodes.runner import CheckedNode, Done, Spin, parameters, run
-from invdyn_ros.recording import Recording
-from invdyn_ros.robot import load_robot
-from invdyn_ros.teleop_report import teleop_report
+from invdyn_ros.robots.robot import load_robot
 
 EVERY = QoSProfile(depth=2000)  # a reader that falls behind for a moment must lose nothing
 SENSORS = QoSProfile(depth=2000, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -224,7 +224,9 @@ class ReportNode(CheckedNode):
         simulated = all(episode.blocks for episode in episodes)
         if config.policy not in SHIPPED or not simulated or config.camera_pose:
             return None
-        from invdyn_ros.grasp.baseline import scripted_successes  # a simulation: only where wanted
+        from invdyn_ros.grasp.envs.scripted_baseline import (
+            scripted_successes,  # a simulation: only where wanted
+        )
 
         self.get_logger().info(f"now the script, in the same {len(episodes)} episodes")
         run = config.arm, config.noise, config.seed, len(episodes)
@@ -232,7 +234,7 @@ class ReportNode(CheckedNode):
 
     def picture(self, episodes: list[Recording], result: dict[str, Any], file: Path) -> None:
         """Draw video and summary beside the report."""
-        from invdyn_ros import plot  # matplotlib takes a second to import
+        from invdyn_ros.evaluation import plots as plot  # matplotlib takes a second to import
 
         if self.config.graph == "grasp_sim":
             scene = replace(SCENES[self.config.arm], marked=not self.config.sight)

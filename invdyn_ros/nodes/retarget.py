@@ -7,7 +7,7 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import JointState, PointCloud2
 from trajectory_msgs.msg import JointTrajectory
 
-from invdyn_ros.control.guard import State, Target
+from invdyn_ros.control.safety_limits import State, Target
 from invdyn_ros.nodes.joint_states import joints_by_name
 from invdyn_ros.nodes.messages import (
     cloud_to_landmarks,
@@ -16,8 +16,8 @@ from invdyn_ros.nodes.messages import (
     to_seconds,
 )
 from invdyn_ros.nodes.runner import CheckedNode, parameters, run
-from invdyn_ros.retarget import RetargetConfig, Retargeter
-from invdyn_ros.robot import load_robot
+from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.teleop.retargeting import RetargetConfig, Retargeter
 
 
 @dataclass(frozen=True)

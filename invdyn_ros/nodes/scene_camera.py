@@ -7,7 +7,7 @@ from geometry_msgs.msg import PoseArray
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
-from invdyn_ros.arms.noise import load_noise, stray, view
+from invdyn_ros.arms.domain_randomization import load_noise, stray, view
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import SCENES, quaternion_pose
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
@@ -19,7 +19,7 @@ from invdyn_ros.nodes.messages import (
     to_nanoseconds,
 )
 from invdyn_ros.nodes.runner import CheckedNode, parameters, run
-from invdyn_ros.robot import load_robot
+from invdyn_ros.robots.robot import load_robot
 
 FRAME = "camera_optical_frame"
 

@@ -11,10 +11,9 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
-from invdyn_ros.arms.noise import load_noise
+from invdyn_ros.arms.domain_randomization import load_noise
 from invdyn_ros.arms.scene import SCENES
-from invdyn_ros.control.guard import Array
-from invdyn_ros.grasp.world import LIMIT, World
+from invdyn_ros.grasp.envs.episode import LIMIT, World
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import (
     COMMAND_TOPICS,
@@ -24,7 +23,8 @@ from invdyn_ros.nodes.messages import (
     to_stamp,
 )
 from invdyn_ros.nodes.runner import CheckedNode, Spin, parameters, run
-from invdyn_ros.robot import load_robot
+from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.typing import Array
 
 COMMAND_TIMEOUT = 0.1  # [s] without a command, then the brakes: as real drivers do
 LATE = 0.05  # [s] behind real time, then the simulation slows down instead

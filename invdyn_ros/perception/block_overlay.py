@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from invdyn_ros.perception.markers import face_corners, face_normals
+from invdyn_ros.perception.aruco_cube import face_corners, face_normals
 
 AXIS_COLORS = ((239, 71, 61), (72, 199, 98), (64, 140, 255))  # RGB of x, y, z
 OUTLINE_COLOR = (255, 199, 31)

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from invdyn_ros.config import Checked, Rule, at_least
-from invdyn_ros.quiet import native_output_silenced
+from invdyn_ros.native_output import native_output_silenced
 
 RATES = Rule("be finite and not negative", lambda rate: 0 <= rate < math.inf)
 

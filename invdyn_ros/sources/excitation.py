@@ -11,15 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from invdyn_ros.config import Checked, Count, Positive, Share
-from invdyn_ros.control.guard import State
-from invdyn_ros.dynamics import RigidBodyTree
-from invdyn_ros.models.identification import friction_terms
-from invdyn_ros.robot import Robot
+from invdyn_ros.control.safety_limits import State
+from invdyn_ros.models.least_squares_identification import friction_terms
+from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.typing import Array
 
-Array = NDArray[np.float64]
 GRID = 600  # samples of an episode that are held against the limits
 LOOKED_AT = 100  # samples of an episode that are judged
 STATES = 500  # random states that tell which parameters show at all

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from invdyn_ros.config import Checked, Count, NotNegative, Positive
-from invdyn_ros.sources.transitions import transitions
-from invdyn_ros.trajectory import Trajectory
+from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.sources.triplets import transitions
 
 SINES = 4
 FASTEST = 6.0  # [rad/s] of the torque's sines; the pendulum itself swings at about 3

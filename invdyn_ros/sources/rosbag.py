@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from invdyn_ros.sources.intake import Intake, joined
-from invdyn_ros.trajectory import UNIFORM, Trajectory
+from invdyn_ros.data.trajectory import UNIFORM, Trajectory
+from invdyn_ros.sources.import_result import Intake, joined
 
 JOINT_STATE = "sensor_msgs/msg/JointState"
 METADATA, FILES = "metadata.yaml", (".db3", ".mcap")

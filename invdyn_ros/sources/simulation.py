@@ -7,21 +7,20 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from invdyn_ros.arms.bullet import JointSample, Simulation
 from invdyn_ros.arms.plant import PlantConfig, load_plant
-from invdyn_ros.control.driver import Driver
-from invdyn_ros.control.follower import Measured, Model, PlainFeedback
-from invdyn_ros.control.guard import GuardConfig, Target
+from invdyn_ros.arms.pybullet_simulation import JointSample, Simulation
+from invdyn_ros.control.computed_torque import Measured, Model, PlainFeedback
+from invdyn_ros.control.controller import Driver
+from invdyn_ros.control.safety_limits import GuardConfig, Target
+from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models import Meta
 from invdyn_ros.models.rigid_body import RigidBody
-from invdyn_ros.pool import in_order
-from invdyn_ros.robot import Robot
+from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.excitation import Excitation, ExcitationConfig, excitations
-from invdyn_ros.trajectory import Trajectory
+from invdyn_ros.typing import Array
+from invdyn_ros.workers import in_order
 
-Array = NDArray[np.float64]
 COULOMB_GUESS, ROTOR_GUESS = 0.01, 0.002  # per effort limit, of any geared joint [-, s2/rad]
 
 

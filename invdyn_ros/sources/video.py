@@ -18,13 +18,13 @@ import cv2
 import numpy as np
 
 from invdyn_ros.config import Checked, Count, Sizes, at_least
+from invdyn_ros.data.trajectory import NO_POINTS, NO_VERB, Trajectory
 from invdyn_ros.models.augmentation import WRIST
 from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, probe
-from invdyn_ros.perception.hands import HandConfig, WristFinder
-from invdyn_ros.sources import epic
-from invdyn_ros.sources.given import Given, read_given
-from invdyn_ros.sources.intake import Intake
-from invdyn_ros.trajectory import NO_POINTS, NO_VERB, Trajectory
+from invdyn_ros.perception.wrist_tracker import HandConfig, WristFinder
+from invdyn_ros.sources import epic_kitchens as epic
+from invdyn_ros.sources.csv_labels import Given, read_given
+from invdyn_ros.sources.import_result import Intake
 
 SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
 SEEN = 640  # [px] longer side of the pictures in which hands are looked for

@@ -1,0 +1,207 @@
+"""The real Yahboom DofBot: joint angles and gripper opening enter; bytes on its I2C bus leave.
+
+The protocol is that of its servo board (registers at address 0x15). Servos 1 to 5 are the joints,
+servo 6 the gripper. A joint angle is the servo's angle less 90 degrees.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from invdyn_ros.typing import Array
+
+ADDRESS = 0x15
+WRITE_ONE = 0x10  # + id: position high, low, time high, low
+TORQUE = 0x1A  # 1: on
+WRITE_SIX = 0x1D  # six positions, high byte first
+WRITE_TIME = 0x1E  # of the move that WRITE_SIX starts
+READ_ONE = 0x30  # + id: a write asks, a read gets the answer
+ANSWER_DELAY = 0.003  # [s] until the board has a servo's answer
+RAW_RANGE = (96, 4000)  # counts that a servo can report
+CENTRE = 90.0  # servo angle where a joint is at zero [deg]
+CLOSED = 170.0  # servo angle of the closed gripper [deg]; 180 overshoots
+SLACK = 1e-9  # [deg] lost in converting from radians
+
+
+class Bus(Protocol):
+    """What the driver needs of smbus2's SMBus."""
+
+    def write_byte_data(self, i2c_addr: int, register: int, value: int) -> None:
+        """Write one byte to a register."""
+
+    def write_i2c_block_data(self, i2c_addr: int, register: int, data: Sequence[int]) -> None:
+        """Write up to 32 bytes to a register."""
+
+    def read_word_data(self, i2c_addr: int, register: int) -> int:
+        """Read two bytes from a register, the low one first."""
+
+
+class Servo(NamedTuple):
+    """One servo: a linear map from its angle to counts."""
+
+    id: int
+    low: int  # count at 0 deg, and at the far end if inverted
+    high: int
+    span: float  # [deg] from low to high
+    largest: float  # largest angle that may be asked for [deg]
+    inverted: bool
+
+    def count(self, angle: float) -> int:
+        """Return the count nearest to an angle [deg].
+
+        Raises:
+            ValueError: the angle is negative, too large or not finite.
+        """
+        if not -SLACK <= angle <= self.largest + SLACK:
+            raise ValueError(
+                f"servo {self.id} cannot go to {angle:.2f} deg; right are 0 to {self.largest:g}"
+            )
+        travel = self.span - angle if self.inverted else angle
+        return round(self.low + (self.high - self.low) * travel / self.span)
+
+    def angle(self, count: int) -> float:
+        """Return the angle [deg] of a count."""
+        travel = (count - self.low) * self.span / (self.high - self.low)
+        return self.span - travel if self.inverted else travel
+
+
+SERVOS = (
+    Servo(1, 900, 3100, 180.0, 180.0, False),
+    Servo(2, 900, 3100, 180.0, 180.0, True),
+    Servo(3, 900, 3100, 180.0, 180.0, True),
+    Servo(4, 900, 3100, 180.0, 180.0, True),
+    Servo(5, 380, 3700, 270.0, 270.0, False),
+    Servo(6, 900, 3100, 180.0, CLOSED, False),
+)
+
+
+def joints_to_servos(q: Array) -> Array:
+    """Return servo angles [deg] of joint angles [rad], same shape."""
+    return np.degrees(q) + CENTRE
+
+
+def servos_to_joints(angles: Array) -> Array:
+    """Return joint angles [rad] of servo angles [deg], same shape."""
+    return np.radians(np.asarray(angles) - CENTRE)
+
+
+def opening_to_servo(opening: float, max_opening: float) -> float:
+    """Return the gripper servo's angle [deg] for a distance between the pads [m].
+
+    Raises:
+        ValueError: the gripper cannot open so far, or the opening is negative or not finite.
+    """
+    if not 0 <= opening <= max_opening:
+        raise ValueError(f"gripper opening {opening} m is not within 0 to {max_opening} m")
+    return CLOSED * (1 - opening / max_opening)
+
+
+def servo_to_opening(angle: float, max_opening: float) -> float:
+    """Return the distance between the pads [m] at an angle [deg] of the gripper servo."""
+    return max_opening * (1 - angle / CLOSED)
+
+
+class DofbotBus:
+    """The servo board: moves servos, reads where they are.
+
+    Nothing is tried again here: a caller with a deadline decides that.
+    """
+
+    def __init__(self, bus: Bus, sleep: Callable[[float], None] = time.sleep) -> None:
+        self.bus, self.sleep = bus, sleep
+
+    def set_torque(self, on: bool) -> None:
+        """Make all servos stiff, where they are, or limp."""
+        self._send(lambda: self.bus.write_byte_data(ADDRESS, TORQUE, int(on)))
+
+    def write_one(self, id: int, angle: float, duration: float) -> None:
+        """Start moving one servo to an angle [deg], to be there after a duration [s].
+
+        Raises:
+            ValueError: the angle or the duration is out of range, or there is no such servo.
+            OSError: the board does not answer.
+        """
+        if not 1 <= id <= len(SERVOS):
+            raise ValueError(f"there is no servo {id}; ids are 1 to {len(SERVOS)}")
+        data = [*_bytes(SERVOS[id - 1].count(angle)), *_bytes(_milliseconds(duration))]
+        self._send(lambda: self.bus.write_i2c_block_data(ADDRESS, WRITE_ONE + id, data))
+
+    def write_six(self, angles: Sequence[float] | Array, duration: float) -> None:
+        """Start moving all servos to angles (6,) [deg], to be there after a duration [s].
+
+        Raises:
+            ValueError: an angle or the duration is out of range; no servo has moved.
+            OSError: the board does not answer.
+        """
+        if len(angles) != len(SERVOS):
+            raise ValueError(f"the arm has {len(SERVOS)} servos, got {len(angles)} angles")
+        counts = [servo.count(angle) for servo, angle in zip(SERVOS, angles, strict=True)]
+        data = [byte for count in counts for byte in _bytes(count)]
+        span = _bytes(_milliseconds(duration))
+        self._send(lambda: self.bus.write_i2c_block_data(ADDRESS, WRITE_TIME, span))
+        self._send(lambda: self.bus.write_i2c_block_data(ADDRESS, WRITE_SIX, data))
+
+    def read(self, id: int) -> float | None:
+        """Return where a servo is [deg], None if it did not say; takes a little over 3 ms.
+
+        The angle can lie a little outside of what may be asked for: an arm can be pushed.
+
+        Raises:
+            OSError: the board does not answer.
+        """
+        self._send(lambda: self.bus.write_byte_data(ADDRESS, READ_ONE + id, 0))
+        self.sleep(ANSWER_DELAY)
+        try:
+            word = self.bus.read_word_data(ADDRESS, READ_ONE + id)
+        except OSError as error:
+            raise _no_answer(error) from error
+        count = (word & 0xFF) << 8 | word >> 8  # the board sends the high byte first
+        low, high = RAW_RANGE
+        return SERVOS[id - 1].angle(count) if low <= count <= high else None  # 0: failed
+
+    def _send(self, write: Callable[[], None]) -> None:
+        try:
+            write()
+        except OSError as error:
+            raise _no_answer(error) from error
+
+
+def open_bus(number: int = 1) -> Bus:
+    """Open an I2C bus of this machine.
+
+    Raises:
+        OSError: smbus2 is not installed, or there is no such bus; says what to do.
+    """
+    try:
+        from smbus2 import SMBus
+    except ImportError as error:
+        raise OSError("a real DofBot needs the Python package smbus2: install it") from error
+    try:
+        return SMBus(number)  # type: ignore[no-any-return]
+    except OSError as error:
+        raise OSError(
+            f"cannot open I2C bus {number} (/dev/i2c-{number}): {error.strerror}; "
+            "enable I2C and give this user the group i2c"
+        ) from error
+
+
+def _no_answer(error: OSError) -> OSError:
+    return OSError(
+        f"no answer from the DofBot's servo board at I2C address {ADDRESS:#x}: "
+        f"{error.strerror or error}; check its power and cable"
+    )
+
+
+def _bytes(value: int) -> tuple[int, int]:
+    return value >> 8 & 0xFF, value & 0xFF
+
+
+def _milliseconds(duration: float) -> int:
+    value = round(1e3 * duration) if np.isfinite(duration) else -1
+    if not 0 <= value <= 0xFFFF:
+        raise ValueError(f"a move cannot take {duration} s; 0 to 65.535 s are right")
+    return value

@@ -1,0 +1,278 @@
+"""A simulated arm in PyBullet: commands enter, noisy joint states leave, at the arm's own rate.
+
+The plant is deliberately not the model: see `arms.plant`.
+"""
+
+import math
+from collections import deque
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import pybullet
+from scipy.spatial.transform import Rotation
+
+from invdyn_ros.arms.plant import PlantConfig
+from invdyn_ros.arms.pybullet_arm import add_arm, put_on
+from invdyn_ros.arms.pybullet_client import connect
+from invdyn_ros.arms.scene import Scene, add_block, add_table
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.typing import Array, Mask
+
+UNITS = ("N m", "rad")
+BRAKE_FACTOR = 2.0  # a brake holds twice the joint's rated effort
+ALOFT = (0.0, 0.0, 10.0)  # [m] where a block touches nothing
+GRIPPER_GAIN = 100.0  # [1/s] share of its way that a finger goes in a short time, per that time
+
+
+class JointSample(NamedTuple):
+    """What the arm measures at one instant.
+
+    Attributes:
+        time: simulated time since the reset [s].
+        q: (n,) position [rad].
+        qd: (n,) velocity [rad/s], empty where the arm measures none.
+        effort: (n,) torque [N m], empty where the arm measures none.
+        opening: distance between the finger pads [m], zero without a gripper.
+    """
+
+    time: float
+    q: Array
+    qd: Array
+    effort: Array
+    opening: float
+
+
+class Simulation(AbstractContextManager["Simulation"]):
+    """One arm, and optionally a table with a block, in a physics world of its own."""
+
+    def __init__(
+        self,
+        robot: Robot,
+        plant: PlantConfig,
+        unit: str | None = None,
+        scene: Scene | None = None,
+        gui: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.robot, self.plant, self.scene = robot, plant, scene
+        self.unit = unit or robot.action_unit
+        if self.unit not in UNITS:
+            raise ValueError(f"cannot simulate actions in '{self.unit}'; known units: {UNITS}")
+        steps = plant.physics_rate / robot.rate
+        self.substeps = round(steps)
+        if abs(steps - self.substeps) > 1e-9 or self.substeps < 1:
+            raise ValueError(
+                f"physics_rate {plant.physics_rate} Hz is no multiple of the arm's rate "
+                f"{robot.rate} Hz"
+            )
+        self.client = connect(gui)
+        self.client.setGravity(0, 0, -9.81)
+        self.client.setTimeStep(1 / plant.physics_rate)
+        self.client.setPhysicsEngineParameter(deterministicOverlappingPairs=1)
+        self._arm = add_arm(self.client, robot, plant)
+        self._worn = plant
+        self.body, self.joints, self.fingers, _ = self._arm
+        # each look-up of a client's function makes a new one
+        self._states = partial(self.client.getJointStates, self.body, self.joints + self.fingers)
+        self._motor = partial(self.client.setJointMotorControlArray, self.body, self.joints)
+        self._effort = robot.effort.tolist()
+        self._advance = self.client.stepSimulation
+        self.block: int | None = None
+        if scene is not None:
+            add_table(self.client)
+            if scene.blocks:
+                self.block = add_block(self.client, scene, np.eye(4))
+        self.reset(seed)
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Free the physics world."""
+        self.client.disconnect()
+
+    def reset(self, seed: int = 0, q: Array | None = None) -> None:
+        """Put the arm at rest at `q` (n,) [rad] (home), the block anew, the time at zero.
+
+        Plant and scene are what `plant` and `scene` are now. The same seed gives the same run.
+        """
+        self.random = np.random.default_rng(seed)
+        if self.plant != self._worn:
+            put_on(self.client, self._arm, self.robot, self.plant)
+            self._worn = self.plant
+        self.coulomb = self.plant.coulomb * self.robot.effort  # (n,) [N m]
+        start = self.robot.home if q is None else np.asarray(q, float)
+        for j, position in zip(self.joints, start, strict=True):
+            self.client.resetJointState(self.body, j, position, 0.0)
+        widest = self.robot.gripper.max_opening if self.robot.gripper else 0.0
+        for finger in self.fingers:
+            self.client.resetJointState(self.body, finger, widest / 2, 0.0)
+        self.opening = np.nan
+        self._grip(widest)
+        self.ticks = 0
+        self.pending: deque[Array | None] = deque(
+            [None] * round(self.plant.delay * self.plant.physics_rate)
+        )
+        self._driven = False
+        self._applied = np.zeros(self.robot.n)
+        self._forces: list[float] = []
+        self._held: Array | None = None
+        self._encoder = start
+        self._brake()
+        if self.scene is not None:
+            self._place_block(self.scene)
+        self._measure()
+
+    @property
+    def time(self) -> float:
+        """Simulated time since the reset [s]."""
+        return self.ticks / self.robot.rate
+
+    def step(self, command: Array | None, opening: float | None = None) -> JointSample:
+        """Advance one control tick with a command (n,) held; None puts the brakes on.
+
+        Raises:
+            ValueError: the command has another size or is not finite.
+        """
+        if command is not None:
+            command = np.asarray(command, float)
+            if command.shape != (self.robot.n,) or not math.isfinite(command.sum()):
+                raise ValueError(f"command must be {self.robot.n} finite numbers, got {command}")
+        if opening is not None and self.robot.gripper:
+            self._grip(min(max(float(opening), 0.0), self.robot.gripper.max_opening))
+        for _ in range(self.substeps):
+            self.pending.append(command)
+            self._actuate(self.pending.popleft())
+            self._advance()
+        self.ticks += 1
+        self._measure()
+        return self.state()
+
+    def state(self) -> JointSample:
+        """Return what the arm measures now."""
+        return self._sample
+
+    def truth(self) -> tuple[Array, Array]:
+        """Return the true position [rad] and velocity [rad/s], (n,) each, free of noise."""
+        q, qd = self._truth
+        return q.copy(), qd.copy()
+
+    def _look(self) -> tuple[Array, Array, float]:
+        """Return the true position [rad] and velocity [rad/s], (n,) each, and opening [m]."""
+        states, n = self._states(), self.robot.n
+        q, qd = np.array([(s[0], s[1]) for s in states[:n]]).T
+        return q, qd, float(sum([s[0] for s in states[n:]]))
+
+    def block_pose(self) -> tuple[Array, Array]:
+        """Return the block's true position (3,) [m] and orientation (4,) xyzw in the base frame.
+
+        Raises:
+            ValueError: there is no block.
+        """
+        if self.block is None:
+            raise ValueError("this simulation has no scene, hence no block")
+        position, orientation = self.client.getBasePositionAndOrientation(self.block)
+        return np.array(position), np.array(orientation)
+
+    def blocked(self, eye: Array, points: Array) -> Mask:
+        """Say which of the points (N, 3) [m] the arm hides from an eye (3,) [m], as (N,)."""
+        rays = self.client.rayTestBatch([eye.tolist()] * len(points), points.tolist())
+        return np.array([ray[0] == self.body for ray in rays])
+
+    def gripping(self) -> bool:
+        """Say whether every finger touches the block."""
+        return bool(self.fingers) and all(
+            self.client.getContactPoints(self.body, self.block, finger) for finger in self.fingers
+        )
+
+    def _place_block(self, scene: Scene) -> None:
+        """Lay the block somewhere in the area, with the scene's mass and friction."""
+        if self.block is None:
+            return
+        # Bullet remembers contacts, and a block that comes back would find its own.
+        self.client.resetBasePositionAndOrientation(self.block, ALOFT, [0, 0, 0, 1])
+        self.client.performCollisionDetection()
+        pose = scene.random_pose(self.random)
+        position, quaternion = pose[:3, 3], Rotation.from_matrix(pose[:3, :3]).as_quat()
+        self.client.resetBasePositionAndOrientation(self.block, position, quaternion)
+        self.client.resetBaseVelocity(self.block, [0, 0, 0], [0, 0, 0])
+        self.client.changeDynamics(
+            self.block, -1, mass=scene.block_mass, lateralFriction=scene.friction
+        )
+
+    def _grip(self, opening: float) -> None:
+        """Let the fingers go to an opening [m] from now on."""
+        if opening == self.opening:
+            return
+        self.opening, plant = opening, self.plant
+        for finger in self.fingers:
+            self.client.setJointMotorControl2(
+                self.body,
+                finger,
+                pybullet.POSITION_CONTROL,
+                targetPosition=opening / 2,
+                force=plant.gripper_force,
+                maxVelocity=plant.gripper_speed,
+                positionGain=GRIPPER_GAIN / plant.physics_rate,
+            )
+
+    def _actuate(self, command: Array | None) -> None:
+        """Apply torques for one physics step, or the brakes."""
+        if command is None:
+            if self._driven:
+                self._brake()
+            self._driven = False
+            self._applied = np.zeros(self.robot.n)
+            return
+        if not self._driven:
+            # Bullet solves a zero-velocity motor of limited force implicitly: dry friction.
+            self._motors(self.coulomb)
+            self._driven = True
+        if self.unit == "N m":
+            if command is not self._held:
+                self._applied = np.clip(command, -self.robot.effort, self.robot.effort)
+                self._forces, self._held = self._applied.tolist(), command
+        else:
+            self._forces = self._servo(command)
+        self._motor(pybullet.TORQUE_CONTROL, forces=self._forces)
+
+    def _servo(self, setpoint: Array) -> list[float]:
+        """Return the torques (n,) [N m] of position servos: springs with damping."""
+        plant, robot = self.plant, self.robot
+        if setpoint is not self._held:
+            quantum = max(plant.encoder_step, plant.servo_step)
+            goal = np.round(setpoint / quantum) * quantum if quantum else setpoint
+            self._goal, self._held = np.clip(goal, robot.lower, robot.upper).tolist(), setpoint
+        stiffness, damping = plant.servo_stiffness, plant.servo_damping
+        joints = zip(self._goal, self._states(), self._effort, strict=False)
+        return [
+            effort * min(max(stiffness * (goal - state[0]) - damping * state[1], -1.0), 1.0)
+            for goal, state, effort in joints
+        ]
+
+    def _brake(self) -> None:
+        self._motors(BRAKE_FACTOR * self.robot.effort)
+
+    def _motors(self, force: Array) -> None:
+        self._motor(
+            pybullet.VELOCITY_CONTROL,
+            targetVelocities=[0.0] * self.robot.n,
+            forces=force.tolist(),
+        )
+
+    def _measure(self) -> None:
+        plant, n = self.plant, self.robot.n
+        q, qd, opening = self._look()
+        self._truth = q, qd
+        if plant.backlash:  # the encoder follows the joint only once the play is used up
+            play = plant.backlash / 2
+            q = self._encoder = np.minimum(np.maximum(self._encoder, q - play), q + play)
+        noise = self.random.standard_normal((2, n))
+        q = q + plant.position_noise * noise[0]
+        if plant.encoder_step:
+            q = np.rint(q / plant.encoder_step) * plant.encoder_step
+        qd = qd + plant.velocity_noise * noise[1] if plant.velocity_noise >= 0 else np.empty(0)
+        effort = self._applied.copy() if self.unit == "N m" else np.empty(0)
+        self._sample = JointSample(self.time, q, qd, effort, opening)

@@ -1,0 +1,210 @@
+"""An arm whose joint states are lost: path models enter, how well it is driven with them leaves.
+
+The same inverse model drives the same motions while some joint states, drawn at random, never
+come. Where data are given, also how well actions are told between what was seen of a motion.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from invdyn_ros.benchmarks.action_interpolation import action_errors
+from invdyn_ros.benchmarks.closed_loop import HELD_OUT, interval
+from invdyn_ros.benchmarks.report import Row, machine, ratios
+from invdyn_ros.config import Checked, Count, Rule, at_least, to_mapping
+from invdyn_ros.control.computed_torque import Measured
+from invdyn_ros.control.fallback import fallback_of
+from invdyn_ros.control.safety_limits import Plan, State
+from invdyn_ros.control.state_predictor import Blind, BlindConfig
+from invdyn_ros.evaluation.closed_loop import Last, Link, Run, Sight, excitation, replay
+from invdyn_ros.models import InverseDynamics
+from invdyn_ros.models.checkpoint import load
+from invdyn_ros.models.runtime import Runtime, fast
+from invdyn_ros.models.timeseries.encoder_model import Shares
+from invdyn_ros.models.timeseries.registry import load_path_model, untrained
+from invdyn_ros.models.timeseries.time_series_model import PathModel
+from invdyn_ros.robots.robot import Robot, load_robot, share
+
+TODAY = "last joint state"
+Drops = Annotated[
+    tuple[float, ...],
+    Rule("hold shares from 0 up, below 1", lambda x: x and min(x) >= 0 and max(x) < 1),
+]
+
+
+@dataclass(frozen=True)
+class GapsConfig(Checked):
+    """Joint tracking while joint states are lost, and actions between those that are seen."""
+
+    models: tuple[Path, ...] = ()
+    """Folders of path models of the arm."""
+    arm: str = "ur5"
+    """Name of the arm."""
+    checkpoint: Path | None = None
+    """Folder of its inverse model; default: the one shipped."""
+    drops: Drops = (0.0, 0.25, 0.5, 0.75)
+    """Shares of the joint states that are lost."""
+    motions: Count = 6
+    """Motions to drive, each with losses of its own."""
+    seconds: Annotated[float, at_least(1)] = 10.0
+    """Length of each [s]."""
+    blind: BlindConfig = field(default_factory=BlindConfig)
+    """How long the arm is driven unseen."""
+    data: Path | None = None
+    """Dataset of the arm, of which no path model learned the last fifth; none: no actions."""
+    shares: Shares = (0.5, 0.2, 0.1, 0.05)
+    """Shares of its samples that are seen."""
+    threads: Count = 1
+    """CPU threads of torch."""
+    report: Path | None = None
+    """JSON file to write."""
+
+
+class Command(Last):
+    """Nobody asks in between: the last command stays."""
+
+    def at(self, time: float, plan: Plan | None) -> Measured | None:
+        """Return that nobody knows."""
+        return None
+
+
+class Steady(Last):
+    """The arm moves on as it was seen to move."""
+
+    def at(self, time: float, plan: Plan | None) -> Measured | None:
+        """Return the state after steady motion."""
+        then, q, qd = self.measured
+        return Measured(time, q + (time - then) * qd, qd)
+
+
+class Timed(NamedTuple):
+    """Takes the time of each answer."""
+
+    sight: Sight
+    taken: list[float]  # [ms]
+
+    def see(self, measured: Measured, wanted: State | None) -> None:
+        """Take a joint state."""
+        self.sight.see(measured, wanted)
+
+    def at(self, time_: float, plan: Plan | None) -> Measured | None:
+        """Return where the arm is."""
+        begun = time.perf_counter()
+        found = self.sight.at(time_, plan)
+        self.taken.append(1e3 * (time.perf_counter() - begun))
+        return found
+
+
+def measure_gaps(config: GapsConfig) -> dict[str, Any]:
+    """Return the report.
+
+    Raises:
+        ValueError: an unknown arm, or models of another one.
+    """
+    about, robot = machine(config.threads), load_robot(config.arm)
+    torch.set_num_threads(config.threads)
+    folder = config.checkpoint or share(f"config/checkpoints/{robot.name}")
+    inverse = load(folder, "cpu", robot)
+    paths = _paths(config.models)
+    sights: dict[str, Callable[[], Sight]] = {"last command": Command, TODAY: Last}
+    sights["steady velocity"] = Steady
+    for name, model in paths.items():
+        Blind(model, robot)  # refuse it before anything is driven
+        sights[name] = lambda model=model: Blind(model, robot, config.blind)  # type: ignore[misc]
+    told = {}
+    if config.data is not None:
+        told = action_errors(config.data, inverse, paths, config.shares)
+    rows, details = _driven(config, robot, inverse, sights)
+    for name, row in told.items():
+        rows[name] = rows.get(name, {}) | row
+    columns = [_name(drop) for drop in config.drops]
+    return {
+        "benchmark": "gaps",
+        "unit": "mrad RMS tracking error by share lost; ms per answer; nMSE in % by share seen",
+        "machine": about,
+        "settings": {k: v for k, v in to_mapping(config).items() if k != "report"},
+        "rows": rows,
+        "ratio": {name: ratios(rows[name], rows[TODAY], columns) for name in paths},
+        "details": details,
+    }
+
+
+def _name(drop: float) -> str:
+    return f"{drop:.0%}"
+
+
+def _paths(folders: Sequence[Path]) -> dict[str, PathModel]:
+    """Return path models by name, trained and, where that says anything, not."""
+    found: dict[str, PathModel] = {}
+    for folder in folders:
+        model = load_path_model(folder)
+        name = model.meta.family
+        if name == "bridge":
+            found[f"{name}, untrained"] = untrained(model)
+        found[name if name not in found else str(folder)] = model
+    return found
+
+
+def _driven(
+    config: GapsConfig,
+    robot: Robot,
+    inverse: InverseDynamics,
+    sights: dict[str, Callable[[], Sight]],
+) -> tuple[dict[str, Row], dict[str, Any]]:
+    """Return a row for each way to say what does not come, and the 95% intervals of each."""
+    rows: dict[str, Row] = {}
+    details: dict[str, Any] = {}
+    runtime, total = fast(inverse), len(sights) * len(config.drops) * config.motions
+    bar = tqdm(total=total, unit="run", desc="driving", file=sys.stderr)
+    with bar:
+        for name, make in sights.items():
+            taken: list[float] = []
+            for drop in config.drops:
+                squares = []
+                for seed in range(config.motions):
+                    sight = Timed(make(), taken)
+                    run = drive(robot, inverse, runtime, sight, drop, seed, config.seconds)
+                    squares.append(run.rms**2)
+                    bar.update()
+                rms = float(np.sqrt(np.mean(squares)))
+                rows.setdefault(name, {})[_name(drop)] = round(1e3 * rms, 4)
+                ends = [round(1e3 * x, 4) for x in interval(squares)]
+                details.setdefault(name, {})[_name(drop)] = ends
+            if taken:
+                rows[name]["ms"] = round(float(np.median(taken)), 4)
+    return rows, details
+
+
+def drive(
+    robot: Robot,
+    inverse: InverseDynamics,
+    runtime: Runtime,
+    sight: Sight,
+    drop: float,
+    seed: int,
+    seconds: float,
+) -> Run:
+    """Drive one motion while a share of the joint states is lost, the same ones for everybody."""
+    wanted, meta = excitation(robot, (HELD_OUT, seed), seconds), inverse.meta
+    arrived = np.random.default_rng([HELD_OUT, seed]).random(len(wanted.time)) >= drop
+    arrived[0] = True  # the arm is engaged where it is seen to be
+    link, fallback = Link(arrived, sight), fallback_of(meta)
+    return replay(
+        robot,
+        runtime,
+        meta.action_unit,
+        meta.lead,
+        wanted,
+        seed=seed,
+        fallback=fallback,
+        link=link,
+    )

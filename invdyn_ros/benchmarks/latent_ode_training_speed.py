@@ -1,0 +1,174 @@
+"""How long a step of training a latent ODE takes: nothing enters, ours beside its authors' leaves.
+
+The peer does what the code of Rubanova et al. 2019 does, with the same networks, batch, data and
+tolerance: torchdiffeq's adaptive dopri5 for the latent state, of which it draws three, an encoder
+that goes through all times at which any motion of the batch was seen, and Adamax.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchdiffeq import odeint
+
+from invdyn_ros.benchmarks.report import Row, machine, quantiles, ratios
+from invdyn_ros.config import Checked, Count, Share, to_mapping
+from invdyn_ros.models.timeseries.encoder_model import UNIT, Seen
+from invdyn_ros.models.timeseries.latent_ode import LatentOde, LatentOdeConfig, solved
+from invdyn_ros.models.timeseries.observations import Motions, motions, subsampled
+from invdyn_ros.models.timeseries.registry import load_path_model
+from invdyn_ros.models.timeseries.time_series_model import PathMeta
+from invdyn_ros.sources.passive_rollouts import FallConfig, body, falls, joints
+from invdyn_ros.training.distributed import Ranks
+from invdyn_ros.training.optimizer import DescentConfig, Optimiser
+
+RELATIVE, ABSOLUTE, DRAWN = 1e-3, 1e-4, 3  # tolerances and draws of the authors
+TIGHT = 1e-7
+BODY = "hopper"
+OURS, PEER = "ours", "authors' way, torchdiffeq"
+TURN = 5  # steps in a row, of which the first is not counted: others' memory is in its way
+RATE, SLIGHT = 1e-2, 1e-7  # learning rates; trained weights stay as they are
+
+
+@dataclass(frozen=True)
+class LatentOdeTrainingConfig(Checked):
+    """Seconds per step of training a latent ODE, beside its authors' way of it."""
+
+    share: Share = 0.1
+    """Share of the samples that are seen."""
+    batch: Count = 50
+    """Motions per step."""
+    steps: Count = 20
+    """Steps of each, five at a time in turn; the first five and the first of five do not count."""
+    model: Path | None = None
+    """Folder of a latent ODE of hoppers, whose weights stay as they are; none: fresh ones."""
+    threads: Count = 1
+    """CPU threads of torch."""
+    report: Path | None = None
+    """JSON file to write."""
+
+
+class Authors(LatentOde):
+    """The same model, computed as its authors compute it."""
+
+    def encoded(self, seen: Seen) -> Tensor:
+        """Return what is known of each motion, by one step per time of any observation."""
+        times = torch.unique(seen.time[seen.real])
+        each = torch.arange(len(seen.time))
+        code = torch.zeros(len(seen.time), self.config.recognised)
+        gaps = nn.functional.pad(times.diff(), (0, 1))
+        for moment, gap in zip(times.flip(0), gaps.flip(0), strict=True):
+            code = code - gap * self.drift(code)
+            here = (seen.time == moment) & seen.real
+            state = seen.state[each, here.int().argmax(1)]
+            code = torch.where(here.any(1, keepdim=True), self.cell(state, code), code)
+        return code - times[0] * self.drift(code)
+
+    def moved(self, start: Tensor, time: Tensor) -> Tensor:
+        """Return the latent states, computed as often as the authors draw some."""
+        many = start.repeat(DRAWN, 1)
+        path = odeint(lambda _, z: self.flow(z), many, time[0], rtol=RELATIVE, atol=ABSOLUTE)
+        return path.transpose(0, 1).unflatten(0, (DRAWN, -1)).mean(0)
+
+
+def measure_latent_ode_training(config: LatentOdeTrainingConfig) -> dict[str, Any]:
+    """Return the report.
+
+    Raises:
+        ValueError: no latent ODE where `model` points.
+    """
+    about = machine(config.threads)
+    torch.set_num_threads(config.threads)
+    data = motions(list(falls(BODY, FallConfig(10 * config.batch), 123)), 200)
+    nets = {name: _net(kind, config, data) for name, kind in ((OURS, LatentOde), (PEER, Authors))}
+    adamax = torch.optim.Adamax(nets[PEER].parameters(), _rate(config))
+    ours = Optimiser(nets[OURS], DescentConfig(learning_rate=_rate(config)), Ranks())
+    steps: dict[str, Callable[[Motions], object]] = {
+        OURS: lambda batch: ours.step(batch, 1.0, 0),
+        PEER: lambda batch: _step(nets[PEER], adamax, batch),
+    }
+    taken = _timed(steps, data, config)
+    rows: dict[str, Row] = {
+        name: {k: round(v, 5) for k, v in quantiles(values, (10, 50, 90)).items()}
+        for name, values in taken.items()
+    }
+    for name, net in nets.items():
+        rows[name] |= _solver_errors(net.eval(), name, data)
+    return {
+        "benchmark": "latent_ode_training",
+        "unit": "s per step; largest and root mean square error of latent states",
+        "machine": about,
+        "settings": {k: v for k, v in to_mapping(config).items() if k != "report"},
+        "rows": rows,
+        "ratio": {f"{PEER} to {OURS}": ratios(rows[PEER], rows[OURS], ("p10", "p50"))},
+    }
+
+
+def _rate(config: LatentOdeTrainingConfig) -> float:
+    return RATE if config.model is None else SLIGHT
+
+
+def _net(kind: type[LatentOde], config: LatentOdeTrainingConfig, data: Motions) -> LatentOde:
+    """Return a network in training, of the same weights whatever the kind."""
+    model = body(BODY)
+    shape = to_mapping(LatentOdeConfig(shares=(config.share,)))
+    torch.manual_seed(0)
+    net = kind(PathMeta("latent_ode", BODY, joints(model), 1 / model.opt.timestep, shape))
+    net.standardise(data)
+    if config.model is not None:
+        net.load_state_dict(load_path_model(config.model).state_dict())
+    return net
+
+
+def _step(net: LatentOde, optimiser: torch.optim.Optimizer, batch: Motions) -> None:
+    loss = net.loss(*batch)
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+
+
+def _timed(
+    steps: dict[str, Callable[[Motions], object]], data: Motions, config: LatentOdeTrainingConfig
+) -> dict[str, list[float]]:
+    """Return the seconds of all steps that count."""
+    taken: dict[str, list[float]] = {name: [] for name in steps}
+    for turn in range(-(-config.steps // TURN)):
+        for name, step in steps.items():
+            for k in range(TURN):
+                torch.manual_seed(TURN * turn + k)
+                batch = data.rows(torch.randint(data.size, (config.batch,)))
+                begun = time.perf_counter()
+                step(batch)
+                if turn and k:
+                    taken[name].append(time.perf_counter() - begun)
+    return taken
+
+
+@torch.no_grad()
+def _solver_errors(net: LatentOde, name: str, data: Motions) -> Row:
+    """Return how far latent states are from their exact course, after the steps of training.
+
+    They start where the encoder says of some data: elsewhere the network has never been asked.
+    """
+    seen, _, _ = net.observed(subsampled(data.state[:, :100], data.time[:, :100], 0.1, 0))
+    start = net.guess(LatentOde.encoded(net, seen)).chunk(2, 1)[0].double()
+    at = torch.arange(100, dtype=torch.float64) / UNIT
+    flow = deepcopy(net.flow).double()
+    field: Callable[[Any, Tensor], Tensor] = lambda _, z: flow(z)  # noqa: E731
+    exact = odeint(field, start, at, rtol=TIGHT, atol=TIGHT).transpose(0, 1)
+    if name == OURS:
+        found = solved(flow, start, at.expand(len(start), -1), net.config.stride / UNIT)
+    else:
+        found = odeint(field, start, at, rtol=RELATIVE, atol=ABSOLUTE).transpose(0, 1)
+    missed = found - exact
+    return {
+        "error": float(f"{float(missed.abs().max()):.3g}"),
+        "rms": float(f"{float(missed.square().mean().sqrt()):.3g}"),
+    }

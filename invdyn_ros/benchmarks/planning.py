@@ -1,0 +1,145 @@
+"""From plans to actions after a shift of the dynamics: nothing enters, tables and pictures leave.
+
+A planner of states learns from a light pendulum. When the pendulum gets heavier the plans stay
+and the inverse model is exchanged; a planner that predicts actions has nothing to exchange.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from invdyn_ros.benchmarks.pendulum_agents import (
+    DIRECT,
+    PLANNED,
+    RANDOM,
+    SMOOTH,
+    PlansConfig,
+    actors,
+    at_random,
+    make,
+    replanning,
+)
+from invdyn_ros.benchmarks.pendulum_task import Try, play, starts
+from invdyn_ros.benchmarks.report import Row, machine, quantiles, ratios
+from invdyn_ros.config import to_mapping
+from invdyn_ros.evaluation.plots.plans import Shown, draw_plans, draw_smoothness
+from invdyn_ros.models.planner.receding_horizon import PlannedActions, Propose
+from invdyn_ros.sources.pendulum import PendulumConfig
+
+RESAMPLES = 1000
+TICKS = 200  # to time
+WARM = 10  # ticks before that
+
+
+def measure_plans(config: PlansConfig) -> dict[str, Any]:
+    """Return the report, and draw the pictures where a report is wanted."""
+    torch.set_num_threads(1)
+    about, light = machine(1), config.pendulum
+    heavy = replace(light, mass=config.mass)
+    tries: dict[str, list[list[Try]]] = {}
+    seeds = range(config.seed, config.seed + config.seeds)
+    for seed in tqdm(seeds, unit="seed", desc="planning", file=sys.stderr):
+        made = make(config, seed)
+        for name, (pendulum, propose) in actors(config, made, light, heavy).items():
+            tries.setdefault(name, []).append(_play_all(config, pendulum, propose, name, seed))
+    rows = {name: _row(played, tries) for name, played in tries.items()}
+    tick = PlannedActions(made.planner, made.heavy, config.replan)
+    timed = {
+        f"a tick, {threads} threads": _timed(config, heavy, tick, threads)
+        for threads in config.threads
+    }
+    if config.report is not None:
+        _draw(config.report, tries)
+    plain, swapped = f"{PLANNED}", f"shifted, {PLANNED}, exchanged"
+    return {
+        "benchmark": "plans",
+        "unit": "return in % of random to unshifted; rad; N m; ms",
+        "machine": about,
+        "settings": {k: v for k, v in to_mapping(config).items() if k != "report"},
+        "rows": rows | timed,
+        "ratio": {
+            "exchanged to unshifted": ratios(rows[swapped], rows[plain], ("return",)),
+            f"{PLANNED} to {DIRECT}": ratios(rows[plain], rows[DIRECT], ("bend",)),
+            f"{PLANNED} to {SMOOTH}": ratios(rows[plain], rows[SMOOTH], ("bend",)),
+        },
+    }
+
+
+def _play_all(
+    config: PlansConfig, pendulum: PendulumConfig, propose: Propose | None, name: str, seed: int
+) -> list[Try]:
+    """Play the episodes of a seed, the same ones for everybody."""
+    played = []
+    for number, (start, goal) in enumerate(starts(seed, config.episodes)):
+        if propose is None:
+            act = at_random(pendulum.torque, number)
+        else:
+            weight = config.smooth if "direct" not in name else None
+            act = replanning(propose, config.replan, weight, number)
+        played.append(play(pendulum, act, start, goal))
+    return played
+
+
+def _row(played: Sequence[Sequence[Try]], tries: Mapping[str, list[list[Try]]]) -> Row:
+    """Return the figures of one actor; the interval is over seeds and their episodes."""
+    scores = np.array([[one.score for one in part] for part in played])
+    zero, full = (_mean_score(tries[name]) for name in (RANDOM, PLANNED))
+    random = np.random.default_rng(0)
+    seeds, count = scores.shape
+    who = random.integers(seeds, size=(RESAMPLES, seeds, 1))
+    which = random.integers(count, size=(RESAMPLES, seeds, count))
+    means = scores[who, which].mean((1, 2))
+    low, high = np.percentile(means, [2.5, 97.5])
+    share = [100 * (x - zero) / (full - zero) for x in (scores.mean(), low, high)]
+    flat = [one for part in played for one in part]
+    row = dict(zip(("return", "low", "high"), share, strict=True))
+    row |= {
+        "score": scores.mean(),
+        "miss": np.mean([one.miss for one in flat]),
+        "bend": np.sqrt(np.mean([one.bend for one in flat])),
+    }
+    return {name: round(float(value), 4) for name, value in row.items()}
+
+
+def _mean_score(played: Sequence[Sequence[Try]]) -> float:
+    return float(np.mean([one.score for part in played for one in part]))
+
+
+def _timed(config: PlansConfig, pendulum: PendulumConfig, propose: Propose, threads: int) -> Row:
+    """Return how long one tick takes in which a plan is made [ms]."""
+    torch.set_num_threads(threads)
+    every_tick = replace(config.replan, every=1)
+    taken: list[float] = []
+    for number, (start, goal) in enumerate(starts(0, 1 + TICKS // 100)):
+        act = replanning(propose, every_tick, config.smooth, number)
+        taken += (1e3 * play(pendulum, act, start, goal).seconds).tolist()
+    torch.set_num_threads(1)
+    return quantiles(taken[WARM:], (50, 99))
+
+
+def _draw(report: Path, tries: Mapping[str, list[list[Try]]]) -> None:
+    """Draw plans against what was done, and the smoothness of everybody, beside the report."""
+    report.parent.mkdir(parents=True, exist_ok=True)
+    names = [name for name in tries if RANDOM not in name]
+    shown = {
+        name: Shown(one.state, one.goal, one.action, one.plan)
+        for name in names
+        if DIRECT not in name and (name == PLANNED or "shifted" in name)
+        for one in [max(tries[name][0], key=lambda one: abs(one.goal[0] - one.state[0, 0]))]
+    }
+    draw_plans(shown, report.with_name(f"{report.stem}_states.png"))
+    bends = {
+        name: [float(np.sqrt(np.mean([one.bend for one in part]))) for part in tries[name]]
+        for name in names
+        if "shifted" not in name
+    }
+    first = {name: tries[name][0][0].action for name in bends}
+    draw_smoothness(bends, first, report.with_name(f"{report.stem}_smoothness.png"))

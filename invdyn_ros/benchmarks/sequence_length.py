@@ -1,0 +1,144 @@
+"""What path models cost on long records: names enter, seconds and memory by length leave.
+
+Each figure is of a process of its own, that has done the same on a short record before: the time
+of one call, and by how much the peak of its memory then rises (Linux only).
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from invdyn_ros.benchmarks.report import Row, machine
+from invdyn_ros.config import Checked, Count, Share, Sizes, to_mapping
+from invdyn_ros.evaluation.plots.time_series import draw_lengths
+from invdyn_ros.models.timeseries.encoder_model import Encoded
+from invdyn_ros.models.timeseries.observations import Motions, subsampled
+from invdyn_ros.models.timeseries.registry import PATHS, build, load_path_model
+from invdyn_ros.models.timeseries.time_series_model import PathMeta, PathModel
+
+JOINTS, RATE = tuple("abcdefg"), 200.0  # as many as a hopper has, and as often [Hz]
+SHORT = 30  # samples of the record before
+PREDICT, TRAIN = "predict", "train"
+MEGABYTE = 1024  # kB
+FITTED = 3  # longest lengths that tell the slope
+
+
+@dataclass(frozen=True)
+class PathLengthsConfig(Checked):
+    """Seconds and memory of path models on records of many lengths, one motion each."""
+
+    families: tuple[str, ...] = ("bridge", "gru_dt", "latent_ode", "ode_rnn")
+    """Path models with fresh weights, keys of PATHS."""
+    models: tuple[Path, ...] = ()
+    """Folders of trained path models, which predict only."""
+    lengths: Sizes = (100, 300, 1000, 3000, 10_000)
+    """Samples of the records."""
+    share: Share = 0.1
+    """Share of the samples that are seen."""
+    threads: Count = 1
+    """CPU threads of torch."""
+    report: Path | None = None
+    """JSON file to write, and a picture beside it."""
+
+
+def measure_path_lengths(config: PathLengthsConfig) -> dict[str, Any]:
+    """Return the report, and draw it where one is wanted.
+
+    Raises:
+        ValueError: unknown family, two models of one name, no model, or fewer than two lengths.
+    """
+    if unknown := set(config.families) - set(PATHS):
+        raise ValueError(f"no path model {sorted(unknown)}; they are {', '.join(PATHS)}")
+    if len(config.lengths) < 2:
+        raise ValueError("a slope takes two lengths or more")
+    about = machine(config.threads)
+    names = [*config.families, *(folder.name for folder in config.models)]
+    if len(set(names)) < len(names):
+        raise ValueError(f"models are {', '.join(names)}; give each another name")
+    for folder in config.models:
+        load_path_model(folder)
+    works = [(name, what) for name in config.families for what in (PREDICT, TRAIN)]
+    works += [(str(folder.resolve()), PREDICT) for folder in config.models]  # never a family
+    tasks = [(name, what, length) for name, what in works for length in config.lengths]
+    costs: dict[str, list[tuple[float, float]]] = {}
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    for name, what, length in tqdm(tasks, unit="record", file=sys.stderr):
+        with context.Pool(1) as pool:
+            cost = pool.apply(cost_of, (name, what, length, config.share, config.threads))
+        costs.setdefault(f"{Path(name).name}, {what}", []).append(cost)
+    if config.report is not None:
+        config.report.parent.mkdir(parents=True, exist_ok=True)
+        draw_lengths(config.lengths, costs, config.report.with_suffix(".png"))
+    return {
+        "benchmark": "path_lengths",
+        "unit": "s and MB by samples; slope of both against samples, logarithms",
+        "machine": about,
+        "settings": {k: v for k, v in to_mapping(config).items() if k != "report"},
+        "rows": {name: _row(config.lengths, values) for name, values in costs.items()},
+        "ratio": {},
+    }
+
+
+def cost_of(name: str, what: str, length: int, share: float, threads: int) -> tuple[float, float]:
+    """Return the seconds of one call in this process, and the memory it takes [MB]."""
+    torch.set_num_threads(threads)
+    _work(name, what, SHORT, share)()
+    work = _work(name, what, length, share)
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak
+    before = _memory("VmRSS")
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun, (_memory("VmHWM") - before) / MEGABYTE
+
+
+def _work(name: str, what: str, length: int, share: float) -> Any:
+    """Return a call that predicts, or that computes a loss and its gradients."""
+    torch.manual_seed(0)
+    model = _fresh(name, length, share) if name in PATHS else load_path_model(name)
+    time_ = torch.arange(length, dtype=torch.float64)[None] / model.meta.rate
+    phase = torch.arange(2.0 * model.n)
+    state = torch.sin(time_[..., None] * (1 + phase / 5) + phase).float()
+    if name in PATHS:
+        model.standardise(Motions(state, time_))
+    if what == PREDICT:
+        record = subsampled(state, time_, share, 0)
+        model.eval()
+        return lambda: model.predict(record)
+    return lambda: model.loss(state, time_).backward()
+
+
+def _fresh(family: str, length: int, share: float) -> PathModel:
+    shape = {"sight": length, "shares": [share]} if issubclass(PATHS[family], Encoded) else {}
+    return build(PathMeta(family, "long", JOINTS, RATE, shape))
+
+
+def _memory(name: str) -> int:
+    """Return a figure of this process's memory [kB]."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+
+
+def slope(lengths: Sizes, values: list[float]) -> float:
+    """Return the power of the length that values grow with, of the longest records."""
+    x, y = (np.log(np.maximum(part[-FITTED:], 1e-9)) for part in (lengths, values))
+    return float(np.polyfit(x, y, 1)[0])
+
+
+def _row(lengths: Sizes, values: list[tuple[float, float]]) -> Row:
+    row: Row = {}
+    for unit, digits, column in zip(("s", "MB"), (4, 1), zip(*values, strict=True), strict=True):
+        row |= {
+            f"{unit} {n}": round(value, digits) for n, value in zip(lengths, column, strict=True)
+        }
+        row[f"slope of {unit}"] = round(slope(lengths, list(column)), 2)
+    return row

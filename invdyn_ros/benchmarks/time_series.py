@@ -1,0 +1,260 @@
+"""States between observations and beyond them: a dataset and path models enter, a table leaves.
+
+The protocol is that of Rubanova et al. 2019 (arXiv 1907.03907, section 4.3 and table 3): of 100
+consecutive samples of each test motion some are seen, all are to be said; or some of the first are
+seen, and the rest of the motion is to be said. Errors are of states divided by the maximum of
+their column, squared and averaged over everything that is asked for, what is seen included.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from invdyn_ros.benchmarks.report import Row, machine, ratios
+from invdyn_ros.config import Checked, Count, Rule, Share, to_mapping
+from invdyn_ros.data.dataset import read_dataset
+from invdyn_ros.evaluation.plots.time_series import draw_gaps
+from invdyn_ros.models.timeseries.encoder_model import Encoded, Shares
+from invdyn_ros.models.timeseries.interpolation_baselines import CURVES, along
+from invdyn_ros.models.timeseries.observations import (
+    Motions,
+    Record,
+    motions,
+    neighbours,
+    scale_of,
+    subsampled,
+)
+from invdyn_ros.models.timeseries.registry import load_path_model, untrained
+from invdyn_ros.models.timeseries.time_series_model import PathModel
+from invdyn_ros.training.train_time_series import parted
+
+SIGHT = 100  # samples of which some are seen
+PERCENT = 100  # the paper gives errors times 10^2
+AT_ONCE = 500  # motions
+GAPS = (2, 4, 7, 11, 16, 22, 30)  # [samples] bounds of the gaps that errors are reported by
+RESAMPLES = 1000
+# Table 3 of the paper, at 10, 20, 30 and 50%
+PAPER = {
+    "paper: RNN-VAE": ((6.514, 6.408, 6.305, 6.100), (2.378, 2.135, 2.021, 1.782)),
+    "paper: ODE-RNN": ((1.647, 1.209, 0.986, 0.665), (13.508, 31.950, 15.465, 26.463)),
+    "paper: latent ODE": ((0.360, 0.295, 0.300, 0.285), (1.441, 1.400, 1.175, 1.258)),
+}
+PAPER_SHARES = (0.1, 0.2, 0.3, 0.5)
+PAPER_ROBOT, PAPER_FIRST = "hopper", 66  # its code shows a third of 200 samples
+
+Say = Callable[[Record], Tensor]
+Firsts = Annotated[
+    tuple[int, ...], Rule("hold counts of samples", lambda x: min(x, default=1) > 0)
+]
+
+
+@dataclass(frozen=True)
+class PathsConfig(Checked):
+    """States between observations at irregular times, and after the last one."""
+
+    data: Path
+    """Dataset folder, as of 'invdyn collect sim --arm hopper --seed 123'."""
+    models: tuple[Path, ...] = ()
+    """Folders of path models; those of one family and task share a row."""
+    shares: Shares = PAPER_SHARES
+    """Shares of the samples that are seen."""
+    first: Firsts = (66, 100)
+    """Samples at the start of which some are seen, where the rest is to be said; may be none."""
+    test_fraction: Share = 0.2
+    """The last trajectories, which no model may have learned from."""
+    seed: int = 0
+    """Of the pieces, and of what is seen."""
+    threads: Count = 1
+    """CPU threads of torch."""
+    report: Path | None = None
+    """JSON file to write, and pictures beside it."""
+
+
+class Task(NamedTuple):
+    """What is asked for."""
+
+    name: str
+    record: Record
+    start: int  # first row that counts
+    known: int | None  # samples of which some are seen; none: all
+
+
+class Answer(NamedTuple):
+    """What one way of saying has wrong in one task."""
+
+    mse: Tensor  # (N,) of each motion, times PERCENT
+    unseen: float  # of the rows that were not seen
+    gaps: list[float]  # by how long the gap around a row is
+    outside: float  # before the first observation and after the last
+
+
+def measure_paths(config: PathsConfig) -> dict[str, Any]:
+    """Return the report, and draw errors against gaps where one is wanted.
+
+    Raises:
+        ValueError: bad dataset, bad model, or a model of another machine.
+    """
+    about = machine(config.threads)
+    torch.set_num_threads(config.threads)
+    dataset = read_dataset(config.data)
+    info, trajectories = dataset.info, dataset.trajectories
+    length = min(map(len, trajectories))
+    scale = scale_of(motions(trajectories, length).state)
+    test = motions(parted(trajectories, config.test_fraction)[2], length)
+    tasks = list(_tasks(config, test))
+    sayers = _sayers(config, info.joint_names)
+    rows: dict[str, Row] = {}
+    details: dict[str, Any] = {}
+    bar = tqdm(total=len(tasks) * len(sayers), unit="task", desc="saying", file=sys.stderr)
+    with bar:
+        for name, ways in sayers.items():
+            for task in tasks:
+                answers = [_asked(say, task, scale) for m, say in ways if _fits(m, task)]
+                bar.update()
+                if answers:
+                    means = [float(a.mse.mean()) for a in answers]
+                    rows.setdefault(name, {})[task.name] = _short(np.mean(means))
+                    details.setdefault(name, {})[task.name] = _detail(answers, means)
+    if info.robot == PAPER_ROBOT:
+        rows |= _paper(config)
+    if config.report is not None:
+        config.report.parent.mkdir(parents=True, exist_ok=True)
+        first = tasks[0].name
+        drawn = {name: own[first] for name, own in details.items() if first in own}
+        draw_gaps(drawn, _gap_names(), config.report.with_name(f"{config.report.stem}_gaps.png"))
+    shared = [task.name for task in tasks if task.name in rows.get("bridge", {})]
+    ratio = {"bridge to linear": ratios(rows["bridge"], rows["linear"], shared)} if shared else {}
+    return {
+        "benchmark": "latent_ode",
+        "unit": "mean squared error x 10^2 of scaled states",
+        "machine": about,
+        "settings": {k: v for k, v in to_mapping(config).items() if k != "report"},
+        "rows": rows,
+        "ratio": ratio,
+        "details": details,
+        "gap_bounds": list(GAPS),
+    }
+
+
+def _sayers(
+    config: PathsConfig, joint_names: tuple[str, ...]
+) -> dict[str, list[tuple[PathModel | None, Say]]]:
+    """Return all ways of saying by name, models of one family together, trained and not."""
+    sayers: dict[str, list[tuple[PathModel | None, Say]]] = {
+        name: [(None, _curve(name))] for name in CURVES
+    }
+    for folder in config.models:
+        model = load_path_model(folder)
+        meta, name = model.meta, model.meta.family
+        if meta.joint_names != joint_names:
+            found, right = ", ".join(meta.joint_names), ", ".join(joint_names)
+            raise ValueError(f"{folder} is of joints {found}; {config.data} has {right}")
+        if meta.data["test_fraction"] < config.test_fraction:
+            raise ValueError(
+                f"{folder} set {meta.data['test_fraction']} of its data aside, and the last "
+                f"{config.test_fraction} are asked for; give --test-fraction "
+                f"{meta.data['test_fraction']}"
+            )
+        sayers.setdefault(f"{name}, untrained", []).append((model, untrained(model).predict))
+        sayers.setdefault(name, []).append((model, model.predict))
+    return sayers
+
+
+def _tasks(config: PathsConfig, test: Motions) -> Iterator[Task]:
+    """Yield what is asked for; everybody is asked the same."""
+    count, length = test.time.shape
+    sight = min(SIGHT, length)
+    random = torch.Generator().manual_seed(config.seed)
+    rows = torch.randint(length - sight + 1, (count, 1), generator=random) + torch.arange(sight)
+    each = torch.arange(count)[:, None]
+    state, time = test.state[each, rows], test.time[each, rows]
+    for share in config.shares:
+        yield Task(f"{share:.0%}", subsampled(state, time, share, config.seed), 0, None)
+    for first in config.first:
+        for share in config.shares:
+            part = subsampled(test.state[:, :first], test.time[:, :first], share, config.seed)
+            rest = torch.zeros(count, length - first, dtype=torch.bool)
+            record = Record(test.state, test.time, torch.cat([part.seen, rest], 1))
+            yield Task(f"{first}->{length - first} {share:.0%}", record, first, first)
+
+
+def _fits(model: PathModel | None, task: Task) -> bool:
+    """Say whether a model was trained for a task; curves and bridges are for all of them."""
+    return not isinstance(model, Encoded) or model.config.known == task.known
+
+
+def _curve(name: str) -> Say:
+    return lambda record: along(CURVES[name], record)
+
+
+def _asked(say: Say, task: Task, scale: Tensor) -> Answer:
+    """Return the errors of one who does not know what was not seen."""
+    state, time, seen = task.record
+    blind = torch.where(seen[..., None], state, torch.nan)
+    parts = zip(*(x.split(AT_ONCE) for x in (blind, time, seen)), strict=True)
+    found = torch.cat([say(Record(*part)) for part in parts])
+    wrong = PERCENT * ((found - state) / scale).square().mean(2)[:, task.start :]  # (N, T)
+    before, after = (x[:, task.start :] for x in neighbours(seen))
+    unseen = ~seen[:, task.start :]
+    outside = (before < 0) | (after >= time.shape[1])
+    gap = after - before
+    inside = [(gap >= a) & (gap < b) & ~outside & unseen for a, b in pairwise((*GAPS, 10**9))]
+    means = [_mean(wrong, chosen) for chosen in inside]
+    return Answer(wrong.mean(1), _mean(wrong, unseen), means, _mean(wrong, outside))
+
+
+def _mean(values: Tensor, chosen: Tensor) -> float:
+    return float(values[chosen].mean()) if chosen.any() else float("nan")
+
+
+def _detail(answers: list[Answer], means: list[float]) -> dict[str, Any]:
+    """Return what the table has no room for: 95% interval over motions, and parts of the error."""
+    motions_ = torch.stack([answer.mse for answer in answers]).mean(0).numpy()
+    picks = np.random.default_rng(0).integers(len(motions_), size=(RESAMPLES, len(motions_)))
+    low, high = np.percentile(motions_[picks].mean(1), [2.5, 97.5])
+    return {
+        "each": [_short(x) for x in means],
+        "ci95": [_short(low), _short(high)],
+        "unseen": _plain([a.unseen for a in answers]),
+        "outside": _plain([a.outside for a in answers]),
+        "by_gap": [_plain(column) for column in zip(*(a.gaps for a in answers), strict=True)],
+    }
+
+
+def _plain(values: list[float] | tuple[float, ...]) -> float | None:
+    mean = float(np.mean(values))
+    return _short(mean) if np.isfinite(mean) else None
+
+
+def _short(value: Any) -> float:
+    """Return three digits of a number; best and worst are four orders apart."""
+    return float(f"{float(value):.3g}")
+
+
+def _gap_names() -> list[str]:
+    bounds = [f"{a}" if b == a + 1 else f"{a}-{b - 1}" for a, b in pairwise(GAPS)]
+    return [*bounds, f"{GAPS[-1]} or more"]
+
+
+def _paper(config: PathsConfig) -> dict[str, Row]:
+    """Return the published figures of the tasks that were asked."""
+    rows: dict[str, Row] = {}
+    for name, (within, beyond) in PAPER.items():
+        row: Row = {}
+        for share, inside, ahead in zip(PAPER_SHARES, within, beyond, strict=True):
+            if share in config.shares:
+                row[f"{share:.0%}"] = inside
+                if PAPER_FIRST in config.first:
+                    row[f"{PAPER_FIRST}->{200 - PAPER_FIRST} {share:.0%}"] = ahead
+        rows[name] = row
+    return rows

@@ -1,0 +1,163 @@
+"""Make the arm follow a plan through an inverse-dynamics model.
+
+Enters: a plan and the measured state. Leaves: the action (n,) that takes the arm from where it is
+to where the plan will be when the action takes effect.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+
+from invdyn_ros.control.fallback import Fallback
+from invdyn_ros.control.safety_limits import Plan, State
+from invdyn_ros.models.inverse_dynamics import Prediction
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.typing import Array
+
+
+@dataclass(frozen=True)
+class FeedbackConfig:
+    """Feedback in acceleration space, added to the wanted acceleration before the model.
+
+    Attributes:
+        stiffness: acceleration per position error [1/s2].
+        damping: acceleration per velocity error [1/s].
+        integral: acceleration per integrated position error [1/s3].
+        windup: largest integrated error [rad s].
+        carried: share of the present position error that the model's state starts from [-].
+    """
+
+    stiffness: float = 225.0
+    damping: float = 30.0
+    integral: float = 600.0
+    windup: float = 0.05
+    carried: float = 1.0
+
+
+# A position servo closes its own loop, so its setpoint starts from the plan, not from the error.
+FEEDBACK = {
+    "N m": FeedbackConfig(),
+    "rad": FeedbackConfig(stiffness=0.0, damping=0.0, integral=0.0, carried=0.0),
+}
+
+
+class Model(Protocol):
+    """What the follower needs of a model; every family has it."""
+
+    @property
+    def history(self) -> int:
+        """Frames of motion that a prediction looks at."""
+
+    def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
+        """Return the actions (B, T, n) of motion (B, T, 3n) at times (B, T) [s]."""
+
+
+class PlainFeedback:
+    """No model: each joint a constant inertia, each servo perfect. What every model must beat."""
+
+    history = 1
+
+    def __init__(self, robot: Robot, unit: str) -> None:
+        self.n = robot.n
+        self.inertia = torch.from_numpy(np.diag(robot.mass_matrix(robot.home)).copy())
+        self.unit = unit
+
+    def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
+        """Return inertia times wanted acceleration [N m], or the wanted position [rad]."""
+        q, qdd = motion[..., : self.n], motion[..., 2 * self.n :]
+        return Prediction(self.inertia * qdd if self.unit == "N m" else q, None)
+
+
+class Measured(NamedTuple):
+    """What the arm reported: time [s], q (n,) [rad], qd (n,) [rad/s] or empty if not measured."""
+
+    time: float
+    q: Array
+    qd: Array
+
+
+class Follower:
+    """Computed torque with a learned model (Luh, Walker, Paul 1980, with any model inside).
+
+    The model sees the motion at the moment the action will act (`lead` after it is sent): the
+    planned state moved by the present error, and the acceleration wanted by plan and feedback.
+    `lost` tells whether the last action came, in part or whole, from the fallback; `wanted` is
+    where the plan was at the time of the last measurement, None before one.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        unit: str,
+        lead: float,
+        config: FeedbackConfig | None = None,
+        fallback: Fallback | None = None,
+    ) -> None:
+        if unit not in FEEDBACK:
+            raise ValueError(f"no feedback for actions in '{unit}'; known: {sorted(FEEDBACK)}")
+        self.model, self.lead, self.fallback = model, lead, fallback
+        self.config = config or FEEDBACK[unit]
+        # a model of single frames that is never in doubt may answer without torch
+        self._act: Callable[[Array], Array] | None = getattr(model, "act", None)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the integrated error and the motion so far."""
+        self.lost = False
+        self.wanted: State | None = None
+        self._integral: Array | float = 0.0
+        self._last: float | None = None
+        self._frames: deque[tuple[float, Array]] = deque(maxlen=self.model.history)
+
+    def __call__(self, plan: Plan, measured: Measured) -> Array:
+        """Return the action (n,) to send now, in the model's unit."""
+        config = self.config
+        self.wanted = now = plan.at(measured.time)
+        then = plan.at(measured.time + self.lead) if self.lead else now
+        error = now.q - measured.q
+        rate_error = now.qd - measured.qd if measured.qd.size else np.zeros_like(error)
+        if self._last is not None and measured.time > self._last:
+            step = min(measured.time - self._last, 0.1)
+            integral = np.maximum(self._integral + step * error, -config.windup)
+            self._integral = np.minimum(integral, config.windup)
+        wanted = (
+            then.qdd
+            + config.stiffness * error
+            + config.damping * rate_error
+            + config.integral * self._integral
+        )
+        frame = np.concatenate([then.q - config.carried * error, then.qd, wanted])  # (3n,)
+        if self._act is not None:
+            self._last = measured.time
+            return self._act(frame)
+        if self._last == measured.time:  # asked again, about a newer plan
+            self._frames.pop()
+        self._frames.append((measured.time + self.lead, frame))
+        self._last = measured.time
+        while len(self._frames) < self.model.history:
+            first = self._frames[0]
+            self._frames.appendleft((first[0] - 1e-3, first[1]))
+        times, frames = zip(*self._frames, strict=True)
+        stamps = torch.tensor(times, dtype=torch.float64)
+        return self._predict(torch.from_numpy(np.stack(frames))[None], stamps[None])
+
+    def _predict(self, motion: torch.Tensor, time: torch.Tensor) -> Array:
+        """Return the model's action (n,), or the fallback's where the model is in doubt."""
+        mean, std = self.model.predict(motion, time)
+        action, self.lost = _newest(mean), False
+        if self.fallback is not None and std is not None:
+            share = self.fallback.share(_newest(std))
+            self.lost = share > 0
+            if self.lost:
+                rigid = _newest(self.fallback.model.predict(motion, time).mean)
+                action = (1 - share) * action + share * rigid
+        return action
+
+
+def _newest(part: torch.Tensor) -> Array:
+    """Return the last frame (n,) of a window's prediction (1, T, n)."""
+    return part[0, -1].double().cpu().numpy()

@@ -1,0 +1,167 @@
+"""Where an arm is while its joint states are missing: what was seen of it enters, states leave."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invdyn_ros.config import Checked, NotNegative
+from invdyn_ros.control.computed_torque import Measured
+from invdyn_ros.control.safety_limits import Plan, State
+from invdyn_ros.models.timeseries.encoder_model import Encoded
+from invdyn_ros.models.timeseries.observations import Record, check, neighbours
+from invdyn_ros.models.timeseries.time_series_model import PathModel
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.typing import Array
+
+NEAR = 1e-6  # [s] that is no time
+
+
+@dataclass(frozen=True)
+class BlindConfig(Checked):
+    """How long an arm is driven unseen.
+
+    Attributes:
+        unseen: time after the last joint state from which on nothing is sent [s].
+    """
+
+    unseen: NotNegative = 0.1
+
+
+class Seen(NamedTuple):
+    """A joint state, and where the arm should have been then."""
+
+    measured: Measured
+    wanted: State
+
+
+@torch.inference_mode()
+def filled(model: PathModel, record: Record) -> Tensor:
+    """Return states (B, T, 2n) of a record that go through what was seen, without a jump.
+
+    A bridge does so itself. A model that only reads observations misses even those by a little,
+    which is more than an arm moves in a few samples: by how much it misses both ends of a gap is
+    taken off what it says between, in proportion to time.
+
+    Raises:
+        ValueError: a record that no path goes through.
+    """
+    if not isinstance(model, Encoded):
+        return model.predict(record)
+    check(record, model.n)
+    state = torch.where(record.seen[..., None], record.state, 0.0).to(model.scale)
+    # its code jumps where something is seen, so each row is asked about from both sides too
+    time = record.time[..., None] + NEAR * torch.tensor([-1.0, 0.0, 1.0])
+    seen = torch.zeros_like(time, dtype=torch.bool)
+    seen[..., 1] = record.seen
+    told = Record(state.repeat_interleave(3, 1), time.flatten(1), seen.flatten(1))
+    early, found, late = model.infer(told).unflatten(1, (-1, 3)).unbind(2)
+    before, after = neighbours(record.seen)
+    first = torch.where(before < 0, after, before)
+    last = torch.where(after >= record.time.shape[1], before, after)
+    each, clock = torch.arange(len(state))[:, None], record.time
+    span = (clock[each, last] - clock[each, first]).clamp(min=NEAR)
+    share = ((clock - clock[each, first]) / span).clamp(0, 1)
+    share[before < 0], share[after >= share.shape[1]] = 1.0, 0.0
+    share = share[..., None].to(state)
+    off = (1 - share) * (state - late)[each, first] + share * (state - early)[each, last]
+    return torch.where(record.seen[..., None], state, found + off)
+
+
+class Blind:
+    """Carries what was seen of an arm on to now, by a path model, for a limited time.
+
+    The model is told what came, and one state ahead: where the plan is a sample later, strayed
+    from as far as the arm had when it was seen last, and on at the rate it then had. So it need
+    not guess where the arm is driven to.
+    """
+
+    def __init__(self, model: PathModel, robot: Robot, config: BlindConfig | None = None) -> None:
+        """Take a model of the arm's own joints.
+
+        Raises:
+            ValueError: a model of other joints.
+        """
+        if model.meta.joint_names != robot.joint_names:
+            raise ValueError(
+                f"the path model is of {', '.join(model.meta.joint_names)}; '{robot.name}' has "
+                f"{', '.join(robot.joint_names)}"
+            )
+        self.model, self.step = model, 1 / robot.rate
+        self.config = config or BlindConfig()
+        self._seen: deque[Seen] = deque(maxlen=model.history)
+        self._said: Measured | None = None
+
+    def see(self, measured: Measured, wanted: State | None) -> None:
+        """Take a joint state, and where the arm should have been then; None: it is not driven.
+
+        A stamp that comes again replaces what it was of; an earlier one starts anew from there,
+        and so does an arm that is not driven. What is not finite is not taken.
+
+        Raises:
+            ValueError: an arm without velocities, which a path model reads.
+        """
+        if measured.qd.shape != measured.q.shape:
+            raise ValueError(
+                "joint states have no velocity, which a path model reads; drive without one"
+            )
+        if not np.isfinite([measured.time, *measured.q, *measured.qd]).all():
+            return
+        if wanted is None or (self._seen and measured.time < self._seen[-1].measured.time):
+            self._seen.clear()
+        if wanted is None:
+            return
+        if self._seen and measured.time == self._seen[-1].measured.time:
+            self._seen.pop()
+        self._seen.append(Seen(measured, wanted))
+        self._start, self._said = measured, None
+
+    def at(self, time: float, plan: Plan | None) -> Measured | None:
+        """Return where the arm is at a time [s]; None where nobody knows any more.
+
+        Raises:
+            ValueError: a time before the last joint state.
+        """
+        if not self._seen or plan is None:
+            return None
+        last = self._seen[-1].measured
+        if time < last.time:
+            raise ValueError(f"asked for {time} s; a joint state of {last.time} s is known")
+        if time == last.time:
+            return last
+        if time > last.time + self.config.unseen:
+            return None
+        if self._said is not None and self._said.time < time:
+            self._start = self._said
+        elif self._start.time >= time:
+            self._start = last
+        then = time + self.step
+        # what needs no more than one state goes on from what was said last: as quick in long gaps
+        known = [self._start] if self.model.history == 1 else [m for m, _ in self._seen]
+        record = _record(known, time, then, _ahead(self._seen[-1], plan, then))
+        q, qd = filled(self.model, record)[0, -2].double().numpy().reshape(2, -1)
+        self._said = Measured(time, q, qd)
+        return self._said
+
+
+def _ahead(last: Seen, plan: Plan, time: float) -> Array:
+    """Return the state (2n,) at a time that strays from the plan on as the last one seen does."""
+    (then, q, qd), wanted, goal = last.measured, last.wanted, plan.at(time)
+    drift = qd - wanted.qd
+    return np.concatenate([goal.q + q - wanted.q + (time - then) * drift, goal.qd + drift])
+
+
+def _record(seen: Sequence[Measured], now: float, then: float, state: Array) -> Record:
+    """Return what was seen (T - 2 rows), a row to be said, and the state ahead."""
+    rows = [np.concatenate([m.q, m.qd]) for m in seen]
+    times = [m.time for m in seen]
+    states = torch.from_numpy(np.stack([*rows, state, state]))[None]
+    known = torch.ones(1, len(rows) + 2, dtype=torch.bool)
+    known[0, -2] = False
+    return Record(states, torch.tensor([[*times, now, then]], dtype=torch.float64), known)

@@ -1,0 +1,1 @@
+"""Trajectories and the datasets that hold them: reading, writing, windows, splits, leakage."""

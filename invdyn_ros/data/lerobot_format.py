@@ -1,0 +1,221 @@
+"""The LeRobot v3.0 layout: trajectories or columns enter; tables and metadata leave."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from invdyn_ros.data.image_codec import encode
+from invdyn_ros.data.trajectory import NO_VERB, Trajectory
+from invdyn_ros.data.windows import check_alike
+
+VERSION = "v3.0"
+DATA = "data/chunk-000/file-000.parquet"
+EPISODES = "meta/episodes/chunk-000/file-000.parquet"
+INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
+IMAGE, POINTS = "observation.image", "observation.points"
+GRASP = "grasp"  # our own key of info.json: the rows are steps of a grasp, not motion
+STATE, ACCELERATION, VELOCITY_SUFFIX = "observation.state", "observation.acceleration", ".velocity"
+
+
+def columns_of(trajectories: Sequence[Trajectory]) -> dict[str, np.ndarray]:
+    """Stack trajectories into the columns of the data file; what is unknown gets no column."""
+    check_alike(trajectories)
+    for name in ("position", "velocity", "acceleration", "action", "frames", "points"):
+        known = [len(getattr(t, name)) > 0 for t in trajectories]
+        if any(known) and not all(known):
+            raise ValueError(
+                f"trajectory {known.index(False)} has no {name} but others have; write them apart"
+            )
+    state = [
+        np.hstack([t.position, t.velocity]) if len(t.velocity) else t.position
+        for t in trajectories
+    ]
+    columns = {
+        STATE: np.concatenate(state),
+        ACCELERATION: np.concatenate([t.acceleration for t in trajectories]),
+        "action": np.concatenate([t.action for t in trajectories]),
+    }
+    frames = [t.frames for t in trajectories if len(t.frames)]
+    if len({f.shape[1:] for f in frames}) > 1:
+        raise ValueError(f"pictures of different sizes: {sorted({f.shape[1:3] for f in frames})}")
+    if frames:
+        columns[IMAGE] = np.concatenate(frames)
+        points = np.concatenate([t.points for t in trajectories])
+        columns[POINTS] = points.reshape(len(points), 2 * points.shape[1])
+    columns = {name: values for name, values in columns.items() if len(values)}
+    return columns | index_columns([t.time for t in trajectories])
+
+
+def index_columns(times: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the columns that say which row is which, from the times [s] of each episode's."""
+    lengths = [len(time) for time in times]
+    return {
+        "timestamp": np.concatenate([time - time[0] for time in times]),
+        "frame_index": np.concatenate([np.arange(length) for length in lengths]),
+        "episode_index": np.repeat(np.arange(len(lengths)), lengths),
+        "index": np.arange(sum(lengths)),
+        "task_index": np.zeros(sum(lengths), dtype=np.int64),
+    }
+
+
+def names_of(joints: Sequence[str], columns: dict[str, np.ndarray]) -> dict[str, list[str]]:
+    """Return the names of the entries of a trajectory's columns."""
+    states = [*joints, *(joint + VELOCITY_SUFFIX for joint in joints)]
+    names = {ACCELERATION: list(joints), "action": list(joints)}
+    names |= {IMAGE: ["height", "width", "channels"]}
+    return names | {STATE: states[: columns[STATE].shape[1] if STATE in columns else 0]}
+
+
+def arrow(values: np.ndarray) -> pa.Array:
+    """Turn (rows,), (rows, width) or pictures (rows, H, W, 3) into an arrow column.
+
+    A width of 1 goes without lists and a picture as PNG beside an empty path, as lerobot wants it.
+    """
+    if values.ndim == 4:
+        pictures = pa.array([encode(picture) for picture in values], pa.binary())
+        return pa.StructArray.from_arrays(
+            [pictures, pa.nulls(len(values), pa.string())], names=["bytes", "path"]
+        )
+    if values.ndim == 1 or values.shape[1] == 1:
+        return pa.array(values.ravel())
+    return pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
+
+
+def origins(trajectories: Sequence[Trajectory]) -> dict[str, list[Any]]:
+    """Return our own columns of the episode list: of which recording, and of which verb."""
+    sources, verbs = [t.source for t in trajectories], [t.verb for t in trajectories]
+    own: dict[str, list[Any]] = {"source": sources} if any(sources) else {}
+    return own | ({"verb_class": verbs} if min(verbs) < NO_VERB else {})
+
+
+def episodes(times: Sequence[np.ndarray], task: str, own: dict[str, list[Any]]) -> pa.Table:
+    """Return where each episode begins and ends, and what is done in it; times as above."""
+    lengths = np.array([len(time) for time in times])
+    ends = np.cumsum(lengths)
+    places = (
+        "data/chunk_index",
+        "data/file_index",
+        "meta/episodes/chunk_index",
+        "meta/episodes/file_index",
+    )
+    return pa.table(
+        {
+            "episode_index": np.arange(len(lengths)),
+            "tasks": [[task]] * len(lengths),
+            "length": lengths,
+            "start_time": [float(time[0]) for time in times],
+            "dataset_from_index": ends - lengths,
+            "dataset_to_index": ends,
+        }
+        | {place: np.zeros(len(lengths), dtype=np.int64) for place in places}
+        | own
+    )
+
+
+def tasks(task: str) -> pa.Table:
+    """Return the task list; LeRobot reads it with pandas, by its index column."""
+    kinds = {"task_index": ("int64", "int64"), "task": ("unicode", "object")}
+    described = [
+        {
+            "name": name,
+            "field_name": name,
+            "pandas_type": kind,
+            "numpy_type": dtype,
+            "metadata": None,
+        }
+        for name, (kind, dtype) in kinds.items()
+    ]
+    pandas = {
+        "index_columns": ["task"],
+        "column_indexes": [],
+        "columns": described,
+        "pandas_version": "2.0.0",
+    }
+    return pa.table({"task_index": [0], "task": [task]}).replace_schema_metadata(
+        {"pandas": json.dumps(pandas)}
+    )
+
+
+def info_of(
+    columns: dict[str, np.ndarray],
+    names: dict[str, list[str]],
+    robot: str,
+    rate: float,
+    more: dict[str, Any],
+) -> dict[str, Any]:
+    """Return the content of info.json.
+
+    Args:
+        columns: of the data file.
+        names: of the entries of each column that has any.
+        robot: name of the arm.
+        rate: rows per second [Hz].
+        more: keys of our own.
+    """
+    count = int(columns["episode_index"][-1]) + 1
+    features = {
+        name: {
+            "dtype": "image" if values.ndim == 4 else str(values.dtype),
+            "shape": [*values.shape[1:]] or [1],
+            "names": names.get(name),
+        }
+        for name, values in columns.items()
+    }
+    return {
+        "codebase_version": VERSION,
+        "robot_type": robot,
+        "robot": robot,
+        **more,
+        "fps": int(rate) if float(rate).is_integer() else float(rate),
+        "total_episodes": count,
+        "total_frames": len(columns["index"]),
+        "total_tasks": 1,
+        "chunks_size": 1000,
+        "data_files_size_in_mb": 100,
+        "video_files_size_in_mb": 500,
+        "splits": {"train": f"0:{count}"},
+        "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
+        "video_path": None,
+        "features": features,
+    }
+
+
+def stats(columns: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Return min, max, mean, std and count of each column."""
+    functions: dict[str, Any] = {"min": np.min, "max": np.max, "mean": np.mean, "std": np.std}
+    return {
+        name: (
+            _over_pixels(values)
+            if values.ndim == 4
+            else {key: _over_rows(function, values) for key, function in functions.items()}
+        )
+        | {"count": [len(values)]}
+        for name, values in _numbers(columns).items()
+    }
+
+
+def _over_pixels(pictures: np.ndarray) -> dict[str, Any]:
+    """Return the same of all pixels of pictures (rows, H, W, 3), each (3, 1, 1) of 0 to 1."""
+    level, found = np.arange(256), []
+    for channel in np.moveaxis(pictures, 3, 0):  # counted row by row: floats of all would not fit
+        count = np.sum([np.bincount(row.ravel(), minlength=256) for row in channel], axis=0)
+        there = level[count > 0]
+        mean = (count @ level) / count.sum()
+        spread = np.sqrt((count @ (level - mean) ** 2) / count.sum())
+        found.append([there[0], there[-1], mean, spread])
+    values = np.array(found).T[:, :, None, None] / 255  # (4, 3, 1, 1)
+    return dict(zip(("min", "max", "mean", "std"), values.tolist(), strict=True))
+
+
+def _over_rows(function: Any, values: np.ndarray) -> list[Any]:
+    """Apply a function over the rows."""
+    return np.atleast_1d(function(values, axis=0)).tolist()  # type: ignore[no-any-return]
+
+
+def _numbers(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {k: v.astype(int) if v.dtype == bool else v for k, v in columns.items()}

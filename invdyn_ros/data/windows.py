@@ -1,0 +1,186 @@
+"""Trajectories enter; tensors to learn from leave, split by trajectory and never by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invdyn_ros.data.leakage import check_leak
+from invdyn_ros.data.trajectory import Trajectory
+
+FEW = 3  # fewer recordings than this are split in time
+Observed = Literal["motion", "pixels"]  # what of a trajectory a model reads
+
+
+class Windows(NamedTuple):
+    """N windows of T consecutive samples of n joints, none across two trajectories."""
+
+    motion: Tensor  # (N, T, 3 n) [q rad, qd rad/s, qdd rad/s^2], or uint8 pixels of videos
+    time: Tensor  # (N, T) [s], 0 at the last sample of each window
+    action: Tensor  # (N, T, n) in the action unit; of videos then known places, (N, T, n + 2 L)
+
+    @property
+    def size(self) -> int:
+        """Number of windows N."""
+        return len(self.motion)
+
+    def rows(self, index: Tensor | slice) -> Windows:
+        """Return some of the windows."""
+        return Windows(*(values[index] for values in self))
+
+    def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Windows:
+        """Return the windows on a device, in a floating type."""
+        return Windows(*(values.to(device=device, dtype=dtype) for values in self))
+
+
+class Split(NamedTuple):
+    """Data to learn from and data to judge by, with no sample in both."""
+
+    by: str
+    """What stays together: "participant", "video" or "trajectory"; "time" where each has a part in
+    both; "dataset" where the data to learn from are others."""
+    train: list[Trajectory]
+    test: list[Trajectory]
+
+
+def split(trajectories: Sequence[Trajectory], fraction: float = 0.2, seed: int = 0) -> Split:
+    """Set `fraction` of the trajectories aside for test; of a single one, its last part in time.
+
+    Videos are set aside by participant, else whole; of fewer than FEW the last part of each.
+    Neighbouring samples are almost equal, so a split by row would test on what was trained on.
+
+    Raises:
+        ValueError: nothing to split, or moments of motion stand in both parts.
+    """
+    if not 0 < fraction < 1:
+        raise ValueError(f"test fraction is {fraction}; it must be between 0 and 1")
+    if not trajectories:
+        raise ValueError("no trajectories to split; the dataset is empty")
+    by, groups = _groups(trajectories)
+    if by == "time":
+        train, test = _split_in_time(trajectories, fraction)
+    else:
+        names = list(dict.fromkeys(groups))
+        order = np.random.default_rng(seed).permutation(len(names))
+        count = min(max(round(fraction * len(order)), 1), len(order) - 1)
+        chosen = {names[k] for k in order[:count]}
+        pairs = list(zip(trajectories, groups, strict=True))
+        train = [t for t, group in pairs if group not in chosen]
+        test = [t for t, group in pairs if group in chosen]
+    check_leak(train, test)
+    return Split(by, train, test)
+
+
+def windows(
+    trajectories: Sequence[Trajectory],
+    history: int = 1,
+    lead: float = 0.0,
+    dtype: torch.dtype = torch.float64,
+    observed: Observed = "motion",
+    stride: int = 1,
+) -> Windows:
+    """Cut trajectories into windows of `history` consecutive samples.
+
+    Args:
+        trajectories: with velocity, acceleration and action, all of the same joints and unit.
+        history: samples per window; trajectories shorter than that give none.
+        lead: the action of time t is paired with the motion at t + lead [s].
+        dtype: floating type of the tensors; pixels stay uint8.
+        observed: what the windows hold of the trajectories.
+        stride: samples from the start of a window to that of the next; the last window of a
+            trajectory ends where it does, however near the one before.
+
+    Raises:
+        ValueError: units or joints differ, an action is absent, or no trajectory is long enough.
+    """
+    check_alike(trajectories)
+    if any(len(trajectory.action) == 0 for trajectory in trajectories):
+        raise ValueError("a trajectory has no action; a model learns from labelled data only")
+    shifted = (t.shift(lead) for t in trajectories if t.time[-1] - t.time[0] >= abs(lead))
+    blocks = [
+        _cut(trajectory, history, observed, stride)
+        for trajectory in shifted
+        if len(trajectory) >= history
+    ]
+    if not blocks:
+        longest = max((len(t) for t in trajectories), default=0)
+        raise ValueError(
+            f"no trajectory holds {history} samples and a lead of {lead} s; "
+            f"the longest has {longest} samples"
+        )
+    seen, *others = (np.concatenate(column) for column in zip(*blocks, strict=True))
+    kind = torch.uint8 if observed == "pixels" else dtype
+    columns = (torch.as_tensor(column, dtype=dtype) for column in others)
+    return Windows(torch.as_tensor(seen, dtype=kind), *columns)
+
+
+def whole(
+    trajectories: Sequence[Trajectory],
+    lead: float = 0.0,
+    dtype: torch.dtype = torch.float64,
+    observed: Observed = "motion",
+) -> Iterator[Windows]:
+    """Yield each trajectory as a single window; arguments as of `windows`."""
+    for trajectory in trajectories:
+        if trajectory.time[-1] - trajectory.time[0] >= abs(lead):
+            shifted = trajectory.shift(lead)
+            yield windows([shifted], len(shifted), dtype=dtype, observed=observed)
+
+
+def _cut(
+    trajectory: Trajectory, history: int, observed: Observed, stride: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return motion or pixels, time and action of all windows of a trajectory, as in `Windows`."""
+    last = len(trajectory) - history
+    starts = np.append(np.arange(0, last, stride), last)
+    index = starts[:, None] + np.arange(history)  # (N, T)
+    time = trajectory.time[index] - trajectory.time[index[:, -1:]]
+    known = trajectory.action
+    if observed == "pixels" and len(trajectory.points):
+        known = np.hstack([known, trajectory.points.reshape(len(trajectory), -1)])
+    return getattr(trajectory, observed)[index], time, known[index]
+
+
+def check_alike(trajectories: Sequence[Trajectory]) -> None:
+    """Refuse to mix joints or action units."""
+    for trajectory in trajectories[1:]:
+        for name in ("joint_names", "action_unit"):
+            first, other = getattr(trajectories[0], name), getattr(trajectory, name)
+            if first != other:
+                raise ValueError(
+                    f"trajectories of different {name.replace('_', ' ')}: {first} and {other}"
+                )
+
+
+def _groups(trajectories: Sequence[Trajectory]) -> tuple[str, list[str]]:
+    """Return how to split, and of each trajectory what must stay in one part."""
+    if not any(t.source for t in trajectories):
+        names = [str(k) for k in range(len(trajectories))]
+        return ("trajectory" if len(names) > 1 else "time"), names
+    videos = [t.source for t in trajectories]
+    participants = [video.rpartition("/")[0] for video in videos]
+    if all(participants) and len(set(participants)) >= FEW:
+        return "participant", participants
+    return ("video" if len(set(videos)) >= FEW else "time"), videos
+
+
+def _split_in_time(
+    trajectories: Sequence[Trajectory], fraction: float
+) -> tuple[list[Trajectory], list[Trajectory]]:
+    """Cut all trajectories of a recording at one time, so that none has a neighbour beyond."""
+    cuts = {}
+    for source in {t.source for t in trajectories}:
+        time = np.unique(np.concatenate([t.time for t in trajectories if t.source == source]))
+        cut = round(len(time) * (1 - fraction))
+        if not 0 < cut < len(time):
+            raise ValueError(
+                f"a trajectory of {len(time)} samples cannot be split; record a longer one"
+            )
+        cuts[source] = time[cut]
+    early = [t[t.time < cuts[t.source]] for t in trajectories if t.time[0] < cuts[t.source]]
+    late = [t[t.time >= cuts[t.source]] for t in trajectories if t.time[-1] >= cuts[t.source]]
+    return early, late

@@ -1,0 +1,1 @@
+"""Evaluation on held-out data: metrics, baselines, closed-loop rollouts and reports."""

@@ -1,0 +1,180 @@
+"""The same wanted motion through other models: Samples enter, how the arm followed them leaves."""
+
+from dataclasses import replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from invdyn_ros.arms.plant import PlantConfig, load_plant
+from invdyn_ros.arms.pybullet_simulation import Simulation
+from invdyn_ros.control.computed_torque import Follower, Measured, Model
+from invdyn_ros.control.controller import Driver
+from invdyn_ros.control.fallback import Fallback
+from invdyn_ros.control.safety_limits import Plan, State, Target
+from invdyn_ros.data.recording import Samples
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.sources.simulation import Excitation, ExcitationConfig
+from invdyn_ros.typing import Array, Mask
+
+HELD = 0.1  # [s] that arms go on with a command before they brake
+
+
+class Sight(Protocol):
+    """Says where an arm is while its joint states are missing."""
+
+    def see(self, measured: Measured, wanted: State | None) -> None:
+        """Take a joint state, and where the arm should have been then."""
+
+    def at(self, time: float, plan: Plan | None) -> Measured | None:
+        """Return where the arm is at a time [s], None: nobody knows."""
+
+
+class Last:
+    """The last joint state stays the measured one: what a live node does without a path model."""
+
+    def see(self, measured: Measured, wanted: State | None) -> None:
+        """Take a joint state."""
+        self.measured = measured
+
+    def at(self, time: float, plan: Plan | None) -> Measured | None:
+        """Return the last one, as old as it is."""
+        return self.measured
+
+
+class Link(NamedTuple):
+    """What comes through of an arm's joint states, and who says what does not.
+
+    Attributes:
+        arrived: (T,) whether each sample comes; the first one must.
+        sight: in place of those that do not come.
+    """
+
+    arrived: Mask
+    sight: Sight
+
+
+class Run(NamedTuple):
+    """How a simulated arm followed a motion.
+
+    Attributes:
+        time: (T,) [s].
+        wanted: (T, n) where it should have been [rad].
+        measured: (T, n) where it was [rad].
+        action: (T, n) what it was sent.
+        lost: (T,) whether that came, in part or whole, from the fallback.
+    """
+
+    time: Array
+    wanted: Array
+    measured: Array
+    action: Array
+    lost: Mask
+
+    @property
+    def error(self) -> Array:
+        """(T, n) [rad]."""
+        return self.measured - self.wanted
+
+    @property
+    def rms(self) -> float:
+        """RMS tracking error over time and joints [rad]."""
+        return float(np.sqrt(np.mean(np.square(self.error))))
+
+
+def replay(
+    robot: Robot,
+    model: Model,
+    unit: str,
+    lead: float,
+    wanted: Samples,
+    plant: PlantConfig | None = None,
+    seed: int = 0,
+    follower: Follower | None = None,
+    fallback: Fallback | None = None,
+    link: Link | None = None,
+) -> Run:
+    """Drive the simulated arm along a wanted motion with a model, as the live node does.
+
+    Args:
+        robot: the arm.
+        model: what turns states into actions.
+        unit: unit of its actions.
+        lead: how far its actions act ahead [s].
+        wanted: where the guard wanted the arm, at the arm's rate.
+        plant: the arm's own by default.
+        seed: of the plant's noise.
+        follower: how plan and feedback reach the model; by default as in the live node.
+        fallback: what the live node, and so the default follower, drives by out of the data.
+        link: what comes through of the joint states; by default all of it.
+
+    Raises:
+        ValueError: too short a motion, a link that does not fit it, or the guard stopped the arm.
+    """
+    time, states = _uniform(wanted, robot.rate)
+    # The motion has passed the guard already; at its limits, rounding must not make it pass again.
+    free = replace(robot, velocity=1.5 * robot.velocity, acceleration=4 * robot.acceleration)
+    driver = Driver(free, model, unit, lead, fallback=fallback)
+    driver.follower = follower or driver.follower
+    driver.engage(True)
+    count = len(states) - 1
+    link = link or Link(np.ones(count, bool), Last())
+    if len(link.arrived) < count or not link.arrived[0]:
+        raise ValueError(f"{count} samples need a link as long, and the first one must come")
+    with Simulation(robot, plant or load_plant(robot.name), unit, seed=seed) as simulation:
+        simulation.reset(seed, states[0].q)
+        arm = _Arm(simulation, driver, link)
+        steps = [arm.follow(s, bool(a)) for s, a in zip(states[1:], link.arrived, strict=False)]
+    measured, action, lost = (np.stack(part) for part in zip(*steps, strict=True))
+    return Run(time, np.stack([state.q for state in states[:-1]]), measured, action, lost)
+
+
+def excitation(robot: Robot, seed: int | tuple[int, ...], seconds: float) -> Samples:
+    """Return a motion to drive by: an excitation of its own seed, at the arm's rate."""
+    random = np.random.default_rng(seed)
+    motion = Excitation(robot, ExcitationConfig(episode=seconds), random, pace=1.0)
+    time = np.arange(round(seconds * robot.rate)) / robot.rate
+    q, qd, _ = (np.stack(part) for part in zip(*map(motion.at, time), strict=True))
+    return Samples(time, q, qd, np.empty((len(time), 0)), np.full(len(time), np.nan))
+
+
+def _uniform(wanted: Samples, rate: float) -> tuple[Array, list[State]]:
+    """Resample a wanted motion of T samples and one more onto the arm's grid, from (T,) 0 [s]."""
+    if len(wanted.time) < 3:
+        raise ValueError(f"a replay needs 3 wanted states or more, got {len(wanted.time)}")
+    time = np.arange(wanted.time[0], wanted.time[-1], 1 / rate)
+    q, qd = (
+        np.stack([np.interp(time, wanted.time, c) for c in part.T], axis=1)
+        for part in (wanted.q, wanted.qd)
+    )
+    qdd = np.gradient(qd, 1 / rate, axis=0)
+    return time[:-1] - time[0], [State(*state) for state in zip(q, qd, qdd, strict=True)]
+
+
+class _Arm:
+    """A simulated arm whose joint states come through a link."""
+
+    def __init__(self, simulation: Simulation, driver: Driver, link: Link) -> None:
+        self.simulation, self.driver, self.sight = simulation, driver, link.sight
+        self._command: Array = np.zeros(driver.robot.n)
+        self._sent = 0.0  # time of the last command [s]
+
+    def follow(self, wish: State, come: bool) -> tuple[Array, Array, bool]:
+        """Follow for one sample.
+
+        Returns:
+            Where it was (n,), what it was sent (n,), and whether the fallback had a share in that.
+        """
+        sample, driver = self.simulation.state(), self.driver
+        driver.aim(Target(sample.time, wish, 1 / driver.robot.rate))
+        measured = Measured(sample.time, sample.q, sample.qd)
+        said = measured if come else self.sight.at(sample.time, driver.plan)
+        if said is not None:
+            command = driver.tick(said)
+            if command.action is None:
+                raise ValueError(f"the guard stopped the replay: {command.reason}")
+            self._command, self._sent = command.action, sample.time
+            if come:
+                self.sight.see(measured, command.wanted)
+        braked = sample.time - self._sent > HELD
+        self.simulation.step(None if braked else self._command)
+        return sample.q, self._command, driver.follower.lost

@@ -1,0 +1,87 @@
+"""How well models drive a simulated arm: a model enters, its tracking error on a course leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from invdyn_ros.arms.plant import PlantConfig, load_plant
+from invdyn_ros.control.computed_torque import Model
+from invdyn_ros.control.fallback import Fallback, fallback_of
+from invdyn_ros.data.recording import Samples
+from invdyn_ros.evaluation.closed_loop import excitation, replay
+from invdyn_ros.models import InverseDynamics, Meta, Prediction
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.sources.simulation import urdf_model
+from invdyn_ros.typing import Array
+
+COURSE_SEED = (20_261, 0)  # a motion that no dataset has: those are seeded by one number
+SECONDS = 10.0
+
+
+@dataclass
+class Blind:
+    """A baseline at the wheel: its action, or its offset from the wanted position, is constant."""
+
+    value: Array  # (n,) in the action unit
+    follows: bool
+    history: int = 1
+
+    def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
+        """Return the same whatever is wanted."""
+        q = motion[..., : len(self.value)]
+        return Prediction((q if self.follows else 0 * q) + torch.from_numpy(self.value), None)
+
+
+@dataclass(frozen=True)
+class Course:
+    """One fixed motion of a simulated arm, the same for every model."""
+
+    robot: Robot
+    plant: PlantConfig
+    unit: str
+    wanted: Samples
+
+    @classmethod
+    def of(cls, robot: Robot, unit: str, payload: float | None = None) -> Course:
+        """Return the course of an arm.
+
+        Args:
+            robot: the arm.
+            unit: of the actions, "N m" or "rad".
+            payload: mass at the tool [kg]; None: the plant's own.
+        """
+        changes = {} if payload is None else {"payload": payload}
+        wanted = excitation(robot, COURSE_SEED, SECONDS)
+        return cls(robot, load_plant(robot.name, **changes), unit, wanted)
+
+    def tracking(self, model: InverseDynamics) -> float:
+        """Return the RMS tracking error [rad] of a model."""
+        return self._drive(model, model.meta.lead, fallback_of(model.meta))
+
+    def baselines(self, meta: Meta) -> dict[str, float]:
+        """Return the RMS tracking error [rad] of what needs no learning.
+
+        Holding the last action is the same as holding the first, the mean.
+        """
+        mean, servo = np.array(meta.data["target_mean"]), self.unit == "rad"
+        first = mean + self.wanted.q[0] if servo else mean
+        drivers: Mapping[str, Model] = {
+            "zero": Blind(np.zeros_like(mean), servo),
+            "mean": Blind(mean, servo),
+            "hold_last": Blind(first, False),
+            "rigid_body": urdf_model(self.robot, self.unit, meta.data),
+        }
+        return {name: self._drive(model, meta.lead) for name, model in drivers.items()}
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a report says of it."""
+        return {"seconds": SECONDS, "payload_kg": self.plant.payload, "feedback": "as live"}
+
+    def _drive(self, model: Model, lead: float, fallback: Fallback | None = None) -> float:
+        where = (self.wanted, self.plant)
+        return replay(self.robot, model, self.unit, lead, *where, fallback=fallback).rms

@@ -1,0 +1,241 @@
+"""A dataset enters; every family trained on it, judged alike, and the best of them leave."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from invdyn_ros.config import load_yaml, to_mapping
+from invdyn_ros.data.dataset import read_dataset
+from invdyn_ros.data.leakage import fingerprint
+from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.evaluation.closed_loop_tracking import Course
+from invdyn_ros.evaluation.evaluate import evaluate
+from invdyn_ros.models import MODELS, InverseDynamics
+from invdyn_ros.models.checkpoint import load, write_whole
+from invdyn_ros.robots.robot import Robot, share
+from invdyn_ros.training.train import TrainConfig, accelerated, parse_config, train
+from invdyn_ros.training.training_state import STATE, Progress
+
+RUN = "run.json"
+Watch = Callable[[TrainConfig, Progress], None]
+
+
+class Run(NamedTuple):
+    """One trained model and its reports, as `evaluate` writes them."""
+
+    checkpoint: Path
+    config: TrainConfig
+    model: InverseDynamics
+    valid: dict[str, Any]
+    test: dict[str, Any]
+    seconds: float | None  # of training; None: it was there already
+
+    @property
+    def error(self) -> float:
+        """What decides between runs: mean nMSE on validation; infinite where there is none."""
+        mean = self.valid["nmse"]["mean"]
+        return float("inf") if mean is None else float(mean)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is compared, and where it is kept."""
+
+    data: Path
+    out: Path
+    robot: Robot
+    course: Course | None
+    """Where the models are driven in simulation; None: nowhere."""
+
+
+def family_configs(families: Sequence[str], folder: Path | None = None) -> dict[str, TrainConfig]:
+    """Return the training config of each family, from FAMILY.yaml in a folder.
+
+    Args:
+        families: keys of MODELS; none: all that have a file.
+        folder: default: the configs that come with the package.
+
+    Raises:
+        ValueError: an unknown family, one without a file, or a bad file.
+    """
+    folder = folder or share("config/train")
+    files = {name: folder / f"{name}.yaml" for name in families or MODELS}
+    if not families:
+        files = {
+            name: file
+            for name, file in files.items()
+            if file.is_file() and MODELS[name].observed == "motion"
+        }
+    if unknown := [name for name in files if name not in MODELS]:
+        raise ValueError(f"no model family {unknown[0]!r}; known are {', '.join(MODELS)}")
+    if not files:
+        raise ValueError(f"{folder} has no FAMILY.yaml; families are {', '.join(MODELS)}")
+    configs = {name: parse_config(load_yaml(file), str(file)) for name, file in files.items()}
+    for name, config in configs.items():
+        if config.family != name:
+            raise ValueError(f"{files[name]} is of family {config.family}; expected {name}")
+        _check_split(files[name], config, *next((files[n], c) for n, c in configs.items()))
+    return configs
+
+
+def motions(data: Path) -> list[Trajectory]:
+    """Return all of a dataset, ready to evaluate on; models have learned from a part of it."""
+    return accelerated(read_dataset(data).trajectories)
+
+
+def run(
+    job: Job,
+    config: TrainConfig,
+    whole: list[Trajectory],
+    watch: Watch = lambda config, progress: None,
+) -> Run:
+    """Train one model, unless the folder already holds it, and judge it."""
+    folder = job.out / f"{config.family}_{config.seed}"
+    begun = time.perf_counter()
+    model, fresh = settle(job, config, fingerprint(whole), folder, watch)
+    seconds = time.perf_counter() - begun if fresh else None
+    valid, test = evaluate(model, whole, part="valid"), evaluate(model, whole)
+    return Run(folder, config, model, valid, test, seconds)
+
+
+def runs(
+    job: Job,
+    config: TrainConfig,
+    seeds: int,
+    whole: list[Trajectory],
+    watch: Watch = lambda config, progress: None,
+    on_run: Callable[[Run], None] = lambda done: None,
+) -> list[Run]:
+    """Train a family with several seeds on one split; a closed form knows no seed."""
+    done: list[Run] = []
+    for seed in range(seeds):
+        seeded = replace(config, seed=config.seed + seed, split_seed=config.parting)
+        done.append(run(job, seeded, whole, watch))
+        on_run(done[-1])
+        if done[-1].model.meta.data["epochs"] == 0:
+            break
+    return done
+
+
+def settle(
+    job: Job, config: TrainConfig, content: str, folder: Path, watch: Watch
+) -> tuple[InverseDynamics, bool]:
+    """Return the model of a config, and whether it had to be trained.
+
+    A finished run with the same config and data is read, an interrupted one goes on, and any other
+    is replaced.
+
+    Raises:
+        ValueError: the folder holds what no comparison wrote.
+    """
+    settings = to_mapping(config) | {"data": content, "arm": job.robot.name}
+    settings.pop("threads")
+    file = folder / RUN
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if before.get("settings") != json.loads(json.dumps(settings)):
+        if folder.exists() and any(folder.iterdir()) and not before:
+            raise ValueError(f"{folder} holds what no comparison wrote; give another --out")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        before = {"settings": settings, "finished": False}
+        _write(file, before)
+    elif before["finished"]:
+        return load(folder, config.device, job.robot), False
+    resume = (folder / STATE).is_file()
+    train(config, job.data, folder, resume, job.robot, lambda progress: watch(config, progress))
+    _write(file, before | {"finished": True})
+    return load(folder, config.device, job.robot), True
+
+
+def report(job: Job, found: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
+    """Return the comparison: baselines, then the best seed of each family, then the best of all.
+
+    Seeds and families are chosen by their error on validation; the test part only reports.
+    """
+    kept = {family: min(done, key=lambda run: run.error) for family, done in found.items()}
+    some = next(iter(kept.values()))
+    valid = some.valid["baselines"]
+    baselines = {
+        name: {"valid": valid[name]["nmse"], **row, "tracking_rms_rad": None}
+        for name, row in some.test["baselines"].items()
+    }
+    families = {family: _row(chosen, found[family]) for family, chosen in kept.items()}
+    if job.course is not None:
+        for name, baseline in job.course.baselines(some.model.meta).items():
+            baselines[name]["tracking_rms_rad"] = baseline
+        for family, chosen in kept.items():
+            families[family]["tracking_rms_rad"] = job.course.tracking(chosen.model)
+    about = ("robot", "action_unit", "target", "joint_names", "split")
+    return {
+        "data": str(job.data),
+        **{name: some.test[name] for name in about},
+        "valid_samples": some.valid["split"]["test"],
+        "drive": None if job.course is None else job.course.describe(),
+        "baselines": baselines,
+        "families": families,
+        "best": _best(kept),
+    }
+
+
+def _check_split(file: Path, config: TrainConfig, first: Path, like: TrainConfig) -> None:
+    """Refuse to compare models on different test data."""
+    parts = [(c.test_fraction, c.parting) for c in (config, like)]
+    if parts[0] != parts[1]:
+        (fraction, seed), (others, other) = parts
+        raise ValueError(
+            f"{file}: split with test_fraction {fraction} and seed {seed}; "
+            f"{first} has {others} and seed {other}: give all the same"
+        )
+
+
+def _row(chosen: Run, done: Sequence[Run]) -> dict[str, Any]:
+    """Return what is told of a family: its best seed, and all seeds in short."""
+    names = ("nmse", "rmse", "calibration", "latency_us", "lead")
+    return {
+        "checkpoint": chosen.checkpoint.name,
+        "valid": chosen.valid["nmse"],
+        **{name: chosen.test[name] for name in names},
+        "tracking_rms_rad": None,
+        "seeds": [
+            {
+                "checkpoint": run.checkpoint.name,
+                "valid": run.valid["nmse"]["mean"],
+                "test": run.test["nmse"]["mean"],
+                "train_seconds": run.seconds,
+            }
+            for run in done
+        ],
+    }
+
+
+def _best(kept: Mapping[str, Run]) -> dict[str, Any]:
+    """Choose a family, and say why: of those the data cannot tell from the best, the simplest."""
+    ranked = sorted(kept, key=lambda family: kept[family].error)
+    lowest = kept[ranked[0]]
+    high = lowest.valid["nmse"]["ci95"][1]
+    most = lowest.error if high is None else max(high, lowest.error)
+    alike = [family for family in ranked if kept[family].error <= most]
+    best = min(alike, key=[*MODELS].index)
+    reason = f"lowest nMSE on validation, {_percent(lowest)}"
+    if best != ranked[0]:
+        reason = (
+            f"nMSE on validation {_percent(kept[best])}, the simplest within the 95% interval of "
+            f"the lowest, {ranked[0]} with {_percent(lowest)}"
+        )
+    elif len(ranked) > 1:
+        reason += f"; next {ranked[1]}, {_percent(kept[ranked[1]])}"
+    return {"family": best, "checkpoint": kept[best].checkpoint.name, "reason": reason}
+
+
+def _percent(run: Run) -> str:
+    return f"{100 * run.error:.3g}%"
+
+
+def _write(file: Path, values: Mapping[str, Any]) -> None:
+    write_whole(file, (json.dumps(values, indent=2) + "\n").encode())

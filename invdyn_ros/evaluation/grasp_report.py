@@ -1,0 +1,133 @@
+"""The report of grasp_sim: one Recording per episode enters, plain numbers leave."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from invdyn_ros.arms.scene import Scene
+from invdyn_ros.data.recording import Recording
+from invdyn_ros.evaluation.run_metrics import (
+    limit_violations,
+    quantiles,
+    tracking_rms,
+)
+from invdyn_ros.grasp.estimation.block_estimate import onto_table
+from invdyn_ros.grasp.policies.failure_causes import CAUSES, NOT_SEEN, Course, cause_of_failure
+from invdyn_ros.grasp.policies.observation import GRASPED, HELD
+from invdyn_ros.grasp.policies.success import Judge
+from invdyn_ros.grasp.policies.success_rate import success_interval
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.typing import Array
+
+
+def block_errors(recording: Recording, scene: Scene) -> Array:
+    """Return the distance [mm] between measured and true block centres, one per sighting."""
+    errors = []
+    T_base_camera, middle = scene.camera.T_base_camera, scene.block_size / 2
+    centres = {stamp: T[:3, 3] for stamp, T in recording.places.items()}
+    for stamp, T_camera_block in recording.sightings.items():
+        centre = (T_base_camera @ T_camera_block)[:3, 3]
+        centres[stamp] = onto_table(centre, T_base_camera[:3, 3], middle)
+    for stamp, centre in centres.items():
+        if stamp in recording.blocks:
+            truth = recording.blocks[stamp][0]
+            if abs(truth[2] - middle) < 0.005:  # once lifted, it is on no table
+                errors.append(1e3 * np.linalg.norm(centre - truth))
+    return np.array(errors)
+
+
+def judge(recording: Recording, scene: Scene) -> Judge | None:
+    """Return the outcome of an episode, None if the block was never reported."""
+    found: Judge | None = None
+    for i, (position, _) in _blocks_with_joints(recording):
+        if found is None:
+            found = Judge.of(scene, position)
+        if i is not None:
+            found.see(position, recording.joints.velocity(i), recording.joints.opening[i])
+    return found
+
+
+def _blocks_with_joints(
+    recording: Recording,
+) -> list[tuple[int | None, tuple[Array, Array]]]:
+    """Return each true pose of the block in time order, with the joint sample of its stamp."""
+    stamps = {round(t * 1e6): i for i, t in enumerate(recording.joints.time)}
+    return [(stamps.get(round(t * 1e6)), pose) for t, pose in sorted(recording.blocks.items())]
+
+
+def cause(recording: Recording, robot: Robot, scene: Scene) -> str:
+    """Return why an episode failed; see `grasp.causes`.
+
+    No topic tells contacts: held is a block at the tool that the pads are as far apart as.
+    """
+    rows, start, joints = [], np.inf, recording.joints
+    for i, (position, _) in _blocks_with_joints(recording):
+        start = min(start, position[2])
+        if i is not None:
+            tool = robot.forward_kinematics(joints.q[i])[:3, 3]
+            wide = joints.opening[i] / scene.block_size
+            held = HELD[0] < wide < HELD[1] and np.linalg.norm(position - tool) < GRASPED
+            rows.append((joints.time[i], held, position[2] - start, joints.opening[i]))
+    if not rows:
+        return NOT_SEEN
+    time, held, height, opening = np.array(rows, float).T
+    seen = bool(recording.sightings or recording.places)
+    return cause_of_failure(
+        Course(time, held.astype(bool), height, opening, seen), scene.block_size
+    )
+
+
+def outcome(successes: list[bool]) -> dict[str, Any]:
+    """Return the success rate of episodes with its 95% interval, None where there are none."""
+    rate = round(sum(successes) / max(len(successes), 1), 4)
+    interval = success_interval(sum(successes), len(successes)) if successes else None
+    return {"success_rate": rate, "ci95": interval}
+
+
+def grasp_report(
+    episodes: list[Recording],
+    robot: Robot,
+    scene: Scene,
+    unit: str,
+    about: dict[str, Any],
+    scripted: list[bool] | None = None,
+) -> dict[str, Any]:
+    """Return the report of grasp_sim.
+
+    Args:
+        episodes: one recording each.
+        robot: the arm.
+        scene: as the graph believes it to be (its calibrated camera).
+        unit: of the actions.
+        about: fields that say what was run: policy, noise, seed.
+        scripted: in which of the same episodes the script succeeded; None: not known.
+    """
+    judged = [judge(episode, scene) for episode in episodes]
+    won = [found is not None and found.success for found in judged]
+    scripted = won if about.get("policy") == "scripted" else scripted
+    failed = [i for i, success in enumerate(won) if not success]
+    count = Counter(cause(episodes[i], robot, scene) for i in failed)
+    errors = [block_errors(e, scene) for e in episodes]
+    seconds = [e.joints.time[-1] - e.joints.time[0] for e in episodes if len(e.joints.time)]
+    rms = [r for e in episodes if (r := tracking_rms(e.joints, e.wanted)) is not None]
+    return about | {
+        "arm": robot.name,
+        "episodes": len(episodes),
+        "successes": sum(won),
+        **outcome(won),
+        "lifted": sum(int(found.lifted) for found in judged if found is not None),
+        "placed": sum(int(found.placed) for found in judged if found is not None),
+        "failed_episodes": failed,
+        "failures": {name: count[name] for name in CAUSES},
+        "baseline_scripted": None if scripted is None else outcome(scripted),
+        "block_error_mm": quantiles(np.concatenate(errors) if errors else np.empty(0), (50, 95)),
+        "tracking_rms_rad": {"idm": round(float(np.sqrt(np.mean(np.square(rms)))), 5)}
+        if rms
+        else None,
+        "limit_violations": sum(
+            limit_violations(robot, e.joints, e.wanted, unit) for e in episodes
+        ),
+        "seconds_per_episode": round(float(np.mean(seconds)), 2) if seconds else None,
+        "holds": episodes[0].holds if episodes else {},
+    }

@@ -1,0 +1,7 @@
+"""Pictures of a run: recordings and reports enter; MP4 films and PNG summaries leave."""
+
+from invdyn_ros.evaluation.plots.grasp_video import grasp_video
+from invdyn_ros.evaluation.plots.summary import grasp_summary, teleop_summary
+from invdyn_ros.evaluation.plots.teleop_video import teleop_video
+
+__all__ = ["grasp_summary", "grasp_video", "teleop_summary", "teleop_video"]

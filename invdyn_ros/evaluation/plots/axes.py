@@ -1,0 +1,234 @@
+"""Parts of a summary: axes and numbers of a run enter; they are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Polygon, Rectangle
+from scipy.spatial.transform import Rotation
+
+from invdyn_ros.arms.scene import Scene
+from invdyn_ros.data.recording import Recording, align
+from invdyn_ros.evaluation.plots.style import (
+    ACCENT,
+    BAD,
+    BLUE,
+    GOOD,
+    GRID,
+    INK,
+    MUTED,
+    PAPER,
+    joint_color,
+    short_names,
+)
+from invdyn_ros.grasp.estimation.block_estimate import upright_yaw
+from invdyn_ros.grasp.policies.success import LIFT, NEAR
+from invdyn_ros.robots.robot import Robot
+
+SIZE, DPI = (16.0, 10.0), 100  # [inch], [px/inch]
+LOOK: dict[Any, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 13,
+    "axes.titlesize": 15,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "legend.frameon": False,
+    "figure.facecolor": PAPER,
+}
+POINTS = 2000  # of a curve; more than the picture has pixels
+FEW = 15  # blocks that are drawn as they lay; more are dots
+
+
+def sheet() -> Figure:
+    """Return an empty figure; its canvas needs no display."""
+    with matplotlib.rc_context(LOOK):
+        figure = Figure(figsize=SIZE, dpi=DPI)
+        FigureCanvasAgg(figure)
+    return figure
+
+
+def headline(figure: Figure, title: str, subtitle: str, cards: Sequence[tuple[str, str]]) -> None:
+    """Write title and the most important numbers across the top of a figure.
+
+    Args:
+        figure: drawn on.
+        title: in bold.
+        subtitle: after it.
+        cards: (number, what it is) each.
+    """
+    figure.text(0.03, 0.964, title, size=25, weight="bold", va="center")
+    figure.text(0.97, 0.964, subtitle, size=15, color=MUTED, va="center", ha="right")
+    width = 0.94 / len(cards)
+    for i, (value, name) in enumerate(cards):
+        left = 0.03 + i * width
+        figure.text(left, 0.908, value, size=21, weight="bold", color=BLUE, va="center")
+        figure.text(left, 0.876, name, size=12.5, color=MUTED, va="center")
+    line = Rectangle((0.03, 0.934), 0.94, 0.0012, transform=figure.transFigure, color=GRID)
+    figure.add_artist(line)
+
+
+def nothing(axes: Axes, words: str) -> None:
+    """Say in a panel why it is empty."""
+    axes.text(0.5, 0.5, words, color=MUTED, ha="center", va="center", transform=axes.transAxes)
+    axes.grid(False)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def picture(axes: Axes, image: np.ndarray, words: str) -> None:
+    """Show an image (H, W, 3) with a line of words above it."""
+    axes.imshow(image)
+    axes.set_axis_off()
+    axes.set_title(words, size=14, weight="normal", pad=6)
+
+
+def joints(axes: Axes, below: Axes, recording: Recording, robot: Robot) -> None:
+    """Draw measured and wanted joints, and under them the distance between the two."""
+    axes.set_title("joints: measured, and wanted (dashed)")
+    below.set_ylabel("error [mrad]")
+    axes.set_ylabel("position [rad]")
+    below.set_xlabel("time [s]")
+    measured, wanted = recording.joints, recording.wanted
+    both = [s.time for s in (measured, wanted) if len(s.time)]
+    if not both:
+        nothing(axes, "no joint states were recorded")
+        return nothing(below, "")
+    start = min(float(time[0]) for time in both)
+    left, right = align(measured, wanted)
+    error = 1e3 * (left.q - right.q)
+    for i, name in enumerate(short_names(robot.joint_names)):
+        color = joint_color(i)
+        mark: dict[str, Any] = {"marker": "o"} if len(measured.time) == 1 else {}
+        if len(measured.time):
+            t, q = thin(measured.time, measured.q[:, i])
+            axes.plot(t - start, q, color=color, lw=2.4, label=name, alpha=0.85, **mark)
+        if len(wanted.time):
+            t, q = thin(wanted.time, wanted.q[:, i])
+            axes.plot(t - start, q, color=INK, lw=1.0, ls=(0, (4, 3)))
+        if len(left.time):
+            t, e = thin(left.time, error[:, i])
+            below.plot(t - start, e, color=color, lw=1.4, **mark)
+    columns = robot.n if robot.n <= 5 else 4
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.32 * (high - low))  # room for the legend
+    axes.legend(loc="upper left", ncols=columns, fontsize=12, columnspacing=1.2, handlelength=1.3)
+    axes.tick_params(labelbottom=False)
+    below.axhline(0, color=MUTED, lw=0.8)
+    below.set_xlim(axes.get_xlim())
+    if not len(left.time):
+        nothing(below, "no stamps that measured and wanted joints share")
+
+
+def thin(time: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a curve with no more points than can be seen."""
+    step = max(len(time) // POINTS, 1)
+    return time[::step], value[::step]
+
+
+def heights(axes: Axes, episodes: Sequence[Recording], won: Sequence[bool]) -> None:
+    """Draw how high the block was over time; the first episode is bold."""
+    axes.set_title("block over where it lay")
+    axes.set_ylabel("height [mm]")
+    axes.set_xlabel("time [s]")
+    shown = [(e, w) for e, w in zip(episodes, won, strict=True) if e.blocks]
+    if not shown:
+        return nothing(axes, "no block poses were recorded")
+    for i, (episode, good) in reversed(list(enumerate(shown))):
+        times = np.array(sorted(episode.blocks))
+        z = np.array([episode.blocks[t][0][2] for t in times])
+        style: dict[str, Any] = {"lw": 2.8, "alpha": 1.0} if i == 0 else {"lw": 1.0, "alpha": 0.35}
+        color = ACCENT if i == 0 and good else GOOD if good else BAD
+        axes.plot(times - times[0], 1e3 * (z - z[0]), color=color, **style)
+    axes.axhline(1e3 * LIFT, color=MUTED, lw=1.2, ls=(0, (5, 4)))
+    axes.text(axes.get_xlim()[0], 1e3 * LIFT, " lifted", size=12, color=MUTED, va="bottom")
+    axes.set_ylim(bottom=min(-5.0, axes.get_ylim()[0]), top=max(60.0, axes.get_ylim()[1]))
+
+
+def area(axes: Axes, episodes: Sequence[Recording], won: Sequence[bool], scene: Scene) -> None:
+    """Draw from above where the blocks lay, which of them were grasped, and the goal."""
+    axes.set_title("blocks, from above")
+    axes.set_xlabel("x [mm]")
+    axes.set_ylabel("y [mm]")
+    (x0, x1), (y0, y1) = 1e3 * np.array([scene.area_x, scene.area_y])
+    goal, side = 1e3 * np.array(scene.goal[:2]), 1e3 * scene.block_size
+    axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fc="#f3f6fa", ec=MUTED, lw=1.2))
+    axes.add_patch(Circle(tuple(goal), 1e3 * NEAR, fc="none", ec=ACCENT, lw=2.5))
+    axes.text(goal[0] + 1.3e3 * NEAR, goal[1], "goal", va="center", size=12, color=ACCENT)
+    for episode, good in zip(episodes, won, strict=True):
+        if not episode.blocks:
+            continue
+        start = episode.blocks[min(episode.blocks)]
+        x, y = 1e3 * start[0][:2]
+        color = GOOD if good else BAD
+        if len(episodes) > FEW:
+            axes.plot(x, y, "o", ms=9, mfc=color, mec="white", alpha=0.8)
+            continue
+        yaw = upright_yaw(Rotation.from_quat(start[1]).as_matrix())
+        turns = yaw + np.pi / 4 + np.arange(4) * np.pi / 2
+        corners = np.column_stack([np.cos(turns), np.sin(turns)]) * side / np.sqrt(2) + (x, y)
+        axes.add_patch(Polygon(corners, fc=color, ec="white", alpha=0.8))
+    low = np.minimum((x0, y0), goal - 1e3 * NEAR)
+    high = np.maximum((x1, y1), goal + 1e3 * NEAR)
+    half = 0.6 * float((high - low).max()) + 0.5 * side
+    low, high = (low + high) / 2 - half, (low + high) / 2 + half
+    high[1] += 0.3 * half  # room for the legend
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", anchor="N")
+    for color, name in ((GOOD, "success"), (BAD, "failure")):
+        axes.plot([], [], "s", color=color, ms=10, label=name)
+    style: dict[str, Any] = {"handletextpad": 0.1, "columnspacing": 0.8, "borderaxespad": 0.1}
+    axes.legend(loc="upper center", ncols=2, fontsize=12, **style)
+
+
+def latency(axes: Axes, whole: np.ndarray, core: np.ndarray) -> None:
+    """Draw how long it took from image to command [ms], (F,) each."""
+    axes.set_title("from image to command")
+    axes.set_xlabel("latency [ms]")
+    axes.set_ylabel("frames")
+    if not len(whole):
+        return nothing(axes, "no latency was measured")
+    limit = max(float(np.percentile(whole, 99.5)) * 1.15, 10.0)
+    bins = np.linspace(0, limit, 61).tolist()
+    named = ((core, GOOD, "without pose"), (whole, BLUE, "all"))
+    for values, color, name in named:
+        middle = float(np.median(values))
+        label = f"{name}: median {middle:.1f} ms"
+        axes.hist(np.minimum(values, limit), bins, color=color, alpha=0.75, label=label)
+        axes.axvline(middle, ymax=0.74, color=color, lw=1.5)
+    axes.set_ylim(top=1.35 * axes.get_ylim()[1])
+    axes.legend(loc="upper left", fontsize=12)
+
+
+def tool(axes: Axes, recording: Recording, robot: Robot) -> None:
+    """Draw how far the tool was from where the guard wanted it."""
+    axes.set_title("tool, off its wanted place")
+    axes.set_xlabel("time [s]")
+    axes.set_ylabel("distance [mm]")
+    left, right = align(recording.joints, recording.wanted)
+    if not len(left.time):
+        return nothing(axes, "no wanted joints were recorded")
+    rows = np.unique(np.linspace(0, len(left.time) - 1, 500).astype(int))
+    reached = [robot.forward_kinematics(q)[:3, 3] for q in left.q[rows]]
+    wanted = [robot.forward_kinematics(q)[:3, 3] for q in right.q[rows]]
+    distance = 1e3 * np.linalg.norm(np.subtract(reached, wanted), axis=1)
+    axes.fill_between(left.time[rows] - left.time[0], distance, color=ACCENT, alpha=0.25)
+    axes.plot(left.time[rows] - left.time[0], distance, color=ACCENT, lw=1.8)
+    axes.set_ylim(bottom=0)

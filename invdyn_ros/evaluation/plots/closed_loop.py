@@ -1,0 +1,76 @@
+"""How models drive an arm: runs of one motion enter, a PNG of joints and errors leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from scipy.ndimage import uniform_filter1d
+
+from invdyn_ros.evaluation.closed_loop import Run
+from invdyn_ros.evaluation.plots.axes import DPI, LOOK
+from invdyn_ros.evaluation.plots.style import INK, MUTED, joint_color, short_names
+from invdyn_ros.robots.robot import Robot
+
+WIDTH, HEIGHT, HEADER = 15.0, 2.3, 1.6  # [inch] of the figure, of a row, of all else
+WINDOW = 0.25  # [s] over which an error is averaged
+FLOOR = 0.05  # [mrad] an encoder's step; no error is smaller
+
+
+def closed_loop_picture(runs: Mapping[str, Run], robot: Robot, form: str, path: Path) -> None:
+    """Draw one row per run: joints with what was wanted, and the error on one log axis for all."""
+    with matplotlib.rc_context(LOOK):
+        figure = Figure((WIDTH, HEADER + HEIGHT * len(runs)), dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        title = f"{robot.name} with an unknown load, {form}, the same feedback gains for all"
+        figure.suptitle(title, x=0.01, ha="left", size=20, weight="bold")
+        places = figure.subplots(len(runs), 2, sharex=True, squeeze=False, width_ratios=(1.2, 1))
+        for (name, run), (left, right) in zip(runs.items(), places, strict=True):
+            left.set_title(name)
+            _joints(left, run)
+            _errors(right, run, robot)
+        top = 2 * max(_smooth(run, robot.rate).max() for run in runs.values())
+        for axes in places[:, 1]:
+            axes.set_ylim(FLOOR, top)
+        for axes in places[-1]:
+            axes.set_xlabel("time [s]")
+        names = short_names(robot.joint_names)
+        handles = [matplotlib.lines.Line2D([], [], color=joint_color(i), lw=2.4, label=name)
+                   for i, name in enumerate(names)]  # fmt: skip
+        handles.append(matplotlib.lines.Line2D([], [], color=INK, lw=1, ls="--", label="wanted"))
+        figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+        figure.savefig(path)
+
+
+def _joints(axes: Axes, run: Run) -> None:
+    """Draw measured and wanted joints, within what was wanted: who runs away leaves the frame."""
+    for i, (measured, wanted) in enumerate(zip(run.measured.T, run.wanted.T, strict=True)):
+        axes.plot(run.time, measured, color=joint_color(i), lw=2.4, alpha=0.85)
+        axes.plot(run.time, wanted, color=INK, lw=1.0, ls=(0, (4, 3)))
+    low, high = run.wanted.min(), run.wanted.max()
+    room = 0.15 * (high - low)
+    axes.set_ylim(low - room, high + room)
+    axes.set_ylabel("position [rad]")
+
+
+def _errors(axes: Axes, run: Run, robot: Robot) -> None:
+    for i, error in enumerate(_smooth(run, robot.rate).T):
+        axes.plot(run.time, np.maximum(error, FLOOR), color=joint_color(i), lw=1.6)
+    axes.set_yscale("log")
+    axes.tick_params(axis="y", which="minor", left=False)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axes.set_ylabel("error [mrad]")
+    rms = 1e3 * run.rms
+    words = f"RMS {rms:.0f} mrad" if rms >= 100 else f"RMS {rms:.2g} mrad"
+    axes.set_title(words, color=MUTED, weight="normal")
+
+
+def _smooth(run: Run, rate: float) -> np.ndarray:
+    """Return the error (T, n) [mrad] as a root mean square over a short while."""
+    squares = uniform_filter1d(np.square(1e3 * run.error), max(1, round(WINDOW * rate)), axis=0)
+    return np.sqrt(np.maximum(squares, 0.0))

@@ -1,0 +1,124 @@
+"""The picture of a comparison: its rows enter, a PNG with bars and intervals leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+
+from invdyn_ros.evaluation.comparison_table import Standing, percent, standings
+from invdyn_ros.evaluation.plots.axes import DPI, LOOK
+from invdyn_ros.evaluation.plots.style import BLUE, GOOD, INK, MUTED
+
+PLAIN = "#c3cad5"  # of baselines
+TICKS = 5  # of an axis, at most; their labels are wide
+HEIGHT, HEADER, WIDTH = 0.52, 2.3, (7.5, 5.0, 3.6)  # [inch] of a row, of all else; of the panels
+
+
+def comparison_picture(comparison: Mapping[str, Any], path: Path) -> None:
+    """Draw error, tracking and latency of every row, the best family on top."""
+    rows = standings(comparison)
+    panels: list[tuple[float, Callable[[Axes], None]]] = [
+        (WIDTH[0], lambda axes: _errors(axes, rows))
+    ]
+    if comparison["drive"] is not None:
+        panels.append((WIDTH[1], lambda axes: _tracking(axes, rows)))
+    panels.append((WIDTH[2], lambda axes: _latency(axes, rows)))
+    widths = [width for width, _ in panels]
+    with matplotlib.rc_context(LOOK):
+        size = (sum(widths), HEADER + HEIGHT * len(rows))
+        figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        figure.suptitle(_title(comparison), x=0.01, ha="left", size=20, weight="bold")
+        places = figure.subplots(1, len(panels), width_ratios=widths, sharey=True, squeeze=False)
+        for axes, (_, draw) in zip(places[0], panels, strict=True):
+            draw(axes)
+            axes.grid(axis="y", visible=False)
+            axes.tick_params(axis="y", length=0)
+        _names(places[0, 0], rows)
+        figure.supxlabel(_footnote(comparison), x=0.01, ha="left", size=12, color=MUTED)
+        figure.savefig(path)
+
+
+def _title(comparison: Mapping[str, Any]) -> str:
+    return f"Inverse dynamics of {comparison['robot']}: error on motion that no model has seen"
+
+
+def _footnote(comparison: Mapping[str, Any]) -> str:
+    best, split = comparison["best"], comparison["split"]
+    return (
+        f"Best: {best['family']}, {best['reason']}.\n{split['test']} test samples, split by "
+        f"{split['by']}; whiskers: 95% bootstrap interval; dots: every seed; grey: not learned."
+    )
+
+
+def _names(axes: Axes, rows: Sequence[Standing]) -> None:
+    axes.set_yticks(range(len(rows)), [row.name for row in rows])
+    for label, row in zip(axes.get_yticklabels(), rows, strict=True):
+        label.set(color=INK if row.learned else MUTED, size=14)
+        label.set_fontweight("bold" if row.best else "normal")
+
+
+def _errors(axes: Axes, rows: Sequence[Standing]) -> None:
+    axes.set_title("nMSE of the action on test")
+    words = [percent(row.nmse) for row in rows]
+    _bars(axes, rows, [row.nmse for row in rows], words, [row.interval[1] for row in rows])
+    for place, row in enumerate(rows):
+        low, high = row.interval
+        if low is not None and high is not None:
+            axes.plot([low, high], [place, place], color=INK, lw=1.6, solid_capstyle="butt")
+            axes.plot([low, high], [place, place], color=INK, ls="", marker="|", ms=9, mew=1.6)
+        if len(row.seeds) > 1:
+            axes.plot(row.seeds, [place - 0.27] * len(row.seeds), ".", color=MUTED, ms=6)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
+
+
+def _tracking(axes: Axes, rows: Sequence[Standing]) -> None:
+    axes.set_title("driving: joint RMS [mrad]")
+    values = [None if row.tracking is None else 1e3 * row.tracking for row in rows]
+    _bars(axes, rows, values, [_short(value) for value in values])
+
+
+def _latency(axes: Axes, rows: Sequence[Standing]) -> None:
+    axes.set_title("eager, p50 [µs]")
+    values = [row.latency for row in rows]
+    _bars(axes, rows, values, [_short(value) for value in values])
+
+
+def _bars(
+    axes: Axes,
+    rows: Sequence[Standing],
+    values: Sequence[float | None],
+    words: Sequence[str],
+    ends: Sequence[float | None] = (),
+) -> None:
+    """Draw bars over a log axis, with their numbers; a row without a value has none."""
+    known = [value for value in values if value is not None and value > 0]
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(numticks=TICKS))
+    axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    if not known:
+        return
+    left = 10 ** np.floor(np.log10(min(known) / 1.5))
+    far = max([*known, *(end for end in ends if end is not None)])
+    axes.set_xlim(left, far * (far / left) ** 0.3)
+    for place, (row, value, word) in enumerate(zip(rows, values, words, strict=True)):
+        if value is None or value <= 0:
+            continue
+        color = GOOD if row.best else BLUE if row.learned else PLAIN
+        axes.barh(place, value - left, left=left, height=0.62, color=color)
+        tip = max(value, (ends[place] or 0.0) if ends else 0.0)
+        axes.annotate(word, (tip, place), (7, 0), textcoords="offset points", va="center",
+                      color=INK, size=12)  # fmt: skip
+
+
+def _short(value: float | None) -> str:
+    return "" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,0 +1,75 @@
+"""Plans beside what came of them: states, plans and actions enter, PNGs leave."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from invdyn_ros.evaluation.plots.axes import DPI, LOOK
+from invdyn_ros.evaluation.plots.style import ACCENT, BLUE, GOOD, INK, MUTED
+
+EVERY = 15  # ticks between plans that are drawn
+RATE = 50.0  # [Hz]
+
+
+class Shown(NamedTuple):
+    """One episode of K ticks."""
+
+    state: np.ndarray  # (K + 1, 2) [rad, rad/s]
+    goal: np.ndarray  # (2,)
+    action: np.ndarray  # (K,) [N m]
+    plan: Sequence[np.ndarray]  # K of (T, 2)
+
+
+def draw_plans(episodes: Mapping[str, Shown], path: Path) -> None:
+    """Draw planned against executed angles, a column per episode, and the torques below."""
+    with matplotlib.rc_context(LOOK):
+        figure = Figure((6 * len(episodes), 8), dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        rows = figure.subplots(2, len(episodes), sharex=True, sharey="row", squeeze=False)
+        for (name, one), above, below in zip(episodes.items(), *rows, strict=True):
+            time = np.arange(len(one.state)) / RATE
+            for k in range(0, len(one.plan), EVERY):
+                ahead = time[k] + np.arange(len(one.plan[k])) / RATE
+                label = "planned" if k == 0 else None
+                above.plot(ahead, one.plan[k][:, 0], color=ACCENT, lw=1.2, label=label)
+            above.plot(time, one.state[:, 0], color=BLUE, lw=2.6, label="executed")
+            above.axhline(one.goal[0], color=INK, lw=1, ls=(0, (4, 3)), label="goal")
+            above.set(title=name, xlim=(0, time[-1]))
+            below.plot(time[:-1], one.action, color=GOOD, lw=1.8)
+            below.set_xlabel("time [s]")
+        rows[0, 0].set_ylabel("angle [rad]")
+        rows[0, 0].legend(loc="best")
+        rows[1, 0].set_ylabel("torque [N m]")
+        figure.savefig(path)
+
+
+def draw_smoothness(
+    bends: Mapping[str, Sequence[float]], actions: Mapping[str, np.ndarray], path: Path
+) -> None:
+    """Draw the RMS second difference of actions by seed, and the torques of one episode each."""
+    with matplotlib.rc_context(LOOK):
+        figure = Figure((16, 1.1 * len(bends) + 1.5), dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        grid = figure.add_gridspec(len(bends), 2)
+        left = figure.add_subplot(grid[:, 0])
+        for k, (name, seeds) in enumerate(bends.items()):
+            left.barh(k, np.mean(seeds), color=BLUE if "direct" not in name else ACCENT)
+            left.plot(seeds, [k] * len(seeds), ".", color=INK, ms=8)
+            right = figure.add_subplot(grid[k, 1])
+            right.plot(np.arange(len(actions[name])) / RATE, actions[name], color=GOOD, lw=1.4)
+            right.set_xlim(0, len(actions[name]) / RATE)
+            if k < len(bends) - 1:
+                right.set_xticklabels([])
+            right.tick_params(colors=MUTED)
+        right.set_xlabel("torque [N m] over time [s]")
+        left.set_yticks(range(len(bends)), list(bends))
+        left.invert_yaxis()
+        left.set_xlabel("RMS second difference of torques [N m], dots: seeds")
+        figure.savefig(path)

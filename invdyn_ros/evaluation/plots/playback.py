@@ -1,0 +1,135 @@
+"""A run seen again: a recording and a time enter; arm, block and camera picture of then leave."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from scipy.spatial.transform import Rotation, Slerp
+
+from invdyn_ros.arms.camera import FAR, Camera
+from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.arms.scene import Scene, quaternion_pose
+from invdyn_ros.data.recording import Recording
+from invdyn_ros.robots.robot import Robot
+
+VIEW = (0.74, -0.70, 0.44)  # from the arm to the eye that watches it
+FILLED = 0.78  # share of the picture that arm and block take at most
+BACKING = 2.4  # distance of the eye over the radius of what it sees
+POSTURES = 24  # of a recording that the view is made for
+
+
+class Playback:
+    """What was where at any time of a recording."""
+
+    def __init__(self, recording: Recording, robot: Robot) -> None:
+        """Order the samples of a recording of an arm."""
+        self.recording, self.robot = recording, robot
+        self.stamps = [picture.time for picture in recording.pictures]
+        self.block_times = np.array(sorted(recording.blocks))
+        poses = [recording.blocks[t] for t in self.block_times]
+        self.centres = np.array([p for p, _ in poses]).reshape(-1, 3)  # (B, 3) [m]
+        self.turns = Rotation.from_quat([q for _, q in poses]) if poses else None
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """First and last stamp [s]: of the joints, of the pictures where there are none."""
+        times = self.recording.joints.time
+        if len(times):
+            return float(times[0]), float(times[-1])
+        return (self.stamps[0], self.stamps[-1]) if self.stamps else (0.0, 0.0)
+
+    def joints(self, time: float) -> np.ndarray:
+        """Return the joint positions (n,) [rad], home where nothing was measured."""
+        samples = self.recording.joints
+        if not len(samples.time):
+            return self.robot.home
+        return np.array([np.interp(time, samples.time, joint) for joint in samples.q.T])
+
+    def opening(self, time: float) -> float:
+        """Return the distance between the finger pads [m]."""
+        samples = self.recording.joints
+        value = np.interp(time, samples.time, samples.opening) if len(samples.time) else 0.0
+        return float(np.nan_to_num(value))
+
+    def blocks(self, time: float) -> np.ndarray:
+        """Return the poses of the block, (0 or 1, 4, 4), between those that were recorded."""
+        if self.turns is None:
+            return np.empty((0, 4, 4))
+        times = self.block_times
+        centre = [np.interp(time, times, axis) for axis in self.centres.T]
+        turn = self.turns[0]
+        if len(times) > 1:
+            turn = Slerp(times, self.turns)(np.clip(time, times[0], times[-1]))
+        return quaternion_pose(np.array(centre), turn.as_quat())[None]
+
+    def picture(self, time: float) -> np.ndarray | None:
+        """Return the overlay (H, W, 3) that was the newest then, if any was recorded."""
+        index = bisect_right(self.stamps, time + 1e-6) - 1
+        return self.recording.pictures[max(index, 0)].image if self.stamps else None
+
+    def render(self, camera: SceneCamera, time: float) -> np.ndarray:
+        """Return what a camera sees then, (H, W, 3) uint8 RGB."""
+        blocks = self.blocks(time)[: len(camera.blocks)]
+        return camera.render(self.joints(time), self.opening(time), blocks)
+
+    def landmarks(self) -> np.ndarray:
+        """Points (P, 3) [m] that a view of the whole recording has to show."""
+        model = self.robot.model()
+        links = [model.body(i).name for i in range(1, model.nbody)]
+        postures = [self.joints(t) for t in np.linspace(*self.span, POSTURES)]
+        arm = [self.robot.forward_kinematics(q, link)[:3, 3] for q in postures for link in links]
+        return np.vstack([np.zeros((1, 3)), arm, self.centres])
+
+
+def watcher(
+    playbacks: Sequence[Playback],
+    scene: Scene,
+    robot: Robot,
+    width: int,
+    height: int,
+    spare: int = 0,
+) -> SceneCamera:
+    """Return a camera from which whole recordings can be watched.
+
+    Args:
+        playbacks: the recordings.
+        scene: table, block and light; a block is shown only where one was recorded.
+        robot: the arm.
+        width: of the picture [px].
+        height: of the picture [px].
+        spare: columns at the right that are left free [px].
+    """
+    blocks = int(any(len(playback.centres) for playback in playbacks) and scene.blocks > 0)
+    points = [playback.landmarks() for playback in playbacks] or [np.zeros((1, 3))]
+    if blocks:
+        corners = [(x, y, 0.0) for x in scene.area_x for y in scene.area_y]
+        points += [np.array(corners), np.array([scene.goal])]
+    camera = fitting(np.vstack(points), width, height, spare)
+    clear = replace(scene, camera=camera, blocks=blocks, blur=0.5, pixel_noise=0.0)
+    return SceneCamera(robot, clear)
+
+
+def fitting(points: np.ndarray, width: int, height: int, spare: int = 0) -> Camera:
+    """Return the camera along VIEW whose picture the points (P, 3) [m] just fill.
+
+    Some columns at the right can be left free.
+    """
+    away = np.divide(VIEW, np.linalg.norm(VIEW))
+    target = (points.min(axis=0) + points.max(axis=0)) / 2
+    radius = max(float(np.linalg.norm(points - target, axis=1).max()), 0.05)
+    distance = min(BACKING * radius, FAR - radius - 0.3)
+    for _ in range(3):  # the middle of what is seen moves with the eye
+        eye = target + distance * away
+        camera = Camera.look_at(tuple(eye), tuple(target), 1.0, width, height)
+        seen = (points - eye) @ camera.T_base_camera[:3, :3]  # (P, 3), z forward
+        tangents = seen[:, :2] / seen[:, 2:]
+        low, high = tangents.min(axis=0), tangents.max(axis=0)
+        target = target + distance * camera.T_base_camera[:3, :2] @ (low + high) / 2
+    spread = np.maximum(np.abs([low, high]).max(axis=0), 1e-3)
+    focal = float((FILLED * np.array([width - spare, height]) / 2 / spread).min())
+    T = camera.T_base_camera.copy()
+    T[:3, 3] += spare / 2 / focal * distance * T[:3, 0]
+    return Camera(T, focal, width, height)

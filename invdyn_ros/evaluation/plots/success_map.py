@@ -1,0 +1,138 @@
+"""Where policies grasp and where they fail: episodes enter, a PNG of heat maps leaves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+
+from invdyn_ros.arms.scene import Scene
+from invdyn_ros.evaluation.plots.axes import DPI, LOOK
+from invdyn_ros.evaluation.plots.style import BLUE, INK, MUTED, PAPER
+from invdyn_ros.grasp.envs.rollouts import Episode
+from invdyn_ros.grasp.policies.failure_causes import CAUSES, LIMIT, MISSED, NOT_SEEN, SLIPPED
+from invdyn_ros.grasp.policies.success_rate import success_interval
+
+WIDTH, TITLE = 4.2, 1.15  # [inch] of a map, of the words above and below it
+ABOUT = 2.2, 1.5  # [inch] of scale and labels beside all maps, of title and legend
+PER_CELL, MOST_CELLS = 12, 6  # episodes wanted in a cell, cells along a side
+SHADES = LinearSegmentedColormap.from_list("success", ("#e8796f", "#fbe3b0", "#cdebd8"))
+MARKS = {NOT_SEEN: ("D", BLUE), MISSED: ("x", INK), SLIPPED: ("v", "#9b51c9"), LIMIT: ("o", PAPER)}
+
+
+def success_map(
+    played: Mapping[tuple[str, str], Sequence[Episode]], scene: Scene, whose: str, path: Path
+) -> None:
+    """Draw the share of successes over the block's place, with every failure as its cause.
+
+    Args:
+        played: episodes by player (a column each) and noise (a row each).
+        scene: where blocks may lie.
+        whose: episodes they are, in words.
+        path: PNG file to write.
+    """
+    players, levels = (list(dict.fromkeys(names)) for names in zip(*played, strict=True))
+    (x0, x1), (y0, y1) = scene.area_x, scene.area_y
+    tall = WIDTH * (x1 - x0) / (y1 - y0) + TITLE
+    size = ABOUT[0] + (WIDTH + 0.4) * len(players), ABOUT[1] + tall * len(levels)
+    counts = {where: cells(episodes, scene) for where, episodes in played.items()}
+    scale = Normalize(_worst([won / np.maximum(n, 1) for won, n in counts.values()]), 1.0)
+    with matplotlib.rc_context(LOOK):
+        figure = Figure(size, dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        title = f"{whose}: successes by where the block lay"
+        figure.suptitle(title, x=0.01, ha="left", size=19, weight="bold")
+        places = figure.subplots(len(levels), len(players), squeeze=False)
+        for (player, level), episodes in played.items():
+            axes = places[levels.index(level), players.index(player)]
+            _heat(axes, *counts[player, level], scene, scale)
+            _failures(axes, episodes)
+            _title(axes, f"{player}, {level}", episodes)
+        for axes in places[-1]:
+            axes.set_xlabel("y [mm]")
+        for axes in places[:, 0]:
+            axes.set_ylabel("x, away from the arm [mm]")
+        bar = figure.colorbar(ScalarMappable(scale, SHADES), ax=places, shrink=0.8, pad=0.02)
+        bar.ax.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f}%")
+        bar.outline.set_visible(False)
+        _legend(figure, played)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path)
+
+
+def cells(episodes: Sequence[Episode], scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+    """Return successes and episodes (X, Y) in each cell of the area, by where the block lay."""
+    wide, deep = np.ptp(scene.area_x), np.ptp(scene.area_y)
+    wanted = np.sqrt(wide * deep * PER_CELL / max(len(episodes), 1))
+    side = max(wanted, max(wide, deep) / MOST_CELLS)
+    shape = [max(1, round(span / side)) for span in (wide, deep)]
+    place = np.array([e.start for e in episodes]).reshape(-1, 2)
+    won = np.array([e.success for e in episodes], bool)
+    area = [scene.area_x, scene.area_y]
+    n, successes = (np.histogramdd(p, shape, area)[0] for p in (place, place[won]))
+    return successes, n
+
+
+def _worst(shares: Sequence[np.ndarray]) -> float:
+    """Return where the scale begins: the worst share, down to the next tenth, 0.9 at most."""
+    worst = min(float(share.min()) for share in shares)
+    return min(np.floor(10 * worst) / 10, 0.9)
+
+
+def _heat(
+    axes: Axes, successes: np.ndarray, n: np.ndarray, scene: Scene, scale: Normalize
+) -> None:
+    """Draw the cells as seen by who stands behind the arm: x up, y to the left."""
+    x, y = (np.linspace(*span, k + 1) * 1e3 for span, k in zip((scene.area_x, scene.area_y),
+            n.shape, strict=True))  # fmt: skip
+    share = np.ma.masked_where(n == 0, successes / np.maximum(n, 1))
+    axes.pcolormesh(y, x, share, cmap=SHADES, norm=scale, edgecolors=PAPER, linewidth=1.5)
+    halo = [withStroke(linewidth=2, foreground=PAPER)]
+    for i, j in np.ndindex(n.shape):
+        words = f"{successes[i, j]:.0f}/{n[i, j]:.0f}"
+        where, offset = (y[j + 1], x[i]), (3, 3)  # its left lower corner, a little inside
+        axes.annotate(words, where, offset, textcoords="offset points", size=9, path_effects=halo)
+    axes.set(aspect="equal", xlim=(y[-1], y[0]), ylim=(x[0], x[-1]))
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _failures(axes: Axes, episodes: Sequence[Episode]) -> None:
+    for cause, (marker, color) in MARKS.items():
+        places = 1e3 * np.array([e.start for e in episodes if e.cause == cause]).reshape(-1, 2)
+        if len(places):  # without points the layout finds no place for those not clipped
+            axes.plot(places[:, 1], places[:, 0], clip_on=False, **_mark(marker, color))
+
+
+def _mark(marker: str, color: str) -> dict[str, Any]:
+    edge = {"mec": INK, "mew": 2.0 if marker == "x" else 1.0}
+    return {"marker": marker, "ls": "", "ms": 6.5, "mfc": color, "zorder": 5} | edge
+
+
+def _title(axes: Axes, name: str, episodes: Sequence[Episode]) -> None:
+    successes = sum(e.success for e in episodes)
+    low, high = (100 * end for end in success_interval(successes, len(episodes)))
+    words = f"{successes} of {len(episodes)} ({low:.1f} to {high:.1f}%)"
+    axes.set_title(name, pad=24)
+    axes.text(0, 1.02, words, transform=axes.transAxes, size=13, color=MUTED, va="bottom")
+
+
+def _legend(figure: Figure, played: Mapping[tuple[str, str], Sequence[Episode]]) -> None:
+    """Say once what the marks are, and how many failures each stands for."""
+    count = Counter(e.cause for episodes in played.values() for e in episodes)
+    handles = [Line2D([], [], label=f"{cause} ({count[cause]})", **_mark(*MARKS[cause]))
+               for cause in CAUSES]  # fmt: skip
+    style: dict[str, Any] = {"columnspacing": 1.2, "handletextpad": 0.1}
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), **style)

@@ -1,0 +1,94 @@
+"""The film of teleoperation: a recording enters, an MP4 leaves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from invdyn_ros.arms.scene import SCENES
+from invdyn_ros.data.recording import Recording, align
+from invdyn_ros.evaluation.plots.playback import Playback, watcher
+from invdyn_ros.evaluation.plots.style import BLUE, MIST, PANEL
+from invdyn_ros.evaluation.plots.video_writer import (
+    FOOTER,
+    HEADER,
+    HEIGHT,
+    MAX_SECONDS,
+    RATE,
+    WIDTH,
+    Canvas,
+    Curve,
+    Film,
+)
+from invdyn_ros.robots.robot import Robot
+
+PERSON_BOX = (0, HEADER, 600, HEIGHT - HEADER - FOOTER)  # [px]
+ARM_BOX = (600, HEADER, WIDTH - 600, HEIGHT - HEADER - FOOTER)
+CURVE_BOX = (860, HEIGHT - FOOTER + 12, 396, FOOTER - 24)
+PLAIN = SCENES["kuka_iiwa"]  # a table without blocks
+
+
+def teleop_span(playback: Playback) -> tuple[float, float]:
+    """Return first and last time worth watching [s]: while pictures came in."""
+    if not playback.stamps:
+        return playback.span
+    return playback.stamps[0], playback.stamps[-1]
+
+
+def teleop_video(recording: Recording, robot: Robot, file: Path) -> None:
+    """Film a person and the arm that follows, at most the first minute of it.
+
+    Args:
+        recording: the run.
+        robot: the arm.
+        file: MP4 to write.
+    """
+    playback = Playback(recording, robot)
+    start, end = teleop_span(playback)
+    end = min(end, start + MAX_SECONDS)
+    measured, wanted = align(recording.joints, recording.wanted)
+    stamps, errors = measured.time, measured.q - wanted.q
+    rms = 1e3 * np.sqrt(np.mean(errors**2, axis=1)) if len(stamps) else np.empty(0)
+    shown = (stamps >= start) & (stamps <= end)
+    stamps, rms = stamps[shown], rms[shown]
+    top = max(1.2 * float(rms.max(initial=0.0)), 1.0)
+    curve = Curve(CURVE_BOX, stamps, rms, (start, end), BLUE, top)
+    base = _base(robot.name)
+    times = np.arange(start, end + 0.5 / RATE, 1 / RATE)
+    with Film(file) as film, watcher([playback], PLAIN, robot, *ARM_BOX[2:]) as camera:
+        for time in tqdm(times, "film", unit=" frames", mininterval=1):
+            canvas = base.copy()
+            canvas.paste(playback.render(camera, time), ARM_BOX)
+            picture = playback.picture(time)
+            if picture is None:
+                canvas.blank(PERSON_BOX, "no pictures of the person were recorded")
+            else:
+                canvas.paste(picture, PERSON_BOX)
+            now = float(np.interp(time, stamps, rms)) if len(rms) else None
+            _caption(canvas, time - start, now)
+            frame = np.array(canvas.array())
+            if len(rms):
+                curve.draw(frame, time)
+            film.add(frame)
+
+
+def _base(arm: str) -> Canvas:
+    """Return the frame without what moves."""
+    canvas = Canvas()
+    end = canvas.text((24, HEADER / 2), "teleop", 22, bold=True)
+    canvas.text((end + 14, HEADER / 2), "the person and the landmarks found", 18, MIST)
+    end = canvas.text((ARM_BOX[0] + 16, HEADER / 2), arm, 22, bold=True)
+    canvas.text((end + 14, HEADER / 2), "follows, as measured", 18, MIST)
+    x, y, width, height = CURVE_BOX
+    canvas.pen.rectangle((x - 12, y - 8, x + width + 12, y + height + 8), fill=PANEL)
+    return canvas
+
+
+def _caption(canvas: Canvas, seconds: float, rms: float | None) -> None:
+    """Write the strip at the bottom."""
+    y = HEIGHT - FOOTER / 2
+    canvas.text((24, y), f"{seconds:5.2f} s", 22, bold=True)
+    if rms is not None:
+        canvas.text((ARM_BOX[0] + 16, y), f"joint error {rms:.1f} mrad", 18, MIST)

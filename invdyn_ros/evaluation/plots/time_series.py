@@ -1,0 +1,79 @@
+"""How far off states between observations are: errors by gap enter, a PNG leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from invdyn_ros.evaluation.plots.axes import DPI, LOOK
+from invdyn_ros.evaluation.plots.style import joint_color
+
+LEAST = 0.1  # [MB] below which what a process keeps for itself hides what a call takes
+
+
+def draw_gaps(details: Mapping[str, Any], names: Sequence[str], path: Path) -> None:
+    """Draw the error of rows not seen against the gap around them, a line per way of saying.
+
+    Args:
+        details: name -> {"by_gap": errors x 10^2 or None, "outside": that beyond both ends}.
+        names: of the gaps.
+        path: file to write.
+    """
+    with matplotlib.rc_context(LOOK):
+        figure = Figure((11, 6.5), dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots()
+        labels = [*names, "outside"]
+        for number, (name, one) in enumerate(details.items()):
+            values = [*one["by_gap"], one["outside"]]
+            known = [(k, v) for k, v in enumerate(values) if v]
+            axes.plot(*zip(*known, strict=True), "o-", color=joint_color(number), lw=2, label=name)
+        axes.set_yscale("log")
+        axes.set_xticks(range(len(labels)), labels)
+        axes.set_xlabel("samples from one observation to the next")
+        axes.set_ylabel("mean squared error x 10² of scaled states")
+        axes.legend(loc="best")
+        figure.savefig(path)
+
+
+def draw_lengths(
+    lengths: Sequence[int], costs: Mapping[str, Sequence[tuple[float, float]]], path: Path
+) -> None:
+    """Draw seconds and memory against the length of a record, beside what grows in proportion.
+
+    Args:
+        lengths: samples of the records.
+        costs: name -> (seconds, MB) of each length.
+        path: file to write.
+    """
+    models = list(dict.fromkeys(name.partition(", ")[0] for name in costs))
+    with matplotlib.rc_context(LOOK):
+        figure = Figure((14, 6.5), dpi=DPI, layout="constrained")
+        FigureCanvasAgg(figure)
+        for axes, column, unit in zip(
+            figure.subplots(1, 2),
+            (0, 1),
+            ("time of a call [s]", "memory of a call [MB]"),
+            strict=True,
+        ):
+            for name, values in costs.items():
+                model, _, what = name.partition(", ")
+                line = "o-" if what == "predict" else "s--"
+                known = [(n, v[column]) for n, v in zip(lengths, values, strict=True)]
+                shown = [(n, v) for n, v in known if v > 0]
+                color = joint_color(models.index(model))
+                axes.plot(*zip(*shown, strict=True), line, color=color, lw=2, label=name)
+            top = max(v[-1][column] for v in costs.values())
+            ends = (lengths[0], lengths[-1])
+            axes.plot(ends, [3 * top * n / ends[1] for n in ends], ":", color="gray", lw=2,
+                      label="in proportion")  # fmt: skip
+            axes.set(xscale="log", yscale="log", xlabel="samples of the record", ylabel=unit)
+        figure.axes[1].set_ylim(bottom=LEAST)
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside right center")
+        figure.savefig(path)

@@ -1,0 +1,159 @@
+"""A model labels motion or videos: a checkpoint and recordings enter; a dataset leaves.
+
+Each recording becomes a dataset of its own in OUT.part, so that a run that was stopped goes on
+where it was; the last step joins them in order.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from invdyn_ros.data.dataset import check_writable, read_dataset, write_dataset
+from invdyn_ros.data.leakage import fingerprint
+from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.models import InverseDynamics
+from invdyn_ros.models.checkpoint import META, load, write_whole
+from invdyn_ros.perception.camera import probe
+from invdyn_ros.sources.video import read_video, video_files
+from invdyn_ros.training.train import accelerated
+from invdyn_ros.workers import in_order
+
+JOB = "job.json"  # in OUT.part: what is being labelled
+MILLIHERTZ = 3  # digits of a rate [Hz] that stamps are good for
+
+
+@dataclass(frozen=True)
+class Item:
+    """One recording to label."""
+
+    number: int
+    recording: Path | Trajectory  # a video file, or an episode of a dataset
+
+
+def label(checkpoint: Path, data: Path, out: Path, workers: int = 1) -> Iterator[int]:
+    """Write a dataset of the recordings in `data` with the actions that a model predicts.
+
+    Episodes are in the order of the recordings, and the same from any number of workers.
+
+    Args:
+        checkpoint: folder of the model.
+        data: dataset folder, video file or folder of videos.
+        out: dataset folder to write; it appears whole. Call again after a stop to go on.
+        workers: processes that predict.
+
+    Yields:
+        The number of recordings in all, once per labelled one.
+
+    Raises:
+        ValueError: no model, nothing to label, or what the model cannot read.
+    """
+    check_writable(out)
+    model = load(checkpoint)
+    items = recordings(data, model)
+    parts = out.with_name(f"{out.name}.part")
+    _begin(parts, {"checkpoint": _sum(checkpoint), "items": [_name(item) for item in items]})
+    todo = [item for item in items if not _part(parts, item).is_dir()]
+    for _ in range(len(items) - len(todo)):
+        yield len(items)
+    for _ in in_order(partial(_label, checkpoint, parts), todo, workers):
+        yield len(items)
+    made = [t for item in items for t in read_dataset(_part(parts, item)).trajectories]
+    rate = round(made[0].rate, MILLIHERTZ) if len(made[0]) > 1 else model.meta.rate
+    about = {"labelled_by": {"family": model.meta.family, "checkpoint": _sum(checkpoint)}}
+    write_dataset(out, made, model.meta.robot, rate, about=about)
+    shutil.rmtree(parts)
+
+
+def recordings(data: Path, model: InverseDynamics) -> list[Item]:
+    """Return what is to be labelled, in order.
+
+    Raises:
+        ValueError: nothing is there, or the model reads motion and these are videos.
+    """
+    if (data / "meta").is_dir():
+        trajectories = accelerated(read_dataset(data).trajectories)
+        for trajectory in trajectories:
+            _check(model, trajectory)
+        return [Item(k, trajectory) for k, trajectory in enumerate(trajectories)]
+    files = video_files(data)
+    if model.observed != "pixels":
+        raise ValueError(
+            f"{data} holds videos; a model of family {model.meta.family} reads motion: give a "
+            "dataset folder"
+        )
+    for file in files:
+        probe(file)
+    return [Item(k, file) for k, file in enumerate(files)]
+
+
+def labelled(model: InverseDynamics, trajectory: Trajectory) -> Trajectory:
+    """Return a trajectory with the actions that a model predicts, zero where it cannot."""
+    meta, seen = model.meta, getattr(trajectory, model.observed)
+    time = torch.as_tensor(trajectory.time - trajectory.time[0])[None]
+    action = model.predict(torch.as_tensor(seen)[None], time).mean[0].double().numpy()
+    action[: model.lacking] = 0.0
+    known: dict[str, Any] = {"action": action, "joint_names": meta.joint_names}
+    if len(trajectory.position) == 0 or trajectory.n != model.n:
+        absent = np.empty((0, model.n))
+        known |= dict.fromkeys(("position", "velocity", "acceleration"), absent)
+    return replace(trajectory, action_unit=meta.action_unit, **known)
+
+
+def _check(model: InverseDynamics, trajectory: Trajectory) -> None:
+    """Refuse a trajectory that lacks what the model reads, or has other joints or pictures."""
+    meta = model.meta
+    if model.observed == "motion" and trajectory.joint_names != meta.joint_names:
+        found, wanted = ", ".join(trajectory.joint_names), ", ".join(meta.joint_names)
+        raise ValueError(f"the data have joints {found}; the model has {wanted}")
+    if model.observed == "pixels" and trajectory.frames.shape[1:3] != meta.frame:
+        found, wanted = (
+            "x".join(map(str, size)) for size in (trajectory.frames.shape[1:3], meta.frame)
+        )
+        raise ValueError(f"pictures are {found}; the model reads {wanted}")
+
+
+def _label(checkpoint: Path, parts: Path, item: Item) -> None:
+    model = load(checkpoint)
+    recording = item.recording
+    if isinstance(recording, Path):
+        recording = read_video(recording, model.meta.frame[0], model.meta.rate)
+    made = labelled(model, recording)
+    write_dataset(_part(parts, item), [made], model.meta.robot, model.meta.rate)
+
+
+def _begin(parts: Path, job: dict[str, Any]) -> None:
+    """Make the folder of parts, or go on with one of the same job.
+
+    Raises:
+        ValueError: it is of another job.
+    """
+    content = (json.dumps(job, indent=2) + "\n").encode()
+    if parts.exists() and (not (parts / JOB).is_file() or (parts / JOB).read_bytes() != content):
+        raise ValueError(f"{parts} is left from labelling something else; remove it first")
+    parts.mkdir(parents=True, exist_ok=True)
+    write_whole(parts / JOB, content)
+
+
+def _part(parts: Path, item: Item) -> Path:
+    return parts / f"{item.number:06d}"
+
+
+def _name(item: Item) -> str:
+    """Tell recordings apart."""
+    recording = item.recording
+    if isinstance(recording, Path):
+        return f"{recording.name} {recording.stat().st_size}"
+    return fingerprint([recording])
+
+
+def _sum(checkpoint: Path) -> str:
+    return str(json.loads((checkpoint / META).read_text(encoding="utf-8"))["sha256"])

@@ -1,0 +1,68 @@
+"""The reports of a run: a Recording enters, plain numbers leave."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from invdyn_ros.data.recording import Recording, Samples, align
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.typing import Array
+
+QUANTILES = (50, 95, 99)
+SLACK = 1.02  # noise of a measured velocity is no violation
+
+
+def quantiles(values: Array, which: tuple[int, ...] = QUANTILES) -> dict[str, float | None]:
+    """Return percentiles as {"p50": ...}; None where there is no value."""
+    if not len(values):
+        return {f"p{q}": None for q in which}
+    return {f"p{q}": round(float(np.percentile(values, q)), 4) for q in which}
+
+
+def limit_violations(robot: Robot, joints: Samples, wanted: Samples, unit: str) -> int:
+    """Count samples in which the arm or what was wanted of it was outside a rated limit."""
+    count = 0
+    for samples in (joints, wanted):
+        if not len(samples.time):
+            continue
+        bad = (samples.q < robot.lower).any(1) | (samples.q > robot.upper).any(1)
+        if samples.qd.shape[1]:
+            bad |= (np.abs(samples.qd) > SLACK * robot.velocity).any(1)
+        if unit == "N m" and samples.effort.shape[1]:
+            bad |= (np.abs(samples.effort) > robot.effort * (1 + 1e-9)).any(1)
+        count += int(bad.sum())
+    return count
+
+
+def tracking_rms(joints: Samples, wanted: Samples) -> float | None:
+    """Return the RMS distance between measured and wanted joints [rad]."""
+    measured, planned = align(joints, wanted)
+    if not len(measured.time):
+        return None
+    return float(np.sqrt(np.mean((measured.q - planned.q) ** 2)))
+
+
+class Latencies(NamedTuple):
+    """Time from an image's stamp to the first command that acts on it [ms], (F,) each.
+
+    Attributes:
+        whole: image to command.
+        core: the same without the pose network.
+        stages: its parts, by name: to the pose network, in it, and from it to the command.
+    """
+
+    whole: Array
+    core: Array
+    stages: dict[str, Array]
+
+
+def latencies(recording: Recording) -> Latencies:
+    """Return where the time of each image that led to a command went."""
+    reached: dict[float, dict[str, float]] = {}
+    for stage, stamp, time in recording.stages:
+        reached.setdefault(stamp, {}).setdefault(stage, time - stamp)
+    order = ("pose begin", "pose end", "command")
+    rows = [[times[k] for k in order] for times in reached.values() if times.keys() >= set(order)]
+    begin, end, command = 1e3 * np.array(rows).reshape(-1, 3).T
+    stages = {"image_to_pose": begin, "pose": end - begin, "pose_to_command": command - end}
+    return Latencies(command, command - stages["pose"], stages)

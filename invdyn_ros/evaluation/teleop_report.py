@@ -1,0 +1,129 @@
+"""The report of teleop: a Recording enters, plain numbers leave."""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from invdyn_ros.control.computed_torque import Model, PlainFeedback
+from invdyn_ros.control.fallback import Fallback, fallback_of
+from invdyn_ros.data.recording import Recording
+from invdyn_ros.evaluation.closed_loop import replay
+from invdyn_ros.evaluation.run_metrics import latencies, limit_violations, quantiles, tracking_rms
+from invdyn_ros.models.runtime import Runtime
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.sources.simulation import urdf_model
+from invdyn_ros.teleop.retargeting import (
+    RetargetConfig,
+    Retargeter,
+    RetargetErrors,
+    retarget_errors,
+)
+from invdyn_ros.typing import Array
+
+TOO_FAST = "person faster than the arm"
+
+
+def teleop_report(
+    recording: Recording, robot: Robot, model: Runtime, side: str, about: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the report of teleop.
+
+    Latencies are from image stamp to command stamp; `core` leaves the pose network out. Tracking
+    is measured against what the guard wanted, for the model that drove live (`idm`), and for the
+    same wanted motion replayed in simulation: once more with that model (`idm_replay`), with plain
+    feedback (`pd`) and with the URDF's rigid-body dynamics (`rigid_body`). Wrist and limb errors
+    are of the wanted joints against the person: in `wrist_error_mm` and `limb_error_deg` where the
+    arm can be, in place and in speed; `with_lag` adds the frames in which the person is faster
+    than the arm may move. `unreachable` counts the other frames by reason.
+    """
+    latency = latencies(recording)
+    detected = sum(points is not None for _, points in recording.landmarks)
+    followed, late, reasons = follow_errors(recording, robot, side)
+    count = len(followed.wrist) + len(late.wrist)
+    return about | {
+        "frames": len(recording.landmarks),
+        "detected": detected,
+        "latency_ms": quantiles(latency.whole),
+        "core_latency_ms": quantiles(latency.core),
+        "stages_ms": {stage: quantiles(times) for stage, times in latency.stages.items()},
+        "tracking_rms_rad": tracking(recording, robot, model),
+        **_error_quantiles(followed),
+        "with_lag": _error_quantiles(followed, late),
+        "reachable": round(count / max(count + sum(reasons.values()) - reasons[TOO_FAST], 1), 4),
+        "unreachable": reasons,
+        "limit_violations": limit_violations(
+            robot, recording.joints, recording.wanted, model.meta.action_unit
+        ),
+        "holds": recording.holds,
+    }
+
+
+def tracking(recording: Recording, robot: Robot, model: Runtime) -> dict[str, float | None]:
+    """Return the RMS tracking errors [rad] of `teleop_report`; None where there is no motion."""
+    unit = model.meta.action_unit
+    errors = {"idm": tracking_rms(recording.joints, recording.wanted)}
+    others: dict[str, tuple[Model, float, Fallback | None]] = {
+        "idm_replay": (model, model.meta.lead, fallback_of(model.meta)),
+        "pd": (PlainFeedback(robot, unit), 0.0, None),
+        "rigid_body": (urdf_model(robot, unit, model.meta.data), 0.0, None),
+    }
+    moved, wanted = len(recording.wanted.time) > 2, recording.wanted
+    for name, (other, lead, fallback) in others.items():
+        run = replay(robot, other, unit, lead, wanted, fallback=fallback) if moved else None
+        errors[name] = run and run.rms
+    return {name: None if e is None else round(e, 5) for name, e in errors.items()}
+
+
+def follow_errors(
+    recording: Recording, robot: Robot, side: str
+) -> tuple[RetargetErrors, RetargetErrors, dict[str, int]]:
+    """Return how far each joint_target is from the person.
+
+    The retargeter is a function of the landmarks, so running it again gives what it aimed at.
+
+    Returns:
+        The errors of the frames that the arm can follow, of those where it lags because the person
+        is faster than the arm's limits, and how many frames it does not follow, by reason.
+    """
+    config = RetargetConfig(side=side)  # type: ignore[arg-type]
+    retargeter = Retargeter(robot, config)
+    if len(recording.joints.time):
+        retargeter.reset(recording.joints.q[0])
+    followed: list[tuple[Array, ...]] = []
+    late: list[tuple[Array, ...]] = []
+    reasons: Counter[str] = Counter({TOO_FAST: 0})
+    for time, landmarks in recording.landmarks:
+        if time not in recording.targets:
+            continue
+        aim = retargeter(landmarks, time)
+        row = (recording.targets[time], aim.hand_target, aim.upper_dir, aim.fore_dir)
+        if aim.hold or aim.unreachable:
+            reasons[aim.hold or str(aim.unreachable)] += 1
+        elif aim.behind > config.tolerance:
+            reasons[TOO_FAST] += 1
+            late.append(row)
+        else:
+            followed.append(row)
+    return _errors(robot, followed), _errors(robot, late), dict(reasons)
+
+
+def _errors(robot: Robot, rows: list[tuple[Array, ...]]) -> RetargetErrors:
+    if not rows:
+        return RetargetErrors(np.empty(0), None, None)
+    return retarget_errors(robot, *(np.stack(part) for part in zip(*rows, strict=True)))
+
+
+def _error_quantiles(*parts: RetargetErrors) -> dict[str, dict[str, float | None]]:
+    limbs = np.concatenate([_limbs(errors) for errors in parts])
+    wrist = np.concatenate([errors.wrist for errors in parts])
+    return {
+        "limb_error_deg": quantiles(limbs, (50, 95)),
+        "wrist_error_mm": quantiles(wrist, (50, 95)),
+    }
+
+
+def _limbs(errors: RetargetErrors) -> Array:
+    """Return the angles [deg] of both limbs; empty for an arm without."""
+    parts = [part for part in (errors.upper, errors.fore) if part is not None]
+    return np.concatenate(parts) if parts else np.empty(0)

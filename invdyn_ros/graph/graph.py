@@ -1,0 +1,296 @@
+"""Which nodes make up teleop and grasp_sim, as data: launch arguments enter, checked nodes leave.
+
+The launch files and `invdyn launch` both read this, so they cannot drift apart.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from invdyn_ros.graph.arguments import ARMS, FLAGS, GRASP_SIM, TELEOP, Argument, Parameter
+from invdyn_ros.graph.shipped_weights import find_policy, find_sight
+from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
+from invdyn_ros.robots.robot import ROBOTS, load_robot, share
+
+Values = dict[str, Any]  # argument name -> parsed value, then also what follows from them
+
+DRIVERS = {"dofbot": "dofbot"}  # real arm -> our driver node
+ONNX = ".onnx"  # ending of an exported model
+ROS_DRIVEN = ("ur5", "ur5e")  # real arms whose driver the user starts: ur_robot_driver
+
+
+@dataclass(frozen=True)
+class NodeSpec:
+    """One process to start: a module of `invdyn_ros.nodes` and its ROS parameters."""
+
+    name: str
+    executable: str
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    ends_graph: bool = False
+    """When this node ends well, the run is complete."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def module(self) -> str:
+        """What `python -m` runs."""
+        return f"invdyn_ros.nodes.{self.executable}"
+
+
+@dataclass(frozen=True)
+class NodeRule:
+    """When a graph has a node, and which values it takes as parameters of the same name."""
+
+    executable: str
+    takes: tuple[str, ...] = ()
+    when: Callable[[Values], bool] = lambda values: True
+    ends_graph: bool = False
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A set of nodes, the arguments they are started with and what must hold between those."""
+
+    description: str
+    arguments: tuple[Argument, ...]
+    nodes: tuple[NodeRule, ...]
+    complete: Callable[[Values], None]
+    """Checks the values against each other and adds what follows from them."""
+
+
+def find_graph(name: str) -> Graph:
+    """Find a graph by name.
+
+    Raises:
+        ValueError: there is none; names those there are.
+    """
+    if name not in GRAPHS:
+        raise ValueError(f"no graph '{name}'; there are {', '.join(GRAPHS)}")
+    return GRAPHS[name]
+
+
+def resolve(graph_name: str, values: Mapping[str, str]) -> list[NodeSpec]:
+    """Turn launch arguments into the nodes to start; nothing starts before all of it is checked.
+
+    Raises:
+        ValueError: unknown graph or argument, a value that is not allowed, a file that is missing.
+    """
+    graph = find_graph(graph_name)
+    known = {argument.name: argument for argument in graph.arguments}
+    for name in values:
+        if name not in known:
+            raise ValueError(f"unknown argument '{name}'; {graph_name} takes {', '.join(known)}")
+    parsed: Values = {n: a.parse(values.get(n, a.default)) for n, a in known.items()}
+    parsed["graph"] = graph_name
+    _complete(parsed)
+    graph.complete(parsed)
+    domain = parsed["domain"]
+    environment = {} if domain < 0 else {"ROS_DOMAIN_ID": str(domain)}
+    if PROFILES not in os.environ:
+        environment[PROFILES] = str(share("config/fastdds.xml"))
+    return [
+        NodeSpec(
+            rule.executable,
+            rule.executable,
+            {name: parsed[name] for name in rule.takes if parsed.get(name, "") != ""},
+            rule.ends_graph,
+            environment,
+        )
+        for rule in graph.nodes
+        if rule.when(parsed)
+    ]
+
+
+def _simulated(values: Values) -> bool:
+    return values["target"] == "sim"
+
+
+def _has_driver(values: Values) -> bool:
+    return values["target"] == "real" and values["arm"] in DRIVERS
+
+
+def _complete(values: Values) -> None:
+    """Check what both graphs share."""
+    arm, real = values["arm"], values["target"] == "real"
+    if real and arm not in (*DRIVERS, *ROS_DRIVEN):
+        able = ", ".join((*ROS_DRIVEN, *DRIVERS))
+        raise ValueError(f"there is no driver for a real {arm}; target:=real is for {able}")
+    if real and values["lockstep"] == "true":
+        raise ValueError("lockstep:=true needs target:=sim; a real arm does not wait")
+    if values["domain"] > 232:
+        raise ValueError(f"domain:={values['domain']} is more than 232, the last ROS domain")
+    values["engaged"] = FLAGS.get(values["engage"], not real)
+    checkpoint = _checkpoint(values["checkpoint"], arm, real)
+    values["checkpoint"], values["unit"] = str(checkpoint), _unit(checkpoint, arm)
+    if real and values["unit"] != "rad":
+        raise ValueError(
+            f"checkpoint {checkpoint} acts in '{values['unit']}'; a real {arm} takes 'rad'"
+        )
+    if values["path_model"]:
+        values["path_model"] = str(_path_model(values["path_model"], arm))
+    report, record = values["report"], values["record"]
+    if report and (not report.endswith(".json") or Path(report).is_dir()):
+        raise ValueError(f"report:={report} is not a .json file")
+    if record and Path(record).exists():
+        raise ValueError(f"record:={record} exists already; a recording needs a new directory")
+
+
+def _checkpoint(given: str, arm: str, real: bool) -> Path:
+    """Find the checkpoint: the one given, or the one shipped for the arm."""
+    if given:
+        path = Path(given).absolute()
+        if not path.is_dir() and not (path.suffix == ONNX and path.is_file()):
+            raise ValueError(
+                f"checkpoint:={given} is neither a directory made by 'invdyn train' nor a "
+                f"{ONNX} file made by 'invdyn export'"
+            )
+        return path
+    # a real UR arm takes positions; in simulation it takes torques
+    name = f"{arm}_position" if real and arm in ROS_DRIVEN else arm
+    try:
+        return share(f"config/checkpoints/{name}")
+    except FileNotFoundError as error:
+        raise ValueError(f"no checkpoint is shipped for {name}; give checkpoint:=DIR") from error
+
+
+def _path_model(given: str, arm: str) -> Path:
+    """Find a path model; refuse what is none, or another arm's."""
+    from invdyn_ros.control.state_predictor import (
+        Blind,  # torch: only where such a folder is given
+    )
+    from invdyn_ros.models.timeseries.registry import load_path_model
+
+    Blind(load_path_model(given), load_robot(arm))  # refuses what the node would refuse
+    return Path(given).absolute()
+
+
+def _unit(checkpoint: Path, arm: str) -> str:
+    """Read the unit of a checkpoint's actions; refuse what is no checkpoint, or another arm's."""
+    robot, unit = (_of_file if checkpoint.suffix == ONNX else _of_folder)(checkpoint)
+    if robot != arm:
+        raise ValueError(f"checkpoint {checkpoint} is of '{robot}', not of '{arm}'")
+    return unit
+
+
+def _of_file(checkpoint: Path) -> tuple[str, str]:
+    """Read arm and unit of an exported model."""
+    from invdyn_ros.models.onnx import load_onnx  # torch: only where such a file is given
+
+    meta = load_onnx(checkpoint).meta
+    return meta.robot, meta.action_unit
+
+
+def _of_folder(checkpoint: Path) -> tuple[str, str]:
+    """Read arm and unit of a checkpoint folder."""
+    file = checkpoint / "meta.json"
+    try:
+        meta = json.loads(file.read_text())
+        return str(meta["robot"]), str(meta["action_unit"])
+    except FileNotFoundError:
+        raise ValueError(f"{checkpoint} has no meta.json; 'invdyn train' makes one") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is not the meta.json of a checkpoint: {error!r}") from error
+
+
+def _complete_teleop(values: Values) -> None:
+    video, camera = values["video"], values["camera"]
+    if video and camera:
+        raise ValueError(f"video:={video} and camera:={camera} are both given; give one")
+    if camera not in ("", "none") and not camera.isdecimal():
+        raise ValueError(f"camera:={camera} is not the index of a camera (0, 1, ...) or none")
+    values["lockstep"] = values["lockstep"] == "true"
+    if values["lockstep"] and not video:
+        raise ValueError("lockstep:=true needs video:=FILE; a camera does not wait")
+    values["wall_clock"] = not values["lockstep"]
+    values["model"] = values["pose_model"] and str(Path(values["pose_model"]).absolute())
+    if values["model"] and not Path(values["model"]).is_file():
+        raise ValueError(f"pose_model:={values['pose_model']} is not a file")
+    values["camera_node"] = camera != "none"
+    if video:
+        from invdyn_ros.perception.camera import probe  # opens the file: only where one is given
+
+        frame_rate = probe(video).rate
+        values["video"] = str(Path(video).absolute())
+        # A video, and a simulation, wait until the whole graph listens; a live camera does not.
+        values["await_topics"] = (
+            "/joint_states /pose/landmarks /joint_target /inverse_dynamics/wanted /report/ready"
+        )
+        if values["lockstep"]:
+            values["target_rate"] = frame_rate
+    elif values["camera_node"]:
+        values["camera"] = int(camera or 0)
+
+
+def _complete_grasp(values: Values) -> None:
+    arm = values["arm"]
+    if ROBOTS[arm].gripper is None:
+        able = ", ".join(name for name in ARMS if ROBOTS[name].gripper)
+        raise ValueError(f"{arm} has no gripper; grasp_sim is for {able}")
+    real, lockstep = values["target"] == "real", values["lockstep"]
+    driven = values["policy"] == "none"  # by whoever else publishes, at a person's pace
+    values["lockstep"] = FLAGS.get(lockstep, values["headless"] and not real and not driven)
+    if values["camera_pose"]:
+        file = Path(values["camera_pose"]).absolute()
+        read_camera_pose(file, arm)  # each node would refuse it; say it once, before any starts
+        values["camera_pose"] = str(file)
+    values["sight"], values["pixels"] = find_sight(values["policy"], values["sight"], arm)
+    values["policy_checkpoint"] = find_policy(values["policy"], values["policy_checkpoint"], arm)
+    values["wall_clock"] = False  # time that starts again tells every node of a new episode
+    values["scene"] = True
+    values["await_topics"] = (
+        "/camera/image_raw /joint_target /gripper/command /inverse_dynamics/wanted /report/ready"
+    )
+    if driven:
+        values["episode"] = PERSON_LIMIT
+    else:
+        values["await_topics"] += " /blocks/markers"
+
+
+CAMERA = ("video", "camera", "max_size", "loop", "lockstep", "await_topics")
+PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"  # where Fast DDS looks for its settings
+DYNAMICS = ("arm", "checkpoint", "device", "engaged", "lockstep", "target_rate", "path_model")
+SIMULATOR = ("arm", "unit", "seed", "lockstep", "wall_clock", "headless", "await_topics")
+REPORT = ("graph", "arm", "checkpoint", "lockstep", "report", "record", "duration")
+
+PERSON_LIMIT = 120.0  # [s] longest episode of a person
+
+GRASP = ("arm", "policy", "policy_checkpoint", "noise", "seed", "lockstep", "camera_pose")
+JUDGED = ("policy", "noise", "seed", "episodes", "camera_pose", "sight")
+
+GRAPHS: dict[str, Graph] = {
+    "teleop": Graph(
+        "an arm follows the arm of a person in front of a camera",
+        TELEOP,
+        (
+            NodeRule("camera", CAMERA, lambda values: values["camera_node"]),
+            NodeRule("pose", ("model", "lockstep")),
+            NodeRule("retarget", ("arm", "side", "lockstep")),
+            NodeRule("inverse_dynamics", DYNAMICS),
+            NodeRule("simulator", SIMULATOR, _simulated),
+            NodeRule("dofbot", (), _has_driver),
+            NodeRule("report", (*REPORT, "video", "side"), ends_graph=True),
+        ),
+        _complete_teleop,
+    ),
+    "grasp_sim": Graph(
+        "an arm finds a block with its camera, grasps it and carries it to its goal",
+        GRASP_SIM,
+        (
+            NodeRule("simulator", (*SIMULATOR, "scene", "noise", "episode"), _simulated),
+            NodeRule("scene_camera", ("arm", "seed", "noise", "lockstep", "pixels"), _simulated),
+            NodeRule("blocks", ("arm", "lockstep"), lambda values: not values["sight"]),
+            NodeRule(
+                "block_pose", ("arm", "sight", "lockstep"), lambda values: bool(values["sight"])
+            ),
+            NodeRule("grasp", GRASP, lambda values: values["policy"] != "none"),
+            NodeRule("inverse_dynamics", DYNAMICS),
+            NodeRule("dofbot", (), _has_driver),
+            NodeRule("report", (*REPORT, *JUDGED), ends_graph=True),
+        ),
+        _complete_grasp,
+    ),
+}

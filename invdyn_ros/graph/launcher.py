@@ -1,0 +1,53 @@
+"""Start the nodes of a graph as processes, without `ros2 launch`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import yaml
+
+from invdyn_ros.graph.graph import NodeSpec
+from invdyn_ros.graph.processes import Processes
+
+
+def launch(specs: list[NodeSpec]) -> int:
+    """Start each node in its own process and wait until one of them ends the run.
+
+    Returns:
+        0 when the node that ends the graph has ended well, else the code of the node that died;
+        130 after Ctrl-C, 143 after SIGTERM.
+    """
+    import cv2  # noqa: F401  each node would fail on a missing libGL; say it once, before any starts
+
+    with tempfile.TemporaryDirectory(prefix="invdyn_") as folder, Processes() as processes:
+        for spec in specs:
+            file = Path(folder) / f"{spec.name}.yaml"
+            file.write_text(parameters_yaml(spec), encoding="utf-8")
+            environment = {**child_environment(os.environ), **spec.environment}
+            processes.start(spec.name, command(spec, file), environment, spec.ends_graph)
+        return processes.wait()
+
+
+def command(spec: NodeSpec, parameters: Path) -> list[str]:
+    """Command line of a node's process."""
+    ros = ["--ros-args", "-r", f"__node:={spec.name}", "--params-file", str(parameters)]
+    return [sys.executable, "-m", spec.module, *ros]
+
+
+def parameters_yaml(spec: NodeSpec) -> str:
+    """ROS parameter file of a node; YAML keeps text, whole numbers and numbers apart."""
+    return yaml.safe_dump({"/**": {"ros__parameters": dict(spec.parameters)}})
+
+
+def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Environment of a node: what the user set, else this machine only and one thread a node."""
+    defaults = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    if "ROS_LOCALHOST_ONLY" not in environment:
+        defaults["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    if Path(sys.prefix, "share", "ament_index").is_dir():  # ROS from wheels
+        defaults["AMENT_PREFIX_PATH"] = sys.prefix
+    return {**defaults, **environment}

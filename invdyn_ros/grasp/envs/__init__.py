@@ -1,0 +1,1 @@
+"""Gymnasium environments of the grasp task, with expert and scripted agents."""

@@ -1,0 +1,110 @@
+"""Whoever acts in an environment: the name of a policy enters, an actor and its needs leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invdyn_ros.arms.scene import SCENES
+from invdyn_ros.grasp.envs.grasp_env import GraspEnv
+from invdyn_ros.grasp.envs.scripted_expert import ScriptPolicy
+from invdyn_ros.grasp.policies.learned import load_learned
+from invdyn_ros.grasp.policies.network import Acts
+from invdyn_ros.robots.robot import load_robot
+
+SCRIPTED = "scripted"
+SERVO = "servo"
+
+
+class Actor(Protocol):
+    """Acts in an environment, one episode after the other."""
+
+    def reset(self) -> None:
+        """Begin an episode."""
+
+    def __call__(self, observation: Any, info: dict[str, Any]) -> NDArray[np.float32]:
+        """Return the action that follows what `reset` or `step` of the environment told."""
+
+
+class ScriptActor:
+    """The script of the live graph; it looks at nothing but `info`."""
+
+    def __init__(self, environment: GraspEnv) -> None:
+        self.policy = ScriptPolicy(environment)
+
+    def reset(self) -> None:
+        """Begin an episode."""
+        self.policy.reset()
+
+    def __call__(self, observation: Any, info: dict[str, Any]) -> NDArray[np.float32]:
+        """Return the script's action."""
+        return self.policy(info)
+
+
+class ServoActor:
+    """The teacher of the shipped policies, which knows what they know."""
+
+    def __init__(self, environment: GraspEnv) -> None:
+        self.environment = environment
+
+    def reset(self) -> None:
+        """Begin an episode."""
+
+    def __call__(self, observation: Any, info: dict[str, Any]) -> NDArray[np.float32]:
+        """Return the teacher's action."""
+        return self.environment.advise("sightings")
+
+
+class PolicyActor:
+    """A learned policy, or a planner; it looks at nothing but the observation."""
+
+    def __init__(self, policy: Acts, environment: GraspEnv) -> None:
+        self.policy = policy
+
+    def reset(self) -> None:
+        """Begin an episode."""
+        self.policy.reset()
+
+    def __call__(self, observation: Any, info: dict[str, Any]) -> NDArray[np.float32]:
+        """Return the policy's action."""
+        return self.policy.act(observation)
+
+
+class Player(NamedTuple):
+    """A policy by name.
+
+    Attributes:
+        name: for people.
+        arm: that it moves.
+        environment: fields of `GraspEnvConfig` without which it cannot act.
+        act_in: returns the actor for an environment that has them.
+    """
+
+    name: str
+    arm: str
+    environment: dict[str, Any]
+    act_in: Callable[[GraspEnv], Actor]
+
+
+def load_player(policy: str, arm: str) -> Player:
+    """Return a policy for an arm.
+
+    Args:
+        policy: "scripted", "servo", or a folder of `invdyn train_grasp` or `train_planner`.
+        arm: name of the arm.
+
+    Raises:
+        ValueError: no policy there, or one of another arm, observation or action.
+    """
+    if policy == SCRIPTED:
+        return Player(SCRIPTED, arm, {}, ScriptActor)
+    if policy == SERVO:
+        return Player(SERVO, arm, {"control": "cartesian"}, ServoActor)
+    learned = load_learned(load_robot(arm), SCENES[arm], policy).policy
+    needs = {"control": learned.meta.control, "steering": learned.meta.steering}
+    return Player(Path(policy).resolve().name, arm, needs, partial(PolicyActor, learned))

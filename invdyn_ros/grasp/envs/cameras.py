@@ -1,0 +1,224 @@
+"""What the camera of an episode tells, and when: a world enters; sightings or pictures leave.
+
+A picture is taken on the camera's beat, and is known one latency later, as in the live graph.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invdyn_ros.arms.domain_randomization import latency, view
+from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.arms.scene import Scene, quaternion_pose
+from invdyn_ros.grasp.envs.episode import World
+from invdyn_ros.grasp.envs.simulated_detector import ModelledDetector
+from invdyn_ros.grasp.estimation.block_estimate import Sighting, sighting
+from invdyn_ros.grasp.estimation.block_pose_estimator import Seer
+from invdyn_ros.grasp.estimation.block_pose_network import load_sight
+
+ERRORS = 4  # stream of random numbers: the detector's errors
+SLACK = 1e-9  # [s] of rounding
+
+T = TypeVar("T")
+Picture = NDArray[np.uint8]
+
+
+class Delay(Generic[T]):
+    """Keeps what is not known yet."""
+
+    def __init__(self) -> None:
+        self.begin(0.0)
+
+    def begin(self, latency: float) -> None:
+        """Forget everything; from now on things take a latency [s]."""
+        self.latency = latency
+        self._waiting: deque[tuple[float, T]] = deque()
+
+    def put(self, time: float, thing: T) -> None:
+        """Take a thing of a time [s]."""
+        self._waiting.append((time, thing))
+
+    def due(self, time: float) -> list[T]:
+        """Return what is known at a time [s] and was not before, the oldest first."""
+        known = []
+        while self._waiting and self._waiting[0][0] + self.latency <= time + SLACK:
+            known.append(self._waiting.popleft()[1])
+        return known
+
+
+class Eye(ABC):
+    """The camera beside the arm of a world."""
+
+    def __init__(self, world: World, scene: Scene) -> None:
+        """Look at a world whose scene is described as `scene`."""
+        self.world, self.scene = world, scene
+        self._camera: SceneCamera | None = None
+        self._drawn: tuple[int, int] | None = None  # seed and episode that the renderer shows
+
+    @property
+    def where(self) -> tuple[int, int]:
+        """Seed and number of the present episode."""
+        return self.world.seed, self.world.episode
+
+    @abstractmethod
+    def begin(self) -> None:
+        """Begin the world's present episode with its first picture."""
+
+    @abstractmethod
+    def look(self) -> None:
+        """Take a picture."""
+
+    @abstractmethod
+    def sightings(self) -> list[Sighting]:
+        """Return the detections that are known by now and were not before."""
+
+    def newest(self) -> Picture:
+        """Return the newest picture that is known by now."""
+        return self.photograph()
+
+    def shown(self) -> Scene:
+        """Return the scene that a photograph shows."""
+        return self.world.scene
+
+    def photograph(self) -> Picture:
+        """Return what the camera sees now, (H, W, 3) uint8."""
+        seed = self.world.seed * 100_003 + self.world.episode  # as in the live graph
+        if self._camera is None:
+            self._camera = SceneCamera(self.world.robot, self.shown(), seed)
+        elif self._drawn != self.where:
+            self._camera.stand(self.shown(), seed)
+        self._drawn = self.where
+        simulation = self.world.simulation
+        q, _ = simulation.truth()
+        pose = quaternion_pose(*simulation.block_pose())
+        return self._camera.render(q, simulation.state().opening, pose[None])
+
+    def close(self) -> None:
+        """Free the renderer."""
+        if self._camera is not None:
+            self._camera.close()
+
+
+class MarkerEye(Eye):
+    """Sees the block's markers, through a model of camera and detector."""
+
+    def __init__(self, world: World, scene: Scene) -> None:
+        """Look at a world whose scene is described as `scene`."""
+        super().__init__(world, scene)
+        self._delay: Delay[Sighting] = Delay()
+
+    def begin(self) -> None:
+        """Begin the world's present episode with its first picture."""
+        noise, scene, self._drawn = self.world.noise, self.world.scene, None
+        self._delay.begin(latency(noise, *self.where))
+        self._random = np.random.default_rng([*self.where, ERRORS])
+        self._detector = ModelledDetector(scene.camera, scene.block_size, noise.marker)
+        self.look()
+
+    def look(self) -> None:
+        """Take a picture."""
+        simulation = self.world.simulation
+        truth = quaternion_pose(*simulation.block_pose())
+        found = self._detector.detect(truth, self._random, simulation.blocked)
+        if found is not None:
+            camera, height = self.scene.camera.T_base_camera, self.scene.block_size / 2
+            time = simulation.time
+            self._delay.put(time, sighting(time, *found, camera, height))
+
+    def sightings(self) -> list[Sighting]:
+        """Return the detections that are known by now and were not before."""
+        return self._delay.due(self.world.simulation.time)
+
+
+class PixelEye(Eye):
+    """Sees pictures of a block without markers, through the renderer."""
+
+    def __init__(self, world: World, scene: Scene, pixels: int) -> None:
+        """Look at a world in pictures of `pixels` by `pixels`."""
+        super().__init__(world, scene)
+        self.pixels = pixels
+        self.picture: Picture = np.zeros((pixels, pixels, 3), np.uint8)
+        self._delay: Delay[Picture] = Delay()
+
+    def shown(self) -> Scene:
+        """Return the scene in the view of this camera."""
+        return view(self.world.scene, self.world.noise, *self.where, self.pixels)
+
+    def begin(self) -> None:
+        """Begin the world's present episode; its first picture is known at once."""
+        self._delay.begin(latency(self.world.noise, *self.where))
+        self._drawn = None
+        self.picture = self.photograph()
+
+    def look(self) -> None:
+        """Take a picture."""
+        self._delay.put(self.world.simulation.time, self.photograph())
+
+    def sightings(self) -> list[Sighting]:
+        """Return none: nothing looks for markers."""
+        return []
+
+    def newest(self) -> Picture:
+        """Return the newest picture that is known by now."""
+        for picture in self._delay.due(self.world.simulation.time):
+            self.picture = picture
+        return self.picture.copy()
+
+
+class SightEye(Eye):
+    """Sees pictures of a block without markers, and tells where it lies by a network."""
+
+    def __init__(self, world: World, scene: Scene, seer: Seer) -> None:
+        """Look at a world whose scene is described as `scene`."""
+        super().__init__(world, scene)
+        self.seer = seer
+        self._delay: Delay[Sighting] = Delay()
+
+    def shown(self) -> Scene:
+        """Return the scene in the view of this camera."""
+        return view(self.world.scene, self.world.noise, *self.where, self.seer.pixels)
+
+    def begin(self) -> None:
+        """Begin the world's present episode with its first picture."""
+        self._delay.begin(latency(self.world.noise, *self.where))
+        self._drawn = None
+        self.look()
+
+    def look(self) -> None:
+        """Take a picture."""
+        state, picture = self.world.simulation.state(), self.photograph()
+        seen = self.seer.see(state.time, picture, state.q, state.opening)
+        if seen is not None:
+            self._delay.put(state.time, seen)
+
+    def sightings(self) -> list[Sighting]:
+        """Return the detections that are known by now and were not before."""
+        return self._delay.due(self.world.simulation.time)
+
+
+def load_eye(world: World, scene: Scene, pixels: int = 0, sight: str = "") -> Eye:
+    """Return what looks at a world.
+
+    Args:
+        world: what there is to see.
+        scene: as it is described.
+        pixels: side of pictures that nobody looks for a block in [px]; 0: somebody does.
+        sight: folder of the network that does; empty: the marker detector.
+
+    Raises:
+        ValueError: no network there, or one for another arm, or nobody wants to know.
+    """
+    if pixels and sight:
+        raise ValueError("sight tells a state from pictures; it needs observation='state'")
+    if pixels:
+        return PixelEye(world, scene, pixels)
+    if sight:
+        return SightEye(
+            world, scene, Seer(world.robot, scene, load_sight(sight, world.robot.name))
+        )
+    return MarkerEye(world, scene)

@@ -1,0 +1,300 @@
+"""Gymnasium environments of the grasp: actions enter, observations and rewards leave.
+
+World, gripper, noise, guard, inverse-dynamics model and success are those of the live graph: the
+same classes run in its nodes. `import invdyn_ros.grasp.envs.registration` makes their names known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from invdyn_ros.arms.domain_randomization import NOISES, Noise, load_noise
+from invdyn_ros.arms.scene import SCENES, quaternion_pose
+from invdyn_ros.config import Checked, Positive, at_least
+from invdyn_ros.control.computed_torque import Measured
+from invdyn_ros.control.controller import Driver
+from invdyn_ros.control.fallback import fallback_of
+from invdyn_ros.control.safety_limits import Target
+from invdyn_ros.grasp.envs.cameras import load_eye
+from invdyn_ros.grasp.envs.episode import LIMIT, World
+from invdyn_ros.grasp.envs.reward import Reward, RewardConfig
+from invdyn_ros.grasp.estimation.block_estimate import turn_between, upright_yaw
+from invdyn_ros.grasp.policies.action_space import Motion, SteeringConfig, load_steering
+from invdyn_ros.grasp.policies.observation import RANGE, Observer
+from invdyn_ros.grasp.policies.success import Judge, Truth
+from invdyn_ros.grasp.policies.visual_servo import ServoConfig, servo
+from invdyn_ros.models.runtime import load_runtime
+from invdyn_ros.robots.robot import load_robot, share
+
+SEEDS = 2**31
+PHYSICS_RATES = {"ur5": 250.0, "ur5e": 500.0, "dofbot": 400.0}  # [Hz]
+
+
+@dataclass(frozen=True)
+class GraspEnvConfig(Checked):
+    """What an environment is made of.
+
+    Attributes:
+        arm: its name; it needs a gripper and a scene.
+        observation: state (the block as the marker detector, or `sight`, gives it) or pixels.
+        control: joint or cartesian.
+        noise: none, default or hard, or each term by itself.
+        steering: how far one action goes, and how often there is one.
+        reward: what each stage is worth.
+        limit: longest time of an episode [s].
+        physics_rate: integration steps per second [Hz]; None: the fewest with which the arm moves
+            and grips as with the simulator node's 1000.
+        checkpoint: folder or .onnx file of the model that drives the arm; empty: the shipped one.
+        pixels: side of the pictures [px].
+        sight: folder of a network that sees the block for the state; empty: markers tell it.
+    """
+
+    arm: str = "ur5"
+    observation: Literal["state", "pixels"] = "state"
+    control: Literal["joint", "cartesian"] = "joint"
+    noise: str | Noise = "default"
+    steering: SteeringConfig = field(default_factory=SteeringConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    limit: Positive = LIMIT
+    physics_rate: float | None = None
+    checkpoint: str = ""
+    pixels: Annotated[int, at_least(16)] = 64
+    sight: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be built."""
+        super().__post_init__()
+        if isinstance(self.noise, str):
+            load_noise(self.noise)
+        scene = SCENES.get(self.arm)
+        if scene is None or not scene.blocks:
+            able = [name for name, scene in SCENES.items() if scene.blocks]
+            raise ValueError(f"no block to grasp for arm '{self.arm}'; arms with one: {able}")
+
+    @property
+    def level(self) -> Noise:
+        """The noise, term by term."""
+        return NOISES[self.noise] if isinstance(self.noise, str) else self.noise
+
+
+class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
+    """An arm finds a block, lifts it and puts it at its goal.
+
+    With n joints (UR5: 6, DofBot: 5), one action every 40 ms; the block begins at any yaw, anywhere
+    in 20 x 20 cm (UR5) or 7 x 16 cm (DofBot).
+
+    **Action**, `control="joint"`: (n + 1,) in [-1, 1].
+
+    | entries | meaning | one is |
+    |---|---|---|
+    | n | joint velocity at the end of the period, reached at constant acceleration | 0.6 of the rated velocity (`steering.speed`) [rad/s] |
+    | 1 | opening of the gripper: -1 closed, 1 open | half of its greatest opening [m] |
+
+    **Action**, `control="cartesian"`: (5,) in [-1, 1], in the frame of the base.
+
+    | entries | meaning | one is |
+    |---|---|---|
+    | 3 | velocity of the tool along x, y, z | 0.3 m/s (`steering.tool_speed`) |
+    | 1 | turn of the tool about z; it is kept pointing down | 1.5 rad/s (`steering.tool_turn`) |
+    | 1 | opening of the gripper, as above | |
+
+    Either becomes a wanted next state (position and velocity of all joints) which the guard checks
+    and the inverse-dynamics model turns into commands at the arm's own rate.
+
+    **Observation**, `observation="state"`: (3 n + a + 20,) float32 for actions of size a, all in
+    [-10, 10], and all of it known to the live graph.
+
+    | entries | meaning | unit | range |
+    |---|---|---|---|
+    | n | measured joint positions | rad | limits of the joints |
+    | n | measured joint velocities; from positions where the arm measures none | rad/s | rated velocities, and noise |
+    | n | wanted less measured joint positions | 0.1 rad | -2 to 2 |
+    | a | previous action | 1 | -1 to 1 |
+    | 1 | measured opening of the gripper | greatest opening | 0 to 1 |
+    | 3 | tool centre point in the base frame, from the measured joints | 0.1 m | reach of the arm |
+    | 3 | direction of approach | 1 | -1 to 1 |
+    | 3 | from the tool to the goal | 0.1 m | reach of the arm |
+    | 3 | from the tool to the block, as empty grips correct it; zero before it is seen | 0.1 m | reach of the arm |
+    | 3 | from the block to the goal, zero before it is seen | 0.1 m | reach of the arm |
+    | 2 | cosine, sine of four times the yaw from fingers to block, zero before it is seen | 1 | -1 to 1 |
+    | 1 | in sight (1 if seen in the last 0.25 s, else 0) less the age of the last sighting | 2 s | -1 to 1 |
+    | 1 | sightings since the block moved | 10 | 0 to 1 |
+
+    **Observation**, `observation="pixels"`: a dictionary of `pixels` (64, 64, 3) uint8, red, green,
+    blue, 0 to 255, a block without markers, and `state` (3 n + a + 10,), the table above up to the
+    goal. Pictures come at 10 Hz, late by the episode's latency.
+
+    **Reward**: `grasp.reward`. **End**: half a second after the block was placed; truncated after
+    `limit`. **Success**, as in every report: lifted 40 mm or placed within 25 mm of the goal, and
+    the arm still (`grasp.task`): `info["is_success"]`.
+
+    `reset(seed=s)` begins the same run as `seed:=s` does in the graph, episode 0; each further
+    reset is the next episode of that run. `reset(options={"episode": k})` goes to another.
+    """  # noqa: E501 (tables)
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 25}  # noqa: RUF012 (gymnasium's)
+
+    def __init__(
+        self, config: GraspEnvConfig | None = None, render_mode: str | None = None, **changes: Any
+    ) -> None:
+        """Make an environment.
+
+        Args:
+            config: what it is made of; or
+            changes: its fields by name.
+            render_mode: rgb_array draws what the camera sees; None draws nothing.
+        """
+        self.config = config = config or GraspEnvConfig(**changes)
+        self.render_mode = render_mode
+        self.robot, self.scene = load_robot(config.arm), SCENES[config.arm]
+        self.steering = load_steering(config.control, self.robot, config.steering)
+        path = config.checkpoint or share(f"config/checkpoints/{config.arm}")
+        model = load_runtime(path, "cpu", self.robot)
+        unit, fallback = model.meta.action_unit, fallback_of(model.meta)
+        self.driver = Driver(self.robot, model, unit, model.meta.lead, fallback=fallback)
+        self.world = World(
+            self.robot,
+            config.level,
+            self.scene,
+            unit,
+            limit=config.limit,
+            physics_rate=config.physics_rate or PHYSICS_RATES[config.arm],
+        )
+        self.observer = Observer(self.robot, self.scene, self.steering.size)
+        self.pixels = config.observation == "pixels"
+        self.eye = load_eye(self.world, self.scene, self.pixels * config.pixels, config.sight)
+        self.action_space = spaces.Box(-1.0, 1.0, (self.steering.size,), np.float32)
+        self.observation_space = self._space()
+        self._seeded = self._closed = False
+
+    def _space(self) -> spaces.Space[Any]:
+        size = self.observer.joint_size if self.pixels else self.observer.size
+        vector = spaces.Box(-RANGE, RANGE, (size,), np.float32)
+        if not self.pixels:
+            return vector
+        side = self.config.pixels
+        picture = spaces.Box(0, 255, (side, side, 3), np.uint8)
+        return spaces.Dict({"pixels": picture, "state": vector})
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin the next episode, or with a seed the first of a run; see the class.
+
+        Raises:
+            ValueError: unknown options.
+        """
+        super().reset(seed=seed)
+        if seed is not None or not self._seeded:
+            self.world.begin(int(self.np_random.integers(SEEDS)) if seed is None else seed)
+            self._seeded = True
+        episode = dict(options or {})
+        if "episode" in episode:
+            self.world.episode = int(episode.pop("episode")) - 1
+        if episode:
+            raise ValueError(f"unknown options {sorted(episode)}; known: ['episode']")
+        self.world.next_episode()
+        self.driver.engage(True)
+        self.observer.reset()
+        self.steering.reset(self.world.simulation.state().q)
+        self.eye.begin()
+        self.reason: str | None = None
+        self.reward = Reward(self.config.reward, self.judge, self.truth())
+        return self._observe(), self._info()
+
+    def ease(self, area: float, noise: float) -> None:
+        """Make the next episodes easier, as a curriculum does; see `World.ease`."""
+        self.world.ease(area, noise)
+
+    @property
+    def judge(self) -> Judge:
+        """What decides over the success of the present episode."""
+        if self.world.judge is None:
+            raise RuntimeError("there is no episode before the first reset")
+        return self.world.judge
+
+    def step(self, action: NDArray[np.float32]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Act for one period; see the class."""
+        simulation = self.world.simulation
+        before = simulation.state()
+        step = self.steering(np.asarray(action, float), before.q)
+        period = self.config.steering.period
+        self.driver.aim(Target(before.time, step.state, period))
+        over = False
+        for _ in range(self.steering.ticks):
+            sample = simulation.state()
+            command = self.driver.tick(Measured(sample.time, sample.q, sample.qd))
+            self.reason = command.reason
+            self.world.step(command.action, step.opening)
+            if self.world.camera_beat:
+                self.eye.look()
+                over = self.world.over()
+                if over:
+                    break
+        self.observer.previous = np.clip(np.asarray(action, float), -1, 1)
+        reward = self.reward(self.truth(), self.judge, self.observer.previous)
+        placed = over and self.world.finished
+        return self._observe(), reward, placed, over and not placed, self._info()
+
+    def truth(self) -> Truth:
+        """Return the true state, which only the reward looks at."""
+        simulation = self.world.simulation
+        q, _ = simulation.truth()
+        tool, block = self.robot.forward_kinematics(q), quaternion_pose(*simulation.block_pose())
+        turn = turn_between(tool, upright_yaw(block[:3, :3]))
+        opening = simulation.state().opening
+        return Truth(tool, block[:3, 3], turn, simulation.gripping(), opening)
+
+    def advise(self, teacher: str = "truth") -> NDArray[np.float32]:
+        """Return what a teacher would do now.
+
+        Args:
+            teacher: truth: it sees the true state; sightings: it knows what a policy knows.
+        """
+        seen = self.truth() if teacher == "truth" else self.observer.belief()
+        motion = Motion(np.zeros(3), 0.0, grip=False)
+        if seen is not None:
+            motion = servo(seen, self.judge.goal, self.scene.block_size, ServoConfig())
+        return self.steering.along(motion).astype(np.float32)
+
+    def _observe(self) -> Any:
+        _, q, qd, _, opening = self.world.simulation.state()
+        time = self.world.simulation.time
+        self._new = self.eye.sightings()
+        for sighting in self._new:
+            self.observer.see(sighting)
+        joints = self.observer.joints(time, q, qd, opening, self.steering.wanted)
+        if self.pixels:
+            return {"pixels": self.eye.newest(), "state": joints}
+        return np.concatenate([joints, self.observer.block(time)])
+
+    def _info(self) -> dict[str, Any]:
+        """Return what a script may know, and how the episode stands."""
+        state = self.world.simulation.state()
+        return {
+            "time": state.time,
+            "opening": state.opening,
+            "sightings": self._new,
+            "episode_number": self.world.episode,
+            "is_success": self.judge.success,
+            "lifted": self.judge.lifted,
+            "placed": self.judge.placed,
+            "held": self.reason,
+        }
+
+    def render(self) -> NDArray[np.uint8] | None:
+        """Return what the camera sees now, (H, W, 3) uint8; None without a render mode."""
+        return None if self.render_mode is None else self.eye.photograph()
+
+    def close(self) -> None:
+        """Free physics and renderer; a second time it does nothing."""
+        if not self._closed:
+            self.eye.close()
+            self.world.close()
+        self._closed = True

@@ -1,0 +1,31 @@
+"""The scripted grasp as a policy of the environment: what it says enters, actions leave."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from invdyn_ros.grasp.envs.grasp_env import GraspEnv
+from invdyn_ros.grasp.policies.scripted import ScriptedGrasp
+
+
+class ScriptPolicy:
+    """Drives an environment by the script of the live graph, unchanged."""
+
+    def __init__(self, environment: GraspEnv) -> None:
+        """Make a policy for an unwrapped environment, whose steering it uses."""
+        self.steering = environment.steering
+        self.script = ScriptedGrasp(environment.robot, environment.scene)
+
+    def reset(self) -> None:
+        """Begin an episode."""
+        self.script.reset()
+
+    def __call__(self, info: dict[str, Any]) -> NDArray[np.float32]:
+        """Return the action that follows what `reset` or `step` told in `info`."""
+        for sighting in info["sightings"]:
+            self.script.see(sighting)
+        wish = self.script.wish(info["time"], info["opening"], self.steering.config.period)
+        return self.steering.toward(wish.state, wish.opening).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Block pose estimation from images and detections, and its filtering."""

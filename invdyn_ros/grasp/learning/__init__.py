@@ -1,0 +1,1 @@
+"""Training of grasp policies: reinforcement learning, imitation, demonstrations."""

@@ -1,0 +1,190 @@
+"""How a policy is learned: the settings of every algorithm, and of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from invdyn_ros.config import (
+    Checked,
+    Count,
+    Decay,
+    NotNegative,
+    Positive,
+    Score,
+    Share,
+    Sizes,
+    at_least,
+    from_mapping,
+)
+from invdyn_ros.grasp.envs.episode import LIMIT
+from invdyn_ros.grasp.envs.grasp_env import GraspEnvConfig
+from invdyn_ros.grasp.learning.curriculum import CurriculumConfig
+from invdyn_ros.grasp.learning.evaluation import EvaluationConfig
+from invdyn_ros.grasp.learning.replay_buffer import DemonstrationConfig
+from invdyn_ros.grasp.policies.action_space import SteeringConfig
+
+
+@dataclass(frozen=True)
+class OffPolicyConfig(Checked):
+    """Settings of SAC and TQC.
+
+    Attributes:
+        learning_rate: of Adam.
+        batch: transitions per update.
+        buffer: transitions that are remembered.
+        discount: per step.
+        tau: share by which the target networks follow per update.
+        start: random steps before the first update.
+        updates: per step of an environment.
+        hidden: units of each hidden layer.
+        entropy: first weight of the entropy, which then adapts.
+    """
+
+    learning_rate: Positive = 3e-4
+    batch: Count = 256
+    buffer: Count = 300_000
+    discount: Decay = 0.98
+    tau: Share = 0.005
+    start: Annotated[int, at_least(0)] = 1000
+    updates: Positive = 1.0
+    hidden: Sizes = (256, 256)
+    entropy: Positive = 0.1
+
+
+@dataclass(frozen=True)
+class OnPolicyConfig(Checked):
+    """Settings of PPO.
+
+    Attributes:
+        learning_rate: of Adam.
+        batch: transitions per update.
+        rollout: steps of each environment between updates.
+        epochs: passes over a rollout.
+        discount: per step.
+        smoothing: lambda of the advantage estimate.
+        clip: of the policy's ratio.
+        entropy: weight of the entropy.
+        deviation: logarithm of the first standard deviation of an action.
+        hidden: units of each hidden layer.
+    """
+
+    learning_rate: Positive = 3e-4
+    batch: Count = 256
+    rollout: Count = 1024
+    epochs: Count = 10
+    discount: Decay = 0.98
+    smoothing: Share = 0.95
+    clip: Positive = 0.2
+    entropy: NotNegative = 0.0
+    deviation: float = -1.0
+    hidden: Sizes = (256, 256)
+
+
+@dataclass(frozen=True)
+class ImitationConfig(Checked):
+    """Settings of DAgger: imitate a teacher wherever the learner goes.
+
+    Attributes:
+        learning_rate: of Adam at first; it falls to a twentieth.
+        batch: states per update.
+        start: steps that the teacher drives before the learner does.
+        updates: per step of an environment.
+        teacher: truth: it sees the true state; sightings: it knows what the learner knows.
+        guided: share of the later episodes that the teacher drives.
+        disturbance: of the driver's actions in every other episode, standard deviation; it wanders
+            over half a second.
+        hidden: units of each hidden layer.
+    """
+
+    learning_rate: Positive = 1e-3
+    batch: Count = 256
+    start: Count = 3000
+    updates: Positive = 1.0
+    teacher: Literal["truth", "sightings"] = "sightings"
+    guided: Score = 0.1
+    disturbance: NotNegative = 0.3
+    hidden: Sizes = (256, 256)
+
+
+SETTINGS: dict[str, type[Any]] = {
+    "dagger": ImitationConfig,
+    "sac": OffPolicyConfig,
+    "tqc": OffPolicyConfig,
+    "ppo": OnPolicyConfig,
+}
+REMEMBERING = ("sac", "tqc")  # they learn from a replay buffer, hence from demonstrations
+SEEING = ("sac", "tqc")  # they learn from pixels too
+
+
+@dataclass(frozen=True)
+class LearningConfig(Checked):
+    """How a policy is learned.
+
+    Attributes:
+        algorithm: dagger, sac, tqc or ppo.
+        arm: its name; it needs a gripper and a scene.
+        steps: of all environments together.
+        seed: of everything.
+        processes: environments side by side.
+        control: joint or cartesian.
+        observation: state, or pixels of a block without markers.
+        noise: none, default or hard.
+        limit: longest time of an episode [s].
+        steering: how far one action goes.
+        learner: settings of the algorithm, by name.
+        demonstrations: how a script, or whoever was recorded, helps sac, tqc and ppo.
+        curriculum: how the task grows.
+        evaluation: how often the policy is tried out.
+    """
+
+    algorithm: str = "dagger"
+    arm: str = "ur5"
+    steps: Count = 300_000
+    seed: Annotated[int, at_least(0)] = 0
+    processes: Count = 1
+    control: Literal["joint", "cartesian"] = "joint"
+    observation: Literal["state", "pixels"] = "state"
+    noise: str = "default"
+    limit: Positive = LIMIT
+    steering: SteeringConfig = field(default_factory=SteeringConfig)
+    learner: dict[str, Any] = field(default_factory=dict)
+    demonstrations: DemonstrationConfig = field(default_factory=DemonstrationConfig)
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be learned."""
+        super().__post_init__()
+        self.settings()
+        self._check_demonstrations()
+        if self.observation == "pixels" and self.algorithm not in SEEING:
+            able = " or ".join(SEEING)
+            raise ValueError(f"'{self.algorithm}' does not learn from pixels; take {able}")
+        GraspEnvConfig(self.arm, noise=self.noise)
+
+    def _check_demonstrations(self) -> None:
+        """Refuse demonstrations that nobody would look at."""
+        shown = self.demonstrations
+        if not shown.wanted:
+            return
+        if self.algorithm == "dagger":
+            raise ValueError("'dagger' asks its teacher; leave out demonstrations")
+        if self.observation == "pixels":
+            raise ValueError("demonstrations have no pixels; leave them out, or learn from state")
+        if self.algorithm not in REMEMBERING and not shown.cloning:
+            raise ValueError(
+                f"'{self.algorithm}' has no memory to put demonstrations in, it can only begin as "
+                "their clone; give demonstrations.cloning, steps of imitation"
+            )
+
+    def settings(self) -> Any:
+        """Return the settings of the algorithm.
+
+        Raises:
+            ValueError: no such algorithm, or no such settings of it.
+        """
+        if self.algorithm not in SETTINGS:
+            raise ValueError(f"no algorithm '{self.algorithm}'; known: {sorted(SETTINGS)}")
+        schema = SETTINGS[self.algorithm]
+        return from_mapping(schema, self.learner, f"learner of {self.algorithm}")

@@ -1,0 +1,169 @@
+"""Imitation of a teacher, wherever the learner itself goes.
+
+DAgger (Ross, Gordon and Bagnell 2011): the learner acts on what it sees, late and noisy, and in
+every state so reached the teacher says what it would have done. The memory keeps all of it.
+"""
+
+from __future__ import annotations
+
+import copy
+from contextlib import closing
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.vec_env import VecEnv
+from torch import nn
+
+from invdyn_ros.grasp.learning.config import ImitationConfig
+from invdyn_ros.grasp.learning.learner_state import damaged, read_state, write_state
+from invdyn_ros.grasp.learning.run import LOGS, Run, sizes
+from invdyn_ros.grasp.learning.sb3_algorithms import LEAST_SCALE
+from invdyn_ros.grasp.policies.network import Policy
+from invdyn_ros.typing import Mask
+
+END_RATE = 0.05  # of the first learning rate, at the end
+WANDER = 0.92  # share of a disturbance that is left after a step: half a second at 25 Hz
+LATER = 7919  # a resumed run draws other numbers than the first one
+
+
+class Drivers:
+    """Who drives each environment's present episode, and how disturbed."""
+
+    def __init__(self, settings: ImitationConfig, processes: int, actions: int, seed: int) -> None:
+        """Let the teacher drive."""
+        self.settings, self.random = settings, np.random.default_rng(seed)
+        self.taught = np.ones(processes, bool)
+        self.rough = np.zeros(processes, bool)
+        self.drift = np.zeros((processes, actions))
+
+    def act(self, own: NDArray[np.float32], taught: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what is done (P, a), given what learner and teacher would do."""
+        kick = np.sqrt(1 - WANDER**2) * self.settings.disturbance
+        self.drift = WANDER * self.drift + kick * self.random.standard_normal(self.drift.shape)
+        self.drift[:, -1] = 0.0  # a gripper that opens by chance drops the block
+        action = np.where(self.taught[:, None], taught, own) + self.drift * self.rough[:, None]
+        return action.clip(-1, 1).astype(np.float32)
+
+    def change(self, over: Mask, started: bool) -> None:
+        """Draw drivers for the episodes after those that are over (P,)."""
+        guided = self.random.random(over.shape) < self.settings.guided
+        rough = self.random.random(over.shape) < 0.5  # every other one
+        self.taught = np.where(over, guided | (not started), self.taught)
+        self.rough = np.where(over, rough, self.rough)
+        self.drift[over] = 0.0
+
+
+class Imitation(Run):
+    """A run of DAgger."""
+
+    settings: ImitationConfig
+
+    def go(self, resume: bool) -> None:
+        """Learn until the steps are done."""
+        config = self.config
+        with closing(self.task.make(config.processes, config.seed)) as env:
+            self._prepare(env)
+            if resume:
+                self._resume()
+            self.logger = configure(str(self.out / LOGS), ["tensorboard"])
+            self.ease(env)
+            self._imitate(env)
+            self.finish(self.step, self.logger)
+
+    def _prepare(self, env: VecEnv) -> None:
+        config = self.config
+        if config.steps <= self.settings.start:
+            raise ValueError(
+                f"steps is {config.steps}, all of them driven by the teacher; give more than "
+                f"learner.start, {self.settings.start}"
+            )
+        size, actions = sizes(env)
+        torch.manual_seed(config.seed)
+        self.learner = Policy(self.meta(env, "tanh", 0))
+        self.adam = torch.optim.Adam(self.learner.parameters(), self.settings.learning_rate)
+        self.seen = np.zeros((config.steps, size), np.float32)
+        self.told = np.zeros((config.steps, actions), np.float32)
+        self.step = self.updates = 0
+
+    def _imitate(self, env: VecEnv) -> None:
+        """Act, ask the teacher, and learn from all that it ever said."""
+        config, due = self.config, self.config.evaluation.every
+        drivers = Drivers(self.settings, env.num_envs, self.told.shape[1], config.seed + self.step)
+        observation = np.asarray(env.reset())
+        while self.step < config.steps:
+            taught = np.array(env.env_method("advise", self.settings.teacher), np.float32)
+            rows = slice(self.step, min(self.step + env.num_envs, config.steps))
+            count = rows.stop - rows.start
+            self.seen[rows], self.told[rows] = observation[:count], taught[:count]
+            started = rows.stop >= self.settings.start
+            action = drivers.act(self.learner.act(observation), taught)
+            after, _, over, infos = env.step(action)
+            observation = np.asarray(after)
+            drivers.change(over, started)
+            self.see(infos, env)
+            self._learn(rows.stop)
+            self.show(self.step, self.best)
+            if self.step // due > rows.start // due:
+                self.judge(self.step, self.logger)
+                self.keep()
+
+    def _learn(self, step: int) -> None:
+        """Do the updates that are due after so many steps; none before the teacher has begun."""
+        self.step = step
+        if step < self.settings.start:
+            return
+        if not self.updates:
+            first = torch.from_numpy(self.seen[:step])
+            self.learner.mean.copy_(first.mean(0))
+            self.learner.scale.copy_(first.std(0).clamp(min=LEAST_SCALE))
+        left = 1 - (1 - END_RATE) * step / self.config.steps
+        for group in self.adam.param_groups:
+            group["lr"] = left * self.settings.learning_rate
+        while self.updates < self.settings.updates * step:
+            at = torch.randint(step, (self.settings.batch,)).numpy()
+            answer = self.learner(torch.from_numpy(self.seen[at]))
+            loss = nn.functional.mse_loss(answer, torch.from_numpy(self.told[at]))
+            self.adam.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.adam.step()
+            self.updates += 1
+            self.logger.record("imitation/loss", float(loss.detach()))
+
+    def keep(self) -> None:
+        """Write the state of the run, to go on from."""
+        tensors = {f"policy.{k}": v for k, v in self.learner.state_dict().items()}
+        for number, entries in self.adam.state_dict()["state"].items():
+            tensors |= {f"adam.{number}.{k}": torch.as_tensor(v) for k, v in entries.items()}
+        tensors["seen"] = torch.from_numpy(self.seen[: self.step])
+        tensors["told"] = torch.from_numpy(self.told[: self.step])
+        write_state(tensors, {"step": self.step, "updates": self.updates}, self.progress, self.out)
+
+    def _resume(self) -> None:
+        tensors, counts, progress = read_state(self.fixed, self.out)
+        self.recall(progress)
+        try:
+            self.step, self.updates = counts["step"], counts["updates"]
+            kept = len(tensors["seen"])
+            if kept > len(self.seen):
+                raise ValueError(f"{self.out} holds {kept} steps; give --steps of more than that")
+            self.seen[:kept], self.told[:kept] = tensors["seen"].numpy(), tensors["told"].numpy()
+            own = {k[7:]: v for k, v in tensors.items() if k.startswith("policy.")}
+            self.learner.load_state_dict(own)
+            state: dict[int, dict[str, torch.Tensor]] = {}
+            for name, value in tensors.items():
+                if name.startswith("adam."):
+                    _, number, key = name.split(".")
+                    state.setdefault(int(number), {})[key] = value
+            groups = self.adam.state_dict()["param_groups"]
+            self.adam.load_state_dict({"state": state, "param_groups": groups})
+        except (KeyError, RuntimeError) as error:
+            raise damaged(self.out, error) from error
+        torch.manual_seed(self.config.seed + LATER * self.step)
+
+    def policy(self, step: int) -> Policy:
+        """Return a copy of the learner."""
+        policy = copy.deepcopy(self.learner).eval()
+        policy.meta.data["steps"] = step
+        return policy

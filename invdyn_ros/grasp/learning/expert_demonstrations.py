@@ -1,0 +1,109 @@
+"""A teacher grasps in simulation and is pushed off its way; how it goes on from there leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import count
+from typing import Annotated, NamedTuple
+
+import numpy as np
+
+from invdyn_ros.arms.domain_randomization import load_noise
+from invdyn_ros.config import Checked, Count, NotNegative, Score, at_least
+from invdyn_ros.grasp.envs.grasp_env import GraspEnv
+from invdyn_ros.grasp.envs.transitions import Transitions
+from invdyn_ros.grasp.learning.recorded_episodes import Shown
+from invdyn_ros.grasp.policies.spaces import Steps
+from invdyn_ros.workers import in_order
+
+SPAN = 4_000_000  # seeds of lessons start this far from those of training
+EARLIEST, LATEST = 0.0, 5.0  # [s] when a push begins
+SHORTEST, LONGEST = 0.2, 0.8  # [s] how long it lasts
+CHUNK = 10  # episodes that a process plays at once: making its environment is no episode
+
+
+@dataclass(frozen=True)
+class TeachingConfig(Checked):
+    """What a teacher shows.
+
+    It is the servoed grasp, on what the camera says (`grasp.servo`).
+    """
+
+    episodes: Count = 400
+    """How many it tries."""
+    noise: str = "hard"
+    """Level of noise: none, default, hard."""
+    pushed: Score = 0.75
+    """Share of the episodes in which it is pushed once; they are shown from then on only."""
+    push: NotNegative = 0.1
+    """Standard deviation of what a push adds to each action but the grip."""
+    seed: Annotated[int, at_least(0)] = 0
+    """Of the episodes and of the pushes."""
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown level of noise."""
+        super().__post_init__()
+        load_noise(self.noise)
+
+
+class Lesson(NamedTuple):
+    """Episodes of a teacher: their numbers, what their steps are of, and how it shows them."""
+
+    numbers: range
+    of: Steps
+    config: TeachingConfig
+
+
+def teach(of: Steps, config: TeachingConfig, workers: int) -> Iterator[Shown | None]:
+    """Yield what each episode shows, in their order.
+
+    None where it did not reach the goal, or ended before the push did.
+
+    Args:
+        of: arm, meaning of actions and how far they go.
+        config: what is shown.
+        workers: processes that simulate; the episodes do not depend on how many.
+
+    Raises:
+        ValueError: an arm without a block, or less than one worker.
+    """
+    starts = range(0, config.episodes, CHUNK)
+    numbers = [range(k, min(k + CHUNK, config.episodes)) for k in starts]
+    lessons = [Lesson(part, of, config) for part in numbers]
+    for shown in in_order(_teach, lessons, workers):
+        yield from shown
+
+
+def _teach(lesson: Lesson) -> list[Shown | None]:
+    of, config = lesson.of, lesson.config
+    made = GraspEnv(arm=of.arm, control=of.control, steering=of.steering, noise=config.noise)
+    with closing(made) as environment:
+        return [_show(environment, config, number) for number in lesson.numbers]
+
+
+def _show(environment: GraspEnv, config: TeachingConfig, number: int) -> Shown | None:
+    """Return one episode from the end of the push on; None if nothing follows, or not the goal."""
+    random = np.random.default_rng((config.seed, number))
+    period = environment.config.steering.period
+    begin = end = 0
+    if random.random() < config.pushed:
+        begin = round(random.uniform(EARLIEST, LATEST) / period)
+        end = begin + round(random.uniform(SHORTEST, LONGEST) / period)
+    push = np.append(config.push * random.standard_normal(environment.steering.size - 1), 0.0)
+    seen, _ = environment.reset(seed=config.seed + SPAN, options={"episode": number})
+    rows = []
+    for step in count():
+        action = environment.advise("sightings")
+        if begin <= step < end:
+            action = (action + push).clip(-1, 1).astype(np.float32)
+        following, reward, placed, late, _ = environment.step(action)
+        if step >= end:
+            rows.append((seen, following, action, reward, float(placed)))
+        if placed or late:
+            break
+        seen = following
+    if not (rows and placed):
+        return None
+    return Shown(np.arange(len(rows)) * period, Transitions.of(rows), believed=False)

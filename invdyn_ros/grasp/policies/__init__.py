@@ -1,0 +1,1 @@
+"""Grasp policies, their observations, actions and success criteria."""

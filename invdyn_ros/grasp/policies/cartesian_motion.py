@@ -1,0 +1,134 @@
+"""Straight motions of the tool: poses of the tool enter, joint motions within limits leave."""
+
+from typing import NamedTuple
+
+import mink
+import numpy as np
+from scipy.interpolate import CubicSpline
+from scipy.spatial.transform import Rotation, Slerp
+
+from invdyn_ros.control.safety_limits import State
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.typing import Array
+
+TOLERANCE = 1e-3  # [m, rad] a pose is reached within this
+SPACING = 0.01  # [m] between solved poses of a straight line
+PEAK_SPEED, PEAK_ACCELERATION = 1.875, 5.7735  # of the minimum-jerk law s(t) over a unit time
+
+
+class Reacher:
+    """Inverse kinematics of the tool centre point (mink, differential, with joint limits)."""
+
+    def __init__(self, robot: Robot, margin: float = 0.05) -> None:
+        self.robot = robot
+        model = robot.model()
+        self.configuration = mink.Configuration(model)
+        self.task = mink.FrameTask(
+            robot.tip_link, "body", position_cost=1.0, orientation_cost=0.3, lm_damping=1e-6
+        )
+        self.posture = mink.PostureTask(model, cost=1e-5)
+        self.posture.set_target(robot.home)
+        self.lower, self.upper = robot.lower + margin, robot.upper - margin
+        self.bounds = [mink.ConfigurationLimit(model, min_distance_from_limits=margin)]
+
+    def solve(self, pose: Array, start: Array, rounds: int = 60) -> Array | None:
+        """Return joints (n,) [rad] that bring the tool to a pose (4, 4), None if it finds none."""
+        self.configuration.update(np.clip(start, self.lower, self.upper))
+        self.task.set_target(mink.SE3.from_matrix(pose))
+        before = np.inf
+        for k in range(rounds):
+            error = np.abs(self.task.compute_error(self.configuration)).max()
+            if error < 1e-7:
+                break
+            if k % 10 == 9:
+                if error > TOLERANCE and error > 0.95 * before:
+                    return None  # stuck
+                before = error
+            velocity = mink.solve_ik(
+                self.configuration, [self.task, self.posture], 1.0, "daqp", limits=self.bounds
+            )
+            step = np.abs(velocity).max()
+            self.configuration.integrate_inplace(velocity * min(1.0, 0.3 / max(step, 1e-12)), 1.0)
+        if np.abs(self.task.compute_error(self.configuration)).max() > TOLERANCE:
+            return None
+        return self.configuration.q.copy()
+
+
+class Segment(NamedTuple):
+    """A motion from rest to rest along a curve in joint space.
+
+    Attributes:
+        start: when it begins [s].
+        duration: how long it takes [s].
+        curve: joints (n,) over the path parameter 0..1.
+    """
+
+    start: float
+    duration: float
+    curve: CubicSpline
+
+    def at(self, time: float) -> State:
+        """Return the state at a time [s]; at rest before the start and after the end."""
+        x = float(np.clip((time - self.start) / self.duration, 0.0, 1.0))
+        s = x**3 * (10 - 15 * x + 6 * x * x)  # minimum jerk: Flash and Hogan 1985
+        ds = 30 * x**2 * (1 - x) ** 2 / self.duration
+        dds = 60 * x * (1 - x) * (1 - 2 * x) / self.duration**2
+        q1, q2 = self.curve(s, 1), self.curve(s, 2)
+        return State(self.curve(s), ds * q1, dds * q1 + ds * ds * q2)
+
+    @property
+    def end(self) -> Array:
+        """Joints (n,) [rad] at the end."""
+        return self.curve(1.0)
+
+
+def straight(
+    reacher: Reacher, q: Array, goal: Array, start: float, speed: float, effort: float = 0.6
+) -> Segment | None:
+    """Return the straight motion of the tool from joints q (n,) to a pose (4, 4).
+
+    Args:
+        reacher: the arm's inverse kinematics.
+        q: joints at the start [rad].
+        goal: pose of the tool at the end.
+        start: time of the start [s].
+        speed: greatest speed of the tool [m/s].
+        effort: share of the joints' velocity and acceleration limits that is used [-].
+
+    Returns:
+        The motion, or None if the line leaves the arm's reach.
+    """
+    robot = reacher.robot
+    here = robot.forward_kinematics(q)
+    turn = Slerp([0, 1], Rotation.from_matrix(np.stack([here[:3, :3], goal[:3, :3]])))
+    length = float(np.linalg.norm(goal[:3, 3] - here[:3, 3]))
+    angle = float((turn(0).inv() * turn(1)).magnitude())
+    count = max(4, int(np.ceil(length / SPACING)), int(np.ceil(angle / 0.1)))
+    points = [q]
+    for s in np.linspace(0, 1, count + 1)[1:]:
+        pose = np.eye(4)
+        pose[:3, :3] = turn(s).as_matrix()
+        pose[:3, 3] = (1 - s) * here[:3, 3] + s * goal[:3, 3]
+        found = reacher.solve(pose, points[-1])
+        if found is None or np.abs(found - points[-1]).max() > 0.5:
+            return None  # out of reach, or through a singularity
+        points.append(found)
+    return _timed(robot, np.stack(points), start, length / speed, effort)
+
+
+def joint_motion(
+    robot: Robot, q: Array, goal: Array, start: float, least: float, effort: float = 0.6
+) -> Segment:
+    """Return the motion that is straight in joint space, at least `least` [s] long."""
+    points = q + np.linspace(0, 1, 5)[:, None] * (goal - q)
+    return _timed(robot, points, start, least / PEAK_SPEED, effort)
+
+
+def _timed(robot: Robot, points: Array, start: float, least: float, effort: float) -> Segment:
+    curve = CubicSpline(np.linspace(0, 1, len(points)), points)
+    s = np.linspace(0, 1, 4 * len(points))
+    fastest = (np.abs(curve(s, 1)) / (effort * robot.velocity)).max() * PEAK_SPEED
+    sharpest = (np.abs(curve(s, 1)) / (effort * robot.acceleration)).max() * PEAK_ACCELERATION
+    bend = (np.abs(curve(s, 2)) / (effort * robot.acceleration)).max() * PEAK_SPEED**2
+    duration = max(least * PEAK_SPEED, fastest, float(np.sqrt(sharpest + bend)), 0.1)
+    return Segment(start, float(duration), curve)

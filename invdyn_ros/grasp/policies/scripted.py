@@ -1,0 +1,276 @@
+"""The scripted grasp: joint states and sightings enter, wanted next states and grips leave."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from invdyn_ros.arms.scene import Scene
+from invdyn_ros.control.safety_limits import State
+from invdyn_ros.grasp.estimation.block_estimate import QUARTER, BlockEstimate, Sighting
+from invdyn_ros.grasp.estimation.detection_gating import Doubts, block_area
+from invdyn_ros.grasp.policies.cartesian_motion import Reacher, Segment, joint_motion, straight
+from invdyn_ros.grasp.policies.time_scaling import Pace
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.typing import Array
+
+PHASES = (
+    *("look", "approach", "check", "descend", "close", "lift", "hold", "carry", "lower"),
+    *("open", "retreat", "return", "done"),
+)
+
+
+@dataclass(frozen=True)
+class ScriptConfig:
+    """How the scripted grasp moves.
+
+    Attributes:
+        clearance: height of the tool over the block before it descends [m].
+        lift: height to which the block is lifted [m].
+        depth: tool centre point below the block's centre when it grasps [m].
+        speed: greatest speed of the tool on its way [m/s].
+        careful: greatest speed of the tool next to block and table [m/s].
+        sightings: how many detections the first approach needs.
+        grip: time to close or open the gripper [s].
+        dwell: how long the lifted block is held still [s].
+        tries: how often it starts again after an empty grip.
+        tilts: angles between approach and vertical that are tried, in this order [rad].
+    """
+
+    clearance: float = 0.08
+    lift: float = 0.10
+    depth: float = 0.0
+    speed: float = 0.5
+    careful: float = 0.2
+    sightings: int = 3
+    grip: float = 0.6
+    dwell: float = 0.4
+    tries: int = 3
+    tilts: tuple[float, ...] = (0.0, 0.08, 0.16, 0.24, 0.32, 0.4, 0.5, 0.6, 0.7)
+
+
+# The DofBot's joints end at a right angle: the higher, the more its tool has to tilt.
+SCRIPTS = {"dofbot": ScriptConfig(clearance=0.045, lift=0.055)}
+SEEING = ("look", "approach", "check")  # phases that go by what the camera says
+NOT_SEEN = "block not seen"
+RETRY = 0.5  # [s] between attempts while there is no way
+
+
+class Reached(NamedTuple):
+    """A pose (4, 4) of the tool, the joints (n,) [rad] that bring it there, its yaw [rad]."""
+
+    pose: Array
+    q: Array
+    yaw: float
+
+
+class Wish(NamedTuple):
+    """What the policy wants next.
+
+    Attributes:
+        state: wanted state at the asked time.
+        opening: wanted distance of the finger pads [m].
+        phase: what it is doing, one of PHASES.
+        reason: why it waits, None while it acts.
+        horizon: time until `state` is wanted [s]; None: the time that was asked for.
+    """
+
+    state: State
+    opening: float
+    phase: str
+    reason: str | None
+    horizon: float | None = None
+
+
+class ScriptedGrasp:
+    """Approach, descend, close, lift, place, with what the camera says and nothing else."""
+
+    def __init__(self, robot: Robot, scene: Scene, config: ScriptConfig | None = None) -> None:
+        if robot.gripper is None:
+            raise ValueError(f"arm '{robot.name}' has no gripper; grasping needs one")
+        self.robot, self.scene = robot, scene
+        self.config = config or SCRIPTS.get(robot.name, ScriptConfig())
+        self.gripper = robot.gripper
+        self.reacher = Reacher(robot)
+        self.estimate = BlockEstimate()
+        self.doubts = Doubts(scene)
+        self.reset()
+
+    def reset(self) -> None:
+        """Start anew, at home with an open gripper."""
+        self.estimate.clear()
+        self.doubts.reset()
+        self.pace = Pace()
+        self.phase, self.since, self.tries, self.retry = "look", 0.0, 0, 0.0
+        self.q = self.robot.home.copy()
+        self.segment: Segment | None = None
+        self.opening = self.gripper.max_opening
+        self.problem: str | None = NOT_SEEN
+
+    def see(self, sighting: Sighting) -> None:
+        """Take a detection of the block; once the tool is on its way down, it is hidden."""
+        if self.phase not in SEEING:
+            self.doubts.calm(sighting.time)
+        elif not self.doubts.trust(sighting):
+            self.estimate.clear()
+        elif self.phase != "approach" or self.estimate.count:
+            self.estimate.see(sighting)
+
+    def refuse(self, time: float, reason: str) -> None:
+        """Take a picture of a time [s] in which the block cannot be told."""
+        self.doubts.refuse(time, reason)
+        if self.phase in SEEING:
+            self.estimate.clear()
+
+    def miss(self, time: float) -> None:
+        """Take a picture of a time [s] without a block."""
+        self.doubts.calm(time)
+
+    def measure(self, q: Array, qd: Array) -> None:
+        """Take the measured joints, as every grasp; a script goes on from what it wanted last."""
+
+    def wish(self, time: float, opening: float, ahead: float) -> Wish:
+        """Return what is wanted `ahead` [s] from now.
+
+        Args:
+            time: now [s].
+            opening: measured distance of the finger pads [m].
+            ahead: the arm's control period [s].
+        """
+        doubt = self.doubts.reason
+        now = self.pace.at(time, doubt is None)
+        if doubt is None:
+            self._advance(now, opening)
+        elif self.pace.stopped and self.phase in SEEING:
+            self._look_again(now)
+        state = State(self.q, np.zeros_like(self.q), np.zeros_like(self.q))
+        if self.segment is not None:
+            state = self.pace.slowed(self.segment.at(now + self.pace.rate * ahead))
+        return Wish(state, self.opening, self.phase, doubt or self.problem)
+
+    def _look_again(self, time: float) -> None:
+        """Stay here and look for the block anew: what was seen of it was not to be trusted."""
+        if self.segment is not None:
+            self.q, self.segment = self.segment.at(time).q, None
+        self.phase, self.problem = "look", NOT_SEEN
+
+    def _advance(self, time: float, opening: float) -> None:
+        """Go to the next phase when this one is over."""
+        if self.segment is not None:
+            if time < self.segment.start + self.segment.duration:
+                return
+            self.q, self.segment = self.segment.end, None
+            self._enter(PHASES[PHASES.index(self.phase) + 1], time)
+        if time < self.retry:
+            return
+        waits = {"close": self.config.grip, "open": self.config.grip, "hold": self.config.dwell}
+        waits |= {"check": 0.25}
+        waited = time - self.since
+        if self.phase == "look" and self.estimate.count >= self.config.sightings:
+            self._go("approach", time, self._over_block(self.config.clearance))
+        elif self.phase in waits and waited >= waits[self.phase]:
+            self._after_wait(time, opening)
+
+    def _after_wait(self, time: float, opening: float) -> None:
+        config, goal = self.config, np.array(self.scene.goal)
+        if self.phase == "check":
+            self._go("descend", time, self._over_block(-config.depth), config.careful)
+        elif self.phase == "close":
+            self._go("lift", time, self._raised(config.lift), config.careful)
+        elif self.phase == "hold" and opening < 0.6 * self.scene.block_size:
+            self._again(time)
+        elif self.phase == "hold":
+            self._go("carry", time, self._closest(goal + _up(config.lift), self.yaw))
+        elif self.phase == "open":
+            self._go("retreat", time, self._raised(config.lift), config.careful)
+
+    def _enter(self, phase: str, time: float) -> None:
+        self.phase, self.since = phase, time
+        if phase == "close":
+            self.opening = 0.0
+        elif phase == "open":
+            self.opening = self.gripper.max_opening
+        elif phase == "lower":
+            low = np.array(self.scene.goal) + _up(0.004 - self.config.depth)
+            self._go("lower", time, self._reach(low, self.yaw), self.config.careful)
+        elif phase == "return":
+            self.segment = joint_motion(self.robot, self.q, self.robot.home, time, 0.8)
+
+    def _again(self, time: float) -> None:
+        """Nothing was gripped: go home, look again."""
+        self.tries += 1
+        self.estimate.clear()
+        self.opening = self.gripper.max_opening
+        self.problem = "gripped nothing, looking again"
+        if self.tries >= self.config.tries:
+            self.problem = f"gave up after {self.tries} empty grips"
+            self._enter("return", time)
+            return
+        self.phase, self.since = "look", time
+        self.segment = None
+
+    def _go(
+        self, phase: str, time: float, goal: Reached | None, speed: float | None = None
+    ) -> None:
+        """Start a motion of the tool, straight if it can be, else straight in joint space."""
+        if goal is None:
+            self.problem, self.retry = self._no_way(phase), time + RETRY
+            return
+        motion = straight(self.reacher, self.q, goal.pose, time, speed or self.config.speed)
+        if motion is None:
+            motion = joint_motion(self.robot, self.q, goal.q, time, 1.0)
+        self.problem, self.yaw = None, goal.yaw
+        self.phase, self.since, self.segment = phase, time, motion
+
+    def _no_way(self, phase: str) -> str:
+        """Say what is out of reach."""
+        if self.phase not in SEEING:
+            return f"no way to {phase}: out of reach"
+        x, y, _ = self.estimate.position
+        return (
+            f"no way to {phase} the block at x {x:.2f}, y {y:.2f} m: out of reach of "
+            f"'{self.robot.name}'; put it where it can, {block_area(self.scene)}"
+        )
+
+    def _raised(self, height: float) -> Reached | None:
+        """Return the tool `height` [m] above where it is."""
+        position = self.robot.forward_kinematics(self.q)[:3, 3]
+        return self._reach(position + _up(height), self.yaw)
+
+    def _over_block(self, height: float) -> Reached | None:
+        """Return the tool `height` [m] over the middle of the block."""
+        middle = self.scene.block_size / 2
+        return self._closest(
+            np.array([*self.estimate.position[:2], middle + height]), self.estimate.yaw
+        )
+
+    def _closest(self, position: Array, yaw: float) -> Reached | None:
+        """Return the tool at a position (3,), held as needs the least motion of any joint.
+
+        A block looks the same after a quarter turn: there are four ways to hold it.
+        """
+        ways = [self._reach(position, yaw + k * QUARTER) for k in range(-2, 2)]
+        reached = [way for way in ways if way is not None]
+        return min(reached, key=lambda way: np.abs(way.q - self.q).max(), default=None)
+
+    def _reach(self, position: Array, yaw: float) -> Reached | None:
+        """Return the tool at a position (3,), fingers along the yaw.
+
+        The tool points down; where the arm cannot, it tilts away from its base.
+        """
+        bearing = np.arctan2(position[1], position[0])
+        down = Rotation.from_euler("ZX", [yaw, np.pi])
+        for tilt in self.config.tilts:
+            lean = Rotation.from_rotvec(-tilt * np.array([-np.sin(bearing), np.cos(bearing), 0]))
+            pose = np.eye(4)
+            pose[:3, :3] = (lean * down).as_matrix()
+            pose[:3, 3] = position
+            q = self.reacher.solve(pose, self.q)
+            if q is not None:
+                return Reached(pose, q, yaw)
+        return None
+
+
+def _up(height: float) -> Array:
+    return np.array([0.0, 0.0, height])

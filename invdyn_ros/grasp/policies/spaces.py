@@ -1,0 +1,50 @@
+"""What the steps of a grasp are of: an arm and the meaning of its actions enter, sizes leave."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from invdyn_ros.arms.scene import SCENES
+from invdyn_ros.config import from_mapping, to_mapping
+from invdyn_ros.grasp.policies.action_space import SteeringConfig, load_steering
+from invdyn_ros.grasp.policies.observation import Observer
+from invdyn_ros.robots.robot import load_robot
+
+
+class Steps(NamedTuple):
+    """What steps are of.
+
+    Attributes:
+        arm: name of the arm.
+        control: what actions mean: joint or cartesian.
+        steering: how far one of them goes.
+    """
+
+    arm: str
+    control: str
+    steering: SteeringConfig
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Sizes of an observation and an action."""
+        robot = load_robot(self.arm)
+        actions = load_steering(self.control, robot, self.steering).size
+        return Observer(robot, SCENES[self.arm], actions).size, actions
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """As it stands in the folder."""
+        about = {"arm": self.arm, "control": self.control, "steering": to_mapping(self.steering)}
+        return about | dict(zip(("observation_size", "action_size"), self.sizes, strict=True))
+
+
+def steps_of(plain: Any) -> Steps | None:
+    """Return what steps are of, from what `Steps.plain` gave; None: of nothing known.
+
+    Raises:
+        ValueError: values that do not fit.
+    """
+    if not isinstance(plain, dict) or not {"arm", "control", "steering"} <= plain.keys():
+        return None
+    steering = from_mapping(SteeringConfig, plain["steering"], "steering")
+    return Steps(str(plain["arm"]), str(plain["control"]), steering)

@@ -1,0 +1,106 @@
+"""A grasp that looks at every instant anew: where block and tool are enters, a velocity leaves.
+
+It has no phases, hence no memory: whoever sees a state knows what to do in it. That makes it a
+teacher whose every state can be imitated (DAgger), and, on what the camera says instead of the
+truth, a closed-loop script.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from invdyn_ros.config import Checked, Positive
+from invdyn_ros.grasp.policies.action_space import Motion
+from invdyn_ros.grasp.policies.success import NEAR, Truth
+from invdyn_ros.typing import Array
+
+HELD_ON = 1.2  # times the errors with which a grip begins: it does not end for less
+FREE = 1.3  # opening over the side of the block with which the fingers are clear of it
+ALOFT = 0.94  # share of the carrying height at which a block begins to go across
+
+
+@dataclass(frozen=True)
+class ServoConfig(Checked):
+    """How the servoed grasp moves.
+
+    Attributes:
+        gain: of errors in position and rotation [1/s].
+        speed: greatest of the tool on its way [m/s].
+        turn: greatest of the tool about the vertical [rad/s].
+        clearance: height of the tool over the block's centre on the way there [m].
+        carry: height of the block over the table on the way to the goal [m].
+        across: error in the horizontal plane with which it still goes down and grips, over the
+            side of the block [-].
+        yaw: the same for the rotation [rad].
+        level: error in height with which it grips or lets go [m].
+        slope: height over the block per further horizontal error [-].
+    """
+
+    gain: Positive = 5.0
+    speed: Positive = 0.3
+    turn: Positive = 1.5
+    clearance: Positive = 0.07
+    carry: Positive = 0.07
+    across: Positive = 0.35
+    yaw: Positive = 0.15
+    level: Positive = 0.008
+    slope: Positive = 6.0
+
+
+def servo(sight: Truth, goal: Array, size: float, config: ServoConfig) -> Motion:
+    """Return what to do now.
+
+    Args:
+        sight: what is seen.
+        goal: (3,) where the block's centre shall end [m].
+        size: side of the block [m].
+        config: how to move.
+    """
+    there = float(np.linalg.norm(sight.block[:2] - goal[:2])) < NEAR / 2
+    if there and sight.block[2] < goal[2] + (config.level if sight.held else size / 2):
+        return _leave(sight, size, config)
+    return _bring(sight, goal, size, config) if sight.held else _fetch(sight, size, config)
+
+
+def _fetch(sight: Truth, size: float, config: ServoConfig) -> Motion:
+    """Go over the block, down a funnel and around it, then grip."""
+    away = sight.block - sight.tool[:3, 3]
+    closing = sight.opening < 1.05 * size  # half shut around the block: no time to be picky
+    room = HELD_ON if closing else 1.0
+    across = config.across * size
+    wrong = max(float(np.linalg.norm(away[:2])) / across, abs(sight.misaligned) / config.yaw)
+    outside = max(wrong - room, 0.0) * across
+    shut = sight.opening < FREE * size  # fingers that still open would push the block away
+    height = config.clearance if shut and outside else config.slope * outside
+    grip = wrong < room and abs(away[2]) < room * config.level
+    velocity = _toward(away + np.array([0.0, 0.0, min(height, config.clearance)]), config)
+    if grip:
+        velocity = np.zeros(3)
+    turn = np.clip(config.gain * sight.misaligned, -config.turn, config.turn)
+    return Motion(velocity, float(turn), grip)
+
+
+def _bring(sight: Truth, goal: Array, size: float, config: ServoConfig) -> Motion:
+    """Lift the block, carry it over the goal and lower it there."""
+    away = goal - sight.block
+    far = float(np.linalg.norm(away[:2]))
+    up = config.carry * np.clip(far / NEAR * 2 - 1, 0.0, 1.0)
+    velocity = _toward(np.array([*away[:2], away[2] + up]), config)
+    if far > NEAR:  # first up, and slowly at last: a lift counts where the arm is still
+        velocity[:2] *= np.clip((-away[2] / config.carry - ALOFT) / (1 - ALOFT) * 2, 0.0, 1.0)
+    return Motion(velocity, 0.0, True)
+
+
+def _leave(sight: Truth, size: float, config: ServoConfig) -> Motion:
+    """Let go, then rise."""
+    free = sight.opening > FREE * size
+    above = sight.block[2] + config.clearance - sight.tool[2, 3]
+    up = np.clip(config.gain * above, 0.0, config.speed) if free else 0.0
+    return Motion(np.array([0.0, 0.0, up]), 0.0, False)
+
+
+def _toward(away: Array, config: ServoConfig) -> Array:
+    velocity = config.gain * away
+    return velocity * min(1.0, config.speed / max(float(np.linalg.norm(velocity)), 1e-9))

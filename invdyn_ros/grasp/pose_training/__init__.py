@@ -1,0 +1,1 @@
+"""Training of the block pose network on rendered images."""

@@ -1,0 +1,248 @@
+"""Pictures to learn to see from: moments of episodes enter, pictures with the truth leave.
+
+Physics is slow and a picture takes a millisecond, so moments are gathered from few episodes and
+each is drawn many times: with other cameras, lights and colours, and the block in other places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from invdyn_ros.arms.domain_randomization import Noise, stray, view
+from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.arms.scene import Scene, block_pose, quaternion_pose
+from invdyn_ros.config import Checked, Count, Share
+from invdyn_ros.grasp.envs.grasp_env import GraspEnv
+from invdyn_ros.grasp.envs.scripted_expert import ScriptPolicy
+from invdyn_ros.grasp.estimation.block_estimate import upright_yaw
+from invdyn_ros.grasp.estimation.block_pose_estimator import landmarks, posture
+from invdyn_ros.grasp.estimation.block_pose_network import POSTURE
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.typing import Array
+
+PICTURES, FACTS = "pictures.npy", "facts.npy"
+BEAT = 0.1  # [s] between moments
+FLAT = 0.005  # [m] a block that is higher than this over the table does not lie on it
+LOW, ROOM = (
+    0.12,
+    0.07,
+)  # [m] a tool lower than this has a block at least this far from it, or its own
+ABOVE = 0.15  # [m] a tool higher than this may be moved
+LOOSE = 0.1  # [rad] deviation of the joints by which it is moved
+OUTSIDE = 0.03  # [m] blocks are drawn up to this far out of their area
+CHOICE = 12  # stream of random numbers
+
+
+class Moments(NamedTuple):
+    """N instants of episodes.
+
+    Attributes:
+        q: (N, n) true joints [rad].
+        measured: (N, n) measured joints [rad].
+        opening: (N,) distance of the finger pads [m].
+        block: (N, 4, 4) true pose of the block in the base frame.
+    """
+
+    q: Array
+    measured: Array
+    opening: Array
+    block: Array
+
+
+@dataclass(frozen=True)
+class PictureConfig(Checked):
+    """What pictures show.
+
+    Attributes:
+        each: pictures of one camera, light and set of colours.
+        home: share of the pictures with the arm where an episode begins.
+        fresh: share of the others with the block put somewhere else.
+        default: share of the cameras with noise default; the others have noise hard.
+    """
+
+    each: Count = 8
+    home: Share = 0.3
+    fresh: Share = 0.6
+    default: Share = 0.6
+
+
+def facts_type(landmarks: int, postures: int) -> np.dtype[Any]:
+    """Return the type of what is true of one picture."""
+    return np.dtype(
+        [
+            ("posture", np.float32, postures),
+            ("position", np.float32, 2),  # [m]
+            ("yaw", np.float32),  # [rad]
+            ("resting", np.float32),  # 1: the block lies on the table
+            (
+                "landmarks",
+                np.float32,
+                (landmarks, 2),
+            ),  # with the block's foot first: -1 to 1 in the picture
+            ("level", np.uint8),  # 0: noise default, 1: hard
+            ("home", np.uint8),
+        ]
+    )
+
+
+class Pictures(NamedTuple):
+    """N pictures on disk, and what is true of each.
+
+    Attributes:
+        pixels: (N, H, H, 3) uint8, red, green, blue; read as they are needed.
+        facts: (N,) of `facts_type`.
+    """
+
+    pixels: NDArray[np.uint8]
+    facts: NDArray[Any]
+
+
+def open_pictures(directory: Path) -> Pictures | None:
+    """Return the pictures that `draw` finished in a folder, None if it did not."""
+    if not (directory / FACTS).is_file():
+        return None
+    pixels = np.load(directory / PICTURES, mmap_mode="r")
+    return Pictures(pixels, np.load(directory / FACTS))
+
+
+def gather(
+    environment: GraspEnv, episodes: int, seed: int, show: Callable[[int, int], None]
+) -> Moments:
+    """Return what an arm that the script moves goes through.
+
+    Args:
+        environment: where; the script acts on what its camera tells.
+        episodes: how many.
+        seed: of their run.
+        show: called after each with the number of episodes and of successes so far.
+    """
+    script, every = ScriptPolicy(environment), round(BEAT / environment.config.steering.period)
+    seen, successes = [], 0
+    for episode in range(episodes):
+        _, info = environment.reset(seed=seed if episode == 0 else None)
+        script.reset()
+        over, step = False, 0
+        while not over:
+            if step % every == 0:
+                seen.append(_moment(environment))
+            _, _, terminated, truncated, info = environment.step(script(info))
+            over, step = terminated or truncated, step + 1
+        successes += info["is_success"]
+        show(episode + 1, successes)
+    return Moments(*(np.array(part) for part in zip(*seen, strict=True)))
+
+
+def joined(parts: Sequence[Moments]) -> Moments:
+    """Return the moments of several gatherings as one."""
+    return Moments(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+
+
+def _moment(environment: GraspEnv) -> tuple[Array, Array, float, Array]:
+    simulation = environment.world.simulation
+    state, (q, _) = simulation.state(), simulation.truth()
+    return q, state.q, state.opening, quaternion_pose(*simulation.block_pose())
+
+
+class Illustrator:
+    """Draws moments as the camera of an arm might show them."""
+
+    def __init__(
+        self, robot: Robot, scene: Scene, moments: Moments, pixels: int, config: PictureConfig
+    ) -> None:
+        """Make one for an arm, its scene as described, moments to draw and a side in pixels."""
+        self.robot, self.scene, self.moments = robot, scene, moments
+        self.pixels, self.config = pixels, config
+        self.camera: SceneCamera | None = None
+        self.marks = np.insert(landmarks(scene), 2, 0.0, axis=1)  # (L, 3)
+
+    def close(self) -> None:
+        """Free the renderer."""
+        if self.camera is not None:
+            self.camera.close()
+
+    def draw(
+        self,
+        directory: Path,
+        count: int,
+        seed: int,
+        levels: tuple[Noise, Noise],
+        show: Callable[[int], None] = lambda done: None,
+    ) -> Pictures:
+        """Draw pictures into a folder.
+
+        Args:
+            directory: where to.
+            count: how many.
+            seed: of all that is random in them.
+            levels: noise of the usual cameras, and of the harder ones.
+            show: called with the number of pictures drawn so far.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        shape = (count, self.pixels, self.pixels, 3)
+        pixels = open_memmap(directory / PICTURES, "w+", np.uint8, shape)
+        facts = np.zeros(count, facts_type(len(self.marks) + 1, POSTURE))
+        for first in range(0, count, self.config.each):
+            last = min(first + self.config.each, count)
+            for k, (picture, fact) in enumerate(self._views(first, last, seed, levels), first):
+                pixels[k], facts[k] = picture, fact
+            show(last)
+        pixels.flush()
+        np.save(directory / f".{FACTS}", facts)
+        (directory / f".{FACTS}").replace(directory / FACTS)  # there: all pictures are
+        return Pictures(pixels, facts)
+
+    def _views(
+        self, first: int, last: int, seed: int, levels: tuple[Noise, Noise]
+    ) -> Iterator[tuple[NDArray[np.uint8], tuple[Any, ...]]]:
+        """Yield pictures of one camera, and what is true of each."""
+        random = np.random.default_rng([seed, first, CHOICE])
+        level = int(random.random() >= self.config.default)
+        noise = levels[level]
+        shown = view(stray(self.scene, noise, seed, first), noise, seed, first, self.pixels)
+        if self.camera is None:
+            self.camera = SceneCamera(self.robot, shown, first)
+        self.camera.stand(shown, first)
+        for _ in range(first, last):
+            q, measured, opening, block, home = self._choose(random)
+            picture = self.camera.render(q, opening, block[None])
+            foot = block[:3, 3] - [0, 0, self.scene.block_size / 2]
+            marks = np.vstack([foot, self.marks])
+            places = (shown.camera.project(marks) + 0.5) * 2 / self.pixels - 1
+            flat = block[2, 3] < self.scene.block_size / 2 + FLAT
+            arm = posture(self.robot, self.scene, measured, opening)
+            yaw = upright_yaw(block[:3, :3])
+            yield picture, (arm, block[:2, 3], yaw, flat, places, level, home)
+
+    def _choose(self, random: np.random.Generator) -> tuple[Array, Array, float, Array, bool]:
+        """Return true and measured joints, opening, block, and whether the arm is at home."""
+        config, gripper = self.config, self.robot.gripper
+        assert gripper is not None
+        if random.random() < config.home:
+            block = self._anywhere(random)
+            return self.robot.home, self.robot.home, gripper.max_opening, block, True
+        k = int(random.integers(len(self.moments.q)))
+        q, measured, opening, block = (part[k] for part in self.moments)
+        tool = self.robot.forward_kinematics(q)[:3, 3]
+        flat = block[2, 3] < self.scene.block_size / 2 + FLAT
+        if flat and tool[2] > ABOVE:
+            move = LOOSE * random.standard_normal(self.robot.n)
+            q, measured = q + move, measured + move
+            tool = self.robot.forward_kinematics(q)[:3, 3]
+        if flat and random.random() < config.fresh:
+            other = self._anywhere(random)
+            if tool[2] > LOW or np.linalg.norm(other[:2, 3] - tool[:2]) > ROOM:
+                block = other
+        return q, measured, float(opening), block, False
+
+    def _anywhere(self, random: np.random.Generator) -> Array:
+        """Return a pose (4, 4) of a block on the table, in the area or a little out of it."""
+        spans = (self.scene.area_x, self.scene.area_y)
+        x, y = (random.uniform(low - OUTSIDE, high + OUTSIDE) for low, high in spans)
+        return block_pose(x, y, self.scene.block_size / 2, random.uniform(-np.pi, np.pi))

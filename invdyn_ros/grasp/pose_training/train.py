@@ -1,0 +1,242 @@
+"""Learning to see: an arm and settings enter, a network that finds the block leaves.
+
+In rounds: the first gathers moments while the script acts by markers, each further one while it
+acts by what the network of the round before sees, mistakes and all (Ross et al. 2011, DAgger).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+
+from invdyn_ros.arms.domain_randomization import NOISES
+from invdyn_ros.arms.scene import SCENES
+from invdyn_ros.config import Checked, Count, at_least, to_mapping
+from invdyn_ros.grasp.envs.grasp_env import GraspEnv, GraspEnvConfig
+from invdyn_ros.grasp.estimation.block_pose_estimator import believe, landmarks, middle
+from invdyn_ros.grasp.estimation.block_pose_network import (
+    Sight,
+    SightConfig,
+    SightMeta,
+    load_sight,
+    save_sight,
+)
+from invdyn_ros.grasp.policies.success_rate import success_interval
+from invdyn_ros.grasp.pose_training.loss import FitConfig, fit, see_all, total_steps
+from invdyn_ros.grasp.pose_training.metrics import accuracy, among, spread
+from invdyn_ros.grasp.pose_training.rendered_dataset import (
+    Illustrator,
+    Moments,
+    PictureConfig,
+    Pictures,
+    gather,
+    joined,
+    open_pictures,
+)
+from invdyn_ros.models.checkpoint import META, write_whole
+from invdyn_ros.robots.robot import load_robot
+
+# Seeds of these start this far from those of training.
+VALIDATION, TEST, TRIALS = 2_000_000, 4_000_000, 5_000_000
+NAMES = ("default", "hard")  # levels of noise
+LEVELS = NOISES[NAMES[0]], NOISES[NAMES[1]]
+REPORT, SETTINGS = "sight.json", "settings.json"
+FREE = "trials"  # may change while a run goes on
+
+Show = Callable[[str, int, int, str], None]
+
+
+@dataclass(frozen=True)
+class SightTrainingConfig(Checked):
+    """How a network learns to see.
+
+    Attributes:
+        arm: its name; it needs a gripper and a scene.
+        seed: of everything.
+        rounds: how often pictures are gathered; from the second on the network leads the arm.
+        episodes: of each round, half of them with noise default, half hard.
+        pictures: drawn in each round.
+        validation: pictures that calibrate the network; as many test it at last.
+        trials: episodes of each noise in which the script acts by what it sees, at last.
+        network: its size.
+        drawing: what the pictures show.
+        fit: how the weights are moved.
+    """
+
+    arm: str = "ur5"
+    seed: Annotated[int, at_least(0)] = 0
+    rounds: Count = 2
+    episodes: Annotated[int, at_least(2)] = 60
+    pictures: Count = 20_000
+    validation: Count = 3_000
+    trials: Annotated[int, at_least(0)] = 200
+    network: SightConfig = field(default_factory=SightConfig)
+    drawing: PictureConfig = field(default_factory=PictureConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be seen."""
+        super().__post_init__()
+        GraspEnvConfig(self.arm)
+
+
+class SightRun:
+    """One run in its folder: pictures and networks of each round, the last one in the folder."""
+
+    def __init__(self, config: SightTrainingConfig, out: Path, show: Show) -> None:
+        """Prepare a run; see `learn_to_see`."""
+        self.config, self.out, self.show = config, out, show
+        scene = SCENES[config.arm]
+        self.meta = SightMeta(
+            config.arm,
+            scene.block_size,
+            middle(scene),
+            landmarks(scene),
+            config.network,
+            data={"settings": to_mapping(config)},
+        )
+
+    def go(self) -> dict[str, Any]:
+        """Go through the rounds that are not done, then try out the network."""
+        self._agree()
+        sight = self._fresh()
+        for number in range(self.config.rounds):
+            done = self.out / f"round_{number}"
+            if (done / META).is_file():
+                sight = load_sight(done, self.config.arm)
+            else:
+                sight = self._round(number, sight)
+                save_sight(sight, done)
+        save_sight(sight, self.out)
+        report = self._report(sight)
+        write_whole(self.out / REPORT, (json.dumps(report, indent=2) + "\n").encode())
+        return report
+
+    def _fresh(self) -> Sight:
+        with torch.random.fork_rng():
+            torch.manual_seed(self.config.seed)
+            return Sight(self.meta)
+
+    def _agree(self) -> None:
+        """Note the settings, or refuse others than those of the run that is there already."""
+        path, wanted = self.out / SETTINGS, json.loads(json.dumps(self.meta.data["settings"]))
+        if not path.is_file():
+            self.out.mkdir(parents=True, exist_ok=True)
+            write_whole(path, (json.dumps(wanted, indent=2) + "\n").encode())
+            return
+        found = json.loads(path.read_text(encoding="utf-8"))
+        for name in wanted.keys() - {FREE}:
+            if wanted[name] != found.get(name):
+                raise ValueError(
+                    f"{self.out} holds a run with {name} {found.get(name)}, not {wanted[name]}; "
+                    "keep it the same or take another folder"
+                )
+
+    def _round(self, number: int, sight: Sight) -> Sight:
+        """Gather, draw, fit and calibrate."""
+        config = self.config
+        sets = [self._pictures(f"round_{k}", k, config.pictures) for k in range(number + 1)]
+        steps, name = total_steps(sets, config.fit), f"round {number}: learning"
+        losses: list[float] = []
+
+        def show(loss: float) -> None:
+            losses.append(loss)
+            recent = losses[-100:]
+            self.show(name, len(losses), steps, f"loss {sum(recent) / len(recent):.3f}")
+
+        fit(sight, sets, config.fit, config.seed + number, show)
+        held = self._pictures("validation", 0, config.validation, VALIDATION)
+        raw = believe(see_all(sight, held), (1.0, 1.0))
+        return sight.named(replace(self.meta, spread=spread(raw, held.facts)))
+
+    def _pictures(self, name: str, number: int, count: int, apart: int = 0) -> Pictures:
+        """Return pictures of a folder, which are drawn if they are not there."""
+        config, directory = self.config, self.out / "pictures" / name
+        known = open_pictures(directory)
+        if known is not None:
+            return known
+        seed = config.seed + apart + 1000 * number
+        moments = joined([self._gather(name, number, level, seed) for level in NAMES])
+        robot, scene = load_robot(config.arm), SCENES[config.arm]
+        side = config.network.pixels
+        with closing(Illustrator(robot, scene, moments, side, config.drawing)) as draughts:
+            label = f"{name}: drawing"
+            return draughts.draw(
+                directory, count, seed, LEVELS, lambda n: self.show(label, n, count, "")
+            )
+
+    def _gather(self, name: str, number: int, level: str, seed: int) -> Moments:
+        """Return the moments of half the episodes of a round, all with one level of noise."""
+        label, half = f"{name}: gathering, noise {level}", self.config.episodes // 2
+        sight = str(self.out / f"round_{number - 1}") if number else ""
+
+        def show(episode: int, successes: int) -> None:
+            self.show(label, episode, half, f"{successes} of {episode} succeed")
+
+        with closing(GraspEnv(arm=self.config.arm, noise=level, sight=sight)) as environment:
+            return gather(environment, half, seed + NAMES.index(level), show)
+
+    def _report(self, sight: Sight) -> dict[str, Any]:
+        """Return how well the network sees pictures of apart episodes, and how the script does."""
+        config, report = self.config, {}
+        for name, apart in (("validation", VALIDATION), ("test", TEST)):
+            pictures = self._pictures(name, 0, config.validation, apart)
+            belief, facts = believe(see_all(sight, pictures), sight.meta.spread), pictures.facts
+            report[name] = {
+                part: accuracy(*among(belief, facts, chosen))
+                for part, chosen in (
+                    ("default", facts["level"] == 0),
+                    ("default_home", (facts["level"] == 0) & (facts["home"] > 0)),
+                    ("hard", facts["level"] == 1),
+                )
+            }
+        if config.trials:
+            report["trials"] = {level: self._try(level, config.trials) for level in NAMES}
+        return report
+
+    def _try(self, level: str, episodes: int) -> dict[str, Any]:
+        """Return how the script does by what the network sees, with a level of noise."""
+        successes = 0
+
+        def show(episode: int, count: int) -> None:
+            nonlocal successes
+            successes = count
+            label = f"trials, noise {level}"
+            self.show(label, episode, episodes, f"{count} of {episode} succeed")
+
+        arm, sight = self.config.arm, str(self.out)
+        with closing(GraspEnv(arm=arm, noise=level, sight=sight)) as environment:
+            gather(environment, episodes, self.config.seed + TRIALS, show)
+        return {
+            "policy": "scripted",
+            "episodes": episodes,
+            "successes": successes,
+            "ci95": success_interval(successes, episodes),
+        }
+
+
+def learn_to_see(
+    config: SightTrainingConfig,
+    out: str | Path,
+    show: Show = lambda what, done, total, note: None,
+) -> dict[str, Any]:
+    """Learn to see, or go on where a run in the same folder with the same settings ended.
+
+    Args:
+        config: how.
+        out: folder for the network, and for the pictures it learns from.
+        show: called with what is being done, how much of it is done, of how much, and a note.
+
+    Returns:
+        How well the network sees; also written there as sight.json.
+
+    Raises:
+        ValueError: the folder holds a run with other settings.
+    """
+    return SightRun(config, Path(out), show).go()

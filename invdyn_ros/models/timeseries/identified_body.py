@@ -1,0 +1,279 @@
+"""A planar body that is identified from its motions: a record enters, what happened leaves.
+
+Which link hangs on which is told; masses, lengths, limits, shapes, friction and the floor are not.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from invdyn_ros.config import Count, Sizes
+from invdyn_ros.models.planar_body.contact_solver import Law
+from invdyn_ros.models.planar_body.dynamics import Inertia, Tree
+from invdyn_ros.models.planar_body.geometry_identification import LIMIT, identify_shape
+from invdyn_ros.models.planar_body.inertia_identification import (
+    FALLING,
+    Steps,
+    identify_inertia,
+    left_over,
+)
+from invdyn_ros.models.planar_body.refinement import TURNS, WIDTHS, chosen, missed, polished
+from invdyn_ros.models.planar_body.simulator import Body, Figures
+from invdyn_ros.models.timeseries.observations import Motions, Record, neighbours, refined
+from invdyn_ros.models.timeseries.time_series_model import PathMeta, PathModel
+
+FORWARD, BACKWARD = 1, -1
+ALIKE = 1e-3  # relative difference of a step's time that is none
+ARRIVED = 3e-4  # scaled error at the next observation, below which a walk was right
+CHOICE = 5  # times as many steps decide between guesses as polish
+HAIR, PARTED = 3e-7, 1e-3  # scaled distance of two walks into the past, at first and too far
+USUAL = Law(*(torch.tensor(x, dtype=torch.float64) for x in (0.02, 0.9, 0.95, 1e-3)))
+
+
+@dataclass(frozen=True)
+class MechanismConfig(Tree):
+    """What hangs on what, and how much is looked at."""
+
+    capsules: Sizes = (1,)
+    """Round-ended rods that each link is made of."""
+    motions: Count = 1000
+    """Motions that figures are found from."""
+    free: Count = 60_000
+    """Steps that inertia is found from."""
+    touched: Count = 1200
+    """Steps with touches that all figures are polished on."""
+
+
+class Mechanism(PathModel):
+    """Walks from each observation to the next by the laws of rigid bodies, and back where it must.
+
+    A walk that arrives where the next observation is was right. Where it does not, another goes
+    back from there, and each counts by how far it missed the other's start.
+    """
+
+    Config = MechanismConfig
+    config: MechanismConfig
+
+    def __init__(self, meta: PathMeta) -> None:
+        """Start from a body of which nothing is known: all goes on as it goes.
+
+        Raises:
+            ValueError: a tree of other joints.
+        """
+        super().__init__(meta)
+        tree = self.config
+        order = tree.columns(meta.joint_names)
+        self.columns = [*order, *(self.n + k for k in order)]  # of a state, as the tree has them
+        count, rods = len(tree.hinges), sum(tree.capsules)
+        if len(tree.capsules) != count:
+            raise ValueError(
+                f"capsules are {list(tree.capsules)}; give one number for each of {count} links"
+            )
+        self.links = tuple(k for k, some in enumerate(tree.capsules) for _ in range(some))
+        diagonal = 0.01 * torch.eye(count, dtype=torch.float64)
+        empty = Figures(
+            Inertia(
+                _zeros(count, 2), torch.stack([diagonal, 0 * diagonal], -1), _zeros(count),
+                _zeros(count), _zeros(),
+            ),
+            _zeros(count, 2), _zeros(count) - torch.inf, _zeros(count) + torch.inf,
+            _zeros(rods, 2, 2), _zeros(rods), _zeros(count) + 1, _zeros() - torch.inf,
+            _zeros() + 1, USUAL, USUAL,
+        )  # fmt: skip
+        self.figures_ = nn.ParameterList(
+            nn.Parameter(x.clone(), requires_grad=False) for x in _flat(empty)
+        )
+        self.collide = nn.Parameter(torch.tensor(False), requires_grad=False)
+
+    @property
+    def figures(self) -> Figures:
+        """What is known of the body."""
+        return _whole([x.detach() for x in self.figures_])
+
+    @property
+    def body(self) -> Body:
+        """What touches what."""
+        return Body(self.config, self.links, bool(self.collide))
+
+    def loss(self, state: Tensor, time: Tensor) -> Tensor:
+        """Return the mean squared error of scaled states after one step."""
+        state = state[..., self.columns].double()
+        q, v = state[:, :-1].flatten(0, 1).split(self.n, 1)
+        ahead = self.body.step(self.figures, q, v, time.diff(dim=1).double().flatten()[:, None])
+        missed = torch.cat(ahead, 1) - state[:, 1:].flatten(0, 1)
+        return (missed / self.scale[self.columns]).square().mean()
+
+    def solve(self, learn: Motions, judge: Motions) -> bool:
+        """Identify the body: inertia, then shape, then all to the last digit.
+
+        Raises:
+            ValueError: motions that are not those of such a body, or that touch nothing.
+        """
+        steps = self._steps(learn)
+        bar = tqdm(total=3 + len(WIDTHS) * TURNS, desc="identifying", unit="turn", file=sys.stderr)
+        with bar:
+            found = identify_inertia(steps.some(slice(self.config.free)), self.config)
+            bar.update()
+            shape = identify_shape(steps, self.config, self.config.capsules, found)
+            bar.update()
+            force = left_over(found.inertia, self.config.turns(), steps)
+            outside, torques = force[:, :2].norm(dim=1), force[:, 2:].abs().amax(1)
+            touched = torch.nonzero((outside > FALLING) | (torques > LIMIT))[:, 0]
+            spread = (steps.after - steps.v).std(0)
+            many = steps.some(touched[: CHOICE * self.config.touched])
+            resting = Body(self.config, self.links).mobility(
+                found.inertia, found.places, shape.ends
+            )
+            first = Figures(
+                found.inertia, found.places, shape.low, shape.high, shape.ends, shape.radius,
+                resting, shape.floor, _zeros() + 1, USUAL, USUAL,
+            )  # fmt: skip
+            body, first = chosen(self.config, self.links, first, shape.guessed, many, spread)
+            bar.update()
+            off = missed(body, first, many, spread).square().sum(1)
+            odd = off.argsort(descending=True)[: self.config.touched // 3]  # rare touches
+            rest = torch.arange(self.config.touched - len(odd))
+            figures = polished(body, first, many.some(torch.cat([odd, rest])), spread, bar.update)
+        self.collide.fill_(bool(len(body.pairs)))
+        for own, value in zip(self.figures_, _flat(figures), strict=True):
+            own.copy_(value)
+        return True
+
+    def infer(self, record: Record) -> Tensor:
+        """Return states (B, T, 2n)."""
+        fine, rows = refined(record, self.step)
+        fine = fine._replace(state=fine.state[..., self.columns].double())
+        before, after = neighbours(fine.seen)
+        ahead = self._walked(fine, after, FORWARD, torch.ones_like(fine.seen))
+        length = fine.seen.shape[1]
+        each = torch.arange(len(before))[:, None]
+        first, last = before.clamp(min=0), after.clamp(max=length - 1)
+        missed = torch.where(before < 0, torch.inf, ahead.missed[each, first])
+        behind = self._behind(fine, before, (missed > ARRIVED) & (after < length))
+        # how far each may be off here, if it drifts from its start on to where it missed
+        drift = ((fine.time - fine.time[each, first]) * missed).square()
+        other = ((fine.time[each, last] - fine.time) * behind.missed[each, last]).square()
+        trust = (other / (other + drift).clamp(min=1e-30))[..., None]
+        trust = torch.where(trust.isnan() | (after == length)[..., None], 1.0, trust)
+        trust = torch.where((before < 0)[..., None], 0.0, trust)
+        found = torch.where(trust > 0, trust * ahead.state, 0.0)
+        found = found + torch.where(trust < 1, (1 - trust) * behind.state, 0.0)
+        near = fine.state[each, torch.where(before < 0, last, first)]
+        found = torch.where(found.isfinite(), found, near)  # far from all that such a body does
+        out = torch.empty_like(found)
+        out[..., self.columns] = found
+        return out.to(record.state)[each, rows]
+
+    def _steps(self, learn: Motions) -> Steps:
+        """Return steps (N, n) of as many motions as are looked at, in any order.
+
+        Raises:
+            ValueError: no two samples are one step apart.
+        """
+        learn = learn.rows(torch.randperm(learn.size)[: self.config.motions])
+        q, v = learn.state[..., self.columns].double().split(self.n, 2)
+        right = (learn.time.diff(dim=1) / self.step - 1).abs() < ALIKE
+        if not right.any():
+            raise ValueError(f"no two samples are {self.step} s apart, which is one step")
+        q, v, after = (x[right] for x in (q[:, :-1], v[:, :-1], v[:, 1:]))
+        shuffled = torch.randperm(len(q))
+        return Steps(q[shuffled], v[shuffled], after[shuffled], self.step)
+
+    def _behind(self, record: Record, goals: Tensor, wanted: Tensor) -> Way:
+        """Walk backwards, at constant speed once the past is lost.
+
+        What touches is slowed, so a past that touched may have been many a one. A second walk
+        starts a hair beside; where both have parted nothing tells them from each other.
+        """
+        scale = self.scale[self.columns].double()
+        way = self._walked(record, goals, BACKWARD, wanted)
+        hair = HAIR * scale * torch.randn(record.state.shape[2], generator=_random()).to(scale)
+        twin = self._walked(record._replace(state=record.state + hair), goals, BACKWARD, wanted)
+        parted = ((way.state - twin.state) / scale).abs().amax(2)
+        due = wanted & ~record.seen
+        lost = due & ~(parted < PARTED)  # also true for NaN
+        state = way.state.clone()
+        for row in range(state.shape[1] - 2, -1, -1):
+            lost[:, row] |= lost[:, row + 1] & due[:, row]
+            q, v = state[:, row + 1].split(self.n, 1)
+            h = (record.time[:, row + 1] - record.time[:, row]).double()[:, None]
+            on = torch.cat([q - h * v, v], 1)
+            state[:, row] = torch.where(lost[:, row, None], on, state[:, row])
+            seen = record.seen[:, row, None]
+            state[:, row] = torch.where(seen, record.state[:, row], state[:, row])
+        return way._replace(state=state)
+
+    def _walked(self, record: Record, goals: Tensor, way: int, wanted: Tensor) -> Way:
+        """Walk from every seen row through those that are not, to the next one that is.
+
+        Args:
+            record: motions (B, T) with rows close to each other, states as `columns` order them.
+            goals: (B, T) the seen row ahead of each, or a number outside.
+            way: FORWARD or BACKWARD.
+            wanted: (B, T) rows from which on it is worth it.
+        """
+        state, time, seen = record
+        length, move = seen.shape[1], self.body.step if way == FORWARD else self.body.back
+        found = torch.full_like(state, torch.nan)
+        missed = torch.full_like(state[..., 0], torch.inf)
+        beyond = torch.zeros_like(seen)  # rows after which one walks
+        if way == FORWARD:
+            beyond[:, :-1] = seen[:, :-1] & ~seen[:, 1:] & wanted[:, 1:]
+        else:
+            beyond[:, 1:] = seen[:, 1:] & ~seen[:, :-1] & wanted[:, :-1]
+        motion, start = beyond.nonzero(as_tuple=True)
+        goal = goals[motion, start + way]
+        count = (goal.clamp(0, length - 1) - start) * way
+        q, v = state[motion, start].split(self.n, 1)
+        number = 0
+        while len(motion):
+            number += 1
+            row = start + way * number
+            h = (time[motion, row] - time[motion, row - way]).abs().double()[:, None]
+            q, v = move(self.figures, q, v, h)
+            there = torch.cat([q, v], 1)
+            end = row == goal
+            off = (there - state[motion, row])[end] / self.scale[self.columns].double()
+            missed[motion[end], start[end]] = off.abs().amax(1)
+            found[motion, row] = there
+            go = (count > number) & there.isfinite().all(1)
+            motion, start, goal, count, q, v = (x[go] for x in (motion, start, goal, count, q, v))
+        return Way(found, missed)
+
+
+class Way(NamedTuple):
+    """Where walks came along."""
+
+    state: Tensor  # (B, T, 2n), NaN where none came along
+    missed: Tensor  # (B, T) largest scaled error at the end of the walk from each row
+
+
+def _random() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+def _zeros(*shape: int) -> Tensor:
+    return torch.zeros(shape, dtype=torch.float64)
+
+
+def _flat(figures: Figures) -> list[Tensor]:
+    """Return all figures one after the other."""
+    return [x for part in figures for x in (part if isinstance(part, tuple) else (part,))]
+
+
+def _whole(parts: list[Tensor]) -> Figures:
+    """Return figures of what `_flat` returned."""
+    rest = iter(parts)
+
+    def some(count: int) -> list[Tensor]:
+        return [next(rest) for _ in range(count)]
+
+    inertia, plain = Inertia(*some(len(Inertia._fields))), some(len(Figures._fields) - 3)
+    laws = [Law(*some(len(Law._fields))) for _ in range(2)]
+    return Figures(inertia, *plain, *laws)  # type: ignore[arg-type]  # counted right

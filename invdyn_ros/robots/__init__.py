@@ -1,0 +1,1 @@
+"""Robot descriptions: URDF files, the registry of known arms, rigid-body dynamics."""

@@ -1,0 +1,259 @@
+"""Rigid-body inverse dynamics in torch: a URDF and joint motion enter, joint torques leave.
+
+Few motions are soonest done with all links at once, with homogeneous matrices in the base frame,
+many with the recursion of `newton_euler`. The first is after
+
+- J. J. Uicker, "On the dynamic analysis of spatial linkages using 4x4 matrices", 1965, in the
+  form of Hollerbach, "A recursive Lagrangian formulation of manipulator dynamics", 1980;
+- Featherstone, "Rigid Body Dynamics Algorithms", 2008, ch. 2 and 5 (twists summed along the tree);
+- Atkeson, An, Hollerbach, "Estimation of inertial parameters of manipulator loads and links",
+  1986 (torque is linear in the ten inertial parameters of each link), with the parameters as a
+  pseudo-inertia matrix: Wensing, Kim, Slotine, 2018, eq. 8.
+
+Joint i moves all it carries by the constant twist matrix S_i (4, 4). With T_k the pose of link k
+and J_k its pseudo-inertia (the integral of x x^T dm over its points x = (x, y, z, 1)),
+
+    V_k = sum of S_j qd_j,  A_k = sum of S_j qdd_j + [V_j, S_j] qd_j,      j up to and with k
+    T_k'' = (A_k + V_k V_k) T_k                                            gravity included
+    tau_i = <S_i, sum of T_k'' J_k T_k^T>                                  k from i outwards
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from invdyn_ros.robots.newton_euler import NewtonEuler
+from invdyn_ros.robots.urdf import MOVING, Tree
+
+LARGE = 64  # motions from which on the recursion is faster than all links at once
+CHUNKS = {"cpu": 2048, "cuda": 2**18}  # motions at once: what caches hold, what memory holds
+
+
+class Motion(NamedTuple):
+    """How the links move."""
+
+    T: Tensor  # (..., n, 4, 4) link poses in the base frame
+    S: Tensor  # (..., n, 4, 4) joint twists in the base frame
+    Tdd: Tensor  # (..., n, 4, 4) second time derivative of T, less gravity
+
+
+class RigidBodyTree(nn.Module):
+    """Batched, differentiable rigid-body dynamics of the moving joints of a URDF.
+
+    Joints may be revolute, continuous or prismatic and may branch. Inputs are (..., n) tensors of
+    the tree's dtype: q [rad or m], qd, qdd; torques are [N m or N].
+    """
+
+    inertial: Tensor
+    transforms: Tensor
+    axes: Tensor
+    ancestors: Tensor
+    twists: Tensor
+    gravity: Tensor
+    pseudo: Tensor
+
+    def __init__(
+        self,
+        parents: Sequence[int],
+        transforms: np.ndarray,
+        axes: np.ndarray,
+        prismatic: Sequence[bool],
+        inertial: np.ndarray,
+        gravity: Sequence[float] = (0.0, 0.0, -9.81),
+        dtype: torch.dtype = torch.float64,
+    ) -> None:
+        """Describe the tree; `from_urdf` does it for a URDF.
+
+        Args:
+            parents: (n,) index of the joint before each one, -1 for the base.
+            transforms: (n, 4, 4) pose of each joint at zero in the frame of its parent.
+            axes: (n, 3) unit axis in the joint's own frame.
+            prismatic: (n,) whether the joint slides.
+            inertial: (n, 10) see `inertial` of `from_urdf`.
+            gravity: (3,) [m/s2] in the base frame.
+            dtype: of all tensors.
+        """
+        super().__init__()
+        self.parents = tuple(parents)
+        self.order = _outwards(self.parents)
+        pull = np.zeros((4, 4))
+        pull[:3, 3] = gravity
+        constants = {
+            "transforms": _in_sine_and_cosine(transforms, axes, prismatic),
+            "axes": _turn_and_slide(axes, prismatic),
+            "ancestors": _ancestors(self.parents, self.order),
+            "twists": _TWISTS,
+            "gravity": pull,
+            "pseudo": _PSEUDO,
+        }
+        for name, value in constants.items():
+            self.register_buffer(name, torch.as_tensor(value, dtype=dtype), persistent=False)
+        self.register_buffer("inertial", torch.as_tensor(inertial, dtype=dtype))
+        tree = (self.parents, self.order, transforms, axes, prismatic)
+        self.recursion = NewtonEuler(*tree, _PSEUDO.reshape(10, 4, 4), gravity, dtype)
+
+    @classmethod
+    def from_urdf(
+        cls,
+        xml: str,
+        joint_names: Sequence[str],
+        gravity: Sequence[float] = (0.0, 0.0, -9.81),
+        dtype: torch.dtype = torch.float64,
+    ) -> RigidBodyTree:
+        """Read the tree of `joint_names`; all other joints are fixed at zero.
+
+        `inertial` (n, 10) holds m [kg], m c [kg m] and Ixx, Ixy, Ixz, Iyy, Iyz, Izz [kg m2] about
+        the origin of the link's frame, of all that joint i carries rigidly.
+
+        Raises:
+            ValueError: no URDF, a joint is missing or does not move, or moves a link without
+                inertia.
+        """
+        if not xml:
+            raise ValueError(
+                f"rigid-body dynamics of {', '.join(joint_names)} need a URDF: give --urdf FILE, "
+                "or choose a family without rigid bodies, such as mlp"
+            )
+        tree, names = Tree(xml), tuple(joint_names)
+        for name in names:
+            if name not in tree.joints:
+                raise ValueError(f"no joint '{name}'; the URDF has {list(tree.joints)}")
+            if (kind := tree.joints[name].kind) not in MOVING:
+                raise ValueError(f"joint '{name}' is {kind}; it must be one of {MOVING}")
+        tree.check_inertias(names)
+        joints = [tree.joints[name] for name in names]
+        before = [tree.carrier(joint.parent, names) for joint in joints]
+        return cls(
+            parents=[names.index(name) if name is not None else -1 for name, _ in before],
+            transforms=np.stack([T @ j.T for (_, T), j in zip(before, joints, strict=True)]),
+            axes=np.stack([joint.axis for joint in joints]),
+            prismatic=[joint.kind == "prismatic" for joint in joints],
+            inertial=np.stack([_parameters(tree.pseudo_inertia(n, names)) for n in names]),
+            gravity=gravity,
+            dtype=dtype,
+        )
+
+    def torque(self, q: Tensor, qd: Tensor, qdd: Tensor, inertial: Tensor | None = None) -> Tensor:
+        """Return the joint torques (..., n) of a motion, for other parameters (n, 10) if given."""
+        inertial = self.inertial if inertial is None else inertial
+        if math.prod(q.shape[:-1]) >= LARGE:
+            rows = (x.reshape(-1, x.shape[-1]).T for x in (q, qd, qdd))  # (n, B)
+            chunk = CHUNKS.get(q.device.type, max(CHUNKS.values()))
+            chunks = zip(*(x.split(chunk, dim=-1) for x in rows), strict=True)
+            torques = [self.recursion(*map(Tensor.contiguous, x), inertial).T for x in chunks]
+            return torch.cat(torques).view_as(q)
+        T, S, Tdd = self.motion(q, qd, qdd)
+        J = (inertial @ self.pseudo).unflatten(-1, (4, 4))  # (n, 4, 4)
+        wrench = (Tdd @ J @ T.transpose(-1, -2)).flatten(-2)  # (..., n, 16)
+        return (S.flatten(-2) * (self.ancestors.T @ wrench)).sum(-1)
+
+    def regressor(self, q: Tensor, qd: Tensor, qdd: Tensor) -> Tensor:
+        """Return Y (..., n, 10 n) with torque = Y @ inertial.flatten()."""
+        T, S, Tdd = (x.unsqueeze(-4) for x in self.motion(q, qd, qdd))
+        X = Tdd.mT @ S.transpose(-4, -3) @ T  # (..., i, k, 4, 4), <X, J_k> is the torque by link k
+        Y = (X.flatten(-2) @ self.pseudo.T) * self.ancestors.T[..., None]
+        return Y.flatten(-2)
+
+    def poses(self, q: Tensor) -> Tensor:
+        """Return the poses (..., n, 4, 4) of the moving links in the base frame."""
+        terms = torch.stack([torch.ones_like(q), q, q.sin(), q.cos()], -1)  # (..., n, 4)
+        local = (terms.unsqueeze(-2) @ self.transforms).view(*q.shape, 4, 4).unbind(-3)
+        poses: dict[int, Tensor] = {}
+        for k in self.order:
+            parent = self.parents[k]
+            poses[k] = local[k] if parent < 0 else poses[parent] @ local[k]
+        return torch.stack([poses[k] for k in range(len(poses))], -3)
+
+    def motion(self, q: Tensor, qd: Tensor, qdd: Tensor) -> Motion:
+        """Return poses, twists and accelerations of all links."""
+        T = self.poses(q)
+        turn, slide = (T @ self.axes)[..., :3, :].unbind(-1)  # each (..., n, 3), one of them zero
+        moment = torch.linalg.cross(T[..., :3, 3], turn) + slide
+        s = torch.cat([turn, moment], -1)  # (..., n, 6)
+        s_qd = s * qd.unsqueeze(-1)
+        V6 = self.ancestors @ s_qd
+        S, S_qd, V = ((x @ self.twists).unflatten(-1, (4, 4)) for x in (s, s_qd, V6))
+        change = S * qdd[..., None, None] + V @ S_qd - S_qd @ V
+        A = (self.ancestors @ change.flatten(-2)).unflatten(-1, (4, 4))
+        return Motion(T, S, (A + V @ V - self.gravity) @ T)
+
+
+def _outwards(parents: Sequence[int]) -> list[int]:
+    """Order joints so that each comes after its parent."""
+
+    def depth(k: int) -> int:
+        return 0 if parents[k] < 0 else 1 + depth(parents[k])
+
+    return sorted(range(len(parents)), key=depth)
+
+
+def _ancestors(parents: Sequence[int], order: Sequence[int]) -> np.ndarray:
+    """Return A (n, n): A[k, i] = 1 where joint i moves link k, else 0."""
+    ancestors = np.eye(len(parents))
+    for k in order:
+        if parents[k] >= 0:
+            ancestors[k] += ancestors[parents[k]]
+    return ancestors
+
+
+def _skew(a: np.ndarray) -> np.ndarray:
+    return np.cross(np.eye(3), a)
+
+
+def _turn_and_slide(axes: np.ndarray, prismatic: Sequence[bool]) -> np.ndarray:
+    """Return (n, 4, 2): the axis, and 0, in the first column if a joint turns, else second."""
+    slides = np.asarray(prismatic, dtype=bool)[:, None]
+    columns = np.stack([axes * ~slides, axes * slides], -1)
+    return np.pad(columns, ((0, 0), (0, 1), (0, 0)))
+
+
+def _in_sine_and_cosine(T: np.ndarray, axes: np.ndarray, prismatic: Sequence[bool]) -> np.ndarray:
+    """Return C (n, 4, 16) so that [1, q, sin q, cos q] @ C_i is the flattened pose of joint i."""
+    C = np.zeros((len(T), 4, 4, 4))
+    for i, (axis, slide) in enumerate(zip(axes, prismatic, strict=True)):
+        C[i, 0] = np.eye(4)
+        if slide:
+            C[i, 1, :3, 3] = axis
+        else:  # Rodrigues: 1 + sin(q) K + (1 - cos(q)) K K
+            K = _skew(axis)
+            C[i, 0, :3, :3] += K @ K
+            C[i, 2, :3, :3] = K
+            C[i, 3, :3, :3] = -K @ K
+    return (T[:, None] @ C).reshape(len(T), 4, 16)
+
+
+def _parameters(J: np.ndarray) -> np.ndarray:
+    """Return the ten inertial parameters of a pseudo-inertia (4, 4)."""
+    I = np.trace(J[:3, :3]) * np.eye(3) - J[:3, :3]  # noqa: E741
+    return np.concatenate([[J[3, 3]], J[:3, 3], I[np.triu_indices(3)]])
+
+
+def _twist_basis() -> np.ndarray:
+    """Return (6, 16): a twist (angular, linear) @ basis is its flattened matrix."""
+    basis = np.zeros((6, 4, 4))
+    for i, axis in enumerate(np.eye(3)):
+        basis[i, :3, :3] = _skew(axis)
+        basis[3 + i, :3, 3] = axis
+    return basis.reshape(6, 16)
+
+
+def _pseudo_inertia_basis() -> np.ndarray:
+    """Return (10, 16): inertial parameters @ basis is the flattened pseudo-inertia."""
+    basis = np.zeros((10, 4, 4))
+    basis[0, 3, 3] = 1.0
+    for i in range(3):
+        basis[1 + i, i, 3] = basis[1 + i, 3, i] = 1.0
+    for k, (i, j) in enumerate(zip(*np.triu_indices(3), strict=True)):
+        I = np.zeros((3, 3))  # noqa: E741
+        I[i, j] = I[j, i] = 1.0
+        basis[4 + k, :3, :3] = np.trace(I) / 2 * np.eye(3) - I
+    return basis.reshape(10, 16)
+
+
+_TWISTS, _PSEUDO = _twist_basis(), _pseudo_inertia_basis()

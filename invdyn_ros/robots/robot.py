@@ -1,0 +1,262 @@
+"""Robots: an arm's name or URDF enters; names, limits, kinematics and rigid-body torques leave."""
+
+from __future__ import annotations
+
+import os
+import sys
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import mujoco
+import numpy as np
+
+from invdyn_ros.robots.registry import ROBOTS, Gripper, RobotSpec
+from invdyn_ros.robots.urdf import MOVING, TENSOR, Tree, load
+
+__all__ = ["ROBOTS", "Gripper", "Robot", "RobotSpec", "load_robot", "share"]
+
+
+@dataclass(frozen=True, eq=False)
+class Robot:
+    """One arm: what models, retargeting, control and simulation need to know about it.
+
+    The tip is the tool centre point; its z axis is the direction of approach. The kinematics and
+    dynamics share one workspace: call them from one thread at a time.
+    """
+
+    name: str
+    urdf: Path
+    joint_names: tuple[str, ...]
+    base_link: str
+    tip_link: str
+    lower: np.ndarray  # (n,) [rad]
+    upper: np.ndarray  # (n,) [rad]
+    velocity: np.ndarray  # (n,) [rad/s]
+    acceleration: np.ndarray  # (n,) [rad/s2]
+    effort: np.ndarray  # (n,) [N m]
+    home: np.ndarray  # (n,) [rad]
+    rate: float  # [Hz]
+    action_unit: str  # "N m" or "rad" (position servos)
+    gripper: Gripper | None = None
+
+    def __post_init__(self) -> None:
+        """Check shapes and limits.
+
+        Raises:
+            ValueError: an array is not (n,), a limit is not positive, or home is out of range.
+        """
+        for field in ("lower", "upper", "velocity", "acceleration", "effort", "home"):
+            if (shape := getattr(self, field).shape) != (self.n,):
+                raise ValueError(f"{self.name}: {field} has shape {shape}, not ({self.n},)")
+        for field in ("velocity", "acceleration", "effort"):
+            for joint, value in zip(self.joint_names, getattr(self, field), strict=True):
+                if not value > 0:
+                    raise ValueError(
+                        f"{self.name}: {field} limit of '{joint}' is {value}, not > 0"
+                    )
+        for joint, low, home, up in zip(
+            self.joint_names, self.lower, self.home, self.upper, strict=True
+        ):
+            if not (low < up and low <= home <= up):
+                raise ValueError(
+                    f"{self.name}: '{joint}' needs lower < upper with home between, "
+                    f"got [{low:.4g}, {up:.4g}] and {home:.4g} rad"
+                )
+
+    @property
+    def n(self) -> int:
+        """Number of arm joints (fingers not counted)."""
+        return len(self.joint_names)
+
+    def xml(self) -> str:
+        """Return the arm as a rigid-body URDF for any engine: `joint_names` and nothing else.
+
+        Shapes and joint friction are left out, finger and other joints are fixed at zero, and the
+        limits are this robot's.
+        """
+        root = ET.parse(self.urdf).getroot()
+        for link in root.iter("link"):
+            for shape in [*link.findall("visual"), *link.findall("collision")]:
+                link.remove(shape)
+            if link.find("inertial") is None:  # which PyBullet would take for one of 1 kg
+                inertial = ET.SubElement(link, "inertial")
+                ET.SubElement(inertial, "mass", value="0")
+                ET.SubElement(inertial, "inertia", {key: "0" for _, _, key in TENSOR})
+        for joint in root.findall("joint"):
+            for tag in ("dynamics", "limit", "mimic", "safety_controller"):
+                for extra in joint.findall(tag):
+                    joint.remove(extra)
+            if (name := joint.get("name")) not in self.joint_names:
+                joint.set("type", "fixed")
+                continue
+            i = self.joint_names.index(name)
+            if joint.get("type") == "continuous":
+                joint.set("type", "revolute")
+            limit = {"lower": self.lower, "upper": self.upper}
+            limit |= {"effort": self.effort, "velocity": self.velocity}
+            ET.SubElement(joint, "limit", {k: repr(float(v[i])) for k, v in limit.items()})
+        return ET.tostring(root, encoding="unicode")
+
+    def model(self) -> mujoco.MjModel:
+        """Return the MuJoCo model of `xml()`: n joints in `joint_names` order, all links."""
+        return self._engine[0]
+
+    def forward_kinematics(self, q: np.ndarray, link: str | None = None) -> np.ndarray:
+        """Return T_base_link (4, 4) at joint positions q (n,) [rad]; the tip unless told.
+
+        Raises:
+            ValueError: the URDF has no such link.
+        """
+        model, data = self._engine
+        name = link or self.tip_link
+        if name not in self._bodies:
+            raise ValueError(f"{self.name} has no link '{name}'; its links are {[*self._bodies]}")
+        body = self._bodies[name]
+        data.qpos[:] = q
+        mujoco.mj_kinematics(model, data)
+        T = np.eye(4)
+        T[:3, :3] = data.xmat[body].reshape(3, 3)
+        T[:3, 3] = data.xpos[body]
+        return T
+
+    def jacobian(self, q: np.ndarray) -> np.ndarray:
+        """Return the tip's velocity and turning rate per joint velocity (6, n) at q (n,) [rad]."""
+        model, data = self._engine
+        data.qpos[:] = q
+        mujoco.mj_kinematics(model, data)
+        mujoco.mj_comPos(model, data)
+        jacobian = np.zeros((6, model.nv))
+        mujoco.mj_jacBody(model, data, jacobian[:3], jacobian[3:], self._bodies[self.tip_link])
+        return jacobian
+
+    def inverse_dynamics(self, q: np.ndarray, qd: np.ndarray, qdd: np.ndarray) -> np.ndarray:
+        """Return the rigid-body torque (n,) [N m] of a motion; gravity 9.81 m/s2 along -z."""
+        model, data = self._engine
+        data.qpos[:], data.qvel[:], data.qacc[:] = q, qd, qdd
+        mujoco.mj_inverse(model, data)
+        return data.qfrc_inverse.copy()
+
+    def mass_matrix(self, q: np.ndarray) -> np.ndarray:
+        """Return the joint-space inertia (n, n) [kg m2] at q (n,) [rad]."""
+        zero = np.zeros(self.n)
+        bias = self.inverse_dynamics(q, zero, zero)
+        return np.stack([self.inverse_dynamics(q, zero, e) - bias for e in np.eye(self.n)], axis=1)
+
+    @cached_property
+    def _bodies(self) -> dict[str, int]:
+        """Links by name, as MuJoCo numbers them; 0 is its world."""
+        model, _ = self._engine
+        return {model.body(i).name: i for i in range(1, model.nbody)}
+
+    @cached_property
+    def _engine(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        root = ET.fromstring(self.xml())
+        # MuJoCo merges fixed links and mends inertias unless told: keep tool frames and figures.
+        options = {"fusestatic": "false", "balanceinertia": "false", "boundmass": "0"}
+        ET.SubElement(ET.SubElement(root, "mujoco"), "compiler", options | {"boundinertia": "0"})
+        try:
+            model = mujoco.MjModel.from_xml_string(ET.tostring(root, encoding="unicode"))
+        except ValueError as error:
+            raise ValueError(f"{self.urdf}: {error}") from error
+        names = tuple(model.joint(i).name for i in range(model.njnt))
+        if names != self.joint_names:
+            raise ValueError(f"{self.urdf} has joints {names}, not {self.joint_names}")
+        # A limit that is overstepped must not show up as a torque.
+        model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_CONSTRAINT
+        return model, mujoco.MjData(model)
+
+
+def share(path: str) -> Path:
+    """Find a data file or folder of this package: in the source tree, or where it is installed.
+
+    Raises:
+        FileNotFoundError: it is in neither.
+    """
+    prefixes = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
+    places = [Path(__file__).resolve().parents[2]]
+    places += [Path(prefix) / "share" / "invdyn_ros" for prefix in (*prefixes, sys.prefix)]
+    for place in places:
+        if (place / path).exists():
+            return place / path
+    raise FileNotFoundError(
+        f"no '{path}' in {', '.join(map(str, places))}; is invdyn_ros installed?"
+    )
+
+
+def load_robot(name: str, urdf: Path | None = None) -> Robot:
+    """Load an arm of `ROBOTS` by name, or any arm from a URDF file.
+
+    Raises:
+        FileNotFoundError: no such URDF file.
+        ValueError: the name is unknown, or the URDF lacks inertias, limits or joints.
+    """
+    if urdf is None and name not in ROBOTS:
+        raise ValueError(f"unknown arm '{name}'; known arms are {', '.join(ROBOTS)}")
+    path = Path(urdf) if urdf is not None else _find(ROBOTS[name].urdf)
+    tree = load(path)
+    spec = ROBOTS[name] if urdf is None else _spec_of(tree)
+    tree.check_inertias(spec.joints)
+    return Robot(
+        name=name,
+        urdf=path,
+        joint_names=spec.joints,
+        base_link=tree.root,
+        tip_link=spec.tip,
+        lower=_limit(tree, spec.joints, "lower", spec.lower),
+        upper=_limit(tree, spec.joints, "upper", spec.upper),
+        velocity=_limit(tree, spec.joints, "velocity", spec.velocity),
+        acceleration=np.array(spec.acceleration),
+        effort=_limit(tree, spec.joints, "effort", spec.effort),
+        home=np.array(spec.home),
+        rate=spec.rate,
+        action_unit=spec.action_unit,
+        gripper=spec.gripper,
+    )
+
+
+def _find(urdf: str) -> Path:
+    package, _, rest = urdf.partition("/")
+    if package != "pybullet_data":
+        return share(urdf)
+    import pybullet_data
+
+    return Path(pybullet_data.getDataPath()) / rest
+
+
+def _limit(
+    tree: Tree, joints: tuple[str, ...], key: str, override: tuple[float, ...] | None
+) -> np.ndarray:
+    if override is not None:
+        return np.array(override)
+    values = []
+    for joint in (tree.joints[name] for name in joints):
+        # A continuous joint has no end; one turn each way spares the cables.
+        turn = {"lower": -2 * np.pi, "upper": 2 * np.pi} if joint.kind == "continuous" else {}
+        limit = turn | joint.limit
+        if key not in limit:
+            raise ValueError(
+                f"{tree.where}: joint '{joint.name}' has no {key} limit; "
+                f"add {key} to its <limit>, which has {sorted(joint.limit) or 'nothing'}"
+            )
+        values.append(limit[key])
+    return np.array(values)
+
+
+def _spec_of(tree: Tree) -> RobotSpec:
+    """Take every moving joint of an unknown URDF as the arm, its deepest link as the tip."""
+    joints = tuple(j.name for j in tree.joints.values() if j.kind in MOVING and not j.mimic)
+    if not joints:
+        raise ValueError(f"{tree.where} has no moving joint")
+    joints = tuple(sorted(joints, key=lambda name: tree.path(tree.joints[name].child)))
+    lower, upper = (_limit(tree, joints, key, None) for key in ("lower", "upper"))
+    return RobotSpec(
+        urdf=tree.where,
+        joints=joints,
+        tip=max(tree.links, key=lambda link: len(tree.path(link))),
+        home=tuple(np.clip(0.0, lower, upper)),
+        rate=125.0,
+        # A URDF has no acceleration limit: top speed in a quarter of a second.
+        acceleration=tuple(4 * _limit(tree, joints, "velocity", None)),
+    )

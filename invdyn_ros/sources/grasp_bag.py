@@ -1,0 +1,191 @@
+"""A recording of the grasp graph enters; what was said in each of its episodes leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from invdyn_ros.arms.scene import Scene, quaternion_pose
+from invdyn_ros.data.recording import Samples
+from invdyn_ros.grasp.estimation.block_estimate import Sighting, sighting
+from invdyn_ros.grasp.learning.recorded_episodes import Grasp, Wanted
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.sources.hand_eye_bag import SIGHTING
+from invdyn_ros.sources.rosbag import JOINT_STATE, messages, source_stamp, topics
+
+STATES, TARGETS, GRIPS = "/joint_states", "/joint_target", "/gripper/command"
+SIGHTINGS, BLOCKS = "/blocks/block_0", "/sim/objects"
+TRAJECTORY, COMMAND = "trajectory_msgs/msg/JointTrajectory", "std_msgs/msg/Float64MultiArray"
+POSES = "geometry_msgs/msg/PoseArray"
+RESET = 0.1  # back in time that the network cannot explain: the simulation was reset [s]
+DIGITS = 5  # of a time [s] when an arm was wanted somewhere: stamps are rounded
+
+T = TypeVar("T")
+
+
+class Said(NamedTuple):
+    """One message: when it was made, when it was logged [s], and what it said."""
+
+    stamp: float
+    logged: float
+    what: Any
+
+
+def read_grasps(path: Path, robot: Robot, scene: Scene) -> list[Grasp]:
+    """Read the episodes of a recording of a grasp.
+
+    A sighting counts as known from the wanted state on that was logged after it.
+
+    Args:
+        path: a bag folder, or a bare .db3 or .mcap file.
+        robot: the arm, with its gripper.
+        scene: as it was described to the graph: camera and size of the block.
+
+    Raises:
+        ValueError: no recording, or joint states, wanted states or grips are missing in it.
+    """
+    try:
+        states = _split(_states(path, robot))
+        heard = topics(path)
+        targets = _targets(path, robot)
+        grips = _grips(path, [said for part in states for said in part])
+        seen = _sightings(path, scene) if SIGHTINGS in heard else []
+        blocks = _blocks(path) if BLOCKS in heard else []
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    parts = (_by_episode(said, states) for said in (targets, grips, seen, blocks))
+    rows = zip(states, *parts, strict=True)
+    return [_grasp(*row) for row in rows if row[1]]  # an arm that nobody wanted anywhere rests
+
+
+def _grasp(
+    states: list[Said], targets: list[Said], grips: list[Said], seen: list[Said], true: list[Said]
+) -> Grasp:
+    """Put together what was said in one episode."""
+    wanted = {round(said.what[0], DIGITS): said.what[1:] for said in targets}
+    times = sorted(wanted)
+    q, qd = (np.stack([wanted[time][k] for time in times]) for k in (0, 1))
+    told, logged = (np.array([said[k] for said in targets]) for k in (0, 1))
+    known = []
+    for one in seen:
+        answer = int(np.searchsorted(logged, one.logged))
+        if answer < len(told):
+            known.append((max(float(told[answer]), one.stamp), one.what))
+    return Grasp(
+        float(told[0]),
+        Samples.of([(said.stamp, *said.what) for said in states]),
+        Wanted(np.array(times), q, qd),
+        np.array([(said.stamp, said.what) for said in grips]).reshape(-1, 2),
+        sorted(known, key=lambda pair: (pair[0], pair[1].time)),
+        np.array([(said.stamp, *said.what) for said in true]).reshape(-1, 8),
+    )
+
+
+def _states(path: Path, robot: Robot) -> list[Said]:
+    """Return the joint states: (q, qd, effort (0,), opening)."""
+    fingers = robot.gripper.joints if robot.gripper else ()
+    n, names, said = robot.n, (*robot.joint_names, *fingers), []
+    for logged, message in messages(path, STATES, JOINT_STATE):
+        known = list(message.name)
+        if not set(known) & set(robot.joint_names):
+            continue  # another publisher on the same topic
+        index = [_index(name, known, STATES) for name in names]
+        q, stamp = np.asarray(message.position)[index], source_stamp(message)
+        qd = np.asarray(message.velocity)
+        qd = qd[index[:n]] if len(qd) == len(known) else np.empty(0)
+        if not np.isfinite(q).all() or not np.isfinite(qd).all():
+            raise ValueError(f"{STATES} of {stamp} s holds what is no finite number")
+        said.append(Said(stamp, logged * 1e-9, (q[:n], qd, np.empty(0), float(q[n:].sum()))))
+    if not said:
+        raise ValueError(f"{STATES} has no message of '{robot.name}'")
+    return said
+
+
+def _targets(path: Path, robot: Robot) -> list[Said]:
+    """Return the wanted states: (when, q, qd)."""
+    said = []
+    for logged, message in messages(path, TARGETS, TRAJECTORY):
+        names, stamp = list(message.joint_names), source_stamp(message)
+        index = [_index(name, names, TARGETS) for name in robot.joint_names]
+        point = message.points[0]
+        ahead = point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec
+        q, qd = np.asarray(point.positions)[index], np.asarray(point.velocities)
+        qd = qd[index] if len(qd) else np.zeros(robot.n)
+        said.append(Said(stamp, logged * 1e-9, (stamp + ahead, q, qd)))
+    return said
+
+
+def _grips(path: Path, states: list[Said]) -> list[Said]:
+    """Return the wanted openings; one that does not say which state it answers has the newest."""
+    logs, said = np.array([state.logged for state in states]), []
+    for logged, message in messages(path, GRIPS, COMMAND):
+        label = message.layout.dim[0].label if message.layout.dim else ""
+        newest = states[max(int(np.searchsorted(logs, logged * 1e-9, "right")) - 1, 0)].stamp
+        seconds, rest = divmod(int(label), 10**9) if label.isdigit() else (newest, 0)
+        stamp = seconds + rest * 1e-9  # to the last bit that of the state
+        said.append(Said(stamp, logged * 1e-9, float(message.data[0])))
+    return said
+
+
+def _sightings(path: Path, scene: Scene) -> list[Said]:
+    camera, height, said = scene.camera.T_base_camera, scene.block_size / 2, []
+    for logged, message in messages(path, SIGHTINGS, SIGHTING):
+        position, quaternion = _pose(message.pose.pose)
+        covariance, stamp = np.reshape(message.pose.covariance, (6, 6)), source_stamp(message)
+        pose = quaternion_pose(position, quaternion)
+        found: Sighting = sighting(stamp, pose, covariance, camera, height)
+        said.append(Said(stamp, logged * 1e-9, found))
+    return said
+
+
+def _blocks(path: Path) -> list[Said]:
+    """Return the true poses of the first block, (7,) each."""
+    return [
+        Said(source_stamp(message), logged * 1e-9, np.concatenate(_pose(message.poses[0])))
+        for logged, message in messages(path, BLOCKS, POSES)
+    ]
+
+
+def _pose(pose: Any) -> tuple[np.ndarray, np.ndarray]:
+    p, o = pose.position, pose.orientation
+    return np.array([p.x, p.y, p.z]), np.array([o.x, o.y, o.z, o.w])
+
+
+def _index(name: str, names: list[str], topic: str) -> int:
+    if name not in names:
+        raise ValueError(f"no joint '{name}' in {topic}; a message has {', '.join(names)}")
+    return names.index(name)
+
+
+def _split(states: Iterable[Said]) -> list[list[Said]]:
+    """Return joint states by episode, each once: simulated time starts again with each."""
+    parts: list[list[Said]] = [[]]
+    for said in states:
+        last = parts[-1][-1].stamp if parts[-1] else -np.inf
+        if said.stamp < last - RESET:
+            parts.append([said])
+        elif said.stamp > last:  # lockstep repeats a state when an answer is late
+            parts[-1].append(said)
+    return parts
+
+
+def _by_episode(heard: list[Said], states: list[list[Said]]) -> list[list[Said]]:
+    """Return messages by episode, in the order of their stamps, each stamp once.
+
+    A message belongs where joint states of its stamp were logged at about the same time: topics
+    overtake each other, and in some episodes a topic is silent.
+    """
+    stamp, logged = (np.array([said[k] for said in heard]) for k in (0, 1))
+    nearest, best = np.full(len(heard), np.inf), np.full(len(heard), -1)
+    for k, part in enumerate(states):
+        time, log = (np.array([said[j] for said in part]) for j in (0, 1))
+        away = np.abs(np.interp(stamp, time, log, left=np.inf, right=np.inf) - logged)
+        best[away < nearest], nearest = k, np.minimum(away, nearest)
+    parts: list[dict[float, Said]] = [{} for _ in states]
+    for said, k in zip(heard, best, strict=True):
+        if k >= 0:
+            parts[k].setdefault(said.stamp, said)
+    return [[part[stamp] for stamp in sorted(part)] for part in parts]

@@ -1,0 +1,76 @@
+"""A recording of an arm and of a marker that its camera saw enters; both as arrays leave."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from invdyn_ros.perception.hand_eye.pose_pairs import pose
+from invdyn_ros.perception.hand_eye.static_poses import Streams
+from invdyn_ros.sources.rosbag import (
+    JOINT_STATE,
+    find_bags,
+    joint_rows,
+    messages,
+    source_stamp,
+    source_times,
+)
+
+SIGHTING = "geometry_msgs/msg/PoseWithCovarianceStamped"
+JUMP = 0.1  # back in time that the network cannot explain [s]
+
+
+def read_streams(path: Path, joints: tuple[str, ...], states: str, marker: str) -> Streams:
+    """Read joint states and sightings of a marker from a rosbag2 recording.
+
+    Args:
+        path: a bag folder, or a bare .db3 or .mcap file.
+        joints: names of the arm's joints.
+        states: topic of the joint states.
+        marker: topic of the marker's poses in the camera's frame.
+
+    Raises:
+        ValueError: no recording, not those topics or joints, or time starts again in it.
+    """
+    found = find_bags(path)
+    if len(found) > 1:
+        raise ValueError(f"{path} holds {len(found)} recordings; calibrate from one of them")
+    try:
+        rows = joint_rows(messages(found[0], states, JOINT_STATE), joints, Counter())
+        seen = [
+            (source_stamp(message), logged, message.pose)
+            for logged, message in messages(found[0], marker, SIGHTING)
+        ]
+        if not seen:
+            raise ValueError(f"{marker} has no message: no picture showed the marker")
+        time = np.array([float(row[0]) for row in rows])
+        stamps = source_times([(stamp, logged) for stamp, logged, _ in seen])
+        for name, values in ((states, time), (marker, stamps)):
+            _check_time(name, values)
+        covariance = np.array([np.reshape(p.covariance, (6, 6)) for _, _, p in seen], float)
+        poses = np.array([_pose(p.pose, marker) for _, _, p in seen])
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    return Streams(time, np.array([row[1] for row in rows]), stamps, poses, covariance)
+
+
+def _pose(message: object, topic: str) -> np.ndarray:
+    """Return the pose (4, 4) of a message."""
+    p, o = message.position, message.orientation  # type: ignore[attr-defined]
+    quaternion = np.array([o.x, o.y, o.z, o.w])
+    if not np.isfinite(quaternion).all() or not np.linalg.norm(quaternion) > 0:
+        raise ValueError(f"{topic} has a pose without an orientation")
+    return pose(Rotation.from_quat(quaternion).as_rotvec(), np.array([p.x, p.y, p.z]))
+
+
+def _check_time(topic: str, time: np.ndarray) -> None:
+    back = np.flatnonzero(time < np.maximum.accumulate(time) - JUMP)
+    if len(back):
+        k = int(back[0])
+        raise ValueError(
+            f"{topic} starts again: message {k} is stamped {time[k]:.3f} s, after "
+            f"{time[:k].max():.3f} s; cut the recording there"
+        )

@@ -1,0 +1,139 @@
+"""An existing LeRobot folder enters, ours or one by the lerobot library; episodes leave."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from invdyn_ros.data.dataset import read_dataset
+from invdyn_ros.data.leakage import without_repeats
+from invdyn_ros.data.lerobot_format import INFO, STATE, VELOCITY_SUFFIX
+from invdyn_ros.data.windows import check_alike
+from invdyn_ros.sources.array_files import read_tables
+from invdyn_ros.sources.import_result import Intake, joined
+from invdyn_ros.sources.sequence_files import SequenceConfig, read_table
+
+REPEATS = "moments that stand earlier in the data"
+
+
+@dataclass(frozen=True)
+class FolderConfig:
+    """What a folder that this package did not write leaves open."""
+
+    unit: Literal["N m", "A", "rad", "1"] | None = None
+    """What the actions are; 1: a command without unit. Folders by 'invdyn collect' say it."""
+    skip: bool = False
+    """Leave out (and count) rows that are not finite and episodes of one sample."""
+    unique: bool = False
+    """Leave out (and count) moments of motion that stand earlier in the data already."""
+
+
+def read_folder(
+    path: str | Path, joint_names: tuple[str, ...], config: FolderConfig
+) -> tuple[Intake, str]:
+    """Read the episodes of a LeRobot folder, and the name of its robot.
+
+    What the folder does not know (velocity, acceleration) stays absent.
+
+    Args:
+        path: folder with meta/info.json.
+        joint_names: the joints; none: those the folder names.
+        config: what the folder leaves open.
+
+    Raises:
+        ValueError: no such folder, a damaged one, or joints or unit that are missing or differ.
+    """
+    path = Path(path)
+    info = _info(path)
+    robot = str(info.get("robot") or info.get("robot_type") or "")
+    if "action_unit" in info:
+        trajectories, known = read_dataset(path)
+        for what, given, found in (
+            ("actions", config.unit, known.action_unit),
+            ("joints", joint_names, known.joint_names),
+        ):
+            if given and given != found:
+                raise ValueError(f"{path}: {what} are {_shown(found)}, not {_shown(given)}")
+        return Intake(trajectories, sum(map(len, trajectories)), {}), robot
+    if config.unit is None:
+        raise ValueError(f"{path / INFO} does not say what the actions are; state it with --unit")
+    tables = [t for chunk in sorted(path.glob("data/chunk-*")) for t in read_tables(chunk, STATE)]
+    if not tables:
+        raise ValueError(f"{path / 'data'}: no chunk-*/*.parquet; copy or download it again")
+    width = tables[0].pick("action", STATE).shape[-1]
+    names = joint_names or _joints(info, width, path)
+    columns = _columns(tables[0].pick(STATE, STATE).shape[-1], len(names), config)
+    return joined(read_table(table, names, columns) for table in tables), robot
+
+
+def read_folders(
+    paths: list[Path], joint_names: tuple[str, ...], config: FolderConfig
+) -> tuple[Intake, str]:
+    """Read several folders of one robot as one.
+
+    Raises:
+        ValueError: as `read_folder`, or they differ in robot, joints, unit or what is known.
+    """
+    found = [read_folder(path, joint_names, config) for path in paths]
+    for path, (part, robot) in zip(paths, found, strict=True):
+        first, name = found[0]
+        try:
+            check_alike([first.trajectories[0], part.trajectories[0]])
+        except ValueError as error:
+            raise ValueError(f"{paths[0]} and {path}: {error}; collect them apart") from error
+        if robot != name:
+            raise ValueError(f"{paths[0]} is of '{name}', {path} of '{robot}'; collect them apart")
+    whole, robot = joined(part for part, _ in found), found[0][1]
+    return (_unique(whole) if config.unique else whole), robot
+
+
+def _unique(whole: Intake) -> Intake:
+    kept = without_repeats(whole.trajectories)
+    change = sum(map(len, kept)) - sum(map(len, whole.trajectories))
+    return Intake(kept, whole.rows, whole.changes | {REPEATS: change})
+
+
+def _info(path: Path) -> dict[str, Any]:
+    if not (path / INFO).is_file():
+        raise ValueError(f"{path} is no LeRobot folder: {INFO} is missing")
+    try:
+        info = json.loads((path / INFO).read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path / INFO} is not JSON ({error}); copy it again") from error
+    if not isinstance(info, dict):
+        raise ValueError(f"{path / INFO} holds no keys; copy it again")
+    return info
+
+
+def _joints(info: dict[str, Any], width: int, path: Path) -> tuple[str, ...]:
+    """Return the joint names of a foreign folder: a list, or a list per group of motors."""
+    names = info.get("features", {}).get(STATE, {}).get("names")
+    if isinstance(names, dict):
+        names = [name for group in names.values() if isinstance(group, list) for name in group]
+    names = [str(name) for name in names or [] if not str(name).endswith(VELOCITY_SUFFIX)]
+    if len(names) != width:
+        raise ValueError(
+            f"{path / INFO} names {len(names)} joints for {width} actions; "
+            "state them with --joints"
+        )
+    return tuple(names)
+
+
+def _columns(width: int, n: int, config: FolderConfig) -> SequenceConfig:
+    """Say where the columns stand; a state twice as wide as the joints also has velocities."""
+    return SequenceConfig(
+        position=f"{STATE}:0:{n}",
+        velocity=f"{STATE}:{n}:{2 * n}" if width == 2 * n else None,
+        action="action",
+        unit=config.unit or "1",
+        time="timestamp",
+        episode="episode_index",
+        acceleration="none",
+        skip=config.skip,
+    )
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else ", ".join(value)

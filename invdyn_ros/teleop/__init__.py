@@ -1,0 +1,1 @@
+"""Teleoperation by a person's arm: body pose, retargeting, filters, inverse kinematics."""

@@ -1,0 +1,226 @@
+"""Pose: an RGB picture enters, the 33 BlazePose landmarks of the person in it leave."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import cv2
+import numpy as np
+
+from invdyn_ros.config import Checked, Score
+from invdyn_ros.native_output import native_output_silenced
+from invdyn_ros.teleop.arm_directions import ARM
+
+HIP_FROM_MEDIAPIPE = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+"""From MediaPipe's axes (x right in the picture, y down, z away from it) to the hip frame."""
+
+
+class Landmarks(NamedTuple):
+    """One person, as seen in one picture."""
+
+    world: np.ndarray
+    """(33, 4): x, y, z [m] and visibility 0..1, in the hip frame.
+
+    Its origin is midway between the hips. Its axes are fixed to the camera and follow REP 103 for
+    a person who faces it: x forward out of the chest towards the camera, y to the person's left
+    (right in the picture), z up in the picture.
+    """
+    image: np.ndarray
+    """(33, 2): x right, y down [px] in the picture."""
+
+
+@dataclass(frozen=True)
+class PoseConfig(Checked):
+    """Which network looks for the person, and how sure it must be."""
+
+    model: str = ""
+    """A `pose_landmarker_*.task` file; empty for the full BlazePose inside MediaPipe 0.10.21."""
+    min_detection: Score = 0.5
+    """Least score to say that there is a person, 0..1."""
+    min_tracking: Score = 0.5
+    """Least score to keep following the person instead of searching again, 0..1."""
+
+    def __post_init__(self) -> None:
+        """Refuse a missing model file too."""
+        super().__post_init__()
+        if self.model and not Path(self.model).is_file():
+            raise FileNotFoundError(
+                f"no pose model {self.model}; "
+                "give a pose_landmarker_*.task file, or '' for the bundled one"
+            )
+
+
+class _Network(Protocol):
+    def find(self, image: np.ndarray) -> tuple[Any, Any] | None:
+        """Give the world and image landmark lists of the person, or None."""
+
+    def close(self) -> None:
+        """Free the network."""
+
+
+class PoseEstimator(AbstractContextManager["PoseEstimator"]):
+    """Find the person in each picture of a stream, and follow them from one to the next."""
+
+    def __init__(self, config: PoseConfig | None = None) -> None:
+        """Load the network and run it once, for the first call costs 150 ms and later ones 20.
+
+        Raises:
+            ValueError: the model file is no pose landmarker.
+        """
+        config = config or PoseConfig()
+        with native_output_silenced():
+            self._network: _Network = _TaskFile(config) if config.model else _Bundled(config)
+            self._network.find(np.zeros((256, 256, 3), np.uint8))
+        self._chatty = True  # TFLite warns once more when it meets its first person
+
+    def __call__(self, image: np.ndarray) -> Landmarks | None:
+        """Find the landmarks in an RGB picture (height, width, 3), uint8; None without a person.
+
+        Raises:
+            ValueError: the array is no such picture.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(
+                f"expected an RGB image (h, w, 3) uint8, got {image.shape} {image.dtype}"
+            )
+        with native_output_silenced() if self._chatty else nullcontext():
+            found = self._network.find(np.ascontiguousarray(image))
+        if found is None:
+            return None
+        self._chatty = False
+        world = np.array([(p.x, p.y, p.z, p.visibility) for p in found[0]])  # (33, 4)
+        world[:, :3] = world[:, :3] @ HIP_FROM_MEDIAPIPE.T
+        height, width = image.shape[:2]
+        return Landmarks(world, np.array([(p.x * width, p.y * height) for p in found[1]]))
+
+    def close(self) -> None:
+        """Free the network; the estimator cannot be called afterwards."""
+        self._network.close()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Bundled:
+    """BlazePose full through `mp.solutions`: the network inside the wheel until 0.10.30."""
+
+    def __init__(self, config: PoseConfig) -> None:
+        import mediapipe as mp  # half a second: only who estimates poses pays
+
+        self._pose = mp.solutions.pose.Pose(
+            model_complexity=1,
+            min_detection_confidence=config.min_detection,
+            min_tracking_confidence=config.min_tracking,
+        )
+
+    def find(self, image: np.ndarray) -> tuple[Any, Any] | None:
+        result = self._pose.process(image)
+        if result.pose_world_landmarks is None:
+            return None
+        return result.pose_world_landmarks.landmark, result.pose_landmarks.landmark
+
+    def close(self) -> None:
+        self._pose.close()
+
+
+class _TaskFile:
+    """Any pose landmarker file of the Tasks API."""
+
+    PERIOD_MS = 33
+    """The Tasks API wants increasing stamps for its smoothing; one nominal period each."""
+
+    def __init__(self, config: PoseConfig) -> None:
+        import mediapipe as mp
+
+        vision = mp.tasks.vision
+        options = vision.PoseLandmarkerOptions(
+            base_options=mp.tasks.BaseOptions(model_asset_buffer=Path(config.model).read_bytes()),
+            running_mode=vision.RunningMode.VIDEO,
+            min_pose_detection_confidence=config.min_detection,
+            min_tracking_confidence=config.min_tracking,
+        )
+        try:
+            self._landmarker = vision.PoseLandmarker.create_from_options(options)
+        except (RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:100]
+            raise ValueError(
+                f"{config.model} is no pose landmarker .task file: {reason}"
+            ) from error
+        self._image = mp.Image
+        self._format = mp.ImageFormat.SRGB
+        self._stamp = 0
+
+    def find(self, image: np.ndarray) -> tuple[Any, Any] | None:
+        self._stamp += self.PERIOD_MS
+        picture = self._image(image_format=self._format, data=image)
+        result = self._landmarker.detect_for_video(picture, self._stamp)
+        if not result.pose_world_landmarks:
+            return None
+        return result.pose_world_landmarks[0], result.pose_landmarks[0]
+
+    def close(self) -> None:
+        self._landmarker.close()
+
+
+LEFT, RIGHT, MIDDLE = (255, 150, 40), (40, 190, 255), (235, 235, 235)  # RGB
+BONES: tuple[tuple[int, int, tuple[int, int, int]], ...] = (
+    *((a, b, MIDDLE) for a, b in ((11, 12), (23, 24), (11, 23), (12, 24))),
+    *((a, b, LEFT) for a, b in ((23, 25), (25, 27), (27, 31), (15, 19), (11, 13), (13, 15))),
+    *((a, b, RIGHT) for a, b in ((24, 26), (26, 28), (28, 32), (16, 20), (12, 14), (14, 16))),
+)
+
+
+def draw(image: np.ndarray, landmarks: Landmarks | None, side: str = "") -> np.ndarray:
+    """Draw the skeleton on a copy of a picture: left orange, right blue, faint if hardly visible.
+
+    Args:
+        image: RGB picture (height, width, 3), uint8.
+        landmarks: the person in it; None gives a plain copy.
+        side: the arm that drives the robot, "left" or "right", drawn thicker; empty for none.
+    """
+    picture = np.ascontiguousarray(image).copy()
+    if landmarks is None:
+        return picture
+    unit = max(image.shape[:2]) / 480  # line widths keep their look at every size
+    driving = ARM[side] if side else ()
+    for a, b, colour in BONES:
+        visibility = float(landmarks.world[[a, b], 3].min())
+        thick = a in driving and b in driving
+        _line(
+            picture, landmarks.image[[a, b]], colour, round((6 if thick else 3) * unit), visibility
+        )
+    for index in (0, 11, 12, 13, 14, 15, 16, 23, 24):
+        if landmarks.world[index, 3] > 0.3:
+            radius = round((7 if index in driving else 4) * unit)
+            centre = _pixel(landmarks.image[index])
+            cv2.circle(
+                picture, centre, radius + max(1, round(unit)), (30, 30, 30), -1, cv2.LINE_AA
+            )
+            cv2.circle(picture, centre, radius, (255, 255, 255), -1, cv2.LINE_AA)
+    return picture
+
+
+def _line(
+    picture: np.ndarray,
+    ends: np.ndarray,
+    colour: tuple[int, int, int],
+    width: int,
+    visibility: float,
+) -> None:
+    """Draw one bone in place, faint if hardly visible, with a rim that shows on any background."""
+    if visibility < 0.1:
+        return
+    layer = picture if visibility > 0.9 else picture.copy()
+    cv2.line(layer, _pixel(ends[0]), _pixel(ends[1]), (30, 30, 30), width + 2, cv2.LINE_AA)
+    cv2.line(layer, _pixel(ends[0]), _pixel(ends[1]), colour, max(width, 1), cv2.LINE_AA)
+    if layer is not picture:
+        cv2.addWeighted(layer, visibility, picture, 1 - visibility, 0, picture)
+
+
+def _pixel(point: np.ndarray) -> tuple[int, int]:
+    """Round to a pixel; far outside is clipped, for OpenCV draws with 32-bit integers."""
+    x, y = np.clip(np.round(point), -10_000, 10_000)
+    return int(x), int(y)

@@ -1,0 +1,1 @@
+"""Training of models on datasets: one trainer, one entry point per kind of model."""

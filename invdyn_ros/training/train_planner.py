@@ -1,0 +1,128 @@
+"""A dataset enters; a planner that continues its motions, to wherever they led, leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from invdyn_ros.config import Checked, Count, to_mapping
+from invdyn_ros.data.dataset import read_dataset
+from invdyn_ros.data.leakage import fingerprint
+from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.models.planner.flow_matching import SequenceConfig, SequenceFlow
+from invdyn_ros.models.planner.planner import PLANNER, FlowPlanner, PlannerMeta, save_planner
+from invdyn_ros.models.planner.segments import Moments, states_ahead
+from invdyn_ros.training.optimizer import DescentConfig, Learner
+from invdyn_ros.training.train import splits
+from invdyn_ros.training.trainer import Descent
+from invdyn_ros.training.training_state import Progress, RunState
+
+Ahead = Callable[[Sequence[Trajectory], int], Moments]
+
+
+@dataclass(frozen=True)
+class PlannerConfig(Checked):
+    """How a planner is trained."""
+
+    seed: int = 0
+    """Of the split, the first weights, the noise and the batch order."""
+    test_fraction: float = 0.2
+    """Share set aside for tests; the same share of the rest decides which weights to keep."""
+    threads: Count = 1
+    """CPU threads of torch."""
+    network: SequenceConfig = field(default_factory=SequenceConfig)
+    """Its shape."""
+    descent: DescentConfig = field(
+        default_factory=lambda: DescentConfig(epochs=60, batch=256, patience=60)
+    )
+    """Gradient descent."""
+
+
+class Lore(NamedTuple):
+    """What a planner learns: moments to learn from and to judge by, and what they are of."""
+
+    learn: Moments
+    judge: Moments
+    meta: PlannerMeta
+
+
+def motions(config: PlannerConfig, data: str | Path) -> Lore:
+    """Return the motions of a dataset as what a planner learns.
+
+    Raises:
+        ValueError: bad dataset, or trajectories that are too short.
+    """
+    parts, info = read_dataset(data)
+    learn, judge = parted(config, parts, states_ahead)
+    content = {"name": Path(data).name, "sha256": fingerprint(parts), "samples": learn.size}
+    size = learn.condition.shape[1]
+    meta = PlannerMeta(info.robot, info.joint_names, size, info.rate, config.network, {}, content)
+    return Lore(learn, judge, meta)
+
+
+def train_planner(
+    config: PlannerConfig,
+    lore: Lore,
+    out: str | Path,
+    resume: bool = False,
+    on_epoch: Callable[[Progress], None] = lambda progress: None,
+) -> FlowPlanner:
+    """Train a planner and write its folder; the same seed gives the same weights.
+
+    Args:
+        config: the run.
+        lore: what is learned.
+        out: folder of the planner.
+        resume: go on from the state that an interrupted run left in `out`.
+        on_epoch: called after each epoch.
+
+    Raises:
+        ValueError: nothing to resume.
+    """
+    torch.set_num_threads(config.threads)
+    meta = lore.meta
+    torch.manual_seed(config.seed)
+    planner = FlowPlanner(meta)
+    settings = {k: v for k, v in to_mapping(config).items() if k != "threads"}
+    state = RunState(Path(out), settings | {"data": meta.data["sha256"]}, meta, PLANNER)
+    progress = fit(planner, lore.learn, lore.judge, config, state, resume, on_epoch)
+    planner.meta = replace(meta, data=meta.data | {"epochs": progress.epoch})
+    save_planner(planner, out)
+    return planner
+
+
+def parted(
+    config: PlannerConfig, trajectories: Sequence[Trajectory], ahead: Ahead
+) -> tuple[Moments, Moments]:
+    """Return moments to learn from and to judge by, from different trajectories.
+
+    Raises:
+        ValueError: trajectories that are too short.
+    """
+    _, inner = splits(trajectories, config.test_fraction, config.seed)
+    return ahead(inner.train, config.network.horizon), ahead(inner.test, config.network.horizon)
+
+
+def fit(
+    flow: SequenceFlow,
+    learn: Moments,
+    judge: Moments,
+    config: PlannerConfig,
+    state: RunState,
+    resume: bool = False,
+    on_epoch: Callable[[Progress], None] = lambda progress: None,
+) -> Progress:
+    """Fit a flow over sequences, of states or of actions, and leave it at its best."""
+    flow.standardise(learn)
+    state.directory.mkdir(parents=True, exist_ok=True)
+    learner: Learner = flow
+    descent = Descent(learner, learn, judge, config.descent, config.seed, state)
+    if resume:
+        descent.resume()
+    progress = descent.run(on_epoch)
+    flow.eval()
+    return progress

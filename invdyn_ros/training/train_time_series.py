@@ -1,0 +1,143 @@
+"""A dataset of motions enters; a path model that knows how they go on leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from invdyn_ros.config import Checked, Count, Share, to_mapping
+from invdyn_ros.data.dataset import read_dataset
+from invdyn_ros.data.leakage import fingerprint
+from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.models.checkpoint import pick_device
+from invdyn_ros.models.timeseries.observations import motions
+from invdyn_ros.models.timeseries.registry import (
+    PATH,
+    PATHS,
+    build,
+    load_path_model,
+    save_path_model,
+)
+from invdyn_ros.models.timeseries.time_series_model import PathMeta, PathModel
+from invdyn_ros.training.optimizer import DescentConfig
+from invdyn_ros.training.train import parse_run
+from invdyn_ros.training.trainer import Descent
+from invdyn_ros.training.training_state import Progress, RunState
+
+
+@dataclass(frozen=True)
+class PathConfig(Checked):
+    """One training run; a config file also holds the fields of its family, beside these."""
+
+    family: str
+    """Path model, a key of PATHS."""
+    seed: int = 0
+    """Of the first weights, of what is drawn and of the batch order."""
+    test_fraction: Share = 0.2
+    """The last trajectories are for tests; as large a share of the rest decides what is kept."""
+    length: Count = 200
+    """Samples of the pieces that trajectories are cut into."""
+    device: Literal["auto", "cpu", "cuda"] = "cpu"
+    """Where to compute."""
+    threads: Count = 1
+    """CPU threads of torch."""
+    start: str | None = None
+    """Folder of a model of the same family and shape, whose weights are the first; none: fresh."""
+    descent: DescentConfig = field(default_factory=DescentConfig)
+    """Gradient descent."""
+    model: dict[str, Any] = field(default_factory=dict)
+    """The family's own fields."""
+
+
+def parse_path(values: Mapping[str, Any], where: str) -> PathConfig:
+    """Sort the flat fields of a config file into run, descent and family.
+
+    Raises:
+        ValueError: unknown family, unknown field (naming the known ones) or a wrong value.
+    """
+    return parse_run(PathConfig, PATHS, values, where)
+
+
+def parted(
+    trajectories: Sequence[Trajectory], fraction: float
+) -> tuple[list[Trajectory], list[Trajectory], list[Trajectory]]:
+    """Return what is to learn from, to judge by and to test on, in order.
+
+    Raises:
+        ValueError: too few trajectories for that.
+    """
+    cut = int(len(trajectories) * (1 - fraction))  # as Rubanova et al. cut their hopper
+    half = int(cut * (1 - fraction))
+    parts = list(trajectories[:half]), list(trajectories[half:cut]), list(trajectories[cut:])
+    if not all(parts):
+        raise ValueError(
+            f"{len(trajectories)} trajectories are too few for a test fraction of {fraction}; "
+            "collect more"
+        )
+    return parts
+
+
+def train_paths(
+    config: PathConfig,
+    data: str | Path,
+    out: str | Path,
+    resume: bool = False,
+    on_epoch: Callable[[Progress], None] = lambda progress: None,
+) -> PathModel:
+    """Train a path model and write its folder; the same seed gives the same weights.
+
+    Raises:
+        ValueError: bad dataset, or nothing to resume.
+    """
+    torch.set_num_threads(config.threads)
+    dataset = read_dataset(data)
+    first, second, _ = parted(dataset.trajectories, config.test_fraction)
+    learn, judge = motions(first, config.length), motions(second, config.length)
+    info, device = dataset.info, pick_device(config.device)
+    content: dict[str, Any] = {
+        "name": Path(data).name,
+        "sha256": fingerprint(dataset.trajectories),
+        "test_fraction": config.test_fraction,
+    }
+    meta = PathMeta(config.family, info.robot, info.joint_names, info.rate, config.model, content)
+    torch.manual_seed(config.seed)
+    model = build(meta)
+    meta = replace(meta, config=to_mapping(model.config))
+    model.meta = meta
+    model.standardise(learn)
+    if config.start is not None:
+        _started(config.start, model)
+    model.to(device)
+    learn, judge = (type(part)(*(x.to(device) for x in part)) for part in (learn, judge))
+    progress = Progress()
+    if not model.solve(learn, judge):
+        settings = {k: v for k, v in to_mapping(config).items() if k not in ("threads", "device")}
+        state = RunState(Path(out), settings | {"data": content["sha256"]}, meta, PATH)
+        state.directory.mkdir(parents=True, exist_ok=True)
+        descent = Descent(model, learn, judge, config.descent, config.seed, state)
+        if resume:
+            descent.resume()
+        progress = descent.run(on_epoch)
+    model.meta = replace(meta, data=content | {"epochs": progress.epoch})
+    save_path_model(model.eval(), out)
+    return model
+
+
+def _started(folder: str, model: PathModel) -> None:
+    """Take the weights of another model.
+
+    Raises:
+        ValueError: none there, or of another family or shape.
+    """
+    other = load_path_model(folder)
+    wanted, found = (m.state_dict() for m in (model, other))
+    if {k: v.shape for k, v in wanted.items()} != {k: v.shape for k, v in found.items()}:
+        raise ValueError(
+            f"start: {folder} is a {other.meta.family} of {other.n} joints and other shape "
+            f"than the {model.meta.family} of {model.n} joints that is to be trained"
+        )
+    model.load_state_dict(found)
