@@ -69,13 +69,13 @@ out/data/%.json: $(READY)
 	$(BIN)/invdyn train --config config/train/$(or $(FAMILY_$*),rigid_body).yaml --data out/data/$* --out config/checkpoints/$*
 	$(BIN)/invdyn evaluate --checkpoint config/checkpoints/$* --data out/data/$* --report $@
 
-# What config/sight was made with: about forty minutes per arm on one core.
-sight: $(SIGHTS:%=out/sight/%/sight.json)
+# What config/block_pose was made with: about forty minutes per arm on one core.
+sight: $(SIGHTS:%=out/sight/%/block_pose.json)
 
-out/sight/%/sight.json: $(READY)
+out/sight/%/block_pose.json: $(READY)
 	$(BIN)/invdyn train_block_pose --arm $* --out $(@D) --resume
-	@mkdir -p config/sight/$*
-	cp $(@D)/meta.json $(@D)/model.safetensors $@ config/sight/$*
+	@mkdir -p config/block_pose/$*
+	cp $(@D)/meta.json $(@D)/model.safetensors $@ config/block_pose/$*
 
 # What config/policies was made with: less than half an hour per arm on one core.
 policies: $(POLICIES:%=out/policies/%/curve.json)
@@ -95,23 +95,23 @@ out/planners/%/meta.json: $(READY)
 	@mkdir -p config/planners/$*
 	cp $(@D)/meta.json $(@D)/model.safetensors config/planners/$*
 
-# What config/paths/checkpoints/*_mechanism was made with: about two minutes per body on one core.
+# What config/timeseries/checkpoints/*_identified_body was made with: about two minutes per body on one core.
 bodies: $(BODIES:%=out/bodies/%/meta.json)
 
 out/bodies/%/meta.json: $(READY)
 	$(BIN)/invdyn collect sim --arm $* --seed 123 --out out/data/$*
-	$(BIN)/invdyn train --config config/paths/$*_mechanism.yaml --data out/data/$* --out $(@D)
-	@mkdir -p config/paths/checkpoints/$*_mechanism
-	cp $(@D)/meta.json $(@D)/model.safetensors config/paths/checkpoints/$*_mechanism
+	$(BIN)/invdyn train --config config/timeseries/$*_identified_body.yaml --data out/data/$* --out $(@D)
+	@mkdir -p config/timeseries/checkpoints/$*_identified_body
+	cp $(@D)/meta.json $(@D)/model.safetensors config/timeseries/checkpoints/$*_identified_body
 
-# What config/paths/checkpoints/hopper_latent_ode was made with: an hour of one core.
+# What config/timeseries/checkpoints/hopper_latent_ode was made with: an hour of one core.
 latent_ode: $(READY)
 	$(BIN)/invdyn collect sim --arm hopper --seed 123 --out out/data/hopper
-	$(BIN)/invdyn train --config config/paths/latent_ode.yaml --data out/data/hopper --out out/latent_ode/first
-	$(BIN)/invdyn train --config config/paths/latent_ode.yaml --data out/data/hopper --out out/latent_ode/second \
+	$(BIN)/invdyn train --config config/timeseries/latent_ode.yaml --data out/data/hopper --out out/latent_ode/first
+	$(BIN)/invdyn train --config config/timeseries/latent_ode.yaml --data out/data/hopper --out out/latent_ode/second \
 	  --start out/latent_ode/first --epochs 200 --learning-rate 2e-3 --shares '[0.1,0.1,0.1,0.1,0.1,0.2,0.2,0.3,0.5]'
-	@mkdir -p config/paths/checkpoints/hopper_latent_ode
-	cp out/latent_ode/second/meta.json out/latent_ode/second/model.safetensors config/paths/checkpoints/hopper_latent_ode
+	@mkdir -p config/timeseries/checkpoints/hopper_latent_ode
+	cp out/latent_ode/second/meta.json out/latent_ode/second/model.safetensors config/timeseries/checkpoints/hopper_latent_ode
 
 clean:
 	rm -rf $(VENV) build install log out *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -25,37 +25,40 @@ import yaml
 T = TypeVar("T")
 
 
-class Rule(NamedTuple):
+class Constraint(NamedTuple):
     """What the value of a field must do, in words and as a test that not-a-number fails."""
 
     words: str
     kept: Callable[[Any], bool]
 
 
-def at_least(least: float) -> Rule:
+def at_least(least: float) -> Constraint:
     """Return the rule of values from `least` up."""
-    return Rule(f"be at least {least}", lambda value: value >= least)
+    return Constraint(f"be at least {least}", lambda value: value >= least)
 
 
-def above(least: float) -> Rule:
+def above(least: float) -> Constraint:
     """Return the rule of values greater than `least`."""
-    return Rule(f"be above {least}", lambda value: value > least)
+    return Constraint(f"be above {least}", lambda value: value > least)
 
 
-def within(least: float, most: float) -> Rule:
+def within(least: float, most: float) -> Constraint:
     """Return the rule of values from `least` to `most`, both of them allowed."""
-    return Rule(f"be {least} to {most}", lambda value: least <= value <= most)
+    return Constraint(f"be {least} to {most}", lambda value: least <= value <= most)
 
 
 Count = Annotated[int, at_least(1)]
-Positive = Annotated[float, Rule("be positive", lambda value: value > 0)]
-NotNegative = Annotated[float, Rule("not be negative", lambda value: value >= 0)]
-Share = Annotated[float, Rule("be a share, above 0 up to 1", lambda value: 0 < value <= 1)]
-Score = Annotated[float, within(0, 1)]
-Sizes = Annotated[
-    tuple[int, ...], Rule("hold sizes of at least 1", lambda sizes: sizes and min(sizes) >= 1)
+Positive = Annotated[float, Constraint("be positive", lambda value: value > 0)]
+NotNegative = Annotated[float, Constraint("not be negative", lambda value: value >= 0)]
+Fraction = Annotated[
+    float, Constraint("be a share, above 0 up to 1", lambda value: 0 < value <= 1)
 ]
-Decay = Annotated[float, Rule("be at least 0 and less than 1", lambda value: 0 <= value < 1)]
+Probability = Annotated[float, within(0, 1)]
+Sizes = Annotated[
+    tuple[int, ...],
+    Constraint("hold sizes of at least 1", lambda sizes: sizes and min(sizes) >= 1),
+]
+Decay = Annotated[float, Constraint("be at least 0 and less than 1", lambda value: 0 <= value < 1)]
 
 
 class Checked:
@@ -72,7 +75,7 @@ class Checked:
             if get_origin(hint) is Literal and value not in choices:
                 raise ValueError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
             for rule in getattr(hint, "__metadata__", ()):
-                if isinstance(rule, Rule) and not rule.kept(value):
+                if isinstance(rule, Constraint) and not rule.kept(value):
                     raise ValueError(f"{name} is {value}; it must {rule.words}")
 
 

@@ -14,7 +14,7 @@ J = TypeVar("J")
 R = TypeVar("R")
 
 
-def in_order(run: Callable[[J], R], jobs: Sequence[J], workers: int) -> Iterator[R]:
+def parallel_map(run: Callable[[J], R], jobs: Sequence[J], workers: int) -> Iterator[R]:
     """Yield what `run` makes of each job; results do not depend on the number of workers.
 
     Args:

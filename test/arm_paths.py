@@ -8,7 +8,7 @@ from oracle import robot
 
 from invdyn_ros.models.timeseries.observations import Motions
 from invdyn_ros.models.timeseries.registry import build
-from invdyn_ros.models.timeseries.time_series_model import PathMeta, PathModel
+from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 
 RATE = 125.0
 
@@ -20,11 +20,11 @@ def waves(time: np.ndarray, count: int = 6) -> np.ndarray:
     return np.concatenate([np.sin(pace * t), pace * np.cos(pace * t)], -1)
 
 
-def bridge(arm: str = "ur5") -> PathModel:
+def bridge(arm: str = "ur5") -> TimeSeriesModel:
     """A bridge with fresh weights: its parabola, and how positions follow velocities."""
     torch.manual_seed(0)
     names = robot(arm).joint_names
-    model = build(PathMeta("bridge", arm, names, RATE, {"width": 32, "depth": 1})).eval()
+    model = build(TimeSeriesMetadata("bridge", arm, names, RATE, {"width": 32, "depth": 1})).eval()
     time = torch.arange(200, dtype=torch.float64).expand(3, -1) / RATE
     state = torch.from_numpy(waves(time.numpy(), len(names))).float()
     model.standardise(Motions(state, time))

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from invdyn_ros.config import load_yaml
-from invdyn_ros.models.planar_body.contact_solver import Law
+from invdyn_ros.models.planar_body.contact_solver import ContactParameters
 from invdyn_ros.models.planar_body.dynamics import Inertia, Tree
-from invdyn_ros.models.planar_body.simulator import Body, Figures
+from invdyn_ros.models.planar_body.simulator import Body, BodyParameters
 from invdyn_ros.robots.robot import share
 from invdyn_ros.sources.passive_rollouts import body, joints
 
 
 def tree_of(name: str) -> tuple[Tree, tuple[int, ...]]:
     """Return what hangs on what, as the shipped config says it, and the rods of each link."""
-    fields = load_yaml(share(f"config/paths/{name}_mechanism.yaml"))
+    fields = load_yaml(share(f"config/timeseries/{name}_identified_body.yaml"))
     names = ("hinges", "parents", "signs")
     tree = Tree(fields["across"], fields["up"], *(tuple(fields[key]) for key in names))
     return tree, tuple(fields["capsules"])
@@ -30,7 +30,7 @@ def columns(name: str) -> list[int]:
     return tree_of(name)[0].columns(joints(body(name)))
 
 
-def truth(name: str) -> tuple[Body, Figures]:
+def truth(name: str) -> tuple[Body, BodyParameters]:
     """Return a body and its figures, per mass of the whole."""
     model, (tree, rods) = body(name), tree_of(name)
     hinges = [model.joint(joint).id for joint in tree.hinges]
@@ -53,7 +53,7 @@ def truth(name: str) -> tuple[Body, Figures]:
             ends.append([middle - half, middle + half])
             radius.append(model.geom_size[geom][0])
     limited, span = model.jnt_limited[hinges].astype(bool), model.jnt_range[hinges]
-    figures = Figures(
+    figures = BodyParameters(
         inertia,
         _tensor(places),
         _tensor(np.where(limited, span[:, 0], -np.inf)),
@@ -99,9 +99,9 @@ def _inertia(
     )
 
 
-def _law(*values: float) -> Law:
+def _law(*values: float) -> ContactParameters:
     time, shallow, deep, width = (_tensor(max(value, 1e-4)) for value in values)
-    return Law(time, shallow, deep, width)
+    return ContactParameters(time, shallow, deep, width)
 
 
 def _flat(places: np.ndarray) -> np.ndarray:

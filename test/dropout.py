@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import nn
 
 from invdyn_ros.models import MODELS, Mlp
-from invdyn_ros.models.inverse_dynamics import Meta
+from invdyn_ros.models.inverse_dynamics import ModelMetadata
 from invdyn_ros.models.mlp import MlpConfig
 from invdyn_ros.training import trainer as descent
 from invdyn_ros.training.train import parse_config, train
@@ -27,7 +27,7 @@ class Dropout(Mlp):
 
     Config = DropoutConfig
 
-    def __init__(self, meta: Meta) -> None:
+    def __init__(self, meta: ModelMetadata) -> None:
         super().__init__(meta)
         self.net.insert(2, nn.Dropout(self.config.rate))
 
@@ -36,7 +36,7 @@ def fit(data: str | Path, out: str | Path, resume: bool) -> None:
     """Train, save after each epoch and then print its number."""
     descent.SAVE_EVERY = 0.0
     MODELS["dropout"] = Dropout
-    config = parse_config(VALUES | {"lead": 0.012}, "test")
+    config = parse_config(VALUES | {"action_delay": 0.012}, "test")
     train(config, data, out, resume, on_epoch=lambda p: print(p.epoch, flush=True))
 
 

@@ -40,12 +40,12 @@ def setpoint(arm: Robot, motion: np.ndarray) -> np.ndarray:
 def exciting(
     arm: Robot,
     seed: int,
-    lead: float = 0.0,
+    action_delay: float = 0.0,
     seconds: float = 4.0,
     unit: str = "N m",
     law: Callable[[Robot, np.ndarray], np.ndarray] = torque,
 ) -> Trajectory:
-    """Return random sines and the actions that make them, each `lead` [s] ahead of its motion."""
+    """Return random sines and the actions that make them, each `action_delay` [s] ahead of its motion."""
     rng = np.random.default_rng(seed)
     w = rng.uniform(0.5, 5.0, (4, arm.n))  # [rad/s]
     size, phase = rng.uniform(0.05, 0.35, (4, arm.n)), rng.uniform(0, 6.28, (4, arm.n))
@@ -59,4 +59,4 @@ def exciting(
 
     time = np.arange(round(seconds * arm.rate)) / arm.rate
     columns = np.split(motion(time), 3, axis=1)
-    return Trajectory(time, *columns, law(arm, motion(time + lead)), arm.joint_names, unit)
+    return Trajectory(time, *columns, law(arm, motion(time + action_delay)), arm.joint_names, unit)

@@ -17,7 +17,7 @@ from std_msgs.msg import Header
 from invdyn_ros.control.safety_limits import Target
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.scripted_expert import ScriptPolicy
-from invdyn_ros.grasp.envs.simulated_detector import ModelledDetector
+from invdyn_ros.grasp.envs.simulated_detector import SimulatedDetector
 from invdyn_ros.grasp.envs.transitions import Transitions
 from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.joint_states import joints_to_message
@@ -53,7 +53,7 @@ class Witness:
 
     def __init__(self, environment: GraspEnv, monkeypatch) -> None:
         self.env, self.said, self.seen = environment, [], []
-        step, detect = environment.world.step, ModelledDetector.detect
+        step, detect = environment.world.step, SimulatedDetector.detect
 
         def noting_step(command, opening):
             self._note(opening)
@@ -66,7 +66,7 @@ class Witness:
             return found
 
         monkeypatch.setattr(environment.world, "step", noting_step)
-        monkeypatch.setattr(ModelledDetector, "detect", noting_detect)
+        monkeypatch.setattr(SimulatedDetector, "detect", noting_detect)
 
     def episode(self, seconds: float) -> Transitions:
         """Let the script act, at most so long; return what the environment told."""

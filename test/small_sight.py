@@ -11,45 +11,49 @@ import torch
 from invdyn_ros.arms.domain_randomization import NOISES
 from invdyn_ros.arms.scene import SCENES, block_pose
 from invdyn_ros.grasp.estimation.block_pose_estimator import landmarks, middle
-from invdyn_ros.grasp.estimation.block_pose_network import Sight, SightConfig, SightMeta
+from invdyn_ros.grasp.estimation.block_pose_network import (
+    BlockPoseMetadata,
+    BlockPoseNet,
+    BlockPoseNetConfig,
+)
 from invdyn_ros.grasp.pose_training.rendered_dataset import (
-    Illustrator,
-    Moments,
-    PictureConfig,
-    Pictures,
+    DatasetRenderer,
+    RenderedImages,
+    RenderingConfig,
+    StateSamples,
 )
 from invdyn_ros.robots.robot import load_robot
 
 SCENE, UR5 = SCENES["ur5"], load_robot("ur5")
-SMALL = SightConfig(pixels=64, channels=(8, 16, 16), keypoints=12, hidden=32)
+SMALL = BlockPoseNetConfig(pixels=64, channels=(8, 16, 16), keypoints=12, hidden=32)
 LEVELS = NOISES["none"], NOISES["default"]
 
 
-def meta(arm: str = "ur5", network: SightConfig = SMALL) -> SightMeta:
+def meta(arm: str = "ur5", network: BlockPoseNetConfig = SMALL) -> BlockPoseMetadata:
     scene = SCENES[arm]
-    return SightMeta(arm, scene.block_size, middle(scene), landmarks(scene), network)
+    return BlockPoseMetadata(arm, scene.block_size, middle(scene), landmarks(scene), network)
 
 
-def fresh(arm: str = "ur5", seed: int = 0) -> Sight:
+def fresh(arm: str = "ur5", seed: int = 0) -> BlockPoseNet:
     torch.manual_seed(seed)
-    return Sight(meta(arm)).eval()
+    return BlockPoseNet(meta(arm)).eval()
 
 
-def sure(sight: Sight) -> Sight:
+def sure(sight: BlockPoseNet) -> BlockPoseNet:
     """A network that takes every picture for one of a block, and is sure of where it is."""
     with torch.no_grad():
         sight.answer[-1].bias[4:] = torch.tensor([-3.0, -3.0, -3.0, 9.0])
     return sight
 
 
-def home() -> Moments:
+def home() -> StateSamples:
     """Moments of an arm that stays at home."""
     q, widest = UR5.home[None], UR5.gripper.max_opening
-    return Moments(q, q, np.array([widest]), block_pose(0.5, 0.0, 0.02, 0.3)[None])
+    return StateSamples(q, q, np.array([widest]), block_pose(0.5, 0.0, 0.02, 0.3)[None])
 
 
-def draw(directory: Path, count: int, seed: int = 0) -> Pictures:
+def draw(directory: Path, count: int, seed: int = 0) -> RenderedImages:
     """Pictures of an arm at home and blocks anywhere."""
-    config = PictureConfig(home=1.0)
-    with closing(Illustrator(UR5, SCENE, home(), SMALL.pixels, config)) as draughts:
+    config = RenderingConfig(home_fraction=1.0)
+    with closing(DatasetRenderer(UR5, SCENE, home(), SMALL.pixels, config)) as draughts:
         return draughts.draw(directory, count, seed, LEVELS)

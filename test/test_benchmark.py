@@ -16,7 +16,7 @@ from invdyn_ros.benchmarks.simulation import SimulationConfig, rates_in_turn
 from invdyn_ros.cli.benchmark import main
 from invdyn_ros.models import MODELS, build
 from invdyn_ros.models.checkpoint import save
-from invdyn_ros.models.inverse_dynamics import Meta
+from invdyn_ros.models.inverse_dynamics import ModelMetadata
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import load_robot
 
@@ -24,7 +24,7 @@ from invdyn_ros.robots.robot import load_robot
 def make_checkpoint(folder, arm):
     """A rigid-body model with the parameters of the URDF: no training needed."""
     robot = load_robot(arm)
-    meta = Meta(
+    meta = ModelMetadata(
         "rigid_body",
         robot.name,
         robot.joint_names,
@@ -97,7 +97,7 @@ def test_peers_of_the_dynamics_benchmark_compute_the_same_torques():
 def test_untrained_models_stand_in_for_families_that_are_not_shipped():
     models = untrained()
     assert {model.meta.family for model in models.values()} | {"rigid_body"} == {
-        name for name, family in MODELS.items() if family.observed == "motion"
+        name for name, family in MODELS.items() if family.input_type == "motion"
     }
     wide = [
         module.weight.shape

@@ -18,9 +18,9 @@ from invdyn_ros.evaluation.plots.success_map import PER_CELL, cells, success_map
 from invdyn_ros.grasp.envs import rollouts as playing
 from invdyn_ros.grasp.envs.agents import SCRIPTED, load_player
 from invdyn_ros.grasp.envs.rollouts import Episode, Job, cut, play, play_all
-from invdyn_ros.grasp.policies.action_space import SteeringConfig
-from invdyn_ros.grasp.policies.failure_causes import CAUSES, FIRM, Course, cause_of_failure
-from invdyn_ros.grasp.policies.network import Policy, PolicyMeta, save_policy
+from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
+from invdyn_ros.grasp.policies.failure_causes import CAUSES, FIRM, EpisodeTrace, cause_of_failure
+from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
 from invdyn_ros.grasp.policies.success_rate import paired_difference, success_interval
 from invdyn_ros.models.checkpoint import META
 from invdyn_ros.robots.robot import share
@@ -33,9 +33,9 @@ STEP = 0.04  # [s]
 def idle(folder, control="joint", grip=1.0, **changes):
     """A policy that stays where it is, its gripper at `grip`."""
     seen, actions = SIZES[control]
-    steering = SteeringConfig(period=0.08)
-    meta = PolicyMeta("ur5", seen, actions, (4,), "clip", "sac", control, steering)
-    policy = Policy(replace(meta, **changes))
+    steering = ActionSpaceConfig(period=0.08)
+    meta = PolicyMetadata("ur5", seen, actions, (4,), "clip", "sac", control, steering)
+    policy = MLPPolicy(replace(meta, **changes))
     with torch.no_grad():
         for values in policy.parameters():
             values.zero_()
@@ -48,7 +48,7 @@ def course(*parts, seen=True):
     """An episode from parts of (samples, held, height, opening)."""
     rows = [part[1:] for part in parts for _ in range(part[0])]
     held, height, opening = np.array(rows, float).T
-    return Course(STEP * np.arange(len(rows)), held.astype(bool), height, opening, seen)
+    return EpisodeTrace(STEP * np.arange(len(rows)), held.astype(bool), height, opening, seen)
 
 
 WAY, GRIPPED, SQUEEZED = (50, 0, 0.0, 0.085), (20, 1, 0.0, BLOCK), (2, 1, 0.0, BLOCK)
@@ -87,7 +87,7 @@ def test_a_block_is_held_from_a_fifth_of_a_second_on():
 
 
 def test_a_course_needs_samples():
-    empty = Course(*(np.zeros(0) for _ in range(4)))
+    empty = EpisodeTrace(*(np.zeros(0) for _ in range(4)))
     for wrong in (empty, course(WAY)._replace(height=np.zeros(3))):
         with pytest.raises(ValueError, match="columns of one length"):
             cause_of_failure(wrong, BLOCK)
@@ -209,7 +209,7 @@ def pairs(both, only_ours, only_theirs, none):
 
 
 def test_with_a_network_that_sees_everybody_plays_by_it(tmp_path):
-    sight = str(share("config/sight/ur5"))
+    sight = str(share("config/block_pose/ur5"))
     players = load_players(GraspConfig(policies=(str(idle(tmp_path / "a")),), sight=sight))
     assert [player.name for player in players.values()] == ["scripted", "a"]
     assert all(player.environment["sight"] == sight for player in players.values())

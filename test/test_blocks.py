@@ -162,7 +162,7 @@ def test_a_block_with_an_unknown_id_is_named_with_those_that_are_known() -> None
         pose = block_pose(0.45, 0.0, 0.02, 0.3)
         image = camera.render(robot.home, 0.05, np.stack([away, away, away, pose]))
     found = detector.look(image)
-    assert found.strangers == (3,)
+    assert found.unknown_ids == (3,)
     assert found.problem(1) == (
         "no block in the image but block 3, which is not known here; use block 0, with markers "
         "0 to 5"

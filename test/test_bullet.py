@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from invdyn_ros.arms.domain_randomization import NOISES, load_noise, stray
+from invdyn_ros.arms.domain_randomization import NOISES, load_noise, randomize_scene
 from invdyn_ros.arms.plant import IDEAL, PLANTS, PlantConfig, load_plant
 from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.arms.scene import SCENES
@@ -264,11 +264,11 @@ def test_plants_are_known_by_arm_and_can_be_changed() -> None:
 def test_scene_of_an_episode_strays_by_seed_and_noise_level() -> None:
     scene = SCENES["ur5"]
     noise = load_noise("default")
-    one, same, other = (stray(scene, noise, 0, e) for e in (1, 1, 2))
+    one, same, other = (randomize_scene(scene, noise, 0, e) for e in (1, 1, 2))
     np.testing.assert_array_equal(one.camera.T_base_camera, same.camera.T_base_camera)
     assert one.light == same.light and one.friction == same.friction
     assert not np.array_equal(one.camera.T_base_camera, other.camera.T_base_camera)
-    still = stray(scene, load_noise("none"), 0, 1)
+    still = randomize_scene(scene, load_noise("none"), 0, 1)
     np.testing.assert_allclose(still.camera.T_base_camera, scene.camera.T_base_camera, atol=1e-12)
     assert still.friction == scene.friction and still.pixel_noise == 0
 
@@ -276,7 +276,7 @@ def test_scene_of_an_episode_strays_by_seed_and_noise_level() -> None:
 @pytest.mark.parametrize("level", list(NOISES))
 def test_straying_has_the_size_it_says_and_stays_physical(level: str) -> None:
     scene, noise = SCENES["ur5"], NOISES[level]
-    scenes = [stray(scene, noise, 7, e) for e in range(300)]
+    scenes = [randomize_scene(scene, noise, 7, e) for e in range(300)]
     T = np.stack([s.camera.T_base_camera for s in scenes])
     offset = T[:, :3, 3] - scene.camera.T_base_camera[:3, 3]
     assert offset.std() == pytest.approx(noise.camera_position, rel=0.1)

@@ -25,7 +25,7 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
 
 from invdyn_ros.arms.rendering import SceneCamera
-from invdyn_ros.arms.scene import believed_scene
+from invdyn_ros.arms.scene import nominal_scene
 from invdyn_ros.config import load_yaml
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.nodes.bag import BagWriter
@@ -53,7 +53,7 @@ def test_a_recording_becomes_the_file_that_the_launch_reads(recording, tmp_path,
     specs = {spec.name: spec.parameters for spec in found}
     assert specs["grasp"]["camera_pose"] == specs["report"]["camera_pose"] == str(file)
     assert not any("camera_pose" in specs[name] for name in ("simulator", "scene_camera"))
-    believed = believed_scene("ur5", specs["grasp"]["camera_pose"])
+    believed = nominal_scene("ur5", specs["grasp"]["camera_pose"])
     np.testing.assert_allclose(believed.camera.T_base_camera, CAMERA, atol=1e-6)
     assert believed.camera.focal == SCENE.camera.focal
 

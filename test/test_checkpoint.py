@@ -10,7 +10,7 @@ import torch
 from oracle import robot
 from safetensors.torch import load_file, save_file
 
-from invdyn_ros.models import MODELS, Meta, Mlp, build
+from invdyn_ros.models import MODELS, Mlp, ModelMetadata, build
 from invdyn_ros.models.checkpoint import load, save
 
 
@@ -18,7 +18,7 @@ from invdyn_ros.models.checkpoint import load, save
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     """A checkpoint of each family, its tensors filled with noise."""
     r = robot("ur5")
-    meta = Meta(
+    meta = ModelMetadata(
         request.param,
         "ur5",
         r.joint_names,
@@ -42,7 +42,7 @@ def test_loaded_model_is_the_saved_one_to_the_bit(folder: Path) -> None:
     model = load(folder, robot=robot("ur5"))
     for name, value in torch.load(folder.parent / "state.pt").items():
         assert torch.equal(value, model.state_dict()[name])
-    assert (model.meta.lead, model.meta.joint_names) == (0.012, robot("ur5").joint_names)
+    assert (model.meta.action_delay, model.meta.joint_names) == (0.012, robot("ur5").joint_names)
     assert not model.training
 
 
@@ -102,7 +102,10 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "list": (lambda f: (f / "meta.json").write_text("[]"), "is of no checkpoint"),
     "family": (_edit(lambda v: v.update(family="delan")), "no model family 'delan'"),
     "field": (_edit(lambda v: v.update(config={"foo": 1})), "unknown field 'foo'"),
-    "no lead": (_edit(lambda v: v.pop("lead")), "'lead' of Meta is missing"),
+    "no action delay": (
+        _edit(lambda v: v.pop("action_delay")),
+        "'action_delay' of Meta is missing",
+    ),
     "cut weights": (_cut, "damaged"),
     "one bit": (_flip, "sha256"),
     "pickle": (_pickle, "damaged"),
@@ -150,7 +153,9 @@ def test_checkpoint_cut_off_anywhere_is_the_old_or_the_new_one(
     writes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     r = robot("ur5")
-    meta = Meta("mlp", "ur5", r.joint_names, "N m", r.rate, 0.0, "", {"width": 8, "depth": 1})
+    meta = ModelMetadata(
+        "mlp", "ur5", r.joint_names, "N m", r.rate, 0.0, "", {"width": 8, "depth": 1}
+    )
     old, new = Mlp(meta), Mlp(meta)
     torch.nn.init.ones_(new.net[0].weight)
     save(old, meta, tmp_path)

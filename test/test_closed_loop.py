@@ -29,7 +29,7 @@ from invdyn_ros.benchmarks.closed_loop import (
 from invdyn_ros.cli import run_verb
 from invdyn_ros.cli.benchmark import main
 from invdyn_ros.control.computed_torque import Measured, PlainFeedback
-from invdyn_ros.control.safety_limits import Plan, rest
+from invdyn_ros.control.safety_limits import Plan, hold_plan
 from invdyn_ros.evaluation.closed_loop import Run
 from invdyn_ros.models import InverseDynamics, build
 from invdyn_ros.models.inverse_dynamics import Prediction
@@ -90,7 +90,7 @@ class Constant:
 
 def test_feedback_of_a_feed_forward_is_the_same_whatever_the_model() -> None:
     ur5 = robot("ur5")
-    plan: Plan = rest(ur5.home, 0.0)
+    plan: Plan = hold_plan(ur5.home, 0.0)
     torque = np.arange(1.0, 7.0)
     for error in (0.0, 0.01, -0.2):
         measured = measured_beside(ur5.home, error)

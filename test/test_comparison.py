@@ -13,12 +13,12 @@ from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.recording import Samples
 from invdyn_ros.evaluation.closed_loop import excitation
-from invdyn_ros.evaluation.closed_loop_tracking import Course
+from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
 from invdyn_ros.evaluation.compare import Job, Run, family_configs, motions, report, run, runs
 from invdyn_ros.evaluation.comparison_table import markdown, standings
 from invdyn_ros.models import build
 from invdyn_ros.models.checkpoint import load
-from invdyn_ros.models.inverse_dynamics import Meta
+from invdyn_ros.models.inverse_dynamics import ModelMetadata
 from invdyn_ros.training.train import TrainConfig
 
 FAMILIES = ("mlp", "rigid_body")
@@ -208,16 +208,16 @@ def still(arm_name: str, seconds: float = 1.0) -> Samples:
     return Samples(time, q, 0 * q, np.empty((len(time), 0)), time)
 
 
-def rigid(arm_name: str) -> Meta:
+def rigid(arm_name: str) -> ModelMetadata:
     """What is known of an arm before learning."""
     arm = robot(arm_name)
     data = {"target_mean": [0.0] * arm.n, "urdf_compliance": [0.0] * arm.n}
-    return Meta("rigid_body", arm.name, arm.joint_names, arm.action_unit, arm.rate, 0.0, arm.xml(),
+    return ModelMetadata("rigid_body", arm.name, arm.joint_names, arm.action_unit, arm.rate, 0.0, arm.xml(),
                 {"identify": False}, data)  # fmt: skip
 
 
 def test_what_knows_no_motion_cannot_hold_an_arm_up() -> None:
-    course = Course(robot("ur5"), IDEAL, "N m", still("ur5"))
+    course = TrackingTask(robot("ur5"), IDEAL, "N m", still("ur5"))
     meta = rigid("ur5")
     fallen = course.baselines(meta)
     held = course.tracking(build(meta))
@@ -226,13 +226,13 @@ def test_what_knows_no_motion_cannot_hold_an_arm_up() -> None:
 
 
 def test_servos_hold_themselves_up() -> None:
-    course = Course(robot("dofbot"), IDEAL, "rad", still("dofbot"))
+    course = TrackingTask(robot("dofbot"), IDEAL, "rad", still("dofbot"))
     found = course.baselines(rigid("dofbot"))
     assert found["zero"] == found["mean"] == found["hold_last"] < 0.05  # the setpoint is home
 
 
 def test_course_is_the_same_for_all_and_in_no_dataset() -> None:
-    one, two = (Course.of(robot("dofbot"), "rad").wanted for _ in range(2))
+    one, two = (TrackingTask.of(robot("dofbot"), "rad").wanted for _ in range(2))
     np.testing.assert_array_equal(one.q, two.q)
     assert np.abs(one.q - excitation(robot("dofbot"), 0, 10.0).q).max() > 0.1
 

@@ -12,7 +12,9 @@ from invdyn_ros.grasp.learning.curriculum import Curriculum, CurriculumConfig
 
 
 def test_a_curriculum_grows_with_the_success_rate():
-    config = CurriculumConfig(area=0.2, noise=0.0, promote=0.5, window=4, stride=0.5)
+    config = CurriculumConfig(
+        area=0.2, noise=0.0, promotion_threshold=0.5, window=4, increment=0.5
+    )
     curriculum = Curriculum(config)
     assert curriculum.shares == pytest.approx((0.2, 0.0))
     assert not any(curriculum.see(False) for _ in range(10))

@@ -9,7 +9,7 @@ import pytest
 from toy_task import ACTIONS, SIZE, Toy, demonstrate
 
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
-from invdyn_ros.grasp.learning.replay_buffer import MixedReplayBuffer, record
+from invdyn_ros.grasp.learning.replay_buffer import DemonstrationReplayBuffer, record
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
@@ -17,7 +17,7 @@ def test_demonstrations_have_their_share_of_each_batch(share):
     shown = demonstrate(5)._replace(rewards=np.full(1000, 9.0, np.float32))
     shown = shown._replace(rewards=shown.rewards[: len(shown.dones)])
     space = (Toy.observation_space, Toy.action_space)
-    buffer = MixedReplayBuffer(100, *space, "cpu", shown=shown, share=share)
+    buffer = DemonstrationReplayBuffer(100, *space, "cpu", shown=shown, share=share)
     for _ in range(20):
         zero = np.zeros((1, SIZE), np.float32)
         buffer.add(zero, zero, np.zeros((1, 2)), np.zeros(1), np.zeros(1), [{}])

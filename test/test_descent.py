@@ -27,7 +27,7 @@ from invdyn_ros.training.train import parse_config, splits, train
 from invdyn_ros.training.training_state import Progress
 
 HERE = Path(__file__).parent
-SMALL = {"width": 32, "depth": 1, "epochs": 6, "batch": 64, "lead": 0.012}
+SMALL = {"width": 32, "depth": 1, "epochs": 6, "batch": 64, "action_delay": 0.012}
 TIMEOUT = 100.0  # [s] for a process that hangs
 
 
@@ -66,7 +66,7 @@ def losses(folder: Path) -> torch.Tensor:
 @pytest.mark.timeout(300)  # several processes, one after another
 def test_two_processes_have_the_losses_of_one(data: Path, tmp_path: Path) -> None:
     _, inner = splits(read_dataset(data).trajectories, 0.2, 0)
-    size = windows(inner.train, lead=0.012).size
+    size = windows(inner.train, action_delay=0.012).size
     # an odd batch, and a last one of a single window that one process has to do without
     batch = next(b for b in range(99, size, 2) if size % b == 1)
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

@@ -13,16 +13,16 @@ from invdyn_ros.arms.domain_randomization import (
     Noise,
     latency,
     load_noise,
-    sensed,
-    view,
-    wear,
+    randomize_camera,
+    randomize_plant,
+    with_sensor_noise,
 )
 from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import SCENES
-from invdyn_ros.grasp.envs.episode import World
-from invdyn_ros.grasp.envs.simulated_detector import SHARE, ModelledDetector
+from invdyn_ros.grasp.envs.episode import GraspSimulation
+from invdyn_ros.grasp.envs.simulated_detector import SHARE, SimulatedDetector
 from invdyn_ros.perception.aruco_cube import find_markers
 from invdyn_ros.perception.block_detector import BlockDetector, BlocksConfig
 from invdyn_ros.robots.robot import load_robot
@@ -46,7 +46,7 @@ def test_the_model_of_the_detector_errs_as_the_real_one(arm: str) -> None:
     with SceneCamera(robot, scene) as camera:
         for _ in range(30):
             pose = scene.random_pose(random)
-            truth, model = T_camera_base @ pose, ModelledDetector(scene.camera, scene.block_size)
+            truth, model = T_camera_base @ pose, SimulatedDetector(scene.camera, scene.block_size)
             for k in range(2):
                 picture = camera.render(robot.home, robot.gripper.max_opening, pose[None])
                 seen = {"real": real.detect(picture)[0], "model": model.detect(pose, random)}
@@ -66,12 +66,12 @@ def test_covariance_of_the_model_is_that_of_its_errors() -> None:
     pose = scene.random_pose(random)
     T_camera_base = np.linalg.inv(scene.camera.T_base_camera)
     found = [
-        ModelledDetector(scene.camera, scene.block_size).detect(pose, random) for _ in range(400)
+        SimulatedDetector(scene.camera, scene.block_size).detect(pose, random) for _ in range(400)
     ]
     rows = np.array([error(f.T_camera_block, T_camera_base @ pose) for f in found])
     white = np.linalg.solve(np.linalg.cholesky(found[0].covariance), (rows / SHARE).T)
     np.testing.assert_allclose(np.cov(white), np.eye(6), atol=0.25)
-    exact = ModelledDetector(scene.camera, scene.block_size, 0.0).detect(pose, random)
+    exact = SimulatedDetector(scene.camera, scene.block_size, 0.0).detect(pose, random)
     np.testing.assert_allclose(exact.T_camera_block, T_camera_base @ pose, atol=1e-12)
 
 
@@ -84,7 +84,7 @@ def test_the_model_misses_what_the_real_detector_misses() -> None:
         Simulation(arm, load_plant("ur5"), scene=scene) as simulation,
         SceneCamera(arm, scene) as camera,
     ):
-        model = ModelledDetector(scene.camera, scene.block_size)
+        model = SimulatedDetector(scene.camera, scene.block_size)
         for _ in range(40):
             q = arm.home + random.uniform(-0.25, 0.25, 6)
             tool = arm.forward_kinematics(q)[:3, 3]
@@ -101,13 +101,13 @@ def test_a_block_out_of_the_picture_is_not_seen() -> None:
     scene, random = SCENES["ur5"], np.random.default_rng(0)
     pose = scene.random_pose(random)
     pose[1, 3] = 2.0
-    assert ModelledDetector(scene.camera, scene.block_size).detect(pose, random) is None
+    assert SimulatedDetector(scene.camera, scene.block_size).detect(pose, random) is None
 
 
 @pytest.mark.parametrize("level", list(NOISES))
 def test_each_episode_has_its_own_arm_and_latency(level: str) -> None:
     noise, plant = NOISES[level], load_plant("ur5")
-    worn = [wear(plant, noise, 3, e, load=0.05) for e in range(200)]
+    worn = [randomize_plant(plant, noise, 3, e, load=0.05) for e in range(200)]
     friction = np.array([p.coulomb for p in worn]) / plant.coulomb
     assert friction.std() == pytest.approx(noise.joint_friction, rel=0.2)
     payload = np.array([p.payload for p in worn]) - plant.payload
@@ -117,19 +117,21 @@ def test_each_episode_has_its_own_arm_and_latency(level: str) -> None:
     assert waits.max() <= noise.latency and waits.mean() == pytest.approx(
         noise.latency / 2, rel=0.1
     )
-    assert worn[7] == wear(plant, noise, 3, 7, load=0.05)
+    assert worn[7] == randomize_plant(plant, noise, 3, 7, load=0.05)
 
 
 def test_no_noise_is_the_arm_itself_with_perfect_sensors() -> None:
     plant = load_plant("ur5")
-    assert wear(plant, Noise(), 0, 0, load=0.05) == sensed(plant, Noise())
-    assert sensed(plant, Noise(sensor=1.0)) == plant
-    assert sensed(load_plant("dofbot"), Noise()).velocity_noise < 0  # measures none, still
+    assert randomize_plant(plant, Noise(), 0, 0, load=0.05) == with_sensor_noise(plant, Noise())
+    assert with_sensor_noise(plant, Noise(sensor=1.0)) == plant
+    assert (
+        with_sensor_noise(load_plant("dofbot"), Noise()).velocity_noise < 0
+    )  # measures none, still
 
 
 def test_the_noise_of_sensors_is_scaled_once_however_many_episodes_pass() -> None:
     noise, plant = NOISES["hard"], load_plant("ur5")
-    with World(load_robot("ur5"), noise, SCENES["ur5"]) as world:
+    with GraspSimulation(load_robot("ur5"), noise, SCENES["ur5"]) as world:
         for _ in range(3):
             world.next_episode()
             assert world.simulation.plant.velocity_noise == noise.sensor * plant.velocity_noise
@@ -146,13 +148,13 @@ def test_pictures_for_a_policy_show_no_markers_and_vary() -> None:
     pose = scene.random_pose(np.random.default_rng(0))
     pictures = []
     for episode in (0, 1):
-        shown = view(scene, load_noise("default"), 0, episode, 240)
+        shown = randomize_camera(scene, load_noise("default"), 0, episode, 240)
         with SceneCamera(robot, shown) as camera:
             pictures.append(camera.render(robot.home, 0.08, pose[None]))
     assert pictures[0].shape == (240, 240, 3)
     assert all(find_markers(p[..., 0]).ids.size == 0 for p in pictures)
     assert np.abs(pictures[0].astype(int) - pictures[1]).mean() > 3
-    still = view(scene, load_noise("none"), 0, 1, 64)
+    still = randomize_camera(scene, load_noise("none"), 0, 1, 64)
     np.testing.assert_allclose(still.camera.T_base_camera, scene.camera.T_base_camera, atol=1e-12)
     assert still.table_color == scene.table_color and not still.marked
 

@@ -12,13 +12,18 @@ import torch
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import SCENES, block_pose
 from invdyn_ros.control.safety_limits import State
-from invdyn_ros.grasp.estimation.block_estimate import Sighting, apparent_size, sighting
-from invdyn_ros.grasp.estimation.detection_gating import CALM, Doubts, block_area, learned_area
+from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, apparent_size, sighting
+from invdyn_ros.grasp.estimation.detection_gating import (
+    CALM,
+    DetectionGate,
+    block_area,
+    learned_area,
+)
 from invdyn_ros.grasp.policies.learned import LOST, LearnedGrasp
-from invdyn_ros.grasp.policies.network import Policy, PolicyMeta
-from invdyn_ros.grasp.policies.observation import Observer
+from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata
+from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.grasp.policies.scripted import NOT_SEEN, ScriptedGrasp
-from invdyn_ros.grasp.policies.time_scaling import BRAKING, Pace
+from invdyn_ros.grasp.policies.time_scaling import BRAKING, TimeScaling
 from invdyn_ros.perception.block_detector import BlockDetector, BlocksConfig, double
 from invdyn_ros.robots.robot import load_robot
 
@@ -28,14 +33,16 @@ HERE, THERE, FAR = (0.45, 0.05), (0.52, -0.06), (0.9, 0.1)  # [m]
 robot = cache(load_robot)
 
 
-def seen(time: float, place: tuple[float, float] = HERE, size: float = np.nan) -> Sighting:
-    return Sighting(time, np.array([*place, SCENE.block_size / 2]), 0.3, np.full(4, 1e-6), size)
+def seen(time: float, place: tuple[float, float] = HERE, size: float = np.nan) -> BlockDetection:
+    return BlockDetection(
+        time, np.array([*place, SCENE.block_size / 2]), 0.3, np.full(4, 1e-6), size
+    )
 
 
 def eager() -> LearnedGrasp:
     """A policy that always moves the first joint, and counts how often it is asked."""
-    size = Observer(robot("ur5"), SCENE, 7).size
-    policy = Policy(PolicyMeta("ur5", size, 7, (4,), "clip", "sac"))
+    size = ObservationBuilder(robot("ur5"), SCENE, 7).size
+    policy = MLPPolicy(PolicyMetadata("ur5", size, 7, (4,), "clip", "sac"))
     with torch.no_grad():
         for layer in policy.layers:
             layer.weight.zero_(), layer.bias.zero_()
@@ -57,13 +64,13 @@ class Play:
         for _ in range(round(seconds / TICK)):
             if len(self.track) % round(PICTURE / TICK) == 0:
                 if refused is not None:
-                    self.grasp.refuse(self.time, refused)
+                    self.grasp.on_invalid_image(self.time, refused)
                 elif place is None:
-                    self.grasp.miss(self.time)
+                    self.grasp.on_no_detection(self.time)
                 else:
                     self.grasp.see(seen(self.time, place, size))
             self.grasp.measure(self.q, np.zeros(6))
-            wish = self.grasp.wish(self.time, self.opening, TICK)
+            wish = self.grasp.command(self.time, self.opening, TICK)
             self.q = wish.state.q if wish.horizon is None else self._toward(wish)
             self.track.append(wish.state)
             if [wish.reason] != self.reasons[-1:]:
@@ -99,34 +106,34 @@ def test_a_picture_of_blocks_of_another_size_is_doubted(true: float) -> None:
     T, half = camera.T_base_camera, SCENE.block_size / 2
     sight = sighting(0.0, found.T_camera_block, found.covariance, T, half)
     assert sight.size == pytest.approx(true, rel=0.03)
-    doubts = Doubts(SCENE)
-    assert doubts.trust(sight) == (true == SCENE.block_size)
+    doubts = DetectionGate(SCENE)
+    assert doubts.accept(sight) == (true == SCENE.block_size)
     if doubts.reason is not None:
         assert f"looks {1e3 * true:.0f} mm wide" in doubts.reason and "40 mm" in doubts.reason
 
 
 def test_an_uncertain_depth_is_no_other_size() -> None:
-    doubts = Doubts(SCENE)
-    assert not doubts.trust(seen(0.0, size=0.05))
-    assert doubts.trust(seen(9.0, size=0.05)._replace(variance=np.full(4, 0.03**2)))
+    doubts = DetectionGate(SCENE)
+    assert not doubts.accept(seen(0.0, size=0.05))
+    assert doubts.accept(seen(9.0, size=0.05)._replace(variance=np.full(4, 0.03**2)))
 
 
 def test_a_doubt_outlasts_silence_and_ends_after_good_pictures() -> None:
-    doubts = Doubts(SCENE)
+    doubts = DetectionGate(SCENE)
     doubts.refuse(1.0, double(0))
     assert doubts.reason == double(0) and "two blocks with id 0" in double(0)
-    assert doubts.trust(seen(1.0 + CALM / 2)) and doubts.reason is not None
-    doubts.calm(1.0 + 1.1 * CALM)
+    assert doubts.accept(seen(1.0 + CALM / 2)) and doubts.reason is not None
+    doubts.clear(1.0 + 1.1 * CALM)
     assert doubts.reason is None
 
 
 def test_a_doubt_is_not_said_anew_for_every_millimetre() -> None:
-    rng, doubts, said = np.random.default_rng(0), Doubts(SCENE, learned_area(SCENE)), set()
+    rng, doubts, said = np.random.default_rng(0), DetectionGate(SCENE, learned_area(SCENE)), set()
     for k in range(200):
-        doubts.trust(seen(k / 10, tuple(FAR + 0.01 * rng.uniform(-1, 1, 2))))
+        doubts.accept(seen(k / 10, tuple(FAR + 0.01 * rng.uniform(-1, 1, 2))))
         said.add(doubts.reason)
     assert len(said) == 1
-    doubts.trust(seen(20.0, (1.5, 0.5)))
+    doubts.accept(seen(20.0, (1.5, 0.5)))
     assert "x 1.50, y 0.50 m" in doubts.reason
 
 
@@ -139,7 +146,7 @@ def test_a_learned_grasp_knows_the_blocks_of_its_scene_and_their_goal(arm: str) 
 
 
 def test_a_pose_that_is_not_finite_is_doubted() -> None:
-    assert not Doubts(SCENE).trust(seen(0.0, (np.nan, 0.1)))
+    assert not DetectionGate(SCENE).accept(seen(0.0, (np.nan, 0.1)))
 
 
 WRONG = {
@@ -234,13 +241,13 @@ def test_the_script_stops_while_it_carries_and_goes_on_where_it_was() -> None:
 
 
 def test_time_of_a_motion_that_is_never_stopped_is_real_time_to_the_last_bit() -> None:
-    pace, rng = Pace(), np.random.default_rng(0)
+    pace, rng = TimeScaling(), np.random.default_rng(0)
     times = 1.7e9 + np.cumsum(rng.uniform(0, 0.1, 100))
     assert all(pace.at(time, True) == time for time in times)
 
 
 def test_a_motion_that_is_stopped_keeps_its_derivatives() -> None:
-    pace, times, states = Pace(), np.arange(0.0, 3.0, 1e-3), []
+    pace, times, states = TimeScaling(), np.arange(0.0, 3.0, 1e-3), []
     for time in times:
         now = pace.at(time, not 0.5 < time < 1.5)
         q = np.array([np.sin(now)])

@@ -12,9 +12,9 @@ from plant_oracle import Oracle, Twin
 
 from invdyn_ros.arms.plant import IDEAL, PlantConfig, load_plant
 from invdyn_ros.arms.pybullet_simulation import Simulation
-from invdyn_ros.control.computed_torque import Follower, Measured, PlainFeedback
-from invdyn_ros.control.controller import Driver
-from invdyn_ros.control.safety_limits import State, Target, rest
+from invdyn_ros.control.computed_torque import ComputedTorqueController, Measured, PlainFeedback
+from invdyn_ros.control.controller import ArmController
+from invdyn_ros.control.safety_limits import State, Target, hold_plan
 from invdyn_ros.models.inverse_dynamics import Prediction
 from invdyn_ros.robots.robot import Robot, load_robot
 
@@ -28,10 +28,12 @@ class Broken:
         return Prediction(torch.full((1, 1, motion.shape[-1] // 3), torch.nan), None)
 
 
-def driver_of(arm: str, plant: PlantConfig, kind: type[Oracle] = Oracle) -> Driver:
+def driver_of(arm: str, plant: PlantConfig, kind: type[Oracle] = Oracle) -> ArmController:
     """Return an engaged driver with the plant's own inverse."""
-    lead = plant.delay + 0.5 / robot(arm).rate
-    driver = Driver(robot(arm), kind(robot(arm), plant), robot(arm).action_unit, lead)
+    action_delay = plant.delay + 0.5 / robot(arm).rate
+    driver = ArmController(
+        robot(arm), kind(robot(arm), plant), robot(arm).action_unit, action_delay
+    )
     driver.engage(True)
     return driver
 
@@ -44,14 +46,16 @@ def wave(arm: Robot, t: float, size: float = 0.25, w: float = 2.0) -> State:
     return State(arm.home + c * c * ones, 2 * c * d * ones, 2 * (d * d + c * e) * ones)
 
 
-def errors(arm: str, plant: PlantConfig, driver: Driver, seconds: float = 4.0) -> np.ndarray:
+def errors(
+    arm: str, plant: PlantConfig, driver: ArmController, seconds: float = 4.0
+) -> np.ndarray:
     """Return measured less wanted joints (T, n) [rad] along the wave."""
     body, rows = robot(arm), []
     with Simulation(body, plant, seed=1) as simulation:
         for _ in range(round(seconds * body.rate)):
             sample = simulation.state()
             time = sample.time
-            driver.aim(Target(time, wave(body, time + 1 / body.rate), 1 / body.rate))
+            driver.set_target(Target(time, wave(body, time + 1 / body.rate), 1 / body.rate))
             command = driver.tick(Measured(time, sample.q, sample.qd))
             assert command.action is not None
             rows.append(simulation.truth()[0] - wave(body, time).q)
@@ -80,8 +84,8 @@ def test_exact_model_tracks_through_friction_and_delay(arm: str) -> None:
 def test_lead_is_what_makes_up_for_the_delay() -> None:
     plant = replace(IDEAL, delay=0.016)
     rms = []
-    for lead in (0.0, plant.delay + 0.5 / robot("ur5").rate):
-        driver = Driver(robot("ur5"), Twin(robot("ur5"), plant), "N m", lead)
+    for action_delay in (0.0, plant.delay + 0.5 / robot("ur5").rate):
+        driver = ArmController(robot("ur5"), Twin(robot("ur5"), plant), "N m", action_delay)
         driver.engage(True)
         rms.append(np.sqrt(np.mean(errors("ur5", plant, driver, 2.0) ** 2)))
     assert rms[1] < 0.5 * rms[0]
@@ -92,7 +96,7 @@ def test_the_wanted_acceleration_reaches_as_far_ahead_as_an_action_acts() -> Non
     arm, driver = robot("ur5e"), driver_of("ur5e", IDEAL)
     for k in range(300):
         t = k / 500
-        driver.aim(Target(t, wave(arm, t + 0.002), 0.002))
+        driver.set_target(Target(t, wave(arm, t + 0.002), 0.002))
         driver.tick(Measured(t, wave(arm, t).q, wave(arm, t).qd))
     assert driver.plan is not None
     ahead = driver.plan.at(t + 0.008)
@@ -104,7 +108,7 @@ def test_a_learned_model_beats_plain_feedback_under_an_unknown_payload() -> None
     plant = replace(IDEAL, payload=0.3)
     rms = []
     for model in (Twin(robot("ur5"), IDEAL), PlainFeedback(robot("ur5"), "N m")):
-        driver = Driver(robot("ur5"), model, "N m", 0.004)
+        driver = ArmController(robot("ur5"), model, "N m", 0.004)
         driver.engage(True)
         rms.append(np.sqrt(np.mean(errors("ur5", plant, driver, 2.0) ** 2)))
     assert rms[0] < 0.01 and rms[0] < 0.2 * rms[1]
@@ -116,9 +120,9 @@ def test_nothing_is_sent_before_the_arm_is_engaged() -> None:
     driver.engage(False)
     far = State(arm.home + 1, np.zeros(6), np.zeros(6))
     for k in range(20):
-        driver.aim(Target(k / 125, far, 0.008))
+        driver.set_target(Target(k / 125, far, 0.008))
         command = driver.tick(Measured(k / 125, arm.home, np.zeros(6)))
-        assert command.action is None and command.wanted is None
+        assert command.action is None and command.desired is None
         assert command.reason == "not engaged"
 
 
@@ -126,13 +130,13 @@ def test_engaging_starts_from_where_the_arm_is() -> None:
     """Targets from before the clutch closed do not move the arm."""
     arm, driver = robot("ur5"), driver_of("ur5", IDEAL)
     driver.engage(False)
-    driver.aim(Target(0.0, State(arm.home + 1, np.zeros(6), np.zeros(6)), 0.008))
+    driver.set_target(Target(0.0, State(arm.home + 1, np.zeros(6), np.zeros(6)), 0.008))
     driver.engage(True)
     for k in range(50):
         command = driver.tick(Measured(k / 125, arm.home - 0.3, np.zeros(6)))
-        assert command.wanted is not None
-        np.testing.assert_array_equal(command.wanted.q, arm.home - 0.3)
-        np.testing.assert_array_equal(command.wanted.qd, 0)
+        assert command.desired is not None
+        np.testing.assert_array_equal(command.desired.q, arm.home - 0.3)
+        np.testing.assert_array_equal(command.desired.qd, 0)
         assert command.reason == "no target yet"
 
 
@@ -141,7 +145,7 @@ def test_after_a_stop_nothing_is_sent_until_engaged_again() -> None:
     assert driver.tick(Measured(0.0, arm.home, np.zeros(6))).action is not None
     driver.stop()
     for k in range(5):
-        driver.aim(Target(k / 125, State(arm.home, np.zeros(6), np.zeros(6)), 0.008))
+        driver.set_target(Target(k / 125, State(arm.home, np.zeros(6), np.zeros(6)), 0.008))
         command = driver.tick(Measured(k / 125, arm.home, np.zeros(6)))
         assert command.action is None and command.reason == "stopped"
     driver.engage(True)
@@ -150,7 +154,7 @@ def test_after_a_stop_nothing_is_sent_until_engaged_again() -> None:
 
 def test_a_model_that_gives_no_number_stops_the_arm_and_says_so() -> None:
     arm = robot("ur5")
-    driver = Driver(arm, Broken(), "N m", 0.0)
+    driver = ArmController(arm, Broken(), "N m", 0.0)
     driver.engage(True)
     for k in range(3):
         command = driver.tick(Measured(k / 125, arm.home, np.zeros(6)))
@@ -184,23 +188,23 @@ def test_a_reset_or_a_jump_of_the_joints_makes_the_arm_start_anew_from_there(res
     arm, driver = robot("ur5"), driver_of("ur5", IDEAL)
     for k in range(50):
         t = k / 125
-        driver.aim(Target(t, wave(arm, t + 0.008), 0.008))
+        driver.set_target(Target(t, wave(arm, t + 0.008), 0.008))
         driver.tick(Measured(t, wave(arm, t).q, wave(arm, t).qd))
     elsewhere = arm.home + 0.7
     why = "time started again" if reset else "measured joints jumped"
     for k in range(5):
         t = k / 125 if reset else (50 + k) / 125
         command = driver.tick(Measured(t, elsewhere, np.zeros(6)))
-        assert command.wanted is not None
-        np.testing.assert_array_equal(command.wanted.q, elsewhere)
-        np.testing.assert_array_equal(command.wanted.qd, 0)
+        assert command.desired is not None
+        np.testing.assert_array_equal(command.desired.q, elsewhere)
+        np.testing.assert_array_equal(command.desired.qd, 0)
         assert k > 0 or command.reason == why
 
 
 def test_first_command_that_acts_on_a_target_carries_its_stamp_once() -> None:
     arm, driver = robot("ur5"), driver_of("ur5", IDEAL)
     driver.tick(Measured(0.0, arm.home, np.zeros(6)))
-    driver.aim(Target(0.001, wave(arm, 0.01), 0.008))
+    driver.set_target(Target(0.001, wave(arm, 0.01), 0.008))
     applied = [driver.tick(Measured(k / 125, arm.home, np.zeros(6))).applied for k in (1, 2)]
     assert applied == [0.001, None]
 
@@ -211,11 +215,11 @@ def test_lost_targets_hold_the_arm_and_say_why() -> None:
     for k in range(150):
         t = k / 125
         if k < 60:
-            driver.aim(Target(t, wave(arm, t + 0.008), 0.008))
+            driver.set_target(Target(t, wave(arm, t + 0.008), 0.008))
         wanted = driver.plan.at(t) if driver.plan else State(arm.home, np.zeros(6), np.zeros(6))
         command = driver.tick(Measured(t, wanted.q, wanted.qd))
         reasons.append(command.reason)
-        last = command.wanted
+        last = command.desired
     assert reasons[59] is None and reasons[-1] == "target is stale"
     assert last is not None and np.abs(last.qd).max() == 0
 
@@ -223,8 +227,8 @@ def test_lost_targets_hold_the_arm_and_say_why() -> None:
 def test_servo_arm_gets_the_plan_ahead_and_no_feedback() -> None:
     """The setpoint is that of the plan when it acts, whatever the present error."""
     arm = robot("dofbot")
-    follower = Follower(PlainFeedback(arm, "rad"), "rad", 0.03)
-    plan = rest(arm.home, 0.0)
+    follower = ComputedTorqueController(PlainFeedback(arm, "rad"), "rad", 0.03)
+    plan = hold_plan(arm.home, 0.0)
     for k, error in enumerate((0.0, 0.1, -0.2)):
         action = follower(plan, Measured(k / 50, arm.home + error, np.empty(0)))
         np.testing.assert_allclose(action, arm.home, atol=1e-12)
@@ -232,4 +236,4 @@ def test_servo_arm_gets_the_plan_ahead_and_no_feedback() -> None:
 
 def test_actions_of_an_unknown_unit_are_refused() -> None:
     with pytest.raises(ValueError, match="'A'"):
-        Driver(robot("ur5"), Broken(), "A", 0.0)
+        ArmController(robot("ur5"), Broken(), "A", 0.0)

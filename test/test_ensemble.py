@@ -10,7 +10,7 @@ from oracle import exciting, robot
 
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.windows import windows
-from invdyn_ros.models import Meta, build
+from invdyn_ros.models import ModelMetadata, build
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.ensemble import Ensemble, EnsembleConfig
 from invdyn_ros.training.train import parse_config, train
@@ -22,7 +22,9 @@ NOISE = 0.5
 
 def ensemble() -> Ensemble:
     torch.manual_seed(0)
-    meta = Meta("ensemble", "ur5", UR5.joint_names, "N m", UR5.rate, 0.0, UR5.xml(), SMALL)
+    meta = ModelMetadata(
+        "ensemble", "ur5", UR5.joint_names, "N m", UR5.rate, 0.0, UR5.xml(), SMALL
+    )
     model = build(meta)
     assert isinstance(model, Ensemble)
     return model
@@ -56,7 +58,7 @@ def test_spread_is_calibrated_and_grows_away_from_the_data(tmp_path) -> None:
         law += NOISE * torch.randn(law.shape, generator=noise, dtype=law.dtype)
         parts.append(replace(part, action=law.numpy()))
     write_dataset(tmp_path / "data", parts[:10], "ur5", UR5.rate)
-    values = {"family": "ensemble", "lead": 0.0, "epochs": 15, "batch": 64} | SMALL
+    values = {"family": "ensemble", "action_delay": 0.0, "epochs": 15, "batch": 64} | SMALL
     train(parse_config(values, "test"), tmp_path / "data", tmp_path / "model")
     model, test = load(tmp_path / "model"), windows(parts[10:]).to("cpu", torch.float32)
     mean, std = model.predict(test.motion, test.time)

@@ -15,14 +15,14 @@ import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
 
-from invdyn_ros.arms.domain_randomization import load_noise, stray
+from invdyn_ros.arms.domain_randomization import load_noise, randomize_scene
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.cli.benchmark import main as benchmark
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.registration import register_all
 from invdyn_ros.grasp.envs.scripted_expert import ScriptPolicy
 from invdyn_ros.grasp.envs.vector_env import vectorised
-from invdyn_ros.grasp.policies.action_space import SteeringConfig
+from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.grasp.policies.success import LIFT
 
 UR5, DOFBOT, PIXELS = (f"invdyn_ros/Grasp{kind}-v0" for kind in ("UR5", "Dofbot", "UR5Pixels"))
@@ -103,7 +103,7 @@ def test_episodes_are_those_of_the_live_graph() -> None:
         env.reset(seed=7)
         env.reset()
         world = env.unwrapped.world
-        wanted = stray(SCENES["ur5"], load_noise("hard"), 7, 1)
+        wanted = randomize_scene(SCENES["ur5"], load_noise("hard"), 7, 1)
         np.testing.assert_array_equal(
             world.scene.camera.T_base_camera, wanted.camera.T_base_camera
         )
@@ -231,7 +231,10 @@ def test_a_learner_takes_it() -> None:
         ({"observation": "smell"}, "observation is 'smell'; expected one of state, pixels"),
         ({"arm": "kuka_iiwa"}, r"no block to grasp for arm 'kuka_iiwa'.*dofbot"),
         ({"limit": 0.0}, "limit is 0.0; it must be positive"),
-        ({"steering": SteeringConfig(period=0.011)}, "period 0.011 s is no multiple of 0.008 s"),
+        (
+            {"steering": ActionSpaceConfig(period=0.011)},
+            "period 0.011 s is no multiple of 0.008 s",
+        ),
         ({"checkpoint": "config/checkpoints/ur5e"}, "ur5e"),
     ],
 )

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from invdyn_ros.cli import run_verb
 from invdyn_ros.control.computed_torque import Measured
-from invdyn_ros.control.controller import Driver
+from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.safety_limits import State, Target
 from invdyn_ros.data.windows import windows
 from invdyn_ros.graph.graph import resolve
-from invdyn_ros.models import MODELS, InverseDynamics, Meta, Prediction, build
+from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, Prediction, build
 from invdyn_ros.models.checkpoint import save
 from invdyn_ros.models.compiled import CompiledRigidBody
 from invdyn_ros.models.export_parity import PARITY, check_parity, parity, random_motion
@@ -28,9 +28,9 @@ from invdyn_ros.models.onnx import OnnxModel, export, load_onnx, to_onnx
 from invdyn_ros.models.runtime import RUNTIMES, fast, load_runtime
 
 
-def meta(family: str, arm: str = "ur5", **config: object) -> Meta:
+def meta(family: str, arm: str = "ur5", **config: object) -> ModelMetadata:
     r = robot(arm)
-    return Meta(
+    return ModelMetadata(
         family, arm, r.joint_names, r.action_unit, r.rate, 0.008, r.xml(), config, {}, (32, 48)
     )
 
@@ -43,15 +43,15 @@ def make(family: str, arm: str = "ur5") -> InverseDynamics:
     torch.manual_seed(0)
     model = build(meta(family, arm, **QUICK.get(family, {}))).eval()
     motion = exciting(robot(arm), 0, seconds=1.0)
-    if model.observed == "pixels":
+    if model.input_type == "pixels":
         noise = np.random.default_rng(0).integers(0, 256, (len(motion), 32, 48, 3), np.uint8)
         motion = replace(motion, frames=noise)
-    data = windows([motion], model.history, 0.0, model.dtype, model.observed)
+    data = windows([motion], model.n_obs_steps, 0.0, model.dtype, model.input_type)
     model.standardise(data)
     if family == "rigid_body":
         noise = torch.randn(model.n, 4, generator=torch.Generator().manual_seed(1))
         model.get_buffer("friction").copy_(noise)
-    if model.observed == "pixels":
+    if model.input_type == "pixels":
         model.get_buffer("steady").uniform_()
     return model
 
@@ -69,7 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("family", "arm"),
     [(name, "ur5") for name in MODELS]
-    + [(name, "dofbot") for name, kind in MODELS.items() if kind.observed == "motion"],
+    + [(name, "dofbot") for name, kind in MODELS.items() if kind.input_type == "motion"],
 )
 def test_exported_file_alone_is_the_same_model(family: str, arm: str, tmp_path: Path) -> None:
     model = make(family, arm)
@@ -77,7 +77,7 @@ def test_exported_file_alone_is_the_same_model(family: str, arm: str, tmp_path: 
     export(model, file)
     onnx.checker.check_model(onnx.load(file))
     loaded = load_onnx(file, robot(arm))
-    assert (loaded.meta, loaded.history) == (model.meta, model.history)
+    assert (loaded.meta, loaded.n_obs_steps) == (model.meta, model.n_obs_steps)
     assert list(file.parent.iterdir()) == [file]
     for batch in (3, 1, 200):  # of other sizes than the export looked at
         motion, time = random_motion(model, batch, seed=batch + 1)
@@ -91,7 +91,7 @@ def test_exported_file_alone_is_the_same_model(family: str, arm: str, tmp_path: 
 def test_what_the_live_node_runs_is_the_same_model(family: str) -> None:
     model = make(family)
     runtime = fast(model)
-    assert runtime.meta == model.meta and runtime.history == model.history
+    assert runtime.meta == model.meta and runtime.n_obs_steps == model.n_obs_steps
     assert parity(model, runtime) < PARITY
     assert isinstance(runtime, RUNTIMES.get(family, OnnxModel))  # type: ignore[arg-type]
 
@@ -238,12 +238,12 @@ def test_the_arm_is_driven_alike_by_folder_and_file(folder: Path) -> None:
     arm, commands = robot("ur5"), []
     for path in (folder, f"{folder}.onnx"):
         model = load_runtime(path, "auto", arm)
-        driver = Driver(arm, model, model.meta.action_unit, model.meta.lead)
+        driver = ArmController(arm, model, model.meta.action_unit, model.meta.action_delay)
         driver.engage(True)
         rows = []
         for k in range(20):
             q = arm.home + 0.001 * k
-            driver.aim(Target(k / 125, State(q + 0.01, np.zeros(6), np.zeros(6)), 0.1))
+            driver.set_target(Target(k / 125, State(q + 0.01, np.zeros(6), np.zeros(6)), 0.1))
             rows.append(driver.tick(Measured(k / 125, q, np.full(6, 0.125))).action)
         commands.append(np.array(rows))
     np.testing.assert_allclose(*commands, rtol=1e-9, atol=1e-9)

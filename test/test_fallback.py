@@ -12,14 +12,14 @@ from oracle import exciting, robot
 
 from invdyn_ros.arms.plant import IDEAL
 from invdyn_ros.control.computed_torque import Measured
-from invdyn_ros.control.controller import OUT_OF_DATA, Driver
+from invdyn_ros.control.controller import OUT_OF_DATA, ArmController
 from invdyn_ros.control.fallback import KEY, Fallback, fallback_of
 from invdyn_ros.control.safety_limits import State, Target
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.recording import Samples
 from invdyn_ros.evaluation.closed_loop import replay
-from invdyn_ros.evaluation.closed_loop_tracking import Course
-from invdyn_ros.models import Meta, Prediction, build
+from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
+from invdyn_ros.models import ModelMetadata, Prediction, build
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.compiled import CompiledRigidBody
 from invdyn_ros.models.hybrid import Hybrid
@@ -35,7 +35,9 @@ WRONG = 3.0  # [N m] what the doubtful model adds to the rigid body
 def rigid_body() -> RigidBody:
     config = {"identify": False}
     model = build(
-        Meta("rigid_body", "ur5", ARM.joint_names, "N m", ARM.rate, 0.0, ARM.xml(), config)
+        ModelMetadata(
+            "rigid_body", "ur5", ARM.joint_names, "N m", ARM.rate, 0.0, ARM.xml(), config
+        )
     )
     assert isinstance(model, RigidBody)
     return model
@@ -55,18 +57,18 @@ class Doubtful:
         return Prediction(self.rigid.predict(motion, time).mean + WRONG, std)
 
 
-def added(driver: Driver, away: float, time: float) -> tuple[float, str | None]:
+def added(driver: ArmController, away: float, time: float) -> tuple[float, str | None]:
     """Return what is sent at rest `away` [rad] from home beyond the rigid body, and the reason."""
     q, still = ARM.home + away * np.eye(6)[3], np.zeros(6)
     driver.engage(True)
-    driver.aim(Target(time, State(q, still, still), 0.008))
+    driver.set_target(Target(time, State(q, still, still), 0.008))
     command = driver.tick(Measured(time, q, still))
     assert command.action is not None
     return float((command.action - ARM.inverse_dynamics(q, still, still)).mean()), command.reason
 
 
-def driver_with(fallback: Fallback | None, with_std: bool = True) -> Driver:
-    return Driver(ARM, Doubtful(with_std), "N m", 0.0, fallback=fallback)
+def driver_with(fallback: Fallback | None, with_std: bool = True) -> ArmController:
+    return ArmController(ARM, Doubtful(with_std), "N m", 0.0, fallback=fallback)
 
 
 def test_action_goes_over_to_the_rigid_body_without_a_jump() -> None:
@@ -101,7 +103,7 @@ def test_a_hold_goes_before_doubt_as_the_reason() -> None:
 def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Hybrid:
     folder = tmp_path_factory.mktemp("fallback")
     write_dataset(folder / "data", [exciting(ARM, seed) for seed in range(6)], "ur5", ARM.rate)
-    small = {"family": "hybrid", "lead": 0.0, "centres": 16, "rows": 300, "blurs": [0.0]}
+    small = {"family": "hybrid", "action_delay": 0.0, "centres": 16, "rows": 300, "blurs": [0.0]}
     train(parse_config(small, "test"), folder / "data", folder / "model")
     model = load(Path(folder / "model"))
     assert isinstance(model, Hybrid)
@@ -140,7 +142,7 @@ def test_a_replay_far_from_the_data_falls_back_as_live_and_says_so(
     fallback, none = fallback_of(hybrid.meta), np.empty((50, 0))
     assert fallback is not None
     q, qd = trained.position[:50] + 2.0, trained.velocity[:50]
-    course = Course(ARM, IDEAL, "N m", Samples(trained.time[:50], q, qd, none, none))
+    course = TrackingTask(ARM, IDEAL, "N m", Samples(trained.time[:50], q, qd, none, none))
     live, alone, rigid = (
         replay(ARM, model, "N m", 0.0, course.wanted, IDEAL, fallback=other)
         for model, other in ((hybrid, fallback), (hybrid, None), (fallback.model, None))

@@ -8,13 +8,13 @@ from PIL import Image
 
 from invdyn_ros.cli import run_verb
 from invdyn_ros.perception.camera import probe
-from invdyn_ros.sources.passive_rollouts import FallConfig, body, falls, joints
-from invdyn_ros.training.train_time_series import parse_path, train_paths
+from invdyn_ros.sources.passive_rollouts import PassiveRolloutConfig, body, falls, joints
+from invdyn_ros.training.train_time_series import parse_time_series_config, train_time_series
 
 
 def test_bodies_fall_the_same_way_each_time_and_move_by_their_new_velocity() -> None:
     for name, n in (("hopper", 7), ("walker", 9)):
-        one, two = (list(falls(name, FallConfig(3, 40), 123)) for _ in range(2))
+        one, two = (list(falls(name, PassiveRolloutConfig(3, 40), 123)) for _ in range(2))
         model = body(name)
         for a, b in zip(one, two, strict=True):
             assert np.array_equal(a.position, b.position)
@@ -24,7 +24,7 @@ def test_bodies_fall_the_same_way_each_time_and_move_by_their_new_velocity() -> 
             assert len(a.action) == 0
         assert not np.array_equal(one[0].position, one[1].position)
     random = np.random.RandomState(123)
-    np.testing.assert_array_equal(next(falls("hopper", FallConfig(1, 1), 123)).position[0, :2],
+    np.testing.assert_array_equal(next(falls("hopper", PassiveRolloutConfig(1, 1), 123)).position[0, :2],
                                   random.uniform(0, 0.5, 2))  # fmt: skip
 
 
@@ -54,7 +54,7 @@ def test_a_film_shows_a_body_before_and_after_training(tmp_path: Path) -> None:
     words = ["sim", "--arm", "walker", "--episodes", "10", "--steps", "60", "--out", str(data)]
     assert run_verb("collect", words) == 0
     fields = {"family": "bridge", "length": 60, "width": 16, "epochs": 1, "places": 2}
-    train_paths(parse_path(fields, ""), data, out)
+    train_time_series(parse_time_series_config(fields, ""), data, out)
     asked = ["trajectories", "--data", str(data), "--checkpoint", str(out), "--out", str(stem)]
     assert run_verb("visualize", [*asked, "--samples", "20", "--start", "40"]) == 0
     info = probe(stem.with_suffix(".mp4"))

@@ -11,19 +11,19 @@ from torch import Tensor
 from invdyn_ros.benchmarks.multimodal import nmse, scores, solenoid
 from invdyn_ros.cli import convert as cli
 from invdyn_ros.data.windows import Windows
-from invdyn_ros.models import InverseDynamics, Meta, build
+from invdyn_ros.models import InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.checkpoint import load, save
 from invdyn_ros.models.flow import Flow
 from invdyn_ros.models.net2net import convert
-from invdyn_ros.training.optimizer import DescentConfig
-from invdyn_ros.training.trainer import Descent
+from invdyn_ros.training.optimizer import OptimizerConfig
+from invdyn_ros.training.trainer import Trainer
 from invdyn_ros.training.training_state import RunState
 
 PLAIN = {"mlp": {"width": 32, "depth": 1}, "gru": {"width": 16, "depth": 1, "history": 3}}
 
 
-def meta(family: str, unit: str = "N m", **config: object) -> Meta:
-    return Meta(family, "toy", ("joint",), unit, 100.0, 0.0, "", config)
+def meta(family: str, unit: str = "N m", **config: object) -> ModelMetadata:
+    return ModelMetadata(family, "toy", ("joint",), unit, 100.0, 0.0, "", config)
 
 
 def windows(count: int, seed: int, frames: int = 1) -> Windows:
@@ -39,8 +39,8 @@ def learnt(
 ) -> float:
     """Fit a model and return the share of variance it leaves in training at the last frame."""
     model.standardise(train)
-    descent = DescentConfig(epochs=epochs, batch=64, learning_rate=rate)
-    Descent(model, train, train, descent, 0, RunState(tmp_path, {}, model.meta)).run()
+    descent = OptimizerConfig(epochs=epochs, batch_size=64, learning_rate=rate)
+    Trainer(model, train, train, descent, 0, RunState(tmp_path, {}, model.meta)).run()
     error = (model.predict(*train[:2]).mean - train.action)[:, -1]
     return float(error.square().mean() / train.action[:, -1].var())
 
@@ -126,7 +126,7 @@ def test_smooth_costs_the_bend_of_the_action_in_training_only() -> None:
     wanted = plain.loss(*data) + (0.02**2 * bend).square().mean()
     torch.testing.assert_close(smooth.loss(*data), wanted, rtol=1e-4, atol=1e-6)
     assert torch.equal(smooth.eval().loss(*data), plain.loss(*data))
-    assert (plain.window, smooth.window, smooth.history) == (1, 3, 1)
+    assert (plain.window, smooth.window, smooth.n_obs_steps) == (1, 3, 1)
 
 
 def test_smooth_makes_actions_smoother_at_no_greater_error(tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_converted_model_is_the_same_function(family: str, unit: str) -> None:
     model, data = plain(family, unit), windows(20, 0, frames=7)
     for fields in ({}, {"spread": "state"}, {"spread": "independent", "history": 2}):
         made = convert(model, width=32, **fields)
-        assert made.meta.family == "enhanced" and made.history >= model.history
+        assert made.meta.family == "enhanced" and made.n_obs_steps >= model.n_obs_steps
         before, after = (m.predict(*data[:2]).mean for m in (model, made))
         torch.testing.assert_close(after, before, rtol=1e-6, atol=1e-6)
 
@@ -204,8 +204,8 @@ def test_converted_model_learns_on_from_where_it_was(family: str, tmp_path: Path
     made.standardise(data)  # of other data than the base's: it must stay the same function
     torch.testing.assert_close(made.predict(*data[:2]).mean, start, rtol=1e-5, atol=1e-5)
     first = made.eval().loss(*data).detach()
-    descent = DescentConfig(epochs=5, batch=64)
-    Descent(made, data, data, descent, 0, RunState(tmp_path, {}, made.meta)).run()
+    descent = OptimizerConfig(epochs=5, batch_size=64)
+    Trainer(made, data, data, descent, 0, RunState(tmp_path, {}, made.meta)).run()
     assert made.eval().loss(*data) < 0.2 * first
     now = made.get_parameter("base.head.0.weight" if family == "gru" else "base.net.0.weight")
     assert not torch.equal(before, now)  # the base learns too
@@ -213,11 +213,11 @@ def test_converted_model_learns_on_from_where_it_was(family: str, tmp_path: Path
 
 def test_command_converts_a_checkpoint(tmp_path: Path) -> None:
     model, data = plain("gru"), windows(5, 0, frames=4)
-    save(model, replace(model.meta, lead=0.01, data={"name": "toy"}), tmp_path / "gru")
+    save(model, replace(model.meta, action_delay=0.01, data={"name": "toy"}), tmp_path / "gru")
     words = ["--checkpoint", str(tmp_path / "gru"), "--out", str(tmp_path / "enhanced")]
     assert cli.main([*words, "--width", "32", "--dropout", "0.2"]) == 0
     made = load(tmp_path / "enhanced")
-    assert (made.meta.family, made.meta.lead, made.meta.data) == (
+    assert (made.meta.family, made.meta.action_delay, made.meta.data) == (
         "enhanced",
         0.01,
         {"name": "toy"},
@@ -231,7 +231,7 @@ def test_command_converts_a_checkpoint(tmp_path: Path) -> None:
 
 def test_what_cannot_be_converted_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     r = robot("ur5")
-    rigid = Meta("rigid_body", "ur5", r.joint_names, "N m", 125.0, 0.0, r.xml())
+    rigid = ModelMetadata("rigid_body", "ur5", r.joint_names, "N m", 125.0, 0.0, r.xml())
     save(build(rigid), rigid, tmp_path / "rigid")
     words = ["--checkpoint", str(tmp_path / "rigid"), "--out", str(tmp_path / "out")]
     with pytest.raises(ValueError, match="a 'rigid_body' cannot be converted; only mlp and gru"):
@@ -247,12 +247,12 @@ def test_what_cannot_be_converted_is_refused_and_leaves_nothing(tmp_path: Path) 
 def flow(tmp_path_factory: pytest.TempPathFactory) -> Flow:
     """A flow that has seen that either of two currents makes a motion."""
     torch.manual_seed(0)
-    model = build(Meta("flow", "solenoid", ("joint",), "A", 100.0, 0.0, ""))
+    model = build(ModelMetadata("flow", "solenoid", ("joint",), "A", 100.0, 0.0, ""))
     random = torch.Generator().manual_seed(0)
     learn, judge = solenoid(6000, random), solenoid(1000, random)
     model.standardise(learn)
     state = RunState(tmp_path_factory.mktemp("flow"), {}, model.meta)
-    Descent(model, learn, judge, DescentConfig(epochs=25, batch=256), 0, state).run()
+    Trainer(model, learn, judge, OptimizerConfig(epochs=25, batch_size=256), 0, state).run()
     assert isinstance(model, Flow)
     return model.eval()
 

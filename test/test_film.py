@@ -14,9 +14,9 @@ from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.lerobot_format import POINTS
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.sources.rendered_video import FilmConfig, films
+from invdyn_ros.sources.rendered_video import RenderedVideoConfig, films
 
-CONFIG = FilmConfig(motions=2, views=2, seconds=3.0, rate=10.0, pixels=32)
+CONFIG = RenderedVideoConfig(motions=2, views=2, seconds=3.0, rate=10.0, pixels=32)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from person import DT
 
-from invdyn_ros.teleop.filters import Bounds, OneEuro, Pace
+from invdyn_ros.teleop.filters import Bounds, OneEuro, RateLimiter
 
 
 def test_one_euro_passes_a_constant_and_its_first_sample_unchanged():
@@ -52,7 +52,7 @@ def test_one_euro_refuses_a_cutoff_of_zero():
 
 def test_pace_reaches_a_jumped_goal_within_limits_and_without_swinging_past():
     bounds = Bounds(np.array([-2.0]), np.array([2.0]), np.array([1.5]), np.array([8.0]))
-    pace = Pace(bounds, np.zeros(1))
+    pace = RateLimiter(bounds, np.zeros(1))
     speeds = [0.0]
     for _ in range(40):
         goal = np.array([1.3])
@@ -68,7 +68,7 @@ def test_pace_reaches_a_jumped_goal_within_limits_and_without_swinging_past():
 def test_pace_never_leaves_position_limits_whatever_the_goal():
     rng = np.random.default_rng(1)
     bounds = Bounds(np.full(3, -0.5), np.full(3, 0.5), np.full(3, 3.0), np.full(3, 9.0))
-    pace = Pace(bounds, np.zeros(3))
+    pace = RateLimiter(bounds, np.zeros(3))
     speed = pace.qd
     for _ in range(500):
         low, high = pace.window(rng.uniform(-2, 2, 3), DT)

@@ -17,7 +17,7 @@ from invdyn_ros.control.action_interpolation import acted, actions
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models.timeseries.observations import subsampled
-from invdyn_ros.models.timeseries.registry import save_path_model
+from invdyn_ros.models.timeseries.registry import save_time_series_model
 from invdyn_ros.sources.simulation import urdf_model
 
 UR5 = robot("ur5")
@@ -68,7 +68,7 @@ def test_bad_records_and_times_outside_are_named() -> None:
 
 
 def test_benchmark_drives_with_every_way_to_say_what_is_missing(tmp_path: Path) -> None:
-    save_path_model(bridge(), tmp_path / "bridge")
+    save_time_series_model(bridge(), tmp_path / "bridge")
     words = ["--models", str(tmp_path / "bridge"), "--motions", "1", "--seconds", "1"]
     words += ["--drops", "0", "0.5", "--report", str(tmp_path / "report.json")]
     assert run_verb("benchmark", ["gaps", *words]) == 0
@@ -119,4 +119,4 @@ def test_actions_are_told_better_the_more_is_seen(tmp_path: Path) -> None:
 
 def test_a_share_hides_rows_of_every_motion() -> None:
     part = torch.zeros(3, 40, 12), torch.arange(40.0).expand(3, -1).double()
-    assert subsampled(*part, 0.25, 0).seen.sum(1).tolist() == [10, 10, 10]
+    assert subsampled(*part, 0.25, 0).mask.sum(1).tolist() == [10, 10, 10]

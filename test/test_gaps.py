@@ -10,16 +10,22 @@ from oracle import robot
 
 from invdyn_ros.benchmarks.joint_state_dropout import Command, drive
 from invdyn_ros.control.computed_torque import Measured
-from invdyn_ros.control.controller import Driver
-from invdyn_ros.control.dropout_controller import MISSING, Onward
-from invdyn_ros.control.safety_limits import State, Target, rest
-from invdyn_ros.control.state_predictor import Blind, BlindConfig, filled
-from invdyn_ros.evaluation.closed_loop import Last, Link, Sight, excitation, replay
+from invdyn_ros.control.controller import ArmController
+from invdyn_ros.control.dropout_controller import MISSING, DropoutController
+from invdyn_ros.control.safety_limits import State, Target, hold_plan
+from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredictorConfig, impute
+from invdyn_ros.evaluation.closed_loop import (
+    LossyChannel,
+    StatePredictor,
+    ZeroOrderHold,
+    excitation,
+    replay,
+)
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.runtime import fast
-from invdyn_ros.models.timeseries.observations import Motions, Record
+from invdyn_ros.models.timeseries.observations import Motions, Observations
 from invdyn_ros.models.timeseries.registry import build
-from invdyn_ros.models.timeseries.time_series_model import PathMeta
+from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata
 from invdyn_ros.robots.robot import share
 from invdyn_ros.sources.simulation import urdf_model
 
@@ -40,7 +46,9 @@ class Course:
     at = staticmethod(state)
 
 
-def seen(blind: Blind, time: float, error: float = 0.0, rate_error: float = 0.0) -> Measured:
+def seen(
+    blind: LearnedStatePredictor, time: float, error: float = 0.0, rate_error: float = 0.0
+) -> Measured:
     wanted = state(time)
     measured = Measured(time, wanted.q + error, wanted.qd + rate_error)
     blind.see(measured, wanted)
@@ -55,20 +63,24 @@ def test_a_path_model_tracks_through_lost_joint_states_better_than_the_last_one_
     inverse = load(SHIPPED, "cpu", UR5)
     runtime = fast(inverse)
 
-    def driven(sight: Sight, drop: float, seconds: float = 6.0) -> float:
+    def driven(sight: StatePredictor, drop: float, seconds: float = 6.0) -> float:
         return drive(UR5, inverse, runtime, sight, drop, 1, seconds).rms
 
-    path, last = (driven(sight, 0.5) for sight in (Blind(bridge(), UR5), Last()))
+    path, last = (
+        driven(sight, 0.5) for sight in (LearnedStatePredictor(bridge(), UR5), ZeroOrderHold())
+    )
     assert path < 0.7 * last
-    assert path < 1.05 * driven(Last(), 0.0)
-    assert driven(Blind(bridge(), UR5), 0.0, 1.0) == driven(Last(), 0.0, 1.0)
+    assert path < 1.05 * driven(ZeroOrderHold(), 0.0)
+    assert driven(LearnedStatePredictor(bridge(), UR5), 0.0, 1.0) == driven(
+        ZeroOrderHold(), 0.0, 1.0
+    )
 
 
 def test_an_arm_brakes_where_nobody_knows_where_it_is() -> None:
     inverse, wanted = urdf_model(UR5, "N m"), excitation(UR5, (1, 2), 1.5)
     arrived = np.arange(len(wanted.time)) < 40
-    blind = Blind(bridge(), UR5, BlindConfig(unseen=0.045))
-    run = replay(UR5, inverse, "N m", 0.0, wanted, link=Link(arrived, blind))
+    blind = LearnedStatePredictor(bridge(), UR5, StatePredictorConfig(max_dropout=0.045))
+    run = replay(UR5, inverse, "N m", 0.0, wanted, link=LossyChannel(arrived, blind))
     changed = np.flatnonzero(np.abs(np.diff(run.action, axis=0)).max(1))
     assert changed.max() + 1 == 39 + 5  # the last one seen is 39; 5 samples are 40 ms, 6 are 48
     speed = np.abs(np.diff(run.measured, axis=0)).max(1) * RATE
@@ -79,7 +91,14 @@ def test_a_link_that_lacks_its_start_is_refused() -> None:
     wanted = excitation(UR5, (1, 2), 1.0)
     for arrived in (np.zeros(len(wanted.time), bool), np.ones(20, bool)):
         with pytest.raises(ValueError, match="need a link as long, and the first one must come"):
-            replay(UR5, urdf_model(UR5, "N m"), "N m", 0.0, wanted, link=Link(arrived, Command()))
+            replay(
+                UR5,
+                urdf_model(UR5, "N m"),
+                "N m",
+                0.0,
+                wanted,
+                link=LossyChannel(arrived, Command()),
+            )
 
 
 # what is said of the missing states
@@ -89,7 +108,7 @@ def test_a_link_that_lacks_its_start_is_refused() -> None:
 def test_an_arm_is_where_its_plan_is_but_for_the_error_it_was_seen_with(
     error: tuple[float, float],
 ) -> None:
-    blind, offset, drift = Blind(bridge(), UR5), *error
+    blind, offset, drift = LearnedStatePredictor(bridge(), UR5), *error
     seen(blind, 0.0, offset, drift)
     for k in range(1, 12):
         found, plan = blind.at(k * STEP, Course), state(k * STEP)  # type: ignore[arg-type]
@@ -99,7 +118,10 @@ def test_an_arm_is_where_its_plan_is_but_for_the_error_it_was_seen_with(
 
 
 def test_nothing_is_said_before_the_first_state_without_a_plan_and_after_too_long() -> None:
-    blind, plan = Blind(bridge(), UR5, BlindConfig(unseen=0.1)), rest(UR5.home, 0.0)
+    blind, plan = (
+        LearnedStatePredictor(bridge(), UR5, StatePredictorConfig(max_dropout=0.1)),
+        hold_plan(UR5.home, 0.0),
+    )
     assert blind.at(0.0, plan) is None
     measured = seen(blind, 0.0)
     assert blind.at(0.0, plan) is measured and blind.at(STEP, None) is None
@@ -109,7 +131,7 @@ def test_nothing_is_said_before_the_first_state_without_a_plan_and_after_too_lon
 
 
 def test_stamps_may_come_again_or_start_anew_and_what_is_not_finite_is_not_taken() -> None:
-    blind, plan = Blind(bridge(), UR5), rest(UR5.home, 0.0)
+    blind, plan = LearnedStatePredictor(bridge(), UR5), hold_plan(UR5.home, 0.0)
     seen(blind, 5.0)
     again = seen(blind, 5.0, 0.1)
     assert blind.at(5.0, plan) is again
@@ -127,16 +149,16 @@ def test_stamps_may_come_again_or_start_anew_and_what_is_not_finite_is_not_taken
 
 def test_a_model_of_another_arm_and_an_arm_without_velocities_are_refused() -> None:
     with pytest.raises(ValueError, match=r"the path model is of joint_1.*'ur5' has shoulder_pan"):
-        Blind(bridge("dofbot"), UR5)
+        LearnedStatePredictor(bridge("dofbot"), UR5)
     with pytest.raises(ValueError, match="joint states have no velocity"):
-        Blind(bridge(), UR5).see(Measured(0.0, UR5.home, np.empty(0)), state(0))
+        LearnedStatePredictor(bridge(), UR5).see(Measured(0.0, UR5.home, np.empty(0)), state(0))
 
 
 @pytest.mark.parametrize("family", ["gru_dt", "ode_rnn", "latent_ode", "bridge"])
 def test_what_is_filled_in_is_continuous_where_something_was_seen(family: str) -> None:
     """Fresh weights are far off, but not right before and right after what was seen."""
     torch.manual_seed(0)
-    model = build(PathMeta(family, "ur5", UR5.joint_names, RATE)).eval()
+    model = build(TimeSeriesMetadata(family, "ur5", UR5.joint_names, RATE)).eval()
     near = np.array([-1e-5, 0.0, 1e-5])
     stamps = np.concatenate([np.arange(6) / RATE + 0.1 * k for k in range(4)])
     stamps = np.sort(np.concatenate([stamps, *(0.15 + 0.1 * k + near for k in range(3))]))
@@ -145,7 +167,7 @@ def test_what_is_filled_in_is_continuous_where_something_was_seen(family: str) -
     model.standardise(Motions(true, time))
     rows = torch.from_numpy(np.isin(stamps, 0.15 + 0.1 * np.arange(3)))[None]
     assert rows.sum() == 3
-    found = filled(model, Record(torch.where(rows[..., None], true, torch.nan), time, rows))
+    found = impute(model, Observations(torch.where(rows[..., None], true, torch.nan), time, rows))
     assert torch.equal(found[rows], true[rows])
     close = torch.from_numpy(np.abs(stamps[:, None] - stamps[rows[0]]).min(1) < 2e-5)
     torch.testing.assert_close(found[0, close], true[0, close], rtol=0, atol=5e-3)
@@ -159,14 +181,16 @@ class Clock:
     """An engaged driver and its loop; time passes by hand."""
 
     def __init__(self, unseen: float = 0.1) -> None:
-        self.driver = Driver(UR5, urdf_model(UR5, "N m"), "N m", 0.0)
+        self.driver = ArmController(UR5, urdf_model(UR5, "N m"), "N m", 0.0)
         self.driver.engage(True)
-        self.loop = Onward(self.driver, Blind(bridge(), UR5, BlindConfig(unseen)))
+        self.loop = DropoutController(
+            self.driver, LearnedStatePredictor(bridge(), UR5, StatePredictorConfig(unseen))
+        )
 
     def come(self, stamp: float, clock: float) -> bool:
         """Whether a joint state is answered with an action."""
         wanted = self.driver.plan.at(stamp) if self.driver.plan else state(0)
-        command = self.loop.come(Measured(stamp, wanted.q, wanted.qd), clock)
+        command = self.loop.on_joint_state(Measured(stamp, wanted.q, wanted.qd), clock)
         return command is not None and command.action is not None
 
 
@@ -183,7 +207,7 @@ def test_samples_that_are_overdue_are_answered_one_by_one_until_they_are_too_old
             assert answer.command.reason == MISSING
     np.testing.assert_allclose(times, 7.0 + STEP * np.arange(1, 7))
     assert silent > 0 and arm.loop.guessed == 6
-    arm.driver.aim(Target(7.1, State(UR5.home + 0.1, np.zeros(6), np.zeros(6)), 0.0))
+    arm.driver.set_target(Target(7.1, State(UR5.home + 0.1, np.zeros(6), np.zeros(6)), 0.0))
     newer = arm.loop.again(100.15)
     assert newer is not None and newer.command.action is None, "targets alone keep nothing going"
     assert arm.come(7.16, 100.16)  # it goes on from what is seen
@@ -192,7 +216,7 @@ def test_samples_that_are_overdue_are_answered_one_by_one_until_they_are_too_old
 def test_what_comes_late_is_seen_but_no_command_goes_back_in_time() -> None:
     arm = Clock()
     arm.come(7.0, 100.0)
-    arm.driver.aim(Target(7.0, State(UR5.home + 0.1, np.zeros(6), np.zeros(6)), 0.0))
+    arm.driver.set_target(Target(7.0, State(UR5.home + 0.1, np.zeros(6), np.zeros(6)), 0.0))
     ahead = arm.loop.overdue(100.021)
     assert ahead is not None and ahead.time == pytest.approx(7.016)
     assert not arm.come(7.012, 100.022)

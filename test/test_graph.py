@@ -10,7 +10,7 @@ from arm_paths import bridge
 
 from invdyn_ros.graph.arguments import ARMS
 from invdyn_ros.graph.graph import GRAPHS, PROFILES, find_graph, resolve
-from invdyn_ros.models.timeseries.registry import save_path_model
+from invdyn_ros.models.timeseries.registry import save_time_series_model
 from invdyn_ros.robots.robot import ROBOTS
 
 PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"
@@ -172,7 +172,7 @@ def test_bad_input_is_one_line_before_any_node_starts(graph, values, message, ch
 def test_a_path_model_of_the_arm_is_found_from_any_folder(checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arm in ("ur5", "dofbot"):
-        save_path_model(bridge(arm), arm)
+        save_time_series_model(bridge(arm), arm)
     found = nodes("teleop", checkpoint=checkpoint, path_model="ur5")["inverse_dynamics"]
     assert found["path_model"] == str(tmp_path / "ur5")
     assert "path_model" not in nodes("teleop", checkpoint=checkpoint)["inverse_dynamics"]

@@ -13,19 +13,19 @@ from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.control.computed_torque import Measured
-from invdyn_ros.control.controller import Driver
+from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.safety_limits import Target
 from invdyn_ros.grasp.estimation.block_estimate import (
     QUARTER,
+    BlockDetection,
     BlockEstimate,
-    Sighting,
     onto_table,
     sighting,
     upright_yaw,
 )
-from invdyn_ros.grasp.policies.cartesian_motion import Reacher, Segment, joint_motion, straight
+from invdyn_ros.grasp.policies.cartesian_motion import IKSolver, Segment, joint_motion, straight
 from invdyn_ros.grasp.policies.scripted import RETRY, ScriptedGrasp
-from invdyn_ros.grasp.policies.success import Judge
+from invdyn_ros.grasp.policies.success import SuccessDetector
 from invdyn_ros.robots.robot import Robot, load_robot
 
 robot = cache(load_robot)
@@ -36,25 +36,29 @@ def yaw_distance(a: float, b: float) -> float:
     return abs((a - b + QUARTER / 2) % QUARTER - QUARTER / 2)
 
 
-def episode(arm: str, seed: int, bias: float = 0.0, away: float = 0.0) -> tuple[Judge, str, float]:
+def episode(
+    arm: str, seed: int, bias: float = 0.0, away: float = 0.0
+) -> tuple[SuccessDetector, str, float]:
     """Run a whole grasp in physics, seen with an error; return outcome, reason, largest motion."""
     body, scene, plant = robot(arm), SCENES[arm], load_plant(arm)
     random = np.random.default_rng(seed)
-    driver = Driver(body, Oracle(body, plant), body.action_unit, plant.delay + 0.5 / body.rate)
+    driver = ArmController(
+        body, Oracle(body, plant), body.action_unit, plant.delay + 0.5 / body.rate
+    )
     driver.engage(True)
     policy, reason, moved = ScriptedGrasp(body, scene), "", 0.0
     offset = bias * random.standard_normal(3) * [1, 1, 0] + [away, 0, 0]
     with Simulation(body, plant, scene=scene, seed=seed) as simulation:
-        judge = Judge.of(scene, simulation.block_pose()[0])
+        judge = SuccessDetector.of(scene, simulation.block_pose()[0])
         while simulation.time < (3.0 if away else 15.0) and not judge.placed:
             sample = simulation.state()
             if simulation.ticks % round(body.rate / 10) == 0:
                 centre, quaternion = simulation.block_pose()
                 judge.see(centre, simulation.truth()[1], sample.opening)
                 yaw = upright_yaw(Rotation.from_quat(quaternion).as_matrix())
-                policy.see(Sighting(sample.time, centre + offset, yaw, np.full(4, 1e-6)))
-            wish = policy.wish(sample.time, sample.opening, 1 / body.rate)
-            driver.aim(Target(sample.time, wish.state, 1 / body.rate))
+                policy.see(BlockDetection(sample.time, centre + offset, yaw, np.full(4, 1e-6)))
+            wish = policy.command(sample.time, sample.opening, 1 / body.rate)
+            driver.set_target(Target(sample.time, wish.state, 1 / body.rate))
             command = driver.tick(Measured(sample.time, sample.q, sample.qd))
             simulation.step(command.action, wish.opening)
             reason = wish.reason or reason
@@ -81,13 +85,13 @@ def test_while_there_is_no_way_it_is_not_sought_at_every_tick() -> None:
     solve = policy.reacher.solve
     policy.reacher.solve = lambda *a: (calls.append(0), solve(*a))[1]  # type: ignore
     for k in range(3):
-        policy.see(Sighting(k / 10, np.array([3.0, 0, 0.02]), 0.0, np.ones(4)))
-    policy.wish(1.0, 0.08, 0.008)
+        policy.see(BlockDetection(k / 10, np.array([3.0, 0, 0.02]), 0.0, np.ones(4)))
+    policy.command(1.0, 0.08, 0.008)
     first = len(calls)
     for k in range(20):
-        policy.wish(1.0 + 0.9 * RETRY * k / 20, 0.08, 0.008)
+        policy.command(1.0 + 0.9 * RETRY * k / 20, 0.08, 0.008)
     assert first > 0 and len(calls) == first
-    policy.wish(1.0 + 1.1 * RETRY, 0.08, 0.008)
+    policy.command(1.0 + 1.1 * RETRY, 0.08, 0.008)
     assert len(calls) > first
 
 
@@ -98,7 +102,7 @@ def test_fingers_stand_along_the_sides_of_the_block(arm: str) -> None:
     for _ in range(6):
         pose, policy = SCENES[arm].random_pose(rng), ScriptedGrasp(body, SCENES[arm])
         seen = upright_yaw(pose[:3, :3])
-        policy.see(Sighting(0.0, pose[:3, 3], seen, np.full(4, 1e-6)))
+        policy.see(BlockDetection(0.0, pose[:3, 3], seen, np.full(4, 1e-6)))
         reached = policy._over_block(0.0)
         assert reached is not None
         T = body.forward_kinematics(reached.q)
@@ -111,7 +115,7 @@ def test_fingers_stand_along_the_sides_of_the_block(arm: str) -> None:
 @pytest.mark.parametrize("arm", ["ur5", "ur5e", "dofbot"])
 def test_inverse_kinematics_goes_there_and_back(arm: str) -> None:
     body, rng = robot(arm), np.random.default_rng(0)
-    reacher = Reacher(body)
+    reacher = IKSolver(body)
     for _ in range(10):
         q = np.clip(body.home + rng.uniform(-0.3, 0.3, body.n), reacher.lower, reacher.upper)
         pose = body.forward_kinematics(q)
@@ -125,7 +129,7 @@ def test_pose_out_of_reach_has_no_joints_and_no_straight_way() -> None:
     body = robot("ur5")
     far = body.forward_kinematics(body.home)
     far[0, 3] += 2.0
-    reacher = Reacher(body)
+    reacher = IKSolver(body)
     assert reacher.solve(far, body.home) is None
     assert straight(reacher, body.home, far, 0.0, 0.5) is None
 
@@ -152,7 +156,7 @@ def assert_gentle(segment: Segment, body: Robot) -> None:
 
 def test_straight_motion_is_straight_and_gentle() -> None:
     body, rng = robot("ur5"), np.random.default_rng(1)
-    reacher, here = Reacher(body), body.forward_kinematics(body.home)
+    reacher, here = IKSolver(body), body.forward_kinematics(body.home)
     for _ in range(4):
         goal = here.copy()
         goal[:3, 3] += rng.uniform(-0.12, 0.12, 3)
@@ -214,13 +218,13 @@ def test_estimate_gets_better_with_every_sighting_and_weighs_them() -> None:
             estimate = BlockEstimate()
             for k in range(count):
                 noise = 0.002 * rng.standard_normal(3)
-                estimate.see(Sighting(k, truth + noise, 0.0, np.full(4, 4e-6)))
+                estimate.see(BlockDetection(k, truth + noise, 0.0, np.full(4, 4e-6)))
             runs.append(estimate.position - truth)
         errors.append(np.std(runs))
     assert errors[1] == pytest.approx(errors[0] / 5, rel=0.2)
     estimate = BlockEstimate()
-    estimate.see(Sighting(0, truth, 0.0, np.full(4, 1e-6)))
-    estimate.see(Sighting(1, truth + 0.004, 0.0, np.full(4, 3e-6)))
+    estimate.see(BlockDetection(0, truth, 0.0, np.full(4, 1e-6)))
+    estimate.see(BlockDetection(1, truth + 0.004, 0.0, np.full(4, 3e-6)))
     np.testing.assert_allclose(estimate.position, truth + 0.001)
 
 
@@ -228,16 +232,16 @@ def test_estimate_of_yaw_is_blind_to_quarter_turns() -> None:
     rng, estimate = np.random.default_rng(0), BlockEstimate()
     for k in range(40):
         yaw = 0.02 + k * QUARTER + 0.05 * rng.standard_normal()  # around the seam
-        estimate.see(Sighting(k, np.zeros(3), yaw, np.full(4, 1e-4)))
+        estimate.see(BlockDetection(k, np.zeros(3), yaw, np.full(4, 1e-4)))
     assert yaw_distance(estimate.yaw, 0.02) < 0.03
 
 
 def test_a_block_that_was_moved_is_estimated_anew() -> None:
     estimate = BlockEstimate()
     for k in range(10):
-        estimate.see(Sighting(k, np.array([0.4, 0.0, 0.02]), 0.3, np.full(4, 1e-6)))
+        estimate.see(BlockDetection(k, np.array([0.4, 0.0, 0.02]), 0.3, np.full(4, 1e-6)))
     moved = np.array([0.45, 0.0, 0.02])
-    estimate.see(Sighting(10, moved, 0.9, np.full(4, 1e-6)))
+    estimate.see(BlockDetection(10, moved, 0.9, np.full(4, 1e-6)))
     assert estimate.count == 1 and estimate.yaw == pytest.approx(0.9)
     np.testing.assert_array_equal(estimate.position, moved)
 
@@ -258,7 +262,7 @@ def test_a_block_that_was_moved_is_estimated_anew() -> None:
 def test_judge_counts_what_the_rules_say(
     block: tuple[float, ...], speed: float, opening: float, lifted: bool, placed: bool
 ) -> None:
-    judge = Judge.of(SCENES["ur5"], np.array([0.45, 0.0, 0.02]))
+    judge = SuccessDetector.of(SCENES["ur5"], np.array([0.45, 0.0, 0.02]))
     judge.see(np.array(block), np.array([0.0, -speed]), opening)
     assert (judge.lifted, judge.placed) == (lifted, placed)
     assert judge.success == (lifted or placed)
@@ -266,7 +270,7 @@ def test_judge_counts_what_the_rules_say(
 
 def test_a_block_that_lay_at_the_goal_is_not_placed_by_doing_nothing() -> None:
     goal = np.array(SCENES["ur5"].goal)
-    judge = Judge.of(SCENES["ur5"], goal)
+    judge = SuccessDetector.of(SCENES["ur5"], goal)
     judge.see(goal, np.zeros(6), 0.08)
     assert not judge.success
 

@@ -15,8 +15,8 @@ from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
 from invdyn_ros.arms.scene import SCENES, block_pose
-from invdyn_ros.grasp.policies.network import Policy, PolicyMeta, save_policy
-from invdyn_ros.grasp.policies.observation import Observer
+from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
+from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.nodes.grasp import GraspNode
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import REFUSED, block_to_message, to_stamp
@@ -30,7 +30,9 @@ NOISE = np.eye(6) * 1e-6
 @pytest.fixture
 def policies(tmp_path):
     """Parameters of both: a script, and a learned policy that always moves."""
-    policy = Policy(PolicyMeta("ur5", Observer(UR5, SCENE, 7).size, 7, (4,), "clip", "sac"))
+    policy = MLPPolicy(
+        PolicyMetadata("ur5", ObservationBuilder(UR5, SCENE, 7).size, 7, (4,), "clip", "sac")
+    )
     with torch.no_grad():
         policy.layers[-1].bias += 5.0
     save_policy(policy, tmp_path)
@@ -114,7 +116,7 @@ def test_before_a_wrong_world_the_arm_holds_and_says_why(begin, policies, policy
 
 
 def test_a_policy_of_another_size_ends_the_node(line_of_death, tmp_path):
-    save_policy(Policy(PolicyMeta("ur5", 40, 7, (4,), "clip", "sac")), tmp_path)
+    save_policy(MLPPolicy(PolicyMetadata("ur5", 40, 7, (4,), "clip", "sac")), tmp_path)
     line = line_of_death(GraspNode, policy="learned", policy_checkpoint=tmp_path)
     assert line == (
         f"grasp: {tmp_path} is a policy with observations of 40 and actions of 7 numbers; those "

@@ -16,11 +16,11 @@ from invdyn_ros.arms.domain_randomization import NOISES
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
-from invdyn_ros.grasp.learning.config import REMEMBERING
+from invdyn_ros.grasp.learning.config import OFF_POLICY
 from invdyn_ros.grasp.learning.rl import Reinforcement
 from invdyn_ros.grasp.learning.sb3_algorithms import ALGORITHMS
 from invdyn_ros.grasp.policies.learned import LearnedGrasp
-from invdyn_ros.grasp.policies.network import Policy, PolicyMeta, load_policy, save_policy
+from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, load_policy, save_policy
 from invdyn_ros.models.checkpoint import META
 from invdyn_ros.robots.robot import load_robot
 
@@ -32,14 +32,16 @@ def test_a_policy_acts_as_the_learner_it_came_from(tmp_path):
         config = replace(CONFIG, algorithm=name, learner=learner)
         run = Reinforcement(config, TASK, tmp_path, print)
         with closing(make(1, 0)) as env:
-            run.learner = run.make_learner(env, demonstrate(5) if name in REMEMBERING else None)
+            run.learner = run.make_learner(env, demonstrate(5) if name in OFF_POLICY else None)
             expected, _ = run.learner.predict(seen, deterministic=True)
             np.testing.assert_allclose(run.policy(0).act(seen), expected, atol=1e-6)
 
 
 def test_a_saved_policy_acts_as_before(tmp_path):
     torch.manual_seed(0)
-    policy = Policy(PolicyMeta("ur5", SIZE, ACTIONS, (8, 8), "tanh", "sac", data={"steps": 3}))
+    policy = MLPPolicy(
+        PolicyMetadata("ur5", SIZE, ACTIONS, (8, 8), "tanh", "sac", data={"steps": 3})
+    )
     policy.mean += 0.3
     save_policy(policy, tmp_path)
     again, seen = load_policy(tmp_path), np.ones((5, SIZE), np.float32)
@@ -49,7 +51,7 @@ def test_a_saved_policy_acts_as_before(tmp_path):
 
 
 def test_a_policy_of_something_else_is_refused(tmp_path):
-    save_policy(Policy(PolicyMeta("ur5", SIZE, ACTIONS, (8,), "tanh", "sac")), tmp_path)
+    save_policy(MLPPolicy(PolicyMetadata("ur5", SIZE, ACTIONS, (8,), "tanh", "sac")), tmp_path)
     with pytest.raises(ValueError, match="policy of 'ur5', not of 'dofbot'"):
         load_policy(tmp_path, "dofbot")
     with pytest.raises(ValueError, match="takes 4"):
@@ -66,7 +68,7 @@ def test_the_live_grasp_wants_what_the_environment_wants():
     torch.manual_seed(1)
     noise = replace(NOISES["default"], latency=0.0)  # a live arm waits until it sees the block
     with closing(GraspEnv(arm="ur5", noise=noise)) as env:
-        policy = Policy(PolicyMeta("ur5", env.observer.size, 7, (16,), "tanh", "sac"))
+        policy = MLPPolicy(PolicyMetadata("ur5", env.observer.size, 7, (16,), "tanh", "sac"))
         live = LearnedGrasp(env.robot, env.world.believed, policy)
         seen, info = env.reset(seed=4)
         for _ in range(60):
@@ -74,8 +76,8 @@ def test_the_live_grasp_wants_what_the_environment_wants():
             for sighting in info["sightings"]:
                 live.see(sighting)
             live.measure(state.q, state.qd)
-            wish = live.wish(info["time"], info["opening"], 1 / env.robot.rate)
-            between = live.wish(info["time"] + 0.016, info["opening"], 1 / env.robot.rate)
+            wish = live.command(info["time"], info["opening"], 1 / env.robot.rate)
+            between = live.command(info["time"] + 0.016, info["opening"], 1 / env.robot.rate)
             seen, _, _, _, info = env.step(policy.act(seen))
             np.testing.assert_allclose(wish.state.q, env.steering.wanted.q, atol=1e-6)
             assert np.array_equal(wish.state.q, between.state.q)
@@ -91,12 +93,12 @@ def test_the_graph_names_what_a_learned_policy_lacks(tmp_path):
         resolve("grasp_sim", {"policy_checkpoint": str(tmp_path)})
     checkpoint = {"policy_checkpoint": str(tmp_path)}
     for observations, actions in ((40, 6), (41, 5)):
-        meta = PolicyMeta("dofbot", observations, actions, (8,), "tanh", "sac")
-        save_policy(Policy(meta), tmp_path)
+        meta = PolicyMetadata("dofbot", observations, actions, (8,), "tanh", "sac")
+        save_policy(MLPPolicy(meta), tmp_path)
         words = f"of {observations} and actions of {actions} .* 'dofbot' have 41 and 6; train"
         with pytest.raises(ValueError, match=words):
             resolve("grasp_sim", {"arm": "dofbot", "policy": "learned"} | checkpoint)
-    save_policy(Policy(PolicyMeta("dofbot", 41, 6, (8,), "tanh", "sac")), tmp_path)
+    save_policy(MLPPolicy(PolicyMetadata("dofbot", 41, 6, (8,), "tanh", "sac")), tmp_path)
     given = {"policy": "learned", "policy_checkpoint": str(tmp_path)}
     with pytest.raises(ValueError, match="policy of 'dofbot', not of 'ur5'"):
         resolve("grasp_sim", given)
@@ -110,7 +112,7 @@ def test_shipped_policies_are_small_and_grasp(arm):
     folder = Path(nodes["grasp"].parameters["policy_checkpoint"])
     assert sum(file.stat().st_size for file in folder.iterdir()) < 5e6
     policy = load_policy(folder, arm)
-    changes = {"control": policy.meta.control, "steering": policy.meta.steering}
+    changes = {"control": policy.meta.control_mode, "steering": policy.meta.action_space}
     with closing(GraspEnv(arm=arm, noise="default", **changes)) as env:
         for episode in range(3):
             seen, _ = env.reset(seed=11, options={"episode": episode})

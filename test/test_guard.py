@@ -12,10 +12,10 @@ from invdyn_ros.control.safety_limits import (
     State,
     Target,
     check_age,
-    flaw,
     follow,
+    hold_plan,
     limit_action,
-    rest,
+    validate_target,
 )
 
 
@@ -28,7 +28,7 @@ def test_a_feasible_stream_at_the_arms_rate_passes_as_it_is() -> None:
         columns = 0.3 * c * c, 0.6 * c * d, 0.6 * (d * d + c * e)
         return State(arm.home + columns[0], *(np.full(6, x) for x in columns[1:]))
 
-    plan, errors = rest(arm.home, 0.0), []
+    plan, errors = hold_plan(arm.home, 0.0), []
     for k in range(500):
         time = k / 125
         plan = follow(plan, Target(time, motion(time + 0.008), 0.008), time, limits, CONFIG)
@@ -43,7 +43,7 @@ def test_a_feasible_stream_at_the_arms_rate_passes_as_it_is() -> None:
 def test_a_stream_stays_verbatim_when_its_ticks_and_stamps_jitter() -> None:
     """Targets that come late or twice are met at the time they were wanted for."""
     limits, arm, rng = limits_of("ur5"), robot("ur5"), np.random.default_rng(0)
-    plan = rest(arm.home, 0.0)
+    plan = hold_plan(arm.home, 0.0)
     for k in range(300):
         stamp = k / 125
         phase = 2 * (stamp + 0.008)
@@ -61,7 +61,7 @@ def test_a_set_point_is_reached_with_limited_jerk(arm: str) -> None:
     goal = rng.uniform(limits.lower, limits.upper)
     zero = np.zeros_like(goal)
     plan = follow(
-        rest(robot(arm).home, 0.0), Target(0, State(goal, zero, zero), 0), 0, limits, CONFIG
+        hold_plan(robot(arm).home, 0.0), Target(0, State(goal, zero, zero), 0), 0, limits, CONFIG
     )
     times = np.linspace(0, 12, 12001)
     states = [plan.at(t) for t in times]
@@ -75,7 +75,7 @@ def test_a_moving_target_is_met() -> None:
     """The lag behind a target that moves steadily goes to zero."""
     limits, arm = limits_of("ur5"), robot("ur5")
     qd, zero = np.full(6, 0.5), np.zeros(6)
-    plan = rest(arm.home, 0.0)
+    plan = hold_plan(arm.home, 0.0)
     for k in range(30):  # as a camera gives them
         stamp = k / 30
         target = Target(stamp, State(arm.home + 0.3 + qd * (stamp + 0.03), qd, zero), 0.03)
@@ -89,7 +89,7 @@ def test_an_arm_that_starts_outside_its_limits_only_goes_inwards() -> None:
     limits, arm = limits_of("ur5"), robot("ur5")
     start = arm.home.copy()
     start[2] = limits.upper[2] + 0.05
-    plan = rest(start, 0.0)
+    plan = hold_plan(start, 0.0)
     np.testing.assert_array_equal(plan.at(0.5).q, start)
     zero = np.zeros(6)
     for k in range(200):
@@ -115,9 +115,9 @@ def test_an_arm_that_starts_outside_its_limits_only_goes_inwards() -> None:
 )
 def test_bad_target_is_refused_with_its_reason(change: dict, reason: str) -> None:
     good = Target(0.0, State(*np.zeros((3, 6))), 0.01)
-    assert flaw(good, 6) is None and check_age(good, 0.1, CONFIG) is None
+    assert validate_target(good, 6) is None and check_age(good, 0.1, CONFIG) is None
     bad = good._replace(**change)
-    assert reason in str(flaw(bad, 6) or check_age(bad, 0.0, CONFIG))
+    assert reason in str(validate_target(bad, 6) or check_age(bad, 0.0, CONFIG))
 
 
 @pytest.mark.parametrize("unit", ["N m", "rad"])

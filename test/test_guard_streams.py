@@ -17,10 +17,10 @@ from invdyn_ros.control.safety_limits import (
     State,
     Target,
     check_age,
-    flaw,
     follow,
     halt,
-    rest,
+    hold_plan,
+    validate_target,
 )
 
 Stream = Callable[[np.random.Generator, int, float, Limits], Target | None]
@@ -30,7 +30,7 @@ def drive(plan: Plan, target: Target | None, time: float, limits: Limits) -> Pla
     """One tick: follow what may be followed, halt for anything else."""
     problem: str | None = NO_TARGET
     if target is not None:
-        problem = flaw(target, limits.lower.size) or check_age(target, time, CONFIG)
+        problem = validate_target(target, limits.lower.size) or check_age(target, time, CONFIG)
     if problem is None and target is not None:
         return follow(plan, target, time, limits, CONFIG)
     if plan.held != problem:
@@ -99,7 +99,7 @@ def walk(rng: np.random.Generator, k: int, time: float, limits: Limits) -> Targe
 def test_no_stream_of_targets_breaks_a_limit(stream: Stream, arm: str, rate: int) -> None:
     """At every moment of every plan: within limits, continuous, and at rest in the end."""
     limits, rng = limits_of(arm), np.random.default_rng(rate)
-    plan, time = rest(robot(arm).home, 0.0), 0.0
+    plan, time = hold_plan(robot(arm).home, 0.0), 0.0
     for k in range(400):
         after = time + rng.uniform(0.2, 1.8) / rate
         if rng.uniform() < 0.01:
@@ -116,7 +116,7 @@ def test_no_stream_of_targets_breaks_a_limit(stream: Stream, arm: str, rate: int
 @pytest.mark.parametrize("stream", [extremes, outward, walk])
 def test_a_halt_from_anywhere_is_short_and_says_why(stream: Stream) -> None:
     limits, rng = limits_of("ur5"), np.random.default_rng(3)
-    plan, bound = rest(robot("ur5").home, 0.0), 0.0
+    plan, bound = hold_plan(robot("ur5").home, 0.0), 0.0
     for k in range(300):
         time = k / 125
         plan = drive(plan, stream(rng, k, time, limits), time, limits)
@@ -134,7 +134,7 @@ def test_lost_targets_bring_the_arm_to_rest_even_without_ticks() -> None:
     """A plan ends by itself soon after its target is stale: nobody has to tell it."""
     limits, home = limits_of("ur5"), robot("ur5").home
     qd = np.full(6, 1.0)
-    plan = rest(home, 0.0)
+    plan = hold_plan(home, 0.0)
     for k in range(100):
         t = (k + 1) / 125
         motion = State(home + 0.1 * t**2, 0.2 * t * qd, 0.2 * qd)
@@ -147,7 +147,7 @@ def test_lost_targets_bring_the_arm_to_rest_even_without_ticks() -> None:
 def test_same_input_gives_same_output_and_stays_untouched() -> None:
     limits, rng = limits_of("ur5"), np.random.default_rng(5)
     measured = robot("ur5").home.copy()
-    plan = rest(measured, 0.0)
+    plan = hold_plan(measured, 0.0)
     measured += 1.0  # a driver's buffer, used again
     np.testing.assert_array_equal(plan.at(0.0).q, robot("ur5").home)
     target = extremes(rng, 0, 0.0, limits)

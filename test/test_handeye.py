@@ -10,7 +10,7 @@ from sightings import NOISE, X, Y, blurred, errors, random_pairs
 from invdyn_ros.perception.hand_eye.calibration import calibrate, sizes
 from invdyn_ros.perception.hand_eye.closed_form import first_guess
 from invdyn_ros.perception.hand_eye.least_squares import fit, held_out
-from invdyn_ros.perception.hand_eye.pose_diversity import Excitation, axis_name
+from invdyn_ros.perception.hand_eye.pose_diversity import PoseDiversity, axis_name
 from invdyn_ros.perception.hand_eye.pose_pairs import (
     MOUNTINGS,
     Mounting,
@@ -169,10 +169,10 @@ def test_sightings_of_something_else_are_refused() -> None:
 
 
 def test_advice_names_what_is_missing_until_there_is_enough() -> None:
-    flat = Excitation.of(random_pairs(0, axes=(2,)).arm)
+    flat = PoseDiversity.of(random_pairs(0, axes=(2,)).arm)
     assert flat.advice() == "turn it by 20 to 40 deg about its x or y axis too"
-    assert Excitation.of(random_pairs(0, n=10).arm).advice().startswith("5 more poses")
-    assert Excitation.of(random_pairs(0).arm).advice() is None
+    assert PoseDiversity.of(random_pairs(0, n=10).arm).advice().startswith("5 more poses")
+    assert PoseDiversity.of(random_pairs(0).arm).advice() is None
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from oracle import exciting, robot, torque
 from scipy.ndimage import gaussian_filter1d
 
 from invdyn_ros.data.windows import Windows, windows
-from invdyn_ros.models import InverseDynamics, Meta, build
-from invdyn_ros.models.gaussian_process import Process, fit, pivots, posterior
+from invdyn_ros.models import InverseDynamics, ModelMetadata, build
+from invdyn_ros.models.gaussian_process import GaussianProcess, fit, pivots, posterior
 from invdyn_ros.models.hybrid import Hybrid
 from invdyn_ros.models.least_squares_identification import cross_identify, identify, total
 from invdyn_ros.models.variance_components import variances
@@ -49,10 +49,10 @@ def data(law: str, *seeds: int) -> Windows:
 def trained(family: str, law: str) -> InverseDynamics:
     arm = robot("ur5")
     config = dict(SMALL) if family == "hybrid" else {}
-    meta = Meta(family, "ur5", arm.joint_names, "N m", arm.rate, 0.0, arm.xml(), config)
+    meta = ModelMetadata(family, "ur5", arm.joint_names, "N m", arm.rate, 0.0, arm.xml(), config)
     model, learn = build(meta), data(law, 0, 1, 2, 3)
     model.standardise(learn)
-    assert model.solve(learn, data(law, 4))
+    assert model.fit(learn, data(law, 4))
     return model.eval()
 
 
@@ -140,7 +140,7 @@ def test_more_centres_than_rows_are_no_harm() -> None:
     x = torch.tensor([[[0.0]], [[1.0]]], dtype=torch.float64)
     y = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
     process = fit(x, y, torch.ones_like(y), torch.full((1,), 1e-3).double(), pivots(x, 8))
-    assert all(torch.isfinite(part).all() for part in Process(*process))
+    assert all(torch.isfinite(part).all() for part in GaussianProcess(*process))
     torch.testing.assert_close(posterior(process, x)[0], y, atol=0.02, rtol=0)
 
 

@@ -33,7 +33,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.control.dropout_controller import MISSING
 from invdyn_ros.control.safety_limits import State, Target
-from invdyn_ros.models.timeseries.registry import save_path_model
+from invdyn_ros.models.timeseries.registry import save_time_series_model
 from invdyn_ros.nodes.inverse_dynamics import InverseDynamicsNode
 from invdyn_ros.nodes.messages import command_stamp, target_to_message, to_nanoseconds, to_stamp
 
@@ -181,7 +181,7 @@ def test_a_parameter_of_the_wrong_type_ends_the_node(line_of_death):
 
 
 def test_missing_joint_states_are_bridged_for_a_while_and_then_nothing_is_sent(begin, tmp_path):
-    save_path_model(bridge(), tmp_path / "bridge")
+    save_time_series_model(bridge(), tmp_path / "bridge")
     given = {**MODEL, "engaged": True, "path_model": tmp_path / "bridge", "unseen": 1.0}
     probe, commands = begin(InverseDynamicsNode, [(EFFORT, Float64MultiArray)], **given)
     states, node = probe.speaker(STATES, JointState), probe.tested
@@ -205,5 +205,5 @@ def test_a_path_model_that_cannot_drive_the_arm_ends_the_node(
     line_of_death, tmp_path, monkeypatch, path, message
 ):
     monkeypatch.chdir(tmp_path)
-    save_path_model(bridge("dofbot"), tmp_path / "dofbot")
+    save_time_series_model(bridge("dofbot"), tmp_path / "dofbot")
     assert message in line_of_death(InverseDynamicsNode, **MODEL, path_model=path)

@@ -14,19 +14,19 @@ from test_rosbag import record
 
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.models.timeseries.interpolation_baselines import CURVES, along
-from invdyn_ros.models.timeseries.observations import Motions, Record, motions, subsampled
+from invdyn_ros.models.timeseries.observations import Motions, Observations, motions, subsampled
 from invdyn_ros.models.timeseries.registry import build
-from invdyn_ros.models.timeseries.time_series_model import PathMeta, PathModel
-from invdyn_ros.sources.import_result import Intake
-from invdyn_ros.sources.sampling_dropout import IrregularConfig, arrived, disturbed
-from invdyn_ros.training.train_time_series import parse_path, train_paths
+from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
+from invdyn_ros.sources.import_result import ImportResult
+from invdyn_ros.sources.sampling_dropout import IrregularConfig, arrived, drop_and_jitter
+from invdyn_ros.training.train_time_series import parse_time_series_config, train_time_series
 
 Capture = pytest.CaptureFixture[str]
 
 
-def whole(count: int = 3, samples: int = 500) -> Intake:
+def whole(count: int = 3, samples: int = 500) -> ImportResult:
     made = [swing(k, samples) for k in range(count)]
-    return Intake(made, count * samples, {})
+    return ImportResult(made, count * samples, {})
 
 
 def pauses(came: np.ndarray) -> np.ndarray:
@@ -37,21 +37,23 @@ def pauses(came: np.ndarray) -> np.ndarray:
 
 def test_samples_that_are_lost_leave_the_others_as_they_were() -> None:
     before, config = whole(), IrregularConfig(drop=0.5)
-    after = disturbed(before, config, 0)
+    after = drop_and_jitter(before, config, 0)
     for full, rest in zip(before.trajectories, after.trajectories, strict=True):
         kept = np.isin(full.time, rest.time)
         assert 0.4 < kept.mean() < 0.6
         np.testing.assert_array_equal(full.position[kept], rest.position)
         np.testing.assert_array_equal(full.velocity[kept], rest.velocity)
     assert "messages lost at random" in after.account()
-    again = disturbed(before, config, 0)
+    again = drop_and_jitter(before, config, 0)
     np.testing.assert_array_equal(again.trajectories[1].time, after.trajectories[1].time)
-    assert disturbed(before, IrregularConfig(), 0) is before
+    assert drop_and_jitter(before, IrregularConfig(), 0) is before
 
 
 @pytest.mark.parametrize("pause", [2.0, 8.0])
 def test_pauses_have_the_mean_length_and_the_share_that_is_asked_for(pause: float) -> None:
-    came = arrived(60_000, IrregularConfig(drop=0.4, pause=pause), np.random.default_rng(0))
+    came = arrived(
+        60_000, IrregularConfig(drop=0.4, burst_dropout=pause), np.random.default_rng(0)
+    )
     assert (~came).mean() == pytest.approx(0.4, abs=0.02)
     assert pauses(came).mean() == pytest.approx(pause, rel=0.05)
 
@@ -59,7 +61,7 @@ def test_pauses_have_the_mean_length_and_the_share_that_is_asked_for(pause: floa
 def test_a_jittered_sample_is_what_the_machine_did_at_that_time() -> None:
     """Semi-implicit Euler leaves its own mark of a step on the velocity; so it is not exact."""
     (full,), config = whole(1).trajectories, IrregularConfig(jitter=0.9)
-    (rest,) = disturbed(whole(1), config, 0).trajectories
+    (rest,) = drop_and_jitter(whole(1), config, 0).trajectories
     steps = np.diff(rest.time) * RATE
     assert len(rest) == len(full) and steps.min() > 0.09 and steps.std() > 0.3
     near = np.interp(rest.time, full.time, full.position[:, 0])
@@ -82,7 +84,7 @@ def test_what_no_link_does_is_refused(fields: dict[str, float], message: str) ->
 
 def test_a_trajectory_of_which_nothing_is_left_is_named() -> None:
     with pytest.raises(ValueError, match=r"of trajectory 0, [01] samples are left; drop fewer"):
-        disturbed(whole(1, 20), IrregularConfig(drop=0.99), 0)
+        drop_and_jitter(whole(1, 20), IrregularConfig(drop=0.99), 0)
 
 
 def test_an_arm_is_collected_as_its_joint_states_arrive(tmp_path: Path, capsys: Capture) -> None:
@@ -120,29 +122,29 @@ def steady(time: torch.Tensor) -> torch.Tensor:
 
 def test_an_untrained_bridge_is_exact_for_steady_acceleration_at_any_times() -> None:
     torch.manual_seed(0)
-    model = build(PathMeta("bridge", "springs", JOINTS, RATE)).eval()
+    model = build(TimeSeriesMetadata("bridge", "springs", JOINTS, RATE)).eval()
     regular = (torch.arange(50, dtype=torch.float64) / RATE).expand(5, -1)
     model.standardise(Motions(steady(regular), regular))
     time = torch.rand(20, 12, dtype=torch.float64).sort(1).values
     seen = torch.zeros(20, 12, dtype=torch.bool)
     seen[:, [0, 5, 11]] = True
-    found = model.predict(Record(steady(time), time, seen))
+    found = model.predict(Observations(steady(time), time, seen))
     torch.testing.assert_close(found, steady(time), rtol=0, atol=1e-5)
 
 
-def learned(folder: Path, change: Callable[[Intake], Intake]) -> PathModel:
-    made = change(Intake([swing(k) for k in range(200)], 200 * 60, {})).trajectories
+def learned(folder: Path, change: Callable[[ImportResult], ImportResult]) -> TimeSeriesModel:
+    made = change(ImportResult([swing(k) for k in range(200)], 200 * 60, {})).trajectories
     write_dataset(folder / "data", made, "springs", RATE)
     length = min(map(len, made))
     fields = {"family": "bridge", "length": length, "width": 64, "depth": 2, "draws": 16}
     fields |= {"epochs": 30, "batch": 16}
-    return train_paths(parse_path(fields, ""), folder / "data", folder / "out")
+    return train_time_series(parse_time_series_config(fields, ""), folder / "data", folder / "out")
 
 
 def test_a_bridge_learns_from_irregular_samples_how_springs_swing(tmp_path: Path) -> None:
     """It never saw two samples of one distance; it is judged on a regular grid."""
     irregular = IrregularConfig(drop=0.3, jitter=0.5)
-    model = learned(tmp_path, lambda whole: disturbed(whole, irregular, 0))
+    model = learned(tmp_path, lambda whole: drop_and_jitter(whole, irregular, 0))
     part = motions([swing(k) for k in range(300, 340)], 60)
     known = subsampled(part.state, part.time, 0.1, 1)
     scale = torch.tensor([1.0, 6]).repeat_interleave(len(JOINTS))

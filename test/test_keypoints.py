@@ -36,7 +36,7 @@ def test_a_look_at_a_large_picture_is_as_small_as_it_is_told() -> None:
 
 def test_known_places_teach_where_the_second_look_is() -> None:
     films = [replace(f := film(k, 6), points=place_of(f)) for k in range(16)]
-    data = windows(films, 6, dtype=torch.float32, observed="pixels")
+    data = windows(films, 6, dtype=torch.float32, input_type="pixels")
     model = make("keypoints", closer=8, channels=[8, 16, 16], keypoints=4, width=16)
     model.standardise(data)
     adam = torch.optim.Adam(model.parameters(), 3e-3)

@@ -13,7 +13,7 @@ from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.evaluation.plots.video_writer import Film
 from invdyn_ros.evaluation.pseudo_labels import label
-from invdyn_ros.models import Meta, build
+from invdyn_ros.models import ModelMetadata, build
 from invdyn_ros.models.augmentation import WRIST
 from invdyn_ros.models.checkpoint import load, save
 
@@ -24,7 +24,7 @@ FILES = ("data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.pa
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network of videos that nobody trained; what it predicts is still a function."""
     torch.manual_seed(0)
-    model = build(Meta("cnn", "wrist", WRIST, "1", 10.0, 0.0, "", frame=(SIDE, SIDE)))
+    model = build(ModelMetadata("cnn", "wrist", WRIST, "1", 10.0, 0.0, "", frame=(SIDE, SIDE)))
     model.get_buffer("pixel_std").fill_(100.0)
     folder = tmp_path_factory.mktemp("models") / "cnn"
     save(model, model.meta, folder)
@@ -98,7 +98,7 @@ def test_parts_of_another_job_are_not_mixed_in(
 
 def test_a_dataset_keeps_its_motion_and_gets_other_actions(tmp_path: Path) -> None:
     ur5 = robot("ur5")
-    meta = Meta("rigid_body", "ur5", ur5.joint_names, "N m", ur5.rate, 0.0, ur5.xml())
+    meta = ModelMetadata("rigid_body", "ur5", ur5.joint_names, "N m", ur5.rate, 0.0, ur5.xml())
     save(build(meta), meta, tmp_path / "model")
     data = [exciting(ur5, seed, seconds=1.0) for seed in range(3)]
     bare = [replace(t, action=t.action[:0]) for t in data]

@@ -11,10 +11,10 @@ from oracle import exciting, robot
 
 from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import read_dataset, write_dataset
-from invdyn_ros.data.leakage import at_rest, check_unseen, duplicates, sketch_of, without_repeats
+from invdyn_ros.data.leakage import at_rest, check_unseen, drop_duplicates, duplicates, sketch_of
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import split
-from invdyn_ros.sources.pendulum import PendulumConfig, swing
+from invdyn_ros.sources.pendulum import PendulumConfig, simulate_pendulum
 
 CONFIG = Path(__file__).parents[1] / "config" / "train" / "mlp.yaml"
 
@@ -24,7 +24,7 @@ def sarcos_like(rows: int = 2000, parts: int = 10) -> list[Trajectory]:
 
     Of the original's test rows 98.2% stand in its training file.
     """
-    (motion,) = swing(PendulumConfig(episodes=1, steps=rows - 1))
+    (motion,) = simulate_pendulum(PendulumConfig(episodes=1, steps=rows - 1))
     order = np.random.default_rng(0).permutation(np.repeat(np.arange(rows), 2))
     count = len(order) // parts
     made = []
@@ -46,10 +46,10 @@ def test_rows_shuffled_between_train_and_test_are_refused() -> None:
 def test_training_and_evaluation_refuse_a_leak_and_the_remedy_works(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    honest = list(swing(PendulumConfig(episodes=10, steps=40)))
+    honest = list(simulate_pendulum(PendulumConfig(episodes=10, steps=40)))
     repeated = [*honest, *(t[5:30] for t in honest)]
     write_dataset(tmp_path / "leak", repeated, "pendulum", 50.0)
-    words = ["--config", CONFIG, "--lead", 0, "--epochs", 2, "--width", 8]
+    words = ["--config", CONFIG, "--action-delay", 0, "--epochs", 2, "--width", 8]
 
     def train(data: str) -> int:
         where = ["--data", tmp_path / data, "--out", tmp_path / "model"]
@@ -71,10 +71,10 @@ def test_model_is_not_judged_on_another_file_of_what_it_learned(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = PendulumConfig(episodes=20, steps=100)
-    learned, fresh = swing(config), list(swing(replace(config, seed=1)))
+    learned, fresh = simulate_pendulum(config), list(simulate_pendulum(replace(config, seed=1)))
     write_dataset(tmp_path / "data", list(learned), "pendulum", 50.0)
     data, out = str(tmp_path / "data"), str(tmp_path / "model")
-    words = ["--config", str(CONFIG), "--lead", "0", "--epochs", "1", "--width", "8"]
+    words = ["--config", str(CONFIG), "--action-delay", "0", "--epochs", "1", "--width", "8"]
     assert run_verb("train", [*words, "--data", data, "--out", out]) == 0
     first = read_dataset(data).trajectories[:10]
     for name, parts, code in (("mixed", [*first, *fresh], 2), ("fresh", fresh, 0)):
@@ -86,8 +86,8 @@ def test_model_is_not_judged_on_another_file_of_what_it_learned(
 
 
 def test_sketch_finds_one_repeated_row_in_fifty() -> None:
-    learned = list(swing(PendulumConfig(episodes=20)))
-    fresh = list(swing(PendulumConfig(episodes=20, seed=1)))
+    learned = list(simulate_pendulum(PendulumConfig(episodes=20)))
+    fresh = list(simulate_pendulum(PendulumConfig(episodes=20, seed=1)))
     remembered = sketch_of(learned)
     check_unseen(remembered, fresh)
     check_unseen([], learned)  # an older checkpoint remembers nothing
@@ -104,7 +104,7 @@ def test_an_arm_at_rest_repeats_itself_without_a_leak() -> None:
     assert at_rest(still).all()
     parts = [still, exciting(ur5, 1, seconds=1.0), still, still]
     split(parts, 0.3)
-    assert len(without_repeats(parts)) == 4
+    assert len(drop_duplicates(parts)) == 4
 
 
 def test_rest_is_seen_in_positions_where_no_velocity_is_known() -> None:
@@ -115,7 +115,7 @@ def test_rest_is_seen_in_positions_where_no_velocity_is_known() -> None:
 
 
 def test_what_repeats_is_cut_out_and_nothing_else() -> None:
-    first, second = swing(PendulumConfig(episodes=2, steps=30))
+    first, second = simulate_pendulum(PendulumConfig(episodes=2, steps=30))
     columns = ("position", "velocity", "acceleration", "action")
     mixed = {
         name: np.concatenate(
@@ -124,6 +124,6 @@ def test_what_repeats_is_cut_out_and_nothing_else() -> None:
         for name in columns
     }
     mixed_up = replace(second, time=np.arange(26) / 50.0, **mixed)
-    kept = without_repeats([first, mixed_up])
+    kept = drop_duplicates([first, mixed_up])
     assert [len(part) for part in kept] == [31, 10, 10]
     assert duplicates(kept[:1], kept[1:]) == 0

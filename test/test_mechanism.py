@@ -14,21 +14,21 @@ from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models.planar_body.dynamics import moving
 from invdyn_ros.models.planar_body.inertia_identification import Steps, identify_inertia
-from invdyn_ros.models.timeseries.identified_body import Mechanism
+from invdyn_ros.models.timeseries.identified_body import IdentifiedBody
 from invdyn_ros.models.timeseries.interpolation_baselines import CURVES, along
-from invdyn_ros.models.timeseries.observations import Motions, Record, motions, subsampled
-from invdyn_ros.models.timeseries.registry import build, load_path_model
-from invdyn_ros.models.timeseries.time_series_model import PathMeta
+from invdyn_ros.models.timeseries.observations import Motions, Observations, motions, subsampled
+from invdyn_ros.models.timeseries.registry import build, load_time_series_model
+from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata
 from invdyn_ros.robots.robot import share
-from invdyn_ros.sources.passive_rollouts import BODIES, FallConfig, body, falls
-from invdyn_ros.training.train_time_series import parse_path, train_paths
+from invdyn_ros.sources.passive_rollouts import BODIES, PassiveRolloutConfig, body, falls
+from invdyn_ros.training.train_time_series import parse_time_series_config, train_time_series
 
 STEP = 0.005  # [s] of the hopper's simulation
 
 
 @pytest.fixture(scope="module")
 def hoppers() -> list[Trajectory]:
-    return list(falls("hopper", FallConfig(300), 0))
+    return list(falls("hopper", PassiveRolloutConfig(300), 0))
 
 
 def steps(name: str, trajectories: list[Trajectory]) -> Steps:
@@ -67,7 +67,7 @@ def test_mass_matrix_and_bias_are_those_of_mujoco(name: str) -> None:
 @pytest.mark.parametrize("name", BODIES)
 def test_a_step_with_limits_floor_and_rods_is_that_of_mujoco(name: str) -> None:
     one, figures = truth(name)
-    some = steps(name, list(falls(name, FallConfig(30), 1)))
+    some = steps(name, list(falls(name, PassiveRolloutConfig(30), 1)))
     q, v = one.step(figures, some.q, some.v, span(some))
     off = (v - some.after).abs().amax(1)
     assert float(off.quantile(0.999)) < 1e-4  # its solver ends at a tolerance
@@ -88,7 +88,7 @@ def test_a_step_back_undoes_a_step(hoppers: list[Trajectory]) -> None:
 
 @pytest.mark.parametrize(("name", "seed"), [("hopper", 2), ("hopper", 3), ("walker", 2)])
 def test_free_motion_tells_inertia_lengths_damping_and_gravity(name: str, seed: int) -> None:
-    some = steps(name, list(falls(name, FallConfig(100), seed)))
+    some = steps(name, list(falls(name, PassiveRolloutConfig(100), seed)))
     some = some.some(torch.randperm(len(some.q), generator=torch.Generator().manual_seed(seed)))
     found, (_, figures) = identify_inertia(some, tree_of(name)[0]), truth(name)
     for own, true in zip(found.inertia, figures.inertia, strict=True):
@@ -118,17 +118,19 @@ def test_a_body_that_nothing_ever_touches_cannot_tell_its_size(hoppers: list[Tra
 
 
 @pytest.fixture(scope="module")
-def identified(hoppers: list[Trajectory], tmp_path_factory: pytest.TempPathFactory) -> Mechanism:
+def identified(
+    hoppers: list[Trajectory], tmp_path_factory: pytest.TempPathFactory
+) -> IdentifiedBody:
     data, out = tmp_path_factory.mktemp("hoppers"), tmp_path_factory.mktemp("out")
     write_dataset(data / "data", hoppers, "hopper", 1 / STEP)
-    fields = load_yaml(share("config/paths/hopper_mechanism.yaml")) | {"touched": 150}
-    train_paths(parse_path(fields, "fields"), data / "data", out / "model")
-    model = load_path_model(out / "model")
-    assert isinstance(model, Mechanism)
+    fields = load_yaml(share("config/timeseries/hopper_identified_body.yaml")) | {"touched": 150}
+    train_time_series(parse_time_series_config(fields, "fields"), data / "data", out / "model")
+    model = load_time_series_model(out / "model")
+    assert isinstance(model, IdentifiedBody)
     return model
 
 
-def test_rods_limits_floor_and_friction_come_out_as_they_are(identified: Mechanism) -> None:
+def test_rods_limits_floor_and_friction_come_out_as_they_are(identified: IdentifiedBody) -> None:
     found, (_, figures) = identified.figures, truth("hopper")
     assert bool(identified.collide)
     for name in ("floor", "friction"):
@@ -144,12 +146,12 @@ def test_rods_limits_floor_and_friction_come_out_as_they_are(identified: Mechani
 
 
 def test_it_says_what_happens_between_observations_and_after_the_last(
-    identified: Mechanism,
+    identified: IdentifiedBody,
 ) -> None:
-    test = motions(list(falls("hopper", FallConfig(40), 3)), 200)
+    test = motions(list(falls("hopper", PassiveRolloutConfig(40), 3)), 200)
     between = subsampled(test.state[:, :60], test.time[:, :60], 0.2, 0)
     first = torch.arange(200) < 100
-    beyond = Record(test.state, test.time, first.expand(40, -1))
+    beyond = Observations(test.state, test.time, first.expand(40, -1))
     for record, ratio in ((between, 0.1), (beyond, 0.02)):
         wrong = ((identified.predict(record) - record.state) / identified.scale).square()
         hermite = ((along(CURVES["hermite"], record) - record.state) / identified.scale).square()
@@ -158,18 +160,20 @@ def test_it_says_what_happens_between_observations_and_after_the_last(
 
 @pytest.mark.parametrize("name", BODIES)
 def test_a_shipped_body_says_what_follows(name: str) -> None:
-    model = load_path_model(share(f"config/paths/checkpoints/{name}_mechanism"))
-    test = motions(list(falls(name, FallConfig(10, 120), 4)), 120)
-    found = model.predict(Record(test.state, test.time, (torch.arange(120) < 60).expand(10, -1)))
+    model = load_time_series_model(share(f"config/timeseries/checkpoints/{name}_identified_body"))
+    test = motions(list(falls(name, PassiveRolloutConfig(10, 120), 4)), 120)
+    found = model.predict(
+        Observations(test.state, test.time, (torch.arange(120) < 60).expand(10, -1))
+    )
     wrong = ((found - test.state) / model.scale).square().mean((1, 2))
     assert float(wrong.median()) < 1e-6
     assert float(wrong.mean()) < 1e-3
 
 
-def test_no_past_is_made_up(identified: Mechanism) -> None:
-    test = motions(list(falls("hopper", FallConfig(20), 3)), 200)
+def test_no_past_is_made_up(identified: IdentifiedBody) -> None:
+    test = motions(list(falls("hopper", PassiveRolloutConfig(20), 3)), 200)
     last = (torch.arange(200) == 199).expand(20, -1)
-    found = identified.predict(Record(test.state, test.time, last))
+    found = identified.predict(Observations(test.state, test.time, last))
     assert found.isfinite().all()
     fastest = test.state[..., identified.n :].abs().amax()
     assert float(found[..., identified.n :].abs().amax()) < 3 * float(fastest)
@@ -177,7 +181,7 @@ def test_no_past_is_made_up(identified: Mechanism) -> None:
 
 def test_wrong_trees_are_named(hoppers: list[Trajectory]) -> None:
     names = hoppers[0].joint_names
-    fields = load_yaml(share("config/paths/hopper_mechanism.yaml"))
+    fields = load_yaml(share("config/timeseries/hopper_identified_body.yaml"))
     own = {key: fields[key] for key in ("across", "up", "hinges", "parents", "signs", "capsules")}
     wrong = [
         ({"capsules": [1]}, r"capsules are \[1\]; give one number for each of 5 links"),
@@ -188,14 +192,14 @@ def test_wrong_trees_are_named(hoppers: list[Trajectory]) -> None:
     ]
     for change, message in wrong:
         with pytest.raises(ValueError, match=message):
-            build(PathMeta("mechanism", "hopper", names, 1 / STEP, own | change))
+            build(TimeSeriesMetadata("identified_body", "hopper", names, 1 / STEP, own | change))
 
 
 def test_samples_that_are_not_a_step_apart_are_refused(hoppers: list[Trajectory]) -> None:
     names = hoppers[0].joint_names
-    fields = load_yaml(share("config/paths/hopper_mechanism.yaml"))
+    fields = load_yaml(share("config/timeseries/hopper_identified_body.yaml"))
     own = {key: fields[key] for key in ("across", "up", "hinges", "parents", "signs", "capsules")}
-    model = build(PathMeta("mechanism", "hopper", names, 1 / STEP, own))
+    model = build(TimeSeriesMetadata("identified_body", "hopper", names, 1 / STEP, own))
     part = motions([replace(t, time=2 * t.time) for t in hoppers[:3]], 200)
     with pytest.raises(ValueError, match=r"no two samples are 0\.005 s apart"):
-        model.solve(part, Motions(*part))
+        model.fit(part, Motions(*part))

@@ -10,23 +10,23 @@ from oracle import exciting, robot, setpoint
 from torch import Tensor
 
 from invdyn_ros.data.windows import Windows, windows
-from invdyn_ros.models import MODELS, InverseDynamics, Meta, build
+from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.checkpoint import load, save
-from invdyn_ros.training.optimizer import DescentConfig
-from invdyn_ros.training.trainer import Descent
+from invdyn_ros.training.optimizer import OptimizerConfig
+from invdyn_ros.training.trainer import Trainer
 from invdyn_ros.training.training_state import RunState
 
 
-def meta(family: str, arm: str = "ur5", **config: object) -> Meta:
+def meta(family: str, arm: str = "ur5", **config: object) -> ModelMetadata:
     r = robot(arm)
-    return Meta(family, arm, r.joint_names, r.action_unit, r.rate, 0.0, r.xml(), config)
+    return ModelMetadata(family, arm, r.joint_names, r.action_unit, r.rate, 0.0, r.xml(), config)
 
 
 def data(arm: str, *seeds: int, **how: object) -> Windows:
     return windows([exciting(robot(arm), seed, **how) for seed in seeds])  # type: ignore[arg-type]
 
 
-OF_MOTION = [name for name, family in MODELS.items() if family.observed == "motion"]
+OF_MOTION = [name for name, family in MODELS.items() if family.input_type == "motion"]
 
 
 def fields_of(family: str) -> set[str]:
@@ -43,7 +43,7 @@ def share_left(model: InverseDynamics, test: Windows) -> float:
 @pytest.mark.parametrize("arm", ["ur5", "kuka_iiwa"])
 def test_identification_recovers_torque_and_friction(arm: str) -> None:
     model = build(meta("rigid_body", arm))
-    assert model.solve(data(arm, 0, 1, 2), data(arm, 3))
+    assert model.fit(data(arm, 0, 1, 2), data(arm, 3))
     assert share_left(model, data(arm, 4, 5)) < 1e-6
 
 
@@ -52,7 +52,7 @@ def test_identification_finds_inertia_that_is_not_the_urdfs() -> None:
     assert heavy.urdf != meta("rigid_body").urdf
     model = build(heavy)
     believed = share_left(build(replace(heavy, config={"identify": False})), data("ur5", 4))
-    model.solve(data("ur5", 0, 1, 2), data("ur5", 3))
+    model.fit(data("ur5", 0, 1, 2), data("ur5", 3))
     assert share_left(model, data("ur5", 4, 5)) < 1e-6 < 0.1 < believed
 
 
@@ -62,14 +62,14 @@ def test_noise_in_training_is_averaged_out() -> None:
     spread = train.action.flatten(0, 1).std(0)
     noisy = train._replace(action=train.action + 0.05 * spread * noise)
     model = build(meta("rigid_body"))
-    model.solve(noisy, data("ur5", 3))
+    model.fit(noisy, data("ur5", 3))
     assert share_left(model, data("ur5", 4)) < 0.01
 
 
 def test_servo_stiffness_and_lag_are_identified() -> None:
     how = {"unit": "rad", "law": setpoint}
     model = build(meta("rigid_body", "dofbot"))
-    model.solve(data("dofbot", 0, 1, 2, **how), data("dofbot", 3, **how))
+    model.fit(data("dofbot", 0, 1, 2, **how), data("dofbot", 3, **how))
     assert share_left(model, data("dofbot", 4, **how)) < 1e-3
 
 
@@ -131,7 +131,7 @@ def test_long_sequence_is_predicted_like_the_windows_of_training(
     family: str, history: int
 ) -> None:
     model, data = moved(family, **({"history": history} if history > 1 else {}))
-    whole, H = model.predict(data.motion, data.time).mean, model.history
+    whole, H = model.predict(data.motion, data.time).mean, model.n_obs_steps
     for end in range(1, 10):
         rows = slice(max(0, end - H), end)
         window = model.predict(data.motion[:, rows], data.time[:, rows]).mean
@@ -197,11 +197,11 @@ def test_family_learns_a_pendulum(family: str, tmp_path: Path) -> None:
     how = {"width": 64, "depth": 2}
     config = {name: how[name] for name in how.keys() & fields_of(family)}
     torch.manual_seed(0)
-    model = build(Meta(family, "toy", ("joint",), "N m", 100.0, 0.0, "", config))
+    model = build(ModelMetadata(family, "toy", ("joint",), "N m", 100.0, 0.0, "", config))
     learn, test = toy(2000, 0), toy(500, 1)
     model.standardise(learn)
-    descent = DescentConfig(epochs=12, batch=64)
-    Descent(model, learn, toy(500, 2), descent, 0, RunState(tmp_path, {}, model.meta)).run()
+    descent = OptimizerConfig(epochs=12, batch_size=64)
+    Trainer(model, learn, toy(500, 2), descent, 0, RunState(tmp_path, {}, model.meta)).run()
     error = model.predict(*test[:2]).mean - test.action
     assert error.square().mean() / test.action.var() < 0.05
 
@@ -217,7 +217,7 @@ def test_unknown_family_and_field_name_the_known_ones() -> None:
 def test_parameters_that_no_torque_shows_stay_at_the_urdfs(arm: str) -> None:
     model = build(meta("rigid_body", arm))
     prior = model.tree.inertial.clone()
-    model.solve(data(arm, 0, 1, seconds=2.0), data(arm, 2, seconds=2.0))
+    model.fit(data(arm, 0, 1, seconds=2.0), data(arm, 2, seconds=2.0))
     # the first joint turns about a line through its own origin: its link's mass moves nothing
     assert torch.equal(model.tree.inertial[0, 0], prior[0, 0])
     assert (model.tree.inertial - prior).abs().max() < 100 * prior.abs().max()

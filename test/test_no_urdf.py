@@ -10,7 +10,7 @@ import pytest
 from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.models.checkpoint import load
-from invdyn_ros.sources.pendulum import PendulumConfig, swing
+from invdyn_ros.sources.pendulum import PendulumConfig, simulate_pendulum
 
 CONFIGS = Path(__file__).parents[1] / "config" / "train"
 
@@ -21,8 +21,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("no_urdf")
     for name, mass in (("nominal", 1.0), ("shifted", 2.0)):
         config = PendulumConfig(mass=mass, episodes=10, steps=150)
-        write_dataset(folder / name, list(swing(config)), "pendulum", config.rate)
-    small = ("--lead", 0, "--epochs", 60, "--width", 32, "--depth", 2, "--batch", 32)
+        write_dataset(folder / name, list(simulate_pendulum(config)), "pendulum", config.rate)
+    small = ("--action-delay", 0, "--epochs", 60, "--width", 32, "--depth", 2, "--batch", 32)
     assert train("mlp", folder, *small) == 0
     return folder
 
@@ -55,8 +55,8 @@ def test_shift_of_the_dynamics_shows_in_the_report(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("family", "words", "message"),
     [
-        ("rigid_body", ("--lead", 0), "rigid-body dynamics of pendulum need a URDF"),
-        ("mlp", (), "a lead is estimated with the rigid bodies of 'pendulum'"),
+        ("rigid_body", ("--action-delay", 0), "rigid-body dynamics of pendulum need a URDF"),
+        ("mlp", (), "an action delay is estimated with the rigid bodies of 'pendulum'"),
     ],
 )
 def test_what_needs_rigid_bodies_says_so_in_one_line(

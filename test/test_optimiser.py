@@ -9,20 +9,22 @@ import torch
 from oracle import robot
 
 from invdyn_ros.data.windows import Windows
-from invdyn_ros.models import Meta, Mlp
-from invdyn_ros.training.distributed import Ranks
-from invdyn_ros.training.optimizer import DescentConfig, Optimiser
+from invdyn_ros.models import Mlp, ModelMetadata
+from invdyn_ros.training.distributed import ProcessGroup
+from invdyn_ros.training.optimizer import Optimizer, OptimizerConfig
 from invdyn_ros.training.train import parse_config
 
 
-def toy(**values: object) -> tuple[Mlp, Optimiser, Windows]:
+def toy(**values: object) -> tuple[Mlp, Optimizer, Windows]:
     torch.manual_seed(0)
     ur5 = robot("ur5")
-    meta = Meta("mlp", "ur5", ur5.joint_names, "N m", ur5.rate, 0.0, "", {"width": 8, "depth": 1})
+    meta = ModelMetadata(
+        "mlp", "ur5", ur5.joint_names, "N m", ur5.rate, 0.0, "", {"width": 8, "depth": 1}
+    )
     model = Mlp(meta)
     batch = Windows(torch.randn(20, 1, 18), torch.zeros(20, 1), torch.randn(20, 1, 6))
-    config = DescentConfig(**{"learning_rate": 0.1} | values)
-    return model, Optimiser(model, config, Ranks()), batch
+    config = OptimizerConfig(**{"learning_rate": 0.1} | values)
+    return model, Optimizer(model, config, ProcessGroup()), batch
 
 
 def flat(model: torch.nn.Module) -> torch.Tensor:
@@ -59,7 +61,7 @@ def test_shares_of_a_batch_make_up_its_loss_and_gradient() -> None:
     whole = torch.autograd.grad(model.loss(*batch), list(model.parameters()))
     sums = [torch.zeros_like(p) for p in model.parameters()]
     for rank in range(3):
-        mine = Ranks(rank, 3).share(torch.arange(20))
+        mine = ProcessGroup(rank, 3).share(torch.arange(20))
         part = model.loss(*batch.rows(mine)) * len(mine) / 20
         for total, value in zip(
             sums, torch.autograd.grad(part, list(model.parameters())), strict=True
@@ -68,14 +70,14 @@ def test_shares_of_a_batch_make_up_its_loss_and_gradient() -> None:
     torch.testing.assert_close(sums, list(whole))
 
 
-def _scaled(optimiser: Optimiser) -> Optimiser:
+def _scaled(optimiser: Optimizer) -> Optimizer:
     """Scale gradients as on a GPU with fp16, which a CPU can do as well."""
     optimiser.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10, growth_interval=2)
     return optimiser
 
 
 def test_scaled_gradients_give_the_same_steps_and_survive_a_restart() -> None:
-    prepare: Callable[[Optimiser], Optimiser]
+    prepare: Callable[[Optimizer], Optimizer]
     ends = []
     for prepare in (lambda optimiser: optimiser, _scaled):
         model, optimiser, batch = toy(ema=0.5)

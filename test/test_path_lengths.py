@@ -10,7 +10,7 @@ from invdyn_ros.benchmarks.sequence_length import (
     slope,
 )
 
-BODIES = Path(__file__).parents[1] / "config" / "paths" / "checkpoints"
+BODIES = Path(__file__).parents[1] / "config" / "timeseries" / "checkpoints"
 
 
 def test_the_slope_of_a_power_is_its_exponent() -> None:
@@ -19,16 +19,16 @@ def test_the_slope_of_a_power_is_its_exponent() -> None:
 
 
 def test_models_of_one_name_are_refused() -> None:
-    twice = (BODIES / "hopper_mechanism", BODIES / "hopper_mechanism")
-    with pytest.raises(ValueError, match="hopper_mechanism; give each another name"):
+    twice = (BODIES / "hopper_identified_body", BODIES / "hopper_identified_body")
+    with pytest.raises(ValueError, match="hopper_identified_body; give each another name"):
         measure_path_lengths(PathLengthsConfig((), twice))
 
 
 def test_costs_of_two_lengths_are_reported_and_drawn(tmp_path: Path) -> None:
-    body = BODIES / "hopper_mechanism"
+    body = BODIES / "hopper_identified_body"
     config = PathLengthsConfig(("gru_dt",), (body,), (50, 400), report=tmp_path / "lengths.json")
     rows = measure_path_lengths(config)["rows"]
-    assert rows.keys() == {"gru_dt, predict", "gru_dt, train", "hopper_mechanism, predict"}
+    assert rows.keys() == {"gru_dt, predict", "gru_dt, train", "hopper_identified_body, predict"}
     assert rows["gru_dt, train"]["s 400"] > 0
     assert rows["gru_dt, train"]["MB 400"] > rows["gru_dt, train"]["MB 50"]
     assert (tmp_path / "lengths.png").stat().st_size > 10_000

@@ -13,18 +13,18 @@ from invdyn_ros.models.timeseries.bridge import Bridge, towards
 from invdyn_ros.models.timeseries.interpolation_baselines import CURVES, along
 from invdyn_ros.models.timeseries.observations import (
     Motions,
-    Record,
+    Observations,
     check,
     motions,
     neighbours,
     refined,
     subsampled,
 )
-from invdyn_ros.models.timeseries.registry import PATHS, build, load_path_model
-from invdyn_ros.models.timeseries.time_series_model import PathMeta, PathModel
+from invdyn_ros.models.timeseries.registry import TIME_SERIES_MODELS, build, load_time_series_model
+from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 from invdyn_ros.robots.robot import share
 from invdyn_ros.sources.passive_rollouts import body
-from invdyn_ros.training.train_time_series import parse_path, train_paths
+from invdyn_ros.training.train_time_series import parse_time_series_config, train_time_series
 
 
 def learned() -> Motions:
@@ -32,84 +32,86 @@ def learned() -> Motions:
 
 
 TREE = {"across": "one", "up": "two", "hinges": ["three"], "parents": [-1], "signs": [1]}
-OWN = {"mechanism": TREE}  # fields without which a family cannot be
+OWN = {"identified_body": TREE}  # fields without which a family cannot be
 
 
-def make(family: str) -> PathModel:
+def make(family: str) -> TimeSeriesModel:
     """A model that knows the scale of some data; its weights are not trained."""
     torch.manual_seed(0)
-    model = build(PathMeta(family, "springs", JOINTS, RATE, OWN.get(family, {}))).eval()
+    model = build(TimeSeriesMetadata(family, "springs", JOINTS, RATE, OWN.get(family, {}))).eval()
     model.standardise(learned())
     return model
 
 
-def record(count: int = 3, share: float = 0.2) -> Record:
+def record(count: int = 3, share: float = 0.2) -> Observations:
     part = learned()
     return subsampled(part.state[:count], part.time[:count], share, 0)
 
 
-@pytest.mark.parametrize("family", PATHS)
+@pytest.mark.parametrize("family", TIME_SERIES_MODELS)
 def test_what_is_seen_comes_back_and_what_is_not_is_never_read(family: str) -> None:
     model, known = make(family), record()
     found = model.predict(known)
-    assert torch.equal(found[known.seen], known.state[known.seen])
-    blind = torch.where(known.seen[..., None], known.state, torch.nan)
+    assert torch.equal(found[known.mask], known.state[known.mask])
+    blind = torch.where(known.mask[..., None], known.state, torch.nan)
     assert torch.equal(model.predict(known._replace(state=blind)), found)
     assert found.isfinite().all()
 
 
-@pytest.mark.parametrize("family", PATHS)
+@pytest.mark.parametrize("family", TIME_SERIES_MODELS)
 def test_when_it_was_does_not_matter(family: str) -> None:
     model, known = make(family), record()
     later = known._replace(time=known.time + 4096)
     torch.testing.assert_close(model.predict(later), model.predict(known), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("family", PATHS)
+@pytest.mark.parametrize("family", TIME_SERIES_MODELS)
 def test_a_motion_is_said_the_same_alone_and_among_others(family: str) -> None:
     model, known = make(family), record()
-    many = torch.cat([known.seen[:1], known.seen[1:] & (torch.rand(2, 60) < 0.5)])
+    many = torch.cat([known.mask[:1], known.mask[1:] & (torch.rand(2, 60) < 0.5)])
     many[1:, 30] = True
     known = known._replace(seen=many)
-    alone = torch.cat([model.predict(Record(*(x[k : k + 1] for x in known))) for k in range(3)])
+    alone = torch.cat(
+        [model.predict(Observations(*(x[k : k + 1] for x in known))) for k in range(3)]
+    )
     torch.testing.assert_close(model.predict(known), alone, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("family", ["gru_dt", "latent_ode", "ode_rnn", "rnn_vae"])
 def test_what_others_see_does_not_matter_to_one_who_saw_little(family: str) -> None:
     torch.manual_seed(0)
-    model = build(PathMeta(family, "springs", JOINTS, RATE)).eval()
+    model = build(TimeSeriesMetadata(family, "springs", JOINTS, RATE)).eval()
     for name, values in model.named_parameters():
         if "read" not in name:  # so that what stands in padding would show
             values.data *= 2
     known = record()
-    known.seen[0] = torch.arange(60) == 0
-    alone = model.predict(Record(*(x[:1] for x in known)))
+    known.mask[0] = torch.arange(60) == 0
+    alone = model.predict(Observations(*(x[:1] for x in known)))
     torch.testing.assert_close(model.predict(known)[:1], alone, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("family", PATHS)
+@pytest.mark.parametrize("family", TIME_SERIES_MODELS)
 def test_one_observation_and_times_of_any_distance_have_an_answer(family: str) -> None:
     model = make(family)
     time = torch.tensor([[0.0, 0.013, 0.5, 0.51, 7.0]], dtype=torch.float64)
     for row in range(5):
         seen = torch.arange(5)[None] == row
-        found = model.predict(Record(torch.ones(1, 5, 6), time, seen))
+        found = model.predict(Observations(torch.ones(1, 5, 6), time, seen))
         assert found.shape == (1, 5, 6)
         assert found.isfinite().all()
         assert torch.equal(found[0, row], torch.ones(6))
 
 
-@pytest.mark.parametrize("family", PATHS)
+@pytest.mark.parametrize("family", TIME_SERIES_MODELS)
 def test_bad_records_are_named(family: str) -> None:
     model, known = make(family), record()
     swapped = known.time.clone()
     swapped[1, 4] = swapped[1, 3]
-    wrong: list[tuple[Record, str]] = [
+    wrong: list[tuple[Observations, str]] = [
         (known._replace(time=swapped), "motion 1, row 3 has 0.06 s and the next 0.06 s"),
         (known._replace(time=known.time.flip(1)), "times must increase"),
         (known._replace(time=known.time + torch.nan), "times must increase"),
-        (known._replace(seen=torch.zeros_like(known.seen)), "motion 0 has no observation"),
+        (known._replace(seen=torch.zeros_like(known.mask)), "motion 0 has no observation"),
         (known._replace(state=known.state + torch.inf), "only numbers are states"),
         (known._replace(state=known.state[..., :2]), r"right are \(B, T, 6\)"),
     ]
@@ -120,7 +122,7 @@ def test_bad_records_are_named(family: str) -> None:
 
 def test_an_ode_rnn_knows_nothing_that_is_seen_later() -> None:
     model, known = make("ode_rnn"), record()
-    last = known.seen[:, :40].any(1)
+    last = known.mask[:, :40].any(1)
     assert last.all()
     later = known._replace(state=torch.cat([known.state[:, :40], known.state[:, 40:] + 1], 1))
     found, other = model.predict(known), model.predict(later)
@@ -139,13 +141,13 @@ def test_neighbours_are_the_observations_around_a_row() -> None:
 def test_curves_go_through_what_is_seen(name: str) -> None:
     known = record()
     found = along(CURVES[name], known)
-    torch.testing.assert_close(found[known.seen], known.state[known.seen])
+    torch.testing.assert_close(found[known.mask], known.state[known.mask])
 
 
 def test_a_hermite_curve_is_exact_for_a_cubic_between_observations() -> None:
     t = torch.linspace(0, 1, 11, dtype=torch.float64)
     state = torch.stack([t**3 - t, 3 * t**2 - 1], 1)[None]
-    known = Record(state, t[None], (torch.arange(11) % 5 == 0)[None])
+    known = Observations(state, t[None], (torch.arange(11) % 5 == 0)[None])
     torch.testing.assert_close(along(CURVES["hermite"], known)[..., :1], state[..., :1])
 
 
@@ -153,7 +155,7 @@ def test_a_sample_between_two_observations_is_exact_before_anything_is_learned()
     part = learned()
     seen = (torch.arange(60) % 2 == 0).expand(40, -1).clone()
     seen[:, -1] = True
-    found = make("bridge").predict(Record(part.state, part.time, seen))
+    found = make("bridge").predict(Observations(part.state, part.time, seen))
     torch.testing.assert_close(found, part.state, rtol=0, atol=2e-4)
 
 
@@ -182,13 +184,13 @@ def test_an_aim_keeps_the_mean_of_the_velocities_between() -> None:
 def test_rows_are_put_between_rows_that_are_far_apart() -> None:
     time = torch.tensor([[0.0, 0.02, 0.1, 0.11], [0.0, 0.01, 0.02, 0.03]], dtype=torch.float64)
     state = torch.arange(32.0).reshape(2, 4, 4)
-    fine, rows = refined(Record(state, time, torch.ones(2, 4, dtype=torch.bool)), 0.02)
+    fine, rows = refined(Observations(state, time, torch.ones(2, 4, dtype=torch.bool)), 0.02)
     each = torch.arange(2)[:, None]
     torch.testing.assert_close(fine.time[each, rows], time)
     assert torch.equal(fine.state[each, rows], state)
     assert fine.time.diff(dim=1).min() > 0
     assert fine.time[0].diff().max() <= 0.02 + 1e-9
-    assert fine.seen.sum() == 8
+    assert fine.mask.sum() == 8
     check(fine, 2)
 
 
@@ -199,7 +201,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def error(model: PathModel | str, data: Path) -> float:
+def error(model: TimeSeriesModel | str, data: Path) -> float:
     part = motions(read_dataset(data).trajectories[160:], 60)
     known = subsampled(part.state, part.time, 0.1, 1)
     found = along(CURVES[model], known) if isinstance(model, str) else model.predict(known)
@@ -216,18 +218,18 @@ FIELDS = {
 @pytest.mark.parametrize("family", FIELDS)
 def test_a_path_model_learns_how_springs_swing(family: str, data: Path, tmp_path: Path) -> None:
     fields = {"family": family, "length": 60} | FIELDS[family]
-    model = train_paths(parse_path(fields, ""), data, tmp_path / "out")
+    model = train_time_series(parse_time_series_config(fields, ""), data, tmp_path / "out")
     untrained = build(model.meta).eval()
     untrained.standardise(learned())
     bar = {"bridge": 0.3}.get(family, 1.0)
     assert error(model, data) < bar * min(error("hermite", data), error(untrained, data))
-    loaded = load_path_model(tmp_path / "out")
+    loaded = load_time_series_model(tmp_path / "out")
     assert torch.equal(loaded.predict(record()), model.predict(record()))
 
 
 def test_a_run_that_stopped_goes_on_to_the_same_weights(data: Path, tmp_path: Path) -> None:
     fields = {"family": "bridge", "length": 60, "width": 16, "epochs": 4, "batch": 64}
-    whole = train_paths(parse_path(fields, ""), data, tmp_path / "whole")
+    whole = train_time_series(parse_time_series_config(fields, ""), data, tmp_path / "whole")
 
     class Stop(Exception):
         pass
@@ -237,15 +239,19 @@ def test_a_run_that_stopped_goes_on_to_the_same_weights(data: Path, tmp_path: Pa
             raise Stop
 
     with pytest.raises(Stop):
-        train_paths(parse_path(fields, ""), data, tmp_path / "half", on_epoch=stop)
-    again = train_paths(parse_path(fields, ""), data, tmp_path / "half", resume=True)
+        train_time_series(
+            parse_time_series_config(fields, ""), data, tmp_path / "half", on_epoch=stop
+        )
+    again = train_time_series(
+        parse_time_series_config(fields, ""), data, tmp_path / "half", resume=True
+    )
     for name, value in whole.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("file", sorted(share("config/paths").glob("*.yaml")), ids=str)
+@pytest.mark.parametrize("file", sorted(share("config/timeseries").glob("*.yaml")), ids=str)
 def test_every_config_that_is_shipped_fits_its_family(file: Path) -> None:
-    assert file.stem.endswith(parse_path(load_yaml(file), str(file)).family)
+    assert file.stem.endswith(parse_time_series_config(load_yaml(file), str(file)).family)
 
 
 def test_wrong_fields_bodies_and_data_are_named(
@@ -263,7 +269,7 @@ def test_wrong_fields_bodies_and_data_are_named(
     ]
     for fields, message in wrong:
         with pytest.raises(ValueError, match=message):
-            train_paths(parse_path(fields, "file"), data, tmp_path / "out")
+            train_time_series(parse_time_series_config(fields, "file"), data, tmp_path / "out")
     with pytest.raises(ValueError, match="no body 'dog'; known are hopper, walker"):
         body("dog")
     assert run_verb("benchmark", ["latent_ode", "--data", str(tmp_path)]) != 0

@@ -20,15 +20,15 @@ from invdyn_ros.graph.graph import resolve
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.learning.demonstration_dataset import read_demonstrations, read_episodes
 from invdyn_ros.grasp.learning.planner_data import episodes_ahead
-from invdyn_ros.grasp.policies.action_space import SteeringConfig
+from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.grasp.policies.learned import load_learned
-from invdyn_ros.grasp.policies.planned import PlannedPolicy, Wanted, load_planned, most_usual
-from invdyn_ros.grasp.policies.spaces import Steps
-from invdyn_ros.models.planner.flow_matching import SequenceConfig
-from invdyn_ros.models.planner.planner import FlowPlanner, PlannerMeta, save_planner
+from invdyn_ros.grasp.policies.planned import PlannedPolicy, TargetExtractor, load_planned, medoid
+from invdyn_ros.grasp.policies.spaces import SpaceSpec
+from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig
+from invdyn_ros.models.planner.planner import FlowPlanner, PlannerMetadata, save_planner
 from invdyn_ros.robots.robot import load_robot, share
 
-OF = Steps("ur5", "joint", SteeringConfig())
+OF = SpaceSpec("ur5", "joint", ActionSpaceConfig())
 N = load_robot("ur5").n
 
 
@@ -42,7 +42,7 @@ def lessons(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_an_observation_tells_what_is_wanted():
-    wanted, phase = Wanted(OF), np.arange(N + 1)
+    wanted, phase = TargetExtractor(OF), np.arange(N + 1)
     with closing(GraspEnv(arm="ur5", noise="default")) as env:
         seen, _ = env.reset(seed=1)
         for k in range(60):  # no faster than the arm may accelerate
@@ -58,7 +58,7 @@ def test_moments_hold_what_was_wanted_next_and_at_the_end_to_stay(lessons):
     of, episodes = read_episodes(lessons)
     assert of == OF and len(episodes) > 3
     moments = episodes_ahead(episodes, 20, of)
-    wanted = Wanted(of)
+    wanted = TargetExtractor(of)
     first = episodes[0]
     states = wanted(np.concatenate([first.observations, first.next_observations[-1:]]))
     for k in (0, 17, len(first.rewards) - 25):
@@ -87,7 +87,7 @@ def test_lessons_begin_after_the_push_and_end_at_the_goal(lessons, tmp_path):
 def test_the_most_usual_of_two_ways_is_one_of_the_wider_trodden():
     left, right = torch.zeros(3, 5, 2), torch.ones(6, 5, 2)
     plans = torch.cat([left, right]) + 0.01 * torch.randn(9, 5, 2)
-    assert most_usual(plans) >= 3
+    assert medoid(plans) >= 3
 
 
 def test_any_planner_drives_the_arm_where_it_plans_to_go():
@@ -117,7 +117,7 @@ def test_the_shipped_planner_is_small_and_grasps_live_as_in_the_environment():
     assert sum(file.stat().st_size for file in Path(folder).iterdir()) < 5e6
     policy = load_planned(folder, "ur5")
     noise = replace(NOISES["default"], latency=0.0)  # a live arm waits until it sees the block
-    with closing(GraspEnv(arm="ur5", noise=noise, steering=policy.meta.steering)) as env:
+    with closing(GraspEnv(arm="ur5", noise=noise, steering=policy.meta.action_space)) as env:
         live = load_learned(env.robot, env.world.believed, folder)
         for episode in range(2):
             seen, info = env.reset(seed=11, options={"episode": episode})
@@ -129,7 +129,7 @@ def test_the_shipped_planner_is_small_and_grasps_live_as_in_the_environment():
                 for sighting in info["sightings"]:
                     live.see(sighting)
                 live.measure(state.q, state.qd)
-                wish = live.wish(info["time"], info["opening"], 1 / env.robot.rate)
+                wish = live.command(info["time"], info["opening"], 1 / env.robot.rate)
                 seen, _, placed, late, info = env.step(policy.act(seen))
                 np.testing.assert_allclose(wish.state.q, env.steering.wanted.q, atol=1e-5)
                 over = placed or late
@@ -153,7 +153,9 @@ def test_a_planner_of_lessons_acts_in_the_graph_and_of_others_is_refused(
         resolve("grasp_sim", given | {"arm": "dofbot"})
     with pytest.raises(ValueError, match=r"no planned policy .* for dofbot.*train_planner"):
         resolve("grasp_sim", {"policy": "planned", "arm": "dofbot"})
-    meta = PlannerMeta("ur5", ("joint",), 2, 50.0, SequenceConfig(horizon=4, down_dims=(8,)))
+    meta = PlannerMetadata(
+        "ur5", ("joint",), 2, 50.0, FlowMatchingConfig(horizon=4, down_dims=(8,))
+    )
     save_planner(FlowPlanner(meta), tmp_path / "pendulum")
     with pytest.raises(ValueError, match="plans no grasp; train one"):
         load_learned(load_robot("ur5"), SCENES["ur5"], tmp_path / "pendulum")

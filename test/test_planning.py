@@ -16,21 +16,21 @@ from invdyn_ros.cli import run_verb
 from invdyn_ros.cli.train_planner import main
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.models import InverseDynamics, Meta, Prediction
+from invdyn_ros.models import InverseDynamics, ModelMetadata, Prediction
 from invdyn_ros.models.mlp import MlpConfig
-from invdyn_ros.models.planner.flow_matching import SequenceConfig
-from invdyn_ros.models.planner.planner import FlowPlanner, PlannerMeta, load_planner
+from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig
+from invdyn_ros.models.planner.planner import FlowPlanner, PlannerMetadata, load_planner
 from invdyn_ros.models.planner.receding_horizon import (
     Candidates,
     PlannedActions,
+    RecedingHorizonPlanner,
     ReplanConfig,
-    Replanner,
     nearest,
     plan_actions,
     smoothest,
 )
 from invdyn_ros.models.planner.segments import actions_ahead, states_ahead
-from invdyn_ros.sources.pendulum import PendulumConfig, swing
+from invdyn_ros.sources.pendulum import PendulumConfig, simulate_pendulum
 
 RATE, HORIZON = 50.0, 10
 
@@ -105,11 +105,11 @@ def test_a_planner_read_again_plans_the_same_and_seeds_decide(
 
 
 def test_components_of_smooth_motion_hold_all_of_it() -> None:
-    parts = list(swing(PendulumConfig(episodes=10)))
+    parts = list(simulate_pendulum(PendulumConfig(episodes=10)))
     moments = states_ahead(parts, 25)
     assert moments.sequence.shape == (10 * (251 - 25), 25, 2)
-    network = SequenceConfig(horizon=25, modes=10)
-    flow = FlowPlanner(PlannerMeta("toy", ("joint",), 2, RATE, network))
+    network = FlowMatchingConfig(horizon=25, num_components=10)
+    flow = FlowPlanner(PlannerMetadata("toy", ("joint",), 2, RATE, network))
     flow.standardise(moments)
     held = (moments.sequence.flatten(1) - flow.mean) @ flow.projection
     left = flow.mean + held @ flow.components - moments.sequence.flatten(1)
@@ -118,7 +118,7 @@ def test_components_of_smooth_motion_hold_all_of_it() -> None:
 
 
 def test_moments_pair_a_state_with_what_came_next() -> None:
-    part = next(iter(swing(PendulumConfig(episodes=1, steps=20))))
+    part = next(iter(simulate_pendulum(PendulumConfig(episodes=1, steps=20))))
     state = torch.as_tensor(np.concatenate([part.position, part.velocity], 1)).float()
     moments, actions = states_ahead([part], 5), actions_ahead([part], 5)
     torch.testing.assert_close(moments.state[3] + moments.sequence[3], state[4:9])
@@ -135,14 +135,14 @@ class Point(InverseDynamics):
     Config = MlpConfig
 
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
-        return (self.infer(motion, time).mean - action).square().mean()
+        return (self.forward(motion, time).mean - action).square().mean()
 
     def infer(self, motion: Tensor, time: Tensor) -> Prediction:
         return Prediction(2.0 * motion[..., 2 * self.n :], None)
 
 
-def point(lead: float = 0.0) -> Point:
-    return Point(Meta("mlp", "toy", ("joint",), "N m", RATE, lead, ""))
+def point(action_delay: float = 0.0) -> Point:
+    return Point(ModelMetadata("mlp", "toy", ("joint",), "N m", RATE, action_delay, ""))
 
 
 def to_and_fro(state: Tensor, condition: Tensor, count: int, generator: torch.Generator) -> Tensor:
@@ -157,8 +157,8 @@ def to_and_fro(state: Tensor, condition: Tensor, count: int, generator: torch.Ge
 
 def test_any_planner_reaches_a_goal_of_a_toy_whose_inverse_is_known() -> None:
     goal, state = np.array([0.7, 0.0]), np.array([-0.5, 0.0])
-    config = ReplanConfig(plans=200, every=2)
-    replanner = Replanner(PlannedActions(to_and_fro, point(), config), config)
+    config = ReplanConfig(plans=200, n_action_steps=2)
+    replanner = RecedingHorizonPlanner(PlannedActions(to_and_fro, point(), config), config)
     for _ in range(200):
         force = replanner(state, goal - state, nearest(goal))
         qd = state[1] + force[0] / 2.0 / RATE
@@ -176,7 +176,7 @@ def test_actions_of_a_plan_make_it() -> None:
 def test_actions_that_act_late_look_ahead() -> None:
     plans = torch.zeros(1, 11, 2)
     plans[0, :, 1] = torch.arange(11.0).square() / RATE  # accelerations 1, 3, 5, ...
-    late = plan_actions(plans, point(lead=1.5 / RATE))[0, :, 0]
+    late = plan_actions(plans, point(action_delay=1.5 / RATE))[0, :, 0]
     torch.testing.assert_close(late[:5], 2 * torch.tensor([4.0, 6.0, 8.0, 10.0, 12.0]))
     assert late[-1] == late[-2] == 2 * 19.0  # beyond the plan its end goes on
 
@@ -222,9 +222,9 @@ def test_a_task_played_with_perfect_torque_ends_at_its_goal() -> None:
         return np.array([lift + 30 * (wanted[0] - state[0]) - 10 * state[1]]), np.empty((0, 2))
 
     done = play(pendulum, act, np.zeros(2), goal)
-    assert done.miss < 0.01 and done.state.shape == (151, 2)
+    assert done.final_distance < 0.01 and done.state.shape == (151, 2)
     still = play(replace(pendulum, mass=5.0), act, np.zeros(2), goal)
-    assert still.miss > 0.1 and still.score < done.score
+    assert still.final_distance > 0.1 and still.score < done.score
 
 
 def test_bad_input_is_one_line(folder: Path, tmp_path: Path, capsys: Any) -> None:

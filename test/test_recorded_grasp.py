@@ -20,18 +20,18 @@ from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.cli import run_verb
 from invdyn_ros.grasp.learning.config import LearningConfig
 from invdyn_ros.grasp.learning.demonstration_dataset import read_demonstrations
-from invdyn_ros.grasp.learning.recorded_episodes import Replay
+from invdyn_ros.grasp.learning.recorded_episodes import EpisodeReplayer
 from invdyn_ros.grasp.learning.replay_buffer import DemonstrationConfig
 from invdyn_ros.grasp.learning.run import grasp_task
-from invdyn_ros.grasp.learning.sb3_algorithms import ALGORITHMS, Surroundings, clone, statistics
-from invdyn_ros.grasp.policies.action_space import SteeringConfig
-from invdyn_ros.grasp.policies.spaces import Steps
+from invdyn_ros.grasp.learning.sb3_algorithms import ALGORITHMS, LearnerContext, clone, statistics
+from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
+from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.nodes.recordings import recordings
 from invdyn_ros.nodes.report import ReportNode
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.grasp_bag import read_grasps
 
-UR5 = Steps("ur5", "joint", SteeringConfig())
+UR5 = SpaceSpec("ur5", "joint", ActionSpaceConfig())
 WHOLE, BROKEN, REST = np.inf, 1.0, 0.2  # [s] of episodes
 STATES, GRIPS, TRUTH = "/joint_states", "/gripper/command", "/sim/objects"
 TARGETS, SEEN = "/joint_target", "/blocks/block_0"
@@ -66,7 +66,7 @@ def grasps(bag, arm="ur5"):
 
 
 def replay(arm="ur5", control="joint"):
-    return Replay(load_robot(arm), SCENES[arm], control, SteeringConfig())
+    return EpisodeReplayer(load_robot(arm), SCENES[arm], control, ActionSpaceConfig())
 
 
 def assert_told(arm, bag, told):
@@ -222,7 +222,7 @@ def test_imitation_of_recorded_demonstrations_lowers_its_loss(data, monkeypatch)
 
     monkeypatch.setattr(nn.functional, "mse_loss", noting)
     with closing(grasp_task(config).make(1, 0)) as env:
-        around = Surroundings(env, 0, *statistics(shown, UR5.sizes[0]), shown, 0.5)
+        around = LearnerContext(env, 0, *statistics(shown, UR5.sizes[0]), shown, 0.5)
         clone(algorithm.make(config.settings(), around), algorithm, shown, 300, 64)
     assert np.mean(losses[-30:]) < 0.2 * np.mean(losses[:5])
 

@@ -11,9 +11,9 @@ from invdyn_ros.models.timeseries.encoder_model import perceptron
 from invdyn_ros.models.timeseries.fused_gradients import repeated, repeated_cell
 from invdyn_ros.models.timeseries.latent_ode import solved
 from invdyn_ros.models.timeseries.observations import motions, subsampled
-from invdyn_ros.models.timeseries.registry import load_path_model
+from invdyn_ros.models.timeseries.registry import load_time_series_model
 from invdyn_ros.robots.robot import share
-from invdyn_ros.sources.passive_rollouts import FallConfig, falls
+from invdyn_ros.sources.passive_rollouts import PassiveRolloutConfig, falls
 
 
 def gradients(module: nn.Module, loss: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor]:
@@ -94,8 +94,8 @@ def test_half_the_step_has_an_eighth_of_the_error() -> None:
 
 
 def test_the_shipped_latent_ode_is_as_good_as_the_published_one() -> None:
-    model = load_path_model(share("config/paths/checkpoints/hopper_latent_ode"))
-    state, time = motions(list(falls("hopper", FallConfig(300), 4)), 200)  # in no data
+    model = load_time_series_model(share("config/timeseries/checkpoints/hopper_latent_ode"))
+    state, time = motions(list(falls("hopper", PassiveRolloutConfig(300), 4)), 200)  # in no data
     torch.manual_seed(0)
     rows = torch.randint(101, (len(state), 1)) + torch.arange(100)  # a piece of each, as published
     state, time = state[torch.arange(len(state))[:, None], rows], time[:, :100]

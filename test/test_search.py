@@ -9,7 +9,7 @@ import pytest
 
 from invdyn_ros.arms.domain_randomization import Noise
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
-from invdyn_ros.grasp.estimation.grasp_offset_search import DEVIATION, Search
+from invdyn_ros.grasp.estimation.grasp_offset_search import DEVIATION, GraspOffsetFilter
 
 BETWEEN, ALONG, STEP = 0.02, 0.02, 0.02
 AXES = [np.array([np.cos(a), np.sin(a)]) for a in (0.0, 0.6, 2.0)]
@@ -17,7 +17,7 @@ AXES = [np.array([np.cos(a), np.sin(a)]) for a in (0.0, 0.6, 2.0)]
 
 def tries_until_found(error: np.ndarray, axis: np.ndarray, most: int = 12) -> int:
     """Number of grips until the block is between the fingers; `most` if it never is."""
-    search = Search(BETWEEN, ALONG, STEP)
+    search = GraspOffsetFilter(BETWEEN, ALONG, STEP)
     across = np.array([-axis[1], axis[0]])
     for k in range(1, most):
         away = error - search.offset
@@ -37,11 +37,11 @@ def test_a_block_that_the_camera_misplaces_is_found_in_a_few_grips(axis: np.ndar
 
 
 def test_the_first_grip_is_where_the_camera_shows_the_block() -> None:
-    assert np.array_equal(Search(BETWEEN, ALONG, STEP).offset, [0, 0])
+    assert np.array_equal(GraspOffsetFilter(BETWEEN, ALONG, STEP).offset, [0, 0])
 
 
 def test_no_grip_is_next_to_the_one_before() -> None:
-    search = Search(BETWEEN, ALONG, STEP)
+    search = GraspOffsetFilter(BETWEEN, ALONG, STEP)
     for _ in range(8):
         before = search.offset.copy()
         search.missed(before, AXES[1])
@@ -50,7 +50,7 @@ def test_no_grip_is_next_to_the_one_before() -> None:
 
 
 def test_a_grip_that_holds_leaves_the_weight_around_it() -> None:
-    search = Search(BETWEEN, ALONG, STEP)
+    search = GraspOffsetFilter(BETWEEN, ALONG, STEP)
     search.held(np.array([0.02, 0.0]), AXES[0])
     mean = (search.weight[..., None] * search.errors).sum(axis=(0, 1))
     assert 0.003 < mean[0] < 0.02 and abs(mean[1]) < 1e-3
@@ -67,6 +67,6 @@ def test_whoever_believes_the_observer_finds_a_block_that_the_camera_misplaces()
             env.reset(seed=3, options={"episode": episode})
             over = False
             while not over:
-                _, _, placed, late, info = env.step(env.advise("sightings"))
+                _, _, placed, late, info = env.step(env.expert_action("sightings"))
                 over = placed or late
             assert info["is_success"] and np.any(env.observer.search.offset)

@@ -14,7 +14,7 @@ import zarr
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.sources.array_files import places
-from invdyn_ros.sources.pendulum import PendulumConfig, swing
+from invdyn_ros.sources.pendulum import PendulumConfig, simulate_pendulum
 from invdyn_ros.sources.sequence_files import SequenceConfig, read_sequence
 from invdyn_ros.sources.triplets import chained
 
@@ -241,7 +241,7 @@ def test_pendulum_obeys_its_closed_form_whatever_the_shift() -> None:
     for shift in ({}, {"mass": 1.7}, {"length": 0.6}, {"gravity": 3.7}, {"damping": 0.5}):
         config = PendulumConfig(episodes=3, **shift)
         inertia = config.mass * config.length**2
-        for part in swing(config):
+        for part in simulate_pendulum(config):
             q, qd, qdd = part.position[:-1], part.velocity[:-1], part.acceleration[:-1]
             gravity = config.mass * config.gravity * config.length * np.sin(q)
             torque = inertia * qdd + config.damping * qd + gravity
@@ -251,12 +251,12 @@ def test_pendulum_obeys_its_closed_form_whatever_the_shift() -> None:
 
 def test_pendulum_without_torque_and_damping_keeps_its_energy() -> None:
     config = PendulumConfig(episodes=4, damping=0.0, torque=0.0, rate=2000.0, steps=4000)
-    for part in swing(config):
+    for part in simulate_pendulum(config):
         energy = part.velocity**2 / 2 - config.gravity * np.cos(part.position)
         assert np.ptp(energy) < 0.02 * config.gravity
 
 
 def test_pendulum_triplets_have_two_states() -> None:
-    assert [len(t) for t in swing(PendulumConfig(episodes=5, steps=1))] == [2] * 5
+    assert [len(t) for t in simulate_pendulum(PendulumConfig(episodes=5, steps=1))] == [2] * 5
     with pytest.raises(ValueError, match="steps is 0"):
         PendulumConfig(steps=0)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
-from invdyn_ros.grasp.policies.success import Truth
-from invdyn_ros.grasp.policies.visual_servo import ServoConfig, servo
+from invdyn_ros.grasp.policies.success import PrivilegedState
+from invdyn_ros.grasp.policies.visual_servo import ServoConfig, visual_servo
 
 SIZE, GOAL, CONFIG = 0.04, np.array([0.4, -0.2, 0.02]), ServoConfig()
 
@@ -22,8 +22,11 @@ def down(x: float, y: float, z: float) -> np.ndarray:
 
 
 def at(tool, block, misaligned=0.0, held=False, opening=0.08):
-    return servo(
-        Truth(down(*tool), np.array(block), misaligned, held, opening), GOAL, SIZE, CONFIG
+    return visual_servo(
+        PrivilegedState(down(*tool), np.array(block), misaligned, held, opening),
+        GOAL,
+        SIZE,
+        CONFIG,
     )
 
 
@@ -65,6 +68,6 @@ def test_whoever_follows_the_teacher_places_the_block(arm: str, control: str) ->
         env.reset(seed=7)
         over = False
         while not over:
-            _, _, placed, late, info = env.step(env.advise())
+            _, _, placed, late, info = env.step(env.expert_action())
             over = placed or late
         assert info["placed"] and info["time"] < 8

@@ -9,28 +9,28 @@ import pytest
 import torch
 from small_sight import LEVELS, SCENE, UR5, draw, fresh, home, meta, sure
 
-from invdyn_ros.arms.domain_randomization import NOISES, stray, view
+from invdyn_ros.arms.domain_randomization import NOISES, randomize_camera, randomize_scene
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.estimation.block_pose_estimator import (
-    DOUBT,
-    Belief,
-    Seer,
-    believe,
+    MAX_POSITION_STD,
+    BlockPoseEstimator,
+    BlockPosePrediction,
+    decode_prediction,
     landmarks,
     middle,
 )
 from invdyn_ros.grasp.estimation.block_pose_network import (
     REACH,
-    SightConfig,
-    load_sight,
-    save_sight,
+    BlockPoseNetConfig,
+    load_block_pose_net,
+    save_block_pose_net,
 )
-from invdyn_ros.grasp.pose_training.loss import FitConfig, fit, see_all
-from invdyn_ros.grasp.pose_training.metrics import accuracy, among, spread, yaw_error
+from invdyn_ros.grasp.pose_training.loss import BlockPoseFitConfig, fit, see_all
+from invdyn_ros.grasp.pose_training.metrics import accuracy, select, spread, yaw_error
 from invdyn_ros.grasp.pose_training.rendered_dataset import (
     FACTS,
-    Illustrator,
-    PictureConfig,
+    DatasetRenderer,
+    RenderingConfig,
     open_pictures,
 )
 from invdyn_ros.models.checkpoint import META
@@ -50,7 +50,9 @@ def test_landmarks_where_they_really_are_give_the_place_of_the_block() -> None:
     sight, random = fresh(), np.random.default_rng(0)
     for episode in range(20):
         noise = NOISES["hard"]
-        camera = view(stray(SCENE, noise, 0, episode), noise, 0, episode, 64).camera
+        camera = randomize_camera(
+            randomize_scene(SCENE, noise, 0, episode), noise, 0, episode, 64
+        ).camera
         x, y = random.uniform(*SCENE.area_x), random.uniform(*SCENE.area_y)
         marks = [(x, y, 0.0), *((*mark, 0.0) for mark in landmarks(SCENE))]
         places = torch.as_tensor((camera.project(np.array(marks)) + 0.5) * 2 / 64 - 1)
@@ -70,10 +72,10 @@ def test_a_landmark_that_is_not_seen_does_not_move_the_guess() -> None:
 
 def test_what_is_true_of_a_picture_is_where_the_picture_shows_it(tmp_path) -> None:
     """The block is where its colour is, a little above its foot."""
-    config = PictureConfig(each=1, home=1.0, default=1.0)
-    with closing(Illustrator(UR5, SCENE, home(), 64, config)) as draughts:
+    config = RenderingConfig(images_per_camera=1, home_fraction=1.0, default_noise_fraction=1.0)
+    with closing(DatasetRenderer(UR5, SCENE, home(), 64, config)) as draughts:
         shown = draughts.draw(tmp_path, 12, 3, LEVELS)
-    for picture, fact in zip(shown.pixels, shown.facts, strict=True):
+    for picture, fact in zip(shown.pixels, shown.labels, strict=True):
         away = np.abs(picture.astype(int) - np.array(SCENE.block_color)).sum(axis=2)
         rows, columns = np.nonzero(away < 90)
         seen = (np.array([columns.mean(), rows.mean()]) + 0.5) * 2 / 64 - 1
@@ -86,7 +88,7 @@ def test_pictures_are_the_same_from_the_same_seed_and_half_drawn_ones_are_none(
 ) -> None:
     again, other = draw(tmp_path / "again", 64), draw(tmp_path / "other", 64, seed=1)
     np.testing.assert_array_equal(again.pixels, pictures.pixels)
-    np.testing.assert_array_equal(again.facts, pictures.facts)
+    np.testing.assert_array_equal(again.labels, pictures.facts)
     assert not np.array_equal(other.pixels, pictures.pixels)
     assert open_pictures(tmp_path / "again") is not None
     (tmp_path / "again" / FACTS).unlink()
@@ -98,20 +100,20 @@ def test_seeing_is_learned(tmp_path) -> None:
     """Of blocks it has never seen, far better than by always saying the middle."""
     learned, held = draw(tmp_path / "a", 1000), draw(tmp_path / "b", 200, seed=1)
     sight, losses = fresh(), []
-    fit(sight, [learned], FitConfig(epochs=12, batch=32), 0, losses.append)
+    fit(sight, [learned], BlockPoseFitConfig(epochs=12, batch_size=32), 0, losses.append)
     assert np.mean(losses[-20:]) < np.mean(losses[:20]) / 2
-    figures = accuracy(believe(see_all(sight, held), (1.0, 1.0)), held.facts)
+    figures = accuracy(decode_prediction(see_all(sight, held), (1.0, 1.0)), held.labels)
     assert figures["seen"] > 0.2
     assert figures["xy_mm"]["p50"] < figures["middle_mm"]["p50"] / 4
 
 
-def believed(facts: np.ndarray, wrong: float) -> Belief:
+def believed(facts: np.ndarray, wrong: float) -> BlockPosePrediction:
     """Beliefs whose errors are `wrong` times as wide as they say."""
     random, n = np.random.default_rng(1), len(facts)
     std = np.tile([0.003, 0.002, 0.05], (n, 1))
     error = wrong * std * random.standard_normal((n, 3))
     place, yaw = facts["position"] + error[:, :2], facts["yaw"] + error[:, 2]
-    return Belief(place, yaw, std, np.ones(n))
+    return BlockPosePrediction(place, yaw, std, np.ones(n))
 
 
 def test_the_spread_is_by_how_much_deviations_are_too_small(pictures) -> None:
@@ -139,13 +141,13 @@ def test_pictures_without_a_sighting_are_counted_not_judged(pictures) -> None:
     blind = belief._replace(resting=np.zeros(len(pictures.facts)))
     assert accuracy(blind, pictures.facts) == {"pictures": 64, "seen": 0.0}
     half = np.arange(64) % 2 == 0
-    assert accuracy(*among(belief, pictures.facts, half))["pictures"] == 32
+    assert accuracy(*select(belief, pictures.facts, half))["pictures"] == 32
 
 
 def test_a_network_on_disk_sees_the_same(tmp_path, pictures) -> None:
     sight = fresh()
-    save_sight(sight, tmp_path)
-    same = load_sight(tmp_path, "ur5")
+    save_block_pose_net(sight, tmp_path)
+    same = load_block_pose_net(tmp_path, "ur5")
     for a, b in zip(see_all(sight, pictures), see_all(same, pictures), strict=True):
         torch.testing.assert_close(a, b)
     renamed = sight.named(meta())
@@ -162,28 +164,28 @@ def test_a_network_on_disk_sees_the_same(tmp_path, pictures) -> None:
     ],
 )
 def test_what_is_no_network_that_sees_is_refused_in_one_line(tmp_path, harm, message) -> None:
-    save_sight(fresh(), tmp_path)
+    save_block_pose_net(fresh(), tmp_path)
     harm(tmp_path)
     with pytest.raises(ValueError, match=message) as caught:
-        load_sight(tmp_path)
+        load_block_pose_net(tmp_path)
     assert "\n" not in str(caught.value)
 
 
 def test_a_network_of_another_arm_is_refused(tmp_path) -> None:
-    save_sight(fresh("dofbot"), tmp_path)
+    save_block_pose_net(fresh("dofbot"), tmp_path)
     with pytest.raises(ValueError, match="sees for 'dofbot', not for 'ur5'"):
         GraspEnv(sight=str(tmp_path))
     with pytest.raises(ValueError, match="'dofbot', not for 'ur5'"):
-        Seer(UR5, SCENE, fresh("dofbot"))
+        BlockPoseEstimator(UR5, SCENE, fresh("dofbot"))
 
 
 def test_pictures_that_cannot_be_halved_thrice_are_refused() -> None:
     with pytest.raises(ValueError, match="multiple of 8"):
-        SightConfig(pixels=100)
+        BlockPoseNetConfig(pixels=100)
 
 
 def test_a_picture_of_another_size_is_scaled_or_refused(pictures) -> None:
-    seer, picture = Seer(UR5, SCENE, sure(fresh())), np.array(pictures.pixels[0])
+    seer, picture = BlockPoseEstimator(UR5, SCENE, sure(fresh())), np.array(pictures.pixels[0])
     seen = seer.see(0.0, picture, UR5.home, 0.08)
     larger = seer.see(0.0, np.kron(picture, np.ones((2, 2, 1), np.uint8)), UR5.home, 0.08)
     assert seen is not None and larger is not None
@@ -195,9 +197,12 @@ def test_a_picture_of_another_size_is_scaled_or_refused(pictures) -> None:
 
 def test_who_is_in_doubt_says_nothing(pictures) -> None:
     sight, picture = sure(fresh()), np.array(pictures.pixels[0])
-    seer = Seer(UR5, SCENE, sight)
+    seer = BlockPoseEstimator(UR5, SCENE, sight)
     assert seer.see(0.0, picture, UR5.home, 0.08) is not None
-    for bias in ([-3.0, 2 + np.log(DOUBT / REACH), -3.0, 9.0], [-3.0, -3.0, -3.0, -9.0]):
+    for bias in (
+        [-3.0, 2 + np.log(MAX_POSITION_STD / REACH), -3.0, 9.0],
+        [-3.0, -3.0, -3.0, -9.0],
+    ):
         with torch.no_grad():
             sight.answer[-1].bias[4:] = torch.tensor(bias)
         assert seer.see(0.0, picture, UR5.home, 0.08) is None

@@ -14,10 +14,10 @@ from invdyn_ros.arms.domain_randomization import NOISES, latency
 from invdyn_ros.cli import run_verb
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
-from invdyn_ros.grasp.estimation.block_pose_network import load_sight, save_sight
-from invdyn_ros.grasp.policies.network import Policy, PolicyMeta, save_policy
+from invdyn_ros.grasp.estimation.block_pose_network import load_block_pose_net, save_block_pose_net
+from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
 from invdyn_ros.grasp.pose_training.rendered_dataset import (
-    gather,
+    collect_states,
 )
 from invdyn_ros.models.checkpoint import META
 from invdyn_ros.robots.robot import share
@@ -29,7 +29,7 @@ def one_thread():
 
 
 def test_a_state_from_pixels_is_that_of_the_network_as_late_as_the_episode_says(tmp_path) -> None:
-    save_sight(sure(fresh()), tmp_path)
+    save_block_pose_net(sure(fresh()), tmp_path)
     with closing(GraspEnv(sight=str(tmp_path))) as env:
         for _ in range(2):
             observation, info = env.reset(seed=4)
@@ -69,9 +69,9 @@ def words(**changes) -> list[str]:
 def test_the_verb_learns_in_rounds_and_goes_on_where_it_ended(tmp_path, capsys) -> None:
     out = tmp_path / "run"
     assert run_verb("train_block_pose", ["--out", str(out), *words()]) == 0
-    report = json.loads((out / "sight.json").read_text())
+    report = json.loads((out / "block_pose.json").read_text())
     assert report["trials"]["hard"]["episodes"] == 1 and report["test"]["default"]["pictures"] > 0
-    load_sight(out, "ur5")
+    load_block_pose_net(out, "ur5")
     first = (out / "model.safetensors").read_bytes()
     assert run_verb("train_block_pose", ["--out", str(out), *words()]) == 2
     assert "holds a run already" in capsys.readouterr().err
@@ -102,13 +102,13 @@ def test_bad_settings_are_one_line_and_nothing_is_written(
 
 
 def test_the_graph_sees_by_a_network_where_one_is_given_and_by_markers_elsewhere(tmp_path) -> None:
-    save_sight(fresh(), tmp_path)
+    save_block_pose_net(fresh(), tmp_path)
     by_markers = {node.name: node for node in resolve("grasp_sim", {})}
     assert "block_pose" not in by_markers and by_markers["scene_camera"].parameters["pixels"] == 0
     nodes = {node.name: node for node in resolve("grasp_sim", {"sight": str(tmp_path)})}
     assert nodes["block_pose"].parameters["sight"] == str(tmp_path) and "blocks" not in nodes
     assert nodes["scene_camera"].parameters["pixels"] == 64
-    save_policy(Policy(PolicyMeta("ur5", 45, 7, (8,), "clip", "sac")), tmp_path / "policy")
+    save_policy(MLPPolicy(PolicyMetadata("ur5", 45, 7, (8,), "clip", "sac")), tmp_path / "policy")
     vision = {"policy": "vision", "sight": str(tmp_path)}
     nodes = {
         node.name: node
@@ -116,7 +116,7 @@ def test_the_graph_sees_by_a_network_where_one_is_given_and_by_markers_elsewhere
     }
     assert nodes["grasp"].parameters["policy"] == "vision" and "block_pose" in nodes
     assert nodes["grasp"].parameters["policy_checkpoint"] == str(tmp_path / "policy")
-    save_sight(fresh("dofbot"), tmp_path)
+    save_block_pose_net(fresh("dofbot"), tmp_path)
     with pytest.raises(ValueError, match="sees for 'dofbot', not for 'ur5'"):
         resolve("grasp_sim", {"sight": str(tmp_path)})
     with pytest.raises(ValueError, match="no network that sees is shipped for dofbot"):
@@ -124,10 +124,10 @@ def test_the_graph_sees_by_a_network_where_one_is_given_and_by_markers_elsewhere
 
 
 def test_the_shipped_network_leads_the_script_to_the_block() -> None:
-    folder = share("config/sight/ur5")
+    folder = share("config/block_pose/ur5")
     assert sum(file.stat().st_size for file in folder.iterdir()) < 5e6
     with closing(GraspEnv(sight=str(folder))) as env:
         counts: list[tuple[int, int]] = []
-        moments = gather(env, 3, 77, lambda *count: counts.append(count))
+        moments = collect_states(env, 3, 77, lambda *count: counts.append(count))
     assert counts[-1] == (3, 3)
     assert len(moments.q) == len(moments.block) > 100

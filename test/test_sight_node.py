@@ -10,17 +10,17 @@ from node_probe import IMAGES, START, STATES, TICK, UR5, stamps
 from sensor_msgs.msg import Image, JointState
 from visualization_msgs.msg import Marker, MarkerArray
 
-from invdyn_ros.arms.domain_randomization import NOISES, view
+from invdyn_ros.arms.domain_randomization import NOISES, randomize_camera
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import SCENES, block_pose, quaternion_pose
 from invdyn_ros.grasp.estimation.block_estimate import upright_yaw
-from invdyn_ros.grasp.estimation.block_pose_estimator import Seer, landmarks, middle
+from invdyn_ros.grasp.estimation.block_pose_estimator import BlockPoseEstimator, landmarks, middle
 from invdyn_ros.grasp.estimation.block_pose_network import (
-    Sight,
-    SightConfig,
-    SightMeta,
-    load_sight,
-    save_sight,
+    BlockPoseMetadata,
+    BlockPoseNet,
+    BlockPoseNetConfig,
+    load_block_pose_net,
+    save_block_pose_net,
 )
 from invdyn_ros.nodes.block_pose import SightNode, draw
 from invdyn_ros.nodes.joint_states import joints_to_message
@@ -36,18 +36,20 @@ def network(tmp_path_factory):
     """Folder of a network that has learned nothing, but is sure of what it says."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    config = SightConfig(pixels=64, channels=(8, 16, 16), keypoints=12, hidden=32)
-    sight = Sight(SightMeta("ur5", SCENE.block_size, middle(SCENE), landmarks(SCENE), config))
+    config = BlockPoseNetConfig(pixels=64, channels=(8, 16, 16), keypoints=12, hidden=32)
+    sight = BlockPoseNet(
+        BlockPoseMetadata("ur5", SCENE.block_size, middle(SCENE), landmarks(SCENE), config)
+    )
     with torch.no_grad():
         sight.answer[-1].bias[4:] = torch.tensor([-3.0, -3.0, -3.0, 9.0])
     folder = tmp_path_factory.mktemp("sight")
-    save_sight(sight, folder)
+    save_block_pose_net(sight, folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def picture():
-    camera = SceneCamera(UR5, view(SCENE, NOISES["default"], 0, 0, 64))
+    camera = SceneCamera(UR5, randomize_camera(SCENE, NOISES["default"], 0, 0, 64))
     image = camera.render(UR5.home, OPEN, block_pose(0.45, 0.03, 0.02, 0.4)[None])
     camera.close()
     return image
@@ -67,7 +69,9 @@ def test_the_graph_is_told_what_the_network_says_of_image_and_joints(begin, netw
     assert not poses and not markers
     states.publish(joints(START + TICK))
     probe.until(lambda: poses and markers)
-    wanted = Seer(UR5, SCENE, load_sight(network)).see(0.0, picture, UR5.home, OPEN)
+    wanted = BlockPoseEstimator(UR5, SCENE, load_block_pose_net(network)).see(
+        0.0, picture, UR5.home, OPEN
+    )
     T = quaternion_pose(*pose_to_arrays(poses[0].pose.pose))
     np.testing.assert_allclose(T[:3, 3], wanted.position)
     assert upright_yaw(T[:3, :3]) == pytest.approx(wanted.yaw)

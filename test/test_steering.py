@@ -5,11 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from invdyn_ros.control.safety_limits import GuardConfig, Limits, Plan, State, Target, follow, rest
-from invdyn_ros.grasp.policies.action_space import SteeringConfig, load_steering
+from invdyn_ros.control.safety_limits import (
+    GuardConfig,
+    Limits,
+    Plan,
+    State,
+    Target,
+    follow,
+    hold_plan,
+)
+from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, load_steering
 from invdyn_ros.robots.robot import load_robot
 
-CONFIG = SteeringConfig()
+CONFIG = ActionSpaceConfig()
 
 
 def steps(steering, actions):
@@ -37,7 +45,7 @@ def test_the_guard_takes_every_wanted_state_as_it_is(arm, control):
     robot = load_robot(arm)
     steering = load_steering(control, robot, CONFIG)
     limits, guard = Limits.of(robot, GuardConfig()), GuardConfig()
-    random, plan, h = np.random.default_rng(0), rest(robot.home, 0.0), CONFIG.period
+    random, plan, h = np.random.default_rng(0), hold_plan(robot.home, 0.0), CONFIG.period
     wild = np.repeat(random.choice([-1.0, 0.3, 1.0], (40, steering.size)), 8, axis=0)
     for k, wanted in enumerate(steps(steering, wild)):
         plan = follow(plan, Target(k * h, wanted, h), k * h, limits, guard)
@@ -102,4 +110,4 @@ def test_jacobian_is_the_derivative_of_the_tip():
 @pytest.mark.parametrize("field", ["period", "speed", "tool_speed", "tool_turn"])
 def test_speeds_that_no_arm_has_are_refused(field):
     with pytest.raises(ValueError, match=field):
-        SteeringConfig(**{field: 0.0})
+        ActionSpaceConfig(**{field: 0.0})

@@ -61,14 +61,14 @@ def test_return_on_a_toy_improves(tmp_path, algorithm, settings, steps):
 
 
 def test_imitation_alone_solves_the_toy(tmp_path):
-    shown = DemonstrationConfig(episodes=40, share=0.5, cloning=400)
+    shown = DemonstrationConfig(episodes=40, demo_fraction=0.5, bc_steps=400)
     config = replace(CONFIG, steps=1, demonstrations=shown)
     result = learn(config, TASK, tmp_path)
     assert result.successes >= 0.8 * result.episodes
 
 
 def test_a_learner_without_memory_begins_as_the_clone_of_what_it_was_shown(tmp_path):
-    shown = DemonstrationConfig(episodes=40, cloning=400)
+    shown = DemonstrationConfig(episodes=40, bc_steps=400)
     learner = {"rollout": 64, "batch": 64, "epochs": 1, "hidden": [32, 32], "deviation": -3.0}
     blank = replace(CONFIG, algorithm="ppo", learner=learner, steps=1)
     alone = learn(blank, TASK, tmp_path / "alone")
@@ -95,7 +95,7 @@ def test_a_run_from_pixels_is_judged_and_goes_on_with_its_memory(tmp_path):
 def test_a_resumed_run_goes_on_where_it_ended(tmp_path, algorithm):
     learner = SMALL if algorithm == "sac" else {"rollout": 100, "batch": 50, "hidden": [16]}
     config = replace(CONFIG, algorithm=algorithm, learner=learner, steps=300)
-    ease = CurriculumConfig(area=0.1, noise=0.0, window=5, promote=0.1, stride=0.5)
+    ease = CurriculumConfig(area=0.1, noise=0.0, window=5, promotion_threshold=0.1, increment=0.5)
     config = replace(config, curriculum=ease)
     first = Reinforcement(config, TASK, tmp_path, lambda step, best: None)
     first.go(resume=False)
@@ -199,7 +199,11 @@ def test_bad_input_is_one_clear_line_and_code_2(tmp_path, capsys, words, message
 
 def test_curves_of_runs_say_what_the_level_cost(tmp_path, capsys):
     easy = replace(CONFIG, algorithm="dagger", learner={"hidden": [16], "start": 50}, steps=300)
-    learn(replace(easy, evaluation=EvaluationConfig(every=100, episodes=10)), TASK, tmp_path / "a")
+    learn(
+        replace(easy, evaluation=EvaluationConfig(eval_freq=100, n_eval_episodes=10)),
+        TASK,
+        tmp_path / "a",
+    )
     learn(replace(CONFIG, steps=20), TASK, tmp_path / "b")
     report, runs = tmp_path / "r.json", [str(tmp_path / "a"), str(tmp_path / "b")]
     words = ["learning_curves", "--runs", *runs, "--level", "0.8", "--report", str(report)]
@@ -222,7 +226,7 @@ def test_runs_that_differ_only_in_their_seed_have_one_name(tmp_path):
         "shown_long": replace(CONFIG, demonstrations=shown, limit=9.0),
     }
     for name, config in runs.items():
-        learn(replace(config, steps=config.steps % 50 + 10), TASK, tmp_path / name)
+        learn(replace(config, steps=config.total_timesteps % 50 + 10), TASK, tmp_path / name)
     (tmp_path / "old").mkdir()
     found = legend([tmp_path / name for name in (*runs, "old")])
     assert list(found.values()) == [
@@ -238,4 +242,4 @@ def test_runs_that_differ_only_in_their_seed_have_one_name(tmp_path):
 def test_shipped_recipes_can_be_read(name):
     file = share(f"config/grasp/{name}.yaml")
     config = read_config(Config(Path("out"), config=file), [])
-    assert config.algorithm in name and config.control == "cartesian"
+    assert config.algorithm in name and config.control_mode == "cartesian"

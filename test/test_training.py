@@ -18,7 +18,7 @@ from invdyn_ros.models import least_squares_identification as identification
 from invdyn_ros.models.checkpoint import load, save
 from invdyn_ros.models.net2net import convert
 from invdyn_ros.training import trainer as descent
-from invdyn_ros.training.optimizer import DescentConfig
+from invdyn_ros.training.optimizer import OptimizerConfig
 from invdyn_ros.training.train import TrainConfig, parse_config, splits, train
 from invdyn_ros.training.training_state import Progress
 
@@ -45,7 +45,7 @@ def config(family: str, **values: Any) -> TrainConfig:
 
 
 def known_fields(family: str) -> set[str]:
-    kinds = (TrainConfig, DescentConfig, MODELS[family].Config)
+    kinds = (TrainConfig, OptimizerConfig, MODELS[family].Config)
     return {field.name for kind in kinds for field in fields(kind)}
 
 
@@ -59,7 +59,7 @@ def assert_equal_weights(a: Path, b: Path) -> None:
         assert torch.equal(value, second[name]), name
 
 
-OF_MOTION = [name for name, family in MODELS.items() if family.observed == "motion"]
+OF_MOTION = [name for name, family in MODELS.items() if family.input_type == "motion"]
 
 
 @pytest.mark.parametrize("family", OF_MOTION)
@@ -83,7 +83,7 @@ def test_lead_is_found_to_half_a_tick(ticks: float, tmp_path: Path) -> None:
     late = [exciting(ur5, seed, ticks / ur5.rate, 2.0) for seed in range(5)]
     write_dataset(tmp_path / "data", late, "ur5", ur5.rate)
     model = train(config("rigid_body"), tmp_path / "data", tmp_path / "out")
-    assert model.meta.lead == pytest.approx(ticks / ur5.rate, abs=1e-9)
+    assert model.meta.action_delay == pytest.approx(ticks / ur5.rate, abs=1e-9)
 
 
 def test_joints_that_stick_do_not_look_like_a_lead(
@@ -95,13 +95,15 @@ def test_joints_that_stick_do_not_look_like_a_lead(
     found = []
     for weight in (identification.STICKING, 1.0):
         monkeypatch.setattr(identification, "STICKING", weight)
-        found.append(train(config("rigid_body"), tmp_path / "data", tmp_path / "out").meta.lead)
+        found.append(
+            train(config("rigid_body"), tmp_path / "data", tmp_path / "out").meta.action_delay
+        )
     assert found[0] == pytest.approx(LEAD)
     assert found[1] > LEAD  # so the weight is what does it
 
 
 def test_lead_can_be_given(data: Path, tmp_path: Path) -> None:
-    assert train(config("rigid_body", lead=0.02), data, tmp_path).meta.lead == 0.02
+    assert train(config("rigid_body", action_delay=0.02), data, tmp_path).meta.action_delay == 0.02
 
 
 def test_network_learns_the_arm(tmp_path: Path) -> None:
@@ -116,7 +118,7 @@ def test_network_learns_the_arm(tmp_path: Path) -> None:
     write_dataset(tmp_path / "data", simple, "ur5", ur5.rate)
     before_after = []
     for epochs in (1, 40):
-        values = {"width": 64, "depth": 2, "epochs": epochs, "lead": 0.0}
+        values = {"width": 64, "depth": 2, "epochs": epochs, "action_delay": 0.0}
         model = train(config("mlp", **values), tmp_path / "data", tmp_path / str(epochs))
         test = windows(simple[:2])
         error = model.predict(test.motion, test.time).mean - test.action
@@ -177,14 +179,14 @@ def test_converted_model_trains_on_from_where_it_was(data: Path, tmp_path: Path)
 def test_window_of_training_is_that_of_the_model(data: Path, tmp_path: Path) -> None:
     small = {"width": 8, "depth": 1, "epochs": 1, "history": 4}
     model = train(config("gru", **small), data, tmp_path)
-    assert (model.history, model.meta.config["history"]) == (4, 4)
+    assert (model.n_obs_steps, model.meta.config["history"]) == (4, 4)
     with pytest.raises(ValueError, match="unknown field 'history'; mlp has"):
         config("mlp", history=4)
 
 
 def test_best_weights_are_kept_not_the_last(data: Path, tmp_path: Path) -> None:
     seen: list[tuple[float, float]] = []
-    values = SMALL | {"learning_rate": 0.3, "epochs": 12, "patience": 4, "lead": 0.0}
+    values = SMALL | {"learning_rate": 0.3, "epochs": 12, "patience": 4, "action_delay": 0.0}
     model = train(
         config("mlp", **values), data, tmp_path, on_epoch=lambda p: seen.append(p.losses[-1])
     )
@@ -206,7 +208,7 @@ def test_servo_data_train_too(tmp_path: Path) -> None:
     write_dataset(tmp_path / "data", parts, "dofbot", dofbot.rate)
     model = train(config("rigid_body"), tmp_path / "data", tmp_path / "out")
     assert model.meta.action_unit == "rad"
-    assert model.meta.lead == pytest.approx(0.02)
+    assert model.meta.action_delay == pytest.approx(0.02)
     assert all(0.02 < c < 0.05 for c in model.meta.data["urdf_compliance"][1:4])
 
 
@@ -237,7 +239,7 @@ def test_command_line_trains_with_overridden_fields(
     ]
     assert cli.main([*arguments, "--width", "16", "--epochs=2", "--learning-rate", "1e-3"]) == 0
     assert load(tmp_path).meta.config["width"] == 16
-    assert "mlp for ur5, lead 12.0 ms" in capsys.readouterr().out
+    assert "mlp for ur5, action delay 12.0 ms" in capsys.readouterr().out
     with pytest.raises(ValueError, match="no '--field value'"):
         cli.main([*arguments, "--width"])
 

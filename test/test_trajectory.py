@@ -92,10 +92,10 @@ def test_differentiation_wants_uniform_time() -> None:
 
 
 def test_shift_pairs_each_action_with_later_motion() -> None:
-    lead = 0.5 * 1.5 / 125.0
-    shifted = sine().shift(lead)
+    action_delay = 0.5 * 1.5 / 125.0
+    shifted = sine().shift(action_delay)
     np.testing.assert_allclose(
-        shifted.position, np.sin(np.outer(shifted.time + lead, [2.0, 3.0])), atol=1e-6
+        shifted.position, np.sin(np.outer(shifted.time + action_delay, [2.0, 3.0])), atol=1e-6
     )
     np.testing.assert_array_equal(shifted.action, sine().action[: len(shifted)])
     assert len(shifted) == 399

@@ -14,7 +14,14 @@ from invdyn_ros.evaluation.plots.video_writer import Film
 from invdyn_ros.models.augmentation import WRIST
 from invdyn_ros.perception.wrist_tracker import followed
 from invdyn_ros.sources import epic_kitchens as epic
-from invdyn_ros.sources.video import Clip, Shots, VideoConfig, episodes, quality_of, read_videos
+from invdyn_ros.sources.video import (
+    Clip,
+    VideoConfig,
+    VideoFrames,
+    episodes,
+    quality_of,
+    read_videos,
+)
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 ANNOTATIONS = SHARED / "epic" / "EPIC_100_uda_source_train_P01_01.csv"
@@ -124,13 +131,13 @@ def test_a_damaged_kitchen_is_one_line_and_leaves_nothing(
     assert sorted(kitchen.iterdir()) == before
 
 
-def shots(frames: int, lost: tuple[int, ...] = ()) -> Shots:
+def shots(frames: int, lost: tuple[int, ...] = ()) -> VideoFrames:
     """A wrist that moves evenly, unseen in some frames."""
     wrist = np.stack([0.01 * np.arange(frames), 0.5 - 0.005 * np.arange(frames)], axis=1)
     wrist[list(lost)] = np.nan
     pictures = np.zeros((frames, 16, 16, 3), np.uint8)
     pictures += np.arange(frames, dtype=np.uint8)[:, None, None, None]
-    return Shots(np.arange(frames) / 30, pictures, wrist, WRIST)
+    return VideoFrames(np.arange(frames) / 30, pictures, wrist, WRIST)
 
 
 def test_a_frame_without_a_wrist_is_a_gap_that_no_pair_spans() -> None:

@@ -12,7 +12,7 @@ from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import split, windows
 from invdyn_ros.evaluation.evaluate import evaluate
-from invdyn_ros.models import MODELS, InverseDynamics, Meta, build
+from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.augmentation import (
     WRIST,
     Shown,
@@ -26,13 +26,15 @@ from invdyn_ros.models.export_parity import random_motion
 from invdyn_ros.perception.camera import probe
 from invdyn_ros.training.train import parse_config, train
 
-OF_VIDEO = [name for name, family in MODELS.items() if family.observed == "pixels"]
+OF_VIDEO = [name for name, family in MODELS.items() if family.input_type == "pixels"]
 
 
 def make(family: str, **config: object) -> InverseDynamics:
     torch.manual_seed(0)
     frame = (SIDE, SIDE)
-    return build(Meta(family, "wrist", WRIST, "1", 10.0, 0.0, "", config, frame=frame)).eval()
+    return build(
+        ModelMetadata(family, "wrist", WRIST, "1", 10.0, 0.0, "", config, frame=frame)
+    ).eval()
 
 
 def place_of(video: Trajectory) -> np.ndarray:
@@ -59,7 +61,7 @@ def test_an_action_depends_on_its_picture_and_the_one_before_alone(family: str) 
 @pytest.mark.parametrize("family", OF_VIDEO)
 def test_saved_family_holds_how_pictures_are_normalised(family: str, tmp_path: Path) -> None:
     model, (pixels, time) = make(family), seen()
-    model.standardise(windows([film(1)], 2, observed="pixels"))
+    model.standardise(windows([film(1)], 2, input_type="pixels"))
     colours = film(1).frames[1:].reshape(-1, 3)
     np.testing.assert_allclose(model.get_buffer("pixel_mean"), colours.mean(0), rtol=1e-4)
     save(model, model.meta, tmp_path)
@@ -85,8 +87,12 @@ def test_typical_pixels_are_as_wide_as_a_frame(family: str) -> None:
 
 def test_pictures_take_no_lead(tmp_path: Path) -> None:
     write_dataset(tmp_path / "data", [film(k, 20, f"v{k}") for k in range(5)], "wrist", 10.0)
-    with pytest.raises(ValueError, match=r"lead is 0\.1 s; family cnn reads pictures"):
-        train(parse_config({"family": "cnn", "lead": 0.1}, ""), tmp_path / "data", tmp_path / "o")
+    with pytest.raises(ValueError, match=r"action_delay is 0\.1 s; family cnn reads pictures"):
+        train(
+            parse_config({"family": "cnn", "action_delay": 0.1}, ""),
+            tmp_path / "data",
+            tmp_path / "o",
+        )
 
 
 def test_moved_pairs_are_moved_alike_and_every_pixel_is_one_of_theirs() -> None:
@@ -131,7 +137,7 @@ def centre(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def test_augmented_pairs_show_the_action_they_are_given() -> None:
-    data = windows([film(0)], 3, dtype=torch.float32, observed="pixels")
+    data = windows([film(0)], 3, dtype=torch.float32, input_type="pixels")
     pictures = data.motion[..., :-1].unflatten(2, (SIDE, SIDE, 3))
     torch.manual_seed(0)
     known = Shown(pictures, data.action[:, 1:], centre(pictures)[:, :, None])
@@ -192,7 +198,11 @@ def test_a_motion_family_refuses_a_video_and_a_video_family_refuses_motion(tmp_p
 
     write_dataset(tmp_path / "film", [film(k, 20) for k in range(5)], "wrist", 10.0)
     with pytest.raises(ValueError, match="is a video without motion"):
-        train(parse_config({"family": "mlp", "lead": 0.0}, ""), tmp_path / "film", tmp_path / "o")
+        train(
+            parse_config({"family": "mlp", "action_delay": 0.0}, ""),
+            tmp_path / "film",
+            tmp_path / "o",
+        )
     ur5 = robot("ur5")
     write_dataset(tmp_path / "arm", [exciting(ur5, k) for k in range(5)], "ur5", ur5.rate)
     with pytest.raises(ValueError, match="family cnn reads pictures and the data have none"):
@@ -245,6 +255,6 @@ def test_a_velocity_is_what_moved_by_how_long_it_took() -> None:
 
 def test_windows_of_a_stride_meet_and_the_last_ends_where_its_trajectory_does() -> None:
     whole = film(0, 12)
-    cut = windows([whole], 4, stride=3, observed="pixels").action.numpy()
+    cut = windows([whole], 4, stride=3, input_type="pixels").action.numpy()
     wanted = [whole.action[k : k + 4] for k in (0, 3, 6, 8)]
     np.testing.assert_array_equal(cut, np.stack(wanted))

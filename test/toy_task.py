@@ -18,9 +18,9 @@ from invdyn_ros.grasp.learning.run import Task
 SMALL = {"hidden": [32, 32], "batch": 64, "start": 100, "learning_rate": 3e-3, "discount": 0.9}
 CONFIG = LearningConfig(
     algorithm="sac",
-    steps=900,
+    total_timesteps=900,
     learner=SMALL,
-    evaluation=EvaluationConfig(every=300, episodes=10),
+    evaluation=EvaluationConfig(eval_freq=300, n_eval_episodes=10),
 )
 SIZE, ACTIONS = 4, 2  # of the toy's observations and actions
 

@@ -122,7 +122,7 @@ def load_noise(name: str) -> Noise:
     return NOISES[name]
 
 
-def stray(scene: Scene, noise: Noise, seed: int, episode: int) -> Scene:
+def randomize_scene(scene: Scene, noise: Noise, seed: int, episode: int) -> Scene:
     """Return the scene of one episode; the same seed and episode give the same scene."""
     random = np.random.default_rng([seed, episode])
     draws = random.standard_normal(11)
@@ -143,7 +143,9 @@ def stray(scene: Scene, noise: Noise, seed: int, episode: int) -> Scene:
     )
 
 
-def wear(plant: PlantConfig, noise: Noise, seed: int, episode: int, load: float) -> PlantConfig:
+def randomize_plant(
+    plant: PlantConfig, noise: Noise, seed: int, episode: int, load: float
+) -> PlantConfig:
     """Return the arm of one episode.
 
     Args:
@@ -156,7 +158,7 @@ def wear(plant: PlantConfig, noise: Noise, seed: int, episode: int, load: float)
     draws = _stream(seed, episode, WEAR).standard_normal(3).clip(-CLIP, CLIP)
     friction = np.maximum(1 + noise.joint_friction * draws[:2], 0.0)
     return replace(
-        sensed(plant, noise),
+        with_sensor_noise(plant, noise),
         coulomb=plant.coulomb * float(friction[0]),
         viscous=plant.viscous * float(friction[1]),
         payload=plant.payload + noise.payload * load * abs(float(draws[2])),
@@ -165,7 +167,7 @@ def wear(plant: PlantConfig, noise: Noise, seed: int, episode: int, load: float)
     )
 
 
-def sensed(plant: PlantConfig, noise: Noise) -> PlantConfig:
+def with_sensor_noise(plant: PlantConfig, noise: Noise) -> PlantConfig:
     """Return an arm with the joint sensors of a noise level."""
     measured = plant.velocity_noise >= 0
     return replace(
@@ -175,7 +177,7 @@ def sensed(plant: PlantConfig, noise: Noise) -> PlantConfig:
     )
 
 
-def view(scene: Scene, noise: Noise, seed: int, episode: int, pixels: int) -> Scene:
+def randomize_camera(scene: Scene, noise: Noise, seed: int, episode: int, pixels: int) -> Scene:
     """Return how a camera without calibration shows the scene of one episode: blocks unmarked.
 
     Args:

@@ -12,7 +12,7 @@ from invdyn_ros.arms.plant import PlantConfig
 from invdyn_ros.robots.robot import Robot
 
 
-class Bones(NamedTuple):
+class LinkInertias(NamedTuple):
     """Mass and inertia of links as the URDF has them, to which a plant adds its own.
 
     Attributes:
@@ -43,7 +43,7 @@ class Body(NamedTuple):
     number: int
     joints: list[int]
     fingers: list[int]
-    bones: Bones
+    bones: LinkInertias
 
 
 def add_arm(client: BulletClient, robot: Robot, plant: PlantConfig) -> Body:
@@ -61,9 +61,9 @@ def add_arm(client: BulletClient, robot: Robot, plant: PlantConfig) -> Body:
     # The axis comes in the frame of the link's inertia, where the diagonal is.
     axes = np.array([info[j][13] for j in joints])
     tip = client.getDynamicsInfo(number, link[robot.tip_link])
-    bones = Bones(np.array(inertia), axes, link[robot.tip_link], tip[0], np.array(tip[2]))
+    bones = LinkInertias(np.array(inertia), axes, link[robot.tip_link], tip[0], np.array(tip[2]))
     body = Body(number, joints, fingers, bones)
-    put_on(client, body, robot, plant)
+    apply_plant(client, body, robot, plant)
     for finger in fingers:
         client.changeDynamics(
             number, finger, lateralFriction=1.0, spinningFriction=0.01, rollingFriction=1e-4
@@ -73,7 +73,7 @@ def add_arm(client: BulletClient, robot: Robot, plant: PlantConfig) -> Body:
     return body
 
 
-def put_on(client: BulletClient, body: Body, robot: Robot, plant: PlantConfig) -> None:
+def apply_plant(client: BulletClient, body: Body, robot: Robot, plant: PlantConfig) -> None:
     """Give an arm the rotors, the viscous friction and the payload of a plant, and no other's."""
     number, bones = body.number, body.bones
     rotors, viscous = plant.rotor_inertia * robot.effort, plant.viscous * robot.effort

@@ -14,7 +14,7 @@ import pybullet
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.plant import PlantConfig
-from invdyn_ros.arms.pybullet_arm import add_arm, put_on
+from invdyn_ros.arms.pybullet_arm import add_arm, apply_plant
 from invdyn_ros.arms.pybullet_client import connect
 from invdyn_ros.arms.scene import Scene, add_block, add_table
 from invdyn_ros.robots.robot import Robot
@@ -100,7 +100,7 @@ class Simulation(AbstractContextManager["Simulation"]):
         """
         self.random = np.random.default_rng(seed)
         if self.plant != self._worn:
-            put_on(self.client, self._arm, self.robot, self.plant)
+            apply_plant(self.client, self._arm, self.robot, self.plant)
             self._worn = self.plant
         self.coulomb = self.plant.coulomb * self.robot.effort  # (n,) [N m]
         start = self.robot.home if q is None else np.asarray(q, float)

@@ -50,9 +50,9 @@ class SceneCamera(AbstractContextManager["SceneCamera"]):
         }
         self.joints = [index[name] for name in robot.joint_names]
         self.fingers = [index[name] for name in robot.gripper.joints] if robot.gripper else []
-        self.stand(scene, seed)
+        self.set_scene(scene, seed)
 
-    def stand(self, scene: Scene, seed: int) -> None:
+    def set_scene(self, scene: Scene, seed: int) -> None:
         """Draw another scene from now on, whose blocks are as many, as large and marked alike."""
         self.scene, self.camera = scene, scene.camera
         self.background = table_picture(scene)

@@ -72,7 +72,7 @@ class Scene(Checked):
         return block_pose(x, y, self.block_size / 2, rng.uniform(-np.pi, np.pi))
 
 
-def believed_scene(arm: str, camera_pose: str) -> Scene:
+def nominal_scene(arm: str, camera_pose: str) -> Scene:
     """Return the scene of an arm with its camera where a calibration file says.
 
     Args:

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from invdyn_ros.benchmarks.report import Row
 from invdyn_ros.control.action_interpolation import acted
-from invdyn_ros.control.state_predictor import filled
+from invdyn_ros.control.state_predictor import impute
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models import InverseDynamics
 from invdyn_ros.models.timeseries.interpolation_baselines import CURVES, along
-from invdyn_ros.models.timeseries.observations import Record, motions, subsampled
-from invdyn_ros.models.timeseries.time_series_model import PathModel
+from invdyn_ros.models.timeseries.observations import Observations, motions, subsampled
+from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
 from invdyn_ros.training.train_time_series import parted
 from invdyn_ros.typing import Array, Mask
 
@@ -25,11 +25,14 @@ LENGTH = 200  # samples of a piece
 FRACTION = 0.2  # of the trajectories are asked about
 LAST, ZERO, WHOLE = "last action", "zero", "all states"
 
-Say = Callable[[Record], Tensor]
+Say = Callable[[Observations], Tensor]
 
 
 def action_errors(
-    data: Path, inverse: InverseDynamics, paths: Mapping[str, PathModel], shares: Sequence[float]
+    data: Path,
+    inverse: InverseDynamics,
+    paths: Mapping[str, TimeSeriesModel],
+    shares: Sequence[float],
 ) -> dict[str, Row]:
     """Return the nMSE [%] of actions at times that were not seen, a row for each way of saying.
 
@@ -59,9 +62,9 @@ def action_errors(
     for share in shares:
         column = f"nMSE {share:.0%}"
         record = subsampled(part.state, part.time, share, 0)
-        asked = ~record.seen.numpy()
-        asked &= (part.time <= part.time[:, -1:] - meta.lead).numpy()
-        seen = record.seen.numpy()
+        asked = ~record.mask.numpy()
+        asked &= (part.time <= part.time[:, -1:] - meta.action_delay).numpy()
+        seen = record.mask.numpy()
         rows.setdefault(ZERO, {})[column] = _nmse(np.zeros_like(actions), actions, asked)
         rows.setdefault(LAST, {})[column] = _nmse(_held(actions, seen), actions, asked)
         for name, say in says.items():
@@ -81,9 +84,12 @@ def _curve(name: str) -> Say:
     return lambda record: along(CURVES[name], record)
 
 
-def _model(model: PathModel) -> Say:
+def _model(model: TimeSeriesModel) -> Say:
     return lambda record: torch.cat(
-        [filled(model, Record(*part)) for part in zip(*(x.split(50) for x in record), strict=True)]
+        [
+            impute(model, Observations(*part))
+            for part in zip(*(x.split(50) for x in record), strict=True)
+        ]
     )
 
 

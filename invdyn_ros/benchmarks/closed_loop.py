@@ -24,8 +24,8 @@ from invdyn_ros.benchmarks.report import Row, machine, ratios
 from invdyn_ros.config import Checked, Count, at_least
 from invdyn_ros.control.computed_torque import (
     FEEDBACK,
+    ComputedTorqueController,
     FeedbackConfig,
-    Follower,
     Measured,
     Model,
     PlainFeedback,
@@ -82,7 +82,7 @@ class Controller(NamedTuple):
 
     name: str
     model: Model
-    lead: float  # [s] of the model itself
+    action_delay: float  # [s] of the model itself
     form: str  # of FORMS
 
     @property
@@ -91,18 +91,18 @@ class Controller(NamedTuple):
         return self.name if self.name == NONE else f"{self.name}, {self.form}"
 
 
-class FeedForward(Follower):
+class FeedForward(ComputedTorqueController):
     """A model that sees the plan alone, and feedback through a constant inertia.
 
     So the feedback has the same gains [N m/rad] whatever the model.
     """
 
-    def __init__(self, model: Model, lead: float, robot: Robot) -> None:
-        silent = FeedbackConfig(stiffness=0.0, damping=0.0, integral=0.0, carried=0.0)
+    def __init__(self, model: Model, action_delay: float, robot: Robot) -> None:
+        silent = FeedbackConfig(stiffness=0.0, damping=0.0, integral=0.0, error_feedthrough=0.0)
         plain = PlainFeedback(robot, "N m")
-        self.back = Follower(plain, "N m", lead)
-        self.plain = Follower(plain, "N m", lead, silent)
-        super().__init__(model, "N m", lead, silent)
+        self.back = ComputedTorqueController(plain, "N m", action_delay)
+        self.plain = ComputedTorqueController(plain, "N m", action_delay, silent)
+        super().__init__(model, "N m", action_delay, silent)
 
     def reset(self) -> None:
         """Forget the integrated error and the motion so far."""
@@ -160,7 +160,7 @@ def _settings(
         "plant": vars(plant),
         "feedback": vars(FEEDBACK["N m"]),
         "wrong_inertia": WRONG_INERTIA,
-        "lead_ms": {c.row: 1e3 * c.lead for c in controllers},
+        "lead_ms": {c.row: 1e3 * c.action_delay for c in controllers},
         "motions": config.motions,
         "seconds": config.seconds,
     }
@@ -169,7 +169,7 @@ def _settings(
 def _drive_all(
     controllers: Sequence[Controller], robot: Robot, plant: PlantConfig, config: ClosedLoopConfig
 ) -> dict[tuple[str, bool], list[Run]]:
-    """Return the runs of each controller, with its lead (True) and without."""
+    """Return the runs of each controller, with its action delay (True) and without."""
     driven = {}
     total = len(controllers) * 2 * config.motions
     with tqdm(total=total, unit="run", desc="driving", file=sys.stderr) as bar:
@@ -234,13 +234,15 @@ def drive(
     config: ClosedLoopConfig,
     on_run: Callable[[], object] = lambda: None,
 ) -> list[Run]:
-    """Drive every motion, with the model's lead or, unless `ahead`, without it."""
-    lead, found = one.lead if ahead else 0.0, []
+    """Drive every motion, with the model's action delay or, unless `ahead`, without it."""
+    action_delay, found = one.action_delay if ahead else 0.0, []
     fallback = fallback_of(one.model.meta) if isinstance(one.model, InverseDynamics) else None
     for seed in range(config.motions):
         wanted = excitation(robot, (HELD_OUT, seed), config.seconds)
-        follower = FeedForward(one.model, lead, robot) if one.form == FORMS[0] else None
-        run = replay(robot, one.model, "N m", lead, wanted, plant, seed, follower, fallback)
+        follower = FeedForward(one.model, action_delay, robot) if one.form == FORMS[0] else None
+        run = replay(
+            robot, one.model, "N m", action_delay, wanted, plant, seed, follower, fallback
+        )
         found.append(run)
         on_run()
     return found
@@ -266,22 +268,22 @@ def interval(squares: Sequence[float]) -> tuple[float, float]:
 def _controllers(
     config: ClosedLoopConfig, robot: Robot, data: Path, wrong: str
 ) -> list[Controller]:
-    """Return all that drive; what is not learned gets the lead that was learned."""
+    """Return all that drive; what is not learned gets the action delay that was learned."""
     job, models = Job(data, config.out, robot, None), {}
     for family, settings in family_configs(config.families, config.configs).items():
         models[family] = runs(job, settings, 1, motions(data))[0].model
-    lead = next(iter(models.values())).meta.lead
+    action_delay = next(iter(models.values())).meta.action_delay
     right = urdf_model(robot, "N m")
     urdfs = {WRONG: build(replace(right.meta, urdf=wrong)), RIGHT: right}
-    found = [Controller(NONE, PlainFeedback(robot, "N m"), lead, FORMS[1])]
+    found = [Controller(NONE, PlainFeedback(robot, "N m"), action_delay, FORMS[1])]
     for form in FORMS:
-        found += [Controller(name, model, lead, form) for name, model in urdfs.items()]
-        found += [Controller(name, m, m.meta.lead, form) for name, m in models.items()]
+        found += [Controller(name, model, action_delay, form) for name, model in urdfs.items()]
+        found += [Controller(name, m, m.meta.action_delay, form) for name, m in models.items()]
     return found
 
 
 def _row(ahead: Sequence[Run], late: Sequence[Run], robot: Robot) -> Row:
-    """Return RMS with its interval, and without lead [mrad]; jerk [1/s]; use of fallback [%]."""
+    """Return RMS with its interval, and without action delay [mrad]; jerk [1/s]; use of fallback [%]."""
     squares, without = ([run.rms**2 for run in part] for part in (ahead, late))
     low, high = interval(squares)
     rates = np.concatenate([jerk(run, robot) for run in ahead])
@@ -289,7 +291,7 @@ def _row(ahead: Sequence[Run], late: Sequence[Run], robot: Robot) -> Row:
         "rms": 1e3 * np.sqrt(np.mean(squares)),
         "low": 1e3 * low,
         "high": 1e3 * high,
-        "no lead": 1e3 * np.sqrt(np.mean(without)),
+        "no action delay": 1e3 * np.sqrt(np.mean(without)),
         "jerk": np.sqrt(np.mean(np.square(rates))),
         "fallback": 100 * np.mean([run.lost.mean() for run in ahead]),
     }

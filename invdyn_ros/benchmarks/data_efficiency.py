@@ -23,10 +23,10 @@ from invdyn_ros.config import load_yaml
 from invdyn_ros.data.dataset import Dataset, DatasetInfo, read_dataset, write_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.evaluate import evaluate
-from invdyn_ros.models import MODELS, Meta, build
+from invdyn_ros.models import MODELS, ModelMetadata, build
 from invdyn_ros.robots.robot import Robot, load_robot, share
 from invdyn_ros.sources.simulation import ExcitationConfig, simulate
-from invdyn_ros.training.action_delay import estimate_lead
+from invdyn_ros.training.action_delay import estimate_action_delay
 from invdyn_ros.training.train import (
     TrainConfig,
     accelerated,
@@ -83,11 +83,11 @@ def measure_data_efficiency(config: DataEfficiencyConfig) -> dict[str, Any]:
     about, robot = machine(1), load_robot(config.arm)
     dataset = _dataset(config, robot)
     outer, inner = splits(accelerated(dataset.trajectories), TrainConfig.test_fraction, 0)
-    lead = estimate_lead(_meta(robot, dataset.info, "rigid_body"), inner)
+    action_delay = estimate_action_delay(_meta(robot, dataset.info, "rigid_body"), inner)
     found: dict[str, dict[str, list[Any]]] = {}
     runs = list(product(config.families, config.sizes, range(config.seeds)))
     for family, size, seed in tqdm(runs, unit="model", desc="learning", file=sys.stderr):
-        meta = replace(_meta(robot, dataset.info, family), lead=lead)
+        meta = replace(_meta(robot, dataset.info, family), action_delay=action_delay)
         row = _learn(config, meta, robot, outer.train, outer.test, size, seed)
         found.setdefault(family, {}).setdefault(str(size), []).append(row)
     curves = {
@@ -101,7 +101,7 @@ def measure_data_efficiency(config: DataEfficiencyConfig) -> dict[str, Any]:
         "benchmark": "data_efficiency",
         "unit": "% nMSE against samples; moving: without joints that may stick",
         "machine": about,
-        "settings": _settings(config, lead),
+        "settings": _settings(config, action_delay),
         "rows": _rows(curves),
         "ratio": {},
         "curves": curves,
@@ -169,14 +169,14 @@ def _dataset(config: DataEfficiencyConfig, robot: Robot) -> Dataset:
     return Dataset(parts, DatasetInfo(robot.name, robot.joint_names, unit, robot.rate))
 
 
-def _meta(robot: Robot, info: DatasetInfo, family: str) -> Meta:
+def _meta(robot: Robot, info: DatasetInfo, family: str) -> ModelMetadata:
     unit, names = info.action_unit, info.joint_names
-    return Meta(family, robot.name, names, unit, info.rate, 0.0, robot.xml())
+    return ModelMetadata(family, robot.name, names, unit, info.rate, 0.0, robot.xml())
 
 
 def _learn(
     config: DataEfficiencyConfig,
-    meta: Meta,
+    meta: ModelMetadata,
     robot: Robot,
     learn: Sequence[Trajectory],
     test: Sequence[Trajectory],
@@ -184,14 +184,17 @@ def _learn(
     seed: int,
 ) -> Row:
     """Train on `size` samples as `invdyn train` does, and return the errors [%]."""
-    values = load_yaml(share(CONFIGS) / f"{meta.family}.yaml") | {"seed": seed, "lead": meta.lead}
+    values = load_yaml(share(CONFIGS) / f"{meta.family}.yaml") | {
+        "seed": seed,
+        "action_delay": meta.action_delay,
+    }
     if config.epochs is not None and "epochs" in values:
         values["epochs"] = config.epochs
     setting = parse_config(values, meta.family)
     count = min(size, CLIPS)
-    # what a prediction looks at before its own frame, and what the lead takes from the end
-    context = build(replace(meta, config=setting.model)).history - 1
-    context += int(np.ceil(meta.lead * meta.rate - 1e-6))
+    # what a prediction looks at before its own frame, and what the action delay takes from the end
+    context = build(replace(meta, config=setting.model)).n_obs_steps - 1
+    context += int(np.ceil(meta.action_delay * meta.rate - 1e-6))
     # training sets a share aside for a test of its own: more are drawn
     drawn = int(np.ceil(count / (1 - setting.test_fraction)))
     parts = clips(learn, drawn, size // count + context, np.random.default_rng(seed))
@@ -219,7 +222,7 @@ def _rows(curves: dict[str, dict[str, Any]]) -> dict[str, Row]:
     return rows
 
 
-def _settings(config: DataEfficiencyConfig, lead: float) -> dict[str, Any]:
+def _settings(config: DataEfficiencyConfig, action_delay: float) -> dict[str, Any]:
     return {
         "arm": config.arm,
         "data": None if config.data is None else str(config.data),
@@ -228,5 +231,5 @@ def _settings(config: DataEfficiencyConfig, lead: float) -> dict[str, Any]:
         "seeds": config.seeds,
         "coulomb": config.coulomb,
         "minutes": config.minutes,
-        "lead": lead,
+        "action_delay": action_delay,
     }

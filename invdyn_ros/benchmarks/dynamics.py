@@ -17,14 +17,14 @@ from torch import Tensor
 from invdyn_ros.arms.pybullet_client import connect
 from invdyn_ros.benchmarks.report import Row, machine, ratios
 from invdyn_ros.benchmarks.simulation import rates_in_turn
-from invdyn_ros.config import Checked, Count, Rule, Sizes
+from invdyn_ros.config import Checked, Constraint, Count, Sizes
 from invdyn_ros.models.checkpoint import pick_device
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot, load_robot
 
 LOOP = 4096  # peers take one motion at a time, so more of them tell nothing new
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
-TIMES = Rule("be positive and finite", lambda seconds: 0 < seconds < np.inf)
+TIMES = Constraint("be positive and finite", lambda seconds: 0 < seconds < np.inf)
 MUJOCO, PYBULLET = "mj_inverse", "PyBullet calculateInverseDynamics"
 
 

@@ -17,7 +17,7 @@ from invdyn_ros.benchmarks.report import Row, machine, ratios
 from invdyn_ros.config import Checked, Positive
 from invdyn_ros.grasp.envs.grasp_env import GraspEnvConfig
 from invdyn_ros.grasp.envs.vector_env import vectorised
-from invdyn_ros.grasp.policies.action_space import SteeringConfig, load_steering
+from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, load_steering
 from invdyn_ros.native_output import STDOUT, native_output_silenced
 from invdyn_ros.robots.robot import ROBOTS, load_robot
 
@@ -166,7 +166,7 @@ def _how_to_install() -> str:
 
 def _changes(config: EnvironmentConfig, period: float) -> dict[str, Any]:
     """Return the settings of our environment, checked before anything is built."""
-    steering = SteeringConfig(period=period)
+    steering = ActionSpaceConfig(period=period)
     GraspEnvConfig(arm=config.arm, noise=config.noise, steering=steering)
     load_steering("joint", load_robot(config.arm), steering)
     return {"noise": config.noise, "steering": steering}

@@ -23,10 +23,10 @@ from invdyn_ros.benchmarks.report import Row, machine
 from invdyn_ros.config import Checked, Count, at_least
 from invdyn_ros.evaluation.plots.success_map import success_map
 from invdyn_ros.graph.shipped_weights import find_policy
-from invdyn_ros.grasp.envs.agents import SCRIPTED, Player, load_player
+from invdyn_ros.grasp.envs.agents import SCRIPTED, PolicySpec, load_player
 from invdyn_ros.grasp.envs.grasp_env import GraspEnvConfig
 from invdyn_ros.grasp.envs.rollouts import Episode, Job, play_all
-from invdyn_ros.grasp.estimation.block_pose_network import load_sight
+from invdyn_ros.grasp.estimation.block_pose_network import load_block_pose_net
 from invdyn_ros.grasp.policies.failure_causes import CAUSES
 from invdyn_ros.grasp.policies.success_rate import paired_difference, success_interval
 
@@ -65,7 +65,7 @@ class GraspConfig(Checked):
         for level in self.noise:
             load_noise(level)
         if self.sight:
-            load_sight(self.sight, self.arm)
+            load_block_pose_net(self.sight, self.arm)
         if not self.noise:
             raise ValueError("noise is empty; give one or more of none, default, hard")
 
@@ -107,7 +107,7 @@ def measure_grasp(config: GraspConfig) -> dict[str, Any]:
     }
 
 
-def load_players(config: GraspConfig) -> dict[str, Player]:
+def load_players(config: GraspConfig) -> dict[str, PolicySpec]:
     """Return the script and every policy, by what was asked for, each with a name of its own.
 
     Raises:
@@ -123,14 +123,14 @@ def load_players(config: GraspConfig) -> dict[str, Player]:
     }
 
 
-def _player(policy: str, arm: str, seen: dict[str, str]) -> Player:
+def _player(policy: str, arm: str, seen: dict[str, str]) -> PolicySpec:
     shipped = policy in BY_NAME
     player = load_player(find_policy(policy, "", arm) if shipped else policy, arm)
     name = policy if shipped else player.name
     return player._replace(name=name, environment=player.environment | seen)
 
 
-def _play(config: GraspConfig, players: Mapping[str, Player]) -> Played:
+def _play(config: GraspConfig, players: Mapping[str, PolicySpec]) -> Played:
     """Play all episodes of all players at all levels, with a progress bar."""
     levels, numbers = tuple(dict.fromkeys(config.noise)), tuple(range(config.episodes))
     jobs = [Job(p, n, config.seed, numbers) for n, p in product(levels, players.values())]

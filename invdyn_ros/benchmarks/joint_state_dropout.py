@@ -20,24 +20,31 @@ from tqdm import tqdm
 from invdyn_ros.benchmarks.action_interpolation import action_errors
 from invdyn_ros.benchmarks.closed_loop import HELD_OUT, interval
 from invdyn_ros.benchmarks.report import Row, machine, ratios
-from invdyn_ros.config import Checked, Count, Rule, at_least, to_mapping
+from invdyn_ros.config import Checked, Constraint, Count, at_least, to_mapping
 from invdyn_ros.control.computed_torque import Measured
 from invdyn_ros.control.fallback import fallback_of
 from invdyn_ros.control.safety_limits import Plan, State
-from invdyn_ros.control.state_predictor import Blind, BlindConfig
-from invdyn_ros.evaluation.closed_loop import Last, Link, Run, Sight, excitation, replay
+from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredictorConfig
+from invdyn_ros.evaluation.closed_loop import (
+    LossyChannel,
+    Run,
+    StatePredictor,
+    ZeroOrderHold,
+    excitation,
+    replay,
+)
 from invdyn_ros.models import InverseDynamics
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.runtime import Runtime, fast
 from invdyn_ros.models.timeseries.encoder_model import Shares
-from invdyn_ros.models.timeseries.registry import load_path_model, untrained
-from invdyn_ros.models.timeseries.time_series_model import PathModel
+from invdyn_ros.models.timeseries.registry import load_time_series_model, untrained
+from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
 from invdyn_ros.robots.robot import Robot, load_robot, share
 
 TODAY = "last joint state"
 Drops = Annotated[
     tuple[float, ...],
-    Rule("hold shares from 0 up, below 1", lambda x: x and min(x) >= 0 and max(x) < 1),
+    Constraint("hold shares from 0 up, below 1", lambda x: x and min(x) >= 0 and max(x) < 1),
 ]
 
 
@@ -57,7 +64,7 @@ class GapsConfig(Checked):
     """Motions to drive, each with losses of its own."""
     seconds: Annotated[float, at_least(1)] = 10.0
     """Length of each [s]."""
-    blind: BlindConfig = field(default_factory=BlindConfig)
+    blind: StatePredictorConfig = field(default_factory=StatePredictorConfig)
     """How long the arm is driven unseen."""
     data: Path | None = None
     """Dataset of the arm, of which no path model learned the last fifth; none: no actions."""
@@ -69,7 +76,7 @@ class GapsConfig(Checked):
     """JSON file to write."""
 
 
-class Command(Last):
+class Command(ZeroOrderHold):
     """Nobody asks in between: the last command stays."""
 
     def at(self, time: float, plan: Plan | None) -> Measured | None:
@@ -77,7 +84,7 @@ class Command(Last):
         return None
 
 
-class Steady(Last):
+class Steady(ZeroOrderHold):
     """The arm moves on as it was seen to move."""
 
     def at(self, time: float, plan: Plan | None) -> Measured | None:
@@ -89,7 +96,7 @@ class Steady(Last):
 class Timed(NamedTuple):
     """Takes the time of each answer."""
 
-    sight: Sight
+    sight: StatePredictor
     taken: list[float]  # [ms]
 
     def see(self, measured: Measured, wanted: State | None) -> None:
@@ -115,11 +122,14 @@ def measure_gaps(config: GapsConfig) -> dict[str, Any]:
     folder = config.checkpoint or share(f"config/checkpoints/{robot.name}")
     inverse = load(folder, "cpu", robot)
     paths = _paths(config.models)
-    sights: dict[str, Callable[[], Sight]] = {"last command": Command, TODAY: Last}
+    sights: dict[str, Callable[[], StatePredictor]] = {
+        "last command": Command,
+        TODAY: ZeroOrderHold,
+    }
     sights["steady velocity"] = Steady
     for name, model in paths.items():
-        Blind(model, robot)  # refuse it before anything is driven
-        sights[name] = lambda model=model: Blind(model, robot, config.blind)  # type: ignore[misc]
+        LearnedStatePredictor(model, robot)  # refuse it before anything is driven
+        sights[name] = lambda model=model: LearnedStatePredictor(model, robot, config.blind)  # type: ignore[misc]
     told = {}
     if config.data is not None:
         told = action_errors(config.data, inverse, paths, config.shares)
@@ -142,11 +152,11 @@ def _name(drop: float) -> str:
     return f"{drop:.0%}"
 
 
-def _paths(folders: Sequence[Path]) -> dict[str, PathModel]:
+def _paths(folders: Sequence[Path]) -> dict[str, TimeSeriesModel]:
     """Return path models by name, trained and, where that says anything, not."""
-    found: dict[str, PathModel] = {}
+    found: dict[str, TimeSeriesModel] = {}
     for folder in folders:
-        model = load_path_model(folder)
+        model = load_time_series_model(folder)
         name = model.meta.family
         if name == "bridge":
             found[f"{name}, untrained"] = untrained(model)
@@ -158,7 +168,7 @@ def _driven(
     config: GapsConfig,
     robot: Robot,
     inverse: InverseDynamics,
-    sights: dict[str, Callable[[], Sight]],
+    sights: dict[str, Callable[[], StatePredictor]],
 ) -> tuple[dict[str, Row], dict[str, Any]]:
     """Return a row for each way to say what does not come, and the 95% intervals of each."""
     rows: dict[str, Row] = {}
@@ -188,7 +198,7 @@ def drive(
     robot: Robot,
     inverse: InverseDynamics,
     runtime: Runtime,
-    sight: Sight,
+    sight: StatePredictor,
     drop: float,
     seed: int,
     seconds: float,
@@ -197,12 +207,12 @@ def drive(
     wanted, meta = excitation(robot, (HELD_OUT, seed), seconds), inverse.meta
     arrived = np.random.default_rng([HELD_OUT, seed]).random(len(wanted.time)) >= drop
     arrived[0] = True  # the arm is engaged where it is seen to be
-    link, fallback = Link(arrived, sight), fallback_of(meta)
+    link, fallback = LossyChannel(arrived, sight), fallback_of(meta)
     return replay(
         robot,
         runtime,
         meta.action_unit,
-        meta.lead,
+        meta.action_delay,
         wanted,
         seed=seed,
         fallback=fallback,

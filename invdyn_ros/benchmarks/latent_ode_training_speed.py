@@ -19,15 +19,15 @@ from torch import Tensor, nn
 from torchdiffeq import odeint
 
 from invdyn_ros.benchmarks.report import Row, machine, quantiles, ratios
-from invdyn_ros.config import Checked, Count, Share, to_mapping
+from invdyn_ros.config import Checked, Count, Fraction, to_mapping
 from invdyn_ros.models.timeseries.encoder_model import UNIT, Seen
 from invdyn_ros.models.timeseries.latent_ode import LatentOde, LatentOdeConfig, solved
 from invdyn_ros.models.timeseries.observations import Motions, motions, subsampled
-from invdyn_ros.models.timeseries.registry import load_path_model
-from invdyn_ros.models.timeseries.time_series_model import PathMeta
-from invdyn_ros.sources.passive_rollouts import FallConfig, body, falls, joints
-from invdyn_ros.training.distributed import Ranks
-from invdyn_ros.training.optimizer import DescentConfig, Optimiser
+from invdyn_ros.models.timeseries.registry import load_time_series_model
+from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata
+from invdyn_ros.sources.passive_rollouts import PassiveRolloutConfig, body, falls, joints
+from invdyn_ros.training.distributed import ProcessGroup
+from invdyn_ros.training.optimizer import Optimizer, OptimizerConfig
 
 RELATIVE, ABSOLUTE, DRAWN = 1e-3, 1e-4, 3  # tolerances and draws of the authors
 TIGHT = 1e-7
@@ -41,7 +41,7 @@ RATE, SLIGHT = 1e-2, 1e-7  # learning rates; trained weights stay as they are
 class LatentOdeTrainingConfig(Checked):
     """Seconds per step of training a latent ODE, beside its authors' way of it."""
 
-    share: Share = 0.1
+    share: Fraction = 0.1
     """Share of the samples that are seen."""
     batch: Count = 50
     """Motions per step."""
@@ -86,10 +86,10 @@ def measure_latent_ode_training(config: LatentOdeTrainingConfig) -> dict[str, An
     """
     about = machine(config.threads)
     torch.set_num_threads(config.threads)
-    data = motions(list(falls(BODY, FallConfig(10 * config.batch), 123)), 200)
+    data = motions(list(falls(BODY, PassiveRolloutConfig(10 * config.batch), 123)), 200)
     nets = {name: _net(kind, config, data) for name, kind in ((OURS, LatentOde), (PEER, Authors))}
     adamax = torch.optim.Adamax(nets[PEER].parameters(), _rate(config))
-    ours = Optimiser(nets[OURS], DescentConfig(learning_rate=_rate(config)), Ranks())
+    ours = Optimizer(nets[OURS], OptimizerConfig(learning_rate=_rate(config)), ProcessGroup())
     steps: dict[str, Callable[[Motions], object]] = {
         OURS: lambda batch: ours.step(batch, 1.0, 0),
         PEER: lambda batch: _step(nets[PEER], adamax, batch),
@@ -118,12 +118,14 @@ def _rate(config: LatentOdeTrainingConfig) -> float:
 def _net(kind: type[LatentOde], config: LatentOdeTrainingConfig, data: Motions) -> LatentOde:
     """Return a network in training, of the same weights whatever the kind."""
     model = body(BODY)
-    shape = to_mapping(LatentOdeConfig(shares=(config.share,)))
+    shape = to_mapping(LatentOdeConfig(observed_fractions=(config.share,)))
     torch.manual_seed(0)
-    net = kind(PathMeta("latent_ode", BODY, joints(model), 1 / model.opt.timestep, shape))
+    net = kind(
+        TimeSeriesMetadata("latent_ode", BODY, joints(model), 1 / model.opt.timestep, shape)
+    )
     net.standardise(data)
     if config.model is not None:
-        net.load_state_dict(load_path_model(config.model).state_dict())
+        net.load_state_dict(load_time_series_model(config.model).state_dict())
     return net
 
 

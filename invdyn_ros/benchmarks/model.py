@@ -21,8 +21,8 @@ import torch
 from invdyn_ros.benchmarks.report import Row, machine, quantiles, ratios
 from invdyn_ros.config import Checked, at_least
 from invdyn_ros.control.computed_torque import Measured
-from invdyn_ros.control.controller import Driver
-from invdyn_ros.models import MODELS, InverseDynamics, Meta, build
+from invdyn_ros.control.controller import ArmController
+from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.checkpoint import load, pick_device
 from invdyn_ros.models.onnx import verified
 from invdyn_ros.models.runtime import RUNTIMES, Runtime, fast
@@ -100,12 +100,12 @@ def untrained() -> dict[str, InverseDynamics]:
     shown: dict[str, tuple[str, dict[str, Any]]] = {
         f"untrained {family}": (family, {})
         for family, kind in MODELS.items()
-        if family not in RUNTIMES and kind.observed == "motion"
+        if family not in RUNTIMES and kind.input_type == "motion"
     }
     shown["untrained 4x512"] = ("mlp", {"width": 512, "depth": 4})
     about = (robot.name, robot.joint_names, robot.action_unit, robot.rate, 0.0, robot.xml())
     return {
-        name: build(Meta(family, *about, fields)).eval()
+        name: build(ModelMetadata(family, *about, fields)).eval()
         for name, (family, fields) in shown.items()
     }
 
@@ -116,7 +116,7 @@ def _calls(
     """Return what is timed, on the same motions, and why the model cannot be exported if so."""
     robot = _robot_of(model)
     random = np.random.default_rng(0)
-    n, history = robot.n, model.history
+    n, history = robot.n, model.n_obs_steps
     scale = np.repeat([1.0, 1.0, 5.0], n)  # [rad, rad/s, rad/s2]
     motions = torch.from_numpy(scale * random.uniform(-1, 1, (MOTIONS, 1, history, 3 * n)))
     stamps = torch.arange(1 - history, 1, dtype=torch.float64)[None] / robot.rate
@@ -129,7 +129,7 @@ def _calls(
         mujoco.mj_inverse(engine, data)
 
     def tick(model: Runtime) -> Callable[[int], object]:
-        driver = Driver(robot, model, model.meta.action_unit, model.meta.lead)
+        driver = ArmController(robot, model, model.meta.action_unit, model.meta.action_delay)
         driver.engage(True)
         return lambda i: driver.tick(Measured(i / robot.rate, robot.home, rows[i, 1]))
 

@@ -18,11 +18,11 @@ from torch import Tensor
 from invdyn_ros.benchmarks.report import Row, machine, ratios
 from invdyn_ros.config import Checked, at_least, to_mapping
 from invdyn_ros.data.windows import Windows
-from invdyn_ros.models import InverseDynamics, Meta, build
+from invdyn_ros.models import InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.flow import Flow, FlowConfig
 from invdyn_ros.models.mlp import MlpConfig
-from invdyn_ros.training.optimizer import DescentConfig
-from invdyn_ros.training.trainer import Descent
+from invdyn_ros.training.optimizer import OptimizerConfig
+from invdyn_ros.training.trainer import Trainer
 from invdyn_ros.training.training_state import RunState
 
 INERTIA, VISCOUS, GRAVITY, TORQUE = 0.1, 0.2, 0.5, 1.0  # kg m2, N m s/rad, N m, N m/A2
@@ -48,7 +48,9 @@ class MultimodalConfig(Checked):
     """Temperatures to try, beside 1."""
     seed: int = 0
     """Of data, weights and draws."""
-    descent: DescentConfig = field(default_factory=lambda: DescentConfig(epochs=60, patience=60))
+    descent: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(epochs=60, patience=60)
+    )
     """How both families are trained."""
     report: Path | None = None
     """JSON file to write."""
@@ -106,13 +108,13 @@ def fitted(
 ) -> InverseDynamics:
     """Return a model of the toy."""
     fields = to_mapping({"mlp": MlpConfig, "flow": FlowConfig}[family]())
-    meta = Meta(family, "solenoid", ("joint",), "A", 100.0, 0.0, "", fields)
+    meta = ModelMetadata(family, "solenoid", ("joint",), "A", 100.0, 0.0, "", fields)
     torch.manual_seed(config.seed)
     model = build(meta)
     model.standardise(learn)
     with tempfile.TemporaryDirectory(prefix="invdyn_") as folder:
         state = RunState(Path(folder), {}, meta)
-        Descent(model, learn, judge, config.descent, config.seed, state).run()
+        Trainer(model, learn, judge, config.descent, config.seed, state).run()
     return model.eval()
 
 

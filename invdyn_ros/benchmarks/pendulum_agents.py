@@ -17,20 +17,20 @@ from invdyn_ros.config import Checked, Count, NotNegative, Positive, at_least, t
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models import MODELS, InverseDynamics
-from invdyn_ros.models.planner.flow_matching import SequenceConfig, SequenceFlow
+from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig, SequenceFlowMatching
 from invdyn_ros.models.planner.planner import FlowPlanner
 from invdyn_ros.models.planner.receding_horizon import (
     Candidates,
     PlannedActions,
     Propose,
+    RecedingHorizonPlanner,
     ReplanConfig,
-    Replanner,
     nearest,
     smoothest,
 )
 from invdyn_ros.models.planner.segments import actions_ahead
-from invdyn_ros.sources.pendulum import PendulumConfig, swing
-from invdyn_ros.training.optimizer import DescentConfig
+from invdyn_ros.sources.pendulum import PendulumConfig, simulate_pendulum
+from invdyn_ros.training.optimizer import OptimizerConfig
 from invdyn_ros.training.train import TrainConfig, train
 from invdyn_ros.training.train_planner import PlannerConfig, fit, motions, parted, train_planner
 from invdyn_ros.training.training_state import RunState
@@ -38,7 +38,7 @@ from invdyn_ros.typing import Array
 
 FAMILIES: dict[str, dict[str, Any]] = {  # small ones: the pendulum has one joint
     "mlp": {"width": 64},
-    "gru": {"width": 32, "history": 2},
+    "gru": {"width": 32, "n_obs_steps": 2},
     "enhanced": {"width": 64, "depth": 2, "dropout": 0.0, "spread": "independent"},
     "flow": {"width": 32, "down_dims": (16, 32), "steps": 2},
 }
@@ -67,7 +67,7 @@ class PlansConfig(Checked):
     """[rad2/(N m)2] what a bend of the actions costs beside the way to the goal."""
     replan: ReplanConfig = field(default_factory=ReplanConfig)
     """How plans become actions."""
-    network: SequenceConfig = field(default_factory=SequenceConfig)
+    network: FlowMatchingConfig = field(default_factory=FlowMatchingConfig)
     """Shape of both planners."""
     planner_epochs: Count = 40
     """Passes of a planner over its data."""
@@ -86,17 +86,17 @@ class PlansConfig(Checked):
     @property
     def planner(self) -> PlannerConfig:
         """How both planners are trained."""
-        descent = DescentConfig(
-            epochs=self.planner_epochs, batch=256, patience=self.planner_epochs
+        descent = OptimizerConfig(
+            epochs=self.planner_epochs, batch_size=256, patience=self.planner_epochs
         )
-        return PlannerConfig(network=self.network, descent=descent)
+        return PlannerConfig(network=self.network, optimizer=descent)
 
 
-class Made(NamedTuple):
+class TrainedModels(NamedTuple):
     """All that is trained of one seed."""
 
     planner: FlowPlanner
-    direct: SequenceFlow
+    direct: SequenceFlowMatching
     light: dict[str, InverseDynamics]  # by family
     heavy: InverseDynamics
 
@@ -104,7 +104,7 @@ class Made(NamedTuple):
 class DirectActions:
     """Proposes actions without knowing where they lead."""
 
-    def __init__(self, flow: SequenceFlow, count: int) -> None:
+    def __init__(self, flow: SequenceFlowMatching, count: int) -> None:
         """Draw so many."""
         self.flow, self.count = flow, count
 
@@ -116,7 +116,7 @@ class DirectActions:
         return actions.new_empty(self.count, 0, len(state)), actions
 
 
-def make(config: PlansConfig, seed: int) -> Made:
+def make(config: PlansConfig, seed: int) -> TrainedModels:
     """Collect the data of both pendulums and train all that learns from them."""
     settings = replace(config.planner, seed=seed)
     with tempfile.TemporaryDirectory(prefix="invdyn_") as name:
@@ -126,30 +126,30 @@ def make(config: PlansConfig, seed: int) -> Made:
         planner = train_planner(settings, motions(settings, folder / "light"), folder / "planner")
         learn, judge = parted(settings, light, actions_ahead)
         torch.manual_seed(seed)
-        direct = SequenceFlow(settings.network, 1, learn.condition.shape[1], 1)
+        direct = SequenceFlowMatching(settings.network, 1, learn.condition.shape[1], 1)
         fit(direct, learn, judge, settings, RunState(folder / "direct", {}, planner.meta))
         models = {
             family: train(_inverse(config, family, seed), folder / "light", folder / family)
             for family in FAMILIES
         }
         other = train(_inverse(config, DRIVER, seed), folder / "heavy", folder / "other")
-    return Made(planner, direct, models, other.eval())
+    return TrainedModels(planner, direct, models, other.eval())
 
 
 def _collected(pendulum: PendulumConfig, folder: Path) -> list[Trajectory]:
-    parts = list(swing(pendulum))
+    parts = list(simulate_pendulum(pendulum))
     write_dataset(folder, parts, "pendulum", pendulum.rate)
     return parts
 
 
 def _inverse(config: PlansConfig, family: str, seed: int) -> TrainConfig:
-    descent = DescentConfig(epochs=config.epochs, patience=config.epochs)
+    descent = OptimizerConfig(epochs=config.epochs, patience=config.epochs)
     fields = to_mapping(MODELS[family].Config(**FAMILIES[family]))
-    return TrainConfig(family, seed, lead=0.0, descent=descent, model=fields)
+    return TrainConfig(family, seed, action_delay=0.0, optimizer=descent, model=fields)
 
 
 def actors(
-    config: PlansConfig, made: Made, light: PendulumConfig, heavy: PendulumConfig
+    config: PlansConfig, made: TrainedModels, light: PendulumConfig, heavy: PendulumConfig
 ) -> dict[str, tuple[PendulumConfig, Propose | None]]:
     """Return who acts on which pendulum, by name; None acts at random."""
     with_model = partial(PlannedActions, made.planner, config=config.replan)
@@ -184,7 +184,7 @@ def replanning(propose: Propose, config: ReplanConfig, weight: float | None, see
         weight: of the smoothness beside the way to the goal; None: smoothness alone counts.
         seed: of all that is drawn.
     """
-    replanner = Replanner(propose, config, seed)
+    replanner = RecedingHorizonPlanner(propose, config, seed)
 
     def act(state: Array, goal: Array) -> tuple[Array, Array]:
         near = nearest(goal)

@@ -19,7 +19,7 @@ REACH = 2.0  # [rad] starts and goals lie this far to either side of hanging dow
 Act = Callable[[Array, Array], tuple[Array, Array]]  # state, goal -> action (1,), plan (T, 2)
 
 
-class Try(NamedTuple):
+class Episode(NamedTuple):
     """An episode as it went, of K ticks."""
 
     state: Array  # (K + 1, 2) [rad, rad/s]
@@ -35,12 +35,12 @@ class Try(NamedTuple):
         return -float(error.mean())
 
     @property
-    def miss(self) -> float:
+    def final_distance(self) -> float:
         """Mean distance to the goal in the last third [rad]."""
         return float(np.abs(self.state[-len(self.action) // 3 :, 0] - self.goal[0]).mean())
 
     @property
-    def bend(self) -> float:
+    def action_smoothness(self) -> float:
         """Mean square of the second difference of the actions [N m]^2."""
         return float(np.square(np.diff(self.action, n=2)).mean())
 
@@ -51,7 +51,7 @@ def starts(seed: int, count: int) -> list[tuple[Array, Array]]:
     return [(np.array([a, 0.0]), np.array([b, 0.0])) for a, b in angles]
 
 
-def play(pendulum: PendulumConfig, act: Act, start: Array, goal: Array) -> Try:
+def play(pendulum: PendulumConfig, act: Act, start: Array, goal: Array) -> Episode:
     """Let somebody act in an episode."""
     dt, state = 1 / pendulum.rate, [start]
     actions, plans, taken = [], [], []
@@ -65,4 +65,4 @@ def play(pendulum: PendulumConfig, act: Act, start: Array, goal: Array) -> Try:
         state.append(np.array([q + dt * qd, qd]))
         actions.append(torque)
         plans.append(plan)
-    return Try(np.array(state), goal, np.array(actions), plans, np.array(taken))
+    return Episode(np.array(state), goal, np.array(actions), plans, np.array(taken))

@@ -27,7 +27,7 @@ from invdyn_ros.benchmarks.pendulum_agents import (
     make,
     replanning,
 )
-from invdyn_ros.benchmarks.pendulum_task import Try, play, starts
+from invdyn_ros.benchmarks.pendulum_task import Episode, play, starts
 from invdyn_ros.benchmarks.report import Row, machine, quantiles, ratios
 from invdyn_ros.config import to_mapping
 from invdyn_ros.evaluation.plots.plans import Shown, draw_plans, draw_smoothness
@@ -44,7 +44,7 @@ def measure_plans(config: PlansConfig) -> dict[str, Any]:
     torch.set_num_threads(1)
     about, light = machine(1), config.pendulum
     heavy = replace(light, mass=config.mass)
-    tries: dict[str, list[list[Try]]] = {}
+    tries: dict[str, list[list[Episode]]] = {}
     seeds = range(config.seed, config.seed + config.seeds)
     for seed in tqdm(seeds, unit="seed", desc="planning", file=sys.stderr):
         made = make(config, seed)
@@ -75,7 +75,7 @@ def measure_plans(config: PlansConfig) -> dict[str, Any]:
 
 def _play_all(
     config: PlansConfig, pendulum: PendulumConfig, propose: Propose | None, name: str, seed: int
-) -> list[Try]:
+) -> list[Episode]:
     """Play the episodes of a seed, the same ones for everybody."""
     played = []
     for number, (start, goal) in enumerate(starts(seed, config.episodes)):
@@ -88,7 +88,7 @@ def _play_all(
     return played
 
 
-def _row(played: Sequence[Sequence[Try]], tries: Mapping[str, list[list[Try]]]) -> Row:
+def _row(played: Sequence[Sequence[Episode]], tries: Mapping[str, list[list[Episode]]]) -> Row:
     """Return the figures of one actor; the interval is over seeds and their episodes."""
     scores = np.array([[one.score for one in part] for part in played])
     zero, full = (_mean_score(tries[name]) for name in (RANDOM, PLANNED))
@@ -103,20 +103,20 @@ def _row(played: Sequence[Sequence[Try]], tries: Mapping[str, list[list[Try]]]) 
     row = dict(zip(("return", "low", "high"), share, strict=True))
     row |= {
         "score": scores.mean(),
-        "miss": np.mean([one.miss for one in flat]),
-        "bend": np.sqrt(np.mean([one.bend for one in flat])),
+        "miss": np.mean([one.final_distance for one in flat]),
+        "bend": np.sqrt(np.mean([one.action_smoothness for one in flat])),
     }
     return {name: round(float(value), 4) for name, value in row.items()}
 
 
-def _mean_score(played: Sequence[Sequence[Try]]) -> float:
+def _mean_score(played: Sequence[Sequence[Episode]]) -> float:
     return float(np.mean([one.score for part in played for one in part]))
 
 
 def _timed(config: PlansConfig, pendulum: PendulumConfig, propose: Propose, threads: int) -> Row:
     """Return how long one tick takes in which a plan is made [ms]."""
     torch.set_num_threads(threads)
-    every_tick = replace(config.replan, every=1)
+    every_tick = replace(config.replan, n_action_steps=1)
     taken: list[float] = []
     for number, (start, goal) in enumerate(starts(0, 1 + TICKS // 100)):
         act = replanning(propose, every_tick, config.smooth, number)
@@ -125,7 +125,7 @@ def _timed(config: PlansConfig, pendulum: PendulumConfig, propose: Propose, thre
     return quantiles(taken[WARM:], (50, 99))
 
 
-def _draw(report: Path, tries: Mapping[str, list[list[Try]]]) -> None:
+def _draw(report: Path, tries: Mapping[str, list[list[Episode]]]) -> None:
     """Draw plans against what was done, and the smoothness of everybody, beside the report."""
     report.parent.mkdir(parents=True, exist_ok=True)
     names = [name for name in tries if RANDOM not in name]
@@ -137,7 +137,10 @@ def _draw(report: Path, tries: Mapping[str, list[list[Try]]]) -> None:
     }
     draw_plans(shown, report.with_name(f"{report.stem}_states.png"))
     bends = {
-        name: [float(np.sqrt(np.mean([one.bend for one in part]))) for part in tries[name]]
+        name: [
+            float(np.sqrt(np.mean([one.action_smoothness for one in part])))
+            for part in tries[name]
+        ]
         for name in names
         if "shifted" not in name
     }

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.camera import Camera
-from invdyn_ros.arms.domain_randomization import load_noise, stray
+from invdyn_ros.arms.domain_randomization import load_noise, randomize_scene
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import SCENES, Scene
 from invdyn_ros.perception.aruco_cube import MARKER_SHARE
@@ -65,7 +65,7 @@ def block_pictures(
     rng, grains = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     with SceneCamera(robot, sharp, seed) as camera:
         for block in range(blocks):
-            camera.scene = replace(sharp, light=stray(scene, level, seed, block).light)
+            camera.scene = replace(sharp, light=randomize_scene(scene, level, seed, block).light)
             T, side = random_block(scene, rng)
             for frame in range(frames):
                 drawn = camera.render(robot.home, 0.0, (lens.T_base_camera @ T)[None])

@@ -18,12 +18,12 @@ import torch
 from tqdm import tqdm
 
 from invdyn_ros.benchmarks.report import Row, machine
-from invdyn_ros.config import Checked, Count, Share, Sizes, to_mapping
+from invdyn_ros.config import Checked, Count, Fraction, Sizes, to_mapping
 from invdyn_ros.evaluation.plots.time_series import draw_lengths
-from invdyn_ros.models.timeseries.encoder_model import Encoded
+from invdyn_ros.models.timeseries.encoder_model import EncoderDecoder
 from invdyn_ros.models.timeseries.observations import Motions, subsampled
-from invdyn_ros.models.timeseries.registry import PATHS, build, load_path_model
-from invdyn_ros.models.timeseries.time_series_model import PathMeta, PathModel
+from invdyn_ros.models.timeseries.registry import TIME_SERIES_MODELS, build, load_time_series_model
+from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 
 JOINTS, RATE = tuple("abcdefg"), 200.0  # as many as a hopper has, and as often [Hz]
 SHORT = 30  # samples of the record before
@@ -42,7 +42,7 @@ class PathLengthsConfig(Checked):
     """Folders of trained path models, which predict only."""
     lengths: Sizes = (100, 300, 1000, 3000, 10_000)
     """Samples of the records."""
-    share: Share = 0.1
+    share: Fraction = 0.1
     """Share of the samples that are seen."""
     threads: Count = 1
     """CPU threads of torch."""
@@ -56,8 +56,10 @@ def measure_path_lengths(config: PathLengthsConfig) -> dict[str, Any]:
     Raises:
         ValueError: unknown family, two models of one name, no model, or fewer than two lengths.
     """
-    if unknown := set(config.families) - set(PATHS):
-        raise ValueError(f"no path model {sorted(unknown)}; they are {', '.join(PATHS)}")
+    if unknown := set(config.families) - set(TIME_SERIES_MODELS):
+        raise ValueError(
+            f"no path model {sorted(unknown)}; they are {', '.join(TIME_SERIES_MODELS)}"
+        )
     if len(config.lengths) < 2:
         raise ValueError("a slope takes two lengths or more")
     about = machine(config.threads)
@@ -65,7 +67,7 @@ def measure_path_lengths(config: PathLengthsConfig) -> dict[str, Any]:
     if len(set(names)) < len(names):
         raise ValueError(f"models are {', '.join(names)}; give each another name")
     for folder in config.models:
-        load_path_model(folder)
+        load_time_series_model(folder)
     works = [(name, what) for name in config.families for what in (PREDICT, TRAIN)]
     works += [(str(folder.resolve()), PREDICT) for folder in config.models]  # never a family
     tasks = [(name, what, length) for name, what in works for length in config.lengths]
@@ -104,11 +106,13 @@ def cost_of(name: str, what: str, length: int, share: float, threads: int) -> tu
 def _work(name: str, what: str, length: int, share: float) -> Any:
     """Return a call that predicts, or that computes a loss and its gradients."""
     torch.manual_seed(0)
-    model = _fresh(name, length, share) if name in PATHS else load_path_model(name)
+    model = (
+        _fresh(name, length, share) if name in TIME_SERIES_MODELS else load_time_series_model(name)
+    )
     time_ = torch.arange(length, dtype=torch.float64)[None] / model.meta.rate
     phase = torch.arange(2.0 * model.n)
     state = torch.sin(time_[..., None] * (1 + phase / 5) + phase).float()
-    if name in PATHS:
+    if name in TIME_SERIES_MODELS:
         model.standardise(Motions(state, time_))
     if what == PREDICT:
         record = subsampled(state, time_, share, 0)
@@ -117,9 +121,13 @@ def _work(name: str, what: str, length: int, share: float) -> Any:
     return lambda: model.loss(state, time_).backward()
 
 
-def _fresh(family: str, length: int, share: float) -> PathModel:
-    shape = {"sight": length, "shares": [share]} if issubclass(PATHS[family], Encoded) else {}
-    return build(PathMeta(family, "long", JOINTS, RATE, shape))
+def _fresh(family: str, length: int, share: float) -> TimeSeriesModel:
+    shape = (
+        {"sight": length, "shares": [share]}
+        if issubclass(TIME_SERIES_MODELS[family], EncoderDecoder)
+        else {}
+    )
+    return build(TimeSeriesMetadata(family, "long", JOINTS, RATE, shape))
 
 
 def _memory(name: str) -> int:

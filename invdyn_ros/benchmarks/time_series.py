@@ -21,21 +21,21 @@ from torch import Tensor
 from tqdm import tqdm
 
 from invdyn_ros.benchmarks.report import Row, machine, ratios
-from invdyn_ros.config import Checked, Count, Rule, Share, to_mapping
+from invdyn_ros.config import Checked, Constraint, Count, Fraction, to_mapping
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.evaluation.plots.time_series import draw_gaps
-from invdyn_ros.models.timeseries.encoder_model import Encoded, Shares
+from invdyn_ros.models.timeseries.encoder_model import EncoderDecoder, Shares
 from invdyn_ros.models.timeseries.interpolation_baselines import CURVES, along
 from invdyn_ros.models.timeseries.observations import (
     Motions,
-    Record,
+    Observations,
     motions,
     neighbours,
     scale_of,
     subsampled,
 )
-from invdyn_ros.models.timeseries.registry import load_path_model, untrained
-from invdyn_ros.models.timeseries.time_series_model import PathModel
+from invdyn_ros.models.timeseries.registry import load_time_series_model, untrained
+from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
 from invdyn_ros.training.train_time_series import parted
 
 SIGHT = 100  # samples of which some are seen
@@ -52,9 +52,9 @@ PAPER = {
 PAPER_SHARES = (0.1, 0.2, 0.3, 0.5)
 PAPER_ROBOT, PAPER_FIRST = "hopper", 66  # its code shows a third of 200 samples
 
-Say = Callable[[Record], Tensor]
+Say = Callable[[Observations], Tensor]
 Firsts = Annotated[
-    tuple[int, ...], Rule("hold counts of samples", lambda x: min(x, default=1) > 0)
+    tuple[int, ...], Constraint("hold counts of samples", lambda x: min(x, default=1) > 0)
 ]
 
 
@@ -70,7 +70,7 @@ class PathsConfig(Checked):
     """Shares of the samples that are seen."""
     first: Firsts = (66, 100)
     """Samples at the start of which some are seen, where the rest is to be said; may be none."""
-    test_fraction: Share = 0.2
+    test_fraction: Fraction = 0.2
     """The last trajectories, which no model may have learned from."""
     seed: int = 0
     """Of the pieces, and of what is seen."""
@@ -84,7 +84,7 @@ class Task(NamedTuple):
     """What is asked for."""
 
     name: str
-    record: Record
+    record: Observations
     start: int  # first row that counts
     known: int | None  # samples of which some are seen; none: all
 
@@ -112,7 +112,7 @@ def measure_paths(config: PathsConfig) -> dict[str, Any]:
     scale = scale_of(motions(trajectories, length).state)
     test = motions(parted(trajectories, config.test_fraction)[2], length)
     tasks = list(_tasks(config, test))
-    sayers = _sayers(config, info.joint_names)
+    sayers = _methods(config, info.joint_names)
     rows: dict[str, Row] = {}
     details: dict[str, Any] = {}
     bar = tqdm(total=len(tasks) * len(sayers), unit="task", desc="saying", file=sys.stderr)
@@ -146,15 +146,15 @@ def measure_paths(config: PathsConfig) -> dict[str, Any]:
     }
 
 
-def _sayers(
+def _methods(
     config: PathsConfig, joint_names: tuple[str, ...]
-) -> dict[str, list[tuple[PathModel | None, Say]]]:
+) -> dict[str, list[tuple[TimeSeriesModel | None, Say]]]:
     """Return all ways of saying by name, models of one family together, trained and not."""
-    sayers: dict[str, list[tuple[PathModel | None, Say]]] = {
+    sayers: dict[str, list[tuple[TimeSeriesModel | None, Say]]] = {
         name: [(None, _curve(name))] for name in CURVES
     }
     for folder in config.models:
-        model = load_path_model(folder)
+        model = load_time_series_model(folder)
         meta, name = model.meta, model.meta.family
         if meta.joint_names != joint_names:
             found, right = ", ".join(meta.joint_names), ", ".join(joint_names)
@@ -184,13 +184,13 @@ def _tasks(config: PathsConfig, test: Motions) -> Iterator[Task]:
         for share in config.shares:
             part = subsampled(test.state[:, :first], test.time[:, :first], share, config.seed)
             rest = torch.zeros(count, length - first, dtype=torch.bool)
-            record = Record(test.state, test.time, torch.cat([part.seen, rest], 1))
+            record = Observations(test.state, test.time, torch.cat([part.mask, rest], 1))
             yield Task(f"{first}->{length - first} {share:.0%}", record, first, first)
 
 
-def _fits(model: PathModel | None, task: Task) -> bool:
+def _fits(model: TimeSeriesModel | None, task: Task) -> bool:
     """Say whether a model was trained for a task; curves and bridges are for all of them."""
-    return not isinstance(model, Encoded) or model.config.known == task.known
+    return not isinstance(model, EncoderDecoder) or model.config.known == task.known
 
 
 def _curve(name: str) -> Say:
@@ -202,7 +202,7 @@ def _asked(say: Say, task: Task, scale: Tensor) -> Answer:
     state, time, seen = task.record
     blind = torch.where(seen[..., None], state, torch.nan)
     parts = zip(*(x.split(AT_ONCE) for x in (blind, time, seen)), strict=True)
-    found = torch.cat([say(Record(*part)) for part in parts])
+    found = torch.cat([say(Observations(*part)) for part in parts])
     wrong = PERCENT * ((found - state) / scale).square().mean(2)[:, task.start :]  # (N, T)
     before, after = (x[:, task.start :] for x in neighbours(seen))
     unseen = ~seen[:, task.start :]

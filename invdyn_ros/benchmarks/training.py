@@ -15,11 +15,11 @@ from torch.utils.data import DataLoader, TensorDataset
 from invdyn_ros.benchmarks.report import Row, machine, ratios
 from invdyn_ros.config import Checked, Count, load_yaml
 from invdyn_ros.data.windows import Windows
-from invdyn_ros.models import InverseDynamics, Meta, build
+from invdyn_ros.models import InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.checkpoint import pick_device
 from invdyn_ros.robots.robot import load_robot, share
 from invdyn_ros.training.train import TrainConfig, parse_config
-from invdyn_ros.training.trainer import Descent
+from invdyn_ros.training.trainer import Trainer
 from invdyn_ros.training.training_state import RunState
 
 RATE = "windows_per_s"
@@ -106,7 +106,7 @@ def _measure(train: TrainConfig, config: TrainingConfig, device: torch.device) -
         raise ValueError(f"{train.family} is solved in closed form; there is no loop to measure")
     data = _random(model, config.windows)
     model.to(device).standardise(data.to(device))
-    batch = train.descent.batch
+    batch = train.optimizer.batch_size
     steps = -(-data.size // batch)
     passes = {
         "our loop": _ours(model, data.to(device), train),
@@ -130,7 +130,7 @@ def _measure(train: TrainConfig, config: TrainingConfig, device: torch.device) -
 
 def _ours(model: InverseDynamics, data: Windows, train: TrainConfig) -> Callable[[], object]:
     state = RunState(Path(), {}, model.meta)  # of a run that is never saved
-    return Descent(model, data, data, train.descent, train.seed, state).learn
+    return Trainer(model, data, data, train.optimizer, train.seed, state).learn
 
 
 def _data_loader(
@@ -175,7 +175,9 @@ def _model(config: TrainConfig) -> InverseDynamics:
     robot = load_robot("ur5")
     names, unit = robot.joint_names, robot.action_unit
     return build(
-        Meta(config.family, robot.name, names, unit, robot.rate, 0.0, robot.xml(), config.model)
+        ModelMetadata(
+            config.family, robot.name, names, unit, robot.rate, 0.0, robot.xml(), config.model
+        )
     )
 
 
@@ -185,7 +187,7 @@ def _descends(model: InverseDynamics) -> bool:
 
 def _random(model: InverseDynamics, size: int) -> Windows:
     """Return windows of random motion and actions, as long as the family trains on."""
-    random, frames = torch.Generator().manual_seed(0), model.history
+    random, frames = torch.Generator().manual_seed(0), model.n_obs_steps
     motion, action = (
         torch.randn(size, frames, width, generator=random, dtype=model.dtype)
         for width in (3 * model.n, model.n)

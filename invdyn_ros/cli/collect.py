@@ -20,16 +20,16 @@ from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.robots.robot import ROBOTS, load_robot
 from invdyn_ros.sources.excitation import ExcitationConfig
 from invdyn_ros.sources.gymnasium import is_body, rollouts
-from invdyn_ros.sources.import_result import Intake
-from invdyn_ros.sources.lerobot_dataset import FolderConfig, read_folders
-from invdyn_ros.sources.passive_rollouts import FallConfig
-from invdyn_ros.sources.pendulum import PendulumConfig, swing
-from invdyn_ros.sources.rendered_video import FilmConfig, films
+from invdyn_ros.sources.import_result import ImportResult
+from invdyn_ros.sources.lerobot_dataset import LeRobotConfig, read_folders
+from invdyn_ros.sources.passive_rollouts import PassiveRolloutConfig
+from invdyn_ros.sources.pendulum import PendulumConfig, simulate_pendulum
+from invdyn_ros.sources.rendered_video import RenderedVideoConfig, films
 from invdyn_ros.sources.rosbag import BagConfig, take_bag
-from invdyn_ros.sources.sampling_dropout import IrregularConfig, disturbed
+from invdyn_ros.sources.sampling_dropout import IrregularConfig, drop_and_jitter
 from invdyn_ros.sources.sequence_files import SequenceConfig, read_sequence
 from invdyn_ros.sources.simulation import simulate
-from invdyn_ros.sources.video import Quality, VideoConfig, read_videos
+from invdyn_ros.sources.video import LabelQuality, VideoConfig, read_videos
 
 ARM = "ur5"
 MILLIHERTZ = 3  # digits of a rate [Hz] that stamps are good for
@@ -56,7 +56,7 @@ class Sim:
     """Processes that simulate; all cores by default. The data do not depend on it."""
     excitation: ExcitationConfig = field(default_factory=ExcitationConfig)
     """How it moves."""
-    fall: FallConfig = field(default_factory=FallConfig)
+    fall: PassiveRolloutConfig = field(default_factory=PassiveRolloutConfig)
     """How a body without motors, or an environment, is recorded."""
     irregular: IrregularConfig = field(default_factory=IrregularConfig)
     """What of it arrives."""
@@ -107,7 +107,7 @@ class Folder:
     """The folders."""
     out: Path
     """Dataset folder to write."""
-    folder: FolderConfig = field(default_factory=FolderConfig)
+    folder: LeRobotConfig = field(default_factory=LeRobotConfig)
     """What the folders leave open."""
     arm: str | None = None
     """Name of the arm; the one the folders name by default."""
@@ -140,7 +140,7 @@ class FilmedArm:
     """Name of the arm."""
     workers: int | None = None
     """Processes that simulate; all cores by default. The data do not depend on it."""
-    film: FilmConfig = field(default_factory=FilmConfig)
+    film: RenderedVideoConfig = field(default_factory=RenderedVideoConfig)
     """How it moves and is filmed."""
 
 
@@ -163,9 +163,9 @@ class Video:
 class Collected(NamedTuple):
     """What is written."""
 
-    intake: Intake
+    intake: ImportResult
     robot: str
-    quality: Quality | None = None
+    quality: LabelQuality | None = None
     rate: float | None = None  # [Hz] at which it was measured; none: that of the first trajectory
 
 
@@ -216,7 +216,7 @@ def _simulated(options: Sim) -> Collected:
         episodes = simulate(robot, options.excitation, plant, options.unit, workers)
         count, name = options.excitation.episodes, robot.name
     made = _made(episodes, count, name)
-    return made._replace(intake=disturbed(made.intake, options.irregular, seed))
+    return made._replace(intake=drop_and_jitter(made.intake, options.irregular, seed))
 
 
 def _recorded(options: Bag) -> Collected:
@@ -245,7 +245,7 @@ def _folder(options: Folder) -> Collected:
 
 
 def _swung(options: Pendulum) -> Collected:
-    return _made(swing(options.pendulum), options.pendulum.episodes, "pendulum")
+    return _made(simulate_pendulum(options.pendulum), options.pendulum.episodes, "pendulum")
 
 
 def _filmed(options: FilmedArm) -> Collected:
@@ -261,7 +261,7 @@ def _workers(given: int | None) -> int:
 def _made(episodes: Iterator[Trajectory], count: int, robot: str) -> Collected:
     """Make episodes, with a bar."""
     made = list(tqdm(episodes, total=count, unit="episode", desc="simulating", file=sys.stderr))
-    return Collected(Intake(made, sum(map(len, made)), {}), robot, rate=made[0].rate)
+    return Collected(ImportResult(made, sum(map(len, made)), {}), robot, rate=made[0].rate)
 
 
 def _watched(options: Video) -> Collected:

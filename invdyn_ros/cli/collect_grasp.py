@@ -14,13 +14,13 @@ from typing import Literal
 import tyro
 from tqdm import tqdm
 
-from invdyn_ros.arms.scene import SCENES, believed_scene
+from invdyn_ros.arms.scene import SCENES, nominal_scene
 from invdyn_ros.grasp.envs.grasp_env import GraspEnvConfig
 from invdyn_ros.grasp.learning.demonstration_dataset import write_demonstrations
 from invdyn_ros.grasp.learning.expert_demonstrations import TeachingConfig, teach
-from invdyn_ros.grasp.learning.recorded_episodes import Grasp, Replay, Shown
-from invdyn_ros.grasp.policies.action_space import SteeringConfig
-from invdyn_ros.grasp.policies.spaces import Steps
+from invdyn_ros.grasp.learning.recorded_episodes import EpisodeReplayer, Grasp, ReplayedEpisode
+from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
+from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.grasp_bag import read_grasps
 from invdyn_ros.sources.rosbag import find_bags
@@ -49,7 +49,7 @@ class Grasps:
     """What actions shall mean, as in the training."""
     camera_pose: str = ""
     """The file that camera_pose:= named; by default where the simulated camera stands."""
-    steering: SteeringConfig = field(default_factory=SteeringConfig)
+    steering: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
     """How far one action goes, as in the training."""
 
 
@@ -66,7 +66,7 @@ class Teacher:
     """Name of the arm."""
     control: Literal["joint", "cartesian"] = "joint"
     """What actions shall mean, as in the training; a planner takes joint."""
-    steering: SteeringConfig = field(default_factory=SteeringConfig)
+    steering: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
     """How far one action goes, as in the training."""
     workers: int | None = None
     """Processes that simulate; all cores by default. The data do not depend on it."""
@@ -80,7 +80,7 @@ def collect_taught(options: Teacher, workers: int) -> None:
     Raises:
         ValueError: an arm without a block, or nothing to write.
     """
-    of, config = Steps(options.arm, options.control, options.steering), options.teaching
+    of, config = SpaceSpec(options.arm, options.control, options.steering), options.teaching
     GraspEnvConfig(of.arm)
     episodes = teach(of, config, workers)
     made = list(
@@ -107,22 +107,26 @@ def collect_grasps(options: Grasps) -> None:
     if options.arm not in SCENES or not SCENES[options.arm].blocks:
         able = [name for name, scene in SCENES.items() if scene.blocks]
         raise ValueError(f"no block to grasp for arm '{options.arm}'; arms with one: {able}")
-    robot, scene = load_robot(options.arm), believed_scene(options.arm, options.camera_pose)
-    replay = Replay(robot, scene, options.control, options.steering)
-    shown: list[Shown] = []
+    robot, scene = load_robot(options.arm), nominal_scene(options.arm, options.camera_pose)
+    replay = EpisodeReplayer(robot, scene, options.control, options.steering)
+    shown: list[ReplayedEpisode] = []
     left_out, bags = Counter[str](), [bag for path in options.paths for bag in find_bags(path)]
     for bag in tqdm(bags, unit="recording", desc="reading", file=sys.stderr):
         shown += _shown(read_grasps(bag, robot, scene), replay, left_out)
     account = _account(shown, left_out)
     if not shown:
         raise ValueError(f"nothing to write: {account}")
-    write_demonstrations(options.out, shown, Steps(robot.name, options.control, options.steering))
+    write_demonstrations(
+        options.out, shown, SpaceSpec(robot.name, options.control, options.steering)
+    )
     print(account)
     steps = sum(len(one.time) for one in shown)
     print(f"{options.out}: {len(shown)} episodes of {robot.name}, {steps} steps")
 
 
-def _shown(grasps: list[Grasp], replay: Replay, left_out: Counter[str]) -> list[Shown]:
+def _shown(
+    grasps: list[Grasp], replay: EpisodeReplayer, left_out: Counter[str]
+) -> list[ReplayedEpisode]:
     """Return the episodes of one recording that end at the goal; count the others by reason."""
     kept = []
     for k, grasp in enumerate(grasps):
@@ -139,7 +143,7 @@ def _shown(grasps: list[Grasp], replay: Replay, left_out: Counter[str]) -> list[
     return kept
 
 
-def _account(shown: list[Shown], left_out: Counter[str]) -> str:
+def _account(shown: list[ReplayedEpisode], left_out: Counter[str]) -> str:
     """Return where every episode went, in one line."""
     line = f"{len(shown) + left_out.total()} episodes in, {len(shown)} out"
     parts = [line, *(f"-{count} {reason}" for reason, count in sorted(left_out.items()))]

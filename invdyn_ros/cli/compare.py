@@ -12,7 +12,7 @@ from invdyn_ros.cli.options import parse
 from invdyn_ros.cli.train import Bar
 from invdyn_ros.config import Checked, Count
 from invdyn_ros.data.dataset import DatasetInfo, read_dataset
-from invdyn_ros.evaluation.closed_loop_tracking import Course
+from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
 from invdyn_ros.evaluation.compare import Job, Run, family_configs, motions, report, runs
 from invdyn_ros.evaluation.comparison_table import markdown
 from invdyn_ros.evaluation.plots.comparison import comparison_picture
@@ -81,7 +81,7 @@ class Progression:
     def show(self, config: TrainConfig, progress: Progress) -> None:
         """Draw where the training stands."""
         if self.bar is None:
-            self.bar = Bar(config.family, config.descent.epochs)
+            self.bar = Bar(config.family, config.optimizer.epochs)
         self.bar.show(progress)
 
     def end(self, run: Run) -> None:
@@ -99,11 +99,11 @@ class Progression:
         self.bar = None
 
 
-def _course(options: Config, robot: Robot, info: DatasetInfo) -> Course | None:
+def _course(options: Config, robot: Robot, info: DatasetInfo) -> TrackingTask | None:
     """Return where to drive; a motor's current cannot be simulated."""
     known = robot.name in ARMS and info.action_unit != "A"
     drive = known if options.drive is None else options.drive
-    return Course.of(robot, info.action_unit, options.payload) if drive else None
+    return TrackingTask.of(robot, info.action_unit, options.payload) if drive else None
 
 
 def _percent(share: Any) -> str:

@@ -14,11 +14,15 @@ from tqdm import tqdm
 
 from invdyn_ros.cli.options import parse
 from invdyn_ros.config import load_yaml
-from invdyn_ros.models.timeseries.registry import PATHS
+from invdyn_ros.models.timeseries.registry import TIME_SERIES_MODELS
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.training.distributed import launched
 from invdyn_ros.training.train import parse_config, train
-from invdyn_ros.training.train_time_series import PathConfig, parse_path, train_paths
+from invdyn_ros.training.train_time_series import (
+    TimeSeriesTrainConfig,
+    parse_time_series_config,
+    train_time_series,
+)
 from invdyn_ros.training.training_state import Progress
 
 
@@ -44,27 +48,29 @@ def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
     options, rest = parse(Config, argv, "train", return_unknown_args=True)
     values = load_yaml(options.config) | overrides(rest)
-    if values.get("family") in PATHS:
-        return _train_paths(parse_path(values, str(options.config)), options)
+    if values.get("family") in TIME_SERIES_MODELS:
+        return _train_paths(parse_time_series_config(values, str(options.config)), options)
     config = parse_config(values, str(options.config))
     robot = None
     if options.arm or options.urdf:
         robot = load_robot(options.arm or Path(str(options.urdf)).stem, options.urdf)
-    with closing(Bar(config.family, config.descent.epochs)) as bar:
+    with closing(Bar(config.family, config.optimizer.epochs)) as bar:
         model = train(config, options.data, options.out, options.resume, robot, bar.show)
     if not launched().first:
         return 0
-    lead = model.meta.lead * 1e3
-    print(f"{options.out}: {config.family} for {model.meta.robot}, lead {lead:.1f} ms")
+    action_delay = model.meta.action_delay * 1e3
+    print(
+        f"{options.out}: {config.family} for {model.meta.robot}, action delay {action_delay:.1f} ms"
+    )
     return 0
 
 
-def _train_paths(config: PathConfig, options: Config) -> int:
+def _train_paths(config: TimeSeriesTrainConfig, options: Config) -> int:
     """Train a model of paths, which knows no arm but the one of its dataset."""
     if options.arm or options.urdf:
         raise ValueError(f"family {config.family} takes no --arm and no --urdf; the data name it")
-    with closing(Bar(config.family, config.descent.epochs)) as bar:
-        model = train_paths(config, options.data, options.out, options.resume, bar.show)
+    with closing(Bar(config.family, config.optimizer.epochs)) as bar:
+        model = train_time_series(config, options.data, options.out, options.resume, bar.show)
     print(f"{options.out}: {config.family} for {model.meta.robot}")
     return 0
 

@@ -15,7 +15,7 @@ from invdyn_ros.cli.options import parse
 from invdyn_ros.cli.train import overrides
 from invdyn_ros.cli.train_grasp import put
 from invdyn_ros.config import from_mapping, load_yaml
-from invdyn_ros.grasp.pose_training.train import SETTINGS, SightTrainingConfig, learn_to_see
+from invdyn_ros.grasp.pose_training.train import SETTINGS, BlockPoseTrainConfig, train_block_pose
 from invdyn_ros.robots.robot import share
 
 
@@ -24,7 +24,7 @@ class Config:
     """Train a network that sees; --field value overrides a field of the config file."""
 
     out: Path
-    """Folder for the network, its report sight.json and the pictures it learns from."""
+    """Folder for the network, its report block_pose.json and the pictures it learns from."""
     arm: str | None = None
     """Name of the arm; the config says it unless given."""
     config: Path | None = None
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError(f"{options.out} holds a run already; give --resume or another --out")
     torch.set_num_threads(1)
     with closing(Bars()) as bars:
-        report = learn_to_see(config, options.out, bars.show)
+        report = train_block_pose(config, options.out, bars.show)
     test = report["test"]["default"]
     print(f"{options.out}: sees blocks for {config.arm}; test, noise default: {test}")
     for level, trial in report.get("trials", {}).items():
@@ -73,16 +73,16 @@ class Bars:
             self.bar.close()
 
 
-def read_config(options: Config, rest: list[str]) -> SightTrainingConfig:
+def read_config(options: Config, rest: list[str]) -> BlockPoseTrainConfig:
     """Return the config file with what the command line changes.
 
     Raises:
         ValueError: no such file, arm or field.
     """
-    file = options.config or share("config/grasp/sight.yaml")
+    file = options.config or share("config/grasp/block_pose.yaml")
     values: dict[str, Any] = load_yaml(file)
     if options.arm is not None:
         values["arm"] = options.arm
     for field, value in overrides(rest).items():
         put(values, field.split("."), value)
-    return from_mapping(SightTrainingConfig, values, str(file))
+    return from_mapping(BlockPoseTrainConfig, values, str(file))

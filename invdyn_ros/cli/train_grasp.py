@@ -45,7 +45,11 @@ def main(argv: list[str] | None = None) -> int:
     if (options.out / STATE).exists() and not options.resume:
         raise ValueError(f"{options.out} holds a run already; give --resume or another --out")
     with tqdm(
-        total=config.steps, unit="step", desc=config.algorithm, file=sys.stderr, mininterval=1
+        total=config.total_timesteps,
+        unit="step",
+        desc=config.algorithm,
+        file=sys.stderr,
+        mininterval=1,
     ) as bar:
 
         def show(step: int, best: Result | None) -> None:

@@ -11,12 +11,12 @@ import numpy as np
 import tyro
 
 from invdyn_ros.cli.options import parse
-from invdyn_ros.config import Checked, Count, Share
+from invdyn_ros.config import Checked, Count, Fraction
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.evaluation.plots.planar_body_video import Shown, draw_body
-from invdyn_ros.models.timeseries.observations import Record, motions, subsampled
-from invdyn_ros.models.timeseries.registry import load_path_model, untrained
-from invdyn_ros.models.timeseries.time_series_model import PathModel
+from invdyn_ros.models.timeseries.observations import Observations, motions, subsampled
+from invdyn_ros.models.timeseries.registry import load_time_series_model, untrained
+from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
 from invdyn_ros.sources.passive_rollouts import body
 from invdyn_ros.training.train_time_series import parted
 
@@ -37,7 +37,7 @@ class Config(Checked):
     """Film to write, without suffix."""
     motion: int = 0
     """Number of the motion among those for tests."""
-    share: Share = 0.1
+    share: Fraction = 0.1
     """Share of its samples that are seen."""
     start: int = 0
     """First sample."""
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _shown(options: Config) -> list[Path]:
     """Say the states of one motion, and draw them."""
-    model, dataset = load_path_model(options.checkpoint), read_dataset(options.data)
+    model, dataset = load_time_series_model(options.checkpoint), read_dataset(options.data)
     machine = body(dataset.info.robot)
     test = parted(dataset.trajectories, model.meta.data["test_fraction"])[2]
     if not 0 <= options.motion < len(test):
@@ -77,7 +77,7 @@ def _shown(options: Config) -> list[Path]:
     }
     true = state[0].double().numpy()
     columns = _hardest(dataset.info.joint_names, true, said["before training"])
-    seen = record.seen[0].numpy()
+    seen = record.mask[0].numpy()
     title = f"{dataset.info.robot}: {seen.sum()} of {len(seen)} samples seen"
     one = Shown(time[0].numpy(), true, seen, said)
     return draw_body(options.out, machine, one, columns, title)
@@ -90,5 +90,5 @@ def _hardest(names: Sequence[str], true: np.ndarray, said: np.ndarray) -> dict[s
     return {called[k]: int(k) for k in sorted(np.argsort(-missed)[:CURVES])}
 
 
-def _said(model: PathModel, record: Record) -> np.ndarray:
+def _said(model: TimeSeriesModel, record: Observations) -> np.ndarray:
     return model.predict(record)[0].double().numpy()

@@ -9,24 +9,24 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from invdyn_ros.control.state_predictor import filled
+from invdyn_ros.control.state_predictor import impute
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
-from invdyn_ros.models.timeseries.observations import Record
-from invdyn_ros.models.timeseries.time_series_model import PathModel
+from invdyn_ros.models.timeseries.observations import Observations
+from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
 from invdyn_ros.typing import Array
 
 SAME = 1e-6  # [s] from a stamp that a grid's time is taken for it
 
 
-def actions(path: PathModel, inverse: InverseDynamics, seen: Trajectory, at: Array) -> Array:
+def actions(path: TimeSeriesModel, inverse: InverseDynamics, seen: Trajectory, at: Array) -> Array:
     """Return the actions (M, n) at times (M,) [s] within a record of an arm.
 
     Args:
         path: a path model of the arm's joints.
         inverse: an inverse model of the same ones.
         seen: what was seen, at any times, with velocities.
-        at: at which the actions are asked for; the motion they make, later by the lead, must lie
+        at: at which the actions are asked for; the motion they make, later by the action delay, must lie
             within the record.
 
     Raises:
@@ -39,7 +39,7 @@ def actions(path: PathModel, inverse: InverseDynamics, seen: Trajectory, at: Arr
     return acted(inverse, regular(path, seen), at)
 
 
-def regular(path: PathModel, seen: Trajectory) -> Trajectory:
+def regular(path: TimeSeriesModel, seen: Trajectory) -> Trajectory:
     """Return the motion between the first and the last time seen, at the model's rate.
 
     Raises:
@@ -55,7 +55,7 @@ def regular(path: PathModel, seen: Trajectory) -> Trajectory:
     known, state = np.isin(time, seen.time), np.zeros((len(time), 2 * seen.n))
     state[known] = np.hstack([seen.position, seen.velocity])
     parts = (torch.from_numpy(x)[None] for x in (state, time, known))
-    q, qd = np.split(filled(path, Record(*parts))[0].double().numpy(), 2, axis=1)
+    q, qd = np.split(impute(path, Observations(*parts))[0].double().numpy(), 2, axis=1)
     rows, none = np.isin(time, grid), np.empty((0, seen.n))
     return Trajectory(grid, q[rows], qd[rows], none, none, seen.joint_names, seen.action_unit)
 
@@ -64,13 +64,13 @@ def acted(inverse: InverseDynamics, motion: Trajectory, at: Array) -> Array:
     """Return the actions (M, n) at times (M,) [s] that make a motion on a regular grid.
 
     Raises:
-        ValueError: times whose motion, later by the lead, lies outside; too few samples.
+        ValueError: times whose motion, later by the action delay, lies outside; too few samples.
     """
     meta, at = inverse.meta, np.asarray(at, float)
-    back = np.arange(inverse.history - 1, -1, -1) / meta.rate
-    time = at[:, None] + meta.lead - back  # (M, history)
+    back = np.arange(inverse.n_obs_steps - 1, -1, -1) / meta.rate
+    time = at[:, None] + meta.action_delay - back  # (M, history)
     # before the start there is nothing to look at: the first sample stands for it
-    inside = np.maximum(time, np.minimum(motion.time[0], at[:, None] + meta.lead))
+    inside = np.maximum(time, np.minimum(motion.time[0], at[:, None] + meta.action_delay))
     times, place = np.unique(inside, return_inverse=True)
     frames = motion.differentiate().interpolate(times).motion[place.reshape(time.shape)]
     found = inverse.predict(torch.from_numpy(frames), torch.from_numpy(time)).mean

@@ -35,13 +35,13 @@ class FeedbackConfig:
     damping: float = 30.0
     integral: float = 600.0
     windup: float = 0.05
-    carried: float = 1.0
+    error_feedthrough: float = 1.0
 
 
 # A position servo closes its own loop, so its setpoint starts from the plan, not from the error.
 FEEDBACK = {
     "N m": FeedbackConfig(),
-    "rad": FeedbackConfig(stiffness=0.0, damping=0.0, integral=0.0, carried=0.0),
+    "rad": FeedbackConfig(stiffness=0.0, damping=0.0, integral=0.0, error_feedthrough=0.0),
 }
 
 
@@ -49,7 +49,7 @@ class Model(Protocol):
     """What the follower needs of a model; every family has it."""
 
     @property
-    def history(self) -> int:
+    def n_obs_steps(self) -> int:
         """Frames of motion that a prediction looks at."""
 
     def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
@@ -59,7 +59,7 @@ class Model(Protocol):
 class PlainFeedback:
     """No model: each joint a constant inertia, each servo perfect. What every model must beat."""
 
-    history = 1
+    n_obs_steps = 1
 
     def __init__(self, robot: Robot, unit: str) -> None:
         self.n = robot.n
@@ -80,10 +80,10 @@ class Measured(NamedTuple):
     qd: Array
 
 
-class Follower:
+class ComputedTorqueController:
     """Computed torque with a learned model (Luh, Walker, Paul 1980, with any model inside).
 
-    The model sees the motion at the moment the action will act (`lead` after it is sent): the
+    The model sees the motion at the moment the action will act (`action_delay` after it is sent): the
     planned state moved by the present error, and the acceleration wanted by plan and feedback.
     `lost` tells whether the last action came, in part or whole, from the fallback; `wanted` is
     where the plan was at the time of the last measurement, None before one.
@@ -93,13 +93,13 @@ class Follower:
         self,
         model: Model,
         unit: str,
-        lead: float,
+        action_delay: float,
         config: FeedbackConfig | None = None,
         fallback: Fallback | None = None,
     ) -> None:
         if unit not in FEEDBACK:
             raise ValueError(f"no feedback for actions in '{unit}'; known: {sorted(FEEDBACK)}")
-        self.model, self.lead, self.fallback = model, lead, fallback
+        self.model, self.action_delay, self.fallback = model, action_delay, fallback
         self.config = config or FEEDBACK[unit]
         # a model of single frames that is never in doubt may answer without torch
         self._act: Callable[[Array], Array] | None = getattr(model, "act", None)
@@ -107,17 +107,17 @@ class Follower:
 
     def reset(self) -> None:
         """Forget the integrated error and the motion so far."""
-        self.lost = False
+        self.using_fallback = False
         self.wanted: State | None = None
         self._integral: Array | float = 0.0
         self._last: float | None = None
-        self._frames: deque[tuple[float, Array]] = deque(maxlen=self.model.history)
+        self._frames: deque[tuple[float, Array]] = deque(maxlen=self.model.n_obs_steps)
 
     def __call__(self, plan: Plan, measured: Measured) -> Array:
         """Return the action (n,) to send now, in the model's unit."""
         config = self.config
         self.wanted = now = plan.at(measured.time)
-        then = plan.at(measured.time + self.lead) if self.lead else now
+        then = plan.at(measured.time + self.action_delay) if self.action_delay else now
         error = now.q - measured.q
         rate_error = now.qd - measured.qd if measured.qd.size else np.zeros_like(error)
         if self._last is not None and measured.time > self._last:
@@ -130,15 +130,17 @@ class Follower:
             + config.damping * rate_error
             + config.integral * self._integral
         )
-        frame = np.concatenate([then.q - config.carried * error, then.qd, wanted])  # (3n,)
+        frame = np.concatenate(
+            [then.q - config.error_feedthrough * error, then.qd, wanted]
+        )  # (3n,)
         if self._act is not None:
             self._last = measured.time
             return self._act(frame)
         if self._last == measured.time:  # asked again, about a newer plan
             self._frames.pop()
-        self._frames.append((measured.time + self.lead, frame))
+        self._frames.append((measured.time + self.action_delay, frame))
         self._last = measured.time
-        while len(self._frames) < self.model.history:
+        while len(self._frames) < self.model.n_obs_steps:
             first = self._frames[0]
             self._frames.appendleft((first[0] - 1e-3, first[1]))
         times, frames = zip(*self._frames, strict=True)
@@ -148,11 +150,11 @@ class Follower:
     def _predict(self, motion: torch.Tensor, time: torch.Tensor) -> Array:
         """Return the model's action (n,), or the fallback's where the model is in doubt."""
         mean, std = self.model.predict(motion, time)
-        action, self.lost = _newest(mean), False
+        action, self.using_fallback = _newest(mean), False
         if self.fallback is not None and std is not None:
             share = self.fallback.share(_newest(std))
-            self.lost = share > 0
-            if self.lost:
+            self.using_fallback = share > 0
+            if self.using_fallback:
                 rigid = _newest(self.fallback.model.predict(motion, time).mean)
                 action = (1 - share) * action + share * rigid
         return action

@@ -9,7 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from invdyn_ros.control.computed_torque import FeedbackConfig, Follower, Measured, Model
+from invdyn_ros.control.computed_torque import (
+    ComputedTorqueController,
+    FeedbackConfig,
+    Measured,
+    Model,
+)
 from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.safety_limits import (
     NO_TARGET,
@@ -20,11 +25,11 @@ from invdyn_ros.control.safety_limits import (
     State,
     Target,
     check_age,
-    flaw,
     follow,
     halt,
+    hold_plan,
     limit_action,
-    rest,
+    validate_target,
 )
 from invdyn_ros.robots.robot import Robot
 
@@ -42,12 +47,12 @@ class Command(NamedTuple):
     """
 
     action: Array | None
-    wanted: State | None
+    desired: State | None
     reason: str | None
     applied: float | None
 
 
-class Driver:
+class ArmController:
     """Drive one arm through a model, behind the guard.
 
     Nothing is sent until `engage`; engaging starts from the measured joints, so it never jumps.
@@ -58,7 +63,7 @@ class Driver:
         robot: Robot,
         model: Model,
         unit: str,
-        lead: float,
+        action_delay: float,
         guard: GuardConfig | None = None,
         feedback: FeedbackConfig | None = None,
         fallback: Fallback | None = None,
@@ -66,13 +71,13 @@ class Driver:
         self.robot, self.unit = robot, unit
         self.guard = guard or GuardConfig()
         self.limits = Limits.of(robot, self.guard)
-        self.follower = Follower(model, unit, lead, feedback, fallback)
+        self.follower = ComputedTorqueController(model, unit, action_delay, feedback, fallback)
         self._jump = self.guard.jump * robot.velocity  # (n,) [rad/s]
         self.engaged = False
         self.stopped: str | None = None
         still = np.zeros(robot.n)
         # The first call of a model takes a hundred times as long as those after it.
-        self.follower(rest(robot.home, 0.0, None), Measured(0.0, robot.home, still))
+        self.follower(hold_plan(robot.home, 0.0, None), Measured(0.0, robot.home, still))
         if fallback is not None:
             fallback.model.predict(torch.zeros(1, 1, 3 * robot.n), torch.zeros(1, 1))
         self._forget()
@@ -97,9 +102,9 @@ class Driver:
         self.engaged, self.stopped = False, reason
         self._forget()
 
-    def aim(self, target: Target) -> None:
+    def set_target(self, target: Target) -> None:
         """Note the newest wanted state; the next tick follows it."""
-        self._target, self._fresh, self._flaw = target, True, flaw(target, self.robot.n)
+        self._target, self._fresh, self._flaw = target, True, validate_target(target, self.robot.n)
 
     def tick(self, measured: Measured) -> Command:
         """Return the command that answers a measurement.
@@ -129,7 +134,7 @@ class Driver:
             self.stop(f"stopped: {error}")
             return Command(None, None, self.stopped, None)
         reason = broken or self.plan.held or clipped
-        if reason is None and self.follower.lost:
+        if reason is None and self.follower.using_fallback:
             reason = OUT_OF_DATA
         return Command(action, self.follower.wanted, reason, applied)
 
@@ -153,7 +158,7 @@ class Driver:
         else:
             problem = self._flaw or check_age(target, time, self.guard)
         if self.plan is None:
-            self.plan = rest(measured.q, time, problem)
+            self.plan = hold_plan(measured.q, time, problem)
         if problem or target is None:
             if self.plan.held != problem:
                 self.plan = halt(self.plan, time, self.limits, problem or NO_TARGET)

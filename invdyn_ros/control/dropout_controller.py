@@ -10,29 +10,29 @@ import math
 from typing import NamedTuple
 
 from invdyn_ros.control.computed_torque import Measured
-from invdyn_ros.control.controller import Command, Driver
-from invdyn_ros.control.motion_profile import Arc
-from invdyn_ros.control.state_predictor import Blind
+from invdyn_ros.control.controller import ArmController, Command
+from invdyn_ros.control.motion_profile import JerkSegment
+from invdyn_ros.control.state_predictor import LearnedStatePredictor
 
 MISSING = "joint states are missing"
 NOTHING = Command(None, None, MISSING, None)
 PATIENCE = 0.5  # samples that one may be late
 
 
-class Answer(NamedTuple):
+class StampedCommand(NamedTuple):
     """A command, and the time of the arm that it is for [s]."""
 
     time: float
     command: Command
 
 
-class Onward:
+class DropoutController:
     """Goes on driving while joint states are missing, sample by sample, until they are too old.
 
     `guessed` counts the samples that were answered without a joint state.
     """
 
-    def __init__(self, driver: Driver, blind: Blind) -> None:
+    def __init__(self, driver: ArmController, blind: LearnedStatePredictor) -> None:
         """Take an arm's driver, and who says where the arm is meanwhile."""
         self.driver, self.blind = driver, blind
         self.step = 1 / driver.robot.rate
@@ -41,7 +41,7 @@ class Onward:
         self._came = self._answered = -math.inf
         self._missed = 0
 
-    def come(self, measured: Measured, clock: float) -> Command | None:
+    def on_joint_state(self, measured: Measured, clock: float) -> Command | None:
         """Answer a joint state; None to one that comes after its moment was answered for.
 
         Args:
@@ -56,15 +56,15 @@ class Onward:
         self._last, self._came, self._missed = measured, clock, 0
         wanted = self.driver.follower.wanted
         if measured.time < self._answered and wanted is not None:
-            late = Arc.steady(wanted, 0.0).at(measured.time - self._answered)
+            late = JerkSegment.steady(wanted, 0.0).at(measured.time - self._answered)
             self.blind.see(measured, late)
             return None
         self._answered = measured.time
         command = self.driver.tick(measured)
-        self.blind.see(measured, command.wanted)
+        self.blind.see(measured, command.desired)
         return command
 
-    def overdue(self, clock: float) -> Answer | None:
+    def overdue(self, clock: float) -> StampedCommand | None:
         """Answer for the newest sample that should have come by now, if it has not been."""
         if self._last is None or not self.driver.engaged:
             return None
@@ -77,19 +77,19 @@ class Onward:
         self.guessed += answer.command.action is not None
         return answer
 
-    def again(self, clock: float) -> Answer | None:
+    def again(self, clock: float) -> StampedCommand | None:
         """Answer once more for the last moment, now that there is a newer target."""
         if self._last is None:
             return None
-        if self.driver.engaged and clock - self._came > self.blind.config.unseen:
-            return Answer(self._answered, NOTHING)
+        if self.driver.engaged and clock - self._came > self.blind.config.max_dropout:
+            return StampedCommand(self._answered, NOTHING)
         return self._answer(self._answered)
 
-    def _answer(self, time: float) -> Answer:
+    def _answer(self, time: float) -> StampedCommand:
         if self._last is not None and time == self._last.time:
-            return Answer(time, self.driver.tick(self._last))
+            return StampedCommand(time, self.driver.tick(self._last))
         measured = self.blind.at(time, self.driver.plan)
         if measured is None:
-            return Answer(time, NOTHING)
+            return StampedCommand(time, NOTHING)
         self._answered = time
-        return Answer(time, self.driver.tick(measured))
+        return StampedCommand(time, self.driver.tick(measured))

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from invdyn_ros.data.windows import Windows
-from invdyn_ros.models import InverseDynamics, Meta
+from invdyn_ros.models import InverseDynamics, ModelMetadata
 from invdyn_ros.models.compiled import CompiledRigidBody
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.typing import Array
@@ -39,12 +39,12 @@ class Fallback(NamedTuple):
         return float(np.clip(np.max(std / self.limit) - 1, 0.0, 1.0))
 
 
-def remembered(model: InverseDynamics, valid: Windows) -> dict[str, Any]:
+def fallback_metadata(model: InverseDynamics, valid: Windows) -> dict[str, Any]:
     """Return what a checkpoint remembers for `fallback_of`; nothing if it gives no deviation.
 
     The limit, and the parameters of the rigid body if the family has identified one.
     """
-    if model.observed == "pixels":  # no such family has one, and the pictures fill much memory
+    if model.input_type == "pixels":  # no such family has one, and the pictures fill much memory
         return {}
     std = model.predict(valid.motion, valid.time).std
     if std is None:
@@ -56,7 +56,7 @@ def remembered(model: InverseDynamics, valid: Windows) -> dict[str, Any]:
     return {KEY: known}
 
 
-def fallback_of(meta: Meta) -> Fallback | None:
+def fallback_of(meta: ModelMetadata) -> Fallback | None:
     """Return the rigid body that a model holds, or else that of its URDF; None without a limit.
 
     All of it stands in `meta`, so that an exported model has it too.

@@ -35,7 +35,7 @@ class Target(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Arc:
+class JerkSegment:
     """Motion of constant jerk (n,) [rad/s3] from a state, for a duration [s]."""
 
     first: State
@@ -43,7 +43,7 @@ class Arc:
     duration: float
 
     @classmethod
-    def steady(cls, first: State, duration: float) -> "Arc":
+    def steady(cls, first: State, duration: float) -> "JerkSegment":
         """Return the motion that keeps its acceleration."""
         return cls(first, np.zeros(first.q.size), duration)
 
@@ -73,12 +73,12 @@ class Arc:
         return np.asarray(np.array(points, float).reshape(9, 4) @ self.rows)
 
 
-def cubic(first: State, last: State, duration: float) -> Arc:
+def cubic(first: State, last: State, duration: float) -> JerkSegment:
     """Return the arc between the positions and velocities of two states (Hermite)."""
     slope = 6 * (last.q - first.q) / duration**2
     start = slope - (4 * first.qd + 2 * last.qd) / duration
     end = (2 * first.qd + 4 * last.qd) / duration - slope
-    return Arc(first._replace(qdd=start), (end - start) / duration, duration)
+    return JerkSegment(first._replace(qdd=start), (end - start) / duration, duration)
 
 
 class Plan(NamedTuple):
@@ -89,7 +89,7 @@ class Plan(NamedTuple):
     """
 
     start: float
-    parts: tuple[Arc | Trajectory, ...]
+    parts: tuple[JerkSegment | Trajectory, ...]
     held: str | None = None
 
     def at(self, time: float) -> State:
@@ -106,14 +106,14 @@ class Plan(NamedTuple):
         return State(q, np.zeros_like(q), np.zeros_like(q))
 
 
-def at(part: Arc | Trajectory, h: float) -> State:
+def at(part: JerkSegment | Trajectory, h: float) -> State:
     """Return the state of a part `h` [s] after its start."""
-    if isinstance(part, Arc):
+    if isinstance(part, JerkSegment):
         return part.at(h)
     q, qd, qdd = part.at_time(h)
     return State(np.array(q), np.array(qd), np.array(qdd))
 
 
-def duration(parts: tuple[Arc | Trajectory, ...]) -> float:
+def duration(parts: tuple[JerkSegment | Trajectory, ...]) -> float:
     """Return how long parts last together [s]."""
     return float(sum(part.duration for part in parts))

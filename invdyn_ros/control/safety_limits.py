@@ -11,11 +11,11 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from ruckig import ControlInterface, InputParameter, Result, Ruckig, RuckigError, Trajectory
 
-from invdyn_ros.config import Checked, NotNegative, Positive, Share, above
+from invdyn_ros.config import Checked, Fraction, NotNegative, Positive, above
 from invdyn_ros.control.motion_profile import (
     HULL,
-    Arc,
     Array,
+    JerkSegment,
     Plan,
     State,
     Target,
@@ -25,7 +25,7 @@ from invdyn_ros.control.motion_profile import (
 )
 from invdyn_ros.robots.robot import Robot
 
-Parts = tuple[Arc | Trajectory, ...]
+Parts = tuple[JerkSegment | Trajectory, ...]
 Bounds = tuple[Array, Array]  # least and greatest position, velocity, acceleration, (3, n) each
 
 STEADY = 0.02  # [s] a wanted acceleration holds on: actuators act up to this late
@@ -46,7 +46,7 @@ class GuardConfig(Checked):
     """
 
     margin: NotNegative = 0.02
-    speed: Share = 0.95
+    speed: Fraction = 0.95
     jerk: Positive = 20.0
     timeout: Positive = 0.25
     jump: Annotated[float, above(1)] = 5.0
@@ -75,7 +75,7 @@ class Limits(NamedTuple):
         )
 
 
-def flaw(target: Target, n: int) -> str | None:
+def validate_target(target: Target, n: int) -> str | None:
     """Return why a target can never be followed by an arm of n joints, or None."""
     if any(part.shape != (n,) for part in target.state):
         return f"target has {target.state.q.size} joints, the arm {n}"
@@ -96,10 +96,10 @@ def check_age(target: Target, time: float, config: GuardConfig) -> str | None:
     return None
 
 
-def rest(q: Array, time: float, reason: str | None = None) -> Plan:
+def hold_plan(q: Array, time: float, reason: str | None = None) -> Plan:
     """Return the plan that stays at `q` (n,) [rad]."""
     still = State(np.array(q, float), np.zeros(q.size), np.zeros(q.size))
-    return Plan(time, (Arc.steady(still, 0.0),), reason)
+    return Plan(time, (JerkSegment.steady(still, 0.0),), reason)
 
 
 def halt(plan: Plan, time: float, limits: Limits, reason: str) -> Plan:
@@ -131,7 +131,7 @@ def follow(plan: Plan, target: Target, time: float, limits: Limits, config: Guar
         last = at(parts[-1], parts[-1].duration)
         coast = max(target.stamp + config.timeout - time - duration(parts), 0.0)
         ending = last._replace(qdd=np.zeros(last.q.size))
-        for tail in ((Arc.steady(ending, coast),), ()) if coast else ((),):
+        for tail in ((JerkSegment.steady(ending, coast),), ()) if coast else ((),):
             brake = _brake(at(tail[-1], coast) if tail else last, limits)
             if brake is not None and _within((*tail, brake), bounds):
                 return Plan(time, (*parts, *tail, brake))
@@ -198,7 +198,7 @@ def _within(parts: Parts, bounds: Bounds) -> bool:
     """
     least, most = bounds
     for part in parts:
-        if isinstance(part, Arc):
+        if isinstance(part, JerkSegment):
             hull, low, high = part.hull(), least[HULL], most[HULL]  # (9, n)
         else:
             hull = np.array([(bound.min, bound.max) for bound in part.position_extrema]).T
@@ -214,7 +214,7 @@ def _verbatim(now: State, wanted: State, h: float, limits: Limits) -> Parts:
         return ()
     slowest, fastest = -limits.velocity - wanted.qd, limits.velocity - wanted.qd
     onwards = wanted._replace(qdd=between(wanted.qdd, slowest / STEADY, fastest / STEADY))
-    return cubic(now, wanted, h), Arc.steady(onwards, STEADY)
+    return cubic(now, wanted, h), JerkSegment.steady(onwards, STEADY)
 
 
 def _approach(now: State, wanted: State, _: float, limits: Limits) -> Parts:

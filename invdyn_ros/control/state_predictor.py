@@ -14,9 +14,9 @@ from torch import Tensor
 from invdyn_ros.config import Checked, NotNegative
 from invdyn_ros.control.computed_torque import Measured
 from invdyn_ros.control.safety_limits import Plan, State
-from invdyn_ros.models.timeseries.encoder_model import Encoded
-from invdyn_ros.models.timeseries.observations import Record, check, neighbours
-from invdyn_ros.models.timeseries.time_series_model import PathModel
+from invdyn_ros.models.timeseries.encoder_model import EncoderDecoder
+from invdyn_ros.models.timeseries.observations import Observations, check, neighbours
+from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
@@ -24,14 +24,14 @@ NEAR = 1e-6  # [s] that is no time
 
 
 @dataclass(frozen=True)
-class BlindConfig(Checked):
+class StatePredictorConfig(Checked):
     """How long an arm is driven unseen.
 
     Attributes:
         unseen: time after the last joint state from which on nothing is sent [s].
     """
 
-    unseen: NotNegative = 0.1
+    max_dropout: NotNegative = 0.1
 
 
 class Seen(NamedTuple):
@@ -42,7 +42,7 @@ class Seen(NamedTuple):
 
 
 @torch.inference_mode()
-def filled(model: PathModel, record: Record) -> Tensor:
+def impute(model: TimeSeriesModel, record: Observations) -> Tensor:
     """Return states (B, T, 2n) of a record that go through what was seen, without a jump.
 
     A bridge does so itself. A model that only reads observations misses even those by a little,
@@ -52,17 +52,17 @@ def filled(model: PathModel, record: Record) -> Tensor:
     Raises:
         ValueError: a record that no path goes through.
     """
-    if not isinstance(model, Encoded):
+    if not isinstance(model, EncoderDecoder):
         return model.predict(record)
     check(record, model.n)
-    state = torch.where(record.seen[..., None], record.state, 0.0).to(model.scale)
+    state = torch.where(record.mask[..., None], record.state, 0.0).to(model.scale)
     # its code jumps where something is seen, so each row is asked about from both sides too
     time = record.time[..., None] + NEAR * torch.tensor([-1.0, 0.0, 1.0])
     seen = torch.zeros_like(time, dtype=torch.bool)
-    seen[..., 1] = record.seen
-    told = Record(state.repeat_interleave(3, 1), time.flatten(1), seen.flatten(1))
-    early, found, late = model.infer(told).unflatten(1, (-1, 3)).unbind(2)
-    before, after = neighbours(record.seen)
+    seen[..., 1] = record.mask
+    told = Observations(state.repeat_interleave(3, 1), time.flatten(1), seen.flatten(1))
+    early, found, late = model.forward(told).unflatten(1, (-1, 3)).unbind(2)
+    before, after = neighbours(record.mask)
     first = torch.where(before < 0, after, before)
     last = torch.where(after >= record.time.shape[1], before, after)
     each, clock = torch.arange(len(state))[:, None], record.time
@@ -71,10 +71,10 @@ def filled(model: PathModel, record: Record) -> Tensor:
     share[before < 0], share[after >= share.shape[1]] = 1.0, 0.0
     share = share[..., None].to(state)
     off = (1 - share) * (state - late)[each, first] + share * (state - early)[each, last]
-    return torch.where(record.seen[..., None], state, found + off)
+    return torch.where(record.mask[..., None], state, found + off)
 
 
-class Blind:
+class LearnedStatePredictor:
     """Carries what was seen of an arm on to now, by a path model, for a limited time.
 
     The model is told what came, and one state ahead: where the plan is a sample later, strayed
@@ -82,7 +82,9 @@ class Blind:
     not guess where the arm is driven to.
     """
 
-    def __init__(self, model: PathModel, robot: Robot, config: BlindConfig | None = None) -> None:
+    def __init__(
+        self, model: TimeSeriesModel, robot: Robot, config: StatePredictorConfig | None = None
+    ) -> None:
         """Take a model of the arm's own joints.
 
         Raises:
@@ -94,8 +96,8 @@ class Blind:
                 f"{', '.join(robot.joint_names)}"
             )
         self.model, self.step = model, 1 / robot.rate
-        self.config = config or BlindConfig()
-        self._seen: deque[Seen] = deque(maxlen=model.history)
+        self.config = config or StatePredictorConfig()
+        self._seen: deque[Seen] = deque(maxlen=model.context_length)
         self._said: Measured | None = None
 
     def see(self, measured: Measured, wanted: State | None) -> None:
@@ -135,7 +137,7 @@ class Blind:
             raise ValueError(f"asked for {time} s; a joint state of {last.time} s is known")
         if time == last.time:
             return last
-        if time > last.time + self.config.unseen:
+        if time > last.time + self.config.max_dropout:
             return None
         if self._said is not None and self._said.time < time:
             self._start = self._said
@@ -143,9 +145,9 @@ class Blind:
             self._start = last
         then = time + self.step
         # what needs no more than one state goes on from what was said last: as quick in long gaps
-        known = [self._start] if self.model.history == 1 else [m for m, _ in self._seen]
+        known = [self._start] if self.model.context_length == 1 else [m for m, _ in self._seen]
         record = _record(known, time, then, _ahead(self._seen[-1], plan, then))
-        q, qd = filled(self.model, record)[0, -2].double().numpy().reshape(2, -1)
+        q, qd = impute(self.model, record)[0, -2].double().numpy().reshape(2, -1)
         self._said = Measured(time, q, qd)
         return self._said
 
@@ -157,11 +159,11 @@ def _ahead(last: Seen, plan: Plan, time: float) -> Array:
     return np.concatenate([goal.q + q - wanted.q + (time - then) * drift, goal.qd + drift])
 
 
-def _record(seen: Sequence[Measured], now: float, then: float, state: Array) -> Record:
+def _record(seen: Sequence[Measured], now: float, then: float, state: Array) -> Observations:
     """Return what was seen (T - 2 rows), a row to be said, and the state ahead."""
     rows = [np.concatenate([m.q, m.qd]) for m in seen]
     times = [m.time for m in seen]
     states = torch.from_numpy(np.stack([*rows, state, state]))[None]
     known = torch.ones(1, len(rows) + 2, dtype=torch.bool)
     known[0, -2] = False
-    return Record(states, torch.tensor([[*times, now, then]], dtype=torch.float64), known)
+    return Observations(states, torch.tensor([[*times, now, then]], dtype=torch.float64), known)

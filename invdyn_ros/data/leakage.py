@@ -98,7 +98,7 @@ def at_rest(trajectory: Trajectory) -> np.ndarray:
     return ~np.concatenate([change[:1] if len(change) else np.ones(1, dtype=bool), change])
 
 
-def without_repeats(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
+def drop_duplicates(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
     """Leave out the moving rows that stand earlier in the data; what is left is cut there.
 
     Single rows between repeats go too, since one sample is no motion.

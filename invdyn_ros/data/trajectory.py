@@ -177,20 +177,22 @@ class Trajectory:
         count = int(np.floor((self.time[-1] - self.time[0]) * rate + 1e-6)) + 1
         return self.interpolate(np.minimum(self.time[0] + np.arange(count) / rate, self.time[-1]))
 
-    def shift(self, lead: float) -> Trajectory:
-        """Pair the action of each time t with the motion at t + lead [s].
+    def shift(self, action_delay: float) -> Trajectory:
+        """Pair the action of each time t with the motion at t + action_delay [s].
 
         Actions act late; rows whose motion would lie outside the trajectory are left out.
         """
-        if lead == 0:
+        if action_delay == 0:
             return self
-        inside = (self.time + lead >= self.time[0]) & (self.time + lead <= self.time[-1])
+        inside = (self.time + action_delay >= self.time[0]) & (
+            self.time + action_delay <= self.time[-1]
+        )
         if not inside.any():
             raise ValueError(
-                f"lead is {lead} s; the trajectory lasts only {self.time[-1] - self.time[0]} s"
+                f"action_delay is {action_delay} s; the trajectory lasts only {self.time[-1] - self.time[0]} s"
             )
         kept = self[inside]
-        moved = replace(self, action=self.action[:0]).interpolate(kept.time + lead)
+        moved = replace(self, action=self.action[:0]).interpolate(kept.time + action_delay)
         return replace(moved, time=kept.time, action=kept.action)
 
     def differentiate(self, window: int = 13, order: int = 3) -> Trajectory:

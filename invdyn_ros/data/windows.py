@@ -13,7 +13,7 @@ from invdyn_ros.data.leakage import check_leak
 from invdyn_ros.data.trajectory import Trajectory
 
 FEW = 3  # fewer recordings than this are split in time
-Observed = Literal["motion", "pixels"]  # what of a trajectory a model reads
+InputType = Literal["motion", "pixels"]  # what of a trajectory a model reads
 
 
 class Windows(NamedTuple):
@@ -78,9 +78,9 @@ def split(trajectories: Sequence[Trajectory], fraction: float = 0.2, seed: int =
 def windows(
     trajectories: Sequence[Trajectory],
     history: int = 1,
-    lead: float = 0.0,
+    action_delay: float = 0.0,
     dtype: torch.dtype = torch.float64,
-    observed: Observed = "motion",
+    input_type: InputType = "motion",
     stride: int = 1,
 ) -> Windows:
     """Cut trajectories into windows of `history` consecutive samples.
@@ -88,7 +88,7 @@ def windows(
     Args:
         trajectories: with velocity, acceleration and action, all of the same joints and unit.
         history: samples per window; trajectories shorter than that give none.
-        lead: the action of time t is paired with the motion at t + lead [s].
+        action_delay: the action of time t is paired with the motion at t + action_delay [s].
         dtype: floating type of the tensors; pixels stay uint8.
         observed: what the windows hold of the trajectories.
         stride: samples from the start of a window to that of the next; the last window of a
@@ -100,39 +100,41 @@ def windows(
     check_alike(trajectories)
     if any(len(trajectory.action) == 0 for trajectory in trajectories):
         raise ValueError("a trajectory has no action; a model learns from labelled data only")
-    shifted = (t.shift(lead) for t in trajectories if t.time[-1] - t.time[0] >= abs(lead))
+    shifted = (
+        t.shift(action_delay) for t in trajectories if t.time[-1] - t.time[0] >= abs(action_delay)
+    )
     blocks = [
-        _cut(trajectory, history, observed, stride)
+        _cut(trajectory, history, input_type, stride)
         for trajectory in shifted
         if len(trajectory) >= history
     ]
     if not blocks:
         longest = max((len(t) for t in trajectories), default=0)
         raise ValueError(
-            f"no trajectory holds {history} samples and a lead of {lead} s; "
+            f"no trajectory holds {history} samples and an action delay of {action_delay} s; "
             f"the longest has {longest} samples"
         )
     seen, *others = (np.concatenate(column) for column in zip(*blocks, strict=True))
-    kind = torch.uint8 if observed == "pixels" else dtype
+    kind = torch.uint8 if input_type == "pixels" else dtype
     columns = (torch.as_tensor(column, dtype=dtype) for column in others)
     return Windows(torch.as_tensor(seen, dtype=kind), *columns)
 
 
 def whole(
     trajectories: Sequence[Trajectory],
-    lead: float = 0.0,
+    action_delay: float = 0.0,
     dtype: torch.dtype = torch.float64,
-    observed: Observed = "motion",
+    observed: InputType = "motion",
 ) -> Iterator[Windows]:
     """Yield each trajectory as a single window; arguments as of `windows`."""
     for trajectory in trajectories:
-        if trajectory.time[-1] - trajectory.time[0] >= abs(lead):
-            shifted = trajectory.shift(lead)
-            yield windows([shifted], len(shifted), dtype=dtype, observed=observed)
+        if trajectory.time[-1] - trajectory.time[0] >= abs(action_delay):
+            shifted = trajectory.shift(action_delay)
+            yield windows([shifted], len(shifted), dtype=dtype, input_type=observed)
 
 
 def _cut(
-    trajectory: Trajectory, history: int, observed: Observed, stride: int
+    trajectory: Trajectory, history: int, observed: InputType, stride: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return motion or pixels, time and action of all windows of a trajectory, as in `Windows`."""
     last = len(trajectory) - history

@@ -7,8 +7,8 @@ import numpy as np
 
 from invdyn_ros.arms.plant import PlantConfig, load_plant
 from invdyn_ros.arms.pybullet_simulation import Simulation
-from invdyn_ros.control.computed_torque import Follower, Measured, Model
-from invdyn_ros.control.controller import Driver
+from invdyn_ros.control.computed_torque import ComputedTorqueController, Measured, Model
+from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.safety_limits import Plan, State, Target
 from invdyn_ros.data.recording import Samples
@@ -19,7 +19,7 @@ from invdyn_ros.typing import Array, Mask
 HELD = 0.1  # [s] that arms go on with a command before they brake
 
 
-class Sight(Protocol):
+class StatePredictor(Protocol):
     """Says where an arm is while its joint states are missing."""
 
     def see(self, measured: Measured, wanted: State | None) -> None:
@@ -29,7 +29,7 @@ class Sight(Protocol):
         """Return where the arm is at a time [s], None: nobody knows."""
 
 
-class Last:
+class ZeroOrderHold:
     """The last joint state stays the measured one: what a live node does without a path model."""
 
     def see(self, measured: Measured, wanted: State | None) -> None:
@@ -41,7 +41,7 @@ class Last:
         return self.measured
 
 
-class Link(NamedTuple):
+class LossyChannel(NamedTuple):
     """What comes through of an arm's joint states, and who says what does not.
 
     Attributes:
@@ -50,7 +50,7 @@ class Link(NamedTuple):
     """
 
     arrived: Mask
-    sight: Sight
+    sight: StatePredictor
 
 
 class Run(NamedTuple):
@@ -85,13 +85,13 @@ def replay(
     robot: Robot,
     model: Model,
     unit: str,
-    lead: float,
+    action_delay: float,
     wanted: Samples,
     plant: PlantConfig | None = None,
     seed: int = 0,
-    follower: Follower | None = None,
+    follower: ComputedTorqueController | None = None,
     fallback: Fallback | None = None,
-    link: Link | None = None,
+    link: LossyChannel | None = None,
 ) -> Run:
     """Drive the simulated arm along a wanted motion with a model, as the live node does.
 
@@ -99,7 +99,7 @@ def replay(
         robot: the arm.
         model: what turns states into actions.
         unit: unit of its actions.
-        lead: how far its actions act ahead [s].
+        action_delay: how far its actions act ahead [s].
         wanted: where the guard wanted the arm, at the arm's rate.
         plant: the arm's own by default.
         seed: of the plant's noise.
@@ -113,11 +113,11 @@ def replay(
     time, states = _uniform(wanted, robot.rate)
     # The motion has passed the guard already; at its limits, rounding must not make it pass again.
     free = replace(robot, velocity=1.5 * robot.velocity, acceleration=4 * robot.acceleration)
-    driver = Driver(free, model, unit, lead, fallback=fallback)
+    driver = ArmController(free, model, unit, action_delay, fallback=fallback)
     driver.follower = follower or driver.follower
     driver.engage(True)
     count = len(states) - 1
-    link = link or Link(np.ones(count, bool), Last())
+    link = link or LossyChannel(np.ones(count, bool), ZeroOrderHold())
     if len(link.arrived) < count or not link.arrived[0]:
         raise ValueError(f"{count} samples need a link as long, and the first one must come")
     with Simulation(robot, plant or load_plant(robot.name), unit, seed=seed) as simulation:
@@ -153,7 +153,7 @@ def _uniform(wanted: Samples, rate: float) -> tuple[Array, list[State]]:
 class _Arm:
     """A simulated arm whose joint states come through a link."""
 
-    def __init__(self, simulation: Simulation, driver: Driver, link: Link) -> None:
+    def __init__(self, simulation: Simulation, driver: ArmController, link: LossyChannel) -> None:
         self.simulation, self.driver, self.sight = simulation, driver, link.sight
         self._command: Array = np.zeros(driver.robot.n)
         self._sent = 0.0  # time of the last command [s]
@@ -165,7 +165,7 @@ class _Arm:
             Where it was (n,), what it was sent (n,), and whether the fallback had a share in that.
         """
         sample, driver = self.simulation.state(), self.driver
-        driver.aim(Target(sample.time, wish, 1 / driver.robot.rate))
+        driver.set_target(Target(sample.time, wish, 1 / driver.robot.rate))
         measured = Measured(sample.time, sample.q, sample.qd)
         said = measured if come else self.sight.at(sample.time, driver.plan)
         if said is not None:
@@ -174,7 +174,7 @@ class _Arm:
                 raise ValueError(f"the guard stopped the replay: {command.reason}")
             self._command, self._sent = command.action, sample.time
             if come:
-                self.sight.see(measured, command.wanted)
+                self.sight.see(measured, command.desired)
         braked = sample.time - self._sent > HELD
         self.simulation.step(None if braked else self._command)
-        return sample.q, self._command, driver.follower.lost
+        return sample.q, self._command, driver.follower.using_fallback

@@ -14,7 +14,7 @@ from invdyn_ros.control.computed_torque import Model
 from invdyn_ros.control.fallback import Fallback, fallback_of
 from invdyn_ros.data.recording import Samples
 from invdyn_ros.evaluation.closed_loop import excitation, replay
-from invdyn_ros.models import InverseDynamics, Meta, Prediction
+from invdyn_ros.models import InverseDynamics, ModelMetadata, Prediction
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.simulation import urdf_model
 from invdyn_ros.typing import Array
@@ -24,12 +24,12 @@ SECONDS = 10.0
 
 
 @dataclass
-class Blind:
+class ConstantAction:
     """A baseline at the wheel: its action, or its offset from the wanted position, is constant."""
 
     value: Array  # (n,) in the action unit
     follows: bool
-    history: int = 1
+    n_obs_steps: int = 1
 
     def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
         """Return the same whatever is wanted."""
@@ -38,7 +38,7 @@ class Blind:
 
 
 @dataclass(frozen=True)
-class Course:
+class TrackingTask:
     """One fixed motion of a simulated arm, the same for every model."""
 
     robot: Robot
@@ -47,7 +47,7 @@ class Course:
     wanted: Samples
 
     @classmethod
-    def of(cls, robot: Robot, unit: str, payload: float | None = None) -> Course:
+    def of(cls, robot: Robot, unit: str, payload: float | None = None) -> TrackingTask:
         """Return the course of an arm.
 
         Args:
@@ -61,9 +61,9 @@ class Course:
 
     def tracking(self, model: InverseDynamics) -> float:
         """Return the RMS tracking error [rad] of a model."""
-        return self._drive(model, model.meta.lead, fallback_of(model.meta))
+        return self._drive(model, model.meta.action_delay, fallback_of(model.meta))
 
-    def baselines(self, meta: Meta) -> dict[str, float]:
+    def baselines(self, meta: ModelMetadata) -> dict[str, float]:
         """Return the RMS tracking error [rad] of what needs no learning.
 
         Holding the last action is the same as holding the first, the mean.
@@ -71,17 +71,17 @@ class Course:
         mean, servo = np.array(meta.data["target_mean"]), self.unit == "rad"
         first = mean + self.wanted.q[0] if servo else mean
         drivers: Mapping[str, Model] = {
-            "zero": Blind(np.zeros_like(mean), servo),
-            "mean": Blind(mean, servo),
-            "hold_last": Blind(first, False),
+            "zero": ConstantAction(np.zeros_like(mean), servo),
+            "mean": ConstantAction(mean, servo),
+            "hold_last": ConstantAction(first, False),
             "rigid_body": urdf_model(self.robot, self.unit, meta.data),
         }
-        return {name: self._drive(model, meta.lead) for name, model in drivers.items()}
+        return {name: self._drive(model, meta.action_delay) for name, model in drivers.items()}
 
     def describe(self) -> dict[str, Any]:
         """Return what a report says of it."""
         return {"seconds": SECONDS, "payload_kg": self.plant.payload, "feedback": "as live"}
 
-    def _drive(self, model: Model, lead: float, fallback: Fallback | None = None) -> float:
+    def _drive(self, model: Model, action_delay: float, fallback: Fallback | None = None) -> float:
         where = (self.wanted, self.plant)
-        return replay(self.robot, model, self.unit, lead, *where, fallback=fallback).rms
+        return replay(self.robot, model, self.unit, action_delay, *where, fallback=fallback).rms

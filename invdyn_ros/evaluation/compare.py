@@ -14,7 +14,7 @@ from invdyn_ros.config import load_yaml, to_mapping
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.leakage import fingerprint
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.evaluation.closed_loop_tracking import Course
+from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
 from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models import MODELS, InverseDynamics
 from invdyn_ros.models.checkpoint import load, write_whole
@@ -50,7 +50,7 @@ class Job:
     data: Path
     out: Path
     robot: Robot
-    course: Course | None
+    course: TrackingTask | None
     """Where the models are driven in simulation; None: nowhere."""
 
 
@@ -70,7 +70,7 @@ def family_configs(families: Sequence[str], folder: Path | None = None) -> dict[
         files = {
             name: file
             for name, file in files.items()
-            if file.is_file() and MODELS[name].observed == "motion"
+            if file.is_file() and MODELS[name].input_type == "motion"
         }
     if unknown := [name for name in files if name not in MODELS]:
         raise ValueError(f"no model family {unknown[0]!r}; known are {', '.join(MODELS)}")
@@ -115,7 +115,7 @@ def runs(
     """Train a family with several seeds on one split; a closed form knows no seed."""
     done: list[Run] = []
     for seed in range(seeds):
-        seeded = replace(config, seed=config.seed + seed, split_seed=config.parting)
+        seeded = replace(config, seed=config.seed + seed, split_seed=config.resolved_split_seed)
         done.append(run(job, seeded, whole, watch))
         on_run(done[-1])
         if done[-1].model.meta.data["epochs"] == 0:
@@ -185,7 +185,7 @@ def report(job: Job, found: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
 
 def _check_split(file: Path, config: TrainConfig, first: Path, like: TrainConfig) -> None:
     """Refuse to compare models on different test data."""
-    parts = [(c.test_fraction, c.parting) for c in (config, like)]
+    parts = [(c.test_fraction, c.resolved_split_seed) for c in (config, like)]
     if parts[0] != parts[1]:
         (fraction, seed), (others, other) = parts
         raise ValueError(
@@ -196,7 +196,7 @@ def _check_split(file: Path, config: TrainConfig, first: Path, like: TrainConfig
 
 def _row(chosen: Run, done: Sequence[Run]) -> dict[str, Any]:
     """Return what is told of a family: its best seed, and all seeds in short."""
-    names = ("nmse", "rmse", "calibration", "latency_us", "lead")
+    names = ("nmse", "rmse", "calibration", "latency_us", "action_delay")
     return {
         "checkpoint": chosen.checkpoint.name,
         "valid": chosen.valid["nmse"],

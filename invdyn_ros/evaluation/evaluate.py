@@ -16,7 +16,7 @@ from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import Split, check_alike
 from invdyn_ros.evaluation.metrics import NOTHING, mean, plain, scores
 from invdyn_ros.evaluation.uncertainty_calibration import calibration
-from invdyn_ros.models import InverseDynamics, Meta, build
+from invdyn_ros.models import InverseDynamics, ModelMetadata, build
 from invdyn_ros.training.train import accelerated, splits
 
 MOVING = 0.05  # [rad/s] a slower joint may stick
@@ -63,13 +63,13 @@ def evaluate(
     started = time.perf_counter()
     check_data(model, trajectories)
     parted = _part(model, accelerated(trajectories), part)
-    cases = [_case(model, t) for t in parted.test if len(t) > model.lacking]
+    cases = [_case(model, t) for t in parted.test if len(t) > model.warmup_frames]
     if not cases:
         raise ValueError("no test trajectory is long enough to predict an action in")
     predicted = [_predict(model, case) for case in cases]
     if plots is not None:
         longest = sorted(range(len(cases)), key=lambda k: -len(cases[k].time))
-        chosen = longest if model.observed == "pixels" else range(len(cases))
+        chosen = longest if model.input_type == "pixels" else range(len(cases))
         some = sorted(chosen[:DRAWN])
         _draw(plots, model, [cases[k] for k in some], [predicted[k] for k in some])
     report = _about(model, parted) | _judged(model, cases, predicted)
@@ -102,8 +102,8 @@ def latency(model: InverseDynamics) -> dict[str, float]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     device = model.motion_mean.device
-    motion = torch.zeros(1, model.history, model.width, dtype=model.dtype, device=device)
-    stamp, taken = torch.zeros(1, model.history, dtype=model.dtype, device=device), []
+    motion = torch.zeros(1, model.n_obs_steps, model.width, dtype=model.dtype, device=device)
+    stamp, taken = torch.zeros(1, model.n_obs_steps, dtype=model.dtype, device=device), []
     for _ in range(LATENCY_CALLS):
         begun = time.perf_counter()
         model.predict(motion, stamp).mean.cpu()
@@ -141,12 +141,12 @@ def _draw(
     pairs = zip(cases, predicted, strict=True)
     shown = (Actions(c.time, c.target, mean - c.action + c.target) for c, (mean, _) in pairs)
     draw_actions(directory, model.meta, shown)
-    if model.observed == "pixels":
+    if model.input_type == "pixels":
         _draw_videos(directory, model.meta, cases, predicted)
 
 
 def _draw_videos(
-    directory: Path, meta: Meta, cases: Sequence[Case], predicted: Sequence[Predicted]
+    directory: Path, meta: ModelMetadata, cases: Sequence[Case], predicted: Sequence[Predicted]
 ) -> None:
     from invdyn_ros.evaluation.plots.action_video import draw_video
 
@@ -179,12 +179,12 @@ def _about(model: InverseDynamics, parted: Split) -> dict[str, Any]:
         "robot": meta.robot,
         "action_unit": meta.action_unit,
         "target": "setpoint offset u - q" if meta.action_unit == "rad" else "action",
-        "lead": meta.lead,
+        "action_delay": meta.action_delay,
         "joint_names": list(meta.joint_names),
         "split": {
             "by": parted.by,
             "train": _samples(parted.train) or meta.data["samples"]["train"],
-            "test": sum(max(len(t) - model.lacking, 0) for t in parted.test),
+            "test": sum(max(len(t) - model.warmup_frames, 0) for t in parted.test),
             # a split with any was refused; of data that are not at hand nobody can count them
             "duplicates": 0 if parted.train else None,
         },
@@ -199,7 +199,7 @@ def _judged(
     targets = _by_source([case.target for case in cases], cases)
     return {
         **scores(_by_source(errors, cases), targets),
-        "moving": moving(errors, cases) if model.observed == "motion" else None,
+        "moving": moving(errors, cases) if model.input_type == "motion" else None,
         "baselines": {
             name: scores(_by_source(wrong, cases), targets)
             for name, wrong in _baselines(model, cases)
@@ -209,8 +209,8 @@ def _judged(
 
 
 def _case(model: InverseDynamics, trajectory: Trajectory) -> Case:
-    shifted = trajectory.shift(model.meta.lead)
-    seen, skip = getattr(shifted, model.observed), model.lacking
+    shifted = trajectory.shift(model.meta.action_delay)
+    seen, skip = getattr(shifted, model.input_type), model.warmup_frames
     target = model.target(*(torch.as_tensor(x[skip:]) for x in (seen, shifted.action)))
     time, action = shifted.time[skip:], shifted.action[skip:]
     return Case(seen, shifted.time, time, action, target.numpy(), shifted.source)
@@ -218,7 +218,7 @@ def _case(model: InverseDynamics, trajectory: Trajectory) -> Case:
 
 def _predict(model: InverseDynamics, case: Case) -> Predicted:
     """Return mean and spread (T, n) of the actions of one trajectory, seen as one window."""
-    stamps, skip = case.stamps - case.stamps[0], model.lacking
+    stamps, skip = case.stamps - case.stamps[0], model.warmup_frames
     place: dict[str, Any] = {"dtype": model.dtype, "device": model.motion_mean.device}
     mean, std = model.predict(
         torch.as_tensor(case.motion, **place)[None], torch.as_tensor(stamps, **place)[None]
@@ -237,11 +237,11 @@ def _baselines(
         "mean": lambda case: mean - case.target,
         "hold_last": lambda case: _held(case, mean) - case.action,
     }
-    if model.meta.urdf and model.observed == "motion":
+    if model.meta.urdf and model.input_type == "motion":
         rigid = build(replace(model.meta, family="rigid_body", config={"identify": False}))
         rigid.get_buffer("compliance").copy_(torch.as_tensor(model.meta.data["urdf_compliance"]))
         errors["rigid_body"] = lambda case: _predict(rigid, case)[0] - case.action
-    if model.observed == "pixels":
+    if model.input_type == "pixels":
         fresh = untrained(model)
         errors["untrained"] = lambda case: _predict(fresh, case)[0] - case.action
     return [(name, [error(case) for case in cases]) for name, error in errors.items()]

@@ -13,9 +13,14 @@ from invdyn_ros.evaluation.run_metrics import (
     tracking_rms,
 )
 from invdyn_ros.grasp.estimation.block_estimate import onto_table
-from invdyn_ros.grasp.policies.failure_causes import CAUSES, NOT_SEEN, Course, cause_of_failure
+from invdyn_ros.grasp.policies.failure_causes import (
+    CAUSES,
+    NOT_SEEN,
+    EpisodeTrace,
+    cause_of_failure,
+)
 from invdyn_ros.grasp.policies.observation import GRASPED, HELD
-from invdyn_ros.grasp.policies.success import Judge
+from invdyn_ros.grasp.policies.success import SuccessDetector
 from invdyn_ros.grasp.policies.success_rate import success_interval
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
@@ -37,12 +42,12 @@ def block_errors(recording: Recording, scene: Scene) -> Array:
     return np.array(errors)
 
 
-def judge(recording: Recording, scene: Scene) -> Judge | None:
+def judge(recording: Recording, scene: Scene) -> SuccessDetector | None:
     """Return the outcome of an episode, None if the block was never reported."""
-    found: Judge | None = None
+    found: SuccessDetector | None = None
     for i, (position, _) in _blocks_with_joints(recording):
         if found is None:
-            found = Judge.of(scene, position)
+            found = SuccessDetector.of(scene, position)
         if i is not None:
             found.see(position, recording.joints.velocity(i), recording.joints.opening[i])
     return found
@@ -74,7 +79,7 @@ def cause(recording: Recording, robot: Robot, scene: Scene) -> str:
     time, held, height, opening = np.array(rows, float).T
     seen = bool(recording.sightings or recording.places)
     return cause_of_failure(
-        Course(time, held.astype(bool), height, opening, seen), scene.block_size
+        EpisodeTrace(time, held.astype(bool), height, opening, seen), scene.block_size
     )
 
 

@@ -25,7 +25,7 @@ from invdyn_ros.models.checkpoint import META, load, write_whole
 from invdyn_ros.perception.camera import probe
 from invdyn_ros.sources.video import read_video, video_files
 from invdyn_ros.training.train import accelerated
-from invdyn_ros.workers import in_order
+from invdyn_ros.workers import parallel_map
 
 JOB = "job.json"  # in OUT.part: what is being labelled
 MILLIHERTZ = 3  # digits of a rate [Hz] that stamps are good for
@@ -64,7 +64,7 @@ def label(checkpoint: Path, data: Path, out: Path, workers: int = 1) -> Iterator
     todo = [item for item in items if not _part(parts, item).is_dir()]
     for _ in range(len(items) - len(todo)):
         yield len(items)
-    for _ in in_order(partial(_label, checkpoint, parts), todo, workers):
+    for _ in parallel_map(partial(_label, checkpoint, parts), todo, workers):
         yield len(items)
     made = [t for item in items for t in read_dataset(_part(parts, item)).trajectories]
     rate = round(made[0].rate, MILLIHERTZ) if len(made[0]) > 1 else model.meta.rate
@@ -85,7 +85,7 @@ def recordings(data: Path, model: InverseDynamics) -> list[Item]:
             _check(model, trajectory)
         return [Item(k, trajectory) for k, trajectory in enumerate(trajectories)]
     files = video_files(data)
-    if model.observed != "pixels":
+    if model.input_type != "pixels":
         raise ValueError(
             f"{data} holds videos; a model of family {model.meta.family} reads motion: give a "
             "dataset folder"
@@ -97,10 +97,10 @@ def recordings(data: Path, model: InverseDynamics) -> list[Item]:
 
 def labelled(model: InverseDynamics, trajectory: Trajectory) -> Trajectory:
     """Return a trajectory with the actions that a model predicts, zero where it cannot."""
-    meta, seen = model.meta, getattr(trajectory, model.observed)
+    meta, seen = model.meta, getattr(trajectory, model.input_type)
     time = torch.as_tensor(trajectory.time - trajectory.time[0])[None]
     action = model.predict(torch.as_tensor(seen)[None], time).mean[0].double().numpy()
-    action[: model.lacking] = 0.0
+    action[: model.warmup_frames] = 0.0
     known: dict[str, Any] = {"action": action, "joint_names": meta.joint_names}
     if len(trajectory.position) == 0 or trajectory.n != model.n:
         absent = np.empty((0, model.n))
@@ -111,10 +111,10 @@ def labelled(model: InverseDynamics, trajectory: Trajectory) -> Trajectory:
 def _check(model: InverseDynamics, trajectory: Trajectory) -> None:
     """Refuse a trajectory that lacks what the model reads, or has other joints or pictures."""
     meta = model.meta
-    if model.observed == "motion" and trajectory.joint_names != meta.joint_names:
+    if model.input_type == "motion" and trajectory.joint_names != meta.joint_names:
         found, wanted = ", ".join(trajectory.joint_names), ", ".join(meta.joint_names)
         raise ValueError(f"the data have joints {found}; the model has {wanted}")
-    if model.observed == "pixels" and trajectory.frames.shape[1:3] != meta.frame:
+    if model.input_type == "pixels" and trajectory.frames.shape[1:3] != meta.frame:
         found, wanted = (
             "x".join(map(str, size)) for size in (trajectory.frames.shape[1:3], meta.frame)
         )

@@ -64,13 +64,15 @@ def tracking(recording: Recording, robot: Robot, model: Runtime) -> dict[str, fl
     unit = model.meta.action_unit
     errors = {"idm": tracking_rms(recording.joints, recording.wanted)}
     others: dict[str, tuple[Model, float, Fallback | None]] = {
-        "idm_replay": (model, model.meta.lead, fallback_of(model.meta)),
+        "idm_replay": (model, model.meta.action_delay, fallback_of(model.meta)),
         "pd": (PlainFeedback(robot, unit), 0.0, None),
         "rigid_body": (urdf_model(robot, unit, model.meta.data), 0.0, None),
     }
     moved, wanted = len(recording.wanted.time) > 2, recording.wanted
-    for name, (other, lead, fallback) in others.items():
-        run = replay(robot, other, unit, lead, wanted, fallback=fallback) if moved else None
+    for name, (other, action_delay, fallback) in others.items():
+        run = (
+            replay(robot, other, unit, action_delay, wanted, fallback=fallback) if moved else None
+        )
         errors[name] = run and run.rms
     return {name: None if e is None else round(e, 5) for name, e in errors.items()}
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from invdyn_ros.graph.arguments import ARMS, FLAGS, GRASP_SIM, TELEOP, Argument, Parameter
-from invdyn_ros.graph.shipped_weights import find_policy, find_sight
+from invdyn_ros.graph.shipped_weights import find_block_pose_model, find_policy
 from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
 from invdyn_ros.robots.robot import ROBOTS, load_robot, share
 
@@ -160,11 +160,13 @@ def _checkpoint(given: str, arm: str, real: bool) -> Path:
 def _path_model(given: str, arm: str) -> Path:
     """Find a path model; refuse what is none, or another arm's."""
     from invdyn_ros.control.state_predictor import (
-        Blind,  # torch: only where such a folder is given
+        LearnedStatePredictor,  # torch: only where such a folder is given
     )
-    from invdyn_ros.models.timeseries.registry import load_path_model
+    from invdyn_ros.models.timeseries.registry import load_time_series_model
 
-    Blind(load_path_model(given), load_robot(arm))  # refuses what the node would refuse
+    LearnedStatePredictor(
+        load_time_series_model(given), load_robot(arm)
+    )  # refuses what the node would refuse
     return Path(given).absolute()
 
 
@@ -237,7 +239,9 @@ def _complete_grasp(values: Values) -> None:
         file = Path(values["camera_pose"]).absolute()
         read_camera_pose(file, arm)  # each node would refuse it; say it once, before any starts
         values["camera_pose"] = str(file)
-    values["sight"], values["pixels"] = find_sight(values["policy"], values["sight"], arm)
+    values["sight"], values["pixels"] = find_block_pose_model(
+        values["policy"], values["sight"], arm
+    )
     values["policy_checkpoint"] = find_policy(values["policy"], values["policy_checkpoint"], arm)
     values["wall_clock"] = False  # time that starts again tells every node of a new episode
     values["scene"] = True

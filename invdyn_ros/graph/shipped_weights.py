@@ -38,19 +38,19 @@ def find_policy(policy: str, given: str, arm: str) -> str:
     return str(path)
 
 
-def find_sight(policy: str, given: str, arm: str) -> tuple[str, int]:
+def find_block_pose_model(policy: str, given: str, arm: str) -> tuple[str, int]:
     """Find the folder of a network that sees, and the side of its pictures [px]; "", 0: none."""
     if not given and policy != "vision":
         return "", 0
     from invdyn_ros.grasp.estimation.block_pose_network import (
-        load_sight,  # torch: only where a network sees
+        load_block_pose_net,  # torch: only where a network sees
     )
 
     missing = (
         f"no network that sees is shipped for {arm}; train one with 'invdyn train_block_pose' and "
     )
-    path = _folder(given, f"sight/{arm}", missing + "give sight:=DIR")
-    return str(path), load_sight(path, arm).meta.network.pixels
+    path = _folder(given, f"block_pose/{arm}", missing + "give sight:=DIR")
+    return str(path), load_block_pose_net(path, arm).meta.network.pixels
 
 
 def _folder(given: str, shipped: str, missing: str) -> Path:

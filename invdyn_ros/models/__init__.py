@@ -8,8 +8,8 @@ from invdyn_ros.models.ensemble import Ensemble
 from invdyn_ros.models.flow import Flow
 from invdyn_ros.models.gru import Gru
 from invdyn_ros.models.hybrid import Hybrid
-from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
-from invdyn_ros.models.keypoint_motion import Keypoints
+from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
+from invdyn_ros.models.keypoint_motion import KeypointMotion
 from invdyn_ros.models.mlp import Mlp
 from invdyn_ros.models.rigid_body import RigidBody
 
@@ -23,12 +23,12 @@ MODELS: dict[str, type[InverseDynamics]] = {
     "ensemble": Ensemble,
     "cnn": Cnn,
     "cnn_verb": CnnVerb,
-    "keypoints": Keypoints,
+    "keypoints": KeypointMotion,
 }
 """The simplest first, the one to take where data cannot tell them apart."""
 
 
-def build(meta: Meta) -> InverseDynamics:
+def build(meta: ModelMetadata) -> InverseDynamics:
     """Make an untrained model of the family, arm and config in `meta`.
 
     Raises:
@@ -39,4 +39,4 @@ def build(meta: Meta) -> InverseDynamics:
     return MODELS[meta.family](meta)
 
 
-__all__ = ["MODELS", "InverseDynamics", "Meta", "Prediction", "build"]
+__all__ = ["MODELS", "InverseDynamics", "ModelMetadata", "Prediction", "build"]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from invdyn_ros.config import from_mapping, to_mapping
 from invdyn_ros.models import build
-from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta
+from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata
 from invdyn_ros.robots.robot import Robot
 
 M = TypeVar("M")
@@ -26,7 +26,7 @@ META, WEIGHTS = "meta.json", "model.safetensors"
 NEXT = ".model.safetensors.next"  # weights on their way to their name
 
 
-class Kind(NamedTuple):
+class CheckpointType(NamedTuple):
     """A kind of checkpoint: what it is called, its format, and the verb that makes one."""
 
     name: str
@@ -34,16 +34,16 @@ class Kind(NamedTuple):
     verb: str
 
 
-MODEL = Kind("checkpoint", "invdyn_ros checkpoint 1", "train")
+MODEL = CheckpointType("checkpoint", "invdyn_ros checkpoint 1", "train")
 
 
-def save(model: InverseDynamics, meta: Meta, directory: str | Path) -> None:
+def save(model: InverseDynamics, meta: ModelMetadata, directory: str | Path) -> None:
     """Write a model and what it is of; a crash leaves the old checkpoint or the new one."""
     write_tensors(model.state_dict(), meta, directory)
 
 
 def write_tensors(
-    tensors: Mapping[str, Tensor], meta: Any, directory: str | Path, kind: Kind = MODEL
+    tensors: Mapping[str, Tensor], meta: Any, directory: str | Path, kind: CheckpointType = MODEL
 ) -> None:
     """Write a checkpoint out of the tensors of a network, its meta (a dataclass) and its kind.
 
@@ -74,7 +74,7 @@ def load(
     Raises:
         ValueError: no checkpoint, damaged, foreign, of an unknown family or of another arm.
     """
-    meta, sha256 = read_meta(Meta, directory, MODEL)
+    meta, sha256 = read_meta(ModelMetadata, directory, MODEL)
     if robot is not None:
         check_arm(meta, robot, directory)
     try:
@@ -84,7 +84,7 @@ def load(
     return fill(model, directory, sha256, MODEL).to(pick_device(device)).eval()
 
 
-def read_meta(schema: type[M], directory: str | Path, kind: Kind) -> tuple[M, str]:
+def read_meta(schema: type[M], directory: str | Path, kind: CheckpointType) -> tuple[M, str]:
     """Read what a checkpoint is of, and the sum of its weights, with which to `fill` a network.
 
     Raises:
@@ -96,7 +96,7 @@ def read_meta(schema: type[M], directory: str | Path, kind: Kind) -> tuple[M, st
     return from_mapping(schema, values, str(path)), str(sha256)
 
 
-def is_of(directory: str | Path, kind: Kind) -> bool:
+def is_of(directory: str | Path, kind: CheckpointType) -> bool:
     """Say whether a folder calls itself one of a kind; whether it is whole, `read_meta` tells."""
     try:
         values = json.loads((Path(directory) / META).read_text(encoding="utf-8"))
@@ -105,7 +105,7 @@ def is_of(directory: str | Path, kind: Kind) -> bool:
     return isinstance(values, dict) and values.get("format") == kind.format
 
 
-def fill(network: N, directory: str | Path, sha256: str, kind: Kind) -> N:
+def fill(network: N, directory: str | Path, sha256: str, kind: CheckpointType) -> N:
     """Fill a network with the tensors of a checkpoint, all of them and no others.
 
     Raises:
@@ -133,7 +133,7 @@ def fill(network: N, directory: str | Path, sha256: str, kind: Kind) -> N:
     return network
 
 
-def check_arm(meta: Meta, robot: Robot, where: str | Path) -> None:
+def check_arm(meta: ModelMetadata, robot: Robot, where: str | Path) -> None:
     """Refuse a model of another arm; by name too, since all UR arms call their joints the same."""
     if meta.joint_names != robot.joint_names:
         expected, found = ", ".join(robot.joint_names), ", ".join(meta.joint_names)
@@ -171,7 +171,7 @@ def write_whole(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _read_values(path: Path, kind: Kind) -> dict[str, Any]:
+def _read_values(path: Path, kind: CheckpointType) -> dict[str, Any]:
     directory, made = path.parent, f"make one with 'invdyn {kind.verb}'"
     if not directory.is_dir():
         raise ValueError(f"no {kind.name} folder {directory}; {made}")

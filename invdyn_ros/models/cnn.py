@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, Count, Sizes
 from invdyn_ros.data.trajectory import NO_VERB
-from invdyn_ros.models.inverse_dynamics import Meta
+from invdyn_ros.models.inverse_dynamics import ModelMetadata
 from invdyn_ros.models.video import Video
 
 
@@ -37,7 +37,7 @@ class Cnn(Video):
     Config = CnnConfig
     config: CnnConfig
 
-    def __init__(self, meta: Meta) -> None:
+    def __init__(self, meta: ModelMetadata) -> None:
         """Build the network with fresh weights."""
         super().__init__(meta)
         layers: list[nn.Module] = []
@@ -67,7 +67,7 @@ class CnnVerb(Cnn):
     Config = CnnVerbConfig
     config: CnnVerbConfig
 
-    def __init__(self, meta: Meta) -> None:
+    def __init__(self, meta: ModelMetadata) -> None:
         """Build the network with fresh weights."""
         super().__init__(meta)
         self.verbs = nn.Embedding(NO_VERB + 1, self.config.embedding)

@@ -32,7 +32,7 @@ class CompiledRigidBody:
     All calls share one workspace: call from one thread at a time.
     """
 
-    history = 1
+    n_obs_steps = 1
 
     def __init__(self, model: RigidBody) -> None:
         """Take over the parameters of a model; later changes of it have no effect here."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, Count, Decay, NotNegative
 from invdyn_ros.models.gru import Gru
-from invdyn_ros.models.inverse_dynamics import Meta, Prediction
+from invdyn_ros.models.inverse_dynamics import ModelMetadata, Prediction
 from invdyn_ros.models.mlp import Mlp
 from invdyn_ros.models.neural_network import ACTIVATIONS, Network, stacked
 
@@ -34,11 +34,11 @@ class EnhancedConfig(Checked):
     """Share of units left out at random in training."""
     angles: bool = True
     """Also give the network sin q and cos q, in which gravity is almost linear."""
-    history: Count = 1
+    n_obs_steps: Count = 1
     """Frames that a prediction looks at, its own among them."""
-    spread: Literal["none", "independent", "state"] = "none"
+    std_type: Literal["none", "independent", "state"] = "none"
     """Standard deviation: none, one per joint, or one that depends on the motion."""
-    smooth: NotNegative = 0.0
+    smoothness_time: NotNegative = 0.0
     """[s] Changes of the action within less than this cost as much as errors; 0: nothing."""
     base: dict[str, Any] | None = None
     """Family and config of the network this one was converted from and corrects."""
@@ -64,12 +64,12 @@ class Enhanced(Network):
     Config = EnhancedConfig
     config: EnhancedConfig
 
-    def __init__(self, meta: Meta) -> None:
+    def __init__(self, meta: ModelMetadata) -> None:
         """Build the network with fresh weights."""
         super().__init__(meta)
         config, n = self.config, self.n
         self.base = None if config.base is None else _base(meta, config.base)
-        features, steps = config.history * self.feature_width, config.history - 1
+        features, steps = config.n_obs_steps * self.feature_width, config.n_obs_steps - 1
         layers: list[nn.Module] = []
         for k in range(config.depth):
             layers.append(nn.Linear(config.width if k else features + steps, config.width))
@@ -77,8 +77,8 @@ class Enhanced(Network):
             layers += [ACTIVATIONS[config.activation](), nn.Dropout(config.dropout)]
         self.net = nn.Sequential(*layers)
         self.head = nn.Linear(config.width, n)
-        self.log_std = nn.Parameter(torch.zeros(n)) if config.spread == "independent" else None
-        self.spread = nn.Linear(config.width, n) if config.spread == "state" else None
+        self.log_std = nn.Parameter(torch.zeros(n)) if config.std_type == "independent" else None
+        self.spread = nn.Linear(config.width, n) if config.std_type == "state" else None
         # as in `Gru`: regular stamps leave the columns of the time steps without effect
         silent = [self.net.get_parameter("0.weight")[:, features:]]
         for layer in (self.spread, self.head if self.base is not None else None):
@@ -87,22 +87,22 @@ class Enhanced(Network):
             nn.init.zeros_(values)
 
     @property
-    def history(self) -> int:
+    def n_obs_steps(self) -> int:
         """Frames of motion that a prediction looks at."""
-        return max(self.config.history, self.base.history if self.base is not None else 1)
+        return max(self.config.n_obs_steps, self.base.n_obs_steps if self.base is not None else 1)
 
     @property
     def window(self) -> int:
         """Frames of a training window; a second derivative takes three."""
-        return max(self.history, 3 if self.config.smooth > 0 else 1)
+        return max(self.n_obs_steps, 3 if self.config.smoothness_time > 0 else 1)
 
-    def forward(self, motion: Tensor, time: Tensor) -> Tensor:
+    def predict_standardised(self, motion: Tensor, time: Tensor) -> Tensor:
         """Return the standardised target (B, T, n) of a motion (B, T, 3n) at times (B, T) [s]."""
         return self.distribution(motion, time)[0]
 
     def distribution(self, motion: Tensor, time: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the standardised target (B, T, n) and the log of its spread (B, T, n)."""
-        history = self.config.history
+        history = self.config.n_obs_steps
         frames = stacked(self.features(motion), history).flatten(-2)
         steps = self.late(stacked(time, history))[..., 1:]
         hidden = self.net(torch.cat([frames, steps], dim=-1))
@@ -110,7 +110,7 @@ class Enhanced(Network):
         if self.base is not None:
             scale = self.base.target_std / self.target_std
             offset = (self.base.target_mean - self.target_mean) / self.target_std
-            mean = mean + (self.base(motion, time) * scale + offset)
+            mean = mean + (self.base.predict_standardised(motion, time) * scale + offset)
         log_std = self.log_std if self.spread is None else self.spread(hidden)
         return mean, None if log_std is None else log_std.clamp(*LOG_STD).expand_as(mean)
 
@@ -125,20 +125,20 @@ class Enhanced(Network):
         loss = error.square().mean()
         if log_std is not None:
             loss = (0.5 * (error * torch.exp(-log_std)).square() + log_std).mean()
-        if self.training and self.config.smooth > 0:
+        if self.training and self.config.smoothness_time > 0:
             step = torch.diff(time, dim=1)[..., None]  # [s]
             bend = torch.diff(torch.diff(mean, dim=1) / step, dim=1)
             bend = bend / (0.5 * (step[:, 1:] + step[:, :-1]))
-            loss = loss + (self.config.smooth**2 * bend).square().mean()
+            loss = loss + (self.config.smoothness_time**2 * bend).square().mean()
         return loss
 
-    def infer(self, motion: Tensor, time: Tensor) -> Prediction:
+    def forward(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the actions, and their spread where there is one."""
         mean, log_std = self.distribution(motion, time)
         std = None if log_std is None else torch.exp(log_std) * self.target_std
         return Prediction(self.restored(motion, mean), std)
 
 
-def _base(meta: Meta, base: dict[str, Any]) -> Network:
+def _base(meta: ModelMetadata, base: dict[str, Any]) -> Network:
     """Build the untrained network that a converted one stands on."""
     return BASES[base["family"]](replace(meta, **base))

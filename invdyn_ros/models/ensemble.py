@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, at_least
 from invdyn_ros.data.windows import Windows
-from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
+from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
 from invdyn_ros.models.variance_components import variances
 
 
@@ -43,7 +43,7 @@ class Ensemble(InverseDynamics):
     config: EnsembleConfig
     spread: Tensor  # (n, 2): noise [unit^2], trust
 
-    def __init__(self, meta: Meta) -> None:
+    def __init__(self, meta: ModelMetadata) -> None:
         """Build the members with fresh weights."""
         super().__init__(meta)
         from invdyn_ros.models import build  # it knows all families, this one among them
@@ -57,9 +57,9 @@ class Ensemble(InverseDynamics):
         return [member for member in self.members if isinstance(member, InverseDynamics)]
 
     @property
-    def history(self) -> int:
+    def n_obs_steps(self) -> int:
         """Frames of motion that a member looks at."""
-        return self._members[0].history
+        return self._members[0].n_obs_steps
 
     @property
     def window(self) -> int:
@@ -83,9 +83,9 @@ class Ensemble(InverseDynamics):
             together = error.square().mean().clone()
         return apart + (together - apart.detach())
 
-    def infer(self, motion: Tensor, time: Tensor) -> Prediction:
+    def forward(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the mean of the members' actions and its standard deviation."""
-        means = torch.stack([member.infer(motion, time).mean for member in self._members])
+        means = torch.stack([member.forward(motion, time).mean for member in self._members])
         terms = torch.stack([torch.ones_like(means[0]), means.var(0)], dim=-1)
         return Prediction(means.mean(0), (terms * self.spread).sum(-1).sqrt())
 

@@ -55,8 +55,10 @@ def parity(model: InverseDynamics, other: Predictor) -> float:
 def random_motion(model: InverseDynamics, batch: int, seed: int = 0) -> tuple[Tensor, Tensor]:
     """Return motion (B, history, width) spread like the training data, and times (B, history)."""
     generator = torch.Generator().manual_seed(seed)
-    shape = (batch, model.history, model.width)
+    shape = (batch, model.n_obs_steps, model.width)
     noise = torch.randn(shape, generator=generator, dtype=torch.float64)
-    mean, std = (x.double().cpu() for x in model.typical())
-    time = (torch.arange(model.history, dtype=torch.float64) + 1 - model.history) / model.meta.rate
+    mean, std = (x.double().cpu() for x in model.input_stats())
+    time = (
+        torch.arange(model.n_obs_steps, dtype=torch.float64) + 1 - model.n_obs_steps
+    ) / model.meta.rate
     return mean + std * noise, time.repeat(batch, 1)

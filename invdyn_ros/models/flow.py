@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, Count, Sizes, at_least, within
-from invdyn_ros.models.inverse_dynamics import Meta, Prediction
+from invdyn_ros.models.inverse_dynamics import ModelMetadata, Prediction
 from invdyn_ros.models.neural_network import Network, stacked
 from invdyn_ros.models.rectified_flow import (
     MOST_STEPS,
@@ -42,7 +42,7 @@ class FlowConfig(Checked):
     """Steps from noise to action, 1 to 100."""
     draws: Annotated[int, at_least(2)] = 16
     """Actions drawn for the spread of a prediction."""
-    history: Count = 1
+    n_obs_steps: Count = 1
     """Frames that a prediction looks at, its own among them."""
     angles: bool = True
     """Also give the network sin q and cos q, in which gravity is almost linear."""
@@ -60,11 +60,11 @@ class Flow(Network):
     config: FlowConfig
     noise: Tensor  # (draws, n)
 
-    def __init__(self, meta: Meta) -> None:
+    def __init__(self, meta: ModelMetadata) -> None:
         """Build the network with fresh weights."""
         super().__init__(meta)
         config = self.config
-        inputs = config.history * self.feature_width + config.history - 1
+        inputs = config.n_obs_steps * self.feature_width + config.n_obs_steps - 1
         self.encoder = nn.Sequential(
             nn.Linear(inputs, config.width),
             nn.SiLU(),
@@ -73,7 +73,9 @@ class Flow(Network):
             nn.Linear(config.width, config.width),
         )
         # as in `Gru`: regular stamps leave the columns of the time steps without effect
-        steps = self.encoder.get_parameter("0.weight")[:, config.history * self.feature_width :]
+        steps = self.encoder.get_parameter("0.weight")[
+            :, config.n_obs_steps * self.feature_width :
+        ]
         nn.init.zeros_(steps)
         self.clock = nn.Sequential(
             nn.Linear(2 * (config.step_dim // 2), config.width),
@@ -84,13 +86,13 @@ class Flow(Network):
         self.register_buffer("noise", antithetic(config.draws, self.n))
 
     @property
-    def history(self) -> int:
+    def n_obs_steps(self) -> int:
         """Frames of motion that a prediction looks at."""
-        return self.config.history
+        return self.config.n_obs_steps
 
     def encode(self, motion: Tensor, time: Tensor) -> Tensor:
         """Return what the network sees of a motion (B, T, 3n) at times (B, T) [s]."""
-        history = self.config.history
+        history = self.config.n_obs_steps
         frames = stacked(self.features(motion), history).flatten(-2)
         steps = self.late(stacked(time, history))[..., 1:]
         return self.encoder(torch.cat([frames, steps], dim=-1))
@@ -99,7 +101,7 @@ class Flow(Network):
         """Return dx/dt (..., n) at x (..., n) and flow time t (..., 1) or (1,), 0..1."""
         return self.net(x, seen + self.clock(fourier(t, self.config.step_dim))) - x
 
-    def forward(self, motion: Tensor, time: Tensor) -> Tensor:
+    def predict_standardised(self, motion: Tensor, time: Tensor) -> Tensor:
         """Return the mean of the standardised target (B, T, n)."""
         seen = self.encode(motion, time)
         start = torch.zeros_like(motion[..., : self.n])
@@ -119,14 +121,14 @@ class Flow(Network):
         """Return the standardised target that noise x (..., n) flows to."""
         return follow(lambda at, t: self.velocity(at, t, seen), x, steps)
 
-    def infer(self, motion: Tensor, time: Tensor) -> Prediction:
+    def forward(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the mean of the actions, and the spread of those drawn with fixed noise."""
         noise = self.noise[:, None, None].expand(-1, *motion.shape[:2], -1)
         drawn = self.follow(noise, self.encode(motion, time), self.config.steps)
         std = drawn.std(0, correction=0) * self.target_std
-        return Prediction(self.restored(motion, self(motion, time)), std)
+        return Prediction(self.restored(motion, self.predict_standardised(motion, time)), std)
 
-    def drawn(
+    def sample_from_noise(
         self, motion: Tensor, time: Tensor, noise: Tensor, steps: int | None = None
     ) -> Tensor:
         """Return the actions (count, B, T, n) that noise of that shape flows to.

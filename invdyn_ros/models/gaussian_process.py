@@ -18,7 +18,7 @@ from torch import Tensor
 JITTER = 1e-6  # on the diagonal of k(Z, Z), where two centres may coincide
 
 
-class Process(NamedTuple):
+class GaussianProcess(NamedTuple):
     """The posterior of n joints with M centres of d features."""
 
     centres: Tensor  # (n, M, d)
@@ -33,14 +33,14 @@ def kernel(x: Tensor, centres: Tensor) -> Tensor:
     return torch.exp(-0.5 * square.clamp_min(0.0))
 
 
-def posterior(process: Process, x: Tensor) -> tuple[Tensor, Tensor]:
+def posterior(process: GaussianProcess, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and variance (..., n) at features (..., n, d); the prior is 0 and 1."""
     k = kernel(x, process.centres)
     learned = torch.einsum("...nm,nmk->...nk", k, process.known)
     return (k * process.weight).sum(-1), (1 - learned.square().sum(-1)).clamp(0.0, 1.0)
 
 
-def fit(x: Tensor, y: Tensor, weight: Tensor, noise: Tensor, centres: Tensor) -> Process:
+def fit(x: Tensor, y: Tensor, weight: Tensor, noise: Tensor, centres: Tensor) -> GaussianProcess:
     """Fit one process per joint.
 
     Args:
@@ -62,7 +62,7 @@ def fit(x: Tensor, y: Tensor, weight: Tensor, noise: Tensor, centres: Tensor) ->
     values, vectors = torch.linalg.eigh(eye - left)
     known = vectors * values.clamp_min(0.0).sqrt().unsqueeze(-2)
     both = torch.linalg.solve_triangular(factor.mT, torch.cat([mean, known], -1), upper=True)
-    return Process(centres, both[..., 0], both[..., 1:])
+    return GaussianProcess(centres, both[..., 0], both[..., 1:])
 
 
 def pivots(x: Tensor, count: int) -> Tensor:

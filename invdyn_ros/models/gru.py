@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, Count
-from invdyn_ros.models.inverse_dynamics import Meta
+from invdyn_ros.models.inverse_dynamics import ModelMetadata
 from invdyn_ros.models.neural_network import Network
 
 
@@ -16,7 +16,7 @@ from invdyn_ros.models.neural_network import Network
 class GruConfig(Checked):
     """Shape of the network."""
 
-    history: Count = 5
+    n_obs_steps: Count = 5
     """Frames that a prediction looks at, its own among them."""
     width: Count = 128
     """Units per layer."""
@@ -36,7 +36,7 @@ class Gru(Network):
     Config = GruConfig
     config: GruConfig
 
-    def __init__(self, meta: Meta) -> None:
+    def __init__(self, meta: ModelMetadata) -> None:
         """Build the network with fresh weights."""
         super().__init__(meta)
         config, inputs = self.config, self.feature_width + 1
@@ -50,13 +50,13 @@ class Gru(Network):
         )
 
     @property
-    def history(self) -> int:
+    def n_obs_steps(self) -> int:
         """Frames of motion that a prediction looks at."""
-        return self.config.history
+        return self.config.n_obs_steps
 
-    def forward(self, motion: Tensor, time: Tensor) -> Tensor:
+    def predict_standardised(self, motion: Tensor, time: Tensor) -> Tensor:
         """Return the standardised target (B, T, n) of a motion (B, T, 3n) at times (B, T) [s]."""
-        features, history = self.features(motion), self.history
+        features, history = self.features(motion), self.n_obs_steps
         if motion.shape[1] <= history:
             return self.run(features, time)
         frames = features.unfold(1, history, 1).transpose(-1, -2)  # (B, T - history + 1, ...)

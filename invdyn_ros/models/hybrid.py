@@ -15,14 +15,14 @@ from typing import Annotated, NamedTuple
 import torch
 from torch import Tensor
 
-from invdyn_ros.config import Checked, Count, Positive, Rule, at_least
+from invdyn_ros.config import Checked, Constraint, Count, Positive, at_least
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models.cross_validation import FOLDS, GAIN, TINY, Trial, blocks, choose
-from invdyn_ros.models.gaussian_process import Process, fit, pivots, posterior
-from invdyn_ros.models.inverse_dynamics import Meta, Prediction
+from invdyn_ros.models.gaussian_process import GaussianProcess, fit, pivots, posterior
+from invdyn_ros.models.inverse_dynamics import ModelMetadata, Prediction
 from invdyn_ros.models.least_squares_identification import (
+    NormalEquations,
     Parameters,
-    Sums,
     cross_identify,
     direction,
     friction_terms,
@@ -37,7 +37,7 @@ NEAR = (1.0, 2.0)  # length scales of a joint's own motion, in its standard devi
 FAR = (4.0, 8.0)  # of the motion of the whole arm
 NOISE = (1.0, 10.0, 100.0)  # variance of the noise, as a share of the prior's
 USUAL = 0.99  # quantile of the processes' variance out of sample that is still no surprise
-BLURS = Rule("hold one time or more, none negative", lambda blurs: blurs and min(blurs) >= 0)
+BLURS = Constraint("hold one time or more, none negative", lambda blurs: blurs and min(blurs) >= 0)
 OWN = 3  # features of a joint's own motion: direction, velocity, acceleration
 
 
@@ -47,11 +47,11 @@ class HybridConfig(Checked):
 
     coulomb_velocity: Positive = 0.02
     """[rad/s] Velocity at which Coulomb friction has built up."""
-    moving: float = 0.05
+    min_velocity: float = 0.05
     """[rad/s] Slower joints may stick, and count little in identification."""
-    blurs: Annotated[tuple[float, ...], BLURS] = (0.0, 0.03, 0.06, 0.1, 0.15, 0.2)
+    friction_filter_times: Annotated[tuple[float, ...], BLURS] = (0.0, 0.03, 0.06, 0.1, 0.15, 0.2)
     """[s] Candidates for the time over which friction turns at a reversal: a filter's trace."""
-    centres: Count = 64
+    num_inducing: Count = 64
     """Centres of each Gaussian process."""
     rows: Annotated[int, at_least(FOLDS)] = 2000
     """Rows of data, evenly spread, by which choices are made."""
@@ -87,10 +87,10 @@ class Hybrid(RigidBody):
     spread: Tensor  # (n, 4) variances: noise, stick, process, doubt
     usual: Tensor  # (n,) variance of the process, prior 1, that is no surprise
 
-    def __init__(self, meta: Meta) -> None:
+    def __init__(self, meta: ModelMetadata) -> None:
         """Start as the rigid body of the URDF in `meta`."""
         super().__init__(meta)
-        n, m, d = self.n, self.config.centres, OWN + 3 * self.n
+        n, m, d = self.n, self.config.num_inducing, OWN + 3 * self.n
         shapes: dict[str, tuple[int, ...]] = {"blur": (n,), "scale": (n, d), "amplitude": (n,)}
         shapes |= {
             "spread": (n, 4),
@@ -120,24 +120,24 @@ class Hybrid(RigidBody):
     def correction(self, motion: Tensor) -> tuple[Tensor, Tensor]:
         """Return what is added to the rigid body, and the variance of the whole (..., n)."""
         _, qd, qdd = motion.split(self.n, dim=-1)
-        process = Process(*(self.get_buffer(name) for name in Process._fields))
+        process = GaussianProcess(*(self.get_buffer(name) for name in GaussianProcess._fields))
         mean, unknown = posterior(process, self.features(motion) * self.scale)
         still = 1 - direction(qd, qdd, self.config.coulomb_velocity, self.blur).square()
         strange = ((unknown - self.usual) / (1 - self.usual)).clamp_min(0.0)
         terms = torch.stack([torch.ones_like(still), still, unknown, strange], dim=-1)
         return self.amplitude * mean, (terms * self.spread).sum(-1)
 
-    def forward(self, motion: Tensor) -> Tensor:
+    def predict_target(self, motion: Tensor) -> Tensor:
         """Return the target (..., n) of a motion (..., 3n)."""
         return self.rigid(motion) + self.correction(motion)[0]
 
-    def infer(self, motion: Tensor, time: Tensor) -> Prediction:
+    def forward(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the actions and their standard deviation: tensors only, as an export needs."""
         correction, variance = self.correction(motion)
         target = self.rigid(motion) + correction
         return Prediction(self.action(motion, target), variance.clamp_min(0.0).sqrt())
 
-    def solve(self, train: Windows, valid: Windows) -> bool:
+    def fit(self, train: Windows, valid: Windows) -> bool:
         """Identify the rigid body, then learn what it leaves over.
 
         `valid` is data too: every choice is made on blocks of both that are left out in turn.
@@ -152,8 +152,8 @@ class Hybrid(RigidBody):
         self._learn(few, folds)
         return True
 
-    def _sums(self, data: Rows, blur: Tensor) -> list[Sums]:
-        slow, moving = self.config.coulomb_velocity, self.config.moving
+    def _sums(self, data: Rows, blur: Tensor) -> list[NormalEquations]:
+        slow, moving = self.config.coulomb_velocity, self.config.min_velocity
         return [
             sums(self.tree, motion, target, slow, moving, blur)
             for motion, target in zip(*map(blocks, data), strict=True)
@@ -162,7 +162,7 @@ class Hybrid(RigidBody):
     def _identify(self, few: Rows, data: Rows) -> list[Parameters]:
         """Fill the rigid body in; return what it is without each block of `few`."""
         torques, prior = self.meta.action_unit == "N m", self.tree.inertial.flatten()
-        tried = [torch.full_like(self.blur, blur) for blur in self.config.blurs]
+        tried = [torch.full_like(self.blur, blur) for blur in self.config.friction_filter_times]
         errors = torch.stack(
             [cross_identify(self._sums(few, blur), prior, torques)[2] for blur in tried]
         )
@@ -183,7 +183,7 @@ class Hybrid(RigidBody):
         final = Parameters(self.tree.inertial.flatten(), self.friction, self.compliance)
         left = [data.target - self._rigid(data.motion, found) for found in folds]  # each (N, n)
         outside = torch.cat([blocks(part)[k] for k, part in enumerate(left)])
-        weight = row_weight(data.motion[:, self.n : 2 * self.n], self.config.moving)
+        weight = row_weight(data.motion[:, self.n : 2 * self.n], self.config.min_velocity)
         size = ((outside * weight).square().sum(0) / weight.square().sum(0)).sqrt()
         size = size.clamp_min(TINY * data.target.std(0)).clamp_min(TINY)
         x = self.features(data.motion)
@@ -197,7 +197,7 @@ class Hybrid(RigidBody):
         self.scale.copy_(torch.stack([t.scale for t in trials])[best, torch.arange(self.n)])
         rest = (data.target - self._rigid(data.motion, final)) / size
         scaled = x * self.scale
-        process = fit(scaled, rest, weight, noise, pivots(scaled, self.config.centres))
+        process = fit(scaled, rest, weight, noise, pivots(scaled, self.config.num_inducing))
         for name, value in process._asdict().items():
             self.get_buffer(name).copy_(value)
         self.amplitude.copy_(shrink * size)
@@ -215,7 +215,7 @@ class Hybrid(RigidBody):
             others = [part for i, part in enumerate(parts) if i != k]
             xs, ws = (torch.cat(column) for column in zip(*others, strict=True))
             ys = torch.cat([y for i, y in enumerate(blocks(left[k])) if i != k])
-            centres = pivots(xs, self.config.centres)
+            centres = pivots(xs, self.config.num_inducing)
             noises = [x.new_full((self.n,), noise) for noise in NOISE]
             results.append(
                 [posterior(fit(xs, ys, ws, noise, centres), inside) for noise in noises]

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from invdyn_ros.config import from_mapping
-from invdyn_ros.data.windows import Observed, Windows
+from invdyn_ros.data.windows import InputType, Windows
 
 
 @dataclass(frozen=True)
-class Meta:
+class ModelMetadata:
     """What a model is of and how it was made; with its tensors this is a whole checkpoint.
 
     Attributes:
@@ -36,7 +36,7 @@ class Meta:
     joint_names: tuple[str, ...]
     action_unit: str
     rate: float
-    lead: float
+    action_delay: float
     urdf: str
     config: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
@@ -53,20 +53,20 @@ class Prediction(NamedTuple):
 class InverseDynamics(nn.Module, ABC):
     """Map a window of motion (B, T, 3n) = [q, qd, qdd] at times (B, T) [s] to actions (B, T, n).
 
-    A family writes `loss` and `infer`, or `solve` where it has a closed form. Its target is the
+    A family writes `loss` and `forward`, or `solve` where it has a closed form. Its target is the
     torque [N m], the current [A], or for position servos the offset u - q [rad] of the setpoint: a
     servo is a spring, so the offset, unlike u itself, is what the dynamics decide.
     """
 
     Config: ClassVar[type]
-    observed: ClassVar[Observed] = "motion"
+    input_type: ClassVar[InputType] = "motion"
     dtype: ClassVar[torch.dtype] = torch.float32
     motion_mean: Tensor  # (3n,)
     motion_std: Tensor  # (3n,)
     target_mean: Tensor  # (n,)
     target_std: Tensor  # (n,)
 
-    def __init__(self, meta: Meta) -> None:
+    def __init__(self, meta: ModelMetadata) -> None:
         """Prepare an untrained model of the arm and unit in `meta`."""
         super().__init__()
         self.meta = meta
@@ -86,19 +86,19 @@ class InverseDynamics(nn.Module, ABC):
         return 3 * self.n
 
     @property
-    def lacking(self) -> int:
+    def warmup_frames(self) -> int:
         """Frames at the start of a sequence whose action the model cannot know."""
         return 0
 
     @property
-    def history(self) -> int:
+    def n_obs_steps(self) -> int:
         """Frames of motion that a prediction looks at, its own among them."""
         return 1
 
     @property
     def window(self) -> int:
         """Frames of a training window."""
-        return self.history
+        return self.n_obs_steps
 
     @property
     def stride(self) -> int:
@@ -110,7 +110,7 @@ class InverseDynamics(nn.Module, ABC):
         """Return what training makes small, a scalar; motion and action in SI units."""
 
     @abstractmethod
-    def infer(self, motion: Tensor, time: Tensor) -> Prediction:
+    def forward(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the actions of a motion, SI in and SI out: tensors only, as an export needs.
 
         Args:
@@ -130,7 +130,7 @@ class InverseDynamics(nn.Module, ABC):
         if training:
             self.eval()
         try:
-            return self.infer(*self._own(motion, time))
+            return self.forward(*self._own(motion, time))
         finally:
             if training:
                 self.train()
@@ -165,9 +165,9 @@ class InverseDynamics(nn.Module, ABC):
             )
         motion, time = self._own(motion, time)
         noise = normal((count, *motion.shape[:2], self.n), motion, generator)
-        return self.drawn(motion, time, temperature * noise, **how)
+        return self.sample_from_noise(motion, time, temperature * noise, **how)
 
-    def drawn(self, motion: Tensor, time: Tensor, noise: Tensor) -> Tensor:
+    def sample_from_noise(self, motion: Tensor, time: Tensor, noise: Tensor) -> Tensor:
         """Return the actions (count, B, T, n) that normal noise of that shape makes."""
         mean, std = self.predict(motion, time)
         return mean + (0.0 if std is None else std) * noise
@@ -177,11 +177,11 @@ class InverseDynamics(nn.Module, ABC):
         # seconds since 1970 have no milliseconds in single precision
         return motion.to(self.dtype), (time - time[..., -1:]).to(self.dtype)
 
-    def solve(self, train: Windows, valid: Windows) -> bool:
+    def fit(self, train: Windows, valid: Windows) -> bool:
         """Fit in closed form and return True; False asks for gradient descent on `loss`."""
         return False
 
-    def typical(self) -> tuple[Tensor, Tensor]:
+    def input_stats(self) -> tuple[Tensor, Tensor]:
         """Return mean and spread (width,) of what the model was trained on."""
         return self.motion_mean, self.motion_std
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, Count, Sizes, at_least
-from invdyn_ros.models.inverse_dynamics import Meta
+from invdyn_ros.models.inverse_dynamics import ModelMetadata
 from invdyn_ros.models.video import Video
 
 GROUPS = 8  # of channels that are normalised together, at most
@@ -20,7 +20,7 @@ TINY = 1e-6  # under a root, whose slope is then finite
 
 
 @dataclass(frozen=True)
-class KeypointsConfig(Checked):
+class KeypointMotionConfig(Checked):
     """Shape of the network."""
 
     channels: Sizes = (24, 48, 64)
@@ -29,15 +29,15 @@ class KeypointsConfig(Checked):
     """Things that each look searches for."""
     width: Count = 256
     """Units of each hidden layer."""
-    stretch: Annotated[int, at_least(2)] = 6
+    clip_length: Annotated[int, at_least(2)] = 6
     """Pictures in a row that training looks at, each once: what moved between any two counts."""
-    overview: Annotated[int, at_least(16)] = 112
+    downsampled_size: Annotated[int, at_least(16)] = 112
     """Side that the first look scales larger pictures down to, at most, by a whole factor [px]."""
-    closer: Annotated[int, at_least(0)] = 64
+    crop_size: Annotated[int, at_least(0)] = 64
     """Side of the part that a second look sees in all its pixels [px]; 0: there is none."""
 
 
-class Keypoints(Video):
+class KeypointMotion(Video):
     """An action is how far the things in a picture moved, in a manner that where they are decides.
 
     A look at a picture gives the expected place of some things (a spatial soft-argmax; Levine et
@@ -52,21 +52,21 @@ class Keypoints(Video):
     last things of each look are taught to be these; the second look is then around the hand.
     """
 
-    Config = KeypointsConfig
-    config: KeypointsConfig
+    Config = KeypointMotionConfig
+    config: KeypointMotionConfig
     around: Tensor  # (closer, closer, 2) from the middle of the second look, in halves of a side
 
-    def __init__(self, meta: Meta) -> None:
+    def __init__(self, meta: ModelMetadata) -> None:
         """Build the network with fresh weights.
 
         Raises:
             ValueError: channels of more or fewer than three sizes.
         """
         super().__init__(meta)
-        config, side = self.config, self.config.closer
+        config, side = self.config, self.config.crop_size
         if len(config.channels) != 3:
             raise ValueError(f"channels are {list(config.channels)}; give three numbers")
-        self.shrink = -(-max(meta.frame) // config.overview)
+        self.shrink = -(-max(meta.frame) // config.downsampled_size)
         self.first = Look(config, [size // self.shrink for size in meta.frame])
         if side:
             self.second = Look(config, [side, side])
@@ -81,18 +81,18 @@ class Keypoints(Video):
     @property
     def window(self) -> int:
         """Pictures of a training window."""
-        return self.config.stretch
+        return self.config.clip_length
 
-    def forward(self, films: Tensor, verb: Tensor, pairs: Tensor) -> Tensor:
+    def displacement(self, films: Tensor, verb: Tensor, pairs: Tensor) -> Tensor:
         """Return the standardised displacement (N, P, n) of `pairs`; a picture is seen once."""
         return self.moved(self.look(films)[0], pairs)
 
     def between(self, before: Tensor, after: Tensor, verb: Tensor) -> Tensor:
         """Return the standardised displacement (N, n) between pictures (N, 3, H, W)."""
         pair = torch.tensor([[0, 1]], device=before.device)
-        return self(torch.stack([before, after], 1), verb, pair).squeeze(1)
+        return self.displacement(torch.stack([before, after], 1), verb, pair).squeeze(1)
 
-    def missed(
+    def compute_loss(
         self, films: Tensor, verb: Tensor, pairs: Tensor, wanted: Tensor, points: Tensor
     ) -> Tensor:
         """Return the mean squared error, in training plus how far off known places are."""
@@ -103,7 +103,7 @@ class Keypoints(Video):
             return error
         known = 2 * points - 1
         error = error + TAUGHT * _astray(first, known)
-        if self.config.closer:
+        if self.config.crop_size:
             known = (known - first[:, :, -1:].detach()) / self.around[-1, -1]
             error = error + TAUGHT * _astray(second, known)
         return error
@@ -119,7 +119,7 @@ class Keypoints(Video):
         small = nn.functional.avg_pool2d(pictures, self.shrink) if self.shrink > 1 else pictures
         where, what = self.first(small)
         first, told = where, [where.flatten(1), what]
-        if self.config.closer:
+        if self.config.crop_size:
             where, what = self.second(self.nearby(pictures, where[:, -1].detach()))
             told += [where.flatten(1), what]
         size = (-1, films.shape[1])  # how many films an export leaves open
@@ -145,7 +145,7 @@ class Look(nn.Module):
 
     grid: Tensor  # (cells, 2) places right and down, -1 to 1
 
-    def __init__(self, config: KeypointsConfig, sides: Sequence[int]) -> None:
+    def __init__(self, config: KeypointMotionConfig, sides: Sequence[int]) -> None:
         """Build the network for pictures of `sides` [px]."""
         super().__init__()
         half, fine, coarse = config.channels

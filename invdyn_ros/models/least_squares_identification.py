@@ -29,7 +29,7 @@ SMALLEST = 1e-12  # share of the target's power that no error is below
 CHUNK = 4096  # rows per pass, to bound memory
 
 
-class Sums(NamedTuple):
+class NormalEquations(NamedTuple):
     """Sums over rows, per joint, with m = 10 n + 4 columns."""
 
     gram: Tensor  # (n, m, m)
@@ -68,7 +68,7 @@ def sums(
     slow: float,
     moving: float = 0.0,
     blur: Tensor | float = 0.0,
-) -> Sums:
+) -> NormalEquations:
     """Sum over motion (N, 3n) and target (N, n).
 
     Args:
@@ -92,7 +92,7 @@ def sums(
         gram += A.mT @ A
         moment += (A.mT @ y.T.unsqueeze(-1)).squeeze(-1)
         power += (y * y).sum(0)
-    return Sums(gram, moment, power, len(target))
+    return NormalEquations(gram, moment, power, len(target))
 
 
 def row_weight(qd: Tensor, moving: float) -> Tensor:
@@ -100,16 +100,16 @@ def row_weight(qd: Tensor, moving: float) -> Tensor:
     return torch.where(qd.abs() >= moving, 1.0, STICKING).to(qd)
 
 
-def total(parts: Sequence[Sums]) -> Sums:
+def total(parts: Sequence[NormalEquations]) -> NormalEquations:
     """Return the sums over several parts of the data."""
     gram, moment, power = (
         torch.stack([part[i] for part in parts]).sum(0)  # type: ignore[misc]
         for i in range(3)
     )
-    return Sums(gram, moment, power, sum(part.rows for part in parts))
+    return NormalEquations(gram, moment, power, sum(part.rows for part in parts))
 
 
-def residual(data: Sums, found: Parameters) -> Tensor:
+def residual(data: NormalEquations, found: Parameters) -> Tensor:
     """Return the mean squared error per joint (n,)."""
     x = torch.cat([found.compliance[:, None] * found.inertial, found.friction], dim=-1)  # (n, m)
     quadratic = torch.einsum("jm,jmk,jk->j", x, data.gram, x)
@@ -117,7 +117,11 @@ def residual(data: Sums, found: Parameters) -> Tensor:
 
 
 def identify(
-    train: Sums, valid: Sums, prior: Tensor, torques: bool, ridges: Sequence[float] = RIDGES
+    train: NormalEquations,
+    valid: NormalEquations,
+    prior: Tensor,
+    torques: bool,
+    ridges: Sequence[float] = RIDGES,
 ) -> Parameters:
     """Find all parameters, with a ridge towards the URDF's inertia and zero friction.
 
@@ -151,7 +155,7 @@ def identify(
 
 
 def cross_identify(
-    blocks: Sequence[Sums], prior: Tensor, torques: bool
+    blocks: Sequence[NormalEquations], prior: Tensor, torques: bool
 ) -> tuple[Parameters, list[Parameters], Tensor]:
     """Identify with the ridge that does best on blocks left out in turn.
 
@@ -176,7 +180,11 @@ def cross_identify(
 
 
 def _ridge(
-    data: Sums, start: Parameters, prior: Tensor, weights: Tensor, ridges: Sequence[float]
+    data: NormalEquations,
+    start: Parameters,
+    prior: Tensor,
+    weights: Tensor,
+    ridges: Sequence[float],
 ) -> list[Parameters]:
     """Solve for inertia and friction at given compliance, once for each ridge."""
     k, n = len(prior), len(weights)
@@ -203,7 +211,7 @@ def _ridge(
     return found
 
 
-def _with_compliance(data: Sums, start: Parameters) -> Parameters:
+def _with_compliance(data: NormalEquations, start: Parameters) -> Parameters:
     """Solve for compliance and friction of each joint at given inertia."""
     T = torch.block_diag(start.inertial[:, None], torch.eye(FRICTION).to(start.inertial))  # (m, 5)
     H, g = T.T @ data.gram @ T, data.moment @ T

@@ -9,7 +9,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, Count
-from invdyn_ros.models.inverse_dynamics import Meta
+from invdyn_ros.models.inverse_dynamics import ModelMetadata
 from invdyn_ros.models.neural_network import ACTIVATIONS, Network
 
 
@@ -33,7 +33,7 @@ class Mlp(Network):
     Config = MlpConfig
     config: MlpConfig
 
-    def __init__(self, meta: Meta) -> None:
+    def __init__(self, meta: ModelMetadata) -> None:
         """Build the network with fresh weights."""
         super().__init__(meta)
         sizes = [self.feature_width, *[self.config.width] * self.config.depth]
@@ -42,6 +42,6 @@ class Mlp(Network):
             layers += [nn.Linear(width_in, width_out), ACTIVATIONS[self.config.activation]()]
         self.net = nn.Sequential(*layers, nn.Linear(sizes[-1], self.n))
 
-    def forward(self, motion: Tensor, time: Tensor) -> Tensor:
+    def predict_standardised(self, motion: Tensor, time: Tensor) -> Tensor:
         """Return the standardised target (..., n) of a motion (..., 3n), whenever it is."""
         return self.net(self.features(motion))

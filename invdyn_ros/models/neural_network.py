@@ -25,7 +25,7 @@ class Network(InverseDynamics):
     """
 
     @abstractmethod
-    def forward(self, motion: Tensor, time: Tensor) -> Tensor:
+    def predict_standardised(self, motion: Tensor, time: Tensor) -> Tensor:
         """Return the standardised target (B, T, n) of a motion (B, T, 3n) at times (B, T)."""
 
     @property
@@ -61,11 +61,13 @@ class Network(InverseDynamics):
 
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
         """Return the mean squared error in units of the target's variance."""
-        return nn.functional.mse_loss(self(motion, time), self.standardised(motion, action))
+        return nn.functional.mse_loss(
+            self.predict_standardised(motion, time), self.standardised(motion, action)
+        )
 
-    def infer(self, motion: Tensor, time: Tensor) -> Prediction:
+    def forward(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the actions; a plain network has no spread of its own."""
-        return Prediction(self.restored(motion, self(motion, time)), None)
+        return Prediction(self.restored(motion, self.predict_standardised(motion, time)), None)
 
 
 def stacked(frames: Tensor, history: int) -> Tensor:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from invdyn_ros.config import from_mapping, to_mapping
 from invdyn_ros.models.checkpoint import check_arm, write_whole
 from invdyn_ros.models.export_parity import check_parity, random_motion
-from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
+from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
 from invdyn_ros.native_output import STDERR, STDOUT, native_output_silenced
 from invdyn_ros.robots.robot import Robot
 
@@ -50,7 +50,7 @@ class OnnxModel:
         self.content = content
         self.meta = _meta(self.session.get_modelmeta().custom_metadata_map, content, where)
         takes = {value.name: value for value in self.session.get_inputs()}
-        self.history = int(takes["motion"].shape[1])
+        self.n_obs_steps = int(takes["motion"].shape[1])
         self._takes_time = "time" in takes
 
     def predict(self, motion: Tensor, time: Tensor) -> Prediction:
@@ -170,7 +170,7 @@ class _Outputs(nn.Module):
         return tuple(part for part in self.model.predict(motion, time) if part is not None)
 
 
-def _meta(values: dict[str, str], content: bytes, where: str | Path) -> Meta:
+def _meta(values: dict[str, str], content: bytes, where: str | Path) -> ModelMetadata:
     """Read what a file is of, and check that it is as it was written."""
     if values.get("format") != FORMAT:
         raise ValueError(
@@ -180,7 +180,7 @@ def _meta(values: dict[str, str], content: bytes, where: str | Path) -> Meta:
     if hashlib.sha256(content[:size]).hexdigest() != values["sha256"]:
         raise ValueError(f"{where} is damaged (sha256 differs); export it again")
     plain: dict[str, Any] = json.loads(values["meta"])
-    return from_mapping(Meta, plain, str(where))
+    return from_mapping(ModelMetadata, plain, str(where))
 
 
 def _first_line(error: Exception) -> str:

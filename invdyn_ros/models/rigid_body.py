@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, Positive
 from invdyn_ros.data.windows import Windows
-from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
+from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
 from invdyn_ros.models.least_squares_identification import (
     FRICTION,
-    Sums,
+    NormalEquations,
     friction_terms,
     identify,
     sums,
@@ -30,7 +30,7 @@ class RigidBodyConfig(Checked):
     coulomb_velocity: Positive = 0.02
     """[rad/s] Velocity at which Coulomb friction has built up."""
 
-    moving: float = 0.05
+    min_velocity: float = 0.05
     """[rad/s] Slower joints may stick, and count little in identification."""
 
 
@@ -46,7 +46,7 @@ class RigidBody(InverseDynamics):
     friction: Tensor  # (n, 4)
     compliance: Tensor  # (n,)
 
-    def __init__(self, meta: Meta) -> None:
+    def __init__(self, meta: ModelMetadata) -> None:
         """Start from the URDF in `meta`."""
         super().__init__(meta)
         self.tree = RigidBodyTree.from_urdf(meta.urdf, meta.joint_names, dtype=self.dtype)
@@ -55,7 +55,7 @@ class RigidBody(InverseDynamics):
         per_torque = 1.0 if meta.action_unit == "N m" else 0.0
         self.register_buffer("compliance", torch.full((self.n,), per_torque, dtype=self.dtype))
 
-    def solve(self, train: Windows, valid: Windows) -> bool:
+    def fit(self, train: Windows, valid: Windows) -> bool:
         """Identify by least squares; without `identify` take only the target per torque."""
         torques, prior = self.meta.action_unit == "N m", self.tree.inertial.flatten()
         if torques and not self.config.identify:
@@ -68,13 +68,13 @@ class RigidBody(InverseDynamics):
         self.compliance.copy_(found.compliance)
         return True
 
-    def sums(self, data: Windows) -> Sums:
+    def sums(self, data: Windows) -> NormalEquations:
         """Return what identification needs of some data."""
         motion, target = data.motion.flatten(0, 1), self.target(data.motion, data.action)
-        slow, moving = self.config.coulomb_velocity, self.config.moving
+        slow, moving = self.config.coulomb_velocity, self.config.min_velocity
         return sums(self.tree, motion, target.flatten(0, 1), slow, moving)
 
-    def forward(self, motion: Tensor) -> Tensor:
+    def predict_target(self, motion: Tensor) -> Tensor:
         """Return the target (..., n) of a motion (..., 3n)."""
         q, qd, qdd = motion.split(self.n, dim=-1)
         friction = (friction_terms(qd, qdd, self.config.coulomb_velocity) * self.friction).sum(-1)
@@ -83,8 +83,10 @@ class RigidBody(InverseDynamics):
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
         """Return the mean squared error in units of the target's variance."""
         target = self.target(motion, action)
-        return nn.functional.mse_loss(self(motion) / self.target_std, target / self.target_std)
+        return nn.functional.mse_loss(
+            self.predict_target(motion) / self.target_std, target / self.target_std
+        )
 
-    def infer(self, motion: Tensor, time: Tensor) -> Prediction:
+    def forward(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the actions; least squares gives no spread per frame."""
-        return Prediction(self.action(motion, self(motion)), None)
+        return Prediction(self.action(motion, self.predict_target(motion)), None)

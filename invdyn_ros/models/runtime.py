@@ -11,7 +11,7 @@ from torch import Tensor
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.compiled import CompiledRigidBody
 from invdyn_ros.models.export_parity import check_parity
-from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
+from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
 from invdyn_ros.robots.robot import Robot
 
 # families that have something faster for single frames than onnxruntime
@@ -21,10 +21,10 @@ RUNTIMES: dict[str, Callable[[Any], Runtime]] = {"rigid_body": CompiledRigidBody
 class Runtime(Protocol):
     """A model that is ready to drive an arm."""
 
-    meta: Meta
+    meta: ModelMetadata
 
     @property
-    def history(self) -> int:
+    def n_obs_steps(self) -> int:
         """Frames of motion that a prediction looks at."""
 
     def predict(self, motion: Tensor, time: Tensor) -> Prediction:

@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from invdyn_ros.data.windows import Observed, Windows
+from invdyn_ros.data.windows import InputType, Windows
 from invdyn_ros.models.augmentation import Shown, augmented
-from invdyn_ros.models.inverse_dynamics import InverseDynamics, Meta, Prediction
+from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
 
 PAIR = 2  # pictures that an action lies between
 AT_A_TIME = 128  # pairs, so that a long video needs little memory
@@ -31,13 +31,13 @@ class Video(InverseDynamics):
     recordings and on the same ones run backwards (a Wiener filter).
     """
 
-    observed: ClassVar[Observed] = "pixels"
+    input_type: ClassVar[InputType] = "pixels"
     pixel_mean: Tensor  # (3,) of 0 to 255
     pixel_std: Tensor  # (3,)
     steady: Tensor  # (4, n, 3) weights of what moved before, in and after an interval, by
     # twice whether there is one before, plus whether there is one after
 
-    def __init__(self, meta: Meta) -> None:
+    def __init__(self, meta: ModelMetadata) -> None:
         """Prepare an untrained model of pictures of the size in `meta`.
 
         Raises:
@@ -71,7 +71,7 @@ class Video(InverseDynamics):
         return 3 * height * width + 1
 
     @property
-    def history(self) -> int:
+    def n_obs_steps(self) -> int:
         """Pictures that a prediction looks at, where none is known after them."""
         return PAIR + 1
 
@@ -86,7 +86,7 @@ class Video(InverseDynamics):
         return self.window - 1
 
     @property
-    def lacking(self) -> int:
+    def warmup_frames(self) -> int:
         """The first picture has none before it."""
         return PAIR - 1
 
@@ -95,7 +95,7 @@ class Video(InverseDynamics):
         images = (colours.to(self.dtype) - self.pixel_mean) / self.pixel_std
         return images.permute(0, 1, 4, 2, 3).contiguous()
 
-    def forward(self, films: Tensor, verb: Tensor, pairs: Tensor) -> Tensor:
+    def displacement(self, films: Tensor, verb: Tensor, pairs: Tensor) -> Tensor:
         """Return the standardised displacement (N, P, n) between pictures of films.
 
         Args:
@@ -146,7 +146,7 @@ class Video(InverseDynamics):
             wanted: (N, P, n) displacements, standardised.
             points: (N, T, L, 2) known places in the pictures, in shares of their size.
         """
-        return (self(films, verb, pairs) - wanted).square().mean()
+        return (self.displacement(films, verb, pairs) - wanted).square().mean()
 
     def lasting(self, time: Tensor) -> Tensor:
         """Return how long an action at times (N, T) [s] lasted, (N, T, 1), 1 for the usual time.
@@ -158,7 +158,7 @@ class Video(InverseDynamics):
             step = 0 * step + 1
         return torch.cat([0 * time[:, :1] + 1, step], 1).unsqueeze(2)
 
-    def infer(self, motion: Tensor, time: Tensor) -> Prediction:
+    def forward(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the actions; that of the first picture, with none before it, is zero."""
         alone = self._alone(motion, time)
         number = torch.arange(alone.shape[1], device=alone.device)
@@ -178,7 +178,9 @@ class Video(InverseDynamics):
         """Return what moved between pictures (B, T, F) and the next ones, (B, T - 1, n)."""
         number = torch.arange(film.shape[1], device=film.device)
         pictures = self.pictures(film[..., :-1].unflatten(2, (*self.meta.frame, 3)))
-        return self(pictures, film[:, -1, -1].long(), torch.stack([number[:-1], number[1:]], 1))
+        return self.displacement(
+            pictures, film[:, -1, -1].long(), torch.stack([number[:-1], number[1:]], 1)
+        )
 
     @torch.inference_mode()
     def calibrate(self, valid: Iterable[Windows]) -> None:
@@ -222,7 +224,7 @@ class Video(InverseDynamics):
             spread = torch.where(spread > 1e-9, spread, torch.ones_like(spread))
             getattr(self, f"{name}_std").copy_(spread)
 
-    def typical(self) -> tuple[Tensor, Tensor]:
+    def input_stats(self) -> tuple[Tensor, Tensor]:
         """Return mean and spread (width,) of the pixels; the verb is class 0."""
         count, none = (self.width - 1) // 3, torch.zeros(1, device=self.pixel_mean.device)
         both = (torch.cat([x.repeat(count), none]) for x in (self.pixel_mean, self.pixel_std))

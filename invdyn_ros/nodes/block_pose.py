@@ -13,9 +13,9 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from invdyn_ros.arms.scene import SCENES
-from invdyn_ros.grasp.estimation.block_estimate import Sighting
-from invdyn_ros.grasp.estimation.block_pose_estimator import Seer
-from invdyn_ros.grasp.estimation.block_pose_network import load_sight
+from invdyn_ros.grasp.estimation.block_estimate import BlockDetection
+from invdyn_ros.grasp.estimation.block_pose_estimator import BlockPoseEstimator
+from invdyn_ros.grasp.estimation.block_pose_network import load_block_pose_net
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
 from invdyn_ros.nodes.messages import (
     arrays_to_pose,
@@ -58,8 +58,8 @@ class SightNode(CheckedNode):
         config = parameters(self, SightNodeConfig)
         torch.set_num_threads(1)
         self.robot, self.scene = load_robot(config.arm), SCENES[config.arm]
-        sight = load_sight(config.sight, config.arm)
-        self.seer = Seer(self.robot, self.scene, sight)
+        sight = load_block_pose_net(config.sight, config.arm)
+        self.seer = BlockPoseEstimator(self.robot, self.scene, sight)
         self.states: dict[int, JointState] = {}  # by stamp [ns], the oldest first
         self.early: Image | None = None
         qos = QoSProfile(depth=10)
@@ -106,7 +106,7 @@ class SightNode(CheckedNode):
             drawn = draw(picture, self.seer.keypoints if seen else None)
             self.overlay.publish(image_to_message(drawn, header.stamp, message.header.frame_id))
 
-    def publish(self, seen: Sighting | None, header: Header) -> None:
+    def publish(self, seen: BlockDetection | None, header: Header) -> None:
         """Publish the block, and as markers what this image showed: one block or none."""
         markers = [Marker(header=header, action=Marker.DELETEALL)]
         if seen is not None:

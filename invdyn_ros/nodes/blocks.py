@@ -27,7 +27,7 @@ from invdyn_ros.perception.block_detector import (
     BlockDetector,
     BlockPose,
     BlocksConfig,
-    Found,
+    DetectionResult,
     double,
 )
 
@@ -123,7 +123,7 @@ class BlocksNode(CheckedNode):
             child = f"block_{pose.block}"
             self.frames.sendTransform(pose_to_transform(message.pose.pose, child, header))
 
-    def publish_markers(self, found: Found, header: Header) -> None:
+    def publish_markers(self, found: DetectionResult, header: Header) -> None:
         """Publish what this image showed: a marker that clears the display, then the blocks.
 
         A block that has no pose because there are two of it is a text that says so.

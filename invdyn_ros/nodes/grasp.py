@@ -14,9 +14,9 @@ from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
 from invdyn_ros.arms.domain_randomization import latency, load_noise
-from invdyn_ros.arms.scene import Scene, believed_scene, picture_ticks, quaternion_pose
+from invdyn_ros.arms.scene import Scene, nominal_scene, picture_ticks, quaternion_pose
 from invdyn_ros.control.safety_limits import Target
-from invdyn_ros.grasp.estimation.block_estimate import Sighting, sighting, upright_yaw
+from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, sighting, upright_yaw
 from invdyn_ros.grasp.policies.learned import LearnedGrasp, load_learned
 from invdyn_ros.grasp.policies.scripted import ScriptedGrasp
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
@@ -80,7 +80,7 @@ class GraspNode(CheckedNode):
         super().__init__("grasp")
         self.config = config = parameters(self, GraspConfig)
         self.robot = load_robot(config.arm)
-        self.scene = believed_scene(config.arm, config.camera_pose)
+        self.scene = nominal_scene(config.arm, config.camera_pose)
         self.policy = POLICIES[config.policy](self.robot, self.scene, config.policy_checkpoint)
         self.noise, self.episode = load_noise(config.noise), -1
         self.reset()
@@ -168,19 +168,19 @@ class GraspNode(CheckedNode):
             if stamp in self.sightings:
                 self.policy.see(self.sighting(self.sightings.pop(stamp)))
             elif (reason := self.pictures[stamp].refused) is not None:
-                self.policy.refuse(stamp * 1e-9, reason)
+                self.policy.on_invalid_image(stamp * 1e-9, reason)
             else:
-                self.policy.miss(stamp * 1e-9)
+                self.policy.on_no_detection(stamp * 1e-9)
         self.pictures = {s: p for s, p in self.pictures.items() if s > horizon - 10**9}
 
-    def sighting(self, message: PoseWithCovarianceStamped) -> Sighting:
+    def sighting(self, message: PoseWithCovarianceStamped) -> BlockDetection:
         """Return a detection as position and yaw on the table in the base frame."""
         time = to_nanoseconds(message.header.stamp) * 1e-9
         T = quaternion_pose(*pose_to_arrays(message.pose.pose))
         covariance = np.array(message.pose.covariance).reshape(6, 6)
         if message.header.frame_id == self.robot.base_link:  # who sees without a calibrated camera
             variance = np.diag(covariance)[[0, 1, 2, 5]]
-            return Sighting(time, T[:3, 3], upright_yaw(T[:3, :3]), variance)
+            return BlockDetection(time, T[:3, 3], upright_yaw(T[:3, :3]), variance)
         return sighting(
             time,
             T,
@@ -197,7 +197,7 @@ class GraspNode(CheckedNode):
         ahead, now = 1 / self.robot.rate, stamp * 1e-9
         q, qd, _ = joints_by_name(self.joints, self.robot.joint_names)
         self.policy.measure(q, qd)
-        wish = self.policy.wish(now, opening, ahead)
+        wish = self.policy.command(now, opening, ahead)
         self.values["phase"] = wish.phase
         self.hold(wish.reason)
         target = Target(now, wish.state, wish.horizon or ahead)

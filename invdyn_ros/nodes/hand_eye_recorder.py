@@ -17,7 +17,7 @@ from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.joint_states import joints_by_name
 from invdyn_ros.nodes.messages import pose_to_arrays, to_seconds
 from invdyn_ros.nodes.runner import CheckedNode, Done, Spin, parameters, run
-from invdyn_ros.perception.hand_eye.pose_diversity import Excitation
+from invdyn_ros.perception.hand_eye.pose_diversity import PoseDiversity
 from invdyn_ros.perception.hand_eye.static_poses import RestConfig, Streams, find_rests
 from invdyn_ros.robots.robot import load_robot
 
@@ -113,7 +113,7 @@ class HandeyeNode(CheckedNode):
         if len(pairs) <= self.counted:
             return
         self.counted = len(pairs)
-        found = Excitation.of(pairs.arm)
+        found = PoseDiversity.of(pairs.arm)
         advice = found.advice() or "enough; more make it better"
         self.get_logger().info(f"pose {self.counted}: {found}; {advice}")
         if 0 < self.config.poses <= found.poses:

@@ -12,13 +12,13 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.control.computed_torque import Measured
-from invdyn_ros.control.controller import Command, Driver
-from invdyn_ros.control.dropout_controller import Answer, Onward
+from invdyn_ros.control.controller import ArmController, Command
+from invdyn_ros.control.dropout_controller import DropoutController, StampedCommand
 from invdyn_ros.control.fallback import fallback_of
 from invdyn_ros.control.safety_limits import GuardConfig
-from invdyn_ros.control.state_predictor import Blind, BlindConfig
+from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredictorConfig
 from invdyn_ros.models.runtime import load_runtime
-from invdyn_ros.models.timeseries.registry import load_path_model
+from invdyn_ros.models.timeseries.registry import load_time_series_model
 from invdyn_ros.nodes.joint_states import joints_by_name
 from invdyn_ros.nodes.messages import (
     COMMAND_TOPICS,
@@ -70,7 +70,7 @@ class InverseDynamicsNode(CheckedNode):
     def __init__(self) -> None:
         super().__init__("inverse_dynamics")
         self.config = parameters(self, InverseDynamicsConfig)
-        guard, unseen = parameters(self, GuardConfig), parameters(self, BlindConfig)
+        guard, unseen = parameters(self, GuardConfig), parameters(self, StatePredictorConfig)
         torch.set_num_threads(1)
         robot = load_robot(self.config.arm)
         model = load_runtime(self.config.checkpoint, self.config.device, robot)
@@ -82,7 +82,9 @@ class InverseDynamicsNode(CheckedNode):
             )
         self.robot, self.names = robot, robot.joint_names
         fallback = fallback_of(model.meta)
-        self.driver = Driver(robot, model, unit, model.meta.lead, guard, fallback=fallback)
+        self.driver = ArmController(
+            robot, model, unit, model.meta.action_delay, guard, fallback=fallback
+        )
         self.driver.engage(self.config.engaged)
         self.values = {"checkpoint": self.config.checkpoint, "family": model.meta.family}
         self.values["runtime"] = type(model).__name__
@@ -97,10 +99,12 @@ class InverseDynamicsNode(CheckedNode):
         reader = newest(self.config.lockstep)
         self.create_subscription(JointState, "/joint_states", self.on_joints, reader)
         self.create_subscription(JointTrajectory, "/joint_target", self.on_target, reader)
-        self.onward: Onward | None = None
+        self.onward: DropoutController | None = None
         if self.config.path_model and not self.config.lockstep:
-            blind = Blind(load_path_model(self.config.path_model), robot, unseen)
-            self.onward = Onward(self.driver, blind)
+            blind = LearnedStatePredictor(
+                load_time_series_model(self.config.path_model), robot, unseen
+            )
+            self.onward = DropoutController(self.driver, blind)
             self.create_timer(BEAT / robot.rate, self._kept(self.on_beat))
         self.create_service(SetBool, "/inverse_dynamics/engage", self.on_engage)
         self.create_service(Trigger, "/inverse_dynamics/stop", self.on_stop)
@@ -116,14 +120,16 @@ class InverseDynamicsNode(CheckedNode):
             self.answer_in_step()
         elif self.onward is None:
             self.publish(stamp, self.driver.tick(self.measured[1]))
-        elif (command := self.onward.come(self.measured[1], time.monotonic())) is not None:
+        elif (
+            command := self.onward.on_joint_state(self.measured[1], time.monotonic())
+        ) is not None:
             self.publish(stamp, command)
 
     def on_target(self, message: JointTrajectory) -> None:
         """Take a new target; outside lockstep, act on it at once."""
         target = message_to_target(message, self.names)
         self.target_stamp = to_nanoseconds(message.header.stamp)
-        self.driver.aim(target)
+        self.driver.set_target(target)
         if self.config.lockstep:
             self.answer_in_step()
         elif self.onward is not None:
@@ -155,7 +161,7 @@ class InverseDynamicsNode(CheckedNode):
         self.answer = (stamp, self.driver.tick(measured))
         self.publish(*self.answer)
 
-    def publish_answer(self, answer: Answer | None) -> None:
+    def publish_answer(self, answer: StampedCommand | None) -> None:
         """Send a command for a time of the arm, if there is one."""
         if answer is not None:
             self.publish(round(answer.time * 1e9), answer.command)
@@ -163,7 +169,7 @@ class InverseDynamicsNode(CheckedNode):
     def publish(self, stamp: int, command: Command) -> None:
         """Send a command and what it is for."""
         self.hold(command.reason)
-        if command.action is None or command.wanted is None:
+        if command.action is None or command.desired is None:
             return
         self.commands.publish(command_to_message(command.action, stamp))
         if command.applied is not None:
@@ -175,7 +181,7 @@ class InverseDynamicsNode(CheckedNode):
                 )
             )
         if self.wanted.get_subscription_count():
-            state = command.wanted
+            state = command.desired
             self.wanted.publish(
                 JointState(
                     header=Header(stamp=to_stamp(stamp)),

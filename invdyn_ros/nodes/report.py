@@ -16,7 +16,7 @@ from std_msgs.msg import Empty, Float64MultiArray
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
-from invdyn_ros.arms.scene import SCENES, believed_scene
+from invdyn_ros.arms.scene import SCENES, nominal_scene
 from invdyn_ros.data.recording import Recording
 from invdyn_ros.evaluation.grasp_report import grasp_report
 from invdyn_ros.evaluation.teleop_report import teleop_report
@@ -206,7 +206,7 @@ class ReportNode(CheckedNode):
         file = Path(config.report)
         file.parent.mkdir(parents=True, exist_ok=True)
         if config.graph == "grasp_sim":
-            scene = believed_scene(config.arm, config.camera_pose)
+            scene = nominal_scene(config.arm, config.camera_pose)
             about |= {"policy": config.policy, "noise": config.noise, "seed": config.seed}
             if config.sight:
                 about |= {"sight": config.sight}

@@ -7,7 +7,7 @@ from geometry_msgs.msg import PoseArray
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
-from invdyn_ros.arms.domain_randomization import load_noise, stray, view
+from invdyn_ros.arms.domain_randomization import load_noise, randomize_camera, randomize_scene
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import SCENES, quaternion_pose
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
@@ -114,10 +114,12 @@ class SceneCameraNode(CheckedNode):
         self.episode += 1
         self.close()
         self.image = None
-        scene = stray(SCENES[self.config.arm], self.noise, self.config.seed, self.episode)
+        scene = randomize_scene(
+            SCENES[self.config.arm], self.noise, self.config.seed, self.episode
+        )
         seed, pixels = self.config.seed, self.config.pixels
         if pixels:
-            scene = view(scene, self.noise, seed, self.episode, pixels)
+            scene = randomize_camera(scene, self.noise, seed, self.episode, pixels)
         self.camera = SceneCamera(self.robot, scene, seed=seed * 100_003 + self.episode)
 
 

@@ -13,7 +13,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from invdyn_ros.arms.domain_randomization import load_noise
 from invdyn_ros.arms.scene import SCENES
-from invdyn_ros.grasp.envs.episode import LIMIT, World
+from invdyn_ros.grasp.envs.episode import LIMIT, GraspSimulation
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import (
     COMMAND_TOPICS,
@@ -75,7 +75,7 @@ class SimulatorNode(CheckedNode):
         self.robot = load_robot(config.arm)
         unit = config.unit or self.robot.action_unit
         self.scene = SCENES.get(config.arm) if config.scene else None
-        self.world = World(
+        self.world = GraspSimulation(
             self.robot,
             load_noise(config.noise),
             self.scene,

@@ -55,14 +55,14 @@ class BlockPose:
     """Every pose that explains them, the likeliest first; more than one only of a lone marker."""
 
 
-class Found(NamedTuple):
+class DetectionResult(NamedTuple):
     """What an image shows."""
 
     poses: list[BlockPose]
     """One for each block of which a marker is seen, by block id."""
     doubles: tuple[int, ...]
     """Ids that more than one block has: which of them is meant nobody knows, none has a pose."""
-    strangers: tuple[int, ...]
+    unknown_ids: tuple[int, ...]
     """Ids of blocks that the config does not know."""
 
     def problem(self, blocks: int) -> str | None:
@@ -71,11 +71,11 @@ class Found(NamedTuple):
             return double(self.doubles[0])
         if self.poses:
             return None
-        if not self.strangers:
+        if not self.unknown_ids:
             return "no block in the image"
         last = f"0 to {blocks - 1}" if blocks > 1 else "0"
         return (
-            f"no block in the image but block {self.strangers[0]}, which is not known here; use "
+            f"no block in the image but block {self.unknown_ids[0]}, which is not known here; use "
             f"block {last}, with markers 0 to {FACES * blocks - 1}"
         )
 
@@ -133,7 +133,7 @@ class BlockDetector:
         """
         return self.look(image, before).poses
 
-    def look(self, image: np.ndarray, before: Sequence[BlockPose] = ()) -> Found:
+    def look(self, image: np.ndarray, before: Sequence[BlockPose] = ()) -> DetectionResult:
         """Find the blocks in an image, and what speaks against it; see `detect`."""
         check_image(image)
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
@@ -154,7 +154,7 @@ class BlockDetector:
                 T, error = best.T_camera_block, self._error(best.T_camera_block, *seen)
                 poses.append(BlockPose(block, T, best.covariance, *seen, error, modes))
         others = ids[ids >= FACES * self.config.blocks] // FACES
-        return Found(poses, tuple(doubles), tuple(np.unique(others).tolist()))
+        return DetectionResult(poses, tuple(doubles), tuple(np.unique(others).tolist()))
 
     def _fits(self, ids: np.ndarray, corners: np.ndarray) -> list[BlockFit]:
         """Poses of a block from the corners (k, 4, 2) [px] of its markers."""

@@ -12,10 +12,10 @@ from typing import Annotated, NamedTuple
 import cv2
 import numpy as np
 
-from invdyn_ros.config import Checked, Rule, at_least
+from invdyn_ros.config import Checked, Constraint, at_least
 from invdyn_ros.native_output import native_output_silenced
 
-RATES = Rule("be finite and not negative", lambda rate: 0 <= rate < math.inf)
+RATES = Constraint("be finite and not negative", lambda rate: 0 <= rate < math.inf)
 
 
 @dataclass(frozen=True, eq=False)

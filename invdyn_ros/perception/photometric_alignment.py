@@ -32,7 +32,7 @@ ITERATIONS = 12  # of Levenberg-Marquardt, at most
 CONVERGED = 1e-3  # share of the squared error that the last step still took away
 
 
-class Drawing(NamedTuple):
+class RenderedBlock(NamedTuple):
     """A block as it would look, where it or its surroundings show (n pixels)."""
 
     faces: np.ndarray
@@ -83,7 +83,7 @@ class Picture:
             self.near = np.asarray(cv2.dilate(covered, np.ones((2 * RING + 1,) * 2))) > 0
             self.pixels = np.argwhere(self.near)[:, ::-1] + self.low  # (n, 2) x and y
 
-    def draw(self, T: np.ndarray) -> Drawing:
+    def draw(self, T: np.ndarray) -> RenderedBlock:
         """Draw the block at T (4, 4), with the levels that fit best."""
         faces = self._visible(T)
         layers = [self._layer(T, face) for face in faces]
@@ -91,9 +91,9 @@ class Picture:
         white, covered = shares[..., 0], shares[..., 1].sum(axis=0)
         columns, seen = np.column_stack([*white, covered, 1 - covered]), self.seen[self.near]
         levels = np.linalg.lstsq(columns, seen, rcond=None)[0]
-        return Drawing(faces, layers, columns, levels, seen - columns @ levels)
+        return RenderedBlock(faces, layers, columns, levels, seen - columns @ levels)
 
-    def slope(self, T: np.ndarray, drawing: Drawing) -> np.ndarray:
+    def slope(self, T: np.ndarray, drawing: RenderedBlock) -> np.ndarray:
         """Derivative (n, 6) of what is left by a shift and a turn about the camera's axes.
 
         What the levels make up for is no longer in it (Kaufman 1975).
@@ -216,7 +216,7 @@ def tilted(T: np.ndarray, face: int, block_size: float) -> list[np.ndarray]:
     return [transform(R @ T[:3, :3], centre + R @ (T[:3, 3] - centre)) for R in turns]
 
 
-def _refine(T: np.ndarray, picture: Picture) -> tuple[np.ndarray, Drawing]:
+def _refine(T: np.ndarray, picture: Picture) -> tuple[np.ndarray, RenderedBlock]:
     """Levenberg-Marquardt from T (4, 4) to the least squared error in the picture."""
     damping, drawing = 1e-3, picture.draw(T)
     J = picture.slope(T, drawing)

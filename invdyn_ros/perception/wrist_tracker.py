@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from invdyn_ros.config import Checked, Score, Share
+from invdyn_ros.config import Checked, Fraction, Probability
 from invdyn_ros.native_output import native_output_silenced
 
 HANDS = 2  # looked for, so that the followed one does not vanish behind the other's score
@@ -17,11 +17,11 @@ HANDS = 2  # looked for, so that the followed one does not vanish behind the oth
 class HandConfig(Checked):
     """When a wrist counts as seen."""
 
-    min_detection: Score = 0.5
+    min_detection: Probability = 0.5
     """Score from which a hand is one, on its first picture."""
-    min_tracking: Score = 0.5
+    min_tracking: Probability = 0.5
     """Score from which it still is that hand, on the next."""
-    jump: Share = 0.15
+    jump: Fraction = 0.15
     """Farthest that a wrist moves between two pictures, in shares of the picture."""
 
 

@@ -11,7 +11,7 @@ import numpy as np
 KEYS = ("video", "frame")
 
 
-class Given(NamedTuple):
+class ActionLabels(NamedTuple):
     """What moved in videos, summed up since their first known frame."""
 
     names: tuple[str, ...]
@@ -22,7 +22,7 @@ class Given(NamedTuple):
         return self.places.get(video, {}).get(frame, np.full(len(self.names), np.nan))
 
 
-def read_given(path: Path) -> Given:
+def read_given(path: Path) -> ActionLabels:
     """Read columns `video`, `frame` and one per action: what moved since the frame before.
 
     Raises:
@@ -47,7 +47,7 @@ def read_given(path: Path) -> Given:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "no text file"
         raise ValueError(f"cannot read actions {path}: {reason}") from error
-    return Given(names, {video: _summed(rows) for video, rows in moved.items()})
+    return ActionLabels(names, {video: _summed(rows) for video, rows in moved.items()})
 
 
 def _values(row: dict[str, str], names: tuple[str, ...], where: str) -> tuple[int, np.ndarray]:

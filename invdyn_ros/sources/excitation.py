@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from invdyn_ros.config import Checked, Count, Positive, Share
+from invdyn_ros.config import Checked, Count, Fraction, Positive
 from invdyn_ros.control.safety_limits import State
 from invdyn_ros.models.least_squares_identification import friction_terms
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
@@ -50,9 +50,9 @@ class ExcitationConfig(Checked):
     episode: Positive = 15.0
     harmonics: Count = 5
     base: Positive = 0.1
-    speed: Share = 0.7
-    acceleration: Share = 0.5
-    span: Share = 0.8
+    speed: Fraction = 0.7
+    acceleration: Fraction = 0.5
+    span: Fraction = 0.8
     candidates: Count = 12
     reach: float = 2.0
     seed: int = 0

@@ -10,7 +10,7 @@ import numpy as np
 
 from invdyn_ros.arms.scene import Scene, quaternion_pose
 from invdyn_ros.data.recording import Samples
-from invdyn_ros.grasp.estimation.block_estimate import Sighting, sighting
+from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, sighting
 from invdyn_ros.grasp.learning.recorded_episodes import Grasp, Wanted
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.hand_eye_bag import SIGHTING
@@ -26,7 +26,7 @@ DIGITS = 5  # of a time [s] when an arm was wanted somewhere: stamps are rounded
 T = TypeVar("T")
 
 
-class Said(NamedTuple):
+class StampedMessage(NamedTuple):
     """One message: when it was made, when it was logged [s], and what it said."""
 
     stamp: float
@@ -62,7 +62,11 @@ def read_grasps(path: Path, robot: Robot, scene: Scene) -> list[Grasp]:
 
 
 def _grasp(
-    states: list[Said], targets: list[Said], grips: list[Said], seen: list[Said], true: list[Said]
+    states: list[StampedMessage],
+    targets: list[StampedMessage],
+    grips: list[StampedMessage],
+    seen: list[StampedMessage],
+    true: list[StampedMessage],
 ) -> Grasp:
     """Put together what was said in one episode."""
     wanted = {round(said.what[0], DIGITS): said.what[1:] for said in targets}
@@ -84,7 +88,7 @@ def _grasp(
     )
 
 
-def _states(path: Path, robot: Robot) -> list[Said]:
+def _states(path: Path, robot: Robot) -> list[StampedMessage]:
     """Return the joint states: (q, qd, effort (0,), opening)."""
     fingers = robot.gripper.joints if robot.gripper else ()
     n, names, said = robot.n, (*robot.joint_names, *fingers), []
@@ -98,13 +102,15 @@ def _states(path: Path, robot: Robot) -> list[Said]:
         qd = qd[index[:n]] if len(qd) == len(known) else np.empty(0)
         if not np.isfinite(q).all() or not np.isfinite(qd).all():
             raise ValueError(f"{STATES} of {stamp} s holds what is no finite number")
-        said.append(Said(stamp, logged * 1e-9, (q[:n], qd, np.empty(0), float(q[n:].sum()))))
+        said.append(
+            StampedMessage(stamp, logged * 1e-9, (q[:n], qd, np.empty(0), float(q[n:].sum())))
+        )
     if not said:
         raise ValueError(f"{STATES} has no message of '{robot.name}'")
     return said
 
 
-def _targets(path: Path, robot: Robot) -> list[Said]:
+def _targets(path: Path, robot: Robot) -> list[StampedMessage]:
     """Return the wanted states: (when, q, qd)."""
     said = []
     for logged, message in messages(path, TARGETS, TRAJECTORY):
@@ -114,11 +120,11 @@ def _targets(path: Path, robot: Robot) -> list[Said]:
         ahead = point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec
         q, qd = np.asarray(point.positions)[index], np.asarray(point.velocities)
         qd = qd[index] if len(qd) else np.zeros(robot.n)
-        said.append(Said(stamp, logged * 1e-9, (stamp + ahead, q, qd)))
+        said.append(StampedMessage(stamp, logged * 1e-9, (stamp + ahead, q, qd)))
     return said
 
 
-def _grips(path: Path, states: list[Said]) -> list[Said]:
+def _grips(path: Path, states: list[StampedMessage]) -> list[StampedMessage]:
     """Return the wanted openings; one that does not say which state it answers has the newest."""
     logs, said = np.array([state.logged for state in states]), []
     for logged, message in messages(path, GRIPS, COMMAND):
@@ -126,25 +132,27 @@ def _grips(path: Path, states: list[Said]) -> list[Said]:
         newest = states[max(int(np.searchsorted(logs, logged * 1e-9, "right")) - 1, 0)].stamp
         seconds, rest = divmod(int(label), 10**9) if label.isdigit() else (newest, 0)
         stamp = seconds + rest * 1e-9  # to the last bit that of the state
-        said.append(Said(stamp, logged * 1e-9, float(message.data[0])))
+        said.append(StampedMessage(stamp, logged * 1e-9, float(message.data[0])))
     return said
 
 
-def _sightings(path: Path, scene: Scene) -> list[Said]:
+def _sightings(path: Path, scene: Scene) -> list[StampedMessage]:
     camera, height, said = scene.camera.T_base_camera, scene.block_size / 2, []
     for logged, message in messages(path, SIGHTINGS, SIGHTING):
         position, quaternion = _pose(message.pose.pose)
         covariance, stamp = np.reshape(message.pose.covariance, (6, 6)), source_stamp(message)
         pose = quaternion_pose(position, quaternion)
-        found: Sighting = sighting(stamp, pose, covariance, camera, height)
-        said.append(Said(stamp, logged * 1e-9, found))
+        found: BlockDetection = sighting(stamp, pose, covariance, camera, height)
+        said.append(StampedMessage(stamp, logged * 1e-9, found))
     return said
 
 
-def _blocks(path: Path) -> list[Said]:
+def _blocks(path: Path) -> list[StampedMessage]:
     """Return the true poses of the first block, (7,) each."""
     return [
-        Said(source_stamp(message), logged * 1e-9, np.concatenate(_pose(message.poses[0])))
+        StampedMessage(
+            source_stamp(message), logged * 1e-9, np.concatenate(_pose(message.poses[0]))
+        )
         for logged, message in messages(path, BLOCKS, POSES)
     ]
 
@@ -160,9 +168,9 @@ def _index(name: str, names: list[str], topic: str) -> int:
     return names.index(name)
 
 
-def _split(states: Iterable[Said]) -> list[list[Said]]:
+def _split(states: Iterable[StampedMessage]) -> list[list[StampedMessage]]:
     """Return joint states by episode, each once: simulated time starts again with each."""
-    parts: list[list[Said]] = [[]]
+    parts: list[list[StampedMessage]] = [[]]
     for said in states:
         last = parts[-1][-1].stamp if parts[-1] else -np.inf
         if said.stamp < last - RESET:
@@ -172,7 +180,9 @@ def _split(states: Iterable[Said]) -> list[list[Said]]:
     return parts
 
 
-def _by_episode(heard: list[Said], states: list[list[Said]]) -> list[list[Said]]:
+def _by_episode(
+    heard: list[StampedMessage], states: list[list[StampedMessage]]
+) -> list[list[StampedMessage]]:
     """Return messages by episode, in the order of their stamps, each stamp once.
 
     A message belongs where joint states of its stamp were logged at about the same time: topics
@@ -184,7 +194,7 @@ def _by_episode(heard: list[Said], states: list[list[Said]]) -> list[list[Said]]
         time, log = (np.array([said[j] for said in part]) for j in (0, 1))
         away = np.abs(np.interp(stamp, time, log, left=np.inf, right=np.inf) - logged)
         best[away < nearest], nearest = k, np.minimum(away, nearest)
-    parts: list[dict[float, Said]] = [{} for _ in states]
+    parts: list[dict[float, StampedMessage]] = [{} for _ in states]
     for said, k in zip(heard, best, strict=True):
         if k >= 0:
             parts[k].setdefault(said.stamp, said)

@@ -10,7 +10,7 @@ import mujoco
 import numpy as np
 
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.sources.passive_rollouts import BODIES, FallConfig, falls, joints
+from invdyn_ros.sources.passive_rollouts import BODIES, PassiveRolloutConfig, falls, joints
 
 
 def is_body(name: str) -> bool:
@@ -18,7 +18,7 @@ def is_body(name: str) -> bool:
     return name in BODIES or name in gymnasium.registry
 
 
-def rollouts(name: str, config: FallConfig, seed: int = 0) -> Iterator[Trajectory]:
+def rollouts(name: str, config: PassiveRolloutConfig, seed: int = 0) -> Iterator[Trajectory]:
     """Return the trajectories (steps, n) of a body or of an environment with MuJoCo physics.
 
     Raises:
@@ -27,7 +27,7 @@ def rollouts(name: str, config: FallConfig, seed: int = 0) -> Iterator[Trajector
     return falls(name, config, seed) if name in BODIES else _played(name, config, seed)
 
 
-def _played(name: str, config: FallConfig, seed: int) -> Iterator[Trajectory]:
+def _played(name: str, config: PassiveRolloutConfig, seed: int) -> Iterator[Trajectory]:
     """Yield episodes of an environment; none ends before its steps are over.
 
     They start near where it starts them. Its actuators are not its joints, so no action is kept.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from invdyn_ros.data.trajectory import Trajectory
 
 
-class Intake(NamedTuple):
+class ImportResult(NamedTuple):
     """Trajectories, and what became of the rows they were made from."""
 
     trajectories: list[Trajectory]
@@ -32,7 +32,7 @@ class Intake(NamedTuple):
         return "; ".join([line, *reasons])
 
 
-def joined(parts: Iterable[Intake]) -> Intake:
+def joined(parts: Iterable[ImportResult]) -> ImportResult:
     """Return several intakes as one."""
     whole, rows, changes = [], 0, Counter[str]()
     for part in parts:
@@ -40,4 +40,4 @@ def joined(parts: Iterable[Intake]) -> Intake:
         rows += part.rows
         for reason, count in part.changes.items():
             changes[reason] += count
-    return Intake(whole, rows, dict(changes))
+    return ImportResult(whole, rows, dict(changes))

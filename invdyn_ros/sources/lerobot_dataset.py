@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 from invdyn_ros.data.dataset import read_dataset
-from invdyn_ros.data.leakage import without_repeats
+from invdyn_ros.data.leakage import drop_duplicates
 from invdyn_ros.data.lerobot_format import INFO, STATE, VELOCITY_SUFFIX
 from invdyn_ros.data.windows import check_alike
 from invdyn_ros.sources.array_files import read_tables
-from invdyn_ros.sources.import_result import Intake, joined
+from invdyn_ros.sources.import_result import ImportResult, joined
 from invdyn_ros.sources.sequence_files import SequenceConfig, read_table
 
 REPEATS = "moments that stand earlier in the data"
 
 
 @dataclass(frozen=True)
-class FolderConfig:
+class LeRobotConfig:
     """What a folder that this package did not write leaves open."""
 
     unit: Literal["N m", "A", "rad", "1"] | None = None
@@ -31,8 +31,8 @@ class FolderConfig:
 
 
 def read_folder(
-    path: str | Path, joint_names: tuple[str, ...], config: FolderConfig
-) -> tuple[Intake, str]:
+    path: str | Path, joint_names: tuple[str, ...], config: LeRobotConfig
+) -> tuple[ImportResult, str]:
     """Read the episodes of a LeRobot folder, and the name of its robot.
 
     What the folder does not know (velocity, acceleration) stays absent.
@@ -56,7 +56,7 @@ def read_folder(
         ):
             if given and given != found:
                 raise ValueError(f"{path}: {what} are {_shown(found)}, not {_shown(given)}")
-        return Intake(trajectories, sum(map(len, trajectories)), {}), robot
+        return ImportResult(trajectories, sum(map(len, trajectories)), {}), robot
     if config.unit is None:
         raise ValueError(f"{path / INFO} does not say what the actions are; state it with --unit")
     tables = [t for chunk in sorted(path.glob("data/chunk-*")) for t in read_tables(chunk, STATE)]
@@ -69,8 +69,8 @@ def read_folder(
 
 
 def read_folders(
-    paths: list[Path], joint_names: tuple[str, ...], config: FolderConfig
-) -> tuple[Intake, str]:
+    paths: list[Path], joint_names: tuple[str, ...], config: LeRobotConfig
+) -> tuple[ImportResult, str]:
     """Read several folders of one robot as one.
 
     Raises:
@@ -89,10 +89,10 @@ def read_folders(
     return (_unique(whole) if config.unique else whole), robot
 
 
-def _unique(whole: Intake) -> Intake:
-    kept = without_repeats(whole.trajectories)
+def _unique(whole: ImportResult) -> ImportResult:
+    kept = drop_duplicates(whole.trajectories)
     change = sum(map(len, kept)) - sum(map(len, whole.trajectories))
-    return Intake(kept, whole.rows, whole.changes | {REPEATS: change})
+    return ImportResult(kept, whole.rows, whole.changes | {REPEATS: change})
 
 
 def _info(path: Path) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def _joints(info: dict[str, Any], width: int, path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _columns(width: int, n: int, config: FolderConfig) -> SequenceConfig:
+def _columns(width: int, n: int, config: LeRobotConfig) -> SequenceConfig:
     """Say where the columns stand; a state twice as wide as the joints also has velocities."""
     return SequenceConfig(
         position=f"{STATE}:0:{n}",

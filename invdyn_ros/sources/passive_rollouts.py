@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from invdyn_ros.config import Checked, Count, NotNegative, Score
+from invdyn_ros.config import Checked, Count, NotNegative, Probability
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.robots.robot import share
 
@@ -22,7 +22,7 @@ ROOT = 2  # coordinates that are its place [m]; the others are angles [rad]
 
 
 @dataclass(frozen=True)
-class FallConfig(Checked):
+class PassiveRolloutConfig(Checked):
     """How a body without motors is recorded."""
 
     episodes: Count = 10_000
@@ -31,7 +31,7 @@ class FallConfig(Checked):
     """Samples of each, one per step of its simulation."""
     perturbation: NotNegative = 0.1
     """Largest change of each coordinate, and of its rate, at the start of an environment."""
-    acting: Score = 0.0
+    acting: Probability = 0.0
     """Share of the range of an environment's actions that it is driven with at random."""
 
 
@@ -51,7 +51,7 @@ def joints(model: mujoco.MjModel) -> tuple[str, ...]:
     return tuple(model.joint(k).name for k in range(model.njnt))
 
 
-def falls(name: str, config: FallConfig, seed: int = 0) -> Iterator[Trajectory]:
+def falls(name: str, config: PassiveRolloutConfig, seed: int = 0) -> Iterator[Trajectory]:
     """Yield trajectories (steps, n) of a body, without actions; seed 123 gives the published ones.
 
     The first two coordinates are its place [m] and [m/s], the others angles [rad] and [rad/s].

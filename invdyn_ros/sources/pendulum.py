@@ -49,7 +49,7 @@ class PendulumConfig(Checked):
     """Of states and torques."""
 
 
-def swing(config: PendulumConfig) -> Iterator[Trajectory]:
+def simulate_pendulum(config: PendulumConfig) -> Iterator[Trajectory]:
     """Yield the episodes: random states, moved by torques that are sums of sines."""
     random = np.random.default_rng(config.seed)
     dt = 1 / config.rate

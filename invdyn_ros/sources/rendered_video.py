@@ -10,16 +10,16 @@ from typing import Annotated
 import numpy as np
 
 from invdyn_ros.arms.camera import Camera
-from invdyn_ros.arms.domain_randomization import NOISES, stray, view
+from invdyn_ros.arms.domain_randomization import NOISES, randomize_camera, randomize_scene
 from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import Scene
-from invdyn_ros.config import Checked, Count, Positive, Share, at_least
+from invdyn_ros.config import Checked, Count, Fraction, Positive, at_least
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.excitation import Excitation, ExcitationConfig
 from invdyn_ros.sources.simulation import move
-from invdyn_ros.workers import in_order
+from invdyn_ros.workers import parallel_map
 
 EYE, LOOKED_AT = (0.95, -0.75, 1.15), (0.36, 0.0, 0.52)  # [m] camera and its middle, base frame
 PACES = (0.6, 1.0)  # shares of the speed; in slow motion an arm sticks, which no picture shows
@@ -28,7 +28,7 @@ UNIT = "rad/s"
 
 
 @dataclass(frozen=True)
-class FilmConfig(Checked):
+class RenderedVideoConfig(Checked):
     """How the arm moves, and how it is filmed."""
 
     motions: Count = 40
@@ -43,7 +43,7 @@ class FilmConfig(Checked):
     """Side of a picture [px]."""
     reach: Positive = 0.6
     """Farthest that a joint goes from its home position [rad]."""
-    speed: Share = 0.5
+    speed: Fraction = 0.5
     """Share of the velocity limits that is used."""
     simulated: bool = True
     """The arm follows with its dynamics; else it is where it is commanded, which takes a sixth of
@@ -52,7 +52,7 @@ class FilmConfig(Checked):
     """Of motion, plant and camera."""
 
 
-def films(robot: Robot, config: FilmConfig, workers: int = 1) -> Iterator[Trajectory]:
+def films(robot: Robot, config: RenderedVideoConfig, workers: int = 1) -> Iterator[Trajectory]:
     """Yield the videos of each motion in turn, the same ones from any number of workers.
 
     The action of a picture is the joint velocity [rad/s] that was commanded since the one before,
@@ -62,11 +62,11 @@ def films(robot: Robot, config: FilmConfig, workers: int = 1) -> Iterator[Trajec
         ValueError: less than one worker.
     """
     run = partial(_film, replace(robot), config)  # without its engine
-    for videos in in_order(run, range(config.motions), workers):
+    for videos in parallel_map(run, range(config.motions), workers):
         yield from videos
 
 
-def _film(robot: Robot, config: FilmConfig, episode: int) -> list[Trajectory]:
+def _film(robot: Robot, config: RenderedVideoConfig, episode: int) -> list[Trajectory]:
     motion = _motion(robot, config, episode)
     rows = int(np.floor((motion.length - 1 / robot.rate) * config.rate + 1e-6)) + 1
     wanted = _commanded(robot, motion, np.arange(rows) / config.rate)
@@ -94,7 +94,7 @@ def _followed(robot: Robot, motion: Excitation, seed: int, time: np.ndarray) -> 
     return moved.interpolate(np.minimum(time, moved.time[-1]))
 
 
-def _motion(robot: Robot, config: FilmConfig, episode: int) -> Excitation:
+def _motion(robot: Robot, config: RenderedVideoConfig, episode: int) -> Excitation:
     """Draw a motion around the home position, within the limits of the joints."""
     random = np.random.default_rng([config.seed, episode])
     how = ExcitationConfig(
@@ -124,7 +124,7 @@ def _opening(robot: Robot) -> float:
 
 
 def _pictures(
-    robot: Robot, config: FilmConfig, number: int, q: np.ndarray, places: np.ndarray
+    robot: Robot, config: RenderedVideoConfig, number: int, q: np.ndarray, places: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Render the arm at positions (T, n) [rad] with camera, light and colours of its own.
 
@@ -133,8 +133,12 @@ def _pictures(
     """
     scene = Scene(Camera.look_at(EYE, LOOKED_AT, FOCAL), blocks=0, marked=False)
     noise = NOISES["default"]
-    scene = view(
-        stray(scene, noise, config.seed, number), noise, config.seed, number, config.pixels
+    scene = randomize_camera(
+        randomize_scene(scene, noise, config.seed, number),
+        noise,
+        config.seed,
+        number,
+        config.pixels,
     )
     with SceneCamera(robot, scene, config.seed * 100_003 + number) as camera:
         none = np.empty((0, 4, 4))

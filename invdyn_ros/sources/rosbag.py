@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from invdyn_ros.data.trajectory import UNIFORM, Trajectory
-from invdyn_ros.sources.import_result import Intake, joined
+from invdyn_ros.sources.import_result import ImportResult, joined
 
 JOINT_STATE = "sensor_msgs/msg/JointState"
 METADATA, FILES = "metadata.yaml", (".db3", ".mcap")
@@ -44,7 +44,7 @@ def read_bag(path: str | Path, joint_names: Sequence[str], config: BagConfig) ->
     return take_bag(path, joint_names, config).trajectories
 
 
-def take_bag(path: str | Path, joint_names: Sequence[str], config: BagConfig) -> Intake:
+def take_bag(path: str | Path, joint_names: Sequence[str], config: BagConfig) -> ImportResult:
     """Read the motion of some joints from a recording, with accelerations and an account.
 
     Args:
@@ -78,7 +78,7 @@ def find_bags(path: str | Path) -> list[Path]:
     return bags
 
 
-def _read_one(path: Path, joints: tuple[str, ...], config: BagConfig) -> Intake:
+def _read_one(path: Path, joints: tuple[str, ...], config: BagConfig) -> ImportResult:
     changes = Counter[str]()
     try:
         rows = joint_rows(messages(path, config.topic, JOINT_STATE), joints, changes)
@@ -98,7 +98,7 @@ def _read_one(path: Path, joints: tuple[str, ...], config: BagConfig) -> Intake:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     changes[RESAMPLED] += sum(map(len, made)) - sum(map(len, parts))
-    return Intake(made, count, dict(changes))
+    return ImportResult(made, count, dict(changes))
 
 
 def messages(path: Path, topic: str, kind: str) -> Iterator[tuple[int, Any]]:

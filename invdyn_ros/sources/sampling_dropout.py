@@ -9,7 +9,7 @@ import numpy as np
 
 from invdyn_ros.config import Checked, Decay, at_least
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.sources.import_result import Intake
+from invdyn_ros.sources.import_result import ImportResult
 from invdyn_ros.typing import Mask
 
 LOST = "messages lost at random"
@@ -21,7 +21,7 @@ class IrregularConfig(Checked):
 
     drop: Decay = 0.0
     """Share of the samples that are lost."""
-    pause: Annotated[float, at_least(0)] = 0.0
+    burst_dropout: Annotated[float, at_least(0)] = 0.0
     """Mean number of samples lost in a row, what is between comes in bursts; 0: no order."""
     jitter: Decay = 0.0
     """How far apart in time samples stray, up to half of it either way [intervals]."""
@@ -30,9 +30,9 @@ class IrregularConfig(Checked):
         """Refuse pauses shorter than what such a share must have, with a sample between."""
         super().__post_init__()
         shortest = self.drop / (1 - self.drop)
-        if self.pause and self.pause < max(shortest, 1.0):
+        if self.burst_dropout and self.burst_dropout < max(shortest, 1.0):
             raise ValueError(
-                f"pause is {self.pause}; with a drop of {self.drop} it must be at least "
+                f"pause is {self.burst_dropout}; with a drop of {self.drop} it must be at least "
                 f"{max(shortest, 1.0):.3g}"
             )
 
@@ -42,7 +42,7 @@ class IrregularConfig(Checked):
         return self.drop == self.jitter == 0
 
 
-def disturbed(whole: Intake, config: IrregularConfig, seed: int) -> Intake:
+def drop_and_jitter(whole: ImportResult, config: IrregularConfig, seed: int) -> ImportResult:
     """Return trajectories of which samples strayed and were lost, and say how many.
 
     Raises:
@@ -60,16 +60,16 @@ def disturbed(whole: Intake, config: IrregularConfig, seed: int) -> Intake:
         left = strayed[came]
         made.append(replace(left, acceleration=left.acceleration[:0]))
     lost = sum(map(len, made)) - sum(map(len, whole.trajectories))
-    return Intake(made, whole.rows, whole.changes | {LOST: lost})
+    return ImportResult(made, whole.rows, whole.changes | {LOST: lost})
 
 
 def arrived(count: int, config: IrregularConfig, random: np.random.Generator) -> Mask:
     """Say which of some samples in a row arrive, (count,)."""
     chance = random.random(count)
-    if not config.pause:
+    if not config.burst_dropout:
         return np.asarray(chance >= config.drop)
     # a Markov chain of two states (Gilbert 1960): its pauses have that mean, its share is `drop`
-    resumes = 1 / config.pause
+    resumes = 1 / config.burst_dropout
     breaks = resumes * config.drop / (1 - config.drop)
     there, rows = chance[0] >= config.drop, []
     for draw in random.random(count):

@@ -22,14 +22,14 @@ import numpy as np
 
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.sources.array_files import Table, places, read_tables
-from invdyn_ros.sources.import_result import Intake, joined
+from invdyn_ros.sources.import_result import ImportResult, joined
 from invdyn_ros.sources.triplets import chained, transitions
 
 ENDS = ("terminals", "timeouts", "terminations", "truncations", "dones")  # true in a last row
 EPISODE_ENDS = "episode_ends"  # first row after each episode
 NEXT = "next_"  # before the name of the column with the state that follows
 FINAL, BAD, SHORT = "final states", "rows that are not finite", "rows of episodes too short"
-ACTIONLESS = "final states without an action"
+NO_ACTION = "final states without an action"
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class SequenceConfig:
             raise ValueError("(qd' - qd)/dt takes --velocity; or give --acceleration filter")
 
 
-class Rows(NamedTuple):
+class Transitions(NamedTuple):
     """N states, episode after episode."""
 
     row: np.ndarray  # (N,) place in the file
@@ -87,7 +87,7 @@ class Rows(NamedTuple):
     acts: np.ndarray  # (N,) whether the row has an action: all, or all but the last ones
     following: np.ndarray | None  # (N, n or 2n) the state after each row, where the file has it
 
-    def part(self, rows: slice | np.ndarray) -> Rows:
+    def part(self, rows: slice | np.ndarray) -> Transitions:
         """Return some of the rows."""
         known = {name: c[rows] for name, c in self._asdict().items() if c is not None}
         return self._replace(**known)
@@ -95,7 +95,7 @@ class Rows(NamedTuple):
 
 def read_sequence(
     path: str | Path, joint_names: tuple[str, ...], config: SequenceConfig
-) -> Intake:
+) -> ImportResult:
     """Read the episodes of a file or of a folder of files.
 
     Args:
@@ -110,7 +110,7 @@ def read_sequence(
     return joined(read_table(table, joint_names, config) for table in tables)
 
 
-def read_table(table: Table, joint_names: tuple[str, ...], config: SequenceConfig) -> Intake:
+def read_table(table: Table, joint_names: tuple[str, ...], config: SequenceConfig) -> ImportResult:
     """Read the episodes of one table; see `read_sequence`."""
     rows = _rows(table, config)
     if not len(rows.row):
@@ -134,10 +134,10 @@ def read_table(table: Table, joint_names: tuple[str, ...], config: SequenceConfi
             )
     if not kept:
         raise ValueError(f"{table.where}: no episode is left of {len(rows.row)} rows")
-    return Intake(kept, len(rows.row), dict(changes))
+    return ImportResult(kept, len(rows.row), dict(changes))
 
 
-def _rows(table: Table, config: SequenceConfig) -> Rows:
+def _rows(table: Table, config: SequenceConfig) -> Transitions:
     """Take the columns out of a table and lay its episodes one after another."""
     action = table.pick(config.action, config.observations)
     texts = [config.position, *([config.velocity] if config.velocity else [])]
@@ -169,7 +169,7 @@ def _rows(table: Table, config: SequenceConfig) -> Rows:
     if config.gap is not None:
         last[:-1] |= np.diff(time) > config.gap
     acts = ~last if final else np.ones(count, dtype=bool)
-    return Rows(order, time, state, action, last, acts, following)
+    return Transitions(order, time, state, action, last, acts, following)
 
 
 def _following(table: Table, texts: Sequence[str], config: SequenceConfig) -> np.ndarray | None:
@@ -212,7 +212,9 @@ def _time(table: Table, config: SequenceConfig, count: int) -> np.ndarray:
     return _marks(table, str(config.time), count).astype(float)
 
 
-def _check_widths(table: Table, rows: Rows, names: Sequence[str], config: SequenceConfig) -> None:
+def _check_widths(
+    table: Table, rows: Transitions, names: Sequence[str], config: SequenceConfig
+) -> None:
     blocks = 2 if config.velocity else 1
     states, actions = rows.state.shape[1], rows.action.shape[1]
     if actions != len(names) or states != blocks * len(names):
@@ -223,7 +225,7 @@ def _check_widths(table: Table, rows: Rows, names: Sequence[str], config: Sequen
         )
 
 
-def _finite(rows: Rows, where: str, config: SequenceConfig) -> Rows:
+def _finite(rows: Transitions, where: str, config: SequenceConfig) -> Transitions:
     """Refuse or leave out rows that are not finite; an episode ends before each."""
     columns = [rows.time[:, None], rows.state, rows.action]
     columns += [rows.following] if rows.following is not None else []
@@ -242,7 +244,7 @@ def _finite(rows: Rows, where: str, config: SequenceConfig) -> Rows:
     return rows._replace(last=last).part(good)
 
 
-def _episodes(rows: Rows) -> Iterator[Rows]:
+def _episodes(rows: Transitions) -> Iterator[Transitions]:
     """Yield the episodes, each in order."""
     ends = np.flatnonzero(rows.last) + 1
     bounds = sorted({0, len(rows.last), *ends.tolist()})
@@ -250,7 +252,7 @@ def _episodes(rows: Rows) -> Iterator[Rows]:
         yield rows.part(slice(first, end))
 
 
-def _check_time(part: Rows, where: str) -> None:
+def _check_time(part: Transitions, where: str) -> None:
     back = np.flatnonzero(np.diff(part.time) <= 0)
     if len(back):
         k = int(back[0]) + 1
@@ -261,7 +263,7 @@ def _check_time(part: Rows, where: str) -> None:
 
 
 def _episode(
-    part: Rows, names: tuple[str, ...], config: SequenceConfig
+    part: Transitions, names: tuple[str, ...], config: SequenceConfig
 ) -> tuple[Trajectory | None, dict[str, int]]:
     """Return an episode, or None where it is too short, and how its number of rows changed."""
     n, count, change = len(names), len(part.row), {}
@@ -289,4 +291,4 @@ def _episode(
         config.unit,
     )
     filtered = made.differentiate(config.window) if config.acceleration == "filter" else made
-    return filtered, {ACTIONLESS: len(time) - count}
+    return filtered, {NO_ACTION: len(time) - count}

@@ -11,15 +11,15 @@ import torch
 from invdyn_ros.arms.plant import PlantConfig, load_plant
 from invdyn_ros.arms.pybullet_simulation import JointSample, Simulation
 from invdyn_ros.control.computed_torque import Measured, Model, PlainFeedback
-from invdyn_ros.control.controller import Driver
+from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.safety_limits import GuardConfig, Target
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.models import Meta
+from invdyn_ros.models import ModelMetadata
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.excitation import Excitation, ExcitationConfig, excitations
 from invdyn_ros.typing import Array
-from invdyn_ros.workers import in_order
+from invdyn_ros.workers import parallel_map
 
 COULOMB_GUESS, ROTOR_GUESS = 0.01, 0.002  # per effort limit, of any geared joint [-, s2/rad]
 
@@ -32,13 +32,13 @@ def urdf_model(robot: Robot, unit: str, data: dict[str, Any] | None = None) -> R
         unit: unit of the actions.
         data: of a checkpoint, which knows what a torque is worth to a servo [rad/(N m)].
     """
-    meta = Meta(
+    meta = ModelMetadata(
         family="rigid_body",
         robot=robot.name,
         joint_names=robot.joint_names,
         action_unit=unit,
         rate=robot.rate,
-        lead=0.0,
+        action_delay=0.0,
         urdf=robot.xml(),
         config={"identify": False},
     )
@@ -85,7 +85,7 @@ def simulate(
     run = partial(move, arm, plant or load_plant(robot.name), unit or robot.action_unit)
     motions = excitations(robot, config)
     seeds = [config.seed * 100_003 + episode for episode in range(len(motions))]
-    yield from in_order(run, list(zip(motions, seeds, strict=True)), workers)
+    yield from parallel_map(run, list(zip(motions, seeds, strict=True)), workers)
 
 
 def move(
@@ -95,18 +95,20 @@ def move(
     motion, seed = course
     with Simulation(robot, plant, unit) as simulation:
         simulation.reset(seed, motion.at(0.0).q)
-        driver = Driver(robot, nominal(robot, unit), unit, 0.0, GuardConfig(timeout=1.0))
+        driver = ArmController(robot, nominal(robot, unit), unit, 0.0, GuardConfig(timeout=1.0))
         driver.engage(True)
         return _record(simulation, driver, motion, unit)
 
 
-def _record(simulation: Simulation, driver: Driver, motion: Excitation, unit: str) -> Trajectory:
+def _record(
+    simulation: Simulation, driver: ArmController, motion: Excitation, unit: str
+) -> Trajectory:
     robot, step = simulation.robot, 1 / simulation.robot.rate
     samples: list[JointSample] = []
     actions: list[Array] = []
     for _ in range(round(motion.length * robot.rate)):
         sample = simulation.state()
-        driver.aim(Target(sample.time, motion.at(sample.time + step), step))
+        driver.set_target(Target(sample.time, motion.at(sample.time + step), step))
         command = driver.tick(Measured(sample.time, sample.q, sample.qd))
         if command.action is None:
             raise RuntimeError(f"the guard stopped an excitation: {command.reason}")

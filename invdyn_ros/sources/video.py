@@ -23,8 +23,8 @@ from invdyn_ros.models.augmentation import WRIST
 from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, probe
 from invdyn_ros.perception.wrist_tracker import HandConfig, WristFinder
 from invdyn_ros.sources import epic_kitchens as epic
-from invdyn_ros.sources.csv_labels import Given, read_given
-from invdyn_ros.sources.import_result import Intake
+from invdyn_ros.sources.csv_labels import ActionLabels, read_given
+from invdyn_ros.sources.import_result import ImportResult
 
 SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
 SEEN = 640  # [px] longer side of the pictures in which hands are looked for
@@ -70,7 +70,7 @@ class Clip(NamedTuple):
     frames: Iterable[Frame]
 
 
-class Shots(NamedTuple):
+class VideoFrames(NamedTuple):
     """What was seen in a clip, at T times."""
 
     time: np.ndarray  # (T,) [s]
@@ -79,7 +79,7 @@ class Shots(NamedTuple):
     names: tuple[str, ...]  # of the n
 
 
-class Quality(NamedTuple):
+class LabelQuality(NamedTuple):
     """How good pseudo-actions are."""
 
     labelled: float  # share of the pictures with a wrist
@@ -93,7 +93,7 @@ class Quality(NamedTuple):
         )
 
 
-def read_videos(path: Path, config: VideoConfig) -> tuple[Intake, Quality | None]:
+def read_videos(path: Path, config: VideoConfig) -> tuple[ImportResult, LabelQuality | None]:
     """Read all pairs of a video file, a folder of them, or EPIC-KITCHENS frame folders.
 
     Returns:
@@ -116,7 +116,7 @@ def read_videos(path: Path, config: VideoConfig) -> tuple[Intake, Quality | None
         )
     rows = sum(len(shots.time) for _, shots in seen)
     quality = quality_of([s.place for _, s in seen]) if config.labels == "wrist" else None
-    return Intake(trajectories, rows, dict(changes)), quality
+    return ImportResult(trajectories, rows, dict(changes)), quality
 
 
 def clips(path: Path, config: VideoConfig) -> Iterator[Clip]:
@@ -174,7 +174,7 @@ def scaled(image: np.ndarray, pixels: int) -> np.ndarray:
     return np.asarray(cv2.resize(image, (pixels, pixels), interpolation=cv2.INTER_AREA))
 
 
-def quality_of(wrists: list[np.ndarray]) -> Quality:
+def quality_of(wrists: list[np.ndarray]) -> LabelQuality:
     """Return how good labels are, from the wrists (T, 2) of clips, NaN where none was seen.
 
     Jitter is what second differences of a smooth motion would not show: their median, as the
@@ -185,7 +185,7 @@ def quality_of(wrists: list[np.ndarray]) -> Quality:
     known = np.concatenate([*bends, np.empty(0)])
     known = known[~np.isnan(known)]
     jitter = NOISE * float(np.median(known)) if len(known) else float("nan")
-    return Quality(float(seen.mean()), jitter)
+    return LabelQuality(float(seen.mean()), jitter)
 
 
 def _taken(file: Path, step: int) -> Iterator[Frame]:
@@ -194,7 +194,7 @@ def _taken(file: Path, step: int) -> Iterator[Frame]:
     return (frame for frame in frames if frame.index % step == 0)
 
 
-def _shots(clip: Clip, config: VideoConfig, given: Given | None) -> Shots:
+def _shots(clip: Clip, config: VideoConfig, given: ActionLabels | None) -> VideoFrames:
     """Look at all pictures of a clip."""
     time, pictures, places = [], [], []
     video = clip.source.rpartition("/")[2]
@@ -210,10 +210,10 @@ def _shots(clip: Clip, config: VideoConfig, given: Given | None) -> Shots:
         if finder:
             finder.close()
     names = given.names if given else WRIST if finder else ()
-    return Shots(np.array(time), np.stack(pictures), np.stack(places), names)
+    return VideoFrames(np.array(time), np.stack(pictures), np.stack(places), names)
 
 
-def episodes(clip: Clip, shots: Shots, config: VideoConfig) -> Iterator[Trajectory]:
+def episodes(clip: Clip, shots: VideoFrames, config: VideoConfig) -> Iterator[Trajectory]:
     """Yield the episodes of each gap, none across a picture that has no label."""
     known = ~np.isnan(shots.place).any(1)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(int)))
@@ -226,7 +226,7 @@ def episodes(clip: Clip, shots: Shots, config: VideoConfig) -> Iterator[Trajecto
                     yield _episode(clip, shots, rows)
 
 
-def _episode(clip: Clip, shots: Shots, rows: slice) -> Trajectory:
+def _episode(clip: Clip, shots: VideoFrames, rows: slice) -> Trajectory:
     place, absent = shots.place[rows], np.empty((0, len(shots.names)))
     moved = np.concatenate([0 * place[:1], np.diff(place, axis=0)])
     return Trajectory(

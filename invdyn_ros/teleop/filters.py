@@ -66,7 +66,7 @@ class Bounds(NamedTuple):
     acceleration: np.ndarray
 
 
-class Pace:
+class RateLimiter:
     """Where joints are and how they move, and where they can be one sample later.
 
     Speed and acceleration are bounded, and so is the speed from which a joint can still stop at

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import cv2
 import numpy as np
 
-from invdyn_ros.config import Checked, Score
+from invdyn_ros.config import Checked, Probability
 from invdyn_ros.native_output import native_output_silenced
 from invdyn_ros.teleop.arm_directions import ARM
 
@@ -38,9 +38,9 @@ class PoseConfig(Checked):
 
     model: str = ""
     """A `pose_landmarker_*.task` file; empty for the full BlazePose inside MediaPipe 0.10.21."""
-    min_detection: Score = 0.5
+    min_detection: Probability = 0.5
     """Least score to say that there is a person, 0..1."""
-    min_tracking: Score = 0.5
+    min_tracking: Probability = 0.5
     """Least score to keep following the person instead of searching again, 0..1."""
 
     def __post_init__(self) -> None:

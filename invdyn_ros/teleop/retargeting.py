@@ -19,10 +19,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from invdyn_ros.config import Checked, NotNegative, Positive, Score, Share
+from invdyn_ros.config import Checked, Fraction, NotNegative, Positive, Probability
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.teleop.arm_directions import LANDMARKS, ArmDirections
-from invdyn_ros.teleop.filters import Bounds, Pace
+from invdyn_ros.teleop.filters import Bounds, RateLimiter
 from invdyn_ros.teleop.inverse_kinematics import PointSolver, Solution, flips, limbs, reach
 from invdyn_ros.teleop.workspace import Workspace
 
@@ -50,7 +50,7 @@ class RetargetConfig(Checked):
     """Length of the person's forearm, elbow to wrist [m]."""
     scale: NotNegative = 0.0
     """Metres of the robot's hand per metre of the person's; 0 for what fits the workspace best."""
-    min_visibility: Score = 0.5
+    min_visibility: Probability = 0.5
     """Least visibility of shoulder, elbow and wrist, 0..1; below it the arm holds."""
     max_age: Positive = 0.25
     """Oldest landmarks to act on [s]."""
@@ -68,9 +68,9 @@ class RetargetConfig(Checked):
     """Distance kept from each joint limit [rad]."""
     floor: float = 0.05
     """Least distance of the hand from the plane the base stands on [m]."""
-    speed: Share = 0.95
+    speed: Fraction = 0.95
     """Share of the joint velocity limits that is used."""
-    acceleration: Share = 0.9
+    acceleration: Fraction = 0.9
     """Share of the joint acceleration limits that is used."""
 
 
@@ -128,7 +128,7 @@ class Retargeter:
             speed * robot.velocity,
             acceleration * robot.acceleration,
         )
-        self._pace = Pace(bounds, robot.home)
+        self._pace = RateLimiter(bounds, robot.home)
         self.reset()
 
     def _place_person(self, length: float) -> None:

@@ -15,7 +15,7 @@ BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 
 
 @dataclass(frozen=True)
-class Ranks:
+class ProcessGroup:
     """This process among those that train together; by itself unless told otherwise."""
 
     rank: int = 0
@@ -62,15 +62,15 @@ class Ranks:
         return buffer.cpu().numpy().tobytes()
 
 
-def launched() -> Ranks:
+def launched() -> ProcessGroup:
     """Return which process of a `torchrun` this is; without one, the only one."""
     if not dist.is_torchelastic_launched():
-        return Ranks()
-    return Ranks(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+        return ProcessGroup()
+    return ProcessGroup(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[Ranks]:
+def joined(device: torch.device) -> Iterator[ProcessGroup]:
     """Meet the other processes of a `torchrun`, each with a GPU of its own where there are any."""
     ranks = launched()
     if ranks.size == 1:

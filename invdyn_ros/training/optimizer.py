@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from invdyn_ros.config import Checked, Count, Decay, NotNegative, Positive
-from invdyn_ros.training.distributed import Ranks
+from invdyn_ros.training.distributed import ProcessGroup
 from invdyn_ros.training.training_state import prefixed, under
 
 WARM_UP = 10  # steps until an average reaches far enough back to smooth
@@ -23,12 +23,12 @@ AMP_TYPES = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float1
 
 
 @dataclass(frozen=True)
-class DescentConfig(Checked):
+class OptimizerConfig(Checked):
     """How a family without a closed form is fitted."""
 
     epochs: Count = 300
     """Passes over the training data, at most."""
-    batch: Count = 512
+    batch_size: Count = 512
     """Windows per step, over all processes."""
     learning_rate: Positive = 2e-3
     """Adam's step size at the start; it falls to zero along a cosine."""
@@ -36,7 +36,7 @@ class DescentConfig(Checked):
     """Epochs without a better validation loss before stopping."""
     weight_decay: NotNegative = 0.0
     """Share of the weights taken off per step, times the learning rate (AdamW); 0: none."""
-    clip: NotNegative = 1.0
+    max_grad_norm: NotNegative = 1.0
     """Longest gradient that is followed as it is; longer ones are shortened to it; 0: none are."""
     ema: Decay = 0.0
     """Decay per step of the averaged weights, which are the ones validated and kept; 0: none."""
@@ -84,10 +84,10 @@ class Learner(Protocol):
         """Compute as after it."""
 
 
-class Optimiser:
+class Optimizer:
     """AdamW with clipping, averaged weights and 16-bit products, over one process or several."""
 
-    def __init__(self, model: Learner, config: DescentConfig, ranks: Ranks) -> None:
+    def __init__(self, model: Learner, config: OptimizerConfig, ranks: ProcessGroup) -> None:
         """Start from the model's weights."""
         self.model, self.config, self.ranks = model, config, ranks
         self.parameters = [p for p in model.parameters() if p.requires_grad]
@@ -126,8 +126,8 @@ class Optimiser:
         self.ranks.add_gradients(self.parameters)
         self.scaler.unscale_(self.adam)
         norm = get_total_norm([p.grad for p in self.parameters if p.grad is not None])
-        if self.config.clip:
-            clip_grads_with_norm_(self.parameters, self.config.clip, norm)
+        if self.config.max_grad_norm:
+            clip_grads_with_norm_(self.parameters, self.config.max_grad_norm, norm)
         self.scaler.step(self.adam)
         self.scaler.update()
         if self.config.ema:

@@ -12,19 +12,19 @@ import numpy as np
 import torch
 
 from invdyn_ros.config import from_mapping, to_mapping
-from invdyn_ros.control.fallback import remembered
+from invdyn_ros.control.fallback import fallback_metadata
 from invdyn_ros.data.dataset import Dataset, read_dataset
 from invdyn_ros.data.leakage import fingerprint, sketch_of
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import Split, Windows, split, whole, windows
-from invdyn_ros.models import MODELS, InverseDynamics, Meta, build
+from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.checkpoint import load, pick_device, save, write_whole
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
-from invdyn_ros.training.action_delay import estimate_lead, urdf_compliance
+from invdyn_ros.training.action_delay import estimate_action_delay, urdf_compliance
 from invdyn_ros.training.distributed import joined
-from invdyn_ros.training.optimizer import DescentConfig
+from invdyn_ros.training.optimizer import OptimizerConfig
 from invdyn_ros.training.tensorboard_log import TrainingLog
-from invdyn_ros.training.trainer import Descent
+from invdyn_ros.training.trainer import Trainer
 from invdyn_ros.training.training_state import Progress, RunState
 
 LOGS = "tensorboard"
@@ -43,21 +43,21 @@ class TrainConfig:
     """Of the split alone; none: `seed`."""
     test_fraction: float = 0.2
     """Share set aside for `evaluate`; the same share of the rest is for validation."""
-    lead: float | None = None
-    """[s] The action of time t makes the motion at t + lead; none: estimated from the data."""
-    start: str | None = None
+    action_delay: float | None = None
+    """[s] The action at time t makes the motion at t + action_delay; none: estimated from the data."""
+    init_from: str | None = None
     """Checkpoint of this family and arm to learn on from, with its shape; none: fresh weights."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     """Where to compute."""
     threads: int = 1
     """CPU threads of torch."""
-    descent: DescentConfig = field(default_factory=DescentConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """Gradient descent, for families that need it."""
     model: dict[str, Any] = field(default_factory=dict)
     """The family's own fields."""
 
     @property
-    def parting(self) -> int:
+    def resolved_split_seed(self) -> int:
         """Seed of the split."""
         return self.seed if self.split_seed is None else self.split_seed
 
@@ -89,7 +89,7 @@ def parse_run(
     if family not in families:
         raise ValueError(f"{where}: family is {family!r}; known are {', '.join(families)}")
     own = [name for name in _names(kind) if name not in ("descent", "model")]
-    known = {"": own, "descent": _names(DescentConfig), "model": _names(families[family].Config)}
+    known = {"": own, "descent": _names(OptimizerConfig), "model": _names(families[family].Config)}
     groups: dict[str, dict[str, Any]] = {group: {} for group in known}
     for name, value in values.items():
         group = next((group for group, names in known.items() if name in names), None)
@@ -97,7 +97,7 @@ def parse_run(
             choices = ", ".join(name for names in known.values() for name in names)
             raise ValueError(f"{where}: unknown field '{name}'; {family} has {choices}")
         groups[group][name] = value
-    descent = from_mapping(DescentConfig, groups["descent"], where)
+    descent = from_mapping(OptimizerConfig, groups["descent"], where)
     model = to_mapping(from_mapping(families[family].Config, groups["model"], where))
     return replace(from_mapping(kind, groups[""], where), descent=descent, model=model)
 
@@ -128,10 +128,10 @@ def train(
     with joined(device) as ranks:
         model, learn, judge, valid = _prepare(config, data, robot, device)
         progress = Progress()
-        if not model.solve(learn, judge):
+        if not model.fit(learn, judge):
             settings = _settings(config) | {"data": model.meta.data["sha256"]}
             state = RunState(Path(out), settings, model.meta)
-            descent = Descent(model, learn, judge, config.descent, config.seed, state, ranks)
+            descent = Trainer(model, learn, judge, config.optimizer, config.seed, state, ranks)
             if resume:
                 descent.resume()
             progress = _logged(descent, on_epoch)
@@ -175,13 +175,13 @@ def _names(cls: type) -> list[str]:
     return [f.name for f in fields(cls)]
 
 
-def _meta(config: TrainConfig, dataset: Dataset, robot: Robot | None) -> Meta:
+def _meta(config: TrainConfig, dataset: Dataset, robot: Robot | None) -> ModelMetadata:
     info = dataset.info
     unit, names = info.action_unit, info.joint_names
     name, urdf = (robot.name, robot.xml()) if robot else (info.robot, "")
     frames = dataset.trajectories[0].frames
     frame = frames.shape[1:3] if len(frames) else ()
-    return Meta(
+    return ModelMetadata(
         config.family, name, names, unit, info.rate, 0.0, urdf, config.model, frame=tuple(frame)
     )
 
@@ -199,35 +199,37 @@ def _prepare(
     if robot is not None:
         check_joints(dataset, robot, data)
     trajectories = accelerated(dataset.trajectories)
-    outer, inner = splits(trajectories, config.test_fraction, config.parting)
+    outer, inner = splits(trajectories, config.test_fraction, config.resolved_split_seed)
     meta = _meta(config, dataset, robot)
-    lead = config.lead
-    if MODELS[config.family].observed == "pixels":
-        if lead:
+    action_delay = config.action_delay
+    if MODELS[config.family].input_type == "pixels":
+        if action_delay:
             raise ValueError(
-                f"lead is {lead} s; family {config.family} reads pictures, whose actions lie "
+                f"action_delay is {action_delay} s; family {config.family} reads pictures, whose actions lie "
                 "between them: leave it out"
             )
-        lead = 0.0
-    elif lead is None:
-        lead = estimate_lead(meta, inner)
-    meta = replace(meta, lead=lead)
+        action_delay = 0.0
+    elif action_delay is None:
+        action_delay = estimate_action_delay(meta, inner)
+    meta = replace(meta, action_delay=action_delay)
     torch.manual_seed(config.seed)
-    model = build(meta) if config.start is None else _started(config.start, meta)
+    model = build(meta) if config.init_from is None else _started(config.init_from, meta)
     meta = replace(meta, config=model.meta.config)
     learn, judge = (
-        windows(part, model.window, lead, model.dtype, model.observed, model.stride).to(device)
+        windows(part, model.window, action_delay, model.dtype, model.input_type, model.stride).to(
+            device
+        )
         for part in (inner.train, inner.test)
     )
     content = {"name": Path(data).name, "sha256": fingerprint(trajectories)}
     model.meta = replace(meta, data=content | _history(config, model, outer, inner))
     model.to(device)
-    if config.start is None:  # other numbers would make it another function
+    if config.init_from is None:  # other numbers would make it another function
         model.standardise(learn)
     return model, learn, judge, inner.test
 
 
-def _started(start: str, meta: Meta) -> InverseDynamics:
+def _started(start: str, meta: ModelMetadata) -> InverseDynamics:
     """Return the model to learn on from, which must be of the same family, arm and unit."""
     model = load(start)
     for name in ("family", "robot", "joint_names", "action_unit"):
@@ -238,7 +240,7 @@ def _started(start: str, meta: Meta) -> InverseDynamics:
     return model
 
 
-def _logged(descent: Descent, on_epoch: Callable[[Progress], None]) -> Progress:
+def _logged(descent: Trainer, on_epoch: Callable[[Progress], None]) -> Progress:
     """Descend; the first process tells the user and TensorBoard."""
     if not descent.ranks.first:
         return descent.run()
@@ -261,9 +263,9 @@ def _finish(
 ) -> None:
     """Write the checkpoint and how training went."""
     device = judge.motion.device
-    recordings = whole(valid, model.meta.lead, model.dtype, model.observed)
+    recordings = whole(valid, model.meta.action_delay, model.dtype, model.input_type)
     model.calibrate(recording.to(device) for recording in recordings)
-    known = {"epochs": progress.epoch} | remembered(model, judge)
+    known = {"epochs": progress.epoch} | fallback_metadata(model, judge)
     model.meta = replace(model.meta, data=model.meta.data | known)
     save(model, model.meta, out)
     log = {"losses": progress.losses, "best_epoch": progress.best_epoch}
@@ -276,20 +278,24 @@ def _history(
     """Return what the checkpoint remembers of its data."""
     groups = {"train": inner.train, "valid": inner.test, "test": outer.test}
     return {
-        "split": {"by": outer.by, "fraction": config.test_fraction, "seed": config.parting},
+        "split": {
+            "by": outer.by,
+            "fraction": config.test_fraction,
+            "seed": config.resolved_split_seed,
+        },
         "samples": {name: sum(map(len, part)) for name, part in groups.items()},
         "sketch": sketch_of(outer.train),
         "target_mean": _target_mean(model, outer.train),
         "urdf_compliance": urdf_compliance(model.meta, inner)
-        if model.observed == "motion"
+        if model.input_type == "motion"
         else [],
     }
 
 
 def _target_mean(model: InverseDynamics, known: list[Trajectory]) -> list[float]:
     """Return the mean (n,) of what the family models; pictures are not copied for it."""
-    if model.observed == "pixels":
-        return np.concatenate([t.action[model.lacking :] for t in known]).mean(0).tolist()
-    learn = windows(known, 1 + model.lacking, model.meta.lead)
-    target = model.target(learn.motion, learn.action)[:, model.lacking :]
+    if model.input_type == "pixels":
+        return np.concatenate([t.action[model.warmup_frames :] for t in known]).mean(0).tolist()
+    learn = windows(known, 1 + model.warmup_frames, model.meta.action_delay)
+    target = model.target(learn.motion, learn.action)[:, model.warmup_frames :]
     return [float(x) for x in target.mean((0, 1))]

@@ -13,12 +13,12 @@ from invdyn_ros.config import Checked, Count, to_mapping
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.leakage import fingerprint
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.models.planner.flow_matching import SequenceConfig, SequenceFlow
-from invdyn_ros.models.planner.planner import PLANNER, FlowPlanner, PlannerMeta, save_planner
+from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig, SequenceFlowMatching
+from invdyn_ros.models.planner.planner import PLANNER, FlowPlanner, PlannerMetadata, save_planner
 from invdyn_ros.models.planner.segments import Moments, states_ahead
-from invdyn_ros.training.optimizer import DescentConfig, Learner
+from invdyn_ros.training.optimizer import Learner, OptimizerConfig
 from invdyn_ros.training.train import splits
-from invdyn_ros.training.trainer import Descent
+from invdyn_ros.training.trainer import Trainer
 from invdyn_ros.training.training_state import Progress, RunState
 
 Ahead = Callable[[Sequence[Trajectory], int], Moments]
@@ -34,23 +34,23 @@ class PlannerConfig(Checked):
     """Share set aside for tests; the same share of the rest decides which weights to keep."""
     threads: Count = 1
     """CPU threads of torch."""
-    network: SequenceConfig = field(default_factory=SequenceConfig)
+    network: FlowMatchingConfig = field(default_factory=FlowMatchingConfig)
     """Its shape."""
-    descent: DescentConfig = field(
-        default_factory=lambda: DescentConfig(epochs=60, batch=256, patience=60)
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(epochs=60, batch_size=256, patience=60)
     )
     """Gradient descent."""
 
 
-class Lore(NamedTuple):
+class PlannerData(NamedTuple):
     """What a planner learns: moments to learn from and to judge by, and what they are of."""
 
     learn: Moments
     judge: Moments
-    meta: PlannerMeta
+    meta: PlannerMetadata
 
 
-def motions(config: PlannerConfig, data: str | Path) -> Lore:
+def motions(config: PlannerConfig, data: str | Path) -> PlannerData:
     """Return the motions of a dataset as what a planner learns.
 
     Raises:
@@ -60,13 +60,15 @@ def motions(config: PlannerConfig, data: str | Path) -> Lore:
     learn, judge = parted(config, parts, states_ahead)
     content = {"name": Path(data).name, "sha256": fingerprint(parts), "samples": learn.size}
     size = learn.condition.shape[1]
-    meta = PlannerMeta(info.robot, info.joint_names, size, info.rate, config.network, {}, content)
-    return Lore(learn, judge, meta)
+    meta = PlannerMetadata(
+        info.robot, info.joint_names, size, info.rate, config.network, {}, content
+    )
+    return PlannerData(learn, judge, meta)
 
 
 def train_planner(
     config: PlannerConfig,
-    lore: Lore,
+    lore: PlannerData,
     out: str | Path,
     resume: bool = False,
     on_epoch: Callable[[Progress], None] = lambda progress: None,
@@ -108,7 +110,7 @@ def parted(
 
 
 def fit(
-    flow: SequenceFlow,
+    flow: SequenceFlowMatching,
     learn: Moments,
     judge: Moments,
     config: PlannerConfig,
@@ -120,7 +122,7 @@ def fit(
     flow.standardise(learn)
     state.directory.mkdir(parents=True, exist_ok=True)
     learner: Learner = flow
-    descent = Descent(learner, learn, judge, config.descent, config.seed, state)
+    descent = Trainer(learner, learn, judge, config.optimizer, config.seed, state)
     if resume:
         descent.resume()
     progress = descent.run(on_epoch)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 
-from invdyn_ros.config import Checked, Count, Share, to_mapping
+from invdyn_ros.config import Checked, Count, Fraction, to_mapping
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.leakage import fingerprint
 from invdyn_ros.data.trajectory import Trajectory
@@ -17,27 +17,27 @@ from invdyn_ros.models.checkpoint import pick_device
 from invdyn_ros.models.timeseries.observations import motions
 from invdyn_ros.models.timeseries.registry import (
     PATH,
-    PATHS,
+    TIME_SERIES_MODELS,
     build,
-    load_path_model,
-    save_path_model,
+    load_time_series_model,
+    save_time_series_model,
 )
-from invdyn_ros.models.timeseries.time_series_model import PathMeta, PathModel
-from invdyn_ros.training.optimizer import DescentConfig
+from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
+from invdyn_ros.training.optimizer import OptimizerConfig
 from invdyn_ros.training.train import parse_run
-from invdyn_ros.training.trainer import Descent
+from invdyn_ros.training.trainer import Trainer
 from invdyn_ros.training.training_state import Progress, RunState
 
 
 @dataclass(frozen=True)
-class PathConfig(Checked):
+class TimeSeriesTrainConfig(Checked):
     """One training run; a config file also holds the fields of its family, beside these."""
 
     family: str
     """Path model, a key of PATHS."""
     seed: int = 0
     """Of the first weights, of what is drawn and of the batch order."""
-    test_fraction: Share = 0.2
+    test_fraction: Fraction = 0.2
     """The last trajectories are for tests; as large a share of the rest decides what is kept."""
     length: Count = 200
     """Samples of the pieces that trajectories are cut into."""
@@ -47,19 +47,19 @@ class PathConfig(Checked):
     """CPU threads of torch."""
     start: str | None = None
     """Folder of a model of the same family and shape, whose weights are the first; none: fresh."""
-    descent: DescentConfig = field(default_factory=DescentConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     """Gradient descent."""
     model: dict[str, Any] = field(default_factory=dict)
     """The family's own fields."""
 
 
-def parse_path(values: Mapping[str, Any], where: str) -> PathConfig:
+def parse_time_series_config(values: Mapping[str, Any], where: str) -> TimeSeriesTrainConfig:
     """Sort the flat fields of a config file into run, descent and family.
 
     Raises:
         ValueError: unknown family, unknown field (naming the known ones) or a wrong value.
     """
-    return parse_run(PathConfig, PATHS, values, where)
+    return parse_run(TimeSeriesTrainConfig, TIME_SERIES_MODELS, values, where)
 
 
 def parted(
@@ -81,13 +81,13 @@ def parted(
     return parts
 
 
-def train_paths(
-    config: PathConfig,
+def train_time_series(
+    config: TimeSeriesTrainConfig,
     data: str | Path,
     out: str | Path,
     resume: bool = False,
     on_epoch: Callable[[Progress], None] = lambda progress: None,
-) -> PathModel:
+) -> TimeSeriesModel:
     """Train a path model and write its folder; the same seed gives the same weights.
 
     Raises:
@@ -103,7 +103,9 @@ def train_paths(
         "sha256": fingerprint(dataset.trajectories),
         "test_fraction": config.test_fraction,
     }
-    meta = PathMeta(config.family, info.robot, info.joint_names, info.rate, config.model, content)
+    meta = TimeSeriesMetadata(
+        config.family, info.robot, info.joint_names, info.rate, config.model, content
+    )
     torch.manual_seed(config.seed)
     model = build(meta)
     meta = replace(meta, config=to_mapping(model.config))
@@ -114,26 +116,26 @@ def train_paths(
     model.to(device)
     learn, judge = (type(part)(*(x.to(device) for x in part)) for part in (learn, judge))
     progress = Progress()
-    if not model.solve(learn, judge):
+    if not model.fit(learn, judge):
         settings = {k: v for k, v in to_mapping(config).items() if k not in ("threads", "device")}
         state = RunState(Path(out), settings | {"data": content["sha256"]}, meta, PATH)
         state.directory.mkdir(parents=True, exist_ok=True)
-        descent = Descent(model, learn, judge, config.descent, config.seed, state)
+        descent = Trainer(model, learn, judge, config.optimizer, config.seed, state)
         if resume:
             descent.resume()
         progress = descent.run(on_epoch)
     model.meta = replace(meta, data=content | {"epochs": progress.epoch})
-    save_path_model(model.eval(), out)
+    save_time_series_model(model.eval(), out)
     return model
 
 
-def _started(folder: str, model: PathModel) -> None:
+def _started(folder: str, model: TimeSeriesModel) -> None:
     """Take the weights of another model.
 
     Raises:
         ValueError: none there, or of another family or shape.
     """
-    other = load_path_model(folder)
+    other = load_time_series_model(folder)
     wanted, found = (m.state_dict() for m in (model, other))
     if {k: v.shape for k, v in wanted.items()} != {k: v.shape for k, v in found.items()}:
         raise ValueError(

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invdyn_ros.training.distributed import Ranks
-from invdyn_ros.training.optimizer import DescentConfig, Learner, Optimiser, Rows
+from invdyn_ros.training.distributed import ProcessGroup
+from invdyn_ros.training.optimizer import Learner, Optimizer, OptimizerConfig, Rows
 from invdyn_ros.training.training_state import Progress, RunState, prefixed, under
 
 SAVE_EVERY = 5.0  # [s] between states on disk: what a power cut costs
 VALIDATED = 8192  # windows at a time, so that validation needs no more memory than training
 
 
-class Descent:
+class Trainer:
     """Fits a model in place, epoch by epoch, and leaves it at its best validation loss.
 
     All that is random in an epoch follows from the seed and the number of the epoch, so a resumed
@@ -30,10 +30,10 @@ class Descent:
         model: Learner,
         train: Rows,
         valid: Rows,
-        config: DescentConfig,
+        config: OptimizerConfig,
         seed: int,
         state: RunState,
-        ranks: Ranks | None = None,
+        ranks: ProcessGroup | None = None,
     ) -> None:
         """Take a model on the device of the data.
 
@@ -48,8 +48,8 @@ class Descent:
         """
         self.model, self.train, self.valid = model, train, valid
         self.config, self.seed, self.state = config, seed, state
-        self.ranks = ranks or Ranks()
-        self.optimiser = Optimiser(model, config, self.ranks)
+        self.ranks = ranks or ProcessGroup()
+        self.optimiser = Optimizer(model, config, self.ranks)
         self.progress = Progress()
         self.best = self._weights()
         self._saved, self._kept = -math.inf, 0
@@ -94,7 +94,7 @@ class Descent:
         torch.manual_seed(_mixed(self.seed, epoch, 1 + self.ranks.rank))  # of dropout and noise
         self.model.train()
         losses, norms = [], []
-        for index in batches.split(self.config.batch):
+        for index in batches.split(self.config.batch_size):
             mine = self.ranks.share(index)
             loss, norm = self.optimiser.step(
                 self.train.rows(mine), len(mine) / len(index), self.progress.steps
@@ -154,7 +154,7 @@ class Descent:
         tensors |= prefixed("optimiser", self.optimiser.tensors())
         self.state.write(self.progress, tensors)
         if self._kept != self.progress.best_epoch:
-            self.state.keep(self.progress, self.best)
+            self.state.save_best(self.progress, self.best)
             self._kept = self.progress.best_epoch
 
 

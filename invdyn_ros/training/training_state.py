@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from invdyn_ros.models.checkpoint import MODEL, Kind, write_tensors, write_whole
+from invdyn_ros.models.checkpoint import MODEL, CheckpointType, write_tensors, write_whole
 
 STATE = "last.safetensors"
 HEADER = 8  # bytes that say how long the header of a safetensors file is
@@ -43,7 +43,7 @@ class RunState:
     """All that shapes the run; a state with other settings is refused."""
     meta: Any
     """What the model is of, with a mapping `data`."""
-    kind: Kind = MODEL
+    kind: CheckpointType = MODEL
     """What it is a checkpoint of."""
 
     @property
@@ -57,7 +57,7 @@ class RunState:
         plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         write_whole(self.path, save(plain, metadata))
 
-    def keep(self, progress: Progress, best: Mapping[str, Tensor]) -> None:
+    def save_best(self, progress: Progress, best: Mapping[str, Tensor]) -> None:
         """Write the best weights so far as a checkpoint."""
         data = self.meta.data | {"epochs": progress.epoch}
         write_tensors(best, replace(self.meta, data=data), self.directory, self.kind)

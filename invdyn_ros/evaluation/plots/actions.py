@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from invdyn_ros.models import Meta
+from invdyn_ros.models import ModelMetadata
 
 
 class Actions(NamedTuple):
@@ -21,7 +21,7 @@ class Actions(NamedTuple):
     predicted: np.ndarray  # (T, n)
 
 
-def draw_actions(directory: Path, meta: Meta, trajectories: Iterable[Actions]) -> None:
+def draw_actions(directory: Path, meta: ModelMetadata, trajectories: Iterable[Actions]) -> None:
     """Write one picture per trajectory, a row per joint; `meta` tells their names and the unit."""
     directory.mkdir(parents=True, exist_ok=True)
     label = "u - q" if meta.action_unit == "rad" else "action"

@@ -14,7 +14,7 @@ from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.scripted_expert import ScriptPolicy
 from invdyn_ros.grasp.policies.learned import load_learned
-from invdyn_ros.grasp.policies.network import Acts
+from invdyn_ros.grasp.policies.network import Policy
 from invdyn_ros.robots.robot import load_robot
 
 SCRIPTED = "scripted"
@@ -46,7 +46,7 @@ class ScriptActor:
         return self.policy(info)
 
 
-class ServoActor:
+class ExpertAgent:
     """The teacher of the shipped policies, which knows what they know."""
 
     def __init__(self, environment: GraspEnv) -> None:
@@ -57,13 +57,13 @@ class ServoActor:
 
     def __call__(self, observation: Any, info: dict[str, Any]) -> NDArray[np.float32]:
         """Return the teacher's action."""
-        return self.environment.advise("sightings")
+        return self.environment.expert_action("sightings")
 
 
 class PolicyActor:
     """A learned policy, or a planner; it looks at nothing but the observation."""
 
-    def __init__(self, policy: Acts, environment: GraspEnv) -> None:
+    def __init__(self, policy: Policy, environment: GraspEnv) -> None:
         self.policy = policy
 
     def reset(self) -> None:
@@ -75,7 +75,7 @@ class PolicyActor:
         return self.policy.act(observation)
 
 
-class Player(NamedTuple):
+class PolicySpec(NamedTuple):
     """A policy by name.
 
     Attributes:
@@ -91,7 +91,7 @@ class Player(NamedTuple):
     act_in: Callable[[GraspEnv], Actor]
 
 
-def load_player(policy: str, arm: str) -> Player:
+def load_player(policy: str, arm: str) -> PolicySpec:
     """Return a policy for an arm.
 
     Args:
@@ -102,9 +102,9 @@ def load_player(policy: str, arm: str) -> Player:
         ValueError: no policy there, or one of another arm, observation or action.
     """
     if policy == SCRIPTED:
-        return Player(SCRIPTED, arm, {}, ScriptActor)
+        return PolicySpec(SCRIPTED, arm, {}, ScriptActor)
     if policy == SERVO:
-        return Player(SERVO, arm, {"control": "cartesian"}, ServoActor)
+        return PolicySpec(SERVO, arm, {"control": "cartesian"}, ExpertAgent)
     learned = load_learned(load_robot(arm), SCENES[arm], policy).policy
-    needs = {"control": learned.meta.control, "steering": learned.meta.steering}
-    return Player(Path(policy).resolve().name, arm, needs, partial(PolicyActor, learned))
+    needs = {"control": learned.meta.control_mode, "steering": learned.meta.action_space}
+    return PolicySpec(Path(policy).resolve().name, arm, needs, partial(PolicyActor, learned))

@@ -12,14 +12,14 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from invdyn_ros.arms.domain_randomization import latency, view
+from invdyn_ros.arms.domain_randomization import latency, randomize_camera
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import Scene, quaternion_pose
-from invdyn_ros.grasp.envs.episode import World
-from invdyn_ros.grasp.envs.simulated_detector import ModelledDetector
-from invdyn_ros.grasp.estimation.block_estimate import Sighting, sighting
-from invdyn_ros.grasp.estimation.block_pose_estimator import Seer
-from invdyn_ros.grasp.estimation.block_pose_network import load_sight
+from invdyn_ros.grasp.envs.episode import GraspSimulation
+from invdyn_ros.grasp.envs.simulated_detector import SimulatedDetector
+from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, sighting
+from invdyn_ros.grasp.estimation.block_pose_estimator import BlockPoseEstimator
+from invdyn_ros.grasp.estimation.block_pose_network import load_block_pose_net
 
 ERRORS = 4  # stream of random numbers: the detector's errors
 SLACK = 1e-9  # [s] of rounding
@@ -28,7 +28,7 @@ T = TypeVar("T")
 Picture = NDArray[np.uint8]
 
 
-class Delay(Generic[T]):
+class DelayBuffer(Generic[T]):
     """Keeps what is not known yet."""
 
     def __init__(self) -> None:
@@ -51,10 +51,10 @@ class Delay(Generic[T]):
         return known
 
 
-class Eye(ABC):
+class CameraSensor(ABC):
     """The camera beside the arm of a world."""
 
-    def __init__(self, world: World, scene: Scene) -> None:
+    def __init__(self, world: GraspSimulation, scene: Scene) -> None:
         """Look at a world whose scene is described as `scene`."""
         self.world, self.scene = world, scene
         self._camera: SceneCamera | None = None
@@ -74,7 +74,7 @@ class Eye(ABC):
         """Take a picture."""
 
     @abstractmethod
-    def sightings(self) -> list[Sighting]:
+    def sightings(self) -> list[BlockDetection]:
         """Return the detections that are known by now and were not before."""
 
     def newest(self) -> Picture:
@@ -91,7 +91,7 @@ class Eye(ABC):
         if self._camera is None:
             self._camera = SceneCamera(self.world.robot, self.shown(), seed)
         elif self._drawn != self.where:
-            self._camera.stand(self.shown(), seed)
+            self._camera.set_scene(self.shown(), seed)
         self._drawn = self.where
         simulation = self.world.simulation
         q, _ = simulation.truth()
@@ -104,20 +104,20 @@ class Eye(ABC):
             self._camera.close()
 
 
-class MarkerEye(Eye):
+class SimulatedMarkerSensor(CameraSensor):
     """Sees the block's markers, through a model of camera and detector."""
 
-    def __init__(self, world: World, scene: Scene) -> None:
+    def __init__(self, world: GraspSimulation, scene: Scene) -> None:
         """Look at a world whose scene is described as `scene`."""
         super().__init__(world, scene)
-        self._delay: Delay[Sighting] = Delay()
+        self._delay: DelayBuffer[BlockDetection] = DelayBuffer()
 
     def begin(self) -> None:
         """Begin the world's present episode with its first picture."""
         noise, scene, self._drawn = self.world.noise, self.world.scene, None
         self._delay.begin(latency(noise, *self.where))
         self._random = np.random.default_rng([*self.where, ERRORS])
-        self._detector = ModelledDetector(scene.camera, scene.block_size, noise.marker)
+        self._detector = SimulatedDetector(scene.camera, scene.block_size, noise.marker)
         self.look()
 
     def look(self) -> None:
@@ -130,24 +130,24 @@ class MarkerEye(Eye):
             time = simulation.time
             self._delay.put(time, sighting(time, *found, camera, height))
 
-    def sightings(self) -> list[Sighting]:
+    def sightings(self) -> list[BlockDetection]:
         """Return the detections that are known by now and were not before."""
         return self._delay.due(self.world.simulation.time)
 
 
-class PixelEye(Eye):
+class RGBSensor(CameraSensor):
     """Sees pictures of a block without markers, through the renderer."""
 
-    def __init__(self, world: World, scene: Scene, pixels: int) -> None:
+    def __init__(self, world: GraspSimulation, scene: Scene, pixels: int) -> None:
         """Look at a world in pictures of `pixels` by `pixels`."""
         super().__init__(world, scene)
         self.pixels = pixels
         self.picture: Picture = np.zeros((pixels, pixels, 3), np.uint8)
-        self._delay: Delay[Picture] = Delay()
+        self._delay: DelayBuffer[Picture] = DelayBuffer()
 
     def shown(self) -> Scene:
         """Return the scene in the view of this camera."""
-        return view(self.world.scene, self.world.noise, *self.where, self.pixels)
+        return randomize_camera(self.world.scene, self.world.noise, *self.where, self.pixels)
 
     def begin(self) -> None:
         """Begin the world's present episode; its first picture is known at once."""
@@ -159,7 +159,7 @@ class PixelEye(Eye):
         """Take a picture."""
         self._delay.put(self.world.simulation.time, self.photograph())
 
-    def sightings(self) -> list[Sighting]:
+    def sightings(self) -> list[BlockDetection]:
         """Return none: nothing looks for markers."""
         return []
 
@@ -170,18 +170,18 @@ class PixelEye(Eye):
         return self.picture.copy()
 
 
-class SightEye(Eye):
+class BlockPoseSensor(CameraSensor):
     """Sees pictures of a block without markers, and tells where it lies by a network."""
 
-    def __init__(self, world: World, scene: Scene, seer: Seer) -> None:
+    def __init__(self, world: GraspSimulation, scene: Scene, seer: BlockPoseEstimator) -> None:
         """Look at a world whose scene is described as `scene`."""
         super().__init__(world, scene)
         self.seer = seer
-        self._delay: Delay[Sighting] = Delay()
+        self._delay: DelayBuffer[BlockDetection] = DelayBuffer()
 
     def shown(self) -> Scene:
         """Return the scene in the view of this camera."""
-        return view(self.world.scene, self.world.noise, *self.where, self.seer.pixels)
+        return randomize_camera(self.world.scene, self.world.noise, *self.where, self.seer.pixels)
 
     def begin(self) -> None:
         """Begin the world's present episode with its first picture."""
@@ -196,12 +196,14 @@ class SightEye(Eye):
         if seen is not None:
             self._delay.put(state.time, seen)
 
-    def sightings(self) -> list[Sighting]:
+    def sightings(self) -> list[BlockDetection]:
         """Return the detections that are known by now and were not before."""
         return self._delay.due(self.world.simulation.time)
 
 
-def load_eye(world: World, scene: Scene, pixels: int = 0, sight: str = "") -> Eye:
+def load_eye(
+    world: GraspSimulation, scene: Scene, pixels: int = 0, sight: str = ""
+) -> CameraSensor:
     """Return what looks at a world.
 
     Args:
@@ -216,9 +218,11 @@ def load_eye(world: World, scene: Scene, pixels: int = 0, sight: str = "") -> Ey
     if pixels and sight:
         raise ValueError("sight tells a state from pictures; it needs observation='state'")
     if pixels:
-        return PixelEye(world, scene, pixels)
+        return RGBSensor(world, scene, pixels)
     if sight:
-        return SightEye(
-            world, scene, Seer(world.robot, scene, load_sight(sight, world.robot.name))
+        return BlockPoseSensor(
+            world,
+            scene,
+            BlockPoseEstimator(world.robot, scene, load_block_pose_net(sight, world.robot.name)),
         )
-    return MarkerEye(world, scene)
+    return SimulatedMarkerSensor(world, scene)

@@ -8,11 +8,16 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
-from invdyn_ros.arms.domain_randomization import Noise, sensed, stray, wear
+from invdyn_ros.arms.domain_randomization import (
+    Noise,
+    randomize_plant,
+    randomize_scene,
+    with_sensor_noise,
+)
 from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.arms.pybullet_simulation import JointSample, Simulation
 from invdyn_ros.arms.scene import Scene, picture_ticks
-from invdyn_ros.grasp.policies.success import Judge
+from invdyn_ros.grasp.policies.success import SuccessDetector
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
@@ -20,7 +25,7 @@ LIMIT = 16.0  # [s] longest time of an episode
 AFTERWARDS = 0.5  # [s] from the placing to the end of an episode
 
 
-class World(AbstractContextManager["World"]):
+class GraspSimulation(AbstractContextManager["GraspSimulation"]):
     """A simulated arm, alone or at a table with a block, that knows when an episode is over.
 
     Attributes:
@@ -56,7 +61,9 @@ class World(AbstractContextManager["World"]):
         changes = {} if physics_rate is None else {"physics_rate": physics_rate}
         self._whole = noise, scene
         self.plant = load_plant(robot.name, **changes)
-        self.simulation = Simulation(robot, sensed(self.plant, noise), unit, scene, gui, seed)
+        self.simulation = Simulation(
+            robot, with_sensor_noise(self.plant, noise), unit, scene, gui, seed
+        )
         self.begin(seed)
 
     def __exit__(self, *_: object) -> None:
@@ -70,7 +77,7 @@ class World(AbstractContextManager["World"]):
         """Start a run anew: the next episode is the first of a seed."""
         self.seed, self.episode = seed, -1
 
-    def ease(self, area: float, noise: float) -> None:
+    def set_difficulty(self, area: float, noise: float) -> None:
         """Make the next episodes easier than the whole task, or as hard again.
 
         Args:
@@ -89,12 +96,12 @@ class World(AbstractContextManager["World"]):
         simulation, believed = self.simulation, self.believed
         if believed is not None:
             where = self.seed, self.episode
-            simulation.scene = stray(believed, self.noise, *where)
-            simulation.plant = wear(self.plant, self.noise, *where, believed.block_mass)
+            simulation.scene = randomize_scene(believed, self.noise, *where)
+            simulation.plant = randomize_plant(self.plant, self.noise, *where, believed.block_mass)
         simulation.reset(seed=self.seed * 100_003 + self.episode)
-        self.judge: Judge | None = None
+        self.judge: SuccessDetector | None = None
         if believed is not None and simulation.block is not None:
-            self.judge = Judge.of(believed, simulation.block_pose()[0])
+            self.judge = SuccessDetector.of(believed, simulation.block_pose()[0])
         self._placed_at: float | None = None
 
     @property

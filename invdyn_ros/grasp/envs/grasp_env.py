@@ -18,17 +18,17 @@ from invdyn_ros.arms.domain_randomization import NOISES, Noise, load_noise
 from invdyn_ros.arms.scene import SCENES, quaternion_pose
 from invdyn_ros.config import Checked, Positive, at_least
 from invdyn_ros.control.computed_torque import Measured
-from invdyn_ros.control.controller import Driver
+from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.fallback import fallback_of
 from invdyn_ros.control.safety_limits import Target
 from invdyn_ros.grasp.envs.cameras import load_eye
-from invdyn_ros.grasp.envs.episode import LIMIT, World
+from invdyn_ros.grasp.envs.episode import LIMIT, GraspSimulation
 from invdyn_ros.grasp.envs.reward import Reward, RewardConfig
 from invdyn_ros.grasp.estimation.block_estimate import turn_between, upright_yaw
-from invdyn_ros.grasp.policies.action_space import Motion, SteeringConfig, load_steering
-from invdyn_ros.grasp.policies.observation import RANGE, Observer
-from invdyn_ros.grasp.policies.success import Judge, Truth
-from invdyn_ros.grasp.policies.visual_servo import ServoConfig, servo
+from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, PlanarTwist, load_steering
+from invdyn_ros.grasp.policies.observation import RANGE, ObservationBuilder
+from invdyn_ros.grasp.policies.success import PrivilegedState, SuccessDetector
+from invdyn_ros.grasp.policies.visual_servo import ServoConfig, visual_servo
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.robot import load_robot, share
 
@@ -57,9 +57,9 @@ class GraspEnvConfig(Checked):
 
     arm: str = "ur5"
     observation: Literal["state", "pixels"] = "state"
-    control: Literal["joint", "cartesian"] = "joint"
+    control_mode: Literal["joint", "cartesian"] = "joint"
     noise: str | Noise = "default"
-    steering: SteeringConfig = field(default_factory=SteeringConfig)
+    steering: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
     limit: Positive = LIMIT
     physics_rate: float | None = None
@@ -153,12 +153,14 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.config = config = config or GraspEnvConfig(**changes)
         self.render_mode = render_mode
         self.robot, self.scene = load_robot(config.arm), SCENES[config.arm]
-        self.steering = load_steering(config.control, self.robot, config.steering)
+        self.steering = load_steering(config.control_mode, self.robot, config.steering)
         path = config.checkpoint or share(f"config/checkpoints/{config.arm}")
         model = load_runtime(path, "cpu", self.robot)
         unit, fallback = model.meta.action_unit, fallback_of(model.meta)
-        self.driver = Driver(self.robot, model, unit, model.meta.lead, fallback=fallback)
-        self.world = World(
+        self.driver = ArmController(
+            self.robot, model, unit, model.meta.action_delay, fallback=fallback
+        )
+        self.world = GraspSimulation(
             self.robot,
             config.level,
             self.scene,
@@ -166,7 +168,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             limit=config.limit,
             physics_rate=config.physics_rate or PHYSICS_RATES[config.arm],
         )
-        self.observer = Observer(self.robot, self.scene, self.steering.size)
+        self.observer = ObservationBuilder(self.robot, self.scene, self.steering.size)
         self.pixels = config.observation == "pixels"
         self.eye = load_eye(self.world, self.scene, self.pixels * config.pixels, config.sight)
         self.action_space = spaces.Box(-1.0, 1.0, (self.steering.size,), np.float32)
@@ -205,15 +207,15 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.steering.reset(self.world.simulation.state().q)
         self.eye.begin()
         self.reason: str | None = None
-        self.reward = Reward(self.config.reward, self.judge, self.truth())
+        self.reward = Reward(self.config.reward, self.judge, self.privileged_state())
         return self._observe(), self._info()
 
     def ease(self, area: float, noise: float) -> None:
         """Make the next episodes easier, as a curriculum does; see `World.ease`."""
-        self.world.ease(area, noise)
+        self.world.set_difficulty(area, noise)
 
     @property
-    def judge(self) -> Judge:
+    def judge(self) -> SuccessDetector:
         """What decides over the success of the present episode."""
         if self.world.judge is None:
             raise RuntimeError("there is no episode before the first reset")
@@ -225,7 +227,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         before = simulation.state()
         step = self.steering(np.asarray(action, float), before.q)
         period = self.config.steering.period
-        self.driver.aim(Target(before.time, step.state, period))
+        self.driver.set_target(Target(before.time, step.state, period))
         over = False
         for _ in range(self.steering.ticks):
             sample = simulation.state()
@@ -238,29 +240,29 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
                 if over:
                     break
         self.observer.previous = np.clip(np.asarray(action, float), -1, 1)
-        reward = self.reward(self.truth(), self.judge, self.observer.previous)
+        reward = self.reward(self.privileged_state(), self.judge, self.observer.previous)
         placed = over and self.world.finished
         return self._observe(), reward, placed, over and not placed, self._info()
 
-    def truth(self) -> Truth:
+    def privileged_state(self) -> PrivilegedState:
         """Return the true state, which only the reward looks at."""
         simulation = self.world.simulation
         q, _ = simulation.truth()
         tool, block = self.robot.forward_kinematics(q), quaternion_pose(*simulation.block_pose())
         turn = turn_between(tool, upright_yaw(block[:3, :3]))
         opening = simulation.state().opening
-        return Truth(tool, block[:3, 3], turn, simulation.gripping(), opening)
+        return PrivilegedState(tool, block[:3, 3], turn, simulation.gripping(), opening)
 
-    def advise(self, teacher: str = "truth") -> NDArray[np.float32]:
+    def expert_action(self, teacher: str = "truth") -> NDArray[np.float32]:
         """Return what a teacher would do now.
 
         Args:
             teacher: truth: it sees the true state; sightings: it knows what a policy knows.
         """
-        seen = self.truth() if teacher == "truth" else self.observer.belief()
-        motion = Motion(np.zeros(3), 0.0, grip=False)
+        seen = self.privileged_state() if teacher == "truth" else self.observer.estimated_state()
+        motion = PlanarTwist(np.zeros(3), 0.0, grip=False)
         if seen is not None:
-            motion = servo(seen, self.judge.goal, self.scene.block_size, ServoConfig())
+            motion = visual_servo(seen, self.judge.goal, self.scene.block_size, ServoConfig())
         return self.steering.along(motion).astype(np.float32)
 
     def _observe(self) -> Any:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from invdyn_ros.grasp.policies.success import LIFT, NEAR, Judge, Truth
+from invdyn_ros.grasp.policies.success import LIFT, NEAR, PrivilegedState, SuccessDetector
 from invdyn_ros.typing import Array
 
 
@@ -40,21 +40,21 @@ class RewardConfig:
     release: float = 1.0
     lifted: float = 1.0
     placed: float = 5.0
-    haste: float = 0.01
-    distance: float = 0.1
+    action_rate_weight: float = 0.01
+    length_scale: float = 0.1
 
 
 class Reward:
     """Pays one episode."""
 
-    def __init__(self, config: RewardConfig, judge: Judge, now: Truth) -> None:
+    def __init__(self, config: RewardConfig, judge: SuccessDetector, now: PrivilegedState) -> None:
         """Begin an episode in a state."""
         self.config, self.judge = config, judge
         self.lifted = self.placed = False
         self.previous: Array | None = None
         self.potential = self._potential(now)
 
-    def __call__(self, now: Truth, judge: Judge, action: Array) -> float:
+    def __call__(self, now: PrivilegedState, judge: SuccessDetector, action: Array) -> float:
         """Return the reward of an action that led to a state."""
         config, before = self.config, self.potential
         self.judge = judge
@@ -64,23 +64,23 @@ class Reward:
         pay += config.placed * (judge.placed and not self.placed)
         self.lifted, self.placed = judge.lifted, judge.placed
         if self.previous is not None:
-            pay -= config.haste * float(np.mean((action - self.previous) ** 2))
+            pay -= config.action_rate_weight * float(np.mean((action - self.previous) ** 2))
         self.previous = action
         return float(pay)
 
-    def _potential(self, now: Truth) -> float:
+    def _potential(self, now: PrivilegedState) -> float:
         """Return how far the grasp has come: from 0 to the sum of all stages."""
         config, goal = self.config, self.judge.goal
         if float(np.linalg.norm(now.block - goal)) <= NEAR and self._moved:
             loose = np.clip(now.opening / self.judge.released, 0.0, 1.0)
             return self._up_to_carry + config.release * float(loose)
-        near = 1 - np.tanh(np.linalg.norm(now.block - now.tool[:3, 3]) / config.distance)
+        near = 1 - np.tanh(np.linalg.norm(now.block - now.tool[:3, 3]) / config.length_scale)
         aligned = max(-now.tool[2, 2], 0.0) * np.cos(2 * now.misaligned)
         potential = near * (config.approach + config.upright * aligned)
         if now.held:
             height = np.clip((now.block[2] - self.judge.start[2]) / LIFT, 0.0, 1.0)
             far = np.linalg.norm(now.block - goal)
-            carried = height * (1 - np.tanh(far / (2 * config.distance)))
+            carried = height * (1 - np.tanh(far / (2 * config.length_scale)))
             potential += config.enclose + config.lift * height + config.carry * carried
         return float(potential)
 

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from invdyn_ros.grasp.envs.agents import Actor, Player
+from invdyn_ros.grasp.envs.agents import Actor, PolicySpec
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.vector_env import START
-from invdyn_ros.grasp.policies.failure_causes import Course, cause_of_failure
+from invdyn_ros.grasp.policies.failure_causes import EpisodeTrace, cause_of_failure
 
 CHUNK = 20  # episodes at most that a process takes at once: making its environment is no episode
 
@@ -35,7 +35,7 @@ class Job(NamedTuple):
         numbers: of the episodes, from 0.
     """
 
-    player: Player
+    player: PolicySpec
     noise: str
     seed: int
     numbers: tuple[int, ...]
@@ -92,7 +92,7 @@ def play_episode(environment: GraspEnv, actor: Actor, seed: int, number: int) ->
     cause = None
     if not info["is_success"]:
         instants, held, height, opening = np.array(rows, float).T
-        course = Course(instants, held.astype(bool), height, opening, seen)
+        course = EpisodeTrace(instants, held.astype(bool), height, opening, seen)
         cause = cause_of_failure(course, environment.scene.block_size)
     where, ends = (float(start[0]), float(start[1])), (info["lifted"], info["placed"])
     wall = time.perf_counter() - begun

@@ -27,5 +27,5 @@ class ScriptPolicy:
         """Return the action that follows what `reset` or `step` told in `info`."""
         for sighting in info["sightings"]:
             self.script.see(sighting)
-        wish = self.script.wish(info["time"], info["opening"], self.steering.config.period)
+        wish = self.script.command(info["time"], info["opening"], self.steering.config.period)
         return self.steering.toward(wish.state, wish.opening).astype(np.float32)

@@ -36,7 +36,7 @@ class Detection(NamedTuple):
     covariance: Array
 
 
-class ModelledDetector:
+class SimulatedDetector:
     """The block detector of one episode's camera, without pictures."""
 
     def __init__(self, camera: Camera, block_size: float, errors: float = 1.0) -> None:

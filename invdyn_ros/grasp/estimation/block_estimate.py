@@ -11,7 +11,7 @@ QUARTER = np.pi / 2
 PLACED = 0.003  # [m] how surely a block lies where the gripper let it go
 
 
-class Sighting(NamedTuple):
+class BlockDetection(NamedTuple):
     """One detection of a block that lies flat.
 
     Attributes:
@@ -70,7 +70,7 @@ def apparent_size(position: Array, eye: Array, height: float) -> float:
 
 def sighting(
     time: float, T_camera_block: Array, covariance: Array, T_base_camera: Array, height: float
-) -> Sighting:
+) -> BlockDetection:
     """Return what a detection says of a block that lies on the table.
 
     Args:
@@ -84,7 +84,7 @@ def sighting(
     variance = np.diag(in_base)[[0, 1, 2, 5]]
     eye = T_base_camera[:3, 3]
     centre, size = onto_table(T[:3, 3], eye, height), apparent_size(T[:3, 3], eye, height)
-    return Sighting(time, centre, upright_yaw(T[:3, :3]), variance, size)
+    return BlockDetection(time, centre, upright_yaw(T[:3, :3]), variance, size)
 
 
 class BlockEstimate:
@@ -102,7 +102,7 @@ class BlockEstimate:
         self._turn = 0j
         self.time = -np.inf
 
-    def see(self, sighting: Sighting) -> None:
+    def see(self, sighting: BlockDetection) -> None:
         """Take one more sighting."""
         if self.count and np.linalg.norm(sighting.position - self.position) > self.moved:
             self.clear()

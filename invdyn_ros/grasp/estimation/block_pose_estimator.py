@@ -10,19 +10,21 @@ import torch
 from numpy.typing import NDArray
 
 from invdyn_ros.arms.scene import Scene
-from invdyn_ros.grasp.estimation.block_estimate import QUARTER, Sighting
-from invdyn_ros.grasp.estimation.block_pose_network import REACH, Seen, Sight
+from invdyn_ros.grasp.estimation.block_estimate import QUARTER, BlockDetection
+from invdyn_ros.grasp.estimation.block_pose_network import REACH, BlockPoseNet, BlockPoseOutput
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
-FOLDS = 4  # a cube looks the same after a quarter turn
+SYMMETRY_ORDER = 4  # a cube looks the same after a quarter turn
 LIKELY = 0.5  # chance from which a block counts as seen to lie on the table
-DOUBT = 0.015  # [m] a place that is less sure than this is no sighting
+MAX_POSITION_STD = 0.015  # [m] a place that is less sure than this is no sighting
 HEIGHT_STD = 0.001  # [m] how well the height of a block on the table is known
 SHORTEST = 1e-3  # turns shorter than this tell no yaw
 
 
-def posture(robot: Robot, scene: Scene, q: Array, opening: float) -> NDArray[np.float32]:
+def robot_state_features(
+    robot: Robot, scene: Scene, q: Array, opening: float
+) -> NDArray[np.float32]:
     """Return what of the arm a picture may show, (POSTURE,): tool and opening.
 
     Args:
@@ -50,7 +52,7 @@ def landmarks(scene: Scene) -> tuple[tuple[float, float], ...]:
     return (*corners, (left, y), (right, y), (x, near), (x, far), scene.goal[:2])
 
 
-class Belief(NamedTuple):
+class BlockPosePrediction(NamedTuple):
     """What a network says of N pictures, in numbers with a unit.
 
     Attributes:
@@ -66,25 +68,27 @@ class Belief(NamedTuple):
     resting: Array
 
 
-def believe(seen: Seen, spread: tuple[float, float]) -> Belief:
+def decode_prediction(seen: BlockPoseOutput, spread: tuple[float, float]) -> BlockPosePrediction:
     """Return what a network says, with calibrated standard deviations."""
     numbers = [x.detach().double().cpu().numpy() for x in seen[:4]]
     position, turn, log_std, resting = numbers
-    yaw = np.arctan2(turn[:, 1], turn[:, 0]) / FOLDS % QUARTER
+    yaw = np.arctan2(turn[:, 1], turn[:, 0]) / SYMMETRY_ORDER % QUARTER
     place, angle = spread
     length = np.maximum(np.linalg.norm(turn, axis=1), SHORTEST)
-    unit = np.stack([np.full_like(length, REACH * place)] * 2 + [angle / FOLDS / length], axis=1)
-    return Belief(position, yaw, np.exp(log_std) * unit, 1 / (1 + np.exp(-resting)))
+    unit = np.stack(
+        [np.full_like(length, REACH * place)] * 2 + [angle / SYMMETRY_ORDER / length], axis=1
+    )
+    return BlockPosePrediction(position, yaw, np.exp(log_std) * unit, 1 / (1 + np.exp(-resting)))
 
 
-class Seer:
+class BlockPoseEstimator:
     """Sees the block in pictures of one arm at its table.
 
     Attributes:
         keypoints: (K, 2) places in the last picture, -1 to 1, that of the block first.
     """
 
-    def __init__(self, robot: Robot, scene: Scene, sight: Sight) -> None:
+    def __init__(self, robot: Robot, scene: Scene, sight: BlockPoseNet) -> None:
         """Make one.
 
         Raises:
@@ -98,7 +102,7 @@ class Seer:
     @torch.inference_mode()
     def see(
         self, time: float, picture: NDArray[np.uint8], q: Array, opening: float
-    ) -> Sighting | None:
+    ) -> BlockDetection | None:
         """Return where the block lies, None if that cannot be seen.
 
         Args:
@@ -111,16 +115,16 @@ class Seer:
             ValueError: a picture that is not square, or too small.
         """
         pictures = torch.as_tensor(self._fit(picture))[None]
-        postures = torch.as_tensor(posture(self.robot, self.scene, q, opening))[None]
+        postures = torch.as_tensor(robot_state_features(self.robot, self.scene, q, opening))[None]
         seen = self.sight(pictures, postures)
         self.keypoints = seen.keypoints[0].double().numpy()
-        belief = believe(seen, self.sight.meta.spread)
+        belief = decode_prediction(seen, self.sight.meta.std_scale)
         std = belief.std[0]
-        if belief.resting[0] < LIKELY or std[:2].max() > DOUBT:
+        if belief.resting[0] < LIKELY or std[:2].max() > MAX_POSITION_STD:
             return None
         place = np.array([*belief.position[0], self.scene.block_size / 2])
         variance = np.square([*std[:2], HEIGHT_STD, std[2]])
-        return Sighting(time, place, float(belief.yaw[0]), variance)
+        return BlockDetection(time, place, float(belief.yaw[0]), variance)
 
     def _fit(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the picture with as many pixels as the network takes."""

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, Count, Positive, at_least
-from invdyn_ros.models.checkpoint import Kind, fill, read_meta, write_tensors
+from invdyn_ros.models.checkpoint import CheckpointType, fill, read_meta, write_tensors
 
-SIGHT = Kind("sight", "invdyn_ros sight 1", "train_block_pose")
+BLOCK_POSE = CheckpointType("block pose network", "invdyn_ros block pose network 1", "train_block_pose")
 REACH = 0.1  # [m] unit of positions
-POSTURE = 10  # entries of a posture
+ROBOT_STATE_DIM = 10  # entries of a posture
 STEM, CELL, STRIDE = 5, 4, 8  # [px] of the first filter, a cell of heat, the coarsest features
 ANSWERS = 8  # place, turn, three deviations, resting
 LEAST, MOST = -6.0, 2.0  # natural logarithms of standard deviations, in the network's units
@@ -28,7 +28,7 @@ FAR = 3.0  # [REACH] guesses further away are cut off
 
 
 @dataclass(frozen=True)
-class SightConfig(Checked):
+class BlockPoseNetConfig(Checked):
     """Size of a network that sees.
 
     Attributes:
@@ -51,7 +51,7 @@ class SightConfig(Checked):
 
 
 @dataclass(frozen=True)
-class SightMeta(Checked):
+class BlockPoseMetadata(Checked):
     """What a network that sees is of.
 
     Attributes:
@@ -69,8 +69,8 @@ class SightMeta(Checked):
     block_size: Positive
     centre: tuple[float, float]
     landmarks: tuple[tuple[float, float], ...]
-    network: SightConfig = field(default_factory=SightConfig)
-    spread: tuple[float, float] = (1.0, 1.0)
+    network: BlockPoseNetConfig = field(default_factory=BlockPoseNetConfig)
+    std_scale: tuple[float, float] = (1.0, 1.0)
     data: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -83,7 +83,7 @@ class SightMeta(Checked):
             )
 
 
-class Seen(NamedTuple):
+class BlockPoseOutput(NamedTuple):
     """What a network says of B pictures.
 
     Attributes:
@@ -99,12 +99,12 @@ class Seen(NamedTuple):
     position: Tensor
     turn: Tensor
     log_std: Tensor
-    resting: Tensor
+    on_table_logit: Tensor
     keypoints: Tensor
     log_heat: Tensor
 
 
-class Sight(nn.Module):
+class BlockPoseNet(nn.Module):
     """Convolutions say where in the picture things are, linear layers what that means.
 
     The expected place of a softmax over the picture, once for each thing: a spatial soft-argmax
@@ -117,7 +117,7 @@ class Sight(nn.Module):
     centre: Tensor
     table: Tensor
 
-    def __init__(self, meta: SightMeta) -> None:
+    def __init__(self, meta: BlockPoseMetadata) -> None:
         """Make a network whose weights are still to be learned."""
         super().__init__()
         self.meta, config = meta, meta.network
@@ -128,7 +128,7 @@ class Sight(nn.Module):
         self.back = nn.Conv2d(coarse, middle, 1)
         self.mix = _layer(middle, middle, 3, 1)
         self.find = nn.Conv2d(middle, config.keypoints, 1)
-        size = 3 * config.keypoints + middle + 2 + POSTURE
+        size = 3 * config.keypoints + middle + 2 + ROBOT_STATE_DIM
         self.answer = nn.Sequential(
             nn.Linear(size, config.hidden),
             nn.ReLU(),
@@ -143,7 +143,7 @@ class Sight(nn.Module):
         table = (torch.tensor(meta.landmarks) - self.centre) / REACH
         self.register_buffer("table", table, persistent=False)
 
-    def forward(self, pictures: Tensor, postures: Tensor) -> Seen:
+    def forward(self, pictures: Tensor, postures: Tensor) -> BlockPoseOutput:
         """Return what is seen.
 
         Args:
@@ -161,13 +161,13 @@ class Sight(nn.Module):
         keypoints, peak = share @ self.grid, share.amax(2)
         block = (features.flatten(2).float() @ share[:, 0, :, None])[..., 0]  # (B, C)
         guess = self._guess(keypoints.detach(), peak.detach())
-        told = torch.cat([keypoints.flatten(1), peak, block, guess, postures], 1)
-        answer = self.answer(told).float()
-        return Seen(
-            self.centre + REACH * answer[:, :2],
-            answer[:, 2:4],
-            answer[:, 4:7].clamp(LEAST, MOST),
-            answer[:, 7],
+        features = torch.cat([keypoints.flatten(1), peak, block, guess, postures], 1)
+        head = self.answer(features).float()
+        return BlockPoseOutput(
+            self.centre + REACH * head[:, :2],
+            head[:, 2:4],
+            head[:, 4:7].clamp(LEAST, MOST),
+            head[:, 7],
             keypoints,
             log_heat,
         )
@@ -191,9 +191,9 @@ class Sight(nn.Module):
         below = 1 + (h[:, 6:] * foot[:, :2]).sum(1, keepdim=True)
         return (above / below.clamp(min=LEVEL)).clamp(-FAR, FAR)
 
-    def named(self, meta: SightMeta) -> Sight:
+    def named(self, meta: BlockPoseMetadata) -> BlockPoseNet:
         """Return a network with the same weights and another description, ready to see."""
-        twin = Sight(meta)
+        twin = BlockPoseNet(meta)
         twin.load_state_dict(self.state_dict())
         return twin.eval()
 
@@ -203,12 +203,12 @@ def _layer(inputs: int, outputs: int, size: int, stride: int) -> nn.Module:
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
-def save_sight(sight: Sight, directory: str | Path) -> None:
+def save_block_pose_net(sight: BlockPoseNet, directory: str | Path) -> None:
     """Write a network; a crash leaves the old one or the new one."""
-    write_tensors(sight.state_dict(), sight.meta, directory, SIGHT)
+    write_tensors(sight.state_dict(), sight.meta, directory, BLOCK_POSE)
 
 
-def load_sight(directory: str | Path, arm: str | None = None) -> Sight:
+def load_block_pose_net(directory: str | Path, arm: str | None = None) -> BlockPoseNet:
     """Read a network, ready to see.
 
     Args:
@@ -218,8 +218,8 @@ def load_sight(directory: str | Path, arm: str | None = None) -> Sight:
     Raises:
         ValueError: no network, a damaged one, or one for another arm.
     """
-    meta, sha256 = read_meta(SightMeta, directory, SIGHT)
+    meta, sha256 = read_meta(BlockPoseMetadata, directory, BLOCK_POSE)
     if arm is not None and meta.arm != arm:
         raise ValueError(f"{directory} sees for '{meta.arm}', not for '{arm}'")
-    sight = fill(Sight(meta), directory, sha256, SIGHT).eval()
+    sight = fill(BlockPoseNet(meta), directory, sha256, BLOCK_POSE).eval()
     return sight.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from invdyn_ros.arms.scene import Scene
-from invdyn_ros.grasp.estimation.block_estimate import Sighting
+from invdyn_ros.grasp.estimation.block_estimate import BlockDetection
 from invdyn_ros.typing import Array
 
 CALM = 0.5  # [s] of pictures without a doubt end it
@@ -49,7 +49,7 @@ def learned_area(scene: Scene) -> Area:
     return Area(np.minimum(start.low, goal) - room, np.maximum(start.high, goal) + room)
 
 
-class Doubt(NamedTuple):
+class Rejection(NamedTuple):
     """A reason in words, the numbers in it, and how far those may drift before it is said anew."""
 
     kind: str
@@ -57,14 +57,14 @@ class Doubt(NamedTuple):
     numbers: Array
     slack: float
 
-    def repeats(self, other: Doubt | None) -> bool:
+    def repeats(self, other: Rejection | None) -> bool:
         """Say whether an earlier doubt said nearly the same."""
         if other is None or other.kind != self.kind:
             return False
         return bool(np.all(np.abs(self.numbers - other.numbers) <= self.slack))
 
 
-class Doubts:
+class DetectionGate:
     """Judges each sighting of the block before a grasp may act on it."""
 
     def __init__(self, scene: Scene, area: Area | None = None) -> None:
@@ -75,7 +75,7 @@ class Doubts:
 
     def reset(self) -> None:
         """Doubt nothing."""
-        self._doubt: Doubt | None = None
+        self._doubt: Rejection | None = None
         self._last = -np.inf
 
     @property
@@ -83,37 +83,37 @@ class Doubts:
         """Why the arm shall hold, None if it need not."""
         return None if self._doubt is None else self._doubt.text
 
-    def trust(self, sighting: Sighting) -> bool:
+    def accept(self, sighting: BlockDetection) -> bool:
         """Say whether a sighting may be acted on."""
         doubt = self._shape(sighting) or self._size(sighting) or self._place(sighting)
         if doubt is None:
-            self.calm(sighting.time)
+            self.clear(sighting.time)
             return True
         self._note(sighting.time, doubt)
         return False
 
     def refuse(self, time: float, reason: str) -> None:
         """Take a picture of a time [s] that is itself doubtful."""
-        self._note(time, Doubt(reason, reason, NO_NUMBERS, 0.0))
+        self._note(time, Rejection(reason, reason, NO_NUMBERS, 0.0))
 
-    def calm(self, time: float) -> None:
+    def clear(self, time: float) -> None:
         """Take a picture of a time [s] that nothing speaks against."""
         if time - self._last >= CALM:
             self._doubt = None
 
-    def _note(self, time: float, doubt: Doubt) -> None:
+    def _note(self, time: float, doubt: Rejection) -> None:
         self._last = time
         if not doubt.repeats(self._doubt):  # else it would be said anew for every millimetre
             self._doubt = doubt
 
-    def _shape(self, sighting: Sighting) -> Doubt | None:
+    def _shape(self, sighting: BlockDetection) -> Rejection | None:
         """Doubt what is no pose."""
         if np.isfinite([*sighting.position, sighting.yaw, *sighting.variance]).all():
             return None
         text = "the detected pose of the block is not finite; mend the detector"
-        return Doubt("shape", text, NO_NUMBERS, 0.0)
+        return Rejection("shape", text, NO_NUMBERS, 0.0)
 
-    def _size(self, sighting: Sighting) -> Doubt | None:
+    def _size(self, sighting: BlockDetection) -> Rejection | None:
         """Doubt a block that cannot both be of its size and lie on the table."""
         side, seen = self.scene.block_size, sighting.size
         error = SIZE_ERROR + SURELY * float(np.sqrt(sighting.variance[2])) / self.eye
@@ -124,9 +124,9 @@ class Doubts:
             f"the block {looks}; use blocks and markers for {1e3 * side:.0f} mm, lay the block "
             "flat on the table, or calibrate the camera"
         )
-        return Doubt("size", text, np.array([min(seen, 1.0)]), SIZE_ERROR * side)
+        return Rejection("size", text, np.array([min(seen, 1.0)]), SIZE_ERROR * side)
 
-    def _place(self, sighting: Sighting) -> Doubt | None:
+    def _place(self, sighting: BlockDetection) -> Rejection | None:
         """Doubt a block far from where grasping was learned."""
         place = sighting.position[:2]
         if self.area is None or self.area.holds(place):
@@ -136,4 +136,4 @@ class Doubts:
             f"the block lies at x {x:.2f}, y {y:.2f} m, outside of {self.area}, where the policy "
             "learned to grasp; put it there"
         )
-        return Doubt("place", text, np.array(place), self.scene.block_size)
+        return Rejection("place", text, np.array(place), self.scene.block_size)

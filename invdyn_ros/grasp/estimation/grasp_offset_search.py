@@ -19,7 +19,7 @@ DOUBT = 0.05  # weight that is left where a grip should have succeeded
 BLUR = 1.0  # cells: the gripper may have pushed the block
 
 
-class Search:
+class GraspOffsetFilter:
     """Keeps the distribution of the camera's error on the table.
 
     Attributes:

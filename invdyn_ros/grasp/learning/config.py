@@ -9,10 +9,10 @@ from invdyn_ros.config import (
     Checked,
     Count,
     Decay,
+    Fraction,
     NotNegative,
     Positive,
-    Score,
-    Share,
+    Probability,
     Sizes,
     at_least,
     from_mapping,
@@ -22,7 +22,7 @@ from invdyn_ros.grasp.envs.grasp_env import GraspEnvConfig
 from invdyn_ros.grasp.learning.curriculum import CurriculumConfig
 from invdyn_ros.grasp.learning.evaluation import EvaluationConfig
 from invdyn_ros.grasp.learning.replay_buffer import DemonstrationConfig
-from invdyn_ros.grasp.policies.action_space import SteeringConfig
+from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ class OffPolicyConfig(Checked):
     """
 
     learning_rate: Positive = 3e-4
-    batch: Count = 256
-    buffer: Count = 300_000
-    discount: Decay = 0.98
-    tau: Share = 0.005
-    start: Annotated[int, at_least(0)] = 1000
-    updates: Positive = 1.0
-    hidden: Sizes = (256, 256)
-    entropy: Positive = 0.1
+    batch_size: Count = 256
+    buffer_size: Count = 300_000
+    gamma: Decay = 0.98
+    tau: Fraction = 0.005
+    learning_starts: Annotated[int, at_least(0)] = 1000
+    gradient_steps: Positive = 1.0
+    net_arch: Sizes = (256, 256)
+    ent_coef: Positive = 0.1
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,15 @@ class OnPolicyConfig(Checked):
     """
 
     learning_rate: Positive = 3e-4
-    batch: Count = 256
-    rollout: Count = 1024
-    epochs: Count = 10
-    discount: Decay = 0.98
-    smoothing: Share = 0.95
-    clip: Positive = 0.2
-    entropy: NotNegative = 0.0
-    deviation: float = -1.0
-    hidden: Sizes = (256, 256)
+    batch_size: Count = 256
+    n_steps: Count = 1024
+    n_epochs: Count = 10
+    gamma: Decay = 0.98
+    gae_lambda: Fraction = 0.95
+    clip_range: Positive = 0.2
+    ent_coef: NotNegative = 0.0
+    log_std_init: float = -1.0
+    net_arch: Sizes = (256, 256)
 
 
 @dataclass(frozen=True)
@@ -98,13 +98,13 @@ class ImitationConfig(Checked):
     """
 
     learning_rate: Positive = 1e-3
-    batch: Count = 256
-    start: Count = 3000
-    updates: Positive = 1.0
-    teacher: Literal["truth", "sightings"] = "sightings"
-    guided: Score = 0.1
-    disturbance: NotNegative = 0.3
-    hidden: Sizes = (256, 256)
+    batch_size: Count = 256
+    learning_starts: Count = 3000
+    gradient_steps: Positive = 1.0
+    expert: Literal["truth", "sightings"] = "sightings"
+    beta: Probability = 0.1
+    action_noise_std: NotNegative = 0.3
+    net_arch: Sizes = (256, 256)
 
 
 SETTINGS: dict[str, type[Any]] = {
@@ -113,8 +113,8 @@ SETTINGS: dict[str, type[Any]] = {
     "tqc": OffPolicyConfig,
     "ppo": OnPolicyConfig,
 }
-REMEMBERING = ("sac", "tqc")  # they learn from a replay buffer, hence from demonstrations
-SEEING = ("sac", "tqc")  # they learn from pixels too
+OFF_POLICY = ("sac", "tqc")  # they learn from a replay buffer, hence from demonstrations
+PIXEL_CAPABLE = ("sac", "tqc")  # they learn from pixels too
 
 
 @dataclass(frozen=True)
@@ -140,14 +140,14 @@ class LearningConfig(Checked):
 
     algorithm: str = "dagger"
     arm: str = "ur5"
-    steps: Count = 300_000
+    total_timesteps: Count = 300_000
     seed: Annotated[int, at_least(0)] = 0
-    processes: Count = 1
-    control: Literal["joint", "cartesian"] = "joint"
+    num_envs: Count = 1
+    control_mode: Literal["joint", "cartesian"] = "joint"
     observation: Literal["state", "pixels"] = "state"
     noise: str = "default"
-    limit: Positive = LIMIT
-    steering: SteeringConfig = field(default_factory=SteeringConfig)
+    max_episode_seconds: Positive = LIMIT
+    action_space: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
     learner: dict[str, Any] = field(default_factory=dict)
     demonstrations: DemonstrationConfig = field(default_factory=DemonstrationConfig)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
@@ -158,8 +158,8 @@ class LearningConfig(Checked):
         super().__post_init__()
         self.settings()
         self._check_demonstrations()
-        if self.observation == "pixels" and self.algorithm not in SEEING:
-            able = " or ".join(SEEING)
+        if self.observation == "pixels" and self.algorithm not in PIXEL_CAPABLE:
+            able = " or ".join(PIXEL_CAPABLE)
             raise ValueError(f"'{self.algorithm}' does not learn from pixels; take {able}")
         GraspEnvConfig(self.arm, noise=self.noise)
 
@@ -172,7 +172,7 @@ class LearningConfig(Checked):
             raise ValueError("'dagger' asks its teacher; leave out demonstrations")
         if self.observation == "pixels":
             raise ValueError("demonstrations have no pixels; leave them out, or learn from state")
-        if self.algorithm not in REMEMBERING and not shown.cloning:
+        if self.algorithm not in OFF_POLICY and not shown.bc_steps:
             raise ValueError(
                 f"'{self.algorithm}' has no memory to put demonstrations in, it can only begin as "
                 "their clone; give demonstrations.cloning, steps of imitation"

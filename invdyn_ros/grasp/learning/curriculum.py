@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from invdyn_ros.config import Checked, Count, Score, Share
+from invdyn_ros.config import Checked, Count, Fraction, Probability
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class CurriculumConfig(Checked):
         stride: how much of the way to the whole task one growth goes.
     """
 
-    area: Share = 1.0
-    noise: Score = 1.0
-    promote: Score = 0.7
+    area: Fraction = 1.0
+    noise: Probability = 1.0
+    promotion_threshold: Probability = 0.7
     window: Count = 40
-    stride: Share = 0.2
+    increment: Fraction = 0.2
 
 
 class Curriculum:
@@ -55,8 +55,8 @@ class Curriculum:
         """Note the outcome of an episode; say whether the task grew."""
         self._last.append(success)
         full = len(self._last) == self.config.window
-        if self.level >= 1 or not full or self.rate < self.config.promote:
+        if self.level >= 1 or not full or self.rate < self.config.promotion_threshold:
             return False
-        self.level = min(self.level + self.config.stride, 1.0)
+        self.level = min(self.level + self.config.increment, 1.0)
         self._last.clear()
         return True

@@ -20,15 +20,17 @@ from invdyn_ros.grasp.learning.config import ImitationConfig
 from invdyn_ros.grasp.learning.learner_state import damaged, read_state, write_state
 from invdyn_ros.grasp.learning.run import LOGS, Run, sizes
 from invdyn_ros.grasp.learning.sb3_algorithms import LEAST_SCALE
-from invdyn_ros.grasp.policies.network import Policy
+from invdyn_ros.grasp.policies.network import MLPPolicy
 from invdyn_ros.typing import Mask
 
 END_RATE = 0.05  # of the first learning rate, at the end
-WANDER = 0.92  # share of a disturbance that is left after a step: half a second at 25 Hz
+NOISE_CORRELATION = (
+    0.92  # share of a disturbance that is left after a step: half a second at 25 Hz
+)
 LATER = 7919  # a resumed run draws other numbers than the first one
 
 
-class Drivers:
+class ExpertMixing:
     """Who drives each environment's present episode, and how disturbed."""
 
     def __init__(self, settings: ImitationConfig, processes: int, actions: int, seed: int) -> None:
@@ -40,15 +42,17 @@ class Drivers:
 
     def act(self, own: NDArray[np.float32], taught: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return what is done (P, a), given what learner and teacher would do."""
-        kick = np.sqrt(1 - WANDER**2) * self.settings.disturbance
-        self.drift = WANDER * self.drift + kick * self.random.standard_normal(self.drift.shape)
+        kick = np.sqrt(1 - NOISE_CORRELATION**2) * self.settings.action_noise_std
+        self.drift = NOISE_CORRELATION * self.drift + kick * self.random.standard_normal(
+            self.drift.shape
+        )
         self.drift[:, -1] = 0.0  # a gripper that opens by chance drops the block
         action = np.where(self.taught[:, None], taught, own) + self.drift * self.rough[:, None]
         return action.clip(-1, 1).astype(np.float32)
 
     def change(self, over: Mask, started: bool) -> None:
         """Draw drivers for the episodes after those that are over (P,)."""
-        guided = self.random.random(over.shape) < self.settings.guided
+        guided = self.random.random(over.shape) < self.settings.beta
         rough = self.random.random(over.shape) < 0.5  # every other one
         self.taught = np.where(over, guided | (not started), self.taught)
         self.rough = np.where(over, rough, self.rough)
@@ -60,10 +64,10 @@ class Imitation(Run):
 
     settings: ImitationConfig
 
-    def go(self, resume: bool) -> None:
+    def train(self, resume: bool) -> None:
         """Learn until the steps are done."""
         config = self.config
-        with closing(self.task.make(config.processes, config.seed)) as env:
+        with closing(self.task.make(config.num_envs, config.seed)) as env:
             self._prepare(env)
             if resume:
                 self._resume()
@@ -74,30 +78,32 @@ class Imitation(Run):
 
     def _prepare(self, env: VecEnv) -> None:
         config = self.config
-        if config.steps <= self.settings.start:
+        if config.total_timesteps <= self.settings.learning_starts:
             raise ValueError(
-                f"steps is {config.steps}, all of them driven by the teacher; give more than "
-                f"learner.start, {self.settings.start}"
+                f"steps is {config.total_timesteps}, all of them driven by the teacher; give more than "
+                f"learner.start, {self.settings.learning_starts}"
             )
         size, actions = sizes(env)
         torch.manual_seed(config.seed)
-        self.learner = Policy(self.meta(env, "tanh", 0))
+        self.learner = MLPPolicy(self.meta(env, "tanh", 0))
         self.adam = torch.optim.Adam(self.learner.parameters(), self.settings.learning_rate)
-        self.seen = np.zeros((config.steps, size), np.float32)
-        self.told = np.zeros((config.steps, actions), np.float32)
+        self.seen = np.zeros((config.total_timesteps, size), np.float32)
+        self.told = np.zeros((config.total_timesteps, actions), np.float32)
         self.step = self.updates = 0
 
     def _imitate(self, env: VecEnv) -> None:
         """Act, ask the teacher, and learn from all that it ever said."""
-        config, due = self.config, self.config.evaluation.every
-        drivers = Drivers(self.settings, env.num_envs, self.told.shape[1], config.seed + self.step)
+        config, due = self.config, self.config.evaluation.eval_freq
+        drivers = ExpertMixing(
+            self.settings, env.num_envs, self.told.shape[1], config.seed + self.step
+        )
         observation = np.asarray(env.reset())
-        while self.step < config.steps:
-            taught = np.array(env.env_method("advise", self.settings.teacher), np.float32)
-            rows = slice(self.step, min(self.step + env.num_envs, config.steps))
+        while self.step < config.total_timesteps:
+            taught = np.array(env.env_method("advise", self.settings.expert), np.float32)
+            rows = slice(self.step, min(self.step + env.num_envs, config.total_timesteps))
             count = rows.stop - rows.start
             self.seen[rows], self.told[rows] = observation[:count], taught[:count]
-            started = rows.stop >= self.settings.start
+            started = rows.stop >= self.settings.learning_starts
             action = drivers.act(self.learner.act(observation), taught)
             after, _, over, infos = env.step(action)
             observation = np.asarray(after)
@@ -106,23 +112,23 @@ class Imitation(Run):
             self._learn(rows.stop)
             self.show(self.step, self.best)
             if self.step // due > rows.start // due:
-                self.judge(self.step, self.logger)
-                self.keep()
+                self.evaluate(self.step, self.logger)
+                self.save_checkpoint()
 
     def _learn(self, step: int) -> None:
         """Do the updates that are due after so many steps; none before the teacher has begun."""
         self.step = step
-        if step < self.settings.start:
+        if step < self.settings.learning_starts:
             return
         if not self.updates:
             first = torch.from_numpy(self.seen[:step])
             self.learner.mean.copy_(first.mean(0))
             self.learner.scale.copy_(first.std(0).clamp(min=LEAST_SCALE))
-        left = 1 - (1 - END_RATE) * step / self.config.steps
+        left = 1 - (1 - END_RATE) * step / self.config.total_timesteps
         for group in self.adam.param_groups:
             group["lr"] = left * self.settings.learning_rate
-        while self.updates < self.settings.updates * step:
-            at = torch.randint(step, (self.settings.batch,)).numpy()
+        while self.updates < self.settings.gradient_steps * step:
+            at = torch.randint(step, (self.settings.batch_size,)).numpy()
             answer = self.learner(torch.from_numpy(self.seen[at]))
             loss = nn.functional.mse_loss(answer, torch.from_numpy(self.told[at]))
             self.adam.zero_grad()
@@ -131,7 +137,7 @@ class Imitation(Run):
             self.updates += 1
             self.logger.record("imitation/loss", float(loss.detach()))
 
-    def keep(self) -> None:
+    def save_checkpoint(self) -> None:
         """Write the state of the run, to go on from."""
         tensors = {f"policy.{k}": v for k, v in self.learner.state_dict().items()}
         for number, entries in self.adam.state_dict()["state"].items():
@@ -142,7 +148,7 @@ class Imitation(Run):
 
     def _resume(self) -> None:
         tensors, counts, progress = read_state(self.fixed, self.out)
-        self.recall(progress)
+        self.restore(progress)
         try:
             self.step, self.updates = counts["step"], counts["updates"]
             kept = len(tensors["seen"])
@@ -162,7 +168,7 @@ class Imitation(Run):
             raise damaged(self.out, error) from error
         torch.manual_seed(self.config.seed + LATER * self.step)
 
-    def policy(self, step: int) -> Policy:
+    def policy(self, step: int) -> MLPPolicy:
         """Return a copy of the learner."""
         policy = copy.deepcopy(self.learner).eval()
         policy.meta.data["steps"] = step

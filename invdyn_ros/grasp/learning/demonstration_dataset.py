@@ -12,8 +12,8 @@ from invdyn_ros.data.dataset import read_info, write_folder
 from invdyn_ros.data.lerobot_format import GRASP, INFO, STATE, STATS, index_columns, info_of, stats
 from invdyn_ros.data.parquet import read_table
 from invdyn_ros.grasp.envs.transitions import Transitions
-from invdyn_ros.grasp.learning.recorded_episodes import Shown
-from invdyn_ros.grasp.policies.spaces import Steps, steps_of
+from invdyn_ros.grasp.learning.recorded_episodes import ReplayedEpisode
+from invdyn_ros.grasp.policies.spaces import SpaceSpec, steps_of
 
 REWARD, DONE = "next.reward", "next.done"
 TASK = "put the block at its goal"
@@ -28,7 +28,9 @@ def holds_demonstrations(directory: str | Path) -> bool:
     return GRASP in read_info(Path(directory) / INFO)
 
 
-def write_demonstrations(directory: Path, episodes: Sequence[Shown], of: Steps) -> None:
+def write_demonstrations(
+    directory: Path, episodes: Sequence[ReplayedEpisode], of: SpaceSpec
+) -> None:
     """Write episodes as a dataset folder; an existing one there is replaced.
 
     Args:
@@ -48,12 +50,12 @@ def write_demonstrations(directory: Path, episodes: Sequence[Shown], of: Steps) 
         DONE: joined.dones > 0,
         **index_columns(times),
     }
-    rate = 1 / of.steering.period
+    rate = 1 / of.action_space.period
     info = info_of(columns, {}, of.arm, rate, {GRASP: of.plain})
     write_folder(directory, columns, {INFO: info, STATS: stats(columns)}, times, TASK)
 
 
-def read_demonstrations(directory: str | Path, of: Steps) -> Transitions:
+def read_demonstrations(directory: str | Path, of: SpaceSpec) -> Transitions:
     """Read what `write_demonstrations` wrote.
 
     Observations after the last step of an episode, which no learner needs, repeat those before.
@@ -76,7 +78,7 @@ def read_demonstrations(directory: str | Path, of: Steps) -> Transitions:
     return Transitions.joined(_read_all(directory, of))
 
 
-def read_episodes(directory: str | Path) -> tuple[Steps, list[Transitions]]:
+def read_episodes(directory: str | Path) -> tuple[SpaceSpec, list[Transitions]]:
     """Read demonstrations episode by episode, and what their steps are of.
 
     Raises:
@@ -107,14 +109,14 @@ def _about(directory: Path) -> dict[str, Any]:
     return found
 
 
-def _read_all(directory: Path, of: Steps) -> list[Transitions]:
+def _read_all(directory: Path, of: SpaceSpec) -> list[Transitions]:
     paths = sorted(directory.glob("data/chunk-*/file-*.parquet"))
     if not paths:
         raise ValueError(f"{directory / 'data'}: no chunk-*/file-*.parquet; collect it anew")
     return [_read(path, of) for path in paths]
 
 
-def _read(path: Path, of: Steps) -> Transitions:
+def _read(path: Path, of: SpaceSpec) -> Transitions:
     """Read one data file; no episode spans two."""
     table = read_table(path)
     missing = {STATE, "action", REWARD, DONE, "episode_index"} - set(table.column_names)

@@ -22,8 +22,8 @@ class EvaluationConfig(Checked):
         episodes: of one evaluation, always the same ones.
     """
 
-    every: Count = 10_000
-    episodes: Count = 40
+    eval_freq: Count = 10_000
+    n_eval_episodes: Count = 40
 
 
 class Result(NamedTuple):

@@ -11,12 +11,12 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 from invdyn_ros.arms.domain_randomization import load_noise
-from invdyn_ros.config import Checked, Count, NotNegative, Score, at_least
+from invdyn_ros.config import Checked, Count, NotNegative, Probability, at_least
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.transitions import Transitions
-from invdyn_ros.grasp.learning.recorded_episodes import Shown
-from invdyn_ros.grasp.policies.spaces import Steps
-from invdyn_ros.workers import in_order
+from invdyn_ros.grasp.learning.recorded_episodes import ReplayedEpisode
+from invdyn_ros.grasp.policies.spaces import SpaceSpec
+from invdyn_ros.workers import parallel_map
 
 SPAN = 4_000_000  # seeds of lessons start this far from those of training
 EARLIEST, LATEST = 0.0, 5.0  # [s] when a push begins
@@ -35,7 +35,7 @@ class TeachingConfig(Checked):
     """How many it tries."""
     noise: str = "hard"
     """Level of noise: none, default, hard."""
-    pushed: Score = 0.75
+    pushed: Probability = 0.75
     """Share of the episodes in which it is pushed once; they are shown from then on only."""
     push: NotNegative = 0.1
     """Standard deviation of what a push adds to each action but the grip."""
@@ -48,15 +48,15 @@ class TeachingConfig(Checked):
         load_noise(self.noise)
 
 
-class Lesson(NamedTuple):
+class DemonstrationJob(NamedTuple):
     """Episodes of a teacher: their numbers, what their steps are of, and how it shows them."""
 
     numbers: range
-    of: Steps
+    of: SpaceSpec
     config: TeachingConfig
 
 
-def teach(of: Steps, config: TeachingConfig, workers: int) -> Iterator[Shown | None]:
+def teach(of: SpaceSpec, config: TeachingConfig, workers: int) -> Iterator[ReplayedEpisode | None]:
     """Yield what each episode shows, in their order.
 
     None where it did not reach the goal, or ended before the push did.
@@ -71,19 +71,19 @@ def teach(of: Steps, config: TeachingConfig, workers: int) -> Iterator[Shown | N
     """
     starts = range(0, config.episodes, CHUNK)
     numbers = [range(k, min(k + CHUNK, config.episodes)) for k in starts]
-    lessons = [Lesson(part, of, config) for part in numbers]
-    for shown in in_order(_teach, lessons, workers):
+    lessons = [DemonstrationJob(part, of, config) for part in numbers]
+    for shown in parallel_map(_teach, lessons, workers):
         yield from shown
 
 
-def _teach(lesson: Lesson) -> list[Shown | None]:
+def _teach(lesson: DemonstrationJob) -> list[ReplayedEpisode | None]:
     of, config = lesson.of, lesson.config
-    made = GraspEnv(arm=of.arm, control=of.control, steering=of.steering, noise=config.noise)
+    made = GraspEnv(arm=of.arm, control=of.control_mode, steering=of.action_space, noise=config.noise)
     with closing(made) as environment:
         return [_show(environment, config, number) for number in lesson.numbers]
 
 
-def _show(environment: GraspEnv, config: TeachingConfig, number: int) -> Shown | None:
+def _show(environment: GraspEnv, config: TeachingConfig, number: int) -> ReplayedEpisode | None:
     """Return one episode from the end of the push on; None if nothing follows, or not the goal."""
     random = np.random.default_rng((config.seed, number))
     period = environment.config.steering.period
@@ -95,7 +95,7 @@ def _show(environment: GraspEnv, config: TeachingConfig, number: int) -> Shown |
     seen, _ = environment.reset(seed=config.seed + SPAN, options={"episode": number})
     rows = []
     for step in count():
-        action = environment.advise("sightings")
+        action = environment.expert_action("sightings")
         if begin <= step < end:
             action = (action + push).clip(-1, 1).astype(np.float32)
         following, reward, placed, late, _ = environment.step(action)
@@ -106,4 +106,4 @@ def _show(environment: GraspEnv, config: TeachingConfig, number: int) -> Shown |
         seen = following
     if not (rows and placed):
         return None
-    return Shown(np.arange(len(rows)) * period, Transitions.of(rows), believed=False)
+    return ReplayedEpisode(np.arange(len(rows)) * period, Transitions.of(rows), believed=False)

@@ -78,7 +78,7 @@ def damaged(directory: Path, error: Exception) -> ValueError:
     return ValueError(f"{directory / STATE} is damaged ({error!r}); leave out --resume")
 
 
-def pack(learner: BaseAlgorithm) -> State:
+def state_dict(learner: BaseAlgorithm) -> State:
     """Return what makes a learner of stable-baselines3 go on as it would have."""
     tensors = _tensors(learner)
     memory = getattr(learner, "replay_buffer", None)

@@ -11,17 +11,17 @@ import torch
 
 from invdyn_ros.grasp.envs.transitions import Transitions
 from invdyn_ros.grasp.learning.demonstration_dataset import read_episodes
-from invdyn_ros.grasp.policies.planned import Wanted
-from invdyn_ros.grasp.policies.spaces import Steps
-from invdyn_ros.models.planner.planner import PlannerMeta
+from invdyn_ros.grasp.policies.planned import TargetExtractor
+from invdyn_ros.grasp.policies.spaces import SpaceSpec
+from invdyn_ros.models.planner.planner import PlannerMetadata
 from invdyn_ros.models.planner.segments import Moments
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.training.train_planner import Lore, PlannerConfig
+from invdyn_ros.training.train_planner import PlannerConfig, PlannerData
 
 GRIPPER = "gripper"  # the joint after those of the arm: -1 closed, 1 open
 
 
-def grasps(config: PlannerConfig, data: str | Path) -> Lore:
+def grasps(config: PlannerConfig, data: str | Path) -> PlannerData:
     """Return demonstrations of a grasp as what a planner learns; some episodes judge it.
 
     Raises:
@@ -41,12 +41,12 @@ def grasps(config: PlannerConfig, data: str | Path) -> Lore:
     digest = hashlib.sha256(b"".join(e.observations.tobytes() for e in episodes)).hexdigest()
     content = {"name": Path(data).name, "sha256": digest, "samples": learn.size}
     names = (*load_robot(of.arm).joint_names, GRIPPER)
-    rate, size = 1 / of.steering.period, of.sizes[0]
-    meta = PlannerMeta(of.arm, names, size, rate, config.network, of.plain, content)
-    return Lore(learn, judge, meta)
+    rate, size = 1 / of.action_space.period, of.sizes[0]
+    meta = PlannerMetadata(of.arm, names, size, rate, config.network, of.plain, content)
+    return PlannerData(learn, judge, meta)
 
 
-def episodes_ahead(episodes: Sequence[Transitions], horizon: int, of: Steps) -> Moments:
+def episodes_ahead(episodes: Sequence[Transitions], horizon: int, of: SpaceSpec) -> Moments:
     """Return all steps with what was wanted in the next `horizon` ones; at the end, to stay.
 
     The condition is the whole observation: it tells of block and goal.
@@ -54,7 +54,7 @@ def episodes_ahead(episodes: Sequence[Transitions], horizon: int, of: Steps) -> 
     Raises:
         ValueError: actions that are no joint velocities.
     """
-    wanted, parts = Wanted(of), []
+    wanted, parts = TargetExtractor(of), []
     for episode in episodes:
         seen = np.concatenate([episode.observations, episode.next_observations[-1:]])
         states = wanted(seen)

@@ -18,11 +18,11 @@ from invdyn_ros.data.recording import Samples
 from invdyn_ros.grasp.envs.episode import AFTERWARDS
 from invdyn_ros.grasp.envs.reward import Reward, RewardConfig
 from invdyn_ros.grasp.envs.transitions import Transitions
-from invdyn_ros.grasp.estimation.block_estimate import Sighting, turn_between, upright_yaw
-from invdyn_ros.grasp.policies.action_space import SteeringConfig, load_steering
+from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, turn_between, upright_yaw
+from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, load_steering
 from invdyn_ros.grasp.policies.learned import EARLY
-from invdyn_ros.grasp.policies.observation import GRASPED, HELD, Observer
-from invdyn_ros.grasp.policies.success import Judge, Truth
+from invdyn_ros.grasp.policies.observation import GRASPED, HELD, ObservationBuilder
+from invdyn_ros.grasp.policies.success import PrivilegedState, SuccessDetector
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
@@ -65,11 +65,11 @@ class Grasp(NamedTuple):
     joints: Samples
     wanted: Wanted
     grips: Array
-    sightings: list[tuple[float, Sighting]]
+    sightings: list[tuple[float, BlockDetection]]
     blocks: Array
 
 
-class Shown(NamedTuple):
+class ReplayedEpisode(NamedTuple):
     """What an episode shows.
 
     Attributes:
@@ -88,10 +88,12 @@ class Shown(NamedTuple):
         return bool(self.transitions.dones.any())
 
 
-class Replay:
+class EpisodeReplayer:
     """Turns recorded episodes into transitions, one action per period of the steering."""
 
-    def __init__(self, robot: Robot, scene: Scene, control: str, config: SteeringConfig) -> None:
+    def __init__(
+        self, robot: Robot, scene: Scene, control: str, config: ActionSpaceConfig
+    ) -> None:
         """Make a replay.
 
         Args:
@@ -105,9 +107,9 @@ class Replay:
         """
         self.robot, self.scene = robot, scene
         self.steering = load_steering(control, robot, config)
-        self.observer = Observer(robot, scene, self.steering.size)
+        self.observer = ObservationBuilder(robot, scene, self.steering.size)
 
-    def __call__(self, grasp: Grasp) -> Shown:
+    def __call__(self, grasp: Grasp) -> ReplayedEpisode:
         """Return what an episode shows.
 
         Raises:
@@ -119,7 +121,7 @@ class Replay:
         for i, after in pairwise(at):
             action = self._act(i)
             following = self._observe(after)
-            reward = self._pay(i, after)
+            reward = self._reward(i, after)
             over = self._over(after)
             rows.append((seen, following, action, reward, 0.0))
             seen = following
@@ -128,7 +130,7 @@ class Replay:
         if self.judge is not None and self.judge.placed:
             rows[-1] = (*rows[-1][:4], 1.0)
         columns = Transitions.of(rows)
-        return Shown(grasp.joints.time[at[: len(rows)]], columns, not len(grasp.blocks))
+        return ReplayedEpisode(grasp.joints.time[at[: len(rows)]], columns, not len(grasp.blocks))
 
     def _steps(self, grasp: Grasp) -> list[int]:
         """Return the joint samples at which actions begin and, at last, end."""
@@ -145,7 +147,7 @@ class Replay:
         self.grasp, self.waiting = grasp, list(grasp.sightings)
         self.observer.reset()
         self.steering.reset(grasp.joints.q[i])
-        self.judge: Judge | None = None
+        self.judge: SuccessDetector | None = None
         self.reward: Reward | None = None
         self.placed_at: float | None = None
 
@@ -176,10 +178,10 @@ class Replay:
         """Begin to judge and to pay when it is first known where the block is."""
         truth = self._truth(i)
         if truth is not None:
-            self.judge = Judge.of(self.scene, truth.block)
+            self.judge = SuccessDetector.of(self.scene, truth.block)
             self.reward = Reward(RewardConfig(), self.judge, truth)
 
-    def _pay(self, i: int, after: int) -> float:
+    def _reward(self, i: int, after: int) -> float:
         """Return the reward of the action between two joint samples; nothing before a block."""
         truth, joints = self._truth(after), self.grasp.joints
         if self.judge is None or self.reward is None or truth is None:
@@ -190,7 +192,7 @@ class Replay:
                 self.placed_at = float(joints.time[k])
         return self.reward(truth, self.judge, self.observer.previous)
 
-    def _blocks(self, i: int, after: int, truth: Truth) -> list[tuple[int, Array]]:
+    def _blocks(self, i: int, after: int, truth: PrivilegedState) -> list[tuple[int, Array]]:
         """Return the places (3,) of the block after one joint sample and up to another."""
         time, blocks = self.grasp.joints.time, self.grasp.blocks
         if not len(blocks):
@@ -204,11 +206,11 @@ class Replay:
         now = float(self.grasp.joints.time[i])
         return self.placed_at is not None and now > self.placed_at + AFTERWARDS
 
-    def _truth(self, i: int) -> Truth | None:
+    def _truth(self, i: int) -> PrivilegedState | None:
         """Return the true state; where nobody recorded it, what the observer believes."""
         joints, blocks, tool = self.grasp.joints, self.grasp.blocks, self.observer.tool
         if not len(blocks):
-            return self.observer.belief()
+            return self.observer.estimated_state()
         now, opening = joints.time[i], float(joints.opening[i])
         block = np.array([np.interp(now, blocks[:, 0], column) for column in blocks[:, 1:4].T])
         newest = blocks[max(int(np.searchsorted(blocks[:, 0], now + EARLY)) - 1, 0)]
@@ -216,4 +218,4 @@ class Replay:
         low, high = (share * self.scene.block_size for share in HELD)
         near = bool(np.linalg.norm(block - tool[:3, 3]) < GRASPED)
         held = near and low < opening < high and self.observer.previous[-1] < 0
-        return Truth(tool, block, turn, held, opening)
+        return PrivilegedState(tool, block, turn, held, opening)

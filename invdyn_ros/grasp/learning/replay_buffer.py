@@ -11,7 +11,7 @@ from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
-from invdyn_ros.config import Checked, Score, at_least
+from invdyn_ros.config import Checked, Probability, at_least
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.scripted_expert import ScriptPolicy
 from invdyn_ros.grasp.envs.transitions import Transitions
@@ -32,8 +32,8 @@ class DemonstrationConfig(Checked):
 
     data: str = ""
     episodes: Annotated[int, at_least(0)] = 0
-    share: Score = 0.25
-    cloning: Annotated[int, at_least(0)] = 0
+    demo_fraction: Probability = 0.25
+    bc_steps: Annotated[int, at_least(0)] = 0
 
     @property
     def wanted(self) -> bool:
@@ -73,7 +73,7 @@ def _episode(
     return rows, bool(info["placed"])
 
 
-class MixedReplayBuffer(ReplayBuffer):
+class DemonstrationReplayBuffer(ReplayBuffer):
     """A replay buffer that takes a fixed share of each batch from demonstrations."""
 
     def __init__(

@@ -10,19 +10,19 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv
 
 from invdyn_ros.grasp.envs.transitions import Transitions
-from invdyn_ros.grasp.learning.learner_state import pack, read_state, unpack, write_state
-from invdyn_ros.grasp.learning.run import LOGS, Looking, Run, sizes
+from invdyn_ros.grasp.learning.learner_state import read_state, state_dict, unpack, write_state
+from invdyn_ros.grasp.learning.run import LOGS, PixelPolicy, Run, sizes
 from invdyn_ros.grasp.learning.sb3_algorithms import (
     ALGORITHMS,
-    Surroundings,
+    LearnerContext,
     clone,
     extract,
     statistics,
 )
-from invdyn_ros.grasp.policies.network import Policy
+from invdyn_ros.grasp.policies.network import MLPPolicy
 
 
-class Watch(BaseCallback):
+class CurriculumCallback(BaseCallback):
     """Looks after a run: curriculum, evaluations, the best policy and the state on disk."""
 
     def __init__(self, run: Reinforcement) -> None:
@@ -31,7 +31,7 @@ class Watch(BaseCallback):
         self.run, self.due = run, 0
 
     def _on_training_start(self) -> None:
-        every = self.run.config.evaluation.every
+        every = self.run.config.evaluation.eval_freq
         self.due = (self.num_timesteps // every + 1) * every
         self.run.ease(self.training_env)
 
@@ -41,9 +41,9 @@ class Watch(BaseCallback):
         self.logger.record("curriculum/success_rate", run.curriculum.rate)
         run.show(self.num_timesteps, run.best)
         if self.num_timesteps >= self.due:
-            self.due += run.config.evaluation.every
-            run.judge(self.num_timesteps, self.logger)
-            run.keep()
+            self.due += run.config.evaluation.eval_freq
+            run.evaluate(self.num_timesteps, self.logger)
+            run.save_checkpoint()
         return True
 
 
@@ -52,43 +52,43 @@ class Reinforcement(Run):
 
     learner: BaseAlgorithm
 
-    def go(self, resume: bool) -> None:
+    def train(self, resume: bool) -> None:
         """Learn until the steps are done."""
         config, shown = self.config, None
         if config.demonstrations.wanted:
             shown = self.task.demonstrate(config.demonstrations.episodes)
-        with closing(self.task.make(config.processes, config.seed)) as env:
+        with closing(self.task.make(config.num_envs, config.seed)) as env:
             self.learner = learner = self.make_learner(env, shown)
             if resume:
                 tensors, counts, progress = read_state(self.fixed, self.out)
                 unpack(learner, tensors, counts, self.out)
-                self.recall(progress)
-            elif shown is not None and config.demonstrations.cloning:
-                steps, batch = config.demonstrations.cloning, self.settings.batch
+                self.restore(progress)
+            elif shown is not None and config.demonstrations.bc_steps:
+                steps, batch = config.demonstrations.bc_steps, self.settings.batch
                 clone(learner, ALGORITHMS[config.algorithm], shown, steps, batch)
             learner.set_logger(configure(str(self.out / LOGS), ["tensorboard"]))
-            left = config.steps - learner.num_timesteps
+            left = config.total_timesteps - learner.num_timesteps
             if left > 0:
-                learner.learn(left, Watch(self), reset_num_timesteps=False)
+                learner.learn(left, CurriculumCallback(self), reset_num_timesteps=False)
             self.finish(learner.num_timesteps, learner.logger)
 
     def make_learner(self, env: VecEnv, shown: Transitions | None) -> BaseAlgorithm:
         """Return a learner that knows nothing yet."""
         size = 0 if self.config.observation == "pixels" else sizes(env)[0]
         mean, scale = statistics(shown, size)
-        share = self.config.demonstrations.share
-        around = Surroundings(env, self.config.seed, mean, scale, shown, share)
+        share = self.config.demonstrations.demo_fraction
+        around = LearnerContext(env, self.config.seed, mean, scale, shown, share)
         return ALGORITHMS[self.config.algorithm].make(self.settings, around)
 
-    def keep(self) -> None:
+    def save_checkpoint(self) -> None:
         """Write the state of the run, to go on from."""
-        write_state(*pack(self.learner), self.progress, self.out)
+        write_state(*state_dict(self.learner), self.progress, self.out)
 
-    def policy(self, step: int) -> Policy | Looking:
+    def policy(self, step: int) -> MLPPolicy | PixelPolicy:
         """Return what the learner would do now, by itself."""
         env, learner = self.learner.get_env(), self.learner
         assert env is not None
         if self.config.observation == "pixels":
-            return Looking(lambda seen: learner.predict(seen, deterministic=True)[0])
+            return PixelPolicy(lambda seen: learner.predict(seen, deterministic=True)[0])
         algorithm = ALGORITHMS[self.config.algorithm]
         return extract(self.learner, algorithm, self.meta(env, algorithm.bound, step))

@@ -25,8 +25,8 @@ from invdyn_ros.grasp.learning.curriculum import Curriculum
 from invdyn_ros.grasp.learning.demonstration_dataset import read_demonstrations
 from invdyn_ros.grasp.learning.evaluation import Result, evaluate
 from invdyn_ros.grasp.learning.replay_buffer import record
-from invdyn_ros.grasp.policies.network import Policy, PolicyMeta, save_policy
-from invdyn_ros.grasp.policies.spaces import Steps
+from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
+from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.models.checkpoint import write_whole
 
 VALIDATION = 2_000_000  # seeds of evaluations start this far from those of training
@@ -59,7 +59,7 @@ def grasp_task(config: LearningConfig) -> Task:
     def demonstrate(episodes: int) -> Transitions:
         shown, data = [], config.demonstrations.data
         if data:
-            of = Steps(config.arm, config.control, config.steering)
+            of = SpaceSpec(config.arm, config.control_mode, config.action_space)
             shown.append(read_demonstrations(data, of))
         if episodes:
             with closing(GraspEnv(arm=config.arm, **changes)) as environment:
@@ -69,7 +69,7 @@ def grasp_task(config: LearningConfig) -> Task:
     return Task(make, demonstrate)
 
 
-class Looking(NamedTuple):
+class PixelPolicy(NamedTuple):
     """A learner that acts on pixels; it is judged, but no policy is kept of it.
 
     Attributes:
@@ -106,15 +106,15 @@ class Run(ABC):
         return max(self.curve, key=lambda result: result.score, default=None)
 
     @abstractmethod
-    def go(self, resume: bool) -> None:
+    def train(self, resume: bool) -> None:
         """Learn until the steps are done."""
 
     @abstractmethod
-    def keep(self) -> None:
+    def save_checkpoint(self) -> None:
         """Write the state of the run, to go on from."""
 
     @abstractmethod
-    def policy(self, step: int) -> Policy | Looking:
+    def policy(self, step: int) -> MLPPolicy | PixelPolicy:
         """Return what the learner would do now, by itself."""
 
     @property
@@ -127,7 +127,7 @@ class Run(ABC):
         """What to keep of a run besides the learner."""
         return {"settings": self.fixed, "level": self.curriculum.level, "curve": self.curve}
 
-    def recall(self, progress: dict[str, Any]) -> None:
+    def restore(self, progress: dict[str, Any]) -> None:
         """Go on from what was kept."""
         self.curriculum.level = progress["level"]
         self.curve = [Result(*result) for result in progress["curve"]]
@@ -143,11 +143,11 @@ class Run(ABC):
         """Show as much of the task as the curriculum says."""
         env.env_method("ease", *self.curriculum.shares)
 
-    def judge(self, step: int, logger: Logger) -> None:
+    def evaluate(self, step: int, logger: Logger) -> None:
         """Evaluate on the whole task; keep the policy if it is the best."""
         config, policy = self.config, self.policy(step)
-        seed, episodes = config.seed + VALIDATION, config.evaluation.episodes
-        with closing(self.task.make(config.processes, seed)) as env:
+        seed, episodes = config.seed + VALIDATION, config.evaluation.n_eval_episodes
+        with closing(self.task.make(config.num_envs, seed)) as env:
             result = evaluate(policy.act, env, episodes)
         seconds = round(time.monotonic() - self._began, 1)
         self.curve.append(result._replace(step=step, seconds=seconds))
@@ -157,29 +157,29 @@ class Run(ABC):
         logger.record("evaluation/reward", result.reward)
         logger.record("curriculum/level", self.curriculum.level)
         logger.dump(step)
-        if self.best is self.curve[-1] and isinstance(policy, Policy):
+        if self.best is self.curve[-1] and isinstance(policy, MLPPolicy):
             policy.meta.data.update(successes=result.successes, episodes=episodes)
             save_policy(policy, self.out)
 
     def finish(self, step: int, logger: Logger) -> None:
         """Judge the last step, if that is still to do, and write the state."""
         if not self.curve or self.curve[-1].step < step:
-            self.judge(step, logger)
-        self.keep()
+            self.evaluate(step, logger)
+        self.save_checkpoint()
 
-    def meta(self, env: VecEnv, bound: str, step: int) -> PolicyMeta:
+    def meta(self, env: VecEnv, bound: str, step: int) -> PolicyMetadata:
         """Return what a policy of this run is of."""
         config, size, actions = self.config, *sizes(env)
         about = {"steps": step, "noise": config.noise, "seed": config.seed}
-        return PolicyMeta(
+        return PolicyMetadata(
             config.arm,
             size,
             actions,
             self.settings.hidden,
             bound,  # type: ignore[arg-type]
             config.algorithm,
-            config.control,
-            config.steering,
+            config.control_mode,
+            config.action_space,
             about,
         )
 

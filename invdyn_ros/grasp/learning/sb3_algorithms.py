@@ -17,14 +17,14 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from invdyn_ros.grasp.envs.transitions import Transitions
-from invdyn_ros.grasp.learning.replay_buffer import MixedReplayBuffer
-from invdyn_ros.grasp.policies.network import Policy, PolicyMeta
+from invdyn_ros.grasp.learning.replay_buffer import DemonstrationReplayBuffer
+from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata
 
 CLONING_RATE = 1e-3  # of Adam, while imitating
 LEAST_SCALE = 0.05  # of an observation's entry: one that hardly moves is not blown up
 
 
-class Surroundings(NamedTuple):
+class LearnerContext(NamedTuple):
     """What a learner is made for.
 
     Attributes:
@@ -69,7 +69,7 @@ def statistics(shown: Transitions | None, size: int) -> tuple[Tensor, Tensor]:
     return seen.mean(0), seen.std(0).clamp(min=LEAST_SCALE)
 
 
-def _network(hidden: tuple[int, ...], around: Surroundings, **more: Any) -> dict[str, Any]:
+def _network(hidden: tuple[int, ...], around: LearnerContext, **more: Any) -> dict[str, Any]:
     return {
         "net_arch": list(hidden),
         "activation_fn": nn.ReLU,
@@ -79,10 +79,10 @@ def _network(hidden: tuple[int, ...], around: Surroundings, **more: Any) -> dict
     }
 
 
-def _off_policy(kind: Callable[..., BaseAlgorithm], config: Any, on: Surroundings) -> Any:
+def _off_policy(kind: Callable[..., BaseAlgorithm], config: Any, on: LearnerContext) -> Any:
     way: dict[str, Any] = {
         "policy": "MlpPolicy",
-        "replay_buffer_class": MixedReplayBuffer,
+        "replay_buffer_class": DemonstrationReplayBuffer,
         "replay_buffer_kwargs": {"shown": on.shown, "share": on.share},
         "policy_kwargs": _network(config.hidden, on),
     }
@@ -106,7 +106,7 @@ def _off_policy(kind: Callable[..., BaseAlgorithm], config: Any, on: Surrounding
     )
 
 
-def _ppo(config: Any, around: Surroundings) -> BaseAlgorithm:
+def _ppo(config: Any, around: LearnerContext) -> BaseAlgorithm:
     return PPO(
         "MlpPolicy",
         around.env,
@@ -142,7 +142,7 @@ class Algorithm:
         bound: how its actor keeps actions in [-1, 1].
     """
 
-    make: Callable[[Any, Surroundings], BaseAlgorithm]
+    make: Callable[[Any, LearnerContext], BaseAlgorithm]
     layers: Callable[[Any], list[nn.Module]] = field(default=_squashed)
     bound: str = "tanh"
 
@@ -154,9 +154,9 @@ ALGORITHMS: dict[str, Algorithm] = {
 }
 
 
-def extract(learner: BaseAlgorithm, algorithm: Algorithm, meta: PolicyMeta) -> Policy:
+def extract(learner: BaseAlgorithm, algorithm: Algorithm, meta: PolicyMetadata) -> MLPPolicy:
     """Return a copy of what a learner would do without exploring."""
-    policy = Policy(meta)
+    policy = MLPPolicy(meta)
     linear = [part for part in algorithm.layers(learner) if isinstance(part, nn.Linear)]
     for mine, its in zip(policy.layers, linear, strict=True):
         mine.load_state_dict(its.state_dict())

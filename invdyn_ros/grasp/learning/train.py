@@ -42,7 +42,7 @@ def learn(
         ValueError: nothing to resume, or a run with other settings.
     """
     run = RUNS[config.algorithm](config, task, Path(out), show)
-    run.go(resume)
+    run.train(resume)
     if run.best is None:
         raise RuntimeError("a run ends with an evaluation")
     return run.best

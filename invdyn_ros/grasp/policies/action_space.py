@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from invdyn_ros.config import Checked, Positive, Share
+from invdyn_ros.config import Checked, Fraction, Positive
 from invdyn_ros.control.safety_limits import STEADY, GuardConfig, Limits, State, between
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
@@ -28,7 +28,7 @@ DAMPING = 1e-4  # [m2] of an inverse Jacobian: keeps joints slow near a singular
 
 
 @dataclass(frozen=True)
-class SteeringConfig(Checked):
+class ActionSpaceConfig(Checked):
     """How far one action goes.
 
     Attributes:
@@ -39,19 +39,19 @@ class SteeringConfig(Checked):
     """
 
     period: Positive = 0.04
-    speed: Share = 0.6
+    speed: Fraction = 0.6
     tool_speed: Positive = 0.3
     tool_turn: Positive = 1.5
 
 
-class Step(NamedTuple):
+class JointTarget(NamedTuple):
     """What an action asks for: a wanted state one period ahead, an opening of the gripper [m]."""
 
     state: State
     opening: float
 
 
-class Motion(NamedTuple):
+class PlanarTwist(NamedTuple):
     """Velocity of the tool (3,) [m/s], its turn about the vertical [rad/s], whether to grip."""
 
     velocity: Array
@@ -59,14 +59,14 @@ class Motion(NamedTuple):
     grip: bool
 
 
-class Steering(ABC):
+class ActionSpace(ABC):
     """Turns actions into wanted next states, one after the other.
 
     Attributes:
         wanted: the state that the last action leads to.
     """
 
-    def __init__(self, robot: Robot, config: SteeringConfig, guard: GuardConfig) -> None:
+    def __init__(self, robot: Robot, config: ActionSpaceConfig, guard: GuardConfig) -> None:
         """Make the steering of an arm with a gripper, within the limits of its guard.
 
         Raises:
@@ -103,7 +103,7 @@ class Steering(ABC):
         """Return the action without its grip that asks for a joint velocity (n,) [rad/s]."""
 
     @abstractmethod
-    def along(self, motion: Motion) -> Array:
+    def along(self, motion: PlanarTwist) -> Array:
         """Return the action (size,) that moves the tool and the gripper as told."""
 
     def reset(self, q: Array) -> None:
@@ -111,7 +111,7 @@ class Steering(ABC):
         still = np.zeros(self.robot.n)
         self.wanted = State(np.array(q, float), still, still)
 
-    def __call__(self, action: Array, measured: Array) -> Step:
+    def __call__(self, action: Array, measured: Array) -> JointTarget:
         """Return what an action asks for.
 
         Args:
@@ -125,23 +125,23 @@ class Steering(ABC):
         if action.shape != (self.size,) or not np.isfinite(action).all():
             raise ValueError(f"action must be {self.size} finite numbers, got {action}")
         action = between(action, -1.0, 1.0)
-        self._leash(measured)
+        self._clamp_to_measured(measured)
         return self._move(self.velocity(action[:-1]), float(action[-1] + 1) / 2 * self.opening)
 
-    def halt(self, opening: float, measured: Array) -> Step:
+    def halt(self, opening: float, measured: Array) -> JointTarget:
         """Return what brakes the arm at joints (n,) [rad], the gripper wanted at `opening` [m]."""
-        self._leash(measured)
+        self._clamp_to_measured(measured)
         return self._move(np.zeros(self.robot.n), opening)
 
-    def _leash(self, measured: Array) -> None:
+    def _clamp_to_measured(self, measured: Array) -> None:
         if np.abs(measured - self.wanted.q).max() > LEASH:
             self.reset(measured)
 
-    def _move(self, velocity: Array, opening: float) -> Step:
+    def _move(self, velocity: Array, opening: float) -> JointTarget:
         now, h = self.wanted, self.config.period
         v = self._feasible(velocity)
         self.wanted = State(now.q + (now.qd + v) * (h / 2), v, np.zeros(v.size))
-        return Step(self.wanted, opening)
+        return JointTarget(self.wanted, opening)
 
     def toward(self, state: State, opening: float) -> Array:
         """Return the action (size,) that comes closest to a wanted next state, such as a script's.
@@ -176,7 +176,7 @@ class Steering(ABC):
         return least, np.sqrt(half * half + 2 * slow * up) - half
 
 
-class JointSteering(Steering):
+class JointSteering(ActionSpace):
     """Actions are joint velocities, as shares of the rated ones: deltas of the joints."""
 
     @property
@@ -192,7 +192,7 @@ class JointSteering(Steering):
         """Undo `velocity`."""
         return np.asarray(velocity / (self.config.speed * self.robot.velocity))
 
-    def along(self, motion: Motion) -> Array:
+    def along(self, motion: PlanarTwist) -> Array:
         """Ask for what a Cartesian steering would do with the joints."""
         self.cartesian.wanted = self.wanted
         *tool, grip = self.cartesian.along(motion)
@@ -204,7 +204,7 @@ class JointSteering(Steering):
         return CartesianSteering(self.robot, self.config, self.guard)
 
 
-class CartesianSteering(Steering):
+class CartesianSteering(ActionSpace):
     """Actions move the tool along the base's x, y, z and turn it about the vertical.
 
     What the joints have left keeps the tool pointing down as well as the arm can (prioritised,
@@ -266,7 +266,7 @@ class CartesianSteering(Steering):
         turn = twist[5] / (TURN_WEIGHT * config.tool_turn)
         return np.append(twist[:3] / config.tool_speed, turn)
 
-    def along(self, motion: Motion) -> Array:
+    def along(self, motion: PlanarTwist) -> Array:
         """Scale by the velocities of an action of one."""
         tool = motion.velocity / self.config.tool_speed
         grip = -1.0 if motion.grip else 1.0
@@ -285,12 +285,12 @@ def _inverse(J: Array) -> Array:
     return np.asarray(J.T @ np.linalg.inv(J @ J.T + DAMPING * np.eye(len(J))))
 
 
-STEERINGS: dict[str, type[Steering]] = {"joint": JointSteering, "cartesian": CartesianSteering}
+STEERINGS: dict[str, type[ActionSpace]] = {"joint": JointSteering, "cartesian": CartesianSteering}
 
 
 def load_steering(
-    name: str, robot: Robot, config: SteeringConfig, guard: GuardConfig | None = None
-) -> Steering:
+    name: str, robot: Robot, config: ActionSpaceConfig, guard: GuardConfig | None = None
+) -> ActionSpace:
     """Return a steering by name.
 
     Raises:

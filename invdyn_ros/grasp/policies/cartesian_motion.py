@@ -16,7 +16,7 @@ SPACING = 0.01  # [m] between solved poses of a straight line
 PEAK_SPEED, PEAK_ACCELERATION = 1.875, 5.7735  # of the minimum-jerk law s(t) over a unit time
 
 
-class Reacher:
+class IKSolver:
     """Inverse kinematics of the tool centre point (mink, differential, with joint limits)."""
 
     def __init__(self, robot: Robot, margin: float = 0.05) -> None:
@@ -83,7 +83,7 @@ class Segment(NamedTuple):
 
 
 def straight(
-    reacher: Reacher, q: Array, goal: Array, start: float, speed: float, effort: float = 0.6
+    reacher: IKSolver, q: Array, goal: Array, start: float, speed: float, effort: float = 0.6
 ) -> Segment | None:
     """Return the straight motion of the tool from joints q (n,) to a pose (4, 4).
 

@@ -13,7 +13,7 @@ ROUNDING = 1e-6  # [s] of stamps
 RAISED = 0.01  # [m] over where it lay: a block that high and between the pads is held
 
 
-class Course(NamedTuple):
+class EpisodeTrace(NamedTuple):
     """What truly happened in an episode, sample by sample.
 
     Attributes:
@@ -31,7 +31,7 @@ class Course(NamedTuple):
     seen: bool = True
 
 
-def cause_of_failure(course: Course, block_size: float) -> str:
+def cause_of_failure(course: EpisodeTrace, block_size: float) -> str:
     """Return why an episode that was no success failed, by how far it came at its best.
 
     - not seen: the camera never told where the block is;
@@ -63,7 +63,7 @@ def cause_of_failure(course: Course, block_size: float) -> str:
     return MISSED if narrow.any() else LIMIT
 
 
-def _ever_held(course: Course) -> bool:
+def _ever_held(course: EpisodeTrace) -> bool:
     """Whether the block was raised between the pads, or stayed there for a while."""
     if (course.held & (course.height >= RAISED)).any():
         return True

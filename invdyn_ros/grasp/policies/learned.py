@@ -13,13 +13,13 @@ import numpy as np
 
 from invdyn_ros.arms.scene import Scene
 from invdyn_ros.control.safety_limits import State
-from invdyn_ros.grasp.estimation.block_estimate import Sighting
-from invdyn_ros.grasp.estimation.detection_gating import Doubts, learned_area
-from invdyn_ros.grasp.policies.action_space import Step, load_steering
-from invdyn_ros.grasp.policies.network import Acts, PolicyMeta, load_policy
-from invdyn_ros.grasp.policies.observation import Observer
+from invdyn_ros.grasp.estimation.block_estimate import BlockDetection
+from invdyn_ros.grasp.estimation.detection_gating import DetectionGate, learned_area
+from invdyn_ros.grasp.policies.action_space import JointTarget, load_steering
+from invdyn_ros.grasp.policies.network import Policy, PolicyMetadata, load_policy
+from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.grasp.policies.planned import load_planned
-from invdyn_ros.grasp.policies.scripted import NOT_SEEN, Wish
+from invdyn_ros.grasp.policies.scripted import NOT_SEEN, GraspCommand
 from invdyn_ros.models.checkpoint import is_of
 from invdyn_ros.models.planner.planner import PLANNER
 from invdyn_ros.robots.robot import Robot
@@ -33,7 +33,7 @@ EARLY = 1e-4  # [s] by which a joint state may come before its period is over: s
 class LearnedGrasp:
     """Asks a policy once per period; in between, what it wanted stays wanted."""
 
-    def __init__(self, robot: Robot, scene: Scene, policy: Acts) -> None:
+    def __init__(self, robot: Robot, scene: Scene, policy: Policy) -> None:
         """Make a grasp.
 
         Raises:
@@ -41,10 +41,10 @@ class LearnedGrasp:
         """
         meta = policy.meta
         self.robot, self.policy = robot, policy
-        self.steering = load_steering(meta.control, robot, meta.steering)
-        self.observer = Observer(robot, scene, self.steering.size)
+        self.steering = load_steering(meta.control_mode, robot, meta.action_space)
+        self.observer = ObservationBuilder(robot, scene, self.steering.size)
         check_fit(meta, robot.name, self.observer.size, self.steering.size)
-        self.doubts = Doubts(scene, learned_area(scene))
+        self.doubts = DetectionGate(scene, learned_area(scene))
         self.reset()
 
     def reset(self) -> None:
@@ -52,35 +52,35 @@ class LearnedGrasp:
         self.policy.reset()
         self.observer.reset()
         self.doubts.reset()
-        self.step: Step | None = None
+        self.step: JointTarget | None = None
         self.until = 0.0
         self.problem: str | None = NOT_SEEN
         self.known = -np.inf  # [s] when it was known last where the block is
 
-    def see(self, sighting: Sighting) -> None:
+    def see(self, sighting: BlockDetection) -> None:
         """Take a detection of the block; one that the gripper holds is not on the table."""
         if self.observer.held:
-            self.doubts.calm(sighting.time)
-        elif self.doubts.trust(sighting):
+            self.doubts.clear(sighting.time)
+        elif self.doubts.accept(sighting):
             self.observer.see(sighting)
         else:
             self.observer.estimate.clear()
 
-    def refuse(self, time: float, reason: str) -> None:
+    def on_invalid_image(self, time: float, reason: str) -> None:
         """Take a picture of a time [s] in which the block cannot be told."""
         self.doubts.refuse(time, reason)
         if not self.observer.held:
             self.observer.estimate.clear()
 
-    def miss(self, time: float) -> None:
+    def on_no_detection(self, time: float) -> None:
         """Take a picture of a time [s] without a block."""
-        self.doubts.calm(time)
+        self.doubts.clear(time)
 
     def measure(self, q: Array, qd: Array) -> None:
         """Take the joints: q (n,) [rad], qd (n,) [rad/s] or empty where none is measured."""
         self.q, self.qd = q, qd
 
-    def wish(self, time: float, opening: float, ahead: float) -> Wish:
+    def command(self, time: float, opening: float, ahead: float) -> GraspCommand:
         """Return what is wanted at the end of the present period; call `measure` before.
 
         Args:
@@ -96,9 +96,9 @@ class LearnedGrasp:
             self.until = max(self.until, time - period) + period
             self.step = self._decide(time, opening)
         horizon = max(self.until - time, ahead)
-        return Wish(self.step.state, self.step.opening, "learned", self.problem, horizon)
+        return GraspCommand(self.step.state, self.step.opening, "learned", self.problem, horizon)
 
-    def _decide(self, time: float, opening: float) -> Step:
+    def _decide(self, time: float, opening: float) -> JointTarget:
         steering, observer = self.steering, self.observer
         joints = observer.joints(time, self.q, self.qd, opening, steering.wanted)
         self.problem = self.doubts.reason or self._unseen(time)
@@ -122,7 +122,7 @@ class LearnedGrasp:
         self.known = max(self.known, self.observer.estimate.time)
         return NOT_SEEN if time - self.known > LOST else None
 
-    def _halt(self, opening: float) -> Step:
+    def _halt(self, opening: float) -> JointTarget:
         """Brake, and leave the gripper as it is: it may hold the block."""
         self.observer.previous = np.append(
             np.zeros(self.steering.size - 1),
@@ -130,7 +130,7 @@ class LearnedGrasp:
         )
         return self.steering.halt(opening, self.q)
 
-    def _go_home(self) -> Step:
+    def _go_home(self) -> JointTarget:
         """Open the gripper and go, slowly, where the camera sees the whole table."""
         still = np.zeros(self.robot.n)
         action = self.steering.toward(State(self.robot.home, still, still), self.steering.opening)
@@ -139,7 +139,7 @@ class LearnedGrasp:
         return self.steering(action, self.q)
 
 
-def check_fit(meta: PolicyMeta, arm: str, observation: int, action: int) -> None:
+def check_fit(meta: PolicyMetadata, arm: str, observation: int, action: int) -> None:
     """Refuse a policy that is not for a grasp.
 
     Args:
@@ -169,7 +169,7 @@ def load_learned(robot: Robot, scene: Scene, directory: str | Path) -> LearnedGr
         ValueError: nothing such there, or of something else.
     """
     read = load_planned if is_of(directory, PLANNER) else load_policy
-    policy: Acts = read(directory, robot.name)
+    policy: Policy = read(directory, robot.name)
     try:
         return LearnedGrasp(robot, scene, policy)
     except ValueError as error:

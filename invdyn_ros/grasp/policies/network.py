@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, Count, Sizes
-from invdyn_ros.grasp.policies.action_space import SteeringConfig
-from invdyn_ros.models.checkpoint import Kind, fill, read_meta, write_tensors
+from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
+from invdyn_ros.models.checkpoint import CheckpointType, fill, read_meta, write_tensors
 
-POLICY = Kind("policy", "invdyn_ros policy 1", "train_grasp")
+POLICY = CheckpointType("policy", "invdyn_ros policy 1", "train_grasp")
 
 
 @dataclass(frozen=True)
-class PolicyMeta(Checked):
+class PolicyMetadata(Checked):
     """What a policy is of.
 
     Attributes:
@@ -42,18 +42,18 @@ class PolicyMeta(Checked):
     observation_size: Count
     action_size: Count
     hidden: Sizes
-    bound: Literal["tanh", "clip"]
+    squash: Literal["tanh", "clip"]
     algorithm: str
-    control: str = "joint"
-    steering: SteeringConfig = field(default_factory=SteeringConfig)
+    control_mode: str = "joint"
+    action_space: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
     data: dict[str, Any] = field(default_factory=dict)
 
 
-class Acts(Protocol):
+class Policy(Protocol):
     """Turns observations into actions, one after the other."""
 
     @property
-    def meta(self) -> PolicyMeta:
+    def meta(self) -> PolicyMetadata:
         """What it is of."""
 
     def reset(self) -> None:
@@ -63,13 +63,13 @@ class Acts(Protocol):
         """Return the actions (..., a) for observations (..., o)."""
 
 
-class Policy(nn.Module):
+class MLPPolicy(nn.Module):
     """A network of rectified linear units between a fixed standardisation and a bound."""
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, meta: PolicyMeta) -> None:
+    def __init__(self, meta: PolicyMetadata) -> None:
         """Make a policy whose weights are still to be filled."""
         super().__init__()
         self.meta = meta
@@ -85,7 +85,7 @@ class Policy(nn.Module):
         for layer in hidden:
             x = layer(x).relu()
         x = last(x)
-        return x.tanh() if self.meta.bound == "tanh" else x.clip(-1, 1)
+        return x.tanh() if self.meta.squash == "tanh" else x.clip(-1, 1)
 
     def reset(self) -> None:
         """Begin an episode; it has no memory."""
@@ -105,12 +105,12 @@ class Policy(nn.Module):
         return np.asarray(self(torch.as_tensor(observation, dtype=torch.float32)))
 
 
-def save_policy(policy: Policy, directory: str | Path) -> None:
+def save_policy(policy: MLPPolicy, directory: str | Path) -> None:
     """Write a policy; a crash leaves the old one or the new one."""
     write_tensors(policy.state_dict(), policy.meta, directory, POLICY)
 
 
-def load_policy(directory: str | Path, arm: str | None = None) -> Policy:
+def load_policy(directory: str | Path, arm: str | None = None) -> MLPPolicy:
     """Read a policy, ready to act.
 
     Args:
@@ -120,7 +120,7 @@ def load_policy(directory: str | Path, arm: str | None = None) -> Policy:
     Raises:
         ValueError: no policy, a damaged one, or one of another arm.
     """
-    meta, sha256 = read_meta(PolicyMeta, directory, POLICY)
+    meta, sha256 = read_meta(PolicyMetadata, directory, POLICY)
     if arm is not None and meta.arm != arm:
         raise ValueError(f"{directory} is a policy of '{meta.arm}', not of '{arm}'")
-    return fill(Policy(meta), directory, sha256, POLICY).eval()
+    return fill(MLPPolicy(meta), directory, sha256, POLICY).eval()

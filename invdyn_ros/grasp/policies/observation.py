@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from invdyn_ros.arms.scene import Scene
 from invdyn_ros.control.safety_limits import State
-from invdyn_ros.grasp.estimation.block_estimate import BlockEstimate, Sighting, turn_between
-from invdyn_ros.grasp.estimation.grasp_offset_search import Search
-from invdyn_ros.grasp.policies.success import Truth
+from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, BlockEstimate, turn_between
+from invdyn_ros.grasp.estimation.grasp_offset_search import GraspOffsetFilter
+from invdyn_ros.grasp.policies.success import PrivilegedState
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
@@ -32,7 +32,7 @@ CREEP = 0.001  # [m] per observation: it has stopped
 GRASPED = 0.03  # [m] from the tool to a block that the gripper has closed on
 
 
-class Observer:
+class ObservationBuilder:
     """Puts together what is known at one instant.
 
     A block between the pads is where the tool is: the camera sees it badly or not at all.
@@ -57,7 +57,7 @@ class Observer:
         self.goal = np.array(scene.goal)
         self.actions = actions
         spare = (self.most - scene.block_size) / 2 * SPARE
-        self.search = Search(spare, scene.block_size / 2, scene.block_size / 2)
+        self.search = GraspOffsetFilter(spare, scene.block_size / 2, scene.block_size / 2)
         self.reset()
 
     def reset(self) -> None:
@@ -79,7 +79,7 @@ class Observer:
         """Number of entries of an observation without it."""
         return 3 * self.robot.n + self.actions + 10
 
-    def see(self, sighting: Sighting) -> None:
+    def see(self, sighting: BlockDetection) -> None:
         """Take a detection of the block; one that the gripper holds is not on the table."""
         if not self.held:
             self.estimate.see(sighting)
@@ -132,12 +132,12 @@ class Observer:
         )
         return entries.clip(-RANGE, RANGE).astype(np.float32)
 
-    def belief(self) -> Truth | None:
+    def estimated_state(self) -> PrivilegedState | None:
         """Return the state as far as it is known; None before the block is seen."""
         if not self.estimate.count:
             return None
         turn = turn_between(self.tool, self.estimate.yaw)
-        return Truth(self.tool, self._place, turn, self.held, self.opening)
+        return PrivilegedState(self.tool, self._place, turn, self.held, self.opening)
 
     @property
     def _place(self) -> Array:

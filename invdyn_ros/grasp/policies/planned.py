@@ -15,30 +15,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from invdyn_ros.grasp.policies.action_space import GAIN
-from invdyn_ros.grasp.policies.network import PolicyMeta
+from invdyn_ros.grasp.policies.network import PolicyMetadata
 from invdyn_ros.grasp.policies.observation import LAG
-from invdyn_ros.grasp.policies.spaces import Steps, steps_of
+from invdyn_ros.grasp.policies.spaces import SpaceSpec, steps_of
 from invdyn_ros.models.planner.planner import Planner, load_planner
 from invdyn_ros.models.planner.receding_horizon import ReplanConfig
 from invdyn_ros.robots.robot import load_robot
 
 
-class Wanted:
+class TargetExtractor:
     """Finds in an observation what the last action wants of arm and gripper."""
 
-    def __init__(self, of: Steps) -> None:
+    def __init__(self, of: SpaceSpec) -> None:
         """Take it from observations of such steps.
 
         Raises:
             ValueError: actions that are no joint velocities: they do not tell where joints go.
         """
-        if of.control != "joint":
+        if of.control_mode != "joint":
             raise ValueError(
-                f"plans are of joints; these steps have control '{of.control}', so collect some "
+                f"plans are of joints; these steps have control '{of.control_mode}', so collect some "
                 "with --control joint"
             )
         self.n = load_robot(of.arm).n
-        self.fastest = of.steering.speed * load_robot(of.arm).velocity  # (n,) [rad/s] of action 1
+        self.fastest = of.action_space.speed * load_robot(of.arm).velocity  # (n,) [rad/s] of action 1
 
     def __call__(self, seen: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return states (..., 2 (n + 1)) of observations (..., o): positions, then velocities.
@@ -56,7 +56,9 @@ class Wanted:
 class PlannedPolicy:
     """A planner as a policy of the environment and of the live graph."""
 
-    def __init__(self, planner: Planner, of: Steps, config: ReplanConfig | None = None) -> None:
+    def __init__(
+        self, planner: Planner, of: SpaceSpec, config: ReplanConfig | None = None
+    ) -> None:
         """Make a policy.
 
         Args:
@@ -67,11 +69,11 @@ class PlannedPolicy:
         Raises:
             ValueError: actions that are no joint velocities.
         """
-        self.planner, self.wanted = planner, Wanted(of)
+        self.planner, self.wanted = planner, TargetExtractor(of)
         self.config = config or ReplanConfig()
         observation, action = of.sizes
-        self.meta = PolicyMeta(
-            of.arm, observation, action, (1,), "clip", "planner", of.control, of.steering
+        self.meta = PolicyMetadata(
+            of.arm, observation, action, (1,), "clip", "planner", of.control_mode, of.action_space
         )
         self.reset()
 
@@ -87,9 +89,9 @@ class PlannedPolicy:
         if not len(self.ahead):
             state, seen = (torch.as_tensor(x) for x in (now, observation))
             plans = self.planner(state, seen, self.config.plans, self.generator)
-            self.ahead = plans[most_usual(plans), 1 : 1 + self.config.every].numpy()
+            self.ahead = plans[medoid(plans), 1 : 1 + self.config.n_action_steps].numpy()
         after, self.ahead = self.ahead[0], self.ahead[1:]
-        n, period = self.wanted.n, self.meta.steering.period
+        n, period = self.wanted.n, self.meta.action_space.period
         qd = after[n + 1 : -1]
         short = after[:n] - now[:n] - (now[n + 1 : -1] + qd) * (period / 2)
         v = qd + GAIN * short / period
@@ -97,7 +99,7 @@ class PlannedPolicy:
         return action.clip(-1, 1).astype(np.float32)
 
 
-def most_usual(plans: Tensor) -> int:
+def medoid(plans: Tensor) -> int:
     """Return which of the plans (N, T, S) is nearest to all others: their medoid.
 
     The mean of plans that go left and right of something goes neither way; the medoid goes one.

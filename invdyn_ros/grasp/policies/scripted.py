@@ -8,10 +8,10 @@ from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.scene import Scene
 from invdyn_ros.control.safety_limits import State
-from invdyn_ros.grasp.estimation.block_estimate import QUARTER, BlockEstimate, Sighting
-from invdyn_ros.grasp.estimation.detection_gating import Doubts, block_area
-from invdyn_ros.grasp.policies.cartesian_motion import Reacher, Segment, joint_motion, straight
-from invdyn_ros.grasp.policies.time_scaling import Pace
+from invdyn_ros.grasp.estimation.block_estimate import QUARTER, BlockDetection, BlockEstimate
+from invdyn_ros.grasp.estimation.detection_gating import DetectionGate, block_area
+from invdyn_ros.grasp.policies.cartesian_motion import IKSolver, Segment, joint_motion, straight
+from invdyn_ros.grasp.policies.time_scaling import TimeScaling
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
@@ -65,7 +65,7 @@ class Reached(NamedTuple):
     yaw: float
 
 
-class Wish(NamedTuple):
+class GraspCommand(NamedTuple):
     """What the policy wants next.
 
     Attributes:
@@ -92,45 +92,45 @@ class ScriptedGrasp:
         self.robot, self.scene = robot, scene
         self.config = config or SCRIPTS.get(robot.name, ScriptConfig())
         self.gripper = robot.gripper
-        self.reacher = Reacher(robot)
+        self.reacher = IKSolver(robot)
         self.estimate = BlockEstimate()
-        self.doubts = Doubts(scene)
+        self.doubts = DetectionGate(scene)
         self.reset()
 
     def reset(self) -> None:
         """Start anew, at home with an open gripper."""
         self.estimate.clear()
         self.doubts.reset()
-        self.pace = Pace()
+        self.pace = TimeScaling()
         self.phase, self.since, self.tries, self.retry = "look", 0.0, 0, 0.0
         self.q = self.robot.home.copy()
         self.segment: Segment | None = None
         self.opening = self.gripper.max_opening
         self.problem: str | None = NOT_SEEN
 
-    def see(self, sighting: Sighting) -> None:
+    def see(self, sighting: BlockDetection) -> None:
         """Take a detection of the block; once the tool is on its way down, it is hidden."""
         if self.phase not in SEEING:
-            self.doubts.calm(sighting.time)
-        elif not self.doubts.trust(sighting):
+            self.doubts.clear(sighting.time)
+        elif not self.doubts.accept(sighting):
             self.estimate.clear()
         elif self.phase != "approach" or self.estimate.count:
             self.estimate.see(sighting)
 
-    def refuse(self, time: float, reason: str) -> None:
+    def on_invalid_image(self, time: float, reason: str) -> None:
         """Take a picture of a time [s] in which the block cannot be told."""
         self.doubts.refuse(time, reason)
         if self.phase in SEEING:
             self.estimate.clear()
 
-    def miss(self, time: float) -> None:
+    def on_no_detection(self, time: float) -> None:
         """Take a picture of a time [s] without a block."""
-        self.doubts.calm(time)
+        self.doubts.clear(time)
 
     def measure(self, q: Array, qd: Array) -> None:
         """Take the measured joints, as every grasp; a script goes on from what it wanted last."""
 
-    def wish(self, time: float, opening: float, ahead: float) -> Wish:
+    def command(self, time: float, opening: float, ahead: float) -> GraspCommand:
         """Return what is wanted `ahead` [s] from now.
 
         Args:
@@ -147,7 +147,7 @@ class ScriptedGrasp:
         state = State(self.q, np.zeros_like(self.q), np.zeros_like(self.q))
         if self.segment is not None:
             state = self.pace.slowed(self.segment.at(now + self.pace.rate * ahead))
-        return Wish(state, self.opening, self.phase, doubt or self.problem)
+        return GraspCommand(state, self.opening, self.phase, doubt or self.problem)
 
     def _look_again(self, time: float) -> None:
         """Stay here and look for the block anew: what was seen of it was not to be trusted."""

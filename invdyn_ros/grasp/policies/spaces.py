@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.config import from_mapping, to_mapping
-from invdyn_ros.grasp.policies.action_space import SteeringConfig, load_steering
-from invdyn_ros.grasp.policies.observation import Observer
+from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, load_steering
+from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.robots.robot import load_robot
 
 
-class Steps(NamedTuple):
+class SpaceSpec(NamedTuple):
     """What steps are of.
 
     Attributes:
@@ -21,24 +21,24 @@ class Steps(NamedTuple):
     """
 
     arm: str
-    control: str
-    steering: SteeringConfig
+    control_mode: str
+    action_space: ActionSpaceConfig
 
     @property
     def sizes(self) -> tuple[int, int]:
         """Sizes of an observation and an action."""
         robot = load_robot(self.arm)
-        actions = load_steering(self.control, robot, self.steering).size
-        return Observer(robot, SCENES[self.arm], actions).size, actions
+        actions = load_steering(self.control_mode, robot, self.action_space).size
+        return ObservationBuilder(robot, SCENES[self.arm], actions).size, actions
 
     @property
     def plain(self) -> dict[str, Any]:
         """As it stands in the folder."""
-        about = {"arm": self.arm, "control": self.control, "steering": to_mapping(self.steering)}
+        about = {"arm": self.arm, "control": self.control_mode, "steering": to_mapping(self.action_space)}
         return about | dict(zip(("observation_size", "action_size"), self.sizes, strict=True))
 
 
-def steps_of(plain: Any) -> Steps | None:
+def steps_of(plain: Any) -> SpaceSpec | None:
     """Return what steps are of, from what `Steps.plain` gave; None: of nothing known.
 
     Raises:
@@ -46,5 +46,5 @@ def steps_of(plain: Any) -> Steps | None:
     """
     if not isinstance(plain, dict) or not {"arm", "control", "steering"} <= plain.keys():
         return None
-    steering = from_mapping(SteeringConfig, plain["steering"], "steering")
-    return Steps(str(plain["arm"]), str(plain["control"]), steering)
+    steering = from_mapping(ActionSpaceConfig, plain["steering"], "steering")
+    return SpaceSpec(str(plain["arm"]), str(plain["control"]), steering)

@@ -14,7 +14,7 @@ STILL = 0.2  # [rad/s], ManiSkill's definition of a static arm
 
 
 @dataclass
-class Judge:
+class SuccessDetector:
     """Watch one episode.
 
     Success: the block is lifted 40 mm or within 25 mm of its goal, and the arm is still.
@@ -34,7 +34,7 @@ class Judge:
     placed: bool = False
 
     @classmethod
-    def of(cls, scene: Scene, start: Array) -> "Judge":
+    def of(cls, scene: Scene, start: Array) -> "SuccessDetector":
         """Judge an episode of a scene whose block lies at `start` (3,) [m]."""
         return cls(np.array(scene.goal), start.copy(), 1.2 * scene.block_size)
 
@@ -58,7 +58,7 @@ class Judge:
         return self.lifted or self.placed
 
 
-class Truth(NamedTuple):
+class PrivilegedState(NamedTuple):
     """The true state that a reward looks at, which no policy sees.
 
     Attributes:

@@ -9,7 +9,7 @@ from invdyn_ros.control.safety_limits import State
 BRAKING = 0.5  # [s] to a stop, and again to full pace
 
 
-class Pace:
+class TimeScaling:
     """A clock that stands still while it is told to, and slows down and speeds up gently.
 
     Attributes:

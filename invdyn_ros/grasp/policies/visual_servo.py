@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from invdyn_ros.config import Checked, Positive
-from invdyn_ros.grasp.policies.action_space import Motion
-from invdyn_ros.grasp.policies.success import NEAR, Truth
+from invdyn_ros.grasp.policies.action_space import PlanarTwist
+from invdyn_ros.grasp.policies.success import NEAR, PrivilegedState
 from invdyn_ros.typing import Array
 
 HELD_ON = 1.2  # times the errors with which a grip begins: it does not end for less
@@ -49,7 +49,9 @@ class ServoConfig(Checked):
     slope: Positive = 6.0
 
 
-def servo(sight: Truth, goal: Array, size: float, config: ServoConfig) -> Motion:
+def visual_servo(
+    sight: PrivilegedState, goal: Array, size: float, config: ServoConfig
+) -> PlanarTwist:
     """Return what to do now.
 
     Args:
@@ -64,7 +66,7 @@ def servo(sight: Truth, goal: Array, size: float, config: ServoConfig) -> Motion
     return _bring(sight, goal, size, config) if sight.held else _fetch(sight, size, config)
 
 
-def _fetch(sight: Truth, size: float, config: ServoConfig) -> Motion:
+def _fetch(sight: PrivilegedState, size: float, config: ServoConfig) -> PlanarTwist:
     """Go over the block, down a funnel and around it, then grip."""
     away = sight.block - sight.tool[:3, 3]
     closing = sight.opening < 1.05 * size  # half shut around the block: no time to be picky
@@ -79,10 +81,10 @@ def _fetch(sight: Truth, size: float, config: ServoConfig) -> Motion:
     if grip:
         velocity = np.zeros(3)
     turn = np.clip(config.gain * sight.misaligned, -config.turn, config.turn)
-    return Motion(velocity, float(turn), grip)
+    return PlanarTwist(velocity, float(turn), grip)
 
 
-def _bring(sight: Truth, goal: Array, size: float, config: ServoConfig) -> Motion:
+def _bring(sight: PrivilegedState, goal: Array, size: float, config: ServoConfig) -> PlanarTwist:
     """Lift the block, carry it over the goal and lower it there."""
     away = goal - sight.block
     far = float(np.linalg.norm(away[:2]))
@@ -90,15 +92,15 @@ def _bring(sight: Truth, goal: Array, size: float, config: ServoConfig) -> Motio
     velocity = _toward(np.array([*away[:2], away[2] + up]), config)
     if far > NEAR:  # first up, and slowly at last: a lift counts where the arm is still
         velocity[:2] *= np.clip((-away[2] / config.carry - ALOFT) / (1 - ALOFT) * 2, 0.0, 1.0)
-    return Motion(velocity, 0.0, True)
+    return PlanarTwist(velocity, 0.0, True)
 
 
-def _leave(sight: Truth, size: float, config: ServoConfig) -> Motion:
+def _leave(sight: PrivilegedState, size: float, config: ServoConfig) -> PlanarTwist:
     """Let go, then rise."""
     free = sight.opening > FREE * size
     above = sight.block[2] + config.clearance - sight.tool[2, 3]
     up = np.clip(config.gain * above, 0.0, config.speed) if free else 0.0
-    return Motion(np.array([0.0, 0.0, up]), 0.0, False)
+    return PlanarTwist(np.array([0.0, 0.0, up]), 0.0, False)
 
 
 def _toward(away: Array, config: ServoConfig) -> Array:

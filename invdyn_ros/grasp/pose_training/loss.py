@@ -14,9 +14,9 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
 from invdyn_ros.config import Checked, Count, NotNegative, Positive
-from invdyn_ros.grasp.estimation.block_pose_estimator import FOLDS
-from invdyn_ros.grasp.estimation.block_pose_network import REACH, Seen, Sight
-from invdyn_ros.grasp.pose_training.rendered_dataset import Pictures
+from invdyn_ros.grasp.estimation.block_pose_estimator import SYMMETRY_ORDER
+from invdyn_ros.grasp.estimation.block_pose_network import REACH, BlockPoseNet, BlockPoseOutput
+from invdyn_ros.grasp.pose_training.rendered_dataset import RenderedImages
 
 WARM_UP = 0.05  # share of the steps in which the step size grows
 BETA = 0.5  # power of the variance by which its gradient is weighted
@@ -27,7 +27,7 @@ TOGETHER = 128  # pictures seen at a time
 
 
 @dataclass(frozen=True)
-class FitConfig(Checked):
+class BlockPoseFitConfig(Checked):
     """How the weights are moved.
 
     Attributes:
@@ -40,17 +40,17 @@ class FitConfig(Checked):
     """
 
     epochs: Count = 5
-    batch: Count = 64
+    batch_size: Count = 64
     learning_rate: Positive = 2e-3
     weight_decay: NotNegative = 1e-4
-    landmarks: NotNegative = 1.0
+    landmark_weight: NotNegative = 1.0
     amp: Literal["none", "bf16"] = "none"
 
 
 def fit(
-    sight: Sight,
-    sets: Sequence[Pictures],
-    config: FitConfig,
+    sight: BlockPoseNet,
+    sets: Sequence[RenderedImages],
+    config: BlockPoseFitConfig,
     seed: int,
     show: Callable[[float], None] = lambda loss: None,
 ) -> None:
@@ -72,10 +72,10 @@ def fit(
         adam, config.learning_rate, total_steps=steps, pct_start=WARM_UP
     )
     for _ in range(config.epochs):
-        for pictures, facts in _batches(sets, config.batch, random):
+        for pictures, facts in _batches(sets, config.batch_size, random):
             with torch.autocast("cpu", torch.bfloat16, enabled=config.amp == "bf16"):
                 seen = sight(pictures, facts["posture"])
-            loss = loss_of(seen, facts, config.landmarks)
+            loss = loss_of(seen, facts, config.landmark_weight)
             adam.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(sight.parameters(), CLIP)
@@ -85,17 +85,17 @@ def fit(
     sight.eval()
 
 
-def total_steps(sets: Sequence[Pictures], config: FitConfig) -> int:
+def total_steps(sets: Sequence[RenderedImages], config: BlockPoseFitConfig) -> int:
     """Return how many steps `fit` takes."""
-    return config.epochs * (sum(len(part.facts) for part in sets) // config.batch)
+    return config.epochs * (sum(len(part.labels) for part in sets) // config.batch_size)
 
 
 def _batches(
-    sets: Sequence[Pictures], size: int, random: np.random.Generator
+    sets: Sequence[RenderedImages], size: int, random: np.random.Generator
 ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
     """Yield all pictures once, in batches of one size, and what is true of each."""
-    which = np.concatenate([np.full(len(part.facts), k) for k, part in enumerate(sets)])
-    where = np.concatenate([np.arange(len(part.facts)) for part in sets])
+    which = np.concatenate([np.full(len(part.labels), k) for k, part in enumerate(sets)])
+    where = np.concatenate([np.arange(len(part.labels)) for part in sets])
     order = random.permutation(len(which))
     for start in range(0, len(order) - size + 1, size):
         chosen = order[start : start + size]
@@ -109,13 +109,13 @@ def tensors(facts: NDArray[Any]) -> dict[str, Tensor]:
     return {name: torch.as_tensor(facts[name].copy()) for name in facts.dtype.names or ()}
 
 
-def loss_of(seen: Seen, facts: dict[str, Tensor], landmarks: float) -> Tensor:
+def loss_of(seen: BlockPoseOutput, facts: dict[str, Tensor], landmarks: float) -> Tensor:
     """Return how badly what is seen fits what is true.
 
     Place and yaw have Gaussian errors of predicted width, weighted by the variance to the power
     of BETA (Seitzer et al. 2022, arXiv:2203.09168): else what errs widely would hardly be learned.
     """
-    rest, angle = facts["resting"], FOLDS * facts["yaw"]
+    rest, angle = facts["resting"], SYMMETRY_ORDER * facts["yaw"]
     place = (seen.position - facts["position"]) / REACH
     turn = seen.turn - torch.stack([angle.cos(), angle.sin()], 1)
     width = seen.log_std
@@ -127,10 +127,10 @@ def loss_of(seen: Seen, facts: dict[str, Tensor], landmarks: float) -> Tensor:
     errors = smooth_l1_loss(found, marks, beta=EDGE, reduction="none").sum(2) / EDGE
     errors = errors - (_around(marks, seen) * seen.log_heat[:, : marks.shape[1]]).sum(2)
     places = (errors * shown).sum() / shown.sum().clamp(min=1)
-    return lies + binary_cross_entropy_with_logits(seen.resting, rest) + landmarks * places
+    return lies + binary_cross_entropy_with_logits(seen.on_table_logit, rest) + landmarks * places
 
 
-def _around(marks: Tensor, seen: Seen) -> Tensor:
+def _around(marks: Tensor, seen: BlockPoseOutput) -> Tensor:
     """Return how the heat (B, L, cells) should be spread around places (B, L, 2)."""
     side = math.isqrt(seen.log_heat.shape[2])
     steps = (torch.arange(side) + 0.5) * 2 / side - 1
@@ -146,12 +146,12 @@ def _unlikely(error: Tensor, log_std: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def see_all(sight: Sight, pictures: Pictures) -> Seen:
+def see_all(sight: BlockPoseNet, pictures: RenderedImages) -> BlockPoseOutput:
     """Return what a network says of all pictures."""
     sight.eval()
     parts = []
-    for start in range(0, len(pictures.facts), TOGETHER):
+    for start in range(0, len(pictures.labels), TOGETHER):
         chosen = slice(start, start + TOGETHER)
         shown = torch.as_tensor(np.array(pictures.pixels[chosen]))
-        parts.append(sight(shown, torch.as_tensor(pictures.facts["posture"][chosen].copy())))
-    return Seen(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        parts.append(sight(shown, torch.as_tensor(pictures.labels["posture"][chosen].copy())))
+    return BlockPoseOutput(*(torch.cat(part) for part in zip(*parts, strict=True)))

@@ -9,29 +9,35 @@ from numpy.typing import NDArray
 from scipy.stats import chi2
 
 from invdyn_ros.grasp.estimation.block_estimate import QUARTER
-from invdyn_ros.grasp.estimation.block_pose_estimator import DOUBT, LIKELY, Belief
+from invdyn_ros.grasp.estimation.block_pose_estimator import (
+    LIKELY,
+    MAX_POSITION_STD,
+    BlockPosePrediction,
+)
 from invdyn_ros.typing import Array, Mask
 
 COVERED = 0.95  # share of the truth inside an ellipse
 MILLI = 1e3
 
 
-def among(belief: Belief, facts: NDArray[Any], chosen: Mask) -> tuple[Belief, NDArray[Any]]:
+def select(
+    belief: BlockPosePrediction, facts: NDArray[Any], chosen: Mask
+) -> tuple[BlockPosePrediction, NDArray[Any]]:
     """Return what is said and true of some of the pictures (N,)."""
-    return Belief(*(part[chosen] for part in belief)), facts[chosen]
+    return BlockPosePrediction(*(part[chosen] for part in belief)), facts[chosen]
 
 
-def yaw_error(belief: Belief, facts: NDArray[Any]) -> Array:
+def yaw_error(belief: BlockPosePrediction, facts: NDArray[Any]) -> Array:
     """Return the errors (N,) of the yaw, up to half a quarter turn [rad]."""
     return np.asarray((belief.yaw - facts["yaw"] + QUARTER / 2) % QUARTER - QUARTER / 2)
 
 
-def sighted(belief: Belief) -> Mask:
+def sighted(belief: BlockPosePrediction) -> Mask:
     """Return which of the pictures (N,) give a sighting."""
-    return (belief.resting >= LIKELY) & (belief.std[:, :2].max(axis=1) <= DOUBT)
+    return (belief.resting >= LIKELY) & (belief.std[:, :2].max(axis=1) <= MAX_POSITION_STD)
 
 
-def spread(belief: Belief, facts: NDArray[Any]) -> tuple[float, float]:
+def spread(belief: BlockPosePrediction, facts: NDArray[Any]) -> tuple[float, float]:
     """Return by how much standard deviations of place and yaw are too small.
 
     With them, 95% of the truth lies inside the 95% ellipse and interval. Only pictures in which
@@ -48,13 +54,13 @@ def spread(belief: Belief, facts: NDArray[Any]) -> tuple[float, float]:
     return float(factors[0]), float(factors[1])
 
 
-def _squares(belief: Belief, facts: NDArray[Any]) -> tuple[Array, Array]:
+def _squares(belief: BlockPosePrediction, facts: NDArray[Any]) -> tuple[Array, Array]:
     """Return squared errors over their variance, of the place (N,) and the yaw (N,)."""
     place = np.square((belief.position - facts["position"]) / belief.std[:, :2])
     return place.sum(axis=1), np.square(yaw_error(belief, facts) / belief.std[:, 2])
 
 
-def accuracy(belief: Belief, facts: NDArray[Any]) -> dict[str, Any]:
+def accuracy(belief: BlockPosePrediction, facts: NDArray[Any]) -> dict[str, Any]:
     """Return how well sightings meet the truth.
 
     Returns:

@@ -15,15 +15,15 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from invdyn_ros.arms.domain_randomization import Noise, stray, view
+from invdyn_ros.arms.domain_randomization import Noise, randomize_camera, randomize_scene
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import Scene, block_pose, quaternion_pose
-from invdyn_ros.config import Checked, Count, Share
+from invdyn_ros.config import Checked, Count, Fraction
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.scripted_expert import ScriptPolicy
 from invdyn_ros.grasp.estimation.block_estimate import upright_yaw
-from invdyn_ros.grasp.estimation.block_pose_estimator import landmarks, posture
-from invdyn_ros.grasp.estimation.block_pose_network import POSTURE
+from invdyn_ros.grasp.estimation.block_pose_estimator import landmarks, robot_state_features
+from invdyn_ros.grasp.estimation.block_pose_network import ROBOT_STATE_DIM
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
@@ -40,7 +40,7 @@ OUTSIDE = 0.03  # [m] blocks are drawn up to this far out of their area
 CHOICE = 12  # stream of random numbers
 
 
-class Moments(NamedTuple):
+class StateSamples(NamedTuple):
     """N instants of episodes.
 
     Attributes:
@@ -57,7 +57,7 @@ class Moments(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PictureConfig(Checked):
+class RenderingConfig(Checked):
     """What pictures show.
 
     Attributes:
@@ -67,10 +67,10 @@ class PictureConfig(Checked):
         default: share of the cameras with noise default; the others have noise hard.
     """
 
-    each: Count = 8
-    home: Share = 0.3
-    fresh: Share = 0.6
-    default: Share = 0.6
+    images_per_camera: Count = 8
+    home_fraction: Fraction = 0.3
+    resample_block_fraction: Fraction = 0.6
+    default_noise_fraction: Fraction = 0.6
 
 
 def facts_type(landmarks: int, postures: int) -> np.dtype[Any]:
@@ -92,7 +92,7 @@ def facts_type(landmarks: int, postures: int) -> np.dtype[Any]:
     )
 
 
-class Pictures(NamedTuple):
+class RenderedImages(NamedTuple):
     """N pictures on disk, and what is true of each.
 
     Attributes:
@@ -101,20 +101,20 @@ class Pictures(NamedTuple):
     """
 
     pixels: NDArray[np.uint8]
-    facts: NDArray[Any]
+    labels: NDArray[Any]
 
 
-def open_pictures(directory: Path) -> Pictures | None:
+def open_pictures(directory: Path) -> RenderedImages | None:
     """Return the pictures that `draw` finished in a folder, None if it did not."""
     if not (directory / FACTS).is_file():
         return None
     pixels = np.load(directory / PICTURES, mmap_mode="r")
-    return Pictures(pixels, np.load(directory / FACTS))
+    return RenderedImages(pixels, np.load(directory / FACTS))
 
 
-def gather(
+def collect_states(
     environment: GraspEnv, episodes: int, seed: int, show: Callable[[int, int], None]
-) -> Moments:
+) -> StateSamples:
     """Return what an arm that the script moves goes through.
 
     Args:
@@ -136,12 +136,12 @@ def gather(
             over, step = terminated or truncated, step + 1
         successes += info["is_success"]
         show(episode + 1, successes)
-    return Moments(*(np.array(part) for part in zip(*seen, strict=True)))
+    return StateSamples(*(np.array(part) for part in zip(*seen, strict=True)))
 
 
-def joined(parts: Sequence[Moments]) -> Moments:
+def joined(parts: Sequence[StateSamples]) -> StateSamples:
     """Return the moments of several gatherings as one."""
-    return Moments(*(np.concatenate(part) for part in zip(*parts, strict=True)))
+    return StateSamples(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
 def _moment(environment: GraspEnv) -> tuple[Array, Array, float, Array]:
@@ -150,11 +150,16 @@ def _moment(environment: GraspEnv) -> tuple[Array, Array, float, Array]:
     return q, state.q, state.opening, quaternion_pose(*simulation.block_pose())
 
 
-class Illustrator:
+class DatasetRenderer:
     """Draws moments as the camera of an arm might show them."""
 
     def __init__(
-        self, robot: Robot, scene: Scene, moments: Moments, pixels: int, config: PictureConfig
+        self,
+        robot: Robot,
+        scene: Scene,
+        moments: StateSamples,
+        pixels: int,
+        config: RenderingConfig,
     ) -> None:
         """Make one for an arm, its scene as described, moments to draw and a side in pixels."""
         self.robot, self.scene, self.moments = robot, scene, moments
@@ -174,7 +179,7 @@ class Illustrator:
         seed: int,
         levels: tuple[Noise, Noise],
         show: Callable[[int], None] = lambda done: None,
-    ) -> Pictures:
+    ) -> RenderedImages:
         """Draw pictures into a folder.
 
         Args:
@@ -187,28 +192,30 @@ class Illustrator:
         directory.mkdir(parents=True, exist_ok=True)
         shape = (count, self.pixels, self.pixels, 3)
         pixels = open_memmap(directory / PICTURES, "w+", np.uint8, shape)
-        facts = np.zeros(count, facts_type(len(self.marks) + 1, POSTURE))
-        for first in range(0, count, self.config.each):
-            last = min(first + self.config.each, count)
+        facts = np.zeros(count, facts_type(len(self.marks) + 1, ROBOT_STATE_DIM))
+        for first in range(0, count, self.config.images_per_camera):
+            last = min(first + self.config.images_per_camera, count)
             for k, (picture, fact) in enumerate(self._views(first, last, seed, levels), first):
                 pixels[k], facts[k] = picture, fact
             show(last)
         pixels.flush()
         np.save(directory / f".{FACTS}", facts)
         (directory / f".{FACTS}").replace(directory / FACTS)  # there: all pictures are
-        return Pictures(pixels, facts)
+        return RenderedImages(pixels, facts)
 
     def _views(
         self, first: int, last: int, seed: int, levels: tuple[Noise, Noise]
     ) -> Iterator[tuple[NDArray[np.uint8], tuple[Any, ...]]]:
         """Yield pictures of one camera, and what is true of each."""
         random = np.random.default_rng([seed, first, CHOICE])
-        level = int(random.random() >= self.config.default)
+        level = int(random.random() >= self.config.default_noise_fraction)
         noise = levels[level]
-        shown = view(stray(self.scene, noise, seed, first), noise, seed, first, self.pixels)
+        shown = randomize_camera(
+            randomize_scene(self.scene, noise, seed, first), noise, seed, first, self.pixels
+        )
         if self.camera is None:
             self.camera = SceneCamera(self.robot, shown, first)
-        self.camera.stand(shown, first)
+        self.camera.set_scene(shown, first)
         for _ in range(first, last):
             q, measured, opening, block, home = self._choose(random)
             picture = self.camera.render(q, opening, block[None])
@@ -216,7 +223,7 @@ class Illustrator:
             marks = np.vstack([foot, self.marks])
             places = (shown.camera.project(marks) + 0.5) * 2 / self.pixels - 1
             flat = block[2, 3] < self.scene.block_size / 2 + FLAT
-            arm = posture(self.robot, self.scene, measured, opening)
+            arm = robot_state_features(self.robot, self.scene, measured, opening)
             yaw = upright_yaw(block[:3, :3])
             yield picture, (arm, block[:2, 3], yaw, flat, places, level, home)
 
@@ -224,7 +231,7 @@ class Illustrator:
         """Return true and measured joints, opening, block, and whether the arm is at home."""
         config, gripper = self.config, self.robot.gripper
         assert gripper is not None
-        if random.random() < config.home:
+        if random.random() < config.home_fraction:
             block = self._anywhere(random)
             return self.robot.home, self.robot.home, gripper.max_opening, block, True
         k = int(random.integers(len(self.moments.q)))
@@ -235,7 +242,7 @@ class Illustrator:
             move = LOOSE * random.standard_normal(self.robot.n)
             q, measured = q + move, measured + move
             tool = self.robot.forward_kinematics(q)[:3, 3]
-        if flat and random.random() < config.fresh:
+        if flat and random.random() < config.resample_block_fraction:
             other = self._anywhere(random)
             if tool[2] > LOW or np.linalg.norm(other[:2, 3] - tool[:2]) > ROOM:
                 block = other

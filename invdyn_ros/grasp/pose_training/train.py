@@ -19,23 +19,23 @@ from invdyn_ros.arms.domain_randomization import NOISES
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.config import Checked, Count, at_least, to_mapping
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv, GraspEnvConfig
-from invdyn_ros.grasp.estimation.block_pose_estimator import believe, landmarks, middle
+from invdyn_ros.grasp.estimation.block_pose_estimator import decode_prediction, landmarks, middle
 from invdyn_ros.grasp.estimation.block_pose_network import (
-    Sight,
-    SightConfig,
-    SightMeta,
-    load_sight,
-    save_sight,
+    BlockPoseMetadata,
+    BlockPoseNet,
+    BlockPoseNetConfig,
+    load_block_pose_net,
+    save_block_pose_net,
 )
 from invdyn_ros.grasp.policies.success_rate import success_interval
-from invdyn_ros.grasp.pose_training.loss import FitConfig, fit, see_all, total_steps
-from invdyn_ros.grasp.pose_training.metrics import accuracy, among, spread
+from invdyn_ros.grasp.pose_training.loss import BlockPoseFitConfig, fit, see_all, total_steps
+from invdyn_ros.grasp.pose_training.metrics import accuracy, select, spread
 from invdyn_ros.grasp.pose_training.rendered_dataset import (
-    Illustrator,
-    Moments,
-    PictureConfig,
-    Pictures,
-    gather,
+    DatasetRenderer,
+    RenderedImages,
+    RenderingConfig,
+    StateSamples,
+    collect_states,
     joined,
     open_pictures,
 )
@@ -46,14 +46,14 @@ from invdyn_ros.robots.robot import load_robot
 VALIDATION, TEST, TRIALS = 2_000_000, 4_000_000, 5_000_000
 NAMES = ("default", "hard")  # levels of noise
 LEVELS = NOISES[NAMES[0]], NOISES[NAMES[1]]
-REPORT, SETTINGS = "sight.json", "settings.json"
+REPORT, SETTINGS = "block_pose.json", "settings.json"
 FREE = "trials"  # may change while a run goes on
 
 Show = Callable[[str, int, int, str], None]
 
 
 @dataclass(frozen=True)
-class SightTrainingConfig(Checked):
+class BlockPoseTrainConfig(Checked):
     """How a network learns to see.
 
     Attributes:
@@ -73,12 +73,12 @@ class SightTrainingConfig(Checked):
     seed: Annotated[int, at_least(0)] = 0
     rounds: Count = 2
     episodes: Annotated[int, at_least(2)] = 60
-    pictures: Count = 20_000
+    images: Count = 20_000
     validation: Count = 3_000
-    trials: Annotated[int, at_least(0)] = 200
-    network: SightConfig = field(default_factory=SightConfig)
-    drawing: PictureConfig = field(default_factory=PictureConfig)
-    fit: FitConfig = field(default_factory=FitConfig)
+    eval_episodes: Annotated[int, at_least(0)] = 200
+    network: BlockPoseNetConfig = field(default_factory=BlockPoseNetConfig)
+    rendering: RenderingConfig = field(default_factory=RenderingConfig)
+    fit: BlockPoseFitConfig = field(default_factory=BlockPoseFitConfig)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be seen."""
@@ -86,14 +86,14 @@ class SightTrainingConfig(Checked):
         GraspEnvConfig(self.arm)
 
 
-class SightRun:
+class BlockPoseTraining:
     """One run in its folder: pictures and networks of each round, the last one in the folder."""
 
-    def __init__(self, config: SightTrainingConfig, out: Path, show: Show) -> None:
+    def __init__(self, config: BlockPoseTrainConfig, out: Path, show: Show) -> None:
         """Prepare a run; see `learn_to_see`."""
         self.config, self.out, self.show = config, out, show
         scene = SCENES[config.arm]
-        self.meta = SightMeta(
+        self.meta = BlockPoseMetadata(
             config.arm,
             scene.block_size,
             middle(scene),
@@ -109,19 +109,19 @@ class SightRun:
         for number in range(self.config.rounds):
             done = self.out / f"round_{number}"
             if (done / META).is_file():
-                sight = load_sight(done, self.config.arm)
+                sight = load_block_pose_net(done, self.config.arm)
             else:
                 sight = self._round(number, sight)
-                save_sight(sight, done)
-        save_sight(sight, self.out)
+                save_block_pose_net(sight, done)
+        save_block_pose_net(sight, self.out)
         report = self._report(sight)
         write_whole(self.out / REPORT, (json.dumps(report, indent=2) + "\n").encode())
         return report
 
-    def _fresh(self) -> Sight:
+    def _fresh(self) -> BlockPoseNet:
         with torch.random.fork_rng():
             torch.manual_seed(self.config.seed)
-            return Sight(self.meta)
+            return BlockPoseNet(self.meta)
 
     def _agree(self) -> None:
         """Note the settings, or refuse others than those of the run that is there already."""
@@ -138,10 +138,10 @@ class SightRun:
                     "keep it the same or take another folder"
                 )
 
-    def _round(self, number: int, sight: Sight) -> Sight:
+    def _round(self, number: int, sight: BlockPoseNet) -> BlockPoseNet:
         """Gather, draw, fit and calibrate."""
         config = self.config
-        sets = [self._pictures(f"round_{k}", k, config.pictures) for k in range(number + 1)]
+        sets = [self._pictures(f"round_{k}", k, config.images) for k in range(number + 1)]
         steps, name = total_steps(sets, config.fit), f"round {number}: learning"
         losses: list[float] = []
 
@@ -152,10 +152,10 @@ class SightRun:
 
         fit(sight, sets, config.fit, config.seed + number, show)
         held = self._pictures("validation", 0, config.validation, VALIDATION)
-        raw = believe(see_all(sight, held), (1.0, 1.0))
-        return sight.named(replace(self.meta, spread=spread(raw, held.facts)))
+        raw = decode_prediction(see_all(sight, held), (1.0, 1.0))
+        return sight.named(replace(self.meta, std_scale=spread(raw, held.labels)))
 
-    def _pictures(self, name: str, number: int, count: int, apart: int = 0) -> Pictures:
+    def _pictures(self, name: str, number: int, count: int, apart: int = 0) -> RenderedImages:
         """Return pictures of a folder, which are drawn if they are not there."""
         config, directory = self.config, self.out / "pictures" / name
         known = open_pictures(directory)
@@ -165,13 +165,13 @@ class SightRun:
         moments = joined([self._gather(name, number, level, seed) for level in NAMES])
         robot, scene = load_robot(config.arm), SCENES[config.arm]
         side = config.network.pixels
-        with closing(Illustrator(robot, scene, moments, side, config.drawing)) as draughts:
+        with closing(DatasetRenderer(robot, scene, moments, side, config.rendering)) as draughts:
             label = f"{name}: drawing"
             return draughts.draw(
                 directory, count, seed, LEVELS, lambda n: self.show(label, n, count, "")
             )
 
-    def _gather(self, name: str, number: int, level: str, seed: int) -> Moments:
+    def _gather(self, name: str, number: int, level: str, seed: int) -> StateSamples:
         """Return the moments of half the episodes of a round, all with one level of noise."""
         label, half = f"{name}: gathering, noise {level}", self.config.episodes // 2
         sight = str(self.out / f"round_{number - 1}") if number else ""
@@ -180,24 +180,27 @@ class SightRun:
             self.show(label, episode, half, f"{successes} of {episode} succeed")
 
         with closing(GraspEnv(arm=self.config.arm, noise=level, sight=sight)) as environment:
-            return gather(environment, half, seed + NAMES.index(level), show)
+            return collect_states(environment, half, seed + NAMES.index(level), show)
 
-    def _report(self, sight: Sight) -> dict[str, Any]:
+    def _report(self, sight: BlockPoseNet) -> dict[str, Any]:
         """Return how well the network sees pictures of apart episodes, and how the script does."""
         config, report = self.config, {}
         for name, apart in (("validation", VALIDATION), ("test", TEST)):
             pictures = self._pictures(name, 0, config.validation, apart)
-            belief, facts = believe(see_all(sight, pictures), sight.meta.spread), pictures.facts
+            belief, facts = (
+                decode_prediction(see_all(sight, pictures), sight.meta.std_scale),
+                pictures.labels,
+            )
             report[name] = {
-                part: accuracy(*among(belief, facts, chosen))
+                part: accuracy(*select(belief, facts, chosen))
                 for part, chosen in (
                     ("default", facts["level"] == 0),
                     ("default_home", (facts["level"] == 0) & (facts["home"] > 0)),
                     ("hard", facts["level"] == 1),
                 )
             }
-        if config.trials:
-            report["trials"] = {level: self._try(level, config.trials) for level in NAMES}
+        if config.eval_episodes:
+            report["trials"] = {level: self._try(level, config.eval_episodes) for level in NAMES}
         return report
 
     def _try(self, level: str, episodes: int) -> dict[str, Any]:
@@ -212,7 +215,7 @@ class SightRun:
 
         arm, sight = self.config.arm, str(self.out)
         with closing(GraspEnv(arm=arm, noise=level, sight=sight)) as environment:
-            gather(environment, episodes, self.config.seed + TRIALS, show)
+            collect_states(environment, episodes, self.config.seed + TRIALS, show)
         return {
             "policy": "scripted",
             "episodes": episodes,
@@ -221,8 +224,8 @@ class SightRun:
         }
 
 
-def learn_to_see(
-    config: SightTrainingConfig,
+def train_block_pose(
+    config: BlockPoseTrainConfig,
     out: str | Path,
     show: Show = lambda what, done, total, note: None,
 ) -> dict[str, Any]:
@@ -234,9 +237,9 @@ def learn_to_see(
         show: called with what is being done, how much of it is done, of how much, and a note.
 
     Returns:
-        How well the network sees; also written there as sight.json.
+        How well the network sees; also written there as block_pose.json.
 
     Raises:
         ValueError: the folder holds a run with other settings.
     """
-    return SightRun(config, Path(out), show).go()
+    return BlockPoseTraining(config, Path(out), show).go()

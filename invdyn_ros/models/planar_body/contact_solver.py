@@ -23,7 +23,7 @@ from torch import Tensor
 SWEEPS, SEARCHES = 30, 8  # of Newton's method, and of each search along its way, at most
 
 
-class Law(NamedTuple):
+class ContactParameters(NamedTuple):
     """How touches push back: time constant [s], impedance at none and at a deep one, and width."""
 
     time: Tensor  # () [s]
@@ -38,7 +38,7 @@ class Law(NamedTuple):
         return self.shallow + rise * (self.deep - self.shallow)
 
 
-class Touches(NamedTuple):
+class ContactConstraints(NamedTuple):
     """Rows of what pushes back in N bodies, in [across, up, hinges]."""
 
     jacobian: Tensor  # (N, R, n)
@@ -72,17 +72,19 @@ def nearest(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     return first[..., 0, :] + t[..., None] * a, second[..., 0, :] + u[..., None] * b
 
 
-def rows(jacobian: Tensor, speed: Tensor, distance: Tensor, mobility: Tensor, law: Law) -> Touches:
+def rows(
+    jacobian: Tensor, speed: Tensor, distance: Tensor, mobility: Tensor, law: ContactParameters
+) -> ContactConstraints:
     """Return rows (N, R) of touches; those at distances above zero push nothing."""
     deep = distance.clamp(max=0)
     s = law.impedance(deep)
     lag = law.deep * law.time
     wanted = -2 / lag * speed - s / lag.square() * deep
     stiffness = torch.where(distance < 0, s / ((1 - s) * mobility).clamp(min=1e-12), 0.0)
-    return Touches(jacobian, wanted, stiffness, (2 / lag).expand_as(wanted))
+    return ContactConstraints(jacobian, wanted, stiffness, (2 / lag).expand_as(wanted))
 
 
-def pushing(mass: Tensor, start: Tensor, touches: Touches) -> Tensor:
+def solve_contacts(mass: Tensor, start: Tensor, touches: ContactConstraints) -> Tensor:
     """Return which rows (N, R) push, by Newton's method with an exact line search.
 
     A body is done with once a whole step of Newton leaves the same rows pushing.

@@ -38,11 +38,11 @@ class Tree(Checked):
         signs: 1 where a positive angle turns up towards forward, else -1.
     """
 
-    across: str
-    up: str
+    x_joint: str
+    z_joint: str
     hinges: tuple[str, ...]
     parents: tuple[int, ...]
-    signs: tuple[int, ...]
+    axis_signs: tuple[int, ...]
 
     def __post_init__(self) -> None:
         """Refuse what is no tree.
@@ -58,9 +58,9 @@ class Tree(Checked):
                 f"parents are {list(self.parents)}; give each of {count} links the number of one "
                 "before it, and -1 to the first"
             )
-        if len(self.signs) != count or not set(self.signs) <= {-1, 1}:
+        if len(self.axis_signs) != count or not set(self.axis_signs) <= {-1, 1}:
             raise ValueError(
-                f"signs are {list(self.signs)}; give 1 or -1 to each of {count} links"
+                f"signs are {list(self.axis_signs)}; give 1 or -1 to each of {count} links"
             )
 
     def columns(self, joint_names: tuple[str, ...]) -> list[int]:
@@ -69,7 +69,7 @@ class Tree(Checked):
         Raises:
             ValueError: other joints than these.
         """
-        own = (self.across, self.up, *self.hinges)
+        own = (self.x_joint, self.z_joint, *self.hinges)
         if sorted(own) != sorted(joint_names):
             right = ", ".join(joint_names)
             raise ValueError(f"the tree is of {', '.join(own)}; the machine has {right}")
@@ -78,7 +78,7 @@ class Tree(Checked):
     def turns(self) -> Tensor:
         """Return the matrix (L, L) that makes absolute angles of those of the hinges."""
         rows: list[Tensor] = []
-        for k, (parent, sign) in enumerate(zip(self.parents, self.signs, strict=True)):
+        for k, (parent, sign) in enumerate(zip(self.parents, self.axis_signs, strict=True)):
             row = torch.zeros(len(self.hinges), dtype=torch.float64)
             row[k] = sign
             rows.append(row if parent < 0 else rows[parent] + row)

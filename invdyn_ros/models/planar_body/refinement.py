@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from invdyn_ros.models.planar_body.contact_solver import Law
+from invdyn_ros.models.planar_body.contact_solver import ContactParameters
 from invdyn_ros.models.planar_body.dynamics import Tree
 from invdyn_ros.models.planar_body.geometry_identification import THIN
 from invdyn_ros.models.planar_body.inertia_identification import Steps
-from invdyn_ros.models.planar_body.simulator import Body, Figures
+from invdyn_ros.models.planar_body.simulator import Body, BodyParameters
 
 WIDTHS = (0.3, 0.1, 0.03, 0.01, 0.003)  # of errors that count in full, over a step's usual change
 TURNS = 3  # at each of them
@@ -36,11 +36,11 @@ LENGTHS, WAYS = (0.05, 0.1, 0.2), 8  # [m] tried of a rod of which one end is kn
 
 def polished(
     body: Body,
-    figures: Figures,
+    figures: BodyParameters,
     steps: Steps,
     spread: Tensor,
     on_turn: Callable[[], None] = lambda: None,
-) -> Figures:
+) -> BodyParameters:
     """Return limits, capsules, floor, friction, mobilities and laws that fit steps best.
 
     Args:
@@ -95,7 +95,7 @@ def _damped(curve: Tensor, pull: Tensor, damped: float) -> Tensor:
     return torch.where(own < least, 0.0, step.clamp(-1, 1))
 
 
-def _moved(figures: Figures, moves: Tensor) -> Figures:
+def _moved(figures: BodyParameters, moves: Tensor) -> BodyParameters:
     """Return figures after moves (P,)."""
     parts = iter(moves.split([part.numel() for part in _like(figures)]))
     values: dict[str, Any] = {}
@@ -104,9 +104,9 @@ def _moved(figures: Figures, moves: Tensor) -> Figures:
         values[name] = own + size * next(parts).view_as(own)
     values["mobility"] = figures.mobility * (next(parts) / 10).exp()
     for name in LAWS:
-        law: Law = getattr(figures, name)
+        law: ContactParameters = getattr(figures, name)
         time, shallow, deep, width = next(parts)
-        values[name] = Law(
+        values[name] = ContactParameters(
             law.time * (time / 10).exp(),
             torch.sigmoid(torch.logit(law.shallow) + shallow),
             torch.sigmoid(torch.logit(law.deep) + deep),
@@ -115,7 +115,7 @@ def _moved(figures: Figures, moves: Tensor) -> Figures:
     return figures._replace(**values)
 
 
-def _like(figures: Figures) -> list[Tensor]:
+def _like(figures: BodyParameters) -> list[Tensor]:
     """Return what moves, in order."""
     laws = [torch.stack(list(getattr(figures, name))) for name in LAWS]
     return [*(getattr(figures, name) for name in SIZES), figures.mobility, *laws]
@@ -124,11 +124,11 @@ def _like(figures: Figures) -> list[Tensor]:
 def chosen(
     tree: Tree,
     links: tuple[int, ...],
-    figures: Figures,
+    figures: BodyParameters,
     guessed: Tensor,
     steps: Steps,
     spread: Tensor,
-) -> tuple[Body, Figures]:
+) -> tuple[Body, BodyParameters]:
     """Return what fits steps best: whether links push each other, and what is guessed of rods.
 
     Args:
@@ -140,7 +140,7 @@ def chosen(
         spread: (n,) of a step's change of velocity.
     """
 
-    def cost(body: Body, figures: Figures) -> float:
+    def cost(body: Body, figures: BodyParameters) -> float:
         return float(loss(missed(body, figures, steps, spread), WIDTHS[0]))
 
     bodies = [Body(tree, links, collide) for collide in (True, False)]
@@ -153,7 +153,7 @@ def chosen(
     return body, figures
 
 
-def _thinner(figures: Figures, rod: int) -> Iterator[Figures]:
+def _thinner(figures: BodyParameters, rod: int) -> Iterator[BodyParameters]:
     """Yield the figures with a rod of other radii."""
     for share in NARROWER:
         radius = figures.radius.clone()
@@ -161,7 +161,7 @@ def _thinner(figures: Figures, rod: int) -> Iterator[Figures]:
         yield figures._replace(radius=radius)
 
 
-def _longer(figures: Figures, rod: int) -> Iterator[Figures]:
+def _longer(figures: BodyParameters, rod: int) -> Iterator[BodyParameters]:
     """Yield the figures with a rod that goes elsewhere from its first end."""
     for length in LENGTHS:
         for way in range(WAYS):
@@ -170,7 +170,7 @@ def _longer(figures: Figures, rod: int) -> Iterator[Figures]:
             yield figures._replace(ends=ends)
 
 
-def missed(body: Body, figures: Figures, steps: Steps, spread: Tensor) -> Tensor:
+def missed(body: Body, figures: BodyParameters, steps: Steps, spread: Tensor) -> Tensor:
     """Return errors (N, n) of the velocities after steps."""
     h = torch.full((len(steps.q), 1), steps.h, dtype=steps.q.dtype)
     return (body.step(figures, steps.q, steps.v, h)[1] - steps.after) / spread

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from invdyn_ros.models.planar_body.contact_solver import (
-    Law,
+    ContactConstraints,
+    ContactParameters,
     Pushed,
-    Touches,
     nearest,
-    pushing,
     rows,
+    solve_contacts,
 )
 from invdyn_ros.models.planar_body.dynamics import Inertia, Tree, moving, turned
 
@@ -28,7 +28,7 @@ TOUCHES = 4  # rows of each touch, the edges of its friction cone
 CROSSED = 1e-9  # [m] between axes that cross
 
 
-class Figures(NamedTuple):
+class BodyParameters(NamedTuple):
     """Everything about a planar body of L links and K capsules."""
 
     inertia: Inertia
@@ -40,11 +40,11 @@ class Figures(NamedTuple):
     mobility: Tensor  # (L,) [1/mass of the whole] of links pushed in the middle
     floor: Tensor  # () [m] height of the floor where the root's is zero
     friction: Tensor  # ()
-    contact: Law
-    limit: Law
+    contact: ContactParameters
+    limit: ContactParameters
 
 
-class Pulled(NamedTuple):
+class Forces(NamedTuple):
     """N bodies and what pulls at them."""
 
     mass: Tensor  # (N, n, n)
@@ -52,7 +52,7 @@ class Pulled(NamedTuple):
     slope: Tensor  # (N, n, n) of the force, per velocity
 
 
-class Apart(NamedTuple):
+class CapsuleDistances(NamedTuple):
     """Pairs of capsules."""
 
     distance: Tensor  # (N, P) [m]
@@ -76,7 +76,7 @@ class Body:
         self.above = torch.zeros(count, count, dtype=torch.float64)  # (link, hinge) sign
         for link in range(count):
             for k in tree.path(link):
-                self.above[link, k] = tree.signs[k]
+                self.above[link, k] = tree.axis_signs[k]
         self.link = torch.tensor(links)
         near = [(a, b) for a in range(len(links)) for b in range(a)
                 if links[a] != links[b] and tree.parents[links[a]] != links[b]
@@ -94,13 +94,17 @@ class Body:
                 at.append(at[parent] + turned(angle[:, parent], places[k]))
         return torch.stack(at, 1), angle
 
-    def step(self, figures: Figures, q: Tensor, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    def step(
+        self, figures: BodyParameters, q: Tensor, v: Tensor, h: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Return q and v (N, n) one step of `h` (N, 1) [s] later."""
         mass, force, _ = self.pulled(figures, q, v)
         after = v + h * torch.linalg.solve(self._dragged(figures, mass, h), force)
         return q + h * after, after
 
-    def back(self, figures: Figures, q: Tensor, v: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+    def back(
+        self, figures: BodyParameters, q: Tensor, v: Tensor, h: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Return q and v (N, n) one step of `h` (N, 1) [s] earlier, by Newton's method.
 
         Where it finds no past, v is not a number.
@@ -126,36 +130,40 @@ class Body:
             )
         return before, torch.where(least[:, None] < FOUND, best, torch.nan)
 
-    def pulled(self, figures: Figures, q: Tensor, v: Tensor) -> Pulled:
+    def pulled(self, figures: BodyParameters, q: Tensor, v: Tensor) -> Forces:
         """Return what accelerates bodies at q, v: all forces but inertia's."""
         mass, bias, swirl = moving(figures.inertia, self.turns, q, v)
         drag = self._drag(figures)
         force, slope = -bias - drag * v, -drag.diag() - swirl
         touches, hit = self.touches(figures, q, v)
         if not len(hit):
-            return Pulled(mass, force, slope)
+            return Forces(mass, force, slope)
         heavy, free = mass[hit], force[hit]
         start = torch.linalg.solve(heavy, free)
-        active = pushing(heavy.detach(), start.detach(), Touches(*(x.detach() for x in touches)))
+        active = solve_contacts(
+            heavy.detach(), start.detach(), ContactConstraints(*(x.detach() for x in touches))
+        )
         weighted = touches.jacobian * (touches.stiffness * active)[..., None]  # (N, R, n)
         wanted = (weighted * touches.wanted[..., None]).sum(1)
         held = heavy + touches.jacobian.transpose(1, 2) @ weighted
         moved = torch.linalg.solve(held, free + wanted)
         slowed = weighted.transpose(1, 2) @ (touches.jacobian * touches.grip[..., None])
         softer = heavy @ torch.linalg.solve(held, slope[hit] - slowed)
-        return Pulled(
+        return Forces(
             mass,
             force.index_put((hit,), (heavy @ moved[..., None]).squeeze(2)),
             slope.index_put((hit,), softer),
         )
 
-    def _drag(self, figures: Figures) -> Tensor:
+    def _drag(self, figures: BodyParameters) -> Tensor:
         return torch.nn.functional.pad(figures.inertia.damping, (2, 0))
 
-    def _dragged(self, figures: Figures, mass: Tensor, h: Tensor) -> Tensor:
+    def _dragged(self, figures: BodyParameters, mass: Tensor, h: Tensor) -> Tensor:
         return mass + (h * self._drag(figures)).diag_embed()
 
-    def touches(self, figures: Figures, q: Tensor, v: Tensor) -> tuple[Touches, Tensor]:
+    def touches(
+        self, figures: BodyParameters, q: Tensor, v: Tensor
+    ) -> tuple[ContactConstraints, Tensor]:
         """Return what pushes back, of those bodies alone that anything pushes, and which."""
         at, angle = self.hinges(figures.places, q)
         ends = at[:, self.link, None] + turned(angle[:, self.link, None], figures.ends)
@@ -169,7 +177,7 @@ class Body:
         deep = int((distance[hit] < 0).sum(1).amax()) if len(hit) else 0
         chosen = distance[hit].detach().topk(deep, 1, largest=False).indices
         pushed = self._pushed(figures, ends, apart, chosen, hit)
-        return Touches(*(torch.cat(pair, 1) for pair in zip(
+        return ContactConstraints(*(torch.cat(pair, 1) for pair in zip(
             limits, self._cones(figures, at[hit], v[hit], pushed), strict=True))), hit  # fmt: skip
 
     def mobility(self, found: Inertia, places: Tensor, ends: Tensor) -> Tensor:
@@ -182,7 +190,9 @@ class Body:
         loose = moved @ torch.linalg.inv(self._resting(found)) @ moved.transpose(1, 2)
         return loose.diagonal(dim1=1, dim2=2).sum(1) / 3  # across the plane nothing moves
 
-    def _limits(self, figures: Figures, lower: Tensor, bent: Tensor, v: Tensor) -> Touches:
+    def _limits(
+        self, figures: BodyParameters, lower: Tensor, bent: Tensor, v: Tensor
+    ) -> ContactConstraints:
         sign = torch.where(lower, 1.0, -1.0).to(v)
         count = bent.shape[1]
         still = torch.linalg.inv(self._resting(figures.inertia)).diagonal()[2:]
@@ -194,7 +204,7 @@ class Body:
         zero = torch.zeros(1, len(self.tree.hinges) + 2, dtype=torch.float64)
         return moving(inertia, self.turns, zero, zero).mass[0]
 
-    def _apart(self, figures: Figures, ends: Tensor) -> Apart:
+    def _apart(self, figures: BodyParameters, ends: Tensor) -> CapsuleDistances:
         """Return how far the capsules that may touch are from each other."""
         first, second = ends[:, self.pairs[:, 0]], ends[:, self.pairs[:, 1]]  # (N, P, 2, 2)
         here, there = nearest(first, second)
@@ -204,10 +214,15 @@ class Body:
         wide, thin = figures.radius[self.pairs[:, 0]], figures.radius[self.pairs[:, 1]]
         distance = length - wide - thin
         point = here + normal * (wide + distance / 2)[..., None]
-        return Apart(distance, normal, point)
+        return CapsuleDistances(distance, normal, point)
 
     def _pushed(
-        self, figures: Figures, ends: Tensor, apart: Apart, chosen: Tensor, hit: Tensor
+        self,
+        figures: BodyParameters,
+        ends: Tensor,
+        apart: CapsuleDistances,
+        chosen: Tensor,
+        hit: Tensor,
     ) -> Pushed:
         """Return the deepest touches (N, D) of the bodies that are hit."""
         balls = self.link.repeat_interleave(2)
@@ -224,7 +239,9 @@ class Body:
         point = torch.cat([floor, apart.point], 1)[each, chosen]
         return Pushed(distance, normal, point, link, other)
 
-    def _cones(self, figures: Figures, at: Tensor, v: Tensor, pushed: Pushed) -> Touches:
+    def _cones(
+        self, figures: BodyParameters, at: Tensor, v: Tensor, pushed: Pushed
+    ) -> ContactConstraints:
         """Return the rows of touches: both edges of the cone, and those across the plane."""
         distance, normal, point, link, other = pushed
         moved = self._carried(at, point, link) - self._carried(at, point, other)

@@ -23,12 +23,12 @@ LEAST = 1e-6  # standard deviation that still is one
 
 
 @dataclass(frozen=True)
-class SequenceConfig(Checked):
+class FlowMatchingConfig(Checked):
     """Shape of the network, and how it is sampled."""
 
     horizon: Count = 50
     """Steps of a sequence."""
-    modes: Count = 12
+    num_components: Count = 12
     """Principal components that make up a sequence, at most."""
     down_dims: Sizes = (128, 64)
     """Units of each level of the U-Net, outermost first."""
@@ -40,7 +40,7 @@ class SequenceConfig(Checked):
     """Steps from noise to sequence, 1 to 100."""
 
 
-class SequenceFlow(nn.Module):
+class SequenceFlowMatching(nn.Module):
     """Sequences (T, D) that follow a state (S,) = [q, qd], given a condition (C,).
 
     Positions enter as their sine and cosine only: whole turns change nothing.
@@ -52,7 +52,9 @@ class SequenceFlow(nn.Module):
     components: Tensor  # (modes, T D) each of one standard deviation
     projection: Tensor  # (T D, modes)
 
-    def __init__(self, config: SequenceConfig, joints: int, condition: int, numbers: int) -> None:
+    def __init__(
+        self, config: FlowMatchingConfig, joints: int, condition: int, numbers: int
+    ) -> None:
         """Build the network with fresh weights.
 
         Args:
@@ -65,7 +67,7 @@ class SequenceFlow(nn.Module):
         self.config, self.joints = config, joints
         self.shape = config.horizon, numbers
         size, known = config.horizon * numbers, 3 * joints + condition
-        modes = min(config.modes, size)
+        modes = min(config.num_components, size)
         shapes = {"known_mean": (known,), "mean": (size,), "components": (modes, size)}
         for name, shape in (shapes | {"projection": (size, modes)}).items():
             self.register_buffer(name, torch.zeros(shape))

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from invdyn_ros.config import Checked, Count, Positive
-from invdyn_ros.models.checkpoint import Kind, fill, read_meta, write_tensors
-from invdyn_ros.models.planner.flow_matching import SequenceConfig, SequenceFlow
+from invdyn_ros.models.checkpoint import CheckpointType, fill, read_meta, write_tensors
+from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig, SequenceFlowMatching
 
-PLANNER = Kind("planner", "invdyn_ros planner 1", "train_planner")
+PLANNER = CheckpointType("planner", "invdyn_ros planner 1", "train_planner")
 
 
 class Planner(Protocol):
@@ -33,7 +33,7 @@ class Planner(Protocol):
 
 
 @dataclass(frozen=True)
-class PlannerMeta(Checked):
+class PlannerMetadata(Checked):
     """What a planner is of.
 
     Attributes:
@@ -50,15 +50,15 @@ class PlannerMeta(Checked):
     joint_names: tuple[str, ...]
     condition_size: Count
     rate: Positive
-    network: SequenceConfig = field(default_factory=SequenceConfig)
+    network: FlowMatchingConfig = field(default_factory=FlowMatchingConfig)
     task: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
 
 
-class FlowPlanner(SequenceFlow):
+class FlowPlanner(SequenceFlowMatching):
     """Flow matching over state sequences; a `Planner`."""
 
-    def __init__(self, meta: PlannerMeta) -> None:
+    def __init__(self, meta: PlannerMetadata) -> None:
         """Make a planner whose weights are still to be filled."""
         n = len(meta.joint_names)
         super().__init__(meta.network, n, meta.condition_size, 2 * n)
@@ -98,5 +98,5 @@ def load_planner(directory: str | Path) -> FlowPlanner:
     Raises:
         ValueError: none there, damaged or of another kind.
     """
-    meta, sha256 = read_meta(PlannerMeta, directory, PLANNER)
+    meta, sha256 = read_meta(PlannerMetadata, directory, PLANNER)
     return fill(FlowPlanner(meta), directory, sha256, PLANNER).eval()

@@ -41,7 +41,7 @@ class ReplanConfig(Checked):
 
     plans: Count = 64
     """Plans to choose from."""
-    every: Count = 5
+    n_action_steps: Count = 5
     """Actions of a plan that are sent before the next plan."""
     temperature: NotNegative | None = None
     """At which actions are drawn from the inverse model; none: its mean."""
@@ -99,7 +99,7 @@ def plan_actions(
     slope = torch.diff(plans[..., n:], dim=1) * rate
     motion = torch.cat([plans[:, :-1], slope], dim=-1)  # (N, T - 1, 3n)
     last = motion.shape[1] - 1
-    at = (torch.arange(last + 1) + inverse.meta.lead * rate).clamp(0, last)
+    at = (torch.arange(last + 1) + inverse.meta.action_delay * rate).clamp(0, last)
     low = at.floor().long()
     part = (at - low)[:, None].to(motion)
     motion = torch.lerp(motion[:, low], motion[:, (low + 1).clamp_max(last)], part)
@@ -109,7 +109,7 @@ def plan_actions(
     return inverse.sample(motion, time, 1, temperature, generator)[0]
 
 
-class Replanner:
+class RecedingHorizonPlanner:
     """Acts along the best plan for a few ticks, then plans anew from where that led."""
 
     def __init__(self, propose: Propose, config: ReplanConfig, seed: int = 0) -> None:
@@ -142,7 +142,7 @@ class Replanner:
                 before = torch.stack(self._sent)
             best = int(score(Candidates(plans, actions, before)).argmin())
             self.plan = plans[best].double().numpy()
-            self._ahead = list(actions[best, : self.config.every])
+            self._ahead = list(actions[best, : self.config.n_action_steps])
         action = self._ahead.pop(0)
         self._sent = [*self._sent, action][-2:]
         return action.double().numpy()

@@ -8,9 +8,9 @@ from typing import Annotated, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Count, NotNegative, Score, at_least
-from invdyn_ros.models.timeseries.observations import Motions, Record, neighbours, refined
-from invdyn_ros.models.timeseries.time_series_model import PathMeta, PathModel
+from invdyn_ros.config import Checked, Count, NotNegative, Probability, at_least
+from invdyn_ros.models.timeseries.observations import Motions, Observations, neighbours, refined
+from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 
 FORWARD, BACKWARD = 1, -1  # the way in time that a stepper goes
 LIMIT = 10.0  # standardised inputs are cut there
@@ -28,17 +28,17 @@ class BridgeConfig(Checked):
     """Units of each hidden layer."""
     depth: Count = 3
     """Hidden layers."""
-    places: Annotated[int, at_least(0)] = 0
+    num_prismatic: Annotated[int, at_least(0)] = 0
     """Leading coordinates that are lengths, no angles."""
-    anywhere: tuple[str, ...] = ()
+    invariant_joints: tuple[str, ...] = ()
     """Joints on whose position nothing depends, such as how far a body has come."""
     draws: Count = 32
     """Places of each motion that a pass trains at."""
     gap: NotNegative = 8.0
     """Mean number of steps from there to the next observation."""
-    alone: Score = 0.4
+    extrapolation_fraction: Probability = 0.4
     """Share of places with no observation ahead."""
-    blunt: NotNegative = 0.05
+    velocity_l1_weight: NotNegative = 0.05
     """Weight of the absolute error of velocities, beside the squared one of scaled states."""
 
 
@@ -49,7 +49,7 @@ class Goal(NamedTuple):
     steps: Tensor  # (N, 1) from here, infinite: there is none
 
 
-class Stepper(nn.Module):
+class StepNetwork(nn.Module):
     """Goes from one moment to the next, knowing which observation it must arrive at.
 
     Simulators and robots move by q' = q + h (a v + (1 - a) v'), with `a` read off the data (0 in a
@@ -77,7 +77,7 @@ class Stepper(nn.Module):
             usual: how long a step is between regular samples [s].
         """
         super().__init__()
-        self.way, self.first, self.usual = way, config.places, usual
+        self.way, self.first, self.usual = way, config.num_prismatic, usual
         angles = n - self.first
         # sums of angles along the chain are where its links point; learning may change them
         self.turn = nn.Linear(angles, angles, bias=False)
@@ -155,7 +155,7 @@ def beyond(v: Tensor, end: Tensor, mean: Tensor, steps: Tensor) -> Tensor:
     return (end - v) / steps + 6 * bow * (1 / steps) * (1 - 1 / steps)
 
 
-class Bridge(PathModel):
+class Bridge(TimeSeriesModel):
     """Walks to each time from the observation before and from the one after, and meets between.
 
     Before the first observation and after the last one walks alone.
@@ -164,24 +164,26 @@ class Bridge(PathModel):
     Config = BridgeConfig
     config: BridgeConfig
 
-    def __init__(self, meta: PathMeta) -> None:
+    def __init__(self, meta: TimeSeriesMetadata) -> None:
         """Build both networks with fresh weights.
 
         Raises:
             ValueError: a joint `anywhere` that the machine does not have.
         """
         super().__init__(meta)
-        for name in self.config.anywhere:
+        for name in self.config.invariant_joints:
             if name not in meta.joint_names:
                 raise ValueError(
                     f"anywhere: no joint '{name}'; {meta.robot} has {', '.join(meta.joint_names)}"
                 )
-        moving = torch.tensor([name not in self.config.anywhere for name in meta.joint_names])
-        self.ahead = Stepper(self.n, self.config, moving, FORWARD, self.step)
-        self.back = Stepper(self.n, self.config, moving, BACKWARD, self.step)
+        moving = torch.tensor(
+            [name not in self.config.invariant_joints for name in meta.joint_names]
+        )
+        self.ahead = StepNetwork(self.n, self.config, moving, FORWARD, self.step)
+        self.back = StepNetwork(self.n, self.config, moving, BACKWARD, self.step)
 
     @property
-    def history(self) -> int:
+    def context_length(self) -> int:
         """Observations before a time that are worth telling it."""
         return 1
 
@@ -204,7 +206,7 @@ class Bridge(PathModel):
         count, length = time.shape
         drawn = torch.empty(count, device=time.device).exponential_(1 / max(self.config.gap, 1e-6))
         reach = (2 + drawn.floor().long()).clamp(max=length - 1)
-        alone = torch.rand(count, device=time.device) < self.config.alone
+        alone = torch.rand(count, device=time.device) < self.config.extrapolation_fraction
         start = (torch.rand(count, device=time.device) * (length - reach)).long()
         ends = [(start, start + reach, self.ahead), (start + reach, start, self.back)]
         return sum(
@@ -217,7 +219,7 @@ class Bridge(PathModel):
 
     def _walked(
         self,
-        stepper: Stepper,
+        stepper: StepNetwork,
         state: Tensor,
         time: Tensor,
         here: Tensor,
@@ -236,14 +238,14 @@ class Bridge(PathModel):
         missed = torch.cat([q, v], 1) - state[each, then]
         blunt = missed[:, self.n :] / stepper.spread
         return BIG * (missed / self.scale).square().mean() + (
-            self.config.blunt
+            self.config.velocity_l1_weight
             * nn.functional.smooth_l1_loss(blunt, torch.zeros_like(blunt), beta=SMALL)
         )
 
-    def infer(self, record: Record) -> Tensor:
+    def forward(self, record: Observations) -> Tensor:
         """Return states (B, T, 2n), of what both steppers say by how near they started."""
         fine, rows = refined(record, self.step)
-        before, after = neighbours(fine.seen)
+        before, after = neighbours(fine.mask)
         ahead = self._walk(self.ahead, fine, after)
         back = self._walk(self.back, fine, before)
         each = torch.arange(len(before))[:, None]
@@ -255,7 +257,7 @@ class Bridge(PathModel):
         both = trust * ahead + (1 - trust) * back
         return both.to(record.state)[each, rows]
 
-    def _walk(self, stepper: Stepper, record: Record, goals: Tensor) -> Tensor:
+    def _walk(self, stepper: StepNetwork, record: Observations, goals: Tensor) -> Tensor:
         """Return states (B, T, 2n) of walking through all rows one way; zero before the start.
 
         Args:

@@ -9,26 +9,26 @@ from typing import Annotated, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Count, Rule, at_least
-from invdyn_ros.models.timeseries.observations import Motions, Record, neighbours, subsampled
-from invdyn_ros.models.timeseries.time_series_model import PathMeta, PathModel
+from invdyn_ros.config import Checked, Constraint, Count, at_least
+from invdyn_ros.models.timeseries.observations import Motions, Observations, neighbours, subsampled
+from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 
 UNIT = 200  # samples that are one unit of time, as in the paper
 Shares = Annotated[
     tuple[float, ...],
-    Rule("hold shares above 0 up to 1", lambda x: x and min(x) > 0 and max(x) <= 1),
+    Constraint("hold shares above 0 up to 1", lambda x: x and min(x) > 0 and max(x) <= 1),
 ]
 
 
 @dataclass(frozen=True)
-class EncodedConfig(Checked):
+class EncoderDecoderConfig(Checked):
     """What training hides."""
 
-    shares: Shares = (0.1, 0.2, 0.3, 0.5)
+    observed_fractions: Shares = (0.1, 0.2, 0.3, 0.5)
     """Shares of the rows that are seen; each batch has one of them."""
-    sight: Annotated[int, at_least(2)] = 100
+    sequence_length: Annotated[int, at_least(2)] = 100
     """Rows of a piece, drawn anew each time."""
-    known: Count | None = None
+    context_length: Count | None = None
     """Rows at the start of a piece of which some are seen, the rest lies ahead; none: all."""
 
 
@@ -40,12 +40,12 @@ class Seen(NamedTuple):
     real: Tensor  # (B, K) bool
 
 
-class Encoded(PathModel):
+class EncoderDecoder(TimeSeriesModel):
     """A family that reads observations and nothing else; it writes `decoded` and no more."""
 
     low: Tensor  # (2n,) taken off each column, as in the paper
 
-    def __init__(self, meta: PathMeta) -> None:
+    def __init__(self, meta: TimeSeriesMetadata) -> None:
         """Prepare an untrained model."""
         super().__init__(meta)
         self.register_buffer("low", torch.zeros(2 * self.n))
@@ -82,32 +82,32 @@ class Encoded(PathModel):
         wanted = (record.state - self.low) / self.scale
         return (found - wanted).square().mean() + self.penalty()
 
-    def infer(self, record: Record) -> Tensor:
+    def forward(self, record: Observations) -> Tensor:
         """Return states (B, T, 2n)."""
         return torch.addcmul(self.low, self._scaled(record), self.scale)
 
-    def _scaled(self, record: Record) -> Tensor:
+    def _scaled(self, record: Observations) -> Tensor:
         return self.decoded(*self.observed(record))
 
-    def observed(self, record: Record) -> tuple[Seen, Tensor, tuple[Tensor, Tensor]]:
+    def observed(self, record: Observations) -> tuple[Seen, Tensor, tuple[Tensor, Tensor]]:
         """Return what `decoded` takes."""
         time = ((record.time - record.time[:, :1]) / (UNIT * self.step)).to(self.scale)
-        order = (~record.seen).int().sort(dim=1, stable=True).indices  # seen rows first
-        order = order[:, : int(record.seen.sum(1).max())]
+        order = (~record.mask).int().sort(dim=1, stable=True).indices  # seen rows first
+        order = order[:, : int(record.mask.sum(1).max())]
         each = torch.arange(len(order), device=order.device)[:, None]
         scaled = (record.state[each, order] - self.low) / self.scale
-        seen = Seen(scaled, time[each, order], record.seen[each, order])
-        before, after = neighbours(record.seen)
-        number = record.seen.cumsum(1)  # observations up to each row
+        seen = Seen(scaled, time[each, order], record.mask[each, order])
+        before, after = neighbours(record.mask)
+        number = record.mask.cumsum(1)  # observations up to each row
         return seen, time, (number - 1, number - (before == after).int())
 
 
-def hidden(state: Tensor, time: Tensor, share: float, known: int | None) -> Record:
+def hidden(state: Tensor, time: Tensor, share: float, known: int | None) -> Observations:
     """Hide rows of pieces (B, T, 2n): a share of the first `known` ones is seen."""
     first = time.shape[1] if known is None else min(known, time.shape[1] - 1)
     part = subsampled(state[:, :first], time[:, :first], share)
     rest = torch.zeros_like(time[:, first:], dtype=torch.bool)
-    return Record(state, time, torch.cat([part.seen, rest], 1))
+    return Observations(state, time, torch.cat([part.mask, rest], 1))
 
 
 def perceptron(inputs: int, width: int, depth: int, outputs: int) -> nn.Sequential:

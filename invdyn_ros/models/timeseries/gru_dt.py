@@ -9,24 +9,24 @@ from torch import Tensor, nn
 
 from invdyn_ros.config import Count
 from invdyn_ros.models.timeseries.encoder_model import (
-    Encoded,
-    EncodedConfig,
+    EncoderDecoder,
+    EncoderDecoderConfig,
     Seen,
     perceptron,
     since,
 )
-from invdyn_ros.models.timeseries.time_series_model import PathMeta
+from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata
 
 
 @dataclass(frozen=True)
-class GruDtConfig(EncodedConfig):
+class GruDtConfig(EncoderDecoderConfig):
     """Shape of the network."""
 
     width: Count = 128
     """Units of each recurrent layer and of the decoder."""
 
 
-class GruDt(Encoded):
+class GruDt(EncoderDecoder):
     """Gated recurrent units read observations and the times between, from both ends.
 
     A state is decoded from what is known up to the observation before it and from the one after,
@@ -36,7 +36,7 @@ class GruDt(Encoded):
     Config = GruDtConfig
     config: GruDtConfig
 
-    def __init__(self, meta: PathMeta) -> None:
+    def __init__(self, meta: TimeSeriesMetadata) -> None:
         """Build the network with fresh weights."""
         super().__init__(meta)
         width, inputs = self.config.width, 2 * self.n + 1

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from invdyn_ros.config import Count, Sizes
-from invdyn_ros.models.planar_body.contact_solver import Law
+from invdyn_ros.models.planar_body.contact_solver import ContactParameters
 from invdyn_ros.models.planar_body.dynamics import Inertia, Tree
 from invdyn_ros.models.planar_body.geometry_identification import LIMIT, identify_shape
 from invdyn_ros.models.planar_body.inertia_identification import (
@@ -24,20 +24,20 @@ from invdyn_ros.models.planar_body.inertia_identification import (
     left_over,
 )
 from invdyn_ros.models.planar_body.refinement import TURNS, WIDTHS, chosen, missed, polished
-from invdyn_ros.models.planar_body.simulator import Body, Figures
-from invdyn_ros.models.timeseries.observations import Motions, Record, neighbours, refined
-from invdyn_ros.models.timeseries.time_series_model import PathMeta, PathModel
+from invdyn_ros.models.planar_body.simulator import Body, BodyParameters
+from invdyn_ros.models.timeseries.observations import Motions, Observations, neighbours, refined
+from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 
 FORWARD, BACKWARD = 1, -1
 ALIKE = 1e-3  # relative difference of a step's time that is none
 ARRIVED = 3e-4  # scaled error at the next observation, below which a walk was right
 CHOICE = 5  # times as many steps decide between guesses as polish
 HAIR, PARTED = 3e-7, 1e-3  # scaled distance of two walks into the past, at first and too far
-USUAL = Law(*(torch.tensor(x, dtype=torch.float64) for x in (0.02, 0.9, 0.95, 1e-3)))
+USUAL = ContactParameters(*(torch.tensor(x, dtype=torch.float64) for x in (0.02, 0.9, 0.95, 1e-3)))
 
 
 @dataclass(frozen=True)
-class MechanismConfig(Tree):
+class IdentifiedBodyConfig(Tree):
     """What hangs on what, and how much is looked at."""
 
     capsules: Sizes = (1,)
@@ -46,21 +46,21 @@ class MechanismConfig(Tree):
     """Motions that figures are found from."""
     free: Count = 60_000
     """Steps that inertia is found from."""
-    touched: Count = 1200
+    num_contact_steps: Count = 1200
     """Steps with touches that all figures are polished on."""
 
 
-class Mechanism(PathModel):
+class IdentifiedBody(TimeSeriesModel):
     """Walks from each observation to the next by the laws of rigid bodies, and back where it must.
 
     A walk that arrives where the next observation is was right. Where it does not, another goes
     back from there, and each counts by how far it missed the other's start.
     """
 
-    Config = MechanismConfig
-    config: MechanismConfig
+    Config = IdentifiedBodyConfig
+    config: IdentifiedBodyConfig
 
-    def __init__(self, meta: PathMeta) -> None:
+    def __init__(self, meta: TimeSeriesMetadata) -> None:
         """Start from a body of which nothing is known: all goes on as it goes.
 
         Raises:
@@ -77,7 +77,7 @@ class Mechanism(PathModel):
             )
         self.links = tuple(k for k, some in enumerate(tree.capsules) for _ in range(some))
         diagonal = 0.01 * torch.eye(count, dtype=torch.float64)
-        empty = Figures(
+        empty = BodyParameters(
             Inertia(
                 _zeros(count, 2), torch.stack([diagonal, 0 * diagonal], -1), _zeros(count),
                 _zeros(count), _zeros(),
@@ -92,7 +92,7 @@ class Mechanism(PathModel):
         self.collide = nn.Parameter(torch.tensor(False), requires_grad=False)
 
     @property
-    def figures(self) -> Figures:
+    def figures(self) -> BodyParameters:
         """What is known of the body."""
         return _whole([x.detach() for x in self.figures_])
 
@@ -109,7 +109,7 @@ class Mechanism(PathModel):
         missed = torch.cat(ahead, 1) - state[:, 1:].flatten(0, 1)
         return (missed / self.scale[self.columns]).square().mean()
 
-    def solve(self, learn: Motions, judge: Motions) -> bool:
+    def fit(self, learn: Motions, judge: Motions) -> bool:
         """Identify the body: inertia, then shape, then all to the last digit.
 
         Raises:
@@ -126,32 +126,34 @@ class Mechanism(PathModel):
             outside, torques = force[:, :2].norm(dim=1), force[:, 2:].abs().amax(1)
             touched = torch.nonzero((outside > FALLING) | (torques > LIMIT))[:, 0]
             spread = (steps.after - steps.v).std(0)
-            many = steps.some(touched[: CHOICE * self.config.touched])
+            many = steps.some(touched[: CHOICE * self.config.num_contact_steps])
             resting = Body(self.config, self.links).mobility(
                 found.inertia, found.places, shape.ends
             )
-            first = Figures(
+            first = BodyParameters(
                 found.inertia, found.places, shape.low, shape.high, shape.ends, shape.radius,
                 resting, shape.floor, _zeros() + 1, USUAL, USUAL,
             )  # fmt: skip
             body, first = chosen(self.config, self.links, first, shape.guessed, many, spread)
             bar.update()
             off = missed(body, first, many, spread).square().sum(1)
-            odd = off.argsort(descending=True)[: self.config.touched // 3]  # rare touches
-            rest = torch.arange(self.config.touched - len(odd))
+            odd = off.argsort(descending=True)[
+                : self.config.num_contact_steps // 3
+            ]  # rare touches
+            rest = torch.arange(self.config.num_contact_steps - len(odd))
             figures = polished(body, first, many.some(torch.cat([odd, rest])), spread, bar.update)
         self.collide.fill_(bool(len(body.pairs)))
         for own, value in zip(self.figures_, _flat(figures), strict=True):
             own.copy_(value)
         return True
 
-    def infer(self, record: Record) -> Tensor:
+    def forward(self, record: Observations) -> Tensor:
         """Return states (B, T, 2n)."""
         fine, rows = refined(record, self.step)
         fine = fine._replace(state=fine.state[..., self.columns].double())
-        before, after = neighbours(fine.seen)
-        ahead = self._walked(fine, after, FORWARD, torch.ones_like(fine.seen))
-        length = fine.seen.shape[1]
+        before, after = neighbours(fine.mask)
+        ahead = self._walked(fine, after, FORWARD, torch.ones_like(fine.mask))
+        length = fine.mask.shape[1]
         each = torch.arange(len(before))[:, None]
         first, last = before.clamp(min=0), after.clamp(max=length - 1)
         missed = torch.where(before < 0, torch.inf, ahead.missed[each, first])
@@ -185,7 +187,7 @@ class Mechanism(PathModel):
         shuffled = torch.randperm(len(q))
         return Steps(q[shuffled], v[shuffled], after[shuffled], self.step)
 
-    def _behind(self, record: Record, goals: Tensor, wanted: Tensor) -> Way:
+    def _behind(self, record: Observations, goals: Tensor, wanted: Tensor) -> Way:
         """Walk backwards, at constant speed once the past is lost.
 
         What touches is slowed, so a past that touched may have been many a one. A second walk
@@ -196,7 +198,7 @@ class Mechanism(PathModel):
         hair = HAIR * scale * torch.randn(record.state.shape[2], generator=_random()).to(scale)
         twin = self._walked(record._replace(state=record.state + hair), goals, BACKWARD, wanted)
         parted = ((way.state - twin.state) / scale).abs().amax(2)
-        due = wanted & ~record.seen
+        due = wanted & ~record.mask
         lost = due & ~(parted < PARTED)  # also true for NaN
         state = way.state.clone()
         for row in range(state.shape[1] - 2, -1, -1):
@@ -205,11 +207,11 @@ class Mechanism(PathModel):
             h = (record.time[:, row + 1] - record.time[:, row]).double()[:, None]
             on = torch.cat([q - h * v, v], 1)
             state[:, row] = torch.where(lost[:, row, None], on, state[:, row])
-            seen = record.seen[:, row, None]
+            seen = record.mask[:, row, None]
             state[:, row] = torch.where(seen, record.state[:, row], state[:, row])
         return way._replace(state=state)
 
-    def _walked(self, record: Record, goals: Tensor, way: int, wanted: Tensor) -> Way:
+    def _walked(self, record: Observations, goals: Tensor, way: int, wanted: Tensor) -> Way:
         """Walk from every seen row through those that are not, to the next one that is.
 
         Args:
@@ -262,18 +264,18 @@ def _zeros(*shape: int) -> Tensor:
     return torch.zeros(shape, dtype=torch.float64)
 
 
-def _flat(figures: Figures) -> list[Tensor]:
+def _flat(figures: BodyParameters) -> list[Tensor]:
     """Return all figures one after the other."""
     return [x for part in figures for x in (part if isinstance(part, tuple) else (part,))]
 
 
-def _whole(parts: list[Tensor]) -> Figures:
+def _whole(parts: list[Tensor]) -> BodyParameters:
     """Return figures of what `_flat` returned."""
     rest = iter(parts)
 
     def some(count: int) -> list[Tensor]:
         return [next(rest) for _ in range(count)]
 
-    inertia, plain = Inertia(*some(len(Inertia._fields))), some(len(Figures._fields) - 3)
-    laws = [Law(*some(len(Law._fields))) for _ in range(2)]
-    return Figures(inertia, *plain, *laws)  # type: ignore[arg-type]  # counted right
+    inertia, plain = Inertia(*some(len(Inertia._fields))), some(len(BodyParameters._fields) - 3)
+    laws = [ContactParameters(*some(len(ContactParameters._fields))) for _ in range(2)]
+    return BodyParameters(inertia, *plain, *laws)  # type: ignore[arg-type]  # counted right

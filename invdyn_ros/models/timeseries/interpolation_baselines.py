@@ -9,7 +9,7 @@ import torch
 from scipy.interpolate import CubicHermiteSpline, PchipInterpolator
 from torch import Tensor
 
-from invdyn_ros.models.timeseries.observations import Record, check
+from invdyn_ros.models.timeseries.observations import Observations, check
 from invdyn_ros.typing import Array
 
 Curve = Callable[[Array, Array, Array], Array]
@@ -51,7 +51,7 @@ def hermite(time: Array, state: Array, at: Array) -> Array:
 CURVES: dict[str, Curve] = {"hold": hold, "linear": linear, "pchip": pchip, "hermite": hermite}
 
 
-def along(curve: Curve, record: Record) -> Tensor:
+def along(curve: Curve, record: Observations) -> Tensor:
     """Return the states (B, T, 2n) of a curve through each motion of a record.
 
     Raises:

@@ -18,21 +18,21 @@ from torch import Tensor, nn
 from invdyn_ros.config import Count, Positive
 from invdyn_ros.models.timeseries.encoder_model import (
     UNIT,
-    Encoded,
-    EncodedConfig,
+    EncoderDecoder,
+    EncoderDecoderConfig,
     Seen,
     perceptron,
     since,
 )
 from invdyn_ros.models.timeseries.fused_gradients import repeated, repeated_cell
-from invdyn_ros.models.timeseries.time_series_model import PathMeta
+from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata
 
 WARM = 0.99  # share of the prior's weight that is still missing, per batch
 LONGER = 0.3  # by which a step of the solver may be longer in training, so that none is learned
 
 
 @dataclass(frozen=True)
-class LatentOdeConfig(EncodedConfig):
+class LatentOdeConfig(EncoderDecoderConfig):
     """Shape of the networks; defaults are those of the paper's hopper."""
 
     encoder: Literal["ode", "rnn"] = "ode"
@@ -59,7 +59,7 @@ class RnnVaeConfig(LatentOdeConfig):
     """What moves the encoder between observations: an ODE, or nothing."""
 
 
-class LatentOde(Encoded):
+class LatentOde(EncoderDecoder):
     """An encoder of observations, a latent state at the first row, and an ODE that moves it on.
 
     Trained by the evidence lower bound (equation 9 of the paper): squared errors over twice the
@@ -70,7 +70,7 @@ class LatentOde(Encoded):
     config: LatentOdeConfig
     batches: Tensor  # () trained on, which the prior's weight follows
 
-    def __init__(self, meta: PathMeta) -> None:
+    def __init__(self, meta: TimeSeriesMetadata) -> None:
         """Build the networks with fresh weights."""
         super().__init__(meta)
         c = self.config
@@ -103,7 +103,7 @@ class LatentOde(Encoded):
         """Return the prior's part, as large against squared errors as in the bound."""
         if not self.training:
             return 0.0
-        sizes = self.config.sight * 2 * self.n
+        sizes = self.config.sequence_length * 2 * self.n
         weight = (1 - WARM ** float(self.batches)) * 2 * self.config.noise**2 / sizes
         return weight * self._distance
 
@@ -152,7 +152,7 @@ class RnnVae(LatentOde):
         return torch.stack(found, 1)
 
 
-class OdeRnn(Encoded):
+class OdeRnn(EncoderDecoder):
     """Recurrent units whose code an ODE moves from one observation to the next (section 3.1).
 
     Each state is read off what was seen up to it: nothing later is known.
@@ -161,7 +161,7 @@ class OdeRnn(Encoded):
     Config = LatentOdeConfig
     config: LatentOdeConfig
 
-    def __init__(self, meta: PathMeta) -> None:
+    def __init__(self, meta: TimeSeriesMetadata) -> None:
         """Build the networks with fresh weights."""
         super().__init__(meta)
         c = self.config

@@ -12,12 +12,12 @@ from torch import Tensor
 from invdyn_ros.data.trajectory import Trajectory
 
 
-class Record(NamedTuple):
+class Observations(NamedTuple):
     """B motions at T times of their own; only the rows that are `seen` are known."""
 
     state: Tensor  # (B, T, 2n) = [q, qd]; what stands in rows not seen is never read
     time: Tensor  # (B, T) [s], increasing in each motion
-    seen: Tensor  # (B, T) bool
+    mask: Tensor  # (B, T) bool
 
 
 class Motions(NamedTuple):
@@ -36,7 +36,7 @@ class Motions(NamedTuple):
         return Motions(self.state[index], self.time[index])
 
 
-def check(record: Record, n: int) -> None:
+def check(record: Observations, n: int) -> None:
     """Refuse what no path goes through.
 
     Args:
@@ -105,7 +105,7 @@ def scale_of(state: Tensor) -> Tensor:
     return torch.where(most > 0, most, torch.ones_like(most))
 
 
-def subsampled(state: Tensor, time: Tensor, share: float, seed: int | None = None) -> Record:
+def subsampled(state: Tensor, time: Tensor, share: float, seed: int | None = None) -> Observations:
     """Show a share of the rows of each motion (B, T, 2n), drawn anew for each of them.
 
     With a seed the same ones are drawn each time, else those that torch draws next.
@@ -113,7 +113,7 @@ def subsampled(state: Tensor, time: Tensor, share: float, seed: int | None = Non
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     chance = torch.rand(time.shape, generator=generator).to(time.device)
     rank = chance.argsort(1).argsort(1)
-    return Record(state, time, rank < max(1, int(share * time.shape[1])))
+    return Observations(state, time, rank < max(1, int(share * time.shape[1])))
 
 
 def neighbours(seen: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,7 +128,7 @@ def neighbours(seen: Tensor) -> tuple[Tensor, Tensor]:
     return before, after
 
 
-def refined(record: Record, step: float) -> tuple[Record, Tensor]:
+def refined(record: Observations, step: float) -> tuple[Observations, Tensor]:
     """Put rows between those of a record, so that none is farther than a step from the next.
 
     Args:
@@ -150,7 +150,7 @@ def refined(record: Record, step: float) -> tuple[Record, Tensor]:
     share = (number - rows[each, place]) / parts[each, place]
     # motions with fewer rows than the longest go on for some steps that nobody asks for
     time = record.time[each, place] + share * gaps[each, place]
-    seen = torch.zeros(time.shape, dtype=torch.bool).scatter(1, rows, record.seen)
+    seen = torch.zeros(time.shape, dtype=torch.bool).scatter(1, rows, record.mask)
     state = torch.zeros(*time.shape, record.state.shape[2]).to(record.state)
     state[each, rows] = record.state
-    return Record(state, time, seen), rows
+    return Observations(state, time, seen), rows

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, Count
 from invdyn_ros.models.timeseries.encoder_model import perceptron
-from invdyn_ros.models.timeseries.observations import Motions, Record, neighbours, refined
-from invdyn_ros.models.timeseries.time_series_model import PathMeta, PathModel
+from invdyn_ros.models.timeseries.observations import Motions, Observations, neighbours, refined
+from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 
 DIRECTIONS = (1, -1)  # forward in time and back
 
@@ -25,7 +25,7 @@ class OneStepConfig(Checked):
     """Layers from width to width."""
 
 
-class OneStep(PathModel):
+class OneStep(TimeSeriesModel):
     """A state tells the next one and the one before; each network learns from such pairs alone.
 
     Between two observations one walks on from the first and back from the second, and believes
@@ -39,7 +39,7 @@ class OneStep(PathModel):
     change: Tensor  # (2n,) root mean square change in a sample
     edges: Tensor  # (2, 2n) least and greatest states
 
-    def __init__(self, meta: PathMeta) -> None:
+    def __init__(self, meta: TimeSeriesMetadata) -> None:
         """Build the networks with fresh weights."""
         super().__init__(meta)
         shape = (2 * self.n, self.config.width, self.config.depth, 2 * self.n)
@@ -69,11 +69,11 @@ class OneStep(PathModel):
         ]
         return torch.stack(errors).mean()
 
-    def infer(self, record: Record) -> Tensor:
+    def forward(self, record: Observations) -> Tensor:
         """Return states (B, T, 2n)."""
         fine, rows = refined(record, self.step)
-        before, after = neighbours(fine.seen)
-        last = fine.seen.shape[1] - 1
+        before, after = neighbours(fine.mask)
+        last = fine.mask.shape[1] - 1
         each = torch.arange(len(rows), device=rows.device)[:, None]
         since = fine.time - fine.time[each, before.clamp(min=0)]
         until = fine.time[each, after.clamp(max=last)] - fine.time
@@ -87,9 +87,9 @@ class OneStep(PathModel):
         """Return the changes that a network says, in their own sizes."""
         return self.walks[way]((state - self.centre) / self.spread)
 
-    def _walked(self, way: int, record: Record) -> Tensor:
+    def _walked(self, way: int, record: Observations) -> Tensor:
         """Return where walks from the last row seen come along, (B, T, 2n)."""
-        order = range(record.seen.shape[1])
+        order = range(record.mask.shape[1])
         state, found = record.state[:, 0], []
         last = None
         for row in order if DIRECTIONS[way] > 0 else reversed(order):
@@ -97,7 +97,7 @@ class OneStep(PathModel):
                 h = (record.time[:, row] - record.time[:, last]).abs() / self.step
                 moved = state + self._change(way, state) * self.change * h.to(state)[:, None]
                 state = moved.clamp(self.edges[0], self.edges[1])
-            state = torch.where(record.seen[:, row, None], record.state[:, row], state)
+            state = torch.where(record.mask[:, row, None], record.state[:, row], state)
             found.append(state)
             last = row
         return torch.stack(found[:: DIRECTIONS[way]], 1)

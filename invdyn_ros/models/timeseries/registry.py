@@ -6,38 +6,40 @@ from pathlib import Path
 
 import torch
 
-from invdyn_ros.models.checkpoint import Kind, fill, read_meta, write_tensors
+from invdyn_ros.models.checkpoint import CheckpointType, fill, read_meta, write_tensors
 from invdyn_ros.models.timeseries.bridge import Bridge
 from invdyn_ros.models.timeseries.gru_dt import GruDt
-from invdyn_ros.models.timeseries.identified_body import Mechanism
+from invdyn_ros.models.timeseries.identified_body import IdentifiedBody
 from invdyn_ros.models.timeseries.latent_ode import LatentOde, OdeRnn, RnnVae
 from invdyn_ros.models.timeseries.one_step import OneStep
-from invdyn_ros.models.timeseries.time_series_model import PathMeta, PathModel
+from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 
-PATH = Kind("path model", "invdyn_ros path model 1", "train")
-PATHS: dict[str, type[PathModel]] = {
+PATH = CheckpointType("time-series model", "invdyn_ros time-series model 1", "train")
+TIME_SERIES_MODELS: dict[str, type[TimeSeriesModel]] = {
     "bridge": Bridge,
     "gru_dt": GruDt,
     "latent_ode": LatentOde,
-    "mechanism": Mechanism,
+    "identified_body": IdentifiedBody,
     "ode_rnn": OdeRnn,
     "one_step": OneStep,
     "rnn_vae": RnnVae,
 }
 
 
-def build(meta: PathMeta) -> PathModel:
+def build(meta: TimeSeriesMetadata) -> TimeSeriesModel:
     """Build an untrained path model.
 
     Raises:
         ValueError: unknown family, or fields that do not fit it.
     """
-    if meta.family not in PATHS:
-        raise ValueError(f"family is {meta.family!r}; path models are {', '.join(PATHS)}")
-    return PATHS[meta.family](meta)
+    if meta.family not in TIME_SERIES_MODELS:
+        raise ValueError(
+            f"family is {meta.family!r}; path models are {', '.join(TIME_SERIES_MODELS)}"
+        )
+    return TIME_SERIES_MODELS[meta.family](meta)
 
 
-def untrained(model: PathModel, seed: int = 0) -> PathModel:
+def untrained(model: TimeSeriesModel, seed: int = 0) -> TimeSeriesModel:
     """Return a model as it was before training: with its scales, and fresh weights."""
     torch.manual_seed(seed)
     fresh = build(model.meta)
@@ -47,16 +49,16 @@ def untrained(model: PathModel, seed: int = 0) -> PathModel:
     return fresh.eval()
 
 
-def save_path_model(model: PathModel, directory: str | Path) -> None:
+def save_time_series_model(model: TimeSeriesModel, directory: str | Path) -> None:
     """Write a path model and what it is of; a crash leaves the old one or the new one."""
     write_tensors(model.state_dict(), model.meta, directory, PATH)
 
 
-def load_path_model(directory: str | Path) -> PathModel:
+def load_time_series_model(directory: str | Path) -> TimeSeriesModel:
     """Read a path model, ready to predict.
 
     Raises:
         ValueError: none there, damaged or of another kind.
     """
-    meta, sha256 = read_meta(PathMeta, directory, PATH)
+    meta, sha256 = read_meta(TimeSeriesMetadata, directory, PATH)
     return fill(build(meta), directory, sha256, PATH).eval()

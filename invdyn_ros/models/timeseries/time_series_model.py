@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, Positive, from_mapping
-from invdyn_ros.models.timeseries.observations import Motions, Record, check, scale_of
+from invdyn_ros.models.timeseries.observations import Motions, Observations, check, scale_of
 
 
 @dataclass(frozen=True)
-class PathMeta(Checked):
+class TimeSeriesMetadata(Checked):
     """What a path model is of.
 
     Attributes:
@@ -34,8 +34,8 @@ class PathMeta(Checked):
     data: dict[str, Any] = field(default_factory=dict)
 
 
-class PathModel(nn.Module, ABC):
-    """Says where motions were at times at which nobody looked; a family writes `loss` and `infer`.
+class TimeSeriesModel(nn.Module, ABC):
+    """Says where motions were at times at which nobody looked; a family writes `loss` and `forward`.
 
     Times are real seconds, of each motion its own; nothing is on a common grid. What is not seen
     is never read, and what is seen is given back as it is.
@@ -44,7 +44,7 @@ class PathModel(nn.Module, ABC):
     Config: ClassVar[type]
     scale: Tensor  # (2n,) by which errors of each column are divided
 
-    def __init__(self, meta: PathMeta) -> None:
+    def __init__(self, meta: TimeSeriesMetadata) -> None:
         """Prepare an untrained model of the machine in `meta`."""
         super().__init__()
         self.meta = meta
@@ -62,7 +62,7 @@ class PathModel(nn.Module, ABC):
         return 1 / self.meta.rate
 
     @property
-    def history(self) -> int:
+    def context_length(self) -> int:
         """Observations before a time that are worth telling it."""
         return 16
 
@@ -71,10 +71,10 @@ class PathModel(nn.Module, ABC):
         """Return what training makes small, a scalar, of motions as in `Motions`."""
 
     @abstractmethod
-    def infer(self, record: Record) -> Tensor:
+    def forward(self, record: Observations) -> Tensor:
         """Return states (B, T, 2n) at all times of a checked record."""
 
-    def solve(self, learn: Motions, judge: Motions) -> bool:
+    def fit(self, learn: Motions, judge: Motions) -> bool:
         """Fit in closed form where the family has one, and say whether it has."""
         return False
 
@@ -83,13 +83,13 @@ class PathModel(nn.Module, ABC):
         self.scale.copy_(scale_of(learn.state))
 
     @torch.inference_mode()
-    def predict(self, record: Record) -> Tensor:
+    def predict(self, record: Observations) -> Tensor:
         """Return states (B, T, 2n) at all times of a record, those seen as they are.
 
         Raises:
             ValueError: a record that no path goes through.
         """
         check(record, self.n)
-        state = torch.where(record.seen[..., None], record.state, 0.0).to(self.scale)
-        found = self.infer(Record(state, record.time, record.seen))
-        return torch.where(record.seen[..., None], state, found)
+        state = torch.where(record.mask[..., None], record.state, 0.0).to(self.scale)
+        found = self.forward(Observations(state, record.time, record.mask))
+        return torch.where(record.mask[..., None], state, found)

@@ -9,7 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from invdyn_ros.perception.hand_eye.camera_pose import CameraPose
 from invdyn_ros.perception.hand_eye.least_squares import Fit, fit, held_out, predict
-from invdyn_ros.perception.hand_eye.pose_diversity import Excitation
+from invdyn_ros.perception.hand_eye.pose_diversity import PoseDiversity
 from invdyn_ros.perception.hand_eye.pose_pairs import Mounting, Pairs, difference
 
 LEAST_AGREEING = 0.6  # share of the poses that must agree with each other
@@ -34,7 +34,7 @@ class Calibration(NamedTuple):
     fit: Fit
     residual: np.ndarray
     held_out: np.ndarray
-    excitation: Excitation
+    excitation: PoseDiversity
 
 
 def calibrate(pairs: Pairs, mounting: Mounting) -> Calibration:
@@ -43,7 +43,7 @@ def calibrate(pairs: Pairs, mounting: Mounting) -> Calibration:
     Raises:
         ValueError: too few poses, they turn about one axis only, or they contradict each other.
     """
-    Excitation.of(pairs.arm).check()
+    PoseDiversity.of(pairs.arm).check()
     found = fit(pairs, mounting)
     wanted = predict(found.X, pairs.motion(mounting), found.Y)
     residual = difference(pairs.marker, wanted)
@@ -55,7 +55,7 @@ def calibrate(pairs: Pairs, mounting: Mounting) -> Calibration:
             "right?"
         )
     used = pairs[found.used]
-    excitation = Excitation.of(used.arm)
+    excitation = PoseDiversity.of(used.arm)
     excitation.check()
     return Calibration(found, residual, held_out(used, mounting), excitation)
 

@@ -22,7 +22,7 @@ ACROSS = 0.6  # cosine up to which an axis of the tool is across another, as one
 AXES = "xyz"
 
 
-class Excitation(NamedTuple):
+class PoseDiversity(NamedTuple):
     """How the poses turn the tool.
 
     Attributes:
@@ -38,7 +38,7 @@ class Excitation(NamedTuple):
     axes: np.ndarray
 
     @classmethod
-    def of(cls, arm: np.ndarray) -> Excitation:
+    def of(cls, arm: np.ndarray) -> PoseDiversity:
         """Measure poses T_base_tool (N, 4, 4)."""
         n = len(arm)
         R, place = arm[:, :3, :3], arm[:, :3, 3]
