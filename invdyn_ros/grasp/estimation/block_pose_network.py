@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from invdyn_ros.config import Checked, Count, Positive, at_least
 from invdyn_ros.models.checkpoint import CheckpointType, fill, read_meta, write_tensors
 
-BLOCK_POSE = CheckpointType("block pose network", "invdyn_ros block pose network 1", "train_block_pose")
+BLOCK_POSE = CheckpointType(
+    "block pose network", "invdyn_ros block pose network 1", "train_block_pose"
+)
 REACH = 0.1  # [m] unit of positions
 ROBOT_STATE_DIM = 10  # entries of a posture
 STEM, CELL, STRIDE = 5, 4, 8  # [px] of the first filter, a cell of heat, the coarsest features

@@ -78,7 +78,9 @@ def teach(of: SpaceSpec, config: TeachingConfig, workers: int) -> Iterator[Repla
 
 def _teach(lesson: DemonstrationJob) -> list[ReplayedEpisode | None]:
     of, config = lesson.of, lesson.config
-    made = GraspEnv(arm=of.arm, control=of.control_mode, steering=of.action_space, noise=config.noise)
+    made = GraspEnv(
+        arm=of.arm, control=of.control_mode, steering=of.action_space, noise=config.noise
+    )
     with closing(made) as environment:
         return [_show(environment, config, number) for number in lesson.numbers]
 

@@ -38,7 +38,9 @@ class TargetExtractor:
                 "with --control joint"
             )
         self.n = load_robot(of.arm).n
-        self.fastest = of.action_space.speed * load_robot(of.arm).velocity  # (n,) [rad/s] of action 1
+        self.fastest = (
+            of.action_space.speed * load_robot(of.arm).velocity
+        )  # (n,) [rad/s] of action 1
 
     def __call__(self, seen: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return states (..., 2 (n + 1)) of observations (..., o): positions, then velocities.

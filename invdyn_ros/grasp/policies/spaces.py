@@ -34,7 +34,11 @@ class SpaceSpec(NamedTuple):
     @property
     def plain(self) -> dict[str, Any]:
         """As it stands in the folder."""
-        about = {"arm": self.arm, "control": self.control_mode, "steering": to_mapping(self.action_space)}
+        about = {
+            "arm": self.arm,
+            "control": self.control_mode,
+            "steering": to_mapping(self.action_space),
+        }
         return about | dict(zip(("observation_size", "action_size"), self.sizes, strict=True))
 
 
