@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -9,11 +10,11 @@ import torch
 from benchmark_report import report_of
 
 from invdyn_ros.benchmarks.dynamics import MUJOCO, PYBULLET, Peers, random_motion
-from invdyn_ros.benchmarks.latency import LatencyConfig
-from invdyn_ros.benchmarks.model import ModelConfig, untrained
+from invdyn_ros.benchmarks.latency import LatencyBenchmarkConfig
+from invdyn_ros.benchmarks.model import ModelBenchmarkConfig, untrained
 from invdyn_ros.benchmarks.report import quantiles, table
-from invdyn_ros.benchmarks.simulation import SimulationConfig, rates_in_turn
-from invdyn_ros.cli.benchmark import main
+from invdyn_ros.benchmarks.simulation import SimulationBenchmarkConfig, rates_in_turn
+from invdyn_ros.cli.benchmark import BENCHMARKS, load_benchmark, main
 from invdyn_ros.models import MODELS, build
 from invdyn_ros.models.checkpoint import save
 from invdyn_ros.models.inverse_dynamics import ModelMetadata
@@ -130,6 +131,21 @@ def test_rates_count_events_and_every_call_has_its_turn():
     assert min(calls.values()) > 1 and min(found.values()) > 0
 
 
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_every_benchmark_of_the_table_has_a_config_with_a_report_file(name):
+    config = get_type_hints(load_benchmark(name))["config"]
+    assert config.__annotations__["report"] == "Path | None" and config.__doc__
+
+
+def test_help_lists_every_benchmark_and_an_unknown_one_is_refused(capsys):
+    assert main(["--help"]) == 0
+    listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert listed == list(BENCHMARKS)
+    for words in ([], ["speed"]):
+        with pytest.raises(ValueError, match=f"no benchmark '{''.join(words)}'; there are block_"):
+            main(words)
+
+
 def test_quantiles_of_known_values():
     found = quantiles(np.arange(101.0), (50, 99))
     assert found == {"p50": 50.0, "p99": 99.0, "max": 100.0}
@@ -164,13 +180,13 @@ def test_a_table_leaves_blank_what_does_not_apply():
         (("latency", "--checkpoint", "no/such"), "no checkpoint folder no/such"),
         (("model", "--checkpoint", "no/such"), "no checkpoint folder no/such"),
         (("simulation", "--arm", "ur10"), "there is no scene for 'ur10'; there are ur5, ur5e"),
-        (("handeye", "--arm", "ur3"), "unknown arm 'ur3'"),
-        (("handeye", "--arm", "ur10", "--trials", "1", "--pictures", "1"), "ur10 holds no block"),
-        (("handeye", "--poses", "4"), "poses is 4; it must be at least 6"),
-        (("handeye", "--rotation-noise", "0"), r"rotation_noise is 0\.0; it must be positive"),
+        (("hand_eye", "--arm", "ur3"), "unknown arm 'ur3'"),
+        (("hand_eye", "--arm", "ur10", "--trials", "1", "--pictures", "1"), "ur10 holds no block"),
+        (("hand_eye", "--poses", "4"), "poses is 4; it must be at least 6"),
+        (("hand_eye", "--rotation-noise", "0"), r"rotation_noise is 0\.0; it must be positive"),
         (("multimodal", "--samples", "3"), "samples is 3; it must be at least 10"),
-        (("plans", "--mass", "0"), "mass is 0.0; it must be positive"),
-        (("plans", "--recordings", "2"), "recordings is 2; it must be at least 10"),
+        (("planning", "--mass", "0"), "mass is 0.0; it must be positive"),
+        (("planning", "--recordings", "2"), "recordings is 2; it must be at least 10"),
         (("simulation", "--report", "out.txt"), "--report out.txt is not a .json file"),
     ],
 )
@@ -187,14 +203,14 @@ def test_a_checkpoint_of_another_arm_is_refused(checkpoint):
 @pytest.mark.parametrize(
     ("config", "change", "message"),
     [
-        (LatencyConfig(), {"seconds": 3.0}, "both sides need a block"),
-        (LatencyConfig(), {"domain": 233}, "domain is 233; right are 1 to 232"),
+        (LatencyBenchmarkConfig(), {"seconds": 3.0}, "both sides need a block"),
+        (LatencyBenchmarkConfig(), {"domain": 233}, "domain is 233; right are 1 to 232"),
         (
-            ModelConfig(checkpoint=(Path("c"),)),
+            ModelBenchmarkConfig(checkpoint=(Path("c"),)),
             {"calls": 10},
             "calls is 10; it must be at least",
         ),
-        (SimulationConfig(), {"seconds": float("nan")}, "seconds is nan"),
+        (SimulationBenchmarkConfig(), {"seconds": float("nan")}, "seconds is nan"),
     ],
 )
 def test_settings_that_cannot_measure_are_refused(config, change, message):

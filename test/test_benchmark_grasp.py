@@ -12,7 +12,11 @@ import pytest
 import torch
 
 from invdyn_ros.arms.scene import SCENES
-from invdyn_ros.benchmarks.grasp_success import GraspConfig, load_players, measure_grasp
+from invdyn_ros.benchmarks.grasp_success import (
+    GraspSuccessBenchmarkConfig,
+    load_players,
+    measure_grasp_success,
+)
 from invdyn_ros.cli import run_verb
 from invdyn_ros.evaluation.plots.success_map import PER_CELL, cells, success_map
 from invdyn_ros.grasp.envs import rollouts as playing
@@ -146,7 +150,9 @@ def test_a_policy_that_stays_where_it_is_fails(tmp_path, grip, cause):
 def test_the_report_sets_every_policy_beside_the_script(tmp_path, capfd):
     file, folder = tmp_path / "deep" / "grasp.json", idle(tmp_path / "idle")
     words = ["--policies", str(folder), "--noise", "none", "--episodes", "2", "--processes", "1"]
-    assert run_verb("benchmark", ["grasp", *words, "--seed", "4", "--report", str(file)]) == 0
+    assert (
+        run_verb("benchmark", ["grasp_success", *words, "--seed", "4", "--report", str(file)]) == 0
+    )
     report, shown = json.loads(file.read_text()), capfd.readouterr()
     assert "scripted, none" in shown.out and "4/4" in shown.err
     script, learned = report["rows"]["scripted, none"], report["rows"]["idle, none"]
@@ -178,27 +184,29 @@ def test_the_report_sets_every_policy_beside_the_script(tmp_path, capfd):
 def test_what_cannot_be_measured_is_refused_in_one_line(tmp_path, capfd, words, message):
     folder, file = idle(tmp_path / "policy"), tmp_path / "grasp.json"
     words = [word.format(folder=folder) for word in words]
-    assert run_verb("benchmark", ["grasp", *words, "--report", str(file)]) == 2
+    assert run_verb("benchmark", ["grasp_success", *words, "--report", str(file)]) == 2
     told = capfd.readouterr().err.strip()
     assert "\n" not in told and message in told
     assert not file.exists() and not file.with_suffix(".png").exists()
 
 
 def test_learned_is_the_shipped_policy_and_unknown_where_none_is():
-    players = load_players(GraspConfig(policies=("learned", "servo")))
+    players = load_players(GraspSuccessBenchmarkConfig(policies=("learned", "servo")))
     assert [player.name for player in players.values()] == ["scripted", "learned", "servo"]
-    report = measure_grasp(
-        GraspConfig(policies=("servo",), noise=("hard",), episodes=2, processes=1)
+    report = measure_grasp_success(
+        GraspSuccessBenchmarkConfig(policies=("servo",), noise=("hard",), episodes=2, processes=1)
     )
     assert report["rows"]["servo, hard"]["success"] == 100
     with pytest.raises(ValueError, match="no learned policy is shipped for ur5e"):
-        load_players(GraspConfig("ur5e", policies=("learned",)))
+        load_players(GraspSuccessBenchmarkConfig("ur5e", policies=("learned",)))
 
 
 def test_policies_of_one_name_are_told_apart(tmp_path):
     first, second = idle(tmp_path / "a" / "run"), idle(tmp_path / "b" / "run")
     assert (first / META).is_file()
-    players = load_players(GraspConfig(policies=(str(first), SCRIPTED, str(second), str(first))))
+    players = load_players(
+        GraspSuccessBenchmarkConfig(policies=(str(first), SCRIPTED, str(second), str(first)))
+    )
     assert [p.name for p in players.values()] == [SCRIPTED, str(first), str(second)]
 
 
@@ -210,7 +218,9 @@ def pairs(both, only_ours, only_theirs, none):
 
 def test_with_a_network_that_sees_everybody_plays_by_it(tmp_path):
     sight = str(share("config/block_pose/ur5"))
-    players = load_players(GraspConfig(policies=(str(idle(tmp_path / "a")),), sight=sight))
+    players = load_players(
+        GraspSuccessBenchmarkConfig(policies=(str(idle(tmp_path / "a")),), sight=sight)
+    )
     assert [player.name for player in players.values()] == ["scripted", "a"]
     assert all(player.environment["sight"] == sight for player in players.values())
     seeing = players["scripted"]

@@ -7,7 +7,7 @@ import pytest
 from benchmark_report import report_of
 from oracle import exciting
 
-from invdyn_ros.benchmarks.data_efficiency import DataEfficiencyConfig, clips
+from invdyn_ros.benchmarks.data_efficiency import DataEfficiencyBenchmarkConfig, clips
 from invdyn_ros.cli.benchmark import main
 from invdyn_ros.robots.robot import load_robot
 
@@ -48,7 +48,7 @@ def test_table_of_steps_and_temperatures_on_two_actions_for_a_motion(tmp_path, c
 def test_plans_of_little_data_still_lead_nearer_to_the_goal_than_chance(tmp_path):
     """What the exchange of a model is worth takes more data than a test has: see RESULTS."""
     words = "--seeds 1 --episodes 2 --recordings 12 --planner-epochs 8 --epochs 20 --threads 1"
-    report = report_of(tmp_path, "plans", *words.split())
+    report = report_of(tmp_path, "planning", *words.split())
     rows = report["rows"]
     assert rows["random"]["return"] == 0 and rows["plan + inverse model"]["return"] == 100
     assert rows["plan + inverse model"]["score"] > rows["random"]["score"]
@@ -84,6 +84,6 @@ def test_clips_share_no_sample_and_keep_their_order():
 
 def test_data_efficiency_refuses_what_it_cannot_do():
     with pytest.raises(ValueError, match="no model family 'lstm'"):
-        DataEfficiencyConfig(families=("lstm",))
+        DataEfficiencyBenchmarkConfig(families=("lstm",))
     with pytest.raises(ValueError, match="at least one family, 10 samples"):
-        DataEfficiencyConfig(sizes=(5,))
+        DataEfficiencyBenchmarkConfig(sizes=(5,))

@@ -12,7 +12,7 @@ from invdyn_ros.cli.benchmark import main
 
 
 def test_cameras_are_found_as_well_as_the_noise_allows_and_better_than_by_opencv(tmp_path):
-    report = report_of(tmp_path, "handeye", "--trials", 40, "--pictures", 2)
+    report = report_of(tmp_path, "hand_eye", "--trials", 40, "--pictures", 2)
     pictured = report["rows"][f"{OURS}, pictures"]
     assert pictured["mm p95"] < 1.0 and pictured["deg p95"] < 0.1
     peers = [name for name in PEERS if hasattr(cv2, PEERS[name])]  # OpenCV 5 has none
@@ -28,7 +28,9 @@ def test_cameras_are_found_as_well_as_the_noise_allows_and_better_than_by_opencv
 
 def test_blocks_beside_opencv(tmp_path, capfd):
     picture = tmp_path / "new" / "errors.png"
-    report = report_of(tmp_path, "blocks", "--blocks", 60, "--frames", 2, "--picture", picture)
+    report = report_of(
+        tmp_path, "block_detection", "--blocks", 60, "--frames", 2, "--picture", picture
+    )
     rows = {name: report["rows"][f"{name}, all over 36 px"] for name in (BLOCKS, PLAIN, SUBPIXEL)}
     ours = rows[BLOCKS]
     assert ours["found"] == 100 and ours["xy p95"] < 1.0 and ours["deg p95"] < 3.0
@@ -53,4 +55,4 @@ def test_flipped_is_a_face_tilted_to_the_wrong_side():
 
 def test_blocks_refuses_an_unknown_noise_before_it_draws():
     with pytest.raises(ValueError, match="no noise 'loud'"):
-        main(["blocks", "--noise", "loud"])
+        main(["block_detection", "--noise", "loud"])

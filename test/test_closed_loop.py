@@ -17,7 +17,7 @@ from invdyn_ros.benchmarks.closed_loop import (
     RIGHT,
     WRONG,
     WRONG_INERTIA,
-    ClosedLoopConfig,
+    ClosedLoopBenchmarkConfig,
     Controller,
     FeedForward,
     collected,
@@ -36,7 +36,7 @@ from invdyn_ros.models.inverse_dynamics import Prediction
 from invdyn_ros.robots.urdf import Tree
 from invdyn_ros.sources.simulation import urdf_model
 
-SHORT = ClosedLoopConfig(motions=1, seconds=2.0)
+SHORT = ClosedLoopBenchmarkConfig(motions=1, seconds=2.0)
 
 
 def wrong_model() -> InverseDynamics:
@@ -119,7 +119,7 @@ def test_interval_holds_the_root_mean_square_and_grows_with_the_spread() -> None
 
 @pytest.mark.slow
 def test_benchmark_collects_learns_drives_and_draws(tmp_path: Path) -> None:
-    config = ClosedLoopConfig(tmp_path, minutes=0.25, motions=1, seconds=1.5)
+    config = ClosedLoopBenchmarkConfig(tmp_path, minutes=0.25, motions=1, seconds=1.5)
     words = ["--out", str(tmp_path), "--report", str(tmp_path / "report.json")]
     words += ["--families", "rigid_body", "--minutes", "0.25", "--motions", "1"]
     assert main(["closed_loop", *words, "--seconds", "1.5"]) == 0

@@ -36,7 +36,7 @@ def test_bodies_are_collected_trained_on_and_measured_by_the_command_line(tmp_pa
     config.write_text("family: bridge\nwidth: 16\nplaces: 2\nanywhere: [rootx]\nlength: 120\n")
     train = ["--config", str(config), "--data", str(data), "--out", str(out), "--epochs", "2"]
     assert run_verb("train", train) == 0
-    asked = ["latent_ode", "--data", str(data), "--models", str(out), "--shares", "0.1", "0.5"]
+    asked = ["time_series", "--data", str(data), "--models", str(out), "--shares", "0.1", "0.5"]
     assert run_verb("benchmark", [*asked, "--first", "60", "--report", str(file)]) == 0
     report = json.loads(file.read_text())
     rows = report["rows"]

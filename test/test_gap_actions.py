@@ -71,7 +71,7 @@ def test_benchmark_drives_with_every_way_to_say_what_is_missing(tmp_path: Path) 
     save_time_series_model(bridge(), tmp_path / "bridge")
     words = ["--models", str(tmp_path / "bridge"), "--motions", "1", "--seconds", "1"]
     words += ["--drops", "0", "0.5", "--report", str(tmp_path / "report.json")]
-    assert run_verb("benchmark", ["gaps", *words]) == 0
+    assert run_verb("benchmark", ["joint_state_dropout", *words]) == 0
     report = json.loads((tmp_path / "report.json").read_text())
     names = ["last command", "last joint state", "steady velocity", "bridge, untrained", "bridge"]
     assert list(report["rows"]) == names
@@ -94,7 +94,7 @@ def test_benchmark_drives_with_every_way_to_say_what_is_missing(tmp_path: Path) 
 def test_bad_input_is_one_line_and_code_2(
     words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_verb("benchmark", ["gaps", *words]) == 2
+    assert run_verb("benchmark", ["joint_state_dropout", *words]) == 2
     told = capsys.readouterr().err
     assert message in told and told.count("\n") == 1
 

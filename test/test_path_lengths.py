@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from invdyn_ros.benchmarks.sequence_length import (
-    PathLengthsConfig,
-    measure_path_lengths,
+    SequenceLengthBenchmarkConfig,
+    measure_sequence_length,
     slope,
 )
 
@@ -21,13 +21,15 @@ def test_the_slope_of_a_power_is_its_exponent() -> None:
 def test_models_of_one_name_are_refused() -> None:
     twice = (BODIES / "hopper_identified_body", BODIES / "hopper_identified_body")
     with pytest.raises(ValueError, match="hopper_identified_body; give each another name"):
-        measure_path_lengths(PathLengthsConfig((), twice))
+        measure_sequence_length(SequenceLengthBenchmarkConfig((), twice))
 
 
 def test_costs_of_two_lengths_are_reported_and_drawn(tmp_path: Path) -> None:
     body = BODIES / "hopper_identified_body"
-    config = PathLengthsConfig(("gru_dt",), (body,), (50, 400), report=tmp_path / "lengths.json")
-    rows = measure_path_lengths(config)["rows"]
+    config = SequenceLengthBenchmarkConfig(
+        ("gru_dt",), (body,), (50, 400), report=tmp_path / "lengths.json"
+    )
+    rows = measure_sequence_length(config)["rows"]
     assert rows.keys() == {"gru_dt, predict", "gru_dt, train", "hopper_identified_body, predict"}
     assert rows["gru_dt, train"]["s 400"] > 0
     assert rows["gru_dt, train"]["MB 400"] > rows["gru_dt, train"]["MB 50"]
@@ -36,6 +38,6 @@ def test_costs_of_two_lengths_are_reported_and_drawn(tmp_path: Path) -> None:
 
 def test_unknown_families_and_one_length_are_refused() -> None:
     with pytest.raises(ValueError, match="no path model"):
-        measure_path_lengths(PathLengthsConfig(("spline",)))
+        measure_sequence_length(SequenceLengthBenchmarkConfig(("spline",)))
     with pytest.raises(ValueError, match="two lengths"):
-        measure_path_lengths(PathLengthsConfig(lengths=(100,)))
+        measure_sequence_length(SequenceLengthBenchmarkConfig(lengths=(100,)))

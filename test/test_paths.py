@@ -272,5 +272,5 @@ def test_wrong_fields_bodies_and_data_are_named(
             train_time_series(parse_time_series_config(fields, "file"), data, tmp_path / "out")
     with pytest.raises(ValueError, match="no body 'dog'; known are hopper, walker"):
         body("dog")
-    assert run_verb("benchmark", ["latent_ode", "--data", str(tmp_path)]) != 0
+    assert run_verb("benchmark", ["time_series", "--data", str(tmp_path)]) != 0
     assert "is no dataset" in capsys.readouterr().err

@@ -48,7 +48,7 @@ Finder = Callable[[np.ndarray], Found | None]
 
 
 @dataclass(frozen=True)
-class BlockPosesConfig(Checked):
+class BlockDetectionBenchmarkConfig(Checked):
     """Error of a marked block's pose in rendered pictures, beside OpenCV."""
 
     blocks: Count = 1000
@@ -94,7 +94,7 @@ class Score(NamedTuple):
     """That it took."""
 
 
-def measure_blocks(config: BlockPosesConfig) -> dict[str, Any]:
+def measure_block_detection(config: BlockDetectionBenchmarkConfig) -> dict[str, Any]:
     """Return the report; draw the picture where one is wanted."""
     scene, about = block_scene(), machine(1)
     k = scene.camera.intrinsics()
@@ -132,7 +132,7 @@ def measure_blocks(config: BlockPosesConfig) -> dict[str, Any]:
 
 
 def _report(
-    config: BlockPosesConfig, about: dict[str, Any], tables: Mapping[str, np.ndarray]
+    config: BlockDetectionBenchmarkConfig, about: dict[str, Any], tables: Mapping[str, np.ndarray]
 ) -> dict[str, Any]:
     rows = {
         f"{name}, {size}": _row(of[(of[:, 0] >= low) & (of[:, 0] < high)])
@@ -141,7 +141,7 @@ def _report(
     }
     rows = {name: row for name, row in rows.items() if row}
     return {
-        "benchmark": "blocks",
+        "benchmark": "block_detection",
         "unit": f"mm at {DISTANCE} m, deg, %, ms",
         "machine": about,
         "settings": {

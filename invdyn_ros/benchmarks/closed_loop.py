@@ -51,7 +51,7 @@ NONE, WRONG, RIGHT = "no model", "wrong URDF", "right URDF"
 
 
 @dataclass(frozen=True)
-class ClosedLoopConfig(Checked):
+class ClosedLoopBenchmarkConfig(Checked):
     """Joint tracking of every family on an arm whose URDF is wrong, beside that URDF."""
 
     out: Path = Path("out/closed_loop")
@@ -116,7 +116,7 @@ class FeedForward(ComputedTorqueController):
         return super().__call__(plan, measured) + feedback
 
 
-def measure_closed_loop(config: ClosedLoopConfig) -> dict[str, Any]:
+def measure_closed_loop(config: ClosedLoopBenchmarkConfig) -> dict[str, Any]:
     """Return the report, and write a picture of each form.
 
     Raises:
@@ -150,7 +150,10 @@ def measure_closed_loop(config: ClosedLoopConfig) -> dict[str, Any]:
 
 
 def _settings(
-    config: ClosedLoopConfig, plant: PlantConfig, data: Path, controllers: Sequence[Controller]
+    config: ClosedLoopBenchmarkConfig,
+    plant: PlantConfig,
+    data: Path,
+    controllers: Sequence[Controller],
 ) -> dict[str, Any]:
     """Return what the figures depend on."""
     return {
@@ -167,7 +170,10 @@ def _settings(
 
 
 def _drive_all(
-    controllers: Sequence[Controller], robot: Robot, plant: PlantConfig, config: ClosedLoopConfig
+    controllers: Sequence[Controller],
+    robot: Robot,
+    plant: PlantConfig,
+    config: ClosedLoopBenchmarkConfig,
 ) -> dict[tuple[str, bool], list[Run]]:
     """Return the runs of each controller, with its action delay (True) and without."""
     driven = {}
@@ -210,7 +216,7 @@ def wrong_urdf(xml: str) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
-def collected(config: ClosedLoopConfig, robot: Robot, plant: PlantConfig) -> Path:
+def collected(config: ClosedLoopBenchmarkConfig, robot: Robot, plant: PlantConfig) -> Path:
     """Collect data of the arm as it is, unless they are there, and return their folder."""
     folder, note = config.out / "data", config.out / "data.json"
     excitation = ExcitationConfig(minutes=config.minutes)
@@ -231,7 +237,7 @@ def drive(
     ahead: bool,
     robot: Robot,
     plant: PlantConfig,
-    config: ClosedLoopConfig,
+    config: ClosedLoopBenchmarkConfig,
     on_run: Callable[[], object] = lambda: None,
 ) -> list[Run]:
     """Drive every motion, with the model's action delay or, unless `ahead`, without it."""
@@ -266,7 +272,7 @@ def interval(squares: Sequence[float]) -> tuple[float, float]:
 
 
 def _controllers(
-    config: ClosedLoopConfig, robot: Robot, data: Path, wrong: str
+    config: ClosedLoopBenchmarkConfig, robot: Robot, data: Path, wrong: str
 ) -> list[Controller]:
     """Return all that drive; what is not learned gets the action delay that was learned."""
     job, models = Job(data, config.out, robot, None), {}

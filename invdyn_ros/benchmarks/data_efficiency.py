@@ -41,7 +41,7 @@ CONFIGS = "config/train"
 
 
 @dataclass(frozen=True)
-class DataEfficiencyConfig:
+class DataEfficiencyBenchmarkConfig:
     """Error on unseen trajectories against the number of samples learned from."""
 
     arm: str = "kuka_iiwa"
@@ -74,7 +74,7 @@ class DataEfficiencyConfig:
             )
 
 
-def measure_data_efficiency(config: DataEfficiencyConfig) -> dict[str, Any]:
+def measure_data_efficiency(config: DataEfficiencyBenchmarkConfig) -> dict[str, Any]:
     """Return the report, and draw the picture where a report is wanted.
 
     Raises:
@@ -157,7 +157,7 @@ def draw(path: Path, report: dict[str, Any]) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _dataset(config: DataEfficiencyConfig, robot: Robot) -> Dataset:
+def _dataset(config: DataEfficiencyBenchmarkConfig, robot: Robot) -> Dataset:
     if config.data is not None:
         dataset = read_dataset(config.data)
         check_joints(dataset, robot, config.data)
@@ -175,7 +175,7 @@ def _meta(robot: Robot, info: DatasetInfo, family: str) -> ModelMetadata:
 
 
 def _learn(
-    config: DataEfficiencyConfig,
+    config: DataEfficiencyBenchmarkConfig,
     meta: ModelMetadata,
     robot: Robot,
     learn: Sequence[Trajectory],
@@ -222,7 +222,7 @@ def _rows(curves: dict[str, dict[str, Any]]) -> dict[str, Row]:
     return rows
 
 
-def _settings(config: DataEfficiencyConfig, action_delay: float) -> dict[str, Any]:
+def _settings(config: DataEfficiencyBenchmarkConfig, action_delay: float) -> dict[str, Any]:
     return {
         "arm": config.arm,
         "data": None if config.data is None else str(config.data),

@@ -29,7 +29,7 @@ MUJOCO, PYBULLET = "mj_inverse", "PyBullet calculateInverseDynamics"
 
 
 @dataclass(frozen=True)
-class DynamicsConfig(Checked):
+class DynamicsBenchmarkConfig(Checked):
     """Rigid-body inverse dynamics per second in torch, beside MuJoCo and PyBullet."""
 
     arm: str = "ur5"
@@ -46,7 +46,7 @@ class DynamicsConfig(Checked):
     """JSON file to write."""
 
 
-def measure_dynamics(config: DynamicsConfig) -> dict[str, Any]:
+def measure_dynamics(config: DynamicsBenchmarkConfig) -> dict[str, Any]:
     """Return the report.
 
     Raises:

@@ -30,7 +30,7 @@ REACH = 0.5  # of random actions: they stay away from the joints' ends
 
 
 @dataclass(frozen=True)
-class EnvironmentConfig(Checked):
+class EnvironmentBenchmarkConfig(Checked):
     """Environment steps per second with random actions, beside panda-gym's in the same run."""
 
     arm: str = "ur5"
@@ -85,7 +85,7 @@ class Walk:
         return _row(self.steps / self.taken, self.period)
 
 
-def measure_environment(config: EnvironmentConfig) -> dict[str, Any]:
+def measure_environment(config: EnvironmentBenchmarkConfig) -> dict[str, Any]:
     """Return the report on one arm: ours at each period, the peer, ours in several processes."""
     torch.set_num_threads(1)
     about = machine(1)
@@ -164,7 +164,7 @@ def _how_to_install() -> str:
     return f"no panda-gym to compare with; pip install panda-gym=={PEER_VERSION}"
 
 
-def _changes(config: EnvironmentConfig, period: float) -> dict[str, Any]:
+def _changes(config: EnvironmentBenchmarkConfig, period: float) -> dict[str, Any]:
     """Return the settings of our environment, checked before anything is built."""
     steering = ActionSpaceConfig(period=period)
     GraspEnvConfig(arm=config.arm, noise=config.noise, steering=steering)

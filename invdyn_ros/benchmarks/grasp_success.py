@@ -36,7 +36,7 @@ Played = dict[tuple[str, str], list[Episode]]  # by player and noise, in order o
 
 
 @dataclass(frozen=True)
-class GraspConfig(Checked):
+class GraspSuccessBenchmarkConfig(Checked):
     """Successes of grasp policies in the environment, beside the script's in the same episodes."""
 
     arm: str = "ur5"
@@ -75,7 +75,7 @@ class GraspConfig(Checked):
         return None if self.report is None else self.report.with_suffix(".png")
 
 
-def measure_grasp(config: GraspConfig) -> dict[str, Any]:
+def measure_grasp_success(config: GraspSuccessBenchmarkConfig) -> dict[str, Any]:
     """Return the report; draw the picture beside it where one is wanted."""
     torch.set_num_threads(1)
     about, players = machine(1), load_players(config)
@@ -89,7 +89,7 @@ def measure_grasp(config: GraspConfig) -> dict[str, Any]:
     for where, pair in pairs.items():
         rows[names[where]] |= _ahead(*pair)
     return {
-        "benchmark": "grasp",
+        "benchmark": "grasp_success",
         "unit": "% of episodes",
         "machine": about,
         "settings": {
@@ -107,7 +107,7 @@ def measure_grasp(config: GraspConfig) -> dict[str, Any]:
     }
 
 
-def load_players(config: GraspConfig) -> dict[str, PolicySpec]:
+def load_players(config: GraspSuccessBenchmarkConfig) -> dict[str, PolicySpec]:
     """Return the script and every policy, by what was asked for, each with a name of its own.
 
     Raises:
@@ -130,7 +130,7 @@ def _player(policy: str, arm: str, seen: dict[str, str]) -> PolicySpec:
     return player._replace(name=name, environment=player.environment | seen)
 
 
-def _play(config: GraspConfig, players: Mapping[str, PolicySpec]) -> Played:
+def _play(config: GraspSuccessBenchmarkConfig, players: Mapping[str, PolicySpec]) -> Played:
     """Play all episodes of all players at all levels, with a progress bar."""
     levels, numbers = tuple(dict.fromkeys(config.noise)), tuple(range(config.episodes))
     jobs = [Job(p, n, config.seed, numbers) for n, p in product(levels, players.values())]

@@ -60,7 +60,7 @@ Solver = Callable[[Pairs, Mounting], np.ndarray]
 
 
 @dataclass(frozen=True)
-class HandeyeConfig(Checked):
+class HandEyeBenchmarkConfig(Checked):
     """Error of the camera's pose from noisy sightings of a marker, beside OpenCV."""
 
     arm: str = "ur5"
@@ -81,7 +81,7 @@ class HandeyeConfig(Checked):
     """JSON file to write."""
 
 
-def measure_handeye(config: HandeyeConfig) -> dict[str, Any]:
+def measure_hand_eye(config: HandEyeBenchmarkConfig) -> dict[str, Any]:
     """Return the report.
 
     Raises:
@@ -99,7 +99,7 @@ def measure_handeye(config: HandeyeConfig) -> dict[str, Any]:
         errors = _pictured(robot, config, solvers)
         rows |= {f"{name}, pictures": _row(np.array(e)) for name, e in errors.items()}
     return {
-        "benchmark": "handeye",
+        "benchmark": "hand_eye",
         "unit": "mm, deg, %",
         "machine": about,
         "settings": _settings(config),
@@ -114,7 +114,7 @@ def _solvers() -> dict[str, Solver]:
     return solvers | {name: _peer(flag) for name, flag in PEERS.items() if hasattr(cv2, flag)}
 
 
-def _settings(config: HandeyeConfig) -> dict[str, Any]:
+def _settings(config: HandEyeBenchmarkConfig) -> dict[str, Any]:
     """Return what the figures depend on."""
     return {
         "arm": config.arm,
@@ -140,7 +140,7 @@ def _ratios(rows: dict[str, Row], peers: tuple[str, ...]) -> dict[str, Row]:
 
 
 def _simulated(
-    robot: Robot, mounting: Mounting, config: HandeyeConfig, solvers: dict[str, Solver]
+    robot: Robot, mounting: Mounting, config: HandEyeBenchmarkConfig, solvers: dict[str, Solver]
 ) -> dict[str, list[np.ndarray]]:
     """Return errors of calibrations from noisy sightings, and those that the noise leaves."""
     X, Y = TRUTHS[mounting]
@@ -158,7 +158,7 @@ def _simulated(
 
 
 def _pictured(
-    robot: Robot, config: HandeyeConfig, solvers: dict[str, Solver]
+    robot: Robot, config: HandEyeBenchmarkConfig, solvers: dict[str, Solver]
 ) -> dict[str, list[np.ndarray]]:
     """Return errors of calibrations from what the scene's camera and the detector give."""
     scene = SCENES[robot.name]

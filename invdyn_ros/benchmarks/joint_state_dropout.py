@@ -49,7 +49,7 @@ Drops = Annotated[
 
 
 @dataclass(frozen=True)
-class GapsConfig(Checked):
+class JointStateDropoutBenchmarkConfig(Checked):
     """Joint tracking while joint states are lost, and actions between those that are seen."""
 
     models: tuple[Path, ...] = ()
@@ -111,7 +111,7 @@ class Timed(NamedTuple):
         return found
 
 
-def measure_gaps(config: GapsConfig) -> dict[str, Any]:
+def measure_joint_state_dropout(config: JointStateDropoutBenchmarkConfig) -> dict[str, Any]:
     """Return the report.
 
     Raises:
@@ -138,7 +138,7 @@ def measure_gaps(config: GapsConfig) -> dict[str, Any]:
         rows[name] = rows.get(name, {}) | row
     columns = [_name(drop) for drop in config.drops]
     return {
-        "benchmark": "gaps",
+        "benchmark": "joint_state_dropout",
         "unit": "mrad RMS tracking error by share lost; ms per answer; nMSE in % by share seen",
         "machine": about,
         "settings": {k: v for k, v in to_mapping(config).items() if k != "report"},
@@ -165,7 +165,7 @@ def _paths(folders: Sequence[Path]) -> dict[str, TimeSeriesModel]:
 
 
 def _driven(
-    config: GapsConfig,
+    config: JointStateDropoutBenchmarkConfig,
     robot: Robot,
     inverse: InverseDynamics,
     sights: dict[str, Callable[[], StatePredictor]],

@@ -28,7 +28,7 @@ INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
-class LatencyConfig:
+class LatencyBenchmarkConfig:
     """Time from joint state to command through DDS, beside a bare echo of the same messages."""
 
     arm: str = "ur5"
@@ -53,7 +53,7 @@ class LatencyConfig:
             raise ValueError(f"domain is {self.domain}; right are 1 to 232")
 
 
-def measure_latency(config: LatencyConfig) -> dict[str, Any]:
+def measure_latency(config: LatencyBenchmarkConfig) -> dict[str, Any]:
     """Run the three processes and return the report.
 
     Raises:
@@ -90,7 +90,9 @@ def measure_latency(config: LatencyConfig) -> dict[str, Any]:
     }
 
 
-def _processes(config: LatencyConfig, checkpoint: Path, unit: str, out: Path) -> list[NodeSpec]:
+def _processes(
+    config: LatencyBenchmarkConfig, checkpoint: Path, unit: str, out: Path
+) -> list[NodeSpec]:
     domain = config.domain or 1 + os.getpid() % DOMAINS
     environment = {
         "ROS_DOMAIN_ID": str(domain),

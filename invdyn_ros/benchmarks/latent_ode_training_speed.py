@@ -38,7 +38,7 @@ RATE, SLIGHT = 1e-2, 1e-7  # learning rates; trained weights stay as they are
 
 
 @dataclass(frozen=True)
-class LatentOdeTrainingConfig(Checked):
+class LatentOdeTrainingSpeedBenchmarkConfig(Checked):
     """Seconds per step of training a latent ODE, beside its authors' way of it."""
 
     share: Fraction = 0.1
@@ -78,7 +78,9 @@ class Authors(LatentOde):
         return path.transpose(0, 1).unflatten(0, (DRAWN, -1)).mean(0)
 
 
-def measure_latent_ode_training(config: LatentOdeTrainingConfig) -> dict[str, Any]:
+def measure_latent_ode_training_speed(
+    config: LatentOdeTrainingSpeedBenchmarkConfig,
+) -> dict[str, Any]:
     """Return the report.
 
     Raises:
@@ -102,7 +104,7 @@ def measure_latent_ode_training(config: LatentOdeTrainingConfig) -> dict[str, An
     for name, net in nets.items():
         rows[name] |= _solver_errors(net.eval(), name, data)
     return {
-        "benchmark": "latent_ode_training",
+        "benchmark": "latent_ode_training_speed",
         "unit": "s per step; largest and root mean square error of latent states",
         "machine": about,
         "settings": {k: v for k, v in to_mapping(config).items() if k != "report"},
@@ -111,11 +113,13 @@ def measure_latent_ode_training(config: LatentOdeTrainingConfig) -> dict[str, An
     }
 
 
-def _rate(config: LatentOdeTrainingConfig) -> float:
+def _rate(config: LatentOdeTrainingSpeedBenchmarkConfig) -> float:
     return RATE if config.model is None else SLIGHT
 
 
-def _net(kind: type[LatentOde], config: LatentOdeTrainingConfig, data: Motions) -> LatentOde:
+def _net(
+    kind: type[LatentOde], config: LatentOdeTrainingSpeedBenchmarkConfig, data: Motions
+) -> LatentOde:
     """Return a network in training, of the same weights whatever the kind."""
     model = body(BODY)
     shape = to_mapping(LatentOdeConfig(observed_fractions=(config.share,)))
@@ -137,7 +141,9 @@ def _step(net: LatentOde, optimiser: torch.optim.Optimizer, batch: Motions) -> N
 
 
 def _timed(
-    steps: dict[str, Callable[[Motions], object]], data: Motions, config: LatentOdeTrainingConfig
+    steps: dict[str, Callable[[Motions], object]],
+    data: Motions,
+    config: LatentOdeTrainingSpeedBenchmarkConfig,
 ) -> dict[str, list[float]]:
     """Return the seconds of all steps that count."""
     taken: dict[str, list[float]] = {name: [] for name in steps}

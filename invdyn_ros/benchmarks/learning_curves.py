@@ -18,7 +18,7 @@ WIDE = 20.0  # times the least: an axis that goes further is logarithmic
 
 
 @dataclass(frozen=True)
-class LearningCurvesConfig:
+class LearningCurvesBenchmarkConfig:
     """Steps and time that runs of train_grasp needed, and their curves in one picture."""
 
     runs: tuple[Path, ...] = field(default_factory=tuple)
@@ -36,7 +36,7 @@ class LearningCurvesConfig:
             )
 
 
-def measure_learning_curves(config: LearningCurvesConfig) -> dict[str, Any]:
+def measure_learning_curves(config: LearningCurvesBenchmarkConfig) -> dict[str, Any]:
     """Return the report, and draw the picture where a report is wanted.
 
     Raises:

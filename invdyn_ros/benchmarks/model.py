@@ -35,7 +35,7 @@ MOTIONS = 64  # different motions, so that no cache holds the answer
 
 
 @dataclass(frozen=True)
-class ModelConfig(Checked):
+class ModelBenchmarkConfig(Checked):
     """Time of one prediction, batch of one on one thread: live, exported, in eager PyTorch."""
 
     checkpoint: tuple[Path, ...] = ()
@@ -48,7 +48,7 @@ class ModelConfig(Checked):
     """JSON file to write."""
 
 
-def measure_model(config: ModelConfig) -> dict[str, Any]:
+def measure_model(config: ModelBenchmarkConfig) -> dict[str, Any]:
     """Return the report on every model.
 
     Raises:

@@ -33,7 +33,7 @@ FEW, MANY = 4, 100  # sampling steps to compare
 
 
 @dataclass(frozen=True)
-class MultimodalConfig(Checked):
+class MultimodalBenchmarkConfig(Checked):
     """Two actions for each motion: does a family find both, one, or neither."""
 
     samples: Annotated[int, at_least(FEWEST)] = 12_000
@@ -56,7 +56,7 @@ class MultimodalConfig(Checked):
     """JSON file to write."""
 
 
-def measure_multimodal(config: MultimodalConfig) -> dict[str, Any]:
+def measure_multimodal(config: MultimodalBenchmarkConfig) -> dict[str, Any]:
     """Train `mlp` and `flow` on the toy and return the report.
 
     Columns, in percent: `near_mode` of draws within 5% of one of the two actions, `positive` of
@@ -104,7 +104,7 @@ def solenoid(count: int, random: torch.Generator) -> Windows:
 
 
 def fitted(
-    family: str, learn: Windows, judge: Windows, config: MultimodalConfig
+    family: str, learn: Windows, judge: Windows, config: MultimodalBenchmarkConfig
 ) -> InverseDynamics:
     """Return a model of the toy."""
     fields = to_mapping({"mlp": MlpConfig, "flow": FlowConfig}[family]())

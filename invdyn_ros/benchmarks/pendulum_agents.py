@@ -48,7 +48,7 @@ SMOOTH = f"{DIRECT}, smoothest of many"
 
 
 @dataclass(frozen=True)
-class PlansConfig(Checked):
+class PlanningBenchmarkConfig(Checked):
     """Planner and inverse model on a pendulum whose mass changes, beside one planner alone."""
 
     mass: Positive = 2.0
@@ -116,7 +116,7 @@ class DirectActions:
         return actions.new_empty(self.count, 0, len(state)), actions
 
 
-def make(config: PlansConfig, seed: int) -> TrainedModels:
+def make(config: PlanningBenchmarkConfig, seed: int) -> TrainedModels:
     """Collect the data of both pendulums and train all that learns from them."""
     settings = replace(config.planner, seed=seed)
     with tempfile.TemporaryDirectory(prefix="invdyn_") as name:
@@ -142,14 +142,17 @@ def _collected(pendulum: PendulumConfig, folder: Path) -> list[Trajectory]:
     return parts
 
 
-def _inverse(config: PlansConfig, family: str, seed: int) -> TrainConfig:
+def _inverse(config: PlanningBenchmarkConfig, family: str, seed: int) -> TrainConfig:
     descent = OptimizerConfig(epochs=config.epochs, patience=config.epochs)
     fields = to_mapping(MODELS[family].Config(**FAMILIES[family]))
     return TrainConfig(family, seed, action_delay=0.0, optimizer=descent, model=fields)
 
 
 def actors(
-    config: PlansConfig, made: TrainedModels, light: PendulumConfig, heavy: PendulumConfig
+    config: PlanningBenchmarkConfig,
+    made: TrainedModels,
+    light: PendulumConfig,
+    heavy: PendulumConfig,
 ) -> dict[str, tuple[PendulumConfig, Propose | None]]:
     """Return who acts on which pendulum, by name; None acts at random."""
     with_model = partial(PlannedActions, made.planner, config=config.replan)

@@ -21,7 +21,7 @@ from invdyn_ros.benchmarks.pendulum_agents import (
     PLANNED,
     RANDOM,
     SMOOTH,
-    PlansConfig,
+    PlanningBenchmarkConfig,
     actors,
     at_random,
     make,
@@ -39,7 +39,7 @@ TICKS = 200  # to time
 WARM = 10  # ticks before that
 
 
-def measure_plans(config: PlansConfig) -> dict[str, Any]:
+def measure_planning(config: PlanningBenchmarkConfig) -> dict[str, Any]:
     """Return the report, and draw the pictures where a report is wanted."""
     torch.set_num_threads(1)
     about, light = machine(1), config.pendulum
@@ -60,7 +60,7 @@ def measure_plans(config: PlansConfig) -> dict[str, Any]:
         _draw(config.report, tries)
     plain, swapped = f"{PLANNED}", f"shifted, {PLANNED}, exchanged"
     return {
-        "benchmark": "plans",
+        "benchmark": "planning",
         "unit": "return in % of random to unshifted; rad; N m; ms",
         "machine": about,
         "settings": {k: v for k, v in to_mapping(config).items() if k != "report"},
@@ -74,7 +74,11 @@ def measure_plans(config: PlansConfig) -> dict[str, Any]:
 
 
 def _play_all(
-    config: PlansConfig, pendulum: PendulumConfig, propose: Propose | None, name: str, seed: int
+    config: PlanningBenchmarkConfig,
+    pendulum: PendulumConfig,
+    propose: Propose | None,
+    name: str,
+    seed: int,
 ) -> list[Episode]:
     """Play the episodes of a seed, the same ones for everybody."""
     played = []
@@ -113,7 +117,9 @@ def _mean_score(played: Sequence[Sequence[Episode]]) -> float:
     return float(np.mean([one.score for part in played for one in part]))
 
 
-def _timed(config: PlansConfig, pendulum: PendulumConfig, propose: Propose, threads: int) -> Row:
+def _timed(
+    config: PlanningBenchmarkConfig, pendulum: PendulumConfig, propose: Propose, threads: int
+) -> Row:
     """Return how long one tick takes in which a plan is made [ms]."""
     torch.set_num_threads(threads)
     every_tick = replace(config.replan, n_action_steps=1)

@@ -33,7 +33,7 @@ FITTED = 3  # longest lengths that tell the slope
 
 
 @dataclass(frozen=True)
-class PathLengthsConfig(Checked):
+class SequenceLengthBenchmarkConfig(Checked):
     """Seconds and memory of path models on records of many lengths, one motion each."""
 
     families: tuple[str, ...] = ("bridge", "gru_dt", "latent_ode", "ode_rnn")
@@ -50,7 +50,7 @@ class PathLengthsConfig(Checked):
     """JSON file to write, and a picture beside it."""
 
 
-def measure_path_lengths(config: PathLengthsConfig) -> dict[str, Any]:
+def measure_sequence_length(config: SequenceLengthBenchmarkConfig) -> dict[str, Any]:
     """Return the report, and draw it where one is wanted.
 
     Raises:
@@ -82,7 +82,7 @@ def measure_path_lengths(config: PathLengthsConfig) -> dict[str, Any]:
         config.report.parent.mkdir(parents=True, exist_ok=True)
         draw_lengths(config.lengths, costs, config.report.with_suffix(".png"))
     return {
-        "benchmark": "path_lengths",
+        "benchmark": "sequence_length",
         "unit": "s and MB by samples; slope of both against samples, logarithms",
         "machine": about,
         "settings": {k: v for k, v in to_mapping(config).items() if k != "report"},

@@ -28,7 +28,7 @@ TURN = 0.25  # [s] of one before the other has its turn
 
 
 @dataclass(frozen=True)
-class SimulationConfig(Checked):
+class SimulationBenchmarkConfig(Checked):
     """Physics steps and pictures per second, beside raw PyBullet with the same URDF."""
 
     arm: str = "ur5"
@@ -39,7 +39,7 @@ class SimulationConfig(Checked):
     """JSON file to write."""
 
 
-def measure_simulation(config: SimulationConfig) -> dict[str, Any]:
+def measure_simulation(config: SimulationBenchmarkConfig) -> dict[str, Any]:
     """Return the report on one arm: physics alone, physics with table and block, camera."""
     robot = load_robot(config.arm)
     scene = SCENES.get(config.arm)

@@ -59,7 +59,7 @@ Firsts = Annotated[
 
 
 @dataclass(frozen=True)
-class PathsConfig(Checked):
+class TimeSeriesBenchmarkConfig(Checked):
     """States between observations at irregular times, and after the last one."""
 
     data: Path
@@ -98,7 +98,7 @@ class Answer(NamedTuple):
     outside: float  # before the first observation and after the last
 
 
-def measure_paths(config: PathsConfig) -> dict[str, Any]:
+def measure_time_series(config: TimeSeriesBenchmarkConfig) -> dict[str, Any]:
     """Return the report, and draw errors against gaps where one is wanted.
 
     Raises:
@@ -135,7 +135,7 @@ def measure_paths(config: PathsConfig) -> dict[str, Any]:
     shared = [task.name for task in tasks if task.name in rows.get("bridge", {})]
     ratio = {"bridge to linear": ratios(rows["bridge"], rows["linear"], shared)} if shared else {}
     return {
-        "benchmark": "latent_ode",
+        "benchmark": "time_series",
         "unit": "mean squared error x 10^2 of scaled states",
         "machine": about,
         "settings": {k: v for k, v in to_mapping(config).items() if k != "report"},
@@ -147,7 +147,7 @@ def measure_paths(config: PathsConfig) -> dict[str, Any]:
 
 
 def _methods(
-    config: PathsConfig, joint_names: tuple[str, ...]
+    config: TimeSeriesBenchmarkConfig, joint_names: tuple[str, ...]
 ) -> dict[str, list[tuple[TimeSeriesModel | None, Say]]]:
     """Return all ways of saying by name, models of one family together, trained and not."""
     sayers: dict[str, list[tuple[TimeSeriesModel | None, Say]]] = {
@@ -170,7 +170,7 @@ def _methods(
     return sayers
 
 
-def _tasks(config: PathsConfig, test: Motions) -> Iterator[Task]:
+def _tasks(config: TimeSeriesBenchmarkConfig, test: Motions) -> Iterator[Task]:
     """Yield what is asked for; everybody is asked the same."""
     count, length = test.time.shape
     sight = min(SIGHT, length)
@@ -246,7 +246,7 @@ def _gap_names() -> list[str]:
     return [*bounds, f"{GAPS[-1]} or more"]
 
 
-def _paper(config: PathsConfig) -> dict[str, Row]:
+def _paper(config: TimeSeriesBenchmarkConfig) -> dict[str, Row]:
     """Return the published figures of the tasks that were asked."""
     rows: dict[str, Row] = {}
     for name, (within, beyond) in PAPER.items():

@@ -26,7 +26,7 @@ RATE = "windows_per_s"
 
 
 @dataclass(frozen=True)
-class TrainingConfig(Checked):
+class TrainingBenchmarkConfig(Checked):
     """One pass over data in memory: our loop, a plain DataLoader loop, and the steps alone."""
 
     config: tuple[Path, ...] = ()
@@ -49,7 +49,7 @@ class TrainingConfig(Checked):
     """JSON file to write."""
 
 
-def measure_training(config: TrainingConfig) -> dict[str, Any]:
+def measure_training(config: TrainingBenchmarkConfig) -> dict[str, Any]:
     """Return the report on every training config.
 
     Raises:
@@ -91,14 +91,16 @@ def shipped() -> list[Path]:
     return [p for p in paths if _descends(_model(parse_config(load_yaml(p), str(p))))]
 
 
-def _training(config: TrainingConfig, path: Path) -> TrainConfig:
+def _training(config: TrainingBenchmarkConfig, path: Path) -> TrainConfig:
     """Read a training config, with the width and batch asked for."""
     changed = {"width": config.width, "batch": config.batch}
     values = load_yaml(path) | {k: v for k, v in changed.items() if v is not None}
     return parse_config(values, str(path))
 
 
-def _measure(train: TrainConfig, config: TrainingConfig, device: torch.device) -> dict[str, Row]:
+def _measure(
+    train: TrainConfig, config: TrainingBenchmarkConfig, device: torch.device
+) -> dict[str, Row]:
     """Time the three in turn."""
     torch.manual_seed(train.seed)
     model = _model(train)

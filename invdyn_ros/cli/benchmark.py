@@ -1,74 +1,62 @@
-"""`invdyn benchmark`: a name enters, measured figures beside those of a peer leave."""
+"""`invdyn benchmark NAME`: run one benchmark, print its table and write its report."""
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, get_type_hints
 
 import tyro
 
-from invdyn_ros.benchmarks.block_detection import BlockPosesConfig, measure_blocks
-from invdyn_ros.benchmarks.closed_loop import ClosedLoopConfig, measure_closed_loop
-from invdyn_ros.benchmarks.data_efficiency import (
-    DataEfficiencyConfig,
-    measure_data_efficiency,
-)
-from invdyn_ros.benchmarks.dynamics import DynamicsConfig, measure_dynamics
-from invdyn_ros.benchmarks.environment import EnvironmentConfig, measure_environment
-from invdyn_ros.benchmarks.grasp_success import GraspConfig, measure_grasp
-from invdyn_ros.benchmarks.hand_eye import HandeyeConfig, measure_handeye
-from invdyn_ros.benchmarks.joint_state_dropout import GapsConfig, measure_gaps
-from invdyn_ros.benchmarks.latency import LatencyConfig, measure_latency
-from invdyn_ros.benchmarks.latent_ode_training_speed import (
-    LatentOdeTrainingConfig,
-    measure_latent_ode_training,
-)
-from invdyn_ros.benchmarks.learning_curves import LearningCurvesConfig, measure_learning_curves
-from invdyn_ros.benchmarks.model import ModelConfig, measure_model
-from invdyn_ros.benchmarks.multimodal import MultimodalConfig, measure_multimodal
-from invdyn_ros.benchmarks.planning import PlansConfig, measure_plans
 from invdyn_ros.benchmarks.report import table
-from invdyn_ros.benchmarks.sequence_length import PathLengthsConfig, measure_path_lengths
-from invdyn_ros.benchmarks.simulation import SimulationConfig, measure_simulation
-from invdyn_ros.benchmarks.time_series import PathsConfig, measure_paths
-from invdyn_ros.benchmarks.training import TrainingConfig, measure_training
 from invdyn_ros.cli.options import parse
 from invdyn_ros.models.checkpoint import write_whole
 
-BENCHMARKS: dict[str, tuple[type, Callable[..., dict[str, Any]]]] = {
-    "blocks": (BlockPosesConfig, measure_blocks),
-    "closed_loop": (ClosedLoopConfig, measure_closed_loop),
-    "data_efficiency": (DataEfficiencyConfig, measure_data_efficiency),
-    "dynamics": (DynamicsConfig, measure_dynamics),
-    "environment": (EnvironmentConfig, measure_environment),
-    "gaps": (GapsConfig, measure_gaps),
-    "grasp": (GraspConfig, measure_grasp),
-    "handeye": (HandeyeConfig, measure_handeye),
-    "latency": (LatencyConfig, measure_latency),
-    "latent_ode": (PathsConfig, measure_paths),
-    "latent_ode_training": (LatentOdeTrainingConfig, measure_latent_ode_training),
-    "learning_curves": (LearningCurvesConfig, measure_learning_curves),
-    "model": (ModelConfig, measure_model),
-    "multimodal": (MultimodalConfig, measure_multimodal),
-    "path_lengths": (PathLengthsConfig, measure_path_lengths),
-    "plans": (PlansConfig, measure_plans),
-    "simulation": (SimulationConfig, measure_simulation),
-    "training": (TrainingConfig, measure_training),
+BENCHMARKS = {
+    "block_detection": "error of block poses from rendered images, beside OpenCV",
+    "closed_loop": "joint tracking of every model family on an arm whose URDF is wrong",
+    "data_efficiency": "error on held-out trajectories against the number of samples",
+    "dynamics": "rigid-body inverse dynamics per second, beside MuJoCo and PyBullet",
+    "environment": "grasp environment steps per second, beside panda-gym",
+    "grasp_success": "success rate of grasp policies, beside the scripted one",
+    "hand_eye": "error of hand-eye calibration, beside OpenCV",
+    "joint_state_dropout": "joint tracking while joint states are lost",
+    "latency": "latency from joint state to command through DDS, beside an echo node",
+    "latent_ode_training_speed": "seconds per training step of a latent ODE, beside torchdiffeq",
+    "learning_curves": "success rate and reward against training steps of grasp policies",
+    "model": "latency of one prediction, live, exported and in eager PyTorch",
+    "multimodal": "data with two actions for each motion: does a family predict both",
+    "planning": "planner and inverse model on a pendulum whose mass changes",
+    "sequence_length": "seconds and memory of time-series models against sequence length",
+    "simulation": "physics steps and images per second, beside raw PyBullet",
+    "time_series": "error of time-series models in interpolation and extrapolation",
+    "training": "training speed, beside a plain DataLoader loop",
 }
+"""Name -> summary. Benchmark NAME is `measure_NAME(config)` in `invdyn_ros.benchmarks.NAME`."""
+
+USAGE = "usage: invdyn benchmark NAME ...    ('invdyn benchmark NAME --help' lists its options)"
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the verb and return the exit code."""
-    configs = tuple(
-        Annotated[config, tyro.conf.subcommand(name)] for name, (config, _) in BENCHMARKS.items()
-    )
-    names: Any = Annotated[Union[configs], tyro.conf.OmitArgPrefixes]  # noqa: UP007 (made here)
-    options = parse(names, argv, "benchmark")
+    """Run the benchmark and return the exit code.
+
+    Raises:
+        ValueError: an unknown benchmark, or a wrong option.
+    """
+    name, *words = (sys.argv[1:] if argv is None else argv) or [""]
+    if name in ("-h", "--help"):
+        print("\n".join([USAGE, "", *(f"  {key:<26} {text}" for key, text in BENCHMARKS.items())]))
+        return 0
+    if name not in BENCHMARKS:
+        raise ValueError(f"no benchmark '{name}'; there are {', '.join(BENCHMARKS)}")
+    measure = load_benchmark(name)
+    config = Annotated[get_type_hints(measure)["config"], tyro.conf.OmitArgPrefixes]
+    options = parse(config, words, f"benchmark {name}")
     if options.report is not None:
         check_report(options.report)
-    measure = dict(BENCHMARKS.values())[type(options)]
     report = measure(options)
     print(table(report))
     if options.report is not None:
@@ -77,8 +65,15 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def load_benchmark(name: str) -> Callable[[Any], dict[str, Any]]:
+    """Import the function that runs a benchmark, and nothing of the other benchmarks."""
+    module = importlib.import_module(f"invdyn_ros.benchmarks.{name}")
+    measure: Callable[[Any], dict[str, Any]] = getattr(module, f"measure_{name}")
+    return measure
+
+
 def check_report(path: Path) -> None:
-    """Refuse a report file that cannot be written, before anything is measured.
+    """Reject a report file that cannot be written, before anything is measured.
 
     Raises:
         ValueError: not a .json file.
