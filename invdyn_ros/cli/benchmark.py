@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import Any, get_type_hints
 
 import tyro
 
@@ -53,8 +53,8 @@ def main(argv: list[str] | None = None) -> int:
     if name not in BENCHMARKS:
         raise ValueError(f"no benchmark '{name}'; there are {', '.join(BENCHMARKS)}")
     measure = load_benchmark(name)
-    config = Annotated[get_type_hints(measure)["config"], tyro.conf.OmitArgPrefixes]
-    options = parse(config, words, f"benchmark {name}")
+    config: Any = get_type_hints(measure)["config"]
+    options = parse(config, words, f"benchmark {name}", config=(tyro.conf.OmitArgPrefixes,))
     if options.report is not None:
         check_report(options.report)
     report = measure(options)
