@@ -114,7 +114,7 @@ def fitted(
     model.standardise(learn)
     with tempfile.TemporaryDirectory(prefix="invdyn_") as folder:
         state = RunState(Path(folder), {}, meta)
-        Trainer(model, learn, judge, config.optimizer, config.seed, state).run()
+        Trainer(model, learn, judge, config.descent, config.seed, state).run()
     return model.eval()
 
 
