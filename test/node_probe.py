@@ -30,7 +30,7 @@ UR5 = load_robot("ur5")
 TICK = 8_000_000  # [ns] of the UR5
 START = 1_700_000_000 * 10**9  # [ns]
 PATIENCE = 30.0  # [s] before a test gives up; nothing waits that long when all is well
-EFFORT, WANTED = "/forward_effort_controller/commands", "/inverse_dynamics/wanted"
+EFFORT, WANTED = "/forward_effort_controller/commands", "/inverse_dynamics/desired_joint_state"
 STATES, TARGETS, IMAGES = "/joint_states", "/joint_target", "/camera/image_raw"
 
 
@@ -61,7 +61,9 @@ class Probe:
             if self.failure is not None:
                 raise self.failure
             if time.monotonic() > deadline:
-                pytest.fail(f"waited {seconds} s in vain; the node holds: {self.tested.problem}")
+                pytest.fail(
+                    f"waited {seconds} s in vain; the node holds: {self.tested.hold_reason}"
+                )
             self.executor.spin_once(timeout_sec=0.02)
 
     def hear(self, topic, kind, qos=100):
@@ -109,11 +111,11 @@ def beginning():
         def work():
             try:
                 node = make()
-                loop = runner.Loop(node)
+                loop = runner.NodeLoop(node)
                 probe.tested = node
                 made.set()
                 while rclpy.ok():
-                    loop.turn()
+                    loop.step()
             except Exception as error:
                 probe.failure = error if rclpy.ok() else None
                 made.set()

@@ -52,7 +52,7 @@ def test_an_image_before_the_camera_info_is_kept_and_gives_pose_and_markers(begi
     images = probe.speaker(IMAGES, Image)
     images.publish(image_to_message(image, to_stamp(START), "camera"))
     probe.until(lambda: probe.tested.early is not None)
-    assert "no camera_info" in probe.tested.problem and not poses
+    assert "no camera_info" in probe.tested.hold_reason and not poses
     probe.speaker("/camera/camera_info", CameraInfo).publish(info_message())
     probe.until(lambda: poses and markers)
     assert stamps(poses) == [START]
@@ -60,7 +60,7 @@ def test_an_image_before_the_camera_info_is_kept_and_gives_pose_and_markers(begi
     T = SCENES["ur5"].camera.T_base_camera
     assert np.linalg.norm(T[:3, :3] @ position + T[:3, 3] - truth[:3, 3]) < 5e-3
     assert [m.action for m in markers[0].markers] == [Marker.DELETEALL, Marker.ADD]
-    assert probe.tested.problem is None
+    assert probe.tested.hold_reason is None
     blank = np.full_like(image, 127)
     images.publish(image_to_message(blank, to_stamp(START + TICK), "camera"))
     probe.until(lambda: len(markers) > 1)
@@ -119,7 +119,7 @@ def test_two_blocks_with_one_id_are_said_and_have_no_pose(begin):
     text = markers[0].markers[1]
     assert (text.ns, text.id, text.type) == (REFUSED, 0, Marker.TEXT_VIEW_FACING)
     assert "two blocks with id 0" in text.text and len(markers[0].markers) == 2
-    assert not poses and probe.tested.problem == text.text == said[0].status[0].message
+    assert not poses and probe.tested.hold_reason == text.text == said[0].status[0].message
 
 
 def test_an_image_of_another_encoding_ends_the_node(line_of_death):

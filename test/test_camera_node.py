@@ -35,7 +35,7 @@ def brightness(images):
 
 
 def test_a_video_is_published_whole_in_order_and_at_its_pace(begin, film):
-    probe, decoded = begin(CameraNode, video=film, await_topics="/go"), []
+    probe, decoded = begin(CameraNode, video=film, wait_for_topics="/go"), []
     node = probe.tested
     node.frames = (decoded.append(time.time()) or frame for frame in node.frames)
     began, images = time.time_ns(), probe.hear(IMAGES, Image, newest(False))
@@ -46,7 +46,7 @@ def test_a_video_is_published_whole_in_order_and_at_its_pace(begin, film):
     gaps = 1e-9 * np.diff(stamps(images))
     assert gaps.min() > 0 and (FRAMES - 1) / RATE - 0.05 < gaps.sum() < 1.0
     assert began < stamps(images)[0] and stamps(images)[-1] < time.time_ns()
-    with pytest.raises(runner.Done):
+    with pytest.raises(runner.NodeFinished):
         probe.until(lambda: False)
     rested = node.began + np.arange(FRAMES - 1) / RATE + node.rest
     assert node.rest > 0.5 / RATE and len(decoded) == FRAMES - 1

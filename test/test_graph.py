@@ -9,7 +9,7 @@ import pytest
 from arm_paths import bridge
 
 from invdyn_ros.graph.arguments import ARMS
-from invdyn_ros.graph.graph import GRAPHS, PROFILES, find_graph, resolve
+from invdyn_ros.graph.graph import GRAPHS, FASTDDS_PROFILES, find_graph, resolve
 from invdyn_ros.models.timeseries.registry import save_time_series_model
 from invdyn_ros.robots.robot import ROBOTS
 
@@ -109,11 +109,11 @@ def test_the_domain_reaches_every_node(checkpoint):
 
 
 def test_images_get_room_in_shared_memory_unless_the_user_says_otherwise(checkpoint, monkeypatch):
-    monkeypatch.delenv(PROFILES, raising=False)
+    monkeypatch.delenv(FASTDDS_PROFILES, raising=False)
     first = resolve("teleop", {"checkpoint": checkpoint})[0]
-    assert "segment_size" in Path(first.environment[PROFILES]).read_text()
-    monkeypatch.setenv(PROFILES, "mine.xml")
-    assert PROFILES not in resolve("teleop", {"checkpoint": checkpoint})[0].environment
+    assert "segment_size" in Path(first.environment[FASTDDS_PROFILES]).read_text()
+    monkeypatch.setenv(FASTDDS_PROFILES, "mine.xml")
+    assert FASTDDS_PROFILES not in resolve("teleop", {"checkpoint": checkpoint})[0].environment
 
 
 def test_a_wrong_checkpoint_is_refused_before_any_node_starts(tmp_path):
@@ -150,7 +150,7 @@ def test_a_wrong_checkpoint_is_refused_before_any_node_starts(tmp_path):
         ("teleop", {"duration": "nan"}, "duration:=nan"),
         ("teleop", {"duration": "long"}, "duration:=long is not a number"),
         ("teleop", {"checkpoint": "no/such"}, "checkpoint:=no/such is neither a directory"),
-        ("teleop", {"path_model": "no/such"}, "no path model folder no/such"),
+        ("teleop", {"state_predictor": "no/such"}, "folder no/such"),
         ("teleop", {"report": "report.txt"}, "report:=report.txt is not a .json file"),
         ("teleop", {"record": "."}, "record:=. exists already"),
         ("teleop", {"domain": "233"}, "domain:=233 is more than 232"),
@@ -169,15 +169,15 @@ def test_bad_input_is_one_line_before_any_node_starts(graph, values, message, ch
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_path_model_of_the_arm_is_found_from_any_folder(checkpoint, tmp_path, monkeypatch):
+def test_state_predictor_of_the_arm_is_found_from_any_folder(checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arm in ("ur5", "dofbot"):
         save_time_series_model(bridge(arm), arm)
-    found = nodes("teleop", checkpoint=checkpoint, path_model="ur5")["inverse_dynamics"]
-    assert found["path_model"] == str(tmp_path / "ur5")
-    assert "path_model" not in nodes("teleop", checkpoint=checkpoint)["inverse_dynamics"]
-    with pytest.raises(ValueError, match="the path model is of joint_1"):
-        nodes("teleop", checkpoint=checkpoint, path_model="dofbot")
+    found = nodes("teleop", checkpoint=checkpoint, state_predictor="ur5")["inverse_dynamics"]
+    assert found["state_predictor"] == str(tmp_path / "ur5")
+    assert "state_predictor" not in nodes("teleop", checkpoint=checkpoint)["inverse_dynamics"]
+    with pytest.raises(ValueError, match="is of joint_1"):
+        nodes("teleop", checkpoint=checkpoint, state_predictor="dofbot")
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
@@ -199,7 +199,7 @@ def test_without_a_policy_a_person_drives_at_a_persons_pace(checkpoint):
     assert scripted.keys() - driven.keys() == {"grasp"}
     assert scripted["simulator"]["lockstep"] and not driven["simulator"]["lockstep"]
     assert driven["simulator"]["episode"] > 60 and "episode" not in scripted["simulator"]
-    assert "/blocks/markers" not in driven["simulator"]["await_topics"]  # nobody listens
+    assert "/blocks/markers" not in driven["simulator"]["wait_for_topics"]  # nobody listens
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
@@ -218,4 +218,4 @@ def test_each_node_knows_the_parameters_it_is_given(key):
     known = {field.name for config in configs for field in dataclasses.fields(config)}
     known |= set(re.findall(r'declare_parameter\("(\w+)"', inspect.getsource(module)))
     assert callable(module.main)
-    assert set(RULES[key].takes) <= known
+    assert set(RULES[key].parameter_names) <= known

@@ -81,7 +81,7 @@ class Stage:
     def says(self, words):
         """Whether the node holds for a reason with some words, and its diagnostics too."""
         self.probe.until(lambda: words in self.said[-1].status[0].message)
-        return words in self.node.problem
+        return words in self.node.hold_reason
 
     def moves(self):
         """Whether the arm is told to leave its home."""
@@ -94,9 +94,9 @@ OUTSIDE = {"scripted": "out of reach of 'ur5'", "learned": "outside of x 0.29 to
 @pytest.mark.parametrize("policy", ["scripted", "learned"])
 def test_before_a_wrong_world_the_arm_holds_and_says_why(begin, policies, policy):
     stage = Stage(begin, policy, policies[policy])
-    assert not stage.moves() and stage.node.problem == "block not seen"
+    assert not stage.moves() and stage.node.hold_reason == "block not seen"
     stage.picture()
-    assert not stage.moves() and stage.node.problem == "block not seen"
+    assert not stage.moves() and stage.node.hold_reason == "block not seen"
     wrong = {
         OUTSIDE[policy]: lambda: stage.block(1.4, 0.2),
         "two blocks with id 0": lambda: stage.picture(
@@ -112,7 +112,7 @@ def test_before_a_wrong_world_the_arm_holds_and_says_why(begin, policies, policy
     for _ in range(10):
         stage.block(0.45, 0.0)
         stage.beat()
-    assert stage.node.problem is None and stage.moves()
+    assert stage.node.hold_reason is None and stage.moves()
 
 
 def test_a_policy_of_another_size_ends_the_node(line_of_death, tmp_path):

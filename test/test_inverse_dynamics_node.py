@@ -54,10 +54,10 @@ def test_nothing_moves_before_engaging_and_after_stopping(begin):
     def show(stamp):
         states.publish(state(stamp))
         probe.until(lambda: node.measured is not None and node.measured[0] == stamp)
-        probe.until(lambda: len(commands) >= (node.problem not in ("not engaged", "stopped")))
+        probe.until(lambda: len(commands) >= (node.hold_reason not in ("not engaged", "stopped")))
 
     show(START)
-    assert node.problem == "not engaged" and not commands
+    assert node.hold_reason == "not engaged" and not commands
     assert engage(probe).success
     states.publish(state(START + TICK))
     probe.until(lambda: commands)
@@ -69,7 +69,7 @@ def test_nothing_moves_before_engaging_and_after_stopping(begin):
     count = len(commands)
     for k in range(2, 8):
         show(START + k * TICK)
-        assert node.problem == "stopped"
+        assert node.hold_reason == "stopped"
     assert len(commands) == count, "a stop is latched"
     engage(probe)
     states.publish(state(START + 8 * TICK))
@@ -105,7 +105,7 @@ def test_a_target_is_approached_within_limits_and_a_stale_one_held(begin):
     for later in range(k + 1, k + 60):
         place, _ = follow(later)
     assert np.abs(place - goal).max() < 2e-3
-    assert probe.tested.problem == "target is stale"
+    assert probe.tested.hold_reason == "target is stale"
     probe.until(lambda: any("target is stale" in s.message for m in said for s in m.status))
 
 
@@ -138,8 +138,8 @@ def test_measured_joints_that_are_not_finite_get_no_command(begin):
     )
     states = probe.speaker(STATES, JointState)
     states.publish(state(START, UR5.home * np.nan))
-    probe.until(lambda: probe.tested.problem is not None)
-    assert probe.tested.problem == "measured joints are not finite" and not commands
+    probe.until(lambda: probe.tested.hold_reason is not None)
+    assert probe.tested.hold_reason == "measured joints are not finite" and not commands
 
 
 def test_joint_states_without_a_joint_of_the_arm_end_the_node(line_of_death):
@@ -182,13 +182,15 @@ def test_a_parameter_of_the_wrong_type_ends_the_node(line_of_death):
 
 def test_missing_joint_states_are_bridged_for_a_while_and_then_nothing_is_sent(begin, tmp_path):
     save_time_series_model(bridge(), tmp_path / "bridge")
-    given = {**MODEL, "engaged": True, "path_model": tmp_path / "bridge", "unseen": 1.0}
+    given = {**MODEL, "engaged": True, "state_predictor": tmp_path / "bridge", "unseen": 1.0}
     probe, commands = begin(InverseDynamicsNode, [(EFFORT, Float64MultiArray)], **given)
     states, node = probe.speaker(STATES, JointState), probe.tested
     states.publish(state(START))
-    probe.until(lambda: node.problem == MISSING)
-    probe.until(lambda: len(commands) == 1 + node.onward.guessed)
-    assert 0 < node.onward.guessed <= 125  # samples of a second; a slow machine leaves some out
+    probe.until(lambda: node.hold_reason == MISSING)
+    probe.until(lambda: len(commands) == 1 + node.dropout_controller.guessed)
+    assert (
+        0 < node.dropout_controller.guessed <= 125
+    )  # samples of a second; a slow machine leaves some out
     gravity = UR5.inverse_dynamics(UR5.home, np.zeros(6), np.zeros(6))
     for command in commands:
         assert np.abs(np.array(command.data) - gravity).max() < 0.1 * np.abs(gravity).max()
@@ -199,11 +201,11 @@ def test_missing_joint_states_are_bridged_for_a_while_and_then_nothing_is_sent(b
 
 @pytest.mark.parametrize(
     ("path", "message"),
-    [("no/such", "no path model folder no/such"), ("dofbot", "the path model is of joint_1")],
+    [("no/such", "folder no/such"), ("dofbot", "is of joint_1")],
 )
-def test_a_path_model_that_cannot_drive_the_arm_ends_the_node(
+def test_state_predictor_that_cannot_drive_the_arm_ends_the_node(
     line_of_death, tmp_path, monkeypatch, path, message
 ):
     monkeypatch.chdir(tmp_path)
     save_time_series_model(bridge("dofbot"), tmp_path / "dofbot")
-    assert message in line_of_death(InverseDynamicsNode, **MODEL, path_model=path)
+    assert message in line_of_death(InverseDynamicsNode, **MODEL, state_predictor=path)

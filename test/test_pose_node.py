@@ -27,6 +27,6 @@ def test_an_image_of_nobody_gives_an_empty_cloud_and_an_overlay_only_if_asked(be
     probe.until(lambda: START + 2 * TICK in stamps(overlays))
     assert START not in stamps(overlays)
     np.testing.assert_array_equal(image_to_array(overlays[0]), blank)
-    assert probe.tested.problem == "nobody in the image"
-    assert probe.tested.values == {"images without a person": "3"}
-    assert not probe.tested.holds, "the retargeter holds; a report would count it twice"
+    assert probe.tested.hold_reason == "nobody in the image"
+    assert probe.tested.diagnostic_values == {"images without a person": "3"}
+    assert not probe.tested.hold_counts, "the retargeter holds; a report would count it twice"

@@ -49,7 +49,7 @@ def test_the_report_of_a_recorded_run_is_written(begin, tmp_path):
     probe.until(lambda: len(kept[WANTED][1]) == 65 and len(kept["/pose/landmarks"][1]) == 11)
     for place in places:  # they end the run, whatever else is still on its way
         states.publish(place)
-    with pytest.raises(runner.Done):
+    with pytest.raises(runner.NodeFinished):
         probe.until(lambda: False, 60)
     report = json.loads(file.read_text())
     assert report["frames"] == report["detected"] == 11

@@ -24,18 +24,18 @@ def test_landmarks_become_a_target_with_their_stamp_and_nobody_holds_the_arm(beg
         return np.array(targets[-1].points[0].positions)
 
     clouds.publish(landmarks_to_cloud(None, Header(stamp=to_stamp(START))))
-    probe.until(lambda: node.problem == "no joint_states yet")
+    probe.until(lambda: node.hold_reason == "no joint_states yet")
     probe.speaker(STATES, JointState).publish(state(START))
     probe.until(lambda: node.started)
     np.testing.assert_allclose(show(1, None), UR5.home)
-    assert "person" in node.problem
+    assert "person" in node.hold_reason
     for k in range(2, 12):
         place = show(k, FORWARD)
     assert np.abs(place - UR5.home).max() > 0.01 and targets[-1].joint_names == list(
         UR5.joint_names
     )
     held = [show(k, None) for k in range(12, 40)]
-    assert np.abs(held[-1] - held[-2]).max() < 1e-6 and "person" in node.problem
+    assert np.abs(held[-1] - held[-2]).max() < 1e-6 and "person" in node.hold_reason
     count = len(targets)
     show(39, FORWARD)
     probe.until(lambda: len(targets) > count)

@@ -11,7 +11,7 @@ from rclpy.qos import QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check
 from std_msgs.msg import String
 
 from invdyn_ros.nodes.messages import newest
-from invdyn_ros.nodes.runner import HOLDS, CheckedNode, Loop
+from invdyn_ros.nodes.runner import HOLD_COUNT_PREFIX, DiagnosticNode, NodeLoop
 
 TURNS = 200  # of a loop, before a test gives up
 RELIABLE = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
@@ -25,7 +25,7 @@ def loop(request, monkeypatch):
         monkeypatch.setitem(sys.modules, "rclpy.experimental", None)  # importing it fails
     # a topic of its own: nodes of earlier tests, not quite gone yet, would pass for its readers
     rclpy.init(args=["--ros-args", "-r", f"/diagnostics:=/diagnostics_{request.param}"])
-    made = Loop(CheckedNode("tested"))
+    made = NodeLoop(DiagnosticNode("tested"))
     assert isinstance(made.executor, SingleThreadedExecutor) == (request.param == "fallback")
     yield made
     made.close()
@@ -44,7 +44,7 @@ def other():
     rclpy.shutdown(context=context)
 
 
-def turn_until(loop, condition):
+def step_until(loop, condition):
     """Take turns of a loop until a condition holds."""
     for _ in range(TURNS):
         if condition():
@@ -57,10 +57,12 @@ def test_a_loop_hands_each_message_over_in_order(loop):
     heard = []
     loop.node.create_subscription(String, "/words", lambda m: heard.append(m.data), 100)
     speaker = loop.node.create_publisher(String, "/words", 100)
-    turn_until(loop, lambda: loop.node.connected("/words") and speaker.get_subscription_count())
+    step_until(
+        loop, lambda: loop.node.topics_connected("/words") and speaker.get_subscription_count()
+    )
     for k in range(20):
         speaker.publish(String(data=str(k)))
-    turn_until(loop, lambda: len(heard) == 20)
+    step_until(loop, lambda: len(heard) == 20)
     assert heard == [str(k) for k in range(20)]
 
 
@@ -73,10 +75,10 @@ def test_a_loop_raises_what_a_callback_raised(loop, capfd, raised):
 
     loop.node.create_subscription(String, "/words", refuse, 10)
     speaker = loop.node.create_publisher(String, "/words", 10)
-    turn_until(loop, speaker.get_subscription_count)
+    step_until(loop, speaker.get_subscription_count)
     speaker.publish(String(data="this"))
     with pytest.raises(type(raised)) as caught:
-        turn_until(loop, lambda: False)
+        step_until(loop, lambda: False)
     assert caught.value is raised
     assert not capfd.readouterr().err
 
@@ -86,13 +88,13 @@ def test_a_loop_raises_what_a_timer_found_wrong(loop, other):
     other.create_publisher(DiagnosticArray, "/words", 10)
     loop.node.create_subscription(String, "/words", print, 10)
     with pytest.raises(ValueError, match="must carry std_msgs/msg/String"):
-        turn_until(loop, lambda: False)
+        step_until(loop, lambda: False)
 
 
 def test_a_loop_lets_a_node_pace_itself(loop):
     waits = []
-    loop.node.turn = lambda spin: (spin(0), waits.append(spin))
-    loop.turn()
+    loop.node.step = lambda spin: (spin(0), waits.append(spin))
+    loop.step()
     assert waits == [loop.spin]
 
 
@@ -117,12 +119,14 @@ def test_a_reason_to_hold_is_in_the_diagnostics_before_the_next_beat(loop, other
     hear_until(lambda: publisher.get_subscription_count() and reader.get_publisher_count())
     loop.node.hold("stale")
     hear_until(lambda: heard)
-    assert heard[-1].status[0].message == "stale" and counts() == {f"{HOLDS}stale": "1"}
+    assert heard[-1].status[0].message == "stale" and counts() == {
+        f"{HOLD_COUNT_PREFIX}stale": "1"
+    }
     for reason in (None, "stale", "stale", None, "lost"):
         loop.node.hold(reason)
     hear_until(lambda: len(heard) > 1)
     assert heard[-1].status[0].message == "lost"
-    assert counts() == {f"{HOLDS}stale": "2", f"{HOLDS}lost": "1"}
+    assert counts() == {f"{HOLD_COUNT_PREFIX}stale": "2", f"{HOLD_COUNT_PREFIX}lost": "1"}
     executor.shutdown(timeout_sec=1)
     assert len(heard) == 2, "only what is new is said at once"
 

@@ -63,7 +63,7 @@ def test_a_run_in_lockstep_is_the_same_bit_for_bit(tmp_path):
         words = ("seed:=3", "duration:=2.5", f"record:={tmp_path / name}")
         code, out = run("grasp_sim", *words)
         assert code == 0, out
-        topics = ("/joint_states", "/inverse_dynamics/wanted")
+        topics = ("/joint_states", "/inverse_dynamics/desired_joint_state")
         runs.append([read(tmp_path / name, topic) for topic in topics])
     for first, second in zip(*runs, strict=True):
         common = sorted(first.keys() & second.keys())

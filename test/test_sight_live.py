@@ -105,11 +105,14 @@ def test_the_graph_sees_by_a_network_where_one_is_given_and_by_markers_elsewhere
     save_block_pose_net(fresh(), tmp_path)
     by_markers = {node.name: node for node in resolve("grasp_sim", {})}
     assert "block_pose" not in by_markers and by_markers["scene_camera"].parameters["pixels"] == 0
-    nodes = {node.name: node for node in resolve("grasp_sim", {"sight": str(tmp_path)})}
-    assert nodes["block_pose"].parameters["sight"] == str(tmp_path) and "blocks" not in nodes
+    nodes = {node.name: node for node in resolve("grasp_sim", {"block_pose_model": str(tmp_path)})}
+    assert (
+        nodes["block_pose"].parameters["block_pose_model"] == str(tmp_path)
+        and "blocks" not in nodes
+    )
     assert nodes["scene_camera"].parameters["pixels"] == 64
     save_policy(MLPPolicy(PolicyMetadata("ur5", 45, 7, (8,), "clip", "sac")), tmp_path / "policy")
-    vision = {"policy": "vision", "sight": str(tmp_path)}
+    vision = {"policy": "vision", "block_pose_model": str(tmp_path)}
     nodes = {
         node.name: node
         for node in resolve("grasp_sim", vision | {"policy_checkpoint": str(tmp_path / "policy")})
@@ -118,7 +121,7 @@ def test_the_graph_sees_by_a_network_where_one_is_given_and_by_markers_elsewhere
     assert nodes["grasp"].parameters["policy_checkpoint"] == str(tmp_path / "policy")
     save_block_pose_net(fresh("dofbot"), tmp_path)
     with pytest.raises(ValueError, match="sees for 'dofbot', not for 'ur5'"):
-        resolve("grasp_sim", {"sight": str(tmp_path)})
+        resolve("grasp_sim", {"block_pose_model": str(tmp_path)})
     with pytest.raises(ValueError, match="no network that sees is shipped for dofbot"):
         resolve("grasp_sim", {"arm": "dofbot", "policy": "vision"})
 

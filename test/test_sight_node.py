@@ -61,7 +61,7 @@ def joints(stamp, q=UR5.home):
 
 def test_the_graph_is_told_what_the_network_says_of_image_and_joints(begin, network, picture):
     """And an image waits for the joint state of its time, not for any other."""
-    probe, poses, markers = begin(SightNode, HEARD, sight=str(network), lockstep=True)
+    probe, poses, markers = begin(SightNode, HEARD, block_pose_model=str(network), lockstep=True)
     images, states = probe.speaker(IMAGES, Image), probe.speaker(STATES, JointState)
     states.publish(joints(START, UR5.home + 0.3))
     images.publish(image_to_message(picture, to_stamp(START + TICK), "camera"))
@@ -82,7 +82,7 @@ def test_the_graph_is_told_what_the_network_says_of_image_and_joints(begin, netw
 
 
 def test_time_that_starts_again_forgets_what_was(begin, network, picture):
-    probe, _, markers = begin(SightNode, HEARD, sight=str(network), lockstep=True)
+    probe, _, markers = begin(SightNode, HEARD, block_pose_model=str(network), lockstep=True)
     images, states = probe.speaker(IMAGES, Image), probe.speaker(STATES, JointState)
     states.publish(joints(START))
     states.publish(joints(5 * TICK))
@@ -95,13 +95,18 @@ def test_time_that_starts_again_forgets_what_was(begin, network, picture):
 def test_an_image_of_another_size_ends_the_node(line_of_death, network):
     message = image_to_message(np.zeros((48, 64, 3), np.uint8), to_stamp(START), "camera")
     line = line_of_death(
-        SightNode, (STATES, joints(START), 10), (IMAGES, message, 10), sight=str(network)
+        SightNode,
+        (STATES, joints(START), 10),
+        (IMAGES, message, 10),
+        block_pose_model=str(network),
     )
     assert line.startswith("sight: the picture is 48x64x3; the network of 'ur5' takes square ones")
 
 
 def test_no_network_ends_the_node(line_of_death, tmp_path):
-    assert "is no sight: meta.json is missing" in line_of_death(SightNode, sight=str(tmp_path))
+    assert "is no sight: meta.json is missing" in line_of_death(
+        SightNode, block_pose_model=str(tmp_path)
+    )
 
 
 def test_the_overlay_marks_the_block_only_where_it_is_seen(picture):

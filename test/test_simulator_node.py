@@ -28,7 +28,7 @@ def test_the_simulator_publishes_at_the_rate_of_the_arm_and_brakes_without_comma
     assert heard[0].name == [*UR5.joint_names, *UR5.gripper.joints]
     assert {len(m.position) for m in heard} == {len(m.velocity) for m in heard} == {8}
     assert np.ptp([m.position for m in heard], axis=0).max() < 1e-3, "the brakes slip"
-    assert probe.tested.problem == "no command: brakes on"
+    assert probe.tested.hold_reason == "no command: brakes on"
     assert {to_nanoseconds(m.clock) for m in clock} & set(stamps(heard))
 
 

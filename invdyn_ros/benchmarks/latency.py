@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from invdyn_ros.benchmarks.report import Row, machine, quantiles, ratios
-from invdyn_ros.graph.arguments import Parameter
-from invdyn_ros.graph.graph import PROFILES, NodeSpec
+from invdyn_ros.graph.arguments import ParameterValue
+from invdyn_ros.graph.graph import FASTDDS_PROFILES, NodeSpec
 from invdyn_ros.graph.launcher import launch
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.robot import load_robot, share
@@ -99,15 +99,15 @@ def _processes(
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "OMP_NUM_THREADS": "1",
     }
-    if PROFILES not in os.environ:  # the transport that the graphs use
-        environment[PROFILES] = str(share("config/fastdds.xml"))
-    node: dict[str, Parameter] = {
+    if FASTDDS_PROFILES not in os.environ:  # the transport that the graphs use
+        environment[FASTDDS_PROFILES] = str(share("config/fastdds.xml"))
+    node: dict[str, ParameterValue] = {
         "arm": config.arm,
         "checkpoint": str(checkpoint),
         "device": "cpu",
         "engaged": True,
     }
-    probe: dict[str, Parameter] = {
+    probe: dict[str, ParameterValue] = {
         "arm": config.arm,
         "unit": unit,
         "seconds": float(config.seconds),

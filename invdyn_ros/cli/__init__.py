@@ -28,7 +28,7 @@ VERBS = {
     "visualize": "show a body between observations, before and after training",
     "benchmark": "measure latency and speed",
 }
-NEEDS_GL = "libGL.so.1, which this machine lacks: install the package libgl1"
+MISSING_LIBGL = "libGL.so.1, which this machine lacks: install the package libgl1"
 USAGE = "usage: invdyn VERB ...    ('invdyn VERB --help' says what a verb takes)"
 
 
@@ -68,7 +68,7 @@ def run_verb(name: str, arguments: list[str]) -> int:
     except ImportError as error:
         if "libGL" not in str(error):
             raise
-        print(f"invdyn {name}: OpenCV needs {NEEDS_GL}", file=sys.stderr)
+        print(f"invdyn {name}: OpenCV needs {MISSING_LIBGL}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from invdyn_ros.cli.options import parse
-from invdyn_ros.cli.train import Bar
+from invdyn_ros.cli.train import ProgressBar
 from invdyn_ros.config import Checked, Count
 from invdyn_ros.data.dataset import DatasetInfo, read_dataset
 from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
@@ -76,12 +76,12 @@ class Progression:
     """A bar while a model trains, and a line when it is done."""
 
     def __init__(self) -> None:
-        self.bar: Bar | None = None
+        self.bar: ProgressBar | None = None
 
     def show(self, config: TrainConfig, progress: Progress) -> None:
         """Draw where the training stands."""
         if self.bar is None:
-            self.bar = Bar(config.family, config.optimizer.epochs)
+            self.bar = ProgressBar(config.family, config.optimizer.epochs)
         self.bar.show(progress)
 
     def end(self, run: Run) -> None:

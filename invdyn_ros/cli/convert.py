@@ -14,7 +14,7 @@ from invdyn_ros.models.net2net import convert
 
 
 @dataclass(frozen=True)
-class Config:
+class ConvertOptions:
     """Convert an mlp or gru into enhanced; --field value sets a field of enhanced."""
 
     checkpoint: Path
@@ -27,7 +27,7 @@ class Config:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
-    options, rest = parse(Config, argv, "convert", return_unknown_args=True)
+    options, rest = parse(ConvertOptions, argv, "convert", return_unknown_args=True)
     if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
         raise ValueError(f"--out {options.out} exists and is not empty; give a new folder")
     model = load(options.checkpoint)

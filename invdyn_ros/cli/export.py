@@ -11,7 +11,7 @@ from invdyn_ros.models.onnx import export
 
 
 @dataclass(frozen=True)
-class Config:
+class ExportOptions:
     """Write a model as one ONNX file, if onnxruntime gives the same actions."""
 
     checkpoint: Path
@@ -27,7 +27,7 @@ class Config:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
-    options: Config = parse(Config, argv, "export")
+    options: ExportOptions = parse(ExportOptions, argv, "export")
     model = load(options.checkpoint)
     difference = export(model, options.out)
     print(

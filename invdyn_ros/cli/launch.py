@@ -36,7 +36,7 @@ def show_arguments(graph: Graph) -> str:
     """List the arguments of a graph: name, choices, default, description."""
     lines = []
     for argument in graph.arguments:
-        kind = "|".join(argument.choices) or argument.kind.__name__
+        kind = "|".join(argument.choices) or argument.type.__name__
         lines += [f"  {argument.name}:={kind}  (default '{argument.default}')"]
         lines += [f"      {argument.description}"]
     return "\n".join(lines)

@@ -27,7 +27,7 @@ from invdyn_ros.training.training_state import Progress
 
 
 @dataclass(frozen=True)
-class Config:
+class TrainOptions:
     """Train a model of inverse dynamics; --field value overrides a field of the config file."""
 
     config: Path
@@ -46,15 +46,15 @@ class Config:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
-    options, rest = parse(Config, argv, "train", return_unknown_args=True)
+    options, rest = parse(TrainOptions, argv, "train", return_unknown_args=True)
     values = load_yaml(options.config) | overrides(rest)
     if values.get("family") in TIME_SERIES_MODELS:
-        return _train_paths(parse_time_series_config(values, str(options.config)), options)
+        return _train_time_series(parse_time_series_config(values, str(options.config)), options)
     config = parse_config(values, str(options.config))
     robot = None
     if options.arm or options.urdf:
         robot = load_robot(options.arm or Path(str(options.urdf)).stem, options.urdf)
-    with closing(Bar(config.family, config.optimizer.epochs)) as bar:
+    with closing(ProgressBar(config.family, config.optimizer.epochs)) as bar:
         model = train(config, options.data, options.out, options.resume, robot, bar.show)
     if not launched().first:
         return 0
@@ -65,17 +65,17 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _train_paths(config: TimeSeriesTrainConfig, options: Config) -> int:
+def _train_time_series(config: TimeSeriesTrainConfig, options: TrainOptions) -> int:
     """Train a model of paths, which knows no arm but the one of its dataset."""
     if options.arm or options.urdf:
         raise ValueError(f"family {config.family} takes no --arm and no --urdf; the data name it")
-    with closing(Bar(config.family, config.optimizer.epochs)) as bar:
+    with closing(ProgressBar(config.family, config.optimizer.epochs)) as bar:
         model = train_time_series(config, options.data, options.out, options.resume, bar.show)
     print(f"{options.out}: {config.family} for {model.meta.robot}")
     return 0
 
 
-class Bar:
+class ProgressBar:
     """A progress bar, drawn from the first epoch on: a closed form has none."""
 
     def __init__(self, name: str, epochs: int) -> None:

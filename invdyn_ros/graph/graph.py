@@ -12,16 +12,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from invdyn_ros.graph.arguments import ARMS, FLAGS, GRASP_SIM, TELEOP, Argument, Parameter
+from invdyn_ros.graph.arguments import (
+    ARMS,
+    FLAGS,
+    GRASP_SIM_ARGUMENTS,
+    TELEOP_ARGUMENTS,
+    LaunchArgument,
+    ParameterValue,
+)
 from invdyn_ros.graph.shipped_weights import find_block_pose_model, find_policy
 from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
 from invdyn_ros.robots.robot import ROBOTS, load_robot, share
 
-Values = dict[str, Any]  # argument name -> parsed value, then also what follows from them
+ArgumentValues = dict[str, Any]  # argument name -> parsed value, then also what follows from them
 
-DRIVERS = {"dofbot": "dofbot"}  # real arm -> our driver node
+DRIVER_NODES = {"dofbot": "dofbot"}  # real arm -> our driver node
 ONNX = ".onnx"  # ending of an exported model
-ROS_DRIVEN = ("ur5", "ur5e")  # real arms whose driver the user starts: ur_robot_driver
+EXTERNAL_DRIVER_ARMS = ("ur5", "ur5e")  # real arms whose driver the user starts: ur_robot_driver
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class NodeSpec:
 
     name: str
     executable: str
-    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
     ends_graph: bool = False
     """When this node ends well, the run is complete."""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -42,12 +49,12 @@ class NodeSpec:
 
 
 @dataclass(frozen=True)
-class NodeRule:
+class NodeTemplate:
     """When a graph has a node, and which values it takes as parameters of the same name."""
 
     executable: str
-    takes: tuple[str, ...] = ()
-    when: Callable[[Values], bool] = lambda values: True
+    parameter_names: tuple[str, ...] = ()
+    condition: Callable[[ArgumentValues], bool] = lambda values: True
     ends_graph: bool = False
 
 
@@ -56,9 +63,9 @@ class Graph:
     """A set of nodes, the arguments they are started with and what must hold between those."""
 
     description: str
-    arguments: tuple[Argument, ...]
-    nodes: tuple[NodeRule, ...]
-    complete: Callable[[Values], None]
+    arguments: tuple[LaunchArgument, ...]
+    nodes: tuple[NodeTemplate, ...]
+    resolve_values: Callable[[ArgumentValues], None]
     """Checks the values against each other and adds what follows from them."""
 
 
@@ -84,54 +91,58 @@ def resolve(graph_name: str, values: Mapping[str, str]) -> list[NodeSpec]:
     for name in values:
         if name not in known:
             raise ValueError(f"unknown argument '{name}'; {graph_name} takes {', '.join(known)}")
-    parsed: Values = {n: a.parse(values.get(n, a.default)) for n, a in known.items()}
+    parsed: ArgumentValues = {n: a.parse(values.get(n, a.default)) for n, a in known.items()}
     parsed["graph"] = graph_name
-    _complete(parsed)
-    graph.complete(parsed)
+    _resolve_common(parsed)
+    graph.resolve_values(parsed)
     domain = parsed["domain"]
     environment = {} if domain < 0 else {"ROS_DOMAIN_ID": str(domain)}
-    if PROFILES not in os.environ:
-        environment[PROFILES] = str(share("config/fastdds.xml"))
+    if FASTDDS_PROFILES not in os.environ:
+        environment[FASTDDS_PROFILES] = str(share("config/fastdds.xml"))
     return [
         NodeSpec(
-            rule.executable,
-            rule.executable,
-            {name: parsed[name] for name in rule.takes if parsed.get(name, "") != ""},
-            rule.ends_graph,
+            template.executable,
+            template.executable,
+            {
+                name: parsed[name]
+                for name in template.parameter_names
+                if parsed.get(name, "") != ""
+            },
+            template.ends_graph,
             environment,
         )
-        for rule in graph.nodes
-        if rule.when(parsed)
+        for template in graph.nodes
+        if template.condition(parsed)
     ]
 
 
-def _simulated(values: Values) -> bool:
+def _simulated(values: ArgumentValues) -> bool:
     return values["target"] == "sim"
 
 
-def _has_driver(values: Values) -> bool:
-    return values["target"] == "real" and values["arm"] in DRIVERS
+def _has_driver(values: ArgumentValues) -> bool:
+    return values["target"] == "real" and values["arm"] in DRIVER_NODES
 
 
-def _complete(values: Values) -> None:
+def _resolve_common(values: ArgumentValues) -> None:
     """Check what both graphs share."""
     arm, real = values["arm"], values["target"] == "real"
-    if real and arm not in (*DRIVERS, *ROS_DRIVEN):
-        able = ", ".join((*ROS_DRIVEN, *DRIVERS))
+    if real and arm not in (*DRIVER_NODES, *EXTERNAL_DRIVER_ARMS):
+        able = ", ".join((*EXTERNAL_DRIVER_ARMS, *DRIVER_NODES))
         raise ValueError(f"there is no driver for a real {arm}; target:=real is for {able}")
     if real and values["lockstep"] == "true":
         raise ValueError("lockstep:=true needs target:=sim; a real arm does not wait")
     if values["domain"] > 232:
         raise ValueError(f"domain:={values['domain']} is more than 232, the last ROS domain")
     values["engaged"] = FLAGS.get(values["engage"], not real)
-    checkpoint = _checkpoint(values["checkpoint"], arm, real)
-    values["checkpoint"], values["unit"] = str(checkpoint), _unit(checkpoint, arm)
+    checkpoint = _find_checkpoint(values["checkpoint"], arm, real)
+    values["checkpoint"], values["unit"] = str(checkpoint), _action_unit(checkpoint, arm)
     if real and values["unit"] != "rad":
         raise ValueError(
             f"checkpoint {checkpoint} acts in '{values['unit']}'; a real {arm} takes 'rad'"
         )
-    if values["path_model"]:
-        values["path_model"] = str(_path_model(values["path_model"], arm))
+    if values["state_predictor"]:
+        values["state_predictor"] = str(_find_state_predictor(values["state_predictor"], arm))
     report, record = values["report"], values["record"]
     if report and (not report.endswith(".json") or Path(report).is_dir()):
         raise ValueError(f"report:={report} is not a .json file")
@@ -139,7 +150,7 @@ def _complete(values: Values) -> None:
         raise ValueError(f"record:={record} exists already; a recording needs a new directory")
 
 
-def _checkpoint(given: str, arm: str, real: bool) -> Path:
+def _find_checkpoint(given: str, arm: str, real: bool) -> Path:
     """Find the checkpoint: the one given, or the one shipped for the arm."""
     if given:
         path = Path(given).absolute()
@@ -150,14 +161,14 @@ def _checkpoint(given: str, arm: str, real: bool) -> Path:
             )
         return path
     # a real UR arm takes positions; in simulation it takes torques
-    name = f"{arm}_position" if real and arm in ROS_DRIVEN else arm
+    name = f"{arm}_position" if real and arm in EXTERNAL_DRIVER_ARMS else arm
     try:
         return share(f"config/checkpoints/{name}")
     except FileNotFoundError as error:
         raise ValueError(f"no checkpoint is shipped for {name}; give checkpoint:=DIR") from error
 
 
-def _path_model(given: str, arm: str) -> Path:
+def _find_state_predictor(given: str, arm: str) -> Path:
     """Find a path model; refuse what is none, or another arm's."""
     from invdyn_ros.control.state_predictor import (
         LearnedStatePredictor,  # torch: only where such a folder is given
@@ -170,15 +181,17 @@ def _path_model(given: str, arm: str) -> Path:
     return Path(given).absolute()
 
 
-def _unit(checkpoint: Path, arm: str) -> str:
+def _action_unit(checkpoint: Path, arm: str) -> str:
     """Read the unit of a checkpoint's actions; refuse what is no checkpoint, or another arm's."""
-    robot, unit = (_of_file if checkpoint.suffix == ONNX else _of_folder)(checkpoint)
+    robot, unit = (
+        _read_onnx_metadata if checkpoint.suffix == ONNX else _read_checkpoint_metadata
+    )(checkpoint)
     if robot != arm:
         raise ValueError(f"checkpoint {checkpoint} is of '{robot}', not of '{arm}'")
     return unit
 
 
-def _of_file(checkpoint: Path) -> tuple[str, str]:
+def _read_onnx_metadata(checkpoint: Path) -> tuple[str, str]:
     """Read arm and unit of an exported model."""
     from invdyn_ros.models.onnx import load_onnx  # torch: only where such a file is given
 
@@ -186,7 +199,7 @@ def _of_file(checkpoint: Path) -> tuple[str, str]:
     return meta.robot, meta.action_unit
 
 
-def _of_folder(checkpoint: Path) -> tuple[str, str]:
+def _read_checkpoint_metadata(checkpoint: Path) -> tuple[str, str]:
     """Read arm and unit of a checkpoint folder."""
     file = checkpoint / "meta.json"
     try:
@@ -198,7 +211,7 @@ def _of_folder(checkpoint: Path) -> tuple[str, str]:
         raise ValueError(f"{file} is not the meta.json of a checkpoint: {error!r}") from error
 
 
-def _complete_teleop(values: Values) -> None:
+def _resolve_teleop(values: ArgumentValues) -> None:
     video, camera = values["video"], values["camera"]
     if video and camera:
         raise ValueError(f"video:={video} and camera:={camera} are both given; give one")
@@ -218,8 +231,8 @@ def _complete_teleop(values: Values) -> None:
         frame_rate = probe(video).rate
         values["video"] = str(Path(video).absolute())
         # A video, and a simulation, wait until the whole graph listens; a live camera does not.
-        values["await_topics"] = (
-            "/joint_states /pose/landmarks /joint_target /inverse_dynamics/wanted /report/ready"
+        values["wait_for_topics"] = (
+            "/joint_states /pose/landmarks /joint_target /inverse_dynamics/desired_joint_state /report/ready"
         )
         if values["lockstep"]:
             values["target_rate"] = frame_rate
@@ -227,7 +240,7 @@ def _complete_teleop(values: Values) -> None:
         values["camera"] = int(camera or 0)
 
 
-def _complete_grasp(values: Values) -> None:
+def _resolve_grasp_sim(values: ArgumentValues) -> None:
     arm = values["arm"]
     if ROBOTS[arm].gripper is None:
         able = ", ".join(name for name in ARMS if ROBOTS[name].gripper)
@@ -239,62 +252,103 @@ def _complete_grasp(values: Values) -> None:
         file = Path(values["camera_pose"]).absolute()
         read_camera_pose(file, arm)  # each node would refuse it; say it once, before any starts
         values["camera_pose"] = str(file)
-    values["sight"], values["pixels"] = find_block_pose_model(
-        values["policy"], values["sight"], arm
+    values["block_pose_model"], values["pixels"] = find_block_pose_model(
+        values["policy"], values["block_pose_model"], arm
     )
     values["policy_checkpoint"] = find_policy(values["policy"], values["policy_checkpoint"], arm)
     values["wall_clock"] = False  # time that starts again tells every node of a new episode
     values["scene"] = True
-    values["await_topics"] = (
-        "/camera/image_raw /joint_target /gripper/command /inverse_dynamics/wanted /report/ready"
+    values["wait_for_topics"] = (
+        "/camera/image_raw /joint_target /gripper/command /inverse_dynamics/desired_joint_state /report/ready"
     )
     if driven:
-        values["episode"] = PERSON_LIMIT
+        values["episode"] = MANUAL_EPISODE_TIMEOUT
     else:
-        values["await_topics"] += " /blocks/markers"
+        values["wait_for_topics"] += " /blocks/markers"
 
 
-CAMERA = ("video", "camera", "max_size", "loop", "lockstep", "await_topics")
-PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"  # where Fast DDS looks for its settings
-DYNAMICS = ("arm", "checkpoint", "device", "engaged", "lockstep", "target_rate", "path_model")
-SIMULATOR = ("arm", "unit", "seed", "lockstep", "wall_clock", "headless", "await_topics")
-REPORT = ("graph", "arm", "checkpoint", "lockstep", "report", "record", "duration")
+CAMERA_PARAMETERS = ("video", "camera", "max_size", "loop", "lockstep", "wait_for_topics")
+FASTDDS_PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"  # where Fast DDS looks for its settings
+INVERSE_DYNAMICS_PARAMETERS = (
+    "arm",
+    "checkpoint",
+    "device",
+    "engaged",
+    "lockstep",
+    "target_rate",
+    "state_predictor",
+)
+SIMULATOR_PARAMETERS = (
+    "arm",
+    "unit",
+    "seed",
+    "lockstep",
+    "wall_clock",
+    "headless",
+    "wait_for_topics",
+)
+REPORT_PARAMETERS = ("graph", "arm", "checkpoint", "lockstep", "report", "record", "duration")
 
-PERSON_LIMIT = 120.0  # [s] longest episode of a person
+MANUAL_EPISODE_TIMEOUT = 120.0  # [s] longest episode of a person
 
-GRASP = ("arm", "policy", "policy_checkpoint", "noise", "seed", "lockstep", "camera_pose")
-JUDGED = ("policy", "noise", "seed", "episodes", "camera_pose", "sight")
+GRASP_PARAMETERS = (
+    "arm",
+    "policy",
+    "policy_checkpoint",
+    "noise",
+    "seed",
+    "lockstep",
+    "camera_pose",
+)
+GRASP_REPORT_PARAMETERS = (
+    "policy",
+    "noise",
+    "seed",
+    "episodes",
+    "camera_pose",
+    "block_pose_model",
+)
 
 GRAPHS: dict[str, Graph] = {
     "teleop": Graph(
         "an arm follows the arm of a person in front of a camera",
-        TELEOP,
+        TELEOP_ARGUMENTS,
         (
-            NodeRule("camera", CAMERA, lambda values: values["camera_node"]),
-            NodeRule("pose", ("model", "lockstep")),
-            NodeRule("retarget", ("arm", "side", "lockstep")),
-            NodeRule("inverse_dynamics", DYNAMICS),
-            NodeRule("simulator", SIMULATOR, _simulated),
-            NodeRule("dofbot", (), _has_driver),
-            NodeRule("report", (*REPORT, "video", "side"), ends_graph=True),
+            NodeTemplate("camera", CAMERA_PARAMETERS, lambda values: values["camera_node"]),
+            NodeTemplate("pose", ("model", "lockstep")),
+            NodeTemplate("retarget", ("arm", "side", "lockstep")),
+            NodeTemplate("inverse_dynamics", INVERSE_DYNAMICS_PARAMETERS),
+            NodeTemplate("simulator", SIMULATOR_PARAMETERS, _simulated),
+            NodeTemplate("dofbot", (), _has_driver),
+            NodeTemplate("report", (*REPORT_PARAMETERS, "video", "side"), ends_graph=True),
         ),
-        _complete_teleop,
+        _resolve_teleop,
     ),
     "grasp_sim": Graph(
         "an arm finds a block with its camera, grasps it and carries it to its goal",
-        GRASP_SIM,
+        GRASP_SIM_ARGUMENTS,
         (
-            NodeRule("simulator", (*SIMULATOR, "scene", "noise", "episode"), _simulated),
-            NodeRule("scene_camera", ("arm", "seed", "noise", "lockstep", "pixels"), _simulated),
-            NodeRule("blocks", ("arm", "lockstep"), lambda values: not values["sight"]),
-            NodeRule(
-                "block_pose", ("arm", "sight", "lockstep"), lambda values: bool(values["sight"])
+            NodeTemplate(
+                "simulator", (*SIMULATOR_PARAMETERS, "scene", "noise", "episode"), _simulated
             ),
-            NodeRule("grasp", GRASP, lambda values: values["policy"] != "none"),
-            NodeRule("inverse_dynamics", DYNAMICS),
-            NodeRule("dofbot", (), _has_driver),
-            NodeRule("report", (*REPORT, *JUDGED), ends_graph=True),
+            NodeTemplate(
+                "scene_camera", ("arm", "seed", "noise", "lockstep", "pixels"), _simulated
+            ),
+            NodeTemplate(
+                "blocks", ("arm", "lockstep"), lambda values: not values["block_pose_model"]
+            ),
+            NodeTemplate(
+                "block_pose",
+                ("arm", "block_pose_model", "lockstep"),
+                lambda values: bool(values["block_pose_model"]),
+            ),
+            NodeTemplate("grasp", GRASP_PARAMETERS, lambda values: values["policy"] != "none"),
+            NodeTemplate("inverse_dynamics", INVERSE_DYNAMICS_PARAMETERS),
+            NodeTemplate("dofbot", (), _has_driver),
+            NodeTemplate(
+                "report", (*REPORT_PARAMETERS, *GRASP_REPORT_PARAMETERS), ends_graph=True
+            ),
         ),
-        _complete_grasp,
+        _resolve_grasp_sim,
     ),
 }

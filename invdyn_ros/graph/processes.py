@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-TICK = 0.05  # [s] between looks at the processes
-PATIENCE = 10.0  # [s] between SIGTERM and SIGKILL; a report may have a video to finish
+POLL_INTERVAL = 0.05  # [s] between looks at the processes
+TERMINATE_TIMEOUT = 10.0  # [s] between SIGTERM and SIGKILL; a report may have a video to finish
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
@@ -30,7 +30,7 @@ class Child:
     name: str
     process: subprocess.Popen[bytes]
     ends_group: bool
-    unread: bytes = b""
+    partial_line: bytes = b""
 
 
 class Processes:
@@ -69,7 +69,7 @@ class Processes:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # the terminal's Ctrl-C reaches us only; we pass it on
-            preexec_fn=_die_with_parent(),  # safe: no threads here
+            preexec_fn=_set_parent_death_signal(),  # safe: no threads here
         )
         child = Child(name, process, ends_group)
         self.children.append(child)
@@ -84,12 +84,12 @@ class Processes:
             The exit code of the run; of a process killed by signal n, 128 + n.
         """
         while not self.signals:
-            self._show(TICK)
+            self._print_output(POLL_INTERVAL)
             ended = self._ended()
             for child in ended:
                 if child.process.returncode != 0:
                     code = _shell_code(child.process.returncode)
-                    self._show(0)
+                    self._print_output(0)
                     print(f"{child.name} ended with code {code}; ending all", file=sys.stderr)
                     return code
             if len(ended) == len(self.children) or any(child.ends_group for child in ended):
@@ -99,14 +99,14 @@ class Processes:
     def end(self) -> None:
         """End every process that still runs, and what it started; returns when none is left."""
         # not SIGINT: a node that is still importing would show where, over many lines
-        self._send(signal.SIGTERM)
-        deadline = time.monotonic() + PATIENCE
+        self._send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + TERMINATE_TIMEOUT
         while self._running() and time.monotonic() < deadline and len(self.signals) < 2:
-            self._show(TICK)
-        self._send(signal.SIGKILL)
+            self._print_output(POLL_INTERVAL)
+        self._send_signal(signal.SIGKILL)
         for child in self._running():
             child.process.wait()
-        self._show(0)
+        self._print_output(0)
 
     def _ended(self) -> list[Child]:
         """Processes that have ended; what one of them has started ends with it."""
@@ -119,14 +119,14 @@ class Processes:
         ended = self._ended()
         return [child for child in self.children if child not in ended]
 
-    def _send(self, number: int) -> None:
+    def _send_signal(self, number: int) -> None:
         for child in self._running():
             _signal_group(child, number)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.signals.append(number)
 
-    def _show(self, timeout: float) -> None:
+    def _print_output(self, timeout: float) -> None:
         """Print the lines that have come, each under the name of its process."""
         if not self._selector.get_map():
             time.sleep(timeout)
@@ -136,13 +136,13 @@ class Processes:
             data = os.read(key.fd, 65536)
             if not data:
                 self._selector.unregister(key.fileobj)
-            *lines, child.unread = (child.unread + data).split(b"\n")
-            if not data and child.unread:
-                lines, child.unread = [*lines, child.unread], b""
+            *lines, child.partial_line = (child.partial_line + data).split(b"\n")
+            if not data and child.partial_line:
+                lines, child.partial_line = [*lines, child.partial_line], b""
             if signal.SIGPIPE not in self.signals:
-                self._print(child.name, lines)
+                self._print_lines(child.name, lines)
 
-    def _print(self, name: str, lines: list[bytes]) -> None:
+    def _print_lines(self, name: str, lines: list[bytes]) -> None:
         try:
             for line in lines:
                 print(f"[{name}] {line.decode(errors='replace')}", flush=True)
@@ -160,7 +160,7 @@ def _shell_code(returncode: int) -> int:
     return 128 - returncode if returncode < 0 else returncode
 
 
-def _die_with_parent() -> Callable[[], None] | None:
+def _set_parent_death_signal() -> Callable[[], None] | None:
     """What a new process calls so that it gets SIGTERM when we are gone, however we went."""
     if not sys.platform.startswith("linux"):
         return None

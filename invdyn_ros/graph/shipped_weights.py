@@ -6,7 +6,7 @@ from pathlib import Path
 
 from invdyn_ros.robots.robot import load_robot, share
 
-SHIPPED = {  # by policy: the folder of config/ that holds it, and the verb that makes one
+SHIPPED_POLICIES = {  # by policy: the folder of config/ that holds it, and the verb that makes one
     "learned": ("policies", "train_grasp"),
     "vision": ("policies", "train_grasp"),
     "planned": ("planners", "train_planner"),
@@ -15,7 +15,7 @@ SHIPPED = {  # by policy: the folder of config/ that holds it, and the verb that
 
 def find_policy(policy: str, given: str, arm: str) -> str:
     """Find the folder of a learned policy: the one given, or the one shipped for the arm."""
-    if policy not in SHIPPED:
+    if policy not in SHIPPED_POLICIES:
         if given:
             raise ValueError(
                 f"policy_checkpoint:={given} needs policy:=learned, vision or planned"
@@ -28,7 +28,7 @@ def find_policy(policy: str, given: str, arm: str) -> str:
     from invdyn_ros.models.checkpoint import is_of
     from invdyn_ros.models.planner.planner import PLANNER
 
-    kind, verb = SHIPPED[policy]
+    kind, verb = SHIPPED_POLICIES[policy]
     remedy = f"train one with 'invdyn {verb}' and give policy_checkpoint:=DIR"
     missing = f"no {policy} policy is shipped for {arm}; {remedy}"
     path = _folder(given, f"{kind}/{arm}", missing)
@@ -49,7 +49,7 @@ def find_block_pose_model(policy: str, given: str, arm: str) -> tuple[str, int]:
     missing = (
         f"no network that sees is shipped for {arm}; train one with 'invdyn train_block_pose' and "
     )
-    path = _folder(given, f"block_pose/{arm}", missing + "give sight:=DIR")
+    path = _folder(given, f"block_pose/{arm}", missing + "give block_pose_model:=DIR")
     return str(path), load_block_pose_net(path, arm).meta.network.pixels
 
 

@@ -25,7 +25,7 @@ from invdyn_ros.nodes.messages import (
     newest,
     to_nanoseconds,
 )
-from invdyn_ros.nodes.runner import CheckedNode, parameters, run
+from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.typing import Array
 
@@ -41,24 +41,24 @@ class SightNodeConfig:
 
     Attributes:
         arm: name of the arm.
-        sight: folder of a network that `invdyn train_block_pose` made.
+        block_pose_model: folder of a network that `invdyn train_block_pose` made.
         lockstep: lose no image.
     """
 
     arm: str = "ur5"
-    sight: str = ""
+    block_pose_model: str = ""
     lockstep: bool = False
 
 
-class SightNode(CheckedNode):
+class SightNode(DiagnosticNode):
     """Publish where the block lies on the topics of the blocks node, but in the arm's base."""
 
     def __init__(self) -> None:
         super().__init__("block_pose")
-        config = parameters(self, SightNodeConfig)
+        config = load_parameters(self, SightNodeConfig)
         torch.set_num_threads(1)
         self.robot, self.scene = load_robot(config.arm), SCENES[config.arm]
-        sight = load_block_pose_net(config.sight, config.arm)
+        sight = load_block_pose_net(config.block_pose_model, config.arm)
         self.seer = BlockPoseEstimator(self.robot, self.scene, sight)
         self.states: dict[int, JointState] = {}  # by stamp [ns], the oldest first
         self.early: Image | None = None

@@ -22,7 +22,7 @@ from invdyn_ros.nodes.messages import (
     pose_to_transform,
     to_seconds,
 )
-from invdyn_ros.nodes.runner import CheckedNode, parameters, run
+from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.perception.block_detector import (
     BlockDetector,
     BlockPose,
@@ -53,12 +53,12 @@ class BlocksNodeConfig:
     lockstep: bool = False
 
 
-class BlocksNode(CheckedNode):
+class BlocksNode(DiagnosticNode):
     """Publish each block's pose, and the blocks of every image, be it none, as markers."""
 
     def __init__(self) -> None:
         super().__init__("blocks")
-        config = parameters(self, BlocksNodeConfig)
+        config = load_parameters(self, BlocksNodeConfig)
         scene = SCENES[config.arm]
         self.blocks = BlocksConfig(block_size=scene.block_size, blocks=max(scene.blocks, 1))
         self.detector: BlockDetector | None = None

@@ -7,21 +7,21 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 
 from invdyn_ros.nodes.messages import image_to_message, newest, to_seconds, to_stamp
-from invdyn_ros.nodes.runner import CheckedNode, Done, Spin, parameters, run
+from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, Spin, load_parameters, run
 from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, probe
 
 FRAME = "camera_optical_frame"
 REST = 0.75  # of the time between two frames of a file, before the next is decoded
 
 
-class CameraNode(CheckedNode):
+class CameraNode(DiagnosticNode):
     """Publish frames at the source's own pace; a video in lockstep follows the simulated clock."""
 
     def __init__(self) -> None:
         super().__init__("camera")
-        config = parameters(self, CameraConfig)
+        config = load_parameters(self, CameraConfig)
         lockstep = self.declare_parameter("lockstep", False).value
-        self.awaited = str(self.declare_parameter("await_topics", "").value)
+        self.wait_for_topics = str(self.declare_parameter("wait_for_topics", "").value)
         self.frames = open_camera(config)
         self.live = not config.video
         self.next: Frame | None = next(self.frames)
@@ -35,7 +35,7 @@ class CameraNode(CheckedNode):
         if self.lockstep:
             self.create_subscription(Clock, "/clock", self.on_clock, QoSProfile(depth=1000))
 
-    def turn(self, spin: Spin) -> None:
+    def step(self, spin: Spin) -> None:
         """Publish the next frame when its time has come."""
         if self.lockstep:
             spin(0.5)
@@ -46,7 +46,7 @@ class CameraNode(CheckedNode):
                 return
             self.began = time.time()
         if self.next is None:
-            raise Done
+            raise NodeFinished
         due = self.next.time if self.live else self.began + self.next.time
         self.wait(spin, due)
         spin(0)
@@ -63,7 +63,9 @@ class CameraNode(CheckedNode):
 
     def ready(self) -> bool:
         """Say whether somebody watches and everything behind is there."""
-        return self.images.get_subscription_count() > 0 and self.connected(self.awaited)
+        return self.images.get_subscription_count() > 0 and self.topics_connected(
+            self.wait_for_topics
+        )
 
     def on_clock(self, message: Clock) -> None:
         """Publish all frames up to the simulated time; send the last again if none is new.

@@ -13,7 +13,7 @@ from invdyn_ros.arms.dofbot_bus import Bus, DofbotBus, open_bus
 from invdyn_ros.arms.dofbot_driver import DofbotDriver, Reading
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import COMMAND_TOPICS, to_stamp
-from invdyn_ros.nodes.runner import CheckedNode, Spin, parameters, run
+from invdyn_ros.nodes.runner import DiagnosticNode, Spin, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 
 
@@ -32,7 +32,7 @@ class DofbotConfig:
     release: bool = False
 
 
-class DofbotNode(CheckedNode):
+class DofbotNode(DiagnosticNode):
     """Write at 50 Hz, read between the writes, publish each whole reading.
 
     Positions only: the servos measure neither velocity nor effort.
@@ -40,7 +40,7 @@ class DofbotNode(CheckedNode):
 
     def __init__(self, bus: Bus | None = None) -> None:
         super().__init__("dofbot")
-        self.config = parameters(self, DofbotConfig)
+        self.config = load_parameters(self, DofbotConfig)
         self.robot = load_robot("dofbot")
         board = DofbotBus(open_bus(self.config.bus) if bus is None else bus)
         self.driver = DofbotDriver(board, self.robot, self.config.reads_per_tick)
@@ -58,7 +58,7 @@ class DofbotNode(CheckedNode):
             with suppress(OSError):  # a board that is gone holds nothing
                 driver.close(self.config.release)
 
-    def turn(self, spin: Spin) -> None:
+    def step(self, spin: Spin) -> None:
         """Do one tick, then take commands until the next is due."""
         reading = self.driver.tick()
         if reading is not None:
@@ -76,8 +76,8 @@ class DofbotNode(CheckedNode):
         age = time.monotonic() - reading.time
         stamp = to_stamp(time.time_ns() - round(1e9 * age))
         self.joints.publish(joints_to_message(self.robot, stamp, reading.q, reading.opening))
-        self.values["reading spread [ms]"] = f"{1e3 * reading.spread:.1f}"
-        self.values["readings lost"] = str(self.driver.lost)
+        self.diagnostic_values["reading spread [ms]"] = f"{1e3 * reading.spread:.1f}"
+        self.diagnostic_values["readings lost"] = str(self.driver.lost)
 
     def on_command(self, message: Float64MultiArray) -> None:
         """Take wanted joint positions [rad]; wrong ones are refused and said."""

@@ -9,7 +9,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
 from invdyn_ros.nodes.messages import command_to_message, to_nanoseconds
-from invdyn_ros.nodes.runner import parameters, run
+from invdyn_ros.nodes.runner import load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 
 ECHO_JOINTS, ECHO_COMMANDS = "/echo/joint_states", "/echo/commands"
@@ -31,7 +31,7 @@ class EchoNode(Node):
 
     def __init__(self) -> None:
         super().__init__("echo")
-        config = parameters(self, EchoConfig)
+        config = load_parameters(self, EchoConfig)
         self.command = np.zeros(load_robot(config.arm).n)
         qos = QoSProfile(depth=10)
         self.commands = self.create_publisher(Float64MultiArray, ECHO_COMMANDS, qos)

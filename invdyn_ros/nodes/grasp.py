@@ -28,7 +28,7 @@ from invdyn_ros.nodes.messages import (
     to_nanoseconds,
     to_stamp,
 )
-from invdyn_ros.nodes.runner import CheckedNode, parameters, run
+from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.robots.robot import Robot, load_robot
 
 POLICIES: dict[str, Callable[[Robot, Scene, str], ScriptedGrasp | LearnedGrasp]] = {
@@ -73,12 +73,12 @@ class GraspConfig:
             raise ValueError(f"no policy '{self.policy}'; known policies: {sorted(POLICIES)}")
 
 
-class GraspNode(CheckedNode):
+class GraspNode(DiagnosticNode):
     """Run a grasp policy at the arm's rate."""
 
     def __init__(self) -> None:
         super().__init__("grasp")
-        self.config = config = parameters(self, GraspConfig)
+        self.config = config = load_parameters(self, GraspConfig)
         self.robot = load_robot(config.arm)
         self.scene = nominal_scene(config.arm, config.camera_pose)
         self.policy = POLICIES[config.policy](self.robot, self.scene, config.policy_checkpoint)
@@ -198,7 +198,7 @@ class GraspNode(CheckedNode):
         q, qd, _ = joints_by_name(self.joints, self.robot.joint_names)
         self.policy.measure(q, qd)
         wish = self.policy.command(now, opening, ahead)
-        self.values["phase"] = wish.phase
+        self.diagnostic_values["phase"] = wish.phase
         self.hold(wish.reason)
         target = Target(now, wish.state, wish.horizon or ahead)
         self.answer = (

@@ -16,7 +16,7 @@ from invdyn_ros.arms.scene import quaternion_pose
 from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.joint_states import joints_by_name
 from invdyn_ros.nodes.messages import pose_to_arrays, to_seconds
-from invdyn_ros.nodes.runner import CheckedNode, Done, Spin, parameters, run
+from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, Spin, load_parameters, run
 from invdyn_ros.perception.hand_eye.pose_diversity import PoseDiversity
 from invdyn_ros.perception.hand_eye.static_poses import RestConfig, Streams, find_rests
 from invdyn_ros.robots.robot import load_robot
@@ -52,12 +52,12 @@ class HandeyeConfig:
     same: float = RestConfig.same
 
 
-class HandeyeNode(CheckedNode):
+class HandeyeNode(DiagnosticNode):
     """Record what a calibration needs and count the poses in which the arm rested."""
 
     def __init__(self) -> None:
         super().__init__("hand_eye_recorder")
-        self.config = config = parameters(self, HandeyeConfig)
+        self.config = config = load_parameters(self, HandeyeConfig)
         self.rest = RestConfig(config.still, config.settle, config.same)
         self.robot = load_robot(config.arm)
         self.bag = BagWriter(Path(config.record))
@@ -92,7 +92,7 @@ class HandeyeNode(CheckedNode):
         T = quaternion_pose(*pose_to_arrays(message.pose.pose))
         self.sightings.append((to_seconds(message.header.stamp), T, covariance))
 
-    def turn(self, spin: Spin) -> None:
+    def step(self, spin: Spin) -> None:
         """Listen, and look at what was gathered now and then."""
         spin(0.1)
         if time.monotonic() - self.looked > PERIOD:
@@ -117,7 +117,7 @@ class HandeyeNode(CheckedNode):
         advice = found.advice() or "enough; more make it better"
         self.get_logger().info(f"pose {self.counted}: {found}; {advice}")
         if 0 < self.config.poses <= found.poses:
-            raise Done
+            raise NodeFinished
 
     def close(self) -> None:
         """Finish the recording, however the node ends."""

@@ -28,14 +28,14 @@ from invdyn_ros.nodes.messages import (
     to_nanoseconds,
     to_stamp,
 )
-from invdyn_ros.nodes.runner import CheckedNode, parameters, run
+from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 
-BEAT = 0.25  # samples between two looks at the clock
+OVERDUE_CHECK_SAMPLES = 0.25  # samples between two looks at the clock
 
 
 @dataclass(frozen=True)
-class InverseDynamicsConfig:
+class InverseDynamicsNodeConfig:
     """Parameters of the node.
 
     Attributes:
@@ -45,7 +45,7 @@ class InverseDynamicsConfig:
         engaged: drive as soon as joint states arrive, without the engage service.
         lockstep: answer each joint state exactly once, after the target that belongs to it.
         target_rate: in lockstep, targets are stamped at multiples of 1/target_rate [Hz].
-        path_model: directory of a path model, which says where the arm is while joint states are
+        state_predictor: directory of a path model, which says where the arm is while joint states are
             missing; in lockstep none is. Without it each joint state is answered, and no more.
     """
 
@@ -55,7 +55,7 @@ class InverseDynamicsConfig:
     engaged: bool = False
     lockstep: bool = False
     target_rate: float = 0.0
-    path_model: str = ""
+    state_predictor: str = ""
 
     def __post_init__(self) -> None:
         if self.device not in ("auto", "cpu", "cuda"):
@@ -64,13 +64,16 @@ class InverseDynamicsConfig:
             raise ValueError("device is cuda, but torch sees no GPU; use auto or cpu")
 
 
-class InverseDynamicsNode(CheckedNode):
+class InverseDynamicsNode(DiagnosticNode):
     """Answer each joint state with a command, and each new target at once."""
 
     def __init__(self) -> None:
         super().__init__("inverse_dynamics")
-        self.config = parameters(self, InverseDynamicsConfig)
-        guard, unseen = parameters(self, GuardConfig), parameters(self, StatePredictorConfig)
+        self.config = load_parameters(self, InverseDynamicsNodeConfig)
+        guard, unseen = (
+            load_parameters(self, GuardConfig),
+            load_parameters(self, StatePredictorConfig),
+        )
         torch.set_num_threads(1)
         robot = load_robot(self.config.arm)
         model = load_runtime(self.config.checkpoint, self.config.device, robot)
@@ -82,34 +85,41 @@ class InverseDynamicsNode(CheckedNode):
             )
         self.robot, self.names = robot, robot.joint_names
         fallback = fallback_of(model.meta)
-        self.driver = ArmController(
+        self.controller = ArmController(
             robot, model, unit, model.meta.action_delay, guard, fallback=fallback
         )
-        self.driver.engage(self.config.engaged)
-        self.values = {"checkpoint": self.config.checkpoint, "family": model.meta.family}
-        self.values["runtime"] = type(model).__name__
+        self.controller.engage(self.config.engaged)
+        self.diagnostic_values = {
+            "checkpoint": self.config.checkpoint,
+            "family": model.meta.family,
+        }
+        self.diagnostic_values["runtime"] = type(model).__name__
         self.rate = self.config.target_rate or robot.rate
         self.measured: tuple[int, Measured] | None = None
         self.target_stamp: int | None = None
         self.answer: tuple[int, Command] | None = None
         qos = QoSProfile(depth=10)
         self.commands = self.create_publisher(Float64MultiArray, COMMAND_TOPICS[unit], qos)
-        self.wanted = self.create_publisher(JointState, "/inverse_dynamics/wanted", qos)
+        self.desired_states = self.create_publisher(
+            JointState, "/inverse_dynamics/desired_joint_state", qos
+        )
         self.timing = self.create_publisher(TimeReference, "/timing", qos)
         reader = newest(self.config.lockstep)
-        self.create_subscription(JointState, "/joint_states", self.on_joints, reader)
+        self.create_subscription(JointState, "/joint_states", self.on_joint_state, reader)
         self.create_subscription(JointTrajectory, "/joint_target", self.on_target, reader)
-        self.onward: DropoutController | None = None
-        if self.config.path_model and not self.config.lockstep:
+        self.dropout_controller: DropoutController | None = None
+        if self.config.state_predictor and not self.config.lockstep:
             blind = LearnedStatePredictor(
-                load_time_series_model(self.config.path_model), robot, unseen
+                load_time_series_model(self.config.state_predictor), robot, unseen
             )
-            self.onward = DropoutController(self.driver, blind)
-            self.create_timer(BEAT / robot.rate, self._kept(self.on_beat))
+            self.dropout_controller = DropoutController(self.controller, blind)
+            self.create_timer(
+                OVERDUE_CHECK_SAMPLES / robot.rate, self._store_exception(self.on_overdue_check)
+            )
         self.create_service(SetBool, "/inverse_dynamics/engage", self.on_engage)
         self.create_service(Trigger, "/inverse_dynamics/stop", self.on_stop)
 
-    def on_joints(self, message: JointState) -> None:
+    def on_joint_state(self, message: JointState) -> None:
         """Answer a joint state; in lockstep, once its target is there."""
         q, qd, _ = joints_by_name(message, self.names)
         stamp = to_nanoseconds(message.header.stamp)
@@ -117,11 +127,11 @@ class InverseDynamicsNode(CheckedNode):
             self.target_stamp = self.answer = None  # the simulation was reset
         self.measured = (stamp, Measured(stamp * 1e-9, q, qd))
         if self.config.lockstep:
-            self.answer_in_step()
-        elif self.onward is None:
-            self.publish(stamp, self.driver.tick(self.measured[1]))
+            self.publish_in_lockstep()
+        elif self.dropout_controller is None:
+            self.publish(stamp, self.controller.tick(self.measured[1]))
         elif (
-            command := self.onward.on_joint_state(self.measured[1], time.monotonic())
+            command := self.dropout_controller.on_joint_state(self.measured[1], time.monotonic())
         ) is not None:
             self.publish(stamp, command)
 
@@ -129,21 +139,23 @@ class InverseDynamicsNode(CheckedNode):
         """Take a new target; outside lockstep, act on it at once."""
         target = message_to_target(message, self.names)
         self.target_stamp = to_nanoseconds(message.header.stamp)
-        self.driver.set_target(target)
+        self.controller.set_target(target)
         if self.config.lockstep:
-            self.answer_in_step()
-        elif self.onward is not None:
-            self.publish_answer(self.onward.again(time.monotonic()))
+            self.publish_in_lockstep()
+        elif self.dropout_controller is not None:
+            self.publish_stamped(self.dropout_controller.again(time.monotonic()))
         elif self.measured is not None:
-            self.publish(self.measured[0], self.driver.tick(self.measured[1]))
+            self.publish(self.measured[0], self.controller.tick(self.measured[1]))
 
-    def on_beat(self) -> None:
+    def on_overdue_check(self) -> None:
         """Answer for a joint state that is overdue."""
-        if self.onward is not None:
-            self.publish_answer(self.onward.overdue(time.monotonic()))
-            self.values["answers without a joint state"] = str(self.onward.guessed)
+        if self.dropout_controller is not None:
+            self.publish_stamped(self.dropout_controller.overdue(time.monotonic()))
+            self.diagnostic_values["answers without a joint state"] = str(
+                self.dropout_controller.guessed
+            )
 
-    def answer_in_step(self) -> None:
+    def publish_in_lockstep(self) -> None:
         """Send the one answer to the newest joint state when its target has come.
 
         A repeated joint state (the simulator asks again when an answer is lost) gets the same
@@ -158,13 +170,13 @@ class InverseDynamicsNode(CheckedNode):
         due = math.floor(stamp * 1e-9 * self.rate + 1e-6) / self.rate
         if self.target_stamp is None or self.target_stamp * 1e-9 < due - 1e-6:
             return
-        self.answer = (stamp, self.driver.tick(measured))
+        self.answer = (stamp, self.controller.tick(measured))
         self.publish(*self.answer)
 
-    def publish_answer(self, answer: StampedCommand | None) -> None:
+    def publish_stamped(self, last_command: StampedCommand | None) -> None:
         """Send a command for a time of the arm, if there is one."""
-        if answer is not None:
-            self.publish(round(answer.time * 1e9), answer.command)
+        if last_command is not None:
+            self.publish(round(last_command.time * 1e9), last_command.command)
 
     def publish(self, stamp: int, command: Command) -> None:
         """Send a command and what it is for."""
@@ -180,9 +192,9 @@ class InverseDynamicsNode(CheckedNode):
                     source="command",
                 )
             )
-        if self.wanted.get_subscription_count():
+        if self.desired_states.get_subscription_count():
             state = command.desired
-            self.wanted.publish(
+            self.desired_states.publish(
                 JointState(
                     header=Header(stamp=to_stamp(stamp)),
                     name=list(self.names),
@@ -194,14 +206,14 @@ class InverseDynamicsNode(CheckedNode):
 
     def on_engage(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         """Close (true) or open (false) the clutch."""
-        self.driver.engage(request.data)
+        self.controller.engage(request.data)
         response.success = True
         response.message = "engaged from the measured joints" if request.data else "disengaged"
         return response
 
     def on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Stop sending commands until engaged again."""
-        self.driver.stop()
+        self.controller.stop()
         response.success = True
         response.message = "stopped; call /inverse_dynamics/engage to go on"
         return response

@@ -17,7 +17,7 @@ from trajectory_msgs.msg import JointTrajectory
 from invdyn_ros.control.safety_limits import State, Target
 from invdyn_ros.nodes.echo import ECHO_COMMANDS, ECHO_JOINTS
 from invdyn_ros.nodes.messages import COMMAND_TOPICS, command_stamp, target_to_message, to_stamp
-from invdyn_ros.nodes.runner import Done, Spin, parameters, run
+from invdyn_ros.nodes.runner import NodeFinished, Spin, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 
 SWING, OMEGA = 0.1, 1.5  # the motion: amplitude [rad], angular frequency [rad/s]
@@ -71,7 +71,7 @@ class LatencyProbeNode(Node):
 
     def __init__(self) -> None:
         super().__init__("latency_probe")
-        self.config = config = parameters(self, LatencyProbeConfig)
+        self.config = config = load_parameters(self, LatencyProbeConfig)
         self.robot = load_robot(config.arm)
         qos = QoSProfile(depth=10)
         self.targets = self.create_publisher(JointTrajectory, "/joint_target", qos)
@@ -88,7 +88,7 @@ class LatencyProbeNode(Node):
             )
         self.targeted = -np.inf
 
-    def turn(self, spin: Spin) -> None:
+    def step(self, spin: Spin) -> None:
         """Do the whole measurement."""
         self.await_both(spin)
         for side in self.sides.values():
@@ -102,7 +102,7 @@ class LatencyProbeNode(Node):
         self.listen(spin, LINGER)
         result = {n: {"sent": s.count, "latency_ms": s.latencies} for n, s in self.sides.items()}
         Path(self.config.out).write_text(json.dumps(result), encoding="utf-8")
-        raise Done
+        raise NodeFinished
 
     def await_both(self, spin: Spin) -> None:
         """Talk to both until both answer: discovery and first calls are not measured."""

@@ -13,7 +13,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.events.process import ProcessExited
 from launch_ros.actions import Node
 
-from invdyn_ros.graph.arguments import Argument
+from invdyn_ros.graph.arguments import LaunchArgument
 from invdyn_ros.graph.graph import GRAPHS, NodeSpec, resolve
 
 
@@ -23,7 +23,7 @@ def launch_description(graph_name: str) -> LaunchDescription:
     return LaunchDescription([*declared, OpaqueFunction(function=_nodes, args=[graph_name])])
 
 
-def _declare(argument: Argument) -> DeclareLaunchArgument:
+def _declare(argument: LaunchArgument) -> DeclareLaunchArgument:
     return DeclareLaunchArgument(
         argument.name,
         default_value=argument.default,

@@ -11,18 +11,18 @@ from invdyn_ros.nodes.messages import (
     landmarks_to_cloud,
     newest,
 )
-from invdyn_ros.nodes.runner import CheckedNode, Spin, parameters, run
+from invdyn_ros.nodes.runner import DiagnosticNode, Spin, load_parameters, run
 from invdyn_ros.teleop.pose import Landmarks, PoseConfig, PoseEstimator, draw
 
 AFTER = 0.008  # s, in which a command follows the landmarks
 
 
-class PoseNode(CheckedNode):
+class PoseNode(DiagnosticNode):
     """Publish a cloud of 33 landmarks for each image, an empty one where nobody is seen."""
 
     def __init__(self) -> None:
         super().__init__("pose")
-        self.estimator = PoseEstimator(parameters(self, PoseConfig))
+        self.estimator = PoseEstimator(load_parameters(self, PoseConfig))
         self.clouds = self.create_publisher(PointCloud2, "/pose/landmarks", QoSProfile(depth=10))
         self.timing = self.create_publisher(TimeReference, "/timing", QoSProfile(depth=100))
         self.overlay = self.create_publisher(Image, "/pose/overlay", newest(False))
@@ -51,13 +51,13 @@ class PoseNode(CheckedNode):
                 TimeReference(header=message.header, time_ref=reached.to_msg(), source=source)
             )
         # It is the retargeter that holds the arm then: reports count its reason, not this one.
-        self.problem = None if landmarks else "nobody in the image"
+        self.hold_reason = None if landmarks else "nobody in the image"
         self.empty += landmarks is None
-        self.values["images without a person"] = str(self.empty)
+        self.diagnostic_values["images without a person"] = str(self.empty)
         if self.overlay.get_subscription_count():
             self.undrawn = image, landmarks, message.header
 
-    def turn(self, spin: Spin) -> None:
+    def step(self, spin: Spin) -> None:
         """Draw for those who watch once those who move the arm are done: they share the cores."""
         due = self.undrawn is not None
         spin(AFTER if due else 0.5)

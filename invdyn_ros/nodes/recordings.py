@@ -17,7 +17,7 @@ from invdyn_ros.nodes.messages import (
     to_nanoseconds,
     to_seconds,
 )
-from invdyn_ros.nodes.runner import HOLDS
+from invdyn_ros.nodes.runner import HOLD_COUNT_PREFIX
 from invdyn_ros.robots.robot import Robot
 
 Kept = dict[str, tuple[Any, list[bytes]]]  # topic -> message type, serialized messages
@@ -77,8 +77,10 @@ def holds(diagnostics: Iterable[Any]) -> dict[str, int]:
     for message in diagnostics:
         for status in message.status:
             for value in status.values:
-                if value.key.startswith(HOLDS) and status.name != "simulator":
-                    counts[f"{status.name}: {value.key[len(HOLDS) :]}"] = int(value.value)
+                if value.key.startswith(HOLD_COUNT_PREFIX) and status.name != "simulator":
+                    counts[f"{status.name}: {value.key[len(HOLD_COUNT_PREFIX) :]}"] = int(
+                        value.value
+                    )
     return counts
 
 
@@ -92,7 +94,7 @@ def _recording(part: dict[str, Stamped], robot: Robot) -> Recording:
         Samples.of(
             [
                 (t, *joints_by_name(m, names), np.nan)
-                for t, m in part.get("/inverse_dynamics/wanted", [])
+                for t, m in part.get("/inverse_dynamics/desired_joint_state", [])
             ]
         ),
     )

@@ -20,22 +20,22 @@ from invdyn_ros.arms.scene import SCENES, nominal_scene
 from invdyn_ros.data.recording import Recording
 from invdyn_ros.evaluation.grasp_report import grasp_report
 from invdyn_ros.evaluation.teleop_report import teleop_report
-from invdyn_ros.graph.shipped_weights import SHIPPED
+from invdyn_ros.graph.shipped_weights import SHIPPED_POLICIES
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.messages import newest
 from invdyn_ros.nodes.recordings import Kept, recordings
-from invdyn_ros.nodes.runner import CheckedNode, Done, Spin, parameters, run
+from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, Spin, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 
-EVERY = QoSProfile(depth=2000)  # a reader that falls behind for a moment must lose nothing
-SENSORS = QoSProfile(depth=2000, reliability=ReliabilityPolicy.BEST_EFFORT)
-PICTURED = 2  # episodes whose images are kept for the video
-STEADY_END = 2.0  # [s] without an image after the video's end
+RELIABLE_QOS = QoSProfile(depth=2000)  # a reader that falls behind for a moment must lose nothing
+BEST_EFFORT_QOS = QoSProfile(depth=2000, reliability=ReliabilityPolicy.BEST_EFFORT)
+NUM_VIDEO_EPISODES = 2  # episodes whose images are kept for the video
+VIDEO_END_TIMEOUT = 2.0  # [s] without an image after the video's end
 
 
 @dataclass(frozen=True)
-class ReportConfig:
+class ReportNodeConfig:
     """Parameters of the node.
 
     Attributes:
@@ -52,7 +52,7 @@ class ReportConfig:
         noise: level of noise.
         seed: seed of the run.
         episodes: how many episodes make up the run.
-        sight: folder of the network that sees the block; empty: its markers are seen.
+        block_pose_model: folder of the network that sees the block; empty: its markers are seen.
         camera_pose: file of the calibrated camera, as the grasp has it.
     """
 
@@ -69,43 +69,43 @@ class ReportConfig:
     noise: str = "default"
     seed: int = 0
     episodes: int = 1
-    sight: str = ""
+    block_pose_model: str = ""
     camera_pose: str = ""
 
 
-class ReportNode(CheckedNode):
+class ReportNode(DiagnosticNode):
     """Keep serialized messages while the run lasts; convert and judge them when it is over."""
 
     def __init__(self) -> None:
         super().__init__("report")
-        self.config = config = parameters(self, ReportConfig)
+        self.config = config = load_parameters(self, ReportNodeConfig)
         self.robot = load_robot(config.arm)
         self.model = load_runtime(config.checkpoint, "cpu", self.robot)
         self.topics: Kept = {}
         self.bag = BagWriter(Path(config.record)) if config.record else None
-        self.began: float | None = None
-        self.last_image: float | None = None
+        self.start_time: float | None = None
+        self.last_image_time: float | None = None
         self.resets = 0
         self.last_stamp = -1
         self.ready = False
-        self.pausing = self.create_client(SetBool, "/sim/pause")
-        self.watch("/joint_states", JointState, self.on_joints)
-        self.watch("/inverse_dynamics/wanted", JointState)
-        self.watch("/joint_target", JointTrajectory)
-        self.watch("/diagnostics", DiagnosticArray)
+        self.pause_client = self.create_client(SetBool, "/sim/pause")
+        self.record("/joint_states", JointState, self.on_joint_state)
+        self.record("/inverse_dynamics/desired_joint_state", JointState)
+        self.record("/joint_target", JointTrajectory)
+        self.record("/diagnostics", DiagnosticArray)
         if config.graph == "teleop":
-            self.watch("/timing", TimeReference)
-            self.watch("/pose/landmarks", PointCloud2, self.on_image)
+            self.record("/timing", TimeReference)
+            self.record("/pose/landmarks", PointCloud2, self.on_image)
             if config.report:
-                self.watch("/pose/overlay", Image, qos=newest(False))
+                self.record("/pose/overlay", Image, qos=newest(False))
         else:
-            self.watch("/sim/objects", PoseArray)
-            self.watch("/blocks/block_0", PoseWithCovarianceStamped)
-            self.watch("/gripper/command", Float64MultiArray)
+            self.record("/sim/objects", PoseArray)
+            self.record("/blocks/block_0", PoseWithCovarianceStamped)
+            self.record("/gripper/command", Float64MultiArray)
             if config.report:
-                self.overlay = self.watch("/blocks/overlay", Image, qos=newest(False))
+                self.overlay = self.record("/blocks/overlay", Image, qos=newest(False))
 
-    def watch(
+    def record(
         self,
         topic: str,
         kind: Any,
@@ -123,27 +123,31 @@ class ReportNode(CheckedNode):
             if also is not None:
                 also(raw)
 
-        qos = qos or (EVERY if self.config.lockstep else SENSORS)
+        qos = qos or (RELIABLE_QOS if self.config.lockstep else BEST_EFFORT_QOS)
         return self.create_subscription(kind, topic, keep, qos, raw=True)
 
-    def say_when_ready(self) -> None:
+    def publish_ready(self) -> None:
         """Show a topic once every other is heard: who waits for it starts with nothing missed."""
         kept = [s for s in self.subscriptions if s.topic_name in self.topics]
         self.ready = all(subscription.get_publisher_count() for subscription in kept)
         if self.ready:
-            self.create_publisher(Empty, "/report/ready", EVERY)
-            self.create_subscription(Empty, "/report/ready", lambda _: None, EVERY)
+            self.create_publisher(Empty, "/report/ready", RELIABLE_QOS)
+            self.create_subscription(Empty, "/report/ready", lambda _: None, RELIABLE_QOS)
 
-    def on_joints(self, raw: bytes) -> None:
+    def on_joint_state(self, raw: bytes) -> None:
         """Count the resets of the simulation: time that runs backwards."""
         # The stamp comes first in the CDR encoding, after four bytes that say its kind.
         sec, nanosec = np.frombuffer(raw[4:12], "<i4")
         stamp = int(sec) * 10**9 + int(nanosec)
-        if self.began is None:
-            self.began = time.monotonic()
+        if self.start_time is None:
+            self.start_time = time.monotonic()
         if stamp < self.last_stamp:
             self.resets += 1
-            if self.resets == PICTURED and self.config.graph == "grasp_sim" and self.config.report:
+            if (
+                self.resets == NUM_VIDEO_EPISODES
+                and self.config.graph == "grasp_sim"
+                and self.config.report
+            ):
                 self.destroy_subscription(self.overlay)
             if self.config.graph == "grasp_sim":
                 self.get_logger().info(f"episode {self.resets} of {self.config.episodes} is over")
@@ -151,23 +155,23 @@ class ReportNode(CheckedNode):
 
     def on_image(self, _: bytes) -> None:
         """Note that the source still gives images."""
-        self.last_image = time.monotonic()
+        self.last_image_time = time.monotonic()
 
-    def turn(self, spin: Spin) -> None:
+    def step(self, spin: Spin) -> None:
         """Gather until the run is over, then write."""
         spin(0.2)
         if not self.ready:
-            self.say_when_ready()
-        if self.over():
-            self.pause(spin)
-            self.write()
-            raise Done
+            self.publish_ready()
+        if self.is_finished():
+            self.pause_simulation(spin)
+            self.write_report()
+            raise NodeFinished
 
-    def pause(self, spin: Spin) -> None:
+    def pause_simulation(self, spin: Spin) -> None:
         """Stop a simulated arm, whose processor the pictures need; a real one is not ours."""
-        if self.pausing.service_is_ready():
-            asked = self.pausing.call_async(SetBool.Request(data=True))
-            while not asked.done() and self.pausing.service_is_ready():
+        if self.pause_client.service_is_ready():
+            asked = self.pause_client.call_async(SetBool.Request(data=True))
+            while not asked.done() and self.pause_client.service_is_ready():
                 spin(0.2)
 
     def close(self) -> None:
@@ -176,24 +180,27 @@ class ReportNode(CheckedNode):
         if bag is not None:
             bag.close()
 
-    def over(self) -> bool:
+    def is_finished(self) -> bool:
         """Say whether the run is over."""
         config = self.config
-        if self.began is None:
+        if self.start_time is None:
             return False
         if config.duration > 0:
             simulated = self.last_stamp * 1e-9 if config.lockstep else 0.0
             if (
-                max(simulated, (time.monotonic() - self.began) * (not config.lockstep))
+                max(simulated, (time.monotonic() - self.start_time) * (not config.lockstep))
                 > config.duration
             ):
                 return True
         if config.graph == "grasp_sim":
             return self.resets >= config.episodes
-        quiet = self.last_image is not None and time.monotonic() - self.last_image > STEADY_END
+        quiet = (
+            self.last_image_time is not None
+            and time.monotonic() - self.last_image_time > VIDEO_END_TIMEOUT
+        )
         return bool(config.video) and quiet
 
-    def write(self) -> None:
+    def write_report(self) -> None:
         """Write the report, the recording and the pictures."""
         config = self.config
         self.close()
@@ -208,21 +215,21 @@ class ReportNode(CheckedNode):
         if config.graph == "grasp_sim":
             scene = nominal_scene(config.arm, config.camera_pose)
             about |= {"policy": config.policy, "noise": config.noise, "seed": config.seed}
-            if config.sight:
-                about |= {"sight": config.sight}
-            script = self.script(episodes)
+            if config.block_pose_model:
+                about |= {"block_pose_model": config.block_pose_model}
+            script = self.scripted_baseline(episodes)
             result = grasp_report(episodes, self.robot, scene, unit, about, script)
         else:
             result = teleop_report(episodes[0], self.robot, self.model, config.side, about)
         file.write_text(json.dumps(result, indent=2) + "\n")
         self.get_logger().info(f"wrote {file}; now the pictures")
-        self.picture(episodes, result, file)
+        self.write_plots(episodes, result, file)
 
-    def script(self, episodes: list[Recording]) -> list[bool] | None:
+    def scripted_baseline(self, episodes: list[Recording]) -> list[bool] | None:
         """Return where the script succeeds in the same episodes, where a simulation can tell."""
         config = self.config
         simulated = all(episode.blocks for episode in episodes)
-        if config.policy not in SHIPPED or not simulated or config.camera_pose:
+        if config.policy not in SHIPPED_POLICIES or not simulated or config.camera_pose:
             return None
         from invdyn_ros.grasp.envs.scripted_baseline import (
             scripted_successes,  # a simulation: only where wanted
@@ -230,15 +237,17 @@ class ReportNode(CheckedNode):
 
         self.get_logger().info(f"now the script, in the same {len(episodes)} episodes")
         run = config.arm, config.noise, config.seed, len(episodes)
-        return scripted_successes(*run, config.checkpoint, config.sight)
+        return scripted_successes(*run, config.checkpoint, config.block_pose_model)
 
-    def picture(self, episodes: list[Recording], result: dict[str, Any], file: Path) -> None:
+    def write_plots(self, episodes: list[Recording], result: dict[str, Any], file: Path) -> None:
         """Draw video and summary beside the report."""
         from invdyn_ros.evaluation import plots as plot  # matplotlib takes a second to import
 
         if self.config.graph == "grasp_sim":
-            scene = replace(SCENES[self.config.arm], marked=not self.config.sight)
-            plot.grasp_video(episodes[:PICTURED], self.robot, scene, file.parent / "grasp.mp4")
+            scene = replace(SCENES[self.config.arm], marked=not self.config.block_pose_model)
+            plot.grasp_video(
+                episodes[:NUM_VIDEO_EPISODES], self.robot, scene, file.parent / "grasp.mp4"
+            )
             plot.grasp_summary(episodes, self.robot, scene, result, file.parent / "summary.png")
         else:
             plot.teleop_video(episodes[0], self.robot, file.parent / "teleop.mp4")

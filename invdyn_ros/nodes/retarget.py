@@ -15,7 +15,7 @@ from invdyn_ros.nodes.messages import (
     target_to_message,
     to_seconds,
 )
-from invdyn_ros.nodes.runner import CheckedNode, parameters, run
+from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.teleop.retargeting import RetargetConfig, Retargeter
 
@@ -33,14 +33,14 @@ class RetargetNodeConfig:
     lockstep: bool = False
 
 
-class RetargetNode(CheckedNode):
+class RetargetNode(DiagnosticNode):
     """Follow the person; without a person, or with an uncertain one, the arm holds."""
 
     def __init__(self) -> None:
         super().__init__("retarget")
-        self.config = parameters(self, RetargetNodeConfig)
+        self.config = load_parameters(self, RetargetNodeConfig)
         self.robot = load_robot(self.config.arm)
-        self.retargeter = Retargeter(self.robot, parameters(self, RetargetConfig))
+        self.retargeter = Retargeter(self.robot, load_parameters(self, RetargetConfig))
         # Cameras wait for /joint_target, so that no image comes before the arm's place is known;
         # in lockstep, where nothing is lost, the arm waits for it.
         self.targets = self.create_targets() if self.config.lockstep else None

@@ -22,14 +22,14 @@ from invdyn_ros.config import from_mapping
 
 T = TypeVar("T")
 Spin = Callable[[float], None]  # wait at most so many seconds [s] for a message and handle it
-HOLDS = "holds: "  # diagnostics keys that count how often a node held, by reason
+HOLD_COUNT_PREFIX = "holds: "  # diagnostics keys that count how often a node held, by reason
 
 
-class Done(Exception):
+class NodeFinished(Exception):
     """A node's work is finished; its process ends with code 0."""
 
 
-def parameters(node: Node, config: type[T]) -> T:
+def load_parameters(node: Node, config: type[T]) -> T:
     """Declare one ROS parameter per field of a dataclass and return the dataclass filled.
 
     Raises:
@@ -46,18 +46,18 @@ def parameters(node: Node, config: type[T]) -> T:
     return from_mapping(config, values, f"parameters of node '{node.get_name()}'")
 
 
-class CheckedNode(Node):
+class DiagnosticNode(Node):
     """A node that publishes diagnostics once a second and checks the types of its topics."""
 
-    failure: BaseException | None = None  # what a callback raised; `Loop` raises it
+    exception: BaseException | None = None  # what a callback raised; `Loop` raises it
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        self.values: dict[str, str] = {}
-        self.problem: str | None = None
-        self.holds: Counter[str] = Counter()
+        self.diagnostic_values: dict[str, str] = {}
+        self.hold_reason: str | None = None
+        self.hold_counts: Counter[str] = Counter()
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self.create_timer(1.0, self._kept(self._every_second))
+        self.create_timer(1.0, self._store_exception(self._on_timer))
 
     def create_subscription(
         self,
@@ -68,10 +68,10 @@ class CheckedNode(Node):
         **options: Any,
     ) -> Any:
         """Subscribe; what the callback raises ends the node."""
-        kept = self._kept(callback)
+        kept = self._store_exception(callback)
         return super().create_subscription(msg_type, topic, kept, qos_profile, **options)
 
-    def _kept(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+    def _store_exception(self, callback: Callable[..., Any]) -> Callable[..., Any]:
         """Keep what a callback raises, an exit too: rclpy would print a traceback on its way."""
 
         @wraps(callback)
@@ -79,11 +79,11 @@ class CheckedNode(Node):
             try:
                 return callback(*arguments)
             except BaseException as error:
-                self.failure = self.failure or error
+                self.exception = self.exception or error
 
         return call
 
-    def connected(self, topics: str) -> bool:
+    def topics_connected(self, topics: str) -> bool:
         """Say whether each of some topics, parted by spaces, has both ends."""
         return all(
             self.count_publishers(topic) and self.count_subscribers(topic)
@@ -92,36 +92,36 @@ class CheckedNode(Node):
 
     def hold(self, reason: str | None) -> None:
         """Note why the node does not do as asked (None: it does) and say so once per change."""
-        if reason == self.problem:
+        if reason == self.hold_reason:
             return
-        self.problem = reason
+        self.hold_reason = reason
         if reason is None:
             self.get_logger().info("ok again")
         else:
-            self.holds[reason] += 1
-            self.values[f"{HOLDS}{reason}"] = str(self.holds[reason])
+            self.hold_counts[reason] += 1
+            self.diagnostic_values[f"{HOLD_COUNT_PREFIX}{reason}"] = str(self.hold_counts[reason])
             self.get_logger().warning(reason)
-            if self.holds[reason] == 1:  # short runs end before the next beat
-                self._diagnose()
+            if self.hold_counts[reason] == 1:  # short runs end before the next beat
+                self._publish_diagnostics()
 
-    def _every_second(self) -> None:
-        self._check_types()
-        self._diagnose()
+    def _on_timer(self) -> None:
+        self._check_topic_types()
+        self._publish_diagnostics()
 
-    def _diagnose(self) -> None:
+    def _publish_diagnostics(self) -> None:
         status = DiagnosticStatus(
-            level=DiagnosticStatus.OK if self.problem is None else DiagnosticStatus.WARN,
+            level=DiagnosticStatus.OK if self.hold_reason is None else DiagnosticStatus.WARN,
             name=self.get_name(),
-            message=self.problem or "ok",
-            values=[KeyValue(key=k, value=v) for k, v in self.values.items()],
+            message=self.hold_reason or "ok",
+            values=[KeyValue(key=k, value=v) for k, v in self.diagnostic_values.items()],
         )
         message = DiagnosticArray(status=[status])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
 
-    def _check_types(self) -> None:
+    def _check_topic_types(self) -> None:
         for subscription in self.subscriptions:
-            wanted = _type_name(subscription.msg_type)
+            wanted = _message_type(subscription.msg_type)
             for info in self.get_publishers_info_by_topic(subscription.topic_name):
                 if info.topic_type != wanted:
                     raise ValueError(
@@ -130,22 +130,22 @@ class CheckedNode(Node):
                     )
 
 
-def _type_name(message: Any) -> str:
+def _message_type(message: Any) -> str:
     package, kind = message.__module__.split(".")[:2]
     return f"{package}/{kind}/{message.__name__}"
 
 
-class Loop:
+class NodeLoop:
     """Takes the turns of a node, on rclpy's leanest executor."""
 
     def __init__(self, node: Node) -> None:
         self.node = node
-        self.executor = _executor()
+        self.executor = _create_executor()
         self.executor.add_node(node)
 
-    def turn(self) -> None:
-        """Let a node that paces itself, by a method `turn(spin)`, do so; spin any other."""
-        paced = getattr(self.node, "turn", None)
+    def step(self) -> None:
+        """Let a node that paces itself, by a method `step(spin)`, do so; spin any other."""
+        paced = getattr(self.node, "step", None)
         if paced is None:
             self.spin(0.5)
         else:
@@ -154,7 +154,7 @@ class Loop:
     def spin(self, seconds: float) -> None:
         """Wait at most so long [s] for a message and handle it; raise what its callback raised."""
         self.executor.spin_once(seconds)
-        failure = getattr(self.node, "failure", None)
+        failure = getattr(self.node, "exception", None)
         if failure is not None:
             raise failure
 
@@ -163,7 +163,7 @@ class Loop:
         self.executor.shutdown(timeout_sec=0.5)
 
 
-def _executor() -> Executor:
+def _create_executor() -> Executor:
     try:  # spares the processor: the other builds its wait set anew for each message
         from rclpy.experimental import EventsExecutor
     except ImportError:  # rclpy before 7.1.5
@@ -171,7 +171,7 @@ def _executor() -> Executor:
     return EventsExecutor()
 
 
-def _file_name(make: Callable[[], Node]) -> str:
+def _node_file_name(make: Callable[[], Node]) -> str:
     """Return the name of a node that could not be made: that of its file."""
     return Path(inspect.getfile(sys.modules[make.__module__])).stem
 
@@ -179,19 +179,19 @@ def _file_name(make: Callable[[], Node]) -> str:
 def run(make: Callable[[], Node]) -> None:
     """Run a node until it ends: code 0 if done or interrupted, 2 on bad input."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    name = _file_name(make)
+    name = _node_file_name(make)
     code = 0
     loop = None
     try:
         rclpy.init(args=sys.argv)
         node = make()
         name = node.get_name()
-        loop = Loop(node)
+        loop = NodeLoop(node)
         gc.collect()
         gc.freeze()  # the collector need not look again at what lives as long as the node
         while rclpy.ok():
-            loop.turn()
-    except (KeyboardInterrupt, ExternalShutdownException, Done, SystemExit):
+            loop.step()
+    except (KeyboardInterrupt, ExternalShutdownException, NodeFinished, SystemExit):
         pass
     except (ValueError, OSError) as error:
         print(f"{name}: {error}", file=sys.stderr, flush=True)

@@ -18,7 +18,7 @@ from invdyn_ros.nodes.messages import (
     pose_to_arrays,
     to_nanoseconds,
 )
-from invdyn_ros.nodes.runner import CheckedNode, parameters, run
+from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 
 FRAME = "camera_optical_frame"
@@ -37,12 +37,12 @@ class SceneCameraConfig:
     knows [px]; 0: the calibrated camera."""
 
 
-class SceneCameraNode(CheckedNode):
+class SceneCameraNode(DiagnosticNode):
     """Draw what the camera sees, in a process of its own: that takes longer than physics."""
 
     def __init__(self) -> None:
         super().__init__("scene_camera")
-        self.config = parameters(self, SceneCameraConfig)
+        self.config = load_parameters(self, SceneCameraConfig)
         self.robot = load_robot(self.config.arm)
         self.noise = load_noise(self.config.noise)
         self.camera: SceneCamera | None = None

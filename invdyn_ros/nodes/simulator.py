@@ -22,7 +22,7 @@ from invdyn_ros.nodes.messages import (
     poses_to_message,
     to_stamp,
 )
-from invdyn_ros.nodes.runner import CheckedNode, Spin, parameters, run
+from invdyn_ros.nodes.runner import DiagnosticNode, Spin, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.typing import Array
 
@@ -46,7 +46,7 @@ class SimulatorConfig:
         wall_clock: stamp with the wall clock instead of the time since the reset, which starts
             again with every episode.
         headless: no window.
-        await_topics: time starts when each of these topics has both ends; parted by spaces. By
+        wait_for_topics: time starts when each of these topics has both ends; parted by spaces. By
             the wall clock it runs at once: a real arm waits for nobody either.
     """
 
@@ -59,10 +59,10 @@ class SimulatorConfig:
     lockstep: bool = False
     wall_clock: bool = True
     headless: bool = True
-    await_topics: str = ""
+    wait_for_topics: str = ""
 
 
-class SimulatorNode(CheckedNode):
+class SimulatorNode(DiagnosticNode):
     """Step the physics at the arm's rate, in real time or in lockstep with the commands.
 
     In real time, the interval that has just passed is simulated with the commands that came in it;
@@ -71,7 +71,7 @@ class SimulatorNode(CheckedNode):
 
     def __init__(self) -> None:
         super().__init__("simulator")
-        self.config = config = parameters(self, SimulatorConfig)
+        self.config = config = load_parameters(self, SimulatorConfig)
         self.robot = load_robot(config.arm)
         unit = config.unit or self.robot.action_unit
         self.scene = SCENES.get(config.arm) if config.scene else None
@@ -122,11 +122,11 @@ class SimulatorNode(CheckedNode):
         """Time of the state [ns]."""
         return self.origin + round(self.simulation.ticks * 1e9 / self.robot.rate)
 
-    def turn(self, spin: Spin) -> None:
+    def step(self, spin: Spin) -> None:
         """Publish a state, gather its commands, step."""
         if self.waiting:
             spin(0.05)
-            self.waiting = not self.connected(self.config.await_topics)
+            self.waiting = not self.topics_connected(self.config.wait_for_topics)
             self.start_clock()
             return
         self.publish()
