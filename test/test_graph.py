@@ -9,7 +9,7 @@ import pytest
 from arm_paths import bridge
 
 from invdyn_ros.graph.arguments import ARMS
-from invdyn_ros.graph.graph import GRAPHS, FASTDDS_PROFILES, find_graph, resolve
+from invdyn_ros.graph.graph import FASTDDS_PROFILES, GRAPHS, find_graph, resolve
 from invdyn_ros.models.timeseries.registry import save_time_series_model
 from invdyn_ros.robots.robot import ROBOTS
 
