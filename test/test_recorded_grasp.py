@@ -212,7 +212,7 @@ def test_imitation_of_recorded_demonstrations_lowers_its_loss(data, monkeypatch)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     shown, algorithm = read_demonstrations(data, UR5), ALGORITHMS["sac"]
-    config = LearningConfig(algorithm="sac", learner={"hidden": [32, 32], "buffer": 100})
+    config = LearningConfig(algorithm="sac", learner={"net_arch": [32, 32], "buffer_size": 100})
     losses, measure = [], nn.functional.mse_loss
 
     def noting(*arguments):
@@ -239,8 +239,8 @@ def test_a_task_shows_what_was_recorded(data):
     ("words", "message"),
     [
         (["--arm", "ur5e"], "holds demonstrations of arm ur5, not ur5e"),
-        (["--control", "cartesian"], "holds demonstrations of control joint, not cartesian"),
-        (["--steering.period", "0.08"], "holds demonstrations of steering {'period': 0.04,"),
+        (["--control_mode", "cartesian"], "holds demonstrations of control joint, not cartesian"),
+        (["--action_space.period", "0.08"], "holds demonstrations of steering {'period': 0.04,"),
         (["--demonstrations.data", "NONE"], "is no dataset: meta/info.json is missing"),
         (["--demonstrations.data", "TORN"], "an episode does not end where it is done"),
     ],
@@ -252,7 +252,7 @@ def test_demonstrations_of_something_else_are_refused(data, tmp_path, capsys, wo
     pq.write_table(pq.read_table(file)[:-5], file)
     given = {"NONE": str(tmp_path), "TORN": str(torn)}
     words = ["--demonstrations.data", str(data), *(given.get(word, word) for word in words)]
-    alike = ["--algorithm", "sac", "--control", "joint", "--steering.period", "0.04"]
+    alike = ["--algorithm", "sac", "--control_mode", "joint", "--action_space.period", "0.04"]
     assert run_verb("train_grasp", [*alike, "--out", str(out), *words]) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert message in line and line.startswith("invdyn train_grasp: ") and not out.exists()

@@ -61,7 +61,7 @@ def test_a_grip_that_holds_leaves_the_weight_around_it() -> None:
 def test_whoever_believes_the_observer_finds_a_block_that_the_camera_misplaces() -> None:
     """In episodes whose camera errs by more than the play between open fingers and block."""
     with closing(
-        GraspEnv(arm="ur5", control="cartesian", noise=Noise(camera_position=0.02))
+        GraspEnv(arm="ur5", control_mode="cartesian", noise=Noise(camera_position=0.02))
     ) as env:
         for episode in (3, 5, 7, 9):
             env.reset(seed=3, options={"episode": episode})

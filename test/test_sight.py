@@ -88,7 +88,7 @@ def test_pictures_are_the_same_from_the_same_seed_and_half_drawn_ones_are_none(
 ) -> None:
     again, other = draw(tmp_path / "again", 64), draw(tmp_path / "other", 64, seed=1)
     np.testing.assert_array_equal(again.pixels, pictures.pixels)
-    np.testing.assert_array_equal(again.labels, pictures.facts)
+    np.testing.assert_array_equal(again.labels, pictures.labels)
     assert not np.array_equal(other.pixels, pictures.pixels)
     assert open_pictures(tmp_path / "again") is not None
     (tmp_path / "again" / FACTS).unlink()
@@ -117,7 +117,7 @@ def believed(facts: np.ndarray, wrong: float) -> BlockPosePrediction:
 
 
 def test_the_spread_is_by_how_much_deviations_are_too_small(pictures) -> None:
-    facts = np.repeat(pictures.facts, 60)
+    facts = np.repeat(pictures.labels, 60)
     facts["resting"] = 1
     belief = believed(facts, 2.0)
     factors = spread(belief, facts)
@@ -130,18 +130,18 @@ def test_the_spread_is_by_how_much_deviations_are_too_small(pictures) -> None:
 
 
 def test_a_yaw_is_the_same_after_a_quarter_turn(pictures) -> None:
-    belief = believed(pictures.facts, 0.0)
+    belief = believed(pictures.labels, 0.0)
     for turns in range(-3, 4):
         turned = belief._replace(yaw=belief.yaw + turns * np.pi / 2)
-        np.testing.assert_allclose(yaw_error(turned, pictures.facts), 0.0, atol=1e-6)
+        np.testing.assert_allclose(yaw_error(turned, pictures.labels), 0.0, atol=1e-6)
 
 
 def test_pictures_without_a_sighting_are_counted_not_judged(pictures) -> None:
-    belief = believed(pictures.facts, 1.0)
-    blind = belief._replace(resting=np.zeros(len(pictures.facts)))
-    assert accuracy(blind, pictures.facts) == {"pictures": 64, "seen": 0.0}
+    belief = believed(pictures.labels, 1.0)
+    blind = belief._replace(resting=np.zeros(len(pictures.labels)))
+    assert accuracy(blind, pictures.labels) == {"pictures": 64, "seen": 0.0}
     half = np.arange(64) % 2 == 0
-    assert accuracy(*select(belief, pictures.facts, half))["pictures"] == 32
+    assert accuracy(*select(belief, pictures.labels, half))["pictures"] == 32
 
 
 def test_a_network_on_disk_sees_the_same(tmp_path, pictures) -> None:
@@ -157,9 +157,9 @@ def test_a_network_on_disk_sees_the_same(tmp_path, pictures) -> None:
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (lambda d: (d / META).unlink(), "is no sight: meta.json is missing"),
+        (lambda d: (d / META).unlink(), "is no block pose network: meta.json is missing"),
         (lambda d: (d / META).write_text("{"), "is not JSON"),
-        (lambda d: (d / META).write_text("{}"), "is of no sight"),
+        (lambda d: (d / META).write_text("{}"), "is of no block pose network"),
         (lambda d: (d / "model.safetensors").write_bytes(b"x"), "is damaged"),
     ],
 )

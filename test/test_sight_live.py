@@ -55,8 +55,8 @@ def test_sight_is_for_states() -> None:
 
 
 TINY = {
-    "rounds": 2, "episodes": 2, "pictures": 40, "validation": 24, "trials": 1,
-    "network.pixels": 32, "fit.epochs": 1, "fit.batch": 16, "fit.amp": "none",
+    "rounds": 2, "episodes": 2, "images": 40, "validation": 24, "eval_episodes": 1,
+    "network.pixels": 32, "fit.epochs": 1, "fit.batch_size": 16, "fit.amp": "none",
 }  # fmt: skip
 
 
@@ -75,10 +75,12 @@ def test_the_verb_learns_in_rounds_and_goes_on_where_it_ended(tmp_path, capsys) 
     first = (out / "model.safetensors").read_bytes()
     assert run_verb("train_block_pose", ["--out", str(out), *words()]) == 2
     assert "holds a run already" in capsys.readouterr().err
-    assert run_verb("train_block_pose", ["--out", str(out), "--resume", *words(pictures=48)]) == 2
-    assert "pictures 40, not 48" in capsys.readouterr().err
+    assert run_verb("train_block_pose", ["--out", str(out), "--resume", *words(images=48)]) == 2
+    assert "images 40, not 48" in capsys.readouterr().err
     (out / "round_1" / META).unlink()
-    assert run_verb("train_block_pose", ["--out", str(out), "--resume", *words(trials=0)]) == 0
+    assert (
+        run_verb("train_block_pose", ["--out", str(out), "--resume", *words(eval_episodes=0)]) == 0
+    )
     assert (out / "model.safetensors").read_bytes() == first
 
 

@@ -43,14 +43,14 @@ def reward_of(policy, episodes: int = 30) -> float:
     [
         ("sac", {}, 600),
         ("tqc", {}, 600),
-        ("ppo", {"rollout": 256, "epochs": 10, "deviation": -0.5}, 3000),
-        ("dagger", {"updates": 2.0}, 600),
+        ("ppo", {"n_steps": 256, "n_epochs": 10, "log_std_init": -0.5}, 3000),
+        ("dagger", {"gradient_steps": 2.0}, 600),
     ],
 )
 def test_return_on_a_toy_improves(tmp_path, algorithm, settings, steps):
     known = {field.name for field in fields(SETTINGS[algorithm])}
     learner = {k: v for k, v in SMALL.items() if k in known} | settings
-    config = replace(CONFIG, algorithm=algorithm, learner=learner, steps=steps)
+    config = replace(CONFIG, algorithm=algorithm, learner=learner, total_timesteps=steps)
     random = np.random.default_rng(0)
     before = reward_of(lambda seen: random.uniform(-1, 1, (len(seen), ACTIONS)))
     result = learn(config, TASK, tmp_path)
@@ -62,28 +62,40 @@ def test_return_on_a_toy_improves(tmp_path, algorithm, settings, steps):
 
 def test_imitation_alone_solves_the_toy(tmp_path):
     shown = DemonstrationConfig(episodes=40, demo_fraction=0.5, bc_steps=400)
-    config = replace(CONFIG, steps=1, demonstrations=shown)
+    config = replace(CONFIG, total_timesteps=1, demonstrations=shown)
     result = learn(config, TASK, tmp_path)
     assert result.successes >= 0.8 * result.episodes
 
 
 def test_a_learner_without_memory_begins_as_the_clone_of_what_it_was_shown(tmp_path):
     shown = DemonstrationConfig(episodes=40, bc_steps=400)
-    learner = {"rollout": 64, "batch": 64, "epochs": 1, "hidden": [32, 32], "deviation": -3.0}
-    blank = replace(CONFIG, algorithm="ppo", learner=learner, steps=1)
+    learner = {
+        "n_steps": 64,
+        "batch_size": 64,
+        "n_epochs": 1,
+        "net_arch": [32, 32],
+        "log_std_init": -3.0,
+    }
+    blank = replace(CONFIG, algorithm="ppo", learner=learner, total_timesteps=1)
     alone = learn(blank, TASK, tmp_path / "alone")
     cloned = learn(replace(blank, demonstrations=shown), TASK, tmp_path / "cloned")
     assert alone.successes < 0.5 * alone.episodes < 0.8 * cloned.episodes <= cloned.successes
 
 
 def test_a_run_from_pixels_is_judged_and_goes_on_with_its_memory(tmp_path):
-    learner = {"hidden": [16], "batch": 16, "start": 20, "buffer": 200, "updates": 0.25}
-    config = replace(CONFIG, observation="pixels", learner=learner, steps=60)
+    learner = {
+        "net_arch": [16],
+        "batch_size": 16,
+        "learning_starts": 20,
+        "buffer_size": 200,
+        "gradient_steps": 0.25,
+    }
+    config = replace(CONFIG, observation="pixels", learner=learner, total_timesteps=60)
     first = Reinforcement(config, SEEN_TASK, tmp_path, lambda step, best: None)
-    first.go(resume=False)
-    more = replace(config, steps=100)
+    first.train(resume=False)
+    more = replace(config, total_timesteps=100)
     second = Reinforcement(more, SEEN_TASK, tmp_path, lambda step, best: None)
-    second.go(resume=True)
+    second.train(resume=True)
     assert [point.step for point in second.curve] == [60, 100]
     old, new = (run.learner.replay_buffer for run in (first, second))
     assert np.array_equal(old.observations["pixels"][:60], new.observations["pixels"][:60])
@@ -93,27 +105,27 @@ def test_a_run_from_pixels_is_judged_and_goes_on_with_its_memory(tmp_path):
 
 @pytest.mark.parametrize("algorithm", ["sac", "ppo"])
 def test_a_resumed_run_goes_on_where_it_ended(tmp_path, algorithm):
-    learner = SMALL if algorithm == "sac" else {"rollout": 100, "batch": 50, "hidden": [16]}
-    config = replace(CONFIG, algorithm=algorithm, learner=learner, steps=300)
+    learner = SMALL if algorithm == "sac" else {"n_steps": 100, "batch_size": 50, "net_arch": [16]}
+    config = replace(CONFIG, algorithm=algorithm, learner=learner, total_timesteps=300)
     ease = CurriculumConfig(area=0.1, noise=0.0, window=5, promotion_threshold=0.1, increment=0.5)
     config = replace(config, curriculum=ease)
     first = Reinforcement(config, TASK, tmp_path, lambda step, best: None)
-    first.go(resume=False)
+    first.train(resume=False)
     steps: list[int] = []
-    more = replace(config, steps=700)
+    more = replace(config, total_timesteps=700)
     second = Reinforcement(more, TASK, tmp_path, lambda step, best: steps.append(step))
-    second.go(resume=True)
+    second.train(resume=True)
     assert steps[0] == 301 and second.learner.num_timesteps == 700
     assert first.curriculum.level > 0 and second.curriculum.level >= first.curriculum.level
     assert second.learner._n_updates > first.learner._n_updates
 
 
 def test_a_resumed_learner_is_the_one_that_was_written(tmp_path):
-    config = replace(CONFIG, steps=300)
+    config = replace(CONFIG, total_timesteps=300)
     first = Reinforcement(config, TASK, tmp_path, lambda step, best: None)
-    first.go(resume=False)
+    first.train(resume=False)
     second = Reinforcement(config, TASK, tmp_path, lambda step, best: None)
-    second.go(resume=True)
+    second.train(resume=True)
     a, b = (run.learner.get_parameters() for run in (first, second))
     for name in a:
         torch.testing.assert_close(a[name], b[name])
@@ -124,32 +136,32 @@ def test_a_resumed_learner_is_the_one_that_was_written(tmp_path):
 
 
 def test_an_imitation_goes_on_with_all_that_the_teacher_said(tmp_path):
-    learner = {"hidden": [16], "batch": 64, "start": 50}
-    config = replace(CONFIG, algorithm="dagger", learner=learner, steps=200)
+    learner = {"net_arch": [16], "batch_size": 64, "learning_starts": 50}
+    config = replace(CONFIG, algorithm="dagger", learner=learner, total_timesteps=200)
     first = Imitation(config, TASK, tmp_path, lambda step, best: None)
-    first.go(resume=False)
+    first.train(resume=False)
     steps: list[int] = []
-    more = replace(config, steps=300)
+    more = replace(config, total_timesteps=300)
     second = Imitation(more, TASK, tmp_path, lambda step, best: steps.append(step))
-    second.go(resume=True)
+    second.train(resume=True)
     assert (steps[0], steps[-1]) == (201, 300) and second.updates == 300
     assert np.array_equal(first.seen, second.seen[:200])
     with pytest.raises(ValueError, match="holds 300 steps"):
-        learn(replace(config, steps=250), TASK, tmp_path, resume=True)
+        learn(replace(config, total_timesteps=250), TASK, tmp_path, resume=True)
 
 
 def test_updates_may_be_fewer_than_steps_but_not_all_steps_the_teachers(tmp_path):
-    learner = {"hidden": [16], "batch": 64, "start": 50, "updates": 0.5}
-    config = replace(CONFIG, algorithm="dagger", learner=learner, steps=120)
+    learner = {"net_arch": [16], "batch_size": 64, "learning_starts": 50, "gradient_steps": 0.5}
+    config = replace(CONFIG, algorithm="dagger", learner=learner, total_timesteps=120)
     run = Imitation(config, TASK, tmp_path, lambda step, best: None)
-    run.go(resume=False)
+    run.train(resume=False)
     assert run.updates == 60
-    with pytest.raises(ValueError, match=r"give more than learner.start, 50"):
-        learn(replace(config, steps=50), TASK, tmp_path / "short")
+    with pytest.raises(ValueError, match=r"give more than learner.learning_starts, 50"):
+        learn(replace(config, total_timesteps=50), TASK, tmp_path / "short")
 
 
 def test_a_run_with_other_settings_is_not_resumed(tmp_path):
-    learn(replace(CONFIG, steps=150), TASK, tmp_path)
+    learn(replace(CONFIG, total_timesteps=150), TASK, tmp_path)
     with pytest.raises(ValueError, match="seed 0, not 1"):
         learn(replace(CONFIG, seed=1), TASK, tmp_path, resume=True)
     with pytest.raises(ValueError, match="nothing to resume"):
@@ -162,7 +174,7 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path):
         (["--algorithm", "magic"], "no algorithm 'magic'; known: ['dagger', 'ppo', 'sac', 'tqc']"),
         (["--arm", "kuka_iiwa"], "no block to grasp for arm 'kuka_iiwa'"),
         (["--learner.size", "3"], "unknown field 'size'; ImitationConfig has"),
-        (["--learner.batch", "0"], "batch is 0; it must be at least 1"),
+        (["--learner.batch_size", "0"], "batch_size is 0; it must be at least 1"),
         (["--noise", "loud"], "no noise 'loud'"),
         (
             [
@@ -170,7 +182,7 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path):
                 "ppo",
                 "--demonstrations.episodes",
                 "5",
-                "--demonstrations.cloning",
+                "--demonstrations.bc_steps",
                 "0",
             ],
             "has no memory",
@@ -179,18 +191,18 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path):
         (["--observation", "pixels"], "'dagger' does not learn from pixels; take sac or tqc"),
         (["--algorithm", "sac", "--observation", "pixels"], "demonstrations have no pixels"),
         (["--observation", "sound"], "'sound' is not one of"),
-        (["--steps.more", "5"], "steps is no group"),
-        (["--config", "FILE"], "unknown field 'stepz'"),
+        (["--total_timesteps.more", "5"], "total_timesteps is no group"),
+        (["--config", "FILE"], "unknown field 'total_timestepz'"),
         (["--resume"], "nothing to resume"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_code_2(tmp_path, capsys, words, message):
     file = tmp_path / "bad.yaml"
-    file.write_text("stepz: 3\n")
+    file.write_text("total_timestepz: 3\n")
     words = [str(file) if word == "FILE" else word for word in words]
     out = tmp_path / "out"
     if words == ["--resume"]:
-        words = ["--algorithm", "ppo", "--processes", "1", "--resume"]
+        words = ["--algorithm", "ppo", "--num_envs", "1", "--resume"]
     assert run_verb("train_grasp", ["--out", str(out), *words]) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert message in line and line.startswith("invdyn train_grasp: ")
@@ -198,13 +210,18 @@ def test_bad_input_is_one_clear_line_and_code_2(tmp_path, capsys, words, message
 
 
 def test_curves_of_runs_say_what_the_level_cost(tmp_path, capsys):
-    easy = replace(CONFIG, algorithm="dagger", learner={"hidden": [16], "start": 50}, steps=300)
+    easy = replace(
+        CONFIG,
+        algorithm="dagger",
+        learner={"net_arch": [16], "learning_starts": 50},
+        total_timesteps=300,
+    )
     learn(
         replace(easy, evaluation=EvaluationConfig(eval_freq=100, n_eval_episodes=10)),
         TASK,
         tmp_path / "a",
     )
-    learn(replace(CONFIG, steps=20), TASK, tmp_path / "b")
+    learn(replace(CONFIG, total_timesteps=20), TASK, tmp_path / "b")
     report, runs = tmp_path / "r.json", [str(tmp_path / "a"), str(tmp_path / "b")]
     words = ["learning_curves", "--runs", *runs, "--level", "0.8", "--report", str(report)]
     assert run_verb("benchmark", words) == 0 and report.with_suffix(".png").stat().st_size > 5000
@@ -221,12 +238,16 @@ def test_runs_that_differ_only_in_their_seed_have_one_name(tmp_path):
     shown = DemonstrationConfig(episodes=5)
     runs = {
         "ur5_1": CONFIG,
-        "ur5_2": replace(CONFIG, seed=1, steps=30, processes=2),
+        "ur5_2": replace(CONFIG, seed=1, total_timesteps=30, num_envs=2),
         "shown": replace(CONFIG, demonstrations=shown),
-        "shown_long": replace(CONFIG, demonstrations=shown, limit=9.0),
+        "shown_long": replace(CONFIG, demonstrations=shown, max_episode_seconds=9.0),
     }
     for name, config in runs.items():
-        learn(replace(config, steps=config.total_timesteps % 50 + 10), TASK, tmp_path / name)
+        learn(
+            replace(config, total_timesteps=config.total_timesteps % 50 + 10),
+            TASK,
+            tmp_path / name,
+        )
     (tmp_path / "old").mkdir()
     found = legend([tmp_path / name for name in (*runs, "old")])
     assert list(found.values()) == [

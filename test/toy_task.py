@@ -15,7 +15,13 @@ from invdyn_ros.grasp.learning.config import LearningConfig
 from invdyn_ros.grasp.learning.evaluation import EvaluationConfig
 from invdyn_ros.grasp.learning.run import Task
 
-SMALL = {"hidden": [32, 32], "batch": 64, "start": 100, "learning_rate": 3e-3, "discount": 0.9}
+SMALL = {
+    "net_arch": [32, 32],
+    "batch_size": 64,
+    "learning_starts": 100,
+    "learning_rate": 3e-3,
+    "gamma": 0.9,
+}
 CONFIG = LearningConfig(
     algorithm="sac",
     total_timesteps=900,
@@ -41,7 +47,7 @@ class Toy(gymnasium.Env):
         self.target = self.np_random.uniform(-self.area, self.area, 2)
         return self._seen(), {}
 
-    def advise(self, teacher):
+    def expert_action(self, expert):
         return np.clip((self.target - self.place) / 0.2, -1, 1)
 
     def _seen(self):

@@ -32,7 +32,7 @@ class Config:
     """dagger, sac, tqc or ppo; the config says it unless given."""
     config: Path | None = None
     """YAML file; by default the shipped one of the algorithm."""
-    steps: int | None = None
+    total_timesteps: int | None = None
     """Steps of all environments together; the config says it unless given."""
     resume: bool = False
     """Go on with an interrupted run in --out."""
@@ -70,7 +70,7 @@ def read_config(options: Config, rest: list[str]) -> LearningConfig:
     name = LearningConfig(algorithm=options.algorithm or LearningConfig.algorithm).algorithm
     file = options.config or share(f"config/grasp/{name}.yaml")
     values = load_yaml(file)
-    for field in ("arm", "algorithm", "steps"):
+    for field in ("arm", "algorithm", "total_timesteps"):
         if getattr(options, field) is not None:
             values[field] = getattr(options, field)
     for field, value in overrides(rest).items():
@@ -79,7 +79,7 @@ def read_config(options: Config, rest: list[str]) -> LearningConfig:
 
 
 def put(values: dict[str, Any], path: list[str], value: Any) -> None:
-    """Set a field, or one of a group: `learner.batch`."""
+    """Set a field, or one of a group: `learner.batch_size`."""
     *groups, last = path
     for group in groups:
         inner = values.setdefault(group, {})

@@ -175,7 +175,7 @@ class LearningConfig(Checked):
         if self.algorithm not in OFF_POLICY and not shown.bc_steps:
             raise ValueError(
                 f"'{self.algorithm}' has no memory to put demonstrations in, it can only begin as "
-                "their clone; give demonstrations.cloning, steps of imitation"
+                "their clone; give demonstrations.bc_steps, steps of imitation"
             )
 
     def settings(self) -> Any:

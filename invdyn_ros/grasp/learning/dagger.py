@@ -80,8 +80,8 @@ class Imitation(Run):
         config = self.config
         if config.total_timesteps <= self.settings.learning_starts:
             raise ValueError(
-                f"steps is {config.total_timesteps}, all of them driven by the teacher; give more than "
-                f"learner.start, {self.settings.learning_starts}"
+                f"total_timesteps is {config.total_timesteps}, all of them driven by the teacher; give more than "
+                f"learner.learning_starts, {self.settings.learning_starts}"
             )
         size, actions = sizes(env)
         torch.manual_seed(config.seed)
@@ -99,7 +99,7 @@ class Imitation(Run):
         )
         observation = np.asarray(env.reset())
         while self.step < config.total_timesteps:
-            taught = np.array(env.env_method("advise", self.settings.expert), np.float32)
+            taught = np.array(env.env_method("expert_action", self.settings.expert), np.float32)
             rows = slice(self.step, min(self.step + env.num_envs, config.total_timesteps))
             count = rows.stop - rows.start
             self.seen[rows], self.told[rows] = observation[:count], taught[:count]
@@ -153,7 +153,9 @@ class Imitation(Run):
             self.step, self.updates = counts["step"], counts["updates"]
             kept = len(tensors["seen"])
             if kept > len(self.seen):
-                raise ValueError(f"{self.out} holds {kept} steps; give --steps of more than that")
+                raise ValueError(
+                    f"{self.out} holds {kept} steps; give --total-timesteps of more than that"
+                )
             self.seen[:kept], self.told[:kept] = tensors["seen"].numpy(), tensors["told"].numpy()
             own = {k[7:]: v for k, v in tensors.items() if k.startswith("policy.")}
             self.learner.load_state_dict(own)

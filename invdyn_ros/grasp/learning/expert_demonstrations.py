@@ -79,7 +79,7 @@ def teach(of: SpaceSpec, config: TeachingConfig, workers: int) -> Iterator[Repla
 def _teach(lesson: DemonstrationJob) -> list[ReplayedEpisode | None]:
     of, config = lesson.of, lesson.config
     made = GraspEnv(
-        arm=of.arm, control=of.control_mode, steering=of.action_space, noise=config.noise
+        arm=of.arm, control_mode=of.control_mode, steering=of.action_space, noise=config.noise
     )
     with closing(made) as environment:
         return [_show(environment, config, number) for number in lesson.numbers]

@@ -64,7 +64,7 @@ class Reinforcement(Run):
                 unpack(learner, tensors, counts, self.out)
                 self.restore(progress)
             elif shown is not None and config.demonstrations.bc_steps:
-                steps, batch = config.demonstrations.bc_steps, self.settings.batch
+                steps, batch = config.demonstrations.bc_steps, self.settings.batch_size
                 clone(learner, ALGORITHMS[config.algorithm], shown, steps, batch)
             learner.set_logger(configure(str(self.out / LOGS), ["tensorboard"]))
             left = config.total_timesteps - learner.num_timesteps
@@ -91,4 +91,4 @@ class Reinforcement(Run):
         if self.config.observation == "pixels":
             return PixelPolicy(lambda seen: learner.predict(seen, deterministic=True)[0])
         algorithm = ALGORITHMS[self.config.algorithm]
-        return extract(self.learner, algorithm, self.meta(env, algorithm.bound, step))
+        return extract(self.learner, algorithm, self.meta(env, algorithm.squash, step))

@@ -32,7 +32,7 @@ from invdyn_ros.models.checkpoint import write_whole
 VALIDATION = 2_000_000  # seeds of evaluations start this far from those of training
 CURVE = "curve.json"  # the evaluations of a run
 LOGS = "logs"  # folder of TensorBoard's files in that of the run
-FREE = ("steps", "processes", "evaluation")  # settings that a resumed run may change
+FREE = ("total_timesteps", "num_envs", "evaluation")  # settings that a resumed run may change
 
 
 class Task(NamedTuple):
@@ -49,8 +49,13 @@ class Task(NamedTuple):
 
 def grasp_task(config: LearningConfig) -> Task:
     """Return the grasp of an arm as a task."""
-    fields = ("control", "observation", "noise", "limit", "steering")
-    changes = {name: getattr(config, name) for name in fields}
+    changes: dict[str, Any] = {
+        "observation": config.observation,
+        "control_mode": config.control_mode,
+        "noise": config.noise,
+        "steering": config.action_space,
+        "limit": config.max_episode_seconds,
+    }
     name = next(name for name, arm in ARMS.items() if arm == config.arm)
 
     def make(processes: int, seed: int) -> VecEnv:
@@ -175,7 +180,7 @@ class Run(ABC):
             config.arm,
             size,
             actions,
-            self.settings.hidden,
+            self.settings.net_arch,
             bound,  # type: ignore[arg-type]
             config.algorithm,
             config.control_mode,

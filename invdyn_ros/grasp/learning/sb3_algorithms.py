@@ -84,23 +84,23 @@ def _off_policy(kind: Callable[..., BaseAlgorithm], config: Any, on: LearnerCont
         "policy": "MlpPolicy",
         "replay_buffer_class": DemonstrationReplayBuffer,
         "replay_buffer_kwargs": {"shown": on.shown, "share": on.share},
-        "policy_kwargs": _network(config.hidden, on),
+        "policy_kwargs": _network(config.net_arch, on),
     }
     if isinstance(on.env.observation_space, spaces.Dict):  # convolutions, as in Mnih et al. 2015
-        seeing = {"net_arch": list(config.hidden)}
+        seeing = {"net_arch": list(config.net_arch)}
         way = {"policy": "MultiInputPolicy", "policy_kwargs": seeing}
     return kind(
         env=on.env,
         **way,
         learning_rate=config.learning_rate,
-        buffer_size=config.buffer,
-        learning_starts=config.start,
-        batch_size=config.batch,
+        buffer_size=config.buffer_size,
+        learning_starts=config.learning_starts,
+        batch_size=config.batch_size,
         tau=config.tau,
-        gamma=config.discount,
+        gamma=config.gamma,
         train_freq=1,
-        gradient_steps=max(1, round(config.updates * on.env.num_envs)),
-        ent_coef=f"auto_{config.entropy}",
+        gradient_steps=max(1, round(config.gradient_steps * on.env.num_envs)),
+        ent_coef=f"auto_{config.ent_coef}",
         seed=on.seed,
         device="cpu",
     )
@@ -111,14 +111,14 @@ def _ppo(config: Any, around: LearnerContext) -> BaseAlgorithm:
         "MlpPolicy",
         around.env,
         learning_rate=config.learning_rate,
-        n_steps=config.rollout,
-        batch_size=config.batch,
-        n_epochs=config.epochs,
-        gamma=config.discount,
-        gae_lambda=config.smoothing,
-        clip_range=config.clip,
-        ent_coef=config.entropy,
-        policy_kwargs=_network(config.hidden, around, log_std_init=config.deviation),
+        n_steps=config.n_steps,
+        batch_size=config.batch_size,
+        n_epochs=config.n_epochs,
+        gamma=config.gamma,
+        gae_lambda=config.gae_lambda,
+        clip_range=config.clip_range,
+        ent_coef=config.ent_coef,
+        policy_kwargs=_network(config.net_arch, around, log_std_init=config.log_std_init),
         seed=around.seed,
         device="cpu",
     )
@@ -139,12 +139,12 @@ class Algorithm:
     Attributes:
         make: returns a learner.
         layers: returns the layers of a learner's actor.
-        bound: how its actor keeps actions in [-1, 1].
+        squash: how its actor keeps actions in [-1, 1].
     """
 
     make: Callable[[Any, LearnerContext], BaseAlgorithm]
     layers: Callable[[Any], list[nn.Module]] = field(default=_squashed)
-    bound: str = "tanh"
+    squash: str = "tanh"
 
 
 ALGORITHMS: dict[str, Algorithm] = {
@@ -180,7 +180,7 @@ def clone(learner: Any, algorithm: Algorithm, shown: Transitions, steps: int, ba
     standardise = next(m for m in learner.policy.modules() if isinstance(m, Standardise))
     seen = standardise(torch.as_tensor(shown.observations))
     wanted = torch.as_tensor(shown.actions)
-    network = nn.Sequential(*layers, nn.Tanh()) if algorithm.bound == "tanh" else None
+    network = nn.Sequential(*layers, nn.Tanh()) if algorithm.squash == "tanh" else None
     network = network or nn.Sequential(*layers)
     descent = torch.optim.Adam(network.parameters(), lr=CLONING_RATE)
     for _ in range(steps):

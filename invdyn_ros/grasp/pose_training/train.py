@@ -47,7 +47,7 @@ VALIDATION, TEST, TRIALS = 2_000_000, 4_000_000, 5_000_000
 NAMES = ("default", "hard")  # levels of noise
 LEVELS = NOISES[NAMES[0]], NOISES[NAMES[1]]
 REPORT, SETTINGS = "block_pose.json", "settings.json"
-FREE = "trials"  # may change while a run goes on
+FREE = "eval_episodes"  # may change while a run goes on
 
 Show = Callable[[str, int, int, str], None]
 
