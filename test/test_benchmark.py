@@ -12,7 +12,7 @@ from benchmark_report import report_of
 from invdyn_ros.benchmarks.dynamics import MUJOCO, PYBULLET, Peers, random_motion
 from invdyn_ros.benchmarks.latency import LatencyBenchmarkConfig
 from invdyn_ros.benchmarks.model import ModelBenchmarkConfig, untrained
-from invdyn_ros.benchmarks.report import quantiles, table
+from invdyn_ros.benchmarks.report import format_table, quantiles
 from invdyn_ros.benchmarks.simulation import SimulationBenchmarkConfig, rates_in_turn
 from invdyn_ros.cli.benchmark import BENCHMARKS, load_benchmark, main
 from invdyn_ros.models import MODELS, build
@@ -161,7 +161,7 @@ def test_a_table_leaves_blank_what_does_not_apply():
         "rows": {"steps": {"x": 12345.6}, "pictures": {"y": 1.25}},
         "ratio": {"steps": {"x": 0.5}},
     }
-    assert table(report).splitlines() == [
+    assert format_table(report).splitlines() == [
         "b [1/s] on 2 x c, load 0.5",
         "                  x     y",
         "steps         12346",

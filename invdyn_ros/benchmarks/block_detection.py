@@ -19,7 +19,7 @@ from scipy.stats import binomtest, chi2
 
 from invdyn_ros.arms.domain_randomization import load_noise
 from invdyn_ros.benchmarks.rendered_blocks import block_pictures, block_scene
-from invdyn_ros.benchmarks.report import Row, machine, ratios
+from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Checked, Count, within
 from invdyn_ros.evaluation.plots.block_pose_errors import block_error_picture
 from invdyn_ros.perception.aruco_cube import (
@@ -96,7 +96,7 @@ class Score(NamedTuple):
 
 def measure_block_detection(config: BlockDetectionBenchmarkConfig) -> dict[str, Any]:
     """Return the report; draw the picture where one is wanted."""
-    scene, about = block_scene(), machine(1)
+    scene, about = block_scene(), machine_info(1)
     k = scene.camera.intrinsics()
     detector = BlockDetector(BlocksConfig(scene.block_size), k)
     finders: dict[str, Finder] = {
@@ -140,11 +140,11 @@ def _report(
         for size, (low, high) in BINS.items()
     }
     rows = {name: row for name, row in rows.items() if row}
-    return {
-        "benchmark": "block_detection",
-        "unit": f"mm at {DISTANCE} m, deg, %, ms",
-        "machine": about,
-        "settings": {
+    return benchmark_report(
+        "block_detection",
+        unit=f"mm at {DISTANCE} m, deg, %, ms",
+        machine=about,
+        settings={
             "blocks": config.blocks,
             "frames": config.frames,
             "samples": config.samples,
@@ -152,8 +152,8 @@ def _report(
             "seed": config.seed,
             "opencv": cv2.__version__,
         },
-        "rows": rows,
-        "ratio": {
+        rows=rows,
+        ratio={
             f"{OURS} to {peer}, {size}": ratios(
                 rows[f"{OURS}, {size}"], rows[f"{peer}, {size}"], ("xy p95", "z p95", "deg p95")
             )
@@ -161,7 +161,7 @@ def _report(
             for size in BINS
             if {f"{OURS}, {size}", f"{peer}, {size}"} <= set(rows)
         },
-    }
+    )
 
 
 def _row(scores: np.ndarray) -> Row:

@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from invdyn_ros.arms.plant import PlantConfig, load_plant
-from invdyn_ros.benchmarks.report import Row, machine, ratios
+from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Checked, Count, at_least
 from invdyn_ros.control.computed_torque import (
     FEEDBACK,
@@ -122,7 +122,7 @@ def measure_closed_loop(config: ClosedLoopBenchmarkConfig) -> dict[str, Any]:
     Raises:
         ValueError: an arm without the wrong model's links, or one not driven by torque.
     """
-    robot, about = load_robot(config.arm), machine(1)
+    robot, about = load_robot(config.arm), machine_info(1)
     if robot.action_unit != "N m":
         raise ValueError(f"'{config.arm}' is driven by setpoints; this compares torques [N m]")
     wrong = wrong_urdf(robot.xml())
@@ -139,14 +139,14 @@ def measure_closed_loop(config: ClosedLoopBenchmarkConfig) -> dict[str, Any]:
         if one.name not in (WRONG, NONE)
     }
     _draw(controllers, driven, robot, config.out)
-    return {
-        "benchmark": "closed_loop",
-        "unit": "mrad; jerk in effort limits per s; fallback in % of commands",
-        "machine": about,
-        "settings": _settings(config, plant, data, controllers),
-        "rows": rows,
-        "ratio": ratio,
-    }
+    return benchmark_report(
+        "closed_loop",
+        unit="mrad; jerk in effort limits per s; fallback in % of commands",
+        machine=about,
+        settings=_settings(config, plant, data, controllers),
+        rows=rows,
+        ratio=ratio,
+    )
 
 
 def _settings(

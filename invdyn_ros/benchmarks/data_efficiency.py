@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from invdyn_ros.arms.plant import load_plant
-from invdyn_ros.benchmarks.report import Row, machine
+from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info
 from invdyn_ros.config import load_yaml
 from invdyn_ros.data.dataset import Dataset, DatasetInfo, read_dataset, write_dataset
 from invdyn_ros.data.trajectory import Trajectory
@@ -80,7 +80,7 @@ def measure_data_efficiency(config: DataEfficiencyBenchmarkConfig) -> dict[str, 
     Raises:
         ValueError: bad data, or fewer samples than wanted.
     """
-    about, robot = machine(1), load_robot(config.arm)
+    about, robot = machine_info(1), load_robot(config.arm)
     dataset = _dataset(config, robot)
     outer, inner = splits(accelerated(dataset.trajectories), TrainConfig.test_fraction, 0)
     action_delay = estimate_action_delay(_meta(robot, dataset.info, "rigid_body"), inner)
@@ -97,15 +97,14 @@ def measure_data_efficiency(config: DataEfficiencyBenchmarkConfig) -> dict[str, 
         }
         for family, sizes in found.items()
     }
-    report = {
-        "benchmark": "data_efficiency",
-        "unit": "% nMSE against samples; moving: without joints that may stick",
-        "machine": about,
-        "settings": _settings(config, action_delay),
-        "rows": _rows(curves),
-        "ratio": {},
-        "curves": curves,
-    }
+    report = benchmark_report(
+        "data_efficiency",
+        unit="% nMSE against samples; moving: without joints that may stick",
+        machine=about,
+        settings=_settings(config, action_delay),
+        rows=_rows(curves),
+        curves=curves,
+    )
     if config.report is not None:
         draw(config.report.with_suffix(".png"), report)
     return report

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from invdyn_ros.arms.pybullet_client import connect
-from invdyn_ros.benchmarks.report import Row, machine, ratios
+from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.benchmarks.simulation import rates_in_turn
 from invdyn_ros.config import Checked, Constraint, Count, Sizes
 from invdyn_ros.models.checkpoint import pick_device
@@ -54,7 +54,7 @@ def measure_dynamics(config: DynamicsBenchmarkConfig) -> dict[str, Any]:
     """
     robot = load_robot(config.arm)
     devices = sorted({"cpu", pick_device(config.device).type})
-    about = machine(config.threads)
+    about = machine_info(config.threads)
     rows: dict[str, Row] = {}
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
@@ -74,18 +74,18 @@ def measure_dynamics(config: DynamicsBenchmarkConfig) -> dict[str, Any]:
     settings = {"arm": config.arm, "seconds": config.seconds, "peer_motions": LOOP}
     if "cuda" in devices:
         settings["gpu"] = torch.cuda.get_device_name()
-    return {
-        "benchmark": "dynamics",
-        "unit": "evaluations/s",
-        "machine": about,
-        "settings": settings,
-        "rows": rows,
-        "ratio": {
+    return benchmark_report(
+        "dynamics",
+        unit="evaluations/s",
+        machine=about,
+        settings=settings,
+        rows=rows,
+        ratio={
             f"{name} to {MUJOCO}": ratios(row, rows[MUJOCO], columns)
             for name, row in rows.items()
             if name.startswith("torch")
         },
-    }
+    )
 
 
 def random_motion(n: int, batch: int) -> np.ndarray:

@@ -13,7 +13,7 @@ import gymnasium
 import numpy as np
 import torch
 
-from invdyn_ros.benchmarks.report import Row, machine, ratios
+from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Checked, Positive
 from invdyn_ros.grasp.envs.grasp_env import GraspEnvConfig
 from invdyn_ros.grasp.envs.vector_env import vectorised
@@ -88,7 +88,7 @@ class Walk:
 def measure_environment(config: EnvironmentBenchmarkConfig) -> dict[str, Any]:
     """Return the report on one arm: ours at each period, the peer, ours in several processes."""
     torch.set_num_threads(1)
-    about = machine(1)
+    about = machine_info(1)
     name = f"invdyn_ros/Grasp{NAMES[config.arm]}-v0"
     periods = config.periods or (PEER_PERIOD, 1 / ROBOTS[config.arm].rate)
     changes = {f"{name} at {1e3 * period:g} ms": _changes(config, period) for period in periods}
@@ -109,19 +109,19 @@ def measure_environment(config: EnvironmentBenchmarkConfig) -> dict[str, Any]:
     if peer is not None:
         ours = [key for key in walks if key != PEER]
         ratio = {key: ratios(rows[key], rows[PEER], (STEPS, SIMULATED)) for key in ours}
-    return {
-        "benchmark": "environment",
-        "unit": "1/s",
-        "machine": about,
-        "settings": {
+    return benchmark_report(
+        "environment",
+        unit="1/s",
+        machine=about,
+        settings={
             "arm": config.arm,
             "noise": config.noise,
             "seconds": config.seconds,
             "peer": PEER if peer is not None else _how_to_install(),
         },
-        "rows": rows,
-        "ratio": ratio,
-    }
+        rows=rows,
+        ratio=ratio,
+    )
 
 
 def rollout(name: str, processes: int, seconds: float, changes: dict[str, Any]) -> float:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from invdyn_ros.arms.domain_randomization import load_noise
 from invdyn_ros.arms.scene import SCENES
-from invdyn_ros.benchmarks.report import Row, machine
+from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info
 from invdyn_ros.config import Checked, Count, at_least
 from invdyn_ros.evaluation.plots.success_map import success_map
 from invdyn_ros.graph.shipped_weights import find_policy
@@ -78,7 +78,7 @@ class GraspSuccessBenchmarkConfig(Checked):
 def measure_grasp_success(config: GraspSuccessBenchmarkConfig) -> dict[str, Any]:
     """Return the report; draw the picture beside it where one is wanted."""
     torch.set_num_threads(1)
-    about, players = machine(1), load_players(config)
+    about, players = machine_info(1), load_players(config)
     played = _play(config, players)
     if config.picture is not None:
         whose = config.arm + (", block without markers" if config.sight else "")
@@ -88,11 +88,11 @@ def measure_grasp_success(config: GraspSuccessBenchmarkConfig) -> dict[str, Any]
     rows = {names[w]: _row(episodes) for w, episodes in played.items()}
     for where, pair in pairs.items():
         rows[names[where]] |= _ahead(*pair)
-    return {
-        "benchmark": "grasp_success",
-        "unit": "% of episodes",
-        "machine": about,
-        "settings": {
+    return benchmark_report(
+        "grasp_success",
+        unit="% of episodes",
+        machine=about,
+        settings={
             "arm": config.arm,
             "policies": {player.name: path for path, player in players.items()},
             "sight": config.sight,
@@ -100,11 +100,10 @@ def measure_grasp_success(config: GraspSuccessBenchmarkConfig) -> dict[str, Any]
             "seed": config.seed,
             "processes": config.processes,
         },
-        "rows": rows,
-        "ratio": {},
-        "pairs": {names[where]: _pairs(*pair) for where, pair in pairs.items()},
-        "failed": {names[w]: _failed(episodes) for w, episodes in played.items()},
-    }
+        rows=rows,
+        pairs={names[where]: _pairs(*pair) for where, pair in pairs.items()},
+        failed={names[w]: _failed(episodes) for w, episodes in played.items()},
+    )
 
 
 def load_players(config: GraspSuccessBenchmarkConfig) -> dict[str, PolicySpec]:

@@ -17,7 +17,7 @@ import numpy as np
 from invdyn_ros.arms.camera import Camera
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.benchmarks.hand_eye_scene import PicturedArm
-from invdyn_ros.benchmarks.report import Row, machine, ratios
+from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Checked, Count, Positive, at_least
 from invdyn_ros.perception.hand_eye.calibration import sizes
 from invdyn_ros.perception.hand_eye.least_squares import fit, information
@@ -87,7 +87,7 @@ def measure_hand_eye(config: HandEyeBenchmarkConfig) -> dict[str, Any]:
     Raises:
         ValueError: unknown arm, or one that has no pictures.
     """
-    robot, about, solvers = load_robot(config.arm), machine(1), _solvers()
+    robot, about, solvers = load_robot(config.arm), machine_info(1), _solvers()
     if config.pictures and not (robot.gripper and robot.name in SCENES):
         able = ", ".join(name for name in SCENES if SCENES[name].blocks)
         raise ValueError(f"{robot.name} holds no block in a scene; --pictures is for {able}")
@@ -98,14 +98,14 @@ def measure_hand_eye(config: HandEyeBenchmarkConfig) -> dict[str, Any]:
     if config.pictures:
         errors = _pictured(robot, config, solvers)
         rows |= {f"{name}, pictures": _row(np.array(e)) for name, e in errors.items()}
-    return {
-        "benchmark": "hand_eye",
-        "unit": "mm, deg, %",
-        "machine": about,
-        "settings": _settings(config),
-        "rows": rows,
-        "ratio": _ratios(rows, (*(name for name in solvers if name != OURS), BOUND)),
-    }
+    return benchmark_report(
+        "hand_eye",
+        unit="mm, deg, %",
+        machine=about,
+        settings=_settings(config),
+        rows=rows,
+        ratio=_ratios(rows, (*(name for name in solvers if name != OURS), BOUND)),
+    )
 
 
 def _solvers() -> dict[str, Solver]:

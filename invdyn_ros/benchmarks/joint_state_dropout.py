@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from invdyn_ros.benchmarks.action_interpolation import action_errors
 from invdyn_ros.benchmarks.closed_loop import HELD_OUT, interval
-from invdyn_ros.benchmarks.report import Row, machine, ratios
-from invdyn_ros.config import Checked, Constraint, Count, at_least, to_mapping
+from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios, settings_of
+from invdyn_ros.config import Checked, Constraint, Count, at_least
 from invdyn_ros.control.computed_torque import Measured
 from invdyn_ros.control.fallback import fallback_of
 from invdyn_ros.control.safety_limits import Plan, State
@@ -117,7 +117,7 @@ def measure_joint_state_dropout(config: JointStateDropoutBenchmarkConfig) -> dic
     Raises:
         ValueError: an unknown arm, or models of another one.
     """
-    about, robot = machine(config.threads), load_robot(config.arm)
+    about, robot = machine_info(config.threads), load_robot(config.arm)
     torch.set_num_threads(config.threads)
     folder = config.checkpoint or share(f"config/checkpoints/{robot.name}")
     inverse = load(folder, "cpu", robot)
@@ -137,15 +137,15 @@ def measure_joint_state_dropout(config: JointStateDropoutBenchmarkConfig) -> dic
     for name, row in told.items():
         rows[name] = rows.get(name, {}) | row
     columns = [_name(drop) for drop in config.drops]
-    return {
-        "benchmark": "joint_state_dropout",
-        "unit": "mrad RMS tracking error by share lost; ms per answer; nMSE in % by share seen",
-        "machine": about,
-        "settings": {k: v for k, v in to_mapping(config).items() if k != "report"},
-        "rows": rows,
-        "ratio": {name: ratios(rows[name], rows[TODAY], columns) for name in paths},
-        "details": details,
-    }
+    return benchmark_report(
+        "joint_state_dropout",
+        unit="mrad RMS tracking error by share lost; ms per answer; nMSE in % by share seen",
+        machine=about,
+        settings=settings_of(config),
+        rows=rows,
+        ratio={name: ratios(rows[name], rows[TODAY], columns) for name in paths},
+        details=details,
+    )
 
 
 def _name(drop: float) -> str:

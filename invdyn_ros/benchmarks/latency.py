@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from invdyn_ros.benchmarks.report import Row, machine, quantiles, ratios
+from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, quantiles, ratios
 from invdyn_ros.graph.arguments import ParameterValue
 from invdyn_ros.graph.graph import FASTDDS_PROFILES, NodeSpec
 from invdyn_ros.graph.launcher import launch
@@ -63,7 +63,7 @@ def measure_latency(config: LatencyBenchmarkConfig) -> dict[str, Any]:
     robot = load_robot(config.arm)
     checkpoint = config.checkpoint or share(f"config/checkpoints/{config.arm}")
     meta = load_runtime(checkpoint, "cpu", robot).meta
-    about = machine(1)
+    about = machine_info(1)
     with tempfile.TemporaryDirectory(prefix="invdyn_") as folder:
         out = Path(folder) / "latency.json"
         code = launch(_processes(config, checkpoint.absolute(), meta.action_unit, out))
@@ -73,11 +73,11 @@ def measure_latency(config: LatencyBenchmarkConfig) -> dict[str, Any]:
             raise ChildProcessError(f"the measurement ended with code {code}; see above")
         measured = json.loads(out.read_text(encoding="utf-8"))
     rows = {name: _row(measured[name]) for name in (OURS, PEER)}
-    return {
-        "benchmark": "latency",
-        "unit": "ms",
-        "machine": about,
-        "settings": {
+    return benchmark_report(
+        "latency",
+        unit="ms",
+        machine=about,
+        settings={
             "arm": config.arm,
             "checkpoint": str(checkpoint),
             "family": meta.family,
@@ -85,9 +85,9 @@ def measure_latency(config: LatencyBenchmarkConfig) -> dict[str, Any]:
             "seconds": config.seconds,
             "block_s": config.block,
         },
-        "rows": rows,
-        "ratio": {OURS: ratios(rows[OURS], rows[PEER], ("p50", "p95", "p99", "max"))},
-    }
+        rows=rows,
+        ratio={OURS: ratios(rows[OURS], rows[PEER], ("p50", "p95", "p99", "max"))},
+    )
 
 
 def _processes(

@@ -18,7 +18,14 @@ import torch
 from torch import Tensor, nn
 from torchdiffeq import odeint
 
-from invdyn_ros.benchmarks.report import Row, machine, quantiles, ratios
+from invdyn_ros.benchmarks.report import (
+    Row,
+    benchmark_report,
+    machine_info,
+    quantiles,
+    ratios,
+    settings_of,
+)
 from invdyn_ros.config import Checked, Count, Fraction, to_mapping
 from invdyn_ros.models.timeseries.encoder_model import UNIT, Seen
 from invdyn_ros.models.timeseries.latent_ode import LatentOde, LatentOdeConfig, solved
@@ -86,7 +93,7 @@ def measure_latent_ode_training_speed(
     Raises:
         ValueError: no latent ODE where `model` points.
     """
-    about = machine(config.threads)
+    about = machine_info(config.threads)
     torch.set_num_threads(config.threads)
     data = motions(list(falls(BODY, PassiveRolloutConfig(10 * config.batch), 123)), 200)
     nets = {name: _net(kind, config, data) for name, kind in ((OURS, LatentOde), (PEER, Authors))}
@@ -103,14 +110,14 @@ def measure_latent_ode_training_speed(
     }
     for name, net in nets.items():
         rows[name] |= _solver_errors(net.eval(), name, data)
-    return {
-        "benchmark": "latent_ode_training_speed",
-        "unit": "s per step; largest and root mean square error of latent states",
-        "machine": about,
-        "settings": {k: v for k, v in to_mapping(config).items() if k != "report"},
-        "rows": rows,
-        "ratio": {f"{PEER} to {OURS}": ratios(rows[PEER], rows[OURS], ("p10", "p50"))},
-    }
+    return benchmark_report(
+        "latent_ode_training_speed",
+        unit="s per step; largest and root mean square error of latent states",
+        machine=about,
+        settings=settings_of(config),
+        rows=rows,
+        ratio={f"{PEER} to {OURS}": ratios(rows[PEER], rows[OURS], ("p10", "p50"))},
+    )
 
 
 def _rate(config: LatentOdeTrainingSpeedBenchmarkConfig) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from invdyn_ros.benchmarks.report import Row, machine
+from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info
 from invdyn_ros.grasp.learning.evaluation import Result
 from invdyn_ros.grasp.learning.learner_state import read_settings
 from invdyn_ros.grasp.learning.run import CURVE
@@ -43,15 +43,14 @@ def measure_learning_curves(config: LearningCurvesBenchmarkConfig) -> dict[str, 
         ValueError: a folder without a curve.
     """
     curves = {str(run): read_curve(run) for run in config.runs}
-    report = {
-        "benchmark": "learning_curves",
-        "unit": f"steps and minutes to {config.level:.0%}; success of the best [%]",
-        "machine": machine(1),
-        "settings": {"level": config.level},
-        "rows": {name: _row(curve, config.level) for name, curve in curves.items()},
-        "ratio": {},
-        "curves": {name: [point._asdict() for point in curve] for name, curve in curves.items()},
-    }
+    report = benchmark_report(
+        "learning_curves",
+        unit=f"steps and minutes to {config.level:.0%}; success of the best [%]",
+        machine=machine_info(1),
+        settings={"level": config.level},
+        rows={name: _row(curve, config.level) for name, curve in curves.items()},
+        curves={name: [point._asdict() for point in curve] for name, curve in curves.items()},
+    )
     if config.report is not None:
         draw(config.report.with_suffix(".png"), curves, legend(config.runs), config.level)
     return report

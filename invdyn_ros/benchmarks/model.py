@@ -18,7 +18,7 @@ import mujoco
 import numpy as np
 import torch
 
-from invdyn_ros.benchmarks.report import Row, machine, quantiles, ratios
+from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, quantiles, ratios
 from invdyn_ros.config import Checked, at_least
 from invdyn_ros.control.computed_torque import Measured
 from invdyn_ros.control.controller import ArmController
@@ -58,7 +58,7 @@ def measure_model(config: ModelBenchmarkConfig) -> dict[str, Any]:
         models = {path.name: load(path) for path in config.checkpoint}
     else:
         models = {path.name: load(path) for path in shipped()} | untrained()
-    about = machine(1)
+    about = machine_info(1)
     rows: dict[str, Row] = {}
     ratio: dict[str, Row] = {}
     unexported: dict[str, str] = {}
@@ -75,14 +75,14 @@ def measure_model(config: ModelBenchmarkConfig) -> dict[str, Any]:
     finally:
         torch.set_num_threads(threads)
     settings = {"calls": config.calls, "device": config.device, "batch": 1}
-    return {
-        "benchmark": "model",
-        "unit": "us",
-        "machine": about,
-        "settings": settings | {"not_exported": unexported},
-        "rows": rows,
-        "ratio": ratio,
-    }
+    return benchmark_report(
+        "model",
+        unit="us",
+        machine=about,
+        settings=settings | {"not_exported": unexported},
+        rows=rows,
+        ratio=ratio,
+    )
 
 
 def shipped() -> list[Path]:

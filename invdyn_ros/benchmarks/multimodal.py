@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from invdyn_ros.benchmarks.report import Row, machine, ratios
+from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios, settings_of
 from invdyn_ros.config import Checked, at_least, to_mapping
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models import InverseDynamics, ModelMetadata, build
@@ -64,7 +64,7 @@ def measure_multimodal(config: MultimodalBenchmarkConfig) -> dict[str, Any]:
     `rms` its root mean square, `nmse` the squared error of the mean prediction as a share of the
     variance. A sampling step looks at the network twice, the last one once.
     """
-    about = machine(torch.get_num_threads())
+    about = machine_info(torch.get_num_threads())
     random = torch.Generator().manual_seed(config.seed)
     learn, judge, test = (
         solenoid(size, random) for size in (config.samples, config.samples // 5, config.motions)
@@ -82,14 +82,14 @@ def measure_multimodal(config: MultimodalBenchmarkConfig) -> dict[str, Any]:
             rows[named(steps, temperature)] = scores(drawn, test)
     rows["flow, mean"] = {"nmse": 100 * nmse(mean["flow"], test)}
     few, many = (rows[named(steps, 1.0)] for steps in (FEW, MANY))
-    return {
-        "benchmark": "multimodal",
-        "unit": "%",
-        "machine": about,
-        "settings": {k: v for k, v in to_mapping(config).items() if k != "report"},
-        "rows": rows,
-        "ratio": {f"{FEW} steps to {MANY}": ratios(few, many, ("error", "rms"))},
-    }
+    return benchmark_report(
+        "multimodal",
+        unit="%",
+        machine=about,
+        settings=settings_of(config),
+        rows=rows,
+        ratio={f"{FEW} steps to {MANY}": ratios(few, many, ("error", "rms"))},
+    )
 
 
 def solenoid(count: int, random: torch.Generator) -> Windows:

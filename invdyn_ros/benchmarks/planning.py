@@ -28,8 +28,14 @@ from invdyn_ros.benchmarks.pendulum_agents import (
     replanning,
 )
 from invdyn_ros.benchmarks.pendulum_task import Episode, play, starts
-from invdyn_ros.benchmarks.report import Row, machine, quantiles, ratios
-from invdyn_ros.config import to_mapping
+from invdyn_ros.benchmarks.report import (
+    Row,
+    benchmark_report,
+    machine_info,
+    quantiles,
+    ratios,
+    settings_of,
+)
 from invdyn_ros.evaluation.plots.plans import Shown, draw_plans, draw_smoothness
 from invdyn_ros.models.planner.receding_horizon import PlannedActions, Propose
 from invdyn_ros.sources.pendulum import PendulumConfig
@@ -42,7 +48,7 @@ WARM = 10  # ticks before that
 def measure_planning(config: PlanningBenchmarkConfig) -> dict[str, Any]:
     """Return the report, and draw the pictures where a report is wanted."""
     torch.set_num_threads(1)
-    about, light = machine(1), config.pendulum
+    about, light = machine_info(1), config.pendulum
     heavy = replace(light, mass=config.mass)
     tries: dict[str, list[list[Episode]]] = {}
     seeds = range(config.seed, config.seed + config.seeds)
@@ -59,18 +65,18 @@ def measure_planning(config: PlanningBenchmarkConfig) -> dict[str, Any]:
     if config.report is not None:
         _draw(config.report, tries)
     plain, swapped = f"{PLANNED}", f"shifted, {PLANNED}, exchanged"
-    return {
-        "benchmark": "planning",
-        "unit": "return in % of random to unshifted; rad; N m; ms",
-        "machine": about,
-        "settings": {k: v for k, v in to_mapping(config).items() if k != "report"},
-        "rows": rows | timed,
-        "ratio": {
+    return benchmark_report(
+        "planning",
+        unit="return in % of random to unshifted; rad; N m; ms",
+        machine=about,
+        settings=settings_of(config),
+        rows=rows | timed,
+        ratio={
             "exchanged to unshifted": ratios(rows[swapped], rows[plain], ("return",)),
             f"{PLANNED} to {DIRECT}": ratios(rows[plain], rows[DIRECT], ("bend",)),
             f"{PLANNED} to {SMOOTH}": ratios(rows[plain], rows[SMOOTH], ("bend",)),
         },
-    }
+    )
 
 
 def _play_all(

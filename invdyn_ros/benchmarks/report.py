@@ -11,10 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from invdyn_ros.config import to_mapping
+
 Row = dict[str, float]
 
 
-def machine(torch_threads: int) -> dict[str, Any]:
+def machine_info(torch_threads: int) -> dict[str, Any]:
     """Describe this machine and how busy it is now; call it before measuring."""
     import torch
 
@@ -32,7 +34,7 @@ def machine(torch_threads: int) -> dict[str, Any]:
     }
 
 
-def quantiles(values: Sequence[float] | np.ndarray, which: Sequence[int]) -> Row:
+def quantiles(values: Sequence[float] | np.ndarray, percentiles: Sequence[int]) -> Row:
     """Return percentiles and the maximum, as {"p50": ..., "max": ...}.
 
     Raises:
@@ -40,7 +42,7 @@ def quantiles(values: Sequence[float] | np.ndarray, which: Sequence[int]) -> Row
     """
     if not len(values):
         raise ValueError("nothing was measured; give it more time")
-    row = {f"p{q}": round(float(np.percentile(values, q)), 4) for q in which}
+    row = {f"p{q}": round(float(np.percentile(values, q)), 4) for q in percentiles}
     return row | {"max": round(float(np.max(values)), 4)}
 
 
@@ -49,7 +51,44 @@ def ratios(ours: Mapping[str, float], peer: Mapping[str, float], keys: Sequence[
     return {key: round(ours[key] / peer[key], 3) for key in keys}
 
 
-def table(report: Mapping[str, Any]) -> str:
+def settings_of(config: Any) -> dict[str, Any]:
+    """Return the settings of a benchmark, without the name of the report file."""
+    return {name: value for name, value in to_mapping(config).items() if name != "report"}
+
+
+def benchmark_report(
+    name: str,
+    *,
+    unit: str,
+    machine: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    rows: Mapping[str, Row],
+    ratio: Mapping[str, Row] | None = None,
+    **details: Any,
+) -> dict[str, Any]:
+    """Return the report of a benchmark, as `format_table` and `--report` take it.
+
+    Args:
+        name: of the benchmark, a key of `cli.benchmark.BENCHMARKS`.
+        unit: of the columns.
+        machine: see `machine_info`.
+        settings: everything the numbers depend on.
+        rows: measured thing -> column -> number.
+        ratio: ours / peer, of some of the columns.
+        **details: further keys of the report that the table does not show.
+    """
+    return {
+        "benchmark": name,
+        "unit": unit,
+        "machine": dict(machine),
+        "settings": dict(settings),
+        "rows": dict(rows),
+        "ratio": dict(ratio or {}),
+        **details,
+    }
+
+
+def format_table(report: Mapping[str, Any]) -> str:
     """Return a report's rows, one per measured thing, and the ratio of ours to its peer."""
     rows: dict[str, Row] = dict(report["rows"])
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))

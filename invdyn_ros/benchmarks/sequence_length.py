@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from invdyn_ros.benchmarks.report import Row, machine
-from invdyn_ros.config import Checked, Count, Fraction, Sizes, to_mapping
+from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
+from invdyn_ros.config import Checked, Count, Fraction, Sizes
 from invdyn_ros.evaluation.plots.time_series import draw_lengths
 from invdyn_ros.models.timeseries.encoder_model import EncoderDecoder
 from invdyn_ros.models.timeseries.observations import Motions, subsampled
@@ -62,7 +62,7 @@ def measure_sequence_length(config: SequenceLengthBenchmarkConfig) -> dict[str, 
         )
     if len(config.lengths) < 2:
         raise ValueError("a slope takes two lengths or more")
-    about = machine(config.threads)
+    about = machine_info(config.threads)
     names = [*config.families, *(folder.name for folder in config.models)]
     if len(set(names)) < len(names):
         raise ValueError(f"models are {', '.join(names)}; give each another name")
@@ -81,14 +81,13 @@ def measure_sequence_length(config: SequenceLengthBenchmarkConfig) -> dict[str, 
     if config.report is not None:
         config.report.parent.mkdir(parents=True, exist_ok=True)
         draw_lengths(config.lengths, costs, config.report.with_suffix(".png"))
-    return {
-        "benchmark": "sequence_length",
-        "unit": "s and MB by samples; slope of both against samples, logarithms",
-        "machine": about,
-        "settings": {k: v for k, v in to_mapping(config).items() if k != "report"},
-        "rows": {name: _row(config.lengths, values) for name, values in costs.items()},
-        "ratio": {},
-    }
+    return benchmark_report(
+        "sequence_length",
+        unit="s and MB by samples; slope of both against samples, logarithms",
+        machine=about,
+        settings=settings_of(config),
+        rows={name: _row(config.lengths, values) for name, values in costs.items()},
+    )
 
 
 def cost_of(name: str, what: str, length: int, share: float, threads: int) -> tuple[float, float]:

@@ -17,7 +17,7 @@ from invdyn_ros.arms.pybullet_client import connect
 from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import SCENES, Scene, block_pose
-from invdyn_ros.benchmarks.report import Row, machine, ratios
+from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Checked, Positive
 from invdyn_ros.robots.robot import Robot, load_robot
 
@@ -45,7 +45,7 @@ def measure_simulation(config: SimulationBenchmarkConfig) -> dict[str, Any]:
     scene = SCENES.get(config.arm)
     if scene is None:
         raise ValueError(f"there is no scene for '{config.arm}'; there are {', '.join(SCENES)}")
-    about, plant = machine(1), load_plant(config.arm)
+    about, plant = machine_info(1), load_plant(config.arm)
     with (
         Simulation(robot, plant) as arm,
         Simulation(robot, plant, scene=scene) as table,
@@ -63,14 +63,14 @@ def measure_simulation(config: SimulationBenchmarkConfig) -> dict[str, Any]:
     rows |= {name: {size: rate} for name, rate in pictures.items()}
     ratio = {name: ratios(rows[name], rows[RAW_STEP], (STEPS,)) for name in (ARM, TABLE)}
     ratio[CAMERA] = ratios(rows[CAMERA], rows[RAW_PICTURE], (size,))
-    return {
-        "benchmark": "simulation",
-        "unit": "1/s",
-        "machine": about,
-        "settings": {"arm": config.arm, "seconds": config.seconds, "rate_hz": robot.rate},
-        "rows": rows,
-        "ratio": ratio,
-    }
+    return benchmark_report(
+        "simulation",
+        unit="1/s",
+        machine=about,
+        settings={"arm": config.arm, "seconds": config.seconds, "rate_hz": robot.rate},
+        rows=rows,
+        ratio=ratio,
+    )
 
 
 class RawBullet:

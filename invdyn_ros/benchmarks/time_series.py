@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from invdyn_ros.benchmarks.report import Row, machine, ratios
-from invdyn_ros.config import Checked, Constraint, Count, Fraction, to_mapping
+from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios, settings_of
+from invdyn_ros.config import Checked, Constraint, Count, Fraction
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.evaluation.plots.time_series import draw_gaps
 from invdyn_ros.models.timeseries.encoder_model import EncoderDecoder, Shares
@@ -104,7 +104,7 @@ def measure_time_series(config: TimeSeriesBenchmarkConfig) -> dict[str, Any]:
     Raises:
         ValueError: bad dataset, bad model, or a model of another machine.
     """
-    about = machine(config.threads)
+    about = machine_info(config.threads)
     torch.set_num_threads(config.threads)
     dataset = read_dataset(config.data)
     info, trajectories = dataset.info, dataset.trajectories
@@ -134,16 +134,16 @@ def measure_time_series(config: TimeSeriesBenchmarkConfig) -> dict[str, Any]:
         draw_gaps(drawn, _gap_names(), config.report.with_name(f"{config.report.stem}_gaps.png"))
     shared = [task.name for task in tasks if task.name in rows.get("bridge", {})]
     ratio = {"bridge to linear": ratios(rows["bridge"], rows["linear"], shared)} if shared else {}
-    return {
-        "benchmark": "time_series",
-        "unit": "mean squared error x 10^2 of scaled states",
-        "machine": about,
-        "settings": {k: v for k, v in to_mapping(config).items() if k != "report"},
-        "rows": rows,
-        "ratio": ratio,
-        "details": details,
-        "gap_bounds": list(GAPS),
-    }
+    return benchmark_report(
+        "time_series",
+        unit="mean squared error x 10^2 of scaled states",
+        machine=about,
+        settings=settings_of(config),
+        rows=rows,
+        ratio=ratio,
+        details=details,
+        gap_bounds=list(GAPS),
+    )
 
 
 def _methods(

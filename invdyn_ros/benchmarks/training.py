@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from invdyn_ros.benchmarks.report import Row, machine, ratios
+from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Checked, Count, load_yaml
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models import InverseDynamics, ModelMetadata, build
@@ -56,7 +56,7 @@ def measure_training(config: TrainingBenchmarkConfig) -> dict[str, Any]:
         ValueError: a config that is wrong, or of a family without gradient descent.
     """
     device = pick_device(config.device)
-    about, rows, ratio = machine(config.threads), {}, {}
+    about, rows, ratio = machine_info(config.threads), {}, {}
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
@@ -75,14 +75,14 @@ def measure_training(config: TrainingBenchmarkConfig) -> dict[str, Any]:
         name: getattr(config, name)
         for name in ("windows", "rounds", "workers", "device", "width", "batch")
     }
-    return {
-        "benchmark": "training",
-        "unit": "1/s, ms",
-        "machine": about,
-        "settings": settings,
-        "rows": rows,
-        "ratio": ratio,
-    }
+    return benchmark_report(
+        "training",
+        unit="1/s, ms",
+        machine=about,
+        settings=settings,
+        rows=rows,
+        ratio=ratio,
+    )
 
 
 def shipped() -> list[Path]:

@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 import tyro
 
-from invdyn_ros.benchmarks.report import table
+from invdyn_ros.benchmarks.report import format_table
 from invdyn_ros.cli.options import parse
 from invdyn_ros.models.checkpoint import write_whole
 
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.report is not None:
         check_report(options.report)
     report = measure(options)
-    print(table(report))
+    print(format_table(report))
     if options.report is not None:
         options.report.parent.mkdir(parents=True, exist_ok=True)
         write_whole(options.report, (json.dumps(report, indent=2) + "\n").encode())
