@@ -1,12 +1,12 @@
 # make test, make demo: everything from an empty machine with Python 3.10, 3.11 or 3.12.
-# Other Python: make test PYTHON=python3.11. Other place for the environment: VENV=DIR.
-# torch is the CUDA build of PyPI unless pip is told of an index or folder with the CPU build:
+# Another Python: make test PYTHON=python3.11. Another environment: VENV=DIR.
+# torch is PyPI's CUDA build unless pip is given an index or folder with the CPU build:
 #   PIP_EXTRA_INDEX_URL=URL make test   or   PIP_FIND_LINKS=DIR make test
 
 VENV ?= .venv
 SUPPORTED := import sys, ensurepip; sys.exit(not (3, 10) <= sys.version_info < (3, 13))
-# 3.11 and 3.10 first: PyBullet has no wheel for 3.12, so pip compiles it there
-# (some ten minutes), and does so with the numpy that is there, without which images are slow
+# 3.11 and 3.10 first: PyBullet has no wheel for 3.12, so pip compiles it there (about ten
+# minutes), against the installed numpy, without which its camera images are slow
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.10 python3 python3.12,\
 	$(if $(shell $(p) -c '$(SUPPORTED)' 2>/dev/null && echo yes),$(p))))
 COMPILES := import sys, sysconfig, shutil, pathlib; sys.exit(sys.version_info >= (3, 12) and not (\
@@ -15,21 +15,26 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 DEMO := out/demo
+WORKERS ?= auto # processes that run the tests, each with a DDS domain of its own
 
 export OMP_NUM_THREADS ?= 1
-unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE # set by another environment, it would hide this one's libraries
+# set by another environment, this would hide the libraries of this one
+unexport _ROS_WHEELS_BOOTSTRAP_COMPLETE
 
-SIGHTS := ur5
-POLICIES := ur5 dofbot
-PLANNERS := ur5
-BODIES := hopper walker
+BLOCK_POSE_ARMS := ur5
+POLICY_ARMS := ur5 dofbot
+PLANNER_ARMS := ur5
+PLANAR_BODIES := hopper walker
 CHECKPOINTS := ur5 ur5e kuka_iiwa dofbot ur5_position ur5e_position
 
-.PHONY: test demo lint install clean checkpoints policies planners sight bodies latent_ode
+.PHONY: test test-fast demo lint install clean checkpoints policies planners block_pose identified_bodies latent_ode
 .DELETE_ON_ERROR:
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+test-fast: lint # all but the slow tests
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -57,8 +62,8 @@ $(READY): constraints.txt requirements.txt setup.py
 	echo "OpenCV cannot start; if libGL.so.1 is missing, install the package libgl1" >&2; exit 2; }
 	@touch $@
 
-# What config/checkpoints was made with: ten simulated minutes per arm, about half an hour in all.
-# The families are those that 'invdyn compare' names on these data.
+# Recreates config/checkpoints: ten simulated minutes per arm, about half an hour in all.
+# The families are those that `invdyn compare` selects on these data.
 FAMILY_dofbot := hybrid
 FAMILY_ur5_position := hybrid
 FAMILY_ur5e_position := hybrid
@@ -69,47 +74,48 @@ out/data/%.json: $(READY)
 	$(BIN)/invdyn train --config config/train/$(or $(FAMILY_$*),rigid_body).yaml --data out/data/$* --out config/checkpoints/$*
 	$(BIN)/invdyn evaluate --checkpoint config/checkpoints/$* --data out/data/$* --report $@
 
-# What config/block_pose was made with: about forty minutes per arm on one core.
-sight: $(SIGHTS:%=out/sight/%/block_pose.json)
+# Recreates config/block_pose: about forty minutes per arm on one core.
+block_pose: $(BLOCK_POSE_ARMS:%=out/block_pose/%/block_pose.json)
 
-out/sight/%/block_pose.json: $(READY)
+out/block_pose/%/block_pose.json: $(READY)
 	$(BIN)/invdyn train_block_pose --arm $* --out $(@D) --resume
 	@mkdir -p config/block_pose/$*
 	cp $(@D)/meta.json $(@D)/model.safetensors $@ config/block_pose/$*
 
-# What config/policies was made with: less than half an hour per arm on one core.
-policies: $(POLICIES:%=out/policies/%/curve.json)
+# Recreates config/policies: less than half an hour per arm on one core.
+policies: $(POLICY_ARMS:%=out/policies/%/curve.json)
 
 out/policies/%/curve.json: $(READY)
 	$(BIN)/invdyn train_grasp --arm $* --out $(@D)
 	@mkdir -p config/policies/$*
 	cp $(@D)/meta.json $(@D)/model.safetensors $@ config/policies/$*
 
-# What config/planners was made with: about ten minutes per arm on one core.
-planners: $(PLANNERS:%=out/planners/%/meta.json)
+# Recreates config/planners: about ten minutes per arm on one core.
+planners: $(PLANNER_ARMS:%=out/planners/%/meta.json)
 
 out/planners/%/meta.json: $(READY)
-	$(BIN)/invdyn collect teacher --arm $* --episodes 500 --out out/data/lessons_$*
-	$(BIN)/invdyn train_planner --data out/data/lessons_$* --out $(@D) \
-		--horizon 16 --modes 32 --width 256 --down-dims 256 128
+	$(BIN)/invdyn collect expert --arm $* --episodes 500 --out out/data/expert_$*
+	$(BIN)/invdyn train_planner --data out/data/expert_$* --out $(@D) \
+		--horizon 16 --num-components 32 --width 256 --down-dims 256 128
 	@mkdir -p config/planners/$*
 	cp $(@D)/meta.json $(@D)/model.safetensors config/planners/$*
 
-# What config/timeseries/checkpoints/*_identified_body was made with: about two minutes per body on one core.
-bodies: $(BODIES:%=out/bodies/%/meta.json)
+# Recreates config/timeseries/checkpoints/*_identified_body: about two minutes per body on one core.
+identified_bodies: $(PLANAR_BODIES:%=out/identified_bodies/%/meta.json)
 
-out/bodies/%/meta.json: $(READY)
+out/identified_bodies/%/meta.json: $(READY)
 	$(BIN)/invdyn collect sim --arm $* --seed 123 --out out/data/$*
 	$(BIN)/invdyn train --config config/timeseries/$*_identified_body.yaml --data out/data/$* --out $(@D)
 	@mkdir -p config/timeseries/checkpoints/$*_identified_body
 	cp $(@D)/meta.json $(@D)/model.safetensors config/timeseries/checkpoints/$*_identified_body
 
-# What config/timeseries/checkpoints/hopper_latent_ode was made with: an hour of one core.
+# Recreates config/timeseries/checkpoints/hopper_latent_ode: an hour on one core.
 latent_ode: $(READY)
 	$(BIN)/invdyn collect sim --arm hopper --seed 123 --out out/data/hopper
 	$(BIN)/invdyn train --config config/timeseries/latent_ode.yaml --data out/data/hopper --out out/latent_ode/first
 	$(BIN)/invdyn train --config config/timeseries/latent_ode.yaml --data out/data/hopper --out out/latent_ode/second \
-	  --start out/latent_ode/first --epochs 200 --learning-rate 2e-3 --shares '[0.1,0.1,0.1,0.1,0.1,0.2,0.2,0.3,0.5]'
+	  --init-from out/latent_ode/first --epochs 200 --learning-rate 2e-3 \
+	  --observed-fractions '[0.1,0.1,0.1,0.1,0.1,0.2,0.2,0.3,0.5]'
 	@mkdir -p config/timeseries/checkpoints/hopper_latent_ode
 	cp out/latent_ode/second/meta.json out/latent_ode/second/model.safetensors config/timeseries/checkpoints/hopper_latent_ode
 

@@ -1,3 +1,3 @@
 """Learned inverse dynamics for robot arms: motion in, actions out."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
