@@ -1,0 +1,102 @@
+"""Names that were retired for the terms of the field do not come back."""
+
+import ast
+import json
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "invdyn_ros"
+SOURCES = [
+    p for folder in ("invdyn_ros", "launch", "examples") for p in (ROOT / folder).rglob("*.py")
+]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+RETIRED = [line.split() for line in (ROOT / "test/retired_names.txt").read_text().splitlines()]
+EVERYWHERE = {name for name, scope in RETIRED if scope == "*"}
+MODULES = {name for name, scope in RETIRED if scope == "module"}
+UNMISTAKABLE = {n for n in EVERYWHERE if re.search(r"[a-z][A-Z]|_|^[A-Z][a-z]+er$", n)}
+KEYS = {name for name, scope in RETIRED if scope.startswith("key:")}
+RIDDLES = re.compile(
+    r"\b(enters?|leaves?)[,;.]|\bis told\b|\b(network|model|policy|planner|estimator) "
+    r"(sees|says|knows|tells|learns to see)\b|\bwhat is wanted\b|\bit is told\b",
+)
+
+
+@cache
+def definitions(file):
+    """Names that a file defines: classes, functions, parameters, variables and attributes."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            names.add(node.name)
+        elif isinstance(node, ast.arg):
+            names.add(node.arg)
+        elif isinstance(node, (ast.Name, ast.Attribute)) and isinstance(node.ctx, ast.Store):
+            names.add(node.id if isinstance(node, ast.Name) else node.attr)
+    return names
+
+
+def prose(file):
+    """Docstrings, comments and messages of a Python file, or all of another file."""
+    text = file.read_text(encoding="utf-8")
+    if file.suffix != ".py":
+        return text
+    tree = ast.parse(text)
+    strings = [
+        n.value for n in ast.walk(tree) if isinstance(n, ast.Constant) and isinstance(n.value, str)
+    ]
+    return "\n".join([*strings, *re.findall(r"#.*", text)])
+
+
+def keys(values):
+    """All keys of nested mappings."""
+    if isinstance(values, dict):
+        for key, value in values.items():
+            yield key
+            yield from keys(value)
+    elif isinstance(values, list):
+        for value in values:
+            yield from keys(value)
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_definition_has_a_retired_name(file):
+    here = {name for name, scope in RETIRED if scope == str(file.relative_to(ROOT))}
+    assert not definitions(file) & (EVERYWHERE | here)
+
+
+def test_retired_names_belong_to_files_that_exist():
+    scopes = {scope for _, scope in RETIRED if scope.endswith(".py")}
+    assert not [scope for scope in scopes if not (ROOT / scope).is_file()]
+
+
+def test_no_module_has_a_retired_name():
+    assert not {file.stem for file in PACKAGE.rglob("*.py")} & MODULES - {"blocks"}  # a ROS node
+
+
+def test_no_config_or_checkpoint_has_a_retired_key():
+    for file in sorted((ROOT / "config").rglob("*.yaml")):
+        found = set(keys(yaml.safe_load(file.read_text()))) & (EVERYWHERE | KEYS)
+        assert not found, f"{file}: {found}"
+    for file in sorted((ROOT / "config").rglob("*.json")):
+        found = set(keys(json.loads(file.read_text()))) & (EVERYWHERE | KEYS)
+        assert not found, f"{file}: {found}"
+
+
+@pytest.mark.parametrize("file", [*SOURCES, *PAGES], ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_prose_uses_retired_names_or_riddles(file):
+    text = prose(file)
+    found = {name for name in UNMISTAKABLE if re.search(rf"\b{name}\b", text)}
+    assert not found, found
+    assert not RIDDLES.search(text), RIDDLES.search(text)[0]
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_docstrings_of_modules_say_what_they_are(file):
+    first = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").split("\n")[0]
+    assert first, "no docstring"
+    assert not re.search(r"\b(enters?|leaves?)\b", first), first
