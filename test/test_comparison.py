@@ -129,7 +129,7 @@ def test_another_config_is_trained_afresh(folder: Path, tmp_path: Path) -> None:
     first = run(job(folder, tmp_path), config, whole)
     (other,) = runs(job(folder, tmp_path), family_configs(("rigid_body",))["rigid_body"], 3, whole)
     assert first.checkpoint == other.checkpoint and other.seconds is not None
-    assert load(other.checkpoint).meta.config["moving"] == 0.05
+    assert load(other.checkpoint).meta.config["min_velocity"] == 0.05
 
 
 def test_folder_that_is_not_ours_is_left_alone(folder: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from invdyn_ros.training.train import parse_config, splits, train
 from invdyn_ros.training.training_state import Progress
 
 HERE = Path(__file__).parent
-SMALL = {"width": 32, "depth": 1, "epochs": 6, "batch": 64, "action_delay": 0.012}
+SMALL = {"width": 32, "depth": 1, "epochs": 6, "batch_size": 64, "action_delay": 0.012}
 TIMEOUT = 100.0  # [s] for a process that hangs
 
 
@@ -70,12 +70,12 @@ def test_two_processes_have_the_losses_of_one(data: Path, tmp_path: Path) -> Non
     # an odd batch, and a last one of a single window that one process has to do without
     batch = next(b for b in range(99, size, 2) if size % b == 1)
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    arguments = words(data, tmp_path / "two", batch=batch)
+    arguments = words(data, tmp_path / "two", batch_size=batch)
     ended = subprocess.run(
         [*run, "-m", "invdyn_ros", *arguments], capture_output=True, text=True, timeout=TIMEOUT
     )
     assert ended.returncode == 0 and ended.stdout.count("mlp for ur5") == 1, ended.stderr
-    fit(data, tmp_path / "one", batch=batch)
+    fit(data, tmp_path / "one", batch_size=batch)
     one, two = (losses(tmp_path / name) for name in ("one", "two"))
     torch.testing.assert_close(one, two, atol=1e-5, rtol=0)
     first, second = (list(load(tmp_path / name).parameters()) for name in ("one", "two"))

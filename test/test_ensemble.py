@@ -58,7 +58,7 @@ def test_spread_is_calibrated_and_grows_away_from_the_data(tmp_path) -> None:
         law += NOISE * torch.randn(law.shape, generator=noise, dtype=law.dtype)
         parts.append(replace(part, action=law.numpy()))
     write_dataset(tmp_path / "data", parts[:10], "ur5", UR5.rate)
-    values = {"family": "ensemble", "action_delay": 0.0, "epochs": 15, "batch": 64} | SMALL
+    values = {"family": "ensemble", "action_delay": 0.0, "epochs": 15, "batch_size": 64} | SMALL
     train(parse_config(values, "test"), tmp_path / "data", tmp_path / "model")
     model, test = load(tmp_path / "model"), windows(parts[10:]).to("cpu", torch.float32)
     mean, std = model.predict(test.motion, test.time)

@@ -35,7 +35,7 @@ def meta(family: str, arm: str = "ur5", **config: object) -> ModelMetadata:
     )
 
 
-QUICK: dict[str, dict[str, object]] = {"keypoints": {"channels": [8, 16, 16], "closer": 16}}
+QUICK: dict[str, dict[str, object]] = {"keypoints": {"channels": [8, 16, 16], "crop_size": 16}}
 
 
 def make(family: str, arm: str = "ur5") -> InverseDynamics:

@@ -19,7 +19,7 @@ from invdyn_ros.training.optimizer import OptimizerConfig
 from invdyn_ros.training.trainer import Trainer
 from invdyn_ros.training.training_state import RunState
 
-PLAIN = {"mlp": {"width": 32, "depth": 1}, "gru": {"width": 16, "depth": 1, "history": 3}}
+PLAIN = {"mlp": {"width": 32, "depth": 1}, "gru": {"width": 16, "depth": 1, "n_obs_steps": 3}}
 
 
 def meta(family: str, unit: str = "N m", **config: object) -> ModelMetadata:
@@ -78,20 +78,20 @@ def test_stamps_that_never_varied_in_training_have_no_effect_later(
     )
 
 
-@pytest.mark.parametrize("spread", ["independent", "state"])
-def test_gaussian_finds_the_noise_of_its_data(spread: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("std_type", ["independent", "state"])
+def test_gaussian_finds_the_noise_of_its_data(std_type: str, tmp_path: Path) -> None:
     train, random = windows(2000, 0), torch.Generator().manual_seed(1)
     wide = train.motion[..., 1:2] > 0
     noise = torch.where(wide, 0.5, 0.2) * torch.randn(wide.shape, generator=random)
     train = train._replace(action=train.motion[..., :1] + noise)
     torch.manual_seed(0)
-    model = build(meta("enhanced", width=32, depth=2, dropout=0.0, spread=spread))
+    model = build(meta("enhanced", width=32, depth=2, dropout=0.0, std_type=std_type))
     learnt(model, train, tmp_path, epochs=15, rate=1e-2)
     std = model.predict(*train[:2]).std
     assert std is not None
     found = [float(std[mask].mean()) for mask in (wide, ~wide)]
     mixed = (0.5 * (0.5**2 + 0.2**2)) ** 0.5
-    wanted = {"independent": [mixed, mixed], "state": [0.5, 0.2]}[spread]
+    wanted = {"independent": [mixed, mixed], "state": [0.5, 0.2]}[std_type]
     assert found == pytest.approx(wanted, rel=0.3)
     drawn = model.sample(*train[:2], 50, 1.0, random) - model.predict(*train[:2]).mean
     assert float(drawn[:, wide].std()) == pytest.approx(found[0], rel=0.1)
@@ -99,7 +99,7 @@ def test_gaussian_finds_the_noise_of_its_data(spread: str, tmp_path: Path) -> No
 
 
 def test_spread_stays_within_its_limits() -> None:
-    model = build(meta("enhanced", width=8, depth=1, spread="independent"))
+    model = build(meta("enhanced", width=8, depth=1, std_type="independent"))
     for value, limit in ((-50.0, -5.0), (50.0, 2.0)):
         torch.nn.init.constant_(model.get_parameter("log_std"), value)
         std = model.predict(*windows(4, 0)[:2]).std
@@ -118,7 +118,7 @@ def test_smooth_costs_the_bend_of_the_action_in_training_only() -> None:
     fields = {"width": 16, "depth": 1, "dropout": 0.0}
     torch.manual_seed(0)
     plain = build(meta("enhanced", **fields)).train()
-    smooth = build(meta("enhanced", **fields, smooth=0.02)).train()
+    smooth = build(meta("enhanced", **fields, smoothness_time=0.02)).train()
     smooth.load_state_dict(plain.state_dict())
     y, t = plain.predict(*data[:2]).mean[..., 0].T, data.time.T
     rate = [(y[k + 1] - y[k]) / (t[k + 1] - t[k]) for k in (0, 1)]
@@ -147,7 +147,7 @@ def test_smooth_makes_actions_smoother_at_no_greater_error(tmp_path: Path) -> No
     error, bend = [], []
     for smooth in (0.0, 0.01):
         torch.manual_seed(0)
-        fields = {"width": 32, "depth": 2, "dropout": 0.0, "smooth": smooth}
+        fields = {"width": 32, "depth": 2, "dropout": 0.0, "smoothness_time": smooth}
         model = build(meta("enhanced", **fields))
         learnt(model, train, tmp_path, epochs=6)
         mean = model.predict(*test[:2]).mean
@@ -160,9 +160,9 @@ def test_smooth_makes_actions_smoother_at_no_greater_error(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("family", "config", "message"),
     [
-        ("gru", {"history": 0}, "history is 0; it must be at least 1"),
+        ("gru", {"n_obs_steps": 0}, "n_obs_steps is 0; it must be at least 1"),
         ("enhanced", {"dropout": 1.0}, "dropout is 1.0; it must be at least 0 and less than 1"),
-        ("enhanced", {"smooth": -1.0}, "smooth is -1.0; it must not be negative"),
+        ("enhanced", {"smoothness_time": -1.0}, "smoothness_time is -1.0; it must not be negative"),
         ("enhanced", {"base": {"family": "flow", "config": {}}}, r"family \(mlp or gru\)"),
         ("flow", {"steps": 101}, "steps is 101; it must be 1 to 100"),
         ("flow", {"down_dims": []}, r"down_dims is \(\); it must hold sizes of at least 1"),
@@ -187,7 +187,7 @@ def plain(family: str, unit: str = "N m") -> InverseDynamics:
 @pytest.mark.parametrize("family", PLAIN)
 def test_converted_model_is_the_same_function(family: str, unit: str) -> None:
     model, data = plain(family, unit), windows(20, 0, frames=7)
-    for fields in ({}, {"spread": "state"}, {"spread": "independent", "history": 2}):
+    for fields in ({}, {"std_type": "state"}, {"std_type": "independent", "n_obs_steps": 2}):
         made = convert(model, width=32, **fields)
         assert made.meta.family == "enhanced" and made.n_obs_steps >= model.n_obs_steps
         before, after = (m.predict(*data[:2]).mean for m in (model, made))

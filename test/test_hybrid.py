@@ -18,7 +18,7 @@ from invdyn_ros.models.least_squares_identification import cross_identify, ident
 from invdyn_ros.models.variance_components import variances
 from invdyn_ros.robots.robot import Robot
 
-SMALL = {"centres": 24, "rows": 600, "blurs": (0.0, 0.1)}
+SMALL = {"num_inducing": 24, "rows": 600, "friction_filter_times": (0.0, 0.1)}
 NOISE = 0.3  # [N m]
 
 
@@ -165,7 +165,7 @@ def test_identifying_on_blocks_in_turn_ends_with_all_of_them() -> None:
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [({"blurs": ()}, "blurs is"), ({"centres": 0}, "centres is 0"), ({"rows": 3}, "rows is 3")],
+    [({"friction_filter_times": ()}, "friction_filter_times is"), ({"num_inducing": 0}, "num_inducing is 0"), ({"rows": 3}, "rows is 3")],
 )
 def test_bad_fields_are_named(values: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -137,7 +137,7 @@ def learned(folder: Path, change: Callable[[ImportResult], ImportResult]) -> Tim
     write_dataset(folder / "data", made, "springs", RATE)
     length = min(map(len, made))
     fields = {"family": "bridge", "length": length, "width": 64, "depth": 2, "draws": 16}
-    fields |= {"epochs": 30, "batch": 16}
+    fields |= {"epochs": 30, "batch_size": 16}
     return train_time_series(parse_time_series_config(fields, ""), folder / "data", folder / "out")
 
 

@@ -20,7 +20,7 @@ def test_actions_of_keypoints_are_odd_in_time_and_none_where_nothing_moves() -> 
 
 
 def test_a_second_look_sees_the_same_wherever_it_is() -> None:
-    model = make("keypoints", closer=8)
+    model = make("keypoints", crop_size=8)
     place = torch.tensor([[0.25, -0.125]])  # 4 px right and 2 px up
     pictures = torch.rand(1, 3, SIDE, SIDE)
     near = model.nearby(pictures, place)
@@ -30,14 +30,14 @@ def test_a_second_look_sees_the_same_wherever_it_is() -> None:
 
 
 def test_a_look_at_a_large_picture_is_as_small_as_it_is_told() -> None:
-    sides = [make("keypoints", overview=side).first.cells for side in (32, 31, 16)]
+    sides = [make("keypoints", downsampled_size=side).first.cells for side in (32, 31, 16)]
     assert sides == [(8, 8), (4, 4), (4, 4)]
 
 
 def test_known_places_teach_where_the_second_look_is() -> None:
     films = [replace(f := film(k, 6), points=place_of(f)) for k in range(16)]
     data = windows(films, 6, dtype=torch.float32, input_type="pixels")
-    model = make("keypoints", closer=8, channels=[8, 16, 16], keypoints=4, width=16)
+    model = make("keypoints", crop_size=8, channels=[8, 16, 16], keypoints=4, width=16)
     model.standardise(data)
     adam = torch.optim.Adam(model.parameters(), 3e-3)
     model.train()
@@ -54,8 +54,8 @@ def test_known_places_teach_where_the_second_look_is() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"closer": -1}, "closer is -1; it must be at least 0"),
-        ({"overview": 8}, "overview is 8; it must be at least 16"),
+        ({"crop_size": -1}, "crop_size is -1; it must be at least 0"),
+        ({"downsampled_size": 8}, "downsampled_size is 8; it must be at least 16"),
         ({"channels": [8, 8]}, r"channels are \[8, 8\]; give three numbers"),
     ],
 )
@@ -75,7 +75,7 @@ def test_what_moved_between_far_pictures_is_the_sum_of_what_moved_between_near_o
     pictures, moved, _ = augmented(shown(colours, action[:, 1:]), WRIST)
     films, verb = model.pictures(pictures), torch.zeros(1)
     errors = [
-        model(films, verb, torch.tensor([[a, b]])) - moved[:, None, a:b].sum(2)
+        model.displacement(films, verb, torch.tensor([[a, b]])) - moved[:, None, a:b].sum(2)
         for a in range(4)
         for b in range(a + 1, 4)
     ]

@@ -123,14 +123,14 @@ def moved(family: str, frames: int = 9, **config: object) -> tuple[InverseDynami
     return model, Windows(motion, step.cumsum(1), motion[..., :6])
 
 
-HISTORIES = [(f, h) for f in OF_MOTION for h in (1, 4) if h == 1 or "history" in fields_of(f)]
+HISTORIES = [(f, h) for f in OF_MOTION for h in (1, 4) if h == 1 or "n_obs_steps" in fields_of(f)]
 
 
 @pytest.mark.parametrize(("family", "history"), HISTORIES)
 def test_long_sequence_is_predicted_like_the_windows_of_training(
     family: str, history: int
 ) -> None:
-    model, data = moved(family, **({"history": history} if history > 1 else {}))
+    model, data = moved(family, **({"n_obs_steps": history} if history > 1 else {}))
     whole, H = model.predict(data.motion, data.time).mean, model.n_obs_steps
     for end in range(1, 10):
         rows = slice(max(0, end - H), end)

@@ -46,7 +46,7 @@ def test_averaged_weights_are_the_running_mean_of_the_steps() -> None:
 
 @pytest.mark.parametrize("clip", [0.0, 1e-3, 1e6])
 def test_long_gradients_are_shortened_to_the_limit(clip: float) -> None:
-    model, optimiser, batch = toy(clip=clip)
+    model, optimiser, batch = toy(max_grad_norm=clip)
     model.loss(*batch).backward()
     whole = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
     _, norm = optimiser.step(batch, 1.0, 0)
@@ -103,7 +103,7 @@ def test_scaled_gradients_give_the_same_steps_and_survive_a_restart() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"clip": -1.0}, "clip is -1.0; it must not be negative"),
+        ({"max_grad_norm": -1.0}, "max_grad_norm is -1.0; it must not be negative"),
         ({"ema": 1.0}, "ema is 1.0; it must be at least 0 and less than 1"),
         ({"weight_decay": float("nan")}, "weight_decay is nan"),
         ({"amp": "int8"}, "'int8' is not one of 'none', 'bf16', 'fp16'"),

@@ -209,9 +209,9 @@ def error(model: TimeSeriesModel | str, data: Path) -> float:
 
 
 FIELDS = {
-    "bridge": {"width": 64, "depth": 2, "draws": 16, "epochs": 30, "batch": 16},
-    "gru_dt": {"width": 64, "epochs": 120, "batch": 32, "sight": 60, "learning_rate": 5e-3},
-    "one_step": {"width": 64, "epochs": 60, "batch": 16, "learning_rate": 3e-3},
+    "bridge": {"width": 64, "depth": 2, "draws": 16, "epochs": 30, "batch_size": 16},
+    "gru_dt": {"width": 64, "epochs": 120, "batch_size": 32, "sight": 60, "learning_rate": 5e-3},
+    "one_step": {"width": 64, "epochs": 60, "batch_size": 16, "learning_rate": 3e-3},
 }
 
 
@@ -228,7 +228,7 @@ def test_a_path_model_learns_how_springs_swing(family: str, data: Path, tmp_path
 
 
 def test_a_run_that_stopped_goes_on_to_the_same_weights(data: Path, tmp_path: Path) -> None:
-    fields = {"family": "bridge", "length": 60, "width": 16, "epochs": 4, "batch": 64}
+    fields = {"family": "bridge", "length": 60, "width": 16, "epochs": 4, "batch_size": 64}
     whole = train_time_series(parse_time_series_config(fields, ""), data, tmp_path / "whole")
 
     class Stop(Exception):

@@ -17,15 +17,15 @@ from invdyn_ros.models import MODELS
 from invdyn_ros.models import least_squares_identification as identification
 from invdyn_ros.models.checkpoint import load, save
 from invdyn_ros.models.net2net import convert
-from invdyn_ros.training import trainer as descent
+from invdyn_ros.training import trainer as trainer_module
 from invdyn_ros.training.optimizer import OptimizerConfig
 from invdyn_ros.training.train import TrainConfig, parse_config, splits, train
 from invdyn_ros.training.training_state import Progress
 
 LEAD = 0.012  # 1.5 ticks of the UR5
-SMALL = {"width": 32, "depth": 1, "epochs": 8, "batch": 64, "seed": 3}
+SMALL = {"width": 32, "depth": 1, "epochs": 8, "batch_size": 64, "seed": 3}
 QUICK: dict[str, dict[str, Any]] = {
-    "hybrid": {"rows": 200, "centres": 8, "blurs": [0.0]},
+    "hybrid": {"rows": 200, "num_inducing": 8, "friction_filter_times": [0.0]},
     "ensemble": {"epochs": 3, "seed": 3, "count": 2, "fields": {"width": 16, "depth": 1}},
 }
 CONFIGS = Path(__file__).parents[1] / "config" / "train"
@@ -129,7 +129,7 @@ def test_network_learns_the_arm(tmp_path: Path) -> None:
 def test_resumed_run_equals_the_uninterrupted_one_to_the_bit(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(descent, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(trainer_module, "SAVE_EVERY", 0.0)
 
     def stop(progress: Progress) -> None:
         if progress.epoch == 3:
@@ -163,23 +163,23 @@ def test_converted_model_trains_on_from_where_it_was(data: Path, tmp_path: Path)
     plain = train(config("mlp", **SMALL), data, tmp_path / "mlp")
     made = convert(plain, width=16, depth=1, dropout=0.0)
     save(made, made.meta, tmp_path / "made")
-    values = {"start": str(tmp_path / "made"), "epochs": 1, "learning_rate": 1e-9, "seed": 3}
+    values = {"init_from": str(tmp_path / "made"), "epochs": 1, "learning_rate": 1e-9, "seed": 3}
     model = train(config("enhanced", **values), data, tmp_path / "on")
     assert model.meta.config["width"] == 16
     test = windows(splits(read_dataset(data).trajectories, 0.2, 3)[0].test)
     after, before = (m.predict(*test[:2]).mean for m in (model, plain))
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="has family 'enhanced'; this run has 'mlp'"):
-        train(config("mlp", **(SMALL | {"start": values["start"]})), data, tmp_path / "no")
+        train(config("mlp", **(SMALL | {"init_from": values["init_from"]})), data, tmp_path / "no")
     save(made, replace(made.meta, robot="ur10"), tmp_path / "other")
     with pytest.raises(ValueError, match=f"has robot 'ur10'; this run has '{model.meta.robot}'"):
-        train(config("enhanced", start=str(tmp_path / "other")), data, tmp_path / "no")
+        train(config("enhanced", init_from=str(tmp_path / "other")), data, tmp_path / "no")
 
 
 def test_window_of_training_is_that_of_the_model(data: Path, tmp_path: Path) -> None:
-    small = {"width": 8, "depth": 1, "epochs": 1, "history": 4}
+    small = {"width": 8, "depth": 1, "epochs": 1, "n_obs_steps": 4}
     model = train(config("gru", **small), data, tmp_path)
-    assert (model.n_obs_steps, model.meta.config["history"]) == (4, 4)
+    assert (model.n_obs_steps, model.meta.config["n_obs_steps"]) == (4, 4)
     with pytest.raises(ValueError, match="unknown field 'history'; mlp has"):
         config("mlp", history=4)
 

@@ -214,7 +214,7 @@ def test_a_motion_family_refuses_a_video_and_a_video_family_refuses_motion(tmp_p
 def test_family_learns_a_moving_patch_and_its_report_says_so(family: str, tmp_path: Path) -> None:
     films = [film(k, 30, f"video_{k}") for k in range(9)]
     write_dataset(tmp_path / "data", films, "wrist", 10.0)
-    fields = {"family": family, "epochs": 15, "batch": 8, "learning_rate": 2e-3}
+    fields = {"family": family, "epochs": 15, "batch_size": 8, "learning_rate": 2e-3}
     if family == "keypoints":  # a fifth of the windows
         fields |= {"epochs": 75, "channels": [8, 16, 24], "keypoints": 8, "width": 64}
     model = train(parse_config(fields, ""), tmp_path / "data", tmp_path / "out")
@@ -240,7 +240,7 @@ def test_plots_of_a_video_show_its_actions_beside_it(tmp_path: Path) -> None:
 
 def test_same_seed_gives_the_same_weights_on_video(tmp_path: Path) -> None:
     write_dataset(tmp_path / "data", [film(k, 20, f"v{k}") for k in range(5)], "wrist", 10.0)
-    config = parse_config({"family": "cnn", "epochs": 2, "batch": 16}, "")
+    config = parse_config({"family": "cnn", "epochs": 2, "batch_size": 16}, "")
     one, two = (train(config, tmp_path / "data", tmp_path / name) for name in ("one", "two"))
     for name, value in one.state_dict().items():
         assert torch.equal(value, two.state_dict()[name]), name

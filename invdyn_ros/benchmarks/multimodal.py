@@ -48,7 +48,7 @@ class MultimodalBenchmarkConfig(Checked):
     """Temperatures to try, beside 1."""
     seed: int = 0
     """Of data, weights and draws."""
-    descent: OptimizerConfig = field(
+    optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(epochs=60, patience=60)
     )
     """How both families are trained."""
@@ -114,7 +114,7 @@ def fitted(
     model.standardise(learn)
     with tempfile.TemporaryDirectory(prefix="invdyn_") as folder:
         state = RunState(Path(folder), {}, meta)
-        Trainer(model, learn, judge, config.descent, config.seed, state).run()
+        Trainer(model, learn, judge, config.optimizer, config.seed, state).run()
     return model.eval()
 
 

@@ -39,7 +39,7 @@ from invdyn_ros.typing import Array
 FAMILIES: dict[str, dict[str, Any]] = {  # small ones: the pendulum has one joint
     "mlp": {"width": 64},
     "gru": {"width": 32, "n_obs_steps": 2},
-    "enhanced": {"width": 64, "depth": 2, "dropout": 0.0, "spread": "independent"},
+    "enhanced": {"width": 64, "depth": 2, "dropout": 0.0, "std_type": "independent"},
     "flow": {"width": 32, "down_dims": (16, 32), "steps": 2},
 }
 DRIVER = "mlp"  # the family of the table; the others show their smoothness only

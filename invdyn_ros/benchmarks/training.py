@@ -33,7 +33,7 @@ class TrainingBenchmarkConfig(Checked):
     """Training configs; default: all shipped ones that descend a gradient."""
     width: int | None = None
     """Units per layer, instead of those in the configs."""
-    batch: int | None = None
+    batch_size: int | None = None
     """Windows per step, instead of those in the configs."""
     windows: Count = 25600
     """Windows of random motion of a UR5."""
@@ -73,7 +73,7 @@ def measure_training(config: TrainingBenchmarkConfig) -> dict[str, Any]:
         about["gpu"] = torch.cuda.get_device_name(device)
     settings = {
         name: getattr(config, name)
-        for name in ("windows", "rounds", "workers", "device", "width", "batch")
+        for name in ("windows", "rounds", "workers", "device", "width", "batch_size")
     }
     return benchmark_report(
         "training",
@@ -93,7 +93,7 @@ def shipped() -> list[Path]:
 
 def _training(config: TrainingBenchmarkConfig, path: Path) -> TrainConfig:
     """Read a training config, with the width and batch asked for."""
-    changed = {"width": config.width, "batch": config.batch}
+    changed = {"width": config.width, "batch_size": config.batch_size}
     values = load_yaml(path) | {k: v for k, v in changed.items() if v is not None}
     return parse_config(values, str(path))
 

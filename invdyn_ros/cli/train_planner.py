@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError(f"{options.out} holds a run already; give --resume or another --out")
     learned = grasps if holds_demonstrations(options.data) else motions
     lore = learned(options.planner, options.data)
-    epochs = options.planner.descent.epochs
+    epochs = options.planner.optimizer.epochs
     with tqdm(total=epochs, unit="epoch", desc="planner", file=sys.stderr) as bar:
 
         def show(progress: Progress) -> None:

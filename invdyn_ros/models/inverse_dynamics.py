@@ -24,7 +24,7 @@ class ModelMetadata:
         joint_names: its n joints, in the order of all columns.
         action_unit: one of `trajectory.ACTION_UNITS`.
         rate: sample rate of the data [Hz].
-        lead: the action of time t makes the motion at t + lead [s].
+        action_delay: the action of time t makes the motion at t + action_delay [s].
         urdf: the arm as URDF text, without shapes; empty where nobody knows its rigid bodies.
         config: the family's own fields.
         data: where the data came from, how it was split, how it was trained.

@@ -129,12 +129,12 @@ class Video(InverseDynamics):
         batch = films.pictures, motion[:, -1, -1].long(), wanted, films.points
         parts = zip(*(x.split(AT_A_TIME) for x in batch), strict=True)
         losses = [
-            self.missed(self.pictures(film), verb, pairs, want, place) * len(film)
+            self.compute_loss(self.pictures(film), verb, pairs, want, place) * len(film)
             for film, verb, want, place in parts
         ]
         return torch.stack(losses).sum() / len(motion)
 
-    def missed(
+    def compute_loss(
         self, films: Tensor, verb: Tensor, pairs: Tensor, wanted: Tensor, points: Tensor
     ) -> Tensor:
         """Return the mean squared error of the displacements, and what else is to be small.

@@ -35,7 +35,7 @@ def estimate_action_delay(meta: ModelMetadata, data: Split) -> float:
             f"an action delay is estimated with the rigid bodies of '{meta.robot}', whose URDF is unknown; "
             "give --urdf FILE, or --action-delay SECONDS (0 where a row's action makes its acceleration)"
         )
-    model = RigidBody(replace(meta, family="rigid_body", config={"moving": LEAD_MOVING}))
+    model = RigidBody(replace(meta, family="rigid_body", config={"min_velocity": LEAD_MOVING}))
     leads = np.arange(LEAD_STEPS) * 0.5 / meta.rate
     return float(
         min(leads, key=lambda action_delay: _rigid_error(model, data, float(action_delay)))

@@ -63,7 +63,7 @@ class TrainConfig:
 
 
 def parse_config(values: Mapping[str, Any], where: str) -> TrainConfig:
-    """Sort the flat fields of a config file into run, descent and family.
+    """Sort the flat fields of a config file into run, optimizer and family.
 
     Raises:
         ValueError: unknown family, unknown field (naming the known ones) or a wrong value.
@@ -74,10 +74,10 @@ def parse_config(values: Mapping[str, Any], where: str) -> TrainConfig:
 def parse_run(
     kind: type[Run], families: Mapping[str, Any], values: Mapping[str, Any], where: str
 ) -> Run:
-    """Sort the flat fields of a config file into a run, its descent and one of some families.
+    """Sort the flat fields of a config file into a run, its optimizer and one of some families.
 
     Args:
-        kind: dataclass of a run with `family`, `descent` and `model` among its fields.
+        kind: dataclass of a run with `family`, `optimizer` and `model` among its fields.
         families: name -> class with the dataclass `Config`.
         values: the fields.
         where: what messages call the file.
@@ -88,8 +88,8 @@ def parse_run(
     family: Any = values.get("family")
     if family not in families:
         raise ValueError(f"{where}: family is {family!r}; known are {', '.join(families)}")
-    own = [name for name in _names(kind) if name not in ("descent", "model")]
-    known = {"": own, "descent": _names(OptimizerConfig), "model": _names(families[family].Config)}
+    own = [name for name in _names(kind) if name not in ("optimizer", "model")]
+    known = {"": own, "optimizer": _names(OptimizerConfig), "model": _names(families[family].Config)}
     groups: dict[str, dict[str, Any]] = {group: {} for group in known}
     for name, value in values.items():
         group = next((group for group, names in known.items() if name in names), None)
@@ -97,9 +97,9 @@ def parse_run(
             choices = ", ".join(name for names in known.values() for name in names)
             raise ValueError(f"{where}: unknown field '{name}'; {family} has {choices}")
         groups[group][name] = value
-    descent = from_mapping(OptimizerConfig, groups["descent"], where)
+    optimizer = from_mapping(OptimizerConfig, groups["optimizer"], where)
     model = to_mapping(from_mapping(families[family].Config, groups["model"], where))
-    return replace(from_mapping(kind, groups[""], where), descent=descent, model=model)
+    return replace(from_mapping(kind, groups[""], where), optimizer=optimizer, model=model)
 
 
 def train(
@@ -131,10 +131,10 @@ def train(
         if not model.fit(learn, judge):
             settings = _settings(config) | {"data": model.meta.data["sha256"]}
             state = RunState(Path(out), settings, model.meta)
-            descent = Trainer(model, learn, judge, config.optimizer, config.seed, state, ranks)
+            trainer = Trainer(model, learn, judge, config.optimizer, config.seed, state, ranks)
             if resume:
-                descent.resume()
-            progress = _logged(descent, on_epoch)
+                trainer.resume()
+            progress = _logged(trainer, on_epoch)
         if ranks.first:
             _finish(model.eval(), judge, valid, progress, Path(out))
     return model
@@ -167,8 +167,8 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
     """Return all that shapes a run, flat as in the config file."""
     values = to_mapping(config)
     values.pop("threads")
-    descent, model = values.pop("descent"), values.pop("model")
-    return values | descent | model
+    optimizer, model = values.pop("optimizer"), values.pop("model")
+    return values | optimizer | model
 
 
 def _names(cls: type) -> list[str]:
@@ -236,22 +236,22 @@ def _started(start: str, meta: ModelMetadata) -> InverseDynamics:
         found, wanted = getattr(model.meta, name), getattr(meta, name)
         if found != wanted:
             label = name.replace("_", " ")
-            raise ValueError(f"start: {start} has {label} '{found}'; this run has '{wanted}'")
+            raise ValueError(f"init_from: {start} has {label} '{found}'; this run has '{wanted}'")
     return model
 
 
-def _logged(descent: Trainer, on_epoch: Callable[[Progress], None]) -> Progress:
+def _logged(trainer: Trainer, on_epoch: Callable[[Progress], None]) -> Progress:
     """Descend; the first process tells the user and TensorBoard."""
-    if not descent.ranks.first:
-        return descent.run()
-    descent.state.directory.mkdir(parents=True, exist_ok=True)
-    with TrainingLog(descent.state.directory / LOGS) as log:
+    if not trainer.ranks.first:
+        return trainer.run()
+    trainer.state.directory.mkdir(parents=True, exist_ok=True)
+    with TrainingLog(trainer.state.directory / LOGS) as log:
 
         def note(progress: Progress) -> None:
             log.write(progress)
             on_epoch(progress)
 
-        return descent.run(note)
+        return trainer.run(note)
 
 
 def _finish(

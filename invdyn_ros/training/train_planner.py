@@ -39,7 +39,7 @@ class PlannerConfig(Checked):
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(epochs=60, batch_size=256, patience=60)
     )
-    """Gradient descent."""
+    """Gradient trainer."""
 
 
 class PlannerData(NamedTuple):
@@ -122,9 +122,9 @@ def fit(
     flow.standardise(learn)
     state.directory.mkdir(parents=True, exist_ok=True)
     learner: Learner = flow
-    descent = Trainer(learner, learn, judge, config.optimizer, config.seed, state)
+    trainer = Trainer(learner, learn, judge, config.optimizer, config.seed, state)
     if resume:
-        descent.resume()
-    progress = descent.run(on_epoch)
+        trainer.resume()
+    progress = trainer.run(on_epoch)
     flow.eval()
     return progress

@@ -48,13 +48,13 @@ class TimeSeriesTrainConfig(Checked):
     start: str | None = None
     """Folder of a model of the same family and shape, whose weights are the first; none: fresh."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    """Gradient descent."""
+    """Gradient trainer."""
     model: dict[str, Any] = field(default_factory=dict)
     """The family's own fields."""
 
 
 def parse_time_series_config(values: Mapping[str, Any], where: str) -> TimeSeriesTrainConfig:
-    """Sort the flat fields of a config file into run, descent and family.
+    """Sort the flat fields of a config file into run, optimizer and family.
 
     Raises:
         ValueError: unknown family, unknown field (naming the known ones) or a wrong value.
@@ -120,10 +120,10 @@ def train_time_series(
         settings = {k: v for k, v in to_mapping(config).items() if k not in ("threads", "device")}
         state = RunState(Path(out), settings | {"data": content["sha256"]}, meta, PATH)
         state.directory.mkdir(parents=True, exist_ok=True)
-        descent = Trainer(model, learn, judge, config.optimizer, config.seed, state)
+        trainer = Trainer(model, learn, judge, config.optimizer, config.seed, state)
         if resume:
-            descent.resume()
-        progress = descent.run(on_epoch)
+            trainer.resume()
+        progress = trainer.run(on_epoch)
     model.meta = replace(meta, data=content | {"epochs": progress.epoch})
     save_time_series_model(model.eval(), out)
     return model
