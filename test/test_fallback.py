@@ -103,7 +103,13 @@ def test_a_hold_goes_before_doubt_as_the_reason() -> None:
 def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Hybrid:
     folder = tmp_path_factory.mktemp("fallback")
     write_dataset(folder / "data", [exciting(ARM, seed) for seed in range(6)], "ur5", ARM.rate)
-    small = {"family": "hybrid", "action_delay": 0.0, "num_inducing": 16, "rows": 300, "friction_filter_times": [0.0]}
+    small = {
+        "family": "hybrid",
+        "action_delay": 0.0,
+        "num_inducing": 16,
+        "rows": 300,
+        "friction_filter_times": [0.0],
+    }
     train(parse_config(small, "test"), folder / "data", folder / "model")
     model = load(Path(folder / "model"))
     assert isinstance(model, Hybrid)

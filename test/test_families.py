@@ -162,7 +162,11 @@ def test_smooth_makes_actions_smoother_at_no_greater_error(tmp_path: Path) -> No
     [
         ("gru", {"n_obs_steps": 0}, "n_obs_steps is 0; it must be at least 1"),
         ("enhanced", {"dropout": 1.0}, "dropout is 1.0; it must be at least 0 and less than 1"),
-        ("enhanced", {"smoothness_time": -1.0}, "smoothness_time is -1.0; it must not be negative"),
+        (
+            "enhanced",
+            {"smoothness_time": -1.0},
+            "smoothness_time is -1.0; it must not be negative",
+        ),
         ("enhanced", {"base": {"family": "flow", "config": {}}}, r"family \(mlp or gru\)"),
         ("flow", {"steps": 101}, "steps is 101; it must be 1 to 100"),
         ("flow", {"down_dims": []}, r"down_dims is \(\); it must hold sizes of at least 1"),

@@ -165,7 +165,11 @@ def test_identifying_on_blocks_in_turn_ends_with_all_of_them() -> None:
 
 @pytest.mark.parametrize(
     ("values", "message"),
-    [({"friction_filter_times": ()}, "friction_filter_times is"), ({"num_inducing": 0}, "num_inducing is 0"), ({"rows": 3}, "rows is 3")],
+    [
+        ({"friction_filter_times": ()}, "friction_filter_times is"),
+        ({"num_inducing": 0}, "num_inducing is 0"),
+        ({"rows": 3}, "rows is 3"),
+    ],
 )
 def test_bad_fields_are_named(values: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -89,7 +89,11 @@ def parse_run(
     if family not in families:
         raise ValueError(f"{where}: family is {family!r}; known are {', '.join(families)}")
     own = [name for name in _names(kind) if name not in ("optimizer", "model")]
-    known = {"": own, "optimizer": _names(OptimizerConfig), "model": _names(families[family].Config)}
+    known = {
+        "": own,
+        "optimizer": _names(OptimizerConfig),
+        "model": _names(families[family].Config),
+    }
     groups: dict[str, dict[str, Any]] = {group: {} for group in known}
     for name, value in values.items():
         group = next((group for group, names in known.items() if name in names), None)
