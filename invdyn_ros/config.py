@@ -28,32 +28,32 @@ T = TypeVar("T")
 class Constraint(NamedTuple):
     """What the value of a field must do, in words and as a test that not-a-number fails."""
 
-    words: str
-    kept: Callable[[Any], bool]
+    description: str
+    predicate: Callable[[Any], bool]
 
 
-def at_least(least: float) -> Constraint:
+def at_least(minimum: float) -> Constraint:
     """Return the rule of values from `least` up."""
-    return Constraint(f"be at least {least}", lambda value: value >= least)
+    return Constraint(f"be at least {minimum}", lambda value: value >= minimum)
 
 
-def above(least: float) -> Constraint:
+def above(bound: float) -> Constraint:
     """Return the rule of values greater than `least`."""
-    return Constraint(f"be above {least}", lambda value: value > least)
+    return Constraint(f"be above {bound}", lambda value: value > bound)
 
 
-def within(least: float, most: float) -> Constraint:
+def between(minimum: float, maximum: float) -> Constraint:
     """Return the rule of values from `least` to `most`, both of them allowed."""
-    return Constraint(f"be {least} to {most}", lambda value: least <= value <= most)
+    return Constraint(f"be {minimum} to {maximum}", lambda value: minimum <= value <= maximum)
 
 
 Count = Annotated[int, at_least(1)]
 Positive = Annotated[float, Constraint("be positive", lambda value: value > 0)]
-NotNegative = Annotated[float, Constraint("not be negative", lambda value: value >= 0)]
+NonNegative = Annotated[float, Constraint("not be negative", lambda value: value >= 0)]
 Fraction = Annotated[
     float, Constraint("be a share, above 0 up to 1", lambda value: 0 < value <= 1)
 ]
-Probability = Annotated[float, within(0, 1)]
+Probability = Annotated[float, between(0, 1)]
 Sizes = Annotated[
     tuple[int, ...],
     Constraint("hold sizes of at least 1", lambda sizes: sizes and min(sizes) >= 1),
@@ -75,8 +75,8 @@ class Checked:
             if get_origin(hint) is Literal and value not in choices:
                 raise ValueError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
             for rule in getattr(hint, "__metadata__", ()):
-                if isinstance(rule, Constraint) and not rule.kept(value):
-                    raise ValueError(f"{name} is {value}; it must {rule.words}")
+                if isinstance(rule, Constraint) and not rule.predicate(value):
+                    raise ValueError(f"{name} is {value}; it must {rule.description}")
 
 
 def from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -94,7 +94,7 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         ValueError: unknown or missing field, or a value of the wrong type, naming the right ones.
     """
     if not isinstance(values, Mapping):
-        raise ValueError(f"{where}: expected fields of {cls.__name__}, got {_shown(values)}")
+        raise ValueError(f"{where}: expected fields of {cls.__name__}, got {_short_repr(values)}")
     fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
     for name in values:
         if name not in fields:
@@ -135,9 +135,9 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     try:
         values = yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not plain YAML: {_reason(error)}") from error
+        raise ValueError(f"{path}: not plain YAML: {_yaml_error_message(error)}") from error
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: expected 'key: value' lines, got {_shown(values)}")
+        raise ValueError(f"{path}: expected 'key: value' lines, got {_short_repr(values)}")
     return values
 
 
@@ -165,7 +165,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _reason(error: yaml.YAMLError) -> str:
+def _yaml_error_message(error: yaml.YAMLError) -> str:
     """Put a YAML error on one line: what, and on which line of the file."""
     problem = " ".join((getattr(error, "problem", None) or str(error)).split())
     mark = getattr(error, "problem_mark", None)
@@ -191,7 +191,7 @@ def _scalar(hint: Any, value: Any, where: str) -> Any:
     if hint is Path and isinstance(value, (str, Path)):
         return Path(value)
     if type(value) is not hint:  # exact: a bool is an int in Python, never in a config
-        raise ValueError(f"{where}: expected {_NAMES[hint]}, got {_shown(value)}")
+        raise ValueError(f"{where}: expected {_NAMES[hint]}, got {_short_repr(value)}")
     return value
 
 
@@ -200,7 +200,7 @@ def _literal(hint: Any, value: Any, where: str) -> Any:
         if value == choice and type(value) is type(choice):
             return choice
     choices = ", ".join(map(repr, get_args(hint)))
-    raise ValueError(f"{where}: {_shown(value)} is not one of {choices}")
+    raise ValueError(f"{where}: {_short_repr(value)} is not one of {choices}")
 
 
 def _union(hint: Any, value: Any, where: str) -> Any:
@@ -216,12 +216,12 @@ def _union(hint: Any, value: Any, where: str) -> Any:
 
 def _none(hint: Any, value: Any, where: str) -> None:
     if value is not None:
-        raise ValueError(f"{where}: expected nothing, got {_shown(value)}")
+        raise ValueError(f"{where}: expected nothing, got {_short_repr(value)}")
 
 
 def _tuple(hint: Any, value: Any, where: str) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple, array.array)):  # rclpy gives arrays
-        raise ValueError(f"{where}: expected a list, got {_shown(value)}")
+        raise ValueError(f"{where}: expected a list, got {_short_repr(value)}")
     kinds = get_args(hint) or (Any, ...)
     if kinds[-1] is Ellipsis:
         kinds = (kinds[0],) * len(value)
@@ -233,7 +233,7 @@ def _tuple(hint: Any, value: Any, where: str) -> tuple[Any, ...]:
 
 def _dict(hint: Any, value: Any, where: str) -> dict[Any, Any]:
     if not isinstance(value, Mapping):
-        raise ValueError(f"{where}: expected 'key: value' pairs, got {_shown(value)}")
+        raise ValueError(f"{where}: expected 'key: value' pairs, got {_short_repr(value)}")
     key_hint, value_hint = get_args(hint) or (Any, Any)
     return {
         _convert(key_hint, key, where): _convert(value_hint, item, f"{where}.{key}")
@@ -251,7 +251,7 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _shown(value: Any) -> str:
+def _short_repr(value: Any) -> str:
     """Show a value in an error message, never over many lines."""
     text = repr(value)
     text = " ".join(text.split())

@@ -11,7 +11,7 @@ STDOUT, STDERR = 1, 2
 
 
 @contextmanager
-def native_output_silenced(descriptor: int = STDERR) -> Iterator[None]:
+def suppress_native_output(descriptor: int = STDERR) -> Iterator[None]:
     """Drop what C++ code writes to a file descriptor; Python exceptions still come through.
 
     FFmpeg, V4L2, TFLite and absl log to stderr before their log level can be set, so that one

@@ -13,13 +13,13 @@ from invdyn_ros.config import load_yaml
 from invdyn_ros.models.planar_body.contact_solver import ContactParameters
 from invdyn_ros.models.planar_body.dynamics import Inertia, Tree
 from invdyn_ros.models.planar_body.simulator import Body, BodyParameters
-from invdyn_ros.robots.robot import share
+from invdyn_ros.robots.robot import package_file
 from invdyn_ros.sources.passive_rollouts import body, joints
 
 
 def tree_of(name: str) -> tuple[Tree, tuple[int, ...]]:
     """Return what hangs on what, as the shipped config says it, and the rods of each link."""
-    fields = load_yaml(share(f"config/timeseries/{name}_identified_body.yaml"))
+    fields = load_yaml(package_file(f"config/timeseries/{name}_identified_body.yaml"))
     names = ("hinges", "parents", "signs")
     tree = Tree(fields["across"], fields["up"], *(tuple(fields[key]) for key in names))
     return tree, tuple(fields["capsules"])

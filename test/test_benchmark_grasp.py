@@ -27,7 +27,7 @@ from invdyn_ros.grasp.policies.failure_causes import CAUSES, FIRM, EpisodeTrace,
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
 from invdyn_ros.grasp.policies.success_rate import paired_difference, success_interval
 from invdyn_ros.models.checkpoint import META
-from invdyn_ros.robots.robot import share
+from invdyn_ros.robots.robot import package_file
 
 BLOCK = 0.04  # [m]
 SIZES = {"joint": (45, 7), "cartesian": (43, 5)}  # of observations and actions of the UR5
@@ -217,7 +217,7 @@ def pairs(both, only_ours, only_theirs, none):
 
 
 def test_with_a_network_that_sees_everybody_plays_by_it(tmp_path):
-    sight = str(share("config/block_pose/ur5"))
+    sight = str(package_file("config/block_pose/ur5"))
     players = load_players(
         GraspSuccessBenchmarkConfig(policies=(str(idle(tmp_path / "a")),), sight=sight)
     )

@@ -33,7 +33,7 @@ from invdyn_ros.control.safety_limits import Plan, hold_plan
 from invdyn_ros.evaluation.closed_loop import Run
 from invdyn_ros.models import InverseDynamics, build
 from invdyn_ros.models.inverse_dynamics import Prediction
-from invdyn_ros.robots.urdf import Tree
+from invdyn_ros.robots.urdf import UrdfTree
 from invdyn_ros.sources.simulation import urdf_model
 
 SHORT = ClosedLoopBenchmarkConfig(motions=1, seconds=2.0)
@@ -50,7 +50,7 @@ def measured_beside(q: np.ndarray, by: float) -> Measured:
 
 def test_wrong_urdf_has_the_right_masses_and_the_wrong_inertia_of_the_wrist_only() -> None:
     ur5 = robot("ur5")
-    right, wrong = Tree(ur5.xml()), Tree(wrong_urdf(ur5.xml()))
+    right, wrong = UrdfTree(ur5.xml()), UrdfTree(wrong_urdf(ur5.xml()))
     for name in ur5.joint_names:
         J, K = (tree.pseudo_inertia(name, ur5.joint_names) for tree in (right, wrong))
         np.testing.assert_allclose(J[3], K[3])  # mass and first moments

@@ -11,7 +11,7 @@ from invdyn_ros.arms.plant import IDEAL
 from invdyn_ros.cli import compare as cli
 from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import write_dataset
-from invdyn_ros.data.recording import Samples
+from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.evaluation.closed_loop import excitation
 from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
 from invdyn_ros.evaluation.compare import Job, Run, family_configs, motions, report, run, runs
@@ -200,12 +200,12 @@ def test_bad_input_is_one_line_and_code_2(
     assert not (tmp_path / "out").exists()
 
 
-def still(arm_name: str, seconds: float = 1.0) -> Samples:
+def still(arm_name: str, seconds: float = 1.0) -> JointSamples:
     """Hold the home position."""
     arm = robot(arm_name)
     time = np.arange(round(seconds * arm.rate)) / arm.rate
     q = np.tile(arm.home, (len(time), 1))
-    return Samples(time, q, 0 * q, np.empty((len(time), 0)), time)
+    return JointSamples(time, q, 0 * q, np.empty((len(time), 0)), time)
 
 
 def rigid(arm_name: str) -> ModelMetadata:

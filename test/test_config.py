@@ -12,7 +12,7 @@ from invdyn_ros.config import (
     Count,
     Decay,
     Fraction,
-    NotNegative,
+    NonNegative,
     Positive,
     Probability,
     Sizes,
@@ -54,7 +54,7 @@ def test_a_config_survives_being_written_and_read(tmp_path):
     [
         (Count, 1, 0, "be at least 1"),
         (Positive, 1e-9, 0.0, "be positive"),
-        (NotNegative, 0.0, -1e-9, "not be negative"),
+        (NonNegative, 0.0, -1e-9, "not be negative"),
         (Fraction, 1.0, 0.0, "be a share, above 0 up to 1"),
         (Fraction, 1e-9, 1.1, "be a share, above 0 up to 1"),
         (Probability, 1.0, 1.1, "be 0 to 1"),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from invdyn_ros.data.dataset import read_dataset, write_dataset
-from invdyn_ros.data.leakage import duplicates
+from invdyn_ros.data.leakage import count_duplicates
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import split, windows
 
@@ -191,20 +191,20 @@ def test_split_never_shares_a_trajectory(trajectories: list[Trajectory]) -> None
         parts = split(trajectories, 0.3, seed)
         assert {id(t) for t in parts.train}.isdisjoint(id(t) for t in parts.test)
         assert len(parts.train) + len(parts.test) == len(trajectories)
-        assert (len(parts.test), parts.by) == (3, "trajectory")
-        assert duplicates(parts.train, parts.test) == 0
+        assert (len(parts.test), parts.group_by) == (3, "trajectory")
+        assert count_duplicates(parts.train, parts.test) == 0
     assert split(trajectories, 0.3, 1).test != split(trajectories, 0.3, 2).test
 
 
 def test_a_single_trajectory_is_split_in_time() -> None:
     parts = split([random_walk(0, 100)], 0.2)
-    assert parts.by == "time"
+    assert parts.group_by == "time"
     assert parts.train[0].time[-1] < parts.test[0].time[0]
     assert (len(parts.train[0]), len(parts.test[0])) == (80, 20)
 
 
 def test_rows_that_stand_on_both_sides_are_counted(trajectories: list[Trajectory]) -> None:
-    assert duplicates(trajectories[:3], [trajectories[1][5:12], trajectories[9]]) == 7
+    assert count_duplicates(trajectories[:3], [trajectories[1][5:12], trajectories[9]]) == 7
 
 
 def test_windows_never_cross_trajectories(trajectories: list[Trajectory]) -> None:

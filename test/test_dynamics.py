@@ -4,7 +4,7 @@ import pytest
 import torch
 from pybullet_utils.bullet_client import BulletClient
 
-from invdyn_ros.robots.rigid_body_dynamics import CHUNKS, LARGE, RigidBodyTree
+from invdyn_ros.robots.rigid_body_dynamics import CHUNK_SIZE, RECURSION_MIN_BATCH, RigidBodyTree
 from invdyn_ros.robots.robot import ROBOTS, load_robot
 
 # A cart that slides along x carries a lift with a pendulum on each side of it: prismatic joints
@@ -84,7 +84,9 @@ def cart():
     return RigidBodyTree.from_urdf(CART_XML, CART_JOINTS)
 
 
-@pytest.mark.parametrize("count", [LARGE // 2, 2 * LARGE])  # each has an algorithm of its own
+@pytest.mark.parametrize(
+    "count", [RECURSION_MIN_BATCH // 2, 2 * RECURSION_MIN_BATCH]
+)  # each has an algorithm of its own
 def test_torque_agrees_between_mujoco_pybullet_and_torch(robot, tree, tmp_path, count):
     states = random_states(robot.n, count)
     ours = tree.torque(*states).numpy()
@@ -94,10 +96,13 @@ def test_torque_agrees_between_mujoco_pybullet_and_torch(robot, tree, tmp_path, 
         np.testing.assert_allclose(bullet.torque(*state), tau, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("count", [2 * LARGE, CHUNKS["cpu"] + 1])
+@pytest.mark.parametrize("count", [2 * RECURSION_MIN_BATCH, CHUNK_SIZE["cpu"] + 1])
 def test_many_motions_have_the_torques_of_each(cart, count):
     states = random_states(4, count)
-    few = [cart.torque(*x) for x in zip(*(x.split(LARGE - 1) for x in states), strict=True)]
+    few = [
+        cart.torque(*x)
+        for x in zip(*(x.split(RECURSION_MIN_BATCH - 1) for x in states), strict=True)
+    ]
     torch.testing.assert_close(cart.torque(*states), torch.cat(few), rtol=0, atol=1e-11)
     turned = [x.view(1, -1, 4).transpose(0, 1) for x in states]  # of another shape and layout
     torch.testing.assert_close(cart.torque(*turned)[:, 0], torch.cat(few), rtol=0, atol=1e-11)
@@ -105,10 +110,10 @@ def test_many_motions_have_the_torques_of_each(cart, count):
 
 def test_gradients_of_many_motions_are_those_of_each(cart):
     inertial = cart.inertial.clone().requires_grad_()
-    states = [x.requires_grad_() for x in random_states(4, LARGE)]
-    weight = random_states(4, LARGE, seed=1)[0]
+    states = [x.requires_grad_() for x in random_states(4, RECURSION_MIN_BATCH)]
+    weight = random_states(4, RECURSION_MIN_BATCH, seed=1)[0]
     found = []
-    for size in (LARGE, LARGE // 2):
+    for size in (RECURSION_MIN_BATCH, RECURSION_MIN_BATCH // 2):
         parts = zip(*(x.split(size) for x in states), strict=True)
         tau = torch.cat([cart.torque(*part, inertial) for part in parts])
         found.append(torch.autograd.grad((weight * tau).sum(), [*states, inertial]))
@@ -116,7 +121,7 @@ def test_gradients_of_many_motions_are_those_of_each(cart):
 
 
 def test_torque_of_a_branching_tree_with_sliding_joints_agrees_with_pybullet(cart, tmp_path):
-    states = random_states(4, 2 * LARGE)
+    states = random_states(4, 2 * RECURSION_MIN_BATCH)
     ours = cart.torque(*states).numpy()
     bullet = Bullet(CART_XML, CART_JOINTS, tmp_path)
     for tau, *state in zip(ours, *(x.numpy() for x in states), strict=True):
@@ -193,7 +198,7 @@ def test_batches_of_any_shape_equal_single_calls(cart, batch):
         torch.testing.assert_close(cart.torque(*state), one)
 
 
-@pytest.mark.parametrize("count", [LARGE // 2, LARGE])
+@pytest.mark.parametrize("count", [RECURSION_MIN_BATCH // 2, RECURSION_MIN_BATCH])
 def test_single_precision_is_within_a_millinewtonmetre(robot, tree, count):
     single = RigidBodyTree.from_urdf(robot.xml(), robot.joint_names, dtype=torch.float32)
     states = random_states(robot.n, count)

@@ -16,7 +16,7 @@ from invdyn_ros.control.controller import OUT_OF_DATA, ArmController
 from invdyn_ros.control.fallback import KEY, Fallback, fallback_of
 from invdyn_ros.control.safety_limits import State, Target
 from invdyn_ros.data.dataset import write_dataset
-from invdyn_ros.data.recording import Samples
+from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.evaluation.closed_loop import replay
 from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
 from invdyn_ros.models import ModelMetadata, Prediction, build
@@ -148,7 +148,7 @@ def test_a_replay_far_from_the_data_falls_back_as_live_and_says_so(
     fallback, none = fallback_of(hybrid.meta), np.empty((50, 0))
     assert fallback is not None
     q, qd = trained.position[:50] + 2.0, trained.velocity[:50]
-    course = TrackingTask(ARM, IDEAL, "N m", Samples(trained.time[:50], q, qd, none, none))
+    course = TrackingTask(ARM, IDEAL, "N m", JointSamples(trained.time[:50], q, qd, none, none))
     live, alone, rigid = (
         replay(ARM, model, "N m", 0.0, course.wanted, IDEAL, fallback=other)
         for model, other in ((hybrid, fallback), (hybrid, None), (fallback.model, None))

@@ -26,12 +26,12 @@ from invdyn_ros.models.runtime import fast
 from invdyn_ros.models.timeseries.observations import Motions, Observations
 from invdyn_ros.models.timeseries.registry import build
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata
-from invdyn_ros.robots.robot import share
+from invdyn_ros.robots.robot import package_file
 from invdyn_ros.sources.simulation import urdf_model
 
 UR5 = robot("ur5")
 STEP = 1 / RATE
-SHIPPED = share("config/checkpoints/ur5")
+SHIPPED = package_file("config/checkpoints/ur5")
 
 
 def state(time: float) -> State:

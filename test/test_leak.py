@@ -11,7 +11,13 @@ from oracle import exciting, robot
 
 from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import read_dataset, write_dataset
-from invdyn_ros.data.leakage import at_rest, check_unseen, drop_duplicates, duplicates, sketch_of
+from invdyn_ros.data.leakage import (
+    at_rest,
+    check_not_in_sketch,
+    count_duplicates,
+    drop_duplicates,
+    row_sketch,
+)
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import split
 from invdyn_ros.sources.pendulum import PendulumConfig, simulate_pendulum
@@ -88,12 +94,12 @@ def test_model_is_not_judged_on_another_file_of_what_it_learned(
 def test_sketch_finds_one_repeated_row_in_fifty() -> None:
     learned = list(simulate_pendulum(PendulumConfig(episodes=20)))
     fresh = list(simulate_pendulum(PendulumConfig(episodes=20, seed=1)))
-    remembered = sketch_of(learned)
-    check_unseen(remembered, fresh)
-    check_unseen([], learned)  # an older checkpoint remembers nothing
+    remembered = row_sketch(learned)
+    check_not_in_sketch(remembered, fresh)
+    check_not_in_sketch([], learned)  # an older checkpoint remembers nothing
     leaked = [*fresh, *(part[:6] for part in learned)]
     with pytest.raises(ValueError, match="stand in the data the model was trained on"):
-        check_unseen(remembered, leaked)
+        check_not_in_sketch(remembered, leaked)
 
 
 def test_an_arm_at_rest_repeats_itself_without_a_leak() -> None:
@@ -126,4 +132,4 @@ def test_what_repeats_is_cut_out_and_nothing_else() -> None:
     mixed_up = replace(second, time=np.arange(26) / 50.0, **mixed)
     kept = drop_duplicates([first, mixed_up])
     assert [len(part) for part in kept] == [31, 10, 10]
-    assert duplicates(kept[:1], kept[1:]) == 0
+    assert count_duplicates(kept[:1], kept[1:]) == 0

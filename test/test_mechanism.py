@@ -19,7 +19,7 @@ from invdyn_ros.models.timeseries.interpolation_baselines import CURVES, along
 from invdyn_ros.models.timeseries.observations import Motions, Observations, motions, subsampled
 from invdyn_ros.models.timeseries.registry import build, load_time_series_model
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata
-from invdyn_ros.robots.robot import share
+from invdyn_ros.robots.robot import package_file
 from invdyn_ros.sources.passive_rollouts import BODIES, PassiveRolloutConfig, body, falls
 from invdyn_ros.training.train_time_series import parse_time_series_config, train_time_series
 
@@ -123,7 +123,9 @@ def identified(
 ) -> IdentifiedBody:
     data, out = tmp_path_factory.mktemp("hoppers"), tmp_path_factory.mktemp("out")
     write_dataset(data / "data", hoppers, "hopper", 1 / STEP)
-    fields = load_yaml(share("config/timeseries/hopper_identified_body.yaml")) | {"touched": 150}
+    fields = load_yaml(package_file("config/timeseries/hopper_identified_body.yaml")) | {
+        "touched": 150
+    }
     train_time_series(parse_time_series_config(fields, "fields"), data / "data", out / "model")
     model = load_time_series_model(out / "model")
     assert isinstance(model, IdentifiedBody)
@@ -160,7 +162,9 @@ def test_it_says_what_happens_between_observations_and_after_the_last(
 
 @pytest.mark.parametrize("name", BODIES)
 def test_a_shipped_body_says_what_follows(name: str) -> None:
-    model = load_time_series_model(share(f"config/timeseries/checkpoints/{name}_identified_body"))
+    model = load_time_series_model(
+        package_file(f"config/timeseries/checkpoints/{name}_identified_body")
+    )
     test = motions(list(falls(name, PassiveRolloutConfig(10, 120), 4)), 120)
     found = model.predict(
         Observations(test.state, test.time, (torch.arange(120) < 60).expand(10, -1))
@@ -181,7 +185,7 @@ def test_no_past_is_made_up(identified: IdentifiedBody) -> None:
 
 def test_wrong_trees_are_named(hoppers: list[Trajectory]) -> None:
     names = hoppers[0].joint_names
-    fields = load_yaml(share("config/timeseries/hopper_identified_body.yaml"))
+    fields = load_yaml(package_file("config/timeseries/hopper_identified_body.yaml"))
     own = {key: fields[key] for key in ("across", "up", "hinges", "parents", "signs", "capsules")}
     wrong = [
         ({"capsules": [1]}, r"capsules are \[1\]; give one number for each of 5 links"),
@@ -197,7 +201,7 @@ def test_wrong_trees_are_named(hoppers: list[Trajectory]) -> None:
 
 def test_samples_that_are_not_a_step_apart_are_refused(hoppers: list[Trajectory]) -> None:
     names = hoppers[0].joint_names
-    fields = load_yaml(share("config/timeseries/hopper_identified_body.yaml"))
+    fields = load_yaml(package_file("config/timeseries/hopper_identified_body.yaml"))
     own = {key: fields[key] for key in ("across", "up", "hinges", "parents", "signs", "capsules")}
     model = build(TimeSeriesMetadata("identified_body", "hopper", names, 1 / STEP, own))
     part = motions([replace(t, time=2 * t.time) for t in hoppers[:3]], 200)

@@ -89,7 +89,7 @@ def test_the_installed_package_runs_and_finds_its_own_files(installed):
         "PYTHONPATH": f"{site}",
         "AMENT_PREFIX_PATH": f"{installed}",
     }
-    code = "from invdyn_ros.robots.robot import share; print(share('urdf/ur5.urdf'))"
+    code = "from invdyn_ros.robots.robot import package_file; print(package_file('urdf/ur5.urdf'))"
     found = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=site, capture_output=True, text=True
     )

@@ -22,7 +22,7 @@ from invdyn_ros.models.timeseries.observations import (
 )
 from invdyn_ros.models.timeseries.registry import TIME_SERIES_MODELS, build, load_time_series_model
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
-from invdyn_ros.robots.robot import share
+from invdyn_ros.robots.robot import package_file
 from invdyn_ros.sources.passive_rollouts import body
 from invdyn_ros.training.train_time_series import parse_time_series_config, train_time_series
 
@@ -249,7 +249,7 @@ def test_a_run_that_stopped_goes_on_to_the_same_weights(data: Path, tmp_path: Pa
         assert torch.equal(value, again.state_dict()[name]), name
 
 
-@pytest.mark.parametrize("file", sorted(share("config/timeseries").glob("*.yaml")), ids=str)
+@pytest.mark.parametrize("file", sorted(package_file("config/timeseries").glob("*.yaml")), ids=str)
 def test_every_config_that_is_shipped_fits_its_family(file: Path) -> None:
     assert file.stem.endswith(parse_time_series_config(load_yaml(file), str(file)).family)
 

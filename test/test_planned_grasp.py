@@ -26,7 +26,7 @@ from invdyn_ros.grasp.policies.planned import PlannedPolicy, TargetExtractor, lo
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig
 from invdyn_ros.models.planner.planner import FlowPlanner, PlannerMetadata, save_planner
-from invdyn_ros.robots.robot import load_robot, share
+from invdyn_ros.robots.robot import load_robot, package_file
 
 OF = SpaceSpec("ur5", "joint", ActionSpaceConfig())
 N = load_robot("ur5").n
@@ -148,7 +148,9 @@ def test_a_planner_of_lessons_acts_in_the_graph_and_of_others_is_refused(
     with pytest.raises(ValueError, match="policy:=learned takes a folder of 'invdyn train_grasp'"):
         resolve("grasp_sim", given | {"policy": "learned"})
     with pytest.raises(ValueError, match="policy:=planned takes a folder of 'invdyn train_plan"):
-        resolve("grasp_sim", given | {"policy_checkpoint": str(share("config/policies/ur5"))})
+        resolve(
+            "grasp_sim", given | {"policy_checkpoint": str(package_file("config/policies/ur5"))}
+        )
     with pytest.raises(ValueError, match="planner of 'ur5', not of 'dofbot'"):
         resolve("grasp_sim", given | {"arm": "dofbot"})
     with pytest.raises(ValueError, match=r"no planned policy .* for dofbot.*train_planner"):

@@ -4,7 +4,7 @@ import pytest
 
 from invdyn_ros.arms import rendering
 from invdyn_ros.arms.scene import SCENES
-from invdyn_ros.data.recording import Picture, Recording, Samples
+from invdyn_ros.data.recording import JointSamples, Recording, StampedImage
 from invdyn_ros.evaluation import plots as plot
 from invdyn_ros.evaluation.grasp_report import grasp_report
 from invdyn_ros.evaluation.plots.grasp_video import course
@@ -40,8 +40,8 @@ def swing(robot, seconds=SECONDS, start=0.0):
     qd = 0.2 * np.pi * np.cos(2 * np.pi * time)[:, None] + 0 * q
     opening = np.full(len(time), 0.04)
     return (
-        Samples(start + time, q + 1e-3, qd, np.zeros_like(q), opening),
-        Samples(start + time, q, qd, np.zeros_like(q), np.full(len(time), np.nan)),
+        JointSamples(start + time, q + 1e-3, qd, np.zeros_like(q), opening),
+        JointSamples(start + time, q, qd, np.zeros_like(q), np.full(len(time), np.nan)),
     )
 
 
@@ -54,10 +54,10 @@ def lift(robot, scene):
     rng = np.random.default_rng(0)
     for t in joints.time[::5]:
         height = 0.1 * np.clip(2 * t - 0.5, 0, 1)
-        recording.blocks[t] = (np.array([0.45, 0.02, 0.02 + height]), LIE)
+        recording.block_poses[t] = (np.array([0.45, 0.02, 0.02 + height]), LIE)
         image = rng.integers(256, size=(480, 640, 3)).astype(np.uint8)
-        recording.pictures.append(Picture(t, image))
-    recording.sightings[joints.time[5]] = np.eye(4)
+        recording.images.append(StampedImage(t, image))
+    recording.camera_detections[joints.time[5]] = np.eye(4)
     return recording
 
 
@@ -70,7 +70,7 @@ def teleop(robot, seconds=SECONDS):
     joints, wanted = swing(robot, seconds, start=1.7e9)  # real runs have stamps of this size
     recording = Recording(joints, wanted)
     for t in joints.time[::3]:
-        recording.pictures.append(Picture(t, np.full((240, 320, 3), 120, np.uint8)))
+        recording.images.append(StampedImage(t, np.full((240, 320, 3), 120, np.uint8)))
         late = {"pose begin": 0.002, "pose end": 0.022, "command": 0.025}
         recording.stages += [(stage, t, t + delay) for stage, delay in late.items()]
     return recording
@@ -87,16 +87,16 @@ def frames(file):
 
 def bare(recording, **parts):
     """A recording with nothing but joints, and what is named."""
-    return Recording(recording.joints, recording.wanted, **parts)
+    return Recording(recording.joints, recording.desired, **parts)
 
 
 def first(recording, count):
     """The first samples of a recording, with all its pictures and blocks of that time."""
-    both = recording.joints, recording.wanted
-    short = Recording(*(Samples(*(part[:count] for part in samples)) for samples in both))
+    both = recording.joints, recording.desired
+    short = Recording(*(JointSamples(*(part[:count] for part in samples)) for samples in both))
     end = short.joints.time[-1]
-    short.pictures = [picture for picture in recording.pictures if picture.time <= end]
-    short.blocks = {t: pose for t, pose in recording.blocks.items() if t <= end}
+    short.images = [picture for picture in recording.images if picture.time <= end]
+    short.block_poses = {t: pose for t, pose in recording.block_poses.items() if t <= end}
     return short
 
 
@@ -106,11 +106,11 @@ def one_sample(recording):
 
 def nothing_wanted(recording):
     """An arm that was never engaged."""
-    return Recording(recording.joints, Samples.of([]))
+    return Recording(recording.joints, JointSamples.from_rows([]))
 
 
 def empty():
-    return Recording(Samples.of([]), Samples.of([]))
+    return Recording(JointSamples.from_rows([]), JointSamples.from_rows([]))
 
 
 def test_grasp_video_plays_at_the_speed_of_the_recording(robot, scene, tmp_path):
@@ -195,14 +195,16 @@ def test_course_has_what_the_judge_counts_and_when(robot, scene):
 def test_playback_is_between_the_recorded_block_poses(robot):
     turned = np.array([0, 0, np.sin(0.2), np.cos(0.2)])  # 0.4 rad
     blocks = {0.0: (np.zeros(3), LIE), 0.2: (np.array([0.2, 0, 0.1]), turned)}
-    pose = Playback(bare(teleop(robot), blocks=blocks), robot).blocks(0.05)[0]
+    pose = Playback(bare(teleop(robot), block_poses=blocks), robot).blocks(0.05)[0]
     assert pose[:3, 3] == pytest.approx([0.05, 0, 0.025])
     assert np.arctan2(pose[1, 0], pose[0, 0]) == pytest.approx(0.1)
 
 
 def test_picture_is_held_until_the_next(robot):
     images = [np.full((2, 2, 3), i, np.uint8) for i in range(2)]
-    recording = bare(teleop(robot), pictures=[Picture(1.0, images[0]), Picture(2.0, images[1])])
+    recording = bare(
+        teleop(robot), images=[StampedImage(1.0, images[0]), StampedImage(2.0, images[1])]
+    )
     playback = Playback(recording, robot)
     assert [playback.picture(t)[0, 0, 0] for t in (0.5, 1.0, 1.99, 2.0, 9.0)] == [0, 0, 0, 1, 1]
 

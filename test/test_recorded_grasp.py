@@ -144,7 +144,7 @@ def test_a_report_reads_the_same_episodes(acted, recording):
     reported = recordings(kept, load_robot("ur5"), latency=False)
     for mine, its in zip(grasps(recording), reported, strict=True):
         np.testing.assert_array_equal(mine.joints.q, its.joints.q)
-        np.testing.assert_allclose(mine.blocks[:, 0], list(its.blocks), atol=1e-9)
+        np.testing.assert_allclose(mine.blocks[:, 0], list(its.block_poses), atol=1e-9)
 
 
 def test_a_recording_holds_every_topic_that_is_read(begin):

@@ -11,7 +11,7 @@ import pytest
 from invdyn_ros.arms.plant import IDEAL
 from invdyn_ros.arms.scene import SCENES, quaternion_pose
 from invdyn_ros.control.computed_torque import PlainFeedback
-from invdyn_ros.data.recording import Recording, Samples, align
+from invdyn_ros.data.recording import JointSamples, Recording, align_stamps
 from invdyn_ros.evaluation.closed_loop import replay
 from invdyn_ros.evaluation.grasp_report import block_errors, cause, grasp_report, judge
 from invdyn_ros.evaluation.run_metrics import (
@@ -28,10 +28,12 @@ STILL = np.zeros(6)
 ABOUT = {"policy": "scripted", "noise": "none", "seed": 0}
 
 
-def samples(time: np.ndarray, q: np.ndarray | None = None, opening: float = 0.08) -> Samples:
+def samples(time: np.ndarray, q: np.ndarray | None = None, opening: float = 0.08) -> JointSamples:
     arm, count = robot("ur5"), len(time)
     q = np.tile(arm.home, (count, 1)) if q is None else q
-    return Samples(time, q, np.zeros((count, 6)), np.zeros((count, 6)), np.full(count, opening))
+    return JointSamples(
+        time, q, np.zeros((count, 6)), np.zeros((count, 6)), np.full(count, opening)
+    )
 
 
 def grasped(height: float, seed: int = 0) -> Recording:
@@ -41,25 +43,25 @@ def grasped(height: float, seed: int = 0) -> Recording:
         float(t): (np.array([0.45, 0.0, 0.02 + height * (t > 0.4)]), np.array([0, 0, 0, 1.0]))
         for t in time[::10]
     }
-    return Recording(samples(time, opening=0.04), samples(time), blocks=blocks)
+    return Recording(samples(time, opening=0.04), samples(time), block_poses=blocks)
 
 
 def test_samples_are_aligned_by_their_stamps() -> None:
     measured, wanted = samples(np.array([0.0, 0.1, 0.2, 0.3])), samples(np.array([0.1, 0.25, 0.3]))
-    left, right = align(measured, wanted)
+    left, right = align_stamps(measured, wanted)
     np.testing.assert_array_equal(left.time, [0.1, 0.3])
     np.testing.assert_array_equal(right.time, [0.1, 0.3])
     late = samples(np.array([0.1 + 2e-7, 0.3]))  # rounding of a float stamp
-    assert len(align(measured, late)[0].time) == 2
-    for nothing in (Samples.of([]), samples(np.array([5.0]))):
-        left, right = align(measured, nothing)
+    assert len(align_stamps(measured, late)[0].time) == 2
+    for nothing in (JointSamples.from_rows([]), samples(np.array([5.0]))):
+        left, right = align_stamps(measured, nothing)
         assert left.q.shape == right.q.shape == (0, 6)
 
 
 def test_samples_of_nothing_are_empty_and_those_since_a_time_are_later() -> None:
-    assert len(Samples.of([]).time) == 0
+    assert len(JointSamples.from_rows([]).time) == 0
     rows = [(t, STILL + t, STILL, np.empty(0), 0.0) for t in (0.0, 1.0, 2.0)]
-    later = Samples.of(rows).since(1.0)
+    later = JointSamples.from_rows(rows).since(1.0)
     np.testing.assert_array_equal(later.time, [1.0, 2.0])
     assert later.q.shape == (2, 6) and later.effort.shape == (2, 0)
 
@@ -174,9 +176,9 @@ def test_a_failed_episode_has_the_cause_of_how_far_it_came(
     joints = samples(time)._replace(opening=np.array(openings)[third])
     recording = Recording(joints, samples(time))
     for t, part in zip(time[::5], third[::5], strict=True):
-        recording.blocks[float(t)] = (place + np.array([0, 0, lift[part]]), upright)
+        recording.block_poses[float(t)] = (place + np.array([0, 0, lift[part]]), upright)
     if seen:
-        recording.sightings[0.0] = np.eye(4)
+        recording.camera_detections[0.0] = np.eye(4)
     assert cause(recording, arm, SCENES["ur5"]) == why
     report = grasp_report([recording], arm, SCENES["ur5"], "N m", ABOUT)
     assert report["failed_episodes"] == [0] and report["failures"][why] == 1
@@ -185,9 +187,12 @@ def test_a_failed_episode_has_the_cause_of_how_far_it_came(
 def test_a_block_far_from_the_tool_is_not_held() -> None:
     arm, time = robot("ur5"), np.arange(126) / 125
     recording = Recording(samples(time, opening=ROUND_IT), samples(time))
-    recording.sightings[0.0] = np.eye(4)
+    recording.camera_detections[0.0] = np.eye(4)
     for t in time[::5]:
-        recording.blocks[float(t)] = (np.array([0.45, 0.0, 0.05 * t]), np.array([0, 0, 0, 1.0]))
+        recording.block_poses[float(t)] = (
+            np.array([0.45, 0.0, 0.05 * t]),
+            np.array([0, 0, 0, 1.0]),
+        )
     assert cause(recording, arm, SCENES["ur5"]) == "limit"
     holds = grasped(0.03)  # in the air, but not at the tool
     assert cause(holds, arm, SCENES["ur5"]) == "not seen"
@@ -197,8 +202,8 @@ def test_report_can_be_written_whatever_numbers_the_judge_counts_in() -> None:
     """Distances are numpy's, and so may be what follows from them."""
     episodes = [grasped(0.05), grasped(0.03)]
     for episode in episodes:  # a block let go at its goal, while the arm is still
-        for time, (_, upright) in list(episode.blocks.items())[5:]:
-            episode.blocks[time] = (np.array(SCENES["ur5"].goal), upright)
+        for time, (_, upright) in list(episode.block_poses.items())[5:]:
+            episode.block_poses[time] = (np.array(SCENES["ur5"].goal), upright)
         episode.joints = episode.joints._replace(opening=np.full(100, 0.08))
     report = grasp_report(
         episodes, robot("ur5"), SCENES["ur5"], "N m", ABOUT | {"policy": "learned"}, [True, False]
@@ -235,12 +240,12 @@ def test_a_block_in_the_air_counts_only_while_the_arm_is_still() -> None:
 def test_block_errors_compare_sightings_with_the_truth_of_the_same_stamp() -> None:
     scene, recording = SCENES["ur5"], grasped(0.0)
     camera = np.linalg.inv(scene.camera.T_base_camera)
-    for k, (stamp, (centre, quaternion)) in enumerate(recording.blocks.items()):
+    for k, (stamp, (centre, quaternion)) in enumerate(recording.block_poses.items()):
         T = quaternion_pose(centre + 0.001 * k * np.array([1.0, 0, 0]), quaternion)
-        recording.sightings[stamp] = camera @ T
-    recording.sightings[99.0] = np.eye(4)  # no truth to compare with
+        recording.camera_detections[stamp] = camera @ T
+    recording.camera_detections[99.0] = np.eye(4)  # no truth to compare with
     errors = block_errors(recording, scene)
-    np.testing.assert_allclose(errors, np.arange(len(recording.blocks)), atol=1e-6)
+    np.testing.assert_allclose(errors, np.arange(len(recording.block_poses)), atol=1e-6)
 
 
 def test_replay_of_a_wanted_motion_gives_its_tracking_error() -> None:
@@ -252,7 +257,7 @@ def test_replay_of_a_wanted_motion_gives_its_tracking_error() -> None:
     dofbot = robot("dofbot")
     q = np.tile(dofbot.home, (100, 1))
     none = np.empty((100, 0))
-    wanted = Samples(time, q, np.zeros((100, 5)), none, time)
+    wanted = JointSamples(time, q, np.zeros((100, 5)), none, time)
     same = [
         replay(dofbot, PlainFeedback(dofbot, "rad"), "rad", 0.0, wanted, seed=s).rms
         for s in (1, 1)
@@ -269,10 +274,10 @@ def test_replay_of_almost_nothing_is_refused() -> None:
 def test_a_block_told_in_the_base_frame_errs_by_its_distance_from_the_truth() -> None:
     """And no more once it is lifted."""
     recording, off = grasped(0.05), np.array([0.003, -0.004, 0.0])
-    truth = recording.blocks[0.0][0]
-    for time in recording.blocks:
-        recording.places[time] = np.eye(4)
-        recording.places[time][:3, 3] = truth + off
+    truth = recording.block_poses[0.0][0]
+    for time in recording.block_poses:
+        recording.base_detections[time] = np.eye(4)
+        recording.base_detections[time][:3, 3] = truth + off
     errors = block_errors(recording, SCENES["ur5"])
-    assert 0 < len(errors) < len(recording.blocks)
+    assert 0 < len(errors) < len(recording.block_poses)
     np.testing.assert_allclose(errors, 5.0, atol=1e-6)

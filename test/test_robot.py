@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.optimize import least_squares
 
-from invdyn_ros.robots.robot import ROBOTS, load_robot, share
-from invdyn_ros.robots.urdf import load
+from invdyn_ros.robots.robot import ROBOTS, load_robot, package_file
+from invdyn_ros.robots.urdf import load_urdf
 
 # Published Denavit-Hartenberg parameters [m]: d1, a2, a3, d4, d5, d6.
 DH = {
@@ -146,9 +146,9 @@ def test_tool_centre_point_lies_between_the_finger_ends(name):
 @pytest.mark.parametrize("name", ["ur5", "ur5e", "dofbot"])
 def test_fingers_at_their_limits_are_as_far_apart_as_the_gripper_opens(name):
     robot = load_robot(name)
-    joints = load(robot.urdf).joints
+    joints = load_urdf(robot.urdf).joints
     left, right = (joints[finger] for finger in robot.gripper.joints)
-    assert left.kind == right.kind == "prismatic"
+    assert left.type == right.type == "prismatic"
     np.testing.assert_allclose(left.axis, [0, 1, 0])
     np.testing.assert_allclose(right.axis, [0, -1, 0])
     assert left.limit["upper"] + right.limit["upper"] == pytest.approx(robot.gripper.max_opening)
@@ -252,6 +252,6 @@ def test_file_that_is_no_urdf_of_an_arm_is_refused(tmp_path, text, message):
 
 
 def test_share_finds_files_of_the_package_and_names_missing_ones():
-    assert share("urdf/ur5.urdf").is_file()
+    assert package_file("urdf/ur5.urdf").is_file()
     with pytest.raises(FileNotFoundError, match=r"no 'urdf/ur7\.urdf' in "):
-        share("urdf/ur7.urdf")
+        package_file("urdf/ur7.urdf")

@@ -20,7 +20,7 @@ from invdyn_ros.grasp.pose_training.rendered_dataset import (
     collect_states,
 )
 from invdyn_ros.models.checkpoint import META
-from invdyn_ros.robots.robot import share
+from invdyn_ros.robots.robot import package_file
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -129,7 +129,7 @@ def test_the_graph_sees_by_a_network_where_one_is_given_and_by_markers_elsewhere
 
 
 def test_the_shipped_network_leads_the_script_to_the_block() -> None:
-    folder = share("config/block_pose/ur5")
+    folder = package_file("config/block_pose/ur5")
     assert sum(file.stat().st_size for file in folder.iterdir()) < 5e6
     with closing(GraspEnv(sight=str(folder))) as env:
         counts: list[tuple[int, int]] = []

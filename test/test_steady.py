@@ -7,7 +7,7 @@ import torch
 from filmed import film
 from test_video_models import OF_VIDEO, make, seen
 
-from invdyn_ros.data.windows import whole
+from invdyn_ros.data.windows import whole_trajectories
 from invdyn_ros.models import InverseDynamics
 
 KNOWN = [film(k, 20) for k in range(3)]
@@ -15,7 +15,7 @@ KNOWN = [film(k, 20) for k in range(3)]
 
 def calibrated(family: str, frames: int = 20) -> InverseDynamics:
     model = make(family)
-    model.calibrate(whole([t[:frames] for t in KNOWN], 0.0, model.dtype, "pixels"))
+    model.calibrate(whole_trajectories([t[:frames] for t in KNOWN], 0.0, model.dtype, "pixels"))
     return model
 
 
@@ -23,7 +23,7 @@ def error(model: InverseDynamics, rows: slice) -> torch.Tensor:
     """Return the mean squared error of each joint in some rows of all recordings."""
     errors = [
         (model.predict(motion, time).mean - action)[:, rows].square().mean((0, 1))
-        for motion, time, action in whole(KNOWN, 0.0, model.dtype, "pixels")
+        for motion, time, action in whole_trajectories(KNOWN, 0.0, model.dtype, "pixels")
     ]
     return torch.stack(errors).mean(0)
 

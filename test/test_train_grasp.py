@@ -24,7 +24,7 @@ from invdyn_ros.grasp.learning.replay_buffer import DemonstrationConfig
 from invdyn_ros.grasp.learning.rl import Reinforcement
 from invdyn_ros.grasp.learning.train import learn
 from invdyn_ros.grasp.policies.network import load_policy
-from invdyn_ros.robots.robot import share
+from invdyn_ros.robots.robot import package_file
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -261,6 +261,6 @@ def test_runs_that_differ_only_in_their_seed_have_one_name(tmp_path):
 
 @pytest.mark.parametrize("name", ["dagger", "ppo", "sac", "sac_pixels", "tqc"])
 def test_shipped_recipes_can_be_read(name):
-    file = share(f"config/grasp/{name}.yaml")
+    file = package_file(f"config/grasp/{name}.yaml")
     config = read_config(Config(Path("out"), config=file), [])
     assert config.algorithm in name and config.control_mode == "cartesian"

@@ -156,13 +156,13 @@ def test_an_arm_is_never_mirrored() -> None:
 def test_videos_are_split_by_participant_or_video_or_in_time_and_never_by_row() -> None:
     many = [film(k, 10, f"P0{k // 2}/P0{k // 2}_{k}") for k in range(8)]
     parted = split(many)
-    assert parted.by == "participant"
+    assert parted.group_by == "participant"
     people = [{t.source[:3] for t in part} for part in (parted.train, parted.test)]
     assert not people[0] & people[1]
     pieces = [t[a : a + 5] for t in many[:3] for a in (0, 5)]
     pieces = [replace(t, source=t.source[4:]) for t in pieces]
     parted = split(pieces)
-    assert parted.by == "video"
+    assert parted.group_by == "video"
     assert not {t.source for t in parted.train} & {t.source for t in parted.test}
     assert len(parted.train) + len(parted.test) == 6
 
@@ -171,7 +171,7 @@ def test_few_clips_are_split_at_one_time_for_every_gap() -> None:
     whole = replace(film(0, 40), source="clip")
     gaps = [whole, whole[::2], whole[1::2]]
     parted = split(gaps)
-    assert parted.by == "time"
+    assert parted.group_by == "time"
     assert max(t.time[-1] for t in parted.train) < min(t.time[0] for t in parted.test)
 
 

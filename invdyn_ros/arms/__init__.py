@@ -1,6 +1,6 @@
 """The arms, simulated and real: commands enter; measured joint states and camera images leave."""
 
-from invdyn_ros.native_output import STDERR, native_output_silenced
+from invdyn_ros.native_output import STDERR, suppress_native_output
 
-with native_output_silenced(STDERR):  # PyBullet prints its build time where it is first imported
+with suppress_native_output(STDERR):  # PyBullet prints its build time where it is first imported
     import pybullet  # noqa: F401

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from invdyn_ros.arms.camera import Camera
 from invdyn_ros.arms.plant import PlantConfig
 from invdyn_ros.arms.scene import Scene
-from invdyn_ros.config import Checked, NotNegative
+from invdyn_ros.config import Checked, NonNegative
 
 CLIP = 2.5  # deviations: masses, frictions and lenses stay positive
 WEAR, LATENCY, VIEW = 1, 2, 3  # streams besides that of the scene
@@ -44,23 +44,23 @@ class Noise(Checked):
         texture: colours of table, block and wall, share of full white, in its pictures [-].
     """
 
-    camera_position: NotNegative = 0.0
-    camera_rotation: NotNegative = 0.0
-    light: NotNegative = 0.0
-    pixel: NotNegative = 0.0
-    mass: NotNegative = 0.0
-    friction: NotNegative = 0.0
-    latency: NotNegative = 0.0
-    payload: NotNegative = 0.0
-    joint_friction: NotNegative = 0.0
-    backlash: NotNegative = 0.0
-    servo_step: NotNegative = 0.0
-    sensor: NotNegative = 0.0
-    marker: NotNegative = 0.0
-    view_position: NotNegative = 0.0
-    view_rotation: NotNegative = 0.0
-    view_angle: NotNegative = 0.0
-    texture: NotNegative = 0.0
+    camera_position: NonNegative = 0.0
+    camera_rotation: NonNegative = 0.0
+    light: NonNegative = 0.0
+    pixel: NonNegative = 0.0
+    mass: NonNegative = 0.0
+    friction: NonNegative = 0.0
+    latency: NonNegative = 0.0
+    payload: NonNegative = 0.0
+    joint_friction: NonNegative = 0.0
+    backlash: NonNegative = 0.0
+    servo_step: NonNegative = 0.0
+    sensor: NonNegative = 0.0
+    marker: NonNegative = 0.0
+    view_position: NonNegative = 0.0
+    view_rotation: NonNegative = 0.0
+    view_angle: NonNegative = 0.0
+    texture: NonNegative = 0.0
 
     def scaled(self, share: float) -> "Noise":
         """Return this noise with every term times a share of at least zero."""

@@ -6,7 +6,7 @@ Enters: an arm's name. Leaves: a PlantConfig, plain numbers with units.
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from invdyn_ros.config import Checked, NotNegative, at_least
+from invdyn_ros.config import Checked, NonNegative, at_least
 
 
 @dataclass(frozen=True)
@@ -37,20 +37,20 @@ class PlantConfig(Checked):
     """
 
     physics_rate: Annotated[float, at_least(200)] = 1000.0
-    coulomb: NotNegative = 0.02
-    viscous: NotNegative = 0.02
-    rotor_inertia: NotNegative = 0.003
-    delay: NotNegative = 0.008
-    encoder_step: NotNegative = 4.8e-5
+    coulomb: NonNegative = 0.02
+    viscous: NonNegative = 0.02
+    rotor_inertia: NonNegative = 0.003
+    delay: NonNegative = 0.008
+    encoder_step: NonNegative = 4.8e-5
     position_noise: float = 1e-5
     velocity_noise: float = 1e-3
-    payload: NotNegative = 0.0
+    payload: NonNegative = 0.0
     servo_stiffness: float = 30.0
     servo_damping: float = 1.4
     gripper_force: float = 20.0
     gripper_speed: float = 0.1
-    servo_step: NotNegative = 0.0
-    backlash: NotNegative = 0.0
+    servo_step: NonNegative = 0.0
+    backlash: NonNegative = 0.0
 
 
 IDEAL = PlantConfig(

@@ -3,7 +3,7 @@
 import pybullet
 from pybullet_utils.bullet_client import BulletClient
 
-from invdyn_ros.native_output import STDOUT, native_output_silenced
+from invdyn_ros.native_output import STDOUT, suppress_native_output
 
 
 def connect(gui: bool = False) -> BulletClient:
@@ -12,5 +12,5 @@ def connect(gui: bool = False) -> BulletClient:
     Args:
         gui: open a window, which needs a display.
     """
-    with native_output_silenced(STDOUT):
+    with suppress_native_output(STDOUT):
         return BulletClient(pybullet.GUI if gui else pybullet.DIRECT)

@@ -18,7 +18,7 @@ from pybullet_utils.bullet_client import BulletClient
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.camera import Camera
-from invdyn_ros.config import Checked, NotNegative, Positive, at_least
+from invdyn_ros.config import Checked, NonNegative, Positive, at_least
 from invdyn_ros.perception.aruco_cube import FACES, face_corners, face_image, face_normals
 from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
 
@@ -49,11 +49,11 @@ class Scene(Checked):
     """Coulomb friction coefficient of the block; the contact has the product with the other's."""
     light: tuple[float, float, float] = (0.6, -0.5, 1.4)
     """Direction to the light."""
-    ambient: NotNegative = 0.62
+    ambient: NonNegative = 0.62
     """Share of the light that comes from everywhere."""
-    blur: NotNegative = 0.7
+    blur: NonNegative = 0.7
     """Blur of the lens, standard deviation [px]."""
-    pixel_noise: NotNegative = 2.0
+    pixel_noise: NonNegative = 2.0
     """Noise of the image sensor, standard deviation [grey levels of 255]."""
     marked: bool = True
     """Blocks carry a marker on each face; else they are plain."""

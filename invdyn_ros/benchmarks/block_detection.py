@@ -53,7 +53,7 @@ class BlockDetectionBenchmarkConfig(Checked):
 
     blocks: Count = 1000
     """Blocks, each at another place and angle, of another size in the picture, in other light."""
-    samples: Annotated[int, within(1, 4)] = 1
+    samples: Annotated[int, between(1, 4)] = 1
     """Of the picture per pixel and axis: 1 as the simulator draws, jagged; a lens has many."""
     frames: Count = 1
     """Pictures of each block, which moves a little between them; from 2 on, the last is also found

@@ -24,7 +24,7 @@ from invdyn_ros.data.dataset import Dataset, DatasetInfo, read_dataset, write_da
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models import MODELS, ModelMetadata, build
-from invdyn_ros.robots.robot import Robot, load_robot, share
+from invdyn_ros.robots.robot import Robot, load_robot, package_file
 from invdyn_ros.sources.simulation import ExcitationConfig, simulate
 from invdyn_ros.training.action_delay import estimate_action_delay
 from invdyn_ros.training.train import (
@@ -183,7 +183,7 @@ def _learn(
     seed: int,
 ) -> Row:
     """Train on `size` samples as `invdyn train` does, and return the errors [%]."""
-    values = load_yaml(share(CONFIGS) / f"{meta.family}.yaml") | {
+    values = load_yaml(package_file(CONFIGS) / f"{meta.family}.yaml") | {
         "seed": seed,
         "action_delay": meta.action_delay,
     }

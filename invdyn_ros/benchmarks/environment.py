@@ -18,7 +18,7 @@ from invdyn_ros.config import Checked, Positive
 from invdyn_ros.grasp.envs.grasp_env import GraspEnvConfig
 from invdyn_ros.grasp.envs.vector_env import vectorised
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, load_steering
-from invdyn_ros.native_output import STDOUT, native_output_silenced
+from invdyn_ros.native_output import STDOUT, suppress_native_output
 from invdyn_ros.robots.robot import ROBOTS, load_robot
 
 NAMES = {"ur5": "UR5", "ur5e": "UR5e", "dofbot": "Dofbot"}
@@ -154,7 +154,7 @@ def _peer() -> Walk | None:
     except ImportError:
         print(_how_to_install())
         return None
-    with native_output_silenced(STDOUT):
+    with suppress_native_output(STDOUT):
         env = gymnasium.make(PEER)
     simulation: Any = getattr(env.unwrapped, "sim")  # noqa: B009 (its type has no such field)
     return Walk(env, float(simulation.dt))

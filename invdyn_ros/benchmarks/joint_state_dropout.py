@@ -39,7 +39,7 @@ from invdyn_ros.models.runtime import Runtime, fast
 from invdyn_ros.models.timeseries.encoder_model import Shares
 from invdyn_ros.models.timeseries.registry import load_time_series_model, untrained
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
-from invdyn_ros.robots.robot import Robot, load_robot, share
+from invdyn_ros.robots.robot import Robot, load_robot, package_file
 
 TODAY = "last joint state"
 Drops = Annotated[
@@ -119,7 +119,7 @@ def measure_joint_state_dropout(config: JointStateDropoutBenchmarkConfig) -> dic
     """
     about, robot = machine_info(config.threads), load_robot(config.arm)
     torch.set_num_threads(config.threads)
-    folder = config.checkpoint or share(f"config/checkpoints/{robot.name}")
+    folder = config.checkpoint or package_file(f"config/checkpoints/{robot.name}")
     inverse = load(folder, "cpu", robot)
     paths = _paths(config.models)
     sights: dict[str, Callable[[], StatePredictor]] = {

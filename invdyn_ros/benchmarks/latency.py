@@ -20,7 +20,7 @@ from invdyn_ros.graph.arguments import ParameterValue
 from invdyn_ros.graph.graph import FASTDDS_PROFILES, NodeSpec
 from invdyn_ros.graph.launcher import launch
 from invdyn_ros.models.runtime import load_runtime
-from invdyn_ros.robots.robot import load_robot, share
+from invdyn_ros.robots.robot import load_robot, package_file
 
 OURS, PEER = "inverse_dynamics", "echo"
 DOMAINS = 101  # 1 to this: above, DDS ports meet ephemeral ones
@@ -61,7 +61,7 @@ def measure_latency(config: LatencyBenchmarkConfig) -> dict[str, Any]:
         ChildProcessError: a process has failed; its own message has been shown.
     """
     robot = load_robot(config.arm)
-    checkpoint = config.checkpoint or share(f"config/checkpoints/{config.arm}")
+    checkpoint = config.checkpoint or package_file(f"config/checkpoints/{config.arm}")
     meta = load_runtime(checkpoint, "cpu", robot).meta
     about = machine_info(1)
     with tempfile.TemporaryDirectory(prefix="invdyn_") as folder:
@@ -100,7 +100,7 @@ def _processes(
         "OMP_NUM_THREADS": "1",
     }
     if FASTDDS_PROFILES not in os.environ:  # the transport that the graphs use
-        environment[FASTDDS_PROFILES] = str(share("config/fastdds.xml"))
+        environment[FASTDDS_PROFILES] = str(package_file("config/fastdds.xml"))
     node: dict[str, ParameterValue] = {
         "arm": config.arm,
         "checkpoint": str(checkpoint),

@@ -26,7 +26,7 @@ from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.checkpoint import load, pick_device
 from invdyn_ros.models.onnx import verified
 from invdyn_ros.models.runtime import RUNTIMES, Runtime, fast
-from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot, share
+from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot, package_file
 
 BLOCK = 50  # calls of one before the other has its turn
 LIVE, EAGER = "live", "eager PyTorch"
@@ -91,7 +91,7 @@ def shipped() -> list[Path]:
     Raises:
         FileNotFoundError: there are none.
     """
-    return sorted(file.parent for file in share("config/checkpoints").glob("*/meta.json"))
+    return sorted(file.parent for file in package_file("config/checkpoints").glob("*/meta.json"))
 
 
 def untrained() -> dict[str, InverseDynamics]:

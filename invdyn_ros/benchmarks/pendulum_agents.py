@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from invdyn_ros.benchmarks.pendulum_task import Act
-from invdyn_ros.config import Checked, Count, NotNegative, Positive, at_least, to_mapping
+from invdyn_ros.config import Checked, Count, NonNegative, Positive, at_least, to_mapping
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models import MODELS, InverseDynamics
@@ -63,7 +63,7 @@ class PlanningBenchmarkConfig(Checked):
     """Of data, weights and draws."""
     episodes: Count = 10
     """For each seed."""
-    smooth: NotNegative = 2.0
+    smooth: NonNegative = 2.0
     """[rad2/(N m)2] what a bend of the actions costs beside the way to the goal."""
     replan: ReplanConfig = field(default_factory=ReplanConfig)
     """How plans become actions."""

@@ -17,7 +17,7 @@ from invdyn_ros.config import Checked, Count, load_yaml
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models import InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.checkpoint import pick_device
-from invdyn_ros.robots.robot import load_robot, share
+from invdyn_ros.robots.robot import load_robot, package_file
 from invdyn_ros.training.train import TrainConfig, parse_config
 from invdyn_ros.training.trainer import Trainer
 from invdyn_ros.training.training_state import RunState
@@ -87,7 +87,7 @@ def measure_training(config: TrainingBenchmarkConfig) -> dict[str, Any]:
 
 def shipped() -> list[Path]:
     """Return the training configs that come with the package and have weights to descend."""
-    paths = sorted(share("config/train").glob("*.yaml"))
+    paths = sorted(package_file("config/train").glob("*.yaml"))
     return [p for p in paths if _descends(_model(parse_config(load_yaml(p), str(p))))]
 
 

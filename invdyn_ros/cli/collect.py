@@ -196,7 +196,7 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError(f"nothing to write: {account}")
     rate = round(rate or trajectories[0].rate, MILLIHERTZ)
     about = {"label_quality": quality._asdict()} if quality else {}
-    write_dataset(options.out, trajectories, robot, rate, about=about)
+    write_dataset(options.out, trajectories, robot, rate, metadata=about)
     seconds = sum(t.time[-1] - t.time[0] for t in trajectories)
     print(account, *([quality.text()] if quality else []), sep="\n")
     first = trajectories[0]

@@ -16,7 +16,7 @@ from invdyn_ros.cli.train import overrides
 from invdyn_ros.cli.train_grasp import put
 from invdyn_ros.config import from_mapping, load_yaml
 from invdyn_ros.grasp.pose_training.train import SETTINGS, BlockPoseTrainConfig, train_block_pose
-from invdyn_ros.robots.robot import share
+from invdyn_ros.robots.robot import package_file
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def read_config(options: Config, rest: list[str]) -> BlockPoseTrainConfig:
     Raises:
         ValueError: no such file, arm or field.
     """
-    file = options.config or share("config/grasp/block_pose.yaml")
+    file = options.config or package_file("config/grasp/block_pose.yaml")
     values: dict[str, Any] = load_yaml(file)
     if options.arm is not None:
         values["arm"] = options.arm

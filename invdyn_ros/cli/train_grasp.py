@@ -17,7 +17,7 @@ from invdyn_ros.grasp.learning.evaluation import Result
 from invdyn_ros.grasp.learning.learner_state import STATE
 from invdyn_ros.grasp.learning.run import grasp_task
 from invdyn_ros.grasp.learning.train import learn
-from invdyn_ros.robots.robot import share
+from invdyn_ros.robots.robot import package_file
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def read_config(options: Config, rest: list[str]) -> LearningConfig:
         ValueError: no such file, algorithm or field.
     """
     name = LearningConfig(algorithm=options.algorithm or LearningConfig.algorithm).algorithm
-    file = options.config or share(f"config/grasp/{name}.yaml")
+    file = options.config or package_file(f"config/grasp/{name}.yaml")
     values = load_yaml(file)
     for field in ("arm", "algorithm", "total_timesteps"):
         if getattr(options, field) is not None:

@@ -11,7 +11,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 from ruckig import ControlInterface, InputParameter, Result, Ruckig, RuckigError, Trajectory
 
-from invdyn_ros.config import Checked, Fraction, NotNegative, Positive, above
+from invdyn_ros.config import Checked, Fraction, NonNegative, Positive, above
 from invdyn_ros.control.motion_profile import (
     HULL,
     Array,
@@ -45,7 +45,7 @@ class GuardConfig(Checked):
         jump: a measured step of this many times what the rated velocity allows is a fault [-].
     """
 
-    margin: NotNegative = 0.02
+    margin: NonNegative = 0.02
     speed: Fraction = 0.95
     jerk: Positive = 20.0
     timeout: Positive = 0.25

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invdyn_ros.config import Checked, NotNegative
+from invdyn_ros.config import Checked, NonNegative
 from invdyn_ros.control.computed_torque import Measured
 from invdyn_ros.control.safety_limits import Plan, State
 from invdyn_ros.models.timeseries.encoder_model import EncoderDecoder
@@ -31,7 +31,7 @@ class StatePredictorConfig(Checked):
         unseen: time after the last joint state from which on nothing is sent [s].
     """
 
-    max_dropout: NotNegative = 0.1
+    max_dropout: NonNegative = 0.1
 
 
 class Seen(NamedTuple):

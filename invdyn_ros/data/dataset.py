@@ -19,7 +19,7 @@ from invdyn_ros.data.lerobot_format import (
     ACCELERATION,
     DATA,
     EPISODES,
-    GRASP,
+    GRASP_KEY,
     IMAGE,
     INFO,
     POINTS,
@@ -28,16 +28,16 @@ from invdyn_ros.data.lerobot_format import (
     TASKS,
     VELOCITY_SUFFIX,
     VERSION,
-    arrow,
-    columns_of,
-    episodes,
-    info_of,
-    names_of,
-    origins,
-    stats,
-    tasks,
+    column_names,
+    column_stats,
+    dataset_info,
+    episode_table,
+    source_columns,
+    stack_columns,
+    task_table,
+    to_arrow,
 )
-from invdyn_ros.data.parquet import Episode, read_columns, read_episodes
+from invdyn_ros.data.parquet import EpisodeMetadata, read_columns, read_episodes
 from invdyn_ros.data.trajectory import NO_FRAMES, NO_POINTS, Trajectory
 
 
@@ -64,7 +64,7 @@ def write_dataset(
     robot: str,
     rate: float,
     task: str = "move",
-    about: Mapping[str, Any] = MappingProxyType({}),
+    metadata: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Write trajectories as a dataset folder; an existing dataset there is replaced.
 
@@ -81,20 +81,23 @@ def write_dataset(
     """
     if not trajectories:
         raise ValueError(f"{directory}: no trajectories to write")
-    first, columns = trajectories[0], columns_of(trajectories)
-    names, more = names_of(first.joint_names, columns), {"action_unit": first.action_unit, **about}
-    notes = {INFO: info_of(columns, names, robot, rate, more), STATS: stats(columns)}
-    times, own = [t.time for t in trajectories], origins(trajectories)
+    first, columns = trajectories[0], stack_columns(trajectories)
+    names, more = (
+        column_names(first.joint_names, columns),
+        {"action_unit": first.action_unit, **metadata},
+    )
+    notes = {INFO: dataset_info(columns, names, robot, rate, more), STATS: column_stats(columns)}
+    times, own = [t.time for t in trajectories], source_columns(trajectories)
     write_folder(directory, columns, notes, times, task, own)
 
 
 def write_folder(
     directory: str | Path,
     columns: dict[str, np.ndarray],
-    notes: dict[str, Any],
+    json_files: dict[str, Any],
     times: Sequence[np.ndarray],
     task: str,
-    own: dict[str, list[Any]] | None = None,
+    episode_columns: dict[str, list[Any]] | None = None,
 ) -> None:
     """Write a dataset folder from what is in it, whole or not at all.
 
@@ -113,7 +116,9 @@ def write_folder(
     check_writable(directory)
     temporary = directory.with_name(f".{directory.name}.{os.getpid()}")
     try:
-        _fill(temporary, columns, notes, episodes(times, task, own or {}), task)
+        _write_files(
+            temporary, columns, json_files, episode_table(times, task, episode_columns or {}), task
+        )
         if directory.exists():
             shutil.rmtree(directory)
         temporary.rename(directory)
@@ -121,23 +126,23 @@ def write_folder(
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _fill(
+def _write_files(
     directory: Path,
     columns: dict[str, np.ndarray],
-    notes: dict[str, Any],
-    listed: pa.Table,
+    json_files: dict[str, Any],
+    episode_table: pa.Table,
     task: str,
 ) -> None:
     """Write the files of a dataset; arguments as of `write_folder`, with the episode list."""
     tables = {
-        DATA: pa.table({name: arrow(values) for name, values in columns.items()}),
-        EPISODES: listed,
-        TASKS: tasks(task),
+        DATA: pa.table({name: to_arrow(values) for name, values in columns.items()}),
+        EPISODES: episode_table,
+        TASKS: task_table(task),
     }
     for name, table in tables.items():
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, directory / name)
-    for name, note in notes.items():
+    for name, note in json_files.items():
         (directory / name).write_text(json.dumps(note, indent=2) + "\n")
 
 
@@ -172,7 +177,9 @@ def read_dataset(directory: str | Path) -> Dataset:
         for episode, rows in zip(numbers, np.split(order, starts[1:]), strict=True):
             part = {name: values[rows] for name, values in columns.items()}
             try:
-                trajectories.append(_trajectory(part, info, known.get(int(episode), Episode())))
+                trajectories.append(
+                    _trajectory(part, info, known.get(int(episode), EpisodeMetadata()))
+                )
             except ValueError as error:
                 raise ValueError(f"{path}: episode {int(episode)}: {error}") from error
     if not trajectories:
@@ -180,7 +187,9 @@ def read_dataset(directory: str | Path) -> Dataset:
     return Dataset(trajectories, info)
 
 
-def _trajectory(columns: dict[str, np.ndarray], info: DatasetInfo, episode: Episode) -> Trajectory:
+def _trajectory(
+    columns: dict[str, np.ndarray], info: DatasetInfo, episode: EpisodeMetadata
+) -> Trajectory:
     n, rows = len(info.joint_names), len(columns["timestamp"])
     absent = np.empty((0, n))
     state = columns.get(STATE, absent if IMAGE in columns else np.empty((rows, n)))
@@ -220,7 +229,7 @@ def read_info(path: Path) -> dict[str, Any]:
 
 def _read_info(path: Path) -> DatasetInfo:
     values = read_info(path)
-    if GRASP in values:
+    if GRASP_KEY in values:
         raise ValueError(
             f"{path.parents[1]} holds demonstrations of a grasp, no motion to train on; it is for "
             "'invdyn train_grasp --demonstrations.data' and 'invdyn train_planner'"

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 
-def decode(content: bytes, where: str) -> np.ndarray:
+def decode_image(content: bytes, where: str) -> np.ndarray:
     """Return the picture (H, W, 3) uint8 RGB of a PNG or JPEG file.
 
     Args:
@@ -26,7 +26,7 @@ def decode(content: bytes, where: str) -> np.ndarray:
         raise ValueError(f"{where} is damaged ({reason}); copy it again") from error
 
 
-def encode(picture: np.ndarray) -> bytes:
+def encode_image(picture: np.ndarray) -> bytes:
     """Return a picture (H, W, 3) uint8 RGB as a PNG file, which loses nothing."""
     stream = BytesIO()
     Image.fromarray(picture).save(stream, format="png", compress_level=1)

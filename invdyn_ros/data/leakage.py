@@ -13,11 +13,13 @@ import numpy as np
 
 from invdyn_ros.data.trajectory import Trajectory
 
-STILL = 1e-6  # [rad/s] slower is at rest; a filter makes this much out of standing encoders
-SKETCH = (
+MAX_REST_VELOCITY = (
+    1e-6  # [rad/s] slower is at rest; a filter makes this much out of standing encoders
+)
+SKETCH_SIZE = (
     512  # rows a checkpoint remembers; finds 1 repeat in 100 of an equally large test with 99%
 )
-BITS = 48  # of a row's number, which JSON holds exactly
+HASH_BITS = 48  # of a row's number, which JSON holds exactly
 REMEDY = "leave the repeats out with 'invdyn collect dataset DIR --unique --out NEW'"
 
 
@@ -35,13 +37,13 @@ def fingerprint(trajectories: Sequence[Trajectory]) -> str:
     return digest.hexdigest()
 
 
-def check_leak(train: Sequence[Trajectory], test: Sequence[Trajectory]) -> None:
+def check_no_leakage(train: Sequence[Trajectory], test: Sequence[Trajectory]) -> None:
     """Refuse test data that repeat moments of the motion to learn from.
 
     Raises:
         ValueError: how many do, and what to do.
     """
-    if count := duplicates(train, test):
+    if count := count_duplicates(train, test):
         rows = sum(map(len, test))
         raise ValueError(
             f"{count} of {rows} test rows ({count / rows:.1%}) also stand in train, so a test "
@@ -49,7 +51,7 @@ def check_leak(train: Sequence[Trajectory], test: Sequence[Trajectory]) -> None:
         )
 
 
-def check_unseen(sketch: Sequence[int], test: Sequence[Trajectory]) -> None:
+def check_not_in_sketch(sketch: Sequence[int], test: Sequence[Trajectory]) -> None:
     """Refuse test data of which the data behind a sketch hold rows.
 
     Raises:
@@ -57,8 +59,8 @@ def check_unseen(sketch: Sequence[int], test: Sequence[Trajectory]) -> None:
     """
     if not sketch:
         return
-    known, limit = set(sketch), max(sketch) if len(sketch) == SKETCH else 2**BITS
-    looked = [number for number in map(_number, _moving(test)) if number <= limit]
+    known, limit = set(sketch), max(sketch) if len(sketch) == SKETCH_SIZE else 2**HASH_BITS
+    looked = [number for number in map(_hash, _moving_row_keys(test)) if number <= limit]
     if count := sum(number in known for number in looked):
         raise ValueError(
             f"{count} of {len(looked)} test rows looked at ({count / len(looked):.1%}) stand in "
@@ -67,16 +69,16 @@ def check_unseen(sketch: Sequence[int], test: Sequence[Trajectory]) -> None:
         )
 
 
-def sketch_of(trajectories: Sequence[Trajectory]) -> list[int]:
+def row_sketch(trajectories: Sequence[Trajectory]) -> list[int]:
     """Return a fixed share of all rows, as numbers, to recognise them by (bottom-k sketch).
 
     A row's number is a hash, so the rows with the smallest numbers are drawn at random, and the
     same ones from any data that hold them.
     """
-    return sorted({_number(key) for key in _moving(trajectories)})[:SKETCH]
+    return sorted({_hash(key) for key in _moving_row_keys(trajectories)})[:SKETCH_SIZE]
 
 
-def duplicates(train: Sequence[Trajectory], test: Sequence[Trajectory]) -> int:
+def count_duplicates(train: Sequence[Trajectory], test: Sequence[Trajectory]) -> int:
     """Count the rows of test, motion and action, that also stand in train.
 
     An arm at rest repeats itself, and says nothing by it: such rows do not count.
@@ -92,7 +94,7 @@ def duplicates(train: Sequence[Trajectory], test: Sequence[Trajectory]) -> int:
 def at_rest(trajectory: Trajectory) -> np.ndarray:
     """Return which rows (T,) do not move: by their velocity or, if unknown, by the row before."""
     if len(trajectory.velocity):
-        return (np.abs(trajectory.velocity) < STILL).all(1)
+        return (np.abs(trajectory.velocity) < MAX_REST_VELOCITY).all(1)
     seen = trajectory.position if len(trajectory.position) else trajectory.pixels
     change = (seen[1:] != seen[:-1]).any(1)
     return ~np.concatenate([change[:1] if len(change) else np.ones(1, dtype=bool), change])
@@ -133,11 +135,11 @@ def row_keys(trajectory: Trajectory) -> list[bytes]:
     return [row.tobytes() + picture for row, picture in zip(rows, pictures, strict=True)]
 
 
-def _moving(trajectories: Sequence[Trajectory]) -> Iterator[bytes]:
+def _moving_row_keys(trajectories: Sequence[Trajectory]) -> Iterator[bytes]:
     for trajectory in trajectories:
         still = at_rest(trajectory)
         yield from (key for key, rest in zip(row_keys(trajectory), still, strict=True) if not rest)
 
 
-def _number(key: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(key, digest_size=BITS // 8).digest(), "big")
+def _hash(key: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(key, digest_size=HASH_BITS // 8).digest(), "big")

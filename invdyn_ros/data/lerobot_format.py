@@ -9,22 +9,22 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from invdyn_ros.data.image_codec import encode
+from invdyn_ros.data.image_codec import encode_image
 from invdyn_ros.data.trajectory import NO_VERB, Trajectory
-from invdyn_ros.data.windows import check_alike
+from invdyn_ros.data.windows import check_compatible
 
 VERSION = "v3.0"
 DATA = "data/chunk-000/file-000.parquet"
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
 IMAGE, POINTS = "observation.image", "observation.points"
-GRASP = "grasp"  # our own key of info.json: the rows are steps of a grasp, not motion
+GRASP_KEY = "grasp"  # our own key of info.json: the rows are steps of a grasp, not motion
 STATE, ACCELERATION, VELOCITY_SUFFIX = "observation.state", "observation.acceleration", ".velocity"
 
 
-def columns_of(trajectories: Sequence[Trajectory]) -> dict[str, np.ndarray]:
+def stack_columns(trajectories: Sequence[Trajectory]) -> dict[str, np.ndarray]:
     """Stack trajectories into the columns of the data file; what is unknown gets no column."""
-    check_alike(trajectories)
+    check_compatible(trajectories)
     for name in ("position", "velocity", "acceleration", "action", "frames", "points"):
         known = [len(getattr(t, name)) > 0 for t in trajectories]
         if any(known) and not all(known):
@@ -63,7 +63,7 @@ def index_columns(times: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
-def names_of(joints: Sequence[str], columns: dict[str, np.ndarray]) -> dict[str, list[str]]:
+def column_names(joints: Sequence[str], columns: dict[str, np.ndarray]) -> dict[str, list[str]]:
     """Return the names of the entries of a trajectory's columns."""
     states = [*joints, *(joint + VELOCITY_SUFFIX for joint in joints)]
     names = {ACCELERATION: list(joints), "action": list(joints)}
@@ -71,13 +71,13 @@ def names_of(joints: Sequence[str], columns: dict[str, np.ndarray]) -> dict[str,
     return names | {STATE: states[: columns[STATE].shape[1] if STATE in columns else 0]}
 
 
-def arrow(values: np.ndarray) -> pa.Array:
+def to_arrow(values: np.ndarray) -> pa.Array:
     """Turn (rows,), (rows, width) or pictures (rows, H, W, 3) into an arrow column.
 
     A width of 1 goes without lists and a picture as PNG beside an empty path, as lerobot wants it.
     """
     if values.ndim == 4:
-        pictures = pa.array([encode(picture) for picture in values], pa.binary())
+        pictures = pa.array([encode_image(picture) for picture in values], pa.binary())
         return pa.StructArray.from_arrays(
             [pictures, pa.nulls(len(values), pa.string())], names=["bytes", "path"]
         )
@@ -86,14 +86,14 @@ def arrow(values: np.ndarray) -> pa.Array:
     return pa.FixedSizeListArray.from_arrays(values.ravel(), values.shape[1])
 
 
-def origins(trajectories: Sequence[Trajectory]) -> dict[str, list[Any]]:
+def source_columns(trajectories: Sequence[Trajectory]) -> dict[str, list[Any]]:
     """Return our own columns of the episode list: of which recording, and of which verb."""
     sources, verbs = [t.source for t in trajectories], [t.verb for t in trajectories]
     own: dict[str, list[Any]] = {"source": sources} if any(sources) else {}
     return own | ({"verb_class": verbs} if min(verbs) < NO_VERB else {})
 
 
-def episodes(times: Sequence[np.ndarray], task: str, own: dict[str, list[Any]]) -> pa.Table:
+def episode_table(times: Sequence[np.ndarray], task: str, own: dict[str, list[Any]]) -> pa.Table:
     """Return where each episode begins and ends, and what is done in it; times as above."""
     lengths = np.array([len(time) for time in times])
     ends = np.cumsum(lengths)
@@ -117,7 +117,7 @@ def episodes(times: Sequence[np.ndarray], task: str, own: dict[str, list[Any]]) 
     )
 
 
-def tasks(task: str) -> pa.Table:
+def task_table(task: str) -> pa.Table:
     """Return the task list; LeRobot reads it with pandas, by its index column."""
     kinds = {"task_index": ("int64", "int64"), "task": ("unicode", "object")}
     described = [
@@ -141,12 +141,12 @@ def tasks(task: str) -> pa.Table:
     )
 
 
-def info_of(
+def dataset_info(
     columns: dict[str, np.ndarray],
     names: dict[str, list[str]],
     robot: str,
     rate: float,
-    more: dict[str, Any],
+    extra: dict[str, Any],
 ) -> dict[str, Any]:
     """Return the content of info.json.
 
@@ -170,7 +170,7 @@ def info_of(
         "codebase_version": VERSION,
         "robot_type": robot,
         "robot": robot,
-        **more,
+        **extra,
         "fps": int(rate) if float(rate).is_integer() else float(rate),
         "total_episodes": count,
         "total_frames": len(columns["index"]),
@@ -185,21 +185,21 @@ def info_of(
     }
 
 
-def stats(columns: dict[str, np.ndarray]) -> dict[str, Any]:
+def column_stats(columns: dict[str, np.ndarray]) -> dict[str, Any]:
     """Return min, max, mean, std and count of each column."""
     functions: dict[str, Any] = {"min": np.min, "max": np.max, "mean": np.mean, "std": np.std}
     return {
         name: (
-            _over_pixels(values)
+            _pixel_stats(values)
             if values.ndim == 4
-            else {key: _over_rows(function, values) for key, function in functions.items()}
+            else {key: _apply_to_rows(function, values) for key, function in functions.items()}
         )
         | {"count": [len(values)]}
-        for name, values in _numbers(columns).items()
+        for name, values in _as_numeric(columns).items()
     }
 
 
-def _over_pixels(pictures: np.ndarray) -> dict[str, Any]:
+def _pixel_stats(pictures: np.ndarray) -> dict[str, Any]:
     """Return the same of all pixels of pictures (rows, H, W, 3), each (3, 1, 1) of 0 to 1."""
     level, found = np.arange(256), []
     for channel in np.moveaxis(pictures, 3, 0):  # counted row by row: floats of all would not fit
@@ -212,10 +212,10 @@ def _over_pixels(pictures: np.ndarray) -> dict[str, Any]:
     return dict(zip(("min", "max", "mean", "std"), values.tolist(), strict=True))
 
 
-def _over_rows(function: Any, values: np.ndarray) -> list[Any]:
+def _apply_to_rows(function: Any, values: np.ndarray) -> list[Any]:
     """Apply a function over the rows."""
     return np.atleast_1d(function(values, axis=0)).tolist()  # type: ignore[no-any-return]
 
 
-def _numbers(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _as_numeric(columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {k: v.astype(int) if v.dtype == bool else v for k, v in columns.items()}

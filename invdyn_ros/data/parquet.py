@@ -9,12 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from invdyn_ros.data.image_codec import decode
+from invdyn_ros.data.image_codec import decode_image
 from invdyn_ros.data.lerobot_format import ACCELERATION, IMAGE, POINTS, STATE
 from invdyn_ros.data.trajectory import NO_FRAMES, NO_POINTS, NO_VERB
 
 
-class Episode(NamedTuple):
+class EpisodeMetadata(NamedTuple):
     """What the episode list says; other writers leave it out."""
 
     start_time: float = 0.0  # [s]
@@ -53,18 +53,18 @@ def read_columns(path: Path, n: int) -> dict[str, np.ndarray]:
         block = name in (STATE, ACCELERATION, "action")  # of one joint it may be without lists
         columns[name] = flat.reshape(len(table), width if len(table) else n) if block else flat
     if seen == IMAGE:
-        columns[IMAGE] = _read_pictures(table[IMAGE], path)
+        columns[IMAGE] = _read_images(table[IMAGE], path)
         if POINTS in table.column_names:
             columns[POINTS] = _read_points(table[POINTS], path)
     return columns
 
 
-def _read_pictures(column: pa.ChunkedArray, path: Path) -> np.ndarray:
+def _read_images(column: pa.ChunkedArray, path: Path) -> np.ndarray:
     """Return pictures (rows, H, W, 3) uint8."""
     if not pa.types.is_struct(column.type):
         raise ValueError(f"{path}: column {IMAGE!r} holds {column.type}, not PNG files")
     rows = enumerate(column.combine_chunks().field("bytes"))
-    frames = [decode(row.as_py() or b"", f"{path}: picture of row {k}") for k, row in rows]
+    frames = [decode_image(row.as_py() or b"", f"{path}: picture of row {k}") for k, row in rows]
     if len({frame.shape for frame in frames}) > 1:
         raise ValueError(f"{path}: pictures differ in size; write the dataset again")
     return np.stack(frames) if frames else NO_FRAMES
@@ -88,16 +88,16 @@ def _read_points(column: pa.ChunkedArray, path: Path) -> np.ndarray:
         raise ValueError(f"{path}: column {POINTS!r} does not hold numbers ({error})") from error
 
 
-def read_episodes(directory: Path) -> dict[int, Episode]:
+def read_episodes(directory: Path) -> dict[int, EpisodeMetadata]:
     """Return what the episode list says of each episode."""
-    known: dict[int, Episode] = {}
+    known: dict[int, EpisodeMetadata] = {}
     for path in sorted(directory.glob("meta/episodes/chunk-*/file-*.parquet")):
         table = read_table(path)
-        told = [name for name in Episode._fields if name in table.column_names]
+        told = [name for name in EpisodeMetadata._fields if name in table.column_names]
         if "episode_index" in table.column_names and told:
             for row in table.select(["episode_index", *told]).to_pylist():
                 episode = int(row.pop("episode_index"))
-                known[episode] = Episode(**row)
+                known[episode] = EpisodeMetadata(**row)
     return known
 
 

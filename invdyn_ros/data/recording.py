@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from invdyn_ros.typing import Array
 
 
-class Samples(NamedTuple):
+class JointSamples(NamedTuple):
     """Joint samples in time order.
 
     Attributes:
@@ -27,7 +27,7 @@ class Samples(NamedTuple):
     opening: Array
 
     @classmethod
-    def of(cls, rows: list[tuple[float, Array, Array, Array, float]]) -> "Samples":
+    def from_rows(cls, rows: list[tuple[float, Array, Array, Array, float]]) -> "JointSamples":
         """Stack rows of (time, q, qd, effort, opening)."""
         if not rows:
             none = np.empty((0, 0))
@@ -43,13 +43,13 @@ class Samples(NamedTuple):
         first, last = max(i - 2, 0), min(i + 2, len(self.time) - 1)
         return (self.q[last] - self.q[first]) / max(self.time[last] - self.time[first], 1e-9)
 
-    def since(self, start: float) -> "Samples":
+    def since(self, start: float) -> "JointSamples":
         """Return the samples from a time on [s]."""
         keep = self.time >= start
-        return Samples(*(part[keep] for part in self))
+        return JointSamples(*(part[keep] for part in self))
 
 
-class Picture(NamedTuple):
+class StampedImage(NamedTuple):
     """An overlay image (H, W, 3) uint8 RGB and its stamp [s]."""
 
     time: float
@@ -73,24 +73,28 @@ class Recording:
         holds: how often the nodes held, by reason.
     """
 
-    joints: Samples
-    wanted: Samples
+    joints: JointSamples
+    desired: JointSamples
     targets: dict[float, Array] = field(default_factory=dict)
     landmarks: list[tuple[float, Array | None]] = field(default_factory=list)
-    blocks: dict[float, tuple[Array, Array]] = field(default_factory=dict)
-    sightings: dict[float, Array] = field(default_factory=dict)
-    places: dict[float, Array] = field(default_factory=dict)
+    block_poses: dict[float, tuple[Array, Array]] = field(default_factory=dict)
+    camera_detections: dict[float, Array] = field(default_factory=dict)
+    base_detections: dict[float, Array] = field(default_factory=dict)
     stages: list[tuple[str, float, float]] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
-    holds: dict[str, int] = field(default_factory=dict)
+    images: list[StampedImage] = field(default_factory=list)
+    hold_counts: dict[str, int] = field(default_factory=dict)
 
 
-def align(measured: Samples, wanted: Samples) -> tuple[Samples, Samples]:
+def align_stamps(
+    measured: JointSamples, desired: JointSamples
+) -> tuple[JointSamples, JointSamples]:
     """Return the samples of both that carry the same stamp."""
     keys = {round(t * 1e6): i for i, t in enumerate(measured.time)}
-    pairs = [(keys[k], j) for j, t in enumerate(wanted.time) if (k := round(t * 1e6)) in keys]
+    pairs = [(keys[k], j) for j, t in enumerate(desired.time) if (k := round(t * 1e6)) in keys]
     if not pairs:  # an arm that was never engaged has no wanted joints, be it of six columns
-        none = Samples(*(part[:0] for part in measured))
+        none = JointSamples(*(part[:0] for part in measured))
         return none, none
     left, right = np.array([i for i, _ in pairs], int), np.array([j for _, j in pairs], int)
-    return Samples(*(part[left] for part in measured)), Samples(*(part[right] for part in wanted))
+    return JointSamples(*(part[left] for part in measured)), JointSamples(
+        *(part[right] for part in desired)
+    )

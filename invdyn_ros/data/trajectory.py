@@ -14,7 +14,9 @@ ACTION_UNITS = ("N m", "A", "rad", "rad/s", "1")
 NO_FRAMES = np.empty((0, 0, 0, 3), np.uint8)
 NO_POINTS = np.empty((0, 0, 2))
 NO_VERB = 255  # of what nobody narrated
-UNIFORM = 0.02  # largest departure of a sample interval from the median one, as a share of it
+MAX_INTERVAL_DEVIATION = (
+    0.02  # largest departure of a sample interval from the median one, as a share of it
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,7 +213,7 @@ class Trajectory:
             )
         self._need_samples(window, f"a window of {window}")
         step = np.diff(self.time)
-        if np.abs(step / np.median(step) - 1).max() > UNIFORM:
+        if np.abs(step / np.median(step) - 1).max() > MAX_INTERVAL_DEVIATION:
             raise ValueError(
                 f"samples are {step.min():.6f}..{step.max():.6f} s apart; use resample() first"
             )

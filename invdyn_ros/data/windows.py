@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invdyn_ros.data.leakage import check_leak
+from invdyn_ros.data.leakage import check_no_leakage
 from invdyn_ros.data.trajectory import Trajectory
 
-FEW = 3  # fewer recordings than this are split in time
+MIN_GROUPS = 3  # fewer recordings than this are split in time
 InputType = Literal["motion", "pixels"]  # what of a trajectory a model reads
 
 
@@ -40,7 +40,7 @@ class Windows(NamedTuple):
 class Split(NamedTuple):
     """Data to learn from and data to judge by, with no sample in both."""
 
-    by: str
+    group_by: str
     """What stays together: "participant", "video" or "trajectory"; "time" where each has a part in
     both; "dataset" where the data to learn from are others."""
     train: list[Trajectory]
@@ -71,7 +71,7 @@ def split(trajectories: Sequence[Trajectory], fraction: float = 0.2, seed: int =
         pairs = list(zip(trajectories, groups, strict=True))
         train = [t for t, group in pairs if group not in chosen]
         test = [t for t, group in pairs if group in chosen]
-    check_leak(train, test)
+    check_no_leakage(train, test)
     return Split(by, train, test)
 
 
@@ -97,14 +97,14 @@ def windows(
     Raises:
         ValueError: units or joints differ, an action is absent, or no trajectory is long enough.
     """
-    check_alike(trajectories)
+    check_compatible(trajectories)
     if any(len(trajectory.action) == 0 for trajectory in trajectories):
         raise ValueError("a trajectory has no action; a model learns from labelled data only")
     shifted = (
         t.shift(action_delay) for t in trajectories if t.time[-1] - t.time[0] >= abs(action_delay)
     )
     blocks = [
-        _cut(trajectory, history, input_type, stride)
+        _cut_windows(trajectory, history, input_type, stride)
         for trajectory in shifted
         if len(trajectory) >= history
     ]
@@ -120,21 +120,21 @@ def windows(
     return Windows(torch.as_tensor(seen, dtype=kind), *columns)
 
 
-def whole(
+def whole_trajectories(
     trajectories: Sequence[Trajectory],
     action_delay: float = 0.0,
     dtype: torch.dtype = torch.float64,
-    observed: InputType = "motion",
+    input_type: InputType = "motion",
 ) -> Iterator[Windows]:
     """Yield each trajectory as a single window; arguments as of `windows`."""
     for trajectory in trajectories:
         if trajectory.time[-1] - trajectory.time[0] >= abs(action_delay):
             shifted = trajectory.shift(action_delay)
-            yield windows([shifted], len(shifted), dtype=dtype, input_type=observed)
+            yield windows([shifted], len(shifted), dtype=dtype, input_type=input_type)
 
 
-def _cut(
-    trajectory: Trajectory, history: int, observed: InputType, stride: int
+def _cut_windows(
+    trajectory: Trajectory, history: int, input_type: InputType, stride: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return motion or pixels, time and action of all windows of a trajectory, as in `Windows`."""
     last = len(trajectory) - history
@@ -142,12 +142,12 @@ def _cut(
     index = starts[:, None] + np.arange(history)  # (N, T)
     time = trajectory.time[index] - trajectory.time[index[:, -1:]]
     known = trajectory.action
-    if observed == "pixels" and len(trajectory.points):
+    if input_type == "pixels" and len(trajectory.points):
         known = np.hstack([known, trajectory.points.reshape(len(trajectory), -1)])
-    return getattr(trajectory, observed)[index], time, known[index]
+    return getattr(trajectory, input_type)[index], time, known[index]
 
 
-def check_alike(trajectories: Sequence[Trajectory]) -> None:
+def check_compatible(trajectories: Sequence[Trajectory]) -> None:
     """Refuse to mix joints or action units."""
     for trajectory in trajectories[1:]:
         for name in ("joint_names", "action_unit"):
@@ -165,9 +165,9 @@ def _groups(trajectories: Sequence[Trajectory]) -> tuple[str, list[str]]:
         return ("trajectory" if len(names) > 1 else "time"), names
     videos = [t.source for t in trajectories]
     participants = [video.rpartition("/")[0] for video in videos]
-    if all(participants) and len(set(participants)) >= FEW:
+    if all(participants) and len(set(participants)) >= MIN_GROUPS:
         return "participant", participants
-    return ("video" if len(set(videos)) >= FEW else "time"), videos
+    return ("video" if len(set(videos)) >= MIN_GROUPS else "time"), videos
 
 
 def _split_in_time(

@@ -11,7 +11,7 @@ from invdyn_ros.control.computed_torque import ComputedTorqueController, Measure
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.safety_limits import Plan, State, Target
-from invdyn_ros.data.recording import Samples
+from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.simulation import Excitation, ExcitationConfig
 from invdyn_ros.typing import Array, Mask
@@ -86,7 +86,7 @@ def replay(
     model: Model,
     unit: str,
     action_delay: float,
-    wanted: Samples,
+    wanted: JointSamples,
     plant: PlantConfig | None = None,
     seed: int = 0,
     follower: ComputedTorqueController | None = None,
@@ -128,16 +128,16 @@ def replay(
     return Run(time, np.stack([state.q for state in states[:-1]]), measured, action, lost)
 
 
-def excitation(robot: Robot, seed: int | tuple[int, ...], seconds: float) -> Samples:
+def excitation(robot: Robot, seed: int | tuple[int, ...], seconds: float) -> JointSamples:
     """Return a motion to drive by: an excitation of its own seed, at the arm's rate."""
     random = np.random.default_rng(seed)
     motion = Excitation(robot, ExcitationConfig(episode=seconds), random, pace=1.0)
     time = np.arange(round(seconds * robot.rate)) / robot.rate
     q, qd, _ = (np.stack(part) for part in zip(*map(motion.at, time), strict=True))
-    return Samples(time, q, qd, np.empty((len(time), 0)), np.full(len(time), np.nan))
+    return JointSamples(time, q, qd, np.empty((len(time), 0)), np.full(len(time), np.nan))
 
 
-def _uniform(wanted: Samples, rate: float) -> tuple[Array, list[State]]:
+def _uniform(wanted: JointSamples, rate: float) -> tuple[Array, list[State]]:
     """Resample a wanted motion of T samples and one more onto the arm's grid, from (T,) 0 [s]."""
     if len(wanted.time) < 3:
         raise ValueError(f"a replay needs 3 wanted states or more, got {len(wanted.time)}")

@@ -12,7 +12,7 @@ import torch
 from invdyn_ros.arms.plant import PlantConfig, load_plant
 from invdyn_ros.control.computed_torque import Model
 from invdyn_ros.control.fallback import Fallback, fallback_of
-from invdyn_ros.data.recording import Samples
+from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.evaluation.closed_loop import excitation, replay
 from invdyn_ros.models import InverseDynamics, ModelMetadata, Prediction
 from invdyn_ros.robots.robot import Robot
@@ -44,7 +44,7 @@ class TrackingTask:
     robot: Robot
     plant: PlantConfig
     unit: str
-    wanted: Samples
+    wanted: JointSamples
 
     @classmethod
     def of(cls, robot: Robot, unit: str, payload: float | None = None) -> TrackingTask:

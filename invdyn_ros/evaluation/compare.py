@@ -18,7 +18,7 @@ from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
 from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models import MODELS, InverseDynamics
 from invdyn_ros.models.checkpoint import load, write_whole
-from invdyn_ros.robots.robot import Robot, share
+from invdyn_ros.robots.robot import Robot, package_file
 from invdyn_ros.training.train import TrainConfig, accelerated, parse_config, train
 from invdyn_ros.training.training_state import STATE, Progress
 
@@ -64,7 +64,7 @@ def family_configs(families: Sequence[str], folder: Path | None = None) -> dict[
     Raises:
         ValueError: an unknown family, one without a file, or a bad file.
     """
-    folder = folder or share("config/train")
+    folder = folder or package_file("config/train")
     files = {name: folder / f"{name}.yaml" for name in families or MODELS}
     if not families:
         files = {

@@ -11,9 +11,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 
-from invdyn_ros.data.leakage import check_unseen, fingerprint
+from invdyn_ros.data.leakage import check_not_in_sketch, fingerprint
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.data.windows import Split, check_alike
+from invdyn_ros.data.windows import Split, check_compatible
 from invdyn_ros.evaluation.metrics import NOTHING, mean, plain, scores
 from invdyn_ros.evaluation.uncertainty_calibration import calibration
 from invdyn_ros.models import InverseDynamics, ModelMetadata, build
@@ -115,7 +115,7 @@ def latency(model: InverseDynamics) -> dict[str, float]:
 
 def check_data(model: InverseDynamics, trajectories: Sequence[Trajectory]) -> None:
     """Refuse data of another arm, of another unit or without actions."""
-    check_alike(trajectories)
+    check_compatible(trajectories)
     first, meta = trajectories[0], model.meta
     for name in ("joint_names", "action_unit"):
         found, right = getattr(first, name), getattr(meta, name)
@@ -167,7 +167,7 @@ def _part(model: InverseDynamics, trajectories: Sequence[Trajectory], part: Part
         return outer if part == "test" else inner
     if part == "valid":
         raise ValueError("only the data a model was trained on have a part for validation")
-    check_unseen(data.get("sketch", []), trajectories)
+    check_not_in_sketch(data.get("sketch", []), trajectories)
     return Split("dataset", [], list(trajectories))
 
 
@@ -182,7 +182,7 @@ def _about(model: InverseDynamics, parted: Split) -> dict[str, Any]:
         "action_delay": meta.action_delay,
         "joint_names": list(meta.joint_names),
         "split": {
-            "by": parted.by,
+            "by": parted.group_by,
             "train": _samples(parted.train) or meta.data["samples"]["train"],
             "test": sum(max(len(t) - model.warmup_frames, 0) for t in parted.test),
             # a split with any was refused; of data that are not at hand nobody can count them

@@ -30,13 +30,13 @@ def block_errors(recording: Recording, scene: Scene) -> Array:
     """Return the distance [mm] between measured and true block centres, one per sighting."""
     errors = []
     T_base_camera, middle = scene.camera.T_base_camera, scene.block_size / 2
-    centres = {stamp: T[:3, 3] for stamp, T in recording.places.items()}
-    for stamp, T_camera_block in recording.sightings.items():
+    centres = {stamp: T[:3, 3] for stamp, T in recording.base_detections.items()}
+    for stamp, T_camera_block in recording.camera_detections.items():
         centre = (T_base_camera @ T_camera_block)[:3, 3]
         centres[stamp] = onto_table(centre, T_base_camera[:3, 3], middle)
     for stamp, centre in centres.items():
-        if stamp in recording.blocks:
-            truth = recording.blocks[stamp][0]
+        if stamp in recording.block_poses:
+            truth = recording.block_poses[stamp][0]
             if abs(truth[2] - middle) < 0.005:  # once lifted, it is on no table
                 errors.append(1e3 * np.linalg.norm(centre - truth))
     return np.array(errors)
@@ -58,7 +58,9 @@ def _blocks_with_joints(
 ) -> list[tuple[int | None, tuple[Array, Array]]]:
     """Return each true pose of the block in time order, with the joint sample of its stamp."""
     stamps = {round(t * 1e6): i for i, t in enumerate(recording.joints.time)}
-    return [(stamps.get(round(t * 1e6)), pose) for t, pose in sorted(recording.blocks.items())]
+    return [
+        (stamps.get(round(t * 1e6)), pose) for t, pose in sorted(recording.block_poses.items())
+    ]
 
 
 def cause(recording: Recording, robot: Robot, scene: Scene) -> str:
@@ -77,7 +79,7 @@ def cause(recording: Recording, robot: Robot, scene: Scene) -> str:
     if not rows:
         return NOT_SEEN
     time, held, height, opening = np.array(rows, float).T
-    seen = bool(recording.sightings or recording.places)
+    seen = bool(recording.camera_detections or recording.base_detections)
     return cause_of_failure(
         EpisodeTrace(time, held.astype(bool), height, opening, seen), scene.block_size
     )
@@ -115,7 +117,7 @@ def grasp_report(
     count = Counter(cause(episodes[i], robot, scene) for i in failed)
     errors = [block_errors(e, scene) for e in episodes]
     seconds = [e.joints.time[-1] - e.joints.time[0] for e in episodes if len(e.joints.time)]
-    rms = [r for e in episodes if (r := tracking_rms(e.joints, e.wanted)) is not None]
+    rms = [r for e in episodes if (r := tracking_rms(e.joints, e.desired)) is not None]
     return about | {
         "arm": robot.name,
         "episodes": len(episodes),
@@ -131,8 +133,8 @@ def grasp_report(
         if rms
         else None,
         "limit_violations": sum(
-            limit_violations(robot, e.joints, e.wanted, unit) for e in episodes
+            limit_violations(robot, e.joints, e.desired, unit) for e in episodes
         ),
         "seconds_per_episode": round(float(np.mean(seconds)), 2) if seconds else None,
-        "holds": episodes[0].holds if episodes else {},
+        "holds": episodes[0].hold_counts if episodes else {},
     }

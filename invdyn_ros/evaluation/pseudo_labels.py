@@ -69,7 +69,7 @@ def label(checkpoint: Path, data: Path, out: Path, workers: int = 1) -> Iterator
     made = [t for item in items for t in read_dataset(_part(parts, item)).trajectories]
     rate = round(made[0].rate, MILLIHERTZ) if len(made[0]) > 1 else model.meta.rate
     about = {"labelled_by": {"family": model.meta.family, "checkpoint": _sum(checkpoint)}}
-    write_dataset(out, made, model.meta.robot, rate, about=about)
+    write_dataset(out, made, model.meta.robot, rate, metadata=about)
     shutil.rmtree(parts)
 
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from invdyn_ros.data.recording import Recording, Samples, align
+from invdyn_ros.data.recording import JointSamples, Recording, align_stamps
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
@@ -19,7 +19,7 @@ def quantiles(values: Array, which: tuple[int, ...] = QUANTILES) -> dict[str, fl
     return {f"p{q}": round(float(np.percentile(values, q)), 4) for q in which}
 
 
-def limit_violations(robot: Robot, joints: Samples, wanted: Samples, unit: str) -> int:
+def limit_violations(robot: Robot, joints: JointSamples, wanted: JointSamples, unit: str) -> int:
     """Count samples in which the arm or what was wanted of it was outside a rated limit."""
     count = 0
     for samples in (joints, wanted):
@@ -34,9 +34,9 @@ def limit_violations(robot: Robot, joints: Samples, wanted: Samples, unit: str) 
     return count
 
 
-def tracking_rms(joints: Samples, wanted: Samples) -> float | None:
+def tracking_rms(joints: JointSamples, wanted: JointSamples) -> float | None:
     """Return the RMS distance between measured and wanted joints [rad]."""
-    measured, planned = align(joints, wanted)
+    measured, planned = align_stamps(joints, wanted)
     if not len(measured.time):
         return None
     return float(np.sqrt(np.mean((measured.q - planned.q) ** 2)))

@@ -53,22 +53,22 @@ def teleop_report(
         "reachable": round(count / max(count + sum(reasons.values()) - reasons[TOO_FAST], 1), 4),
         "unreachable": reasons,
         "limit_violations": limit_violations(
-            robot, recording.joints, recording.wanted, model.meta.action_unit
+            robot, recording.joints, recording.desired, model.meta.action_unit
         ),
-        "holds": recording.holds,
+        "holds": recording.hold_counts,
     }
 
 
 def tracking(recording: Recording, robot: Robot, model: Runtime) -> dict[str, float | None]:
     """Return the RMS tracking errors [rad] of `teleop_report`; None where there is no motion."""
     unit = model.meta.action_unit
-    errors = {"idm": tracking_rms(recording.joints, recording.wanted)}
+    errors = {"idm": tracking_rms(recording.joints, recording.desired)}
     others: dict[str, tuple[Model, float, Fallback | None]] = {
         "idm_replay": (model, model.meta.action_delay, fallback_of(model.meta)),
         "pd": (PlainFeedback(robot, unit), 0.0, None),
         "rigid_body": (urdf_model(robot, unit, model.meta.data), 0.0, None),
     }
-    moved, wanted = len(recording.wanted.time) > 2, recording.wanted
+    moved, wanted = len(recording.desired.time) > 2, recording.desired
     for name, (other, action_delay, fallback) in others.items():
         run = (
             replay(robot, other, unit, action_delay, wanted, fallback=fallback) if moved else None

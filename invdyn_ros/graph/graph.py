@@ -22,7 +22,7 @@ from invdyn_ros.graph.arguments import (
 )
 from invdyn_ros.graph.shipped_weights import find_block_pose_model, find_policy
 from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
-from invdyn_ros.robots.robot import ROBOTS, load_robot, share
+from invdyn_ros.robots.robot import ROBOTS, load_robot, package_file
 
 ArgumentValues = dict[str, Any]  # argument name -> parsed value, then also what follows from them
 
@@ -98,7 +98,7 @@ def resolve(graph_name: str, values: Mapping[str, str]) -> list[NodeSpec]:
     domain = parsed["domain"]
     environment = {} if domain < 0 else {"ROS_DOMAIN_ID": str(domain)}
     if FASTDDS_PROFILES not in os.environ:
-        environment[FASTDDS_PROFILES] = str(share("config/fastdds.xml"))
+        environment[FASTDDS_PROFILES] = str(package_file("config/fastdds.xml"))
     return [
         NodeSpec(
             template.executable,
@@ -163,7 +163,7 @@ def _find_checkpoint(given: str, arm: str, real: bool) -> Path:
     # a real UR arm takes positions; in simulation it takes torques
     name = f"{arm}_position" if real and arm in EXTERNAL_DRIVER_ARMS else arm
     try:
-        return share(f"config/checkpoints/{name}")
+        return package_file(f"config/checkpoints/{name}")
     except FileNotFoundError as error:
         raise ValueError(f"no checkpoint is shipped for {name}; give checkpoint:=DIR") from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from invdyn_ros.robots.robot import load_robot, share
+from invdyn_ros.robots.robot import load_robot, package_file
 
 SHIPPED_POLICIES = {  # by policy: the folder of config/ that holds it, and the verb that makes one
     "learned": ("policies", "train_grasp"),
@@ -56,6 +56,6 @@ def find_block_pose_model(policy: str, given: str, arm: str) -> tuple[str, int]:
 def _folder(given: str, shipped: str, missing: str) -> Path:
     """Return the folder that is given, else the shipped one."""
     try:
-        return Path(given).absolute() if given else share(f"config/{shipped}")
+        return Path(given).absolute() if given else package_file(f"config/{shipped}")
     except FileNotFoundError:
         raise ValueError(missing) from None

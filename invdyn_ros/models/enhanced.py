@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Count, Decay, NotNegative
+from invdyn_ros.config import Checked, Count, Decay, NonNegative
 from invdyn_ros.models.gru import Gru
 from invdyn_ros.models.inverse_dynamics import ModelMetadata, Prediction
 from invdyn_ros.models.mlp import Mlp
@@ -38,7 +38,7 @@ class EnhancedConfig(Checked):
     """Frames that a prediction looks at, its own among them."""
     std_type: Literal["none", "independent", "state"] = "none"
     """Standard deviation: none, one per joint, or one that depends on the motion."""
-    smoothness_time: NotNegative = 0.0
+    smoothness_time: NonNegative = 0.0
     """[s] Changes of the action within less than this cost as much as errors; 0: nothing."""
     base: dict[str, Any] | None = None
     """Family and config of the network this one was converted from and corrects."""

@@ -13,7 +13,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Count, Sizes, at_least, within
+from invdyn_ros.config import Checked, Count, Sizes, at_least, between
 from invdyn_ros.models.inverse_dynamics import ModelMetadata, Prediction
 from invdyn_ros.models.neural_network import Network, stacked
 from invdyn_ros.models.rectified_flow import (
@@ -38,7 +38,7 @@ class FlowConfig(Checked):
     """Units of the encoders of motion and flow time."""
     step_dim: Annotated[int, at_least(2)] = 16
     """Fourier features of the flow time."""
-    steps: Annotated[int, within(1, MOST_STEPS)] = 4
+    steps: Annotated[int, between(1, MOST_STEPS)] = 4
     """Steps from noise to action, 1 to 100."""
     draws: Annotated[int, at_least(2)] = 16
     """Actions drawn for the spread of a prediction."""

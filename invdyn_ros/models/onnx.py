@@ -22,7 +22,7 @@ from invdyn_ros.config import from_mapping, to_mapping
 from invdyn_ros.models.checkpoint import check_arm, write_whole
 from invdyn_ros.models.export_parity import check_parity, random_motion
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
-from invdyn_ros.native_output import STDERR, STDOUT, native_output_silenced
+from invdyn_ros.native_output import STDERR, STDOUT, suppress_native_output
 from invdyn_ros.robots.robot import Robot
 
 FORMAT = "invdyn_ros onnx 1"
@@ -135,8 +135,8 @@ def _graph(model: InverseDynamics) -> bytes:
     with (
         tempfile.TemporaryDirectory(prefix="invdyn_") as folder,
         warnings.catch_warnings(),
-        native_output_silenced(STDOUT),  # the exporter prints the whole graph when it fails
-        native_output_silenced(STDERR),
+        suppress_native_output(STDOUT),  # the exporter prints the whole graph when it fails
+        suppress_native_output(STDERR),
     ):
         warnings.simplefilter("ignore")
         file = Path(folder) / "model.onnx"

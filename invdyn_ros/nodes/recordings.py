@@ -8,7 +8,7 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 
 from invdyn_ros.arms.scene import quaternion_pose
-from invdyn_ros.data.recording import Picture, Recording, Samples
+from invdyn_ros.data.recording import JointSamples, Recording, StampedImage
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
 from invdyn_ros.nodes.messages import (
     cloud_to_landmarks,
@@ -47,7 +47,7 @@ def recordings(kept: Kept, robot: Robot, latency: bool) -> list[Recording]:
             (m.source, to_seconds(m.header.stamp), to_seconds(m.time_ref))
             for m in messages(kept, "/timing")
         )
-    made[0].holds.update(holds(messages(kept, "/diagnostics")))
+    made[0].hold_counts.update(holds(messages(kept, "/diagnostics")))
     return made
 
 
@@ -88,10 +88,10 @@ def _recording(part: dict[str, Stamped], robot: Robot) -> Recording:
     """Return the recording of one episode from its messages by topic."""
     names = robot.joint_names
     made = Recording(
-        Samples.of(
+        JointSamples.from_rows(
             [(t, *joints_by_name(m, names), _opening(m, robot)) for t, m in part["/joint_states"]]
         ),
-        Samples.of(
+        JointSamples.from_rows(
             [
                 (t, *joints_by_name(m, names), np.nan)
                 for t, m in part.get("/inverse_dynamics/desired_joint_state", [])
@@ -103,13 +103,13 @@ def _recording(part: dict[str, Stamped], robot: Robot) -> Recording:
         made.targets[t] = np.array(m.points[0].positions)[order]
     made.landmarks = [(t, cloud_to_landmarks(m)) for t, m in part.get("/pose/landmarks", [])]
     for t, m in part.get("/sim/objects", []):
-        made.blocks[t] = pose_to_arrays(m.poses[0])
+        made.block_poses[t] = pose_to_arrays(m.poses[0])
     for t, m in part.get("/blocks/block_0", []):
         place = quaternion_pose(*pose_to_arrays(m.pose.pose))
         in_base = m.header.frame_id == robot.base_link
-        (made.places if in_base else made.sightings)[t] = place
+        (made.base_detections if in_base else made.camera_detections)[t] = place
     overlays = part.get("/pose/overlay", []) or part.get("/blocks/overlay", [])
-    made.pictures = [Picture(t, image_to_array(m)) for t, m in overlays]
+    made.images = [StampedImage(t, image_to_array(m)) for t, m in overlays]
     return made
 
 

@@ -228,7 +228,7 @@ class ReportNode(DiagnosticNode):
     def scripted_baseline(self, episodes: list[Recording]) -> list[bool] | None:
         """Return where the script succeeds in the same episodes, where a simulation can tell."""
         config = self.config
-        simulated = all(episode.blocks for episode in episodes)
+        simulated = all(episode.block_poses for episode in episodes)
         if config.policy not in SHIPPED_POLICIES or not simulated or config.camera_pose:
             return None
         from invdyn_ros.grasp.envs.scripted_baseline import (

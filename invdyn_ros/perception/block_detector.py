@@ -9,7 +9,7 @@ from typing import Annotated, NamedTuple
 import cv2
 import numpy as np
 
-from invdyn_ros.config import Checked, Positive, within
+from invdyn_ros.config import Checked, Positive, between
 from invdyn_ros.perception.aruco_cube import FACES, MAX_BLOCKS, find_markers, marker_corners
 from invdyn_ros.perception.block_overlay import draw_block
 from invdyn_ros.perception.duplicate_markers import apart
@@ -28,7 +28,7 @@ class BlocksConfig(Checked):
 
     block_size: Positive = 0.04
     """Side of the block [m]; its markers are 0.8 of it."""
-    blocks: Annotated[int, within(1, MAX_BLOCKS)] = 1
+    blocks: Annotated[int, between(1, MAX_BLOCKS)] = 1
     """Number of blocks; block b carries the ids 6 b to 6 b + 5, other ids are ignored."""
     side_noise: Positive = 0.07
     """Expected error of a side of a large marker, across it, standard deviation [px]."""

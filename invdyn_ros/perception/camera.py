@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from invdyn_ros.config import Checked, Constraint, at_least
-from invdyn_ros.native_output import native_output_silenced
+from invdyn_ros.native_output import suppress_native_output
 
 RATES = Constraint("be finite and not negative", lambda rate: 0 <= rate < math.inf)
 
@@ -102,7 +102,7 @@ def probe(video: str | Path) -> VideoInfo:
 def _open_video(video: str | Path) -> cv2.VideoCapture:
     if not Path(video).exists():
         raise FileNotFoundError(f"no video file {video}")
-    with native_output_silenced():
+    with suppress_native_output():
         capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
     if not capture.isOpened():
         raise ValueError(
@@ -112,7 +112,7 @@ def _open_video(video: str | Path) -> cv2.VideoCapture:
 
 
 def _open_device(config: CameraConfig) -> cv2.VideoCapture:
-    with native_output_silenced():
+    with suppress_native_output():
         capture = cv2.VideoCapture(config.camera)
     if not capture.isOpened():
         found = ", ".join(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from invdyn_ros.config import Checked, Fraction, Probability
-from invdyn_ros.native_output import native_output_silenced
+from invdyn_ros.native_output import suppress_native_output
 
 HANDS = 2  # looked for, so that the followed one does not vanish behind the other's score
 
@@ -35,7 +35,7 @@ class WristFinder(AbstractContextManager["WristFinder"]):
     def __init__(self, config: HandConfig | None = None) -> None:
         """Load the network that MediaPipe brings."""
         self.config = config or HandConfig()
-        with native_output_silenced():
+        with suppress_native_output():
             import mediapipe as mp  # half a second: only who looks for hands pays
 
             self._hands = mp.solutions.hands.Hands(
@@ -52,7 +52,7 @@ class WristFinder(AbstractContextManager["WristFinder"]):
         Args:
             image: RGB picture (H, W, 3), uint8, the one after that of the last call.
         """
-        with native_output_silenced():
+        with suppress_native_output():
             found = self._hands.process(np.ascontiguousarray(image)).multi_hand_landmarks or []
         wrists = np.array([[h.landmark[0].x, h.landmark[0].y] for h in found]).reshape(-1, 2)
         self._last = followed(wrists, self._last, self.config.jump)

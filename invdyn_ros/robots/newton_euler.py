@@ -19,17 +19,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-ROWS = 15  # x of (w, dw, a), y of them, z of them, then xx, xy, xz, yy, yz, zz of w w^T
-PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+NUM_FEATURES = 15  # x of (w, dw, a), y of them, z of them, then xx, xy, xz, yy, yz, zz of w w^T
+PRODUCT_INDICES = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
 class NewtonEuler(nn.Module):
     """Torques of a tree of joints, fast for large batches and differentiable."""
 
-    lift: Tensor
-    weigh: Tensor
-    carry: Tensor
-    base: Tensor
+    motion_maps: Tensor
+    wrench_maps: Tensor
+    force_maps: Tensor
+    base_features: Tensor
 
     def __init__(
         self,
@@ -57,33 +57,40 @@ class NewtonEuler(nn.Module):
         super().__init__()
         self.parents, self.order = tuple(parents), tuple(order)
         self.prismatic = tuple(bool(slides) for slides in prismatic)
-        turns = [_towards(axis) for axis in axes]
-        lift, weigh, carry = [], [], []
+        rotations = [_rotation_from_z(axis) for axis in axes]
+        motion_maps, wrench_maps, force_maps = [], [], []
         for k, parent in enumerate(self.parents):
-            before = np.eye(4) if parent < 0 else turns[parent]
-            T = before.T @ transforms[k] @ turns[k]
-            lift.append(_lift(T))
-            weigh.append(_weigh(turns[k].T @ basis @ turns[k]))
-            carry.append(_carry(T))
-        base = np.zeros((ROWS, 1))
-        base[[2, 5, 8], 0] = -np.asarray(gravity)
-        constants = {"lift": lift, "weigh": weigh, "carry": carry, "base": base}
+            before = np.eye(4) if parent < 0 else rotations[parent]
+            T = before.T @ transforms[k] @ rotations[k]
+            motion_maps.append(_motion_map(T))
+            wrench_maps.append(_wrench_maps(rotations[k].T @ basis @ rotations[k]))
+            force_maps.append(_force_map(T))
+        base_features = np.zeros((NUM_FEATURES, 1))
+        base_features[[2, 5, 8], 0] = -np.asarray(gravity)
+        constants = {
+            "motion_maps": motion_maps,
+            "wrench_maps": wrench_maps,
+            "force_maps": force_maps,
+            "base_features": base_features,
+        }
         for name, value in constants.items():
             tensor = torch.as_tensor(np.array(value), dtype=dtype)
             self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, q: Tensor, qd: Tensor, qdd: Tensor, inertial: Tensor) -> Tensor:
         """Return the torques (n, B) of motions (n, B), each, for inertial parameters (n, 10)."""
-        weigh = torch.einsum("kj,kjrf->krf", inertial, self.weigh)  # (n, 6, 15)
+        weigh = torch.einsum("kj,kjrf->krf", inertial, self.wrench_maps)  # (n, 6, 15)
         sine, cosine = q.sin(), q.cos()
-        features: dict[int, Tensor] = {-1: self.base}
+        features: dict[int, Tensor] = {-1: self.base_features}
         wrenches: dict[int, Tensor] = {}
         for k in self.order:
-            moved = self.lift[k] @ features[self.parents[k]]  # (9, B), or (9, 1) from the base
+            moved = (
+                self.motion_maps[k] @ features[self.parents[k]]
+            )  # (9, B), or (9, 1) from the base
             if self.prismatic[k]:
-                features[k] = _slide(moved, q[k], qd[k], qdd[k])
+                features[k] = _prismatic_features(moved, q[k], qd[k], qdd[k])
             else:
-                features[k] = _turn(moved, sine[k], cosine[k], qd[k], qdd[k])
+                features[k] = _revolute_features(moved, sine[k], cosine[k], qd[k], qdd[k])
             wrenches[k] = weigh[k] @ features[k]
         torques: dict[int, Tensor] = {}
         for k in reversed(self.order):
@@ -97,11 +104,11 @@ class NewtonEuler(nn.Module):
                 s, c = sine[k], cosine[k]
                 x, y = torch.addcmul(c * x, s, y, value=-1), torch.addcmul(c * y, s, x)
                 turned = torch.cat([x, y, z])
-            wrenches[parent] = torch.addmm(wrenches[parent], self.carry[k], turned)
+            wrenches[parent] = torch.addmm(wrenches[parent], self.force_maps[k], turned)
         return torch.stack([torques[k] for k in range(len(torques))])
 
 
-def _turn(moved: Tensor, s: Tensor, c: Tensor, qd: Tensor, qdd: Tensor) -> Tensor:
+def _revolute_features(moved: Tensor, s: Tensor, c: Tensor, qd: Tensor, qdd: Tensor) -> Tensor:
     """Return the features (15, B) behind a joint that turns about z."""
     x, y, z = moved.split(3)
     wx, dx, ax = torch.addcmul(c * x, s, y)
@@ -118,13 +125,13 @@ def _turn(moved: Tensor, s: Tensor, c: Tensor, qd: Tensor, qdd: Tensor) -> Tenso
         wz,
         dz + qdd,
     ]
-    return torch.stack([*first, az.expand_as(qd), *_products(wx, wy, wz)])
+    return torch.stack([*first, az.expand_as(qd), *_outer_products(wx, wy, wz)])
 
 
-def _slide(moved: Tensor, q: Tensor, qd: Tensor, qdd: Tensor) -> Tensor:
+def _prismatic_features(moved: Tensor, q: Tensor, qd: Tensor, qdd: Tensor) -> Tensor:
     """Return the features (15, B) behind a joint that slides along z."""
     wx, dx, ax, wy, dy, ay, wz, dz, az = moved.expand(-1, len(q))
-    products = _products(wx, wy, wz)
+    products = _outer_products(wx, wy, wz)
     xx, _, xz, yy, yz, _ = products
     ax = ax + q * (dy + xz) + 2 * qd * wy
     ay = ay + q * (yz - dx) - 2 * qd * wx
@@ -132,38 +139,38 @@ def _slide(moved: Tensor, q: Tensor, qd: Tensor, qdd: Tensor) -> Tensor:
     return torch.stack([wx, dx, ax, wy, dy, ay, wz, dz, az, *products])
 
 
-def _products(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
+def _outer_products(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
     w = (x, y, z)
-    return [w[i] * w[j] for i, j in PAIRS]
+    return [w[i] * w[j] for i, j in PRODUCT_INDICES]
 
 
-def _features() -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+def _unit_features() -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """Return w, dw, a (3,) and w w^T (3, 3) for each of the 15 features alone."""
     units = []
     for row in range(9):
         parts = np.zeros((3, 3))
         parts[row % 3, row // 3] = 1.0
         units.append((*parts, np.zeros((3, 3))))
-    for i, j in PAIRS:
+    for i, j in PRODUCT_INDICES:
         S = np.zeros((3, 3))
         S[i, j] = S[j, i] = 1.0
         units.append((*np.zeros((3, 3)), S))
     return units
 
 
-def _lift(T: np.ndarray) -> np.ndarray:
+def _motion_map(T: np.ndarray) -> np.ndarray:
     """Return (9, 15): F of a link to x, y, z of (w, dw, a) of a frame at pose T (4, 4) on it."""
     R, p = T[:3, :3], T[:3, 3]
     columns = []
-    for w, dw, a, S in _features():
+    for w, dw, a, S in _unit_features():
         there = a + np.cross(dw, p) + S @ p - np.trace(S) * p
         columns.append(np.stack([R.T @ w, R.T @ dw, R.T @ there], axis=1).ravel())
     return np.stack(columns, axis=1)
 
 
-def _weigh(J: np.ndarray) -> np.ndarray:
+def _wrench_maps(J: np.ndarray) -> np.ndarray:
     """Return (N, 6, 15): F to x, y, z of (force, moment), of links of pseudo-inertia (N, 4, 4)."""
-    _, dw, a, S = (np.stack(parts) for parts in zip(*_features(), strict=True))
+    _, dw, a, S = (np.stack(parts) for parts in zip(*_unit_features(), strict=True))
     mass, first, second = J[:, 3:, 3:], J[:, None, :3, 3], J[:, :3, :3]
     trace = np.trace(second, axis1=1, axis2=2)[:, None, None]
     inertia = trace * np.eye(3) - second
@@ -178,7 +185,7 @@ def _weigh(J: np.ndarray) -> np.ndarray:
     return np.stack([force, moment], axis=-1).reshape(len(J), -1, 6).swapaxes(1, 2)
 
 
-def _carry(T: np.ndarray) -> np.ndarray:
+def _force_map(T: np.ndarray) -> np.ndarray:
     """Return (6, 6): x, y, z of (force, moment) in a frame at pose T to those about the origin."""
     R, p = T[:3, :3], T[:3, 3]
     columns = []
@@ -190,7 +197,7 @@ def _carry(T: np.ndarray) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def _towards(axis: np.ndarray) -> np.ndarray:
+def _rotation_from_z(axis: np.ndarray) -> np.ndarray:
     """Return a rotation (4, 4) that takes z to a unit axis."""
     T = np.eye(4)
     if not np.allclose(axis, T[2, :3]):

@@ -29,13 +29,13 @@ import torch
 from torch import Tensor, nn
 
 from invdyn_ros.robots.newton_euler import NewtonEuler
-from invdyn_ros.robots.urdf import MOVING, Tree
+from invdyn_ros.robots.urdf import MOVABLE_TYPES, UrdfTree
 
-LARGE = 64  # motions from which on the recursion is faster than all links at once
-CHUNKS = {"cpu": 2048, "cuda": 2**18}  # motions at once: what caches hold, what memory holds
+RECURSION_MIN_BATCH = 64  # motions from which on the recursion is faster than all links at once
+CHUNK_SIZE = {"cpu": 2048, "cuda": 2**18}  # motions at once: what caches hold, what memory holds
 
 
-class Motion(NamedTuple):
+class LinkMotion(NamedTuple):
     """How the links move."""
 
     T: Tensor  # (..., n, 4, 4) link poses in the base frame
@@ -54,9 +54,9 @@ class RigidBodyTree(nn.Module):
     transforms: Tensor
     axes: Tensor
     ancestors: Tensor
-    twists: Tensor
+    twist_basis: Tensor
     gravity: Tensor
-    pseudo: Tensor
+    pseudo_inertia_basis: Tensor
 
     def __init__(
         self,
@@ -81,22 +81,24 @@ class RigidBodyTree(nn.Module):
         """
         super().__init__()
         self.parents = tuple(parents)
-        self.order = _outwards(self.parents)
+        self.order = _topological_order(self.parents)
         pull = np.zeros((4, 4))
         pull[:3, 3] = gravity
         constants = {
-            "transforms": _in_sine_and_cosine(transforms, axes, prismatic),
-            "axes": _turn_and_slide(axes, prismatic),
+            "transforms": _pose_coefficients(transforms, axes, prismatic),
+            "axes": _screw_axes(axes, prismatic),
             "ancestors": _ancestors(self.parents, self.order),
-            "twists": _TWISTS,
+            "twist_basis": _TWIST_BASIS,
             "gravity": pull,
-            "pseudo": _PSEUDO,
+            "pseudo_inertia_basis": _PSEUDO_INERTIA_BASIS,
         }
         for name, value in constants.items():
             self.register_buffer(name, torch.as_tensor(value, dtype=dtype), persistent=False)
         self.register_buffer("inertial", torch.as_tensor(inertial, dtype=dtype))
         tree = (self.parents, self.order, transforms, axes, prismatic)
-        self.recursion = NewtonEuler(*tree, _PSEUDO.reshape(10, 4, 4), gravity, dtype)
+        self.recursion = NewtonEuler(
+            *tree, _PSEUDO_INERTIA_BASIS.reshape(10, 4, 4), gravity, dtype
+        )
 
     @classmethod
     def from_urdf(
@@ -120,21 +122,23 @@ class RigidBodyTree(nn.Module):
                 f"rigid-body dynamics of {', '.join(joint_names)} need a URDF: give --urdf FILE, "
                 "or choose a family without rigid bodies, such as mlp"
             )
-        tree, names = Tree(xml), tuple(joint_names)
+        tree, names = UrdfTree(xml), tuple(joint_names)
         for name in names:
             if name not in tree.joints:
                 raise ValueError(f"no joint '{name}'; the URDF has {list(tree.joints)}")
-            if (kind := tree.joints[name].kind) not in MOVING:
-                raise ValueError(f"joint '{name}' is {kind}; it must be one of {MOVING}")
+            if (kind := tree.joints[name].type) not in MOVABLE_TYPES:
+                raise ValueError(f"joint '{name}' is {kind}; it must be one of {MOVABLE_TYPES}")
         tree.check_inertias(names)
         joints = [tree.joints[name] for name in names]
-        before = [tree.carrier(joint.parent, names) for joint in joints]
+        before = [tree.moving_ancestor(joint.parent, names) for joint in joints]
         return cls(
             parents=[names.index(name) if name is not None else -1 for name, _ in before],
             transforms=np.stack([T @ j.T for (_, T), j in zip(before, joints, strict=True)]),
             axes=np.stack([joint.axis for joint in joints]),
-            prismatic=[joint.kind == "prismatic" for joint in joints],
-            inertial=np.stack([_parameters(tree.pseudo_inertia(n, names)) for n in names]),
+            prismatic=[joint.type == "prismatic" for joint in joints],
+            inertial=np.stack(
+                [_inertial_parameters(tree.pseudo_inertia(n, names)) for n in names]
+            ),
             gravity=gravity,
             dtype=dtype,
         )
@@ -142,22 +146,22 @@ class RigidBodyTree(nn.Module):
     def torque(self, q: Tensor, qd: Tensor, qdd: Tensor, inertial: Tensor | None = None) -> Tensor:
         """Return the joint torques (..., n) of a motion, for other parameters (n, 10) if given."""
         inertial = self.inertial if inertial is None else inertial
-        if math.prod(q.shape[:-1]) >= LARGE:
+        if math.prod(q.shape[:-1]) >= RECURSION_MIN_BATCH:
             rows = (x.reshape(-1, x.shape[-1]).T for x in (q, qd, qdd))  # (n, B)
-            chunk = CHUNKS.get(q.device.type, max(CHUNKS.values()))
+            chunk = CHUNK_SIZE.get(q.device.type, max(CHUNK_SIZE.values()))
             chunks = zip(*(x.split(chunk, dim=-1) for x in rows), strict=True)
             torques = [self.recursion(*map(Tensor.contiguous, x), inertial).T for x in chunks]
             return torch.cat(torques).view_as(q)
-        T, S, Tdd = self.motion(q, qd, qdd)
-        J = (inertial @ self.pseudo).unflatten(-1, (4, 4))  # (n, 4, 4)
+        T, S, Tdd = self.link_motion(q, qd, qdd)
+        J = (inertial @ self.pseudo_inertia_basis).unflatten(-1, (4, 4))  # (n, 4, 4)
         wrench = (Tdd @ J @ T.transpose(-1, -2)).flatten(-2)  # (..., n, 16)
         return (S.flatten(-2) * (self.ancestors.T @ wrench)).sum(-1)
 
     def regressor(self, q: Tensor, qd: Tensor, qdd: Tensor) -> Tensor:
         """Return Y (..., n, 10 n) with torque = Y @ inertial.flatten()."""
-        T, S, Tdd = (x.unsqueeze(-4) for x in self.motion(q, qd, qdd))
+        T, S, Tdd = (x.unsqueeze(-4) for x in self.link_motion(q, qd, qdd))
         X = Tdd.mT @ S.transpose(-4, -3) @ T  # (..., i, k, 4, 4), <X, J_k> is the torque by link k
-        Y = (X.flatten(-2) @ self.pseudo.T) * self.ancestors.T[..., None]
+        Y = (X.flatten(-2) @ self.pseudo_inertia_basis.T) * self.ancestors.T[..., None]
         return Y.flatten(-2)
 
     def poses(self, q: Tensor) -> Tensor:
@@ -170,7 +174,7 @@ class RigidBodyTree(nn.Module):
             poses[k] = local[k] if parent < 0 else poses[parent] @ local[k]
         return torch.stack([poses[k] for k in range(len(poses))], -3)
 
-    def motion(self, q: Tensor, qd: Tensor, qdd: Tensor) -> Motion:
+    def link_motion(self, q: Tensor, qd: Tensor, qdd: Tensor) -> LinkMotion:
         """Return poses, twists and accelerations of all links."""
         T = self.poses(q)
         turn, slide = (T @ self.axes)[..., :3, :].unbind(-1)  # each (..., n, 3), one of them zero
@@ -178,13 +182,13 @@ class RigidBodyTree(nn.Module):
         s = torch.cat([turn, moment], -1)  # (..., n, 6)
         s_qd = s * qd.unsqueeze(-1)
         V6 = self.ancestors @ s_qd
-        S, S_qd, V = ((x @ self.twists).unflatten(-1, (4, 4)) for x in (s, s_qd, V6))
+        S, S_qd, V = ((x @ self.twist_basis).unflatten(-1, (4, 4)) for x in (s, s_qd, V6))
         change = S * qdd[..., None, None] + V @ S_qd - S_qd @ V
         A = (self.ancestors @ change.flatten(-2)).unflatten(-1, (4, 4))
-        return Motion(T, S, (A + V @ V - self.gravity) @ T)
+        return LinkMotion(T, S, (A + V @ V - self.gravity) @ T)
 
 
-def _outwards(parents: Sequence[int]) -> list[int]:
+def _topological_order(parents: Sequence[int]) -> list[int]:
     """Order joints so that each comes after its parent."""
 
     def depth(k: int) -> int:
@@ -206,14 +210,14 @@ def _skew(a: np.ndarray) -> np.ndarray:
     return np.cross(np.eye(3), a)
 
 
-def _turn_and_slide(axes: np.ndarray, prismatic: Sequence[bool]) -> np.ndarray:
+def _screw_axes(axes: np.ndarray, prismatic: Sequence[bool]) -> np.ndarray:
     """Return (n, 4, 2): the axis, and 0, in the first column if a joint turns, else second."""
     slides = np.asarray(prismatic, dtype=bool)[:, None]
     columns = np.stack([axes * ~slides, axes * slides], -1)
     return np.pad(columns, ((0, 0), (0, 1), (0, 0)))
 
 
-def _in_sine_and_cosine(T: np.ndarray, axes: np.ndarray, prismatic: Sequence[bool]) -> np.ndarray:
+def _pose_coefficients(T: np.ndarray, axes: np.ndarray, prismatic: Sequence[bool]) -> np.ndarray:
     """Return C (n, 4, 16) so that [1, q, sin q, cos q] @ C_i is the flattened pose of joint i."""
     C = np.zeros((len(T), 4, 4, 4))
     for i, (axis, slide) in enumerate(zip(axes, prismatic, strict=True)):
@@ -228,7 +232,7 @@ def _in_sine_and_cosine(T: np.ndarray, axes: np.ndarray, prismatic: Sequence[boo
     return (T[:, None] @ C).reshape(len(T), 4, 16)
 
 
-def _parameters(J: np.ndarray) -> np.ndarray:
+def _inertial_parameters(J: np.ndarray) -> np.ndarray:
     """Return the ten inertial parameters of a pseudo-inertia (4, 4)."""
     I = np.trace(J[:3, :3]) * np.eye(3) - J[:3, :3]  # noqa: E741
     return np.concatenate([[J[3, 3]], J[:3, 3], I[np.triu_indices(3)]])
@@ -256,4 +260,4 @@ def _pseudo_inertia_basis() -> np.ndarray:
     return basis.reshape(10, 16)
 
 
-_TWISTS, _PSEUDO = _twist_basis(), _pseudo_inertia_basis()
+_TWIST_BASIS, _PSEUDO_INERTIA_BASIS = _twist_basis(), _pseudo_inertia_basis()

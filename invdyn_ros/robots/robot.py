@@ -13,9 +13,9 @@ import mujoco
 import numpy as np
 
 from invdyn_ros.robots.registry import ROBOTS, Gripper, RobotSpec
-from invdyn_ros.robots.urdf import MOVING, TENSOR, Tree, load
+from invdyn_ros.robots.urdf import INERTIA_ENTRIES, MOVABLE_TYPES, UrdfTree, load_urdf
 
-__all__ = ["ROBOTS", "Gripper", "Robot", "RobotSpec", "load_robot", "share"]
+__all__ = ["ROBOTS", "Gripper", "Robot", "RobotSpec", "load_robot", "package_file"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ class Robot:
             if link.find("inertial") is None:  # which PyBullet would take for one of 1 kg
                 inertial = ET.SubElement(link, "inertial")
                 ET.SubElement(inertial, "mass", value="0")
-                ET.SubElement(inertial, "inertia", {key: "0" for _, _, key in TENSOR})
+                ET.SubElement(inertial, "inertia", {key: "0" for _, _, key in INERTIA_ENTRIES})
         for joint in root.findall("joint"):
             for tag in ("dynamics", "limit", "mimic", "safety_controller"):
                 for extra in joint.findall(tag):
@@ -101,7 +101,7 @@ class Robot:
 
     def model(self) -> mujoco.MjModel:
         """Return the MuJoCo model of `xml()`: n joints in `joint_names` order, all links."""
-        return self._engine[0]
+        return self._mujoco[0]
 
     def forward_kinematics(self, q: np.ndarray, link: str | None = None) -> np.ndarray:
         """Return T_base_link (4, 4) at joint positions q (n,) [rad]; the tip unless told.
@@ -109,7 +109,7 @@ class Robot:
         Raises:
             ValueError: the URDF has no such link.
         """
-        model, data = self._engine
+        model, data = self._mujoco
         name = link or self.tip_link
         if name not in self._bodies:
             raise ValueError(f"{self.name} has no link '{name}'; its links are {[*self._bodies]}")
@@ -123,7 +123,7 @@ class Robot:
 
     def jacobian(self, q: np.ndarray) -> np.ndarray:
         """Return the tip's velocity and turning rate per joint velocity (6, n) at q (n,) [rad]."""
-        model, data = self._engine
+        model, data = self._mujoco
         data.qpos[:] = q
         mujoco.mj_kinematics(model, data)
         mujoco.mj_comPos(model, data)
@@ -133,7 +133,7 @@ class Robot:
 
     def inverse_dynamics(self, q: np.ndarray, qd: np.ndarray, qdd: np.ndarray) -> np.ndarray:
         """Return the rigid-body torque (n,) [N m] of a motion; gravity 9.81 m/s2 along -z."""
-        model, data = self._engine
+        model, data = self._mujoco
         data.qpos[:], data.qvel[:], data.qacc[:] = q, qd, qdd
         mujoco.mj_inverse(model, data)
         return data.qfrc_inverse.copy()
@@ -147,11 +147,11 @@ class Robot:
     @cached_property
     def _bodies(self) -> dict[str, int]:
         """Links by name, as MuJoCo numbers them; 0 is its world."""
-        model, _ = self._engine
+        model, _ = self._mujoco
         return {model.body(i).name: i for i in range(1, model.nbody)}
 
     @cached_property
-    def _engine(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
+    def _mujoco(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
         root = ET.fromstring(self.xml())
         # MuJoCo merges fixed links and mends inertias unless told: keep tool frames and figures.
         options = {"fusestatic": "false", "balanceinertia": "false", "boundmass": "0"}
@@ -168,7 +168,7 @@ class Robot:
         return model, mujoco.MjData(model)
 
 
-def share(path: str) -> Path:
+def package_file(path: str) -> Path:
     """Find a data file or folder of this package: in the source tree, or where it is installed.
 
     Raises:
@@ -194,9 +194,9 @@ def load_robot(name: str, urdf: Path | None = None) -> Robot:
     """
     if urdf is None and name not in ROBOTS:
         raise ValueError(f"unknown arm '{name}'; known arms are {', '.join(ROBOTS)}")
-    path = Path(urdf) if urdf is not None else _find(ROBOTS[name].urdf)
-    tree = load(path)
-    spec = ROBOTS[name] if urdf is None else _spec_of(tree)
+    path = Path(urdf) if urdf is not None else _urdf_path(ROBOTS[name].urdf)
+    tree = load_urdf(path)
+    spec = ROBOTS[name] if urdf is None else _spec_from_urdf(tree)
     tree.check_inertias(spec.joints)
     return Robot(
         name=name,
@@ -216,24 +216,24 @@ def load_robot(name: str, urdf: Path | None = None) -> Robot:
     )
 
 
-def _find(urdf: str) -> Path:
+def _urdf_path(urdf: str) -> Path:
     package, _, rest = urdf.partition("/")
     if package != "pybullet_data":
-        return share(urdf)
+        return package_file(urdf)
     import pybullet_data
 
     return Path(pybullet_data.getDataPath()) / rest
 
 
 def _limit(
-    tree: Tree, joints: tuple[str, ...], key: str, override: tuple[float, ...] | None
+    tree: UrdfTree, joints: tuple[str, ...], key: str, override: tuple[float, ...] | None
 ) -> np.ndarray:
     if override is not None:
         return np.array(override)
     values = []
     for joint in (tree.joints[name] for name in joints):
         # A continuous joint has no end; one turn each way spares the cables.
-        turn = {"lower": -2 * np.pi, "upper": 2 * np.pi} if joint.kind == "continuous" else {}
+        turn = {"lower": -2 * np.pi, "upper": 2 * np.pi} if joint.type == "continuous" else {}
         limit = turn | joint.limit
         if key not in limit:
             raise ValueError(
@@ -244,17 +244,17 @@ def _limit(
     return np.array(values)
 
 
-def _spec_of(tree: Tree) -> RobotSpec:
+def _spec_from_urdf(tree: UrdfTree) -> RobotSpec:
     """Take every moving joint of an unknown URDF as the arm, its deepest link as the tip."""
-    joints = tuple(j.name for j in tree.joints.values() if j.kind in MOVING and not j.mimic)
+    joints = tuple(j.name for j in tree.joints.values() if j.type in MOVABLE_TYPES and not j.mimic)
     if not joints:
         raise ValueError(f"{tree.where} has no moving joint")
-    joints = tuple(sorted(joints, key=lambda name: tree.path(tree.joints[name].child)))
+    joints = tuple(sorted(joints, key=lambda name: tree.joint_path(tree.joints[name].child)))
     lower, upper = (_limit(tree, joints, key, None) for key in ("lower", "upper"))
     return RobotSpec(
         urdf=tree.where,
         joints=joints,
-        tip=max(tree.links, key=lambda link: len(tree.path(link))),
+        tip=max(tree.links, key=lambda link: len(tree.joint_path(link))),
         home=tuple(np.clip(0.0, lower, upper)),
         rate=125.0,
         # A URDF has no acceleration limit: top speed in a quarter of a second.

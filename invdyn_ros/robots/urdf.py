@@ -8,19 +8,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-MOVING = ("revolute", "continuous", "prismatic")
+MOVABLE_TYPES = ("revolute", "continuous", "prismatic")
 
 
-TENSOR = (  # row, column and name of each entry of <inertia>
+INERTIA_ENTRIES = (  # row, column and name of each entry of <inertia>
     (0, 0, "ixx"), (0, 1, "ixy"), (0, 2, "ixz"), (1, 1, "iyy"), (1, 2, "iyz"), (2, 2, "izz"),
 )  # fmt: skip
 
 
-class Joint(NamedTuple):
+class UrdfJoint(NamedTuple):
     """A URDF joint."""
 
     name: str
-    kind: str  # revolute, continuous, prismatic, fixed, ...
+    type: str  # revolute, continuous, prismatic, fixed, ...
     parent: str  # link
     child: str  # link
     T: np.ndarray  # (4, 4) pose of the joint frame (= child frame at zero) in the parent link
@@ -29,58 +29,62 @@ class Joint(NamedTuple):
     mimic: bool
 
 
-class Tree:
+class UrdfTree:
     """The links and joints of a URDF and how they hang together.
 
     Raises:
         ValueError: the text is not a URDF, or its links do not form one tree.
     """
 
-    def __init__(self, xml: str, where: str = "URDF") -> None:
+    def __init__(self, xml: str, source: str = "URDF") -> None:
         try:
             self.element = ET.fromstring(xml)
         except ET.ParseError as error:
-            raise ValueError(f"{where} is not XML: {error}") from error
+            raise ValueError(f"{source} is not XML: {error}") from error
         if self.element.tag != "robot":
-            raise ValueError(f"{where} is not a URDF: it starts <{self.element.tag}>, not <robot>")
-        self.where = where
+            raise ValueError(
+                f"{source} is not a URDF: it starts <{self.element.tag}>, not <robot>"
+            )
+        self.where = source
         self.links = {str(link.get("name")): link for link in self.element.findall("link")}
         joints = [self._joint(joint) for joint in self.element.findall("joint")]
         self.joints = {joint.name: joint for joint in joints}
-        self.above = {joint.child: joint for joint in joints}  # link -> joint that carries it
-        roots = [link for link in self.links if link not in self.above]
+        self.parent_joint = {
+            joint.child: joint for joint in joints
+        }  # link -> joint that carries it
+        roots = [link for link in self.links if link not in self.parent_joint]
         if len(roots) != 1:
-            raise ValueError(f"{where} needs one root link, its roots are {roots}")
+            raise ValueError(f"{source} needs one root link, its roots are {roots}")
         self.root = roots[0]
         hanging = {self.root}
         for _ in joints:
             hanging |= {joint.child for joint in joints if joint.parent in hanging}
         if loose := sorted(self.links.keys() - hanging):
-            raise ValueError(f"{where}: links {loose} do not hang on the root link '{self.root}'")
-        if len(self.above) < len(joints):
-            raise ValueError(f"{where}: a link has two parents; a URDF is a tree")
+            raise ValueError(f"{source}: links {loose} do not hang on the root link '{self.root}'")
+        if len(self.parent_joint) < len(joints):
+            raise ValueError(f"{source}: a link has two parents; a URDF is a tree")
 
-    def carrier(self, link: str, moving: tuple[str, ...]) -> tuple[str | None, np.ndarray]:
+    def moving_ancestor(self, link: str, moving: tuple[str, ...]) -> tuple[str | None, np.ndarray]:
         """Return which of `moving` carries a link, and the link's pose in its frame (4, 4).
 
         The joint is None, and the pose that in the root link, for a link that does not move.
         """
         T = np.eye(4)
         while link != self.root:
-            joint = self.above[link]
+            joint = self.parent_joint[link]
             if joint.name in moving:
                 return joint.name, T
             T = joint.T @ T
             link = joint.parent
         return None, T
 
-    def path(self, link: str) -> list[int]:
+    def joint_path(self, link: str) -> list[int]:
         """Return which child to take at each joint from the root to a link: a depth-first key."""
         order = {name: i for i, name in enumerate(self.joints)}
         path: list[int] = []
         while link != self.root:
-            path.insert(0, order[self.above[link].name])
-            link = self.above[link].parent
+            path.insert(0, order[self.parent_joint[link].name])
+            link = self.parent_joint[link].parent
         return path
 
     def pseudo_inertia(self, joint: str, moving: tuple[str, ...]) -> np.ndarray:
@@ -91,9 +95,9 @@ class Tree:
         """
         J = np.zeros((4, 4))
         for link in self.links:
-            name, T = self.carrier(link, moving)
+            name, T = self.moving_ancestor(link, moving)
             if name == joint:
-                J += T @ self._pseudo_inertia_of(link) @ T.T
+                J += T @ self._link_pseudo_inertia(link) @ T.T
         return J
 
     def check_inertias(self, moving: tuple[str, ...]) -> None:
@@ -115,7 +119,7 @@ class Tree:
                 "and no positive inertia; give it an <inertial> with mass and inertia"
             )
 
-    def _joint(self, element: ET.Element) -> Joint:
+    def _joint(self, element: ET.Element) -> UrdfJoint:
         name = str(element.get("name"))
         ends = [element.find("parent"), element.find("child")]
         parent, child = (str(e.get("link")) if e is not None else "" for e in ends)
@@ -125,14 +129,14 @@ class Tree:
         given = element.find("axis")
         axis = _vector(given.get("xyz") if given is not None else None, "1 0 0")
         limit = element.find("limit")
-        return Joint(
+        return UrdfJoint(
             name, str(element.get("type")), parent, child, _pose(element.find("origin")),
             axis / (np.linalg.norm(axis) or 1.0),
             {k: float(v) for k, v in limit.items()} if limit is not None else {},
             element.find("mimic") is not None,
         )  # fmt: skip
 
-    def _pseudo_inertia_of(self, link: str) -> np.ndarray:
+    def _link_pseudo_inertia(self, link: str) -> np.ndarray:
         inertial = self.links[link].find("inertial")
         if inertial is None:
             return np.zeros((4, 4))
@@ -140,7 +144,7 @@ class Tree:
         if mass is None or inertia is None:
             raise ValueError(f"{self.where}: <inertial> of '{link}' lacks <mass> or <inertia>")
         I = np.zeros((3, 3))  # noqa: E741
-        for i, j, key in TENSOR:
+        for i, j, key in INERTIA_ENTRIES:
             I[i, j] = I[j, i] = float(inertia.get(key, "0"))
         J = np.zeros((4, 4))
         J[:3, :3] = np.trace(I) / 2 * np.eye(3) - I
@@ -149,7 +153,7 @@ class Tree:
         return T @ J @ T.T
 
 
-def load(path: Path) -> Tree:
+def load_urdf(path: Path) -> UrdfTree:
     """Read a URDF file.
 
     Raises:
@@ -158,7 +162,7 @@ def load(path: Path) -> Tree:
     """
     if not path.is_file():
         raise FileNotFoundError(f"no URDF file '{path}'")
-    return Tree(path.read_text(encoding="utf-8"), str(path))
+    return UrdfTree(path.read_text(encoding="utf-8"), str(path))
 
 
 def _vector(text: str | None, default: str) -> np.ndarray:

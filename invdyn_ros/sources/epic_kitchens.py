@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from invdyn_ros.data.image_codec import decode
+from invdyn_ros.data.image_codec import decode_image
 from invdyn_ros.perception.camera import Frame
 
 COLUMNS = ("participant_id", "video_id", "start_frame", "stop_frame", "stop_timestamp")
@@ -91,7 +91,7 @@ def frames(root: Path, segment: Segment, step: int, rate: float) -> Iterator[Fra
         path = root / segment.source / f"frame_{number:010d}.jpg"
         if not path.is_file():
             raise ValueError(f"{path} is missing; extract the frames of {segment.video} again")
-        image: np.ndarray = decode(path.read_bytes(), str(path))
+        image: np.ndarray = decode_image(path.read_bytes(), str(path))
         yield Frame(image, (number - 1) / rate, number)
 
 

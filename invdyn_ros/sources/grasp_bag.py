@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from invdyn_ros.arms.scene import Scene, quaternion_pose
-from invdyn_ros.data.recording import Samples
+from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, sighting
 from invdyn_ros.grasp.learning.recorded_episodes import Grasp, Wanted
 from invdyn_ros.robots.robot import Robot
@@ -80,7 +80,7 @@ def _grasp(
             known.append((max(float(told[answer]), one.stamp), one.what))
     return Grasp(
         float(told[0]),
-        Samples.of([(said.stamp, *said.what) for said in states]),
+        JointSamples.from_rows([(said.stamp, *said.what) for said in states]),
         Wanted(np.array(times), q, qd),
         np.array([(said.stamp, said.what) for said in grips]).reshape(-1, 2),
         sorted(known, key=lambda pair: (pair[0], pair[1].time)),

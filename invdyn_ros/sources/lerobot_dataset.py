@@ -10,7 +10,7 @@ from typing import Any, Literal
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.leakage import drop_duplicates
 from invdyn_ros.data.lerobot_format import INFO, STATE, VELOCITY_SUFFIX
-from invdyn_ros.data.windows import check_alike
+from invdyn_ros.data.windows import check_compatible
 from invdyn_ros.sources.array_files import read_tables
 from invdyn_ros.sources.import_result import ImportResult, joined
 from invdyn_ros.sources.sequence_files import SequenceConfig, read_table
@@ -80,7 +80,7 @@ def read_folders(
     for path, (part, robot) in zip(paths, found, strict=True):
         first, name = found[0]
         try:
-            check_alike([first.trajectories[0], part.trajectories[0]])
+            check_compatible([first.trajectories[0], part.trajectories[0]])
         except ValueError as error:
             raise ValueError(f"{paths[0]} and {path}: {error}; collect them apart") from error
         if robot != name:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
-from invdyn_ros.config import Checked, Count, NotNegative, Probability
+from invdyn_ros.config import Checked, Count, NonNegative, Probability
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.robots.robot import share
+from invdyn_ros.robots.robot import package_file
 
 BODIES = ("hopper", "walker")
 PLACE, ANGLE, SPEED = 0.5, 2.0, 5.0  # largest coordinate of the root [m], angle, speed drawn
@@ -29,7 +29,7 @@ class PassiveRolloutConfig(Checked):
     """Trajectories of a body without motors."""
     steps: Count = 200
     """Samples of each, one per step of its simulation."""
-    perturbation: NotNegative = 0.1
+    perturbation: NonNegative = 0.1
     """Largest change of each coordinate, and of its rate, at the start of an environment."""
     acting: Probability = 0.0
     """Share of the range of an environment's actions that it is driven with at random."""
@@ -43,7 +43,7 @@ def body(name: str) -> mujoco.MjModel:
     """
     if name not in BODIES:
         raise ValueError(f"no body '{name}'; known are {', '.join(BODIES)}")
-    return mujoco.MjModel.from_xml_path(str(share(f"urdf/{name}.xml")))
+    return mujoco.MjModel.from_xml_path(str(package_file(f"urdf/{name}.xml")))
 
 
 def joints(model: mujoco.MjModel) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from invdyn_ros.config import Checked, Count, NotNegative, Positive
+from invdyn_ros.config import Checked, Count, NonNegative, Positive
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.sources.triplets import transitions
 
@@ -33,11 +33,11 @@ class PendulumConfig(Checked):
     """[m]"""
     gravity: float = 9.81
     """[m/s2]"""
-    damping: NotNegative = 0.1
+    damping: NonNegative = 0.1
     """[N m s/rad]"""
-    torque: NotNegative = 8.0
+    torque: NonNegative = 8.0
     """[N m] Largest torque."""
-    speed: NotNegative = 3.0
+    speed: NonNegative = 3.0
     """[rad/s] Largest velocity at the start of an episode."""
     rate: Positive = 50.0
     """[Hz] Steps per second."""

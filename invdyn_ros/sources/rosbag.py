@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from invdyn_ros.data.trajectory import UNIFORM, Trajectory
+from invdyn_ros.data.trajectory import MAX_INTERVAL_DEVIATION, Trajectory
 from invdyn_ros.sources.import_result import ImportResult, joined
 
 JOINT_STATE = "sensor_msgs/msg/JointState"
@@ -233,4 +233,8 @@ def _in_order(
 
 def _uniform(part: Trajectory, rate: float) -> Trajectory:
     """Put a trajectory on a uniform grid, unless it is on this one."""
-    return part if np.abs(np.diff(part.time) * rate - 1).max() < UNIFORM else part.resample(rate)
+    return (
+        part
+        if np.abs(np.diff(part.time) * rate - 1).max() < MAX_INTERVAL_DEVIATION
+        else part.resample(rate)
+    )

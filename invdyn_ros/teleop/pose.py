@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from invdyn_ros.config import Checked, Probability
-from invdyn_ros.native_output import native_output_silenced
+from invdyn_ros.native_output import suppress_native_output
 from invdyn_ros.teleop.arm_directions import ARM
 
 HIP_FROM_MEDIAPIPE = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
@@ -71,7 +71,7 @@ class PoseEstimator(AbstractContextManager["PoseEstimator"]):
             ValueError: the model file is no pose landmarker.
         """
         config = config or PoseConfig()
-        with native_output_silenced():
+        with suppress_native_output():
             self._network: _Network = _TaskFile(config) if config.model else _Bundled(config)
             self._network.find(np.zeros((256, 256, 3), np.uint8))
         self._chatty = True  # TFLite warns once more when it meets its first person
@@ -86,7 +86,7 @@ class PoseEstimator(AbstractContextManager["PoseEstimator"]):
             raise ValueError(
                 f"expected an RGB image (h, w, 3) uint8, got {image.shape} {image.dtype}"
             )
-        with native_output_silenced() if self._chatty else nullcontext():
+        with suppress_native_output() if self._chatty else nullcontext():
             found = self._network.find(np.ascontiguousarray(image))
         if found is None:
             return None

@@ -19,7 +19,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from invdyn_ros.config import Checked, Fraction, NotNegative, Positive, Probability
+from invdyn_ros.config import Checked, Fraction, NonNegative, Positive, Probability
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.teleop.arm_directions import LANDMARKS, ArmDirections
 from invdyn_ros.teleop.filters import Bounds, RateLimiter
@@ -48,7 +48,7 @@ class RetargetConfig(Checked):
     """Length of the person's upper arm [m]."""
     forearm: Positive = 0.26
     """Length of the person's forearm, elbow to wrist [m]."""
-    scale: NotNegative = 0.0
+    scale: NonNegative = 0.0
     """Metres of the robot's hand per metre of the person's; 0 for what fits the workspace best."""
     min_visibility: Probability = 0.5
     """Least visibility of shoulder, elbow and wrist, 0..1; below it the arm holds."""
@@ -64,7 +64,7 @@ class RetargetConfig(Checked):
     """Cut-off of the person's heading [Hz]; low, for it comes from depth, which is uncertain."""
     tolerance: Positive = 0.005
     """Largest distance of wrist (and elbow) from their targets that counts as reached [m]."""
-    margin: NotNegative = 0.05
+    margin: NonNegative = 0.05
     """Distance kept from each joint limit [rad]."""
     floor: float = 0.05
     """Least distance of the hand from the plane the base stands on [m]."""

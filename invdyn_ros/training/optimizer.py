@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from invdyn_ros.config import Checked, Count, Decay, NotNegative, Positive
+from invdyn_ros.config import Checked, Count, Decay, NonNegative, Positive
 from invdyn_ros.training.distributed import ProcessGroup
 from invdyn_ros.training.training_state import prefixed, under
 
@@ -34,9 +34,9 @@ class OptimizerConfig(Checked):
     """Adam's step size at the start; it falls to zero along a cosine."""
     patience: Count = 60
     """Epochs without a better validation loss before stopping."""
-    weight_decay: NotNegative = 0.0
+    weight_decay: NonNegative = 0.0
     """Share of the weights taken off per step, times the learning rate (AdamW); 0: none."""
-    max_grad_norm: NotNegative = 1.0
+    max_grad_norm: NonNegative = 1.0
     """Longest gradient that is followed as it is; longer ones are shortened to it; 0: none are."""
     ema: Decay = 0.0
     """Decay per step of the averaged weights, which are the ones validated and kept; 0: none."""

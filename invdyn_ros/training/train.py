@@ -14,9 +14,9 @@ import torch
 from invdyn_ros.config import from_mapping, to_mapping
 from invdyn_ros.control.fallback import fallback_metadata
 from invdyn_ros.data.dataset import Dataset, read_dataset
-from invdyn_ros.data.leakage import fingerprint, sketch_of
+from invdyn_ros.data.leakage import fingerprint, row_sketch
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.data.windows import Split, Windows, split, whole, windows
+from invdyn_ros.data.windows import Split, Windows, split, whole_trajectories, windows
 from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.checkpoint import load, pick_device, save, write_whole
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
@@ -267,7 +267,7 @@ def _finish(
 ) -> None:
     """Write the checkpoint and how training went."""
     device = judge.motion.device
-    recordings = whole(valid, model.meta.action_delay, model.dtype, model.input_type)
+    recordings = whole_trajectories(valid, model.meta.action_delay, model.dtype, model.input_type)
     model.calibrate(recording.to(device) for recording in recordings)
     known = {"epochs": progress.epoch} | fallback_metadata(model, judge)
     model.meta = replace(model.meta, data=model.meta.data | known)
@@ -283,12 +283,12 @@ def _history(
     groups = {"train": inner.train, "valid": inner.test, "test": outer.test}
     return {
         "split": {
-            "by": outer.by,
+            "by": outer.group_by,
             "fraction": config.test_fraction,
             "seed": config.resolved_split_seed,
         },
         "samples": {name: sum(map(len, part)) for name, part in groups.items()},
-        "sketch": sketch_of(outer.train),
+        "sketch": row_sketch(outer.train),
         "target_mean": _target_mean(model, outer.train),
         "urdf_compliance": urdf_compliance(model.meta, inner)
         if model.input_type == "motion"

@@ -14,7 +14,7 @@ from matplotlib.patches import Circle, Polygon, Rectangle
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.scene import Scene
-from invdyn_ros.data.recording import Recording, align
+from invdyn_ros.data.recording import Recording, align_stamps
 from invdyn_ros.evaluation.plots.style import (
     ACCENT,
     BAD,
@@ -107,13 +107,13 @@ def joints(axes: Axes, below: Axes, recording: Recording, robot: Robot) -> None:
     below.set_ylabel("error [mrad]")
     axes.set_ylabel("position [rad]")
     below.set_xlabel("time [s]")
-    measured, wanted = recording.joints, recording.wanted
+    measured, wanted = recording.joints, recording.desired
     both = [s.time for s in (measured, wanted) if len(s.time)]
     if not both:
         nothing(axes, "no joint states were recorded")
         return nothing(below, "")
     start = min(float(time[0]) for time in both)
-    left, right = align(measured, wanted)
+    left, right = align_stamps(measured, wanted)
     error = 1e3 * (left.q - right.q)
     for i, name in enumerate(short_names(robot.joint_names)):
         color = joint_color(i)
@@ -149,12 +149,12 @@ def heights(axes: Axes, episodes: Sequence[Recording], won: Sequence[bool]) -> N
     axes.set_title("block over where it lay")
     axes.set_ylabel("height [mm]")
     axes.set_xlabel("time [s]")
-    shown = [(e, w) for e, w in zip(episodes, won, strict=True) if e.blocks]
+    shown = [(e, w) for e, w in zip(episodes, won, strict=True) if e.block_poses]
     if not shown:
         return nothing(axes, "no block poses were recorded")
     for i, (episode, good) in reversed(list(enumerate(shown))):
-        times = np.array(sorted(episode.blocks))
-        z = np.array([episode.blocks[t][0][2] for t in times])
+        times = np.array(sorted(episode.block_poses))
+        z = np.array([episode.block_poses[t][0][2] for t in times])
         style: dict[str, Any] = {"lw": 2.8, "alpha": 1.0} if i == 0 else {"lw": 1.0, "alpha": 0.35}
         color = ACCENT if i == 0 and good else GOOD if good else BAD
         axes.plot(times - times[0], 1e3 * (z - z[0]), color=color, **style)
@@ -174,9 +174,9 @@ def area(axes: Axes, episodes: Sequence[Recording], won: Sequence[bool], scene: 
     axes.add_patch(Circle(tuple(goal), 1e3 * NEAR, fc="none", ec=ACCENT, lw=2.5))
     axes.text(goal[0] + 1.3e3 * NEAR, goal[1], "goal", va="center", size=12, color=ACCENT)
     for episode, good in zip(episodes, won, strict=True):
-        if not episode.blocks:
+        if not episode.block_poses:
             continue
-        start = episode.blocks[min(episode.blocks)]
+        start = episode.block_poses[min(episode.block_poses)]
         x, y = 1e3 * start[0][:2]
         color = GOOD if good else BAD
         if len(episodes) > FEW:
@@ -222,7 +222,7 @@ def tool(axes: Axes, recording: Recording, robot: Robot) -> None:
     axes.set_title("tool, off its wanted place")
     axes.set_xlabel("time [s]")
     axes.set_ylabel("distance [mm]")
-    left, right = align(recording.joints, recording.wanted)
+    left, right = align_stamps(recording.joints, recording.desired)
     if not len(left.time):
         return nothing(axes, "no wanted joints were recorded")
     rows = np.unique(np.linspace(0, len(left.time) - 1, 500).astype(int))

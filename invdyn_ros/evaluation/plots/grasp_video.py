@@ -46,12 +46,12 @@ class Course(NamedTuple):
 def course(recording: Recording, scene: Scene) -> Course:
     """Return when what happened in an episode; infinity for what did not."""
     outcome = judge(recording, scene)
-    seen = min((*recording.sightings, *recording.places), default=np.inf)
+    seen = min((*recording.camera_detections, *recording.base_detections), default=np.inf)
     if outcome is None:
         return Course(seen, np.inf, np.inf)
     samples = recording.joints
     lifted = placed = np.inf
-    for time, (centre, _) in sorted(recording.blocks.items()):
+    for time, (centre, _) in sorted(recording.block_poses.items()):
         if outcome.lifted and centre[2] - outcome.start[2] >= LIFT:
             lifted = min(lifted, time)
         near = np.linalg.norm(centre - outcome.goal) <= NEAR

@@ -27,9 +27,9 @@ class Playback:
     def __init__(self, recording: Recording, robot: Robot) -> None:
         """Order the samples of a recording of an arm."""
         self.recording, self.robot = recording, robot
-        self.stamps = [picture.time for picture in recording.pictures]
-        self.block_times = np.array(sorted(recording.blocks))
-        poses = [recording.blocks[t] for t in self.block_times]
+        self.stamps = [picture.time for picture in recording.images]
+        self.block_times = np.array(sorted(recording.block_poses))
+        poses = [recording.block_poses[t] for t in self.block_times]
         self.centres = np.array([p for p, _ in poses]).reshape(-1, 3)  # (B, 3) [m]
         self.turns = Rotation.from_quat([q for _, q in poses]) if poses else None
 
@@ -68,7 +68,7 @@ class Playback:
     def picture(self, time: float) -> np.ndarray | None:
         """Return the overlay (H, W, 3) that was the newest then, if any was recorded."""
         index = bisect_right(self.stamps, time + 1e-6) - 1
-        return self.recording.pictures[max(index, 0)].image if self.stamps else None
+        return self.recording.images[max(index, 0)].image if self.stamps else None
 
     def render(self, camera: SceneCamera, time: float) -> np.ndarray:
         """Return what a camera sees then, (H, W, 3) uint8 RGB."""

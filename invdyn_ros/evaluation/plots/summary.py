@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
 from invdyn_ros.arms.scene import Scene
-from invdyn_ros.data.recording import Recording, Samples
+from invdyn_ros.data.recording import JointSamples, Recording
 from invdyn_ros.evaluation.grasp_report import judge
 from invdyn_ros.evaluation.plots import axes as panels
 from invdyn_ros.evaluation.plots.grasp_video import course
@@ -59,7 +59,11 @@ def grasp_summary(
         panels.headline(figure, title, "   ·   ".join(about), _grasp_cards(result))
         top = figure.add_gridspec(1, 4, left=0.03, right=0.97, bottom=0.515, top=0.82, wspace=0.03)
         _key_frames(figure, top, Playback(episodes[0], robot) if episodes else None, scene)
-        first = episodes[0] if episodes else Recording(Samples.of([]), Samples.of([]))
+        first = (
+            episodes[0]
+            if episodes
+            else Recording(JointSamples.from_rows([]), JointSamples.from_rows([]))
+        )
         panels.joints(*_bottom_left(figure), first, robot)
         right = _bottom_right(figure, (1, 1.2))
         panels.heights(figure.add_subplot(right[0]), episodes, won)

@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from invdyn_ros.arms.scene import SCENES
-from invdyn_ros.data.recording import Recording, align
+from invdyn_ros.data.recording import Recording, align_stamps
 from invdyn_ros.evaluation.plots.playback import Playback, watcher
 from invdyn_ros.evaluation.plots.style import BLUE, MIST, PANEL
 from invdyn_ros.evaluation.plots.video_writer import (
@@ -48,7 +48,7 @@ def teleop_video(recording: Recording, robot: Robot, file: Path) -> None:
     playback = Playback(recording, robot)
     start, end = teleop_span(playback)
     end = min(end, start + MAX_SECONDS)
-    measured, wanted = align(recording.joints, recording.wanted)
+    measured, wanted = align_stamps(recording.joints, recording.desired)
     stamps, errors = measured.time, measured.q - wanted.q
     rms = 1e3 * np.sqrt(np.mean(errors**2, axis=1)) if len(stamps) else np.empty(0)
     shown = (stamps >= start) & (stamps <= end)

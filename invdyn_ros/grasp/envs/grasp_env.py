@@ -30,7 +30,7 @@ from invdyn_ros.grasp.policies.observation import RANGE, ObservationBuilder
 from invdyn_ros.grasp.policies.success import PrivilegedState, SuccessDetector
 from invdyn_ros.grasp.policies.visual_servo import ServoConfig, visual_servo
 from invdyn_ros.models.runtime import load_runtime
-from invdyn_ros.robots.robot import load_robot, share
+from invdyn_ros.robots.robot import load_robot, package_file
 
 SEEDS = 2**31
 PHYSICS_RATES = {"ur5": 250.0, "ur5e": 500.0, "dofbot": 400.0}  # [Hz]
@@ -154,7 +154,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.render_mode = render_mode
         self.robot, self.scene = load_robot(config.arm), SCENES[config.arm]
         self.steering = load_steering(config.control_mode, self.robot, config.steering)
-        path = config.checkpoint or share(f"config/checkpoints/{config.arm}")
+        path = config.checkpoint or package_file(f"config/checkpoints/{config.arm}")
         model = load_runtime(path, "cpu", self.robot)
         unit, fallback = model.meta.action_unit, fallback_of(model.meta)
         self.driver = ArmController(

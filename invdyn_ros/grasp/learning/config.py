@@ -10,7 +10,7 @@ from invdyn_ros.config import (
     Count,
     Decay,
     Fraction,
-    NotNegative,
+    NonNegative,
     Positive,
     Probability,
     Sizes,
@@ -76,7 +76,7 @@ class OnPolicyConfig(Checked):
     gamma: Decay = 0.98
     gae_lambda: Fraction = 0.95
     clip_range: Positive = 0.2
-    ent_coef: NotNegative = 0.0
+    ent_coef: NonNegative = 0.0
     log_std_init: float = -1.0
     net_arch: Sizes = (256, 256)
 
@@ -103,7 +103,7 @@ class ImitationConfig(Checked):
     gradient_steps: Positive = 1.0
     expert: Literal["truth", "sightings"] = "sightings"
     beta: Probability = 0.1
-    action_noise_std: NotNegative = 0.3
+    action_noise_std: NonNegative = 0.3
     net_arch: Sizes = (256, 256)
 
 

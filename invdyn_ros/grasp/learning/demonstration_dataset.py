@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 
 from invdyn_ros.data.dataset import read_info, write_folder
-from invdyn_ros.data.lerobot_format import GRASP, INFO, STATE, STATS, index_columns, info_of, stats
+from invdyn_ros.data.lerobot_format import (
+    GRASP_KEY,
+    INFO,
+    STATE,
+    STATS,
+    column_stats,
+    dataset_info,
+    index_columns,
+)
 from invdyn_ros.data.parquet import read_table
 from invdyn_ros.grasp.envs.transitions import Transitions
 from invdyn_ros.grasp.learning.recorded_episodes import ReplayedEpisode
@@ -25,7 +33,7 @@ def holds_demonstrations(directory: str | Path) -> bool:
     Raises:
         ValueError: it is no dataset folder.
     """
-    return GRASP in read_info(Path(directory) / INFO)
+    return GRASP_KEY in read_info(Path(directory) / INFO)
 
 
 def write_demonstrations(
@@ -51,8 +59,8 @@ def write_demonstrations(
         **index_columns(times),
     }
     rate = 1 / of.action_space.period
-    info = info_of(columns, {}, of.arm, rate, {GRASP: of.plain})
-    write_folder(directory, columns, {INFO: info, STATS: stats(columns)}, times, TASK)
+    info = dataset_info(columns, {}, of.arm, rate, {GRASP_KEY: of.plain})
+    write_folder(directory, columns, {INFO: info, STATS: column_stats(columns)}, times, TASK)
 
 
 def read_demonstrations(directory: str | Path, of: SpaceSpec) -> Transitions:
@@ -100,7 +108,7 @@ def read_episodes(directory: str | Path) -> tuple[SpaceSpec, list[Transitions]]:
 
 def _about(directory: Path) -> dict[str, Any]:
     """Return what the folder says of its steps."""
-    found = read_info(directory / INFO).get(GRASP)
+    found = read_info(directory / INFO).get(GRASP_KEY)
     if not isinstance(found, dict):
         raise ValueError(
             f"{directory} holds no demonstrations; make some with 'invdyn collect grasp' or "

@@ -11,7 +11,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 from invdyn_ros.arms.domain_randomization import load_noise
-from invdyn_ros.config import Checked, Count, NotNegative, Probability, at_least
+from invdyn_ros.config import Checked, Count, NonNegative, Probability, at_least
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.transitions import Transitions
 from invdyn_ros.grasp.learning.recorded_episodes import ReplayedEpisode
@@ -37,7 +37,7 @@ class TeachingConfig(Checked):
     """Level of noise: none, default, hard."""
     pushed: Probability = 0.75
     """Share of the episodes in which it is pushed once; they are shown from then on only."""
-    push: NotNegative = 0.1
+    push: NonNegative = 0.1
     """Standard deviation of what a push adds to each action but the grip."""
     seed: Annotated[int, at_least(0)] = 0
     """Of the episodes and of the pushes."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from invdyn_ros.arms.scene import Scene, quaternion_pose
 from invdyn_ros.control.safety_limits import State
-from invdyn_ros.data.recording import Samples
+from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.grasp.envs.episode import AFTERWARDS
 from invdyn_ros.grasp.envs.reward import Reward, RewardConfig
 from invdyn_ros.grasp.envs.transitions import Transitions
@@ -62,7 +62,7 @@ class Grasp(NamedTuple):
     """
 
     began: float
-    joints: Samples
+    joints: JointSamples
     wanted: Wanted
     grips: Array
     sightings: list[tuple[float, BlockDetection]]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
-from invdyn_ros.config import Checked, Count, NotNegative, Positive
+from invdyn_ros.config import Checked, Count, NonNegative, Positive
 from invdyn_ros.grasp.estimation.block_pose_estimator import SYMMETRY_ORDER
 from invdyn_ros.grasp.estimation.block_pose_network import REACH, BlockPoseNet, BlockPoseOutput
 from invdyn_ros.grasp.pose_training.rendered_dataset import RenderedImages
@@ -42,8 +42,8 @@ class BlockPoseFitConfig(Checked):
     epochs: Count = 5
     batch_size: Count = 64
     learning_rate: Positive = 2e-3
-    weight_decay: NotNegative = 1e-4
-    landmark_weight: NotNegative = 1.0
+    weight_decay: NonNegative = 1e-4
+    landmark_weight: NonNegative = 1.0
     amp: Literal["none", "bf16"] = "none"
 
 

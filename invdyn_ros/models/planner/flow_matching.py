@@ -14,7 +14,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Count, Sizes, at_least, within
+from invdyn_ros.config import Checked, Count, Sizes, at_least, between
 from invdyn_ros.models.inverse_dynamics import normal
 from invdyn_ros.models.planner.segments import Moments
 from invdyn_ros.models.rectified_flow import MOST_STEPS, UNet, flow_loss, follow, fourier
@@ -36,7 +36,7 @@ class FlowMatchingConfig(Checked):
     """Units of the encoders of what is known and of flow time."""
     step_dim: Annotated[int, at_least(2)] = 16
     """Fourier features of the flow time."""
-    steps: Annotated[int, within(1, MOST_STEPS)] = 4
+    steps: Annotated[int, between(1, MOST_STEPS)] = 4
     """Steps from noise to sequence, 1 to 100."""
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invdyn_ros.config import Checked, Count, NotNegative
+from invdyn_ros.config import Checked, Count, NonNegative
 from invdyn_ros.models import InverseDynamics
 from invdyn_ros.models.planner.planner import Planner
 from invdyn_ros.typing import Array
@@ -43,7 +43,7 @@ class ReplanConfig(Checked):
     """Plans to choose from."""
     n_action_steps: Count = 5
     """Actions of a plan that are sent before the next plan."""
-    temperature: NotNegative | None = None
+    temperature: NonNegative | None = None
     """At which actions are drawn from the inverse model; none: its mean."""
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Count, NotNegative, Probability, at_least
+from invdyn_ros.config import Checked, Count, NonNegative, Probability, at_least
 from invdyn_ros.models.timeseries.observations import Motions, Observations, neighbours, refined
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 
@@ -34,11 +34,11 @@ class BridgeConfig(Checked):
     """Joints on whose position nothing depends, such as how far a body has come."""
     draws: Count = 32
     """Places of each motion that a pass trains at."""
-    gap: NotNegative = 8.0
+    gap: NonNegative = 8.0
     """Mean number of steps from there to the next observation."""
     extrapolation_fraction: Probability = 0.4
     """Share of places with no observation ahead."""
-    velocity_l1_weight: NotNegative = 0.05
+    velocity_l1_weight: NonNegative = 0.05
     """Weight of the absolute error of velocities, beside the squared one of scaled states."""
 
 
