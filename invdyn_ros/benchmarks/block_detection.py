@@ -20,7 +20,7 @@ from scipy.stats import binomtest, chi2
 from invdyn_ros.arms.domain_randomization import load_noise
 from invdyn_ros.benchmarks.rendered_blocks import block_pictures, block_scene
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
-from invdyn_ros.config import Checked, Count, within
+from invdyn_ros.config import Checked, Count, between
 from invdyn_ros.evaluation.plots.block_pose_errors import block_error_picture
 from invdyn_ros.perception.aruco_cube import (
     FACES,
