@@ -16,13 +16,13 @@ from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.cli import run_verb
 from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.messages import block_to_message, to_stamp
-from invdyn_ros.perception.hand_eye.pose_pairs import inverse, pose
+from invdyn_ros.perception.hand_eye.pose_pairs import invert_transform, make_transform
 from invdyn_ros.robots.robot import load_robot
 
 UR5 = load_robot("ur5")
 SCENE = SCENES["ur5"]
 CAMERA = SCENE.camera.T_base_camera
-HELD = pose(np.array([0.1, -0.2, 0.3]), np.array([0.0, 0.005, 0.01]))  # of the block on the tool
+HELD = make_transform(np.array([0.1, -0.2, 0.3]), np.array([0.0, 0.005, 0.01]))  # of the block on the tool
 RATE, PICTURES = 50, 5  # [Hz] of joint states, and of them from picture to picture
 REST = 1.0  # [s] of a recorded arm
 BLOCK = "/blocks/block_0"
@@ -70,7 +70,7 @@ def record(folder: Path, moves: np.ndarray, seen, start: int = 0) -> Path:
 
 def exact(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The pose (4, 4) at which the camera sees the block, without noise, and no covariance."""
-    return inverse(CAMERA) @ UR5.forward_kinematics(q) @ HELD, np.zeros((6, 6))
+    return invert_transform(CAMERA) @ UR5.forward_kinematics(q) @ HELD, np.zeros((6, 6))
 
 
 def calibrated(*words: object) -> int:

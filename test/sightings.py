@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from invdyn_ros.perception.hand_eye.calibration import sizes
-from invdyn_ros.perception.hand_eye.pose_pairs import Mounting, Pairs, difference, inverse, pose
+from invdyn_ros.perception.hand_eye.calibration import residual_norms
+from invdyn_ros.perception.hand_eye.pose_pairs import Mounting, PosePairs, pose_difference, invert_transform, make_transform
 
 # of the camera in the base or on the tool, and of the marker on the tool or in the base
-X = pose(np.array([1.2, -1.0, 0.8]), np.array([0.9, -0.3, 0.6]))
-Y = pose(np.array([0.3, 0.2, -0.9]), np.array([0.01, -0.02, 0.05]))
+X = make_transform(np.array([1.2, -1.0, 0.8]), np.array([0.9, -0.3, 0.6]))
+Y = make_transform(np.array([0.3, 0.2, -0.9]), np.array([0.01, -0.02, 0.05]))
 NOISE = 1e-3, np.radians(0.5)  # of a sighting, per axis [m], [rad]
 
 
@@ -20,33 +20,33 @@ def random_pairs(
     mounting: Mounting = "beside",
     noise: tuple[float, float] = (0.0, 0.0),
     axes: tuple[int, ...] = (0, 1, 2),
-) -> Pairs:
+) -> PosePairs:
     """Sightings in a cube of 40 cm that is 70 cm away, turned up to 60 deg about some axes."""
     rng = np.random.default_rng(seed)
     turn = np.zeros((n, 3))
     turn[:, axes] = np.radians(60) * rng.uniform(-1, 1, (n, len(axes)))
     # the tool turns in its own frame about those axes only
-    tool = pose(np.tile([0.4, 0.1, 0.2], (n, 1)), np.zeros((n, 3))) @ pose(turn, np.zeros((n, 3)))
+    tool = make_transform(np.tile([0.4, 0.1, 0.2], (n, 1)), np.zeros((n, 3))) @ make_transform(turn, np.zeros((n, 3)))
     place = rng.uniform(-0.2, 0.2, (n, 3)) + np.array([0.0, 0.0, 0.7])
     tool[:, :3, 3] = 0.0
-    marker = inverse(X) @ tool @ Y
+    marker = invert_transform(X) @ tool @ Y
     arm = tool.copy()
     arm[:, :3, 3] = (place - marker[:, :3, 3]) @ X[:3, :3].T
     if mounting == "hand":
-        arm = inverse(arm)
-    made = Pairs.of(arm, inverse(X) @ Pairs.of(arm, arm).motion(mounting) @ Y)
+        arm = invert_transform(arm)
+    made = PosePairs.from_poses(arm, invert_transform(X) @ PosePairs.from_poses(arm, arm).motion(mounting) @ Y)
     return blurred(made, noise, rng)
 
 
-def blurred(pairs: Pairs, noise: tuple[float, float], rng: np.random.Generator) -> Pairs:
+def blurred(pairs: PosePairs, noise: tuple[float, float], rng: np.random.Generator) -> PosePairs:
     """The pairs with noise on their sightings."""
     error = rng.standard_normal((len(pairs), 6)) * np.repeat(noise, 3)
-    marker = pairs.marker.copy()
+    marker = pairs.T_camera_marker.copy()
     marker[:, :3, 3] += error[:, :3]
-    marker[:, :3, :3] = Rotation.from_rotvec(error[:, 3:]).as_matrix() @ pairs.marker[:, :3, :3]
-    return Pairs(pairs.arm, marker, pairs.covariance)
+    marker[:, :3, :3] = Rotation.from_rotvec(error[:, 3:]).as_matrix() @ pairs.T_camera_marker[:, :3, :3]
+    return PosePairs(pairs.T_base_tool, marker, pairs.covariance)
 
 
 def errors(found: np.ndarray, truth: np.ndarray = X) -> np.ndarray:
     """Distance [mm] and angle [deg]."""
-    return sizes(difference(found[None], truth[None]))[0] * [1e3, np.degrees(1)]
+    return residual_norms(pose_difference(found[None], truth[None]))[0] * [1e3, np.degrees(1)]

@@ -10,8 +10,8 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.benchmarks.rendered_blocks import block_scene
-from invdyn_ros.perception.photometric_alignment import Picture, align, tilt, tilted
-from invdyn_ros.perception.pose_from_edges import BlockFit, moved, transform, turn
+from invdyn_ros.perception.photometric_alignment import BlockImage, align_poses, tilt_angle, tilted_poses
+from invdyn_ros.perception.pose_from_edges import PoseFit, apply_step, transform, rotation_angle
 
 SIZE, SIDE = 0.04, 40.0  # of the block [m], of its marker [px]
 GREY = (225.0, 40.0, 90.0)  # white, black, background
@@ -32,12 +32,12 @@ def facing(across: float, along: float, x: float = 0.01, y: float = -0.02) -> np
 def drawn(T_bytes: bytes, distorted: bool, noise: float) -> np.ndarray:
     """A picture (480, 640) uint8 of a block: white, black and background as GREY."""
     T, blank = np.frombuffer(T_bytes).reshape(4, 4), np.zeros((480, 640), np.uint8)
-    picture = Picture(blank, [T], 0, SIZE, lens(distorted))
-    layers = sum(picture._seen_through_lens(layer) for layer in picture.draw(T).layers)
+    picture = BlockImage(blank, [T], 0, SIZE, lens(distorted))
+    layers = sum(picture._apply_lens(layer) for layer in picture.render(T).layers)
     white, covered = layers[..., 0], layers[..., 1]
     image = np.full(blank.shape, GREY[2], float)
     h, w = picture.seen.shape
-    x, y = picture.low
+    x, y = picture.origin
     block = GREY[1] * covered + (GREY[0] - GREY[1]) * white + GREY[2] * (1 - covered)
     image[y : y + h, x : x + w] = block
     image += np.random.default_rng(0).normal(0, noise, image.shape)
@@ -48,18 +48,18 @@ def image_of(T: np.ndarray, distorted: bool = False, noise: float = 2.0) -> np.n
     return drawn(T.tobytes(), distorted, noise)
 
 
-def fit(T: np.ndarray) -> BlockFit:
-    return BlockFit(T, np.eye(6), np.zeros(1, int), 0.0)
+def fit(T: np.ndarray) -> PoseFit:
+    return PoseFit(T, np.eye(6), np.zeros(1, int), 0.0)
 
 
 @pytest.mark.parametrize("distorted", [False, True])
 def test_derivative_of_what_is_left_is_that_of_differences(distorted: bool) -> None:
     """About, as an edge is hardly wider than a pixel."""
     T = facing(0.3, -0.2)
-    picture = Picture(image_of(T, distorted), [T], 0, SIZE, lens(distorted))
-    J = picture.slope(T, picture.draw(T))
+    picture = BlockImage(image_of(T, distorted), [T], 0, SIZE, lens(distorted))
+    J = picture.jacobian(T, picture.render(T))
     for column, step in zip(J.T, np.diag(STEPS), strict=True):
-        ends = [picture.draw(moved(T, sign * step)).residual for sign in (1, -1)]
+        ends = [picture.render(apply_step(T, sign * step)).residual for sign in (1, -1)]
         slope = (ends[0] - ends[1]) / (2 * step.sum())
         assert np.linalg.norm(column - slope) < 0.2 * np.linalg.norm(slope)
 
@@ -71,9 +71,9 @@ def test_a_face_that_looks_at_the_camera_shows_how_it_is_tilted(
 ) -> None:
     """Though the search starts with a tilt to another side."""
     truth = facing(0.04, -0.03)
-    start = tilted(truth, 0, SIZE)[other]
-    best = align([fit(start)], [], 0, image_of(truth, distorted), SIZE, lens(distorted))[0]
-    assert turn(best.T_camera_block, truth) < np.radians(1) < turn(start, truth) / 5
+    start = tilted_poses(truth, 0, SIZE)[other]
+    best = align_poses([fit(start)], [], 0, image_of(truth, distorted), SIZE, lens(distorted))[0]
+    assert rotation_angle(best.T_camera_block, truth) < np.radians(1) < rotation_angle(start, truth) / 5
     error = (best.T_camera_block - truth)[:3, 3]
     assert np.linalg.norm(error[:2]) < 5e-4 and abs(error[2]) < 2e-3
 
@@ -81,16 +81,16 @@ def test_a_face_that_looks_at_the_camera_shows_how_it_is_tilted(
 def test_what_was_seen_before_is_a_start_too() -> None:
     truth = facing(0.5, 0.4)
     image, other = image_of(truth), facing(-0.5, -0.4)
-    alone = align([fit(other)], [], 0, image, SIZE, lens())
-    known = align([fit(other)], [facing(0.48, 0.42)], 0, image, SIZE, lens())
-    assert turn(known[0].T_camera_block, truth) < np.radians(0.3)
-    assert turn(alone[0].T_camera_block, truth) > np.radians(5)
+    alone = align_poses([fit(other)], [], 0, image, SIZE, lens())
+    known = align_poses([fit(other)], [facing(0.48, 0.42)], 0, image, SIZE, lens())
+    assert rotation_angle(known[0].T_camera_block, truth) < np.radians(0.3)
+    assert rotation_angle(alone[0].T_camera_block, truth) > np.radians(5)
 
 
 def test_more_noise_is_less_certainty() -> None:
     truth = facing(0.3, -0.2)
     quiet, noisy = (
-        align([fit(truth)], [], 0, image_of(truth, noise=noise), SIZE, lens())[0].covariance
+        align_poses([fit(truth)], [], 0, image_of(truth, noise=noise), SIZE, lens())[0].covariance
         for noise in (2.0, 12.0)
     )
     assert (np.diag(noisy) > 4 * np.diag(quiet)).all()
@@ -98,17 +98,17 @@ def test_more_noise_is_less_certainty() -> None:
 
 def test_a_block_half_out_of_the_picture_moves_nothing_out_of_range() -> None:
     truth = facing(0.05, 0.05, x=-0.245)
-    best = align([fit(truth)], [], 0, image_of(facing(0.05, 0.05)), SIZE, lens())
+    best = align_poses([fit(truth)], [], 0, image_of(facing(0.05, 0.05)), SIZE, lens())
     assert all(np.isfinite(found.T_camera_block).all() for found in best)
     beyond = facing(0.05, 0.05, x=5.0)
-    assert align([fit(beyond)], [], 0, np.zeros((480, 640), np.uint8), SIZE, lens())[0].cost == 0
+    assert align_poses([fit(beyond)], [], 0, np.zeros((480, 640), np.uint8), SIZE, lens())[0].cost == 0
 
 
 def test_tilts_are_about_the_face_in_its_place() -> None:
     T = facing(0.1, 0.05)
-    for other in tilted(T, 0, SIZE):
-        assert tilt(other, 0, SIZE) < np.radians(11.5)
+    for other in tilted_poses(T, 0, SIZE):
+        assert tilt_angle(other, 0, SIZE) < np.radians(11.5)
         centres = [pose[:3, 3] + pose[:3, 2] * SIZE / 2 for pose in (T, other)]
         np.testing.assert_allclose(*centres, atol=1e-12)
-    assert tilt(T, 0, SIZE) == pytest.approx(np.hypot(0.1, 0.05), abs=0.04)
-    assert cv2.norm(tilted(T, 0, SIZE)[12][:3, :3] - T[:3, :3]) < 0.2
+    assert tilt_angle(T, 0, SIZE) == pytest.approx(np.hypot(0.1, 0.05), abs=0.04)
+    assert cv2.norm(tilted_poses(T, 0, SIZE)[12][:3, :3] - T[:3, :3]) < 0.2

@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.scene import SCENES, block_pose
 from invdyn_ros.perception.aruco_cube import marker_corners
-from invdyn_ros.perception.pose_from_edges import fit_block, project, skew
+from invdyn_ros.perception.pose_from_edges import fit_block_poses, project, skew
 
 
 def test_derivative_of_projection_is_that_of_finite_differences() -> None:
@@ -35,7 +35,7 @@ def test_exact_corners_give_the_exact_pose_at_any_orientation() -> None:
         normals = centres / 0.02
         seen = np.flatnonzero(np.sum(normals * (centres + T[:3, 3]), axis=1) < -0.05)
         quads = project(T, corners[seen].reshape(-1, 3), k)[0].reshape(-1, 4, 2)
-        fit = fit_block(seen, quads, 0.04, k, side_noise=0.06, max_error=2.0)[0]
+        fit = fit_block_poses(seen, quads, 0.04, k, edge_noise_std=0.06, max_error=2.0)[0]
         np.testing.assert_allclose(fit.T_camera_block, T, atol=1e-5)
 
 
@@ -48,8 +48,8 @@ def test_marker_that_contradicts_the_others_is_left_out() -> None:
     seen, corners = np.array([0, 1, 4]), marker_corners(0.04)
     quads = project(T, corners[seen].reshape(-1, 3), k)[0].reshape(-1, 4, 2)
     quads[1] += [[8.0, 0.0], [0.0, 5.0], [-7.0, 0.0], [0.0, 6.0]]
-    fit = fit_block(seen, quads, 0.04, k, side_noise=0.06, max_error=2.0)[0]
-    assert fit.used.tolist() == [0, 2]
+    fit = fit_block_poses(seen, quads, 0.04, k, edge_noise_std=0.06, max_error=2.0)[0]
+    assert fit.inliers.tolist() == [0, 2]
     np.testing.assert_allclose(fit.T_camera_block, T, atol=1e-5)
 
 

@@ -8,9 +8,9 @@ from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.benchmarks.rendered_blocks import block_scene
-from invdyn_ros.perception.block_detector import BlockDetector, BlocksConfig
-from invdyn_ros.perception.pose_disambiguation import TRACK_LIMIT, Mode, rank, track_costs
-from invdyn_ros.perception.pose_from_edges import BlockFit, fit_block, transform, turn
+from invdyn_ros.perception.block_detector import BlockDetector, BlockDetectorConfig
+from invdyn_ros.perception.pose_disambiguation import MAX_TRACKING_COST, PoseHypothesis, rank_hypotheses, tracking_costs
+from invdyn_ros.perception.pose_from_edges import PoseFit, fit_block_poses, transform, rotation_angle
 from invdyn_ros.robots.robot import load_robot
 
 
@@ -32,16 +32,16 @@ def small_tilted_blocks(count: int) -> tuple[list[np.ndarray], list[np.ndarray]]
 
 def test_picture_tells_the_side_to_which_a_lone_small_marker_is_tilted() -> None:
     k = block_scene().camera.intrinsics()
-    detector = BlockDetector(BlocksConfig(), k)
+    detector = BlockDetector(BlockDetectorConfig(), k)
     seen, wrong, misled = 0, 0, 0
     for image, T in zip(*small_tilted_blocks(40), strict=True):
         found = detector.detect(image)
         if not found:
             continue
         (pose,), seen = found, seen + 1
-        wrong += turn(pose.T_camera_block, T) > np.radians(10)
-        likeliest = fit_block(pose.markers, pose.corners, 0.04, k, 0.06, 2.0)[0]
-        misled += turn(likeliest.T_camera_block, T) > np.radians(10)
+        wrong += rotation_angle(pose.T_camera_block, T) > np.radians(10)
+        likeliest = fit_block_poses(pose.marker_ids, pose.corners, 0.04, k, 0.06, 2.0)[0]
+        misled += rotation_angle(likeliest.T_camera_block, T) > np.radians(10)
     assert seen >= 35
     assert wrong == 0 < misled
 
@@ -51,25 +51,25 @@ def tilted(angle: float) -> np.ndarray:
     return transform(R, np.array([0.0, 0.0, 1.0]))
 
 
-def mode(angle: float, cost: float) -> BlockFit:
-    return BlockFit(tilted(angle), 1e-6 * np.eye(6), np.zeros(1, int), cost)
+def mode(angle: float, cost: float) -> PoseFit:
+    return PoseFit(tilted(angle), 1e-6 * np.eye(6), np.zeros(1, int), cost)
 
 
 def test_past_image_decides_between_poses_that_look_the_same() -> None:
     fits = [mode(0.2, 0.0), mode(-0.2, 0.0)]
-    assert track_costs(fits, ()).tolist() == [0.0, 0.0]
-    one, other = track_costs(fits, (Mode(tilted(-0.21), 0.0), Mode(tilted(0.19), 6.0)))
+    assert tracking_costs(fits, ()).tolist() == [0.0, 0.0]
+    one, other = tracking_costs(fits, (PoseHypothesis(tilted(-0.21), 0.0), PoseHypothesis(tilted(0.19), 6.0)))
     assert one > other + 3.0
-    far = track_costs(fits, (Mode(tilted(1.5), 0.0),))
-    assert far.tolist() == [TRACK_LIMIT, TRACK_LIMIT]  # a block put elsewhere has no past
+    far = tracking_costs(fits, (PoseHypothesis(tilted(1.5), 0.0),))
+    assert far.tolist() == [MAX_TRACKING_COST, MAX_TRACKING_COST]  # a block put elsewhere has no past
 
 
 def test_covariance_holds_the_chance_of_the_other_pose() -> None:
     fits = [mode(0.2, 0.0), mode(-0.2, 0.0)]
-    best, modes = rank(fits, np.array([4.0, 1.0]))
+    best, modes = rank_hypotheses(fits, np.array([4.0, 1.0]))
     np.testing.assert_array_equal(best.T_camera_block, tilted(-0.2))
     assert [m.cost for m in modes] == [0.0, 3.0]
     chance = np.exp(-1.5) / (1 + np.exp(-1.5))
     assert best.covariance[4, 4] == pytest.approx(1e-6 + chance * 0.4**2)
-    alone, _ = rank(fits[:1], np.zeros(1))
+    alone, _ = rank_hypotheses(fits[:1], np.zeros(1))
     np.testing.assert_allclose(alone.covariance, 1e-6 * np.eye(6))

@@ -15,8 +15,8 @@ from invdyn_ros.arms.scene import SCENES, _mark, block_pose
 from invdyn_ros.perception.block_detector import (
     BlockDetector,
     BlockPose,
-    BlocksConfig,
-    block_in_base,
+    BlockDetectorConfig,
+    block_pose_in_base,
 )
 from invdyn_ros.robots.robot import load_robot
 
@@ -30,7 +30,7 @@ class Sample:
     def __init__(self, arm: str, seed: int = 3) -> None:
         scene, robot = SCENES[arm], load_robot(arm)
         rng = np.random.default_rng(seed)
-        self.detector = BlockDetector(BlocksConfig(scene.block_size), scene.camera.intrinsics())
+        self.detector = BlockDetector(BlockDetectorConfig(scene.block_size), scene.camera.intrinsics())
         self.T_base_camera = scene.camera.T_base_camera
         self.truth = [scene.random_pose(rng) for _ in range(PICTURES)]
         with SceneCamera(robot, scene) as camera:
@@ -41,7 +41,7 @@ class Sample:
         """Errors (PICTURES, 6) in the base [m, rad], and over their covariance (PICTURES,)."""
         errors, normalised = [], []
         for truth, (pose,) in zip(self.truth, self.found, strict=True):
-            T, covariance = block_in_base(pose.T_camera_block, pose.covariance, self.T_base_camera)
+            T, covariance = block_pose_in_base(pose.T_camera_block, pose.covariance, self.T_base_camera)
             turn = Rotation.from_matrix(T[:3, :3] @ truth[:3, :3].T).as_rotvec()
             error = np.concatenate([T[:3, 3] - truth[:3, 3], turn])
             errors.append(error)
@@ -68,7 +68,7 @@ def test_block_is_found_within_two_millimetres_and_three_degrees(sample: Sample)
 
 def test_two_visible_faces_never_flip(sample: Sample) -> None:
     errors, _ = sample.errors()
-    faces = np.array([len(pose.markers) for (pose,) in sample.found])
+    faces = np.array([len(pose.marker_ids) for (pose,) in sample.found])
     assert np.mean(faces >= 2) > 0.9
     assert np.degrees(np.linalg.norm(errors[faces >= 2, 3:], axis=1)).max() < 10.0
 
@@ -98,8 +98,8 @@ def test_hidden_face_leaves_a_pose(sample: Sample) -> None:
     hidden = np.round(pose.corners[0]).astype(np.int32)
     cv2.fillConvexPoly(image, hidden, (60, 60, 60))
     (less,) = sample.detector.detect(image)
-    assert set(less.markers) == set(pose.markers) - {pose.markers[0]}
-    T, _ = block_in_base(less.T_camera_block, less.covariance, sample.T_base_camera)
+    assert set(less.marker_ids) == set(pose.marker_ids) - {pose.marker_ids[0]}
+    T, _ = block_pose_in_base(less.T_camera_block, less.covariance, sample.T_base_camera)
     assert np.linalg.norm(T[:3, 3] - truth[:3, 3]) < 5e-3
     assert np.trace(less.covariance) > np.trace(pose.covariance)
 
@@ -121,12 +121,12 @@ def test_unknown_ids_are_ignored() -> None:
     with SceneCamera(robot, scene) as camera:
         image = camera.render(robot.home, 0.05, poses)
     intrinsics = scene.camera.intrinsics()
-    one, two = (BlockDetector(BlocksConfig(blocks=n), intrinsics) for n in (1, 2))
-    assert [pose.block for pose in one.detect(image)] == [0]
+    one, two = (BlockDetector(BlockDetectorConfig(num_blocks=n), intrinsics) for n in (1, 2))
+    assert [pose.block_id for pose in one.detect(image)] == [0]
     found = two.detect(image)
-    assert [pose.block for pose in found] == [0, 1]
+    assert [pose.block_id for pose in found] == [0, 1]
     for pose, truth in zip(found, poses, strict=True):
-        T, _ = block_in_base(pose.T_camera_block, pose.covariance, scene.camera.T_base_camera)
+        T, _ = block_pose_in_base(pose.T_camera_block, pose.covariance, scene.camera.T_base_camera)
         assert np.linalg.norm(T[:3, 3] - truth[:3, 3]) < 3e-3
 
 
@@ -134,7 +134,7 @@ def test_unknown_ids_are_ignored() -> None:
 def test_of_two_blocks_with_one_id_neither_is_trusted(arm: str) -> None:
     """Even side by side, and whichever faces are seen of each."""
     scene, robot, rng = replace(SCENES[arm], blocks=2), load_robot(arm), np.random.default_rng(5)
-    detector = BlockDetector(BlocksConfig(scene.block_size), scene.camera.intrinsics())
+    detector = BlockDetector(BlockDetectorConfig(scene.block_size), scene.camera.intrinsics())
     with SceneCamera(robot, scene) as camera:
         _mark(camera.client, camera.blocks[1], 0)  # the second block is a copy of the first
         for k, turn in enumerate(Rotation.create_group("O")):
@@ -144,26 +144,26 @@ def test_of_two_blocks_with_one_id_neither_is_trusted(arm: str) -> None:
             other[:3, :3] = one[:3, :3] @ turn.as_matrix()
             side = [1.02, 0.0] if k % 2 else [0.0, -1.02]
             other[:3, 3] += scene.block_size * one[:3, :2] @ side
-            found = detector.look(camera.render(robot.home, 0.05, np.stack([one, other])))
-            assert found.doubles == (0,) and not found.poses
-    assert "two blocks with id 0" in (found.problem(1) or "")
+            found = detector.detect_with_problems(camera.render(robot.home, 0.05, np.stack([one, other])))
+            assert found.duplicate_ids == (0,) and not found.poses
+    assert "two blocks with id 0" in (found.describe_problem(1) or "")
 
 
 def test_one_block_is_never_taken_for_two(sample: Sample) -> None:
     for image in sample.images:
-        assert sample.detector.look(image).problem(1) is None
+        assert sample.detector.detect_with_problems(image).describe_problem(1) is None
 
 
 def test_a_block_with_an_unknown_id_is_named_with_those_that_are_known() -> None:
     scene = replace(SCENES["ur5"], blocks=4)
     robot, away = load_robot("ur5"), block_pose(5.0, 5.0, 0.02, 0.0)
-    detector = BlockDetector(BlocksConfig(), scene.camera.intrinsics())
+    detector = BlockDetector(BlockDetectorConfig(), scene.camera.intrinsics())
     with SceneCamera(robot, scene) as camera:
         pose = block_pose(0.45, 0.0, 0.02, 0.3)
         image = camera.render(robot.home, 0.05, np.stack([away, away, away, pose]))
-    found = detector.look(image)
+    found = detector.detect_with_problems(image)
     assert found.unknown_ids == (3,)
-    assert found.problem(1) == (
+    assert found.describe_problem(1) == (
         "no block in the image but block 3, which is not known here; use block 0, with markers "
         "0 to 5"
     )
@@ -171,7 +171,7 @@ def test_a_block_with_an_unknown_id_is_named_with_those_that_are_known() -> None
 
 @pytest.fixture
 def detector() -> BlockDetector:
-    return BlockDetector(BlocksConfig(), SCENES["ur5"].camera.intrinsics())
+    return BlockDetector(BlockDetectorConfig(), SCENES["ur5"].camera.intrinsics())
 
 
 def test_blank_image_has_no_blocks(detector: BlockDetector) -> None:
@@ -197,14 +197,14 @@ def test_image_of_another_encoding_is_refused(detector: BlockDetector, image: np
 )
 def test_config_names_the_field_that_is_wrong(field: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(field))):
-        BlocksConfig(**field)
+        BlockDetectorConfig(**field)
 
 
 def test_camera_without_focal_length_is_refused() -> None:
     with pytest.raises(ValueError, match="intrinsics"):
-        BlockDetector(BlocksConfig(), np.zeros((3, 3)))
+        BlockDetector(BlockDetectorConfig(), np.zeros((3, 3)))
     with pytest.raises(ValueError, match="distortion"):
-        BlockDetector(BlocksConfig(), np.eye(3), np.zeros(3))
+        BlockDetector(BlockDetectorConfig(), np.eye(3), np.zeros(3))
 
 
 def test_lens_distortion_is_taken_out() -> None:
@@ -220,8 +220,8 @@ def test_lens_distortion_is_taken_out() -> None:
     bent = cv2.remap(ideal, source[..., 0], source[..., 1], cv2.INTER_LINEAR)
     errors = []
     for distortion in (lens, None):
-        (pose,) = BlockDetector(BlocksConfig(side), k, distortion).detect(bent)
-        T, _ = block_in_base(pose.T_camera_block, pose.covariance, camera.T_base_camera)
+        (pose,) = BlockDetector(BlockDetectorConfig(side), k, distortion).detect(bent)
+        T, _ = block_pose_in_base(pose.T_camera_block, pose.covariance, camera.T_base_camera)
         errors.append(np.linalg.norm(T[:3, 3] - T_base_block[:3, 3]))
     assert errors[0] < 2e-3 < errors[1]
 
@@ -229,11 +229,11 @@ def test_lens_distortion_is_taken_out() -> None:
 def test_camera_error_moves_a_far_block_with_its_lever() -> None:
     pose = BlockPose(0, np.eye(4), 1e-8 * np.eye(6), np.zeros(1), np.zeros((1, 4, 2)), 0.1)
     pose.T_camera_block[:3, 3] = 0.0, 0.0, 0.5
-    exact = block_in_base(
+    exact = block_pose_in_base(
         pose.T_camera_block, pose.covariance, SCENES["ur5"].camera.T_base_camera
     ).covariance
     np.testing.assert_allclose(exact, 1e-8 * np.eye(6), atol=1e-15)
     turned = np.diag([0, 0, 0, 0.01**2, 0.01**2, 0.01**2])
-    loose = block_in_base(pose.T_camera_block, pose.covariance, np.eye(4), turned).covariance
+    loose = block_pose_in_base(pose.T_camera_block, pose.covariance, np.eye(4), turned).covariance
     np.testing.assert_allclose(np.sqrt(loose[[0, 1], [0, 1]]), 0.005, rtol=1e-3)
     assert loose[2, 2] == pytest.approx(1e-8)  # turning does not move it along the axis of sight

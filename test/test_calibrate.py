@@ -29,9 +29,9 @@ from invdyn_ros.arms.scene import nominal_scene
 from invdyn_ros.config import load_yaml
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.nodes.bag import BagWriter
-from invdyn_ros.perception.block_detector import BlockDetector, BlocksConfig
+from invdyn_ros.perception.block_detector import BlockDetector, BlockDetectorConfig
 from invdyn_ros.perception.hand_eye.camera_pose import CameraPose, read_camera_pose, to_yaml
-from invdyn_ros.perception.hand_eye.pose_pairs import inverse, pose
+from invdyn_ros.perception.hand_eye.pose_pairs import invert_transform, make_transform
 
 
 @pytest.fixture(scope="module")
@@ -59,11 +59,11 @@ def test_a_recording_becomes_the_file_that_the_launch_reads(recording, tmp_path,
 
 
 def test_a_camera_on_the_hand_is_found_but_not_for_the_grasp(tmp_path) -> None:
-    on_hand = pose(np.array([0.1, 0.0, 0.2]), np.array([0.05, 0.0, -0.1]))
-    block = pose(np.zeros(3), np.array([0.5, 0.0, 0.02]))
+    on_hand = make_transform(np.array([0.1, 0.0, 0.2]), np.array([0.05, 0.0, -0.1]))
+    block = make_transform(np.zeros(3), np.array([0.5, 0.0, 0.02]))
 
     def seen(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return inverse(UR5.forward_kinematics(q) @ on_hand) @ block, np.zeros((6, 6))
+        return invert_transform(UR5.forward_kinematics(q) @ on_hand) @ block, np.zeros((6, 6))
 
     file = tmp_path / "camera.yaml"
     bag = record(tmp_path / "bag", postures(10), seen)
@@ -78,7 +78,7 @@ def test_a_camera_on_the_hand_is_found_but_not_for_the_grasp(tmp_path) -> None:
 
 def test_pictures_of_the_simulated_camera_tell_where_it_stands(tmp_path, capsys) -> None:
     """The block is drawn in the gripper, found by the detector, with the covariance it gives."""
-    detector = BlockDetector(BlocksConfig(SCENE.block_size), SCENE.camera.intrinsics())
+    detector = BlockDetector(BlockDetectorConfig(SCENE.block_size), SCENE.camera.intrinsics())
     cache: dict[bytes, tuple[np.ndarray, np.ndarray] | None] = {}
     with SceneCamera(UR5, SCENE) as camera:
 
@@ -94,7 +94,7 @@ def test_pictures_of_the_simulated_camera_tell_where_it_stands(tmp_path, capsys)
         bag = record(tmp_path / "bag", postures(25, reach=0.8), seen)
     file = tmp_path / "camera.yaml"
     assert calibrated("bag", bag, "--mounting", "beside", "--out", file) == 0
-    error = inverse(CAMERA) @ read_camera_pose(file, "ur5").T
+    error = invert_transform(CAMERA) @ read_camera_pose(file, "ur5").T
     assert np.linalg.norm(error[:3, 3]) < 2e-3
     assert Rotation.from_matrix(error[:3, :3]).magnitude() < np.radians(0.25)
 
@@ -105,8 +105,8 @@ def test_a_wrong_rest_is_named_and_left_out(tmp_path, capsys) -> None:
     def seen(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         T, covariance = exact(q)
         rng = np.random.default_rng(int(1e9 * np.abs(q).sum()))  # the same at each rest
-        T = T @ pose(rng.normal(0, 3e-3, 3), rng.normal(0, 5e-4, 3))
-        flipped = pose(np.array([0.0, 0.8, 0.0]), np.array([0.0, 0.02, 0.0]))
+        T = T @ make_transform(rng.normal(0, 3e-3, 3), rng.normal(0, 5e-4, 3))
+        flipped = make_transform(np.array([0.0, 0.8, 0.0]), np.array([0.0, 0.02, 0.0]))
         return (T @ flipped if np.array_equal(q, moves[5]) else T), covariance
 
     file = tmp_path / "camera.yaml"

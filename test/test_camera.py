@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from invdyn_ros.perception.camera import CameraConfig, open_camera, probe
+from invdyn_ros.perception.camera import CameraConfig, open_camera, read_video_info
 
 PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"
 RATE, FRAMES = 20.0, 12
@@ -56,7 +56,7 @@ def test_lower_rate_leaves_frames_out_but_keeps_their_times(video):
 
 
 def test_probe_tells_size_rate_and_length(video):
-    assert probe(video) == (320, 160, RATE, FRAMES, FRAMES / RATE)
+    assert read_video_info(video) == (320, 160, RATE, FRAMES, FRAMES / RATE)
 
 
 def test_missing_video_is_named():
@@ -75,7 +75,7 @@ def test_file_that_is_no_video_is_named_and_native_code_is_silent(tmp_path, capf
 
 def test_folder_is_no_video(tmp_path):
     with pytest.raises(ValueError, match="as a video"):
-        probe(tmp_path)
+        read_video_info(tmp_path)
 
 
 def test_missing_camera_is_one_clear_error_when_opened(capfd):
@@ -100,8 +100,8 @@ def test_senseless_settings_are_refused(fields, message):
 
 @pytest.mark.skipif(not PERSON.exists(), reason="the recording person.mp4 is not here")
 def test_recorded_clip_is_read_to_its_end():
-    info = probe(PERSON)
-    assert (info.width, info.height, info.rate, info.frames) == (720, 720, 20.0, 187)
+    info = read_video_info(PERSON)
+    assert (info.width, info.height, info.frame_rate, info.num_frames) == (720, 720, 20.0, 187)
     frames = list(open_camera(CameraConfig(video=str(PERSON), max_size=64)))
-    assert len(frames) == info.frames
+    assert len(frames) == info.num_frames
     assert np.allclose(np.diff([f.time for f in frames]), 0.05, atol=1e-6)

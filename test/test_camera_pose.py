@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from sightings import NOISE, errors, random_pairs
 
-from invdyn_ros.perception.hand_eye.calibration import calibrate, camera_pose
+from invdyn_ros.perception.hand_eye.calibration import calibrate, to_camera_pose
 from invdyn_ros.perception.hand_eye.camera_pose import CameraPose, read_camera_pose, to_yaml
 
 
 def test_the_file_reads_back_as_it_was_written(tmp_path) -> None:
-    made = camera_pose(calibrate(random_pairs(0, noise=NOISE), "beside"), "ur5", "beside")
+    made = to_camera_pose(calibrate(random_pairs(0, noise=NOISE), "beside"), "ur5", "beside")
     file = tmp_path / "camera.yaml"
     file.write_text(to_yaml(made, "base_link"))
     read = read_camera_pose(file, "ur5")
     assert read == made
-    assert errors(read.T)[0] < 4.0 and read.poses == 20
+    assert errors(read.T)[0] < 4.0 and read.num_poses == 20
     assert 1e-3 < read.held_out[0] < 3e-3
 
 

@@ -23,8 +23,8 @@ from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.grasp.envs.episode import GraspSimulation
 from invdyn_ros.grasp.envs.simulated_detector import SHARE, SimulatedDetector
-from invdyn_ros.perception.aruco_cube import find_markers
-from invdyn_ros.perception.block_detector import BlockDetector, BlocksConfig
+from invdyn_ros.perception.aruco_cube import detect_markers
+from invdyn_ros.perception.block_detector import BlockDetector, BlockDetectorConfig
 from invdyn_ros.robots.robot import load_robot
 
 AGREE = 1.5  # factor between the spread of the model and that of the real detector
@@ -40,7 +40,7 @@ def error(T: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def test_the_model_of_the_detector_errs_as_the_real_one(arm: str) -> None:
     """On pictures of blocks anywhere: the spread over places, and from frame to frame."""
     robot, scene, random = load_robot(arm), SCENES[arm], np.random.default_rng(1)
-    real = BlockDetector(BlocksConfig(block_size=scene.block_size), scene.camera.intrinsics())
+    real = BlockDetector(BlockDetectorConfig(block_size=scene.block_size), scene.camera.intrinsics())
     T_camera_base = np.linalg.inv(scene.camera.T_base_camera)
     errors, again = {"real": [], "model": []}, {"real": [], "model": []}
     with SceneCamera(robot, scene) as camera:
@@ -78,7 +78,7 @@ def test_covariance_of_the_model_is_that_of_its_errors() -> None:
 def test_the_model_misses_what_the_real_detector_misses() -> None:
     """With the gripper over the block, at heights from far above to around it."""
     arm, scene = load_robot("ur5"), SCENES["ur5"]
-    real = BlockDetector(BlocksConfig(block_size=scene.block_size), scene.camera.intrinsics())
+    real = BlockDetector(BlockDetectorConfig(block_size=scene.block_size), scene.camera.intrinsics())
     random, agreed = np.random.default_rng(0), []
     with (
         Simulation(arm, load_plant("ur5"), scene=scene) as simulation,
@@ -152,7 +152,7 @@ def test_pictures_for_a_policy_show_no_markers_and_vary() -> None:
         with SceneCamera(robot, shown) as camera:
             pictures.append(camera.render(robot.home, 0.08, pose[None]))
     assert pictures[0].shape == (240, 240, 3)
-    assert all(find_markers(p[..., 0]).ids.size == 0 for p in pictures)
+    assert all(detect_markers(p[..., 0]).ids.size == 0 for p in pictures)
     assert np.abs(pictures[0].astype(int) - pictures[1]).mean() > 3
     still = randomize_camera(scene, load_noise("none"), 0, 1, 64)
     np.testing.assert_allclose(still.camera.T_base_camera, scene.camera.T_base_camera, atol=1e-12)

@@ -24,7 +24,7 @@ from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata
 from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.grasp.policies.scripted import NOT_SEEN, ScriptedGrasp
 from invdyn_ros.grasp.policies.time_scaling import BRAKING, TimeScaling
-from invdyn_ros.perception.block_detector import BlockDetector, BlocksConfig, double
+from invdyn_ros.perception.block_detector import BlockDetector, BlockDetectorConfig, describe_duplicate
 from invdyn_ros.robots.robot import load_robot
 
 SCENE = SCENES["ur5"]
@@ -102,7 +102,7 @@ def test_a_picture_of_blocks_of_another_size_is_doubted(true: float) -> None:
     with SceneCamera(robot("ur5"), real) as camera:
         image = camera.render(robot("ur5").home, 0.05, pose[None])
     camera = SCENE.camera
-    (found,) = BlockDetector(BlocksConfig(SCENE.block_size), camera.intrinsics()).detect(image)
+    (found,) = BlockDetector(BlockDetectorConfig(SCENE.block_size), camera.intrinsics()).detect(image)
     T, half = camera.T_base_camera, SCENE.block_size / 2
     sight = sighting(0.0, found.T_camera_block, found.covariance, T, half)
     assert sight.size == pytest.approx(true, rel=0.03)
@@ -120,8 +120,8 @@ def test_an_uncertain_depth_is_no_other_size() -> None:
 
 def test_a_doubt_outlasts_silence_and_ends_after_good_pictures() -> None:
     doubts = DetectionGate(SCENE)
-    doubts.refuse(1.0, double(0))
-    assert doubts.reason == double(0) and "two blocks with id 0" in double(0)
+    doubts.refuse(1.0, describe_duplicate(0))
+    assert doubts.reason == describe_duplicate(0) and "two blocks with id 0" in describe_duplicate(0)
     assert doubts.accept(seen(1.0 + CALM / 2)) and doubts.reason is not None
     doubts.clear(1.0 + 1.1 * CALM)
     assert doubts.reason is None
@@ -151,7 +151,7 @@ def test_a_pose_that_is_not_finite_is_doubted() -> None:
 
 WRONG = {
     "far": ({"place": FAR}, "x 0.90, y 0.10 m"),
-    "double": ({"refused": double(0)}, "two blocks with id 0"),
+    "double": ({"refused": describe_duplicate(0)}, "two blocks with id 0"),
     "size": ({"place": HERE, "size": 0.06}, "looks 60 mm wide"),
 }
 
@@ -232,8 +232,8 @@ def test_the_script_stops_while_it_carries_and_goes_on_where_it_was() -> None:
             one.opening = SCENE.block_size if one.wish.opening == 0 else 0.085
             one.run(TICK, place=HERE)
     play.run(0.2, place=HERE)
-    play.run(BRAKING + PICTURE, refused=double(0))
-    assert play.stands(0.5, refused=double(0)) and play.wish.opening == 0
+    play.run(BRAKING + PICTURE, refused=describe_duplicate(0))
+    assert play.stands(0.5, refused=describe_duplicate(0)) and play.wish.opening == 0
     for one in (play, alone):
         while one.wish.phase == "carry":
             one.run(TICK, place=HERE)

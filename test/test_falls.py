@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from invdyn_ros.cli import run_verb
-from invdyn_ros.perception.camera import probe
+from invdyn_ros.perception.camera import read_video_info
 from invdyn_ros.sources.passive_rollouts import PassiveRolloutConfig, body, falls, joints
 from invdyn_ros.training.train_time_series import parse_time_series_config, train_time_series
 
@@ -57,8 +57,8 @@ def test_a_film_shows_a_body_before_and_after_training(tmp_path: Path) -> None:
     train_time_series(parse_time_series_config(fields, ""), data, out)
     asked = ["trajectories", "--data", str(data), "--checkpoint", str(out), "--out", str(stem)]
     assert run_verb("visualize", [*asked, "--samples", "20", "--start", "40"]) == 0
-    info = probe(stem.with_suffix(".mp4"))
-    assert (info.width, info.height, info.frames) == (1280, 720, 20)
+    info = read_video_info(stem.with_suffix(".mp4"))
+    assert (info.width, info.height, info.num_frames) == (1280, 720, 20)
     with Image.open(stem.with_suffix(".gif")) as gif:
         assert (gif.size, getattr(gif, "n_frames", 1)) == ((720, 405), 10)
         first = np.asarray(gif.convert("RGB"))

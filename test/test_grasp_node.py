@@ -20,7 +20,7 @@ from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.nodes.grasp import GraspNode
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import REFUSED, block_to_message, to_stamp
-from invdyn_ros.perception.block_detector import double
+from invdyn_ros.perception.block_detector import describe_duplicate
 
 SCENE = SCENES["ur5"]
 BEAT = 12 * TICK  # [ns] from picture to picture
@@ -100,7 +100,7 @@ def test_before_a_wrong_world_the_arm_holds_and_says_why(begin, policies, policy
     wrong = {
         OUTSIDE[policy]: lambda: stage.block(1.4, 0.2),
         "two blocks with id 0": lambda: stage.picture(
-            Marker(ns=REFUSED, id=0, type=Marker.TEXT_VIEW_FACING, text=double(0))
+            Marker(ns=REFUSED, id=0, type=Marker.TEXT_VIEW_FACING, text=describe_duplicate(0))
         ),
         "looks 60 mm wide": lambda: stage.block(0.45, 0.0, scale=0.65),
     }

@@ -7,41 +7,41 @@ import pytest
 from scipy.stats import chi2
 from sightings import NOISE, X, Y, blurred, errors, random_pairs
 
-from invdyn_ros.perception.hand_eye.calibration import calibrate, sizes
-from invdyn_ros.perception.hand_eye.closed_form import first_guess
-from invdyn_ros.perception.hand_eye.least_squares import fit, held_out
+from invdyn_ros.perception.hand_eye.calibration import calibrate, residual_norms
+from invdyn_ros.perception.hand_eye.closed_form import solve_closed_form
+from invdyn_ros.perception.hand_eye.least_squares import solve_hand_eye, held_out_residuals
 from invdyn_ros.perception.hand_eye.pose_diversity import PoseDiversity, axis_name
 from invdyn_ros.perception.hand_eye.pose_pairs import (
     MOUNTINGS,
     Mounting,
-    Pairs,
-    difference,
-    inverse,
-    pose,
+    PosePairs,
+    pose_difference,
+    invert_transform,
+    make_transform,
 )
 
 
 @pytest.mark.parametrize("mounting", MOUNTINGS)
 def test_noise_free_poses_give_the_camera_and_the_marker_exactly(mounting: Mounting) -> None:
     for seed in range(5):
-        found = fit(random_pairs(seed, n=8, mounting=mounting), mounting)
+        found = solve_hand_eye(random_pairs(seed, n=8, mounting=mounting), mounting)
         np.testing.assert_allclose(found.X, X, atol=1e-9)
         np.testing.assert_allclose(found.Y, Y, atol=1e-9)
-        assert found.used.all()
+        assert found.inliers.all()
 
 
 @pytest.mark.parametrize("mounting", MOUNTINGS)
 def test_first_guess_is_exact_without_noise(mounting: Mounting) -> None:
     pairs = random_pairs(3, mounting=mounting)
-    guess = first_guess(pairs.motion(mounting), pairs.marker)
+    guess = solve_closed_form(pairs.motion(mounting), pairs.T_camera_marker)
     np.testing.assert_allclose(guess, (X, Y), atol=1e-9)
 
 
 def test_another_base_frame_moves_the_camera_with_it() -> None:
     pairs = random_pairs(0, noise=NOISE)
-    other = pose(np.array([0.5, 2.0, -0.3]), np.array([3.0, -1.0, 0.5]))
-    moved = Pairs(other @ pairs.arm, pairs.marker, pairs.covariance)
-    first, second = fit(pairs, "beside"), fit(moved, "beside")
+    other = make_transform(np.array([0.5, 2.0, -0.3]), np.array([3.0, -1.0, 0.5]))
+    moved = PosePairs(other @ pairs.T_base_tool, pairs.T_camera_marker, pairs.covariance)
+    first, second = solve_hand_eye(pairs, "beside"), solve_hand_eye(moved, "beside")
     np.testing.assert_allclose(second.X, other @ first.X, atol=1e-8)
     turn = np.kron(np.eye(2), other[:3, :3])
     np.testing.assert_allclose(second.covariance, turn @ first.covariance @ turn.T, rtol=1e-3)
@@ -49,9 +49,9 @@ def test_another_base_frame_moves_the_camera_with_it() -> None:
 
 def test_another_frame_of_the_marker_leaves_the_camera() -> None:
     pairs = random_pairs(0, noise=NOISE)
-    other = pose(np.array([0.5, -1.0, 0.3]), np.zeros(3))
-    turned = Pairs(pairs.arm, pairs.marker @ other, pairs.covariance)
-    np.testing.assert_allclose(fit(turned, "beside").X, fit(pairs, "beside").X, atol=1e-8)
+    other = make_transform(np.array([0.5, -1.0, 0.3]), np.zeros(3))
+    turned = PosePairs(pairs.T_base_tool, pairs.T_camera_marker @ other, pairs.covariance)
+    np.testing.assert_allclose(solve_hand_eye(turned, "beside").X, solve_hand_eye(pairs, "beside").X, atol=1e-8)
 
 
 @pytest.mark.parametrize("mounting", MOUNTINGS)
@@ -60,14 +60,14 @@ def test_error_is_within_a_millimetre_and_a_tenth_of_a_degree(mounting: Mounting
     found = []
     for seed in range(40):
         pairs = random_pairs(seed, mounting=mounting)
-        corners = 0.2 * np.sign(pairs.marker[:, :3, 3] - [0, 0, 0.7]) + [0, 0, 0.7]
-        marker = pairs.marker.copy()
+        corners = 0.2 * np.sign(pairs.T_camera_marker[:, :3, 3] - [0, 0, 0.7]) + [0, 0, 0.7]
+        marker = pairs.T_camera_marker.copy()
         marker[:, :3, 3] = corners
-        motion = X @ marker @ inverse(Y)
-        arm = motion if mounting == "beside" else inverse(motion)
-        wanted = Pairs.of(arm, marker)
+        motion = X @ marker @ invert_transform(Y)
+        arm = motion if mounting == "beside" else invert_transform(motion)
+        wanted = PosePairs.from_poses(arm, marker)
         seen = blurred(wanted, NOISE, np.random.default_rng(1000 + seed))
-        found.append(errors(fit(seen, mounting).X))
+        found.append(errors(solve_hand_eye(seen, mounting).X))
     distance, angle = np.median(found, axis=0)
     assert distance < 1.0 and angle < 0.1
 
@@ -76,8 +76,8 @@ def test_covariance_says_how_large_the_errors_are() -> None:
     """The squared error in standard deviations is six on average, and 95% are in the ellipsoid."""
     squares = []
     for seed in range(80):
-        found = fit(random_pairs(seed, noise=NOISE), "beside")
-        error = difference(found.X[None], X[None])[0]
+        found = solve_hand_eye(random_pairs(seed, noise=NOISE), "beside")
+        error = pose_difference(found.X[None], X[None])[0]
         squares.append(error @ np.linalg.solve(found.covariance, error))
     assert 4.5 < np.mean(squares) < 8.0
     assert np.mean(np.array(squares) < chi2.ppf(0.95, 6)) > 0.85
@@ -85,7 +85,7 @@ def test_covariance_says_how_large_the_errors_are() -> None:
 
 def test_scale_of_the_noise_is_found_for_positions_and_rotations_apart() -> None:
     scales = [
-        fit(random_pairs(seed, noise=(3e-3, np.radians(0.25))), "beside").scale
+        solve_hand_eye(random_pairs(seed, noise=(3e-3, np.radians(0.25))), "beside").noise_scale
         for seed in range(10)
     ]
     np.testing.assert_allclose(np.mean(scales, axis=0), (3.0, 0.5), rtol=0.15)
@@ -97,13 +97,13 @@ def test_precise_sightings_count_more() -> None:
         pairs = random_pairs(seed)
         blur = np.where(np.arange(20) % 2, 0.2, 4.0)[:, None, None]
         seen = blurred(pairs, NOISE, rng)
-        error = difference(seen.marker, pairs.marker) * blur[:, 0]
-        marker = pairs.marker.copy()
+        error = pose_difference(seen.T_camera_marker, pairs.T_camera_marker) * blur[:, 0]
+        marker = pairs.T_camera_marker.copy()
         marker[:, :3, 3] += error[:, :3]
-        marker[:, :3, :3] = pose(error[:, 3:], error[:, :3])[:, :3, :3] @ marker[:, :3, :3]
-        even.append(errors(fit(Pairs.of(pairs.arm, marker), "beside").X)[0])
-        known_noise = Pairs(pairs.arm, marker, pairs.covariance * blur**2)
-        weighed.append(errors(fit(known_noise, "beside").X)[0])
+        marker[:, :3, :3] = make_transform(error[:, 3:], error[:, :3])[:, :3, :3] @ marker[:, :3, :3]
+        even.append(errors(solve_hand_eye(PosePairs.from_poses(pairs.T_base_tool, marker), "beside").X)[0])
+        known_noise = PosePairs(pairs.T_base_tool, marker, pairs.covariance * blur**2)
+        weighed.append(errors(solve_hand_eye(known_noise, "beside").X)[0])
     assert np.median(weighed) < 0.7 * np.median(even)
 
 
@@ -111,21 +111,21 @@ def test_wrong_sightings_are_left_out_by_name() -> None:
     for seed in range(5):
         pairs = random_pairs(seed, noise=NOISE)
         wrong = [2, 7, 11, 16]
-        marker = pairs.marker.copy()
-        marker[wrong] = marker[wrong] @ pose(np.array([0.0, 1.4, 0.3]), np.array([0, 0, 0.03]))
-        found = fit(Pairs(pairs.arm, marker, pairs.covariance), "beside")
-        assert np.flatnonzero(~found.used).tolist() == wrong
+        marker = pairs.T_camera_marker.copy()
+        marker[wrong] = marker[wrong] @ make_transform(np.array([0.0, 1.4, 0.3]), np.array([0, 0, 0.03]))
+        found = solve_hand_eye(PosePairs(pairs.T_base_tool, marker, pairs.covariance), "beside")
+        assert np.flatnonzero(~found.inliers).tolist() == wrong
         without = np.ones(20, bool)
         without[wrong] = False
-        np.testing.assert_allclose(found.X, fit(pairs[without], "beside").X, atol=1e-5)
+        np.testing.assert_allclose(found.X, solve_hand_eye(pairs[without], "beside").X, atol=1e-5)
 
 
 def test_held_out_residual_is_the_noise_and_exceeds_the_fitted_one() -> None:
     out, fitted = [], []
     for seed in range(10):
         pairs = random_pairs(seed, noise=NOISE)
-        out.append(sizes(held_out(pairs, "beside")) ** 2)
-        fitted.append(sizes(calibrate(pairs, "beside").residual) ** 2)
+        out.append(residual_norms(held_out_residuals(pairs, "beside")) ** 2)
+        fitted.append(residual_norms(calibrate(pairs, "beside").residual) ** 2)
     noise = np.sqrt(3) * np.array(NOISE)
     ratio = np.sqrt(np.mean(out, axis=(0, 1))) / noise
     assert (ratio > 1.0).all() and (ratio < 1.4).all()
@@ -154,25 +154,25 @@ def test_poses_that_hardly_differ_are_refused() -> None:
         calibrate(pairs[np.arange(4)], "beside")
     with pytest.raises(ValueError, match="5 poses that differ"):
         calibrate(pairs[np.arange(20) % 5], "beside")
-    shifted = pairs.arm.copy()
+    shifted = pairs.T_base_tool.copy()
     shifted[:, :3, :3] = shifted[0, :3, :3]
     with pytest.raises(ValueError, match="the poses hardly turn the tool"):
-        calibrate(Pairs.of(shifted, pairs.marker), "beside")
+        calibrate(PosePairs.from_poses(shifted, pairs.T_camera_marker), "beside")
 
 
 def test_sightings_of_something_else_are_refused() -> None:
-    marker = random_pairs(1).marker
+    marker = random_pairs(1).T_camera_marker
     with pytest.raises(ValueError, match="deg; is the camera beside the arm and the marker "):
-        calibrate(Pairs.of(random_pairs(0).arm, marker), "beside")
+        calibrate(PosePairs.from_poses(random_pairs(0).T_base_tool, marker), "beside")
     with pytest.raises(ValueError, match="is the camera on the hand and the marker fixed to the"):
         calibrate(random_pairs(0), "hand")
 
 
 def test_advice_names_what_is_missing_until_there_is_enough() -> None:
-    flat = PoseDiversity.of(random_pairs(0, axes=(2,)).arm)
+    flat = PoseDiversity.from_poses(random_pairs(0, axes=(2,)).T_base_tool)
     assert flat.advice() == "turn it by 20 to 40 deg about its x or y axis too"
-    assert PoseDiversity.of(random_pairs(0, n=10).arm).advice().startswith("5 more poses")
-    assert PoseDiversity.of(random_pairs(0).arm).advice() is None
+    assert PoseDiversity.from_poses(random_pairs(0, n=10).T_base_tool).advice().startswith("5 more poses")
+    assert PoseDiversity.from_poses(random_pairs(0).T_base_tool).advice() is None
 
 
 @pytest.mark.parametrize(
@@ -187,8 +187,8 @@ def test_advice_names_what_is_missing_until_there_is_enough() -> None:
 )
 def test_what_is_no_pair_of_poses_is_refused(change: dict, message: str) -> None:
     pairs = random_pairs(0, n=6)
-    parts = {"arm": pairs.arm, "marker": pairs.marker, "covariance": pairs.covariance}
+    parts = {"arm": pairs.T_base_tool, "marker": pairs.T_camera_marker, "covariance": pairs.covariance}
     with pytest.raises(ValueError, match=message):
-        Pairs(**{**parts, **change})
+        PosePairs(**{**parts, **change})
     with pytest.raises(ValueError, match="no mounting 'wall'; there are beside, hand"):
         pairs.motion("wall")

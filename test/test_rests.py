@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 from sightings import NOISE, X, Y, blurred, errors
 
-from invdyn_ros.perception.hand_eye.least_squares import fit
-from invdyn_ros.perception.hand_eye.pose_pairs import Pairs, inverse, pose
+from invdyn_ros.perception.hand_eye.least_squares import solve_hand_eye
+from invdyn_ros.perception.hand_eye.pose_pairs import PosePairs, invert_transform, make_transform
 from invdyn_ros.perception.hand_eye.static_poses import (
-    RestConfig,
-    Rests,
-    Streams,
-    find_rests,
-    known,
+    StaticPoseConfig,
+    StaticPoses,
+    HandEyeStreams,
+    find_static_poses,
+    complete_covariances,
 )
 from invdyn_ros.robots.robot import load_robot
 
 
 def rested(
     moves: list[np.ndarray], rate: float = 50.0, pause: float = 1.0, clock: float = 100.0
-) -> Streams:
+) -> HandEyeStreams:
     """An arm that goes from posture to posture and sees the marker at 10 Hz all the way."""
     robot = load_robot("ur5")
     time, q = [], []
@@ -33,8 +33,8 @@ def rested(
     seen = np.arange(time[0], time[-1], 0.1)
     path = np.stack([np.interp(seen, time, column) for column in q.T], axis=1)
     arm = np.array([robot.forward_kinematics(row) for row in path])
-    marker = inverse(X) @ arm @ Y
-    return Streams(time, q, seen, marker, np.zeros((len(seen), 6, 6)))
+    marker = invert_transform(X) @ arm @ Y
+    return HandEyeStreams(time, q, seen, marker, np.zeros((len(seen), 6, 6)))
 
 
 def postures(n: int, seed: int = 0) -> list[np.ndarray]:
@@ -42,58 +42,58 @@ def postures(n: int, seed: int = 0) -> list[np.ndarray]:
     return list(home + np.random.default_rng(seed).uniform(-0.6, 0.6, (n, home.size)))
 
 
-def find(streams: Streams) -> Rests:
-    return find_rests(streams, load_robot("ur5"), RestConfig())
+def find(streams: HandEyeStreams) -> StaticPoses:
+    return find_static_poses(streams, load_robot("ur5"), StaticPoseConfig())
 
 
 def test_each_rest_is_one_pose_and_moving_pictures_do_not_count() -> None:
     found = find(rested(postures(8)))
     assert len(found.pairs) == 8
-    assert found.pictures < 8 * 10
-    np.testing.assert_allclose(fit(found.pairs, "beside").X, X, atol=1e-9)
+    assert found.num_images < 8 * 10
+    np.testing.assert_allclose(solve_hand_eye(found.pairs, "beside").X, X, atol=1e-9)
 
 
 def test_a_late_camera_does_not_matter_where_the_arm_rests() -> None:
     streams = rested(postures(8))
-    late = find(streams._replace(seen=streams.seen + 0.08))
-    np.testing.assert_allclose(fit(late.pairs, "beside").X, X, atol=1e-9)
+    late = find(streams._replace(seen=streams.marker_time + 0.08))
+    np.testing.assert_allclose(solve_hand_eye(late.pairs, "beside").X, X, atol=1e-9)
 
 
 def test_order_and_repeats_of_messages_do_not_matter() -> None:
     streams = rested(postures(6))
     rng = np.random.default_rng(0)
-    a, b = rng.permutation(len(streams.time)), rng.permutation(np.arange(2 * len(streams.seen)))
-    b %= len(streams.seen)
-    mixed = Streams(
-        streams.time[a], streams.q[a], streams.seen[b], streams.marker[b], streams.covariance[b]
+    a, b = rng.permutation(len(streams.joint_time)), rng.permutation(np.arange(2 * len(streams.marker_time)))
+    b %= len(streams.marker_time)
+    mixed = HandEyeStreams(
+        streams.joint_time[a], streams.q[a], streams.marker_time[b], streams.T_camera_marker[b], streams.covariance[b]
     )
-    np.testing.assert_allclose(find(mixed).pairs.arm, find(streams).pairs.arm, atol=1e-12)
+    np.testing.assert_allclose(find(mixed).pairs.T_base_tool, find(streams).pairs.T_base_tool, atol=1e-12)
 
 
 def test_a_flipped_picture_does_not_spoil_its_rest() -> None:
     streams = rested(postures(8))
-    flipped = streams.marker.copy()
-    flipped[::7] = flipped[::7] @ pose(np.array([1.5, 0.0, 0.0]), np.zeros(3))
-    noisy = blurred(Pairs.of(flipped, flipped), (1e-4, 1e-3), np.random.default_rng(0)).marker
-    found = fit(find(streams._replace(marker=noisy)).pairs, "beside")
-    assert found.used.all()
+    flipped = streams.T_camera_marker.copy()
+    flipped[::7] = flipped[::7] @ make_transform(np.array([1.5, 0.0, 0.0]), np.zeros(3))
+    noisy = blurred(PosePairs.from_poses(flipped, flipped), (1e-4, 1e-3), np.random.default_rng(0)).T_camera_marker
+    found = solve_hand_eye(find(streams._replace(marker=noisy)).pairs, "beside")
+    assert found.inliers.all()
     assert errors(found.X)[0] < 1.0
 
 
 def test_pictures_beyond_the_joint_states_do_not_count() -> None:
     streams = rested(postures(6))
-    part = streams.time < streams.time[0] + 4.5  # the third rest is cut
-    cut = find(streams._replace(time=streams.time[part], q=streams.q[part]))
+    part = streams.joint_time < streams.joint_time[0] + 4.5  # the third rest is cut
+    cut = find(streams._replace(time=streams.joint_time[part], q=streams.q[part]))
     assert len(cut.pairs) == 2
-    pause = (streams.time < 102.1) | (streams.time > 103.9)  # nothing on the second rest
-    holed = find(streams._replace(time=streams.time[pause], q=streams.q[pause]))
+    pause = (streams.joint_time < 102.1) | (streams.joint_time > 103.9)  # nothing on the second rest
+    holed = find(streams._replace(time=streams.joint_time[pause], q=streams.q[pause]))
     assert len(holed.pairs) == 5
-    assert len(find(streams._replace(time=streams.time[:0], q=streams.q[:0])).pairs) == 0
+    assert len(find(streams._replace(time=streams.joint_time[:0], q=streams.q[:0])).pairs) == 0
 
 
 def test_a_covariance_that_nobody_gave_becomes_the_usual_one() -> None:
     given = np.stack([np.zeros((6, 6)), np.diag([4e-6] * 6), -np.eye(6), np.full((6, 6), np.nan)])
-    made = known(given)
+    made = complete_covariances(given)
     usual = np.repeat(NOISE, 3) ** 2
     for k in (0, 2, 3):
         np.testing.assert_allclose(np.diag(made[k]), usual)
@@ -102,4 +102,4 @@ def test_a_covariance_that_nobody_gave_becomes_the_usual_one() -> None:
 
 def test_rest_without_a_length_is_refused() -> None:
     with pytest.raises(ValueError, match=r"settle is 0\.0; it must be positive"):
-        RestConfig(settle=0.0)
+        StaticPoseConfig(settling_time=0.0)

@@ -21,7 +21,7 @@ from invdyn_ros.arms.scene import (
     block_texture,
     place_block,
 )
-from invdyn_ros.perception.aruco_cube import face_image, find_markers, marker_corners
+from invdyn_ros.perception.aruco_cube import face_image, detect_markers, marker_corners
 from invdyn_ros.robots.robot import Robot, load_robot
 
 
@@ -78,7 +78,7 @@ def test_rendered_markers_lie_where_the_pinhole_model_says(arm: str) -> None:
     with SceneCamera(robot, scene) as camera:
         for pose in [scene.random_pose(rng) for _ in range(15)]:
             image = camera.render(robot.home, 0.05, pose[None])
-            ids, corners = find_markers(image[..., 1].copy())
+            ids, corners = detect_markers(image[..., 1].copy())
             points = marker_corners(scene.block_size)[ids] @ pose[:3, :3].T + pose[:3, 3]
             up = ids == 0  # the face that is always well seen
             deviations.append((corners - scene.camera.project(points))[up].reshape(-1, 2))
@@ -108,7 +108,7 @@ def test_scene_of_every_arm_renders_and_shows_its_blocks(arm: str) -> None:
         image = camera.render(robot.home, 0.0, poses)
     assert image.shape == (480, 640, 3)
     assert image.dtype == np.uint8
-    assert len(find_markers(image[..., 1].copy()).ids) >= 2 * scene.blocks
+    assert len(detect_markers(image[..., 1].copy()).ids) >= 2 * scene.blocks
     empty = table_picture(scene).astype(int)
     assert np.mean(np.abs(image - empty).max(axis=2) > 25) > 0.01
 

@@ -12,7 +12,7 @@ from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.evaluation.plots.video_writer import Film
 from invdyn_ros.models.augmentation import WRIST
-from invdyn_ros.perception.wrist_tracker import followed
+from invdyn_ros.perception.wrist_tracker import nearest_wrist
 from invdyn_ros.sources import epic_kitchens as epic
 from invdyn_ros.sources.video import (
     Clip,
@@ -172,10 +172,10 @@ def test_quality_is_the_share_labelled_and_the_noise_of_the_wrist() -> None:
 
 def test_another_hand_is_not_the_wrist_that_was_followed() -> None:
     wrists = np.array([[0.8, 0.5], [0.31, 0.5]])
-    np.testing.assert_array_equal(followed(wrists, np.array([0.3, 0.5]), 0.15), wrists[1])
-    np.testing.assert_array_equal(followed(wrists, None, 0.15), wrists[0])
-    assert followed(wrists[:1], np.array([0.3, 0.5]), 0.15) is None
-    assert followed(wrists[:0], None, 0.15) is None
+    np.testing.assert_array_equal(nearest_wrist(wrists, np.array([0.3, 0.5]), 0.15), wrists[1])
+    np.testing.assert_array_equal(nearest_wrist(wrists, None, 0.15), wrists[0])
+    assert nearest_wrist(wrists[:1], np.array([0.3, 0.5]), 0.15) is None
+    assert nearest_wrist(wrists[:0], None, 0.15) is None
 
 
 def test_a_video_file_becomes_episodes_and_every_frame_is_accounted_for(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from invdyn_ros.models.augmentation import (
 )
 from invdyn_ros.models.checkpoint import load, save
 from invdyn_ros.models.export_parity import random_motion
-from invdyn_ros.perception.camera import probe
+from invdyn_ros.perception.camera import read_video_info
 from invdyn_ros.training.train import parse_config, train
 
 OF_VIDEO = [name for name, family in MODELS.items() if family.input_type == "pixels"]
@@ -233,7 +233,7 @@ def test_plots_of_a_video_show_its_actions_beside_it(tmp_path: Path) -> None:
     evaluate(model, [film(1, 11)], tmp_path)
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["actions_0.png", "video_0.mp4"]
-    info = probe(tmp_path / "video_0.mp4")
+    info = read_video_info(tmp_path / "video_0.mp4")
     assert (info.width, info.height) == (1280, 720)
     assert info.duration == pytest.approx(1.0, abs=0.01)  # ten actions at ten a second
 

@@ -24,13 +24,13 @@ from invdyn_ros.config import Checked, Count, between
 from invdyn_ros.evaluation.plots.block_pose_errors import block_error_picture
 from invdyn_ros.perception.aruco_cube import (
     FACES,
-    MARKER_SHARE,
+    MARKER_FRACTION,
     face_normals,
     marker_corners,
-    opencv_markers,
+    detect_markers_opencv,
 )
-from invdyn_ros.perception.block_detector import BlockDetector, BlockPose, BlocksConfig
-from invdyn_ros.perception.pose_from_edges import transform, turn
+from invdyn_ros.perception.block_detector import BlockDetector, BlockPose, BlockDetectorConfig
+from invdyn_ros.perception.pose_from_edges import transform, rotation_angle
 
 DISTANCE = 0.3  # at which errors of position are given [m]
 BINS = {  # of a marker's side [px]
@@ -98,7 +98,7 @@ def measure_block_detection(config: BlockDetectionBenchmarkConfig) -> dict[str, 
     """Return the report; draw the picture where one is wanted."""
     scene, about = block_scene(), machine_info(1)
     k = scene.camera.intrinsics()
-    detector = BlockDetector(BlocksConfig(scene.block_size), k)
+    detector = BlockDetector(BlockDetectorConfig(scene.block_size), k)
     finders: dict[str, Finder] = {
         OURS: lambda image: _first(detector.detect(image)),
         PLAIN: lambda image: _opencv(image, scene.block_size, k, subpixel=False),
@@ -210,7 +210,7 @@ def flipped(T: np.ndarray, truth: np.ndarray) -> bool:
     From afar a face looks the same when it is tilted as much to the other side of the line of
     sight, which is how one marker misleads.
     """
-    error = turn(T, truth)
+    error = rotation_angle(T, truth)
     if error < LEAST_FLIP:
         return False
     sight = -truth[:3, 3] / np.linalg.norm(truth[:3, 3])
@@ -222,7 +222,7 @@ def flipped(T: np.ndarray, truth: np.ndarray) -> bool:
             continue
         tilt = np.arctan2(sine, normal @ sight)
         mirrored = Rotation.from_rotvec(2 * tilt * axis / sine).as_matrix() @ truth[:3, :3]
-        if turn(T, transform(mirrored, truth[:3, 3])) < error:
+        if rotation_angle(T, transform(mirrored, truth[:3, 3])) < error:
             return True
     return False
 
@@ -233,13 +233,13 @@ def _first(poses: Sequence[BlockPose]) -> Found | None:
 
 def _opencv(image: np.ndarray, block_size: float, k: np.ndarray, subpixel: bool) -> Found | None:
     """Pose of block 0 from its largest marker, as most programs get it."""
-    markers = opencv_markers(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), subpixel)
+    markers = detect_markers_opencv(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), subpixel)
     mine = np.flatnonzero(markers.ids < FACES)
     if not len(mine):
         return None
     areas = [cv2.contourArea(markers.corners[i].astype(np.float32)) for i in mine]
     largest = mine[int(np.argmax(areas))]
-    half = block_size * MARKER_SHARE / 2
+    half = block_size * MARKER_FRACTION / 2
     square = half * np.array([[-1, 1, 0], [1, 1, 0], [1, -1, 0], [-1, -1, 0]], float)
     quad, flags = markers.corners[largest], cv2.SOLVEPNP_IPPE_SQUARE
     solved, r, t = cv2.solvePnP(square, quad, k, np.zeros(5), flags=flags)

@@ -19,16 +19,16 @@ from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.benchmarks.hand_eye_scene import PicturedArm
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Checked, Count, Positive, at_least
-from invdyn_ros.perception.hand_eye.calibration import sizes
-from invdyn_ros.perception.hand_eye.least_squares import fit, information
-from invdyn_ros.perception.hand_eye.pose_diversity import LEAST_POSES
+from invdyn_ros.perception.hand_eye.calibration import residual_norms
+from invdyn_ros.perception.hand_eye.least_squares import solve_hand_eye, fisher_information
+from invdyn_ros.perception.hand_eye.pose_diversity import MIN_POSES
 from invdyn_ros.perception.hand_eye.pose_pairs import (
     MOUNTINGS,
     Mounting,
-    Pairs,
-    difference,
-    inverse,
-    pose,
+    PosePairs,
+    pose_difference,
+    invert_transform,
+    make_transform,
 )
 from invdyn_ros.robots.robot import Robot, load_robot
 
@@ -44,11 +44,11 @@ TRUTHS: dict[Mounting, tuple[np.ndarray, np.ndarray]] = {
     # the camera in the base or on the tool; the marker on the tool or in the base
     "beside": (
         Camera.look_at((1.0, -0.35, 0.6), (0.45, 0.0, 0.3), FOCAL).T_base_camera,
-        pose(np.array([0.2, -0.3, 0.4]), np.array([0.0, 0.01, 0.02])),
+        make_transform(np.array([0.2, -0.3, 0.4]), np.array([0.0, 0.01, 0.02])),
     ),
     "hand": (
-        pose(np.array([0.0, 0.1, 1.5]), np.array([0.06, 0.0, -0.08])),
-        pose(np.array([0.0, 0.0, 0.4]), np.array([0.5, 0.05, 0.0])),
+        make_transform(np.array([0.0, 0.1, 1.5]), np.array([0.06, 0.0, -0.08])),
+        make_transform(np.array([0.0, 0.0, 0.4]), np.array([0.5, 0.05, 0.0])),
     ),
 }
 PEERS = {
@@ -56,7 +56,7 @@ PEERS = {
     for name in ("TSAI", "PARK", "HORAUD", "ANDREFF", "DANIILIDIS")
 }
 OURS, BOUND = "invdyn", "Cramér-Rao bound"
-Solver = Callable[[Pairs, Mounting], np.ndarray]
+Solver = Callable[[PosePairs, Mounting], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class HandEyeBenchmarkConfig(Checked):
 
     arm: str = "ur5"
     """Arm by name."""
-    poses: Annotated[int, at_least(LEAST_POSES)] = 20
+    poses: Annotated[int, at_least(MIN_POSES)] = 20
     """Poses of a calibration."""
     position_noise: Positive = 1.0
     """Of a sighting, standard deviation along each axis [mm]."""
@@ -110,7 +110,7 @@ def measure_hand_eye(config: HandEyeBenchmarkConfig) -> dict[str, Any]:
 
 def _solvers() -> dict[str, Solver]:
     """Return ours and those of OpenCV's methods that are installed, by name."""
-    solvers: dict[str, Solver] = {OURS: lambda pairs, mounting: fit(pairs, mounting).X}
+    solvers: dict[str, Solver] = {OURS: lambda pairs, mounting: solve_hand_eye(pairs, mounting).X}
     return solvers | {name: _peer(flag) for name, flag in PEERS.items() if hasattr(cv2, flag)}
 
 
@@ -177,7 +177,7 @@ def _pictured(
 
 def _error(found: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return the distance [m] and the angle [rad] between two poses (4, 4)."""
-    return sizes(difference(found[None], truth[None]))[0]
+    return residual_norms(pose_difference(found[None], truth[None]))[0]
 
 
 def _row(errors: np.ndarray) -> Row:
@@ -202,8 +202,8 @@ def _visible(
         if len(found) == count:
             return np.array(found)
         T = robot.forward_kinematics(rng.uniform(low, high))
-        motion = T if mounting == "beside" else inverse(T)
-        place = (inverse(X) @ motion @ Y)[:3, 3]
+        motion = T if mounting == "beside" else invert_transform(T)
+        place = (invert_transform(X) @ motion @ Y)[:3, 3]
         above = T[2, 3] > 0.05  # the tool hits no table
         if above and NEAR < np.linalg.norm(place) < FAR and place[2] > 0:
             u, v = camera.project(place)
@@ -230,32 +230,32 @@ def _sighted(
     mounting: Mounting,
     deviation: tuple[float, float],
     rng: np.random.Generator,
-) -> Pairs:
+) -> PosePairs:
     """Return what a noisy camera would see."""
-    exact = inverse(X) @ Pairs.of(arm, arm).motion(mounting) @ Y
+    exact = invert_transform(X) @ PosePairs.from_poses(arm, arm).motion(mounting) @ Y
     noise = rng.standard_normal((len(arm), 6)) * np.repeat(deviation, 3)
     marker = exact.copy()
     marker[:, :3, 3] += noise[:, :3]
-    marker[:, :3, :3] = pose(noise[:, 3:], noise[:, :3])[:, :3, :3] @ exact[:, :3, :3]
+    marker[:, :3, :3] = make_transform(noise[:, 3:], noise[:, :3])[:, :3, :3] @ exact[:, :3, :3]
     covariance = np.diag(np.repeat(deviation, 3) ** 2)
-    return Pairs(arm, marker, np.broadcast_to(covariance, (len(arm), 6, 6)))
+    return PosePairs(arm, marker, np.broadcast_to(covariance, (len(arm), 6, 6)))
 
 
 def _bound(
-    pairs: Pairs, X: np.ndarray, Y: np.ndarray, mounting: Mounting, rng: np.random.Generator
+    pairs: PosePairs, X: np.ndarray, Y: np.ndarray, mounting: Mounting, rng: np.random.Generator
 ) -> np.ndarray:
     """Return the error of an unbiased estimate that wastes nothing, distance and angle (2,)."""
     factor = np.linalg.cholesky(pairs.covariance)
-    bound = np.linalg.inv(information(X, pairs.motion(mounting), Y, factor))[:6, :6]
-    return sizes(rng.multivariate_normal(np.zeros(6), bound)[None])[0]
+    bound = np.linalg.inv(fisher_information(X, pairs.motion(mounting), Y, factor))[:6, :6]
+    return residual_norms(rng.multivariate_normal(np.zeros(6), bound)[None])[0]
 
 
 def _peer(flag: str) -> Solver:
     """Return one of OpenCV's methods; of a camera beside the arm it wants the arm's inverse."""
     calibrate: Any = cv2.calibrateHandEye
 
-    def solve(pairs: Pairs, mounting: Mounting) -> np.ndarray:
-        arm, marker = pairs.motion("hand" if mounting == "beside" else "beside"), pairs.marker
+    def solve(pairs: PosePairs, mounting: Mounting) -> np.ndarray:
+        arm, marker = pairs.motion("hand" if mounting == "beside" else "beside"), pairs.T_camera_marker
         parts = [p for T in (arm, marker) for p in (list(T[:, :3, :3]), list(T[:, :3, 3]))]
         R, t = calibrate(*parts, method=getattr(cv2, flag))
         u, _, v = np.linalg.svd(np.asarray(R))  # flipped sightings have it return reflections

@@ -6,12 +6,12 @@ import numpy as np
 
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import Scene
-from invdyn_ros.perception.block_detector import BlockDetector, BlocksConfig
-from invdyn_ros.perception.hand_eye.pose_pairs import Pairs, pose
-from invdyn_ros.perception.hand_eye.static_poses import known
+from invdyn_ros.perception.block_detector import BlockDetector, BlockDetectorConfig
+from invdyn_ros.perception.hand_eye.pose_pairs import PosePairs, make_transform
+from invdyn_ros.perception.hand_eye.static_poses import complete_covariances
 from invdyn_ros.robots.robot import Robot
 
-T_TOOL_BLOCK = pose(np.array([0.1, -0.2, 0.3]), np.array([0.0, 0.005, 0.01]))  # as a hand grips it
+T_TOOL_BLOCK = make_transform(np.array([0.1, -0.2, 0.3]), np.array([0.0, 0.005, 0.01]))  # as a hand grips it
 REACH = 0.8  # of the random postures around home, each joint [rad]
 MARGIN = 80  # [px] between the block's centre and the edge of the picture
 ABOVE = 0.06  # [m] from the table to the block's centre, at least
@@ -24,11 +24,11 @@ class PicturedArm:
     def __init__(self, robot: Robot, scene: Scene, seed: int) -> None:
         self.robot, self.scene = robot, scene
         self.camera = SceneCamera(robot, scene, seed)
-        blocks = BlocksConfig(scene.block_size)
+        blocks = BlockDetectorConfig(scene.block_size)
         self.detector = BlockDetector(blocks, scene.camera.intrinsics())
         self.rng = np.random.default_rng(seed)
 
-    def pairs(self, count: int) -> Pairs:
+    def pairs(self, count: int) -> PosePairs:
         """Return what is seen in random postures, `count` in which the block is found.
 
         Raises:
@@ -50,7 +50,7 @@ class PicturedArm:
                 marker.append(found.T_camera_block)
                 covariance.append(found.covariance)
             if len(arm) == count:
-                return Pairs(np.array(arm), np.array(marker), known(np.array(covariance)))
+                return PosePairs(np.array(arm), np.array(marker), complete_covariances(np.array(covariance)))
         raise ValueError(f"the camera sees the block in {len(arm)} postures only")
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from invdyn_ros.arms.camera import Camera
 from invdyn_ros.arms.domain_randomization import load_noise, randomize_scene
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import SCENES, Scene
-from invdyn_ros.perception.aruco_cube import MARKER_SHARE
+from invdyn_ros.perception.aruco_cube import MARKER_FRACTION
 from invdyn_ros.perception.pose_from_edges import transform
 from invdyn_ros.robots.robot import load_robot
 
@@ -87,6 +87,6 @@ def random_block(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, fl
     side = float(np.exp(rng.uniform(*np.log(SIDES))))
     room = np.array([camera.width, camera.height]) - MARGIN * side
     pixel = rng.uniform(MARGIN * side, room)
-    depth = camera.focal * scene.block_size * MARKER_SHARE / side
+    depth = camera.focal * scene.block_size * MARKER_FRACTION / side
     place = depth * np.linalg.inv(camera.intrinsics()) @ [*pixel, 1.0]
     return transform(Rotation.random(random_state=rng).as_matrix(), place), side

@@ -23,15 +23,15 @@ from invdyn_ros.graph.launcher import child_environment, command, parameters_yam
 from invdyn_ros.graph.processes import Processes
 from invdyn_ros.models.checkpoint import write_whole
 from invdyn_ros.perception.hand_eye.calibration import (
-    Calibration,
+    HandEyeCalibration,
     calibrate,
-    camera_pose,
-    rms,
-    sizes,
+    to_camera_pose,
+    rms_residual,
+    residual_norms,
 )
 from invdyn_ros.perception.hand_eye.camera_pose import to_yaml
 from invdyn_ros.perception.hand_eye.pose_pairs import Mounting
-from invdyn_ros.perception.hand_eye.static_poses import RestConfig, Rests, find_rests
+from invdyn_ros.perception.hand_eye.static_poses import StaticPoseConfig, StaticPoses, find_static_poses
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.hand_eye_bag import read_streams
 
@@ -54,7 +54,7 @@ class Options:
     """Other topic with a marker's PoseWithCovarianceStamped in the camera's frame."""
     joints: str = "/joint_states"
     """Topic of the joint states."""
-    rest: RestConfig = field(default_factory=RestConfig)
+    rest: StaticPoseConfig = field(default_factory=StaticPoseConfig)
     """When the arm is at rest; pictures of a moving arm do not count."""
     plot: Path | None = None
     """PNG file of the residual of each pose."""
@@ -134,9 +134,9 @@ def _listen(options: Live, recording: Path, folder: Path) -> int:
         "joints": options.joints,
         "record": str(recording),
         "poses": options.poses,
-        "still": options.rest.still,
-        "settle": options.rest.settle,
-        "same": options.rest.same,
+        "still": options.rest.max_joint_velocity,
+        "settle": options.rest.settling_time,
+        "same": options.rest.merge_tolerance,
     }
     specs = [NodeSpec("hand_eye_recorder", "hand_eye_recorder", values, ends_graph=True)]
     if options.detect:
@@ -153,16 +153,16 @@ def _listen(options: Live, recording: Path, folder: Path) -> int:
 def _calibrate(options: Options, robot: Robot, recording: Path) -> int:
     """Solve from a recording and write what follows."""
     streams = read_streams(recording, robot.joint_names, options.joints, options.marker)
-    rests = find_rests(streams, robot, options.rest)
+    rests = find_static_poses(streams, robot, options.rest)
     print(
-        f"{len(streams.seen)} pictures with the marker, {rests.pictures} of them of an arm at "
+        f"{len(streams.marker_time)} pictures with the marker, {rests.num_images} of them of an arm at "
         f"rest, in {len(rests.pairs)} poses"
     )
     made = calibrate(rests.pairs, options.mounting)
     parent = robot.base_link if options.mounting == "beside" else robot.tip_link
-    print("\n".join(_account(made, rests, parent, streams.time.min())))
+    print("\n".join(_account(made, rests, parent, streams.joint_time.min())))
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    text = to_yaml(camera_pose(made, options.arm, options.mounting), parent)
+    text = to_yaml(to_camera_pose(made, options.arm, options.mounting), parent)
     if options.plot is not None:
         from invdyn_ros.evaluation.plots.hand_eye_residuals import (
             residual_picture,  # matplotlib takes a second
@@ -175,26 +175,26 @@ def _calibrate(options: Options, robot: Robot, recording: Path) -> int:
     return 0
 
 
-def _account(made: Calibration, rests: Rests, parent: str, start: float) -> list[str]:
+def _account(made: HandEyeCalibration, rests: StaticPoses, parent: str, start: float) -> list[str]:
     """Say what was found and how good it is."""
-    used, error = made.fit.used, np.sqrt(np.diag(made.fit.covariance))
-    lines = [f"{made.excitation}"]
+    used, error = made.solution.inliers, np.sqrt(np.diag(made.solution.covariance))
+    lines = [f"{made.pose_diversity}"]
     for k in np.flatnonzero(~used):
-        distance, angle = sizes(made.residual[k : k + 1])[0]
+        distance, angle = residual_norms(made.residual[k : k + 1])[0]
         lines.append(
             f"left out pose {k + 1}, at {rests.time[k] - start:.1f} s: it contradicts the others "
             f"by {1e3 * distance:.1f} mm, {np.degrees(angle):.1f} deg"
         )
-    x, y, z = made.fit.X[:3, 3]
+    x, y, z = made.solution.X[:3, 3]
     distance, angle = 1e3 * np.linalg.norm(error[:3]), np.degrees(np.linalg.norm(error[3:]))
     lines.append(
         f"camera in {parent}: x {x:.4f}, y {y:.4f}, z {z:.4f} m; "
         f"standard error {distance:.2f} mm, {angle:.3f} deg"
     )
     for name, residual in (("fitted", made.residual[used]), ("held out", made.held_out)):
-        distance, angle = rms(residual)
+        distance, angle = rms_residual(residual)
         lines.append(
             f"residual of a pose, {name}: {1e3 * distance:.2f} mm, {np.degrees(angle):.2f} deg RMS"
         )
-    advice = made.excitation.advice()
+    advice = made.pose_diversity.advice()
     return [*lines, *([f"for a smaller error: {advice}"] if advice else [])]

@@ -22,7 +22,7 @@ from invdyn_ros.data.leakage import fingerprint
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models import InverseDynamics
 from invdyn_ros.models.checkpoint import META, load, write_whole
-from invdyn_ros.perception.camera import probe
+from invdyn_ros.perception.camera import read_video_info
 from invdyn_ros.sources.video import read_video, video_files
 from invdyn_ros.training.train import accelerated
 from invdyn_ros.workers import parallel_map
@@ -91,7 +91,7 @@ def recordings(data: Path, model: InverseDynamics) -> list[Item]:
             "dataset folder"
         )
     for file in files:
-        probe(file)
+        read_video_info(file)
     return [Item(k, file) for k, file in enumerate(files)]
 
 

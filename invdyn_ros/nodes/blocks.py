@@ -26,9 +26,9 @@ from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.perception.block_detector import (
     BlockDetector,
     BlockPose,
-    BlocksConfig,
+    BlockDetectorConfig,
     DetectionResult,
-    double,
+    describe_duplicate,
 )
 
 try:
@@ -60,7 +60,7 @@ class BlocksNode(DiagnosticNode):
         super().__init__("blocks")
         config = load_parameters(self, BlocksNodeConfig)
         scene = SCENES[config.arm]
-        self.blocks = BlocksConfig(block_size=scene.block_size, blocks=max(scene.blocks, 1))
+        self.blocks = BlockDetectorConfig(block_size=scene.block_size, num_blocks=max(scene.blocks, 1))
         self.detector: BlockDetector | None = None
         self.info: CameraInfo | None = None
         self.early: Image | None = None
@@ -69,7 +69,7 @@ class BlocksNode(DiagnosticNode):
         # made before the first image, so that nobody misses the first pose
         self.publishers_of: list[Publisher] = [
             self.create_publisher(PoseWithCovarianceStamped, f"/blocks/block_{block}", qos)
-            for block in range(self.blocks.blocks)
+            for block in range(self.blocks.num_blocks)
         ]
         self.markers = self.create_publisher(MarkerArray, "/blocks/markers", qos)
         self.overlay = self.create_publisher(Image, "/blocks/overlay", newest(False))
@@ -103,10 +103,10 @@ class BlocksNode(DiagnosticNode):
             return
         stamp = to_seconds(message.header.stamp)
         recent = 0.0 < stamp - self.last[0] < RECENT
-        found = self.detector.look(image, self.last[1] if recent else ())
+        found = self.detector.detect_with_problems(image, self.last[1] if recent else ())
         poses = found.poses
         self.last = stamp, poses
-        self.hold(found.problem(self.blocks.blocks))
+        self.hold(found.describe_problem(self.blocks.num_blocks))
         for pose in poses:
             self.publish_pose(pose, message.header)
         self.publish_markers(found, message.header)
@@ -118,9 +118,9 @@ class BlocksNode(DiagnosticNode):
     def publish_pose(self, pose: BlockPose, header: Header) -> None:
         """Publish one block on its own topic, and as a frame of TF where tf2 exists."""
         message = block_to_message(*_position_and_turn(pose), pose.covariance, header)
-        self.publishers_of[pose.block].publish(message)
+        self.publishers_of[pose.block_id].publish(message)
         if self.frames is not None:
-            child = f"block_{pose.block}"
+            child = f"block_{pose.block_id}"
             self.frames.sendTransform(pose_to_transform(message.pose.pose, child, header))
 
     def publish_markers(self, found: DetectionResult, header: Header) -> None:
@@ -129,14 +129,14 @@ class BlocksNode(DiagnosticNode):
         A block that has no pose because there are two of it is a text that says so.
         """
         markers = [Marker(header=header, action=Marker.DELETEALL)]
-        for block in found.doubles:
+        for block in found.duplicate_ids:
             text = Marker(header=header, ns=REFUSED, id=block, type=Marker.TEXT_VIEW_FACING)
-            text.text, text.pose.position.z = double(block), TEXT_AWAY
+            text.text, text.pose.position.z = describe_duplicate(block), TEXT_AWAY
             text.scale.z = self.blocks.block_size / 2
             text.color.r = text.color.a = 1.0
             markers.append(text)
         for pose in found.poses:
-            marker = Marker(header=header, ns="blocks", id=pose.block, type=Marker.CUBE)
+            marker = Marker(header=header, ns="blocks", id=pose.block_id, type=Marker.CUBE)
             marker.pose = arrays_to_pose(*_position_and_turn(pose))
             marker.scale.x = marker.scale.y = marker.scale.z = self.blocks.block_size
             marker.color.r, marker.color.g, marker.color.a = 1.0, 0.6, 0.8

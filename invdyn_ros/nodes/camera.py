@@ -8,7 +8,7 @@ from sensor_msgs.msg import Image
 
 from invdyn_ros.nodes.messages import image_to_message, newest, to_seconds, to_stamp
 from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, Spin, load_parameters, run
-from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, probe
+from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, read_video_info
 
 FRAME = "camera_optical_frame"
 REST = 0.75  # of the time between two frames of a file, before the next is decoded
@@ -30,7 +30,7 @@ class CameraNode(DiagnosticNode):
         self.now = 0.0
         self.lockstep = bool(lockstep)
         self.sent: Image | None = None
-        self.rate = probe(config.video).rate if config.video else 0.0
+        self.rate = read_video_info(config.video).frame_rate if config.video else 0.0
         self.rest = REST / (config.rate or self.rate) if config.video else 0.0
         if self.lockstep:
             self.create_subscription(Clock, "/clock", self.on_clock, QoSProfile(depth=1000))

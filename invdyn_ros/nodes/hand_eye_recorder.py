@@ -18,7 +18,7 @@ from invdyn_ros.nodes.joint_states import joints_by_name
 from invdyn_ros.nodes.messages import pose_to_arrays, to_seconds
 from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, Spin, load_parameters, run
 from invdyn_ros.perception.hand_eye.pose_diversity import PoseDiversity
-from invdyn_ros.perception.hand_eye.static_poses import RestConfig, Streams, find_rests
+from invdyn_ros.perception.hand_eye.static_poses import StaticPoseConfig, HandEyeStreams, find_static_poses
 from invdyn_ros.robots.robot import load_robot
 
 SENSORS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -47,9 +47,9 @@ class HandeyeConfig:
     joints: str = "/joint_states"
     record: str = "calibration"
     poses: int = 0
-    still: float = RestConfig.still
-    settle: float = RestConfig.settle
-    same: float = RestConfig.same
+    still: float = StaticPoseConfig.max_joint_velocity
+    settle: float = StaticPoseConfig.settling_time
+    same: float = StaticPoseConfig.merge_tolerance
 
 
 class HandeyeNode(DiagnosticNode):
@@ -58,7 +58,7 @@ class HandeyeNode(DiagnosticNode):
     def __init__(self) -> None:
         super().__init__("hand_eye_recorder")
         self.config = config = load_parameters(self, HandeyeConfig)
-        self.rest = RestConfig(config.still, config.settle, config.same)
+        self.rest = StaticPoseConfig(config.still, config.settle, config.same)
         self.robot = load_robot(config.arm)
         self.bag = BagWriter(Path(config.record))
         self.states: list[tuple[float, np.ndarray]] = []
@@ -108,15 +108,15 @@ class HandeyeNode(DiagnosticNode):
             return
         self.hold(None)
         heard = (*zip(*self.states, strict=True), *zip(*self.sightings, strict=True))
-        streams = Streams(*map(np.array, heard))
-        pairs = find_rests(streams, self.robot, self.rest).pairs
+        streams = HandEyeStreams(*map(np.array, heard))
+        pairs = find_static_poses(streams, self.robot, self.rest).pairs
         if len(pairs) <= self.counted:
             return
         self.counted = len(pairs)
-        found = PoseDiversity.of(pairs.arm)
+        found = PoseDiversity.from_poses(pairs.T_base_tool)
         advice = found.advice() or "enough; more make it better"
         self.get_logger().info(f"pose {self.counted}: {found}; {advice}")
-        if 0 < self.config.poses <= found.poses:
+        if 0 < self.config.poses <= found.num_poses:
             raise NodeFinished
 
     def close(self) -> None:

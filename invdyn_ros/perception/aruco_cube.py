@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 FACES = 6  # block b carries the ids 6 b (face up) to 6 b + 5 (face down)
-MARKER_SHARE = 0.8  # side of the marker / side of the block; the rest is white quiet margin
+MARKER_FRACTION = 0.8  # side of the marker / side of the block; the rest is white quiet margin
 DICTIONARY_SIZE = 50  # markers in DICT_4X4_50
 MAX_BLOCKS = DICTIONARY_SIZE // FACES
 
@@ -28,21 +28,21 @@ _FACE_AXES = np.array([
 # Of a square of side 1, clockwise from the top left, (4, 2).
 _CORNERS = np.array([[-0.5, 0.5], [0.5, 0.5], [0.5, -0.5], [-0.5, -0.5]])
 
-SIDE_SHARES = np.linspace(0.08, 0.92, 24)  # where a side of a marker is searched, of its length
-STEPS = 24  # of the search across a side
+SIDE_FRACTIONS = np.linspace(0.08, 0.92, 24)  # where a side of a marker is searched, of its length
+SEARCH_SAMPLES = 24  # of the search across a side
 # Inwards and outwards, of the marker. ArUco may take the quiet margin of a shaded face before a
 # bright wall as a part of the marker, so the first search begins deep in the black border.
-SEARCHES = ((0.18, 0.1), (0.08, 0.08), (0.08, 0.08))
+SEARCH_DEPTHS = ((0.18, 0.1), (0.08, 0.08), (0.08, 0.08))
 SEARCH_RANGE = 1.0, 3.0  # of the searches about a found edge: at least, at most [px]
-GOOD_SHARE = 0.8  # of the points found on a side; the others are left out
-STRONG = 0.5  # a step of the grey level counts as an edge, of the greatest across the side
-MAX_SHIFT = 0.25  # of a corner, of the longest side; more is no refinement
-SAME_CORNERS = 1.5  # two quads with all corners nearer than this are one marker [px]
-NEAR_QUADS = 0.01  # least distance of two quads, of their perimeter
+INLIER_FRACTION = 0.8  # of the points found on a side; the others are left out
+EDGE_THRESHOLD = 0.5  # a step of the grey level counts as an edge, of the greatest across the side
+MAX_CORNER_SHIFT = 0.25  # of a corner, of the longest side; more is no refinement
+DUPLICATE_DISTANCE = 1.5  # two quads with all corners nearer than this are one marker [px]
+MIN_QUAD_DISTANCE = 0.01  # least distance of two quads, of their perimeter
 MIN_SINE = 0.1  # of the angle between neighbouring sides: less is no corner
 
 
-class Markers(NamedTuple):
+class MarkerDetections(NamedTuple):
     """Markers found in an image."""
 
     ids: np.ndarray
@@ -74,10 +74,10 @@ def face_corners(side: float) -> np.ndarray:
 def marker_corners(block_size: float) -> np.ndarray:
     """Corners of the markers of a block, in the block frame, (6, 4, 3) [m]."""
     normal = _FACE_AXES[:, None, 0] * block_size / 2
-    return normal + (face_corners(block_size) - normal) * MARKER_SHARE
+    return normal + (face_corners(block_size) - normal) * MARKER_FRACTION
 
 
-def face_image(marker: int, pixels: int) -> np.ndarray:
+def face_image(marker_id: int, pixels: int) -> np.ndarray:
     """Picture of one face: the marker in its white margin.
 
     Args:
@@ -87,33 +87,33 @@ def face_image(marker: int, pixels: int) -> np.ndarray:
     Returns:
         (pixels, pixels) uint8.
     """
-    if not 0 <= marker < DICTIONARY_SIZE:
-        raise ValueError(f"no marker {marker}; DICT_4X4_50 has 0 to {DICTIONARY_SIZE - 1}")
+    if not 0 <= marker_id < DICTIONARY_SIZE:
+        raise ValueError(f"no marker {marker_id}; DICT_4X4_50 has 0 to {DICTIONARY_SIZE - 1}")
     if pixels <= 0 or pixels % 60:
         raise ValueError(f"a face of {pixels} px has blurred edges; use a multiple of 60")
-    side = round(pixels * MARKER_SHARE)
+    side = round(pixels * MARKER_FRACTION)
     margin = (pixels - side) // 2
     if hasattr(cv2.aruco, "generateImageMarker"):  # since 4.7
         draw = cv2.aruco.generateImageMarker
     else:
         draw = cv2.aruco.drawMarker  # type: ignore[attr-defined]
-    return np.pad(draw(_dictionary(), marker, side), margin, constant_values=255)
+    return np.pad(draw(_dictionary(), marker_id, side), margin, constant_values=255)
 
 
-def find_markers(gray: np.ndarray) -> Markers:
+def detect_markers(gray: np.ndarray) -> MarkerDetections:
     """Find the markers in a grey image, with subpixel corners.
 
     Args:
         gray: (H, W) uint8.
     """
-    ids, quads = opencv_markers(gray)
-    corners = np.array([_refine(gray, quad) for quad in quads]).reshape(-1, 4, 2)
-    apart = np.abs(corners[:, None] - corners[None]).max(axis=(2, 3)) > SAME_CORNERS  # (k, k)
+    ids, quads = detect_markers_opencv(gray)
+    corners = np.array([_refine_corners(gray, quad) for quad in quads]).reshape(-1, 4, 2)
+    apart = np.abs(corners[:, None] - corners[None]).max(axis=(2, 3)) > DUPLICATE_DISTANCE  # (k, k)
     again = np.tril((ids[:, None] == ids) & ~apart, -1).any(axis=1)
-    return Markers(ids[~again], corners[~again])
+    return MarkerDetections(ids[~again], corners[~again])
 
 
-def opencv_markers(gray: np.ndarray, subpixel: bool = False) -> Markers:
+def detect_markers_opencv(gray: np.ndarray, subpixel: bool = False) -> MarkerDetections:
     """Find the markers in a grey image as OpenCV does.
 
     Args:
@@ -131,39 +131,39 @@ def opencv_markers(gray: np.ndarray, subpixel: bool = False) -> Markers:
         found, ids, _ = detector.detectMarkers(gray)
     else:
         # of a quad within a quad it drops the inner one, which a shaded face needs
-        parameters.minMarkerDistanceRate = NEAR_QUADS
+        parameters.minMarkerDistanceRate = MIN_QUAD_DISTANCE
         found, ids, _ = cv2.aruco.detectMarkers(gray, _dictionary(), parameters=parameters)  # type: ignore[attr-defined]
     if ids is None or len(found) == 0:
-        return Markers(np.empty(0, int), np.empty((0, 4, 2)))
+        return MarkerDetections(np.empty(0, int), np.empty((0, 4, 2)))
     quads = np.array([np.asarray(quad, float).reshape(4, 2) for quad in found])
-    return Markers(np.asarray(ids).ravel().astype(int), quads)
+    return MarkerDetections(np.asarray(ids).ravel().astype(int), quads)
 
 
 def _dictionary() -> cv2.aruco.Dictionary:
     return cv2.aruco.getPredefinedDictionary(cv2.aruco.DICT_4X4_50)
 
 
-def _refine(gray: np.ndarray, quad: np.ndarray) -> np.ndarray:
+def _refine_corners(gray: np.ndarray, quad: np.ndarray) -> np.ndarray:
     """Move the corners (4, 2) [px] of one marker to where lines through its four sides cross.
 
     A window around a corner, as cornerSubPix takes it, reaches over the quiet margin into the edge
     of the block (errors up to 2 px at 50 px); a search across a side need not.
     """
     start, longest = quad, np.linalg.norm(quad - np.roll(quad, 1, axis=0), axis=1).max()
-    for number, shares in enumerate(SEARCHES):
+    for number, shares in enumerate(SEARCH_DEPTHS):
         along, across = _side_points(quad, shares, bounded=number > 0)
         pixels = quad[:, None, None] + along[:, :, None] + across[:, None]  # (4, p, s, 2)
-        x, y = np.moveaxis(pixels, -1, 0).reshape(2, -1, STEPS).astype(np.float32)
+        x, y = np.moveaxis(pixels, -1, 0).reshape(2, -1, SEARCH_SAMPLES).astype(np.float32)
         levels = cv2.remap(gray, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         rise = np.maximum(np.diff(np.asarray(levels, float).reshape(pixels.shape[:3])), 0.0)
         middle = (pixels[:, :, 1:] + pixels[:, :, :-1]) / 2
-        edge = _first_edge(rise, middle) if number == 0 else _centre(rise, middle)
-        lines = _lines_through(edge)  # side i leaves corner i
+        edge = _first_edge(rise, middle) if number == 0 else _edge_centroid(rise, middle)
+        lines = _fit_lines_robustly(edge)  # side i leaves corner i
         crossing = np.cross(np.roll(lines, 1, axis=0), lines)
         if np.abs(crossing[:, 2]).min() < MIN_SINE:
             return start
         quad = crossing[:, :2] / crossing[:, 2:]
-    return quad if np.abs(quad - start).max() < MAX_SHIFT * longest else start
+    return quad if np.abs(quad - start).max() < MAX_CORNER_SHIFT * longest else start
 
 
 def _first_edge(rise: np.ndarray, middle: np.ndarray) -> np.ndarray:
@@ -173,19 +173,19 @@ def _first_edge(rise: np.ndarray, middle: np.ndarray) -> np.ndarray:
         rise: (4, p, s) of the grey level, from step to step.
         middle: (4, p, s, 2) of each step [px].
     """
-    strong = rise >= STRONG * rise.max(axis=2, keepdims=True)
+    strong = rise >= EDGE_THRESHOLD * rise.max(axis=2, keepdims=True)
     first = strong.argmax(axis=2)[..., None, None]
     return np.take_along_axis(middle, first, axis=2)[:, :, 0]
 
 
-def _centre(rise: np.ndarray, middle: np.ndarray) -> np.ndarray:
+def _edge_centroid(rise: np.ndarray, middle: np.ndarray) -> np.ndarray:
     """Where the grey level rises on average, (4, p, 2) [px]; where it does not, the middle."""
     weight = rise[..., None] ** 2 + 1e-9
     return np.asarray((weight * middle).sum(axis=2) / weight.sum(axis=2))
 
 
 def _side_points(
-    quad: np.ndarray, shares: tuple[float, float], bounded: bool
+    quad: np.ndarray, depth_fractions: tuple[float, float], bounded: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where to search for the sides of a marker, relative to its corners (4, 2) [px].
 
@@ -204,21 +204,21 @@ def _side_points(
     inward = (opposite - quad[:, None]) @ -normal[:, :, None]  # (4, 2, 1)
     depth = inward[..., 0].min(axis=1)  # (4,) of the marker behind each side
     low, high = SEARCH_RANGE
-    reach = np.clip(np.multiply.outer(depth, shares), low, high if bounded else None)  # (4, 2)
-    steps = np.linspace(-reach[:, 0], reach[:, 1], STEPS, axis=1)  # (4, s)
-    along = SIDE_SHARES[None, :, None] * side[:, None]
+    reach = np.clip(np.multiply.outer(depth, depth_fractions), low, high if bounded else None)  # (4, 2)
+    steps = np.linspace(-reach[:, 0], reach[:, 1], SEARCH_SAMPLES, axis=1)  # (4, s)
+    along = SIDE_FRACTIONS[None, :, None] * side[:, None]
     return along, steps[:, :, None] * normal[:, None]
 
 
-def _lines_through(points: np.ndarray) -> np.ndarray:
+def _fit_lines_robustly(points: np.ndarray) -> np.ndarray:
     """Homogeneous lines (4, 3) nearest to points (4, p, 2) [px], without the worst of them."""
-    lines = _nearest_lines(points, np.ones(points.shape[:2]))
+    lines = _fit_lines(points, np.ones(points.shape[:2]))
     distance = np.abs(points @ lines[:, :2, None] + lines[:, 2:, None])[..., 0]
-    good = distance <= np.quantile(distance, GOOD_SHARE, axis=1, keepdims=True)
-    return _nearest_lines(points, good.astype(float))
+    good = distance <= np.quantile(distance, INLIER_FRACTION, axis=1, keepdims=True)
+    return _fit_lines(points, good.astype(float))
 
 
-def _nearest_lines(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _fit_lines(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Homogeneous lines (4, 3), unit normals, of least squared distance to points (4, p, 2)."""
     weights = (weights / weights.sum(axis=1, keepdims=True))[..., None]
     centre = (weights * points).sum(axis=1)

@@ -15,7 +15,7 @@ import numpy as np
 from invdyn_ros.config import Checked, Constraint, at_least
 from invdyn_ros.native_output import suppress_native_output
 
-RATES = Constraint("be finite and not negative", lambda rate: 0 <= rate < math.inf)
+FrameRate = Constraint("be finite and not negative", lambda rate: 0 <= rate < math.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,8 +35,8 @@ class VideoInfo(NamedTuple):
 
     width: int  # [px]
     height: int  # [px]
-    rate: float  # [Hz]
-    frames: int
+    frame_rate: float  # [Hz]
+    num_frames: int
     duration: float  # [s]
 
 
@@ -52,7 +52,7 @@ class CameraConfig(Checked):
     """Larger pictures shrink to this longer side [px]; pose estimation looks at 256 px anyway."""
     loop: bool = False
     """Start a video again when it ends; time goes on."""
-    rate: Annotated[float, RATES] = 0.0
+    rate: Annotated[float, FrameRate] = 0.0
     """Frames per second [Hz]: asked of a device, in a video the others are left out; 0 for all."""
 
     def __post_init__(self) -> None:
@@ -76,11 +76,11 @@ def open_camera(config: CameraConfig) -> Iterator[Frame]:
         ValueError: the file is no video, or the device gives no picture.
     """
     if config.video:
-        return _video_frames(_open_video(config.video), probe(config.video), config)
+        return _video_frames(_open_video(config.video), read_video_info(config.video), config)
     return _device_frames(_open_device(config), config)
 
 
-def probe(video: str | Path) -> VideoInfo:
+def read_video_info(video: str | Path) -> VideoInfo:
     """Read size, rate and length of a video file without decoding it.
 
     Raises:
@@ -140,11 +140,11 @@ def _video_frames(
                     raise ValueError(f"{config.video} has no frame that can be decoded")
                 if not config.loop:
                     return
-                start, position = start + max(info.duration, position / info.rate), 0
+                start, position = start + max(info.duration, position / info.frame_rate), 0
                 capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
                 continue
             # containers without time stamps report 0 for every frame
-            stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3 or position / info.rate
+            stamp = capture.get(cv2.CAP_PROP_POS_MSEC) / 1e3 or position / info.frame_rate
             position += 1
             if start + stamp < due - 1e-6:
                 continue

@@ -11,12 +11,12 @@ from itertools import combinations
 
 import numpy as np
 
-from invdyn_ros.perception.pose_from_edges import lone_poses
+from invdyn_ros.perception.pose_from_edges import single_marker_poses
 
-APART = 0.25  # of a side, across the line of sight: further apart are two blocks
+MIN_SEPARATION = 0.25  # of a side, across the line of sight: further apart are two blocks
 
 
-def apart(faces: np.ndarray, quads: np.ndarray, block_size: float, k: np.ndarray) -> bool:
+def are_separate_blocks(faces: np.ndarray, quads: np.ndarray, block_size: float, camera_matrix: np.ndarray) -> bool:
     """Say whether markers are too far apart to be of one block.
 
     Args:
@@ -26,13 +26,13 @@ def apart(faces: np.ndarray, quads: np.ndarray, block_size: float, k: np.ndarray
         k: (3, 3) pinhole matrix [px].
     """
     centres = [
-        np.array([T[:3, 3] for T in lone_poses(face, quad, block_size, k)])
+        np.array([T[:3, 3] for T in single_marker_poses(face, quad, block_size, camera_matrix)])
         for face, quad in zip(faces, quads, strict=True)
     ]
-    return any(_across(a, b) > APART * block_size for a, b in combinations(centres, 2))
+    return any(_min_lateral_distance(a, b) > MIN_SEPARATION * block_size for a, b in combinations(centres, 2))
 
 
-def _across(some: np.ndarray, others: np.ndarray) -> float:
+def _min_lateral_distance(some: np.ndarray, others: np.ndarray) -> float:
     """Least distance [m] across the line of sight between points (n, 3) and (m, 3) [m]."""
     a, b = some[:, None], others[None]
     depth = (a[..., 2] + b[..., 2]) / 2

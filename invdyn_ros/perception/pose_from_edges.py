@@ -13,51 +13,51 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from invdyn_ros.perception.aruco_cube import MARKER_SHARE, face_normals, marker_corners
+from invdyn_ros.perception.aruco_cube import MARKER_FRACTION, face_normals, marker_corners
 
-SIDE_POINTS = 0.5 + np.array([-0.5, 0.5]) / np.sqrt(3)  # shares of a side
-SHORT = 36.0  # a side of this length errs by half more than a long one [px]
-THIN = 25.0  # a side of a marker this thin, than one of a large marker [px]
-OUTLIER = 4.0  # a marker that errs this many times its expected error is left out
-PRIOR_ERRORS = 4  # the expected error weighs as much as this many measured ones
-STARTS = 3  # poses to refine: the two of a marker and one more
-ITERATIONS = 30  # of Levenberg-Marquardt, at most
-STEP_END = 1e-6  # a smaller step ends it [m, rad]
-SAME_TURN = 0.02  # poses turned less from each other are one [rad]
+SAMPLE_FRACTIONS = 0.5 + np.array([-0.5, 0.5]) / np.sqrt(3)  # shares of a side
+SHORT_SIDE = 36.0  # a side of this length errs by half more than a long one [px]
+THIN_MARKER = 25.0  # a side of a marker this thin, than one of a large marker [px]
+OUTLIER_THRESHOLD = 4.0  # a marker that errs this many times its expected error is left out
+PRIOR_DEGREES_OF_FREEDOM = 4  # the expected error weighs as much as this many measured ones
+NUM_STARTS = 3  # poses to refine: the two of a marker and one more
+MAX_ITERATIONS = 30  # of Levenberg-Marquardt, at most
+STEP_TOLERANCE = 1e-6  # a smaller step ends it [m, rad]
+SAME_POSE_ANGLE = 0.02  # poses turned less from each other are one [rad]
 
 
-class Sides(NamedTuple):
+class EdgeSamples(NamedTuple):
     """Two points on each of the m sides that were seen."""
 
     points: np.ndarray
     """(2 m, 3) on the block [m]."""
     pixels: np.ndarray
     """(2 m, 2) where they were seen; along the side that is not known."""
-    across: np.ndarray
+    weighted_normals: np.ndarray
     """(2 m, 2) unit vector across the side over the expected error [1/px]."""
 
 
-class BlockFit(NamedTuple):
+class PoseFit(NamedTuple):
     """A pose that explains the markers of one block."""
 
     T_camera_block: np.ndarray
     """(4, 4)."""
     covariance: np.ndarray
     """(6, 6) of x, y, z [m] and of rotations about the camera's x, y, z [rad]."""
-    used: np.ndarray
+    inliers: np.ndarray
     """(m,) indices of the markers it rests on."""
     cost: float
     """-2 log likelihood: sum of squared errors over their variance."""
 
 
-def fit_block(
+def fit_block_poses(
     faces: np.ndarray,
     quads: np.ndarray,
     block_size: float,
-    k: np.ndarray,
-    side_noise: float,
+    camera_matrix: np.ndarray,
+    edge_noise_std: float,
     max_error: float,
-) -> list[BlockFit]:
+) -> list[PoseFit]:
     """Find the poses of a block; markers that contradict the others are left out.
 
     Args:
@@ -74,30 +74,30 @@ def fit_block(
     """
     used = np.arange(len(faces))
     while True:
-        sides = seen_sides(faces[used], quads[used], block_size, side_noise)
-        starts = [T for i in used for T in lone_poses(faces[i], quads[i], block_size, k)]
-        modes = [T for T in _modes(starts, sides, k) if _faces_camera(T, faces[used], block_size)]
+        sides = edge_samples(faces[used], quads[used], block_size, edge_noise_std)
+        starts = [T for i in used for T in single_marker_poses(faces[i], quads[i], block_size, camera_matrix)]
+        modes = [T for T in _local_minima(starts, sides, camera_matrix) if _faces_camera(T, faces[used], block_size)]
         if not modes:
             return []
-        excess = np.sqrt(_costs(modes[0], sides, k).reshape(len(used), -1).mean(axis=1)) / OUTLIER
+        excess = np.sqrt(_squared_errors(modes[0], sides, camera_matrix).reshape(len(used), -1).mean(axis=1)) / OUTLIER_THRESHOLD
         corners = marker_corners(block_size)[faces[used]]
-        errors = np.array([corner_errors(T, corners, quads[used], k) for T in modes])
+        errors = np.array([corner_errors(T, corners, quads[used], camera_matrix) for T in modes])
         excess = np.maximum(excess, errors[0] / max_error)
         if len(used) == 1 or excess.max() <= 1:
             break
         used = np.delete(used, np.argmax(excess))
     return [
-        BlockFit(T, _covariance(T, sides, k), used, float(_costs(T, sides, k).sum()))
+        PoseFit(T, _covariance(T, sides, camera_matrix), used, float(_squared_errors(T, sides, camera_matrix).sum()))
         for T, e in zip(modes, errors, strict=True)
         if np.sqrt(np.mean(e**2)) <= max_error
     ]
 
 
-def seen_sides(
-    faces: np.ndarray, quads: np.ndarray, block_size: float, side_noise: float
-) -> Sides:
+def edge_samples(
+    faces: np.ndarray, quads: np.ndarray, block_size: float, edge_noise_std: float
+) -> EdgeSamples:
     """Sides of the markers of some faces (k,), seen with corners (k, 4, 2) [px]."""
-    weights = np.column_stack([1 - SIDE_POINTS, SIDE_POINTS])  # (2, 2) of both ends of a side
+    weights = np.column_stack([1 - SAMPLE_FRACTIONS, SAMPLE_FRACTIONS])  # (2, 2) of both ends of a side
 
     def along(corners: np.ndarray) -> np.ndarray:
         ends = np.stack([corners, np.roll(corners, -1, axis=1)], axis=2)  # (k, 4, 2 ends, d)
@@ -106,22 +106,22 @@ def seen_sides(
     side = np.roll(quads, -1, axis=1) - quads
     length = np.linalg.norm(side, axis=2)  # (k, 4)
     normal = np.stack([side[..., 1], -side[..., 0]], axis=-1) / length[..., None]
-    across = normal / expected_errors(quads, side_noise)[..., None]
+    across = normal / edge_std(quads, edge_noise_std)[..., None]
     points = marker_corners(block_size)[faces]
-    return Sides(along(points), along(quads), np.repeat(across.reshape(-1, 2), 2, axis=0))
+    return EdgeSamples(along(points), along(quads), np.repeat(across.reshape(-1, 2), 2, axis=0))
 
 
-def expected_errors(quads: np.ndarray, side_noise: float) -> np.ndarray:
+def edge_std(quads: np.ndarray, edge_noise_std: float) -> np.ndarray:
     """Expected error (k, 4) of points of the sides of markers (k, 4, 2), standard deviation [px].
 
     A short side is averaged over few pixels; beside a side of a thin marker the quiet margin is
     soon too narrow to find it in.
     """
     length, depth = _lengths_and_depths(quads)
-    return np.asarray(side_noise * np.sqrt(1.0 + (SHORT / length) ** 2 + (THIN / depth) ** 4))
+    return np.asarray(edge_noise_std * np.sqrt(1.0 + (SHORT_SIDE / length) ** 2 + (THIN_MARKER / depth) ** 4))
 
 
-def thickness(quads: np.ndarray) -> np.ndarray:
+def marker_thickness(quads: np.ndarray) -> np.ndarray:
     """Area over longest side (k,) of markers (k, 4, 2) [px]."""
     return np.asarray(_lengths_and_depths(quads)[1].min(axis=1))
 
@@ -133,36 +133,36 @@ def _lengths_and_depths(quads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return length, np.abs(np.linalg.det(diagonals))[:, None] / 2 / length
 
 
-def _modes(starts: list[np.ndarray], sides: Sides, k: np.ndarray) -> list[np.ndarray]:
+def _local_minima(starts: list[np.ndarray], sides: EdgeSamples, k: np.ndarray) -> list[np.ndarray]:
     """Poses (4, 4) that explain the sides better than those near them, the best first.
 
     Of the starts, those that explain them best already are refined.
     """
 
     def cost(T: np.ndarray) -> float:
-        return float(_costs(T, sides, k).sum())
+        return float(_squared_errors(T, sides, k).sum())
 
-    best = sorted(starts, key=cost)[:STARTS]
+    best = sorted(starts, key=cost)[:NUM_STARTS]
     modes: list[np.ndarray] = []
     for T in sorted((_refine(start, sides, k) for start in best), key=cost):
-        if all(turn(T, mode) > SAME_TURN for mode in modes):
+        if all(rotation_angle(T, mode) > SAME_POSE_ANGLE for mode in modes):
             modes.append(T)
     return modes
 
 
-def _costs(T: np.ndarray, sides: Sides, k: np.ndarray) -> np.ndarray:
+def _squared_errors(T: np.ndarray, sides: EdgeSamples, k: np.ndarray) -> np.ndarray:
     """Squared errors (2 m,) over their variance."""
     return linearise(T, sides, k)[0] ** 2
 
 
-def linearise(T: np.ndarray, sides: Sides, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def linearise(T: np.ndarray, sides: EdgeSamples, k: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Errors (2 m,) of a pose over their standard deviation, and their derivative (2 m, 6).
 
     The derivative is by a shift and a turn about the camera's axes, as in `project`.
     """
     pixels, J = project(T, sides.points, k)
-    errors = np.sum(sides.across * (pixels - sides.pixels), axis=1)
-    return errors, (sides.across[:, None] @ J.reshape(-1, 2, 6))[:, 0]
+    errors = np.sum(sides.weighted_normals * (pixels - sides.pixels), axis=1)
+    return errors, (sides.weighted_normals[:, None] @ J.reshape(-1, 2, 6))[:, 0]
 
 
 def corner_errors(
@@ -173,9 +173,9 @@ def corner_errors(
     return np.asarray(np.sqrt(np.sum(away**2, axis=2).mean(axis=1)))
 
 
-def lone_poses(face: int, quad: np.ndarray, block_size: float, k: np.ndarray) -> list[np.ndarray]:
+def single_marker_poses(face: int, quad: np.ndarray, block_size: float, k: np.ndarray) -> list[np.ndarray]:
     """Both IPPE poses (4, 4) of the block from one marker's corners (4, 2) [px]."""
-    half = block_size * MARKER_SHARE / 2
+    half = block_size * MARKER_FRACTION / 2
     square = half * np.array([[-1, 1, 0], [1, 1, 0], [1, -1, 0], [-1, -1, 0]], float)
     _, rotations, translations, _ = cv2.solvePnPGeneric(
         square, quad, k, np.zeros(5), flags=cv2.SOLVEPNP_IPPE_SQUARE
@@ -197,11 +197,11 @@ def _faces_camera(T: np.ndarray, faces: np.ndarray, block_size: float) -> bool:
     return bool(np.all(np.sum(normals * centres, axis=1) < 0))
 
 
-def _covariance(T: np.ndarray, sides: Sides, k: np.ndarray) -> np.ndarray:
+def _covariance(T: np.ndarray, sides: EdgeSamples, k: np.ndarray) -> np.ndarray:
     """sigma^2 (J^T J)^-1, (6, 6); sigma^2 lies between 1, what is expected, and what is seen."""
     errors, J = linearise(T, sides, k)
     freedom = len(J) - J.shape[1]
-    variance = (PRIOR_ERRORS + errors @ errors) / (PRIOR_ERRORS + freedom)
+    variance = (PRIOR_DEGREES_OF_FREEDOM + errors @ errors) / (PRIOR_DEGREES_OF_FREEDOM + freedom)
     covariance = variance * np.linalg.inv(J.T @ J)
     return np.asarray(covariance + covariance.T) / 2
 
@@ -213,14 +213,14 @@ def transform(R: np.ndarray, t: np.ndarray) -> np.ndarray:
     return T
 
 
-def moved(T: np.ndarray, step: np.ndarray) -> np.ndarray:
+def apply_step(T: np.ndarray, step: np.ndarray) -> np.ndarray:
     """Pose (4, 4) after a shift and a turn about the camera's axes (6,) [m, rad]."""
     return transform(cv2.Rodrigues(step[3:])[0] @ T[:3, :3], T[:3, 3] + step[:3])
 
 
-def turn(T: np.ndarray, other: np.ndarray) -> float:
+def rotation_angle(T: np.ndarray, T_other: np.ndarray) -> float:
     """Angle between two poses (4, 4) [rad]."""
-    return float(np.linalg.norm(cv2.Rodrigues(T[:3, :3] @ other[:3, :3].T)[0]))
+    return float(np.linalg.norm(cv2.Rodrigues(T[:3, :3] @ T_other[:3, :3].T)[0]))
 
 
 def skew(v: np.ndarray) -> np.ndarray:
@@ -252,7 +252,7 @@ def project(T: np.ndarray, points: np.ndarray, k: np.ndarray) -> tuple[np.ndarra
     return pixels, np.concatenate([D, -D @ skew(arm)], axis=2).reshape(-1, 6)
 
 
-def _refine(T: np.ndarray, sides: Sides, k: np.ndarray) -> np.ndarray:
+def _refine(T: np.ndarray, sides: EdgeSamples, k: np.ndarray) -> np.ndarray:
     """Levenberg-Marquardt from T (4, 4) to the least weighted squared error in the image.
 
     From a flipped start the error may fall all the way to infinity, so a step that moves the block
@@ -261,15 +261,15 @@ def _refine(T: np.ndarray, sides: Sides, k: np.ndarray) -> np.ndarray:
     nearest, farthest = 0.5 * T[2, 3], 2.0 * T[2, 3]
     damping = 1e-3
     errors, J = linearise(T, sides, k)
-    for _ in range(ITERATIONS):
+    for _ in range(MAX_ITERATIONS):
         H = J.T @ J
         step = -np.linalg.solve(H + damping * np.diag(np.diag(H)), J.T @ errors)
-        there = moved(T, step)
+        there = apply_step(T, step)
         new, J_new = linearise(there, sides, k)
         if nearest < there[2, 3] < farthest and new @ new < errors @ errors:
             T, errors, J, damping = there, new, J_new, damping / 10
         else:
             damping *= 10
-        if np.abs(step).max() < STEP_END:
+        if np.abs(step).max() < STEP_TOLERANCE:
             break
     return T

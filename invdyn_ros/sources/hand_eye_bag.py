@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from invdyn_ros.perception.hand_eye.pose_pairs import pose
-from invdyn_ros.perception.hand_eye.static_poses import Streams
+from invdyn_ros.perception.hand_eye.pose_pairs import make_transform
+from invdyn_ros.perception.hand_eye.static_poses import HandEyeStreams
 from invdyn_ros.sources.rosbag import (
     JOINT_STATE,
     find_bags,
@@ -23,7 +23,7 @@ SIGHTING = "geometry_msgs/msg/PoseWithCovarianceStamped"
 JUMP = 0.1  # back in time that the network cannot explain [s]
 
 
-def read_streams(path: Path, joints: tuple[str, ...], states: str, marker: str) -> Streams:
+def read_streams(path: Path, joints: tuple[str, ...], states: str, marker: str) -> HandEyeStreams:
     """Read joint states and sightings of a marker from a rosbag2 recording.
 
     Args:
@@ -54,7 +54,7 @@ def read_streams(path: Path, joints: tuple[str, ...], states: str, marker: str) 
         poses = np.array([_pose(p.pose, marker) for _, _, p in seen])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    return Streams(time, np.array([row[1] for row in rows]), stamps, poses, covariance)
+    return HandEyeStreams(time, np.array([row[1] for row in rows]), stamps, poses, covariance)
 
 
 def _pose(message: object, topic: str) -> np.ndarray:
@@ -63,7 +63,7 @@ def _pose(message: object, topic: str) -> np.ndarray:
     quaternion = np.array([o.x, o.y, o.z, o.w])
     if not np.isfinite(quaternion).all() or not np.linalg.norm(quaternion) > 0:
         raise ValueError(f"{topic} has a pose without an orientation")
-    return pose(Rotation.from_quat(quaternion).as_rotvec(), np.array([p.x, p.y, p.z]))
+    return make_transform(Rotation.from_quat(quaternion).as_rotvec(), np.array([p.x, p.y, p.z]))
 
 
 def _check_time(topic: str, time: np.ndarray) -> None:

@@ -20,8 +20,8 @@ import numpy as np
 from invdyn_ros.config import Checked, Count, Sizes, at_least
 from invdyn_ros.data.trajectory import NO_POINTS, NO_VERB, Trajectory
 from invdyn_ros.models.augmentation import WRIST
-from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, probe
-from invdyn_ros.perception.wrist_tracker import HandConfig, WristFinder
+from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, read_video_info
+from invdyn_ros.perception.wrist_tracker import WristTrackerConfig, WristTracker
 from invdyn_ros.sources import epic_kitchens as epic
 from invdyn_ros.sources.csv_labels import ActionLabels, read_given
 from invdyn_ros.sources.import_result import ImportResult
@@ -47,7 +47,7 @@ class VideoConfig(Checked):
     """What moved: the wrist that MediaPipe sees, what --actions says, or nobody knows."""
     actions: Path | None = None
     """CSV with columns video, frame and one per action: what moved since the frame before."""
-    hand: HandConfig = field(default_factory=HandConfig)
+    hand: WristTrackerConfig = field(default_factory=WristTrackerConfig)
     """When a wrist counts as seen."""
 
     def __post_init__(self) -> None:
@@ -163,7 +163,7 @@ def read_video(file: Path, pixels: int, rate: float) -> Trajectory:
     Raises:
         ValueError: it is no video.
     """
-    every = max(1, round(probe(file).rate / rate))
+    every = max(1, round(read_video_info(file).frame_rate / rate))
     config = VideoConfig(gaps=(every,), every=every, pixels=pixels, labels="none")
     clip = Clip(file.stem, NO_VERB, _taken(file, every))
     return _episode(clip, _shots(clip, config, None), slice(None))
@@ -189,7 +189,7 @@ def quality_of(wrists: list[np.ndarray]) -> LabelQuality:
 
 
 def _taken(file: Path, step: int) -> Iterator[Frame]:
-    probe(file)
+    read_video_info(file)
     frames = open_camera(CameraConfig(video=str(file), max_size=SEEN))
     return (frame for frame in frames if frame.index % step == 0)
 
@@ -199,7 +199,7 @@ def _shots(clip: Clip, config: VideoConfig, given: ActionLabels | None) -> Video
     time, pictures, places = [], [], []
     video = clip.source.rpartition("/")[2]
     unseen = np.full(len(WRIST), np.nan) if config.labels == "wrist" else np.empty(0)
-    finder = WristFinder(config.hand) if config.labels == "wrist" else None
+    finder = WristTracker(config.hand) if config.labels == "wrist" else None
     try:
         for frame in clip.frames:
             place = finder(frame.image) if finder else given and given.of(video, frame.index)

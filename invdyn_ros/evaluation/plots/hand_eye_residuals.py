@@ -11,17 +11,17 @@ from matplotlib.figure import Figure
 
 from invdyn_ros.evaluation.plots.axes import DPI, LOOK
 from invdyn_ros.evaluation.plots.style import BAD, BLUE, INK
-from invdyn_ros.perception.hand_eye.calibration import Calibration, rms, sizes
+from invdyn_ros.perception.hand_eye.calibration import HandEyeCalibration, rms_residual, residual_norms
 
 SIZE = (11.0, 6.5)  # [inch]
 
 
-def residual_picture(made: Calibration, path: Path) -> None:
+def residual_picture(made: HandEyeCalibration, path: Path) -> None:
     """Draw how far each pose is from what the calibration lets expect."""
-    used = made.fit.used
+    used = made.solution.inliers
     scale = np.array([1e3, np.degrees(1)])
-    values = sizes(made.residual) * scale  # (N, 2)
-    wanted = np.array(rms(made.held_out)) * scale
+    values = residual_norms(made.residual) * scale  # (N, 2)
+    wanted = np.array(rms_residual(made.held_out)) * scale
     colors = [BLUE if u else BAD for u in used]
     with matplotlib.rc_context(LOOK):
         figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")

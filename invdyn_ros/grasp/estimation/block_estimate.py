@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from invdyn_ros.perception.block_detector import block_in_base
+from invdyn_ros.perception.block_detector import block_pose_in_base
 from invdyn_ros.typing import Array
 
 QUARTER = np.pi / 2
@@ -80,7 +80,7 @@ def sighting(
         T_base_camera: (4, 4) calibrated pose of the camera.
         height: of the block's centre over the base [m].
     """
-    T, in_base = block_in_base(T_camera_block, covariance, T_base_camera)
+    T, in_base = block_pose_in_base(T_camera_block, covariance, T_base_camera)
     variance = np.diag(in_base)[[0, 1, 2, 5]]
     eye = T_base_camera[:3, 3]
     centre, size = onto_table(T[:3, 3], eye, height), apparent_size(T[:3, 3], eye, height)

@@ -8,20 +8,20 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.perception.hand_eye.camera_pose import CameraPose
-from invdyn_ros.perception.hand_eye.least_squares import Fit, fit, held_out, predict
+from invdyn_ros.perception.hand_eye.least_squares import HandEyeSolution, solve_hand_eye, held_out_residuals, predict_markers
 from invdyn_ros.perception.hand_eye.pose_diversity import PoseDiversity
-from invdyn_ros.perception.hand_eye.pose_pairs import Mounting, Pairs, difference
+from invdyn_ros.perception.hand_eye.pose_pairs import Mounting, PosePairs, pose_difference
 
-LEAST_AGREEING = 0.6  # share of the poses that must agree with each other
-WRONG = (0.03, np.radians(10))  # a residual that is no noise, RMS [m], [rad]
-DIGITS = 8  # in the file
-PLACES: dict[Mounting, str] = {
+MIN_INLIER_FRACTION = 0.6  # share of the poses that must agree with each other
+MAX_RMS_RESIDUAL = (0.03, np.radians(10))  # a residual that is no noise, RMS [m], [rad]
+DECIMALS = 8  # in the file
+MOUNTING_DESCRIPTIONS: dict[Mounting, str] = {
     "beside": "beside the arm and the marker fixed to the tool",
     "hand": "on the hand and the marker fixed to the ground",
 }
 
 
-class Calibration(NamedTuple):
+class HandEyeCalibration(NamedTuple):
     """A camera's pose and what speaks for it.
 
     Attributes:
@@ -31,53 +31,53 @@ class Calibration(NamedTuple):
         excitation: how the used poses turn the tool.
     """
 
-    fit: Fit
+    solution: HandEyeSolution
     residual: np.ndarray
     held_out: np.ndarray
-    excitation: PoseDiversity
+    pose_diversity: PoseDiversity
 
 
-def calibrate(pairs: Pairs, mounting: Mounting) -> Calibration:
+def calibrate(pairs: PosePairs, mounting: Mounting) -> HandEyeCalibration:
     """Find where the camera stands.
 
     Raises:
         ValueError: too few poses, they turn about one axis only, or they contradict each other.
     """
-    PoseDiversity.of(pairs.arm).check()
-    found = fit(pairs, mounting)
-    wanted = predict(found.X, pairs.motion(mounting), found.Y)
-    residual = difference(pairs.marker, wanted)
-    distance, angle = rms(residual[found.used])
-    if found.used.mean() < LEAST_AGREEING or distance > WRONG[0] or angle > WRONG[1]:
+    PoseDiversity.from_poses(pairs.T_base_tool).check()
+    found = solve_hand_eye(pairs, mounting)
+    wanted = predict_markers(found.X, pairs.motion(mounting), found.Y)
+    residual = pose_difference(pairs.T_camera_marker, wanted)
+    distance, angle = rms_residual(residual[found.inliers])
+    if found.inliers.mean() < MIN_INLIER_FRACTION or distance > MAX_RMS_RESIDUAL[0] or angle > MAX_RMS_RESIDUAL[1]:
         raise ValueError(
-            f"{found.used.sum()} of {len(pairs)} poses agree, to {1e3 * distance:.0f} mm and "
-            f"{np.degrees(angle):.0f} deg; is the camera {PLACES[mounting]}, and the arm's name "
+            f"{found.inliers.sum()} of {len(pairs)} poses agree, to {1e3 * distance:.0f} mm and "
+            f"{np.degrees(angle):.0f} deg; is the camera {MOUNTING_DESCRIPTIONS[mounting]}, and the arm's name "
             "right?"
         )
-    used = pairs[found.used]
-    excitation = PoseDiversity.of(used.arm)
+    used = pairs[found.inliers]
+    excitation = PoseDiversity.from_poses(used.T_base_tool)
     excitation.check()
-    return Calibration(found, residual, held_out(used, mounting), excitation)
+    return HandEyeCalibration(found, residual, held_out_residuals(used, mounting), excitation)
 
 
-def sizes(residual: np.ndarray) -> np.ndarray:
+def residual_norms(residual: np.ndarray) -> np.ndarray:
     """Return distance [m] and angle [rad], (N, 2), of residuals (N, 6)."""
     return np.linalg.norm(residual.reshape(-1, 2, 3), axis=2)
 
 
-def rms(residual: np.ndarray) -> tuple[float, float]:
+def rms_residual(residual: np.ndarray) -> tuple[float, float]:
     """Return the RMS distance [m] and angle [rad] of residuals (N, 6)."""
-    distance, angle = np.sqrt((sizes(residual) ** 2).mean(axis=0))
+    distance, angle = np.sqrt((residual_norms(residual) ** 2).mean(axis=0))
     return float(distance), float(angle)
 
 
-def camera_pose(made: Calibration, arm: str, mounting: Mounting) -> CameraPose:
+def to_camera_pose(calibration: HandEyeCalibration, arm: str, mounting: Mounting) -> CameraPose:
     """Return what the calibration file says."""
-    X, Y = made.fit.X, made.fit.Y
-    places = [tuple(T[:3, 3].round(DIGITS).tolist()) for T in (X, Y)]
-    turns = [Rotation.from_matrix(T[:3, :3]).as_quat().round(DIGITS).tolist() for T in (X, Y)]
-    error = np.sqrt(np.diag(made.fit.covariance)).round(DIGITS)
-    distance, angle = rms(made.held_out)
+    X, Y = calibration.solution.X, calibration.solution.Y
+    places = [tuple(T[:3, 3].round(DECIMALS).tolist()) for T in (X, Y)]
+    turns = [Rotation.from_matrix(T[:3, :3]).as_quat().round(DECIMALS).tolist() for T in (X, Y)]
+    error = np.sqrt(np.diag(calibration.solution.covariance)).round(DECIMALS)
+    distance, angle = rms_residual(calibration.held_out)
     return CameraPose(
         arm,
         mounting,
@@ -86,6 +86,6 @@ def camera_pose(made: Calibration, arm: str, mounting: Mounting) -> CameraPose:
         tuple(error.tolist()),
         places[1],
         tuple(turns[1]),
-        int(made.fit.used.sum()),
-        (round(distance, DIGITS), round(angle, DIGITS)),
+        int(calibration.solution.inliers.sum()),
+        (round(distance, DECIMALS), round(angle, DECIMALS)),
     )

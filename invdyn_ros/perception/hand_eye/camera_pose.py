@@ -11,8 +11,8 @@ from scipy.spatial.transform import Rotation
 from invdyn_ros.config import from_mapping, load_yaml
 from invdyn_ros.perception.hand_eye.pose_pairs import Mounting
 
-UNIT = 1e-3  # how far from one the norm of a quaternion may be
-REACH = 20.0  # a camera farther from its parent is a mistake of units [m]
+NORM_TOLERANCE = 1e-3  # how far from one the norm of a quaternion may be
+MAX_COORDINATE = 20.0  # a camera farther from its parent is a mistake of units [m]
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,17 @@ class CameraPose:
     """x, y, z of the marker [m], on the tool if the camera is beside the arm, else in the base."""
     marker_quaternion: tuple[float, float, float, float] | None = None
     """x, y, z, w of it."""
-    poses: int | None = None
+    num_poses: int | None = None
     """Number of arm poses that it is made from."""
     held_out: tuple[float, float] | None = None
     """RMS residual of poses that were not fitted: distance [m], angle [rad]."""
 
     def __post_init__(self) -> None:
         """Refuse what is no pose."""
-        if not np.isfinite(self.position).all() or np.abs(self.position).max() > REACH:
+        if not np.isfinite(self.position).all() or np.abs(self.position).max() > MAX_COORDINATE:
             raise ValueError(f"position is {list(self.position)}; it must be in metres")
         norm = float(np.linalg.norm(self.quaternion))
-        if not abs(norm - 1) < UNIT:
+        if not abs(norm - 1) < NORM_TOLERANCE:
             raise ValueError(
                 f"quaternion {list(self.quaternion)} has norm {norm:.4g}; x, y, z, w need norm 1"
             )

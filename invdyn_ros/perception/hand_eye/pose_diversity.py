@@ -10,15 +10,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from invdyn_ros.perception.hand_eye.pose_pairs import turns
+from invdyn_ros.perception.hand_eye.pose_pairs import rotation_vectors
 
-LEAST_POSES = 6  # three would do without noise, and leave nothing to check them by
-GOOD_POSES = 15
-LEAST_TURN = 5.0  # about a second axis, RMS over pairs of poses; less is refused [deg]
-GOOD_TURN = 20.0  # [deg]
-SAME_TURN, SAME_PLACE = 2.0, 0.01  # nearer poses are one [deg], [m]
-ALONG = 0.95  # cosine to an axis of the tool from which on it is called by its name
-ACROSS = 0.6  # cosine up to which an axis of the tool is across another, as one always is
+MIN_POSES = 6  # three would do without noise, and leave nothing to check them by
+RECOMMENDED_POSES = 15
+MIN_ROTATION = 5.0  # about a second axis, RMS over pairs of poses; less is refused [deg]
+RECOMMENDED_ROTATION = 20.0  # [deg]
+SAME_POSE_ANGLE, SAME_POSE_DISTANCE = 2.0, 0.01  # nearer poses are one [deg], [m]
+PARALLEL_COSINE = 0.95  # cosine to an axis of the tool from which on it is called by its name
+PERPENDICULAR_COSINE = 0.6  # cosine up to which an axis of the tool is across another, as one always is
 AXES = "xyz"
 
 
@@ -32,20 +32,20 @@ class PoseDiversity(NamedTuple):
         axes: (3, 3) axes in the tool's frame, one a row.
     """
 
-    poses: int
-    about: np.ndarray
-    turn: np.ndarray
-    axes: np.ndarray
+    num_poses: int
+    tool_axis_rms: np.ndarray
+    principal_rms: np.ndarray
+    principal_axes: np.ndarray
 
     @classmethod
-    def of(cls, arm: np.ndarray) -> PoseDiversity:
+    def from_poses(cls, T_base_tool: np.ndarray) -> PoseDiversity:
         """Measure poses T_base_tool (N, 4, 4)."""
-        n = len(arm)
-        R, place = arm[:, :3, :3], arm[:, :3, 3]
+        n = len(T_base_tool)
+        R, place = T_base_tool[:, :3, :3], T_base_tool[:, :3, 3]
         i, j = np.triu_indices(n, 1)
-        turn = np.degrees(turns(R[i].transpose(0, 2, 1) @ R[j]))  # (pairs, 3)
-        same = np.linalg.norm(turn, axis=1) < SAME_TURN
-        same &= np.linalg.norm(place[i] - place[j], axis=1) < SAME_PLACE
+        turn = np.degrees(rotation_vectors(R[i].transpose(0, 2, 1) @ R[j]))  # (pairs, 3)
+        same = np.linalg.norm(turn, axis=1) < SAME_POSE_ANGLE
+        same &= np.linalg.norm(place[i] - place[j], axis=1) < SAME_POSE_DISTANCE
         moments = turn.T @ turn / max(len(turn), 1)
         size, axes = np.linalg.eigh(moments)
         rms = np.sqrt(np.maximum(size, 0))[::-1]
@@ -57,45 +57,45 @@ class PoseDiversity(NamedTuple):
         Raises:
             ValueError: too few that differ, or turns about less than two axes; names the axis.
         """
-        if self.poses < LEAST_POSES:
+        if self.num_poses < MIN_POSES:
             raise ValueError(
-                f"{self.poses} poses that differ; {LEAST_POSES} are needed, "
-                f"{GOOD_POSES} to 20 are good"
+                f"{self.num_poses} poses that differ; {MIN_POSES} are needed, "
+                f"{RECOMMENDED_POSES} to 20 are good"
             )
-        if self.turn[0] < LEAST_TURN:
-            raise ValueError(f"the poses hardly turn the tool ({self}); {self._wish()}")
-        if self.turn[1] < LEAST_TURN:
+        if self.principal_rms[0] < MIN_ROTATION:
+            raise ValueError(f"the poses hardly turn the tool ({self}); {self._rotation_advice()}")
+        if self.principal_rms[1] < MIN_ROTATION:
             raise ValueError(
-                f"the poses turn the tool about {axis_name(self.axes[0])} only ({self}), so the "
-                f"camera may be anywhere along it; {self._wish()}"
+                f"the poses turn the tool about {axis_name(self.principal_axes[0])} only ({self}), so the "
+                f"camera may be anywhere along it; {self._rotation_advice()}"
             )
 
     def advice(self) -> str | None:
         """Say what would make the poses good, None if they are."""
-        if self.turn[1] < GOOD_TURN and self.poses > 1:
-            return self._wish()
-        if self.poses < GOOD_POSES:
+        if self.principal_rms[1] < RECOMMENDED_ROTATION and self.num_poses > 1:
+            return self._rotation_advice()
+        if self.num_poses < RECOMMENDED_POSES:
             return (
-                f"{GOOD_POSES - self.poses} more poses, at the edges of the picture, near and far"
+                f"{RECOMMENDED_POSES - self.num_poses} more poses, at the edges of the picture, near and far"
             )
         return None
 
     def __str__(self) -> str:
-        about = ", ".join(f"{a} {v:.0f}" for a, v in zip(AXES, self.about, strict=True))
+        about = ", ".join(f"{a} {v:.0f}" for a, v in zip(AXES, self.tool_axis_rms, strict=True))
         return f"RMS turn about the tool's {about} deg"
 
-    def _wish(self) -> str:
+    def _rotation_advice(self) -> str:
         """Name the axes of the tool about which turns would help."""
-        if self.turn[0] < LEAST_TURN:
-            return f"turn it by {GOOD_TURN:.0f} to 40 deg about two of its axes"
-        names = " or ".join(AXES[k] for k in range(3) if abs(self.axes[0, k]) < ACROSS)
-        return f"turn it by {GOOD_TURN:.0f} to 40 deg about its {names} axis too"
+        if self.principal_rms[0] < MIN_ROTATION:
+            return f"turn it by {RECOMMENDED_ROTATION:.0f} to 40 deg about two of its axes"
+        names = " or ".join(AXES[k] for k in range(3) if abs(self.principal_axes[0, k]) < PERPENDICULAR_COSINE)
+        return f"turn it by {RECOMMENDED_ROTATION:.0f} to 40 deg about its {names} axis too"
 
 
 def axis_name(axis: np.ndarray) -> str:
     """Return the name of an axis (3,) of the tool's frame, its components if it has none."""
     k = int(np.argmax(np.abs(axis)))
-    if abs(axis[k]) > ALONG:
+    if abs(axis[k]) > PARALLEL_COSINE:
         return f"its {AXES[k]} axis"
     x, y, z = np.round(axis * np.sign(axis[k]), 2) + 0.0  # no minus zero
     return f"its axis ({x:.2f}, {y:.2f}, {z:.2f})"

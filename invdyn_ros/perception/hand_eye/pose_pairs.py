@@ -10,37 +10,37 @@ from scipy.spatial.transform import Rotation
 
 Mounting = Literal["beside", "hand"]
 MOUNTINGS: tuple[Mounting, ...] = ("beside", "hand")
-POSITION_NOISE = 1e-3  # of a sighting that does not say, per axis [m]
-ROTATION_NOISE = np.radians(0.5)  # [rad]
-RIGID = 1e-6  # how far from orthogonal a rotation may be
+DEFAULT_POSITION_STD = 1e-3  # of a sighting that does not say, per axis [m]
+DEFAULT_ROTATION_STD = np.radians(0.5)  # [rad]
+ROTATION_TOLERANCE = 1e-6  # how far from orthogonal a rotation may be
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class PosePairs:
     """N poses of an arm and what the camera saw in each."""
 
-    arm: np.ndarray
+    T_base_tool: np.ndarray
     """(N, 4, 4) T_base_tool."""
-    marker: np.ndarray
+    T_camera_marker: np.ndarray
     """(N, 4, 4) T_camera_marker, in the optical frame: x right, y down, z forward."""
     covariance: np.ndarray
     """(N, 6, 6) of T_camera_marker: x, y, z [m] and rotations about the camera's axes [rad]. Only
     their proportions count: how large they are is estimated from the residuals."""
 
     @classmethod
-    def of(cls, arm: np.ndarray, marker: np.ndarray) -> Pairs:
+    def from_poses(cls, T_base_tool: np.ndarray, T_camera_marker: np.ndarray) -> PosePairs:
         """Pairs (N, 4, 4) of equal, unknown noise."""
-        variance = np.repeat([POSITION_NOISE**2, ROTATION_NOISE**2], 3)
-        return cls(arm, marker, np.broadcast_to(np.diag(variance), (len(arm), 6, 6)))
+        variance = np.repeat([DEFAULT_POSITION_STD**2, DEFAULT_ROTATION_STD**2], 3)
+        return cls(T_base_tool, T_camera_marker, np.broadcast_to(np.diag(variance), (len(T_base_tool), 6, 6)))
 
     def __post_init__(self) -> None:
         """Refuse what are no pairs of poses."""
-        n = len(self.arm)
-        for name, T in (("arm", self.arm), ("marker", self.marker)):
+        n = len(self.T_base_tool)
+        for name, T in (("arm", self.T_base_tool), ("marker", self.T_camera_marker)):
             if np.shape(T) != (n, 4, 4) or not np.isfinite(T).all():
                 raise ValueError(f"{name} poses must be finite and ({n}, 4, 4), got {np.shape(T)}")
             R = T[:, :3, :3]
-            wrong = np.abs(R @ R.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2)) > RIGID
+            wrong = np.abs(R @ R.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2)) > ROTATION_TOLERANCE
             wrong |= np.linalg.det(R) < 0
             if wrong.any():
                 raise ValueError(f"{name} pose {np.flatnonzero(wrong)[0]} has no rotation matrix")
@@ -48,11 +48,11 @@ class Pairs:
             raise ValueError(f"covariance must be ({n}, 6, 6), got {np.shape(self.covariance)}")
 
     def __len__(self) -> int:
-        return len(self.arm)
+        return len(self.T_base_tool)
 
-    def __getitem__(self, rows: np.ndarray) -> Pairs:
+    def __getitem__(self, rows: np.ndarray) -> PosePairs:
         """Return the pairs of some rows, indices or a mask."""
-        return Pairs(self.arm[rows], self.marker[rows], self.covariance[rows])
+        return PosePairs(self.T_base_tool[rows], self.T_camera_marker[rows], self.covariance[rows])
 
     def motion(self, mounting: Mounting) -> np.ndarray:
         """Return M (N, 4, 4) of M Y = X B, in which B is the marker's pose and X the camera's.
@@ -62,10 +62,10 @@ class Pairs:
         """
         if mounting not in MOUNTINGS:
             raise ValueError(f"no mounting '{mounting}'; there are {', '.join(MOUNTINGS)}")
-        return self.arm if mounting == "beside" else inverse(self.arm)
+        return self.T_base_tool if mounting == "beside" else invert_transform(self.T_base_tool)
 
 
-def inverse(T: np.ndarray) -> np.ndarray:
+def invert_transform(T: np.ndarray) -> np.ndarray:
     """Return the inverse of poses (..., 4, 4)."""
     out = np.zeros_like(T)
     R = np.swapaxes(T[..., :3, :3], -1, -2)
@@ -74,22 +74,22 @@ def inverse(T: np.ndarray) -> np.ndarray:
     return out
 
 
-def pose(rotation: np.ndarray, position: np.ndarray) -> np.ndarray:
+def make_transform(rotation_vector: np.ndarray, position: np.ndarray) -> np.ndarray:
     """Return poses (..., 4, 4) of rotation vectors [rad] and positions [m], (..., 3) each."""
     position = np.asarray(position, float)
     out = np.zeros((*position.shape[:-1], 4, 4))
-    R = Rotation.from_rotvec(np.reshape(rotation, (-1, 3))).as_matrix()
+    R = Rotation.from_rotvec(np.reshape(rotation_vector, (-1, 3))).as_matrix()
     out[..., :3, :3], out[..., :3, 3] = R.reshape(*position.shape[:-1], 3, 3), position
     out[..., 3, 3] = 1
     return out
 
 
-def turns(R: np.ndarray) -> np.ndarray:
+def rotation_vectors(R: np.ndarray) -> np.ndarray:
     """Return the rotation vectors (..., 3) [rad] of rotation matrices (..., 3, 3)."""
     return Rotation.from_matrix(R.reshape(-1, 3, 3)).as_rotvec().reshape(R.shape[:-1])
 
 
-def difference(seen: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def pose_difference(T_measured: np.ndarray, T_predicted: np.ndarray) -> np.ndarray:
     """Return how poses (N, 4, 4) differ: (N, 6) of x, y, z [m] and rotations [rad], outer axes."""
-    turn = turns(seen[:, :3, :3] @ wanted[:, :3, :3].transpose(0, 2, 1))
-    return np.hstack([seen[:, :3, 3] - wanted[:, :3, 3], turn])
+    turn = rotation_vectors(T_measured[:, :3, :3] @ T_predicted[:, :3, :3].transpose(0, 2, 1))
+    return np.hstack([T_measured[:, :3, 3] - T_predicted[:, :3, 3], turn])

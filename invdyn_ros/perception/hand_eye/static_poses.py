@@ -12,34 +12,34 @@ import numpy as np
 
 from invdyn_ros.config import Checked, Positive
 from invdyn_ros.perception.hand_eye.pose_pairs import (
-    POSITION_NOISE,
-    ROTATION_NOISE,
-    Pairs,
-    difference,
-    pose,
+    DEFAULT_POSITION_STD,
+    DEFAULT_ROTATION_STD,
+    PosePairs,
+    pose_difference,
+    make_transform,
 )
 from invdyn_ros.robots.robot import Robot
 
-STRAY = 4.0  # a sighting this many times as far off as most of its rest is left out
-COMPARED = 40  # sightings of a rest from which its middle one is chosen
+OUTLIER_THRESHOLD = 4.0  # a sighting this many times as far off as most of its rest is left out
+MAX_MEDOID_CANDIDATES = 40  # sightings of a rest from which its middle one is chosen
 # What a detector's covariance does not know: the arm's repeatability, printing, the lens.
-FLOOR = np.repeat([2e-4, 1e-3], 3) ** 2  # variance [m2, rad2]
-UNKNOWN = np.repeat([POSITION_NOISE, ROTATION_NOISE], 3) ** 2
+UNMODELED_VARIANCE = np.repeat([2e-4, 1e-3], 3) ** 2  # variance [m2, rad2]
+DEFAULT_VARIANCE = np.repeat([DEFAULT_POSITION_STD, DEFAULT_ROTATION_STD], 3) ** 2
 
 
 @dataclass(frozen=True)
-class RestConfig(Checked):
+class StaticPoseConfig(Checked):
     """When an arm is at rest."""
 
-    still: Positive = 0.05
+    max_joint_velocity: Positive = 0.05
     """A faster joint moves [rad/s]."""
-    settle: Positive = 0.3
+    settling_time: Positive = 0.3
     """The arm is at rest that long before and after a picture that counts [s]."""
-    same: Positive = 0.01
+    merge_tolerance: Positive = 0.01
     """Rests in a row in which no joint differs by more are one [rad]."""
 
 
-class Streams(NamedTuple):
+class HandEyeStreams(NamedTuple):
     """What was heard, in any order.
 
     Attributes:
@@ -50,14 +50,14 @@ class Streams(NamedTuple):
         covariance: (S, 6, 6) of it; zero where unknown.
     """
 
-    time: np.ndarray
+    joint_time: np.ndarray
     q: np.ndarray
-    seen: np.ndarray
-    marker: np.ndarray
+    marker_time: np.ndarray
+    T_camera_marker: np.ndarray
     covariance: np.ndarray
 
 
-class Rests(NamedTuple):
+class StaticPoses(NamedTuple):
     """The poses in which the arm rested.
 
     Attributes:
@@ -67,74 +67,74 @@ class Rests(NamedTuple):
     """
 
     time: np.ndarray
-    pictures: int
-    pairs: Pairs
+    num_images: int
+    pairs: PosePairs
 
 
-def find_rests(streams: Streams, robot: Robot, config: RestConfig) -> Rests:
+def find_static_poses(streams: HandEyeStreams, robot: Robot, config: StaticPoseConfig) -> StaticPoses:
     """Return the mean sighting of each rest of the arm, in order of time."""
-    seen, first = np.unique(streams.seen, return_index=True)
-    marker, covariance = streams.marker[first], known(streams.covariance[first])
-    q, still = _joints(streams, seen, config)
+    seen, first = np.unique(streams.marker_time, return_index=True)
+    marker, covariance = streams.T_camera_marker[first], complete_covariances(streams.covariance[first])
+    q, still = _joints_at_detections(streams, seen, config)
     groups: list[list[int]] = []
     for k in np.flatnonzero(still):
-        joined = groups and np.abs(q[k] - q[groups[-1][0]]).max() < config.same
+        joined = groups and np.abs(q[k] - q[groups[-1][0]]).max() < config.merge_tolerance
         if joined and groups[-1][-1] == k - 1:
             groups[-1].append(k)
         else:
             groups.append([k])
     arm = [robot.forward_kinematics(q[group].mean(axis=0)) for group in groups]
-    means = [_mean(marker[group], covariance[group]) for group in groups]
-    pairs = Pairs(
+    means = [_robust_mean(marker[group], covariance[group]) for group in groups]
+    pairs = PosePairs(
         np.reshape(arm, (-1, 4, 4)),
         np.reshape([T for T, _ in means], (-1, 4, 4)),
         np.reshape([c for _, c in means], (-1, 6, 6)),
     )
     times = np.array([seen[group[0]] for group in groups])
-    return Rests(times, sum(map(len, groups)), pairs)
+    return StaticPoses(times, sum(map(len, groups)), pairs)
 
 
-def known(covariance: np.ndarray) -> np.ndarray:
+def complete_covariances(covariance: np.ndarray) -> np.ndarray:
     """Return covariances (S, 6, 6) with usual ones where the source gives none, or nonsense."""
-    made = (covariance + covariance.transpose(0, 2, 1)) / 2 + np.diag(FLOOR)
+    made = (covariance + covariance.transpose(0, 2, 1)) / 2 + np.diag(UNMODELED_VARIANCE)
     finite = np.isfinite(made).all(axis=(1, 2)) & covariance.any(axis=(1, 2))
-    made[~finite] = np.diag(UNKNOWN)
-    made[np.linalg.eigvalsh(made)[:, 0] <= 0] = np.diag(UNKNOWN)
+    made[~finite] = np.diag(DEFAULT_VARIANCE)
+    made[np.linalg.eigvalsh(made)[:, 0] <= 0] = np.diag(DEFAULT_VARIANCE)
     return made
 
 
-def _joints(
-    streams: Streams, seen: np.ndarray, config: RestConfig
+def _joints_at_detections(
+    streams: HandEyeStreams, seen: np.ndarray, config: StaticPoseConfig
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return joints (S, n) [rad] at the stamps of sightings and whether the arm rests (S,)."""
-    order = np.argsort(streams.time, kind="stable")
-    time, q = streams.time[order], streams.q[order]
+    order = np.argsort(streams.joint_time, kind="stable")
+    time, q = streams.joint_time[order], streams.q[order]
     if not len(time):
         return np.empty((len(seen), streams.q.shape[1])), np.zeros(len(seen), bool)
-    at = seen[:, None] + config.settle * np.array([-1.0, -0.5, 0.0, 0.5, 1.0])  # (S, 5)
+    at = seen[:, None] + config.settling_time * np.array([-1.0, -0.5, 0.0, 0.5, 1.0])  # (S, 5)
     path = np.stack([np.interp(at, time, column) for column in q.T], axis=-1)  # (S, 5, n)
     # a stamp that no joint state is near to, such as in a pause of the recording, tells nothing
     after = np.clip(np.searchsorted(time, at), 1, max(len(time) - 1, 1))
     gap = time[np.minimum(after, len(time) - 1)] - time[after - 1]
-    whole = (at >= time[0]) & (at <= time[-1]) & (gap <= config.settle)
+    whole = (at >= time[0]) & (at <= time[-1]) & (gap <= config.settling_time)
     moved = np.ptp(path, axis=1).max(axis=1)  # (S,)
-    return path[:, 2], whole.all(axis=1) & (moved < 2 * config.settle * config.still)
+    return path[:, 2], whole.all(axis=1) & (moved < 2 * config.settling_time * config.max_joint_velocity)
 
 
-def _mean(marker: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _robust_mean(marker: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean (4, 4) and covariance (6, 6) of the sightings of a rest, without strays.
 
     Averaging does not make the covariance smaller: what one view gets wrong, it does each time.
     """
     size = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2).mean(axis=0))  # (6,)
-    some = np.unique(np.linspace(0, len(marker) - 1, COMPARED).astype(int))
-    far = [np.linalg.norm(difference(marker[some], T[None]) / size, axis=1) for T in marker[some]]
+    some = np.unique(np.linspace(0, len(marker) - 1, MAX_MEDOID_CANDIDATES).astype(int))
+    far = [np.linalg.norm(pose_difference(marker[some], T[None]) / size, axis=1) for T in marker[some]]
     middle = marker[some[np.argmin(np.median(far, axis=1))]]
-    off = difference(marker, middle[None])
+    off = pose_difference(marker, middle[None])
     distance = np.linalg.norm(off / size, axis=1)
-    kept = distance <= max(STRAY * float(np.median(distance)), 1e-9)
+    kept = distance <= max(OUTLIER_THRESHOLD * float(np.median(distance)), 1e-9)
     mean = off[kept].mean(axis=0)
     T = middle.copy()
-    T[:3, :3] = pose(mean[3:], np.zeros(3))[:3, :3] @ middle[:3, :3]
+    T[:3, :3] = make_transform(mean[3:], np.zeros(3))[:3, :3] @ middle[:3, :3]
     T[:3, 3] += mean[:3]
     return T, covariance[kept].mean(axis=0)
