@@ -21,16 +21,16 @@ pytest.register_assert_rewrite("arm_limits", "benchmark_report", "node_probe", "
 
 
 @pytest.fixture
-def begin():
+def start_node():
     """Start a node in a thread; return the probe that talks to it and what it hears."""
-    from node_probe import beginning  # needs ROS, which the other tests do without
+    from node_probe import node_starter  # needs ROS, which the other tests do without
 
-    yield from beginning()
+    yield from node_starter()
 
 
 @pytest.fixture
-def line_of_death(monkeypatch, capfd):
+def run_until_error(monkeypatch, capfd):
     """Run a node as its process would while others publish; return its last words."""
-    from node_probe import line_of_death
+    from node_probe import run_until_error
 
-    return partial(line_of_death, monkeypatch, capfd)
+    return partial(run_until_error, monkeypatch, capfd)

@@ -22,7 +22,9 @@ from invdyn_ros.robots.robot import load_robot
 UR5 = load_robot("ur5")
 SCENE = SCENES["ur5"]
 CAMERA = SCENE.camera.T_base_camera
-HELD = make_transform(np.array([0.1, -0.2, 0.3]), np.array([0.0, 0.005, 0.01]))  # of the block on the tool
+HELD = make_transform(
+    np.array([0.1, -0.2, 0.3]), np.array([0.0, 0.005, 0.01])
+)  # of the block on the tool
 RATE, PICTURES = 50, 5  # [Hz] of joint states, and of them from picture to picture
 REST = 1.0  # [s] of a recorded arm
 BLOCK = "/blocks/block_0"
@@ -47,7 +49,7 @@ def serialized(stamp: int, q: np.ndarray = UR5.home) -> bytes:
     return serialize_message(message)
 
 
-def block_seen(T: np.ndarray, stamp: int, covariance: np.ndarray) -> PoseWithCovarianceStamped:
+def block_message(T: np.ndarray, stamp: int, covariance: np.ndarray) -> PoseWithCovarianceStamped:
     """The message of a block that is seen at a pose (4, 4) and a time [ns]."""
     quaternion = Rotation.from_matrix(T[:3, :3]).as_quat()
     return block_to_message(T[:3, 3], quaternion, covariance, Header(stamp=to_stamp(stamp)))
@@ -62,7 +64,7 @@ def record(folder: Path, moves: np.ndarray, seen, start: int = 0) -> Path:
         bag.write("/joint_states", JointState, stamp, serialized(stamp, q))
         found = seen(q) if k % PICTURES == 0 else None
         if found is not None:
-            raw = serialize_message(block_seen(found[0], stamp, found[1]))
+            raw = serialize_message(block_message(found[0], stamp, found[1]))
             bag.write(BLOCK, PoseWithCovarianceStamped, stamp, raw)
     bag.close()
     return folder

@@ -98,7 +98,7 @@ def arguments(parameters):
     return ["--ros-args", "--log-level", "warn", *given]
 
 
-def beginning():
+def node_starter():
     """Yield what starts a node in a thread and returns its probe and what that hears; clean up."""
     threads, probes = [], []
 
@@ -136,7 +136,7 @@ def beginning():
         probe.close()
 
 
-def line_of_death(monkeypatch, capfd, make, *spoken, **parameters):
+def run_until_error(monkeypatch, capfd, make, *spoken, **parameters):
     """Run a node as its process would while others publish; return its last words."""
     monkeypatch.setattr(sys, "argv", ["node", *arguments(parameters)])
     probe, over = Probe(), threading.Event()

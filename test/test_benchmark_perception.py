@@ -16,7 +16,7 @@ def test_cameras_are_found_as_well_as_the_noise_allows_and_better_than_by_opencv
     pictured = report["rows"][f"{OURS}, pictures"]
     assert pictured["mm p95"] < 1.0 and pictured["deg p95"] < 0.1
     peers = [name for name in PEERS if hasattr(cv2, PEERS[name])]  # OpenCV 5 has none
-    for mounting in ("beside", "hand"):
+    for mounting in ("eye_to_hand", "eye_in_hand"):
         ours, bound = (report["rows"][f"{name}, {mounting}"] for name in (OURS, BOUND))
         assert ours["mm p50"] < 1.0 and ours["deg p50"] < 0.1
         # medians of 40 trials stray by a sixth

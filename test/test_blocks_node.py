@@ -42,9 +42,9 @@ def info_message(calibrated=True):
     return camera_info_message(k, 640, 480, to_stamp(START), "camera")
 
 
-def test_an_image_before_the_camera_info_is_kept_and_gives_pose_and_markers(begin, picture):
+def test_an_image_before_the_camera_info_is_kept_and_gives_pose_and_markers(start_node, picture):
     image, truth = picture
-    probe, poses, markers = begin(
+    probe, poses, markers = start_node(
         BlocksNode,
         [("/blocks/block_0", PoseWithCovarianceStamped), ("/blocks/markers", MarkerArray)],
         lockstep=True,
@@ -69,7 +69,7 @@ def test_an_image_before_the_camera_info_is_kept_and_gives_pose_and_markers(begi
 
 
 def test_a_block_is_a_frame_of_tf_where_tf2_exists_and_none_while_unseen(
-    begin, picture, monkeypatch
+    start_node, picture, monkeypatch
 ):
     sent = []
 
@@ -80,7 +80,7 @@ def test_a_block_is_a_frame_of_tf_where_tf2_exists_and_none_while_unseen(
             self.sendTransform = sent.append
 
     monkeypatch.setattr(blocks, "TransformBroadcaster", Broadcaster)
-    probe, poses, markers = begin(
+    probe, poses, markers = start_node(
         BlocksNode,
         [("/blocks/block_0", PoseWithCovarianceStamped), ("/blocks/markers", MarkerArray)],
         lockstep=True,
@@ -96,13 +96,13 @@ def test_a_block_is_a_frame_of_tf_where_tf2_exists_and_none_while_unseen(
     assert stamps(sent) == [START] and sent[0].header.frame_id == "camera"
 
 
-def test_two_blocks_with_one_id_are_said_and_have_no_pose(begin):
+def test_two_blocks_with_one_id_are_said_and_have_no_pose(start_node):
     scene = replace(SCENES["ur5"], blocks=2)
     with SceneCamera(UR5, scene) as camera:
         _mark(camera.client, camera.blocks[1], 0)  # the second block is a copy of the first
         poses = [block_pose(0.45, 0.03, 0.02, 0.4), block_pose(0.5, -0.05, 0.02, 1.0)]
         image = camera.render(UR5.home, 0.0, np.stack(poses))
-    probe, poses, markers, said = begin(
+    probe, poses, markers, said = start_node(
         BlocksNode,
         [
             ("/blocks/block_0", PoseWithCovarianceStamped),
@@ -122,14 +122,14 @@ def test_two_blocks_with_one_id_are_said_and_have_no_pose(begin):
     assert not poses and probe.tested.hold_reason == text.text == said[0].status[0].message
 
 
-def test_an_image_of_another_encoding_ends_the_node(line_of_death):
+def test_an_image_of_another_encoding_ends_the_node(run_until_error):
     message = image_to_message(np.zeros((48, 64, 3), np.uint8), Time(), "camera")
     message.encoding = "mono16"
-    line = line_of_death(BlocksNode, (IMAGES, message, 10))
+    line = run_until_error(BlocksNode, (IMAGES, message, 10))
     assert line == "blocks: image encoding 'mono16' is not supported; send one of ['rgb8', 'bgr8']"
 
 
-def test_a_camera_that_is_not_calibrated_ends_the_node(line_of_death):
+def test_a_camera_that_is_not_calibrated_ends_the_node(run_until_error):
     info = info_message(calibrated=False)
-    line = line_of_death(BlocksNode, ("/camera/camera_info", info, 10))
+    line = run_until_error(BlocksNode, ("/camera/camera_info", info, 10))
     assert line.startswith("blocks: camera_info is not calibrated")

@@ -13,7 +13,7 @@ from held_block import (
     HELD,
     SCENE,
     UR5,
-    block_seen,
+    block_message,
     calibrated,
     exact,
     postures,
@@ -41,7 +41,7 @@ def recording(tmp_path_factory) -> Path:
 
 def test_a_recording_becomes_the_file_that_the_launch_reads(recording, tmp_path, capsys) -> None:
     file, plot = tmp_path / "new" / "camera.yaml", tmp_path / "new" / "residuals.png"
-    words = ("bag", recording, "--mounting", "beside", "--out", file, "--plot", plot)
+    words = ("bag", recording, "--mounting", "eye_to_hand", "--out", file, "--plot", plot)
     assert calibrated(*words) == 0
     np.testing.assert_allclose(read_camera_pose(file, "ur5").T, CAMERA, atol=1e-6)
     np.testing.assert_allclose(load_yaml(file)["marker_position"], HELD[:3, 3], atol=1e-6)
@@ -67,9 +67,9 @@ def test_a_camera_on_the_hand_is_found_but_not_for_the_grasp(tmp_path) -> None:
 
     file = tmp_path / "camera.yaml"
     bag = record(tmp_path / "bag", postures(10), seen)
-    assert calibrated("bag", bag, "--mounting", "hand", "--out", file) == 0
+    assert calibrated("bag", bag, "--mounting", "eye_in_hand", "--out", file) == 0
     read = load_yaml(file)
-    assert read["mounting"] == "hand"
+    assert read["mounting"] == "eye_in_hand"
     np.testing.assert_allclose(read["position"], on_hand[:3, 3], atol=1e-6)
     np.testing.assert_allclose(read["marker_position"], block[:3, 3], atol=1e-6)
     with pytest.raises(ValueError, match="is of a camera on the hand; the grasp needs one that"):
@@ -93,7 +93,7 @@ def test_pictures_of_the_simulated_camera_tell_where_it_stands(tmp_path, capsys)
 
         bag = record(tmp_path / "bag", postures(25, reach=0.8), seen)
     file = tmp_path / "camera.yaml"
-    assert calibrated("bag", bag, "--mounting", "beside", "--out", file) == 0
+    assert calibrated("bag", bag, "--mounting", "eye_to_hand", "--out", file) == 0
     error = invert_transform(CAMERA) @ read_camera_pose(file, "ur5").T
     assert np.linalg.norm(error[:3, 3]) < 2e-3
     assert Rotation.from_matrix(error[:3, :3]).magnitude() < np.radians(0.25)
@@ -111,9 +111,9 @@ def test_a_wrong_rest_is_named_and_left_out(tmp_path, capsys) -> None:
 
     file = tmp_path / "camera.yaml"
     bag = record(tmp_path / "bag", moves, seen)
-    assert calibrated("bag", bag, "--mounting", "beside", "--out", file) == 0
+    assert calibrated("bag", bag, "--mounting", "eye_to_hand", "--out", file) == 0
     assert "left out pose 6, at 5." in capsys.readouterr().out
-    assert load_yaml(file)["poses"] == 15
+    assert load_yaml(file)["num_poses"] == 15
 
 
 def turned(joint: int) -> np.ndarray:
@@ -137,7 +137,7 @@ def turned(joint: int) -> np.ndarray:
 def test_poses_that_cannot_tell_are_refused_in_one_line(moves, message, tmp_path, capsys) -> None:
     file = tmp_path / "camera.yaml"
     bag = record(tmp_path / "bag", moves, exact)
-    assert calibrated("bag", bag, "--mounting", "beside", "--out", file) == 2
+    assert calibrated("bag", bag, "--mounting", "eye_to_hand", "--out", file) == 2
     refused = capsys.readouterr().err
     assert message in refused and refused.count("\n") == 1
     assert not file.exists()
@@ -153,12 +153,12 @@ def test_poses_that_cannot_tell_are_refused_in_one_line(moves, message, tmp_path
         ({"--joints": "/joints"}, "no topic /joints of type sensor_msgs/msg/JointState"),
         ({"--out": "camera.txt"}, "--out camera.txt is not a .yaml file"),
         ({"--plot": "a.pdf"}, "--plot a.pdf is not a .png file"),
-        ({"--still": "0"}, "still is 0.0; it must be positive"),
+        ({"--max-joint-velocity": "0"}, "max_joint_velocity is 0.0; it must be positive"),
     ],
 )
 def test_bad_input_is_one_line_and_code_two(recording, tmp_path, capsys, change, message) -> None:
     file = tmp_path / "camera.yaml"
-    given = {"--mounting": "beside", "--out": str(file), **change}
+    given = {"--mounting": "eye_to_hand", "--out": str(file), **change}
     words = [word for pair in given.items() for word in pair]
     assert calibrated("bag", recording, *words) == 2
     refused = capsys.readouterr().err
@@ -167,13 +167,13 @@ def test_bad_input_is_one_line_and_code_two(recording, tmp_path, capsys, change,
 
 
 def test_no_recording_and_time_that_starts_again_are_refused(tmp_path, capsys) -> None:
-    words = ("--mounting", "beside", "--out", tmp_path / "camera.yaml")
+    words = ("--mounting", "eye_to_hand", "--out", tmp_path / "camera.yaml")
     assert calibrated("bag", tmp_path / "none", *words) == 2
     assert "no such file or folder" in capsys.readouterr().err
     bag = BagWriter(tmp_path / "bag")
     for received, stamp in enumerate((10**9, 5 * 10**9, 10**9)):
         bag.write("/joint_states", JointState, received, serialized(stamp))
-        raw = serialize_message(block_seen(np.eye(4), stamp, np.zeros((6, 6))))
+        raw = serialize_message(block_message(np.eye(4), stamp, np.zeros((6, 6))))
         bag.write(BLOCK, PoseWithCovarianceStamped, received, raw)
     bag.close()
     assert calibrated("bag", tmp_path / "bag", *words) == 2
@@ -185,7 +185,7 @@ def test_no_recording_and_time_that_starts_again_are_refused(tmp_path, capsys) -
     ("camera", "message"),
     [
         (
-            CameraPose("dofbot", "beside", (1, 0, 0.5), (1, 0, 0, 0)),
+            CameraPose("dofbot", "eye_to_hand", (1, 0, 0.5), (1, 0, 0, 0)),
             "is the camera of 'dofbot'",
         ),
         (None, "cannot read"),

@@ -19,7 +19,7 @@ from held_block import (
     CAMERA,
     PICTURES,
     RATE,
-    block_seen,
+    block_message,
     calibrated,
     exact,
     postures,
@@ -47,7 +47,7 @@ def driven(moves: np.ndarray) -> Iterator[None]:
                 q = moves[min(int(k / RATE / REST), len(moves) - 1)]
                 joints.publish(state(stamp, q))
                 if k % PICTURES == 0:
-                    blocks.publish(block_seen(exact(q)[0], stamp, np.zeros((6, 6))))
+                    blocks.publish(block_message(exact(q)[0], stamp, np.zeros((6, 6))))
                 k += 1
 
     driver = threading.Thread(target=drive)
@@ -85,13 +85,13 @@ def calibrated_live(*words: object, interrupted: bool) -> str:
 def test_an_arm_that_goes_from_rest_to_rest_is_calibrated_live(tmp_path, interrupted) -> None:
     """Through real topics; with Ctrl-C what was gathered counts."""
     file, kept = tmp_path / "camera.yaml", tmp_path / "kept"
-    words = ["--mounting", "beside", "--out", file, "--record", kept, "--no-detect"]
-    words += ["--settle", "0.1", *([] if interrupted else ["--poses", "8"])]
+    words = ["--mounting", "eye_to_hand", "--out", file, "--record", kept, "--no-detect"]
+    words += ["--settling-time", "0.1", *([] if interrupted else ["--poses", "8"])]
     with driven(postures(10)):
         shown = calibrated_live(*words, interrupted=interrupted)
     np.testing.assert_allclose(read_camera_pose(file, "ur5").T, CAMERA, atol=1e-6)
     assert "deg; turn it by 20 to 40 deg about its " in shown and "held out: 0.00 mm" in shown
     again = tmp_path / "again.yaml"
-    words = ("--mounting", "beside", "--settle", "0.1", "--out", again)
+    words = ("--mounting", "eye_to_hand", "--settling-time", "0.1", "--out", again)
     assert calibrated("bag", kept, *words) == 0
     assert again.read_text() == file.read_text()

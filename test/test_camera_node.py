@@ -34,8 +34,8 @@ def brightness(images):
     return [float(image_to_array(m).mean()) for m in images]
 
 
-def test_a_video_is_published_whole_in_order_and_at_its_pace(begin, film):
-    probe, decoded = begin(CameraNode, video=film, wait_for_topics="/go"), []
+def test_a_video_is_published_whole_in_order_and_at_its_pace(start_node, film):
+    probe, decoded = start_node(CameraNode, video=film, wait_for_topics="/go"), []
     node = probe.tested
     node.frames = (decoded.append(time.time()) or frame for frame in node.frames)
     began, images = time.time_ns(), probe.hear(IMAGES, Image, newest(False))
@@ -53,8 +53,8 @@ def test_a_video_is_published_whole_in_order_and_at_its_pace(begin, film):
     assert (decoded > rested - 1e-3).all(), "decoding took a core from who works on the last frame"
 
 
-def test_in_lockstep_a_video_follows_the_simulated_clock(begin, film):
-    probe = begin(CameraNode, video=film, lockstep=True)
+def test_in_lockstep_a_video_follows_the_simulated_clock(start_node, film):
+    probe = start_node(CameraNode, video=film, lockstep=True)
     images = probe.hear(IMAGES, Image)
     clock = probe.speaker("/clock", Clock)
 
@@ -72,6 +72,6 @@ def test_in_lockstep_a_video_follows_the_simulated_clock(begin, film):
     assert len(images) == FRAMES + 1 and np.diff(brightness(images)).min() > -1
 
 
-def test_a_missing_video_ends_the_node(line_of_death, tmp_path):
-    line = line_of_death(CameraNode, video=tmp_path / "none.mp4")
+def test_a_missing_video_ends_the_node(run_until_error, tmp_path):
+    line = run_until_error(CameraNode, video=tmp_path / "none.mp4")
     assert line == f"camera: no video file {tmp_path / 'none.mp4'}"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sightings import NOISE, errors, random_pairs
+from hand_eye_samples import NOISE, errors, random_pairs
 
 from invdyn_ros.perception.hand_eye.calibration import calibrate, to_camera_pose
 from invdyn_ros.perception.hand_eye.camera_pose import CameraPose, read_camera_pose, to_yaml
 
 
 def test_the_file_reads_back_as_it_was_written(tmp_path) -> None:
-    made = to_camera_pose(calibrate(random_pairs(0, noise=NOISE), "beside"), "ur5", "beside")
+    made = to_camera_pose(
+        calibrate(random_pairs(0, noise=NOISE), "eye_to_hand"), "ur5", "eye_to_hand"
+    )
     file = tmp_path / "camera.yaml"
     file.write_text(to_yaml(made, "base_link"))
     read = read_camera_pose(file, "ur5")
@@ -23,22 +25,30 @@ def test_the_file_reads_back_as_it_was_written(tmp_path) -> None:
 def test_a_file_by_hand_needs_a_place_and_a_direction_only(tmp_path) -> None:
     file = tmp_path / "camera.yaml"
     file.write_text(
-        "arm: ur5\nmounting: beside\nposition: [1, 0, 0.5]\nquaternion: [1, 0, 0, 0]\n"
+        "arm: ur5\nmounting: eye_to_hand\nposition: [1, 0, 0.5]\nquaternion: [1, 0, 0, 0]\n"
     )
     np.testing.assert_allclose(read_camera_pose(file, "ur5").T[:3], [
         [1, 0, 0, 1], [0, -1, 0, 0], [0, 0, -1, 0.5]
     ])  # fmt: skip
 
 
-GOOD = CameraPose("ur5", "beside", (1.0, 0.0, 0.5), (1.0, 0.0, 0.0, 0.0))
+GOOD = CameraPose("ur5", "eye_to_hand", (1.0, 0.0, 0.5), (1.0, 0.0, 0.0, 0.0))
 
 
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ("arm: ur5", "arm: dofbot", "is the camera of 'dofbot', not of 'ur5'"),
-        ("mounting: beside", "mounting: hand", "camera on the hand; the grasp needs one that st"),
-        ("mounting: beside", "mounting: wall", "'wall' is not one of 'beside', 'hand'"),
+        (
+            "mounting: eye_to_hand",
+            "mounting: eye_in_hand",
+            "camera on the hand; the grasp needs one that st",
+        ),
+        (
+            "mounting: eye_to_hand",
+            "mounting: wall",
+            "'wall' is not one of 'eye_to_hand', 'eye_in_hand'",
+        ),
         ("[1.0, 0.0, 0.5]", "[1000.0, 0.0, 0.5]", "it must be in metres"),
         ("[1.0, 0.0, 0.5]", "[.nan, 0.0, 0.5]", "it must be in metres"),
         ("[1.0, 0.0, 0.5]", "[1.0, 0.0]", "position: expected 3 values, got 2"),

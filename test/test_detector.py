@@ -40,7 +40,9 @@ def error(T: np.ndarray, truth: np.ndarray) -> np.ndarray:
 def test_the_model_of_the_detector_errs_as_the_real_one(arm: str) -> None:
     """On pictures of blocks anywhere: the spread over places, and from frame to frame."""
     robot, scene, random = load_robot(arm), SCENES[arm], np.random.default_rng(1)
-    real = BlockDetector(BlockDetectorConfig(block_size=scene.block_size), scene.camera.intrinsics())
+    real = BlockDetector(
+        BlockDetectorConfig(block_size=scene.block_size), scene.camera.intrinsics()
+    )
     T_camera_base = np.linalg.inv(scene.camera.T_base_camera)
     errors, again = {"real": [], "model": []}, {"real": [], "model": []}
     with SceneCamera(robot, scene) as camera:
@@ -78,7 +80,9 @@ def test_covariance_of_the_model_is_that_of_its_errors() -> None:
 def test_the_model_misses_what_the_real_detector_misses() -> None:
     """With the gripper over the block, at heights from far above to around it."""
     arm, scene = load_robot("ur5"), SCENES["ur5"]
-    real = BlockDetector(BlockDetectorConfig(block_size=scene.block_size), scene.camera.intrinsics())
+    real = BlockDetector(
+        BlockDetectorConfig(block_size=scene.block_size), scene.camera.intrinsics()
+    )
     random, agreed = np.random.default_rng(0), []
     with (
         Simulation(arm, load_plant("ur5"), scene=scene) as simulation,

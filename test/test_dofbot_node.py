@@ -23,9 +23,9 @@ def test_a_node_without_its_hardware_ends_with_one_line_and_code_2():
     assert ended.stderr.startswith("dofbot: ") and "Traceback" not in ended.stderr
 
 
-def test_the_node_follows_commands_and_publishes_positions_only(begin):
+def test_the_node_follows_commands_and_publishes_positions_only(start_node):
     board, q = ServoBoard(time.monotonic), [0.1, -0.1, 0.1, -0.1, 0.1]
-    probe, seen = begin(lambda: DofbotNode(board), [(STATES, JointState)])
+    probe, seen = start_node(lambda: DofbotNode(board), [(STATES, JointState)])
     arm = probe.speaker("/forward_position_controller/commands", Float64MultiArray)
     grip = probe.speaker("/gripper/command", Float64MultiArray)
 

@@ -24,7 +24,11 @@ from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata
 from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.grasp.policies.scripted import NOT_SEEN, ScriptedGrasp
 from invdyn_ros.grasp.policies.time_scaling import BRAKING, TimeScaling
-from invdyn_ros.perception.block_detector import BlockDetector, BlockDetectorConfig, describe_duplicate
+from invdyn_ros.perception.block_detector import (
+    BlockDetector,
+    BlockDetectorConfig,
+    describe_duplicate,
+)
 from invdyn_ros.robots.robot import load_robot
 
 SCENE = SCENES["ur5"]
@@ -102,7 +106,9 @@ def test_a_picture_of_blocks_of_another_size_is_doubted(true: float) -> None:
     with SceneCamera(robot("ur5"), real) as camera:
         image = camera.render(robot("ur5").home, 0.05, pose[None])
     camera = SCENE.camera
-    (found,) = BlockDetector(BlockDetectorConfig(SCENE.block_size), camera.intrinsics()).detect(image)
+    (found,) = BlockDetector(BlockDetectorConfig(SCENE.block_size), camera.intrinsics()).detect(
+        image
+    )
     T, half = camera.T_base_camera, SCENE.block_size / 2
     sight = sighting(0.0, found.T_camera_block, found.covariance, T, half)
     assert sight.size == pytest.approx(true, rel=0.03)
@@ -121,7 +127,9 @@ def test_an_uncertain_depth_is_no_other_size() -> None:
 def test_a_doubt_outlasts_silence_and_ends_after_good_pictures() -> None:
     doubts = DetectionGate(SCENE)
     doubts.refuse(1.0, describe_duplicate(0))
-    assert doubts.reason == describe_duplicate(0) and "two blocks with id 0" in describe_duplicate(0)
+    assert doubts.reason == describe_duplicate(0) and "two blocks with id 0" in describe_duplicate(
+        0
+    )
     assert doubts.accept(seen(1.0 + CALM / 2)) and doubts.reason is not None
     doubts.clear(1.0 + 1.1 * CALM)
     assert doubts.reason is None

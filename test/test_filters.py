@@ -2,20 +2,20 @@
 
 import numpy as np
 import pytest
-from person import DT
+from synthetic_person import DT
 
-from invdyn_ros.teleop.filters import Bounds, OneEuro, RateLimiter
+from invdyn_ros.teleop.filters import JointBounds, OneEuroFilter, RateLimiter
 
 
 def test_one_euro_passes_a_constant_and_its_first_sample_unchanged():
-    one_euro = OneEuro(1.0, 0.5)
+    one_euro = OneEuroFilter(1.0, 0.5)
     value = np.array([0.3, -2.0, 5.0])
     for _ in range(5):
         assert np.allclose(one_euro(value, DT), value)
 
 
 def test_one_euro_stays_between_what_was_and_what_is():
-    one_euro = OneEuro(1.0, 0.5)
+    one_euro = OneEuroFilter(1.0, 0.5)
     last = one_euro(np.zeros(1), DT)
     for _ in range(50):
         new = one_euro(np.ones(1), DT)
@@ -27,7 +27,7 @@ def test_one_euro_stays_between_what_was_and_what_is():
 def test_one_euro_commutes_with_rotation():
     rng = np.random.default_rng(0)
     turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    plain, turned = OneEuro(1.0, 0.5), OneEuro(1.0, 0.5)
+    plain, turned = OneEuroFilter(1.0, 0.5), OneEuroFilter(1.0, 0.5)
     for sample in rng.normal(size=(30, 3)):
         assert np.allclose(turn @ plain(sample, DT), turned(turn @ sample, DT))
 
@@ -35,23 +35,23 @@ def test_one_euro_commutes_with_rotation():
 def test_one_euro_removes_jitter_at_rest_and_lag_in_motion():
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(400, 1))
-    still = OneEuro(0.5, 0.0)
+    still = OneEuroFilter(0.5, 0.0)
     assert np.std([still(n, DT) for n in noise]) < 0.5 * noise.std()
     ramp = 3.0 * DT * np.arange(100)[:, None]
     lags = []
     for beta in (0.0, 0.5, 2.0):
-        one_euro = OneEuro(0.5, beta)
+        one_euro = OneEuroFilter(0.5, beta)
         lags.append((ramp[-1] - [one_euro(r, DT) for r in ramp][-1]).item())
     assert lags[0] > 1.5 * lags[1] > 1.5 * lags[2] > 0
 
 
 def test_one_euro_refuses_a_cutoff_of_zero():
     with pytest.raises(ValueError, match="min_cutoff 0"):
-        OneEuro(0.0, 0.5)
+        OneEuroFilter(0.0, 0.5)
 
 
 def test_pace_reaches_a_jumped_goal_within_limits_and_without_swinging_past():
-    bounds = Bounds(np.array([-2.0]), np.array([2.0]), np.array([1.5]), np.array([8.0]))
+    bounds = JointBounds(np.array([-2.0]), np.array([2.0]), np.array([1.5]), np.array([8.0]))
     pace = RateLimiter(bounds, np.zeros(1))
     speeds = [0.0]
     for _ in range(40):
@@ -67,7 +67,7 @@ def test_pace_reaches_a_jumped_goal_within_limits_and_without_swinging_past():
 
 def test_pace_never_leaves_position_limits_whatever_the_goal():
     rng = np.random.default_rng(1)
-    bounds = Bounds(np.full(3, -0.5), np.full(3, 0.5), np.full(3, 3.0), np.full(3, 9.0))
+    bounds = JointBounds(np.full(3, -0.5), np.full(3, 0.5), np.full(3, 3.0), np.full(3, 9.0))
     pace = RateLimiter(bounds, np.zeros(3))
     speed = pace.qd
     for _ in range(500):

@@ -42,9 +42,9 @@ def policies(tmp_path):
 class Stage:
     """Plays arm and camera before a grasp node."""
 
-    def __init__(self, begin, policy, parameters):
+    def __init__(self, start_node, policy, parameters):
         heard = [(TARGETS, JointTrajectory), ("/diagnostics", DiagnosticArray)]
-        self.probe, self.targets, self.said = begin(
+        self.probe, self.targets, self.said = start_node(
             GraspNode, heard, arm="ur5", policy=policy, **parameters
         )
         self.node, self.stamp = self.probe.tested, START
@@ -92,8 +92,8 @@ OUTSIDE = {"scripted": "out of reach of 'ur5'", "learned": "outside of x 0.29 to
 
 
 @pytest.mark.parametrize("policy", ["scripted", "learned"])
-def test_before_a_wrong_world_the_arm_holds_and_says_why(begin, policies, policy):
-    stage = Stage(begin, policy, policies[policy])
+def test_before_a_wrong_world_the_arm_holds_and_says_why(start_node, policies, policy):
+    stage = Stage(start_node, policy, policies[policy])
     assert not stage.moves() and stage.node.hold_reason == "block not seen"
     stage.picture()
     assert not stage.moves() and stage.node.hold_reason == "block not seen"
@@ -115,9 +115,9 @@ def test_before_a_wrong_world_the_arm_holds_and_says_why(begin, policies, policy
     assert stage.node.hold_reason is None and stage.moves()
 
 
-def test_a_policy_of_another_size_ends_the_node(line_of_death, tmp_path):
+def test_a_policy_of_another_size_ends_the_node(run_until_error, tmp_path):
     save_policy(MLPPolicy(PolicyMetadata("ur5", 40, 7, (4,), "clip", "sac")), tmp_path)
-    line = line_of_death(GraspNode, policy="learned", policy_checkpoint=tmp_path)
+    line = run_until_error(GraspNode, policy="learned", policy_checkpoint=tmp_path)
     assert line == (
         f"grasp: {tmp_path} is a policy with observations of 40 and actions of 7 numbers; those "
         "of 'ur5' have 45 and 7; train one with 'invdyn train_grasp --arm ur5'"

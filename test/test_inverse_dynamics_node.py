@@ -47,8 +47,8 @@ def engage(probe, on=True):
     return probe.call(SetBool, "/inverse_dynamics/engage", SetBool.Request(data=on))
 
 
-def test_nothing_moves_before_engaging_and_after_stopping(begin):
-    probe, commands = begin(InverseDynamicsNode, [(EFFORT, Float64MultiArray)], **MODEL)
+def test_nothing_moves_before_engaging_and_after_stopping(start_node):
+    probe, commands = start_node(InverseDynamicsNode, [(EFFORT, Float64MultiArray)], **MODEL)
     states, node = probe.speaker(STATES, JointState), probe.tested
 
     def show(stamp):
@@ -76,8 +76,8 @@ def test_nothing_moves_before_engaging_and_after_stopping(begin):
     probe.until(lambda: len(commands) > count)
 
 
-def test_a_target_is_approached_within_limits_and_a_stale_one_held(begin):
-    probe, wanted, said = begin(
+def test_a_target_is_approached_within_limits_and_a_stale_one_held(start_node):
+    probe, wanted, said = start_node(
         InverseDynamicsNode, [(WANTED, JointState), ("/diagnostics", DiagnosticArray)], **MODEL
     )
     states, targets = probe.speaker(STATES, JointState), probe.speaker(TARGETS, JointTrajectory)
@@ -109,8 +109,8 @@ def test_a_target_is_approached_within_limits_and_a_stale_one_held(begin):
     probe.until(lambda: any("target is stale" in s.message for m in said for s in m.status))
 
 
-def test_in_lockstep_a_repeated_state_gets_the_same_answer_and_a_new_one_waits(begin):
-    probe, commands = begin(
+def test_in_lockstep_a_repeated_state_gets_the_same_answer_and_a_new_one_waits(start_node):
+    probe, commands = start_node(
         InverseDynamicsNode,
         [(EFFORT, Float64MultiArray)],
         **MODEL,
@@ -132,8 +132,8 @@ def test_in_lockstep_a_repeated_state_gets_the_same_answer_and_a_new_one_waits(b
     probe.until(lambda: command_stamp(commands[-1]) == START + TICK)
 
 
-def test_measured_joints_that_are_not_finite_get_no_command(begin):
-    probe, commands = begin(
+def test_measured_joints_that_are_not_finite_get_no_command(start_node):
+    probe, commands = start_node(
         InverseDynamicsNode, [(EFFORT, Float64MultiArray)], **MODEL, engaged=True
     )
     states = probe.speaker(STATES, JointState)
@@ -142,14 +142,14 @@ def test_measured_joints_that_are_not_finite_get_no_command(begin):
     assert probe.tested.hold_reason == "measured joints are not finite" and not commands
 
 
-def test_joint_states_without_a_joint_of_the_arm_end_the_node(line_of_death):
+def test_joint_states_without_a_joint_of_the_arm_end_the_node(run_until_error):
     lacking = state(START, UR5.home[:5], names=UR5.joint_names[:5])
-    line = line_of_death(InverseDynamicsNode, (STATES, lacking, 10), **MODEL)
+    line = run_until_error(InverseDynamicsNode, (STATES, lacking, 10), **MODEL)
     assert line.startswith("inverse_dynamics: joint_states lacks ['wrist_3_joint']")
 
 
-def test_a_topic_of_another_type_ends_the_node(line_of_death):
-    line = line_of_death(InverseDynamicsNode, (STATES, String(data="hello"), 10), **MODEL)
+def test_a_topic_of_another_type_ends_the_node(run_until_error):
+    line = run_until_error(InverseDynamicsNode, (STATES, String(data="hello"), 10), **MODEL)
     assert "/joint_states carries std_msgs/msg/String from node 'probe'" in line
     assert "must carry sensor_msgs/msg/JointState" in line
 
@@ -167,23 +167,25 @@ def test_a_checkpoint_of_another_arm_ends_the_process_with_one_line_and_code_2()
     ("folder", "message"),
     [("damaged", "is damaged"), ("none", "no checkpoint folder"), (".", "meta.json is missing")],
 )
-def test_a_checkpoint_that_is_none_ends_the_node(line_of_death, tmp_path, folder, message):
+def test_a_checkpoint_that_is_none_ends_the_node(run_until_error, tmp_path, folder, message):
     if folder == "damaged":
         shutil.copytree(CHECKPOINTS / "ur5", tmp_path / folder)
         os.truncate(tmp_path / folder / "model.safetensors", 100)
-    line = line_of_death(InverseDynamicsNode, arm="ur5", checkpoint=tmp_path / folder)
+    line = run_until_error(InverseDynamicsNode, arm="ur5", checkpoint=tmp_path / folder)
     assert str(tmp_path) in line and message in line
 
 
-def test_a_parameter_of_the_wrong_type_ends_the_node(line_of_death):
-    line = line_of_death(InverseDynamicsNode, **MODEL, lockstep=3)
+def test_a_parameter_of_the_wrong_type_ends_the_node(run_until_error):
+    line = run_until_error(InverseDynamicsNode, **MODEL, lockstep=3)
     assert "lockstep: expected true or false, got 3" in line
 
 
-def test_missing_joint_states_are_bridged_for_a_while_and_then_nothing_is_sent(begin, tmp_path):
+def test_missing_joint_states_are_bridged_for_a_while_and_then_nothing_is_sent(
+    start_node, tmp_path
+):
     save_time_series_model(bridge(), tmp_path / "bridge")
     given = {**MODEL, "engaged": True, "state_predictor": tmp_path / "bridge", "unseen": 1.0}
-    probe, commands = begin(InverseDynamicsNode, [(EFFORT, Float64MultiArray)], **given)
+    probe, commands = start_node(InverseDynamicsNode, [(EFFORT, Float64MultiArray)], **given)
     states, node = probe.speaker(STATES, JointState), probe.tested
     states.publish(state(START))
     probe.until(lambda: node.hold_reason == MISSING)
@@ -204,8 +206,8 @@ def test_missing_joint_states_are_bridged_for_a_while_and_then_nothing_is_sent(b
     [("no/such", "folder no/such"), ("dofbot", "is of joint_1")],
 )
 def test_state_predictor_that_cannot_drive_the_arm_ends_the_node(
-    line_of_death, tmp_path, monkeypatch, path, message
+    run_until_error, tmp_path, monkeypatch, path, message
 ):
     monkeypatch.chdir(tmp_path)
     save_time_series_model(bridge("dofbot"), tmp_path / "dofbot")
-    assert message in line_of_death(InverseDynamicsNode, **MODEL, state_predictor=path)
+    assert message in run_until_error(InverseDynamicsNode, **MODEL, state_predictor=path)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from filmed import SIDE, film
+from synthetic_videos import SIDE, film
 from test_video_models import make, place_of, seen, shown
 
 from invdyn_ros.data.windows import windows

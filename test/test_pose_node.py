@@ -10,8 +10,8 @@ from invdyn_ros.nodes.messages import image_to_array, image_to_message, newest, 
 from invdyn_ros.nodes.pose import PoseNode
 
 
-def test_an_image_of_nobody_gives_an_empty_cloud_and_an_overlay_only_if_asked(begin):
-    probe, clouds = begin(PoseNode, [("/pose/landmarks", PointCloud2)], lockstep=True)
+def test_an_image_of_nobody_gives_an_empty_cloud_and_an_overlay_only_if_asked(start_node):
+    probe, clouds = start_node(PoseNode, [("/pose/landmarks", PointCloud2)], lockstep=True)
     images = probe.speaker(IMAGES, Image)
     blank = np.full((240, 320, 3), 90, np.uint8)
 

@@ -39,7 +39,7 @@ TARGETS, SEEN = "/joint_target", "/blocks/block_0"
 
 @pytest.fixture(scope="module")
 def acted():
-    """What was said in two whole episodes, one broken off between them and the beginning of one
+    """What was said in two whole episodes, one broken off between them and the node_starter of one
     more; and what the environment told of each.
     """
     return act("ur5", WHOLE, BROKEN, WHOLE, REST)
@@ -147,8 +147,8 @@ def test_a_report_reads_the_same_episodes(acted, recording):
         np.testing.assert_allclose(mine.blocks[:, 0], list(its.block_poses), atol=1e-9)
 
 
-def test_a_recording_holds_every_topic_that_is_read(begin):
-    probe = begin(ReportNode, **MODEL, graph="grasp_sim", lockstep=True)
+def test_a_recording_holds_every_topic_that_is_read(start_node):
+    probe = start_node(ReportNode, **MODEL, graph="grasp_sim", lockstep=True)
     assert {STATES, GRIPS, TRUTH, TARGETS, SEEN} <= probe.tested.topics.keys()
 
 

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import pytest
 from node_probe import MODEL, STATES, TICK, UR5, WANTED, state
-from person import FORWARD
 from sensor_msgs.msg import JointState, PointCloud2
+from synthetic_person import FORWARD
 
 from invdyn_ros.nodes import runner
 from invdyn_ros.nodes.messages import landmarks_to_cloud
@@ -17,17 +17,17 @@ from invdyn_ros.nodes.report import ReportNode
 from invdyn_ros.sources.rosbag import JOINT_STATE, messages
 
 
-def test_a_run_that_ends_early_leaves_a_recording_that_can_be_read(line_of_death, tmp_path):
+def test_a_run_that_ends_early_leaves_a_recording_that_can_be_read(run_until_error, tmp_path):
     said = (STATES, state(TICK, UR5.home), 10), ("/gripper/command", JointState(), 10)
     words = {"graph": "grasp_sim", "record": tmp_path / "bag", "lockstep": True}
-    line = line_of_death(ReportNode, *said, **MODEL, **words)
+    line = run_until_error(ReportNode, *said, **MODEL, **words)
     assert "/gripper/command carries sensor_msgs/msg/JointState" in line
     assert list(messages(tmp_path / "bag", STATES, JOINT_STATE))  # what came before the end
 
 
-def test_the_report_of_a_recorded_run_is_written(begin, tmp_path):
+def test_the_report_of_a_recorded_run_is_written(start_node, tmp_path):
     file = tmp_path / "out" / "report.json"
-    probe = begin(
+    probe = start_node(
         ReportNode,
         **MODEL,
         graph="teleop",

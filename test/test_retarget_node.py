@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 from node_probe import START, STATES, TARGETS, UR5, state
-from person import FORWARD
 from sensor_msgs.msg import JointState, PointCloud2
 from std_msgs.msg import Header
+from synthetic_person import FORWARD
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.nodes.messages import landmarks_to_cloud, to_stamp
 from invdyn_ros.nodes.retarget import RetargetNode
 
 
-def test_landmarks_become_a_target_with_their_stamp_and_nobody_holds_the_arm(begin):
-    probe, targets = begin(RetargetNode, [(TARGETS, JointTrajectory)], lockstep=True)
+def test_landmarks_become_a_target_with_their_stamp_and_nobody_holds_the_arm(start_node):
+    probe, targets = start_node(RetargetNode, [(TARGETS, JointTrajectory)], lockstep=True)
     clouds, node = probe.speaker("/pose/landmarks", PointCloud2), probe.tested
 
     def show(k, landmarks):

@@ -21,7 +21,7 @@ from invdyn_ros.arms.scene import (
     block_texture,
     place_block,
 )
-from invdyn_ros.perception.aruco_cube import face_image, detect_markers, marker_corners
+from invdyn_ros.perception.aruco_cube import detect_markers, face_image, marker_corners
 from invdyn_ros.robots.robot import Robot, load_robot
 
 

@@ -59,9 +59,11 @@ def joints(stamp, q=UR5.home):
     return joints_to_message(UR5, to_stamp(stamp), q, OPEN)
 
 
-def test_the_graph_is_told_what_the_network_says_of_image_and_joints(begin, network, picture):
+def test_the_graph_is_told_what_the_network_says_of_image_and_joints(start_node, network, picture):
     """And an image waits for the joint state of its time, not for any other."""
-    probe, poses, markers = begin(SightNode, HEARD, block_pose_model=str(network), lockstep=True)
+    probe, poses, markers = start_node(
+        SightNode, HEARD, block_pose_model=str(network), lockstep=True
+    )
     images, states = probe.speaker(IMAGES, Image), probe.speaker(STATES, JointState)
     states.publish(joints(START, UR5.home + 0.3))
     images.publish(image_to_message(picture, to_stamp(START + TICK), "camera"))
@@ -81,8 +83,8 @@ def test_the_graph_is_told_what_the_network_says_of_image_and_joints(begin, netw
     assert [m.action for m in markers[0].markers] == [Marker.DELETEALL, Marker.ADD]
 
 
-def test_time_that_starts_again_forgets_what_was(begin, network, picture):
-    probe, _, markers = begin(SightNode, HEARD, block_pose_model=str(network), lockstep=True)
+def test_time_that_starts_again_forgets_what_was(start_node, network, picture):
+    probe, _, markers = start_node(SightNode, HEARD, block_pose_model=str(network), lockstep=True)
     images, states = probe.speaker(IMAGES, Image), probe.speaker(STATES, JointState)
     states.publish(joints(START))
     states.publish(joints(5 * TICK))
@@ -92,9 +94,9 @@ def test_time_that_starts_again_forgets_what_was(begin, network, picture):
     assert stamps(markers[0].markers)[0] == 5 * TICK
 
 
-def test_an_image_of_another_size_ends_the_node(line_of_death, network):
+def test_an_image_of_another_size_ends_the_node(run_until_error, network):
     message = image_to_message(np.zeros((48, 64, 3), np.uint8), to_stamp(START), "camera")
-    line = line_of_death(
+    line = run_until_error(
         SightNode,
         (STATES, joints(START), 10),
         (IMAGES, message, 10),
@@ -103,8 +105,8 @@ def test_an_image_of_another_size_ends_the_node(line_of_death, network):
     assert line.startswith("sight: the picture is 48x64x3; the network of 'ur5' takes square ones")
 
 
-def test_no_network_ends_the_node(line_of_death, tmp_path):
-    assert "is no sight: meta.json is missing" in line_of_death(
+def test_no_network_ends_the_node(run_until_error, tmp_path):
+    assert "is no sight: meta.json is missing" in run_until_error(
         SightNode, block_pose_model=str(tmp_path)
     )
 

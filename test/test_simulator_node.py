@@ -16,8 +16,8 @@ from invdyn_ros.nodes.messages import command_to_message, to_nanoseconds
 from invdyn_ros.nodes.simulator import SimulatorNode
 
 
-def test_the_simulator_publishes_at_the_rate_of_the_arm_and_brakes_without_commands(begin):
-    probe, heard, clock = begin(
+def test_the_simulator_publishes_at_the_rate_of_the_arm_and_brakes_without_commands(start_node):
+    probe, heard, clock = start_node(
         SimulatorNode, [(STATES, JointState), ("/clock", Clock)], **SIMULATED
     )
     probe.until(lambda: heard)
@@ -33,8 +33,8 @@ def test_the_simulator_publishes_at_the_rate_of_the_arm_and_brakes_without_comma
 
 
 @pytest.mark.parametrize("values", [[float("nan")] * 6, [0.0] * 5])
-def test_the_simulator_refuses_a_command_that_is_none(begin, values, capfd):
-    probe, said = begin(SimulatorNode, **SIMULATED), []
+def test_the_simulator_refuses_a_command_that_is_none(start_node, values, capfd):
+    probe, said = start_node(SimulatorNode, **SIMULATED), []
     speaker = probe.speaker(EFFORT, Float64MultiArray)
 
     def refused():
@@ -46,8 +46,8 @@ def test_the_simulator_refuses_a_command_that_is_none(begin, values, capfd):
     assert probe.tested.command is None
 
 
-def test_the_simulator_starts_again_on_reset_and_stands_still_on_pause(begin):
-    probe, heard = begin(SimulatorNode, [(STATES, JointState)], **SIMULATED)
+def test_the_simulator_starts_again_on_reset_and_stands_still_on_pause(start_node):
+    probe, heard = start_node(SimulatorNode, [(STATES, JointState)], **SIMULATED)
     probe.until(lambda: len(heard) > 10)
     assert probe.call(Trigger, "/sim/reset", Trigger.Request()).success
     probe.until(lambda: (np.diff(stamps(heard)) < 0).any())
@@ -60,8 +60,8 @@ def test_the_simulator_starts_again_on_reset_and_stands_still_on_pause(begin):
     assert np.diff(stamps(heard)).max() < 0.2e9, "time jumped over the pause"
 
 
-def test_in_lockstep_each_answer_is_one_tick_and_only_the_right_answer_counts(begin):
-    probe, heard = begin(SimulatorNode, [(STATES, JointState)], **SIMULATED, lockstep=True)
+def test_in_lockstep_each_answer_is_one_tick_and_only_the_right_answer_counts(start_node):
+    probe, heard = start_node(SimulatorNode, [(STATES, JointState)], **SIMULATED, lockstep=True)
     commands = probe.speaker(EFFORT, Float64MultiArray)
     gravity = UR5.inverse_dynamics(UR5.home, np.zeros(6), np.zeros(6))
     probe.until(lambda: len(heard) >= 3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from filmed import film
+from synthetic_videos import film
 from test_video_models import OF_VIDEO, make, seen
 
 from invdyn_ros.data.windows import whole_trajectories

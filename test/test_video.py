@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from filmed import film, patch
 from PIL import Image
+from synthetic_videos import film, patch
 
 from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import read_dataset

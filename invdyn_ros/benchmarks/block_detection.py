@@ -18,19 +18,19 @@ from scipy.spatial.transform import Rotation
 from scipy.stats import binomtest, chi2
 
 from invdyn_ros.arms.domain_randomization import load_noise
-from invdyn_ros.benchmarks.rendered_blocks import block_pictures, block_scene
+from invdyn_ros.benchmarks.rendered_blocks import block_scene, render_block_images
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Checked, Count, between
 from invdyn_ros.evaluation.plots.block_pose_errors import block_error_picture
 from invdyn_ros.perception.aruco_cube import (
     FACES,
     MARKER_FRACTION,
+    detect_markers_opencv,
     face_normals,
     marker_corners,
-    detect_markers_opencv,
 )
-from invdyn_ros.perception.block_detector import BlockDetector, BlockPose, BlockDetectorConfig
-from invdyn_ros.perception.pose_from_edges import transform, rotation_angle
+from invdyn_ros.perception.block_detector import BlockDetector, BlockDetectorConfig, BlockPose
+from invdyn_ros.perception.pose_from_edges import rotation_angle, transform
 
 DISTANCE = 0.3  # at which errors of position are given [m]
 BINS = {  # of a marker's side [px]
@@ -112,7 +112,7 @@ def measure_block_detection(config: BlockDetectionBenchmarkConfig) -> dict[str, 
         return _first(past)
 
     draws = config.blocks, config.frames, config.seed, config.noise, config.samples
-    for picture in block_pictures(*draws):
+    for picture in render_block_images(*draws):
         if picture.frame == 0:
             past.clear()
         due: dict[str, Finder] = {TRACKED: track} if config.frames > 1 else {}

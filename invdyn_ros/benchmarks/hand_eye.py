@@ -16,19 +16,19 @@ import numpy as np
 
 from invdyn_ros.arms.camera import Camera
 from invdyn_ros.arms.scene import SCENES
-from invdyn_ros.benchmarks.hand_eye_scene import PicturedArm
+from invdyn_ros.benchmarks.hand_eye_scene import SimulatedHandEye
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Checked, Count, Positive, at_least
 from invdyn_ros.perception.hand_eye.calibration import residual_norms
-from invdyn_ros.perception.hand_eye.least_squares import solve_hand_eye, fisher_information
+from invdyn_ros.perception.hand_eye.least_squares import fisher_information, solve_hand_eye
 from invdyn_ros.perception.hand_eye.pose_diversity import MIN_POSES
 from invdyn_ros.perception.hand_eye.pose_pairs import (
     MOUNTINGS,
     Mounting,
     PosePairs,
-    pose_difference,
     invert_transform,
     make_transform,
+    pose_difference,
 )
 from invdyn_ros.robots.robot import Robot, load_robot
 
@@ -42,11 +42,11 @@ TRIES = 200  # postures for each that is visible
 MARGIN = 40  # [px] between the marker and the edge of the picture
 TRUTHS: dict[Mounting, tuple[np.ndarray, np.ndarray]] = {
     # the camera in the base or on the tool; the marker on the tool or in the base
-    "beside": (
+    "eye_to_hand": (
         Camera.look_at((1.0, -0.35, 0.6), (0.45, 0.0, 0.3), FOCAL).T_base_camera,
         make_transform(np.array([0.2, -0.3, 0.4]), np.array([0.0, 0.01, 0.02])),
     ),
-    "hand": (
+    "eye_in_hand": (
         make_transform(np.array([0.0, 0.1, 1.5]), np.array([0.06, 0.0, -0.08])),
         make_transform(np.array([0.0, 0.0, 0.4]), np.array([0.5, 0.05, 0.0])),
     ),
@@ -164,12 +164,12 @@ def _pictured(
     scene = SCENES[robot.name]
     X = scene.camera.T_base_camera
     errors: dict[str, list[np.ndarray]] = {name: [] for name in solvers}
-    pictured = PicturedArm(robot, scene, config.seed)
+    pictured = SimulatedHandEye(robot, scene, config.seed)
     try:
         for _ in range(config.pictures):
             pairs = pictured.pairs(config.poses)
             for name, solve in solvers.items():
-                errors[name].append(_error(solve(pairs, "beside"), X))
+                errors[name].append(_error(solve(pairs, "eye_to_hand"), X))
     finally:
         pictured.close()
     return errors
@@ -202,7 +202,7 @@ def _visible(
         if len(found) == count:
             return np.array(found)
         T = robot.forward_kinematics(rng.uniform(low, high))
-        motion = T if mounting == "beside" else invert_transform(T)
+        motion = T if mounting == "eye_to_hand" else invert_transform(T)
         place = (invert_transform(X) @ motion @ Y)[:3, 3]
         above = T[2, 3] > 0.05  # the tool hits no table
         if above and NEAR < np.linalg.norm(place) < FAR and place[2] > 0:
@@ -255,7 +255,10 @@ def _peer(flag: str) -> Solver:
     calibrate: Any = cv2.calibrateHandEye
 
     def solve(pairs: PosePairs, mounting: Mounting) -> np.ndarray:
-        arm, marker = pairs.motion("hand" if mounting == "beside" else "beside"), pairs.T_camera_marker
+        arm, marker = (
+            pairs.motion("eye_in_hand" if mounting == "eye_to_hand" else "eye_to_hand"),
+            pairs.T_camera_marker,
+        )
         parts = [p for T in (arm, marker) for p in (list(T[:, :3, :3]), list(T[:, :3, 3]))]
         R, t = calibrate(*parts, method=getattr(cv2, flag))
         u, _, v = np.linalg.svd(np.asarray(R))  # flipped sightings have it return reflections

@@ -11,14 +11,16 @@ from invdyn_ros.perception.hand_eye.pose_pairs import PosePairs, make_transform
 from invdyn_ros.perception.hand_eye.static_poses import complete_covariances
 from invdyn_ros.robots.robot import Robot
 
-T_TOOL_BLOCK = make_transform(np.array([0.1, -0.2, 0.3]), np.array([0.0, 0.005, 0.01]))  # as a hand grips it
+T_TOOL_BLOCK = make_transform(
+    np.array([0.1, -0.2, 0.3]), np.array([0.0, 0.005, 0.01])
+)  # as a hand grips it
 REACH = 0.8  # of the random postures around home, each joint [rad]
 MARGIN = 80  # [px] between the block's centre and the edge of the picture
 ABOVE = 0.06  # [m] from the table to the block's centre, at least
 TRIES = 2000  # postures for each that is seen
 
 
-class PicturedArm:
+class SimulatedHandEye:
     """An arm that holds a block before the camera of its scene."""
 
     def __init__(self, robot: Robot, scene: Scene, seed: int) -> None:
@@ -50,7 +52,9 @@ class PicturedArm:
                 marker.append(found.T_camera_block)
                 covariance.append(found.covariance)
             if len(arm) == count:
-                return PosePairs(np.array(arm), np.array(marker), complete_covariances(np.array(covariance)))
+                return PosePairs(
+                    np.array(arm), np.array(marker), complete_covariances(np.array(covariance))
+                )
         raise ValueError(f"the camera sees the block in {len(arm)} postures only")
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ MARGIN = 1.2  # sides of a marker from the block's centre to the edge of the pic
 MOVE, TURN = 0.002, 0.035  # of the block from one picture to the next, each axis [m], [rad]
 
 
-class BlockPicture(NamedTuple):
+class BlockImageSample(NamedTuple):
     """A block as it is, and as the camera sees it."""
 
     image: np.ndarray
@@ -44,9 +44,9 @@ def block_scene() -> Scene:
     return replace(scene, camera=Camera.look_at(EYE, TARGET, scene.camera.focal))
 
 
-def block_pictures(
+def render_block_images(
     blocks: int, frames: int, seed: int, noise: str = "default", samples: int = 1
-) -> Iterator[BlockPicture]:
+) -> Iterator[BlockImageSample]:
     """Draw blocks at random places and angles in the picture, their size in it log-uniform.
 
     Args:
@@ -66,7 +66,7 @@ def block_pictures(
     with SceneCamera(robot, sharp, seed) as camera:
         for block in range(blocks):
             camera.scene = replace(sharp, light=randomize_scene(scene, level, seed, block).light)
-            T, side = random_block(scene, rng)
+            T, side = sample_block_pose(scene, rng)
             for frame in range(frames):
                 drawn = camera.render(robot.home, 0.0, (lens.T_base_camera @ T)[None])
                 size = (lens.width, lens.height)
@@ -74,14 +74,14 @@ def block_pictures(
                 sensed = cv2.GaussianBlur(sensed, (0, 0), scene.blur)
                 grained = sensed + grains.normal(0.0, grain, sensed.shape)
                 image = np.clip(np.round(grained), 0, 255).astype(np.uint8)
-                yield BlockPicture(image, T, side, frame)
+                yield BlockImageSample(image, T, side, frame)
                 T = T @ transform(
                     Rotation.from_rotvec(TURN * rng.standard_normal(3)).as_matrix(),
                     MOVE * rng.standard_normal(3),
                 )
 
 
-def random_block(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, float]:
+def sample_block_pose(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, float]:
     """Return a pose (4, 4) before the camera, and the side of a marker at that distance [px]."""
     camera = scene.camera
     side = float(np.exp(rng.uniform(*np.log(SIDES))))

@@ -25,13 +25,17 @@ from invdyn_ros.models.checkpoint import write_whole
 from invdyn_ros.perception.hand_eye.calibration import (
     HandEyeCalibration,
     calibrate,
-    to_camera_pose,
-    rms_residual,
     residual_norms,
+    rms_residual,
+    to_camera_pose,
 )
 from invdyn_ros.perception.hand_eye.camera_pose import to_yaml
 from invdyn_ros.perception.hand_eye.pose_pairs import Mounting
-from invdyn_ros.perception.hand_eye.static_poses import StaticPoseConfig, StaticPoses, find_static_poses
+from invdyn_ros.perception.hand_eye.static_poses import (
+    StaticPoseConfig,
+    StaticPoses,
+    find_static_poses,
+)
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.hand_eye_bag import read_streams
 
@@ -54,7 +58,7 @@ class Options:
     """Other topic with a marker's PoseWithCovarianceStamped in the camera's frame."""
     joints: str = "/joint_states"
     """Topic of the joint states."""
-    rest: StaticPoseConfig = field(default_factory=StaticPoseConfig)
+    static_poses: StaticPoseConfig = field(default_factory=StaticPoseConfig)
     """When the arm is at rest; pictures of a moving arm do not count."""
     plot: Path | None = None
     """PNG file of the residual of each pose."""
@@ -134,9 +138,9 @@ def _listen(options: Live, recording: Path, folder: Path) -> int:
         "joints": options.joints,
         "record": str(recording),
         "poses": options.poses,
-        "still": options.rest.max_joint_velocity,
-        "settle": options.rest.settling_time,
-        "same": options.rest.merge_tolerance,
+        "max_joint_velocity": options.static_poses.max_joint_velocity,
+        "settling_time": options.static_poses.settling_time,
+        "merge_tolerance": options.static_poses.merge_tolerance,
     }
     specs = [NodeSpec("hand_eye_recorder", "hand_eye_recorder", values, ends_graph=True)]
     if options.detect:
@@ -153,13 +157,13 @@ def _listen(options: Live, recording: Path, folder: Path) -> int:
 def _calibrate(options: Options, robot: Robot, recording: Path) -> int:
     """Solve from a recording and write what follows."""
     streams = read_streams(recording, robot.joint_names, options.joints, options.marker)
-    rests = find_static_poses(streams, robot, options.rest)
+    rests = find_static_poses(streams, robot, options.static_poses)
     print(
         f"{len(streams.marker_time)} pictures with the marker, {rests.num_images} of them of an arm at "
         f"rest, in {len(rests.pairs)} poses"
     )
     made = calibrate(rests.pairs, options.mounting)
-    parent = robot.base_link if options.mounting == "beside" else robot.tip_link
+    parent = robot.base_link if options.mounting == "eye_to_hand" else robot.tip_link
     print("\n".join(_account(made, rests, parent, streams.joint_time.min())))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     text = to_yaml(to_camera_pose(made, options.arm, options.mounting), parent)

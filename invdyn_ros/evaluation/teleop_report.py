@@ -99,10 +99,15 @@ def follow_errors(
         if time not in recording.targets:
             continue
         aim = retargeter(landmarks, time)
-        row = (recording.targets[time], aim.hand_target, aim.upper_dir, aim.fore_dir)
-        if aim.hold or aim.unreachable:
-            reasons[aim.hold or str(aim.unreachable)] += 1
-        elif aim.behind > config.tolerance:
+        row = (
+            recording.targets[time],
+            aim.hand_target,
+            aim.upper_arm_direction,
+            aim.forearm_direction,
+        )
+        if aim.hold_reason or aim.unreachable_reason:
+            reasons[aim.hold_reason or str(aim.unreachable_reason)] += 1
+        elif aim.target_distance > config.tolerance:
             reasons[TOO_FAST] += 1
             late.append(row)
         else:
@@ -127,5 +132,5 @@ def _error_quantiles(*parts: RetargetErrors) -> dict[str, dict[str, float | None
 
 def _limbs(errors: RetargetErrors) -> Array:
     """Return the angles [deg] of both limbs; empty for an arm without."""
-    parts = [part for part in (errors.upper, errors.fore) if part is not None]
+    parts = [part for part in (errors.upper_arm, errors.forearm) if part is not None]
     return np.concatenate(parts) if parts else np.empty(0)

@@ -226,7 +226,9 @@ def _resolve_teleop(values: ArgumentValues) -> None:
         raise ValueError(f"pose_model:={values['pose_model']} is not a file")
     values["camera_node"] = camera != "none"
     if video:
-        from invdyn_ros.perception.camera import read_video_info  # opens the file: only where one is given
+        from invdyn_ros.perception.camera import (
+            read_video_info,  # opens the file: only where one is given
+        )
 
         frame_rate = read_video_info(video).frame_rate
         values["video"] = str(Path(video).absolute())

@@ -25,8 +25,8 @@ from invdyn_ros.nodes.messages import (
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.perception.block_detector import (
     BlockDetector,
-    BlockPose,
     BlockDetectorConfig,
+    BlockPose,
     DetectionResult,
     describe_duplicate,
 )
@@ -60,7 +60,9 @@ class BlocksNode(DiagnosticNode):
         super().__init__("blocks")
         config = load_parameters(self, BlocksNodeConfig)
         scene = SCENES[config.arm]
-        self.blocks = BlockDetectorConfig(block_size=scene.block_size, num_blocks=max(scene.blocks, 1))
+        self.blocks = BlockDetectorConfig(
+            block_size=scene.block_size, num_blocks=max(scene.blocks, 1)
+        )
         self.detector: BlockDetector | None = None
         self.info: CameraInfo | None = None
         self.early: Image | None = None

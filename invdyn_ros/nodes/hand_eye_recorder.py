@@ -18,7 +18,11 @@ from invdyn_ros.nodes.joint_states import joints_by_name
 from invdyn_ros.nodes.messages import pose_to_arrays, to_seconds
 from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, Spin, load_parameters, run
 from invdyn_ros.perception.hand_eye.pose_diversity import PoseDiversity
-from invdyn_ros.perception.hand_eye.static_poses import StaticPoseConfig, HandEyeStreams, find_static_poses
+from invdyn_ros.perception.hand_eye.static_poses import (
+    HandEyeStreams,
+    StaticPoseConfig,
+    find_static_poses,
+)
 from invdyn_ros.robots.robot import load_robot
 
 SENSORS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -28,7 +32,7 @@ PATIENCE = 5.0  # [s] without a message, after which the node says what it waits
 
 
 @dataclass(frozen=True)
-class HandeyeConfig:
+class HandEyeRecorderConfig:
     """Parameters of the node.
 
     Attributes:
@@ -37,9 +41,9 @@ class HandeyeConfig:
         joints: topic of the joint states.
         record: new directory of the rosbag2 recording to write.
         poses: end after so many poses; zero: when interrupted.
-        still: see `RestConfig`; so the next two.
-        settle: see there.
-        same: see there.
+        max_joint_velocity: see `RestConfig`; so the next two.
+        settling_time: see there.
+        merge_tolerance: see there.
     """
 
     arm: str = "ur5"
@@ -47,18 +51,20 @@ class HandeyeConfig:
     joints: str = "/joint_states"
     record: str = "calibration"
     poses: int = 0
-    still: float = StaticPoseConfig.max_joint_velocity
-    settle: float = StaticPoseConfig.settling_time
-    same: float = StaticPoseConfig.merge_tolerance
+    max_joint_velocity: float = StaticPoseConfig.max_joint_velocity
+    settling_time: float = StaticPoseConfig.settling_time
+    merge_tolerance: float = StaticPoseConfig.merge_tolerance
 
 
-class HandeyeNode(DiagnosticNode):
+class HandEyeRecorderNode(DiagnosticNode):
     """Record what a calibration needs and count the poses in which the arm rested."""
 
     def __init__(self) -> None:
         super().__init__("hand_eye_recorder")
-        self.config = config = load_parameters(self, HandeyeConfig)
-        self.rest = StaticPoseConfig(config.still, config.settle, config.same)
+        self.config = config = load_parameters(self, HandEyeRecorderConfig)
+        self.rest = StaticPoseConfig(
+            config.max_joint_velocity, config.settling_time, config.merge_tolerance
+        )
         self.robot = load_robot(config.arm)
         self.bag = BagWriter(Path(config.record))
         self.states: list[tuple[float, np.ndarray]] = []
@@ -126,7 +132,7 @@ class HandeyeNode(DiagnosticNode):
 
 def main() -> None:
     """Run the node."""
-    run(HandeyeNode)
+    run(HandEyeRecorderNode)
 
 
 if __name__ == "__main__":

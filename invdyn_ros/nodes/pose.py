@@ -12,7 +12,7 @@ from invdyn_ros.nodes.messages import (
     newest,
 )
 from invdyn_ros.nodes.runner import DiagnosticNode, Spin, load_parameters, run
-from invdyn_ros.teleop.pose import Landmarks, PoseConfig, PoseEstimator, draw
+from invdyn_ros.teleop.pose import Landmarks, PoseEstimator, PoseEstimatorConfig, draw_landmarks
 
 AFTER = 0.008  # s, in which a command follows the landmarks
 
@@ -22,7 +22,7 @@ class PoseNode(DiagnosticNode):
 
     def __init__(self) -> None:
         super().__init__("pose")
-        self.estimator = PoseEstimator(load_parameters(self, PoseConfig))
+        self.estimator = PoseEstimator(load_parameters(self, PoseEstimatorConfig))
         self.clouds = self.create_publisher(PointCloud2, "/pose/landmarks", QoSProfile(depth=10))
         self.timing = self.create_publisher(TimeReference, "/timing", QoSProfile(depth=100))
         self.overlay = self.create_publisher(Image, "/pose/overlay", newest(False))
@@ -68,7 +68,7 @@ class PoseNode(DiagnosticNode):
         """Publish the overlay that is due."""
         if self.undrawn:
             (image, landmarks, header), self.undrawn = self.undrawn, None
-            drawn = draw(image, landmarks)
+            drawn = draw_landmarks(image, landmarks)
             self.overlay.publish(image_to_message(drawn, header.stamp, header.frame_id))
 
     def close(self) -> None:

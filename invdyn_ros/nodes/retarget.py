@@ -75,7 +75,7 @@ class RetargetNode(DiagnosticNode):
         time = to_seconds(stamp)
         now = None if lockstep else self.get_clock().now().nanoseconds * 1e-9
         result = self.retargeter(cloud_to_landmarks(message), time, now)
-        self.hold(result.hold)
+        self.hold(result.hold_reason)
         state = State(result.q, result.qd, np.zeros_like(result.q))
         target = Target(time, state, 0.0)
         self.answer = target_to_message(target, self.robot.joint_names, stamp)

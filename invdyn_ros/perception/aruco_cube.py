@@ -108,7 +108,9 @@ def detect_markers(gray: np.ndarray) -> MarkerDetections:
     """
     ids, quads = detect_markers_opencv(gray)
     corners = np.array([_refine_corners(gray, quad) for quad in quads]).reshape(-1, 4, 2)
-    apart = np.abs(corners[:, None] - corners[None]).max(axis=(2, 3)) > DUPLICATE_DISTANCE  # (k, k)
+    apart = (
+        np.abs(corners[:, None] - corners[None]).max(axis=(2, 3)) > DUPLICATE_DISTANCE
+    )  # (k, k)
     again = np.tril((ids[:, None] == ids) & ~apart, -1).any(axis=1)
     return MarkerDetections(ids[~again], corners[~again])
 
@@ -204,7 +206,9 @@ def _side_points(
     inward = (opposite - quad[:, None]) @ -normal[:, :, None]  # (4, 2, 1)
     depth = inward[..., 0].min(axis=1)  # (4,) of the marker behind each side
     low, high = SEARCH_RANGE
-    reach = np.clip(np.multiply.outer(depth, depth_fractions), low, high if bounded else None)  # (4, 2)
+    reach = np.clip(
+        np.multiply.outer(depth, depth_fractions), low, high if bounded else None
+    )  # (4, 2)
     steps = np.linspace(-reach[:, 0], reach[:, 1], SEARCH_SAMPLES, axis=1)  # (4, s)
     along = SIDE_FRACTIONS[None, :, None] * side[:, None]
     return along, steps[:, :, None] * normal[:, None]

@@ -14,7 +14,11 @@ from invdyn_ros.perception.aruco_cube import FACES, MAX_BLOCKS, detect_markers, 
 from invdyn_ros.perception.block_overlay import draw_block
 from invdyn_ros.perception.duplicate_markers import are_separate_blocks
 from invdyn_ros.perception.photometric_alignment import align_poses
-from invdyn_ros.perception.pose_disambiguation import PoseHypothesis, rank_hypotheses, tracking_costs
+from invdyn_ros.perception.pose_disambiguation import (
+    PoseHypothesis,
+    rank_hypotheses,
+    tracking_costs,
+)
 from invdyn_ros.perception.pose_from_edges import PoseFit, corner_errors, fit_block_poses, skew
 
 UNAMBIGUOUS_COST_GAP = 25.0  # costs that tell two poses apart without a look at the picture
@@ -117,8 +121,13 @@ class BlockDetector:
         if dist_coeffs is None or np.size(dist_coeffs) == 0:  # empty: camera_info without lens
             dist_coeffs = np.zeros(5)
         self.dist_coeffs = np.array(dist_coeffs, float).ravel()
-        if self.dist_coeffs.size not in DISTORTION_SIZES or not np.isfinite(self.dist_coeffs).all():
-            raise ValueError(f"distortion is {dist_coeffs}; OpenCV has {DISTORTION_SIZES} coefficients")
+        if (
+            self.dist_coeffs.size not in DISTORTION_SIZES
+            or not np.isfinite(self.dist_coeffs).all()
+        ):
+            raise ValueError(
+                f"distortion is {dist_coeffs}; OpenCV has {DISTORTION_SIZES} coefficients"
+            )
 
     def detect(self, image: np.ndarray, previous: Sequence[BlockPose] = ()) -> list[BlockPose]:
         """Find the blocks in an image.
@@ -133,7 +142,9 @@ class BlockDetector:
         """
         return self.detect_with_problems(image, previous).poses
 
-    def detect_with_problems(self, image: np.ndarray, previous: Sequence[BlockPose] = ()) -> DetectionResult:
+    def detect_with_problems(
+        self, image: np.ndarray, previous: Sequence[BlockPose] = ()
+    ) -> DetectionResult:
         """Find the blocks in an image, and what speaks against it; see `detect`."""
         check_image(image)
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
@@ -151,7 +162,10 @@ class BlockDetector:
             if fits:
                 seen = ids[mine][fits[0].inliers], corners[mine][fits[0].inliers]
                 best, modes = self._select_pose(fits, seen[0], gray, past.get(block, ()))
-                T, error = best.T_camera_block, self._reprojection_error(best.T_camera_block, *seen)
+                T, error = (
+                    best.T_camera_block,
+                    self._reprojection_error(best.T_camera_block, *seen),
+                )
                 poses.append(BlockPose(block, T, best.covariance, *seen, error, modes))
         others = ids[ids >= FACES * self.config.num_blocks] // FACES
         return DetectionResult(poses, tuple(doubles), tuple(np.unique(others).tolist()))
@@ -159,7 +173,9 @@ class BlockDetector:
     def _fit_poses(self, ids: np.ndarray, corners: np.ndarray) -> list[PoseFit]:
         """Poses of a block from the corners (k, 4, 2) [px] of its markers."""
         c, k, quads = self.config, self.camera_matrix, self._undistort(corners)
-        return fit_block_poses(ids % FACES, quads, c.block_size, k, c.edge_noise_std, c.max_reprojection_error)
+        return fit_block_poses(
+            ids % FACES, quads, c.block_size, k, c.edge_noise_std, c.max_reprojection_error
+        )
 
     def _is_duplicate(self, ids: np.ndarray, corners: np.ndarray) -> bool:
         """Whether markers with corners (k, 4, 2) [px] are of more than one block."""
@@ -175,7 +191,11 @@ class BlockDetector:
         return np.asarray(ideal).reshape(-1, 4, 2)
 
     def _select_pose(
-        self, fits: list[PoseFit], ids: np.ndarray, gray: np.ndarray, previous: tuple[PoseHypothesis, ...]
+        self,
+        fits: list[PoseFit],
+        ids: np.ndarray,
+        gray: np.ndarray,
+        previous: tuple[PoseHypothesis, ...],
     ) -> tuple[PoseFit, tuple[PoseHypothesis, ...]]:
         """Return the likeliest pose and all modes, by corners, picture and past.
 

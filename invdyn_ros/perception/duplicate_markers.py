@@ -16,7 +16,9 @@ from invdyn_ros.perception.pose_from_edges import single_marker_poses
 MIN_SEPARATION = 0.25  # of a side, across the line of sight: further apart are two blocks
 
 
-def are_separate_blocks(faces: np.ndarray, quads: np.ndarray, block_size: float, camera_matrix: np.ndarray) -> bool:
+def are_separate_blocks(
+    faces: np.ndarray, quads: np.ndarray, block_size: float, camera_matrix: np.ndarray
+) -> bool:
     """Say whether markers are too far apart to be of one block.
 
     Args:
@@ -29,7 +31,10 @@ def are_separate_blocks(faces: np.ndarray, quads: np.ndarray, block_size: float,
         np.array([T[:3, 3] for T in single_marker_poses(face, quad, block_size, camera_matrix)])
         for face, quad in zip(faces, quads, strict=True)
     ]
-    return any(_min_lateral_distance(a, b) > MIN_SEPARATION * block_size for a, b in combinations(centres, 2))
+    return any(
+        _min_lateral_distance(a, b) > MIN_SEPARATION * block_size
+        for a, b in combinations(centres, 2)
+    )
 
 
 def _min_lateral_distance(some: np.ndarray, others: np.ndarray) -> float:

@@ -20,7 +20,10 @@ from invdyn_ros.perception.aruco_cube import FACES, face_corners, face_image, fa
 from invdyn_ros.perception.pose_from_edges import PoseFit, apply_step, project, transform
 
 TEXTURE_SIZE = 60  # side of a face's picture [px]
-COARSE_SAMPLES, FINE_SAMPLES = 2, 4  # samples of a drawn block per pixel and axis, to seek and to align
+COARSE_SAMPLES, FINE_SAMPLES = (
+    2,
+    4,
+)  # samples of a drawn block per pixel and axis, to seek and to align
 LENS_BLUR_STD = 0.7  # of a usual lens, standard deviation [px]
 BACKGROUND_MARGIN = 2  # of background around the block that is looked at [px]
 NOISE_CORRELATION_PIXELS = 28.0  # so many pixels err together, as those of a jagged edge do
@@ -72,7 +75,12 @@ class BlockImage:
             block_size: side of the block [m].
             camera: intrinsics (3, 3) [px] and distortion.
         """
-        self.block, self.block_size, self.camera, self.samples = block_id, block_size, camera, FINE_SAMPLES
+        self.block, self.block_size, self.camera, self.samples = (
+            block_id,
+            block_size,
+            camera,
+            FINE_SAMPLES,
+        )
         self.corners = face_corners(block_size)
         outlines = np.array([self._outline(T) for T in poses])
         self.origin, high = _window(outlines, gray.shape)
@@ -80,7 +88,9 @@ class BlockImage:
         if self.seen.size:
             drawn = [self._render_face(T, f) for T in poses for f in self._visible_faces(T)]
             covered = np.sum([self._apply_lens(layer[..., 1]) for layer in drawn], axis=0)
-            self.mask = np.asarray(cv2.dilate(covered, np.ones((2 * BACKGROUND_MARGIN + 1,) * 2))) > 0
+            self.mask = (
+                np.asarray(cv2.dilate(covered, np.ones((2 * BACKGROUND_MARGIN + 1,) * 2))) > 0
+            )
             self.pixels = np.argwhere(self.mask)[:, ::-1] + self.origin  # (n, 2) x and y
 
     def render(self, T: np.ndarray) -> RenderedBlock:
@@ -212,7 +222,10 @@ def tilted_poses(T: np.ndarray, face: int, block_size: float) -> list[np.ndarray
     right = np.cross(sight, [0.0, 1.0, 0.0])
     right /= np.linalg.norm(right)
     down = np.cross(sight, right)
-    turns = [cv2.Rodrigues(a * right + b * down)[0] @ upright for a, b in product(INITIAL_TILTS, INITIAL_TILTS)]
+    turns = [
+        cv2.Rodrigues(a * right + b * down)[0] @ upright
+        for a, b in product(INITIAL_TILTS, INITIAL_TILTS)
+    ]
     return [transform(R @ T[:3, :3], centre + R @ (T[:3, 3] - centre)) for R in turns]
 
 

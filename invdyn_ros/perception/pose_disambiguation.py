@@ -26,7 +26,9 @@ class PoseHypothesis(NamedTuple):
     """-2 log likelihood, 0 for the likeliest."""
 
 
-def rank_hypotheses(fits: list[PoseFit], costs: np.ndarray) -> tuple[PoseFit, tuple[PoseHypothesis, ...]]:
+def rank_hypotheses(
+    fits: list[PoseFit], costs: np.ndarray
+) -> tuple[PoseFit, tuple[PoseHypothesis, ...]]:
     """Return the likeliest pose and all modes, it first.
 
     Its covariance about it includes the chance that another mode is true.

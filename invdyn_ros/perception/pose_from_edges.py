@@ -75,11 +75,24 @@ def fit_block_poses(
     used = np.arange(len(faces))
     while True:
         sides = edge_samples(faces[used], quads[used], block_size, edge_noise_std)
-        starts = [T for i in used for T in single_marker_poses(faces[i], quads[i], block_size, camera_matrix)]
-        modes = [T for T in _local_minima(starts, sides, camera_matrix) if _faces_camera(T, faces[used], block_size)]
+        starts = [
+            T
+            for i in used
+            for T in single_marker_poses(faces[i], quads[i], block_size, camera_matrix)
+        ]
+        modes = [
+            T
+            for T in _local_minima(starts, sides, camera_matrix)
+            if _faces_camera(T, faces[used], block_size)
+        ]
         if not modes:
             return []
-        excess = np.sqrt(_squared_errors(modes[0], sides, camera_matrix).reshape(len(used), -1).mean(axis=1)) / OUTLIER_THRESHOLD
+        excess = (
+            np.sqrt(
+                _squared_errors(modes[0], sides, camera_matrix).reshape(len(used), -1).mean(axis=1)
+            )
+            / OUTLIER_THRESHOLD
+        )
         corners = marker_corners(block_size)[faces[used]]
         errors = np.array([corner_errors(T, corners, quads[used], camera_matrix) for T in modes])
         excess = np.maximum(excess, errors[0] / max_error)
@@ -87,7 +100,12 @@ def fit_block_poses(
             break
         used = np.delete(used, np.argmax(excess))
     return [
-        PoseFit(T, _covariance(T, sides, camera_matrix), used, float(_squared_errors(T, sides, camera_matrix).sum()))
+        PoseFit(
+            T,
+            _covariance(T, sides, camera_matrix),
+            used,
+            float(_squared_errors(T, sides, camera_matrix).sum()),
+        )
         for T, e in zip(modes, errors, strict=True)
         if np.sqrt(np.mean(e**2)) <= max_error
     ]
@@ -97,7 +115,9 @@ def edge_samples(
     faces: np.ndarray, quads: np.ndarray, block_size: float, edge_noise_std: float
 ) -> EdgeSamples:
     """Sides of the markers of some faces (k,), seen with corners (k, 4, 2) [px]."""
-    weights = np.column_stack([1 - SAMPLE_FRACTIONS, SAMPLE_FRACTIONS])  # (2, 2) of both ends of a side
+    weights = np.column_stack(
+        [1 - SAMPLE_FRACTIONS, SAMPLE_FRACTIONS]
+    )  # (2, 2) of both ends of a side
 
     def along(corners: np.ndarray) -> np.ndarray:
         ends = np.stack([corners, np.roll(corners, -1, axis=1)], axis=2)  # (k, 4, 2 ends, d)
@@ -118,7 +138,9 @@ def edge_std(quads: np.ndarray, edge_noise_std: float) -> np.ndarray:
     soon too narrow to find it in.
     """
     length, depth = _lengths_and_depths(quads)
-    return np.asarray(edge_noise_std * np.sqrt(1.0 + (SHORT_SIDE / length) ** 2 + (THIN_MARKER / depth) ** 4))
+    return np.asarray(
+        edge_noise_std * np.sqrt(1.0 + (SHORT_SIDE / length) ** 2 + (THIN_MARKER / depth) ** 4)
+    )
 
 
 def marker_thickness(quads: np.ndarray) -> np.ndarray:
@@ -173,7 +195,9 @@ def corner_errors(
     return np.asarray(np.sqrt(np.sum(away**2, axis=2).mean(axis=1)))
 
 
-def single_marker_poses(face: int, quad: np.ndarray, block_size: float, k: np.ndarray) -> list[np.ndarray]:
+def single_marker_poses(
+    face: int, quad: np.ndarray, block_size: float, k: np.ndarray
+) -> list[np.ndarray]:
     """Both IPPE poses (4, 4) of the block from one marker's corners (4, 2) [px]."""
     half = block_size * MARKER_FRACTION / 2
     square = half * np.array([[-1, 1, 0], [1, 1, 0], [1, -1, 0], [-1, -1, 0]], float)

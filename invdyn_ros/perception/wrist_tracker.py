@@ -66,7 +66,9 @@ class WristTracker(AbstractContextManager["WristTracker"]):
         self.close()
 
 
-def nearest_wrist(wrists: np.ndarray, previous: np.ndarray | None, max_jump: float) -> np.ndarray | None:
+def nearest_wrist(
+    wrists: np.ndarray, previous: np.ndarray | None, max_jump: float
+) -> np.ndarray | None:
     """Return which of the wrists (k, 2) is the one that was at `last` (2,), or the first of all.
 
     None where there is none, or none within `jump` of where it was.

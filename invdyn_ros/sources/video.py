@@ -21,7 +21,7 @@ from invdyn_ros.config import Checked, Count, Sizes, at_least
 from invdyn_ros.data.trajectory import NO_POINTS, NO_VERB, Trajectory
 from invdyn_ros.models.augmentation import WRIST
 from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, read_video_info
-from invdyn_ros.perception.wrist_tracker import WristTrackerConfig, WristTracker
+from invdyn_ros.perception.wrist_tracker import WristTracker, WristTrackerConfig
 from invdyn_ros.sources import epic_kitchens as epic
 from invdyn_ros.sources.csv_labels import ActionLabels, read_given
 from invdyn_ros.sources.import_result import ImportResult

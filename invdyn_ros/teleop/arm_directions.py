@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from invdyn_ros.teleop.filters import OneEuro
+from invdyn_ros.teleop.filters import OneEuroFilter
 
-LANDMARKS = 33
-ARM = {"left": (11, 13, 15), "right": (12, 14, 16)}
+NUM_LANDMARKS = 33
+ARM_LANDMARKS = {"left": (11, 13, 15), "right": (12, 14, 16)}
 """Landmark indices of shoulder, elbow and wrist, of the person's own left and right."""
 
 
@@ -26,9 +26,9 @@ class ArmDirections:
             limb_filter: cut-off at rest [Hz] and beta [Hz per rad/s] of the One-Euro filters.
             yaw_cutoff: cut-off of the person's heading [Hz].
         """
-        self._arm = list(ARM[side])
-        self._limbs = (OneEuro(*limb_filter), OneEuro(*limb_filter))
-        self._heading_filter = OneEuro(yaw_cutoff, 0.0)
+        self._arm = list(ARM_LANDMARKS[side])
+        self._limbs = (OneEuroFilter(*limb_filter), OneEuroFilter(*limb_filter))
+        self._heading_filter = OneEuroFilter(yaw_cutoff, 0.0)
         self.reset()
 
     def reset(self) -> None:
@@ -53,7 +53,9 @@ class ArmDirections:
         Returns:
             Unit directions (2, 3) of upper arm and forearm in the person's frame.
         """
-        across = world[ARM["left"][0]] - world[ARM["right"][0]]  # to the person's left
+        across = (
+            world[ARM_LANDMARKS["left"][0]] - world[ARM_LANDMARKS["right"][0]]
+        )  # to the person's left
         visible = world[[11, 12], 3].min() >= min_visibility
         if visible and np.isfinite(across).all() and np.linalg.norm(across[:2]) > 0.05:
             forward = np.array([across[1], -across[0]])

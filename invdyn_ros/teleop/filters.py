@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-class OneEuro:
+class OneEuroFilter:
     """The One-Euro filter (Casiez, Roussel, Vogel 2012): smooth at rest, quick in motion.
 
     An exponential filter whose cut-off grows with the speed of the signal. All components of a
@@ -57,7 +57,7 @@ def _smoothing(cutoff: float, dt: float) -> float:
     return turn / (turn + 1)
 
 
-class Bounds(NamedTuple):
+class JointBounds(NamedTuple):
     """What joints can do: position [rad], velocity [rad/s], acceleration [rad/s2], each (n,)."""
 
     lower: np.ndarray
@@ -76,7 +76,7 @@ class RateLimiter:
     SLACK = 1.0
     """Steps of acceleration a joint may leave its own way to the goal, to help the others."""
 
-    def __init__(self, bounds: Bounds, q: np.ndarray) -> None:
+    def __init__(self, bounds: JointBounds, q: np.ndarray) -> None:
         """Start at rest at q (n,) [rad]."""
         self.bounds = bounds
         self.reset(q)

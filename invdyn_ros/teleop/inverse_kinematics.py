@@ -11,17 +11,17 @@ import numpy as np
 from invdyn_ros.robots.robot import Robot
 
 
-class Limbs(NamedTuple):
+class HumanLikeArm(NamedTuple):
     """The links of a seven-joint arm whose origins are its shoulder, elbow and wrist."""
 
     shoulder: str
     elbow: str
     wrist: str
-    upper: float  # [m] shoulder to elbow
-    fore: float  # [m] elbow to wrist
+    upper_arm: float  # [m] shoulder to elbow
+    forearm: float  # [m] elbow to wrist
 
 
-def limbs(robot: Robot) -> Limbs | None:
+def human_like_arm(robot: Robot) -> HumanLikeArm | None:
     """Find the human-like limbs of an arm: shoulder, elbow and wrist a fixed distance apart.
 
     Returns:
@@ -38,10 +38,10 @@ def limbs(robot: Robot) -> Limbs | None:
     )
     lengths = np.linalg.norm(np.diff(points, axis=1), axis=2)  # (9, 2)
     rigid = np.ptp(lengths, axis=0).max() < 1e-6 and np.ptp(points[:, 0], axis=0).max() < 1e-6
-    return Limbs(*links, *lengths[0]) if rigid and lengths.min() > 0.05 else None
+    return HumanLikeArm(*links, *lengths[0]) if rigid and lengths.min() > 0.05 else None
 
 
-def flips(robot: Robot, q: np.ndarray) -> list[np.ndarray]:
+def alternative_configurations(robot: Robot, q: np.ndarray) -> list[np.ndarray]:
     """List the other postures q (7,) [rad] of a human-like arm with the same limb directions.
 
     Shoulder and elbow each have two: turned half around, bent the other way. Postures outside the
@@ -60,7 +60,7 @@ def flips(robot: Robot, q: np.ndarray) -> list[np.ndarray]:
     return found
 
 
-def reach(robot: Robot, link: str) -> tuple[np.ndarray, float]:
+def measure_reach(robot: Robot, link: str) -> tuple[np.ndarray, float]:
     """Measure how far a link gets from the shoulder, the origin of joint 2.
 
     Returns:
@@ -79,7 +79,7 @@ def reach(robot: Robot, link: str) -> tuple[np.ndarray, float]:
     )
 
 
-class PointTask(mink.Task):
+class PositionTask(mink.Task):
     """Bring the origin of a link to a point: error p(q) - target [m], its Jacobian (3, n)."""
 
     def __init__(self, model: mujoco.MjModel, link: str) -> None:
@@ -102,7 +102,7 @@ class PointTask(mink.Task):
         return self._jacobian
 
 
-class Box(mink.Limit):
+class JointBoxLimit(mink.Limit):
     """Keep joints between two bounds (n,) [rad], and a step where its linear model holds."""
 
     STEP = 0.5
@@ -122,14 +122,14 @@ class Box(mink.Limit):
         return mink.Constraint(self._sides, np.minimum(room, self.STEP))
 
 
-class Solution(NamedTuple):
+class IKSolution(NamedTuple):
     """What the solver found."""
 
     q: np.ndarray  # (n,) [rad]
     residual: float  # [m] largest distance of a point from its target
 
 
-class PointSolver:
+class PositionIKSolver:
     """Bring several links of an arm to wanted points by differential inverse kinematics (mink).
 
     Each step is a quadratic program: the squared distances, a weak pull towards a posture that
@@ -155,7 +155,7 @@ class PointSolver:
         model = robot.model()
         self.lower, self.upper = robot.lower + margin, robot.upper - margin
         self._configuration = mink.Configuration(model)
-        self._points = [PointTask(model, link) for link in links]
+        self._points = [PositionTask(model, link) for link in links]
         self._posture = mink.PostureTask(model, cost=self.POSTURE * size)
         self._posture.set_target(np.clip(robot.home, self.lower, self.upper))
         self._damping = self.DAMPING * size**2
@@ -166,7 +166,7 @@ class PointSolver:
         q: np.ndarray,
         iterations: int,
         window: tuple[np.ndarray, np.ndarray] | None = None,
-    ) -> Solution:
+    ) -> IKSolution:
         """Bring the links as close to their targets as joint limits allow.
 
         Args:
@@ -178,7 +178,7 @@ class PointSolver:
         for task, target in zip(self._points, targets, strict=True):
             task.target = target
         lower, upper = window or (self.lower, self.upper)
-        limits = [Box(lower, upper)]
+        limits = [JointBoxLimit(lower, upper)]
         configuration = self._configuration
         configuration.update(np.clip(q, lower, upper))
         residual = self._residual()
@@ -195,7 +195,7 @@ class PointSolver:
             before, residual = residual, self._residual()
             if residual < self.PRECISION or 0 <= before - residual < 0.05 * residual:
                 break
-        return Solution(configuration.q.copy(), residual)
+        return IKSolution(configuration.q.copy(), residual)
 
     def _residual(self) -> float:
         return max(

@@ -12,7 +12,7 @@ import numpy as np
 
 from invdyn_ros.config import Checked, Probability
 from invdyn_ros.native_output import suppress_native_output
-from invdyn_ros.teleop.arm_directions import ARM
+from invdyn_ros.teleop.arm_directions import ARM_LANDMARKS
 
 HIP_FROM_MEDIAPIPE = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
 """From MediaPipe's axes (x right in the picture, y down, z away from it) to the hip frame."""
@@ -33,14 +33,14 @@ class Landmarks(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PoseConfig(Checked):
+class PoseEstimatorConfig(Checked):
     """Which network looks for the person, and how sure it must be."""
 
     model: str = ""
     """A `pose_landmarker_*.task` file; empty for the full BlazePose inside MediaPipe 0.10.21."""
-    min_detection: Probability = 0.5
+    min_detection_confidence: Probability = 0.5
     """Least score to say that there is a person, 0..1."""
-    min_tracking: Probability = 0.5
+    min_tracking_confidence: Probability = 0.5
     """Least score to keep following the person instead of searching again, 0..1."""
 
     def __post_init__(self) -> None:
@@ -64,13 +64,13 @@ class _Network(Protocol):
 class PoseEstimator(AbstractContextManager["PoseEstimator"]):
     """Find the person in each picture of a stream, and follow them from one to the next."""
 
-    def __init__(self, config: PoseConfig | None = None) -> None:
+    def __init__(self, config: PoseEstimatorConfig | None = None) -> None:
         """Load the network and run it once, for the first call costs 150 ms and later ones 20.
 
         Raises:
             ValueError: the model file is no pose landmarker.
         """
-        config = config or PoseConfig()
+        config = config or PoseEstimatorConfig()
         with suppress_native_output():
             self._network: _Network = _TaskFile(config) if config.model else _Bundled(config)
             self._network.find(np.zeros((256, 256, 3), np.uint8))
@@ -107,13 +107,13 @@ class PoseEstimator(AbstractContextManager["PoseEstimator"]):
 class _Bundled:
     """BlazePose full through `mp.solutions`: the network inside the wheel until 0.10.30."""
 
-    def __init__(self, config: PoseConfig) -> None:
+    def __init__(self, config: PoseEstimatorConfig) -> None:
         import mediapipe as mp  # half a second: only who estimates poses pays
 
         self._pose = mp.solutions.pose.Pose(
             model_complexity=1,
-            min_detection_confidence=config.min_detection,
-            min_tracking_confidence=config.min_tracking,
+            min_detection_confidence=config.min_detection_confidence,
+            min_tracking_confidence=config.min_tracking_confidence,
         )
 
     def find(self, image: np.ndarray) -> tuple[Any, Any] | None:
@@ -132,15 +132,15 @@ class _TaskFile:
     PERIOD_MS = 33
     """The Tasks API wants increasing stamps for its smoothing; one nominal period each."""
 
-    def __init__(self, config: PoseConfig) -> None:
+    def __init__(self, config: PoseEstimatorConfig) -> None:
         import mediapipe as mp
 
         vision = mp.tasks.vision
         options = vision.PoseLandmarkerOptions(
             base_options=mp.tasks.BaseOptions(model_asset_buffer=Path(config.model).read_bytes()),
             running_mode=vision.RunningMode.VIDEO,
-            min_pose_detection_confidence=config.min_detection,
-            min_tracking_confidence=config.min_tracking,
+            min_pose_detection_confidence=config.min_detection_confidence,
+            min_tracking_confidence=config.min_tracking_confidence,
         )
         try:
             self._landmarker = vision.PoseLandmarker.create_from_options(options)
@@ -173,7 +173,7 @@ BONES: tuple[tuple[int, int, tuple[int, int, int]], ...] = (
 )
 
 
-def draw(image: np.ndarray, landmarks: Landmarks | None, side: str = "") -> np.ndarray:
+def draw_landmarks(image: np.ndarray, landmarks: Landmarks | None, side: str = "") -> np.ndarray:
     """Draw the skeleton on a copy of a picture: left orange, right blue, faint if hardly visible.
 
     Args:
@@ -185,7 +185,7 @@ def draw(image: np.ndarray, landmarks: Landmarks | None, side: str = "") -> np.n
     if landmarks is None:
         return picture
     unit = max(image.shape[:2]) / 480  # line widths keep their look at every size
-    driving = ARM[side] if side else ()
+    driving = ARM_LANDMARKS[side] if side else ()
     for a, b, colour in BONES:
         visibility = float(landmarks.world[[a, b], 3].min())
         thick = a in driving and b in driving

@@ -21,19 +21,25 @@ import numpy as np
 
 from invdyn_ros.config import Checked, Fraction, NonNegative, Positive, Probability
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.teleop.arm_directions import LANDMARKS, ArmDirections
-from invdyn_ros.teleop.filters import Bounds, RateLimiter
-from invdyn_ros.teleop.inverse_kinematics import PointSolver, Solution, flips, limbs, reach
+from invdyn_ros.teleop.arm_directions import NUM_LANDMARKS, ArmDirections
+from invdyn_ros.teleop.filters import JointBounds, RateLimiter
+from invdyn_ros.teleop.inverse_kinematics import (
+    IKSolution,
+    PositionIKSolver,
+    alternative_configurations,
+    human_like_arm,
+    measure_reach,
+)
 from invdyn_ros.teleop.workspace import Workspace
 
-MOUNTS = {
+MOUNT_ROTATIONS = {
     "table": np.eye(3),
     "wall": np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]),
 }
 """R_base_person (3, 3): turns the person's forward, left, up into the arm's base frame."""
 
-HOLDS = ("no person", "low visibility", "repeated time", "stale time")
-UNREACHABLE = ("below the base", "inside the base", "out of reach")
+HOLD_REASONS = ("no person", "low visibility", "repeated time", "stale time")
+UNREACHABLE_REASONS = ("below the base", "inside the base", "out of reach")
 
 
 @dataclass(frozen=True)
@@ -82,18 +88,20 @@ class RetargetResult(NamedTuple):
     hand_target: (
         np.ndarray
     )  # (3,) [m] in the base frame: for the wrist of human-like limbs, else the tip
-    upper_dir: np.ndarray  # (3,) unit, shoulder to elbow, in the base frame
-    fore_dir: np.ndarray  # (3,) unit, elbow to wrist, in the base frame
-    behind: float  # [m] wrist (or elbow) from its target: what the arm's speed does not allow yet
-    unreachable: (
+    upper_arm_direction: np.ndarray  # (3,) unit, shoulder to elbow, in the base frame
+    forearm_direction: np.ndarray  # (3,) unit, elbow to wrist, in the base frame
+    target_distance: (
+        float  # [m] wrist (or elbow) from its target: what the arm's speed does not allow yet
+    )
+    unreachable_reason: (
         str | None
-    )  # why no posture within limits brings the hand there, one of UNREACHABLE
-    hold: str | None  # why the arm holds, one of HOLDS
+    )  # why no posture within limits brings the hand there, one of UNREACHABLE_REASONS
+    hold_reason: str | None  # why the arm holds, one of HOLD_REASONS
 
     @property
     def reachable(self) -> bool:
         """Whether there is a hand target and some posture within limits brings the hand there."""
-        return self.hold is None and self.unreachable is None
+        return self.hold_reason is None and self.unreachable_reason is None
 
 
 class Retargeter:
@@ -109,38 +117,40 @@ class Retargeter:
             ValueError: a scale is given for an arm with human-like limbs, whose limbs set it.
         """
         self.robot, self.config = robot, config or RetargetConfig()
-        self.limbs = limbs(robot)
-        hand = self.limbs.wrist if self.limbs else robot.tip_link
-        self.links = (self.limbs.elbow, hand) if self.limbs else (hand,)
-        shoulder, length = reach(robot, hand)
+        self.human_like_arm = human_like_arm(robot)
+        hand = self.human_like_arm.wrist if self.human_like_arm else robot.tip_link
+        self.links = (self.human_like_arm.elbow, hand) if self.human_like_arm else (hand,)
+        shoulder, length = measure_reach(robot, hand)
         self.workspace = Workspace(shoulder, 0.2 * length, self.config.floor)
         self._place_person(length)
-        auto = "wall" if self.limbs else "table"
-        self._mount = MOUNTS[auto if self.config.mount == "auto" else self.config.mount]
-        self._solver = PointSolver(robot, self.links, length, self.config.margin)
+        auto = "wall" if self.human_like_arm else "table"
+        self._mount = MOUNT_ROTATIONS[auto if self.config.mount == "auto" else self.config.mount]
+        self._solver = PositionIKSolver(robot, self.links, length, self.config.margin)
         self._directions = ArmDirections(
             self.config.side, (self.config.min_cutoff, self.config.beta), self.config.yaw_cutoff
         )
         speed, acceleration = self.config.speed, self.config.acceleration
-        bounds = Bounds(
+        bounds = JointBounds(
             self._solver.lower,
             self._solver.upper,
             speed * robot.velocity,
             acceleration * robot.acceleration,
         )
-        self._pace = RateLimiter(bounds, robot.home)
+        self._limiter = RateLimiter(bounds, robot.home)
         self.reset()
 
     def _place_person(self, length: float) -> None:
         """Choose where the person's shoulder is in the base frame and how long limbs become."""
         bones = np.array([self.config.upper_arm, self.config.forearm])
-        if self.limbs and self.config.scale:
+        if self.human_like_arm and self.config.scale:
             raise ValueError(
                 f"{self.robot.name} keeps the lengths of its own limbs; leave scale at 0"
             )
-        if self.limbs:
+        if self.human_like_arm:
             self.shoulder = self.workspace.shoulder
-            self.bones = np.array([self.limbs.upper, self.limbs.fore])  # (2,) [m]
+            self.bones = np.array(
+                [self.human_like_arm.upper_arm, self.human_like_arm.forearm]
+            )  # (2,) [m]
         else:
             self.shoulder, radius = self.workspace.hand_ball(length)
             self.bones = bones * (self.config.scale or radius / bones.sum())
@@ -148,7 +158,7 @@ class Retargeter:
 
     def reset(self, q: np.ndarray | None = None) -> None:
         """Forget the person and start at rest at q (n,) [rad], home unless told."""
-        self._pace.reset(self.robot.home if q is None else q)
+        self._limiter.reset(self.robot.home if q is None else q)
         self._directions.reset()
         self._time = self._seen = -np.inf  # [s] of the last landmarks, and of the last used
         self._tries = 0
@@ -166,12 +176,12 @@ class Retargeter:
         Raises:
             ValueError: landmarks of another shape.
         """
-        if landmarks is not None and landmarks.shape != (LANDMARKS, 4):
-            raise ValueError(f"expected landmarks ({LANDMARKS}, 4), got {landmarks.shape}")
+        if landmarks is not None and landmarks.shape != (NUM_LANDMARKS, 4):
+            raise ValueError(f"expected landmarks ({NUM_LANDMARKS}, 4), got {landmarks.shape}")
         elapsed = time - self._time
         if not elapsed > 0:
             if elapsed < -self.config.max_gap:  # the source started again
-                self.reset(self._pace.q)
+                self.reset(self._limiter.q)
                 self._time = time
             return self._hold("repeated time", 0.0)
         self._time = time
@@ -198,17 +208,17 @@ class Retargeter:
             reason = "out of reach"
         if dt > 0:
             self._move(targets, goal.q, near, dt)
-        q, qd, (upper, fore) = self._pace.q.copy(), self._pace.qd.copy(), directions
+        q, qd, (upper, fore) = self._limiter.q.copy(), self._limiter.qd.copy(), directions
         behind = self._distance(targets)
         return RetargetResult(q, qd, wanted[1], upper, fore, behind, reason, None)
 
-    def _solve(self, targets: np.ndarray) -> tuple[Solution, bool]:
+    def _solve(self, targets: np.ndarray) -> tuple[IKSolution, bool]:
         """Find where to go: on from where the arm is, else on from the last goal, else anew.
 
         Returns:
             The goal, and whether the arm gets there by coming closer to the targets all the way.
         """
-        now, goal = self._pace.q, self._pace.goal
+        now, goal = self._limiter.q, self._limiter.goal
         solution = self._solver.solve(targets, now, self.ITERATIONS)
         if solution.residual <= self.config.tolerance or np.array_equal(now, goal):
             near = True
@@ -216,7 +226,10 @@ class Retargeter:
             near, solution = False, self._solver.solve(targets, goal, self.ITERATIONS)
         if solution.residual <= self.config.tolerance:
             return solution, near
-        starts = [self.robot.home, *(flips(self.robot, now) if self.limbs else ())]
+        starts = [
+            self.robot.home,
+            *(alternative_configurations(self.robot, now) if self.human_like_arm else ()),
+        ]
         start = starts[self._tries % len(starts)]  # one per call: time is short
         self._tries += 1
         other = self._solver.solve(targets, start, self.ITERATIONS)
@@ -224,24 +237,29 @@ class Retargeter:
 
     def _move(self, targets: np.ndarray, goal: np.ndarray, near: bool, dt: float) -> None:
         """Go to the goal (n,) [rad]; where a joint is too slow for that, let the others help."""
-        low, high = self._pace.window(goal, dt)
+        low, high = self._limiter.window(goal, dt)
         q = np.clip(goal, low, high)
         if near and not np.array_equal(q, goal):
             nearest = self._solver.solve(targets, q, self.ITERATIONS // 4, (low, high))
             q = nearest.q
             if nearest.residual < self._solver.PRECISION:
                 goal = q  # another posture that serves as well
-        self._pace.move(q, goal, dt)
+        self._limiter.move(q, goal, dt)
 
     def _distance(self, targets: np.ndarray) -> float:
         """Return the largest distance of a link from its target [m], where the arm is now."""
-        places = [self.robot.forward_kinematics(self._pace.q, link)[:3, 3] for link in self.links]
+        places = [
+            self.robot.forward_kinematics(self._limiter.q, link)[:3, 3] for link in self.links
+        ]
         return float(np.linalg.norm(np.array(places) - targets, axis=1).max())
 
     def _hold(self, reason: str, dt: float) -> RetargetResult:
         if dt > 0:
-            self._pace.brake(dt)
-        q, qd = self._pace.q.copy(), self._pace.qd.copy() if dt > 0 else np.zeros(self.robot.n)
+            self._limiter.brake(dt)
+        q, qd = (
+            self._limiter.q.copy(),
+            self._limiter.qd.copy() if dt > 0 else np.zeros(self.robot.n),
+        )
         nothing = np.full(3, np.nan)
         return RetargetResult(q, qd, nothing, nothing, nothing, np.nan, None, reason)
 
@@ -250,21 +268,21 @@ class RetargetErrors(NamedTuple):
     """How far an arm is from what it follows; NaN where there was nothing to follow."""
 
     wrist: np.ndarray  # (T,) [mm] from the hand target
-    upper: (
+    upper_arm: (
         np.ndarray | None
     )  # (T,) [deg] off the upper arm's direction; None without human-like limbs
-    fore: np.ndarray | None  # (T,) [deg] off the forearm's direction
+    forearm: np.ndarray | None  # (T,) [deg] off the forearm's direction
 
 
 def retarget_errors(
     robot: Robot,
     q: np.ndarray,
     hand_target: np.ndarray,
-    upper_dir: np.ndarray,
-    fore_dir: np.ndarray,
+    upper_arm_direction: np.ndarray,
+    forearm_direction: np.ndarray,
 ) -> RetargetErrors:
     """Measure how joint positions q (T, n) [rad] follow hand targets and directions (T, 3)."""
-    human = limbs(robot)
+    human = human_like_arm(robot)
     links = human[:3] if human else (robot.tip_link,)
     places = np.array(
         [[robot.forward_kinematics(row, link)[:3, 3] for link in links] for row in q]
@@ -274,7 +292,8 @@ def retarget_errors(
         return RetargetErrors(wrist, None, None)
     bones = np.diff(places, axis=1)  # (T, 2, 3)
     return RetargetErrors(
-        wrist, *(_angle(bones[:, i], d) for i, d in enumerate((upper_dir, fore_dir)))
+        wrist,
+        *(_angle(bones[:, i], d) for i, d in enumerate((upper_arm_direction, forearm_direction))),
     )
 
 

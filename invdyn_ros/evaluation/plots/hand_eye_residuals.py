@@ -11,7 +11,11 @@ from matplotlib.figure import Figure
 
 from invdyn_ros.evaluation.plots.axes import DPI, LOOK
 from invdyn_ros.evaluation.plots.style import BAD, BLUE, INK
-from invdyn_ros.perception.hand_eye.calibration import HandEyeCalibration, rms_residual, residual_norms
+from invdyn_ros.perception.hand_eye.calibration import (
+    HandEyeCalibration,
+    residual_norms,
+    rms_residual,
+)
 
 SIZE = (11.0, 6.5)  # [inch]
 

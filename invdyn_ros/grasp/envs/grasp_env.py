@@ -136,7 +136,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
 
     `reset(seed=s)` begins the same run as `seed:=s` does in the graph, episode 0; each further
     reset is the next episode of that run. `reset(options={"episode": k})` goes to another.
-    """  # noqa: E501 (tables)
+    """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 25}  # noqa: RUF012 (gymnasium's)
 

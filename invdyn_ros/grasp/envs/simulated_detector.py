@@ -17,7 +17,12 @@ from numpy.typing import NDArray
 from invdyn_ros.arms.camera import Camera
 from invdyn_ros.perception.aruco_cube import face_normals, marker_corners
 from invdyn_ros.perception.block_detector import BlockDetectorConfig
-from invdyn_ros.perception.pose_from_edges import linearise, project, edge_samples, marker_thickness
+from invdyn_ros.perception.pose_from_edges import (
+    edge_samples,
+    linearise,
+    marker_thickness,
+    project,
+)
 from invdyn_ros.typing import Array, Mask
 
 SHARE = np.array([0.74, 0.74, 0.74, 1.0, 1.0, 1.0])  # of the covariance's root: usual errors
@@ -114,7 +119,9 @@ class SimulatedDetector:
                 return root, bias, root @ root.T
         points = self._corners[list(faces)].reshape(-1, 3)
         quads = project(T, points, self._k)[0].reshape(-1, 4, 2)
-        sides = edge_samples(np.array(faces), quads, self.block_size, BlockDetectorConfig.edge_noise_std)
+        sides = edge_samples(
+            np.array(faces), quads, self.block_size, BlockDetectorConfig.edge_noise_std
+        )
         J = linearise(T, sides, self._k)[1]
         covariance = np.linalg.inv(J.T @ J)
         root = np.linalg.cholesky(covariance)

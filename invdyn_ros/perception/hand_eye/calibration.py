@@ -8,7 +8,12 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.perception.hand_eye.camera_pose import CameraPose
-from invdyn_ros.perception.hand_eye.least_squares import HandEyeSolution, solve_hand_eye, held_out_residuals, predict_markers
+from invdyn_ros.perception.hand_eye.least_squares import (
+    HandEyeSolution,
+    held_out_residuals,
+    predict_markers,
+    solve_hand_eye,
+)
 from invdyn_ros.perception.hand_eye.pose_diversity import PoseDiversity
 from invdyn_ros.perception.hand_eye.pose_pairs import Mounting, PosePairs, pose_difference
 
@@ -16,8 +21,8 @@ MIN_INLIER_FRACTION = 0.6  # share of the poses that must agree with each other
 MAX_RMS_RESIDUAL = (0.03, np.radians(10))  # a residual that is no noise, RMS [m], [rad]
 DECIMALS = 8  # in the file
 MOUNTING_DESCRIPTIONS: dict[Mounting, str] = {
-    "beside": "beside the arm and the marker fixed to the tool",
-    "hand": "on the hand and the marker fixed to the ground",
+    "eye_to_hand": "beside the arm and the marker fixed to the tool",
+    "eye_in_hand": "on the hand and the marker fixed to the ground",
 }
 
 
@@ -48,7 +53,11 @@ def calibrate(pairs: PosePairs, mounting: Mounting) -> HandEyeCalibration:
     wanted = predict_markers(found.X, pairs.motion(mounting), found.Y)
     residual = pose_difference(pairs.T_camera_marker, wanted)
     distance, angle = rms_residual(residual[found.inliers])
-    if found.inliers.mean() < MIN_INLIER_FRACTION or distance > MAX_RMS_RESIDUAL[0] or angle > MAX_RMS_RESIDUAL[1]:
+    if (
+        found.inliers.mean() < MIN_INLIER_FRACTION
+        or distance > MAX_RMS_RESIDUAL[0]
+        or angle > MAX_RMS_RESIDUAL[1]
+    ):
         raise ValueError(
             f"{found.inliers.sum()} of {len(pairs)} poses agree, to {1e3 * distance:.0f} mm and "
             f"{np.degrees(angle):.0f} deg; is the camera {MOUNTING_DESCRIPTIONS[mounting]}, and the arm's name "

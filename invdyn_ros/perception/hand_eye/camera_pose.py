@@ -66,7 +66,7 @@ def read_camera_pose(path: str | Path, arm: str) -> CameraPose:
     made = from_mapping(CameraPose, load_yaml(path), str(path))
     if made.arm != arm:
         raise ValueError(f"{path} is the camera of '{made.arm}', not of '{arm}'")
-    if made.mounting != "beside":
+    if made.mounting != "eye_to_hand":
         raise ValueError(
             f"{path} is of a camera on the hand; the grasp needs one that stands beside the arm"
         )
@@ -80,7 +80,7 @@ def to_yaml(camera: CameraPose, parent: str) -> str:
         camera: the pose.
         parent: name of the link that it stands in.
     """
-    carrier = "the tool" if camera.mounting == "beside" else "the base"
+    carrier = "the tool" if camera.mounting == "eye_to_hand" else "the base"
     optical = "of the optical frame (x right, y down, z forward)"
     notes = {
         "arm": "",
@@ -90,7 +90,7 @@ def to_yaml(camera: CameraPose, parent: str) -> str:
         "standard_error": f"of x, y, z [m] and of rotations about the axes of {parent} [rad]",
         "marker_position": f"of the marker on {carrier} [m]",
         "marker_quaternion": "x, y, z, w",
-        "poses": "of the arm",
+        "num_poses": "of the arm",
         "held_out": "RMS of poses that were not fitted: distance [m], angle [rad]",
     }
     lines = ["# Written by invdyn calibrate; invdyn launch grasp_sim camera_pose:=FILE reads it."]

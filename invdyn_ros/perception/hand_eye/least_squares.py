@@ -14,7 +14,13 @@ import numpy as np
 from scipy.stats import chi2, f
 
 from invdyn_ros.perception.hand_eye.closed_form import solve_closed_form
-from invdyn_ros.perception.hand_eye.pose_pairs import Mounting, PosePairs, pose_difference, invert_transform, make_transform
+from invdyn_ros.perception.hand_eye.pose_pairs import (
+    Mounting,
+    PosePairs,
+    invert_transform,
+    make_transform,
+    pose_difference,
+)
 from invdyn_ros.perception.pose_from_edges import skew
 
 MAX_ITERATIONS = 50  # of Gauss-Newton, at most
@@ -67,7 +73,9 @@ class HandEyeEquations(NamedTuple):
 
     def residuals(self, X: np.ndarray, Y: np.ndarray, scale: np.ndarray) -> np.ndarray:
         """Return what X and Y leave (N, 6), in standard deviations of the scaled noise."""
-        return _whiten(self.cholesky, scale, pose_difference(self.B, predict_markers(X, self.M, Y)))
+        return _whiten(
+            self.cholesky, scale, pose_difference(self.B, predict_markers(X, self.M, Y))
+        )
 
     def jacobian(self, X: np.ndarray, Y: np.ndarray, scale: np.ndarray) -> np.ndarray:
         """Return how these change (N, 6, 12) as X and then Y move and turn in their own axes."""
@@ -96,7 +104,9 @@ def solve_hand_eye(pairs: PosePairs, mounting: Mounting) -> HandEyeSolution:
     """
     if len(pairs) < MIN_POSES:
         raise ValueError(f"{len(pairs)} poses; a solution takes {MIN_POSES}")
-    every = HandEyeEquations(pairs.motion(mounting), pairs.T_camera_marker, np.linalg.cholesky(pairs.covariance))
+    every = HandEyeEquations(
+        pairs.motion(mounting), pairs.T_camera_marker, np.linalg.cholesky(pairs.covariance)
+    )
     X, Y, scale = _robust_estimate(every, *solve_closed_form(every.M, every.B))
     rows, tried = 6 * len(pairs), list[bytes]()
     # squared error of a good pose; the noise that it is measured in is itself uncertain
@@ -118,7 +128,9 @@ def predict_markers(X: np.ndarray, M: np.ndarray, Y: np.ndarray) -> np.ndarray:
     return invert_transform(X) @ M @ Y
 
 
-def fisher_information(X: np.ndarray, M: np.ndarray, Y: np.ndarray, cholesky: np.ndarray) -> np.ndarray:
+def fisher_information(
+    X: np.ndarray, M: np.ndarray, Y: np.ndarray, cholesky: np.ndarray
+) -> np.ndarray:
     """Return what sightings tell of X and Y (12, 12), each in its own axes [1/m2, 1/rad2].
 
     Args:
@@ -137,7 +149,9 @@ def held_out_residuals(pairs: PosePairs, mounting: Mounting) -> np.ndarray:
     M, fold = pairs.motion(mounting), np.arange(len(pairs)) % NUM_FOLDS
     for k in range(NUM_FOLDS):
         rest, mine = solve_hand_eye(pairs[fold != k], mounting), fold == k
-        out[mine] = pose_difference(pairs.T_camera_marker[mine], predict_markers(rest.X, M[mine], rest.Y))
+        out[mine] = pose_difference(
+            pairs.T_camera_marker[mine], predict_markers(rest.X, M[mine], rest.Y)
+        )
     return out
 
 
@@ -151,7 +165,9 @@ def _robust_estimate(
         before = scale
         white = some.residuals(X, Y, np.ones(2))
         parts = _squares(white[:, :3]), _squares(white[:, 3:])
-        scale = np.maximum([np.sqrt(np.median(p) / CHI2_MEDIAN / shrink) for p in parts], MIN_SCALE)
+        scale = np.maximum(
+            [np.sqrt(np.median(p) / CHI2_MEDIAN / shrink) for p in parts], MIN_SCALE
+        )
         weight = 1 / (1 + _squares(some.residuals(X, Y, scale)) / 6)
         X, Y = some.refine(X, Y, scale, weight, steps=3)
         if np.abs(scale / before - 1).max() < SCALE_TOLERANCE:

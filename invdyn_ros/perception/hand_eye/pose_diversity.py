@@ -18,7 +18,9 @@ MIN_ROTATION = 5.0  # about a second axis, RMS over pairs of poses; less is refu
 RECOMMENDED_ROTATION = 20.0  # [deg]
 SAME_POSE_ANGLE, SAME_POSE_DISTANCE = 2.0, 0.01  # nearer poses are one [deg], [m]
 PARALLEL_COSINE = 0.95  # cosine to an axis of the tool from which on it is called by its name
-PERPENDICULAR_COSINE = 0.6  # cosine up to which an axis of the tool is across another, as one always is
+PERPENDICULAR_COSINE = (
+    0.6  # cosine up to which an axis of the tool is across another, as one always is
+)
 AXES = "xyz"
 
 
@@ -75,9 +77,7 @@ class PoseDiversity(NamedTuple):
         if self.principal_rms[1] < RECOMMENDED_ROTATION and self.num_poses > 1:
             return self._rotation_advice()
         if self.num_poses < RECOMMENDED_POSES:
-            return (
-                f"{RECOMMENDED_POSES - self.num_poses} more poses, at the edges of the picture, near and far"
-            )
+            return f"{RECOMMENDED_POSES - self.num_poses} more poses, at the edges of the picture, near and far"
         return None
 
     def __str__(self) -> str:
@@ -88,7 +88,9 @@ class PoseDiversity(NamedTuple):
         """Name the axes of the tool about which turns would help."""
         if self.principal_rms[0] < MIN_ROTATION:
             return f"turn it by {RECOMMENDED_ROTATION:.0f} to 40 deg about two of its axes"
-        names = " or ".join(AXES[k] for k in range(3) if abs(self.principal_axes[0, k]) < PERPENDICULAR_COSINE)
+        names = " or ".join(
+            AXES[k] for k in range(3) if abs(self.principal_axes[0, k]) < PERPENDICULAR_COSINE
+        )
         return f"turn it by {RECOMMENDED_ROTATION:.0f} to 40 deg about its {names} axis too"
 
 

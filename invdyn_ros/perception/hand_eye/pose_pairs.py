@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-Mounting = Literal["beside", "hand"]
-MOUNTINGS: tuple[Mounting, ...] = ("beside", "hand")
+Mounting = Literal["eye_to_hand", "eye_in_hand"]
+MOUNTINGS: tuple[Mounting, ...] = ("eye_to_hand", "eye_in_hand")
 DEFAULT_POSITION_STD = 1e-3  # of a sighting that does not say, per axis [m]
 DEFAULT_ROTATION_STD = np.radians(0.5)  # [rad]
 ROTATION_TOLERANCE = 1e-6  # how far from orthogonal a rotation may be
@@ -31,19 +31,28 @@ class PosePairs:
     def from_poses(cls, T_base_tool: np.ndarray, T_camera_marker: np.ndarray) -> PosePairs:
         """Pairs (N, 4, 4) of equal, unknown noise."""
         variance = np.repeat([DEFAULT_POSITION_STD**2, DEFAULT_ROTATION_STD**2], 3)
-        return cls(T_base_tool, T_camera_marker, np.broadcast_to(np.diag(variance), (len(T_base_tool), 6, 6)))
+        return cls(
+            T_base_tool,
+            T_camera_marker,
+            np.broadcast_to(np.diag(variance), (len(T_base_tool), 6, 6)),
+        )
 
     def __post_init__(self) -> None:
         """Refuse what are no pairs of poses."""
         n = len(self.T_base_tool)
-        for name, T in (("arm", self.T_base_tool), ("marker", self.T_camera_marker)):
+        for name, T in (
+            ("T_base_tool", self.T_base_tool),
+            ("T_camera_marker", self.T_camera_marker),
+        ):
             if np.shape(T) != (n, 4, 4) or not np.isfinite(T).all():
-                raise ValueError(f"{name} poses must be finite and ({n}, 4, 4), got {np.shape(T)}")
+                raise ValueError(f"{name} must be finite and ({n}, 4, 4), got {np.shape(T)}")
             R = T[:, :3, :3]
-            wrong = np.abs(R @ R.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2)) > ROTATION_TOLERANCE
+            wrong = (
+                np.abs(R @ R.transpose(0, 2, 1) - np.eye(3)).max(axis=(1, 2)) > ROTATION_TOLERANCE
+            )
             wrong |= np.linalg.det(R) < 0
             if wrong.any():
-                raise ValueError(f"{name} pose {np.flatnonzero(wrong)[0]} has no rotation matrix")
+                raise ValueError(f"{name} {np.flatnonzero(wrong)[0]} has no rotation matrix")
         if np.shape(self.covariance) != (n, 6, 6):
             raise ValueError(f"covariance must be ({n}, 6, 6), got {np.shape(self.covariance)}")
 
@@ -62,7 +71,9 @@ class PosePairs:
         """
         if mounting not in MOUNTINGS:
             raise ValueError(f"no mounting '{mounting}'; there are {', '.join(MOUNTINGS)}")
-        return self.T_base_tool if mounting == "beside" else invert_transform(self.T_base_tool)
+        return (
+            self.T_base_tool if mounting == "eye_to_hand" else invert_transform(self.T_base_tool)
+        )
 
 
 def invert_transform(T: np.ndarray) -> np.ndarray:

@@ -15,8 +15,8 @@ from invdyn_ros.perception.hand_eye.pose_pairs import (
     DEFAULT_POSITION_STD,
     DEFAULT_ROTATION_STD,
     PosePairs,
-    pose_difference,
     make_transform,
+    pose_difference,
 )
 from invdyn_ros.robots.robot import Robot
 
@@ -71,10 +71,15 @@ class StaticPoses(NamedTuple):
     pairs: PosePairs
 
 
-def find_static_poses(streams: HandEyeStreams, robot: Robot, config: StaticPoseConfig) -> StaticPoses:
+def find_static_poses(
+    streams: HandEyeStreams, robot: Robot, config: StaticPoseConfig
+) -> StaticPoses:
     """Return the mean sighting of each rest of the arm, in order of time."""
     seen, first = np.unique(streams.marker_time, return_index=True)
-    marker, covariance = streams.T_camera_marker[first], complete_covariances(streams.covariance[first])
+    marker, covariance = (
+        streams.T_camera_marker[first],
+        complete_covariances(streams.covariance[first]),
+    )
     q, still = _joints_at_detections(streams, seen, config)
     groups: list[list[int]] = []
     for k in np.flatnonzero(still):
@@ -118,7 +123,9 @@ def _joints_at_detections(
     gap = time[np.minimum(after, len(time) - 1)] - time[after - 1]
     whole = (at >= time[0]) & (at <= time[-1]) & (gap <= config.settling_time)
     moved = np.ptp(path, axis=1).max(axis=1)  # (S,)
-    return path[:, 2], whole.all(axis=1) & (moved < 2 * config.settling_time * config.max_joint_velocity)
+    return path[:, 2], whole.all(axis=1) & (
+        moved < 2 * config.settling_time * config.max_joint_velocity
+    )
 
 
 def _robust_mean(marker: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -128,7 +135,9 @@ def _robust_mean(marker: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray
     """
     size = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2).mean(axis=0))  # (6,)
     some = np.unique(np.linspace(0, len(marker) - 1, MAX_MEDOID_CANDIDATES).astype(int))
-    far = [np.linalg.norm(pose_difference(marker[some], T[None]) / size, axis=1) for T in marker[some]]
+    far = [
+        np.linalg.norm(pose_difference(marker[some], T[None]) / size, axis=1) for T in marker[some]
+    ]
     middle = marker[some[np.argmin(np.median(far, axis=1))]]
     off = pose_difference(marker, middle[None])
     distance = np.linalg.norm(off / size, axis=1)

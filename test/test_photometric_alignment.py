@@ -10,8 +10,13 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.benchmarks.rendered_blocks import block_scene
-from invdyn_ros.perception.photometric_alignment import BlockImage, align_poses, tilt_angle, tilted_poses
-from invdyn_ros.perception.pose_from_edges import PoseFit, apply_step, transform, rotation_angle
+from invdyn_ros.perception.photometric_alignment import (
+    BlockImage,
+    align_poses,
+    tilt_angle,
+    tilted_poses,
+)
+from invdyn_ros.perception.pose_from_edges import PoseFit, apply_step, rotation_angle, transform
 
 SIZE, SIDE = 0.04, 40.0  # of the block [m], of its marker [px]
 GREY = (225.0, 40.0, 90.0)  # white, black, background
@@ -73,7 +78,11 @@ def test_a_face_that_looks_at_the_camera_shows_how_it_is_tilted(
     truth = facing(0.04, -0.03)
     start = tilted_poses(truth, 0, SIZE)[other]
     best = align_poses([fit(start)], [], 0, image_of(truth, distorted), SIZE, lens(distorted))[0]
-    assert rotation_angle(best.T_camera_block, truth) < np.radians(1) < rotation_angle(start, truth) / 5
+    assert (
+        rotation_angle(best.T_camera_block, truth)
+        < np.radians(1)
+        < rotation_angle(start, truth) / 5
+    )
     error = (best.T_camera_block - truth)[:3, 3]
     assert np.linalg.norm(error[:2]) < 5e-4 and abs(error[2]) < 2e-3
 
@@ -101,7 +110,10 @@ def test_a_block_half_out_of_the_picture_moves_nothing_out_of_range() -> None:
     best = align_poses([fit(truth)], [], 0, image_of(facing(0.05, 0.05)), SIZE, lens())
     assert all(np.isfinite(found.T_camera_block).all() for found in best)
     beyond = facing(0.05, 0.05, x=5.0)
-    assert align_poses([fit(beyond)], [], 0, np.zeros((480, 640), np.uint8), SIZE, lens())[0].cost == 0
+    assert (
+        align_poses([fit(beyond)], [], 0, np.zeros((480, 640), np.uint8), SIZE, lens())[0].cost
+        == 0
+    )
 
 
 def test_tilts_are_about_the_face_in_its_place() -> None:

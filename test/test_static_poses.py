@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sightings import NOISE, X, Y, blurred, errors
+from hand_eye_samples import NOISE, X, Y, blurred, errors
 
 from invdyn_ros.perception.hand_eye.least_squares import solve_hand_eye
 from invdyn_ros.perception.hand_eye.pose_pairs import PosePairs, invert_transform, make_transform
 from invdyn_ros.perception.hand_eye.static_poses import (
+    HandEyeStreams,
     StaticPoseConfig,
     StaticPoses,
-    HandEyeStreams,
-    find_static_poses,
     complete_covariances,
+    find_static_poses,
 )
 from invdyn_ros.robots.robot import load_robot
 
@@ -50,32 +50,43 @@ def test_each_rest_is_one_pose_and_moving_pictures_do_not_count() -> None:
     found = find(rested(postures(8)))
     assert len(found.pairs) == 8
     assert found.num_images < 8 * 10
-    np.testing.assert_allclose(solve_hand_eye(found.pairs, "beside").X, X, atol=1e-9)
+    np.testing.assert_allclose(solve_hand_eye(found.pairs, "eye_to_hand").X, X, atol=1e-9)
 
 
 def test_a_late_camera_does_not_matter_where_the_arm_rests() -> None:
     streams = rested(postures(8))
-    late = find(streams._replace(seen=streams.marker_time + 0.08))
-    np.testing.assert_allclose(solve_hand_eye(late.pairs, "beside").X, X, atol=1e-9)
+    late = find(streams._replace(marker_time=streams.marker_time + 0.08))
+    np.testing.assert_allclose(solve_hand_eye(late.pairs, "eye_to_hand").X, X, atol=1e-9)
 
 
 def test_order_and_repeats_of_messages_do_not_matter() -> None:
     streams = rested(postures(6))
     rng = np.random.default_rng(0)
-    a, b = rng.permutation(len(streams.joint_time)), rng.permutation(np.arange(2 * len(streams.marker_time)))
+    a, b = (
+        rng.permutation(len(streams.joint_time)),
+        rng.permutation(np.arange(2 * len(streams.marker_time))),
+    )
     b %= len(streams.marker_time)
     mixed = HandEyeStreams(
-        streams.joint_time[a], streams.q[a], streams.marker_time[b], streams.T_camera_marker[b], streams.covariance[b]
+        streams.joint_time[a],
+        streams.q[a],
+        streams.marker_time[b],
+        streams.T_camera_marker[b],
+        streams.covariance[b],
     )
-    np.testing.assert_allclose(find(mixed).pairs.T_base_tool, find(streams).pairs.T_base_tool, atol=1e-12)
+    np.testing.assert_allclose(
+        find(mixed).pairs.T_base_tool, find(streams).pairs.T_base_tool, atol=1e-12
+    )
 
 
 def test_a_flipped_picture_does_not_spoil_its_rest() -> None:
     streams = rested(postures(8))
     flipped = streams.T_camera_marker.copy()
     flipped[::7] = flipped[::7] @ make_transform(np.array([1.5, 0.0, 0.0]), np.zeros(3))
-    noisy = blurred(PosePairs.from_poses(flipped, flipped), (1e-4, 1e-3), np.random.default_rng(0)).T_camera_marker
-    found = solve_hand_eye(find(streams._replace(marker=noisy)).pairs, "beside")
+    noisy = blurred(
+        PosePairs.from_poses(flipped, flipped), (1e-4, 1e-3), np.random.default_rng(0)
+    ).T_camera_marker
+    found = solve_hand_eye(find(streams._replace(T_camera_marker=noisy)).pairs, "eye_to_hand")
     assert found.inliers.all()
     assert errors(found.X)[0] < 1.0
 
@@ -83,12 +94,16 @@ def test_a_flipped_picture_does_not_spoil_its_rest() -> None:
 def test_pictures_beyond_the_joint_states_do_not_count() -> None:
     streams = rested(postures(6))
     part = streams.joint_time < streams.joint_time[0] + 4.5  # the third rest is cut
-    cut = find(streams._replace(time=streams.joint_time[part], q=streams.q[part]))
+    cut = find(streams._replace(joint_time=streams.joint_time[part], q=streams.q[part]))
     assert len(cut.pairs) == 2
-    pause = (streams.joint_time < 102.1) | (streams.joint_time > 103.9)  # nothing on the second rest
-    holed = find(streams._replace(time=streams.joint_time[pause], q=streams.q[pause]))
+    pause = (streams.joint_time < 102.1) | (
+        streams.joint_time > 103.9
+    )  # nothing on the second rest
+    holed = find(streams._replace(joint_time=streams.joint_time[pause], q=streams.q[pause]))
     assert len(holed.pairs) == 5
-    assert len(find(streams._replace(time=streams.joint_time[:0], q=streams.q[:0])).pairs) == 0
+    assert (
+        len(find(streams._replace(joint_time=streams.joint_time[:0], q=streams.q[:0])).pairs) == 0
+    )
 
 
 def test_a_covariance_that_nobody_gave_becomes_the_usual_one() -> None:
@@ -101,5 +116,5 @@ def test_a_covariance_that_nobody_gave_becomes_the_usual_one() -> None:
 
 
 def test_rest_without_a_length_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"settle is 0\.0; it must be positive"):
+    with pytest.raises(ValueError, match=r"settling_time is 0\.0; it must be positive"):
         StaticPoseConfig(settling_time=0.0)

@@ -9,8 +9,18 @@ from scipy.spatial.transform import Rotation
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.benchmarks.rendered_blocks import block_scene
 from invdyn_ros.perception.block_detector import BlockDetector, BlockDetectorConfig
-from invdyn_ros.perception.pose_disambiguation import MAX_TRACKING_COST, PoseHypothesis, rank_hypotheses, tracking_costs
-from invdyn_ros.perception.pose_from_edges import PoseFit, fit_block_poses, transform, rotation_angle
+from invdyn_ros.perception.pose_disambiguation import (
+    MAX_TRACKING_COST,
+    PoseHypothesis,
+    rank_hypotheses,
+    tracking_costs,
+)
+from invdyn_ros.perception.pose_from_edges import (
+    PoseFit,
+    fit_block_poses,
+    rotation_angle,
+    transform,
+)
 from invdyn_ros.robots.robot import load_robot
 
 
@@ -58,10 +68,15 @@ def mode(angle: float, cost: float) -> PoseFit:
 def test_past_image_decides_between_poses_that_look_the_same() -> None:
     fits = [mode(0.2, 0.0), mode(-0.2, 0.0)]
     assert tracking_costs(fits, ()).tolist() == [0.0, 0.0]
-    one, other = tracking_costs(fits, (PoseHypothesis(tilted(-0.21), 0.0), PoseHypothesis(tilted(0.19), 6.0)))
+    one, other = tracking_costs(
+        fits, (PoseHypothesis(tilted(-0.21), 0.0), PoseHypothesis(tilted(0.19), 6.0))
+    )
     assert one > other + 3.0
     far = tracking_costs(fits, (PoseHypothesis(tilted(1.5), 0.0),))
-    assert far.tolist() == [MAX_TRACKING_COST, MAX_TRACKING_COST]  # a block put elsewhere has no past
+    assert far.tolist() == [
+        MAX_TRACKING_COST,
+        MAX_TRACKING_COST,
+    ]  # a block put elsewhere has no past
 
 
 def test_covariance_holds_the_chance_of_the_other_pose() -> None:

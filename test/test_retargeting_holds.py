@@ -1,10 +1,10 @@
 """The arm holds while the person cannot be followed, says why, and goes on afterwards."""
 
 import numpy as np
-from person import DT, body, each_arm, settle, wave
+from synthetic_person import DT, body, each_arm, settle, wave
 
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.teleop.retargeting import HOLDS, RetargetConfig, Retargeter
+from invdyn_ros.teleop.retargeting import HOLD_REASONS, RetargetConfig, Retargeter
 
 
 @each_arm
@@ -25,12 +25,12 @@ def test_arm_holds_with_a_reason_and_goes_on_afterwards(robot):
     ]
     for landmarks, t, now, reason in cases:
         held = retargeter(landmarks, t, now)
-        assert held.hold == reason
+        assert held.hold_reason == reason
         assert not held.reachable
         assert np.isnan(held.hand_target).all()
         assert np.allclose(held.q, before.q, atol=1e-3)
     after = retargeter(good, 10.4, 10.45)
-    assert after.hold is None
+    assert after.hold_reason is None
     assert np.allclose(after.q, before.q, atol=0.01)
 
 
@@ -38,8 +38,11 @@ def test_only_the_arm_that_counts_must_be_visible():
     robot = load_robot("ur5")
     landmarks = body(*wave(0.0))
     landmarks[[14, 16], 3] = 0.0
-    assert Retargeter(robot, RetargetConfig(side="left"))(landmarks, 0.0).hold is None
-    assert Retargeter(robot, RetargetConfig(side="right"))(landmarks, 0.0).hold == HOLDS[1]
+    assert Retargeter(robot, RetargetConfig(side="left"))(landmarks, 0.0).hold_reason is None
+    assert (
+        Retargeter(robot, RetargetConfig(side="right"))(landmarks, 0.0).hold_reason
+        == HOLD_REASONS[1]
+    )
 
 
 @each_arm
@@ -57,7 +60,7 @@ def test_moving_arm_brakes_within_its_limits_when_the_person_is_lost(robot):
 def test_source_that_starts_again_is_followed_again():
     retargeter = Retargeter(load_robot("ur5"))
     last = settle(retargeter, body(*wave(0.0)), start=50.0)
-    assert retargeter(body(*wave(0.0)), 0.0).hold == "repeated time"
+    assert retargeter(body(*wave(0.0)), 0.0).hold_reason == "repeated time"
     again = retargeter(body(*wave(0.0)), DT)
-    assert again.hold is None
+    assert again.hold_reason is None
     assert np.allclose(again.q, last.q, atol=0.01)

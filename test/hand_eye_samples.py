@@ -6,7 +6,13 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.perception.hand_eye.calibration import residual_norms
-from invdyn_ros.perception.hand_eye.pose_pairs import Mounting, PosePairs, pose_difference, invert_transform, make_transform
+from invdyn_ros.perception.hand_eye.pose_pairs import (
+    Mounting,
+    PosePairs,
+    invert_transform,
+    make_transform,
+    pose_difference,
+)
 
 # of the camera in the base or on the tool, and of the marker on the tool or in the base
 X = make_transform(np.array([1.2, -1.0, 0.8]), np.array([0.9, -0.3, 0.6]))
@@ -17,7 +23,7 @@ NOISE = 1e-3, np.radians(0.5)  # of a sighting, per axis [m], [rad]
 def random_pairs(
     seed: int,
     n: int = 20,
-    mounting: Mounting = "beside",
+    mounting: Mounting = "eye_to_hand",
     noise: tuple[float, float] = (0.0, 0.0),
     axes: tuple[int, ...] = (0, 1, 2),
 ) -> PosePairs:
@@ -26,15 +32,19 @@ def random_pairs(
     turn = np.zeros((n, 3))
     turn[:, axes] = np.radians(60) * rng.uniform(-1, 1, (n, len(axes)))
     # the tool turns in its own frame about those axes only
-    tool = make_transform(np.tile([0.4, 0.1, 0.2], (n, 1)), np.zeros((n, 3))) @ make_transform(turn, np.zeros((n, 3)))
+    tool = make_transform(np.tile([0.4, 0.1, 0.2], (n, 1)), np.zeros((n, 3))) @ make_transform(
+        turn, np.zeros((n, 3))
+    )
     place = rng.uniform(-0.2, 0.2, (n, 3)) + np.array([0.0, 0.0, 0.7])
     tool[:, :3, 3] = 0.0
     marker = invert_transform(X) @ tool @ Y
     arm = tool.copy()
     arm[:, :3, 3] = (place - marker[:, :3, 3]) @ X[:3, :3].T
-    if mounting == "hand":
+    if mounting == "eye_in_hand":
         arm = invert_transform(arm)
-    made = PosePairs.from_poses(arm, invert_transform(X) @ PosePairs.from_poses(arm, arm).motion(mounting) @ Y)
+    made = PosePairs.from_poses(
+        arm, invert_transform(X) @ PosePairs.from_poses(arm, arm).motion(mounting) @ Y
+    )
     return blurred(made, noise, rng)
 
 
@@ -43,7 +53,9 @@ def blurred(pairs: PosePairs, noise: tuple[float, float], rng: np.random.Generat
     error = rng.standard_normal((len(pairs), 6)) * np.repeat(noise, 3)
     marker = pairs.T_camera_marker.copy()
     marker[:, :3, 3] += error[:, :3]
-    marker[:, :3, :3] = Rotation.from_rotvec(error[:, 3:]).as_matrix() @ pairs.T_camera_marker[:, :3, :3]
+    marker[:, :3, :3] = (
+        Rotation.from_rotvec(error[:, 3:]).as_matrix() @ pairs.T_camera_marker[:, :3, :3]
+    )
     return PosePairs(pairs.T_base_tool, marker, pairs.covariance)
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from invdyn_ros.perception.aruco_cube import face_image, detect_markers
+from invdyn_ros.perception.aruco_cube import detect_markers, face_image
 
 
 def test_corners_of_a_drawn_marker_are_found_to_a_tenth_of_a_pixel() -> None:

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from person import DT, body, each_arm, settle, unit, wave
+from synthetic_person import DT, body, each_arm, settle, unit, wave
 
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.teleop.inverse_kinematics import limbs
+from invdyn_ros.teleop.inverse_kinematics import human_like_arm
 from invdyn_ros.teleop.retargeting import (
-    HOLDS,
-    MOUNTS,
-    UNREACHABLE,
+    HOLD_REASONS,
+    MOUNT_ROTATIONS,
+    UNREACHABLE_REASONS,
     RetargetConfig,
     Retargeter,
     retarget_errors,
@@ -22,7 +22,7 @@ PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"
 
 
 def errors(robot, results):
-    columns = ("q", "hand_target", "upper_dir", "fore_dir")
+    columns = ("q", "hand_target", "upper_arm_direction", "forearm_direction")
     return retarget_errors(robot, *(np.array([getattr(r, c) for r in results]) for c in columns))
 
 
@@ -32,19 +32,19 @@ def test_hand_of_a_still_person_is_reached_within_5_mm(robot):
         retargeter = Retargeter(robot)
         result = settle(retargeter, body(*wave(t)))
         assert result.reachable
-        assert result.behind < 0.005
+        assert result.target_distance < 0.005
         error = errors(robot, [result])
         assert error.wrist.item() < 5.0
-        if retargeter.limbs:
-            assert max(error.upper.item(), error.fore.item()) < 3.0
+        if retargeter.human_like_arm:
+            assert max(error.upper_arm.item(), error.forearm.item()) < 3.0
 
 
 def test_limbs_of_the_iiwa_point_where_the_person_points():
     iiwa = load_robot("kuka_iiwa")
-    for mount, turn in MOUNTS.items():
+    for mount, turn in MOUNT_ROTATIONS.items():
         upper, fore = unit([0.7, 0.2, 0.3]), unit([0.4, 0.5, 0.8])
         result = settle(Retargeter(iiwa, RetargetConfig(mount=mount)), body(upper, fore))
-        human = limbs(iiwa)
+        human = human_like_arm(iiwa)
         s, e, w = (iiwa.forward_kinematics(result.q, link)[:3, 3] for link in human[:3])
         assert np.degrees(np.arccos(unit(e - s) @ turn @ upper)) < 3.0
         assert np.degrees(np.arccos(unit(w - e) @ turn @ fore)) < 3.0
@@ -91,8 +91,8 @@ def test_arm_keeps_up_with_a_slow_hand_and_never_jumps(robot):
     error = errors(robot, results)
     assert all(r.reachable for r in results)
     assert np.percentile(error.wrist, 95) < 5.0
-    if retargeter.limbs:
-        assert max(np.percentile(error.upper, 95), np.percentile(error.fore, 95)) < 3.0
+    if retargeter.human_like_arm:
+        assert max(np.percentile(error.upper_arm, 95), np.percentile(error.forearm, 95)) < 3.0
 
 
 @each_arm
@@ -113,8 +113,10 @@ def test_limits_hold_for_any_flailing(robot):
             step = np.abs(result.q - last.q)
             assert (step <= robot.velocity * dt + 1e-9).all()
             assert (np.abs(result.qd - last.qd) <= robot.acceleration * dt + 1e-9).all()
-        assert result.hold is None or result.hold in HOLDS
-        assert result.unreachable is None or result.unreachable in UNREACHABLE
+        assert result.hold_reason is None or result.hold_reason in HOLD_REASONS
+        assert (
+            result.unreachable_reason is None or result.unreachable_reason in UNREACHABLE_REASONS
+        )
         last = result
 
 
@@ -122,20 +124,20 @@ def test_hand_that_cannot_be_reached_has_a_reason_and_stays_above_the_base():
     robot = load_robot("ur5")
     big = Retargeter(robot, RetargetConfig(scale=2.5))
     down = settle(big, body([0, 0, -1], [0, 0, -1]))
-    assert down.unreachable == "below the base"
+    assert down.unreachable_reason == "below the base"
     assert down.hand_target[2] < 0
     assert robot.forward_kinematics(down.q)[2, 3] > 0.04
     far = settle(big, body([1, 0, 0.2], [1, 0, 0.2]), 100.0)
-    assert far.unreachable == "out of reach"
+    assert far.unreachable_reason == "out of reach"
     back = settle(Retargeter(robot), body([-0.9, 0, -0.5], [-0.6, 0, -0.5]))
-    assert back.unreachable == "inside the base"
+    assert back.unreachable_reason == "inside the base"
 
 
 def test_upright_iiwa_cannot_lower_its_upper_arm_and_says_so():
     iiwa = load_robot("kuka_iiwa")
     hanging = body([0, 0.1, -1], [0.3, 0, -1])
     assert settle(Retargeter(iiwa), hanging).reachable
-    assert settle(Retargeter(iiwa, RetargetConfig(mount="table")), hanging).unreachable
+    assert settle(Retargeter(iiwa, RetargetConfig(mount="table")), hanging).unreachable_reason
 
 
 @each_arm
@@ -193,8 +195,8 @@ def test_arm_follows_the_recorded_person(robot, side):
         for frame in open_camera(CameraConfig(video=str(PERSON), rate=5.0)):
             found = estimator(frame.image)
             results.append(retargeter(None if found is None else found.world, frame.time))
-    followed = [r for r in results if r.hold is None]
+    followed = [r for r in results if r.hold_reason is None]
     assert len(followed) > 0.8 * len(results)
     assert np.mean([r.reachable for r in followed]) > 0.9
-    kept_up = [r for r in followed if r.behind < 0.005]
+    kept_up = [r for r in followed if r.target_distance < 0.005]
     assert errors(robot, kept_up).wrist.max() < 5.0

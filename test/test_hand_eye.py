@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hand_eye_samples import NOISE, X, Y, blurred, errors, random_pairs
 from scipy.stats import chi2
-from sightings import NOISE, X, Y, blurred, errors, random_pairs
 
 from invdyn_ros.perception.hand_eye.calibration import calibrate, residual_norms
 from invdyn_ros.perception.hand_eye.closed_form import solve_closed_form
-from invdyn_ros.perception.hand_eye.least_squares import solve_hand_eye, held_out_residuals
+from invdyn_ros.perception.hand_eye.least_squares import held_out_residuals, solve_hand_eye
 from invdyn_ros.perception.hand_eye.pose_diversity import PoseDiversity, axis_name
 from invdyn_ros.perception.hand_eye.pose_pairs import (
     MOUNTINGS,
     Mounting,
     PosePairs,
-    pose_difference,
     invert_transform,
     make_transform,
+    pose_difference,
 )
 
 
@@ -41,7 +41,7 @@ def test_another_base_frame_moves_the_camera_with_it() -> None:
     pairs = random_pairs(0, noise=NOISE)
     other = make_transform(np.array([0.5, 2.0, -0.3]), np.array([3.0, -1.0, 0.5]))
     moved = PosePairs(other @ pairs.T_base_tool, pairs.T_camera_marker, pairs.covariance)
-    first, second = solve_hand_eye(pairs, "beside"), solve_hand_eye(moved, "beside")
+    first, second = solve_hand_eye(pairs, "eye_to_hand"), solve_hand_eye(moved, "eye_to_hand")
     np.testing.assert_allclose(second.X, other @ first.X, atol=1e-8)
     turn = np.kron(np.eye(2), other[:3, :3])
     np.testing.assert_allclose(second.covariance, turn @ first.covariance @ turn.T, rtol=1e-3)
@@ -51,7 +51,9 @@ def test_another_frame_of_the_marker_leaves_the_camera() -> None:
     pairs = random_pairs(0, noise=NOISE)
     other = make_transform(np.array([0.5, -1.0, 0.3]), np.zeros(3))
     turned = PosePairs(pairs.T_base_tool, pairs.T_camera_marker @ other, pairs.covariance)
-    np.testing.assert_allclose(solve_hand_eye(turned, "beside").X, solve_hand_eye(pairs, "beside").X, atol=1e-8)
+    np.testing.assert_allclose(
+        solve_hand_eye(turned, "eye_to_hand").X, solve_hand_eye(pairs, "eye_to_hand").X, atol=1e-8
+    )
 
 
 @pytest.mark.parametrize("mounting", MOUNTINGS)
@@ -64,7 +66,7 @@ def test_error_is_within_a_millimetre_and_a_tenth_of_a_degree(mounting: Mounting
         marker = pairs.T_camera_marker.copy()
         marker[:, :3, 3] = corners
         motion = X @ marker @ invert_transform(Y)
-        arm = motion if mounting == "beside" else invert_transform(motion)
+        arm = motion if mounting == "eye_to_hand" else invert_transform(motion)
         wanted = PosePairs.from_poses(arm, marker)
         seen = blurred(wanted, NOISE, np.random.default_rng(1000 + seed))
         found.append(errors(solve_hand_eye(seen, mounting).X))
@@ -76,7 +78,7 @@ def test_covariance_says_how_large_the_errors_are() -> None:
     """The squared error in standard deviations is six on average, and 95% are in the ellipsoid."""
     squares = []
     for seed in range(80):
-        found = solve_hand_eye(random_pairs(seed, noise=NOISE), "beside")
+        found = solve_hand_eye(random_pairs(seed, noise=NOISE), "eye_to_hand")
         error = pose_difference(found.X[None], X[None])[0]
         squares.append(error @ np.linalg.solve(found.covariance, error))
     assert 4.5 < np.mean(squares) < 8.0
@@ -85,7 +87,9 @@ def test_covariance_says_how_large_the_errors_are() -> None:
 
 def test_scale_of_the_noise_is_found_for_positions_and_rotations_apart() -> None:
     scales = [
-        solve_hand_eye(random_pairs(seed, noise=(3e-3, np.radians(0.25))), "beside").noise_scale
+        solve_hand_eye(
+            random_pairs(seed, noise=(3e-3, np.radians(0.25))), "eye_to_hand"
+        ).noise_scale
         for seed in range(10)
     ]
     np.testing.assert_allclose(np.mean(scales, axis=0), (3.0, 0.5), rtol=0.15)
@@ -100,10 +104,16 @@ def test_precise_sightings_count_more() -> None:
         error = pose_difference(seen.T_camera_marker, pairs.T_camera_marker) * blur[:, 0]
         marker = pairs.T_camera_marker.copy()
         marker[:, :3, 3] += error[:, :3]
-        marker[:, :3, :3] = make_transform(error[:, 3:], error[:, :3])[:, :3, :3] @ marker[:, :3, :3]
-        even.append(errors(solve_hand_eye(PosePairs.from_poses(pairs.T_base_tool, marker), "beside").X)[0])
+        marker[:, :3, :3] = (
+            make_transform(error[:, 3:], error[:, :3])[:, :3, :3] @ marker[:, :3, :3]
+        )
+        even.append(
+            errors(
+                solve_hand_eye(PosePairs.from_poses(pairs.T_base_tool, marker), "eye_to_hand").X
+            )[0]
+        )
         known_noise = PosePairs(pairs.T_base_tool, marker, pairs.covariance * blur**2)
-        weighed.append(errors(solve_hand_eye(known_noise, "beside").X)[0])
+        weighed.append(errors(solve_hand_eye(known_noise, "eye_to_hand").X)[0])
     assert np.median(weighed) < 0.7 * np.median(even)
 
 
@@ -112,20 +122,26 @@ def test_wrong_sightings_are_left_out_by_name() -> None:
         pairs = random_pairs(seed, noise=NOISE)
         wrong = [2, 7, 11, 16]
         marker = pairs.T_camera_marker.copy()
-        marker[wrong] = marker[wrong] @ make_transform(np.array([0.0, 1.4, 0.3]), np.array([0, 0, 0.03]))
-        found = solve_hand_eye(PosePairs(pairs.T_base_tool, marker, pairs.covariance), "beside")
+        marker[wrong] = marker[wrong] @ make_transform(
+            np.array([0.0, 1.4, 0.3]), np.array([0, 0, 0.03])
+        )
+        found = solve_hand_eye(
+            PosePairs(pairs.T_base_tool, marker, pairs.covariance), "eye_to_hand"
+        )
         assert np.flatnonzero(~found.inliers).tolist() == wrong
         without = np.ones(20, bool)
         without[wrong] = False
-        np.testing.assert_allclose(found.X, solve_hand_eye(pairs[without], "beside").X, atol=1e-5)
+        np.testing.assert_allclose(
+            found.X, solve_hand_eye(pairs[without], "eye_to_hand").X, atol=1e-5
+        )
 
 
 def test_held_out_residual_is_the_noise_and_exceeds_the_fitted_one() -> None:
     out, fitted = [], []
     for seed in range(10):
         pairs = random_pairs(seed, noise=NOISE)
-        out.append(residual_norms(held_out_residuals(pairs, "beside")) ** 2)
-        fitted.append(residual_norms(calibrate(pairs, "beside").residual) ** 2)
+        out.append(residual_norms(held_out_residuals(pairs, "eye_to_hand")) ** 2)
+        fitted.append(residual_norms(calibrate(pairs, "eye_to_hand").residual) ** 2)
     noise = np.sqrt(3) * np.array(NOISE)
     ratio = np.sqrt(np.mean(out, axis=(0, 1))) / noise
     assert (ratio > 1.0).all() and (ratio < 1.4).all()
@@ -151,44 +167,58 @@ def test_an_axis_between_those_of_the_tool_is_named_by_its_components() -> None:
 def test_poses_that_hardly_differ_are_refused() -> None:
     pairs = random_pairs(0)
     with pytest.raises(ValueError, match="4 poses that differ; 6 are needed, 15 to 20 are good"):
-        calibrate(pairs[np.arange(4)], "beside")
+        calibrate(pairs[np.arange(4)], "eye_to_hand")
     with pytest.raises(ValueError, match="5 poses that differ"):
-        calibrate(pairs[np.arange(20) % 5], "beside")
+        calibrate(pairs[np.arange(20) % 5], "eye_to_hand")
     shifted = pairs.T_base_tool.copy()
     shifted[:, :3, :3] = shifted[0, :3, :3]
     with pytest.raises(ValueError, match="the poses hardly turn the tool"):
-        calibrate(PosePairs.from_poses(shifted, pairs.T_camera_marker), "beside")
+        calibrate(PosePairs.from_poses(shifted, pairs.T_camera_marker), "eye_to_hand")
 
 
 def test_sightings_of_something_else_are_refused() -> None:
     marker = random_pairs(1).T_camera_marker
     with pytest.raises(ValueError, match="deg; is the camera beside the arm and the marker "):
-        calibrate(PosePairs.from_poses(random_pairs(0).T_base_tool, marker), "beside")
+        calibrate(PosePairs.from_poses(random_pairs(0).T_base_tool, marker), "eye_to_hand")
     with pytest.raises(ValueError, match="is the camera on the hand and the marker fixed to the"):
-        calibrate(random_pairs(0), "hand")
+        calibrate(random_pairs(0), "eye_in_hand")
 
 
 def test_advice_names_what_is_missing_until_there_is_enough() -> None:
     flat = PoseDiversity.from_poses(random_pairs(0, axes=(2,)).T_base_tool)
     assert flat.advice() == "turn it by 20 to 40 deg about its x or y axis too"
-    assert PoseDiversity.from_poses(random_pairs(0, n=10).T_base_tool).advice().startswith("5 more poses")
+    assert (
+        PoseDiversity.from_poses(random_pairs(0, n=10).T_base_tool)
+        .advice()
+        .startswith("5 more poses")
+    )
     assert PoseDiversity.from_poses(random_pairs(0).T_base_tool).advice() is None
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"arm": 2 * np.tile(np.eye(4), (6, 1, 1))}, "arm pose 0 has no rotation"),
-        ({"marker": np.tile(np.diag([1, 1, -1.0, 1]), (6, 1, 1))}, "marker pose 0 has no rotat"),
-        ({"marker": np.full((6, 4, 4), np.nan)}, "marker poses must be finite"),
-        ({"marker": np.tile(np.eye(4), (5, 1, 1))}, r"must be finite and \(6, 4, 4\), got \(5"),
+        ({"T_base_tool": 2 * np.tile(np.eye(4), (6, 1, 1))}, "T_base_tool 0 has no rotation"),
+        (
+            {"T_camera_marker": np.tile(np.diag([1, 1, -1.0, 1]), (6, 1, 1))},
+            "T_camera_marker 0 has no r",
+        ),
+        ({"T_camera_marker": np.full((6, 4, 4), np.nan)}, "T_camera_marker must be finite"),
+        (
+            {"T_camera_marker": np.tile(np.eye(4), (5, 1, 1))},
+            r"must be finite and \(6, 4, 4\), got \(5",
+        ),
         ({"covariance": np.eye(6)}, r"covariance must be \(6, 6, 6\), got \(6, 6\)"),
     ],
 )
 def test_what_is_no_pair_of_poses_is_refused(change: dict, message: str) -> None:
     pairs = random_pairs(0, n=6)
-    parts = {"arm": pairs.T_base_tool, "marker": pairs.T_camera_marker, "covariance": pairs.covariance}
+    parts = {
+        "T_base_tool": pairs.T_base_tool,
+        "T_camera_marker": pairs.T_camera_marker,
+        "covariance": pairs.covariance,
+    }
     with pytest.raises(ValueError, match=message):
         PosePairs(**{**parts, **change})
-    with pytest.raises(ValueError, match="no mounting 'wall'; there are beside, hand"):
+    with pytest.raises(ValueError, match="no mounting 'wall'; there are eye_to_hand, eye_in_hand"):
         pairs.motion("wall")

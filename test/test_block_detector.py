@@ -14,8 +14,8 @@ from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import SCENES, _mark, block_pose
 from invdyn_ros.perception.block_detector import (
     BlockDetector,
-    BlockPose,
     BlockDetectorConfig,
+    BlockPose,
     block_pose_in_base,
 )
 from invdyn_ros.robots.robot import load_robot
@@ -30,7 +30,9 @@ class Sample:
     def __init__(self, arm: str, seed: int = 3) -> None:
         scene, robot = SCENES[arm], load_robot(arm)
         rng = np.random.default_rng(seed)
-        self.detector = BlockDetector(BlockDetectorConfig(scene.block_size), scene.camera.intrinsics())
+        self.detector = BlockDetector(
+            BlockDetectorConfig(scene.block_size), scene.camera.intrinsics()
+        )
         self.T_base_camera = scene.camera.T_base_camera
         self.truth = [scene.random_pose(rng) for _ in range(PICTURES)]
         with SceneCamera(robot, scene) as camera:
@@ -41,7 +43,9 @@ class Sample:
         """Errors (PICTURES, 6) in the base [m, rad], and over their covariance (PICTURES,)."""
         errors, normalised = [], []
         for truth, (pose,) in zip(self.truth, self.found, strict=True):
-            T, covariance = block_pose_in_base(pose.T_camera_block, pose.covariance, self.T_base_camera)
+            T, covariance = block_pose_in_base(
+                pose.T_camera_block, pose.covariance, self.T_base_camera
+            )
             turn = Rotation.from_matrix(T[:3, :3] @ truth[:3, :3].T).as_rotvec()
             error = np.concatenate([T[:3, 3] - truth[:3, 3], turn])
             errors.append(error)
@@ -144,7 +148,9 @@ def test_of_two_blocks_with_one_id_neither_is_trusted(arm: str) -> None:
             other[:3, :3] = one[:3, :3] @ turn.as_matrix()
             side = [1.02, 0.0] if k % 2 else [0.0, -1.02]
             other[:3, 3] += scene.block_size * one[:3, :2] @ side
-            found = detector.detect_with_problems(camera.render(robot.home, 0.05, np.stack([one, other])))
+            found = detector.detect_with_problems(
+                camera.render(robot.home, 0.05, np.stack([one, other]))
+            )
             assert found.duplicate_ids == (0,) and not found.poses
     assert "two blocks with id 0" in (found.describe_problem(1) or "")
 
@@ -193,7 +199,13 @@ def test_image_of_another_encoding_is_refused(detector: BlockDetector, image: np
 
 
 @pytest.mark.parametrize(
-    "field", [{"block_size": 0.0}, {"blocks": 9}, {"side_noise": -1.0}, {"max_reprojection": 0}]
+    "field",
+    [
+        {"block_size": 0.0},
+        {"num_blocks": 9},
+        {"edge_noise_std": -1.0},
+        {"max_reprojection_error": 0},
+    ],
 )
 def test_config_names_the_field_that_is_wrong(field: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(field))):
@@ -201,7 +213,7 @@ def test_config_names_the_field_that_is_wrong(field: dict[str, float]) -> None:
 
 
 def test_camera_without_focal_length_is_refused() -> None:
-    with pytest.raises(ValueError, match="intrinsics"):
+    with pytest.raises(ValueError, match="camera_matrix"):
         BlockDetector(BlockDetectorConfig(), np.zeros((3, 3)))
     with pytest.raises(ValueError, match="distortion"):
         BlockDetector(BlockDetectorConfig(), np.eye(3), np.zeros(3))

@@ -1,17 +1,21 @@
 """Inverse kinematics: points are reached within limits; limbs like a person's, and their flips."""
 
 import numpy as np
-from person import each_arm
+from synthetic_person import each_arm
 
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.teleop.inverse_kinematics import PointSolver, flips, limbs
+from invdyn_ros.teleop.inverse_kinematics import (
+    PositionIKSolver,
+    alternative_configurations,
+    human_like_arm,
+)
 
 
 @each_arm
 def test_solver_reaches_places_the_arm_has_been_to(robot):
     """The place of the tip in a posture near home is reached from home, within limits."""
     rng = np.random.default_rng(0)
-    solver = PointSolver(robot, (robot.tip_link,), 0.8, margin=0.02)
+    solver = PositionIKSolver(robot, (robot.tip_link,), 0.8, margin=0.02)
     for _ in range(50):
         spread = rng.uniform(-0.6, 0.6, robot.n)
         q = np.clip(robot.home + spread, robot.lower + 0.1, robot.upper - 0.1)
@@ -26,17 +30,17 @@ def test_solver_reaches_places_the_arm_has_been_to(robot):
 
 def test_only_the_seven_joint_arm_has_human_limbs():
     iiwa = load_robot("kuka_iiwa")
-    human = limbs(iiwa)
-    assert np.allclose((human.upper, human.fore), (0.42, 0.40), atol=1e-6)
-    assert limbs(load_robot("ur5")) is None
-    assert limbs(load_robot("dofbot")) is None
+    human = human_like_arm(iiwa)
+    assert np.allclose((human.upper_arm, human.forearm), (0.42, 0.40), atol=1e-6)
+    assert human_like_arm(load_robot("ur5")) is None
+    assert human_like_arm(load_robot("dofbot")) is None
 
 
 def test_flips_keep_the_limbs_where_they_are():
     iiwa = load_robot("kuka_iiwa")
     q = np.array([0.4, 1.2, -0.7, 0.9, 0.2, 0.5, 0.1])
-    human = limbs(iiwa)
-    others = flips(iiwa, q)
+    human = human_like_arm(iiwa)
+    others = alternative_configurations(iiwa, q)
     assert len(others) == 3
     for other in others:
         assert np.abs(other - q).max() > 1

@@ -8,9 +8,9 @@ from invdyn_ros.perception.camera import CameraConfig, open_camera
 from invdyn_ros.teleop.pose import (
     HIP_FROM_MEDIAPIPE,
     Landmarks,
-    PoseConfig,
     PoseEstimator,
-    draw,
+    PoseEstimatorConfig,
+    draw_landmarks,
 )
 
 PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"
@@ -52,7 +52,7 @@ def test_landmarks_are_a_person_in_the_hip_frame(found):
 
 @needs_person
 def test_image_landmarks_are_where_the_person_is_drawn(frames, found):
-    changed = (draw(frames[20], found[20], "left") != frames[20]).any(axis=2)
+    changed = (draw_landmarks(frames[20], found[20], "left") != frames[20]).any(axis=2)
     shoulder, wrist = found[20].image[11], found[20].image[15]
     for x, y in (shoulder, wrist, (shoulder + found[20].image[13]) / 2):
         assert changed[round(y), round(x)]
@@ -94,21 +94,21 @@ def test_image_of_another_kind_is_refused(image):
 
 def test_missing_model_file_is_named():
     with pytest.raises(FileNotFoundError, match=r"no pose model nowhere.task"):
-        PoseConfig(model="nowhere.task")
+        PoseEstimatorConfig(model="nowhere.task")
 
 
 def test_foreign_model_file_is_one_clear_error(tmp_path, capfd):
     path = tmp_path / "notes.task"
     path.write_text("not a model")
     with pytest.raises(ValueError, match=r"notes.task is no pose landmarker") as error:
-        PoseEstimator(PoseConfig(model=str(path)))
+        PoseEstimator(PoseEstimatorConfig(model=str(path)))
     assert "\n" not in str(error.value)
     assert capfd.readouterr().err == ""
 
 
 def test_score_outside_its_range_is_refused():
-    with pytest.raises(ValueError, match=r"min_tracking is 1\.5"):
-        PoseConfig(min_tracking=1.5)
+    with pytest.raises(ValueError, match=r"min_tracking_confidence is 1\.5"):
+        PoseEstimatorConfig(min_tracking_confidence=1.5)
 
 
 def test_drawing_leaves_the_picture_alone_and_takes_points_outside_it():
@@ -116,7 +116,7 @@ def test_drawing_leaves_the_picture_alone_and_takes_points_outside_it():
     kept = picture.copy()
     rng = np.random.default_rng(0)
     world = np.column_stack([rng.normal(size=(33, 3)), rng.uniform(0, 1, 33)])
-    drawn = draw(picture, Landmarks(world, rng.uniform(-1e6, 1e6, (33, 2))), "right")
+    drawn = draw_landmarks(picture, Landmarks(world, rng.uniform(-1e6, 1e6, (33, 2))), "right")
     assert drawn.shape == picture.shape
     assert np.array_equal(picture, kept)
-    assert np.array_equal(draw(picture, None), picture)
+    assert np.array_equal(draw_landmarks(picture, None), picture)
