@@ -18,7 +18,11 @@ from invdyn_ros.benchmarks.grasp_success import (
     measure_grasp_success,
 )
 from invdyn_ros.cli import run_verb
-from invdyn_ros.evaluation.plots.success_map import PER_CELL, cells, success_map
+from invdyn_ros.evaluation.plots.success_map import (
+    EPISODES_PER_CELL,
+    plot_success_map,
+    success_counts,
+)
 from invdyn_ros.grasp.envs import rollouts as playing
 from invdyn_ros.grasp.envs.agents import SCRIPTED, load_player
 from invdyn_ros.grasp.envs.rollouts import Episode, Job, cut, play, play_all
@@ -276,9 +280,9 @@ def made_up(count, seed=0):
 
 @pytest.mark.parametrize("count", [1, 30, 1000])
 def test_cells_hold_every_episode_and_enough_to_tell(count):
-    successes, n = cells(list(made_up(count)), SCENES["ur5"])
+    successes, n = success_counts(list(made_up(count)), SCENES["ur5"])
     assert n.sum() == count and (successes <= n).all()
-    assert n.mean() >= min(count, PER_CELL / 2)
+    assert n.mean() >= min(count, EPISODES_PER_CELL / 2)
     if count == 1000:
         assert (successes[:, -1] < n[:, -1]).all()  # the left, which y points to
         assert (successes[:, 0] == n[:, 0]).all()
@@ -291,5 +295,5 @@ def test_a_map_is_drawn_for_any_outcome(tmp_path):
     played = {("a", "none"): few, ("b", "none"): many, ("a", "hard"): lost, ("b", "hard"): few}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        success_map(played, SCENES["ur5"], "ur5", file)
+        plot_success_map(played, SCENES["ur5"], "ur5", file)
     assert cv2.imread(str(file)).std() > 10

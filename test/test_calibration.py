@@ -3,13 +3,13 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from invdyn_ros.evaluation.uncertainty_calibration import calibration, crps
+from invdyn_ros.evaluation.uncertainty_calibration import crps, uncertainty_calibration
 
 ERRORS = np.random.default_rng(0).normal(size=(4000, 2)) * [0.5, 2.0]
 
 
 def test_an_honest_spread_covers_as_a_gaussian_does() -> None:
-    found = calibration([ERRORS], [np.full_like(ERRORS, [0.5, 2.0])])
+    found = uncertainty_calibration([ERRORS], [np.full_like(ERRORS, [0.5, 2.0])])
     assert found is not None
     assert found["within_1_std"] == pytest.approx(0.683, abs=0.02)
     assert found["within_2_std"] == pytest.approx(0.954, abs=0.01)
@@ -19,7 +19,10 @@ def test_an_honest_spread_covers_as_a_gaussian_does() -> None:
 @pytest.mark.parametrize("factor", [0.5, 2.0])
 def test_no_other_spread_scores_as_well_as_the_honest_one(score: str, factor: float) -> None:
     honest = np.full_like(ERRORS, [0.5, 2.0])
-    right, wrong = calibration([ERRORS], [honest]), calibration([ERRORS], [factor * honest])
+    right, wrong = (
+        uncertainty_calibration([ERRORS], [honest]),
+        uncertainty_calibration([ERRORS], [factor * honest]),
+    )
     assert right is not None and wrong is not None
     assert right[score] < wrong[score]
 
@@ -36,4 +39,4 @@ def test_crps_of_a_vanishing_spread_is_the_absolute_error() -> None:
 
 
 def test_without_a_spread_there_is_nothing_to_judge() -> None:
-    assert calibration([ERRORS], [None]) is None
+    assert uncertainty_calibration([ERRORS], [None]) is None

@@ -30,7 +30,7 @@ from invdyn_ros.cli import run_verb
 from invdyn_ros.cli.benchmark import main
 from invdyn_ros.control.computed_torque import Measured, PlainFeedback
 from invdyn_ros.control.safety_limits import Plan, hold_plan
-from invdyn_ros.evaluation.closed_loop import Run
+from invdyn_ros.evaluation.closed_loop import ClosedLoopRun
 from invdyn_ros.models import InverseDynamics, build
 from invdyn_ros.models.inverse_dynamics import Prediction
 from invdyn_ros.robots.urdf import UrdfTree
@@ -106,7 +106,9 @@ def test_jerk_of_a_steady_command_is_none_and_of_a_ramp_its_slope() -> None:
     time = np.arange(50)[:, None] / ur5.rate
     still = np.zeros((50, 6))
     for slope in (0.0, 0.25):
-        run = Run(time[:, 0], still, still, 1.0 + slope * time * ur5.effort, np.zeros(50, bool))
+        run = ClosedLoopRun(
+            time[:, 0], still, still, 1.0 + slope * time * ur5.effort, np.zeros(50, bool)
+        )
         np.testing.assert_allclose(jerk(run, ur5), slope, atol=1e-9)
 
 

@@ -12,10 +12,18 @@ from invdyn_ros.cli import compare as cli
 from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.recording import JointSamples
-from invdyn_ros.evaluation.closed_loop import excitation
+from invdyn_ros.evaluation.closed_loop import excitation_motion
 from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
-from invdyn_ros.evaluation.compare import Job, Run, family_configs, motions, report, run, runs
-from invdyn_ros.evaluation.comparison_table import markdown, standings
+from invdyn_ros.evaluation.compare import (
+    ComparisonJob,
+    TrainedRun,
+    comparison_report,
+    family_configs,
+    load_trajectories,
+    train_and_evaluate,
+    train_seeds,
+)
+from invdyn_ros.evaluation.comparison_table import comparison_rows, markdown
 from invdyn_ros.models import build
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.inverse_dynamics import ModelMetadata
@@ -48,8 +56,8 @@ def compared(folder: Path) -> dict:
     return compare(folder, "out")
 
 
-def job(folder: Path, out: Path) -> Job:
-    return Job(folder / "data", out, robot("ur10"), None)
+def job(folder: Path, out: Path) -> ComparisonJob:
+    return ComparisonJob(folder / "data", out, robot("ur10"), None)
 
 
 def configs(folder: Path) -> dict[str, TrainConfig]:
@@ -59,15 +67,15 @@ def configs(folder: Path) -> dict[str, TrainConfig]:
 def test_family_that_generated_the_data_is_best(compared: dict) -> None:
     assert compared["best"]["family"] == "rigid_body"
     assert "next mlp" in compared["best"]["reason"]
-    worst = compared["families"]["mlp"]["valid"]["mean"]
-    assert compared["families"]["rigid_body"]["valid"]["mean"] < 1e-5 < worst
+    worst = compared["families"]["mlp"]["val"]["mean"]
+    assert compared["families"]["rigid_body"]["val"]["mean"] < 1e-5 < worst
 
 
 def test_every_interval_holds_its_mean(compared: dict) -> None:
     rows = [*compared["families"].values(), *compared["baselines"].values()]
     assert len(rows) == 2 + 4
     for row in rows:
-        for part in (row["nmse"], row["valid"], row["rmse"]):
+        for part in (row["nmse"], row["val"], row["rmse"]):
             low, high = part["ci95"]
             assert low <= part["mean"] <= high
 
@@ -82,15 +90,15 @@ def test_table_and_picture_show_every_row(compared: dict, folder: Path) -> None:
 
 
 def test_arm_that_cannot_be_simulated_is_not_driven(compared: dict) -> None:
-    assert compared["drive"] is None and "tracking" not in markdown(compared)
-    assert all(row.tracking is None for row in standings(compared))
+    assert compared["tracking_task"] is None and "tracking" not in markdown(compared)
+    assert all(row.tracking_rms is None for row in comparison_rows(compared))
 
 
 def test_every_seed_is_kept_and_a_closed_form_has_one(compared: dict, folder: Path) -> None:
     found = {name: row["seeds"] for name, row in compared["families"].items()}
     assert [seed["checkpoint"] for seed in found["mlp"]] == ["mlp_0", "mlp_1"]
     assert len(found["rigid_body"]) == 1
-    assert len({seed["valid"] for seed in found["mlp"]}) == 2  # other weights
+    assert len({seed["val"] for seed in found["mlp"]}) == 2  # other weights
     parts = [load(folder / "out" / name).meta.data for name in ("mlp_0", "mlp_1", "rigid_body_0")]
     assert parts[0]["split"] == parts[1]["split"] == parts[2]["split"]
 
@@ -112,22 +120,24 @@ def test_interrupted_training_goes_on_where_it_was(folder: Path, tmp_path: Path)
         raise KeyboardInterrupt
 
     config = configs(folder)["mlp"]
-    whole = motions(folder / "data")
+    whole = load_trajectories(folder / "data")
     with pytest.raises(KeyboardInterrupt):
-        run(job(folder, tmp_path), config, whole, stop)
+        train_and_evaluate(job(folder, tmp_path), config, whole, stop)
     epochs: list[int] = []
     note = lambda config, progress: epochs.append(progress.epoch)  # noqa: E731
-    late = run(job(folder, tmp_path), config, whole, note)
+    late = train_and_evaluate(job(folder, tmp_path), config, whole, note)
     assert epochs == [2]
-    whole = run(job(folder, tmp_path / "whole"), config, whole)
+    whole = train_and_evaluate(job(folder, tmp_path / "whole"), config, whole)
     assert late.test["nmse"] == whole.test["nmse"]
 
 
 def test_another_config_is_trained_afresh(folder: Path, tmp_path: Path) -> None:
     config = configs(folder)["rigid_body"]
-    whole = motions(folder / "data")
-    first = run(job(folder, tmp_path), config, whole)
-    (other,) = runs(job(folder, tmp_path), family_configs(("rigid_body",))["rigid_body"], 3, whole)
+    whole = load_trajectories(folder / "data")
+    first = train_and_evaluate(job(folder, tmp_path), config, whole)
+    (other,) = train_seeds(
+        job(folder, tmp_path), family_configs(("rigid_body",))["rigid_body"], 3, whole
+    )
     assert first.checkpoint == other.checkpoint and other.seconds is not None
     assert load(other.checkpoint).meta.config["min_velocity"] == 0.05
 
@@ -138,32 +148,32 @@ def test_folder_that_is_not_ours_is_left_alone(folder: Path, tmp_path: Path) -> 
     mine.write_text("years of work")
     config = configs(folder)["rigid_body"]
     with pytest.raises(ValueError, match="holds what no comparison wrote; give another --out"):
-        run(job(folder, tmp_path), config, motions(folder / "data"))
+        train_and_evaluate(job(folder, tmp_path), config, load_trajectories(folder / "data"))
     assert mine.read_text() == "years of work"
 
 
-def judged(name: str, valid: float, test: float, like: Run) -> Run:
+def judged(name: str, valid: float, test: float, like: TrainedRun) -> TrainedRun:
     """A run with other errors."""
     errors = [
         part | {"nmse": part["nmse"] | {"mean": mean, "ci95": [0.9 * mean, 1.1 * mean]}}
-        for part, mean in ((like.valid, valid), (like.test, test))
+        for part, mean in ((like.val, valid), (like.test, test))
     ]
     return like._replace(checkpoint=Path(name), valid=errors[0], test=errors[1])
 
 
 def test_validation_decides_and_test_only_reports(folder: Path, tmp_path: Path) -> None:
     config = configs(folder)["rigid_body"]
-    some = run(job(folder, tmp_path), config, motions(folder / "data"))
+    some = train_and_evaluate(job(folder, tmp_path), config, load_trajectories(folder / "data"))
     found = {
         "mlp": [judged("mlp_0", 0.3, 0.1, some), judged("mlp_1", 0.2, 0.9, some)],
         "rigid_body": [judged("rigid_body_0", 0.23, 0.01, some)],
     }
-    result = report(job(folder, tmp_path), found)
+    result = comparison_report(job(folder, tmp_path), found)
     assert result["best"]["family"] == "mlp" and result["best"]["checkpoint"] == "mlp_1"
     assert result["families"]["mlp"]["nmse"]["mean"] == 0.9
     assert result["best"]["reason"] == "lowest nMSE on validation, 20%; next rigid_body, 23%"
     found["rigid_body"] = [judged("rigid_body_0", 0.21, 0.99, some)]
-    best = report(job(folder, tmp_path), found)["best"]
+    best = comparison_report(job(folder, tmp_path), found)["best"]
     assert best["family"] == "rigid_body", "the interval of mlp_1, 0.18 to 0.22, has it"
     assert best["reason"].endswith(
         "the simplest within the 95% interval of the lowest, mlp with 20%"
@@ -219,22 +229,22 @@ def rigid(arm_name: str) -> ModelMetadata:
 def test_what_knows_no_motion_cannot_hold_an_arm_up() -> None:
     course = TrackingTask(robot("ur5"), IDEAL, "N m", still("ur5"))
     meta = rigid("ur5")
-    fallen = course.baselines(meta)
-    held = course.tracking(build(meta))
+    fallen = course.baseline_rms(meta)
+    held = course.tracking_rms(build(meta))
     assert held == pytest.approx(fallen["rigid_body"])
     assert held < 0.03 < min(fallen[name] for name in ("zero", "mean", "hold_last"))
 
 
 def test_servos_hold_themselves_up() -> None:
     course = TrackingTask(robot("dofbot"), IDEAL, "rad", still("dofbot"))
-    found = course.baselines(rigid("dofbot"))
+    found = course.baseline_rms(rigid("dofbot"))
     assert found["zero"] == found["mean"] == found["hold_last"] < 0.05  # the setpoint is home
 
 
 def test_course_is_the_same_for_all_and_in_no_dataset() -> None:
-    one, two = (TrackingTask.of(robot("dofbot"), "rad").wanted for _ in range(2))
+    one, two = (TrackingTask.of(robot("dofbot"), "rad").desired for _ in range(2))
     np.testing.assert_array_equal(one.q, two.q)
-    assert np.abs(one.q - excitation(robot("dofbot"), 0, 10.0).q).max() > 0.1
+    assert np.abs(one.q - excitation_motion(robot("dofbot"), 0, 10.0).q).max() > 0.1
 
 
 @pytest.mark.slow
@@ -244,6 +254,6 @@ def test_servo_arm_is_compared_and_driven(tmp_path: Path) -> None:
     write_dataset(tmp_path / "data", parts, "dofbot", dofbot.rate)
     words = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
     assert cli.main([*words, "--families", "rigid_body"]) == 0
-    rows = standings(json.loads((tmp_path / "out" / "compare.json").read_text()))
-    assert all(row.tracking is not None for row in rows)
+    rows = comparison_rows(json.loads((tmp_path / "out" / "compare.json").read_text()))
+    assert all(row.tracking_rms is not None for row in rows)
     assert "tracking RMS [mrad]" in (tmp_path / "out" / "compare.md").read_text()

@@ -11,8 +11,8 @@ from invdyn_ros.cli import evaluate as cli
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.windows import split
 from invdyn_ros.evaluation.evaluate import evaluate
-from invdyn_ros.evaluation.metrics import scores
-from invdyn_ros.evaluation.uncertainty_calibration import calibration
+from invdyn_ros.evaluation.metrics import error_metrics
+from invdyn_ros.evaluation.uncertainty_calibration import uncertainty_calibration
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.sources.rosbag import BagConfig, read_bag
 from invdyn_ros.training.train import parse_config, train
@@ -50,7 +50,7 @@ def test_report_has_every_field_of_the_contract(report: dict) -> None:
             assert len(row[measure]["per_joint"]) == 6
             low, high = row[measure]["ci95"]
             assert 0 <= low <= high
-    assert report["calibration"] is None
+    assert report["uncertainty_calibration"] is None
     assert 0 < report["latency_us"]["p50"] <= report["latency_us"]["p99"]
 
 
@@ -107,7 +107,7 @@ def test_nmse_of_predicting_the_mean_is_one() -> None:
     rng = np.random.default_rng(0)
     targets = [rng.normal(3.0, [1.0, 5.0], (200, 2)) for _ in range(12)]
     mean = np.concatenate(targets).mean(0)
-    found = scores([mean - t for t in targets], targets)["nmse"]
+    found = error_metrics([mean - t for t in targets], targets)["nmse"]
     np.testing.assert_allclose(found["per_joint"], 1.0)
     assert found["ci95"][0] < 1.0 < found["ci95"][1]
 
@@ -118,7 +118,9 @@ def test_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     for _ in range(60):
         size = rng.uniform(0.5, 1.5, 20)  # trajectories differ in difficulty
         targets = [rng.normal(size=(50, 1)) for _ in size]
-        low, high = scores([s * rng.normal(size=(50, 1)) for s in size], targets)["nmse"]["ci95"]
+        low, high = error_metrics([s * rng.normal(size=(50, 1)) for s in size], targets)["nmse"][
+            "ci95"
+        ]
         inside += low <= 1.0 + 1 / 12 <= high  # mean of s^2
     assert inside >= 50
 
@@ -127,17 +129,17 @@ def test_interval_of_r2_knows_that_errors_grow_with_what_moves() -> None:
     rng = np.random.default_rng(0)
     sizes = rng.lognormal(0, 1.5, 20)  # few trajectories have nearly all of the power
     targets = [size * rng.normal(size=(50, 1)) for size in sizes]
-    worth = scores([0.8 * t for t in targets], targets)  # R2 is 0.36 in each trajectory
+    worth = error_metrics([0.8 * t for t in targets], targets)  # R2 is 0.36 in each trajectory
     assert worth["r2"]["mean"] == pytest.approx(1 - worth["nmse"]["mean"])
     assert 0.3 < worth["r2"]["ci95"][0] < worth["r2"]["ci95"][1] < 0.4
     assert worth["nmse"]["ci95"][1] > 1
-    none = scores([t.copy() for t in targets], targets)["r2"]  # that is the zero baseline
+    none = error_metrics([t.copy() for t in targets], targets)["r2"]  # that is the zero baseline
     assert none["ci95"][0] <= 0 and none["ci95"][1] < 0.01
 
 
 def test_joint_that_never_moves_has_no_nmse() -> None:
     targets = [np.stack([np.ones(50), np.arange(50.0)], 1)]
-    found = scores([np.ones((50, 2))], targets)
+    found = error_metrics([np.ones((50, 2))], targets)
     assert found["nmse"]["per_joint"][0] is None
     assert found["nmse"]["mean"] == found["nmse"]["per_joint"][1]
     json.dumps(found, allow_nan=False)
@@ -159,7 +161,7 @@ def test_servo_errors_are_judged_against_the_offset(tmp_path: Path) -> None:
 
 def test_spread_is_checked_where_a_family_has_one() -> None:
     error = np.random.default_rng(0).normal(0, 0.3, (5000, 2))
-    found = calibration([error], [np.full_like(error, 0.3)])
+    found = uncertainty_calibration([error], [np.full_like(error, 0.3)])
     assert found is not None
     assert found["within_1_std"] == pytest.approx(0.683, abs=0.01)
     assert found["within_2_std"] == pytest.approx(0.954, abs=0.01)

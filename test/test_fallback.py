@@ -150,13 +150,13 @@ def test_a_replay_far_from_the_data_falls_back_as_live_and_says_so(
     q, qd = trained.position[:50] + 2.0, trained.velocity[:50]
     course = TrackingTask(ARM, IDEAL, "N m", JointSamples(trained.time[:50], q, qd, none, none))
     live, alone, rigid = (
-        replay(ARM, model, "N m", 0.0, course.wanted, IDEAL, fallback=other)
+        replay(ARM, model, "N m", 0.0, course.desired, IDEAL, fallback=other)
         for model, other in ((hybrid, fallback), (hybrid, None), (fallback.model, None))
     )
-    assert live.lost.all() and not alone.lost.any()
+    assert live.used_fallback.all() and not alone.used_fallback.any()
     np.testing.assert_allclose(live.action, rigid.action)
     assert np.abs(live.action - alone.action).max() > 0.5 * WRONG
-    assert course.tracking(hybrid) == live.rms != alone.rms
+    assert course.tracking_rms(hybrid) == live.rms != alone.rms
 
 
 def test_a_runtime_in_onnx_falls_back_to_the_same_rigid_body(hybrid: Hybrid) -> None:

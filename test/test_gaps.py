@@ -8,7 +8,7 @@ import torch
 from arm_paths import RATE, bridge, waves
 from oracle import robot
 
-from invdyn_ros.benchmarks.joint_state_dropout import Command, drive
+from invdyn_ros.benchmarks.joint_state_dropout import NoPrediction, drive
 from invdyn_ros.control.computed_torque import Measured
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.dropout_controller import MISSING, DropoutController
@@ -18,7 +18,7 @@ from invdyn_ros.evaluation.closed_loop import (
     LossyChannel,
     StatePredictor,
     ZeroOrderHold,
-    excitation,
+    excitation_motion,
     replay,
 )
 from invdyn_ros.models.checkpoint import load
@@ -51,7 +51,7 @@ def seen(
 ) -> Measured:
     wanted = state(time)
     measured = Measured(time, wanted.q + error, wanted.qd + rate_error)
-    blind.see(measured, wanted)
+    blind.update(measured, wanted)
     return measured
 
 
@@ -77,10 +77,10 @@ def test_a_path_model_tracks_through_lost_joint_states_better_than_the_last_one_
 
 
 def test_an_arm_brakes_where_nobody_knows_where_it_is() -> None:
-    inverse, wanted = urdf_model(UR5, "N m"), excitation(UR5, (1, 2), 1.5)
+    inverse, wanted = urdf_model(UR5, "N m"), excitation_motion(UR5, (1, 2), 1.5)
     arrived = np.arange(len(wanted.time)) < 40
     blind = LearnedStatePredictor(bridge(), UR5, StatePredictorConfig(max_dropout=0.045))
-    run = replay(UR5, inverse, "N m", 0.0, wanted, link=LossyChannel(arrived, blind))
+    run = replay(UR5, inverse, "N m", 0.0, wanted, channel=LossyChannel(arrived, blind))
     changed = np.flatnonzero(np.abs(np.diff(run.action, axis=0)).max(1))
     assert changed.max() + 1 == 39 + 5  # the last one seen is 39; 5 samples are 40 ms, 6 are 48
     speed = np.abs(np.diff(run.measured, axis=0)).max(1) * RATE
@@ -88,7 +88,7 @@ def test_an_arm_brakes_where_nobody_knows_where_it_is() -> None:
 
 
 def test_a_link_that_lacks_its_start_is_refused() -> None:
-    wanted = excitation(UR5, (1, 2), 1.0)
+    wanted = excitation_motion(UR5, (1, 2), 1.0)
     for arrived in (np.zeros(len(wanted.time), bool), np.ones(20, bool)):
         with pytest.raises(ValueError, match="need a link as long, and the first one must come"):
             replay(
@@ -97,7 +97,7 @@ def test_a_link_that_lacks_its_start_is_refused() -> None:
                 "N m",
                 0.0,
                 wanted,
-                link=LossyChannel(arrived, Command()),
+                channel=LossyChannel(arrived, NoPrediction()),
             )
 
 
@@ -111,7 +111,7 @@ def test_an_arm_is_where_its_plan_is_but_for_the_error_it_was_seen_with(
     blind, offset, drift = LearnedStatePredictor(bridge(), UR5), *error
     seen(blind, 0.0, offset, drift)
     for k in range(1, 12):
-        found, plan = blind.at(k * STEP, Course), state(k * STEP)  # type: ignore[arg-type]
+        found, plan = blind.predict(k * STEP, Course), state(k * STEP)  # type: ignore[arg-type]
         assert found is not None and found.time == k * STEP
         np.testing.assert_allclose(found.q, plan.q + offset + k * STEP * drift, atol=2e-5)
         np.testing.assert_allclose(found.qd, plan.qd + drift, atol=2e-3)
@@ -122,28 +122,28 @@ def test_nothing_is_said_before_the_first_state_without_a_plan_and_after_too_lon
         LearnedStatePredictor(bridge(), UR5, StatePredictorConfig(max_dropout=0.1)),
         hold_plan(UR5.home, 0.0),
     )
-    assert blind.at(0.0, plan) is None
+    assert blind.predict(0.0, plan) is None
     measured = seen(blind, 0.0)
-    assert blind.at(0.0, plan) is measured and blind.at(STEP, None) is None
-    assert blind.at(0.099, plan) is not None and blind.at(0.101, plan) is None
-    blind.see(measured, None)  # it is driven no more
-    assert blind.at(STEP, plan) is None
+    assert blind.predict(0.0, plan) is measured and blind.predict(STEP, None) is None
+    assert blind.predict(0.099, plan) is not None and blind.predict(0.101, plan) is None
+    blind.update(measured, None)  # it is driven no more
+    assert blind.predict(STEP, plan) is None
 
 
 def test_stamps_may_come_again_or_start_anew_and_what_is_not_finite_is_not_taken() -> None:
     blind, plan = LearnedStatePredictor(bridge(), UR5), hold_plan(UR5.home, 0.0)
     seen(blind, 5.0)
     again = seen(blind, 5.0, 0.1)
-    assert blind.at(5.0, plan) is again
+    assert blind.predict(5.0, plan) is again
     for bad in (np.nan, np.inf):
-        blind.see(Measured(5.01, UR5.home * bad, np.zeros(6)), state(0))
-        blind.see(Measured(5.01, UR5.home, np.full(6, bad)), state(0))
-    assert blind.at(5.0, plan) is again
+        blind.update(Measured(5.01, UR5.home * bad, np.zeros(6)), state(0))
+        blind.update(Measured(5.01, UR5.home, np.full(6, bad)), state(0))
+    assert blind.predict(5.0, plan) is again
     with pytest.raises(ValueError, match=r"asked for 4\.9 s; a joint state of 5\.0 s is known"):
-        blind.at(4.9, plan)
+        blind.predict(4.9, plan)
     anew = seen(blind, 1.0)
-    assert blind.at(1.0, plan) is anew
-    late, early = blind.at(1.05, plan), blind.at(1.01, plan)
+    assert blind.predict(1.0, plan) is anew
+    late, early = blind.predict(1.05, plan), blind.predict(1.01, plan)
     assert late is not None and early is not None and early.time == 1.01
 
 
@@ -151,7 +151,7 @@ def test_a_model_of_another_arm_and_an_arm_without_velocities_are_refused() -> N
     with pytest.raises(ValueError, match=r"the path model is of joint_1.*'ur5' has shoulder_pan"):
         LearnedStatePredictor(bridge("dofbot"), UR5)
     with pytest.raises(ValueError, match="joint states have no velocity"):
-        LearnedStatePredictor(bridge(), UR5).see(Measured(0.0, UR5.home, np.empty(0)), state(0))
+        LearnedStatePredictor(bridge(), UR5).update(Measured(0.0, UR5.home, np.empty(0)), state(0))
 
 
 @pytest.mark.parametrize("family", ["gru_dt", "ode_rnn", "latent_ode", "bridge"])

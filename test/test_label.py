@@ -11,8 +11,8 @@ from synthetic_videos import SIDE, film
 
 from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import read_dataset, write_dataset
-from invdyn_ros.evaluation.plots.video_writer import Film
-from invdyn_ros.evaluation.pseudo_labels import label
+from invdyn_ros.evaluation.plots.video_writer import VideoWriter
+from invdyn_ros.evaluation.pseudo_labels import label_recordings
 from invdyn_ros.models import ModelMetadata, build
 from invdyn_ros.models.augmentation import WRIST
 from invdyn_ros.models.checkpoint import load, save
@@ -37,7 +37,7 @@ def videos(tmp_path: Path) -> Path:
     folder = tmp_path / "videos"
     folder.mkdir()
     for k in range(5):
-        with Film(folder / f"video_{k}.mp4", SIDE, SIDE) as made:
+        with VideoWriter(folder / f"video_{k}.mp4", SIDE, SIDE) as made:
             for picture in film(k, 8 + 2 * k).frames:
                 made.add(picture)
     return folder
@@ -68,16 +68,16 @@ def test_videos_get_the_actions_that_the_model_predicts_in_order(
 def test_any_number_of_workers_and_any_interruption_give_the_same_bytes(
     checkpoint: Path, videos: Path, tmp_path: Path
 ) -> None:
-    assert list(label(checkpoint, videos, tmp_path / "one")) == [5] * 5
-    assert list(label(checkpoint, videos, tmp_path / "two", workers=2)) == [5] * 5
-    stopped = label(checkpoint, videos, tmp_path / "three")
+    assert list(label_recordings(checkpoint, videos, tmp_path / "one")) == [5] * 5
+    assert list(label_recordings(checkpoint, videos, tmp_path / "two", workers=2)) == [5] * 5
+    stopped = label_recordings(checkpoint, videos, tmp_path / "three")
     for _ in range(2):
         next(stopped)
     stopped.close()
     assert not (tmp_path / "three").exists()
     parts = tmp_path / "three.part"
     first = (parts / "000000" / FILES[0]).stat().st_mtime_ns
-    rest = label(checkpoint, videos, tmp_path / "three")
+    rest = label_recordings(checkpoint, videos, tmp_path / "three")
     next(rest)
     assert (parts / "000000" / FILES[0]).stat().st_mtime_ns == first  # it went on
     assert list(rest) == [5] * 4
@@ -88,12 +88,12 @@ def test_any_number_of_workers_and_any_interruption_give_the_same_bytes(
 def test_parts_of_another_job_are_not_mixed_in(
     checkpoint: Path, videos: Path, tmp_path: Path
 ) -> None:
-    stopped = label(checkpoint, videos, tmp_path / "out")
+    stopped = label_recordings(checkpoint, videos, tmp_path / "out")
     next(stopped)
     stopped.close()
     (videos / "video_4.mp4").unlink()
     with pytest.raises(ValueError, match=r"out.part is left from labelling something else"):
-        next(label(checkpoint, videos, tmp_path / "out"))
+        next(label_recordings(checkpoint, videos, tmp_path / "out"))
 
 
 def test_a_dataset_keeps_its_motion_and_gets_other_actions(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_dataset_keeps_its_motion_and_gets_other_actions(tmp_path: Path) -> No
     data = [exciting(ur5, seed, seconds=1.0) for seed in range(3)]
     bare = [replace(t, action=t.action[:0]) for t in data]
     write_dataset(tmp_path / "data", bare, "ur5", ur5.rate)
-    list(label(tmp_path / "model", tmp_path / "data", tmp_path / "out"))
+    list(label_recordings(tmp_path / "model", tmp_path / "data", tmp_path / "out"))
     for before, after in zip(data, read_dataset(tmp_path / "out").trajectories, strict=True):
         np.testing.assert_array_equal(before.position, after.position)
         torque = ur5.inverse_dynamics(*np.split(before.motion[10], 3))

@@ -7,10 +7,10 @@ from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.data.recording import JointSamples, Recording, StampedImage
 from invdyn_ros.evaluation import plots as plot
 from invdyn_ros.evaluation.grasp_report import grasp_report
-from invdyn_ros.evaluation.plots.grasp_video import course
-from invdyn_ros.evaluation.plots.playback import Playback, fitting
+from invdyn_ros.evaluation.plots.grasp_video import episode_events
+from invdyn_ros.evaluation.plots.playback import Playback, fit_camera
 from invdyn_ros.evaluation.plots.style import short_names
-from invdyn_ros.evaluation.plots.video_writer import RATE, Curve, Film, fit
+from invdyn_ros.evaluation.plots.video_writer import RATE, Curve, VideoWriter, fit_image
 from invdyn_ros.robots.robot import load_robot
 
 SECONDS = 1.0
@@ -180,14 +180,14 @@ def test_no_episode_is_a_film_that_says_so(robot, scene, tmp_path):
 
 
 def test_failed_film_leaves_no_file(tmp_path):
-    with pytest.raises(ValueError, match="a frame is"), Film(tmp_path / "film.mp4") as film:
+    with pytest.raises(ValueError, match="a frame is"), VideoWriter(tmp_path / "film.mp4") as film:
         film.add(np.zeros((10, 10, 3), np.uint8))
     assert not list(tmp_path.iterdir())
 
 
 def test_course_has_what_the_judge_counts_and_when(robot, scene):
-    when = course(lift(robot, scene), scene)
-    assert when.seen == 0.1
+    when = episode_events(lift(robot, scene), scene)
+    assert when.detected == 0.1
     assert when.lifted == pytest.approx(0.5)
     assert when.placed == np.inf
 
@@ -206,12 +206,12 @@ def test_picture_is_held_until_the_next(robot):
         teleop(robot), images=[StampedImage(1.0, images[0]), StampedImage(2.0, images[1])]
     )
     playback = Playback(recording, robot)
-    assert [playback.picture(t)[0, 0, 0] for t in (0.5, 1.0, 1.99, 2.0, 9.0)] == [0, 0, 0, 1, 1]
+    assert [playback.image(t)[0, 0, 0] for t in (0.5, 1.0, 1.99, 2.0, 9.0)] == [0, 0, 0, 1, 1]
 
 
 def test_view_holds_all_points_and_leaves_spare_columns_free():
     points = np.random.default_rng(0).uniform((-0.2, -0.3, 0.0), (0.8, 0.7, 1.0), (100, 3))
-    pixels = fitting(points, 640, 480, spare=150).project(points)
+    pixels = fit_camera(points, 640, 480, right_margin=150).project(points)
     assert (pixels > 0).all()
     assert (pixels < [640 - 150, 480]).all()
     assert np.ptp(pixels, axis=0).max() > 300
@@ -226,8 +226,8 @@ def test_curve_is_bright_up_to_now():
 
 
 def test_picture_fits_into_its_box_undistorted():
-    assert fit(np.zeros((480, 640, 3), np.uint8), 320, 400).shape == (240, 320, 3)
-    assert fit(np.zeros((480, 480, 3), np.uint8), 1000, 600).shape == (600, 600, 3)
+    assert fit_image(np.zeros((480, 640, 3), np.uint8), 320, 400).shape == (240, 320, 3)
+    assert fit_image(np.zeros((480, 480, 3), np.uint8), 1000, 600).shape == (600, 600, 3)
 
 
 def test_legend_names_are_short():

@@ -13,7 +13,12 @@ from invdyn_ros.arms.scene import SCENES, quaternion_pose
 from invdyn_ros.control.computed_torque import PlainFeedback
 from invdyn_ros.data.recording import JointSamples, Recording, align_stamps
 from invdyn_ros.evaluation.closed_loop import replay
-from invdyn_ros.evaluation.grasp_report import block_errors, cause, grasp_report, judge
+from invdyn_ros.evaluation.grasp_report import (
+    block_errors,
+    detect_success,
+    failure_cause,
+    grasp_report,
+)
 from invdyn_ros.evaluation.run_metrics import (
     latencies,
     limit_violations,
@@ -139,7 +144,9 @@ def test_report_of_grasps_counts_what_the_judge_saw() -> None:
     assert report["failed_episodes"] == [1] and report["placed"] == 0
     assert report["success_rate"] == pytest.approx(2 / 3, abs=1e-4)
     assert report["baseline_scripted"] == {"success_rate": 0.6667, "ci95": report["ci95"]}
-    assert report["tracking_rms_rad"] == {"idm": 0.0} and report["limit_violations"] == 0
+    assert (
+        report["tracking_rms_rad"] == {"inverse_dynamics": 0.0} and report["limit_violations"] == 0
+    )
     assert report["seconds_per_episode"] == pytest.approx(0.79)
     assert report["policy"] == "scripted" and report["noise"] == "none"
 
@@ -179,7 +186,7 @@ def test_a_failed_episode_has_the_cause_of_how_far_it_came(
         recording.block_poses[float(t)] = (place + np.array([0, 0, lift[part]]), upright)
     if seen:
         recording.camera_detections[0.0] = np.eye(4)
-    assert cause(recording, arm, SCENES["ur5"]) == why
+    assert failure_cause(recording, arm, SCENES["ur5"]) == why
     report = grasp_report([recording], arm, SCENES["ur5"], "N m", ABOUT)
     assert report["failed_episodes"] == [0] and report["failures"][why] == 1
 
@@ -193,9 +200,9 @@ def test_a_block_far_from_the_tool_is_not_held() -> None:
             np.array([0.45, 0.0, 0.05 * t]),
             np.array([0, 0, 0, 1.0]),
         )
-    assert cause(recording, arm, SCENES["ur5"]) == "limit"
+    assert failure_cause(recording, arm, SCENES["ur5"]) == "limit"
     holds = grasped(0.03)  # in the air, but not at the tool
-    assert cause(holds, arm, SCENES["ur5"]) == "not seen"
+    assert failure_cause(holds, arm, SCENES["ur5"]) == "not seen"
 
 
 def test_report_can_be_written_whatever_numbers_the_judge_counts_in() -> None:
@@ -221,7 +228,7 @@ def test_report_of_no_episode_invents_nothing() -> None:
 def test_an_episode_without_a_block_is_no_success() -> None:
     time = np.arange(5) / 125
     empty = Recording(samples(time), samples(time))
-    assert judge(empty, SCENES["ur5"]) is None
+    assert detect_success(empty, SCENES["ur5"]) is None
     report = grasp_report([empty], robot("ur5"), SCENES["ur5"], "N m", ABOUT)
     assert report["successes"] == 0 and report["failed_episodes"] == [0]
 
@@ -233,7 +240,7 @@ def test_a_block_in_the_air_counts_only_while_the_arm_is_still() -> None:
     fast = np.tile(robot("ur5").home, (100, 1)) + 0.5 * time[:, None]
     for qd in (np.full((100, 6), 0.5), np.empty((100, 0))):
         recording.joints = recording.joints._replace(q=fast, qd=qd)
-        found = judge(recording, SCENES["ur5"])
+        found = detect_success(recording, SCENES["ur5"])
         assert found is not None and not found.success
 
 

@@ -53,7 +53,7 @@ def test_the_report_of_a_recorded_run_is_written(start_node, tmp_path):
         probe.until(lambda: False, 60)
     report = json.loads(file.read_text())
     assert report["frames"] == report["detected"] == 11
-    assert report["tracking_rms_rad"]["idm"] == pytest.approx(1e-3, abs=1e-5)
+    assert report["tracking_rms_rad"]["inverse_dynamics"] == pytest.approx(1e-3, abs=1e-5)
     assert report["limit_violations"] == 0 and report["latency_ms"]["p50"] is None
     assert (tmp_path / "bag" / "metadata.yaml").is_file()
     assert cv2.imread(str(file.with_name("summary.png"))) is not None

@@ -17,7 +17,7 @@ PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"
 KUKA = Path(__file__).parents[1] / "config" / "checkpoints" / "kuka_iiwa"
 TELEOP_FIELDS = {
     "frames", "detected", "latency_ms", "core_latency_ms", "tracking_rms_rad", "limb_error_deg",
-    "wrist_error_mm", "limit_violations", "holds",
+    "wrist_error_mm", "limit_violations", "hold_counts",
 }  # fmt: skip
 GRASP_FIELDS = {
     "arm", "policy", "noise", "seed", "episodes", "successes", "success_rate", "ci95",
@@ -103,7 +103,7 @@ def test_an_arm_follows_the_person_in_a_video(tmp_path):
     assert result["frames"] >= 50 and result["detected"] == result["frames"]
     assert result["limit_violations"] == 0
     tracking = result["tracking_rms_rad"]
-    assert tracking["idm"] < 0.01 < tracking["pd"]
+    assert tracking["inverse_dynamics"] < 0.01 < tracking["pd"]
     assert result["wrist_error_mm"]["p95"] <= 5
 
 
@@ -119,7 +119,7 @@ def test_without_a_person_the_arm_holds_and_says_why(tmp_path):
     assert code == 0, out
     result = json.loads(report.read_text())
     assert result["frames"] > 20 and result["detected"] == 0
-    assert any("person" in reason for reason in result["holds"])
+    assert any("person" in reason for reason in result["hold_counts"])
     joints = read(tmp_path / "bag", "/joint_states")
     assert np.ptp([row[:6] for row in joints.values()], axis=0).max() < 0.01
 

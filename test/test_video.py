@@ -10,7 +10,7 @@ from synthetic_videos import film, patch
 
 from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import read_dataset
-from invdyn_ros.evaluation.plots.video_writer import Film
+from invdyn_ros.evaluation.plots.video_writer import VideoWriter
 from invdyn_ros.models.augmentation import WRIST
 from invdyn_ros.perception.wrist_tracker import nearest_wrist
 from invdyn_ros.sources import epic_kitchens as epic
@@ -179,7 +179,7 @@ def test_another_hand_is_not_the_wrist_that_was_followed() -> None:
 
 
 def test_a_video_file_becomes_episodes_and_every_frame_is_accounted_for(tmp_path: Path) -> None:
-    with Film(tmp_path / "patch.mp4", 64, 64) as video:
+    with VideoWriter(tmp_path / "patch.mp4", 64, 64) as video:
         for k in range(12):
             video.add(patch(np.array([0.2 + 0.05 * k, 0.5]), 0, 64))
     config = VideoConfig(gaps=(2, 4), labels="none", pixels=32)
@@ -193,7 +193,7 @@ def test_a_video_file_becomes_episodes_and_every_frame_is_accounted_for(tmp_path
 def test_pictures_without_a_hand_give_nothing_to_write(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Film(tmp_path / "empty.mp4", 64, 64) as video:
+    with VideoWriter(tmp_path / "empty.mp4", 64, 64) as video:
         for picture in film(0, 5).frames:
             video.add(np.kron(picture, np.ones((2, 2, 1), np.uint8)))
     words = ["video", str(tmp_path / "empty.mp4"), "--out", str(tmp_path / "out")]

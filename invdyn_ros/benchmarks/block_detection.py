@@ -21,7 +21,7 @@ from invdyn_ros.arms.domain_randomization import load_noise
 from invdyn_ros.benchmarks.rendered_blocks import block_scene, render_block_images
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Checked, Count, between
-from invdyn_ros.evaluation.plots.block_pose_errors import block_error_picture
+from invdyn_ros.evaluation.plots.block_pose_errors import plot_block_pose_errors
 from invdyn_ros.perception.aruco_cube import (
     FACES,
     MARKER_FRACTION,
@@ -127,7 +127,7 @@ def measure_block_detection(config: BlockDetectionBenchmarkConfig) -> dict[str, 
     tables = {name: np.array(of) for name, of in scores.items()}
     if config.picture is not None:
         errors = {n: (t[:, 0], np.degrees(t[:, 3]), 1e3 * t[:, 1]) for n, t in tables.items()}
-        block_error_picture(errors, config.picture)
+        plot_block_pose_errors(errors, config.picture)
     return _report(config, about, tables)
 
 

@@ -33,9 +33,14 @@ from invdyn_ros.control.computed_torque import (
 from invdyn_ros.control.fallback import fallback_of
 from invdyn_ros.control.safety_limits import Plan
 from invdyn_ros.data.dataset import write_dataset
-from invdyn_ros.evaluation.closed_loop import Run, excitation, replay
-from invdyn_ros.evaluation.compare import Job, family_configs, motions, runs
-from invdyn_ros.evaluation.plots.closed_loop import closed_loop_picture
+from invdyn_ros.evaluation.closed_loop import ClosedLoopRun, excitation_motion, replay
+from invdyn_ros.evaluation.compare import (
+    ComparisonJob,
+    family_configs,
+    load_trajectories,
+    train_seeds,
+)
+from invdyn_ros.evaluation.plots.closed_loop import plot_closed_loop
 from invdyn_ros.models import InverseDynamics, build
 from invdyn_ros.models.checkpoint import write_whole
 from invdyn_ros.robots.robot import Robot, load_robot
@@ -174,7 +179,7 @@ def _drive_all(
     robot: Robot,
     plant: PlantConfig,
     config: ClosedLoopBenchmarkConfig,
-) -> dict[tuple[str, bool], list[Run]]:
+) -> dict[tuple[str, bool], list[ClosedLoopRun]]:
     """Return the runs of each controller, with its action delay (True) and without."""
     driven = {}
     total = len(controllers) * 2 * config.motions
@@ -187,7 +192,7 @@ def _drive_all(
 
 def _draw(
     controllers: Sequence[Controller],
-    driven: Mapping[tuple[str, bool], Sequence[Run]],
+    driven: Mapping[tuple[str, bool], Sequence[ClosedLoopRun]],
     robot: Robot,
     out: Path,
 ) -> None:
@@ -197,7 +202,7 @@ def _draw(
         shown = {NONE: driven[NONE, True][0]}
         shown |= {c.name: driven[c.row, True][0] for c in controllers if c.form == form}
         name = form.replace(" ", "_").replace("-", "_")
-        closed_loop_picture(shown, robot, form, out / f"{name}.png")
+        plot_closed_loop(shown, robot, form, out / f"{name}.png")
 
 
 def wrong_urdf(xml: str) -> str:
@@ -239,12 +244,12 @@ def drive(
     plant: PlantConfig,
     config: ClosedLoopBenchmarkConfig,
     on_run: Callable[[], object] = lambda: None,
-) -> list[Run]:
+) -> list[ClosedLoopRun]:
     """Drive every motion, with the model's action delay or, unless `ahead`, without it."""
     action_delay, found = one.action_delay if ahead else 0.0, []
     fallback = fallback_of(one.model.meta) if isinstance(one.model, InverseDynamics) else None
     for seed in range(config.motions):
-        wanted = excitation(robot, (HELD_OUT, seed), config.seconds)
+        wanted = excitation_motion(robot, (HELD_OUT, seed), config.seconds)
         follower = FeedForward(one.model, action_delay, robot) if one.form == FORMS[0] else None
         run = replay(
             robot, one.model, "N m", action_delay, wanted, plant, seed, follower, fallback
@@ -254,7 +259,7 @@ def drive(
     return found
 
 
-def jerk(run: Run, robot: Robot) -> Array:
+def jerk(run: ClosedLoopRun, robot: Robot) -> Array:
     """Return the rate of the command (T - 1, n) in effort limits per second [1/s].
 
     Torque makes acceleration, so this is the jerk that is commanded.
@@ -275,9 +280,9 @@ def _controllers(
     config: ClosedLoopBenchmarkConfig, robot: Robot, data: Path, wrong: str
 ) -> list[Controller]:
     """Return all that drive; what is not learned gets the action delay that was learned."""
-    job, models = Job(data, config.out, robot, None), {}
+    job, models = ComparisonJob(data, config.out, robot, None), {}
     for family, settings in family_configs(config.families, config.configs).items():
-        models[family] = runs(job, settings, 1, motions(data))[0].model
+        models[family] = train_seeds(job, settings, 1, load_trajectories(data))[0].model
     action_delay = next(iter(models.values())).meta.action_delay
     right = urdf_model(robot, "N m")
     urdfs = {WRONG: build(replace(right.meta, urdf=wrong)), RIGHT: right}
@@ -288,7 +293,7 @@ def _controllers(
     return found
 
 
-def _row(ahead: Sequence[Run], late: Sequence[Run], robot: Robot) -> Row:
+def _row(ahead: Sequence[ClosedLoopRun], late: Sequence[ClosedLoopRun], robot: Robot) -> Row:
     """Return RMS with its interval, and without action delay [mrad]; jerk [1/s]; use of fallback [%]."""
     squares, without = ([run.rms**2 for run in part] for part in (ahead, late))
     low, high = interval(squares)
@@ -299,6 +304,6 @@ def _row(ahead: Sequence[Run], late: Sequence[Run], robot: Robot) -> Row:
         "high": 1e3 * high,
         "no action delay": 1e3 * np.sqrt(np.mean(without)),
         "jerk": np.sqrt(np.mean(np.square(rates))),
-        "fallback": 100 * np.mean([run.lost.mean() for run in ahead]),
+        "fallback": 100 * np.mean([run.used_fallback.mean() for run in ahead]),
     }
     return {name: round(float(value), 4) for name, value in values.items()}

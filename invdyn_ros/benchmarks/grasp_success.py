@@ -21,7 +21,7 @@ from invdyn_ros.arms.domain_randomization import load_noise
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info
 from invdyn_ros.config import Checked, Count, at_least
-from invdyn_ros.evaluation.plots.success_map import success_map
+from invdyn_ros.evaluation.plots.success_map import plot_success_map
 from invdyn_ros.graph.shipped_weights import find_policy
 from invdyn_ros.grasp.envs.agents import SCRIPTED, PolicySpec, load_player
 from invdyn_ros.grasp.envs.grasp_env import GraspEnvConfig
@@ -82,7 +82,7 @@ def measure_grasp_success(config: GraspSuccessBenchmarkConfig) -> dict[str, Any]
     played = _play(config, players)
     if config.picture is not None:
         whose = config.arm + (", block without markers" if config.sight else "")
-        success_map(played, SCENES[config.arm], whose, config.picture)
+        plot_success_map(played, SCENES[config.arm], whose, config.picture)
     names = {where: ", ".join(where) for where in played}
     pairs = {w: (played[w], played[SCRIPTED, w[1]]) for w in played if w[0] != SCRIPTED}
     rows = {names[w]: _row(episodes) for w, episodes in played.items()}

@@ -26,11 +26,11 @@ from invdyn_ros.control.fallback import fallback_of
 from invdyn_ros.control.safety_limits import Plan, State
 from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredictorConfig
 from invdyn_ros.evaluation.closed_loop import (
+    ClosedLoopRun,
     LossyChannel,
-    Run,
     StatePredictor,
     ZeroOrderHold,
-    excitation,
+    excitation_motion,
     replay,
 )
 from invdyn_ros.models import InverseDynamics
@@ -76,18 +76,18 @@ class JointStateDropoutBenchmarkConfig(Checked):
     """JSON file to write."""
 
 
-class Command(ZeroOrderHold):
+class NoPrediction(ZeroOrderHold):
     """Nobody asks in between: the last command stays."""
 
-    def at(self, time: float, plan: Plan | None) -> Measured | None:
+    def predict(self, time: float, plan: Plan | None) -> Measured | None:
         """Return that nobody knows."""
         return None
 
 
-class Steady(ZeroOrderHold):
+class ConstantVelocity(ZeroOrderHold):
     """The arm moves on as it was seen to move."""
 
-    def at(self, time: float, plan: Plan | None) -> Measured | None:
+    def predict(self, time: float, plan: Plan | None) -> Measured | None:
         """Return the state after steady motion."""
         then, q, qd = self.measured
         return Measured(time, q + (time - then) * qd, qd)
@@ -99,14 +99,14 @@ class Timed(NamedTuple):
     sight: StatePredictor
     taken: list[float]  # [ms]
 
-    def see(self, measured: Measured, wanted: State | None) -> None:
+    def update(self, measured: Measured, desired: State | None) -> None:
         """Take a joint state."""
-        self.sight.see(measured, wanted)
+        self.sight.update(measured, desired)
 
-    def at(self, time_: float, plan: Plan | None) -> Measured | None:
+    def predict(self, time_: float, plan: Plan | None) -> Measured | None:
         """Return where the arm is."""
         begun = time.perf_counter()
-        found = self.sight.at(time_, plan)
+        found = self.sight.predict(time_, plan)
         self.taken.append(1e3 * (time.perf_counter() - begun))
         return found
 
@@ -123,10 +123,10 @@ def measure_joint_state_dropout(config: JointStateDropoutBenchmarkConfig) -> dic
     inverse = load(folder, "cpu", robot)
     paths = _paths(config.models)
     sights: dict[str, Callable[[], StatePredictor]] = {
-        "last command": Command,
+        "last command": NoPrediction,
         TODAY: ZeroOrderHold,
     }
-    sights["steady velocity"] = Steady
+    sights["steady velocity"] = ConstantVelocity
     for name, model in paths.items():
         LearnedStatePredictor(model, robot)  # refuse it before anything is driven
         sights[name] = lambda model=model: LearnedStatePredictor(model, robot, config.blind)  # type: ignore[misc]
@@ -202,9 +202,9 @@ def drive(
     drop: float,
     seed: int,
     seconds: float,
-) -> Run:
+) -> ClosedLoopRun:
     """Drive one motion while a share of the joint states is lost, the same ones for everybody."""
-    wanted, meta = excitation(robot, (HELD_OUT, seed), seconds), inverse.meta
+    wanted, meta = excitation_motion(robot, (HELD_OUT, seed), seconds), inverse.meta
     arrived = np.random.default_rng([HELD_OUT, seed]).random(len(wanted.time)) >= drop
     arrived[0] = True  # the arm is engaged where it is seen to be
     link, fallback = LossyChannel(arrived, sight), fallback_of(meta)
@@ -216,5 +216,5 @@ def drive(
         wanted,
         seed=seed,
         fallback=fallback,
-        link=link,
+        channel=link,
     )

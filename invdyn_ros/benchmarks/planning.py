@@ -36,7 +36,7 @@ from invdyn_ros.benchmarks.report import (
     ratios,
     settings_of,
 )
-from invdyn_ros.evaluation.plots.plans import Shown, draw_plans, draw_smoothness
+from invdyn_ros.evaluation.plots.plans import PlanningEpisode, plot_plans, plot_smoothness
 from invdyn_ros.models.planner.receding_horizon import PlannedActions, Propose
 from invdyn_ros.sources.pendulum import PendulumConfig
 
@@ -142,12 +142,12 @@ def _draw(report: Path, tries: Mapping[str, list[list[Episode]]]) -> None:
     report.parent.mkdir(parents=True, exist_ok=True)
     names = [name for name in tries if RANDOM not in name]
     shown = {
-        name: Shown(one.state, one.goal, one.action, one.plan)
+        name: PlanningEpisode(one.state, one.goal, one.action, one.plan)
         for name in names
         if DIRECT not in name and (name == PLANNED or "shifted" in name)
         for one in [max(tries[name][0], key=lambda one: abs(one.goal[0] - one.state[0, 0]))]
     }
-    draw_plans(shown, report.with_name(f"{report.stem}_states.png"))
+    plot_plans(shown, report.with_name(f"{report.stem}_states.png"))
     bends = {
         name: [
             float(np.sqrt(np.mean([one.action_smoothness for one in part])))
@@ -157,4 +157,4 @@ def _draw(report: Path, tries: Mapping[str, list[list[Episode]]]) -> None:
         if "shifted" not in name
     }
     first = {name: tries[name][0][0].action for name in bends}
-    draw_smoothness(bends, first, report.with_name(f"{report.stem}_smoothness.png"))
+    plot_smoothness(bends, first, report.with_name(f"{report.stem}_smoothness.png"))

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
 from invdyn_ros.config import Checked, Count, Fraction, Sizes
-from invdyn_ros.evaluation.plots.time_series import draw_lengths
+from invdyn_ros.evaluation.plots.time_series import plot_cost_by_length
 from invdyn_ros.models.timeseries.encoder_model import EncoderDecoder
 from invdyn_ros.models.timeseries.observations import Motions, subsampled
 from invdyn_ros.models.timeseries.registry import TIME_SERIES_MODELS, build, load_time_series_model
@@ -80,7 +80,7 @@ def measure_sequence_length(config: SequenceLengthBenchmarkConfig) -> dict[str, 
         costs.setdefault(f"{Path(name).name}, {what}", []).append(cost)
     if config.report is not None:
         config.report.parent.mkdir(parents=True, exist_ok=True)
-        draw_lengths(config.lengths, costs, config.report.with_suffix(".png"))
+        plot_cost_by_length(config.lengths, costs, config.report.with_suffix(".png"))
     return benchmark_report(
         "sequence_length",
         unit="s and MB by samples; slope of both against samples, logarithms",

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios, settings_of
 from invdyn_ros.config import Checked, Constraint, Count, Fraction
 from invdyn_ros.data.dataset import read_dataset
-from invdyn_ros.evaluation.plots.time_series import draw_gaps
+from invdyn_ros.evaluation.plots.time_series import plot_error_by_gap
 from invdyn_ros.models.timeseries.encoder_model import EncoderDecoder, Shares
 from invdyn_ros.models.timeseries.interpolation_baselines import CURVES, along
 from invdyn_ros.models.timeseries.observations import (
@@ -131,7 +131,9 @@ def measure_time_series(config: TimeSeriesBenchmarkConfig) -> dict[str, Any]:
         config.report.parent.mkdir(parents=True, exist_ok=True)
         first = tasks[0].name
         drawn = {name: own[first] for name, own in details.items() if first in own}
-        draw_gaps(drawn, _gap_names(), config.report.with_name(f"{config.report.stem}_gaps.png"))
+        plot_error_by_gap(
+            drawn, _gap_names(), config.report.with_name(f"{config.report.stem}_gaps.png")
+        )
     shared = [task.name for task in tasks if task.name in rows.get("bridge", {})]
     ratio = {"bridge to linear": ratios(rows["bridge"], rows["linear"], shared)} if shared else {}
     return benchmark_report(

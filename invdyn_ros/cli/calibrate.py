@@ -169,11 +169,11 @@ def _calibrate(options: Options, robot: Robot, recording: Path) -> int:
     text = to_yaml(to_camera_pose(made, options.arm, options.mounting), parent)
     if options.plot is not None:
         from invdyn_ros.evaluation.plots.hand_eye_residuals import (
-            residual_picture,  # matplotlib takes a second
+            plot_hand_eye_residuals,  # matplotlib takes a second
         )
 
         options.plot.parent.mkdir(parents=True, exist_ok=True)
-        residual_picture(made, options.plot)
+        plot_hand_eye_residuals(made, options.plot)
     write_whole(options.out, text.encode())
     print(f"wrote {options.out}", flush=True)
     return 0

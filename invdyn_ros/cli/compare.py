@@ -13,9 +13,16 @@ from invdyn_ros.cli.train import ProgressBar
 from invdyn_ros.config import Checked, Count
 from invdyn_ros.data.dataset import DatasetInfo, read_dataset
 from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
-from invdyn_ros.evaluation.compare import Job, Run, family_configs, motions, report, runs
+from invdyn_ros.evaluation.compare import (
+    ComparisonJob,
+    TrainedRun,
+    comparison_report,
+    family_configs,
+    load_trajectories,
+    train_seeds,
+)
 from invdyn_ros.evaluation.comparison_table import markdown
-from invdyn_ros.evaluation.plots.comparison import comparison_picture
+from invdyn_ros.evaluation.plots.comparison import plot_comparison
 from invdyn_ros.graph.arguments import ARMS
 from invdyn_ros.models.checkpoint import write_whole
 from invdyn_ros.robots.robot import Robot, load_robot
@@ -56,18 +63,18 @@ def main(argv: list[str] | None = None) -> int:
     name = options.arm or (options.urdf.stem if options.urdf else dataset.info.robot)
     robot = load_robot(name, options.urdf)
     check_joints(dataset, robot, options.data)
-    job = Job(options.data, options.out, robot, _course(options, robot, dataset.info))
+    job = ComparisonJob(options.data, options.out, robot, _course(options, robot, dataset.info))
     found = {}
     for family, config in configs.items():
         with closing(Progression()) as bar:
-            whole = motions(options.data)
-            found[family] = runs(job, config, options.seeds, whole, bar.show, bar.end)
-    result = report(job, found)
+            whole = load_trajectories(options.data)
+            found[family] = train_seeds(job, config, options.seeds, whole, bar.show, bar.end)
+    result = comparison_report(job, found)
     options.out.mkdir(parents=True, exist_ok=True)
     write_whole(options.out / "compare.json", (json.dumps(result, indent=2) + "\n").encode())
     text = markdown(result)
     write_whole(options.out / "compare.md", text.encode())
-    comparison_picture(result, options.out / "compare.png")
+    plot_comparison(result, options.out / "compare.png")
     print(f"\n{text}")
     return 0
 
@@ -84,11 +91,11 @@ class Progression:
             self.bar = ProgressBar(config.family, config.optimizer.epochs)
         self.bar.show(progress)
 
-    def end(self, run: Run) -> None:
+    def end(self, run: TrainedRun) -> None:
         """Say how a model has done."""
         self.close()
         how = "was there" if run.seconds is None else f"trained in {run.seconds:.0f} s"
-        errors = (_percent(row["nmse"]["mean"]) for row in (run.valid, run.test))
+        errors = (_percent(row["nmse"]["mean"]) for row in (run.val, run.test))
         text = "{}: {}, nMSE {} on validation, {} on test"
         print(text.format(run.checkpoint.name, how, *errors), flush=True)
 

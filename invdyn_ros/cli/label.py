@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from invdyn_ros.cli.options import parse
-from invdyn_ros.evaluation.pseudo_labels import label
+from invdyn_ros.evaluation.pseudo_labels import label_recordings
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     workers = cores if options.workers is None else options.workers
     count = 0
     with tqdm(unit="recording", desc="labelling", file=sys.stderr) as bar:
-        for total in label(options.checkpoint, options.data, options.out, workers):
+        for total in label_recordings(options.checkpoint, options.data, options.out, workers):
             bar.total, count = total, total
             bar.update()
     print(f"{options.out}: {count} recordings with predicted actions")

@@ -13,7 +13,7 @@ import tyro
 from invdyn_ros.cli.options import parse
 from invdyn_ros.config import Checked, Count, Fraction
 from invdyn_ros.data.dataset import read_dataset
-from invdyn_ros.evaluation.plots.planar_body_video import Shown, draw_body
+from invdyn_ros.evaluation.plots.planar_body_video import MotionPredictions, write_body_video
 from invdyn_ros.models.timeseries.observations import Observations, motions, subsampled
 from invdyn_ros.models.timeseries.registry import load_time_series_model, untrained
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
@@ -79,8 +79,8 @@ def _shown(options: Config) -> list[Path]:
     columns = _hardest(dataset.info.joint_names, true, said["before training"])
     seen = record.mask[0].numpy()
     title = f"{dataset.info.robot}: {seen.sum()} of {len(seen)} samples seen"
-    one = Shown(time[0].numpy(), true, seen, said)
-    return draw_body(options.out, machine, one, columns, title)
+    one = MotionPredictions(time[0].numpy(), true, seen, said)
+    return write_body_video(options.out, machine, one, columns, title)
 
 
 def _hardest(names: Sequence[str], true: np.ndarray, said: np.ndarray) -> dict[str, int]:

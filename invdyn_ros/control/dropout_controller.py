@@ -57,11 +57,11 @@ class DropoutController:
         wanted = self.driver.follower.wanted
         if measured.time < self._answered and wanted is not None:
             late = JerkSegment.steady(wanted, 0.0).at(measured.time - self._answered)
-            self.blind.see(measured, late)
+            self.blind.update(measured, late)
             return None
         self._answered = measured.time
         command = self.driver.tick(measured)
-        self.blind.see(measured, command.desired)
+        self.blind.update(measured, command.desired)
         return command
 
     def overdue(self, clock: float) -> StampedCommand | None:
@@ -88,7 +88,7 @@ class DropoutController:
     def _answer(self, time: float) -> StampedCommand:
         if self._last is not None and time == self._last.time:
             return StampedCommand(time, self.driver.tick(self._last))
-        measured = self.blind.at(time, self.driver.plan)
+        measured = self.blind.predict(time, self.driver.plan)
         if measured is None:
             return StampedCommand(time, NOTHING)
         self._answered = time

@@ -100,7 +100,7 @@ class LearnedStatePredictor:
         self._seen: deque[Seen] = deque(maxlen=model.context_length)
         self._said: Measured | None = None
 
-    def see(self, measured: Measured, wanted: State | None) -> None:
+    def update(self, measured: Measured, desired: State | None) -> None:
         """Take a joint state, and where the arm should have been then; None: it is not driven.
 
         A stamp that comes again replaces what it was of; an earlier one starts anew from there,
@@ -115,16 +115,16 @@ class LearnedStatePredictor:
             )
         if not np.isfinite([measured.time, *measured.q, *measured.qd]).all():
             return
-        if wanted is None or (self._seen and measured.time < self._seen[-1].measured.time):
+        if desired is None or (self._seen and measured.time < self._seen[-1].measured.time):
             self._seen.clear()
-        if wanted is None:
+        if desired is None:
             return
         if self._seen and measured.time == self._seen[-1].measured.time:
             self._seen.pop()
-        self._seen.append(Seen(measured, wanted))
+        self._seen.append(Seen(measured, desired))
         self._start, self._said = measured, None
 
-    def at(self, time: float, plan: Plan | None) -> Measured | None:
+    def predict(self, time: float, plan: Plan | None) -> Measured | None:
         """Return where the arm is at a time [s]; None where nobody knows any more.
 
         Raises:

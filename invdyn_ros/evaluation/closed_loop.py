@@ -16,27 +16,27 @@ from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.simulation import Excitation, ExcitationConfig
 from invdyn_ros.typing import Array, Mask
 
-HELD = 0.1  # [s] that arms go on with a command before they brake
+HOLD_TIME = 0.1  # [s] that arms go on with a command before they brake
 
 
 class StatePredictor(Protocol):
     """Says where an arm is while its joint states are missing."""
 
-    def see(self, measured: Measured, wanted: State | None) -> None:
+    def update(self, measured: Measured, desired: State | None) -> None:
         """Take a joint state, and where the arm should have been then."""
 
-    def at(self, time: float, plan: Plan | None) -> Measured | None:
+    def predict(self, time: float, plan: Plan | None) -> Measured | None:
         """Return where the arm is at a time [s], None: nobody knows."""
 
 
 class ZeroOrderHold:
     """The last joint state stays the measured one: what a live node does without a path model."""
 
-    def see(self, measured: Measured, wanted: State | None) -> None:
+    def update(self, measured: Measured, desired: State | None) -> None:
         """Take a joint state."""
         self.measured = measured
 
-    def at(self, time: float, plan: Plan | None) -> Measured | None:
+    def predict(self, time: float, plan: Plan | None) -> Measured | None:
         """Return the last one, as old as it is."""
         return self.measured
 
@@ -50,10 +50,10 @@ class LossyChannel(NamedTuple):
     """
 
     arrived: Mask
-    sight: StatePredictor
+    predictor: StatePredictor
 
 
-class Run(NamedTuple):
+class ClosedLoopRun(NamedTuple):
     """How a simulated arm followed a motion.
 
     Attributes:
@@ -65,15 +65,15 @@ class Run(NamedTuple):
     """
 
     time: Array
-    wanted: Array
+    desired: Array
     measured: Array
     action: Array
-    lost: Mask
+    used_fallback: Mask
 
     @property
     def error(self) -> Array:
         """(T, n) [rad]."""
-        return self.measured - self.wanted
+        return self.measured - self.desired
 
     @property
     def rms(self) -> float:
@@ -86,13 +86,13 @@ def replay(
     model: Model,
     unit: str,
     action_delay: float,
-    wanted: JointSamples,
+    desired: JointSamples,
     plant: PlantConfig | None = None,
     seed: int = 0,
-    follower: ComputedTorqueController | None = None,
+    controller: ComputedTorqueController | None = None,
     fallback: Fallback | None = None,
-    link: LossyChannel | None = None,
-) -> Run:
+    channel: LossyChannel | None = None,
+) -> ClosedLoopRun:
     """Drive the simulated arm along a wanted motion with a model, as the live node does.
 
     Args:
@@ -110,25 +110,27 @@ def replay(
     Raises:
         ValueError: too short a motion, a link that does not fit it, or the guard stopped the arm.
     """
-    time, states = _uniform(wanted, robot.rate)
+    time, states = _resample(desired, robot.rate)
     # The motion has passed the guard already; at its limits, rounding must not make it pass again.
     free = replace(robot, velocity=1.5 * robot.velocity, acceleration=4 * robot.acceleration)
     driver = ArmController(free, model, unit, action_delay, fallback=fallback)
-    driver.follower = follower or driver.follower
+    driver.follower = controller or driver.follower
     driver.engage(True)
     count = len(states) - 1
-    link = link or LossyChannel(np.ones(count, bool), ZeroOrderHold())
-    if len(link.arrived) < count or not link.arrived[0]:
+    channel = channel or LossyChannel(np.ones(count, bool), ZeroOrderHold())
+    if len(channel.arrived) < count or not channel.arrived[0]:
         raise ValueError(f"{count} samples need a link as long, and the first one must come")
     with Simulation(robot, plant or load_plant(robot.name), unit, seed=seed) as simulation:
         simulation.reset(seed, states[0].q)
-        arm = _Arm(simulation, driver, link)
-        steps = [arm.follow(s, bool(a)) for s, a in zip(states[1:], link.arrived, strict=False)]
+        arm = _SimulatedArm(simulation, driver, channel)
+        steps = [arm.follow(s, bool(a)) for s, a in zip(states[1:], channel.arrived, strict=False)]
     measured, action, lost = (np.stack(part) for part in zip(*steps, strict=True))
-    return Run(time, np.stack([state.q for state in states[:-1]]), measured, action, lost)
+    return ClosedLoopRun(
+        time, np.stack([state.q for state in states[:-1]]), measured, action, lost
+    )
 
 
-def excitation(robot: Robot, seed: int | tuple[int, ...], seconds: float) -> JointSamples:
+def excitation_motion(robot: Robot, seed: int | tuple[int, ...], seconds: float) -> JointSamples:
     """Return a motion to drive by: an excitation of its own seed, at the arm's rate."""
     random = np.random.default_rng(seed)
     motion = Excitation(robot, ExcitationConfig(episode=seconds), random, pace=1.0)
@@ -137,7 +139,7 @@ def excitation(robot: Robot, seed: int | tuple[int, ...], seconds: float) -> Joi
     return JointSamples(time, q, qd, np.empty((len(time), 0)), np.full(len(time), np.nan))
 
 
-def _uniform(wanted: JointSamples, rate: float) -> tuple[Array, list[State]]:
+def _resample(wanted: JointSamples, rate: float) -> tuple[Array, list[State]]:
     """Resample a wanted motion of T samples and one more onto the arm's grid, from (T,) 0 [s]."""
     if len(wanted.time) < 3:
         raise ValueError(f"a replay needs 3 wanted states or more, got {len(wanted.time)}")
@@ -150,11 +152,11 @@ def _uniform(wanted: JointSamples, rate: float) -> tuple[Array, list[State]]:
     return time[:-1] - time[0], [State(*state) for state in zip(q, qd, qdd, strict=True)]
 
 
-class _Arm:
+class _SimulatedArm:
     """A simulated arm whose joint states come through a link."""
 
     def __init__(self, simulation: Simulation, driver: ArmController, link: LossyChannel) -> None:
-        self.simulation, self.driver, self.sight = simulation, driver, link.sight
+        self.simulation, self.driver, self.sight = simulation, driver, link.predictor
         self._command: Array = np.zeros(driver.robot.n)
         self._sent = 0.0  # time of the last command [s]
 
@@ -167,14 +169,14 @@ class _Arm:
         sample, driver = self.simulation.state(), self.driver
         driver.set_target(Target(sample.time, wish, 1 / driver.robot.rate))
         measured = Measured(sample.time, sample.q, sample.qd)
-        said = measured if come else self.sight.at(sample.time, driver.plan)
+        said = measured if come else self.sight.predict(sample.time, driver.plan)
         if said is not None:
             command = driver.tick(said)
             if command.action is None:
                 raise ValueError(f"the guard stopped the replay: {command.reason}")
             self._command, self._sent = command.action, sample.time
             if come:
-                self.sight.see(measured, command.desired)
-        braked = sample.time - self._sent > HELD
+                self.sight.update(measured, command.desired)
+        braked = sample.time - self._sent > HOLD_TIME
         self.simulation.step(None if braked else self._command)
         return sample.q, self._command, driver.follower.using_fallback

@@ -13,13 +13,13 @@ from invdyn_ros.arms.plant import PlantConfig, load_plant
 from invdyn_ros.control.computed_torque import Model
 from invdyn_ros.control.fallback import Fallback, fallback_of
 from invdyn_ros.data.recording import JointSamples
-from invdyn_ros.evaluation.closed_loop import excitation, replay
+from invdyn_ros.evaluation.closed_loop import excitation_motion, replay
 from invdyn_ros.models import InverseDynamics, ModelMetadata, Prediction
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.simulation import urdf_model
 from invdyn_ros.typing import Array
 
-COURSE_SEED = (20_261, 0)  # a motion that no dataset has: those are seeded by one number
+MOTION_SEED = (20_261, 0)  # a motion that no dataset has: those are seeded by one number
 SECONDS = 10.0
 
 
@@ -28,13 +28,13 @@ class ConstantAction:
     """A baseline at the wheel: its action, or its offset from the wanted position, is constant."""
 
     value: Array  # (n,) in the action unit
-    follows: bool
+    is_offset: bool
     n_obs_steps: int = 1
 
     def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
         """Return the same whatever is wanted."""
         q = motion[..., : len(self.value)]
-        return Prediction((q if self.follows else 0 * q) + torch.from_numpy(self.value), None)
+        return Prediction((q if self.is_offset else 0 * q) + torch.from_numpy(self.value), None)
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class TrackingTask:
     robot: Robot
     plant: PlantConfig
     unit: str
-    wanted: JointSamples
+    desired: JointSamples
 
     @classmethod
     def of(cls, robot: Robot, unit: str, payload: float | None = None) -> TrackingTask:
@@ -56,20 +56,20 @@ class TrackingTask:
             payload: mass at the tool [kg]; None: the plant's own.
         """
         changes = {} if payload is None else {"payload": payload}
-        wanted = excitation(robot, COURSE_SEED, SECONDS)
+        wanted = excitation_motion(robot, MOTION_SEED, SECONDS)
         return cls(robot, load_plant(robot.name, **changes), unit, wanted)
 
-    def tracking(self, model: InverseDynamics) -> float:
+    def tracking_rms(self, model: InverseDynamics) -> float:
         """Return the RMS tracking error [rad] of a model."""
         return self._drive(model, model.meta.action_delay, fallback_of(model.meta))
 
-    def baselines(self, meta: ModelMetadata) -> dict[str, float]:
+    def baseline_rms(self, meta: ModelMetadata) -> dict[str, float]:
         """Return the RMS tracking error [rad] of what needs no learning.
 
         Holding the last action is the same as holding the first, the mean.
         """
         mean, servo = np.array(meta.data["target_mean"]), self.unit == "rad"
-        first = mean + self.wanted.q[0] if servo else mean
+        first = mean + self.desired.q[0] if servo else mean
         drivers: Mapping[str, Model] = {
             "zero": ConstantAction(np.zeros_like(mean), servo),
             "mean": ConstantAction(mean, servo),
@@ -83,5 +83,5 @@ class TrackingTask:
         return {"seconds": SECONDS, "payload_kg": self.plant.payload, "feedback": "as live"}
 
     def _drive(self, model: Model, action_delay: float, fallback: Fallback | None = None) -> float:
-        where = (self.wanted, self.plant)
+        where = (self.desired, self.plant)
         return replay(self.robot, model, self.unit, action_delay, *where, fallback=fallback).rms

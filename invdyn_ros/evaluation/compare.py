@@ -22,35 +22,35 @@ from invdyn_ros.robots.robot import Robot, package_file
 from invdyn_ros.training.train import TrainConfig, accelerated, parse_config, train
 from invdyn_ros.training.training_state import STATE, Progress
 
-RUN = "run.json"
-Watch = Callable[[TrainConfig, Progress], None]
+RUN_FILE = "run.json"
+ProgressCallback = Callable[[TrainConfig, Progress], None]
 
 
-class Run(NamedTuple):
+class TrainedRun(NamedTuple):
     """One trained model and its reports, as `evaluate` writes them."""
 
     checkpoint: Path
     config: TrainConfig
     model: InverseDynamics
-    valid: dict[str, Any]
+    val: dict[str, Any]
     test: dict[str, Any]
     seconds: float | None  # of training; None: it was there already
 
     @property
-    def error(self) -> float:
+    def val_nmse(self) -> float:
         """What decides between runs: mean nMSE on validation; infinite where there is none."""
-        mean = self.valid["nmse"]["mean"]
+        mean = self.val["nmse"]["mean"]
         return float("inf") if mean is None else float(mean)
 
 
 @dataclass(frozen=True)
-class Job:
+class ComparisonJob:
     """What is compared, and where it is kept."""
 
     data: Path
     out: Path
     robot: Robot
-    course: TrackingTask | None
+    tracking_task: TrackingTask | None
     """Where the models are driven in simulation; None: nowhere."""
 
 
@@ -84,47 +84,51 @@ def family_configs(families: Sequence[str], folder: Path | None = None) -> dict[
     return configs
 
 
-def motions(data: Path) -> list[Trajectory]:
+def load_trajectories(data: Path) -> list[Trajectory]:
     """Return all of a dataset, ready to evaluate on; models have learned from a part of it."""
     return accelerated(read_dataset(data).trajectories)
 
 
-def run(
-    job: Job,
+def train_and_evaluate(
+    job: ComparisonJob,
     config: TrainConfig,
-    whole: list[Trajectory],
-    watch: Watch = lambda config, progress: None,
-) -> Run:
+    trajectories: list[Trajectory],
+    on_progress: ProgressCallback = lambda config, progress: None,
+) -> TrainedRun:
     """Train one model, unless the folder already holds it, and judge it."""
     folder = job.out / f"{config.family}_{config.seed}"
     begun = time.perf_counter()
-    model, fresh = settle(job, config, fingerprint(whole), folder, watch)
+    model, fresh = train_or_load(job, config, fingerprint(trajectories), folder, on_progress)
     seconds = time.perf_counter() - begun if fresh else None
-    valid, test = evaluate(model, whole, part="valid"), evaluate(model, whole)
-    return Run(folder, config, model, valid, test, seconds)
+    val, test = evaluate(model, trajectories, part="val"), evaluate(model, trajectories)
+    return TrainedRun(folder, config, model, val, test, seconds)
 
 
-def runs(
-    job: Job,
+def train_seeds(
+    job: ComparisonJob,
     config: TrainConfig,
     seeds: int,
-    whole: list[Trajectory],
-    watch: Watch = lambda config, progress: None,
-    on_run: Callable[[Run], None] = lambda done: None,
-) -> list[Run]:
+    trajectories: list[Trajectory],
+    on_progress: ProgressCallback = lambda config, progress: None,
+    on_run: Callable[[TrainedRun], None] = lambda done: None,
+) -> list[TrainedRun]:
     """Train a family with several seeds on one split; a closed form knows no seed."""
-    done: list[Run] = []
+    done: list[TrainedRun] = []
     for seed in range(seeds):
         seeded = replace(config, seed=config.seed + seed, split_seed=config.resolved_split_seed)
-        done.append(run(job, seeded, whole, watch))
+        done.append(train_and_evaluate(job, seeded, trajectories, on_progress))
         on_run(done[-1])
         if done[-1].model.meta.data["epochs"] == 0:
             break
     return done
 
 
-def settle(
-    job: Job, config: TrainConfig, content: str, folder: Path, watch: Watch
+def train_or_load(
+    job: ComparisonJob,
+    config: TrainConfig,
+    data_hash: str,
+    folder: Path,
+    on_progress: ProgressCallback,
 ) -> tuple[InverseDynamics, bool]:
     """Return the model of a config, and whether it had to be trained.
 
@@ -134,9 +138,9 @@ def settle(
     Raises:
         ValueError: the folder holds what no comparison wrote.
     """
-    settings = to_mapping(config) | {"data": content, "arm": job.robot.name}
+    settings = to_mapping(config) | {"data": data_hash, "arm": job.robot.name}
     settings.pop("threads")
-    file = folder / RUN
+    file = folder / RUN_FILE
     before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if before.get("settings") != json.loads(json.dumps(settings)):
         if folder.exists() and any(folder.iterdir()) and not before:
@@ -148,35 +152,39 @@ def settle(
     elif before["finished"]:
         return load(folder, config.device, job.robot), False
     resume = (folder / STATE).is_file()
-    train(config, job.data, folder, resume, job.robot, lambda progress: watch(config, progress))
+    train(
+        config, job.data, folder, resume, job.robot, lambda progress: on_progress(config, progress)
+    )
     _write(file, before | {"finished": True})
     return load(folder, config.device, job.robot), True
 
 
-def report(job: Job, found: Mapping[str, Sequence[Run]]) -> dict[str, Any]:
+def comparison_report(
+    job: ComparisonJob, found: Mapping[str, Sequence[TrainedRun]]
+) -> dict[str, Any]:
     """Return the comparison: baselines, then the best seed of each family, then the best of all.
 
     Seeds and families are chosen by their error on validation; the test part only reports.
     """
-    kept = {family: min(done, key=lambda run: run.error) for family, done in found.items()}
+    kept = {family: min(done, key=lambda run: run.val_nmse) for family, done in found.items()}
     some = next(iter(kept.values()))
-    valid = some.valid["baselines"]
+    val = some.val["baselines"]
     baselines = {
-        name: {"valid": valid[name]["nmse"], **row, "tracking_rms_rad": None}
+        name: {"val": val[name]["nmse"], **row, "tracking_rms_rad": None}
         for name, row in some.test["baselines"].items()
     }
     families = {family: _row(chosen, found[family]) for family, chosen in kept.items()}
-    if job.course is not None:
-        for name, baseline in job.course.baselines(some.model.meta).items():
+    if job.tracking_task is not None:
+        for name, baseline in job.tracking_task.baseline_rms(some.model.meta).items():
             baselines[name]["tracking_rms_rad"] = baseline
         for family, chosen in kept.items():
-            families[family]["tracking_rms_rad"] = job.course.tracking(chosen.model)
+            families[family]["tracking_rms_rad"] = job.tracking_task.tracking_rms(chosen.model)
     about = ("robot", "action_unit", "target", "joint_names", "split")
     return {
         "data": str(job.data),
         **{name: some.test[name] for name in about},
-        "valid_samples": some.valid["split"]["test"],
-        "drive": None if job.course is None else job.course.describe(),
+        "val_samples": some.val["split"]["test"],
+        "tracking_task": None if job.tracking_task is None else job.tracking_task.describe(),
         "baselines": baselines,
         "families": families,
         "best": _best(kept),
@@ -194,18 +202,18 @@ def _check_split(file: Path, config: TrainConfig, first: Path, like: TrainConfig
         )
 
 
-def _row(chosen: Run, done: Sequence[Run]) -> dict[str, Any]:
+def _row(chosen: TrainedRun, done: Sequence[TrainedRun]) -> dict[str, Any]:
     """Return what is told of a family: its best seed, and all seeds in short."""
-    names = ("nmse", "rmse", "calibration", "latency_us", "action_delay")
+    names = ("nmse", "rmse", "uncertainty_calibration", "latency_us", "action_delay")
     return {
         "checkpoint": chosen.checkpoint.name,
-        "valid": chosen.valid["nmse"],
+        "val": chosen.val["nmse"],
         **{name: chosen.test[name] for name in names},
         "tracking_rms_rad": None,
         "seeds": [
             {
                 "checkpoint": run.checkpoint.name,
-                "valid": run.valid["nmse"]["mean"],
+                "val": run.val["nmse"]["mean"],
                 "test": run.test["nmse"]["mean"],
                 "train_seconds": run.seconds,
             }
@@ -214,13 +222,13 @@ def _row(chosen: Run, done: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def _best(kept: Mapping[str, Run]) -> dict[str, Any]:
+def _best(kept: Mapping[str, TrainedRun]) -> dict[str, Any]:
     """Choose a family, and say why: of those the data cannot tell from the best, the simplest."""
-    ranked = sorted(kept, key=lambda family: kept[family].error)
+    ranked = sorted(kept, key=lambda family: kept[family].val_nmse)
     lowest = kept[ranked[0]]
-    high = lowest.valid["nmse"]["ci95"][1]
-    most = lowest.error if high is None else max(high, lowest.error)
-    alike = [family for family in ranked if kept[family].error <= most]
+    high = lowest.val["nmse"]["ci95"][1]
+    most = lowest.val_nmse if high is None else max(high, lowest.val_nmse)
+    alike = [family for family in ranked if kept[family].val_nmse <= most]
     best = min(alike, key=[*MODELS].index)
     reason = f"lowest nMSE on validation, {_percent(lowest)}"
     if best != ranked[0]:
@@ -233,8 +241,8 @@ def _best(kept: Mapping[str, Run]) -> dict[str, Any]:
     return {"family": best, "checkpoint": kept[best].checkpoint.name, "reason": reason}
 
 
-def _percent(run: Run) -> str:
-    return f"{100 * run.error:.3g}%"
+def _percent(run: TrainedRun) -> str:
+    return f"{100 * run.val_nmse:.3g}%"
 
 
 def _write(file: Path, values: Mapping[str, Any]) -> None:

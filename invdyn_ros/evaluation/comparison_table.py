@@ -13,45 +13,52 @@ BASELINES = {
 }
 
 
-class Standing(NamedTuple):
+class ComparisonRow(NamedTuple):
     """One row: a baseline or a family; what is not known is None."""
 
     name: str
     learned: bool
     best: bool
-    valid: float | None  # nMSE on validation
-    nmse: float | None  # on test, and its 95% interval
-    interval: tuple[float | None, float | None]
-    seeds: tuple[float, ...]  # nMSE on test of every seed
+    val_nmse: float | None  # nMSE on validation
+    test_nmse: float | None  # on test, and its 95% interval
+    ci95: tuple[float | None, float | None]
+    seed_nmse: tuple[float, ...]  # nMSE on test of every seed
     rmse: float
-    tracking: float | None  # [rad]
+    tracking_rms: float | None  # [rad]
     latency: float | None  # p50 [us]
 
 
-def standings(comparison: Mapping[str, Any]) -> list[Standing]:
+def comparison_rows(comparison: Mapping[str, Any]) -> list[ComparisonRow]:
     """Return the rows of a comparison: baselines, then families, the worst on validation first."""
     families = comparison["families"].items()
     best = comparison["best"]["family"]
-    rows = [_standing(BASELINES[name], row, None) for name, row in comparison["baselines"].items()]
-    learned = [_standing(name, row, name == best) for name, row in families]
+    rows = [
+        _comparison_row(BASELINES[name], row, None)
+        for name, row in comparison["baselines"].items()
+    ]
+    learned = [_comparison_row(name, row, name == best) for name, row in families]
     worst = float("inf")
-    return rows + sorted(learned, key=lambda s: -(worst if s.valid is None else s.valid))
+    return rows + sorted(learned, key=lambda s: -(worst if s.val_nmse is None else s.val_nmse))
 
 
 def markdown(comparison: Mapping[str, Any]) -> str:
     """Return the comparison as Markdown: what was compared, the table, and which is best."""
     unit, split = comparison["action_unit"], comparison["split"]
-    driven = comparison["drive"] is not None
+    driven = comparison["tracking_task"] is not None
     head = ["model", "nMSE validation", "nMSE test", "95% interval", "all seeds", f"RMSE [{unit}]"]
     head += ["tracking RMS [mrad]"] * driven + ["eager p50 [us]"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
-    for row in standings(comparison):
-        cells = [f"**{row.name}**" if row.best else row.name, percent(row.valid)]
-        cells += [percent(row.nmse), spread(row.interval), spread(_ends(row.seeds))]
+    for row in comparison_rows(comparison):
+        cells = [f"**{row.name}**" if row.best else row.name, percent(row.val_nmse)]
+        cells += [
+            percent(row.test_nmse),
+            percent_range(row.ci95),
+            percent_range(_range(row.seed_nmse)),
+        ]
         cells += [f"{row.rmse:.3g}"]
-        cells += [_scaled(row.tracking, 1e3)] * driven + [_scaled(row.latency, 1.0)]
+        cells += [_scaled(row.tracking_rms, 1e3)] * driven + [_scaled(row.latency, 1.0)]
         lines.append(f"| {' | '.join(cells)} |")
-    best, samples = comparison["best"], comparison["valid_samples"]
+    best, samples = comparison["best"], comparison["val_samples"]
     about = (
         f"{comparison['data']}: {comparison['robot']}, target {comparison['target']}; "
         f"{split['test']} test and {samples} validation samples by {split['by']}, "
@@ -59,7 +66,7 @@ def markdown(comparison: Mapping[str, Any]) -> str:
         "blocks of time where there are few."
     )
     if driven:
-        course = comparison["drive"]
+        course = comparison["tracking_task"]
         about += (
             f" Tracking: {course['seconds']:g} s of simulated motion that no data set holds, "
             f"{course['payload_kg']:g} kg at the tool, feedback as in the live node."
@@ -70,26 +77,26 @@ def markdown(comparison: Mapping[str, Any]) -> str:
                       chosen, ""])  # fmt: skip
 
 
-def percent(share: float | None) -> str:
+def percent(fraction: float | None) -> str:
     """Return a share in percent, to three digits."""
-    return "-" if share is None else f"{_digits(100 * share)}%"
+    return "-" if fraction is None else f"{_digits(100 * fraction)}%"
 
 
-def spread(ends: tuple[float | None, float | None]) -> str:
+def percent_range(ends: tuple[float | None, float | None]) -> str:
     """Return an interval of shares, in percent."""
     low, high = ends
     return "-" if low is None or high is None else f"{_digits(100 * low)} to {_digits(100 * high)}"
 
 
-def _standing(name: str, row: Mapping[str, Any], best: bool | None) -> Standing:
+def _comparison_row(name: str, row: Mapping[str, Any], best: bool | None) -> ComparisonRow:
     seeds = tuple(seed["test"] for seed in row.get("seeds", ()) if seed["test"] is not None)
     low, high = row["nmse"]["ci95"]
     latency = row.get("latency_us")
-    return Standing(
+    return ComparisonRow(
         name,
         best is not None,
         bool(best),
-        row["valid"]["mean"],
+        row["val"]["mean"],
         row["nmse"]["mean"],
         (low, high),
         seeds,
@@ -99,7 +106,7 @@ def _standing(name: str, row: Mapping[str, Any], best: bool | None) -> Standing:
     )
 
 
-def _ends(values: tuple[float, ...]) -> tuple[float | None, float | None]:
+def _range(values: tuple[float, ...]) -> tuple[float | None, float | None]:
     """Return the range of several values; of one, none."""
     return (min(values), max(values)) if len(values) > 1 else (None, None)
 

@@ -14,19 +14,24 @@ import torch
 from invdyn_ros.data.leakage import check_not_in_sketch, fingerprint
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import Split, check_compatible
-from invdyn_ros.evaluation.metrics import NOTHING, mean, plain, scores
-from invdyn_ros.evaluation.uncertainty_calibration import calibration
+from invdyn_ros.evaluation.metrics import (
+    MIN_RELATIVE_VARIANCE,
+    error_metrics,
+    finite_mean,
+    finite_or_none,
+)
+from invdyn_ros.evaluation.uncertainty_calibration import uncertainty_calibration
 from invdyn_ros.models import InverseDynamics, ModelMetadata, build
 from invdyn_ros.training.train import accelerated, splits
 
-MOVING = 0.05  # [rad/s] a slower joint may stick
+MIN_VELOCITY = 0.05  # [rad/s] a slower joint may stick
 LATENCY_CALLS = 500
 DRAWN = 3  # trajectories, at most
-Part = Literal["test", "valid"]
-Predicted = tuple[np.ndarray, np.ndarray | None]  # mean and spread (T, n)
+Part = Literal["test", "val"]
+ActionPrediction = tuple[np.ndarray, np.ndarray | None]  # mean and spread (T, n)
 
 
-class Case(NamedTuple):
+class EvaluationCase(NamedTuple):
     """One test trajectory, with the motion each action makes."""
 
     motion: np.ndarray  # (T, F), and before it the frames without which a model knows no action
@@ -54,7 +59,7 @@ def evaluate(
         model: from `load`.
         trajectories: of the same joints and action unit.
         plots: folder for pictures of measured against predicted actions.
-        part: of the data the model was trained on; "valid", that for validation, is for choosing
+        part: of the data the model was trained on; "val", that for validation, is for choosing
             between models.
 
     Raises:
@@ -62,7 +67,7 @@ def evaluate(
     """
     started = time.perf_counter()
     check_data(model, trajectories)
-    parted = _part(model, accelerated(trajectories), part)
+    parted = _select_split(model, accelerated(trajectories), part)
     cases = [_case(model, t) for t in parted.test if len(t) > model.warmup_frames]
     if not cases:
         raise ValueError("no test trajectory is long enough to predict an action in")
@@ -72,11 +77,13 @@ def evaluate(
         chosen = longest if model.input_type == "pixels" else range(len(cases))
         some = sorted(chosen[:DRAWN])
         _draw(plots, model, [cases[k] for k in some], [predicted[k] for k in some])
-    report = _about(model, parted) | _judged(model, cases, predicted)
+    report = _model_summary(model, parted) | _metrics(model, cases, predicted)
     return report | {"latency_us": latency(model), "seconds": time.perf_counter() - started}
 
 
-def moving(errors: Sequence[np.ndarray], cases: Sequence[Case]) -> dict[str, Any]:
+def moving_joint_metrics(
+    errors: Sequence[np.ndarray], cases: Sequence[EvaluationCase]
+) -> dict[str, Any]:
     """Return nmse of the samples whose joint moves, as a share of the variance of all samples.
 
     A joint that sticks takes any torque up to its dry friction: there its motion does not decide
@@ -85,15 +92,18 @@ def moving(errors: Sequence[np.ndarray], cases: Sequence[Case]) -> dict[str, Any
     n = errors[0].shape[1]
     speed = np.abs(np.concatenate([case.motion[:, n : 2 * n] for case in cases]))  # (T, n)
     error, target = (np.concatenate(x) for x in (errors, [case.target for case in cases]))
-    fast = speed >= MOVING
+    fast = speed >= MIN_VELOCITY
     square = (error**2 * fast).sum(0) / np.maximum(fast.sum(0), 1)
     variance = target.var(0)
-    known = (variance > NOTHING * (target**2).mean(0).max()) & fast.any(0)
+    known = (variance > MIN_RELATIVE_VARIANCE * (target**2).mean(0).max()) & fast.any(0)
     per_joint = np.where(known, square / np.where(known, variance, 1.0), np.nan)
     return {
-        "speed": MOVING,
-        "share": [float(x) for x in fast.mean(0)],
-        "nmse": {"mean": plain(mean(per_joint)), "per_joint": [plain(x) for x in per_joint]},
+        "speed": MIN_VELOCITY,
+        "fraction": [float(x) for x in fast.mean(0)],
+        "nmse": {
+            "mean": finite_or_none(finite_mean(per_joint)),
+            "per_joint": [finite_or_none(x) for x in per_joint],
+        },
     }
 
 
@@ -130,25 +140,28 @@ def check_data(model: InverseDynamics, trajectories: Sequence[Trajectory]) -> No
 def _draw(
     directory: Path,
     model: InverseDynamics,
-    cases: Sequence[Case],
-    predicted: Sequence[Predicted],
+    cases: Sequence[EvaluationCase],
+    predicted: Sequence[ActionPrediction],
 ) -> None:
     from invdyn_ros.evaluation.plots.actions import (  # matplotlib, only where it draws
-        Actions,
-        draw_actions,
+        ActionSeries,
+        plot_actions,
     )
 
     pairs = zip(cases, predicted, strict=True)
-    shown = (Actions(c.time, c.target, mean - c.action + c.target) for c, (mean, _) in pairs)
-    draw_actions(directory, model.meta, shown)
+    shown = (ActionSeries(c.time, c.target, mean - c.action + c.target) for c, (mean, _) in pairs)
+    plot_actions(directory, model.meta, shown)
     if model.input_type == "pixels":
         _draw_videos(directory, model.meta, cases, predicted)
 
 
 def _draw_videos(
-    directory: Path, meta: ModelMetadata, cases: Sequence[Case], predicted: Sequence[Predicted]
+    directory: Path,
+    meta: ModelMetadata,
+    cases: Sequence[EvaluationCase],
+    predicted: Sequence[ActionPrediction],
 ) -> None:
-    from invdyn_ros.evaluation.plots.action_video import draw_video
+    from invdyn_ros.evaluation.plots.action_video import write_action_video
 
     for k, (case, (found, _)) in enumerate(zip(cases, predicted, strict=True)):
         frames = case.motion[-len(found) :, :-1].reshape(len(found), *meta.frame, 3)
@@ -156,22 +169,24 @@ def _draw_videos(
         title = f"{meta.family} on {case.source or meta.robot}, not seen in training"
         unit = f" [{meta.action_unit}]"
         names = [name + unit for name in meta.joint_names]
-        draw_video(directory / f"video_{k}.mp4", frames, (case.action, found), names, title, rate)
+        write_action_video(
+            directory / f"video_{k}.mp4", frames, (case.action, found), names, title, rate
+        )
 
 
-def _part(model: InverseDynamics, trajectories: Sequence[Trajectory], part: Part) -> Split:
+def _select_split(model: InverseDynamics, trajectories: Sequence[Trajectory], part: Part) -> Split:
     """Set aside what the model was trained on; a dataset it never saw is test as a whole."""
     data = model.meta.data
     if data.get("sha256") == fingerprint(trajectories):
         outer, inner = splits(trajectories, data["split"]["fraction"], data["split"]["seed"])
         return outer if part == "test" else inner
-    if part == "valid":
+    if part == "val":
         raise ValueError("only the data a model was trained on have a part for validation")
     check_not_in_sketch(data.get("sketch", []), trajectories)
     return Split("dataset", [], list(trajectories))
 
 
-def _about(model: InverseDynamics, parted: Split) -> dict[str, Any]:
+def _model_summary(model: InverseDynamics, parted: Split) -> dict[str, Any]:
     """Return what was judged, and on what."""
     meta = model.meta
     return {
@@ -191,32 +206,32 @@ def _about(model: InverseDynamics, parted: Split) -> dict[str, Any]:
     }
 
 
-def _judged(
-    model: InverseDynamics, cases: Sequence[Case], predicted: Sequence[Predicted]
+def _metrics(
+    model: InverseDynamics, cases: Sequence[EvaluationCase], predicted: Sequence[ActionPrediction]
 ) -> dict[str, Any]:
     """Return all figures of the predictions, beside those of the baselines."""
     errors = [mean - case.action for (mean, _), case in zip(predicted, cases, strict=True)]
     targets = _by_source([case.target for case in cases], cases)
     return {
-        **scores(_by_source(errors, cases), targets),
-        "moving": moving(errors, cases) if model.input_type == "motion" else None,
+        **error_metrics(_by_source(errors, cases), targets),
+        "moving": moving_joint_metrics(errors, cases) if model.input_type == "motion" else None,
         "baselines": {
-            name: scores(_by_source(wrong, cases), targets)
+            name: error_metrics(_by_source(wrong, cases), targets)
             for name, wrong in _baselines(model, cases)
         },
-        "calibration": calibration(errors, [std for _, std in predicted]),
+        "uncertainty_calibration": uncertainty_calibration(errors, [std for _, std in predicted]),
     }
 
 
-def _case(model: InverseDynamics, trajectory: Trajectory) -> Case:
+def _case(model: InverseDynamics, trajectory: Trajectory) -> EvaluationCase:
     shifted = trajectory.shift(model.meta.action_delay)
     seen, skip = getattr(shifted, model.input_type), model.warmup_frames
     target = model.target(*(torch.as_tensor(x[skip:]) for x in (seen, shifted.action)))
     time, action = shifted.time[skip:], shifted.action[skip:]
-    return Case(seen, shifted.time, time, action, target.numpy(), shifted.source)
+    return EvaluationCase(seen, shifted.time, time, action, target.numpy(), shifted.source)
 
 
-def _predict(model: InverseDynamics, case: Case) -> Predicted:
+def _predict(model: InverseDynamics, case: EvaluationCase) -> ActionPrediction:
     """Return mean and spread (T, n) of the actions of one trajectory, seen as one window."""
     stamps, skip = case.stamps - case.stamps[0], model.warmup_frames
     place: dict[str, Any] = {"dtype": model.dtype, "device": model.motion_mean.device}
@@ -228,14 +243,14 @@ def _predict(model: InverseDynamics, case: Case) -> Predicted:
 
 
 def _baselines(
-    model: InverseDynamics, cases: Sequence[Case]
+    model: InverseDynamics, cases: Sequence[EvaluationCase]
 ) -> list[tuple[str, list[np.ndarray]]]:
     """Return the errors (T, n) per trajectory of what needs no learning."""
     mean = np.array(model.meta.data["target_mean"])
-    errors: dict[str, Callable[[Case], np.ndarray]] = {
+    errors: dict[str, Callable[[EvaluationCase], np.ndarray]] = {
         "zero": lambda case: -case.target,
         "mean": lambda case: mean - case.target,
-        "hold_last": lambda case: _held(case, mean) - case.action,
+        "hold_last": lambda case: _hold_last(case, mean) - case.action,
     }
     if model.meta.urdf and model.input_type == "motion":
         rigid = build(replace(model.meta, family="rigid_body", config={"identify": False}))
@@ -256,7 +271,7 @@ def untrained(model: InverseDynamics) -> InverseDynamics:
     return fresh
 
 
-def _by_source(values: Sequence[np.ndarray], cases: Sequence[Case]) -> list[np.ndarray]:
+def _by_source(values: Sequence[np.ndarray], cases: Sequence[EvaluationCase]) -> list[np.ndarray]:
     """Join the values (T, n) of the cases of a recording in time: what resampling draws whole."""
     groups: dict[str, list[int]] = {}
     for k, case in enumerate(cases):
@@ -268,7 +283,7 @@ def _by_source(values: Sequence[np.ndarray], cases: Sequence[Case]) -> list[np.n
     return joined
 
 
-def _held(case: Case, mean: np.ndarray) -> np.ndarray:
+def _hold_last(case: EvaluationCase, mean: np.ndarray) -> np.ndarray:
     """Return the action sent one sample before (T, n); the first one is the mean."""
     first = mean + case.action[:1] - case.target[:1]
     return np.concatenate([first, case.action[:-1]])

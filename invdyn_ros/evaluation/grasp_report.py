@@ -42,7 +42,7 @@ def block_errors(recording: Recording, scene: Scene) -> Array:
     return np.array(errors)
 
 
-def judge(recording: Recording, scene: Scene) -> SuccessDetector | None:
+def detect_success(recording: Recording, scene: Scene) -> SuccessDetector | None:
     """Return the outcome of an episode, None if the block was never reported."""
     found: SuccessDetector | None = None
     for i, (position, _) in _blocks_with_joints(recording):
@@ -63,7 +63,7 @@ def _blocks_with_joints(
     ]
 
 
-def cause(recording: Recording, robot: Robot, scene: Scene) -> str:
+def failure_cause(recording: Recording, robot: Robot, scene: Scene) -> str:
     """Return why an episode failed; see `grasp.causes`.
 
     No topic tells contacts: held is a block at the tool that the pads are as far apart as.
@@ -85,7 +85,7 @@ def cause(recording: Recording, robot: Robot, scene: Scene) -> str:
     )
 
 
-def outcome(successes: list[bool]) -> dict[str, Any]:
+def success_statistics(successes: list[bool]) -> dict[str, Any]:
     """Return the success rate of episodes with its 95% interval, None where there are none."""
     rate = round(sum(successes) / max(len(successes), 1), 4)
     interval = success_interval(sum(successes), len(successes)) if successes else None
@@ -110,11 +110,11 @@ def grasp_report(
         about: fields that say what was run: policy, noise, seed.
         scripted: in which of the same episodes the script succeeded; None: not known.
     """
-    judged = [judge(episode, scene) for episode in episodes]
+    judged = [detect_success(episode, scene) for episode in episodes]
     won = [found is not None and found.success for found in judged]
     scripted = won if about.get("policy") == "scripted" else scripted
     failed = [i for i, success in enumerate(won) if not success]
-    count = Counter(cause(episodes[i], robot, scene) for i in failed)
+    count = Counter(failure_cause(episodes[i], robot, scene) for i in failed)
     errors = [block_errors(e, scene) for e in episodes]
     seconds = [e.joints.time[-1] - e.joints.time[0] for e in episodes if len(e.joints.time)]
     rms = [r for e in episodes if (r := tracking_rms(e.joints, e.desired)) is not None]
@@ -122,19 +122,19 @@ def grasp_report(
         "arm": robot.name,
         "episodes": len(episodes),
         "successes": sum(won),
-        **outcome(won),
+        **success_statistics(won),
         "lifted": sum(int(found.lifted) for found in judged if found is not None),
         "placed": sum(int(found.placed) for found in judged if found is not None),
         "failed_episodes": failed,
         "failures": {name: count[name] for name in CAUSES},
-        "baseline_scripted": None if scripted is None else outcome(scripted),
+        "baseline_scripted": None if scripted is None else success_statistics(scripted),
         "block_error_mm": quantiles(np.concatenate(errors) if errors else np.empty(0), (50, 95)),
-        "tracking_rms_rad": {"idm": round(float(np.sqrt(np.mean(np.square(rms)))), 5)}
+        "tracking_rms_rad": {"inverse_dynamics": round(float(np.sqrt(np.mean(np.square(rms)))), 5)}
         if rms
         else None,
         "limit_violations": sum(
             limit_violations(robot, e.joints, e.desired, unit) for e in episodes
         ),
         "seconds_per_episode": round(float(np.mean(seconds)), 2) if seconds else None,
-        "holds": episodes[0].hold_counts if episodes else {},
+        "hold_counts": episodes[0].hold_counts if episodes else {},
     }

@@ -9,10 +9,12 @@ import numpy as np
 
 BLOCKS = 10  # fewer test trajectories than this are cut in time for the bootstrap
 RESAMPLES = 1000
-NOTHING = 1e-12  # share of the largest power of any joint below which there is no action
+MIN_RELATIVE_VARIANCE = (
+    1e-12  # share of the largest power of any joint below which there is no action
+)
 
 
-def scores(errors: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> dict[str, Any]:
+def error_metrics(errors: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> dict[str, Any]:
     """Return nmse, r2 and rmse, each with mean, per joint and 95% interval, over trajectories.
 
     r2 is 1 - nmse, but its interval compares each resample with its own variance: it tells
@@ -28,14 +30,14 @@ def scores(errors: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> dict[
     result = {}
     for name, measure, sums in measures:
         per_joint = measure(whole)
-        spread = [mean(row) for row in measure(sums)]
+        spread = [finite_mean(row) for row in measure(sums)]
         interval = (
             np.nanpercentile(spread, [2.5, 97.5]) if np.isfinite(spread).any() else [np.nan] * 2
         )
         result[name] = {
-            "mean": plain(mean(per_joint)),
-            "per_joint": [plain(x) for x in per_joint],
-            "ci95": [plain(x) for x in interval],
+            "mean": finite_or_none(finite_mean(per_joint)),
+            "per_joint": [finite_or_none(x) for x in per_joint],
+            "ci95": [finite_or_none(x) for x in interval],
         }
     return result
 
@@ -58,7 +60,7 @@ def _nmse(total: np.ndarray) -> np.ndarray:
     variance = square - linear**2 / count
     # a joint without any load has rounding errors for an action
     loaded = np.maximum(square.max(-1, keepdims=True), 1e-12)
-    known = variance > NOTHING * np.maximum(square, loaded)
+    known = variance > MIN_RELATIVE_VARIANCE * np.maximum(square, loaded)
     return np.where(known, error / np.where(known, variance, 1.0), np.nan)
 
 
@@ -70,12 +72,12 @@ def _rmse(total: np.ndarray) -> np.ndarray:
     return np.sqrt(total[..., 0, :] / total[..., 3, :])
 
 
-def mean(values: np.ndarray) -> float:
+def finite_mean(values: np.ndarray) -> float:
     """Return the mean of what is known."""
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else float("nan")
 
 
-def plain(value: float) -> float | None:
+def finite_or_none(value: float) -> float | None:
     """Return a number JSON can hold."""
     return float(value) if np.isfinite(value) else None

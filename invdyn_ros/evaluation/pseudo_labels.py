@@ -27,19 +27,19 @@ from invdyn_ros.sources.video import read_video, video_files
 from invdyn_ros.training.train import accelerated
 from invdyn_ros.workers import parallel_map
 
-JOB = "job.json"  # in OUT.part: what is being labelled
-MILLIHERTZ = 3  # digits of a rate [Hz] that stamps are good for
+JOB_FILE = "job.json"  # in OUT.part: what is being labelled
+RATE_DIGITS = 3  # digits of a rate [Hz] that stamps are good for
 
 
 @dataclass(frozen=True)
-class Item:
+class LabelItem:
     """One recording to label."""
 
     number: int
     recording: Path | Trajectory  # a video file, or an episode of a dataset
 
 
-def label(checkpoint: Path, data: Path, out: Path, workers: int = 1) -> Iterator[int]:
+def label_recordings(checkpoint: Path, data: Path, out: Path, workers: int = 1) -> Iterator[int]:
     """Write a dataset of the recordings in `data` with the actions that a model predicts.
 
     Episodes are in the order of the recordings, and the same from any number of workers.
@@ -58,22 +58,27 @@ def label(checkpoint: Path, data: Path, out: Path, workers: int = 1) -> Iterator
     """
     check_writable(out)
     model = load(checkpoint)
-    items = recordings(data, model)
+    items = label_items(data, model)
     parts = out.with_name(f"{out.name}.part")
-    _begin(parts, {"checkpoint": _sum(checkpoint), "items": [_name(item) for item in items]})
-    todo = [item for item in items if not _part(parts, item).is_dir()]
+    _open_parts(
+        parts,
+        {"checkpoint": _checkpoint_hash(checkpoint), "items": [_item_id(item) for item in items]},
+    )
+    todo = [item for item in items if not _part_folder(parts, item).is_dir()]
     for _ in range(len(items) - len(todo)):
         yield len(items)
-    for _ in parallel_map(partial(_label, checkpoint, parts), todo, workers):
+    for _ in parallel_map(partial(_label_item, checkpoint, parts), todo, workers):
         yield len(items)
-    made = [t for item in items for t in read_dataset(_part(parts, item)).trajectories]
-    rate = round(made[0].rate, MILLIHERTZ) if len(made[0]) > 1 else model.meta.rate
-    about = {"labelled_by": {"family": model.meta.family, "checkpoint": _sum(checkpoint)}}
+    made = [t for item in items for t in read_dataset(_part_folder(parts, item)).trajectories]
+    rate = round(made[0].rate, RATE_DIGITS) if len(made[0]) > 1 else model.meta.rate
+    about = {
+        "labelled_by": {"family": model.meta.family, "checkpoint": _checkpoint_hash(checkpoint)}
+    }
     write_dataset(out, made, model.meta.robot, rate, metadata=about)
     shutil.rmtree(parts)
 
 
-def recordings(data: Path, model: InverseDynamics) -> list[Item]:
+def label_items(data: Path, model: InverseDynamics) -> list[LabelItem]:
     """Return what is to be labelled, in order.
 
     Raises:
@@ -83,7 +88,7 @@ def recordings(data: Path, model: InverseDynamics) -> list[Item]:
         trajectories = accelerated(read_dataset(data).trajectories)
         for trajectory in trajectories:
             _check(model, trajectory)
-        return [Item(k, trajectory) for k, trajectory in enumerate(trajectories)]
+        return [LabelItem(k, trajectory) for k, trajectory in enumerate(trajectories)]
     files = video_files(data)
     if model.input_type != "pixels":
         raise ValueError(
@@ -92,10 +97,10 @@ def recordings(data: Path, model: InverseDynamics) -> list[Item]:
         )
     for file in files:
         read_video_info(file)
-    return [Item(k, file) for k, file in enumerate(files)]
+    return [LabelItem(k, file) for k, file in enumerate(files)]
 
 
-def labelled(model: InverseDynamics, trajectory: Trajectory) -> Trajectory:
+def with_predicted_actions(model: InverseDynamics, trajectory: Trajectory) -> Trajectory:
     """Return a trajectory with the actions that a model predicts, zero where it cannot."""
     meta, seen = model.meta, getattr(trajectory, model.input_type)
     time = torch.as_tensor(trajectory.time - trajectory.time[0])[None]
@@ -121,33 +126,35 @@ def _check(model: InverseDynamics, trajectory: Trajectory) -> None:
         raise ValueError(f"pictures are {found}; the model reads {wanted}")
 
 
-def _label(checkpoint: Path, parts: Path, item: Item) -> None:
+def _label_item(checkpoint: Path, parts: Path, item: LabelItem) -> None:
     model = load(checkpoint)
     recording = item.recording
     if isinstance(recording, Path):
         recording = read_video(recording, model.meta.frame[0], model.meta.rate)
-    made = labelled(model, recording)
-    write_dataset(_part(parts, item), [made], model.meta.robot, model.meta.rate)
+    made = with_predicted_actions(model, recording)
+    write_dataset(_part_folder(parts, item), [made], model.meta.robot, model.meta.rate)
 
 
-def _begin(parts: Path, job: dict[str, Any]) -> None:
+def _open_parts(parts: Path, job: dict[str, Any]) -> None:
     """Make the folder of parts, or go on with one of the same job.
 
     Raises:
         ValueError: it is of another job.
     """
     content = (json.dumps(job, indent=2) + "\n").encode()
-    if parts.exists() and (not (parts / JOB).is_file() or (parts / JOB).read_bytes() != content):
+    if parts.exists() and (
+        not (parts / JOB_FILE).is_file() or (parts / JOB_FILE).read_bytes() != content
+    ):
         raise ValueError(f"{parts} is left from labelling something else; remove it first")
     parts.mkdir(parents=True, exist_ok=True)
-    write_whole(parts / JOB, content)
+    write_whole(parts / JOB_FILE, content)
 
 
-def _part(parts: Path, item: Item) -> Path:
+def _part_folder(parts: Path, item: LabelItem) -> Path:
     return parts / f"{item.number:06d}"
 
 
-def _name(item: Item) -> str:
+def _item_id(item: LabelItem) -> str:
     """Tell recordings apart."""
     recording = item.recording
     if isinstance(recording, Path):
@@ -155,5 +162,5 @@ def _name(item: Item) -> str:
     return fingerprint([recording])
 
 
-def _sum(checkpoint: Path) -> str:
+def _checkpoint_hash(checkpoint: Path) -> str:
     return str(json.loads((checkpoint / META).read_text(encoding="utf-8"))["sha256"])

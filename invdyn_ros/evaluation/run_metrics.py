@@ -9,34 +9,34 @@ from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
 QUANTILES = (50, 95, 99)
-SLACK = 1.02  # noise of a measured velocity is no violation
+VELOCITY_TOLERANCE = 1.02  # noise of a measured velocity is no violation
 
 
-def quantiles(values: Array, which: tuple[int, ...] = QUANTILES) -> dict[str, float | None]:
+def quantiles(values: Array, percentiles: tuple[int, ...] = QUANTILES) -> dict[str, float | None]:
     """Return percentiles as {"p50": ...}; None where there is no value."""
     if not len(values):
-        return {f"p{q}": None for q in which}
-    return {f"p{q}": round(float(np.percentile(values, q)), 4) for q in which}
+        return {f"p{q}": None for q in percentiles}
+    return {f"p{q}": round(float(np.percentile(values, q)), 4) for q in percentiles}
 
 
-def limit_violations(robot: Robot, joints: JointSamples, wanted: JointSamples, unit: str) -> int:
+def limit_violations(robot: Robot, joints: JointSamples, desired: JointSamples, unit: str) -> int:
     """Count samples in which the arm or what was wanted of it was outside a rated limit."""
     count = 0
-    for samples in (joints, wanted):
+    for samples in (joints, desired):
         if not len(samples.time):
             continue
         bad = (samples.q < robot.lower).any(1) | (samples.q > robot.upper).any(1)
         if samples.qd.shape[1]:
-            bad |= (np.abs(samples.qd) > SLACK * robot.velocity).any(1)
+            bad |= (np.abs(samples.qd) > VELOCITY_TOLERANCE * robot.velocity).any(1)
         if unit == "N m" and samples.effort.shape[1]:
             bad |= (np.abs(samples.effort) > robot.effort * (1 + 1e-9)).any(1)
         count += int(bad.sum())
     return count
 
 
-def tracking_rms(joints: JointSamples, wanted: JointSamples) -> float | None:
+def tracking_rms(joints: JointSamples, desired: JointSamples) -> float | None:
     """Return the RMS distance between measured and wanted joints [rad]."""
-    measured, planned = align_stamps(joints, wanted)
+    measured, planned = align_stamps(joints, desired)
     if not len(measured.time):
         return None
     return float(np.sqrt(np.mean((measured.q - planned.q) ** 2)))
@@ -51,8 +51,8 @@ class Latencies(NamedTuple):
         stages: its parts, by name: to the pose network, in it, and from it to the command.
     """
 
-    whole: Array
-    core: Array
+    total: Array
+    without_pose: Array
     stages: dict[str, Array]
 
 

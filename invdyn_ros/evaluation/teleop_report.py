@@ -21,7 +21,7 @@ from invdyn_ros.teleop.retargeting import (
 )
 from invdyn_ros.typing import Array
 
-TOO_FAST = "person faster than the arm"
+RATE_LIMITED = "person faster than the arm"
 
 
 def teleop_report(
@@ -30,41 +30,43 @@ def teleop_report(
     """Return the report of teleop.
 
     Latencies are from image stamp to command stamp; `core` leaves the pose network out. Tracking
-    is measured against what the guard wanted, for the model that drove live (`idm`), and for the
-    same wanted motion replayed in simulation: once more with that model (`idm_replay`), with plain
+    is measured against what the guard wanted, for the model that drove live (`inverse_dynamics`), and for the
+    same wanted motion replayed in simulation: once more with that model (`inverse_dynamics_replay`), with plain
     feedback (`pd`) and with the URDF's rigid-body dynamics (`rigid_body`). Wrist and limb errors
     are of the wanted joints against the person: in `wrist_error_mm` and `limb_error_deg` where the
-    arm can be, in place and in speed; `with_lag` adds the frames in which the person is faster
+    arm can be, in place and in speed; `including_rate_limited` adds the frames in which the person is faster
     than the arm may move. `unreachable` counts the other frames by reason.
     """
     latency = latencies(recording)
     detected = sum(points is not None for _, points in recording.landmarks)
-    followed, late, reasons = follow_errors(recording, robot, side)
+    followed, late, reasons = retargeting_errors(recording, robot, side)
     count = len(followed.wrist) + len(late.wrist)
     return about | {
         "frames": len(recording.landmarks),
         "detected": detected,
-        "latency_ms": quantiles(latency.whole),
-        "core_latency_ms": quantiles(latency.core),
+        "latency_ms": quantiles(latency.total),
+        "core_latency_ms": quantiles(latency.without_pose),
         "stages_ms": {stage: quantiles(times) for stage, times in latency.stages.items()},
-        "tracking_rms_rad": tracking(recording, robot, model),
+        "tracking_rms_rad": tracking_errors(recording, robot, model),
         **_error_quantiles(followed),
-        "with_lag": _error_quantiles(followed, late),
-        "reachable": round(count / max(count + sum(reasons.values()) - reasons[TOO_FAST], 1), 4),
+        "including_rate_limited": _error_quantiles(followed, late),
+        "reachable": round(
+            count / max(count + sum(reasons.values()) - reasons[RATE_LIMITED], 1), 4
+        ),
         "unreachable": reasons,
         "limit_violations": limit_violations(
             robot, recording.joints, recording.desired, model.meta.action_unit
         ),
-        "holds": recording.hold_counts,
+        "hold_counts": recording.hold_counts,
     }
 
 
-def tracking(recording: Recording, robot: Robot, model: Runtime) -> dict[str, float | None]:
+def tracking_errors(recording: Recording, robot: Robot, model: Runtime) -> dict[str, float | None]:
     """Return the RMS tracking errors [rad] of `teleop_report`; None where there is no motion."""
     unit = model.meta.action_unit
-    errors = {"idm": tracking_rms(recording.joints, recording.desired)}
+    errors = {"inverse_dynamics": tracking_rms(recording.joints, recording.desired)}
     others: dict[str, tuple[Model, float, Fallback | None]] = {
-        "idm_replay": (model, model.meta.action_delay, fallback_of(model.meta)),
+        "inverse_dynamics_replay": (model, model.meta.action_delay, fallback_of(model.meta)),
         "pd": (PlainFeedback(robot, unit), 0.0, None),
         "rigid_body": (urdf_model(robot, unit, model.meta.data), 0.0, None),
     }
@@ -77,7 +79,7 @@ def tracking(recording: Recording, robot: Robot, model: Runtime) -> dict[str, fl
     return {name: None if e is None else round(e, 5) for name, e in errors.items()}
 
 
-def follow_errors(
+def retargeting_errors(
     recording: Recording, robot: Robot, side: str
 ) -> tuple[RetargetErrors, RetargetErrors, dict[str, int]]:
     """Return how far each joint_target is from the person.
@@ -94,7 +96,7 @@ def follow_errors(
         retargeter.reset(recording.joints.q[0])
     followed: list[tuple[Array, ...]] = []
     late: list[tuple[Array, ...]] = []
-    reasons: Counter[str] = Counter({TOO_FAST: 0})
+    reasons: Counter[str] = Counter({RATE_LIMITED: 0})
     for time, landmarks in recording.landmarks:
         if time not in recording.targets:
             continue
@@ -108,7 +110,7 @@ def follow_errors(
         if aim.hold_reason or aim.unreachable_reason:
             reasons[aim.hold_reason or str(aim.unreachable_reason)] += 1
         elif aim.target_distance > config.tolerance:
-            reasons[TOO_FAST] += 1
+            reasons[RATE_LIMITED] += 1
             late.append(row)
         else:
             followed.append(row)

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import ndtr
 
-SMALLEST = 1e-12  # standard deviation below which nothing is measured
+MIN_STD = 1e-12  # standard deviation below which nothing is measured
 
 
-def calibration(
-    errors: Sequence[np.ndarray], deviations: Sequence[np.ndarray | None]
+def uncertainty_calibration(
+    errors: Sequence[np.ndarray], stds: Sequence[np.ndarray | None]
 ) -> dict[str, float] | None:
     """Judge the spread of predictions; None without any.
 
@@ -23,10 +23,10 @@ def calibration(
         Share of the truth within 1 and 2 standard deviations, mean negative log likelihood and
         mean continuous ranked probability score [action unit].
     """
-    known = [std for std in deviations if std is not None]
+    known = [std for std in stds if std is not None]
     if not known:
         return None
-    error, std = np.concatenate(errors), np.maximum(np.concatenate(known), SMALLEST)
+    error, std = np.concatenate(errors), np.maximum(np.concatenate(known), MIN_STD)
     z = np.abs(error / std)
     nll = 0.5 * z**2 + np.log(std) + 0.5 * np.log(2 * np.pi)
     return {

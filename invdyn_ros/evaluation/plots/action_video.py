@@ -9,15 +9,22 @@ import cv2
 import numpy as np
 
 from invdyn_ros.evaluation.plots.style import EDGE, MIST, PANEL, SNOW, rgb
-from invdyn_ros.evaluation.plots.video_writer import HEADER, HEIGHT, RATE, WIDTH, Canvas, Film
+from invdyn_ros.evaluation.plots.video_writer import (
+    HEADER,
+    HEIGHT,
+    RATE,
+    WIDTH,
+    Canvas,
+    VideoWriter,
+)
 
-TRUE, FOUND = MIST, "#ffb84d"
+TRUE, PREDICTED = MIST, "#ffb84d"
 SIDE = 560  # [px] of the picture
 MARGIN = 40
-MOST = 7  # actions that are drawn
+MAX_ACTIONS = 7  # actions that are drawn
 
 
-def draw_video(
+def write_action_video(
     file: Path,
     frames: np.ndarray,
     actions: tuple[np.ndarray, np.ndarray],
@@ -36,10 +43,10 @@ def draw_video(
         rate: pictures per second [Hz].
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    board, shown = Canvas(), min(len(names), MOST)
+    board, shown = Canvas(), min(len(names), MAX_ACTIONS)
     board.text((MARGIN, HEADER / 2 + 6), title, 22, bold=True)
-    board.chip((MARGIN + SIDE + 60, HEADER / 2 + 6), "true", TRUE)
-    board.chip((MARGIN + SIDE + 160, HEADER / 2 + 6), "predicted", FOUND)
+    board.legend_entry((MARGIN + SIDE + 60, HEADER / 2 + 6), "true", TRUE)
+    board.legend_entry((MARGIN + SIDE + 160, HEADER / 2 + 6), "predicted", PREDICTED)
     height = SIDE // shown
     boxes = [
         (MARGIN + SIDE + 60, HEADER + 30 + k * height, WIDTH - SIDE - 2 * MARGIN - 60, height - 24)
@@ -52,14 +59,14 @@ def draw_video(
         board.pen.line((x, y + tall / 2, x + width, y + tall / 2), fill=EDGE)
         board.text((x, y - 12), f"{name}  ±{top:.3g}", 14, SNOW)
     scale = SIDE // max(frames.shape[1:3])
-    with Film(file, WIDTH, HEIGHT) as film:
+    with VideoWriter(file, WIDTH, HEIGHT) as film:
         for now, frame in enumerate(frames, 1):
             page = board.copy()
             large = np.kron(frame, np.ones((scale, scale, 1), np.uint8)) if scale > 1 else frame
             page.paste(large, (MARGIN, HEADER + 30, SIDE, SIDE))
             picture = page.array().copy()
             for k, (box, top) in enumerate(zip(boxes, tops, strict=True)):
-                for values, color in zip(actions, (TRUE, FOUND), strict=True):
+                for values, color in zip(actions, (TRUE, PREDICTED), strict=True):
                     _line(picture, box, values[:now, k] / top, len(frames), color)
             film.add(picture, max(1, round(RATE / rate)))
 

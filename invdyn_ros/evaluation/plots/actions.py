@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from invdyn_ros.models import ModelMetadata
 
 
-class Actions(NamedTuple):
+class ActionSeries(NamedTuple):
     """Targets of one trajectory: actions, or the offsets u - q of servos."""
 
     time: np.ndarray  # (T,) [s]
@@ -21,7 +21,9 @@ class Actions(NamedTuple):
     predicted: np.ndarray  # (T, n)
 
 
-def draw_actions(directory: Path, meta: ModelMetadata, trajectories: Iterable[Actions]) -> None:
+def plot_actions(
+    directory: Path, meta: ModelMetadata, trajectories: Iterable[ActionSeries]
+) -> None:
     """Write one picture per trajectory, a row per joint; `meta` tells their names and the unit."""
     directory.mkdir(parents=True, exist_ok=True)
     label = "u - q" if meta.action_unit == "rad" else "action"

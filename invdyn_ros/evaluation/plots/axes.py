@@ -32,7 +32,7 @@ from invdyn_ros.grasp.policies.success import LIFT, NEAR
 from invdyn_ros.robots.robot import Robot
 
 SIZE, DPI = (16.0, 10.0), 100  # [inch], [px/inch]
-LOOK: dict[Any, Any] = {
+RC_PARAMS: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 13,
     "axes.titlesize": 15,
@@ -52,13 +52,13 @@ LOOK: dict[Any, Any] = {
     "legend.frameon": False,
     "figure.facecolor": PAPER,
 }
-POINTS = 2000  # of a curve; more than the picture has pixels
-FEW = 15  # blocks that are drawn as they lay; more are dots
+MAX_POINTS = 2000  # of a curve; more than the picture has pixels
+MAX_OUTLINED_BLOCKS = 15  # blocks that are drawn as they lay; more are dots
 
 
-def sheet() -> Figure:
+def new_figure() -> Figure:
     """Return an empty figure; its canvas needs no display."""
-    with matplotlib.rc_context(LOOK):
+    with matplotlib.rc_context(RC_PARAMS):
         figure = Figure(figsize=SIZE, dpi=DPI)
         FigureCanvasAgg(figure)
     return figure
@@ -84,7 +84,7 @@ def headline(figure: Figure, title: str, subtitle: str, cards: Sequence[tuple[st
     figure.add_artist(line)
 
 
-def nothing(axes: Axes, words: str) -> None:
+def empty_axes(axes: Axes, words: str) -> None:
     """Say in a panel why it is empty."""
     axes.text(0.5, 0.5, words, color=MUTED, ha="center", va="center", transform=axes.transAxes)
     axes.grid(False)
@@ -94,14 +94,14 @@ def nothing(axes: Axes, words: str) -> None:
         spine.set_visible(False)
 
 
-def picture(axes: Axes, image: np.ndarray, words: str) -> None:
+def show_image(axes: Axes, image: np.ndarray, words: str) -> None:
     """Show an image (H, W, 3) with a line of words above it."""
     axes.imshow(image)
     axes.set_axis_off()
     axes.set_title(words, size=14, weight="normal", pad=6)
 
 
-def joints(axes: Axes, below: Axes, recording: Recording, robot: Robot) -> None:
+def plot_joints(axes: Axes, below: Axes, recording: Recording, robot: Robot) -> None:
     """Draw measured and wanted joints, and under them the distance between the two."""
     axes.set_title("joints: measured, and wanted (dashed)")
     below.set_ylabel("error [mrad]")
@@ -110,8 +110,8 @@ def joints(axes: Axes, below: Axes, recording: Recording, robot: Robot) -> None:
     measured, wanted = recording.joints, recording.desired
     both = [s.time for s in (measured, wanted) if len(s.time)]
     if not both:
-        nothing(axes, "no joint states were recorded")
-        return nothing(below, "")
+        empty_axes(axes, "no joint states were recorded")
+        return empty_axes(below, "")
     start = min(float(time[0]) for time in both)
     left, right = align_stamps(measured, wanted)
     error = 1e3 * (left.q - right.q)
@@ -119,13 +119,13 @@ def joints(axes: Axes, below: Axes, recording: Recording, robot: Robot) -> None:
         color = joint_color(i)
         mark: dict[str, Any] = {"marker": "o"} if len(measured.time) == 1 else {}
         if len(measured.time):
-            t, q = thin(measured.time, measured.q[:, i])
+            t, q = decimate(measured.time, measured.q[:, i])
             axes.plot(t - start, q, color=color, lw=2.4, label=name, alpha=0.85, **mark)
         if len(wanted.time):
-            t, q = thin(wanted.time, wanted.q[:, i])
+            t, q = decimate(wanted.time, wanted.q[:, i])
             axes.plot(t - start, q, color=INK, lw=1.0, ls=(0, (4, 3)))
         if len(left.time):
-            t, e = thin(left.time, error[:, i])
+            t, e = decimate(left.time, error[:, i])
             below.plot(t - start, e, color=color, lw=1.4, **mark)
     columns = robot.n if robot.n <= 5 else 4
     low, high = axes.get_ylim()
@@ -135,23 +135,23 @@ def joints(axes: Axes, below: Axes, recording: Recording, robot: Robot) -> None:
     below.axhline(0, color=MUTED, lw=0.8)
     below.set_xlim(axes.get_xlim())
     if not len(left.time):
-        nothing(below, "no stamps that measured and wanted joints share")
+        empty_axes(below, "no stamps that measured and wanted joints share")
 
 
-def thin(time: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def decimate(time: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return a curve with no more points than can be seen."""
-    step = max(len(time) // POINTS, 1)
+    step = max(len(time) // MAX_POINTS, 1)
     return time[::step], value[::step]
 
 
-def heights(axes: Axes, episodes: Sequence[Recording], won: Sequence[bool]) -> None:
+def plot_block_heights(axes: Axes, episodes: Sequence[Recording], success: Sequence[bool]) -> None:
     """Draw how high the block was over time; the first episode is bold."""
     axes.set_title("block over where it lay")
     axes.set_ylabel("height [mm]")
     axes.set_xlabel("time [s]")
-    shown = [(e, w) for e, w in zip(episodes, won, strict=True) if e.block_poses]
+    shown = [(e, w) for e, w in zip(episodes, success, strict=True) if e.block_poses]
     if not shown:
-        return nothing(axes, "no block poses were recorded")
+        return empty_axes(axes, "no block poses were recorded")
     for i, (episode, good) in reversed(list(enumerate(shown))):
         times = np.array(sorted(episode.block_poses))
         z = np.array([episode.block_poses[t][0][2] for t in times])
@@ -163,7 +163,9 @@ def heights(axes: Axes, episodes: Sequence[Recording], won: Sequence[bool]) -> N
     axes.set_ylim(bottom=min(-5.0, axes.get_ylim()[0]), top=max(60.0, axes.get_ylim()[1]))
 
 
-def area(axes: Axes, episodes: Sequence[Recording], won: Sequence[bool], scene: Scene) -> None:
+def plot_block_positions(
+    axes: Axes, episodes: Sequence[Recording], success: Sequence[bool], scene: Scene
+) -> None:
     """Draw from above where the blocks lay, which of them were grasped, and the goal."""
     axes.set_title("blocks, from above")
     axes.set_xlabel("x [mm]")
@@ -173,13 +175,13 @@ def area(axes: Axes, episodes: Sequence[Recording], won: Sequence[bool], scene: 
     axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fc="#f3f6fa", ec=MUTED, lw=1.2))
     axes.add_patch(Circle(tuple(goal), 1e3 * NEAR, fc="none", ec=ACCENT, lw=2.5))
     axes.text(goal[0] + 1.3e3 * NEAR, goal[1], "goal", va="center", size=12, color=ACCENT)
-    for episode, good in zip(episodes, won, strict=True):
+    for episode, good in zip(episodes, success, strict=True):
         if not episode.block_poses:
             continue
         start = episode.block_poses[min(episode.block_poses)]
         x, y = 1e3 * start[0][:2]
         color = GOOD if good else BAD
-        if len(episodes) > FEW:
+        if len(episodes) > MAX_OUTLINED_BLOCKS:
             axes.plot(x, y, "o", ms=9, mfc=color, mec="white", alpha=0.8)
             continue
         yaw = upright_yaw(Rotation.from_quat(start[1]).as_matrix())
@@ -198,13 +200,13 @@ def area(axes: Axes, episodes: Sequence[Recording], won: Sequence[bool], scene: 
     axes.legend(loc="upper center", ncols=2, fontsize=12, **style)
 
 
-def latency(axes: Axes, whole: np.ndarray, core: np.ndarray) -> None:
+def plot_latency(axes: Axes, whole: np.ndarray, core: np.ndarray) -> None:
     """Draw how long it took from image to command [ms], (F,) each."""
     axes.set_title("from image to command")
     axes.set_xlabel("latency [ms]")
     axes.set_ylabel("frames")
     if not len(whole):
-        return nothing(axes, "no latency was measured")
+        return empty_axes(axes, "no latency was measured")
     limit = max(float(np.percentile(whole, 99.5)) * 1.15, 10.0)
     bins = np.linspace(0, limit, 61).tolist()
     named = ((core, GOOD, "without pose"), (whole, BLUE, "all"))
@@ -217,14 +219,14 @@ def latency(axes: Axes, whole: np.ndarray, core: np.ndarray) -> None:
     axes.legend(loc="upper left", fontsize=12)
 
 
-def tool(axes: Axes, recording: Recording, robot: Robot) -> None:
+def plot_tool_error(axes: Axes, recording: Recording, robot: Robot) -> None:
     """Draw how far the tool was from where the guard wanted it."""
     axes.set_title("tool, off its wanted place")
     axes.set_xlabel("time [s]")
     axes.set_ylabel("distance [mm]")
     left, right = align_stamps(recording.joints, recording.desired)
     if not len(left.time):
-        return nothing(axes, "no wanted joints were recorded")
+        return empty_axes(axes, "no wanted joints were recorded")
     rows = np.unique(np.linspace(0, len(left.time) - 1, 500).astype(int))
     reached = [robot.forward_kinematics(q)[:3, 3] for q in left.q[rows]]
     wanted = [robot.forward_kinematics(q)[:3, 3] for q in right.q[rows]]

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from invdyn_ros.evaluation.plots.axes import DPI, LOOK
+from invdyn_ros.evaluation.plots.axes import DPI, RC_PARAMS
 from invdyn_ros.evaluation.plots.style import joint_color
 
 SIZE = (13.0, 6.0)  # [inch]
@@ -18,7 +18,7 @@ TICKS = (20, 30, 40, 60, 80, 120)  # [px]
 WINDOWS = 10  # of sizes, in each of which the errors are summed up
 
 
-def block_error_picture(
+def plot_block_pose_errors(
     errors: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], path: Path
 ) -> None:
     """Draw the errors of some methods, every one as a dot, and their 95th percentile as a line.
@@ -28,7 +28,7 @@ def block_error_picture(
             where it found none.
         path: PNG file to write.
     """
-    with matplotlib.rc_context(LOOK):
+    with matplotlib.rc_context(RC_PARAMS):
         figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         figure.suptitle("Error of a block's pose: each, and 95% within", x=0.01, ha="left")

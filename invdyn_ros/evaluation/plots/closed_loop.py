@@ -12,8 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.ndimage import uniform_filter1d
 
-from invdyn_ros.evaluation.closed_loop import Run
-from invdyn_ros.evaluation.plots.axes import DPI, LOOK
+from invdyn_ros.evaluation.closed_loop import ClosedLoopRun
+from invdyn_ros.evaluation.plots.axes import DPI, RC_PARAMS
 from invdyn_ros.evaluation.plots.style import INK, MUTED, joint_color, short_names
 from invdyn_ros.robots.robot import Robot
 
@@ -22,9 +22,11 @@ WINDOW = 0.25  # [s] over which an error is averaged
 FLOOR = 0.05  # [mrad] an encoder's step; no error is smaller
 
 
-def closed_loop_picture(runs: Mapping[str, Run], robot: Robot, form: str, path: Path) -> None:
+def plot_closed_loop(
+    runs: Mapping[str, ClosedLoopRun], robot: Robot, form: str, path: Path
+) -> None:
     """Draw one row per run: joints with what was wanted, and the error on one log axis for all."""
-    with matplotlib.rc_context(LOOK):
+    with matplotlib.rc_context(RC_PARAMS):
         figure = Figure((WIDTH, HEADER + HEIGHT * len(runs)), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         title = f"{robot.name} with an unknown load, {form}, the same feedback gains for all"
@@ -47,18 +49,18 @@ def closed_loop_picture(runs: Mapping[str, Run], robot: Robot, form: str, path: 
         figure.savefig(path)
 
 
-def _joints(axes: Axes, run: Run) -> None:
+def _joints(axes: Axes, run: ClosedLoopRun) -> None:
     """Draw measured and wanted joints, within what was wanted: who runs away leaves the frame."""
-    for i, (measured, wanted) in enumerate(zip(run.measured.T, run.wanted.T, strict=True)):
+    for i, (measured, wanted) in enumerate(zip(run.measured.T, run.desired.T, strict=True)):
         axes.plot(run.time, measured, color=joint_color(i), lw=2.4, alpha=0.85)
         axes.plot(run.time, wanted, color=INK, lw=1.0, ls=(0, (4, 3)))
-    low, high = run.wanted.min(), run.wanted.max()
+    low, high = run.desired.min(), run.desired.max()
     room = 0.15 * (high - low)
     axes.set_ylim(low - room, high + room)
     axes.set_ylabel("position [rad]")
 
 
-def _errors(axes: Axes, run: Run, robot: Robot) -> None:
+def _errors(axes: Axes, run: ClosedLoopRun, robot: Robot) -> None:
     for i, error in enumerate(_smooth(run, robot.rate).T):
         axes.plot(run.time, np.maximum(error, FLOOR), color=joint_color(i), lw=1.6)
     axes.set_yscale("log")
@@ -70,7 +72,7 @@ def _errors(axes: Axes, run: Run, robot: Robot) -> None:
     axes.set_title(words, color=MUTED, weight="normal")
 
 
-def _smooth(run: Run, rate: float) -> np.ndarray:
+def _smooth(run: ClosedLoopRun, rate: float) -> np.ndarray:
     """Return the error (T, n) [mrad] as a root mean square over a short while."""
     squares = uniform_filter1d(np.square(1e3 * run.error), max(1, round(WINDOW * rate)), axis=0)
     return np.sqrt(np.maximum(squares, 0.0))

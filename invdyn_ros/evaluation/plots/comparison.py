@@ -13,26 +13,26 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from invdyn_ros.evaluation.comparison_table import Standing, percent, standings
-from invdyn_ros.evaluation.plots.axes import DPI, LOOK
+from invdyn_ros.evaluation.comparison_table import ComparisonRow, comparison_rows, percent
+from invdyn_ros.evaluation.plots.axes import DPI, RC_PARAMS
 from invdyn_ros.evaluation.plots.style import BLUE, GOOD, INK, MUTED
 
-PLAIN = "#c3cad5"  # of baselines
-TICKS = 5  # of an axis, at most; their labels are wide
+BASELINE_COLOR = "#c3cad5"  # of baselines
+MAX_TICKS = 5  # of an axis, at most; their labels are wide
 HEIGHT, HEADER, WIDTH = 0.52, 2.3, (7.5, 5.0, 3.6)  # [inch] of a row, of all else; of the panels
 
 
-def comparison_picture(comparison: Mapping[str, Any], path: Path) -> None:
+def plot_comparison(comparison: Mapping[str, Any], path: Path) -> None:
     """Draw error, tracking and latency of every row, the best family on top."""
-    rows = standings(comparison)
+    rows = comparison_rows(comparison)
     panels: list[tuple[float, Callable[[Axes], None]]] = [
         (WIDTH[0], lambda axes: _errors(axes, rows))
     ]
-    if comparison["drive"] is not None:
+    if comparison["tracking_task"] is not None:
         panels.append((WIDTH[1], lambda axes: _tracking(axes, rows)))
     panels.append((WIDTH[2], lambda axes: _latency(axes, rows)))
     widths = [width for width, _ in panels]
-    with matplotlib.rc_context(LOOK):
+    with matplotlib.rc_context(RC_PARAMS):
         size = (sum(widths), HEADER + HEIGHT * len(rows))
         figure = Figure(figsize=size, dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
@@ -59,34 +59,34 @@ def _footnote(comparison: Mapping[str, Any]) -> str:
     )
 
 
-def _names(axes: Axes, rows: Sequence[Standing]) -> None:
+def _names(axes: Axes, rows: Sequence[ComparisonRow]) -> None:
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set(color=INK if row.learned else MUTED, size=14)
         label.set_fontweight("bold" if row.best else "normal")
 
 
-def _errors(axes: Axes, rows: Sequence[Standing]) -> None:
+def _errors(axes: Axes, rows: Sequence[ComparisonRow]) -> None:
     axes.set_title("nMSE of the action on test")
-    words = [percent(row.nmse) for row in rows]
-    _bars(axes, rows, [row.nmse for row in rows], words, [row.interval[1] for row in rows])
+    words = [percent(row.test_nmse) for row in rows]
+    _bars(axes, rows, [row.test_nmse for row in rows], words, [row.ci95[1] for row in rows])
     for place, row in enumerate(rows):
-        low, high = row.interval
+        low, high = row.ci95
         if low is not None and high is not None:
             axes.plot([low, high], [place, place], color=INK, lw=1.6, solid_capstyle="butt")
             axes.plot([low, high], [place, place], color=INK, ls="", marker="|", ms=9, mew=1.6)
-        if len(row.seeds) > 1:
-            axes.plot(row.seeds, [place - 0.27] * len(row.seeds), ".", color=MUTED, ms=6)
+        if len(row.seed_nmse) > 1:
+            axes.plot(row.seed_nmse, [place - 0.27] * len(row.seed_nmse), ".", color=MUTED, ms=6)
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
 
 
-def _tracking(axes: Axes, rows: Sequence[Standing]) -> None:
+def _tracking(axes: Axes, rows: Sequence[ComparisonRow]) -> None:
     axes.set_title("driving: joint RMS [mrad]")
-    values = [None if row.tracking is None else 1e3 * row.tracking for row in rows]
+    values = [None if row.tracking_rms is None else 1e3 * row.tracking_rms for row in rows]
     _bars(axes, rows, values, [_short(value) for value in values])
 
 
-def _latency(axes: Axes, rows: Sequence[Standing]) -> None:
+def _latency(axes: Axes, rows: Sequence[ComparisonRow]) -> None:
     axes.set_title("eager, p50 [µs]")
     values = [row.latency for row in rows]
     _bars(axes, rows, values, [_short(value) for value in values])
@@ -94,7 +94,7 @@ def _latency(axes: Axes, rows: Sequence[Standing]) -> None:
 
 def _bars(
     axes: Axes,
-    rows: Sequence[Standing],
+    rows: Sequence[ComparisonRow],
     values: Sequence[float | None],
     words: Sequence[str],
     ends: Sequence[float | None] = (),
@@ -102,7 +102,7 @@ def _bars(
     """Draw bars over a log axis, with their numbers; a row without a value has none."""
     known = [value for value in values if value is not None and value > 0]
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(numticks=TICKS))
+    axes.xaxis.set_major_locator(LogLocator(numticks=MAX_TICKS))
     axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     if not known:
@@ -113,7 +113,7 @@ def _bars(
     for place, (row, value, word) in enumerate(zip(rows, values, words, strict=True)):
         if value is None or value <= 0:
             continue
-        color = GOOD if row.best else BLUE if row.learned else PLAIN
+        color = GOOD if row.best else BLUE if row.learned else BASELINE_COLOR
         axes.barh(place, value - left, left=left, height=0.62, color=color)
         tip = max(value, (ends[place] or 0.0) if ends else 0.0)
         axes.annotate(word, (tip, place), (7, 0), textcoords="offset points", va="center",

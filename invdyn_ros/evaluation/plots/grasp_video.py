@@ -12,8 +12,8 @@ from tqdm import tqdm
 from invdyn_ros.arms.rendering import SceneCamera
 from invdyn_ros.arms.scene import Scene
 from invdyn_ros.data.recording import Recording
-from invdyn_ros.evaluation.grasp_report import judge
-from invdyn_ros.evaluation.plots.playback import Playback, watcher
+from invdyn_ros.evaluation.grasp_report import detect_success
+from invdyn_ros.evaluation.plots.playback import Playback, overview_camera
 from invdyn_ros.evaluation.plots.style import ACCENT, EDGE, GOOD, MIST, PANEL
 from invdyn_ros.evaluation.plots.video_writer import (
     FOOTER,
@@ -24,31 +24,31 @@ from invdyn_ros.evaluation.plots.video_writer import (
     WIDTH,
     Canvas,
     Curve,
-    Film,
+    VideoWriter,
 )
 from invdyn_ros.grasp.policies.success import LIFT, NEAR
 from invdyn_ros.robots.robot import Robot
 
-ROOM = (800, HEIGHT - HEADER - FOOTER)  # the view of the whole arm [px]
-EYE_BOX = (ROOM[0], HEADER, 480, 360)  # what the camera sees
-PLOT_BOX = (ROOM[0] + 56, HEADER + 360 + 48, 396, 150)
+SCENE_SIZE = (800, HEIGHT - HEADER - FOOTER)  # the view of the whole arm [px]
+CAMERA_BOX = (SCENE_SIZE[0], HEADER, 480, 360)  # what the camera sees
+PLOT_BOX = (SCENE_SIZE[0] + 56, HEADER + 360 + 48, 396, 150)
 PAUSE = 0.8  # on the last frame of an episode [s]
 
 
-class Course(NamedTuple):
+class EpisodeEvents(NamedTuple):
     """When the block was first seen, and lifted and placed as the judge counts it [s]."""
 
-    seen: float
+    detected: float
     lifted: float
     placed: float
 
 
-def course(recording: Recording, scene: Scene) -> Course:
+def episode_events(recording: Recording, scene: Scene) -> EpisodeEvents:
     """Return when what happened in an episode; infinity for what did not."""
-    outcome = judge(recording, scene)
+    outcome = detect_success(recording, scene)
     seen = min((*recording.camera_detections, *recording.base_detections), default=np.inf)
     if outcome is None:
-        return Course(seen, np.inf, np.inf)
+        return EpisodeEvents(seen, np.inf, np.inf)
     samples = recording.joints
     lifted = placed = np.inf
     for time, (centre, _) in sorted(recording.block_poses.items()):
@@ -58,7 +58,7 @@ def course(recording: Recording, scene: Scene) -> Course:
         loose = np.interp(time, samples.time, samples.opening) > outcome.released
         if outcome.placed and near and loose:
             placed = min(placed, time)
-    return Course(seen, lifted, placed)
+    return EpisodeEvents(seen, lifted, placed)
 
 
 def grasp_video(episodes: Sequence[Recording], robot: Robot, scene: Scene, file: Path) -> None:
@@ -71,37 +71,37 @@ def grasp_video(episodes: Sequence[Recording], robot: Robot, scene: Scene, file:
         file: MP4 to write.
     """
     playbacks = [Playback(episode, robot) for episode in episodes]
-    with Film(file) as film:
+    with VideoWriter(file) as film:
         if not playbacks:
             canvas = Canvas()
-            canvas.blank((0, 0, WIDTH, HEIGHT), "no episode was recorded")
+            canvas.placeholder((0, 0, WIDTH, HEIGHT), "no episode was recorded")
             return film.add(canvas.array(), RATE)
-        with watcher(playbacks, scene, robot, *ROOM) as camera:
+        with overview_camera(playbacks, scene, robot, *SCENE_SIZE) as camera:
             for number, playback in enumerate(playbacks):
                 title = f"episode {number + 1} of {len(playbacks)}"
-                _film_episode(film, camera, playback, scene, title)
+                _write_episode(film, camera, playback, scene, title)
 
 
-def _film_episode(
-    film: Film, camera: SceneCamera, playback: Playback, scene: Scene, title: str
+def _write_episode(
+    film: VideoWriter, camera: SceneCamera, playback: Playback, scene: Scene, title: str
 ) -> None:
     """Append the frames of one episode."""
     start, end = playback.span
     end = min(end, start + MAX_SECONDS)
-    when = course(playback.recording, scene)
-    heights = playback.centres[:, 2] - playback.centres[:1, 2]
+    when = episode_events(playback.recording, scene)
+    heights = playback.block_centres[:, 2] - playback.block_centres[:1, 2]
     top = max(0.12, 1.1 * float(heights.max(initial=0.0)))
     curve = Curve(PLOT_BOX, playback.block_times, heights, (start, end), ACCENT, top)
     base = _base(playback.robot.name, title, top, bool(len(heights)))
     times = np.arange(start, end + 0.5 / RATE, 1 / RATE)
     for i, time in enumerate(tqdm(times, f"film, {title}", unit=" frames", mininterval=1)):
         canvas = base.copy()
-        canvas.paste(playback.render(camera, time), (0, HEADER, *ROOM))
-        picture = playback.picture(time)
+        canvas.paste(playback.render(camera, time), (0, HEADER, *SCENE_SIZE))
+        picture = playback.image(time)
         if picture is None:
-            canvas.blank(EYE_BOX, "no camera pictures were recorded")
+            canvas.placeholder(CAMERA_BOX, "no camera pictures were recorded")
         else:
-            canvas.paste(picture, EYE_BOX)
+            canvas.paste(picture, CAMERA_BOX)
         height = None
         if len(heights):
             height = float(np.interp(time, playback.block_times, heights))
@@ -117,13 +117,15 @@ def _base(arm: str, title: str, top: float, plotted: bool) -> Canvas:
     canvas = Canvas()
     end = canvas.text((24, HEADER / 2), "grasp_sim", 22, bold=True)
     canvas.text((end + 14, HEADER / 2), f"{arm}  ·  {title}", 20, MIST)
-    canvas.text((EYE_BOX[0] + 16, HEADER / 2), "what the camera sees", 18, MIST)
+    canvas.text((CAMERA_BOX[0] + 16, HEADER / 2), "what the camera sees", 18, MIST)
     x, y, width, height = PLOT_BOX
-    canvas.pen.rectangle((EYE_BOX[0], HEADER + 360, WIDTH, HEIGHT - FOOTER - 1), fill=PANEL)
+    canvas.pen.rectangle((CAMERA_BOX[0], HEADER + 360, WIDTH, HEIGHT - FOOTER - 1), fill=PANEL)
     if not plotted:
-        canvas.blank((EYE_BOX[0], HEADER + 360, 480, 240), "no block poses were recorded")
+        canvas.placeholder((CAMERA_BOX[0], HEADER + 360, 480, 240), "no block poses were recorded")
         return canvas
-    canvas.text((EYE_BOX[0] + 16, y - 24), "height of the block over where it lay [mm]", 15, MIST)
+    canvas.text(
+        (CAMERA_BOX[0] + 16, y - 24), "height of the block over where it lay [mm]", 15, MIST
+    )
     for level in (0.0, LIFT, 0.08, 0.12):
         row = y + height * (1 - level / top)
         color = GOOD if level == LIFT else EDGE
@@ -134,7 +136,7 @@ def _base(arm: str, title: str, top: float, plotted: bool) -> Canvas:
 
 
 def _caption(
-    canvas: Canvas, time: float, start: float, when: Course, height: float | None
+    canvas: Canvas, time: float, start: float, when: EpisodeEvents, height: float | None
 ) -> None:
     """Write the strip at the bottom: time, height, what has been reached."""
     y = HEIGHT - FOOTER / 2
@@ -142,6 +144,6 @@ def _caption(
     if height is not None:
         lifted = f"block lifted by {1e3 * max(height, 0.0):.0f} mm"
         canvas.text((150, y), lifted, 18, MIST)
-    x = float(EYE_BOX[0] + 16)
+    x = float(CAMERA_BOX[0] + 16)
     for word, reached in zip(("seen", "lifted", "placed"), when, strict=True):
-        x = canvas.chip((x, y), word, GOOD if time + 1e-6 >= reached else EDGE) + 36
+        x = canvas.legend_entry((x, y), word, GOOD if time + 1e-6 >= reached else EDGE) + 36

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from invdyn_ros.evaluation.plots.axes import DPI, LOOK
+from invdyn_ros.evaluation.plots.axes import DPI, RC_PARAMS
 from invdyn_ros.evaluation.plots.style import BAD, BLUE, INK
 from invdyn_ros.perception.hand_eye.calibration import (
     HandEyeCalibration,
@@ -20,14 +20,14 @@ from invdyn_ros.perception.hand_eye.calibration import (
 SIZE = (11.0, 6.5)  # [inch]
 
 
-def residual_picture(made: HandEyeCalibration, path: Path) -> None:
+def plot_hand_eye_residuals(made: HandEyeCalibration, path: Path) -> None:
     """Draw how far each pose is from what the calibration lets expect."""
     used = made.solution.inliers
     scale = np.array([1e3, np.degrees(1)])
     values = residual_norms(made.residual) * scale  # (N, 2)
     wanted = np.array(rms_residual(made.held_out)) * scale
     colors = [BLUE if u else BAD for u in used]
-    with matplotlib.rc_context(LOOK):
+    with matplotlib.rc_context(RC_PARAMS):
         figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         left = f"; {(~used).sum()} left out (red)" if not used.all() else ""

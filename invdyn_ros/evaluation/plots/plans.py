@@ -11,14 +11,14 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from invdyn_ros.evaluation.plots.axes import DPI, LOOK
+from invdyn_ros.evaluation.plots.axes import DPI, RC_PARAMS
 from invdyn_ros.evaluation.plots.style import ACCENT, BLUE, GOOD, INK, MUTED
 
-EVERY = 15  # ticks between plans that are drawn
+PLAN_STEP = 15  # ticks between plans that are drawn
 RATE = 50.0  # [Hz]
 
 
-class Shown(NamedTuple):
+class PlanningEpisode(NamedTuple):
     """One episode of K ticks."""
 
     state: np.ndarray  # (K + 1, 2) [rad, rad/s]
@@ -27,15 +27,15 @@ class Shown(NamedTuple):
     plan: Sequence[np.ndarray]  # K of (T, 2)
 
 
-def draw_plans(episodes: Mapping[str, Shown], path: Path) -> None:
+def plot_plans(episodes: Mapping[str, PlanningEpisode], path: Path) -> None:
     """Draw planned against executed angles, a column per episode, and the torques below."""
-    with matplotlib.rc_context(LOOK):
+    with matplotlib.rc_context(RC_PARAMS):
         figure = Figure((6 * len(episodes), 8), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         rows = figure.subplots(2, len(episodes), sharex=True, sharey="row", squeeze=False)
         for (name, one), above, below in zip(episodes.items(), *rows, strict=True):
             time = np.arange(len(one.state)) / RATE
-            for k in range(0, len(one.plan), EVERY):
+            for k in range(0, len(one.plan), PLAN_STEP):
                 ahead = time[k] + np.arange(len(one.plan[k])) / RATE
                 label = "planned" if k == 0 else None
                 above.plot(ahead, one.plan[k][:, 0], color=ACCENT, lw=1.2, label=label)
@@ -50,11 +50,11 @@ def draw_plans(episodes: Mapping[str, Shown], path: Path) -> None:
         figure.savefig(path)
 
 
-def draw_smoothness(
+def plot_smoothness(
     bends: Mapping[str, Sequence[float]], actions: Mapping[str, np.ndarray], path: Path
 ) -> None:
     """Draw the RMS second difference of actions by seed, and the torques of one episode each."""
-    with matplotlib.rc_context(LOOK):
+    with matplotlib.rc_context(RC_PARAMS):
         figure = Figure((16, 1.1 * len(bends) + 1.5), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         grid = figure.add_gridspec(len(bends), 2)

@@ -15,10 +15,10 @@ from invdyn_ros.arms.scene import Scene, quaternion_pose
 from invdyn_ros.data.recording import Recording
 from invdyn_ros.robots.robot import Robot
 
-VIEW = (0.74, -0.70, 0.44)  # from the arm to the eye that watches it
-FILLED = 0.78  # share of the picture that arm and block take at most
-BACKING = 2.4  # distance of the eye over the radius of what it sees
-POSTURES = 24  # of a recording that the view is made for
+VIEW_DIRECTION = (0.74, -0.70, 0.44)  # from the arm to the eye that watches it
+FILLED_FRACTION = 0.78  # share of the picture that arm and block take at most
+DISTANCE_FACTOR = 2.4  # distance of the eye over the radius of what it sees
+NUM_POSTURES = 24  # of a recording that the view is made for
 
 
 class Playback:
@@ -27,11 +27,11 @@ class Playback:
     def __init__(self, recording: Recording, robot: Robot) -> None:
         """Order the samples of a recording of an arm."""
         self.recording, self.robot = recording, robot
-        self.stamps = [picture.time for picture in recording.images]
+        self.image_stamps = [picture.time for picture in recording.images]
         self.block_times = np.array(sorted(recording.block_poses))
         poses = [recording.block_poses[t] for t in self.block_times]
-        self.centres = np.array([p for p, _ in poses]).reshape(-1, 3)  # (B, 3) [m]
-        self.turns = Rotation.from_quat([q for _, q in poses]) if poses else None
+        self.block_centres = np.array([p for p, _ in poses]).reshape(-1, 3)  # (B, 3) [m]
+        self.block_rotations = Rotation.from_quat([q for _, q in poses]) if poses else None
 
     @property
     def span(self) -> tuple[float, float]:
@@ -39,7 +39,7 @@ class Playback:
         times = self.recording.joints.time
         if len(times):
             return float(times[0]), float(times[-1])
-        return (self.stamps[0], self.stamps[-1]) if self.stamps else (0.0, 0.0)
+        return (self.image_stamps[0], self.image_stamps[-1]) if self.image_stamps else (0.0, 0.0)
 
     def joints(self, time: float) -> np.ndarray:
         """Return the joint positions (n,) [rad], home where nothing was measured."""
@@ -56,19 +56,19 @@ class Playback:
 
     def blocks(self, time: float) -> np.ndarray:
         """Return the poses of the block, (0 or 1, 4, 4), between those that were recorded."""
-        if self.turns is None:
+        if self.block_rotations is None:
             return np.empty((0, 4, 4))
         times = self.block_times
-        centre = [np.interp(time, times, axis) for axis in self.centres.T]
-        turn = self.turns[0]
+        centre = [np.interp(time, times, axis) for axis in self.block_centres.T]
+        turn = self.block_rotations[0]
         if len(times) > 1:
-            turn = Slerp(times, self.turns)(np.clip(time, times[0], times[-1]))
+            turn = Slerp(times, self.block_rotations)(np.clip(time, times[0], times[-1]))
         return quaternion_pose(np.array(centre), turn.as_quat())[None]
 
-    def picture(self, time: float) -> np.ndarray | None:
+    def image(self, time: float) -> np.ndarray | None:
         """Return the overlay (H, W, 3) that was the newest then, if any was recorded."""
-        index = bisect_right(self.stamps, time + 1e-6) - 1
-        return self.recording.images[max(index, 0)].image if self.stamps else None
+        index = bisect_right(self.image_stamps, time + 1e-6) - 1
+        return self.recording.images[max(index, 0)].image if self.image_stamps else None
 
     def render(self, camera: SceneCamera, time: float) -> np.ndarray:
         """Return what a camera sees then, (H, W, 3) uint8 RGB."""
@@ -79,18 +79,18 @@ class Playback:
         """Points (P, 3) [m] that a view of the whole recording has to show."""
         model = self.robot.model()
         links = [model.body(i).name for i in range(1, model.nbody)]
-        postures = [self.joints(t) for t in np.linspace(*self.span, POSTURES)]
+        postures = [self.joints(t) for t in np.linspace(*self.span, NUM_POSTURES)]
         arm = [self.robot.forward_kinematics(q, link)[:3, 3] for q in postures for link in links]
-        return np.vstack([np.zeros((1, 3)), arm, self.centres])
+        return np.vstack([np.zeros((1, 3)), arm, self.block_centres])
 
 
-def watcher(
+def overview_camera(
     playbacks: Sequence[Playback],
     scene: Scene,
     robot: Robot,
     width: int,
     height: int,
-    spare: int = 0,
+    right_margin: int = 0,
 ) -> SceneCamera:
     """Return a camera from which whole recordings can be watched.
 
@@ -102,25 +102,25 @@ def watcher(
         height: of the picture [px].
         spare: columns at the right that are left free [px].
     """
-    blocks = int(any(len(playback.centres) for playback in playbacks) and scene.blocks > 0)
+    blocks = int(any(len(playback.block_centres) for playback in playbacks) and scene.blocks > 0)
     points = [playback.landmarks() for playback in playbacks] or [np.zeros((1, 3))]
     if blocks:
         corners = [(x, y, 0.0) for x in scene.area_x for y in scene.area_y]
         points += [np.array(corners), np.array([scene.goal])]
-    camera = fitting(np.vstack(points), width, height, spare)
+    camera = fit_camera(np.vstack(points), width, height, right_margin)
     clear = replace(scene, camera=camera, blocks=blocks, blur=0.5, pixel_noise=0.0)
     return SceneCamera(robot, clear)
 
 
-def fitting(points: np.ndarray, width: int, height: int, spare: int = 0) -> Camera:
+def fit_camera(points: np.ndarray, width: int, height: int, right_margin: int = 0) -> Camera:
     """Return the camera along VIEW whose picture the points (P, 3) [m] just fill.
 
     Some columns at the right can be left free.
     """
-    away = np.divide(VIEW, np.linalg.norm(VIEW))
+    away = np.divide(VIEW_DIRECTION, np.linalg.norm(VIEW_DIRECTION))
     target = (points.min(axis=0) + points.max(axis=0)) / 2
     radius = max(float(np.linalg.norm(points - target, axis=1).max()), 0.05)
-    distance = min(BACKING * radius, FAR - radius - 0.3)
+    distance = min(DISTANCE_FACTOR * radius, FAR - radius - 0.3)
     for _ in range(3):  # the middle of what is seen moves with the eye
         eye = target + distance * away
         camera = Camera.look_at(tuple(eye), tuple(target), 1.0, width, height)
@@ -129,7 +129,7 @@ def fitting(points: np.ndarray, width: int, height: int, spare: int = 0) -> Came
         low, high = tangents.min(axis=0), tangents.max(axis=0)
         target = target + distance * camera.T_base_camera[:3, :2] @ (low + high) / 2
     spread = np.maximum(np.abs([low, high]).max(axis=0), 1e-3)
-    focal = float((FILLED * np.array([width - spare, height]) / 2 / spread).min())
+    focal = float((FILLED_FRACTION * np.array([width - right_margin, height]) / 2 / spread).min())
     T = camera.T_base_camera.copy()
-    T[:3, 3] += spare / 2 / focal * distance * T[:3, 0]
+    T[:3, 3] += right_margin / 2 / focal * distance * T[:3, 0]
     return Camera(T, focal, width, height)

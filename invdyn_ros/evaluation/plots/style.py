@@ -30,6 +30,6 @@ def short_names(names: tuple[str, ...]) -> list[str]:
     return [" ".join(k if not k[0].isdigit() else ["joint", *k]) for k in kept]
 
 
-def number(value: float | None, unit: str = "", digits: int = 1, scale: float = 1.0) -> str:
+def format_number(value: float | None, unit: str = "", digits: int = 1, scale: float = 1.0) -> str:
     """Return a number with its unit, "n/a" where there is none."""
     return "n/a" if value is None else f"{scale * value:.{digits}f} {unit}".rstrip()

@@ -18,43 +18,44 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from invdyn_ros.arms.scene import Scene
-from invdyn_ros.evaluation.plots.axes import DPI, LOOK
+from invdyn_ros.evaluation.plots.axes import DPI, RC_PARAMS
 from invdyn_ros.evaluation.plots.style import BLUE, INK, MUTED, PAPER
 from invdyn_ros.grasp.envs.rollouts import Episode
 from invdyn_ros.grasp.policies.failure_causes import CAUSES, LIMIT, MISSED, NOT_SEEN, SLIPPED
 from invdyn_ros.grasp.policies.success_rate import success_interval
 
 WIDTH, TITLE = 4.2, 1.15  # [inch] of a map, of the words above and below it
-ABOUT = 2.2, 1.5  # [inch] of scale and labels beside all maps, of title and legend
-PER_CELL, MOST_CELLS = 12, 6  # episodes wanted in a cell, cells along a side
-SHADES = LinearSegmentedColormap.from_list("success", ("#e8796f", "#fbe3b0", "#cdebd8"))
+MARGINS = 2.2, 1.5  # [inch] of scale and labels beside all maps, of title and legend
+EPISODES_PER_CELL, MAX_CELLS = 12, 6  # episodes wanted in a cell, cells along a side
+COLOR_MAP = LinearSegmentedColormap.from_list("success", ("#e8796f", "#fbe3b0", "#cdebd8"))
 MARKS = {NOT_SEEN: ("D", BLUE), MISSED: ("x", INK), SLIPPED: ("v", "#9b51c9"), LIMIT: ("o", PAPER)}
 
 
-def success_map(
-    played: Mapping[tuple[str, str], Sequence[Episode]], scene: Scene, whose: str, path: Path
+def plot_success_map(
+    results: Mapping[tuple[str, str], Sequence[Episode]], scene: Scene, title: str, path: Path
 ) -> None:
-    """Draw the share of successes over the block's place, with every failure as its cause.
+    """Plot the success rate over the initial block position, and the cause of each failure.
 
     Args:
-        played: episodes by player (a column each) and noise (a row each).
-        scene: where blocks may lie.
-        whose: episodes they are, in words.
+        results: episodes by policy (a column each) and noise level (a row each).
+        scene: area in which the block starts.
+        title: start of the figure title.
         path: PNG file to write.
     """
-    players, levels = (list(dict.fromkeys(names)) for names in zip(*played, strict=True))
+    players, levels = (list(dict.fromkeys(names)) for names in zip(*results, strict=True))
     (x0, x1), (y0, y1) = scene.area_x, scene.area_y
     tall = WIDTH * (x1 - x0) / (y1 - y0) + TITLE
-    size = ABOUT[0] + (WIDTH + 0.4) * len(players), ABOUT[1] + tall * len(levels)
-    counts = {where: cells(episodes, scene) for where, episodes in played.items()}
+    size = MARGINS[0] + (WIDTH + 0.4) * len(players), MARGINS[1] + tall * len(levels)
+    counts = {where: success_counts(episodes, scene) for where, episodes in results.items()}
     scale = Normalize(_worst([won / np.maximum(n, 1) for won, n in counts.values()]), 1.0)
-    with matplotlib.rc_context(LOOK):
+    with matplotlib.rc_context(RC_PARAMS):
         figure = Figure(size, dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
-        title = f"{whose}: successes by where the block lay"
-        figure.suptitle(title, x=0.01, ha="left", size=19, weight="bold")
+        figure.suptitle(
+            f"{title}: success by block position", x=0.01, ha="left", size=19, weight="bold"
+        )
         places = figure.subplots(len(levels), len(players), squeeze=False)
-        for (player, level), episodes in played.items():
+        for (player, level), episodes in results.items():
             axes = places[levels.index(level), players.index(player)]
             _heat(axes, *counts[player, level], scene, scale)
             _failures(axes, episodes)
@@ -63,19 +64,19 @@ def success_map(
             axes.set_xlabel("y [mm]")
         for axes in places[:, 0]:
             axes.set_ylabel("x, away from the arm [mm]")
-        bar = figure.colorbar(ScalarMappable(scale, SHADES), ax=places, shrink=0.8, pad=0.02)
+        bar = figure.colorbar(ScalarMappable(scale, COLOR_MAP), ax=places, shrink=0.8, pad=0.02)
         bar.ax.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f}%")
         bar.outline.set_visible(False)
-        _legend(figure, played)
+        _legend(figure, results)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
 
 
-def cells(episodes: Sequence[Episode], scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+def success_counts(episodes: Sequence[Episode], scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     """Return successes and episodes (X, Y) in each cell of the area, by where the block lay."""
     wide, deep = np.ptp(scene.area_x), np.ptp(scene.area_y)
-    wanted = np.sqrt(wide * deep * PER_CELL / max(len(episodes), 1))
-    side = max(wanted, max(wide, deep) / MOST_CELLS)
+    wanted = np.sqrt(wide * deep * EPISODES_PER_CELL / max(len(episodes), 1))
+    side = max(wanted, max(wide, deep) / MAX_CELLS)
     shape = [max(1, round(span / side)) for span in (wide, deep)]
     place = np.array([e.start for e in episodes]).reshape(-1, 2)
     won = np.array([e.success for e in episodes], bool)
@@ -97,7 +98,7 @@ def _heat(
     x, y = (np.linspace(*span, k + 1) * 1e3 for span, k in zip((scene.area_x, scene.area_y),
             n.shape, strict=True))  # fmt: skip
     share = np.ma.masked_where(n == 0, successes / np.maximum(n, 1))
-    axes.pcolormesh(y, x, share, cmap=SHADES, norm=scale, edgecolors=PAPER, linewidth=1.5)
+    axes.pcolormesh(y, x, share, cmap=COLOR_MAP, norm=scale, edgecolors=PAPER, linewidth=1.5)
     halo = [withStroke(linewidth=2, foreground=PAPER)]
     for i, j in np.ndindex(n.shape):
         words = f"{successes[i, j]:.0f}/{n[i, j]:.0f}"

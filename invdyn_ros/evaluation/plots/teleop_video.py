@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.data.recording import Recording, align_stamps
-from invdyn_ros.evaluation.plots.playback import Playback, watcher
+from invdyn_ros.evaluation.plots.playback import Playback, overview_camera
 from invdyn_ros.evaluation.plots.style import BLUE, MIST, PANEL
 from invdyn_ros.evaluation.plots.video_writer import (
     FOOTER,
@@ -20,7 +20,7 @@ from invdyn_ros.evaluation.plots.video_writer import (
     WIDTH,
     Canvas,
     Curve,
-    Film,
+    VideoWriter,
 )
 from invdyn_ros.robots.robot import Robot
 
@@ -32,9 +32,9 @@ PLAIN = SCENES["kuka_iiwa"]  # a table without blocks
 
 def teleop_span(playback: Playback) -> tuple[float, float]:
     """Return first and last time worth watching [s]: while pictures came in."""
-    if not playback.stamps:
+    if not playback.image_stamps:
         return playback.span
-    return playback.stamps[0], playback.stamps[-1]
+    return playback.image_stamps[0], playback.image_stamps[-1]
 
 
 def teleop_video(recording: Recording, robot: Robot, file: Path) -> None:
@@ -57,13 +57,16 @@ def teleop_video(recording: Recording, robot: Robot, file: Path) -> None:
     curve = Curve(CURVE_BOX, stamps, rms, (start, end), BLUE, top)
     base = _base(robot.name)
     times = np.arange(start, end + 0.5 / RATE, 1 / RATE)
-    with Film(file) as film, watcher([playback], PLAIN, robot, *ARM_BOX[2:]) as camera:
+    with (
+        VideoWriter(file) as film,
+        overview_camera([playback], PLAIN, robot, *ARM_BOX[2:]) as camera,
+    ):
         for time in tqdm(times, "film", unit=" frames", mininterval=1):
             canvas = base.copy()
             canvas.paste(playback.render(camera, time), ARM_BOX)
-            picture = playback.picture(time)
+            picture = playback.image(time)
             if picture is None:
-                canvas.blank(PERSON_BOX, "no pictures of the person were recorded")
+                canvas.placeholder(PERSON_BOX, "no pictures of the person were recorded")
             else:
                 canvas.paste(picture, PERSON_BOX)
             now = float(np.interp(time, stamps, rms)) if len(rms) else None

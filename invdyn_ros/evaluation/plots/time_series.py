@@ -10,13 +10,13 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from invdyn_ros.evaluation.plots.axes import DPI, LOOK
+from invdyn_ros.evaluation.plots.axes import DPI, RC_PARAMS
 from invdyn_ros.evaluation.plots.style import joint_color
 
-LEAST = 0.1  # [MB] below which what a process keeps for itself hides what a call takes
+MIN_MEMORY = 0.1  # [MB] below which what a process keeps for itself hides what a call takes
 
 
-def draw_gaps(details: Mapping[str, Any], names: Sequence[str], path: Path) -> None:
+def plot_error_by_gap(details: Mapping[str, Any], names: Sequence[str], path: Path) -> None:
     """Draw the error of rows not seen against the gap around them, a line per way of saying.
 
     Args:
@@ -24,7 +24,7 @@ def draw_gaps(details: Mapping[str, Any], names: Sequence[str], path: Path) -> N
         names: of the gaps.
         path: file to write.
     """
-    with matplotlib.rc_context(LOOK):
+    with matplotlib.rc_context(RC_PARAMS):
         figure = Figure((11, 6.5), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
@@ -41,7 +41,7 @@ def draw_gaps(details: Mapping[str, Any], names: Sequence[str], path: Path) -> N
         figure.savefig(path)
 
 
-def draw_lengths(
+def plot_cost_by_length(
     lengths: Sequence[int], costs: Mapping[str, Sequence[tuple[float, float]]], path: Path
 ) -> None:
     """Draw seconds and memory against the length of a record, beside what grows in proportion.
@@ -52,7 +52,7 @@ def draw_lengths(
         path: file to write.
     """
     models = list(dict.fromkeys(name.partition(", ")[0] for name in costs))
-    with matplotlib.rc_context(LOOK):
+    with matplotlib.rc_context(RC_PARAMS):
         figure = Figure((14, 6.5), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         for axes, column, unit in zip(
@@ -73,7 +73,7 @@ def draw_lengths(
             axes.plot(ends, [3 * top * n / ends[1] for n in ends], ":", color="gray", lw=2,
                       label="in proportion")  # fmt: skip
             axes.set(xscale="log", yscale="log", xlabel="samples of the record", ylabel=unit)
-        figure.axes[1].set_ylim(bottom=LEAST)
+        figure.axes[1].set_ylim(bottom=MIN_MEMORY)
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right center")
         figure.savefig(path)

@@ -20,7 +20,7 @@ HEADER, FOOTER = 56, 64  # [px]
 MAX_SECONDS = 60.0  # of a film; drawing takes longer than watching
 
 
-class Film(AbstractContextManager["Film"]):
+class VideoWriter(AbstractContextManager["VideoWriter"]):
     """An MP4 file that appears when it is complete.
 
     H.264 with 4:2:0 chroma is what browsers and README pages play; imageio-ffmpeg brings the
@@ -97,17 +97,17 @@ class Canvas:
     def paste(self, picture: np.ndarray, box: tuple[int, int, int, int]) -> None:
         """Show a whole RGB picture (H, W, 3) as large as it fits in a box x, y, w, h [px]."""
         x, y, width, height = box
-        shown = fit(picture, width, height)
+        shown = fit_image(picture, width, height)
         left, top = x + (width - shown.shape[1]) // 2, y + (height - shown.shape[0]) // 2
         self.image.paste(Image.fromarray(shown), (left, top))
 
-    def blank(self, box: tuple[int, int, int, int], words: str) -> None:
+    def placeholder(self, box: tuple[int, int, int, int], words: str) -> None:
         """Fill a box x, y, w, h [px] that has no picture."""
         x, y, width, height = box
         self.pen.rectangle((x, y, x + width - 1, y + height - 1), fill=PANEL)
         self.text((x + width / 2, y + height / 2), words, 18, MIST, anchor="mm")
 
-    def chip(self, place: tuple[float, float], words: str, color: str) -> float:
+    def legend_entry(self, place: tuple[float, float], words: str, color: str) -> float:
         """Write a word behind a dot; returns where it ends [px]."""
         x, y = place
         self.pen.ellipse((x, y - 6, x + 12, y + 6), fill=color)
@@ -168,7 +168,7 @@ class Curve:
         cv2.polylines(frame, [points], False, color, width, cv2.LINE_AA, 4)
 
 
-def fit(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+def fit_image(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     """Scale a picture (H, W, 3) to the largest size within width and height [px]."""
     scale = min(width / picture.shape[1], height / picture.shape[0])
     size = max(round(scale * picture.shape[1]), 1), max(round(scale * picture.shape[0]), 1)
