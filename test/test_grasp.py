@@ -23,9 +23,10 @@ from invdyn_ros.grasp.estimation.block_estimate import (
     sighting,
     upright_yaw,
 )
-from invdyn_ros.grasp.policies.cartesian_motion import IKSolver, Segment, joint_motion, straight
+from invdyn_ros.grasp.policies.cartesian_motion import Segment, joint_motion, straight
 from invdyn_ros.grasp.policies.scripted import RETRY, ScriptedGrasp
 from invdyn_ros.grasp.policies.success import SuccessDetector
+from invdyn_ros.robots.inverse_kinematics import PoseIKSolver
 from invdyn_ros.robots.robot import Robot, load_robot
 
 robot = cache(load_robot)
@@ -115,7 +116,7 @@ def test_fingers_stand_along_the_sides_of_the_block(arm: str) -> None:
 @pytest.mark.parametrize("arm", ["ur5", "ur5e", "dofbot"])
 def test_inverse_kinematics_goes_there_and_back(arm: str) -> None:
     body, rng = robot(arm), np.random.default_rng(0)
-    reacher = IKSolver(body)
+    reacher = PoseIKSolver(body)
     for _ in range(10):
         q = np.clip(body.home + rng.uniform(-0.3, 0.3, body.n), reacher.lower, reacher.upper)
         pose = body.forward_kinematics(q)
@@ -129,7 +130,7 @@ def test_pose_out_of_reach_has_no_joints_and_no_straight_way() -> None:
     body = robot("ur5")
     far = body.forward_kinematics(body.home)
     far[0, 3] += 2.0
-    reacher = IKSolver(body)
+    reacher = PoseIKSolver(body)
     assert reacher.solve(far, body.home) is None
     assert straight(reacher, body.home, far, 0.0, 0.5) is None
 
@@ -156,7 +157,7 @@ def assert_gentle(segment: Segment, body: Robot) -> None:
 
 def test_straight_motion_is_straight_and_gentle() -> None:
     body, rng = robot("ur5"), np.random.default_rng(1)
-    reacher, here = IKSolver(body), body.forward_kinematics(body.home)
+    reacher, here = PoseIKSolver(body), body.forward_kinematics(body.home)
     for _ in range(4):
         goal = here.copy()
         goal[:3, 3] += rng.uniform(-0.12, 0.12, 3)

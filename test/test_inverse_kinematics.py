@@ -3,9 +3,9 @@
 import numpy as np
 from synthetic_person import each_arm
 
+from invdyn_ros.robots.inverse_kinematics import PositionIKSolver
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.teleop.inverse_kinematics import (
-    PositionIKSolver,
+from invdyn_ros.teleop.arm_geometry import (
     alternative_configurations,
     human_like_arm,
 )

@@ -8,7 +8,7 @@ import pytest
 from synthetic_person import DT, body, each_arm, settle, unit, wave
 
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.teleop.inverse_kinematics import human_like_arm
+from invdyn_ros.teleop.arm_geometry import human_like_arm
 from invdyn_ros.teleop.retargeting import (
     HOLD_REASONS,
     MOUNT_ROTATIONS,

@@ -20,16 +20,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from invdyn_ros.config import Checked, Fraction, NonNegative, Positive, Probability
+from invdyn_ros.robots.inverse_kinematics import IKSolution, PositionIKSolver
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.teleop.arm_directions import NUM_LANDMARKS, ArmDirections
-from invdyn_ros.teleop.filters import JointBounds, RateLimiter
-from invdyn_ros.teleop.inverse_kinematics import (
-    IKSolution,
-    PositionIKSolver,
+from invdyn_ros.teleop.arm_geometry import (
     alternative_configurations,
     human_like_arm,
     measure_reach,
 )
+from invdyn_ros.teleop.filters import JointBounds, RateLimiter
 from invdyn_ros.teleop.workspace import Workspace
 
 MOUNT_ROTATIONS = {

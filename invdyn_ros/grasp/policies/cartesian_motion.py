@@ -2,56 +2,17 @@
 
 from typing import NamedTuple
 
-import mink
 import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation, Slerp
 
 from invdyn_ros.control.safety_limits import State
+from invdyn_ros.robots.inverse_kinematics import PoseIKSolver
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
-TOLERANCE = 1e-3  # [m, rad] a pose is reached within this
 SPACING = 0.01  # [m] between solved poses of a straight line
 PEAK_SPEED, PEAK_ACCELERATION = 1.875, 5.7735  # of the minimum-jerk law s(t) over a unit time
-
-
-class IKSolver:
-    """Inverse kinematics of the tool centre point (mink, differential, with joint limits)."""
-
-    def __init__(self, robot: Robot, margin: float = 0.05) -> None:
-        self.robot = robot
-        model = robot.model()
-        self.configuration = mink.Configuration(model)
-        self.task = mink.FrameTask(
-            robot.tip_link, "body", position_cost=1.0, orientation_cost=0.3, lm_damping=1e-6
-        )
-        self.posture = mink.PostureTask(model, cost=1e-5)
-        self.posture.set_target(robot.home)
-        self.lower, self.upper = robot.lower + margin, robot.upper - margin
-        self.bounds = [mink.ConfigurationLimit(model, min_distance_from_limits=margin)]
-
-    def solve(self, pose: Array, start: Array, rounds: int = 60) -> Array | None:
-        """Return joints (n,) [rad] that bring the tool to a pose (4, 4), None if it finds none."""
-        self.configuration.update(np.clip(start, self.lower, self.upper))
-        self.task.set_target(mink.SE3.from_matrix(pose))
-        before = np.inf
-        for k in range(rounds):
-            error = np.abs(self.task.compute_error(self.configuration)).max()
-            if error < 1e-7:
-                break
-            if k % 10 == 9:
-                if error > TOLERANCE and error > 0.95 * before:
-                    return None  # stuck
-                before = error
-            velocity = mink.solve_ik(
-                self.configuration, [self.task, self.posture], 1.0, "daqp", limits=self.bounds
-            )
-            step = np.abs(velocity).max()
-            self.configuration.integrate_inplace(velocity * min(1.0, 0.3 / max(step, 1e-12)), 1.0)
-        if np.abs(self.task.compute_error(self.configuration)).max() > TOLERANCE:
-            return None
-        return self.configuration.q.copy()
 
 
 class Segment(NamedTuple):
@@ -83,7 +44,7 @@ class Segment(NamedTuple):
 
 
 def straight(
-    reacher: IKSolver, q: Array, goal: Array, start: float, speed: float, effort: float = 0.6
+    reacher: PoseIKSolver, q: Array, goal: Array, start: float, speed: float, effort: float = 0.6
 ) -> Segment | None:
     """Return the straight motion of the tool from joints q (n,) to a pose (4, 4).
 

@@ -10,8 +10,9 @@ from invdyn_ros.arms.scene import Scene
 from invdyn_ros.control.safety_limits import State
 from invdyn_ros.grasp.estimation.block_estimate import QUARTER, BlockDetection, BlockEstimate
 from invdyn_ros.grasp.estimation.detection_gating import DetectionGate, block_area
-from invdyn_ros.grasp.policies.cartesian_motion import IKSolver, Segment, joint_motion, straight
+from invdyn_ros.grasp.policies.cartesian_motion import Segment, joint_motion, straight
 from invdyn_ros.grasp.policies.time_scaling import TimeScaling
+from invdyn_ros.robots.inverse_kinematics import PoseIKSolver
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
@@ -92,7 +93,7 @@ class ScriptedGrasp:
         self.robot, self.scene = robot, scene
         self.config = config or SCRIPTS.get(robot.name, ScriptConfig())
         self.gripper = robot.gripper
-        self.reacher = IKSolver(robot)
+        self.reacher = PoseIKSolver(robot)
         self.estimate = BlockEstimate()
         self.doubts = DetectionGate(scene)
         self.reset()

@@ -1,0 +1,213 @@
+"""Differential inverse kinematics of a robot within its joint limits (mink)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import mink
+import mujoco
+import numpy as np
+
+from invdyn_ros.robots.robot import Robot
+
+SOLVER = "daqp"
+
+
+class PositionTask(mink.Task):
+    """Move the origin of a link to a point: error p(q) - target [m], its Jacobian (3, n)."""
+
+    def __init__(self, model: mujoco.MjModel, link: str) -> None:
+        """Create a task for a link of the model; set `target` (3,) [m] before solving."""
+        super().__init__(cost=np.ones(3))
+        self.body = model.body(link).id
+        self.target = np.zeros(3)
+        self._jacobian = np.zeros((3, model.nv))
+
+    def compute_error(self, configuration: mink.Configuration) -> np.ndarray:
+        """Return the vector from the target to the point (3,) [m]."""
+        return configuration.data.xpos[self.body] - self.target
+
+    def compute_jacobian(self, configuration: mink.Configuration) -> np.ndarray:
+        """Return the derivative of the error (3, n) [m/rad]."""
+        data = configuration.data
+        mujoco.mj_jac(
+            configuration.model, data, self._jacobian, None, data.xpos[self.body], self.body
+        )
+        return self._jacobian
+
+
+class JointBoxLimit(mink.Limit):
+    """Keep joints between two bounds (n,) [rad] and limit the length of a step."""
+
+    MAX_STEP = 0.5
+    """Largest step of a joint for which the linear model of the arm holds [rad]."""
+
+    def __init__(self, lower: np.ndarray, upper: np.ndarray) -> None:
+        """Create the limit lower <= q <= upper."""
+        self.lower, self.upper = lower, upper
+        self._normals = np.vstack([np.eye(lower.size), -np.eye(lower.size)])  # (2n, n)
+
+    def compute_qp_inequalities(
+        self, configuration: mink.Configuration, dt: float
+    ) -> mink.Constraint:
+        """Return the bounds on the next step."""
+        q = configuration.q
+        distance = np.concatenate([self.upper - q, q - self.lower])  # (2n,)
+        return mink.Constraint(self._normals, np.minimum(distance, self.MAX_STEP))
+
+
+class DifferentialIK:
+    """Base of the solvers below: tasks, a weak posture task and the joint limits of a robot.
+
+    Each step is a quadratic program: the squared task errors, a weak pull towards a posture that
+    determines the joints which the tasks leave free, and damping, subject to the joint limits.
+    """
+
+    def __init__(
+        self, robot: Robot, tasks: Sequence[mink.Task], posture_cost: float, margin: float
+    ) -> None:
+        """Create the problem.
+
+        Args:
+            robot: the arm.
+            tasks: what the steps reduce the errors of.
+            posture_cost: cost of one radian off the posture, in the unit of the tasks' costs.
+            margin: distance kept from each joint limit [rad].
+        """
+        self.robot, self.tasks = robot, tasks
+        self.lower, self.upper = robot.lower + margin, robot.upper - margin
+        self.configuration = mink.Configuration(robot.model())
+        self.posture = mink.PostureTask(robot.model(), cost=posture_cost)
+
+    def compute_step(self, limits: Sequence[mink.Limit], damping: float = 1e-12) -> np.ndarray:
+        """Return the step (n,) [rad] that reduces the errors most.
+
+        Args:
+            limits: joint limits to respect.
+            damping: cost of a squared step of one radian.
+        """
+        tasks = [*self.tasks, self.posture]
+        return mink.solve_ik(
+            self.configuration, tasks, 1.0, SOLVER, damping=damping, limits=list(limits)
+        )
+
+
+class PoseIKSolver(DifferentialIK):
+    """Find joint positions that bring the tool centre point to a pose."""
+
+    TOLERANCE = 1e-3
+    """Largest error of a solution, each axis [m], [rad]."""
+    CONVERGED = 1e-7
+    """Error at which iteration stops [m], [rad]."""
+    MAX_STEP = 0.3
+    """Longest step of a joint [rad]."""
+    PATIENCE = 10
+    """Iterations within which the error must fall by a twentieth."""
+
+    def __init__(self, robot: Robot, margin: float = 0.05) -> None:
+        """Create a solver that keeps a margin [rad] from each joint limit."""
+        self.task = mink.FrameTask(
+            robot.tip_link, "body", position_cost=1.0, orientation_cost=0.3, lm_damping=1e-6
+        )
+        super().__init__(robot, [self.task], posture_cost=1e-5, margin=margin)
+        self.posture.set_target(robot.home)
+        self.limits = [mink.ConfigurationLimit(robot.model(), min_distance_from_limits=margin)]
+
+    def solve(
+        self, T_base_tool: np.ndarray, q: np.ndarray, max_iterations: int = 60
+    ) -> np.ndarray | None:
+        """Return joint positions (n,) [rad] that reach a pose, None if the solver fails.
+
+        Args:
+            T_base_tool: (4, 4) desired pose of the tool.
+            q: (n,) initial joint positions [rad].
+            max_iterations: number of steps to take at most.
+        """
+        self.configuration.update(np.clip(q, self.lower, self.upper))
+        self.task.set_target(mink.SE3.from_matrix(T_base_tool))
+        previous = np.inf
+        for iteration in range(max_iterations):
+            error = self._error()
+            if error < self.CONVERGED:
+                break
+            if iteration % self.PATIENCE == self.PATIENCE - 1:
+                if error > self.TOLERANCE and error > 0.95 * previous:
+                    return None  # a local minimum
+                previous = error
+            step = self.compute_step(self.limits)
+            longest = max(np.abs(step).max(), 1e-12)
+            self.configuration.integrate_inplace(step * min(1.0, self.MAX_STEP / longest), 1.0)
+        return self.configuration.q.copy() if self._error() <= self.TOLERANCE else None
+
+    def _error(self) -> float:
+        return float(np.abs(self.task.compute_error(self.configuration)).max())
+
+
+class IKSolution(NamedTuple):
+    """Result of `PositionIKSolver.solve`."""
+
+    q: np.ndarray  # (n,) [rad]
+    residual: float  # [m] largest distance of a link from its target
+
+
+class PositionIKSolver(DifferentialIK):
+    """Bring the origins of several links as close as possible to points."""
+
+    POSTURE_COST = 0.005
+    """Cost of one radian off the posture, as a distance over the arm's size."""
+    DAMPING = 1e-3
+    """Cost of a squared step of one radian, as a squared distance over the squared arm's size."""
+    PRECISION = 5e-4
+    """Residual at which iteration stops [m]; far below the accuracy asked of the arm."""
+    MIN_IMPROVEMENT = 0.05
+    """Iteration stops once a step reduces the residual by a smaller fraction."""
+
+    def __init__(self, robot: Robot, links: tuple[str, ...], size: float, margin: float) -> None:
+        """Create a solver for links of a robot.
+
+        Args:
+            robot: the arm.
+            links: links whose origins have targets.
+            size: length scale of the arm [m], such as its reach.
+            margin: distance kept from each joint limit [rad].
+        """
+        self.points = [PositionTask(robot.model(), link) for link in links]
+        super().__init__(robot, self.points, self.POSTURE_COST * size, margin)
+        self.posture.set_target(np.clip(robot.home, self.lower, self.upper))
+        self.damping = self.DAMPING * size**2
+
+    def solve(
+        self,
+        targets: np.ndarray,
+        q: np.ndarray,
+        max_iterations: int,
+        bounds: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> IKSolution:
+        """Bring the links as close to their targets as the joint limits allow.
+
+        Args:
+            targets: (k, 3) [m] in the base frame.
+            q: (n,) initial joint positions [rad].
+            max_iterations: number of steps to take at most.
+            bounds: narrower lower and upper bounds of the joints, (n,) each [rad].
+        """
+        for task, target in zip(self.points, targets, strict=True):
+            task.target = target
+        lower, upper = bounds or (self.lower, self.upper)
+        limits = [JointBoxLimit(lower, upper)]
+        self.configuration.update(np.clip(q, lower, upper))
+        residual = self._residual()
+        for _ in range(max_iterations):
+            step = self.compute_step(limits, self.damping)
+            self.configuration.update(np.clip(self.configuration.q + step, lower, upper))
+            previous, residual = residual, self._residual()
+            improvement = previous - residual
+            if residual < self.PRECISION or 0 <= improvement < self.MIN_IMPROVEMENT * residual:
+                break
+        return IKSolution(self.configuration.q.copy(), residual)
+
+    def _residual(self) -> float:
+        return max(
+            float(np.linalg.norm(task.compute_error(self.configuration))) for task in self.points
+        )

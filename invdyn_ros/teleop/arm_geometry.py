@@ -1,0 +1,85 @@
+"""Geometry of an arm that retargeting needs: its human-like links, its reach."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from invdyn_ros.robots.robot import Robot
+
+NUM_SAMPLES = 2000  # random configurations from which the reach is estimated
+
+
+class HumanLikeArm(NamedTuple):
+    """Links of a seven-joint arm whose origins are its shoulder, elbow and wrist."""
+
+    shoulder: str
+    elbow: str
+    wrist: str
+    upper_arm: float  # [m] shoulder to elbow
+    forearm: float  # [m] elbow to wrist
+
+
+def human_like_arm(robot: Robot) -> HumanLikeArm | None:
+    """Find shoulder, elbow and wrist of an arm that are at fixed distances from each other.
+
+    Returns:
+        The links of joints 2, 4 and 6 of a seven-joint arm; None for an arm of another structure.
+    """
+    if robot.n != 7:
+        return None
+    model = robot.model()
+    links = [model.body(model.jnt_bodyid[i]).name for i in (1, 3, 5)]
+    rng = np.random.default_rng(0)
+    configurations = [robot.home, *rng.uniform(robot.lower, robot.upper, (8, robot.n))]
+    points = np.array([
+        [robot.forward_kinematics(q, link)[:3, 3] for link in links] for q in configurations
+    ])  # fmt: skip
+    lengths = np.linalg.norm(np.diff(points, axis=1), axis=2)  # (9, 2)
+    rigid = np.ptp(lengths, axis=0).max() < 1e-6 and np.ptp(points[:, 0], axis=0).max() < 1e-6
+    return HumanLikeArm(*links, *lengths[0]) if rigid and lengths.min() > 0.05 else None
+
+
+def alternative_configurations(robot: Robot, q: np.ndarray) -> list[np.ndarray]:
+    """List the other configurations of a human-like arm with the same elbow and wrist.
+
+    Shoulder and elbow each have two: turned by 180 deg and bent the other way. Configurations
+    outside the joint limits are left out.
+
+    Args:
+        robot: a human-like arm.
+        q: (7,) joint positions [rad].
+    """
+    joints = {"shoulder": (0, 1, 2), "elbow": (2, 3, 4)}
+    configurations = []
+    for flipped in (("shoulder",), ("elbow",), ("shoulder", "elbow")):
+        alternative = np.array(q, dtype=float)
+        for first, bend, second in (joints[name] for name in flipped):
+            alternative[bend] = -alternative[bend]
+            for joint in (first, second):
+                alternative[joint] -= np.copysign(np.pi, alternative[joint])
+        if ((alternative >= robot.lower) & (alternative <= robot.upper)).all():
+            configurations.append(alternative)
+    return configurations
+
+
+def measure_reach(robot: Robot, link: str) -> tuple[np.ndarray, float]:
+    """Measure how far a link gets from the shoulder, the origin of joint 2.
+
+    Args:
+        robot: the arm.
+        link: name of the link.
+
+    Returns:
+        Position of the shoulder (3,) [m] in the base frame at home, and the 99th percentile of
+        the distance [m] over random configurations.
+    """
+    model = robot.model()
+    shoulder = robot.forward_kinematics(
+        robot.home, model.body(model.jnt_bodyid[min(1, robot.n - 1)]).name
+    )[:3, 3]
+    rng = np.random.default_rng(0)
+    configurations = rng.uniform(robot.lower, robot.upper, (NUM_SAMPLES, robot.n))
+    tips = np.array([robot.forward_kinematics(q, link)[:3, 3] for q in configurations])
+    return shoulder, float(np.percentile(np.linalg.norm(tips - shoulder, axis=1), 99))
