@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from invdyn_ros.arms.domain_randomization import NOISES
+from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS
 from invdyn_ros.arms.scene import SCENES, block_pose
 from invdyn_ros.grasp.estimation.block_pose_estimator import landmarks, middle
 from invdyn_ros.grasp.estimation.block_pose_network import (
@@ -26,7 +26,7 @@ from invdyn_ros.robots.robot import load_robot
 
 SCENE, UR5 = SCENES["ur5"], load_robot("ur5")
 SMALL = BlockPoseNetConfig(pixels=64, channels=(8, 16, 16), keypoints=12, hidden=32)
-LEVELS = NOISES["none"], NOISES["default"]
+LEVELS = RANDOMIZATION_LEVELS["none"], RANDOMIZATION_LEVELS["default"]
 
 
 def meta(arm: str = "ur5", network: BlockPoseNetConfig = SMALL) -> BlockPoseMetadata:

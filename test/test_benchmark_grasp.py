@@ -116,7 +116,7 @@ def test_an_episode_is_what_its_seed_and_number_say():
     whole = list(play(Job(script, level, 5, (0, 1, 2))))
     alone = next(play(Job(script, level, 5, (2,))))
     assert same(whole[2], alone) and not same(whole[1], alone)
-    pose = SCENES["ur5"].random_pose(np.random.default_rng(5 * 100_003 + 2))
+    pose = SCENES["ur5"].sample_block_pose(np.random.default_rng(5 * 100_003 + 2))
     np.testing.assert_allclose(alone.start, pose[:2, 3], atol=1e-9)
 
 

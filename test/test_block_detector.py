@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from invdyn_ros.arms.rendering import SceneCamera
-from invdyn_ros.arms.scene import SCENES, _mark, block_pose
+from invdyn_ros.arms.rendering import SceneRenderer
+from invdyn_ros.arms.scene import SCENES, _apply_marker_texture, block_pose
 from invdyn_ros.perception.block_detector import (
     BlockDetector,
     BlockDetectorConfig,
@@ -34,8 +34,8 @@ class Sample:
             BlockDetectorConfig(scene.block_size), scene.camera.intrinsics()
         )
         self.T_base_camera = scene.camera.T_base_camera
-        self.truth = [scene.random_pose(rng) for _ in range(PICTURES)]
-        with SceneCamera(robot, scene) as camera:
+        self.truth = [scene.sample_block_pose(rng) for _ in range(PICTURES)]
+        with SceneRenderer(robot, scene) as camera:
             self.images = [camera.render(robot.home, 0.05, T[None]) for T in self.truth]
         self.found = [self.detector.detect(image) for image in self.images]
 
@@ -122,7 +122,7 @@ def test_unknown_ids_are_ignored() -> None:
     scene = replace(SCENES["ur5"], blocks=2, pixel_noise=0.0)
     poses = np.array([block_pose(0.45, -0.06, 0.02, 0.3), block_pose(0.47, 0.05, 0.02, 1.0)])
     robot = load_robot("ur5")
-    with SceneCamera(robot, scene) as camera:
+    with SceneRenderer(robot, scene) as camera:
         image = camera.render(robot.home, 0.05, poses)
     intrinsics = scene.camera.intrinsics()
     one, two = (BlockDetector(BlockDetectorConfig(num_blocks=n), intrinsics) for n in (1, 2))
@@ -139,7 +139,7 @@ def test_of_two_blocks_with_one_id_neither_is_trusted(arm: str) -> None:
     """Even side by side, and whichever faces are seen of each."""
     scene, robot, rng = replace(SCENES[arm], blocks=2), load_robot(arm), np.random.default_rng(5)
     detector = BlockDetector(BlockDetectorConfig(scene.block_size), scene.camera.intrinsics())
-    with SceneCamera(robot, scene) as camera:
+    with SceneRenderer(robot, scene) as camera:
         _mark(camera.client, camera.blocks[1], 0)  # the second block is a copy of the first
         for k, turn in enumerate(Rotation.create_group("O")):
             middle = np.mean(scene.area_x), np.mean(scene.area_y), scene.block_size / 2
@@ -164,7 +164,7 @@ def test_a_block_with_an_unknown_id_is_named_with_those_that_are_known() -> None
     scene = replace(SCENES["ur5"], blocks=4)
     robot, away = load_robot("ur5"), block_pose(5.0, 5.0, 0.02, 0.0)
     detector = BlockDetector(BlockDetectorConfig(), scene.camera.intrinsics())
-    with SceneCamera(robot, scene) as camera:
+    with SceneRenderer(robot, scene) as camera:
         pose = block_pose(0.45, 0.0, 0.02, 0.3)
         image = camera.render(robot.home, 0.05, np.stack([away, away, away, pose]))
     found = detector.detect_with_problems(image)
@@ -224,7 +224,7 @@ def test_lens_distortion_is_taken_out() -> None:
     k, lens = camera.intrinsics(), np.array([-0.3, 0.1, 0.001, -0.002, 0.0])
     T_base_block = block_pose(0.40, 0.08, 0.02, 0.5)
     robot = load_robot("ur5")
-    with SceneCamera(robot, SCENES["ur5"]) as scene_camera:
+    with SceneRenderer(robot, SCENES["ur5"]) as scene_camera:
         ideal = scene_camera.render(robot.home, 0.05, T_base_block[None])
     v, u = np.mgrid[:480, :640].astype(np.float32)
     points = np.stack([u, v], axis=-1).reshape(-1, 1, 2)

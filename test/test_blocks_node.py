@@ -13,8 +13,8 @@ from node_probe import IMAGES, START, TICK, UR5, stamps
 from sensor_msgs.msg import CameraInfo, Image
 from visualization_msgs.msg import Marker, MarkerArray
 
-from invdyn_ros.arms.rendering import SceneCamera
-from invdyn_ros.arms.scene import SCENES, _mark, block_pose
+from invdyn_ros.arms.rendering import SceneRenderer
+from invdyn_ros.arms.scene import SCENES, _apply_marker_texture, block_pose
 from invdyn_ros.nodes import blocks
 from invdyn_ros.nodes.blocks import BlocksNode
 from invdyn_ros.nodes.messages import (
@@ -31,7 +31,7 @@ from invdyn_ros.nodes.messages import (
 def picture():
     """A block on the table as the camera sees it, its pose (4, 4) in the base frame."""
     scene, pose = SCENES["ur5"], block_pose(0.45, 0.03, 0.02, 0.4)
-    camera = SceneCamera(UR5, scene)
+    camera = SceneRenderer(UR5, scene)
     image = camera.render(UR5.home, 0.0, pose[None])
     camera.close()
     return image, pose
@@ -98,8 +98,10 @@ def test_a_block_is_a_frame_of_tf_where_tf2_exists_and_none_while_unseen(
 
 def test_two_blocks_with_one_id_are_said_and_have_no_pose(start_node):
     scene = replace(SCENES["ur5"], blocks=2)
-    with SceneCamera(UR5, scene) as camera:
-        _mark(camera.client, camera.blocks[1], 0)  # the second block is a copy of the first
+    with SceneRenderer(UR5, scene) as camera:
+        _apply_marker_texture(
+            camera.client, camera.blocks[1], 0
+        )  # the second block is a copy of the first
         poses = [block_pose(0.45, 0.03, 0.02, 0.4), block_pose(0.5, -0.05, 0.02, 1.0)]
         image = camera.render(UR5.home, 0.0, np.stack(poses))
     probe, poses, markers, said = start_node(

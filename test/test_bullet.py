@@ -8,7 +8,11 @@ from functools import cache
 import numpy as np
 import pytest
 
-from invdyn_ros.arms.domain_randomization import NOISES, load_noise, randomize_scene
+from invdyn_ros.arms.domain_randomization import (
+    RANDOMIZATION_LEVELS,
+    load_randomization,
+    randomize_scene,
+)
 from invdyn_ros.arms.plant import IDEAL, PLANTS, PlantConfig, load_plant
 from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.arms.scene import SCENES
@@ -54,7 +58,7 @@ def test_gravity_torque_of_the_model_holds_the_arm_still(arm: str) -> None:
     with Simulation(body, IDEAL) as simulation:
         for _ in range(round(0.2 * body.rate)):
             simulation.step(hold)
-        q, qd = simulation.truth()
+        q, qd = simulation.true_state()
     np.testing.assert_allclose(q, body.home, atol=2e-4)
     assert np.abs(qd).max() < 5e-3
 
@@ -78,11 +82,11 @@ def test_payload_is_felt_at_the_joints_as_its_weight_times_its_arm(arm: str) -> 
     with Simulation(body, replace(IDEAL, payload=mass)) as simulation:
         for _ in range(round(0.2 * body.rate)):
             simulation.step(hold)
-        with_weight = np.abs(simulation.truth()[0] - body.home).max()
+        with_weight = np.abs(simulation.true_state()[0] - body.home).max()
         simulation.reset()
         for _ in range(round(0.2 * body.rate)):
             simulation.step(hold - mass * 9.81 * lift)
-        without = np.abs(simulation.truth()[0] - body.home).max()
+        without = np.abs(simulation.true_state()[0] - body.home).max()
     assert with_weight < 5e-3
     assert without > 10 * with_weight
 
@@ -98,7 +102,7 @@ def test_dry_friction_holds_below_its_level_and_slips_above() -> None:
             push[0] += share * body.effort[0]
             for _ in range(40):
                 simulation.step(push)
-            moved = abs(simulation.truth()[0][0] - body.home[0])
+            moved = abs(simulation.true_state()[0][0] - body.home[0])
             assert moved > 1e-2 if moves else moved < 1e-3
 
 
@@ -108,7 +112,7 @@ def test_an_arm_that_no_one_drives_loses_energy() -> None:
     zero = np.zeros(6)
 
     def energy(simulation: Simulation) -> float:
-        q, qd = simulation.truth()
+        q, qd = simulation.true_state()
         height = 0.0
         for j in range(-1, simulation.client.getNumJoints(simulation.body)):
             if j >= 0:
@@ -138,7 +142,7 @@ def test_servo_answers_a_step_as_a_spring_with_a_damper() -> None:
     goal[0] += step  # turns about the vertical: no gravity
     with Simulation(body, plant) as simulation:
         times = np.arange(1, 16) / body.rate
-        moved = [(simulation.step(goal), simulation.truth()[0][0])[1] for _ in times]
+        moved = [(simulation.step(goal), simulation.true_state()[0][0])[1] for _ in times]
     down = body.forward_kinematics(body.home)[2, 2]  # the wrist's rotor turns along
     inertia = body.mass_matrix(body.home)[0, 0] / body.effort[0] + plant.rotor_inertia * (
         1 + down**2
@@ -160,7 +164,7 @@ def test_delay_shifts_the_answer_by_exactly_the_delay(ticks: int) -> None:
             rows = []
             for _ in range(10):
                 simulation.step(push)
-                rows.append(simulation.truth()[0])
+                rows.append(simulation.true_state()[0])
             moved.append(np.array(rows) - body.home)
     np.testing.assert_allclose(moved[1][ticks:], moved[0][:-ticks], atol=1e-4)
     assert np.abs(moved[1][:ticks]).max() < 1e-4 < 1e-3 * np.abs(moved[1]).max()
@@ -172,13 +176,13 @@ def test_positions_are_reported_in_steps_of_the_encoder() -> None:
         for _ in range(20):
             sample = simulation.step(np.zeros(6))
             np.testing.assert_allclose(sample.q / step, np.round(sample.q / step), atol=1e-9)
-            assert np.abs(sample.q - simulation.truth()[0]).max() <= step / 2 + 1e-12
+            assert np.abs(sample.q - simulation.true_state()[0]).max() <= step / 2 + 1e-12
 
 
 def test_noise_of_the_sensors_has_the_size_it_says() -> None:
     plant = replace(IDEAL, position_noise=1e-4, velocity_noise=1e-2)
     with Simulation(robot("ur5"), plant) as simulation:
-        pairs = [(simulation.step(None), simulation.truth()) for _ in range(150)]
+        pairs = [(simulation.step(None), simulation.true_state()) for _ in range(150)]
     position = np.stack([sample.q - q for sample, (q, _) in pairs])
     velocity = np.stack([sample.qd - qd for sample, (_, qd) in pairs])
     assert position.std() == pytest.approx(1e-4, rel=0.15)
@@ -197,17 +201,17 @@ def test_brakes_hold_the_arm_before_the_first_command_and_after_the_last(arm: st
     with Simulation(body, load_plant(arm)) as simulation:
         for _ in range(30):
             simulation.step(None)
-        np.testing.assert_allclose(simulation.truth()[0], body.home, atol=1e-3)
+        np.testing.assert_allclose(simulation.true_state()[0], body.home, atol=1e-3)
         zero, n = np.zeros(body.n), body.n
         moving = body.inverse_dynamics(body.home, zero, zero) + 0.2 * body.effort
         for _ in range(10):
             simulation.step(moving if body.action_unit == "N m" else body.home + 0.1)
         for _ in range(15):
             simulation.step(None)
-        held = simulation.truth()[0]
+        held = simulation.true_state()[0]
         for _ in range(30):
             simulation.step(None)
-        np.testing.assert_allclose(simulation.truth()[0], held, atol=1e-3)
+        np.testing.assert_allclose(simulation.true_state()[0], held, atol=1e-3)
         assert n == held.size
 
 
@@ -217,7 +221,7 @@ def test_torque_is_limited_to_what_the_joint_can_give(arm: str) -> None:
     with Simulation(body, IDEAL if arm == "ur5" else load_plant(arm)) as simulation:
         for _ in range(5):
             simulation.step(np.full(body.n, 1e6))
-        assert (np.abs(simulation._applied) <= body.effort).all()
+        assert (np.abs(simulation._applied_torque) <= body.effort).all()
 
 
 @pytest.mark.parametrize("bad", [np.zeros(5), np.full(6, np.nan), np.full(6, np.inf)])
@@ -263,28 +267,28 @@ def test_plants_are_known_by_arm_and_can_be_changed() -> None:
 
 def test_scene_of_an_episode_strays_by_seed_and_noise_level() -> None:
     scene = SCENES["ur5"]
-    noise = load_noise("default")
+    noise = load_randomization("default")
     one, same, other = (randomize_scene(scene, noise, 0, e) for e in (1, 1, 2))
     np.testing.assert_array_equal(one.camera.T_base_camera, same.camera.T_base_camera)
     assert one.light == same.light and one.friction == same.friction
     assert not np.array_equal(one.camera.T_base_camera, other.camera.T_base_camera)
-    still = randomize_scene(scene, load_noise("none"), 0, 1)
+    still = randomize_scene(scene, load_randomization("none"), 0, 1)
     np.testing.assert_allclose(still.camera.T_base_camera, scene.camera.T_base_camera, atol=1e-12)
     assert still.friction == scene.friction and still.pixel_noise == 0
 
 
-@pytest.mark.parametrize("level", list(NOISES))
+@pytest.mark.parametrize("level", list(RANDOMIZATION_LEVELS))
 def test_straying_has_the_size_it_says_and_stays_physical(level: str) -> None:
-    scene, noise = SCENES["ur5"], NOISES[level]
+    scene, noise = SCENES["ur5"], RANDOMIZATION_LEVELS[level]
     scenes = [randomize_scene(scene, noise, 7, e) for e in range(300)]
     T = np.stack([s.camera.T_base_camera for s in scenes])
     offset = T[:, :3, 3] - scene.camera.T_base_camera[:3, 3]
     assert offset.std() == pytest.approx(noise.camera_position, rel=0.1)
     assert all(s.block_mass > 0 and s.friction > 0 for s in scenes)
     mass = np.array([s.block_mass for s in scenes]) / scene.block_mass
-    assert mass.std() == pytest.approx(noise.mass, rel=0.15)
+    assert mass.std() == pytest.approx(noise.block_mass, rel=0.15)
 
 
 def test_unknown_noise_level_is_refused_and_the_known_ones_named() -> None:
     with pytest.raises(ValueError, match=r"no noise 'wild'.*hard"):
-        load_noise("wild")
+        load_randomization("wild")

@@ -24,7 +24,7 @@ from rclpy.serialization import serialize_message
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
 
-from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.arms.scene import nominal_scene
 from invdyn_ros.config import load_yaml
 from invdyn_ros.graph.graph import resolve
@@ -80,7 +80,7 @@ def test_pictures_of_the_simulated_camera_tell_where_it_stands(tmp_path, capsys)
     """The block is drawn in the gripper, found by the detector, with the covariance it gives."""
     detector = BlockDetector(BlockDetectorConfig(SCENE.block_size), SCENE.camera.intrinsics())
     cache: dict[bytes, tuple[np.ndarray, np.ndarray] | None] = {}
-    with SceneCamera(UR5, SCENE) as camera:
+    with SceneRenderer(UR5, SCENE) as camera:
 
         def seen(q: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
             if q.tobytes() not in cache:

@@ -9,17 +9,17 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.domain_randomization import (
-    NOISES,
-    Noise,
-    latency,
-    load_noise,
+    RANDOMIZATION_LEVELS,
+    DomainRandomization,
+    load_randomization,
     randomize_camera,
     randomize_plant,
+    sample_latency,
     with_sensor_noise,
 )
 from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.arms.pybullet_simulation import Simulation
-from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.grasp.envs.episode import GraspSimulation
 from invdyn_ros.grasp.envs.simulated_detector import SHARE, SimulatedDetector
@@ -45,9 +45,9 @@ def test_the_model_of_the_detector_errs_as_the_real_one(arm: str) -> None:
     )
     T_camera_base = np.linalg.inv(scene.camera.T_base_camera)
     errors, again = {"real": [], "model": []}, {"real": [], "model": []}
-    with SceneCamera(robot, scene) as camera:
+    with SceneRenderer(robot, scene) as camera:
         for _ in range(30):
-            pose = scene.random_pose(random)
+            pose = scene.sample_block_pose(random)
             truth, model = T_camera_base @ pose, SimulatedDetector(scene.camera, scene.block_size)
             for k in range(2):
                 picture = camera.render(robot.home, robot.gripper.max_opening, pose[None])
@@ -65,7 +65,7 @@ def test_the_model_of_the_detector_errs_as_the_real_one(arm: str) -> None:
 
 def test_covariance_of_the_model_is_that_of_its_errors() -> None:
     scene, random = SCENES["ur5"], np.random.default_rng(0)
-    pose = scene.random_pose(random)
+    pose = scene.sample_block_pose(random)
     T_camera_base = np.linalg.inv(scene.camera.T_base_camera)
     found = [
         SimulatedDetector(scene.camera, scene.block_size).detect(pose, random) for _ in range(400)
@@ -86,16 +86,16 @@ def test_the_model_misses_what_the_real_detector_misses() -> None:
     random, agreed = np.random.default_rng(0), []
     with (
         Simulation(arm, load_plant("ur5"), scene=scene) as simulation,
-        SceneCamera(arm, scene) as camera,
+        SceneRenderer(arm, scene) as camera,
     ):
         model = SimulatedDetector(scene.camera, scene.block_size)
         for _ in range(40):
             q = arm.home + random.uniform(-0.25, 0.25, 6)
             tool = arm.forward_kinematics(q)[:3, 3]
-            pose = scene.random_pose(random)
+            pose = scene.sample_block_pose(random)
             pose[:2, 3] = tool[:2] + random.uniform(-0.05, 0.05, 2)
             simulation.reset(0, q)
-            found = model.detect(pose, random, simulation.blocked)
+            found = model.detect(pose, random, simulation.occluded)
             picture = camera.render(q, arm.gripper.max_opening, pose[None])
             agreed.append((found is None) == (not real.detect(picture)))
     assert np.mean(agreed) >= 0.8
@@ -103,62 +103,64 @@ def test_the_model_misses_what_the_real_detector_misses() -> None:
 
 def test_a_block_out_of_the_picture_is_not_seen() -> None:
     scene, random = SCENES["ur5"], np.random.default_rng(0)
-    pose = scene.random_pose(random)
+    pose = scene.sample_block_pose(random)
     pose[1, 3] = 2.0
     assert SimulatedDetector(scene.camera, scene.block_size).detect(pose, random) is None
 
 
-@pytest.mark.parametrize("level", list(NOISES))
+@pytest.mark.parametrize("level", list(RANDOMIZATION_LEVELS))
 def test_each_episode_has_its_own_arm_and_latency(level: str) -> None:
-    noise, plant = NOISES[level], load_plant("ur5")
-    worn = [randomize_plant(plant, noise, 3, e, load=0.05) for e in range(200)]
+    noise, plant = RANDOMIZATION_LEVELS[level], load_plant("ur5")
+    worn = [randomize_plant(plant, noise, 3, e, block_mass=0.05) for e in range(200)]
     friction = np.array([p.coulomb for p in worn]) / plant.coulomb
     assert friction.std() == pytest.approx(noise.joint_friction, rel=0.2)
     payload = np.array([p.payload for p in worn]) - plant.payload
     assert (payload >= 0).all() and payload.max() <= 2.5 * 0.05 * noise.payload
     assert {p.backlash for p in worn} == {noise.backlash * plant.encoder_step}
-    waits = np.array([latency(noise, 3, e) for e in range(200)])
+    waits = np.array([sample_latency(noise, 3, e) for e in range(200)])
     assert waits.max() <= noise.latency and waits.mean() == pytest.approx(
         noise.latency / 2, rel=0.1
     )
-    assert worn[7] == randomize_plant(plant, noise, 3, 7, load=0.05)
+    assert worn[7] == randomize_plant(plant, noise, 3, 7, block_mass=0.05)
 
 
 def test_no_noise_is_the_arm_itself_with_perfect_sensors() -> None:
     plant = load_plant("ur5")
-    assert randomize_plant(plant, Noise(), 0, 0, load=0.05) == with_sensor_noise(plant, Noise())
-    assert with_sensor_noise(plant, Noise(sensor=1.0)) == plant
+    assert randomize_plant(
+        plant, DomainRandomization(), 0, 0, block_mass=0.05
+    ) == with_sensor_noise(plant, DomainRandomization())
+    assert with_sensor_noise(plant, DomainRandomization(sensor=1.0)) == plant
     assert (
-        with_sensor_noise(load_plant("dofbot"), Noise()).velocity_noise < 0
+        with_sensor_noise(load_plant("dofbot"), DomainRandomization()).velocity_noise < 0
     )  # measures none, still
 
 
 def test_the_noise_of_sensors_is_scaled_once_however_many_episodes_pass() -> None:
-    noise, plant = NOISES["hard"], load_plant("ur5")
+    noise, plant = RANDOMIZATION_LEVELS["hard"], load_plant("ur5")
     with GraspSimulation(load_robot("ur5"), noise, SCENES["ur5"]) as world:
         for _ in range(3):
             world.next_episode()
             assert world.simulation.plant.velocity_noise == noise.sensor * plant.velocity_noise
 
 
-@pytest.mark.parametrize("term", [field.name for field in fields(Noise)])
+@pytest.mark.parametrize("term", [field.name for field in fields(DomainRandomization)])
 def test_a_term_that_is_negative_is_refused(term: str) -> None:
     with pytest.raises(ValueError, match=term):
-        replace(load_noise("default"), **{term: -1e-3})
+        replace(load_randomization("default"), **{term: -1e-3})
 
 
 def test_pictures_for_a_policy_show_no_markers_and_vary() -> None:
     robot, scene = load_robot("ur5"), SCENES["ur5"]
-    pose = scene.random_pose(np.random.default_rng(0))
+    pose = scene.sample_block_pose(np.random.default_rng(0))
     pictures = []
     for episode in (0, 1):
-        shown = randomize_camera(scene, load_noise("default"), 0, episode, 240)
-        with SceneCamera(robot, shown) as camera:
+        shown = randomize_camera(scene, load_randomization("default"), 0, episode, 240)
+        with SceneRenderer(robot, shown) as camera:
             pictures.append(camera.render(robot.home, 0.08, pose[None]))
     assert pictures[0].shape == (240, 240, 3)
     assert all(detect_markers(p[..., 0]).ids.size == 0 for p in pictures)
     assert np.abs(pictures[0].astype(int) - pictures[1]).mean() > 3
-    still = randomize_camera(scene, load_noise("none"), 0, 1, 64)
+    still = randomize_camera(scene, load_randomization("none"), 0, 1, 64)
     np.testing.assert_allclose(still.camera.T_base_camera, scene.camera.T_base_camera, atol=1e-12)
     assert still.table_color == scene.table_color and not still.marked
 
@@ -172,6 +174,6 @@ def test_backlash_is_felt_when_the_joint_turns_round() -> None:
         for k in range(200):
             push = hold + 20 * np.sin(0.05 * k) * np.eye(6)[0]
             q = simulation.step(push).q
-            lags.append(q[0] - simulation.truth()[0][0])
+            lags.append(q[0] - simulation.true_state()[0][0])
     assert np.abs(lags).max() == pytest.approx(0.01, abs=1e-9)
     assert min(lags) < 0 < max(lags)

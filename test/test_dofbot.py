@@ -39,24 +39,24 @@ def test_known_angles_are_the_counts_of_the_datasheet():
 
 @pytest.mark.parametrize("servo", SERVOS, ids=lambda servo: str(servo.id))
 def test_a_count_survives_the_way_to_an_angle_and_back(servo):
-    lowest, highest = sorted((servo.count(0), servo.count(servo.largest)))
+    lowest, highest = sorted((servo.count(0), servo.count(servo.max_angle)))
     counts = range(lowest + 1, highest)  # the ends may be rounded beyond what may be asked for
     assert [servo.count(servo.angle(count)) for count in counts] == list(counts)
-    angles = np.linspace(0, servo.largest, 997)
+    angles = np.linspace(0, servo.max_angle, 997)
     back = [servo.angle(servo.count(angle)) for angle in angles]
-    assert np.abs(back - angles).max() <= 0.5 * servo.span / (servo.high - servo.low) + 1e-9
+    assert np.abs(back - angles).max() <= 0.5 * servo.angle_range / (servo.high_count - servo.low_count) + 1e-9
 
 
 @pytest.mark.parametrize("servo", SERVOS, ids=lambda servo: str(servo.id))
 @pytest.mark.parametrize("beyond", [-0.1, -90.0, 0.1, 180.0, np.nan, np.inf])
 def test_an_angle_out_of_range_is_refused_and_nothing_moves(bus, board, servo, beyond):
-    angle = servo.largest + beyond if beyond > 0 else beyond
+    angle = servo.max_angle + beyond if beyond > 0 else beyond
     with pytest.raises(ValueError, match=f"servo {servo.id} cannot go to"):
-        bus.write_one(servo.id, angle, 0.02)
+        bus.write_servo(servo.id, angle, 0.02)
     angles = np.full(6, 90.0)
     angles[servo.id - 1] = angle
     with pytest.raises(ValueError, match=f"servo {servo.id} cannot go to"):
-        bus.write_six(angles, 0.02)
+        bus.write_servos(angles, 0.02)
     assert not board.log
 
 
@@ -76,8 +76,8 @@ def test_the_gripper_is_open_at_zero_and_closed_at_170_degrees():
 
 def test_bytes_on_the_bus_are_those_of_the_vendors_protocol(bus, board):
     bus.set_torque(True)
-    bus.write_one(2, 45.0, 0.5)  # 2550 = 0x09f6, 500 ms = 0x01f4
-    bus.write_six([90, 90, 90, 90, 90, 50], 0.02)
+    bus.write_servo(2, 45.0, 0.5)  # 2550 = 0x09f6, 500 ms = 0x01f4
+    bus.write_servos([90, 90, 90, 90, 90, 50], 0.02)
     assert board.log == [
         (0x1A, (1,)),
         (0x12, (0x09, 0xF6, 0x01, 0xF4)),
@@ -89,23 +89,23 @@ def test_bytes_on_the_bus_are_those_of_the_vendors_protocol(bus, board):
 def test_a_servo_is_read_where_it_was_sent(bus, board):
     bus.set_torque(True)
     angles = [10.0, 20.0, 100.0, 170.0, 200.0, 120.0]
-    bus.write_six(angles, 0.02)
+    bus.write_servos(angles, 0.02)
     board.clock.sleep(0.02)
     began = board.clock()
-    assert np.allclose([bus.read(servo.id) for servo in SERVOS], angles, atol=0.05)
+    assert np.allclose([bus.read_servo(servo.id) for servo in SERVOS], angles, atol=0.05)
     assert board.clock() - began == pytest.approx(6 * 0.003)
 
 
 def test_a_failed_read_is_none_and_never_an_angle(bus, board):
     board.mute.add(3)
-    assert bus.read(3) is None and bus.read(4) == 90
+    assert bus.read_servo(3) is None and bus.read_servo(4) == 90
     hasty = DofbotBus(board, sleep=lambda seconds: None)
-    assert hasty.read(4) is None
+    assert hasty.read_servo(4) is None
 
 
 def test_a_limp_arm_does_not_move(bus, board):
-    bus.write_one(1, 45.0, 0.02)
-    assert bus.read(1) == 90
+    bus.write_servo(1, 45.0, 0.02)
+    assert bus.read_servo(1) == 90
 
 
 def test_a_missing_smbus2_is_named(monkeypatch):

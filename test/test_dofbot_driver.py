@@ -5,7 +5,7 @@ import pytest
 from servo_board import HOME, Clock, ServoBoard, bus_of
 
 from invdyn_ros.arms.dofbot_bus import SERVOS, servos_to_joints
-from invdyn_ros.arms.dofbot_driver import PATIENCE, DofbotDriver
+from invdyn_ros.arms.dofbot_driver import MAX_CONSECUTIVE_FAILURES, DofbotDriver
 from invdyn_ros.robots.robot import load_robot
 
 ROBOT = load_robot("dofbot")
@@ -30,7 +30,7 @@ def run(driver, ticks, q=None, opening=None):
         if q is not None:
             driver.command(np.asarray(q))
         if opening is not None:
-            driver.grip(opening)
+            driver.command_gripper(opening)
         readings.append(driver.tick())
         driver.clock.now = due
     return [reading for reading in readings if reading is not None]
@@ -105,17 +105,17 @@ def test_a_reading_is_stamped_in_the_middle_of_its_reads(driver, board):
         first, last = board.count(servo), 1000
         board.moves[servo] = (first, last, board.clock(), 10.0)
     for reading in run(driver, 10):
-        assert 0 < reading.spread < 2 * driver.period
+        assert 0 < reading.duration < 2 * driver.period
         done = (reading.time - board.moves[0][2]) / 10.0
         counts = [first + done * (last - first) for first, last, *_ in board.moves]
         q = servos_to_joints(np.array([SERVOS[i].angle(counts[i]) for i in range(5)]))
         # 1000 counts in 10 s are 8 deg/s, and no read is further from the stamp than the spread
-        assert np.abs(reading.q - q).max() <= np.radians(8.2 * reading.spread + 0.1)
+        assert np.abs(reading.q - q).max() <= np.radians(8.2 * reading.duration + 0.1)
 
 
 def test_a_reading_with_a_hole_is_not_given_out(driver, board):
     board.mute.add(6)
-    assert run(driver, 10) == [] and driver.lost == 5
+    assert run(driver, 10) == [] and driver.incomplete_readings == 5
     board.mute.clear()
     assert len(run(driver, 2)) == 1
 
@@ -123,10 +123,10 @@ def test_a_reading_with_a_hole_is_not_given_out(driver, board):
 def test_a_silent_servo_and_a_cut_cable_are_errors_in_the_end(driver, board):
     board.mute.add(5)
     with pytest.raises(OSError, match="servo 5 of the DofBot has not said where it is"):
-        run(driver, 3 * PATIENCE)
+        run(driver, 3 * MAX_CONSECUTIVE_FAILURES)
     board.cut = True
     with pytest.raises(OSError, match="no answer from the DofBot's servo board at I2C address"):
-        run(driver, 3 * PATIENCE, np.zeros(5))
+        run(driver, 3 * MAX_CONSECUTIVE_FAILURES, np.zeros(5))
 
 
 def test_a_glitch_on_the_bus_is_survived(driver, board):

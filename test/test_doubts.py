@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.arms.scene import SCENES, block_pose
 from invdyn_ros.control.safety_limits import State
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, apparent_size, sighting
@@ -103,7 +103,7 @@ def test_size_that_a_block_on_the_table_has_is_told_from_how_it_looks() -> None:
 @pytest.mark.parametrize("true", [0.03, 0.04, 0.05])
 def test_a_picture_of_blocks_of_another_size_is_doubted(true: float) -> None:
     real, pose = replace(SCENE, block_size=true), block_pose(*HERE, true / 2, 0.4)
-    with SceneCamera(robot("ur5"), real) as camera:
+    with SceneRenderer(robot("ur5"), real) as camera:
         image = camera.render(robot("ur5").home, 0.05, pose[None])
     camera = SCENE.camera
     (found,) = BlockDetector(BlockDetectorConfig(SCENE.block_size), camera.intrinsics()).detect(
@@ -149,7 +149,7 @@ def test_a_doubt_is_not_said_anew_for_every_millimetre() -> None:
 def test_a_learned_grasp_knows_the_blocks_of_its_scene_and_their_goal(arm: str) -> None:
     scene, rng = SCENES[arm], np.random.default_rng(0)
     area = learned_area(scene)
-    assert all(area.holds(scene.random_pose(rng)[:2, 3]) for _ in range(100))
+    assert all(area.holds(scene.sample_block_pose(rng)[:2, 3]) for _ in range(100))
     assert area.holds(np.array(scene.goal[:2])) and not area.holds(np.array([2.0, 0.0]))
 
 

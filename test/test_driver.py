@@ -58,7 +58,7 @@ def errors(
             driver.set_target(Target(time, wave(body, time + 1 / body.rate), 1 / body.rate))
             command = driver.tick(Measured(time, sample.q, sample.qd))
             assert command.action is not None
-            rows.append(simulation.truth()[0] - wave(body, time).q)
+            rows.append(simulation.true_state()[0] - wave(body, time).q)
             simulation.step(command.action)
     return np.stack(rows)
 

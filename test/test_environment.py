@@ -15,7 +15,7 @@ import pytest
 import torch
 from gymnasium.utils.env_checker import check_env
 
-from invdyn_ros.arms.domain_randomization import load_noise, randomize_scene
+from invdyn_ros.arms.domain_randomization import load_randomization, randomize_scene
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.cli.benchmark import main as benchmark
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
@@ -103,7 +103,7 @@ def test_episodes_are_those_of_the_live_graph() -> None:
         env.reset(seed=7)
         env.reset()
         world = env.unwrapped.world
-        wanted = randomize_scene(SCENES["ur5"], load_noise("hard"), 7, 1)
+        wanted = randomize_scene(SCENES["ur5"], load_randomization("hard"), 7, 1)
         np.testing.assert_array_equal(
             world.scene.camera.T_base_camera, wanted.camera.T_base_camera
         )
@@ -173,7 +173,7 @@ def test_the_way_back_costs_what_the_way_there_paid() -> None:
 
 
 def test_nothing_is_seen_before_its_latency_has_passed() -> None:
-    noise = replace(load_noise("none"), latency=0.3)
+    noise = replace(load_randomization("none"), latency=0.3)
     with gymnasium.make(UR5, noise=noise) as env:
         _, info = env.reset(seed=1)
         wait = env.unwrapped.eye._delay.latency

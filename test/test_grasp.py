@@ -55,7 +55,7 @@ def episode(
             sample = simulation.state()
             if simulation.ticks % round(body.rate / 10) == 0:
                 centre, quaternion = simulation.block_pose()
-                judge.see(centre, simulation.truth()[1], sample.opening)
+                judge.see(centre, simulation.true_state()[1], sample.opening)
                 yaw = upright_yaw(Rotation.from_quat(quaternion).as_matrix())
                 policy.see(BlockDetection(sample.time, centre + offset, yaw, np.full(4, 1e-6)))
             wish = policy.command(sample.time, sample.opening, 1 / body.rate)
@@ -101,7 +101,7 @@ def test_fingers_stand_along_the_sides_of_the_block(arm: str) -> None:
     """The tool's axes and the block's coincide, up to quarter turns, seen from above."""
     body, rng = robot(arm), np.random.default_rng(0)
     for _ in range(6):
-        pose, policy = SCENES[arm].random_pose(rng), ScriptedGrasp(body, SCENES[arm])
+        pose, policy = SCENES[arm].sample_block_pose(rng), ScriptedGrasp(body, SCENES[arm])
         seen = upright_yaw(pose[:3, :3])
         policy.see(BlockDetection(0.0, pose[:3, 3], seen, np.full(4, 1e-6)))
         reached = policy._over_block(0.0)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from toy_task import ACTIONS, CONFIG, SIZE, TASK, demonstrate, make
 
-from invdyn_ros.arms.domain_randomization import NOISES
+from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
@@ -66,7 +66,9 @@ def test_a_policy_of_something_else_is_refused(tmp_path):
 
 def test_the_live_grasp_wants_what_the_environment_wants():
     torch.manual_seed(1)
-    noise = replace(NOISES["default"], latency=0.0)  # a live arm waits until it sees the block
+    noise = replace(
+        RANDOMIZATION_LEVELS["default"], latency=0.0
+    )  # a live arm waits until it sees the block
     with closing(GraspEnv(arm="ur5", noise=noise)) as env:
         policy = MLPPolicy(PolicyMetadata("ur5", env.observer.size, 7, (16,), "tanh", "sac"))
         live = LearnedGrasp(env.robot, env.world.believed, policy)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from invdyn_ros.arms.domain_randomization import NOISES
+from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.cli import run_verb
 from invdyn_ros.cli.collect import main as collect
@@ -107,7 +107,7 @@ def test_any_planner_drives_the_arm_where_it_plans_to_go():
         seen, info = env.reset(seed=0)
         for _ in range(80):
             seen, *_, info = env.step(policy.act(seen))
-        assert np.abs(env.world.simulation.truth()[0] - goal.numpy()).max() < 0.01
+        assert np.abs(env.world.simulation.true_state()[0] - goal.numpy()).max() < 0.01
         assert info["opening"] < 0.01
 
 
@@ -116,7 +116,9 @@ def test_the_shipped_planner_is_small_and_grasps_live_as_in_the_environment():
     folder = nodes["grasp"].parameters["policy_checkpoint"]
     assert sum(file.stat().st_size for file in Path(folder).iterdir()) < 5e6
     policy = load_planned(folder, "ur5")
-    noise = replace(NOISES["default"], latency=0.0)  # a live arm waits until it sees the block
+    noise = replace(
+        RANDOMIZATION_LEVELS["default"], latency=0.0
+    )  # a live arm waits until it sees the block
     with closing(GraspEnv(arm="ur5", noise=noise, steering=policy.meta.action_space)) as env:
         live = load_learned(env.robot, env.world.believed, folder)
         for episode in range(2):

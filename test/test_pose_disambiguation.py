@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.benchmarks.rendered_blocks import block_scene
 from invdyn_ros.perception.block_detector import BlockDetector, BlockDetectorConfig
 from invdyn_ros.perception.pose_disambiguation import (
@@ -28,7 +28,7 @@ def small_tilted_blocks(count: int) -> tuple[list[np.ndarray], list[np.ndarray]]
     """Pictures of blocks whose front marker has a side of 24 px and is tilted by 10 to 16 deg."""
     scene, rng, robot = block_scene(), np.random.default_rng(8), load_robot("ur5")
     images, truth = [], []
-    with SceneCamera(robot, scene) as camera:
+    with SceneRenderer(robot, scene) as camera:
         for _ in range(count):
             tilt, about = np.radians(rng.uniform(10, 16)), rng.uniform(-np.pi, np.pi)
             facing = Rotation.from_euler("xz", [np.pi, rng.uniform(-np.pi, np.pi)])

@@ -11,7 +11,7 @@ import pytest
 from pybullet_utils.bullet_client import BulletClient
 
 from invdyn_ros.arms.camera import Camera
-from invdyn_ros.arms.rendering import SceneCamera, table_picture
+from invdyn_ros.arms.rendering import SceneRenderer, render_table
 from invdyn_ros.arms.scene import (
     SCENES,
     Scene,
@@ -75,8 +75,8 @@ def test_rendered_pixels_agree_with_the_pinhole_model(client: BulletClient) -> N
 def test_rendered_markers_lie_where_the_pinhole_model_says(arm: str) -> None:
     scene, robot = replace(SCENES[arm], pixel_noise=0.0), load_robot(arm)
     rng, deviations = np.random.default_rng(2), []
-    with SceneCamera(robot, scene) as camera:
-        for pose in [scene.random_pose(rng) for _ in range(15)]:
+    with SceneRenderer(robot, scene) as camera:
+        for pose in [scene.sample_block_pose(rng) for _ in range(15)]:
             image = camera.render(robot.home, 0.05, pose[None])
             ids, corners = detect_markers(image[..., 1].copy())
             points = marker_corners(scene.block_size)[ids] @ pose[:3, :3].T + pose[:3, 3]
@@ -103,8 +103,8 @@ def test_area_and_goal_lie_in_the_picture(arm: str) -> None:
 @pytest.mark.parametrize("arm", sorted(SCENES))
 def test_scene_of_every_arm_renders_and_shows_its_blocks(arm: str) -> None:
     scene, robot = SCENES[arm], load_robot(arm)
-    poses = np.array([scene.random_pose(np.random.default_rng(1))] * scene.blocks)
-    with SceneCamera(robot, scene) as camera:
+    poses = np.array([scene.sample_block_pose(np.random.default_rng(1))] * scene.blocks)
+    with SceneRenderer(robot, scene) as camera:
         image = camera.render(robot.home, 0.0, poses)
     assert image.shape == (480, 640, 3)
     assert image.dtype == np.uint8
@@ -116,7 +116,7 @@ def test_scene_of_every_arm_renders_and_shows_its_blocks(arm: str) -> None:
 def test_same_seed_gives_the_same_picture() -> None:
     scene, robot = SCENES["ur5"], load_robot("ur5")
     pose = block_pose(0.45, 0.0, 0.02, 0.0)[None]
-    with SceneCamera(robot, scene, seed=5) as one, SceneCamera(robot, scene, seed=5) as two:
+    with SceneRenderer(robot, scene, seed=5) as one, SceneRenderer(robot, scene, seed=5) as two:
         first, second = one.render(robot.home, 0.05, pose), one.render(robot.home, 0.05, pose)
         np.testing.assert_array_equal(first, two.render(robot.home, 0.05, pose))
         assert np.any(first != second)  # the sensor's noise is new in each frame
@@ -126,7 +126,7 @@ def test_same_seed_gives_the_same_picture() -> None:
 
 def test_arm_moves_in_the_picture() -> None:
     scene, robot = replace(SCENES["kuka_iiwa"], pixel_noise=0.0), load_robot("kuka_iiwa")
-    with SceneCamera(robot, scene) as camera:
+    with SceneRenderer(robot, scene) as camera:
         home, turned, again = (
             camera.render(robot.home + shift, 0.0, np.empty((0, 4, 4))) for shift in (0, 0.5, 0)
         )
@@ -137,7 +137,7 @@ def test_arm_moves_in_the_picture() -> None:
 def test_number_of_poses_must_be_that_of_the_blocks() -> None:
     robot = load_robot("dofbot")
     with (
-        SceneCamera(robot, SCENES["dofbot"]) as camera,
+        SceneRenderer(robot, SCENES["dofbot"]) as camera,
         pytest.raises(ValueError, match="1 blocks"),
     ):
         camera.render(robot.home, 0.0, np.empty((0, 4, 4)))
@@ -164,7 +164,7 @@ def test_scene_names_the_field_that_is_wrong(field: dict[str, float]) -> None:
 
 def test_random_poses_lie_in_the_area_on_the_table() -> None:
     scene, rng = SCENES["dofbot"], np.random.default_rng(0)
-    poses = np.array([scene.random_pose(rng) for _ in range(200)])
+    poses = np.array([scene.sample_block_pose(rng) for _ in range(200)])
     low, high = np.transpose([scene.area_x, scene.area_y])
     assert np.all((poses[:, :2, 3] >= low) & (poses[:, :2, 3] <= high))
     np.testing.assert_allclose(poses[:, 2, 3], scene.block_size / 2)

@@ -7,7 +7,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from invdyn_ros.arms.domain_randomization import Noise
+from invdyn_ros.arms.domain_randomization import DomainRandomization
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.estimation.grasp_offset_search import DEVIATION, GraspOffsetFilter
 
@@ -61,7 +61,9 @@ def test_a_grip_that_holds_leaves_the_weight_around_it() -> None:
 def test_whoever_believes_the_observer_finds_a_block_that_the_camera_misplaces() -> None:
     """In episodes whose camera errs by more than the play between open fingers and block."""
     with closing(
-        GraspEnv(arm="ur5", control_mode="cartesian", noise=Noise(camera_position=0.02))
+        GraspEnv(
+            arm="ur5", control_mode="cartesian", noise=DomainRandomization(camera_position=0.02)
+        )
     ) as env:
         for episode in (3, 5, 7, 9):
             env.reset(seed=3, options={"episode": episode})

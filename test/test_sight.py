@@ -9,7 +9,11 @@ import pytest
 import torch
 from small_sight import LEVELS, SCENE, UR5, draw, fresh, home, meta, sure
 
-from invdyn_ros.arms.domain_randomization import NOISES, randomize_camera, randomize_scene
+from invdyn_ros.arms.domain_randomization import (
+    RANDOMIZATION_LEVELS,
+    randomize_camera,
+    randomize_scene,
+)
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.estimation.block_pose_estimator import (
     MAX_POSITION_STD,
@@ -49,7 +53,7 @@ def pictures(tmp_path_factory):
 def test_landmarks_where_they_really_are_give_the_place_of_the_block() -> None:
     sight, random = fresh(), np.random.default_rng(0)
     for episode in range(20):
-        noise = NOISES["hard"]
+        noise = RANDOMIZATION_LEVELS["hard"]
         camera = randomize_camera(
             randomize_scene(SCENE, noise, 0, episode), noise, 0, episode, 64
         ).camera

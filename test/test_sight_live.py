@@ -10,7 +10,7 @@ import pytest
 import torch
 from small_sight import fresh, sure
 
-from invdyn_ros.arms.domain_randomization import NOISES, latency
+from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS, sample_latency
 from invdyn_ros.cli import run_verb
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
@@ -39,7 +39,7 @@ def test_a_state_from_pixels_is_that_of_the_network_as_late_as_the_episode_says(
                 *_, info = env.step(np.zeros(7, np.float32))
                 for sighting in info["sightings"]:
                     late = info["time"] - sighting.time
-                    assert late >= latency(NOISES["default"], 4, 0) - 1e-9
+                    assert late >= sample_latency(RANDOMIZATION_LEVELS["default"], 4, 0) - 1e-9
                 seen += info["sightings"]
             stamps = [sighting.time for sighting in seen]
             np.testing.assert_allclose(np.diff(stamps), 0.096, atol=1e-9)  # each 12th tick

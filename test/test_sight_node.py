@@ -10,8 +10,8 @@ from node_probe import IMAGES, START, STATES, TICK, UR5, stamps
 from sensor_msgs.msg import Image, JointState
 from visualization_msgs.msg import Marker, MarkerArray
 
-from invdyn_ros.arms.domain_randomization import NOISES, randomize_camera
-from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS, randomize_camera
+from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.arms.scene import SCENES, block_pose, quaternion_pose
 from invdyn_ros.grasp.estimation.block_estimate import upright_yaw
 from invdyn_ros.grasp.estimation.block_pose_estimator import BlockPoseEstimator, landmarks, middle
@@ -49,7 +49,7 @@ def network(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def picture():
-    camera = SceneCamera(UR5, randomize_camera(SCENE, NOISES["default"], 0, 0, 64))
+    camera = SceneRenderer(UR5, randomize_camera(SCENE, RANDOMIZATION_LEVELS["default"], 0, 0, 64))
     image = camera.render(UR5.home, OPEN, block_pose(0.45, 0.03, 0.02, 0.4)[None])
     camera.close()
     return image

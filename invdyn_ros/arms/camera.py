@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NEAR, FAR = 0.05, 4.0  # clipping planes [m]
+NEAR_PLANE, FAR_PLANE = 0.05, 4.0  # clipping planes [m]
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,10 +71,10 @@ class Camera:
         TinyRenderer samples a pixel at its lower left corner, not its centre (measured); the
         third column moves the image by that half pixel.
         """
-        w, h, depth = self.width, self.height, FAR - NEAR
+        w, h, depth = self.width, self.height, FAR_PLANE - NEAR_PLANE
         return [
             *(2 * self.focal / w, 0.0, 0.0, 0.0),
             *(0.0, 2 * self.focal / h, 0.0, 0.0),
-            *(1 / w, 1 / h, -(FAR + NEAR) / depth, -1.0),
-            *(0.0, 0.0, -2 * FAR * NEAR / depth, 0.0),
+            *(1 / w, 1 / h, -(FAR_PLANE + NEAR_PLANE) / depth, -1.0),
+            *(0.0, 0.0, -2 * FAR_PLANE * NEAR_PLANE / depth, 0.0),
         ]

@@ -15,19 +15,19 @@ import numpy as np
 from invdyn_ros.typing import Array
 
 ADDRESS = 0x15
-WRITE_ONE = 0x10  # + id: position high, low, time high, low
+WRITE_SERVO = 0x10  # + id: position high, low, time high, low
 TORQUE = 0x1A  # 1: on
-WRITE_SIX = 0x1D  # six positions, high byte first
+WRITE_ALL = 0x1D  # six positions, high byte first
 WRITE_TIME = 0x1E  # of the move that WRITE_SIX starts
-READ_ONE = 0x30  # + id: a write asks, a read gets the answer
-ANSWER_DELAY = 0.003  # [s] until the board has a servo's answer
-RAW_RANGE = (96, 4000)  # counts that a servo can report
-CENTRE = 90.0  # servo angle where a joint is at zero [deg]
-CLOSED = 170.0  # servo angle of the closed gripper [deg]; 180 overshoots
-SLACK = 1e-9  # [deg] lost in converting from radians
+READ_SERVO = 0x30  # + id: a write asks, a read gets the answer
+RESPONSE_DELAY = 0.003  # [s] until the board has a servo's answer
+COUNT_RANGE = (96, 4000)  # counts that a servo can report
+ZERO_ANGLE = 90.0  # servo angle where a joint is at zero [deg]
+GRIPPER_CLOSED_ANGLE = 170.0  # servo angle of the closed gripper [deg]; 180 overshoots
+ANGLE_TOLERANCE = 1e-9  # [deg] lost in converting from radians
 
 
-class Bus(Protocol):
+class I2CBus(Protocol):
     """What the driver needs of smbus2's SMBus."""
 
     def write_byte_data(self, i2c_addr: int, register: int, value: int) -> None:
@@ -44,10 +44,10 @@ class Servo(NamedTuple):
     """One servo: a linear map from its angle to counts."""
 
     id: int
-    low: int  # count at 0 deg, and at the far end if inverted
-    high: int
-    span: float  # [deg] from low to high
-    largest: float  # largest angle that may be asked for [deg]
+    low_count: int  # count at 0 deg, and at the far end if inverted
+    high_count: int
+    angle_range: float  # [deg] from low to high
+    max_angle: float  # largest angle that may be asked for [deg]
     inverted: bool
 
     def count(self, angle: float) -> int:
@@ -56,17 +56,19 @@ class Servo(NamedTuple):
         Raises:
             ValueError: the angle is negative, too large or not finite.
         """
-        if not -SLACK <= angle <= self.largest + SLACK:
+        if not -ANGLE_TOLERANCE <= angle <= self.max_angle + ANGLE_TOLERANCE:
             raise ValueError(
-                f"servo {self.id} cannot go to {angle:.2f} deg; right are 0 to {self.largest:g}"
+                f"servo {self.id} cannot go to {angle:.2f} deg; right are 0 to {self.max_angle:g}"
             )
-        travel = self.span - angle if self.inverted else angle
-        return round(self.low + (self.high - self.low) * travel / self.span)
+        travel = self.angle_range - angle if self.inverted else angle
+        return round(
+            self.low_count + (self.high_count - self.low_count) * travel / self.angle_range
+        )
 
     def angle(self, count: int) -> float:
         """Return the angle [deg] of a count."""
-        travel = (count - self.low) * self.span / (self.high - self.low)
-        return self.span - travel if self.inverted else travel
+        travel = (count - self.low_count) * self.angle_range / (self.high_count - self.low_count)
+        return self.angle_range - travel if self.inverted else travel
 
 
 SERVOS = (
@@ -75,18 +77,18 @@ SERVOS = (
     Servo(3, 900, 3100, 180.0, 180.0, True),
     Servo(4, 900, 3100, 180.0, 180.0, True),
     Servo(5, 380, 3700, 270.0, 270.0, False),
-    Servo(6, 900, 3100, 180.0, CLOSED, False),
+    Servo(6, 900, 3100, 180.0, GRIPPER_CLOSED_ANGLE, False),
 )
 
 
 def joints_to_servos(q: Array) -> Array:
     """Return servo angles [deg] of joint angles [rad], same shape."""
-    return np.degrees(q) + CENTRE
+    return np.degrees(q) + ZERO_ANGLE
 
 
 def servos_to_joints(angles: Array) -> Array:
     """Return joint angles [rad] of servo angles [deg], same shape."""
-    return np.radians(np.asarray(angles) - CENTRE)
+    return np.radians(np.asarray(angles) - ZERO_ANGLE)
 
 
 def opening_to_servo(opening: float, max_opening: float) -> float:
@@ -97,12 +99,12 @@ def opening_to_servo(opening: float, max_opening: float) -> float:
     """
     if not 0 <= opening <= max_opening:
         raise ValueError(f"gripper opening {opening} m is not within 0 to {max_opening} m")
-    return CLOSED * (1 - opening / max_opening)
+    return GRIPPER_CLOSED_ANGLE * (1 - opening / max_opening)
 
 
 def servo_to_opening(angle: float, max_opening: float) -> float:
     """Return the distance between the pads [m] at an angle [deg] of the gripper servo."""
-    return max_opening * (1 - angle / CLOSED)
+    return max_opening * (1 - angle / GRIPPER_CLOSED_ANGLE)
 
 
 class DofbotBus:
@@ -111,14 +113,14 @@ class DofbotBus:
     Nothing is tried again here: a caller with a deadline decides that.
     """
 
-    def __init__(self, bus: Bus, sleep: Callable[[float], None] = time.sleep) -> None:
+    def __init__(self, bus: I2CBus, sleep: Callable[[float], None] = time.sleep) -> None:
         self.bus, self.sleep = bus, sleep
 
     def set_torque(self, on: bool) -> None:
         """Make all servos stiff, where they are, or limp."""
         self._send(lambda: self.bus.write_byte_data(ADDRESS, TORQUE, int(on)))
 
-    def write_one(self, id: int, angle: float, duration: float) -> None:
+    def write_servo(self, id: int, angle: float, duration: float) -> None:
         """Start moving one servo to an angle [deg], to be there after a duration [s].
 
         Raises:
@@ -128,9 +130,9 @@ class DofbotBus:
         if not 1 <= id <= len(SERVOS):
             raise ValueError(f"there is no servo {id}; ids are 1 to {len(SERVOS)}")
         data = [*_bytes(SERVOS[id - 1].count(angle)), *_bytes(_milliseconds(duration))]
-        self._send(lambda: self.bus.write_i2c_block_data(ADDRESS, WRITE_ONE + id, data))
+        self._send(lambda: self.bus.write_i2c_block_data(ADDRESS, WRITE_SERVO + id, data))
 
-    def write_six(self, angles: Sequence[float] | Array, duration: float) -> None:
+    def write_servos(self, angles: Sequence[float] | Array, duration: float) -> None:
         """Start moving all servos to angles (6,) [deg], to be there after a duration [s].
 
         Raises:
@@ -143,9 +145,9 @@ class DofbotBus:
         data = [byte for count in counts for byte in _bytes(count)]
         span = _bytes(_milliseconds(duration))
         self._send(lambda: self.bus.write_i2c_block_data(ADDRESS, WRITE_TIME, span))
-        self._send(lambda: self.bus.write_i2c_block_data(ADDRESS, WRITE_SIX, data))
+        self._send(lambda: self.bus.write_i2c_block_data(ADDRESS, WRITE_ALL, data))
 
-    def read(self, id: int) -> float | None:
+    def read_servo(self, id: int) -> float | None:
         """Return where a servo is [deg], None if it did not say; takes a little over 3 ms.
 
         The angle can lie a little outside of what may be asked for: an arm can be pushed.
@@ -153,24 +155,24 @@ class DofbotBus:
         Raises:
             OSError: the board does not answer.
         """
-        self._send(lambda: self.bus.write_byte_data(ADDRESS, READ_ONE + id, 0))
-        self.sleep(ANSWER_DELAY)
+        self._send(lambda: self.bus.write_byte_data(ADDRESS, READ_SERVO + id, 0))
+        self.sleep(RESPONSE_DELAY)
         try:
-            word = self.bus.read_word_data(ADDRESS, READ_ONE + id)
+            word = self.bus.read_word_data(ADDRESS, READ_SERVO + id)
         except OSError as error:
-            raise _no_answer(error) from error
+            raise _no_response(error) from error
         count = (word & 0xFF) << 8 | word >> 8  # the board sends the high byte first
-        low, high = RAW_RANGE
+        low, high = COUNT_RANGE
         return SERVOS[id - 1].angle(count) if low <= count <= high else None  # 0: failed
 
     def _send(self, write: Callable[[], None]) -> None:
         try:
             write()
         except OSError as error:
-            raise _no_answer(error) from error
+            raise _no_response(error) from error
 
 
-def open_bus(number: int = 1) -> Bus:
+def open_bus(number: int = 1) -> I2CBus:
     """Open an I2C bus of this machine.
 
     Raises:
@@ -189,7 +191,7 @@ def open_bus(number: int = 1) -> Bus:
         ) from error
 
 
-def _no_answer(error: OSError) -> OSError:
+def _no_response(error: OSError) -> OSError:
     return OSError(
         f"no answer from the DofBot's servo board at I2C address {ADDRESS:#x}: "
         f"{error.strerror or error}; check its power and cable"

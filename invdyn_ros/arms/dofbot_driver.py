@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from invdyn_ros.arms.dofbot_bus import (
-    CLOSED,
+    GRIPPER_CLOSED_ANGLE,
     SERVOS,
     Array,
     DofbotBus,
@@ -29,10 +29,10 @@ from invdyn_ros.arms.dofbot_bus import (
 )
 from invdyn_ros.robots.robot import Robot
 
-TIMEOUT = 0.1  # [s] without a command, then nothing is written and the servos hold
-PATIENCE = 25  # failures in a row before the arm counts as gone
+COMMAND_TIMEOUT = 0.1  # [s] without a command, then nothing is written and the servos hold
+MAX_CONSECUTIVE_FAILURES = 25  # failures in a row before the arm counts as gone
 GRIPPER_SPEED = 0.12  # [m/s] of the opening: both fingers at their rated speed
-SLACK = 1e-6  # [rad] by which a command may miss a limit
+LIMIT_TOLERANCE = 1e-6  # [rad] by which a command may miss a limit
 GRIPPER = len(SERVOS) - 1  # index of the gripper's servo
 ARM = slice(0, GRIPPER)
 
@@ -48,7 +48,7 @@ class Reading(NamedTuple):
     """
 
     time: float
-    spread: float
+    duration: float
     q: Array
     opening: float
 
@@ -80,15 +80,17 @@ class DofbotDriver:
         self.bus, self.robot, self.clock = bus, robot, clock
         self.reads_per_tick, self.period = reads_per_tick, 1 / robot.rate
         self.max_opening = robot.gripper.max_opening
-        grip_step = CLOSED * GRIPPER_SPEED / self.max_opening * self.period
-        self.step = np.append(np.degrees(robot.velocity) * self.period, grip_step)  # (6,) [deg]
-        self.goal = np.full(len(SERVOS), np.nan)  # [deg]; NaN: never commanded
+        grip_step = GRIPPER_CLOSED_ANGLE * GRIPPER_SPEED / self.max_opening * self.period
+        self.max_step = np.append(
+            np.degrees(robot.velocity) * self.period, grip_step
+        )  # (6,) [deg]
+        self.target = np.full(len(SERVOS), np.nan)  # [deg]; NaN: never commanded
         self.setpoint = np.full(len(SERVOS), np.nan)  # [deg] last written
-        self.commanded = {"arm": -np.inf, "gripper": -np.inf}  # when [s]
+        self.command_times = {"arm": -np.inf, "gripper": -np.inf}  # when [s]
         self.failures: Counter[str] = Counter()  # in a row
-        self.lost = 0  # readings given up because a servo did not answer
-        self.last: Reading | None = None
-        self._begin()
+        self.incomplete_readings = 0  # readings given up because a servo did not answer
+        self.last_reading: Reading | None = None
+        self._start_reading()
         bus.set_torque(True)
 
     def command(self, q: Array) -> None:
@@ -102,28 +104,28 @@ class DofbotDriver:
             raise ValueError(f"the arm has {robot.n} joints, got {np.size(q)} positions")
         limits = zip(robot.joint_names, q, robot.lower, robot.upper, strict=True)
         for name, value, lower, upper in limits:
-            if not lower - SLACK <= value <= upper + SLACK:
+            if not lower - LIMIT_TOLERANCE <= value <= upper + LIMIT_TOLERANCE:
                 raise ValueError(
                     f"'{name}' cannot go to {value:.4g} rad; {lower:.4g} to {upper:.4g} are right"
                 )
-        self.goal[ARM] = joints_to_servos(np.clip(q, robot.lower, robot.upper))
-        self.commanded["arm"] = self.clock()
+        self.target[ARM] = joints_to_servos(np.clip(q, robot.lower, robot.upper))
+        self.command_times["arm"] = self.clock()
 
-    def grip(self, opening: float) -> None:
+    def command_gripper(self, opening: float) -> None:
         """Note how far the gripper shall open [m].
 
         Raises:
             ValueError: it cannot, or the number is negative or not finite.
         """
-        self.goal[GRIPPER] = opening_to_servo(opening, self.max_opening)
-        self.commanded["gripper"] = self.clock()
+        self.target[GRIPPER] = opening_to_servo(opening, self.max_opening)
+        self.command_times["gripper"] = self.clock()
 
     @property
     def problem(self) -> str | None:
         """Why nothing is written to the joints, None if something is."""
-        if not self._live("arm"):
-            return f"no command for {TIMEOUT} s: the servos hold"
-        return "no reading yet: the arm waits for one" if self.last is None else None
+        if not self._has_fresh_command("arm"):
+            return f"no command for {COMMAND_TIMEOUT} s: the servos hold"
+        return "no reading yet: the arm waits for one" if self.last_reading is None else None
 
     def tick(self) -> Reading | None:
         """Write what is due and read some servos; call it once a period.
@@ -134,7 +136,7 @@ class DofbotDriver:
         Raises:
             OSError: the board, or one servo, has failed too often in a row.
         """
-        self._try("board", self._write)
+        self._attempt("board", self._write)
         return self._read()
 
     def close(self, release: bool = False) -> None:
@@ -142,35 +144,37 @@ class DofbotDriver:
         if release:
             self.bus.set_torque(False)
 
-    def _live(self, part: str) -> bool:
-        return self.clock() - self.commanded[part] <= TIMEOUT
+    def _has_fresh_command(self, part: str) -> bool:
+        return self.clock() - self.command_times[part] <= COMMAND_TIMEOUT
 
     def _write(self) -> None:
         """Advance the commanded servos by one step."""
-        if self.last is None:
+        if self.last_reading is None:
             return
-        arm, gripper = self._live("arm"), self._live("gripper")
+        arm, gripper = self._has_fresh_command("arm"), self._has_fresh_command("gripper")
         if not (arm or gripper):
             return
-        wanted = np.where([arm] * GRIPPER + [gripper], self.goal, self.setpoint)
-        measured = joints_to_servos(self.last.q)
-        measured = np.append(measured, opening_to_servo(self._opening(), self.max_opening))
+        wanted = np.where([arm] * GRIPPER + [gripper], self.target, self.setpoint)
+        measured = joints_to_servos(self.last_reading.q)
+        measured = np.append(measured, opening_to_servo(self._clipped_opening(), self.max_opening))
         start = np.where(np.isnan(self.setpoint), measured, self.setpoint)
         # where stops are passed, because the arm was pushed there, the way starts at the stop
-        start = np.clip(start, 0, [servo.largest for servo in SERVOS])
-        setpoint = start + np.clip(wanted - start, -self.step, self.step)
+        start = np.clip(start, 0, [servo.max_angle for servo in SERVOS])
+        setpoint = start + np.clip(wanted - start, -self.max_step, self.max_step)
         if arm and not np.isnan(setpoint[GRIPPER]):
-            self.bus.write_six(setpoint, self.period)
+            self.bus.write_servos(setpoint, self.period)
         else:
             for i in range(GRIPPER) if arm else (GRIPPER,):
-                self.bus.write_one(SERVOS[i].id, setpoint[i], self.period)
+                self.bus.write_servo(SERVOS[i].id, setpoint[i], self.period)
         self.setpoint = setpoint
 
-    def _opening(self) -> float:
+    def _clipped_opening(self) -> float:
         """Measured opening [m] as one that may be asked for."""
-        return float(np.clip(self.last.opening if self.last else 0.0, 0.0, self.max_opening))
+        return float(
+            np.clip(self.last_reading.opening if self.last_reading else 0.0, 0.0, self.max_opening)
+        )
 
-    def _begin(self) -> None:
+    def _start_reading(self) -> None:
         """Start the next reading."""
         self._angles: list[float | None] = []
         self._times: list[float] = []
@@ -179,27 +183,29 @@ class DofbotDriver:
         for _ in range(self.reads_per_tick):
             id = SERVOS[len(self._angles)].id
             asked = self.clock()
-            self._angles.append(self._try(f"servo {id}", partial(self.bus.read, id), True))
+            self._angles.append(
+                self._attempt(f"servo {id}", partial(self.bus.read_servo, id), True)
+            )
             self._times.append((asked + self.clock()) / 2)
             if len(self._angles) == len(SERVOS):
-                return self._complete()
+                return self._finish_reading()
         return None
 
-    def _complete(self) -> Reading | None:
+    def _finish_reading(self) -> Reading | None:
         """Return the reading if every servo has answered, and begin the next."""
         angles, times = self._angles, self._times
-        self._begin()
+        self._start_reading()
         if None in angles:
-            self.lost += 1
+            self.incomplete_readings += 1
             return None
         known = np.array(angles, float)
         opening = servo_to_opening(known[GRIPPER], self.max_opening)
-        self.last = Reading(
+        self.last_reading = Reading(
             float(np.mean(times)), times[-1] - times[0], servos_to_joints(known[ARM]), opening
         )
-        return self.last
+        return self.last_reading
 
-    def _try(
+    def _attempt(
         self, what: str, call: Callable[[], float | None], answers: bool = False
     ) -> float | None:
         """Do something on the bus; forgive a failure, but not many in a row."""
@@ -211,9 +217,9 @@ class DofbotDriver:
             problem = error
         failed = problem is not None or (answers and value is None)
         self.failures[what] = self.failures[what] + 1 if failed else 0
-        if self.failures[what] >= PATIENCE:
+        if self.failures[what] >= MAX_CONSECUTIVE_FAILURES:
             raise problem or OSError(
-                f"{what} of the DofBot has not said where it is {PATIENCE} times in a row; "
+                f"{what} of the DofBot has not said where it is {MAX_CONSECUTIVE_FAILURES} times in a row; "
                 "check its cable"
             )
         return value

@@ -14,12 +14,12 @@ from invdyn_ros.arms.plant import PlantConfig
 from invdyn_ros.arms.scene import Scene
 from invdyn_ros.config import Checked, NonNegative
 
-CLIP = 2.5  # deviations: masses, frictions and lenses stay positive
-WEAR, LATENCY, VIEW = 1, 2, 3  # streams besides that of the scene
+MAX_DEVIATION = 2.5  # deviations: masses, frictions and lenses stay positive
+PLANT_STREAM, LATENCY_STREAM, CAMERA_STREAM = 1, 2, 3  # streams besides that of the scene
 
 
 @dataclass(frozen=True)
-class Noise(Checked):
+class DomainRandomization(Checked):
     """Standard deviations of what an episode draws anew; zero switches a term off.
 
     Attributes:
@@ -48,8 +48,8 @@ class Noise(Checked):
     camera_rotation: NonNegative = 0.0
     light: NonNegative = 0.0
     pixel: NonNegative = 0.0
-    mass: NonNegative = 0.0
-    friction: NonNegative = 0.0
+    block_mass: NonNegative = 0.0
+    block_friction: NonNegative = 0.0
     latency: NonNegative = 0.0
     payload: NonNegative = 0.0
     joint_friction: NonNegative = 0.0
@@ -62,22 +62,22 @@ class Noise(Checked):
     view_angle: NonNegative = 0.0
     texture: NonNegative = 0.0
 
-    def scaled(self, share: float) -> "Noise":
+    def scaled(self, factor: float) -> "DomainRandomization":
         """Return this noise with every term times a share of at least zero."""
-        return replace(self, **{name: share * term for name, term in vars(self).items()})
+        return replace(self, **{name: factor * term for name, term in vars(self).items()})
 
 
 # Magnitudes: hand-eye error 2 to 10 mm, latency 0 to 80 ms, servo steps of a degree; views as
 # robosuite randomises them (1 cm, 0.087 rad, 5 degrees), friction by 10% and more.
-NOISES = {
-    "none": Noise(),
-    "default": Noise(
+RANDOMIZATION_LEVELS = {
+    "none": DomainRandomization(),
+    "default": DomainRandomization(
         camera_position=0.002,
         camera_rotation=0.003,
         light=0.2,
         pixel=1.0,
-        mass=0.1,
-        friction=0.1,
+        block_mass=0.1,
+        block_friction=0.1,
         latency=0.08,
         payload=0.5,
         joint_friction=0.1,
@@ -89,13 +89,13 @@ NOISES = {
         view_angle=0.03,
         texture=0.1,
     ),
-    "hard": Noise(
+    "hard": DomainRandomization(
         camera_position=0.01,
         camera_rotation=0.02,
         light=0.5,
         pixel=2.0,
-        mass=0.3,
-        friction=0.2,
+        block_mass=0.3,
+        block_friction=0.2,
         latency=0.16,
         payload=2.0,
         joint_friction=0.2,
@@ -111,40 +111,40 @@ NOISES = {
 }
 
 
-def load_noise(name: str) -> Noise:
+def load_randomization(name: str) -> DomainRandomization:
     """Return a named noise level.
 
     Raises:
         ValueError: there is no such level; names the known ones.
     """
-    if name not in NOISES:
-        raise ValueError(f"no noise '{name}'; known levels: {list(NOISES)}")
-    return NOISES[name]
+    if name not in RANDOMIZATION_LEVELS:
+        raise ValueError(f"no noise '{name}'; known levels: {list(RANDOMIZATION_LEVELS)}")
+    return RANDOMIZATION_LEVELS[name]
 
 
-def randomize_scene(scene: Scene, noise: Noise, seed: int, episode: int) -> Scene:
+def randomize_scene(scene: Scene, noise: DomainRandomization, seed: int, episode: int) -> Scene:
     """Return the scene of one episode; the same seed and episode give the same scene."""
     random = np.random.default_rng([seed, episode])
     draws = random.standard_normal(11)
     camera = replace(
         scene.camera,
         T_base_camera=scene.camera.T_base_camera
-        @ _shift(noise.camera_position * draws[3:6], noise.camera_rotation * draws[:3]),
+        @ _pose_offset(noise.camera_position * draws[3:6], noise.camera_rotation * draws[:3]),
     )
     light = np.asarray(scene.light) / np.linalg.norm(scene.light) + noise.light * draws[6:9]
-    relative = np.clip(draws[9:], -CLIP, CLIP)
+    relative = np.clip(draws[9:], -MAX_DEVIATION, MAX_DEVIATION)
     return replace(
         scene,
         camera=camera,
         light=tuple(light.tolist()),
         pixel_noise=scene.pixel_noise * noise.pixel,
-        block_mass=scene.block_mass * float(1 + noise.mass * relative[0]),
-        friction=scene.friction * float(1 + noise.friction * relative[1]),
+        block_mass=scene.block_mass * float(1 + noise.block_mass * relative[0]),
+        friction=scene.friction * float(1 + noise.block_friction * relative[1]),
     )
 
 
 def randomize_plant(
-    plant: PlantConfig, noise: Noise, seed: int, episode: int, load: float
+    plant: PlantConfig, noise: DomainRandomization, seed: int, episode: int, block_mass: float
 ) -> PlantConfig:
     """Return the arm of one episode.
 
@@ -155,19 +155,21 @@ def randomize_plant(
         episode: number of the episode.
         load: mass of the block, the unit of an unknown payload [kg].
     """
-    draws = _stream(seed, episode, WEAR).standard_normal(3).clip(-CLIP, CLIP)
+    draws = (
+        _stream(seed, episode, PLANT_STREAM).standard_normal(3).clip(-MAX_DEVIATION, MAX_DEVIATION)
+    )
     friction = np.maximum(1 + noise.joint_friction * draws[:2], 0.0)
     return replace(
         with_sensor_noise(plant, noise),
         coulomb=plant.coulomb * float(friction[0]),
         viscous=plant.viscous * float(friction[1]),
-        payload=plant.payload + noise.payload * load * abs(float(draws[2])),
+        payload=plant.payload + noise.payload * block_mass * abs(float(draws[2])),
         backlash=noise.backlash * plant.encoder_step,
         servo_step=noise.servo_step,
     )
 
 
-def with_sensor_noise(plant: PlantConfig, noise: Noise) -> PlantConfig:
+def with_sensor_noise(plant: PlantConfig, noise: DomainRandomization) -> PlantConfig:
     """Return an arm with the joint sensors of a noise level."""
     measured = plant.velocity_noise >= 0
     return replace(
@@ -177,7 +179,9 @@ def with_sensor_noise(plant: PlantConfig, noise: Noise) -> PlantConfig:
     )
 
 
-def randomize_camera(scene: Scene, noise: Noise, seed: int, episode: int, pixels: int) -> Scene:
+def randomize_camera(
+    scene: Scene, noise: DomainRandomization, seed: int, episode: int, image_size: int
+) -> Scene:
     """Return how a camera without calibration shows the scene of one episode: blocks unmarked.
 
     Args:
@@ -188,39 +192,41 @@ def randomize_camera(scene: Scene, noise: Noise, seed: int, episode: int, pixels
         episode: number of the episode.
         pixels: side of the square picture [px].
     """
-    random = _stream(seed, episode, VIEW)
-    draws = random.standard_normal(7).clip(-CLIP, CLIP)
-    shift = _shift(noise.view_position * draws[:3], noise.view_rotation * draws[3:6])
+    random = _stream(seed, episode, CAMERA_STREAM)
+    draws = random.standard_normal(7).clip(-MAX_DEVIATION, MAX_DEVIATION)
+    shift = _pose_offset(noise.view_position * draws[:3], noise.view_rotation * draws[3:6])
     angle = 2 * np.arctan(scene.camera.width / (2 * scene.camera.focal))
-    focal = pixels / (2 * np.tan((angle + noise.view_angle * draws[6]) / 2))
-    camera = Camera(scene.camera.T_base_camera @ shift, float(focal), pixels, pixels)
+    focal = image_size / (2 * np.tan((angle + noise.view_angle * draws[6]) / 2))
+    camera = Camera(scene.camera.T_base_camera @ shift, float(focal), image_size, image_size)
     shades = 255 * noise.texture * random.standard_normal((4, 3))
     return replace(
         scene,
         camera=camera,
         marked=False,
-        table_color=_shade(scene.table_color, shades[0]),
-        area_color=_shade(scene.area_color, shades[1]),
-        block_color=_shade(scene.block_color, shades[2]),
-        wall_color=_shade(scene.wall_color, shades[3]),
+        table_color=_shift_color(scene.table_color, shades[0]),
+        area_color=_shift_color(scene.area_color, shades[1]),
+        block_color=_shift_color(scene.block_color, shades[2]),
+        wall_color=_shift_color(scene.wall_color, shades[3]),
     )
 
 
-def _shade(color: tuple[float, float, float], change: np.ndarray) -> tuple[float, float, float]:
+def _shift_color(
+    color: tuple[float, float, float], change: np.ndarray
+) -> tuple[float, float, float]:
     red, green, blue = np.clip(np.add(color, change), 0.0, 255.0).tolist()
     return red, green, blue
 
 
-def latency(noise: Noise, seed: int, episode: int) -> float:
+def sample_latency(noise: DomainRandomization, seed: int, episode: int) -> float:
     """Return the time from exposure to use of the images of one episode [s]."""
-    return float(noise.latency * _stream(seed, episode, LATENCY).random())
+    return float(noise.latency * _stream(seed, episode, LATENCY_STREAM).random())
 
 
-def _stream(seed: int, episode: int, which: int) -> np.random.Generator:
-    return np.random.default_rng([seed, episode, which])
+def _stream(seed: int, episode: int, stream: int) -> np.random.Generator:
+    return np.random.default_rng([seed, episode, stream])
 
 
-def _shift(position: np.ndarray, rotation: np.ndarray) -> np.ndarray:
+def _pose_offset(position: np.ndarray, rotation: np.ndarray) -> np.ndarray:
     """Return the small motion (4, 4) of a shift [m] and a rotation vector [rad], (3,) each."""
     T = np.eye(4)
     T[:3, :3], T[:3, 3] = Rotation.from_rotvec(rotation).as_matrix(), position

@@ -30,7 +30,7 @@ class LinkInertias(NamedTuple):
     tip_inertia: np.ndarray
 
 
-class Body(NamedTuple):
+class PybulletArm(NamedTuple):
     """An arm in a physics world, by PyBullet's numbers.
 
     Attributes:
@@ -40,13 +40,13 @@ class Body(NamedTuple):
         bones: its links without what a plant adds.
     """
 
-    number: int
+    body_id: int
     joints: list[int]
     fingers: list[int]
-    bones: LinkInertias
+    link_inertias: LinkInertias
 
 
-def add_arm(client: BulletClient, robot: Robot, plant: PlantConfig) -> Body:
+def add_arm(client: BulletClient, robot: Robot, plant: PlantConfig) -> PybulletArm:
     """Add an arm to a PyBullet world and give it the plant's inertia, payload and friction."""
     number = client.loadURDF(
         str(robot.urdf), useFixedBase=True, flags=pybullet.URDF_USE_INERTIA_FROM_FILE
@@ -56,26 +56,26 @@ def add_arm(client: BulletClient, robot: Robot, plant: PlantConfig) -> Body:
     link = {row[12].decode(): row[0] for row in info}
     joints = [joint[name] for name in robot.joint_names]
     fingers = [joint[name] for name in robot.gripper.joints] if robot.gripper else []
-    _undo_defaults(client, number, link, _without_inertia(robot.urdf))
+    _clear_bullet_defaults(client, number, link, _links_without_inertia(robot.urdf))
     inertia = [client.getDynamicsInfo(number, j)[2] for j in joints]
     # The axis comes in the frame of the link's inertia, where the diagonal is.
     axes = np.array([info[j][13] for j in joints])
     tip = client.getDynamicsInfo(number, link[robot.tip_link])
     bones = LinkInertias(np.array(inertia), axes, link[robot.tip_link], tip[0], np.array(tip[2]))
-    body = Body(number, joints, fingers, bones)
+    body = PybulletArm(number, joints, fingers, bones)
     apply_plant(client, body, robot, plant)
     for finger in fingers:
         client.changeDynamics(
             number, finger, lateralFriction=1.0, spinningFriction=0.01, rollingFriction=1e-4
         )
     if len(fingers) == 2:
-        _couple(client, number, fingers)
+        _gear_fingers(client, number, fingers)
     return body
 
 
-def apply_plant(client: BulletClient, body: Body, robot: Robot, plant: PlantConfig) -> None:
+def apply_plant(client: BulletClient, body: PybulletArm, robot: Robot, plant: PlantConfig) -> None:
     """Give an arm the rotors, the viscous friction and the payload of a plant, and no other's."""
-    number, bones = body.number, body.bones
+    number, bones = body.body_id, body.link_inertias
     rotors, viscous = plant.rotor_inertia * robot.effort, plant.viscous * robot.effort
     for j, inertia, axis, rotor, damping in zip(
         body.joints, bones.inertia, bones.axes, rotors, viscous, strict=True
@@ -91,7 +91,9 @@ def apply_plant(client: BulletClient, body: Body, robot: Robot, plant: PlantConf
     )
 
 
-def _undo_defaults(client: BulletClient, body: int, link: dict[str, int], bare: set[str]) -> None:
+def _clear_bullet_defaults(
+    client: BulletClient, body: int, link: dict[str, int], bare: set[str]
+) -> None:
     """Take what Bullet adds to links by itself: damping, low top speed, mass of mere frames."""
     for name, j in link.items():
         if name in bare:
@@ -101,7 +103,7 @@ def _undo_defaults(client: BulletClient, body: int, link: dict[str, int], bare: 
         )
 
 
-def _couple(client: BulletClient, body: int, fingers: list[int]) -> None:
+def _gear_fingers(client: BulletClient, body: int, fingers: list[int]) -> None:
     """Gear the fingers together, as a real gripper does: a held block stays centred."""
     gear = client.createConstraint(
         body,
@@ -116,7 +118,7 @@ def _couple(client: BulletClient, body: int, fingers: list[int]) -> None:
     client.changeConstraint(gear, gearRatio=-1, erp=0.2, maxForce=1e4)
 
 
-def _without_inertia(urdf: Path) -> set[str]:
+def _links_without_inertia(urdf: Path) -> set[str]:
     """Return the names of the links that a URDF gives no inertia: mere frames."""
     links = ET.parse(urdf).getroot().findall("link")
     return {link.get("name", "") for link in links if link.find("inertial") is None}

@@ -20,9 +20,9 @@ from invdyn_ros.arms.scene import Scene, add_block, add_table
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array, Mask
 
-UNITS = ("N m", "rad")
+SIMULATED_UNITS = ("N m", "rad")
 BRAKE_FACTOR = 2.0  # a brake holds twice the joint's rated effort
-ALOFT = (0.0, 0.0, 10.0)  # [m] where a block touches nothing
+CONTACT_FREE_POSITION = (0.0, 0.0, 10.0)  # [m] where a block touches nothing
 GRIPPER_GAIN = 100.0  # [1/s] share of its way that a finger goes in a short time, per that time
 
 
@@ -58,8 +58,10 @@ class Simulation(AbstractContextManager["Simulation"]):
     ) -> None:
         self.robot, self.plant, self.scene = robot, plant, scene
         self.unit = unit or robot.action_unit
-        if self.unit not in UNITS:
-            raise ValueError(f"cannot simulate actions in '{self.unit}'; known units: {UNITS}")
+        if self.unit not in SIMULATED_UNITS:
+            raise ValueError(
+                f"cannot simulate actions in '{self.unit}'; known units: {SIMULATED_UNITS}"
+            )
         steps = plant.physics_rate / robot.rate
         self.substeps = round(steps)
         if abs(steps - self.substeps) > 1e-9 or self.substeps < 1:
@@ -72,13 +74,15 @@ class Simulation(AbstractContextManager["Simulation"]):
         self.client.setTimeStep(1 / plant.physics_rate)
         self.client.setPhysicsEngineParameter(deterministicOverlappingPairs=1)
         self._arm = add_arm(self.client, robot, plant)
-        self._worn = plant
+        self._applied_plant = plant
         self.body, self.joints, self.fingers, _ = self._arm
         # each look-up of a client's function makes a new one
-        self._states = partial(self.client.getJointStates, self.body, self.joints + self.fingers)
-        self._motor = partial(self.client.setJointMotorControlArray, self.body, self.joints)
+        self._get_joint_states = partial(
+            self.client.getJointStates, self.body, self.joints + self.fingers
+        )
+        self._set_motors = partial(self.client.setJointMotorControlArray, self.body, self.joints)
         self._effort = robot.effort.tolist()
-        self._advance = self.client.stepSimulation
+        self._step_physics = self.client.stepSimulation
         self.block: int | None = None
         if scene is not None:
             add_table(self.client)
@@ -99,9 +103,9 @@ class Simulation(AbstractContextManager["Simulation"]):
         Plant and scene are what `plant` and `scene` are now. The same seed gives the same run.
         """
         self.random = np.random.default_rng(seed)
-        if self.plant != self._worn:
+        if self.plant != self._applied_plant:
             apply_plant(self.client, self._arm, self.robot, self.plant)
-            self._worn = self.plant
+            self._applied_plant = self.plant
         self.coulomb = self.plant.coulomb * self.robot.effort  # (n,) [N m]
         start = self.robot.home if q is None else np.asarray(q, float)
         for j, position in zip(self.joints, start, strict=True):
@@ -110,16 +114,16 @@ class Simulation(AbstractContextManager["Simulation"]):
         for finger in self.fingers:
             self.client.resetJointState(self.body, finger, widest / 2, 0.0)
         self.opening = np.nan
-        self._grip(widest)
+        self._command_gripper(widest)
         self.ticks = 0
-        self.pending: deque[Array | None] = deque(
+        self.delayed_commands: deque[Array | None] = deque(
             [None] * round(self.plant.delay * self.plant.physics_rate)
         )
-        self._driven = False
-        self._applied = np.zeros(self.robot.n)
-        self._forces: list[float] = []
-        self._held: Array | None = None
-        self._encoder = start
+        self._is_driven = False
+        self._applied_torque = np.zeros(self.robot.n)
+        self._motor_torques: list[float] = []
+        self._last_command: Array | None = None
+        self._encoder_position = start
         self._brake()
         if self.scene is not None:
             self._place_block(self.scene)
@@ -130,7 +134,7 @@ class Simulation(AbstractContextManager["Simulation"]):
         """Simulated time since the reset [s]."""
         return self.ticks / self.robot.rate
 
-    def step(self, command: Array | None, opening: float | None = None) -> JointSample:
+    def step(self, command: Array | None, commanded_opening: float | None = None) -> JointSample:
         """Advance one control tick with a command (n,) held; None puts the brakes on.
 
         Raises:
@@ -140,12 +144,14 @@ class Simulation(AbstractContextManager["Simulation"]):
             command = np.asarray(command, float)
             if command.shape != (self.robot.n,) or not math.isfinite(command.sum()):
                 raise ValueError(f"command must be {self.robot.n} finite numbers, got {command}")
-        if opening is not None and self.robot.gripper:
-            self._grip(min(max(float(opening), 0.0), self.robot.gripper.max_opening))
+        if commanded_opening is not None and self.robot.gripper:
+            self._command_gripper(
+                min(max(float(commanded_opening), 0.0), self.robot.gripper.max_opening)
+            )
         for _ in range(self.substeps):
-            self.pending.append(command)
-            self._actuate(self.pending.popleft())
-            self._advance()
+            self.delayed_commands.append(command)
+            self._actuate(self.delayed_commands.popleft())
+            self._step_physics()
         self.ticks += 1
         self._measure()
         return self.state()
@@ -154,14 +160,14 @@ class Simulation(AbstractContextManager["Simulation"]):
         """Return what the arm measures now."""
         return self._sample
 
-    def truth(self) -> tuple[Array, Array]:
+    def true_state(self) -> tuple[Array, Array]:
         """Return the true position [rad] and velocity [rad/s], (n,) each, free of noise."""
-        q, qd = self._truth
+        q, qd = self._true_state
         return q.copy(), qd.copy()
 
-    def _look(self) -> tuple[Array, Array, float]:
+    def _read_state(self) -> tuple[Array, Array, float]:
         """Return the true position [rad] and velocity [rad/s], (n,) each, and opening [m]."""
-        states, n = self._states(), self.robot.n
+        states, n = self._get_joint_states(), self.robot.n
         q, qd = np.array([(s[0], s[1]) for s in states[:n]]).T
         return q, qd, float(sum([s[0] for s in states[n:]]))
 
@@ -176,12 +182,12 @@ class Simulation(AbstractContextManager["Simulation"]):
         position, orientation = self.client.getBasePositionAndOrientation(self.block)
         return np.array(position), np.array(orientation)
 
-    def blocked(self, eye: Array, points: Array) -> Mask:
+    def occluded(self, eye: Array, points: Array) -> Mask:
         """Say which of the points (N, 3) [m] the arm hides from an eye (3,) [m], as (N,)."""
         rays = self.client.rayTestBatch([eye.tolist()] * len(points), points.tolist())
         return np.array([ray[0] == self.body for ray in rays])
 
-    def gripping(self) -> bool:
+    def is_grasping(self) -> bool:
         """Say whether every finger touches the block."""
         return bool(self.fingers) and all(
             self.client.getContactPoints(self.body, self.block, finger) for finger in self.fingers
@@ -192,9 +198,11 @@ class Simulation(AbstractContextManager["Simulation"]):
         if self.block is None:
             return
         # Bullet remembers contacts, and a block that comes back would find its own.
-        self.client.resetBasePositionAndOrientation(self.block, ALOFT, [0, 0, 0, 1])
+        self.client.resetBasePositionAndOrientation(
+            self.block, CONTACT_FREE_POSITION, [0, 0, 0, 1]
+        )
         self.client.performCollisionDetection()
-        pose = scene.random_pose(self.random)
+        pose = scene.sample_block_pose(self.random)
         position, quaternion = pose[:3, 3], Rotation.from_matrix(pose[:3, :3]).as_quat()
         self.client.resetBasePositionAndOrientation(self.block, position, quaternion)
         self.client.resetBaseVelocity(self.block, [0, 0, 0], [0, 0, 0])
@@ -202,7 +210,7 @@ class Simulation(AbstractContextManager["Simulation"]):
             self.block, -1, mass=scene.block_mass, lateralFriction=scene.friction
         )
 
-    def _grip(self, opening: float) -> None:
+    def _command_gripper(self, opening: float) -> None:
         """Let the fingers go to an opening [m] from now on."""
         if opening == self.opening:
             return
@@ -221,42 +229,45 @@ class Simulation(AbstractContextManager["Simulation"]):
     def _actuate(self, command: Array | None) -> None:
         """Apply torques for one physics step, or the brakes."""
         if command is None:
-            if self._driven:
+            if self._is_driven:
                 self._brake()
-            self._driven = False
-            self._applied = np.zeros(self.robot.n)
+            self._is_driven = False
+            self._applied_torque = np.zeros(self.robot.n)
             return
-        if not self._driven:
+        if not self._is_driven:
             # Bullet solves a zero-velocity motor of limited force implicitly: dry friction.
-            self._motors(self.coulomb)
-            self._driven = True
+            self._set_velocity_motors(self.coulomb)
+            self._is_driven = True
         if self.unit == "N m":
-            if command is not self._held:
-                self._applied = np.clip(command, -self.robot.effort, self.robot.effort)
-                self._forces, self._held = self._applied.tolist(), command
+            if command is not self._last_command:
+                self._applied_torque = np.clip(command, -self.robot.effort, self.robot.effort)
+                self._motor_torques, self._last_command = self._applied_torque.tolist(), command
         else:
-            self._forces = self._servo(command)
-        self._motor(pybullet.TORQUE_CONTROL, forces=self._forces)
+            self._motor_torques = self._servo_torques(command)
+        self._set_motors(pybullet.TORQUE_CONTROL, forces=self._motor_torques)
 
-    def _servo(self, setpoint: Array) -> list[float]:
+    def _servo_torques(self, setpoint: Array) -> list[float]:
         """Return the torques (n,) [N m] of position servos: springs with damping."""
         plant, robot = self.plant, self.robot
-        if setpoint is not self._held:
+        if setpoint is not self._last_command:
             quantum = max(plant.encoder_step, plant.servo_step)
             goal = np.round(setpoint / quantum) * quantum if quantum else setpoint
-            self._goal, self._held = np.clip(goal, robot.lower, robot.upper).tolist(), setpoint
+            self._servo_target, self._last_command = (
+                np.clip(goal, robot.lower, robot.upper).tolist(),
+                setpoint,
+            )
         stiffness, damping = plant.servo_stiffness, plant.servo_damping
-        joints = zip(self._goal, self._states(), self._effort, strict=False)
+        joints = zip(self._servo_target, self._get_joint_states(), self._effort, strict=False)
         return [
             effort * min(max(stiffness * (goal - state[0]) - damping * state[1], -1.0), 1.0)
             for goal, state, effort in joints
         ]
 
     def _brake(self) -> None:
-        self._motors(BRAKE_FACTOR * self.robot.effort)
+        self._set_velocity_motors(BRAKE_FACTOR * self.robot.effort)
 
-    def _motors(self, force: Array) -> None:
-        self._motor(
+    def _set_velocity_motors(self, force: Array) -> None:
+        self._set_motors(
             pybullet.VELOCITY_CONTROL,
             targetVelocities=[0.0] * self.robot.n,
             forces=force.tolist(),
@@ -264,15 +275,17 @@ class Simulation(AbstractContextManager["Simulation"]):
 
     def _measure(self) -> None:
         plant, n = self.plant, self.robot.n
-        q, qd, opening = self._look()
-        self._truth = q, qd
+        q, qd, opening = self._read_state()
+        self._true_state = q, qd
         if plant.backlash:  # the encoder follows the joint only once the play is used up
             play = plant.backlash / 2
-            q = self._encoder = np.minimum(np.maximum(self._encoder, q - play), q + play)
+            q = self._encoder_position = np.minimum(
+                np.maximum(self._encoder_position, q - play), q + play
+            )
         noise = self.random.standard_normal((2, n))
         q = q + plant.position_noise * noise[0]
         if plant.encoder_step:
             q = np.rint(q / plant.encoder_step) * plant.encoder_step
         qd = qd + plant.velocity_noise * noise[1] if plant.velocity_noise >= 0 else np.empty(0)
-        effort = self._applied.copy() if self.unit == "N m" else np.empty(0)
+        effort = self._applied_torque.copy() if self.unit == "N m" else np.empty(0)
         self._sample = JointSample(self.time, q, qd, effort, opening)

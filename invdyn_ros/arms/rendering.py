@@ -19,16 +19,16 @@ from invdyn_ros.robots.robot import Robot
 
 GRID_COLOR = (92.0, 105.0, 120.0)  # RGB
 GOAL_COLOR = (255.0, 184.0, 77.0)
-WALL_TOP = (30.0, 27.0, 24.0)  # that much darker far above the horizon
-GRID_STEP, LINE = 0.05, 0.001  # [m]
-TABLE_EDGE = 1.1  # radius of the round table [m]
+WALL_GRADIENT = (30.0, 27.0, 24.0)  # that much darker far above the horizon
+GRID_STEP, GRID_LINE_WIDTH = 0.05, 0.001  # [m]
+TABLE_RADIUS = 1.1  # radius of the round table [m]
 SUPERSAMPLING = 2  # rays per pixel and axis
-LOWEST_LIGHT = 0.4  # height of the light over its distance, as far as shadows go
-SHADOW, SHADOW_BLUR = 0.45, 2.5  # share of light taken; softness [px]
+MIN_LIGHT_ELEVATION = 0.4  # height of the light over its distance, as far as shadows go
+SHADOW_OPACITY, SHADOW_BLUR = 0.45, 2.5  # share of light taken; softness [px]
 NOISE_MARGIN = 64  # the noise picture is shifted by up to this much from frame to frame [px]
 
 
-class SceneCamera(AbstractContextManager["SceneCamera"]):
+class SceneRenderer(AbstractContextManager["SceneRenderer"]):
     """A camera beside an arm, in a PyBullet world of its own that has no physics."""
 
     def __init__(self, robot: Robot, scene: Scene, seed: int = 0) -> None:
@@ -55,7 +55,7 @@ class SceneCamera(AbstractContextManager["SceneCamera"]):
     def set_scene(self, scene: Scene, seed: int) -> None:
         """Draw another scene from now on, whose blocks are as many, as large and marked alike."""
         self.scene, self.camera = scene, scene.camera
-        self.background = table_picture(scene)
+        self.background = render_table(scene)
         shape = (self.camera.height + NOISE_MARGIN, self.camera.width + NOISE_MARGIN, 3)
         noise = np.random.default_rng(seed).normal(0.0, scene.pixel_noise, shape)
         self.noise = np.round(noise).astype(np.int16)
@@ -89,12 +89,12 @@ class SceneCamera(AbstractContextManager["SceneCamera"]):
             place_block(self.client, body, pose)
         picture = self.background.copy()
         for pose in block_poses:
-            self._darken(picture, pose)
-        rgba, depth = self._draw_bodies()
+            self._draw_shadow(picture, pose)
+        rgba, depth = self._render_bodies()
         cv2.copyTo(np.ascontiguousarray(rgba[..., :3]), (depth < 1.0).astype(np.uint8), picture)
-        return self._expose(picture)
+        return self._add_sensor_effects(picture)
 
-    def _draw_bodies(self) -> tuple[np.ndarray, np.ndarray]:
+    def _render_bodies(self) -> tuple[np.ndarray, np.ndarray]:
         """Arm and blocks, (H, W, 4) uint8, and OpenGL depth (H, W), 1 where there is neither."""
         light = np.divide(self.scene.light, np.linalg.norm(self.scene.light))
         _, _, rgba, depth, _ = self.client.getCameraImage(
@@ -114,11 +114,11 @@ class SceneCamera(AbstractContextManager["SceneCamera"]):
         size = (self.camera.height, self.camera.width)
         return np.reshape(rgba, (*size, 4)).astype(np.uint8), np.reshape(depth, size)
 
-    def _darken(self, picture: np.ndarray, pose: np.ndarray) -> None:
+    def _draw_shadow(self, picture: np.ndarray, pose: np.ndarray) -> None:
         """Draw the shadow of a block on the table."""
         corners = face_corners(self.scene.block_size).reshape(-1, 3) @ pose[:3, :3].T + pose[:3, 3]
         light = np.divide(self.scene.light, np.linalg.norm(self.scene.light))
-        light[2] = max(light[2], LOWEST_LIGHT)
+        light[2] = max(light[2], MIN_LIGHT_ELEVATION)
         ground = corners - corners[:, 2:] / light[2] * light
         pixels = self.camera.project(ground)
         margin = int(4 * SHADOW_BLUR)
@@ -129,12 +129,12 @@ class SceneCamera(AbstractContextManager["SceneCamera"]):
             return
         mask = np.zeros((bottom - top, right - left), np.float32)
         hull = cv2.convexHull(np.round(pixels - (left, top)).astype(np.int32))
-        cv2.fillConvexPoly(mask, hull, (SHADOW,))
+        cv2.fillConvexPoly(mask, hull, (SHADOW_OPACITY,))
         light_left = 1.0 - cv2.GaussianBlur(mask, (0, 0), SHADOW_BLUR)
         patch = picture[top:bottom, left:right]
         patch[:] = (patch * light_left[..., None]).astype(np.uint8)
 
-    def _expose(self, picture: np.ndarray) -> np.ndarray:
+    def _add_sensor_effects(self, picture: np.ndarray) -> np.ndarray:
         """The picture (H, W, 3) through lens and sensor: blurred and noisy."""
         if self.scene.blur > 0:
             picture = cv2.GaussianBlur(picture, (0, 0), self.scene.blur)
@@ -152,17 +152,17 @@ class SceneCamera(AbstractContextManager["SceneCamera"]):
         self.close()
 
 
-def table_picture(scene: Scene) -> np.ndarray:
+def render_table(scene: Scene) -> np.ndarray:
     """The empty table and the wall behind it, (H, W, 3) uint8 RGB."""
     camera = scene.camera
-    rows, columns = (_samples(n) for n in (camera.height, camera.width))
+    rows, columns = (_ray_coordinates(n) for n in (camera.height, camera.width))
     rays = _rays(camera, rows, columns)  # (h, w, 3)
     eye = camera.T_base_camera[:3, 3].astype(np.float32)
     slope = rays[..., 2:]  # (h, w, 1), < 0: looks down
     reach = np.where(slope < 0, -eye[2] / np.minimum(slope, -1e-9), np.inf)
     points = eye[:2] + np.minimum(reach, 1e3) * rays[..., :2]
     colors = np.where(
-        np.isfinite(reach) & (np.linalg.norm(points, axis=2, keepdims=True) < TABLE_EDGE),
+        np.isfinite(reach) & (np.linalg.norm(points, axis=2, keepdims=True) < TABLE_RADIUS),
         _table_colors(scene, points),
         _wall_colors(scene, rays),
     )
@@ -171,7 +171,7 @@ def table_picture(scene: Scene) -> np.ndarray:
     return np.round(picture).astype(np.uint8)
 
 
-def _samples(pixels: int) -> np.ndarray:
+def _ray_coordinates(pixels: int) -> np.ndarray:
     """Coordinates of the rays along one image axis, (SUPERSAMPLING pixels,) [px]."""
     return (np.arange(pixels * SUPERSAMPLING) + 0.5) / SUPERSAMPLING - 0.5
 
@@ -189,19 +189,22 @@ def _table_colors(scene: Scene, points: np.ndarray) -> np.ndarray:
     """Colours (h, w, 3) of the table at points (h, w, 2) [m]: grid, area of the blocks, goal."""
     low, high = np.transpose([scene.area_x, scene.area_y]).astype(np.float32)
     outside = np.max(np.maximum(low - points, points - high), axis=2)  # [m], < 0 in the area
-    line = np.abs((points / GRID_STEP + 0.5) % 1.0 - 0.5).min(axis=2) * GRID_STEP < LINE / 2
+    line = (
+        np.abs((points / GRID_STEP + 0.5) % 1.0 - 0.5).min(axis=2) * GRID_STEP
+        < GRID_LINE_WIDTH / 2
+    )
     ring = np.abs(np.linalg.norm(points - scene.goal[:2], axis=2) - 0.8 * scene.block_size)
     colors = np.full((*outside.shape, 3), scene.table_color, np.float32)
     if scene.blocks:
         colors[outside < 0] = scene.area_color
     colors[line] = GRID_COLOR
     if scene.blocks:
-        colors[np.abs(outside) < LINE] = GRID_COLOR
-        colors[ring < 1.5 * LINE] = GOAL_COLOR
+        colors[np.abs(outside) < GRID_LINE_WIDTH] = GRID_COLOR
+        colors[ring < 1.5 * GRID_LINE_WIDTH] = GOAL_COLOR
     return colors
 
 
 def _wall_colors(scene: Scene, rays: np.ndarray) -> np.ndarray:
     """Colours (h, w, 3) of the wall along rays (h, w, 3): darker towards the top."""
-    horizon, darker = np.array([scene.wall_color, WALL_TOP], np.float32)
+    horizon, darker = np.array([scene.wall_color, WALL_GRADIENT], np.float32)
     return np.asarray(np.maximum(horizon - np.clip(rays[..., 2:], 0, 1) * darker, 0))

@@ -66,7 +66,7 @@ class Scene(Checked):
     block_color: tuple[float, float, float] = (216.0, 92.0, 60.0)
     """Of a block without markers."""
 
-    def random_pose(self, rng: np.random.Generator) -> np.ndarray:
+    def sample_block_pose(self, rng: np.random.Generator) -> np.ndarray:
         """Pose (4, 4) of a block that lies flat anywhere in the area, at any yaw."""
         x, y = rng.uniform(*self.area_x), rng.uniform(*self.area_y)
         return block_pose(x, y, self.block_size / 2, rng.uniform(-np.pi, np.pi))
@@ -102,7 +102,7 @@ def quaternion_pose(position: np.ndarray, quaternion: np.ndarray) -> np.ndarray:
     return T
 
 
-def picture_ticks(rate: float) -> int:
+def ticks_per_image(rate: float) -> int:
     """Ticks of an arm's control rate [Hz] from one picture of the simulated camera to the next."""
     return max(1, int(rate / CAMERA_RATE))
 
@@ -156,7 +156,7 @@ def add_block(client: BulletClient, scene: Scene, pose: np.ndarray, block: int =
     """
     half = [scene.block_size / 2] * 3
     box = client.createCollisionShape(client.GEOM_BOX, halfExtents=half)
-    visual = _cube_visual(client, scene.block_size)
+    visual = _textured_cube(client, scene.block_size)
     body = client.createMultiBody(scene.block_mass, box, visual)
     client.changeDynamics(
         body,
@@ -166,12 +166,12 @@ def add_block(client: BulletClient, scene: Scene, pose: np.ndarray, block: int =
         rollingFriction=ROLLING_FRICTION,
     )
     if scene.marked:
-        _mark(client, body, block)
+        _apply_marker_texture(client, body, block)
     place_block(client, body, pose)
     return int(body)
 
 
-def _mark(client: BulletClient, body: int, block: int) -> None:
+def _apply_marker_texture(client: BulletClient, body: int, block: int) -> None:
     """Stick the markers on a block."""
     with tempfile.TemporaryDirectory() as directory:  # PyBullet takes pictures from files only
         file = Path(directory) / f"block_{block}.png"
@@ -186,7 +186,7 @@ def place_block(client: BulletClient, body: int, pose: np.ndarray) -> None:
     client.resetBasePositionAndOrientation(body, pose[:3, 3], quaternion)
 
 
-def _cube_visual(client: BulletClient, side: float) -> int:
+def _textured_cube(client: BulletClient, side: float) -> int:
     """Textured cube: face f shows the f-th of six pictures side by side."""
     corners = face_corners(side)  # (6, 4, 3), clockwise from the top left
     left = np.arange(FACES)[:, None] / FACES

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from scipy.stats import binomtest, chi2
 
-from invdyn_ros.arms.domain_randomization import load_noise
+from invdyn_ros.arms.domain_randomization import load_randomization
 from invdyn_ros.benchmarks.rendered_blocks import block_scene, render_block_images
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Checked, Count, between
@@ -70,7 +70,7 @@ class BlockDetectionBenchmarkConfig(Checked):
     def __post_init__(self) -> None:
         """Refuse an unknown level and a picture that cannot be written."""
         super().__post_init__()
-        load_noise(self.noise)
+        load_randomization(self.noise)
         if self.picture is not None and self.picture.suffix != ".png":
             raise ValueError(f"--picture {self.picture} is not a .png file")
 

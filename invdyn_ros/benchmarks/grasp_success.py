@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from invdyn_ros.arms.domain_randomization import load_noise
+from invdyn_ros.arms.domain_randomization import load_randomization
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info
 from invdyn_ros.config import Checked, Count, at_least
@@ -63,7 +63,7 @@ class GraspSuccessBenchmarkConfig(Checked):
         super().__post_init__()
         GraspEnvConfig(self.arm)
         for level in self.noise:
-            load_noise(level)
+            load_randomization(level)
         if self.sight:
             load_block_pose_net(self.sight, self.arm)
         if not self.noise:

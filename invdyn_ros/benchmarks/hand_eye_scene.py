@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.arms.scene import Scene
 from invdyn_ros.perception.block_detector import BlockDetector, BlockDetectorConfig
 from invdyn_ros.perception.hand_eye.pose_pairs import PosePairs, make_transform
@@ -25,7 +25,7 @@ class SimulatedHandEye:
 
     def __init__(self, robot: Robot, scene: Scene, seed: int) -> None:
         self.robot, self.scene = robot, scene
-        self.camera = SceneCamera(robot, scene, seed)
+        self.camera = SceneRenderer(robot, scene, seed)
         blocks = BlockDetectorConfig(scene.block_size)
         self.detector = BlockDetector(blocks, scene.camera.intrinsics())
         self.rng = np.random.default_rng(seed)

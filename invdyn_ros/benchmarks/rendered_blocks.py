@@ -11,8 +11,8 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.camera import Camera
-from invdyn_ros.arms.domain_randomization import load_noise, randomize_scene
-from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.arms.domain_randomization import load_randomization, randomize_scene
+from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.arms.scene import SCENES, Scene
 from invdyn_ros.perception.aruco_cube import MARKER_FRACTION
 from invdyn_ros.perception.pose_from_edges import transform
@@ -56,14 +56,14 @@ def render_block_images(
         noise: level whose light and image noise apply.
         samples: of the picture per pixel and axis; a lens has many, the simulator draws one.
     """
-    scene, robot, level = block_scene(), load_robot(ARM), load_noise(noise)
+    scene, robot, level = block_scene(), load_robot(ARM), load_randomization(noise)
     grain, lens = scene.pixel_noise * level.pixel, scene.camera
     fine = Camera(
         lens.T_base_camera, samples * lens.focal, samples * lens.width, samples * lens.height
     )
     sharp = replace(scene, camera=fine, blur=0.0, pixel_noise=0.0)
     rng, grains = np.random.default_rng(seed), np.random.default_rng([seed, 1])
-    with SceneCamera(robot, sharp, seed) as camera:
+    with SceneRenderer(robot, sharp, seed) as camera:
         for block in range(blocks):
             camera.scene = replace(sharp, light=randomize_scene(scene, level, seed, block).light)
             T, side = sample_block_pose(scene, rng)

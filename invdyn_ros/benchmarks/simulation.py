@@ -15,7 +15,7 @@ import pybullet
 from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.arms.pybullet_client import connect
 from invdyn_ros.arms.pybullet_simulation import Simulation
-from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.arms.scene import SCENES, Scene, block_pose
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Checked, Positive
@@ -49,7 +49,7 @@ def measure_simulation(config: SimulationBenchmarkConfig) -> dict[str, Any]:
     with (
         Simulation(robot, plant) as arm,
         Simulation(robot, plant, scene=scene) as table,
-        SceneCamera(robot, scene) as camera,
+        SceneRenderer(robot, scene) as camera,
         closing(RawBullet(robot, plant.physics_rate)) as raw,
     ):
         steps = {ARM: _stepper(arm), TABLE: _stepper(table), RAW_STEP: (raw.step, 1)}
@@ -143,7 +143,7 @@ def _stepper(simulation: Simulation) -> tuple[Callable[[], object], int]:
     return lambda: simulation.step(hold, opening), simulation.substeps
 
 
-def _shutter(camera: SceneCamera, robot: Robot, scene: Scene) -> Callable[[], object]:
+def _shutter(camera: SceneRenderer, robot: Robot, scene: Scene) -> Callable[[], object]:
     """One picture of the arm at home with its blocks."""
     x, y = np.mean(scene.area_x), np.mean(scene.area_y)
     pose = block_pose(float(x), float(y), scene.block_size / 2, 0.4)

@@ -9,7 +9,7 @@ from rclpy.qos import QoSProfile
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 
-from invdyn_ros.arms.dofbot_bus import Bus, DofbotBus, open_bus
+from invdyn_ros.arms.dofbot_bus import DofbotBus, I2CBus, open_bus
 from invdyn_ros.arms.dofbot_driver import DofbotDriver, Reading
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import COMMAND_TOPICS, to_stamp
@@ -38,7 +38,7 @@ class DofbotNode(DiagnosticNode):
     Positions only: the servos measure neither velocity nor effort.
     """
 
-    def __init__(self, bus: Bus | None = None) -> None:
+    def __init__(self, bus: I2CBus | None = None) -> None:
         super().__init__("dofbot")
         self.config = load_parameters(self, DofbotConfig)
         self.robot = load_robot("dofbot")
@@ -76,8 +76,8 @@ class DofbotNode(DiagnosticNode):
         age = time.monotonic() - reading.time
         stamp = to_stamp(time.time_ns() - round(1e9 * age))
         self.joints.publish(joints_to_message(self.robot, stamp, reading.q, reading.opening))
-        self.diagnostic_values["reading spread [ms]"] = f"{1e3 * reading.spread:.1f}"
-        self.diagnostic_values["readings lost"] = str(self.driver.lost)
+        self.diagnostic_values["reading spread [ms]"] = f"{1e3 * reading.duration:.1f}"
+        self.diagnostic_values["readings lost"] = str(self.driver.incomplete_readings)
 
     def on_command(self, message: Float64MultiArray) -> None:
         """Take wanted joint positions [rad]; wrong ones are refused and said."""
@@ -91,7 +91,7 @@ class DofbotNode(DiagnosticNode):
         try:
             if len(message.data) != 1:
                 raise ValueError(f"one number, not {len(message.data)}")
-            self.driver.grip(message.data[0])
+            self.driver.command_gripper(message.data[0])
         except ValueError as error:
             self.get_logger().error(f"refused gripper command: {error}")
 

@@ -13,8 +13,8 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
-from invdyn_ros.arms.domain_randomization import latency, load_noise
-from invdyn_ros.arms.scene import Scene, nominal_scene, picture_ticks, quaternion_pose
+from invdyn_ros.arms.domain_randomization import load_randomization, sample_latency
+from invdyn_ros.arms.scene import Scene, nominal_scene, quaternion_pose, ticks_per_image
 from invdyn_ros.control.safety_limits import Target
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, sighting, upright_yaw
 from invdyn_ros.grasp.policies.learned import LearnedGrasp, load_learned
@@ -82,7 +82,7 @@ class GraspNode(DiagnosticNode):
         self.robot = load_robot(config.arm)
         self.scene = nominal_scene(config.arm, config.camera_pose)
         self.policy = POLICIES[config.policy](self.robot, self.scene, config.policy_checkpoint)
-        self.noise, self.episode = load_noise(config.noise), -1
+        self.noise, self.episode = load_randomization(config.noise), -1
         self.reset()
         qos = QoSProfile(depth=10)
         self.targets = self.create_publisher(JointTrajectory, "/joint_target", qos)
@@ -95,7 +95,7 @@ class GraspNode(DiagnosticNode):
         """Start anew: the simulation went back to its start."""
         self.policy.reset()
         self.episode += 1
-        self.latency = latency(self.noise, self.config.seed, self.episode)
+        self.latency = sample_latency(self.noise, self.config.seed, self.episode)
         self.joints: JointState | None = None
         self.pictures: dict[int, Picture] = {}  # by stamp [ns]
         self.sightings: dict[int, PoseWithCovarianceStamped] = {}
@@ -146,7 +146,7 @@ class GraspNode(DiagnosticNode):
         horizon = stamp
         if self.config.lockstep:
             horizon = max(stamp - round(self.latency * 1e9), 0)
-            beat = picture_ticks(self.robot.rate) / self.robot.rate
+            beat = ticks_per_image(self.robot.rate) / self.robot.rate
             due = math.floor(horizon * 1e-9 / beat + 1e-6) * beat
             if not self.looked_at(round(due * 1e9)):
                 return

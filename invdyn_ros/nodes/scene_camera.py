@@ -7,8 +7,12 @@ from geometry_msgs.msg import PoseArray
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import CameraInfo, Image, JointState
 
-from invdyn_ros.arms.domain_randomization import load_noise, randomize_camera, randomize_scene
-from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.arms.domain_randomization import (
+    load_randomization,
+    randomize_camera,
+    randomize_scene,
+)
+from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.arms.scene import SCENES, quaternion_pose
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
 from invdyn_ros.nodes.messages import (
@@ -44,8 +48,8 @@ class SceneCameraNode(DiagnosticNode):
         super().__init__("scene_camera")
         self.config = load_parameters(self, SceneCameraConfig)
         self.robot = load_robot(self.config.arm)
-        self.noise = load_noise(self.config.noise)
-        self.camera: SceneCamera | None = None
+        self.noise = load_randomization(self.config.noise)
+        self.camera: SceneRenderer | None = None
         self.image: np.ndarray | None = None
         self.episode = -1
         self.last = np.inf
@@ -120,7 +124,7 @@ class SceneCameraNode(DiagnosticNode):
         seed, pixels = self.config.seed, self.config.pixels
         if pixels:
             scene = randomize_camera(scene, self.noise, seed, self.episode, pixels)
-        self.camera = SceneCamera(self.robot, scene, seed=seed * 100_003 + self.episode)
+        self.camera = SceneRenderer(self.robot, scene, seed=seed * 100_003 + self.episode)
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
-from invdyn_ros.arms.domain_randomization import load_noise
+from invdyn_ros.arms.domain_randomization import load_randomization
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.grasp.envs.episode import LIMIT, GraspSimulation
 from invdyn_ros.nodes.joint_states import joints_to_message
@@ -77,7 +77,7 @@ class SimulatorNode(DiagnosticNode):
         self.scene = SCENES.get(config.arm) if config.scene else None
         self.world = GraspSimulation(
             self.robot,
-            load_noise(config.noise),
+            load_randomization(config.noise),
             self.scene,
             unit,
             config.seed,

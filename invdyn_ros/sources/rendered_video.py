@@ -10,9 +10,13 @@ from typing import Annotated
 import numpy as np
 
 from invdyn_ros.arms.camera import Camera
-from invdyn_ros.arms.domain_randomization import NOISES, randomize_camera, randomize_scene
+from invdyn_ros.arms.domain_randomization import (
+    RANDOMIZATION_LEVELS,
+    randomize_camera,
+    randomize_scene,
+)
 from invdyn_ros.arms.plant import load_plant
-from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.arms.scene import Scene
 from invdyn_ros.config import Checked, Count, Fraction, Positive, at_least
 from invdyn_ros.data.trajectory import Trajectory
@@ -132,7 +136,7 @@ def _pictures(
         The pictures, and where `places` (T, L, 3) [m] are in them, (T, L, 2) in shares.
     """
     scene = Scene(Camera.look_at(EYE, LOOKED_AT, FOCAL), blocks=0, marked=False)
-    noise = NOISES["default"]
+    noise = RANDOMIZATION_LEVELS["default"]
     scene = randomize_camera(
         randomize_scene(scene, noise, config.seed, number),
         noise,
@@ -140,7 +144,7 @@ def _pictures(
         number,
         config.pixels,
     )
-    with SceneCamera(robot, scene, config.seed * 100_003 + number) as camera:
+    with SceneRenderer(robot, scene, config.seed * 100_003 + number) as camera:
         none = np.empty((0, 4, 4))
         frames = np.stack([camera.render(row, _opening(robot), none) for row in q])
     return frames, (scene.camera.project(places) + 0.5) / config.pixels

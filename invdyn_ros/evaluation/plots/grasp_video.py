@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.arms.scene import Scene
 from invdyn_ros.data.recording import Recording
 from invdyn_ros.evaluation.grasp_report import detect_success
@@ -83,7 +83,7 @@ def grasp_video(episodes: Sequence[Recording], robot: Robot, scene: Scene, file:
 
 
 def _write_episode(
-    film: VideoWriter, camera: SceneCamera, playback: Playback, scene: Scene, title: str
+    film: VideoWriter, camera: SceneRenderer, playback: Playback, scene: Scene, title: str
 ) -> None:
     """Append the frames of one episode."""
     start, end = playback.span

@@ -9,8 +9,8 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
-from invdyn_ros.arms.camera import FAR, Camera
-from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.arms.camera import FAR_PLANE, Camera
+from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.arms.scene import Scene, quaternion_pose
 from invdyn_ros.data.recording import Recording
 from invdyn_ros.robots.robot import Robot
@@ -70,7 +70,7 @@ class Playback:
         index = bisect_right(self.image_stamps, time + 1e-6) - 1
         return self.recording.images[max(index, 0)].image if self.image_stamps else None
 
-    def render(self, camera: SceneCamera, time: float) -> np.ndarray:
+    def render(self, camera: SceneRenderer, time: float) -> np.ndarray:
         """Return what a camera sees then, (H, W, 3) uint8 RGB."""
         blocks = self.blocks(time)[: len(camera.blocks)]
         return camera.render(self.joints(time), self.opening(time), blocks)
@@ -91,7 +91,7 @@ def overview_camera(
     width: int,
     height: int,
     right_margin: int = 0,
-) -> SceneCamera:
+) -> SceneRenderer:
     """Return a camera from which whole recordings can be watched.
 
     Args:
@@ -109,7 +109,7 @@ def overview_camera(
         points += [np.array(corners), np.array([scene.goal])]
     camera = fit_camera(np.vstack(points), width, height, right_margin)
     clear = replace(scene, camera=camera, blocks=blocks, blur=0.5, pixel_noise=0.0)
-    return SceneCamera(robot, clear)
+    return SceneRenderer(robot, clear)
 
 
 def fit_camera(points: np.ndarray, width: int, height: int, right_margin: int = 0) -> Camera:

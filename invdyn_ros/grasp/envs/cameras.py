@@ -12,8 +12,8 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from invdyn_ros.arms.domain_randomization import latency, randomize_camera
-from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.arms.domain_randomization import randomize_camera, sample_latency
+from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.arms.scene import Scene, quaternion_pose
 from invdyn_ros.grasp.envs.episode import GraspSimulation
 from invdyn_ros.grasp.envs.simulated_detector import SimulatedDetector
@@ -57,7 +57,7 @@ class CameraSensor(ABC):
     def __init__(self, world: GraspSimulation, scene: Scene) -> None:
         """Look at a world whose scene is described as `scene`."""
         self.world, self.scene = world, scene
-        self._camera: SceneCamera | None = None
+        self._camera: SceneRenderer | None = None
         self._drawn: tuple[int, int] | None = None  # seed and episode that the renderer shows
 
     @property
@@ -89,12 +89,12 @@ class CameraSensor(ABC):
         """Return what the camera sees now, (H, W, 3) uint8."""
         seed = self.world.seed * 100_003 + self.world.episode  # as in the live graph
         if self._camera is None:
-            self._camera = SceneCamera(self.world.robot, self.shown(), seed)
+            self._camera = SceneRenderer(self.world.robot, self.shown(), seed)
         elif self._drawn != self.where:
             self._camera.set_scene(self.shown(), seed)
         self._drawn = self.where
         simulation = self.world.simulation
-        q, _ = simulation.truth()
+        q, _ = simulation.true_state()
         pose = quaternion_pose(*simulation.block_pose())
         return self._camera.render(q, simulation.state().opening, pose[None])
 
@@ -115,7 +115,7 @@ class SimulatedMarkerSensor(CameraSensor):
     def begin(self) -> None:
         """Begin the world's present episode with its first picture."""
         noise, scene, self._drawn = self.world.noise, self.world.scene, None
-        self._delay.begin(latency(noise, *self.where))
+        self._delay.begin(sample_latency(noise, *self.where))
         self._random = np.random.default_rng([*self.where, ERRORS])
         self._detector = SimulatedDetector(scene.camera, scene.block_size, noise.marker)
         self.look()
@@ -124,7 +124,7 @@ class SimulatedMarkerSensor(CameraSensor):
         """Take a picture."""
         simulation = self.world.simulation
         truth = quaternion_pose(*simulation.block_pose())
-        found = self._detector.detect(truth, self._random, simulation.blocked)
+        found = self._detector.detect(truth, self._random, simulation.occluded)
         if found is not None:
             camera, height = self.scene.camera.T_base_camera, self.scene.block_size / 2
             time = simulation.time
@@ -151,7 +151,7 @@ class RGBSensor(CameraSensor):
 
     def begin(self) -> None:
         """Begin the world's present episode; its first picture is known at once."""
-        self._delay.begin(latency(self.world.noise, *self.where))
+        self._delay.begin(sample_latency(self.world.noise, *self.where))
         self._drawn = None
         self.picture = self.photograph()
 
@@ -185,7 +185,7 @@ class BlockPoseSensor(CameraSensor):
 
     def begin(self) -> None:
         """Begin the world's present episode with its first picture."""
-        self._delay.begin(latency(self.world.noise, *self.where))
+        self._delay.begin(sample_latency(self.world.noise, *self.where))
         self._drawn = None
         self.look()
 

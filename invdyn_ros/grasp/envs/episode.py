@@ -9,14 +9,14 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from invdyn_ros.arms.domain_randomization import (
-    Noise,
+    DomainRandomization,
     randomize_plant,
     randomize_scene,
     with_sensor_noise,
 )
 from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.arms.pybullet_simulation import JointSample, Simulation
-from invdyn_ros.arms.scene import Scene, picture_ticks
+from invdyn_ros.arms.scene import Scene, ticks_per_image
 from invdyn_ros.grasp.policies.success import SuccessDetector
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
@@ -37,7 +37,7 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
     def __init__(
         self,
         robot: Robot,
-        noise: Noise,
+        noise: DomainRandomization,
         scene: Scene | None,
         unit: str | None = None,
         seed: int = 0,
@@ -118,7 +118,7 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
     @property
     def camera_beat(self) -> bool:
         """Whether the camera takes a picture at this tick."""
-        return self.simulation.ticks % picture_ticks(self.robot.rate) == 0
+        return self.simulation.ticks % ticks_per_image(self.robot.rate) == 0
 
     def step(self, command: Array | None, opening: float | None) -> JointSample:
         """Advance one control tick; see `Simulation.step`."""
@@ -130,7 +130,7 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
             return False
         simulation = self.simulation
         block, _ = simulation.block_pose()
-        self.judge.see(block, simulation.truth()[1], simulation.state().opening)
+        self.judge.see(block, simulation.true_state()[1], simulation.state().opening)
         if self.judge.placed and self._placed_at is None:
             self._placed_at = simulation.time
         return self.finished or simulation.time >= self.limit

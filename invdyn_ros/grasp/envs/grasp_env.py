@@ -14,7 +14,11 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from invdyn_ros.arms.domain_randomization import NOISES, Noise, load_noise
+from invdyn_ros.arms.domain_randomization import (
+    RANDOMIZATION_LEVELS,
+    DomainRandomization,
+    load_randomization,
+)
 from invdyn_ros.arms.scene import SCENES, quaternion_pose
 from invdyn_ros.config import Checked, Positive, at_least
 from invdyn_ros.control.computed_torque import Measured
@@ -58,7 +62,7 @@ class GraspEnvConfig(Checked):
     arm: str = "ur5"
     observation: Literal["state", "pixels"] = "state"
     control_mode: Literal["joint", "cartesian"] = "joint"
-    noise: str | Noise = "default"
+    noise: str | DomainRandomization = "default"
     steering: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
     limit: Positive = LIMIT
@@ -71,16 +75,16 @@ class GraspEnvConfig(Checked):
         """Refuse what cannot be built."""
         super().__post_init__()
         if isinstance(self.noise, str):
-            load_noise(self.noise)
+            load_randomization(self.noise)
         scene = SCENES.get(self.arm)
         if scene is None or not scene.blocks:
             able = [name for name, scene in SCENES.items() if scene.blocks]
             raise ValueError(f"no block to grasp for arm '{self.arm}'; arms with one: {able}")
 
     @property
-    def level(self) -> Noise:
+    def level(self) -> DomainRandomization:
         """The noise, term by term."""
-        return NOISES[self.noise] if isinstance(self.noise, str) else self.noise
+        return RANDOMIZATION_LEVELS[self.noise] if isinstance(self.noise, str) else self.noise
 
 
 class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
@@ -247,11 +251,11 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     def privileged_state(self) -> PrivilegedState:
         """Return the true state, which only the reward looks at."""
         simulation = self.world.simulation
-        q, _ = simulation.truth()
+        q, _ = simulation.true_state()
         tool, block = self.robot.forward_kinematics(q), quaternion_pose(*simulation.block_pose())
         turn = turn_between(tool, upright_yaw(block[:3, :3]))
         opening = simulation.state().opening
-        return PrivilegedState(tool, block[:3, 3], turn, simulation.gripping(), opening)
+        return PrivilegedState(tool, block[:3, 3], turn, simulation.is_grasping(), opening)
 
     def expert_action(self, teacher: str = "truth") -> NDArray[np.float32]:
         """Return what a teacher would do now.

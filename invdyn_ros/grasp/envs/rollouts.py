@@ -86,7 +86,7 @@ def play_episode(environment: GraspEnv, actor: Actor, seed: int, number: int) ->
         observation, _, placed, late, info = environment.step(actor(observation, info))
         over = placed or late
         height = simulation.block_pose()[0][2] - start[2]
-        rows.append((info["time"], simulation.gripping(), height, simulation.state().opening))
+        rows.append((info["time"], simulation.is_grasping(), height, simulation.state().opening))
         if first is None and info["is_success"]:
             first = float(info["time"])
     cause = None

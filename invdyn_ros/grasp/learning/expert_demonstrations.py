@@ -10,7 +10,7 @@ from typing import Annotated, NamedTuple
 
 import numpy as np
 
-from invdyn_ros.arms.domain_randomization import load_noise
+from invdyn_ros.arms.domain_randomization import load_randomization
 from invdyn_ros.config import Checked, Count, NonNegative, Probability, at_least
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.transitions import Transitions
@@ -45,7 +45,7 @@ class TeachingConfig(Checked):
     def __post_init__(self) -> None:
         """Refuse an unknown level of noise."""
         super().__post_init__()
-        load_noise(self.noise)
+        load_randomization(self.noise)
 
 
 class DemonstrationJob(NamedTuple):

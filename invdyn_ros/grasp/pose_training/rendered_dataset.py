@@ -15,8 +15,12 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from invdyn_ros.arms.domain_randomization import Noise, randomize_camera, randomize_scene
-from invdyn_ros.arms.rendering import SceneCamera
+from invdyn_ros.arms.domain_randomization import (
+    DomainRandomization,
+    randomize_camera,
+    randomize_scene,
+)
+from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.arms.scene import Scene, block_pose, quaternion_pose
 from invdyn_ros.config import Checked, Count, Fraction
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
@@ -146,7 +150,7 @@ def joined(parts: Sequence[StateSamples]) -> StateSamples:
 
 def _moment(environment: GraspEnv) -> tuple[Array, Array, float, Array]:
     simulation = environment.world.simulation
-    state, (q, _) = simulation.state(), simulation.truth()
+    state, (q, _) = simulation.state(), simulation.true_state()
     return q, state.q, state.opening, quaternion_pose(*simulation.block_pose())
 
 
@@ -164,7 +168,7 @@ class DatasetRenderer:
         """Make one for an arm, its scene as described, moments to draw and a side in pixels."""
         self.robot, self.scene, self.moments = robot, scene, moments
         self.pixels, self.config = pixels, config
-        self.camera: SceneCamera | None = None
+        self.camera: SceneRenderer | None = None
         self.marks = np.insert(landmarks(scene), 2, 0.0, axis=1)  # (L, 3)
 
     def close(self) -> None:
@@ -177,7 +181,7 @@ class DatasetRenderer:
         directory: Path,
         count: int,
         seed: int,
-        levels: tuple[Noise, Noise],
+        levels: tuple[DomainRandomization, DomainRandomization],
         show: Callable[[int], None] = lambda done: None,
     ) -> RenderedImages:
         """Draw pictures into a folder.
@@ -204,7 +208,11 @@ class DatasetRenderer:
         return RenderedImages(pixels, facts)
 
     def _views(
-        self, first: int, last: int, seed: int, levels: tuple[Noise, Noise]
+        self,
+        first: int,
+        last: int,
+        seed: int,
+        levels: tuple[DomainRandomization, DomainRandomization],
     ) -> Iterator[tuple[NDArray[np.uint8], tuple[Any, ...]]]:
         """Yield pictures of one camera, and what is true of each."""
         random = np.random.default_rng([seed, first, CHOICE])
@@ -214,7 +222,7 @@ class DatasetRenderer:
             randomize_scene(self.scene, noise, seed, first), noise, seed, first, self.pixels
         )
         if self.camera is None:
-            self.camera = SceneCamera(self.robot, shown, first)
+            self.camera = SceneRenderer(self.robot, shown, first)
         self.camera.set_scene(shown, first)
         for _ in range(first, last):
             q, measured, opening, block, home = self._choose(random)

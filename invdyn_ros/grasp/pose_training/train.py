@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import torch
 
-from invdyn_ros.arms.domain_randomization import NOISES
+from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.config import Checked, Count, at_least, to_mapping
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv, GraspEnvConfig
@@ -45,7 +45,7 @@ from invdyn_ros.robots.robot import load_robot
 # Seeds of these start this far from those of training.
 VALIDATION, TEST, TRIALS = 2_000_000, 4_000_000, 5_000_000
 NAMES = ("default", "hard")  # levels of noise
-LEVELS = NOISES[NAMES[0]], NOISES[NAMES[1]]
+LEVELS = RANDOMIZATION_LEVELS[NAMES[0]], RANDOMIZATION_LEVELS[NAMES[1]]
 REPORT, SETTINGS = "block_pose.json", "settings.json"
 FREE = "eval_episodes"  # may change while a run goes on
 
