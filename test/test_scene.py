@@ -109,7 +109,7 @@ def test_scene_of_every_arm_renders_and_shows_its_blocks(arm: str) -> None:
     assert image.shape == (480, 640, 3)
     assert image.dtype == np.uint8
     assert len(detect_markers(image[..., 1].copy()).ids) >= 2 * scene.blocks
-    empty = table_picture(scene).astype(int)
+    empty = render_table(scene).astype(int)
     assert np.mean(np.abs(image - empty).max(axis=2) > 25) > 0.01
 
 

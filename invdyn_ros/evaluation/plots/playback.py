@@ -120,7 +120,7 @@ def fit_camera(points: np.ndarray, width: int, height: int, right_margin: int = 
     away = np.divide(VIEW_DIRECTION, np.linalg.norm(VIEW_DIRECTION))
     target = (points.min(axis=0) + points.max(axis=0)) / 2
     radius = max(float(np.linalg.norm(points - target, axis=1).max()), 0.05)
-    distance = min(DISTANCE_FACTOR * radius, FAR - radius - 0.3)
+    distance = min(DISTANCE_FACTOR * radius, FAR_PLANE - radius - 0.3)
     for _ in range(3):  # the middle of what is seen moves with the eye
         eye = target + distance * away
         camera = Camera.look_at(tuple(eye), tuple(target), 1.0, width, height)
