@@ -140,7 +140,9 @@ def test_of_two_blocks_with_one_id_neither_is_trusted(arm: str) -> None:
     scene, robot, rng = replace(SCENES[arm], blocks=2), load_robot(arm), np.random.default_rng(5)
     detector = BlockDetector(BlockDetectorConfig(scene.block_size), scene.camera.intrinsics())
     with SceneRenderer(robot, scene) as camera:
-        _apply_marker_texture(camera.client, camera.blocks[1], 0)  # the second block is a copy of the first
+        _apply_marker_texture(
+            camera.client, camera.blocks[1], 0
+        )  # the second block is a copy of the first
         for k, turn in enumerate(Rotation.create_group("O")):
             middle = np.mean(scene.area_x), np.mean(scene.area_y), scene.block_size / 2
             one = block_pose(*middle, rng.uniform(-np.pi, np.pi))

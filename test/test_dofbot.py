@@ -44,7 +44,10 @@ def test_a_count_survives_the_way_to_an_angle_and_back(servo):
     assert [servo.count(servo.angle(count)) for count in counts] == list(counts)
     angles = np.linspace(0, servo.max_angle, 997)
     back = [servo.angle(servo.count(angle)) for angle in angles]
-    assert np.abs(back - angles).max() <= 0.5 * servo.angle_range / (servo.high_count - servo.low_count) + 1e-9
+    assert (
+        np.abs(back - angles).max()
+        <= 0.5 * servo.angle_range / (servo.high_count - servo.low_count) + 1e-9
+    )
 
 
 @pytest.mark.parametrize("servo", SERVOS, ids=lambda servo: str(servo.id))
