@@ -13,9 +13,19 @@ from invdyn_ros.cli import VERBS, run_verb
 from invdyn_ros.graph.graph import GRAPHS
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "Makefile", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "Makefile",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 NESTED = {"collect", "benchmark", "calibrate", "visualize"}  # verbs with sub-commands
-CONFIGURED = {"train", "train_grasp", "train_block_pose", "train_planner"}  # options are fields of YAML files
+CONFIGURED = {
+    "train",
+    "train_grasp",
+    "train_block_pose",
+    "train_planner",
+}  # options are fields of YAML files
 
 
 def commands(page):
@@ -64,7 +74,9 @@ def test_commands_of_page_exist(page):
         for option in [word.split("=")[0] for word in words if re.match(r"--[a-z]", word)]:
             known = option in text or option.replace("_", "-") in text
             field = option[2:].replace("-", "_").split(".")[-1]
-            assert known or (verb in CONFIGURED and field in fields()), f"{verb}: no option {option}"
+            assert known or (verb in CONFIGURED and field in fields()), (
+                f"{verb}: no option {option}"
+            )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
