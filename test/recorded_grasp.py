@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 
 from invdyn_ros.control.safety_limits import Target
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
-from invdyn_ros.grasp.envs.scripted_expert import ScriptPolicy
+from invdyn_ros.grasp.envs.scripted_expert import ScriptedPolicy
 from invdyn_ros.grasp.envs.simulated_detector import SimulatedDetector
 from invdyn_ros.grasp.envs.transitions import Transitions
 from invdyn_ros.nodes.bag import BagWriter
@@ -53,7 +53,7 @@ class Witness:
 
     def __init__(self, environment: GraspEnv, monkeypatch) -> None:
         self.env, self.said, self.seen = environment, [], []
-        step, detect = environment.world.step, SimulatedDetector.detect
+        step, detect = environment.simulation.step, SimulatedDetector.detect
 
         def noting_step(command, opening):
             self._note(opening)
@@ -62,34 +62,34 @@ class Witness:
         def noting_detect(detector, *arguments):
             found = detect(detector, *arguments)
             if found is not None:
-                self.seen.append((environment.world.simulation.time, found))
+                self.seen.append((environment.simulation.physics.time, found))
             return found
 
-        monkeypatch.setattr(environment.world, "step", noting_step)
+        monkeypatch.setattr(environment.simulation, "step", noting_step)
         monkeypatch.setattr(SimulatedDetector, "detect", noting_detect)
 
     def episode(self, seconds: float) -> Transitions:
         """Let the script act, at most so long; return what the environment told."""
         env, self.seen = self.env, []
         observation, info = env.reset()
-        script, rows, over = ScriptPolicy(env), [], False
+        script, rows, over = ScriptedPolicy(env), [], False
         while not over and info["time"] < seconds - 1e-6:
             action = script(info)
             after, reward, placed, late, info = env.step(action)
             rows.append((observation, after, action, reward, float(placed)))
             observation, over = after, placed or late
-        return Transitions.of(rows)
+        return Transitions.from_rows(rows)
 
     def _note(self, opening: float) -> None:
-        env, simulation = self.env, self.env.world.simulation
+        env, simulation = self.env, self.env.simulation.physics
         _, q, qd, effort, measured = simulation.state()
         now, stamp = simulation.time, round(simulation.ticks * 1e9 / env.robot.rate)
-        header, period = to_stamp(stamp), env.config.steering.period
-        if env.world.camera_beat:
+        header, period = to_stamp(stamp), env.config.action_space.action_period
+        if env.simulation.camera_due:
             poses = poses_to_message([simulation.block_pose()], header, env.robot.base_link)
             self._say("/sim/objects", poses)
         self._say("/joint_states", joints_to_message(env.robot, header, q, measured, qd, effort))
-        while self.seen and self.seen[0][0] + env.eye._delay.latency <= now + 1e-9:
+        while self.seen and self.seen[0][0] + env.camera._delay.latency <= now + 1e-9:
             time, (T, covariance) = self.seen.pop(0)
             quaternion = Rotation.from_matrix(T[:3, :3]).as_quat()
             taken = Header(stamp=to_stamp(round(time * 1e9)))
@@ -97,7 +97,7 @@ class Witness:
             self._say("/blocks/block_0", block)
         self._say("/gripper/command", command_to_message(np.array([opening]), stamp))
         began = np.floor(now / period + 1e-6) * period
-        target = Target(now, env.steering.wanted, began + period - now)
+        target = Target(now, env.robot_action_space.target, began + period - now)
         names = env.robot.joint_names
         self._say("/joint_target", target_to_message(target, names, header))
 

@@ -7,7 +7,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from invdyn_ros.grasp.envs.vector_env import vectorised
+from invdyn_ros.grasp.envs.vector_env import make_vec_env
 from invdyn_ros.grasp.learning.curriculum import Curriculum, CurriculumConfig
 
 
@@ -26,16 +26,16 @@ def test_a_curriculum_grows_with_the_success_rate():
 
 
 def test_blocks_lie_further_apart_when_the_task_grows():
-    env = vectorised("invdyn_ros/GraspUR5-v0", 1, seed=0)
+    env = make_vec_env("invdyn_ros/GraspUR5-v0", 1, seed=0)
     with closing(env):
-        world = env.get_attr("unwrapped")[0].world
-        scene, spread = world.believed, {}
+        world = env.get_attr("unwrapped")[0].simulation
+        scene, spread = world.nominal_scene, {}
         for area, noise in ((0.1, 0.0), (0.5, 0.5), (1.0, 1.0)):
-            env.env_method("ease", area, noise)
+            env.env_method("set_difficulty", area, noise)
             places = []
             for _ in range(25):
                 env.reset()
-                places.append(world.simulation.block_pose()[0][:2])
+                places.append(world.physics.block_pose()[0][:2])
             spread[area] = np.ptp(places, axis=0)
             assert world.noise.camera_position == pytest.approx(noise * 0.002)
         width = np.ptp([scene.area_x, scene.area_y], axis=1)

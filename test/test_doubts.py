@@ -19,10 +19,10 @@ from invdyn_ros.grasp.estimation.detection_gating import (
     block_area,
     learned_area,
 )
-from invdyn_ros.grasp.policies.learned import LOST, LearnedGrasp
+from invdyn_ros.grasp.policies.learned import DETECTION_TIMEOUT, LearnedGrasp
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata
 from invdyn_ros.grasp.policies.observation import ObservationBuilder
-from invdyn_ros.grasp.policies.scripted import NOT_SEEN, ScriptedGrasp
+from invdyn_ros.grasp.policies.scripted import BLOCK_NOT_DETECTED, ScriptedGrasp
 from invdyn_ros.grasp.policies.time_scaling import BRAKING, TimeScaling
 from invdyn_ros.perception.block_detector import (
     BlockDetector,
@@ -72,13 +72,13 @@ class Play:
                 elif place is None:
                     self.grasp.on_no_detection(self.time)
                 else:
-                    self.grasp.see(seen(self.time, place, size))
-            self.grasp.measure(self.q, np.zeros(6))
+                    self.grasp.on_detection(seen(self.time, place, size))
+            self.grasp.update_joints(self.q, np.zeros(6))
             wish = self.grasp.command(self.time, self.opening, TICK)
             self.q = wish.state.q if wish.horizon is None else self._toward(wish)
             self.track.append(wish.state)
-            if [wish.reason] != self.reasons[-1:]:
-                self.reasons.append(wish.reason)
+            if [wish.hold_reason] != self.reasons[-1:]:
+                self.reasons.append(wish.hold_reason)
             self.wish, self.time = wish, self.time + TICK
 
     def _toward(self, wish) -> np.ndarray:
@@ -168,43 +168,43 @@ WRONG = {
 def test_a_policy_is_not_asked_about_a_wrong_block_and_goes_on_when_it_is_right(case: str) -> None:
     shown, words = WRONG[case]
     play = Play(eager())
-    assert play.stands(0.4, **shown) and words in play.wish.reason
+    assert play.stands(0.4, **shown) and words in play.wish.hold_reason
     np.testing.assert_allclose(play.q, robot("ur5").home)
     play.run(0.8, place=HERE)
-    assert play.wish.reason is None and play.wish.state.qd[0] > 0.1
+    assert play.wish.hold_reason is None and play.wish.state.qd[0] > 0.1
     play.run(0.4, **shown)  # brakes in the midst of a motion
-    assert words in play.wish.reason and play.stands(0.4, **shown)
+    assert words in play.wish.hold_reason and play.stands(0.4, **shown)
     assert play.wish.opening == robot("ur5").gripper.max_opening
     accelerations = np.diff([s.qd for s in play.track[::5]], axis=0) / (5 * TICK)
     assert (np.abs(accelerations) <= 1.001 * robot("ur5").acceleration).all()
     play.run(0.8, place=THERE)
-    assert play.wish.reason is None and play.wish.state.qd[0] > 0.1
+    assert play.wish.hold_reason is None and play.wish.state.qd[0] > 0.1
 
 
 def test_without_a_block_a_learned_grasp_stays_at_home() -> None:
     play = Play(eager())
     play.run(1.0)
-    assert play.reasons == [NOT_SEEN]
+    assert play.reasons == [BLOCK_NOT_DETECTED]
     np.testing.assert_allclose(play.q, robot("ur5").home, atol=1e-9)
 
 
 def test_when_the_block_is_lost_a_learned_grasp_goes_home_and_looks() -> None:
     play = Play(eager())
     play.run(0.3, place=HERE)
-    play.run(LOST / 2)
+    play.run(DETECTION_TIMEOUT / 2)
     assert play.reasons == [None] and np.abs(play.q - robot("ur5").home).max() > 0.5
-    play.run(LOST / 2 + 8.0)
-    assert play.reasons == [None, NOT_SEEN]
+    play.run(DETECTION_TIMEOUT / 2 + 8.0)
+    assert play.reasons == [None, BLOCK_NOT_DETECTED]
     np.testing.assert_allclose(play.q, robot("ur5").home, atol=0.01)
     play.run(0.3, place=HERE)
-    assert play.wish.reason is None
+    assert play.wish.hold_reason is None
 
 
 def test_a_block_in_the_gripper_is_not_doubted_for_being_in_the_air() -> None:
     grasp = eager()
-    grasp.observer.held = True
-    grasp.see(seen(0.0, FAR, size=0.06))
-    assert grasp.doubts.reason is None and not grasp.observer.estimate.count
+    grasp.observation_builder.grasped = True
+    grasp.on_detection(seen(0.0, FAR, size=0.06))
+    assert grasp.detection_gate.reason is None and not grasp.observation_builder.estimate.count
 
 
 @pytest.mark.parametrize("case", ["double", "size"])
@@ -214,7 +214,9 @@ def test_the_script_stops_on_its_way_to_a_wrong_block_and_looks_anew(case: str) 
     play.run(0.6, place=HERE)
     assert play.wish.phase == "approach" and np.abs(play.wish.state.qd).max() > 0.05
     play.run(BRAKING + PICTURE, **shown)
-    assert play.stands(1.0, **shown) and words in play.wish.reason and play.wish.phase == "look"
+    assert (
+        play.stands(1.0, **shown) and words in play.wish.hold_reason and play.wish.phase == "look"
+    )
     accelerations = np.diff([s.qd for s in play.track], axis=0) / TICK
     assert (np.abs(accelerations) <= robot("ur5").acceleration).all()
     while play.wish.phase != "descend" and play.time < 6:
@@ -226,10 +228,10 @@ def test_the_script_stops_on_its_way_to_a_wrong_block_and_looks_anew(case: str) 
 def test_the_script_names_the_block_that_is_out_of_reach_and_where_it_could_be() -> None:
     play = Play(ScriptedGrasp(robot("ur5"), SCENE))
     assert play.stands(1.0, place=(1.4, 0.2))
-    assert "x 1.40, y 0.20 m: out of reach of 'ur5'" in play.wish.reason
-    assert str(block_area(SCENE)) in play.wish.reason
+    assert "x 1.40, y 0.20 m: out of reach of 'ur5'" in play.wish.hold_reason
+    assert str(block_area(SCENE)) in play.wish.hold_reason
     play.run(0.8, place=HERE)
-    assert play.wish.reason is None and play.wish.phase == "approach"
+    assert play.wish.hold_reason is None and play.wish.phase == "approach"
 
 
 def test_the_script_stops_while_it_carries_and_goes_on_where_it_was() -> None:
@@ -251,15 +253,15 @@ def test_the_script_stops_while_it_carries_and_goes_on_where_it_was() -> None:
 def test_time_of_a_motion_that_is_never_stopped_is_real_time_to_the_last_bit() -> None:
     pace, rng = TimeScaling(), np.random.default_rng(0)
     times = 1.7e9 + np.cumsum(rng.uniform(0, 0.1, 100))
-    assert all(pace.at(time, True) == time for time in times)
+    assert all(pace.update(time, True) == time for time in times)
 
 
 def test_a_motion_that_is_stopped_keeps_its_derivatives() -> None:
     pace, times, states = TimeScaling(), np.arange(0.0, 3.0, 1e-3), []
     for time in times:
-        now = pace.at(time, not 0.5 < time < 1.5)
+        now = pace.update(time, not 0.5 < time < 1.5)
         q = np.array([np.sin(now)])
-        states.append(pace.slowed(State(q, np.array([np.cos(now)]), -q)))
+        states.append(pace.scale(State(q, np.array([np.cos(now)]), -q)))
     q, qd, qdd = (np.concatenate(column) for column in zip(*states, strict=True))
     np.testing.assert_allclose(np.gradient(q, times)[1:-1], qd[1:-1], atol=2e-3)
     bends = np.array([0.5, 1.0, 1.5, 2.0])  # where it begins and ends to slow down, to speed up

@@ -23,8 +23,12 @@ from invdyn_ros.grasp.estimation.block_estimate import (
     sighting,
     upright_yaw,
 )
-from invdyn_ros.grasp.policies.cartesian_motion import Segment, joint_motion, straight
-from invdyn_ros.grasp.policies.scripted import RETRY, ScriptedGrasp
+from invdyn_ros.grasp.policies.cartesian_motion import (
+    MotionSegment,
+    joint_motion,
+    straight_line_motion,
+)
+from invdyn_ros.grasp.policies.scripted import REPLAN_INTERVAL, ScriptedGrasp
 from invdyn_ros.grasp.policies.success import SuccessDetector
 from invdyn_ros.robots.inverse_kinematics import PoseIKSolver
 from invdyn_ros.robots.robot import Robot, load_robot
@@ -50,19 +54,21 @@ def episode(
     policy, reason, moved = ScriptedGrasp(body, scene), "", 0.0
     offset = bias * random.standard_normal(3) * [1, 1, 0] + [away, 0, 0]
     with Simulation(body, plant, scene=scene, seed=seed) as simulation:
-        judge = SuccessDetector.of(scene, simulation.block_pose()[0])
+        judge = SuccessDetector.from_scene(scene, simulation.block_pose()[0])
         while simulation.time < (3.0 if away else 15.0) and not judge.placed:
             sample = simulation.state()
             if simulation.ticks % round(body.rate / 10) == 0:
                 centre, quaternion = simulation.block_pose()
-                judge.see(centre, simulation.true_state()[1], sample.opening)
+                judge.update(centre, simulation.true_state()[1], sample.opening)
                 yaw = upright_yaw(Rotation.from_quat(quaternion).as_matrix())
-                policy.see(BlockDetection(sample.time, centre + offset, yaw, np.full(4, 1e-6)))
+                policy.on_detection(
+                    BlockDetection(sample.time, centre + offset, yaw, np.full(4, 1e-6))
+                )
             wish = policy.command(sample.time, sample.opening, 1 / body.rate)
             driver.set_target(Target(sample.time, wish.state, 1 / body.rate))
             command = driver.tick(Measured(sample.time, sample.q, sample.qd))
             simulation.step(command.action, wish.opening)
-            reason = wish.reason or reason
+            reason = wish.hold_reason or reason
             moved = max(moved, np.abs(wish.state.q - body.home).max())
     return judge, reason, moved
 
@@ -83,16 +89,16 @@ def test_a_block_out_of_reach_is_said_and_the_arm_stays(arm: str) -> None:
 def test_while_there_is_no_way_it_is_not_sought_at_every_tick() -> None:
     """Inverse kinematics that finds nothing is slow; the loop must not wait for it."""
     policy, calls = ScriptedGrasp(robot("ur5"), SCENES["ur5"]), []
-    solve = policy.reacher.solve
-    policy.reacher.solve = lambda *a: (calls.append(0), solve(*a))[1]  # type: ignore
+    solve = policy.ik.solve
+    policy.ik.solve = lambda *a: (calls.append(0), solve(*a))[1]  # type: ignore
     for k in range(3):
-        policy.see(BlockDetection(k / 10, np.array([3.0, 0, 0.02]), 0.0, np.ones(4)))
+        policy.on_detection(BlockDetection(k / 10, np.array([3.0, 0, 0.02]), 0.0, np.ones(4)))
     policy.command(1.0, 0.08, 0.008)
     first = len(calls)
     for k in range(20):
-        policy.command(1.0 + 0.9 * RETRY * k / 20, 0.08, 0.008)
+        policy.command(1.0 + 0.9 * REPLAN_INTERVAL * k / 20, 0.08, 0.008)
     assert first > 0 and len(calls) == first
-    policy.command(1.0 + 1.1 * RETRY, 0.08, 0.008)
+    policy.command(1.0 + 1.1 * REPLAN_INTERVAL, 0.08, 0.008)
     assert len(calls) > first
 
 
@@ -103,8 +109,8 @@ def test_fingers_stand_along_the_sides_of_the_block(arm: str) -> None:
     for _ in range(6):
         pose, policy = SCENES[arm].sample_block_pose(rng), ScriptedGrasp(body, SCENES[arm])
         seen = upright_yaw(pose[:3, :3])
-        policy.see(BlockDetection(0.0, pose[:3, 3], seen, np.full(4, 1e-6)))
-        reached = policy._over_block(0.0)
+        policy.on_detection(BlockDetection(0.0, pose[:3, 3], seen, np.full(4, 1e-6)))
+        reached = policy._pose_above_block(0.0)
         assert reached is not None
         T = body.forward_kinematics(reached.q)
         np.testing.assert_allclose(T[:3, 3], pose[:3, 3], atol=1e-3)
@@ -132,15 +138,15 @@ def test_pose_out_of_reach_has_no_joints_and_no_straight_way() -> None:
     far[0, 3] += 2.0
     reacher = PoseIKSolver(body)
     assert reacher.solve(far, body.home) is None
-    assert straight(reacher, body.home, far, 0.0, 0.5) is None
+    assert straight_line_motion(reacher, body.home, far, 0.0, 0.5) is None
 
 
-def sampled(segment: Segment) -> tuple[np.ndarray, ...]:
+def sampled(segment: MotionSegment) -> tuple[np.ndarray, ...]:
     times = segment.start + segment.duration * np.linspace(0, 1, 400)
     return tuple(np.stack(p) for p in zip(*(segment.at(t) for t in times), strict=True))
 
 
-def assert_gentle(segment: Segment, body: Robot) -> None:
+def assert_gentle(segment: MotionSegment, body: Robot) -> None:
     """From rest to rest, within every limit; velocity and acceleration are derivatives."""
     q, qd, qdd = sampled(segment)
     step = segment.duration / 399
@@ -161,7 +167,7 @@ def test_straight_motion_is_straight_and_gentle() -> None:
     for _ in range(4):
         goal = here.copy()
         goal[:3, 3] += rng.uniform(-0.12, 0.12, 3)
-        segment = straight(reacher, body.home, goal, 2.0, speed=0.3)
+        segment = straight_line_motion(reacher, body.home, goal, 2.0, max_speed=0.3)
         assert segment is not None
         assert_gentle(segment, body)
         points = np.stack([body.forward_kinematics(q)[:3, 3] for q in sampled(segment)[0]])
@@ -178,7 +184,7 @@ def test_straight_motion_is_straight_and_gentle() -> None:
 def test_motion_in_joint_space_is_gentle_and_lasts_as_long_as_told(arm: str) -> None:
     body = robot(arm)
     goal = body.home + 0.5
-    segment = joint_motion(body, body.home, goal, 1.0, least=2.5)
+    segment = joint_motion(body, body.home, goal, 1.0, min_duration=2.5)
     assert segment.duration >= 2.5 - 1e-9
     assert_gentle(segment, body)
     np.testing.assert_allclose(segment.end, goal)
@@ -263,16 +269,16 @@ def test_a_block_that_was_moved_is_estimated_anew() -> None:
 def test_judge_counts_what_the_rules_say(
     block: tuple[float, ...], speed: float, opening: float, lifted: bool, placed: bool
 ) -> None:
-    judge = SuccessDetector.of(SCENES["ur5"], np.array([0.45, 0.0, 0.02]))
-    judge.see(np.array(block), np.array([0.0, -speed]), opening)
+    judge = SuccessDetector.from_scene(SCENES["ur5"], np.array([0.45, 0.0, 0.02]))
+    judge.update(np.array(block), np.array([0.0, -speed]), opening)
     assert (judge.lifted, judge.placed) == (lifted, placed)
     assert judge.success == (lifted or placed)
 
 
 def test_a_block_that_lay_at_the_goal_is_not_placed_by_doing_nothing() -> None:
     goal = np.array(SCENES["ur5"].goal)
-    judge = SuccessDetector.of(SCENES["ur5"], goal)
-    judge.see(goal, np.zeros(6), 0.08)
+    judge = SuccessDetector.from_scene(SCENES["ur5"], goal)
+    judge.update(goal, np.zeros(6), 0.08)
     assert not judge.success
 
 

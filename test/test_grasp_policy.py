@@ -28,7 +28,7 @@ from invdyn_ros.robots.robot import load_robot
 def test_a_policy_acts_as_the_learner_it_came_from(tmp_path):
     seen = np.random.default_rng(1).normal(size=(50, SIZE)).astype(np.float32)
     for name in ALGORITHMS:
-        learner = {"hidden": [16], "batch": 64}
+        learner = {"net_arch": [16], "batch_size": 64}
         config = replace(CONFIG, algorithm=name, learner=learner)
         run = Reinforcement(config, TASK, tmp_path, print)
         with closing(make(1, 0)) as env:
@@ -70,18 +70,20 @@ def test_the_live_grasp_wants_what_the_environment_wants():
         RANDOMIZATION_LEVELS["default"], latency=0.0
     )  # a live arm waits until it sees the block
     with closing(GraspEnv(arm="ur5", noise=noise)) as env:
-        policy = MLPPolicy(PolicyMetadata("ur5", env.observer.size, 7, (16,), "tanh", "sac"))
-        live = LearnedGrasp(env.robot, env.world.believed, policy)
+        policy = MLPPolicy(
+            PolicyMetadata("ur5", env.observation_builder.size, 7, (16,), "tanh", "sac")
+        )
+        live = LearnedGrasp(env.robot, env.simulation.nominal_scene, policy)
         seen, info = env.reset(seed=4)
         for _ in range(60):
-            state = env.world.simulation.state()
-            for sighting in info["sightings"]:
-                live.see(sighting)
-            live.measure(state.q, state.qd)
+            state = env.simulation.physics.state()
+            for sighting in info["detections"]:
+                live.on_detection(sighting)
+            live.update_joints(state.q, state.qd)
             wish = live.command(info["time"], info["opening"], 1 / env.robot.rate)
             between = live.command(info["time"] + 0.016, info["opening"], 1 / env.robot.rate)
             seen, _, _, _, info = env.step(policy.act(seen))
-            np.testing.assert_allclose(wish.state.q, env.steering.wanted.q, atol=1e-6)
+            np.testing.assert_allclose(wish.state.q, env.robot_action_space.target.q, atol=1e-6)
             assert np.array_equal(wish.state.q, between.state.q)
             assert (wish.horizon, between.horizon) == pytest.approx((0.04, 0.024))
     with pytest.raises(ValueError, match="a policy of 'ur5', not of 'dofbot'"):
@@ -114,7 +116,7 @@ def test_shipped_policies_are_small_and_grasp(arm):
     folder = Path(nodes["grasp"].parameters["policy_checkpoint"])
     assert sum(file.stat().st_size for file in folder.iterdir()) < 5e6
     policy = load_policy(folder, arm)
-    changes = {"control": policy.meta.control_mode, "steering": policy.meta.action_space}
+    changes = {"control_mode": policy.meta.control_mode, "action_space": policy.meta.action_space}
     with closing(GraspEnv(arm=arm, noise="default", **changes)) as env:
         for episode in range(3):
             seen, _ = env.reset(seed=11, options={"episode": episode})

@@ -21,8 +21,13 @@ from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.learning.demonstration_dataset import read_demonstrations, read_episodes
 from invdyn_ros.grasp.learning.planner_data import episodes_ahead
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
-from invdyn_ros.grasp.policies.learned import load_learned
-from invdyn_ros.grasp.policies.planned import PlannedPolicy, TargetExtractor, load_planned, medoid
+from invdyn_ros.grasp.policies.learned import load_learned_grasp
+from invdyn_ros.grasp.policies.planned import (
+    PlannedPolicy,
+    TargetExtractor,
+    load_planned_policy,
+    medoid,
+)
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig
 from invdyn_ros.models.planner.planner import FlowPlanner, PlannerMetadata, save_planner
@@ -50,8 +55,10 @@ def test_an_observation_tells_what_is_wanted():
                 (0.2 * (np.sin(0.1 * k + phase) - np.sin(phase))).astype(np.float32)
             )
             state = wanted(seen)
-            np.testing.assert_allclose(state[:N], env.steering.wanted.q, atol=1e-5)
-            np.testing.assert_allclose(state[N + 1 : -1], env.steering.wanted.qd, atol=1e-5)
+            np.testing.assert_allclose(state[:N], env.robot_action_space.target.q, atol=1e-5)
+            np.testing.assert_allclose(
+                state[N + 1 : -1], env.robot_action_space.target.qd, atol=1e-5
+            )
 
 
 def test_moments_hold_what_was_wanted_next_and_at_the_end_to_stay(lessons):
@@ -107,7 +114,7 @@ def test_any_planner_drives_the_arm_where_it_plans_to_go():
         seen, info = env.reset(seed=0)
         for _ in range(80):
             seen, *_, info = env.step(policy.act(seen))
-        assert np.abs(env.world.simulation.true_state()[0] - goal.numpy()).max() < 0.01
+        assert np.abs(env.simulation.physics.true_state()[0] - goal.numpy()).max() < 0.01
         assert info["opening"] < 0.01
 
 
@@ -115,25 +122,27 @@ def test_the_shipped_planner_is_small_and_grasps_live_as_in_the_environment():
     nodes = {node.name: node for node in resolve("grasp_sim", {"policy": "planned"})}
     folder = nodes["grasp"].parameters["policy_checkpoint"]
     assert sum(file.stat().st_size for file in Path(folder).iterdir()) < 5e6
-    policy = load_planned(folder, "ur5")
+    policy = load_planned_policy(folder, "ur5")
     noise = replace(
         RANDOMIZATION_LEVELS["default"], latency=0.0
     )  # a live arm waits until it sees the block
-    with closing(GraspEnv(arm="ur5", noise=noise, steering=policy.meta.action_space)) as env:
-        live = load_learned(env.robot, env.world.believed, folder)
+    with closing(GraspEnv(arm="ur5", noise=noise, action_space=policy.meta.action_space)) as env:
+        live = load_learned_grasp(env.robot, env.simulation.nominal_scene, folder)
         for episode in range(2):
             seen, info = env.reset(seed=11, options={"episode": episode})
             live.reset()
             policy.reset()
             over = False
             while not over:
-                state = env.world.simulation.state()
-                for sighting in info["sightings"]:
-                    live.see(sighting)
-                live.measure(state.q, state.qd)
+                state = env.simulation.physics.state()
+                for sighting in info["detections"]:
+                    live.on_detection(sighting)
+                live.update_joints(state.q, state.qd)
                 wish = live.command(info["time"], info["opening"], 1 / env.robot.rate)
                 seen, _, placed, late, info = env.step(policy.act(seen))
-                np.testing.assert_allclose(wish.state.q, env.steering.wanted.q, atol=1e-5)
+                np.testing.assert_allclose(
+                    wish.state.q, env.robot_action_space.target.q, atol=1e-5
+                )
                 over = placed or late
             assert info["is_success"]
 
@@ -141,7 +150,7 @@ def test_the_shipped_planner_is_small_and_grasps_live_as_in_the_environment():
 def test_a_planner_of_lessons_acts_in_the_graph_and_of_others_is_refused(
     lessons, tmp_path, capsys
 ):
-    small = ["--horizon", "6", "--modes", "4", "--width", "16", "--down-dims", "8"]
+    small = ["--horizon", "6", "--num-components", "4", "--width", "16", "--down-dims", "8"]
     words = ["--data", str(lessons), "--epochs", "2", *small]
     assert train_planner([*words, "--out", str(tmp_path / "planner")]) == 0
     given = {"policy": "planned", "policy_checkpoint": str(tmp_path / "planner")}
@@ -162,7 +171,7 @@ def test_a_planner_of_lessons_acts_in_the_graph_and_of_others_is_refused(
     )
     save_planner(FlowPlanner(meta), tmp_path / "pendulum")
     with pytest.raises(ValueError, match="plans no grasp; train one"):
-        load_learned(load_robot("ur5"), SCENES["ur5"], tmp_path / "pendulum")
+        load_learned_grasp(load_robot("ur5"), SCENES["ur5"], tmp_path / "pendulum")
     words = ["teacher", "--episodes", "2", "--pushed", "0", "--control", "cartesian"]
     assert collect([*words, "--workers", "1", "--out", str(tmp_path / "cartesian")]) == 0
     words = ["--data", str(tmp_path / "cartesian"), "--out", str(tmp_path / "none")]

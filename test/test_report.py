@@ -166,11 +166,11 @@ OPEN, CLOSED, ROUND_IT = 0.08, 0.0, 0.04  # openings [m]; the block is 0.04 m wi
 @pytest.mark.parametrize(
     ("openings", "lift", "seen", "why"),
     [
-        ((OPEN, OPEN, OPEN), (0, 0, 0), False, "not seen"),
-        ((OPEN, OPEN, OPEN), (0, 0, 0), True, "limit"),
-        ((OPEN, CLOSED, CLOSED), (0, 0, 0), True, "missed"),
+        ((OPEN, OPEN, OPEN), (0, 0, 0), False, "not_detected"),
+        ((OPEN, OPEN, OPEN), (0, 0, 0), True, "timeout"),
+        ((OPEN, CLOSED, CLOSED), (0, 0, 0), True, "missed_grasp"),
         ((OPEN, ROUND_IT, CLOSED), (0, 0.02, 0), True, "slipped"),
-        ((OPEN, ROUND_IT, ROUND_IT), (0, 0.02, 0.02), True, "limit"),
+        ((OPEN, ROUND_IT, ROUND_IT), (0, 0.02, 0.02), True, "timeout"),
     ],
 )
 def test_a_failed_episode_has_the_cause_of_how_far_it_came(
@@ -200,9 +200,9 @@ def test_a_block_far_from_the_tool_is_not_held() -> None:
             np.array([0.45, 0.0, 0.05 * t]),
             np.array([0, 0, 0, 1.0]),
         )
-    assert failure_cause(recording, arm, SCENES["ur5"]) == "limit"
+    assert failure_cause(recording, arm, SCENES["ur5"]) == "timeout"
     holds = grasped(0.03)  # in the air, but not at the tool
-    assert failure_cause(holds, arm, SCENES["ur5"]) == "not seen"
+    assert failure_cause(holds, arm, SCENES["ur5"]) == "not_detected"
 
 
 def test_report_can_be_written_whatever_numbers_the_judge_counts_in() -> None:

@@ -69,6 +69,6 @@ def test_whoever_believes_the_observer_finds_a_block_that_the_camera_misplaces()
             env.reset(seed=3, options={"episode": episode})
             over = False
             while not over:
-                _, _, placed, late, info = env.step(env.expert_action("sightings"))
+                _, _, placed, late, info = env.step(env.expert_action("detections"))
                 over = placed or late
-            assert info["is_success"] and np.any(env.observer.search.offset)
+            assert info["is_success"] and np.any(env.observation_builder.offset_filter.offset)

@@ -178,7 +178,7 @@ def test_what_is_no_network_that_sees_is_refused_in_one_line(tmp_path, harm, mes
 def test_a_network_of_another_arm_is_refused(tmp_path) -> None:
     save_block_pose_net(fresh("dofbot"), tmp_path)
     with pytest.raises(ValueError, match="sees for 'dofbot', not for 'ur5'"):
-        GraspEnv(sight=str(tmp_path))
+        GraspEnv(block_pose_model=str(tmp_path))
     with pytest.raises(ValueError, match="'dofbot', not for 'ur5'"):
         BlockPoseEstimator(UR5, SCENE, fresh("dofbot"))
 

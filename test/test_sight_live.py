@@ -30,28 +30,28 @@ def one_thread():
 
 def test_a_state_from_pixels_is_that_of_the_network_as_late_as_the_episode_says(tmp_path) -> None:
     save_block_pose_net(sure(fresh()), tmp_path)
-    with closing(GraspEnv(sight=str(tmp_path))) as env:
+    with closing(GraspEnv(block_pose_model=str(tmp_path))) as env:
         for _ in range(2):
             observation, info = env.reset(seed=4)
             assert observation in env.observation_space
-            seen = list(info["sightings"])
+            seen = list(info["detections"])
             for _ in range(20):
                 *_, info = env.step(np.zeros(7, np.float32))
-                for sighting in info["sightings"]:
+                for sighting in info["detections"]:
                     late = info["time"] - sighting.time
                     assert late >= sample_latency(RANDOMIZATION_LEVELS["default"], 4, 0) - 1e-9
-                seen += info["sightings"]
+                seen += info["detections"]
             stamps = [sighting.time for sighting in seen]
             np.testing.assert_allclose(np.diff(stamps), 0.096, atol=1e-9)  # each 12th tick
-        shape = env.eye.photograph().shape
+        shape = env.camera.render().shape
     assert shape == (64, 64, 3)
     with closing(GraspEnv()) as markers:
         assert markers.observation_space == env.observation_space
 
 
 def test_sight_is_for_states() -> None:
-    with pytest.raises(ValueError, match="needs observation='state'"):
-        GraspEnv(observation="pixels", sight="somewhere")
+    with pytest.raises(ValueError, match="needs obs_mode='state'"):
+        GraspEnv(obs_mode="pixels", block_pose_model="somewhere")
 
 
 TINY = {
@@ -131,7 +131,7 @@ def test_the_graph_sees_by_a_network_where_one_is_given_and_by_markers_elsewhere
 def test_the_shipped_network_leads_the_script_to_the_block() -> None:
     folder = package_file("config/block_pose/ur5")
     assert sum(file.stat().st_size for file in folder.iterdir()) < 5e6
-    with closing(GraspEnv(sight=str(folder))) as env:
+    with closing(GraspEnv(block_pose_model=str(folder))) as env:
         counts: list[tuple[int, int]] = []
         moments = collect_states(env, 3, 77, lambda *count: counts.append(count))
     assert counts[-1] == (3, 3)

@@ -90,7 +90,7 @@ def test_a_run_from_pixels_is_judged_and_goes_on_with_its_memory(tmp_path):
         "buffer_size": 200,
         "gradient_steps": 0.25,
     }
-    config = replace(CONFIG, observation="pixels", learner=learner, total_timesteps=60)
+    config = replace(CONFIG, obs_mode="pixels", learner=learner, total_timesteps=60)
     first = Reinforcement(config, SEEN_TASK, tmp_path, lambda step, best: None)
     first.train(resume=False)
     more = replace(config, total_timesteps=100)
@@ -188,9 +188,9 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path):
             "has no memory",
         ),
         (["--demonstrations.episodes", "5"], "'dagger' asks its teacher"),
-        (["--observation", "pixels"], "'dagger' does not learn from pixels; take sac or tqc"),
-        (["--algorithm", "sac", "--observation", "pixels"], "demonstrations have no pixels"),
-        (["--observation", "sound"], "'sound' is not one of"),
+        (["--obs-mode", "pixels"], "'dagger' does not learn from pixels; take sac or tqc"),
+        (["--algorithm", "sac", "--obs-mode", "pixels"], "demonstrations have no pixels"),
+        (["--obs-mode", "sound"], "'sound' is not one of"),
         (["--total_timesteps.more", "5"], "total_timesteps is no group"),
         (["--config", "FILE"], "unknown field 'total_timestepz'"),
         (["--resume"], "nothing to resume"),

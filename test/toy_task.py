@@ -38,7 +38,7 @@ class Toy(gymnasium.Env):
     action_space = spaces.Box(-1.0, 1.0, (ACTIONS,), np.float32)
     area = 1.0
 
-    def ease(self, area: float, noise: float) -> None:
+    def set_difficulty(self, area: float, noise: float) -> None:
         self.area = area
 
     def reset(self, *, seed=None, options=None):

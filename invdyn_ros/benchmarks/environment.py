@@ -16,8 +16,8 @@ import torch
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Checked, Positive
 from invdyn_ros.grasp.envs.grasp_env import GraspEnvConfig
-from invdyn_ros.grasp.envs.vector_env import vectorised
-from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, load_steering
+from invdyn_ros.grasp.envs.vector_env import make_vec_env
+from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, make_action_space
 from invdyn_ros.native_output import STDOUT, suppress_native_output
 from invdyn_ros.robots.robot import ROBOTS, load_robot
 
@@ -126,7 +126,7 @@ def measure_environment(config: EnvironmentBenchmarkConfig) -> dict[str, Any]:
 
 def rollout(name: str, processes: int, seconds: float, changes: dict[str, Any]) -> float:
     """Return how many steps processes do together, per second."""
-    envs = vectorised(name, processes, 0, **changes)
+    envs = make_vec_env(name, processes, 0, **changes)
     try:
         envs.reset()
         random, size = np.random.default_rng(0), envs.action_space.shape or ()
@@ -166,10 +166,10 @@ def _how_to_install() -> str:
 
 def _changes(config: EnvironmentBenchmarkConfig, period: float) -> dict[str, Any]:
     """Return the settings of our environment, checked before anything is built."""
-    steering = ActionSpaceConfig(period=period)
-    GraspEnvConfig(arm=config.arm, noise=config.noise, steering=steering)
-    load_steering("joint", load_robot(config.arm), steering)
-    return {"noise": config.noise, "steering": steering}
+    steering = ActionSpaceConfig(action_period=period)
+    GraspEnvConfig(arm=config.arm, noise=config.noise, action_space=steering)
+    make_action_space("joint", load_robot(config.arm), steering)
+    return {"noise": config.noise, "action_space": steering}
 
 
 def _row(steps: float, period: float) -> Row:

@@ -23,16 +23,18 @@ from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info
 from invdyn_ros.config import Checked, Count, at_least
 from invdyn_ros.evaluation.plots.success_map import plot_success_map
 from invdyn_ros.graph.shipped_weights import find_policy
-from invdyn_ros.grasp.envs.agents import SCRIPTED, PolicySpec, load_player
+from invdyn_ros.grasp.envs.agents import SCRIPTED, PolicySpec, load_policy_spec
 from invdyn_ros.grasp.envs.grasp_env import GraspEnvConfig
-from invdyn_ros.grasp.envs.rollouts import Episode, Job, play_all
+from invdyn_ros.grasp.envs.rollouts import EpisodeResult, RolloutJob, rollout_all
 from invdyn_ros.grasp.estimation.block_pose_network import load_block_pose_net
-from invdyn_ros.grasp.policies.failure_causes import CAUSES
+from invdyn_ros.grasp.policies.failure_causes import FAILURE_CAUSES
 from invdyn_ros.grasp.policies.success_rate import paired_difference, success_interval
 
 BY_NAME = ("learned", "planned")  # stand for what is shipped for an arm
 
-Played = dict[tuple[str, str], list[Episode]]  # by player and noise, in order of their numbers
+Played = dict[
+    tuple[str, str], list[EpisodeResult]
+]  # by player and noise, in order of their numbers
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class GraspSuccessBenchmarkConfig(Checked):
     policies: tuple[str, ...] = ()
     """Folders of `invdyn train_grasp` or `train_planner`; learned, planned: the shipped ones;
     servo: the teacher of both. The script plays as well."""
-    sight: str = ""
+    block_pose_model: str = ""
     """Folder of `invdyn train_block_pose`: everybody knows the block by what this network sees;
     empty: by its markers."""
     noise: tuple[str, ...] = ("default", "hard")
@@ -64,8 +66,8 @@ class GraspSuccessBenchmarkConfig(Checked):
         GraspEnvConfig(self.arm)
         for level in self.noise:
             load_randomization(level)
-        if self.sight:
-            load_block_pose_net(self.sight, self.arm)
+        if self.block_pose_model:
+            load_block_pose_net(self.block_pose_model, self.arm)
         if not self.noise:
             raise ValueError("noise is empty; give one or more of none, default, hard")
 
@@ -78,10 +80,10 @@ class GraspSuccessBenchmarkConfig(Checked):
 def measure_grasp_success(config: GraspSuccessBenchmarkConfig) -> dict[str, Any]:
     """Return the report; draw the picture beside it where one is wanted."""
     torch.set_num_threads(1)
-    about, players = machine_info(1), load_players(config)
+    about, players = machine_info(1), load_policies(config)
     played = _play(config, players)
     if config.picture is not None:
-        whose = config.arm + (", block without markers" if config.sight else "")
+        whose = config.arm + (", block without markers" if config.block_pose_model else "")
         plot_success_map(played, SCENES[config.arm], whose, config.picture)
     names = {where: ", ".join(where) for where in played}
     pairs = {w: (played[w], played[SCRIPTED, w[1]]) for w in played if w[0] != SCRIPTED}
@@ -95,7 +97,7 @@ def measure_grasp_success(config: GraspSuccessBenchmarkConfig) -> dict[str, Any]
         settings={
             "arm": config.arm,
             "policies": {player.name: path for path, player in players.items()},
-            "sight": config.sight,
+            "block_pose_model": config.block_pose_model,
             "episodes": config.episodes,
             "seed": config.seed,
             "processes": config.processes,
@@ -106,14 +108,14 @@ def measure_grasp_success(config: GraspSuccessBenchmarkConfig) -> dict[str, Any]
     )
 
 
-def load_players(config: GraspSuccessBenchmarkConfig) -> dict[str, PolicySpec]:
+def load_policies(config: GraspSuccessBenchmarkConfig) -> dict[str, PolicySpec]:
     """Return the script and every policy, by what was asked for, each with a name of its own.
 
     Raises:
         ValueError: no policy there, or one of another arm, observation or action.
     """
     asked = dict.fromkeys((SCRIPTED, *config.policies))
-    seen = {"sight": config.sight}
+    seen = {"block_pose_model": config.block_pose_model}
     players = {path: _player(path, config.arm, seen) for path in asked}
     count = Counter(player.name for player in players.values())
     return {
@@ -124,28 +126,28 @@ def load_players(config: GraspSuccessBenchmarkConfig) -> dict[str, PolicySpec]:
 
 def _player(policy: str, arm: str, seen: dict[str, str]) -> PolicySpec:
     shipped = policy in BY_NAME
-    player = load_player(find_policy(policy, "", arm) if shipped else policy, arm)
+    player = load_policy_spec(find_policy(policy, "", arm) if shipped else policy, arm)
     name = policy if shipped else player.name
-    return player._replace(name=name, environment=player.environment | seen)
+    return player._replace(name=name, env_kwargs=player.env_kwargs | seen)
 
 
 def _play(config: GraspSuccessBenchmarkConfig, players: Mapping[str, PolicySpec]) -> Played:
     """Play all episodes of all players at all levels, with a progress bar."""
     levels, numbers = tuple(dict.fromkeys(config.noise)), tuple(range(config.episodes))
-    jobs = [Job(p, n, config.seed, numbers) for n, p in product(levels, players.values())]
-    played: list[list[Episode]] = [[] for _ in jobs]
+    jobs = [RolloutJob(p, n, config.seed, numbers) for n, p in product(levels, players.values())]
+    played: list[list[EpisodeResult]] = [[] for _ in jobs]
     total = len(jobs) * config.episodes
     with tqdm(total=total, unit="episode", desc="grasping", file=sys.stderr) as bar:
-        for index, episode in play_all(jobs, config.processes):
+        for index, episode in rollout_all(jobs, config.processes):
             played[index].append(episode)
             bar.update()
     return {
-        (job.player.name, job.noise): sorted(episodes)
+        (job.policy.name, job.noise): sorted(episodes)
         for job, episodes in zip(jobs, played, strict=True)
     }
 
 
-def _row(episodes: Sequence[Episode]) -> Row:
+def _row(episodes: Sequence[EpisodeResult]) -> Row:
     """Return the figures of one player at one level."""
     successes, n = sum(e.success for e in episodes), len(episodes)
     low, high = success_interval(successes, n)
@@ -157,22 +159,22 @@ def _row(episodes: Sequence[Episode]) -> Row:
         "lifted": 100 * np.mean([e.lifted for e in episodes]),
         "placed": 100 * np.mean([e.placed for e in episodes]),
     }
-    count = Counter(e.cause for e in episodes)
-    figures |= {cause: count[cause] * 100 / n for cause in CAUSES}
-    times = [e.time for e in episodes if e.time is not None]
+    count = Counter(e.failure_cause for e in episodes)
+    figures |= {cause: count[cause] * 100 / n for cause in FAILURE_CAUSES}
+    times = [e.success_time for e in episodes if e.success_time is not None]
     figures |= {"median s": np.median(times)} if times else {}
-    figures["wall s"] = np.mean([e.wall for e in episodes])
+    figures["wall s"] = np.mean([e.wall_time for e in episodes])
     return {key: round(float(value), 3) for key, value in figures.items()}
 
 
-def _ahead(ours: Sequence[Episode], script: Sequence[Episode]) -> Row:
+def _ahead(ours: Sequence[EpisodeResult], script: Sequence[EpisodeResult]) -> Row:
     """Return by how many points a player is ahead of the script, with the 95% interval."""
     ahead = paired_difference([e.success for e in ours], [e.success for e in script])
     names = ("ahead", "ahead from", "ahead to")
     return {name: round(100 * share, 3) for name, share in zip(names, ahead, strict=True)}
 
 
-def _pairs(ours: Sequence[Episode], script: Sequence[Episode]) -> dict[str, int]:
+def _pairs(ours: Sequence[EpisodeResult], script: Sequence[EpisodeResult]) -> dict[str, int]:
     """Count in how many episodes both, one or none of the two succeeded."""
     count = Counter((a.success, b.success) for a, b in zip(ours, script, strict=True))
     return {
@@ -183,6 +185,9 @@ def _pairs(ours: Sequence[Episode], script: Sequence[Episode]) -> dict[str, int]
     }
 
 
-def _failed(episodes: Sequence[Episode]) -> dict[str, list[int]]:
+def _failed(episodes: Sequence[EpisodeResult]) -> dict[str, list[int]]:
     """Return the numbers of the episodes that failed, by cause."""
-    return {cause: [e.number for e in episodes if e.cause == cause] for cause in CAUSES}
+    return {
+        cause: [e.episode for e in episodes if e.failure_cause == cause]
+        for cause in FAILURE_CAUSES
+    }

@@ -37,7 +37,7 @@ class LatencyBenchmarkConfig:
     """Checkpoint folder; default: the one shipped for the arm."""
     seconds: float = 20.0
     """Time to measure, all in all [s]."""
-    block: float = 2.0
+    turn_seconds: float = 2.0
     """Time with one of the two before it is the other's turn [s]."""
     domain: int | None = None
     """ROS domain id, 1 to 232; default: one that follows from the process id."""
@@ -45,9 +45,9 @@ class LatencyBenchmarkConfig:
     """JSON file to write."""
 
     def __post_init__(self) -> None:
-        if not 0 < self.block <= self.seconds / 2:
+        if not 0 < self.turn_seconds <= self.seconds / 2:
             raise ValueError(
-                f"block is {self.block} s and seconds {self.seconds}; both sides need a block"
+                f"block is {self.turn_seconds} s and seconds {self.seconds}; both sides need a block"
             )
         if self.domain is not None and not 1 <= self.domain <= 232:
             raise ValueError(f"domain is {self.domain}; right are 1 to 232")
@@ -83,7 +83,7 @@ def measure_latency(config: LatencyBenchmarkConfig) -> dict[str, Any]:
             "family": meta.family,
             "rate_hz": robot.rate,
             "seconds": config.seconds,
-            "block_s": config.block,
+            "block_s": config.turn_seconds,
         },
         rows=rows,
         ratio={OURS: ratios(rows[OURS], rows[PEER], ("p50", "p95", "p99", "max"))},
@@ -111,7 +111,7 @@ def _processes(
         "arm": config.arm,
         "unit": unit,
         "seconds": float(config.seconds),
-        "block": float(config.block),
+        "block": float(config.turn_seconds),
         "out": str(out),
     }
     return [

@@ -114,7 +114,7 @@ def recipe_name(recipe: dict[str, Any]) -> str:
     """Return the settings of a run in a few words."""
     shown = recipe["demonstrations"]
     words = [recipe["algorithm"].upper() if recipe["algorithm"] != "dagger" else "DAgger"]
-    words += ["from pixels"] * (recipe.get("observation") == "pixels")
+    words += ["from pixels"] * (recipe.get("obs_mode") == "pixels")
     words += ["with demonstrations"] * bool(shown["data"] or shown["episodes"])
     return " ".join([*words, "on", recipe["arm"], "at noise", str(recipe["noise"])])
 

@@ -14,12 +14,12 @@ from invdyn_ros.evaluation.run_metrics import (
 )
 from invdyn_ros.grasp.estimation.block_estimate import onto_table
 from invdyn_ros.grasp.policies.failure_causes import (
-    CAUSES,
-    NOT_SEEN,
+    FAILURE_CAUSES,
+    NOT_DETECTED,
     EpisodeTrace,
-    cause_of_failure,
+    failure_cause,
 )
-from invdyn_ros.grasp.policies.observation import GRASPED, HELD
+from invdyn_ros.grasp.policies.observation import GRASP_RADIUS, GRASPED_OPENING
 from invdyn_ros.grasp.policies.success import SuccessDetector
 from invdyn_ros.grasp.policies.success_rate import success_interval
 from invdyn_ros.robots.robot import Robot
@@ -47,9 +47,9 @@ def detect_success(recording: Recording, scene: Scene) -> SuccessDetector | None
     found: SuccessDetector | None = None
     for i, (position, _) in _blocks_with_joints(recording):
         if found is None:
-            found = SuccessDetector.of(scene, position)
+            found = SuccessDetector.from_scene(scene, position)
         if i is not None:
-            found.see(position, recording.joints.velocity(i), recording.joints.opening[i])
+            found.update(position, recording.joints.velocity(i), recording.joints.opening[i])
     return found
 
 
@@ -74,13 +74,16 @@ def failure_cause(recording: Recording, robot: Robot, scene: Scene) -> str:
         if i is not None:
             tool = robot.forward_kinematics(joints.q[i])[:3, 3]
             wide = joints.opening[i] / scene.block_size
-            held = HELD[0] < wide < HELD[1] and np.linalg.norm(position - tool) < GRASPED
+            held = (
+                GRASPED_OPENING[0] < wide < GRASPED_OPENING[1]
+                and np.linalg.norm(position - tool) < GRASP_RADIUS
+            )
             rows.append((joints.time[i], held, position[2] - start, joints.opening[i]))
     if not rows:
-        return NOT_SEEN
+        return NOT_DETECTED
     time, held, height, opening = np.array(rows, float).T
     seen = bool(recording.camera_detections or recording.base_detections)
-    return cause_of_failure(
+    return failure_cause(
         EpisodeTrace(time, held.astype(bool), height, opening, seen), scene.block_size
     )
 
@@ -126,7 +129,7 @@ def grasp_report(
         "lifted": sum(int(found.lifted) for found in judged if found is not None),
         "placed": sum(int(found.placed) for found in judged if found is not None),
         "failed_episodes": failed,
-        "failures": {name: count[name] for name in CAUSES},
+        "failures": {name: count[name] for name in FAILURE_CAUSES},
         "baseline_scripted": None if scripted is None else success_statistics(scripted),
         "block_error_mm": quantiles(np.concatenate(errors) if errors else np.empty(0), (50, 95)),
         "tracking_rms_rad": {"inverse_dynamics": round(float(np.sqrt(np.mean(np.square(rms)))), 5)}

@@ -23,7 +23,7 @@ def find_policy(policy: str, given: str, arm: str) -> str:
         return ""
     from invdyn_ros.arms.scene import SCENES
     from invdyn_ros.grasp.policies.learned import (
-        load_learned,  # torch: only where a policy is learned
+        load_learned_grasp,  # torch: only where a policy is learned
     )
     from invdyn_ros.models.checkpoint import is_of
     from invdyn_ros.models.planner.planner import PLANNER
@@ -34,7 +34,7 @@ def find_policy(policy: str, given: str, arm: str) -> str:
     path = _folder(given, f"{kind}/{arm}", missing)
     if is_of(path, PLANNER) != (verb == PLANNER.verb):
         raise ValueError(f"policy:={policy} takes a folder of 'invdyn {verb}'; {path} is none")
-    load_learned(load_robot(arm), SCENES[arm], path)  # refuses what the node would refuse
+    load_learned_grasp(load_robot(arm), SCENES[arm], path)  # refuses what the node would refuse
     return str(path)
 
 

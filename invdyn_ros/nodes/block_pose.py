@@ -36,7 +36,7 @@ RED = (230, 40, 40)
 
 
 @dataclass(frozen=True)
-class SightNodeConfig:
+class BlockPoseNodeConfig:
     """Parameters of the node.
 
     Attributes:
@@ -50,12 +50,12 @@ class SightNodeConfig:
     lockstep: bool = False
 
 
-class SightNode(DiagnosticNode):
+class BlockPoseNode(DiagnosticNode):
     """Publish where the block lies on the topics of the blocks node, but in the arm's base."""
 
     def __init__(self) -> None:
         super().__init__("block_pose")
-        config = load_parameters(self, SightNodeConfig)
+        config = load_parameters(self, BlockPoseNodeConfig)
         torch.set_num_threads(1)
         self.robot, self.scene = load_robot(config.arm), SCENES[config.arm]
         sight = load_block_pose_net(config.block_pose_model, config.arm)
@@ -139,7 +139,7 @@ def draw(picture: NDArray[np.uint8], keypoints: Array | None) -> NDArray[np.uint
 
 def main() -> None:
     """Run the node."""
-    run(SightNode)
+    run(BlockPoseNode)
 
 
 if __name__ == "__main__":

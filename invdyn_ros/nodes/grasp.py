@@ -17,7 +17,7 @@ from invdyn_ros.arms.domain_randomization import load_randomization, sample_late
 from invdyn_ros.arms.scene import Scene, nominal_scene, quaternion_pose, ticks_per_image
 from invdyn_ros.control.safety_limits import Target
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, sighting, upright_yaw
-from invdyn_ros.grasp.policies.learned import LearnedGrasp, load_learned
+from invdyn_ros.grasp.policies.learned import LearnedGrasp, load_learned_grasp
 from invdyn_ros.grasp.policies.scripted import ScriptedGrasp
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
 from invdyn_ros.nodes.messages import (
@@ -33,9 +33,9 @@ from invdyn_ros.robots.robot import Robot, load_robot
 
 POLICIES: dict[str, Callable[[Robot, Scene, str], ScriptedGrasp | LearnedGrasp]] = {
     "scripted": lambda robot, scene, _: ScriptedGrasp(robot, scene),
-    "learned": load_learned,
-    "vision": load_learned,
-    "planned": load_learned,
+    "learned": load_learned_grasp,
+    "vision": load_learned_grasp,
+    "planned": load_learned_grasp,
 }
 
 
@@ -47,7 +47,7 @@ class Picture(NamedTuple):
 
 
 @dataclass(frozen=True)
-class GraspConfig:
+class GraspNodeConfig:
     """Parameters of the node.
 
     Attributes:
@@ -78,7 +78,7 @@ class GraspNode(DiagnosticNode):
 
     def __init__(self) -> None:
         super().__init__("grasp")
-        self.config = config = load_parameters(self, GraspConfig)
+        self.config = config = load_parameters(self, GraspNodeConfig)
         self.robot = load_robot(config.arm)
         self.scene = nominal_scene(config.arm, config.camera_pose)
         self.policy = POLICIES[config.policy](self.robot, self.scene, config.policy_checkpoint)
@@ -166,7 +166,7 @@ class GraspNode(DiagnosticNode):
         for stamp in sorted(s for s in self.sightings.keys() | silent if s <= horizon):
             self.taken.add(stamp)
             if stamp in self.sightings:
-                self.policy.see(self.sighting(self.sightings.pop(stamp)))
+                self.policy.on_detection(self.sighting(self.sightings.pop(stamp)))
             elif (reason := self.pictures[stamp].refused) is not None:
                 self.policy.on_invalid_image(stamp * 1e-9, reason)
             else:
@@ -196,10 +196,10 @@ class GraspNode(DiagnosticNode):
         opening = gripper_opening(self.joints, self.robot)
         ahead, now = 1 / self.robot.rate, stamp * 1e-9
         q, qd, _ = joints_by_name(self.joints, self.robot.joint_names)
-        self.policy.measure(q, qd)
+        self.policy.update_joints(q, qd)
         wish = self.policy.command(now, opening, ahead)
         self.diagnostic_values["phase"] = wish.phase
-        self.hold(wish.reason)
+        self.hold(wish.hold_reason)
         target = Target(now, wish.state, wish.horizon or ahead)
         self.answer = (
             stamp,

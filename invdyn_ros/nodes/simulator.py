@@ -13,7 +13,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from invdyn_ros.arms.domain_randomization import load_randomization
 from invdyn_ros.arms.scene import SCENES
-from invdyn_ros.grasp.envs.episode import LIMIT, GraspSimulation
+from invdyn_ros.grasp.envs.episode import MAX_EPISODE_SECONDS, GraspSimulation
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import (
     COMMAND_TOPICS,
@@ -55,7 +55,7 @@ class SimulatorConfig:
     seed: int = 0
     noise: str = "default"
     scene: bool = False
-    episode: float = LIMIT
+    episode: float = MAX_EPISODE_SECONDS
     lockstep: bool = False
     wall_clock: bool = True
     headless: bool = True
@@ -84,7 +84,7 @@ class SimulatorNode(DiagnosticNode):
             config.episode,
             gui=not config.headless,
         )
-        self.simulation = self.world.simulation
+        self.simulation = self.world.physics
         self.command: tuple[int | None, Array] | None = None
         self.grip: tuple[int | None, float] | None = None
         self.quiet = 0.0  # [s] of simulated time since the last command
@@ -141,7 +141,7 @@ class SimulatorNode(DiagnosticNode):
             command = self.command = None
         self.hold(None if command is not None else "no command: brakes on")
         self.world.step(command, opening)
-        if self.world.over():
+        if self.world.is_over():
             self.next_episode()
 
     def await_time(self, spin: Spin) -> None:
@@ -188,10 +188,10 @@ class SimulatorNode(DiagnosticNode):
         simulation, stamp = self.simulation, to_stamp(self.stamp)
         self.clock.publish(Clock(clock=stamp))
         if self.scene is not None:
-            if self.world.camera_beat:
+            if self.world.camera_due:
                 poses = [simulation.block_pose()]
                 self.beat = poses_to_message(poses, stamp, self.robot.base_link)
-            if self.world.camera_beat or again:
+            if self.world.camera_due or again:
                 self.objects.publish(self.beat)
         _, q, qd, effort, opening = simulation.state()
         self.joints.publish(joints_to_message(self.robot, stamp, q, opening, qd, effort))

@@ -28,7 +28,7 @@ from invdyn_ros.evaluation.plots.style import (
     short_names,
 )
 from invdyn_ros.grasp.estimation.block_estimate import upright_yaw
-from invdyn_ros.grasp.policies.success import LIFT, NEAR
+from invdyn_ros.grasp.policies.success import GOAL_TOLERANCE, LIFT_HEIGHT
 from invdyn_ros.robots.robot import Robot
 
 SIZE, DPI = (16.0, 10.0), 100  # [inch], [px/inch]
@@ -158,8 +158,8 @@ def plot_block_heights(axes: Axes, episodes: Sequence[Recording], success: Seque
         style: dict[str, Any] = {"lw": 2.8, "alpha": 1.0} if i == 0 else {"lw": 1.0, "alpha": 0.35}
         color = ACCENT if i == 0 and good else GOOD if good else BAD
         axes.plot(times - times[0], 1e3 * (z - z[0]), color=color, **style)
-    axes.axhline(1e3 * LIFT, color=MUTED, lw=1.2, ls=(0, (5, 4)))
-    axes.text(axes.get_xlim()[0], 1e3 * LIFT, " lifted", size=12, color=MUTED, va="bottom")
+    axes.axhline(1e3 * LIFT_HEIGHT, color=MUTED, lw=1.2, ls=(0, (5, 4)))
+    axes.text(axes.get_xlim()[0], 1e3 * LIFT_HEIGHT, " lifted", size=12, color=MUTED, va="bottom")
     axes.set_ylim(bottom=min(-5.0, axes.get_ylim()[0]), top=max(60.0, axes.get_ylim()[1]))
 
 
@@ -173,8 +173,10 @@ def plot_block_positions(
     (x0, x1), (y0, y1) = 1e3 * np.array([scene.area_x, scene.area_y])
     goal, side = 1e3 * np.array(scene.goal[:2]), 1e3 * scene.block_size
     axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fc="#f3f6fa", ec=MUTED, lw=1.2))
-    axes.add_patch(Circle(tuple(goal), 1e3 * NEAR, fc="none", ec=ACCENT, lw=2.5))
-    axes.text(goal[0] + 1.3e3 * NEAR, goal[1], "goal", va="center", size=12, color=ACCENT)
+    axes.add_patch(Circle(tuple(goal), 1e3 * GOAL_TOLERANCE, fc="none", ec=ACCENT, lw=2.5))
+    axes.text(
+        goal[0] + 1.3e3 * GOAL_TOLERANCE, goal[1], "goal", va="center", size=12, color=ACCENT
+    )
     for episode, good in zip(episodes, success, strict=True):
         if not episode.block_poses:
             continue
@@ -188,8 +190,8 @@ def plot_block_positions(
         turns = yaw + np.pi / 4 + np.arange(4) * np.pi / 2
         corners = np.column_stack([np.cos(turns), np.sin(turns)]) * side / np.sqrt(2) + (x, y)
         axes.add_patch(Polygon(corners, fc=color, ec="white", alpha=0.8))
-    low = np.minimum((x0, y0), goal - 1e3 * NEAR)
-    high = np.maximum((x1, y1), goal + 1e3 * NEAR)
+    low = np.minimum((x0, y0), goal - 1e3 * GOAL_TOLERANCE)
+    high = np.maximum((x1, y1), goal + 1e3 * GOAL_TOLERANCE)
     half = 0.6 * float((high - low).max()) + 0.5 * side
     low, high = (low + high) / 2 - half, (low + high) / 2 + half
     high[1] += 0.3 * half  # room for the legend

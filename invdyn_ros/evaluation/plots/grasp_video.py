@@ -26,7 +26,7 @@ from invdyn_ros.evaluation.plots.video_writer import (
     Curve,
     VideoWriter,
 )
-from invdyn_ros.grasp.policies.success import LIFT, NEAR
+from invdyn_ros.grasp.policies.success import GOAL_TOLERANCE, LIFT_HEIGHT
 from invdyn_ros.robots.robot import Robot
 
 SCENE_SIZE = (800, HEIGHT - HEADER - FOOTER)  # the view of the whole arm [px]
@@ -52,10 +52,10 @@ def episode_events(recording: Recording, scene: Scene) -> EpisodeEvents:
     samples = recording.joints
     lifted = placed = np.inf
     for time, (centre, _) in sorted(recording.block_poses.items()):
-        if outcome.lifted and centre[2] - outcome.start[2] >= LIFT:
+        if outcome.lifted and centre[2] - outcome.initial_position[2] >= LIFT_HEIGHT:
             lifted = min(lifted, time)
-        near = np.linalg.norm(centre - outcome.goal) <= NEAR
-        loose = np.interp(time, samples.time, samples.opening) > outcome.released
+        near = np.linalg.norm(centre - outcome.goal) <= GOAL_TOLERANCE
+        loose = np.interp(time, samples.time, samples.opening) > outcome.open_width
         if outcome.placed and near and loose:
             placed = min(placed, time)
     return EpisodeEvents(seen, lifted, placed)
@@ -126,9 +126,9 @@ def _base(arm: str, title: str, top: float, plotted: bool) -> Canvas:
     canvas.text(
         (CAMERA_BOX[0] + 16, y - 24), "height of the block over where it lay [mm]", 15, MIST
     )
-    for level in (0.0, LIFT, 0.08, 0.12):
+    for level in (0.0, LIFT_HEIGHT, 0.08, 0.12):
         row = y + height * (1 - level / top)
-        color = GOOD if level == LIFT else EDGE
+        color = GOOD if level == LIFT_HEIGHT else EDGE
         canvas.pen.line((x, row, x + width, row), fill=color, width=1)
         canvas.text((x - 10, row), f"{1e3 * level:.0f}", 14, MIST, anchor="rm")
     canvas.text((x + width, y + height + 20), "time", 14, MIST, anchor="rm")

@@ -20,19 +20,30 @@ from matplotlib.patheffects import withStroke
 from invdyn_ros.arms.scene import Scene
 from invdyn_ros.evaluation.plots.axes import DPI, RC_PARAMS
 from invdyn_ros.evaluation.plots.style import BLUE, INK, MUTED, PAPER
-from invdyn_ros.grasp.envs.rollouts import Episode
-from invdyn_ros.grasp.policies.failure_causes import CAUSES, LIMIT, MISSED, NOT_SEEN, SLIPPED
+from invdyn_ros.grasp.envs.rollouts import EpisodeResult
+from invdyn_ros.grasp.policies.failure_causes import (
+    FAILURE_CAUSES,
+    MISSED_GRASP,
+    NOT_DETECTED,
+    SLIPPED,
+    TIMEOUT,
+)
 from invdyn_ros.grasp.policies.success_rate import success_interval
 
 WIDTH, TITLE = 4.2, 1.15  # [inch] of a map, of the words above and below it
 MARGINS = 2.2, 1.5  # [inch] of scale and labels beside all maps, of title and legend
 EPISODES_PER_CELL, MAX_CELLS = 12, 6  # episodes wanted in a cell, cells along a side
 COLOR_MAP = LinearSegmentedColormap.from_list("success", ("#e8796f", "#fbe3b0", "#cdebd8"))
-MARKS = {NOT_SEEN: ("D", BLUE), MISSED: ("x", INK), SLIPPED: ("v", "#9b51c9"), LIMIT: ("o", PAPER)}
+MARKS = {
+    NOT_DETECTED: ("D", BLUE),
+    MISSED_GRASP: ("x", INK),
+    SLIPPED: ("v", "#9b51c9"),
+    TIMEOUT: ("o", PAPER),
+}
 
 
 def plot_success_map(
-    results: Mapping[tuple[str, str], Sequence[Episode]], scene: Scene, title: str, path: Path
+    results: Mapping[tuple[str, str], Sequence[EpisodeResult]], scene: Scene, title: str, path: Path
 ) -> None:
     """Plot the success rate over the initial block position, and the cause of each failure.
 
@@ -72,13 +83,13 @@ def plot_success_map(
         figure.savefig(path)
 
 
-def success_counts(episodes: Sequence[Episode], scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+def success_counts(episodes: Sequence[EpisodeResult], scene: Scene) -> tuple[np.ndarray, np.ndarray]:
     """Return successes and episodes (X, Y) in each cell of the area, by where the block lay."""
     wide, deep = np.ptp(scene.area_x), np.ptp(scene.area_y)
     wanted = np.sqrt(wide * deep * EPISODES_PER_CELL / max(len(episodes), 1))
     side = max(wanted, max(wide, deep) / MAX_CELLS)
     shape = [max(1, round(span / side)) for span in (wide, deep)]
-    place = np.array([e.start for e in episodes]).reshape(-1, 2)
+    place = np.array([e.block_start for e in episodes]).reshape(-1, 2)
     won = np.array([e.success for e in episodes], bool)
     area = [scene.area_x, scene.area_y]
     n, successes = (np.histogramdd(p, shape, area)[0] for p in (place, place[won]))
@@ -110,9 +121,11 @@ def _heat(
         spine.set_visible(False)
 
 
-def _failures(axes: Axes, episodes: Sequence[Episode]) -> None:
+def _failures(axes: Axes, episodes: Sequence[EpisodeResult]) -> None:
     for cause, (marker, color) in MARKS.items():
-        places = 1e3 * np.array([e.start for e in episodes if e.cause == cause]).reshape(-1, 2)
+        places = 1e3 * np.array(
+            [e.block_start for e in episodes if e.failure_cause == cause]
+        ).reshape(-1, 2)
         if len(places):  # without points the layout finds no place for those not clipped
             axes.plot(places[:, 1], places[:, 0], clip_on=False, **_mark(marker, color))
 
@@ -122,7 +135,7 @@ def _mark(marker: str, color: str) -> dict[str, Any]:
     return {"marker": marker, "ls": "", "ms": 6.5, "mfc": color, "zorder": 5} | edge
 
 
-def _title(axes: Axes, name: str, episodes: Sequence[Episode]) -> None:
+def _title(axes: Axes, name: str, episodes: Sequence[EpisodeResult]) -> None:
     successes = sum(e.success for e in episodes)
     low, high = (100 * end for end in success_interval(successes, len(episodes)))
     words = f"{successes} of {len(episodes)} ({low:.1f} to {high:.1f}%)"
@@ -130,10 +143,10 @@ def _title(axes: Axes, name: str, episodes: Sequence[Episode]) -> None:
     axes.text(0, 1.02, words, transform=axes.transAxes, size=13, color=MUTED, va="bottom")
 
 
-def _legend(figure: Figure, played: Mapping[tuple[str, str], Sequence[Episode]]) -> None:
+def _legend(figure: Figure, played: Mapping[tuple[str, str], Sequence[EpisodeResult]]) -> None:
     """Say once what the marks are, and how many failures each stands for."""
-    count = Counter(e.cause for episodes in played.values() for e in episodes)
+    count = Counter(e.failure_cause for episodes in played.values() for e in episodes)
     handles = [Line2D([], [], label=f"{cause} ({count[cause]})", **_mark(*MARKS[cause]))
-               for cause in CAUSES]  # fmt: skip
+               for cause in FAILURE_CAUSES]  # fmt: skip
     style: dict[str, Any] = {"columnspacing": 1.2, "handletextpad": 0.1}
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), **style)

@@ -12,16 +12,16 @@ from numpy.typing import NDArray
 
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
-from invdyn_ros.grasp.envs.scripted_expert import ScriptPolicy
-from invdyn_ros.grasp.policies.learned import load_learned
+from invdyn_ros.grasp.envs.scripted_expert import ScriptedPolicy
+from invdyn_ros.grasp.policies.learned import load_learned_grasp
 from invdyn_ros.grasp.policies.network import Policy
 from invdyn_ros.robots.robot import load_robot
 
 SCRIPTED = "scripted"
-SERVO = "servo"
+EXPERT = "expert"
 
 
-class Actor(Protocol):
+class Agent(Protocol):
     """Acts in an environment, one episode after the other."""
 
     def reset(self) -> None:
@@ -31,11 +31,11 @@ class Actor(Protocol):
         """Return the action that follows what `reset` or `step` of the environment told."""
 
 
-class ScriptActor:
+class ScriptedAgent:
     """The script of the live graph; it looks at nothing but `info`."""
 
     def __init__(self, environment: GraspEnv) -> None:
-        self.policy = ScriptPolicy(environment)
+        self.policy = ScriptedPolicy(environment)
 
     def reset(self) -> None:
         """Begin an episode."""
@@ -57,10 +57,10 @@ class ExpertAgent:
 
     def __call__(self, observation: Any, info: dict[str, Any]) -> NDArray[np.float32]:
         """Return the teacher's action."""
-        return self.environment.expert_action("sightings")
+        return self.environment.expert_action("detections")
 
 
-class PolicyActor:
+class PolicyAgent:
     """A learned policy, or a planner; it looks at nothing but the observation."""
 
     def __init__(self, policy: Policy, environment: GraspEnv) -> None:
@@ -87,11 +87,11 @@ class PolicySpec(NamedTuple):
 
     name: str
     arm: str
-    environment: dict[str, Any]
-    act_in: Callable[[GraspEnv], Actor]
+    env_kwargs: dict[str, Any]
+    make_agent: Callable[[GraspEnv], Agent]
 
 
-def load_player(policy: str, arm: str) -> PolicySpec:
+def load_policy_spec(policy: str, arm: str) -> PolicySpec:
     """Return a policy for an arm.
 
     Args:
@@ -102,9 +102,9 @@ def load_player(policy: str, arm: str) -> PolicySpec:
         ValueError: no policy there, or one of another arm, observation or action.
     """
     if policy == SCRIPTED:
-        return PolicySpec(SCRIPTED, arm, {}, ScriptActor)
-    if policy == SERVO:
-        return PolicySpec(SERVO, arm, {"control": "cartesian"}, ExpertAgent)
-    learned = load_learned(load_robot(arm), SCENES[arm], policy).policy
-    needs = {"control": learned.meta.control_mode, "steering": learned.meta.action_space}
-    return PolicySpec(Path(policy).resolve().name, arm, needs, partial(PolicyActor, learned))
+        return PolicySpec(SCRIPTED, arm, {}, ScriptedAgent)
+    if policy == EXPERT:
+        return PolicySpec(EXPERT, arm, {"control_mode": "cartesian"}, ExpertAgent)
+    learned = load_learned_grasp(load_robot(arm), SCENES[arm], policy).policy
+    needs = {"control_mode": learned.meta.control_mode, "action_space": learned.meta.action_space}
+    return PolicySpec(Path(policy).resolve().name, arm, needs, partial(PolicyAgent, learned))

@@ -25,7 +25,7 @@ ERRORS = 4  # stream of random numbers: the detector's errors
 SLACK = 1e-9  # [s] of rounding
 
 T = TypeVar("T")
-Picture = NDArray[np.uint8]
+RGBImage = NDArray[np.uint8]
 
 
 class DelayBuffer(Generic[T]):
@@ -61,39 +61,39 @@ class CameraSensor(ABC):
         self._drawn: tuple[int, int] | None = None  # seed and episode that the renderer shows
 
     @property
-    def where(self) -> tuple[int, int]:
+    def episode_key(self) -> tuple[int, int]:
         """Seed and number of the present episode."""
         return self.world.seed, self.world.episode
 
     @abstractmethod
-    def begin(self) -> None:
+    def reset(self) -> None:
         """Begin the world's present episode with its first picture."""
 
     @abstractmethod
-    def look(self) -> None:
+    def capture(self) -> None:
         """Take a picture."""
 
     @abstractmethod
-    def sightings(self) -> list[BlockDetection]:
+    def new_detections(self) -> list[BlockDetection]:
         """Return the detections that are known by now and were not before."""
 
-    def newest(self) -> Picture:
+    def latest_image(self) -> RGBImage:
         """Return the newest picture that is known by now."""
-        return self.photograph()
+        return self.render()
 
-    def shown(self) -> Scene:
+    def rendered_scene(self) -> Scene:
         """Return the scene that a photograph shows."""
         return self.world.scene
 
-    def photograph(self) -> Picture:
+    def render(self) -> RGBImage:
         """Return what the camera sees now, (H, W, 3) uint8."""
         seed = self.world.seed * 100_003 + self.world.episode  # as in the live graph
         if self._camera is None:
-            self._camera = SceneRenderer(self.world.robot, self.shown(), seed)
-        elif self._drawn != self.where:
-            self._camera.set_scene(self.shown(), seed)
-        self._drawn = self.where
-        simulation = self.world.simulation
+            self._camera = SceneRenderer(self.world.robot, self.rendered_scene(), seed)
+        elif self._drawn != self.episode_key:
+            self._camera.set_scene(self.rendered_scene(), seed)
+        self._drawn = self.episode_key
+        simulation = self.world.physics
         q, _ = simulation.true_state()
         pose = quaternion_pose(*simulation.block_pose())
         return self._camera.render(q, simulation.state().opening, pose[None])
@@ -112,17 +112,17 @@ class SimulatedMarkerSensor(CameraSensor):
         super().__init__(world, scene)
         self._delay: DelayBuffer[BlockDetection] = DelayBuffer()
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """Begin the world's present episode with its first picture."""
         noise, scene, self._drawn = self.world.noise, self.world.scene, None
-        self._delay.begin(sample_latency(noise, *self.where))
-        self._random = np.random.default_rng([*self.where, ERRORS])
+        self._delay.begin(sample_latency(noise, *self.episode_key))
+        self._random = np.random.default_rng([*self.episode_key, ERRORS])
         self._detector = SimulatedDetector(scene.camera, scene.block_size, noise.marker)
-        self.look()
+        self.capture()
 
-    def look(self) -> None:
+    def capture(self) -> None:
         """Take a picture."""
-        simulation = self.world.simulation
+        simulation = self.world.physics
         truth = quaternion_pose(*simulation.block_pose())
         found = self._detector.detect(truth, self._random, simulation.occluded)
         if found is not None:
@@ -130,9 +130,9 @@ class SimulatedMarkerSensor(CameraSensor):
             time = simulation.time
             self._delay.put(time, sighting(time, *found, camera, height))
 
-    def sightings(self) -> list[BlockDetection]:
+    def new_detections(self) -> list[BlockDetection]:
         """Return the detections that are known by now and were not before."""
-        return self._delay.due(self.world.simulation.time)
+        return self._delay.due(self.world.physics.time)
 
 
 class RGBSensor(CameraSensor):
@@ -142,30 +142,30 @@ class RGBSensor(CameraSensor):
         """Look at a world in pictures of `pixels` by `pixels`."""
         super().__init__(world, scene)
         self.pixels = pixels
-        self.picture: Picture = np.zeros((pixels, pixels, 3), np.uint8)
-        self._delay: DelayBuffer[Picture] = DelayBuffer()
+        self.picture: RGBImage = np.zeros((pixels, pixels, 3), np.uint8)
+        self._delay: DelayBuffer[RGBImage] = DelayBuffer()
 
-    def shown(self) -> Scene:
+    def rendered_scene(self) -> Scene:
         """Return the scene in the view of this camera."""
-        return randomize_camera(self.world.scene, self.world.noise, *self.where, self.pixels)
+        return randomize_camera(self.world.scene, self.world.noise, *self.episode_key, self.pixels)
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """Begin the world's present episode; its first picture is known at once."""
-        self._delay.begin(sample_latency(self.world.noise, *self.where))
+        self._delay.begin(sample_latency(self.world.noise, *self.episode_key))
         self._drawn = None
-        self.picture = self.photograph()
+        self.picture = self.render()
 
-    def look(self) -> None:
+    def capture(self) -> None:
         """Take a picture."""
-        self._delay.put(self.world.simulation.time, self.photograph())
+        self._delay.put(self.world.physics.time, self.render())
 
-    def sightings(self) -> list[BlockDetection]:
+    def new_detections(self) -> list[BlockDetection]:
         """Return none: nothing looks for markers."""
         return []
 
-    def newest(self) -> Picture:
+    def latest_image(self) -> RGBImage:
         """Return the newest picture that is known by now."""
-        for picture in self._delay.due(self.world.simulation.time):
+        for picture in self._delay.due(self.world.physics.time):
             self.picture = picture
         return self.picture.copy()
 
@@ -179,29 +179,31 @@ class BlockPoseSensor(CameraSensor):
         self.seer = seer
         self._delay: DelayBuffer[BlockDetection] = DelayBuffer()
 
-    def shown(self) -> Scene:
+    def rendered_scene(self) -> Scene:
         """Return the scene in the view of this camera."""
-        return randomize_camera(self.world.scene, self.world.noise, *self.where, self.seer.pixels)
+        return randomize_camera(
+            self.world.scene, self.world.noise, *self.episode_key, self.seer.pixels
+        )
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """Begin the world's present episode with its first picture."""
-        self._delay.begin(sample_latency(self.world.noise, *self.where))
+        self._delay.begin(sample_latency(self.world.noise, *self.episode_key))
         self._drawn = None
-        self.look()
+        self.capture()
 
-    def look(self) -> None:
+    def capture(self) -> None:
         """Take a picture."""
-        state, picture = self.world.simulation.state(), self.photograph()
+        state, picture = self.world.physics.state(), self.render()
         seen = self.seer.see(state.time, picture, state.q, state.opening)
         if seen is not None:
             self._delay.put(state.time, seen)
 
-    def sightings(self) -> list[BlockDetection]:
+    def new_detections(self) -> list[BlockDetection]:
         """Return the detections that are known by now and were not before."""
-        return self._delay.due(self.world.simulation.time)
+        return self._delay.due(self.world.physics.time)
 
 
-def load_eye(
+def make_camera_sensor(
     world: GraspSimulation, scene: Scene, pixels: int = 0, sight: str = ""
 ) -> CameraSensor:
     """Return what looks at a world.
@@ -216,7 +218,7 @@ def load_eye(
         ValueError: no network there, or one for another arm, or nobody wants to know.
     """
     if pixels and sight:
-        raise ValueError("sight tells a state from pictures; it needs observation='state'")
+        raise ValueError("block_pose_model needs obs_mode='state'")
     if pixels:
         return RGBSensor(world, scene, pixels)
     if sight:

@@ -21,7 +21,7 @@ from invdyn_ros.grasp.policies.success import SuccessDetector
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
-LIMIT = 16.0  # [s] longest time of an episode
+MAX_EPISODE_SECONDS = 16.0  # [s] longest time of an episode
 AFTERWARDS = 0.5  # [s] from the placing to the end of an episode
 
 
@@ -41,7 +41,7 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
         scene: Scene | None,
         unit: str | None = None,
         seed: int = 0,
-        limit: float = LIMIT,
+        max_episode_seconds: float = MAX_EPISODE_SECONDS,
         physics_rate: float | None = None,
         gui: bool = False,
     ) -> None:
@@ -57,23 +57,28 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
             physics_rate: integration steps per second [Hz]; None: the plant's own.
             gui: open PyBullet's window.
         """
-        self.robot, self.noise, self.believed, self.limit = robot, noise, scene, limit
+        self.robot, self.noise, self.nominal_scene, self.max_episode_seconds = (
+            robot,
+            noise,
+            scene,
+            max_episode_seconds,
+        )
         changes = {} if physics_rate is None else {"physics_rate": physics_rate}
         self._whole = noise, scene
         self.plant = load_plant(robot.name, **changes)
-        self.simulation = Simulation(
+        self.physics = Simulation(
             robot, with_sensor_noise(self.plant, noise), unit, scene, gui, seed
         )
-        self.begin(seed)
+        self.start_run(seed)
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
         """Free the physics."""
-        self.simulation.close()
+        self.physics.close()
 
-    def begin(self, seed: int) -> None:
+    def start_run(self, seed: int) -> None:
         """Start a run anew: the next episode is the first of a seed."""
         self.seed, self.episode = seed, -1
 
@@ -88,20 +93,24 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
         self.noise = most.scaled(noise)
         if scene is not None:
             x, y = (_middle(span, area) for span in (scene.area_x, scene.area_y))
-            self.believed = replace(scene, area_x=x, area_y=y)
+            self.nominal_scene = replace(scene, area_x=x, area_y=y)
 
     def next_episode(self) -> None:
         """Put everything back and draw the next episode; simulated time starts again."""
         self.episode += 1
-        simulation, believed = self.simulation, self.believed
-        if believed is not None:
+        simulation, nominal_scene = self.physics, self.nominal_scene
+        if nominal_scene is not None:
             where = self.seed, self.episode
-            simulation.scene = randomize_scene(believed, self.noise, *where)
-            simulation.plant = randomize_plant(self.plant, self.noise, *where, believed.block_mass)
+            simulation.scene = randomize_scene(nominal_scene, self.noise, *where)
+            simulation.plant = randomize_plant(
+                self.plant, self.noise, *where, nominal_scene.block_mass
+            )
         simulation.reset(seed=self.seed * 100_003 + self.episode)
-        self.judge: SuccessDetector | None = None
-        if believed is not None and simulation.block is not None:
-            self.judge = SuccessDetector.of(believed, simulation.block_pose()[0])
+        self.success_detector: SuccessDetector | None = None
+        if nominal_scene is not None and simulation.block is not None:
+            self.success_detector = SuccessDetector.from_scene(
+                nominal_scene, simulation.block_pose()[0]
+            )
         self._placed_at: float | None = None
 
     @property
@@ -111,34 +120,34 @@ class GraspSimulation(AbstractContextManager["GraspSimulation"]):
         Raises:
             ValueError: there is none.
         """
-        if self.simulation.scene is None:
+        if self.physics.scene is None:
             raise ValueError("this world has no scene")
-        return self.simulation.scene
+        return self.physics.scene
 
     @property
-    def camera_beat(self) -> bool:
+    def camera_due(self) -> bool:
         """Whether the camera takes a picture at this tick."""
-        return self.simulation.ticks % ticks_per_image(self.robot.rate) == 0
+        return self.physics.ticks % ticks_per_image(self.robot.rate) == 0
 
     def step(self, command: Array | None, opening: float | None) -> JointSample:
         """Advance one control tick; see `Simulation.step`."""
-        return self.simulation.step(command, opening)
+        return self.physics.step(command, opening)
 
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Judge the episode on the camera's beat; it ends half a second after the placing."""
-        if self.judge is None or not self.camera_beat:
+        if self.success_detector is None or not self.camera_due:
             return False
-        simulation = self.simulation
-        block, _ = simulation.block_pose()
-        self.judge.see(block, simulation.true_state()[1], simulation.state().opening)
-        if self.judge.placed and self._placed_at is None:
-            self._placed_at = simulation.time
-        return self.finished or simulation.time >= self.limit
+        physics = self.physics
+        block, _ = physics.block_pose()
+        self.success_detector.update(block, physics.true_state()[1], physics.state().opening)
+        if self.success_detector.placed and self._placed_at is None:
+            self._placed_at = physics.time
+        return self.is_completed or physics.time >= self.max_episode_seconds
 
     @property
-    def finished(self) -> bool:
+    def is_completed(self) -> bool:
         """Whether the block was placed, and the arm has had its time afterwards."""
-        return self._placed_at is not None and self.simulation.time > self._placed_at + AFTERWARDS
+        return self._placed_at is not None and self.physics.time > self._placed_at + AFTERWARDS
 
 
 def _middle(span: tuple[float, float], share: float) -> tuple[float, float]:

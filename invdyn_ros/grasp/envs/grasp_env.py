@@ -25,14 +25,18 @@ from invdyn_ros.control.computed_torque import Measured
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.fallback import fallback_of
 from invdyn_ros.control.safety_limits import Target
-from invdyn_ros.grasp.envs.cameras import load_eye
-from invdyn_ros.grasp.envs.episode import LIMIT, GraspSimulation
-from invdyn_ros.grasp.envs.reward import Reward, RewardConfig
+from invdyn_ros.grasp.envs.cameras import make_camera_sensor
+from invdyn_ros.grasp.envs.episode import MAX_EPISODE_SECONDS, GraspSimulation
+from invdyn_ros.grasp.envs.reward import RewardConfig, ShapedReward
 from invdyn_ros.grasp.estimation.block_estimate import turn_between, upright_yaw
-from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, PlanarTwist, load_steering
-from invdyn_ros.grasp.policies.observation import RANGE, ObservationBuilder
+from invdyn_ros.grasp.policies.action_space import (
+    ActionSpaceConfig,
+    PlanarTwist,
+    make_action_space,
+)
+from invdyn_ros.grasp.policies.observation import OBSERVATION_LIMIT, ObservationBuilder
 from invdyn_ros.grasp.policies.success import PrivilegedState, SuccessDetector
-from invdyn_ros.grasp.policies.visual_servo import ServoConfig, visual_servo
+from invdyn_ros.grasp.policies.visual_servo import VisualServoConfig, visual_servo
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.robot import load_robot, package_file
 
@@ -60,16 +64,16 @@ class GraspEnvConfig(Checked):
     """
 
     arm: str = "ur5"
-    observation: Literal["state", "pixels"] = "state"
+    obs_mode: Literal["state", "pixels"] = "state"
     control_mode: Literal["joint", "cartesian"] = "joint"
     noise: str | DomainRandomization = "default"
-    steering: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
+    action_space: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
-    limit: Positive = LIMIT
+    max_episode_seconds: Positive = MAX_EPISODE_SECONDS
     physics_rate: float | None = None
     checkpoint: str = ""
-    pixels: Annotated[int, at_least(16)] = 64
-    sight: str = ""
+    image_size: Annotated[int, at_least(16)] = 64
+    block_pose_model: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be built."""
@@ -82,7 +86,7 @@ class GraspEnvConfig(Checked):
             raise ValueError(f"no block to grasp for arm '{self.arm}'; arms with one: {able}")
 
     @property
-    def level(self) -> DomainRandomization:
+    def noise_terms(self) -> DomainRandomization:
         """The noise, term by term."""
         return RANDOMIZATION_LEVELS[self.noise] if isinstance(self.noise, str) else self.noise
 
@@ -93,25 +97,25 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     With n joints (UR5: 6, DofBot: 5), one action every 40 ms; the block begins at any yaw, anywhere
     in 20 x 20 cm (UR5) or 7 x 16 cm (DofBot).
 
-    **Action**, `control="joint"`: (n + 1,) in [-1, 1].
+    **Action**, `control_mode="joint"`: (n + 1,) in [-1, 1].
 
     | entries | meaning | one is |
     |---|---|---|
-    | n | joint velocity at the end of the period, reached at constant acceleration | 0.6 of the rated velocity (`steering.speed`) [rad/s] |
+    | n | joint velocity at the end of the period, reached at constant acceleration | 0.6 of the rated velocity (`action_space.joint_speed_fraction`) [rad/s] |
     | 1 | opening of the gripper: -1 closed, 1 open | half of its greatest opening [m] |
 
-    **Action**, `control="cartesian"`: (5,) in [-1, 1], in the frame of the base.
+    **Action**, `control_mode="cartesian"`: (5,) in [-1, 1], in the frame of the base.
 
     | entries | meaning | one is |
     |---|---|---|
-    | 3 | velocity of the tool along x, y, z | 0.3 m/s (`steering.tool_speed`) |
-    | 1 | turn of the tool about z; it is kept pointing down | 1.5 rad/s (`steering.tool_turn`) |
+    | 3 | velocity of the tool along x, y, z | 0.3 m/s (`action_space.linear_speed`) |
+    | 1 | turn of the tool about z; it is kept pointing down | 1.5 rad/s (`action_space.angular_speed`) |
     | 1 | opening of the gripper, as above | |
 
     Either becomes a wanted next state (position and velocity of all joints) which the guard checks
     and the inverse-dynamics model turns into commands at the arm's own rate.
 
-    **Observation**, `observation="state"`: (3 n + a + 20,) float32 for actions of size a, all in
+    **Observation**, `obs_mode="state"`: (3 n + a + 20,) float32 for actions of size a, all in
     [-10, 10], and all of it known to the live graph.
 
     | entries | meaning | unit | range |
@@ -130,7 +134,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     | 1 | in sight (1 if seen in the last 0.25 s, else 0) less the age of the last sighting | 2 s | -1 to 1 |
     | 1 | sightings since the block moved | 10 | 0 to 1 |
 
-    **Observation**, `observation="pixels"`: a dictionary of `pixels` (64, 64, 3) uint8, red, green,
+    **Observation**, `obs_mode="pixels"`: a dictionary of `pixels` (64, 64, 3) uint8, red, green,
     blue, 0 to 255, a block without markers, and `state` (3 n + a + 10,), the table above up to the
     goal. Pictures come at 10 Hz, late by the episode's latency.
 
@@ -157,34 +161,44 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.config = config = config or GraspEnvConfig(**changes)
         self.render_mode = render_mode
         self.robot, self.scene = load_robot(config.arm), SCENES[config.arm]
-        self.steering = load_steering(config.control_mode, self.robot, config.steering)
+        self.robot_action_space = make_action_space(
+            config.control_mode, self.robot, config.action_space
+        )
         path = config.checkpoint or package_file(f"config/checkpoints/{config.arm}")
         model = load_runtime(path, "cpu", self.robot)
         unit, fallback = model.meta.action_unit, fallback_of(model.meta)
-        self.driver = ArmController(
+        self.controller = ArmController(
             self.robot, model, unit, model.meta.action_delay, fallback=fallback
         )
-        self.world = GraspSimulation(
+        self.simulation = GraspSimulation(
             self.robot,
-            config.level,
+            config.noise_terms,
             self.scene,
             unit,
-            limit=config.limit,
+            max_episode_seconds=config.max_episode_seconds,
             physics_rate=config.physics_rate or PHYSICS_RATES[config.arm],
         )
-        self.observer = ObservationBuilder(self.robot, self.scene, self.steering.size)
-        self.pixels = config.observation == "pixels"
-        self.eye = load_eye(self.world, self.scene, self.pixels * config.pixels, config.sight)
-        self.action_space = spaces.Box(-1.0, 1.0, (self.steering.size,), np.float32)
+        self.observation_builder = ObservationBuilder(
+            self.robot, self.scene, self.robot_action_space.size
+        )
+        self.pixels = config.obs_mode == "pixels"
+        self.camera = make_camera_sensor(
+            self.simulation, self.scene, self.pixels * config.image_size, config.block_pose_model
+        )
+        self.action_space = spaces.Box(-1.0, 1.0, (self.robot_action_space.size,), np.float32)
         self.observation_space = self._space()
         self._seeded = self._closed = False
 
     def _space(self) -> spaces.Space[Any]:
-        size = self.observer.joint_size if self.pixels else self.observer.size
-        vector = spaces.Box(-RANGE, RANGE, (size,), np.float32)
+        size = (
+            self.observation_builder.proprioception_size
+            if self.pixels
+            else self.observation_builder.size
+        )
+        vector = spaces.Box(-OBSERVATION_LIMIT, OBSERVATION_LIMIT, (size,), np.float32)
         if not self.pixels:
             return vector
-        side = self.config.pixels
+        side = self.config.image_size
         picture = spaces.Box(0, 255, (side, side, 3), np.uint8)
         return spaces.Dict({"pixels": picture, "state": vector})
 
@@ -198,109 +212,125 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         """
         super().reset(seed=seed)
         if seed is not None or not self._seeded:
-            self.world.begin(int(self.np_random.integers(SEEDS)) if seed is None else seed)
+            self.simulation.start_run(
+                int(self.np_random.integers(SEEDS)) if seed is None else seed
+            )
             self._seeded = True
         episode = dict(options or {})
         if "episode" in episode:
-            self.world.episode = int(episode.pop("episode")) - 1
+            self.simulation.episode = int(episode.pop("episode")) - 1
         if episode:
             raise ValueError(f"unknown options {sorted(episode)}; known: ['episode']")
-        self.world.next_episode()
-        self.driver.engage(True)
-        self.observer.reset()
-        self.steering.reset(self.world.simulation.state().q)
-        self.eye.begin()
-        self.reason: str | None = None
-        self.reward = Reward(self.config.reward, self.judge, self.privileged_state())
+        self.simulation.next_episode()
+        self.controller.engage(True)
+        self.observation_builder.reset()
+        self.robot_action_space.reset(self.simulation.physics.state().q)
+        self.camera.reset()
+        self.hold_reason: str | None = None
+        self.reward = ShapedReward(
+            self.config.reward, self.success_detector, self.privileged_state()
+        )
         return self._observe(), self._info()
 
-    def ease(self, area: float, noise: float) -> None:
+    def set_difficulty(self, area: float, noise: float) -> None:
         """Make the next episodes easier, as a curriculum does; see `World.ease`."""
-        self.world.set_difficulty(area, noise)
+        self.simulation.set_difficulty(area, noise)
 
     @property
-    def judge(self) -> SuccessDetector:
+    def success_detector(self) -> SuccessDetector:
         """What decides over the success of the present episode."""
-        if self.world.judge is None:
+        if self.simulation.success_detector is None:
             raise RuntimeError("there is no episode before the first reset")
-        return self.world.judge
+        return self.simulation.success_detector
 
     def step(self, action: NDArray[np.float32]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Act for one period; see the class."""
-        simulation = self.world.simulation
+        simulation = self.simulation.physics
         before = simulation.state()
-        step = self.steering(np.asarray(action, float), before.q)
-        period = self.config.steering.period
-        self.driver.set_target(Target(before.time, step.state, period))
+        step = self.robot_action_space(np.asarray(action, float), before.q)
+        period = self.config.action_space.action_period
+        self.controller.set_target(Target(before.time, step.state, period))
         over = False
-        for _ in range(self.steering.ticks):
+        for _ in range(self.robot_action_space.ticks_per_action):
             sample = simulation.state()
-            command = self.driver.tick(Measured(sample.time, sample.q, sample.qd))
-            self.reason = command.reason
-            self.world.step(command.action, step.opening)
-            if self.world.camera_beat:
-                self.eye.look()
-                over = self.world.over()
+            command = self.controller.tick(Measured(sample.time, sample.q, sample.qd))
+            self.hold_reason = command.reason
+            self.simulation.step(command.action, step.opening)
+            if self.simulation.camera_due:
+                self.camera.capture()
+                over = self.simulation.is_over()
                 if over:
                     break
-        self.observer.previous = np.clip(np.asarray(action, float), -1, 1)
-        reward = self.reward(self.privileged_state(), self.judge, self.observer.previous)
-        placed = over and self.world.finished
+        self.observation_builder.previous_action = np.clip(np.asarray(action, float), -1, 1)
+        reward = self.reward(
+            self.privileged_state(),
+            self.success_detector,
+            self.observation_builder.previous_action,
+        )
+        placed = over and self.simulation.is_completed
         return self._observe(), reward, placed, over and not placed, self._info()
 
     def privileged_state(self) -> PrivilegedState:
         """Return the true state, which only the reward looks at."""
-        simulation = self.world.simulation
+        simulation = self.simulation.physics
         q, _ = simulation.true_state()
         tool, block = self.robot.forward_kinematics(q), quaternion_pose(*simulation.block_pose())
         turn = turn_between(tool, upright_yaw(block[:3, :3]))
         opening = simulation.state().opening
         return PrivilegedState(tool, block[:3, 3], turn, simulation.is_grasping(), opening)
 
-    def expert_action(self, teacher: str = "truth") -> NDArray[np.float32]:
+    def expert_action(self, expert: str = "privileged") -> NDArray[np.float32]:
         """Return what a teacher would do now.
 
         Args:
             teacher: truth: it sees the true state; sightings: it knows what a policy knows.
         """
-        seen = self.privileged_state() if teacher == "truth" else self.observer.estimated_state()
-        motion = PlanarTwist(np.zeros(3), 0.0, grip=False)
+        seen = (
+            self.privileged_state()
+            if expert == "privileged"
+            else self.observation_builder.estimated_state()
+        )
+        motion = PlanarTwist(np.zeros(3), 0.0, close_gripper=False)
         if seen is not None:
-            motion = visual_servo(seen, self.judge.goal, self.scene.block_size, ServoConfig())
-        return self.steering.along(motion).astype(np.float32)
+            motion = visual_servo(
+                seen, self.success_detector.goal, self.scene.block_size, VisualServoConfig()
+            )
+        return self.robot_action_space.twist_to_action(motion).astype(np.float32)
 
     def _observe(self) -> Any:
-        _, q, qd, _, opening = self.world.simulation.state()
-        time = self.world.simulation.time
-        self._new = self.eye.sightings()
+        _, q, qd, _, opening = self.simulation.physics.state()
+        time = self.simulation.physics.time
+        self._new = self.camera.new_detections()
         for sighting in self._new:
-            self.observer.see(sighting)
-        joints = self.observer.joints(time, q, qd, opening, self.steering.wanted)
+            self.observation_builder.on_detection(sighting)
+        joints = self.observation_builder.proprioception(
+            time, q, qd, opening, self.robot_action_space.target
+        )
         if self.pixels:
-            return {"pixels": self.eye.newest(), "state": joints}
-        return np.concatenate([joints, self.observer.block(time)])
+            return {"pixels": self.camera.latest_image(), "state": joints}
+        return np.concatenate([joints, self.observation_builder.block_features(time)])
 
     def _info(self) -> dict[str, Any]:
         """Return what a script may know, and how the episode stands."""
-        state = self.world.simulation.state()
+        state = self.simulation.physics.state()
         return {
             "time": state.time,
             "opening": state.opening,
-            "sightings": self._new,
-            "episode_number": self.world.episode,
-            "is_success": self.judge.success,
-            "lifted": self.judge.lifted,
-            "placed": self.judge.placed,
-            "held": self.reason,
+            "detections": self._new,
+            "episode_number": self.simulation.episode,
+            "is_success": self.success_detector.success,
+            "lifted": self.success_detector.lifted,
+            "placed": self.success_detector.placed,
+            "hold_reason": self.hold_reason,
         }
 
     def render(self) -> NDArray[np.uint8] | None:
         """Return what the camera sees now, (H, W, 3) uint8; None without a render mode."""
-        return None if self.render_mode is None else self.eye.photograph()
+        return None if self.render_mode is None else self.camera.render()
 
     def close(self) -> None:
         """Free physics and renderer; a second time it does nothing."""
         if not self._closed:
-            self.eye.close()
-            self.world.close()
+            self.camera.close()
+            self.simulation.close()
         self._closed = True

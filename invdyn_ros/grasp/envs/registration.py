@@ -21,7 +21,7 @@ def register_all() -> None:
                 register(
                     known,
                     entry_point="invdyn_ros.grasp.envs.grasp_env:GraspEnv",
-                    kwargs={"arm": name, "observation": observation},
+                    kwargs={"arm": name, "obs_mode": observation},
                 )
 
 

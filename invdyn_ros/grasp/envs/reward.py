@@ -11,7 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from invdyn_ros.grasp.policies.success import LIFT, NEAR, PrivilegedState, SuccessDetector
+from invdyn_ros.grasp.policies.success import (
+    GOAL_TOLERANCE,
+    LIFT_HEIGHT,
+    PrivilegedState,
+    SuccessDetector,
+)
 from invdyn_ros.typing import Array
 
 
@@ -33,18 +38,18 @@ class RewardConfig:
     """
 
     approach: float = 1.0
-    upright: float = 0.5
-    enclose: float = 1.0
+    align: float = 0.5
+    grasp: float = 1.0
     lift: float = 2.0
-    carry: float = 2.0
+    transport: float = 2.0
     release: float = 1.0
-    lifted: float = 1.0
-    placed: float = 5.0
+    lift_bonus: float = 1.0
+    place_bonus: float = 5.0
     action_rate_weight: float = 0.01
     length_scale: float = 0.1
 
 
-class Reward:
+class ShapedReward:
     """Pays one episode."""
 
     def __init__(self, config: RewardConfig, judge: SuccessDetector, now: PrivilegedState) -> None:
@@ -60,8 +65,8 @@ class Reward:
         self.judge = judge
         self.potential = self._potential(now)
         pay = self.potential - before
-        pay += config.lifted * (judge.lifted and not self.lifted)
-        pay += config.placed * (judge.placed and not self.placed)
+        pay += config.lift_bonus * (judge.lifted and not self.lifted)
+        pay += config.place_bonus * (judge.placed and not self.placed)
         self.lifted, self.placed = judge.lifted, judge.placed
         if self.previous is not None:
             pay -= config.action_rate_weight * float(np.mean((action - self.previous) ** 2))
@@ -71,25 +76,31 @@ class Reward:
     def _potential(self, now: PrivilegedState) -> float:
         """Return how far the grasp has come: from 0 to the sum of all stages."""
         config, goal = self.config, self.judge.goal
-        if float(np.linalg.norm(now.block - goal)) <= NEAR and self._moved:
-            loose = np.clip(now.opening / self.judge.released, 0.0, 1.0)
+        if float(np.linalg.norm(now.block_position - goal)) <= GOAL_TOLERANCE and self._moved:
+            loose = np.clip(now.opening / self.judge.open_width, 0.0, 1.0)
             return self._up_to_carry + config.release * float(loose)
-        near = 1 - np.tanh(np.linalg.norm(now.block - now.tool[:3, 3]) / config.length_scale)
-        aligned = max(-now.tool[2, 2], 0.0) * np.cos(2 * now.misaligned)
-        potential = near * (config.approach + config.upright * aligned)
-        if now.held:
-            height = np.clip((now.block[2] - self.judge.start[2]) / LIFT, 0.0, 1.0)
-            far = np.linalg.norm(now.block - goal)
+        near = 1 - np.tanh(
+            np.linalg.norm(now.block_position - now.tool_pose[:3, 3]) / config.length_scale
+        )
+        aligned = max(-now.tool_pose[2, 2], 0.0) * np.cos(2 * now.yaw_error)
+        potential = near * (config.approach + config.align * aligned)
+        if now.grasped:
+            height = np.clip(
+                (now.block_position[2] - self.judge.initial_position[2]) / LIFT_HEIGHT, 0.0, 1.0
+            )
+            far = np.linalg.norm(now.block_position - goal)
             carried = height * (1 - np.tanh(far / (2 * config.length_scale)))
-            potential += config.enclose + config.lift * height + config.carry * carried
+            potential += config.grasp + config.lift * height + config.transport * carried
         return float(potential)
 
     @property
     def _moved(self) -> bool:
         """Whether lying at the goal is anybody's merit."""
-        return self.judge.lifted or bool(np.linalg.norm(self.judge.start - self.judge.goal) > NEAR)
+        return self.judge.lifted or bool(
+            np.linalg.norm(self.judge.initial_position - self.judge.goal) > GOAL_TOLERANCE
+        )
 
     @property
     def _up_to_carry(self) -> float:
         c = self.config
-        return c.approach + c.upright + c.enclose + c.lift + c.carry
+        return c.approach + c.align + c.grasp + c.lift + c.transport

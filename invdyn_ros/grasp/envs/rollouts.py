@@ -17,15 +17,17 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from invdyn_ros.grasp.envs.agents import Actor, PolicySpec
+from invdyn_ros.grasp.envs.agents import Agent, PolicySpec
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
-from invdyn_ros.grasp.envs.vector_env import START
-from invdyn_ros.grasp.policies.failure_causes import EpisodeTrace, cause_of_failure
+from invdyn_ros.grasp.envs.vector_env import START_METHOD
+from invdyn_ros.grasp.policies.failure_causes import EpisodeTrace, failure_cause
 
-CHUNK = 20  # episodes at most that a process takes at once: making its environment is no episode
+CHUNK_SIZE = (
+    20  # episodes at most that a process takes at once: making its environment is no episode
+)
 
 
-class Job(NamedTuple):
+class RolloutJob(NamedTuple):
     """Episodes to be played.
 
     Attributes:
@@ -35,13 +37,13 @@ class Job(NamedTuple):
         numbers: of the episodes, from 0.
     """
 
-    player: PolicySpec
+    policy: PolicySpec
     noise: str
     seed: int
-    numbers: tuple[int, ...]
+    episodes: tuple[int, ...]
 
 
-class Episode(NamedTuple):
+class EpisodeResult(NamedTuple):
     """How one episode went.
 
     Attributes:
@@ -55,34 +57,37 @@ class Episode(NamedTuple):
         wall: that it took to simulate [s].
     """
 
-    number: int
-    start: tuple[float, float]
+    episode: int
+    block_start: tuple[float, float]
     success: bool
     lifted: bool
     placed: bool
-    time: float | None
-    cause: str | None
-    wall: float
+    success_time: float | None
+    failure_cause: str | None
+    wall_time: float
 
 
-def play(job: Job) -> Iterator[Episode]:
+def rollout(job: RolloutJob) -> Iterator[EpisodeResult]:
     """Play the episodes of a job, one after the other, in this process."""
-    player = job.player
-    with closing(GraspEnv(arm=player.arm, noise=job.noise, **player.environment)) as environment:
-        actor = player.act_in(environment)
-        for number in job.numbers:
-            yield play_episode(environment, actor, job.seed, number)
+    player = job.policy
+    with closing(GraspEnv(arm=player.arm, noise=job.noise, **player.env_kwargs)) as environment:
+        actor = player.make_agent(environment)
+        for number in job.episodes:
+            yield rollout_episode(environment, actor, job.seed, number)
 
 
-def play_episode(environment: GraspEnv, actor: Actor, seed: int, number: int) -> Episode:
+def rollout_episode(environment: GraspEnv, actor: Agent, seed: int, number: int) -> EpisodeResult:
     """Play one episode of a run to its end."""
     begun, rows, first = time.perf_counter(), [], None
     observation, info = environment.reset(seed=seed, options={"episode": number})
     actor.reset()
-    simulation, start = environment.world.simulation, environment.judge.start
+    simulation, start = (
+        environment.simulation.physics,
+        environment.success_detector.initial_position,
+    )
     seen, over = environment.pixels, False
     while not over:
-        seen = seen or bool(info["sightings"])
+        seen = seen or bool(info["detections"])
         observation, _, placed, late, info = environment.step(actor(observation, info))
         over = placed or late
         height = simulation.block_pose()[0][2] - start[2]
@@ -93,13 +98,15 @@ def play_episode(environment: GraspEnv, actor: Actor, seed: int, number: int) ->
     if not info["is_success"]:
         instants, held, height, opening = np.array(rows, float).T
         course = EpisodeTrace(instants, held.astype(bool), height, opening, seen)
-        cause = cause_of_failure(course, environment.scene.block_size)
+        cause = failure_cause(course, environment.scene.block_size)
     where, ends = (float(start[0]), float(start[1])), (info["lifted"], info["placed"])
     wall = time.perf_counter() - begun
-    return Episode(number, where, info["is_success"], *ends, first, cause, wall)
+    return EpisodeResult(number, where, info["is_success"], *ends, first, cause, wall)
 
 
-def play_all(jobs: Sequence[Job], processes: int = 1) -> Iterator[tuple[int, Episode]]:
+def rollout_all(
+    jobs: Sequence[RolloutJob], processes: int = 1
+) -> Iterator[tuple[int, EpisodeResult]]:
     """Play the episodes of jobs, in any order.
 
     Args:
@@ -111,12 +118,14 @@ def play_all(jobs: Sequence[Job], processes: int = 1) -> Iterator[tuple[int, Epi
     """
     if processes == 1:
         for index, job in enumerate(jobs):
-            yield from ((index, episode) for episode in play(job))
+            yield from ((index, episode) for episode in rollout(job))
         return
-    context = multiprocessing.get_context(START)
+    context = multiprocessing.get_context(START_METHOD)
     one_thread: Any = partial(torch.set_num_threads, 1)
     with ProcessPoolExecutor(processes, context, one_thread) as pool:
-        parts = {pool.submit(_played, part): i for i, job in enumerate(jobs) for part in cut(job)}
+        parts = {
+            pool.submit(_played, part): i for i, job in enumerate(jobs) for part in split_job(job)
+        }
         try:
             for part in as_completed(parts):
                 yield from ((parts[part], episode) for episode in part.result())
@@ -124,12 +133,12 @@ def play_all(jobs: Sequence[Job], processes: int = 1) -> Iterator[tuple[int, Epi
             pool.shutdown(cancel_futures=True)
 
 
-def cut(job: Job) -> list[Job]:
+def split_job(job: RolloutJob) -> list[RolloutJob]:
     """Return a job in parts of at most CHUNK episodes."""
-    numbers = job.numbers
-    starts = range(0, len(numbers), CHUNK)
-    return [job._replace(numbers=numbers[start : start + CHUNK]) for start in starts]
+    numbers = job.episodes
+    starts = range(0, len(numbers), CHUNK_SIZE)
+    return [job._replace(episodes=numbers[start : start + CHUNK_SIZE]) for start in starts]
 
 
-def _played(job: Job) -> list[Episode]:
-    return list(play(job))
+def _played(job: RolloutJob) -> list[EpisodeResult]:
+    return list(rollout(job))

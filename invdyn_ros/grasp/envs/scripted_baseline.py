@@ -6,12 +6,17 @@ import sys
 
 from tqdm import tqdm
 
-from invdyn_ros.grasp.envs.agents import SCRIPTED, load_player
-from invdyn_ros.grasp.envs.rollouts import Job, play_all
+from invdyn_ros.grasp.envs.agents import SCRIPTED, load_policy_spec
+from invdyn_ros.grasp.envs.rollouts import RolloutJob, rollout_all
 
 
 def scripted_successes(
-    arm: str, noise: str, seed: int, episodes: int, checkpoint: str = "", sight: str = ""
+    arm: str,
+    noise: str,
+    seed: int,
+    episodes: int,
+    checkpoint: str = "",
+    block_pose_model: str = "",
 ) -> list[bool]:
     """Play the first episodes of a simulated run by the script, in the environment.
 
@@ -26,9 +31,9 @@ def scripted_successes(
     Returns:
         (episodes,) which of them were successes.
     """
-    script = load_player(SCRIPTED, arm)._replace(
-        environment={"checkpoint": checkpoint, "sight": sight}
+    script = load_policy_spec(SCRIPTED, arm)._replace(
+        env_kwargs={"checkpoint": checkpoint, "block_pose_model": block_pose_model}
     )
-    job = Job(script, noise, seed, tuple(range(episodes)))
-    bar = tqdm(play_all([job]), total=episodes, unit="episode", desc="script", file=sys.stderr)
+    job = RolloutJob(script, noise, seed, tuple(range(episodes)))
+    bar = tqdm(rollout_all([job]), total=episodes, unit="episode", desc="script", file=sys.stderr)
     return [episode.success for _, episode in bar]

@@ -11,12 +11,12 @@ from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.policies.scripted import ScriptedGrasp
 
 
-class ScriptPolicy:
+class ScriptedPolicy:
     """Drives an environment by the script of the live graph, unchanged."""
 
     def __init__(self, environment: GraspEnv) -> None:
         """Make a policy for an unwrapped environment, whose steering it uses."""
-        self.steering = environment.steering
+        self.steering = environment.robot_action_space
         self.script = ScriptedGrasp(environment.robot, environment.scene)
 
     def reset(self) -> None:
@@ -25,7 +25,9 @@ class ScriptPolicy:
 
     def __call__(self, info: dict[str, Any]) -> NDArray[np.float32]:
         """Return the action that follows what `reset` or `step` told in `info`."""
-        for sighting in info["sightings"]:
-            self.script.see(sighting)
-        wish = self.script.command(info["time"], info["opening"], self.steering.config.period)
-        return self.steering.toward(wish.state, wish.opening).astype(np.float32)
+        for sighting in info["detections"]:
+            self.script.on_detection(sighting)
+        wish = self.script.command(
+            info["time"], info["opening"], self.steering.config.action_period
+        )
+        return self.steering.target_to_action(wish.state, wish.opening).astype(np.float32)

@@ -25,7 +25,7 @@ from invdyn_ros.perception.pose_from_edges import (
 )
 from invdyn_ros.typing import Array, Mask
 
-SHARE = np.array([0.74, 0.74, 0.74, 1.0, 1.0, 1.0])  # of the covariance's root: usual errors
+ERROR_SCALE = np.array([0.74, 0.74, 0.74, 1.0, 1.0, 1.0])  # of the covariance's root: usual errors
 JITTER = 0.16  # share of the errors that is new in each picture
 THINNEST = 9.0  # [px] a thinner marker is not found
 MOVED = 3e-4  # [m, rad] a block that moved more shows other pixels
@@ -78,7 +78,7 @@ class SimulatedDetector:
         if not faces:
             return None
         root, bias, covariance = self._spread(T, faces, random)
-        error = self.errors * SHARE * (root @ (bias + JITTER * random.standard_normal(6)))
+        error = self.errors * ERROR_SCALE * (root @ (bias + JITTER * random.standard_normal(6)))
         seen = np.eye(4)
         seen[:3, :3] = cv2.Rodrigues(error[3:])[0] @ T[:3, :3]
         seen[:3, 3] = T[:3, 3] + error[:3]

@@ -27,11 +27,11 @@ class Transitions(NamedTuple):
     dones: NDArray[np.float32]
 
     @classmethod
-    def of(cls, rows: Iterable[Sequence[Any]]) -> Transitions:
+    def from_rows(cls, rows: Iterable[Sequence[Any]]) -> Transitions:
         """Stack one row per step: observation, the next one, action, reward, done."""
         return cls(*(np.array(column, np.float32) for column in zip(*rows, strict=True)))
 
     @classmethod
-    def joined(cls, parts: Sequence[Transitions]) -> Transitions:
+    def concatenate(cls, parts: Sequence[Transitions]) -> Transitions:
         """Return several, one after the other."""
         return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))

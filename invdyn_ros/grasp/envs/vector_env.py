@@ -13,11 +13,11 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 from invdyn_ros.grasp.envs.registration import register_all
 
-START = "spawn"  # a fork of a process with torch's threads may hang
+START_METHOD = "spawn"  # a fork of a process with torch's threads may hang
 TOLD = ("is_success", "lifted", "placed")  # what a monitor keeps of each episode
 
 
-def vectorised(name: str, processes: int, seed: int, **changes: Any) -> VecEnv:
+def make_vec_env(name: str, processes: int, seed: int, **changes: Any) -> VecEnv:
     """Return as many environments as processes, each with a run of its own and one torch thread.
 
     Args:
@@ -35,7 +35,9 @@ def vectorised(name: str, processes: int, seed: int, **changes: Any) -> VecEnv:
         partial(_make, name, processes > 1, **changes) for _ in range(processes)
     ]
     alone = processes == 1
-    made: VecEnv = DummyVecEnv(makers) if alone else SubprocVecEnv(makers, start_method=START)
+    made: VecEnv = (
+        DummyVecEnv(makers) if alone else SubprocVecEnv(makers, start_method=START_METHOD)
+    )
     made.seed(seed)
     return made
 

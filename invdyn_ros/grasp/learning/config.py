@@ -17,7 +17,7 @@ from invdyn_ros.config import (
     at_least,
     from_mapping,
 )
-from invdyn_ros.grasp.envs.episode import LIMIT
+from invdyn_ros.grasp.envs.episode import MAX_EPISODE_SECONDS
 from invdyn_ros.grasp.envs.grasp_env import GraspEnvConfig
 from invdyn_ros.grasp.learning.curriculum import CurriculumConfig
 from invdyn_ros.grasp.learning.evaluation import EvaluationConfig
@@ -101,7 +101,7 @@ class ImitationConfig(Checked):
     batch_size: Count = 256
     learning_starts: Count = 3000
     gradient_steps: Positive = 1.0
-    expert: Literal["truth", "sightings"] = "sightings"
+    expert: Literal["privileged", "detections"] = "detections"
     beta: Probability = 0.1
     action_noise_std: NonNegative = 0.3
     net_arch: Sizes = (256, 256)
@@ -144,9 +144,9 @@ class LearningConfig(Checked):
     seed: Annotated[int, at_least(0)] = 0
     num_envs: Count = 1
     control_mode: Literal["joint", "cartesian"] = "joint"
-    observation: Literal["state", "pixels"] = "state"
+    obs_mode: Literal["state", "pixels"] = "state"
     noise: str = "default"
-    max_episode_seconds: Positive = LIMIT
+    max_episode_seconds: Positive = MAX_EPISODE_SECONDS
     action_space: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
     learner: dict[str, Any] = field(default_factory=dict)
     demonstrations: DemonstrationConfig = field(default_factory=DemonstrationConfig)
@@ -158,7 +158,7 @@ class LearningConfig(Checked):
         super().__post_init__()
         self.settings()
         self._check_demonstrations()
-        if self.observation == "pixels" and self.algorithm not in PIXEL_CAPABLE:
+        if self.obs_mode == "pixels" and self.algorithm not in PIXEL_CAPABLE:
             able = " or ".join(PIXEL_CAPABLE)
             raise ValueError(f"'{self.algorithm}' does not learn from pixels; take {able}")
         GraspEnvConfig(self.arm, noise=self.noise)
@@ -170,7 +170,7 @@ class LearningConfig(Checked):
             return
         if self.algorithm == "dagger":
             raise ValueError("'dagger' asks its teacher; leave out demonstrations")
-        if self.observation == "pixels":
+        if self.obs_mode == "pixels":
             raise ValueError("demonstrations have no pixels; leave them out, or learn from state")
         if self.algorithm not in OFF_POLICY and not shown.bc_steps:
             raise ValueError(

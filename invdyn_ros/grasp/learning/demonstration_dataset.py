@@ -21,7 +21,7 @@ from invdyn_ros.data.lerobot_format import (
 from invdyn_ros.data.parquet import read_table
 from invdyn_ros.grasp.envs.transitions import Transitions
 from invdyn_ros.grasp.learning.recorded_episodes import ReplayedEpisode
-from invdyn_ros.grasp.policies.spaces import SpaceSpec, steps_of
+from invdyn_ros.grasp.policies.spaces import SpaceSpec, space_spec_from_dict
 
 REWARD, DONE = "next.reward", "next.done"
 TASK = "put the block at its goal"
@@ -50,7 +50,7 @@ def write_demonstrations(
         ValueError: `directory` holds what is no dataset.
     """
     times = [shown.time for shown in episodes]
-    joined = Transitions.joined([shown.transitions for shown in episodes])
+    joined = Transitions.concatenate([shown.transitions for shown in episodes])
     columns = {
         STATE: joined.observations,
         "action": joined.actions,
@@ -58,8 +58,8 @@ def write_demonstrations(
         DONE: joined.dones > 0,
         **index_columns(times),
     }
-    rate = 1 / of.action_space.period
-    info = dataset_info(columns, {}, of.arm, rate, {GRASP_KEY: of.plain})
+    rate = 1 / of.action_space.action_period
+    info = dataset_info(columns, {}, of.arm, rate, {GRASP_KEY: of.to_dict})
     write_folder(directory, columns, {INFO: info, STATS: column_stats(columns)}, times, TASK)
 
 
@@ -77,13 +77,13 @@ def read_demonstrations(directory: str | Path, of: SpaceSpec) -> Transitions:
     """
     directory = Path(directory)
     found = _about(directory)
-    for name, wanted in of.plain.items():
+    for name, wanted in of.to_dict.items():
         if found.get(name) != wanted:
             raise ValueError(
                 f"{directory} holds demonstrations of {name} {found.get(name)}, not {wanted}; "
                 "collect them anew"
             )
-    return Transitions.joined(_read_all(directory, of))
+    return Transitions.concatenate(_read_all(directory, of))
 
 
 def read_episodes(directory: str | Path) -> tuple[SpaceSpec, list[Transitions]]:
@@ -93,7 +93,7 @@ def read_episodes(directory: str | Path) -> tuple[SpaceSpec, list[Transitions]]:
         ValueError: no such folder, or a damaged one.
     """
     directory = Path(directory)
-    of = steps_of(_about(directory))
+    of = space_spec_from_dict(_about(directory))
     if of is None:
         raise ValueError(f"{directory / INFO} does not say what its steps are of; collect it anew")
     episodes = []

@@ -79,7 +79,7 @@ def teach(of: SpaceSpec, config: TeachingConfig, workers: int) -> Iterator[Repla
 def _teach(lesson: DemonstrationJob) -> list[ReplayedEpisode | None]:
     of, config = lesson.of, lesson.config
     made = GraspEnv(
-        arm=of.arm, control_mode=of.control_mode, steering=of.action_space, noise=config.noise
+        arm=of.arm, control_mode=of.control_mode, action_space=of.action_space, noise=config.noise
     )
     with closing(made) as environment:
         return [_show(environment, config, number) for number in lesson.numbers]
@@ -88,16 +88,18 @@ def _teach(lesson: DemonstrationJob) -> list[ReplayedEpisode | None]:
 def _show(environment: GraspEnv, config: TeachingConfig, number: int) -> ReplayedEpisode | None:
     """Return one episode from the end of the push on; None if nothing follows, or not the goal."""
     random = np.random.default_rng((config.seed, number))
-    period = environment.config.steering.period
+    period = environment.config.action_space.action_period
     begin = end = 0
     if random.random() < config.pushed:
         begin = round(random.uniform(EARLIEST, LATEST) / period)
         end = begin + round(random.uniform(SHORTEST, LONGEST) / period)
-    push = np.append(config.push * random.standard_normal(environment.steering.size - 1), 0.0)
+    push = np.append(
+        config.push * random.standard_normal(environment.robot_action_space.size - 1), 0.0
+    )
     seen, _ = environment.reset(seed=config.seed + SPAN, options={"episode": number})
     rows = []
     for step in count():
-        action = environment.expert_action("sightings")
+        action = environment.expert_action("detections")
         if begin <= step < end:
             action = (action + push).clip(-1, 1).astype(np.float32)
         following, reward, placed, late, _ = environment.step(action)
@@ -108,4 +110,6 @@ def _show(environment: GraspEnv, config: TeachingConfig, number: int) -> Replaye
         seen = following
     if not (rows and placed):
         return None
-    return ReplayedEpisode(np.arange(len(rows)) * period, Transitions.of(rows), believed=False)
+    return ReplayedEpisode(
+        np.arange(len(rows)) * period, Transitions.from_rows(rows), believed=False
+    )

@@ -41,8 +41,8 @@ def grasps(config: PlannerConfig, data: str | Path) -> PlannerData:
     digest = hashlib.sha256(b"".join(e.observations.tobytes() for e in episodes)).hexdigest()
     content = {"name": Path(data).name, "sha256": digest, "samples": learn.size}
     names = (*load_robot(of.arm).joint_names, GRIPPER)
-    rate, size = 1 / of.action_space.period, of.sizes[0]
-    meta = PlannerMetadata(of.arm, names, size, rate, config.network, of.plain, content)
+    rate, size = 1 / of.action_space.action_period, of.sizes[0]
+    meta = PlannerMetadata(of.arm, names, size, rate, config.network, of.to_dict, content)
     return PlannerData(learn, judge, meta)
 
 

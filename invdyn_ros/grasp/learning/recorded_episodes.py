@@ -16,12 +16,12 @@ from invdyn_ros.arms.scene import Scene, quaternion_pose
 from invdyn_ros.control.safety_limits import State
 from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.grasp.envs.episode import AFTERWARDS
-from invdyn_ros.grasp.envs.reward import Reward, RewardConfig
+from invdyn_ros.grasp.envs.reward import RewardConfig, ShapedReward
 from invdyn_ros.grasp.envs.transitions import Transitions
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, turn_between, upright_yaw
-from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, load_steering
+from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, make_action_space
 from invdyn_ros.grasp.policies.learned import EARLY
-from invdyn_ros.grasp.policies.observation import GRASPED, HELD, ObservationBuilder
+from invdyn_ros.grasp.policies.observation import GRASP_RADIUS, GRASPED_OPENING, ObservationBuilder
 from invdyn_ros.grasp.policies.success import PrivilegedState, SuccessDetector
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
@@ -106,7 +106,7 @@ class EpisodeReplayer:
             ValueError: an arm without a gripper, or a control or period that does not exist.
         """
         self.robot, self.scene = robot, scene
-        self.steering = load_steering(control, robot, config)
+        self.steering = make_action_space(control, robot, config)
         self.observer = ObservationBuilder(robot, scene, self.steering.size)
 
     def __call__(self, grasp: Grasp) -> ReplayedEpisode:
@@ -129,12 +129,12 @@ class EpisodeReplayer:
                 break
         if self.judge is not None and self.judge.placed:
             rows[-1] = (*rows[-1][:4], 1.0)
-        columns = Transitions.of(rows)
+        columns = Transitions.from_rows(rows)
         return ReplayedEpisode(grasp.joints.time[at[: len(rows)]], columns, not len(grasp.blocks))
 
     def _steps(self, grasp: Grasp) -> list[int]:
         """Return the joint samples at which actions begin and, at last, end."""
-        time, period = grasp.joints.time, self.steering.config.period
+        time, period = grasp.joints.time, self.steering.config.action_period
         due = np.arange(grasp.began, time[-1] + EARLY, period)
         at = np.searchsorted(time, due - EARLY)
         if len(due) < 2:
@@ -148,7 +148,7 @@ class EpisodeReplayer:
         self.observer.reset()
         self.steering.reset(grasp.joints.q[i])
         self.judge: SuccessDetector | None = None
-        self.reward: Reward | None = None
+        self.reward: ShapedReward | None = None
         self.placed_at: float | None = None
 
     def _observe(self, i: int) -> NDArray[np.float32]:
@@ -156,30 +156,30 @@ class EpisodeReplayer:
         joints = self.grasp.joints
         now = float(joints.time[i])
         while self.waiting and self.waiting[0][0] <= now + EARLY:
-            self.observer.see(self.waiting.pop(0)[1])
+            self.observer.on_detection(self.waiting.pop(0)[1])
         known = joints.q[i], joints.qd[i], float(joints.opening[i])
-        seen = self.observer.joints(now, *known, self.steering.wanted)
+        seen = self.observer.proprioception(now, *known, self.steering.target)
         if self.reward is None:
             self._first_truth(i)
-        return np.concatenate([seen, self.observer.block(now)])
+        return np.concatenate([seen, self.observer.block_features(now)])
 
     def _act(self, i: int) -> NDArray[np.float32]:
         """Return the action (a,) that wants what was wanted, and take it."""
         now = self.grasp.joints.time[i]
-        state = self.grasp.wanted.at(now + self.steering.config.period)
+        state = self.grasp.wanted.at(now + self.steering.config.action_period)
         told = self.grasp.grips[self.grasp.grips[:, 0] <= now + EARLY]
-        opening = float(told[-1, 1]) if len(told) else self.steering.opening
-        action = self.steering.toward(state, opening).astype(np.float32)
-        self.observer.previous = action.astype(float)
-        self.steering(self.observer.previous, self.grasp.joints.q[i])
+        opening = float(told[-1, 1]) if len(told) else self.steering.max_opening
+        action = self.steering.target_to_action(state, opening).astype(np.float32)
+        self.observer.previous_action = action.astype(float)
+        self.steering(self.observer.previous_action, self.grasp.joints.q[i])
         return action
 
     def _first_truth(self, i: int) -> None:
         """Begin to judge and to pay when it is first known where the block is."""
         truth = self._truth(i)
         if truth is not None:
-            self.judge = SuccessDetector.of(self.scene, truth.block)
-            self.reward = Reward(RewardConfig(), self.judge, truth)
+            self.judge = SuccessDetector.from_scene(self.scene, truth.block_position)
+            self.reward = ShapedReward(RewardConfig(), self.judge, truth)
 
     def _reward(self, i: int, after: int) -> float:
         """Return the reward of the action between two joint samples; nothing before a block."""
@@ -187,16 +187,16 @@ class EpisodeReplayer:
         if self.judge is None or self.reward is None or truth is None:
             return 0.0
         for k, block in self._blocks(i, after, truth):
-            self.judge.see(block, joints.velocity(k), float(joints.opening[k]))
+            self.judge.update(block, joints.velocity(k), float(joints.opening[k]))
             if self.judge.placed and self.placed_at is None:
                 self.placed_at = float(joints.time[k])
-        return self.reward(truth, self.judge, self.observer.previous)
+        return self.reward(truth, self.judge, self.observer.previous_action)
 
     def _blocks(self, i: int, after: int, truth: PrivilegedState) -> list[tuple[int, Array]]:
         """Return the places (3,) of the block after one joint sample and up to another."""
         time, blocks = self.grasp.joints.time, self.grasp.blocks
         if not len(blocks):
-            return [(after, truth.block)]
+            return [(after, truth.block_position)]
         stamps = blocks[:, 0] - EARLY
         new = blocks[(stamps > time[i]) & (stamps <= time[after])]
         return [(int(np.searchsorted(time, row[0] - EARLY)), row[1:4]) for row in new]
@@ -208,14 +208,14 @@ class EpisodeReplayer:
 
     def _truth(self, i: int) -> PrivilegedState | None:
         """Return the true state; where nobody recorded it, what the observer believes."""
-        joints, blocks, tool = self.grasp.joints, self.grasp.blocks, self.observer.tool
+        joints, blocks, tool = self.grasp.joints, self.grasp.blocks, self.observer.tool_pose
         if not len(blocks):
             return self.observer.estimated_state()
         now, opening = joints.time[i], float(joints.opening[i])
         block = np.array([np.interp(now, blocks[:, 0], column) for column in blocks[:, 1:4].T])
         newest = blocks[max(int(np.searchsorted(blocks[:, 0], now + EARLY)) - 1, 0)]
         turn = turn_between(tool, upright_yaw(quaternion_pose(newest[1:4], newest[4:])[:3, :3]))
-        low, high = (share * self.scene.block_size for share in HELD)
-        near = bool(np.linalg.norm(block - tool[:3, 3]) < GRASPED)
-        held = near and low < opening < high and self.observer.previous[-1] < 0
+        low, high = (share * self.scene.block_size for share in GRASPED_OPENING)
+        near = bool(np.linalg.norm(block - tool[:3, 3]) < GRASP_RADIUS)
+        held = near and low < opening < high and self.observer.previous_action[-1] < 0
         return PrivilegedState(tool, block, turn, held, opening)

@@ -13,7 +13,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from invdyn_ros.config import Checked, Probability, at_least
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
-from invdyn_ros.grasp.envs.scripted_expert import ScriptPolicy
+from invdyn_ros.grasp.envs.scripted_expert import ScriptedPolicy
 from invdyn_ros.grasp.envs.transitions import Transitions
 
 SPAN = 1_000_000  # seeds of demonstrations start this far from those of training
@@ -47,19 +47,19 @@ def record(environment: GraspEnv, episodes: int, seed: int) -> Transitions:
     Raises:
         ValueError: it fails in more than half of all tries.
     """
-    script, rows, kept = ScriptPolicy(environment), [], 0
+    script, rows, kept = ScriptedPolicy(environment), [], 0
     for tries in range(2 * episodes):
         episode, success = _episode(environment, script, seed + SPAN if tries == 0 else None)
         if success:
             rows += episode
             kept += 1
         if kept == episodes:
-            return Transitions.of(rows)
+            return Transitions.from_rows(rows)
     raise ValueError(f"the script succeeded in {kept} of {2 * episodes} episodes; too few to show")
 
 
 def _episode(
-    environment: GraspEnv, script: ScriptPolicy, seed: int | None
+    environment: GraspEnv, script: ScriptedPolicy, seed: int | None
 ) -> tuple[list[tuple[Any, ...]], bool]:
     """Return the rows of one episode, and whether it was a success."""
     observation, info = environment.reset(seed=seed)

@@ -74,7 +74,7 @@ class Reinforcement(Run):
 
     def make_learner(self, env: VecEnv, shown: Transitions | None) -> BaseAlgorithm:
         """Return a learner that knows nothing yet."""
-        size = 0 if self.config.observation == "pixels" else sizes(env)[0]
+        size = 0 if self.config.obs_mode == "pixels" else sizes(env)[0]
         mean, scale = statistics(shown, size)
         share = self.config.demonstrations.demo_fraction
         around = LearnerContext(env, self.config.seed, mean, scale, shown, share)
@@ -88,7 +88,7 @@ class Reinforcement(Run):
         """Return what the learner would do now, by itself."""
         env, learner = self.learner.get_env(), self.learner
         assert env is not None
-        if self.config.observation == "pixels":
+        if self.config.obs_mode == "pixels":
             return PixelPolicy(lambda seen: learner.predict(seen, deterministic=True)[0])
         algorithm = ALGORITHMS[self.config.algorithm]
         return extract(self.learner, algorithm, self.meta(env, algorithm.squash, step))

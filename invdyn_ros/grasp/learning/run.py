@@ -19,7 +19,7 @@ from invdyn_ros.config import to_mapping
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.registration import ARMS, NAMESPACE
 from invdyn_ros.grasp.envs.transitions import Transitions
-from invdyn_ros.grasp.envs.vector_env import vectorised
+from invdyn_ros.grasp.envs.vector_env import make_vec_env
 from invdyn_ros.grasp.learning.config import LearningConfig
 from invdyn_ros.grasp.learning.curriculum import Curriculum
 from invdyn_ros.grasp.learning.demonstration_dataset import read_demonstrations
@@ -50,16 +50,16 @@ class Task(NamedTuple):
 def grasp_task(config: LearningConfig) -> Task:
     """Return the grasp of an arm as a task."""
     changes: dict[str, Any] = {
-        "observation": config.observation,
+        "obs_mode": config.obs_mode,
         "control_mode": config.control_mode,
         "noise": config.noise,
-        "steering": config.action_space,
-        "limit": config.max_episode_seconds,
+        "action_space": config.action_space,
+        "max_episode_seconds": config.max_episode_seconds,
     }
     name = next(name for name, arm in ARMS.items() if arm == config.arm)
 
     def make(processes: int, seed: int) -> VecEnv:
-        return vectorised(f"{NAMESPACE}/Grasp{name}-v0", processes, seed, **changes)
+        return make_vec_env(f"{NAMESPACE}/Grasp{name}-v0", processes, seed, **changes)
 
     def demonstrate(episodes: int) -> Transitions:
         shown, data = [], config.demonstrations.data
@@ -69,7 +69,7 @@ def grasp_task(config: LearningConfig) -> Task:
         if episodes:
             with closing(GraspEnv(arm=config.arm, **changes)) as environment:
                 shown.append(record(environment, episodes, config.seed))
-        return Transitions.joined(shown)
+        return Transitions.concatenate(shown)
 
     return Task(make, demonstrate)
 
@@ -146,7 +146,7 @@ class Run(ABC):
 
     def ease(self, env: VecEnv) -> None:
         """Show as much of the task as the curriculum says."""
-        env.env_method("ease", *self.curriculum.shares)
+        env.env_method("set_difficulty", *self.curriculum.shares)
 
     def evaluate(self, step: int, logger: Logger) -> None:
         """Evaluate on the whole task; keep the policy if it is the best."""

@@ -15,7 +15,7 @@ SPACING = 0.01  # [m] between solved poses of a straight line
 PEAK_SPEED, PEAK_ACCELERATION = 1.875, 5.7735  # of the minimum-jerk law s(t) over a unit time
 
 
-class Segment(NamedTuple):
+class MotionSegment(NamedTuple):
     """A motion from rest to rest along a curve in joint space.
 
     Attributes:
@@ -43,9 +43,9 @@ class Segment(NamedTuple):
         return self.curve(1.0)
 
 
-def straight(
-    reacher: PoseIKSolver, q: Array, goal: Array, start: float, speed: float, effort: float = 0.6
-) -> Segment | None:
+def straight_line_motion(
+    reacher: PoseIKSolver, q: Array, goal: Array, start: float, max_speed: float, effort: float = 0.6
+) -> MotionSegment | None:
     """Return the straight motion of the tool from joints q (n,) to a pose (4, 4).
 
     Args:
@@ -74,22 +74,24 @@ def straight(
         if found is None or np.abs(found - points[-1]).max() > 0.5:
             return None  # out of reach, or through a singularity
         points.append(found)
-    return _timed(robot, np.stack(points), start, length / speed, effort)
+    return _timed(robot, np.stack(points), start, length / max_speed, effort)
 
 
 def joint_motion(
-    robot: Robot, q: Array, goal: Array, start: float, least: float, effort: float = 0.6
-) -> Segment:
+    robot: Robot, q: Array, goal: Array, start: float, min_duration: float, effort: float = 0.6
+) -> MotionSegment:
     """Return the motion that is straight in joint space, at least `least` [s] long."""
     points = q + np.linspace(0, 1, 5)[:, None] * (goal - q)
-    return _timed(robot, points, start, least / PEAK_SPEED, effort)
+    return _timed(robot, points, start, min_duration / PEAK_SPEED, effort)
 
 
-def _timed(robot: Robot, points: Array, start: float, least: float, effort: float) -> Segment:
+def _timed(
+    robot: Robot, points: Array, start: float, least: float, effort: float
+) -> MotionSegment:
     curve = CubicSpline(np.linspace(0, 1, len(points)), points)
     s = np.linspace(0, 1, 4 * len(points))
     fastest = (np.abs(curve(s, 1)) / (effort * robot.velocity)).max() * PEAK_SPEED
     sharpest = (np.abs(curve(s, 1)) / (effort * robot.acceleration)).max() * PEAK_ACCELERATION
     bend = (np.abs(curve(s, 2)) / (effort * robot.acceleration)).max() * PEAK_SPEED**2
     duration = max(least * PEAK_SPEED, fastest, float(np.sqrt(sharpest + bend)), 0.1)
-    return Segment(start, float(duration), curve)
+    return MotionSegment(start, float(duration), curve)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from invdyn_ros.grasp.policies.observation import HELD
+from invdyn_ros.grasp.policies.observation import GRASPED_OPENING
 from invdyn_ros.typing import Array, Mask
 
-NOT_SEEN, MISSED, SLIPPED, LIMIT = CAUSES = ("not seen", "missed", "slipped", "limit")
-FIRM = 0.2  # [s] a block between the pads for less was brushed, not held
+NOT_DETECTED, MISSED_GRASP, SLIPPED, TIMEOUT = FAILURE_CAUSES = (
+    "not_detected",
+    "missed_grasp",
+    "slipped",
+    "timeout",
+)
+MIN_HOLD_TIME = 0.2  # [s] a block between the pads for less was brushed, not held
 ROUNDING = 1e-6  # [s] of stamps
-RAISED = 0.01  # [m] over where it lay: a block that high and between the pads is held
+MIN_LIFT_HEIGHT = 0.01  # [m] over where it lay: a block that high and between the pads is held
 
 
 class EpisodeTrace(NamedTuple):
@@ -25,13 +30,13 @@ class EpisodeTrace(NamedTuple):
     """
 
     time: Array
-    held: Mask
+    grasped: Mask
     height: Array
     opening: Array
-    seen: bool = True
+    detected: bool = True
 
 
-def cause_of_failure(course: EpisodeTrace, block_size: float) -> str:
+def failure_cause(trace: EpisodeTrace, block_size: float) -> str:
     """Return why an episode that was no success failed, by how far it came at its best.
 
     - not seen: the camera never told where the block is;
@@ -49,27 +54,27 @@ def cause_of_failure(course: EpisodeTrace, block_size: float) -> str:
     Raises:
         ValueError: the course has no samples, or columns of different lengths.
     """
-    lengths = {len(column) for column in course[:4]}
+    lengths = {len(column) for column in trace[:4]}
     if len(lengths) != 1 or lengths == {0}:
         raise ValueError(f"a course needs columns of one length, at least 1; got {lengths}")
-    if not course.seen:
-        return NOT_SEEN
-    narrow = course.opening < HELD[0] * block_size
-    course = course._replace(held=course.held & ~narrow)
-    if course.held[course.time >= course.time[-1] - FIRM].any():
-        return LIMIT
-    if _ever_held(course):
+    if not trace.detected:
+        return NOT_DETECTED
+    narrow = trace.opening < GRASPED_OPENING[0] * block_size
+    trace = trace._replace(grasped=trace.grasped & ~narrow)
+    if trace.grasped[trace.time >= trace.time[-1] - MIN_HOLD_TIME].any():
+        return TIMEOUT
+    if _ever_held(trace):
         return SLIPPED
-    return MISSED if narrow.any() else LIMIT
+    return MISSED_GRASP if narrow.any() else TIMEOUT
 
 
 def _ever_held(course: EpisodeTrace) -> bool:
     """Whether the block was raised between the pads, or stayed there for a while."""
-    if (course.held & (course.height >= RAISED)).any():
+    if (course.grasped & (course.height >= MIN_LIFT_HEIGHT)).any():
         return True
     since = None
-    for time, held in zip(course.time, course.held, strict=True):
+    for time, held in zip(course.time, course.grasped, strict=True):
         since = (time if since is None else since) if held else None
-        if since is not None and time - since >= FIRM - ROUNDING:
+        if since is not None and time - since >= MIN_HOLD_TIME - ROUNDING:
             return True
     return False

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from invdyn_ros.grasp.policies.action_space import GAIN
+from invdyn_ros.grasp.policies.action_space import POSITION_GAIN
 from invdyn_ros.grasp.policies.network import PolicyMetadata
-from invdyn_ros.grasp.policies.observation import LAG
-from invdyn_ros.grasp.policies.spaces import SpaceSpec, steps_of
+from invdyn_ros.grasp.policies.observation import JOINT_ERROR_SCALE
+from invdyn_ros.grasp.policies.spaces import SpaceSpec, space_spec_from_dict
 from invdyn_ros.models.planner.planner import Planner, load_planner
 from invdyn_ros.models.planner.receding_horizon import ReplanConfig
 from invdyn_ros.robots.robot import load_robot
@@ -39,7 +39,7 @@ class TargetExtractor:
             )
         self.n = load_robot(of.arm).n
         self.fastest = (
-            of.action_space.speed * load_robot(of.arm).velocity
+            of.action_space.joint_speed_fraction * load_robot(of.arm).velocity
         )  # (n,) [rad/s] of action 1
 
     def __call__(self, seen: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -48,7 +48,7 @@ class TargetExtractor:
         The gripper has no velocity: it jumps.
         """
         n = self.n
-        q = seen[..., :n] + LAG * seen[..., 2 * n : 3 * n]
+        q = seen[..., :n] + JOINT_ERROR_SCALE * seen[..., 2 * n : 3 * n]
         action = seen[..., 3 * n : 4 * n + 1]
         qd = self.fastest * action[..., :n]
         jumps = np.zeros_like(action[..., n:])
@@ -93,10 +93,10 @@ class PlannedPolicy:
             plans = self.planner(state, seen, self.config.plans, self.generator)
             self.ahead = plans[medoid(plans), 1 : 1 + self.config.n_action_steps].numpy()
         after, self.ahead = self.ahead[0], self.ahead[1:]
-        n, period = self.wanted.n, self.meta.action_space.period
+        n, period = self.wanted.n, self.meta.action_space.action_period
         qd = after[n + 1 : -1]
         short = after[:n] - now[:n] - (now[n + 1 : -1] + qd) * (period / 2)
-        v = qd + GAIN * short / period
+        v = qd + POSITION_GAIN * short / period
         action = np.append(v / self.wanted.fastest, np.sign(after[n]))
         return action.clip(-1, 1).astype(np.float32)
 
@@ -110,7 +110,7 @@ def medoid(plans: Tensor) -> int:
     return int(torch.cdist(flat, flat).sum(1).argmin())
 
 
-def load_planned(directory: str | Path, arm: str | None = None) -> PlannedPolicy:
+def load_planned_policy(directory: str | Path, arm: str | None = None) -> PlannedPolicy:
     """Read the planner of a grasp, ready to act.
 
     Args:
@@ -123,7 +123,7 @@ def load_planned(directory: str | Path, arm: str | None = None) -> PlannedPolicy
     planner = load_planner(directory)
     if arm is not None and planner.meta.robot != arm:
         raise ValueError(f"{directory} is a planner of '{planner.meta.robot}', not of '{arm}'")
-    of = steps_of(planner.meta.task)
+    of = space_spec_from_dict(planner.meta.task)
     if of is None or of.arm != planner.meta.robot:
         raise ValueError(
             f"{directory} plans no grasp; train one with 'invdyn train_planner' on data of "

@@ -10,7 +10,11 @@ from invdyn_ros.arms.scene import Scene
 from invdyn_ros.control.safety_limits import State
 from invdyn_ros.grasp.estimation.block_estimate import QUARTER, BlockDetection, BlockEstimate
 from invdyn_ros.grasp.estimation.detection_gating import DetectionGate, block_area
-from invdyn_ros.grasp.policies.cartesian_motion import Segment, joint_motion, straight
+from invdyn_ros.grasp.policies.cartesian_motion import (
+    MotionSegment,
+    joint_motion,
+    straight_line_motion,
+)
 from invdyn_ros.grasp.policies.time_scaling import TimeScaling
 from invdyn_ros.robots.inverse_kinematics import PoseIKSolver
 from invdyn_ros.robots.robot import Robot
@@ -23,7 +27,7 @@ PHASES = (
 
 
 @dataclass(frozen=True)
-class ScriptConfig:
+class ScriptedGraspConfig:
     """How the scripted grasp moves.
 
     Attributes:
@@ -52,13 +56,13 @@ class ScriptConfig:
 
 
 # The DofBot's joints end at a right angle: the higher, the more its tool has to tilt.
-SCRIPTS = {"dofbot": ScriptConfig(clearance=0.045, lift=0.055)}
-SEEING = ("look", "approach", "check")  # phases that go by what the camera says
-NOT_SEEN = "block not seen"
-RETRY = 0.5  # [s] between attempts while there is no way
+SCRIPTS = {"dofbot": ScriptedGraspConfig(clearance=0.045, lift=0.055)}
+DETECTION_PHASES = ("look", "approach", "check")  # phases that go by what the camera says
+BLOCK_NOT_DETECTED = "block not seen"
+REPLAN_INTERVAL = 0.5  # [s] between attempts while there is no way
 
 
-class Reached(NamedTuple):
+class GraspPose(NamedTuple):
     """A pose (4, 4) of the tool, the joints (n,) [rad] that bring it there, its yaw [rad]."""
 
     pose: Array
@@ -80,58 +84,60 @@ class GraspCommand(NamedTuple):
     state: State
     opening: float
     phase: str
-    reason: str | None
+    hold_reason: str | None
     horizon: float | None = None
 
 
 class ScriptedGrasp:
     """Approach, descend, close, lift, place, with what the camera says and nothing else."""
 
-    def __init__(self, robot: Robot, scene: Scene, config: ScriptConfig | None = None) -> None:
+    def __init__(
+        self, robot: Robot, scene: Scene, config: ScriptedGraspConfig | None = None
+    ) -> None:
         if robot.gripper is None:
             raise ValueError(f"arm '{robot.name}' has no gripper; grasping needs one")
         self.robot, self.scene = robot, scene
-        self.config = config or SCRIPTS.get(robot.name, ScriptConfig())
+        self.config = config or SCRIPTS.get(robot.name, ScriptedGraspConfig())
         self.gripper = robot.gripper
-        self.reacher = PoseIKSolver(robot)
+        self.ik = PoseIKSolver(robot)
         self.estimate = BlockEstimate()
-        self.doubts = DetectionGate(scene)
+        self.detection_gate = DetectionGate(scene)
         self.reset()
 
     def reset(self) -> None:
         """Start anew, at home with an open gripper."""
         self.estimate.clear()
-        self.doubts.reset()
-        self.pace = TimeScaling()
+        self.detection_gate.reset()
+        self.time_scaling = TimeScaling()
         self.phase, self.since, self.tries, self.retry = "look", 0.0, 0, 0.0
         self.q = self.robot.home.copy()
-        self.segment: Segment | None = None
+        self.segment: MotionSegment | None = None
         self.opening = self.gripper.max_opening
-        self.problem: str | None = NOT_SEEN
+        self.hold_reason: str | None = BLOCK_NOT_DETECTED
 
-    def see(self, sighting: BlockDetection) -> None:
+    def on_detection(self, sighting: BlockDetection) -> None:
         """Take a detection of the block; once the tool is on its way down, it is hidden."""
-        if self.phase not in SEEING:
-            self.doubts.clear(sighting.time)
-        elif not self.doubts.accept(sighting):
+        if self.phase not in DETECTION_PHASES:
+            self.detection_gate.clear(sighting.time)
+        elif not self.detection_gate.accept(sighting):
             self.estimate.clear()
         elif self.phase != "approach" or self.estimate.count:
             self.estimate.see(sighting)
 
     def on_invalid_image(self, time: float, reason: str) -> None:
         """Take a picture of a time [s] in which the block cannot be told."""
-        self.doubts.refuse(time, reason)
-        if self.phase in SEEING:
+        self.detection_gate.refuse(time, reason)
+        if self.phase in DETECTION_PHASES:
             self.estimate.clear()
 
     def on_no_detection(self, time: float) -> None:
         """Take a picture of a time [s] without a block."""
-        self.doubts.clear(time)
+        self.detection_gate.clear(time)
 
-    def measure(self, q: Array, qd: Array) -> None:
+    def update_joints(self, q: Array, qd: Array) -> None:
         """Take the measured joints, as every grasp; a script goes on from what it wanted last."""
 
-    def command(self, time: float, opening: float, ahead: float) -> GraspCommand:
+    def command(self, time: float, opening: float, control_period: float) -> GraspCommand:
         """Return what is wanted `ahead` [s] from now.
 
         Args:
@@ -139,22 +145,24 @@ class ScriptedGrasp:
             opening: measured distance of the finger pads [m].
             ahead: the arm's control period [s].
         """
-        doubt = self.doubts.reason
-        now = self.pace.at(time, doubt is None)
+        doubt = self.detection_gate.reason
+        now = self.time_scaling.update(time, doubt is None)
         if doubt is None:
             self._advance(now, opening)
-        elif self.pace.stopped and self.phase in SEEING:
+        elif self.time_scaling.stopped and self.phase in DETECTION_PHASES:
             self._look_again(now)
         state = State(self.q, np.zeros_like(self.q), np.zeros_like(self.q))
         if self.segment is not None:
-            state = self.pace.slowed(self.segment.at(now + self.pace.rate * ahead))
-        return GraspCommand(state, self.opening, self.phase, doubt or self.problem)
+            state = self.time_scaling.scale(
+                self.segment.at(now + self.time_scaling.rate * control_period)
+            )
+        return GraspCommand(state, self.opening, self.phase, doubt or self.hold_reason)
 
     def _look_again(self, time: float) -> None:
         """Stay here and look for the block anew: what was seen of it was not to be trusted."""
         if self.segment is not None:
             self.q, self.segment = self.segment.at(time).q, None
-        self.phase, self.problem = "look", NOT_SEEN
+        self.phase, self.hold_reason = "look", BLOCK_NOT_DETECTED
 
     def _advance(self, time: float, opening: float) -> None:
         """Go to the next phase when this one is over."""
@@ -169,14 +177,14 @@ class ScriptedGrasp:
         waits |= {"check": 0.25}
         waited = time - self.since
         if self.phase == "look" and self.estimate.count >= self.config.sightings:
-            self._go("approach", time, self._over_block(self.config.clearance))
+            self._go("approach", time, self._pose_above_block(self.config.clearance))
         elif self.phase in waits and waited >= waits[self.phase]:
             self._after_wait(time, opening)
 
     def _after_wait(self, time: float, opening: float) -> None:
         config, goal = self.config, np.array(self.scene.goal)
         if self.phase == "check":
-            self._go("descend", time, self._over_block(-config.depth), config.careful)
+            self._go("descend", time, self._pose_above_block(-config.depth), config.careful)
         elif self.phase == "close":
             self._go("lift", time, self._raised(config.lift), config.careful)
         elif self.phase == "hold" and opening < 0.6 * self.scene.block_size:
@@ -203,30 +211,30 @@ class ScriptedGrasp:
         self.tries += 1
         self.estimate.clear()
         self.opening = self.gripper.max_opening
-        self.problem = "gripped nothing, looking again"
+        self.hold_reason = "gripped nothing, looking again"
         if self.tries >= self.config.tries:
-            self.problem = f"gave up after {self.tries} empty grips"
+            self.hold_reason = f"gave up after {self.tries} empty grips"
             self._enter("return", time)
             return
         self.phase, self.since = "look", time
         self.segment = None
 
     def _go(
-        self, phase: str, time: float, goal: Reached | None, speed: float | None = None
+        self, phase: str, time: float, goal: GraspPose | None, speed: float | None = None
     ) -> None:
         """Start a motion of the tool, straight if it can be, else straight in joint space."""
         if goal is None:
-            self.problem, self.retry = self._no_way(phase), time + RETRY
+            self.hold_reason, self.retry = self._no_way(phase), time + REPLAN_INTERVAL
             return
-        motion = straight(self.reacher, self.q, goal.pose, time, speed or self.config.speed)
+        motion = straight_line_motion(self.ik, self.q, goal.pose, time, speed or self.config.speed)
         if motion is None:
             motion = joint_motion(self.robot, self.q, goal.q, time, 1.0)
-        self.problem, self.yaw = None, goal.yaw
+        self.hold_reason, self.yaw = None, goal.yaw
         self.phase, self.since, self.segment = phase, time, motion
 
     def _no_way(self, phase: str) -> str:
         """Say what is out of reach."""
-        if self.phase not in SEEING:
+        if self.phase not in DETECTION_PHASES:
             return f"no way to {phase}: out of reach"
         x, y, _ = self.estimate.position
         return (
@@ -234,19 +242,19 @@ class ScriptedGrasp:
             f"'{self.robot.name}'; put it where it can, {block_area(self.scene)}"
         )
 
-    def _raised(self, height: float) -> Reached | None:
+    def _raised(self, height: float) -> GraspPose | None:
         """Return the tool `height` [m] above where it is."""
         position = self.robot.forward_kinematics(self.q)[:3, 3]
         return self._reach(position + _up(height), self.yaw)
 
-    def _over_block(self, height: float) -> Reached | None:
+    def _pose_above_block(self, height: float) -> GraspPose | None:
         """Return the tool `height` [m] over the middle of the block."""
         middle = self.scene.block_size / 2
         return self._closest(
             np.array([*self.estimate.position[:2], middle + height]), self.estimate.yaw
         )
 
-    def _closest(self, position: Array, yaw: float) -> Reached | None:
+    def _closest(self, position: Array, yaw: float) -> GraspPose | None:
         """Return the tool at a position (3,), held as needs the least motion of any joint.
 
         A block looks the same after a quarter turn: there are four ways to hold it.
@@ -255,7 +263,7 @@ class ScriptedGrasp:
         reached = [way for way in ways if way is not None]
         return min(reached, key=lambda way: np.abs(way.q - self.q).max(), default=None)
 
-    def _reach(self, position: Array, yaw: float) -> Reached | None:
+    def _reach(self, position: Array, yaw: float) -> GraspPose | None:
         """Return the tool at a position (3,), fingers along the yaw.
 
         The tool points down; where the arm cannot, it tilts away from its base.
@@ -267,9 +275,9 @@ class ScriptedGrasp:
             pose = np.eye(4)
             pose[:3, :3] = (lean * down).as_matrix()
             pose[:3, 3] = position
-            q = self.reacher.solve(pose, self.q)
+            q = self.ik.solve(pose, self.q)
             if q is not None:
-                return Reached(pose, q, yaw)
+                return GraspPose(pose, q, yaw)
         return None
 
 

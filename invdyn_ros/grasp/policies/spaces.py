@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.config import from_mapping, to_mapping
-from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, load_steering
+from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, make_action_space
 from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.robots.robot import load_robot
 
@@ -28,27 +28,27 @@ class SpaceSpec(NamedTuple):
     def sizes(self) -> tuple[int, int]:
         """Sizes of an observation and an action."""
         robot = load_robot(self.arm)
-        actions = load_steering(self.control_mode, robot, self.action_space).size
+        actions = make_action_space(self.control_mode, robot, self.action_space).size
         return ObservationBuilder(robot, SCENES[self.arm], actions).size, actions
 
     @property
-    def plain(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """As it stands in the folder."""
         about = {
             "arm": self.arm,
-            "control": self.control_mode,
-            "steering": to_mapping(self.action_space),
+            "control_mode": self.control_mode,
+            "action_space": to_mapping(self.action_space),
         }
         return about | dict(zip(("observation_size", "action_size"), self.sizes, strict=True))
 
 
-def steps_of(plain: Any) -> SpaceSpec | None:
+def space_spec_from_dict(plain: Any) -> SpaceSpec | None:
     """Return what steps are of, from what `Steps.plain` gave; None: of nothing known.
 
     Raises:
         ValueError: values that do not fit.
     """
-    if not isinstance(plain, dict) or not {"arm", "control", "steering"} <= plain.keys():
+    if not isinstance(plain, dict) or not {"arm", "control_mode", "action_space"} <= plain.keys():
         return None
-    steering = from_mapping(ActionSpaceConfig, plain["steering"], "steering")
-    return SpaceSpec(str(plain["arm"]), str(plain["control"]), steering)
+    steering = from_mapping(ActionSpaceConfig, plain["action_space"], "action_space")
+    return SpaceSpec(str(plain["arm"]), str(plain["control_mode"]), steering)

@@ -8,9 +8,9 @@ import numpy as np
 from invdyn_ros.arms.scene import Scene
 from invdyn_ros.typing import Array
 
-LIFT = 0.04  # [m] above where it lay
-NEAR = 0.025  # [m] from the goal
-STILL = 0.2  # [rad/s], ManiSkill's definition of a static arm
+LIFT_HEIGHT = 0.04  # [m] above where it lay
+GOAL_TOLERANCE = 0.025  # [m] from the goal
+STATIC_JOINT_SPEED = 0.2  # [rad/s], ManiSkill's definition of a static arm
 
 
 @dataclass
@@ -28,17 +28,17 @@ class SuccessDetector:
     """
 
     goal: Array
-    start: Array
-    released: float
+    initial_position: Array
+    open_width: float
     lifted: bool = False
     placed: bool = False
 
     @classmethod
-    def of(cls, scene: Scene, start: Array) -> "SuccessDetector":
+    def from_scene(cls, scene: Scene, start: Array) -> "SuccessDetector":
         """Judge an episode of a scene whose block lies at `start` (3,) [m]."""
         return cls(np.array(scene.goal), start.copy(), 1.2 * scene.block_size)
 
-    def see(self, block: Array, qd: Array, opening: float) -> None:
+    def update(self, block_position: Array, qd: Array, opening: float) -> None:
         """Note one sample.
 
         Args:
@@ -46,11 +46,13 @@ class SuccessDetector:
             qd: (n,) joint velocity [rad/s].
             opening: distance of the finger pads [m]; wider than `released` holds nothing.
         """
-        still = bool(np.abs(qd).max() < STILL)
-        self.lifted |= still and bool(block[2] - self.start[2] >= LIFT)
-        at_goal = bool(np.linalg.norm(block - self.goal) <= NEAR)
-        moved = bool(np.linalg.norm(self.start - self.goal) > NEAR) or self.lifted
-        self.placed |= still and at_goal and moved and bool(opening > self.released)
+        still = bool(np.abs(qd).max() < STATIC_JOINT_SPEED)
+        self.lifted |= still and bool(block_position[2] - self.initial_position[2] >= LIFT_HEIGHT)
+        at_goal = bool(np.linalg.norm(block_position - self.goal) <= GOAL_TOLERANCE)
+        moved = (
+            bool(np.linalg.norm(self.initial_position - self.goal) > GOAL_TOLERANCE) or self.lifted
+        )
+        self.placed |= still and at_goal and moved and bool(opening > self.open_width)
 
     @property
     def success(self) -> bool:
@@ -69,8 +71,8 @@ class PrivilegedState(NamedTuple):
         opening: distance of the pads [m].
     """
 
-    tool: Array
-    block: Array
-    misaligned: float
-    held: bool
+    tool_pose: Array
+    block_position: Array
+    yaw_error: float
+    grasped: bool
     opening: float

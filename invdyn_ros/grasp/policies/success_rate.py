@@ -19,15 +19,15 @@ def _wilson(successes: int, episodes: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-class Difference(NamedTuple):
+class SuccessDifference(NamedTuple):
     """A difference of two success rates with its 95% interval, -1 to 1 each."""
 
     value: float
-    low: float
-    high: float
+    ci_low: float
+    ci_high: float
 
 
-def paired_difference(ours: Sequence[bool], theirs: Sequence[bool]) -> Difference:
+def paired_difference(ours: Sequence[bool], theirs: Sequence[bool]) -> SuccessDifference:
     """Return by how much our success rate is above theirs in the same episodes.
 
     Method 10 of Newcombe, Improved confidence intervals for the difference between binomial
@@ -53,7 +53,7 @@ def paired_difference(ours: Sequence[bool], theirs: Sequence[bool]) -> Differenc
         return float(np.sqrt(max(square, 0.0)))
 
     low, high = reach(p - p_low, q_high - q), reach(p_high - p, q - q_low)
-    return Difference(p - q, p - q - low, p - q + high)
+    return SuccessDifference(p - q, p - q - low, p - q + high)
 
 
 def _correlation(a: Mask, b: Mask) -> float:

@@ -26,7 +26,7 @@ class TimeScaling:
         """Whether the clock stands still."""
         return self.rate == 0.0
 
-    def at(self, time: float, go: bool) -> float:
+    def update(self, time: float, go: bool) -> float:
         """Return the motion's time [s] at a time [s] that is no earlier than the one before.
 
         Args:
@@ -42,7 +42,7 @@ class TimeScaling:
             self._behind += step * (1 - (before + self.rate) / 2)
         return time - self._behind
 
-    def slowed(self, state: State) -> State:
+    def scale(self, state: State) -> State:
         """Return a state of the motion as it is in real time."""
         q, v, a = state
         return State(q, self.rate * v, self.rate**2 * a + self.change * v)

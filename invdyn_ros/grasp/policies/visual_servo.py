@@ -13,7 +13,7 @@ import numpy as np
 
 from invdyn_ros.config import Checked, Positive
 from invdyn_ros.grasp.policies.action_space import PlanarTwist
-from invdyn_ros.grasp.policies.success import NEAR, PrivilegedState
+from invdyn_ros.grasp.policies.success import GOAL_TOLERANCE, PrivilegedState
 from invdyn_ros.typing import Array
 
 HELD_ON = 1.2  # times the errors with which a grip begins: it does not end for less
@@ -22,7 +22,7 @@ ALOFT = 0.94  # share of the carrying height at which a block begins to go acros
 
 
 @dataclass(frozen=True)
-class ServoConfig(Checked):
+class VisualServoConfig(Checked):
     """How the servoed grasp moves.
 
     Attributes:
@@ -39,18 +39,18 @@ class ServoConfig(Checked):
     """
 
     gain: Positive = 5.0
-    speed: Positive = 0.3
-    turn: Positive = 1.5
+    linear_speed: Positive = 0.3
+    angular_speed: Positive = 1.5
     clearance: Positive = 0.07
-    carry: Positive = 0.07
-    across: Positive = 0.35
-    yaw: Positive = 0.15
-    level: Positive = 0.008
-    slope: Positive = 6.0
+    carry_height: Positive = 0.07
+    horizontal_tolerance: Positive = 0.35
+    yaw_tolerance: Positive = 0.15
+    height_tolerance: Positive = 0.008
+    funnel_slope: Positive = 6.0
 
 
 def visual_servo(
-    sight: PrivilegedState, goal: Array, size: float, config: ServoConfig
+    sight: PrivilegedState, goal: Array, size: float, config: VisualServoConfig
 ) -> PlanarTwist:
     """Return what to do now.
 
@@ -60,49 +60,57 @@ def visual_servo(
         size: side of the block [m].
         config: how to move.
     """
-    there = float(np.linalg.norm(sight.block[:2] - goal[:2])) < NEAR / 2
-    if there and sight.block[2] < goal[2] + (config.level if sight.held else size / 2):
+    there = float(np.linalg.norm(sight.block_position[:2] - goal[:2])) < GOAL_TOLERANCE / 2
+    if there and sight.block_position[2] < goal[2] + (
+        config.height_tolerance if sight.grasped else size / 2
+    ):
         return _leave(sight, size, config)
-    return _bring(sight, goal, size, config) if sight.held else _fetch(sight, size, config)
+    return _bring(sight, goal, size, config) if sight.grasped else _fetch(sight, size, config)
 
 
-def _fetch(sight: PrivilegedState, size: float, config: ServoConfig) -> PlanarTwist:
+def _fetch(sight: PrivilegedState, size: float, config: VisualServoConfig) -> PlanarTwist:
     """Go over the block, down a funnel and around it, then grip."""
-    away = sight.block - sight.tool[:3, 3]
+    away = sight.block_position - sight.tool_pose[:3, 3]
     closing = sight.opening < 1.05 * size  # half shut around the block: no time to be picky
     room = HELD_ON if closing else 1.0
-    across = config.across * size
-    wrong = max(float(np.linalg.norm(away[:2])) / across, abs(sight.misaligned) / config.yaw)
+    across = config.horizontal_tolerance * size
+    wrong = max(
+        float(np.linalg.norm(away[:2])) / across, abs(sight.yaw_error) / config.yaw_tolerance
+    )
     outside = max(wrong - room, 0.0) * across
     shut = sight.opening < FREE * size  # fingers that still open would push the block away
-    height = config.clearance if shut and outside else config.slope * outside
-    grip = wrong < room and abs(away[2]) < room * config.level
+    height = config.clearance if shut and outside else config.funnel_slope * outside
+    grip = wrong < room and abs(away[2]) < room * config.height_tolerance
     velocity = _toward(away + np.array([0.0, 0.0, min(height, config.clearance)]), config)
     if grip:
         velocity = np.zeros(3)
-    turn = np.clip(config.gain * sight.misaligned, -config.turn, config.turn)
+    turn = np.clip(config.gain * sight.yaw_error, -config.angular_speed, config.angular_speed)
     return PlanarTwist(velocity, float(turn), grip)
 
 
-def _bring(sight: PrivilegedState, goal: Array, size: float, config: ServoConfig) -> PlanarTwist:
+def _bring(
+    sight: PrivilegedState, goal: Array, size: float, config: VisualServoConfig
+) -> PlanarTwist:
     """Lift the block, carry it over the goal and lower it there."""
-    away = goal - sight.block
+    away = goal - sight.block_position
     far = float(np.linalg.norm(away[:2]))
-    up = config.carry * np.clip(far / NEAR * 2 - 1, 0.0, 1.0)
+    up = config.carry_height * np.clip(far / GOAL_TOLERANCE * 2 - 1, 0.0, 1.0)
     velocity = _toward(np.array([*away[:2], away[2] + up]), config)
-    if far > NEAR:  # first up, and slowly at last: a lift counts where the arm is still
-        velocity[:2] *= np.clip((-away[2] / config.carry - ALOFT) / (1 - ALOFT) * 2, 0.0, 1.0)
+    if far > GOAL_TOLERANCE:  # first up, and slowly at last: a lift counts where the arm is still
+        velocity[:2] *= np.clip(
+            (-away[2] / config.carry_height - ALOFT) / (1 - ALOFT) * 2, 0.0, 1.0
+        )
     return PlanarTwist(velocity, 0.0, True)
 
 
-def _leave(sight: PrivilegedState, size: float, config: ServoConfig) -> PlanarTwist:
+def _leave(sight: PrivilegedState, size: float, config: VisualServoConfig) -> PlanarTwist:
     """Let go, then rise."""
     free = sight.opening > FREE * size
-    above = sight.block[2] + config.clearance - sight.tool[2, 3]
-    up = np.clip(config.gain * above, 0.0, config.speed) if free else 0.0
+    above = sight.block_position[2] + config.clearance - sight.tool_pose[2, 3]
+    up = np.clip(config.gain * above, 0.0, config.linear_speed) if free else 0.0
     return PlanarTwist(np.array([0.0, 0.0, up]), 0.0, False)
 
 
-def _toward(away: Array, config: ServoConfig) -> Array:
+def _toward(away: Array, config: VisualServoConfig) -> Array:
     velocity = config.gain * away
-    return velocity * min(1.0, config.speed / max(float(np.linalg.norm(velocity)), 1e-9))
+    return velocity * min(1.0, config.linear_speed / max(float(np.linalg.norm(velocity)), 1e-9))

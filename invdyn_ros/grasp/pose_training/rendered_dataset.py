@@ -24,7 +24,7 @@ from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.arms.scene import Scene, block_pose, quaternion_pose
 from invdyn_ros.config import Checked, Count, Fraction
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
-from invdyn_ros.grasp.envs.scripted_expert import ScriptPolicy
+from invdyn_ros.grasp.envs.scripted_expert import ScriptedPolicy
 from invdyn_ros.grasp.estimation.block_estimate import upright_yaw
 from invdyn_ros.grasp.estimation.block_pose_estimator import landmarks, robot_state_features
 from invdyn_ros.grasp.estimation.block_pose_network import ROBOT_STATE_DIM
@@ -127,7 +127,10 @@ def collect_states(
         seed: of their run.
         show: called after each with the number of episodes and of successes so far.
     """
-    script, every = ScriptPolicy(environment), round(BEAT / environment.config.steering.period)
+    script, every = (
+        ScriptedPolicy(environment),
+        round(BEAT / environment.config.action_space.action_period),
+    )
     seen, successes = [], 0
     for episode in range(episodes):
         _, info = environment.reset(seed=seed if episode == 0 else None)
@@ -149,7 +152,7 @@ def joined(parts: Sequence[StateSamples]) -> StateSamples:
 
 
 def _moment(environment: GraspEnv) -> tuple[Array, Array, float, Array]:
-    simulation = environment.world.simulation
+    simulation = environment.simulation.physics
     state, (q, _) = simulation.state(), simulation.true_state()
     return q, state.q, state.opening, quaternion_pose(*simulation.block_pose())
 

@@ -179,7 +179,7 @@ class BlockPoseTraining:
         def show(episode: int, successes: int) -> None:
             self.show(label, episode, half, f"{successes} of {episode} succeed")
 
-        with closing(GraspEnv(arm=self.config.arm, noise=level, sight=sight)) as environment:
+        with closing(GraspEnv(arm=self.config.arm, noise=level, block_pose_model=sight)) as environment:
             return collect_states(environment, half, seed + NAMES.index(level), show)
 
     def _report(self, sight: BlockPoseNet) -> dict[str, Any]:
@@ -214,7 +214,7 @@ class BlockPoseTraining:
             self.show(label, episode, episodes, f"{count} of {episode} succeed")
 
         arm, sight = self.config.arm, str(self.out)
-        with closing(GraspEnv(arm=arm, noise=level, sight=sight)) as environment:
+        with closing(GraspEnv(arm=arm, noise=level, block_pose_model=sight)) as environment:
             collect_states(environment, episodes, self.config.seed + TRIALS, show)
         return {
             "policy": "scripted",

@@ -20,10 +20,10 @@ from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.cli.benchmark import main as benchmark
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.registration import register_all
-from invdyn_ros.grasp.envs.scripted_expert import ScriptPolicy
-from invdyn_ros.grasp.envs.vector_env import vectorised
+from invdyn_ros.grasp.envs.scripted_expert import ScriptedPolicy
+from invdyn_ros.grasp.envs.vector_env import make_vec_env
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
-from invdyn_ros.grasp.policies.success import LIFT
+from invdyn_ros.grasp.policies.success import LIFT_HEIGHT
 
 UR5, DOFBOT, PIXELS = (f"invdyn_ros/Grasp{kind}-v0" for kind in ("UR5", "Dofbot", "UR5Pixels"))
 
@@ -54,9 +54,9 @@ def same(a: list[Any], b: list[Any]) -> bool:
     ("name", "changes"),
     [
         (UR5, {}),
-        (UR5, {"control": "cartesian"}),
+        (UR5, {"control_mode": "cartesian"}),
         (DOFBOT, {"noise": "hard"}),
-        (DOFBOT, {"control": "cartesian"}),
+        (DOFBOT, {"control_mode": "cartesian"}),
         (PIXELS, {}),
     ],
 )
@@ -69,7 +69,7 @@ def test_gymnasium_has_nothing_to_complain_about(name: str, changes: dict[str, A
     n, a = env.unwrapped.robot.n, env.action_space.shape[0]
     vector = space["state"] if name == PIXELS else space
     assert vector.shape == (3 * n + a + (10 if name == PIXELS else 20),)
-    assert a == (5 if changes.get("control") == "cartesian" else n + 1)
+    assert a == (5 if changes.get("control_mode") == "cartesian" else n + 1)
     env.close()
 
 
@@ -80,7 +80,7 @@ def test_a_name_with_its_module_needs_no_import() -> None:
 
 def test_every_entry_of_an_observation_stands_in_the_documentation() -> None:
     text = GraspEnv.__doc__ or ""
-    table = text[text.index("**Observation**") : text.index('`observation="pixels"`')]
+    table = text[text.index("**Observation**") : text.index('`obs_mode="pixels"`')]
     counts = [line.split("|")[1].strip() for line in table.splitlines() if line.count("|") == 5]
     known = {"n": 6, "a": 7}
     sizes = [known[c] if c in known else int(c) for c in counts if c in known or c.isdigit()]
@@ -102,24 +102,24 @@ def test_episodes_are_those_of_the_live_graph() -> None:
     with gymnasium.make(UR5, noise="hard") as env:
         env.reset(seed=7)
         env.reset()
-        world = env.unwrapped.world
+        world = env.unwrapped.simulation
         wanted = randomize_scene(SCENES["ur5"], load_randomization("hard"), 7, 1)
         np.testing.assert_array_equal(
             world.scene.camera.T_base_camera, wanted.camera.T_base_camera
         )
         assert world.scene.block_mass == wanted.block_mass
-        where = world.simulation.block_pose()[0]
+        where = world.physics.block_pose()[0]
         env.reset(seed=7)
-        assert not np.array_equal(world.simulation.block_pose()[0], where)
+        assert not np.array_equal(world.physics.block_pose()[0], where)
         env.reset(options={"episode": 1})
-        np.testing.assert_array_equal(world.simulation.block_pose()[0], where)
+        np.testing.assert_array_equal(world.physics.block_pose()[0], where)
 
 
 def script(name: str, seed: int, episodes: int, **changes: Any) -> tuple[list[bool], list[float]]:
     """Success and sum of rewards of the scripted grasp, one per episode."""
     successes, returns = [], []
     with gymnasium.make(name, **changes) as env:
-        policy = ScriptPolicy(env.unwrapped)
+        policy = ScriptedPolicy(env.unwrapped)
         for episode in range(episodes):
             _, info = env.reset(seed=seed if episode == 0 else None)
             policy.reset()
@@ -163,7 +163,7 @@ def test_doing_nothing_pays_nothing() -> None:
 
 
 def test_the_way_back_costs_what_the_way_there_paid() -> None:
-    with gymnasium.make(UR5, control="cartesian", noise="none") as env:
+    with gymnasium.make(UR5, control_mode="cartesian", noise="none") as env:
         env.reset(seed=0)
         down, up = np.zeros((2, 5), np.float32)
         down[[2, 4]], up[[2, 4]] = (-0.5, 1), (0.5, 1)
@@ -176,23 +176,23 @@ def test_nothing_is_seen_before_its_latency_has_passed() -> None:
     noise = replace(load_randomization("none"), latency=0.3)
     with gymnasium.make(UR5, noise=noise) as env:
         _, info = env.reset(seed=1)
-        wait = env.unwrapped.eye._delay.latency
-        assert 0 < wait < 0.3 and not info["sightings"]
+        wait = env.unwrapped.camera._delay.latency
+        assert 0 < wait < 0.3 and not info["detections"]
         for _ in range(20):
             *_, info = env.step(np.zeros(7, np.float32))
-            assert all(s.time + wait <= info["time"] + 1e-6 for s in info["sightings"])
-            assert all(s.time + wait > info["time"] - 0.041 for s in info["sightings"])
+            assert all(s.time + wait <= info["time"] + 1e-6 for s in info["detections"])
+            assert all(s.time + wait > info["time"] - 0.041 for s in info["detections"])
 
 
 def test_a_held_block_is_where_the_tool_is() -> None:
     with gymnasium.make(UR5) as env:
-        policy, observer = ScriptPolicy(env.unwrapped), env.unwrapped.observer
+        policy, observer = ScriptedPolicy(env.unwrapped), env.unwrapped.observation_builder
         _, info = env.reset(seed=2)
         while not (lifted := info["lifted"]):
             observation, *_, info = env.step(policy(info))
-        block = env.unwrapped.world.simulation.block_pose()[0]
-        assert lifted and observer.held and block[2] > LIFT
-        believed = observation[-10:-7] * 0.1 + observer.tool[:3, 3]
+        block = env.unwrapped.simulation.physics.block_pose()[0]
+        assert lifted and observer.grasped and block[2] > LIFT_HEIGHT
+        believed = observation[-10:-7] * 0.1 + observer.tool_pose[:3, 3]
         np.testing.assert_allclose(believed, block, atol=0.01)
 
 
@@ -200,7 +200,7 @@ def test_processes_do_as_one_would() -> None:
     """Each its own seed; the same numbers whether apart or together."""
     heard = []
     for processes in (2, 1):
-        envs = vectorised(UR5, processes, seed=11)
+        envs = make_vec_env(UR5, processes, seed=11)
         rows = [envs.reset()[0].copy()]
         for k in range(12):
             action = np.full((processes, 7), 0.1 * np.sin(k), np.float32)
@@ -215,7 +215,7 @@ def test_processes_do_as_one_would() -> None:
 def test_a_learner_takes_it() -> None:
     from stable_baselines3 import SAC
 
-    envs = vectorised(PIXELS, 1, seed=0, limit=0.8)
+    envs = make_vec_env(PIXELS, 1, seed=0, max_episode_seconds=0.8)
     learner = SAC("MultiInputPolicy", envs, learning_starts=20, buffer_size=100, batch_size=8,
                   policy_kwargs={"net_arch": [16]}, seed=0)  # fmt: skip
     learner.learn(30)
@@ -227,12 +227,15 @@ def test_a_learner_takes_it() -> None:
     ("changes", "message"),
     [
         ({"noise": "wild"}, r"no noise 'wild'.*hard"),
-        ({"control": "thoughts"}, "control is 'thoughts'; expected one of joint, cartesian"),
-        ({"observation": "smell"}, "observation is 'smell'; expected one of state, pixels"),
-        ({"arm": "kuka_iiwa"}, r"no block to grasp for arm 'kuka_iiwa'.*dofbot"),
-        ({"limit": 0.0}, "limit is 0.0; it must be positive"),
         (
-            {"steering": ActionSpaceConfig(period=0.011)},
+            {"control_mode": "thoughts"},
+            "control_mode is 'thoughts'; expected one of joint, cartesian",
+        ),
+        ({"obs_mode": "smell"}, "obs_mode is 'smell'; expected one of state, pixels"),
+        ({"arm": "kuka_iiwa"}, r"no block to grasp for arm 'kuka_iiwa'.*dofbot"),
+        ({"max_episode_seconds": 0.0}, "max_episode_seconds is 0.0; it must be positive"),
+        (
+            {"action_space": ActionSpaceConfig(action_period=0.011)},
             "period 0.011 s is no multiple of 0.008 s",
         ),
         ({"checkpoint": "config/checkpoints/ur5e"}, "ur5e"),

@@ -14,7 +14,7 @@ from invdyn_ros.control.safety_limits import (
     follow,
     hold_plan,
 )
-from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, load_steering
+from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, make_action_space
 from invdyn_ros.robots.robot import load_robot
 
 CONFIG = ActionSpaceConfig()
@@ -24,17 +24,17 @@ def steps(steering, actions):
     """Wanted states after each action, the arm where it is wanted."""
     made = []
     for action in actions:
-        made.append(steering(action, steering.wanted.q).state)
+        made.append(steering(action, steering.target.q).state)
     return made
 
 
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
 def test_an_action_of_one_is_the_share_of_the_rated_speed(arm):
-    steering = load_steering("joint", load_robot(arm), CONFIG)
+    steering = make_action_space("joint", load_robot(arm), CONFIG)
     action = np.zeros(steering.size)
     action[0] = 1.0
     last = steps(steering, [action] * 10)[-1]
-    assert last.qd[0] == pytest.approx(CONFIG.speed * steering.robot.velocity[0])
+    assert last.qd[0] == pytest.approx(CONFIG.joint_speed_fraction * steering.robot.velocity[0])
     assert (last.qd[1:] == 0).all()
 
 
@@ -43,9 +43,9 @@ def test_an_action_of_one_is_the_share_of_the_rated_speed(arm):
 def test_the_guard_takes_every_wanted_state_as_it_is(arm, control):
     """However wild the actions, up to the ends of the joints."""
     robot = load_robot(arm)
-    steering = load_steering(control, robot, CONFIG)
+    steering = make_action_space(control, robot, CONFIG)
     limits, guard = Limits.of(robot, GuardConfig()), GuardConfig()
-    random, plan, h = np.random.default_rng(0), hold_plan(robot.home, 0.0), CONFIG.period
+    random, plan, h = np.random.default_rng(0), hold_plan(robot.home, 0.0), CONFIG.action_period
     wild = np.repeat(random.choice([-1.0, 0.3, 1.0], (40, steering.size)), 8, axis=0)
     for k, wanted in enumerate(steps(steering, wild)):
         plan = follow(plan, Target(k * h, wanted, h), k * h, limits, guard)
@@ -60,12 +60,12 @@ def test_the_guard_takes_every_wanted_state_as_it_is(arm, control):
 def test_a_motion_within_the_speeds_can_be_asked_for(arm):
     """Actions toward the states of a smooth motion lead along it."""
     robot = load_robot(arm)
-    steering = load_steering("joint", robot, CONFIG)
+    steering = make_action_space("joint", robot, CONFIG)
     for k in range(100):
-        t = (k + 1) * CONFIG.period
+        t = (k + 1) * CONFIG.action_period
         q = robot.home + 0.2 * (1 - np.cos(1.5 * t))
         wanted = State(q, np.full(robot.n, 0.3 * np.sin(1.5 * t)), np.zeros(robot.n))
-        made = steering(steering.toward(wanted, 0.03), steering.wanted.q)
+        made = steering(steering.target_to_action(wanted, 0.03), steering.target.q)
         np.testing.assert_allclose(made.state.q, q, atol=2e-3)
         assert made.opening == pytest.approx(0.03)
 
@@ -73,13 +73,13 @@ def test_a_motion_within_the_speeds_can_be_asked_for(arm):
 @pytest.mark.parametrize(("arm", "tilt"), [("ur5", 0.03), ("dofbot", 1.6)])
 def test_a_cartesian_action_moves_the_tool_that_way(arm, tilt):
     robot = load_robot(arm)
-    steering = load_steering("cartesian", robot, CONFIG)
+    steering = make_action_space("cartesian", robot, CONFIG)
     start = robot.forward_kinematics(robot.home)
     action = np.array([0.0, 0.2, -0.2, 0.0, 1.0])  # up, the DofBot's wrist is at its end
     last = steps(steering, [action] * 15)[-1]
     moved = robot.forward_kinematics(last.q)
     way = moved[:3, 3] - start[:3, 3]
-    far = 0.2 * CONFIG.tool_speed * 15 * CONFIG.period
+    far = 0.2 * CONFIG.linear_speed * 15 * CONFIG.action_period
     np.testing.assert_allclose(way[1:], [far, -far], rtol=0.2)
     assert abs(way[0]) < 0.15 * far
     assert np.arccos(np.clip(-moved[2, 2], -1, 1)) < tilt
@@ -87,7 +87,7 @@ def test_a_cartesian_action_moves_the_tool_that_way(arm, tilt):
 
 def test_an_arm_that_is_not_where_it_is_wanted_is_not_driven_there_at_once():
     robot = load_robot("ur5")
-    steering = load_steering("joint", robot, CONFIG)
+    steering = make_action_space("joint", robot, CONFIG)
     elsewhere = robot.home + 0.5
     made = steering(np.zeros(7), elsewhere)
     np.testing.assert_allclose(made.state.q, elsewhere)
@@ -107,7 +107,7 @@ def test_jacobian_is_the_derivative_of_the_tip():
             np.testing.assert_allclose(J[3:, j], [spin[2, 1], spin[0, 2], spin[1, 0]], atol=1e-6)
 
 
-@pytest.mark.parametrize("field", ["period", "speed", "tool_speed", "tool_turn"])
+@pytest.mark.parametrize("field", ["action_period", "joint_speed_fraction", "linear_speed", "angular_speed"])
 def test_speeds_that_no_arm_has_are_refused(field):
     with pytest.raises(ValueError, match=field):
         ActionSpaceConfig(**{field: 0.0})

@@ -22,7 +22,7 @@ from invdyn_ros.grasp.estimation.block_pose_network import (
     load_block_pose_net,
     save_block_pose_net,
 )
-from invdyn_ros.nodes.block_pose import SightNode, draw
+from invdyn_ros.nodes.block_pose import BlockPoseNode, draw
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import image_to_message, pose_to_arrays, to_stamp
 
@@ -61,8 +61,7 @@ def joints(stamp, q=UR5.home):
 
 def test_the_graph_is_told_what_the_network_says_of_image_and_joints(start_node, network, picture):
     """And an image waits for the joint state of its time, not for any other."""
-    probe, poses, markers = start_node(
-        SightNode, HEARD, block_pose_model=str(network), lockstep=True
+    probe, poses, markers = start_node(BlockPoseNode, HEARD, block_pose_model=str(network), lockstep=True
     )
     images, states = probe.speaker(IMAGES, Image), probe.speaker(STATES, JointState)
     states.publish(joints(START, UR5.home + 0.3))
@@ -84,7 +83,7 @@ def test_the_graph_is_told_what_the_network_says_of_image_and_joints(start_node,
 
 
 def test_time_that_starts_again_forgets_what_was(start_node, network, picture):
-    probe, _, markers = start_node(SightNode, HEARD, block_pose_model=str(network), lockstep=True)
+    probe, _, markers = start_node(BlockPoseNode, HEARD, block_pose_model=str(network), lockstep=True)
     images, states = probe.speaker(IMAGES, Image), probe.speaker(STATES, JointState)
     states.publish(joints(START))
     states.publish(joints(5 * TICK))
@@ -97,17 +96,17 @@ def test_time_that_starts_again_forgets_what_was(start_node, network, picture):
 def test_an_image_of_another_size_ends_the_node(run_until_error, network):
     message = image_to_message(np.zeros((48, 64, 3), np.uint8), to_stamp(START), "camera")
     line = run_until_error(
-        SightNode,
+        BlockPoseNode,
         (STATES, joints(START), 10),
         (IMAGES, message, 10),
         block_pose_model=str(network),
     )
-    assert line.startswith("sight: the picture is 48x64x3; the network of 'ur5' takes square ones")
+    assert line.startswith("block_pose: the picture is 48x64x3; the network of 'ur5' takes square ones")
 
 
 def test_no_network_ends_the_node(run_until_error, tmp_path):
-    assert "is no sight: meta.json is missing" in run_until_error(
-        SightNode, block_pose_model=str(tmp_path)
+    assert "is no block pose network: meta.json is missing" in run_until_error(
+        BlockPoseNode, block_pose_model=str(tmp_path)
     )
 
 

@@ -22,7 +22,7 @@ from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.grasp.envs.episode import GraspSimulation
-from invdyn_ros.grasp.envs.simulated_detector import SHARE, SimulatedDetector
+from invdyn_ros.grasp.envs.simulated_detector import ERROR_SCALE, SimulatedDetector
 from invdyn_ros.perception.aruco_cube import detect_markers
 from invdyn_ros.perception.block_detector import BlockDetector, BlockDetectorConfig
 from invdyn_ros.robots.robot import load_robot
@@ -71,7 +71,7 @@ def test_covariance_of_the_model_is_that_of_its_errors() -> None:
         SimulatedDetector(scene.camera, scene.block_size).detect(pose, random) for _ in range(400)
     ]
     rows = np.array([error(f.T_camera_block, T_camera_base @ pose) for f in found])
-    white = np.linalg.solve(np.linalg.cholesky(found[0].covariance), (rows / SHARE).T)
+    white = np.linalg.solve(np.linalg.cholesky(found[0].covariance), (rows / ERROR_SCALE).T)
     np.testing.assert_allclose(np.cov(white), np.eye(6), atol=0.25)
     exact = SimulatedDetector(scene.camera, scene.block_size, 0.0).detect(pose, random)
     np.testing.assert_allclose(exact.T_camera_block, T_camera_base @ pose, atol=1e-12)
@@ -140,7 +140,7 @@ def test_the_noise_of_sensors_is_scaled_once_however_many_episodes_pass() -> Non
     with GraspSimulation(load_robot("ur5"), noise, SCENES["ur5"]) as world:
         for _ in range(3):
             world.next_episode()
-            assert world.simulation.plant.velocity_noise == noise.sensor * plant.velocity_noise
+            assert world.physics.plant.velocity_noise == noise.sensor * plant.velocity_noise
 
 
 @pytest.mark.parametrize("term", [field.name for field in fields(DomainRandomization)])

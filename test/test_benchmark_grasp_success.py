@@ -14,7 +14,7 @@ import torch
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.benchmarks.grasp_success import (
     GraspSuccessBenchmarkConfig,
-    load_players,
+    load_policies,
     measure_grasp_success,
 )
 from invdyn_ros.cli import run_verb
@@ -24,10 +24,21 @@ from invdyn_ros.evaluation.plots.success_map import (
     success_counts,
 )
 from invdyn_ros.grasp.envs import rollouts as playing
-from invdyn_ros.grasp.envs.agents import SCRIPTED, load_player
-from invdyn_ros.grasp.envs.rollouts import Episode, Job, cut, play, play_all
+from invdyn_ros.grasp.envs.agents import SCRIPTED, load_policy_spec
+from invdyn_ros.grasp.envs.rollouts import (
+    EpisodeResult,
+    RolloutJob,
+    rollout,
+    rollout_all,
+    split_job,
+)
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
-from invdyn_ros.grasp.policies.failure_causes import CAUSES, FIRM, EpisodeTrace, cause_of_failure
+from invdyn_ros.grasp.policies.failure_causes import (
+    FAILURE_CAUSES,
+    MIN_HOLD_TIME,
+    EpisodeTrace,
+    failure_cause,
+)
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
 from invdyn_ros.grasp.policies.success_rate import paired_difference, success_interval
 from invdyn_ros.models.checkpoint import META
@@ -41,7 +52,7 @@ STEP = 0.04  # [s]
 def idle(folder, control="joint", grip=1.0, **changes):
     """A policy that stays where it is, its gripper at `grip`."""
     seen, actions = SIZES[control]
-    steering = ActionSpaceConfig(period=0.08)
+    steering = ActionSpaceConfig(action_period=0.08)
     meta = PolicyMetadata("ur5", seen, actions, (4,), "clip", "sac", control, steering)
     policy = MLPPolicy(replace(meta, **changes))
     with torch.no_grad():
@@ -52,11 +63,11 @@ def idle(folder, control="joint", grip=1.0, **changes):
     return folder
 
 
-def course(*parts, seen=True):
+def course(*parts, detected=True):
     """An episode from parts of (samples, held, height, opening)."""
     rows = [part[1:] for part in parts for _ in range(part[0])]
     held, height, opening = np.array(rows, float).T
-    return EpisodeTrace(STEP * np.arange(len(rows)), held.astype(bool), height, opening, seen)
+    return EpisodeTrace(STEP * np.arange(len(rows)), held.astype(bool), height, opening, detected)
 
 
 WAY, GRIPPED, SQUEEZED = (50, 0, 0.0, 0.085), (20, 1, 0.0, BLOCK), (2, 1, 0.0, BLOCK)
@@ -66,89 +77,95 @@ AIR, FALLEN, EMPTY = (20, 1, 0.03, BLOCK), (30, 0, 0.0, 0.03), (20, 0, 0.0, 0.00
 @pytest.mark.parametrize(
     ("parts", "cause"),
     [
-        ([WAY], "limit"),
-        ([WAY, GRIPPED], "limit"),
-        ([WAY, GRIPPED, (2, 0, 0.0, BLOCK)], "limit"),  # a contact that flickers
-        ([WAY, EMPTY], "missed"),
-        ([WAY, EMPTY, WAY], "missed"),
-        ([WAY, (20, 1, 0.01, 0.002), FALLEN], "missed"),  # closed pads that lean on the block
-        ([WAY, SQUEEZED, EMPTY], "missed"),
-        ([WAY, EMPTY, WAY, GRIPPED], "limit"),
+        ([WAY], "timeout"),
+        ([WAY, GRIPPED], "timeout"),
+        ([WAY, GRIPPED, (2, 0, 0.0, BLOCK)], "timeout"),  # a contact that flickers
+        ([WAY, EMPTY], "missed_grasp"),
+        ([WAY, EMPTY, WAY], "missed_grasp"),
+        (
+            [WAY, (20, 1, 0.01, 0.002), FALLEN],
+            "missed_grasp",
+        ),  # closed pads that lean on the block
+        ([WAY, SQUEEZED, EMPTY], "missed_grasp"),
+        ([WAY, EMPTY, WAY, GRIPPED], "timeout"),
         ([WAY, GRIPPED, FALLEN], "slipped"),
         ([WAY, GRIPPED, AIR, FALLEN], "slipped"),
         ([WAY, (2, 1, 0.02, BLOCK), FALLEN], "slipped"),
         ([WAY, GRIPPED, FALLEN, WAY, EMPTY], "slipped"),
         ([WAY, GRIPPED, WAY], "slipped"),
-        ([WAY, (50, 0, 0.03, 0.085)], "limit"),  # in the air, but not between the pads
+        ([WAY, (50, 0, 0.03, 0.085)], "timeout"),  # in the air, but not between the pads
     ],
 )
 def test_a_failure_has_the_cause_of_how_far_it_came(parts, cause):
-    assert cause_of_failure(course(*parts), BLOCK) == cause
-    assert cause_of_failure(course(*parts, seen=False), BLOCK) == "not seen"
+    assert failure_cause(course(*parts), BLOCK) == cause
+    assert failure_cause(course(*parts, detected=False), BLOCK) == "not_detected"
 
 
 def test_a_block_is_held_from_a_fifth_of_a_second_on():
-    need = round(FIRM / STEP) + 1  # samples on end
-    for samples, cause in ((need - 1, "missed"), (need, "slipped")):
+    need = round(MIN_HOLD_TIME / STEP) + 1  # samples on end
+    for samples, cause in ((need - 1, "missed_grasp"), (need, "slipped")):
         brushed = (samples, 1, 0.0, BLOCK)
-        assert cause_of_failure(course(WAY, brushed, EMPTY, brushed, EMPTY), BLOCK) == cause
+        assert failure_cause(course(WAY, brushed, EMPTY, brushed, EMPTY), BLOCK) == cause
 
 
 def test_a_course_needs_samples():
     empty = EpisodeTrace(*(np.zeros(0) for _ in range(4)))
     for wrong in (empty, course(WAY)._replace(height=np.zeros(3))):
         with pytest.raises(ValueError, match="columns of one length"):
-            cause_of_failure(wrong, BLOCK)
+            failure_cause(wrong, BLOCK)
 
 
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
 def test_the_script_succeeds_without_noise(arm):
-    job = Job(load_player(SCRIPTED, arm), "none", 3, (0, 1))
-    for number, episode in enumerate(play(job)):
-        assert episode.number == number and episode.cause is None
+    job = RolloutJob(load_policy_spec(SCRIPTED, arm), "none", 3, (0, 1))
+    for number, episode in enumerate(rollout(job)):
+        assert episode.episode == number and episode.failure_cause is None
         assert episode.success and episode.lifted and episode.placed
-        assert 2 < episode.time < 10 and episode.wall > 0
+        assert 2 < episode.success_time < 10 and episode.wall_time > 0
 
 
 def test_an_episode_is_what_its_seed_and_number_say():
     """Whoever plays it, whatever was played before, in however many processes."""
-    script, level = load_player(SCRIPTED, "ur5"), "hard"
-    whole = list(play(Job(script, level, 5, (0, 1, 2))))
-    alone = next(play(Job(script, level, 5, (2,))))
+    script, level = load_policy_spec(SCRIPTED, "ur5"), "hard"
+    whole = list(rollout(RolloutJob(script, level, 5, (0, 1, 2))))
+    alone = next(rollout(RolloutJob(script, level, 5, (2,))))
     assert same(whole[2], alone) and not same(whole[1], alone)
     pose = SCENES["ur5"].sample_block_pose(np.random.default_rng(5 * 100_003 + 2))
-    np.testing.assert_allclose(alone.start, pose[:2, 3], atol=1e-9)
+    np.testing.assert_allclose(alone.block_start, pose[:2, 3], atol=1e-9)
 
 
 def same(a, b):
-    return a._replace(wall=0) == b._replace(wall=0)
+    return a._replace(wall_time=0) == b._replace(wall_time=0)
 
 
 def test_processes_do_as_one_would(monkeypatch):
-    monkeypatch.setattr(playing, "CHUNK", 1)
+    monkeypatch.setattr(playing, "CHUNK_SIZE", 1)
     numbers = ((0, 2), (1,))
-    jobs = [Job(load_player(SCRIPTED, "ur5"), "hard", 9, part) for part in numbers]
+    jobs = [RolloutJob(load_policy_spec(SCRIPTED, "ur5"), "hard", 9, part) for part in numbers]
     one, two = (
-        sorted((index, episode._replace(wall=0.0)) for index, episode in play_all(jobs, processes))
+        sorted(
+            (index, episode._replace(wall_time=0.0))
+            for index, episode in rollout_all(jobs, processes)
+        )
         for processes in (1, 2)
     )
     assert one == two
-    assert [(index, episode.number) for index, episode in one] == [(0, 0), (0, 2), (1, 1)]
+    assert [(index, episode.episode) for index, episode in one] == [(0, 0), (0, 2), (1, 1)]
 
 
 def test_a_job_is_cut_without_loss():
-    job = Job(load_player(SCRIPTED, "ur5"), "none", 0, tuple(range(47)))
-    parts = cut(job)
-    assert sum((part.numbers for part in parts), ()) == job.numbers
-    assert max(len(part.numbers) for part in parts) == playing.CHUNK
+    job = RolloutJob(load_policy_spec(SCRIPTED, "ur5"), "none", 0, tuple(range(47)))
+    parts = split_job(job)
+    assert sum((part.episodes for part in parts), ()) == job.episodes
+    assert max(len(part.episodes) for part in parts) == playing.CHUNK_SIZE
 
 
-@pytest.mark.parametrize(("grip", "cause"), [(1.0, "limit"), (-1.0, "missed")])
+@pytest.mark.parametrize(("grip", "cause"), [(1.0, "timeout"), (-1.0, "missed_grasp")])
 def test_a_policy_that_stays_where_it_is_fails(tmp_path, grip, cause):
-    player = load_player(str(idle(tmp_path / "idle", "cartesian", grip)), "ur5")
-    assert player.name == "idle" and player.environment["control"] == "cartesian"
-    episode = next(play(Job(player, "none", 0, (0,))))
-    assert not episode.success and episode.time is None and episode.cause == cause
+    player = load_policy_spec(str(idle(tmp_path / "idle", "cartesian", grip)), "ur5")
+    assert player.name == "idle" and player.env_kwargs["control_mode"] == "cartesian"
+    episode = next(rollout(RolloutJob(player, "none", 0, (0,))))
+    assert not episode.success and episode.success_time is None and episode.failure_cause == cause
 
 
 def test_the_report_sets_every_policy_beside_the_script(tmp_path, capfd):
@@ -160,14 +177,14 @@ def test_the_report_sets_every_policy_beside_the_script(tmp_path, capfd):
     report, shown = json.loads(file.read_text()), capfd.readouterr()
     assert "scripted, none" in shown.out and "4/4" in shown.err
     script, learned = report["rows"]["scripted, none"], report["rows"]["idle, none"]
-    assert (script["success"], learned["success"], learned["limit"]) == (100, 0, 100)
+    assert (script["success"], learned["success"], learned["timeout"]) == (100, 0, 100)
     interval = [100 * end for end in success_interval(2, 2)]
     assert [script["from"], script["to"]] == pytest.approx(interval)
     assert "ahead" not in script and learned["ahead"] == -100
     assert learned["ahead from"] == -100 < learned["ahead to"] < 0
     pairs = {"both": 0, "only it": 0, "only the script": 2, "none": 0}
     assert report["pairs"] == {"idle, none": pairs}
-    failed = {cause: [0, 1] if cause == "limit" else [] for cause in CAUSES}
+    failed = {cause: [0, 1] if cause == "timeout" else [] for cause in FAILURE_CAUSES}
     assert report["failed"]["idle, none"] == failed
     picture = cv2.imread(str(file.with_suffix(".png")))
     assert picture is not None and picture.std() > 10
@@ -195,20 +212,20 @@ def test_what_cannot_be_measured_is_refused_in_one_line(tmp_path, capfd, words, 
 
 
 def test_learned_is_the_shipped_policy_and_unknown_where_none_is():
-    players = load_players(GraspSuccessBenchmarkConfig(policies=("learned", "servo")))
-    assert [player.name for player in players.values()] == ["scripted", "learned", "servo"]
+    players = load_policies(GraspSuccessBenchmarkConfig(policies=("learned", "expert")))
+    assert [player.name for player in players.values()] == ["scripted", "learned", "expert"]
     report = measure_grasp_success(
-        GraspSuccessBenchmarkConfig(policies=("servo",), noise=("hard",), episodes=2, processes=1)
+        GraspSuccessBenchmarkConfig(policies=("expert",), noise=("hard",), episodes=2, processes=1)
     )
-    assert report["rows"]["servo, hard"]["success"] == 100
+    assert report["rows"]["expert, hard"]["success"] == 100
     with pytest.raises(ValueError, match="no learned policy is shipped for ur5e"):
-        load_players(GraspSuccessBenchmarkConfig("ur5e", policies=("learned",)))
+        load_policies(GraspSuccessBenchmarkConfig("ur5e", policies=("learned",)))
 
 
 def test_policies_of_one_name_are_told_apart(tmp_path):
     first, second = idle(tmp_path / "a" / "run"), idle(tmp_path / "b" / "run")
     assert (first / META).is_file()
-    players = load_players(
+    players = load_policies(
         GraspSuccessBenchmarkConfig(policies=(str(first), SCRIPTED, str(second), str(first)))
     )
     assert [p.name for p in players.values()] == [SCRIPTED, str(first), str(second)]
@@ -222,13 +239,13 @@ def pairs(both, only_ours, only_theirs, none):
 
 def test_with_a_network_that_sees_everybody_plays_by_it(tmp_path):
     sight = str(package_file("config/block_pose/ur5"))
-    players = load_players(
-        GraspSuccessBenchmarkConfig(policies=(str(idle(tmp_path / "a")),), sight=sight)
+    players = load_policies(
+        GraspSuccessBenchmarkConfig(policies=(str(idle(tmp_path / "a")),), block_pose_model=sight)
     )
     assert [player.name for player in players.values()] == ["scripted", "a"]
-    assert all(player.environment["sight"] == sight for player in players.values())
+    assert all(player.env_kwargs["block_pose_model"] == sight for player in players.values())
     seeing = players["scripted"]
-    assert [e.success for e in play(Job(seeing, "default", 7, (0, 1)))] == [True, True]
+    assert [e.success for e in rollout(RolloutJob(seeing, "default", 7, (0, 1)))] == [True, True]
 
 
 @pytest.mark.parametrize("shares", [(0.9, 0.05, 0.03, 0.02), (0.5, 0.2, 0.1, 0.2)])
@@ -236,7 +253,7 @@ def test_the_interval_of_a_difference_holds_it_as_often_as_it_says(shares):
     random, n, runs = np.random.default_rng(1), 300, 600
     truth = shares[1] - shares[2]
     intervals = [paired_difference(*pairs(*random.multinomial(n, shares))) for _ in range(runs)]
-    inside = np.mean([found.low <= truth <= found.high for found in intervals])
+    inside = np.mean([found.ci_low <= truth <= found.ci_high for found in intervals])
     assert 0.92 < inside < 0.99
     assert np.mean([found.value for found in intervals]) == pytest.approx(truth, abs=0.005)
 
@@ -245,21 +262,24 @@ def test_a_difference_is_the_same_from_the_other_side():
     a, b = pairs(200, 30, 10, 60)
     found, back = paired_difference(a, b), paired_difference(b, a)
     assert found.value == pytest.approx(20 / 300)
-    np.testing.assert_allclose(back, [-found.value, -found.high, -found.low], atol=1e-12)
-    assert found.low > 0  # 30 against 10: beyond chance
+    np.testing.assert_allclose(back, [-found.value, -found.ci_high, -found.ci_low], atol=1e-12)
+    assert found.ci_low > 0  # 30 against 10: beyond chance
 
 
 def test_pairs_tell_more_than_two_rates_do():
     """How far two rates are apart is known better where they rise and fall together."""
     together = paired_difference(*pairs(150, 5, 5, 140))
     against = paired_difference(*pairs(5, 150, 150, 5))
-    assert together.high - together.low < 0.5 * (against.high - against.low)
+    assert together.ci_high - together.ci_low < 0.5 * (against.ci_high - against.ci_low)
 
 
 @pytest.mark.parametrize("counts", [(9, 0, 0, 0), (0, 0, 0, 9), (0, 9, 0, 0), (0, 0, 9, 0)])
 def test_a_difference_of_outcomes_all_alike_stays_within_its_range(counts):
     found = paired_difference(*pairs(*counts))
-    assert -1 <= found.low <= found.value <= found.high <= 1 and found.high - found.low > 0.1
+    assert (
+        -1 <= found.ci_low <= found.value <= found.ci_high <= 1
+        and found.ci_high - found.ci_low > 0.1
+    )
 
 
 def test_what_is_no_pair_is_refused():
@@ -273,8 +293,8 @@ def made_up(count, seed=0):
     random, scene = np.random.default_rng(seed), SCENES["ur5"]
     for number in range(count):
         x, y = random.uniform(*scene.area_x), random.uniform(*scene.area_y)
-        won, cause = y < 0.05, CAUSES[number % len(CAUSES)]
-        yield Episode(number, (x, y), won, won, won, 4.0 if won else None,
+        won, cause = y < 0.05, FAILURE_CAUSES[number % len(FAILURE_CAUSES)]
+        yield EpisodeResult(number, (x, y), won, won, won, 4.0 if won else None,
                       None if won else cause, 0.5)  # fmt: skip
 
 
@@ -291,7 +311,7 @@ def test_cells_hold_every_episode_and_enough_to_tell(count):
 def test_a_map_is_drawn_for_any_outcome(tmp_path):
     file = tmp_path / "map.png"
     few, many = list(made_up(1)), list(made_up(200))
-    lost = [e._replace(success=False, cause="missed") for e in many]
+    lost = [e._replace(success=False, failure_cause="missed_grasp") for e in many]
     played = {("a", "none"): few, ("b", "none"): many, ("a", "hard"): lost, ("b", "hard"): few}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
