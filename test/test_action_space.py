@@ -107,7 +107,9 @@ def test_jacobian_is_the_derivative_of_the_tip():
             np.testing.assert_allclose(J[3:, j], [spin[2, 1], spin[0, 2], spin[1, 0]], atol=1e-6)
 
 
-@pytest.mark.parametrize("field", ["action_period", "joint_speed_fraction", "linear_speed", "angular_speed"])
+@pytest.mark.parametrize(
+    "field", ["action_period", "joint_speed_fraction", "linear_speed", "angular_speed"]
+)
 def test_speeds_that_no_arm_has_are_refused(field):
     with pytest.raises(ValueError, match=field):
         ActionSpaceConfig(**{field: 0.0})

@@ -37,7 +37,7 @@ from invdyn_ros.grasp.policies.failure_causes import (
     FAILURE_CAUSES,
     MIN_HOLD_TIME,
     EpisodeTrace,
-    failure_cause,
+    classify_failure,
 )
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
 from invdyn_ros.grasp.policies.success_rate import paired_difference, success_interval
@@ -97,22 +97,22 @@ AIR, FALLEN, EMPTY = (20, 1, 0.03, BLOCK), (30, 0, 0.0, 0.03), (20, 0, 0.0, 0.00
     ],
 )
 def test_a_failure_has_the_cause_of_how_far_it_came(parts, cause):
-    assert failure_cause(course(*parts), BLOCK) == cause
-    assert failure_cause(course(*parts, detected=False), BLOCK) == "not_detected"
+    assert classify_failure(course(*parts), BLOCK) == cause
+    assert classify_failure(course(*parts, detected=False), BLOCK) == "not_detected"
 
 
 def test_a_block_is_held_from_a_fifth_of_a_second_on():
     need = round(MIN_HOLD_TIME / STEP) + 1  # samples on end
     for samples, cause in ((need - 1, "missed_grasp"), (need, "slipped")):
         brushed = (samples, 1, 0.0, BLOCK)
-        assert failure_cause(course(WAY, brushed, EMPTY, brushed, EMPTY), BLOCK) == cause
+        assert classify_failure(course(WAY, brushed, EMPTY, brushed, EMPTY), BLOCK) == cause
 
 
 def test_a_course_needs_samples():
     empty = EpisodeTrace(*(np.zeros(0) for _ in range(4)))
     for wrong in (empty, course(WAY)._replace(height=np.zeros(3))):
         with pytest.raises(ValueError, match="columns of one length"):
-            failure_cause(wrong, BLOCK)
+            classify_failure(wrong, BLOCK)
 
 
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])

@@ -61,7 +61,8 @@ def joints(stamp, q=UR5.home):
 
 def test_the_graph_is_told_what_the_network_says_of_image_and_joints(start_node, network, picture):
     """And an image waits for the joint state of its time, not for any other."""
-    probe, poses, markers = start_node(BlockPoseNode, HEARD, block_pose_model=str(network), lockstep=True
+    probe, poses, markers = start_node(
+        BlockPoseNode, HEARD, block_pose_model=str(network), lockstep=True
     )
     images, states = probe.speaker(IMAGES, Image), probe.speaker(STATES, JointState)
     states.publish(joints(START, UR5.home + 0.3))
@@ -83,7 +84,9 @@ def test_the_graph_is_told_what_the_network_says_of_image_and_joints(start_node,
 
 
 def test_time_that_starts_again_forgets_what_was(start_node, network, picture):
-    probe, _, markers = start_node(BlockPoseNode, HEARD, block_pose_model=str(network), lockstep=True)
+    probe, _, markers = start_node(
+        BlockPoseNode, HEARD, block_pose_model=str(network), lockstep=True
+    )
     images, states = probe.speaker(IMAGES, Image), probe.speaker(STATES, JointState)
     states.publish(joints(START))
     states.publish(joints(5 * TICK))
@@ -101,7 +104,9 @@ def test_an_image_of_another_size_ends_the_node(run_until_error, network):
         (IMAGES, message, 10),
         block_pose_model=str(network),
     )
-    assert line.startswith("block_pose: the picture is 48x64x3; the network of 'ur5' takes square ones")
+    assert line.startswith(
+        "block_pose: the picture is 48x64x3; the network of 'ur5' takes square ones"
+    )
 
 
 def test_no_network_ends_the_node(run_until_error, tmp_path):

@@ -17,7 +17,7 @@ from invdyn_ros.grasp.policies.failure_causes import (
     FAILURE_CAUSES,
     NOT_DETECTED,
     EpisodeTrace,
-    failure_cause,
+    classify_failure,
 )
 from invdyn_ros.grasp.policies.observation import GRASP_RADIUS, GRASPED_OPENING
 from invdyn_ros.grasp.policies.success import SuccessDetector
@@ -83,7 +83,7 @@ def failure_cause(recording: Recording, robot: Robot, scene: Scene) -> str:
         return NOT_DETECTED
     time, held, height, opening = np.array(rows, float).T
     seen = bool(recording.camera_detections or recording.base_detections)
-    return failure_cause(
+    return classify_failure(
         EpisodeTrace(time, held.astype(bool), height, opening, seen), scene.block_size
     )
 

@@ -43,7 +43,10 @@ MARKS = {
 
 
 def plot_success_map(
-    results: Mapping[tuple[str, str], Sequence[EpisodeResult]], scene: Scene, title: str, path: Path
+    results: Mapping[tuple[str, str], Sequence[EpisodeResult]],
+    scene: Scene,
+    title: str,
+    path: Path,
 ) -> None:
     """Plot the success rate over the initial block position, and the cause of each failure.
 
@@ -83,7 +86,9 @@ def plot_success_map(
         figure.savefig(path)
 
 
-def success_counts(episodes: Sequence[EpisodeResult], scene: Scene) -> tuple[np.ndarray, np.ndarray]:
+def success_counts(
+    episodes: Sequence[EpisodeResult], scene: Scene
+) -> tuple[np.ndarray, np.ndarray]:
     """Return successes and episodes (X, Y) in each cell of the area, by where the block lay."""
     wide, deep = np.ptp(scene.area_x), np.ptp(scene.area_y)
     wanted = np.sqrt(wide * deep * EPISODES_PER_CELL / max(len(episodes), 1))

@@ -20,7 +20,7 @@ import torch
 from invdyn_ros.grasp.envs.agents import Agent, PolicySpec
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.vector_env import START_METHOD
-from invdyn_ros.grasp.policies.failure_causes import EpisodeTrace, failure_cause
+from invdyn_ros.grasp.policies.failure_causes import EpisodeTrace, classify_failure
 
 CHUNK_SIZE = (
     20  # episodes at most that a process takes at once: making its environment is no episode
@@ -98,7 +98,7 @@ def rollout_episode(environment: GraspEnv, actor: Agent, seed: int, number: int)
     if not info["is_success"]:
         instants, held, height, opening = np.array(rows, float).T
         course = EpisodeTrace(instants, held.astype(bool), height, opening, seen)
-        cause = failure_cause(course, environment.scene.block_size)
+        cause = classify_failure(course, environment.scene.block_size)
     where, ends = (float(start[0]), float(start[1])), (info["lifted"], info["placed"])
     wall = time.perf_counter() - begun
     return EpisodeResult(number, where, info["is_success"], *ends, first, cause, wall)

@@ -44,7 +44,12 @@ class MotionSegment(NamedTuple):
 
 
 def straight_line_motion(
-    reacher: PoseIKSolver, q: Array, goal: Array, start: float, max_speed: float, effort: float = 0.6
+    reacher: PoseIKSolver,
+    q: Array,
+    goal: Array,
+    start: float,
+    max_speed: float,
+    effort: float = 0.6,
 ) -> MotionSegment | None:
     """Return the straight motion of the tool from joints q (n,) to a pose (4, 4).
 

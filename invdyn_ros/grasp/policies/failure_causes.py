@@ -36,7 +36,7 @@ class EpisodeTrace(NamedTuple):
     detected: bool = True
 
 
-def failure_cause(trace: EpisodeTrace, block_size: float) -> str:
+def classify_failure(trace: EpisodeTrace, block_size: float) -> str:
     """Return why an episode that was no success failed, by how far it came at its best.
 
     - not seen: the camera never told where the block is;

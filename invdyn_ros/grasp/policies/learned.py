@@ -127,7 +127,9 @@ class LearnedGrasp:
             return None
         if not self.observation_builder.estimate.count:
             return BLOCK_NOT_DETECTED
-        self.last_detection_time = max(self.last_detection_time, self.observation_builder.estimate.time)
+        self.last_detection_time = max(
+            self.last_detection_time, self.observation_builder.estimate.time
+        )
         return BLOCK_NOT_DETECTED if time - self.last_detection_time > DETECTION_TIMEOUT else None
 
     def _halt(self, opening: float) -> JointTarget:

@@ -179,7 +179,9 @@ class BlockPoseTraining:
         def show(episode: int, successes: int) -> None:
             self.show(label, episode, half, f"{successes} of {episode} succeed")
 
-        with closing(GraspEnv(arm=self.config.arm, noise=level, block_pose_model=sight)) as environment:
+        with closing(
+            GraspEnv(arm=self.config.arm, noise=level, block_pose_model=sight)
+        ) as environment:
             return collect_states(environment, half, seed + NAMES.index(level), show)
 
     def _report(self, sight: BlockPoseNet) -> dict[str, Any]:
