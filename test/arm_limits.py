@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from oracle import robot
 
-from invdyn_ros.control.safety_limits import GuardConfig, Limits, State
+from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig, State
 
-CONFIG = GuardConfig()
+CONFIG = SafetyLimitsConfig()
 
 
 def limits_of(arm: str) -> Limits:
-    return Limits.of(robot(arm), CONFIG)
+    return Limits.from_robot(robot(arm), CONFIG)
 
 
 def assert_safe(states: list[State], limits: Limits, slack: float = 2e-6) -> None:

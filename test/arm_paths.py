@@ -7,7 +7,7 @@ import torch
 from oracle import robot
 
 from invdyn_ros.models.timeseries.observations import Motions
-from invdyn_ros.models.timeseries.registry import build
+from invdyn_ros.models.timeseries.registry import build_time_series_model
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 
 RATE = 125.0
@@ -24,7 +24,9 @@ def bridge(arm: str = "ur5") -> TimeSeriesModel:
     """A bridge with fresh weights: its parabola, and how positions follow velocities."""
     torch.manual_seed(0)
     names = robot(arm).joint_names
-    model = build(TimeSeriesMetadata("bridge", arm, names, RATE, {"width": 32, "depth": 1})).eval()
+    model = build_time_series_model(
+        TimeSeriesMetadata("bridge", arm, names, RATE, {"width": 32, "depth": 1})
+    ).eval()
     time = torch.arange(200, dtype=torch.float64).expand(3, -1) / RATE
     state = torch.from_numpy(waves(time.numpy(), len(names))).float()
     model.standardise(Motions(state, time))

@@ -11,26 +11,28 @@ from torch import Tensor
 
 from invdyn_ros.config import load_yaml
 from invdyn_ros.models.planar_body.contact_solver import ContactParameters
-from invdyn_ros.models.planar_body.dynamics import Inertia, Tree
-from invdyn_ros.models.planar_body.simulator import Body, BodyParameters
+from invdyn_ros.models.planar_body.dynamics import Inertia, KinematicTree
+from invdyn_ros.models.planar_body.simulator import BodyParameters, PlanarBody
 from invdyn_ros.robots.robot import package_file
 from invdyn_ros.sources.passive_rollouts import body, joints
 
 
-def tree_of(name: str) -> tuple[Tree, tuple[int, ...]]:
+def tree_of(name: str) -> tuple[KinematicTree, tuple[int, ...]]:
     """Return what hangs on what, as the shipped config says it, and the rods of each link."""
     fields = load_yaml(package_file(f"config/timeseries/{name}_identified_body.yaml"))
-    names = ("hinges", "parents", "signs")
-    tree = Tree(fields["across"], fields["up"], *(tuple(fields[key]) for key in names))
-    return tree, tuple(fields["capsules"])
+    names = ("hinges", "parents", "axis_signs")
+    tree = KinematicTree(
+        fields["x_joint"], fields["z_joint"], *(tuple(fields[key]) for key in names)
+    )
+    return tree, tuple(fields["capsules_per_link"])
 
 
 def columns(name: str) -> list[int]:
     """Return where [across, up, hinges] stand among the joints of a body."""
-    return tree_of(name)[0].columns(joints(body(name)))
+    return tree_of(name)[0].joint_order(joints(body(name)))
 
 
-def truth(name: str) -> tuple[Body, BodyParameters]:
+def truth(name: str) -> tuple[PlanarBody, BodyParameters]:
     """Return a body and its figures, per mass of the whole."""
     model, (tree, rods) = body(name), tree_of(name)
     hinges = [model.joint(joint).id for joint in tree.hinges]
@@ -67,16 +69,20 @@ def truth(name: str) -> tuple[Body, BodyParameters]:
         _law(0.02, *model.jnt_solimp[hinges[-1]][:3]),
     )
     owners = tuple(k for k, some in enumerate(rods) for _ in range(some))
-    return Body(tree, owners, bool(model.geom_conaffinity[1])), figures
+    return PlanarBody(tree, owners, bool(model.geom_conaffinity[1])), figures
 
 
 def _inertia(
-    model: mujoco.MjModel, tree: Tree, links: list[int], places: np.ndarray, centres: np.ndarray
+    model: mujoco.MjModel,
+    tree: KinematicTree,
+    links: list[int],
+    places: np.ndarray,
+    centres: np.ndarray,
 ) -> Inertia:
     count = len(links)
     reach = np.zeros((count, count), complex)  # of each link's centre of mass, by links
     for k in range(count):
-        path = tree.path(k)
+        path = tree.chain(k)
         for above, below in pairwise(path):
             reach[k, above] = complex(*places[below])
         reach[k, k] = complex(*centres[k])

@@ -21,7 +21,7 @@ class Oracle:
 
     arm: Robot
     plant: PlantConfig
-    history: int = 1
+    n_obs_steps: int = 1
 
     def rigid(self, q: np.ndarray, qd: np.ndarray, qdd: np.ndarray) -> np.ndarray:
         return self.arm.inverse_dynamics(q, qd, qdd) + self.plant.rotor_inertia * (

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from invdyn_ros.control.safety_limits import (
-    GuardConfig,
     Limits,
     Plan,
+    SafetyLimitsConfig,
     State,
     Target,
-    follow,
     hold_plan,
+    plan_to_target,
 )
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, make_action_space
 from invdyn_ros.robots.robot import load_robot
@@ -44,12 +44,12 @@ def test_the_guard_takes_every_wanted_state_as_it_is(arm, control):
     """However wild the actions, up to the ends of the joints."""
     robot = load_robot(arm)
     steering = make_action_space(control, robot, CONFIG)
-    limits, guard = Limits.of(robot, GuardConfig()), GuardConfig()
+    limits, guard = Limits.from_robot(robot, SafetyLimitsConfig()), SafetyLimitsConfig()
     random, plan, h = np.random.default_rng(0), hold_plan(robot.home, 0.0), CONFIG.action_period
     wild = np.repeat(random.choice([-1.0, 0.3, 1.0], (40, steering.size)), 8, axis=0)
     for k, wanted in enumerate(steps(steering, wild)):
-        plan = follow(plan, Target(k * h, wanted, h), k * h, limits, guard)
-        assert isinstance(plan, Plan) and plan.held is None
+        plan = plan_to_target(plan, Target(k * h, wanted, h), k * h, limits, guard)
+        assert isinstance(plan, Plan) and plan.hold_reason is None
         there = plan.at((k + 1) * h - 1e-12)
         np.testing.assert_allclose(there.q, wanted.q, atol=1e-6)
         np.testing.assert_allclose(there.qd, wanted.qd, atol=1e-4)

@@ -28,7 +28,7 @@ from invdyn_ros.benchmarks.closed_loop import (
 )
 from invdyn_ros.cli import run_verb
 from invdyn_ros.cli.benchmark import main
-from invdyn_ros.control.computed_torque import Measured, PlainFeedback
+from invdyn_ros.control.computed_torque import ConstantInertiaModel, MeasuredState
 from invdyn_ros.control.safety_limits import Plan, hold_plan
 from invdyn_ros.evaluation.closed_loop import ClosedLoopRun
 from invdyn_ros.models import InverseDynamics, build
@@ -44,8 +44,8 @@ def wrong_model() -> InverseDynamics:
     return build(replace(right.meta, urdf=wrong_urdf(robot("ur5").xml())))
 
 
-def measured_beside(q: np.ndarray, by: float) -> Measured:
-    return Measured(0.0, q + by, np.zeros_like(q))
+def measured_beside(q: np.ndarray, by: float) -> MeasuredState:
+    return MeasuredState(0.0, q + by, np.zeros_like(q))
 
 
 def test_wrong_urdf_has_the_right_masses_and_the_wrong_inertia_of_the_wrist_only() -> None:
@@ -79,7 +79,7 @@ def test_knowing_the_delay_helps_a_model_that_knows_the_arm() -> None:
 class Constant:
     """A model that always says the same."""
 
-    history = 1
+    n_obs_steps = 1
 
     def __init__(self, torque: np.ndarray) -> None:
         self.torque = torch.from_numpy(torque)
@@ -97,7 +97,7 @@ def test_feedback_of_a_feed_forward_is_the_same_whatever_the_model() -> None:
         both = [Constant(value) for value in (0 * torque, torque)]
         blind, constant = (FeedForward(model, 0.0, ur5)(plan, measured) for model in both)
         np.testing.assert_allclose(constant - blind, torque)
-        inertia = PlainFeedback(ur5, "N m").inertia.numpy()
+        inertia = ConstantInertiaModel(ur5, "N m").inertia.numpy()
         np.testing.assert_allclose(blind, -225.0 * error * inertia, atol=1e-12)
 
 

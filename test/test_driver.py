@@ -12,7 +12,11 @@ from plant_oracle import Oracle, Twin
 
 from invdyn_ros.arms.plant import IDEAL, PlantConfig, load_plant
 from invdyn_ros.arms.pybullet_simulation import Simulation
-from invdyn_ros.control.computed_torque import ComputedTorqueController, Measured, PlainFeedback
+from invdyn_ros.control.computed_torque import (
+    ComputedTorqueController,
+    ConstantInertiaModel,
+    MeasuredState,
+)
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.safety_limits import State, Target, hold_plan
 from invdyn_ros.models.inverse_dynamics import Prediction
@@ -22,7 +26,7 @@ robot = cache(load_robot)
 
 
 class Broken:
-    history = 1
+    n_obs_steps = 1
 
     def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
         return Prediction(torch.full((1, 1, motion.shape[-1] // 3), torch.nan), None)
@@ -56,7 +60,7 @@ def errors(
             sample = simulation.state()
             time = sample.time
             driver.set_target(Target(time, wave(body, time + 1 / body.rate), 1 / body.rate))
-            command = driver.tick(Measured(time, sample.q, sample.qd))
+            command = driver.update(MeasuredState(time, sample.q, sample.qd))
             assert command.action is not None
             rows.append(simulation.true_state()[0] - wave(body, time).q)
             simulation.step(command.action)
@@ -97,7 +101,7 @@ def test_the_wanted_acceleration_reaches_as_far_ahead_as_an_action_acts() -> Non
     for k in range(300):
         t = k / 500
         driver.set_target(Target(t, wave(arm, t + 0.002), 0.002))
-        driver.tick(Measured(t, wave(arm, t).q, wave(arm, t).qd))
+        driver.update(MeasuredState(t, wave(arm, t).q, wave(arm, t).qd))
     assert driver.plan is not None
     ahead = driver.plan.at(t + 0.008)
     np.testing.assert_allclose(ahead.qdd, wave(arm, t + 0.008).qdd, atol=0.1)
@@ -107,7 +111,7 @@ def test_the_wanted_acceleration_reaches_as_far_ahead_as_an_action_acts() -> Non
 def test_a_learned_model_beats_plain_feedback_under_an_unknown_payload() -> None:
     plant = replace(IDEAL, payload=0.3)
     rms = []
-    for model in (Twin(robot("ur5"), IDEAL), PlainFeedback(robot("ur5"), "N m")):
+    for model in (Twin(robot("ur5"), IDEAL), ConstantInertiaModel(robot("ur5"), "N m")):
         driver = ArmController(robot("ur5"), model, "N m", 0.004)
         driver.engage(True)
         rms.append(np.sqrt(np.mean(errors("ur5", plant, driver, 2.0) ** 2)))
@@ -121,7 +125,7 @@ def test_nothing_is_sent_before_the_arm_is_engaged() -> None:
     far = State(arm.home + 1, np.zeros(6), np.zeros(6))
     for k in range(20):
         driver.set_target(Target(k / 125, far, 0.008))
-        command = driver.tick(Measured(k / 125, arm.home, np.zeros(6)))
+        command = driver.update(MeasuredState(k / 125, arm.home, np.zeros(6)))
         assert command.action is None and command.desired is None
         assert command.reason == "not engaged"
 
@@ -133,7 +137,7 @@ def test_engaging_starts_from_where_the_arm_is() -> None:
     driver.set_target(Target(0.0, State(arm.home + 1, np.zeros(6), np.zeros(6)), 0.008))
     driver.engage(True)
     for k in range(50):
-        command = driver.tick(Measured(k / 125, arm.home - 0.3, np.zeros(6)))
+        command = driver.update(MeasuredState(k / 125, arm.home - 0.3, np.zeros(6)))
         assert command.desired is not None
         np.testing.assert_array_equal(command.desired.q, arm.home - 0.3)
         np.testing.assert_array_equal(command.desired.qd, 0)
@@ -142,14 +146,14 @@ def test_engaging_starts_from_where_the_arm_is() -> None:
 
 def test_after_a_stop_nothing_is_sent_until_engaged_again() -> None:
     arm, driver = robot("ur5"), driver_of("ur5", IDEAL)
-    assert driver.tick(Measured(0.0, arm.home, np.zeros(6))).action is not None
+    assert driver.update(MeasuredState(0.0, arm.home, np.zeros(6))).action is not None
     driver.stop()
     for k in range(5):
         driver.set_target(Target(k / 125, State(arm.home, np.zeros(6), np.zeros(6)), 0.008))
-        command = driver.tick(Measured(k / 125, arm.home, np.zeros(6)))
+        command = driver.update(MeasuredState(k / 125, arm.home, np.zeros(6)))
         assert command.action is None and command.reason == "stopped"
     driver.engage(True)
-    assert driver.tick(Measured(1.0, arm.home, np.zeros(6))).action is not None
+    assert driver.update(MeasuredState(1.0, arm.home, np.zeros(6))).action is not None
 
 
 def test_a_model_that_gives_no_number_stops_the_arm_and_says_so() -> None:
@@ -157,7 +161,7 @@ def test_a_model_that_gives_no_number_stops_the_arm_and_says_so() -> None:
     driver = ArmController(arm, Broken(), "N m", 0.0)
     driver.engage(True)
     for k in range(3):
-        command = driver.tick(Measured(k / 125, arm.home, np.zeros(6)))
+        command = driver.update(MeasuredState(k / 125, arm.home, np.zeros(6)))
         assert command.action is None and "not finite" in str(command.reason)
     assert not driver.engaged
 
@@ -166,20 +170,20 @@ def test_a_model_that_gives_no_number_stops_the_arm_and_says_so() -> None:
 @pytest.mark.parametrize("part", ["time", "q", "qd"])
 def test_a_measurement_that_is_no_number_gives_no_action(part: str, bad: float) -> None:
     arm, driver = robot("ur5"), driver_of("ur5", IDEAL)
-    good = Measured(0.0, arm.home, np.zeros(6))
-    driver.tick(good)
+    good = MeasuredState(0.0, arm.home, np.zeros(6))
+    driver.update(good)
     value = bad if part == "time" else np.full(6, bad)
-    command = driver.tick(good._replace(**{part: value}))
+    command = driver.update(good._replace(**{part: value}))
     assert command.action is None and command.reason == "measured joints are not finite"
-    assert driver.tick(good._replace(time=0.008)).action is not None
+    assert driver.update(good._replace(time=0.008)).action is not None
 
 
 def test_a_measurement_of_another_arm_is_refused() -> None:
     driver = driver_of("ur5", IDEAL)
     with pytest.raises(ValueError, match="measured 5 joints, the arm has 6"):
-        driver.tick(Measured(0.0, np.zeros(5), np.zeros(5)))
+        driver.update(MeasuredState(0.0, np.zeros(5), np.zeros(5)))
     with pytest.raises(ValueError, match="measured 3 velocities of 6 joints"):
-        driver.tick(Measured(0.0, np.zeros(6), np.zeros(3)))
+        driver.update(MeasuredState(0.0, np.zeros(6), np.zeros(3)))
 
 
 @pytest.mark.parametrize("reset", [True, False])
@@ -189,12 +193,12 @@ def test_a_reset_or_a_jump_of_the_joints_makes_the_arm_start_anew_from_there(res
     for k in range(50):
         t = k / 125
         driver.set_target(Target(t, wave(arm, t + 0.008), 0.008))
-        driver.tick(Measured(t, wave(arm, t).q, wave(arm, t).qd))
+        driver.update(MeasuredState(t, wave(arm, t).q, wave(arm, t).qd))
     elsewhere = arm.home + 0.7
     why = "time started again" if reset else "measured joints jumped"
     for k in range(5):
         t = k / 125 if reset else (50 + k) / 125
-        command = driver.tick(Measured(t, elsewhere, np.zeros(6)))
+        command = driver.update(MeasuredState(t, elsewhere, np.zeros(6)))
         assert command.desired is not None
         np.testing.assert_array_equal(command.desired.q, elsewhere)
         np.testing.assert_array_equal(command.desired.qd, 0)
@@ -203,9 +207,11 @@ def test_a_reset_or_a_jump_of_the_joints_makes_the_arm_start_anew_from_there(res
 
 def test_first_command_that_acts_on_a_target_carries_its_stamp_once() -> None:
     arm, driver = robot("ur5"), driver_of("ur5", IDEAL)
-    driver.tick(Measured(0.0, arm.home, np.zeros(6)))
+    driver.update(MeasuredState(0.0, arm.home, np.zeros(6)))
     driver.set_target(Target(0.001, wave(arm, 0.01), 0.008))
-    applied = [driver.tick(Measured(k / 125, arm.home, np.zeros(6))).applied for k in (1, 2)]
+    applied = [
+        driver.update(MeasuredState(k / 125, arm.home, np.zeros(6))).target_stamp for k in (1, 2)
+    ]
     assert applied == [0.001, None]
 
 
@@ -217,7 +223,7 @@ def test_lost_targets_hold_the_arm_and_say_why() -> None:
         if k < 60:
             driver.set_target(Target(t, wave(arm, t + 0.008), 0.008))
         wanted = driver.plan.at(t) if driver.plan else State(arm.home, np.zeros(6), np.zeros(6))
-        command = driver.tick(Measured(t, wanted.q, wanted.qd))
+        command = driver.update(MeasuredState(t, wanted.q, wanted.qd))
         reasons.append(command.reason)
         last = command.desired
     assert reasons[59] is None and reasons[-1] == "target is stale"
@@ -227,10 +233,10 @@ def test_lost_targets_hold_the_arm_and_say_why() -> None:
 def test_servo_arm_gets_the_plan_ahead_and_no_feedback() -> None:
     """The setpoint is that of the plan when it acts, whatever the present error."""
     arm = robot("dofbot")
-    follower = ComputedTorqueController(PlainFeedback(arm, "rad"), "rad", 0.03)
+    follower = ComputedTorqueController(ConstantInertiaModel(arm, "rad"), "rad", 0.03)
     plan = hold_plan(arm.home, 0.0)
     for k, error in enumerate((0.0, 0.1, -0.2)):
-        action = follower(plan, Measured(k / 50, arm.home + error, np.empty(0)))
+        action = follower(plan, MeasuredState(k / 50, arm.home + error, np.empty(0)))
         np.testing.assert_allclose(action, arm.home, atol=1e-12)
 
 

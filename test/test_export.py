@@ -14,7 +14,7 @@ from test_dynamics import CART_JOINTS, CART_XML
 from torch import Tensor
 
 from invdyn_ros.cli import run_verb
-from invdyn_ros.control.computed_torque import Measured
+from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.safety_limits import State, Target
 from invdyn_ros.data.windows import windows
@@ -244,7 +244,7 @@ def test_the_arm_is_driven_alike_by_folder_and_file(folder: Path) -> None:
         for k in range(20):
             q = arm.home + 0.001 * k
             driver.set_target(Target(k / 125, State(q + 0.01, np.zeros(6), np.zeros(6)), 0.1))
-            rows.append(driver.tick(Measured(k / 125, q, np.full(6, 0.125))).action)
+            rows.append(driver.update(MeasuredState(k / 125, q, np.full(6, 0.125))).action)
         commands.append(np.array(rows))
     np.testing.assert_allclose(*commands, rtol=1e-9, atol=1e-9)
     assert np.ptp(commands[0], axis=0).min() > 0

@@ -11,9 +11,9 @@ import torch
 from oracle import exciting, robot
 
 from invdyn_ros.arms.plant import IDEAL
-from invdyn_ros.control.computed_torque import Measured
-from invdyn_ros.control.controller import OUT_OF_DATA, ArmController
-from invdyn_ros.control.fallback import KEY, Fallback, fallback_of
+from invdyn_ros.control.computed_torque import MeasuredState
+from invdyn_ros.control.controller import USING_FALLBACK, ArmController
+from invdyn_ros.control.fallback import METADATA_KEY, Fallback, fallback_from_metadata
 from invdyn_ros.control.safety_limits import State, Target
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.recording import JointSamples
@@ -62,7 +62,7 @@ def added(driver: ArmController, away: float, time: float) -> tuple[float, str |
     q, still = ARM.home + away * np.eye(6)[3], np.zeros(6)
     driver.engage(True)
     driver.set_target(Target(time, State(q, still, still), 0.008))
-    command = driver.tick(Measured(time, q, still))
+    command = driver.update(MeasuredState(time, q, still))
     assert command.action is not None
     return float((command.action - ARM.inverse_dynamics(q, still, still)).mean()), command.reason
 
@@ -82,7 +82,7 @@ def test_action_goes_over_to_the_rigid_body_without_a_jump() -> None:
     assert (np.diff(beyond) < 1e-6).all()
     assert np.abs(np.diff(beyond)).max() < 1.01 * WRONG * away[1] / LIMIT
     assert all(reasons[k] is None for k in np.flatnonzero(inside))
-    assert all(reasons[k] == OUT_OF_DATA for k in np.flatnonzero(outside))
+    assert all(reasons[k] == USING_FALLBACK for k in np.flatnonzero(outside))
 
 
 @pytest.mark.parametrize("with_std", [True, False])
@@ -95,7 +95,7 @@ def test_without_a_limit_or_a_deviation_the_model_drives_alone(with_std: bool) -
 def test_a_hold_goes_before_doubt_as_the_reason() -> None:
     driver = driver_with(Fallback(CompiledRigidBody(rigid_body()), np.full(6, LIMIT)))
     driver.engage(True)
-    command = driver.tick(Measured(0.0, ARM.home + 1.0, np.zeros(6)))
+    command = driver.update(MeasuredState(0.0, ARM.home + 1.0, np.zeros(6)))
     assert command.reason == "no target yet"
 
 
@@ -117,7 +117,7 @@ def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Hybrid:
 
 
 def test_hybrid_falls_back_to_its_own_identified_rigid_body(hybrid: Hybrid) -> None:
-    fallback = fallback_of(hybrid.meta)
+    fallback = fallback_from_metadata(hybrid.meta)
     assert fallback is not None
     motion = torch.randn(1, 5, 18, generator=torch.Generator().manual_seed(0)).double()
     found = fallback.model.predict(motion, torch.zeros(1, 5)).mean
@@ -125,14 +125,14 @@ def test_hybrid_falls_back_to_its_own_identified_rigid_body(hybrid: Hybrid) -> N
 
 
 def test_hybrid_trusts_itself_on_its_data_and_not_far_from_them(hybrid: Hybrid) -> None:
-    fallback = fallback_of(hybrid.meta)
+    fallback = fallback_from_metadata(hybrid.meta)
     assert fallback is not None
     near = torch.as_tensor(exciting(ARM, 0).motion)[None]
     shares = []
     for motion in (near, near + 40 * hybrid.motion_std):
         std = hybrid.predict(motion, torch.zeros(motion.shape[:2])).std
         assert std is not None
-        shares.append(np.array([fallback.share(row.numpy()) for row in std[0]]))
+        shares.append(np.array([fallback.weight(row.numpy()) for row in std[0]]))
     assert (shares[0] > 0).mean() < 0.02
     assert (shares[1] > 0).all()
 
@@ -141,11 +141,11 @@ def test_a_replay_far_from_the_data_falls_back_as_live_and_says_so(
     hybrid: Hybrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The rigid body gets an offset here, for far from its data a hybrid equals its own."""
-    known, trained = hybrid.meta.data[KEY], exciting(ARM, 0)
+    known, trained = hybrid.meta.data[METADATA_KEY], exciting(ARM, 0)
     shifted = np.add(known["friction"], [0.0, 0.0, WRONG, 0.0]).tolist()
-    data = hybrid.meta.data | {KEY: known | {"friction": shifted}}
+    data = hybrid.meta.data | {METADATA_KEY: known | {"friction": shifted}}
     monkeypatch.setattr(hybrid, "meta", replace(hybrid.meta, data=data))
-    fallback, none = fallback_of(hybrid.meta), np.empty((50, 0))
+    fallback, none = fallback_from_metadata(hybrid.meta), np.empty((50, 0))
     assert fallback is not None
     q, qd = trained.position[:50] + 2.0, trained.velocity[:50]
     course = TrackingTask(ARM, IDEAL, "N m", JointSamples(trained.time[:50], q, qd, none, none))
@@ -161,7 +161,7 @@ def test_a_replay_far_from_the_data_falls_back_as_live_and_says_so(
 
 def test_a_runtime_in_onnx_falls_back_to_the_same_rigid_body(hybrid: Hybrid) -> None:
     runtime = fast(hybrid)
-    fallback, own = fallback_of(runtime.meta), fallback_of(hybrid.meta)
+    fallback, own = fallback_from_metadata(runtime.meta), fallback_from_metadata(hybrid.meta)
     assert fallback is not None and own is not None
     motion = torch.randn(1, 1, 18, generator=torch.Generator().manual_seed(1)).double()
     both = [x.model.predict(motion, torch.zeros(1, 1)).mean for x in (fallback, own)]
@@ -171,4 +171,4 @@ def test_a_runtime_in_onnx_falls_back_to_the_same_rigid_body(hybrid: Hybrid) -> 
 
 def test_a_model_without_a_deviation_has_no_limit() -> None:
     model = rigid_body()
-    assert KEY not in model.meta.data and fallback_of(model.meta) is None
+    assert METADATA_KEY not in model.meta.data and fallback_from_metadata(model.meta) is None

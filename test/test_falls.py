@@ -33,18 +33,29 @@ def test_bodies_are_collected_trained_on_and_measured_by_the_command_line(tmp_pa
     words = ["sim", "--arm", "hopper", "--episodes", "20", "--steps", "120", "--out", str(data)]
     assert run_verb("collect", words) == 0
     config = tmp_path / "bridge.yaml"
-    config.write_text("family: bridge\nwidth: 16\nplaces: 2\nanywhere: [rootx]\nlength: 120\n")
+    config.write_text(
+        "family: bridge\nwidth: 16\nnum_prismatic: 2\ninvariant_joints: [rootx]\nlength: 120\n"
+    )
     train = ["--config", str(config), "--data", str(data), "--out", str(out), "--epochs", "2"]
     assert run_verb("train", train) == 0
-    asked = ["time_series", "--data", str(data), "--models", str(out), "--shares", "0.1", "0.5"]
-    assert run_verb("benchmark", [*asked, "--first", "60", "--report", str(file)]) == 0
+    asked = [
+        "time_series",
+        "--data",
+        str(data),
+        "--models",
+        str(out),
+        "--observed-fractions",
+        "0.1",
+        "0.5",
+    ]
+    assert run_verb("benchmark", [*asked, "--context-lengths", "60", "--report", str(file)]) == 0
     report = json.loads(file.read_text())
     rows = report["rows"]
     assert {"hold", "linear", "pchip", "hermite", "bridge", "bridge, untrained"} < rows.keys()
     assert rows["paper: latent ODE"]["10%"] == 0.36
     for row in ("linear", "bridge"):
         assert rows[row]["50%"] < rows[row]["10%"] < rows[row]["60->60 10%"]
-        assert report["details"][row]["10%"]["unseen"] > rows[row]["10%"]
+        assert report["details"][row]["10%"]["hidden"] > rows[row]["10%"]
     assert run_verb("benchmark", [*asked, "--test-fraction", "0.5"]) == 2  # it learned from these
     assert (tmp_path / "report_gaps.png").stat().st_size > 10_000
 
@@ -53,7 +64,7 @@ def test_a_film_shows_a_body_before_and_after_training(tmp_path: Path) -> None:
     data, out, stem = tmp_path / "walker", tmp_path / "bridge", tmp_path / "films" / "walker"
     words = ["sim", "--arm", "walker", "--episodes", "10", "--steps", "60", "--out", str(data)]
     assert run_verb("collect", words) == 0
-    fields = {"family": "bridge", "length": 60, "width": 16, "epochs": 1, "places": 2}
+    fields = {"family": "bridge", "length": 60, "width": 16, "epochs": 1, "num_prismatic": 2}
     train_time_series(parse_time_series_config(fields, ""), data, out)
     asked = ["trajectories", "--data", str(data), "--checkpoint", str(out), "--out", str(stem)]
     assert run_verb("visualize", [*asked, "--samples", "20", "--start", "40"]) == 0

@@ -8,7 +8,7 @@ import torch
 from oracle import robot
 from torch import Tensor
 
-from invdyn_ros.benchmarks.multimodal import nmse, scores, solenoid
+from invdyn_ros.benchmarks.multimodal import nmse, sample_metrics, solenoid
 from invdyn_ros.cli import convert as cli
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models import InverseDynamics, ModelMetadata, build
@@ -264,7 +264,7 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Flow:
 def test_flow_finds_both_actions_of_a_motion_and_its_mean_neither(flow: Flow) -> None:
     test = solenoid(200, torch.Generator().manual_seed(5))
     drawn = flow.sample(*test[:2], 40, 1.0, torch.Generator().manual_seed(0))
-    found = scores(drawn, test)
+    found = sample_metrics(drawn, test)
     assert found["near_mode"] > 90
     assert 35 < found["positive"] < 65
     mean, std = flow.predict(*test[:2])

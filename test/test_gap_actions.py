@@ -13,10 +13,10 @@ from oracle import robot
 
 from invdyn_ros.benchmarks.action_interpolation import action_errors
 from invdyn_ros.cli import run_verb
-from invdyn_ros.control.action_interpolation import acted, actions
+from invdyn_ros.control.action_interpolation import actions_at, interpolate_actions
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.models.timeseries.observations import subsampled
+from invdyn_ros.models.timeseries.observations import subsample
 from invdyn_ros.models.timeseries.registry import save_time_series_model
 from invdyn_ros.sources.simulation import urdf_model
 
@@ -41,10 +41,12 @@ def test_actions_at_any_times_are_those_of_the_motion_between_what_was_seen() ->
             for q, v in zip(*np.split(states, 2, axis=1), strict=True)
         ]
     )
-    found = actions(bridge(), inverse, part, at)
+    found = interpolate_actions(bridge(), inverse, part, at)
     assert np.abs(found - wanted).max() < 0.05 * np.abs(wanted - wanted.mean(0)).max()
     order = random.permutation(40)
-    np.testing.assert_allclose(actions(bridge(), inverse, part, at[order]), found[order])
+    np.testing.assert_allclose(
+        interpolate_actions(bridge(), inverse, part, at[order]), found[order]
+    )
 
 
 def test_bad_records_and_times_outside_are_named() -> None:
@@ -61,7 +63,7 @@ def test_bad_records_and_times_outside_are_named() -> None:
     ]
     for path, record, at, message in wrong:
         with pytest.raises(ValueError, match=message):
-            actions(path, inverse, record, np.array(at))
+            interpolate_actions(path, inverse, record, np.array(at))
 
 
 # the benchmark
@@ -70,7 +72,7 @@ def test_bad_records_and_times_outside_are_named() -> None:
 def test_benchmark_drives_with_every_way_to_say_what_is_missing(tmp_path: Path) -> None:
     save_time_series_model(bridge(), tmp_path / "bridge")
     words = ["--models", str(tmp_path / "bridge"), "--motions", "1", "--seconds", "1"]
-    words += ["--drops", "0", "0.5", "--report", str(tmp_path / "report.json")]
+    words += ["--drop-rates", "0", "0.5", "--report", str(tmp_path / "report.json")]
     assert run_verb("benchmark", ["joint_state_dropout", *words]) == 0
     report = json.loads((tmp_path / "report.json").read_text())
     names = ["last command", "last joint state", "steady velocity", "bridge, untrained", "bridge"]
@@ -84,10 +86,10 @@ def test_benchmark_drives_with_every_way_to_say_what_is_missing(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--drops", "1"), r"drops is (1.0,); it must hold shares from 0 up, below 1"),
+        (("--drop-rates", "1"), r"drop_rates is (1.0,); it must hold shares from 0 up, below 1"),
         (("--arm", "ur3"), "unknown arm 'ur3'"),
-        (("--models", "no/such"), "no path model folder no/such"),
-        (("--unseen", "-1"), "unseen is -1.0; it must not be negative"),
+        (("--models", "no/such"), "no time-series model folder no/such"),
+        (("--max-dropout", "-1"), "max_dropout is -1.0; it must not be negative"),
         (("--data", "no/such"), "no/such is no dataset"),
     ],
 )
@@ -103,7 +105,7 @@ def test_actions_are_told_better_the_more_is_seen(tmp_path: Path) -> None:
     inverse, parts = urdf_model(UR5, "N m"), []
     for k in range(5):
         whole = motion(k + np.arange(400) / RATE)
-        full = acted(inverse, whole, whole.time)
+        full = actions_at(inverse, whole, whole.time)
         parts.append(
             Trajectory(*(getattr(whole, x) for x in ("time", "position", "velocity")),
                        whole.acceleration, full, UR5.joint_names, "N m")
@@ -119,4 +121,4 @@ def test_actions_are_told_better_the_more_is_seen(tmp_path: Path) -> None:
 
 def test_a_share_hides_rows_of_every_motion() -> None:
     part = torch.zeros(3, 40, 12), torch.arange(40.0).expand(3, -1).double()
-    assert subsampled(*part, 0.25, 0).mask.sum(1).tolist() == [10, 10, 10]
+    assert subsample(*part, 0.25, 0).mask.sum(1).tolist() == [10, 10, 10]

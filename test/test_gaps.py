@@ -9,9 +9,9 @@ from arm_paths import RATE, bridge, waves
 from oracle import robot
 
 from invdyn_ros.benchmarks.joint_state_dropout import NoPrediction, drive
-from invdyn_ros.control.computed_torque import Measured
+from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
-from invdyn_ros.control.dropout_controller import MISSING, DropoutController
+from invdyn_ros.control.dropout_controller import JOINT_STATES_MISSING, DropoutController
 from invdyn_ros.control.safety_limits import State, Target, hold_plan
 from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredictorConfig, impute
 from invdyn_ros.evaluation.closed_loop import (
@@ -24,7 +24,7 @@ from invdyn_ros.evaluation.closed_loop import (
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.runtime import fast
 from invdyn_ros.models.timeseries.observations import Motions, Observations
-from invdyn_ros.models.timeseries.registry import build
+from invdyn_ros.models.timeseries.registry import build_time_series_model
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata
 from invdyn_ros.robots.robot import package_file
 from invdyn_ros.sources.simulation import urdf_model
@@ -48,9 +48,9 @@ class Course:
 
 def seen(
     blind: LearnedStatePredictor, time: float, error: float = 0.0, rate_error: float = 0.0
-) -> Measured:
+) -> MeasuredState:
     wanted = state(time)
-    measured = Measured(time, wanted.q + error, wanted.qd + rate_error)
+    measured = MeasuredState(time, wanted.q + error, wanted.qd + rate_error)
     blind.update(measured, wanted)
     return measured
 
@@ -136,8 +136,8 @@ def test_stamps_may_come_again_or_start_anew_and_what_is_not_finite_is_not_taken
     again = seen(blind, 5.0, 0.1)
     assert blind.predict(5.0, plan) is again
     for bad in (np.nan, np.inf):
-        blind.update(Measured(5.01, UR5.home * bad, np.zeros(6)), state(0))
-        blind.update(Measured(5.01, UR5.home, np.full(6, bad)), state(0))
+        blind.update(MeasuredState(5.01, UR5.home * bad, np.zeros(6)), state(0))
+        blind.update(MeasuredState(5.01, UR5.home, np.full(6, bad)), state(0))
     assert blind.predict(5.0, plan) is again
     with pytest.raises(ValueError, match=r"asked for 4\.9 s; a joint state of 5\.0 s is known"):
         blind.predict(4.9, plan)
@@ -151,14 +151,18 @@ def test_a_model_of_another_arm_and_an_arm_without_velocities_are_refused() -> N
     with pytest.raises(ValueError, match=r"the path model is of joint_1.*'ur5' has shoulder_pan"):
         LearnedStatePredictor(bridge("dofbot"), UR5)
     with pytest.raises(ValueError, match="joint states have no velocity"):
-        LearnedStatePredictor(bridge(), UR5).update(Measured(0.0, UR5.home, np.empty(0)), state(0))
+        LearnedStatePredictor(bridge(), UR5).update(
+            MeasuredState(0.0, UR5.home, np.empty(0)), state(0)
+        )
 
 
 @pytest.mark.parametrize("family", ["gru_dt", "ode_rnn", "latent_ode", "bridge"])
 def test_what_is_filled_in_is_continuous_where_something_was_seen(family: str) -> None:
     """Fresh weights are far off, but not right before and right after what was seen."""
     torch.manual_seed(0)
-    model = build(TimeSeriesMetadata(family, "ur5", UR5.joint_names, RATE)).eval()
+    model = build_time_series_model(
+        TimeSeriesMetadata(family, "ur5", UR5.joint_names, RATE)
+    ).eval()
     near = np.array([-1e-5, 0.0, 1e-5])
     stamps = np.concatenate([np.arange(6) / RATE + 0.1 * k for k in range(4)])
     stamps = np.sort(np.concatenate([stamps, *(0.15 + 0.1 * k + near for k in range(3))]))
@@ -190,7 +194,7 @@ class Clock:
     def come(self, stamp: float, clock: float) -> bool:
         """Whether a joint state is answered with an action."""
         wanted = self.driver.plan.at(stamp) if self.driver.plan else state(0)
-        command = self.loop.on_joint_state(Measured(stamp, wanted.q, wanted.qd), clock)
+        command = self.loop.on_joint_state(MeasuredState(stamp, wanted.q, wanted.qd), clock)
         return command is not None and command.action is not None
 
 
@@ -199,16 +203,16 @@ def test_samples_that_are_overdue_are_answered_one_by_one_until_they_are_too_old
     assert arm.come(7.0, 100.0)
     times, silent = [], 0
     for clock in np.arange(100.0, 100.15, 0.002):
-        answer = arm.loop.overdue(float(clock))
+        answer = arm.loop.predict_missing(float(clock))
         if answer is not None and answer.command.action is not None:
             times.append(answer.time)
         elif answer is not None:
             silent += 1
-            assert answer.command.reason == MISSING
+            assert answer.command.reason == JOINT_STATES_MISSING
     np.testing.assert_allclose(times, 7.0 + STEP * np.arange(1, 7))
-    assert silent > 0 and arm.loop.guessed == 6
+    assert silent > 0 and arm.loop.predicted_count == 6
     arm.driver.set_target(Target(7.1, State(UR5.home + 0.1, np.zeros(6), np.zeros(6)), 0.0))
-    newer = arm.loop.again(100.15)
+    newer = arm.loop.recompute(100.15)
     assert newer is not None and newer.command.action is None, "targets alone keep nothing going"
     assert arm.come(7.16, 100.16)  # it goes on from what is seen
 
@@ -217,23 +221,25 @@ def test_what_comes_late_is_seen_but_no_command_goes_back_in_time() -> None:
     arm = Clock()
     arm.come(7.0, 100.0)
     arm.driver.set_target(Target(7.0, State(UR5.home + 0.1, np.zeros(6), np.zeros(6)), 0.0))
-    ahead = arm.loop.overdue(100.021)
+    ahead = arm.loop.predict_missing(100.021)
     assert ahead is not None and ahead.time == pytest.approx(7.016)
     assert not arm.come(7.012, 100.022)
-    assert arm.loop.overdue(100.023) is None
-    again = arm.loop.again(100.023)
+    assert arm.loop.predict_missing(100.023) is None
+    again = arm.loop.recompute(100.023)
     assert again is not None and again.time == ahead.time
-    assert arm.driver.plan is not None and arm.driver.plan.held is None, "time never went back"
+    assert arm.driver.plan is not None and arm.driver.plan.hold_reason is None, (
+        "time never went back"
+    )
     assert arm.come(7.024, 100.024)
 
 
 def test_nothing_is_answered_before_a_joint_state_and_while_not_engaged() -> None:
     arm = Clock()
-    assert arm.loop.overdue(1e3) is None and arm.loop.again(1e3) is None
+    assert arm.loop.predict_missing(1e3) is None and arm.loop.recompute(1e3) is None
     arm.come(7.0, 100.0)
     arm.driver.stop()
-    assert arm.loop.overdue(100.02) is None
+    assert arm.loop.predict_missing(100.02) is None
     arm.driver.engage(True)
-    answer = arm.loop.overdue(100.021)
+    answer = arm.loop.predict_missing(100.021)
     assert answer is not None and answer.command.action is None  # from where would it start?
     assert arm.come(0.5, 101.0), "time may start again"

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.arms.scene import SCENES
-from invdyn_ros.control.computed_torque import Measured
+from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.safety_limits import Target
 from invdyn_ros.grasp.estimation.block_estimate import (
@@ -66,7 +66,7 @@ def episode(
                 )
             wish = policy.command(sample.time, sample.opening, 1 / body.rate)
             driver.set_target(Target(sample.time, wish.state, 1 / body.rate))
-            command = driver.tick(Measured(sample.time, sample.q, sample.qd))
+            command = driver.update(MeasuredState(sample.time, sample.q, sample.qd))
             simulation.step(command.action, wish.opening)
             reason = wish.hold_reason or reason
             moved = max(moved, np.abs(wish.state.q - body.home).max())

@@ -8,13 +8,13 @@ from arm_limits import CONFIG, assert_safe, limits_of
 from oracle import robot
 
 from invdyn_ros.control.safety_limits import (
-    GuardConfig,
+    SafetyLimitsConfig,
     State,
     Target,
     check_age,
-    follow,
     hold_plan,
     limit_action,
+    plan_to_target,
     validate_target,
 )
 
@@ -31,10 +31,12 @@ def test_a_feasible_stream_at_the_arms_rate_passes_as_it_is() -> None:
     plan, errors = hold_plan(arm.home, 0.0), []
     for k in range(500):
         time = k / 125
-        plan = follow(plan, Target(time, motion(time + 0.008), 0.008), time, limits, CONFIG)
+        plan = plan_to_target(
+            plan, Target(time, motion(time + 0.008), 0.008), time, limits, CONFIG
+        )
         now, then = plan.at(time + 0.008), motion(time + 0.008)
         errors.append([np.abs(a - b).max() for a, b in zip(now, then, strict=True)])
-        assert plan.held is None
+        assert plan.hold_reason is None
     position, velocity, acceleration = np.max(errors, axis=0)
     assert position < 1e-6 and velocity < 1e-6
     assert acceleration < 0.05
@@ -49,7 +51,7 @@ def test_a_stream_stays_verbatim_when_its_ticks_and_stamps_jitter() -> None:
         phase = 2 * (stamp + 0.008)
         q, qd, qdd = 1 - np.cos(phase), 2 * np.sin(phase), 4 * np.cos(phase)
         state = State(arm.home + 0.3 * q, np.full(6, 0.3 * qd), np.full(6, 0.3 * qdd))
-        plan = follow(
+        plan = plan_to_target(
             plan, Target(stamp, state, 0.008), stamp + rng.uniform(0, 0.004), limits, CONFIG
         )
         np.testing.assert_allclose(plan.at(stamp + 0.008).q, state.q, atol=1e-6)
@@ -60,7 +62,7 @@ def test_a_set_point_is_reached_with_limited_jerk(arm: str) -> None:
     limits, rng = limits_of(arm), np.random.default_rng(1)
     goal = rng.uniform(limits.lower, limits.upper)
     zero = np.zeros_like(goal)
-    plan = follow(
+    plan = plan_to_target(
         hold_plan(robot(arm).home, 0.0), Target(0, State(goal, zero, zero), 0), 0, limits, CONFIG
     )
     times = np.linspace(0, 12, 12001)
@@ -79,7 +81,7 @@ def test_a_moving_target_is_met() -> None:
     for k in range(30):  # as a camera gives them
         stamp = k / 30
         target = Target(stamp, State(arm.home + 0.3 + qd * (stamp + 0.03), qd, zero), 0.03)
-        plan = follow(plan, target, stamp + 0.02, limits, CONFIG)
+        plan = plan_to_target(plan, target, stamp + 0.02, limits, CONFIG)
     end = 30 / 30
     np.testing.assert_allclose(plan.at(end).q, arm.home + 0.3 + qd * end, atol=1e-4)
     np.testing.assert_allclose(plan.at(end).qd, qd, atol=1e-4)
@@ -94,8 +96,8 @@ def test_an_arm_that_starts_outside_its_limits_only_goes_inwards() -> None:
     zero = np.zeros(6)
     for k in range(200):
         target = Target(k / 125, State(arm.home, zero, zero), 0.008)
-        plan = follow(plan, target, k / 125, limits, CONFIG)
-        assert plan.held is None
+        plan = plan_to_target(plan, target, k / 125, limits, CONFIG)
+        assert plan.hold_reason is None
         assert plan.at(k / 125 + 0.004).q[2] <= start[2] + 1e-9
     np.testing.assert_allclose(plan.at(3.0).q, arm.home, atol=1e-8)
 
@@ -145,8 +147,16 @@ def test_servo_setpoint_is_never_far_from_the_arm() -> None:
 
 
 @pytest.mark.parametrize(
-    "bad", [{"speed": 0}, {"speed": 1.1}, {"timeout": 0}, {"margin": -1}, {"jerk": 0}, {"jump": 1}]
+    "bad",
+    [
+        {"velocity_scaling": 0},
+        {"velocity_scaling": 1.1},
+        {"target_timeout": 0},
+        {"position_margin": -1},
+        {"jerk_ratio": 0},
+        {"max_jump_ratio": 1},
+    ],
 )
 def test_config_that_guards_nothing_is_refused(bad: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(bad))):
-        GuardConfig(**bad)
+        SafetyLimitsConfig(**bad)

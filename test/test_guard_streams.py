@@ -17,9 +17,9 @@ from invdyn_ros.control.safety_limits import (
     State,
     Target,
     check_age,
-    follow,
-    halt,
     hold_plan,
+    plan_to_target,
+    stop_plan,
     validate_target,
 )
 
@@ -32,15 +32,15 @@ def drive(plan: Plan, target: Target | None, time: float, limits: Limits) -> Pla
     if target is not None:
         problem = validate_target(target, limits.lower.size) or check_age(target, time, CONFIG)
     if problem is None and target is not None:
-        return follow(plan, target, time, limits, CONFIG)
-    if plan.held != problem:
-        return halt(plan, time, limits, str(problem))
+        return plan_to_target(plan, target, time, limits, CONFIG)
+    if plan.hold_reason != problem:
+        return stop_plan(plan, time, limits, str(problem))
     return plan
 
 
 def assert_safe_to_its_end(plan: Plan, limits: Limits) -> None:
-    end = plan.start + sum(part.duration for part in plan.parts)
-    assert_safe([plan.at(t) for t in np.linspace(plan.start, end, 60)], limits)
+    end = plan.start_time + sum(part.duration for part in plan.segments)
+    assert_safe([plan.at(t) for t in np.linspace(plan.start_time, end, 60)], limits)
     assert np.abs(plan.at(end + 1e-9).qd).max() == 0
     np.testing.assert_allclose(plan.at(end - 1e-9).qd, 0, atol=1e-6)
     np.testing.assert_array_equal(plan.at(end + 100).q, plan.at(end + 1).q)
@@ -120,9 +120,9 @@ def test_a_halt_from_anywhere_is_short_and_says_why(stream: Stream) -> None:
     for k in range(300):
         time = k / 125
         plan = drive(plan, stream(rng, k, time, limits), time, limits)
-        stop = halt(plan, time + 0.004, limits, "person lost")
-        assert stop.held == "person lost"
-        still = stop.start + sum(part.duration for part in stop.parts) - (time + 0.004)
+        stop = stop_plan(plan, time + 0.004, limits, "person lost")
+        assert stop.hold_reason == "person lost"
+        still = stop.start_time + sum(part.duration for part in stop.segments) - (time + 0.004)
         bound = max(bound, still)
         assert_safe_to_its_end(stop, limits)
     # velocity / acceleration + the time to build up and let go of the acceleration, and the
@@ -138,10 +138,10 @@ def test_lost_targets_bring_the_arm_to_rest_even_without_ticks() -> None:
     for k in range(100):
         t = (k + 1) / 125
         motion = State(home + 0.1 * t**2, 0.2 * t * qd, 0.2 * qd)
-        plan = follow(plan, Target(k / 125, motion, 1 / 125), k / 125, limits, CONFIG)
+        plan = plan_to_target(plan, Target(k / 125, motion, 1 / 125), k / 125, limits, CONFIG)
     last = 99 / 125
     np.testing.assert_allclose(plan.at(last + 0.2).qd, 0.16 * qd + 0.02 * 0.2, atol=1e-3)
-    assert np.abs(plan.at(last + CONFIG.timeout + 0.3).qd).max() == 0
+    assert np.abs(plan.at(last + CONFIG.target_timeout + 0.3).qd).max() == 0
 
 
 def test_same_input_gives_same_output_and_stays_untouched() -> None:
@@ -153,7 +153,7 @@ def test_same_input_gives_same_output_and_stays_untouched() -> None:
     target = extremes(rng, 0, 0.0, limits)
     assert target is not None
     before = copy.deepcopy(target)
-    first, second = (follow(plan, target, 0.0, limits, CONFIG) for _ in range(2))
+    first, second = (plan_to_target(plan, target, 0.0, limits, CONFIG) for _ in range(2))
     for t in np.linspace(0, 3, 20):
         np.testing.assert_array_equal(first.at(t).q, second.at(t).q)
     for old, new in zip(before.state, target.state, strict=True):

@@ -31,7 +31,7 @@ from std_msgs.msg import Float64MultiArray, String
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from invdyn_ros.control.dropout_controller import MISSING
+from invdyn_ros.control.dropout_controller import JOINT_STATES_MISSING
 from invdyn_ros.control.safety_limits import State, Target
 from invdyn_ros.models.timeseries.registry import save_time_series_model
 from invdyn_ros.nodes.inverse_dynamics import InverseDynamicsNode
@@ -184,11 +184,11 @@ def test_missing_joint_states_are_bridged_for_a_while_and_then_nothing_is_sent(
     start_node, tmp_path
 ):
     save_time_series_model(bridge(), tmp_path / "bridge")
-    given = {**MODEL, "engaged": True, "state_predictor": tmp_path / "bridge", "unseen": 1.0}
+    given = {**MODEL, "engaged": True, "state_predictor": tmp_path / "bridge", "max_dropout": 1.0}
     probe, commands = start_node(InverseDynamicsNode, [(EFFORT, Float64MultiArray)], **given)
     states, node = probe.speaker(STATES, JointState), probe.tested
     states.publish(state(START))
-    probe.until(lambda: node.hold_reason == MISSING)
+    probe.until(lambda: node.hold_reason == JOINT_STATES_MISSING)
     probe.until(lambda: len(commands) == 1 + node.dropout_controller.guessed)
     assert (
         0 < node.dropout_controller.guessed <= 125

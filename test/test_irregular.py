@@ -13,9 +13,14 @@ from test_collect import EFFORT, collect, joint_states, refused
 from test_rosbag import record
 
 from invdyn_ros.data.dataset import read_dataset, write_dataset
-from invdyn_ros.models.timeseries.interpolation_baselines import CURVES, along
-from invdyn_ros.models.timeseries.observations import Motions, Observations, motions, subsampled
-from invdyn_ros.models.timeseries.registry import build
+from invdyn_ros.models.timeseries.interpolation_baselines import INTERPOLATORS, interpolate
+from invdyn_ros.models.timeseries.observations import (
+    Motions,
+    Observations,
+    split_into_motions,
+    subsample,
+)
+from invdyn_ros.models.timeseries.registry import build_time_series_model
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 from invdyn_ros.sources.import_result import ImportResult
 from invdyn_ros.sources.sampling_dropout import IrregularConfig, arrived, drop_and_jitter
@@ -96,7 +101,7 @@ def test_an_arm_is_collected_as_its_joint_states_arrive(tmp_path: Path, capsys: 
     assert info.rate == 125.0 and len(trajectory.acceleration) == 0
     steps = np.diff(trajectory.time) * info.rate
     assert steps.min() < 1 < 2 < steps.max()
-    assert motions([trajectory], 20).size >= 1
+    assert split_into_motions([trajectory], 20).size >= 1
     said = refused(tmp_path / "no", capsys, *words, "--drop", 1)
     assert "drop is 1.0; it must be at least 0 and less than 1" in said
 
@@ -122,7 +127,7 @@ def steady(time: torch.Tensor) -> torch.Tensor:
 
 def test_an_untrained_bridge_is_exact_for_steady_acceleration_at_any_times() -> None:
     torch.manual_seed(0)
-    model = build(TimeSeriesMetadata("bridge", "springs", JOINTS, RATE)).eval()
+    model = build_time_series_model(TimeSeriesMetadata("bridge", "springs", JOINTS, RATE)).eval()
     regular = (torch.arange(50, dtype=torch.float64) / RATE).expand(5, -1)
     model.standardise(Motions(steady(regular), regular))
     time = torch.rand(20, 12, dtype=torch.float64).sort(1).values
@@ -136,7 +141,13 @@ def learned(folder: Path, change: Callable[[ImportResult], ImportResult]) -> Tim
     made = change(ImportResult([swing(k) for k in range(200)], 200 * 60, {})).trajectories
     write_dataset(folder / "data", made, "springs", RATE)
     length = min(map(len, made))
-    fields = {"family": "bridge", "length": length, "width": 64, "depth": 2, "draws": 16}
+    fields = {
+        "family": "bridge",
+        "length": length,
+        "width": 64,
+        "depth": 2,
+        "samples_per_motion": 16,
+    }
     fields |= {"epochs": 30, "batch_size": 16}
     return train_time_series(parse_time_series_config(fields, ""), folder / "data", folder / "out")
 
@@ -145,12 +156,12 @@ def test_a_bridge_learns_from_irregular_samples_how_springs_swing(tmp_path: Path
     """It never saw two samples of one distance; it is judged on a regular grid."""
     irregular = IrregularConfig(drop=0.3, jitter=0.5)
     model = learned(tmp_path, lambda whole: drop_and_jitter(whole, irregular, 0))
-    part = motions([swing(k) for k in range(300, 340)], 60)
-    known = subsampled(part.state, part.time, 0.1, 1)
+    part = split_into_motions([swing(k) for k in range(300, 340)], 60)
+    known = subsample(part.state, part.time, 0.1, 1)
     scale = torch.tensor([1.0, 6]).repeat_interleave(len(JOINTS))
     error, curve = (
         float(((found - part.state) / scale).square().mean())
-        for found in (model.predict(known), along(CURVES["hermite"], known))
+        for found in (model.predict(known), interpolate(INTERPOLATORS["hermite"], known))
     )
     assert error < 0.3 * curve
 

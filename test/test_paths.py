@@ -9,18 +9,22 @@ from swings import JOINTS, RATE, swing
 from invdyn_ros.cli import run_verb
 from invdyn_ros.config import load_yaml
 from invdyn_ros.data.dataset import read_dataset, write_dataset
-from invdyn_ros.models.timeseries.bridge import Bridge, towards
-from invdyn_ros.models.timeseries.interpolation_baselines import CURVES, along
+from invdyn_ros.models.timeseries.bridge import Bridge, parabola_change
+from invdyn_ros.models.timeseries.interpolation_baselines import INTERPOLATORS, interpolate
 from invdyn_ros.models.timeseries.observations import (
     Motions,
     Observations,
-    check,
-    motions,
-    neighbours,
-    refined,
-    subsampled,
+    check_observations,
+    insert_intermediate_times,
+    split_into_motions,
+    subsample,
+    surrounding_observations,
 )
-from invdyn_ros.models.timeseries.registry import TIME_SERIES_MODELS, build, load_time_series_model
+from invdyn_ros.models.timeseries.registry import (
+    TIME_SERIES_MODELS,
+    build_time_series_model,
+    load_time_series_model,
+)
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 from invdyn_ros.robots.robot import package_file
 from invdyn_ros.sources.passive_rollouts import body
@@ -28,24 +32,32 @@ from invdyn_ros.training.train_time_series import parse_time_series_config, trai
 
 
 def learned() -> Motions:
-    return motions([swing(k) for k in range(40)], 60)
+    return split_into_motions([swing(k) for k in range(40)], 60)
 
 
-TREE = {"across": "one", "up": "two", "hinges": ["three"], "parents": [-1], "signs": [1]}
+TREE = {
+    "x_joint": "one",
+    "z_joint": "two",
+    "hinges": ["three"],
+    "parents": [-1],
+    "axis_signs": [1],
+}
 OWN = {"identified_body": TREE}  # fields without which a family cannot be
 
 
 def make(family: str) -> TimeSeriesModel:
     """A model that knows the scale of some data; its weights are not trained."""
     torch.manual_seed(0)
-    model = build(TimeSeriesMetadata(family, "springs", JOINTS, RATE, OWN.get(family, {}))).eval()
+    model = build_time_series_model(
+        TimeSeriesMetadata(family, "springs", JOINTS, RATE, OWN.get(family, {}))
+    ).eval()
     model.standardise(learned())
     return model
 
 
 def record(count: int = 3, share: float = 0.2) -> Observations:
     part = learned()
-    return subsampled(part.state[:count], part.time[:count], share, 0)
+    return subsample(part.state[:count], part.time[:count], share, 0)
 
 
 @pytest.mark.parametrize("family", TIME_SERIES_MODELS)
@@ -70,7 +82,7 @@ def test_a_motion_is_said_the_same_alone_and_among_others(family: str) -> None:
     model, known = make(family), record()
     many = torch.cat([known.mask[:1], known.mask[1:] & (torch.rand(2, 60) < 0.5)])
     many[1:, 30] = True
-    known = known._replace(seen=many)
+    known = known._replace(mask=many)
     alone = torch.cat(
         [model.predict(Observations(*(x[k : k + 1] for x in known))) for k in range(3)]
     )
@@ -80,9 +92,9 @@ def test_a_motion_is_said_the_same_alone_and_among_others(family: str) -> None:
 @pytest.mark.parametrize("family", ["gru_dt", "latent_ode", "ode_rnn", "rnn_vae"])
 def test_what_others_see_does_not_matter_to_one_who_saw_little(family: str) -> None:
     torch.manual_seed(0)
-    model = build(TimeSeriesMetadata(family, "springs", JOINTS, RATE)).eval()
+    model = build_time_series_model(TimeSeriesMetadata(family, "springs", JOINTS, RATE)).eval()
     for name, values in model.named_parameters():
-        if "read" not in name:  # so that what stands in padding would show
+        if "decoder" not in name:  # so that what stands in padding would show
             values.data *= 2
     known = record()
     known.mask[0] = torch.arange(60) == 0
@@ -111,7 +123,7 @@ def test_bad_records_are_named(family: str) -> None:
         (known._replace(time=swapped), "motion 1, row 3 has 0.06 s and the next 0.06 s"),
         (known._replace(time=known.time.flip(1)), "times must increase"),
         (known._replace(time=known.time + torch.nan), "times must increase"),
-        (known._replace(seen=torch.zeros_like(known.mask)), "motion 0 has no observation"),
+        (known._replace(mask=torch.zeros_like(known.mask)), "motion 0 has no observation"),
         (known._replace(state=known.state + torch.inf), "only numbers are states"),
         (known._replace(state=known.state[..., :2]), r"right are \(B, T, 6\)"),
     ]
@@ -132,15 +144,15 @@ def test_an_ode_rnn_knows_nothing_that_is_seen_later() -> None:
 
 def test_neighbours_are_the_observations_around_a_row() -> None:
     seen = torch.tensor([[False, True, False, False, True, False]])
-    before, after = neighbours(seen)
+    before, after = surrounding_observations(seen)
     assert before.tolist() == [[-1, 1, 1, 1, 4, 4]]
     assert after.tolist() == [[1, 1, 4, 4, 4, 6]]
 
 
-@pytest.mark.parametrize("name", CURVES)
+@pytest.mark.parametrize("name", INTERPOLATORS)
 def test_curves_go_through_what_is_seen(name: str) -> None:
     known = record()
-    found = along(CURVES[name], known)
+    found = interpolate(INTERPOLATORS[name], known)
     torch.testing.assert_close(found[known.mask], known.state[known.mask])
 
 
@@ -148,7 +160,9 @@ def test_a_hermite_curve_is_exact_for_a_cubic_between_observations() -> None:
     t = torch.linspace(0, 1, 11, dtype=torch.float64)
     state = torch.stack([t**3 - t, 3 * t**2 - 1], 1)[None]
     known = Observations(state, t[None], (torch.arange(11) % 5 == 0)[None])
-    torch.testing.assert_close(along(CURVES["hermite"], known)[..., :1], state[..., :1])
+    torch.testing.assert_close(
+        interpolate(INTERPOLATORS["hermite"], known)[..., :1], state[..., :1]
+    )
 
 
 def test_a_sample_between_two_observations_is_exact_before_anything_is_learned() -> None:
@@ -162,12 +176,12 @@ def test_a_sample_between_two_observations_is_exact_before_anything_is_learned()
 def test_how_positions_follow_velocities_is_read_off_the_data() -> None:
     model = make("bridge")
     assert isinstance(model, Bridge)
-    assert float(model.ahead.share) == pytest.approx(0, abs=1e-4)
+    assert float(model.forward_net.old_velocity_weight) == pytest.approx(0, abs=1e-4)
     time = torch.arange(50, dtype=torch.float64) / RATE
     q, v = (time.sin(), time.cos(), -time.cos()), (time.cos(), -time.sin(), time.sin())
     smooth = torch.stack([*q, *v], 1).float()
     model.standardise(Motions(smooth.expand(5, -1, -1), time.expand(5, -1)))
-    assert float(model.ahead.share) == pytest.approx(0.5, abs=0.02)
+    assert float(model.forward_net.old_velocity_weight) == pytest.approx(0.5, abs=0.02)
 
 
 def test_an_aim_keeps_the_mean_of_the_velocities_between() -> None:
@@ -176,7 +190,7 @@ def test_an_aim_keeps_the_mean_of_the_velocities_between() -> None:
         walked, total = v, 0.0
         for left in range(steps, 1, -1):
             rest = (mean * (steps - 1) - total) / (left - 1)
-            walked = walked + towards(walked, end, rest, torch.tensor([[float(left)]]))
+            walked = walked + parabola_change(walked, end, rest, torch.tensor([[float(left)]]))
             total = total + walked
         torch.testing.assert_close(total / (steps - 1), mean)
 
@@ -184,14 +198,16 @@ def test_an_aim_keeps_the_mean_of_the_velocities_between() -> None:
 def test_rows_are_put_between_rows_that_are_far_apart() -> None:
     time = torch.tensor([[0.0, 0.02, 0.1, 0.11], [0.0, 0.01, 0.02, 0.03]], dtype=torch.float64)
     state = torch.arange(32.0).reshape(2, 4, 4)
-    fine, rows = refined(Observations(state, time, torch.ones(2, 4, dtype=torch.bool)), 0.02)
+    fine, rows = insert_intermediate_times(
+        Observations(state, time, torch.ones(2, 4, dtype=torch.bool)), 0.02
+    )
     each = torch.arange(2)[:, None]
     torch.testing.assert_close(fine.time[each, rows], time)
     assert torch.equal(fine.state[each, rows], state)
     assert fine.time.diff(dim=1).min() > 0
     assert fine.time[0].diff().max() <= 0.02 + 1e-9
     assert fine.mask.sum() == 8
-    check(fine, 2)
+    check_observations(fine, 2)
 
 
 @pytest.fixture(scope="module")
@@ -202,15 +218,25 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def error(model: TimeSeriesModel | str, data: Path) -> float:
-    part = motions(read_dataset(data).trajectories[160:], 60)
-    known = subsampled(part.state, part.time, 0.1, 1)
-    found = along(CURVES[model], known) if isinstance(model, str) else model.predict(known)
+    part = split_into_motions(read_dataset(data).trajectories[160:], 60)
+    known = subsample(part.state, part.time, 0.1, 1)
+    found = (
+        interpolate(INTERPOLATORS[model], known)
+        if isinstance(model, str)
+        else model.predict(known)
+    )
     return float(((found - part.state) / torch.tensor([1.0, 1, 1, 6, 6, 6])).square().mean())
 
 
 FIELDS = {
-    "bridge": {"width": 64, "depth": 2, "draws": 16, "epochs": 30, "batch_size": 16},
-    "gru_dt": {"width": 64, "epochs": 120, "batch_size": 32, "sight": 60, "learning_rate": 5e-3},
+    "bridge": {"width": 64, "depth": 2, "samples_per_motion": 16, "epochs": 30, "batch_size": 16},
+    "gru_dt": {
+        "width": 64,
+        "epochs": 120,
+        "batch_size": 32,
+        "sequence_length": 60,
+        "learning_rate": 5e-3,
+    },
     "one_step": {"width": 64, "epochs": 60, "batch_size": 16, "learning_rate": 3e-3},
 }
 
@@ -219,7 +245,7 @@ FIELDS = {
 def test_a_path_model_learns_how_springs_swing(family: str, data: Path, tmp_path: Path) -> None:
     fields = {"family": family, "length": 60} | FIELDS[family]
     model = train_time_series(parse_time_series_config(fields, ""), data, tmp_path / "out")
-    untrained = build(model.meta).eval()
+    untrained = build_time_series_model(model.meta).eval()
     untrained.standardise(learned())
     bar = {"bridge": 0.3}.get(family, 1.0)
     assert error(model, data) < bar * min(error("hermite", data), error(untrained, data))
@@ -261,11 +287,11 @@ def test_wrong_fields_bodies_and_data_are_named(
         ({"family": "spline"}, "family is 'spline'; known are bridge, gru_dt"),
         ({"family": "bridge", "speed": 1}, "unknown field 'speed'; bridge has family"),
         (
-            {"family": "bridge", "length": 60, "anywhere": ["hip"]},
+            {"family": "bridge", "length": 60, "invariant_joints": ["hip"]},
             "no joint 'hip'; springs has one, two, three",
         ),
         ({"family": "bridge", "length": 61}, "no trajectory has 61 samples; the longest has 60"),
-        ({"family": "latent_ode", "shares": [0.0]}, "shares"),
+        ({"family": "latent_ode", "observed_fractions": [0.0]}, "observed_fractions"),
     ]
     for fields, message in wrong:
         with pytest.raises(ValueError, match=message):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from invdyn_ros.benchmarks.pendulum_task import play
+from invdyn_ros.benchmarks.pendulum_task import rollout
 from invdyn_ros.cli import run_verb
 from invdyn_ros.cli.train_planner import main
 from invdyn_ros.data.dataset import write_dataset
@@ -23,13 +23,13 @@ from invdyn_ros.models.planner.planner import FlowPlanner, PlannerMetadata, load
 from invdyn_ros.models.planner.receding_horizon import (
     Candidates,
     PlannedActions,
+    RecedingHorizonConfig,
     RecedingHorizonPlanner,
-    ReplanConfig,
-    nearest,
+    action_smoothness,
+    goal_distance,
     plan_actions,
-    smoothest,
 )
-from invdyn_ros.models.planner.segments import actions_ahead, states_ahead
+from invdyn_ros.models.planner.segments import action_segments, state_segments
 from invdyn_ros.sources.pendulum import PendulumConfig, simulate_pendulum
 
 RATE, HORIZON = 50.0, 10
@@ -51,7 +51,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("planner")
     write_dataset(folder / "data", [straight(seed) for seed in range(60)], "toy", RATE)
     words = ["--data", str(folder / "data"), "--out", str(folder / "out"), "--epochs", "40"]
-    small = ["--horizon", str(HORIZON), "--modes", "2", "--width", "64", "--down-dims", "64"]
+    small = [
+        "--horizon",
+        str(HORIZON),
+        "--num-components",
+        "2",
+        "--width",
+        "64",
+        "--down-dims",
+        "64",
+    ]
     assert main([*words, *small]) == 0
     return folder
 
@@ -106,7 +115,7 @@ def test_a_planner_read_again_plans_the_same_and_seeds_decide(
 
 def test_components_of_smooth_motion_hold_all_of_it() -> None:
     parts = list(simulate_pendulum(PendulumConfig(episodes=10)))
-    moments = states_ahead(parts, 25)
+    moments = state_segments(parts, 25)
     assert moments.sequence.shape == (10 * (251 - 25), 25, 2)
     network = FlowMatchingConfig(horizon=25, num_components=10)
     flow = FlowPlanner(PlannerMetadata("toy", ("joint",), 2, RATE, network))
@@ -120,13 +129,13 @@ def test_components_of_smooth_motion_hold_all_of_it() -> None:
 def test_moments_pair_a_state_with_what_came_next() -> None:
     part = next(iter(simulate_pendulum(PendulumConfig(episodes=1, steps=20))))
     state = torch.as_tensor(np.concatenate([part.position, part.velocity], 1)).float()
-    moments, actions = states_ahead([part], 5), actions_ahead([part], 5)
+    moments, actions = state_segments([part], 5), action_segments([part], 5)
     torch.testing.assert_close(moments.state[3] + moments.sequence[3], state[4:9])
     torch.testing.assert_close(moments.condition[3], state[8] - state[3])
     sent = torch.as_tensor(part.action[3:8]).float()
     torch.testing.assert_close(actions.sequence[3], sent)
     with pytest.raises(ValueError, match="holds 22 samples, a state and 21 after it"):
-        states_ahead([part], 21)
+        state_segments([part], 21)
 
 
 class Point(InverseDynamics):
@@ -137,7 +146,7 @@ class Point(InverseDynamics):
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
         return (self.forward(motion, time).mean - action).square().mean()
 
-    def infer(self, motion: Tensor, time: Tensor) -> Prediction:
+    def forward(self, motion: Tensor, time: Tensor) -> Prediction:
         return Prediction(2.0 * motion[..., 2 * self.n :], None)
 
 
@@ -157,10 +166,10 @@ def to_and_fro(state: Tensor, condition: Tensor, count: int, generator: torch.Ge
 
 def test_any_planner_reaches_a_goal_of_a_toy_whose_inverse_is_known() -> None:
     goal, state = np.array([0.7, 0.0]), np.array([-0.5, 0.0])
-    config = ReplanConfig(plans=200, n_action_steps=2)
+    config = RecedingHorizonConfig(num_plans=200, n_action_steps=2)
     replanner = RecedingHorizonPlanner(PlannedActions(to_and_fro, point(), config), config)
     for _ in range(200):
-        force = replanner(state, goal - state, nearest(goal))
+        force = replanner(state, goal - state, goal_distance(goal))
         qd = state[1] + force[0] / 2.0 / RATE
         state = np.array([state[0] + qd / RATE, qd])
         assert np.isfinite(force).all()
@@ -191,7 +200,9 @@ def test_actions_that_act_late_look_ahead() -> None:
     ],
 )
 def test_plans_of_a_wrong_shape_are_refused(shape: tuple[int, ...], message: str) -> None:
-    propose = PlannedActions(lambda *_: torch.ones(shape), point(), ReplanConfig(plans=5))
+    propose = PlannedActions(
+        lambda *_: torch.ones(shape), point(), RecedingHorizonConfig(num_plans=5)
+    )
     with pytest.raises(ValueError, match=message):
         propose(torch.zeros(2), torch.zeros(2), torch.Generator())
 
@@ -206,12 +217,12 @@ def test_scores_prefer_the_near_and_the_smooth() -> None:
     plans[1, 2:, 0] = 1.0
     actions[0, :, 0] = torch.tensor([1.0, -1.0, 1.0, -1.0])
     candidates = Candidates(plans, actions, torch.zeros(2, 1))
-    assert int(nearest(np.array([1.0, 0.0]))(candidates).argmin()) == 1
-    assert int(smoothest(candidates).argmin()) == 1
+    assert int(goal_distance(np.array([1.0, 0.0]))(candidates).argmin()) == 1
+    assert int(action_smoothness(candidates).argmin()) == 1
     steady = Candidates(plans[:1], torch.ones(1, 4, 1), torch.ones(2, 1))
-    assert float(smoothest(steady)) == 0.0
-    jump = steady._replace(before=torch.zeros(2, 1))
-    assert float(smoothest(jump)) > 0.0
+    assert float(action_smoothness(steady)) == 0.0
+    jump = steady._replace(previous_actions=torch.zeros(2, 1))
+    assert float(action_smoothness(jump)) > 0.0
 
 
 def test_a_task_played_with_perfect_torque_ends_at_its_goal() -> None:
@@ -221,9 +232,9 @@ def test_a_task_played_with_perfect_torque_ends_at_its_goal() -> None:
         lift = pendulum.mass * pendulum.gravity * np.sin(state[0])
         return np.array([lift + 30 * (wanted[0] - state[0]) - 10 * state[1]]), np.empty((0, 2))
 
-    done = play(pendulum, act, np.zeros(2), goal)
+    done = rollout(pendulum, act, np.zeros(2), goal)
     assert done.final_distance < 0.01 and done.state.shape == (151, 2)
-    still = play(replace(pendulum, mass=5.0), act, np.zeros(2), goal)
+    still = rollout(replace(pendulum, mass=5.0), act, np.zeros(2), goal)
     assert still.final_distance > 0.1 and still.score < done.score
 
 

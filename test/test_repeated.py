@@ -7,10 +7,10 @@ import torch
 from torch import nn
 from torchdiffeq import odeint
 
-from invdyn_ros.models.timeseries.encoder_model import perceptron
-from invdyn_ros.models.timeseries.fused_gradients import repeated, repeated_cell
-from invdyn_ros.models.timeseries.latent_ode import solved
-from invdyn_ros.models.timeseries.observations import motions, subsampled
+from invdyn_ros.models.timeseries.encoder_model import mlp
+from invdyn_ros.models.timeseries.fused_gradients import fused_gru_cell, fused_mlp
+from invdyn_ros.models.timeseries.latent_ode import odeint_bosh3
+from invdyn_ros.models.timeseries.observations import split_into_motions, subsample
 from invdyn_ros.models.timeseries.registry import load_time_series_model
 from invdyn_ros.robots.robot import package_file
 from invdyn_ros.sources.passive_rollouts import PassiveRolloutConfig, falls
@@ -22,10 +22,10 @@ def gradients(module: nn.Module, loss: torch.Tensor, *others: torch.Tensor) -> l
 
 def test_a_network_on_top_of_itself_has_the_gradients_of_autograd() -> None:
     torch.manual_seed(0)
-    net = perceptron(3, 8, 2, 3).double()
+    net = mlp(3, 8, 2, 3).double()
     start = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
     found = []
-    for f in (net, repeated(net)):
+    for f in (net, fused_mlp(net)):
         z = start
         for _ in range(4):
             z = z + 0.3 * f(z)
@@ -39,7 +39,7 @@ def test_recurrent_units_have_the_gradients_of_autograd() -> None:
     cell = nn.GRUCell(2, 4).double()
     inputs = torch.randn(3, 5, 2, dtype=torch.float64, requires_grad=True)
     found = []
-    for f in (cell, repeated_cell(cell)):
+    for f in (cell, fused_gru_cell(cell)):
         code = torch.zeros(5, 4, dtype=torch.float64)
         for x in inputs:
             code = f(x, code)
@@ -49,8 +49,8 @@ def test_recurrent_units_have_the_gradients_of_autograd() -> None:
 
 
 def test_a_second_pass_backward_starts_from_zero() -> None:
-    net = perceptron(2, 4, 1, 1)
-    f, x = repeated(net), torch.ones(1, 2)
+    net = mlp(2, 4, 1, 1)
+    f, x = fused_mlp(net), torch.ones(1, 2)
     loss = f(x).sum()
     first = torch.autograd.grad(loss, list(net.parameters()), retain_graph=True)
     second = torch.autograd.grad(loss, list(net.parameters()))
@@ -58,10 +58,10 @@ def test_a_second_pass_backward_starts_from_zero() -> None:
 
 
 def test_without_gradients_it_is_the_network_itself() -> None:
-    net, cell = perceptron(2, 4, 1, 1), nn.GRUCell(2, 4)
+    net, cell = mlp(2, 4, 1, 1), nn.GRUCell(2, 4)
     with torch.no_grad():
-        assert repeated(net) is net
-        assert repeated_cell(cell) is cell
+        assert fused_mlp(net) is net
+        assert fused_gru_cell(cell) is cell
 
 
 def test_the_solver_agrees_with_torchdiffeq_at_times_of_each_motion() -> None:
@@ -69,7 +69,7 @@ def test_the_solver_agrees_with_torchdiffeq_at_times_of_each_motion() -> None:
     matrix = torch.randn(3, 3, dtype=torch.float64)
     field: Callable[..., torch.Tensor] = lambda z: torch.tanh(z @ matrix)  # noqa: E731
     start, time = torch.randn(4, 3, dtype=torch.float64), torch.rand(4, 7).double().sort(1).values
-    found = solved(field, start, time, 0.05)  # type: ignore[arg-type]
+    found = odeint_bosh3(field, start, time, 0.05)  # type: ignore[arg-type]
     for one, at, path in zip(start, time, found, strict=True):
         grid = torch.cat([torch.zeros(1).double(), at])
         wanted = odeint(lambda t, z: field(z), one[None], grid, rtol=1e-9, atol=1e-10)
@@ -79,15 +79,15 @@ def test_the_solver_agrees_with_torchdiffeq_at_times_of_each_motion() -> None:
 def test_where_a_path_goes_does_not_depend_on_what_else_is_asked() -> None:
     torch.manual_seed(0)
     start, time = torch.randn(2, 3), torch.rand(2, 9).sort(1).values
-    found = solved(torch.tanh, start, time, 0.3)
-    torch.testing.assert_close(solved(torch.tanh, start, time[:, :4], 0.3), found[:, :4])
+    found = odeint_bosh3(torch.tanh, start, time, 0.3)
+    torch.testing.assert_close(odeint_bosh3(torch.tanh, start, time[:, :4], 0.3), found[:, :4])
 
 
 def test_half_the_step_has_an_eighth_of_the_error() -> None:
     start, time = torch.ones(1, 1).double(), torch.linspace(0, 1.2, 50).double()[None]
     wanted = time.neg().exp()
     far, near = (
-        float((solved(torch.neg, start, time, step)[..., 0] - wanted).abs().max())
+        float((odeint_bosh3(torch.neg, start, time, step)[..., 0] - wanted).abs().max())
         for step in (0.2, 0.1)
     )
     assert far / near == pytest.approx(8, rel=0.3)
@@ -95,10 +95,12 @@ def test_half_the_step_has_an_eighth_of_the_error() -> None:
 
 def test_the_shipped_latent_ode_is_as_good_as_the_published_one() -> None:
     model = load_time_series_model(package_file("config/timeseries/checkpoints/hopper_latent_ode"))
-    state, time = motions(list(falls("hopper", PassiveRolloutConfig(300), 4)), 200)  # in no data
+    state, time = split_into_motions(
+        list(falls("hopper", PassiveRolloutConfig(300), 4)), 200
+    )  # in no data
     torch.manual_seed(0)
     rows = torch.randint(101, (len(state), 1)) + torch.arange(100)  # a piece of each, as published
     state, time = state[torch.arange(len(state))[:, None], rows], time[:, :100]
     for seen, published in ((0.1, 0.0036), (0.2, 0.00295), (0.3, 0.003), (0.5, 0.00285)):
-        found = model.predict(subsampled(state, time, seen, 0))
+        found = model.predict(subsample(state, time, seen, 0))
         assert float(((found - state) / model.scale).square().mean()) < 1.2 * published

@@ -10,7 +10,7 @@ import pytest
 
 from invdyn_ros.arms.plant import IDEAL
 from invdyn_ros.arms.scene import SCENES, quaternion_pose
-from invdyn_ros.control.computed_torque import PlainFeedback
+from invdyn_ros.control.computed_torque import ConstantInertiaModel
 from invdyn_ros.data.recording import JointSamples, Recording, align_stamps
 from invdyn_ros.evaluation.closed_loop import replay
 from invdyn_ros.evaluation.grasp_report import (
@@ -259,14 +259,14 @@ def test_replay_of_a_wanted_motion_gives_its_tracking_error() -> None:
     """Standing still at home with a plain controller sags under gravity; servos do not."""
     time = np.arange(100) / 125
     arm = robot("ur5")
-    sag = replay(arm, PlainFeedback(arm, "N m"), "N m", 0.0, samples(time), IDEAL)
+    sag = replay(arm, ConstantInertiaModel(arm, "N m"), "N m", 0.0, samples(time), IDEAL)
     assert 1e-3 < sag.rms < 0.5
     dofbot = robot("dofbot")
     q = np.tile(dofbot.home, (100, 1))
     none = np.empty((100, 0))
     wanted = JointSamples(time, q, np.zeros((100, 5)), none, time)
     same = [
-        replay(dofbot, PlainFeedback(dofbot, "rad"), "rad", 0.0, wanted, seed=s).rms
+        replay(dofbot, ConstantInertiaModel(dofbot, "rad"), "rad", 0.0, wanted, seed=s).rms
         for s in (1, 1)
     ]
     assert same[0] == same[1] < 0.05
@@ -275,7 +275,9 @@ def test_replay_of_a_wanted_motion_gives_its_tracking_error() -> None:
 def test_replay_of_almost_nothing_is_refused() -> None:
     arm = robot("ur5")
     with pytest.raises(ValueError, match="3 wanted states or more, got 2"):
-        replay(arm, PlainFeedback(arm, "N m"), "N m", 0.0, samples(np.array([0.0, 0.1])), IDEAL)
+        replay(
+            arm, ConstantInertiaModel(arm, "N m"), "N m", 0.0, samples(np.array([0.0, 0.1])), IDEAL
+        )
 
 
 def test_a_block_told_in_the_base_frame_errs_by_its_distance_from_the_truth() -> None:

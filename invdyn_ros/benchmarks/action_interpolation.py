@@ -10,29 +10,29 @@ import torch
 from torch import Tensor
 
 from invdyn_ros.benchmarks.report import Row
-from invdyn_ros.control.action_interpolation import acted
+from invdyn_ros.control.action_interpolation import actions_at
 from invdyn_ros.control.state_predictor import impute
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models import InverseDynamics
-from invdyn_ros.models.timeseries.interpolation_baselines import CURVES, along
-from invdyn_ros.models.timeseries.observations import Observations, motions, subsampled
+from invdyn_ros.models.timeseries.interpolation_baselines import INTERPOLATORS, interpolate
+from invdyn_ros.models.timeseries.observations import Observations, split_into_motions, subsample
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
 from invdyn_ros.training.train_time_series import parted
 from invdyn_ros.typing import Array, Mask
 
-LENGTH = 200  # samples of a piece
-FRACTION = 0.2  # of the trajectories are asked about
-LAST, ZERO, WHOLE = "last action", "zero", "all states"
+MOTION_LENGTH = 200  # samples of a piece
+TEST_FRACTION = 0.2  # of the trajectories are asked about
+LAST_ACTION, ZERO, ALL_STATES = "last action", "zero", "all states"
 
-Say = Callable[[Observations], Tensor]
+PredictStates = Callable[[Observations], Tensor]
 
 
 def action_errors(
     data: Path,
     inverse: InverseDynamics,
-    paths: Mapping[str, TimeSeriesModel],
-    shares: Sequence[float],
+    state_models: Mapping[str, TimeSeriesModel],
+    observed_fractions: Sequence[float],
 ) -> dict[str, Row]:
     """Return the nMSE [%] of actions at times that were not seen, a row for each way of saying.
 
@@ -52,39 +52,43 @@ def action_errors(
             f"{data} is of {', '.join(info.joint_names)} in {info.action_unit}; the inverse model "
             f"of {', '.join(meta.joint_names)} in {meta.action_unit}"
         )
-    test = parted(dataset.trajectories, FRACTION)[2]
-    part = motions(test, LENGTH)
-    actions = np.stack([a for t in test for a in _pieces(t.action)])  # (N, T, n)
-    says: dict[str, Say] = {WHOLE: lambda record: record.state}
-    says |= {name: _curve(name) for name in CURVES}
-    says |= {name: _model(model) for name, model in paths.items()}
+    test = parted(dataset.trajectories, TEST_FRACTION)[2]
+    part = split_into_motions(test, MOTION_LENGTH)
+    actions = np.stack([a for t in test for a in _split(t.action)])  # (N, T, n)
+    says: dict[str, PredictStates] = {ALL_STATES: lambda record: record.state}
+    says |= {name: _interpolator(name) for name in INTERPOLATORS}
+    says |= {name: _model(model) for name, model in state_models.items()}
     rows: dict[str, Row] = {}
-    for share in shares:
+    for share in observed_fractions:
         column = f"nMSE {share:.0%}"
-        record = subsampled(part.state, part.time, share, 0)
+        record = subsample(part.state, part.time, share, 0)
         asked = ~record.mask.numpy()
         asked &= (part.time <= part.time[:, -1:] - meta.action_delay).numpy()
         seen = record.mask.numpy()
         rows.setdefault(ZERO, {})[column] = _nmse(np.zeros_like(actions), actions, asked)
-        rows.setdefault(LAST, {})[column] = _nmse(_held(actions, seen), actions, asked)
+        rows.setdefault(LAST_ACTION, {})[column] = _nmse(
+            _last_observed(actions, seen), actions, asked
+        )
         for name, say in says.items():
             found = np.zeros_like(actions)
             for k, states in enumerate(say(record).double().numpy()):
                 at = part.time[k].numpy()[asked[k]]
-                found[k, asked[k]] = acted(inverse, _motion(states, part.time[k]), at)
+                found[k, asked[k]] = actions_at(inverse, _motion(states, part.time[k]), at)
             rows.setdefault(name, {})[column] = _nmse(found, actions, asked)
     return rows
 
 
-def _pieces(rows: Array) -> list[Array]:
-    return [rows[a : a + LENGTH] for a in range(0, len(rows) - LENGTH + 1, LENGTH)]
+def _split(rows: Array) -> list[Array]:
+    return [
+        rows[a : a + MOTION_LENGTH] for a in range(0, len(rows) - MOTION_LENGTH + 1, MOTION_LENGTH)
+    ]
 
 
-def _curve(name: str) -> Say:
-    return lambda record: along(CURVES[name], record)
+def _interpolator(name: str) -> PredictStates:
+    return lambda record: interpolate(INTERPOLATORS[name], record)
 
 
-def _model(model: TimeSeriesModel) -> Say:
+def _model(model: TimeSeriesModel) -> PredictStates:
     return lambda record: torch.cat(
         [
             impute(model, Observations(*part))
@@ -101,7 +105,7 @@ def _motion(states: Array, time: Tensor) -> Trajectory:
     return Trajectory(time.numpy(), q, qd, none, none, names, "N m")
 
 
-def _held(actions: Array, seen: Mask) -> Array:
+def _last_observed(actions: Array, seen: Mask) -> Array:
     """Return the last action at a row that was seen, before the first one that one."""
     number = np.arange(actions.shape[1])
     last = np.maximum.accumulate(np.where(seen, number, -1), axis=1)

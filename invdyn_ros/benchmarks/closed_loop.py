@@ -25,12 +25,12 @@ from invdyn_ros.config import Checked, Count, at_least
 from invdyn_ros.control.computed_torque import (
     FEEDBACK,
     ComputedTorqueController,
+    ConstantInertiaModel,
     FeedbackConfig,
-    Measured,
-    Model,
-    PlainFeedback,
+    InverseDynamicsModel,
+    MeasuredState,
 )
-from invdyn_ros.control.fallback import fallback_of
+from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.control.safety_limits import Plan
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.evaluation.closed_loop import ClosedLoopRun, excitation_motion, replay
@@ -86,7 +86,7 @@ class Controller(NamedTuple):
     """A model and how it drives."""
 
     name: str
-    model: Model
+    model: InverseDynamicsModel
     action_delay: float  # [s] of the model itself
     form: str  # of FORMS
 
@@ -102,9 +102,9 @@ class FeedForward(ComputedTorqueController):
     So the feedback has the same gains [N m/rad] whatever the model.
     """
 
-    def __init__(self, model: Model, action_delay: float, robot: Robot) -> None:
+    def __init__(self, model: InverseDynamicsModel, action_delay: float, robot: Robot) -> None:
         silent = FeedbackConfig(stiffness=0.0, damping=0.0, integral=0.0, error_feedthrough=0.0)
-        plain = PlainFeedback(robot, "N m")
+        plain = ConstantInertiaModel(robot, "N m")
         self.back = ComputedTorqueController(plain, "N m", action_delay)
         self.plain = ComputedTorqueController(plain, "N m", action_delay, silent)
         super().__init__(model, "N m", action_delay, silent)
@@ -115,7 +115,7 @@ class FeedForward(ComputedTorqueController):
         self.back.reset()
         self.plain.reset()
 
-    def __call__(self, plan: Plan, measured: Measured) -> Array:
+    def __call__(self, plan: Plan, measured: MeasuredState) -> Array:
         """Return the torque (n,) [N m] to send now."""
         feedback = self.back(plan, measured) - self.plain(plan, measured)
         return super().__call__(plan, measured) + feedback
@@ -247,7 +247,9 @@ def drive(
 ) -> list[ClosedLoopRun]:
     """Drive every motion, with the model's action delay or, unless `ahead`, without it."""
     action_delay, found = one.action_delay if ahead else 0.0, []
-    fallback = fallback_of(one.model.meta) if isinstance(one.model, InverseDynamics) else None
+    fallback = (
+        fallback_from_metadata(one.model.meta) if isinstance(one.model, InverseDynamics) else None
+    )
     for seed in range(config.motions):
         wanted = excitation_motion(robot, (HELD_OUT, seed), config.seconds)
         follower = FeedForward(one.model, action_delay, robot) if one.form == FORMS[0] else None
@@ -286,7 +288,7 @@ def _controllers(
     action_delay = next(iter(models.values())).meta.action_delay
     right = urdf_model(robot, "N m")
     urdfs = {WRONG: build(replace(right.meta, urdf=wrong)), RIGHT: right}
-    found = [Controller(NONE, PlainFeedback(robot, "N m"), action_delay, FORMS[1])]
+    found = [Controller(NONE, ConstantInertiaModel(robot, "N m"), action_delay, FORMS[1])]
     for form in FORMS:
         found += [Controller(name, model, action_delay, form) for name, model in urdfs.items()]
         found += [Controller(name, m, m.meta.action_delay, form) for name, m in models.items()]

@@ -21,8 +21,8 @@ from invdyn_ros.benchmarks.action_interpolation import action_errors
 from invdyn_ros.benchmarks.closed_loop import HELD_OUT, interval
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios, settings_of
 from invdyn_ros.config import Checked, Constraint, Count, at_least
-from invdyn_ros.control.computed_torque import Measured
-from invdyn_ros.control.fallback import fallback_of
+from invdyn_ros.control.computed_torque import MeasuredState
+from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.control.safety_limits import Plan, State
 from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredictorConfig
 from invdyn_ros.evaluation.closed_loop import (
@@ -36,13 +36,13 @@ from invdyn_ros.evaluation.closed_loop import (
 from invdyn_ros.models import InverseDynamics
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.runtime import Runtime, fast
-from invdyn_ros.models.timeseries.encoder_model import Shares
-from invdyn_ros.models.timeseries.registry import load_time_series_model, untrained
+from invdyn_ros.models.timeseries.encoder_model import Fractions
+from invdyn_ros.models.timeseries.registry import load_time_series_model, untrained_copy
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
 from invdyn_ros.robots.robot import Robot, load_robot, package_file
 
-TODAY = "last joint state"
-Drops = Annotated[
+BASELINE = "last joint state"
+DropRates = Annotated[
     tuple[float, ...],
     Constraint("hold shares from 0 up, below 1", lambda x: x and min(x) >= 0 and max(x) < 1),
 ]
@@ -58,17 +58,17 @@ class JointStateDropoutBenchmarkConfig(Checked):
     """Name of the arm."""
     checkpoint: Path | None = None
     """Folder of its inverse model; default: the one shipped."""
-    drops: Drops = (0.0, 0.25, 0.5, 0.75)
+    drop_rates: DropRates = (0.0, 0.25, 0.5, 0.75)
     """Shares of the joint states that are lost."""
     motions: Count = 6
     """Motions to drive, each with losses of its own."""
     seconds: Annotated[float, at_least(1)] = 10.0
     """Length of each [s]."""
-    blind: StatePredictorConfig = field(default_factory=StatePredictorConfig)
+    prediction: StatePredictorConfig = field(default_factory=StatePredictorConfig)
     """How long the arm is driven unseen."""
     data: Path | None = None
     """Dataset of the arm, of which no path model learned the last fifth; none: no actions."""
-    shares: Shares = (0.5, 0.2, 0.1, 0.05)
+    observed_fractions: Fractions = (0.5, 0.2, 0.1, 0.05)
     """Shares of its samples that are seen."""
     threads: Count = 1
     """CPU threads of torch."""
@@ -79,7 +79,7 @@ class JointStateDropoutBenchmarkConfig(Checked):
 class NoPrediction(ZeroOrderHold):
     """Nobody asks in between: the last command stays."""
 
-    def predict(self, time: float, plan: Plan | None) -> Measured | None:
+    def predict(self, time: float, plan: Plan | None) -> MeasuredState | None:
         """Return that nobody knows."""
         return None
 
@@ -87,27 +87,27 @@ class NoPrediction(ZeroOrderHold):
 class ConstantVelocity(ZeroOrderHold):
     """The arm moves on as it was seen to move."""
 
-    def predict(self, time: float, plan: Plan | None) -> Measured | None:
+    def predict(self, time: float, plan: Plan | None) -> MeasuredState | None:
         """Return the state after steady motion."""
         then, q, qd = self.measured
-        return Measured(time, q + (time - then) * qd, qd)
+        return MeasuredState(time, q + (time - then) * qd, qd)
 
 
-class Timed(NamedTuple):
+class TimedPredictor(NamedTuple):
     """Takes the time of each answer."""
 
-    sight: StatePredictor
-    taken: list[float]  # [ms]
+    predictor: StatePredictor
+    durations: list[float]  # [ms]
 
-    def update(self, measured: Measured, desired: State | None) -> None:
+    def update(self, measured: MeasuredState, desired: State | None) -> None:
         """Take a joint state."""
-        self.sight.update(measured, desired)
+        self.predictor.update(measured, desired)
 
-    def predict(self, time_: float, plan: Plan | None) -> Measured | None:
+    def predict(self, time_: float, plan: Plan | None) -> MeasuredState | None:
         """Return where the arm is."""
         begun = time.perf_counter()
-        found = self.sight.predict(time_, plan)
-        self.taken.append(1e3 * (time.perf_counter() - begun))
+        found = self.predictor.predict(time_, plan)
+        self.durations.append(1e3 * (time.perf_counter() - begun))
         return found
 
 
@@ -121,50 +121,50 @@ def measure_joint_state_dropout(config: JointStateDropoutBenchmarkConfig) -> dic
     torch.set_num_threads(config.threads)
     folder = config.checkpoint or package_file(f"config/checkpoints/{robot.name}")
     inverse = load(folder, "cpu", robot)
-    paths = _paths(config.models)
+    paths = _load_models(config.models)
     sights: dict[str, Callable[[], StatePredictor]] = {
         "last command": NoPrediction,
-        TODAY: ZeroOrderHold,
+        BASELINE: ZeroOrderHold,
     }
     sights["steady velocity"] = ConstantVelocity
     for name, model in paths.items():
         LearnedStatePredictor(model, robot)  # refuse it before anything is driven
-        sights[name] = lambda model=model: LearnedStatePredictor(model, robot, config.blind)  # type: ignore[misc]
+        sights[name] = lambda model=model: LearnedStatePredictor(model, robot, config.prediction)  # type: ignore[misc]
     told = {}
     if config.data is not None:
-        told = action_errors(config.data, inverse, paths, config.shares)
-    rows, details = _driven(config, robot, inverse, sights)
+        told = action_errors(config.data, inverse, paths, config.observed_fractions)
+    rows, details = _measure_tracking(config, robot, inverse, sights)
     for name, row in told.items():
         rows[name] = rows.get(name, {}) | row
-    columns = [_name(drop) for drop in config.drops]
+    columns = [_percent(drop) for drop in config.drop_rates]
     return benchmark_report(
         "joint_state_dropout",
         unit="mrad RMS tracking error by share lost; ms per answer; nMSE in % by share seen",
         machine=about,
         settings=settings_of(config),
         rows=rows,
-        ratio={name: ratios(rows[name], rows[TODAY], columns) for name in paths},
+        ratio={name: ratios(rows[name], rows[BASELINE], columns) for name in paths},
         details=details,
     )
 
 
-def _name(drop: float) -> str:
+def _percent(drop: float) -> str:
     return f"{drop:.0%}"
 
 
-def _paths(folders: Sequence[Path]) -> dict[str, TimeSeriesModel]:
+def _load_models(folders: Sequence[Path]) -> dict[str, TimeSeriesModel]:
     """Return path models by name, trained and, where that says anything, not."""
     found: dict[str, TimeSeriesModel] = {}
     for folder in folders:
         model = load_time_series_model(folder)
         name = model.meta.family
         if name == "bridge":
-            found[f"{name}, untrained"] = untrained(model)
+            found[f"{name}, untrained"] = untrained_copy(model)
         found[name if name not in found else str(folder)] = model
     return found
 
 
-def _driven(
+def _measure_tracking(
     config: JointStateDropoutBenchmarkConfig,
     robot: Robot,
     inverse: InverseDynamics,
@@ -173,22 +173,22 @@ def _driven(
     """Return a row for each way to say what does not come, and the 95% intervals of each."""
     rows: dict[str, Row] = {}
     details: dict[str, Any] = {}
-    runtime, total = fast(inverse), len(sights) * len(config.drops) * config.motions
+    runtime, total = fast(inverse), len(sights) * len(config.drop_rates) * config.motions
     bar = tqdm(total=total, unit="run", desc="driving", file=sys.stderr)
     with bar:
         for name, make in sights.items():
             taken: list[float] = []
-            for drop in config.drops:
+            for drop in config.drop_rates:
                 squares = []
                 for seed in range(config.motions):
-                    sight = Timed(make(), taken)
+                    sight = TimedPredictor(make(), taken)
                     run = drive(robot, inverse, runtime, sight, drop, seed, config.seconds)
                     squares.append(run.rms**2)
                     bar.update()
                 rms = float(np.sqrt(np.mean(squares)))
-                rows.setdefault(name, {})[_name(drop)] = round(1e3 * rms, 4)
+                rows.setdefault(name, {})[_percent(drop)] = round(1e3 * rms, 4)
                 ends = [round(1e3 * x, 4) for x in interval(squares)]
-                details.setdefault(name, {})[_name(drop)] = ends
+                details.setdefault(name, {})[_percent(drop)] = ends
             if taken:
                 rows[name]["ms"] = round(float(np.median(taken)), 4)
     return rows, details
@@ -198,16 +198,16 @@ def drive(
     robot: Robot,
     inverse: InverseDynamics,
     runtime: Runtime,
-    sight: StatePredictor,
-    drop: float,
+    predictor: StatePredictor,
+    drop_rate: float,
     seed: int,
     seconds: float,
 ) -> ClosedLoopRun:
     """Drive one motion while a share of the joint states is lost, the same ones for everybody."""
     wanted, meta = excitation_motion(robot, (HELD_OUT, seed), seconds), inverse.meta
-    arrived = np.random.default_rng([HELD_OUT, seed]).random(len(wanted.time)) >= drop
+    arrived = np.random.default_rng([HELD_OUT, seed]).random(len(wanted.time)) >= drop_rate
     arrived[0] = True  # the arm is engaged where it is seen to be
-    link, fallback = LossyChannel(arrived, sight), fallback_of(meta)
+    link, fallback = LossyChannel(arrived, predictor), fallback_from_metadata(meta)
     return replay(
         robot,
         runtime,

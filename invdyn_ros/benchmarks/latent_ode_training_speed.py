@@ -27,30 +27,33 @@ from invdyn_ros.benchmarks.report import (
     settings_of,
 )
 from invdyn_ros.config import Checked, Count, Fraction, to_mapping
-from invdyn_ros.models.timeseries.encoder_model import UNIT, Seen
-from invdyn_ros.models.timeseries.latent_ode import LatentOde, LatentOdeConfig, solved
-from invdyn_ros.models.timeseries.observations import Motions, motions, subsampled
+from invdyn_ros.models.timeseries.encoder_model import TIME_UNIT, EncoderInput
+from invdyn_ros.models.timeseries.latent_ode import LatentOde, LatentOdeConfig, odeint_bosh3
+from invdyn_ros.models.timeseries.observations import Motions, split_into_motions, subsample
 from invdyn_ros.models.timeseries.registry import load_time_series_model
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata
 from invdyn_ros.sources.passive_rollouts import PassiveRolloutConfig, body, falls, joints
 from invdyn_ros.training.distributed import ProcessGroup
 from invdyn_ros.training.optimizer import Optimizer, OptimizerConfig
 
-RELATIVE, ABSOLUTE, DRAWN = 1e-3, 1e-4, 3  # tolerances and draws of the authors
-TIGHT = 1e-7
+RTOL, ATOL, NUM_SAMPLES = 1e-3, 1e-4, 3  # tolerances and draws of the authors
+EXACT_TOLERANCE = 1e-7
 BODY = "hopper"
-OURS, PEER = "ours", "authors' way, torchdiffeq"
-TURN = 5  # steps in a row, of which the first is not counted: others' memory is in its way
-RATE, SLIGHT = 1e-2, 1e-7  # learning rates; trained weights stay as they are
+OURS, REFERENCE = "ours", "authors' way, torchdiffeq"
+BLOCK_LENGTH = 5  # steps in a row, of which the first is not counted: others' memory is in its way
+LEARNING_RATE, FROZEN_LEARNING_RATE = (
+    1e-2,
+    1e-7,
+)  # learning rates; trained weights stay as they are
 
 
 @dataclass(frozen=True)
 class LatentOdeTrainingSpeedBenchmarkConfig(Checked):
     """Seconds per step of training a latent ODE, beside its authors' way of it."""
 
-    share: Fraction = 0.1
+    observed_fraction: Fraction = 0.1
     """Share of the samples that are seen."""
-    batch: Count = 50
+    batch_size: Count = 50
     """Motions per step."""
     steps: Count = 20
     """Steps of each, five at a time in turn; the first five and the first of five do not count."""
@@ -62,27 +65,27 @@ class LatentOdeTrainingSpeedBenchmarkConfig(Checked):
     """JSON file to write."""
 
 
-class Authors(LatentOde):
+class ReferenceLatentOde(LatentOde):
     """The same model, computed as its authors compute it."""
 
-    def encoded(self, seen: Seen) -> Tensor:
+    def encode(self, inputs: EncoderInput) -> Tensor:
         """Return what is known of each motion, by one step per time of any observation."""
-        times = torch.unique(seen.time[seen.real])
-        each = torch.arange(len(seen.time))
-        code = torch.zeros(len(seen.time), self.config.recognised)
+        times = torch.unique(inputs.time[inputs.mask])
+        each = torch.arange(len(inputs.time))
+        code = torch.zeros(len(inputs.time), self.config.recognition_dim)
         gaps = nn.functional.pad(times.diff(), (0, 1))
         for moment, gap in zip(times.flip(0), gaps.flip(0), strict=True):
-            code = code - gap * self.drift(code)
-            here = (seen.time == moment) & seen.real
-            state = seen.state[each, here.int().argmax(1)]
-            code = torch.where(here.any(1, keepdim=True), self.cell(state, code), code)
-        return code - times[0] * self.drift(code)
+            code = code - gap * self.encoder_dynamics(code)
+            here = (inputs.time == moment) & inputs.mask
+            state = inputs.state[each, here.int().argmax(1)]
+            code = torch.where(here.any(1, keepdim=True), self.encoder_cell(state, code), code)
+        return code - times[0] * self.encoder_dynamics(code)
 
-    def moved(self, start: Tensor, time: Tensor) -> Tensor:
+    def latent_trajectory(self, z0: Tensor, time: Tensor) -> Tensor:
         """Return the latent states, computed as often as the authors draw some."""
-        many = start.repeat(DRAWN, 1)
-        path = odeint(lambda _, z: self.flow(z), many, time[0], rtol=RELATIVE, atol=ABSOLUTE)
-        return path.transpose(0, 1).unflatten(0, (DRAWN, -1)).mean(0)
+        many = z0.repeat(NUM_SAMPLES, 1)
+        path = odeint(lambda _, z: self.dynamics(z), many, time[0], rtol=RTOL, atol=ATOL)
+        return path.transpose(0, 1).unflatten(0, (NUM_SAMPLES, -1)).mean(0)
 
 
 def measure_latent_ode_training_speed(
@@ -95,15 +98,22 @@ def measure_latent_ode_training_speed(
     """
     about = machine_info(config.threads)
     torch.set_num_threads(config.threads)
-    data = motions(list(falls(BODY, PassiveRolloutConfig(10 * config.batch), 123)), 200)
-    nets = {name: _net(kind, config, data) for name, kind in ((OURS, LatentOde), (PEER, Authors))}
-    adamax = torch.optim.Adamax(nets[PEER].parameters(), _rate(config))
-    ours = Optimizer(nets[OURS], OptimizerConfig(learning_rate=_rate(config)), ProcessGroup())
+    data = split_into_motions(
+        list(falls(BODY, PassiveRolloutConfig(10 * config.batch_size), 123)), 200
+    )
+    nets = {
+        name: _build(kind, config, data)
+        for name, kind in ((OURS, LatentOde), (REFERENCE, ReferenceLatentOde))
+    }
+    adamax = torch.optim.Adamax(nets[REFERENCE].parameters(), _learning_rate(config))
+    ours = Optimizer(
+        nets[OURS], OptimizerConfig(learning_rate=_learning_rate(config)), ProcessGroup()
+    )
     steps: dict[str, Callable[[Motions], object]] = {
         OURS: lambda batch: ours.step(batch, 1.0, 0),
-        PEER: lambda batch: _step(nets[PEER], adamax, batch),
+        REFERENCE: lambda batch: _step(nets[REFERENCE], adamax, batch),
     }
-    taken = _timed(steps, data, config)
+    taken = _time_steps(steps, data, config)
     rows: dict[str, Row] = {
         name: {k: round(v, 5) for k, v in quantiles(values, (10, 50, 90)).items()}
         for name, values in taken.items()
@@ -116,20 +126,20 @@ def measure_latent_ode_training_speed(
         machine=about,
         settings=settings_of(config),
         rows=rows,
-        ratio={f"{PEER} to {OURS}": ratios(rows[PEER], rows[OURS], ("p10", "p50"))},
+        ratio={f"{REFERENCE} to {OURS}": ratios(rows[REFERENCE], rows[OURS], ("p10", "p50"))},
     )
 
 
-def _rate(config: LatentOdeTrainingSpeedBenchmarkConfig) -> float:
-    return RATE if config.model is None else SLIGHT
+def _learning_rate(config: LatentOdeTrainingSpeedBenchmarkConfig) -> float:
+    return LEARNING_RATE if config.model is None else FROZEN_LEARNING_RATE
 
 
-def _net(
+def _build(
     kind: type[LatentOde], config: LatentOdeTrainingSpeedBenchmarkConfig, data: Motions
 ) -> LatentOde:
     """Return a network in training, of the same weights whatever the kind."""
     model = body(BODY)
-    shape = to_mapping(LatentOdeConfig(observed_fractions=(config.share,)))
+    shape = to_mapping(LatentOdeConfig(observed_fractions=(config.observed_fraction,)))
     torch.manual_seed(0)
     net = kind(
         TimeSeriesMetadata("latent_ode", BODY, joints(model), 1 / model.opt.timestep, shape)
@@ -147,18 +157,18 @@ def _step(net: LatentOde, optimiser: torch.optim.Optimizer, batch: Motions) -> N
     optimiser.step()
 
 
-def _timed(
+def _time_steps(
     steps: dict[str, Callable[[Motions], object]],
     data: Motions,
     config: LatentOdeTrainingSpeedBenchmarkConfig,
 ) -> dict[str, list[float]]:
     """Return the seconds of all steps that count."""
     taken: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(-(-config.steps // TURN)):
+    for turn in range(-(-config.steps // BLOCK_LENGTH)):
         for name, step in steps.items():
-            for k in range(TURN):
-                torch.manual_seed(TURN * turn + k)
-                batch = data.rows(torch.randint(data.size, (config.batch,)))
+            for k in range(BLOCK_LENGTH):
+                torch.manual_seed(BLOCK_LENGTH * turn + k)
+                batch = data.rows(torch.randint(data.size, (config.batch_size,)))
                 begun = time.perf_counter()
                 step(batch)
                 if turn and k:
@@ -172,16 +182,18 @@ def _solver_errors(net: LatentOde, name: str, data: Motions) -> Row:
 
     They start where the encoder says of some data: elsewhere the network has never been asked.
     """
-    seen, _, _ = net.observed(subsampled(data.state[:, :100], data.time[:, :100], 0.1, 0))
-    start = net.guess(LatentOde.encoded(net, seen)).chunk(2, 1)[0].double()
-    at = torch.arange(100, dtype=torch.float64) / UNIT
-    flow = deepcopy(net.flow).double()
+    seen, _, _ = net.encoder_inputs(subsample(data.state[:, :100], data.time[:, :100], 0.1, 0))
+    start = net.posterior(LatentOde.encode(net, seen)).chunk(2, 1)[0].double()
+    at = torch.arange(100, dtype=torch.float64) / TIME_UNIT
+    flow = deepcopy(net.dynamics).double()
     field: Callable[[Any, Tensor], Tensor] = lambda _, z: flow(z)  # noqa: E731
-    exact = odeint(field, start, at, rtol=TIGHT, atol=TIGHT).transpose(0, 1)
+    exact = odeint(field, start, at, rtol=EXACT_TOLERANCE, atol=EXACT_TOLERANCE).transpose(0, 1)
     if name == OURS:
-        found = solved(flow, start, at.expand(len(start), -1), net.config.stride / UNIT)
+        found = odeint_bosh3(
+            flow, start, at.expand(len(start), -1), net.config.solver_stride / TIME_UNIT
+        )
     else:
-        found = odeint(field, start, at, rtol=RELATIVE, atol=ABSOLUTE).transpose(0, 1)
+        found = odeint(field, start, at, rtol=RTOL, atol=ATOL).transpose(0, 1)
     missed = found - exact
     return {
         "error": float(f"{float(missed.abs().max()):.3g}"),

@@ -20,7 +20,7 @@ import torch
 
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, quantiles, ratios
 from invdyn_ros.config import Checked, at_least
-from invdyn_ros.control.computed_torque import Measured
+from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.checkpoint import load, pick_device
@@ -131,7 +131,7 @@ def _calls(
     def tick(model: Runtime) -> Callable[[int], object]:
         driver = ArmController(robot, model, model.meta.action_unit, model.meta.action_delay)
         driver.engage(True)
-        return lambda i: driver.tick(Measured(i / robot.rate, robot.home, rows[i, 1]))
+        return lambda i: driver.update(MeasuredState(i / robot.rate, robot.home, rows[i, 1]))
 
     calls: dict[str, Callable[[int], object]] = {
         LIVE: lambda i: live.predict(motions[i], stamps),

@@ -27,20 +27,20 @@ from invdyn_ros.training.training_state import RunState
 
 INERTIA, VISCOUS, GRAVITY, TORQUE = 0.1, 0.2, 0.5, 1.0  # kg m2, N m s/rad, N m, N m/A2
 CURRENT = (0.5, 1.5)  # [A] without its sign
-NEAR = 0.05  # of a mode: as good as on it
-FEWEST = 10  # of motions and draws that tell something
-FEW, MANY = 4, 100  # sampling steps to compare
+NEAR_MODE_TOLERANCE = 0.05  # of a mode: as good as on it
+MIN_COUNT = 10  # of motions and draws that tell something
+FEW_STEPS, MANY_STEPS = 4, 100  # sampling steps to compare
 
 
 @dataclass(frozen=True)
 class MultimodalBenchmarkConfig(Checked):
     """Two actions for each motion: does a family find both, one, or neither."""
 
-    samples: Annotated[int, at_least(FEWEST)] = 12_000
+    train_samples: Annotated[int, at_least(MIN_COUNT)] = 12_000
     """Motions to learn from; a fifth as many decide when to stop."""
-    motions: Annotated[int, at_least(FEWEST)] = 250
+    test_motions: Annotated[int, at_least(MIN_COUNT)] = 250
     """Motions to judge by."""
-    draws: Annotated[int, at_least(FEWEST)] = 40
+    draws: Annotated[int, at_least(MIN_COUNT)] = 40
     """Actions drawn for each of them."""
     steps: tuple[int, ...] = (1, 2, 4, 8, 16, 100)
     """Sampling steps to try, beside 4 and 100."""
@@ -67,34 +67,35 @@ def measure_multimodal(config: MultimodalBenchmarkConfig) -> dict[str, Any]:
     about = machine_info(torch.get_num_threads())
     random = torch.Generator().manual_seed(config.seed)
     learn, judge, test = (
-        solenoid(size, random) for size in (config.samples, config.samples // 5, config.motions)
+        solenoid(size, random)
+        for size in (config.train_samples, config.train_samples // 5, config.test_motions)
     )
-    models = {name: fitted(name, learn, judge, config) for name in ("mlp", "flow")}
+    models = {name: fit_model(name, learn, judge, config) for name in ("mlp", "flow")}
     mean = {name: model.predict(*test[:2]).mean for name, model in models.items()}
     rows: dict[str, Row] = {"best single action": {"nmse": 100 * nmse(0 * test.action, test)}}
-    rows["mlp"] = scores(mean["mlp"][None], test) | {"nmse": 100 * nmse(mean["mlp"], test)}
+    rows["mlp"] = sample_metrics(mean["mlp"][None], test) | {"nmse": 100 * nmse(mean["mlp"], test)}
     flow = models["flow"]
     assert isinstance(flow, Flow)
     for temperature in sorted({*config.temperatures, 1.0}, reverse=True):
-        for steps in sorted({*config.steps, FEW, MANY}):
+        for steps in sorted({*config.steps, FEW_STEPS, MANY_STEPS}):
             draw = torch.Generator().manual_seed(config.seed)
             drawn = flow.sample(*test[:2], config.draws, temperature, draw, steps=steps)
-            rows[named(steps, temperature)] = scores(drawn, test)
+            rows[row_name(steps, temperature)] = sample_metrics(drawn, test)
     rows["flow, mean"] = {"nmse": 100 * nmse(mean["flow"], test)}
-    few, many = (rows[named(steps, 1.0)] for steps in (FEW, MANY))
+    few, many = (rows[row_name(steps, 1.0)] for steps in (FEW_STEPS, MANY_STEPS))
     return benchmark_report(
         "multimodal",
         unit="%",
         machine=about,
         settings=settings_of(config),
         rows=rows,
-        ratio={f"{FEW} steps to {MANY}": ratios(few, many, ("error", "rms"))},
+        ratio={f"{FEW_STEPS} steps to {MANY_STEPS}": ratios(few, many, ("error", "rms"))},
     )
 
 
-def solenoid(count: int, random: torch.Generator) -> Windows:
+def solenoid(count: int, generator: torch.Generator) -> Windows:
     """Return random motions (N, 1, 3) and one of the two currents (N, 1, 1) [A] of each."""
-    u, v, w, sign = torch.rand(4, count, generator=random)
+    u, v, w, sign = torch.rand(4, count, generator=generator)
     q, qd = 2 * torch.pi * (u - 0.5), 4 * (v - 0.5)
     current = CURRENT[0] + (CURRENT[1] - CURRENT[0]) * w
     qdd = (TORQUE * current**2 - VISCOUS * qd - GRAVITY * torch.sin(q)) / INERTIA
@@ -103,26 +104,26 @@ def solenoid(count: int, random: torch.Generator) -> Windows:
     return Windows(motion[:, None], torch.zeros(count, 1), action[:, None, None])
 
 
-def fitted(
-    family: str, learn: Windows, judge: Windows, config: MultimodalBenchmarkConfig
+def fit_model(
+    family: str, train: Windows, val: Windows, config: MultimodalBenchmarkConfig
 ) -> InverseDynamics:
     """Return a model of the toy."""
     fields = to_mapping({"mlp": MlpConfig, "flow": FlowConfig}[family]())
     meta = ModelMetadata(family, "solenoid", ("joint",), "A", 100.0, 0.0, "", fields)
     torch.manual_seed(config.seed)
     model = build(meta)
-    model.standardise(learn)
+    model.standardise(train)
     with tempfile.TemporaryDirectory(prefix="invdyn_") as folder:
         state = RunState(Path(folder), {}, meta)
-        Trainer(model, learn, judge, config.optimizer, config.seed, state).run()
+        Trainer(model, train, val, config.optimizer, config.seed, state).run()
     return model.eval()
 
 
-def scores(drawn: Tensor, test: Windows) -> Row:
+def sample_metrics(drawn: Tensor, test: Windows) -> Row:
     """Compare drawn actions (K, N, 1, 1) with the two that each motion has."""
     mode = test.action.abs()
     distance = (drawn.abs() - mode).abs() / mode  # the nearer mode has the sign of the draw
-    near = distance <= NEAR
+    near = distance <= NEAR_MODE_TOLERANCE
     return {
         "near_mode": round(100 * float(near.float().mean()), 2),
         "positive": round(100 * float((near & (drawn > 0)).sum() / near.sum().clamp_min(1)), 2),
@@ -141,6 +142,6 @@ def nmse(mean: Tensor, test: Windows) -> float:
     return float(error.mean() / a.square().mean())
 
 
-def named(steps: int, temperature: float) -> str:
+def row_name(steps: int, temperature: float) -> str:
     """Return the name of a row of the sweep."""
     return f"flow, T {temperature:g}, {steps} steps"

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invdyn_ros.benchmarks.pendulum_task import Act
+from invdyn_ros.benchmarks.pendulum_task import Agent
 from invdyn_ros.config import Checked, Count, NonNegative, Positive, at_least, to_mapping
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.trajectory import Trajectory
@@ -22,13 +22,13 @@ from invdyn_ros.models.planner.planner import FlowPlanner
 from invdyn_ros.models.planner.receding_horizon import (
     Candidates,
     PlannedActions,
-    Propose,
+    ProposeFn,
+    RecedingHorizonConfig,
     RecedingHorizonPlanner,
-    ReplanConfig,
-    nearest,
-    smoothest,
+    action_smoothness,
+    goal_distance,
 )
-from invdyn_ros.models.planner.segments import actions_ahead
+from invdyn_ros.models.planner.segments import action_segments
 from invdyn_ros.sources.pendulum import PendulumConfig, simulate_pendulum
 from invdyn_ros.training.optimizer import OptimizerConfig
 from invdyn_ros.training.train import TrainConfig, train
@@ -42,30 +42,30 @@ FAMILIES: dict[str, dict[str, Any]] = {  # small ones: the pendulum has one join
     "enhanced": {"width": 64, "depth": 2, "dropout": 0.0, "std_type": "independent"},
     "flow": {"width": 32, "down_dims": (16, 32), "steps": 2},
 }
-DRIVER = "mlp"  # the family of the table; the others show their smoothness only
+MAIN_FAMILY = "mlp"  # the family of the table; the others show their smoothness only
 RANDOM, PLANNED, DIRECT = "random", "plan + inverse model", "direct action planner"
-SMOOTH = f"{DIRECT}, smoothest of many"
+SMOOTHEST = f"{DIRECT}, smoothest of many"
 
 
 @dataclass(frozen=True)
 class PlanningBenchmarkConfig(Checked):
     """Planner and inverse model on a pendulum whose mass changes, beside one planner alone."""
 
-    mass: Positive = 2.0
+    shifted_mass: Positive = 2.0
     """Of the shifted pendulum [kg]; the other has 1."""
     torque: Positive = 20.0
     """Largest torque in the data of either [N m]; in the episodes it is 30."""
-    recordings: Annotated[int, at_least(10)] = 60
+    num_recordings: Annotated[int, at_least(10)] = 60
     """Of 5 s, in the data of either."""
     seed: Annotated[int, at_least(0)] = 100
     """The first of them; the defaults here were chosen on seed 0."""
-    seeds: Count = 3
+    num_seeds: Count = 3
     """Of data, weights and draws."""
     episodes: Count = 10
     """For each seed."""
-    smooth: NonNegative = 2.0
+    smoothness_weight: NonNegative = 2.0
     """[rad2/(N m)2] what a bend of the actions costs beside the way to the goal."""
-    replan: ReplanConfig = field(default_factory=ReplanConfig)
+    receding_horizon: RecedingHorizonConfig = field(default_factory=RecedingHorizonConfig)
     """How plans become actions."""
     network: FlowMatchingConfig = field(default_factory=FlowMatchingConfig)
     """Shape of both planners."""
@@ -81,7 +81,7 @@ class PlanningBenchmarkConfig(Checked):
     @property
     def pendulum(self) -> PendulumConfig:
         """The unshifted pendulum, and how it is recorded."""
-        return PendulumConfig(torque=self.torque, episodes=self.recordings)
+        return PendulumConfig(torque=self.torque, episodes=self.num_recordings)
 
     @property
     def planner(self) -> PlannerConfig:
@@ -96,7 +96,7 @@ class TrainedModels(NamedTuple):
     """All that is trained of one seed."""
 
     planner: FlowPlanner
-    direct: SequenceFlowMatching
+    action_planner: SequenceFlowMatching
     light: dict[str, InverseDynamics]  # by family
     heavy: InverseDynamics
 
@@ -116,61 +116,65 @@ class DirectActions:
         return actions.new_empty(self.count, 0, len(state)), actions
 
 
-def make(config: PlanningBenchmarkConfig, seed: int) -> TrainedModels:
+def train_models(config: PlanningBenchmarkConfig, seed: int) -> TrainedModels:
     """Collect the data of both pendulums and train all that learns from them."""
     settings = replace(config.planner, seed=seed)
     with tempfile.TemporaryDirectory(prefix="invdyn_") as name:
-        folder, mass = Path(name), config.mass
-        light = _collected(replace(config.pendulum, seed=seed), folder / "light")
-        _collected(replace(config.pendulum, seed=seed, mass=mass), folder / "heavy")
+        folder, mass = Path(name), config.shifted_mass
+        light = _collect(replace(config.pendulum, seed=seed), folder / "light")
+        _collect(replace(config.pendulum, seed=seed, mass=mass), folder / "heavy")
         planner = train_planner(settings, motions(settings, folder / "light"), folder / "planner")
-        learn, judge = parted(settings, light, actions_ahead)
+        learn, judge = parted(settings, light, action_segments)
         torch.manual_seed(seed)
         direct = SequenceFlowMatching(settings.network, 1, learn.condition.shape[1], 1)
         fit(direct, learn, judge, settings, RunState(folder / "direct", {}, planner.meta))
         models = {
-            family: train(_inverse(config, family, seed), folder / "light", folder / family)
+            family: train(_inverse_config(config, family, seed), folder / "light", folder / family)
             for family in FAMILIES
         }
-        other = train(_inverse(config, DRIVER, seed), folder / "heavy", folder / "other")
+        other = train(
+            _inverse_config(config, MAIN_FAMILY, seed), folder / "heavy", folder / "other"
+        )
     return TrainedModels(planner, direct, models, other.eval())
 
 
-def _collected(pendulum: PendulumConfig, folder: Path) -> list[Trajectory]:
+def _collect(pendulum: PendulumConfig, folder: Path) -> list[Trajectory]:
     parts = list(simulate_pendulum(pendulum))
     write_dataset(folder, parts, "pendulum", pendulum.rate)
     return parts
 
 
-def _inverse(config: PlanningBenchmarkConfig, family: str, seed: int) -> TrainConfig:
+def _inverse_config(config: PlanningBenchmarkConfig, family: str, seed: int) -> TrainConfig:
     descent = OptimizerConfig(epochs=config.epochs, patience=config.epochs)
     fields = to_mapping(MODELS[family].Config(**FAMILIES[family]))
     return TrainConfig(family, seed, action_delay=0.0, optimizer=descent, model=fields)
 
 
-def actors(
+def agents(
     config: PlanningBenchmarkConfig,
     made: TrainedModels,
     light: PendulumConfig,
     heavy: PendulumConfig,
-) -> dict[str, tuple[PendulumConfig, Propose | None]]:
+) -> dict[str, tuple[PendulumConfig, ProposeFn | None]]:
     """Return who acts on which pendulum, by name; None acts at random."""
-    with_model = partial(PlannedActions, made.planner, config=config.replan)
-    drawn, chosen = (DirectActions(made.direct, n) for n in (1, config.replan.plans))
-    sampled = replace(config.replan, temperature=1.0)
-    made_of: dict[str, tuple[PendulumConfig, Propose | None]] = {
+    with_model = partial(PlannedActions, made.planner, config=config.receding_horizon)
+    drawn, chosen = (
+        DirectActions(made.action_planner, n) for n in (1, config.receding_horizon.num_plans)
+    )
+    sampled = replace(config.receding_horizon, temperature=1.0)
+    made_of: dict[str, tuple[PendulumConfig, ProposeFn | None]] = {
         RANDOM: (light, None),
-        PLANNED: (light, with_model(made.light[DRIVER])),
+        PLANNED: (light, with_model(made.light[MAIN_FAMILY])),
         DIRECT: (light, drawn),
-        SMOOTH: (light, chosen),
+        SMOOTHEST: (light, chosen),
         f"shifted, {RANDOM}": (heavy, None),
-        f"shifted, {PLANNED}, the old one": (heavy, with_model(made.light[DRIVER])),
+        f"shifted, {PLANNED}, the old one": (heavy, with_model(made.light[MAIN_FAMILY])),
         f"shifted, {PLANNED}, exchanged": (heavy, with_model(made.heavy)),
         f"shifted, {DIRECT}": (heavy, drawn),
-        f"shifted, {SMOOTH}": (heavy, chosen),
+        f"shifted, {SMOOTHEST}": (heavy, chosen),
     }
     for family in FAMILIES:
-        if family not in (DRIVER, "flow"):  # the mean and spread of a flow take many draws
+        if family not in (MAIN_FAMILY, "flow"):  # the mean and spread of a flow take many draws
             made_of[f"{PLANNED}, {family}"] = light, with_model(made.light[family])
     for family in ("enhanced", "flow"):
         propose = PlannedActions(made.planner, made.light[family], sampled)
@@ -178,7 +182,9 @@ def actors(
     return made_of
 
 
-def replanning(propose: Propose, config: ReplanConfig, weight: float | None, seed: int) -> Act:
+def receding_horizon_agent(
+    propose: ProposeFn, config: RecedingHorizonConfig, weight: float | None, seed: int
+) -> Agent:
     """Return who acts by a replanner.
 
     Args:
@@ -190,19 +196,19 @@ def replanning(propose: Propose, config: ReplanConfig, weight: float | None, see
     replanner = RecedingHorizonPlanner(propose, config, seed)
 
     def act(state: Array, goal: Array) -> tuple[Array, Array]:
-        near = nearest(goal)
+        near = goal_distance(goal)
 
         def score(candidates: Candidates) -> Tensor:
             if weight is None:
-                return smoothest(candidates)
-            return near(candidates) + weight * smoothest(candidates)
+                return action_smoothness(candidates)
+            return near(candidates) + weight * action_smoothness(candidates)
 
         return replanner(state, goal - state, score), replanner.plan
 
     return act
 
 
-def at_random(torque: float, seed: int) -> Act:
+def random_agent(torque: float, seed: int) -> Agent:
     """Return who sends any torque up to a largest one [N m] at any time."""
     random, nothing = np.random.default_rng(seed), np.empty((0, 2))
     return lambda state, goal: (random.uniform(-torque, torque, 1), nothing)

@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from invdyn_ros.models.planner.receding_horizon import SPEED_WEIGHT
+from invdyn_ros.models.planner.receding_horizon import VELOCITY_WEIGHT
 from invdyn_ros.sources.pendulum import PendulumConfig, acceleration
 from invdyn_ros.typing import Array
 
-LIMIT = 30.0  # [N m] of the actuator
-SECONDS = 3.0  # of an episode
-REACH = 2.0  # [rad] starts and goals lie this far to either side of hanging down
+MAX_TORQUE = 30.0  # [N m] of the actuator
+EPISODE_SECONDS = 3.0  # of an episode
+MAX_ANGLE = 2.0  # [rad] starts and goals lie this far to either side of hanging down
 
-Act = Callable[[Array, Array], tuple[Array, Array]]  # state, goal -> action (1,), plan (T, 2)
+Agent = Callable[[Array, Array], tuple[Array, Array]]  # state, goal -> action (1,), plan (T, 2)
 
 
 class Episode(NamedTuple):
@@ -31,7 +31,7 @@ class Episode(NamedTuple):
     @property
     def score(self) -> float:
         """Mean over the episode of -((q - q*)^2 + 0.1 qd^2) [rad2]."""
-        error = np.square(self.state[1:] - self.goal) @ np.array([1.0, SPEED_WEIGHT])
+        error = np.square(self.state[1:] - self.goal) @ np.array([1.0, VELOCITY_WEIGHT])
         return -float(error.mean())
 
     @property
@@ -45,21 +45,21 @@ class Episode(NamedTuple):
         return float(np.square(np.diff(self.action, n=2)).mean())
 
 
-def starts(seed: int, count: int) -> list[tuple[Array, Array]]:
+def start_goal_pairs(seed: int, count: int) -> list[tuple[Array, Array]]:
     """Return states at rest and goals at rest."""
-    angles = np.random.default_rng(seed).uniform(-REACH, REACH, (count, 2))
+    angles = np.random.default_rng(seed).uniform(-MAX_ANGLE, MAX_ANGLE, (count, 2))
     return [(np.array([a, 0.0]), np.array([b, 0.0])) for a, b in angles]
 
 
-def play(pendulum: PendulumConfig, act: Act, start: Array, goal: Array) -> Episode:
+def rollout(pendulum: PendulumConfig, act: Agent, start: Array, goal: Array) -> Episode:
     """Let somebody act in an episode."""
     dt, state = 1 / pendulum.rate, [start]
     actions, plans, taken = [], [], []
-    for _ in range(round(SECONDS * pendulum.rate)):
+    for _ in range(round(EPISODE_SECONDS * pendulum.rate)):
         begun = time.perf_counter()
         action, plan = act(state[-1], goal)
         taken.append(time.perf_counter() - begun)
-        torque = float(np.clip(action[0], -LIMIT, LIMIT))
+        torque = float(np.clip(action[0], -MAX_TORQUE, MAX_TORQUE))
         q, qd = state[-1]
         qd = qd + dt * acceleration(pendulum, q, qd, torque)
         state.append(np.array([q + dt * qd, qd]))

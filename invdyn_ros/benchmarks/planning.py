@@ -20,14 +20,14 @@ from invdyn_ros.benchmarks.pendulum_agents import (
     DIRECT,
     PLANNED,
     RANDOM,
-    SMOOTH,
+    SMOOTHEST,
     PlanningBenchmarkConfig,
-    actors,
-    at_random,
-    make,
-    replanning,
+    agents,
+    random_agent,
+    receding_horizon_agent,
+    train_models,
 )
-from invdyn_ros.benchmarks.pendulum_task import Episode, play, starts
+from invdyn_ros.benchmarks.pendulum_task import Episode, rollout, start_goal_pairs
 from invdyn_ros.benchmarks.report import (
     Row,
     benchmark_report,
@@ -37,33 +37,33 @@ from invdyn_ros.benchmarks.report import (
     settings_of,
 )
 from invdyn_ros.evaluation.plots.plans import PlanningEpisode, plot_plans, plot_smoothness
-from invdyn_ros.models.planner.receding_horizon import PlannedActions, Propose
+from invdyn_ros.models.planner.receding_horizon import PlannedActions, ProposeFn
 from invdyn_ros.sources.pendulum import PendulumConfig
 
 RESAMPLES = 1000
-TICKS = 200  # to time
-WARM = 10  # ticks before that
+TIMED_STEPS = 200  # to time
+WARMUP_STEPS = 10  # ticks before that
 
 
 def measure_planning(config: PlanningBenchmarkConfig) -> dict[str, Any]:
     """Return the report, and draw the pictures where a report is wanted."""
     torch.set_num_threads(1)
     about, light = machine_info(1), config.pendulum
-    heavy = replace(light, mass=config.mass)
+    heavy = replace(light, mass=config.shifted_mass)
     tries: dict[str, list[list[Episode]]] = {}
-    seeds = range(config.seed, config.seed + config.seeds)
+    seeds = range(config.seed, config.seed + config.num_seeds)
     for seed in tqdm(seeds, unit="seed", desc="planning", file=sys.stderr):
-        made = make(config, seed)
-        for name, (pendulum, propose) in actors(config, made, light, heavy).items():
-            tries.setdefault(name, []).append(_play_all(config, pendulum, propose, name, seed))
+        made = train_models(config, seed)
+        for name, (pendulum, propose) in agents(config, made, light, heavy).items():
+            tries.setdefault(name, []).append(_rollout_all(config, pendulum, propose, name, seed))
     rows = {name: _row(played, tries) for name, played in tries.items()}
-    tick = PlannedActions(made.planner, made.heavy, config.replan)
+    tick = PlannedActions(made.planner, made.heavy, config.receding_horizon)
     timed = {
-        f"a tick, {threads} threads": _timed(config, heavy, tick, threads)
+        f"a tick, {threads} threads": _time_steps(config, heavy, tick, threads)
         for threads in config.threads
     }
     if config.report is not None:
-        _draw(config.report, tries)
+        _draw_figures(config.report, tries)
     plain, swapped = f"{PLANNED}", f"shifted, {PLANNED}, exchanged"
     return benchmark_report(
         "planning",
@@ -74,27 +74,27 @@ def measure_planning(config: PlanningBenchmarkConfig) -> dict[str, Any]:
         ratio={
             "exchanged to unshifted": ratios(rows[swapped], rows[plain], ("return",)),
             f"{PLANNED} to {DIRECT}": ratios(rows[plain], rows[DIRECT], ("bend",)),
-            f"{PLANNED} to {SMOOTH}": ratios(rows[plain], rows[SMOOTH], ("bend",)),
+            f"{PLANNED} to {SMOOTHEST}": ratios(rows[plain], rows[SMOOTHEST], ("bend",)),
         },
     )
 
 
-def _play_all(
+def _rollout_all(
     config: PlanningBenchmarkConfig,
     pendulum: PendulumConfig,
-    propose: Propose | None,
+    propose: ProposeFn | None,
     name: str,
     seed: int,
 ) -> list[Episode]:
     """Play the episodes of a seed, the same ones for everybody."""
     played = []
-    for number, (start, goal) in enumerate(starts(seed, config.episodes)):
+    for number, (start, goal) in enumerate(start_goal_pairs(seed, config.episodes)):
         if propose is None:
-            act = at_random(pendulum.torque, number)
+            act = random_agent(pendulum.torque, number)
         else:
-            weight = config.smooth if "direct" not in name else None
-            act = replanning(propose, config.replan, weight, number)
-        played.append(play(pendulum, act, start, goal))
+            weight = config.smoothness_weight if "direct" not in name else None
+            act = receding_horizon_agent(propose, config.receding_horizon, weight, number)
+        played.append(rollout(pendulum, act, start, goal))
     return played
 
 
@@ -123,21 +123,21 @@ def _mean_score(played: Sequence[Sequence[Episode]]) -> float:
     return float(np.mean([one.score for part in played for one in part]))
 
 
-def _timed(
-    config: PlanningBenchmarkConfig, pendulum: PendulumConfig, propose: Propose, threads: int
+def _time_steps(
+    config: PlanningBenchmarkConfig, pendulum: PendulumConfig, propose: ProposeFn, threads: int
 ) -> Row:
     """Return how long one tick takes in which a plan is made [ms]."""
     torch.set_num_threads(threads)
-    every_tick = replace(config.replan, n_action_steps=1)
+    every_tick = replace(config.receding_horizon, n_action_steps=1)
     taken: list[float] = []
-    for number, (start, goal) in enumerate(starts(0, 1 + TICKS // 100)):
-        act = replanning(propose, every_tick, config.smooth, number)
-        taken += (1e3 * play(pendulum, act, start, goal).seconds).tolist()
+    for number, (start, goal) in enumerate(start_goal_pairs(0, 1 + TIMED_STEPS // 100)):
+        act = receding_horizon_agent(propose, every_tick, config.smoothness_weight, number)
+        taken += (1e3 * rollout(pendulum, act, start, goal).seconds).tolist()
     torch.set_num_threads(1)
-    return quantiles(taken[WARM:], (50, 99))
+    return quantiles(taken[WARMUP_STEPS:], (50, 99))
 
 
-def _draw(report: Path, tries: Mapping[str, list[list[Episode]]]) -> None:
+def _draw_figures(report: Path, tries: Mapping[str, list[list[Episode]]]) -> None:
     """Draw plans against what was done, and the smoothness of everybody, beside the report."""
     report.parent.mkdir(parents=True, exist_ok=True)
     names = [name for name in tries if RANDOM not in name]

@@ -21,15 +21,19 @@ from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, se
 from invdyn_ros.config import Checked, Count, Fraction, Sizes
 from invdyn_ros.evaluation.plots.time_series import plot_cost_by_length
 from invdyn_ros.models.timeseries.encoder_model import EncoderDecoder
-from invdyn_ros.models.timeseries.observations import Motions, subsampled
-from invdyn_ros.models.timeseries.registry import TIME_SERIES_MODELS, build, load_time_series_model
+from invdyn_ros.models.timeseries.observations import Motions, subsample
+from invdyn_ros.models.timeseries.registry import (
+    TIME_SERIES_MODELS,
+    build_time_series_model,
+    load_time_series_model,
+)
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 
 JOINTS, RATE = tuple("abcdefg"), 200.0  # as many as a hopper has, and as often [Hz]
-SHORT = 30  # samples of the record before
+WARMUP_LENGTH = 30  # samples of the record before
 PREDICT, TRAIN = "predict", "train"
 MEGABYTE = 1024  # kB
-FITTED = 3  # longest lengths that tell the slope
+SLOPE_POINTS = 3  # longest lengths that tell the slope
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class SequenceLengthBenchmarkConfig(Checked):
     """Folders of trained path models, which predict only."""
     lengths: Sizes = (100, 300, 1000, 3000, 10_000)
     """Samples of the records."""
-    share: Fraction = 0.1
+    observed_fraction: Fraction = 0.1
     """Share of the samples that are seen."""
     threads: Count = 1
     """CPU threads of torch."""
@@ -76,7 +80,9 @@ def measure_sequence_length(config: SequenceLengthBenchmarkConfig) -> dict[str, 
     context.set_forkserver_preload([__name__])
     for name, what, length in tqdm(tasks, unit="record", file=sys.stderr):
         with context.Pool(1) as pool:
-            cost = pool.apply(cost_of, (name, what, length, config.share, config.threads))
+            cost = pool.apply(
+                measure_cost, (name, what, length, config.observed_fraction, config.threads)
+            )
         costs.setdefault(f"{Path(name).name}, {what}", []).append(cost)
     if config.report is not None:
         config.report.parent.mkdir(parents=True, exist_ok=True)
@@ -90,23 +96,27 @@ def measure_sequence_length(config: SequenceLengthBenchmarkConfig) -> dict[str, 
     )
 
 
-def cost_of(name: str, what: str, length: int, share: float, threads: int) -> tuple[float, float]:
+def measure_cost(
+    name: str, task: str, length: int, observed_fraction: float, threads: int
+) -> tuple[float, float]:
     """Return the seconds of one call in this process, and the memory it takes [MB]."""
     torch.set_num_threads(threads)
-    _work(name, what, SHORT, share)()
-    work = _work(name, what, length, share)
+    _make_call(name, task, WARMUP_LENGTH, observed_fraction)()
+    work = _make_call(name, task, length, observed_fraction)
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak
-    before = _memory("VmRSS")
+    before = _memory_kb("VmRSS")
     begun = time.perf_counter()
     work()
-    return time.perf_counter() - begun, (_memory("VmHWM") - before) / MEGABYTE
+    return time.perf_counter() - begun, (_memory_kb("VmHWM") - before) / MEGABYTE
 
 
-def _work(name: str, what: str, length: int, share: float) -> Any:
+def _make_call(name: str, what: str, length: int, share: float) -> Any:
     """Return a call that predicts, or that computes a loss and its gradients."""
     torch.manual_seed(0)
     model = (
-        _fresh(name, length, share) if name in TIME_SERIES_MODELS else load_time_series_model(name)
+        _untrained(name, length, share)
+        if name in TIME_SERIES_MODELS
+        else load_time_series_model(name)
     )
     time_ = torch.arange(length, dtype=torch.float64)[None] / model.meta.rate
     phase = torch.arange(2.0 * model.n)
@@ -114,22 +124,22 @@ def _work(name: str, what: str, length: int, share: float) -> Any:
     if name in TIME_SERIES_MODELS:
         model.standardise(Motions(state, time_))
     if what == PREDICT:
-        record = subsampled(state, time_, share, 0)
+        record = subsample(state, time_, share, 0)
         model.eval()
         return lambda: model.predict(record)
     return lambda: model.loss(state, time_).backward()
 
 
-def _fresh(family: str, length: int, share: float) -> TimeSeriesModel:
+def _untrained(family: str, length: int, share: float) -> TimeSeriesModel:
     shape = (
-        {"sight": length, "shares": [share]}
+        {"sequence_length": length, "observed_fractions": [share]}
         if issubclass(TIME_SERIES_MODELS[family], EncoderDecoder)
         else {}
     )
-    return build(TimeSeriesMetadata(family, "long", JOINTS, RATE, shape))
+    return build_time_series_model(TimeSeriesMetadata(family, "long", JOINTS, RATE, shape))
 
 
-def _memory(name: str) -> int:
+def _memory_kb(name: str) -> int:
     """Return a figure of this process's memory [kB]."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
@@ -137,7 +147,7 @@ def _memory(name: str) -> int:
 
 def slope(lengths: Sizes, values: list[float]) -> float:
     """Return the power of the length that values grow with, of the longest records."""
-    x, y = (np.log(np.maximum(part[-FITTED:], 1e-9)) for part in (lengths, values))
+    x, y = (np.log(np.maximum(part[-SLOPE_POINTS:], 1e-9)) for part in (lengths, values))
     return float(np.polyfit(x, y, 1)[0])
 
 

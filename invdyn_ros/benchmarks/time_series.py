@@ -24,23 +24,23 @@ from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ra
 from invdyn_ros.config import Checked, Constraint, Count, Fraction
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.evaluation.plots.time_series import plot_error_by_gap
-from invdyn_ros.models.timeseries.encoder_model import EncoderDecoder, Shares
-from invdyn_ros.models.timeseries.interpolation_baselines import CURVES, along
+from invdyn_ros.models.timeseries.encoder_model import EncoderDecoder, Fractions
+from invdyn_ros.models.timeseries.interpolation_baselines import INTERPOLATORS, interpolate
 from invdyn_ros.models.timeseries.observations import (
     Motions,
     Observations,
-    motions,
-    neighbours,
-    scale_of,
-    subsampled,
+    max_scale,
+    split_into_motions,
+    subsample,
+    surrounding_observations,
 )
-from invdyn_ros.models.timeseries.registry import load_time_series_model, untrained
+from invdyn_ros.models.timeseries.registry import load_time_series_model, untrained_copy
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
 from invdyn_ros.training.train_time_series import parted
 
-SIGHT = 100  # samples of which some are seen
+SEQUENCE_LENGTH = 100  # samples of which some are seen
 PERCENT = 100  # the paper gives errors times 10^2
-AT_ONCE = 500  # motions
+BATCH_SIZE = 500  # motions
 GAPS = (2, 4, 7, 11, 16, 22, 30)  # [samples] bounds of the gaps that errors are reported by
 RESAMPLES = 1000
 # Table 3 of the paper, at 10, 20, 30 and 50%
@@ -49,11 +49,11 @@ PAPER = {
     "paper: ODE-RNN": ((1.647, 1.209, 0.986, 0.665), (13.508, 31.950, 15.465, 26.463)),
     "paper: latent ODE": ((0.360, 0.295, 0.300, 0.285), (1.441, 1.400, 1.175, 1.258)),
 }
-PAPER_SHARES = (0.1, 0.2, 0.3, 0.5)
-PAPER_ROBOT, PAPER_FIRST = "hopper", 66  # its code shows a third of 200 samples
+PAPER_FRACTIONS = (0.1, 0.2, 0.3, 0.5)
+PAPER_ROBOT, PAPER_CONTEXT_LENGTH = "hopper", 66  # its code shows a third of 200 samples
 
-Say = Callable[[Observations], Tensor]
-Firsts = Annotated[
+Predict = Callable[[Observations], Tensor]
+ContextLengths = Annotated[
     tuple[int, ...], Constraint("hold counts of samples", lambda x: min(x, default=1) > 0)
 ]
 
@@ -66,9 +66,9 @@ class TimeSeriesBenchmarkConfig(Checked):
     """Dataset folder, as of 'invdyn collect sim --arm hopper --seed 123'."""
     models: tuple[Path, ...] = ()
     """Folders of path models; those of one family and task share a row."""
-    shares: Shares = PAPER_SHARES
+    observed_fractions: Fractions = PAPER_FRACTIONS
     """Shares of the samples that are seen."""
-    first: Firsts = (66, 100)
+    context_lengths: ContextLengths = (66, 100)
     """Samples at the start of which some are seen, where the rest is to be said; may be none."""
     test_fraction: Fraction = 0.2
     """The last trajectories, which no model may have learned from."""
@@ -84,17 +84,17 @@ class Task(NamedTuple):
     """What is asked for."""
 
     name: str
-    record: Observations
+    observations: Observations
     start: int  # first row that counts
-    known: int | None  # samples of which some are seen; none: all
+    context_length: int | None  # samples of which some are seen; none: all
 
 
-class Answer(NamedTuple):
+class TaskErrors(NamedTuple):
     """What one way of saying has wrong in one task."""
 
     mse: Tensor  # (N,) of each motion, times PERCENT
-    unseen: float  # of the rows that were not seen
-    gaps: list[float]  # by how long the gap around a row is
+    hidden: float  # of the rows that were not seen
+    by_gap: list[float]  # by how long the gap around a row is
     outside: float  # before the first observation and after the last
 
 
@@ -109,8 +109,8 @@ def measure_time_series(config: TimeSeriesBenchmarkConfig) -> dict[str, Any]:
     dataset = read_dataset(config.data)
     info, trajectories = dataset.info, dataset.trajectories
     length = min(map(len, trajectories))
-    scale = scale_of(motions(trajectories, length).state)
-    test = motions(parted(trajectories, config.test_fraction)[2], length)
+    scale = max_scale(split_into_motions(trajectories, length).state)
+    test = split_into_motions(parted(trajectories, config.test_fraction)[2], length)
     tasks = list(_tasks(config, test))
     sayers = _methods(config, info.joint_names)
     rows: dict[str, Row] = {}
@@ -119,12 +119,12 @@ def measure_time_series(config: TimeSeriesBenchmarkConfig) -> dict[str, Any]:
     with bar:
         for name, ways in sayers.items():
             for task in tasks:
-                answers = [_asked(say, task, scale) for m, say in ways if _fits(m, task)]
+                answers = [_evaluate(say, task, scale) for m, say in ways if _supports(m, task)]
                 bar.update()
                 if answers:
                     means = [float(a.mse.mean()) for a in answers]
-                    rows.setdefault(name, {})[task.name] = _short(np.mean(means))
-                    details.setdefault(name, {})[task.name] = _detail(answers, means)
+                    rows.setdefault(name, {})[task.name] = _significant(np.mean(means))
+                    details.setdefault(name, {})[task.name] = _details(answers, means)
     if info.robot == PAPER_ROBOT:
         rows |= _paper(config)
     if config.report is not None:
@@ -150,10 +150,10 @@ def measure_time_series(config: TimeSeriesBenchmarkConfig) -> dict[str, Any]:
 
 def _methods(
     config: TimeSeriesBenchmarkConfig, joint_names: tuple[str, ...]
-) -> dict[str, list[tuple[TimeSeriesModel | None, Say]]]:
+) -> dict[str, list[tuple[TimeSeriesModel | None, Predict]]]:
     """Return all ways of saying by name, models of one family together, trained and not."""
-    sayers: dict[str, list[tuple[TimeSeriesModel | None, Say]]] = {
-        name: [(None, _curve(name))] for name in CURVES
+    sayers: dict[str, list[tuple[TimeSeriesModel | None, Predict]]] = {
+        name: [(None, _interpolator(name))] for name in INTERPOLATORS
     }
     for folder in config.models:
         model = load_time_series_model(folder)
@@ -167,7 +167,7 @@ def _methods(
                 f"{config.test_fraction} are asked for; give --test-fraction "
                 f"{meta.data['test_fraction']}"
             )
-        sayers.setdefault(f"{name}, untrained", []).append((model, untrained(model).predict))
+        sayers.setdefault(f"{name}, untrained", []).append((model, untrained_copy(model).predict))
         sayers.setdefault(name, []).append((model, model.predict))
     return sayers
 
@@ -175,70 +175,74 @@ def _methods(
 def _tasks(config: TimeSeriesBenchmarkConfig, test: Motions) -> Iterator[Task]:
     """Yield what is asked for; everybody is asked the same."""
     count, length = test.time.shape
-    sight = min(SIGHT, length)
+    sight = min(SEQUENCE_LENGTH, length)
     random = torch.Generator().manual_seed(config.seed)
     rows = torch.randint(length - sight + 1, (count, 1), generator=random) + torch.arange(sight)
     each = torch.arange(count)[:, None]
     state, time = test.state[each, rows], test.time[each, rows]
-    for share in config.shares:
-        yield Task(f"{share:.0%}", subsampled(state, time, share, config.seed), 0, None)
-    for first in config.first:
-        for share in config.shares:
-            part = subsampled(test.state[:, :first], test.time[:, :first], share, config.seed)
+    for share in config.observed_fractions:
+        yield Task(f"{share:.0%}", subsample(state, time, share, config.seed), 0, None)
+    for first in config.context_lengths:
+        for share in config.observed_fractions:
+            part = subsample(test.state[:, :first], test.time[:, :first], share, config.seed)
             rest = torch.zeros(count, length - first, dtype=torch.bool)
             record = Observations(test.state, test.time, torch.cat([part.mask, rest], 1))
             yield Task(f"{first}->{length - first} {share:.0%}", record, first, first)
 
 
-def _fits(model: TimeSeriesModel | None, task: Task) -> bool:
+def _supports(model: TimeSeriesModel | None, task: Task) -> bool:
     """Say whether a model was trained for a task; curves and bridges are for all of them."""
-    return not isinstance(model, EncoderDecoder) or model.config.known == task.known
+    return (
+        not isinstance(model, EncoderDecoder) or model.config.context_length == task.context_length
+    )
 
 
-def _curve(name: str) -> Say:
-    return lambda record: along(CURVES[name], record)
+def _interpolator(name: str) -> Predict:
+    return lambda record: interpolate(INTERPOLATORS[name], record)
 
 
-def _asked(say: Say, task: Task, scale: Tensor) -> Answer:
+def _evaluate(say: Predict, task: Task, scale: Tensor) -> TaskErrors:
     """Return the errors of one who does not know what was not seen."""
-    state, time, seen = task.record
+    state, time, seen = task.observations
     blind = torch.where(seen[..., None], state, torch.nan)
-    parts = zip(*(x.split(AT_ONCE) for x in (blind, time, seen)), strict=True)
+    parts = zip(*(x.split(BATCH_SIZE) for x in (blind, time, seen)), strict=True)
     found = torch.cat([say(Observations(*part)) for part in parts])
     wrong = PERCENT * ((found - state) / scale).square().mean(2)[:, task.start :]  # (N, T)
-    before, after = (x[:, task.start :] for x in neighbours(seen))
+    before, after = (x[:, task.start :] for x in surrounding_observations(seen))
     unseen = ~seen[:, task.start :]
     outside = (before < 0) | (after >= time.shape[1])
     gap = after - before
     inside = [(gap >= a) & (gap < b) & ~outside & unseen for a, b in pairwise((*GAPS, 10**9))]
     means = [_mean(wrong, chosen) for chosen in inside]
-    return Answer(wrong.mean(1), _mean(wrong, unseen), means, _mean(wrong, outside))
+    return TaskErrors(wrong.mean(1), _mean(wrong, unseen), means, _mean(wrong, outside))
 
 
 def _mean(values: Tensor, chosen: Tensor) -> float:
     return float(values[chosen].mean()) if chosen.any() else float("nan")
 
 
-def _detail(answers: list[Answer], means: list[float]) -> dict[str, Any]:
+def _details(answers: list[TaskErrors], means: list[float]) -> dict[str, Any]:
     """Return what the table has no room for: 95% interval over motions, and parts of the error."""
     motions_ = torch.stack([answer.mse for answer in answers]).mean(0).numpy()
     picks = np.random.default_rng(0).integers(len(motions_), size=(RESAMPLES, len(motions_)))
     low, high = np.percentile(motions_[picks].mean(1), [2.5, 97.5])
     return {
-        "each": [_short(x) for x in means],
-        "ci95": [_short(low), _short(high)],
-        "unseen": _plain([a.unseen for a in answers]),
-        "outside": _plain([a.outside for a in answers]),
-        "by_gap": [_plain(column) for column in zip(*(a.gaps for a in answers), strict=True)],
+        "each": [_significant(x) for x in means],
+        "ci95": [_significant(low), _significant(high)],
+        "hidden": _rounded_mean([a.hidden for a in answers]),
+        "outside": _rounded_mean([a.outside for a in answers]),
+        "by_gap": [
+            _rounded_mean(column) for column in zip(*(a.by_gap for a in answers), strict=True)
+        ],
     }
 
 
-def _plain(values: list[float] | tuple[float, ...]) -> float | None:
+def _rounded_mean(values: list[float] | tuple[float, ...]) -> float | None:
     mean = float(np.mean(values))
-    return _short(mean) if np.isfinite(mean) else None
+    return _significant(mean) if np.isfinite(mean) else None
 
 
-def _short(value: Any) -> float:
+def _significant(value: Any) -> float:
     """Return three digits of a number; best and worst are four orders apart."""
     return float(f"{float(value):.3g}")
 
@@ -253,10 +257,12 @@ def _paper(config: TimeSeriesBenchmarkConfig) -> dict[str, Row]:
     rows: dict[str, Row] = {}
     for name, (within, beyond) in PAPER.items():
         row: Row = {}
-        for share, inside, ahead in zip(PAPER_SHARES, within, beyond, strict=True):
-            if share in config.shares:
+        for share, inside, ahead in zip(PAPER_FRACTIONS, within, beyond, strict=True):
+            if share in config.observed_fractions:
                 row[f"{share:.0%}"] = inside
-                if PAPER_FIRST in config.first:
-                    row[f"{PAPER_FIRST}->{200 - PAPER_FIRST} {share:.0%}"] = ahead
+                if PAPER_CONTEXT_LENGTH in config.context_lengths:
+                    row[f"{PAPER_CONTEXT_LENGTH}->{200 - PAPER_CONTEXT_LENGTH} {share:.0%}"] = (
+                        ahead
+                    )
         rows[name] = row
     return rows

@@ -14,8 +14,8 @@ from invdyn_ros.cli.options import parse
 from invdyn_ros.config import Checked, Count, Fraction
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.evaluation.plots.planar_body_video import MotionPredictions, write_body_video
-from invdyn_ros.models.timeseries.observations import Observations, motions, subsampled
-from invdyn_ros.models.timeseries.registry import load_time_series_model, untrained
+from invdyn_ros.models.timeseries.observations import Observations, split_into_motions, subsample
+from invdyn_ros.models.timeseries.registry import load_time_series_model, untrained_copy
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
 from invdyn_ros.sources.passive_rollouts import body
 from invdyn_ros.training.train_time_series import parted
@@ -62,7 +62,7 @@ def _shown(options: Config) -> list[Path]:
     test = parted(dataset.trajectories, model.meta.data["test_fraction"])[2]
     if not 0 <= options.motion < len(test):
         raise ValueError(f"motion is {options.motion}; there are 0 to {len(test) - 1}")
-    whole = motions([test[options.motion]], len(test[options.motion]))
+    whole = split_into_motions([test[options.motion]], len(test[options.motion]))
     rows = slice(options.start, options.start + options.samples)
     state, time = whole.state[:, rows], whole.time[:, rows]
     if options.start < 0 or state.shape[1] < options.samples:
@@ -70,9 +70,9 @@ def _shown(options: Config) -> list[Path]:
             f"samples {options.start} to {options.start + options.samples} are asked for; the "
             f"motion has {whole.time.shape[1]}"
         )
-    record = subsampled(state, time, options.share, options.seed)
+    record = subsample(state, time, options.share, options.seed)
     said = {
-        "before training": _said(untrained(model, options.seed), record),
+        "before training": _said(untrained_copy(model, options.seed), record),
         "after": _said(model, record),
     }
     true = state[0].double().numpy()

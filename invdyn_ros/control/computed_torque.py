@@ -34,7 +34,7 @@ class FeedbackConfig:
     stiffness: float = 225.0
     damping: float = 30.0
     integral: float = 600.0
-    windup: float = 0.05
+    integral_limit: float = 0.05
     error_feedthrough: float = 1.0
 
 
@@ -45,7 +45,7 @@ FEEDBACK = {
 }
 
 
-class Model(Protocol):
+class InverseDynamicsModel(Protocol):
     """What the follower needs of a model; every family has it."""
 
     @property
@@ -56,7 +56,7 @@ class Model(Protocol):
         """Return the actions (B, T, n) of motion (B, T, 3n) at times (B, T) [s]."""
 
 
-class PlainFeedback:
+class ConstantInertiaModel:
     """No model: each joint a constant inertia, each servo perfect. What every model must beat."""
 
     n_obs_steps = 1
@@ -72,7 +72,7 @@ class PlainFeedback:
         return Prediction(self.inertia * qdd if self.unit == "N m" else q, None)
 
 
-class Measured(NamedTuple):
+class MeasuredState(NamedTuple):
     """What the arm reported: time [s], q (n,) [rad], qd (n,) [rad/s] or empty if not measured."""
 
     time: float
@@ -91,7 +91,7 @@ class ComputedTorqueController:
 
     def __init__(
         self,
-        model: Model,
+        model: InverseDynamicsModel,
         unit: str,
         action_delay: float,
         config: FeedbackConfig | None = None,
@@ -108,30 +108,30 @@ class ComputedTorqueController:
     def reset(self) -> None:
         """Forget the integrated error and the motion so far."""
         self.using_fallback = False
-        self.wanted: State | None = None
+        self.desired: State | None = None
         self._integral: Array | float = 0.0
         self._last: float | None = None
         self._frames: deque[tuple[float, Array]] = deque(maxlen=self.model.n_obs_steps)
 
-    def __call__(self, plan: Plan, measured: Measured) -> Array:
+    def __call__(self, plan: Plan, measured: MeasuredState) -> Array:
         """Return the action (n,) to send now, in the model's unit."""
         config = self.config
-        self.wanted = now = plan.at(measured.time)
+        self.desired = now = plan.at(measured.time)
         then = plan.at(measured.time + self.action_delay) if self.action_delay else now
         error = now.q - measured.q
         rate_error = now.qd - measured.qd if measured.qd.size else np.zeros_like(error)
         if self._last is not None and measured.time > self._last:
             step = min(measured.time - self._last, 0.1)
-            integral = np.maximum(self._integral + step * error, -config.windup)
-            self._integral = np.minimum(integral, config.windup)
-        wanted = (
+            integral = np.maximum(self._integral + step * error, -config.integral_limit)
+            self._integral = np.minimum(integral, config.integral_limit)
+        desired = (
             then.qdd
             + config.stiffness * error
             + config.damping * rate_error
             + config.integral * self._integral
         )
         frame = np.concatenate(
-            [then.q - config.error_feedthrough * error, then.qd, wanted]
+            [then.q - config.error_feedthrough * error, then.qd, desired]
         )  # (3n,)
         if self._act is not None:
             self._last = measured.time
@@ -150,16 +150,16 @@ class ComputedTorqueController:
     def _predict(self, motion: torch.Tensor, time: torch.Tensor) -> Array:
         """Return the model's action (n,), or the fallback's where the model is in doubt."""
         mean, std = self.model.predict(motion, time)
-        action, self.using_fallback = _newest(mean), False
+        action, self.using_fallback = _last_frame(mean), False
         if self.fallback is not None and std is not None:
-            share = self.fallback.share(_newest(std))
+            share = self.fallback.weight(_last_frame(std))
             self.using_fallback = share > 0
             if self.using_fallback:
-                rigid = _newest(self.fallback.model.predict(motion, time).mean)
+                rigid = _last_frame(self.fallback.model.predict(motion, time).mean)
                 action = (1 - share) * action + share * rigid
         return action
 
 
-def _newest(part: torch.Tensor) -> Array:
+def _last_frame(part: torch.Tensor) -> Array:
     """Return the last frame (n,) of a window's prediction (1, T, n)."""
     return part[0, -1].double().cpu().numpy()

@@ -12,28 +12,28 @@ import torch
 from invdyn_ros.control.computed_torque import (
     ComputedTorqueController,
     FeedbackConfig,
-    Measured,
-    Model,
+    InverseDynamicsModel,
+    MeasuredState,
 )
 from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.safety_limits import (
     NO_TARGET,
     Array,
-    GuardConfig,
     Limits,
     Plan,
+    SafetyLimitsConfig,
     State,
     Target,
     check_age,
-    follow,
-    halt,
     hold_plan,
     limit_action,
+    plan_to_target,
+    stop_plan,
     validate_target,
 )
 from invdyn_ros.robots.robot import Robot
 
-OUT_OF_DATA = "model out of its data: rigid body"
+USING_FALLBACK = "model out of its data: rigid body"
 
 
 class Command(NamedTuple):
@@ -49,7 +49,7 @@ class Command(NamedTuple):
     action: Array | None
     desired: State | None
     reason: str | None
-    applied: float | None
+    target_stamp: float | None
 
 
 class ArmController:
@@ -61,52 +61,60 @@ class ArmController:
     def __init__(
         self,
         robot: Robot,
-        model: Model,
+        model: InverseDynamicsModel,
         unit: str,
         action_delay: float,
-        guard: GuardConfig | None = None,
+        safety: SafetyLimitsConfig | None = None,
         feedback: FeedbackConfig | None = None,
         fallback: Fallback | None = None,
     ) -> None:
         self.robot, self.unit = robot, unit
-        self.guard = guard or GuardConfig()
-        self.limits = Limits.of(robot, self.guard)
-        self.follower = ComputedTorqueController(model, unit, action_delay, feedback, fallback)
-        self._jump = self.guard.jump * robot.velocity  # (n,) [rad/s]
+        self.safety = safety or SafetyLimitsConfig()
+        self.limits = Limits.from_robot(robot, self.safety)
+        self.tracking_controller = ComputedTorqueController(
+            model, unit, action_delay, feedback, fallback
+        )
+        self._max_jump_velocity = self.safety.max_jump_ratio * robot.velocity  # (n,) [rad/s]
         self.engaged = False
-        self.stopped: str | None = None
+        self.stop_reason: str | None = None
         still = np.zeros(robot.n)
         # The first call of a model takes a hundred times as long as those after it.
-        self.follower(hold_plan(robot.home, 0.0, None), Measured(0.0, robot.home, still))
+        self.tracking_controller(
+            hold_plan(robot.home, 0.0, None), MeasuredState(0.0, robot.home, still)
+        )
         if fallback is not None:
             fallback.model.predict(torch.zeros(1, 1, 3 * robot.n), torch.zeros(1, 1))
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self.plan: Plan | None = None
         self._target: Target | None = None
-        self._flaw: str | None = None
-        self._fresh = False
-        self._last: Measured | None = None
-        self.follower.reset()
+        self._target_error: str | None = None
+        self._target_is_new = False
+        self._last_measured: MeasuredState | None = None
+        self.tracking_controller.reset()
 
-    def engage(self, on: bool) -> None:
+    def engage(self, engaged: bool) -> None:
         """Close or open the clutch; closing it also clears a stop."""
-        self.engaged = on
-        if on:
-            self.stopped = None
-        self._forget()
+        self.engaged = engaged
+        if engaged:
+            self.stop_reason = None
+        self._reset()
 
     def stop(self, reason: str = "stopped") -> None:
         """Send nothing more until engaged again."""
-        self.engaged, self.stopped = False, reason
-        self._forget()
+        self.engaged, self.stop_reason = False, reason
+        self._reset()
 
     def set_target(self, target: Target) -> None:
         """Note the newest wanted state; the next tick follows it."""
-        self._target, self._fresh, self._flaw = target, True, validate_target(target, self.robot.n)
+        self._target, self._target_is_new, self._target_error = (
+            target,
+            True,
+            validate_target(target, self.robot.n),
+        )
 
-    def tick(self, measured: Measured) -> Command:
+    def update(self, measured: MeasuredState) -> Command:
         """Return the command that answers a measurement.
 
         Raises:
@@ -118,53 +126,53 @@ class ArmController:
             raise ValueError(f"measured {measured.qd.size} velocities of {measured.q.size} joints")
         if not math.isfinite(measured.time + measured.q.sum() + measured.qd.sum()):
             return Command(None, None, "measured joints are not finite", None)
-        broken = self._broken(measured)
+        broken = self._discontinuity(measured)
         if broken:
-            self._forget()
-        self._last = measured
+            self._reset()
+        self._last_measured = measured
         if not self.engaged:
-            return Command(None, None, self.stopped or "not engaged", None)
-        applied = self._replan(measured)
+            return Command(None, None, self.stop_reason or "not engaged", None)
+        applied = self._update_plan(measured)
         if self.plan is None:
             raise RuntimeError("an engaged arm has a plan")
         try:
-            raw = self.follower(self.plan, measured)
+            raw = self.tracking_controller(self.plan, measured)
             action, clipped = limit_action(raw, measured.q, self.unit, self.limits)
         except ValueError as error:
             self.stop(f"stopped: {error}")
-            return Command(None, None, self.stopped, None)
-        reason = broken or self.plan.held or clipped
-        if reason is None and self.follower.using_fallback:
-            reason = OUT_OF_DATA
-        return Command(action, self.follower.wanted, reason, applied)
+            return Command(None, None, self.stop_reason, None)
+        reason = broken or self.plan.hold_reason or clipped
+        if reason is None and self.tracking_controller.using_fallback:
+            reason = USING_FALLBACK
+        return Command(action, self.tracking_controller.desired, reason, applied)
 
-    def _broken(self, measured: Measured) -> str | None:
+    def _discontinuity(self, measured: MeasuredState) -> str | None:
         """Return why a measurement does not go on from the last one, None if it does."""
-        if self._last is None:
+        if self._last_measured is None:
             return None
-        step = measured.time - self._last.time
+        step = measured.time - self._last_measured.time
         if step < 0:
             return "time started again"
-        allowed = self._jump * max(step, 1 / self.robot.rate)
-        jumped = (np.abs(measured.q - self._last.q) > allowed).any()
+        allowed = self._max_jump_velocity * max(step, 1 / self.robot.rate)
+        jumped = (np.abs(measured.q - self._last_measured.q) > allowed).any()
         return "measured joints jumped" if jumped else None
 
-    def _replan(self, measured: Measured) -> float | None:
+    def _update_plan(self, measured: MeasuredState) -> float | None:
         """Bring the plan up to date; return the stamp of a target that is new in it."""
         time = measured.time
         target = self._target
         if target is None:
             problem: str | None = NO_TARGET
         else:
-            problem = self._flaw or check_age(target, time, self.guard)
+            problem = self._target_error or check_age(target, time, self.safety)
         if self.plan is None:
             self.plan = hold_plan(measured.q, time, problem)
         if problem or target is None:
-            if self.plan.held != problem:
-                self.plan = halt(self.plan, time, self.limits, problem or NO_TARGET)
+            if self.plan.hold_reason != problem:
+                self.plan = stop_plan(self.plan, time, self.limits, problem or NO_TARGET)
             return None
-        if not self._fresh:
+        if not self._target_is_new:
             return None
-        self._fresh = False
-        self.plan = follow(self.plan, target, time, self.limits, self.guard)
+        self._target_is_new = False
+        self.plan = plan_to_target(self.plan, target, time, self.limits, self.safety)
         return target.stamp

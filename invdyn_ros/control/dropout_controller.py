@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from invdyn_ros.control.computed_torque import Measured
+from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController, Command
 from invdyn_ros.control.motion_profile import JerkSegment
 from invdyn_ros.control.state_predictor import LearnedStatePredictor
 
-MISSING = "joint states are missing"
-NOTHING = Command(None, None, MISSING, None)
-PATIENCE = 0.5  # samples that one may be late
+JOINT_STATES_MISSING = "joint states are missing"
+NO_COMMAND = Command(None, None, JOINT_STATES_MISSING, None)
+ALLOWED_DELAY = 0.5  # samples that one may be late
 
 
 class StampedCommand(NamedTuple):
@@ -32,16 +32,16 @@ class DropoutController:
     `guessed` counts the samples that were answered without a joint state.
     """
 
-    def __init__(self, driver: ArmController, blind: LearnedStatePredictor) -> None:
+    def __init__(self, controller: ArmController, predictor: LearnedStatePredictor) -> None:
         """Take an arm's driver, and who says where the arm is meanwhile."""
-        self.driver, self.blind = driver, blind
-        self.step = 1 / driver.robot.rate
-        self.guessed = 0
-        self._last: Measured | None = None
-        self._came = self._answered = -math.inf
-        self._missed = 0
+        self.controller, self.predictor = controller, predictor
+        self.period = 1 / controller.robot.rate
+        self.predicted_count = 0
+        self._last_measured: MeasuredState | None = None
+        self._arrival_time = self._command_time = -math.inf
+        self._missing_count = 0
 
-    def on_joint_state(self, measured: Measured, clock: float) -> Command | None:
+    def on_joint_state(self, measured: MeasuredState, clock: float) -> Command | None:
         """Answer a joint state; None to one that comes after its moment was answered for.
 
         Args:
@@ -51,45 +51,50 @@ class DropoutController:
         Raises:
             ValueError: it is not of this arm, or has no velocity.
         """
-        if self._last is None or measured.time < self._last.time:
-            self._answered = -math.inf  # the first one, or time that started again
-        self._last, self._came, self._missed = measured, clock, 0
-        wanted = self.driver.follower.wanted
-        if measured.time < self._answered and wanted is not None:
-            late = JerkSegment.steady(wanted, 0.0).at(measured.time - self._answered)
-            self.blind.update(measured, late)
+        if self._last_measured is None or measured.time < self._last_measured.time:
+            self._command_time = -math.inf  # the first one, or time that started again
+        self._last_measured, self._arrival_time, self._missing_count = measured, clock, 0
+        wanted = self.controller.tracking_controller.desired
+        if measured.time < self._command_time and wanted is not None:
+            late = JerkSegment.constant_acceleration(wanted, 0.0).at(
+                measured.time - self._command_time
+            )
+            self.predictor.update(measured, late)
             return None
-        self._answered = measured.time
-        command = self.driver.tick(measured)
-        self.blind.update(measured, command.desired)
+        self._command_time = measured.time
+        command = self.controller.update(measured)
+        self.predictor.update(measured, command.desired)
         return command
 
-    def overdue(self, clock: float) -> StampedCommand | None:
+    def predict_missing(self, clock: float) -> StampedCommand | None:
         """Answer for the newest sample that should have come by now, if it has not been."""
-        if self._last is None or not self.driver.engaged:
+        if self._last_measured is None or not self.controller.engaged:
             return None
-        missed = math.floor((clock - self._came) / self.step - PATIENCE)
-        time = self._last.time + missed * self.step
-        if missed <= self._missed or time <= self._answered:
+        missed = math.floor((clock - self._arrival_time) / self.period - ALLOWED_DELAY)
+        time = self._last_measured.time + missed * self.period
+        if missed <= self._missing_count or time <= self._command_time:
             return None
-        self._missed = missed
-        answer = self._answer(time)
-        self.guessed += answer.command.action is not None
+        self._missing_count = missed
+        answer = self._command_at(time)
+        self.predicted_count += answer.command.action is not None
         return answer
 
-    def again(self, clock: float) -> StampedCommand | None:
+    def recompute(self, clock: float) -> StampedCommand | None:
         """Answer once more for the last moment, now that there is a newer target."""
-        if self._last is None:
+        if self._last_measured is None:
             return None
-        if self.driver.engaged and clock - self._came > self.blind.config.max_dropout:
-            return StampedCommand(self._answered, NOTHING)
-        return self._answer(self._answered)
+        if (
+            self.controller.engaged
+            and clock - self._arrival_time > self.predictor.config.max_dropout
+        ):
+            return StampedCommand(self._command_time, NO_COMMAND)
+        return self._command_at(self._command_time)
 
-    def _answer(self, time: float) -> StampedCommand:
-        if self._last is not None and time == self._last.time:
-            return StampedCommand(time, self.driver.tick(self._last))
-        measured = self.blind.predict(time, self.driver.plan)
+    def _command_at(self, time: float) -> StampedCommand:
+        if self._last_measured is not None and time == self._last_measured.time:
+            return StampedCommand(time, self.controller.update(self._last_measured))
+        measured = self.predictor.predict(time, self.controller.plan)
         if measured is None:
-            return StampedCommand(time, NOTHING)
-        self._answered = time
-        return StampedCommand(time, self.driver.tick(measured))
+            return StampedCommand(time, NO_COMMAND)
+        self._command_time = time
+        return StampedCommand(time, self.controller.update(measured))

@@ -9,7 +9,7 @@ from ruckig import Trajectory
 
 from invdyn_ros.typing import Array
 
-HULL = np.array([0] * 4 + [1] * 3 + [2] * 2)  # which derivative each row of a hull is
+HULL_DERIVATIVE = np.array([0] * 4 + [1] * 3 + [2] * 2)  # which derivative each row of a hull is
 
 
 class State(NamedTuple):
@@ -38,25 +38,25 @@ class Target(NamedTuple):
 class JerkSegment:
     """Motion of constant jerk (n,) [rad/s3] from a state, for a duration [s]."""
 
-    first: State
+    start: State
     jerk: Array
     duration: float
 
     @classmethod
-    def steady(cls, first: State, duration: float) -> "JerkSegment":
+    def constant_acceleration(cls, first: State, duration: float) -> "JerkSegment":
         """Return the motion that keeps its acceleration."""
         return cls(first, np.zeros(first.q.size), duration)
 
     @cached_property
-    def rows(self) -> Array:
+    def derivatives(self) -> Array:
         """Position and its three derivatives at the start, (4, n)."""
-        return np.array([*self.first, self.jerk])
+        return np.array([*self.start, self.jerk])
 
     def at(self, h: float) -> State:
         """Return the state `h` [s] after the start."""
         half, sixth = h * h / 2, h * h * h / 6
         taylor = np.array([1, h, half, sixth, 0, 1, h, half, 0, 0, 1, h]).reshape(3, 4)
-        return State(*(taylor @ self.rows))
+        return State(*(taylor @ self.derivatives))
 
     def hull(self) -> Array:
         """Return Bezier points (9, n): 4 of position, 3 of velocity, 2 of acceleration; see HULL.
@@ -70,15 +70,15 @@ class JerkSegment:
             *(0, 1, 0, 0, 0, 1, h / 2, 0, 0, 1, h, half),
             *(0, 0, 1, 0, 0, 0, 1, h),
         ]
-        return np.asarray(np.array(points, float).reshape(9, 4) @ self.rows)
+        return np.asarray(np.array(points, float).reshape(9, 4) @ self.derivatives)
 
 
-def cubic(first: State, last: State, duration: float) -> JerkSegment:
-    """Return the arc between the positions and velocities of two states (Hermite)."""
-    slope = 6 * (last.q - first.q) / duration**2
-    start = slope - (4 * first.qd + 2 * last.qd) / duration
-    end = (2 * first.qd + 4 * last.qd) / duration - slope
-    return JerkSegment(first._replace(qdd=start), (end - start) / duration, duration)
+def cubic_segment(start: State, end: State, duration: float) -> JerkSegment:
+    """Return the cubic between the positions and velocities of two states (Hermite)."""
+    slope = 6 * (end.q - start.q) / duration**2
+    qdd_start = slope - (4 * start.qd + 2 * end.qd) / duration
+    qdd_end = (2 * start.qd + 4 * end.qd) / duration - slope
+    return JerkSegment(start._replace(qdd=qdd_start), (qdd_end - qdd_start) / duration, duration)
 
 
 class Plan(NamedTuple):
@@ -88,32 +88,32 @@ class Plan(NamedTuple):
     late one can never leave it running.
     """
 
-    start: float
-    parts: tuple[JerkSegment | Trajectory, ...]
-    held: str | None = None
+    start_time: float
+    segments: tuple[JerkSegment | Trajectory, ...]
+    hold_reason: str | None = None
 
     def at(self, time: float) -> State:
         """Return the planned state at a time [s]; before the start, the state at the start."""
-        h = max(time - self.start, 0.0)
-        for part in self.parts[:-1]:
+        h = max(time - self.start_time, 0.0)
+        for part in self.segments[:-1]:
             if h < part.duration:
                 return at(part, h)
             h -= part.duration
-        last = self.parts[-1]
+        last = self.segments[-1]
         if h < last.duration:
             return at(last, h)
         q = at(last, last.duration).q
         return State(q, np.zeros_like(q), np.zeros_like(q))
 
 
-def at(part: JerkSegment | Trajectory, h: float) -> State:
+def at(segment: JerkSegment | Trajectory, h: float) -> State:
     """Return the state of a part `h` [s] after its start."""
-    if isinstance(part, JerkSegment):
-        return part.at(h)
-    q, qd, qdd = part.at_time(h)
+    if isinstance(segment, JerkSegment):
+        return segment.at(h)
+    q, qd, qdd = segment.at_time(h)
     return State(np.array(q), np.array(qd), np.array(qdd))
 
 
-def duration(parts: tuple[JerkSegment | Trajectory, ...]) -> float:
+def total_duration(segments: tuple[JerkSegment | Trajectory, ...]) -> float:
     """Return how long parts last together [s]."""
-    return float(sum(part.duration for part in parts))
+    return float(sum(part.duration for part in segments))

@@ -7,7 +7,11 @@ import numpy as np
 
 from invdyn_ros.arms.plant import PlantConfig, load_plant
 from invdyn_ros.arms.pybullet_simulation import Simulation
-from invdyn_ros.control.computed_torque import ComputedTorqueController, Measured, Model
+from invdyn_ros.control.computed_torque import (
+    ComputedTorqueController,
+    InverseDynamicsModel,
+    MeasuredState,
+)
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.safety_limits import Plan, State, Target
@@ -22,21 +26,21 @@ HOLD_TIME = 0.1  # [s] that arms go on with a command before they brake
 class StatePredictor(Protocol):
     """Says where an arm is while its joint states are missing."""
 
-    def update(self, measured: Measured, desired: State | None) -> None:
+    def update(self, measured: MeasuredState, desired: State | None) -> None:
         """Take a joint state, and where the arm should have been then."""
 
-    def predict(self, time: float, plan: Plan | None) -> Measured | None:
+    def predict(self, time: float, plan: Plan | None) -> MeasuredState | None:
         """Return where the arm is at a time [s], None: nobody knows."""
 
 
 class ZeroOrderHold:
     """The last joint state stays the measured one: what a live node does without a path model."""
 
-    def update(self, measured: Measured, desired: State | None) -> None:
+    def update(self, measured: MeasuredState, desired: State | None) -> None:
         """Take a joint state."""
         self.measured = measured
 
-    def predict(self, time: float, plan: Plan | None) -> Measured | None:
+    def predict(self, time: float, plan: Plan | None) -> MeasuredState | None:
         """Return the last one, as old as it is."""
         return self.measured
 
@@ -83,7 +87,7 @@ class ClosedLoopRun(NamedTuple):
 
 def replay(
     robot: Robot,
-    model: Model,
+    model: InverseDynamicsModel,
     unit: str,
     action_delay: float,
     desired: JointSamples,
@@ -114,7 +118,7 @@ def replay(
     # The motion has passed the guard already; at its limits, rounding must not make it pass again.
     free = replace(robot, velocity=1.5 * robot.velocity, acceleration=4 * robot.acceleration)
     driver = ArmController(free, model, unit, action_delay, fallback=fallback)
-    driver.follower = controller or driver.follower
+    driver.tracking_controller = controller or driver.tracking_controller
     driver.engage(True)
     count = len(states) - 1
     channel = channel or LossyChannel(np.ones(count, bool), ZeroOrderHold())
@@ -168,10 +172,10 @@ class _SimulatedArm:
         """
         sample, driver = self.simulation.state(), self.driver
         driver.set_target(Target(sample.time, wish, 1 / driver.robot.rate))
-        measured = Measured(sample.time, sample.q, sample.qd)
+        measured = MeasuredState(sample.time, sample.q, sample.qd)
         said = measured if come else self.sight.predict(sample.time, driver.plan)
         if said is not None:
-            command = driver.tick(said)
+            command = driver.update(said)
             if command.action is None:
                 raise ValueError(f"the guard stopped the replay: {command.reason}")
             self._command, self._sent = command.action, sample.time
@@ -179,4 +183,4 @@ class _SimulatedArm:
                 self.sight.update(measured, command.desired)
         braked = sample.time - self._sent > HOLD_TIME
         self.simulation.step(None if braked else self._command)
-        return sample.q, self._command, driver.follower.using_fallback
+        return sample.q, self._command, driver.tracking_controller.using_fallback

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from invdyn_ros.arms.plant import PlantConfig, load_plant
-from invdyn_ros.control.computed_torque import Model
-from invdyn_ros.control.fallback import Fallback, fallback_of
+from invdyn_ros.control.computed_torque import InverseDynamicsModel
+from invdyn_ros.control.fallback import Fallback, fallback_from_metadata
 from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.evaluation.closed_loop import excitation_motion, replay
 from invdyn_ros.models import InverseDynamics, ModelMetadata, Prediction
@@ -61,7 +61,7 @@ class TrackingTask:
 
     def tracking_rms(self, model: InverseDynamics) -> float:
         """Return the RMS tracking error [rad] of a model."""
-        return self._drive(model, model.meta.action_delay, fallback_of(model.meta))
+        return self._drive(model, model.meta.action_delay, fallback_from_metadata(model.meta))
 
     def baseline_rms(self, meta: ModelMetadata) -> dict[str, float]:
         """Return the RMS tracking error [rad] of what needs no learning.
@@ -70,7 +70,7 @@ class TrackingTask:
         """
         mean, servo = np.array(meta.data["target_mean"]), self.unit == "rad"
         first = mean + self.desired.q[0] if servo else mean
-        drivers: Mapping[str, Model] = {
+        drivers: Mapping[str, InverseDynamicsModel] = {
             "zero": ConstantAction(np.zeros_like(mean), servo),
             "mean": ConstantAction(mean, servo),
             "hold_last": ConstantAction(first, False),
@@ -82,6 +82,8 @@ class TrackingTask:
         """Return what a report says of it."""
         return {"seconds": SECONDS, "payload_kg": self.plant.payload, "feedback": "as live"}
 
-    def _drive(self, model: Model, action_delay: float, fallback: Fallback | None = None) -> float:
+    def _drive(
+        self, model: InverseDynamicsModel, action_delay: float, fallback: Fallback | None = None
+    ) -> float:
         where = (self.desired, self.plant)
         return replay(self.robot, model, self.unit, action_delay, *where, fallback=fallback).rms

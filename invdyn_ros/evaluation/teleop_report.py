@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from invdyn_ros.control.computed_torque import Model, PlainFeedback
-from invdyn_ros.control.fallback import Fallback, fallback_of
+from invdyn_ros.control.computed_torque import ConstantInertiaModel, InverseDynamicsModel
+from invdyn_ros.control.fallback import Fallback, fallback_from_metadata
 from invdyn_ros.data.recording import Recording
 from invdyn_ros.evaluation.closed_loop import replay
 from invdyn_ros.evaluation.run_metrics import latencies, limit_violations, quantiles, tracking_rms
@@ -65,9 +65,13 @@ def tracking_errors(recording: Recording, robot: Robot, model: Runtime) -> dict[
     """Return the RMS tracking errors [rad] of `teleop_report`; None where there is no motion."""
     unit = model.meta.action_unit
     errors = {"inverse_dynamics": tracking_rms(recording.joints, recording.desired)}
-    others: dict[str, tuple[Model, float, Fallback | None]] = {
-        "inverse_dynamics_replay": (model, model.meta.action_delay, fallback_of(model.meta)),
-        "pd": (PlainFeedback(robot, unit), 0.0, None),
+    others: dict[str, tuple[InverseDynamicsModel, float, Fallback | None]] = {
+        "inverse_dynamics_replay": (
+            model,
+            model.meta.action_delay,
+            fallback_from_metadata(model.meta),
+        ),
+        "pd": (ConstantInertiaModel(robot, unit), 0.0, None),
         "rigid_body": (urdf_model(robot, unit, model.meta.data), 0.0, None),
     }
     moved, wanted = len(recording.desired.time) > 2, recording.desired

@@ -11,11 +11,11 @@ from std_msgs.msg import Float64MultiArray, Header
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from invdyn_ros.control.computed_torque import Measured
+from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController, Command
 from invdyn_ros.control.dropout_controller import DropoutController, StampedCommand
-from invdyn_ros.control.fallback import fallback_of
-from invdyn_ros.control.safety_limits import GuardConfig
+from invdyn_ros.control.fallback import fallback_from_metadata
+from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredictorConfig
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.models.timeseries.registry import load_time_series_model
@@ -71,7 +71,7 @@ class InverseDynamicsNode(DiagnosticNode):
         super().__init__("inverse_dynamics")
         self.config = load_parameters(self, InverseDynamicsNodeConfig)
         guard, unseen = (
-            load_parameters(self, GuardConfig),
+            load_parameters(self, SafetyLimitsConfig),
             load_parameters(self, StatePredictorConfig),
         )
         torch.set_num_threads(1)
@@ -84,7 +84,7 @@ class InverseDynamicsNode(DiagnosticNode):
                 f"{sorted(COMMAND_TOPICS)}"
             )
         self.robot, self.names = robot, robot.joint_names
-        fallback = fallback_of(model.meta)
+        fallback = fallback_from_metadata(model.meta)
         self.controller = ArmController(
             robot, model, unit, model.meta.action_delay, guard, fallback=fallback
         )
@@ -95,7 +95,7 @@ class InverseDynamicsNode(DiagnosticNode):
         }
         self.diagnostic_values["runtime"] = type(model).__name__
         self.rate = self.config.target_rate or robot.rate
-        self.measured: tuple[int, Measured] | None = None
+        self.measured: tuple[int, MeasuredState] | None = None
         self.target_stamp: int | None = None
         self.answer: tuple[int, Command] | None = None
         qos = QoSProfile(depth=10)
@@ -125,11 +125,11 @@ class InverseDynamicsNode(DiagnosticNode):
         stamp = to_nanoseconds(message.header.stamp)
         if self.measured is not None and stamp < self.measured[0]:
             self.target_stamp = self.answer = None  # the simulation was reset
-        self.measured = (stamp, Measured(stamp * 1e-9, q, qd))
+        self.measured = (stamp, MeasuredState(stamp * 1e-9, q, qd))
         if self.config.lockstep:
             self.publish_in_lockstep()
         elif self.dropout_controller is None:
-            self.publish(stamp, self.controller.tick(self.measured[1]))
+            self.publish(stamp, self.controller.update(self.measured[1]))
         elif (
             command := self.dropout_controller.on_joint_state(self.measured[1], time.monotonic())
         ) is not None:
@@ -143,16 +143,16 @@ class InverseDynamicsNode(DiagnosticNode):
         if self.config.lockstep:
             self.publish_in_lockstep()
         elif self.dropout_controller is not None:
-            self.publish_stamped(self.dropout_controller.again(time.monotonic()))
+            self.publish_stamped(self.dropout_controller.recompute(time.monotonic()))
         elif self.measured is not None:
-            self.publish(self.measured[0], self.controller.tick(self.measured[1]))
+            self.publish(self.measured[0], self.controller.update(self.measured[1]))
 
     def on_overdue_check(self) -> None:
         """Answer for a joint state that is overdue."""
         if self.dropout_controller is not None:
-            self.publish_stamped(self.dropout_controller.overdue(time.monotonic()))
+            self.publish_stamped(self.dropout_controller.predict_missing(time.monotonic()))
             self.diagnostic_values["answers without a joint state"] = str(
-                self.dropout_controller.guessed
+                self.dropout_controller.predicted_count
             )
 
     def publish_in_lockstep(self) -> None:
@@ -170,7 +170,7 @@ class InverseDynamicsNode(DiagnosticNode):
         due = math.floor(stamp * 1e-9 * self.rate + 1e-6) / self.rate
         if self.target_stamp is None or self.target_stamp * 1e-9 < due - 1e-6:
             return
-        self.answer = (stamp, self.controller.tick(measured))
+        self.answer = (stamp, self.controller.update(measured))
         self.publish(*self.answer)
 
     def publish_stamped(self, last_command: StampedCommand | None) -> None:
@@ -184,7 +184,7 @@ class InverseDynamicsNode(DiagnosticNode):
         if command.action is None or command.desired is None:
             return
         self.commands.publish(command_to_message(command.action, stamp))
-        if command.applied is not None:
+        if command.target_stamp is not None:
             self.timing.publish(
                 TimeReference(
                     header=Header(stamp=to_stamp(self.target_stamp or 0)),

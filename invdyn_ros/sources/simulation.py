@@ -10,9 +10,13 @@ import torch
 
 from invdyn_ros.arms.plant import PlantConfig, load_plant
 from invdyn_ros.arms.pybullet_simulation import JointSample, Simulation
-from invdyn_ros.control.computed_torque import Measured, Model, PlainFeedback
+from invdyn_ros.control.computed_torque import (
+    ConstantInertiaModel,
+    InverseDynamicsModel,
+    MeasuredState,
+)
 from invdyn_ros.control.controller import ArmController
-from invdyn_ros.control.safety_limits import GuardConfig, Target
+from invdyn_ros.control.safety_limits import SafetyLimitsConfig, Target
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models import ModelMetadata
 from invdyn_ros.models.rigid_body import RigidBody
@@ -49,10 +53,10 @@ def urdf_model(robot: Robot, unit: str, data: dict[str, Any] | None = None) -> R
     return model
 
 
-def nominal(robot: Robot, unit: str) -> Model:
+def nominal(robot: Robot, unit: str) -> InverseDynamicsModel:
     """Return what drives an arm before anything is learned: a guess, or plain setpoints."""
     if unit == "rad":
-        return PlainFeedback(robot, unit)
+        return ConstantInertiaModel(robot, unit)
     model = urdf_model(robot, unit)
     # Without a rotor's inertia, feedback on a light wrist is too weak to overcome its friction.
     guess = torch.tensor([0.0, COULOMB_GUESS, 0.0, ROTOR_GUESS], dtype=model.dtype)
@@ -95,7 +99,9 @@ def move(
     motion, seed = course
     with Simulation(robot, plant, unit) as simulation:
         simulation.reset(seed, motion.at(0.0).q)
-        driver = ArmController(robot, nominal(robot, unit), unit, 0.0, GuardConfig(timeout=1.0))
+        driver = ArmController(
+            robot, nominal(robot, unit), unit, 0.0, SafetyLimitsConfig(target_timeout=1.0)
+        )
         driver.engage(True)
         return _record(simulation, driver, motion, unit)
 
@@ -109,7 +115,7 @@ def _record(
     for _ in range(round(motion.length * robot.rate)):
         sample = simulation.state()
         driver.set_target(Target(sample.time, motion.at(sample.time + step), step))
-        command = driver.tick(Measured(sample.time, sample.q, sample.qd))
+        command = driver.update(MeasuredState(sample.time, sample.q, sample.qd))
         if command.action is None:
             raise RuntimeError(f"the guard stopped an excitation: {command.reason}")
         samples.append(sample)

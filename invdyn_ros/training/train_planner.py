@@ -15,13 +15,13 @@ from invdyn_ros.data.leakage import fingerprint
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig, SequenceFlowMatching
 from invdyn_ros.models.planner.planner import PLANNER, FlowPlanner, PlannerMetadata, save_planner
-from invdyn_ros.models.planner.segments import Moments, states_ahead
+from invdyn_ros.models.planner.segments import PlanSegments, state_segments
 from invdyn_ros.training.optimizer import Learner, OptimizerConfig
 from invdyn_ros.training.train import splits
 from invdyn_ros.training.trainer import Trainer
 from invdyn_ros.training.training_state import Progress, RunState
 
-Ahead = Callable[[Sequence[Trajectory], int], Moments]
+Ahead = Callable[[Sequence[Trajectory], int], PlanSegments]
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class PlannerConfig(Checked):
 class PlannerData(NamedTuple):
     """What a planner learns: moments to learn from and to judge by, and what they are of."""
 
-    learn: Moments
-    judge: Moments
+    learn: PlanSegments
+    judge: PlanSegments
     meta: PlannerMetadata
 
 
@@ -57,7 +57,7 @@ def motions(config: PlannerConfig, data: str | Path) -> PlannerData:
         ValueError: bad dataset, or trajectories that are too short.
     """
     parts, info = read_dataset(data)
-    learn, judge = parted(config, parts, states_ahead)
+    learn, judge = parted(config, parts, state_segments)
     content = {"name": Path(data).name, "sha256": fingerprint(parts), "samples": learn.size}
     size = learn.condition.shape[1]
     meta = PlannerMetadata(
@@ -99,7 +99,7 @@ def train_planner(
 
 def parted(
     config: PlannerConfig, trajectories: Sequence[Trajectory], ahead: Ahead
-) -> tuple[Moments, Moments]:
+) -> tuple[PlanSegments, PlanSegments]:
     """Return moments to learn from and to judge by, from different trajectories.
 
     Raises:
@@ -111,8 +111,8 @@ def parted(
 
 def fit(
     flow: SequenceFlowMatching,
-    learn: Moments,
-    judge: Moments,
+    learn: PlanSegments,
+    judge: PlanSegments,
     config: PlannerConfig,
     state: RunState,
     resume: bool = False,

@@ -14,11 +14,11 @@ from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.leakage import fingerprint
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models.checkpoint import pick_device
-from invdyn_ros.models.timeseries.observations import motions
+from invdyn_ros.models.timeseries.observations import split_into_motions
 from invdyn_ros.models.timeseries.registry import (
-    PATH,
+    TIME_SERIES,
     TIME_SERIES_MODELS,
-    build,
+    build_time_series_model,
     load_time_series_model,
     save_time_series_model,
 )
@@ -96,7 +96,10 @@ def train_time_series(
     torch.set_num_threads(config.threads)
     dataset = read_dataset(data)
     first, second, _ = parted(dataset.trajectories, config.test_fraction)
-    learn, judge = motions(first, config.length), motions(second, config.length)
+    learn, judge = (
+        split_into_motions(first, config.length),
+        split_into_motions(second, config.length),
+    )
     info, device = dataset.info, pick_device(config.device)
     content: dict[str, Any] = {
         "name": Path(data).name,
@@ -107,7 +110,7 @@ def train_time_series(
         config.family, info.robot, info.joint_names, info.rate, config.model, content
     )
     torch.manual_seed(config.seed)
-    model = build(meta)
+    model = build_time_series_model(meta)
     meta = replace(meta, config=to_mapping(model.config))
     model.meta = meta
     model.standardise(learn)
@@ -118,7 +121,7 @@ def train_time_series(
     progress = Progress()
     if not model.fit(learn, judge):
         settings = {k: v for k, v in to_mapping(config).items() if k not in ("threads", "device")}
-        state = RunState(Path(out), settings | {"data": content["sha256"]}, meta, PATH)
+        state = RunState(Path(out), settings | {"data": content["sha256"]}, meta, TIME_SERIES)
         state.directory.mkdir(parents=True, exist_ok=True)
         trainer = Trainer(model, learn, judge, config.optimizer, config.seed, state)
         if resume:

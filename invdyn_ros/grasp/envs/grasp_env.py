@@ -21,9 +21,9 @@ from invdyn_ros.arms.domain_randomization import (
 )
 from invdyn_ros.arms.scene import SCENES, quaternion_pose
 from invdyn_ros.config import Checked, Positive, at_least
-from invdyn_ros.control.computed_torque import Measured
+from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
-from invdyn_ros.control.fallback import fallback_of
+from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.control.safety_limits import Target
 from invdyn_ros.grasp.envs.cameras import make_camera_sensor
 from invdyn_ros.grasp.envs.episode import MAX_EPISODE_SECONDS, GraspSimulation
@@ -166,7 +166,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         )
         path = config.checkpoint or package_file(f"config/checkpoints/{config.arm}")
         model = load_runtime(path, "cpu", self.robot)
-        unit, fallback = model.meta.action_unit, fallback_of(model.meta)
+        unit, fallback = model.meta.action_unit, fallback_from_metadata(model.meta)
         self.controller = ArmController(
             self.robot, model, unit, model.meta.action_delay, fallback=fallback
         )
@@ -253,7 +253,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         over = False
         for _ in range(self.robot_action_space.ticks_per_action):
             sample = simulation.state()
-            command = self.controller.tick(Measured(sample.time, sample.q, sample.qd))
+            command = self.controller.update(MeasuredState(sample.time, sample.q, sample.qd))
             self.hold_reason = command.reason
             self.simulation.step(command.action, step.opening)
             if self.simulation.camera_due:

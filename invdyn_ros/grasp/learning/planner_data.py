@@ -14,7 +14,7 @@ from invdyn_ros.grasp.learning.demonstration_dataset import read_episodes
 from invdyn_ros.grasp.policies.planned import TargetExtractor
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.models.planner.planner import PlannerMetadata
-from invdyn_ros.models.planner.segments import Moments
+from invdyn_ros.models.planner.segments import PlanSegments
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.training.train_planner import PlannerConfig, PlannerData
 
@@ -46,7 +46,7 @@ def grasps(config: PlannerConfig, data: str | Path) -> PlannerData:
     return PlannerData(learn, judge, meta)
 
 
-def episodes_ahead(episodes: Sequence[Transitions], horizon: int, of: SpaceSpec) -> Moments:
+def episodes_ahead(episodes: Sequence[Transitions], horizon: int, of: SpaceSpec) -> PlanSegments:
     """Return all steps with what was wanted in the next `horizon` ones; at the end, to stay.
 
     The condition is the whole observation: it tells of block and goal.
@@ -65,4 +65,4 @@ def episodes_ahead(episodes: Sequence[Transitions], horizon: int, of: SpaceSpec)
         index = np.arange(len(now))[:, None] + np.arange(1, horizon + 1)
         parts.append((now, episode.observations, states[index] - now[:, None]))
     columns = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Moments(*(torch.as_tensor(column, dtype=torch.float32) for column in columns))
+    return PlanSegments(*(torch.as_tensor(column, dtype=torch.float32) for column in columns))

@@ -14,7 +14,13 @@ from typing import NamedTuple
 import numpy as np
 
 from invdyn_ros.config import Checked, Fraction, Positive
-from invdyn_ros.control.safety_limits import STEADY, GuardConfig, Limits, State, between
+from invdyn_ros.control.safety_limits import (
+    ACCELERATION_HOLD_TIME,
+    Limits,
+    SafetyLimitsConfig,
+    State,
+    clip,
+)
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
@@ -70,7 +76,7 @@ class ActionSpace(ABC):
         wanted: the state that the last action leads to.
     """
 
-    def __init__(self, robot: Robot, config: ActionSpaceConfig, guard: GuardConfig) -> None:
+    def __init__(self, robot: Robot, config: ActionSpaceConfig, guard: SafetyLimitsConfig) -> None:
         """Make the steering of an arm with a gripper, within the limits of its guard.
 
         Raises:
@@ -89,12 +95,12 @@ class ActionSpace(ABC):
             )
         self.robot, self.config, self.max_opening = robot, config, robot.gripper.max_opening
         self.guard = guard
-        self.limits = Limits.of(robot, guard)
+        self.limits = Limits.from_robot(robot, guard)
         # The guard lets all joints brake as long as the slowest: how far one goes on for that [s].
         slowest = (
             config.joint_speed_fraction * robot.velocity / robot.acceleration
-        ).max() + 2 / guard.jerk
-        self._react = config.action_period / 2 + STEADY + slowest / 2
+        ).max() + 2 / guard.jerk_ratio
+        self._react = config.action_period / 2 + ACCELERATION_HOLD_TIME + slowest / 2
         self._most = (
             ACCELERATION_FRACTION * self.limits.acceleration * config.action_period
         )  # (n,) [rad/s] per action
@@ -135,7 +141,7 @@ class ActionSpace(ABC):
         action = np.asarray(action, float)
         if action.shape != (self.size,) or not np.isfinite(action).all():
             raise ValueError(f"action must be {self.size} finite numbers, got {action}")
-        action = between(action, -1.0, 1.0)
+        action = clip(action, -1.0, 1.0)
         self._clamp_to_measured(measured)
         return self._move(
             self.action_to_velocity(action[:-1]), float(action[-1] + 1) / 2 * self.max_opening
@@ -174,9 +180,9 @@ class ActionSpace(ABC):
     def _feasible(self, v: Array) -> Array:
         """Return the velocity (n,) next to `v` that can be reached, and braked from in time."""
         now, limits = self.target, self.limits
-        v = between(v, *self._room())
-        v = between(v, now.qd - self._most, now.qd + self._most)
-        return between(v, -limits.velocity, limits.velocity)
+        v = clip(v, *self._room())
+        v = clip(v, now.qd - self._most, now.qd + self._most)
+        return clip(v, -limits.velocity, limits.velocity)
 
     def _room(self) -> tuple[Array, Array]:
         """Return the least and greatest velocity (n,) with which no joint reaches its end."""
@@ -311,7 +317,7 @@ ACTION_SPACES: dict[str, type[ActionSpace]] = {
 
 
 def make_action_space(
-    name: str, robot: Robot, config: ActionSpaceConfig, guard: GuardConfig | None = None
+    name: str, robot: Robot, config: ActionSpaceConfig, guard: SafetyLimitsConfig | None = None
 ) -> ActionSpace:
     """Return a steering by name.
 
@@ -320,4 +326,4 @@ def make_action_space(
     """
     if name not in ACTION_SPACES:
         raise ValueError(f"no control '{name}'; known: {sorted(ACTION_SPACES)}")
-    return ACTION_SPACES[name](robot, config, guard or GuardConfig())
+    return ACTION_SPACES[name](robot, config, guard or SafetyLimitsConfig())

@@ -19,7 +19,7 @@ from invdyn_ros.grasp.policies.network import PolicyMetadata
 from invdyn_ros.grasp.policies.observation import JOINT_ERROR_SCALE
 from invdyn_ros.grasp.policies.spaces import SpaceSpec, space_spec_from_dict
 from invdyn_ros.models.planner.planner import Planner, load_planner
-from invdyn_ros.models.planner.receding_horizon import ReplanConfig
+from invdyn_ros.models.planner.receding_horizon import RecedingHorizonConfig
 from invdyn_ros.robots.robot import load_robot
 
 
@@ -59,7 +59,7 @@ class PlannedPolicy:
     """A planner as a policy of the environment and of the live graph."""
 
     def __init__(
-        self, planner: Planner, of: SpaceSpec, config: ReplanConfig | None = None
+        self, planner: Planner, of: SpaceSpec, config: RecedingHorizonConfig | None = None
     ) -> None:
         """Make a policy.
 
@@ -72,7 +72,7 @@ class PlannedPolicy:
             ValueError: actions that are no joint velocities.
         """
         self.planner, self.wanted = planner, TargetExtractor(of)
-        self.config = config or ReplanConfig()
+        self.config = config or RecedingHorizonConfig()
         observation, action = of.sizes
         self.meta = PolicyMetadata(
             of.arm, observation, action, (1,), "clip", "planner", of.control_mode, of.action_space
@@ -90,7 +90,7 @@ class PlannedPolicy:
         now = self.wanted(observation)
         if not len(self.ahead):
             state, seen = (torch.as_tensor(x) for x in (now, observation))
-            plans = self.planner(state, seen, self.config.plans, self.generator)
+            plans = self.planner(state, seen, self.config.num_plans, self.generator)
             self.ahead = plans[medoid(plans), 1 : 1 + self.config.n_action_steps].numpy()
         after, self.ahead = self.ahead[0], self.ahead[1:]
         n, period = self.wanted.n, self.meta.action_space.action_period

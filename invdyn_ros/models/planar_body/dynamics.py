@@ -27,7 +27,7 @@ from invdyn_ros.config import Checked
 
 
 @dataclass(frozen=True)
-class Tree(Checked):
+class KinematicTree(Checked):
     """What hangs on what: names alone, no figure.
 
     Attributes:
@@ -60,10 +60,10 @@ class Tree(Checked):
             )
         if len(self.axis_signs) != count or not set(self.axis_signs) <= {-1, 1}:
             raise ValueError(
-                f"signs are {list(self.axis_signs)}; give 1 or -1 to each of {count} links"
+                f"axis_signs are {list(self.axis_signs)}; give 1 or -1 to each of {count} links"
             )
 
-    def columns(self, joint_names: tuple[str, ...]) -> list[int]:
+    def joint_order(self, joint_names: tuple[str, ...]) -> list[int]:
         """Return where [across, up, hinges] stand among the joints of a state.
 
         Raises:
@@ -75,7 +75,7 @@ class Tree(Checked):
             raise ValueError(f"the tree is of {', '.join(own)}; the machine has {right}")
         return [joint_names.index(name) for name in own]
 
-    def turns(self) -> Tensor:
+    def angle_matrix(self) -> Tensor:
         """Return the matrix (L, L) that makes absolute angles of those of the hinges."""
         rows: list[Tensor] = []
         for k, (parent, sign) in enumerate(zip(self.parents, self.axis_signs, strict=True)):
@@ -84,10 +84,10 @@ class Tree(Checked):
             rows.append(row if parent < 0 else rows[parent] + row)
         return torch.stack(rows)
 
-    def path(self, link: int) -> list[int]:
+    def chain(self, link: int) -> list[int]:
         """Return a link and all that it hangs on, the root first."""
         parent = self.parents[link]
-        return ([] if parent < 0 else self.path(parent)) + [link]
+        return ([] if parent < 0 else self.chain(parent)) + [link]
 
 
 class Inertia(NamedTuple):
@@ -100,46 +100,48 @@ class Inertia(NamedTuple):
     gravity: Tensor  # () [m/s^2]
 
 
-class Moving(NamedTuple):
+class RigidBodyTerms(NamedTuple):
     """A tree in motion, N of them, in [across, up, hinges]."""
 
-    mass: Tensor  # (N, n, n)
-    bias: Tensor  # (N, n) forces that it takes to go on unaccelerated
-    swirl: Tensor  # (N, n, n) their derivative per velocity
+    mass_matrix: Tensor  # (N, n, n)
+    qfrc_bias: Tensor  # (N, n) forces that it takes to go on unaccelerated
+    qfrc_bias_vel: Tensor  # (N, n, n) their derivative per velocity
 
 
-def turned(angle: Tensor, place: Tensor) -> Tensor:
+def rotate(angle: Tensor, point: Tensor) -> Tensor:
     """Return R(angle) place, (..., 2), of a place in the frame of a link."""
     sine, cosine = angle.sin(), angle.cos()
-    x, z = place.unbind(-1)
+    x, z = point.unbind(-1)
     return torch.stack([cosine * x + sine * z, cosine * z - sine * x], -1)
 
 
-def turning(angle: Tensor, place: Tensor) -> Tensor:
+def rotate_derivative(angle: Tensor, point: Tensor) -> Tensor:
     """Return R'(angle) place, (..., 2): how far it goes per angle."""
-    forward, up = turned(angle, place).unbind(-1)
+    forward, up = rotate(angle, point).unbind(-1)
     return torch.stack([up, -forward], -1)
 
 
-def moving(inertia: Inertia, turns: Tensor, q: Tensor, v: Tensor) -> Moving:
+def rigid_body_terms(
+    inertia: Inertia, angle_matrix: Tensor, q: Tensor, v: Tensor
+) -> RigidBodyTerms:
     """Return mass matrix and bias of trees at q, v (N, n), damping left out."""
-    angle, rate = q[:, 2:] @ turns.T, v[:, 2:] @ turns.T
+    angle, rate = q[:, 2:] @ angle_matrix.T, v[:, 2:] @ angle_matrix.T
     swing = angle[:, None, :] - angle[:, :, None]  # (N, k, l)
     sine, cosine = swing.sin(), swing.cos()
     real, imaginary = inertia.c.unbind(-1)
     inner = real * cosine + imaginary * sine
     whirl = (imaginary * cosine - real * sine) * rate[:, None, :]  # (N, k, l)
-    lever = turning(angle, inertia.h)  # (N, L, 2)
+    lever = rotate_derivative(angle, inertia.h)  # (N, L, 2)
     mass = torch.zeros(*q.shape, q.shape[1], dtype=q.dtype)
     mass[:, 0, 0] = mass[:, 1, 1] = 1.0
-    beside = lever.transpose(1, 2) @ turns  # (N, 2, L)
+    beside = lever.transpose(1, 2) @ angle_matrix  # (N, 2, L)
     mass[:, :2, 2:], mass[:, 2:, :2] = beside, beside.transpose(1, 2)
-    mass[:, 2:, 2:] = turns.T @ inner @ turns + inertia.armature.diag()
-    pull = -turned(angle, inertia.h) * rate[..., None]  # (N, L, 2)
+    mass[:, 2:, 2:] = angle_matrix.T @ inner @ angle_matrix + inertia.armature.diag()
+    pull = -rotate(angle, inertia.h) * rate[..., None]  # (N, L, 2)
     swirl = torch.zeros_like(mass)
-    swirl[:, :2, 2:] = 2 * pull.transpose(1, 2) @ turns
-    swirl[:, 2:, 2:] = 2 * turns.T @ whirl @ turns
+    swirl[:, :2, 2:] = 2 * pull.transpose(1, 2) @ angle_matrix
+    swirl[:, 2:, 2:] = 2 * angle_matrix.T @ whirl @ angle_matrix
     weight = torch.stack([torch.zeros_like(inertia.gravity), inertia.gravity])
     around = (whirl @ rate[..., None]).squeeze(2) + lever[..., 1] * inertia.gravity
     root = (pull * rate[..., None]).sum(1) + weight
-    return Moving(mass, torch.cat([root, around @ turns], 1), swirl)
+    return RigidBodyTerms(mass, torch.cat([root, around @ angle_matrix], 1), swirl)

@@ -19,44 +19,56 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from invdyn_ros.models.planar_body.dynamics import Tree, turned, turning
-from invdyn_ros.models.planar_body.inertia_identification import FALLING, Found, Steps, left_over
-from invdyn_ros.models.planar_body.simulator import Body
+from invdyn_ros.models.planar_body.dynamics import KinematicTree, rotate, rotate_derivative
+from invdyn_ros.models.planar_body.inertia_identification import (
+    FREE_FALL_FORCE,
+    IdentifiedInertia,
+    Steps,
+    external_forces,
+)
+from invdyn_ros.models.planar_body.simulator import PlanarBody
 
-FEW = 30  # steps that tell a limit or an end
-PUSHING = 0.5  # [m/s^2] of force upwards per mass that is a touch
-CLEAN = 1e-3  # [m] of torque over force that may be left where one link is touched
-LIMIT = 1e-3  # [m^2/s^2] of torque per mass that is a limit's
-EDGE = 0.01  # share of steps that may push on the wrong side of a limit
-GUESSES, JUDGES = 3000, 4000  # of RANSAC
-AGREE = 3e-4  # [m] of torque over force that agrees
-SKEW = 1e-4  # least determinant of three steps that tell an end
-SAME = 2e-3  # [m] of radius or floor that is the same
-THIN = 0.7  # a capsule whose radius nothing tells, over the thinnest that something does
-SHORT = 1e-3  # [m] of a capsule of which one end alone is known
+MIN_SAMPLES = 30  # steps that tell a limit or an end
+MIN_FLOOR_FORCE = 0.5  # [m/s^2] of force upwards per mass that is a touch
+SINGLE_LINK_TOLERANCE = 1e-3  # [m] of torque over force that may be left where one link is touched
+LIMIT_TORQUE = 1e-3  # [m^2/s^2] of torque per mass that is a limit's
+OUTLIER_FRACTION = 0.01  # share of steps that may push on the wrong side of a limit
+RANSAC_CANDIDATES, RANSAC_SAMPLES = 3000, 4000  # of RANSAC
+INLIER_TOLERANCE = 3e-4  # [m] of torque over force that agrees
+MIN_DETERMINANT = 1e-4  # least determinant of three steps that tell an end
+RADIUS_TOLERANCE = 2e-3  # [m] of radius or floor that is the same
+UNKNOWN_RADIUS_RATIO = (
+    0.7  # a capsule whose radius nothing tells, over the thinnest that something does
+)
+MIN_CAPSULE_LENGTH = 1e-3  # [m] of a capsule of which one end alone is known
 
 
-class End(NamedTuple):
+class CapsuleEnd(NamedTuple):
     """A round end that met the floor."""
 
-    place: Tensor  # (2,) [m] in the frame of its link
-    over: float  # [m] radius less height of the floor
-    under: float  # [m] radius plus height of the floor
+    position: Tensor  # (2,) [m] in the frame of its link
+    radius_minus_floor: float  # [m] radius less height of the floor
+    radius_plus_floor: float  # [m] radius plus height of the floor
     votes: int
 
 
-class Shape(NamedTuple):
+class Geometry(NamedTuple):
     """What steps with touches tell."""
 
-    low: Tensor  # (L,) [rad]
-    high: Tensor  # (L,) [rad]
-    ends: Tensor  # (K, 2, 2) [m]
-    radius: Tensor  # (K,) [m]
-    guessed: Tensor  # (K,) ends that nothing told; the radius is a guess if both
-    floor: Tensor  # () [m]
+    lower: Tensor  # (L,) [rad]
+    upper: Tensor  # (L,) [rad]
+    capsule_ends: Tensor  # (K, 2, 2) [m]
+    capsule_radius: Tensor  # (K,) [m]
+    num_unobserved_ends: Tensor  # (K,) ends that nothing told; the radius is a guess if both
+    floor_height: Tensor  # () [m]
 
 
-def identify_shape(steps: Steps, tree: Tree, capsules: tuple[int, ...], found: Found) -> Shape:
+def identify_geometry(
+    steps: Steps,
+    tree: KinematicTree,
+    capsules_per_link: tuple[int, ...],
+    inertia: IdentifiedInertia,
+) -> Geometry:
     """Return limits, capsules and floor.
 
     Args:
@@ -68,55 +80,66 @@ def identify_shape(steps: Steps, tree: Tree, capsules: tuple[int, ...], found: F
     Raises:
         ValueError: nothing ever meets the floor.
     """
-    force = left_over(found.inertia, tree.turns(), steps)
-    low, high = _limits(steps, force)
-    ends = _ends(steps, tree, found, force)
+    force = external_forces(inertia.inertia, tree.angle_matrix(), steps)
+    low, high = _identify_limits(steps, force)
+    ends = _identify_ends(steps, tree, inertia, force)
     all_ = [end for link in ends for end in link]
     if not all_:
         raise ValueError("no link is ever seen to meet the floor alone; record more motions")
-    heights = torch.tensor([(end.under - end.over) / 2 for end in all_])
+    heights = torch.tensor([(end.radius_plus_floor - end.radius_minus_floor) / 2 for end in all_])
     votes = torch.tensor([end.votes for end in all_])
     order = heights.argsort()
     middle = torch.searchsorted(votes[order].cumsum(0), int(votes.sum()) // 2)
     floor = float(heights[order][middle])
-    right = [[e for e in link if abs((e.under - e.over) / 2 - floor) < SAME] for link in ends]
-    rods = _capsules(right, tree, capsules, found.places, floor)
-    return Shape(low, high, *rods, torch.tensor(floor, dtype=torch.float64))
+    right = [
+        [
+            e
+            for e in link
+            if abs((e.radius_plus_floor - e.radius_minus_floor) / 2 - floor) < RADIUS_TOLERANCE
+        ]
+        for link in ends
+    ]
+    rods = _build_capsules(right, tree, capsules_per_link, inertia.hinge_pos, floor)
+    return Geometry(low, high, *rods, torch.tensor(floor, dtype=torch.float64))
 
 
-def _limits(steps: Steps, force: Tensor) -> tuple[Tensor, Tensor]:
+def _identify_limits(steps: Steps, force: Tensor) -> tuple[Tensor, Tensor]:
     """Return where hinges are pushed back while nothing else pushes, (L,) each; else infinite."""
     angle, torque = steps.q[:, 2:], force[:, 2:]
-    pushed = torque.abs() > LIMIT
-    alone = (force[:, :2].norm(dim=1) < FALLING) & (pushed.sum(1) == 1)
+    pushed = torque.abs() > LIMIT_TORQUE
+    alone = (force[:, :2].norm(dim=1) < FREE_FALL_FORCE) & (pushed.sum(1) == 1)
     high = torch.full_like(angle[0], torch.inf)
     low = -high
     for k in range(angle.shape[1]):
-        up = angle[alone & (torque[:, k] > LIMIT), k]
-        down = angle[alone & (torque[:, k] < -LIMIT), k]
-        if len(up) >= FEW:
-            low[k] = up.quantile(1 - EDGE)
-        if len(down) >= FEW:
-            high[k] = down.quantile(EDGE)
+        up = angle[alone & (torque[:, k] > LIMIT_TORQUE), k]
+        down = angle[alone & (torque[:, k] < -LIMIT_TORQUE), k]
+        if len(up) >= MIN_SAMPLES:
+            low[k] = up.quantile(1 - OUTLIER_FRACTION)
+        if len(down) >= MIN_SAMPLES:
+            high[k] = down.quantile(OUTLIER_FRACTION)
     return low, high
 
 
-def _ends(steps: Steps, tree: Tree, found: Found, force: Tensor) -> list[list[End]]:
+def _identify_ends(
+    steps: Steps, tree: KinematicTree, found: IdentifiedInertia, force: Tensor
+) -> list[list[CapsuleEnd]]:
     """Return the round ends of each link that met the floor while no other link did."""
-    push, torque = force[:, :2], force[:, 2:] @ torch.linalg.inv(tree.turns())
+    push, torque = force[:, :2], force[:, 2:] @ torch.linalg.inv(tree.angle_matrix())
     size = push.norm(dim=1).clamp(min=1e-9)
-    at, angle = Body(tree, ()).hinges(found.places, steps.q)
+    at, angle = PlanarBody(tree, ()).hinge_positions(found.hinge_pos, steps.q)
     ends = []
     for link in range(len(tree.hinges)):
-        path = tree.path(link)
+        path = tree.chain(link)
         wrong = torque.clone()
         for k, below in pairwise(path):
-            wrong[:, k] -= (turning(angle[:, k], found.places[below]) * push).sum(1)
+            wrong[:, k] -= (rotate_derivative(angle[:, k], found.hinge_pos[below]) * push).sum(1)
         wrong[:, link] = 0
-        clean = (push[:, 1] > PUSHING) & (wrong.abs().amax(1) < CLEAN * size)
+        clean = (push[:, 1] > MIN_FLOOR_FORCE) & (
+            wrong.abs().amax(1) < SINGLE_LINK_TOLERANCE * size
+        )
         there = torch.nonzero(clean)[:, 0]
         ends.append(
-            _voted(
+            _ransac_ends(
                 push[there] / size[there, None],
                 torque[there, link] / size[there],
                 angle[there, link],
@@ -126,7 +149,7 @@ def _ends(steps: Steps, tree: Tree, found: Found, force: Tensor) -> list[list[En
     return ends
 
 
-def _voted(push: Tensor, torque: Tensor, angle: Tensor, height: Tensor) -> list[End]:
+def _ransac_ends(push: Tensor, torque: Tensor, angle: Tensor, height: Tensor) -> list[CapsuleEnd]:
     """Return the ends that steps (N,) agree on, those with most votes first."""
     sine, cosine = angle.sin(), angle.cos()
     along, up = push.unbind(1)
@@ -136,62 +159,73 @@ def _voted(push: Tensor, torque: Tensor, angle: Tensor, height: Tensor) -> list[
     wanted = torque + height * along / 2
     left = torch.ones(len(rows), dtype=torch.bool)
     random = torch.Generator().manual_seed(0)
-    ends: list[End] = []
-    while int(left.sum()) > FEW:
+    ends: list[CapsuleEnd] = []
+    while int(left.sum()) > MIN_SAMPLES:
         pool = torch.nonzero(left)[:, 0]
-        three = pool[torch.randint(len(pool), (GUESSES, 3), generator=random)]
-        three = three[torch.linalg.det(rows[three]).abs() > SKEW]
+        three = pool[torch.randint(len(pool), (RANSAC_CANDIDATES, 3), generator=random)]
+        three = three[torch.linalg.det(rows[three]).abs() > MIN_DETERMINANT]
         if not len(three):
             break
         guesses = torch.linalg.solve(rows[three], wanted[three])  # (G, 3)
-        judges = pool[:JUDGES]
-        agree = (rows[judges] @ guesses.T - wanted[judges, None]).abs() < AGREE
+        judges = pool[:RANSAC_SAMPLES]
+        agree = (rows[judges] @ guesses.T - wanted[judges, None]).abs() < INLIER_TOLERANCE
         best = guesses[agree.sum(0).argmax()]
-        for width in (AGREE, AGREE, AGREE / 3):
+        for width in (INLIER_TOLERANCE, INLIER_TOLERANCE, INLIER_TOLERANCE / 3):
             mine = left & ((rows @ best - wanted).abs() < width)
             best = torch.linalg.lstsq(rows[mine], wanted[mine, None]).solution[:, 0]
         missed = (rows @ best - wanted).abs()
-        mine = left & (missed < AGREE)
-        if int(mine.sum()) < FEW:
+        mine = left & (missed < INLIER_TOLERANCE)
+        if int(mine.sum()) < MIN_SAMPLES:
             break
-        middle = height + turned(angle, best[:2])[:, 1]
-        under = float(middle[mine].quantile(1 - EDGE))
-        ends.append(End(best[:2], float(best[2]), under, int(mine.sum())))
-        left &= missed > 3 * AGREE
+        middle = height + rotate(angle, best[:2])[:, 1]
+        under = float(middle[mine].quantile(1 - OUTLIER_FRACTION))
+        ends.append(CapsuleEnd(best[:2], float(best[2]), under, int(mine.sum())))
+        left &= missed > 3 * INLIER_TOLERANCE
     return ends
 
 
-def _capsules(
-    ends: list[list[End]], tree: Tree, capsules: tuple[int, ...], places: Tensor, floor: float
+def _build_capsules(
+    ends: list[list[CapsuleEnd]],
+    tree: KinematicTree,
+    capsules: tuple[int, ...],
+    places: Tensor,
+    floor: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return ends (K, 2, 2), radii and how many ends are guessed, (K,), of what met the floor.
 
     Ends of one link and radius are one rod; what never met the floor goes from hinge to hinge.
     """
-    thinnest = min(end.over + floor for link in ends for end in link)
+    thinnest = min(end.radius_minus_floor + floor for link in ends for end in link)
     axes, radii, guessed = [], [], []
     for link, (met, count) in enumerate(zip(ends, capsules, strict=True)):
-        pairs = _paired(met)
+        pairs = _pair_ends(met)
         bone = [torch.zeros(2, dtype=places.dtype)]
         bone += [places[k] for k, parent in enumerate(tree.parents) if parent == link][:1]
         for number in range(count):
             pair = pairs[number] if number < len(pairs) else []
-            points = [end.place for end in pair] or bone
+            points = [end.position for end in pair] or bone
             if len(points) == 1:
                 away = [float((place - points[0]).norm()) for place in bone]
                 far = bone[away.index(max(away))]
-                points = [points[0], far if number == 0 else points[0] + SHORT]
+                points = [points[0], far if number == 0 else points[0] + MIN_CAPSULE_LENGTH]
             axes.append(torch.stack(points[:2]))
-            radii.append(pair[0].over + floor if pair else THIN * thinnest)
+            radii.append(
+                pair[0].radius_minus_floor + floor if pair else UNKNOWN_RADIUS_RATIO * thinnest
+            )
             guessed.append(2 - len(pair))
     return torch.stack(axes), torch.tensor(radii, dtype=places.dtype), torch.tensor(guessed)
 
 
-def _paired(ends: list[End]) -> list[list[End]]:
+def _pair_ends(ends: list[CapsuleEnd]) -> list[list[CapsuleEnd]]:
     """Return ends of one radius together, two at most, whole rods first."""
-    pairs: list[list[End]] = []
+    pairs: list[list[CapsuleEnd]] = []
     for end in ends:
-        alike = [p for p in pairs if len(p) == 1 and abs(p[0].over - end.over) < SAME]
+        alike = [
+            p
+            for p in pairs
+            if len(p) == 1
+            and abs(p[0].radius_minus_floor - end.radius_minus_floor) < RADIUS_TOLERANCE
+        ]
         if alike:
             alike[0].append(end)
         else:

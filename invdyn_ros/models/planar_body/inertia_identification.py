@@ -24,18 +24,27 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from invdyn_ros.models.planar_body.dynamics import Inertia, Tree, moving, turned, turning
+from invdyn_ros.models.planar_body.dynamics import (
+    Inertia,
+    KinematicTree,
+    rigid_body_terms,
+    rotate,
+    rotate_derivative,
+)
 
-ROUNDS = 50  # in which weights narrow, the last NARROWEST of them with the narrowest
-NARROWEST = 8
+ANNEALING_ROUNDS = 50  # in which weights narrow, the last NARROWEST of them with the narrowest
+FINAL_ROUNDS = 8
 ROOT_NOISE = 1e-3  # [m/s^2] of accelerations of the whole body that fit
 INNER_NOISE = 1e-4  # of rows that fit, over what their terms are on the whole
-FALLING = 1e-2  # [m/s^2] of force per mass, below which nothing pushes from outside
-PUSHED = 1.0  # [m/s^2] above which something does
-LEVER = 1e-2  # [m^2/s^2] of torque per mass that tells a factor
-BIN = 1e-3  # relative width within which steps agree on a factor
-INNER, PART = 30_000, 3000  # steps that the inner figures are found from, and part by part
-LEAST = 0.02  # share of steps that must fit for figures to be believed
+FREE_FALL_FORCE = 1e-2  # [m/s^2] of force per mass, below which nothing pushes from outside
+MIN_CONTACT_FORCE = 1.0  # [m/s^2] above which something does
+MIN_LEVER = 1e-2  # [m^2/s^2] of torque per mass that tells a factor
+SCALE_BIN = 1e-3  # relative width within which steps agree on a factor
+MAX_INNER_STEPS, CHUNK_SIZE = (
+    30_000,
+    3000,
+)  # steps that the inner figures are found from, and part by part
+MIN_FITTING_FRACTION = 0.02  # share of steps that must fit for figures to be believed
 
 
 class Steps(NamedTuple):
@@ -43,86 +52,89 @@ class Steps(NamedTuple):
 
     q: Tensor  # (N, n)
     v: Tensor  # (N, n)
-    after: Tensor  # (N, n) velocities a step later
+    next_v: Tensor  # (N, n) velocities a step later
     h: float  # [s]
 
-    def some(self, index: Tensor | slice) -> Steps:
+    def select(self, index: Tensor | slice) -> Steps:
         """Return some of them."""
-        return Steps(self.q[index], self.v[index], self.after[index], self.h)
+        return Steps(self.q[index], self.v[index], self.next_v[index], self.h)
 
 
-class Found(NamedTuple):
+class IdentifiedInertia(NamedTuple):
     """What free motion tells."""
 
     inertia: Inertia
-    places: Tensor  # (L, 2) [m] of each hinge in the frame of the link that it hangs on
+    hinge_pos: Tensor  # (L, 2) [m] of each hinge in the frame of the link that it hangs on
 
 
-def left_over(inertia: Inertia, turns: Tensor, steps: Steps) -> Tensor:
+def external_forces(inertia: Inertia, angle_matrix: Tensor, steps: Steps) -> Tensor:
     """Return the forces (N, n) per mass that figures without touches do not explain."""
-    mass, bias, _ = moving(inertia, turns, steps.q, steps.v)
-    gained = (mass @ (steps.after - steps.v)[..., None]).squeeze(2) / steps.h
-    return gained + bias + torch.nn.functional.pad(inertia.damping, (2, 0)) * steps.after
+    mass, bias, _ = rigid_body_terms(inertia, angle_matrix, steps.q, steps.v)
+    gained = (mass @ (steps.next_v - steps.v)[..., None]).squeeze(2) / steps.h
+    return gained + bias + torch.nn.functional.pad(inertia.damping, (2, 0)) * steps.next_v
 
 
-def identify_inertia(steps: Steps, tree: Tree) -> Found:
+def identify_inertia(steps: Steps, tree: KinematicTree) -> IdentifiedInertia:
     """Return what steps, part of them free, say about a body.
 
     Raises:
         ValueError: hardly any step is a free one of such a tree.
     """
-    turns = tree.turns()
-    h, gravity = _root(steps, turns)
+    turns = tree.angle_matrix()
+    h, gravity = _identify_root(steps, turns)
     count = len(turns)
     none = torch.zeros(count, count, 2, dtype=h.dtype)
     still = torch.zeros(count, dtype=h.dtype)
-    force = left_over(Inertia(h, none, still, still, gravity), turns, steps)[:, :2]
-    falling = torch.nonzero(force.norm(dim=1) < FALLING)[:, 0]
-    if len(falling) < LEAST * len(steps.q):
+    force = external_forces(Inertia(h, none, still, still, gravity), turns, steps)[:, :2]
+    falling = torch.nonzero(force.norm(dim=1) < FREE_FALL_FORCE)[:, 0]
+    if len(falling) < MIN_FITTING_FRACTION * len(steps.q):
         raise ValueError(
             f"only {len(falling)} of {len(steps.q)} steps are a free fall of such a tree; its "
             "joints must be told apart rightly, and some motions must be free"
         )
-    inner = _inner(steps.some(falling[:INNER]), turns)
-    own = _outer(h)
+    inner = _identify_inner(steps.select(falling[:MAX_INNER_STEPS]), turns)
+    own = _root_coupling(h)
     # what these rows leave is the inner part of forces; the whole one has the root's beside it
-    push = left_over(inner._replace(h=torch.zeros_like(h), gravity=gravity * 0), turns, steps)
+    push = external_forces(
+        inner._replace(h=torch.zeros_like(h), gravity=gravity * 0), turns, steps
+    )
     push = push[:, 2:] @ torch.linalg.inv(turns)
     angle = steps.q[:, 2:] @ turns.T
-    lever = (turning(angle, h) * force[:, None]).sum(2)
-    factor = _agreed(push, lever, force[:, 1] > PUSHED)
+    lever = (rotate_derivative(angle, h) * force[:, None]).sum(2)
+    factor = _inner_scale(push, lever, force[:, 1] > MIN_CONTACT_FORCE)
     c = factor * inner.c + own
     inertia = Inertia(h, c, factor * inner.armature, factor * inner.damping, gravity)
-    return Found(inertia, _places(inertia, tree))
+    return IdentifiedInertia(inertia, _hinge_positions(inertia, tree))
 
 
-def _root(steps: Steps, turns: Tensor) -> tuple[Tensor, Tensor]:
+def _identify_root(steps: Steps, turns: Tensor) -> tuple[Tensor, Tensor]:
     """Return h (L, 2) and gravity by the motion of the whole body."""
     angle, rate = steps.q[:, 2:] @ turns.T, steps.v[:, 2:] @ turns.T
-    gained = (steps.after - steps.v) / steps.h
+    gained = (steps.next_v - steps.v) / steps.h
     swung = gained[:, 2:] @ turns.T
     columns = [
-        turning(angle, way) * swung[..., None] - turned(angle, way) * rate.square()[..., None]
+        rotate_derivative(angle, way) * swung[..., None]
+        - rotate(angle, way) * rate.square()[..., None]
         for way in torch.eye(2, dtype=angle.dtype)
     ]
     lever = torch.stack(columns, -1).transpose(1, 2).flatten(2)  # (N, 2, 2 L)
     weight = torch.tensor([0.0, 1.0], dtype=angle.dtype).expand(len(angle), 2)[..., None]
     rows, wanted = torch.cat([lever, weight], 2), -gained[:, :2]
     trust, width = torch.ones(len(angle), dtype=angle.dtype), None
-    for number in range(ROUNDS):
+    for number in range(ANNEALING_ROUNDS):
         weighted = (rows * trust[:, None, None]).flatten(0, 1)
         both = rows.flatten(0, 1)
         figures = torch.linalg.solve(weighted.T @ both, weighted.T @ wanted.flatten())
         missed = (rows @ figures - wanted).norm(dim=1)
         width = width or float(missed.median())
-        trust = _trust(missed, width, ROOT_NOISE, number)
+        trust = _annealed_weights(missed, width, ROOT_NOISE, number)
     return figures[:-1].view(-1, 2), figures[-1]
 
 
-def _inner(steps: Steps, turns: Tensor) -> Inertia:
+def _identify_inner(steps: Steps, turns: Tensor) -> Inertia:
     """Return c - conj(h) h, armature and damping up to a factor, without h and gravity."""
     angle, rate = steps.q[:, 2:] @ turns.T, steps.v[:, 2:] @ turns.T
-    gained = (steps.after - steps.v)[:, 2:] / steps.h
+    gained = (steps.next_v - steps.v)[:, 2:] / steps.h
     drive = torch.complex(gained @ turns.T, rate.square())  # (N, L)
     count = len(turns)
     columns, names = [], []
@@ -142,9 +154,9 @@ def _inner(steps: Steps, turns: Tensor) -> Inertia:
                 columns.append(torque @ turns)
                 names.append((k, other, part))
     links = torch.arange(1, count)
-    for values in (gained, steps.after[:, 2:]):
+    for values in (gained, steps.next_v[:, 2:]):
         columns += list(torch.diag_embed(values).unbind(2)[1:])
-    figures = _vanishing(torch.stack(columns, -1))
+    figures = _null_direction(torch.stack(columns, -1))
     c = torch.zeros(count, count, 2, dtype=angle.dtype)
     for (k, other, part), value in zip(names, figures, strict=False):
         c[k, other, part], c[other, k, part] = value, -value if part else value
@@ -156,7 +168,7 @@ def _inner(steps: Steps, turns: Tensor) -> Inertia:
     return Inertia(still, sign * c, sign * armature, sign * damping, nothing)
 
 
-def _vanishing(rows: Tensor) -> Tensor:
+def _null_direction(rows: Tensor) -> Tensor:
     """Return the direction (P,) in which most rows (N, E, P) vanish.
 
     Weights that narrow may end at another direction, in which fewer rows do. So they narrow on
@@ -167,73 +179,75 @@ def _vanishing(rows: Tensor) -> Tensor:
     """
     size = rows.square().sum(1).mean(0).sqrt()
     rows = rows / size
-    guesses = [_narrowed(part) for part in rows.split(PART)]
+    guesses = [_annealed_direction(part) for part in rows.split(CHUNK_SIZE)]
     fitting = [int(((rows @ guess).norm(dim=1) < 10 * INNER_NOISE).sum()) for guess in guesses]
-    if max(fitting) < LEAST * len(rows):
+    if max(fitting) < MIN_FITTING_FRACTION * len(rows):
         raise ValueError(
             f"at most {max(fitting)} of {len(rows)} free steps fit one set of figures; is the "
             "tree right, and which way its hinges turn?"
         )
     found = guesses[fitting.index(max(fitting))]
-    for _ in range(NARROWEST):
-        found = _least(rows, _kernel((rows @ found).norm(dim=1), INNER_NOISE))
+    for _ in range(FINAL_ROUNDS):
+        found = _smallest_direction(
+            rows, _geman_mcclure_weights((rows @ found).norm(dim=1), INNER_NOISE)
+        )
     return found / size
 
 
-def _narrowed(rows: Tensor) -> Tensor:
+def _annealed_direction(rows: Tensor) -> Tensor:
     """Return the direction (P,) that narrowing weights end at."""
-    found = _least(rows, torch.ones(len(rows), dtype=rows.dtype))
+    found = _smallest_direction(rows, torch.ones(len(rows), dtype=rows.dtype))
     width = 3 * float((rows @ found).norm(dim=1).median())
-    for number in range(ROUNDS):
+    for number in range(ANNEALING_ROUNDS):
         missed = (rows @ found).norm(dim=1)
-        found = _least(rows, _trust(missed, width, INNER_NOISE, number))
+        found = _smallest_direction(rows, _annealed_weights(missed, width, INNER_NOISE, number))
     return found
 
 
-def _least(rows: Tensor, trust: Tensor) -> Tensor:
+def _smallest_direction(rows: Tensor, trust: Tensor) -> Tensor:
     """Return the unit vector (P,) in whose direction weighted rows are least."""
     weighted = (rows * trust[:, None, None]).flatten(0, 1)
     return torch.linalg.eigh(weighted.T @ rows.flatten(0, 1)).eigenvectors[:, 0]
 
 
-def _trust(missed: Tensor, width: float, narrowest: float, number: int) -> Tensor:
+def _annealed_weights(missed: Tensor, width: float, narrowest: float, number: int) -> Tensor:
     """Return weights whose width shrinks from round to round."""
-    share = min(1.0, (number + 1) / (ROUNDS - NARROWEST))
-    return _kernel(missed, width * (narrowest / width) ** share)
+    share = min(1.0, (number + 1) / (ANNEALING_ROUNDS - FINAL_ROUNDS))
+    return _geman_mcclure_weights(missed, width * (narrowest / width) ** share)
 
 
-def _kernel(missed: Tensor, width: float) -> Tensor:
+def _geman_mcclure_weights(missed: Tensor, width: float) -> Tensor:
     """Return the weights of Geman and McClure."""
     return (width**2 / (width**2 + missed.square())).square()
 
 
-def _agreed(push: Tensor, lever: Tensor, pushed: Tensor) -> Tensor:
+def _inner_scale(push: Tensor, lever: Tensor, pushed: Tensor) -> Tensor:
     """Return the factor that makes most links (N, L) of pushed bodies feel their hinge alone."""
-    told = pushed[:, None] & (lever.abs() > LEVER)
+    told = pushed[:, None] & (lever.abs() > MIN_LEVER)
     ratio = -push[told] / lever[told]
     ratio = ratio[ratio > 0]
     if not len(ratio):
         raise ValueError("nothing ever pushes the body from outside, so its size is not told")
-    bins, votes = (ratio.log() / BIN).round().unique(return_counts=True)
-    first = (bins[votes.argmax()] * BIN).exp()
-    for width in (1.5 * BIN, BIN / 10, BIN / 100):
+    bins, votes = (ratio.log() / SCALE_BIN).round().unique(return_counts=True)
+    first = (bins[votes.argmax()] * SCALE_BIN).exp()
+    for width in (1.5 * SCALE_BIN, SCALE_BIN / 10, SCALE_BIN / 100):
         first = ratio[(ratio / first - 1).abs() < width].median()
     return 1 / first
 
 
-def _outer(h: Tensor) -> Tensor:
+def _root_coupling(h: Tensor) -> Tensor:
     """Return conj(h_k) h_l (L, L, 2)."""
     whole = torch.view_as_complex(h.contiguous())
     return torch.view_as_real(whole.conj()[:, None] * whole)
 
 
-def _places(inertia: Inertia, tree: Tree) -> Tensor:
+def _hinge_positions(inertia: Inertia, tree: KinematicTree) -> Tensor:
     """Return where hinges are, (L, 2), each as all links beyond it tell."""
     h, c = (torch.view_as_complex(x.contiguous()) for x in (inertia.h, inertia.c))
     places = torch.zeros_like(h)
     for link, parent in enumerate(tree.parents):
         if parent >= 0:
-            beyond = [k for k in range(len(h)) if link in tree.path(k)]
+            beyond = [k for k in range(len(h)) if link in tree.chain(k)]
             places[link] = (c[parent, beyond].conj() * h[beyond]).sum() / (
                 h[beyond].abs().square().sum()
             )

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, Count, Sizes, at_least, between
 from invdyn_ros.models.inverse_dynamics import normal
-from invdyn_ros.models.planner.segments import Moments
+from invdyn_ros.models.planner.segments import PlanSegments
 from invdyn_ros.models.rectified_flow import MOST_STEPS, UNet, flow_loss, follow, fourier
 
-LEAST = 1e-6  # standard deviation that still is one
+MIN_STD = 1e-6  # standard deviation that still is one
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ class SequenceFlowMatching(nn.Module):
     Positions enter as their sine and cosine only: whole turns change nothing.
     """
 
-    known_mean: Tensor  # (F,)
-    known_std: Tensor  # (F,)
+    feature_mean: Tensor  # (F,)
+    feature_std: Tensor  # (F,)
     mean: Tensor  # (T D,)
     components: Tensor  # (modes, T D) each of one standard deviation
     projection: Tensor  # (T D, modes)
 
     def __init__(
-        self, config: FlowMatchingConfig, joints: int, condition: int, numbers: int
+        self, config: FlowMatchingConfig, joints: int, condition_size: int, step_size: int
     ) -> None:
         """Build the network with fresh weights.
 
@@ -65,28 +65,31 @@ class SequenceFlowMatching(nn.Module):
         """
         super().__init__()
         self.config, self.joints = config, joints
-        self.shape = config.horizon, numbers
-        size, known = config.horizon * numbers, 3 * joints + condition
+        self.shape = config.horizon, step_size
+        size, known = config.horizon * step_size, 3 * joints + condition_size
         modes = min(config.num_components, size)
-        shapes = {"known_mean": (known,), "mean": (size,), "components": (modes, size)}
+        shapes = {"feature_mean": (known,), "mean": (size,), "components": (modes, size)}
         for name, shape in (shapes | {"projection": (size, modes)}).items():
             self.register_buffer(name, torch.zeros(shape))
-        self.register_buffer("known_std", torch.ones(known))
-        self.encoder = _perceptron(known, config.width, 2)
-        self.clock = _perceptron(2 * (config.step_dim // 2), config.width, 1)
-        self.net = UNet(modes, config.width, config.down_dims)
+        self.register_buffer("feature_std", torch.ones(known))
+        self.encoder = _mlp(known, config.width, 2)
+        self.time_embedding = _mlp(2 * (config.step_dim // 2), config.width, 1)
+        self.unet = UNet(modes, config.width, config.down_dims)
 
-    def standardise(self, moments: Moments) -> None:
+    def standardise(self, segments: PlanSegments) -> None:
         """Take the components, and mean and spread of what is known, from the training data."""
-        known, flat = self._known(moments.state, moments.condition), moments.sequence.flatten(1)
-        self.known_mean.copy_(known.mean(0))
-        self.known_std.copy_(_spread(known))
-        mean, std = flat.double().mean(0), _spread(flat).double()
+        known, flat = (
+            self._features(segments.state, segments.condition),
+            segments.sequence.flatten(1),
+        )
+        self.feature_mean.copy_(known.mean(0))
+        self.feature_std.copy_(_column_std(known))
+        mean, std = flat.double().mean(0), _column_std(flat).double()
         scaled = (flat - mean) / std
         values, vectors = torch.linalg.eigh(scaled.T @ scaled / len(scaled))  # ascending
         modes = len(self.components)
         vectors, width = vectors[:, -modes:].flip(1), values[-modes:].flip(0).clamp_min(0).sqrt()
-        width = width.clamp_min(LEAST)
+        width = width.clamp_min(MIN_STD)
         self.mean.copy_(mean)
         self.components.copy_((vectors * width).T * std)
         self.projection.copy_(vectors / width / std[:, None])
@@ -124,27 +127,29 @@ class SequenceFlowMatching(nn.Module):
         x = follow(lambda at, t: self._velocity(at, t, seen), noise, self.config.steps)
         return (self.mean + x @ self.components).unflatten(-1, self.shape)
 
-    def _known(self, state: Tensor, condition: Tensor) -> Tensor:
+    def _features(self, state: Tensor, condition: Tensor) -> Tensor:
         """Return all that is known (B, F) of states (B, S) and conditions (B, C)."""
         q, qd = state[:, : self.joints], state[:, self.joints :]
         return torch.cat([torch.sin(q), torch.cos(q), qd, condition], dim=-1)
 
     def _encode(self, state: Tensor, condition: Tensor) -> Tensor:
-        return self.encoder((self._known(state, condition) - self.known_mean) / self.known_std)
+        return self.encoder(
+            (self._features(state, condition) - self.feature_mean) / self.feature_std
+        )
 
     def _velocity(self, x: Tensor, t: Tensor, seen: Tensor) -> Tensor:
         """Return dx/dt (B, modes) at x and flow time t (B, 1) or (1,)."""
-        return self.net(x, seen + self.clock(fourier(t, self.config.step_dim))) - x
+        return self.unet(x, seen + self.time_embedding(fourier(t, self.config.step_dim))) - x
 
 
-def _perceptron(inputs: int, width: int, hidden: int) -> nn.Sequential:
+def _mlp(inputs: int, width: int, hidden: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for k in range(hidden):
         layers += [nn.Linear(width if k else inputs, width), nn.SiLU()]
     return nn.Sequential(*layers, nn.Linear(width, width))
 
 
-def _spread(values: Tensor) -> Tensor:
+def _column_std(values: Tensor) -> Tensor:
     """Return standard deviations of columns, 1 for one that never changes."""
     std = values.std(0, correction=0)
-    return torch.where(std > LEAST, std, torch.ones_like(std))
+    return torch.where(std > MIN_STD, std, torch.ones_like(std))

@@ -20,7 +20,7 @@ from invdyn_ros.models import InverseDynamics
 from invdyn_ros.models.planner.planner import Planner
 from invdyn_ros.typing import Array
 
-SPEED_WEIGHT = 0.1  # [s2] what a velocity is worth beside a distance
+VELOCITY_WEIGHT = 0.1  # [s2] what a velocity is worth beside a distance
 
 
 class Candidates(NamedTuple):
@@ -28,18 +28,18 @@ class Candidates(NamedTuple):
 
     plans: Tensor  # (N, T, S) states, the first of them the present one; T is 0 if none are known
     actions: Tensor  # (N, K, n)
-    before: Tensor  # (0 to 2, n) actions sent last
+    previous_actions: Tensor  # (0 to 2, n) actions sent last
 
 
-Propose = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
-Score = Callable[[Candidates], Tensor]  # (N,), the least is the best
+ProposeFn = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
+ScoreFn = Callable[[Candidates], Tensor]  # (N,), the least is the best
 
 
 @dataclass(frozen=True)
-class ReplanConfig(Checked):
+class RecedingHorizonConfig(Checked):
     """How plans become actions."""
 
-    plans: Count = 64
+    num_plans: Count = 64
     """Plans to choose from."""
     n_action_steps: Count = 5
     """Actions of a plan that are sent before the next plan."""
@@ -50,7 +50,9 @@ class ReplanConfig(Checked):
 class PlannedActions:
     """Proposes plans with the actions that make them, by any planner and any inverse model."""
 
-    def __init__(self, planner: Planner, inverse: InverseDynamics, config: ReplanConfig) -> None:
+    def __init__(
+        self, planner: Planner, inverse: InverseDynamics, config: RecedingHorizonConfig
+    ) -> None:
         """Put a planner and an inverse model together."""
         self.planner, self.inverse, self.config = planner, inverse, config
 
@@ -62,7 +64,7 @@ class PlannedActions:
         Raises:
             ValueError: the planner returns another shape, or plans that begin elsewhere.
         """
-        count = self.config.plans
+        count = self.config.num_plans
         plans = self.planner(state, condition, count, generator)
         if plans.ndim != 3 or plans.shape[1] < 2 or plans.shape[::2] != (count, len(state)):
             raise ValueError(
@@ -112,7 +114,7 @@ def plan_actions(
 class RecedingHorizonPlanner:
     """Acts along the best plan for a few ticks, then plans anew from where that led."""
 
-    def __init__(self, propose: Propose, config: ReplanConfig, seed: int = 0) -> None:
+    def __init__(self, propose: ProposeFn, config: RecedingHorizonConfig, seed: int = 0) -> None:
         """Begin an episode.
 
         Args:
@@ -123,10 +125,10 @@ class RecedingHorizonPlanner:
         self.propose, self.config = propose, config
         self.generator = torch.Generator().manual_seed(seed)
         self.plan: Array = np.empty((0, 0))  # (T, S) that is followed
-        self._ahead: list[Tensor] = []
-        self._sent: list[Tensor] = []
+        self._pending_actions: list[Tensor] = []
+        self._sent_actions: list[Tensor] = []
 
-    def __call__(self, state: Array, condition: Array, score: Score) -> Array:
+    def __call__(self, state: Array, condition: Array, score: ScoreFn) -> Array:
         """Return the action (n,) to send now.
 
         Args:
@@ -134,28 +136,28 @@ class RecedingHorizonPlanner:
             condition: (C,) what shall come about; only looked at when it is time to plan.
             score: tells which plan is the best.
         """
-        if not self._ahead:
+        if not self._pending_actions:
             now, wanted = (torch.as_tensor(x, dtype=torch.float32) for x in (state, condition))
             plans, actions = self.propose(now, wanted, self.generator)
             before = actions.new_empty(0, actions.shape[-1])
-            if self._sent:
-                before = torch.stack(self._sent)
+            if self._sent_actions:
+                before = torch.stack(self._sent_actions)
             best = int(score(Candidates(plans, actions, before)).argmin())
             self.plan = plans[best].double().numpy()
-            self._ahead = list(actions[best, : self.config.n_action_steps])
-        action = self._ahead.pop(0)
-        self._sent = [*self._sent, action][-2:]
+            self._pending_actions = list(actions[best, : self.config.n_action_steps])
+        action = self._pending_actions.pop(0)
+        self._sent_actions = [*self._sent_actions, action][-2:]
         return action.double().numpy()
 
 
-def nearest(goal: Array) -> Score:
+def goal_distance(goal: Array) -> ScoreFn:
     """Return the score of plans that are soon at a goal state (S,) = [q, qd] and stay there.
 
     Mean over the plan of the squared distance [rad2], velocities weighted.
     """
     wanted = torch.as_tensor(goal, dtype=torch.float32)
     half = len(wanted) // 2
-    weight = torch.tensor([1.0] * half + [SPEED_WEIGHT] * half)
+    weight = torch.tensor([1.0] * half + [VELOCITY_WEIGHT] * half)
 
     def score(candidates: Candidates) -> Tensor:
         return ((candidates.plans - wanted).square() * weight).sum(-1).mean(1)
@@ -163,8 +165,8 @@ def nearest(goal: Array) -> Score:
     return score
 
 
-def smoothest(candidates: Candidates) -> Tensor:
+def action_smoothness(candidates: Candidates) -> Tensor:
     """Return the mean square (N,) of the second difference of actions, from those sent last on."""
-    before = candidates.before.expand(len(candidates.actions), -1, -1)
+    before = candidates.previous_actions.expand(len(candidates.actions), -1, -1)
     bend = torch.diff(torch.cat([before, candidates.actions], dim=1), n=2, dim=1)
     return bend.square().sum(-1).mean(1)

@@ -12,7 +12,7 @@ from torch import Tensor
 from invdyn_ros.data.trajectory import Trajectory
 
 
-class Moments(NamedTuple):
+class PlanSegments(NamedTuple):
     """N moments: S numbers of state, C of condition, and the T steps of D numbers after each."""
 
     state: Tensor  # (N, S) = [q, qd]
@@ -24,16 +24,16 @@ class Moments(NamedTuple):
         """Number of moments N."""
         return len(self.state)
 
-    def rows(self, index: Any) -> Moments:
+    def rows(self, index: Any) -> PlanSegments:
         """Return some of the moments."""
-        return Moments(*(values[index] for values in self))
+        return PlanSegments(*(values[index] for values in self))
 
-    def to(self, device: str | torch.device) -> Moments:
+    def to(self, device: str | torch.device) -> PlanSegments:
         """Return the moments on a device."""
-        return Moments(*(values.to(device) for values in self))
+        return PlanSegments(*(values.to(device) for values in self))
 
 
-def states_ahead(trajectories: Sequence[Trajectory], horizon: int) -> Moments:
+def state_segments(trajectories: Sequence[Trajectory], horizon: int) -> PlanSegments:
     """Return all moments with the states of the next `horizon` samples.
 
     The condition is the whole move, the last of these states less the present one: whatever was
@@ -42,19 +42,19 @@ def states_ahead(trajectories: Sequence[Trajectory], horizon: int) -> Moments:
     Raises:
         ValueError: a trajectory has no velocity, or none is long enough.
     """
-    return _moments(trajectories, horizon, actions=False)
+    return _segments(trajectories, horizon, actions=False)
 
 
-def actions_ahead(trajectories: Sequence[Trajectory], horizon: int) -> Moments:
+def action_segments(trajectories: Sequence[Trajectory], horizon: int) -> PlanSegments:
     """Return the same moments with the actions sent from each on.
 
     Raises:
         ValueError: a trajectory has no velocity or no action, or none is long enough.
     """
-    return _moments(trajectories, horizon, actions=True)
+    return _segments(trajectories, horizon, actions=True)
 
 
-def _moments(trajectories: Sequence[Trajectory], horizon: int, actions: bool) -> Moments:
+def _segments(trajectories: Sequence[Trajectory], horizon: int, actions: bool) -> PlanSegments:
     parts = []
     for trajectory in trajectories:
         for name in ("velocity", "action")[: 1 + actions]:
@@ -72,4 +72,4 @@ def _moments(trajectories: Sequence[Trajectory], horizon: int, actions: bool) ->
             f"the longest has {longest}"
         )
     columns = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return Moments(*(torch.as_tensor(column, dtype=torch.float32) for column in columns))
+    return PlanSegments(*(torch.as_tensor(column, dtype=torch.float32) for column in columns))

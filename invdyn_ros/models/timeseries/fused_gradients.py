@@ -15,35 +15,39 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 
-def repeated(network: nn.Sequential) -> Callable[[Tensor], Tensor]:
+def fused_mlp(network: nn.Sequential) -> Callable[[Tensor], Tensor]:
     """Return a perceptron of tanh layers as a function (N, i) -> (N, o) to evaluate many times.
 
     Call this anew in each step of training; where no gradient is asked for, it is the network.
     """
     linear = [layer for layer in network if isinstance(layer, nn.Linear)]
-    sums = _begun([value for layer in linear for value in (layer.weight, layer.bias)])
-    return network if sums is None else lambda x: _Perceptron.apply(x, sums.ticket, sums)
+    sums = _accumulator([value for layer in linear for value in (layer.weight, layer.bias)])
+    return network if sums is None else lambda x: _MlpFunction.apply(x, sums.anchor, sums)
 
 
-def repeated_cell(cell: nn.GRUCell) -> Callable[[Tensor, Tensor], Tensor]:
+def fused_gru_cell(cell: nn.GRUCell) -> Callable[[Tensor, Tensor], Tensor]:
     """Return recurrent units as a function (N, i), (N, h) -> (N, h), as `repeated` does."""
-    sums = _begun([cell.weight_ih, cell.bias_ih, cell.weight_hh, cell.bias_hh])
-    return cell if sums is None else lambda x, code: _Cell.apply(x, code, sums.ticket, sums)
+    sums = _accumulator([cell.weight_ih, cell.bias_ih, cell.weight_hh, cell.bias_hh])
+    return (
+        cell
+        if sums is None
+        else lambda x, code: _GruCellFunction.apply(x, code, sums.anchor, sums)
+    )
 
 
-class _Sums:
+class _GradientAccumulator:
     """Weights (o, i) and biases (o,) in turn, and the sums of their gradients so far."""
 
     def __init__(self, parameters: Sequence[Tensor]) -> None:
         self.parameters = parameters
-        self.found: list[Tensor] = []
-        self.ticket: Tensor = _Begin.apply(self, *parameters)  # what each evaluation depends on
+        self.gradients: list[Tensor] = []
+        self.anchor: Tensor = _Anchor.apply(self, *parameters)  # what each evaluation depends on
 
     def layer(self, k: int) -> tuple[Tensor, Tensor]:
         """Return the transposed weight (i, o) and the bias of a layer."""
         return self.parameters[2 * k].t(), self.parameters[2 * k + 1]
 
-    def add(self, k: int, read: Tensor, slope: Tensor) -> None:
+    def accumulate(self, k: int, inputs: Tensor, grad_output: Tensor) -> None:
         """Add what an evaluation has to say about a layer.
 
         Args:
@@ -51,24 +55,24 @@ class _Sums:
             read: (N, i) what it read.
             slope: (N, o) gradient of what it said.
         """
-        if not self.found:
-            self.found = [torch.zeros_like(value) for value in self.parameters]
-        self.found[2 * k].addmm_(slope.t(), read)
-        self.found[2 * k + 1].add_(slope.sum(0))
+        if not self.gradients:
+            self.gradients = [torch.zeros_like(value) for value in self.parameters]
+        self.gradients[2 * k].addmm_(grad_output.t(), inputs)
+        self.gradients[2 * k + 1].add_(grad_output.sum(0))
 
 
-def _begun(parameters: Sequence[Tensor]) -> _Sums | None:
+def _accumulator(parameters: Sequence[Tensor]) -> _GradientAccumulator | None:
     device = parameters[0].device.type
     if torch.is_grad_enabled() and not torch.is_autocast_enabled(device):
-        return _Sums(parameters)
+        return _GradientAccumulator(parameters)
     return None
 
 
-class _Begin(torch.autograd.Function):
+class _Anchor(torch.autograd.Function):
     """Stands before all evaluations, so that autograd comes back to it after the last of them."""
 
     @staticmethod
-    def forward(ctx: Any, sums: _Sums, *parameters: Tensor) -> Tensor:
+    def forward(ctx: Any, sums: _GradientAccumulator, *parameters: Tensor) -> Tensor:
         ctx.sums = sums
         return parameters[0].new_zeros(())
 
@@ -79,11 +83,11 @@ class _Begin(torch.autograd.Function):
         return None, *(found or [None] * len(ctx.sums.parameters))
 
 
-class _Perceptron(torch.autograd.Function):
+class _MlpFunction(torch.autograd.Function):
     """One evaluation of a perceptron."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, ticket: Tensor, sums: _Sums) -> Tensor:
+    def forward(ctx: Any, x: Tensor, ticket: Tensor, sums: _GradientAccumulator) -> Tensor:
         read, last = [x], len(sums.parameters) // 2 - 1  # read by each layer
         for k in range(last):
             weight, bias = sums.layer(k)
@@ -105,11 +109,13 @@ class _Perceptron(torch.autograd.Function):
         return slope, slope.new_zeros(()), None
 
 
-class _Cell(torch.autograd.Function):
+class _GruCellFunction(torch.autograd.Function):
     """One evaluation of gated recurrent units, as those of nn.GRUCell."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, code: Tensor, ticket: Tensor, sums: _Sums) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, code: Tensor, ticket: Tensor, sums: _GradientAccumulator
+    ) -> Tensor:
         told = torch.addmm(sums.parameters[1], x, sums.layer(0)[0])  # (N, 3h)
         kept = torch.addmm(sums.parameters[3], code, sums.layer(1)[0])
         size = code.shape[1]

@@ -11,9 +11,9 @@ from invdyn_ros.config import Count
 from invdyn_ros.models.timeseries.encoder_model import (
     EncoderDecoder,
     EncoderDecoderConfig,
-    Seen,
-    perceptron,
-    since,
+    EncoderInput,
+    mlp,
+    time_to_next,
 )
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata
 
@@ -40,28 +40,32 @@ class GruDt(EncoderDecoder):
         """Build the network with fresh weights."""
         super().__init__(meta)
         width, inputs = self.config.width, 2 * self.n + 1
-        self.past = nn.GRU(inputs, width, batch_first=True)
-        self.future = nn.GRU(inputs, width, batch_first=True)
-        self.empty = nn.Parameter(torch.zeros(2, width))
-        self.decode = perceptron(2 * width + 4, width, 1, 2 * self.n)
+        self.past_encoder = nn.GRU(inputs, width, batch_first=True)
+        self.future_encoder = nn.GRU(inputs, width, batch_first=True)
+        self.missing_code = nn.Parameter(torch.zeros(2, width))
+        self.decoder = mlp(2 * width + 4, width, 1, 2 * self.n)
 
-    def decoded(self, seen: Seen, time: Tensor, around: tuple[Tensor, Tensor]) -> Tensor:
+    def decode(
+        self, inputs: EncoderInput, time: Tensor, neighbours: tuple[Tensor, Tensor]
+    ) -> Tensor:
         """Return scaled states (B, T, 2n)."""
-        count = seen.real.sum(1)
+        count = inputs.mask.sum(1)
         each = torch.arange(len(count), device=count.device)[:, None]
-        gap = since(seen)
-        past, _ = self.past(torch.cat([seen.state, gap.roll(1, 1)], 2))
+        gap = time_to_next(inputs)
+        past_encoder, _ = self.past_encoder(torch.cat([inputs.state, gap.roll(1, 1)], 2))
         # each motion from its own end, so that padding comes last
-        back = (count[:, None] - 1 - torch.arange(seen.time.shape[1], device=count.device)) % (
-            seen.time.shape[1]
+        back = (count[:, None] - 1 - torch.arange(inputs.time.shape[1], device=count.device)) % (
+            inputs.time.shape[1]
         )
-        future, _ = self.future(torch.cat([seen.state, gap], 2)[each, back])
-        future = future[each, back]
+        future_encoder, _ = self.future_encoder(torch.cat([inputs.state, gap], 2)[each, back])
+        future_encoder = future_encoder[each, back]
         parts = []
-        for codes, number, empty in zip((past, future), around, self.empty, strict=True):
+        for codes, number, missing_code in zip(
+            (past_encoder, future_encoder), neighbours, self.missing_code, strict=True
+        ):
             there = (number >= 0) & (number < count[:, None])
             place = number.clamp(min=0).minimum(count[:, None] - 1)
-            code = torch.where(there[..., None], codes[each, place], empty)
-            away = torch.where(there, (time - seen.time[each, place]).abs(), 0.0)
+            code = torch.where(there[..., None], codes[each, place], missing_code)
+            away = torch.where(there, (time - inputs.time[each, place]).abs(), 0.0)
             parts += [code, away[..., None], there[..., None].to(time)]
-        return self.decode(torch.cat(parts, 2))
+        return self.decoder(torch.cat(parts, 2))

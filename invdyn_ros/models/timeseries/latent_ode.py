@@ -17,18 +17,20 @@ from torch import Tensor, nn
 
 from invdyn_ros.config import Count, Positive
 from invdyn_ros.models.timeseries.encoder_model import (
-    UNIT,
+    TIME_UNIT,
     EncoderDecoder,
     EncoderDecoderConfig,
-    Seen,
-    perceptron,
-    since,
+    EncoderInput,
+    mlp,
+    time_to_next,
 )
-from invdyn_ros.models.timeseries.fused_gradients import repeated, repeated_cell
+from invdyn_ros.models.timeseries.fused_gradients import fused_gru_cell, fused_mlp
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata
 
-WARM = 0.99  # share of the prior's weight that is still missing, per batch
-LONGER = 0.3  # by which a step of the solver may be longer in training, so that none is learned
+KL_ANNEALING = 0.99  # share of the prior's weight that is still missing, per batch
+MAX_STEP_JITTER = (
+    0.3  # by which a step of the solver may be longer in training, so that none is learned
+)
 
 
 @dataclass(frozen=True)
@@ -37,17 +39,17 @@ class LatentOdeConfig(EncoderDecoderConfig):
 
     encoder: Literal["ode", "rnn"] = "ode"
     """What moves the encoder between observations: an ODE, or nothing."""
-    latent: Count = 15
+    latent_dim: Count = 15
     """Numbers of the latent state."""
-    recognised: Count = 30
+    recognition_dim: Count = 30
     """Units of the encoder."""
     width: Count = 300
     """Units of each hidden layer of the ODEs."""
     depth: Count = 3
     """Hidden layers from width to width."""
-    stride: Count = 50
+    solver_stride: Count = 50
     """Samples that a step of the solver spans; between steps a cubic stands for the solution."""
-    noise: Positive = 0.01
+    observation_std: Positive = 0.01
     """Deviation of scaled observations that the likelihood assumes."""
 
 
@@ -68,70 +70,83 @@ class LatentOde(EncoderDecoder):
 
     Config = LatentOdeConfig
     config: LatentOdeConfig
-    batches: Tensor  # () trained on, which the prior's weight follows
+    num_batches: Tensor  # () trained on, which the prior's weight follows
 
     def __init__(self, meta: TimeSeriesMetadata) -> None:
         """Build the networks with fresh weights."""
         super().__init__(meta)
         c = self.config
-        self.cell = nn.GRUCell(2 * self.n + (c.encoder == "rnn"), c.recognised)
+        self.encoder_cell = nn.GRUCell(2 * self.n + (c.encoder == "rnn"), c.recognition_dim)
         if c.encoder == "ode":
-            self.drift = perceptron(c.recognised, c.width, c.depth, c.recognised)
-        self.guess = perceptron(c.recognised, 100, 0, 2 * c.latent)
-        self.read = nn.Linear(c.latent, 2 * self.n)
-        self.register_buffer("batches", torch.zeros(()))
-        self._mover()
-        self._distance: Tensor | float = 0.0
+            self.encoder_dynamics = mlp(c.recognition_dim, c.width, c.depth, c.recognition_dim)
+        self.posterior = mlp(c.recognition_dim, 100, 0, 2 * c.latent_dim)
+        self.decoder = nn.Linear(c.latent_dim, 2 * self.n)
+        self.register_buffer("num_batches", torch.zeros(()))
+        self._build_dynamics()
+        self._kl_divergence: Tensor | float = 0.0
 
-    def _mover(self) -> None:
+    def _build_dynamics(self) -> None:
         """Build what moves the latent state."""
         c = self.config
-        self.flow = perceptron(c.latent, c.width, c.depth, c.latent)
+        self.dynamics = mlp(c.latent_dim, c.width, c.depth, c.latent_dim)
 
-    def decoded(self, seen: Seen, time: Tensor, around: tuple[Tensor, Tensor]) -> Tensor:
+    def decode(
+        self, inputs: EncoderInput, time: Tensor, neighbours: tuple[Tensor, Tensor]
+    ) -> Tensor:
         """Return scaled states (B, T, 2n); in training of a latent state that is drawn."""
-        mean, spread = self.guess(self.encoded(seen)).chunk(2, 1)
+        mean, spread = self.posterior(self.encode(inputs)).chunk(2, 1)
         spread = nn.functional.softplus(spread) + 1e-4
         start = mean
         if self.training:
             start = mean + spread * torch.randn_like(mean)
-            self.batches += 1
-        self._distance = (0.5 * (mean.square() + spread.square() - 1) - spread.log()).sum(1).mean()
-        return self.read(self.moved(start, time))
+            self.num_batches += 1
+        self._kl_divergence = (
+            (0.5 * (mean.square() + spread.square() - 1) - spread.log()).sum(1).mean()
+        )
+        return self.decoder(self.latent_trajectory(start, time))
 
-    def penalty(self) -> Tensor | float:
+    def regularization(self) -> Tensor | float:
         """Return the prior's part, as large against squared errors as in the bound."""
         if not self.training:
             return 0.0
         sizes = self.config.sequence_length * 2 * self.n
-        weight = (1 - WARM ** float(self.batches)) * 2 * self.config.noise**2 / sizes
-        return weight * self._distance
+        weight = (
+            (1 - KL_ANNEALING ** float(self.num_batches))
+            * 2
+            * self.config.observation_std**2
+            / sizes
+        )
+        return weight * self._kl_divergence
 
-    def encoded(self, seen: Seen) -> Tensor:
+    def encode(self, inputs: EncoderInput) -> Tensor:
         """Return what is known of each motion at its first row, (B, recognised)."""
-        code = torch.zeros(len(seen.time), self.config.recognised).to(seen.state)
-        gaps, last = since(seen), seen.time.shape[1] - 1
-        whole = seen.real.all(0).tolist()
-        cell = repeated_cell(self.cell)
-        drift = repeated(self.drift) if self.config.encoder == "ode" else None
+        code = torch.zeros(len(inputs.time), self.config.recognition_dim).to(inputs.state)
+        gaps, last = time_to_next(inputs), inputs.time.shape[1] - 1
+        whole = inputs.mask.all(0).tolist()
+        cell = fused_gru_cell(self.encoder_cell)
+        encoder_dynamics = (
+            fused_mlp(self.encoder_dynamics) if self.config.encoder == "ode" else None
+        )
         for k in range(last, -1, -1):
-            state, gap = seen.state[:, k], gaps[:, k]
-            if drift is None:
+            state, gap = inputs.state[:, k], gaps[:, k]
+            if encoder_dynamics is None:
                 state = torch.cat([state, gap], 1)
             elif k < last:
-                code = code.addcmul(gap, drift(code), value=-1)  # Euler, as the authors take
+                code = code.addcmul(
+                    gap, encoder_dynamics(code), value=-1
+                )  # Euler, as the authors take
             told = cell(state, code)
-            code = told if whole[k] else torch.where(seen.real[:, k, None], told, code)
-        if drift is None:
+            code = told if whole[k] else torch.where(inputs.mask[:, k, None], told, code)
+        if encoder_dynamics is None:
             return code
-        return code.addcmul(seen.time[:, :1], drift(code), value=-1)
+        return code.addcmul(inputs.time[:, :1], encoder_dynamics(code), value=-1)
 
-    def moved(self, start: Tensor, time: Tensor) -> Tensor:
+    def latent_trajectory(self, z0: Tensor, time: Tensor) -> Tensor:
         """Return the latent states (B, T, latent) at times (B, T) from `start` at zero."""
-        step = self.config.stride / UNIT
+        step = self.config.solver_stride / TIME_UNIT
         if self.training:
-            step *= 1 + LONGER * float(torch.rand(()))
-        return solved(repeated(self.flow), start, time, step)
+            step *= 1 + MAX_STEP_JITTER * float(torch.rand(()))
+        return odeint_bosh3(fused_mlp(self.dynamics), z0, time, step)
 
 
 class RnnVae(LatentOde):
@@ -139,15 +154,15 @@ class RnnVae(LatentOde):
 
     Config = RnnVaeConfig
 
-    def _mover(self) -> None:
-        self.next = nn.GRUCell(1, self.config.latent)
+    def _build_dynamics(self) -> None:
+        self.dynamics_cell = nn.GRUCell(1, self.config.latent_dim)
 
-    def moved(self, start: Tensor, time: Tensor) -> Tensor:
+    def latent_trajectory(self, z0: Tensor, time: Tensor) -> Tensor:
         """Return the latent states (B, T, latent) at times (B, T) from `start` at zero."""
         gaps = nn.functional.pad(time.diff(dim=1), (1, 0))
-        z, found = start, []
+        z, found = z0, []
         for gap in gaps.split(1, 1):
-            z = self.next(gap, z)
+            z = self.dynamics_cell(gap, z)
             found.append(z)
         return torch.stack(found, 1)
 
@@ -165,29 +180,33 @@ class OdeRnn(EncoderDecoder):
         """Build the networks with fresh weights."""
         super().__init__(meta)
         c = self.config
-        self.cell = nn.GRUCell(2 * self.n, c.recognised)
-        self.drift = perceptron(c.recognised, c.width, c.depth, c.recognised)
-        self.read = perceptron(c.recognised, 100, 0, 2 * self.n)
+        self.encoder_cell = nn.GRUCell(2 * self.n, c.recognition_dim)
+        self.encoder_dynamics = mlp(c.recognition_dim, c.width, c.depth, c.recognition_dim)
+        self.decoder = mlp(c.recognition_dim, 100, 0, 2 * self.n)
 
-    def decoded(self, seen: Seen, time: Tensor, around: tuple[Tensor, Tensor]) -> Tensor:
+    def decode(
+        self, inputs: EncoderInput, time: Tensor, neighbours: tuple[Tensor, Tensor]
+    ) -> Tensor:
         """Return scaled states (B, T, 2n)."""
-        code = torch.zeros(len(time), self.config.recognised).to(time)
+        code = torch.zeros(len(time), self.config.recognition_dim).to(time)
         last, codes = torch.zeros_like(time[:, 0]), [code]
-        for k in range(seen.time.shape[1]):
-            there, real = seen.time[:, k], seen.real[:, k, None]
-            moved = code + (there - last)[:, None] * self.drift(code)
-            code = torch.where(real, self.cell(seen.state[:, k], moved), code)
+        for k in range(inputs.time.shape[1]):
+            there, real = inputs.time[:, k], inputs.mask[:, k, None]
+            moved = code + (there - last)[:, None] * self.encoder_dynamics(code)
+            code = torch.where(real, self.encoder_cell(inputs.state[:, k], moved), code)
             last = torch.where(real[:, 0], there, last)
             codes.append(code)
         each = torch.arange(len(time), device=time.device)[:, None]
-        number = around[0] + 1  # observations up to each row
-        begun = nn.functional.pad(seen.time, (1, 0))[each, number]
+        number = neighbours[0] + 1  # observations up to each row
+        begun = nn.functional.pad(inputs.time, (1, 0))[each, number]
         known = torch.stack(codes, 1)[each, number]
         away = (time - begun)[..., None]
-        return self.read(known + away * self.drift(known))
+        return self.decoder(known + away * self.encoder_dynamics(known))
 
 
-def solved(flow: Callable[[Tensor], Tensor], start: Tensor, time: Tensor, step: float) -> Tensor:
+def odeint_bosh3(
+    func: Callable[[Tensor], Tensor], y0: Tensor, time: Tensor, step: float
+) -> Tensor:
     """Solve z' = flow(z) from z(0) = start, by steps of one size and of third order.
 
     They are those of Bogacki and Shampine, which evaluate `flow` three times each. At times
@@ -204,13 +223,13 @@ def solved(flow: Callable[[Tensor], Tensor], start: Tensor, time: Tensor, step: 
         States (B, T, d).
     """
     count = max(1, int(torch.ceil(time.max() / step - 1e-6)))
-    z, slope = start, flow(start)
+    z, slope = y0, func(y0)
     cubics = []  # (B, 4d) coefficients of powers of the share of a step
     for _ in range(count):
-        second = flow(z.add(slope, alpha=step / 2))
-        third = flow(z.add(second, alpha=step * 3 / 4))
+        second = func(z.add(slope, alpha=step / 2))
+        third = func(z.add(second, alpha=step * 3 / 4))
         moved = slope.mul(2 / 9).add(second, alpha=1 / 3).add(third, alpha=4 / 9) * step
-        z, last, slope = z + moved, slope, flow(z + moved)
+        z, last, slope = z + moved, slope, func(z + moved)
         bend = (slope + last).mul(step).sub(moved, alpha=2)
         cubics.append(torch.cat([z - moved, last * step, moved - last * step - bend, bend], 1))
     place = (time / step).floor().clamp(0, count - 1).long()

@@ -36,7 +36,7 @@ class Motions(NamedTuple):
         return Motions(self.state[index], self.time[index])
 
 
-def check(record: Observations, n: int) -> None:
+def check_observations(observations: Observations, n: int) -> None:
     """Refuse what no path goes through.
 
     Args:
@@ -47,7 +47,7 @@ def check(record: Observations, n: int) -> None:
         ValueError: shapes that do not fit, a motion never seen, times that do not increase or
             observations that are not finite; names motion and row.
     """
-    state, time, seen = record
+    state, time, seen = observations
     shape = (*time.shape, 2 * n)
     if time.ndim != 2 or state.shape != shape or seen.shape != time.shape:
         raise ValueError(
@@ -71,7 +71,7 @@ def check(record: Observations, n: int) -> None:
         raise ValueError(f"motion {k} is seen in row {row} at [{values}]; only numbers are states")
 
 
-def motions(trajectories: Sequence[Trajectory], length: int) -> Motions:
+def split_into_motions(trajectories: Sequence[Trajectory], length: int) -> Motions:
     """Cut trajectories into pieces of `length` samples; shorter rests are left out.
 
     Raises:
@@ -94,7 +94,7 @@ def motions(trajectories: Sequence[Trajectory], length: int) -> Motions:
     return Motions(torch.as_tensor(states, dtype=torch.float32), torch.as_tensor(times))
 
 
-def scale_of(state: Tensor) -> Tensor:
+def max_scale(state: Tensor) -> Tensor:
     """Return the maximum of each column (2n,) of states (..., 2n), as Rubanova et al. scale them.
 
     Where that is not positive, which their data never have, the largest magnitude stands for it.
@@ -105,7 +105,9 @@ def scale_of(state: Tensor) -> Tensor:
     return torch.where(most > 0, most, torch.ones_like(most))
 
 
-def subsampled(state: Tensor, time: Tensor, share: float, seed: int | None = None) -> Observations:
+def subsample(
+    state: Tensor, time: Tensor, fraction: float, seed: int | None = None
+) -> Observations:
     """Show a share of the rows of each motion (B, T, 2n), drawn anew for each of them.
 
     With a seed the same ones are drawn each time, else those that torch draws next.
@@ -113,22 +115,24 @@ def subsampled(state: Tensor, time: Tensor, share: float, seed: int | None = Non
     generator = None if seed is None else torch.Generator().manual_seed(seed)
     chance = torch.rand(time.shape, generator=generator).to(time.device)
     rank = chance.argsort(1).argsort(1)
-    return Observations(state, time, rank < max(1, int(share * time.shape[1])))
+    return Observations(state, time, rank < max(1, int(fraction * time.shape[1])))
 
 
-def neighbours(seen: Tensor) -> tuple[Tensor, Tensor]:
+def surrounding_observations(mask: Tensor) -> tuple[Tensor, Tensor]:
     """Return of each row the last seen row up to it and the first from it on, (B, T) each.
 
     Where there is none, -1 and T.
     """
-    length = seen.shape[1]
-    number = torch.arange(length, device=seen.device).expand_as(seen)
-    before = torch.where(seen, number, -1).cummax(1).values
-    after = torch.where(seen, number, length).flip(1).cummin(1).values.flip(1)
+    length = mask.shape[1]
+    number = torch.arange(length, device=mask.device).expand_as(mask)
+    before = torch.where(mask, number, -1).cummax(1).values
+    after = torch.where(mask, number, length).flip(1).cummin(1).values.flip(1)
     return before, after
 
 
-def refined(record: Observations, step: float) -> tuple[Observations, Tensor]:
+def insert_intermediate_times(
+    observations: Observations, max_step: float
+) -> tuple[Observations, Tensor]:
     """Put rows between those of a record, so that none is farther than a step from the next.
 
     Args:
@@ -138,19 +142,19 @@ def refined(record: Observations, step: float) -> tuple[Observations, Tensor]:
     Returns:
         The record with more rows, and where its own rows are in it, (B, T).
     """
-    gaps = record.time.diff(dim=1)
-    parts = (gaps / step - 1e-3).ceil().clamp(min=1).long()  # of each interval
+    gaps = observations.time.diff(dim=1)
+    parts = (gaps / max_step - 1e-3).ceil().clamp(min=1).long()  # of each interval
     rows = torch.nn.functional.pad(parts.cumsum(1), (1, 0))  # (B, T)
     longest = int(rows[:, -1].max()) + 1
-    if longest == record.time.shape[1]:
-        return record, rows
+    if longest == observations.time.shape[1]:
+        return observations, rows
     number = torch.arange(longest).expand(len(rows), -1).contiguous()
     place = torch.searchsorted(rows, number, right=True).sub(1).clamp(max=gaps.shape[1] - 1)
     each = torch.arange(len(rows))[:, None]
     share = (number - rows[each, place]) / parts[each, place]
     # motions with fewer rows than the longest go on for some steps that nobody asks for
-    time = record.time[each, place] + share * gaps[each, place]
-    seen = torch.zeros(time.shape, dtype=torch.bool).scatter(1, rows, record.mask)
-    state = torch.zeros(*time.shape, record.state.shape[2]).to(record.state)
-    state[each, rows] = record.state
+    time = observations.time[each, place] + share * gaps[each, place]
+    seen = torch.zeros(time.shape, dtype=torch.bool).scatter(1, rows, observations.mask)
+    state = torch.zeros(*time.shape, observations.state.shape[2]).to(observations.state)
+    state[each, rows] = observations.state
     return Observations(state, time, seen), rows

@@ -8,8 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, Count
-from invdyn_ros.models.timeseries.encoder_model import perceptron
-from invdyn_ros.models.timeseries.observations import Motions, Observations, neighbours, refined
+from invdyn_ros.models.timeseries.encoder_model import mlp
+from invdyn_ros.models.timeseries.observations import (
+    Motions,
+    Observations,
+    insert_intermediate_times,
+    surrounding_observations,
+)
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 
 DIRECTIONS = (1, -1)  # forward in time and back
@@ -34,45 +39,45 @@ class OneStep(TimeSeriesModel):
 
     Config = OneStepConfig
     config: OneStepConfig
-    centre: Tensor  # (2n,) mean of the states
-    spread: Tensor  # (2n,) their deviation
-    change: Tensor  # (2n,) root mean square change in a sample
-    edges: Tensor  # (2, 2n) least and greatest states
+    mean: Tensor  # (2n,) mean of the states
+    std: Tensor  # (2n,) their deviation
+    change_rms: Tensor  # (2n,) root mean square change in a sample
+    bounds: Tensor  # (2, 2n) least and greatest states
 
     def __init__(self, meta: TimeSeriesMetadata) -> None:
         """Build the networks with fresh weights."""
         super().__init__(meta)
         shape = (2 * self.n, self.config.width, self.config.depth, 2 * self.n)
-        self.walks = nn.ModuleList(perceptron(*shape) for _ in DIRECTIONS)
-        for name in ("centre", "spread", "change"):
-            self.register_buffer(name, torch.full((2 * self.n,), float(name != "centre")))
-        self.register_buffer("edges", torch.tensor([[-1.0], [1.0]]).repeat(1, 2 * self.n))
+        self.networks = nn.ModuleList(mlp(*shape) for _ in DIRECTIONS)
+        for name in ("mean", "std", "change_rms"):
+            self.register_buffer(name, torch.full((2 * self.n,), float(name != "mean")))
+        self.register_buffer("bounds", torch.tensor([[-1.0], [1.0]]).repeat(1, 2 * self.n))
 
-    def standardise(self, learn: Motions) -> None:
+    def standardise(self, train: Motions) -> None:
         """Take the scales of states and of their changes."""
-        super().standardise(learn)
-        state = learn.state.flatten(0, 1)
-        change = learn.state.diff(dim=1).square().mean((0, 1)).sqrt()
-        self.centre.copy_(state.mean(0))
-        for own, value in ((self.spread, state.std(0)), (self.change, change)):
+        super().standardise(train)
+        state = train.state.flatten(0, 1)
+        change = train.state.diff(dim=1).square().mean((0, 1)).sqrt()
+        self.mean.copy_(state.mean(0))
+        for own, value in ((self.std, state.std(0)), (self.change_rms, change)):
             own.copy_(torch.where(value > 0, value, torch.ones_like(value)))
-        self.edges.copy_(torch.stack([state.amin(0), state.amax(0)]))
+        self.bounds.copy_(torch.stack([state.amin(0), state.amax(0)]))
 
     def loss(self, state: Tensor, time: Tensor) -> Tensor:
         """Return the mean squared error of changes from sample to sample, in their own sizes."""
-        share = (time.diff(dim=1) / self.step).to(state)[..., None]
-        change = state.diff(dim=1) / share / self.change
+        share = (time.diff(dim=1) / self.sample_period).to(state)[..., None]
+        change = state.diff(dim=1) / share / self.change_rms
         ends = state[:, :-1], state[:, 1:]
         errors = [
-            (self._change(way, end) - DIRECTIONS[way] * change).square().mean()
+            (self._predict_change(way, end) - DIRECTIONS[way] * change).square().mean()
             for way, end in enumerate(ends)
         ]
         return torch.stack(errors).mean()
 
-    def forward(self, record: Observations) -> Tensor:
+    def forward(self, observations: Observations) -> Tensor:
         """Return states (B, T, 2n)."""
-        fine, rows = refined(record, self.step)
-        before, after = neighbours(fine.mask)
+        fine, rows = insert_intermediate_times(observations, self.sample_period)
+        before, after = surrounding_observations(fine.mask)
         last = fine.mask.shape[1] - 1
         each = torch.arange(len(rows), device=rows.device)[:, None]
         since = fine.time - fine.time[each, before.clamp(min=0)]
@@ -80,24 +85,29 @@ class OneStep(TimeSeriesModel):
         near = (until / (since + until).clamp(min=1e-9)).to(self.scale)[..., None]
         near = torch.where((before < 0)[..., None], 0.0, near)  # of the walk from before
         near = torch.where((after > last)[..., None], 1.0, near)
-        on, back = (self._walked(way, fine) for way in range(len(DIRECTIONS)))
+        on, back = (self._rollout(way, fine) for way in range(len(DIRECTIONS)))
         return torch.lerp(back, on, near)[each, rows]
 
-    def _change(self, way: int, state: Tensor) -> Tensor:
+    def _predict_change(self, index: int, state: Tensor) -> Tensor:
         """Return the changes that a network says, in their own sizes."""
-        return self.walks[way]((state - self.centre) / self.spread)
+        return self.networks[index]((state - self.mean) / self.std)
 
-    def _walked(self, way: int, record: Observations) -> Tensor:
+    def _rollout(self, index: int, observations: Observations) -> Tensor:
         """Return where walks from the last row seen come along, (B, T, 2n)."""
-        order = range(record.mask.shape[1])
-        state, found = record.state[:, 0], []
+        order = range(observations.mask.shape[1])
+        state, found = observations.state[:, 0], []
         last = None
-        for row in order if DIRECTIONS[way] > 0 else reversed(order):
+        for row in order if DIRECTIONS[index] > 0 else reversed(order):
             if last is not None:
-                h = (record.time[:, row] - record.time[:, last]).abs() / self.step
-                moved = state + self._change(way, state) * self.change * h.to(state)[:, None]
-                state = moved.clamp(self.edges[0], self.edges[1])
-            state = torch.where(record.mask[:, row, None], record.state[:, row], state)
+                h = (
+                    observations.time[:, row] - observations.time[:, last]
+                ).abs() / self.sample_period
+                moved = (
+                    state
+                    + self._predict_change(index, state) * self.change_rms * h.to(state)[:, None]
+                )
+                state = moved.clamp(self.bounds[0], self.bounds[1])
+            state = torch.where(observations.mask[:, row, None], observations.state[:, row], state)
             found.append(state)
             last = row
-        return torch.stack(found[:: DIRECTIONS[way]], 1)
+        return torch.stack(found[:: DIRECTIONS[index]], 1)

@@ -14,7 +14,7 @@ from invdyn_ros.models.timeseries.latent_ode import LatentOde, OdeRnn, RnnVae
 from invdyn_ros.models.timeseries.one_step import OneStep
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 
-PATH = CheckpointType("time-series model", "invdyn_ros time-series model 1", "train")
+TIME_SERIES = CheckpointType("time-series model", "invdyn_ros time-series model 1", "train")
 TIME_SERIES_MODELS: dict[str, type[TimeSeriesModel]] = {
     "bridge": Bridge,
     "gru_dt": GruDt,
@@ -26,7 +26,7 @@ TIME_SERIES_MODELS: dict[str, type[TimeSeriesModel]] = {
 }
 
 
-def build(meta: TimeSeriesMetadata) -> TimeSeriesModel:
+def build_time_series_model(meta: TimeSeriesMetadata) -> TimeSeriesModel:
     """Build an untrained path model.
 
     Raises:
@@ -39,10 +39,10 @@ def build(meta: TimeSeriesMetadata) -> TimeSeriesModel:
     return TIME_SERIES_MODELS[meta.family](meta)
 
 
-def untrained(model: TimeSeriesModel, seed: int = 0) -> TimeSeriesModel:
+def untrained_copy(model: TimeSeriesModel, seed: int = 0) -> TimeSeriesModel:
     """Return a model as it was before training: with its scales, and fresh weights."""
     torch.manual_seed(seed)
-    fresh = build(model.meta)
+    fresh = build_time_series_model(model.meta)
     known = dict(model.named_buffers())
     for name, values in fresh.named_buffers():
         values.copy_(known[name])
@@ -51,7 +51,7 @@ def untrained(model: TimeSeriesModel, seed: int = 0) -> TimeSeriesModel:
 
 def save_time_series_model(model: TimeSeriesModel, directory: str | Path) -> None:
     """Write a path model and what it is of; a crash leaves the old one or the new one."""
-    write_tensors(model.state_dict(), model.meta, directory, PATH)
+    write_tensors(model.state_dict(), model.meta, directory, TIME_SERIES)
 
 
 def load_time_series_model(directory: str | Path) -> TimeSeriesModel:
@@ -60,5 +60,5 @@ def load_time_series_model(directory: str | Path) -> TimeSeriesModel:
     Raises:
         ValueError: none there, damaged or of another kind.
     """
-    meta, sha256 = read_meta(TimeSeriesMetadata, directory, PATH)
-    return fill(build(meta), directory, sha256, PATH).eval()
+    meta, sha256 = read_meta(TimeSeriesMetadata, directory, TIME_SERIES)
+    return fill(build_time_series_model(meta), directory, sha256, TIME_SERIES).eval()

@@ -10,7 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from invdyn_ros.config import Checked, Positive, from_mapping
-from invdyn_ros.models.timeseries.observations import Motions, Observations, check, scale_of
+from invdyn_ros.models.timeseries.observations import (
+    Motions,
+    Observations,
+    check_observations,
+    max_scale,
+)
 
 
 @dataclass(frozen=True)
@@ -57,12 +62,12 @@ class TimeSeriesModel(nn.Module, ABC):
         return len(self.meta.joint_names)
 
     @property
-    def step(self) -> float:
+    def sample_period(self) -> float:
         """Time between two samples of the motions it learned from [s]."""
         return 1 / self.meta.rate
 
     @property
-    def context_length(self) -> int:
+    def history_length(self) -> int:
         """Observations before a time that are worth telling it."""
         return 16
 
@@ -71,25 +76,25 @@ class TimeSeriesModel(nn.Module, ABC):
         """Return what training makes small, a scalar, of motions as in `Motions`."""
 
     @abstractmethod
-    def forward(self, record: Observations) -> Tensor:
+    def forward(self, observations: Observations) -> Tensor:
         """Return states (B, T, 2n) at all times of a checked record."""
 
-    def fit(self, learn: Motions, judge: Motions) -> bool:
+    def fit(self, train: Motions, val: Motions) -> bool:
         """Fit in closed form where the family has one, and say whether it has."""
         return False
 
-    def standardise(self, learn: Motions) -> None:
+    def standardise(self, train: Motions) -> None:
         """Take the scales of the motions to learn from."""
-        self.scale.copy_(scale_of(learn.state))
+        self.scale.copy_(max_scale(train.state))
 
     @torch.inference_mode()
-    def predict(self, record: Observations) -> Tensor:
+    def predict(self, observations: Observations) -> Tensor:
         """Return states (B, T, 2n) at all times of a record, those seen as they are.
 
         Raises:
             ValueError: a record that no path goes through.
         """
-        check(record, self.n)
-        state = torch.where(record.mask[..., None], record.state, 0.0).to(self.scale)
-        found = self.forward(Observations(state, record.time, record.mask))
-        return torch.where(record.mask[..., None], state, found)
+        check_observations(observations, self.n)
+        state = torch.where(observations.mask[..., None], observations.state, 0.0).to(self.scale)
+        found = self.forward(Observations(state, observations.time, observations.mask))
+        return torch.where(observations.mask[..., None], state, found)
