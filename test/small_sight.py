@@ -10,7 +10,7 @@ import torch
 
 from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS
 from invdyn_ros.arms.scene import SCENES, block_pose
-from invdyn_ros.grasp.estimation.block_pose_estimator import landmarks, middle
+from invdyn_ros.grasp.estimation.block_pose_estimator import area_centre, landmarks
 from invdyn_ros.grasp.estimation.block_pose_network import (
     BlockPoseMetadata,
     BlockPoseNet,
@@ -25,13 +25,13 @@ from invdyn_ros.grasp.pose_training.rendered_dataset import (
 from invdyn_ros.robots.robot import load_robot
 
 SCENE, UR5 = SCENES["ur5"], load_robot("ur5")
-SMALL = BlockPoseNetConfig(pixels=64, channels=(8, 16, 16), keypoints=12, hidden=32)
+SMALL = BlockPoseNetConfig(pixels=64, channels=(8, 16, 16), num_keypoints=12, hidden_size=32)
 LEVELS = RANDOMIZATION_LEVELS["none"], RANDOMIZATION_LEVELS["default"]
 
 
 def meta(arm: str = "ur5", network: BlockPoseNetConfig = SMALL) -> BlockPoseMetadata:
     scene = SCENES[arm]
-    return BlockPoseMetadata(arm, scene.block_size, middle(scene), landmarks(scene), network)
+    return BlockPoseMetadata(arm, scene.block_size, area_centre(scene), landmarks(scene), network)
 
 
 def fresh(arm: str = "ur5", seed: int = 0) -> BlockPoseNet:
@@ -42,7 +42,7 @@ def fresh(arm: str = "ur5", seed: int = 0) -> BlockPoseNet:
 def sure(sight: BlockPoseNet) -> BlockPoseNet:
     """A network that takes every picture for one of a block, and is sure of where it is."""
     with torch.no_grad():
-        sight.answer[-1].bias[4:] = torch.tensor([-3.0, -3.0, -3.0, 9.0])
+        sight.head[-1].bias[4:] = torch.tensor([-3.0, -3.0, -3.0, 9.0])
     return sight
 
 
@@ -56,4 +56,4 @@ def draw(directory: Path, count: int, seed: int = 0) -> RenderedImages:
     """Pictures of an arm at home and blocks anywhere."""
     config = RenderingConfig(home_fraction=1.0)
     with closing(DatasetRenderer(UR5, SCENE, home(), SMALL.pixels, config)) as draughts:
-        return draughts.draw(directory, count, seed, LEVELS)
+        return draughts.render(directory, count, seed, LEVELS)

@@ -14,7 +14,11 @@ from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS, randomize
 from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.arms.scene import SCENES, block_pose, quaternion_pose
 from invdyn_ros.grasp.estimation.block_estimate import upright_yaw
-from invdyn_ros.grasp.estimation.block_pose_estimator import BlockPoseEstimator, landmarks, middle
+from invdyn_ros.grasp.estimation.block_pose_estimator import (
+    BlockPoseEstimator,
+    area_centre,
+    landmarks,
+)
 from invdyn_ros.grasp.estimation.block_pose_network import (
     BlockPoseMetadata,
     BlockPoseNet,
@@ -36,12 +40,12 @@ def network(tmp_path_factory):
     """Folder of a network that has learned nothing, but is sure of what it says."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    config = BlockPoseNetConfig(pixels=64, channels=(8, 16, 16), keypoints=12, hidden=32)
+    config = BlockPoseNetConfig(pixels=64, channels=(8, 16, 16), num_keypoints=12, hidden_size=32)
     sight = BlockPoseNet(
-        BlockPoseMetadata("ur5", SCENE.block_size, middle(SCENE), landmarks(SCENE), config)
+        BlockPoseMetadata("ur5", SCENE.block_size, area_centre(SCENE), landmarks(SCENE), config)
     )
     with torch.no_grad():
-        sight.answer[-1].bias[4:] = torch.tensor([-3.0, -3.0, -3.0, 9.0])
+        sight.head[-1].bias[4:] = torch.tensor([-3.0, -3.0, -3.0, 9.0])
     folder = tmp_path_factory.mktemp("sight")
     save_block_pose_net(sight, folder)
     return folder
@@ -71,7 +75,7 @@ def test_the_graph_is_told_what_the_network_says_of_image_and_joints(start_node,
     assert not poses and not markers
     states.publish(joints(START + TICK))
     probe.until(lambda: poses and markers)
-    wanted = BlockPoseEstimator(UR5, SCENE, load_block_pose_net(network)).see(
+    wanted = BlockPoseEstimator(UR5, SCENE, load_block_pose_net(network)).estimate(
         0.0, picture, UR5.home, OPEN
     )
     T = quaternion_pose(*pose_to_arrays(poses[0].pose.pose))

@@ -13,15 +13,15 @@ from invdyn_ros.grasp.learning.curriculum import Curriculum, CurriculumConfig
 
 def test_a_curriculum_grows_with_the_success_rate():
     config = CurriculumConfig(
-        area=0.2, noise=0.0, promotion_threshold=0.5, window=4, increment=0.5
+        initial_area=0.2, initial_noise=0.0, promotion_threshold=0.5, window=4, increment=0.5
     )
     curriculum = Curriculum(config)
-    assert curriculum.shares == pytest.approx((0.2, 0.0))
-    assert not any(curriculum.see(False) for _ in range(10))
-    assert [curriculum.see(True) for _ in range(4)] == [False, True, False, False]
-    assert curriculum.shares == pytest.approx((0.6, 0.5))
-    assert any(curriculum.see(True) for _ in range(4)) and curriculum.level == 1
-    assert curriculum.shares == pytest.approx((1.0, 1.0))
+    assert curriculum.fractions == pytest.approx((0.2, 0.0))
+    assert not any(curriculum.update(False) for _ in range(10))
+    assert [curriculum.update(True) for _ in range(4)] == [False, True, False, False]
+    assert curriculum.fractions == pytest.approx((0.6, 0.5))
+    assert any(curriculum.update(True) for _ in range(4)) and curriculum.level == 1
+    assert curriculum.fractions == pytest.approx((1.0, 1.0))
     assert Curriculum(CurriculumConfig()).level == 1
 
 

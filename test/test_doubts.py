@@ -12,12 +12,16 @@ import torch
 from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.arms.scene import SCENES, block_pose
 from invdyn_ros.control.safety_limits import State
-from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, apparent_size, sighting
+from invdyn_ros.grasp.estimation.block_estimate import (
+    BlockDetection,
+    apparent_size,
+    detection_on_table,
+)
 from invdyn_ros.grasp.estimation.detection_gating import (
-    CALM,
+    CLEAR_DELAY,
     DetectionGate,
     block_area,
-    learned_area,
+    training_area,
 )
 from invdyn_ros.grasp.policies.learned import DETECTION_TIMEOUT, LearnedGrasp
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata
@@ -110,8 +114,8 @@ def test_a_picture_of_blocks_of_another_size_is_doubted(true: float) -> None:
         image
     )
     T, half = camera.T_base_camera, SCENE.block_size / 2
-    sight = sighting(0.0, found.T_camera_block, found.covariance, T, half)
-    assert sight.size == pytest.approx(true, rel=0.03)
+    sight = detection_on_table(0.0, found.T_camera_block, found.covariance, T, half)
+    assert sight.apparent_size == pytest.approx(true, rel=0.03)
     doubts = DetectionGate(SCENE)
     assert doubts.accept(sight) == (true == SCENE.block_size)
     if doubts.reason is not None:
@@ -126,17 +130,17 @@ def test_an_uncertain_depth_is_no_other_size() -> None:
 
 def test_a_doubt_outlasts_silence_and_ends_after_good_pictures() -> None:
     doubts = DetectionGate(SCENE)
-    doubts.refuse(1.0, describe_duplicate(0))
+    doubts.reject(1.0, describe_duplicate(0))
     assert doubts.reason == describe_duplicate(0) and "two blocks with id 0" in describe_duplicate(
         0
     )
-    assert doubts.accept(seen(1.0 + CALM / 2)) and doubts.reason is not None
-    doubts.clear(1.0 + 1.1 * CALM)
+    assert doubts.accept(seen(1.0 + CLEAR_DELAY / 2)) and doubts.reason is not None
+    doubts.clear(1.0 + 1.1 * CLEAR_DELAY)
     assert doubts.reason is None
 
 
 def test_a_doubt_is_not_said_anew_for_every_millimetre() -> None:
-    rng, doubts, said = np.random.default_rng(0), DetectionGate(SCENE, learned_area(SCENE)), set()
+    rng, doubts, said = np.random.default_rng(0), DetectionGate(SCENE, training_area(SCENE)), set()
     for k in range(200):
         doubts.accept(seen(k / 10, tuple(FAR + 0.01 * rng.uniform(-1, 1, 2))))
         said.add(doubts.reason)
@@ -148,9 +152,9 @@ def test_a_doubt_is_not_said_anew_for_every_millimetre() -> None:
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
 def test_a_learned_grasp_knows_the_blocks_of_its_scene_and_their_goal(arm: str) -> None:
     scene, rng = SCENES[arm], np.random.default_rng(0)
-    area = learned_area(scene)
-    assert all(area.holds(scene.sample_block_pose(rng)[:2, 3]) for _ in range(100))
-    assert area.holds(np.array(scene.goal[:2])) and not area.holds(np.array([2.0, 0.0]))
+    area = training_area(scene)
+    assert all(area.contains(scene.sample_block_pose(rng)[:2, 3]) for _ in range(100))
+    assert area.contains(np.array(scene.goal[:2])) and not area.contains(np.array([2.0, 0.0]))
 
 
 def test_a_pose_that_is_not_finite_is_doubted() -> None:

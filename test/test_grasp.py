@@ -19,8 +19,8 @@ from invdyn_ros.grasp.estimation.block_estimate import (
     QUARTER,
     BlockDetection,
     BlockEstimate,
-    onto_table,
-    sighting,
+    detection_on_table,
+    project_to_height,
     upright_yaw,
 )
 from invdyn_ros.grasp.policies.cartesian_motion import (
@@ -201,7 +201,7 @@ def test_yaw_of_a_block_is_the_same_whichever_face_is_up() -> None:
 def test_depth_error_along_the_ray_is_taken_out_by_the_table() -> None:
     eye, block = np.array([0.8, 0.1, 0.5]), np.array([0.4, 0.0, 0.02])
     deep = eye + 1.07 * (block - eye)
-    np.testing.assert_allclose(onto_table(deep, eye, 0.02), block, atol=1e-12)
+    np.testing.assert_allclose(project_to_height(deep, eye, 0.02), block, atol=1e-12)
 
 
 def test_sighting_is_turned_from_camera_to_base_with_its_covariance() -> None:
@@ -211,7 +211,7 @@ def test_sighting_is_turned_from_camera_to_base_with_its_covariance() -> None:
     T[:3, 3] = 0.45, 0.05, 0.02
     spread = np.diag([1e-6, 2e-6, 3e-6, 1e-4, 2e-4, 3e-4])
     turn = np.kron(np.eye(2), camera[:3, :3])
-    seen = sighting(1.5, np.linalg.inv(camera) @ T, turn.T @ spread @ turn, camera, 0.02)
+    seen = detection_on_table(1.5, np.linalg.inv(camera) @ T, turn.T @ spread @ turn, camera, 0.02)
     np.testing.assert_allclose(seen.position, T[:3, 3], atol=1e-9)
     assert seen.time == 1.5 and seen.yaw == pytest.approx(0.4)
     np.testing.assert_allclose(seen.variance, [1e-6, 2e-6, 3e-6, 3e-4])
@@ -225,13 +225,13 @@ def test_estimate_gets_better_with_every_sighting_and_weighs_them() -> None:
             estimate = BlockEstimate()
             for k in range(count):
                 noise = 0.002 * rng.standard_normal(3)
-                estimate.see(BlockDetection(k, truth + noise, 0.0, np.full(4, 4e-6)))
+                estimate.update(BlockDetection(k, truth + noise, 0.0, np.full(4, 4e-6)))
             runs.append(estimate.position - truth)
         errors.append(np.std(runs))
     assert errors[1] == pytest.approx(errors[0] / 5, rel=0.2)
     estimate = BlockEstimate()
-    estimate.see(BlockDetection(0, truth, 0.0, np.full(4, 1e-6)))
-    estimate.see(BlockDetection(1, truth + 0.004, 0.0, np.full(4, 3e-6)))
+    estimate.update(BlockDetection(0, truth, 0.0, np.full(4, 1e-6)))
+    estimate.update(BlockDetection(1, truth + 0.004, 0.0, np.full(4, 3e-6)))
     np.testing.assert_allclose(estimate.position, truth + 0.001)
 
 
@@ -239,16 +239,16 @@ def test_estimate_of_yaw_is_blind_to_quarter_turns() -> None:
     rng, estimate = np.random.default_rng(0), BlockEstimate()
     for k in range(40):
         yaw = 0.02 + k * QUARTER + 0.05 * rng.standard_normal()  # around the seam
-        estimate.see(BlockDetection(k, np.zeros(3), yaw, np.full(4, 1e-4)))
+        estimate.update(BlockDetection(k, np.zeros(3), yaw, np.full(4, 1e-4)))
     assert yaw_distance(estimate.yaw, 0.02) < 0.03
 
 
 def test_a_block_that_was_moved_is_estimated_anew() -> None:
     estimate = BlockEstimate()
     for k in range(10):
-        estimate.see(BlockDetection(k, np.array([0.4, 0.0, 0.02]), 0.3, np.full(4, 1e-6)))
+        estimate.update(BlockDetection(k, np.array([0.4, 0.0, 0.02]), 0.3, np.full(4, 1e-6)))
     moved = np.array([0.45, 0.0, 0.02])
-    estimate.see(BlockDetection(10, moved, 0.9, np.full(4, 1e-6)))
+    estimate.update(BlockDetection(10, moved, 0.9, np.full(4, 1e-6)))
     assert estimate.count == 1 and estimate.yaw == pytest.approx(0.9)
     np.testing.assert_array_equal(estimate.position, moved)
 

@@ -17,7 +17,7 @@ from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.learning.config import OFF_POLICY
-from invdyn_ros.grasp.learning.rl import Reinforcement
+from invdyn_ros.grasp.learning.rl import RLTraining
 from invdyn_ros.grasp.learning.sb3_algorithms import ALGORITHMS
 from invdyn_ros.grasp.policies.learned import LearnedGrasp
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, load_policy, save_policy
@@ -30,7 +30,7 @@ def test_a_policy_acts_as_the_learner_it_came_from(tmp_path):
     for name in ALGORITHMS:
         learner = {"net_arch": [16], "batch_size": 64}
         config = replace(CONFIG, algorithm=name, learner=learner)
-        run = Reinforcement(config, TASK, tmp_path, print)
+        run = RLTraining(config, TASK, tmp_path, print)
         with closing(make(1, 0)) as env:
             run.learner = run.make_learner(env, demonstrate(5) if name in OFF_POLICY else None)
             expected, _ = run.learner.predict(seen, deterministic=True)

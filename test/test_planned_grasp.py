@@ -19,7 +19,7 @@ from invdyn_ros.cli.train_planner import main as train_planner
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.learning.demonstration_dataset import read_demonstrations, read_episodes
-from invdyn_ros.grasp.learning.planner_data import episodes_ahead
+from invdyn_ros.grasp.learning.planner_data import planning_segments
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.grasp.policies.learned import load_learned_grasp
 from invdyn_ros.grasp.policies.planned import (
@@ -41,7 +41,7 @@ N = load_robot("ur5").n
 def lessons(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a teacher shows in a few episodes, some with a push."""
     folder = tmp_path_factory.mktemp("lessons") / "data"
-    words = ["teacher", "--episodes", "6", "--pushed", "0.5", "--workers", "1"]
+    words = ["expert", "--episodes", "6", "--push-fraction", "0.5", "--workers", "1"]
     assert collect([*words, "--out", str(folder)]) == 0
     return folder
 
@@ -64,7 +64,7 @@ def test_an_observation_tells_what_is_wanted():
 def test_moments_hold_what_was_wanted_next_and_at_the_end_to_stay(lessons):
     of, episodes = read_episodes(lessons)
     assert of == OF and len(episodes) > 3
-    moments = episodes_ahead(episodes, 20, of)
+    moments = planning_segments(episodes, 20, of)
     wanted = TargetExtractor(of)
     first = episodes[0]
     states = wanted(np.concatenate([first.observations, first.next_observations[-1:]]))
@@ -85,7 +85,7 @@ def test_lessons_begin_after_the_push_and_end_at_the_goal(lessons, tmp_path):
     joined = read_demonstrations(lessons, OF)
     assert len(joined.rewards) == sum(len(episode.rewards) for episode in episodes)
     assert np.isin(joined.actions[:, -1], (-1, 1)).all()
-    words = ["teacher", "--episodes", "6", "--pushed", "0.5", "--workers", "2"]
+    words = ["expert", "--episodes", "6", "--push-fraction", "0.5", "--workers", "2"]
     assert collect([*words, "--out", str(tmp_path / "again")]) == 0
     again = read_demonstrations(tmp_path / "again", OF)
     assert all(np.array_equal(a, b) for a, b in zip(joined, again, strict=True))
@@ -172,7 +172,7 @@ def test_a_planner_of_lessons_acts_in_the_graph_and_of_others_is_refused(
     save_planner(FlowPlanner(meta), tmp_path / "pendulum")
     with pytest.raises(ValueError, match="plans no grasp; train one"):
         load_learned_grasp(load_robot("ur5"), SCENES["ur5"], tmp_path / "pendulum")
-    words = ["teacher", "--episodes", "2", "--pushed", "0", "--control", "cartesian"]
+    words = ["expert", "--episodes", "2", "--push-fraction", "0", "--control-mode", "cartesian"]
     assert collect([*words, "--workers", "1", "--out", str(tmp_path / "cartesian")]) == 0
     words = ["--data", str(tmp_path / "cartesian"), "--out", str(tmp_path / "none")]
     capsys.readouterr()

@@ -18,12 +18,17 @@ from torch import nn
 
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.cli import run_verb
-from invdyn_ros.grasp.learning.config import LearningConfig
+from invdyn_ros.grasp.learning.config import GraspTrainConfig
 from invdyn_ros.grasp.learning.demonstration_dataset import read_demonstrations
 from invdyn_ros.grasp.learning.recorded_episodes import EpisodeReplayer
 from invdyn_ros.grasp.learning.replay_buffer import DemonstrationConfig
 from invdyn_ros.grasp.learning.run import grasp_task
-from invdyn_ros.grasp.learning.sb3_algorithms import ALGORITHMS, LearnerContext, clone, statistics
+from invdyn_ros.grasp.learning.sb3_algorithms import (
+    ALGORITHMS,
+    LearnerContext,
+    clone_behavior,
+    observation_statistics,
+)
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.nodes.recordings import recordings
@@ -77,7 +82,7 @@ def assert_told(arm, bag, told):
         shown = again(grasp)
         made, count = shown.transitions, len(shown.time)
         assert 0 <= len(its.rewards) - count <= 2  # how the last tick ends is never published
-        assert not shown.believed and shown.placed == its.dones.any()
+        assert not shown.estimated_reward and shown.placed == its.dones.any()
         for name in ("observations", "next_observations", "actions"):
             mine, theirs = getattr(made, name), getattr(its, name)[:count]
             np.testing.assert_allclose(mine, theirs, atol=1e-5, err_msg=name)
@@ -144,7 +149,7 @@ def test_a_report_reads_the_same_episodes(acted, recording):
     reported = recordings(kept, load_robot("ur5"), latency=False)
     for mine, its in zip(grasps(recording), reported, strict=True):
         np.testing.assert_array_equal(mine.joints.q, its.joints.q)
-        np.testing.assert_allclose(mine.blocks[:, 0], list(its.block_poses), atol=1e-9)
+        np.testing.assert_allclose(mine.block_poses[:, 0], list(its.block_poses), atol=1e-9)
 
 
 def test_a_recording_holds_every_topic_that_is_read(start_node):
@@ -168,7 +173,7 @@ def test_a_topic_that_is_silent_in_an_episode_does_not_mix_up_the_others(acted, 
     episode = list(accumulate(_begins(one) for one in acted[0]))
     silent = [one for one, k in zip(acted[0], episode, strict=True) if k != 1 or one.topic != SEEN]
     heard = grasps(write(tmp_path / "bag", silent))
-    assert [len(grasp.sightings) > 0 for grasp in heard[:3]] == [False, True, True]
+    assert [len(grasp.detections) > 0 for grasp in heard[:3]] == [False, True, True]
 
 
 def _begins(one: Spoken) -> bool:
@@ -187,7 +192,7 @@ def test_a_grip_that_names_no_state_answers_the_newest(acted, tmp_path):
         for name, messages in (("named", acted[0]), ("plain", said))
     )
     for a, b in zip(named, plain, strict=True):
-        np.testing.assert_allclose(a.grips, b.grips, atol=1e-9)
+        np.testing.assert_allclose(a.gripper_commands, b.gripper_commands, atol=1e-9)
 
 
 def test_cartesian_actions_want_the_arm_about_where_it_went(recording):
@@ -212,7 +217,7 @@ def test_imitation_of_recorded_demonstrations_lowers_its_loss(data, monkeypatch)
     torch.set_num_threads(1)
     torch.manual_seed(0)
     shown, algorithm = read_demonstrations(data, UR5), ALGORITHMS["sac"]
-    config = LearningConfig(algorithm="sac", learner={"net_arch": [32, 32], "buffer_size": 100})
+    config = GraspTrainConfig(algorithm="sac", learner={"net_arch": [32, 32], "buffer_size": 100})
     losses, measure = [], nn.functional.mse_loss
 
     def noting(*arguments):
@@ -221,18 +226,20 @@ def test_imitation_of_recorded_demonstrations_lowers_its_loss(data, monkeypatch)
         return loss
 
     monkeypatch.setattr(nn.functional, "mse_loss", noting)
-    with closing(grasp_task(config).make(1, 0)) as env:
-        around = LearnerContext(env, 0, *statistics(shown, UR5.sizes[0]), shown, 0.5)
-        clone(algorithm.make(config.settings(), around), algorithm, shown, 300, 64)
+    with closing(grasp_task(config).make_env(1, 0)) as env:
+        around = LearnerContext(env, 0, *observation_statistics(shown, UR5.sizes[0]), shown, 0.5)
+        clone_behavior(
+            algorithm.make_learner(config.learner_config(), around), algorithm, shown, 300, 64
+        )
     assert np.mean(losses[-30:]) < 0.2 * np.mean(losses[:5])
 
 
 def test_a_task_shows_what_was_recorded(data):
     shown = DemonstrationConfig(data=str(data))
-    config = LearningConfig(algorithm="sac", demonstrations=shown)
-    assert grasp_task(config).demonstrate(0).dones.sum() == 2
+    config = GraspTrainConfig(algorithm="sac", demonstrations=shown)
+    assert grasp_task(config).record_demonstrations(0).dones.sum() == 2
     with pytest.raises(ValueError, match="'ppo' has no memory to put demonstrations in"):
-        LearningConfig(algorithm="ppo", demonstrations=shown)
+        GraspTrainConfig(algorithm="ppo", demonstrations=shown)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 
 from invdyn_ros.arms.domain_randomization import DomainRandomization
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
-from invdyn_ros.grasp.estimation.grasp_offset_search import DEVIATION, GraspOffsetFilter
+from invdyn_ros.grasp.estimation.grasp_offset_search import INITIAL_STD, GraspOffsetFilter
 
 BETWEEN, ALONG, STEP = 0.02, 0.02, 0.02
 AXES = [np.array([np.cos(a), np.sin(a)]) for a in (0.0, 0.6, 2.0)]
@@ -23,13 +23,13 @@ def tries_until_found(error: np.ndarray, axis: np.ndarray, most: int = 12) -> in
         away = error - search.offset
         if abs(away @ axis) <= BETWEEN and abs(away @ across) <= ALONG:
             return k
-        search.missed(search.offset.copy(), axis)
+        search.update_missed(search.offset.copy(), axis)
     return most
 
 
 @pytest.mark.parametrize("axis", AXES)
 def test_a_block_that_the_camera_misplaces_is_found_in_a_few_grips(axis: np.ndarray) -> None:
-    errors = np.random.default_rng(0).normal(0, DEVIATION, (60, 2))
+    errors = np.random.default_rng(0).normal(0, INITIAL_STD, (60, 2))
     tries = np.array([tries_until_found(error, axis) for error in errors])
     again = np.abs(errors @ np.stack([axis, [-axis[1], axis[0]]]).T).max(axis=1) > BETWEEN
     assert again.mean() > 0.1  # where gripping again in the same place never helps
@@ -44,17 +44,17 @@ def test_no_grip_is_next_to_the_one_before() -> None:
     search = GraspOffsetFilter(BETWEEN, ALONG, STEP)
     for _ in range(8):
         before = search.offset.copy()
-        search.missed(before, AXES[1])
+        search.update_missed(before, AXES[1])
         assert np.linalg.norm(search.offset - before) >= STEP
         assert search.weight.sum() == pytest.approx(1) and (search.weight >= 0).all()
 
 
 def test_a_grip_that_holds_leaves_the_weight_around_it() -> None:
     search = GraspOffsetFilter(BETWEEN, ALONG, STEP)
-    search.held(np.array([0.02, 0.0]), AXES[0])
-    mean = (search.weight[..., None] * search.errors).sum(axis=(0, 1))
+    search.update_grasped(np.array([0.02, 0.0]), AXES[0])
+    mean = (search.weight[..., None] * search.grid).sum(axis=(0, 1))
     assert 0.003 < mean[0] < 0.02 and abs(mean[1]) < 1e-3
-    search.begin()
+    search.reset()
     assert search.weight.argmax() == search.weight.size // 2
 
 

@@ -55,7 +55,7 @@ def test_sight_is_for_states() -> None:
 
 
 TINY = {
-    "rounds": 2, "episodes": 2, "images": 40, "validation": 24, "eval_episodes": 1,
+    "rounds": 2, "episodes": 2, "images": 40, "val_images": 24, "eval_episodes": 1,
     "network.pixels": 32, "fit.epochs": 1, "fit.batch_size": 16, "fit.amp": "none",
 }  # fmt: skip
 
@@ -70,7 +70,7 @@ def test_the_verb_learns_in_rounds_and_goes_on_where_it_ended(tmp_path, capsys) 
     out = tmp_path / "run"
     assert run_verb("train_block_pose", ["--out", str(out), *words()]) == 0
     report = json.loads((out / "block_pose.json").read_text())
-    assert report["trials"]["hard"]["episodes"] == 1 and report["test"]["default"]["pictures"] > 0
+    assert report["rollouts"]["hard"]["episodes"] == 1 and report["test"]["default"]["images"] > 0
     load_block_pose_net(out, "ur5")
     first = (out / "model.safetensors").read_bytes()
     assert run_verb("train_block_pose", ["--out", str(out), *words()]) == 2
@@ -135,4 +135,4 @@ def test_the_shipped_network_leads_the_script_to_the_block() -> None:
         counts: list[tuple[int, int]] = []
         moments = collect_states(env, 3, 77, lambda *count: counts.append(count))
     assert counts[-1] == (3, 3)
-    assert len(moments.q) == len(moments.block) > 100
+    assert len(moments.q) == len(moments.T_base_block) > 100

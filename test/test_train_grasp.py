@@ -14,15 +14,15 @@ from toy_task import ACTIONS, CONFIG, SEEN_TASK, SMALL, TASK, make
 
 from invdyn_ros.benchmarks.learning_curves import legend
 from invdyn_ros.cli import run_verb
-from invdyn_ros.cli.train_grasp import Config, read_config
+from invdyn_ros.cli.train_grasp import TrainGraspOptions, read_config
 from invdyn_ros.grasp.envs.registration import register_all
-from invdyn_ros.grasp.learning.config import SETTINGS
+from invdyn_ros.grasp.learning.config import LEARNER_CONFIGS
 from invdyn_ros.grasp.learning.curriculum import CurriculumConfig
-from invdyn_ros.grasp.learning.dagger import Imitation
-from invdyn_ros.grasp.learning.evaluation import EvaluationConfig, evaluate
+from invdyn_ros.grasp.learning.dagger import DaggerTraining
+from invdyn_ros.grasp.learning.evaluation import PolicyEvaluationConfig, evaluate_policy
 from invdyn_ros.grasp.learning.replay_buffer import DemonstrationConfig
-from invdyn_ros.grasp.learning.rl import Reinforcement
-from invdyn_ros.grasp.learning.train import learn
+from invdyn_ros.grasp.learning.rl import RLTraining
+from invdyn_ros.grasp.learning.train import train_grasp
 from invdyn_ros.grasp.policies.network import load_policy
 from invdyn_ros.robots.robot import package_file
 
@@ -35,7 +35,7 @@ def prepared():
 
 def reward_of(policy, episodes: int = 30) -> float:
     with closing(make(1, 77)) as env:
-        return evaluate(policy, env, episodes).reward
+        return evaluate_policy(policy, env, episodes).mean_reward
 
 
 @pytest.mark.parametrize(
@@ -48,12 +48,12 @@ def reward_of(policy, episodes: int = 30) -> float:
     ],
 )
 def test_return_on_a_toy_improves(tmp_path, algorithm, settings, steps):
-    known = {field.name for field in fields(SETTINGS[algorithm])}
+    known = {field.name for field in fields(LEARNER_CONFIGS[algorithm])}
     learner = {k: v for k, v in SMALL.items() if k in known} | settings
     config = replace(CONFIG, algorithm=algorithm, learner=learner, total_timesteps=steps)
     random = np.random.default_rng(0)
     before = reward_of(lambda seen: random.uniform(-1, 1, (len(seen), ACTIONS)))
-    result = learn(config, TASK, tmp_path)
+    result = train_grasp(config, TASK, tmp_path)
     after = reward_of(load_policy(tmp_path).act)
     assert after > before + 0.5
     assert result.successes > 0.6 * result.episodes
@@ -63,7 +63,7 @@ def test_return_on_a_toy_improves(tmp_path, algorithm, settings, steps):
 def test_imitation_alone_solves_the_toy(tmp_path):
     shown = DemonstrationConfig(episodes=40, demo_fraction=0.5, bc_steps=400)
     config = replace(CONFIG, total_timesteps=1, demonstrations=shown)
-    result = learn(config, TASK, tmp_path)
+    result = train_grasp(config, TASK, tmp_path)
     assert result.successes >= 0.8 * result.episodes
 
 
@@ -77,8 +77,8 @@ def test_a_learner_without_memory_begins_as_the_clone_of_what_it_was_shown(tmp_p
         "log_std_init": -3.0,
     }
     blank = replace(CONFIG, algorithm="ppo", learner=learner, total_timesteps=1)
-    alone = learn(blank, TASK, tmp_path / "alone")
-    cloned = learn(replace(blank, demonstrations=shown), TASK, tmp_path / "cloned")
+    alone = train_grasp(blank, TASK, tmp_path / "alone")
+    cloned = train_grasp(replace(blank, demonstrations=shown), TASK, tmp_path / "cloned")
     assert alone.successes < 0.5 * alone.episodes < 0.8 * cloned.episodes <= cloned.successes
 
 
@@ -91,12 +91,12 @@ def test_a_run_from_pixels_is_judged_and_goes_on_with_its_memory(tmp_path):
         "gradient_steps": 0.25,
     }
     config = replace(CONFIG, obs_mode="pixels", learner=learner, total_timesteps=60)
-    first = Reinforcement(config, SEEN_TASK, tmp_path, lambda step, best: None)
+    first = RLTraining(config, SEEN_TASK, tmp_path, lambda step, best: None)
     first.train(resume=False)
     more = replace(config, total_timesteps=100)
-    second = Reinforcement(more, SEEN_TASK, tmp_path, lambda step, best: None)
+    second = RLTraining(more, SEEN_TASK, tmp_path, lambda step, best: None)
     second.train(resume=True)
-    assert [point.step for point in second.curve] == [60, 100]
+    assert [point.timesteps for point in second.curve] == [60, 100]
     old, new = (run.learner.replay_buffer for run in (first, second))
     assert np.array_equal(old.observations["pixels"][:60], new.observations["pixels"][:60])
     assert old.observations["pixels"][:60].any() and new.pos == 100
@@ -107,13 +107,15 @@ def test_a_run_from_pixels_is_judged_and_goes_on_with_its_memory(tmp_path):
 def test_a_resumed_run_goes_on_where_it_ended(tmp_path, algorithm):
     learner = SMALL if algorithm == "sac" else {"n_steps": 100, "batch_size": 50, "net_arch": [16]}
     config = replace(CONFIG, algorithm=algorithm, learner=learner, total_timesteps=300)
-    ease = CurriculumConfig(area=0.1, noise=0.0, window=5, promotion_threshold=0.1, increment=0.5)
+    ease = CurriculumConfig(
+        initial_area=0.1, initial_noise=0.0, window=5, promotion_threshold=0.1, increment=0.5
+    )
     config = replace(config, curriculum=ease)
-    first = Reinforcement(config, TASK, tmp_path, lambda step, best: None)
+    first = RLTraining(config, TASK, tmp_path, lambda step, best: None)
     first.train(resume=False)
     steps: list[int] = []
     more = replace(config, total_timesteps=700)
-    second = Reinforcement(more, TASK, tmp_path, lambda step, best: steps.append(step))
+    second = RLTraining(more, TASK, tmp_path, lambda step, best: steps.append(step))
     second.train(resume=True)
     assert steps[0] == 301 and second.learner.num_timesteps == 700
     assert first.curriculum.level > 0 and second.curriculum.level >= first.curriculum.level
@@ -122,9 +124,9 @@ def test_a_resumed_run_goes_on_where_it_ended(tmp_path, algorithm):
 
 def test_a_resumed_learner_is_the_one_that_was_written(tmp_path):
     config = replace(CONFIG, total_timesteps=300)
-    first = Reinforcement(config, TASK, tmp_path, lambda step, best: None)
+    first = RLTraining(config, TASK, tmp_path, lambda step, best: None)
     first.train(resume=False)
-    second = Reinforcement(config, TASK, tmp_path, lambda step, best: None)
+    second = RLTraining(config, TASK, tmp_path, lambda step, best: None)
     second.train(resume=True)
     a, b = (run.learner.get_parameters() for run in (first, second))
     for name in a:
@@ -138,34 +140,34 @@ def test_a_resumed_learner_is_the_one_that_was_written(tmp_path):
 def test_an_imitation_goes_on_with_all_that_the_teacher_said(tmp_path):
     learner = {"net_arch": [16], "batch_size": 64, "learning_starts": 50}
     config = replace(CONFIG, algorithm="dagger", learner=learner, total_timesteps=200)
-    first = Imitation(config, TASK, tmp_path, lambda step, best: None)
+    first = DaggerTraining(config, TASK, tmp_path, lambda step, best: None)
     first.train(resume=False)
     steps: list[int] = []
     more = replace(config, total_timesteps=300)
-    second = Imitation(more, TASK, tmp_path, lambda step, best: steps.append(step))
+    second = DaggerTraining(more, TASK, tmp_path, lambda step, best: steps.append(step))
     second.train(resume=True)
-    assert (steps[0], steps[-1]) == (201, 300) and second.updates == 300
-    assert np.array_equal(first.seen, second.seen[:200])
+    assert (steps[0], steps[-1]) == (201, 300) and second.num_updates == 300
+    assert np.array_equal(first.observations, second.observations[:200])
     with pytest.raises(ValueError, match="holds 300 steps"):
-        learn(replace(config, total_timesteps=250), TASK, tmp_path, resume=True)
+        train_grasp(replace(config, total_timesteps=250), TASK, tmp_path, resume=True)
 
 
 def test_updates_may_be_fewer_than_steps_but_not_all_steps_the_teachers(tmp_path):
     learner = {"net_arch": [16], "batch_size": 64, "learning_starts": 50, "gradient_steps": 0.5}
     config = replace(CONFIG, algorithm="dagger", learner=learner, total_timesteps=120)
-    run = Imitation(config, TASK, tmp_path, lambda step, best: None)
+    run = DaggerTraining(config, TASK, tmp_path, lambda step, best: None)
     run.train(resume=False)
-    assert run.updates == 60
+    assert run.num_updates == 60
     with pytest.raises(ValueError, match=r"give more than learner.learning_starts, 50"):
-        learn(replace(config, total_timesteps=50), TASK, tmp_path / "short")
+        train_grasp(replace(config, total_timesteps=50), TASK, tmp_path / "short")
 
 
 def test_a_run_with_other_settings_is_not_resumed(tmp_path):
-    learn(replace(CONFIG, total_timesteps=150), TASK, tmp_path)
+    train_grasp(replace(CONFIG, total_timesteps=150), TASK, tmp_path)
     with pytest.raises(ValueError, match="seed 0, not 1"):
-        learn(replace(CONFIG, seed=1), TASK, tmp_path, resume=True)
+        train_grasp(replace(CONFIG, seed=1), TASK, tmp_path, resume=True)
     with pytest.raises(ValueError, match="nothing to resume"):
-        learn(CONFIG, TASK, tmp_path / "new", resume=True)
+        train_grasp(CONFIG, TASK, tmp_path / "new", resume=True)
 
 
 @pytest.mark.parametrize(
@@ -216,12 +218,12 @@ def test_curves_of_runs_say_what_the_level_cost(tmp_path, capsys):
         learner={"net_arch": [16], "learning_starts": 50},
         total_timesteps=300,
     )
-    learn(
-        replace(easy, evaluation=EvaluationConfig(eval_freq=100, n_eval_episodes=10)),
+    train_grasp(
+        replace(easy, evaluation=PolicyEvaluationConfig(eval_freq=100, n_eval_episodes=10)),
         TASK,
         tmp_path / "a",
     )
-    learn(replace(CONFIG, total_timesteps=20), TASK, tmp_path / "b")
+    train_grasp(replace(CONFIG, total_timesteps=20), TASK, tmp_path / "b")
     report, runs = tmp_path / "r.json", [str(tmp_path / "a"), str(tmp_path / "b")]
     words = ["learning_curves", "--runs", *runs, "--level", "0.8", "--report", str(report)]
     assert run_verb("benchmark", words) == 0 and report.with_suffix(".png").stat().st_size > 5000
@@ -229,7 +231,7 @@ def test_curves_of_runs_say_what_the_level_cost(tmp_path, capsys):
     first, second = (found["rows"][run] for run in runs)
     assert first["best"] >= 80 and first["steps"] in (100, 200, 300)
     assert second["best"] < 80 and "steps" not in second
-    assert [point["step"] for point in found["curves"][runs[0]]] == [100, 200, 300]
+    assert [point["timesteps"] for point in found["curves"][runs[0]]] == [100, 200, 300]
     assert run_verb("benchmark", ["learning_curves", "--runs", str(tmp_path)]) == 2
     assert "curve.json is missing" in capsys.readouterr().err
 
@@ -243,7 +245,7 @@ def test_runs_that_differ_only_in_their_seed_have_one_name(tmp_path):
         "shown_long": replace(CONFIG, demonstrations=shown, max_episode_seconds=9.0),
     }
     for name, config in runs.items():
-        learn(
+        train_grasp(
             replace(config, total_timesteps=config.total_timesteps % 50 + 10),
             TASK,
             tmp_path / name,
@@ -262,5 +264,5 @@ def test_runs_that_differ_only_in_their_seed_have_one_name(tmp_path):
 @pytest.mark.parametrize("name", ["dagger", "ppo", "sac", "sac_pixels", "tqc"])
 def test_shipped_recipes_can_be_read(name):
     file = package_file(f"config/grasp/{name}.yaml")
-    config = read_config(Config(Path("out"), config=file), [])
+    config = read_config(TrainGraspOptions(Path("out"), config=file), [])
     assert config.algorithm in name and config.control_mode == "cartesian"

@@ -11,9 +11,9 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv
 
 from invdyn_ros.grasp.envs.transitions import Transitions
-from invdyn_ros.grasp.learning.config import LearningConfig
-from invdyn_ros.grasp.learning.evaluation import EvaluationConfig
-from invdyn_ros.grasp.learning.run import Task
+from invdyn_ros.grasp.learning.config import GraspTrainConfig
+from invdyn_ros.grasp.learning.evaluation import PolicyEvaluationConfig
+from invdyn_ros.grasp.learning.run import LearningTask
 
 SMALL = {
     "net_arch": [32, 32],
@@ -22,11 +22,11 @@ SMALL = {
     "learning_rate": 3e-3,
     "gamma": 0.9,
 }
-CONFIG = LearningConfig(
+CONFIG = GraspTrainConfig(
     algorithm="sac",
     total_timesteps=900,
     learner=SMALL,
-    evaluation=EvaluationConfig(eval_freq=300, n_eval_episodes=10),
+    evaluation=PolicyEvaluationConfig(eval_freq=300, n_eval_episodes=10),
 )
 SIZE, ACTIONS = 4, 2  # of the toy's observations and actions
 
@@ -98,5 +98,5 @@ def demonstrate(episodes: int) -> Transitions:
     return Transitions(*(np.array(c, np.float32) for c in zip(*rows, strict=True)))
 
 
-TASK = Task(make, demonstrate)
-SEEN_TASK = Task(partial(make, kind=SeenToy), demonstrate)
+TASK = LearningTask(make, demonstrate)
+SEEN_TASK = LearningTask(partial(make, kind=SeenToy), demonstrate)

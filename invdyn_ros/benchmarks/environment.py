@@ -54,7 +54,7 @@ class EnvironmentBenchmarkConfig(Checked):
             raise ValueError(f"processes is {self.processes}; each must be at least 1")
 
 
-class Walk:
+class TimedEnv:
     """One environment under random actions, and how long its steps took."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], period: float) -> None:
@@ -96,7 +96,7 @@ def measure_environment(config: EnvironmentBenchmarkConfig) -> dict[str, Any]:
     with ExitStack() as stack:
         walks = {} if peer is None else {PEER: peer}
         for (key, change), period in zip(changes.items(), periods, strict=True):
-            walks[key] = Walk(gymnasium.make(name, **change), period)
+            walks[key] = TimedEnv(gymnasium.make(name, **change), period)
         for walk in walks.values():
             stack.callback(walk.env.close)
         _take_turns(walks, config.seconds * 2 / 3)
@@ -139,7 +139,7 @@ def rollout(name: str, processes: int, seconds: float, changes: dict[str, Any]) 
         envs.close()
 
 
-def _take_turns(walks: dict[str, Walk], seconds: float) -> None:
+def _take_turns(walks: dict[str, TimedEnv], seconds: float) -> None:
     """Let each walk go in turn, so that a busy machine is as busy for all."""
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
@@ -147,7 +147,7 @@ def _take_turns(walks: dict[str, Walk], seconds: float) -> None:
             walk.turn(min(TURN, seconds / len(walks)))
 
 
-def _peer() -> Walk | None:
+def _peer() -> TimedEnv | None:
     """Return panda-gym's environment, None where it is not installed."""
     try:
         importlib.import_module(PEER_PACKAGE)
@@ -157,7 +157,7 @@ def _peer() -> Walk | None:
     with suppress_native_output(STDOUT):
         env = gymnasium.make(PEER)
     simulation: Any = getattr(env.unwrapped, "sim")  # noqa: B009 (its type has no such field)
-    return Walk(env, float(simulation.dt))
+    return TimedEnv(env, float(simulation.dt))
 
 
 def _how_to_install() -> str:

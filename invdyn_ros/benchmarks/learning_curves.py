@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info
-from invdyn_ros.grasp.learning.evaluation import Result
-from invdyn_ros.grasp.learning.learner_state import read_settings
-from invdyn_ros.grasp.learning.run import CURVE
+from invdyn_ros.grasp.learning.evaluation import EvaluationResult
+from invdyn_ros.grasp.learning.learner_state import read_run_config
+from invdyn_ros.grasp.learning.run import CURVE_FILE
 from invdyn_ros.grasp.policies.success_rate import success_interval
 
-WIDE = 20.0  # times the least: an axis that goes further is logarithmic
+MAX_LINEAR_RATIO = 20.0  # times the least: an axis that goes further is logarithmic
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,17 @@ def measure_learning_curves(config: LearningCurvesBenchmarkConfig) -> dict[str, 
     return report
 
 
-def read_curve(run: Path) -> list[Result]:
+def read_curve(run: Path) -> list[EvaluationResult]:
     """Return the evaluations of a run.
 
     Raises:
         ValueError: the folder holds none, or something else.
     """
-    path = run / CURVE
+    path = run / CURVE_FILE
     if not path.is_file():
         raise ValueError(f"{path} is missing; give folders that 'invdyn train_grasp' wrote")
     try:
-        curve = [Result(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+        curve = [EvaluationResult(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is no learning curve ({error})") from error
     if not curve:
@@ -74,17 +74,17 @@ def read_curve(run: Path) -> list[Result]:
     return curve
 
 
-def _row(curve: Sequence[Result], level: float) -> Row:
+def _row(curve: Sequence[EvaluationResult], level: float) -> Row:
     """Return the figures of a run; without steps and minutes where it never reached the level."""
     best = max(curve, key=lambda point: point.score)
     reached = next((p for p in curve if p.successes >= level * p.episodes), None)
     low, high = success_interval(best.successes, best.episodes)
-    row = {} if reached is None else {"steps": reached.step, "minutes": reached.seconds / 60}
+    row = {} if reached is None else {"steps": reached.timesteps, "minutes": reached.seconds / 60}
     return row | {
         "best": 100 * best.successes / best.episodes,
         "low": 100 * low,
         "high": 100 * high,
-        "all steps": curve[-1].step,
+        "all steps": curve[-1].timesteps,
         "all minutes": curve[-1].seconds / 60,
     }
 
@@ -95,7 +95,7 @@ def legend(runs: Sequence[Path]) -> dict[str, str]:
     Args:
         runs: folders that train_grasp wrote.
     """
-    settings = [read_settings(run) | {"seed": None} for run in runs]
+    settings = [read_run_config(run) | {"seed": None} for run in runs]
     names = [
         recipe_name(own) if "algorithm" in own else str(run)
         for run, own in zip(runs, settings, strict=True)
@@ -119,7 +119,9 @@ def recipe_name(recipe: dict[str, Any]) -> str:
     return " ".join([*words, "on", recipe["arm"], "at noise", str(recipe["noise"])])
 
 
-def draw(path: Path, curves: dict[str, list[Result]], names: dict[str, str], level: float) -> None:
+def draw(
+    path: Path, curves: dict[str, list[EvaluationResult]], names: dict[str, str], level: float
+) -> None:
     """Draw success against steps and against time, with intervals; one colour for each name.
 
     Args:
@@ -145,7 +147,7 @@ def draw(path: Path, curves: dict[str, list[Result]], names: dict[str, str], lev
         band = [success_interval(p.successes, p.episodes) for p in curve]
         low, high = ([100 * edge for edge in edges] for edges in zip(*band, strict=True))
         for axis, along in zip(axes, ("steps", "minutes"), strict=True):
-            x = [p.step if along == "steps" else p.seconds / 60 for p in curve]
+            x = [p.timesteps if along == "steps" else p.seconds / 60 for p in curve]
             axis.plot(x, rate, marker="o", markersize=3, linewidth=1.2, **style)
             axis.fill_between(x, low, high, color=colours[name], alpha=0.12 / alike, linewidth=0)
             axis.set_xlabel(along)
@@ -153,7 +155,9 @@ def draw(path: Path, curves: dict[str, list[Result]], names: dict[str, str], lev
         axis.axhline(100 * level, color="grey", linestyle=":", linewidth=1)
         axis.grid(alpha=0.3)
         low, high = axis.dataLim.intervalx
-        axis.set(xscale="log" if high > WIDE * max(low, 1e-9) else "linear", ylim=(-2, 102))
+        axis.set(
+            xscale="log" if high > MAX_LINEAR_RATIO * max(low, 1e-9) else "linear", ylim=(-2, 102)
+        )
     axes[0].set_ylabel("success on held-out episodes [%]")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,12 @@ import tyro
 from tqdm import tqdm
 
 from invdyn_ros.arms.plant import load_plant
-from invdyn_ros.cli.collect_grasp import Grasps, Teacher, collect_grasps, collect_taught
+from invdyn_ros.cli.collect_grasp import (
+    CollectExpertOptions,
+    CollectGraspOptions,
+    collect_expert,
+    collect_grasps,
+)
 from invdyn_ros.cli.options import parse
 from invdyn_ros.data.dataset import check_writable, write_dataset
 from invdyn_ros.data.trajectory import Trajectory
@@ -179,16 +184,16 @@ def main(argv: list[str] | None = None) -> int:
         | Annotated[Pendulum, tyro.conf.subcommand("pendulum")]
         | Annotated[Video, tyro.conf.subcommand("video")]
         | Annotated[FilmedArm, tyro.conf.subcommand("film")]
-        | Annotated[Grasps, tyro.conf.subcommand("grasp")]
-        | Annotated[Teacher, tyro.conf.subcommand("teacher")]
+        | Annotated[CollectGraspOptions, tyro.conf.subcommand("grasp")]
+        | Annotated[CollectExpertOptions, tyro.conf.subcommand("expert")]
     )
     options = parse(Annotated[kinds, tyro.conf.OmitArgPrefixes], argv, "collect")
     check_writable(options.out)
-    if isinstance(options, Grasps):  # steps of a task, no motion
+    if isinstance(options, CollectGraspOptions):  # steps of a task, no motion
         collect_grasps(options)
         return 0
-    if isinstance(options, Teacher):
-        collect_taught(options, _workers(options.workers))
+    if isinstance(options, CollectExpertOptions):
+        collect_expert(options, _workers(options.workers))
         return 0
     intake, robot, quality, rate = READERS[type(options)](options)
     account, trajectories = intake.account(), intake.trajectories

@@ -17,8 +17,15 @@ from tqdm import tqdm
 from invdyn_ros.arms.scene import SCENES, nominal_scene
 from invdyn_ros.grasp.envs.grasp_env import GraspEnvConfig
 from invdyn_ros.grasp.learning.demonstration_dataset import write_demonstrations
-from invdyn_ros.grasp.learning.expert_demonstrations import TeachingConfig, teach
-from invdyn_ros.grasp.learning.recorded_episodes import EpisodeReplayer, Grasp, ReplayedEpisode
+from invdyn_ros.grasp.learning.expert_demonstrations import (
+    ExpertDemonstrationConfig,
+    collect_expert_episodes,
+)
+from invdyn_ros.grasp.learning.recorded_episodes import (
+    EpisodeReplayer,
+    RecordedGrasp,
+    ReplayedEpisode,
+)
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.robots.robot import load_robot
@@ -31,7 +38,7 @@ CUT = "cut off by the end of the recording"
 
 
 @dataclass(frozen=True)
-class Grasps:
+class CollectGraspOptions:
     """Read grasps, by whoever drove grasp_sim, as demonstrations for 'invdyn train_grasp'.
 
     Record them with record:=DIR. With policy:=none a person drives, through any node that
@@ -45,16 +52,16 @@ class Grasps:
     """Dataset folder to write."""
     arm: str = "ur5"
     """Name of the arm."""
-    control: Literal["joint", "cartesian"] = "joint"
+    control_mode: Literal["joint", "cartesian"] = "joint"
     """What actions shall mean, as in the training."""
     camera_pose: str = ""
     """The file that camera_pose:= named; by default where the simulated camera stands."""
-    steering: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
+    action_space: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
     """How far one action goes, as in the training."""
 
 
 @dataclass(frozen=True)
-class Teacher:
+class CollectExpertOptions:
     """Let the teacher of the shipped policies grasp in simulation, as demonstrations.
 
     They are for 'invdyn train_planner' and 'invdyn train_grasp'.
@@ -64,25 +71,28 @@ class Teacher:
     """Dataset folder to write."""
     arm: str = "ur5"
     """Name of the arm."""
-    control: Literal["joint", "cartesian"] = "joint"
+    control_mode: Literal["joint", "cartesian"] = "joint"
     """What actions shall mean, as in the training; a planner takes joint."""
-    steering: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
+    action_space: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
     """How far one action goes, as in the training."""
     workers: int | None = None
     """Processes that simulate; all cores by default. The data do not depend on it."""
-    teaching: TeachingConfig = field(default_factory=TeachingConfig)
+    demonstrations: ExpertDemonstrationConfig = field(default_factory=ExpertDemonstrationConfig)
     """What is shown."""
 
 
-def collect_taught(options: Teacher, workers: int) -> None:
+def collect_expert(options: CollectExpertOptions, workers: int) -> None:
     """Write what the teacher shows, and say how many episodes show nothing.
 
     Raises:
         ValueError: an arm without a block, or nothing to write.
     """
-    of, config = SpaceSpec(options.arm, options.control, options.steering), options.teaching
+    of, config = (
+        SpaceSpec(options.arm, options.control_mode, options.action_space),
+        options.demonstrations,
+    )
     GraspEnvConfig(of.arm)
-    episodes = teach(of, config, workers)
+    episodes = collect_expert_episodes(of, config, workers)
     made = list(
         tqdm(episodes, total=config.episodes, unit="episode", desc="teaching", file=sys.stderr)
     )
@@ -96,7 +106,7 @@ def collect_taught(options: Teacher, workers: int) -> None:
     print(f"{options.out}: {len(shown)} episodes of {of.arm}, {steps} steps")
 
 
-def collect_grasps(options: Grasps) -> None:
+def collect_grasps(options: CollectGraspOptions) -> None:
     """Write what the recordings show, and say what became of every episode.
 
     Raises:
@@ -108,7 +118,7 @@ def collect_grasps(options: Grasps) -> None:
         able = [name for name, scene in SCENES.items() if scene.blocks]
         raise ValueError(f"no block to grasp for arm '{options.arm}'; arms with one: {able}")
     robot, scene = load_robot(options.arm), nominal_scene(options.arm, options.camera_pose)
-    replay = EpisodeReplayer(robot, scene, options.control, options.steering)
+    replay = EpisodeReplayer(robot, scene, options.control_mode, options.action_space)
     shown: list[ReplayedEpisode] = []
     left_out, bags = Counter[str](), [bag for path in options.paths for bag in find_bags(path)]
     for bag in tqdm(bags, unit="recording", desc="reading", file=sys.stderr):
@@ -117,7 +127,7 @@ def collect_grasps(options: Grasps) -> None:
     if not shown:
         raise ValueError(f"nothing to write: {account}")
     write_demonstrations(
-        options.out, shown, SpaceSpec(robot.name, options.control, options.steering)
+        options.out, shown, SpaceSpec(robot.name, options.control_mode, options.action_space)
     )
     print(account)
     steps = sum(len(one.time) for one in shown)
@@ -125,7 +135,7 @@ def collect_grasps(options: Grasps) -> None:
 
 
 def _shown(
-    grasps: list[Grasp], replay: EpisodeReplayer, left_out: Counter[str]
+    grasps: list[RecordedGrasp], replay: EpisodeReplayer, left_out: Counter[str]
 ) -> list[ReplayedEpisode]:
     """Return the episodes of one recording that end at the goal; count the others by reason."""
     kept = []
@@ -147,7 +157,7 @@ def _account(shown: list[ReplayedEpisode], left_out: Counter[str]) -> str:
     """Return where every episode went, in one line."""
     line = f"{len(shown) + left_out.total()} episodes in, {len(shown)} out"
     parts = [line, *(f"-{count} {reason}" for reason, count in sorted(left_out.items()))]
-    believed = sum(one.believed for one in shown)
+    believed = sum(one.estimated_reward for one in shown)
     if believed:
         parts.append(f"{believed} without true block poses: their reward is for what was seen")
     return "; ".join(parts)

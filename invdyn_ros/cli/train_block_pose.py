@@ -13,14 +13,18 @@ from tqdm import tqdm
 
 from invdyn_ros.cli.options import parse
 from invdyn_ros.cli.train import overrides
-from invdyn_ros.cli.train_grasp import put
+from invdyn_ros.cli.train_grasp import set_field
 from invdyn_ros.config import from_mapping, load_yaml
-from invdyn_ros.grasp.pose_training.train import SETTINGS, BlockPoseTrainConfig, train_block_pose
+from invdyn_ros.grasp.pose_training.train import (
+    CONFIG_FILE,
+    BlockPoseTrainConfig,
+    train_block_pose,
+)
 from invdyn_ros.robots.robot import package_file
 
 
 @dataclass(frozen=True)
-class Config:
+class TrainBlockPoseOptions:
     """Train a network that sees; --field value overrides a field of the config file."""
 
     out: Path
@@ -35,16 +39,18 @@ class Config:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
-    options, rest = parse(Config, argv, "train_block_pose", return_unknown_args=True)
+    options, rest = parse(
+        TrainBlockPoseOptions, argv, "train_block_pose", return_unknown_args=True
+    )
     config = read_config(options, rest)
-    if (options.out / SETTINGS).exists() and not options.resume:
+    if (options.out / CONFIG_FILE).exists() and not options.resume:
         raise ValueError(f"{options.out} holds a run already; give --resume or another --out")
     torch.set_num_threads(1)
     with closing(Bars()) as bars:
         report = train_block_pose(config, options.out, bars.show)
     test = report["test"]["default"]
     print(f"{options.out}: sees blocks for {config.arm}; test, noise default: {test}")
-    for level, trial in report.get("trials", {}).items():
+    for level, trial in report.get("rollouts", {}).items():
         print(
             f"script, noise {level}: {trial['successes']} of {trial['episodes']} {trial['ci95']}"
         )
@@ -73,7 +79,7 @@ class Bars:
             self.bar.close()
 
 
-def read_config(options: Config, rest: list[str]) -> BlockPoseTrainConfig:
+def read_config(options: TrainBlockPoseOptions, rest: list[str]) -> BlockPoseTrainConfig:
     """Return the config file with what the command line changes.
 
     Raises:
@@ -84,5 +90,5 @@ def read_config(options: Config, rest: list[str]) -> BlockPoseTrainConfig:
     if options.arm is not None:
         values["arm"] = options.arm
     for field, value in overrides(rest).items():
-        put(values, field.split("."), value)
+        set_field(values, field.split("."), value)
     return from_mapping(BlockPoseTrainConfig, values, str(file))

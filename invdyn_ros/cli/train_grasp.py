@@ -12,16 +12,16 @@ from tqdm import tqdm
 from invdyn_ros.cli.options import parse
 from invdyn_ros.cli.train import overrides
 from invdyn_ros.config import from_mapping, load_yaml
-from invdyn_ros.grasp.learning.config import LearningConfig
-from invdyn_ros.grasp.learning.evaluation import Result
-from invdyn_ros.grasp.learning.learner_state import STATE
+from invdyn_ros.grasp.learning.config import GraspTrainConfig
+from invdyn_ros.grasp.learning.evaluation import EvaluationResult
+from invdyn_ros.grasp.learning.learner_state import STATE_FILE
 from invdyn_ros.grasp.learning.run import grasp_task
-from invdyn_ros.grasp.learning.train import learn
+from invdyn_ros.grasp.learning.train import train_grasp
 from invdyn_ros.robots.robot import package_file
 
 
 @dataclass(frozen=True)
-class Config:
+class TrainGraspOptions:
     """Train a policy that grasps; --field value overrides a field of the config file."""
 
     out: Path
@@ -40,9 +40,9 @@ class Config:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
-    options, rest = parse(Config, argv, "train_grasp", return_unknown_args=True)
+    options, rest = parse(TrainGraspOptions, argv, "train_grasp", return_unknown_args=True)
     config = read_config(options, rest)
-    if (options.out / STATE).exists() and not options.resume:
+    if (options.out / STATE_FILE).exists() and not options.resume:
         raise ValueError(f"{options.out} holds a run already; give --resume or another --out")
     with tqdm(
         total=config.total_timesteps,
@@ -52,33 +52,33 @@ def main(argv: list[str] | None = None) -> int:
         mininterval=1,
     ) as bar:
 
-        def show(step: int, best: Result | None) -> None:
+        def show(step: int, best: EvaluationResult | None) -> None:
             bar.set_postfix_str(f"best {best}" if best else "", refresh=False)
             bar.update(step - bar.n)
 
-        best = learn(config, grasp_task(config), options.out, options.resume, show)
-    print(f"{options.out}: {config.algorithm} for {config.arm}, step {best.step}, {best}")
+        best = train_grasp(config, grasp_task(config), options.out, options.resume, show)
+    print(f"{options.out}: {config.algorithm} for {config.arm}, step {best.timesteps}, {best}")
     return 0
 
 
-def read_config(options: Config, rest: list[str]) -> LearningConfig:
+def read_config(options: TrainGraspOptions, rest: list[str]) -> GraspTrainConfig:
     """Return the config file with what the command line changes.
 
     Raises:
         ValueError: no such file, algorithm or field.
     """
-    name = LearningConfig(algorithm=options.algorithm or LearningConfig.algorithm).algorithm
+    name = GraspTrainConfig(algorithm=options.algorithm or GraspTrainConfig.algorithm).algorithm
     file = options.config or package_file(f"config/grasp/{name}.yaml")
     values = load_yaml(file)
     for field in ("arm", "algorithm", "total_timesteps"):
         if getattr(options, field) is not None:
             values[field] = getattr(options, field)
     for field, value in overrides(rest).items():
-        put(values, field.split("."), value)
-    return from_mapping(LearningConfig, values, str(file))
+        set_field(values, field.split("."), value)
+    return from_mapping(GraspTrainConfig, values, str(file))
 
 
-def put(values: dict[str, Any], path: list[str], value: Any) -> None:
+def set_field(values: dict[str, Any], path: list[str], value: Any) -> None:
     """Set a field, or one of a group: `learner.batch_size`."""
     *groups, last = path
     for group in groups:

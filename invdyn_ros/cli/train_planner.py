@@ -10,14 +10,14 @@ import tyro
 from tqdm import tqdm
 
 from invdyn_ros.cli.options import parse
-from invdyn_ros.grasp.learning.demonstration_dataset import holds_demonstrations
-from invdyn_ros.grasp.learning.planner_data import grasps
+from invdyn_ros.grasp.learning.demonstration_dataset import is_demonstration_dataset
+from invdyn_ros.grasp.learning.planner_data import load_planner_data
 from invdyn_ros.training.train_planner import PlannerConfig, motions, train_planner
 from invdyn_ros.training.training_state import STATE, Progress
 
 
 @dataclass(frozen=True)
-class Config:
+class TrainPlannerOptions:
     """Train a planner: it proposes states that lead where it is told, and no actions."""
 
     data: Path
@@ -32,11 +32,11 @@ class Config:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
-    kind = tyro.conf.configure(tyro.conf.OmitArgPrefixes)(Config)
+    kind = tyro.conf.configure(tyro.conf.OmitArgPrefixes)(TrainPlannerOptions)
     options = parse(kind, argv, "train_planner")
     if (options.out / STATE).exists() and not options.resume:
         raise ValueError(f"{options.out} holds a run already; give --resume or another --out")
-    learned = grasps if holds_demonstrations(options.data) else motions
+    learned = load_planner_data if is_demonstration_dataset(options.data) else motions
     lore = learned(options.planner, options.data)
     epochs = options.planner.optimizer.epochs
     with tqdm(total=epochs, unit="epoch", desc="planner", file=sys.stderr) as bar:

@@ -12,7 +12,7 @@ from invdyn_ros.evaluation.run_metrics import (
     quantiles,
     tracking_rms,
 )
-from invdyn_ros.grasp.estimation.block_estimate import onto_table
+from invdyn_ros.grasp.estimation.block_estimate import project_to_height
 from invdyn_ros.grasp.policies.failure_causes import (
     FAILURE_CAUSES,
     NOT_DETECTED,
@@ -33,7 +33,7 @@ def block_errors(recording: Recording, scene: Scene) -> Array:
     centres = {stamp: T[:3, 3] for stamp, T in recording.base_detections.items()}
     for stamp, T_camera_block in recording.camera_detections.items():
         centre = (T_base_camera @ T_camera_block)[:3, 3]
-        centres[stamp] = onto_table(centre, T_base_camera[:3, 3], middle)
+        centres[stamp] = project_to_height(centre, T_base_camera[:3, 3], middle)
     for stamp, centre in centres.items():
         if stamp in recording.block_poses:
             truth = recording.block_poses[stamp][0]

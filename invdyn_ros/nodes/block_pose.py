@@ -98,7 +98,7 @@ class BlockPoseNode(DiagnosticNode):
         joints, picture = self.states[nearest], image_to_array(message)
         q, _, _ = joints_by_name(joints, self.robot.joint_names)
         opening = gripper_opening(joints, self.robot)
-        seen = self.seer.see(stamp * 1e-9, picture, q, opening)
+        seen = self.seer.estimate(stamp * 1e-9, picture, q, opening)
         self.hold(None if seen else "no block seen on the table")
         header = Header(stamp=message.header.stamp, frame_id=self.robot.base_link)
         self.publish(seen, header)

@@ -16,7 +16,11 @@ from visualization_msgs.msg import Marker, MarkerArray
 from invdyn_ros.arms.domain_randomization import load_randomization, sample_latency
 from invdyn_ros.arms.scene import Scene, nominal_scene, quaternion_pose, ticks_per_image
 from invdyn_ros.control.safety_limits import Target
-from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, sighting, upright_yaw
+from invdyn_ros.grasp.estimation.block_estimate import (
+    BlockDetection,
+    detection_on_table,
+    upright_yaw,
+)
 from invdyn_ros.grasp.policies.learned import LearnedGrasp, load_learned_grasp
 from invdyn_ros.grasp.policies.scripted import ScriptedGrasp
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
@@ -181,7 +185,7 @@ class GraspNode(DiagnosticNode):
         if message.header.frame_id == self.robot.base_link:  # who sees without a calibrated camera
             variance = np.diag(covariance)[[0, 1, 2, 5]]
             return BlockDetection(time, T[:3, 3], upright_yaw(T[:3, :3]), variance)
-        return sighting(
+        return detection_on_table(
             time,
             T,
             covariance,

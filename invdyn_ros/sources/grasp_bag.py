@@ -10,8 +10,8 @@ import numpy as np
 
 from invdyn_ros.arms.scene import Scene, quaternion_pose
 from invdyn_ros.data.recording import JointSamples
-from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, sighting
-from invdyn_ros.grasp.learning.recorded_episodes import Grasp, Wanted
+from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, detection_on_table
+from invdyn_ros.grasp.learning.recorded_episodes import DesiredTrajectory, RecordedGrasp
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.hand_eye_bag import SIGHTING
 from invdyn_ros.sources.rosbag import JOINT_STATE, messages, source_stamp, topics
@@ -34,7 +34,7 @@ class StampedMessage(NamedTuple):
     what: Any
 
 
-def read_grasps(path: Path, robot: Robot, scene: Scene) -> list[Grasp]:
+def read_grasps(path: Path, robot: Robot, scene: Scene) -> list[RecordedGrasp]:
     """Read the episodes of a recording of a grasp.
 
     A sighting counts as known from the wanted state on that was logged after it.
@@ -67,7 +67,7 @@ def _grasp(
     grips: list[StampedMessage],
     seen: list[StampedMessage],
     true: list[StampedMessage],
-) -> Grasp:
+) -> RecordedGrasp:
     """Put together what was said in one episode."""
     wanted = {round(said.what[0], DIGITS): said.what[1:] for said in targets}
     times = sorted(wanted)
@@ -78,10 +78,10 @@ def _grasp(
         answer = int(np.searchsorted(logged, one.logged))
         if answer < len(told):
             known.append((max(float(told[answer]), one.stamp), one.what))
-    return Grasp(
+    return RecordedGrasp(
         float(told[0]),
         JointSamples.from_rows([(said.stamp, *said.what) for said in states]),
-        Wanted(np.array(times), q, qd),
+        DesiredTrajectory(np.array(times), q, qd),
         np.array([(said.stamp, said.what) for said in grips]).reshape(-1, 2),
         sorted(known, key=lambda pair: (pair[0], pair[1].time)),
         np.array([(said.stamp, *said.what) for said in true]).reshape(-1, 8),
@@ -142,7 +142,7 @@ def _sightings(path: Path, scene: Scene) -> list[StampedMessage]:
         position, quaternion = _pose(message.pose.pose)
         covariance, stamp = np.reshape(message.pose.covariance, (6, 6)), source_stamp(message)
         pose = quaternion_pose(position, quaternion)
-        found: BlockDetection = sighting(stamp, pose, covariance, camera, height)
+        found: BlockDetection = detection_on_table(stamp, pose, covariance, camera, height)
         said.append(StampedMessage(stamp, logged * 1e-9, found))
     return said
 

@@ -17,7 +17,7 @@ from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.arms.scene import Scene, quaternion_pose
 from invdyn_ros.grasp.envs.episode import GraspSimulation
 from invdyn_ros.grasp.envs.simulated_detector import SimulatedDetector
-from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, sighting
+from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, detection_on_table
 from invdyn_ros.grasp.estimation.block_pose_estimator import BlockPoseEstimator
 from invdyn_ros.grasp.estimation.block_pose_network import load_block_pose_net
 
@@ -128,7 +128,7 @@ class SimulatedMarkerSensor(CameraSensor):
         if found is not None:
             camera, height = self.scene.camera.T_base_camera, self.scene.block_size / 2
             time = simulation.time
-            self._delay.put(time, sighting(time, *found, camera, height))
+            self._delay.put(time, detection_on_table(time, *found, camera, height))
 
     def new_detections(self) -> list[BlockDetection]:
         """Return the detections that are known by now and were not before."""
@@ -194,7 +194,7 @@ class BlockPoseSensor(CameraSensor):
     def capture(self) -> None:
         """Take a picture."""
         state, picture = self.world.physics.state(), self.render()
-        seen = self.seer.see(state.time, picture, state.q, state.opening)
+        seen = self.seer.estimate(state.time, picture, state.q, state.opening)
         if seen is not None:
             self._delay.put(state.time, seen)
 

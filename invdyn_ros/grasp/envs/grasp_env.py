@@ -28,7 +28,7 @@ from invdyn_ros.control.safety_limits import Target
 from invdyn_ros.grasp.envs.cameras import make_camera_sensor
 from invdyn_ros.grasp.envs.episode import MAX_EPISODE_SECONDS, GraspSimulation
 from invdyn_ros.grasp.envs.reward import RewardConfig, ShapedReward
-from invdyn_ros.grasp.estimation.block_estimate import turn_between, upright_yaw
+from invdyn_ros.grasp.estimation.block_estimate import relative_yaw, upright_yaw
 from invdyn_ros.grasp.policies.action_space import (
     ActionSpaceConfig,
     PlanarTwist,
@@ -275,7 +275,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         simulation = self.simulation.physics
         q, _ = simulation.true_state()
         tool, block = self.robot.forward_kinematics(q), quaternion_pose(*simulation.block_pose())
-        turn = turn_between(tool, upright_yaw(block[:3, :3]))
+        turn = relative_yaw(tool, upright_yaw(block[:3, :3]))
         opening = simulation.state().opening
         return PrivilegedState(tool, block[:3, 3], turn, simulation.is_grasping(), opening)
 
@@ -283,7 +283,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         """Return what a teacher would do now.
 
         Args:
-            teacher: truth: it sees the true state; sightings: it knows what a policy knows.
+            expert: `privileged` acts on the true state, `detections` on what a policy observes.
         """
         seen = (
             self.privileged_state()

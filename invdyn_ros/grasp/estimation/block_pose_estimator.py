@@ -11,15 +11,19 @@ from numpy.typing import NDArray
 
 from invdyn_ros.arms.scene import Scene
 from invdyn_ros.grasp.estimation.block_estimate import QUARTER, BlockDetection
-from invdyn_ros.grasp.estimation.block_pose_network import REACH, BlockPoseNet, BlockPoseOutput
+from invdyn_ros.grasp.estimation.block_pose_network import (
+    POSITION_SCALE,
+    BlockPoseNet,
+    BlockPoseOutput,
+)
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
 SYMMETRY_ORDER = 4  # a cube looks the same after a quarter turn
-LIKELY = 0.5  # chance from which a block counts as seen to lie on the table
+MIN_ON_TABLE_PROBABILITY = 0.5  # chance from which a block counts as seen to lie on the table
 MAX_POSITION_STD = 0.015  # [m] a place that is less sure than this is no sighting
 HEIGHT_STD = 0.001  # [m] how well the height of a block on the table is known
-SHORTEST = 1e-3  # turns shorter than this tell no yaw
+MIN_YAW_NORM = 1e-3  # turns shorter than this tell no yaw
 
 
 def robot_state_features(
@@ -35,11 +39,11 @@ def robot_state_features(
     """
     T = robot.forward_kinematics(q)
     widest = robot.gripper.max_opening if robot.gripper else 1.0
-    place = (T[:3, 3] - [*middle(scene), 0.0]) / (2 * REACH)
+    place = (T[:3, 3] - [*area_centre(scene), 0.0]) / (2 * POSITION_SCALE)
     return np.array([*place, *T[:3, 0], *T[:3, 2], opening / widest], np.float32)
 
 
-def middle(scene: Scene) -> tuple[float, float]:
+def area_centre(scene: Scene) -> tuple[float, float]:
     """Return the middle of the area where blocks lie [m]."""
     return sum(scene.area_x) / 2, sum(scene.area_y) / 2
 
@@ -47,7 +51,7 @@ def middle(scene: Scene) -> tuple[float, float]:
 def landmarks(scene: Scene) -> tuple[tuple[float, float], ...]:
     """Return what is always on the table [m]: corners and sides of the area, the goal."""
     (left, right), (near, far) = scene.area_x, scene.area_y
-    x, y = middle(scene)
+    x, y = area_centre(scene)
     corners = [(a, b) for a in (left, right) for b in (near, far)]
     return (*corners, (left, y), (right, y), (x, near), (x, far), scene.goal[:2])
 
@@ -65,18 +69,21 @@ class BlockPosePrediction(NamedTuple):
     position: Array
     yaw: Array
     std: Array
-    resting: Array
+    on_table_probability: Array
 
 
-def decode_prediction(seen: BlockPoseOutput, spread: tuple[float, float]) -> BlockPosePrediction:
+def decode_prediction(
+    output: BlockPoseOutput, std_scale: tuple[float, float]
+) -> BlockPosePrediction:
     """Return what a network says, with calibrated standard deviations."""
-    numbers = [x.detach().double().cpu().numpy() for x in seen[:4]]
+    numbers = [x.detach().double().cpu().numpy() for x in output[:4]]
     position, turn, log_std, resting = numbers
     yaw = np.arctan2(turn[:, 1], turn[:, 0]) / SYMMETRY_ORDER % QUARTER
-    place, angle = spread
-    length = np.maximum(np.linalg.norm(turn, axis=1), SHORTEST)
+    place, angle = std_scale
+    length = np.maximum(np.linalg.norm(turn, axis=1), MIN_YAW_NORM)
     unit = np.stack(
-        [np.full_like(length, REACH * place)] * 2 + [angle / SYMMETRY_ORDER / length], axis=1
+        [np.full_like(length, POSITION_SCALE * place)] * 2 + [angle / SYMMETRY_ORDER / length],
+        axis=1,
     )
     return BlockPosePrediction(position, yaw, np.exp(log_std) * unit, 1 / (1 + np.exp(-resting)))
 
@@ -88,20 +95,22 @@ class BlockPoseEstimator:
         keypoints: (K, 2) places in the last picture, -1 to 1, that of the block first.
     """
 
-    def __init__(self, robot: Robot, scene: Scene, sight: BlockPoseNet) -> None:
+    def __init__(self, robot: Robot, scene: Scene, network: BlockPoseNet) -> None:
         """Make one.
 
         Raises:
             ValueError: the network is for another arm.
         """
-        if sight.meta.arm != robot.name:
-            raise ValueError(f"a network that sees for '{sight.meta.arm}', not for '{robot.name}'")
-        self.robot, self.scene, self.sight = robot, scene, sight.eval()
-        self.pixels = sight.meta.network.pixels
+        if network.meta.arm != robot.name:
+            raise ValueError(
+                f"a network that sees for '{network.meta.arm}', not for '{robot.name}'"
+            )
+        self.robot, self.scene, self.network = robot, scene, network.eval()
+        self.pixels = network.meta.network.pixels
 
     @torch.inference_mode()
-    def see(
-        self, time: float, picture: NDArray[np.uint8], q: Array, opening: float
+    def estimate(
+        self, time: float, image: NDArray[np.uint8], q: Array, opening: float
     ) -> BlockDetection | None:
         """Return where the block lies, None if that cannot be seen.
 
@@ -114,19 +123,22 @@ class BlockPoseEstimator:
         Raises:
             ValueError: a picture that is not square, or too small.
         """
-        pictures = torch.as_tensor(self._fit(picture))[None]
+        pictures = torch.as_tensor(self._resize(image))[None]
         postures = torch.as_tensor(robot_state_features(self.robot, self.scene, q, opening))[None]
-        seen = self.sight(pictures, postures)
+        seen = self.network(pictures, postures)
         self.keypoints = seen.keypoints[0].double().numpy()
-        belief = decode_prediction(seen, self.sight.meta.std_scale)
+        belief = decode_prediction(seen, self.network.meta.std_scale)
         std = belief.std[0]
-        if belief.resting[0] < LIKELY or std[:2].max() > MAX_POSITION_STD:
+        if (
+            belief.on_table_probability[0] < MIN_ON_TABLE_PROBABILITY
+            or std[:2].max() > MAX_POSITION_STD
+        ):
             return None
         place = np.array([*belief.position[0], self.scene.block_size / 2])
         variance = np.square([*std[:2], HEIGHT_STD, std[2]])
         return BlockDetection(time, place, float(belief.yaw[0]), variance)
 
-    def _fit(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _resize(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return the picture with as many pixels as the network takes."""
         side, shape = self.pixels, picture.shape
         if len(shape) != 3 or shape[2] != 3 or shape[0] != shape[1] or shape[0] < side:

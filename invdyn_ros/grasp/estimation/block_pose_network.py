@@ -18,15 +18,22 @@ from invdyn_ros.models.checkpoint import CheckpointType, fill, read_meta, write_
 BLOCK_POSE = CheckpointType(
     "block pose network", "invdyn_ros block pose network 1", "train_block_pose"
 )
-REACH = 0.1  # [m] unit of positions
+POSITION_SCALE = 0.1  # [m] unit of positions
 ROBOT_STATE_DIM = 10  # entries of a posture
-STEM, CELL, STRIDE = 5, 4, 8  # [px] of the first filter, a cell of heat, the coarsest features
-ANSWERS = 8  # place, turn, three deviations, resting
-LEAST, MOST = -6.0, 2.0  # natural logarithms of standard deviations, in the network's units
-BYTE = 255.0
+STEM_KERNEL, HEATMAP_STRIDE, MAX_STRIDE = (
+    5,
+    4,
+    8,
+)  # [px] of the first filter, a cell of heat, the coarsest features
+HEAD_SIZE = 8  # place, turn, three deviations, resting
+MIN_LOG_STD, MAX_LOG_STD = (
+    -6.0,
+    2.0,
+)  # natural logarithms of standard deviations, in the network's units
+MAX_PIXEL_VALUE = 255.0
 RIDGE = 1e-5  # keeps landmarks that are seen nowhere from a division by zero
-LEVEL = 0.1  # a point whose homogeneous coordinate is smaller lies at the horizon
-FAR = 3.0  # [REACH] guesses further away are cut off
+MIN_HOMOGENEOUS = 0.1  # a point whose homogeneous coordinate is smaller lies at the horizon
+MAX_INITIAL_POSITION = 3.0  # [REACH] guesses further away are cut off
 
 
 @dataclass(frozen=True)
@@ -42,14 +49,14 @@ class BlockPoseNetConfig(Checked):
 
     pixels: Annotated[int, at_least(16)] = 128
     channels: tuple[int, int, int] = (16, 32, 64)
-    keypoints: Count = 16
-    hidden: Count = 128
+    num_keypoints: Count = 16
+    hidden_size: Count = 128
 
     def __post_init__(self) -> None:
         """Refuse pictures that cannot be halved three times."""
         super().__post_init__()
-        if self.pixels % STRIDE:
-            raise ValueError(f"pixels is {self.pixels}; it must be a multiple of {STRIDE}")
+        if self.pixels % MAX_STRIDE:
+            raise ValueError(f"pixels is {self.pixels}; it must be a multiple of {MAX_STRIDE}")
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class BlockPoseMetadata(Checked):
 
     arm: str
     block_size: Positive
-    centre: tuple[float, float]
+    area_centre: tuple[float, float]
     landmarks: tuple[tuple[float, float], ...]
     network: BlockPoseNetConfig = field(default_factory=BlockPoseNetConfig)
     std_scale: tuple[float, float] = (1.0, 1.0)
@@ -78,9 +85,9 @@ class BlockPoseMetadata(Checked):
     def __post_init__(self) -> None:
         """Refuse a network that cannot look for every landmark, and the block."""
         super().__post_init__()
-        if self.network.keypoints <= len(self.landmarks):
+        if self.network.num_keypoints <= len(self.landmarks):
             raise ValueError(
-                f"network.keypoints is {self.network.keypoints}; it must be above the number of "
+                f"network.keypoints is {self.network.num_keypoints}; it must be above the number of "
                 f"landmarks, {len(self.landmarks)}"
             )
 
@@ -99,11 +106,11 @@ class BlockPoseOutput(NamedTuple):
     """
 
     position: Tensor
-    turn: Tensor
+    yaw_cos_sin: Tensor
     log_std: Tensor
     on_table_logit: Tensor
     keypoints: Tensor
-    log_heat: Tensor
+    log_heatmaps: Tensor
 
 
 class BlockPoseNet(nn.Module):
@@ -124,57 +131,65 @@ class BlockPoseNet(nn.Module):
         super().__init__()
         self.meta, config = meta, meta.network
         fine, middle, coarse = config.channels
-        self.stem = nn.Sequential(_layer(3, fine, STEM, 2), _layer(fine, middle, 3, 2))
-        self.near = _layer(middle, middle, 3, 1)
-        self.far = nn.Sequential(_layer(middle, coarse, 3, 2), _layer(coarse, coarse, 3, 1))
-        self.back = nn.Conv2d(coarse, middle, 1)
-        self.mix = _layer(middle, middle, 3, 1)
-        self.find = nn.Conv2d(middle, config.keypoints, 1)
-        size = 3 * config.keypoints + middle + 2 + ROBOT_STATE_DIM
-        self.answer = nn.Sequential(
-            nn.Linear(size, config.hidden),
-            nn.ReLU(),
-            nn.Linear(config.hidden, config.hidden),
-            nn.ReLU(),
-            nn.Linear(config.hidden, ANSWERS),
+        self.stem = nn.Sequential(
+            _conv_block(3, fine, STEM_KERNEL, 2), _conv_block(fine, middle, 3, 2)
         )
-        steps = (torch.arange(config.pixels // CELL) + 0.5) * 2 * CELL / config.pixels - 1
+        self.stage1 = _conv_block(middle, middle, 3, 1)
+        self.stage2 = nn.Sequential(
+            _conv_block(middle, coarse, 3, 2), _conv_block(coarse, coarse, 3, 1)
+        )
+        self.lateral = nn.Conv2d(coarse, middle, 1)
+        self.fuse = _conv_block(middle, middle, 3, 1)
+        self.keypoint_heatmaps = nn.Conv2d(middle, config.num_keypoints, 1)
+        size = 3 * config.num_keypoints + middle + 2 + ROBOT_STATE_DIM
+        self.head = nn.Sequential(
+            nn.Linear(size, config.hidden_size),
+            nn.ReLU(),
+            nn.Linear(config.hidden_size, config.hidden_size),
+            nn.ReLU(),
+            nn.Linear(config.hidden_size, HEAD_SIZE),
+        )
+        steps = (
+            torch.arange(config.pixels // HEATMAP_STRIDE) + 0.5
+        ) * 2 * HEATMAP_STRIDE / config.pixels - 1
         grid = torch.stack(torch.meshgrid(steps, steps, indexing="xy"), -1).reshape(-1, 2)
         self.register_buffer("grid", grid, persistent=False)
-        self.register_buffer("centre", torch.tensor(meta.centre), persistent=False)
-        table = (torch.tensor(meta.landmarks) - self.centre) / REACH
+        self.register_buffer("centre", torch.tensor(meta.area_centre), persistent=False)
+        table = (torch.tensor(meta.landmarks) - self.centre) / POSITION_SCALE
         self.register_buffer("table", table, persistent=False)
 
-    def forward(self, pictures: Tensor, postures: Tensor) -> BlockPoseOutput:
+    def forward(self, images: Tensor, robot_state: Tensor) -> BlockPoseOutput:
         """Return what is seen.
 
         Args:
             pictures: (B, H, W, 3) uint8, red, green, blue.
             postures: (B, POSTURE) as `posture` returns them.
         """
-        x = pictures.permute(0, 3, 1, 2).float() / BYTE - 0.5  # channels last in memory
-        fine = self.near(self.stem(x))
+        x = images.permute(0, 3, 1, 2).float() / MAX_PIXEL_VALUE - 0.5  # channels last in memory
+        fine = self.stage1(self.stem(x))
         coarse = nn.functional.interpolate(
-            self.back(self.far(fine)), scale_factor=2.0, mode="bilinear", align_corners=False
+            self.lateral(self.stage2(fine)), scale_factor=2.0, mode="bilinear", align_corners=False
         )
-        features = self.mix(fine + coarse)
-        log_heat = self.find(features).flatten(2).float().log_softmax(2)  # (B, K, cells)
+        features = self.fuse(fine + coarse)
+        log_heat = (
+            self.keypoint_heatmaps(features).flatten(2).float().log_softmax(2)
+        )  # (B, K, cells)
         share = log_heat.exp()
         keypoints, peak = share @ self.grid, share.amax(2)
         block = (features.flatten(2).float() @ share[:, 0, :, None])[..., 0]  # (B, C)
-        guess = self._guess(keypoints.detach(), peak.detach())
-        features = torch.cat([keypoints.flatten(1), peak, block, guess, postures], 1)
-        head = self.answer(features).float()
+        guess = self._position_from_homography(keypoints.detach(), peak.detach())
+        features = torch.cat([keypoints.flatten(1), peak, block, guess, robot_state], 1)
+        output = self.head(features).float()
         return BlockPoseOutput(
-            self.centre + REACH * head[:, :2],
-            head[:, 2:4],
-            head[:, 4:7].clamp(LEAST, MOST),
-            head[:, 7],
+            self.centre + POSITION_SCALE * output[:, :2],
+            output[:, 2:4],
+            output[:, 4:7].clamp(MIN_LOG_STD, MAX_LOG_STD),
+            output[:, 7],
             keypoints,
             log_heat,
         )
 
-    def _guess(self, keypoints: Tensor, peak: Tensor) -> Tensor:
+    def _position_from_homography(self, keypoints: Tensor, peak: Tensor) -> Tensor:
         """Return where (B, 2) [REACH] the block's foot lies if the landmarks are where they seem.
 
         The homography is the least-squares one, each landmark weighted by how sharply it is seen.
@@ -191,23 +206,25 @@ class BlockPoseNet(nn.Module):
         foot = torch.cat([keypoints[:, 0], one[:, :1]], 1)  # (B, 3)
         above = (h[:, :6].reshape(-1, 2, 3) * foot[:, None]).sum(2)
         below = 1 + (h[:, 6:] * foot[:, :2]).sum(1, keepdim=True)
-        return (above / below.clamp(min=LEVEL)).clamp(-FAR, FAR)
+        return (above / below.clamp(min=MIN_HOMOGENEOUS)).clamp(
+            -MAX_INITIAL_POSITION, MAX_INITIAL_POSITION
+        )
 
-    def named(self, meta: BlockPoseMetadata) -> BlockPoseNet:
+    def with_metadata(self, meta: BlockPoseMetadata) -> BlockPoseNet:
         """Return a network with the same weights and another description, ready to see."""
         twin = BlockPoseNet(meta)
         twin.load_state_dict(self.state_dict())
         return twin.eval()
 
 
-def _layer(inputs: int, outputs: int, size: int, stride: int) -> nn.Module:
+def _conv_block(inputs: int, outputs: int, size: int, stride: int) -> nn.Module:
     convolution = nn.Conv2d(inputs, outputs, size, stride, size // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
 
 
-def save_block_pose_net(sight: BlockPoseNet, directory: str | Path) -> None:
+def save_block_pose_net(network: BlockPoseNet, directory: str | Path) -> None:
     """Write a network; a crash leaves the old one or the new one."""
-    write_tensors(sight.state_dict(), sight.meta, directory, BLOCK_POSE)
+    write_tensors(network.state_dict(), network.meta, directory, BLOCK_POSE)
 
 
 def load_block_pose_net(directory: str | Path, arm: str | None = None) -> BlockPoseNet:

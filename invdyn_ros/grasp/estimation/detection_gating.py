@@ -14,11 +14,11 @@ from invdyn_ros.arms.scene import Scene
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection
 from invdyn_ros.typing import Array
 
-CALM = 0.5  # [s] of pictures without a doubt end it
-SIZE_ERROR = 0.15  # of an apparent size: hand-eye calibrations err, blocks are cut roughly
-SURELY = 3.0  # standard deviations of a detection that it is allowed
-ROOM = 2.0  # sides of a block around the places that were learned
-NO_NUMBERS = np.empty(0)
+CLEAR_DELAY = 0.5  # [s] of pictures without a doubt end it
+SIZE_TOLERANCE = 0.15  # of an apparent size: hand-eye calibrations err, blocks are cut roughly
+NUM_STDS = 3.0  # standard deviations of a detection that it is allowed
+TRAINING_AREA_MARGIN = 2.0  # sides of a block around the places that were learned
+NO_VALUES = np.empty(0)
 
 
 class Area(NamedTuple):
@@ -27,9 +27,9 @@ class Area(NamedTuple):
     low: Array
     high: Array
 
-    def holds(self, place: Array) -> bool:
+    def contains(self, position: Array) -> bool:
         """Say whether a place (2,) [m] lies inside."""
-        return bool(np.all(self.low <= place) and np.all(place <= self.high))
+        return bool(np.all(self.low <= position) and np.all(position <= self.high))
 
     def __str__(self) -> str:
         """Say it as people do."""
@@ -42,9 +42,9 @@ def block_area(scene: Scene) -> Area:
     return Area(*np.transpose([scene.area_x, scene.area_y]))
 
 
-def learned_area(scene: Scene) -> Area:
+def training_area(scene: Scene) -> Area:
     """Return where a learned grasp has met blocks: from where they lay to the goal, and around."""
-    start, room = block_area(scene), ROOM * scene.block_size
+    start, room = block_area(scene), TRAINING_AREA_MARGIN * scene.block_size
     goal = np.array(scene.goal[:2])
     return Area(np.minimum(start.low, goal) - room, np.maximum(start.high, goal) + room)
 
@@ -53,15 +53,15 @@ class Rejection(NamedTuple):
     """A reason in words, the numbers in it, and how far those may drift before it is said anew."""
 
     kind: str
-    text: str
-    numbers: Array
-    slack: float
+    message: str
+    values: Array
+    tolerance: float
 
-    def repeats(self, other: Rejection | None) -> bool:
+    def is_similar_to(self, other: Rejection | None) -> bool:
         """Say whether an earlier doubt said nearly the same."""
         if other is None or other.kind != self.kind:
             return False
-        return bool(np.all(np.abs(self.numbers - other.numbers) <= self.slack))
+        return bool(np.all(np.abs(self.values - other.values) <= self.tolerance))
 
 
 class DetectionGate:
@@ -70,7 +70,7 @@ class DetectionGate:
     def __init__(self, scene: Scene, area: Area | None = None) -> None:
         """Doubt what lies outside of an area; None: the area is not limited."""
         self.scene, self.area = scene, area
-        self.eye = float(scene.camera.T_base_camera[2, 3])  # its height [m]
+        self.camera_height = float(scene.camera.T_base_camera[2, 3])  # its height [m]
         self.reset()
 
     def reset(self) -> None:
@@ -81,29 +81,29 @@ class DetectionGate:
     @property
     def reason(self) -> str | None:
         """Why the arm shall hold, None if it need not."""
-        return None if self._doubt is None else self._doubt.text
+        return None if self._doubt is None else self._doubt.message
 
-    def accept(self, sighting: BlockDetection) -> bool:
+    def accept(self, detection: BlockDetection) -> bool:
         """Say whether a sighting may be acted on."""
-        doubt = self._shape(sighting) or self._size(sighting) or self._place(sighting)
+        doubt = self._shape(detection) or self._size(detection) or self._place(detection)
         if doubt is None:
-            self.clear(sighting.time)
+            self.clear(detection.time)
             return True
-        self._note(sighting.time, doubt)
+        self._note(detection.time, doubt)
         return False
 
-    def refuse(self, time: float, reason: str) -> None:
+    def reject(self, time: float, reason: str) -> None:
         """Take a picture of a time [s] that is itself doubtful."""
-        self._note(time, Rejection(reason, reason, NO_NUMBERS, 0.0))
+        self._note(time, Rejection(reason, reason, NO_VALUES, 0.0))
 
     def clear(self, time: float) -> None:
         """Take a picture of a time [s] that nothing speaks against."""
-        if time - self._last >= CALM:
+        if time - self._last >= CLEAR_DELAY:
             self._doubt = None
 
     def _note(self, time: float, doubt: Rejection) -> None:
         self._last = time
-        if not doubt.repeats(self._doubt):  # else it would be said anew for every millimetre
+        if not doubt.is_similar_to(self._doubt):  # else it would be said anew for every millimetre
             self._doubt = doubt
 
     def _shape(self, sighting: BlockDetection) -> Rejection | None:
@@ -111,12 +111,14 @@ class DetectionGate:
         if np.isfinite([*sighting.position, sighting.yaw, *sighting.variance]).all():
             return None
         text = "the detected pose of the block is not finite; mend the detector"
-        return Rejection("shape", text, NO_NUMBERS, 0.0)
+        return Rejection("shape", text, NO_VALUES, 0.0)
 
     def _size(self, sighting: BlockDetection) -> Rejection | None:
         """Doubt a block that cannot both be of its size and lie on the table."""
-        side, seen = self.scene.block_size, sighting.size
-        error = SIZE_ERROR + SURELY * float(np.sqrt(sighting.variance[2])) / self.eye
+        side, seen = self.scene.block_size, sighting.apparent_size
+        error = (
+            SIZE_TOLERANCE + NUM_STDS * float(np.sqrt(sighting.variance[2])) / self.camera_height
+        )
         if np.isnan(seen) or abs(seen - side) <= error * side:
             return None
         looks = f"looks {1e3 * seen:.0f} mm wide" if seen < np.inf else "is not below the camera"
@@ -124,12 +126,12 @@ class DetectionGate:
             f"the block {looks}; use blocks and markers for {1e3 * side:.0f} mm, lay the block "
             "flat on the table, or calibrate the camera"
         )
-        return Rejection("size", text, np.array([min(seen, 1.0)]), SIZE_ERROR * side)
+        return Rejection("size", text, np.array([min(seen, 1.0)]), SIZE_TOLERANCE * side)
 
     def _place(self, sighting: BlockDetection) -> Rejection | None:
         """Doubt a block far from where grasping was learned."""
         place = sighting.position[:2]
-        if self.area is None or self.area.holds(place):
+        if self.area is None or self.area.contains(place):
             return None
         x, y = place
         text = (

@@ -13,10 +13,10 @@ from scipy.ndimage import gaussian_filter
 
 from invdyn_ros.typing import Array
 
-DEVIATION = 0.012  # [m] of the error before the first grip, each axis
-WIDEST, CELL = 0.044, 0.004  # [m] greatest error, side of a cell of the grid
-DOUBT = 0.05  # weight that is left where a grip should have succeeded
-BLUR = 1.0  # cells: the gripper may have pushed the block
+INITIAL_STD = 0.012  # [m] of the error before the first grip, each axis
+MAX_OFFSET, CELL_SIZE = 0.044, 0.004  # [m] greatest error, side of a cell of the grid
+MIN_LIKELIHOOD = 0.05  # weight that is left where a grip should have succeeded
+DIFFUSION_STD = 1.0  # cells: the gripper may have pushed the block
 
 
 class GraspOffsetFilter:
@@ -26,7 +26,9 @@ class GraspOffsetFilter:
         offset: (2,) from where the camera shows the block to where to grip next [m].
     """
 
-    def __init__(self, between: float, along: float, step: float) -> None:
+    def __init__(
+        self, closing_tolerance: float, lateral_tolerance: float, min_step: float
+    ) -> None:
         """Begin with no grip.
 
         Args:
@@ -34,46 +36,50 @@ class GraspOffsetFilter:
             along: the same across it.
             step: least way from a grip to the next [m].
         """
-        self.step = step
-        self.reach = np.array([between, along])
-        side = np.arange(-WIDEST, WIDEST + CELL / 2, CELL)
-        self.errors = np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1)  # (k, k, 2)
-        self.begin()
+        self.min_step = min_step
+        self.tolerances = np.array([closing_tolerance, lateral_tolerance])
+        side = np.arange(-MAX_OFFSET, MAX_OFFSET + CELL_SIZE / 2, CELL_SIZE)
+        self.grid = np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1)  # (k, k, 2)
+        self.reset()
 
-    def begin(self) -> None:
+    def reset(self) -> None:
         """Forget all grips."""
-        weight = np.exp(-0.5 * (self.errors**2).sum(axis=2) / DEVIATION**2)
-        self.weight = weight / weight.sum()
+        probability = np.exp(-0.5 * (self.grid**2).sum(axis=2) / INITIAL_STD**2)
+        self.weight = probability / probability.sum()
         self.offset = np.zeros(2)
 
-    def missed(self, at: Array, axis: Array) -> None:
+    def update_missed(self, grasp_offset: Array, closing_axis: Array) -> None:
         """Take it that a grip missed the block.
 
         Args:
             at: (2,) where it was, less where the camera shows the block [m].
             axis: (2,) direction in which the fingers close, of length one.
         """
-        self.weight = self.weight * np.where(self._within(at, axis), DOUBT, 1.0)
-        self.weight = gaussian_filter(self.weight, BLUR, mode="constant")
+        self.weight = self.weight * np.where(
+            self._within(grasp_offset, closing_axis), MIN_LIKELIHOOD, 1.0
+        )
+        self.weight = gaussian_filter(self.weight, DIFFUSION_STD, mode="constant")
         self.weight /= self.weight.sum()
-        self._choose(at, axis)
+        self._choose(grasp_offset, closing_axis)
 
-    def held(self, at: Array, axis: Array) -> None:
+    def update_grasped(self, grasp_offset: Array, closing_axis: Array) -> None:
         """Take it that a grip holds the block; see `missed`."""
-        self.weight = self.weight * np.where(self._within(at, axis), 1.0, DOUBT)
+        self.weight = self.weight * np.where(
+            self._within(grasp_offset, closing_axis), 1.0, MIN_LIKELIHOOD
+        )
         self.weight /= self.weight.sum()
 
     def _within(self, at: Array, axis: Array) -> Array:
         """Return which errors (..., k, k) put the block between fingers at places (..., 2)."""
-        away = self.errors - at[..., None, None, :]
+        away = self.grid - at[..., None, None, :]
         across = np.array([-axis[1], axis[0]])
-        between, along = self.reach
+        between, along = self.tolerances
         return np.asarray((np.abs(away @ axis) <= between) & (np.abs(away @ across) <= along))
 
     def _choose(self, at: Array, axis: Array) -> None:
         """Go where the most weight lies between the fingers, but not next to the last grip."""
-        away = np.linalg.norm(self.errors - at, axis=2)
-        places = self.errors[(away >= self.step) & (self.weight > self.weight.max() / 20)]
+        away = np.linalg.norm(self.grid - at, axis=2)
+        places = self.grid[(away >= self.min_step) & (self.weight > self.weight.max() / 20)]
         if not len(places):
             return
         sums = [self.weight[inside].sum() for inside in self._within(places, axis)]

@@ -20,7 +20,7 @@ from invdyn_ros.config import (
 from invdyn_ros.grasp.envs.episode import MAX_EPISODE_SECONDS
 from invdyn_ros.grasp.envs.grasp_env import GraspEnvConfig
 from invdyn_ros.grasp.learning.curriculum import CurriculumConfig
-from invdyn_ros.grasp.learning.evaluation import EvaluationConfig
+from invdyn_ros.grasp.learning.evaluation import PolicyEvaluationConfig
 from invdyn_ros.grasp.learning.replay_buffer import DemonstrationConfig
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 
@@ -82,7 +82,7 @@ class OnPolicyConfig(Checked):
 
 
 @dataclass(frozen=True)
-class ImitationConfig(Checked):
+class DaggerConfig(Checked):
     """Settings of DAgger: imitate a teacher wherever the learner goes.
 
     Attributes:
@@ -107,8 +107,8 @@ class ImitationConfig(Checked):
     net_arch: Sizes = (256, 256)
 
 
-SETTINGS: dict[str, type[Any]] = {
-    "dagger": ImitationConfig,
+LEARNER_CONFIGS: dict[str, type[Any]] = {
+    "dagger": DaggerConfig,
     "sac": OffPolicyConfig,
     "tqc": OffPolicyConfig,
     "ppo": OnPolicyConfig,
@@ -118,7 +118,7 @@ PIXEL_CAPABLE = ("sac", "tqc")  # they learn from pixels too
 
 
 @dataclass(frozen=True)
-class LearningConfig(Checked):
+class GraspTrainConfig(Checked):
     """How a policy is learned.
 
     Attributes:
@@ -151,12 +151,12 @@ class LearningConfig(Checked):
     learner: dict[str, Any] = field(default_factory=dict)
     demonstrations: DemonstrationConfig = field(default_factory=DemonstrationConfig)
     curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
-    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    evaluation: PolicyEvaluationConfig = field(default_factory=PolicyEvaluationConfig)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be learned."""
         super().__post_init__()
-        self.settings()
+        self.learner_config()
         self._check_demonstrations()
         if self.obs_mode == "pixels" and self.algorithm not in PIXEL_CAPABLE:
             able = " or ".join(PIXEL_CAPABLE)
@@ -166,7 +166,7 @@ class LearningConfig(Checked):
     def _check_demonstrations(self) -> None:
         """Refuse demonstrations that nobody would look at."""
         shown = self.demonstrations
-        if not shown.wanted:
+        if not shown.enabled:
             return
         if self.algorithm == "dagger":
             raise ValueError("'dagger' asks its teacher; leave out demonstrations")
@@ -178,13 +178,13 @@ class LearningConfig(Checked):
                 "their clone; give demonstrations.bc_steps, steps of imitation"
             )
 
-    def settings(self) -> Any:
+    def learner_config(self) -> Any:
         """Return the settings of the algorithm.
 
         Raises:
             ValueError: no such algorithm, or no such settings of it.
         """
-        if self.algorithm not in SETTINGS:
-            raise ValueError(f"no algorithm '{self.algorithm}'; known: {sorted(SETTINGS)}")
-        schema = SETTINGS[self.algorithm]
+        if self.algorithm not in LEARNER_CONFIGS:
+            raise ValueError(f"no algorithm '{self.algorithm}'; known: {sorted(LEARNER_CONFIGS)}")
+        schema = LEARNER_CONFIGS[self.algorithm]
         return from_mapping(schema, self.learner, f"learner of {self.algorithm}")

@@ -20,8 +20,8 @@ class CurriculumConfig(Checked):
         stride: how much of the way to the whole task one growth goes.
     """
 
-    area: Fraction = 1.0
-    noise: Probability = 1.0
+    initial_area: Fraction = 1.0
+    initial_noise: Probability = 1.0
     promotion_threshold: Probability = 0.7
     window: Count = 40
     increment: Fraction = 0.2
@@ -37,25 +37,27 @@ class Curriculum:
     def __init__(self, config: CurriculumConfig, level: float = 0.0) -> None:
         """Begin at a level; a task that never was eased is at the end at once."""
         self.config = config
-        self.level = 1.0 if config.area == config.noise == 1 else level
+        self.level = 1.0 if config.initial_area == config.initial_noise == 1 else level
         self._last: deque[bool] = deque(maxlen=config.window)
 
     @property
-    def rate(self) -> float:
+    def success_rate(self) -> float:
         """Success rate over the last episodes, at most a window of them."""
         return sum(self._last) / max(len(self._last), 1)
 
     @property
-    def shares(self) -> tuple[float, float]:
+    def fractions(self) -> tuple[float, float]:
         """Shares of area and noise now."""
         c, level = self.config, self.level
-        return c.area + level * (1 - c.area), c.noise + level * (1 - c.noise)
+        return c.initial_area + level * (1 - c.initial_area), c.initial_noise + level * (
+            1 - c.initial_noise
+        )
 
-    def see(self, success: bool) -> bool:
+    def update(self, success: bool) -> bool:
         """Note the outcome of an episode; say whether the task grew."""
         self._last.append(success)
         full = len(self._last) == self.config.window
-        if self.level >= 1 or not full or self.rate < self.config.promotion_threshold:
+        if self.level >= 1 or not full or self.success_rate < self.config.promotion_threshold:
             return False
         self.level = min(self.level + self.config.increment, 1.0)
         self._last.clear()

@@ -16,10 +16,14 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import VecEnv
 from torch import nn
 
-from invdyn_ros.grasp.learning.config import ImitationConfig
-from invdyn_ros.grasp.learning.learner_state import damaged, read_state, write_state
-from invdyn_ros.grasp.learning.run import LOGS, Run, sizes
-from invdyn_ros.grasp.learning.sb3_algorithms import LEAST_SCALE
+from invdyn_ros.grasp.learning.config import DaggerConfig
+from invdyn_ros.grasp.learning.learner_state import (
+    damaged_state_error,
+    load_learner_state,
+    save_learner_state,
+)
+from invdyn_ros.grasp.learning.run import LOG_FOLDER, GraspTraining, space_sizes
+from invdyn_ros.grasp.learning.sb3_algorithms import MIN_OBSERVATION_STD
 from invdyn_ros.grasp.policies.network import MLPPolicy
 from invdyn_ros.typing import Mask
 
@@ -33,7 +37,7 @@ LATER = 7919  # a resumed run draws other numbers than the first one
 class ExpertMixing:
     """Who drives each environment's present episode, and how disturbed."""
 
-    def __init__(self, settings: ImitationConfig, processes: int, actions: int, seed: int) -> None:
+    def __init__(self, settings: DaggerConfig, processes: int, actions: int, seed: int) -> None:
         """Let the teacher drive."""
         self.settings, self.random = settings, np.random.default_rng(seed)
         self.taught = np.ones(processes, bool)
@@ -59,20 +63,20 @@ class ExpertMixing:
         self.drift[over] = 0.0
 
 
-class Imitation(Run):
+class DaggerTraining(GraspTraining):
     """A run of DAgger."""
 
-    settings: ImitationConfig
+    settings: DaggerConfig
 
     def train(self, resume: bool) -> None:
         """Learn until the steps are done."""
         config = self.config
-        with closing(self.task.make(config.num_envs, config.seed)) as env:
+        with closing(self.task.make_env(config.num_envs, config.seed)) as env:
             self._prepare(env)
             if resume:
                 self._resume()
-            self.logger = configure(str(self.out / LOGS), ["tensorboard"])
-            self.ease(env)
+            self.logger = configure(str(self.out / LOG_FOLDER), ["tensorboard"])
+            self.apply_curriculum(env)
             self._imitate(env)
             self.finish(self.step, self.logger)
 
@@ -83,91 +87,99 @@ class Imitation(Run):
                 f"total_timesteps is {config.total_timesteps}, all of them driven by the teacher; give more than "
                 f"learner.learning_starts, {self.settings.learning_starts}"
             )
-        size, actions = sizes(env)
+        size, actions = space_sizes(env)
         torch.manual_seed(config.seed)
-        self.learner = MLPPolicy(self.meta(env, "tanh", 0))
-        self.adam = torch.optim.Adam(self.learner.parameters(), self.settings.learning_rate)
-        self.seen = np.zeros((config.total_timesteps, size), np.float32)
-        self.told = np.zeros((config.total_timesteps, actions), np.float32)
-        self.step = self.updates = 0
+        self.learner = MLPPolicy(self.policy_metadata(env, "tanh", 0))
+        self.optimizer = torch.optim.Adam(self.learner.parameters(), self.settings.learning_rate)
+        self.observations = np.zeros((config.total_timesteps, size), np.float32)
+        self.expert_actions = np.zeros((config.total_timesteps, actions), np.float32)
+        self.step = self.num_updates = 0
 
     def _imitate(self, env: VecEnv) -> None:
         """Act, ask the teacher, and learn from all that it ever said."""
         config, due = self.config, self.config.evaluation.eval_freq
         drivers = ExpertMixing(
-            self.settings, env.num_envs, self.told.shape[1], config.seed + self.step
+            self.settings, env.num_envs, self.expert_actions.shape[1], config.seed + self.step
         )
         observation = np.asarray(env.reset())
         while self.step < config.total_timesteps:
             taught = np.array(env.env_method("expert_action", self.settings.expert), np.float32)
             rows = slice(self.step, min(self.step + env.num_envs, config.total_timesteps))
             count = rows.stop - rows.start
-            self.seen[rows], self.told[rows] = observation[:count], taught[:count]
+            self.observations[rows], self.expert_actions[rows] = (
+                observation[:count],
+                taught[:count],
+            )
             started = rows.stop >= self.settings.learning_starts
             action = drivers.act(self.learner.act(observation), taught)
             after, _, over, infos = env.step(action)
             observation = np.asarray(after)
             drivers.change(over, started)
-            self.see(infos, env)
+            self.update_curriculum(infos, env)
             self._learn(rows.stop)
-            self.show(self.step, self.best)
+            self.callback(self.step, self.best)
             if self.step // due > rows.start // due:
                 self.evaluate(self.step, self.logger)
                 self.save_checkpoint()
 
-    def _learn(self, step: int) -> None:
+    def _learn(self, num_timesteps: int) -> None:
         """Do the updates that are due after so many steps; none before the teacher has begun."""
-        self.step = step
-        if step < self.settings.learning_starts:
+        self.step = num_timesteps
+        if num_timesteps < self.settings.learning_starts:
             return
-        if not self.updates:
-            first = torch.from_numpy(self.seen[:step])
+        if not self.num_updates:
+            first = torch.from_numpy(self.observations[:num_timesteps])
             self.learner.mean.copy_(first.mean(0))
-            self.learner.scale.copy_(first.std(0).clamp(min=LEAST_SCALE))
-        left = 1 - (1 - END_RATE) * step / self.config.total_timesteps
-        for group in self.adam.param_groups:
+            self.learner.scale.copy_(first.std(0).clamp(min=MIN_OBSERVATION_STD))
+        left = 1 - (1 - END_RATE) * num_timesteps / self.config.total_timesteps
+        for group in self.optimizer.param_groups:
             group["lr"] = left * self.settings.learning_rate
-        while self.updates < self.settings.gradient_steps * step:
-            at = torch.randint(step, (self.settings.batch_size,)).numpy()
-            answer = self.learner(torch.from_numpy(self.seen[at]))
-            loss = nn.functional.mse_loss(answer, torch.from_numpy(self.told[at]))
-            self.adam.zero_grad()
+        while self.num_updates < self.settings.gradient_steps * num_timesteps:
+            at = torch.randint(num_timesteps, (self.settings.batch_size,)).numpy()
+            answer = self.learner(torch.from_numpy(self.observations[at]))
+            loss = nn.functional.mse_loss(answer, torch.from_numpy(self.expert_actions[at]))
+            self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            self.adam.step()
-            self.updates += 1
+            self.optimizer.step()
+            self.num_updates += 1
             self.logger.record("imitation/loss", float(loss.detach()))
 
     def save_checkpoint(self) -> None:
         """Write the state of the run, to go on from."""
         tensors = {f"policy.{k}": v for k, v in self.learner.state_dict().items()}
-        for number, entries in self.adam.state_dict()["state"].items():
-            tensors |= {f"adam.{number}.{k}": torch.as_tensor(v) for k, v in entries.items()}
-        tensors["seen"] = torch.from_numpy(self.seen[: self.step])
-        tensors["told"] = torch.from_numpy(self.told[: self.step])
-        write_state(tensors, {"step": self.step, "updates": self.updates}, self.progress, self.out)
+        for number, entries in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{k}": torch.as_tensor(v) for k, v in entries.items()}
+        tensors["observations"] = torch.from_numpy(self.observations[: self.step])
+        tensors["expert_actions"] = torch.from_numpy(self.expert_actions[: self.step])
+        save_learner_state(
+            tensors, {"step": self.step, "updates": self.num_updates}, self.progress, self.out
+        )
 
     def _resume(self) -> None:
-        tensors, counts, progress = read_state(self.fixed, self.out)
+        tensors, counts, progress = load_learner_state(self.fixed_config, self.out)
         self.restore(progress)
         try:
-            self.step, self.updates = counts["step"], counts["updates"]
-            kept = len(tensors["seen"])
-            if kept > len(self.seen):
+            self.step, self.num_updates = counts["step"], counts["updates"]
+            kept = len(tensors["observations"])
+            if kept > len(self.observations):
                 raise ValueError(
                     f"{self.out} holds {kept} steps; give --total-timesteps of more than that"
                 )
-            self.seen[:kept], self.told[:kept] = tensors["seen"].numpy(), tensors["told"].numpy()
+            self.observations[:kept], self.expert_actions[:kept] = (
+                tensors["observations"].numpy(),
+                tensors["expert_actions"].numpy(),
+            )
             own = {k[7:]: v for k, v in tensors.items() if k.startswith("policy.")}
             self.learner.load_state_dict(own)
             state: dict[int, dict[str, torch.Tensor]] = {}
             for name, value in tensors.items():
-                if name.startswith("adam."):
+                if name.startswith("optimizer."):
                     _, number, key = name.split(".")
                     state.setdefault(int(number), {})[key] = value
-            groups = self.adam.state_dict()["param_groups"]
-            self.adam.load_state_dict({"state": state, "param_groups": groups})
+            groups = self.optimizer.state_dict()["param_groups"]
+            self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         except (KeyError, RuntimeError) as error:
-            raise damaged(self.out, error) from error
+            raise damaged_state_error(self.out, error) from error
         torch.manual_seed(self.config.seed + LATER * self.step)
 
     def policy(self, step: int) -> MLPPolicy:

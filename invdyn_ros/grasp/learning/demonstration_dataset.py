@@ -27,7 +27,7 @@ REWARD, DONE = "next.reward", "next.done"
 TASK = "put the block at its goal"
 
 
-def holds_demonstrations(directory: str | Path) -> bool:
+def is_demonstration_dataset(directory: str | Path) -> bool:
     """Say whether a dataset folder holds demonstrations, not motion.
 
     Raises:
@@ -37,7 +37,7 @@ def holds_demonstrations(directory: str | Path) -> bool:
 
 
 def write_demonstrations(
-    directory: Path, episodes: Sequence[ReplayedEpisode], of: SpaceSpec
+    directory: Path, episodes: Sequence[ReplayedEpisode], spec: SpaceSpec
 ) -> None:
     """Write episodes as a dataset folder; an existing one there is replaced.
 
@@ -58,12 +58,12 @@ def write_demonstrations(
         DONE: joined.dones > 0,
         **index_columns(times),
     }
-    rate = 1 / of.action_space.action_period
-    info = dataset_info(columns, {}, of.arm, rate, {GRASP_KEY: of.to_dict})
+    rate = 1 / spec.action_space.action_period
+    info = dataset_info(columns, {}, spec.arm, rate, {GRASP_KEY: spec.to_dict})
     write_folder(directory, columns, {INFO: info, STATS: column_stats(columns)}, times, TASK)
 
 
-def read_demonstrations(directory: str | Path, of: SpaceSpec) -> Transitions:
+def read_demonstrations(directory: str | Path, spec: SpaceSpec) -> Transitions:
     """Read what `write_demonstrations` wrote.
 
     Observations after the last step of an episode, which no learner needs, repeat those before.
@@ -77,13 +77,13 @@ def read_demonstrations(directory: str | Path, of: SpaceSpec) -> Transitions:
     """
     directory = Path(directory)
     found = _about(directory)
-    for name, wanted in of.to_dict.items():
+    for name, wanted in spec.to_dict.items():
         if found.get(name) != wanted:
             raise ValueError(
                 f"{directory} holds demonstrations of {name} {found.get(name)}, not {wanted}; "
                 "collect them anew"
             )
-    return Transitions.concatenate(_read_all(directory, of))
+    return Transitions.concatenate(_read_all(directory, spec))
 
 
 def read_episodes(directory: str | Path) -> tuple[SpaceSpec, list[Transitions]]:
@@ -112,7 +112,7 @@ def _about(directory: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError(
             f"{directory} holds no demonstrations; make some with 'invdyn collect grasp' or "
-            "'invdyn collect teacher'"
+            "'invdyn collect expert'"
         )
     return found
 

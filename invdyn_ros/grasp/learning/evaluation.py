@@ -14,7 +14,7 @@ from invdyn_ros.grasp.policies.success_rate import success_interval
 
 
 @dataclass(frozen=True)
-class EvaluationConfig(Checked):
+class PolicyEvaluationConfig(Checked):
     """How a policy is tried out while it learns.
 
     Attributes:
@@ -26,7 +26,7 @@ class EvaluationConfig(Checked):
     n_eval_episodes: Count = 40
 
 
-class Result(NamedTuple):
+class EvaluationResult(NamedTuple):
     """How a policy did.
 
     Attributes:
@@ -37,16 +37,16 @@ class Result(NamedTuple):
         reward: mean sum of an episode.
     """
 
-    step: int
+    timesteps: int
     seconds: float
     successes: int
     episodes: int
-    reward: float
+    mean_reward: float
 
     @property
     def score(self) -> tuple[int, float]:
         """What the better of two results of the same episodes has more of."""
-        return self.successes, self.reward
+        return self.successes, self.mean_reward
 
     def __str__(self) -> str:
         """Successes with their 95% interval."""
@@ -54,7 +54,9 @@ class Result(NamedTuple):
         return f"{self.successes} of {self.episodes} ({low:.0%} to {high:.0%})"
 
 
-def evaluate(act: Callable[[Any], np.ndarray], env: VecEnv, episodes: int) -> Result:
+def evaluate_policy(
+    act: Callable[[Any], np.ndarray], env: VecEnv, episodes: int
+) -> EvaluationResult:
     """Return how a policy does, each environment in its next episodes."""
     left = [episodes // env.num_envs + (i < episodes % env.num_envs) for i in range(env.num_envs)]
     observation, rewards, outcomes = env.reset(), [], []
@@ -65,4 +67,4 @@ def evaluate(act: Callable[[Any], np.ndarray], env: VecEnv, episodes: int) -> Re
                 left[i] -= 1
                 rewards.append(infos[i]["episode"]["r"])
                 outcomes.append(bool(infos[i]["is_success"]))
-    return Result(0, 0.0, sum(outcomes), len(outcomes), float(np.mean(rewards)))
+    return EvaluationResult(0, 0.0, sum(outcomes), len(outcomes), float(np.mean(rewards)))

@@ -25,7 +25,7 @@ CHUNK = 10  # episodes that a process plays at once: making its environment is n
 
 
 @dataclass(frozen=True)
-class TeachingConfig(Checked):
+class ExpertDemonstrationConfig(Checked):
     """What a teacher shows.
 
     It is the servoed grasp, on what the camera says (`grasp.servo`).
@@ -35,9 +35,9 @@ class TeachingConfig(Checked):
     """How many it tries."""
     noise: str = "hard"
     """Level of noise: none, default, hard."""
-    pushed: Probability = 0.75
+    push_fraction: Probability = 0.75
     """Share of the episodes in which it is pushed once; they are shown from then on only."""
-    push: NonNegative = 0.1
+    push_std: NonNegative = 0.1
     """Standard deviation of what a push adds to each action but the grip."""
     seed: Annotated[int, at_least(0)] = 0
     """Of the episodes and of the pushes."""
@@ -53,10 +53,12 @@ class DemonstrationJob(NamedTuple):
 
     numbers: range
     of: SpaceSpec
-    config: TeachingConfig
+    config: ExpertDemonstrationConfig
 
 
-def teach(of: SpaceSpec, config: TeachingConfig, workers: int) -> Iterator[ReplayedEpisode | None]:
+def collect_expert_episodes(
+    of: SpaceSpec, config: ExpertDemonstrationConfig, workers: int
+) -> Iterator[ReplayedEpisode | None]:
     """Yield what each episode shows, in their order.
 
     None where it did not reach the goal, or ended before the push did.
@@ -85,16 +87,18 @@ def _teach(lesson: DemonstrationJob) -> list[ReplayedEpisode | None]:
         return [_show(environment, config, number) for number in lesson.numbers]
 
 
-def _show(environment: GraspEnv, config: TeachingConfig, number: int) -> ReplayedEpisode | None:
+def _show(
+    environment: GraspEnv, config: ExpertDemonstrationConfig, number: int
+) -> ReplayedEpisode | None:
     """Return one episode from the end of the push on; None if nothing follows, or not the goal."""
     random = np.random.default_rng((config.seed, number))
     period = environment.config.action_space.action_period
     begin = end = 0
-    if random.random() < config.pushed:
+    if random.random() < config.push_fraction:
         begin = round(random.uniform(EARLIEST, LATEST) / period)
         end = begin + round(random.uniform(SHORTEST, LONGEST) / period)
     push = np.append(
-        config.push * random.standard_normal(environment.robot_action_space.size - 1), 0.0
+        config.push_std * random.standard_normal(environment.robot_action_space.size - 1), 0.0
     )
     seen, _ = environment.reset(seed=config.seed + SPAN, options={"episode": number})
     rows = []
@@ -111,5 +115,5 @@ def _show(environment: GraspEnv, config: TeachingConfig, number: int) -> Replaye
     if not (rows and placed):
         return None
     return ReplayedEpisode(
-        np.arange(len(rows)) * period, Transitions.from_rows(rows), believed=False
+        np.arange(len(rows)) * period, Transitions.from_rows(rows), estimated_reward=False
     )

@@ -18,14 +18,14 @@ from torch import Tensor
 
 from invdyn_ros.models.checkpoint import write_whole
 
-STATE = "last.safetensors"
+STATE_FILE = "last.safetensors"
 MEMORY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
-State = tuple[dict[str, Tensor], dict[str, int]]  # tensors and counts, by name
+LearnerState = tuple[dict[str, Tensor], dict[str, int]]  # tensors and counts, by name
 
 
-def write_state(
+def save_learner_state(
     tensors: dict[str, Tensor], counts: dict[str, int], progress: dict[str, Any], directory: Path
 ) -> None:
     """Write all a run needs to go on.
@@ -39,10 +39,10 @@ def write_state(
     plain = {name: value.detach().contiguous().clone() for name, value in tensors.items()}
     text = {"progress": json.dumps(progress), "counts": json.dumps(counts)}
     directory.mkdir(parents=True, exist_ok=True)
-    write_whole(directory / STATE, save(plain, text))
+    write_whole(directory / STATE_FILE, save(plain, text))
 
 
-def read_state(
+def load_learner_state(
     settings: dict[str, Any], directory: Path
 ) -> tuple[dict[str, Tensor], dict[str, int], dict[str, Any]]:
     """Return tensors, counts and progress that were written of a run with the same settings.
@@ -50,7 +50,7 @@ def read_state(
     Raises:
         ValueError: nothing there, damaged, or of a run with other settings.
     """
-    path = directory / STATE
+    path = directory / STATE_FILE
     if not path.is_file():
         raise ValueError(f"nothing to resume: {path} is missing; leave out --resume to start anew")
     try:
@@ -60,25 +60,25 @@ def read_state(
         progress, counts = json.loads(text["progress"]), json.loads(text["counts"])
         _same(progress["settings"], json.loads(json.dumps(settings)), path)
     except (SafetensorError, KeyError, TypeError) as error:
-        raise damaged(directory, error) from error
+        raise damaged_state_error(directory, error) from error
     return tensors, counts, progress
 
 
-def read_settings(directory: Path) -> dict[str, Any]:
+def read_run_config(directory: Path) -> dict[str, Any]:
     """Return the settings of the run of a folder; empty where no state of it was written."""
     try:
-        with safe_open(directory / STATE, "pt") as file:
+        with safe_open(directory / STATE_FILE, "pt") as file:
             return dict(json.loads(file.metadata()["progress"])["settings"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return {}
 
 
-def damaged(directory: Path, error: Exception) -> ValueError:
+def damaged_state_error(directory: Path, error: Exception) -> ValueError:
     """Return what to raise when a state does not fit."""
-    return ValueError(f"{directory / STATE} is damaged ({error!r}); leave out --resume")
+    return ValueError(f"{directory / STATE_FILE} is damaged ({error!r}); leave out --resume")
 
 
-def state_dict(learner: BaseAlgorithm) -> State:
+def state_dict(learner: BaseAlgorithm) -> LearnerState:
     """Return what makes a learner of stable-baselines3 go on as it would have."""
     tensors = _tensors(learner)
     memory = getattr(learner, "replay_buffer", None)
@@ -87,7 +87,7 @@ def state_dict(learner: BaseAlgorithm) -> State:
         filled = memory.buffer_size if memory.full else memory.pos
         counts["position"] = memory.pos
         for name, column in _columns(memory).items():
-            tensors[f"memory.{name}"] = torch.as_tensor(column[:filled])
+            tensors[f"replay_buffer.{name}"] = torch.as_tensor(column[:filled])
     return tensors, counts
 
 
@@ -105,7 +105,7 @@ def _columns(memory: Any) -> dict[str, np.ndarray]:
     return columns
 
 
-def unpack(
+def load_state_dict(
     learner: BaseAlgorithm, tensors: dict[str, Tensor], counts: dict[str, int], directory: Path
 ) -> None:
     """Fill a fresh learner with what `pack` gave.
@@ -116,7 +116,7 @@ def unpack(
     try:
         _fill(learner, tensors, counts)
     except (KeyError, TypeError, RuntimeError) as error:
-        raise damaged(directory, error) from error
+        raise damaged_state_error(directory, error) from error
 
 
 def _same(old: dict[str, Any], new: dict[str, Any], path: Path) -> None:
@@ -166,6 +166,6 @@ def _recall(memory: Any, tensors: dict[str, Tensor], counts: dict[str, int]) -> 
     if memory is None:
         return
     for name, column in _columns(memory).items():
-        kept: np.ndarray = tensors[f"memory.{name}"].numpy()
+        kept: np.ndarray = tensors[f"replay_buffer.{name}"].numpy()
         column[: len(kept)] = kept
     memory.pos, memory.full = counts["position"], len(kept) == memory.buffer_size

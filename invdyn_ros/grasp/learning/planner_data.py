@@ -18,10 +18,10 @@ from invdyn_ros.models.planner.segments import PlanSegments
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.training.train_planner import PlannerConfig, PlannerData
 
-GRIPPER = "gripper"  # the joint after those of the arm: -1 closed, 1 open
+GRIPPER_JOINT = "gripper"  # the joint after those of the arm: -1 closed, 1 open
 
 
-def grasps(config: PlannerConfig, data: str | Path) -> PlannerData:
+def load_planner_data(config: PlannerConfig, data: str | Path) -> PlannerData:
     """Return demonstrations of a grasp as what a planner learns; some episodes judge it.
 
     Raises:
@@ -35,18 +35,20 @@ def grasps(config: PlannerConfig, data: str | Path) -> PlannerData:
     order = np.random.default_rng(config.seed).permutation(len(episodes))
     horizon = config.network.horizon
     judge, learn = (
-        episodes_ahead([episodes[k] for k in chosen], horizon, of)
+        planning_segments([episodes[k] for k in chosen], horizon, of)
         for chosen in (order[:few], order[few:])
     )
     digest = hashlib.sha256(b"".join(e.observations.tobytes() for e in episodes)).hexdigest()
     content = {"name": Path(data).name, "sha256": digest, "samples": learn.size}
-    names = (*load_robot(of.arm).joint_names, GRIPPER)
+    names = (*load_robot(of.arm).joint_names, GRIPPER_JOINT)
     rate, size = 1 / of.action_space.action_period, of.sizes[0]
     meta = PlannerMetadata(of.arm, names, size, rate, config.network, of.to_dict, content)
     return PlannerData(learn, judge, meta)
 
 
-def episodes_ahead(episodes: Sequence[Transitions], horizon: int, of: SpaceSpec) -> PlanSegments:
+def planning_segments(
+    episodes: Sequence[Transitions], horizon: int, of: SpaceSpec
+) -> PlanSegments:
     """Return all steps with what was wanted in the next `horizon` ones; at the end, to stay.
 
     The condition is the whole observation: it tells of block and goal.

@@ -18,7 +18,7 @@ from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.grasp.envs.episode import AFTERWARDS
 from invdyn_ros.grasp.envs.reward import RewardConfig, ShapedReward
 from invdyn_ros.grasp.envs.transitions import Transitions
-from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, turn_between, upright_yaw
+from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, relative_yaw, upright_yaw
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, make_action_space
 from invdyn_ros.grasp.policies.learned import EARLY
 from invdyn_ros.grasp.policies.observation import GRASP_RADIUS, GRASPED_OPENING, ObservationBuilder
@@ -27,7 +27,7 @@ from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
 
-class Wanted(NamedTuple):
+class DesiredTrajectory(NamedTuple):
     """Where the arm was wanted.
 
     Attributes:
@@ -40,7 +40,7 @@ class Wanted(NamedTuple):
     q: Array
     qd: Array
 
-    def at(self, time: float) -> State:
+    def interpolate(self, time: float) -> State:
         """Return the state that was wanted at a time [s], between those that were told."""
         q, qd = (
             np.array([np.interp(time, self.time, column) for column in part.T])
@@ -49,7 +49,7 @@ class Wanted(NamedTuple):
         return State(q, qd, np.zeros_like(q))
 
 
-class Grasp(NamedTuple):
+class RecordedGrasp(NamedTuple):
     """What was recorded of one episode.
 
     Attributes:
@@ -61,12 +61,12 @@ class Grasp(NamedTuple):
         blocks: (B, 8) time [s], true position [m], quaternion xyzw; B = 0 where nobody knows it.
     """
 
-    began: float
+    start_time: float
     joints: JointSamples
-    wanted: Wanted
-    grips: Array
-    sightings: list[tuple[float, BlockDetection]]
-    blocks: Array
+    desired: DesiredTrajectory
+    gripper_commands: Array
+    detections: list[tuple[float, BlockDetection]]
+    block_poses: Array
 
 
 class ReplayedEpisode(NamedTuple):
@@ -80,7 +80,7 @@ class ReplayedEpisode(NamedTuple):
 
     time: Array
     transitions: Transitions
-    believed: bool
+    estimated_reward: bool
 
     @property
     def placed(self) -> bool:
@@ -109,7 +109,7 @@ class EpisodeReplayer:
         self.steering = make_action_space(control, robot, config)
         self.observer = ObservationBuilder(robot, scene, self.steering.size)
 
-    def __call__(self, grasp: Grasp) -> ReplayedEpisode:
+    def __call__(self, grasp: RecordedGrasp) -> ReplayedEpisode:
         """Return what an episode shows.
 
         Raises:
@@ -130,12 +130,14 @@ class EpisodeReplayer:
         if self.judge is not None and self.judge.placed:
             rows[-1] = (*rows[-1][:4], 1.0)
         columns = Transitions.from_rows(rows)
-        return ReplayedEpisode(grasp.joints.time[at[: len(rows)]], columns, not len(grasp.blocks))
+        return ReplayedEpisode(
+            grasp.joints.time[at[: len(rows)]], columns, not len(grasp.block_poses)
+        )
 
-    def _steps(self, grasp: Grasp) -> list[int]:
+    def _steps(self, grasp: RecordedGrasp) -> list[int]:
         """Return the joint samples at which actions begin and, at last, end."""
         time, period = grasp.joints.time, self.steering.config.action_period
-        due = np.arange(grasp.began, time[-1] + EARLY, period)
+        due = np.arange(grasp.start_time, time[-1] + EARLY, period)
         at = np.searchsorted(time, due - EARLY)
         if len(due) < 2:
             raise ValueError("shorter than one action")
@@ -143,8 +145,8 @@ class EpisodeReplayer:
             raise ValueError("without joint states for longer than an action")
         return [int(i) for i in at]
 
-    def _begin(self, grasp: Grasp, i: int) -> None:
-        self.grasp, self.waiting = grasp, list(grasp.sightings)
+    def _begin(self, grasp: RecordedGrasp, i: int) -> None:
+        self.grasp, self.waiting = grasp, list(grasp.detections)
         self.observer.reset()
         self.steering.reset(grasp.joints.q[i])
         self.judge: SuccessDetector | None = None
@@ -166,8 +168,8 @@ class EpisodeReplayer:
     def _act(self, i: int) -> NDArray[np.float32]:
         """Return the action (a,) that wants what was wanted, and take it."""
         now = self.grasp.joints.time[i]
-        state = self.grasp.wanted.at(now + self.steering.config.action_period)
-        told = self.grasp.grips[self.grasp.grips[:, 0] <= now + EARLY]
+        state = self.grasp.desired.interpolate(now + self.steering.config.action_period)
+        told = self.grasp.gripper_commands[self.grasp.gripper_commands[:, 0] <= now + EARLY]
         opening = float(told[-1, 1]) if len(told) else self.steering.max_opening
         action = self.steering.target_to_action(state, opening).astype(np.float32)
         self.observer.previous_action = action.astype(float)
@@ -194,7 +196,7 @@ class EpisodeReplayer:
 
     def _blocks(self, i: int, after: int, truth: PrivilegedState) -> list[tuple[int, Array]]:
         """Return the places (3,) of the block after one joint sample and up to another."""
-        time, blocks = self.grasp.joints.time, self.grasp.blocks
+        time, blocks = self.grasp.joints.time, self.grasp.block_poses
         if not len(blocks):
             return [(after, truth.block_position)]
         stamps = blocks[:, 0] - EARLY
@@ -208,13 +210,13 @@ class EpisodeReplayer:
 
     def _truth(self, i: int) -> PrivilegedState | None:
         """Return the true state; where nobody recorded it, what the observer believes."""
-        joints, blocks, tool = self.grasp.joints, self.grasp.blocks, self.observer.tool_pose
+        joints, blocks, tool = self.grasp.joints, self.grasp.block_poses, self.observer.tool_pose
         if not len(blocks):
             return self.observer.estimated_state()
         now, opening = joints.time[i], float(joints.opening[i])
         block = np.array([np.interp(now, blocks[:, 0], column) for column in blocks[:, 1:4].T])
         newest = blocks[max(int(np.searchsorted(blocks[:, 0], now + EARLY)) - 1, 0)]
-        turn = turn_between(tool, upright_yaw(quaternion_pose(newest[1:4], newest[4:])[:3, :3]))
+        turn = relative_yaw(tool, upright_yaw(quaternion_pose(newest[1:4], newest[4:])[:3, :3]))
         low, high = (share * self.scene.block_size for share in GRASPED_OPENING)
         near = bool(np.linalg.norm(block - tool[:3, 3]) < GRASP_RADIUS)
         held = near and low < opening < high and self.observer.previous_action[-1] < 0

@@ -16,7 +16,9 @@ from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.scripted_expert import ScriptedPolicy
 from invdyn_ros.grasp.envs.transitions import Transitions
 
-SPAN = 1_000_000  # seeds of demonstrations start this far from those of training
+DEMONSTRATION_SEED_OFFSET = (
+    1_000_000  # seeds of demonstrations start this far from those of training
+)
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,12 @@ class DemonstrationConfig(Checked):
     bc_steps: Annotated[int, at_least(0)] = 0
 
     @property
-    def wanted(self) -> bool:
+    def enabled(self) -> bool:
         """Whether anything is shown."""
         return bool(self.data or self.episodes)
 
 
-def record(environment: GraspEnv, episodes: int, seed: int) -> Transitions:
+def record_demonstrations(environment: GraspEnv, episodes: int, seed: int) -> Transitions:
     """Let the script act in an environment, and keep the episodes in which it succeeds.
 
     Raises:
@@ -49,7 +51,9 @@ def record(environment: GraspEnv, episodes: int, seed: int) -> Transitions:
     """
     script, rows, kept = ScriptedPolicy(environment), [], 0
     for tries in range(2 * episodes):
-        episode, success = _episode(environment, script, seed + SPAN if tries == 0 else None)
+        episode, success = _episode(
+            environment, script, seed + DEMONSTRATION_SEED_OFFSET if tries == 0 else None
+        )
         if success:
             rows += episode
             kept += 1
@@ -79,8 +83,8 @@ class DemonstrationReplayBuffer(ReplayBuffer):
     def __init__(
         self,
         *arguments: Any,
-        shown: Transitions | None = None,
-        share: float = 0.0,
+        demonstrations: Transitions | None = None,
+        demo_fraction: float = 0.0,
         **named: Any,
     ) -> None:
         """Make a buffer; see `ReplayBuffer`.
@@ -92,7 +96,10 @@ class DemonstrationReplayBuffer(ReplayBuffer):
             **named: of a plain buffer.
         """
         super().__init__(*arguments, **named)
-        self.shown, self.share = shown, share if shown is not None else 0.0
+        self.shown, self.share = (
+            demonstrations,
+            demo_fraction if demonstrations is not None else 0.0,
+        )
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
         """Return a batch: first the demonstrations, then what the learner did itself."""

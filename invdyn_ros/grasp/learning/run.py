@@ -20,22 +20,26 @@ from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.registration import ARMS, NAMESPACE
 from invdyn_ros.grasp.envs.transitions import Transitions
 from invdyn_ros.grasp.envs.vector_env import make_vec_env
-from invdyn_ros.grasp.learning.config import LearningConfig
+from invdyn_ros.grasp.learning.config import GraspTrainConfig
 from invdyn_ros.grasp.learning.curriculum import Curriculum
 from invdyn_ros.grasp.learning.demonstration_dataset import read_demonstrations
-from invdyn_ros.grasp.learning.evaluation import Result, evaluate
-from invdyn_ros.grasp.learning.replay_buffer import record
+from invdyn_ros.grasp.learning.evaluation import EvaluationResult, evaluate_policy
+from invdyn_ros.grasp.learning.replay_buffer import record_demonstrations
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.models.checkpoint import write_whole
 
-VALIDATION = 2_000_000  # seeds of evaluations start this far from those of training
-CURVE = "curve.json"  # the evaluations of a run
-LOGS = "logs"  # folder of TensorBoard's files in that of the run
-FREE = ("total_timesteps", "num_envs", "evaluation")  # settings that a resumed run may change
+EVALUATION_SEED_OFFSET = 2_000_000  # seeds of evaluations start this far from those of training
+CURVE_FILE = "curve.json"  # the evaluations of a run
+LOG_FOLDER = "logs"  # folder of TensorBoard's files in that of the run
+CHANGEABLE_FIELDS = (
+    "total_timesteps",
+    "num_envs",
+    "evaluation",
+)  # settings that a resumed run may change
 
 
-class Task(NamedTuple):
+class LearningTask(NamedTuple):
     """What is learned.
 
     Attributes:
@@ -43,11 +47,11 @@ class Task(NamedTuple):
         demonstrate: returns as many episodes of a script as told, after those that were recorded.
     """
 
-    make: Callable[[int, int], VecEnv]
-    demonstrate: Callable[[int], Transitions]
+    make_env: Callable[[int, int], VecEnv]
+    record_demonstrations: Callable[[int], Transitions]
 
 
-def grasp_task(config: LearningConfig) -> Task:
+def grasp_task(config: GraspTrainConfig) -> LearningTask:
     """Return the grasp of an arm as a task."""
     changes: dict[str, Any] = {
         "obs_mode": config.obs_mode,
@@ -68,10 +72,10 @@ def grasp_task(config: LearningConfig) -> Task:
             shown.append(read_demonstrations(data, of))
         if episodes:
             with closing(GraspEnv(arm=config.arm, **changes)) as environment:
-                shown.append(record(environment, episodes, config.seed))
+                shown.append(record_demonstrations(environment, episodes, config.seed))
         return Transitions.concatenate(shown)
 
-    return Task(make, demonstrate)
+    return LearningTask(make, demonstrate)
 
 
 class PixelPolicy(NamedTuple):
@@ -84,7 +88,7 @@ class PixelPolicy(NamedTuple):
     act: Callable[[Any], NDArray[np.float32]]
 
 
-class Run(ABC):
+class GraspTraining(ABC):
     """One run: curriculum, evaluations and the best policy so far; see `learning.learn`.
 
     Attributes:
@@ -93,20 +97,20 @@ class Run(ABC):
 
     def __init__(
         self,
-        config: LearningConfig,
-        task: Task,
+        config: GraspTrainConfig,
+        task: LearningTask,
         out: Path,
-        show: Callable[[int, Result | None], None],
+        callback: Callable[[int, EvaluationResult | None], None],
     ) -> None:
         """Prepare a run."""
-        self.config, self.task, self.out, self.show = config, task, out, show
-        self.settings = config.settings()
+        self.config, self.task, self.out, self.callback = config, task, out, callback
+        self.learner_config = config.learner_config()
         self.curriculum = Curriculum(config.curriculum)
-        self.curve: list[Result] = []
+        self.curve: list[EvaluationResult] = []
         self._began = time.monotonic()
 
     @property
-    def best(self) -> Result | None:
+    def best(self) -> EvaluationResult | None:
         """How the best policy did in the evaluation that chose it."""
         return max(self.curve, key=lambda result: result.score, default=None)
 
@@ -123,43 +127,43 @@ class Run(ABC):
         """Return what the learner would do now, by itself."""
 
     @property
-    def fixed(self) -> dict[str, Any]:
+    def fixed_config(self) -> dict[str, Any]:
         """The settings that a resumed run must share with the first one."""
-        return {k: v for k, v in to_mapping(self.config).items() if k not in FREE}
+        return {k: v for k, v in to_mapping(self.config).items() if k not in CHANGEABLE_FIELDS}
 
     @property
     def progress(self) -> dict[str, Any]:
         """What to keep of a run besides the learner."""
-        return {"settings": self.fixed, "level": self.curriculum.level, "curve": self.curve}
+        return {"settings": self.fixed_config, "level": self.curriculum.level, "curve": self.curve}
 
     def restore(self, progress: dict[str, Any]) -> None:
         """Go on from what was kept."""
         self.curriculum.level = progress["level"]
-        self.curve = [Result(*result) for result in progress["curve"]]
+        self.curve = [EvaluationResult(*result) for result in progress["curve"]]
         self._began -= self.curve[-1].seconds if self.curve else 0.0
 
-    def see(self, infos: Iterable[dict[str, Any]], env: VecEnv) -> None:
+    def update_curriculum(self, infos: Iterable[dict[str, Any]], env: VecEnv) -> None:
         """Let the task grow with the successes among what environments told after a step."""
         for info in infos:
-            if "episode" in info and self.curriculum.see(bool(info["is_success"])):
-                self.ease(env)
+            if "episode" in info and self.curriculum.update(bool(info["is_success"])):
+                self.apply_curriculum(env)
 
-    def ease(self, env: VecEnv) -> None:
+    def apply_curriculum(self, env: VecEnv) -> None:
         """Show as much of the task as the curriculum says."""
-        env.env_method("set_difficulty", *self.curriculum.shares)
+        env.env_method("set_difficulty", *self.curriculum.fractions)
 
     def evaluate(self, step: int, logger: Logger) -> None:
         """Evaluate on the whole task; keep the policy if it is the best."""
         config, policy = self.config, self.policy(step)
-        seed, episodes = config.seed + VALIDATION, config.evaluation.n_eval_episodes
-        with closing(self.task.make(config.num_envs, seed)) as env:
-            result = evaluate(policy.act, env, episodes)
+        seed, episodes = config.seed + EVALUATION_SEED_OFFSET, config.evaluation.n_eval_episodes
+        with closing(self.task.make_env(config.num_envs, seed)) as env:
+            result = evaluate_policy(policy.act, env, episodes)
         seconds = round(time.monotonic() - self._began, 1)
-        self.curve.append(result._replace(step=step, seconds=seconds))
+        self.curve.append(result._replace(timesteps=step, seconds=seconds))
         rows = [result._asdict() for result in self.curve]
-        write_whole(self.out / CURVE, (json.dumps(rows, indent=1) + "\n").encode())
+        write_whole(self.out / CURVE_FILE, (json.dumps(rows, indent=1) + "\n").encode())
         logger.record("evaluation/success_rate", result.successes / episodes)
-        logger.record("evaluation/reward", result.reward)
+        logger.record("evaluation/reward", result.mean_reward)
         logger.record("curriculum/level", self.curriculum.level)
         logger.dump(step)
         if self.best is self.curve[-1] and isinstance(policy, MLPPolicy):
@@ -168,19 +172,19 @@ class Run(ABC):
 
     def finish(self, step: int, logger: Logger) -> None:
         """Judge the last step, if that is still to do, and write the state."""
-        if not self.curve or self.curve[-1].step < step:
+        if not self.curve or self.curve[-1].timesteps < step:
             self.evaluate(step, logger)
         self.save_checkpoint()
 
-    def meta(self, env: VecEnv, bound: str, step: int) -> PolicyMetadata:
+    def policy_metadata(self, env: VecEnv, bound: str, step: int) -> PolicyMetadata:
         """Return what a policy of this run is of."""
-        config, size, actions = self.config, *sizes(env)
+        config, size, actions = self.config, *space_sizes(env)
         about = {"steps": step, "noise": config.noise, "seed": config.seed}
         return PolicyMetadata(
             config.arm,
             size,
             actions,
-            self.settings.net_arch,
+            self.learner_config.net_arch,
             bound,  # type: ignore[arg-type]
             config.algorithm,
             config.control_mode,
@@ -189,7 +193,7 @@ class Run(ABC):
         )
 
 
-def sizes(env: VecEnv) -> tuple[int, int]:
+def space_sizes(env: VecEnv) -> tuple[int, int]:
     """Return how many numbers an observation and an action have.
 
     Raises:

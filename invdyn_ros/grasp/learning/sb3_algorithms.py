@@ -20,8 +20,8 @@ from invdyn_ros.grasp.envs.transitions import Transitions
 from invdyn_ros.grasp.learning.replay_buffer import DemonstrationReplayBuffer
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata
 
-CLONING_RATE = 1e-3  # of Adam, while imitating
-LEAST_SCALE = 0.05  # of an observation's entry: one that hardly moves is not blown up
+BC_LEARNING_RATE = 1e-3  # of Adam, while imitating
+MIN_OBSERVATION_STD = 0.05  # of an observation's entry: one that hardly moves is not blown up
 
 
 class LearnerContext(NamedTuple):
@@ -40,8 +40,8 @@ class LearnerContext(NamedTuple):
     seed: int
     mean: Tensor
     scale: Tensor
-    shown: Transitions | None = None
-    share: float = 0.0
+    demonstrations: Transitions | None = None
+    demo_fraction: float = 0.0
 
 
 class Standardise(BaseFeaturesExtractor):
@@ -61,12 +61,12 @@ class Standardise(BaseFeaturesExtractor):
         return (observations - self.mean) / self.scale
 
 
-def statistics(shown: Transitions | None, size: int) -> tuple[Tensor, Tensor]:
+def observation_statistics(shown: Transitions | None, size: int) -> tuple[Tensor, Tensor]:
     """Return mean and scale (o,) of demonstrations; those that change nothing without any."""
     if shown is None:
         return torch.zeros(size), torch.ones(size)
     seen = torch.as_tensor(shown.observations)
-    return seen.mean(0), seen.std(0).clamp(min=LEAST_SCALE)
+    return seen.mean(0), seen.std(0).clamp(min=MIN_OBSERVATION_STD)
 
 
 def _network(hidden: tuple[int, ...], around: LearnerContext, **more: Any) -> dict[str, Any]:
@@ -83,7 +83,10 @@ def _off_policy(kind: Callable[..., BaseAlgorithm], config: Any, on: LearnerCont
     way: dict[str, Any] = {
         "policy": "MlpPolicy",
         "replay_buffer_class": DemonstrationReplayBuffer,
-        "replay_buffer_kwargs": {"shown": on.shown, "share": on.share},
+        "replay_buffer_kwargs": {
+            "demonstrations": on.demonstrations,
+            "demo_fraction": on.demo_fraction,
+        },
         "policy_kwargs": _network(config.net_arch, on),
     }
     if isinstance(on.env.observation_space, spaces.Dict):  # convolutions, as in Mnih et al. 2015
@@ -133,7 +136,7 @@ def _plain(learner: Any) -> list[nn.Module]:
 
 
 @dataclass(frozen=True)
-class Algorithm:
+class SB3Algorithm:
     """One way to learn.
 
     Attributes:
@@ -142,22 +145,24 @@ class Algorithm:
         squash: how its actor keeps actions in [-1, 1].
     """
 
-    make: Callable[[Any, LearnerContext], BaseAlgorithm]
-    layers: Callable[[Any], list[nn.Module]] = field(default=_squashed)
+    make_learner: Callable[[Any, LearnerContext], BaseAlgorithm]
+    actor_layers: Callable[[Any], list[nn.Module]] = field(default=_squashed)
     squash: str = "tanh"
 
 
-ALGORITHMS: dict[str, Algorithm] = {
-    "sac": Algorithm(partial(_off_policy, SAC)),
-    "tqc": Algorithm(partial(_off_policy, TQC)),
-    "ppo": Algorithm(_ppo, _plain, "clip"),
+ALGORITHMS: dict[str, SB3Algorithm] = {
+    "sac": SB3Algorithm(partial(_off_policy, SAC)),
+    "tqc": SB3Algorithm(partial(_off_policy, TQC)),
+    "ppo": SB3Algorithm(_ppo, _plain, "clip"),
 }
 
 
-def extract(learner: BaseAlgorithm, algorithm: Algorithm, meta: PolicyMetadata) -> MLPPolicy:
+def extract_policy(
+    learner: BaseAlgorithm, algorithm: SB3Algorithm, meta: PolicyMetadata
+) -> MLPPolicy:
     """Return a copy of what a learner would do without exploring."""
     policy = MLPPolicy(meta)
-    linear = [part for part in algorithm.layers(learner) if isinstance(part, nn.Linear)]
+    linear = [part for part in algorithm.actor_layers(learner) if isinstance(part, nn.Linear)]
     for mine, its in zip(policy.layers, linear, strict=True):
         mine.load_state_dict(its.state_dict())
     standardise = next(m for m in learner.policy.modules() if isinstance(m, Standardise))
@@ -166,7 +171,9 @@ def extract(learner: BaseAlgorithm, algorithm: Algorithm, meta: PolicyMetadata) 
     return policy.eval()
 
 
-def clone(learner: Any, algorithm: Algorithm, shown: Transitions, steps: int, batch: int) -> None:
+def clone_behavior(
+    learner: Any, algorithm: SB3Algorithm, shown: Transitions, steps: int, batch: int
+) -> None:
     """Make a learner's actor imitate demonstrations, by least squares.
 
     Args:
@@ -176,13 +183,13 @@ def clone(learner: Any, algorithm: Algorithm, shown: Transitions, steps: int, ba
         steps: of gradient descent.
         batch: transitions per step.
     """
-    layers = algorithm.layers(learner)
+    layers = algorithm.actor_layers(learner)
     standardise = next(m for m in learner.policy.modules() if isinstance(m, Standardise))
     seen = standardise(torch.as_tensor(shown.observations))
     wanted = torch.as_tensor(shown.actions)
     network = nn.Sequential(*layers, nn.Tanh()) if algorithm.squash == "tanh" else None
     network = network or nn.Sequential(*layers)
-    descent = torch.optim.Adam(network.parameters(), lr=CLONING_RATE)
+    descent = torch.optim.Adam(network.parameters(), lr=BC_LEARNING_RATE)
     for _ in range(steps):
         at = torch.randint(len(wanted), (batch,))
         loss = nn.functional.mse_loss(network(seen[at]), wanted[at])

@@ -5,27 +5,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from invdyn_ros.grasp.learning.config import LearningConfig
-from invdyn_ros.grasp.learning.dagger import Imitation
-from invdyn_ros.grasp.learning.evaluation import Result
-from invdyn_ros.grasp.learning.rl import Reinforcement
-from invdyn_ros.grasp.learning.run import Run, Task
+from invdyn_ros.grasp.learning.config import GraspTrainConfig
+from invdyn_ros.grasp.learning.dagger import DaggerTraining
+from invdyn_ros.grasp.learning.evaluation import EvaluationResult
+from invdyn_ros.grasp.learning.rl import RLTraining
+from invdyn_ros.grasp.learning.run import GraspTraining, LearningTask
 
-RUNS: dict[str, type[Run]] = {
-    "dagger": Imitation,
-    "sac": Reinforcement,
-    "tqc": Reinforcement,
-    "ppo": Reinforcement,
+TRAININGS: dict[str, type[GraspTraining]] = {
+    "dagger": DaggerTraining,
+    "sac": RLTraining,
+    "tqc": RLTraining,
+    "ppo": RLTraining,
 }
 
 
-def learn(
-    config: LearningConfig,
-    task: Task,
+def train_grasp(
+    config: GraspTrainConfig,
+    task: LearningTask,
     out: str | Path,
     resume: bool = False,
-    show: Callable[[int, Result | None], None] = lambda step, best: None,
-) -> Result:
+    callback: Callable[[int, EvaluationResult | None], None] = lambda step, best: None,
+) -> EvaluationResult:
     """Learn a policy.
 
     Args:
@@ -41,7 +41,7 @@ def learn(
     Raises:
         ValueError: nothing to resume, or a run with other settings.
     """
-    run = RUNS[config.algorithm](config, task, Path(out), show)
+    run = TRAININGS[config.algorithm](config, task, Path(out), callback)
     run.train(resume)
     if run.best is None:
         raise RuntimeError("a run ends with an evaluation")

@@ -14,7 +14,7 @@ import numpy as np
 from invdyn_ros.arms.scene import Scene
 from invdyn_ros.control.safety_limits import State
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection
-from invdyn_ros.grasp.estimation.detection_gating import DetectionGate, learned_area
+from invdyn_ros.grasp.estimation.detection_gating import DetectionGate, training_area
 from invdyn_ros.grasp.policies.action_space import JointTarget, make_action_space
 from invdyn_ros.grasp.policies.network import Policy, PolicyMetadata, load_policy
 from invdyn_ros.grasp.policies.observation import ObservationBuilder
@@ -46,7 +46,7 @@ class LearnedGrasp:
         self.action_space = make_action_space(meta.control_mode, robot, meta.action_space)
         self.observation_builder = ObservationBuilder(robot, scene, self.action_space.size)
         check_compatible(meta, robot.name, self.observation_builder.size, self.action_space.size)
-        self.detection_gate = DetectionGate(scene, learned_area(scene))
+        self.detection_gate = DetectionGate(scene, training_area(scene))
         self.reset()
 
     def reset(self) -> None:
@@ -70,7 +70,7 @@ class LearnedGrasp:
 
     def on_invalid_image(self, time: float, reason: str) -> None:
         """Take a picture of a time [s] in which the block cannot be told."""
-        self.detection_gate.refuse(time, reason)
+        self.detection_gate.reject(time, reason)
         if not self.observation_builder.grasped:
             self.observation_builder.estimate.clear()
 

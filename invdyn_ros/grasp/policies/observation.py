@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from invdyn_ros.arms.scene import Scene
 from invdyn_ros.control.safety_limits import State
-from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, BlockEstimate, turn_between
+from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, BlockEstimate, relative_yaw
 from invdyn_ros.grasp.estimation.grasp_offset_search import GraspOffsetFilter
 from invdyn_ros.grasp.policies.success import PrivilegedState
 from invdyn_ros.robots.robot import Robot
@@ -65,7 +65,7 @@ class ObservationBuilder:
     def reset(self) -> None:
         """Forget the block and the last action."""
         self.estimate = BlockEstimate()
-        self.offset_filter.begin()
+        self.offset_filter.reset()
         self._missed, self._height, self._gap = False, np.inf, np.inf
         self.grasped = False
         self.previous_action = np.zeros(self.action_size)
@@ -84,7 +84,7 @@ class ObservationBuilder:
     def on_detection(self, sighting: BlockDetection) -> None:
         """Take a detection of the block; one that the gripper holds is not on the table."""
         if not self.grasped:
-            self.estimate.see(sighting)
+            self.estimate.update(sighting)
 
     def proprioception(
         self, time: float, q: Array, qd: Array, opening: float, target: State
@@ -121,7 +121,7 @@ class ObservationBuilder:
         estimate, T = self.estimate, self.tool_pose
         seen = estimate.count > 0
         place = self._place
-        turn = 4 * turn_between(T, estimate.yaw) if seen else 0.0
+        turn = 4 * relative_yaw(T, estimate.yaw) if seen else 0.0
         age = min(time - estimate.time, OLD)
         entries = np.array(
             [
@@ -138,7 +138,7 @@ class ObservationBuilder:
         """Return the state as far as it is known; None before the block is seen."""
         if not self.estimate.count:
             return None
-        turn = turn_between(self.tool_pose, self.estimate.yaw)
+        turn = relative_yaw(self.tool_pose, self.estimate.yaw)
         return PrivilegedState(self.tool_pose, self._place, turn, self.grasped, self.opening)
 
     @property
@@ -162,7 +162,7 @@ class ObservationBuilder:
         sunk = self.robot.forward_kinematics(wanted.q)[2, 3] < tool_pose[2, 3] - PRESSED
         stuck = not closing and sunk and abs(self._height - before) < CREEP
         if (empty or stuck) and not self._missed:
-            self.offset_filter.missed(at, self._axis)
+            self.offset_filter.update_missed(at, self._axis)
         self._missed = empty or stuck
 
     @property
@@ -189,7 +189,7 @@ class ObservationBuilder:
         if not self.grasped and self.estimate.count:
             near = bool(np.linalg.norm(self._place - place) < GRASP_RADIUS)
         if self.grasped and not closed:
-            self.estimate.place(place - np.array([*self.offset_filter.offset, 0.0]))
+            self.estimate.set_position(place - np.array([*self.offset_filter.offset, 0.0]))
         if closed and near and not self.grasped:
-            self.offset_filter.held(place[:2] - self.estimate.position[:2], self._axis)
+            self.offset_filter.update_grasped(place[:2] - self.estimate.position[:2], self._axis)
         self.grasped = closed and near

@@ -127,7 +127,7 @@ def load_planned_policy(directory: str | Path, arm: str | None = None) -> Planne
     if of is None or of.arm != planner.meta.robot:
         raise ValueError(
             f"{directory} plans no grasp; train one with 'invdyn train_planner' on data of "
-            "'invdyn collect teacher'"
+            "'invdyn collect expert'"
         )
     if of.sizes[0] != planner.meta.condition_size:
         raise ValueError(

@@ -122,11 +122,11 @@ class ScriptedGrasp:
         elif not self.detection_gate.accept(sighting):
             self.estimate.clear()
         elif self.phase != "approach" or self.estimate.count:
-            self.estimate.see(sighting)
+            self.estimate.update(sighting)
 
     def on_invalid_image(self, time: float, reason: str) -> None:
         """Take a picture of a time [s] in which the block cannot be told."""
-        self.detection_gate.refuse(time, reason)
+        self.detection_gate.reject(time, reason)
         if self.phase in DETECTION_PHASES:
             self.estimate.clear()
 

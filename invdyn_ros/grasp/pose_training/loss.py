@@ -15,7 +15,11 @@ from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
 from invdyn_ros.config import Checked, Count, NonNegative, Positive
 from invdyn_ros.grasp.estimation.block_pose_estimator import SYMMETRY_ORDER
-from invdyn_ros.grasp.estimation.block_pose_network import REACH, BlockPoseNet, BlockPoseOutput
+from invdyn_ros.grasp.estimation.block_pose_network import (
+    POSITION_SCALE,
+    BlockPoseNet,
+    BlockPoseOutput,
+)
 from invdyn_ros.grasp.pose_training.rendered_dataset import RenderedImages
 
 WARM_UP = 0.05  # share of the steps in which the step size grows
@@ -48,11 +52,11 @@ class BlockPoseFitConfig(Checked):
 
 
 def fit(
-    sight: BlockPoseNet,
-    sets: Sequence[RenderedImages],
+    network: BlockPoseNet,
+    datasets: Sequence[RenderedImages],
     config: BlockPoseFitConfig,
     seed: int,
-    show: Callable[[float], None] = lambda loss: None,
+    callback: Callable[[float], None] = lambda loss: None,
 ) -> None:
     """Move the weights of a network to what its pictures show.
 
@@ -63,26 +67,26 @@ def fit(
         seed: of their order.
         show: called with the loss of each step.
     """
-    random, steps = np.random.default_rng(seed), total_steps(sets, config)
-    sight.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    random, steps = np.random.default_rng(seed), total_steps(datasets, config)
+    network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     adam = torch.optim.AdamW(
-        sight.parameters(), config.learning_rate, weight_decay=config.weight_decay
+        network.parameters(), config.learning_rate, weight_decay=config.weight_decay
     )
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         adam, config.learning_rate, total_steps=steps, pct_start=WARM_UP
     )
     for _ in range(config.epochs):
-        for pictures, facts in _batches(sets, config.batch_size, random):
+        for pictures, facts in _batches(datasets, config.batch_size, random):
             with torch.autocast("cpu", torch.bfloat16, enabled=config.amp == "bf16"):
-                seen = sight(pictures, facts["posture"])
-            loss = loss_of(seen, facts, config.landmark_weight)
+                seen = network(pictures, facts["robot_state"])
+            loss = block_pose_loss(seen, facts, config.landmark_weight)
             adam.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(sight.parameters(), CLIP)
+            torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
             adam.step()
             schedule.step()
-            show(loss.item())
-    sight.eval()
+            callback(loss.item())
+    network.eval()
 
 
 def total_steps(sets: Sequence[RenderedImages], config: BlockPoseFitConfig) -> int:
@@ -101,38 +105,38 @@ def _batches(
         chosen = order[start : start + size]
         pictures = np.stack([sets[which[k]].pixels[where[k]] for k in chosen])
         facts = np.array([sets[which[k]].labels[where[k]] for k in chosen])
-        yield torch.as_tensor(pictures), tensors(facts)
+        yield torch.as_tensor(pictures), label_tensors(facts)
 
 
-def tensors(facts: NDArray[Any]) -> dict[str, Tensor]:
+def label_tensors(facts: NDArray[Any]) -> dict[str, Tensor]:
     """Return what is true of pictures, by name."""
     return {name: torch.as_tensor(facts[name].copy()) for name in facts.dtype.names or ()}
 
 
-def loss_of(seen: BlockPoseOutput, facts: dict[str, Tensor], landmarks: float) -> Tensor:
+def block_pose_loss(seen: BlockPoseOutput, facts: dict[str, Tensor], landmarks: float) -> Tensor:
     """Return how badly what is seen fits what is true.
 
     Place and yaw have Gaussian errors of predicted width, weighted by the variance to the power
     of BETA (Seitzer et al. 2022, arXiv:2203.09168): else what errs widely would hardly be learned.
     """
-    rest, angle = facts["resting"], SYMMETRY_ORDER * facts["yaw"]
-    place = (seen.position - facts["position"]) / REACH
-    turn = seen.turn - torch.stack([angle.cos(), angle.sin()], 1)
+    rest, angle = facts["on_table"], SYMMETRY_ORDER * facts["yaw"]
+    place = (seen.position - facts["position"]) / POSITION_SCALE
+    turn = seen.yaw_cos_sin - torch.stack([angle.cos(), angle.sin()], 1)
     width = seen.log_std
     unlikely = torch.cat([_unlikely(place, width[:, :2]), _unlikely(turn, width[:, 2:])], 1)
     lies = (rest * unlikely.sum(1)).sum() / rest.sum().clamp(min=1.0)
-    marks = facts["landmarks"]
+    marks = facts["keypoints"]
     shown = (marks.abs() < 1).all(2)
     found = seen.keypoints[:, : marks.shape[1]]
     errors = smooth_l1_loss(found, marks, beta=EDGE, reduction="none").sum(2) / EDGE
-    errors = errors - (_around(marks, seen) * seen.log_heat[:, : marks.shape[1]]).sum(2)
+    errors = errors - (_around(marks, seen) * seen.log_heatmaps[:, : marks.shape[1]]).sum(2)
     places = (errors * shown).sum() / shown.sum().clamp(min=1)
     return lies + binary_cross_entropy_with_logits(seen.on_table_logit, rest) + landmarks * places
 
 
 def _around(marks: Tensor, seen: BlockPoseOutput) -> Tensor:
     """Return how the heat (B, L, cells) should be spread around places (B, L, 2)."""
-    side = math.isqrt(seen.log_heat.shape[2])
+    side = math.isqrt(seen.log_heatmaps.shape[2])
     steps = (torch.arange(side) + 0.5) * 2 / side - 1
     off = (steps - marks[..., None]) * side / 2 / BLUR  # (B, L, 2, side)
     across, down = (-0.5 * off**2).softmax(3).unbind(2)
@@ -146,12 +150,12 @@ def _unlikely(error: Tensor, log_std: Tensor) -> Tensor:
 
 
 @torch.inference_mode()
-def see_all(sight: BlockPoseNet, pictures: RenderedImages) -> BlockPoseOutput:
+def predict_all(sight: BlockPoseNet, pictures: RenderedImages) -> BlockPoseOutput:
     """Return what a network says of all pictures."""
     sight.eval()
     parts = []
     for start in range(0, len(pictures.labels), TOGETHER):
         chosen = slice(start, start + TOGETHER)
-        shown = torch.as_tensor(np.array(pictures.pixels[chosen]))
-        parts.append(sight(shown, torch.as_tensor(pictures.labels["posture"][chosen].copy())))
+        shown = torch.as_tensor(np.array(pictures.images[chosen]))
+        parts.append(sight(shown, torch.as_tensor(pictures.labels["robot_state"][chosen].copy())))
     return BlockPoseOutput(*(torch.cat(part) for part in zip(*parts, strict=True)))

@@ -10,8 +10,8 @@ from scipy.stats import chi2
 
 from invdyn_ros.grasp.estimation.block_estimate import QUARTER
 from invdyn_ros.grasp.estimation.block_pose_estimator import (
-    LIKELY,
     MAX_POSITION_STD,
+    MIN_ON_TABLE_PROBABILITY,
     BlockPosePrediction,
 )
 from invdyn_ros.typing import Array, Mask
@@ -32,18 +32,20 @@ def yaw_error(belief: BlockPosePrediction, facts: NDArray[Any]) -> Array:
     return np.asarray((belief.yaw - facts["yaw"] + QUARTER / 2) % QUARTER - QUARTER / 2)
 
 
-def sighted(belief: BlockPosePrediction) -> Mask:
+def detected_mask(belief: BlockPosePrediction) -> Mask:
     """Return which of the pictures (N,) give a sighting."""
-    return (belief.resting >= LIKELY) & (belief.std[:, :2].max(axis=1) <= MAX_POSITION_STD)
+    return (belief.on_table_probability >= MIN_ON_TABLE_PROBABILITY) & (
+        belief.std[:, :2].max(axis=1) <= MAX_POSITION_STD
+    )
 
 
-def spread(belief: BlockPosePrediction, facts: NDArray[Any]) -> tuple[float, float]:
+def fit_std_scale(belief: BlockPosePrediction, facts: NDArray[Any]) -> tuple[float, float]:
     """Return by how much standard deviations of place and yaw are too small.
 
     With them, 95% of the truth lies inside the 95% ellipse and interval. Only pictures in which
     the block lies on the table, and that are sure of it by themselves, say something.
     """
-    chosen = (facts["resting"] > 0) & sighted(belief)
+    chosen = (facts["on_table"] > 0) & detected_mask(belief)
     if not chosen.any():
         return 1.0, 1.0
     place, yaw = _squares(belief, facts)
@@ -60,7 +62,7 @@ def _squares(belief: BlockPosePrediction, facts: NDArray[Any]) -> tuple[Array, A
     return place.sum(axis=1), np.square(yaw_error(belief, facts) / belief.std[:, 2])
 
 
-def accuracy(belief: BlockPosePrediction, facts: NDArray[Any]) -> dict[str, Any]:
+def pose_metrics(belief: BlockPosePrediction, facts: NDArray[Any]) -> dict[str, Any]:
     """Return how well sightings meet the truth.
 
     Returns:
@@ -68,21 +70,24 @@ def accuracy(belief: BlockPosePrediction, facts: NDArray[Any]) -> dict[str, Any]
         are sighted wrongly; error of place [mm] and yaw [deg] of the sightings, beside the error
         of always saying the middle; share of the truth inside the 95% ellipse and interval.
     """
-    rest, told = facts["resting"] > 0, sighted(belief)
+    rest, told = facts["on_table"] > 0, detected_mask(belief)
     both = rest & told
     if not both.any():
-        return {"pictures": len(facts), "seen": 0.0}
+        return {"images": len(facts), "detected_fraction": 0.0}
     off = np.linalg.norm(belief.position - facts["position"], axis=1)[both] * MILLI
     middle = facts["position"][both] - facts["position"][both].mean(axis=0)
     turn = np.degrees(np.abs(yaw_error(belief, facts)[both]))
     place, yaw = (squares[both] for squares in _squares(belief, facts))
     return {
-        "pictures": len(facts),
-        "seen": float(told[rest].mean()),
-        "mistaken": float(told[~rest].mean()) if (~rest).any() else 0.0,
-        "xy_mm": {"p50": float(np.median(off)), "p95": float(np.quantile(off, COVERED))},
-        "middle_mm": {"p50": float(np.median(np.linalg.norm(middle, axis=1)) * MILLI)},
-        "yaw_deg": {"p50": float(np.median(turn)), "p95": float(np.quantile(turn, COVERED))},
-        "inside_ellipse": float((place <= chi2.ppf(COVERED, 2)).mean()),
-        "inside_interval": float((yaw <= chi2.ppf(COVERED, 1)).mean()),
+        "images": len(facts),
+        "detected_fraction": float(told[rest].mean()),
+        "false_detection_fraction": float(told[~rest].mean()) if (~rest).any() else 0.0,
+        "position_error_mm": {
+            "p50": float(np.median(off)),
+            "p95": float(np.quantile(off, COVERED)),
+        },
+        "centre_baseline_mm": {"p50": float(np.median(np.linalg.norm(middle, axis=1)) * MILLI)},
+        "yaw_error_deg": {"p50": float(np.median(turn)), "p95": float(np.quantile(turn, COVERED))},
+        "position_coverage": float((place <= chi2.ppf(COVERED, 2)).mean()),
+        "yaw_coverage": float((yaw <= chi2.ppf(COVERED, 1)).mean()),
     }

@@ -31,7 +31,7 @@ from invdyn_ros.grasp.estimation.block_pose_network import ROBOT_STATE_DIM
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
-PICTURES, FACTS = "pictures.npy", "facts.npy"
+IMAGES_FILE, LABELS_FILE = "images.npy", "labels.npy"
 BEAT = 0.1  # [s] between moments
 FLAT = 0.005  # [m] a block that is higher than this over the table does not lie on it
 LOW, ROOM = (
@@ -55,9 +55,9 @@ class StateSamples(NamedTuple):
     """
 
     q: Array
-    measured: Array
+    measured_q: Array
     opening: Array
-    block: Array
+    T_base_block: Array
 
 
 @dataclass(frozen=True)
@@ -77,21 +77,21 @@ class RenderingConfig(Checked):
     default_noise_fraction: Fraction = 0.6
 
 
-def facts_type(landmarks: int, postures: int) -> np.dtype[Any]:
+def labels_dtype(landmarks: int, postures: int) -> np.dtype[Any]:
     """Return the type of what is true of one picture."""
     return np.dtype(
         [
-            ("posture", np.float32, postures),
+            ("robot_state", np.float32, postures),
             ("position", np.float32, 2),  # [m]
             ("yaw", np.float32),  # [rad]
-            ("resting", np.float32),  # 1: the block lies on the table
+            ("on_table", np.float32),  # 1: the block lies on the table
             (
-                "landmarks",
+                "keypoints",
                 np.float32,
                 (landmarks, 2),
             ),  # with the block's foot first: -1 to 1 in the picture
-            ("level", np.uint8),  # 0: noise default, 1: hard
-            ("home", np.uint8),
+            ("noise_level", np.uint8),  # 0: noise default, 1: hard
+            ("at_home", np.uint8),
         ]
     )
 
@@ -104,20 +104,20 @@ class RenderedImages(NamedTuple):
         facts: (N,) of `facts_type`.
     """
 
-    pixels: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     labels: NDArray[Any]
 
 
-def open_pictures(directory: Path) -> RenderedImages | None:
+def load_rendered_images(directory: Path) -> RenderedImages | None:
     """Return the pictures that `draw` finished in a folder, None if it did not."""
-    if not (directory / FACTS).is_file():
+    if not (directory / LABELS_FILE).is_file():
         return None
-    pixels = np.load(directory / PICTURES, mmap_mode="r")
-    return RenderedImages(pixels, np.load(directory / FACTS))
+    pixels = np.load(directory / IMAGES_FILE, mmap_mode="r")
+    return RenderedImages(pixels, np.load(directory / LABELS_FILE))
 
 
 def collect_states(
-    environment: GraspEnv, episodes: int, seed: int, show: Callable[[int, int], None]
+    environment: GraspEnv, episodes: int, seed: int, callback: Callable[[int, int], None]
 ) -> StateSamples:
     """Return what an arm that the script moves goes through.
 
@@ -142,11 +142,11 @@ def collect_states(
             _, _, terminated, truncated, info = environment.step(script(info))
             over, step = terminated or truncated, step + 1
         successes += info["is_success"]
-        show(episode + 1, successes)
+        callback(episode + 1, successes)
     return StateSamples(*(np.array(part) for part in zip(*seen, strict=True)))
 
 
-def joined(parts: Sequence[StateSamples]) -> StateSamples:
+def concatenate_states(parts: Sequence[StateSamples]) -> StateSamples:
     """Return the moments of several gatherings as one."""
     return StateSamples(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
@@ -164,12 +164,12 @@ class DatasetRenderer:
         self,
         robot: Robot,
         scene: Scene,
-        moments: StateSamples,
+        states: StateSamples,
         pixels: int,
         config: RenderingConfig,
     ) -> None:
         """Make one for an arm, its scene as described, moments to draw and a side in pixels."""
-        self.robot, self.scene, self.moments = robot, scene, moments
+        self.robot, self.scene, self.states = robot, scene, states
         self.pixels, self.config = pixels, config
         self.camera: SceneRenderer | None = None
         self.marks = np.insert(landmarks(scene), 2, 0.0, axis=1)  # (L, 3)
@@ -179,13 +179,13 @@ class DatasetRenderer:
         if self.camera is not None:
             self.camera.close()
 
-    def draw(
+    def render(
         self,
         directory: Path,
         count: int,
         seed: int,
         levels: tuple[DomainRandomization, DomainRandomization],
-        show: Callable[[int], None] = lambda done: None,
+        callback: Callable[[int], None] = lambda done: None,
     ) -> RenderedImages:
         """Draw pictures into a folder.
 
@@ -198,16 +198,16 @@ class DatasetRenderer:
         """
         directory.mkdir(parents=True, exist_ok=True)
         shape = (count, self.pixels, self.pixels, 3)
-        pixels = open_memmap(directory / PICTURES, "w+", np.uint8, shape)
-        facts = np.zeros(count, facts_type(len(self.marks) + 1, ROBOT_STATE_DIM))
+        pixels = open_memmap(directory / IMAGES_FILE, "w+", np.uint8, shape)
+        facts = np.zeros(count, labels_dtype(len(self.marks) + 1, ROBOT_STATE_DIM))
         for first in range(0, count, self.config.images_per_camera):
             last = min(first + self.config.images_per_camera, count)
             for k, (picture, fact) in enumerate(self._views(first, last, seed, levels), first):
                 pixels[k], facts[k] = picture, fact
-            show(last)
+            callback(last)
         pixels.flush()
-        np.save(directory / f".{FACTS}", facts)
-        (directory / f".{FACTS}").replace(directory / FACTS)  # there: all pictures are
+        np.save(directory / f".{LABELS_FILE}", facts)
+        (directory / f".{LABELS_FILE}").replace(directory / LABELS_FILE)  # there: all pictures are
         return RenderedImages(pixels, facts)
 
     def _views(
@@ -245,8 +245,8 @@ class DatasetRenderer:
         if random.random() < config.home_fraction:
             block = self._anywhere(random)
             return self.robot.home, self.robot.home, gripper.max_opening, block, True
-        k = int(random.integers(len(self.moments.q)))
-        q, measured, opening, block = (part[k] for part in self.moments)
+        k = int(random.integers(len(self.states.q)))
+        q, measured, opening, block = (part[k] for part in self.states)
         tool = self.robot.forward_kinematics(q)[:3, 3]
         flat = block[2, 3] < self.scene.block_size / 2 + FLAT
         if flat and tool[2] > ABOVE:

@@ -19,7 +19,11 @@ from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.config import Checked, Count, at_least, to_mapping
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv, GraspEnvConfig
-from invdyn_ros.grasp.estimation.block_pose_estimator import decode_prediction, landmarks, middle
+from invdyn_ros.grasp.estimation.block_pose_estimator import (
+    area_centre,
+    decode_prediction,
+    landmarks,
+)
 from invdyn_ros.grasp.estimation.block_pose_network import (
     BlockPoseMetadata,
     BlockPoseNet,
@@ -28,16 +32,16 @@ from invdyn_ros.grasp.estimation.block_pose_network import (
     save_block_pose_net,
 )
 from invdyn_ros.grasp.policies.success_rate import success_interval
-from invdyn_ros.grasp.pose_training.loss import BlockPoseFitConfig, fit, see_all, total_steps
-from invdyn_ros.grasp.pose_training.metrics import accuracy, select, spread
+from invdyn_ros.grasp.pose_training.loss import BlockPoseFitConfig, fit, predict_all, total_steps
+from invdyn_ros.grasp.pose_training.metrics import fit_std_scale, pose_metrics, select
 from invdyn_ros.grasp.pose_training.rendered_dataset import (
     DatasetRenderer,
     RenderedImages,
     RenderingConfig,
     StateSamples,
     collect_states,
-    joined,
-    open_pictures,
+    concatenate_states,
+    load_rendered_images,
 )
 from invdyn_ros.models.checkpoint import META, write_whole
 from invdyn_ros.robots.robot import load_robot
@@ -46,7 +50,7 @@ from invdyn_ros.robots.robot import load_robot
 VALIDATION, TEST, TRIALS = 2_000_000, 4_000_000, 5_000_000
 NAMES = ("default", "hard")  # levels of noise
 LEVELS = RANDOMIZATION_LEVELS[NAMES[0]], RANDOMIZATION_LEVELS[NAMES[1]]
-REPORT, SETTINGS = "block_pose.json", "settings.json"
+REPORT_FILE, CONFIG_FILE = "block_pose.json", "settings.json"
 FREE = "eval_episodes"  # may change while a run goes on
 
 Show = Callable[[str, int, int, str], None]
@@ -74,7 +78,7 @@ class BlockPoseTrainConfig(Checked):
     rounds: Count = 2
     episodes: Annotated[int, at_least(2)] = 60
     images: Count = 20_000
-    validation: Count = 3_000
+    val_images: Count = 3_000
     eval_episodes: Annotated[int, at_least(0)] = 200
     network: BlockPoseNetConfig = field(default_factory=BlockPoseNetConfig)
     rendering: RenderingConfig = field(default_factory=RenderingConfig)
@@ -96,13 +100,13 @@ class BlockPoseTraining:
         self.meta = BlockPoseMetadata(
             config.arm,
             scene.block_size,
-            middle(scene),
+            area_centre(scene),
             landmarks(scene),
             config.network,
             data={"settings": to_mapping(config)},
         )
 
-    def go(self) -> dict[str, Any]:
+    def train(self) -> dict[str, Any]:
         """Go through the rounds that are not done, then try out the network."""
         self._agree()
         sight = self._fresh()
@@ -115,7 +119,7 @@ class BlockPoseTraining:
                 save_block_pose_net(sight, done)
         save_block_pose_net(sight, self.out)
         report = self._report(sight)
-        write_whole(self.out / REPORT, (json.dumps(report, indent=2) + "\n").encode())
+        write_whole(self.out / REPORT_FILE, (json.dumps(report, indent=2) + "\n").encode())
         return report
 
     def _fresh(self) -> BlockPoseNet:
@@ -125,7 +129,7 @@ class BlockPoseTraining:
 
     def _agree(self) -> None:
         """Note the settings, or refuse others than those of the run that is there already."""
-        path, wanted = self.out / SETTINGS, json.loads(json.dumps(self.meta.data["settings"]))
+        path, wanted = self.out / CONFIG_FILE, json.loads(json.dumps(self.meta.data["settings"]))
         if not path.is_file():
             self.out.mkdir(parents=True, exist_ok=True)
             write_whole(path, (json.dumps(wanted, indent=2) + "\n").encode())
@@ -151,23 +155,23 @@ class BlockPoseTraining:
             self.show(name, len(losses), steps, f"loss {sum(recent) / len(recent):.3f}")
 
         fit(sight, sets, config.fit, config.seed + number, show)
-        held = self._pictures("validation", 0, config.validation, VALIDATION)
-        raw = decode_prediction(see_all(sight, held), (1.0, 1.0))
-        return sight.named(replace(self.meta, std_scale=spread(raw, held.labels)))
+        held = self._pictures("validation", 0, config.val_images, VALIDATION)
+        raw = decode_prediction(predict_all(sight, held), (1.0, 1.0))
+        return sight.with_metadata(replace(self.meta, std_scale=fit_std_scale(raw, held.labels)))
 
     def _pictures(self, name: str, number: int, count: int, apart: int = 0) -> RenderedImages:
         """Return pictures of a folder, which are drawn if they are not there."""
-        config, directory = self.config, self.out / "pictures" / name
-        known = open_pictures(directory)
+        config, directory = self.config, self.out / "images" / name
+        known = load_rendered_images(directory)
         if known is not None:
             return known
         seed = config.seed + apart + 1000 * number
-        moments = joined([self._gather(name, number, level, seed) for level in NAMES])
+        moments = concatenate_states([self._gather(name, number, level, seed) for level in NAMES])
         robot, scene = load_robot(config.arm), SCENES[config.arm]
         side = config.network.pixels
         with closing(DatasetRenderer(robot, scene, moments, side, config.rendering)) as draughts:
             label = f"{name}: drawing"
-            return draughts.draw(
+            return draughts.render(
                 directory, count, seed, LEVELS, lambda n: self.show(label, n, count, "")
             )
 
@@ -188,21 +192,21 @@ class BlockPoseTraining:
         """Return how well the network sees pictures of apart episodes, and how the script does."""
         config, report = self.config, {}
         for name, apart in (("validation", VALIDATION), ("test", TEST)):
-            pictures = self._pictures(name, 0, config.validation, apart)
+            pictures = self._pictures(name, 0, config.val_images, apart)
             belief, facts = (
-                decode_prediction(see_all(sight, pictures), sight.meta.std_scale),
+                decode_prediction(predict_all(sight, pictures), sight.meta.std_scale),
                 pictures.labels,
             )
             report[name] = {
-                part: accuracy(*select(belief, facts, chosen))
+                part: pose_metrics(*select(belief, facts, chosen))
                 for part, chosen in (
-                    ("default", facts["level"] == 0),
-                    ("default_home", (facts["level"] == 0) & (facts["home"] > 0)),
-                    ("hard", facts["level"] == 1),
+                    ("default", facts["noise_level"] == 0),
+                    ("default_home", (facts["noise_level"] == 0) & (facts["at_home"] > 0)),
+                    ("hard", facts["noise_level"] == 1),
                 )
             }
         if config.eval_episodes:
-            report["trials"] = {level: self._try(level, config.eval_episodes) for level in NAMES}
+            report["rollouts"] = {level: self._try(level, config.eval_episodes) for level in NAMES}
         return report
 
     def _try(self, level: str, episodes: int) -> dict[str, Any]:
@@ -229,7 +233,7 @@ class BlockPoseTraining:
 def train_block_pose(
     config: BlockPoseTrainConfig,
     out: str | Path,
-    show: Show = lambda what, done, total, note: None,
+    callback: Show = lambda what, done, total, note: None,
 ) -> dict[str, Any]:
     """Learn to see, or go on where a run in the same folder with the same settings ended.
 
@@ -244,4 +248,4 @@ def train_block_pose(
     Raises:
         ValueError: the folder holds a run with other settings.
     """
-    return BlockPoseTraining(config, Path(out), show).go()
+    return BlockPoseTraining(config, Path(out), callback).train()
