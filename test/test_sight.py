@@ -93,9 +93,9 @@ def test_pictures_are_the_same_from_the_same_seed_and_half_drawn_ones_are_none(
     tmp_path, pictures
 ) -> None:
     again, other = draw(tmp_path / "again", 64), draw(tmp_path / "other", 64, seed=1)
-    np.testing.assert_array_equal(again.images, pictures.pixels)
+    np.testing.assert_array_equal(again.images, pictures.images)
     np.testing.assert_array_equal(again.labels, pictures.labels)
-    assert not np.array_equal(other.images, pictures.pixels)
+    assert not np.array_equal(other.images, pictures.images)
     assert load_rendered_images(tmp_path / "again") is not None
     (tmp_path / "again" / LABELS_FILE).unlink()
     assert load_rendered_images(tmp_path / "again") is None
@@ -191,7 +191,7 @@ def test_pictures_that_cannot_be_halved_thrice_are_refused() -> None:
 
 
 def test_a_picture_of_another_size_is_scaled_or_refused(pictures) -> None:
-    seer, picture = BlockPoseEstimator(UR5, SCENE, sure(fresh())), np.array(pictures.pixels[0])
+    seer, picture = BlockPoseEstimator(UR5, SCENE, sure(fresh())), np.array(pictures.images[0])
     seen = seer.estimate(0.0, picture, UR5.home, 0.08)
     larger = seer.estimate(0.0, np.kron(picture, np.ones((2, 2, 1), np.uint8)), UR5.home, 0.08)
     assert seen is not None and larger is not None
@@ -202,7 +202,7 @@ def test_a_picture_of_another_size_is_scaled_or_refused(pictures) -> None:
 
 
 def test_who_is_in_doubt_says_nothing(pictures) -> None:
-    sight, picture = sure(fresh()), np.array(pictures.pixels[0])
+    sight, picture = sure(fresh()), np.array(pictures.images[0])
     seer = BlockPoseEstimator(UR5, SCENE, sight)
     assert seer.estimate(0.0, picture, UR5.home, 0.08) is not None
     for bias in (

@@ -175,7 +175,7 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path):
     [
         (["--algorithm", "magic"], "no algorithm 'magic'; known: ['dagger', 'ppo', 'sac', 'tqc']"),
         (["--arm", "kuka_iiwa"], "no block to grasp for arm 'kuka_iiwa'"),
-        (["--learner.size", "3"], "unknown field 'size'; ImitationConfig has"),
+        (["--learner.size", "3"], "unknown field 'size'; DaggerConfig has"),
         (["--learner.batch_size", "0"], "batch_size is 0; it must be at least 1"),
         (["--noise", "loud"], "no noise 'loud'"),
         (

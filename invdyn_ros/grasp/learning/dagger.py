@@ -66,7 +66,7 @@ class ExpertMixing:
 class DaggerTraining(GraspTraining):
     """A run of DAgger."""
 
-    settings: DaggerConfig
+    learner_config: DaggerConfig
 
     def train(self, resume: bool) -> None:
         """Learn until the steps are done."""
@@ -78,54 +78,63 @@ class DaggerTraining(GraspTraining):
             self.logger = configure(str(self.out / LOG_FOLDER), ["tensorboard"])
             self.apply_curriculum(env)
             self._imitate(env)
-            self.finish(self.step, self.logger)
+            self.finish(self.num_timesteps, self.logger)
 
     def _prepare(self, env: VecEnv) -> None:
         config = self.config
-        if config.total_timesteps <= self.settings.learning_starts:
+        if config.total_timesteps <= self.learner_config.learning_starts:
             raise ValueError(
                 f"total_timesteps is {config.total_timesteps}, all of them driven by the teacher; give more than "
-                f"learner.learning_starts, {self.settings.learning_starts}"
+                f"learner.learning_starts, {self.learner_config.learning_starts}"
             )
         size, actions = space_sizes(env)
         torch.manual_seed(config.seed)
         self.learner = MLPPolicy(self.policy_metadata(env, "tanh", 0))
-        self.optimizer = torch.optim.Adam(self.learner.parameters(), self.settings.learning_rate)
+        self.optimizer = torch.optim.Adam(
+            self.learner.parameters(), self.learner_config.learning_rate
+        )
         self.observations = np.zeros((config.total_timesteps, size), np.float32)
         self.expert_actions = np.zeros((config.total_timesteps, actions), np.float32)
-        self.step = self.num_updates = 0
+        self.num_timesteps = self.num_updates = 0
 
     def _imitate(self, env: VecEnv) -> None:
         """Act, ask the teacher, and learn from all that it ever said."""
         config, due = self.config, self.config.evaluation.eval_freq
         drivers = ExpertMixing(
-            self.settings, env.num_envs, self.expert_actions.shape[1], config.seed + self.step
+            self.learner_config,
+            env.num_envs,
+            self.expert_actions.shape[1],
+            config.seed + self.num_timesteps,
         )
         observation = np.asarray(env.reset())
-        while self.step < config.total_timesteps:
-            taught = np.array(env.env_method("expert_action", self.settings.expert), np.float32)
-            rows = slice(self.step, min(self.step + env.num_envs, config.total_timesteps))
+        while self.num_timesteps < config.total_timesteps:
+            taught = np.array(
+                env.env_method("expert_action", self.learner_config.expert), np.float32
+            )
+            rows = slice(
+                self.num_timesteps, min(self.num_timesteps + env.num_envs, config.total_timesteps)
+            )
             count = rows.stop - rows.start
             self.observations[rows], self.expert_actions[rows] = (
                 observation[:count],
                 taught[:count],
             )
-            started = rows.stop >= self.settings.learning_starts
+            started = rows.stop >= self.learner_config.learning_starts
             action = drivers.act(self.learner.act(observation), taught)
             after, _, over, infos = env.step(action)
             observation = np.asarray(after)
             drivers.change(over, started)
             self.update_curriculum(infos, env)
             self._learn(rows.stop)
-            self.callback(self.step, self.best)
-            if self.step // due > rows.start // due:
-                self.evaluate(self.step, self.logger)
+            self.callback(self.num_timesteps, self.best)
+            if self.num_timesteps // due > rows.start // due:
+                self.evaluate(self.num_timesteps, self.logger)
                 self.save_checkpoint()
 
     def _learn(self, num_timesteps: int) -> None:
         """Do the updates that are due after so many steps; none before the teacher has begun."""
-        self.step = num_timesteps
-        if num_timesteps < self.settings.learning_starts:
+        self.num_timesteps = num_timesteps
+        if num_timesteps < self.learner_config.learning_starts:
             return
         if not self.num_updates:
             first = torch.from_numpy(self.observations[:num_timesteps])
@@ -133,9 +142,9 @@ class DaggerTraining(GraspTraining):
             self.learner.scale.copy_(first.std(0).clamp(min=MIN_OBSERVATION_STD))
         left = 1 - (1 - END_RATE) * num_timesteps / self.config.total_timesteps
         for group in self.optimizer.param_groups:
-            group["lr"] = left * self.settings.learning_rate
-        while self.num_updates < self.settings.gradient_steps * num_timesteps:
-            at = torch.randint(num_timesteps, (self.settings.batch_size,)).numpy()
+            group["lr"] = left * self.learner_config.learning_rate
+        while self.num_updates < self.learner_config.gradient_steps * num_timesteps:
+            at = torch.randint(num_timesteps, (self.learner_config.batch_size,)).numpy()
             answer = self.learner(torch.from_numpy(self.observations[at]))
             loss = nn.functional.mse_loss(answer, torch.from_numpy(self.expert_actions[at]))
             self.optimizer.zero_grad()
@@ -149,17 +158,20 @@ class DaggerTraining(GraspTraining):
         tensors = {f"policy.{k}": v for k, v in self.learner.state_dict().items()}
         for number, entries in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{k}": torch.as_tensor(v) for k, v in entries.items()}
-        tensors["observations"] = torch.from_numpy(self.observations[: self.step])
-        tensors["expert_actions"] = torch.from_numpy(self.expert_actions[: self.step])
+        tensors["observations"] = torch.from_numpy(self.observations[: self.num_timesteps])
+        tensors["expert_actions"] = torch.from_numpy(self.expert_actions[: self.num_timesteps])
         save_learner_state(
-            tensors, {"step": self.step, "updates": self.num_updates}, self.progress, self.out
+            tensors,
+            {"num_timesteps": self.num_timesteps, "num_updates": self.num_updates},
+            self.progress,
+            self.out,
         )
 
     def _resume(self) -> None:
         tensors, counts, progress = load_learner_state(self.fixed_config, self.out)
         self.restore(progress)
         try:
-            self.step, self.num_updates = counts["step"], counts["updates"]
+            self.num_timesteps, self.num_updates = counts["num_timesteps"], counts["num_updates"]
             kept = len(tensors["observations"])
             if kept > len(self.observations):
                 raise ValueError(
@@ -180,7 +192,7 @@ class DaggerTraining(GraspTraining):
             self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         except (KeyError, RuntimeError) as error:
             raise damaged_state_error(self.out, error) from error
-        torch.manual_seed(self.config.seed + LATER * self.step)
+        torch.manual_seed(self.config.seed + LATER * self.num_timesteps)
 
     def policy(self, step: int) -> MLPPolicy:
         """Return a copy of the learner."""

@@ -103,7 +103,7 @@ def _batches(
     order = random.permutation(len(which))
     for start in range(0, len(order) - size + 1, size):
         chosen = order[start : start + size]
-        pictures = np.stack([sets[which[k]].pixels[where[k]] for k in chosen])
+        pictures = np.stack([sets[which[k]].images[where[k]] for k in chosen])
         facts = np.array([sets[which[k]].labels[where[k]] for k in chosen])
         yield torch.as_tensor(pictures), label_tensors(facts)
 
