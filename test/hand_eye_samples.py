@@ -6,17 +6,16 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.perception.hand_eye.calibration import residual_norms
-from invdyn_ros.perception.hand_eye.pose_pairs import (
-    Mounting,
-    PosePairs,
+from invdyn_ros.perception.hand_eye.pose_pairs import Mounting, PosePairs
+from invdyn_ros.perception.rigid_transforms import (
     invert_transform,
-    make_transform,
     pose_difference,
+    transform_from_rotvec,
 )
 
 # of the camera in the base or on the tool, and of the marker on the tool or in the base
-X = make_transform(np.array([1.2, -1.0, 0.8]), np.array([0.9, -0.3, 0.6]))
-Y = make_transform(np.array([0.3, 0.2, -0.9]), np.array([0.01, -0.02, 0.05]))
+X = transform_from_rotvec(np.array([1.2, -1.0, 0.8]), np.array([0.9, -0.3, 0.6]))
+Y = transform_from_rotvec(np.array([0.3, 0.2, -0.9]), np.array([0.01, -0.02, 0.05]))
 NOISE = 1e-3, np.radians(0.5)  # of a sighting, per axis [m], [rad]
 
 
@@ -32,9 +31,9 @@ def random_pairs(
     turn = np.zeros((n, 3))
     turn[:, axes] = np.radians(60) * rng.uniform(-1, 1, (n, len(axes)))
     # the tool turns in its own frame about those axes only
-    tool = make_transform(np.tile([0.4, 0.1, 0.2], (n, 1)), np.zeros((n, 3))) @ make_transform(
-        turn, np.zeros((n, 3))
-    )
+    tool = transform_from_rotvec(
+        np.tile([0.4, 0.1, 0.2], (n, 1)), np.zeros((n, 3))
+    ) @ transform_from_rotvec(turn, np.zeros((n, 3)))
     place = rng.uniform(-0.2, 0.2, (n, 3)) + np.array([0.0, 0.0, 0.7])
     tool[:, :3, 3] = 0.0
     marker = invert_transform(X) @ tool @ Y

@@ -16,13 +16,13 @@ from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.cli import run_verb
 from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.messages import block_to_message, to_stamp
-from invdyn_ros.perception.hand_eye.pose_pairs import invert_transform, make_transform
+from invdyn_ros.perception.rigid_transforms import invert_transform, transform_from_rotvec
 from invdyn_ros.robots.robot import load_robot
 
 UR5 = load_robot("ur5")
 SCENE = SCENES["ur5"]
 CAMERA = SCENE.camera.T_base_camera
-HELD = make_transform(
+HELD = transform_from_rotvec(
     np.array([0.1, -0.2, 0.3]), np.array([0.0, 0.005, 0.01])
 )  # of the block on the tool
 RATE, PICTURES = 50, 5  # [Hz] of joint states, and of them from picture to picture

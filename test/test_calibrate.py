@@ -31,7 +31,7 @@ from invdyn_ros.graph.graph import resolve
 from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.perception.block_detector import BlockDetector, BlockDetectorConfig
 from invdyn_ros.perception.hand_eye.camera_pose import CameraPose, read_camera_pose, to_yaml
-from invdyn_ros.perception.hand_eye.pose_pairs import invert_transform, make_transform
+from invdyn_ros.perception.rigid_transforms import invert_transform, transform_from_rotvec
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +59,8 @@ def test_a_recording_becomes_the_file_that_the_launch_reads(recording, tmp_path,
 
 
 def test_a_camera_on_the_hand_is_found_but_not_for_the_grasp(tmp_path) -> None:
-    on_hand = make_transform(np.array([0.1, 0.0, 0.2]), np.array([0.05, 0.0, -0.1]))
-    block = make_transform(np.zeros(3), np.array([0.5, 0.0, 0.02]))
+    on_hand = transform_from_rotvec(np.array([0.1, 0.0, 0.2]), np.array([0.05, 0.0, -0.1]))
+    block = transform_from_rotvec(np.zeros(3), np.array([0.5, 0.0, 0.02]))
 
     def seen(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return invert_transform(UR5.forward_kinematics(q) @ on_hand) @ block, np.zeros((6, 6))
@@ -105,8 +105,8 @@ def test_a_wrong_rest_is_named_and_left_out(tmp_path, capsys) -> None:
     def seen(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         T, covariance = exact(q)
         rng = np.random.default_rng(int(1e9 * np.abs(q).sum()))  # the same at each rest
-        T = T @ make_transform(rng.normal(0, 3e-3, 3), rng.normal(0, 5e-4, 3))
-        flipped = make_transform(np.array([0.0, 0.8, 0.0]), np.array([0.0, 0.02, 0.0]))
+        T = T @ transform_from_rotvec(rng.normal(0, 3e-3, 3), rng.normal(0, 5e-4, 3))
+        flipped = transform_from_rotvec(np.array([0.0, 0.8, 0.0]), np.array([0.0, 0.02, 0.0]))
         return (T @ flipped if np.array_equal(q, moves[5]) else T), covariance
 
     file = tmp_path / "camera.yaml"

@@ -11,13 +11,11 @@ from invdyn_ros.perception.hand_eye.calibration import calibrate, residual_norms
 from invdyn_ros.perception.hand_eye.closed_form import solve_closed_form
 from invdyn_ros.perception.hand_eye.least_squares import held_out_residuals, solve_hand_eye
 from invdyn_ros.perception.hand_eye.pose_diversity import PoseDiversity, axis_name
-from invdyn_ros.perception.hand_eye.pose_pairs import (
-    MOUNTINGS,
-    Mounting,
-    PosePairs,
+from invdyn_ros.perception.hand_eye.pose_pairs import MOUNTINGS, Mounting, PosePairs
+from invdyn_ros.perception.rigid_transforms import (
     invert_transform,
-    make_transform,
     pose_difference,
+    transform_from_rotvec,
 )
 
 
@@ -39,7 +37,7 @@ def test_first_guess_is_exact_without_noise(mounting: Mounting) -> None:
 
 def test_another_base_frame_moves_the_camera_with_it() -> None:
     pairs = random_pairs(0, noise=NOISE)
-    other = make_transform(np.array([0.5, 2.0, -0.3]), np.array([3.0, -1.0, 0.5]))
+    other = transform_from_rotvec(np.array([0.5, 2.0, -0.3]), np.array([3.0, -1.0, 0.5]))
     moved = PosePairs(other @ pairs.T_base_tool, pairs.T_camera_marker, pairs.covariance)
     first, second = solve_hand_eye(pairs, "eye_to_hand"), solve_hand_eye(moved, "eye_to_hand")
     np.testing.assert_allclose(second.X, other @ first.X, atol=1e-8)
@@ -49,7 +47,7 @@ def test_another_base_frame_moves_the_camera_with_it() -> None:
 
 def test_another_frame_of_the_marker_leaves_the_camera() -> None:
     pairs = random_pairs(0, noise=NOISE)
-    other = make_transform(np.array([0.5, -1.0, 0.3]), np.zeros(3))
+    other = transform_from_rotvec(np.array([0.5, -1.0, 0.3]), np.zeros(3))
     turned = PosePairs(pairs.T_base_tool, pairs.T_camera_marker @ other, pairs.covariance)
     np.testing.assert_allclose(
         solve_hand_eye(turned, "eye_to_hand").X, solve_hand_eye(pairs, "eye_to_hand").X, atol=1e-8
@@ -105,7 +103,7 @@ def test_precise_sightings_count_more() -> None:
         marker = pairs.T_camera_marker.copy()
         marker[:, :3, 3] += error[:, :3]
         marker[:, :3, :3] = (
-            make_transform(error[:, 3:], error[:, :3])[:, :3, :3] @ marker[:, :3, :3]
+            transform_from_rotvec(error[:, 3:], error[:, :3])[:, :3, :3] @ marker[:, :3, :3]
         )
         even.append(
             errors(
@@ -122,7 +120,7 @@ def test_wrong_sightings_are_left_out_by_name() -> None:
         pairs = random_pairs(seed, noise=NOISE)
         wrong = [2, 7, 11, 16]
         marker = pairs.T_camera_marker.copy()
-        marker[wrong] = marker[wrong] @ make_transform(
+        marker[wrong] = marker[wrong] @ transform_from_rotvec(
             np.array([0.0, 1.4, 0.3]), np.array([0, 0, 0.03])
         )
         found = solve_hand_eye(

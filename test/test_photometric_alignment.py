@@ -16,7 +16,8 @@ from invdyn_ros.perception.photometric_alignment import (
     tilt_angle,
     tilted_poses,
 )
-from invdyn_ros.perception.pose_from_edges import PoseFit, apply_step, rotation_angle, transform
+from invdyn_ros.perception.pose_from_edges import PoseFit
+from invdyn_ros.perception.rigid_transforms import apply_step, rigid_transform, rotation_angle
 
 SIZE, SIDE = 0.04, 40.0  # of the block [m], of its marker [px]
 GREY = (225.0, 40.0, 90.0)  # white, black, background
@@ -30,7 +31,7 @@ def lens(distorted: bool = False) -> tuple[np.ndarray, np.ndarray]:
 def facing(across: float, along: float, x: float = 0.01, y: float = -0.02) -> np.ndarray:
     """A block whose first face looks at the camera, tilted by two angles [rad]."""
     R = Rotation.from_euler("xyz", [np.pi + across, along, 0.3]).as_matrix()
-    return transform(R, np.array([x, y, 850 * 0.032 / SIDE]))
+    return rigid_transform(R, np.array([x, y, 850 * 0.032 / SIDE]))
 
 
 @cache
@@ -41,7 +42,7 @@ def drawn(T_bytes: bytes, distorted: bool, noise: float) -> np.ndarray:
     layers = sum(picture._apply_lens(layer) for layer in picture.render(T).layers)
     white, covered = layers[..., 0], layers[..., 1]
     image = np.full(blank.shape, GREY[2], float)
-    h, w = picture.seen.shape
+    h, w = picture.crop.shape
     x, y = picture.origin
     block = GREY[1] * covered + (GREY[0] - GREY[1]) * white + GREY[2] * (1 - covered)
     image[y : y + h, x : x + w] = block

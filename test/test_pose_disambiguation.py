@@ -15,12 +15,8 @@ from invdyn_ros.perception.pose_disambiguation import (
     rank_hypotheses,
     tracking_costs,
 )
-from invdyn_ros.perception.pose_from_edges import (
-    PoseFit,
-    fit_block_poses,
-    rotation_angle,
-    transform,
-)
+from invdyn_ros.perception.pose_from_edges import PoseFit, fit_block_poses
+from invdyn_ros.perception.rigid_transforms import rigid_transform, rotation_angle
 from invdyn_ros.robots.robot import load_robot
 
 
@@ -34,7 +30,7 @@ def small_tilted_blocks(count: int) -> tuple[list[np.ndarray], list[np.ndarray]]
             facing = Rotation.from_euler("xz", [np.pi, rng.uniform(-np.pi, np.pi)])
             axis = tilt * np.array([np.cos(about), np.sin(about), 0])
             R = (Rotation.from_rotvec(axis) * facing).as_matrix()
-            truth.append(transform(R, np.array([0.0, 0.0, 850 * 0.032 / 24])))
+            truth.append(rigid_transform(R, np.array([0.0, 0.0, 850 * 0.032 / 24])))
             base = scene.camera.T_base_camera @ truth[-1]
             images.append(camera.render(robot.home, 0.0, base[None]))
     return images, truth
@@ -58,7 +54,7 @@ def test_picture_tells_the_side_to_which_a_lone_small_marker_is_tilted() -> None
 
 def tilted(angle: float) -> np.ndarray:
     R = Rotation.from_euler("xyz", [np.pi, angle, 0]).as_matrix()
-    return transform(R, np.array([0.0, 0.0, 1.0]))
+    return rigid_transform(R, np.array([0.0, 0.0, 1.0]))
 
 
 def mode(angle: float, cost: float) -> PoseFit:

@@ -7,7 +7,8 @@ from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.scene import SCENES, block_pose
 from invdyn_ros.perception.aruco_cube import marker_corners
-from invdyn_ros.perception.pose_from_edges import fit_block_poses, project, skew
+from invdyn_ros.perception.pose_from_edges import fit_block_poses, project
+from invdyn_ros.perception.rigid_transforms import skew
 
 
 def test_derivative_of_projection_is_that_of_finite_differences() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hand_eye_samples import NOISE, X, Y, blurred, errors
 
 from invdyn_ros.perception.hand_eye.least_squares import solve_hand_eye
-from invdyn_ros.perception.hand_eye.pose_pairs import PosePairs, invert_transform, make_transform
+from invdyn_ros.perception.hand_eye.pose_pairs import PosePairs
 from invdyn_ros.perception.hand_eye.static_poses import (
     HandEyeStreams,
     StaticPoseConfig,
@@ -15,6 +15,7 @@ from invdyn_ros.perception.hand_eye.static_poses import (
     complete_covariances,
     find_static_poses,
 )
+from invdyn_ros.perception.rigid_transforms import invert_transform, transform_from_rotvec
 from invdyn_ros.robots.robot import load_robot
 
 
@@ -82,7 +83,7 @@ def test_order_and_repeats_of_messages_do_not_matter() -> None:
 def test_a_flipped_picture_does_not_spoil_its_rest() -> None:
     streams = rested(postures(8))
     flipped = streams.T_camera_marker.copy()
-    flipped[::7] = flipped[::7] @ make_transform(np.array([1.5, 0.0, 0.0]), np.zeros(3))
+    flipped[::7] = flipped[::7] @ transform_from_rotvec(np.array([1.5, 0.0, 0.0]), np.zeros(3))
     noisy = blurred(
         PosePairs.from_poses(flipped, flipped), (1e-4, 1e-3), np.random.default_rng(0)
     ).T_camera_marker

@@ -30,7 +30,7 @@ from invdyn_ros.perception.aruco_cube import (
     marker_corners,
 )
 from invdyn_ros.perception.block_detector import BlockDetector, BlockDetectorConfig, BlockPose
-from invdyn_ros.perception.pose_from_edges import rotation_angle, transform
+from invdyn_ros.perception.rigid_transforms import rigid_transform, rotation_angle
 
 DISTANCE = 0.3  # at which errors of position are given [m]
 BINS = {  # of a marker's side [px]
@@ -222,7 +222,7 @@ def flipped(T: np.ndarray, truth: np.ndarray) -> bool:
             continue
         tilt = np.arctan2(sine, normal @ sight)
         mirrored = Rotation.from_rotvec(2 * tilt * axis / sine).as_matrix() @ truth[:3, :3]
-        if rotation_angle(T, transform(mirrored, truth[:3, 3])) < error:
+        if rotation_angle(T, rigid_transform(mirrored, truth[:3, 3])) < error:
             return True
     return False
 
@@ -247,5 +247,5 @@ def _opencv(image: np.ndarray, block_size: float, k: np.ndarray, subpixel: bool)
         return None
     corners = marker_corners(block_size)[markers.ids[largest]]
     x, y = (corners[1] - corners[0]) / (2 * half), (corners[1] - corners[2]) / (2 * half)
-    T_block_face = transform(np.column_stack([x, y, np.cross(x, y)]), corners.mean(axis=0))
-    return transform(cv2.Rodrigues(r)[0], t.ravel()) @ np.linalg.inv(T_block_face), None
+    T_block_face = rigid_transform(np.column_stack([x, y, np.cross(x, y)]), corners.mean(axis=0))
+    return rigid_transform(cv2.Rodrigues(r)[0], t.ravel()) @ np.linalg.inv(T_block_face), None

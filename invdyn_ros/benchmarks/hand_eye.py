@@ -22,13 +22,11 @@ from invdyn_ros.config import Checked, Count, Positive, at_least
 from invdyn_ros.perception.hand_eye.calibration import residual_norms
 from invdyn_ros.perception.hand_eye.least_squares import fisher_information, solve_hand_eye
 from invdyn_ros.perception.hand_eye.pose_diversity import MIN_POSES
-from invdyn_ros.perception.hand_eye.pose_pairs import (
-    MOUNTINGS,
-    Mounting,
-    PosePairs,
+from invdyn_ros.perception.hand_eye.pose_pairs import MOUNTINGS, Mounting, PosePairs
+from invdyn_ros.perception.rigid_transforms import (
     invert_transform,
-    make_transform,
     pose_difference,
+    transform_from_rotvec,
 )
 from invdyn_ros.robots.robot import Robot, load_robot
 
@@ -44,11 +42,11 @@ TRUTHS: dict[Mounting, tuple[np.ndarray, np.ndarray]] = {
     # the camera in the base or on the tool; the marker on the tool or in the base
     "eye_to_hand": (
         Camera.look_at((1.0, -0.35, 0.6), (0.45, 0.0, 0.3), FOCAL).T_base_camera,
-        make_transform(np.array([0.2, -0.3, 0.4]), np.array([0.0, 0.01, 0.02])),
+        transform_from_rotvec(np.array([0.2, -0.3, 0.4]), np.array([0.0, 0.01, 0.02])),
     ),
     "eye_in_hand": (
-        make_transform(np.array([0.0, 0.1, 1.5]), np.array([0.06, 0.0, -0.08])),
-        make_transform(np.array([0.0, 0.0, 0.4]), np.array([0.5, 0.05, 0.0])),
+        transform_from_rotvec(np.array([0.0, 0.1, 1.5]), np.array([0.06, 0.0, -0.08])),
+        transform_from_rotvec(np.array([0.0, 0.0, 0.4]), np.array([0.5, 0.05, 0.0])),
     ),
 }
 PEERS = {
@@ -236,7 +234,9 @@ def _sighted(
     noise = rng.standard_normal((len(arm), 6)) * np.repeat(deviation, 3)
     marker = exact.copy()
     marker[:, :3, 3] += noise[:, :3]
-    marker[:, :3, :3] = make_transform(noise[:, 3:], noise[:, :3])[:, :3, :3] @ exact[:, :3, :3]
+    marker[:, :3, :3] = (
+        transform_from_rotvec(noise[:, 3:], noise[:, :3])[:, :3, :3] @ exact[:, :3, :3]
+    )
     covariance = np.diag(np.repeat(deviation, 3) ** 2)
     return PosePairs(arm, marker, np.broadcast_to(covariance, (len(arm), 6, 6)))
 

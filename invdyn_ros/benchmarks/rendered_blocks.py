@@ -15,7 +15,7 @@ from invdyn_ros.arms.domain_randomization import load_randomization, randomize_s
 from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.arms.scene import SCENES, Scene
 from invdyn_ros.perception.aruco_cube import MARKER_FRACTION
-from invdyn_ros.perception.pose_from_edges import transform
+from invdyn_ros.perception.rigid_transforms import rigid_transform
 from invdyn_ros.robots.robot import load_robot
 
 ARM = "ur5"  # whose block, lens, light and image noise it is; it stands behind the camera
@@ -75,7 +75,7 @@ def render_block_images(
                 grained = sensed + grains.normal(0.0, grain, sensed.shape)
                 image = np.clip(np.round(grained), 0, 255).astype(np.uint8)
                 yield BlockImageSample(image, T, side, frame)
-                T = T @ transform(
+                T = T @ rigid_transform(
                     Rotation.from_rotvec(TURN * rng.standard_normal(3)).as_matrix(),
                     MOVE * rng.standard_normal(3),
                 )
@@ -89,4 +89,4 @@ def sample_block_pose(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarra
     pixel = rng.uniform(MARGIN * side, room)
     depth = camera.focal * scene.block_size * MARKER_FRACTION / side
     place = depth * np.linalg.inv(camera.intrinsics()) @ [*pixel, 1.0]
-    return transform(Rotation.random(random_state=rng).as_matrix(), place), side
+    return rigid_transform(Rotation.random(random_state=rng).as_matrix(), place), side

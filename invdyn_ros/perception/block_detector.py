@@ -19,7 +19,8 @@ from invdyn_ros.perception.pose_disambiguation import (
     rank_hypotheses,
     tracking_costs,
 )
-from invdyn_ros.perception.pose_from_edges import PoseFit, corner_errors, fit_block_poses, skew
+from invdyn_ros.perception.pose_from_edges import PoseFit, corner_errors, fit_block_poses
+from invdyn_ros.perception.rigid_transforms import skew
 
 UNAMBIGUOUS_COST_GAP = 25.0  # costs that tell two poses apart without a look at the picture
 MAX_ROTATION_STD = np.radians(1.0)  # a pose known no better is aligned with the picture

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from invdyn_ros.perception.pose_from_edges import PoseFit, rotation_angle
+from invdyn_ros.perception.pose_from_edges import PoseFit
+from invdyn_ros.perception.rigid_transforms import rotation_angle
 
 ROTATION_PER_IMAGE = 0.1  # a block turns so much between two images [rad]
 MAX_TRACKING_COST = 9.0  # the past says so much at most against a pose

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from invdyn_ros.perception.hand_eye.pose_pairs import make_transform
 from invdyn_ros.perception.hand_eye.static_poses import HandEyeStreams
+from invdyn_ros.perception.rigid_transforms import transform_from_rotvec
 from invdyn_ros.sources.rosbag import (
     JOINT_STATE,
     find_bags,
@@ -63,7 +63,9 @@ def _pose(message: object, topic: str) -> np.ndarray:
     quaternion = np.array([o.x, o.y, o.z, o.w])
     if not np.isfinite(quaternion).all() or not np.linalg.norm(quaternion) > 0:
         raise ValueError(f"{topic} has a pose without an orientation")
-    return make_transform(Rotation.from_quat(quaternion).as_rotvec(), np.array([p.x, p.y, p.z]))
+    return transform_from_rotvec(
+        Rotation.from_quat(quaternion).as_rotvec(), np.array([p.x, p.y, p.z])
+    )
 
 
 def _check_time(topic: str, time: np.ndarray) -> None:

@@ -19,7 +19,7 @@ from invdyn_ros.perception.aruco_cube import face_normals, marker_corners
 from invdyn_ros.perception.block_detector import BlockDetectorConfig
 from invdyn_ros.perception.pose_from_edges import (
     edge_samples,
-    linearise,
+    linearize,
     marker_thickness,
     project,
 )
@@ -122,7 +122,7 @@ class SimulatedDetector:
         sides = edge_samples(
             np.array(faces), quads, self.block_size, BlockDetectorConfig.edge_noise_std
         )
-        J = linearise(T, sides, self._k)[1]
+        J = linearize(T, sides, self._k).jacobian
         covariance = np.linalg.inv(J.T @ J)
         root = np.linalg.cholesky(covariance)
         bias = np.sqrt(1 - JITTER**2) * random.standard_normal(6)

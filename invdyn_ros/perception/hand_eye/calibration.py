@@ -15,7 +15,8 @@ from invdyn_ros.perception.hand_eye.least_squares import (
     solve_hand_eye,
 )
 from invdyn_ros.perception.hand_eye.pose_diversity import PoseDiversity
-from invdyn_ros.perception.hand_eye.pose_pairs import Mounting, PosePairs, pose_difference
+from invdyn_ros.perception.hand_eye.pose_pairs import Mounting, PosePairs
+from invdyn_ros.perception.rigid_transforms import pose_difference
 
 MIN_INLIER_FRACTION = 0.6  # share of the poses that must agree with each other
 MAX_RMS_RESIDUAL = (0.03, np.radians(10))  # a residual that is no noise, RMS [m], [rad]

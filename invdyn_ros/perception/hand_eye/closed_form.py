@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from invdyn_ros.perception.hand_eye.pose_pairs import invert_transform, rotation_vectors
+from invdyn_ros.perception.rigid_transforms import invert_transform, rotation_vectors
 
 MAX_ANGLE = np.radians(170)  # beyond, the sign of a rotation vector is not sure
 NUM_REWEIGHTINGS = 20  # of new weights

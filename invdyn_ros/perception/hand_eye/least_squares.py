@@ -14,14 +14,13 @@ import numpy as np
 from scipy.stats import chi2, f
 
 from invdyn_ros.perception.hand_eye.closed_form import solve_closed_form
-from invdyn_ros.perception.hand_eye.pose_pairs import (
-    Mounting,
-    PosePairs,
+from invdyn_ros.perception.hand_eye.pose_pairs import Mounting, PosePairs
+from invdyn_ros.perception.rigid_transforms import (
     invert_transform,
-    make_transform,
     pose_difference,
+    skew,
+    transform_from_rotvec,
 )
-from invdyn_ros.perception.pose_from_edges import skew
 
 MAX_ITERATIONS = 50  # of Gauss-Newton, at most
 STEP_TOLERANCE = 1e-10  # a smaller step ends it [m, rad]
@@ -90,7 +89,10 @@ class HandEyeEquations(NamedTuple):
             right = root * self.residuals(X, Y, scale)
             rows = root[..., None] * self.jacobian(X, Y, scale)
             step = -np.linalg.lstsq(rows.reshape(-1, 12), right.ravel(), rcond=None)[0]
-            X, Y = X @ make_transform(step[3:6], step[:3]), Y @ make_transform(step[9:], step[6:9])
+            X, Y = (
+                X @ transform_from_rotvec(step[3:6], step[:3]),
+                Y @ transform_from_rotvec(step[9:], step[6:9]),
+            )
             if np.abs(step).max() < STEP_TOLERANCE:
                 break
         return X, Y

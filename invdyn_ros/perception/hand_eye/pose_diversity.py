@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from invdyn_ros.perception.hand_eye.pose_pairs import rotation_vectors
+from invdyn_ros.perception.rigid_transforms import rotation_vectors
 
 MIN_POSES = 6  # three would do without noise, and leave nothing to check them by
 RECOMMENDED_POSES = 15

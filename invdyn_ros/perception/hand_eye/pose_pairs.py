@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.spatial.transform import Rotation
+
+from invdyn_ros.perception.rigid_transforms import invert_transform
 
 Mounting = Literal["eye_to_hand", "eye_in_hand"]
 MOUNTINGS: tuple[Mounting, ...] = ("eye_to_hand", "eye_in_hand")
@@ -74,33 +75,3 @@ class PosePairs:
         return (
             self.T_base_tool if mounting == "eye_to_hand" else invert_transform(self.T_base_tool)
         )
-
-
-def invert_transform(T: np.ndarray) -> np.ndarray:
-    """Return the inverse of poses (..., 4, 4)."""
-    out = np.zeros_like(T)
-    R = np.swapaxes(T[..., :3, :3], -1, -2)
-    out[..., :3, :3], out[..., 3, 3] = R, 1
-    out[..., :3, 3] = -(R @ T[..., :3, 3, None])[..., 0]
-    return out
-
-
-def make_transform(rotation_vector: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """Return poses (..., 4, 4) of rotation vectors [rad] and positions [m], (..., 3) each."""
-    position = np.asarray(position, float)
-    out = np.zeros((*position.shape[:-1], 4, 4))
-    R = Rotation.from_rotvec(np.reshape(rotation_vector, (-1, 3))).as_matrix()
-    out[..., :3, :3], out[..., :3, 3] = R.reshape(*position.shape[:-1], 3, 3), position
-    out[..., 3, 3] = 1
-    return out
-
-
-def rotation_vectors(R: np.ndarray) -> np.ndarray:
-    """Return the rotation vectors (..., 3) [rad] of rotation matrices (..., 3, 3)."""
-    return Rotation.from_matrix(R.reshape(-1, 3, 3)).as_rotvec().reshape(R.shape[:-1])
-
-
-def pose_difference(T_measured: np.ndarray, T_predicted: np.ndarray) -> np.ndarray:
-    """Return how poses (N, 4, 4) differ: (N, 6) of x, y, z [m] and rotations [rad], outer axes."""
-    turn = rotation_vectors(T_measured[:, :3, :3] @ T_predicted[:, :3, :3].transpose(0, 2, 1))
-    return np.hstack([T_measured[:, :3, 3] - T_predicted[:, :3, 3], turn])

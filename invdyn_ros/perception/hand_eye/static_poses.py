@@ -15,9 +15,8 @@ from invdyn_ros.perception.hand_eye.pose_pairs import (
     DEFAULT_POSITION_STD,
     DEFAULT_ROTATION_STD,
     PosePairs,
-    make_transform,
-    pose_difference,
 )
+from invdyn_ros.perception.rigid_transforms import pose_difference, transform_from_rotvec
 from invdyn_ros.robots.robot import Robot
 
 OUTLIER_THRESHOLD = 4.0  # a sighting this many times as far off as most of its rest is left out
@@ -144,6 +143,6 @@ def _robust_mean(marker: np.ndarray, covariance: np.ndarray) -> tuple[np.ndarray
     kept = distance <= max(OUTLIER_THRESHOLD * float(np.median(distance)), 1e-9)
     mean = off[kept].mean(axis=0)
     T = middle.copy()
-    T[:3, :3] = make_transform(mean[3:], np.zeros(3))[:3, :3] @ middle[:3, :3]
+    T[:3, :3] = transform_from_rotvec(mean[3:], np.zeros(3))[:3, :3] @ middle[:3, :3]
     T[:3, 3] += mean[:3]
     return T, covariance[kept].mean(axis=0)
