@@ -14,7 +14,7 @@ from invdyn_ros.models.planar_body.contact_solver import ContactParameters
 from invdyn_ros.models.planar_body.dynamics import Inertia, KinematicTree
 from invdyn_ros.models.planar_body.simulator import BodyParameters, PlanarBody
 from invdyn_ros.robots.robot import package_file
-from invdyn_ros.sources.passive_rollouts import body, joints
+from invdyn_ros.sources.passive_rollouts import joint_names, load_body
 
 
 def tree_of(name: str) -> tuple[KinematicTree, tuple[int, ...]]:
@@ -29,12 +29,12 @@ def tree_of(name: str) -> tuple[KinematicTree, tuple[int, ...]]:
 
 def columns(name: str) -> list[int]:
     """Return where [across, up, hinges] stand among the joints of a body."""
-    return tree_of(name)[0].joint_order(joints(body(name)))
+    return tree_of(name)[0].joint_order(joint_names(load_body(name)))
 
 
 def truth(name: str) -> tuple[PlanarBody, BodyParameters]:
     """Return a body and its figures, per mass of the whole."""
-    model, (tree, rods) = body(name), tree_of(name)
+    model, (tree, rods) = load_body(name), tree_of(name)
     hinges = [model.joint(joint).id for joint in tree.hinges]
     links = [int(model.jnt_bodyid[k]) for k in hinges]
     count, mass = len(links), model.body_mass[links]

@@ -110,7 +110,7 @@ def test_sequence_says_where_its_rows_went(tmp_path: Path, capsys: Capture) -> N
     columns["actions"][40] = np.inf
     path = save_npz(tmp_path / "pusher", columns)
     assert "row 40 holds inf" in refused(tmp_path / "out", capsys, "sequence", path, *COLUMNS)
-    assert collect(tmp_path / "out", "sequence", path, *COLUMNS, "--skip") == 0
+    assert collect(tmp_path / "out", "sequence", path, *COLUMNS, "--skip-invalid") == 0
     said = capsys.readouterr().out
     assert "51 rows in, 54 rows in 4 episodes out; -1 rows that are not finite; +4 final" in said
     assert read_dataset(tmp_path / "out").info.robot == "pusher"

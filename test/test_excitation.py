@@ -14,30 +14,30 @@ from invdyn_ros.sources.excitation import (
     Excitation,
     ExcitationConfig,
     Information,
-    exchange,
-    excitations,
+    fedorov_exchange,
+    optimal_excitations,
 )
 from invdyn_ros.sources.simulation import simulate
 
-SHORT = ExcitationConfig(minutes=0.05, episode=1.0)
+SHORT = ExcitationConfig(minutes=0.05, episode_seconds=1.0)
 
 
 @pytest.mark.parametrize("arm", ROBOTS)
 def test_excitation_stays_within_all_limits(arm: str) -> None:
     found, config = robot(arm), ExcitationConfig(minutes=0.5, candidates=3)
-    for motion in excitations(found, config):
-        q, qd, qdd = motion.motion(np.linspace(0, motion.length, 2000))
+    for motion in optimal_excitations(found, config):
+        q, qd, qdd = motion.motion(np.linspace(0, motion.duration, 2000))
         assert (q >= found.lower).all() and (q <= found.upper).all()
-        assert (np.abs(qd) <= config.speed * found.velocity * 1.001).all()
-        assert (np.abs(qdd) <= config.acceleration * found.acceleration * 1.01).all()
+        assert (np.abs(qd) <= config.velocity_fraction * found.velocity * 1.001).all()
+        assert (np.abs(qdd) <= config.acceleration_fraction * found.acceleration * 1.01).all()
 
 
 def test_excitation_starts_and_ends_at_rest_and_its_derivatives_agree() -> None:
     motion = Excitation(robot("ur5"), ExcitationConfig(), np.random.default_rng(0), 1.0)
-    for time in (0.0, motion.length):
-        state = motion.at(time)
+    for time in (0.0, motion.duration):
+        state = motion.state_at(time)
         np.testing.assert_allclose([state.qd, state.qdd], 0.0, atol=1e-9)
-    time = np.linspace(0, motion.length, 20001)
+    time = np.linspace(0, motion.duration, 20001)
     q, qd, qdd = motion.motion(time)
     np.testing.assert_allclose(np.gradient(q, time, axis=0)[1:-1], qd[1:-1], atol=1e-4)
     np.testing.assert_allclose(np.gradient(qd, time, axis=0)[1:-1], qdd[1:-1], atol=1e-2)
@@ -49,7 +49,9 @@ def test_chosen_motions_are_better_conditioned_than_the_first_ones(arm: str) -> 
     values = []
     for candidates in (1, 12):
         config = ExcitationConfig(minutes=1.0, candidates=candidates)
-        total = sum(information.of(motion) for motion in excitations(robot(arm), config))
+        total = sum(
+            information.of_motion(motion) for motion in optimal_excitations(robot(arm), config)
+        )
         values.append((np.linalg.slogdet(total)[1], np.linalg.cond(total)))
     (plain, condition), (chosen, better) = values
     assert chosen > plain
@@ -60,7 +62,7 @@ def test_what_information_leaves_out_never_shows_in_a_torque() -> None:
     ur5 = robot("ur5")
     information = Information(ur5)
     motion = Excitation(ur5, ExcitationConfig(), np.random.default_rng(3), 1.0)
-    A = information.regressor(*motion.motion(np.linspace(0, motion.length, 200)))
+    A = information.regressor(*motion.motion(np.linspace(0, motion.duration, 200)))
     B = information.basis
     hidden = np.eye(len(B)) - B @ np.linalg.pinv(B)
     assert np.abs(A @ hidden).max() < 1e-6 * np.abs(A).max()
@@ -69,7 +71,7 @@ def test_what_information_leaves_out_never_shows_in_a_torque() -> None:
 
 def test_exchange_prefers_what_the_others_lack() -> None:
     one, two = np.diag([1.0, 0.0]), np.diag([0.0, 1.0])
-    assert sorted(exchange(np.array([[one, two], [one, two]]))) == [0, 1]
+    assert sorted(fedorov_exchange(np.array([[one, two], [one, two]]))) == [0, 1]
 
 
 @pytest.mark.slow  # a worker starts in about ten seconds
@@ -86,7 +88,7 @@ def test_simulated_data_do_not_depend_on_the_number_of_workers() -> None:
 def test_every_arm_is_collected(
     arm: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--arm", arm, "--minutes", "0.02", "--episode", "1.2", "--workers", "1"]
+    words = ["--arm", arm, "--minutes", "0.02", "--episode-seconds", "1.2", "--workers", "1"]
     assert run_verb("collect", ["sim", *words, "--out", str(tmp_path / arm)]) == 0
     said = capsys.readouterr()
     assert "1 episodes out" in said.out and "simulating" in said.err

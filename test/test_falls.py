@@ -8,23 +8,30 @@ from PIL import Image
 
 from invdyn_ros.cli import run_verb
 from invdyn_ros.perception.camera import read_video_info
-from invdyn_ros.sources.passive_rollouts import PassiveRolloutConfig, body, falls, joints
+from invdyn_ros.sources.passive_rollouts import (
+    PassiveRolloutConfig,
+    joint_names,
+    load_body,
+    passive_rollouts,
+)
 from invdyn_ros.training.train_time_series import parse_time_series_config, train_time_series
 
 
 def test_bodies_fall_the_same_way_each_time_and_move_by_their_new_velocity() -> None:
     for name, n in (("hopper", 7), ("walker", 9)):
-        one, two = (list(falls(name, PassiveRolloutConfig(3, 40), 123)) for _ in range(2))
-        model = body(name)
+        one, two = (
+            list(passive_rollouts(name, PassiveRolloutConfig(3, 40), 123)) for _ in range(2)
+        )
+        model = load_body(name)
         for a, b in zip(one, two, strict=True):
             assert np.array_equal(a.position, b.position)
-            assert (a.position.shape, a.joint_names) == ((40, n), joints(model))
+            assert (a.position.shape, a.joint_names) == ((40, n), joint_names(model))
             moved = np.diff(a.position, axis=0) / model.opt.timestep
             np.testing.assert_allclose(moved, a.velocity[1:], atol=1e-9)
             assert len(a.action) == 0
         assert not np.array_equal(one[0].position, one[1].position)
     random = np.random.RandomState(123)
-    np.testing.assert_array_equal(next(falls("hopper", PassiveRolloutConfig(1, 1), 123)).position[0, :2],
+    np.testing.assert_array_equal(next(passive_rollouts("hopper", PassiveRolloutConfig(1, 1), 123)).position[0, :2],
                                   random.uniform(0, 0.5, 2))  # fmt: skip
 
 

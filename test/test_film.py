@@ -14,14 +14,14 @@ from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.lerobot_format import POINTS
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.sources.rendered_video import RenderedVideoConfig, films
+from invdyn_ros.sources.rendered_video import RenderedVideoConfig, render_videos
 
-CONFIG = RenderedVideoConfig(motions=2, views=2, seconds=3.0, rate=10.0, pixels=32)
+CONFIG = RenderedVideoConfig(motions=2, views=2, seconds=3.0, rate=10.0, image_size=32)
 
 
 @pytest.fixture(scope="module")
 def filmed() -> list[Trajectory]:
-    return list(films(robot("ur5"), CONFIG))
+    return list(render_videos(robot("ur5"), CONFIG))
 
 
 def test_actions_are_the_commanded_velocities_that_the_arm_follows(
@@ -57,7 +57,7 @@ def test_points_are_where_the_arm_is(filmed: list[Trajectory]) -> None:
     for t in filmed:
         assert t.points.shape == (len(t), robot("ur5").n + 3, 2)
         assert t.points[:, 0].std(0).max() < 1e-9  # the first joint stands still
-        middle = t.points[:, -1] * CONFIG.pixels
+        middle = t.points[:, -1] * CONFIG.image_size
         away = np.indices((32, 32)).transpose(1, 2, 0)[..., ::-1] + 0.5 - middle[:, None, None]
         change = np.abs(np.diff(t.frames.astype(float), axis=0)).mean(-1)
         near = np.linalg.norm(away, axis=-1)[1:] < 3
@@ -92,7 +92,7 @@ def test_damaged_points_are_named(filmed: list[Trajectory], tmp_path: Path, name
 
 
 def test_an_arm_that_is_not_simulated_is_where_it_is_commanded() -> None:
-    (t,) = films(robot("ur5"), replace(CONFIG, motions=1, views=1, simulated=False))
+    (t,) = render_videos(robot("ur5"), replace(CONFIG, motions=1, views=1, simulated=False))
     np.testing.assert_allclose(np.diff(t.position, axis=0) / 0.1, t.action[1:], atol=1e-9)
 
 
@@ -100,7 +100,7 @@ def test_videos_are_the_same_from_any_number_of_workers(
     filmed: list[Trajectory], tmp_path: Path
 ) -> None:
     words = [
-        "film",
+        "rendered-video",
         "--motions",
         "2",
         "--views",
@@ -109,7 +109,7 @@ def test_videos_are_the_same_from_any_number_of_workers(
         "3",
         "--rate",
         "10",
-        "--pixels",
+        "--image-size",
         "32",
         "--workers",
         "2",

@@ -23,7 +23,11 @@ from invdyn_ros.models.timeseries.observations import (
 from invdyn_ros.models.timeseries.registry import build_time_series_model
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 from invdyn_ros.sources.import_result import ImportResult
-from invdyn_ros.sources.sampling_dropout import IrregularConfig, arrived, drop_and_jitter
+from invdyn_ros.sources.sampling_dropout import (
+    SamplingDropoutConfig,
+    arrival_mask,
+    drop_and_jitter,
+)
 from invdyn_ros.training.train_time_series import parse_time_series_config, train_time_series
 
 Capture = pytest.CaptureFixture[str]
@@ -41,31 +45,33 @@ def pauses(came: np.ndarray) -> np.ndarray:
 
 
 def test_samples_that_are_lost_leave_the_others_as_they_were() -> None:
-    before, config = whole(), IrregularConfig(drop=0.5)
+    before, config = whole(), SamplingDropoutConfig(drop=0.5)
     after = drop_and_jitter(before, config, 0)
     for full, rest in zip(before.trajectories, after.trajectories, strict=True):
         kept = np.isin(full.time, rest.time)
         assert 0.4 < kept.mean() < 0.6
         np.testing.assert_array_equal(full.position[kept], rest.position)
         np.testing.assert_array_equal(full.velocity[kept], rest.velocity)
-    assert "messages lost at random" in after.account()
+    assert "messages lost at random" in after.summary()
     again = drop_and_jitter(before, config, 0)
     np.testing.assert_array_equal(again.trajectories[1].time, after.trajectories[1].time)
-    assert drop_and_jitter(before, IrregularConfig(), 0) is before
+    assert drop_and_jitter(before, SamplingDropoutConfig(), 0) is before
 
 
-@pytest.mark.parametrize("pause", [2.0, 8.0])
-def test_pauses_have_the_mean_length_and_the_share_that_is_asked_for(pause: float) -> None:
-    came = arrived(
-        60_000, IrregularConfig(drop=0.4, burst_dropout=pause), np.random.default_rng(0)
+@pytest.mark.parametrize("burst_length", [2.0, 8.0])
+def test_pauses_have_the_mean_length_and_the_share_that_is_asked_for(burst_length: float) -> None:
+    came = arrival_mask(
+        60_000,
+        SamplingDropoutConfig(drop=0.4, mean_burst_length=burst_length),
+        np.random.default_rng(0),
     )
     assert (~came).mean() == pytest.approx(0.4, abs=0.02)
-    assert pauses(came).mean() == pytest.approx(pause, rel=0.05)
+    assert pauses(came).mean() == pytest.approx(burst_length, rel=0.05)
 
 
 def test_a_jittered_sample_is_what_the_machine_did_at_that_time() -> None:
     """Semi-implicit Euler leaves its own mark of a step on the velocity; so it is not exact."""
-    (full,), config = whole(1).trajectories, IrregularConfig(jitter=0.9)
+    (full,), config = whole(1).trajectories, SamplingDropoutConfig(jitter=0.9)
     (rest,) = drop_and_jitter(whole(1), config, 0).trajectories
     steps = np.diff(rest.time) * RATE
     assert len(rest) == len(full) and steps.min() > 0.09 and steps.std() > 0.3
@@ -79,22 +85,25 @@ def test_a_jittered_sample_is_what_the_machine_did_at_that_time() -> None:
         ({"drop": 1.0}, "drop is 1.0; it must be at least 0 and less than 1"),
         ({"jitter": -0.1}, "jitter is -0.1"),
         ({"drop": float("nan")}, "drop is nan"),
-        ({"drop": 0.9, "pause": 2.0}, "pause is 2.0; with a drop of 0.9 it must be at least 9"),
+        (
+            {"drop": 0.9, "mean_burst_length": 2.0},
+            "mean_burst_length is 2.0; with a drop of 0.9 it must be at least 9",
+        ),
     ],
 )
 def test_what_no_link_does_is_refused(fields: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        IrregularConfig(**fields)
+        SamplingDropoutConfig(**fields)
 
 
 def test_a_trajectory_of_which_nothing_is_left_is_named() -> None:
     with pytest.raises(ValueError, match=r"of trajectory 0, [01] samples are left; drop fewer"):
-        drop_and_jitter(whole(1, 20), IrregularConfig(drop=0.99), 0)
+        drop_and_jitter(whole(1, 20), SamplingDropoutConfig(drop=0.99), 0)
 
 
 def test_an_arm_is_collected_as_its_joint_states_arrive(tmp_path: Path, capsys: Capture) -> None:
-    words = ("sim", "--minutes", 0.05, "--episode", 3, "--candidates", 1, "--workers", 1)
-    irregular = ("--drop", 0.4, "--pause", 3, "--jitter", 0.5)
+    words = ("sim", "--minutes", 0.05, "--episode-seconds", 3, "--candidates", 1, "--workers", 1)
+    irregular = ("--drop", 0.4, "--mean-burst-length", 3, "--jitter", 0.5)
     assert collect(tmp_path / "out", *words, *irregular) == 0
     assert "messages lost at random" in capsys.readouterr().out
     (trajectory,), info = read_dataset(tmp_path / "out")
@@ -111,7 +120,7 @@ def test_a_recording_keeps_its_stamps_if_that_is_asked_for(tmp_path: Path) -> No
     random = np.random.default_rng(0)
     rows = np.flatnonzero(random.random(len(made)) < 0.6)
     bag = record(tmp_path / "bag", made[rows])
-    words = ("bag", bag, *EFFORT, "--as-stamped", "--gap", 1.0, "--rate", 125)
+    words = ("bag", bag, *EFFORT, "--keep-stamps", "--max-gap", 1.0, "--rate", 125)
     assert collect(tmp_path / "out", *words) == 0
     (read,), info = read_dataset(tmp_path / "out")
     assert info.rate == 125.0 and len(read.acceleration) == 0
@@ -154,7 +163,7 @@ def learned(folder: Path, change: Callable[[ImportResult], ImportResult]) -> Tim
 
 def test_a_bridge_learns_from_irregular_samples_how_springs_swing(tmp_path: Path) -> None:
     """It never saw two samples of one distance; it is judged on a regular grid."""
-    irregular = IrregularConfig(drop=0.3, jitter=0.5)
+    irregular = SamplingDropoutConfig(drop=0.3, jitter=0.5)
     model = learned(tmp_path, lambda whole: drop_and_jitter(whole, irregular, 0))
     part = split_into_motions([swing(k) for k in range(300, 340)], 60)
     known = subsample(part.state, part.time, 0.1, 1)

@@ -63,9 +63,9 @@ def test_training_and_evaluation_refuse_a_leak_and_the_remedy_works(
 
     assert train("leak") == 2
     said = capsys.readouterr().err
-    assert "also stand in train" in said and "--unique" in said
+    assert "also stand in train" in said and "--drop-duplicates" in said
     assert not (tmp_path / "model").exists()
-    clean = ["dataset", tmp_path / "leak", "--unique", "--out", tmp_path / "clean"]
+    clean = ["dataset", tmp_path / "leak", "--drop-duplicates", "--out", tmp_path / "clean"]
     assert run_verb("collect", list(map(str, clean))) == 0
     assert "-250 moments that stand earlier in the data" in capsys.readouterr().out
     for old, new in zip(honest, read_dataset(tmp_path / "clean").trajectories, strict=True):

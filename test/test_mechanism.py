@@ -25,7 +25,12 @@ from invdyn_ros.models.timeseries.observations import (
 from invdyn_ros.models.timeseries.registry import build_time_series_model, load_time_series_model
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata
 from invdyn_ros.robots.robot import package_file
-from invdyn_ros.sources.passive_rollouts import BODIES, PassiveRolloutConfig, body, falls
+from invdyn_ros.sources.passive_rollouts import (
+    BODIES,
+    PassiveRolloutConfig,
+    load_body,
+    passive_rollouts,
+)
 from invdyn_ros.training.train_time_series import parse_time_series_config, train_time_series
 
 STEP = 0.005  # [s] of the hopper's simulation
@@ -33,7 +38,7 @@ STEP = 0.005  # [s] of the hopper's simulation
 
 @pytest.fixture(scope="module")
 def hoppers() -> list[Trajectory]:
-    return list(falls("hopper", PassiveRolloutConfig(300), 0))
+    return list(passive_rollouts("hopper", PassiveRolloutConfig(300), 0))
 
 
 def steps(name: str, trajectories: list[Trajectory]) -> Steps:
@@ -53,7 +58,7 @@ def span(some: Steps) -> Tensor:
 
 @pytest.mark.parametrize("name", BODIES)
 def test_mass_matrix_and_bias_are_those_of_mujoco(name: str) -> None:
-    model, order = body(name), columns(name)
+    model, order = load_body(name), columns(name)
     data, (one, figures) = mujoco.MjData(model), truth(name)
     random, mass = np.random.default_rng(0), np.empty((model.nv, model.nv))
     for _ in range(3):
@@ -77,7 +82,7 @@ def test_mass_matrix_and_bias_are_those_of_mujoco(name: str) -> None:
 @pytest.mark.parametrize("name", BODIES)
 def test_a_step_with_limits_floor_and_rods_is_that_of_mujoco(name: str) -> None:
     one, figures = truth(name)
-    some = steps(name, list(falls(name, PassiveRolloutConfig(30), 1)))
+    some = steps(name, list(passive_rollouts(name, PassiveRolloutConfig(30), 1)))
     q, v = one.step(figures, some.q, some.v, span(some))
     off = (v - some.next_v).abs().amax(1)
     assert float(off.quantile(0.999)) < 1e-4  # its solver ends at a tolerance
@@ -98,7 +103,7 @@ def test_a_step_back_undoes_a_step(hoppers: list[Trajectory]) -> None:
 
 @pytest.mark.parametrize(("name", "seed"), [("hopper", 2), ("hopper", 3), ("walker", 2)])
 def test_free_motion_tells_inertia_lengths_damping_and_gravity(name: str, seed: int) -> None:
-    some = steps(name, list(falls(name, PassiveRolloutConfig(100), seed)))
+    some = steps(name, list(passive_rollouts(name, PassiveRolloutConfig(100), seed)))
     some = some.select(torch.randperm(len(some.q), generator=torch.Generator().manual_seed(seed)))
     found, (_, figures) = identify_inertia(some, tree_of(name)[0]), truth(name)
     for own, true in zip(found.inertia, figures.inertia, strict=True):
@@ -162,7 +167,7 @@ def test_rods_limits_floor_and_friction_come_out_as_they_are(identified: Identif
 def test_it_says_what_happens_between_observations_and_after_the_last(
     identified: IdentifiedBody,
 ) -> None:
-    test = split_into_motions(list(falls("hopper", PassiveRolloutConfig(40), 3)), 200)
+    test = split_into_motions(list(passive_rollouts("hopper", PassiveRolloutConfig(40), 3)), 200)
     between = subsample(test.state[:, :60], test.time[:, :60], 0.2, 0)
     first = torch.arange(200) < 100
     beyond = Observations(test.state, test.time, first.expand(40, -1))
@@ -179,7 +184,7 @@ def test_a_shipped_body_says_what_follows(name: str) -> None:
     model = load_time_series_model(
         package_file(f"config/timeseries/checkpoints/{name}_identified_body")
     )
-    test = split_into_motions(list(falls(name, PassiveRolloutConfig(10, 120), 4)), 120)
+    test = split_into_motions(list(passive_rollouts(name, PassiveRolloutConfig(10, 120), 4)), 120)
     found = model.predict(
         Observations(test.state, test.time, (torch.arange(120) < 60).expand(10, -1))
     )
@@ -189,7 +194,7 @@ def test_a_shipped_body_says_what_follows(name: str) -> None:
 
 
 def test_no_past_is_made_up(identified: IdentifiedBody) -> None:
-    test = split_into_motions(list(falls("hopper", PassiveRolloutConfig(20), 3)), 200)
+    test = split_into_motions(list(passive_rollouts("hopper", PassiveRolloutConfig(20), 3)), 200)
     last = (torch.arange(200) == 199).expand(20, -1)
     found = identified.predict(Observations(test.state, test.time, last))
     assert found.isfinite().all()

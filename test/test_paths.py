@@ -27,7 +27,7 @@ from invdyn_ros.models.timeseries.registry import (
 )
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 from invdyn_ros.robots.robot import package_file
-from invdyn_ros.sources.passive_rollouts import body
+from invdyn_ros.sources.passive_rollouts import load_body
 from invdyn_ros.training.train_time_series import parse_time_series_config, train_time_series
 
 
@@ -297,6 +297,6 @@ def test_wrong_fields_bodies_and_data_are_named(
         with pytest.raises(ValueError, match=message):
             train_time_series(parse_time_series_config(fields, "file"), data, tmp_path / "out")
     with pytest.raises(ValueError, match="no body 'dog'; known are hopper, walker"):
-        body("dog")
+        load_body("dog")
     assert run_verb("benchmark", ["time_series", "--data", str(tmp_path)]) != 0
     assert "is no dataset" in capsys.readouterr().err

@@ -34,7 +34,7 @@ from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.nodes.recordings import recordings
 from invdyn_ros.nodes.report import ReportNode
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.sources.grasp_bag import read_grasps
+from invdyn_ros.sources.grasp_bag import read_grasp_bag
 
 UR5 = SpaceSpec("ur5", "joint", ActionSpaceConfig())
 WHOLE, BROKEN, REST = np.inf, 1.0, 0.2  # [s] of episodes
@@ -67,7 +67,7 @@ def collect(*words: object) -> int:
 
 
 def grasps(bag, arm="ur5"):
-    return read_grasps(bag, load_robot(arm), SCENES[arm])
+    return read_grasp_bag(bag, load_robot(arm), SCENES[arm])
 
 
 def replay(arm="ur5", control="joint"):

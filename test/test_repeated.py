@@ -13,7 +13,7 @@ from invdyn_ros.models.timeseries.latent_ode import odeint_bosh3
 from invdyn_ros.models.timeseries.observations import split_into_motions, subsample
 from invdyn_ros.models.timeseries.registry import load_time_series_model
 from invdyn_ros.robots.robot import package_file
-from invdyn_ros.sources.passive_rollouts import PassiveRolloutConfig, falls
+from invdyn_ros.sources.passive_rollouts import PassiveRolloutConfig, passive_rollouts
 
 
 def gradients(module: nn.Module, loss: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor]:
@@ -96,7 +96,7 @@ def test_half_the_step_has_an_eighth_of_the_error() -> None:
 def test_the_shipped_latent_ode_is_as_good_as_the_published_one() -> None:
     model = load_time_series_model(package_file("config/timeseries/checkpoints/hopper_latent_ode"))
     state, time = split_into_motions(
-        list(falls("hopper", PassiveRolloutConfig(300), 4)), 200
+        list(passive_rollouts("hopper", PassiveRolloutConfig(300), 4)), 200
     )  # in no data
     torch.manual_seed(0)
     rows = torch.randint(101, (len(state), 1)) + torch.arange(100)  # a piece of each, as published

@@ -13,10 +13,10 @@ import zarr
 
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.sources.array_files import places
+from invdyn_ros.sources.array_files import parse_columns
 from invdyn_ros.sources.pendulum import PendulumConfig, simulate_pendulum
 from invdyn_ros.sources.sequence_files import SequenceConfig, read_sequence
-from invdyn_ros.sources.triplets import chained
+from invdyn_ros.sources.triplets import chain_transitions
 
 RATE, LENGTHS = 50.0, (30, 20, 50)
 Arrays = dict[str, np.ndarray]
@@ -90,7 +90,7 @@ def spec(**values: Any) -> SequenceConfig:
 
 def read(path: Path, **values: Any) -> list[Trajectory]:
     found = read_sequence(path, (), spec(**values))
-    assert found.account()  # no row is missing
+    assert found.summary()  # no row is missing
     return found.trajectories
 
 
@@ -139,7 +139,7 @@ def test_triplets_of_one_motion_are_joined_whatever_their_order(tmp_path: Path) 
 def test_motions_in_circles_and_states_met_twice_lose_no_row() -> None:
     state = np.array([[0.0], [1.0], [2.0], [5.0], [5.0], [7.0]])
     following = np.array([[1.0], [2.0], [0.0], [6.0], [5.0], [5.0]])
-    order, last = chained(state, following, np.zeros(6, dtype=bool))
+    order, last = chain_transitions(state, following, np.zeros(6, dtype=bool))
     assert sorted(order.tolist()) == list(range(6))
     for row, after, ends in zip(order, order[1:], last, strict=False):
         assert ends or following[row] == state[after]
@@ -199,7 +199,7 @@ def test_stamps_gaps_and_uneven_steps_are_kept(tmp_path: Path) -> None:
     stamps[40:] += 1.0
     del columns["next_observations"]
     path = save_npz(tmp_path / "stamped", columns | {"t": stamps})
-    first, second = read(path, rate=None, time="t", gap=0.5)
+    first, second = read(path, rate=None, time="t", max_gap=0.5)
     np.testing.assert_array_equal(np.concatenate([first.time, second.time]), stamps)
     slope = np.diff(first.velocity, axis=0) / np.diff(first.time)[:, None]
     np.testing.assert_array_equal(first.acceleration[:-1], slope)
@@ -219,22 +219,24 @@ def test_filter_gives_the_acceleration_of_sampled_motion(tmp_path: Path) -> None
 
 
 def test_columns_are_found_by_name_and_range() -> None:
-    assert places("0:2", "obs") == [("obs", slice(0, 2))]
-    assert places("a,b:1:3", "obs") == [("a", slice(None)), ("b", slice(1, 3))]
-    assert places("x:y:0:1", "obs") == [("x:y", slice(0, 1))]
+    assert parse_columns("0:2", "obs") == [("obs", slice(0, 2))]
+    assert parse_columns("a,b:1:3", "obs") == [("a", slice(None)), ("b", slice(1, 3))]
+    assert parse_columns("x:y:0:1", "obs") == [("x:y", slice(0, 1))]
 
 
 def test_bad_rows_are_left_out_only_when_asked_and_are_counted(tmp_path: Path) -> None:
     columns = arrays()
     columns["observations"][[10, 11, 35]] = np.nan
     path = save_npz(tmp_path / "nan", columns)
-    with pytest.raises(ValueError, match=r"nan.npz: row 10 holds nan \(of 3 such rows\).*--skip"):
+    with pytest.raises(
+        ValueError, match=r"nan.npz: row 10 holds nan \(of 3 such rows\).*--skip-invalid"
+    ):
         read(path)
-    found = read_sequence(path, (), spec(skip=True))
+    found = read_sequence(path, (), spec(skip_invalid=True))
     assert found.changes["rows that are not finite"] == -3
     assert all(np.isfinite(part.motion).all() for part in found.trajectories)
     held(found.trajectories)
-    found.account()
+    found.summary()
 
 
 def test_pendulum_obeys_its_closed_form_whatever_the_shift() -> None:
@@ -246,11 +248,11 @@ def test_pendulum_obeys_its_closed_form_whatever_the_shift() -> None:
             gravity = config.mass * config.gravity * config.length * np.sin(q)
             torque = inertia * qdd + config.damping * qd + gravity
             np.testing.assert_allclose(part.action[:-1], torque, atol=1e-9)
-            assert np.abs(part.action).max() <= config.torque
+            assert np.abs(part.action).max() <= config.max_torque
 
 
 def test_pendulum_without_torque_and_damping_keeps_its_energy() -> None:
-    config = PendulumConfig(episodes=4, damping=0.0, torque=0.0, rate=2000.0, steps=4000)
+    config = PendulumConfig(episodes=4, damping=0.0, max_torque=0.0, rate=2000.0, steps=4000)
     for part in simulate_pendulum(config):
         energy = part.velocity**2 / 2 - config.gravity * np.cos(part.position)
         assert np.ptp(energy) < 0.02 * config.gravity

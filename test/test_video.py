@@ -18,9 +18,9 @@ from invdyn_ros.sources.video import (
     Clip,
     VideoConfig,
     VideoFrames,
-    episodes,
-    quality_of,
+    label_quality,
     read_videos,
+    video_episodes,
 )
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -66,12 +66,13 @@ def collect(kitchen: Path, *words: str) -> int:
     common = ["video", str(kitchen / "frames"), "--out", str(kitchen / "out")]
     words = words if "--labels" in words else ("--labels", "none", *words)
     return run_verb(
-        "collect", [*common, "--annotations", str(kitchen / "train.csv"), "--gaps", "3", *words]
+        "collect",
+        [*common, "--annotations", str(kitchen / "train.csv"), "--frame-gaps", "3", *words],
     )
 
 
 def test_frames_are_those_of_the_annotations_with_their_stamps(kitchen: Path) -> None:
-    assert collect(kitchen, "--pixels", "16") == 0
+    assert collect(kitchen, "--image-size", "16") == 0
     trajectories = read_dataset(kitchen / "out").trajectories
     sources = [t.source for t in trajectories]
     assert sources == ["P01/P01_01"] * 6 + ["P02/P02_101"] * 3  # a gap of 3 has three phases
@@ -90,10 +91,10 @@ def test_published_annotations_are_read_as_they_are(tmp_path: Path) -> None:
     segments = epic.read_annotations(ANNOTATIONS)
     assert (segments[0].source, segments[0].start, segments[0].stop) == ("P01/P01_01", 8, 202)
     # the video itself has 59.94 Hz, but its frames were published at 60
-    assert epic.rates(segments)["P01_01"] == pytest.approx(60, abs=0.01)
+    assert epic.frame_rates(segments)["P01_01"] == pytest.approx(60, abs=0.01)
     first = segments[0]
     render(tmp_path, first.source, first.start, first.stop)
-    frames = list(epic.frames(tmp_path, first, 1, 60.0))
+    frames = list(epic.read_frames(tmp_path, first, 1, 60.0))
     assert [len(frames), frames[0].index, frames[-1].index] == [195, 8, 202]
     assert frames[-1].time == pytest.approx(3.37, abs=0.03)  # the stop_timestamp of the file
 
@@ -141,7 +142,9 @@ def shots(frames: int, lost: tuple[int, ...] = ()) -> VideoFrames:
 
 
 def test_a_frame_without_a_wrist_is_a_gap_that_no_pair_spans() -> None:
-    made = list(episodes(Clip("clip", 255, ()), shots(20, lost=(7, 8)), VideoConfig(gaps=(2,))))
+    made = list(
+        video_episodes(Clip("clip", 255, ()), shots(20, lost=(7, 8)), VideoConfig(frame_gaps=(2,)))
+    )
     for t in made:
         numbers = t.frames[:, 0, 0, 0].astype(int)
         assert np.all(np.diff(numbers) == 2)
@@ -152,21 +155,21 @@ def test_a_frame_without_a_wrist_is_a_gap_that_no_pair_spans() -> None:
 
 @pytest.mark.parametrize("gap", [1, 2, 4])
 def test_an_action_is_the_displacement_over_its_gap(gap: int) -> None:
-    made = list(episodes(Clip("clip", 255, ()), shots(20), VideoConfig(gaps=(gap,))))
+    made = list(video_episodes(Clip("clip", 255, ()), shots(20), VideoConfig(frame_gaps=(gap,))))
     assert len(made) == gap
     for t in made:
         np.testing.assert_allclose(t.action[0], 0.0)
         np.testing.assert_allclose(t.action[1:], np.tile([0.01, -0.005], (len(t) - 1, 1)) * gap)
         assert (t.joint_names, t.action_unit, len(t.position)) == (WRIST, "1", 0)
-        np.testing.assert_allclose(t.points[:, 0], shots(20).place[t.frames[:, 0, 0, 0]])
+        np.testing.assert_allclose(t.points[:, 0], shots(20).position[t.frames[:, 0, 0, 0]])
 
 
 def test_quality_is_the_share_labelled_and_the_noise_of_the_wrist() -> None:
     rng, time = np.random.default_rng(0), np.arange(3000)[:, None] / 30
     wrist = 0.5 + 0.2 * np.sin(time * [1.0, 1.5]) + 0.003 * rng.standard_normal((3000, 2))
     wrist[::10] = np.nan
-    quality = quality_of([wrist])
-    assert quality.labelled == pytest.approx(0.9)
+    quality = label_quality([wrist])
+    assert quality.labelled_fraction == pytest.approx(0.9)
     assert quality.jitter == pytest.approx(0.003, rel=0.1)
 
 
@@ -182,10 +185,10 @@ def test_a_video_file_becomes_episodes_and_every_frame_is_accounted_for(tmp_path
     with VideoWriter(tmp_path / "patch.mp4", 64, 64) as video:
         for k in range(12):
             video.add(patch(np.array([0.2 + 0.05 * k, 0.5]), 0, 64))
-    config = VideoConfig(gaps=(2, 4), labels="none", pixels=32)
+    config = VideoConfig(frame_gaps=(2, 4), labels="none", image_size=32)
     intake, quality = read_videos(tmp_path / "patch.mp4", config)
     assert quality is None
-    assert "12 rows in, 24 rows in 6 episodes out" in intake.account()
+    assert "12 rows in, 24 rows in 6 episodes out" in intake.summary()
     assert {t.source for t in intake.trajectories} == {"patch"}
     assert {round(t.rate, 6) for t in intake.trajectories} == {5.0, 10.0}
 
@@ -208,7 +211,7 @@ def test_pictures_without_a_hand_give_nothing_to_write(
 def give(kitchen: Path, rows: list[str], head: str = "video,frame,grip,turn") -> list[str]:
     """Write actions of frames; return the words that name them."""
     (kitchen / "actions.csv").write_text("\n".join([head, *rows]) + "\n")
-    return ["--labels", "given", "--actions", str(kitchen / "actions.csv")]
+    return ["--labels", "csv", "--actions", str(kitchen / "actions.csv")]
 
 
 def test_given_actions_are_added_over_the_gap_and_missing_ones_end_an_episode(
@@ -245,9 +248,9 @@ def test_bad_actions_are_one_line(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--gaps", "3", "--every", "2"], "gap 3 is no multiple of every, 2"),
-        (["--labels", "given"], "give both --labels given and --actions FILE.csv, or neither"),
-        (["--pixels", "8"], "pixels is 8; it must be at least 16"),
+        (["--frame-gaps", "3", "--frame-step", "2"], "gap 3 is not a multiple of frame_step 2"),
+        (["--labels", "csv"], "give both --labels csv and --actions FILE.csv, or neither"),
+        (["--image-size", "8"], "image_size is 8; it must be at least 16"),
     ],
 )
 def test_settings_that_make_no_pairs_are_refused(
@@ -267,7 +270,9 @@ def test_a_folder_without_videos_names_the_remedy(
 
 @pytest.mark.skipif(not HAND.is_file(), reason=f"no {HAND.name} beside the project")
 def test_the_wrist_of_a_real_hand_is_found(tmp_path: Path) -> None:
-    intake, quality = read_videos(HAND, VideoConfig(gaps=(30,), every=30, pixels=16))
+    intake, quality = read_videos(
+        HAND, VideoConfig(frame_gaps=(30,), frame_step=30, image_size=16)
+    )
     assert quality is not None
-    assert quality.labelled > 0.9
+    assert quality.labelled_fraction > 0.9
     assert 0 < np.abs(np.concatenate([t.action for t in intake.trajectories])).max() < 0.15

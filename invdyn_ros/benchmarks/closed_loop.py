@@ -229,7 +229,7 @@ def collected(config: ClosedLoopBenchmarkConfig, robot: Robot, plant: PlantConfi
     if folder.is_dir() and note.is_file() and note.read_text(encoding="utf-8") == text:
         return folder
     config.out.mkdir(parents=True, exist_ok=True)
-    count = max(1, round(60 * excitation.minutes / excitation.episode))
+    count = max(1, round(60 * excitation.minutes / excitation.episode_seconds))
     episodes = simulate(robot, excitation, plant)
     parts = list(tqdm(episodes, total=count, unit="episode", desc="collecting", file=sys.stderr))
     write_dataset(folder, parts, robot.name, parts[0].rate)

@@ -32,7 +32,12 @@ from invdyn_ros.models.timeseries.latent_ode import LatentOde, LatentOdeConfig, 
 from invdyn_ros.models.timeseries.observations import Motions, split_into_motions, subsample
 from invdyn_ros.models.timeseries.registry import load_time_series_model
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata
-from invdyn_ros.sources.passive_rollouts import PassiveRolloutConfig, body, falls, joints
+from invdyn_ros.sources.passive_rollouts import (
+    PassiveRolloutConfig,
+    joint_names,
+    load_body,
+    passive_rollouts,
+)
 from invdyn_ros.training.distributed import ProcessGroup
 from invdyn_ros.training.optimizer import Optimizer, OptimizerConfig
 
@@ -99,7 +104,7 @@ def measure_latent_ode_training_speed(
     about = machine_info(config.threads)
     torch.set_num_threads(config.threads)
     data = split_into_motions(
-        list(falls(BODY, PassiveRolloutConfig(10 * config.batch_size), 123)), 200
+        list(passive_rollouts(BODY, PassiveRolloutConfig(10 * config.batch_size), 123)), 200
     )
     nets = {
         name: _build(kind, config, data)
@@ -138,11 +143,11 @@ def _build(
     kind: type[LatentOde], config: LatentOdeTrainingSpeedBenchmarkConfig, data: Motions
 ) -> LatentOde:
     """Return a network in training, of the same weights whatever the kind."""
-    model = body(BODY)
+    model = load_body(BODY)
     shape = to_mapping(LatentOdeConfig(observed_fractions=(config.observed_fraction,)))
     torch.manual_seed(0)
     net = kind(
-        TimeSeriesMetadata("latent_ode", BODY, joints(model), 1 / model.opt.timestep, shape)
+        TimeSeriesMetadata("latent_ode", BODY, joint_names(model), 1 / model.opt.timestep, shape)
     )
     net.standardise(data)
     if config.model is not None:

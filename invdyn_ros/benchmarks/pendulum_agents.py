@@ -81,7 +81,7 @@ class PlanningBenchmarkConfig(Checked):
     @property
     def pendulum(self) -> PendulumConfig:
         """The unshifted pendulum, and how it is recorded."""
-        return PendulumConfig(torque=self.torque, episodes=self.num_recordings)
+        return PendulumConfig(max_torque=self.torque, episodes=self.num_recordings)
 
     @property
     def planner(self) -> PlannerConfig:

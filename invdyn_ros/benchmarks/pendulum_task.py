@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from invdyn_ros.models.planner.receding_horizon import VELOCITY_WEIGHT
-from invdyn_ros.sources.pendulum import PendulumConfig, acceleration
+from invdyn_ros.sources.pendulum import PendulumConfig, pendulum_acceleration
 from invdyn_ros.typing import Array
 
 MAX_TORQUE = 30.0  # [N m] of the actuator
@@ -61,7 +61,7 @@ def rollout(pendulum: PendulumConfig, act: Agent, start: Array, goal: Array) -> 
         taken.append(time.perf_counter() - begun)
         torque = float(np.clip(action[0], -MAX_TORQUE, MAX_TORQUE))
         q, qd = state[-1]
-        qd = qd + dt * acceleration(pendulum, q, qd, torque)
+        qd = qd + dt * pendulum_acceleration(pendulum, q, qd, torque)
         state.append(np.array([q + dt * qd, qd]))
         actions.append(torque)
         plans.append(plan)

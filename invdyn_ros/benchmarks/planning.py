@@ -90,7 +90,7 @@ def _rollout_all(
     played = []
     for number, (start, goal) in enumerate(start_goal_pairs(seed, config.episodes)):
         if propose is None:
-            act = random_agent(pendulum.torque, number)
+            act = random_agent(pendulum.max_torque, number)
         else:
             weight = config.smoothness_weight if "direct" not in name else None
             act = receding_horizon_agent(propose, config.receding_horizon, weight, number)

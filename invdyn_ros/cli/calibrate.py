@@ -37,7 +37,7 @@ from invdyn_ros.perception.hand_eye.static_poses import (
     find_static_poses,
 )
 from invdyn_ros.robots.robot import Robot, load_robot
-from invdyn_ros.sources.hand_eye_bag import read_streams
+from invdyn_ros.sources.hand_eye_bag import read_hand_eye_bag
 
 INTERRUPTED = 130  # of a recording that Ctrl-C has ended: that is how one ends it
 
@@ -156,7 +156,7 @@ def _listen(options: Live, recording: Path, folder: Path) -> int:
 
 def _calibrate(options: Options, robot: Robot, recording: Path) -> int:
     """Solve from a recording and write what follows."""
-    streams = read_streams(recording, robot.joint_names, options.joints, options.marker)
+    streams = read_hand_eye_bag(recording, robot.joint_names, options.joints, options.marker)
     rests = find_static_poses(streams, robot, options.static_poses)
     print(
         f"{len(streams.marker_time)} pictures with the marker, {rests.num_images} of them of an arm at "

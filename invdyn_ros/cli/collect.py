@@ -24,14 +24,14 @@ from invdyn_ros.data.dataset import check_writable, write_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.robots.robot import ROBOTS, load_robot
 from invdyn_ros.sources.excitation import ExcitationConfig
-from invdyn_ros.sources.gymnasium import is_body, rollouts
+from invdyn_ros.sources.gymnasium import has_rollouts, simulate_rollouts
 from invdyn_ros.sources.import_result import ImportResult
 from invdyn_ros.sources.lerobot_dataset import LeRobotConfig, read_folders
 from invdyn_ros.sources.passive_rollouts import PassiveRolloutConfig
 from invdyn_ros.sources.pendulum import PendulumConfig, simulate_pendulum
-from invdyn_ros.sources.rendered_video import RenderedVideoConfig, films
-from invdyn_ros.sources.rosbag import BagConfig, take_bag
-from invdyn_ros.sources.sampling_dropout import IrregularConfig, drop_and_jitter
+from invdyn_ros.sources.rendered_video import RenderedVideoConfig, render_videos
+from invdyn_ros.sources.rosbag import BagConfig, import_bag
+from invdyn_ros.sources.sampling_dropout import SamplingDropoutConfig, drop_and_jitter
 from invdyn_ros.sources.sequence_files import SequenceConfig, read_sequence
 from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.sources.video import LabelQuality, VideoConfig, read_videos
@@ -61,9 +61,9 @@ class Sim:
     """Processes that simulate; all cores by default. The data do not depend on it."""
     excitation: ExcitationConfig = field(default_factory=ExcitationConfig)
     """How it moves."""
-    fall: PassiveRolloutConfig = field(default_factory=PassiveRolloutConfig)
+    rollout: PassiveRolloutConfig = field(default_factory=PassiveRolloutConfig)
     """How a body without motors, or an environment, is recorded."""
-    irregular: IrregularConfig = field(default_factory=IrregularConfig)
+    dropout: SamplingDropoutConfig = field(default_factory=SamplingDropoutConfig)
     """What of it arrives."""
 
 
@@ -183,7 +183,7 @@ def main(argv: list[str] | None = None) -> int:
         | Annotated[Folder, tyro.conf.subcommand("dataset")]
         | Annotated[Pendulum, tyro.conf.subcommand("pendulum")]
         | Annotated[Video, tyro.conf.subcommand("video")]
-        | Annotated[FilmedArm, tyro.conf.subcommand("film")]
+        | Annotated[FilmedArm, tyro.conf.subcommand("rendered-video")]
         | Annotated[CollectGraspOptions, tyro.conf.subcommand("grasp")]
         | Annotated[CollectExpertOptions, tyro.conf.subcommand("expert")]
     )
@@ -196,7 +196,7 @@ def main(argv: list[str] | None = None) -> int:
         collect_expert(options, _workers(options.workers))
         return 0
     intake, robot, quality, rate = READERS[type(options)](options)
-    account, trajectories = intake.account(), intake.trajectories
+    account, trajectories = intake.summary(), intake.trajectories
     if not trajectories:
         raise ValueError(f"nothing to write: {account}")
     rate = round(rate or trajectories[0].rate, MILLIHERTZ)
@@ -212,21 +212,21 @@ def main(argv: list[str] | None = None) -> int:
 
 def _simulated(options: Sim) -> Collected:
     seed, name = options.excitation.seed, str(options.arm)
-    if is_body(name) and options.urdf is None:
-        count, episodes = options.fall.episodes, rollouts(name, options.fall, seed)
+    if has_rollouts(name) and options.urdf is None:
+        count, episodes = options.rollout.episodes, simulate_rollouts(name, options.rollout, seed)
     else:
         robot = load_robot(_name(options.arm, options.urdf, ARM), options.urdf)
         changes = {} if options.payload is None else {"payload": options.payload}
         plant, workers = load_plant(robot.name, **changes), _workers(options.workers)
         episodes = simulate(robot, options.excitation, plant, options.unit, workers)
-        count, name = options.excitation.episodes, robot.name
+        count, name = options.excitation.num_episodes, robot.name
     made = _made(episodes, count, name)
-    return made._replace(intake=drop_and_jitter(made.intake, options.irregular, seed))
+    return made._replace(intake=drop_and_jitter(made.intake, options.dropout, seed))
 
 
 def _recorded(options: Bag) -> Collected:
     robot = load_robot(_name(options.arm, options.urdf, ARM), options.urdf)
-    taken = take_bag(options.path, robot.joint_names, options.bag)
+    taken = import_bag(options.path, robot.joint_names, options.bag)
     return Collected(taken, robot.name, rate=options.bag.rate)
 
 
@@ -255,7 +255,7 @@ def _swung(options: Pendulum) -> Collected:
 
 def _filmed(options: FilmedArm) -> Collected:
     config, workers = options.film, _workers(options.workers)
-    episodes = films(load_robot(options.arm), config, workers)
+    episodes = render_videos(load_robot(options.arm), config, workers)
     return _made(episodes, config.motions * config.views, options.arm)
 
 

@@ -29,7 +29,7 @@ from invdyn_ros.grasp.learning.recorded_episodes import (
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.sources.grasp_bag import read_grasps
+from invdyn_ros.sources.grasp_bag import read_grasp_bag
 from invdyn_ros.sources.rosbag import find_bags
 
 FAILED = "did not bring the block to its goal"
@@ -122,7 +122,7 @@ def collect_grasps(options: CollectGraspOptions) -> None:
     shown: list[ReplayedEpisode] = []
     left_out, bags = Counter[str](), [bag for path in options.paths for bag in find_bags(path)]
     for bag in tqdm(bags, unit="recording", desc="reading", file=sys.stderr):
-        shown += _shown(read_grasps(bag, robot, scene), replay, left_out)
+        shown += _shown(read_grasp_bag(bag, robot, scene), replay, left_out)
     account = _account(shown, left_out)
     if not shown:
         raise ValueError(f"nothing to write: {account}")

@@ -20,7 +20,7 @@ SKETCH_SIZE = (
     512  # rows a checkpoint remembers; finds 1 repeat in 100 of an equally large test with 99%
 )
 HASH_BITS = 48  # of a row's number, which JSON holds exactly
-REMEDY = "leave the repeats out with 'invdyn collect dataset DIR --unique --out NEW'"
+REMEDY = "leave the repeats out with 'invdyn collect dataset DIR --drop-duplicates --out NEW'"
 
 
 def fingerprint(trajectories: Sequence[Trajectory]) -> str:

@@ -137,9 +137,9 @@ def replay(
 def excitation_motion(robot: Robot, seed: int | tuple[int, ...], seconds: float) -> JointSamples:
     """Return a motion to drive by: an excitation of its own seed, at the arm's rate."""
     random = np.random.default_rng(seed)
-    motion = Excitation(robot, ExcitationConfig(episode=seconds), random, pace=1.0)
+    motion = Excitation(robot, ExcitationConfig(episode_seconds=seconds), random, speed_scale=1.0)
     time = np.arange(round(seconds * robot.rate)) / robot.rate
-    q, qd, _ = (np.stack(part) for part in zip(*map(motion.at, time), strict=True))
+    q, qd, _ = (np.stack(part) for part in zip(*map(motion.state_at, time), strict=True))
     return JointSamples(time, q, qd, np.empty((len(time), 0)), np.full(len(time), np.nan))
 
 

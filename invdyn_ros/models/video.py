@@ -46,7 +46,7 @@ class Video(InverseDynamics):
         if len(meta.frame) != 2:
             raise ValueError(
                 f"family {meta.family} reads pictures and the data have none; make some with "
-                "'invdyn collect video' or 'invdyn collect film'"
+                "'invdyn collect video' or 'invdyn collect rendered-video'"
             )
         super().__init__(meta)
         self.register_buffer("pixel_mean", torch.zeros(3, dtype=self.dtype))

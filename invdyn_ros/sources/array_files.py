@@ -12,14 +12,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-LARGEST = 3  # dimensions of an array that may be motion; pictures have more
-ZARR_MARKS = (".zgroup", ".zarray", "zarr.json")
+MAX_DIMENSIONS = 3  # dimensions of an array that may be motion; pictures have more
+ZARR_FILES = (".zgroup", ".zarray", "zarr.json")
 
 
 class Table(NamedTuple):
     """Columns of one file, or of one group in it."""
 
-    where: str
+    source: str
     columns: dict[str, np.ndarray]  # name -> (N, ...) or (episodes, T, ...)
 
     def column(self, name: str) -> np.ndarray:
@@ -30,15 +30,17 @@ class Table(NamedTuple):
         """
         if name not in self.columns:
             raise ValueError(
-                f"{self.where}: no column '{name}'; it has {', '.join(self.columns) or 'none'}"
+                f"{self.source}: no column '{name}'; it has {', '.join(self.columns) or 'none'}"
             )
         return self.columns[name]
 
-    def pick(self, text: str, default: str) -> np.ndarray:
+    def select(self, text: str, default: str) -> np.ndarray:
         """Return the columns (N, k) or (episodes, T, k) that a text names; see `places`."""
-        return np.concatenate([self.columns_of(*p) for p in places(text, default)], axis=-1)
+        return np.concatenate(
+            [self.column_block(*p) for p in parse_columns(text, default)], axis=-1
+        )
 
-    def columns_of(self, name: str, columns: slice) -> np.ndarray:
+    def column_block(self, name: str, columns: slice) -> np.ndarray:
         """Return some columns (N, k) or (episodes, T, k) of a column block.
 
         Raises:
@@ -48,13 +50,13 @@ class Table(NamedTuple):
         values = values[:, None] if values.ndim == 1 else values
         if columns.stop is not None and not columns.start < columns.stop <= values.shape[-1]:
             raise ValueError(
-                f"{self.where}: {name} has {values.shape[-1]} columns; "
+                f"{self.source}: {name} has {values.shape[-1]} columns; "
                 f"{columns.start}:{columns.stop} are not among them"
             )
         return values[..., columns]
 
 
-def places(text: str, default: str) -> list[tuple[str, slice]]:
+def parse_columns(text: str, default: str) -> list[tuple[str, slice]]:
     """Read where columns stand: NAME, NAME:A:B, A:B of the default name, or several of these.
 
     Several stand with commas between; A:B are the columns A to B-1.
@@ -128,7 +130,7 @@ def _zarr(path: Path) -> dict[str, np.ndarray]:
 
 def _parquet(path: Path) -> dict[str, np.ndarray]:
     table = pq.read_table(path, partitioning=None)
-    return _numbers((name, plain_column(table[name])) for name in table.column_names)
+    return _numbers((name, arrow_to_numpy(table[name])) for name in table.column_names)
 
 
 READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
@@ -140,7 +142,7 @@ READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
 }
 
 
-def plain_column(column: pa.ChunkedArray) -> np.ndarray:
+def arrow_to_numpy(column: pa.ChunkedArray) -> np.ndarray:
     """Return an arrow column as (rows,) or (rows, width); null is NaN.
 
     Raises:
@@ -160,7 +162,7 @@ def _numbers(arrays: Iterable[tuple[str, Any]]) -> dict[str, np.ndarray]:
     return {
         name: np.asarray(values)
         for name, values in arrays
-        if values.dtype.kind in "biuf" and 1 <= len(values.shape) <= LARGEST
+        if values.dtype.kind in "biuf" and 1 <= len(values.shape) <= MAX_DIMENSIONS
     }
 
 
@@ -187,14 +189,14 @@ def _tables(path: Path, columns: dict[str, np.ndarray], key: str) -> list[Table]
             {n.removeprefix(group): v for n, v in columns.items() if n.startswith(group)}
             | outside,
         )
-        for group in sorted(groups, key=_natural)
+        for group in sorted(groups, key=_natural_sort_key)
     ]
 
 
-def _natural(text: str) -> list[int | str]:
+def _natural_sort_key(text: str) -> list[int | str]:
     """Sort demo_2 before demo_10."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
 
 
 def _is_zarr(path: Path) -> bool:
-    return path.is_dir() and any((path / mark).is_file() for mark in ZARR_MARKS)
+    return path.is_dir() and any((path / mark).is_file() for mark in ZARR_FILES)

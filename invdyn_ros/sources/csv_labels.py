@@ -8,21 +8,21 @@ from typing import NamedTuple
 
 import numpy as np
 
-KEYS = ("video", "frame")
+KEY_COLUMNS = ("video", "frame")
 
 
 class ActionLabels(NamedTuple):
     """What moved in videos, summed up since their first known frame."""
 
     names: tuple[str, ...]
-    places: dict[str, dict[int, np.ndarray]]  # video -> frame -> (n,)
+    positions: dict[str, dict[int, np.ndarray]]  # video -> frame -> (n,)
 
-    def of(self, video: str, frame: int) -> np.ndarray:
+    def position_at(self, video: str, frame: int) -> np.ndarray:
         """Return the place (n,) in a frame of a video, NaN where nobody measured."""
-        return self.places.get(video, {}).get(frame, np.full(len(self.names), np.nan))
+        return self.positions.get(video, {}).get(frame, np.full(len(self.names), np.nan))
 
 
-def read_given(path: Path) -> ActionLabels:
+def read_action_labels(path: Path) -> ActionLabels:
     """Read columns `video`, `frame` and one per action: what moved since the frame before.
 
     Raises:
@@ -31,8 +31,8 @@ def read_given(path: Path) -> ActionLabels:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
-            names = tuple(name for name in rows.fieldnames or () if name not in KEYS)
-            if len(names) != len(rows.fieldnames or ()) - len(KEYS) or not names:
+            names = tuple(name for name in rows.fieldnames or () if name not in KEY_COLUMNS)
+            if len(names) != len(rows.fieldnames or ()) - len(KEY_COLUMNS) or not names:
                 found = ", ".join(rows.fieldnames or ()) or "none"
                 raise ValueError(
                     f"{path} has columns {found}; right are video, frame and one per action"
@@ -47,7 +47,7 @@ def read_given(path: Path) -> ActionLabels:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "no text file"
         raise ValueError(f"cannot read actions {path}: {reason}") from error
-    return ActionLabels(names, {video: _summed(rows) for video, rows in moved.items()})
+    return ActionLabels(names, {video: _cumulative(rows) for video, rows in moved.items()})
 
 
 def _values(row: dict[str, str], names: tuple[str, ...], where: str) -> tuple[int, np.ndarray]:
@@ -60,7 +60,7 @@ def _values(row: dict[str, str], names: tuple[str, ...], where: str) -> tuple[in
     return frame, values
 
 
-def _summed(moved: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+def _cumulative(moved: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
     frames = sorted(moved)
     total = np.cumsum([moved[frame] for frame in frames], axis=0)
     return dict(zip(frames, total, strict=True))

@@ -17,7 +17,7 @@ from invdyn_ros.data.image_codec import decode_image
 from invdyn_ros.perception.camera import Frame
 
 COLUMNS = ("participant_id", "video_id", "start_frame", "stop_frame", "stop_timestamp")
-LABELS = ("verb_class",)  # that the test annotations leave out
+LABEL_COLUMNS = ("verb_class",)  # that the test annotations leave out
 
 
 class Segment(NamedTuple):
@@ -46,11 +46,11 @@ def read_annotations(path: Path) -> list[Segment]:
         with path.open(newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
             names = rows.fieldnames or []
-            for name in (*COLUMNS, *LABELS):
+            for name in (*COLUMNS, *LABEL_COLUMNS):
                 if name not in names:
                     hint = "; a test file has no labels: give one for training or validation"
                     raise ValueError(
-                        f"{path}: no column '{name}'{hint if name in LABELS else ''}; "
+                        f"{path}: no column '{name}'{hint if name in LABEL_COLUMNS else ''}; "
                         f"it has {', '.join(names) or 'none'}"
                     )
             segments = [_segment(row, f"{path}: row {k}") for k, row in enumerate(rows, 1)]
@@ -62,7 +62,7 @@ def read_annotations(path: Path) -> list[Segment]:
     return segments
 
 
-def rates(segments: list[Segment]) -> dict[str, float]:
+def frame_rates(segments: list[Segment]) -> dict[str, float]:
     """Return the frame rate [Hz] of each video, from the stamp of its last annotated frame."""
     last: dict[str, Segment] = {}
     for segment in segments:
@@ -81,7 +81,7 @@ def check_folders(root: Path, segments: list[Segment]) -> None:
             )
 
 
-def frames(root: Path, segment: Segment, step: int, rate: float) -> Iterator[Frame]:
+def read_frames(root: Path, segment: Segment, step: int, rate: float) -> Iterator[Frame]:
     """Yield every `step`-th frame of a segment with the time it was taken.
 
     Raises:

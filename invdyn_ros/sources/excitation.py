@@ -19,14 +19,14 @@ from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
-GRID = 600  # samples of an episode that are held against the limits
-LOOKED_AT = 100  # samples of an episode that are judged
-STATES = 500  # random states that tell which parameters show at all
-SLOW = 0.02  # [rad/s] where Coulomb friction has built up
-PACES = (0.25, 1.0)  # slow episodes show friction and gravity
-PASSES = 5  # over all episodes; few change after the third
-FLOOR = 1e-9  # information that one short episode may lack
-UNSEEN = 1e-7  # singular value, beside the largest, of what never shows in a torque
+LIMIT_SAMPLES = 600  # samples of an episode that are held against the limits
+INFORMATION_SAMPLES = 100  # samples of an episode that are judged
+RANDOM_STATES = 500  # random states that tell which parameters show at all
+FRICTION_VELOCITY = 0.02  # [rad/s] where Coulomb friction has built up
+SPEED_SCALES = (0.25, 1.0)  # slow episodes show friction and gravity
+EXCHANGE_PASSES = 5  # over all episodes; few change after the third
+REGULARIZATION = 1e-9  # information that one short episode may lack
+RANK_TOLERANCE = 1e-7  # singular value, beside the largest, of what never shows in a torque
 
 
 @dataclass(frozen=True)
@@ -47,27 +47,31 @@ class ExcitationConfig(Checked):
     """
 
     minutes: Positive = 10.0
-    episode: Positive = 15.0
+    episode_seconds: Positive = 15.0
     harmonics: Count = 5
-    base: Positive = 0.1
-    speed: Fraction = 0.7
-    acceleration: Fraction = 0.5
-    span: Fraction = 0.8
+    base_frequency: Positive = 0.1
+    velocity_fraction: Fraction = 0.7
+    acceleration_fraction: Fraction = 0.5
+    range_fraction: Fraction = 0.8
     candidates: Count = 12
-    reach: float = 2.0
+    max_amplitude: float = 2.0
     seed: int = 0
 
     @property
-    def episodes(self) -> int:
+    def num_episodes(self) -> int:
         """Number of episodes."""
-        return max(1, round(60 * self.minutes / self.episode))
+        return max(1, round(60 * self.minutes / self.episode_seconds))
 
 
 class Excitation:
     """One episode: a Fourier series per joint that starts and ends at rest."""
 
     def __init__(
-        self, robot: Robot, config: ExcitationConfig, random: np.random.Generator, pace: float
+        self,
+        robot: Robot,
+        config: ExcitationConfig,
+        random: np.random.Generator,
+        speed_scale: float,
     ) -> None:
         """Draw middle, phases and amplitudes.
 
@@ -77,43 +81,48 @@ class Excitation:
             random: where the figures come from.
             pace: share of the speed (and its square of the acceleration) that is used.
         """
-        self.length = config.episode
+        self.duration = config.episode_seconds
         n, k = robot.n, config.harmonics
-        self.frequency = 2 * np.pi * config.base * np.arange(1, k + 1)  # (k,) [rad/s]
-        self.sine = random.standard_normal((n, k)) / self.frequency
-        self.cosine = random.standard_normal((n, k)) / self.frequency
-        self.middle = np.zeros(n)
-        q, qd, qdd = self.motion(np.linspace(0, self.length, GRID))
-        half = np.minimum(config.span * (robot.upper - robot.lower) / 2, config.reach)
+        self.frequency = 2 * np.pi * config.base_frequency * np.arange(1, k + 1)  # (k,) [rad/s]
+        self.sine_amplitude = random.standard_normal((n, k)) / self.frequency
+        self.cosine_amplitude = random.standard_normal((n, k)) / self.frequency
+        self.center = np.zeros(n)
+        q, qd, qdd = self.motion(np.linspace(0, self.duration, LIMIT_SAMPLES))
+        half = np.minimum(
+            config.range_fraction * (robot.upper - robot.lower) / 2, config.max_amplitude
+        )
         room = half * random.uniform(0.5, 1.0, n)
         share = np.min(
             [
                 room / np.abs(q).max(0),
-                pace * config.speed * robot.velocity / np.abs(qd).max(0),
-                pace**2 * config.acceleration * robot.acceleration / np.abs(qdd).max(0),
+                speed_scale * config.velocity_fraction * robot.velocity / np.abs(qd).max(0),
+                speed_scale**2
+                * config.acceleration_fraction
+                * robot.acceleration
+                / np.abs(qdd).max(0),
             ],
             axis=0,
         )
-        self.sine *= share[:, None]
-        self.cosine *= share[:, None]
+        self.sine_amplitude *= share[:, None]
+        self.cosine_amplitude *= share[:, None]
         slack = half - room
-        self.middle = (robot.upper + robot.lower) / 2 + random.uniform(-slack, slack)
+        self.center = (robot.upper + robot.lower) / 2 + random.uniform(-slack, slack)
 
     def motion(self, time: Array) -> tuple[Array, Array, Array]:
         """Return position, velocity and acceleration, each (T, n), at times (T,) [s]."""
         w = self.frequency
         s, c = np.sin(time[:, None] * w), np.cos(time[:, None] * w)  # (T, k)
-        q = s @ self.sine.T + (c - 1) @ self.cosine.T
-        qd = c @ (self.sine * w).T - s @ (self.cosine * w).T
-        qdd = -s @ (self.sine * w**2).T - c @ (self.cosine * w**2).T
-        window, rate, bend = (x[:, None] for x in _window(time, self.length))
+        q = s @ self.sine_amplitude.T + (c - 1) @ self.cosine_amplitude.T
+        qd = c @ (self.sine_amplitude * w).T - s @ (self.cosine_amplitude * w).T
+        qdd = -s @ (self.sine_amplitude * w**2).T - c @ (self.cosine_amplitude * w**2).T
+        window, rate, bend = (x[:, None] for x in _window(time, self.duration))
         return (
-            self.middle + window * q,
+            self.center + window * q,
             window * qd + rate * q,
             window * qdd + 2 * rate * qd + bend * q,
         )
 
-    def at(self, time: float) -> State:
+    def state_at(self, time: float) -> State:
         """Return the wanted state at a time [s]."""
         return State(*(part[0] for part in self.motion(np.array([time]))))
 
@@ -126,34 +135,34 @@ class Information:
         self.tree = RigidBodyTree.from_urdf(robot.xml(), robot.joint_names)
         self.weight = 1 / robot.effort  # noise grows with the motor
         random = np.random.default_rng(0)
-        q = random.uniform(robot.lower, robot.upper, (STATES, robot.n))
+        q = random.uniform(robot.lower, robot.upper, (RANDOM_STATES, robot.n))
         qd, qdd = (
             random.uniform(-1, 1, q.shape) * limit
             for limit in (robot.velocity, robot.acceleration)
         )
         A = self.regressor(q, qd, qdd)
-        _, values, rows = np.linalg.svd(A / np.sqrt(STATES), full_matrices=False)
-        seen = values > UNSEEN * values[0]
+        _, values, rows = np.linalg.svd(A / np.sqrt(RANDOM_STATES), full_matrices=False)
+        seen = values > RANK_TOLERANCE * values[0]
         self.basis = rows[seen].T / values[seen]  # (m, base): random states have information I
 
-    def of(self, motion: Excitation) -> Array:
+    def of_motion(self, motion: Excitation) -> Array:
         """Return the information (base, base) per sample of one episode."""
-        A = self.regressor(*motion.motion(np.linspace(0, motion.length, LOOKED_AT)))
+        A = self.regressor(*motion.motion(np.linspace(0, motion.duration, INFORMATION_SAMPLES)))
         A = A @ self.basis
-        return A.T @ A / LOOKED_AT
+        return A.T @ A / INFORMATION_SAMPLES
 
     def regressor(self, q: Array, qd: Array, qdd: Array) -> Array:
         """Return the weighted torque per parameter (T n, m) of a motion (T, n)."""
         parts = [torch.from_numpy(np.ascontiguousarray(x)) for x in (q, qd, qdd)]
-        friction = friction_terms(parts[1], parts[2], SLOW).numpy()  # (T, n, 4)
+        friction = friction_terms(parts[1], parts[2], FRICTION_VELOCITY).numpy()  # (T, n, 4)
         blocks = np.einsum("tik,ij->tijk", friction, np.eye(q.shape[1]))
         columns = [self.tree.regressor(*parts).numpy(), blocks.reshape(*q.shape, -1)]
         return (np.concatenate(columns, -1) * self.weight[:, None]).reshape(q.size, -1)
 
 
-def excitations(robot: Robot, config: ExcitationConfig) -> list[Excitation]:
+def optimal_excitations(robot: Robot, config: ExcitationConfig) -> list[Excitation]:
     """Return one motion per episode, chosen for what all of them tell together."""
-    paces = np.random.default_rng(config.seed).uniform(*PACES, config.episodes)
+    paces = np.random.default_rng(config.seed).uniform(*SPEED_SCALES, config.num_episodes)
     tried = [
         [Excitation(robot, config, random, pace) for _ in range(config.candidates)]
         for pace, random in zip(paces, map(np.random.default_rng, _seeds(config)), strict=True)
@@ -161,21 +170,21 @@ def excitations(robot: Robot, config: ExcitationConfig) -> list[Excitation]:
     if config.candidates == 1:
         return [motions[0] for motions in tried]
     information = Information(robot)
-    added = np.array([[information.of(motion) for motion in motions] for motions in tried])
-    return [motions[k] for motions, k in zip(tried, exchange(added), strict=True)]
+    added = np.array([[information.of_motion(motion) for motion in motions] for motions in tried])
+    return [motions[k] for motions, k in zip(tried, fedorov_exchange(added), strict=True)]
 
 
-def exchange(added: Array) -> list[int]:
+def fedorov_exchange(information: Array) -> list[int]:
     """Choose one candidate per episode for a large determinant of their sum (Fedorov's exchange).
 
     Args:
         added: (episodes, candidates, base, base) information of each.
     """
-    chosen = [0] * len(added)
-    total = added[:, 0].sum(0) + FLOOR * np.eye(added.shape[-1])
-    for _ in range(PASSES):
+    chosen = [0] * len(information)
+    total = information[:, 0].sum(0) + REGULARIZATION * np.eye(information.shape[-1])
+    for _ in range(EXCHANGE_PASSES):
         before = list(chosen)
-        for episode, candidates in enumerate(added):
+        for episode, candidates in enumerate(information):
             total -= candidates[chosen[episode]]
             chosen[episode] = int(np.argmax(np.linalg.slogdet(total + candidates)[1]))
             total += candidates[chosen[episode]]
@@ -185,7 +194,7 @@ def exchange(added: Array) -> list[int]:
 
 
 def _seeds(config: ExcitationConfig) -> list[list[int]]:
-    return [[config.seed, episode] for episode in range(config.episodes)]
+    return [[config.seed, episode] for episode in range(config.num_episodes)]
 
 
 def _window(time: Array, length: float) -> tuple[Array, Array, Array]:

@@ -13,15 +13,15 @@ from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, detection_on_table
 from invdyn_ros.grasp.learning.recorded_episodes import DesiredTrajectory, RecordedGrasp
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.hand_eye_bag import SIGHTING
+from invdyn_ros.sources.hand_eye_bag import POSE_MESSAGE
 from invdyn_ros.sources.rosbag import JOINT_STATE, messages, source_stamp, topics
 
-STATES, TARGETS, GRIPS = "/joint_states", "/joint_target", "/gripper/command"
-SIGHTINGS, BLOCKS = "/blocks/block_0", "/sim/objects"
+STATES, TARGETS, GRIPPER = "/joint_states", "/joint_target", "/gripper/command"
+BLOCK_POSE, TRUE_BLOCKS = "/blocks/block_0", "/sim/objects"
 TRAJECTORY, COMMAND = "trajectory_msgs/msg/JointTrajectory", "std_msgs/msg/Float64MultiArray"
 POSES = "geometry_msgs/msg/PoseArray"
-RESET = 0.1  # back in time that the network cannot explain: the simulation was reset [s]
-DIGITS = 5  # of a time [s] when an arm was wanted somewhere: stamps are rounded
+RESET_JUMP = 0.1  # back in time that the network cannot explain: the simulation was reset [s]
+STAMP_DIGITS = 5  # of a time [s] when an arm was wanted somewhere: stamps are rounded
 
 T = TypeVar("T")
 
@@ -31,10 +31,10 @@ class StampedMessage(NamedTuple):
 
     stamp: float
     logged: float
-    what: Any
+    content: Any
 
 
-def read_grasps(path: Path, robot: Robot, scene: Scene) -> list[RecordedGrasp]:
+def read_grasp_bag(path: Path, robot: Robot, scene: Scene) -> list[RecordedGrasp]:
     """Read the episodes of a recording of a grasp.
 
     A sighting counts as known from the wanted state on that was logged after it.
@@ -48,12 +48,12 @@ def read_grasps(path: Path, robot: Robot, scene: Scene) -> list[RecordedGrasp]:
         ValueError: no recording, or joint states, wanted states or grips are missing in it.
     """
     try:
-        states = _split(_states(path, robot))
+        states = _split_episodes(_states(path, robot))
         heard = topics(path)
         targets = _targets(path, robot)
-        grips = _grips(path, [said for part in states for said in part])
-        seen = _sightings(path, scene) if SIGHTINGS in heard else []
-        blocks = _blocks(path) if BLOCKS in heard else []
+        grips = _gripper_commands(path, [said for part in states for said in part])
+        seen = _detections(path, scene) if BLOCK_POSE in heard else []
+        blocks = _true_block_poses(path) if TRUE_BLOCKS in heard else []
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     parts = (_by_episode(said, states) for said in (targets, grips, seen, blocks))
@@ -69,7 +69,7 @@ def _grasp(
     true: list[StampedMessage],
 ) -> RecordedGrasp:
     """Put together what was said in one episode."""
-    wanted = {round(said.what[0], DIGITS): said.what[1:] for said in targets}
+    wanted = {round(said.content[0], STAMP_DIGITS): said.content[1:] for said in targets}
     times = sorted(wanted)
     q, qd = (np.stack([wanted[time][k] for time in times]) for k in (0, 1))
     told, logged = (np.array([said[k] for said in targets]) for k in (0, 1))
@@ -77,14 +77,14 @@ def _grasp(
     for one in seen:
         answer = int(np.searchsorted(logged, one.logged))
         if answer < len(told):
-            known.append((max(float(told[answer]), one.stamp), one.what))
+            known.append((max(float(told[answer]), one.stamp), one.content))
     return RecordedGrasp(
         float(told[0]),
-        JointSamples.from_rows([(said.stamp, *said.what) for said in states]),
+        JointSamples.from_rows([(said.stamp, *said.content) for said in states]),
         DesiredTrajectory(np.array(times), q, qd),
-        np.array([(said.stamp, said.what) for said in grips]).reshape(-1, 2),
+        np.array([(said.stamp, said.content) for said in grips]).reshape(-1, 2),
         sorted(known, key=lambda pair: (pair[0], pair[1].time)),
-        np.array([(said.stamp, *said.what) for said in true]).reshape(-1, 8),
+        np.array([(said.stamp, *said.content) for said in true]).reshape(-1, 8),
     )
 
 
@@ -124,10 +124,10 @@ def _targets(path: Path, robot: Robot) -> list[StampedMessage]:
     return said
 
 
-def _grips(path: Path, states: list[StampedMessage]) -> list[StampedMessage]:
+def _gripper_commands(path: Path, states: list[StampedMessage]) -> list[StampedMessage]:
     """Return the wanted openings; one that does not say which state it answers has the newest."""
     logs, said = np.array([state.logged for state in states]), []
-    for logged, message in messages(path, GRIPS, COMMAND):
+    for logged, message in messages(path, GRIPPER, COMMAND):
         label = message.layout.dim[0].label if message.layout.dim else ""
         newest = states[max(int(np.searchsorted(logs, logged * 1e-9, "right")) - 1, 0)].stamp
         seconds, rest = divmod(int(label), 10**9) if label.isdigit() else (newest, 0)
@@ -136,9 +136,9 @@ def _grips(path: Path, states: list[StampedMessage]) -> list[StampedMessage]:
     return said
 
 
-def _sightings(path: Path, scene: Scene) -> list[StampedMessage]:
+def _detections(path: Path, scene: Scene) -> list[StampedMessage]:
     camera, height, said = scene.camera.T_base_camera, scene.block_size / 2, []
-    for logged, message in messages(path, SIGHTINGS, SIGHTING):
+    for logged, message in messages(path, BLOCK_POSE, POSE_MESSAGE):
         position, quaternion = _pose(message.pose.pose)
         covariance, stamp = np.reshape(message.pose.covariance, (6, 6)), source_stamp(message)
         pose = quaternion_pose(position, quaternion)
@@ -147,13 +147,13 @@ def _sightings(path: Path, scene: Scene) -> list[StampedMessage]:
     return said
 
 
-def _blocks(path: Path) -> list[StampedMessage]:
+def _true_block_poses(path: Path) -> list[StampedMessage]:
     """Return the true poses of the first block, (7,) each."""
     return [
         StampedMessage(
             source_stamp(message), logged * 1e-9, np.concatenate(_pose(message.poses[0]))
         )
-        for logged, message in messages(path, BLOCKS, POSES)
+        for logged, message in messages(path, TRUE_BLOCKS, POSES)
     ]
 
 
@@ -168,12 +168,12 @@ def _index(name: str, names: list[str], topic: str) -> int:
     return names.index(name)
 
 
-def _split(states: Iterable[StampedMessage]) -> list[list[StampedMessage]]:
+def _split_episodes(states: Iterable[StampedMessage]) -> list[list[StampedMessage]]:
     """Return joint states by episode, each once: simulated time starts again with each."""
     parts: list[list[StampedMessage]] = [[]]
     for said in states:
         last = parts[-1][-1].stamp if parts[-1] else -np.inf
-        if said.stamp < last - RESET:
+        if said.stamp < last - RESET_JUMP:
             parts.append([said])
         elif said.stamp > last:  # lockstep repeats a state when an answer is late
             parts[-1].append(said)

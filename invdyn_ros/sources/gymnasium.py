@@ -10,24 +10,37 @@ import mujoco
 import numpy as np
 
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.sources.passive_rollouts import BODIES, PassiveRolloutConfig, falls, joints
+from invdyn_ros.sources.passive_rollouts import (
+    BODIES,
+    PassiveRolloutConfig,
+    joint_names,
+    passive_rollouts,
+)
 
 
-def is_body(name: str) -> bool:
+def has_rollouts(name: str) -> bool:
     """Say whether a name is that of a body, or of what gymnasium knows, such as Hopper-v5."""
     return name in BODIES or name in gymnasium.registry
 
 
-def rollouts(name: str, config: PassiveRolloutConfig, seed: int = 0) -> Iterator[Trajectory]:
+def simulate_rollouts(
+    name: str, config: PassiveRolloutConfig, seed: int = 0
+) -> Iterator[Trajectory]:
     """Return the trajectories (steps, n) of a body or of an environment with MuJoCo physics.
 
     Raises:
         ValueError: an environment without that physics, or with more coordinates than joints.
     """
-    return falls(name, config, seed) if name in BODIES else _played(name, config, seed)
+    return (
+        passive_rollouts(name, config, seed)
+        if name in BODIES
+        else _environment_rollouts(name, config, seed)
+    )
 
 
-def _played(name: str, config: PassiveRolloutConfig, seed: int) -> Iterator[Trajectory]:
+def _environment_rollouts(
+    name: str, config: PassiveRolloutConfig, seed: int
+) -> Iterator[Trajectory]:
     """Yield episodes of an environment; none ends before its steps are over.
 
     They start near where it starts them. Its actuators are not its joints, so no action is kept.
@@ -51,10 +64,10 @@ def _played(name: str, config: PassiveRolloutConfig, seed: int) -> Iterator[Traj
         changed = config.perturbation * random.uniform(-1, 1, (2, n))
         environment.set_state(q + changed[0], qd + changed[1])
         rows = []
-        for action in config.acting * random.uniform(-1, 1, (config.steps, *space.shape)):
+        for action in config.action_scale * random.uniform(-1, 1, (config.steps, *space.shape)):
             rows.append(np.concatenate([environment.data.qpos, environment.data.qvel]))
             middle, half = (space.high + space.low) / 2, (space.high - space.low) / 2
             environment.step((middle + action * half).astype(np.float32))
         q, qd = np.split(np.stack(rows), 2, axis=1)
-        yield Trajectory(time, q, qd, none, none, joints(model), "N m")
+        yield Trajectory(time, q, qd, none, none, joint_names(model), "N m")
     environment.close()

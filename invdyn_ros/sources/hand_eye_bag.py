@@ -19,11 +19,13 @@ from invdyn_ros.sources.rosbag import (
     source_times,
 )
 
-SIGHTING = "geometry_msgs/msg/PoseWithCovarianceStamped"
-JUMP = 0.1  # back in time that the network cannot explain [s]
+POSE_MESSAGE = "geometry_msgs/msg/PoseWithCovarianceStamped"
+MAX_REORDERING = 0.1  # back in time that the network cannot explain [s]
 
 
-def read_streams(path: Path, joints: tuple[str, ...], states: str, marker: str) -> HandEyeStreams:
+def read_hand_eye_bag(
+    path: Path, joints: tuple[str, ...], states: str, marker: str
+) -> HandEyeStreams:
     """Read joint states and sightings of a marker from a rosbag2 recording.
 
     Args:
@@ -42,7 +44,7 @@ def read_streams(path: Path, joints: tuple[str, ...], states: str, marker: str) 
         rows = joint_rows(messages(found[0], states, JOINT_STATE), joints, Counter())
         seen = [
             (source_stamp(message), logged, message.pose)
-            for logged, message in messages(found[0], marker, SIGHTING)
+            for logged, message in messages(found[0], marker, POSE_MESSAGE)
         ]
         if not seen:
             raise ValueError(f"{marker} has no message: no picture showed the marker")
@@ -69,7 +71,7 @@ def _pose(message: object, topic: str) -> np.ndarray:
 
 
 def _check_time(topic: str, time: np.ndarray) -> None:
-    back = np.flatnonzero(time < np.maximum.accumulate(time) - JUMP)
+    back = np.flatnonzero(time < np.maximum.accumulate(time) - MAX_REORDERING)
     if len(back):
         k = int(back[0])
         raise ValueError(

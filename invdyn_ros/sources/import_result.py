@@ -18,7 +18,7 @@ class ImportResult(NamedTuple):
     changes: dict[str, int]
     """Reason -> rows added (positive) or left out (negative)."""
 
-    def account(self) -> str:
+    def summary(self) -> str:
         """Return where every row went, in one line.
 
         Raises:
@@ -32,7 +32,7 @@ class ImportResult(NamedTuple):
         return "; ".join([line, *reasons])
 
 
-def joined(parts: Iterable[ImportResult]) -> ImportResult:
+def merge_results(parts: Iterable[ImportResult]) -> ImportResult:
     """Return several intakes as one."""
     whole, rows, changes = [], 0, Counter[str]()
     for part in parts:

@@ -12,10 +12,10 @@ from invdyn_ros.data.leakage import drop_duplicates
 from invdyn_ros.data.lerobot_format import INFO, STATE, VELOCITY_SUFFIX
 from invdyn_ros.data.windows import check_compatible
 from invdyn_ros.sources.array_files import read_tables
-from invdyn_ros.sources.import_result import ImportResult, joined
+from invdyn_ros.sources.import_result import ImportResult, merge_results
 from invdyn_ros.sources.sequence_files import SequenceConfig, read_table
 
-REPEATS = "moments that stand earlier in the data"
+DUPLICATES = "moments that stand earlier in the data"
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class LeRobotConfig:
 
     unit: Literal["N m", "A", "rad", "1"] | None = None
     """What the actions are; 1: a command without unit. Folders by 'invdyn collect' say it."""
-    skip: bool = False
+    skip_invalid: bool = False
     """Leave out (and count) rows that are not finite and episodes of one sample."""
-    unique: bool = False
+    drop_duplicates: bool = False
     """Leave out (and count) moments of motion that stand earlier in the data already."""
 
 
@@ -62,10 +62,10 @@ def read_folder(
     tables = [t for chunk in sorted(path.glob("data/chunk-*")) for t in read_tables(chunk, STATE)]
     if not tables:
         raise ValueError(f"{path / 'data'}: no chunk-*/*.parquet; copy or download it again")
-    width = tables[0].pick("action", STATE).shape[-1]
+    width = tables[0].select("action", STATE).shape[-1]
     names = joint_names or _joints(info, width, path)
-    columns = _columns(tables[0].pick(STATE, STATE).shape[-1], len(names), config)
-    return joined(read_table(table, names, columns) for table in tables), robot
+    columns = _columns(tables[0].select(STATE, STATE).shape[-1], len(names), config)
+    return merge_results(read_table(table, names, columns) for table in tables), robot
 
 
 def read_folders(
@@ -85,14 +85,14 @@ def read_folders(
             raise ValueError(f"{paths[0]} and {path}: {error}; collect them apart") from error
         if robot != name:
             raise ValueError(f"{paths[0]} is of '{name}', {path} of '{robot}'; collect them apart")
-    whole, robot = joined(part for part, _ in found), found[0][1]
-    return (_unique(whole) if config.unique else whole), robot
+    whole, robot = merge_results(part for part, _ in found), found[0][1]
+    return (_unique(whole) if config.drop_duplicates else whole), robot
 
 
 def _unique(whole: ImportResult) -> ImportResult:
     kept = drop_duplicates(whole.trajectories)
     change = sum(map(len, kept)) - sum(map(len, whole.trajectories))
-    return ImportResult(kept, whole.rows, whole.changes | {REPEATS: change})
+    return ImportResult(kept, whole.rows, whole.changes | {DUPLICATES: change})
 
 
 def _info(path: Path) -> dict[str, Any]:
@@ -131,7 +131,7 @@ def _columns(width: int, n: int, config: LeRobotConfig) -> SequenceConfig:
         time="timestamp",
         episode="episode_index",
         acceleration="none",
-        skip=config.skip,
+        skip_invalid=config.skip_invalid,
     )
 
 

@@ -17,8 +17,12 @@ from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.robots.robot import package_file
 
 BODIES = ("hopper", "walker")
-PLACE, ANGLE, SPEED = 0.5, 2.0, 5.0  # largest coordinate of the root [m], angle, speed drawn
-ROOT = 2  # coordinates that are its place [m]; the others are angles [rad]
+MAX_POSITION, MAX_ANGLE, MAX_VELOCITY = (
+    0.5,
+    2.0,
+    5.0,
+)  # largest coordinate of the root [m], angle, speed drawn
+ROOT_COORDINATES = 2  # coordinates that are its place [m]; the others are angles [rad]
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,11 @@ class PassiveRolloutConfig(Checked):
     """Samples of each, one per step of its simulation."""
     perturbation: NonNegative = 0.1
     """Largest change of each coordinate, and of its rate, at the start of an environment."""
-    acting: Probability = 0.0
+    action_scale: Probability = 0.0
     """Share of the range of an environment's actions that it is driven with at random."""
 
 
-def body(name: str) -> mujoco.MjModel:
+def load_body(name: str) -> mujoco.MjModel:
     """Load a body by name.
 
     Raises:
@@ -46,12 +50,14 @@ def body(name: str) -> mujoco.MjModel:
     return mujoco.MjModel.from_xml_path(str(package_file(f"urdf/{name}.xml")))
 
 
-def joints(model: mujoco.MjModel) -> tuple[str, ...]:
+def joint_names(model: mujoco.MjModel) -> tuple[str, ...]:
     """Return the names of its n joints."""
     return tuple(model.joint(k).name for k in range(model.njnt))
 
 
-def falls(name: str, config: PassiveRolloutConfig, seed: int = 0) -> Iterator[Trajectory]:
+def passive_rollouts(
+    name: str, config: PassiveRolloutConfig, seed: int = 0
+) -> Iterator[Trajectory]:
     """Yield trajectories (steps, n) of a body, without actions; seed 123 gives the published ones.
 
     The first two coordinates are its place [m] and [m/s], the others angles [rad] and [rad/s].
@@ -59,15 +65,15 @@ def falls(name: str, config: PassiveRolloutConfig, seed: int = 0) -> Iterator[Tr
     Raises:
         ValueError: there is no such body.
     """
-    model = body(name)
-    data, names, n = mujoco.MjData(model), joints(model), model.nq
+    model = load_body(name)
+    data, names, n = mujoco.MjData(model), joint_names(model), model.nq
     random = np.random.RandomState(seed)  # the generator of the published data
     time = model.opt.timestep * np.arange(config.steps)
     for _ in range(config.episodes):
         mujoco.mj_resetData(model, data)
-        data.qpos[:ROOT] = random.uniform(0, PLACE, ROOT)
-        data.qpos[ROOT:] = random.uniform(-ANGLE, ANGLE, n - ROOT)
-        data.qvel[:] = random.uniform(-SPEED, SPEED, n)
+        data.qpos[:ROOT_COORDINATES] = random.uniform(0, MAX_POSITION, ROOT_COORDINATES)
+        data.qpos[ROOT_COORDINATES:] = random.uniform(-MAX_ANGLE, MAX_ANGLE, n - ROOT_COORDINATES)
+        data.qvel[:] = random.uniform(-MAX_VELOCITY, MAX_VELOCITY, n)
         state = np.empty((config.steps, 2 * n))
         for row in state:
             row[:n], row[n:] = data.qpos, data.qvel

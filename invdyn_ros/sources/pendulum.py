@@ -17,10 +17,10 @@ import numpy as np
 
 from invdyn_ros.config import Checked, Count, NonNegative, Positive
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.sources.triplets import transitions
+from invdyn_ros.sources.triplets import transitions_to_trajectory
 
-SINES = 4
-FASTEST = 6.0  # [rad/s] of the torque's sines; the pendulum itself swings at about 3
+NUM_SINES = 4
+MAX_FREQUENCY = 6.0  # [rad/s] of the torque's sines; the pendulum itself swings at about 3
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class PendulumConfig(Checked):
     """[m/s2]"""
     damping: NonNegative = 0.1
     """[N m s/rad]"""
-    torque: NonNegative = 8.0
+    max_torque: NonNegative = 8.0
     """[N m] Largest torque."""
-    speed: NonNegative = 3.0
+    max_initial_velocity: NonNegative = 3.0
     """[rad/s] Largest velocity at the start of an episode."""
     rate: Positive = 50.0
     """[Hz] Steps per second."""
@@ -54,20 +54,22 @@ def simulate_pendulum(config: PendulumConfig) -> Iterator[Trajectory]:
     random = np.random.default_rng(config.seed)
     dt = 1 / config.rate
     for _ in range(config.episodes):
-        frequency, phase = random.uniform([0.2, 0], [FASTEST, 2 * np.pi], (SINES, 2)).T
-        share = random.dirichlet(np.ones(SINES))
+        frequency, phase = random.uniform([0.2, 0], [MAX_FREQUENCY, 2 * np.pi], (NUM_SINES, 2)).T
+        share = random.dirichlet(np.ones(NUM_SINES))
         time = dt * np.arange(config.steps + 1)
-        torque = config.torque * np.sin(time[:, None] * frequency + phase) @ share
+        torque = config.max_torque * np.sin(time[:, None] * frequency + phase) @ share
         state = np.empty((config.steps + 1, 2))
-        state[0] = random.uniform([-np.pi, -config.speed], [np.pi, config.speed])
+        state[0] = random.uniform(
+            [-np.pi, -config.max_initial_velocity], [np.pi, config.max_initial_velocity]
+        )
         for k in range(config.steps):
             q, qd = state[k]
-            qd = qd + dt * acceleration(config, q, qd, torque[k])
+            qd = qd + dt * pendulum_acceleration(config, q, qd, torque[k])
             state[k + 1] = q + dt * qd, qd
-        yield transitions(time, state, torque[:-1, None], ("pendulum",), "N m")
+        yield transitions_to_trajectory(time, state, torque[:-1, None], ("pendulum",), "N m")
 
 
-def acceleration(config: PendulumConfig, q: float, qd: float, torque: float) -> float:
+def pendulum_acceleration(config: PendulumConfig, q: float, qd: float, torque: float) -> float:
     """Return qdd [rad/s2] of the closed form above."""
     push = torque - config.damping * qd - config.mass * config.gravity * config.length * np.sin(q)
     return float(push / (config.mass * config.length**2))

@@ -22,12 +22,18 @@ from invdyn_ros.config import Checked, Count, Fraction, Positive, at_least
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.excitation import Excitation, ExcitationConfig
-from invdyn_ros.sources.simulation import move
+from invdyn_ros.sources.simulation import simulate_episode
 from invdyn_ros.workers import parallel_map
 
-EYE, LOOKED_AT = (0.95, -0.75, 1.15), (0.36, 0.0, 0.52)  # [m] camera and its middle, base frame
-PACES = (0.6, 1.0)  # shares of the speed; in slow motion an arm sticks, which no picture shows
-FOCAL = 950.0  # [px] of 640: an opening of 37 degrees
+CAMERA_POSITION, CAMERA_TARGET = (
+    (0.95, -0.75, 1.15),
+    (0.36, 0.0, 0.52),
+)  # [m] camera and its middle, base frame
+SPEED_SCALES = (
+    0.6,
+    1.0,
+)  # shares of the speed; in slow motion an arm sticks, which no picture shows
+FOCAL_LENGTH = 950.0  # [px] of 640: an opening of 37 degrees
 UNIT = "rad/s"
 
 
@@ -43,20 +49,22 @@ class RenderedVideoConfig(Checked):
     """Length of a video [s]."""
     rate: Positive = 2.5
     """Pictures per second [Hz]; between faster ones an arm moves by parts of a pixel."""
-    pixels: Annotated[int, at_least(16)] = 112
+    image_size: Annotated[int, at_least(16)] = 112
     """Side of a picture [px]."""
-    reach: Positive = 0.6
+    max_amplitude: Positive = 0.6
     """Farthest that a joint goes from its home position [rad]."""
-    speed: Fraction = 0.5
+    velocity_fraction: Fraction = 0.5
     """Share of the velocity limits that is used."""
-    simulated: bool = True
+    simulate_dynamics: bool = True
     """The arm follows with its dynamics; else it is where it is commanded, which takes a sixth of
     the time to make."""
     seed: int = 0
     """Of motion, plant and camera."""
 
 
-def films(robot: Robot, config: RenderedVideoConfig, workers: int = 1) -> Iterator[Trajectory]:
+def render_videos(
+    robot: Robot, config: RenderedVideoConfig, workers: int = 1
+) -> Iterator[Trajectory]:
     """Yield the videos of each motion in turn, the same ones from any number of workers.
 
     The action of a picture is the joint velocity [rad/s] that was commanded since the one before,
@@ -65,52 +73,64 @@ def films(robot: Robot, config: RenderedVideoConfig, workers: int = 1) -> Iterat
     Raises:
         ValueError: less than one worker.
     """
-    run = partial(_film, replace(robot), config)  # without its engine
+    run = partial(_render_motion, replace(robot), config)  # without its engine
     for videos in parallel_map(run, range(config.motions), workers):
         yield from videos
 
 
-def _film(robot: Robot, config: RenderedVideoConfig, episode: int) -> list[Trajectory]:
-    motion = _motion(robot, config, episode)
-    rows = int(np.floor((motion.length - 1 / robot.rate) * config.rate + 1e-6)) + 1
-    wanted = _commanded(robot, motion, np.arange(rows) / config.rate)
+def _render_motion(robot: Robot, config: RenderedVideoConfig, episode: int) -> list[Trajectory]:
+    motion = _draw_motion(robot, config, episode)
+    rows = int(np.floor((motion.duration - 1 / robot.rate) * config.rate + 1e-6)) + 1
+    wanted = _commanded_trajectory(robot, motion, np.arange(rows) / config.rate)
     seed = config.seed * 100_003 + episode
-    seen = _followed(robot, motion, seed, wanted.time) if config.simulated else wanted
+    seen = (
+        _simulated_trajectory(robot, motion, seed, wanted.time)
+        if config.simulate_dynamics
+        else wanted
+    )
     change = np.diff(wanted.position, axis=0) / np.diff(wanted.time)[:, None]
     action = np.concatenate([np.zeros((1, robot.n)), change])
     name = f"{robot.name}_{episode:04d}"
     known = replace(seen, action=action, action_unit=UNIT, source=name)
     numbers = range(episode * config.views, (episode + 1) * config.views)
-    places = _places(robot, seen.position)
-    films = [_pictures(robot, config, k, seen.position, places) for k in numbers]
+    places = _keypoints(robot, seen.position)
+    films = [_render_view(robot, config, k, seen.position, places) for k in numbers]
     return [replace(known, frames=frames, points=points) for frames, points in films]
 
 
-def _commanded(robot: Robot, motion: Excitation, time: np.ndarray) -> Trajectory:
+def _commanded_trajectory(robot: Robot, motion: Excitation, time: np.ndarray) -> Trajectory:
     """Return the commanded motion at times (T,) [s], without actions."""
     q, qd, qdd = motion.motion(time)
     return Trajectory(time, q, qd, qdd, np.empty((0, robot.n)), robot.joint_names, UNIT)
 
 
-def _followed(robot: Robot, motion: Excitation, seed: int, time: np.ndarray) -> Trajectory:
+def _simulated_trajectory(
+    robot: Robot, motion: Excitation, seed: int, time: np.ndarray
+) -> Trajectory:
     """Return how the simulated arm follows, at times (T,) [s]."""
-    moved = move(robot, load_plant(robot.name), robot.action_unit, (motion, seed))
+    moved = simulate_episode(robot, load_plant(robot.name), robot.action_unit, (motion, seed))
     return moved.interpolate(np.minimum(time, moved.time[-1]))
 
 
-def _motion(robot: Robot, config: RenderedVideoConfig, episode: int) -> Excitation:
+def _draw_motion(robot: Robot, config: RenderedVideoConfig, episode: int) -> Excitation:
     """Draw a motion around the home position, within the limits of the joints."""
     random = np.random.default_rng([config.seed, episode])
     how = ExcitationConfig(
-        episode=config.seconds, span=1.0, reach=config.reach, speed=config.speed, candidates=1
+        episode_seconds=config.seconds,
+        range_fraction=1.0,
+        max_amplitude=config.max_amplitude,
+        velocity_fraction=config.velocity_fraction,
+        candidates=1,
     )
-    motion = Excitation(robot, how, random, random.uniform(*PACES))
-    middle = motion.middle - (robot.upper + robot.lower) / 2 + robot.home
-    motion.middle = np.clip(middle, robot.lower + config.reach, robot.upper - config.reach)
+    motion = Excitation(robot, how, random, random.uniform(*SPEED_SCALES))
+    middle = motion.center - (robot.upper + robot.lower) / 2 + robot.home
+    motion.center = np.clip(
+        middle, robot.lower + config.max_amplitude, robot.upper - config.max_amplitude
+    )
     return motion
 
 
-def _places(robot: Robot, q: np.ndarray) -> np.ndarray:
+def _keypoints(robot: Robot, q: np.ndarray) -> np.ndarray:
     """Return where the joints, both fingers and the hand are at q (T, n), (T, n + 3, 3) [m]."""
     model = robot.model()
     bodies = [model.joint(name).bodyid[0] for name in robot.joint_names]
@@ -127,7 +147,7 @@ def _opening(robot: Robot) -> float:
     return robot.gripper.max_opening if robot.gripper else 0.0
 
 
-def _pictures(
+def _render_view(
     robot: Robot, config: RenderedVideoConfig, number: int, q: np.ndarray, places: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Render the arm at positions (T, n) [rad] with camera, light and colours of its own.
@@ -135,16 +155,18 @@ def _pictures(
     Returns:
         The pictures, and where `places` (T, L, 3) [m] are in them, (T, L, 2) in shares.
     """
-    scene = Scene(Camera.look_at(EYE, LOOKED_AT, FOCAL), blocks=0, marked=False)
+    scene = Scene(
+        Camera.look_at(CAMERA_POSITION, CAMERA_TARGET, FOCAL_LENGTH), blocks=0, marked=False
+    )
     noise = RANDOMIZATION_LEVELS["default"]
     scene = randomize_camera(
         randomize_scene(scene, noise, config.seed, number),
         noise,
         config.seed,
         number,
-        config.pixels,
+        config.image_size,
     )
     with SceneRenderer(robot, scene, config.seed * 100_003 + number) as camera:
         none = np.empty((0, 4, 4))
         frames = np.stack([camera.render(row, _opening(robot), none) for row in q])
-    return frames, (scene.camera.project(places) + 0.5) / config.pixels
+    return frames, (scene.camera.project(places) + 0.5) / config.image_size

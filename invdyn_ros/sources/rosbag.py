@@ -12,13 +12,13 @@ from typing import Any, Literal
 import numpy as np
 
 from invdyn_ros.data.trajectory import MAX_INTERVAL_DEVIATION, Trajectory
-from invdyn_ros.sources.import_result import ImportResult, joined
+from invdyn_ros.sources.import_result import ImportResult, merge_results
 
 JOINT_STATE = "sensor_msgs/msg/JointState"
 METADATA, FILES = "metadata.yaml", (".db3", ".mcap")
-BROKEN = (AssertionError, IndexError, EOFError)  # what reading half a file raises
-REPEATS, OTHERS = "repeats of a message", "messages without these joints"
-SHORT, RESAMPLED = "messages in stretches shorter than the window", "by resampling"
+READ_ERRORS = (AssertionError, IndexError, EOFError)  # what reading half a file raises
+DUPLICATES, OTHER_JOINTS = "repeats of a message", "messages without these joints"
+TOO_SHORT, RESAMPLED = "messages in stretches shorter than the window", "by resampling"
 
 
 @dataclass(frozen=True)
@@ -31,20 +31,20 @@ class BagConfig:
     """Topic with the joint states."""
     rate: float | None = None
     """[Hz] Rate of the trajectories; none: that of the recording."""
-    gap: float = 0.1
+    max_gap: float = 0.1
     """[s] A longer pause between messages ends a trajectory."""
     window: int = 13
     """Samples per Savitzky-Golay window; shorter trajectories are left out."""
-    as_stamped: bool = False
+    keep_stamps: bool = False
     """Keep the messages at their own times, without accelerations: what path models learn from."""
 
 
 def read_bag(path: str | Path, joint_names: Sequence[str], config: BagConfig) -> list[Trajectory]:
     """Read the motion of some joints from a recording; see `take_bag`."""
-    return take_bag(path, joint_names, config).trajectories
+    return import_bag(path, joint_names, config).trajectories
 
 
-def take_bag(path: str | Path, joint_names: Sequence[str], config: BagConfig) -> ImportResult:
+def import_bag(path: str | Path, joint_names: Sequence[str], config: BagConfig) -> ImportResult:
     """Read the motion of some joints from a recording, with accelerations and an account.
 
     Args:
@@ -55,7 +55,7 @@ def take_bag(path: str | Path, joint_names: Sequence[str], config: BagConfig) ->
     Raises:
         ValueError: no readable bag, topic, joint or long enough stretch of motion.
     """
-    return joined(_read_one(bag, tuple(joint_names), config) for bag in find_bags(path))
+    return merge_results(_read_one(bag, tuple(joint_names), config) for bag in find_bags(path))
 
 
 def find_bags(path: str | Path) -> list[Path]:
@@ -83,18 +83,18 @@ def _read_one(path: Path, joints: tuple[str, ...], config: BagConfig) -> ImportR
     try:
         rows = joint_rows(messages(path, config.topic, JOINT_STATE), joints, changes)
         count = len(rows) - changes.total()
-        _check_time(rows, config.gap)
-        whole = _in_order(rows, joints, config.effort_unit, changes)
-        segments = whole.segments(config.gap)
+        _check_time(rows, config.max_gap)
+        whole = _to_trajectory(rows, joints, config.effort_unit, changes)
+        segments = whole.segments(config.max_gap)
         parts = [part for part in segments if len(part) >= max(config.window, 2)]
-        changes[SHORT] -= len(whole) - sum(map(len, parts))
+        changes[TOO_SHORT] -= len(whole) - sum(map(len, parts))
         if not parts:
             raise ValueError(
-                f"no stretch of {config.window} messages without a gap of {config.gap} s"
+                f"no stretch of {config.window} messages without a gap of {config.max_gap} s"
             )
         rate, made = config.rate or whole.rate, parts
-        if not config.as_stamped:
-            made = [_uniform(part, rate).differentiate(config.window) for part in parts]
+        if not config.keep_stamps:
+            made = [_to_uniform_rate(part, rate).differentiate(config.window) for part in parts]
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     changes[RESAMPLED] += sum(map(len, made)) - sum(map(len, parts))
@@ -124,7 +124,7 @@ def messages(path: Path, topic: str, kind: str) -> Iterator[tuple[int, Any]]:
                 [c for c in reader.connections if c.topic == topic]
             ):
                 yield stamp, types.deserialize_cdr(raw, kind)
-    except (ReaderError, SerdeError, sqlite3.Error, OSError, *BROKEN) as error:
+    except (ReaderError, SerdeError, sqlite3.Error, OSError, *READ_ERRORS) as error:
         raise ValueError(
             f"not a readable rosbag2 recording ({error or type(error).__name__})"
         ) from error
@@ -142,7 +142,7 @@ def topics(path: Path) -> set[str]:
     try:
         with Reader(path) as reader:
             return {connection.topic for connection in reader.connections}
-    except (ReaderError, sqlite3.Error, OSError, *BROKEN) as error:
+    except (ReaderError, sqlite3.Error, OSError, *READ_ERRORS) as error:
         raise ValueError(
             f"not a readable rosbag2 recording ({error or type(error).__name__})"
         ) from error
@@ -161,7 +161,7 @@ def joint_rows(
         names = list(message.name)
         seen.update(names)
         if not set(joints) & set(names):  # other publishers, such as a gripper, share the topic
-            changes[OTHERS] -= 1
+            changes[OTHER_JOINTS] -= 1
             continue
         missing = [joint for joint in joints if joint not in names]
         if missing:
@@ -208,7 +208,7 @@ def _check_time(rows: list[tuple[np.ndarray, ...]], gap: float) -> None:
         )
 
 
-def _in_order(
+def _to_trajectory(
     rows: list[tuple[np.ndarray, ...]], joints: tuple[str, ...], unit: str, changes: Counter[str]
 ) -> Trajectory:
     """Stack rows in the order of their stamps; exact repeats of a message count once."""
@@ -217,7 +217,7 @@ def _in_order(
     for row in rows[1:]:
         if not all(np.array_equal(a, b) for a, b in zip(row, kept[-1], strict=True)):
             kept.append(row)
-    changes[REPEATS] -= len(rows) - len(kept)
+    changes[DUPLICATES] -= len(rows) - len(kept)
     time, *columns = zip(*kept, strict=True)
     blocks = []
     for name, values in zip(("position", "velocity", "effort"), columns, strict=True):
@@ -231,7 +231,7 @@ def _in_order(
     )
 
 
-def _uniform(part: Trajectory, rate: float) -> Trajectory:
+def _to_uniform_rate(part: Trajectory, rate: float) -> Trajectory:
     """Put a trajectory on a uniform grid, unless it is on this one."""
     return (
         part

@@ -21,14 +21,24 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.sources.array_files import Table, places, read_tables
-from invdyn_ros.sources.import_result import ImportResult, joined
-from invdyn_ros.sources.triplets import chained, transitions
+from invdyn_ros.sources.array_files import Table, parse_columns, read_tables
+from invdyn_ros.sources.import_result import ImportResult, merge_results
+from invdyn_ros.sources.triplets import chain_transitions, transitions_to_trajectory
 
-ENDS = ("terminals", "timeouts", "terminations", "truncations", "dones")  # true in a last row
+EPISODE_END_FLAGS = (
+    "terminals",
+    "timeouts",
+    "terminations",
+    "truncations",
+    "dones",
+)  # true in a last row
 EPISODE_ENDS = "episode_ends"  # first row after each episode
-NEXT = "next_"  # before the name of the column with the state that follows
-FINAL, BAD, SHORT = "final states", "rows that are not finite", "rows of episodes too short"
+NEXT_PREFIX = "next_"  # before the name of the column with the state that follows
+FINAL_STATES, NOT_FINITE, TOO_SHORT = (
+    "final states",
+    "rows that are not finite",
+    "rows of episodes too short",
+)
 NO_ACTION = "final states without an action"
 
 
@@ -56,13 +66,13 @@ class SequenceConfig:
     """Column of stamps [s]."""
     episode: str | None = None
     """Column that changes where an episode ends, beside terminals, timeouts and episode_ends."""
-    gap: float | None = None
+    max_gap: float | None = None
     """[s] A longer pause between stamps ends an episode; none: only what the file says does."""
     acceleration: Literal["step", "filter", "none"] = "step"
     """step: (qd' - qd)/dt; filter: zero-phase Savitzky-Golay; none: left to training."""
     window: int = 13
     """Samples per Savitzky-Golay window."""
-    skip: bool = False
+    skip_invalid: bool = False
     """Leave out (and count) rows that are not finite and too short episodes; else they are errors.
     """
 
@@ -76,18 +86,18 @@ class SequenceConfig:
             raise ValueError("(qd' - qd)/dt takes --velocity; or give --acceleration filter")
 
 
-class Transitions(NamedTuple):
+class TransitionTable(NamedTuple):
     """N states, episode after episode."""
 
     row: np.ndarray  # (N,) place in the file
     time: np.ndarray  # (N,) [s]
     state: np.ndarray  # (N, n) positions, or (N, 2n) with velocities
     action: np.ndarray  # (N, n)
-    last: np.ndarray  # (N,) whether an episode ends here
-    acts: np.ndarray  # (N,) whether the row has an action: all, or all but the last ones
-    following: np.ndarray | None  # (N, n or 2n) the state after each row, where the file has it
+    episode_end: np.ndarray  # (N,) whether an episode ends here
+    has_action: np.ndarray  # (N,) whether the row has an action: all, or all but the last ones
+    next_state: np.ndarray | None  # (N, n or 2n) the state after each row, where the file has it
 
-    def part(self, rows: slice | np.ndarray) -> Transitions:
+    def select(self, rows: slice | np.ndarray) -> TransitionTable:
         """Return some of the rows."""
         known = {name: c[rows] for name, c in self._asdict().items() if c is not None}
         return self._replace(**known)
@@ -106,47 +116,47 @@ def read_sequence(
     Raises:
         ValueError: a bad file, column or row, named with file, row and remedy.
     """
-    tables = read_tables(path, places(config.action, config.observations)[0][0])
-    return joined(read_table(table, joint_names, config) for table in tables)
+    tables = read_tables(path, parse_columns(config.action, config.observations)[0][0])
+    return merge_results(read_table(table, joint_names, config) for table in tables)
 
 
 def read_table(table: Table, joint_names: tuple[str, ...], config: SequenceConfig) -> ImportResult:
     """Read the episodes of one table; see `read_sequence`."""
-    rows = _rows(table, config)
+    rows = _transition_table(table, config)
     if not len(rows.row):
-        raise ValueError(f"{table.where}: it holds no rows; record or download it again")
+        raise ValueError(f"{table.source}: it holds no rows; record or download it again")
     names = joint_names or tuple(f"joint_{i + 1}" for i in range(rows.action.shape[1]))
     _check_widths(table, rows, names, config)
     changes = Counter[str]()
-    finite, kept = _finite(rows, table.where, config), []
-    changes[BAD] -= len(rows.row) - len(finite.row)
+    finite, kept = _finite(rows, table.source, config), []
+    changes[NOT_FINITE] -= len(rows.row) - len(finite.row)
     for part in _episodes(finite):
-        _check_time(part, table.where)
+        _check_time(part, table.source)
         made, change = _episode(part, names, config)
         changes.update(change)
         if made is not None:
             kept.append(made)
-        elif not config.skip:
+        elif not config.skip_invalid:
             need = config.window if config.acceleration == "filter" else 2
             raise ValueError(
-                f"{table.where}: the episode from row {part.row[0]} on has {len(part.row)} "
-                f"samples; it takes {need}: record longer ones, or leave it out with --skip"
+                f"{table.source}: the episode from row {part.row[0]} on has {len(part.row)} "
+                f"samples; it takes {need}: record longer ones, or leave it out with --skip-invalid"
             )
     if not kept:
-        raise ValueError(f"{table.where}: no episode is left of {len(rows.row)} rows")
+        raise ValueError(f"{table.source}: no episode is left of {len(rows.row)} rows")
     return ImportResult(kept, len(rows.row), dict(changes))
 
 
-def _rows(table: Table, config: SequenceConfig) -> Transitions:
+def _transition_table(table: Table, config: SequenceConfig) -> TransitionTable:
     """Take the columns out of a table and lay its episodes one after another."""
-    action = table.pick(config.action, config.observations)
+    action = table.select(config.action, config.observations)
     texts = [config.position, *([config.velocity] if config.velocity else [])]
-    parts = [table.pick(text, config.observations) for text in texts]
+    parts = [table.select(text, config.observations) for text in texts]
     final = parts[0].shape[-2] - action.shape[-2]  # one more state than actions, or none
     if any(p.shape[:-1] != parts[0].shape[:-1] for p in parts) or final not in (0, 1):
         shapes = ", ".join(f"{t} {p.shape}" for t, p in zip(texts, parts, strict=True))
         raise ValueError(
-            f"{table.where}: {config.action} {action.shape} does not go with {shapes}; "
+            f"{table.source}: {config.action} {action.shape} does not go with {shapes}; "
             "give columns with equally many rows"
         )
     if final:
@@ -154,105 +164,107 @@ def _rows(table: Table, config: SequenceConfig) -> Transitions:
         action = np.pad(action, edge, mode="edge")
     state = np.concatenate(parts, axis=-1)
     count, length = int(np.prod(state.shape[:-1])), state.shape[-2]
-    last = _last(table, config, count)
+    last = _episode_ends(table, config, count)
     if state.ndim > 2:  # many episodes of equal length
         last[length - 1 :: max(length, 1)] = True
-    following = _following(table, texts, config)
+    following = _next_states(table, texts, config)
     state, action = (x.reshape(count, x.shape[-1]) for x in (state, action))
     order = np.arange(count)
     if following is not None:
         following = following.reshape(state.shape)
-        order, last = chained(state, following, last)
+        order, last = chain_transitions(state, following, last)
         state, action, following = state[order], action[order], following[order]
     last[-1:] = True
     time = _time(table, config, count)
-    if config.gap is not None:
-        last[:-1] |= np.diff(time) > config.gap
+    if config.max_gap is not None:
+        last[:-1] |= np.diff(time) > config.max_gap
     acts = ~last if final else np.ones(count, dtype=bool)
-    return Transitions(order, time, state, action, last, acts, following)
+    return TransitionTable(order, time, state, action, last, acts, following)
 
 
-def _following(table: Table, texts: Sequence[str], config: SequenceConfig) -> np.ndarray | None:
+def _next_states(table: Table, texts: Sequence[str], config: SequenceConfig) -> np.ndarray | None:
     """Return the state after each row, where the file has it for all columns asked for."""
-    found = [place for text in texts for place in places(text, config.observations)]
-    if not all(NEXT + key in table.columns for key, _ in found):
+    found = [place for text in texts for place in parse_columns(text, config.observations)]
+    if not all(NEXT_PREFIX + key in table.columns for key, _ in found):
         return None
     if config.rate is None:
-        raise ValueError(f"{table.where}: the states that follow have no stamps; give --rate HZ")
-    return np.concatenate([table.columns_of(NEXT + key, c) for key, c in found], axis=-1)
+        raise ValueError(f"{table.source}: the states that follow have no stamps; give --rate HZ")
+    return np.concatenate([table.column_block(NEXT_PREFIX + key, c) for key, c in found], axis=-1)
 
 
-def _last(table: Table, config: SequenceConfig, count: int) -> np.ndarray:
+def _episode_ends(table: Table, config: SequenceConfig, count: int) -> np.ndarray:
     """Return where the file says that an episode ends (count,)."""
     last = np.zeros(count, dtype=bool)
-    for name in ENDS:
+    for name in EPISODE_END_FLAGS:
         if name in table.columns:
-            last |= _marks(table, name, count).astype(bool)
+            last |= _flat_column(table, name, count).astype(bool)
     for name, values in table.columns.items():
         if name.rpartition("/")[2] == EPISODE_ENDS:
             if not len(values) or values[-1] != count or not (np.diff(values) > 0).all():
-                raise ValueError(f"{table.where}: {name} must rise to {count}, the number of rows")
+                raise ValueError(
+                    f"{table.source}: {name} must rise to {count}, the number of rows"
+                )
             last[values.astype(int) - 1] = True
     if config.episode is not None:
-        marks = _marks(table, config.episode, count)
+        marks = _flat_column(table, config.episode, count)
         last[:-1] |= marks[1:] != marks[:-1]
     return last
 
 
-def _marks(table: Table, name: str, count: int) -> np.ndarray:
+def _flat_column(table: Table, name: str, count: int) -> np.ndarray:
     values = table.column(name).reshape(-1)
     if len(values) != count:
-        raise ValueError(f"{table.where}: {name} has {len(values)} rows, the states {count}")
+        raise ValueError(f"{table.source}: {name} has {len(values)} rows, the states {count}")
     return values
 
 
 def _time(table: Table, config: SequenceConfig, count: int) -> np.ndarray:
     if config.rate is not None:
         return np.arange(count) / config.rate
-    return _marks(table, str(config.time), count).astype(float)
+    return _flat_column(table, str(config.time), count).astype(float)
 
 
 def _check_widths(
-    table: Table, rows: Transitions, names: Sequence[str], config: SequenceConfig
+    table: Table, rows: TransitionTable, names: Sequence[str], config: SequenceConfig
 ) -> None:
     blocks = 2 if config.velocity else 1
     states, actions = rows.state.shape[1], rows.action.shape[1]
     if actions != len(names) or states != blocks * len(names):
         what = "positions and velocities" if config.velocity else "positions"
         raise ValueError(
-            f"{table.where}: {states} columns of {what} and {actions} of actions, but "
+            f"{table.source}: {states} columns of {what} and {actions} of actions, but "
             f"{len(names)} joints ({', '.join(names)}); choose one column each per joint"
         )
 
 
-def _finite(rows: Transitions, where: str, config: SequenceConfig) -> Transitions:
+def _finite(rows: TransitionTable, where: str, config: SequenceConfig) -> TransitionTable:
     """Refuse or leave out rows that are not finite; an episode ends before each."""
     columns = [rows.time[:, None], rows.state, rows.action]
-    columns += [rows.following] if rows.following is not None else []
+    columns += [rows.next_state] if rows.next_state is not None else []
     good = np.isfinite(np.concatenate(columns, axis=1)).all(1)
     if good.all():
         return rows
-    if not config.skip:
+    if not config.skip_invalid:
         row = min(np.flatnonzero(~good), key=lambda k: int(rows.row[k]))  # first in the file
         values = np.concatenate([column[row] for column in columns])
         raise ValueError(
             f"{where}: row {rows.row[row]} holds {values[~np.isfinite(values)][0]} "
-            f"(of {int((~good).sum())} such rows); repair them, or leave them out with --skip"
+            f"(of {int((~good).sum())} such rows); repair them, or leave them out with --skip-invalid"
         )
-    last = rows.last.copy()
+    last = rows.episode_end.copy()
     last[:-1] |= ~good[1:]
-    return rows._replace(last=last).part(good)
+    return rows._replace(episode_end=last).select(good)
 
 
-def _episodes(rows: Transitions) -> Iterator[Transitions]:
+def _episodes(rows: TransitionTable) -> Iterator[TransitionTable]:
     """Yield the episodes, each in order."""
-    ends = np.flatnonzero(rows.last) + 1
-    bounds = sorted({0, len(rows.last), *ends.tolist()})
+    ends = np.flatnonzero(rows.episode_end) + 1
+    bounds = sorted({0, len(rows.episode_end), *ends.tolist()})
     for first, end in pairwise(bounds):
-        yield rows.part(slice(first, end))
+        yield rows.select(slice(first, end))
 
 
-def _check_time(part: Transitions, where: str) -> None:
+def _check_time(part: TransitionTable, where: str) -> None:
     back = np.flatnonzero(np.diff(part.time) <= 0)
     if len(back):
         k = int(back[0]) + 1
@@ -263,23 +275,23 @@ def _check_time(part: Transitions, where: str) -> None:
 
 
 def _episode(
-    part: Transitions, names: tuple[str, ...], config: SequenceConfig
+    part: TransitionTable, names: tuple[str, ...], config: SequenceConfig
 ) -> tuple[Trajectory | None, dict[str, int]]:
     """Return an episode, or None where it is too short, and how its number of rows changed."""
     n, count, change = len(names), len(part.row), {}
     time, state, action = part.time, part.state, part.action
     if config.acceleration == "step":
-        if part.following is not None:
+        if part.next_state is not None:
             time = np.append(time, time[-1] + 1 / float(config.rate or 1))
-            state = np.concatenate([state, part.following[-1:]])
+            state = np.concatenate([state, part.next_state[-1:]])
             action = np.concatenate([action, action[-1:]])
-            change[FINAL] = 1
+            change[FINAL_STATES] = 1
         if len(time) < 2:
-            return None, {SHORT: -count}
-        return transitions(time, state, action[:-1], names, config.unit), change
-    time, state, action = time[part.acts], state[part.acts], action[part.acts]
+            return None, {TOO_SHORT: -count}
+        return transitions_to_trajectory(time, state, action[:-1], names, config.unit), change
+    time, state, action = time[part.has_action], state[part.has_action], action[part.has_action]
     if len(time) < (config.window if config.acceleration == "filter" else 2):
-        return None, {SHORT: -count}
+        return None, {TOO_SHORT: -count}
     absent = np.empty((0, n))
     made = Trajectory(
         time,

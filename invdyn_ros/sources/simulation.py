@@ -21,7 +21,7 @@ from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models import ModelMetadata
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.excitation import Excitation, ExcitationConfig, excitations
+from invdyn_ros.sources.excitation import Excitation, ExcitationConfig, optimal_excitations
 from invdyn_ros.typing import Array
 from invdyn_ros.workers import parallel_map
 
@@ -53,7 +53,7 @@ def urdf_model(robot: Robot, unit: str, data: dict[str, Any] | None = None) -> R
     return model
 
 
-def nominal(robot: Robot, unit: str) -> InverseDynamicsModel:
+def nominal_model(robot: Robot, unit: str) -> InverseDynamicsModel:
     """Return what drives an arm before anything is learned: a guess, or plain setpoints."""
     if unit == "rad":
         return ConstantInertiaModel(robot, unit)
@@ -86,21 +86,23 @@ def simulate(
         ValueError: less than one worker.
     """
     arm = replace(robot)  # without its engine, which another process builds anew
-    run = partial(move, arm, plant or load_plant(robot.name), unit or robot.action_unit)
-    motions = excitations(robot, config)
+    run = partial(
+        simulate_episode, arm, plant or load_plant(robot.name), unit or robot.action_unit
+    )
+    motions = optimal_excitations(robot, config)
     seeds = [config.seed * 100_003 + episode for episode in range(len(motions))]
     yield from parallel_map(run, list(zip(motions, seeds, strict=True)), workers)
 
 
-def move(
-    robot: Robot, plant: PlantConfig, unit: str, course: tuple[Excitation, int]
+def simulate_episode(
+    robot: Robot, plant: PlantConfig, unit: str, motion_and_seed: tuple[Excitation, int]
 ) -> Trajectory:
     """Move a fresh simulated arm along one excitation, with the noise of a seed."""
-    motion, seed = course
+    motion, seed = motion_and_seed
     with Simulation(robot, plant, unit) as simulation:
-        simulation.reset(seed, motion.at(0.0).q)
+        simulation.reset(seed, motion.state_at(0.0).q)
         driver = ArmController(
-            robot, nominal(robot, unit), unit, 0.0, SafetyLimitsConfig(target_timeout=1.0)
+            robot, nominal_model(robot, unit), unit, 0.0, SafetyLimitsConfig(target_timeout=1.0)
         )
         driver.engage(True)
         return _record(simulation, driver, motion, unit)
@@ -112,9 +114,9 @@ def _record(
     robot, step = simulation.robot, 1 / simulation.robot.rate
     samples: list[JointSample] = []
     actions: list[Array] = []
-    for _ in range(round(motion.length * robot.rate)):
+    for _ in range(round(motion.duration * robot.rate)):
         sample = simulation.state()
-        driver.set_target(Target(sample.time, motion.at(sample.time + step), step))
+        driver.set_target(Target(sample.time, motion.state_at(sample.time + step), step))
         command = driver.update(MeasuredState(sample.time, sample.q, sample.qd))
         if command.action is None:
             raise RuntimeError(f"the guard stopped an excitation: {command.reason}")

@@ -17,7 +17,7 @@ import numpy as np
 from invdyn_ros.data.trajectory import Trajectory
 
 
-def transitions(
+def transitions_to_trajectory(
     time: np.ndarray, state: np.ndarray, action: np.ndarray, names: tuple[str, ...], unit: str
 ) -> Trajectory:
     """Return the trajectory of K transitions (s, a, s'); K = 1 is a triplet.
@@ -35,8 +35,8 @@ def transitions(
     return Trajectory(time, state[:, :n], state[:, n:], acceleration, held, names, unit)
 
 
-def chained(
-    state: np.ndarray, following: np.ndarray, last: np.ndarray
+def chain_transitions(
+    state: np.ndarray, next_state: np.ndarray, episode_end: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Put transitions that follow each other in a row, in whatever order they stand.
 
@@ -52,7 +52,7 @@ def chained(
     Returns:
         The rows in their new order (N,), and whether an episode ends with each (N,).
     """
-    successor = _successors(state + 0.0, following + 0.0, last)  # -0.0 equals 0.0
+    successor = _successors(state + 0.0, next_state + 0.0, episode_end)  # -0.0 equals 0.0
     led_to = np.zeros(len(state), dtype=bool)
     led_to[successor[successor >= 0]] = True
     order: list[int] = []

@@ -23,12 +23,12 @@ from invdyn_ros.models.augmentation import WRIST
 from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, read_video_info
 from invdyn_ros.perception.wrist_tracker import WristTracker, WristTrackerConfig
 from invdyn_ros.sources import epic_kitchens as epic
-from invdyn_ros.sources.csv_labels import ActionLabels, read_given
+from invdyn_ros.sources.csv_labels import ActionLabels, read_action_labels
 from invdyn_ros.sources.import_result import ImportResult
 
 SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
-SEEN = 640  # [px] longer side of the pictures in which hands are looked for
-NOISE = 1.4826 / math.sqrt(6)  # median of |second difference| to deviation of normal noise
+DETECTION_SIZE = 640  # [px] longer side of the pictures in which hands are looked for
+JITTER_FACTOR = 1.4826 / math.sqrt(6)  # median of |second difference| to deviation of normal noise
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class VideoConfig(Checked):
 
     annotations: Path | None = None
     """EPIC-KITCHENS annotations (CSV) of the frame folders; none: the path is of video files."""
-    gaps: Sizes = (4, 8)
+    frame_gaps: Sizes = (4, 8)
     """Frames between the two pictures of a pair; each gap gives pairs of its own."""
-    every: Count = 1
+    frame_step: Count = 1
     """Only each so many-th frame is read; every gap is a multiple of it."""
-    pixels: Annotated[int, at_least(16)] = 96
+    image_size: Annotated[int, at_least(16)] = 96
     """Side of the square that every picture is scaled to [px]."""
-    labels: Literal["wrist", "given", "none"] = "wrist"
+    labels: Literal["wrist", "csv", "none"] = "wrist"
     """What moved: the wrist that MediaPipe sees, what --actions says, or nobody knows."""
     actions: Path | None = None
     """CSV with columns video, frame and one per action: what moved since the frame before."""
@@ -53,12 +53,12 @@ class VideoConfig(Checked):
     def __post_init__(self) -> None:
         """Check that the frames of every pair are read."""
         super().__post_init__()
-        if wrong := [gap for gap in self.gaps if gap % self.every]:
-            raise ValueError(f"gap {wrong[0]} is no multiple of every, {self.every}")
-        if (self.labels == "given") != (self.actions is not None):
+        if wrong := [gap for gap in self.frame_gaps if gap % self.frame_step]:
+            raise ValueError(f"gap {wrong[0]} is not a multiple of frame_step {self.frame_step}")
+        if (self.labels == "csv") != (self.actions is not None):
             raise ValueError(
                 f"labels are {self.labels} and actions {self.actions}; give both "
-                "--labels given and --actions FILE.csv, or neither"
+                "--labels csv and --actions FILE.csv, or neither"
             )
 
 
@@ -74,21 +74,21 @@ class VideoFrames(NamedTuple):
     """What was seen in a clip, at T times."""
 
     time: np.ndarray  # (T,) [s]
-    pictures: np.ndarray  # (T, side, side, 3) uint8
-    place: np.ndarray  # (T, n) what moves, such as a wrist; NaN where none was seen
+    images: np.ndarray  # (T, side, side, 3) uint8
+    position: np.ndarray  # (T, n) what moves, such as a wrist; NaN where none was seen
     names: tuple[str, ...]  # of the n
 
 
 class LabelQuality(NamedTuple):
     """How good pseudo-actions are."""
 
-    labelled: float  # share of the pictures with a wrist
+    labelled_fraction: float  # share of the pictures with a wrist
     jitter: float  # deviation of a wrist's place, in shares of the picture; NaN if unknown
 
     def text(self) -> str:
         """Return both figures in words."""
         return (
-            f"a wrist in {100 * self.labelled:.1f}% of the pictures, "
+            f"a wrist in {100 * self.labelled_fraction:.1f}% of the pictures, "
             f"jitter {100 * self.jitter:.3f}% of their size"
         )
 
@@ -102,24 +102,24 @@ def read_videos(path: Path, config: VideoConfig) -> tuple[ImportResult, LabelQua
     Raises:
         ValueError: nothing to read, or anything damaged or missing.
     """
-    given = read_given(config.actions) if config.actions else None
-    seen = [(clip, _shots(clip, config, given)) for clip in clips(path, config)]
+    given = read_action_labels(config.actions) if config.actions else None
+    seen = [(clip, _read_clip(clip, config, given)) for clip in video_clips(path, config)]
     trajectories: list[Trajectory] = []
     changes: Counter[str] = Counter()
     for clip, shots in seen:
-        made = list(episodes(clip, shots, config))
+        made = list(video_episodes(clip, shots, config))
         trajectories += made
-        lost = int(np.isnan(shots.place).any(1).sum())
+        lost = int(np.isnan(shots.position).any(1).sum())
         changes["pictures without a label"] -= lost
         changes["in episodes of other gaps, or alone"] += (
             sum(map(len, made)) - len(shots.time) + lost
         )
     rows = sum(len(shots.time) for _, shots in seen)
-    quality = quality_of([s.place for _, s in seen]) if config.labels == "wrist" else None
+    quality = label_quality([s.position for _, s in seen]) if config.labels == "wrist" else None
     return ImportResult(trajectories, rows, dict(changes)), quality
 
 
-def clips(path: Path, config: VideoConfig) -> Iterator[Clip]:
+def video_clips(path: Path, config: VideoConfig) -> Iterator[Clip]:
     """Yield the clips at a path, in the order of the annotations or of the file names.
 
     Raises:
@@ -128,12 +128,14 @@ def clips(path: Path, config: VideoConfig) -> Iterator[Clip]:
     if config.annotations is not None:
         segments = epic.read_annotations(config.annotations)
         epic.check_folders(path, segments)
-        rate = epic.rates(segments)
+        rate = epic.frame_rates(segments)
         for s in segments:
-            yield Clip(s.source, s.verb, epic.frames(path, s, config.every, rate[s.video]))
+            yield Clip(
+                s.source, s.verb, epic.read_frames(path, s, config.frame_step, rate[s.video])
+            )
         return
     for file in video_files(path):
-        yield Clip(file.stem, NO_VERB, _taken(file, config.every))
+        yield Clip(file.stem, NO_VERB, _decode_frames(file, config.frame_step))
 
 
 def video_files(path: Path) -> list[Path]:
@@ -157,24 +159,26 @@ def video_files(path: Path) -> list[Path]:
     return files
 
 
-def read_video(file: Path, pixels: int, rate: float) -> Trajectory:
+def read_video(file: Path, image_size: int, rate: float) -> Trajectory:
     """Read a video without labels, at the frames that come closest to a rate [Hz].
 
     Raises:
         ValueError: it is no video.
     """
     every = max(1, round(read_video_info(file).frame_rate / rate))
-    config = VideoConfig(gaps=(every,), every=every, pixels=pixels, labels="none")
-    clip = Clip(file.stem, NO_VERB, _taken(file, every))
-    return _episode(clip, _shots(clip, config, None), slice(None))
+    config = VideoConfig(
+        frame_gaps=(every,), frame_step=every, image_size=image_size, labels="none"
+    )
+    clip = Clip(file.stem, NO_VERB, _decode_frames(file, every))
+    return _episode(clip, _read_clip(clip, config, None), slice(None))
 
 
-def scaled(image: np.ndarray, pixels: int) -> np.ndarray:
+def resize_square(image: np.ndarray, image_size: int) -> np.ndarray:
     """Return a picture as the square (pixels, pixels, 3) that is kept of it."""
-    return np.asarray(cv2.resize(image, (pixels, pixels), interpolation=cv2.INTER_AREA))
+    return np.asarray(cv2.resize(image, (image_size, image_size), interpolation=cv2.INTER_AREA))
 
 
-def quality_of(wrists: list[np.ndarray]) -> LabelQuality:
+def label_quality(wrists: list[np.ndarray]) -> LabelQuality:
     """Return how good labels are, from the wrists (T, 2) of clips, NaN where none was seen.
 
     Jitter is what second differences of a smooth motion would not show: their median, as the
@@ -184,17 +188,17 @@ def quality_of(wrists: list[np.ndarray]) -> LabelQuality:
     bends = [np.abs(np.diff(w, n=2, axis=0)).ravel() for w in wrists if len(w) > 2]
     known = np.concatenate([*bends, np.empty(0)])
     known = known[~np.isnan(known)]
-    jitter = NOISE * float(np.median(known)) if len(known) else float("nan")
+    jitter = JITTER_FACTOR * float(np.median(known)) if len(known) else float("nan")
     return LabelQuality(float(seen.mean()), jitter)
 
 
-def _taken(file: Path, step: int) -> Iterator[Frame]:
+def _decode_frames(file: Path, step: int) -> Iterator[Frame]:
     read_video_info(file)
-    frames = open_camera(CameraConfig(video=str(file), max_size=SEEN))
+    frames = open_camera(CameraConfig(video=str(file), max_size=DETECTION_SIZE))
     return (frame for frame in frames if frame.index % step == 0)
 
 
-def _shots(clip: Clip, config: VideoConfig, given: ActionLabels | None) -> VideoFrames:
+def _read_clip(clip: Clip, config: VideoConfig, given: ActionLabels | None) -> VideoFrames:
     """Look at all pictures of a clip."""
     time, pictures, places = [], [], []
     video = clip.source.rpartition("/")[2]
@@ -202,9 +206,11 @@ def _shots(clip: Clip, config: VideoConfig, given: ActionLabels | None) -> Video
     finder = WristTracker(config.hand) if config.labels == "wrist" else None
     try:
         for frame in clip.frames:
-            place = finder(frame.image) if finder else given and given.of(video, frame.index)
+            place = (
+                finder(frame.image) if finder else given and given.position_at(video, frame.index)
+            )
             time.append(frame.time)
-            pictures.append(scaled(frame.image, config.pixels))
+            pictures.append(resize_square(frame.image, config.image_size))
             places.append(unseen if place is None else place)
     finally:
         if finder:
@@ -213,12 +219,12 @@ def _shots(clip: Clip, config: VideoConfig, given: ActionLabels | None) -> Video
     return VideoFrames(np.array(time), np.stack(pictures), np.stack(places), names)
 
 
-def episodes(clip: Clip, shots: VideoFrames, config: VideoConfig) -> Iterator[Trajectory]:
+def video_episodes(clip: Clip, shots: VideoFrames, config: VideoConfig) -> Iterator[Trajectory]:
     """Yield the episodes of each gap, none across a picture that has no label."""
-    known = ~np.isnan(shots.place).any(1)
+    known = ~np.isnan(shots.position).any(1)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(int)))
-    for gap in config.gaps:
-        stride = gap // config.every
+    for gap in config.frame_gaps:
+        stride = gap // config.frame_step
         for start, stop in edges.reshape(-1, 2):
             for phase in range(stride):
                 rows = slice(start + phase, stop, stride)
@@ -227,7 +233,7 @@ def episodes(clip: Clip, shots: VideoFrames, config: VideoConfig) -> Iterator[Tr
 
 
 def _episode(clip: Clip, shots: VideoFrames, rows: slice) -> Trajectory:
-    place, absent = shots.place[rows], np.empty((0, len(shots.names)))
+    place, absent = shots.position[rows], np.empty((0, len(shots.names)))
     moved = np.concatenate([0 * place[:1], np.diff(place, axis=0)])
     return Trajectory(
         time=shots.time[rows],
@@ -237,7 +243,7 @@ def _episode(clip: Clip, shots: VideoFrames, rows: slice) -> Trajectory:
         action=moved if shots.names else absent,
         joint_names=shots.names,
         action_unit="1",
-        frames=shots.pictures[rows],
+        frames=shots.images[rows],
         source=clip.source,
         verb=clip.verb,
         points=place[:, None] if shots.names == WRIST else NO_POINTS,
