@@ -1,127 +1,100 @@
-"""Settings: a mapping (YAML, command line, ROS) enters, a checked dataclass leaves."""
+"""Configuration: values from YAML, command lines and ROS parameters as validated dataclasses.
+
+Plain values pass through `from_mapping`, text through `from_strings`, and pydantic checks them against
+the annotations of the dataclass. An error is one line: source, field, value and what is allowed.
+"""
 
 from __future__ import annotations
 
 import array
 import dataclasses
+import json
 import re
-import types
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import (
-    Annotated,
-    Any,
-    Literal,
-    NamedTuple,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
+from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError
 
 T = TypeVar("T")
 
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+FractionBelowOne = Annotated[float, Field(ge=0, lt=1)]
+PositiveInts = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 
-class Constraint(NamedTuple):
-    """What the value of a field must do, in words and as a test that not-a-number fails."""
-
-    description: str
-    predicate: Callable[[Any], bool]
-
-
-def at_least(minimum: float) -> Constraint:
-    """Return the rule of values from `least` up."""
-    return Constraint(f"be at least {minimum}", lambda value: value >= minimum)
+STRICT = ConfigDict(strict=True, extra="forbid")  # neither "1" nor True is an integer
 
 
-def above(bound: float) -> Constraint:
-    """Return the rule of values greater than `least`."""
-    return Constraint(f"be above {bound}", lambda value: value > bound)
-
-
-def between(minimum: float, maximum: float) -> Constraint:
-    """Return the rule of values from `least` to `most`, both of them allowed."""
-    return Constraint(f"be {minimum} to {maximum}", lambda value: minimum <= value <= maximum)
-
-
-Count = Annotated[int, at_least(1)]
-Positive = Annotated[float, Constraint("be positive", lambda value: value > 0)]
-NonNegative = Annotated[float, Constraint("not be negative", lambda value: value >= 0)]
-Fraction = Annotated[
-    float, Constraint("be a share, above 0 up to 1", lambda value: 0 < value <= 1)
-]
-Probability = Annotated[float, between(0, 1)]
-Sizes = Annotated[
-    tuple[int, ...],
-    Constraint("hold sizes of at least 1", lambda sizes: sizes and min(sizes) >= 1),
-]
-Decay = Annotated[float, Constraint("be at least 0 and less than 1", lambda value: 0 <= value < 1)]
-
-
-class Checked:
-    """Base of a dataclass whose fields keep the rules that they are annotated with."""
+class Validated:
+    """Base of a dataclass whose constrained fields are checked however it is constructed."""
 
     def __post_init__(self) -> None:
-        """Check the fields.
+        """Check the fields annotated with a constraint or with choices.
 
         Raises:
-            ValueError: a rule is broken or a choice unknown, naming field, value and the right.
+            ValueError: names the field, its value and what is allowed.
         """
-        for name, hint in get_type_hints(type(self), include_extras=True).items():
-            value, choices = getattr(self, name), get_args(hint)
-            if get_origin(hint) is Literal and value not in choices:
-                raise ValueError(f"{name} is {value!r}; expected one of {', '.join(choices)}")
-            for rule in getattr(hint, "__metadata__", ()):
-                if isinstance(rule, Constraint) and not rule.predicate(value):
-                    raise ValueError(f"{name} is {value}; it must {rule.description}")
+        for name, adapter in _constraints(type(self)).items():  # type: ignore[arg-type]
+            try:
+                adapter.validate_python(getattr(self, name))
+            except ValidationError as error:
+                raise ValueError(_message(type(self), error, name)) from None
 
 
-def from_mapping(cls: type[T], values: Mapping[str, Any], where: str) -> T:
-    """Fill a dataclass from a mapping, strictly.
+def from_mapping(cls: type[T], values: Mapping[str, Any], source: str) -> T:
+    """Fill a dataclass from numbers, text, lists and mappings.
 
-    Fields may be bool, int, float, str, Path, Literal, Optional, tuple, dict and nested
-    dataclasses. A whole number passes for a float, a list for a tuple; nothing else is converted.
+    An integer is accepted for a float, a list for a tuple and text for a path; nothing else is
+    converted.
 
     Args:
-        cls: the dataclass to fill; fields absent from `values` keep their default.
-        values: field name -> plain value.
-        where: what error messages call the source, such as a file name.
+        cls: dataclass to fill; fields absent from `values` keep their default.
+        values: field name -> value; a nested dataclass is a mapping.
+        source: name of the source in error messages, such as a file name.
 
     Raises:
-        ValueError: unknown or missing field, or a value of the wrong type, naming the right ones.
+        ValueError: unknown or missing field, or a value that its field does not allow.
     """
     if not isinstance(values, Mapping):
-        raise ValueError(f"{where}: expected fields of {cls.__name__}, got {_short_repr(values)}")
-    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}  # type: ignore[arg-type]
-    for name in values:
-        if name not in fields:
-            known = ", ".join(fields)
-            raise ValueError(f"{where}: unknown field {name!r}; {cls.__name__} has {known}")
-    for name, field in fields.items():
-        no_default = field.default is field.default_factory is dataclasses.MISSING
-        if name not in values and no_default:
-            raise ValueError(f"{where}: field '{name}' of {cls.__name__} is missing")
-    hints = get_type_hints(cls)
-    filled = {
-        name: _convert(hints[name], value, f"{where}: {name}") for name, value in values.items()
-    }
+        raise ValueError(f"{source}: expected fields of {cls.__name__}, got {_short(values)}")
+    adapter: TypeAdapter[T] = _adapter(cls)  # type: ignore[arg-type]
     try:
-        return cls(**filled)
-    except ValueError as error:  # a rule in __post_init__: say which file broke it
-        raise ValueError(f"{where}: {error}") from error
+        # strict pydantic takes a list for a tuple and text for a path from JSON only
+        return adapter.validate_json(json.dumps(dict(values), default=_to_json))
+    except ValidationError as error:
+        raise ValueError(f"{source}: {_message(cls, error)}") from None
+    except TypeError as error:  # a value or a key that JSON does not have
+        raise ValueError(f"{source}: {error}") from None
+
+
+def from_strings(cls: type[T], values: Mapping[str, str], source: str) -> T:
+    """Fill a dataclass from text, such as launch arguments.
+
+    Args:
+        cls: dataclass to fill; fields absent from `values` keep their default.
+        values: field name -> text.
+        source: name of the source in error messages.
+
+    Raises:
+        ValueError: unknown or missing field, or text that is no value of its field.
+    """
+    adapter: TypeAdapter[T] = _adapter(cls)  # type: ignore[arg-type]
+    try:
+        return adapter.validate_strings(values)
+    except ValidationError as error:
+        raise ValueError(f"{source}: {_message(cls, error)}") from None
 
 
 def to_mapping(config: Any) -> dict[str, Any]:
     """Turn a dataclass into plain dicts, lists, text and numbers; `from_mapping` reads them."""
-    fields = [field.name for field in dataclasses.fields(config) if field.init]
-    return {name: _plain(getattr(config, name)) for name in fields}
+    return {f.name: _plain(getattr(config, f.name)) for f in dataclasses.fields(config) if f.init}
 
 
 def load_yaml(path: str | Path) -> dict[str, Any]:
-    """Read a YAML file that holds one mapping, without running anything it asks for.
+    """Read a YAML file that holds one mapping.
 
     Raises:
         ValueError: no such file, not YAML, a tag, a repeated key, not a mapping; always one line.
@@ -132,113 +105,85 @@ def load_yaml(path: str | Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"
         raise ValueError(f"cannot read {path}: {reason}") from error
-    try:
-        values = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not plain YAML: {_yaml_error_message(error)}") from error
+    values = parse_yaml(text, str(path))
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: expected 'key: value' lines, got {_short_repr(values)}")
+        raise ValueError(f"{path}: expected 'key: value' lines, got {_short(values)}")
     return values
+
+
+def parse_yaml(text: str, source: str) -> Any:
+    """Parse YAML text without constructing Python objects; `source` names it in error messages.
+
+    Raises:
+        ValueError: not YAML, a tag, a repeated key; always one line.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        problem = " ".join((getattr(error, "problem", None) or str(error)).split())
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ValueError(f"{source}: not plain YAML: {problem}{line}") from error
 
 
 class _Loader(yaml.SafeLoader):
     """The safe loader, with 1e-3 a number (YAML 1.2) and repeated keys an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Build a dict, refusing a key that was given before."""
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            key = key_node.value
-            if isinstance(key, str) and key != "<<":
-                if key in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"key {key!r} is given twice", key_node.start_mark
-                    )
-                seen.add(key)
+        """Build a dict, refusing a repeated key."""
+        keys: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key.value, str) and key.value != "<<":
+                if key.value in keys:
+                    problem = f"key {key.value!r} is given twice"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                keys.add(key.value)
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
+_EXPONENT = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENT, list("-+.0123456789"))
 
 
-def _yaml_error_message(error: yaml.YAMLError) -> str:
-    """Put a YAML error on one line: what, and on which line of the file."""
-    problem = " ".join((getattr(error, "problem", None) or str(error)).split())
-    mark = getattr(error, "problem_mark", None)
-    return f"{problem}, line {mark.line + 1}" if mark else problem
+@cache
+def _adapter(cls: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(cls | None, config=STRICT)  # a union: pydantic refuses a config for cls
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    """Check one value against its type annotation and return it in that type."""
-    origin = get_origin(hint)
-    if hint is Any:
-        return value
-    if dataclasses.is_dataclass(hint):
-        return value if isinstance(value, hint) else from_mapping(hint, value, where)  # type: ignore[arg-type]
-    for kinds, convert in _CONVERTERS:
-        if hint in kinds or origin in kinds:
-            return convert(hint, value, where)
-    raise TypeError(f"{where}: a config field cannot be of type {hint}")
+@cache
+def _constraints(cls: Any) -> dict[str, TypeAdapter[Any]]:
+    """Return validators of the fields with a constraint or with choices."""
+    hints = get_type_hints(cls, include_extras=True).items()
+    return {n: TypeAdapter(h) for n, h in hints if get_origin(h) in (Annotated, Literal)}
 
 
-def _scalar(hint: Any, value: Any, where: str) -> Any:
-    if hint is float and type(value) is int:
-        return float(value)
-    if hint is Path and isinstance(value, (str, Path)):
-        return Path(value)
-    if type(value) is not hint:  # exact: a bool is an int in Python, never in a config
-        raise ValueError(f"{where}: expected {_NAMES[hint]}, got {_short_repr(value)}")
-    return value
+def _message(cls: type, error: ValidationError, name: str = "") -> str:
+    """Put one error on one line; `name` is that of the field, where only one was checked."""
+    errors = error.errors()
+    unknown = [e for e in errors if e["type"] == "unexpected_keyword_argument"]  # a misspelt name
+    first = (unknown or errors)[0]
+    path, kind, text = first["loc"], first["type"], first["msg"]
+    for part in path:
+        name += f"[{part}]" if isinstance(part, int) else f".{part}"
+    name = name.removeprefix(".")
+    if kind == "unexpected_keyword_argument":
+        owner = _class_at(cls, path[:-1])
+        known = ", ".join(field.name for field in dataclasses.fields(owner))
+        return f"unknown field '{name}'; {owner.__name__} has {known}"
+    if kind == "missing":
+        return f"field '{name}' of {cls.__name__} is missing"
+    if kind == "value_error":  # raised by a __post_init__
+        return ": ".join(filter(None, [name, text.removeprefix("Value error, ")]))
+    allowed = re.sub(r"^\w+ should |, unable to parse.*| after validation", "", text)
+    return f"{name} is {_short(first['input'])}; it must {allowed}"
 
 
-def _literal(hint: Any, value: Any, where: str) -> Any:
-    for choice in get_args(hint):
-        if value == choice and type(value) is type(choice):
-            return choice
-    choices = ", ".join(map(repr, get_args(hint)))
-    raise ValueError(f"{where}: {_short_repr(value)} is not one of {choices}")
-
-
-def _union(hint: Any, value: Any, where: str) -> Any:
-    errors = []
-    for option in get_args(hint):
-        try:
-            return _convert(option, value, where)
-        except ValueError as error:
-            errors.append(error)
-    # the first option is the meant one in `X | None`
-    raise errors[0]
-
-
-def _none(hint: Any, value: Any, where: str) -> None:
-    if value is not None:
-        raise ValueError(f"{where}: expected nothing, got {_short_repr(value)}")
-
-
-def _tuple(hint: Any, value: Any, where: str) -> tuple[Any, ...]:
-    if not isinstance(value, (list, tuple, array.array)):  # rclpy gives arrays
-        raise ValueError(f"{where}: expected a list, got {_short_repr(value)}")
-    kinds = get_args(hint) or (Any, ...)
-    if kinds[-1] is Ellipsis:
-        kinds = (kinds[0],) * len(value)
-    if len(kinds) != len(value):
-        raise ValueError(f"{where}: expected {len(kinds)} values, got {len(value)}")
-    pairs = enumerate(zip(kinds, value, strict=True))
-    return tuple(_convert(kind, item, f"{where}[{i}]") for i, (kind, item) in pairs)
-
-
-def _dict(hint: Any, value: Any, where: str) -> dict[Any, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{where}: expected 'key: value' pairs, got {_short_repr(value)}")
-    key_hint, value_hint = get_args(hint) or (Any, Any)
-    return {
-        _convert(key_hint, key, where): _convert(value_hint, item, f"{where}.{key}")
-        for key, item in value.items()
-    }
+def _class_at(cls: Any, path: Sequence[Any]) -> Any:
+    """Return the dataclass of a nested field."""
+    for name in path:
+        hint = get_type_hints(cls).get(str(name))
+        cls = next((h for h in (hint, *get_args(hint)) if dataclasses.is_dataclass(h)), cls)
+    return cls
 
 
 def _plain(value: Any) -> Any:
@@ -251,26 +196,14 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _short_repr(value: Any) -> str:
-    """Show a value in an error message, never over many lines."""
-    text = repr(value)
-    text = " ".join(text.split())
+def _to_json(value: Any) -> Any:
+    if isinstance(value, array.array):  # rclpy's list of numbers
+        return value.tolist()
+    if isinstance(value, Path) or dataclasses.is_dataclass(value):
+        return _plain(value)
+    raise TypeError(f"{_short(value)} is no number, text, list or mapping")
+
+
+def _short(value: Any) -> str:
+    text = " ".join(repr(value).split())
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-_NAMES = {
-    bool: "true or false",
-    int: "a whole number",
-    float: "a number",
-    str: "text",
-    Path: "a path",
-}
-
-_CONVERTERS: list[tuple[tuple[Any, ...], Callable[[Any, Any, str], Any]]] = [
-    (tuple(_NAMES), _scalar),
-    ((Literal,), _literal),
-    ((Union, types.UnionType), _union),
-    ((types.NoneType,), _none),
-    ((tuple,), _tuple),
-    ((dict,), _dict),
-]

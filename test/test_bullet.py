@@ -249,9 +249,13 @@ def test_what_cannot_be_simulated_is_refused() -> None:
         Simulation(robot("ur5"), IDEAL, unit="A")
     with pytest.raises(ValueError, match="no multiple"):
         Simulation(robot("ur5"), replace(IDEAL, physics_rate=1001.0))
-    with pytest.raises(ValueError, match="physics_rate is 50; it must be at least 200"):
+    with pytest.raises(
+        ValueError, match="physics_rate is 50; it must be greater than or equal to 200"
+    ):
         PlantConfig(physics_rate=50)
-    with pytest.raises(ValueError, match=r"coulomb is -0\.1; it must not be negative"):
+    with pytest.raises(
+        ValueError, match=r"coulomb is -0\.1; it must be greater than or equal to 0"
+    ):
         PlantConfig(coulomb=-0.1)
     with (
         Simulation(robot("ur5"), IDEAL) as simulation,

@@ -153,7 +153,7 @@ def test_poses_that_cannot_tell_are_refused_in_one_line(moves, message, tmp_path
         ({"--joints": "/joints"}, "no topic /joints of type sensor_msgs/msg/JointState"),
         ({"--out": "camera.txt"}, "--out camera.txt is not a .yaml file"),
         ({"--plot": "a.pdf"}, "--plot a.pdf is not a .png file"),
-        ({"--max-joint-velocity": "0"}, "max_joint_velocity is 0.0; it must be positive"),
+        ({"--max-joint-velocity": "0"}, "max_joint_velocity is 0.0; it must be greater than 0"),
     ],
 )
 def test_bad_input_is_one_line_and_code_two(recording, tmp_path, capsys, change, message) -> None:

@@ -47,11 +47,11 @@ GOOD = CameraPose("ur5", "eye_to_hand", (1.0, 0.0, 0.5), (1.0, 0.0, 0.0, 0.0))
         (
             "mounting: eye_to_hand",
             "mounting: wall",
-            "'wall' is not one of 'eye_to_hand', 'eye_in_hand'",
+            "mounting is 'wall'; it must be 'eye_to_hand' or 'eye_in_hand'",
         ),
         ("[1.0, 0.0, 0.5]", "[1000.0, 0.0, 0.5]", "it must be in metres"),
         ("[1.0, 0.0, 0.5]", "[.nan, 0.0, 0.5]", "it must be in metres"),
-        ("[1.0, 0.0, 0.5]", "[1.0, 0.0]", "position: expected 3 values, got 2"),
+        ("[1.0, 0.0, 0.5]", "[1.0, 0.0]", "field 'position[2]' of CameraPose is missing"),
         ("[1.0, 0.0, 0.0, 0.0]", "[1.0, 1.0, 0.0, 0.0]", "norm 1.414; x, y, z, w need norm 1"),
         ("position:", "place:", "unknown field 'place'; CameraPose has arm, mounting, position"),
     ],

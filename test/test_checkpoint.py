@@ -104,7 +104,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "field": (_edit(lambda v: v.update(config={"foo": 1})), "unknown field 'foo'"),
     "no action delay": (
         _edit(lambda v: v.pop("action_delay")),
-        "'action_delay' of Meta is missing",
+        "'action_delay' of ModelMetadata is missing",
     ),
     "cut weights": (_cut, "damaged"),
     "one bit": (_flip, "sha256"),

@@ -6,17 +6,14 @@ from typing import Annotated, Literal
 
 import pytest
 import yaml
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from invdyn_ros.config import (
-    Checked,
-    Count,
-    Decay,
     Fraction,
-    NonNegative,
-    Positive,
+    FractionBelowOne,
+    PositiveInts,
     Probability,
-    Sizes,
-    above,
+    Validated,
     from_mapping,
     load_yaml,
     to_mapping,
@@ -24,8 +21,8 @@ from invdyn_ros.config import (
 
 
 @dataclass(frozen=True)
-class Filter(Checked):
-    cutoff: Positive = 1.0
+class Filter(Validated):
+    cutoff: PositiveFloat = 1.0
     gains: tuple[float, ...] = ()
 
 
@@ -50,26 +47,26 @@ def test_a_config_survives_being_written_and_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "right", "wrong", "rule"),
+    ("hint", "allowed", "refused", "constraint"),
     [
-        (Count, 1, 0, "be at least 1"),
-        (Positive, 1e-9, 0.0, "be positive"),
-        (NonNegative, 0.0, -1e-9, "not be negative"),
-        (Fraction, 1.0, 0.0, "be a share, above 0 up to 1"),
-        (Fraction, 1e-9, 1.1, "be a share, above 0 up to 1"),
-        (Probability, 1.0, 1.1, "be 0 to 1"),
-        (Decay, 0.0, 1.0, "be at least 0 and less than 1"),
-        (Sizes, (1,), (), "hold sizes of at least 1"),
-        (Sizes, (2, 1), (1, 0), "hold sizes of at least 1"),
-        (Positive, 1.0, float("nan"), "be positive"),
-        (Annotated[float, above(1)], 1.1, 1.0, "be above 1"),
+        (PositiveInt, 1, 0, "be greater than 0"),
+        (PositiveFloat, 1e-9, 0.0, "be greater than 0"),
+        (NonNegativeFloat, 0.0, -1e-9, "be greater than or equal to 0"),
+        (Fraction, 1.0, 0.0, "be greater than 0"),
+        (Fraction, 1e-9, 1.1, "be less than or equal to 1"),
+        (Probability, 1.0, 1.1, "be less than or equal to 1"),
+        (FractionBelowOne, 0.0, 1.0, "be less than 1"),
+        (PositiveInts, (1,), (), "have at least 1 item, not 0"),
+        (PositiveFloat, 1.0, float("nan"), "be greater than 0"),
+        (Annotated[float, Field(gt=1)], 1.1, 1.0, "be greater than 1"),
+        (Literal["gru", "mlp"], "gru", "lstm", "be 'gru' or 'mlp'"),
     ],
 )
-def test_a_broken_rule_is_named_with_field_and_value(kind, right, wrong, rule):
-    ruled = make_dataclass("Ruled", [("figure", kind)], bases=(Checked,))
-    assert ruled(right).figure == right
-    with pytest.raises(ValueError, match=re.escape(f"figure is {wrong}; it must {rule}")):
-        ruled(wrong)
+def test_broken_constraint_names_field_and_value(hint, allowed, refused, constraint):
+    cls = make_dataclass("Config", [("value", hint)], bases=(Validated,))
+    assert cls(allowed).value == allowed
+    with pytest.raises(ValueError, match=re.escape(f"value is {refused!r}; it must {constraint}")):
+        cls(refused)
 
 
 def test_fields_left_out_keep_their_default():
@@ -87,17 +84,23 @@ def test_whole_numbers_and_arrays_are_taken_for_floats_and_tuples():
     [
         ({"width": 1, "heigth": 2}, "unknown field 'heigth'; Model has width, filter, folder"),
         ({}, "field 'width' of Model is missing"),
-        ({"width": True}, "width: expected a whole number, got True"),
-        ({"width": 1.0}, "width: expected a whole number, got 1.0"),
-        ({"width": "1"}, "width: expected a whole number, got '1'"),
-        ({"width": 1, "frozen": 1}, "frozen: expected true or false, got 1"),
-        ({"width": 1, "kind": "lstm"}, "kind: 'lstm' is not one of 'gru', 'mlp'"),
-        ({"width": 1, "filter": 3}, "filter: expected fields of Filter, got 3"),
-        ({"width": 1, "filter": {"gains": ["x"]}}, r"gains\[0\]: expected a number, got 'x'"),
-        ({"width": 1, "filter": {"cutoff": -1.0}}, "filter: cutoff is -1.0; it must be positive"),
-        ({"width": 1, "window": [1]}, "window: expected 2 values, got 1"),
-        ({"width": 1, "scale": {"x": "y"}}, "scale.x: expected a number, got 'y'"),
-        ({"width": 1, "folder": 4}, "folder: expected a path, got 4"),
+        ({"width": True}, "width is True; it must be a valid integer"),
+        ({"width": 1.0}, "width is 1.0; it must be a valid integer"),
+        ({"width": "1"}, "width is '1'; it must be a valid integer"),
+        ({"width": 1, "frozen": 1}, "frozen is 1; it must be a valid boolean"),
+        ({"width": 1, "kind": "lstm"}, "kind is 'lstm'; it must be 'gru' or 'mlp'"),
+        ({"width": 1, "filter": 3}, "filter is 3; it must be an object"),
+        (
+            {"width": 1, "filter": {"gains": ["x"]}},
+            r"filter.gains\[0\] is 'x'; it must be a valid number",
+        ),
+        (
+            {"width": 1, "filter": {"cutoff": -1.0}},
+            "filter.cutoff is -1.0; it must be greater than 0",
+        ),
+        ({"width": 1, "window": [1]}, r"field 'window\[1\]' of Model is missing"),
+        ({"width": 1, "scale": {"x": "y"}}, "scale.x is 'y'; it must be a valid number"),
+        ({"width": 1, "folder": 4}, "folder is 4; it must be a valid string"),
     ],
 )
 def test_a_wrong_value_is_named_with_the_right_ones(values, message):

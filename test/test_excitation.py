@@ -100,5 +100,5 @@ def test_every_arm_is_collected(
 def test_impossible_excitations_and_workers_are_refused() -> None:
     with pytest.raises(ValueError, match="workers is 0"):
         next(simulate(robot("ur5"), SHORT, workers=0))
-    with pytest.raises(ValueError, match="candidates is 0; it must be at least 1"):
+    with pytest.raises(ValueError, match="candidates is 0; it must be greater than 0"):
         ExcitationConfig(candidates=0)

@@ -160,17 +160,17 @@ def test_smooth_makes_actions_smoother_at_no_greater_error(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("family", "config", "message"),
     [
-        ("gru", {"n_obs_steps": 0}, "n_obs_steps is 0; it must be at least 1"),
-        ("enhanced", {"dropout": 1.0}, "dropout is 1.0; it must be at least 0 and less than 1"),
+        ("gru", {"n_obs_steps": 0}, "n_obs_steps is 0; it must be greater than 0"),
+        ("enhanced", {"dropout": 1.0}, "dropout is 1.0; it must be less than 1"),
         (
             "enhanced",
             {"smoothness_time": -1.0},
-            "smoothness_time is -1.0; it must not be negative",
+            "smoothness_time is -1.0; it must be greater than or equal to 0",
         ),
         ("enhanced", {"base": {"family": "flow", "config": {}}}, r"family \(mlp or gru\)"),
-        ("flow", {"steps": 101}, "steps is 101; it must be 1 to 100"),
-        ("flow", {"down_dims": []}, r"down_dims is \(\); it must hold sizes of at least 1"),
-        ("flow", {"draws": 1}, "draws is 1; it must be at least 2"),
+        ("flow", {"steps": 101}, "steps is 101; it must be less than or equal to 100"),
+        ("flow", {"down_dims": []}, r"down_dims is \[\]; it must have at least 1 item"),
+        ("flow", {"draws": 1}, "draws is 1; it must be greater than or equal to 2"),
     ],
 )
 def test_fields_that_make_no_network_are_refused(family: str, config: dict, message: str) -> None:
@@ -284,5 +284,5 @@ def test_more_steps_follow_the_same_flow(flow: Flow) -> None:
     apart = [float((draw(steps) - draw(64)).square().mean()) for steps in (1, 4, 16)]
     assert apart[0] > apart[1] > apart[2]
     for steps in (0, 101):
-        with pytest.raises(ValueError, match=f"steps is {steps}; it must be 1 to 100"):
+        with pytest.raises(ValueError, match=f"steps is {steps}; it must be"):
             draw(steps)

@@ -86,10 +86,10 @@ def test_benchmark_drives_with_every_way_to_say_what_is_missing(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--drop-rates", "1"), r"drop_rates is (1.0,); it must hold shares from 0 up, below 1"),
+        (("--drop-rates", "1"), "drop_rates[0] is 1.0; it must be less than 1"),
         (("--arm", "ur3"), "unknown arm 'ur3'"),
         (("--models", "no/such"), "no time-series model folder no/such"),
-        (("--max-dropout", "-1"), "max_dropout is -1.0; it must not be negative"),
+        (("--max-dropout", "-1"), "max_dropout is -1.0; it must be greater than or equal to 0"),
         (("--data", "no/such"), "no/such is no dataset"),
     ],
 )

@@ -229,11 +229,11 @@ def test_a_learner_takes_it() -> None:
         ({"noise": "wild"}, r"no noise 'wild'.*hard"),
         (
             {"control_mode": "thoughts"},
-            "control_mode is 'thoughts'; expected one of joint, cartesian",
+            "control_mode is 'thoughts'; it must be 'joint' or 'cartesian'",
         ),
-        ({"obs_mode": "smell"}, "obs_mode is 'smell'; expected one of state, pixels"),
+        ({"obs_mode": "smell"}, "obs_mode is 'smell'; it must be 'state' or 'pixels'"),
         ({"arm": "kuka_iiwa"}, r"no block to grasp for arm 'kuka_iiwa'.*dofbot"),
-        ({"max_episode_seconds": 0.0}, "max_episode_seconds is 0.0; it must be positive"),
+        ({"max_episode_seconds": 0.0}, "max_episode_seconds is 0.0; it must be greater than 0"),
         (
             {"action_space": ActionSpaceConfig(action_period=0.011)},
             "period 0.011 s is no multiple of 0.008 s",

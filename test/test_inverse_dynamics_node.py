@@ -177,7 +177,7 @@ def test_a_checkpoint_that_is_none_ends_the_node(run_until_error, tmp_path, fold
 
 def test_a_parameter_of_the_wrong_type_ends_the_node(run_until_error):
     line = run_until_error(InverseDynamicsNode, **MODEL, lockstep=3)
-    assert "lockstep: expected true or false, got 3" in line
+    assert "lockstep is 3; it must be a valid boolean" in line
 
 
 def test_missing_joint_states_are_bridged_for_a_while_and_then_nothing_is_sent(

@@ -54,8 +54,8 @@ def test_known_places_teach_where_the_second_look_is() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"crop_size": -1}, "crop_size is -1; it must be at least 0"),
-        ({"downsampled_size": 8}, "downsampled_size is 8; it must be at least 16"),
+        ({"crop_size": -1}, "crop_size is -1; it must be greater than or equal to 0"),
+        ({"downsampled_size": 8}, "downsampled_size is 8; it must be greater than or equal to 16"),
         ({"channels": [8, 8]}, r"channels are \[8, 8\]; give three numbers"),
     ],
 )

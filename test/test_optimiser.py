@@ -103,10 +103,10 @@ def test_scaled_gradients_give_the_same_steps_and_survive_a_restart() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"max_grad_norm": -1.0}, "max_grad_norm is -1.0; it must not be negative"),
-        ({"ema": 1.0}, "ema is 1.0; it must be at least 0 and less than 1"),
+        ({"max_grad_norm": -1.0}, "max_grad_norm is -1.0; it must be greater than or equal to 0"),
+        ({"ema": 1.0}, "ema is 1.0; it must be less than 1"),
         ({"weight_decay": float("nan")}, "weight_decay is nan"),
-        ({"amp": "int8"}, "'int8' is not one of 'none', 'bf16', 'fp16'"),
+        ({"amp": "int8"}, "amp is 'int8'; it must be 'none', 'bf16' or 'fp16'"),
     ],
 )
 def test_settings_that_cannot_train_are_refused(values: dict[str, object], message: str) -> None:

@@ -157,8 +157,8 @@ def test_landmarks_of_another_shape_are_refused():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"side": "both"}, "side is 'both'; expected one of left, right"),
-        ({"mount": "ceiling"}, "mount is 'ceiling'; expected one of auto, table, wall"),
+        ({"side": "both"}, "side is 'both'; it must be 'left' or 'right'"),
+        ({"mount": "ceiling"}, "mount is 'ceiling'; it must be 'auto', 'table' or 'wall'"),
         ({"upper_arm": 0.0}, "upper_arm is 0.0"),
         ({"speed": 1.2}, "speed is 1.2"),
         ({"min_visibility": -0.1}, "min_visibility is -0.1"),

@@ -91,7 +91,7 @@ def test_the_verb_learns_in_rounds_and_goes_on_where_it_ended(tmp_path, capsys) 
         ({"picturs": "3"}, "unknown field 'picturs'"),
         ({"network.pixels": "50"}, "multiple of 8"),
         ({"network.keypoints": "9"}, "must be above the number of landmarks, 9"),
-        ({"fit.amp": "fp16"}, "'fp16' is not one of 'none', 'bf16'"),
+        ({"fit.amp": "fp16"}, "fit.amp is 'fp16'; it must be 'none' or 'bf16'"),
     ],
 )
 def test_bad_settings_are_one_line_and_nothing_is_written(

@@ -117,5 +117,5 @@ def test_a_covariance_that_nobody_gave_becomes_the_usual_one() -> None:
 
 
 def test_rest_without_a_length_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"settling_time is 0\.0; it must be positive"):
+    with pytest.raises(ValueError, match=r"settling_time is 0\.0; it must be greater than 0"):
         StaticPoseConfig(settling_time=0.0)

@@ -176,7 +176,7 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path):
         (["--algorithm", "magic"], "no algorithm 'magic'; known: ['dagger', 'ppo', 'sac', 'tqc']"),
         (["--arm", "kuka_iiwa"], "no block to grasp for arm 'kuka_iiwa'"),
         (["--learner.size", "3"], "unknown field 'size'; DaggerConfig has"),
-        (["--learner.batch_size", "0"], "batch_size is 0; it must be at least 1"),
+        (["--learner.batch_size", "0"], "batch_size is 0; it must be greater than 0"),
         (["--noise", "loud"], "no noise 'loud'"),
         (
             [
@@ -192,7 +192,7 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path):
         (["--demonstrations.episodes", "5"], "'dagger' asks its teacher"),
         (["--obs-mode", "pixels"], "'dagger' does not learn from pixels; take sac or tqc"),
         (["--algorithm", "sac", "--obs-mode", "pixels"], "demonstrations have no pixels"),
-        (["--obs-mode", "sound"], "'sound' is not one of"),
+        (["--obs-mode", "sound"], "observation is 'sound'; it must be"),
         (["--total_timesteps.more", "5"], "total_timesteps is no group"),
         (["--config", "FILE"], "unknown field 'total_timestepz'"),
         (["--resume"], "nothing to resume"),

@@ -250,7 +250,7 @@ def test_bad_actions_are_one_line(
     [
         (["--frame-gaps", "3", "--frame-step", "2"], "gap 3 is not a multiple of frame_step 2"),
         (["--labels", "csv"], "give both --labels csv and --actions FILE.csv, or neither"),
-        (["--image-size", "8"], "image_size is 8; it must be at least 16"),
+        (["--image-size", "8"], "image_size is 8; it must be greater than or equal to 16"),
     ],
 )
 def test_settings_that_make_no_pairs_are_refused(

@@ -7,19 +7,20 @@ function draws from a stream of its own, so a term that is switched off changes 
 from dataclasses import dataclass, replace
 
 import numpy as np
+from pydantic import NonNegativeFloat
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.camera import Camera
 from invdyn_ros.arms.plant import PlantConfig
 from invdyn_ros.arms.scene import Scene
-from invdyn_ros.config import Checked, NonNegative
+from invdyn_ros.config import Validated
 
 MAX_DEVIATION = 2.5  # deviations: masses, frictions and lenses stay positive
 PLANT_STREAM, LATENCY_STREAM, CAMERA_STREAM = 1, 2, 3  # streams besides that of the scene
 
 
 @dataclass(frozen=True)
-class DomainRandomization(Checked):
+class DomainRandomization(Validated):
     """Standard deviations of what an episode draws anew; zero switches a term off.
 
     Attributes:
@@ -44,23 +45,23 @@ class DomainRandomization(Checked):
         texture: colours of table, block and wall, share of full white, in its pictures [-].
     """
 
-    camera_position: NonNegative = 0.0
-    camera_rotation: NonNegative = 0.0
-    light: NonNegative = 0.0
-    pixel: NonNegative = 0.0
-    block_mass: NonNegative = 0.0
-    block_friction: NonNegative = 0.0
-    latency: NonNegative = 0.0
-    payload: NonNegative = 0.0
-    joint_friction: NonNegative = 0.0
-    backlash: NonNegative = 0.0
-    servo_step: NonNegative = 0.0
-    sensor: NonNegative = 0.0
-    marker: NonNegative = 0.0
-    view_position: NonNegative = 0.0
-    view_rotation: NonNegative = 0.0
-    view_angle: NonNegative = 0.0
-    texture: NonNegative = 0.0
+    camera_position: NonNegativeFloat = 0.0
+    camera_rotation: NonNegativeFloat = 0.0
+    light: NonNegativeFloat = 0.0
+    pixel: NonNegativeFloat = 0.0
+    block_mass: NonNegativeFloat = 0.0
+    block_friction: NonNegativeFloat = 0.0
+    latency: NonNegativeFloat = 0.0
+    payload: NonNegativeFloat = 0.0
+    joint_friction: NonNegativeFloat = 0.0
+    backlash: NonNegativeFloat = 0.0
+    servo_step: NonNegativeFloat = 0.0
+    sensor: NonNegativeFloat = 0.0
+    marker: NonNegativeFloat = 0.0
+    view_position: NonNegativeFloat = 0.0
+    view_rotation: NonNegativeFloat = 0.0
+    view_angle: NonNegativeFloat = 0.0
+    texture: NonNegativeFloat = 0.0
 
     def scaled(self, factor: float) -> "DomainRandomization":
         """Return this noise with every term times a share of at least zero."""

@@ -6,11 +6,13 @@ Enters: an arm's name. Leaves: a PlantConfig, plain numbers with units.
 from dataclasses import dataclass, replace
 from typing import Annotated
 
-from invdyn_ros.config import Checked, NonNegative, at_least
+from pydantic import Field, NonNegativeFloat
+
+from invdyn_ros.config import Validated
 
 
 @dataclass(frozen=True)
-class PlantConfig(Checked):
+class PlantConfig(Validated):
     """How the simulated arm differs from its URDF; every term can be switched off by zero.
 
     Per-joint terms are given as a share of the joint's effort limit, which scales them from a
@@ -36,21 +38,21 @@ class PlantConfig(Checked):
         gripper_speed: speed of each finger [m/s].
     """
 
-    physics_rate: Annotated[float, at_least(200)] = 1000.0
-    coulomb: NonNegative = 0.02
-    viscous: NonNegative = 0.02
-    rotor_inertia: NonNegative = 0.003
-    delay: NonNegative = 0.008
-    encoder_step: NonNegative = 4.8e-5
+    physics_rate: Annotated[float, Field(ge=200)] = 1000.0
+    coulomb: NonNegativeFloat = 0.02
+    viscous: NonNegativeFloat = 0.02
+    rotor_inertia: NonNegativeFloat = 0.003
+    delay: NonNegativeFloat = 0.008
+    encoder_step: NonNegativeFloat = 4.8e-5
     position_noise: float = 1e-5
     velocity_noise: float = 1e-3
-    payload: NonNegative = 0.0
+    payload: NonNegativeFloat = 0.0
     servo_stiffness: float = 30.0
     servo_damping: float = 1.4
     gripper_force: float = 20.0
     gripper_speed: float = 0.1
-    servo_step: NonNegative = 0.0
-    backlash: NonNegative = 0.0
+    servo_step: NonNegativeFloat = 0.0
+    backlash: NonNegativeFloat = 0.0
 
 
 IDEAL = PlantConfig(

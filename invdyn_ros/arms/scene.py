@@ -10,15 +10,15 @@ import math
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
 
 import cv2
 import numpy as np
 from pybullet_utils.bullet_client import BulletClient
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
 from scipy.spatial.transform import Rotation
 
 from invdyn_ros.arms.camera import Camera
-from invdyn_ros.config import Checked, NonNegative, Positive, at_least
+from invdyn_ros.config import Validated
 from invdyn_ros.perception.aruco_cube import FACES, face_corners, face_image, face_normals
 from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
 
@@ -29,13 +29,13 @@ ROLLING_FRICTION = 0.0002  # [m]
 
 
 @dataclass(frozen=True)
-class Scene(Checked):
+class Scene(Validated):
     """Table, block, goal and camera around an arm, in its base frame. The table top is z = 0."""
 
     camera: Camera
-    block_size: Positive = 0.04
+    block_size: PositiveFloat = 0.04
     """Side of the block [m]."""
-    blocks: Annotated[int, at_least(0)] = 1
+    blocks: NonNegativeInt = 1
     """Number of blocks; 0 for a plain table."""
     area_x: tuple[float, float] = (0.375, 0.575)
     """Where the centre of a block may lie [m]."""
@@ -43,17 +43,17 @@ class Scene(Checked):
     """Where the centre of a block may lie [m]."""
     goal: tuple[float, float, float] = (0.425, -0.165, 0.02)
     """Where the centre of the block shall end [m]."""
-    block_mass: Positive = 0.05
+    block_mass: PositiveFloat = 0.05
     """[kg]."""
-    friction: Positive = 0.9
+    friction: PositiveFloat = 0.9
     """Coulomb friction coefficient of the block; the contact has the product with the other's."""
     light: tuple[float, float, float] = (0.6, -0.5, 1.4)
     """Direction to the light."""
-    ambient: NonNegative = 0.62
+    ambient: NonNegativeFloat = 0.62
     """Share of the light that comes from everywhere."""
-    blur: NonNegative = 0.7
+    blur: NonNegativeFloat = 0.7
     """Blur of the lens, standard deviation [px]."""
-    pixel_noise: NonNegative = 2.0
+    pixel_noise: NonNegativeFloat = 2.0
     """Noise of the image sensor, standard deviation [grey levels of 255]."""
     marked: bool = True
     """Blocks carry a marker on each face; else they are plain."""

@@ -14,13 +14,14 @@ from typing import Annotated, Any, NamedTuple
 
 import cv2
 import numpy as np
+from pydantic import Field, PositiveInt
 from scipy.spatial.transform import Rotation
 from scipy.stats import binomtest, chi2
 
 from invdyn_ros.arms.domain_randomization import load_randomization
 from invdyn_ros.benchmarks.rendered_blocks import block_scene, render_block_images
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
-from invdyn_ros.config import Checked, Count, between
+from invdyn_ros.config import Validated
 from invdyn_ros.evaluation.plots.block_pose_errors import plot_block_pose_errors
 from invdyn_ros.perception.aruco_cube import (
     FACES,
@@ -48,14 +49,14 @@ Finder = Callable[[np.ndarray], Found | None]
 
 
 @dataclass(frozen=True)
-class BlockDetectionBenchmarkConfig(Checked):
+class BlockDetectionBenchmarkConfig(Validated):
     """Error of a marked block's pose in rendered pictures, beside OpenCV."""
 
-    blocks: Count = 1000
+    blocks: PositiveInt = 1000
     """Blocks, each at another place and angle, of another size in the picture, in other light."""
-    samples: Annotated[int, between(1, 4)] = 1
+    samples: Annotated[int, Field(ge=1, le=4)] = 1
     """Of the picture per pixel and axis: 1 as the simulator draws, jagged; a lens has many."""
-    frames: Count = 1
+    frames: PositiveInt = 1
     """Pictures of each block, which moves a little between them; from 2 on, the last is also found
     with what the pictures before it say."""
     noise: str = "default"

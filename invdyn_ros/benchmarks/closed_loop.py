@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import numpy as np
+from pydantic import Field, PositiveInt
 from tqdm import tqdm
 
 from invdyn_ros.arms.plant import PlantConfig, load_plant
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
-from invdyn_ros.config import Checked, Count, at_least
+from invdyn_ros.config import Validated
 from invdyn_ros.control.computed_torque import (
     FEEDBACK,
     ComputedTorqueController,
@@ -56,7 +57,7 @@ NONE, WRONG, RIGHT = "no model", "wrong URDF", "right URDF"
 
 
 @dataclass(frozen=True)
-class ClosedLoopBenchmarkConfig(Checked):
+class ClosedLoopBenchmarkConfig(Validated):
     """Joint tracking of every family on an arm whose URDF is wrong, beside that URDF."""
 
     out: Path = Path("out/closed_loop")
@@ -74,9 +75,9 @@ class ClosedLoopBenchmarkConfig(Checked):
     """Mass at the tool that no URDF knows [kg]."""
     minutes: float = 10.0
     """Data to collect [min]."""
-    motions: Count = 6
+    motions: PositiveInt = 6
     """Motions to drive, none of which is in the data."""
-    seconds: Annotated[float, at_least(1)] = 15.0
+    seconds: Annotated[float, Field(ge=1)] = 15.0
     """Length of each [s]."""
     report: Path | None = None
     """JSON file to write."""

@@ -12,33 +12,33 @@ import mujoco
 import numpy as np
 import pybullet
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from invdyn_ros.arms.pybullet_client import connect
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.benchmarks.simulation import rates_in_turn
-from invdyn_ros.config import Checked, Constraint, Count, Sizes
+from invdyn_ros.config import PositiveInts, Validated
 from invdyn_ros.models.checkpoint import pick_device
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot, load_robot
 
 LOOP = 4096  # peers take one motion at a time, so more of them tell nothing new
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
-TIMES = Constraint("be positive and finite", lambda seconds: 0 < seconds < np.inf)
 MUJOCO, PYBULLET = "mj_inverse", "PyBullet calculateInverseDynamics"
 
 
 @dataclass(frozen=True)
-class DynamicsBenchmarkConfig(Checked):
+class DynamicsBenchmarkConfig(Validated):
     """Rigid-body inverse dynamics per second in torch, beside MuJoCo and PyBullet."""
 
     arm: str = "ur5"
     """Arm by name."""
-    batches: Sizes = (1, 256, 4096, 1_000_000)
+    batches: PositiveInts = (1, 256, 4096, 1_000_000)
     """Motions at once."""
-    seconds: Annotated[float, TIMES] = 4.0
+    seconds: Annotated[float, Field(gt=0, lt=np.inf)] = 4.0
     """Time for each batch size."""
-    threads: Count = 1
+    threads: PositiveInt = 1
     """Threads of torch; the peers have one."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """The CPU is always measured, a GPU where there is one."""

@@ -12,9 +12,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 import torch
+from pydantic import PositiveFloat
 
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
-from invdyn_ros.config import Checked, Positive
+from invdyn_ros.config import Validated
 from invdyn_ros.grasp.envs.grasp_env import GraspEnvConfig
 from invdyn_ros.grasp.envs.vector_env import make_vec_env
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, make_action_space
@@ -30,7 +31,7 @@ REACH = 0.5  # of random actions: they stay away from the joints' ends
 
 
 @dataclass(frozen=True)
-class EnvironmentBenchmarkConfig(Checked):
+class EnvironmentBenchmarkConfig(Validated):
     """Environment steps per second with random actions, beside panda-gym's in the same run."""
 
     arm: str = "ur5"
@@ -41,7 +42,7 @@ class EnvironmentBenchmarkConfig(Checked):
     """none, default or hard."""
     processes: tuple[int, ...] = (1, 2)
     """Numbers of processes for the rollouts, at the first period."""
-    seconds: Positive = 30.0
+    seconds: PositiveFloat = 30.0
     """Time to measure, all in all [s]."""
     report: Path | None = None
     """JSON file to write."""

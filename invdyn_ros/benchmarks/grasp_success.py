@@ -11,16 +11,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
+from pydantic import NonNegativeInt, PositiveInt
 from tqdm import tqdm
 
 from invdyn_ros.arms.domain_randomization import load_randomization
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info
-from invdyn_ros.config import Checked, Count, at_least
+from invdyn_ros.config import Validated
 from invdyn_ros.evaluation.plots.success_map import plot_success_map
 from invdyn_ros.graph.shipped_weights import find_policy
 from invdyn_ros.grasp.envs.agents import SCRIPTED, PolicySpec, load_policy_spec
@@ -38,7 +39,7 @@ Played = dict[
 
 
 @dataclass(frozen=True)
-class GraspSuccessBenchmarkConfig(Checked):
+class GraspSuccessBenchmarkConfig(Validated):
     """Successes of grasp policies in the environment, beside the script's in the same episodes."""
 
     arm: str = "ur5"
@@ -51,11 +52,11 @@ class GraspSuccessBenchmarkConfig(Checked):
     empty: by its markers."""
     noise: tuple[str, ...] = ("default", "hard")
     """Levels of noise: none, default, hard."""
-    episodes: Count = 1000
+    episodes: PositiveInt = 1000
     """Episodes of each policy at each level."""
-    processes: Count = 2
+    processes: PositiveInt = 2
     """That share the episodes; how many changes no result."""
-    seed: Annotated[int, at_least(0)] = 7_000_000
+    seed: NonNegativeInt = 7_000_000
     """Of the episodes, as `seed:=` of the live graph; training and validation have others."""
     report: Path | None = None
     """JSON file to write, with the picture beside it."""

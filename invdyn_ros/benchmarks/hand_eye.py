@@ -13,12 +13,13 @@ from typing import Annotated, Any
 
 import cv2
 import numpy as np
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from invdyn_ros.arms.camera import Camera
 from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.benchmarks.hand_eye_scene import SimulatedHandEye
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
-from invdyn_ros.config import Checked, Count, Positive, at_least
+from invdyn_ros.config import Validated
 from invdyn_ros.perception.hand_eye.calibration import residual_norms
 from invdyn_ros.perception.hand_eye.least_squares import fisher_information, solve_hand_eye
 from invdyn_ros.perception.hand_eye.pose_diversity import MIN_POSES
@@ -58,20 +59,20 @@ Solver = Callable[[PosePairs, Mounting], np.ndarray]
 
 
 @dataclass(frozen=True)
-class HandEyeBenchmarkConfig(Checked):
+class HandEyeBenchmarkConfig(Validated):
     """Error of the camera's pose from noisy sightings of a marker, beside OpenCV."""
 
     arm: str = "ur5"
     """Arm by name."""
-    poses: Annotated[int, at_least(MIN_POSES)] = 20
+    poses: Annotated[int, Field(ge=MIN_POSES)] = 20
     """Poses of a calibration."""
-    position_noise: Positive = 1.0
+    position_noise: PositiveFloat = 1.0
     """Of a sighting, standard deviation along each axis [mm]."""
-    rotation_noise: Positive = 0.5
+    rotation_noise: PositiveFloat = 0.5
     """Of a sighting, standard deviation about each axis [deg]."""
-    trials: Count = 500
+    trials: PositiveInt = 500
     """Calibrations, each from other poses and noise."""
-    pictures: Annotated[int, at_least(0)] = 0
+    pictures: NonNegativeInt = 0
     """Also so many calibrations from pictures of the arm's simulated scene, and of their noise."""
     seed: int = 0
     """Of poses and noise."""

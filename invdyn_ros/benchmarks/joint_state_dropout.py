@@ -15,12 +15,13 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import Field, PositiveInt
 from tqdm import tqdm
 
 from invdyn_ros.benchmarks.action_interpolation import action_errors
 from invdyn_ros.benchmarks.closed_loop import HELD_OUT, interval
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios, settings_of
-from invdyn_ros.config import Checked, Constraint, Count, at_least
+from invdyn_ros.config import FractionBelowOne, Validated
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.control.safety_limits import Plan, State
@@ -42,14 +43,11 @@ from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
 from invdyn_ros.robots.robot import Robot, load_robot, package_file
 
 BASELINE = "last joint state"
-DropRates = Annotated[
-    tuple[float, ...],
-    Constraint("hold shares from 0 up, below 1", lambda x: x and min(x) >= 0 and max(x) < 1),
-]
+DropRates = Annotated[tuple[FractionBelowOne, ...], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
-class JointStateDropoutBenchmarkConfig(Checked):
+class JointStateDropoutBenchmarkConfig(Validated):
     """Joint tracking while joint states are lost, and actions between those that are seen."""
 
     models: tuple[Path, ...] = ()
@@ -60,9 +58,9 @@ class JointStateDropoutBenchmarkConfig(Checked):
     """Folder of its inverse model; default: the one shipped."""
     drop_rates: DropRates = (0.0, 0.25, 0.5, 0.75)
     """Shares of the joint states that are lost."""
-    motions: Count = 6
+    motions: PositiveInt = 6
     """Motions to drive, each with losses of its own."""
-    seconds: Annotated[float, at_least(1)] = 10.0
+    seconds: Annotated[float, Field(ge=1)] = 10.0
     """Length of each [s]."""
     prediction: StatePredictorConfig = field(default_factory=StatePredictorConfig)
     """How long the arm is driven unseen."""
@@ -70,7 +68,7 @@ class JointStateDropoutBenchmarkConfig(Checked):
     """Dataset of the arm, of which no path model learned the last fifth; none: no actions."""
     observed_fractions: Fractions = (0.5, 0.2, 0.1, 0.05)
     """Shares of its samples that are seen."""
-    threads: Count = 1
+    threads: PositiveInt = 1
     """CPU threads of torch."""
     report: Path | None = None
     """JSON file to write."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from torchdiffeq import odeint
 
@@ -26,7 +27,7 @@ from invdyn_ros.benchmarks.report import (
     ratios,
     settings_of,
 )
-from invdyn_ros.config import Checked, Count, Fraction, to_mapping
+from invdyn_ros.config import Fraction, Validated, to_mapping
 from invdyn_ros.models.timeseries.encoder_model import TIME_UNIT, EncoderInput
 from invdyn_ros.models.timeseries.latent_ode import LatentOde, LatentOdeConfig, odeint_bosh3
 from invdyn_ros.models.timeseries.observations import Motions, split_into_motions, subsample
@@ -53,18 +54,18 @@ LEARNING_RATE, FROZEN_LEARNING_RATE = (
 
 
 @dataclass(frozen=True)
-class LatentOdeTrainingSpeedBenchmarkConfig(Checked):
+class LatentOdeTrainingSpeedBenchmarkConfig(Validated):
     """Seconds per step of training a latent ODE, beside its authors' way of it."""
 
     observed_fraction: Fraction = 0.1
     """Share of the samples that are seen."""
-    batch_size: Count = 50
+    batch_size: PositiveInt = 50
     """Motions per step."""
-    steps: Count = 20
+    steps: PositiveInt = 20
     """Steps of each, five at a time in turn; the first five and the first of five do not count."""
     model: Path | None = None
     """Folder of a latent ODE of hoppers, whose weights stay as they are; none: fresh ones."""
-    threads: Count = 1
+    threads: PositiveInt = 1
     """CPU threads of torch."""
     report: Path | None = None
     """JSON file to write."""

@@ -17,9 +17,10 @@ from typing import Annotated, Any, Literal
 import mujoco
 import numpy as np
 import torch
+from pydantic import Field
 
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, quantiles, ratios
-from invdyn_ros.config import Checked, at_least
+from invdyn_ros.config import Validated
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, build
@@ -35,12 +36,12 @@ MOTIONS = 64  # different motions, so that no cache holds the answer
 
 
 @dataclass(frozen=True)
-class ModelBenchmarkConfig(Checked):
+class ModelBenchmarkConfig(Validated):
     """Time of one prediction, batch of one on one thread: live, exported, in eager PyTorch."""
 
     checkpoint: tuple[Path, ...] = ()
     """Checkpoint folders; default: all that are shipped, and an untrained one of each family."""
-    calls: Annotated[int, at_least(2 * BLOCK)] = 2000
+    calls: Annotated[int, Field(ge=2 * BLOCK)] = 2000
     """Timed calls of each."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     """Where eager PyTorch computes."""

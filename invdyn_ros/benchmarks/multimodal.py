@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios, settings_of
-from invdyn_ros.config import Checked, at_least, to_mapping
+from invdyn_ros.config import Validated, to_mapping
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models import InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.flow import Flow, FlowConfig
@@ -33,14 +34,14 @@ FEW_STEPS, MANY_STEPS = 4, 100  # sampling steps to compare
 
 
 @dataclass(frozen=True)
-class MultimodalBenchmarkConfig(Checked):
+class MultimodalBenchmarkConfig(Validated):
     """Two actions for each motion: does a family find both, one, or neither."""
 
-    train_samples: Annotated[int, at_least(MIN_COUNT)] = 12_000
+    train_samples: Annotated[int, Field(ge=MIN_COUNT)] = 12_000
     """Motions to learn from; a fifth as many decide when to stop."""
-    test_motions: Annotated[int, at_least(MIN_COUNT)] = 250
+    test_motions: Annotated[int, Field(ge=MIN_COUNT)] = 250
     """Motions to judge by."""
-    draws: Annotated[int, at_least(MIN_COUNT)] = 40
+    draws: Annotated[int, Field(ge=MIN_COUNT)] = 40
     """Actions drawn for each of them."""
     steps: tuple[int, ...] = (1, 2, 4, 8, 16, 100)
     """Sampling steps to try, beside 4 and 100."""

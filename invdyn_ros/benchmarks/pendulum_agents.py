@@ -10,10 +10,11 @@ from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 from torch import Tensor
 
 from invdyn_ros.benchmarks.pendulum_task import Agent
-from invdyn_ros.config import Checked, Count, NonNegative, Positive, at_least, to_mapping
+from invdyn_ros.config import Validated, to_mapping
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models import MODELS, InverseDynamics
@@ -48,32 +49,32 @@ SMOOTHEST = f"{DIRECT}, smoothest of many"
 
 
 @dataclass(frozen=True)
-class PlanningBenchmarkConfig(Checked):
+class PlanningBenchmarkConfig(Validated):
     """Planner and inverse model on a pendulum whose mass changes, beside one planner alone."""
 
-    shifted_mass: Positive = 2.0
+    shifted_mass: PositiveFloat = 2.0
     """Of the shifted pendulum [kg]; the other has 1."""
-    torque: Positive = 20.0
+    torque: PositiveFloat = 20.0
     """Largest torque in the data of either [N m]; in the episodes it is 30."""
-    num_recordings: Annotated[int, at_least(10)] = 60
+    num_recordings: Annotated[int, Field(ge=10)] = 60
     """Of 5 s, in the data of either."""
-    seed: Annotated[int, at_least(0)] = 100
+    seed: NonNegativeInt = 100
     """The first of them; the defaults here were chosen on seed 0."""
-    num_seeds: Count = 3
+    num_seeds: PositiveInt = 3
     """Of data, weights and draws."""
-    episodes: Count = 10
+    episodes: PositiveInt = 10
     """For each seed."""
-    smoothness_weight: NonNegative = 2.0
+    smoothness_weight: NonNegativeFloat = 2.0
     """[rad2/(N m)2] what a bend of the actions costs beside the way to the goal."""
     receding_horizon: RecedingHorizonConfig = field(default_factory=RecedingHorizonConfig)
     """How plans become actions."""
     network: FlowMatchingConfig = field(default_factory=FlowMatchingConfig)
     """Shape of both planners."""
-    planner_epochs: Count = 40
+    planner_epochs: PositiveInt = 40
     """Passes of a planner over its data."""
-    epochs: Count = 60
+    epochs: PositiveInt = 60
     """Passes of an inverse model over its data."""
-    threads: tuple[Count, ...] = (1, 2)
+    threads: tuple[PositiveInt, ...] = (1, 2)
     """CPU threads of torch while one tick of replanning is timed, in turn."""
     report: Path | None = None
     """JSON file to write; the pictures lie beside it."""

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import PositiveInt
 from tqdm import tqdm
 
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, settings_of
-from invdyn_ros.config import Checked, Count, Fraction, Sizes
+from invdyn_ros.config import Fraction, PositiveInts, Validated
 from invdyn_ros.evaluation.plots.time_series import plot_cost_by_length
 from invdyn_ros.models.timeseries.encoder_model import EncoderDecoder
 from invdyn_ros.models.timeseries.observations import Motions, subsample
@@ -37,18 +38,18 @@ SLOPE_POINTS = 3  # longest lengths that tell the slope
 
 
 @dataclass(frozen=True)
-class SequenceLengthBenchmarkConfig(Checked):
+class SequenceLengthBenchmarkConfig(Validated):
     """Seconds and memory of path models on records of many lengths, one motion each."""
 
     families: tuple[str, ...] = ("bridge", "gru_dt", "latent_ode", "ode_rnn")
     """Path models with fresh weights, keys of PATHS."""
     models: tuple[Path, ...] = ()
     """Folders of trained path models, which predict only."""
-    lengths: Sizes = (100, 300, 1000, 3000, 10_000)
+    lengths: PositiveInts = (100, 300, 1000, 3000, 10_000)
     """Samples of the records."""
     observed_fraction: Fraction = 0.1
     """Share of the samples that are seen."""
-    threads: Count = 1
+    threads: PositiveInt = 1
     """CPU threads of torch."""
     report: Path | None = None
     """JSON file to write, and a picture beside it."""
@@ -145,13 +146,13 @@ def _memory_kb(name: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
-def slope(lengths: Sizes, values: list[float]) -> float:
+def slope(lengths: PositiveInts, values: list[float]) -> float:
     """Return the power of the length that values grow with, of the longest records."""
     x, y = (np.log(np.maximum(part[-SLOPE_POINTS:], 1e-9)) for part in (lengths, values))
     return float(np.polyfit(x, y, 1)[0])
 
 
-def _row(lengths: Sizes, values: list[tuple[float, float]]) -> Row:
+def _row(lengths: PositiveInts, values: list[tuple[float, float]]) -> Row:
     row: Row = {}
     for unit, digits, column in zip(("s", "MB"), (4, 1), zip(*values, strict=True), strict=True):
         row |= {

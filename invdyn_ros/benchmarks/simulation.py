@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pybullet
+from pydantic import PositiveFloat
 
 from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.arms.pybullet_client import connect
@@ -18,7 +19,7 @@ from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.arms.scene import SCENES, Scene, block_pose
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
-from invdyn_ros.config import Checked, Positive
+from invdyn_ros.config import Validated
 from invdyn_ros.robots.robot import Robot, load_robot
 
 ARM, TABLE, CAMERA = "simulation", "simulation with table and block", "camera"
@@ -28,12 +29,12 @@ TURN = 0.25  # [s] of one before the other has its turn
 
 
 @dataclass(frozen=True)
-class SimulationBenchmarkConfig(Checked):
+class SimulationBenchmarkConfig(Validated):
     """Physics steps and pictures per second, beside raw PyBullet with the same URDF."""
 
     arm: str = "ur5"
     """Name of the arm."""
-    seconds: Positive = 8.0
+    seconds: PositiveFloat = 8.0
     """Time to measure, all in all [s]."""
     report: Path | None = None
     """JSON file to write."""

@@ -13,15 +13,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from pydantic import PositiveInt
 from torch import Tensor
 from tqdm import tqdm
 
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios, settings_of
-from invdyn_ros.config import Checked, Constraint, Count, Fraction
+from invdyn_ros.config import Fraction, Validated
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.evaluation.plots.time_series import plot_error_by_gap
 from invdyn_ros.models.timeseries.encoder_model import EncoderDecoder, Fractions
@@ -53,13 +54,11 @@ PAPER_FRACTIONS = (0.1, 0.2, 0.3, 0.5)
 PAPER_ROBOT, PAPER_CONTEXT_LENGTH = "hopper", 66  # its code shows a third of 200 samples
 
 Predict = Callable[[Observations], Tensor]
-ContextLengths = Annotated[
-    tuple[int, ...], Constraint("hold counts of samples", lambda x: min(x, default=1) > 0)
-]
+ContextLengths = tuple[PositiveInt, ...]
 
 
 @dataclass(frozen=True)
-class TimeSeriesBenchmarkConfig(Checked):
+class TimeSeriesBenchmarkConfig(Validated):
     """States between observations at irregular times, and after the last one."""
 
     data: Path
@@ -74,7 +73,7 @@ class TimeSeriesBenchmarkConfig(Checked):
     """The last trajectories, which no model may have learned from."""
     seed: int = 0
     """Of the pieces, and of what is seen."""
-    threads: Count = 1
+    threads: PositiveInt = 1
     """CPU threads of torch."""
     report: Path | None = None
     """JSON file to write, and pictures beside it."""

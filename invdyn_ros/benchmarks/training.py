@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from pydantic import PositiveInt
 from torch.utils.data import DataLoader, TensorDataset
 
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
-from invdyn_ros.config import Checked, Count, load_yaml
+from invdyn_ros.config import Validated, load_yaml
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models import InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.checkpoint import pick_device
@@ -26,7 +27,7 @@ RATE = "windows_per_s"
 
 
 @dataclass(frozen=True)
-class TrainingBenchmarkConfig(Checked):
+class TrainingBenchmarkConfig(Validated):
     """One pass over data in memory: our loop, a plain DataLoader loop, and the steps alone."""
 
     config: tuple[Path, ...] = ()
@@ -35,15 +36,15 @@ class TrainingBenchmarkConfig(Checked):
     """Units per layer, instead of those in the configs."""
     batch_size: int | None = None
     """Windows per step, instead of those in the configs."""
-    windows: Count = 25600
+    windows: PositiveInt = 25600
     """Windows of random motion of a UR5."""
-    rounds: Count = 5
+    rounds: PositiveInt = 5
     """Passes of each, in turn, after one that is thrown away."""
     workers: int = 0
     """Processes of the DataLoader; 0: it reads in this one, mostly faster from memory."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     """Where to compute."""
-    threads: Count = 1
+    threads: PositiveInt = 1
     """CPU threads of torch."""
     report: Path | None = None
     """JSON file to write."""

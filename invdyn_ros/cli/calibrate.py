@@ -14,9 +14,10 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
+from pydantic import NonNegativeInt
 
 from invdyn_ros.cli.options import parse
-from invdyn_ros.config import Checked, at_least
+from invdyn_ros.config import Validated
 from invdyn_ros.graph.arguments import ARMS
 from invdyn_ros.graph.graph import NodeSpec
 from invdyn_ros.graph.launcher import child_environment, command, parameters_yaml
@@ -78,12 +79,12 @@ class Bag(Options):
 
 
 @dataclass(frozen=True)
-class Live(Checked, Options):
+class Live(Validated, Options):
     """Listen while you move the arm from pose to pose; Ctrl-C ends it and calibrates."""
 
     record: Path | None = None
     """New directory to keep the recording in."""
-    poses: Annotated[int, at_least(0)] = 0
+    poses: NonNegativeInt = 0
     """End after so many poses; 0: with Ctrl-C."""
     detect: bool = True
     """Look for blocks in /camera/image_raw; no: another node publishes the marker's poses."""

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import PositiveInt
+
 from invdyn_ros.cli.options import parse
 from invdyn_ros.cli.train import ProgressBar
-from invdyn_ros.config import Checked, Count
+from invdyn_ros.config import Validated
 from invdyn_ros.data.dataset import DatasetInfo, read_dataset
 from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
 from invdyn_ros.evaluation.compare import (
@@ -31,7 +33,7 @@ from invdyn_ros.training.training_state import Progress
 
 
 @dataclass(frozen=True)
-class Config(Checked):
+class Config(Validated):
     """Train every family on a dataset and compare them on motion that none has seen."""
 
     data: Path
@@ -41,7 +43,7 @@ class Config(Checked):
     there already and matches is not trained again."""
     families: tuple[str, ...] = ()
     """Families to compare; default: all."""
-    seeds: Count = 3
+    seeds: PositiveInt = 3
     """Trainings of each family, on the same split; the best on validation counts."""
     configs: Path | None = None
     """Folder with a FAMILY.yaml of each; default: those that come with the package."""

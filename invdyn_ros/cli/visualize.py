@@ -9,9 +9,10 @@ from typing import Literal
 
 import numpy as np
 import tyro
+from pydantic import PositiveInt
 
 from invdyn_ros.cli.options import parse
-from invdyn_ros.config import Checked, Count, Fraction
+from invdyn_ros.config import Fraction, Validated
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.evaluation.plots.planar_body_video import MotionPredictions, write_body_video
 from invdyn_ros.models.timeseries.observations import Observations, split_into_motions, subsample
@@ -24,7 +25,7 @@ CURVES = 5  # that fit under each other
 
 
 @dataclass(frozen=True)
-class Config(Checked):
+class Config(Validated):
     """Show a body between observations, before and after training: OUT.mp4 and OUT.gif."""
 
     what: tyro.conf.Positional[Literal["trajectories"]]
@@ -41,7 +42,7 @@ class Config(Checked):
     """Share of its samples that are seen."""
     start: int = 0
     """First sample."""
-    samples: Count = 100
+    samples: PositiveInt = 100
     """Samples that are shown."""
     seed: int = 0
     """Of what is seen, and of the weights before training."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 import numpy as np
+from pydantic import Field, NonNegativeFloat, PositiveFloat
 from ruckig import ControlInterface, InputParameter, Result, Ruckig, RuckigError, Trajectory
 
-from invdyn_ros.config import Checked, Fraction, NonNegative, Positive, above
+from invdyn_ros.config import Fraction, Validated
 from invdyn_ros.control.motion_profile import (
     HULL_DERIVATIVE,
     Array,
@@ -34,7 +35,7 @@ TOLERANCE = 1e-6  # [-, rad] of rounding
 
 
 @dataclass(frozen=True)
-class SafetyLimitsConfig(Checked):
+class SafetyLimitsConfig(Validated):
     """What the guard allows.
 
     Attributes:
@@ -45,11 +46,11 @@ class SafetyLimitsConfig(Checked):
         jump: a measured step of this many times what the rated velocity allows is a fault [-].
     """
 
-    position_margin: NonNegative = 0.02
+    position_margin: NonNegativeFloat = 0.02
     velocity_scaling: Fraction = 0.95
-    jerk_ratio: Positive = 20.0
-    target_timeout: Positive = 0.25
-    max_jump_ratio: Annotated[float, above(1)] = 5.0
+    jerk_ratio: PositiveFloat = 20.0
+    target_timeout: PositiveFloat = 0.25
+    max_jump_ratio: Annotated[float, Field(gt=1)] = 5.0
 
 
 class Limits(NamedTuple):

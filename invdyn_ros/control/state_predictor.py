@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from pydantic import NonNegativeFloat
 from torch import Tensor
 
-from invdyn_ros.config import Checked, NonNegative
+from invdyn_ros.config import Validated
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.safety_limits import Plan, State
 from invdyn_ros.models.timeseries.encoder_model import EncoderDecoder
@@ -28,14 +29,14 @@ TIME_EPSILON = 1e-6  # [s] that is no time
 
 
 @dataclass(frozen=True)
-class StatePredictorConfig(Checked):
+class StatePredictorConfig(Validated):
     """How long an arm is driven unseen.
 
     Attributes:
         unseen: time after the last joint state from which on nothing is sent [s].
     """
 
-    max_dropout: NonNegative = 0.1
+    max_dropout: NonNegativeFloat = 0.1
 
 
 class TrackedState(NamedTuple):

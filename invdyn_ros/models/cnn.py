@@ -5,21 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Count, Sizes
+from invdyn_ros.config import PositiveInts, Validated
 from invdyn_ros.data.trajectory import NO_VERB
 from invdyn_ros.models.inverse_dynamics import ModelMetadata
 from invdyn_ros.models.video import Video
 
 
 @dataclass(frozen=True)
-class CnnConfig(Checked):
+class CnnConfig(Validated):
     """Shape of the network."""
 
-    channels: Sizes = (16, 32, 64)
+    channels: PositiveInts = (16, 32, 64)
     """Of each convolution, 3x3 with stride 2."""
-    width: Count = 128
+    width: PositiveInt = 128
     """Units of the hidden layer."""
 
 
@@ -27,7 +28,7 @@ class CnnConfig(Checked):
 class CnnVerbConfig(CnnConfig):
     """Shape of the network."""
 
-    embedding: Count = 16
+    embedding: PositiveInt = 16
     """Numbers that a verb class becomes."""
 
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Count, Decay, NonNegative
+from invdyn_ros.config import FractionBelowOne, Validated
 from invdyn_ros.models.gru import Gru
 from invdyn_ros.models.inverse_dynamics import ModelMetadata, Prediction
 from invdyn_ros.models.mlp import Mlp
@@ -19,26 +20,26 @@ BASES: dict[str, type[Network]] = {"mlp": Mlp, "gru": Gru}
 
 
 @dataclass(frozen=True)
-class EnhancedConfig(Checked):
+class EnhancedConfig(Validated):
     """Shape and regularisation of the network."""
 
-    width: Count = 512
+    width: PositiveInt = 512
     """Units per hidden layer."""
-    depth: Count = 4
+    depth: PositiveInt = 4
     """Hidden layers."""
     activation: Literal["tanh", "relu", "silu", "gelu"] = "gelu"
     """What bends between layers."""
     layer_norm: bool = True
     """Normalise the units of each layer."""
-    dropout: Decay = 0.1
+    dropout: FractionBelowOne = 0.1
     """Share of units left out at random in training."""
     angles: bool = True
     """Also give the network sin q and cos q, in which gravity is almost linear."""
-    n_obs_steps: Count = 1
+    n_obs_steps: PositiveInt = 1
     """Frames that a prediction looks at, its own among them."""
     std_type: Literal["none", "independent", "state"] = "none"
     """Standard deviation: none, one per joint, or one that depends on the motion."""
-    smoothness_time: NonNegative = 0.0
+    smoothness_time: NonNegativeFloat = 0.0
     """[s] Changes of the action within less than this cost as much as errors; 0: nothing."""
     base: dict[str, Any] | None = None
     """Family and config of the network this one was converted from and corrects."""

@@ -7,21 +7,22 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, at_least
+from invdyn_ros.config import Validated
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
 from invdyn_ros.models.variance_components import variances
 
 
 @dataclass(frozen=True)
-class EnsembleConfig(Checked):
+class EnsembleConfig(Validated):
     """Who votes."""
 
     member: str = "mlp"
     """Family of the members, one that is trained by gradient descent."""
-    count: Annotated[int, at_least(2)] = 5
+    count: Annotated[int, Field(ge=2)] = 5
     """Number of members; one alone cannot disagree."""
     fields: dict[str, Any] = field(default_factory=dict)
     """Fields of each member's config."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Count, Sizes, at_least, between
+from invdyn_ros.config import PositiveInts, Validated
 from invdyn_ros.models.inverse_dynamics import ModelMetadata, Prediction
 from invdyn_ros.models.neural_network import Network, stacked
 from invdyn_ros.models.rectified_flow import (
@@ -29,20 +30,20 @@ MEAN_SHARE = 0.1  # of the training rows at t = 0, where the velocity tells the 
 
 
 @dataclass(frozen=True)
-class FlowConfig(Checked):
+class FlowConfig(Validated):
     """Shape of the network, and how it is sampled."""
 
-    down_dims: Sizes = (16, 32, 64)
+    down_dims: PositiveInts = (16, 32, 64)
     """Units of each level of the U-Net, outermost first."""
-    width: Count = 64
+    width: PositiveInt = 64
     """Units of the encoders of motion and flow time."""
-    step_dim: Annotated[int, at_least(2)] = 16
+    step_dim: Annotated[int, Field(ge=2)] = 16
     """Fourier features of the flow time."""
-    steps: Annotated[int, between(1, MOST_STEPS)] = 4
+    steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 4
     """Steps from noise to action, 1 to 100."""
-    draws: Annotated[int, at_least(2)] = 16
+    draws: Annotated[int, Field(ge=2)] = 16
     """Actions drawn for the spread of a prediction."""
-    n_obs_steps: Count = 1
+    n_obs_steps: PositiveInt = 1
     """Frames that a prediction looks at, its own among them."""
     angles: bool = True
     """Also give the network sin q and cos q, in which gravity is almost linear."""

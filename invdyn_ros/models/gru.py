@@ -5,22 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Count
+from invdyn_ros.config import Validated
 from invdyn_ros.models.inverse_dynamics import ModelMetadata
 from invdyn_ros.models.neural_network import Network
 
 
 @dataclass(frozen=True)
-class GruConfig(Checked):
+class GruConfig(Validated):
     """Shape of the network."""
 
-    n_obs_steps: Count = 5
+    n_obs_steps: PositiveInt = 5
     """Frames that a prediction looks at, its own among them."""
-    width: Count = 128
+    width: PositiveInt = 128
     """Units per layer."""
-    depth: Count = 2
+    depth: PositiveInt = 2
     """Recurrent layers."""
     angles: bool = True
     """Also give the network sin q and cos q, in which gravity is almost linear."""

@@ -13,9 +13,10 @@ from itertools import product
 from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 
-from invdyn_ros.config import Checked, Constraint, Count, Positive, at_least
+from invdyn_ros.config import Validated
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models.cross_validation import FOLDS, GAIN, TINY, Trial, blocks, choose
 from invdyn_ros.models.gaussian_process import GaussianProcess, fit, pivots, posterior
@@ -37,23 +38,23 @@ NEAR = (1.0, 2.0)  # length scales of a joint's own motion, in its standard devi
 FAR = (4.0, 8.0)  # of the motion of the whole arm
 NOISE = (1.0, 10.0, 100.0)  # variance of the noise, as a share of the prior's
 USUAL = 0.99  # quantile of the processes' variance out of sample that is still no surprise
-BLURS = Constraint("hold one time or more, none negative", lambda blurs: blurs and min(blurs) >= 0)
+FilterTimes = Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)]
 OWN = 3  # features of a joint's own motion: direction, velocity, acceleration
 
 
 @dataclass(frozen=True)
-class HybridConfig(Checked):
+class HybridConfig(Validated):
     """What is learned, and how finely."""
 
-    coulomb_velocity: Positive = 0.02
+    coulomb_velocity: PositiveFloat = 0.02
     """[rad/s] Velocity at which Coulomb friction has built up."""
     min_velocity: float = 0.05
     """[rad/s] Slower joints may stick, and count little in identification."""
-    friction_filter_times: Annotated[tuple[float, ...], BLURS] = (0.0, 0.03, 0.06, 0.1, 0.15, 0.2)
+    friction_filter_times: FilterTimes = (0.0, 0.03, 0.06, 0.1, 0.15, 0.2)
     """[s] Candidates for the time over which friction turns at a reversal: a filter's trace."""
-    num_inducing: Count = 64
+    num_inducing: PositiveInt = 64
     """Centres of each Gaussian process."""
-    rows: Annotated[int, at_least(FOLDS)] = 2000
+    rows: Annotated[int, Field(ge=FOLDS)] = 2000
     """Rows of data, evenly spread, by which choices are made."""
 
 

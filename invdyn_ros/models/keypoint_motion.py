@@ -8,9 +8,10 @@ from math import gcd
 from typing import Annotated
 
 import torch
+from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Count, Sizes, at_least
+from invdyn_ros.config import PositiveInts, Validated
 from invdyn_ros.models.inverse_dynamics import ModelMetadata
 from invdyn_ros.models.video import Video
 
@@ -20,20 +21,20 @@ TINY = 1e-6  # under a root, whose slope is then finite
 
 
 @dataclass(frozen=True)
-class KeypointMotionConfig(Checked):
+class KeypointMotionConfig(Validated):
     """Shape of the network."""
 
-    channels: Sizes = (24, 48, 64)
+    channels: PositiveInts = (24, 48, 64)
     """Of a look, at a half, a quarter and an eighth of its side."""
-    keypoints: Count = 32
+    keypoints: PositiveInt = 32
     """Things that each look searches for."""
-    width: Count = 256
+    width: PositiveInt = 256
     """Units of each hidden layer."""
-    clip_length: Annotated[int, at_least(2)] = 6
+    clip_length: Annotated[int, Field(ge=2)] = 6
     """Pictures in a row that training looks at, each once: what moved between any two counts."""
-    downsampled_size: Annotated[int, at_least(16)] = 112
+    downsampled_size: Annotated[int, Field(ge=16)] = 112
     """Side that the first look scales larger pictures down to, at most, by a whole factor [px]."""
-    crop_size: Annotated[int, at_least(0)] = 64
+    crop_size: NonNegativeInt = 64
     """Side of the part that a second look sees in all its pixels [px]; 0: there is none."""
 
 

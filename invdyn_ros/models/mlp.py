@@ -6,20 +6,21 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Count
+from invdyn_ros.config import Validated
 from invdyn_ros.models.inverse_dynamics import ModelMetadata
 from invdyn_ros.models.neural_network import ACTIVATIONS, Network
 
 
 @dataclass(frozen=True)
-class MlpConfig(Checked):
+class MlpConfig(Validated):
     """Shape of the network."""
 
-    width: Count = 256
+    width: PositiveInt = 256
     """Units per hidden layer."""
-    depth: Count = 2
+    depth: PositiveInt = 2
     """Hidden layers."""
     activation: Literal["tanh", "relu", "silu", "gelu"] = "silu"
     """What bends between layers."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
+from pydantic import PositiveFloat
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Positive
+from invdyn_ros.config import Validated
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
 from invdyn_ros.models.least_squares_identification import (
@@ -22,12 +23,12 @@ from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 
 
 @dataclass(frozen=True)
-class RigidBodyConfig(Checked):
+class RigidBodyConfig(Validated):
     """What is taken from the URDF and what from data."""
 
     identify: bool = True
     """Identify inertia, friction, offset and rotor inertia; otherwise the URDF is believed."""
-    coulomb_velocity: Positive = 0.02
+    coulomb_velocity: PositiveFloat = 0.02
     """[rad/s] Velocity at which Coulomb friction has built up."""
 
     min_velocity: float = 0.05

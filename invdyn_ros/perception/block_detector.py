@@ -8,8 +8,9 @@ from typing import Annotated, NamedTuple
 
 import cv2
 import numpy as np
+from pydantic import Field, PositiveFloat
 
-from invdyn_ros.config import Checked, Positive, between
+from invdyn_ros.config import Validated
 from invdyn_ros.perception.aruco_cube import FACES, MAX_BLOCKS, detect_markers, marker_corners
 from invdyn_ros.perception.block_overlay import draw_block
 from invdyn_ros.perception.duplicate_markers import are_separate_blocks
@@ -28,16 +29,16 @@ DISTORTION_SIZES = (4, 5, 8, 12, 14)  # numbers of distortion coefficients
 
 
 @dataclass(frozen=True)
-class BlockDetectorConfig(Checked):
+class BlockDetectorConfig(Validated):
     """How the blocks look and how well their corners are seen."""
 
-    block_size: Positive = 0.04
+    block_size: PositiveFloat = 0.04
     """Side of the block [m]; its markers are 0.8 of it."""
-    num_blocks: Annotated[int, between(1, MAX_BLOCKS)] = 1
+    num_blocks: Annotated[int, Field(ge=1, le=MAX_BLOCKS)] = 1
     """Number of blocks; block b carries the ids 6 b to 6 b + 5, other ids are ignored."""
-    edge_noise_std: Positive = 0.07
+    edge_noise_std: PositiveFloat = 0.07
     """Expected error of a side of a large marker, across it, standard deviation [px]."""
-    max_reprojection_error: Positive = 2.0
+    max_reprojection_error: PositiveFloat = 2.0
     """A marker, and a pose, that explains corners worse than this is not used, RMS [px]."""
 
 

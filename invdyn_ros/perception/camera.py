@@ -11,11 +11,10 @@ from typing import Annotated, NamedTuple
 
 import cv2
 import numpy as np
+from pydantic import Field
 
-from invdyn_ros.config import Checked, Constraint, at_least
+from invdyn_ros.config import Validated
 from invdyn_ros.native_output import suppress_native_output
-
-FrameRate = Constraint("be finite and not negative", lambda rate: 0 <= rate < math.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,18 +40,18 @@ class VideoInfo(NamedTuple):
 
 
 @dataclass(frozen=True)
-class CameraConfig(Checked):
+class CameraConfig(Validated):
     """Where pictures come from: `video` or `camera`, one of the two."""
 
     video: str = ""
     """Video file; empty for none."""
     camera: int = -1
     """Device index, as in /dev/video0; -1 for none."""
-    max_size: Annotated[int, at_least(32)] = 480
+    max_size: Annotated[int, Field(ge=32)] = 480
     """Larger pictures shrink to this longer side [px]; pose estimation looks at 256 px anyway."""
     loop: bool = False
     """Start a video again when it ends; time goes on."""
-    rate: Annotated[float, FrameRate] = 0.0
+    rate: Annotated[float, Field(ge=0, lt=math.inf)] = 0.0
     """Frames per second [Hz]: asked of a device, in a video the others are left out; 0 for all."""
 
     def __post_init__(self) -> None:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from invdyn_ros.config import Checked, Fraction, Probability
+from invdyn_ros.config import Fraction, Probability, Validated
 from invdyn_ros.native_output import suppress_native_output
 
 MAX_HANDS = 2  # looked for, so that the followed one does not vanish behind the other's score
 
 
 @dataclass(frozen=True)
-class WristTrackerConfig(Checked):
+class WristTrackerConfig(Validated):
     """When a wrist counts as seen."""
 
     min_detection_confidence: Probability = 0.5

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from pydantic import PositiveFloat, PositiveInt
 
-from invdyn_ros.config import Checked, Count, Fraction, Positive
+from invdyn_ros.config import Fraction, Validated
 from invdyn_ros.control.safety_limits import State
 from invdyn_ros.models.least_squares_identification import friction_terms
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
@@ -30,7 +31,7 @@ RANK_TOLERANCE = 1e-7  # singular value, beside the largest, of what never shows
 
 
 @dataclass(frozen=True)
-class ExcitationConfig(Checked):
+class ExcitationConfig(Validated):
     """How the arm is moved to learn its dynamics.
 
     Attributes:
@@ -46,14 +47,14 @@ class ExcitationConfig(Checked):
         seed: seed of the motion and of the plant's noise.
     """
 
-    minutes: Positive = 10.0
-    episode_seconds: Positive = 15.0
-    harmonics: Count = 5
-    base_frequency: Positive = 0.1
+    minutes: PositiveFloat = 10.0
+    episode_seconds: PositiveFloat = 15.0
+    harmonics: PositiveInt = 5
+    base_frequency: PositiveFloat = 0.1
     velocity_fraction: Fraction = 0.7
     acceleration_fraction: Fraction = 0.5
     range_fraction: Fraction = 0.8
-    candidates: Count = 12
+    candidates: PositiveInt = 12
     max_amplitude: float = 2.0
     seed: int = 0
 

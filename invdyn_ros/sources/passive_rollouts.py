@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import mujoco
 import numpy as np
+from pydantic import NonNegativeFloat, PositiveInt
 
-from invdyn_ros.config import Checked, Count, NonNegative, Probability
+from invdyn_ros.config import Probability, Validated
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.robots.robot import package_file
 
@@ -26,14 +27,14 @@ ROOT_COORDINATES = 2  # coordinates that are its place [m]; the others are angle
 
 
 @dataclass(frozen=True)
-class PassiveRolloutConfig(Checked):
+class PassiveRolloutConfig(Validated):
     """How a body without motors is recorded."""
 
-    episodes: Count = 10_000
+    episodes: PositiveInt = 10_000
     """Trajectories of a body without motors."""
-    steps: Count = 200
+    steps: PositiveInt = 200
     """Samples of each, one per step of its simulation."""
-    perturbation: NonNegative = 0.1
+    perturbation: NonNegativeFloat = 0.1
     """Largest change of each coordinate, and of its rate, at the start of an environment."""
     action_scale: Probability = 0.0
     """Share of the range of an environment's actions that it is driven with at random."""

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
-from invdyn_ros.config import Checked, Count, NonNegative, Positive
+from invdyn_ros.config import Validated
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.sources.triplets import transitions_to_trajectory
 
@@ -24,26 +25,26 @@ MAX_FREQUENCY = 6.0  # [rad/s] of the torque's sines; the pendulum itself swings
 
 
 @dataclass(frozen=True)
-class PendulumConfig(Checked):
+class PendulumConfig(Validated):
     """The pendulum and its motion; other figures than the defaults are the dynamics shift."""
 
-    mass: Positive = 1.0
+    mass: PositiveFloat = 1.0
     """[kg]"""
-    length: Positive = 1.0
+    length: PositiveFloat = 1.0
     """[m]"""
     gravity: float = 9.81
     """[m/s2]"""
-    damping: NonNegative = 0.1
+    damping: NonNegativeFloat = 0.1
     """[N m s/rad]"""
-    max_torque: NonNegative = 8.0
+    max_torque: NonNegativeFloat = 8.0
     """[N m] Largest torque."""
-    max_initial_velocity: NonNegative = 3.0
+    max_initial_velocity: NonNegativeFloat = 3.0
     """[rad/s] Largest velocity at the start of an episode."""
-    rate: Positive = 50.0
+    rate: PositiveFloat = 50.0
     """[Hz] Steps per second."""
-    steps: Count = 250
+    steps: PositiveInt = 250
     """Steps per episode; 1: (s, a, s') triplets from states all over the circle."""
-    episodes: Count = 40
+    episodes: PositiveInt = 40
     """Number of episodes."""
     seed: int = 0
     """Of states and torques."""

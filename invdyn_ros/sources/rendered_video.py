@@ -8,6 +8,7 @@ from functools import partial
 from typing import Annotated
 
 import numpy as np
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from invdyn_ros.arms.camera import Camera
 from invdyn_ros.arms.domain_randomization import (
@@ -18,7 +19,7 @@ from invdyn_ros.arms.domain_randomization import (
 from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.arms.scene import Scene
-from invdyn_ros.config import Checked, Count, Fraction, Positive, at_least
+from invdyn_ros.config import Fraction, Validated
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.excitation import Excitation, ExcitationConfig
@@ -38,20 +39,20 @@ UNIT = "rad/s"
 
 
 @dataclass(frozen=True)
-class RenderedVideoConfig(Checked):
+class RenderedVideoConfig(Validated):
     """How the arm moves, and how it is filmed."""
 
-    motions: Count = 40
+    motions: PositiveInt = 40
     """Motions of the arm; the videos of one are never split."""
-    views: Count = 4
+    views: PositiveInt = 4
     """Videos of each motion, each with a camera, light and colours of its own."""
-    seconds: Positive = 10.0
+    seconds: PositiveFloat = 10.0
     """Length of a video [s]."""
-    rate: Positive = 2.5
+    rate: PositiveFloat = 2.5
     """Pictures per second [Hz]; between faster ones an arm moves by parts of a pixel."""
-    image_size: Annotated[int, at_least(16)] = 112
+    image_size: Annotated[int, Field(ge=16)] = 112
     """Side of a picture [px]."""
-    max_amplitude: Positive = 0.6
+    max_amplitude: PositiveFloat = 0.6
     """Farthest that a joint goes from its home position [rad]."""
     velocity_fraction: Fraction = 0.5
     """Share of the velocity limits that is used."""

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
-from invdyn_ros.config import Checked, Decay, at_least
+from invdyn_ros.config import FractionBelowOne, Validated
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.sources.import_result import ImportResult
 from invdyn_ros.typing import Mask
@@ -16,14 +17,14 @@ DROPPED = "messages lost at random"
 
 
 @dataclass(frozen=True)
-class SamplingDropoutConfig(Checked):
+class SamplingDropoutConfig(Validated):
     """What happens to samples on their way; no accelerations are left of irregular ones."""
 
-    drop: Decay = 0.0
+    drop: FractionBelowOne = 0.0
     """Share of the samples that are lost."""
-    mean_burst_length: Annotated[float, at_least(0)] = 0.0
+    mean_burst_length: Annotated[float, Field(ge=0)] = 0.0
     """Mean number of samples lost in a row, what is between comes in bursts; 0: no order."""
-    jitter: Decay = 0.0
+    jitter: FractionBelowOne = 0.0
     """How far apart in time samples stray, up to half of it either way [intervals]."""
 
     def __post_init__(self) -> None:

@@ -16,8 +16,9 @@ from typing import Annotated, Literal, NamedTuple
 
 import cv2
 import numpy as np
+from pydantic import Field, PositiveInt
 
-from invdyn_ros.config import Checked, Count, Sizes, at_least
+from invdyn_ros.config import PositiveInts, Validated
 from invdyn_ros.data.trajectory import NO_POINTS, NO_VERB, Trajectory
 from invdyn_ros.models.augmentation import WRIST
 from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, read_video_info
@@ -32,16 +33,16 @@ JITTER_FACTOR = 1.4826 / math.sqrt(6)  # median of |second difference| to deviat
 
 
 @dataclass(frozen=True)
-class VideoConfig(Checked):
+class VideoConfig(Validated):
     """What is taken from a video."""
 
     annotations: Path | None = None
     """EPIC-KITCHENS annotations (CSV) of the frame folders; none: the path is of video files."""
-    frame_gaps: Sizes = (4, 8)
+    frame_gaps: PositiveInts = (4, 8)
     """Frames between the two pictures of a pair; each gap gives pairs of its own."""
-    frame_step: Count = 1
+    frame_step: PositiveInt = 1
     """Only each so many-th frame is read; every gap is a multiple of it."""
-    image_size: Annotated[int, at_least(16)] = 96
+    image_size: Annotated[int, Field(ge=16)] = 96
     """Side of the square that every picture is scaled to [px]."""
     labels: Literal["wrist", "csv", "none"] = "wrist"
     """What moved: the wrist that MediaPipe sees, what --actions says, or nobody knows."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import cv2
 import numpy as np
 
-from invdyn_ros.config import Checked, Probability
+from invdyn_ros.config import Probability, Validated
 from invdyn_ros.native_output import suppress_native_output
 from invdyn_ros.teleop.arm_directions import ARM_LANDMARKS
 
@@ -33,7 +33,7 @@ class Landmarks(NamedTuple):
 
 
 @dataclass(frozen=True)
-class PoseEstimatorConfig(Checked):
+class PoseEstimatorConfig(Validated):
     """Which network looks for the person, and how sure it must be."""
 
     model: str = ""

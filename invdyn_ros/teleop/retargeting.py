@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
+from pydantic import NonNegativeFloat, PositiveFloat
 
-from invdyn_ros.config import Checked, Fraction, NonNegative, Positive, Probability
+from invdyn_ros.config import Fraction, Probability, Validated
 from invdyn_ros.robots.inverse_kinematics import IKSolution, PositionIKSolver
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.teleop.arm_directions import NUM_LANDMARKS, ArmDirections
@@ -42,34 +43,34 @@ UNREACHABLE_REASONS = ("below the base", "inside the base", "out of reach")
 
 
 @dataclass(frozen=True)
-class RetargetConfig(Checked):
+class RetargetConfig(Validated):
     """Whose arm moves the robot, and how closely."""
 
     side: Literal["left", "right"] = "left"
     """The person's arm that counts."""
     mount: Literal["auto", "table", "wall"] = "auto"
     """How the arm's base stands to the person; auto is wall for human-like limbs, else table."""
-    upper_arm: Positive = 0.29
+    upper_arm: PositiveFloat = 0.29
     """Length of the person's upper arm [m]."""
-    forearm: Positive = 0.26
+    forearm: PositiveFloat = 0.26
     """Length of the person's forearm, elbow to wrist [m]."""
-    scale: NonNegative = 0.0
+    scale: NonNegativeFloat = 0.0
     """Metres of the robot's hand per metre of the person's; 0 for what fits the workspace best."""
     min_visibility: Probability = 0.5
     """Least visibility of shoulder, elbow and wrist, 0..1; below it the arm holds."""
-    max_age: Positive = 0.25
+    max_age: PositiveFloat = 0.25
     """Oldest landmarks to act on [s]."""
-    max_gap: Positive = 0.3
+    max_gap: PositiveFloat = 0.3
     """Longest gap [s] between landmarks over which the filter remembers."""
     min_cutoff: float = 1.0
     """Cut-off of the One-Euro filter at rest [Hz]."""
     beta: float = 0.2
     """Growth of the cut-off with the speed of a limb [Hz per rad/s]."""
-    yaw_cutoff: Positive = 0.3
+    yaw_cutoff: PositiveFloat = 0.3
     """Cut-off of the person's heading [Hz]; low, for it comes from depth, which is uncertain."""
-    tolerance: Positive = 0.005
+    tolerance: PositiveFloat = 0.005
     """Largest distance of wrist (and elbow) from their targets that counts as reached [m]."""
-    margin: NonNegative = 0.05
+    margin: NonNegativeFloat = 0.05
     """Distance kept from each joint limit [rad]."""
     floor: float = 0.05
     """Least distance of the hand from the plane the base stands on [m]."""

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import torch
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from invdyn_ros.config import Checked, Count, Decay, NonNegative, Positive
+from invdyn_ros.config import FractionBelowOne, Validated
 from invdyn_ros.training.distributed import ProcessGroup
 from invdyn_ros.training.training_state import prefixed, under
 
@@ -23,22 +24,22 @@ AMP_TYPES = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float1
 
 
 @dataclass(frozen=True)
-class OptimizerConfig(Checked):
+class OptimizerConfig(Validated):
     """How a family without a closed form is fitted."""
 
-    epochs: Count = 300
+    epochs: PositiveInt = 300
     """Passes over the training data, at most."""
-    batch_size: Count = 512
+    batch_size: PositiveInt = 512
     """Windows per step, over all processes."""
-    learning_rate: Positive = 2e-3
+    learning_rate: PositiveFloat = 2e-3
     """Adam's step size at the start; it falls to zero along a cosine."""
-    patience: Count = 60
+    patience: PositiveInt = 60
     """Epochs without a better validation loss before stopping."""
-    weight_decay: NonNegative = 0.0
+    weight_decay: NonNegativeFloat = 0.0
     """Share of the weights taken off per step, times the learning rate (AdamW); 0: none."""
-    max_grad_norm: NonNegative = 1.0
+    max_grad_norm: NonNegativeFloat = 1.0
     """Longest gradient that is followed as it is; longer ones are shortened to it; 0: none are."""
-    ema: Decay = 0.0
+    ema: FractionBelowOne = 0.0
     """Decay per step of the averaged weights, which are the ones validated and kept; 0: none."""
     amp: Literal["none", "bf16", "fp16"] = "none"
     """Matrix products in 16 bits, less exact: faster for wide networks on a GPU, with bf16 also on

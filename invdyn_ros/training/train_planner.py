@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from pydantic import PositiveInt
 
-from invdyn_ros.config import Checked, Count, to_mapping
+from invdyn_ros.config import Validated, to_mapping
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.leakage import fingerprint
 from invdyn_ros.data.trajectory import Trajectory
@@ -25,14 +26,14 @@ Ahead = Callable[[Sequence[Trajectory], int], PlanSegments]
 
 
 @dataclass(frozen=True)
-class PlannerConfig(Checked):
+class PlannerConfig(Validated):
     """How a planner is trained."""
 
     seed: int = 0
     """Of the split, the first weights, the noise and the batch order."""
     test_fraction: float = 0.2
     """Share set aside for tests; the same share of the rest decides which weights to keep."""
-    threads: Count = 1
+    threads: PositiveInt = 1
     """CPU threads of torch."""
     network: FlowMatchingConfig = field(default_factory=FlowMatchingConfig)
     """Its shape."""

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pydantic import PositiveInt
 
-from invdyn_ros.config import Checked, Count, Fraction, to_mapping
+from invdyn_ros.config import Fraction, Validated, to_mapping
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.leakage import fingerprint
 from invdyn_ros.data.trajectory import Trajectory
@@ -30,7 +31,7 @@ from invdyn_ros.training.training_state import Progress, RunState
 
 
 @dataclass(frozen=True)
-class TimeSeriesTrainConfig(Checked):
+class TimeSeriesTrainConfig(Validated):
     """One training run; a config file also holds the fields of its family, beside these."""
 
     family: str
@@ -39,11 +40,11 @@ class TimeSeriesTrainConfig(Checked):
     """Of the first weights, of what is drawn and of the batch order."""
     test_fraction: Fraction = 0.2
     """The last trajectories are for tests; as large a share of the rest decides what is kept."""
-    length: Count = 200
+    length: PositiveInt = 200
     """Samples of the pieces that trajectories are cut into."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     """Where to compute."""
-    threads: Count = 1
+    threads: PositiveInt = 1
     """CPU threads of torch."""
     start: str | None = None
     """Folder of a model of the same family and shape, whose weights are the first; none: fresh."""

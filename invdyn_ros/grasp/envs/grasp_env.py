@@ -13,6 +13,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
+from pydantic import Field, PositiveFloat
 
 from invdyn_ros.arms.domain_randomization import (
     RANDOMIZATION_LEVELS,
@@ -20,7 +21,7 @@ from invdyn_ros.arms.domain_randomization import (
     load_randomization,
 )
 from invdyn_ros.arms.scene import SCENES, quaternion_pose
-from invdyn_ros.config import Checked, Positive, at_least
+from invdyn_ros.config import Validated
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.fallback import fallback_from_metadata
@@ -45,7 +46,7 @@ PHYSICS_RATES = {"ur5": 250.0, "ur5e": 500.0, "dofbot": 400.0}  # [Hz]
 
 
 @dataclass(frozen=True)
-class GraspEnvConfig(Checked):
+class GraspEnvConfig(Validated):
     """What an environment is made of.
 
     Attributes:
@@ -69,10 +70,10 @@ class GraspEnvConfig(Checked):
     noise: str | DomainRandomization = "default"
     action_space: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
-    max_episode_seconds: Positive = MAX_EPISODE_SECONDS
+    max_episode_seconds: PositiveFloat = MAX_EPISODE_SECONDS
     physics_rate: float | None = None
     checkpoint: str = ""
-    image_size: Annotated[int, at_least(16)] = 64
+    image_size: Annotated[int, Field(ge=16)] = 64
     block_pose_model: str = ""
 
     def __post_init__(self) -> None:

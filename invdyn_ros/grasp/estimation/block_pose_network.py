@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 import torch
+from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Count, Positive, at_least
+from invdyn_ros.config import Validated
 from invdyn_ros.models.checkpoint import CheckpointType, fill, read_meta, write_tensors
 
 BLOCK_POSE = CheckpointType(
@@ -37,7 +38,7 @@ MAX_INITIAL_POSITION = 3.0  # [REACH] guesses further away are cut off
 
 
 @dataclass(frozen=True)
-class BlockPoseNetConfig(Checked):
+class BlockPoseNetConfig(Validated):
     """Size of a network that sees.
 
     Attributes:
@@ -47,10 +48,10 @@ class BlockPoseNetConfig(Checked):
         hidden: units of the layers that turn places into an answer.
     """
 
-    pixels: Annotated[int, at_least(16)] = 128
+    pixels: Annotated[int, Field(ge=16)] = 128
     channels: tuple[int, int, int] = (16, 32, 64)
-    num_keypoints: Count = 16
-    hidden_size: Count = 128
+    num_keypoints: PositiveInt = 16
+    hidden_size: PositiveInt = 128
 
     def __post_init__(self) -> None:
         """Refuse pictures that cannot be halved three times."""
@@ -60,7 +61,7 @@ class BlockPoseNetConfig(Checked):
 
 
 @dataclass(frozen=True)
-class BlockPoseMetadata(Checked):
+class BlockPoseMetadata(Validated):
     """What a network that sees is of.
 
     Attributes:
@@ -75,7 +76,7 @@ class BlockPoseMetadata(Checked):
     """
 
     arm: str
-    block_size: Positive
+    block_size: PositiveFloat
     area_centre: tuple[float, float]
     landmarks: tuple[tuple[float, float], ...]
     network: BlockPoseNetConfig = field(default_factory=BlockPoseNetConfig)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
+
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from invdyn_ros.config import (
-    Checked,
-    Count,
-    Decay,
     Fraction,
-    NonNegative,
-    Positive,
+    FractionBelowOne,
+    PositiveInts,
     Probability,
-    Sizes,
-    at_least,
+    Validated,
     from_mapping,
 )
 from invdyn_ros.grasp.envs.episode import MAX_EPISODE_SECONDS
@@ -26,7 +24,7 @@ from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 
 
 @dataclass(frozen=True)
-class OffPolicyConfig(Checked):
+class OffPolicyConfig(Validated):
     """Settings of SAC and TQC.
 
     Attributes:
@@ -41,19 +39,19 @@ class OffPolicyConfig(Checked):
         entropy: first weight of the entropy, which then adapts.
     """
 
-    learning_rate: Positive = 3e-4
-    batch_size: Count = 256
-    buffer_size: Count = 300_000
-    gamma: Decay = 0.98
+    learning_rate: PositiveFloat = 3e-4
+    batch_size: PositiveInt = 256
+    buffer_size: PositiveInt = 300_000
+    gamma: FractionBelowOne = 0.98
     tau: Fraction = 0.005
-    learning_starts: Annotated[int, at_least(0)] = 1000
-    gradient_steps: Positive = 1.0
-    net_arch: Sizes = (256, 256)
-    ent_coef: Positive = 0.1
+    learning_starts: NonNegativeInt = 1000
+    gradient_steps: PositiveFloat = 1.0
+    net_arch: PositiveInts = (256, 256)
+    ent_coef: PositiveFloat = 0.1
 
 
 @dataclass(frozen=True)
-class OnPolicyConfig(Checked):
+class OnPolicyConfig(Validated):
     """Settings of PPO.
 
     Attributes:
@@ -69,20 +67,20 @@ class OnPolicyConfig(Checked):
         hidden: units of each hidden layer.
     """
 
-    learning_rate: Positive = 3e-4
-    batch_size: Count = 256
-    n_steps: Count = 1024
-    n_epochs: Count = 10
-    gamma: Decay = 0.98
+    learning_rate: PositiveFloat = 3e-4
+    batch_size: PositiveInt = 256
+    n_steps: PositiveInt = 1024
+    n_epochs: PositiveInt = 10
+    gamma: FractionBelowOne = 0.98
     gae_lambda: Fraction = 0.95
-    clip_range: Positive = 0.2
-    ent_coef: NonNegative = 0.0
+    clip_range: PositiveFloat = 0.2
+    ent_coef: NonNegativeFloat = 0.0
     log_std_init: float = -1.0
-    net_arch: Sizes = (256, 256)
+    net_arch: PositiveInts = (256, 256)
 
 
 @dataclass(frozen=True)
-class DaggerConfig(Checked):
+class DaggerConfig(Validated):
     """Settings of DAgger: imitate a teacher wherever the learner goes.
 
     Attributes:
@@ -97,14 +95,14 @@ class DaggerConfig(Checked):
         hidden: units of each hidden layer.
     """
 
-    learning_rate: Positive = 1e-3
-    batch_size: Count = 256
-    learning_starts: Count = 3000
-    gradient_steps: Positive = 1.0
+    learning_rate: PositiveFloat = 1e-3
+    batch_size: PositiveInt = 256
+    learning_starts: PositiveInt = 3000
+    gradient_steps: PositiveFloat = 1.0
     expert: Literal["privileged", "detections"] = "detections"
     beta: Probability = 0.1
-    action_noise_std: NonNegative = 0.3
-    net_arch: Sizes = (256, 256)
+    action_noise_std: NonNegativeFloat = 0.3
+    net_arch: PositiveInts = (256, 256)
 
 
 LEARNER_CONFIGS: dict[str, type[Any]] = {
@@ -118,7 +116,7 @@ PIXEL_CAPABLE = ("sac", "tqc")  # they learn from pixels too
 
 
 @dataclass(frozen=True)
-class GraspTrainConfig(Checked):
+class GraspTrainConfig(Validated):
     """How a policy is learned.
 
     Attributes:
@@ -140,13 +138,13 @@ class GraspTrainConfig(Checked):
 
     algorithm: str = "dagger"
     arm: str = "ur5"
-    total_timesteps: Count = 300_000
-    seed: Annotated[int, at_least(0)] = 0
-    num_envs: Count = 1
+    total_timesteps: PositiveInt = 300_000
+    seed: NonNegativeInt = 0
+    num_envs: PositiveInt = 1
     control_mode: Literal["joint", "cartesian"] = "joint"
     obs_mode: Literal["state", "pixels"] = "state"
     noise: str = "default"
-    max_episode_seconds: Positive = MAX_EPISODE_SECONDS
+    max_episode_seconds: PositiveFloat = MAX_EPISODE_SECONDS
     action_space: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
     learner: dict[str, Any] = field(default_factory=dict)
     demonstrations: DemonstrationConfig = field(default_factory=DemonstrationConfig)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
-from invdyn_ros.config import Checked, Count, Fraction, Probability
+from pydantic import PositiveInt
+
+from invdyn_ros.config import Fraction, Probability, Validated
 
 
 @dataclass(frozen=True)
-class CurriculumConfig(Checked):
+class CurriculumConfig(Validated):
     """How a task grows.
 
     Attributes:
@@ -23,7 +25,7 @@ class CurriculumConfig(Checked):
     initial_area: Fraction = 1.0
     initial_noise: Probability = 1.0
     promotion_threshold: Probability = 0.7
-    window: Count = 40
+    window: PositiveInt = 40
     increment: Fraction = 0.2
 
 

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+from pydantic import PositiveInt
 from stable_baselines3.common.vec_env import VecEnv
 
-from invdyn_ros.config import Checked, Count
+from invdyn_ros.config import Validated
 from invdyn_ros.grasp.policies.success_rate import success_interval
 
 
 @dataclass(frozen=True)
-class PolicyEvaluationConfig(Checked):
+class PolicyEvaluationConfig(Validated):
     """How a policy is tried out while it learns.
 
     Attributes:
@@ -22,8 +23,8 @@ class PolicyEvaluationConfig(Checked):
         episodes: of one evaluation, always the same ones.
     """
 
-    eval_freq: Count = 10_000
-    n_eval_episodes: Count = 40
+    eval_freq: PositiveInt = 10_000
+    n_eval_episodes: PositiveInt = 40
 
 
 class EvaluationResult(NamedTuple):

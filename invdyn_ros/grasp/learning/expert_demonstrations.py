@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import count
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from invdyn_ros.arms.domain_randomization import load_randomization
-from invdyn_ros.config import Checked, Count, NonNegative, Probability, at_least
+from invdyn_ros.config import Probability, Validated
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.transitions import Transitions
 from invdyn_ros.grasp.learning.recorded_episodes import ReplayedEpisode
@@ -25,21 +26,21 @@ CHUNK = 10  # episodes that a process plays at once: making its environment is n
 
 
 @dataclass(frozen=True)
-class ExpertDemonstrationConfig(Checked):
+class ExpertDemonstrationConfig(Validated):
     """What a teacher shows.
 
     It is the servoed grasp, on what the camera says (`grasp.servo`).
     """
 
-    episodes: Count = 400
+    episodes: PositiveInt = 400
     """How many it tries."""
     noise: str = "hard"
     """Level of noise: none, default, hard."""
     push_fraction: Probability = 0.75
     """Share of the episodes in which it is pushed once; they are shown from then on only."""
-    push_std: NonNegative = 0.1
+    push_std: NonNegativeFloat = 0.1
     """Standard deviation of what a push adds to each action but the grip."""
-    seed: Annotated[int, at_least(0)] = 0
+    seed: NonNegativeInt = 0
     """Of the episodes and of the pushes."""
 
     def __post_init__(self) -> None:

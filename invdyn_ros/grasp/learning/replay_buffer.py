@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
+from pydantic import NonNegativeInt
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.type_aliases import ReplayBufferSamples
 from stable_baselines3.common.vec_env import VecNormalize
 
-from invdyn_ros.config import Checked, Probability, at_least
+from invdyn_ros.config import Probability, Validated
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.scripted_expert import ScriptedPolicy
 from invdyn_ros.grasp.envs.transitions import Transitions
@@ -22,7 +23,7 @@ DEMONSTRATION_SEED_OFFSET = (
 
 
 @dataclass(frozen=True)
-class DemonstrationConfig(Checked):
+class DemonstrationConfig(Validated):
     """How a script, or whoever was recorded, helps an algorithm.
 
     Attributes:
@@ -33,9 +34,9 @@ class DemonstrationConfig(Checked):
     """
 
     data: str = ""
-    episodes: Annotated[int, at_least(0)] = 0
+    episodes: NonNegativeInt = 0
     demo_fraction: Probability = 0.25
-    bc_steps: Annotated[int, at_least(0)] = 0
+    bc_steps: NonNegativeInt = 0
 
     @property
     def enabled(self) -> bool:

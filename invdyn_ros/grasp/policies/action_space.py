@@ -12,8 +12,9 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
+from pydantic import PositiveFloat
 
-from invdyn_ros.config import Checked, Fraction, Positive
+from invdyn_ros.config import Fraction, Validated
 from invdyn_ros.control.safety_limits import (
     ACCELERATION_HOLD_TIME,
     Limits,
@@ -38,7 +39,7 @@ DAMPING = 1e-4  # [m2] of an inverse Jacobian: keeps joints slow near a singular
 
 
 @dataclass(frozen=True)
-class ActionSpaceConfig(Checked):
+class ActionSpaceConfig(Validated):
     """How far one action goes.
 
     Attributes:
@@ -48,10 +49,10 @@ class ActionSpaceConfig(Checked):
         tool_turn: of the tool about the vertical at a Cartesian action of one [rad/s].
     """
 
-    action_period: Positive = 0.04
+    action_period: PositiveFloat = 0.04
     joint_speed_fraction: Fraction = 0.6
-    linear_speed: Positive = 0.3
-    angular_speed: Positive = 1.5
+    linear_speed: PositiveFloat = 0.3
+    angular_speed: PositiveFloat = 1.5
 
 
 class JointTarget(NamedTuple):

@@ -13,9 +13,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Count, Sizes
+from invdyn_ros.config import PositiveInts, Validated
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.models.checkpoint import CheckpointType, fill, read_meta, write_tensors
 
@@ -23,7 +24,7 @@ POLICY = CheckpointType("policy", "invdyn_ros policy 1", "train_grasp")
 
 
 @dataclass(frozen=True)
-class PolicyMetadata(Checked):
+class PolicyMetadata(Validated):
     """What a policy is of.
 
     Attributes:
@@ -39,9 +40,9 @@ class PolicyMetadata(Checked):
     """
 
     arm: str
-    observation_size: Count
-    action_size: Count
-    hidden: Sizes
+    observation_size: PositiveInt
+    action_size: PositiveInt
+    hidden: PositiveInts
     squash: Literal["tanh", "clip"]
     algorithm: str
     control_mode: str = "joint"

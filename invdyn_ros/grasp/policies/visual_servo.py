@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import PositiveFloat
 
-from invdyn_ros.config import Checked, Positive
+from invdyn_ros.config import Validated
 from invdyn_ros.grasp.policies.action_space import PlanarTwist
 from invdyn_ros.grasp.policies.success import GOAL_TOLERANCE, PrivilegedState
 from invdyn_ros.typing import Array
@@ -22,7 +23,7 @@ ALOFT = 0.94  # share of the carrying height at which a block begins to go acros
 
 
 @dataclass(frozen=True)
-class VisualServoConfig(Checked):
+class VisualServoConfig(Validated):
     """How the servoed grasp moves.
 
     Attributes:
@@ -38,15 +39,15 @@ class VisualServoConfig(Checked):
         slope: height over the block per further horizontal error [-].
     """
 
-    gain: Positive = 5.0
-    linear_speed: Positive = 0.3
-    angular_speed: Positive = 1.5
-    clearance: Positive = 0.07
-    carry_height: Positive = 0.07
-    horizontal_tolerance: Positive = 0.35
-    yaw_tolerance: Positive = 0.15
-    height_tolerance: Positive = 0.008
-    funnel_slope: Positive = 6.0
+    gain: PositiveFloat = 5.0
+    linear_speed: PositiveFloat = 0.3
+    angular_speed: PositiveFloat = 1.5
+    clearance: PositiveFloat = 0.07
+    carry_height: PositiveFloat = 0.07
+    horizontal_tolerance: PositiveFloat = 0.35
+    yaw_tolerance: PositiveFloat = 0.15
+    height_tolerance: PositiveFloat = 0.008
+    funnel_slope: PositiveFloat = 6.0
 
 
 def visual_servo(

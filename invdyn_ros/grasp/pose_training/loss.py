@@ -10,10 +10,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, smooth_l1_loss
 
-from invdyn_ros.config import Checked, Count, NonNegative, Positive
+from invdyn_ros.config import Validated
 from invdyn_ros.grasp.estimation.block_pose_estimator import SYMMETRY_ORDER
 from invdyn_ros.grasp.estimation.block_pose_network import (
     POSITION_SCALE,
@@ -31,7 +32,7 @@ TOGETHER = 128  # pictures seen at a time
 
 
 @dataclass(frozen=True)
-class BlockPoseFitConfig(Checked):
+class BlockPoseFitConfig(Validated):
     """How the weights are moved.
 
     Attributes:
@@ -43,11 +44,11 @@ class BlockPoseFitConfig(Checked):
         amp: bf16 halves the time on a processor that has such numbers, else costs some.
     """
 
-    epochs: Count = 5
-    batch_size: Count = 64
-    learning_rate: Positive = 2e-3
-    weight_decay: NonNegative = 1e-4
-    landmark_weight: NonNegative = 1.0
+    epochs: PositiveInt = 5
+    batch_size: PositiveInt = 64
+    learning_rate: PositiveFloat = 2e-3
+    weight_decay: NonNegativeFloat = 1e-4
+    landmark_weight: NonNegativeFloat = 1.0
     amp: Literal["none", "bf16"] = "none"
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
+from pydantic import PositiveInt
 
 from invdyn_ros.arms.domain_randomization import (
     DomainRandomization,
@@ -22,7 +23,7 @@ from invdyn_ros.arms.domain_randomization import (
 )
 from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.arms.scene import Scene, block_pose, quaternion_pose
-from invdyn_ros.config import Checked, Count, Fraction
+from invdyn_ros.config import Fraction, Validated
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.scripted_expert import ScriptedPolicy
 from invdyn_ros.grasp.estimation.block_estimate import upright_yaw
@@ -61,7 +62,7 @@ class StateSamples(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RenderingConfig(Checked):
+class RenderingConfig(Validated):
     """What pictures show.
 
     Attributes:
@@ -71,7 +72,7 @@ class RenderingConfig(Checked):
         default: share of the cameras with noise default; the others have noise hard.
     """
 
-    images_per_camera: Count = 8
+    images_per_camera: PositiveInt = 8
     home_fraction: Fraction = 0.3
     resample_block_fraction: Fraction = 0.6
     default_noise_fraction: Fraction = 0.6

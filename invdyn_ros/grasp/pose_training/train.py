@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS
 from invdyn_ros.arms.scene import SCENES
-from invdyn_ros.config import Checked, Count, at_least, to_mapping
+from invdyn_ros.config import Validated, to_mapping
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv, GraspEnvConfig
 from invdyn_ros.grasp.estimation.block_pose_estimator import (
     area_centre,
@@ -57,7 +58,7 @@ Show = Callable[[str, int, int, str], None]
 
 
 @dataclass(frozen=True)
-class BlockPoseTrainConfig(Checked):
+class BlockPoseTrainConfig(Validated):
     """How a network learns to see.
 
     Attributes:
@@ -74,12 +75,12 @@ class BlockPoseTrainConfig(Checked):
     """
 
     arm: str = "ur5"
-    seed: Annotated[int, at_least(0)] = 0
-    rounds: Count = 2
-    episodes: Annotated[int, at_least(2)] = 60
-    images: Count = 20_000
-    val_images: Count = 3_000
-    eval_episodes: Annotated[int, at_least(0)] = 200
+    seed: NonNegativeInt = 0
+    rounds: PositiveInt = 2
+    episodes: Annotated[int, Field(ge=2)] = 60
+    images: PositiveInt = 20_000
+    val_images: PositiveInt = 3_000
+    eval_episodes: NonNegativeInt = 200
     network: BlockPoseNetConfig = field(default_factory=BlockPoseNetConfig)
     rendering: RenderingConfig = field(default_factory=RenderingConfig)
     fit: BlockPoseFitConfig = field(default_factory=BlockPoseFitConfig)

@@ -23,11 +23,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from invdyn_ros.config import Checked
+from invdyn_ros.config import Validated
 
 
 @dataclass(frozen=True)
-class KinematicTree(Checked):
+class KinematicTree(Validated):
     """What hangs on what: names alone, no figure.
 
     Attributes:

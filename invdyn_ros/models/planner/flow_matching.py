@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Count, Sizes, at_least, between
+from invdyn_ros.config import PositiveInts, Validated
 from invdyn_ros.models.inverse_dynamics import normal
 from invdyn_ros.models.planner.segments import PlanSegments
 from invdyn_ros.models.rectified_flow import MOST_STEPS, UNet, flow_loss, follow, fourier
@@ -23,20 +24,20 @@ MIN_STD = 1e-6  # standard deviation that still is one
 
 
 @dataclass(frozen=True)
-class FlowMatchingConfig(Checked):
+class FlowMatchingConfig(Validated):
     """Shape of the network, and how it is sampled."""
 
-    horizon: Count = 50
+    horizon: PositiveInt = 50
     """Steps of a sequence."""
-    num_components: Count = 12
+    num_components: PositiveInt = 12
     """Principal components that make up a sequence, at most."""
-    down_dims: Sizes = (128, 64)
+    down_dims: PositiveInts = (128, 64)
     """Units of each level of the U-Net, outermost first."""
-    width: Count = 128
+    width: PositiveInt = 128
     """Units of the encoders of what is known and of flow time."""
-    step_dim: Annotated[int, at_least(2)] = 16
+    step_dim: Annotated[int, Field(ge=2)] = 16
     """Fourier features of the flow time."""
-    steps: Annotated[int, between(1, MOST_STEPS)] = 4
+    steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 4
     """Steps from noise to sequence, 1 to 100."""
 
 

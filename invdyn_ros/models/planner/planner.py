@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 
-from invdyn_ros.config import Checked, Count, Positive
+from invdyn_ros.config import Validated
 from invdyn_ros.models.checkpoint import CheckpointType, fill, read_meta, write_tensors
 from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig, SequenceFlowMatching
 
@@ -33,7 +34,7 @@ class Planner(Protocol):
 
 
 @dataclass(frozen=True)
-class PlannerMetadata(Checked):
+class PlannerMetadata(Validated):
     """What a planner is of.
 
     Attributes:
@@ -48,8 +49,8 @@ class PlannerMetadata(Checked):
 
     robot: str
     joint_names: tuple[str, ...]
-    condition_size: Count
-    rate: Positive
+    condition_size: PositiveInt
+    rate: PositiveFloat
     network: FlowMatchingConfig = field(default_factory=FlowMatchingConfig)
     task: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)

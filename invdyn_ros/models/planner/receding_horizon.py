@@ -13,9 +13,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor
 
-from invdyn_ros.config import Checked, Count, NonNegative
+from invdyn_ros.config import Validated
 from invdyn_ros.models import InverseDynamics
 from invdyn_ros.models.planner.planner import Planner
 from invdyn_ros.typing import Array
@@ -36,14 +37,14 @@ ScoreFn = Callable[[Candidates], Tensor]  # (N,), the least is the best
 
 
 @dataclass(frozen=True)
-class RecedingHorizonConfig(Checked):
+class RecedingHorizonConfig(Validated):
     """How plans become actions."""
 
-    num_plans: Count = 64
+    num_plans: PositiveInt = 64
     """Plans to choose from."""
-    n_action_steps: Count = 5
+    n_action_steps: PositiveInt = 5
     """Actions of a plan that are sent before the next plan."""
-    temperature: NonNegative | None = None
+    temperature: NonNegativeFloat | None = None
     """At which actions are drawn from the inverse model; none: its mean."""
 
 

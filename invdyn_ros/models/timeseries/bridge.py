@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, NamedTuple
+from typing import NamedTuple
 
 import torch
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Count, NonNegative, Probability, at_least
+from invdyn_ros.config import Probability, Validated
 from invdyn_ros.models.timeseries.observations import (
     Motions,
     Observations,
@@ -26,24 +27,24 @@ STEP_TOLERANCE = 1e-3  # of numbers of steps
 
 
 @dataclass(frozen=True)
-class BridgeConfig(Checked):
+class BridgeConfig(Validated):
     """Shape of the two networks, and what they are shown."""
 
-    width: Count = 384
+    width: PositiveInt = 384
     """Units of each hidden layer."""
-    depth: Count = 3
+    depth: PositiveInt = 3
     """Hidden layers."""
-    num_prismatic: Annotated[int, at_least(0)] = 0
+    num_prismatic: NonNegativeInt = 0
     """Leading coordinates that are lengths, no angles."""
     invariant_joints: tuple[str, ...] = ()
     """Joints on whose position nothing depends, such as how far a body has come."""
-    samples_per_motion: Count = 32
+    samples_per_motion: PositiveInt = 32
     """Places of each motion that a pass trains at."""
-    mean_gap: NonNegative = 8.0
+    mean_gap: NonNegativeFloat = 8.0
     """Mean number of steps from there to the next observation."""
     extrapolation_fraction: Probability = 0.4
     """Share of places with no observation ahead."""
-    velocity_l1_weight: NonNegative = 0.05
+    velocity_l1_weight: NonNegativeFloat = 0.05
     """Weight of the absolute error of velocities, beside the squared one of scaled states."""
 
 

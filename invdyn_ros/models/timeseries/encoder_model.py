@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 import torch
+from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Constraint, Count, at_least
+from invdyn_ros.config import Fraction, Validated
 from invdyn_ros.models.timeseries.observations import (
     Motions,
     Observations,
@@ -19,21 +20,18 @@ from invdyn_ros.models.timeseries.observations import (
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 
 TIME_UNIT = 200  # samples that are one unit of time, as in the paper
-Fractions = Annotated[
-    tuple[float, ...],
-    Constraint("hold shares above 0 up to 1", lambda x: x and min(x) > 0 and max(x) <= 1),
-]
+Fractions = Annotated[tuple[Fraction, ...], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
-class EncoderDecoderConfig(Checked):
+class EncoderDecoderConfig(Validated):
     """What training hides."""
 
     observed_fractions: Fractions = (0.1, 0.2, 0.3, 0.5)
     """Shares of the rows that are seen; each batch has one of them."""
-    sequence_length: Annotated[int, at_least(2)] = 100
+    sequence_length: Annotated[int, Field(ge=2)] = 100
     """Rows of a piece, drawn anew each time."""
-    context_length: Count | None = None
+    context_length: PositiveInt | None = None
     """Rows at the start of a piece of which some are seen, the rest lies ahead; none: all."""
 
 

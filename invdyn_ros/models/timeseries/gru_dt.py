@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from invdyn_ros.config import Count
 from invdyn_ros.models.timeseries.encoder_model import (
     EncoderDecoder,
     EncoderDecoderConfig,
@@ -22,7 +22,7 @@ from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata
 class GruDtConfig(EncoderDecoderConfig):
     """Shape of the network."""
 
-    width: Count = 128
+    width: PositiveInt = 128
     """Units of each recurrent layer and of the decoder."""
 
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from invdyn_ros.config import Count, Sizes
+from invdyn_ros.config import PositiveInts
 from invdyn_ros.models.planar_body.contact_solver import ContactParameters
 from invdyn_ros.models.planar_body.dynamics import Inertia, KinematicTree
 from invdyn_ros.models.planar_body.geometry_identification import LIMIT_TORQUE, identify_geometry
@@ -56,13 +57,13 @@ DEFAULT_CONTACT = ContactParameters(
 class IdentifiedBodyConfig(KinematicTree):
     """What hangs on what, and how much is looked at."""
 
-    capsules_per_link: Sizes = (1,)
+    capsules_per_link: PositiveInts = (1,)
     """Round-ended rods that each link is made of."""
-    num_motions: Count = 1000
+    num_motions: PositiveInt = 1000
     """Motions that figures are found from."""
-    num_free_steps: Count = 60_000
+    num_free_steps: PositiveInt = 60_000
     """Steps that inertia is found from."""
-    num_contact_steps: Count = 1200
+    num_contact_steps: PositiveInt = 1200
     """Steps with touches that all figures are polished on."""
 
 

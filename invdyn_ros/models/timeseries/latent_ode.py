@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
-from invdyn_ros.config import Count, Positive
 from invdyn_ros.models.timeseries.encoder_model import (
     TIME_UNIT,
     EncoderDecoder,
@@ -39,17 +39,17 @@ class LatentOdeConfig(EncoderDecoderConfig):
 
     encoder: Literal["ode", "rnn"] = "ode"
     """What moves the encoder between observations: an ODE, or nothing."""
-    latent_dim: Count = 15
+    latent_dim: PositiveInt = 15
     """Numbers of the latent state."""
-    recognition_dim: Count = 30
+    recognition_dim: PositiveInt = 30
     """Units of the encoder."""
-    width: Count = 300
+    width: PositiveInt = 300
     """Units of each hidden layer of the ODEs."""
-    depth: Count = 3
+    depth: PositiveInt = 3
     """Hidden layers from width to width."""
-    solver_stride: Count = 50
+    solver_stride: PositiveInt = 50
     """Samples that a step of the solver spans; between steps a cubic stands for the solution."""
-    observation_std: Positive = 0.01
+    observation_std: PositiveFloat = 0.01
     """Deviation of scaled observations that the likelihood assumes."""
 
 

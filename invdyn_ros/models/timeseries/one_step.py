@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Count
+from invdyn_ros.config import Validated
 from invdyn_ros.models.timeseries.encoder_model import mlp
 from invdyn_ros.models.timeseries.observations import (
     Motions,
@@ -21,12 +22,12 @@ DIRECTIONS = (1, -1)  # forward in time and back
 
 
 @dataclass(frozen=True)
-class OneStepConfig(Checked):
+class OneStepConfig(Validated):
     """Shape of the networks."""
 
-    width: Count = 256
+    width: PositiveInt = 256
     """Units of each hidden layer."""
-    depth: Count = 2
+    depth: PositiveInt = 2
     """Layers from width to width."""
 
 

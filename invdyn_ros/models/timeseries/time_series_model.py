@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
+from pydantic import PositiveFloat
 from torch import Tensor, nn
 
-from invdyn_ros.config import Checked, Positive, from_mapping
+from invdyn_ros.config import Validated, from_mapping
 from invdyn_ros.models.timeseries.observations import (
     Motions,
     Observations,
@@ -19,7 +20,7 @@ from invdyn_ros.models.timeseries.observations import (
 
 
 @dataclass(frozen=True)
-class TimeSeriesMetadata(Checked):
+class TimeSeriesMetadata(Validated):
     """What a path model is of.
 
     Attributes:
@@ -34,7 +35,7 @@ class TimeSeriesMetadata(Checked):
     family: str
     robot: str
     joint_names: tuple[str, ...]
-    rate: Positive
+    rate: PositiveFloat
     config: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from pydantic import PositiveFloat
 
-from invdyn_ros.config import Checked, Positive
+from invdyn_ros.config import Validated
 from invdyn_ros.perception.hand_eye.pose_pairs import (
     DEFAULT_POSITION_STD,
     DEFAULT_ROTATION_STD,
@@ -27,14 +28,14 @@ DEFAULT_VARIANCE = np.repeat([DEFAULT_POSITION_STD, DEFAULT_ROTATION_STD], 3) **
 
 
 @dataclass(frozen=True)
-class StaticPoseConfig(Checked):
+class StaticPoseConfig(Validated):
     """When an arm is at rest."""
 
-    max_joint_velocity: Positive = 0.05
+    max_joint_velocity: PositiveFloat = 0.05
     """A faster joint moves [rad/s]."""
-    settling_time: Positive = 0.3
+    settling_time: PositiveFloat = 0.3
     """The arm is at rest that long before and after a picture that counts [s]."""
-    merge_tolerance: Positive = 0.01
+    merge_tolerance: PositiveFloat = 0.01
     """Rests in a row in which no joint differs by more are one [rad]."""
 
 
