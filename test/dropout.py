@@ -8,9 +8,9 @@ from pathlib import Path
 
 from torch import nn
 
-from invdyn_ros.models import MODELS, Mlp
+from invdyn_ros.models import MLP, MODELS
 from invdyn_ros.models.inverse_dynamics import ModelMetadata
-from invdyn_ros.models.mlp import MlpConfig
+from invdyn_ros.models.mlp import MLPConfig
 from invdyn_ros.training import trainer as trainer_module
 from invdyn_ros.training.train import parse_config, train
 
@@ -18,11 +18,11 @@ VALUES = {"family": "dropout", "width": 32, "depth": 1, "epochs": 40, "batch_siz
 
 
 @dataclass(frozen=True)
-class DropoutConfig(MlpConfig):
+class DropoutConfig(MLPConfig):
     rate: float = 0.2
 
 
-class Dropout(Mlp):
+class Dropout(MLP):
     """A network that forgets a share of its units in each step."""
 
     Config = DropoutConfig

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from invdyn_ros.data.trajectory import NO_VERB, Trajectory
-from invdyn_ros.models.augmentation import WRIST
+from invdyn_ros.models.augmentation import WRIST_JOINTS
 
 SIDE, PATCH = 32, 10  # [px]
 
@@ -33,7 +33,7 @@ def film(
         velocity=np.empty((0, 2)),
         acceleration=np.empty((0, 2)),
         action=moved if labelled else np.empty((0, 2)),
-        joint_names=WRIST,
+        joint_names=WRIST_JOINTS,
         action_unit="1",
         frames=np.stack([patch(p, seed) for p in place]),
         source=source,

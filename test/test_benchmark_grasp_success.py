@@ -41,7 +41,7 @@ from invdyn_ros.grasp.policies.failure_causes import (
 )
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
 from invdyn_ros.grasp.policies.success_rate import paired_difference, success_interval
-from invdyn_ros.models.checkpoint import META
+from invdyn_ros.models.checkpoint import METADATA_FILE
 from invdyn_ros.robots.robot import package_file
 
 BLOCK = 0.04  # [m]
@@ -224,7 +224,7 @@ def test_learned_is_the_shipped_policy_and_unknown_where_none_is():
 
 def test_policies_of_one_name_are_told_apart(tmp_path):
     first, second = idle(tmp_path / "a" / "run"), idle(tmp_path / "b" / "run")
-    assert (first / META).is_file()
+    assert (first / METADATA_FILE).is_file()
     players = load_policies(
         GraspSuccessBenchmarkConfig(policies=(str(first), SCRIPTED, str(second), str(first)))
     )

@@ -10,7 +10,7 @@ import torch
 from oracle import robot
 from safetensors.torch import load_file, save_file
 
-from invdyn_ros.models import MODELS, Mlp, ModelMetadata, build
+from invdyn_ros.models import MLP, MODELS, ModelMetadata, build
 from invdyn_ros.models.checkpoint import load, save
 
 
@@ -156,7 +156,7 @@ def test_checkpoint_cut_off_anywhere_is_the_old_or_the_new_one(
     meta = ModelMetadata(
         "mlp", "ur5", r.joint_names, "N m", r.rate, 0.0, "", {"width": 8, "depth": 1}
     )
-    old, new = Mlp(meta), Mlp(meta)
+    old, new = MLP(meta), MLP(meta)
     torch.nn.init.ones_(new.net[0].weight)
     save(old, meta, tmp_path)
     rename, done = Path.replace, 0

@@ -16,7 +16,7 @@ from invdyn_ros.models.ensemble import Ensemble, EnsembleConfig
 from invdyn_ros.training.train import parse_config, train
 
 UR5 = robot("ur5")
-SMALL = {"count": 3, "fields": {"width": 16, "depth": 1}}
+SMALL = {"num_members": 3, "member_config": {"width": 16, "depth": 1}}
 NOISE = 0.5
 
 
@@ -43,7 +43,7 @@ def test_each_member_learns_as_if_it_were_alone() -> None:
     model.loss(*data).backward()
     found = [p.grad.clone() for p in model.members[1].parameters()]
     model.zero_grad()
-    (model.members[1].loss(*data) / SMALL["count"]).backward()
+    (model.members[1].loss(*data) / SMALL["num_members"]).backward()
     for grad, parameter in zip(found, model.members[1].parameters(), strict=True):
         torch.testing.assert_close(grad, parameter.grad)
 
@@ -70,7 +70,7 @@ def test_spread_is_calibrated_and_grows_away_from_the_data(tmp_path) -> None:
 
 
 def test_an_ensemble_of_one_or_of_ensembles_is_refused() -> None:
-    with pytest.raises(ValueError, match="count is 1"):
-        EnsembleConfig(count=1)
-    with pytest.raises(ValueError, match="member is 'ensemble'"):
-        EnsembleConfig(member="ensemble")
+    with pytest.raises(ValueError, match="num_members is 1"):
+        EnsembleConfig(num_members=1)
+    with pytest.raises(ValueError, match="member_family is 'ensemble'"):
+        EnsembleConfig(member_family="ensemble")

@@ -21,11 +21,11 @@ from invdyn_ros.data.windows import windows
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, Prediction, build
 from invdyn_ros.models.checkpoint import save
-from invdyn_ros.models.compiled import CompiledRigidBody
-from invdyn_ros.models.export_parity import PARITY, check_parity, parity, random_motion
-from invdyn_ros.models.mlp import Mlp
-from invdyn_ros.models.onnx import OnnxModel, export, load_onnx, to_onnx
-from invdyn_ros.models.runtime import RUNTIMES, fast, load_runtime
+from invdyn_ros.models.export_parity import TOLERANCE, check_parity, max_difference, random_motion
+from invdyn_ros.models.mlp import MLP
+from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody
+from invdyn_ros.models.onnx import ONNXModel, export, load_onnx, serialize
+from invdyn_ros.models.runtime import RUNTIMES, fastest_runtime, load_runtime
 
 
 def meta(family: str, arm: str = "ur5", **config: object) -> ModelMetadata:
@@ -52,7 +52,7 @@ def make(family: str, arm: str = "ur5") -> InverseDynamics:
         noise = torch.randn(model.n, 4, generator=torch.Generator().manual_seed(1))
         model.get_buffer("friction").copy_(noise)
     if model.input_type == "pixels":
-        model.get_buffer("steady").uniform_()
+        model.get_buffer("smoothing_weights").uniform_()
     return model
 
 
@@ -83,22 +83,22 @@ def test_exported_file_alone_is_the_same_model(family: str, arm: str, tmp_path: 
         motion, time = random_motion(model, batch, seed=batch + 1)
         wanted, found = model.predict(motion, time), loaded.predict(motion, time)
         scale = torch.maximum(wanted.mean.std(), model.target_std.min())
-        assert (found.mean - wanted.mean).abs().max() / scale < PARITY
+        assert (found.mean - wanted.mean).abs().max() / scale < TOLERANCE
         assert (found.std is None) == (wanted.std is None)
 
 
 @pytest.mark.parametrize("family", MODELS)
 def test_what_the_live_node_runs_is_the_same_model(family: str) -> None:
     model = make(family)
-    runtime = fast(model)
+    runtime = fastest_runtime(model)
     assert runtime.meta == model.meta and runtime.n_obs_steps == model.n_obs_steps
-    assert parity(model, runtime) < PARITY
-    assert isinstance(runtime, RUNTIMES.get(family, OnnxModel))  # type: ignore[arg-type]
+    assert max_difference(model, runtime) < TOLERANCE
+    assert isinstance(runtime, RUNTIMES.get(family, ONNXModel))  # type: ignore[arg-type]
 
 
 def test_a_family_that_cannot_be_exported_drives_in_eager_torch() -> None:
     model = Unknown(meta("mlp")).eval()
-    assert fast(model) is model
+    assert fastest_runtime(model) is model
 
 
 @pytest.mark.parametrize("arm", ["ur5", "kuka_iiwa", "dofbot"])
@@ -110,7 +110,7 @@ def test_compiled_rigid_body_takes_parameters_of_no_possible_body(arm: str) -> N
     for name in ("friction", "compliance"):
         model.get_buffer(name).copy_(torch.randn(model.get_buffer(name).shape))
     motion, time = random_motion(model, 50)
-    found = CompiledRigidBody(model).predict(motion, time).mean  # type: ignore[arg-type]
+    found = MujocoRigidBody(model).predict(motion, time).mean  # type: ignore[arg-type]
     torch.testing.assert_close(found, model.predict(motion, time).mean, rtol=1e-10, atol=1e-10)
 
 
@@ -118,7 +118,7 @@ def test_compiled_rigid_body_takes_branches_and_sliding_joints() -> None:
     cart = replace(meta("rigid_body"), robot="cart", joint_names=CART_JOINTS, urdf=CART_XML)
     model = build(cart)
     motion, time = random_motion(model, 50)
-    found = CompiledRigidBody(model).predict(motion, time).mean  # type: ignore[arg-type]
+    found = MujocoRigidBody(model).predict(motion, time).mean  # type: ignore[arg-type]
     torch.testing.assert_close(found, model.predict(motion, time).mean, rtol=1e-10, atol=1e-10)
 
 
@@ -131,7 +131,7 @@ def test_numbers_out_of_proportion_are_refused_not_driven_with(tmp_path: Path) -
     assert str(tmp_path) in str(raised.value)
 
 
-class Dice(Mlp):
+class Dice(MLP):
     """A family whose predictions no file can repeat."""
 
     def predict(self, motion: Tensor, time: Tensor) -> Prediction:
@@ -139,7 +139,7 @@ class Dice(Mlp):
         return Prediction(mean + torch.rand_like(mean), std)
 
 
-class Unknown(Mlp):
+class Unknown(MLP):
     """A family that does what ONNX has no words for."""
 
     def predict(self, motion: Tensor, time: Tensor) -> Prediction:
@@ -149,7 +149,7 @@ class Unknown(Mlp):
 
 @pytest.mark.parametrize("kind", [Dice, Unknown])
 def test_a_file_that_fails_is_not_left_behind(
-    kind: type[Mlp], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    kind: type[MLP], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ValueError, match="family 'mlp' cannot be exported to ONNX") as raised:
         export(kind(meta("mlp")).eval(), tmp_path / "m.onnx")
@@ -166,7 +166,7 @@ def test_models_that_differ_are_told_by_how_much() -> None:
             found = model.predict(motion, time)
             return found._replace(mean=found.mean * 1.01)
 
-    assert parity(model, model) == 0 < 1e-3 < parity(model, Other())
+    assert max_difference(model, model) == 0 < 1e-3 < max_difference(model, Other())
     with pytest.raises(ValueError, match="pair: its actions differ by"):
         check_parity(model, Other(), "pair")
 
@@ -252,4 +252,4 @@ def test_the_arm_is_driven_alike_by_folder_and_file(folder: Path) -> None:
 
 def test_a_session_needs_no_file() -> None:
     model = make("mlp")
-    assert parity(model, OnnxModel(to_onnx(model), "memory")) < PARITY
+    assert max_difference(model, ONNXModel(serialize(model), "memory")) < TOLERANCE

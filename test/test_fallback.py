@@ -21,10 +21,10 @@ from invdyn_ros.evaluation.closed_loop import replay
 from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
 from invdyn_ros.models import ModelMetadata, Prediction, build
 from invdyn_ros.models.checkpoint import load
-from invdyn_ros.models.compiled import CompiledRigidBody
 from invdyn_ros.models.hybrid import Hybrid
+from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody
 from invdyn_ros.models.rigid_body import RigidBody
-from invdyn_ros.models.runtime import fast
+from invdyn_ros.models.runtime import fastest_runtime
 from invdyn_ros.training.train import parse_config, train
 
 ARM = robot("ur5")
@@ -72,7 +72,7 @@ def driver_with(fallback: Fallback | None, with_std: bool = True) -> ArmControll
 
 
 def test_action_goes_over_to_the_rigid_body_without_a_jump() -> None:
-    driver = driver_with(Fallback(CompiledRigidBody(rigid_body()), np.full(6, LIMIT)))
+    driver = driver_with(Fallback(MujocoRigidBody(rigid_body()), np.full(6, LIMIT)))
     away = np.linspace(0, 3 * LIMIT, 61)
     found = [added(driver, x, 0.01 * k) for k, x in enumerate(away)]
     beyond, reasons = np.array([x for x, _ in found]), [reason for _, reason in found]
@@ -87,13 +87,13 @@ def test_action_goes_over_to_the_rigid_body_without_a_jump() -> None:
 
 @pytest.mark.parametrize("with_std", [True, False])
 def test_without_a_limit_or_a_deviation_the_model_drives_alone(with_std: bool) -> None:
-    fallback = None if with_std else Fallback(CompiledRigidBody(rigid_body()), np.full(6, LIMIT))
+    fallback = None if with_std else Fallback(MujocoRigidBody(rigid_body()), np.full(6, LIMIT))
     driver = driver_with(fallback, with_std)
     assert added(driver, 5 * LIMIT, 0.0) == (pytest.approx(WRONG), None)
 
 
 def test_a_hold_goes_before_doubt_as_the_reason() -> None:
-    driver = driver_with(Fallback(CompiledRigidBody(rigid_body()), np.full(6, LIMIT)))
+    driver = driver_with(Fallback(MujocoRigidBody(rigid_body()), np.full(6, LIMIT)))
     driver.engage(True)
     command = driver.update(MeasuredState(0.0, ARM.home + 1.0, np.zeros(6)))
     assert command.reason == "no target yet"
@@ -107,7 +107,7 @@ def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Hybrid:
         "family": "hybrid",
         "action_delay": 0.0,
         "num_inducing": 16,
-        "rows": 300,
+        "num_selection_rows": 300,
         "friction_filter_times": [0.0],
     }
     train(parse_config(small, "test"), folder / "data", folder / "model")
@@ -121,7 +121,7 @@ def test_hybrid_falls_back_to_its_own_identified_rigid_body(hybrid: Hybrid) -> N
     assert fallback is not None
     motion = torch.randn(1, 5, 18, generator=torch.Generator().manual_seed(0)).double()
     found = fallback.model.predict(motion, torch.zeros(1, 5)).mean
-    torch.testing.assert_close(found, hybrid.rigid(motion))
+    torch.testing.assert_close(found, hybrid.rigid_body_target(motion))
 
 
 def test_hybrid_trusts_itself_on_its_data_and_not_far_from_them(hybrid: Hybrid) -> None:
@@ -160,7 +160,7 @@ def test_a_replay_far_from_the_data_falls_back_as_live_and_says_so(
 
 
 def test_a_runtime_in_onnx_falls_back_to_the_same_rigid_body(hybrid: Hybrid) -> None:
-    runtime = fast(hybrid)
+    runtime = fastest_runtime(hybrid)
     fallback, own = fallback_from_metadata(runtime.meta), fallback_from_metadata(hybrid.meta)
     assert fallback is not None and own is not None
     motion = torch.randn(1, 1, 18, generator=torch.Generator().manual_seed(1)).double()

@@ -52,7 +52,7 @@ def test_history_shows_what_one_frame_cannot(family: str, tmp_path: Path) -> Non
     data = data._replace(action=before)
     small = {"width": 32} | ({"depth": 2, "dropout": 0.0} if family == "enhanced" else {})
     torch.manual_seed(0)
-    assert learnt(build(meta(family, history=2, **small)), data, tmp_path) < 0.3
+    assert learnt(build(meta(family, n_obs_steps=2, **small)), data, tmp_path) < 0.3
     assert learnt(build(meta("mlp", width=32)), data, tmp_path, epochs=5) > 0.7
 
 
@@ -61,7 +61,7 @@ def test_gru_reads_how_long_ago_a_frame_was(tmp_path: Path) -> None:
     step = torch.diff(data.time, dim=1)[..., None]  # what only the stamps tell
     data = data._replace(action=torch.cat([torch.full_like(step, 0.01), step], dim=1))
     torch.manual_seed(0)
-    assert learnt(build(meta("gru", history=2, width=32)), data, tmp_path) < 0.1
+    assert learnt(build(meta("gru", n_obs_steps=2, width=32)), data, tmp_path) < 0.1
 
 
 @pytest.mark.parametrize("family", ["gru", "enhanced", "flow"])
@@ -70,7 +70,7 @@ def test_stamps_that_never_varied_in_training_have_no_effect_later(
 ) -> None:
     regular = windows(200, 0, frames=3)
     regular = regular._replace(time=torch.arange(3).repeat(200, 1) / 100)
-    model = build(meta(family, history=3, width=16))
+    model = build(meta(family, n_obs_steps=3, width=16))
     learnt(model, regular, tmp_path, epochs=2)
     late = regular.time * 3.0
     torch.testing.assert_close(
@@ -168,9 +168,9 @@ def test_smooth_makes_actions_smoother_at_no_greater_error(tmp_path: Path) -> No
             "smoothness_time is -1.0; it must be greater than or equal to 0",
         ),
         ("enhanced", {"base": {"family": "flow", "config": {}}}, r"family \(mlp or gru\)"),
-        ("flow", {"steps": 101}, "steps is 101; it must be less than or equal to 100"),
+        ("flow", {"num_inference_steps": 101}, "num_inference_steps is 101; it must be less than or equal to 100"),
         ("flow", {"down_dims": []}, r"down_dims is \[\]; it must have at least 1 item"),
-        ("flow", {"draws": 1}, "draws is 1; it must be greater than or equal to 2"),
+        ("flow", {"num_samples": 1}, "num_samples is 1; it must be greater than or equal to 2"),
     ],
 )
 def test_fields_that_make_no_network_are_refused(family: str, config: dict, message: str) -> None:
@@ -279,7 +279,9 @@ def test_more_steps_follow_the_same_flow(flow: Flow) -> None:
     test = solenoid(200, torch.Generator().manual_seed(5))
 
     def draw(steps: int) -> Tensor:
-        return flow.sample(*test[:2], 10, 1.0, torch.Generator().manual_seed(0), steps=steps)
+        return flow.sample(
+            *test[:2], 10, 1.0, torch.Generator().manual_seed(0), num_inference_steps=steps
+        )
 
     apart = [float((draw(steps) - draw(64)).square().mean()) for steps in (1, 4, 16)]
     assert apart[0] > apart[1] > apart[2]

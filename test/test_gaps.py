@@ -22,7 +22,7 @@ from invdyn_ros.evaluation.closed_loop import (
     replay,
 )
 from invdyn_ros.models.checkpoint import load
-from invdyn_ros.models.runtime import fast
+from invdyn_ros.models.runtime import fastest_runtime
 from invdyn_ros.models.timeseries.observations import Motions, Observations
 from invdyn_ros.models.timeseries.registry import build_time_series_model
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata
@@ -61,7 +61,7 @@ def seen(
 def test_a_path_model_tracks_through_lost_joint_states_better_than_the_last_one_held() -> None:
     """Half of them are lost at random, the same ones for both; with them all, both drive alike."""
     inverse = load(SHIPPED, "cpu", UR5)
-    runtime = fast(inverse)
+    runtime = fastest_runtime(inverse)
 
     def driven(sight: StatePredictor, drop: float, seconds: float = 6.0) -> float:
         return drive(UR5, inverse, runtime, sight, drop, 1, seconds).rms

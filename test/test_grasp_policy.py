@@ -21,7 +21,7 @@ from invdyn_ros.grasp.learning.rl import RLTraining
 from invdyn_ros.grasp.learning.sb3_algorithms import ALGORITHMS
 from invdyn_ros.grasp.policies.learned import LearnedGrasp
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, load_policy, save_policy
-from invdyn_ros.models.checkpoint import META
+from invdyn_ros.models.checkpoint import METADATA_FILE
 from invdyn_ros.robots.robot import load_robot
 
 
@@ -56,8 +56,8 @@ def test_a_policy_of_something_else_is_refused(tmp_path):
         load_policy(tmp_path, "dofbot")
     with pytest.raises(ValueError, match="takes 4"):
         load_policy(tmp_path).act(np.zeros(5, np.float32))
-    meta = json.loads((tmp_path / META).read_text())
-    (tmp_path / META).write_text(json.dumps(meta | {"hidden": [9]}))
+    meta = json.loads((tmp_path / METADATA_FILE).read_text())
+    (tmp_path / METADATA_FILE).write_text(json.dumps(meta | {"hidden": [9]}))
     with pytest.raises(ValueError, match="has shape"):
         load_policy(tmp_path)
     with pytest.raises(ValueError, match="no policy folder"):

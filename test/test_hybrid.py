@@ -12,13 +12,22 @@ from scipy.ndimage import gaussian_filter1d
 
 from invdyn_ros.data.windows import Windows, windows
 from invdyn_ros.models import InverseDynamics, ModelMetadata, build
-from invdyn_ros.models.gaussian_process import GaussianProcess, fit, pivots, posterior
+from invdyn_ros.models.gaussian_process import (
+    GaussianProcess,
+    fit_gaussian_process,
+    posterior,
+    select_inducing_points,
+)
 from invdyn_ros.models.hybrid import Hybrid
-from invdyn_ros.models.least_squares_identification import cross_identify, identify, total
-from invdyn_ros.models.variance_components import variances
+from invdyn_ros.models.least_squares_identification import (
+    cross_identify,
+    identify,
+    sum_normal_equations,
+)
+from invdyn_ros.models.variance_components import fit_variance_components
 from invdyn_ros.robots.robot import Robot
 
-SMALL = {"num_inducing": 24, "rows": 600, "friction_filter_times": (0.0, 0.1)}
+SMALL = {"num_inducing": 24, "num_selection_rows": 600, "friction_filter_times": (0.0, 0.1)}
 NOISE = 0.3  # [N m]
 
 
@@ -70,10 +79,11 @@ def test_hybrid_learns_what_the_rigid_body_cannot_say(law: str) -> None:
 
 
 def test_a_filtered_effort_is_recognised_by_how_long_friction_takes_to_turn() -> None:
-    assert {round(x, 6) for x in trained("hybrid", "filtered").get_buffer("blur").tolist()} == {
-        0.1
-    }
-    assert set(trained("hybrid", "noisy").get_buffer("blur").tolist()) == {0.0}
+    assert {
+        round(x, 6)
+        for x in trained("hybrid", "filtered").get_buffer("friction_filter_time").tolist()
+    } == {0.1}
+    assert set(trained("hybrid", "noisy").get_buffer("friction_filter_time").tolist()) == {0.0}
 
 
 @pytest.mark.parametrize("law", ["stribeck", "noisy"])
@@ -83,7 +93,7 @@ def test_far_from_the_data_hybrid_is_its_rigid_body_and_says_it_is_unsure(law: s
     near = data(law, 0).motion
     far = near + 40 * model.motion_std
     stamps = torch.zeros(len(near), 1)
-    torch.testing.assert_close(model.predict(far, stamps).mean, model.rigid(far))
+    torch.testing.assert_close(model.predict(far, stamps).mean, model.rigid_body_target(far))
     std, usual = model.predict(far, stamps).std, model.predict(near, stamps).std
     assert std is not None and usual is not None
     assert (std.amin((0, 1)) > 3 * usual.flatten(0, 1).quantile(0.99, dim=0)).all()
@@ -93,7 +103,7 @@ def test_where_the_rigid_body_says_all_nothing_is_added() -> None:
     model = trained("hybrid", "noisy")
     rigid = nmse(trained("rigid_body", "noisy"), data("noisy", 5))
     assert (nmse(model, data("noisy", 5)) < 1.02 * rigid).all()
-    added = model.get_buffer("amplitude") / NOISE
+    added = model.get_buffer("output_scale") / NOISE
     assert (added < 0.3).all()
 
 
@@ -110,7 +120,7 @@ def test_process_meets_its_data_and_forgets_far_from_it() -> None:
     x = torch.linspace(-3, 3, 60, dtype=torch.float64)[:, None, None]
     y, weight = torch.sin(2 * x[..., 0]), torch.ones(60, 1, dtype=torch.float64)
     noise = torch.full((1,), 1e-4, dtype=torch.float64)
-    process = fit(x, y, weight, noise, pivots(x, 20))
+    process = fit_gaussian_process(x, y, weight, noise, select_inducing_points(x, 20))
     mean, variance = posterior(process, x)
     torch.testing.assert_close(mean, y, atol=1e-2, rtol=0)
     assert variance.max() < 1e-3
@@ -124,7 +134,9 @@ def test_process_is_the_exact_gaussian_process_when_every_row_is_a_centre() -> N
     y = torch.randn(12, 2, generator=generator, dtype=torch.float64)
     weight = 0.5 + torch.rand(12, 2, generator=generator, dtype=torch.float64)
     noise = torch.tensor([0.1, 0.5], dtype=torch.float64)
-    mean, variance = posterior(fit(x, y, weight, noise, pivots(x, 12)), new)
+    mean, variance = posterior(
+        fit_gaussian_process(x, y, weight, noise, select_inducing_points(x, 12)), new
+    )
     for j in range(2):
         gram = torch.exp(-0.5 * torch.cdist(x[:, j], x[:, j]) ** 2)
         gram += torch.diag(noise[j] / weight[:, j] ** 2)
@@ -139,7 +151,9 @@ def test_process_is_the_exact_gaussian_process_when_every_row_is_a_centre() -> N
 def test_more_centres_than_rows_are_no_harm() -> None:
     x = torch.tensor([[[0.0]], [[1.0]]], dtype=torch.float64)
     y = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
-    process = fit(x, y, torch.ones_like(y), torch.full((1,), 1e-3).double(), pivots(x, 8))
+    process = fit_gaussian_process(
+        x, y, torch.ones_like(y), torch.full((1,), 1e-3).double(), select_inducing_points(x, 8)
+    )
     assert all(torch.isfinite(part).all() for part in GaussianProcess(*process))
     torch.testing.assert_close(posterior(process, x)[0], y, atol=0.02, rtol=0)
 
@@ -149,15 +163,17 @@ def test_variances_of_greatest_likelihood_are_those_the_errors_were_drawn_with()
     terms = torch.rand(20_000, 1, 2, generator=generator, dtype=torch.float64)
     true = torch.tensor([[0.5, 3.0]], dtype=torch.float64)
     error = (terms * true).sum(-1).sqrt() * torch.randn(20_000, 1, generator=generator).double()
-    torch.testing.assert_close(variances(terms, error), true, rtol=0.1, atol=0)
+    torch.testing.assert_close(fit_variance_components(terms, error), true, rtol=0.1, atol=0)
 
 
 def test_identifying_on_blocks_in_turn_ends_with_all_of_them() -> None:
     model = trained("rigid_body", "noisy")
-    parts = [model.sums(data("noisy", seed)) for seed in (0, 1, 2)]  # type: ignore[operator]
+    parts = [model.normal_equations(data("noisy", seed)) for seed in (0, 1, 2)]  # type: ignore[operator]
     prior = build(model.meta).tree.inertial.flatten()  # type: ignore[union-attr]
-    final, folds, error = cross_identify(parts, prior, torques=True)
-    whole = identify(total(parts), total(parts), prior, True, (1e-6,))
+    final, folds, error = cross_identify(parts, prior, is_torque=True)
+    whole = identify(
+        sum_normal_equations(parts), sum_normal_equations(parts), prior, True, (1e-6,)
+    )
     torch.testing.assert_close(final.friction, whole.friction, atol=0.05, rtol=0.05)
     assert len(folds) == 3
     torch.testing.assert_close(error.sqrt(), torch.full_like(error, NOISE), rtol=0.1, atol=0)
@@ -168,7 +184,7 @@ def test_identifying_on_blocks_in_turn_ends_with_all_of_them() -> None:
     [
         ({"friction_filter_times": ()}, "friction_filter_times is"),
         ({"num_inducing": 0}, "num_inducing is 0"),
-        ({"rows": 3}, "rows is 3"),
+        ({"num_selection_rows": 3}, "num_selection_rows is 3"),
     ],
 )
 def test_bad_fields_are_named(values: dict, message: str) -> None:

@@ -14,7 +14,7 @@ from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.evaluation.plots.video_writer import VideoWriter
 from invdyn_ros.evaluation.pseudo_labels import label_recordings
 from invdyn_ros.models import ModelMetadata, build
-from invdyn_ros.models.augmentation import WRIST
+from invdyn_ros.models.augmentation import WRIST_JOINTS
 from invdyn_ros.models.checkpoint import load, save
 
 FILES = ("data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.parquet")
@@ -24,7 +24,9 @@ FILES = ("data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.pa
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network of videos that nobody trained; what it predicts is still a function."""
     torch.manual_seed(0)
-    model = build(ModelMetadata("cnn", "wrist", WRIST, "1", 10.0, 0.0, "", frame=(SIDE, SIDE)))
+    model = build(
+        ModelMetadata("cnn", "wrist", WRIST_JOINTS, "1", 10.0, 0.0, "", image_size=(SIDE, SIDE))
+    )
     model.get_buffer("pixel_std").fill_(100.0)
     folder = tmp_path_factory.mktemp("models") / "cnn"
     save(model, model.meta, folder)
@@ -56,7 +58,7 @@ def test_videos_get_the_actions_that_the_model_predicts_in_order(
     (trajectories, info), model = read_dataset(out), load(checkpoint)
     assert [t.source for t in trajectories] == [f"video_{k}" for k in range(5)]
     assert [len(t) for t in trajectories] == [4 + k for k in range(5)]  # every second frame
-    assert (info.joint_names, info.action_unit, info.rate) == (WRIST, "1", 10.0)
+    assert (info.joint_names, info.action_unit, info.rate) == (WRIST_JOINTS, "1", 10.0)
     for t in trajectories:
         wanted = model.predict(torch.as_tensor(t.pixels)[None], torch.as_tensor(t.time)[None])
         np.testing.assert_allclose(t.action[1:], wanted.mean[0, 1:], atol=1e-6)

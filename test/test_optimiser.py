@@ -9,19 +9,19 @@ import torch
 from oracle import robot
 
 from invdyn_ros.data.windows import Windows
-from invdyn_ros.models import Mlp, ModelMetadata
+from invdyn_ros.models import MLP, ModelMetadata
 from invdyn_ros.training.distributed import ProcessGroup
 from invdyn_ros.training.optimizer import Optimizer, OptimizerConfig
 from invdyn_ros.training.train import parse_config
 
 
-def toy(**values: object) -> tuple[Mlp, Optimizer, Windows]:
+def toy(**values: object) -> tuple[MLP, Optimizer, Windows]:
     torch.manual_seed(0)
     ur5 = robot("ur5")
     meta = ModelMetadata(
         "mlp", "ur5", ur5.joint_names, "N m", ur5.rate, 0.0, "", {"width": 8, "depth": 1}
     )
-    model = Mlp(meta)
+    model = MLP(meta)
     batch = Windows(torch.randn(20, 1, 18), torch.zeros(20, 1), torch.randn(20, 1, 6))
     config = OptimizerConfig(**{"learning_rate": 0.1} | values)
     return model, Optimizer(model, config, ProcessGroup()), batch

@@ -17,7 +17,7 @@ from invdyn_ros.cli.train_planner import main
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models import InverseDynamics, ModelMetadata, Prediction
-from invdyn_ros.models.mlp import MlpConfig
+from invdyn_ros.models.mlp import MLPConfig
 from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig
 from invdyn_ros.models.planner.planner import FlowPlanner, PlannerMetadata, load_planner
 from invdyn_ros.models.planner.receding_horizon import (
@@ -141,7 +141,7 @@ def test_moments_pair_a_state_with_what_came_next() -> None:
 class Point(InverseDynamics):
     """A mass on a rail: the action is its acceleration times its mass."""
 
-    Config = MlpConfig
+    Config = MLPConfig
 
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
         return (self.forward(motion, time).mean - action).square().mean()

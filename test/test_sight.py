@@ -37,7 +37,7 @@ from invdyn_ros.grasp.pose_training.rendered_dataset import (
     RenderingConfig,
     load_rendered_images,
 )
-from invdyn_ros.models.checkpoint import META
+from invdyn_ros.models.checkpoint import METADATA_FILE
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -163,9 +163,9 @@ def test_a_network_on_disk_sees_the_same(tmp_path, pictures) -> None:
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
-        (lambda d: (d / META).unlink(), "is no block pose network: meta.json is missing"),
-        (lambda d: (d / META).write_text("{"), "is not JSON"),
-        (lambda d: (d / META).write_text("{}"), "is of no block pose network"),
+        (lambda d: (d / METADATA_FILE).unlink(), "is no block pose network: meta.json is missing"),
+        (lambda d: (d / METADATA_FILE).write_text("{"), "is not JSON"),
+        (lambda d: (d / METADATA_FILE).write_text("{}"), "is of no block pose network"),
         (lambda d: (d / "model.safetensors").write_bytes(b"x"), "is damaged"),
     ],
 )

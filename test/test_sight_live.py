@@ -19,7 +19,7 @@ from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_po
 from invdyn_ros.grasp.pose_training.rendered_dataset import (
     collect_states,
 )
-from invdyn_ros.models.checkpoint import META
+from invdyn_ros.models.checkpoint import METADATA_FILE
 from invdyn_ros.robots.robot import package_file
 
 
@@ -77,7 +77,7 @@ def test_the_verb_learns_in_rounds_and_goes_on_where_it_ended(tmp_path, capsys) 
     assert "holds a run already" in capsys.readouterr().err
     assert run_verb("train_block_pose", ["--out", str(out), "--resume", *words(images=48)]) == 2
     assert "images 40, not 48" in capsys.readouterr().err
-    (out / "round_1" / META).unlink()
+    (out / "round_1" / METADATA_FILE).unlink()
     assert (
         run_verb("train_block_pose", ["--out", str(out), "--resume", *words(eval_episodes=0)]) == 0
     )

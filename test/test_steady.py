@@ -49,12 +49,12 @@ def test_an_action_looks_at_one_interval_on_each_side(family: str) -> None:
 
 def test_a_recording_run_backwards_has_opposite_actions() -> None:
     model, (pixels, time) = calibrated("keypoints"), seen()
-    assert model.get_buffer("steady")[..., [0, 2]].any()
+    assert model.get_buffer("smoothing_weights")[..., [0, 2]].any()
     forth, back = (model.predict(x, time).mean[:, 1:] for x in (pixels, pixels.flip(1)))
     torch.testing.assert_close(back, -forth.flip(1), rtol=1e-4, atol=1e-6)
 
 
 def test_recordings_too_short_for_neighbours_leave_each_interval_alone() -> None:
     for family in OF_VIDEO:
-        steady = calibrated(family, frames=3).get_buffer("steady")
-        assert torch.equal(steady, make(family).get_buffer("steady"))
+        steady = calibrated(family, frames=3).get_buffer("smoothing_weights")
+        assert torch.equal(steady, make(family).get_buffer("smoothing_weights"))

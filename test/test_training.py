@@ -25,8 +25,13 @@ from invdyn_ros.training.training_state import Progress
 LEAD = 0.012  # 1.5 ticks of the UR5
 SMALL = {"width": 32, "depth": 1, "epochs": 8, "batch_size": 64, "seed": 3}
 QUICK: dict[str, dict[str, Any]] = {
-    "hybrid": {"rows": 200, "num_inducing": 8, "friction_filter_times": [0.0]},
-    "ensemble": {"epochs": 3, "seed": 3, "count": 2, "fields": {"width": 16, "depth": 1}},
+    "hybrid": {"num_selection_rows": 200, "num_inducing": 8, "friction_filter_times": [0.0]},
+    "ensemble": {
+        "epochs": 3,
+        "seed": 3,
+        "num_members": 2,
+        "member_config": {"width": 16, "depth": 1},
+    },
 }
 CONFIGS = Path(__file__).parents[1] / "config" / "train"
 
@@ -93,7 +98,7 @@ def test_joints_that_stick_do_not_look_like_a_lead(
     late = [exciting(ur5, seed, LEAD, 2.0, law=sticky) for seed in range(5)]
     write_dataset(tmp_path / "data", late, "ur5", ur5.rate)
     found = []
-    for weight in (identification.STICKING, 1.0):
+    for weight in (identification.STICTION_WEIGHT, 1.0):
         monkeypatch.setattr(identification, "STICKING", weight)
         found.append(
             train(config("rigid_body"), tmp_path / "data", tmp_path / "out").meta.action_delay
@@ -181,7 +186,7 @@ def test_window_of_training_is_that_of_the_model(data: Path, tmp_path: Path) -> 
     model = train(config("gru", **small), data, tmp_path)
     assert (model.n_obs_steps, model.meta.config["n_obs_steps"]) == (4, 4)
     with pytest.raises(ValueError, match="unknown field 'history'; mlp has"):
-        config("mlp", history=4)
+        config("mlp", n_obs_steps=4)
 
 
 def test_best_weights_are_kept_not_the_last(data: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from synthetic_videos import film, patch
 from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.evaluation.plots.video_writer import VideoWriter
-from invdyn_ros.models.augmentation import WRIST
+from invdyn_ros.models.augmentation import WRIST_JOINTS
 from invdyn_ros.perception.wrist_tracker import nearest_wrist
 from invdyn_ros.sources import epic_kitchens as epic
 from invdyn_ros.sources.video import (
@@ -138,7 +138,7 @@ def shots(frames: int, lost: tuple[int, ...] = ()) -> VideoFrames:
     wrist[list(lost)] = np.nan
     pictures = np.zeros((frames, 16, 16, 3), np.uint8)
     pictures += np.arange(frames, dtype=np.uint8)[:, None, None, None]
-    return VideoFrames(np.arange(frames) / 30, pictures, wrist, WRIST)
+    return VideoFrames(np.arange(frames) / 30, pictures, wrist, WRIST_JOINTS)
 
 
 def test_a_frame_without_a_wrist_is_a_gap_that_no_pair_spans() -> None:
@@ -160,7 +160,7 @@ def test_an_action_is_the_displacement_over_its_gap(gap: int) -> None:
     for t in made:
         np.testing.assert_allclose(t.action[0], 0.0)
         np.testing.assert_allclose(t.action[1:], np.tile([0.01, -0.005], (len(t) - 1, 1)) * gap)
-        assert (t.joint_names, t.action_unit, len(t.position)) == (WRIST, "1", 0)
+        assert (t.joint_names, t.action_unit, len(t.position)) == (WRIST_JOINTS, "1", 0)
         np.testing.assert_allclose(t.points[:, 0], shots(20).position[t.frames[:, 0, 0, 0]])
 
 

@@ -14,12 +14,12 @@ from invdyn_ros.data.windows import split, windows
 from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.augmentation import (
-    WRIST,
-    Shown,
-    augmented,
-    flipped,
-    reversed_in_time,
-    shifted,
+    WRIST_JOINTS,
+    Clips,
+    augment,
+    flip,
+    random_shift,
+    reverse_time,
 )
 from invdyn_ros.models.checkpoint import load, save
 from invdyn_ros.models.export_parity import random_motion
@@ -33,7 +33,7 @@ def make(family: str, **config: object) -> InverseDynamics:
     torch.manual_seed(0)
     frame = (SIDE, SIDE)
     return build(
-        ModelMetadata(family, "wrist", WRIST, "1", 10.0, 0.0, "", config, frame=frame)
+        ModelMetadata(family, "wrist", WRIST_JOINTS, "1", 10.0, 0.0, "", config, image_size=frame)
     ).eval()
 
 
@@ -98,7 +98,7 @@ def test_pictures_take_no_lead(tmp_path: Path) -> None:
 def test_moved_pairs_are_moved_alike_and_every_pixel_is_one_of_theirs() -> None:
     pictures = torch.as_tensor(film(0).frames)[None, :2]
     torch.manual_seed(0)
-    moved = [shifted(shown(pictures)).pictures for _ in range(20)]
+    moved = [random_shift(shown(pictures)).images for _ in range(20)]
     places = torch.stack([centre(x)[0] - centre(pictures)[0] for x in moved])  # (20, 2, 2)
     torch.testing.assert_close(places[:, 0], places[:, 1], atol=0.01, rtol=0)
     assert places.abs().max() == pytest.approx(1 / 16, abs=0.01)
@@ -106,24 +106,24 @@ def test_moved_pairs_are_moved_alike_and_every_pixel_is_one_of_theirs() -> None:
 
 def test_a_mirrored_picture_moves_the_other_way_in_x_only() -> None:
     pictures, action = torch.as_tensor(film(0).frames)[None, :2], torch.tensor([[[0.1, 0.2]]])
-    once = flipped(shown(pictures, action))
+    once = flip(shown(pictures, action))
     mirror, moved, _ = once
     assert torch.equal(moved, torch.tensor([[[-0.1, 0.2]]]))
     assert torch.equal(mirror[0, 0, :, 0], pictures[0, 0, :, -1])
-    for back, first in zip(flipped(once)[:2], (pictures, action), strict=True):
+    for back, first in zip(flip(once)[:2], (pictures, action), strict=True):
         assert torch.equal(back, first)
 
 
 def test_a_reversed_pair_moves_back() -> None:
     pictures, action = torch.as_tensor(film(0).frames)[None, :3], torch.rand(1, 2, 2)
-    swapped, moved, _ = reversed_in_time(shown(pictures, action))
+    swapped, moved, _ = reverse_time(shown(pictures, action))
     assert torch.equal(moved[0], -action[0, [1, 0]])
     assert torch.equal(swapped[0, 0], pictures[0, 2])
 
 
-def shown(pictures: torch.Tensor, action: torch.Tensor | None = None) -> Shown:
+def shown(pictures: torch.Tensor, action: torch.Tensor | None = None) -> Clips:
     action = torch.zeros(len(pictures), 1, 2) if action is None else action
-    return Shown(pictures, action, torch.zeros(*pictures.shape[:2], 0, 2))
+    return Clips(pictures, action, torch.zeros(*pictures.shape[:2], 0, 2))
 
 
 def centre(pictures: torch.Tensor) -> torch.Tensor:
@@ -140,8 +140,8 @@ def test_augmented_pairs_show_the_action_they_are_given() -> None:
     data = windows([film(0)], 3, dtype=torch.float32, input_type="pixels")
     pictures = data.motion[..., :-1].unflatten(2, (SIDE, SIDE, 3))
     torch.manual_seed(0)
-    known = Shown(pictures, data.action[:, 1:], centre(pictures)[:, :, None])
-    changed, action, points = augmented(known, WRIST)
+    known = Clips(pictures, data.action[:, 1:], centre(pictures)[:, :, None])
+    changed, action, points = augment(known, WRIST_JOINTS)
     torch.testing.assert_close(centre(changed), points[:, :, 0], atol=0.01, rtol=0)
     assert not torch.equal(action, data.action[:, 1:])
     torch.testing.assert_close(centre(changed).diff(dim=1), action, atol=0.01, rtol=0)
@@ -149,7 +149,7 @@ def test_augmented_pairs_show_the_action_they_are_given() -> None:
 
 def test_an_arm_is_never_mirrored() -> None:
     pictures = torch.arange(64 * 2 * 4 * 4 * 3).reshape(64, 2, 4, 4, 3) % 256
-    action = augmented(shown(pictures, torch.ones(64, 1, 2)), ("joint_1", "joint_2")).action
+    action = augment(shown(pictures, torch.ones(64, 1, 2)), ("joint_1", "joint_2")).action
     assert set(map(tuple, action[:, 0].tolist())) == {(1.0, 1.0), (-1.0, -1.0)}
 
 
@@ -216,7 +216,7 @@ def test_family_learns_a_moving_patch_and_its_report_says_so(family: str, tmp_pa
     write_dataset(tmp_path / "data", films, "wrist", 10.0)
     fields = {"family": family, "epochs": 15, "batch_size": 8, "learning_rate": 2e-3}
     if family == "keypoints":  # a fifth of the windows
-        fields |= {"epochs": 75, "channels": [8, 16, 24], "keypoints": 8, "width": 64}
+        fields |= {"epochs": 75, "channels": [8, 16, 24], "num_keypoints": 8, "width": 64}
     model = train(parse_config(fields, ""), tmp_path / "data", tmp_path / "out")
     report = evaluate(model, read_dataset(tmp_path / "data").trajectories)
     rows = report["baselines"]

@@ -43,7 +43,7 @@ from invdyn_ros.evaluation.compare import (
 )
 from invdyn_ros.evaluation.plots.closed_loop import plot_closed_loop
 from invdyn_ros.models import InverseDynamics, build
-from invdyn_ros.models.checkpoint import write_whole
+from invdyn_ros.models.checkpoint import write_atomically
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.simulation import ExcitationConfig, simulate, urdf_model
 from invdyn_ros.typing import Array
@@ -234,7 +234,7 @@ def collected(config: ClosedLoopBenchmarkConfig, robot: Robot, plant: PlantConfi
     episodes = simulate(robot, excitation, plant)
     parts = list(tqdm(episodes, total=count, unit="episode", desc="collecting", file=sys.stderr))
     write_dataset(folder, parts, robot.name, parts[0].rate)
-    write_whole(note, text.encode())
+    write_atomically(note, text.encode())
     return folder
 
 

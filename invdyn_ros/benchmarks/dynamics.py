@@ -19,7 +19,7 @@ from invdyn_ros.arms.pybullet_client import connect
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.benchmarks.simulation import rates_in_turn
 from invdyn_ros.config import PositiveInts, Validated
-from invdyn_ros.models.checkpoint import pick_device
+from invdyn_ros.models.checkpoint import select_device
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot, load_robot
 
@@ -53,7 +53,7 @@ def measure_dynamics(config: DynamicsBenchmarkConfig) -> dict[str, Any]:
         ValueError: unknown arm, or no such device.
     """
     robot = load_robot(config.arm)
-    devices = sorted({"cpu", pick_device(config.device).type})
+    devices = sorted({"cpu", select_device(config.device).type})
     about = machine_info(config.threads)
     rows: dict[str, Row] = {}
     threads = torch.get_num_threads()

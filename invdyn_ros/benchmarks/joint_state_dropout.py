@@ -36,7 +36,7 @@ from invdyn_ros.evaluation.closed_loop import (
 )
 from invdyn_ros.models import InverseDynamics
 from invdyn_ros.models.checkpoint import load
-from invdyn_ros.models.runtime import Runtime, fast
+from invdyn_ros.models.runtime import Runtime, fastest_runtime
 from invdyn_ros.models.timeseries.encoder_model import Fractions
 from invdyn_ros.models.timeseries.registry import load_time_series_model, untrained_copy
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
@@ -171,7 +171,7 @@ def _measure_tracking(
     """Return a row for each way to say what does not come, and the 95% intervals of each."""
     rows: dict[str, Row] = {}
     details: dict[str, Any] = {}
-    runtime, total = fast(inverse), len(sights) * len(config.drop_rates) * config.motions
+    runtime, total = fastest_runtime(inverse), len(sights) * len(config.drop_rates) * config.motions
     bar = tqdm(total=total, unit="run", desc="driving", file=sys.stderr)
     with bar:
         for name, make in sights.items():

@@ -24,9 +24,9 @@ from invdyn_ros.config import Validated
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, build
-from invdyn_ros.models.checkpoint import load, pick_device
-from invdyn_ros.models.onnx import verified
-from invdyn_ros.models.runtime import RUNTIMES, Runtime, fast
+from invdyn_ros.models.checkpoint import load, select_device
+from invdyn_ros.models.onnx import export_and_verify
+from invdyn_ros.models.runtime import RUNTIMES, Runtime, fastest_runtime
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot, package_file
 
 BLOCK = 50  # calls of one before the other has its turn
@@ -123,7 +123,7 @@ def _calls(
     stamps = torch.arange(1 - history, 1, dtype=torch.float64)[None] / robot.rate
     engine, data = robot.model(), mujoco.MjData(robot.model())
     rows = motions[:, 0, -1].view(MOTIONS, 3, n).numpy()
-    live = fast(model)
+    live = fastest_runtime(model)
 
     def inverse(i: int) -> None:
         data.qpos[:], data.qvel[:], data.qacc[:] = rows[i]
@@ -140,11 +140,11 @@ def _calls(
     }
     reason = None
     try:
-        exported, _ = verified(model)
+        exported, _ = export_and_verify(model)
         calls["onnxruntime"] = lambda i: exported.predict(motions[i], stamps)
     except ValueError as error:
         reason = str(error)
-    eager = copy.deepcopy(model).to(pick_device(device))
+    eager = copy.deepcopy(model).to(select_device(device))
     moved = [motion.to(eager.motion_mean.device) for motion in motions]
     when = stamps.to(eager.motion_mean.device)
     calls[EAGER] = lambda i: eager.predict(moved[i], when).mean.cpu()

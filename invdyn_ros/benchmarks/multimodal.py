@@ -21,7 +21,7 @@ from invdyn_ros.config import Validated, to_mapping
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models import InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.flow import Flow, FlowConfig
-from invdyn_ros.models.mlp import MlpConfig
+from invdyn_ros.models.mlp import MLPConfig
 from invdyn_ros.training.optimizer import OptimizerConfig
 from invdyn_ros.training.trainer import Trainer
 from invdyn_ros.training.training_state import RunState
@@ -80,7 +80,9 @@ def measure_multimodal(config: MultimodalBenchmarkConfig) -> dict[str, Any]:
     for temperature in sorted({*config.temperatures, 1.0}, reverse=True):
         for steps in sorted({*config.steps, FEW_STEPS, MANY_STEPS}):
             draw = torch.Generator().manual_seed(config.seed)
-            drawn = flow.sample(*test[:2], config.draws, temperature, draw, steps=steps)
+            drawn = flow.sample(
+                *test[:2], config.draws, temperature, draw, num_inference_steps=steps
+            )
             rows[row_name(steps, temperature)] = sample_metrics(drawn, test)
     rows["flow, mean"] = {"nmse": 100 * nmse(mean["flow"], test)}
     few, many = (rows[row_name(steps, 1.0)] for steps in (FEW_STEPS, MANY_STEPS))
@@ -109,7 +111,7 @@ def fit_model(
     family: str, train: Windows, val: Windows, config: MultimodalBenchmarkConfig
 ) -> InverseDynamics:
     """Return a model of the toy."""
-    fields = to_mapping({"mlp": MlpConfig, "flow": FlowConfig}[family]())
+    fields = to_mapping({"mlp": MLPConfig, "flow": FlowConfig}[family]())
     meta = ModelMetadata(family, "solenoid", ("joint",), "A", 100.0, 0.0, "", fields)
     torch.manual_seed(config.seed)
     model = build(meta)

@@ -41,7 +41,7 @@ FAMILIES: dict[str, dict[str, Any]] = {  # small ones: the pendulum has one join
     "mlp": {"width": 64},
     "gru": {"width": 32, "n_obs_steps": 2},
     "enhanced": {"width": 64, "depth": 2, "dropout": 0.0, "std_type": "independent"},
-    "flow": {"width": 32, "down_dims": (16, 32), "steps": 2},
+    "flow": {"width": 32, "down_dims": (16, 32), "num_inference_steps": 2},
 }
 MAIN_FAMILY = "mlp"  # the family of the table; the others show their smoothness only
 RANDOM, PLANNED, DIRECT = "random", "plan + inverse model", "direct action planner"

@@ -17,7 +17,7 @@ from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ra
 from invdyn_ros.config import Validated, load_yaml
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models import InverseDynamics, ModelMetadata, build
-from invdyn_ros.models.checkpoint import pick_device
+from invdyn_ros.models.checkpoint import select_device
 from invdyn_ros.robots.robot import load_robot, package_file
 from invdyn_ros.training.train import TrainConfig, parse_config
 from invdyn_ros.training.trainer import Trainer
@@ -56,7 +56,7 @@ def measure_training(config: TrainingBenchmarkConfig) -> dict[str, Any]:
     Raises:
         ValueError: a config that is wrong, or of a family without gradient descent.
     """
-    device = pick_device(config.device)
+    device = select_device(config.device)
     about, rows, ratio = machine_info(config.threads), {}, {}
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)

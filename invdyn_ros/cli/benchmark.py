@@ -13,7 +13,7 @@ import tyro
 
 from invdyn_ros.benchmarks.report import format_table
 from invdyn_ros.cli.options import parse
-from invdyn_ros.models.checkpoint import write_whole
+from invdyn_ros.models.checkpoint import write_atomically
 
 BENCHMARKS = {
     "block_detection": "error of block poses from rendered images, beside OpenCV",
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     print(format_table(report))
     if options.report is not None:
         options.report.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(options.report, (json.dumps(report, indent=2) + "\n").encode())
+        write_atomically(options.report, (json.dumps(report, indent=2) + "\n").encode())
     return 0
 
 

@@ -22,7 +22,7 @@ from invdyn_ros.graph.arguments import ARMS
 from invdyn_ros.graph.graph import NodeSpec
 from invdyn_ros.graph.launcher import child_environment, command, parameters_yaml
 from invdyn_ros.graph.processes import Processes
-from invdyn_ros.models.checkpoint import write_whole
+from invdyn_ros.models.checkpoint import write_atomically
 from invdyn_ros.perception.hand_eye.calibration import (
     HandEyeCalibration,
     calibrate,
@@ -175,7 +175,7 @@ def _calibrate(options: Options, robot: Robot, recording: Path) -> int:
 
         options.plot.parent.mkdir(parents=True, exist_ok=True)
         plot_hand_eye_residuals(made, options.plot)
-    write_whole(options.out, text.encode())
+    write_atomically(options.out, text.encode())
     print(f"wrote {options.out}", flush=True)
     return 0
 

@@ -26,7 +26,7 @@ from invdyn_ros.evaluation.compare import (
 from invdyn_ros.evaluation.comparison_table import markdown
 from invdyn_ros.evaluation.plots.comparison import plot_comparison
 from invdyn_ros.graph.arguments import ARMS
-from invdyn_ros.models.checkpoint import write_whole
+from invdyn_ros.models.checkpoint import write_atomically
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.training.train import TrainConfig, check_joints
 from invdyn_ros.training.training_state import Progress
@@ -73,9 +73,9 @@ def main(argv: list[str] | None = None) -> int:
             found[family] = train_seeds(job, config, options.seeds, whole, bar.show, bar.end)
     result = comparison_report(job, found)
     options.out.mkdir(parents=True, exist_ok=True)
-    write_whole(options.out / "compare.json", (json.dumps(result, indent=2) + "\n").encode())
+    write_atomically(options.out / "compare.json", (json.dumps(result, indent=2) + "\n").encode())
     text = markdown(result)
-    write_whole(options.out / "compare.md", text.encode())
+    write_atomically(options.out / "compare.md", text.encode())
     plot_comparison(result, options.out / "compare.png")
     print(f"\n{text}")
     return 0

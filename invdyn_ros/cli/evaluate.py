@@ -10,7 +10,7 @@ from typing import Literal
 from invdyn_ros.cli.options import parse
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.evaluation.evaluate import evaluate
-from invdyn_ros.models.checkpoint import load, write_whole
+from invdyn_ros.models.checkpoint import load, write_atomically
 from invdyn_ros.robots.robot import load_robot
 
 
@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
         )
     report = evaluate(model, trajectories, options.plots)
     options.report.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(options.report, (json.dumps(report, indent=2) + "\n").encode())
+    write_atomically(options.report, (json.dumps(report, indent=2) + "\n").encode())
     print(summary(report))
     return 0
 

@@ -14,7 +14,7 @@ import torch
 
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models import InverseDynamics, ModelMetadata
-from invdyn_ros.models.compiled import CompiledRigidBody
+from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.typing import Array
 
@@ -28,7 +28,7 @@ RIGID_BODY_PARAMETERS = ("tree.inertial", "friction", "compliance")
 class Fallback(NamedTuple):
     """The rigid body, and the standard deviation (n,) [action unit] from which on it is used."""
 
-    model: CompiledRigidBody
+    model: MujocoRigidBody
     std_limit: Array
 
     def weight(self, std: Array) -> float:
@@ -68,4 +68,4 @@ def fallback_from_metadata(meta: ModelMetadata) -> Fallback | None:
     for name in RIGID_BODY_PARAMETERS:
         if known.get(name) is not None:
             rigid.get_buffer(name).copy_(torch.tensor(known[name], dtype=rigid.dtype))
-    return Fallback(CompiledRigidBody(rigid), np.array(known[LIMIT_KEY]))
+    return Fallback(MujocoRigidBody(rigid), np.array(known[LIMIT_KEY]))

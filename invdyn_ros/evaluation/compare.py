@@ -17,7 +17,7 @@ from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
 from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models import MODELS, InverseDynamics
-from invdyn_ros.models.checkpoint import load, write_whole
+from invdyn_ros.models.checkpoint import load, write_atomically
 from invdyn_ros.robots.robot import Robot, package_file
 from invdyn_ros.training.train import TrainConfig, accelerated, parse_config, train
 from invdyn_ros.training.training_state import STATE, Progress
@@ -246,4 +246,4 @@ def _percent(run: TrainedRun) -> str:
 
 
 def _write(file: Path, values: Mapping[str, Any]) -> None:
-    write_whole(file, (json.dumps(values, indent=2) + "\n").encode())
+    write_atomically(file, (json.dumps(values, indent=2) + "\n").encode())

@@ -112,7 +112,7 @@ def latency(model: InverseDynamics) -> dict[str, float]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     device = model.motion_mean.device
-    motion = torch.zeros(1, model.n_obs_steps, model.width, dtype=model.dtype, device=device)
+    motion = torch.zeros(1, model.n_obs_steps, model.input_dim, dtype=model.dtype, device=device)
     stamp, taken = torch.zeros(1, model.n_obs_steps, dtype=model.dtype, device=device), []
     for _ in range(LATENCY_CALLS):
         begun = time.perf_counter()
@@ -164,7 +164,7 @@ def _draw_videos(
     from invdyn_ros.evaluation.plots.action_video import write_action_video
 
     for k, (case, (found, _)) in enumerate(zip(cases, predicted, strict=True)):
-        frames = case.motion[-len(found) :, :-1].reshape(len(found), *meta.frame, 3)
+        frames = case.motion[-len(found) :, :-1].reshape(len(found), *meta.image_size, 3)
         rate = (len(found) - 1) / max(case.time[-1] - case.time[0], 1e-9)
         title = f"{meta.family} on {case.source or meta.robot}, not seen in training"
         unit = f" [{meta.action_unit}]"

@@ -21,7 +21,7 @@ from invdyn_ros.data.dataset import check_writable, read_dataset, write_dataset
 from invdyn_ros.data.leakage import fingerprint
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models import InverseDynamics
-from invdyn_ros.models.checkpoint import META, load, write_whole
+from invdyn_ros.models.checkpoint import METADATA_FILE, load, write_atomically
 from invdyn_ros.perception.camera import read_video_info
 from invdyn_ros.sources.video import read_video, video_files
 from invdyn_ros.training.train import accelerated
@@ -119,9 +119,9 @@ def _check(model: InverseDynamics, trajectory: Trajectory) -> None:
     if model.input_type == "motion" and trajectory.joint_names != meta.joint_names:
         found, wanted = ", ".join(trajectory.joint_names), ", ".join(meta.joint_names)
         raise ValueError(f"the data have joints {found}; the model has {wanted}")
-    if model.input_type == "pixels" and trajectory.frames.shape[1:3] != meta.frame:
+    if model.input_type == "pixels" and trajectory.frames.shape[1:3] != meta.image_size:
         found, wanted = (
-            "x".join(map(str, size)) for size in (trajectory.frames.shape[1:3], meta.frame)
+            "x".join(map(str, size)) for size in (trajectory.frames.shape[1:3], meta.image_size)
         )
         raise ValueError(f"pictures are {found}; the model reads {wanted}")
 
@@ -130,7 +130,7 @@ def _label_item(checkpoint: Path, parts: Path, item: LabelItem) -> None:
     model = load(checkpoint)
     recording = item.recording
     if isinstance(recording, Path):
-        recording = read_video(recording, model.meta.frame[0], model.meta.rate)
+        recording = read_video(recording, model.meta.image_size[0], model.meta.rate)
     made = with_predicted_actions(model, recording)
     write_dataset(_part_folder(parts, item), [made], model.meta.robot, model.meta.rate)
 
@@ -147,7 +147,7 @@ def _open_parts(parts: Path, job: dict[str, Any]) -> None:
     ):
         raise ValueError(f"{parts} is left from labelling something else; remove it first")
     parts.mkdir(parents=True, exist_ok=True)
-    write_whole(parts / JOB_FILE, content)
+    write_atomically(parts / JOB_FILE, content)
 
 
 def _part_folder(parts: Path, item: LabelItem) -> Path:
@@ -163,4 +163,4 @@ def _item_id(item: LabelItem) -> str:
 
 
 def _checkpoint_hash(checkpoint: Path) -> str:
-    return str(json.loads((checkpoint / META).read_text(encoding="utf-8"))["sha256"])
+    return str(json.loads((checkpoint / METADATA_FILE).read_text(encoding="utf-8"))["sha256"])

@@ -25,14 +25,14 @@ def find_policy(policy: str, given: str, arm: str) -> str:
     from invdyn_ros.grasp.policies.learned import (
         load_learned_grasp,  # torch: only where a policy is learned
     )
-    from invdyn_ros.models.checkpoint import is_of
+    from invdyn_ros.models.checkpoint import is_checkpoint
     from invdyn_ros.models.planner.planner import PLANNER
 
     kind, verb = SHIPPED_POLICIES[policy]
     remedy = f"train one with 'invdyn {verb}' and give policy_checkpoint:=DIR"
     missing = f"no {policy} policy is shipped for {arm}; {remedy}"
     path = _folder(given, f"{kind}/{arm}", missing)
-    if is_of(path, PLANNER) != (verb == PLANNER.verb):
+    if is_checkpoint(path, PLANNER) != (verb == PLANNER.command):
         raise ValueError(f"policy:={policy} takes a folder of 'invdyn {verb}'; {path} is none")
     load_learned_grasp(load_robot(arm), SCENES[arm], path)  # refuses what the node would refuse
     return str(path)

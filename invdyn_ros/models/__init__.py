@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from invdyn_ros.models.cnn import Cnn, CnnVerb
+from invdyn_ros.models.cnn import CNN, VerbCNN
 from invdyn_ros.models.enhanced import Enhanced
 from invdyn_ros.models.ensemble import Ensemble
 from invdyn_ros.models.flow import Flow
-from invdyn_ros.models.gru import Gru
+from invdyn_ros.models.gru import GRU
 from invdyn_ros.models.hybrid import Hybrid
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
 from invdyn_ros.models.keypoint_motion import KeypointMotion
-from invdyn_ros.models.mlp import Mlp
+from invdyn_ros.models.mlp import MLP
 from invdyn_ros.models.rigid_body import RigidBody
 
 MODELS: dict[str, type[InverseDynamics]] = {
     "rigid_body": RigidBody,
     "hybrid": Hybrid,
-    "mlp": Mlp,
-    "gru": Gru,
+    "mlp": MLP,
+    "gru": GRU,
     "enhanced": Enhanced,
     "flow": Flow,
     "ensemble": Ensemble,
-    "cnn": Cnn,
-    "cnn_verb": CnnVerb,
+    "cnn": CNN,
+    "cnn_verb": VerbCNN,
     "keypoints": KeypointMotion,
 }
 """The simplest first, the one to take where data cannot tell them apart."""

@@ -22,8 +22,8 @@ from invdyn_ros.robots.robot import Robot
 
 M = TypeVar("M")
 N = TypeVar("N", bound=nn.Module)
-META, WEIGHTS = "meta.json", "model.safetensors"
-NEXT = ".model.safetensors.next"  # weights on their way to their name
+METADATA_FILE, WEIGHTS_FILE = "meta.json", "model.safetensors"
+PENDING_WEIGHTS = ".model.safetensors.next"  # weights on their way to their name
 
 
 class CheckpointType(NamedTuple):
@@ -31,19 +31,22 @@ class CheckpointType(NamedTuple):
 
     name: str
     format: str
-    verb: str
+    command: str
 
 
-MODEL = CheckpointType("checkpoint", "invdyn_ros checkpoint 1", "train")
+INVERSE_DYNAMICS = CheckpointType("checkpoint", "invdyn_ros checkpoint 1", "train")
 
 
 def save(model: InverseDynamics, meta: ModelMetadata, directory: str | Path) -> None:
     """Write a model and what it is of; a crash leaves the old checkpoint or the new one."""
-    write_tensors(model.state_dict(), meta, directory)
+    write_checkpoint(model.state_dict(), meta, directory)
 
 
-def write_tensors(
-    tensors: Mapping[str, Tensor], meta: Any, directory: str | Path, kind: CheckpointType = MODEL
+def write_checkpoint(
+    tensors: Mapping[str, Tensor],
+    meta: Any,
+    directory: str | Path,
+    kind: CheckpointType = INVERSE_DYNAMICS,
 ) -> None:
     """Write a checkpoint out of the tensors of a network, its meta (a dataclass) and its kind.
 
@@ -52,13 +55,13 @@ def write_tensors(
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
-    plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    weights = save_tensors(plain)
+    contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    weights = save_tensors(contiguous)
     sha256 = hashlib.sha256(weights).hexdigest()
     values = {"format": kind.format, "sha256": sha256} | to_mapping(meta)
-    write_whole(directory / NEXT, weights)
-    write_whole(directory / META, (json.dumps(values, indent=2) + "\n").encode())
-    (directory / NEXT).replace(directory / WEIGHTS)
+    write_atomically(directory / PENDING_WEIGHTS, weights)
+    write_atomically(directory / METADATA_FILE, (json.dumps(values, indent=2) + "\n").encode())
+    (directory / PENDING_WEIGHTS).replace(directory / WEIGHTS_FILE)
 
 
 def load(
@@ -74,78 +77,80 @@ def load(
     Raises:
         ValueError: no checkpoint, damaged, foreign, of an unknown family or of another arm.
     """
-    meta, sha256 = read_meta(ModelMetadata, directory, MODEL)
+    meta, sha256 = read_metadata(ModelMetadata, directory, INVERSE_DYNAMICS)
     if robot is not None:
-        check_arm(meta, robot, directory)
+        check_robot(meta, robot, directory)
     try:
         model = build(meta)
     except ValueError as error:
-        raise ValueError(f"{Path(directory) / META}: {error}") from error
-    return fill(model, directory, sha256, MODEL).to(pick_device(device)).eval()
+        raise ValueError(f"{Path(directory) / METADATA_FILE}: {error}") from error
+    return (
+        load_weights(model, directory, sha256, INVERSE_DYNAMICS).to(select_device(device)).eval()
+    )
 
 
-def read_meta(schema: type[M], directory: str | Path, kind: CheckpointType) -> tuple[M, str]:
+def read_metadata(schema: type[M], directory: str | Path, kind: CheckpointType) -> tuple[M, str]:
     """Read what a checkpoint is of, and the sum of its weights, with which to `fill` a network.
 
     Raises:
         ValueError: none there, damaged, of another kind or with unfit values.
     """
-    path = Path(directory) / META
+    path = Path(directory) / METADATA_FILE
     values = _read_values(path, kind)
     sha256 = values.pop("sha256", None)
     return from_mapping(schema, values, str(path)), str(sha256)
 
 
-def is_of(directory: str | Path, kind: CheckpointType) -> bool:
+def is_checkpoint(directory: str | Path, kind: CheckpointType) -> bool:
     """Say whether a folder calls itself one of a kind; whether it is whole, `read_meta` tells."""
     try:
-        values = json.loads((Path(directory) / META).read_text(encoding="utf-8"))
+        values = json.loads((Path(directory) / METADATA_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return isinstance(values, dict) and values.get("format") == kind.format
 
 
-def fill(network: N, directory: str | Path, sha256: str, kind: CheckpointType) -> N:
+def load_weights(network: N, directory: str | Path, sha256: str, kind: CheckpointType) -> N:
     """Fill a network with the tensors of a checkpoint, all of them and no others.
 
     Raises:
         ValueError: missing or damaged weights, or those of another network.
     """
     directory = Path(directory)
-    waiting = directory / NEXT
-    whole = waiting.is_file() and hashlib.sha256(waiting.read_bytes()).hexdigest() == sha256
-    path = waiting if whole else directory / WEIGHTS
+    pending = directory / PENDING_WEIGHTS
+    whole = pending.is_file() and hashlib.sha256(pending.read_bytes()).hexdigest() == sha256
+    path = pending if whole else directory / WEIGHTS_FILE
     if not path.is_file():
-        raise ValueError(f"{path} is missing; {kind.verb} again or copy the whole folder")
+        raise ValueError(f"{path} is missing; {kind.command} again or copy the whole folder")
     content = path.read_bytes()
     try:
         tensors = load_tensors(content)
     except (SafetensorError, ValueError) as error:
         reason = " ".join(str(error).split())
-        again = f"{kind.verb} again or copy it again"
+        again = f"{kind.command} again or copy it again"
         raise ValueError(f"{path} is damaged ({reason}); {again}") from error
     _check_tensors(network.state_dict(), tensors, path)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ValueError(
-            f"{path} is not the one {META} describes (sha256 differs); copy both files again"
+            f"{path} is not the one {METADATA_FILE} describes (sha256 differs); copy both files again"
         )
     network.load_state_dict(tensors)
     return network
 
 
-def check_arm(meta: ModelMetadata, robot: Robot, where: str | Path) -> None:
+def check_robot(meta: ModelMetadata, robot: Robot, where: str | Path) -> None:
     """Refuse a model of another arm; by name too, since all UR arms call their joints the same."""
     if meta.joint_names != robot.joint_names:
-        expected, found = ", ".join(robot.joint_names), ", ".join(meta.joint_names)
+        expected, joints = ", ".join(robot.joint_names), ", ".join(meta.joint_names)
         raise ValueError(
-            f"{where} is a model of '{meta.robot}' with joints {found}; "
+            f"{where} is a model of '{meta.robot}' with joints {joints}; "
             f"'{robot.name}' has {expected}"
         )
     if meta.robot != robot.name:
         raise ValueError(f"{where} is a model of '{meta.robot}', not of '{robot.name}'")
 
 
-def pick_device(name: str) -> torch.device:
+def select_device(name: str) -> torch.device:
     """Return the device a user named; "auto" is the GPU where there is one.
 
     Raises:
@@ -158,7 +163,7 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a crash, sees the old one or the new one."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -172,36 +177,38 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def _read_values(path: Path, kind: CheckpointType) -> dict[str, Any]:
-    directory, made = path.parent, f"make one with 'invdyn {kind.verb}'"
+    directory, remedy = path.parent, f"make one with 'invdyn {kind.command}'"
     if not directory.is_dir():
-        raise ValueError(f"no {kind.name} folder {directory}; {made}")
+        raise ValueError(f"no {kind.name} folder {directory}; {remedy}")
     if not path.is_file():
         held = ", ".join(sorted(p.name for p in directory.iterdir())) or "nothing"
         raise ValueError(
-            f"{directory} is no {kind.name}: {META} is missing, it holds {held}; {made}"
+            f"{directory} is no {kind.name}: {METADATA_FILE} is missing, it holds {held}; {remedy}"
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(
-            f"{path} is not JSON ({error}); {kind.verb} again or copy it again"
+            f"{path} is not JSON ({error}); {kind.command} again or copy it again"
         ) from error
     if not isinstance(values, dict) or values.pop("format", None) != kind.format:
         raise ValueError(
-            f'{path} is of no {kind.name}; expected "format": "{kind.format}"; {made}'
+            f'{path} is of no {kind.name}; expected "format": "{kind.format}"; {remedy}'
         )
     return values
 
 
-def _check_tensors(wanted: dict[str, Tensor], tensors: dict[str, Tensor], path: Path) -> None:
+def _check_tensors(expected: dict[str, Tensor], tensors: dict[str, Tensor], path: Path) -> None:
     """Refuse other tensors than those that are wanted."""
-    for name in sorted(wanted.keys() | tensors.keys()):
+    for name in sorted(expected.keys() | tensors.keys()):
         if name not in tensors:
             raise ValueError(f"{path}: tensor '{name}' is missing; the file is of another model")
-        if name not in wanted:
+        if name not in expected:
             raise ValueError(
-                f"{path}: unexpected tensor '{name}'; the model has {', '.join(wanted)}"
+                f"{path}: unexpected tensor '{name}'; the model has {', '.join(expected)}"
             )
-        if tensors[name].shape != wanted[name].shape:
-            found, right = tuple(tensors[name].shape), tuple(wanted[name].shape)
-            raise ValueError(f"{path}: tensor '{name}' has shape {found}; {META} asks for {right}")
+        if tensors[name].shape != expected[name].shape:
+            shape, expected_shape = tuple(tensors[name].shape), tuple(expected[name].shape)
+            raise ValueError(
+                f"{path}: tensor '{name}' has shape {shape}; {METADATA_FILE} asks for {expected_shape}"
+            )

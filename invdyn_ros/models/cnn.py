@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from invdyn_ros.config import PositiveInts, Validated
 from invdyn_ros.data.trajectory import NO_VERB
 from invdyn_ros.models.inverse_dynamics import ModelMetadata
-from invdyn_ros.models.video import Video
+from invdyn_ros.models.video import VideoModel
 
 
 @dataclass(frozen=True)
-class CnnConfig(Validated):
+class CNNConfig(Validated):
     """Shape of the network."""
 
     channels: PositiveInts = (16, 32, 64)
@@ -25,60 +25,60 @@ class CnnConfig(Validated):
 
 
 @dataclass(frozen=True)
-class CnnVerbConfig(CnnConfig):
+class VerbCNNConfig(CNNConfig):
     """Shape of the network."""
 
-    embedding: PositiveInt = 16
+    embedding_dim: PositiveInt = 16
     """Numbers that a verb class becomes."""
 
 
-class Cnn(Video):
+class CNN(VideoModel):
     """Convolutions over the six channels of two pictures, then one hidden layer."""
 
-    Config = CnnConfig
-    config: CnnConfig
+    Config = CNNConfig
+    config: CNNConfig
 
     def __init__(self, meta: ModelMetadata) -> None:
         """Build the network with fresh weights."""
         super().__init__(meta)
         layers: list[nn.Module] = []
-        (height, width), inputs = meta.frame, 6
+        (height, width), inputs = meta.image_size, 6
         for channels in self.config.channels:
             layers += [nn.Conv2d(inputs, channels, 3, stride=2, padding=1), nn.ReLU()]
             height, width, inputs = -(-height // 2), -(-width // 2), channels
-        self.eye = nn.Sequential(*layers, nn.Flatten())
-        seen = inputs * height * width + self.told
+        self.encoder = nn.Sequential(*layers, nn.Flatten())
+        features = inputs * height * width + self.condition_dim
         self.head = nn.Sequential(
-            nn.Linear(seen, self.config.width), nn.ReLU(), nn.Linear(self.config.width, self.n)
+            nn.Linear(features, self.config.width), nn.ReLU(), nn.Linear(self.config.width, self.n)
         )
 
     @property
-    def told(self) -> int:
+    def condition_dim(self) -> int:
         """Numbers that the hidden layer gets beside the pictures."""
         return 0
 
-    def between(self, before: Tensor, after: Tensor, verb: Tensor) -> Tensor:
+    def pair_displacement(self, before: Tensor, after: Tensor, verb: Tensor) -> Tensor:
         """Return the standardised action (N, n) between pictures (N, 3, H, W)."""
-        return self.head(self.eye(torch.cat([before, after], dim=1)))
+        return self.head(self.encoder(torch.cat([before, after], dim=1)))
 
 
-class CnnVerb(Cnn):
+class VerbCNN(CNN):
     """The same, told what the person said they do: an embedding of the narrated verb."""
 
-    Config = CnnVerbConfig
-    config: CnnVerbConfig
+    Config = VerbCNNConfig
+    config: VerbCNNConfig
 
     def __init__(self, meta: ModelMetadata) -> None:
         """Build the network with fresh weights."""
         super().__init__(meta)
-        self.verbs = nn.Embedding(NO_VERB + 1, self.config.embedding)
+        self.verb_embedding = nn.Embedding(NO_VERB + 1, self.config.embedding_dim)
 
     @property
-    def told(self) -> int:
+    def condition_dim(self) -> int:
         """Size of the embedding."""
-        return self.config.embedding
+        return self.config.embedding_dim
 
-    def between(self, before: Tensor, after: Tensor, verb: Tensor) -> Tensor:
+    def pair_displacement(self, before: Tensor, after: Tensor, verb: Tensor) -> Tensor:
         """Return the standardised action (N, n) between pictures (N, 3, H, W)."""
-        seen = self.eye(torch.cat([before, after], dim=1))
-        return self.head(torch.cat([seen, self.verbs(verb)], dim=1))
+        features = self.encoder(torch.cat([before, after], dim=1))
+        return self.head(torch.cat([features, self.verb_embedding(verb)], dim=1))

@@ -10,13 +10,13 @@ from pydantic import NonNegativeFloat, PositiveInt
 from torch import Tensor, nn
 
 from invdyn_ros.config import FractionBelowOne, Validated
-from invdyn_ros.models.gru import Gru
+from invdyn_ros.models.gru import GRU
 from invdyn_ros.models.inverse_dynamics import ModelMetadata, Prediction
-from invdyn_ros.models.mlp import Mlp
-from invdyn_ros.models.neural_network import ACTIVATIONS, Network, stacked
+from invdyn_ros.models.mlp import MLP
+from invdyn_ros.models.neural_network import ACTIVATIONS, NeuralNetwork, stack_observations
 
-LOG_STD = (-5.0, 2.0)  # limits of the logarithm of the standardised spread
-BASES: dict[str, type[Network]] = {"mlp": Mlp, "gru": Gru}
+LOG_STD_LIMITS = (-5.0, 2.0)  # limits of the logarithm of the standardised spread
+BASE_FAMILIES: dict[str, type[NeuralNetwork]] = {"mlp": MLP, "gru": GRU}
 
 
 @dataclass(frozen=True)
@@ -48,14 +48,14 @@ class EnhancedConfig(Validated):
         """Check that there is a network, and that it is one of those known."""
         super().__post_init__()
         if self.base is not None and (
-            set(self.base) != {"family", "config"} or self.base["family"] not in BASES
+            set(self.base) != {"family", "config"} or self.base["family"] not in BASE_FAMILIES
         ):
             raise ValueError(
-                f"base is {self.base}; it needs a family ({' or '.join(BASES)}) and its config"
+                f"base is {self.base}; it needs a family ({' or '.join(BASE_FAMILIES)}) and its config"
             )
 
 
-class Enhanced(Network):
+class Enhanced(NeuralNetwork):
     """Linear, LayerNorm, GELU and dropout, several times; mean squared error or Gaussian.
 
     With a `base` the network's output is added to that of the base, which came from another
@@ -69,8 +69,8 @@ class Enhanced(Network):
         """Build the network with fresh weights."""
         super().__init__(meta)
         config, n = self.config, self.n
-        self.base = None if config.base is None else _base(meta, config.base)
-        features, steps = config.n_obs_steps * self.feature_width, config.n_obs_steps - 1
+        self.base = None if config.base is None else _build_base(meta, config.base)
+        features, steps = config.n_obs_steps * self.feature_dim, config.n_obs_steps - 1
         layers: list[nn.Module] = []
         for k in range(config.depth):
             layers.append(nn.Linear(config.width if k else features + steps, config.width))
@@ -79,12 +79,12 @@ class Enhanced(Network):
         self.net = nn.Sequential(*layers)
         self.head = nn.Linear(config.width, n)
         self.log_std = nn.Parameter(torch.zeros(n)) if config.std_type == "independent" else None
-        self.spread = nn.Linear(config.width, n) if config.std_type == "state" else None
+        self.std_head = nn.Linear(config.width, n) if config.std_type == "state" else None
         # as in `Gru`: regular stamps leave the columns of the time steps without effect
-        silent = [self.net.get_parameter("0.weight")[:, features:]]
-        for layer in (self.spread, self.head if self.base is not None else None):
-            silent += [] if layer is None else [layer.weight, layer.bias]
-        for values in silent:
+        zero_initialised = [self.net.get_parameter("0.weight")[:, features:]]
+        for layer in (self.std_head, self.head if self.base is not None else None):
+            zero_initialised += [] if layer is None else [layer.weight, layer.bias]
+        for values in zero_initialised:
             nn.init.zeros_(values)
 
     @property
@@ -103,17 +103,17 @@ class Enhanced(Network):
 
     def distribution(self, motion: Tensor, time: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the standardised target (B, T, n) and the log of its spread (B, T, n)."""
-        history = self.config.n_obs_steps
-        frames = stacked(self.features(motion), history).flatten(-2)
-        steps = self.late(stacked(time, history))[..., 1:]
+        n_obs_steps = self.config.n_obs_steps
+        frames = stack_observations(self.features(motion), n_obs_steps).flatten(-2)
+        steps = self.interval_deviation(stack_observations(time, n_obs_steps))[..., 1:]
         hidden = self.net(torch.cat([frames, steps], dim=-1))
         mean = self.head(hidden)
         if self.base is not None:
             scale = self.base.target_std / self.target_std
             offset = (self.base.target_mean - self.target_mean) / self.target_std
             mean = mean + (self.base.predict_standardised(motion, time) * scale + offset)
-        log_std = self.log_std if self.spread is None else self.spread(hidden)
-        return mean, None if log_std is None else log_std.clamp(*LOG_STD).expand_as(mean)
+        log_std = self.log_std if self.std_head is None else self.std_head(hidden)
+        return mean, None if log_std is None else log_std.clamp(*LOG_STD_LIMITS).expand_as(mean)
 
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
         """Return the mean squared error in units of variance, or the Gaussian's log likelihood.
@@ -122,24 +122,24 @@ class Enhanced(Network):
         as in a smoothing spline: what noise in the motion does to the action is fast.
         """
         mean, log_std = self.distribution(motion, time)
-        error = mean - self.standardised(motion, action)
+        error = mean - self.standardised_target(motion, action)
         loss = error.square().mean()
         if log_std is not None:
             loss = (0.5 * (error * torch.exp(-log_std)).square() + log_std).mean()
         if self.training and self.config.smoothness_time > 0:
             step = torch.diff(time, dim=1)[..., None]  # [s]
-            bend = torch.diff(torch.diff(mean, dim=1) / step, dim=1)
-            bend = bend / (0.5 * (step[:, 1:] + step[:, :-1]))
-            loss = loss + (self.config.smoothness_time**2 * bend).square().mean()
+            second_derivative = torch.diff(torch.diff(mean, dim=1) / step, dim=1)
+            second_derivative = second_derivative / (0.5 * (step[:, 1:] + step[:, :-1]))
+            loss = loss + (self.config.smoothness_time**2 * second_derivative).square().mean()
         return loss
 
     def forward(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the actions, and their spread where there is one."""
         mean, log_std = self.distribution(motion, time)
         std = None if log_std is None else torch.exp(log_std) * self.target_std
-        return Prediction(self.restored(motion, mean), std)
+        return Prediction(self.destandardised_action(motion, mean), std)
 
 
-def _base(meta: ModelMetadata, base: dict[str, Any]) -> Network:
+def _build_base(meta: ModelMetadata, base: dict[str, Any]) -> NeuralNetwork:
     """Build the untrained network that a converted one stands on."""
-    return BASES[base["family"]](replace(meta, **base))
+    return BASE_FAMILIES[base["family"]](replace(meta, **base))

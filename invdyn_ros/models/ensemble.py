@@ -13,25 +13,27 @@ from torch import Tensor, nn
 from invdyn_ros.config import Validated
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
-from invdyn_ros.models.variance_components import variances
+from invdyn_ros.models.variance_components import fit_variance_components
 
 
 @dataclass(frozen=True)
 class EnsembleConfig(Validated):
     """Who votes."""
 
-    member: str = "mlp"
+    member_family: str = "mlp"
     """Family of the members, one that is trained by gradient descent."""
-    count: Annotated[int, Field(ge=2)] = 5
+    num_members: Annotated[int, Field(ge=2)] = 5
     """Number of members; one alone cannot disagree."""
-    fields: dict[str, Any] = field(default_factory=dict)
+    member_config: dict[str, Any] = field(default_factory=dict)
     """Fields of each member's config."""
 
     def __post_init__(self) -> None:
         """Check that members can disagree."""
         super().__post_init__()
-        if self.member == "ensemble":
-            raise ValueError("member is 'ensemble'; name the family the ensemble is made of")
+        if self.member_family == "ensemble":
+            raise ValueError(
+                "member_family is 'ensemble'; name the family the ensemble is made of"
+            )
 
 
 class Ensemble(InverseDynamics):
@@ -42,16 +44,18 @@ class Ensemble(InverseDynamics):
 
     Config = EnsembleConfig
     config: EnsembleConfig
-    spread: Tensor  # (n, 2): noise [unit^2], trust
+    variance_weights: Tensor  # (n, 2): noise [unit^2], trust
 
     def __init__(self, meta: ModelMetadata) -> None:
         """Build the members with fresh weights."""
         super().__init__(meta)
         from invdyn_ros.models import build  # it knows all families, this one among them
 
-        own = replace(meta, family=self.config.member, config=self.config.fields)
-        self.members = nn.ModuleList(build(own) for _ in range(self.config.count))
-        self.register_buffer("spread", torch.tensor([[0.0, 1.0]]).repeat(self.n, 1))
+        member_meta = replace(
+            meta, family=self.config.member_family, config=self.config.member_config
+        )
+        self.members = nn.ModuleList(build(member_meta) for _ in range(self.config.num_members))
+        self.register_buffer("variance_weights", torch.tensor([[0.0, 1.0]]).repeat(self.n, 1))
 
     @property
     def _members(self) -> list[InverseDynamics]:
@@ -78,24 +82,26 @@ class Ensemble(InverseDynamics):
 
         Its gradient is that of the members' own losses: together they would stop to disagree.
         """
-        apart = torch.stack([m.loss(motion, time, action) for m in self._members]).mean()
+        member_loss = torch.stack([m.loss(motion, time, action) for m in self._members]).mean()
         with torch.no_grad():
             error = (self.predict(motion, time).mean - action) / self.target_std
-            together = error.square().mean().clone()
-        return apart + (together - apart.detach())
+            ensemble_loss = error.square().mean().clone()
+        return member_loss + (ensemble_loss - member_loss.detach())
 
     def forward(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the mean of the members' actions and its standard deviation."""
         means = torch.stack([member.forward(motion, time).mean for member in self._members])
         terms = torch.stack([torch.ones_like(means[0]), means.var(0)], dim=-1)
-        return Prediction(means.mean(0), (terms * self.spread).sum(-1).sqrt())
+        return Prediction(means.mean(0), (terms * self.variance_weights).sum(-1).sqrt())
 
-    def calibrate(self, valid: Iterable[Windows]) -> None:
+    def calibrate(self, val: Iterable[Windows]) -> None:
         """Fit noise and trust to the errors on data that no weight was fitted to."""
         terms, errors = [], []
-        for known in valid:
-            found = torch.stack([m.predict(known.motion, known.time).mean for m in self._members])
-            means = found.flatten(1, 2).double()  # (count, N, n)
-            errors.append(known.action.flatten(0, 1).double() - means.mean(0))
+        for recording in val:
+            predictions = torch.stack(
+                [m.predict(recording.motion, recording.time).mean for m in self._members]
+            )
+            means = predictions.flatten(1, 2).double()  # (count, N, n)
+            errors.append(recording.action.flatten(0, 1).double() - means.mean(0))
             terms.append(torch.stack([torch.ones_like(means[0]), means.var(0)], dim=-1))
-        self.spread.copy_(variances(torch.cat(terms), torch.cat(errors)))
+        self.variance_weights.copy_(fit_variance_components(torch.cat(terms), torch.cat(errors)))

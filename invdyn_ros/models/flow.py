@@ -16,17 +16,17 @@ from torch import Tensor, nn
 
 from invdyn_ros.config import PositiveInts, Validated
 from invdyn_ros.models.inverse_dynamics import ModelMetadata, Prediction
-from invdyn_ros.models.neural_network import Network, stacked
+from invdyn_ros.models.neural_network import NeuralNetwork, stack_observations
 from invdyn_ros.models.rectified_flow import (
-    MOST_STEPS,
+    MAX_INFERENCE_STEPS,
     UNet,
-    antithetic,
+    antithetic_noise,
     flow_loss,
-    follow,
-    fourier,
+    fourier_features,
+    integrate,
 )
 
-MEAN_SHARE = 0.1  # of the training rows at t = 0, where the velocity tells the mean
+START_FRACTION = 0.1  # of the training rows at t = 0, where the velocity tells the mean
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,9 @@ class FlowConfig(Validated):
     """Units of the encoders of motion and flow time."""
     step_dim: Annotated[int, Field(ge=2)] = 16
     """Fourier features of the flow time."""
-    steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 4
+    num_inference_steps: Annotated[int, Field(ge=1, le=MAX_INFERENCE_STEPS)] = 4
     """Steps from noise to action, 1 to 100."""
-    draws: Annotated[int, Field(ge=2)] = 16
+    num_samples: Annotated[int, Field(ge=2)] = 16
     """Actions drawn for the spread of a prediction."""
     n_obs_steps: PositiveInt = 1
     """Frames that a prediction looks at, its own among them."""
@@ -49,7 +49,7 @@ class FlowConfig(Validated):
     """Also give the network sin q and cos q, in which gravity is almost linear."""
 
 
-class Flow(Network):
+class Flow(NeuralNetwork):
     """Conditional flow matching p(a | motion): causal, and the only family with several modes.
 
     At t = 0 the noise says nothing about the action, so the velocity there is E[a | motion] - e:
@@ -65,7 +65,7 @@ class Flow(Network):
         """Build the network with fresh weights."""
         super().__init__(meta)
         config = self.config
-        inputs = config.n_obs_steps * self.feature_width + config.n_obs_steps - 1
+        inputs = config.n_obs_steps * self.feature_dim + config.n_obs_steps - 1
         self.encoder = nn.Sequential(
             nn.Linear(inputs, config.width),
             nn.SiLU(),
@@ -74,17 +74,15 @@ class Flow(Network):
             nn.Linear(config.width, config.width),
         )
         # as in `Gru`: regular stamps leave the columns of the time steps without effect
-        steps = self.encoder.get_parameter("0.weight")[
-            :, config.n_obs_steps * self.feature_width :
-        ]
+        steps = self.encoder.get_parameter("0.weight")[:, config.n_obs_steps * self.feature_dim :]
         nn.init.zeros_(steps)
-        self.clock = nn.Sequential(
+        self.step_encoder = nn.Sequential(
             nn.Linear(2 * (config.step_dim // 2), config.width),
             nn.SiLU(),
             nn.Linear(config.width, config.width),
         )
         self.net = UNet(self.n, config.width, config.down_dims)
-        self.register_buffer("noise", antithetic(config.draws, self.n))
+        self.register_buffer("noise", antithetic_noise(config.num_samples, self.n))
 
     @property
     def n_obs_steps(self) -> int:
@@ -93,44 +91,51 @@ class Flow(Network):
 
     def encode(self, motion: Tensor, time: Tensor) -> Tensor:
         """Return what the network sees of a motion (B, T, 3n) at times (B, T) [s]."""
-        history = self.config.n_obs_steps
-        frames = stacked(self.features(motion), history).flatten(-2)
-        steps = self.late(stacked(time, history))[..., 1:]
+        n_obs_steps = self.config.n_obs_steps
+        frames = stack_observations(self.features(motion), n_obs_steps).flatten(-2)
+        steps = self.interval_deviation(stack_observations(time, n_obs_steps))[..., 1:]
         return self.encoder(torch.cat([frames, steps], dim=-1))
 
-    def velocity(self, x: Tensor, t: Tensor, seen: Tensor) -> Tensor:
+    def velocity(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
         """Return dx/dt (..., n) at x (..., n) and flow time t (..., 1) or (1,), 0..1."""
-        return self.net(x, seen + self.clock(fourier(t, self.config.step_dim))) - x
+        return (
+            self.net(x, condition + self.step_encoder(fourier_features(t, self.config.step_dim)))
+            - x
+        )
 
     def predict_standardised(self, motion: Tensor, time: Tensor) -> Tensor:
         """Return the mean of the standardised target (B, T, n)."""
-        seen = self.encode(motion, time)
+        condition = self.encode(motion, time)
         start = torch.zeros_like(motion[..., : self.n])
-        return self.velocity(start, start.new_zeros(1), seen)
+        return self.velocity(start, start.new_zeros(1), condition)
 
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
         """Return the mean squared error of the velocity, at random noise and flow times.
 
         Outside training noise and times are always the same, so that losses can be compared.
         """
-        x1 = self.standardised(motion, action)
-        same = None if self.training else torch.Generator().manual_seed(0)
-        seen = self.encode(motion, time)
-        return flow_loss(lambda x, t: self.velocity(x, t, seen), x1, same, MEAN_SHARE)
+        x1 = self.standardised_target(motion, action)
+        generator = None if self.training else torch.Generator().manual_seed(0)
+        condition = self.encode(motion, time)
+        return flow_loss(
+            lambda x, t: self.velocity(x, t, condition), x1, generator, START_FRACTION
+        )
 
-    def follow(self, x: Tensor, seen: Tensor, steps: int) -> Tensor:
+    def integrate(self, x: Tensor, condition: Tensor, num_inference_steps: int) -> Tensor:
         """Return the standardised target that noise x (..., n) flows to."""
-        return follow(lambda at, t: self.velocity(at, t, seen), x, steps)
+        return integrate(lambda at, t: self.velocity(at, t, condition), x, num_inference_steps)
 
     def forward(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the mean of the actions, and the spread of those drawn with fixed noise."""
         noise = self.noise[:, None, None].expand(-1, *motion.shape[:2], -1)
-        drawn = self.follow(noise, self.encode(motion, time), self.config.steps)
-        std = drawn.std(0, correction=0) * self.target_std
-        return Prediction(self.restored(motion, self.predict_standardised(motion, time)), std)
+        samples = self.integrate(noise, self.encode(motion, time), self.config.num_inference_steps)
+        std = samples.std(0, correction=0) * self.target_std
+        return Prediction(
+            self.destandardised_action(motion, self.predict_standardised(motion, time)), std
+        )
 
     def sample_from_noise(
-        self, motion: Tensor, time: Tensor, noise: Tensor, steps: int | None = None
+        self, motion: Tensor, time: Tensor, noise: Tensor, num_inference_steps: int | None = None
     ) -> Tensor:
         """Return the actions (count, B, T, n) that noise of that shape flows to.
 
@@ -143,5 +148,11 @@ class Flow(Network):
         Raises:
             ValueError: no steps, or more than 100.
         """
-        config = self.config if steps is None else replace(self.config, steps=steps)
-        return self.restored(motion, self.follow(noise, self.encode(motion, time), config.steps))
+        config = (
+            self.config
+            if num_inference_steps is None
+            else replace(self.config, num_inference_steps=num_inference_steps)
+        )
+        return self.destandardised_action(
+            motion, self.integrate(noise, self.encode(motion, time), config.num_inference_steps)
+        )

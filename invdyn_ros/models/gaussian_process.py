@@ -21,26 +21,28 @@ JITTER = 1e-6  # on the diagonal of k(Z, Z), where two centres may coincide
 class GaussianProcess(NamedTuple):
     """The posterior of n joints with M centres of d features."""
 
-    centres: Tensor  # (n, M, d)
-    weight: Tensor  # (n, M)
-    known: Tensor  # (n, M, M)
+    inducing_points: Tensor  # (n, M, d)
+    mean_weights: Tensor  # (n, M)
+    variance_reduction: Tensor  # (n, M, M)
 
 
-def kernel(x: Tensor, centres: Tensor) -> Tensor:
+def kernel(x: Tensor, inducing_points: Tensor) -> Tensor:
     """Return k (..., n, M) between features (..., n, d) and centres (n, M, d)."""
-    cross = torch.einsum("...nd,nmd->...nm", x, centres)
-    square = x.square().sum(-1, keepdim=True) + centres.square().sum(-1) - 2 * cross
+    cross = torch.einsum("...nd,nmd->...nm", x, inducing_points)
+    square = x.square().sum(-1, keepdim=True) + inducing_points.square().sum(-1) - 2 * cross
     return torch.exp(-0.5 * square.clamp_min(0.0))
 
 
 def posterior(process: GaussianProcess, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and variance (..., n) at features (..., n, d); the prior is 0 and 1."""
-    k = kernel(x, process.centres)
-    learned = torch.einsum("...nm,nmk->...nk", k, process.known)
-    return (k * process.weight).sum(-1), (1 - learned.square().sum(-1)).clamp(0.0, 1.0)
+    k = kernel(x, process.inducing_points)
+    explained = torch.einsum("...nm,nmk->...nk", k, process.variance_reduction)
+    return (k * process.mean_weights).sum(-1), (1 - explained.square().sum(-1)).clamp(0.0, 1.0)
 
 
-def fit(x: Tensor, y: Tensor, weight: Tensor, noise: Tensor, centres: Tensor) -> GaussianProcess:
+def fit_gaussian_process(
+    x: Tensor, y: Tensor, weight: Tensor, noise: Tensor, inducing_points: Tensor
+) -> GaussianProcess:
     """Fit one process per joint.
 
     Args:
@@ -50,36 +52,40 @@ def fit(x: Tensor, y: Tensor, weight: Tensor, noise: Tensor, centres: Tensor) ->
         noise: variance of y's noise as a share of the prior's (n,).
         centres: (n, M, d), from `pivots`.
     """
-    eye = torch.eye(centres.shape[1]).to(x)
+    eye = torch.eye(inducing_points.shape[1]).to(x)
     noise = noise[:, None, None]
-    within = kernel(centres.transpose(0, 1), centres).transpose(0, 1)  # (n, M, M)
-    factor = torch.linalg.cholesky(within + JITTER * eye)
-    k = kernel(x, centres).transpose(0, 1) * weight.T.unsqueeze(-1)  # (n, N, M)
+    inducing_kernel = kernel(inducing_points.transpose(0, 1), inducing_points).transpose(
+        0, 1
+    )  # (n, M, M)
+    factor = torch.linalg.cholesky(inducing_kernel + JITTER * eye)
+    k = kernel(x, inducing_points).transpose(0, 1) * weight.T.unsqueeze(-1)  # (n, N, M)
     phi = torch.linalg.solve_triangular(factor, k.mT, upper=False)  # (n, M, N)
     root = torch.linalg.cholesky(phi @ phi.mT + noise * eye)
     mean = torch.cholesky_solve(phi @ (y * weight).T.unsqueeze(-1), root)  # (n, M, 1)
-    left = noise * torch.cholesky_inverse(root)  # posterior covariance
-    values, vectors = torch.linalg.eigh(eye - left)
-    known = vectors * values.clamp_min(0.0).sqrt().unsqueeze(-2)
-    both = torch.linalg.solve_triangular(factor.mT, torch.cat([mean, known], -1), upper=True)
-    return GaussianProcess(centres, both[..., 0], both[..., 1:])
+    posterior_covariance = noise * torch.cholesky_inverse(root)  # posterior covariance
+    values, vectors = torch.linalg.eigh(eye - posterior_covariance)
+    reduction = vectors * values.clamp_min(0.0).sqrt().unsqueeze(-2)
+    solution = torch.linalg.solve_triangular(
+        factor.mT, torch.cat([mean, reduction], -1), upper=True
+    )
+    return GaussianProcess(inducing_points, solution[..., 0], solution[..., 1:])
 
 
-def pivots(x: Tensor, count: int) -> Tensor:
+def select_inducing_points(x: Tensor, count: int) -> Tensor:
     """Return M = `count` of the features (N, n, d), per joint those that tell most (n, M, d).
 
     Rows come twice where there are fewer than that.
     """
     points = x.transpose(0, 1)  # (n, N, d)
     n, rows, _ = points.shape
-    left, factor = points.new_ones(n, rows), points.new_zeros(n, rows, count)
-    joint, chosen = torch.arange(n, device=x.device), []
+    residual_variance, factor = points.new_ones(n, rows), points.new_zeros(n, rows, count)
+    joint, selected = torch.arange(n, device=x.device), []
     for m in range(count):
-        pivot = left.argmax(1)
-        chosen.append(points[joint, pivot])
-        k = kernel(x, chosen[-1].unsqueeze(1))[..., 0].T  # (n, N)
+        pivot = residual_variance.argmax(1)
+        selected.append(points[joint, pivot])
+        k = kernel(x, selected[-1].unsqueeze(1))[..., 0].T  # (n, N)
         explained = (factor[..., :m] @ factor[joint, pivot, :m].unsqueeze(-1)).squeeze(-1)
-        scale = left[joint, pivot].clamp_min(JITTER).sqrt()
+        scale = residual_variance[joint, pivot].clamp_min(JITTER).sqrt()
         factor[..., m] = (k - explained) / scale.unsqueeze(-1)
-        left = (left - factor[..., m].square()).clamp_min(0.0)
-    return torch.stack(chosen, 1)
+        residual_variance = (residual_variance - factor[..., m].square()).clamp_min(0.0)
+    return torch.stack(selected, 1)

@@ -18,28 +18,40 @@ from torch import Tensor
 
 from invdyn_ros.config import Validated
 from invdyn_ros.data.windows import Windows
-from invdyn_ros.models.cross_validation import FOLDS, GAIN, TINY, Trial, blocks, choose
-from invdyn_ros.models.gaussian_process import GaussianProcess, fit, pivots, posterior
+from invdyn_ros.models.cross_validation import (
+    EPSILON,
+    MIN_IMPROVEMENT,
+    NUM_FOLDS,
+    CandidateResult,
+    select_candidate,
+    split_folds,
+)
+from invdyn_ros.models.gaussian_process import (
+    GaussianProcess,
+    fit_gaussian_process,
+    posterior,
+    select_inducing_points,
+)
 from invdyn_ros.models.inverse_dynamics import ModelMetadata, Prediction
 from invdyn_ros.models.least_squares_identification import (
+    DynamicParameters,
     NormalEquations,
-    Parameters,
     cross_identify,
-    direction,
     friction_terms,
+    normal_equations,
     row_weight,
-    sums,
+    smooth_sign,
 )
 from invdyn_ros.models.rigid_body import RigidBody
-from invdyn_ros.models.variance_components import variances
+from invdyn_ros.models.variance_components import fit_variance_components
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 
-NEAR = (1.0, 2.0)  # length scales of a joint's own motion, in its standard deviations
-FAR = (4.0, 8.0)  # of the motion of the whole arm
-NOISE = (1.0, 10.0, 100.0)  # variance of the noise, as a share of the prior's
-USUAL = 0.99  # quantile of the processes' variance out of sample that is still no surprise
+JOINT_LENGTH_SCALES = (1.0, 2.0)  # length scales of a joint's own motion, in its standard deviations
+ARM_LENGTH_SCALES = (4.0, 8.0)  # of the motion of the whole arm
+NOISE_RATIOS = (1.0, 10.0, 100.0)  # variance of the noise, as a share of the prior's
+IN_DISTRIBUTION_QUANTILE = 0.99  # quantile of the processes' variance out of sample that is still no surprise
 FilterTimes = Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)]
-OWN = 3  # features of a joint's own motion: direction, velocity, acceleration
+NUM_JOINT_FEATURES = 3  # features of a joint's own motion: direction, velocity, acceleration
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,7 @@ class HybridConfig(Validated):
     """[s] Candidates for the time over which friction turns at a reversal: a filter's trace."""
     num_inducing: PositiveInt = 64
     """Centres of each Gaussian process."""
-    rows: Annotated[int, Field(ge=FOLDS)] = 2000
+    num_selection_rows: Annotated[int, Field(ge=NUM_FOLDS)] = 2000
     """Rows of data, evenly spread, by which choices are made."""
 
 
@@ -82,166 +94,232 @@ class Hybrid(RigidBody):
 
     Config = HybridConfig
     config: HybridConfig  # type: ignore[assignment]
-    blur: Tensor  # (n,) [s]
-    scale: Tensor  # (n, d) inverse length scales
-    amplitude: Tensor  # (n,) in the target's unit, shrunk
-    spread: Tensor  # (n, 4) variances: noise, stick, process, doubt
-    usual: Tensor  # (n,) variance of the process, prior 1, that is no surprise
+    friction_filter_time: Tensor  # (n,) [s]
+    inverse_length_scale: Tensor  # (n, d) inverse length scales
+    output_scale: Tensor  # (n,) in the target's unit, shrunk
+    variance_weights: Tensor  # (n, 4) variances: noise, stick, process, doubt
+    in_distribution_variance: Tensor  # (n,) variance of the process, prior 1, that is no surprise
 
     def __init__(self, meta: ModelMetadata) -> None:
         """Start as the rigid body of the URDF in `meta`."""
         super().__init__(meta)
-        n, m, d = self.n, self.config.num_inducing, OWN + 3 * self.n
-        shapes: dict[str, tuple[int, ...]] = {"blur": (n,), "scale": (n, d), "amplitude": (n,)}
+        n, m, d = self.n, self.config.num_inducing, NUM_JOINT_FEATURES + 3 * self.n
+        shapes: dict[str, tuple[int, ...]] = {
+            "friction_filter_time": (n,),
+            "inverse_length_scale": (n, d),
+            "output_scale": (n,),
+        }
         shapes |= {
-            "spread": (n, 4),
-            "usual": (n,),
-            "centres": (n, m, d),
-            "weight": (n, m),
-            "known": (n, m, m),
+            "variance_weights": (n, 4),
+            "in_distribution_variance": (n,),
+            "inducing_points": (n, m, d),
+            "mean_weights": (n, m),
+            "variance_reduction": (n, m, m),
         }
         for name, shape in shapes.items():
             self.register_buffer(name, torch.zeros(shape, dtype=self.dtype))
 
-    def rigid(self, motion: Tensor) -> Tensor:
+    def rigid_body_target(self, motion: Tensor) -> Tensor:
         """Return the rigid body's target (..., n) of a motion (..., 3n)."""
         q, qd, qdd = motion.split(self.n, dim=-1)
-        friction = friction_terms(qd, qdd, self.config.coulomb_velocity, self.blur)
+        friction = friction_terms(qd, qdd, self.config.coulomb_velocity, self.friction_filter_time)
         return self.compliance * self.tree.torque(q, qd, qdd) + (friction * self.friction).sum(-1)
 
     def features(self, motion: Tensor) -> Tensor:
         """Return what the processes look at (..., n, d), before it is scaled."""
         _, qd, qdd = motion.split(self.n, dim=-1)
         _, v, a = self.motion_std.split(self.n)
-        turn = direction(qd, qdd, self.config.coulomb_velocity, self.blur)
-        own = torch.stack([2 * turn, qd / v, qdd / a], dim=-1)
-        whole = ((motion - self.motion_mean) / self.motion_std).unsqueeze(-2)
-        return torch.cat([own, whole.expand(*own.shape[:-1], 3 * self.n)], dim=-1)
+        direction = smooth_sign(qd, qdd, self.config.coulomb_velocity, self.friction_filter_time)
+        joint_features = torch.stack([2 * direction, qd / v, qdd / a], dim=-1)
+        arm_features = ((motion - self.motion_mean) / self.motion_std).unsqueeze(-2)
+        return torch.cat(
+            [joint_features, arm_features.expand(*joint_features.shape[:-1], 3 * self.n)], dim=-1
+        )
 
     def correction(self, motion: Tensor) -> tuple[Tensor, Tensor]:
         """Return what is added to the rigid body, and the variance of the whole (..., n)."""
         _, qd, qdd = motion.split(self.n, dim=-1)
-        process = GaussianProcess(*(self.get_buffer(name) for name in GaussianProcess._fields))
-        mean, unknown = posterior(process, self.features(motion) * self.scale)
-        still = 1 - direction(qd, qdd, self.config.coulomb_velocity, self.blur).square()
-        strange = ((unknown - self.usual) / (1 - self.usual)).clamp_min(0.0)
-        terms = torch.stack([torch.ones_like(still), still, unknown, strange], dim=-1)
-        return self.amplitude * mean, (terms * self.spread).sum(-1)
+        gaussian_process = GaussianProcess(
+            *(self.get_buffer(name) for name in GaussianProcess._fields)
+        )
+        mean, gp_variance = posterior(
+            gaussian_process, self.features(motion) * self.inverse_length_scale
+        )
+        stiction = (
+            1
+            - smooth_sign(
+                qd, qdd, self.config.coulomb_velocity, self.friction_filter_time
+            ).square()
+        )
+        out_of_distribution = (
+            (gp_variance - self.in_distribution_variance) / (1 - self.in_distribution_variance)
+        ).clamp_min(0.0)
+        terms = torch.stack(
+            [torch.ones_like(stiction), stiction, gp_variance, out_of_distribution], dim=-1
+        )
+        return self.output_scale * mean, (terms * self.variance_weights).sum(-1)
 
     def predict_target(self, motion: Tensor) -> Tensor:
         """Return the target (..., n) of a motion (..., 3n)."""
-        return self.rigid(motion) + self.correction(motion)[0]
+        return self.rigid_body_target(motion) + self.correction(motion)[0]
 
     def forward(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the actions and their standard deviation: tensors only, as an export needs."""
         correction, variance = self.correction(motion)
-        target = self.rigid(motion) + correction
+        target = self.rigid_body_target(motion) + correction
         return Prediction(self.action(motion, target), variance.clamp_min(0.0).sqrt())
 
-    def fit(self, train: Windows, valid: Windows) -> bool:
+    def fit(self, train: Windows, val: Windows) -> bool:
         """Identify the rigid body, then learn what it leaves over.
 
         `valid` is data too: every choice is made on blocks of both that are left out in turn.
         """
-        parts = (train, valid)
+        parts = (train, val)
         motion = torch.cat([part.motion.flatten(0, 1) for part in parts])
         action = torch.cat([part.action.flatten(0, 1) for part in parts])
         data = Rows(motion, self.target(motion, action))
-        index = torch.linspace(0, len(motion) - 1, min(len(motion), self.config.rows))
-        few = Rows(*(values[index.long()] for values in data))
-        folds = self._identify(few, data)
-        self._learn(few, folds)
+        index = torch.linspace(
+            0, len(motion) - 1, min(len(motion), self.config.num_selection_rows)
+        )
+        subset = Rows(*(values[index.long()] for values in data))
+        folds = self._identify(subset, data)
+        self._fit_gaussian_process(subset, folds)
         return True
 
-    def _sums(self, data: Rows, blur: Tensor) -> list[NormalEquations]:
-        slow, moving = self.config.coulomb_velocity, self.config.min_velocity
+    def _normal_equations(self, data: Rows, filter_time: Tensor) -> list[NormalEquations]:
+        coulomb_velocity, min_velocity = self.config.coulomb_velocity, self.config.min_velocity
         return [
-            sums(self.tree, motion, target, slow, moving, blur)
-            for motion, target in zip(*map(blocks, data), strict=True)
+            normal_equations(
+                self.tree, motion, target, coulomb_velocity, min_velocity, filter_time
+            )
+            for motion, target in zip(*map(split_folds, data), strict=True)
         ]
 
-    def _identify(self, few: Rows, data: Rows) -> list[Parameters]:
+    def _identify(self, subset: Rows, data: Rows) -> list[DynamicParameters]:
         """Fill the rigid body in; return what it is without each block of `few`."""
-        torques, prior = self.meta.action_unit == "N m", self.tree.inertial.flatten()
-        tried = [torch.full_like(self.blur, blur) for blur in self.config.friction_filter_times]
+        is_torque, prior = self.meta.action_unit == "N m", self.tree.inertial.flatten()
+        candidates = [
+            torch.full_like(self.friction_filter_time, blur)
+            for blur in self.config.friction_filter_times
+        ]
         errors = torch.stack(
-            [cross_identify(self._sums(few, blur), prior, torques)[2] for blur in tried]
+            [
+                cross_identify(self._normal_equations(subset, blur), prior, is_torque)[2]
+                for blur in candidates
+            ]
         )
-        best = torch.where(errors.min(0).values < (1 - GAIN) * errors[0], errors.argmin(0), 0)
-        self.blur.copy_(torch.stack(tried)[best, torch.arange(self.n)])
-        final = cross_identify(self._sums(data, self.blur), prior, torques)[0]
-        folds = cross_identify(self._sums(few, self.blur), prior, torques)[1]
-        self._take(final)
+        best = torch.where(
+            errors.min(0).values < (1 - MIN_IMPROVEMENT) * errors[0], errors.argmin(0), 0
+        )
+        self.friction_filter_time.copy_(torch.stack(candidates)[best, torch.arange(self.n)])
+        final = cross_identify(
+            self._normal_equations(data, self.friction_filter_time), prior, is_torque
+        )[0]
+        folds = cross_identify(
+            self._normal_equations(subset, self.friction_filter_time), prior, is_torque
+        )[1]
+        self._set_parameters(final)
         return folds
 
-    def _take(self, found: Parameters) -> None:
-        self.tree.inertial.copy_(found.inertial.view(self.n, 10))
-        self.friction.copy_(found.friction)
-        self.compliance.copy_(found.compliance)
+    def _set_parameters(self, parameters: DynamicParameters) -> None:
+        self.tree.inertial.copy_(parameters.inertial.view(self.n, 10))
+        self.friction.copy_(parameters.friction)
+        self.compliance.copy_(parameters.compliance)
 
-    def _learn(self, data: Rows, folds: list[Parameters]) -> None:
+    def _fit_gaussian_process(self, data: Rows, folds: list[DynamicParameters]) -> None:
         """Choose each joint's process on blocks left out, then make it of all rows."""
-        final = Parameters(self.tree.inertial.flatten(), self.friction, self.compliance)
-        left = [data.target - self._rigid(data.motion, found) for found in folds]  # each (N, n)
-        outside = torch.cat([blocks(part)[k] for k, part in enumerate(left)])
+        final = DynamicParameters(self.tree.inertial.flatten(), self.friction, self.compliance)
+        residuals = [
+            data.target - self._rigid_body_target(data.motion, found) for found in folds
+        ]  # each (N, n)
+        val_residual = torch.cat([split_folds(part)[k] for k, part in enumerate(residuals)])
         weight = row_weight(data.motion[:, self.n : 2 * self.n], self.config.min_velocity)
-        size = ((outside * weight).square().sum(0) / weight.square().sum(0)).sqrt()
-        size = size.clamp_min(TINY * data.target.std(0)).clamp_min(TINY)
+        residual_scale = ((val_residual * weight).square().sum(0) / weight.square().sum(0)).sqrt()
+        residual_scale = residual_scale.clamp_min(EPSILON * data.target.std(0)).clamp_min(EPSILON)
         x = self.features(data.motion)
-        trials = [
+        candidates = [
             trial
-            for near, far in product(NEAR, FAR)
-            for trial in self._try(x, [part / size for part in left], weight, near, far)
-        ]
-        best, shrink, mean, variance = choose(trials, outside / size, weight)
-        noise = torch.stack([trial.noise for trial in trials])[best, torch.arange(self.n)]
-        self.scale.copy_(torch.stack([t.scale for t in trials])[best, torch.arange(self.n)])
-        rest = (data.target - self._rigid(data.motion, final)) / size
-        scaled = x * self.scale
-        process = fit(scaled, rest, weight, noise, pivots(scaled, self.config.num_inducing))
-        for name, value in process._asdict().items():
-            self.get_buffer(name).copy_(value)
-        self.amplitude.copy_(shrink * size)
-        self._spread(data, outside - shrink * size * mean, variance)
-
-    def _try(
-        self, x: Tensor, left: list[Tensor], weight: Tensor, near: float, far: float
-    ) -> list[Trial]:
-        """Fit with given length scales, without each block in turn, and predict that block."""
-        scale = x.new_full(x.shape[1:], 1 / far)
-        scale[:, :OWN] = 1 / near
-        scaled, results = x * scale, []
-        parts = list(zip(*(blocks(values) for values in (scaled, weight)), strict=True))
-        for k, (inside, _) in enumerate(parts):
-            others = [part for i, part in enumerate(parts) if i != k]
-            xs, ws = (torch.cat(column) for column in zip(*others, strict=True))
-            ys = torch.cat([y for i, y in enumerate(blocks(left[k])) if i != k])
-            centres = pivots(xs, self.config.num_inducing)
-            noises = [x.new_full((self.n,), noise) for noise in NOISE]
-            results.append(
-                [posterior(fit(xs, ys, ws, noise, centres), inside) for noise in noises]
+            for joint_scale, arm_scale in product(JOINT_LENGTH_SCALES, ARM_LENGTH_SCALES)
+            for trial in self._cross_validate(
+                x, [part / residual_scale for part in residuals], weight, joint_scale, arm_scale
             )
-        trials = []
+        ]
+        best, shrinkage, mean, variance = select_candidate(
+            candidates, val_residual / residual_scale, weight
+        )
+        noise = torch.stack([trial.noise for trial in candidates])[best, torch.arange(self.n)]
+        self.inverse_length_scale.copy_(
+            torch.stack([t.inverse_length_scale for t in candidates])[best, torch.arange(self.n)]
+        )
+        residual = (data.target - self._rigid_body_target(data.motion, final)) / residual_scale
+        scaled = x * self.inverse_length_scale
+        gaussian_process = fit_gaussian_process(
+            scaled,
+            residual,
+            weight,
+            noise,
+            select_inducing_points(scaled, self.config.num_inducing),
+        )
+        for name, value in gaussian_process._asdict().items():
+            self.get_buffer(name).copy_(value)
+        self.output_scale.copy_(shrinkage * residual_scale)
+        self._fit_variance(data, val_residual - shrinkage * residual_scale * mean, variance)
+
+    def _cross_validate(
+        self,
+        x: Tensor,
+        residuals: list[Tensor],
+        weight: Tensor,
+        joint_scale: float,
+        arm_scale: float,
+    ) -> list[CandidateResult]:
+        """Fit with given length scales, without each block in turn, and predict that block."""
+        inverse_length_scale = x.new_full(x.shape[1:], 1 / arm_scale)
+        inverse_length_scale[:, :NUM_JOINT_FEATURES] = 1 / joint_scale
+        scaled, results = x * inverse_length_scale, []
+        parts = list(zip(*(split_folds(values) for values in (scaled, weight)), strict=True))
+        for k, (held_out, _) in enumerate(parts):
+            training_parts = [part for i, part in enumerate(parts) if i != k]
+            xs, ws = (torch.cat(column) for column in zip(*training_parts, strict=True))
+            ys = torch.cat([y for i, y in enumerate(split_folds(residuals[k])) if i != k])
+            inducing_points = select_inducing_points(xs, self.config.num_inducing)
+            noises = [x.new_full((self.n,), noise) for noise in NOISE_RATIOS]
+            results.append(
+                [
+                    posterior(fit_gaussian_process(xs, ys, ws, noise, inducing_points), held_out)
+                    for noise in noises
+                ]
+            )
+        candidates = []
         for i, noise in enumerate(noises):
             mean, variance = (torch.cat(c) for c in zip(*(row[i] for row in results), strict=True))
-            trials.append(Trial(scale, noise, mean, variance))
-        return trials
+            candidates.append(CandidateResult(inverse_length_scale, noise, mean, variance))
+        return candidates
 
-    def _rigid(self, motion: Tensor, found: Parameters) -> Tensor:
+    def _rigid_body_target(self, motion: Tensor, parameters: DynamicParameters) -> Tensor:
         """Return the target (N, n) by a rigid body of other parameters."""
         q, qd, qdd = motion.split(self.n, dim=-1)
-        terms = friction_terms(qd, qdd, self.config.coulomb_velocity, self.blur)
-        torque = self.tree.torque(q, qd, qdd, found.inertial.view(self.n, 10))
-        return found.compliance * torque + (terms * found.friction).sum(-1)
+        terms = friction_terms(qd, qdd, self.config.coulomb_velocity, self.friction_filter_time)
+        torque = self.tree.torque(q, qd, qdd, parameters.inertial.view(self.n, 10))
+        return parameters.compliance * torque + (terms * parameters.friction).sum(-1)
 
-    def _spread(self, data: Rows, error: Tensor, variance: Tensor) -> None:
+    def _fit_variance(self, data: Rows, error: Tensor, variance: Tensor) -> None:
         """Fit the variances to the errors (N, n) on blocks left out."""
         _, qd, qdd = data.motion.split(self.n, dim=-1)
-        still = 1 - direction(qd, qdd, self.config.coulomb_velocity, self.blur).square()
-        terms = torch.stack([torch.ones_like(still), still, variance], dim=-1)  # (N, n, 3)
-        self.usual.copy_(variance.quantile(USUAL, dim=0).clamp_max(USUAL))
-        self.spread[:, :3] = variances(terms, error)
-        believed = RigidBodyTree.from_urdf(self.meta.urdf, self.meta.joint_names, dtype=self.dtype)
-        urdf = self.compliance * believed.torque(*data.motion.split(self.n, dim=-1))
-        learned = (self.rigid(data.motion) - urdf).square().mean(0)
-        self.spread[:, 3] = torch.maximum(learned, error.square().mean(0))
+        stiction = (
+            1
+            - smooth_sign(
+                qd, qdd, self.config.coulomb_velocity, self.friction_filter_time
+            ).square()
+        )
+        terms = torch.stack([torch.ones_like(stiction), stiction, variance], dim=-1)  # (N, n, 3)
+        self.in_distribution_variance.copy_(
+            variance.quantile(IN_DISTRIBUTION_QUANTILE, dim=0).clamp_max(IN_DISTRIBUTION_QUANTILE)
+        )
+        self.variance_weights[:, :3] = fit_variance_components(terms, error)
+        urdf_tree = RigidBodyTree.from_urdf(
+            self.meta.urdf, self.meta.joint_names, dtype=self.dtype
+        )
+        urdf = self.compliance * urdf_tree.torque(*data.motion.split(self.n, dim=-1))
+        model_change = (self.rigid_body_target(data.motion) - urdf).square().mean(0)
+        self.variance_weights[:, 3] = torch.maximum(model_change, error.square().mean(0))

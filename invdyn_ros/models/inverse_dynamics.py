@@ -40,7 +40,7 @@ class ModelMetadata:
     urdf: str
     config: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
-    frame: tuple[int, ...] = ()
+    image_size: tuple[int, ...] = ()
 
 
 class Prediction(NamedTuple):
@@ -72,7 +72,7 @@ class InverseDynamics(nn.Module, ABC):
         self.meta = meta
         self.config: Any = from_mapping(self.Config, meta.config, meta.family)
         n = self.n
-        for name, width, value in _STANDARD:
+        for name, width, value in _STANDARDISATION_BUFFERS:
             self.register_buffer(name, torch.full((width * n,), value, dtype=self.dtype))
 
     @property
@@ -81,7 +81,7 @@ class InverseDynamics(nn.Module, ABC):
         return len(self.meta.joint_names)
 
     @property
-    def width(self) -> int:
+    def input_dim(self) -> int:
         """Numbers per frame that the model reads."""
         return 3 * self.n
 
@@ -130,7 +130,7 @@ class InverseDynamics(nn.Module, ABC):
         if training:
             self.eval()
         try:
-            return self.forward(*self._own(motion, time))
+            return self.forward(*self._prepare_inputs(motion, time))
         finally:
             if training:
                 self.train()
@@ -140,10 +140,10 @@ class InverseDynamics(nn.Module, ABC):
         self,
         motion: Tensor,
         time: Tensor,
-        count: int = 1,
+        num_samples: int = 1,
         temperature: float = 1.0,
         generator: torch.Generator | None = None,
-        **how: Any,
+        **kwargs: Any,
     ) -> Tensor:
         """Draw actions (count, B, T, n); a family without a spread always draws its mean.
 
@@ -158,26 +158,26 @@ class InverseDynamics(nn.Module, ABC):
         Raises:
             ValueError: no draws, or a negative temperature.
         """
-        if count < 1 or not temperature >= 0:
+        if num_samples < 1 or not temperature >= 0:
             raise ValueError(
-                f"count is {count} and temperature {temperature}; "
+                f"count is {num_samples} and temperature {temperature}; "
                 "right are at least 1 and a number from 0 up"
             )
-        motion, time = self._own(motion, time)
-        noise = normal((count, *motion.shape[:2], self.n), motion, generator)
-        return self.sample_from_noise(motion, time, temperature * noise, **how)
+        motion, time = self._prepare_inputs(motion, time)
+        noise = normal_noise((num_samples, *motion.shape[:2], self.n), motion, generator)
+        return self.sample_from_noise(motion, time, temperature * noise, **kwargs)
 
     def sample_from_noise(self, motion: Tensor, time: Tensor, noise: Tensor) -> Tensor:
         """Return the actions (count, B, T, n) that normal noise of that shape makes."""
         mean, std = self.predict(motion, time)
         return mean + (0.0 if std is None else std) * noise
 
-    def _own(self, motion: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+    def _prepare_inputs(self, motion: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
         """Return a motion in the type of the model."""
         # seconds since 1970 have no milliseconds in single precision
         return motion.to(self.dtype), (time - time[..., -1:]).to(self.dtype)
 
-    def fit(self, train: Windows, valid: Windows) -> bool:
+    def fit(self, train: Windows, val: Windows) -> bool:
         """Fit in closed form and return True; False asks for gradient descent on `loss`."""
         return False
 
@@ -185,7 +185,7 @@ class InverseDynamics(nn.Module, ABC):
         """Return mean and spread (width,) of what the model was trained on."""
         return self.motion_mean, self.motion_std
 
-    def calibrate(self, valid: Iterable[Windows]) -> None:
+    def calibrate(self, val: Iterable[Windows]) -> None:
         """Fit to whole recordings, one window each, what training data show too well.
 
         That is the standard deviation, of a family that has one, or how far to trust an answer.
@@ -198,11 +198,11 @@ class InverseDynamics(nn.Module, ABC):
             self.target(train.motion, train.action).flatten(0, 1),
         )
         for name, values in (("motion", motion), ("target", target)):
-            spread = values.std(0, correction=0)
+            std = values.std(0, correction=0)
             # a column that never changes carries nothing: scale 1 keeps it finite
-            spread = torch.where(spread > 1e-9, spread, torch.ones_like(spread))
+            std = torch.where(std > 1e-9, std, torch.ones_like(std))
             getattr(self, f"{name}_mean").copy_(values.mean(0))
-            getattr(self, f"{name}_std").copy_(spread)
+            getattr(self, f"{name}_std").copy_(std)
 
     def target(self, motion: Tensor, action: Tensor) -> Tensor:
         """Return what the family models: the action, or for a servo its offset u - q [rad]."""
@@ -213,7 +213,7 @@ class InverseDynamics(nn.Module, ABC):
         return target + motion[..., : self.n] if self.meta.action_unit == "rad" else target
 
 
-def normal(shape: Sequence[int], like: Tensor, generator: torch.Generator | None) -> Tensor:
+def normal_noise(shape: Sequence[int], like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Return standard normal noise in the type and on the device of `like`.
 
     It is drawn where the generator lives, so that a seed means the same on every device.
@@ -223,7 +223,7 @@ def normal(shape: Sequence[int], like: Tensor, generator: torch.Generator | None
     return noise.to(like.device)
 
 
-_STANDARD = (
+_STANDARDISATION_BUFFERS = (
     ("motion_mean", 3, 0.0),
     ("motion_std", 3, 1.0),
     ("target_mean", 1, 0.0),

@@ -21,12 +21,14 @@ from torch import Tensor
 
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 
-FRICTION = 4  # viscous, Coulomb, offset, rotor inertia
+NUM_FRICTION_TERMS = 4  # viscous, Coulomb, offset, rotor inertia
 RIDGES = tuple(10.0**k for k in range(-13, -1))  # of normal equations with unit diagonal
-UNSEEN = 1e-16  # share of the largest diagonal; what is below is rounding, not a parameter
-STICKING = 0.01  # weight of a joint that may stick, beside 1
-SMALLEST = 1e-12  # share of the target's power that no error is below
-CHUNK = 4096  # rows per pass, to bound memory
+MIN_RELATIVE_DIAGONAL = (
+    1e-16  # share of the largest diagonal; what is below is rounding, not a parameter
+)
+STICTION_WEIGHT = 0.01  # weight of a joint that may stick, beside 1
+MIN_RELATIVE_ERROR = 1e-12  # share of the target's power that no error is below
+CHUNK_SIZE = 4096  # rows per pass, to bound memory
 
 
 class NormalEquations(NamedTuple):
@@ -34,11 +36,11 @@ class NormalEquations(NamedTuple):
 
     gram: Tensor  # (n, m, m)
     moment: Tensor  # (n, m)
-    power: Tensor  # (n,)
-    rows: int
+    target_power: Tensor  # (n,)
+    num_rows: int
 
 
-class Parameters(NamedTuple):
+class DynamicParameters(NamedTuple):
     """What identification finds."""
 
     inertial: Tensor  # (10 n,)
@@ -46,28 +48,34 @@ class Parameters(NamedTuple):
     compliance: Tensor  # (n,)
 
 
-def direction(qd: Tensor, qdd: Tensor, slow: float, blur: Tensor | float = 0.0) -> Tensor:
+def smooth_sign(
+    qd: Tensor, qdd: Tensor, coulomb_velocity: float, filter_time: Tensor | float = 0.0
+) -> Tensor:
     """Return which way each joint moves (..., n), from -1 to 1.
 
     A recorded effort is often low-pass filtered, so that Coulomb friction turns over the same
     time `blur` [s] at every reversal, whatever the velocity: at acceleration qdd that is the
     velocity blur qdd.
     """
-    return torch.tanh(qd / torch.sqrt(slow**2 + (blur * qdd) ** 2))
+    return torch.tanh(qd / torch.sqrt(coulomb_velocity**2 + (filter_time * qdd) ** 2))
 
 
-def friction_terms(qd: Tensor, qdd: Tensor, slow: float, blur: Tensor | float = 0.0) -> Tensor:
+def friction_terms(
+    qd: Tensor, qdd: Tensor, coulomb_velocity: float, filter_time: Tensor | float = 0.0
+) -> Tensor:
     """Return [qd, direction, 1, qdd] (..., n, 4)."""
-    return torch.stack([qd, direction(qd, qdd, slow, blur), torch.ones_like(qd), qdd], dim=-1)
+    return torch.stack(
+        [qd, smooth_sign(qd, qdd, coulomb_velocity, filter_time), torch.ones_like(qd), qdd], dim=-1
+    )
 
 
-def sums(
+def normal_equations(
     tree: RigidBodyTree,
     motion: Tensor,
     target: Tensor,
-    slow: float,
-    moving: float = 0.0,
-    blur: Tensor | float = 0.0,
+    coulomb_velocity: float,
+    min_velocity: float = 0.0,
+    filter_time: Tensor | float = 0.0,
 ) -> NormalEquations:
     """Sum over motion (N, 3n) and target (N, n).
 
@@ -80,13 +88,13 @@ def sums(
             to its friction, so its torque says little about its motion.
         blur: time [s] over which friction turns at a reversal, of all joints or (n,).
     """
-    n, m = target.shape[-1], 10 * target.shape[-1] + FRICTION
+    n, m = target.shape[-1], 10 * target.shape[-1] + NUM_FRICTION_TERMS
     gram, moment, power = target.new_zeros(n, m, m), target.new_zeros(n, m), target.new_zeros(n)
-    for rows, y in zip(motion.split(CHUNK), target.split(CHUNK), strict=True):
+    for rows, y in zip(motion.split(CHUNK_SIZE), target.split(CHUNK_SIZE), strict=True):
         q, qd, qdd = rows.split(n, dim=-1)
-        friction = friction_terms(qd, qdd, slow, blur)
+        friction = friction_terms(qd, qdd, coulomb_velocity, filter_time)
         columns = torch.cat([tree.regressor(q, qd, qdd), friction], dim=-1)
-        weight = row_weight(qd, moving)
+        weight = row_weight(qd, min_velocity)
         A = (columns * weight[..., None]).transpose(0, 1)  # (n, rows, m)
         y = y * weight
         gram += A.mT @ A
@@ -95,34 +103,38 @@ def sums(
     return NormalEquations(gram, moment, power, len(target))
 
 
-def row_weight(qd: Tensor, moving: float) -> Tensor:
+def row_weight(qd: Tensor, min_velocity: float) -> Tensor:
     """Return how much a row counts for each joint (..., n)."""
-    return torch.where(qd.abs() >= moving, 1.0, STICKING).to(qd)
+    return torch.where(qd.abs() >= min_velocity, 1.0, STICTION_WEIGHT).to(qd)
 
 
-def total(parts: Sequence[NormalEquations]) -> NormalEquations:
+def sum_normal_equations(parts: Sequence[NormalEquations]) -> NormalEquations:
     """Return the sums over several parts of the data."""
     gram, moment, power = (
         torch.stack([part[i] for part in parts]).sum(0)  # type: ignore[misc]
         for i in range(3)
     )
-    return NormalEquations(gram, moment, power, sum(part.rows for part in parts))
+    return NormalEquations(gram, moment, power, sum(part.num_rows for part in parts))
 
 
-def residual(data: NormalEquations, found: Parameters) -> Tensor:
+def mean_squared_error(data: NormalEquations, parameters: DynamicParameters) -> Tensor:
     """Return the mean squared error per joint (n,)."""
-    x = torch.cat([found.compliance[:, None] * found.inertial, found.friction], dim=-1)  # (n, m)
+    x = torch.cat(
+        [parameters.compliance[:, None] * parameters.inertial, parameters.friction], dim=-1
+    )  # (n, m)
     quadratic = torch.einsum("jm,jmk,jk->j", x, data.gram, x)
-    return ((data.power - 2 * (x * data.moment).sum(-1) + quadratic) / data.rows).clamp_min(0.0)
+    return (
+        (data.target_power - 2 * (x * data.moment).sum(-1) + quadratic) / data.num_rows
+    ).clamp_min(0.0)
 
 
 def identify(
     train: NormalEquations,
-    valid: NormalEquations,
+    val: NormalEquations,
     prior: Tensor,
-    torques: bool,
+    is_torque: bool,
     ridges: Sequence[float] = RIDGES,
-) -> Parameters:
+) -> DynamicParameters:
     """Find all parameters, with a ridge towards the URDF's inertia and zero friction.
 
     Many parameters never show in the torque (only base parameters do); the ridge leaves those at
@@ -136,27 +148,29 @@ def identify(
         torques: the target is the torque, so compliance is 1.
         ridges: strengths to choose from.
     """
-    start = Parameters(
-        prior, torch.zeros_like(train.moment[:, len(prior) :]), torch.ones_like(train.power)
+    start = DynamicParameters(
+        prior, torch.zeros_like(train.moment[:, len(prior) :]), torch.ones_like(train.target_power)
     )
-    if not torques:
+    if not is_torque:
         start = _with_compliance(train, start)
-    spread = (train.power / train.rows).clamp_min(1e-30)
-    weights = 1 / spread
+    target_power = (train.target_power / train.num_rows).clamp_min(1e-30)
+    weights = 1 / target_power
     best = start
-    for _ in range(2 if torques else 6):
-        tried = _ridge(train, best, prior, weights, ridges)
-        best = min(tried, key=lambda found: float((weights * residual(valid, found)).sum()))
-        if not torques:
+    for _ in range(2 if is_torque else 6):
+        candidates = _solve_ridge(train, best, prior, weights, ridges)
+        best = min(
+            candidates, key=lambda found: float((weights * mean_squared_error(val, found)).sum())
+        )
+        if not is_torque:
             best = _with_compliance(train, best)
         # the floor keeps noise-free data from making one joint weigh all
-        weights = 1 / torch.maximum(residual(train, best), 1e-6 * spread)
+        weights = 1 / torch.maximum(mean_squared_error(train, best), 1e-6 * target_power)
     return best
 
 
 def cross_identify(
-    blocks: Sequence[NormalEquations], prior: Tensor, torques: bool
-) -> tuple[Parameters, list[Parameters], Tensor]:
+    folds: Sequence[NormalEquations], prior: Tensor, is_torque: bool
+) -> tuple[DynamicParameters, list[DynamicParameters], Tensor]:
     """Identify with the ridge that does best on blocks left out in turn.
 
     Returns:
@@ -164,56 +178,65 @@ def cross_identify(
         blocks left out.
     """
     ridges = RIDGES[1::2]
-    everything = total(blocks)
-    rest = [total([*blocks[:k], *blocks[k + 1 :]]) for k in range(len(blocks))]
-    found = [[identify(part, part, prior, torques, (ridge,)) for part in rest] for ridge in ridges]
-    share = torch.tensor([block.rows / everything.rows for block in blocks]).to(prior)
+    total = sum_normal_equations(folds)
+    training_parts = [
+        sum_normal_equations([*folds[:k], *folds[k + 1 :]]) for k in range(len(folds))
+    ]
+    candidates = [
+        [identify(part, part, prior, is_torque, (ridge,)) for part in training_parts]
+        for ridge in ridges
+    ]
+    fraction = torch.tensor([block.num_rows / total.num_rows for block in folds]).to(prior)
     errors = torch.stack(
-        [torch.stack(list(map(residual, blocks, row))).T @ share for row in found]
+        [torch.stack(list(map(mean_squared_error, folds, row))).T @ fraction for row in candidates]
     )  # (ridges, n)
     # the floor keeps noise-free data from choosing by rounding errors
-    floor = SMALLEST * everything.power / everything.rows
+    floor = MIN_RELATIVE_ERROR * total.target_power / total.num_rows
     errors = torch.maximum(errors, floor.clamp_min(torch.finfo(prior.dtype).tiny))
     best = int((errors / errors.min(0).values).sum(1).argmin())
-    final = identify(everything, everything, prior, torques, (ridges[best],))
-    return final, found[best], errors[best]
+    final = identify(total, total, prior, is_torque, (ridges[best],))
+    return final, candidates[best], errors[best]
 
 
-def _ridge(
+def _solve_ridge(
     data: NormalEquations,
-    start: Parameters,
+    start: DynamicParameters,
     prior: Tensor,
     weights: Tensor,
     ridges: Sequence[float],
-) -> list[Parameters]:
+) -> list[DynamicParameters]:
     """Solve for inertia and friction at given compliance, once for each ridge."""
     k, n = len(prior), len(weights)
-    width = k + n * FRICTION
+    width = k + n * NUM_FRICTION_TERMS
     H, g = prior.new_zeros(width, width), prior.new_zeros(width)
-    x0 = torch.cat([prior, prior.new_zeros(n * FRICTION)])
+    x0 = torch.cat([prior, prior.new_zeros(n * NUM_FRICTION_TERMS)])
     for j in range(n):
-        pick = torch.cat([torch.arange(k), k + FRICTION * j + torch.arange(FRICTION)]).to(
-            prior.device
-        )
-        columns = torch.cat([start.compliance[j].expand(k), prior.new_ones(FRICTION)])
+        index = torch.cat(
+            [torch.arange(k), k + NUM_FRICTION_TERMS * j + torch.arange(NUM_FRICTION_TERMS)]
+        ).to(prior.device)
+        columns = torch.cat([start.compliance[j].expand(k), prior.new_ones(NUM_FRICTION_TERMS)])
         gram = columns[:, None] * data.gram[j] * columns
-        H[pick[:, None], pick] += weights[j] * gram
-        g[pick] += weights[j] * (columns * data.moment[j] - gram @ x0[pick])
+        H[index[:, None], index] += weights[j] * gram
+        g[index] += weights[j] * (columns * data.moment[j] - gram @ x0[index])
     diagonal = H.diagonal()
-    seen = diagonal > UNSEEN * diagonal.max()
-    D = torch.where(seen, diagonal.rsqrt(), 0.0)  # 0: the parameter stays where it is
+    observable = diagonal > MIN_RELATIVE_DIAGONAL * diagonal.max()
+    D = torch.where(observable, diagonal.rsqrt(), 0.0)  # 0: the parameter stays where it is
     values, U = torch.linalg.eigh(D[:, None] * H * D)
     projected = U.T @ (D * g)
-    found = []
+    solutions = []
     for ridge in ridges:
         x = x0 + D * (U @ (projected / (values.clamp_min(0.0) + ridge)))
-        found.append(Parameters(x[:k], x[k:].view(n, FRICTION), start.compliance))
-    return found
+        solutions.append(
+            DynamicParameters(x[:k], x[k:].view(n, NUM_FRICTION_TERMS), start.compliance)
+        )
+    return solutions
 
 
-def _with_compliance(data: NormalEquations, start: Parameters) -> Parameters:
+def _with_compliance(data: NormalEquations, start: DynamicParameters) -> DynamicParameters:
     """Solve for compliance and friction of each joint at given inertia."""
-    T = torch.block_diag(start.inertial[:, None], torch.eye(FRICTION).to(start.inertial))  # (m, 5)
+    T = torch.block_diag(
+        start.inertial[:, None], torch.eye(NUM_FRICTION_TERMS).to(start.inertial)
+    )  # (m, 5)
     H, g = T.T @ data.gram @ T, data.moment @ T
     D = H.diagonal(dim1=-2, dim2=-1)
     D = torch.where(D > 0, D, torch.ones_like(D)).rsqrt()
@@ -221,4 +244,4 @@ def _with_compliance(data: NormalEquations, start: Parameters) -> Parameters:
         H
     )  # a joint without gravity: inertia and rotor look alike
     x = D * torch.linalg.solve(D[:, :, None] * H * D[:, None, :] + ridge, D * g)
-    return Parameters(start.inertial, x[:, 1:], x[:, 0])
+    return DynamicParameters(start.inertial, x[:, 1:], x[:, 0])

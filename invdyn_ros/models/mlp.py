@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from invdyn_ros.config import Validated
 from invdyn_ros.models.inverse_dynamics import ModelMetadata
-from invdyn_ros.models.neural_network import ACTIVATIONS, Network
+from invdyn_ros.models.neural_network import ACTIVATIONS, NeuralNetwork
 
 
 @dataclass(frozen=True)
-class MlpConfig(Validated):
+class MLPConfig(Validated):
     """Shape of the network."""
 
     width: PositiveInt = 256
@@ -28,16 +28,16 @@ class MlpConfig(Validated):
     """Also give the network sin q and cos q, in which gravity is almost linear."""
 
 
-class Mlp(Network):
+class MLP(NeuralNetwork):
     """Multilayer perceptron from [q, qd, qdd] to the action, each frame alone, so causal."""
 
-    Config = MlpConfig
-    config: MlpConfig
+    Config = MLPConfig
+    config: MLPConfig
 
     def __init__(self, meta: ModelMetadata) -> None:
         """Build the network with fresh weights."""
         super().__init__(meta)
-        sizes = [self.feature_width, *[self.config.width] * self.config.depth]
+        sizes = [self.feature_dim, *[self.config.width] * self.config.depth]
         layers: list[nn.Module] = []
         for width_in, width_out in pairwise(sizes):
             layers += [nn.Linear(width_in, width_out), ACTIVATIONS[self.config.activation]()]

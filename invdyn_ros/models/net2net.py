@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from invdyn_ros.models.enhanced import BASES, Enhanced
+from invdyn_ros.models.enhanced import BASE_FAMILIES, Enhanced
 from invdyn_ros.models.inverse_dynamics import InverseDynamics
 
 
@@ -20,11 +20,13 @@ def convert(model: InverseDynamics, **fields: Any) -> Enhanced:
         ValueError: a family that cannot be converted, or an unknown field.
     """
     meta = model.meta
-    if meta.family not in BASES:
-        raise ValueError(f"a '{meta.family}' cannot be converted; only {' and '.join(BASES)} can")
+    if meta.family not in BASE_FAMILIES:
+        raise ValueError(
+            f"a '{meta.family}' cannot be converted; only {' and '.join(BASE_FAMILIES)} can"
+        )
     base = {"family": meta.family, "config": dict(meta.config)}
-    made = Enhanced(replace(meta, family="enhanced", config=fields | {"base": base}))
-    made.get_submodule("base").load_state_dict(model.state_dict())
+    enhanced = Enhanced(replace(meta, family="enhanced", config=fields | {"base": base}))
+    enhanced.get_submodule("base").load_state_dict(model.state_dict())
     for name, value in model.named_buffers(recurse=False):
-        made.get_buffer(name).copy_(value)
-    return made.to(model.motion_mean.device).train(model.training)
+        enhanced.get_buffer(name).copy_(value)
+    return enhanced.to(model.motion_mean.device).train(model.training)

@@ -18,7 +18,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-class Network(InverseDynamics):
+class NeuralNetwork(InverseDynamics):
     """A family whose network works on standardised numbers; it writes `forward` and no more.
 
     Its config has the field `angles`: also give the network sin q and cos q.
@@ -29,7 +29,7 @@ class Network(InverseDynamics):
         """Return the standardised target (B, T, n) of a motion (B, T, 3n) at times (B, T)."""
 
     @property
-    def feature_width(self) -> int:
+    def feature_dim(self) -> int:
         """Numbers per frame that `features` gives."""
         return (5 if self.config.angles else 3) * self.n
 
@@ -41,16 +41,16 @@ class Network(InverseDynamics):
             inputs = torch.cat([inputs, torch.sin(q), torch.cos(q)], dim=-1)
         return inputs
 
-    def standardised(self, motion: Tensor, action: Tensor) -> Tensor:
+    def standardised_target(self, motion: Tensor, action: Tensor) -> Tensor:
         """Return the standardised target of an action (..., n)."""
         return (self.target(motion, action) - self.target_mean) / self.target_std
 
-    def restored(self, motion: Tensor, standardised: Tensor) -> Tensor:
+    def destandardised_action(self, motion: Tensor, standardised_target: Tensor) -> Tensor:
         """Return the action (..., n) of a standardised target."""
-        target = torch.addcmul(self.target_mean, standardised, self.target_std)
+        target = torch.addcmul(self.target_mean, standardised_target, self.target_std)
         return self.action(motion, target)
 
-    def late(self, time: Tensor) -> Tensor:
+    def interval_deviation(self, time: Tensor) -> Tensor:
         """Return by how much each frame of windows (..., H) came later than the data's rate asks.
 
         In units of the data's interval. The first frame of a window, and one that only repeats
@@ -62,19 +62,21 @@ class Network(InverseDynamics):
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
         """Return the mean squared error in units of the target's variance."""
         return nn.functional.mse_loss(
-            self.predict_standardised(motion, time), self.standardised(motion, action)
+            self.predict_standardised(motion, time), self.standardised_target(motion, action)
         )
 
     def forward(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the actions; a plain network has no spread of its own."""
-        return Prediction(self.restored(motion, self.predict_standardised(motion, time)), None)
+        return Prediction(
+            self.destandardised_action(motion, self.predict_standardised(motion, time)), None
+        )
 
 
-def stacked(frames: Tensor, history: int) -> Tensor:
+def stack_observations(frames: Tensor, n_obs_steps: int) -> Tensor:
     """Return for each frame those that lead to it, (B, T, history, ...) of (B, T, ...).
 
     At the start of a sequence its first frame stands for those before it.
     """
     length = frames.shape[1]
-    padded = torch.cat([frames[:, :1]] * (history - 1) + [frames], dim=1)
-    return torch.stack([padded[:, k : k + length] for k in range(history)], dim=2)
+    padded = torch.cat([frames[:, :1]] * (n_obs_steps - 1) + [frames], dim=1)
+    return torch.stack([padded[:, k : k + length] for k in range(n_obs_steps)], dim=2)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from invdyn_ros.config import from_mapping, to_mapping
-from invdyn_ros.models.checkpoint import check_arm, write_whole
+from invdyn_ros.models.checkpoint import check_robot, write_atomically
 from invdyn_ros.models.export_parity import check_parity, random_motion
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
 from invdyn_ros.native_output import STDERR, STDOUT, suppress_native_output
@@ -27,11 +27,11 @@ from invdyn_ros.robots.robot import Robot
 
 FORMAT = "invdyn_ros onnx 1"
 OPSET = 20
-INPUTS, OUTPUTS = ("motion", "time"), ("mean", "std")
-TRACED = 2  # batch that is traced; the verification takes others
+INPUT_NAMES, OUTPUT_NAMES = ("motion", "time"), ("mean", "std")
+TRACE_BATCH_SIZE = 2  # batch that is traced; the verification takes others
 
 
-class OnnxModel:
+class ONNXModel:
     """An exported model in onnxruntime, on one thread of the CPU; what the follower needs."""
 
     def __init__(self, content: bytes, where: str | Path) -> None:
@@ -48,21 +48,23 @@ class OnnxModel:
                 f"{where} is damaged or no ONNX file ({_first_line(error)}); export it again"
             ) from error
         self.content = content
-        self.meta = _meta(self.session.get_modelmeta().custom_metadata_map, content, where)
-        takes = {value.name: value for value in self.session.get_inputs()}
-        self.n_obs_steps = int(takes["motion"].shape[1])
-        self._takes_time = "time" in takes
+        self.meta = _read_metadata(
+            self.session.get_modelmeta().custom_metadata_map, content, where
+        )
+        inputs = {value.name: value for value in self.session.get_inputs()}
+        self.n_obs_steps = int(inputs["motion"].shape[1])
+        self._has_time_input = "time" in inputs
 
     def predict(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the actions of motion (B, history, 3n) at times (B, history) [s]."""
         feed = {"motion": motion.double().numpy()}
-        if self._takes_time:
+        if self._has_time_input:
             feed["time"] = time.double().numpy()
         mean, *std = map(torch.from_numpy, self.session.run(None, feed))
         return Prediction(mean, std[0] if std else None)
 
 
-def load_onnx(path: str | Path, robot: Robot | None = None) -> OnnxModel:
+def load_onnx(path: str | Path, robot: Robot | None = None) -> ONNXModel:
     """Read a file that `export` wrote.
 
     Args:
@@ -75,9 +77,9 @@ def load_onnx(path: str | Path, robot: Robot | None = None) -> OnnxModel:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"no file {path}; make one with 'invdyn export'")
-    model = OnnxModel(path.read_bytes(), path)
+    model = ONNXModel(path.read_bytes(), path)
     if robot is not None:
-        check_arm(model.meta, robot, path)
+        check_robot(model.meta, robot, path)
     return model
 
 
@@ -95,20 +97,20 @@ def export(model: InverseDynamics, path: str | Path) -> float:
         ValueError: the family cannot be exported, or the file would give other actions.
     """
     path = Path(path)
-    exported, difference = verified(model)
+    exported, difference = export_and_verify(model)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, exported.content)
+    write_atomically(path, exported.content)
     return difference
 
 
-def verified(model: InverseDynamics) -> tuple[OnnxModel, float]:
+def export_and_verify(model: InverseDynamics) -> tuple[ONNXModel, float]:
     """Return a model in onnxruntime, and its difference to eager torch; raises as `export`."""
     what = f"family '{model.meta.family}' cannot be exported to ONNX"
-    exported = OnnxModel(to_onnx(model), "the exported model")
+    exported = ONNXModel(serialize(model), "the exported model")
     return exported, check_parity(model, exported, what)
 
 
-def to_onnx(model: InverseDynamics) -> bytes:
+def serialize(model: InverseDynamics) -> bytes:
     """Return the bytes of an ONNX file of a model, not yet verified.
 
     Raises:
@@ -116,22 +118,22 @@ def to_onnx(model: InverseDynamics) -> bytes:
     """
     import onnx
 
-    body, tail = _graph(model), onnx.ModelProto()
+    graph, metadata = _export_graph(model), onnx.ModelProto()
     values = {
         "format": FORMAT,
-        "size": str(len(body)),
-        "sha256": hashlib.sha256(body).hexdigest(),
+        "size": str(len(graph)),
+        "sha256": hashlib.sha256(graph).hexdigest(),
         "meta": json.dumps(to_mapping(model.meta)),
     }
-    onnx.helper.set_model_props(tail, values)
-    return body + tail.SerializeToString()  # protobuf messages merge when concatenated
+    onnx.helper.set_model_props(metadata, values)
+    return graph + metadata.SerializeToString()  # protobuf messages merge when concatenated
 
 
-def _graph(model: InverseDynamics) -> bytes:
+def _export_graph(model: InverseDynamics) -> bytes:
     """Return what torch's exporter makes of a model; raises as `to_onnx`."""
-    motion, time = random_motion(model, TRACED)
-    named = {name: {0: "batch"} for name in INPUTS + OUTPUTS}
-    outputs = OUTPUTS if model.predict(motion, time).std is not None else OUTPUTS[:1]
+    motion, time = random_motion(model, TRACE_BATCH_SIZE)
+    named = {name: {0: "batch"} for name in INPUT_NAMES + OUTPUT_NAMES}
+    outputs = OUTPUT_NAMES if model.predict(motion, time).std is not None else OUTPUT_NAMES[:1]
     with (
         tempfile.TemporaryDirectory(prefix="invdyn_") as folder,
         warnings.catch_warnings(),
@@ -147,9 +149,9 @@ def _graph(model: InverseDynamics) -> bytes:
                 file,
                 dynamo=False,  # the other exporter needs onnxscript, and takes seconds
                 opset_version=OPSET,
-                input_names=list(INPUTS),
+                input_names=list(INPUT_NAMES),
                 output_names=list(outputs),
-                dynamic_axes={name: named[name] for name in INPUTS + outputs},
+                dynamic_axes={name: named[name] for name in INPUT_NAMES + outputs},
             )
         except (RuntimeError, TypeError) as error:
             reason = _first_line(error)
@@ -170,7 +172,7 @@ class _Outputs(nn.Module):
         return tuple(part for part in self.model.predict(motion, time) if part is not None)
 
 
-def _meta(values: dict[str, str], content: bytes, where: str | Path) -> ModelMetadata:
+def _read_metadata(values: dict[str, str], content: bytes, where: str | Path) -> ModelMetadata:
     """Read what a file is of, and check that it is as it was written."""
     if values.get("format") != FORMAT:
         raise ValueError(

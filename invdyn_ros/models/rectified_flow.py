@@ -16,15 +16,15 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from invdyn_ros.models.inverse_dynamics import normal
+from invdyn_ros.models.inverse_dynamics import normal_noise
 
-MOST_STEPS = 100
+MAX_INFERENCE_STEPS = 100
 
 Velocity = Callable[[Tensor, Tensor], Tensor]  # dx/dt (..., n) at x (..., n) and flow time
 
 
 def flow_loss(
-    velocity: Velocity, x1: Tensor, generator: torch.Generator | None, at_start: float = 0.0
+    velocity: Velocity, x1: Tensor, generator: torch.Generator | None, start_fraction: float = 0.0
 ) -> Tensor:
     """Return the mean squared error of a velocity, at random noise and flow times.
 
@@ -34,12 +34,15 @@ def flow_loss(
         generator: source of noise and times; None: that of torch.
         at_start: share of the samples at t = 0, where the velocity tells the mean.
     """
-    x0, t = normal(x1.shape, x1, generator), uniform(x1.shape[:-1], x1, generator)[..., None]
-    t = (t - at_start).clamp_min(0.0) / (1 - at_start)
+    x0, t = (
+        normal_noise(x1.shape, x1, generator),
+        uniform_noise(x1.shape[:-1], x1, generator)[..., None],
+    )
+    t = (t - start_fraction).clamp_min(0.0) / (1 - start_fraction)
     return nn.functional.mse_loss(velocity((1 - t) * x0 + t * x1, t), x1 - x0)
 
 
-def follow(velocity: Velocity, x: Tensor, steps: int) -> Tensor:
+def integrate(velocity: Velocity, x: Tensor, num_inference_steps: int) -> Tensor:
     """Return where noise x (..., n) flows to, in steps that shorten towards the sample.
 
     Modes part late, so the steps are shorter there. Heun's, but for the last, an Euler step: it
@@ -50,71 +53,81 @@ def follow(velocity: Velocity, x: Tensor, steps: int) -> Tensor:
         x: (..., n).
         steps: from noise to sample.
     """
-    grid = [1 - (1 - k / steps) ** 2 for k in range(steps + 1)]
+    grid = [1 - (1 - k / num_inference_steps) ** 2 for k in range(num_inference_steps + 1)]
     for t, end in pairwise(grid):
         slope = velocity(x, x.new_full((1,), t))
         if end < 1:
-            ahead = x + (end - t) * slope
-            slope = 0.5 * (slope + velocity(ahead, x.new_full((1,), end)))
+            predicted = x + (end - t) * slope
+            slope = 0.5 * (slope + velocity(predicted, x.new_full((1,), end)))
         x = x + (end - t) * slope
     return x
 
 
-def fourier(t: Tensor, size: int) -> Tensor:
+def fourier_features(t: Tensor, dim: int) -> Tensor:
     """Return sines and cosines (..., 2 * (size // 2)) of a flow time (..., 1), 0 to 1."""
-    order = torch.arange(1, size // 2 + 1, dtype=t.dtype, device=t.device)
-    angle = torch.pi * t * order
+    frequency = torch.arange(1, dim // 2 + 1, dtype=t.dtype, device=t.device)
+    angle = torch.pi * t * frequency
     return torch.cat([torch.sin(angle), torch.cos(angle)], dim=-1)
 
 
 class UNet(nn.Module):
     """Layers that narrow what they know of x and widen it again, each told what else is known."""
 
-    def __init__(self, size: int, known: int, widths: tuple[int, ...]) -> None:
+    def __init__(self, dim: int, condition_dim: int, down_dims: tuple[int, ...]) -> None:
         """Build layers for x (..., size) and knowledge (..., known)."""
         super().__init__()
-        self.first = nn.Linear(size, widths[0])
-        self.down = nn.ModuleList(Layer(a, b, known) for a, b in pairwise(widths))
-        self.middle = Layer(widths[-1], widths[-1], known)
-        self.up = nn.ModuleList(Layer(2 * b, a, known) for a, b in reversed([*pairwise(widths)]))
-        self.last = nn.Linear(2 * widths[0], size)
+        self.input_layer = nn.Linear(dim, down_dims[0])
+        self.down = nn.ModuleList(
+            FiLMResidualBlock(a, b, condition_dim) for a, b in pairwise(down_dims)
+        )
+        self.mid = FiLMResidualBlock(down_dims[-1], down_dims[-1], condition_dim)
+        self.up = nn.ModuleList(
+            FiLMResidualBlock(2 * b, a, condition_dim) for a, b in reversed([*pairwise(down_dims)])
+        )
+        self.output_layer = nn.Linear(2 * down_dims[0], dim)
 
-    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Return numbers (..., size) of x (..., size), given knowledge (..., known)."""
-        x = self.first(x)
-        passed = [x]
+        x = self.input_layer(x)
+        skips = [x]
         for layer in self.down:
-            x = layer(x, known)
-            passed.append(x)
-        x = self.middle(x, known)
+            x = layer(x, condition)
+            skips.append(x)
+        x = self.mid(x, condition)
         for layer in self.up:
-            x = layer(torch.cat([x, passed.pop()], dim=-1), known)
-        return self.last(torch.cat([x, passed.pop()], dim=-1))
+            x = layer(torch.cat([x, skips.pop()], dim=-1), condition)
+        return self.output_layer(torch.cat([x, skips.pop()], dim=-1))
 
 
-class Layer(nn.Module):
+class FiLMResidualBlock(nn.Module):
     """A residual layer whose units are scaled and shifted (FiLM, arXiv 1709.07871)."""
 
-    def __init__(self, inputs: int, outputs: int, known: int) -> None:
+    def __init__(self, in_features: int, out_features: int, condition_dim: int) -> None:
         """Build a layer from (..., inputs) to (..., outputs)."""
         super().__init__()
-        self.inner, self.outer = nn.Linear(inputs, outputs), nn.Linear(outputs, outputs)
-        self.film, self.past = nn.Linear(known, 2 * outputs), nn.Linear(inputs, outputs)
+        self.linear1, self.linear2 = (
+            nn.Linear(in_features, out_features),
+            nn.Linear(out_features, out_features),
+        )
+        self.film, self.skip = (
+            nn.Linear(condition_dim, 2 * out_features),
+            nn.Linear(in_features, out_features),
+        )
 
-    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """Return (..., outputs) of x (..., inputs), given knowledge (..., known)."""
-        scale, shift = self.film(nn.functional.silu(known)).chunk(2, dim=-1)
-        x, past = nn.functional.silu(self.inner(x) * (1 + scale) + shift), self.past(x)
-        return self.outer(x) + past
+        scale, shift = self.film(nn.functional.silu(condition)).chunk(2, dim=-1)
+        x, skip = nn.functional.silu(self.linear1(x) * (1 + scale) + shift), self.skip(x)
+        return self.linear2(x) + skip
 
 
-def antithetic(count: int, n: int) -> Tensor:
+def antithetic_noise(count: int, n: int) -> Tensor:
     """Return noise (count, n) that never changes, each of it with its opposite."""
     half = torch.randn(-(-count // 2), n, generator=torch.Generator().manual_seed(0))
     return torch.cat([half, -half])[:count]
 
 
-def uniform(shape: torch.Size, like: Tensor, generator: torch.Generator | None) -> Tensor:
+def uniform_noise(shape: torch.Size, like: Tensor, generator: torch.Generator | None) -> Tensor:
     """Return numbers evenly spread over 0..1 in the type and on the device of `like`."""
     device = like.device if generator is None else generator.device
     return torch.rand(shape, generator=generator, device=device, dtype=like.dtype).to(like.device)

@@ -13,11 +13,11 @@ from invdyn_ros.config import Validated
 from invdyn_ros.data.windows import Windows
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
 from invdyn_ros.models.least_squares_identification import (
-    FRICTION,
+    NUM_FRICTION_TERMS,
     NormalEquations,
     friction_terms,
     identify,
-    sums,
+    normal_equations,
 )
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 
@@ -51,29 +51,31 @@ class RigidBody(InverseDynamics):
         """Start from the URDF in `meta`."""
         super().__init__(meta)
         self.tree = RigidBodyTree.from_urdf(meta.urdf, meta.joint_names, dtype=self.dtype)
-        self.register_buffer("friction", torch.zeros(self.n, FRICTION, dtype=self.dtype))
+        self.register_buffer("friction", torch.zeros(self.n, NUM_FRICTION_TERMS, dtype=self.dtype))
         # the URDF knows torques [N m]; what a servo or a motor makes of them only data can tell
         per_torque = 1.0 if meta.action_unit == "N m" else 0.0
         self.register_buffer("compliance", torch.full((self.n,), per_torque, dtype=self.dtype))
 
-    def fit(self, train: Windows, valid: Windows) -> bool:
+    def fit(self, train: Windows, val: Windows) -> bool:
         """Identify by least squares; without `identify` take only the target per torque."""
-        torques, prior = self.meta.action_unit == "N m", self.tree.inertial.flatten()
-        if torques and not self.config.identify:
+        is_torque, prior = self.meta.action_unit == "N m", self.tree.inertial.flatten()
+        if is_torque and not self.config.identify:
             return True
-        learn, judge = self.sums(train), self.sums(valid)
-        found = identify(learn, judge, prior, torques)
+        train_equations, val_equations = self.normal_equations(train), self.normal_equations(val)
+        parameters = identify(train_equations, val_equations, prior, is_torque)
         if self.config.identify:
-            self.tree.inertial.copy_(found.inertial.view(self.n, 10))
-            self.friction.copy_(found.friction)
-        self.compliance.copy_(found.compliance)
+            self.tree.inertial.copy_(parameters.inertial.view(self.n, 10))
+            self.friction.copy_(parameters.friction)
+        self.compliance.copy_(parameters.compliance)
         return True
 
-    def sums(self, data: Windows) -> NormalEquations:
+    def normal_equations(self, data: Windows) -> NormalEquations:
         """Return what identification needs of some data."""
         motion, target = data.motion.flatten(0, 1), self.target(data.motion, data.action)
-        slow, moving = self.config.coulomb_velocity, self.config.min_velocity
-        return sums(self.tree, motion, target.flatten(0, 1), slow, moving)
+        coulomb_velocity, min_velocity = self.config.coulomb_velocity, self.config.min_velocity
+        return normal_equations(
+            self.tree, motion, target.flatten(0, 1), coulomb_velocity, min_velocity
+        )
 
     def predict_target(self, motion: Tensor) -> Tensor:
         """Return the target (..., n) of a motion (..., 3n)."""

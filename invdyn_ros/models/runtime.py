@@ -9,13 +9,13 @@ from typing import Any, Protocol
 from torch import Tensor
 
 from invdyn_ros.models.checkpoint import load
-from invdyn_ros.models.compiled import CompiledRigidBody
 from invdyn_ros.models.export_parity import check_parity
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
+from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody
 from invdyn_ros.robots.robot import Robot
 
 # families that have something faster for single frames than onnxruntime
-RUNTIMES: dict[str, Callable[[Any], Runtime]] = {"rigid_body": CompiledRigidBody}
+RUNTIMES: dict[str, Callable[[Any], Runtime]] = {"rigid_body": MujocoRigidBody}
 
 
 class Runtime(Protocol):
@@ -52,12 +52,12 @@ def load_runtime(path: str | Path, device: str = "auto", robot: Robot | None = N
         return load(path, device, robot)
     model = load(path, "cpu", robot)
     try:
-        return fast(model)
+        return fastest_runtime(model)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def fast(model: InverseDynamics) -> Runtime:
+def fastest_runtime(model: InverseDynamics) -> Runtime:
     """Return what gives the same actions soonest on the CPU, for one frame at a time.
 
     That is a runtime of the family's own, else onnxruntime, else the model itself if its family
@@ -71,9 +71,9 @@ def fast(model: InverseDynamics) -> Runtime:
         runtime = RUNTIMES[model.meta.family](model)
         check_parity(model, runtime, "this checkpoint is unsound, train it again")
         return runtime
-    from invdyn_ros.models.onnx import verified
+    from invdyn_ros.models.onnx import export_and_verify
 
     try:
-        return verified(model)[0]
+        return export_and_verify(model)[0]
     except ValueError:
         return model

@@ -10,17 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from invdyn_ros.data.windows import InputType, Windows
-from invdyn_ros.models.augmentation import Shown, augmented
+from invdyn_ros.models.augmentation import Clips, augment
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
 
 PAIR = 2  # pictures that an action lies between
-AT_A_TIME = 128  # pairs, so that a long video needs little memory
+CHUNK_SIZE = 128  # pairs, so that a long video needs little memory
 RIDGE = 1e-3  # in mean squares, of weights of neighbouring intervals
-RATES = ("rad/s",)  # units of actions that last; the others are displacements
-COUNTED = 2000  # pictures that tell mean and spread
+RATE_UNITS = ("rad/s",)  # units of actions that last; the others are displacements
+NUM_STATISTICS_IMAGES = 2000  # pictures that tell mean and spread
 
 
-class Video(InverseDynamics):
+class VideoModel(InverseDynamics):
     """A family that sees a picture and the one before it; it writes `between` and no more.
 
     What it reads of each time are `Trajectory.pixels`: the picture row by row and the verb.
@@ -34,7 +34,9 @@ class Video(InverseDynamics):
     input_type: ClassVar[InputType] = "pixels"
     pixel_mean: Tensor  # (3,) of 0 to 255
     pixel_std: Tensor  # (3,)
-    steady: Tensor  # (4, n, 3) weights of what moved before, in and after an interval, by
+    smoothing_weights: (
+        Tensor  # (4, n, 3) weights of what moved before, in and after an interval, by
+    )
     # twice whether there is one before, plus whether there is one after
 
     def __init__(self, meta: ModelMetadata) -> None:
@@ -43,7 +45,7 @@ class Video(InverseDynamics):
         Raises:
             ValueError: the data have no pictures.
         """
-        if len(meta.frame) != 2:
+        if len(meta.image_size) != 2:
             raise ValueError(
                 f"family {meta.family} reads pictures and the data have none; make some with "
                 "'invdyn collect video' or 'invdyn collect rendered-video'"
@@ -51,11 +53,11 @@ class Video(InverseDynamics):
         super().__init__(meta)
         self.register_buffer("pixel_mean", torch.zeros(3, dtype=self.dtype))
         self.register_buffer("pixel_std", torch.ones(3, dtype=self.dtype))
-        alone = torch.tensor([0.0, 1.0, 0.0], dtype=self.dtype)
-        self.register_buffer("steady", alone.repeat(4, self.n, 1))
+        identity = torch.tensor([0.0, 1.0, 0.0], dtype=self.dtype)
+        self.register_buffer("smoothing_weights", identity.repeat(4, self.n, 1))
 
     @abstractmethod
-    def between(self, before: Tensor, after: Tensor, verb: Tensor) -> Tensor:
+    def pair_displacement(self, before: Tensor, after: Tensor, verb: Tensor) -> Tensor:
         """Return the standardised displacement (N, n) between standardised pictures.
 
         Args:
@@ -65,9 +67,9 @@ class Video(InverseDynamics):
         """
 
     @property
-    def width(self) -> int:
+    def input_dim(self) -> int:
         """Numbers per frame: of the picture, and the verb."""
-        height, width = self.meta.frame
+        height, width = self.meta.image_size
         return 3 * height * width + 1
 
     @property
@@ -90,12 +92,12 @@ class Video(InverseDynamics):
         """The first picture has none before it."""
         return PAIR - 1
 
-    def pictures(self, colours: Tensor) -> Tensor:
+    def normalise_images(self, normalised: Tensor) -> Tensor:
         """Return standardised pictures (N, T, 3, H, W) of colours (N, T, H, W, 3), 0 to 255."""
-        images = (colours.to(self.dtype) - self.pixel_mean) / self.pixel_std
-        return images.permute(0, 1, 4, 2, 3).contiguous()
+        normalised = (normalised.to(self.dtype) - self.pixel_mean) / self.pixel_std
+        return normalised.permute(0, 1, 4, 2, 3).contiguous()
 
-    def displacement(self, films: Tensor, verb: Tensor, pairs: Tensor) -> Tensor:
+    def clip_displacement(self, clips: Tensor, verb: Tensor, pairs: Tensor) -> Tensor:
         """Return the standardised displacement (N, P, n) between pictures of films.
 
         Args:
@@ -103,9 +105,9 @@ class Video(InverseDynamics):
             verb: (N,) class of the narrated verb, or NO_VERB.
             pairs: (P, 2) numbers of the pictures before and after.
         """
-        before, after = (films[:, numbers].flatten(0, 1) for numbers in pairs.T)
-        found = self.between(before, after, verb.repeat_interleave(len(pairs)))
-        return found.unflatten(0, (-1, len(pairs)))  # how many films an export leaves open
+        before, after = (clips[:, index].flatten(0, 1) for index in pairs.T)
+        displacement = self.pair_displacement(before, after, verb.repeat_interleave(len(pairs)))
+        return displacement.unflatten(0, (-1, len(pairs)))  # how many films an export leaves open
 
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
         """Return the mean squared error, in variances, of what moved between pictures.
@@ -113,29 +115,34 @@ class Video(InverseDynamics):
         In training between any two of a window, else between neighbours. What moved between
         pictures farther apart is the sum of what moved between neighbours.
         """
-        moved = action[:, 1:, : self.n] * self.lasting(time)[:, 1:]  # (N, T - 1, n)
-        known = action[..., self.n :]  # (N, T, 2 L)
-        points = known.reshape(*known.shape[:2], known.shape[2] // 2, 2)
-        films = Shown(motion[..., :-1].unflatten(2, (*self.meta.frame, 3)), moved, points)
-        number = torch.arange(motion.shape[1], device=motion.device)
+        displacement = (
+            action[:, 1:, : self.n] * self.interval_duration(time)[:, 1:]
+        )  # (N, T - 1, n)
+        labels = action[..., self.n :]  # (N, T, 2 L)
+        keypoints = labels.reshape(*labels.shape[:2], labels.shape[2] // 2, 2)
+        clips = Clips(
+            motion[..., :-1].unflatten(2, (*self.meta.image_size, 3)), displacement, keypoints
+        )
+        index = torch.arange(motion.shape[1], device=motion.device)
         if self.training:
-            films = augmented(films, self.meta.joint_names)
-            pairs = torch.combinations(number)
+            clips = augment(clips, self.meta.joint_names)
+            pairs = torch.combinations(index)
         else:
-            pairs = torch.stack([number[:-1], number[1:]], 1)
-        steps = films.action / self.target_std
-        path = nn.functional.pad(steps, (0, 0, 1, 0)).cumsum(1)  # (N, T, n)
-        wanted = path[:, pairs[:, 1]] - path[:, pairs[:, 0]]
-        batch = films.pictures, motion[:, -1, -1].long(), wanted, films.points
-        parts = zip(*(x.split(AT_A_TIME) for x in batch), strict=True)
+            pairs = torch.stack([index[:-1], index[1:]], 1)
+        steps = clips.action / self.target_std
+        position = nn.functional.pad(steps, (0, 0, 1, 0)).cumsum(1)  # (N, T, n)
+        target = position[:, pairs[:, 1]] - position[:, pairs[:, 0]]
+        batch = clips.images, motion[:, -1, -1].long(), target, clips.keypoints
+        parts = zip(*(x.split(CHUNK_SIZE) for x in batch), strict=True)
         losses = [
-            self.compute_loss(self.pictures(film), verb, pairs, want, place) * len(film)
+            self.displacement_loss(self.normalise_images(film), verb, pairs, want, place)
+            * len(film)
             for film, verb, want, place in parts
         ]
         return torch.stack(losses).sum() / len(motion)
 
-    def compute_loss(
-        self, films: Tensor, verb: Tensor, pairs: Tensor, wanted: Tensor, points: Tensor
+    def displacement_loss(
+        self, clips: Tensor, verb: Tensor, pairs: Tensor, target: Tensor, keypoints: Tensor
     ) -> Tensor:
         """Return the mean squared error of the displacements, and what else is to be small.
 
@@ -146,64 +153,74 @@ class Video(InverseDynamics):
             wanted: (N, P, n) displacements, standardised.
             points: (N, T, L, 2) known places in the pictures, in shares of their size.
         """
-        return (self.displacement(films, verb, pairs) - wanted).square().mean()
+        return (self.clip_displacement(clips, verb, pairs) - target).square().mean()
 
-    def lasting(self, time: Tensor) -> Tensor:
+    def interval_duration(self, time: Tensor) -> Tensor:
         """Return how long an action at times (N, T) [s] lasted, (N, T, 1), 1 for the usual time.
 
         Displacements have no duration: theirs is always 1, as is that of the first picture.
         """
         step = (time[:, 1:] - time[:, :-1]) * self.meta.rate
-        if self.meta.action_unit not in RATES:
+        if self.meta.action_unit not in RATE_UNITS:
             step = 0 * step + 1
         return torch.cat([0 * time[:, :1] + 1, step], 1).unsqueeze(2)
 
     def forward(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the actions; that of the first picture, with none before it, is zero."""
-        alone = self._alone(motion, time)
-        number = torch.arange(alone.shape[1], device=alone.device)
-        weights = self.steady[2 * (number > 0) + (number < alone.shape[1] - 1)]  # (T - 1, n, 3)
-        found = (_sides(nn.functional.pad(alone, (0, 0, 1, 1))) * weights).sum(-1)
-        return Prediction(nn.functional.pad(found, (0, 0, 1, 0)), None)
+        predictions = self._predict_intervals(motion, time)
+        index = torch.arange(predictions.shape[1], device=predictions.device)
+        weights = self.smoothing_weights[
+            2 * (index > 0) + (index < predictions.shape[1] - 1)
+        ]  # (T - 1, n, 3)
+        smoothed = (_with_neighbours(nn.functional.pad(predictions, (0, 0, 1, 1))) * weights).sum(
+            -1
+        )
+        return Prediction(nn.functional.pad(smoothed, (0, 0, 1, 0)), None)
 
-    def _alone(self, motion: Tensor, time: Tensor) -> Tensor:
+    def _predict_intervals(self, motion: Tensor, time: Tensor) -> Tensor:
         """Return what the network says of each interval by itself, (B, T - 1, n)."""
         # slices, since the sizes of a split would be fixed in an export
-        starts = range(0, int(motion.shape[1]) - 1, AT_A_TIME)
-        found = [self._neighbours(motion[:, k : k + AT_A_TIME + 1]) for k in starts]
-        none = self.target_std.new_zeros(len(motion), 0, self.n)
-        return torch.cat([none, *found], 1) * self.target_std / self.lasting(time)[:, 1:]
+        starts = range(0, int(motion.shape[1]) - 1, CHUNK_SIZE)
+        parts = [
+            self._consecutive_displacements(motion[:, k : k + CHUNK_SIZE + 1]) for k in starts
+        ]
+        empty = self.target_std.new_zeros(len(motion), 0, self.n)
+        return (
+            torch.cat([empty, *parts], 1) * self.target_std / self.interval_duration(time)[:, 1:]
+        )
 
-    def _neighbours(self, film: Tensor) -> Tensor:
+    def _consecutive_displacements(self, clip: Tensor) -> Tensor:
         """Return what moved between pictures (B, T, F) and the next ones, (B, T - 1, n)."""
-        number = torch.arange(film.shape[1], device=film.device)
-        pictures = self.pictures(film[..., :-1].unflatten(2, (*self.meta.frame, 3)))
-        return self.displacement(
-            pictures, film[:, -1, -1].long(), torch.stack([number[:-1], number[1:]], 1)
+        index = torch.arange(clip.shape[1], device=clip.device)
+        images = self.normalise_images(clip[..., :-1].unflatten(2, (*self.meta.image_size, 3)))
+        return self.clip_displacement(
+            images, clip[:, -1, -1].long(), torch.stack([index[:-1], index[1:]], 1)
         )
 
     @torch.inference_mode()
-    def calibrate(self, valid: Iterable[Windows]) -> None:
+    def calibrate(self, val: Iterable[Windows]) -> None:
         """Fit the weights of neighbouring intervals."""
-        square = torch.zeros(self.n, 3, 3, dtype=torch.float64, device=self.steady.device)
-        likeness = square[..., 0].clone()
-        for known in valid:
-            sides = _sides(self._alone(*self._own(known.motion, known.time)))[0].double()
-            action = known.action[0, 2:-1, : self.n].double()
-            for beside in (sides, sides.flip(2)):
-                square += torch.einsum("tni,tnj->nij", beside, beside)
-                likeness += torch.einsum("tni,tn->ni", beside, action)
-        size = square.diagonal(0, 1, 2).mean(1)
-        if not size.all():  # too short recordings, or a network that has learned nothing
+        gram = torch.zeros(self.n, 3, 3, dtype=torch.float64, device=self.smoothing_weights.device)
+        moment = gram[..., 0].clone()
+        for recording in val:
+            neighbours = _with_neighbours(
+                self._predict_intervals(*self._prepare_inputs(recording.motion, recording.time))
+            )[0].double()
+            action = recording.action[0, 2:-1, : self.n].double()
+            for direction in (neighbours, neighbours.flip(2)):
+                gram += torch.einsum("tni,tnj->nij", direction, direction)
+                moment += torch.einsum("tni,tn->ni", direction, action)
+        power = gram.diagonal(0, 1, 2).mean(1)
+        if not power.all():  # too short recordings, or a network that has learned nothing
             return
-        square += RIDGE * size[:, None, None] * torch.eye(3).to(square)
+        gram += RIDGE * power[:, None, None] * torch.eye(3).to(gram)
         for case in range(4):
             part = slice(1 - case // 2, 2 + case % 2)
-            weights = torch.linalg.solve(square[:, part, part], likeness[:, part])
-            self.steady[case] = 0.0
-            self.steady[case, :, part] = weights.to(self.dtype)
+            weights = torch.linalg.solve(gram[:, part, part], moment[:, part])
+            self.smoothing_weights[case] = 0.0
+            self.smoothing_weights[case, :, part] = weights.to(self.dtype)
 
-    def _own(self, motion: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+    def _prepare_inputs(self, motion: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
         """Return pixels as they are: bytes of a long video fit where their floats would not."""
         return motion, (time - time[..., -1:]).to(self.dtype)
 
@@ -212,21 +229,21 @@ class Video(InverseDynamics):
 
         Its mean stays zero: a film that runs backwards has the opposite one.
         """
-        chosen = torch.linspace(0, train.size - 1, min(COUNTED, train.size)).long()
+        index = torch.linspace(0, train.size - 1, min(NUM_STATISTICS_IMAGES, train.size)).long()
         colours = (
-            train.motion[chosen.to(train.motion.device), -1, :-1].reshape(-1, 3).to(self.dtype)
+            train.motion[index.to(train.motion.device), -1, :-1].reshape(-1, 3).to(self.dtype)
         )
         action = train.action[..., : self.n]
-        moved = (action * self.lasting(train.time))[:, 1:].flatten(0, 1)
-        pixel, target = colours.std(0, correction=0), moved.square().mean(0).sqrt()
+        displacement = (action * self.interval_duration(train.time))[:, 1:].flatten(0, 1)
+        pixel, target = colours.std(0, correction=0), displacement.square().mean(0).sqrt()
         self.pixel_mean.copy_(colours.mean(0))
-        for name, spread in (("pixel", pixel), ("target", target)):
-            spread = torch.where(spread > 1e-9, spread, torch.ones_like(spread))
-            getattr(self, f"{name}_std").copy_(spread)
+        for name, std in (("pixel", pixel), ("target", target)):
+            std = torch.where(std > 1e-9, std, torch.ones_like(std))
+            getattr(self, f"{name}_std").copy_(std)
 
     def input_stats(self) -> tuple[Tensor, Tensor]:
         """Return mean and spread (width,) of the pixels; the verb is class 0."""
-        count, none = (self.width - 1) // 3, torch.zeros(1, device=self.pixel_mean.device)
+        count, none = (self.input_dim - 1) // 3, torch.zeros(1, device=self.pixel_mean.device)
         both = (torch.cat([x.repeat(count), none]) for x in (self.pixel_mean, self.pixel_std))
         mean, std = both
         return mean, std
@@ -240,6 +257,6 @@ class Video(InverseDynamics):
         return target
 
 
-def _sides(alone: Tensor) -> Tensor:
+def _with_neighbours(predictions: Tensor) -> Tensor:
     """Return what comes before, is and comes after of (B, T, n), (B, T - 2, n, 3)."""
-    return torch.stack([alone[:, :-2], alone[:, 1:-1], alone[:, 2:]], -1)
+    return torch.stack([predictions[:, :-2], predictions[:, 1:-1], predictions[:, 2:]], -1)

@@ -20,7 +20,7 @@ from pydantic import Field, PositiveInt
 
 from invdyn_ros.config import PositiveInts, Validated
 from invdyn_ros.data.trajectory import NO_POINTS, NO_VERB, Trajectory
-from invdyn_ros.models.augmentation import WRIST
+from invdyn_ros.models.augmentation import WRIST_JOINTS
 from invdyn_ros.perception.camera import CameraConfig, Frame, open_camera, read_video_info
 from invdyn_ros.perception.wrist_tracker import WristTracker, WristTrackerConfig
 from invdyn_ros.sources import epic_kitchens as epic
@@ -203,7 +203,7 @@ def _read_clip(clip: Clip, config: VideoConfig, given: ActionLabels | None) -> V
     """Look at all pictures of a clip."""
     time, pictures, places = [], [], []
     video = clip.source.rpartition("/")[2]
-    unseen = np.full(len(WRIST), np.nan) if config.labels == "wrist" else np.empty(0)
+    unseen = np.full(len(WRIST_JOINTS), np.nan) if config.labels == "wrist" else np.empty(0)
     finder = WristTracker(config.hand) if config.labels == "wrist" else None
     try:
         for frame in clip.frames:
@@ -216,7 +216,7 @@ def _read_clip(clip: Clip, config: VideoConfig, given: ActionLabels | None) -> V
     finally:
         if finder:
             finder.close()
-    names = given.names if given else WRIST if finder else ()
+    names = given.names if given else WRIST_JOINTS if finder else ()
     return VideoFrames(np.array(time), np.stack(pictures), np.stack(places), names)
 
 
@@ -247,5 +247,5 @@ def _episode(clip: Clip, shots: VideoFrames, rows: slice) -> Trajectory:
         frames=shots.images[rows],
         source=clip.source,
         verb=clip.verb,
-        points=place[:, None] if shots.names == WRIST else NO_POINTS,
+        points=place[:, None] if shots.names == WRIST_JOINTS else NO_POINTS,
     )

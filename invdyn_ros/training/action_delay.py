@@ -11,7 +11,7 @@ import torch
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import Split, Windows, windows
 from invdyn_ros.models import ModelMetadata, build
-from invdyn_ros.models.least_squares_identification import identify, residual
+from invdyn_ros.models.least_squares_identification import identify, mean_squared_error
 from invdyn_ros.models.rigid_body import RigidBody
 
 LEAD_STEPS = 9  # half ticks 0..4 ticks
@@ -62,8 +62,12 @@ def _sample(trajectories: Sequence[Trajectory], action_delay: float) -> Windows:
 
 def _rigid_error(model: RigidBody, data: Split, action_delay: float) -> float:
     """Return the share of the actions' power that an identified rigid body leaves over."""
-    learn, judge = (model.sums(_sample(part, action_delay)) for part in (data.train, data.test))
+    learn, judge = (
+        model.normal_equations(_sample(part, action_delay)) for part in (data.train, data.test)
+    )
     prior = model.tree.inertial.flatten()
     found = identify(learn, judge, prior, model.meta.action_unit == "N m")
-    share = residual(judge, found) / (judge.power / judge.rows).clamp_min(1e-30)
+    share = mean_squared_error(judge, found) / (judge.target_power / judge.num_rows).clamp_min(
+        1e-30
+    )
     return float(share.mean())

@@ -18,7 +18,7 @@ from invdyn_ros.data.leakage import fingerprint, row_sketch
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import Split, Windows, split, whole_trajectories, windows
 from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, build
-from invdyn_ros.models.checkpoint import load, pick_device, save, write_whole
+from invdyn_ros.models.checkpoint import load, save, select_device, write_atomically
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
 from invdyn_ros.training.action_delay import estimate_action_delay, urdf_compliance
 from invdyn_ros.training.distributed import joined
@@ -128,7 +128,7 @@ def train(
         ValueError: bad dataset, another arm, or nothing to resume.
     """
     torch.set_num_threads(config.threads)
-    device = pick_device(config.device)
+    device = select_device(config.device)
     with joined(device) as ranks:
         model, learn, judge, valid = _prepare(config, data, robot, device)
         progress = Progress()
@@ -186,7 +186,15 @@ def _meta(config: TrainConfig, dataset: Dataset, robot: Robot | None) -> ModelMe
     frames = dataset.trajectories[0].frames
     frame = frames.shape[1:3] if len(frames) else ()
     return ModelMetadata(
-        config.family, name, names, unit, info.rate, 0.0, urdf, config.model, frame=tuple(frame)
+        config.family,
+        name,
+        names,
+        unit,
+        info.rate,
+        0.0,
+        urdf,
+        config.model,
+        image_size=tuple(frame),
     )
 
 
@@ -273,7 +281,7 @@ def _finish(
     model.meta = replace(model.meta, data=model.meta.data | known)
     save(model, model.meta, out)
     log = {"losses": progress.losses, "best_epoch": progress.best_epoch}
-    write_whole(out / "training.json", (json.dumps(log) + "\n").encode())
+    write_atomically(out / "training.json", (json.dumps(log) + "\n").encode())
 
 
 def _history(

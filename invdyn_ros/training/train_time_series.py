@@ -14,7 +14,7 @@ from invdyn_ros.config import Fraction, Validated, to_mapping
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.data.leakage import fingerprint
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.models.checkpoint import pick_device
+from invdyn_ros.models.checkpoint import select_device
 from invdyn_ros.models.timeseries.observations import split_into_motions
 from invdyn_ros.models.timeseries.registry import (
     TIME_SERIES,
@@ -101,7 +101,7 @@ def train_time_series(
         split_into_motions(first, config.length),
         split_into_motions(second, config.length),
     )
-    info, device = dataset.info, pick_device(config.device)
+    info, device = dataset.info, select_device(config.device)
     content: dict[str, Any] = {
         "name": Path(data).name,
         "sha256": fingerprint(dataset.trajectories),

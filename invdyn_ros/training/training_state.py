@@ -13,7 +13,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from invdyn_ros.models.checkpoint import MODEL, CheckpointType, write_tensors, write_whole
+from invdyn_ros.models.checkpoint import (
+    INVERSE_DYNAMICS,
+    CheckpointType,
+    write_atomically,
+    write_checkpoint,
+)
 
 STATE = "last.safetensors"
 HEADER = 8  # bytes that say how long the header of a safetensors file is
@@ -43,7 +48,7 @@ class RunState:
     """All that shapes the run; a state with other settings is refused."""
     meta: Any
     """What the model is of, with a mapping `data`."""
-    kind: CheckpointType = MODEL
+    kind: CheckpointType = INVERSE_DYNAMICS
     """What it is a checkpoint of."""
 
     @property
@@ -55,12 +60,12 @@ class RunState:
         """Write all a run needs to go on, in one file."""
         metadata = {"progress": json.dumps(vars(progress)), "settings": json.dumps(self.settings)}
         plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        write_whole(self.path, save(plain, metadata))
+        write_atomically(self.path, save(plain, metadata))
 
     def save_best(self, progress: Progress, best: Mapping[str, Tensor]) -> None:
         """Write the best weights so far as a checkpoint."""
         data = self.meta.data | {"epochs": progress.epoch}
-        write_tensors(best, replace(self.meta, data=data), self.directory, self.kind)
+        write_checkpoint(best, replace(self.meta, data=data), self.directory, self.kind)
 
     def content(self) -> bytes:
         """Return the file as it is, and clear away what a killed run had half written.

@@ -14,7 +14,12 @@ from pydantic import Field, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 
 from invdyn_ros.config import Validated
-from invdyn_ros.models.checkpoint import CheckpointType, fill, read_meta, write_tensors
+from invdyn_ros.models.checkpoint import (
+    CheckpointType,
+    load_weights,
+    read_metadata,
+    write_checkpoint,
+)
 
 BLOCK_POSE = CheckpointType(
     "block pose network", "invdyn_ros block pose network 1", "train_block_pose"
@@ -225,7 +230,7 @@ def _conv_block(inputs: int, outputs: int, size: int, stride: int) -> nn.Module:
 
 def save_block_pose_net(network: BlockPoseNet, directory: str | Path) -> None:
     """Write a network; a crash leaves the old one or the new one."""
-    write_tensors(network.state_dict(), network.meta, directory, BLOCK_POSE)
+    write_checkpoint(network.state_dict(), network.meta, directory, BLOCK_POSE)
 
 
 def load_block_pose_net(directory: str | Path, arm: str | None = None) -> BlockPoseNet:
@@ -238,8 +243,8 @@ def load_block_pose_net(directory: str | Path, arm: str | None = None) -> BlockP
     Raises:
         ValueError: no network, a damaged one, or one for another arm.
     """
-    meta, sha256 = read_meta(BlockPoseMetadata, directory, BLOCK_POSE)
+    meta, sha256 = read_metadata(BlockPoseMetadata, directory, BLOCK_POSE)
     if arm is not None and meta.arm != arm:
         raise ValueError(f"{directory} sees for '{meta.arm}', not for '{arm}'")
-    sight = fill(BlockPoseNet(meta), directory, sha256, BLOCK_POSE).eval()
+    sight = load_weights(BlockPoseNet(meta), directory, sha256, BLOCK_POSE).eval()
     return sight.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -16,7 +16,7 @@ from safetensors.torch import save
 from stable_baselines3.common.base_class import BaseAlgorithm
 from torch import Tensor
 
-from invdyn_ros.models.checkpoint import write_whole
+from invdyn_ros.models.checkpoint import write_atomically
 
 STATE_FILE = "last.safetensors"
 MEMORY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
@@ -39,7 +39,7 @@ def save_learner_state(
     plain = {name: value.detach().contiguous().clone() for name, value in tensors.items()}
     text = {"progress": json.dumps(progress), "counts": json.dumps(counts)}
     directory.mkdir(parents=True, exist_ok=True)
-    write_whole(directory / STATE_FILE, save(plain, text))
+    write_atomically(directory / STATE_FILE, save(plain, text))
 
 
 def load_learner_state(

@@ -27,7 +27,7 @@ from invdyn_ros.grasp.learning.evaluation import EvaluationResult, evaluate_poli
 from invdyn_ros.grasp.learning.replay_buffer import record_demonstrations
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
-from invdyn_ros.models.checkpoint import write_whole
+from invdyn_ros.models.checkpoint import write_atomically
 
 EVALUATION_SEED_OFFSET = 2_000_000  # seeds of evaluations start this far from those of training
 CURVE_FILE = "curve.json"  # the evaluations of a run
@@ -161,7 +161,7 @@ class GraspTraining(ABC):
         seconds = round(time.monotonic() - self._began, 1)
         self.curve.append(result._replace(timesteps=step, seconds=seconds))
         rows = [result._asdict() for result in self.curve]
-        write_whole(self.out / CURVE_FILE, (json.dumps(rows, indent=1) + "\n").encode())
+        write_atomically(self.out / CURVE_FILE, (json.dumps(rows, indent=1) + "\n").encode())
         logger.record("evaluation/success_rate", result.successes / episodes)
         logger.record("evaluation/reward", result.mean_reward)
         logger.record("curriculum/level", self.curriculum.level)

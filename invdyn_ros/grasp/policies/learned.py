@@ -20,7 +20,7 @@ from invdyn_ros.grasp.policies.network import Policy, PolicyMetadata, load_polic
 from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.grasp.policies.planned import load_planned_policy
 from invdyn_ros.grasp.policies.scripted import BLOCK_NOT_DETECTED, GraspCommand
-from invdyn_ros.models.checkpoint import is_of
+from invdyn_ros.models.checkpoint import is_checkpoint
 from invdyn_ros.models.planner.planner import PLANNER
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
@@ -180,7 +180,7 @@ def load_learned_grasp(robot: Robot, scene: Scene, directory: str | Path) -> Lea
     Raises:
         ValueError: nothing such there, or of something else.
     """
-    read = load_planned_policy if is_of(directory, PLANNER) else load_policy
+    read = load_planned_policy if is_checkpoint(directory, PLANNER) else load_policy
     policy: Policy = read(directory, robot.name)
     try:
         return LearnedGrasp(robot, scene, policy)

@@ -18,7 +18,12 @@ from torch import Tensor, nn
 
 from invdyn_ros.config import PositiveInts, Validated
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
-from invdyn_ros.models.checkpoint import CheckpointType, fill, read_meta, write_tensors
+from invdyn_ros.models.checkpoint import (
+    CheckpointType,
+    load_weights,
+    read_metadata,
+    write_checkpoint,
+)
 
 POLICY = CheckpointType("policy", "invdyn_ros policy 1", "train_grasp")
 
@@ -108,7 +113,7 @@ class MLPPolicy(nn.Module):
 
 def save_policy(policy: MLPPolicy, directory: str | Path) -> None:
     """Write a policy; a crash leaves the old one or the new one."""
-    write_tensors(policy.state_dict(), policy.meta, directory, POLICY)
+    write_checkpoint(policy.state_dict(), policy.meta, directory, POLICY)
 
 
 def load_policy(directory: str | Path, arm: str | None = None) -> MLPPolicy:
@@ -121,7 +126,7 @@ def load_policy(directory: str | Path, arm: str | None = None) -> MLPPolicy:
     Raises:
         ValueError: no policy, a damaged one, or one of another arm.
     """
-    meta, sha256 = read_meta(PolicyMetadata, directory, POLICY)
+    meta, sha256 = read_metadata(PolicyMetadata, directory, POLICY)
     if arm is not None and meta.arm != arm:
         raise ValueError(f"{directory} is a policy of '{meta.arm}', not of '{arm}'")
-    return fill(MLPPolicy(meta), directory, sha256, POLICY).eval()
+    return load_weights(MLPPolicy(meta), directory, sha256, POLICY).eval()

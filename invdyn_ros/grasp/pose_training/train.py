@@ -44,7 +44,7 @@ from invdyn_ros.grasp.pose_training.rendered_dataset import (
     concatenate_states,
     load_rendered_images,
 )
-from invdyn_ros.models.checkpoint import META, write_whole
+from invdyn_ros.models.checkpoint import METADATA_FILE, write_atomically
 from invdyn_ros.robots.robot import load_robot
 
 # Seeds of these start this far from those of training.
@@ -113,14 +113,14 @@ class BlockPoseTraining:
         sight = self._fresh()
         for number in range(self.config.rounds):
             done = self.out / f"round_{number}"
-            if (done / META).is_file():
+            if (done / METADATA_FILE).is_file():
                 sight = load_block_pose_net(done, self.config.arm)
             else:
                 sight = self._round(number, sight)
                 save_block_pose_net(sight, done)
         save_block_pose_net(sight, self.out)
         report = self._report(sight)
-        write_whole(self.out / REPORT_FILE, (json.dumps(report, indent=2) + "\n").encode())
+        write_atomically(self.out / REPORT_FILE, (json.dumps(report, indent=2) + "\n").encode())
         return report
 
     def _fresh(self) -> BlockPoseNet:
@@ -133,7 +133,7 @@ class BlockPoseTraining:
         path, wanted = self.out / CONFIG_FILE, json.loads(json.dumps(self.meta.data["settings"]))
         if not path.is_file():
             self.out.mkdir(parents=True, exist_ok=True)
-            write_whole(path, (json.dumps(wanted, indent=2) + "\n").encode())
+            write_atomically(path, (json.dumps(wanted, indent=2) + "\n").encode())
             return
         found = json.loads(path.read_text(encoding="utf-8"))
         for name in wanted.keys() - {FREE}:

@@ -16,9 +16,15 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from invdyn_ros.config import PositiveInts, Validated
-from invdyn_ros.models.inverse_dynamics import normal
+from invdyn_ros.models.inverse_dynamics import normal_noise
 from invdyn_ros.models.planner.segments import PlanSegments
-from invdyn_ros.models.rectified_flow import MOST_STEPS, UNet, flow_loss, follow, fourier
+from invdyn_ros.models.rectified_flow import (
+    MAX_INFERENCE_STEPS,
+    UNet,
+    flow_loss,
+    fourier_features,
+    integrate,
+)
 
 MIN_STD = 1e-6  # standard deviation that still is one
 
@@ -37,7 +43,7 @@ class FlowMatchingConfig(Validated):
     """Units of the encoders of what is known and of flow time."""
     step_dim: Annotated[int, Field(ge=2)] = 16
     """Fourier features of the flow time."""
-    steps: Annotated[int, Field(ge=1, le=MOST_STEPS)] = 4
+    steps: Annotated[int, Field(ge=1, le=MAX_INFERENCE_STEPS)] = 4
     """Steps from noise to sequence, 1 to 100."""
 
 
@@ -123,9 +129,9 @@ class SequenceFlowMatching(nn.Module):
             temperature: scale of the noise; 0 takes all of it away.
             generator: source of the noise.
         """
-        noise = temperature * normal((count, len(self.components)), self.mean, generator)
+        noise = temperature * normal_noise((count, len(self.components)), self.mean, generator)
         seen = self._encode(state[None], condition[None])
-        x = follow(lambda at, t: self._velocity(at, t, seen), noise, self.config.steps)
+        x = integrate(lambda at, t: self._velocity(at, t, seen), noise, self.config.steps)
         return (self.mean + x @ self.components).unflatten(-1, self.shape)
 
     def _features(self, state: Tensor, condition: Tensor) -> Tensor:
@@ -140,7 +146,7 @@ class SequenceFlowMatching(nn.Module):
 
     def _velocity(self, x: Tensor, t: Tensor, seen: Tensor) -> Tensor:
         """Return dx/dt (B, modes) at x and flow time t (B, 1) or (1,)."""
-        return self.unet(x, seen + self.time_embedding(fourier(t, self.config.step_dim))) - x
+        return self.unet(x, seen + self.time_embedding(fourier_features(t, self.config.step_dim))) - x
 
 
 def _mlp(inputs: int, width: int, hidden: int) -> nn.Sequential:

@@ -11,7 +11,12 @@ from pydantic import PositiveFloat, PositiveInt
 from torch import Tensor
 
 from invdyn_ros.config import Validated
-from invdyn_ros.models.checkpoint import CheckpointType, fill, read_meta, write_tensors
+from invdyn_ros.models.checkpoint import (
+    CheckpointType,
+    load_weights,
+    read_metadata,
+    write_checkpoint,
+)
 from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig, SequenceFlowMatching
 
 PLANNER = CheckpointType("planner", "invdyn_ros planner 1", "train_planner")
@@ -90,7 +95,7 @@ class FlowPlanner(SequenceFlowMatching):
 
 def save_planner(planner: FlowPlanner, directory: str | Path) -> None:
     """Write a planner and what it is of; a crash leaves the old one or the new one."""
-    write_tensors(planner.state_dict(), planner.meta, directory, PLANNER)
+    write_checkpoint(planner.state_dict(), planner.meta, directory, PLANNER)
 
 
 def load_planner(directory: str | Path) -> FlowPlanner:
@@ -99,5 +104,5 @@ def load_planner(directory: str | Path) -> FlowPlanner:
     Raises:
         ValueError: none there, damaged or of another kind.
     """
-    meta, sha256 = read_meta(PlannerMetadata, directory, PLANNER)
-    return fill(FlowPlanner(meta), directory, sha256, PLANNER).eval()
+    meta, sha256 = read_metadata(PlannerMetadata, directory, PLANNER)
+    return load_weights(FlowPlanner(meta), directory, sha256, PLANNER).eval()

@@ -6,7 +6,12 @@ from pathlib import Path
 
 import torch
 
-from invdyn_ros.models.checkpoint import CheckpointType, fill, read_meta, write_tensors
+from invdyn_ros.models.checkpoint import (
+    CheckpointType,
+    load_weights,
+    read_metadata,
+    write_checkpoint,
+)
 from invdyn_ros.models.timeseries.bridge import Bridge
 from invdyn_ros.models.timeseries.gru_dt import GruDt
 from invdyn_ros.models.timeseries.identified_body import IdentifiedBody
@@ -51,7 +56,7 @@ def untrained_copy(model: TimeSeriesModel, seed: int = 0) -> TimeSeriesModel:
 
 def save_time_series_model(model: TimeSeriesModel, directory: str | Path) -> None:
     """Write a path model and what it is of; a crash leaves the old one or the new one."""
-    write_tensors(model.state_dict(), model.meta, directory, TIME_SERIES)
+    write_checkpoint(model.state_dict(), model.meta, directory, TIME_SERIES)
 
 
 def load_time_series_model(directory: str | Path) -> TimeSeriesModel:
@@ -60,5 +65,5 @@ def load_time_series_model(directory: str | Path) -> TimeSeriesModel:
     Raises:
         ValueError: none there, damaged or of another kind.
     """
-    meta, sha256 = read_meta(TimeSeriesMetadata, directory, TIME_SERIES)
-    return fill(build_time_series_model(meta), directory, sha256, TIME_SERIES).eval()
+    meta, sha256 = read_metadata(TimeSeriesMetadata, directory, TIME_SERIES)
+    return load_weights(build_time_series_model(meta), directory, sha256, TIME_SERIES).eval()

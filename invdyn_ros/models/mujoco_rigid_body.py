@@ -26,7 +26,7 @@ from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 _UPPER = np.triu_indices(3)
 
 
-class CompiledRigidBody:
+class MujocoRigidBody:
     """The actions of a `RigidBody`, some twenty times as fast for a single frame.
 
     All calls share one workspace: call from one thread at a time.
@@ -37,7 +37,7 @@ class CompiledRigidBody:
     def __init__(self, model: RigidBody) -> None:
         """Take over the parameters of a model; later changes of it have no effect here."""
         self.meta, self.n = model.meta, model.n
-        engine, order = engine_of(model.tree)
+        engine, order = build_mujoco_model(model.tree)
         data = mujoco.MjData(engine)
         self._engine, self._data = engine, data
         self._state = data.qpos, data.qvel, data.qacc  # views: each look-up in MuJoCo takes time
@@ -80,7 +80,7 @@ class CompiledRigidBody:
         np.add.reduce(self._weights * terms, axis=0, out=action)
 
 
-def engine_of(tree: RigidBodyTree) -> tuple[mujoco.MjModel, list[int]]:
+def build_mujoco_model(tree: RigidBodyTree) -> tuple[mujoco.MjModel, list[int]]:
     """Return a MuJoCo model that feels the tree's torques, and the tree's order of its joints."""
     n = len(tree.parents)
     root = ET.Element("mujoco")
