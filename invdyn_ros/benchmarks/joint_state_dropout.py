@@ -171,7 +171,10 @@ def _measure_tracking(
     """Return a row for each way to say what does not come, and the 95% intervals of each."""
     rows: dict[str, Row] = {}
     details: dict[str, Any] = {}
-    runtime, total = fastest_runtime(inverse), len(sights) * len(config.drop_rates) * config.motions
+    runtime, total = (
+        fastest_runtime(inverse),
+        len(sights) * len(config.drop_rates) * config.motions,
+    )
     bar = tqdm(total=total, unit="run", desc="driving", file=sys.stderr)
     with bar:
         for name, make in sights.items():

@@ -146,7 +146,9 @@ class SequenceFlowMatching(nn.Module):
 
     def _velocity(self, x: Tensor, t: Tensor, seen: Tensor) -> Tensor:
         """Return dx/dt (B, modes) at x and flow time t (B, 1) or (1,)."""
-        return self.unet(x, seen + self.time_embedding(fourier_features(t, self.config.step_dim))) - x
+        return (
+            self.unet(x, seen + self.time_embedding(fourier_features(t, self.config.step_dim))) - x
+        )
 
 
 def _mlp(inputs: int, width: int, hidden: int) -> nn.Sequential:
