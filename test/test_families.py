@@ -168,7 +168,11 @@ def test_smooth_makes_actions_smoother_at_no_greater_error(tmp_path: Path) -> No
             "smoothness_time is -1.0; it must be greater than or equal to 0",
         ),
         ("enhanced", {"base": {"family": "flow", "config": {}}}, r"family \(mlp or gru\)"),
-        ("flow", {"num_inference_steps": 101}, "num_inference_steps is 101; it must be less than or equal to 100"),
+        (
+            "flow",
+            {"num_inference_steps": 101},
+            "num_inference_steps is 101; it must be less than or equal to 100",
+        ),
         ("flow", {"down_dims": []}, r"down_dims is \[\]; it must have at least 1 item"),
         ("flow", {"num_samples": 1}, "num_samples is 1; it must be greater than or equal to 2"),
     ],

@@ -46,10 +46,15 @@ from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.models.variance_components import fit_variance_components
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 
-JOINT_LENGTH_SCALES = (1.0, 2.0)  # length scales of a joint's own motion, in its standard deviations
+JOINT_LENGTH_SCALES = (
+    1.0,
+    2.0,
+)  # length scales of a joint's own motion, in its standard deviations
 ARM_LENGTH_SCALES = (4.0, 8.0)  # of the motion of the whole arm
 NOISE_RATIOS = (1.0, 10.0, 100.0)  # variance of the noise, as a share of the prior's
-IN_DISTRIBUTION_QUANTILE = 0.99  # quantile of the processes' variance out of sample that is still no surprise
+IN_DISTRIBUTION_QUANTILE = (
+    0.99  # quantile of the processes' variance out of sample that is still no surprise
+)
 FilterTimes = Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)]
 NUM_JOINT_FEATURES = 3  # features of a joint's own motion: direction, velocity, acceleration
 
