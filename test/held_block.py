@@ -12,15 +12,15 @@ from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Header
 
-from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.cli import run_verb
 from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.messages import block_to_message, to_stamp
 from invdyn_ros.perception.rigid_transforms import invert_transform, transform_from_rotvec
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 
 UR5 = load_robot("ur5")
-SCENE = SCENES["ur5"]
+SCENE = load_scene("ur5")
 CAMERA = SCENE.camera.T_base_camera
 HELD = transform_from_rotvec(
     np.array([0.1, -0.2, 0.3]), np.array([0.0, 0.005, 0.01])

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from invdyn_ros.arms.plant import PlantConfig
 from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.models.inverse_dynamics import Prediction
+from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.robot import Robot
 
 SLOW = 0.02  # [rad/s] over which the oracle's dry friction changes sign

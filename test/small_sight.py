@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS
-from invdyn_ros.arms.scene import SCENES, block_pose
 from invdyn_ros.grasp.estimation.block_pose_estimator import area_centre, landmarks
 from invdyn_ros.grasp.estimation.block_pose_network import (
     BlockPoseMetadata,
@@ -22,15 +21,17 @@ from invdyn_ros.grasp.pose_training.rendered_dataset import (
     RenderingConfig,
     StateSamples,
 )
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.robots.scene import block_pose
 
-SCENE, UR5 = SCENES["ur5"], load_robot("ur5")
+SCENE, UR5 = load_scene("ur5"), load_robot("ur5")
 SMALL = BlockPoseNetConfig(pixels=64, channels=(8, 16, 16), num_keypoints=12, hidden_size=32)
 LEVELS = RANDOMIZATION_LEVELS["none"], RANDOMIZATION_LEVELS["default"]
 
 
 def meta(arm: str = "ur5", network: BlockPoseNetConfig = SMALL) -> BlockPoseMetadata:
-    scene = SCENES[arm]
+    scene = load_scene(arm)
     return BlockPoseMetadata(arm, scene.block_size, area_centre(scene), landmarks(scene), network)
 
 

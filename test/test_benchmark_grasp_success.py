@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.benchmarks.grasp_success import (
     GraspSuccessBenchmarkConfig,
     load_policies,
@@ -42,6 +41,7 @@ from invdyn_ros.grasp.policies.failure_causes import (
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
 from invdyn_ros.grasp.policies.success_rate import paired_difference, success_interval
 from invdyn_ros.models.checkpoint import METADATA_FILE
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import package_file
 
 BLOCK = 0.04  # [m]
@@ -130,7 +130,7 @@ def test_an_episode_is_what_its_seed_and_number_say():
     whole = list(rollout(RolloutJob(script, level, 5, (0, 1, 2))))
     alone = next(rollout(RolloutJob(script, level, 5, (2,))))
     assert same(whole[2], alone) and not same(whole[1], alone)
-    pose = SCENES["ur5"].sample_block_pose(np.random.default_rng(5 * 100_003 + 2))
+    pose = load_scene("ur5").sample_block_pose(np.random.default_rng(5 * 100_003 + 2))
     np.testing.assert_allclose(alone.block_start, pose[:2, 3], atol=1e-9)
 
 
@@ -290,7 +290,7 @@ def test_what_is_no_pair_is_refused():
 
 def made_up(count, seed=0):
     """Episodes over the whole area; blocks on the left are not grasped."""
-    random, scene = np.random.default_rng(seed), SCENES["ur5"]
+    random, scene = np.random.default_rng(seed), load_scene("ur5")
     for number in range(count):
         x, y = random.uniform(*scene.area_x), random.uniform(*scene.area_y)
         won, cause = y < 0.05, FAILURE_CAUSES[number % len(FAILURE_CAUSES)]
@@ -300,7 +300,7 @@ def made_up(count, seed=0):
 
 @pytest.mark.parametrize("count", [1, 30, 1000])
 def test_cells_hold_every_episode_and_enough_to_tell(count):
-    successes, n = success_counts(list(made_up(count)), SCENES["ur5"])
+    successes, n = success_counts(list(made_up(count)), load_scene("ur5"))
     assert n.sum() == count and (successes <= n).all()
     assert n.mean() >= min(count, EPISODES_PER_CELL / 2)
     if count == 1000:
@@ -315,5 +315,5 @@ def test_a_map_is_drawn_for_any_outcome(tmp_path):
     played = {("a", "none"): few, ("b", "none"): many, ("a", "hard"): lost, ("b", "hard"): few}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plot_success_map(played, SCENES["ur5"], "ur5", file)
+        plot_success_map(played, load_scene("ur5"), "ur5", file)
     assert cv2.imread(str(file)).std() > 10

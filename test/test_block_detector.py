@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from invdyn_ros.arms.pybullet_scene import _apply_marker_texture
 from invdyn_ros.arms.rendering import SceneRenderer
-from invdyn_ros.arms.scene import SCENES, _apply_marker_texture, block_pose
 from invdyn_ros.perception.block_detector import (
     BlockDetector,
     BlockDetectorConfig,
     BlockPose,
     block_pose_in_base,
 )
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.robots.scene import block_pose
 
 PICTURES = 60  # of each arm
 ARMS = ("ur5", "dofbot")
@@ -28,7 +30,7 @@ class Sample:
     """Blocks at random places of one arm's scene, as they were and as they were found."""
 
     def __init__(self, arm: str, seed: int = 3) -> None:
-        scene, robot = SCENES[arm], load_robot(arm)
+        scene, robot = load_scene(arm), load_robot(arm)
         rng = np.random.default_rng(seed)
         self.detector = BlockDetector(
             BlockDetectorConfig(scene.block_size), scene.camera.intrinsics()
@@ -119,7 +121,7 @@ def test_overlay_draws_on_a_copy(sample: Sample) -> None:
 
 
 def test_unknown_ids_are_ignored() -> None:
-    scene = replace(SCENES["ur5"], blocks=2, pixel_noise=0.0)
+    scene = replace(load_scene("ur5"), blocks=2, pixel_noise=0.0)
     poses = np.array([block_pose(0.45, -0.06, 0.02, 0.3), block_pose(0.47, 0.05, 0.02, 1.0)])
     robot = load_robot("ur5")
     with SceneRenderer(robot, scene) as camera:
@@ -137,7 +139,11 @@ def test_unknown_ids_are_ignored() -> None:
 @pytest.mark.parametrize("arm", ARMS)
 def test_of_two_blocks_with_one_id_neither_is_trusted(arm: str) -> None:
     """Even side by side, and whichever faces are seen of each."""
-    scene, robot, rng = replace(SCENES[arm], blocks=2), load_robot(arm), np.random.default_rng(5)
+    scene, robot, rng = (
+        replace(load_scene(arm), blocks=2),
+        load_robot(arm),
+        np.random.default_rng(5),
+    )
     detector = BlockDetector(BlockDetectorConfig(scene.block_size), scene.camera.intrinsics())
     with SceneRenderer(robot, scene) as camera:
         _apply_marker_texture(
@@ -163,7 +169,7 @@ def test_one_block_is_never_taken_for_two(sample: Sample) -> None:
 
 
 def test_a_block_with_an_unknown_id_is_named_with_those_that_are_known() -> None:
-    scene = replace(SCENES["ur5"], blocks=4)
+    scene = replace(load_scene("ur5"), blocks=4)
     robot, away = load_robot("ur5"), block_pose(5.0, 5.0, 0.02, 0.0)
     detector = BlockDetector(BlockDetectorConfig(), scene.camera.intrinsics())
     with SceneRenderer(robot, scene) as camera:
@@ -179,7 +185,7 @@ def test_a_block_with_an_unknown_id_is_named_with_those_that_are_known() -> None
 
 @pytest.fixture
 def detector() -> BlockDetector:
-    return BlockDetector(BlockDetectorConfig(), SCENES["ur5"].camera.intrinsics())
+    return BlockDetector(BlockDetectorConfig(), load_scene("ur5").camera.intrinsics())
 
 
 def test_blank_image_has_no_blocks(detector: BlockDetector) -> None:
@@ -222,11 +228,11 @@ def test_camera_without_focal_length_is_refused() -> None:
 
 
 def test_lens_distortion_is_taken_out() -> None:
-    camera, side = SCENES["ur5"].camera, 0.04
+    camera, side = load_scene("ur5").camera, 0.04
     k, lens = camera.intrinsics(), np.array([-0.3, 0.1, 0.001, -0.002, 0.0])
     T_base_block = block_pose(0.40, 0.08, 0.02, 0.5)
     robot = load_robot("ur5")
-    with SceneRenderer(robot, SCENES["ur5"]) as scene_camera:
+    with SceneRenderer(robot, load_scene("ur5")) as scene_camera:
         ideal = scene_camera.render(robot.home, 0.05, T_base_block[None])
     v, u = np.mgrid[:480, :640].astype(np.float32)
     points = np.stack([u, v], axis=-1).reshape(-1, 1, 2)
@@ -244,7 +250,7 @@ def test_camera_error_moves_a_far_block_with_its_lever() -> None:
     pose = BlockPose(0, np.eye(4), 1e-8 * np.eye(6), np.zeros(1), np.zeros((1, 4, 2)), 0.1)
     pose.T_camera_block[:3, 3] = 0.0, 0.0, 0.5
     exact = block_pose_in_base(
-        pose.T_camera_block, pose.covariance, SCENES["ur5"].camera.T_base_camera
+        pose.T_camera_block, pose.covariance, load_scene("ur5").camera.T_base_camera
     ).covariance
     np.testing.assert_allclose(exact, 1e-8 * np.eye(6), atol=1e-15)
     turned = np.diag([0, 0, 0, 0.01**2, 0.01**2, 0.01**2])

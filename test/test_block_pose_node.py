@@ -12,7 +12,6 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS, randomize_camera
 from invdyn_ros.arms.rendering import SceneRenderer
-from invdyn_ros.arms.scene import SCENES, block_pose, quaternion_pose
 from invdyn_ros.grasp.estimation.block_estimate import upright_yaw
 from invdyn_ros.grasp.estimation.block_pose_estimator import (
     BlockPoseEstimator,
@@ -29,8 +28,10 @@ from invdyn_ros.grasp.estimation.block_pose_network import (
 from invdyn_ros.nodes.block_pose import BlockPoseNode, draw
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import image_to_message, pose_to_arrays, to_stamp
+from invdyn_ros.robots.registry import load_scene
+from invdyn_ros.robots.scene import block_pose, quaternion_pose
 
-SCENE = SCENES["ur5"]
+SCENE = load_scene("ur5")
 HEARD = [("/blocks/block_0", PoseWithCovarianceStamped), ("/blocks/markers", MarkerArray)]
 OPEN = 0.08  # [m]
 

@@ -13,8 +13,8 @@ from node_probe import IMAGES, START, TICK, UR5, stamps
 from sensor_msgs.msg import CameraInfo, Image
 from visualization_msgs.msg import Marker, MarkerArray
 
+from invdyn_ros.arms.pybullet_scene import _apply_marker_texture
 from invdyn_ros.arms.rendering import SceneRenderer
-from invdyn_ros.arms.scene import SCENES, _apply_marker_texture, block_pose
 from invdyn_ros.nodes import blocks
 from invdyn_ros.nodes.blocks import BlocksNode
 from invdyn_ros.nodes.messages import (
@@ -25,12 +25,14 @@ from invdyn_ros.nodes.messages import (
     pose_to_transform,
     to_stamp,
 )
+from invdyn_ros.robots.registry import load_scene
+from invdyn_ros.robots.scene import block_pose
 
 
 @pytest.fixture(scope="module")
 def picture():
     """A block on the table as the camera sees it, its pose (4, 4) in the base frame."""
-    scene, pose = SCENES["ur5"], block_pose(0.45, 0.03, 0.02, 0.4)
+    scene, pose = load_scene("ur5"), block_pose(0.45, 0.03, 0.02, 0.4)
     camera = SceneRenderer(UR5, scene)
     image = camera.render(UR5.home, 0.0, pose[None])
     camera.close()
@@ -38,7 +40,7 @@ def picture():
 
 
 def info_message(calibrated=True):
-    k = SCENES["ur5"].camera.intrinsics() * calibrated
+    k = load_scene("ur5").camera.intrinsics() * calibrated
     return camera_info_message(k, 640, 480, to_stamp(START), "camera")
 
 
@@ -57,7 +59,7 @@ def test_an_image_before_the_camera_info_is_kept_and_gives_pose_and_markers(star
     probe.until(lambda: poses and markers)
     assert stamps(poses) == [START]
     position, _ = pose_to_arrays(poses[0].pose.pose)
-    T = SCENES["ur5"].camera.T_base_camera
+    T = load_scene("ur5").camera.T_base_camera
     assert np.linalg.norm(T[:3, :3] @ position + T[:3, 3] - truth[:3, 3]) < 5e-3
     assert [m.action for m in markers[0].markers] == [Marker.DELETEALL, Marker.ADD]
     assert probe.tested.hold_reason is None
@@ -97,7 +99,7 @@ def test_a_block_is_a_frame_of_tf_where_tf2_exists_and_none_while_unseen(
 
 
 def test_two_blocks_with_one_id_are_said_and_have_no_pose(start_node):
-    scene = replace(SCENES["ur5"], blocks=2)
+    scene = replace(load_scene("ur5"), blocks=2)
     with SceneRenderer(UR5, scene) as camera:
         _apply_marker_texture(
             camera.client, camera.blocks[1], 0

@@ -13,9 +13,9 @@ from invdyn_ros.arms.domain_randomization import (
     load_randomization,
     randomize_scene,
 )
-from invdyn_ros.arms.plant import IDEAL, PLANTS, PlantConfig, load_plant
 from invdyn_ros.arms.pybullet_simulation import Simulation
-from invdyn_ros.arms.scene import SCENES
+from invdyn_ros.robots.plant import IDEAL, PlantConfig
+from invdyn_ros.robots.registry import load_plant, load_scene
 from invdyn_ros.robots.robot import load_robot
 
 robot = cache(load_robot)
@@ -38,8 +38,8 @@ def swing(simulation: Simulation, seed: int, ticks: int = 60) -> np.ndarray:
 def test_same_seed_is_the_same_run_bit_for_bit(arm: str) -> None:
     """In a new simulation as after a reset; and two live side by side without meeting."""
     with (
-        Simulation(robot(arm), load_plant(arm), scene=SCENES[arm]) as first,
-        Simulation(robot(arm), load_plant(arm), scene=SCENES[arm]) as second,
+        Simulation(robot(arm), load_plant(arm), scene=load_scene(arm)) as first,
+        Simulation(robot(arm), load_plant(arm), scene=load_scene(arm)) as second,
     ):
         a, other = swing(first, 3), swing(second, 4)
         b, c = swing(second, 3), swing(first, 3)
@@ -136,7 +136,7 @@ def test_an_arm_that_no_one_drives_loses_energy() -> None:
 def test_servo_answers_a_step_as_a_spring_with_a_damper() -> None:
     """J e'' + (D + B) e' + K e = 0 in shares of the effort limit, from rest."""
     body = robot("dofbot")
-    plant = replace(PLANTS["dofbot"], coulomb=0.0, delay=0.0, encoder_step=0.0)
+    plant = replace(load_plant("dofbot"), coulomb=0.0, delay=0.0, encoder_step=0.0)
     step = 0.05
     goal = body.home.copy()
     goal[0] += step  # turns about the vertical: no gravity
@@ -265,12 +265,12 @@ def test_what_cannot_be_simulated_is_refused() -> None:
 
 
 def test_plants_are_known_by_arm_and_can_be_changed() -> None:
-    assert load_plant("ur5", payload=2.0) == replace(PLANTS["ur5"], payload=2.0)
+    assert load_plant("ur5", payload=2.0) == replace(load_plant("ur5"), payload=2.0)
     assert load_plant("an arm of one's own") == PlantConfig()
 
 
 def test_scene_of_an_episode_strays_by_seed_and_noise_level() -> None:
-    scene = SCENES["ur5"]
+    scene = load_scene("ur5")
     noise = load_randomization("default")
     one, same, other = (randomize_scene(scene, noise, 0, e) for e in (1, 1, 2))
     np.testing.assert_array_equal(one.camera.T_base_camera, same.camera.T_base_camera)
@@ -283,7 +283,7 @@ def test_scene_of_an_episode_strays_by_seed_and_noise_level() -> None:
 
 @pytest.mark.parametrize("level", list(RANDOMIZATION_LEVELS))
 def test_straying_has_the_size_it_says_and_stays_physical(level: str) -> None:
-    scene, noise = SCENES["ur5"], RANDOMIZATION_LEVELS[level]
+    scene, noise = load_scene("ur5"), RANDOMIZATION_LEVELS[level]
     scenes = [randomize_scene(scene, noise, 7, e) for e in range(300)]
     T = np.stack([s.camera.T_base_camera for s in scenes])
     offset = T[:, :3, 3] - scene.camera.T_base_camera[:3, 3]

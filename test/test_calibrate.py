@@ -24,8 +24,8 @@ from rclpy.serialization import serialize_message
 from scipy.spatial.transform import Rotation
 from sensor_msgs.msg import JointState
 
+from invdyn_ros.arms.pybullet_scene import nominal_scene
 from invdyn_ros.arms.rendering import SceneRenderer
-from invdyn_ros.arms.scene import nominal_scene
 from invdyn_ros.config import load_yaml
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.nodes.bag import BagWriter

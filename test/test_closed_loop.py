@@ -10,7 +10,6 @@ import torch
 from oracle import robot
 from plant_oracle import Twin
 
-from invdyn_ros.arms.plant import IDEAL, load_plant
 from invdyn_ros.benchmarks.closed_loop import (
     FORMS,
     NONE,
@@ -33,6 +32,8 @@ from invdyn_ros.control.safety_limits import Plan, hold_plan
 from invdyn_ros.evaluation.closed_loop import ClosedLoopRun
 from invdyn_ros.models import InverseDynamics, build
 from invdyn_ros.models.inverse_dynamics import Prediction
+from invdyn_ros.robots.plant import IDEAL
+from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.urdf import UrdfTree
 from invdyn_ros.sources.simulation import urdf_model
 

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from oracle import exciting, robot, setpoint
 
-from invdyn_ros.arms.plant import IDEAL
 from invdyn_ros.cli import compare as cli
 from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import write_dataset
@@ -27,6 +26,7 @@ from invdyn_ros.evaluation.comparison_table import comparison_rows, markdown
 from invdyn_ros.models import build
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.inverse_dynamics import ModelMetadata
+from invdyn_ros.robots.plant import IDEAL
 from invdyn_ros.training.train import TrainConfig
 
 FAMILIES = ("mlp", "rigid_body")

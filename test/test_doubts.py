@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from invdyn_ros.arms.rendering import SceneRenderer
-from invdyn_ros.arms.scene import SCENES, block_pose
 from invdyn_ros.control.safety_limits import State
 from invdyn_ros.grasp.estimation.block_estimate import (
     BlockDetection,
@@ -33,9 +32,11 @@ from invdyn_ros.perception.block_detector import (
     BlockDetectorConfig,
     describe_duplicate,
 )
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.robots.scene import block_pose
 
-SCENE = SCENES["ur5"]
+SCENE = load_scene("ur5")
 TICK, PICTURE = 0.008, 0.1  # [s]
 HERE, THERE, FAR = (0.45, 0.05), (0.52, -0.06), (0.9, 0.1)  # [m]
 robot = cache(load_robot)
@@ -151,7 +152,7 @@ def test_a_doubt_is_not_said_anew_for_every_millimetre() -> None:
 
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
 def test_a_learned_grasp_knows_the_blocks_of_its_scene_and_their_goal(arm: str) -> None:
-    scene, rng = SCENES[arm], np.random.default_rng(0)
+    scene, rng = load_scene(arm), np.random.default_rng(0)
     area = training_area(scene)
     assert all(area.contains(scene.sample_block_pose(rng)[:2, 3]) for _ in range(100))
     assert area.contains(np.array(scene.goal[:2])) and not area.contains(np.array([2.0, 0.0]))

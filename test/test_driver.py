@@ -10,7 +10,6 @@ import pytest
 import torch
 from plant_oracle import Oracle, Twin
 
-from invdyn_ros.arms.plant import IDEAL, PlantConfig, load_plant
 from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.control.computed_torque import (
     ComputedTorqueController,
@@ -20,6 +19,8 @@ from invdyn_ros.control.computed_torque import (
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.safety_limits import State, Target, hold_plan
 from invdyn_ros.models.inverse_dynamics import Prediction
+from invdyn_ros.robots.plant import IDEAL, PlantConfig
+from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot, load_robot
 
 robot = cache(load_robot)

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from oracle import robot
 
-from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import read_dataset
-from invdyn_ros.robots.registry import ROBOTS
+from invdyn_ros.robots.registry import ROBOTS, load_plant
 from invdyn_ros.sources.excitation import (
     Excitation,
     ExcitationConfig,

@@ -10,7 +10,6 @@ import pytest
 import torch
 from oracle import exciting, robot
 
-from invdyn_ros.arms.plant import IDEAL
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import USING_FALLBACK, ArmController
 from invdyn_ros.control.fallback import METADATA_KEY, Fallback, fallback_from_metadata
@@ -25,6 +24,7 @@ from invdyn_ros.models.hybrid import Hybrid
 from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.models.runtime import fastest_runtime
+from invdyn_ros.robots.plant import IDEAL
 from invdyn_ros.training.train import parse_config, train
 
 ARM = robot("ur5")

@@ -9,9 +9,7 @@ import pytest
 from plant_oracle import Oracle
 from scipy.spatial.transform import Rotation
 
-from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.arms.pybullet_simulation import Simulation
-from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.safety_limits import Target
@@ -31,6 +29,7 @@ from invdyn_ros.grasp.policies.cartesian_motion import (
 from invdyn_ros.grasp.policies.scripted import REPLAN_INTERVAL, ScriptedGrasp
 from invdyn_ros.grasp.policies.success import SuccessDetector
 from invdyn_ros.robots.inverse_kinematics import PoseIKSolver
+from invdyn_ros.robots.registry import load_plant, load_scene
 from invdyn_ros.robots.robot import Robot, load_robot
 
 robot = cache(load_robot)
@@ -45,7 +44,7 @@ def episode(
     arm: str, seed: int, bias: float = 0.0, away: float = 0.0
 ) -> tuple[SuccessDetector, str, float]:
     """Run a whole grasp in physics, seen with an error; return outcome, reason, largest motion."""
-    body, scene, plant = robot(arm), SCENES[arm], load_plant(arm)
+    body, scene, plant = robot(arm), load_scene(arm), load_plant(arm)
     random = np.random.default_rng(seed)
     driver = ArmController(
         body, Oracle(body, plant), body.action_unit, plant.delay + 0.5 / body.rate
@@ -88,7 +87,7 @@ def test_a_block_out_of_reach_is_said_and_the_arm_stays(arm: str) -> None:
 
 def test_while_there_is_no_way_it_is_not_sought_at_every_tick() -> None:
     """Inverse kinematics that finds nothing is slow; the loop must not wait for it."""
-    policy, calls = ScriptedGrasp(robot("ur5"), SCENES["ur5"]), []
+    policy, calls = ScriptedGrasp(robot("ur5"), load_scene("ur5")), []
     solve = policy.ik.solve
     policy.ik.solve = lambda *a: (calls.append(0), solve(*a))[1]  # type: ignore
     for k in range(3):
@@ -107,7 +106,7 @@ def test_fingers_stand_along_the_sides_of_the_block(arm: str) -> None:
     """The tool's axes and the block's coincide, up to quarter turns, seen from above."""
     body, rng = robot(arm), np.random.default_rng(0)
     for _ in range(6):
-        pose, policy = SCENES[arm].sample_block_pose(rng), ScriptedGrasp(body, SCENES[arm])
+        pose, policy = load_scene(arm).sample_block_pose(rng), ScriptedGrasp(body, load_scene(arm))
         seen = upright_yaw(pose[:3, :3])
         policy.on_detection(BlockDetection(0.0, pose[:3, 3], seen, np.full(4, 1e-6)))
         reached = policy._pose_above_block(0.0)
@@ -205,7 +204,7 @@ def test_depth_error_along_the_ray_is_taken_out_by_the_table() -> None:
 
 
 def test_sighting_is_turned_from_camera_to_base_with_its_covariance() -> None:
-    camera = SCENES["ur5"].camera.T_base_camera
+    camera = load_scene("ur5").camera.T_base_camera
     T = np.eye(4)
     T[:3, :3] = Rotation.from_euler("z", 0.4).as_matrix()
     T[:3, 3] = 0.45, 0.05, 0.02
@@ -269,19 +268,19 @@ def test_a_block_that_was_moved_is_estimated_anew() -> None:
 def test_judge_counts_what_the_rules_say(
     block: tuple[float, ...], speed: float, opening: float, lifted: bool, placed: bool
 ) -> None:
-    judge = SuccessDetector.from_scene(SCENES["ur5"], np.array([0.45, 0.0, 0.02]))
+    judge = SuccessDetector.from_scene(load_scene("ur5"), np.array([0.45, 0.0, 0.02]))
     judge.update(np.array(block), np.array([0.0, -speed]), opening)
     assert (judge.lifted, judge.placed) == (lifted, placed)
     assert judge.success == (lifted or placed)
 
 
 def test_a_block_that_lay_at_the_goal_is_not_placed_by_doing_nothing() -> None:
-    goal = np.array(SCENES["ur5"].goal)
-    judge = SuccessDetector.from_scene(SCENES["ur5"], goal)
+    goal = np.array(load_scene("ur5").goal)
+    judge = SuccessDetector.from_scene(load_scene("ur5"), goal)
     judge.update(goal, np.zeros(6), 0.08)
     assert not judge.success
 
 
 def test_an_arm_without_a_gripper_is_refused() -> None:
     with pytest.raises(ValueError, match="'kuka_iiwa' has no gripper"):
-        ScriptedGrasp(robot("kuka_iiwa"), SCENES["kuka_iiwa"])
+        ScriptedGrasp(robot("kuka_iiwa"), load_scene("kuka_iiwa"))

@@ -16,7 +16,6 @@ import torch
 from gymnasium.utils.env_checker import check_env
 
 from invdyn_ros.arms.domain_randomization import load_randomization, randomize_scene
-from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.cli.benchmark import main as benchmark
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.registration import register_all
@@ -24,6 +23,7 @@ from invdyn_ros.grasp.envs.scripted_expert import ScriptedPolicy
 from invdyn_ros.grasp.envs.vector_env import make_vec_env
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.grasp.policies.success import LIFT_HEIGHT
+from invdyn_ros.robots.registry import load_scene
 
 UR5, DOFBOT, PIXELS = (f"invdyn_ros/Grasp{kind}-v0" for kind in ("UR5", "Dofbot", "UR5Pixels"))
 
@@ -103,7 +103,7 @@ def test_episodes_are_those_of_the_live_graph() -> None:
         env.reset(seed=7)
         env.reset()
         world = env.unwrapped.simulation
-        wanted = randomize_scene(SCENES["ur5"], load_randomization("hard"), 7, 1)
+        wanted = randomize_scene(load_scene("ur5"), load_randomization("hard"), 7, 1)
         np.testing.assert_array_equal(
             world.scene.camera.T_base_camera, wanted.camera.T_base_camera
         )

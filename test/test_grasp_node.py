@@ -14,15 +14,16 @@ from std_msgs.msg import Header
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
-from invdyn_ros.arms.scene import SCENES, block_pose
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
 from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.nodes.grasp import GraspNode
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import REFUSED, block_to_message, to_stamp
 from invdyn_ros.perception.block_detector import describe_duplicate
+from invdyn_ros.robots.registry import load_scene
+from invdyn_ros.robots.scene import block_pose
 
-SCENE = SCENES["ur5"]
+SCENE = load_scene("ur5")
 BEAT = 12 * TICK  # [ns] from picture to picture
 NOISE = np.eye(6) * 1e-6
 

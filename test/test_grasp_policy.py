@@ -13,7 +13,6 @@ import torch
 from toy_task import ACTIONS, CONFIG, SIZE, TASK, demonstrate, make
 
 from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS
-from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.learning.config import OFF_POLICY
@@ -22,6 +21,7 @@ from invdyn_ros.grasp.learning.sb3_algorithms import ALGORITHMS
 from invdyn_ros.grasp.policies.learned import LearnedGrasp
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, load_policy, save_policy
 from invdyn_ros.models.checkpoint import METADATA_FILE
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 
 
@@ -87,7 +87,7 @@ def test_the_live_grasp_wants_what_the_environment_wants():
             assert np.array_equal(wish.state.q, between.state.q)
             assert (wish.horizon, between.horizon) == pytest.approx((0.04, 0.024))
     with pytest.raises(ValueError, match="a policy of 'ur5', not of 'dofbot'"):
-        LearnedGrasp(load_robot("dofbot"), SCENES["dofbot"], policy)
+        LearnedGrasp(load_robot("dofbot"), load_scene("dofbot"), policy)
 
 
 def test_the_graph_names_what_a_learned_policy_lacks(tmp_path):

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS
-from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.cli import run_verb
 from invdyn_ros.cli.collect import main as collect
 from invdyn_ros.cli.train_planner import main as train_planner
@@ -31,6 +30,7 @@ from invdyn_ros.grasp.policies.planned import (
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig
 from invdyn_ros.models.planner.planner import FlowPlanner, PlannerMetadata, save_planner
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot, package_file
 
 OF = SpaceSpec("ur5", "joint", ActionSpaceConfig())
@@ -171,7 +171,7 @@ def test_a_planner_of_lessons_acts_in_the_graph_and_of_others_is_refused(
     )
     save_planner(FlowPlanner(meta), tmp_path / "pendulum")
     with pytest.raises(ValueError, match="plans no grasp; train one"):
-        load_learned_grasp(load_robot("ur5"), SCENES["ur5"], tmp_path / "pendulum")
+        load_learned_grasp(load_robot("ur5"), load_scene("ur5"), tmp_path / "pendulum")
     words = ["expert", "--episodes", "2", "--push-fraction", "0", "--control-mode", "cartesian"]
     assert collect([*words, "--workers", "1", "--out", str(tmp_path / "cartesian")]) == 0
     words = ["--data", str(tmp_path / "cartesian"), "--out", str(tmp_path / "none")]

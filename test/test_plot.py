@@ -3,7 +3,6 @@ import numpy as np
 import pytest
 
 from invdyn_ros.arms import rendering
-from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.data.recording import JointSamples, Recording, StampedImage
 from invdyn_ros.evaluation import plots as plot
 from invdyn_ros.evaluation.grasp_report import grasp_report
@@ -11,6 +10,7 @@ from invdyn_ros.evaluation.plots.grasp_video import episode_events
 from invdyn_ros.evaluation.plots.playback import Playback, fit_camera
 from invdyn_ros.evaluation.plots.style import short_names
 from invdyn_ros.evaluation.plots.video_writer import RATE, Curve, VideoWriter, fit_image
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 
 SECONDS = 1.0
@@ -24,7 +24,7 @@ def robot():
 
 @pytest.fixture(scope="module")
 def scene():
-    return SCENES["ur5"]
+    return load_scene("ur5")
 
 
 @pytest.fixture(autouse=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from invdyn_ros.arms.scene import SCENES, block_pose
 from invdyn_ros.perception.aruco_cube import marker_corners
 from invdyn_ros.perception.pose_from_edges import fit_block_poses, project
 from invdyn_ros.perception.rigid_transforms import skew
+from invdyn_ros.robots.registry import block_pose, load_scene
 
 
 def test_derivative_of_projection_is_that_of_finite_differences() -> None:
@@ -16,7 +16,7 @@ def test_derivative_of_projection_is_that_of_finite_differences() -> None:
     T = np.eye(4)
     T[:3, :3] = Rotation.random(random_state=1).as_matrix()
     T[:3, 3] = 0.03, -0.05, 0.5
-    k, points = SCENES["ur5"].camera.intrinsics(), rng.normal(0, 0.02, (5, 3))
+    k, points = load_scene("ur5").camera.intrinsics(), rng.normal(0, 0.02, (5, 3))
     pixels, J = project(T, points, k)
     for axis, step in enumerate(1e-7 * np.eye(6)):
         moved = T.copy()
@@ -27,7 +27,7 @@ def test_derivative_of_projection_is_that_of_finite_differences() -> None:
 
 
 def test_exact_corners_give_the_exact_pose_at_any_orientation() -> None:
-    rng, k = np.random.default_rng(4), SCENES["ur5"].camera.intrinsics()
+    rng, k = np.random.default_rng(4), load_scene("ur5").camera.intrinsics()
     corners = marker_corners(0.04)  # (6, 4, 3)
     for R in Rotation.random(50, random_state=4).as_matrix():
         T = np.eye(4)
@@ -41,7 +41,7 @@ def test_exact_corners_give_the_exact_pose_at_any_orientation() -> None:
 
 
 def test_marker_that_contradicts_the_others_is_left_out() -> None:
-    camera = SCENES["ur5"].camera
+    camera = load_scene("ur5").camera
     k, T = (
         camera.intrinsics(),
         np.linalg.inv(camera.T_base_camera) @ block_pose(0.47, 0, 0.02, 0.7),

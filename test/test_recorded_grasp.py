@@ -16,7 +16,6 @@ from recorded_grasp import Spoken, act, spoken, write
 from std_msgs.msg import Float64MultiArray
 from torch import nn
 
-from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.cli import run_verb
 from invdyn_ros.grasp.learning.config import GraspTrainConfig
 from invdyn_ros.grasp.learning.demonstration_dataset import read_demonstrations
@@ -33,6 +32,7 @@ from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.nodes.recordings import recordings
 from invdyn_ros.nodes.report import ReportNode
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.grasp_bag import read_grasp_bag
 
@@ -67,11 +67,11 @@ def collect(*words: object) -> int:
 
 
 def grasps(bag, arm="ur5"):
-    return read_grasp_bag(bag, load_robot(arm), SCENES[arm])
+    return read_grasp_bag(bag, load_robot(arm), load_scene(arm))
 
 
 def replay(arm="ur5", control="joint"):
-    return EpisodeReplayer(load_robot(arm), SCENES[arm], control, ActionSpaceConfig())
+    return EpisodeReplayer(load_robot(arm), load_scene(arm), control, ActionSpaceConfig())
 
 
 def assert_told(arm, bag, told):

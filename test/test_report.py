@@ -8,8 +8,6 @@ from functools import cache
 import numpy as np
 import pytest
 
-from invdyn_ros.arms.plant import IDEAL
-from invdyn_ros.arms.scene import SCENES, quaternion_pose
 from invdyn_ros.control.computed_torque import ConstantInertiaModel
 from invdyn_ros.data.recording import JointSamples, Recording, align_stamps
 from invdyn_ros.evaluation.closed_loop import replay
@@ -26,7 +24,10 @@ from invdyn_ros.evaluation.run_metrics import (
     tracking_rms,
 )
 from invdyn_ros.grasp.policies.success_rate import success_interval
+from invdyn_ros.robots.plant import IDEAL
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.robots.scene import quaternion_pose
 
 robot = cache(load_robot)
 STILL = np.zeros(6)
@@ -139,7 +140,7 @@ def test_success_interval_is_wilsons(
 
 def test_report_of_grasps_counts_what_the_judge_saw() -> None:
     episodes = [grasped(0.05), grasped(0.03), grasped(0.06)]
-    report = grasp_report(episodes, robot("ur5"), SCENES["ur5"], "N m", ABOUT)
+    report = grasp_report(episodes, robot("ur5"), load_scene("ur5"), "N m", ABOUT)
     assert (report["episodes"], report["successes"], report["lifted"]) == (3, 2, 2)
     assert report["failed_episodes"] == [1] and report["placed"] == 0
     assert report["success_rate"] == pytest.approx(2 / 3, abs=1e-4)
@@ -154,7 +155,7 @@ def test_report_of_grasps_counts_what_the_judge_saw() -> None:
 def test_a_learned_policy_stands_beside_the_script_in_the_same_episodes() -> None:
     """And where nobody knows what the script would have done, nothing is said."""
     episodes, about = [grasped(0.05), grasped(0.03)], ABOUT | {"policy": "learned"}
-    of = episodes, robot("ur5"), SCENES["ur5"], "N m", about
+    of = episodes, robot("ur5"), load_scene("ur5"), "N m", about
     assert grasp_report(*of)["baseline_scripted"] is None
     beside = grasp_report(*of, [False, False])["baseline_scripted"]
     assert beside == {"success_rate": 0.0, "ci95": success_interval(0, 2)}
@@ -186,8 +187,8 @@ def test_a_failed_episode_has_the_cause_of_how_far_it_came(
         recording.block_poses[float(t)] = (place + np.array([0, 0, lift[part]]), upright)
     if seen:
         recording.camera_detections[0.0] = np.eye(4)
-    assert failure_cause(recording, arm, SCENES["ur5"]) == why
-    report = grasp_report([recording], arm, SCENES["ur5"], "N m", ABOUT)
+    assert failure_cause(recording, arm, load_scene("ur5")) == why
+    report = grasp_report([recording], arm, load_scene("ur5"), "N m", ABOUT)
     assert report["failed_episodes"] == [0] and report["failures"][why] == 1
 
 
@@ -200,9 +201,9 @@ def test_a_block_far_from_the_tool_is_not_held() -> None:
             np.array([0.45, 0.0, 0.05 * t]),
             np.array([0, 0, 0, 1.0]),
         )
-    assert failure_cause(recording, arm, SCENES["ur5"]) == "timeout"
+    assert failure_cause(recording, arm, load_scene("ur5")) == "timeout"
     holds = grasped(0.03)  # in the air, but not at the tool
-    assert failure_cause(holds, arm, SCENES["ur5"]) == "not_detected"
+    assert failure_cause(holds, arm, load_scene("ur5")) == "not_detected"
 
 
 def test_report_can_be_written_whatever_numbers_the_judge_counts_in() -> None:
@@ -210,16 +211,21 @@ def test_report_can_be_written_whatever_numbers_the_judge_counts_in() -> None:
     episodes = [grasped(0.05), grasped(0.03)]
     for episode in episodes:  # a block let go at its goal, while the arm is still
         for time, (_, upright) in list(episode.block_poses.items())[5:]:
-            episode.block_poses[time] = (np.array(SCENES["ur5"].goal), upright)
+            episode.block_poses[time] = (np.array(load_scene("ur5").goal), upright)
         episode.joints = episode.joints._replace(opening=np.full(100, 0.08))
     report = grasp_report(
-        episodes, robot("ur5"), SCENES["ur5"], "N m", ABOUT | {"policy": "learned"}, [True, False]
+        episodes,
+        robot("ur5"),
+        load_scene("ur5"),
+        "N m",
+        ABOUT | {"policy": "learned"},
+        [True, False],
     )
     assert report["placed"] == 2 == json.loads(json.dumps(report))["successes"]
 
 
 def test_report_of_no_episode_invents_nothing() -> None:
-    report = grasp_report([], robot("ur5"), SCENES["ur5"], "N m", ABOUT)
+    report = grasp_report([], robot("ur5"), load_scene("ur5"), "N m", ABOUT)
     assert report["episodes"] == 0 and report["ci95"] is None
     assert report["tracking_rms_rad"] is None and report["seconds_per_episode"] is None
     assert report["block_error_mm"] == {"p50": None, "p95": None}
@@ -228,8 +234,8 @@ def test_report_of_no_episode_invents_nothing() -> None:
 def test_an_episode_without_a_block_is_no_success() -> None:
     time = np.arange(5) / 125
     empty = Recording(samples(time), samples(time))
-    assert detect_success(empty, SCENES["ur5"]) is None
-    report = grasp_report([empty], robot("ur5"), SCENES["ur5"], "N m", ABOUT)
+    assert detect_success(empty, load_scene("ur5")) is None
+    report = grasp_report([empty], robot("ur5"), load_scene("ur5"), "N m", ABOUT)
     assert report["successes"] == 0 and report["failed_episodes"] == [0]
 
 
@@ -240,12 +246,12 @@ def test_a_block_in_the_air_counts_only_while_the_arm_is_still() -> None:
     fast = np.tile(robot("ur5").home, (100, 1)) + 0.5 * time[:, None]
     for qd in (np.full((100, 6), 0.5), np.empty((100, 0))):
         recording.joints = recording.joints._replace(q=fast, qd=qd)
-        found = detect_success(recording, SCENES["ur5"])
+        found = detect_success(recording, load_scene("ur5"))
         assert found is not None and not found.success
 
 
 def test_block_errors_compare_sightings_with_the_truth_of_the_same_stamp() -> None:
-    scene, recording = SCENES["ur5"], grasped(0.0)
+    scene, recording = load_scene("ur5"), grasped(0.0)
     camera = np.linalg.inv(scene.camera.T_base_camera)
     for k, (stamp, (centre, quaternion)) in enumerate(recording.block_poses.items()):
         T = quaternion_pose(centre + 0.001 * k * np.array([1.0, 0, 0]), quaternion)
@@ -287,6 +293,6 @@ def test_a_block_told_in_the_base_frame_errs_by_its_distance_from_the_truth() ->
     for time in recording.block_poses:
         recording.base_detections[time] = np.eye(4)
         recording.base_detections[time][:3, 3] = truth + off
-    errors = block_errors(recording, SCENES["ur5"])
+    errors = block_errors(recording, load_scene("ur5"))
     assert 0 < len(errors) < len(recording.block_poses)
     np.testing.assert_allclose(errors, 5.0, atol=1e-6)

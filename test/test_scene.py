@@ -10,19 +10,13 @@ import pybullet
 import pytest
 from pybullet_utils.bullet_client import BulletClient
 
-from invdyn_ros.arms.camera import Camera
+from invdyn_ros.arms.pybullet_scene import add_block, add_table, block_texture, place_block
 from invdyn_ros.arms.rendering import SceneRenderer, render_table
-from invdyn_ros.arms.scene import (
-    SCENES,
-    Scene,
-    add_block,
-    add_table,
-    block_pose,
-    block_texture,
-    place_block,
-)
 from invdyn_ros.perception.aruco_cube import detect_markers, face_image, marker_corners
+from invdyn_ros.robots.pinhole_camera import PinholeCamera
+from invdyn_ros.robots.registry import ROBOTS, grasping_arms, load_scene
 from invdyn_ros.robots.robot import Robot, load_robot
+from invdyn_ros.robots.scene import Scene, block_pose
 
 
 @pytest.fixture
@@ -34,7 +28,7 @@ def client() -> Iterator[BulletClient]:
 
 
 def test_pose_of_a_camera_is_a_rotation_that_looks_at_its_target() -> None:
-    camera = Camera.look_at((0.8, 0.1, 0.4), (0.4, 0.0, 0.0), focal=800.0)
+    camera = PinholeCamera.look_at((0.8, 0.1, 0.4), (0.4, 0.0, 0.0), focal=800.0)
     R = camera.T_base_camera[:3, :3]
     np.testing.assert_allclose(R @ R.T, np.eye(3), atol=1e-12)
     assert np.linalg.det(R) == pytest.approx(1.0)
@@ -46,17 +40,17 @@ def test_pose_of_a_camera_is_a_rotation_that_looks_at_its_target() -> None:
 @pytest.mark.parametrize("target", [(0.5, 0.0, 0.0), (0.5, 0.0, 1.0)])
 def test_camera_without_an_upright_image_is_refused(target: tuple[float, float, float]) -> None:
     with pytest.raises(ValueError, match="upright"):
-        Camera.look_at((0.5, 0.0, 0.5), target, focal=800.0)
+        PinholeCamera.look_at((0.5, 0.0, 0.5), target, focal=800.0)
 
 
 def test_camera_pose_that_is_no_rotation_is_refused() -> None:
     with pytest.raises(ValueError, match="must be a pose"):
-        Camera(2 * np.eye(4), 800.0)
+        PinholeCamera(2 * np.eye(4), 800.0)
 
 
 def test_rendered_pixels_agree_with_the_pinhole_model(client: BulletClient) -> None:
     """Centres of small spheres lie where the intrinsics say, to a fifth of a pixel."""
-    camera = Camera.look_at((0.7, -0.2, 0.5), (0.4, 0.0, 0.0), focal=850.0)
+    camera = PinholeCamera.look_at((0.7, -0.2, 0.5), (0.4, 0.0, 0.0), focal=850.0)
     ball = client.createVisualShape(client.GEOM_SPHERE, radius=0.012, rgbaColor=[1, 0, 0, 1])
     body = client.createMultiBody(0, -1, ball)
     deviations = []
@@ -73,7 +67,7 @@ def test_rendered_pixels_agree_with_the_pinhole_model(client: BulletClient) -> N
 
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
 def test_rendered_markers_lie_where_the_pinhole_model_says(arm: str) -> None:
-    scene, robot = replace(SCENES[arm], pixel_noise=0.0), load_robot(arm)
+    scene, robot = replace(load_scene(arm), pixel_noise=0.0), load_robot(arm)
     rng, deviations = np.random.default_rng(2), []
     with SceneRenderer(robot, scene) as camera:
         for pose in [scene.sample_block_pose(rng) for _ in range(15)]:
@@ -87,9 +81,9 @@ def test_rendered_markers_lie_where_the_pinhole_model_says(arm: str) -> None:
     assert np.percentile(np.abs(deviation), 95) < 0.5
 
 
-@pytest.mark.parametrize("arm", [arm for arm, scene in SCENES.items() if scene.blocks])
+@pytest.mark.parametrize("arm", grasping_arms())
 def test_area_and_goal_lie_in_the_picture(arm: str) -> None:
-    scene = SCENES[arm]
+    scene = load_scene(arm)
     centres = [(x, y, scene.block_size / 2) for x in scene.area_x for y in scene.area_y]
     corners = marker_corners(scene.block_size).reshape(-1, 3)
     for centre in [*centres, scene.goal]:
@@ -100,9 +94,9 @@ def test_area_and_goal_lie_in_the_picture(arm: str) -> None:
             assert np.all(pixels < (scene.camera.width - 5, scene.camera.height - 5))
 
 
-@pytest.mark.parametrize("arm", sorted(SCENES))
+@pytest.mark.parametrize("arm", [arm for arm in ROBOTS if ROBOTS[arm].scene])
 def test_scene_of_every_arm_renders_and_shows_its_blocks(arm: str) -> None:
-    scene, robot = SCENES[arm], load_robot(arm)
+    scene, robot = load_scene(arm), load_robot(arm)
     poses = np.array([scene.sample_block_pose(np.random.default_rng(1))] * scene.blocks)
     with SceneRenderer(robot, scene) as camera:
         image = camera.render(robot.home, 0.0, poses)
@@ -114,7 +108,7 @@ def test_scene_of_every_arm_renders_and_shows_its_blocks(arm: str) -> None:
 
 
 def test_same_seed_gives_the_same_picture() -> None:
-    scene, robot = SCENES["ur5"], load_robot("ur5")
+    scene, robot = load_scene("ur5"), load_robot("ur5")
     pose = block_pose(0.45, 0.0, 0.02, 0.0)[None]
     with SceneRenderer(robot, scene, seed=5) as one, SceneRenderer(robot, scene, seed=5) as two:
         first, second = one.render(robot.home, 0.05, pose), one.render(robot.home, 0.05, pose)
@@ -125,7 +119,7 @@ def test_same_seed_gives_the_same_picture() -> None:
 
 
 def test_arm_moves_in_the_picture() -> None:
-    scene, robot = replace(SCENES["kuka_iiwa"], pixel_noise=0.0), load_robot("kuka_iiwa")
+    scene, robot = replace(load_scene("kuka_iiwa"), pixel_noise=0.0), load_robot("kuka_iiwa")
     with SceneRenderer(robot, scene) as camera:
         home, turned, again = (
             camera.render(robot.home + shift, 0.0, np.empty((0, 4, 4))) for shift in (0, 0.5, 0)
@@ -137,7 +131,7 @@ def test_arm_moves_in_the_picture() -> None:
 def test_number_of_poses_must_be_that_of_the_blocks() -> None:
     robot = load_robot("dofbot")
     with (
-        SceneRenderer(robot, SCENES["dofbot"]) as camera,
+        SceneRenderer(robot, load_scene("dofbot")) as camera,
         pytest.raises(ValueError, match="1 blocks"),
     ):
         camera.render(robot.home, 0.0, np.empty((0, 4, 4)))
@@ -159,11 +153,11 @@ def test_marker_outside_the_dictionary_is_refused() -> None:
 @pytest.mark.parametrize("field", [{"block_size": 0.0}, {"friction": -1.0}, {"blur": -0.1}])
 def test_scene_names_the_field_that_is_wrong(field: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(field))):
-        Scene(SCENES["ur5"].camera, **field)
+        Scene(load_scene("ur5").camera, **field)
 
 
 def test_random_poses_lie_in_the_area_on_the_table() -> None:
-    scene, rng = SCENES["dofbot"], np.random.default_rng(0)
+    scene, rng = load_scene("dofbot"), np.random.default_rng(0)
     poses = np.array([scene.sample_block_pose(rng) for _ in range(200)])
     low, high = np.transpose([scene.area_x, scene.area_y])
     assert np.all((poses[:, :2, 3] >= low) & (poses[:, :2, 3] <= high))
@@ -171,7 +165,7 @@ def test_random_poses_lie_in_the_area_on_the_table() -> None:
 
 
 def test_dropped_block_comes_to_rest_on_the_table(client: BulletClient) -> None:
-    scene = SCENES["ur5"]
+    scene = load_scene("ur5")
     add_table(client)
     block = add_block(client, scene, block_pose(0.45, 0.05, 0.03, 0.4))
     for _ in range(500):
@@ -183,7 +177,7 @@ def test_dropped_block_comes_to_rest_on_the_table(client: BulletClient) -> None:
 
 
 def test_placed_block_has_the_pose_it_was_given(client: BulletClient) -> None:
-    body = add_block(client, SCENES["ur5"], np.eye(4))
+    body = add_block(client, load_scene("ur5"), np.eye(4))
     for yaw in (0.0, 1.0, np.pi, -2.5):
         pose = block_pose(0.1, 0.2, 0.3, yaw)
         place_block(client, body, pose)
@@ -196,7 +190,7 @@ def test_placed_block_has_the_pose_it_was_given(client: BulletClient) -> None:
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
 def test_closed_gripper_holds_the_block(client: BulletClient, arm: str) -> None:
     """A block between closed pads neither slips nor turns in a second of gravity."""
-    scene, robot = SCENES[arm], load_robot(arm)
+    scene, robot = load_scene(arm), load_robot(arm)
     _, block = _hold_block(client, robot, scene)
     poses = []
     for gravity, steps in ((0.0, 500), (-9.81, 300), (-9.81, 1000)):  # close, load, carry

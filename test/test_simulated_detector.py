@@ -17,14 +17,13 @@ from invdyn_ros.arms.domain_randomization import (
     sample_latency,
     with_sensor_noise,
 )
-from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.arms.rendering import SceneRenderer
-from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.grasp.envs.episode import GraspSimulation
 from invdyn_ros.grasp.envs.simulated_detector import ERROR_SCALE, SimulatedDetector
 from invdyn_ros.perception.aruco_cube import detect_markers
 from invdyn_ros.perception.block_detector import BlockDetector, BlockDetectorConfig
+from invdyn_ros.robots.registry import load_plant, load_scene
 from invdyn_ros.robots.robot import load_robot
 
 AGREE = 1.5  # factor between the spread of the model and that of the real detector
@@ -39,7 +38,7 @@ def error(T: np.ndarray, truth: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
 def test_the_model_of_the_detector_errs_as_the_real_one(arm: str) -> None:
     """On pictures of blocks anywhere: the spread over places, and from frame to frame."""
-    robot, scene, random = load_robot(arm), SCENES[arm], np.random.default_rng(1)
+    robot, scene, random = load_robot(arm), load_scene(arm), np.random.default_rng(1)
     real = BlockDetector(
         BlockDetectorConfig(block_size=scene.block_size), scene.camera.intrinsics()
     )
@@ -64,7 +63,7 @@ def test_the_model_of_the_detector_errs_as_the_real_one(arm: str) -> None:
 
 
 def test_covariance_of_the_model_is_that_of_its_errors() -> None:
-    scene, random = SCENES["ur5"], np.random.default_rng(0)
+    scene, random = load_scene("ur5"), np.random.default_rng(0)
     pose = scene.sample_block_pose(random)
     T_camera_base = np.linalg.inv(scene.camera.T_base_camera)
     found = [
@@ -79,7 +78,7 @@ def test_covariance_of_the_model_is_that_of_its_errors() -> None:
 
 def test_the_model_misses_what_the_real_detector_misses() -> None:
     """With the gripper over the block, at heights from far above to around it."""
-    arm, scene = load_robot("ur5"), SCENES["ur5"]
+    arm, scene = load_robot("ur5"), load_scene("ur5")
     real = BlockDetector(
         BlockDetectorConfig(block_size=scene.block_size), scene.camera.intrinsics()
     )
@@ -102,7 +101,7 @@ def test_the_model_misses_what_the_real_detector_misses() -> None:
 
 
 def test_a_block_out_of_the_picture_is_not_seen() -> None:
-    scene, random = SCENES["ur5"], np.random.default_rng(0)
+    scene, random = load_scene("ur5"), np.random.default_rng(0)
     pose = scene.sample_block_pose(random)
     pose[1, 3] = 2.0
     assert SimulatedDetector(scene.camera, scene.block_size).detect(pose, random) is None
@@ -137,7 +136,7 @@ def test_no_noise_is_the_arm_itself_with_perfect_sensors() -> None:
 
 def test_the_noise_of_sensors_is_scaled_once_however_many_episodes_pass() -> None:
     noise, plant = RANDOMIZATION_LEVELS["hard"], load_plant("ur5")
-    with GraspSimulation(load_robot("ur5"), noise, SCENES["ur5"]) as world:
+    with GraspSimulation(load_robot("ur5"), noise, load_scene("ur5")) as world:
         for _ in range(3):
             world.next_episode()
             assert world.physics.plant.velocity_noise == noise.sensor * plant.velocity_noise
@@ -150,7 +149,7 @@ def test_a_term_that_is_negative_is_refused(term: str) -> None:
 
 
 def test_pictures_for_a_policy_show_no_markers_and_vary() -> None:
-    robot, scene = load_robot("ur5"), SCENES["ur5"]
+    robot, scene = load_robot("ur5"), load_scene("ur5")
     pose = scene.sample_block_pose(np.random.default_rng(0))
     pictures = []
     for episode in (0, 1):

@@ -10,10 +10,10 @@ import numpy as np
 from pydantic import NonNegativeFloat
 from scipy.spatial.transform import Rotation
 
-from invdyn_ros.arms.camera import Camera
-from invdyn_ros.arms.plant import PlantConfig
-from invdyn_ros.arms.scene import Scene
 from invdyn_ros.config import Validated
+from invdyn_ros.robots.pinhole_camera import PinholeCamera
+from invdyn_ros.robots.plant import PlantConfig
+from invdyn_ros.robots.scene import Scene
 
 MAX_DEVIATION = 2.5  # deviations: masses, frictions and lenses stay positive
 PLANT_STREAM, LATENCY_STREAM, CAMERA_STREAM = 1, 2, 3  # streams besides that of the scene
@@ -198,7 +198,9 @@ def randomize_camera(
     shift = _pose_offset(noise.view_position * draws[:3], noise.view_rotation * draws[3:6])
     angle = 2 * np.arctan(scene.camera.width / (2 * scene.camera.focal))
     focal = image_size / (2 * np.tan((angle + noise.view_angle * draws[6]) / 2))
-    camera = Camera(scene.camera.T_base_camera @ shift, float(focal), image_size, image_size)
+    camera = PinholeCamera(
+        scene.camera.T_base_camera @ shift, float(focal), image_size, image_size
+    )
     shades = 255 * noise.texture * random.standard_normal((4, 3))
     return replace(
         scene,

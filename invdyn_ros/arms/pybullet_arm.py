@@ -8,7 +8,7 @@ import numpy as np
 import pybullet
 from pybullet_utils.bullet_client import BulletClient
 
-from invdyn_ros.arms.plant import PlantConfig
+from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.robot import Robot
 
 

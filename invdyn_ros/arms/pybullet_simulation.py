@@ -1,6 +1,6 @@
 """A simulated arm in PyBullet: commands enter, noisy joint states leave, at the arm's own rate.
 
-The plant is deliberately not the model: see `arms.plant`.
+The plant is deliberately not the model: see `robots.plant`.
 """
 
 import math
@@ -13,11 +13,12 @@ import numpy as np
 import pybullet
 from scipy.spatial.transform import Rotation
 
-from invdyn_ros.arms.plant import PlantConfig
 from invdyn_ros.arms.pybullet_arm import add_arm, apply_plant
 from invdyn_ros.arms.pybullet_client import connect
-from invdyn_ros.arms.scene import Scene, add_block, add_table
+from invdyn_ros.arms.pybullet_scene import add_block, add_table
+from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array, Mask
 
 SIMULATED_UNITS = ("N m", "rad")

@@ -11,11 +11,12 @@ from contextlib import AbstractContextManager
 import cv2
 import numpy as np
 
-from invdyn_ros.arms.camera import Camera
 from invdyn_ros.arms.pybullet_client import connect
-from invdyn_ros.arms.scene import Scene, add_block, place_block
+from invdyn_ros.arms.pybullet_scene import add_block, place_block
 from invdyn_ros.perception.aruco_cube import face_corners
+from invdyn_ros.robots.pinhole_camera import PinholeCamera
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import Scene
 
 GRID_COLOR = (92.0, 105.0, 120.0)  # RGB
 GOAL_COLOR = (255.0, 184.0, 77.0)
@@ -176,7 +177,7 @@ def _ray_coordinates(pixels: int) -> np.ndarray:
     return (np.arange(pixels * SUPERSAMPLING) + 0.5) / SUPERSAMPLING - 0.5
 
 
-def _rays(camera: Camera, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+def _rays(camera: PinholeCamera, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Directions (h, w, 3) in the base frame of the rays through pixels."""
     u, v = np.meshgrid(columns, rows)
     pixels = np.dstack([u, v, np.ones_like(u)]).astype(np.float32)

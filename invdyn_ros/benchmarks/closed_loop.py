@@ -20,7 +20,6 @@ import numpy as np
 from pydantic import Field, PositiveInt
 from tqdm import tqdm
 
-from invdyn_ros.arms.plant import PlantConfig, load_plant
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Validated
 from invdyn_ros.control.computed_torque import (
@@ -44,6 +43,8 @@ from invdyn_ros.evaluation.compare import (
 from invdyn_ros.evaluation.plots.closed_loop import plot_closed_loop
 from invdyn_ros.models import InverseDynamics, build
 from invdyn_ros.models.checkpoint import write_atomically
+from invdyn_ros.robots.plant import PlantConfig
+from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.simulation import ExcitationConfig, simulate, urdf_model
 from invdyn_ros.typing import Array

@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info
 from invdyn_ros.config import load_yaml
 from invdyn_ros.data.dataset import Dataset, DatasetInfo, read_dataset, write_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models import MODELS, ModelMetadata, build
+from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot, load_robot, package_file
 from invdyn_ros.sources.simulation import ExcitationConfig, simulate
 from invdyn_ros.training.action_delay import estimate_action_delay

@@ -20,9 +20,9 @@ from invdyn_ros.grasp.envs.grasp_env import GraspEnvConfig
 from invdyn_ros.grasp.envs.vector_env import make_vec_env
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, make_action_space
 from invdyn_ros.native_output import STDOUT, suppress_native_output
+from invdyn_ros.robots.registry import load_grasp_spec
 from invdyn_ros.robots.robot import ROBOTS, load_robot
 
-NAMES = {"ur5": "UR5", "ur5e": "UR5e", "dofbot": "Dofbot"}
 PEER, PEER_PACKAGE, PEER_VERSION = "PandaPickAndPlace-v3", "panda_gym", "3.0.7"
 STEPS, SIMULATED, PERIOD = "steps/s", "simulated s/s", "control period ms"
 PEER_PERIOD = 0.04  # [s]
@@ -49,8 +49,7 @@ class EnvironmentBenchmarkConfig(Validated):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.arm not in NAMES:
-            raise ValueError(f"there is no environment of '{self.arm}'; known: {sorted(NAMES)}")
+        load_grasp_spec(self.arm)  # refuses an arm without environments
         if min(self.processes, default=1) < 1:
             raise ValueError(f"processes is {self.processes}; each must be at least 1")
 
@@ -90,7 +89,7 @@ def measure_environment(config: EnvironmentBenchmarkConfig) -> dict[str, Any]:
     """Return the report on one arm: ours at each period, the peer, ours in several processes."""
     torch.set_num_threads(1)
     about = machine_info(1)
-    name = f"invdyn_ros/Grasp{NAMES[config.arm]}-v0"
+    name = f"invdyn_ros/Grasp{load_grasp_spec(config.arm).env_name}-v0"
     periods = config.periods or (PEER_PERIOD, 1 / ROBOTS[config.arm].rate)
     changes = {f"{name} at {1e3 * period:g} ms": _changes(config, period) for period in periods}
     first, peer = next(iter(changes)), _peer()

@@ -19,7 +19,6 @@ from pydantic import NonNegativeInt, PositiveInt
 from tqdm import tqdm
 
 from invdyn_ros.arms.domain_randomization import load_randomization
-from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info
 from invdyn_ros.config import Validated
 from invdyn_ros.evaluation.plots.success_map import plot_success_map
@@ -30,6 +29,7 @@ from invdyn_ros.grasp.envs.rollouts import EpisodeResult, RolloutJob, rollout_al
 from invdyn_ros.grasp.estimation.block_pose_network import load_block_pose_net
 from invdyn_ros.grasp.policies.failure_causes import FAILURE_CAUSES
 from invdyn_ros.grasp.policies.success_rate import paired_difference, success_interval
+from invdyn_ros.robots.registry import load_scene
 
 BY_NAME = ("learned", "planned")  # stand for what is shipped for an arm
 
@@ -85,7 +85,7 @@ def measure_grasp_success(config: GraspSuccessBenchmarkConfig) -> dict[str, Any]
     played = _play(config, players)
     if config.picture is not None:
         whose = config.arm + (", block without markers" if config.block_pose_model else "")
-        plot_success_map(played, SCENES[config.arm], whose, config.picture)
+        plot_success_map(played, load_scene(config.arm), whose, config.picture)
     names = {where: ", ".join(where) for where in played}
     pairs = {w: (played[w], played[SCRIPTED, w[1]]) for w in played if w[0] != SCRIPTED}
     rows = {names[w]: _row(episodes) for w, episodes in played.items()}

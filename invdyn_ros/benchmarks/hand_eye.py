@@ -15,8 +15,6 @@ import cv2
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-from invdyn_ros.arms.camera import Camera
-from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.benchmarks.hand_eye_scene import SimulatedHandEye
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Validated
@@ -29,6 +27,8 @@ from invdyn_ros.perception.rigid_transforms import (
     pose_difference,
     transform_from_rotvec,
 )
+from invdyn_ros.robots.pinhole_camera import PinholeCamera
+from invdyn_ros.robots.registry import grasping_arms, load_scene
 from invdyn_ros.robots.robot import Robot, load_robot
 
 BAR = (1.0, 0.1)  # what is wanted: position [mm], rotation [deg]
@@ -42,7 +42,7 @@ MARGIN = 40  # [px] between the marker and the edge of the picture
 TRUTHS: dict[Mounting, tuple[np.ndarray, np.ndarray]] = {
     # the camera in the base or on the tool; the marker on the tool or in the base
     "eye_to_hand": (
-        Camera.look_at((1.0, -0.35, 0.6), (0.45, 0.0, 0.3), FOCAL).T_base_camera,
+        PinholeCamera.look_at((1.0, -0.35, 0.6), (0.45, 0.0, 0.3), FOCAL).T_base_camera,
         transform_from_rotvec(np.array([0.2, -0.3, 0.4]), np.array([0.0, 0.01, 0.02])),
     ),
     "eye_in_hand": (
@@ -87,8 +87,8 @@ def measure_hand_eye(config: HandEyeBenchmarkConfig) -> dict[str, Any]:
         ValueError: unknown arm, or one that has no pictures.
     """
     robot, about, solvers = load_robot(config.arm), machine_info(1), _solvers()
-    if config.pictures and not (robot.gripper and robot.name in SCENES):
-        able = ", ".join(name for name in SCENES if SCENES[name].blocks)
+    if config.pictures and not (robot.gripper and robot.name in grasping_arms()):
+        able = ", ".join(grasping_arms())
         raise ValueError(f"{robot.name} holds no block in a scene; --pictures is for {able}")
     rows: dict[str, Row] = {}
     for mounting in MOUNTINGS:
@@ -160,7 +160,7 @@ def _pictured(
     robot: Robot, config: HandEyeBenchmarkConfig, solvers: dict[str, Solver]
 ) -> dict[str, list[np.ndarray]]:
     """Return errors of calibrations from what the scene's camera and the detector give."""
-    scene = SCENES[robot.name]
+    scene = load_scene(robot.name)
     X = scene.camera.T_base_camera
     errors: dict[str, list[np.ndarray]] = {name: [] for name in solvers}
     pictured = SimulatedHandEye(robot, scene, config.seed)
@@ -193,7 +193,7 @@ def _visible(
     robot: Robot, mounting: Mounting, X: np.ndarray, Y: np.ndarray, count: int, rng: Any
 ) -> np.ndarray:
     """Return random arm poses (count, 4, 4) in which the camera sees the marker."""
-    camera = Camera(np.eye(4), FOCAL)
+    camera = PinholeCamera(np.eye(4), FOCAL)
     low = np.maximum(robot.home - REACH, robot.lower)
     high = np.minimum(robot.home + REACH, robot.upper)
     found: list[np.ndarray] = []

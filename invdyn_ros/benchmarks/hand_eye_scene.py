@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from invdyn_ros.arms.rendering import SceneRenderer
-from invdyn_ros.arms.scene import Scene
 from invdyn_ros.perception.block_detector import BlockDetector, BlockDetectorConfig
 from invdyn_ros.perception.hand_eye.pose_pairs import PosePairs
 from invdyn_ros.perception.hand_eye.static_poses import complete_covariances
 from invdyn_ros.perception.rigid_transforms import transform_from_rotvec
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import Scene
 
 T_TOOL_BLOCK = transform_from_rotvec(
     np.array([0.1, -0.2, 0.3]), np.array([0.0, 0.005, 0.01])

@@ -10,13 +10,14 @@ import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from invdyn_ros.arms.camera import Camera
 from invdyn_ros.arms.domain_randomization import load_randomization, randomize_scene
 from invdyn_ros.arms.rendering import SceneRenderer
-from invdyn_ros.arms.scene import SCENES, Scene
 from invdyn_ros.perception.aruco_cube import MARKER_FRACTION
 from invdyn_ros.perception.rigid_transforms import rigid_transform
+from invdyn_ros.robots.pinhole_camera import PinholeCamera
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.robots.scene import Scene
 
 ARM = "ur5"  # whose block, lens, light and image noise it is; it stands behind the camera
 EYE, TARGET = (1.0, 0.0, 1.2), (2.0, 0.0, 0.0)  # [m], table and wall are behind the block
@@ -40,8 +41,8 @@ class BlockImageSample(NamedTuple):
 
 def block_scene() -> Scene:
     """Return the block, and a camera that looks away from the arm."""
-    scene = SCENES[ARM]
-    return replace(scene, camera=Camera.look_at(EYE, TARGET, scene.camera.focal))
+    scene = load_scene(ARM)
+    return replace(scene, camera=PinholeCamera.look_at(EYE, TARGET, scene.camera.focal))
 
 
 def render_block_images(
@@ -58,7 +59,7 @@ def render_block_images(
     """
     scene, robot, level = block_scene(), load_robot(ARM), load_randomization(noise)
     grain, lens = scene.pixel_noise * level.pixel, scene.camera
-    fine = Camera(
+    fine = PinholeCamera(
         lens.T_base_camera, samples * lens.focal, samples * lens.width, samples * lens.height
     )
     sharp = replace(scene, camera=fine, blur=0.0, pixel_noise=0.0)

@@ -13,14 +13,14 @@ import numpy as np
 import pybullet
 from pydantic import PositiveFloat
 
-from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.arms.pybullet_client import connect
 from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.arms.rendering import SceneRenderer
-from invdyn_ros.arms.scene import SCENES, Scene, block_pose
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Validated
+from invdyn_ros.robots.registry import load_plant, load_scene
 from invdyn_ros.robots.robot import Robot, load_robot
+from invdyn_ros.robots.scene import Scene, block_pose
 
 ARM, TABLE, CAMERA = "simulation", "simulation with table and block", "camera"
 RAW_STEP, RAW_PICTURE = "raw stepSimulation", "raw getCameraImage"
@@ -43,9 +43,7 @@ class SimulationBenchmarkConfig(Validated):
 def measure_simulation(config: SimulationBenchmarkConfig) -> dict[str, Any]:
     """Return the report on one arm: physics alone, physics with table and block, camera."""
     robot = load_robot(config.arm)
-    scene = SCENES.get(config.arm)
-    if scene is None:
-        raise ValueError(f"there is no scene for '{config.arm}'; there are {', '.join(SCENES)}")
+    scene = load_scene(config.arm)
     about, plant = machine_info(1), load_plant(config.arm)
     with (
         Simulation(robot, plant) as arm,

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal, NamedTuple
 import tyro
 from tqdm import tqdm
 
-from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.cli.collect_grasp import (
     CollectExpertOptions,
     CollectGraspOptions,
@@ -22,6 +21,7 @@ from invdyn_ros.cli.collect_grasp import (
 from invdyn_ros.cli.options import parse
 from invdyn_ros.data.dataset import check_writable, write_dataset
 from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import ROBOTS, load_robot
 from invdyn_ros.sources.excitation import ExcitationConfig
 from invdyn_ros.sources.gymnasium import has_rollouts, simulate_rollouts

@@ -14,7 +14,7 @@ from typing import Literal
 import tyro
 from tqdm import tqdm
 
-from invdyn_ros.arms.scene import SCENES, nominal_scene
+from invdyn_ros.arms.pybullet_scene import nominal_scene
 from invdyn_ros.grasp.envs.grasp_env import GraspEnvConfig
 from invdyn_ros.grasp.learning.demonstration_dataset import write_demonstrations
 from invdyn_ros.grasp.learning.expert_demonstrations import (
@@ -28,6 +28,7 @@ from invdyn_ros.grasp.learning.recorded_episodes import (
 )
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
+from invdyn_ros.robots.registry import load_grasp_spec
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.grasp_bag import read_grasp_bag
 from invdyn_ros.sources.rosbag import find_bags
@@ -114,9 +115,7 @@ def collect_grasps(options: CollectGraspOptions) -> None:
     """
     if not options.paths:
         raise ValueError("no recording to read; give one or more that record:=DIR made")
-    if options.arm not in SCENES or not SCENES[options.arm].blocks:
-        able = [name for name, scene in SCENES.items() if scene.blocks]
-        raise ValueError(f"no block to grasp for arm '{options.arm}'; arms with one: {able}")
+    load_grasp_spec(options.arm)  # refuses an arm that has no block to grasp
     robot, scene = load_robot(options.arm), nominal_scene(options.arm, options.camera_pose)
     replay = EpisodeReplayer(robot, scene, options.control_mode, options.action_space)
     shown: list[ReplayedEpisode] = []

@@ -5,7 +5,6 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from invdyn_ros.arms.plant import PlantConfig, load_plant
 from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.control.computed_torque import (
     ComputedTorqueController,
@@ -16,6 +15,8 @@ from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.safety_limits import Plan, State, Target
 from invdyn_ros.data.recording import JointSamples
+from invdyn_ros.robots.plant import PlantConfig
+from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.simulation import Excitation, ExcitationConfig
 from invdyn_ros.typing import Array, Mask

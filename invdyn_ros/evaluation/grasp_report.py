@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from invdyn_ros.arms.scene import Scene
 from invdyn_ros.data.recording import Recording
 from invdyn_ros.evaluation.run_metrics import (
     limit_violations,
@@ -23,6 +22,7 @@ from invdyn_ros.grasp.policies.observation import GRASP_RADIUS, GRASPED_OPENING
 from invdyn_ros.grasp.policies.success import SuccessDetector
 from invdyn_ros.grasp.policies.success_rate import success_interval
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from invdyn_ros.robots.registry import launchable_arms
+
 ParameterValue = bool | int | float | str
 
 FLAGS = {"true": True, "false": False}
@@ -40,7 +42,7 @@ class LaunchArgument:
         return value
 
 
-ARMS = ("ur5", "ur5e", "dofbot", "kuka_iiwa")
+ARMS = launchable_arms()
 AUTO = ("auto", *FLAGS)
 
 COMMON_ARGUMENTS = (

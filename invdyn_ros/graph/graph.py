@@ -9,6 +9,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,7 @@ from invdyn_ros.robots.robot import ROBOTS, load_robot, package_file
 
 ArgumentValues = dict[str, Any]  # argument name -> parsed value, then also what follows from them
 
-DRIVER_NODES = {"dofbot": "dofbot"}  # real arm -> our driver node
 ONNX = ".onnx"  # ending of an exported model
-EXTERNAL_DRIVER_ARMS = ("ur5", "ur5e")  # real arms whose driver the user starts: ur_robot_driver
 
 
 @dataclass(frozen=True)
@@ -120,15 +119,22 @@ def _simulated(values: ArgumentValues) -> bool:
     return values["target"] == "sim"
 
 
-def _has_driver(values: ArgumentValues) -> bool:
-    return values["target"] == "real" and values["arm"] in DRIVER_NODES
+def _driver_templates() -> tuple[NodeTemplate, ...]:
+    """Return the driver nodes of real arms, each started for its own arm."""
+    nodes = dict.fromkeys(spec.driver_node for spec in ROBOTS.values() if spec.driver_node)
+    return tuple(NodeTemplate(node, (), partial(_needs_driver, node)) for node in nodes)
+
+
+def _needs_driver(node: str, values: ArgumentValues) -> bool:
+    return values["target"] == "real" and ROBOTS[values["arm"]].driver_node == node
 
 
 def _resolve_common(values: ArgumentValues) -> None:
     """Check what both graphs share."""
     arm, real = values["arm"], values["target"] == "real"
-    if real and arm not in (*DRIVER_NODES, *EXTERNAL_DRIVER_ARMS):
-        able = ", ".join((*EXTERNAL_DRIVER_ARMS, *DRIVER_NODES))
+    drivers = {name: spec.driver_node or spec.external_driver for name, spec in ROBOTS.items()}
+    if real and not drivers[arm]:
+        able = ", ".join(name for name, driver in drivers.items() if driver)
         raise ValueError(f"there is no driver for a real {arm}; target:=real is for {able}")
     if real and values["lockstep"] == "true":
         raise ValueError("lockstep:=true needs target:=sim; a real arm does not wait")
@@ -160,8 +166,7 @@ def _find_checkpoint(given: str, arm: str, real: bool) -> Path:
                 f"{ONNX} file made by 'invdyn export'"
             )
         return path
-    # a real UR arm takes positions; in simulation it takes torques
-    name = f"{arm}_position" if real and arm in EXTERNAL_DRIVER_ARMS else arm
+    name = (real and ROBOTS[arm].real_checkpoint) or arm
     try:
         return package_file(f"config/checkpoints/{name}")
     except FileNotFoundError as error:
@@ -321,7 +326,7 @@ GRAPHS: dict[str, Graph] = {
             NodeTemplate("retarget", ("arm", "side", "lockstep")),
             NodeTemplate("inverse_dynamics", INVERSE_DYNAMICS_PARAMETERS),
             NodeTemplate("simulator", SIMULATOR_PARAMETERS, _simulated),
-            NodeTemplate("dofbot", (), _has_driver),
+            *_driver_templates(),
             NodeTemplate("report", (*REPORT_PARAMETERS, "video", "side"), ends_graph=True),
         ),
         _resolve_teleop,
@@ -346,7 +351,7 @@ GRAPHS: dict[str, Graph] = {
             ),
             NodeTemplate("grasp", GRASP_PARAMETERS, lambda values: values["policy"] != "none"),
             NodeTemplate("inverse_dynamics", INVERSE_DYNAMICS_PARAMETERS),
-            NodeTemplate("dofbot", (), _has_driver),
+            *_driver_templates(),
             NodeTemplate(
                 "report", (*REPORT_PARAMETERS, *GRASP_REPORT_PARAMETERS), ends_graph=True
             ),

@@ -21,12 +21,12 @@ def find_policy(policy: str, given: str, arm: str) -> str:
                 f"policy_checkpoint:={given} needs policy:=learned, vision or planned"
             )
         return ""
-    from invdyn_ros.arms.scene import SCENES
     from invdyn_ros.grasp.policies.learned import (
         load_learned_grasp,  # torch: only where a policy is learned
     )
     from invdyn_ros.models.checkpoint import is_checkpoint
     from invdyn_ros.models.planner.planner import PLANNER
+    from invdyn_ros.robots.registry import load_scene
 
     kind, verb = SHIPPED_POLICIES[policy]
     remedy = f"train one with 'invdyn {verb}' and give policy_checkpoint:=DIR"
@@ -34,7 +34,9 @@ def find_policy(policy: str, given: str, arm: str) -> str:
     path = _folder(given, f"{kind}/{arm}", missing)
     if is_checkpoint(path, PLANNER) != (verb == PLANNER.command):
         raise ValueError(f"policy:={policy} takes a folder of 'invdyn {verb}'; {path} is none")
-    load_learned_grasp(load_robot(arm), SCENES[arm], path)  # refuses what the node would refuse
+    load_learned_grasp(
+        load_robot(arm), load_scene(arm), path
+    )  # refuses what the node would refuse
     return str(path)
 
 

@@ -12,7 +12,6 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection
 from invdyn_ros.grasp.estimation.block_pose_estimator import BlockPoseEstimator
 from invdyn_ros.grasp.estimation.block_pose_network import load_block_pose_net
@@ -26,6 +25,7 @@ from invdyn_ros.nodes.messages import (
     to_nanoseconds,
 )
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.typing import Array
 
@@ -57,7 +57,7 @@ class BlockPoseNode(DiagnosticNode):
         super().__init__("block_pose")
         config = load_parameters(self, BlockPoseNodeConfig)
         torch.set_num_threads(1)
-        self.robot, self.scene = load_robot(config.arm), SCENES[config.arm]
+        self.robot, self.scene = load_robot(config.arm), load_scene(config.arm)
         sight = load_block_pose_net(config.block_pose_model, config.arm)
         self.seer = BlockPoseEstimator(self.robot, self.scene, sight)
         self.states: dict[int, JointState] = {}  # by stamp [ns], the oldest first

@@ -11,7 +11,6 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.nodes.messages import (
     REFUSED,
     arrays_to_pose,
@@ -30,6 +29,7 @@ from invdyn_ros.perception.block_detector import (
     DetectionResult,
     describe_duplicate,
 )
+from invdyn_ros.robots.registry import load_scene
 
 try:
     from tf2_ros import TransformBroadcaster
@@ -59,7 +59,7 @@ class BlocksNode(DiagnosticNode):
     def __init__(self) -> None:
         super().__init__("blocks")
         config = load_parameters(self, BlocksNodeConfig)
-        scene = SCENES[config.arm]
+        scene = load_scene(config.arm)
         self.blocks = BlockDetectorConfig(
             block_size=scene.block_size, num_blocks=max(scene.blocks, 1)
         )

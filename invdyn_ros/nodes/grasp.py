@@ -14,7 +14,7 @@ from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker, MarkerArray
 
 from invdyn_ros.arms.domain_randomization import load_randomization, sample_latency
-from invdyn_ros.arms.scene import Scene, nominal_scene, quaternion_pose, ticks_per_image
+from invdyn_ros.arms.pybullet_scene import nominal_scene
 from invdyn_ros.control.safety_limits import Target
 from invdyn_ros.grasp.estimation.block_estimate import (
     BlockDetection,
@@ -34,6 +34,7 @@ from invdyn_ros.nodes.messages import (
 )
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.robots.robot import Robot, load_robot
+from invdyn_ros.robots.scene import Scene, quaternion_pose, ticks_per_image
 
 POLICIES: dict[str, Callable[[Robot, Scene, str], ScriptedGrasp | LearnedGrasp]] = {
     "scripted": lambda robot, scene, _: ScriptedGrasp(robot, scene),

@@ -12,7 +12,6 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 
-from invdyn_ros.arms.scene import quaternion_pose
 from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.joint_states import joints_by_name
 from invdyn_ros.nodes.messages import pose_to_arrays, to_seconds
@@ -24,6 +23,7 @@ from invdyn_ros.perception.hand_eye.static_poses import (
     find_static_poses,
 )
 from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.robots.scene import quaternion_pose
 
 SENSORS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 PERIOD = 0.5  # [s] between looks at what was gathered

@@ -7,7 +7,6 @@ import numpy as np
 from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import JointState
 
-from invdyn_ros.arms.scene import quaternion_pose
 from invdyn_ros.data.recording import JointSamples, Recording, StampedImage
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
 from invdyn_ros.nodes.messages import (
@@ -19,6 +18,7 @@ from invdyn_ros.nodes.messages import (
 )
 from invdyn_ros.nodes.runner import HOLD_COUNT_PREFIX
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import quaternion_pose
 
 Kept = dict[str, tuple[Any, list[bytes]]]  # topic -> message type, serialized messages
 Stamped = list[tuple[float, Any]]  # (stamp [s], message)

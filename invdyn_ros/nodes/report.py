@@ -16,7 +16,7 @@ from std_msgs.msg import Empty, Float64MultiArray
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
-from invdyn_ros.arms.scene import SCENES, nominal_scene
+from invdyn_ros.arms.pybullet_scene import nominal_scene
 from invdyn_ros.data.recording import Recording
 from invdyn_ros.evaluation.grasp_report import grasp_report
 from invdyn_ros.evaluation.teleop_report import teleop_report
@@ -26,6 +26,7 @@ from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.messages import newest
 from invdyn_ros.nodes.recordings import Kept, recordings
 from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, Spin, load_parameters, run
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 
 RELIABLE_QOS = QoSProfile(depth=2000)  # a reader that falls behind for a moment must lose nothing
@@ -244,7 +245,7 @@ class ReportNode(DiagnosticNode):
         from invdyn_ros.evaluation import plots as plot  # matplotlib takes a second to import
 
         if self.config.graph == "grasp_sim":
-            scene = replace(SCENES[self.config.arm], marked=not self.config.block_pose_model)
+            scene = replace(load_scene(self.config.arm), marked=not self.config.block_pose_model)
             plot.grasp_video(
                 episodes[:NUM_VIDEO_EPISODES], self.robot, scene, file.parent / "grasp.mp4"
             )

@@ -13,7 +13,6 @@ from invdyn_ros.arms.domain_randomization import (
     randomize_scene,
 )
 from invdyn_ros.arms.rendering import SceneRenderer
-from invdyn_ros.arms.scene import SCENES, quaternion_pose
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
 from invdyn_ros.nodes.messages import (
     camera_info_message,
@@ -23,7 +22,9 @@ from invdyn_ros.nodes.messages import (
     to_nanoseconds,
 )
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.robots.scene import quaternion_pose
 
 FRAME = "camera_optical_frame"
 
@@ -107,7 +108,7 @@ class SceneCameraNode(DiagnosticNode):
             return
         stamp = objects.header.stamp
         height, width = self.image.shape[:2]
-        intrinsics = SCENES[self.config.arm].camera.intrinsics()
+        intrinsics = load_scene(self.config.arm).camera.intrinsics()
         if self.config.pixels:
             intrinsics = np.zeros((3, 3))  # says that nobody has calibrated it
         self.infos.publish(camera_info_message(intrinsics, width, height, stamp, FRAME))
@@ -119,7 +120,7 @@ class SceneCameraNode(DiagnosticNode):
         self.close()
         self.image = None
         scene = randomize_scene(
-            SCENES[self.config.arm], self.noise, self.config.seed, self.episode
+            load_scene(self.config.arm), self.noise, self.config.seed, self.episode
         )
         seed, pixels = self.config.seed, self.config.pixels
         if pixels:

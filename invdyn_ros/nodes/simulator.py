@@ -12,7 +12,6 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
 from invdyn_ros.arms.domain_randomization import load_randomization
-from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.grasp.envs.episode import MAX_EPISODE_SECONDS, GraspSimulation
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import (
@@ -23,6 +22,7 @@ from invdyn_ros.nodes.messages import (
     to_stamp,
 )
 from invdyn_ros.nodes.runner import DiagnosticNode, Spin, load_parameters, run
+from invdyn_ros.robots.registry import find_spec
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.typing import Array
 
@@ -74,7 +74,7 @@ class SimulatorNode(DiagnosticNode):
         self.config = config = load_parameters(self, SimulatorConfig)
         self.robot = load_robot(config.arm)
         unit = config.unit or self.robot.action_unit
-        self.scene = SCENES.get(config.arm) if config.scene else None
+        self.scene = find_spec(config.arm).scene if config.scene else None
         self.world = GraspSimulation(
             self.robot,
             load_randomization(config.noise),

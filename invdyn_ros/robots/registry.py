@@ -1,36 +1,87 @@
-"""Arms known by name: `ROBOTS` says of each what its URDF leaves open or has wrong."""
+"""Table of the supported arms.
+
+`ROBOTS` holds everything that the package knows about an arm by name; every list of arms elsewhere
+is derived from it. To add an arm, add an entry here and its URDF file.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 
+from invdyn_ros.robots.pinhole_camera import PinholeCamera
+from invdyn_ros.robots.plant import PlantConfig
+from invdyn_ros.robots.scene import Scene
+
 
 class Gripper(NamedTuple):
-    """A two-finger parallel gripper; both fingers move by half the opening."""
+    """A two-finger parallel gripper; each finger moves by half the opening."""
 
     joints: tuple[str, ...]  # prismatic finger joints [m], 0 = closed
-    max_opening: float  # [m] distance between the pads
+    max_opening: float  # largest distance between the pads [m]
+
+
+@dataclass(frozen=True)
+class GraspSpec:
+    """Settings of the grasp environments and the scripted grasp that depend on the arm."""
+
+    env_name: str
+    """Name of the arm in the Gymnasium environment ids."""
+    physics_rate: float
+    """Integration steps per second in the environments [Hz]."""
+    clearance: float = 0.08
+    """Height of the tool above the block before it descends [m]."""
+    lift: float = 0.10
+    """Height to which the block is lifted [m]."""
 
 
 @dataclass(frozen=True)
 class RobotSpec:
-    """What a URDF does not say about an arm, and the limits that override it."""
+    """Description of an arm: what its URDF leaves open, and values that override the URDF.
 
-    urdf: str  # in this package, or "pybullet_data/..." for a file of that package
+    A limit that is None is taken from the URDF.
+    """
+
+    urdf: str
+    """Path in this package, or "pybullet_data/..." for a file of that package."""
     joints: tuple[str, ...]
+    """Names of the n joints of the arm, without the fingers."""
     tip: str
-    home: tuple[float, ...]  # (n,) [rad]
-    rate: float  # [Hz] of the arm's own controller
-    acceleration: tuple[float, ...]  # (n,) [rad/s2]
-    lower: tuple[float, ...] | None = None  # (n,) [rad], None: as in the URDF; so the next three
+    """Link of the tool centre point; its z axis is the approach direction."""
+    home: tuple[float, ...]
+    """(n,) home configuration [rad]."""
+    rate: float
+    """Rate of the arm's own controller [Hz]."""
+    acceleration: tuple[float, ...]
+    """(n,) acceleration limits [rad/s2]."""
+    lower: tuple[float, ...] | None = None
+    """(n,) lower position limits [rad]."""
     upper: tuple[float, ...] | None = None
-    velocity: tuple[float, ...] | None = None  # (n,) [rad/s]
-    effort: tuple[float, ...] | None = None  # (n,) [N m]
+    """(n,) upper position limits [rad]."""
+    velocity: tuple[float, ...] | None = None
+    """(n,) velocity limits [rad/s]."""
+    effort: tuple[float, ...] | None = None
+    """(n,) effort limits [N m]."""
     action_unit: str = "N m"
+    """Unit of the actions: "N m", or "rad" for position servos."""
     gripper: Gripper | None = None
+    plant: PlantConfig = field(default_factory=PlantConfig)
+    """Parameters of the simulated arm."""
+    scene: Scene | None = None
+    """Table, blocks and camera around the arm."""
+    grasp: GraspSpec | None = None
+    """Settings for grasping; the scene must have a block."""
+    launchable: bool = True
+    """Whether the launch files and `invdyn launch` offer the arm."""
+    driver_node: str | None = None
+    """Executable of this package that drives the real arm."""
+    external_driver: str | None = None
+    """ROS package that drives the real arm and that the user starts."""
+    real_checkpoint: str | None = None
+    """Folder of config/checkpoints for the real arm; None: the one of the simulated arm, which has
+    the name of the arm."""
 
 
 def _degrees(*angles: float) -> tuple[float, ...]:
@@ -45,10 +96,11 @@ _UR_JOINTS = (
     "wrist_2_joint",
     "wrist_3_joint",
 )
-_UR_FINGERS = ("finger_left_joint", "finger_right_joint")
+_UR_GRIPPER = Gripper(("finger_left_joint", "finger_right_joint"), 0.085)
 # Stretched out, gravity takes up to half of the shoulder torque. With these, all joints at full
 # speed and full acceleration at once stay within the torque limits in any pose (0.98 at worst).
 _UR_ACCELERATION = (8.0, 8.0, 10.0, 15.0, 15.0, 15.0)
+_UR_SCENE = Scene(PinholeCamera.look_at((0.79, 0.0, 0.405), (0.465, 0.0, 0.02), focal=850.0))
 _IIWA_UPPER = _degrees(170, 120, 170, 120, 170, 120, 175)
 
 ROBOTS: dict[str, RobotSpec] = {
@@ -59,7 +111,12 @@ ROBOTS: dict[str, RobotSpec] = {
         home=(-0.245, -1.6895, 1.6993, -1.5807, -1.5708, 1.3258),
         rate=125.0,
         acceleration=_UR_ACCELERATION,
-        gripper=Gripper(_UR_FINGERS, 0.085),
+        gripper=_UR_GRIPPER,
+        plant=PlantConfig(payload=0.1),
+        scene=_UR_SCENE,
+        grasp=GraspSpec("UR5", physics_rate=250.0),
+        external_driver="ur_robot_driver",
+        real_checkpoint="ur5_position",  # takes positions; the simulated arm takes torques
     ),
     "ur5e": RobotSpec(
         urdf="urdf/ur5e.urdf",
@@ -68,7 +125,12 @@ ROBOTS: dict[str, RobotSpec] = {
         home=(-0.3007, -1.7068, 1.8578, -1.7217, -1.5708, 1.2701),
         rate=500.0,
         acceleration=_UR_ACCELERATION,
-        gripper=Gripper(_UR_FINGERS, 0.085),
+        gripper=_UR_GRIPPER,
+        plant=PlantConfig(payload=0.1, delay=0.004),
+        scene=_UR_SCENE,
+        grasp=GraspSpec("UR5e", physics_rate=500.0),
+        external_driver="ur_robot_driver",
+        real_checkpoint="ur5e_position",
     ),
     "ur10": RobotSpec(
         urdf="urdf/ur10.urdf",
@@ -77,6 +139,8 @@ ROBOTS: dict[str, RobotSpec] = {
         home=(-0.2768, -1.6778, 2.0792, -1.9722, -1.5708, 1.294),
         rate=125.0,
         acceleration=_UR_ACCELERATION,
+        plant=PlantConfig(payload=0.1),
+        launchable=False,  # no checkpoint is shipped
     ),
     "dofbot": RobotSpec(
         urdf="urdf/dofbot.urdf",
@@ -88,6 +152,31 @@ ROBOTS: dict[str, RobotSpec] = {
         acceleration=(10.0,) * 5,
         action_unit="rad",
         gripper=Gripper(("finger_left_joint", "finger_right_joint"), 0.060),
+        # A bus servo reports counts of 0.0818 degrees (900..3100 over 180 degrees) and no
+        # velocity. It reaches its full torque at an error of 4 degrees; its rotor weighs more than
+        # the arm's links.
+        plant=PlantConfig(
+            rotor_inertia=0.002,
+            delay=0.02,
+            encoder_step=1.43e-3,
+            position_noise=0.0,
+            velocity_noise=-1.0,
+            servo_stiffness=13.3,
+            servo_damping=0.42,
+            gripper_force=3.0,
+            gripper_speed=0.06,
+        ),
+        scene=Scene(
+            PinholeCamera.look_at((0.40, 0.0, 0.33), (0.165, 0.0, 0.015), focal=850.0),
+            block_size=0.03,
+            area_x=(0.13, 0.20),
+            area_y=(-0.08, 0.08),
+            goal=(0.13, -0.12, 0.015),
+            block_mass=0.02,
+        ),
+        # The joints end at a right angle: the higher the tool, the more it has to tilt.
+        grasp=GraspSpec("Dofbot", physics_rate=400.0, clearance=0.045, lift=0.055),
+        driver_node="dofbot",
     ),
     "kuka_iiwa": RobotSpec(
         urdf="pybullet_data/kuka_iiwa/model.urdf",
@@ -102,5 +191,63 @@ ROBOTS: dict[str, RobotSpec] = {
         upper=_IIWA_UPPER,
         velocity=_degrees(85, 85, 100, 75, 130, 135, 135),
         effort=(320.0, 320.0, 176.0, 176.0, 110.0, 40.0, 40.0),
+        plant=PlantConfig(payload=0.2, delay=0.004),
+        scene=Scene(
+            PinholeCamera.look_at((1.6, -1.1, 1.0), (0.2, 0.0, 0.45), focal=560.0), blocks=0
+        ),
     ),
 }
+
+
+def find_spec(arm: str) -> RobotSpec:
+    """Return the entry of an arm.
+
+    Raises:
+        ValueError: the arm is unknown; the message lists the known ones.
+    """
+    if arm not in ROBOTS:
+        raise ValueError(f"unknown arm '{arm}'; known arms are {', '.join(ROBOTS)}")
+    return ROBOTS[arm]
+
+
+def load_plant(arm: str, **changes: float) -> PlantConfig:
+    """Return the plant of an arm, with changes; an unknown arm gets the defaults."""
+    plant = ROBOTS[arm].plant if arm in ROBOTS else PlantConfig()
+    return replace(plant, **changes)
+
+
+def load_scene(arm: str) -> Scene:
+    """Return the scene of an arm.
+
+    Raises:
+        ValueError: the arm has no scene; the message lists the arms that have one.
+    """
+    scene = ROBOTS[arm].scene if arm in ROBOTS else None
+    if scene is None:
+        able = ", ".join(name for name, spec in ROBOTS.items() if spec.scene)
+        raise ValueError(f"there is no scene for '{arm}'; arms with one are {able}")
+    return scene
+
+
+def load_grasp_spec(arm: str) -> GraspSpec:
+    """Return the grasp settings of an arm.
+
+    Raises:
+        ValueError: the arm cannot grasp; the message lists the arms that can.
+    """
+    grasp = ROBOTS[arm].grasp if arm in ROBOTS else None
+    if grasp is None:
+        raise ValueError(
+            f"no block to grasp for arm '{arm}'; arms with one are {', '.join(grasping_arms())}"
+        )
+    return grasp
+
+
+def launchable_arms() -> tuple[str, ...]:
+    """Return the arms that the launch files offer."""
+    return tuple(name for name, spec in ROBOTS.items() if spec.launchable)
+
+
+def grasping_arms() -> tuple[str, ...]:
+    """Return the arms that can grasp a block."""
+    return tuple(name for name, spec in ROBOTS.items() if spec.grasp)

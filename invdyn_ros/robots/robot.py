@@ -12,7 +12,7 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from invdyn_ros.robots.registry import ROBOTS, Gripper, RobotSpec
+from invdyn_ros.robots.registry import ROBOTS, Gripper, RobotSpec, find_spec
 from invdyn_ros.robots.urdf import INERTIA_ENTRIES, MOVABLE_TYPES, UrdfTree, load_urdf
 
 __all__ = ["ROBOTS", "Gripper", "Robot", "RobotSpec", "load_robot", "package_file"]
@@ -192,11 +192,10 @@ def load_robot(name: str, urdf: Path | None = None) -> Robot:
         FileNotFoundError: no such URDF file.
         ValueError: the name is unknown, or the URDF lacks inertias, limits or joints.
     """
-    if urdf is None and name not in ROBOTS:
-        raise ValueError(f"unknown arm '{name}'; known arms are {', '.join(ROBOTS)}")
-    path = Path(urdf) if urdf is not None else _urdf_path(ROBOTS[name].urdf)
+    known = find_spec(name) if urdf is None else None
+    path = Path(urdf) if urdf is not None else _urdf_path(find_spec(name).urdf)
     tree = load_urdf(path)
-    spec = ROBOTS[name] if urdf is None else _spec_from_urdf(tree)
+    spec = known or _spec_from_urdf(tree)
     tree.check_inertias(spec.joints)
     return Robot(
         name=name,

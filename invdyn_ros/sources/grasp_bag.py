@@ -8,11 +8,11 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from invdyn_ros.arms.scene import Scene, quaternion_pose
 from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, detection_on_table
 from invdyn_ros.grasp.learning.recorded_episodes import DesiredTrajectory, RecordedGrasp
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import Scene, quaternion_pose
 from invdyn_ros.sources.hand_eye_bag import POSE_MESSAGE
 from invdyn_ros.sources.rosbag import JOINT_STATE, messages, source_stamp, topics
 

@@ -10,18 +10,18 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
-from invdyn_ros.arms.camera import Camera
 from invdyn_ros.arms.domain_randomization import (
     RANDOMIZATION_LEVELS,
     randomize_camera,
     randomize_scene,
 )
-from invdyn_ros.arms.plant import load_plant
 from invdyn_ros.arms.rendering import SceneRenderer
-from invdyn_ros.arms.scene import Scene
 from invdyn_ros.config import Fraction, Validated
 from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.robots.pinhole_camera import PinholeCamera
+from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import Scene
 from invdyn_ros.sources.excitation import Excitation, ExcitationConfig
 from invdyn_ros.sources.simulation import simulate_episode
 from invdyn_ros.workers import parallel_map
@@ -157,7 +157,7 @@ def _render_view(
         The pictures, and where `places` (T, L, 3) [m] are in them, (T, L, 2) in shares.
     """
     scene = Scene(
-        Camera.look_at(CAMERA_POSITION, CAMERA_TARGET, FOCAL_LENGTH), blocks=0, marked=False
+        PinholeCamera.look_at(CAMERA_POSITION, CAMERA_TARGET, FOCAL_LENGTH), blocks=0, marked=False
     )
     noise = RANDOMIZATION_LEVELS["default"]
     scene = randomize_camera(

@@ -8,7 +8,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from invdyn_ros.arms.plant import PlantConfig, load_plant
 from invdyn_ros.arms.pybullet_simulation import JointSample, Simulation
 from invdyn_ros.control.computed_torque import (
     ConstantInertiaModel,
@@ -20,6 +19,8 @@ from invdyn_ros.control.safety_limits import SafetyLimitsConfig, Target
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models import ModelMetadata
 from invdyn_ros.models.rigid_body import RigidBody
+from invdyn_ros.robots.plant import PlantConfig
+from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.excitation import Excitation, ExcitationConfig, optimal_excitations
 from invdyn_ros.typing import Array

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, Polygon, Rectangle
 from scipy.spatial.transform import Rotation
 
-from invdyn_ros.arms.scene import Scene
 from invdyn_ros.data.recording import Recording, align_stamps
 from invdyn_ros.evaluation.plots.style import (
     ACCENT,
@@ -30,6 +29,7 @@ from invdyn_ros.evaluation.plots.style import (
 from invdyn_ros.grasp.estimation.block_estimate import upright_yaw
 from invdyn_ros.grasp.policies.success import GOAL_TOLERANCE, LIFT_HEIGHT
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import Scene
 
 SIZE, DPI = (16.0, 10.0), 100  # [inch], [px/inch]
 RC_PARAMS: dict[Any, Any] = {

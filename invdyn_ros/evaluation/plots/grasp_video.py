@@ -10,7 +10,6 @@ import numpy as np
 from tqdm import tqdm
 
 from invdyn_ros.arms.rendering import SceneRenderer
-from invdyn_ros.arms.scene import Scene
 from invdyn_ros.data.recording import Recording
 from invdyn_ros.evaluation.grasp_report import detect_success
 from invdyn_ros.evaluation.plots.playback import Playback, overview_camera
@@ -28,6 +27,7 @@ from invdyn_ros.evaluation.plots.video_writer import (
 )
 from invdyn_ros.grasp.policies.success import GOAL_TOLERANCE, LIFT_HEIGHT
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import Scene
 
 SCENE_SIZE = (800, HEIGHT - HEADER - FOOTER)  # the view of the whole arm [px]
 CAMERA_BOX = (SCENE_SIZE[0], HEADER, 480, 360)  # what the camera sees

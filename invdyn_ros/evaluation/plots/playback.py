@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial.transform import Rotation, Slerp
 
-from invdyn_ros.arms.camera import FAR_PLANE, Camera
 from invdyn_ros.arms.rendering import SceneRenderer
-from invdyn_ros.arms.scene import Scene, quaternion_pose
 from invdyn_ros.data.recording import Recording
+from invdyn_ros.robots.pinhole_camera import FAR_PLANE, PinholeCamera
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import Scene, quaternion_pose
 
 VIEW_DIRECTION = (0.74, -0.70, 0.44)  # from the arm to the eye that watches it
 FILLED_FRACTION = 0.78  # share of the picture that arm and block take at most
@@ -112,7 +112,9 @@ def overview_camera(
     return SceneRenderer(robot, clear)
 
 
-def fit_camera(points: np.ndarray, width: int, height: int, right_margin: int = 0) -> Camera:
+def fit_camera(
+    points: np.ndarray, width: int, height: int, right_margin: int = 0
+) -> PinholeCamera:
     """Return the camera along VIEW whose picture the points (P, 3) [m] just fill.
 
     Some columns at the right can be left free.
@@ -123,7 +125,7 @@ def fit_camera(points: np.ndarray, width: int, height: int, right_margin: int = 
     distance = min(DISTANCE_FACTOR * radius, FAR_PLANE - radius - 0.3)
     for _ in range(3):  # the middle of what is seen moves with the eye
         eye = target + distance * away
-        camera = Camera.look_at(tuple(eye), tuple(target), 1.0, width, height)
+        camera = PinholeCamera.look_at(tuple(eye), tuple(target), 1.0, width, height)
         seen = (points - eye) @ camera.T_base_camera[:3, :3]  # (P, 3), z forward
         tangents = seen[:, :2] / seen[:, 2:]
         low, high = tangents.min(axis=0), tangents.max(axis=0)
@@ -132,4 +134,4 @@ def fit_camera(points: np.ndarray, width: int, height: int, right_margin: int = 
     focal = float((FILLED_FRACTION * np.array([width - right_margin, height]) / 2 / spread).min())
     T = camera.T_base_camera.copy()
     T[:3, 3] += right_margin / 2 / focal * distance * T[:3, 0]
-    return Camera(T, focal, width, height)
+    return PinholeCamera(T, focal, width, height)

@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
-from invdyn_ros.arms.scene import Scene
 from invdyn_ros.evaluation.plots.axes import DPI, RC_PARAMS
 from invdyn_ros.evaluation.plots.style import BLUE, INK, MUTED, PAPER
 from invdyn_ros.grasp.envs.rollouts import EpisodeResult
@@ -29,6 +28,7 @@ from invdyn_ros.grasp.policies.failure_causes import (
     TIMEOUT,
 )
 from invdyn_ros.grasp.policies.success_rate import success_interval
+from invdyn_ros.robots.scene import Scene
 
 WIDTH, TITLE = 4.2, 1.15  # [inch] of a map, of the words above and below it
 MARGINS = 2.2, 1.5  # [inch] of scale and labels beside all maps, of title and legend

@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
-from invdyn_ros.arms.scene import Scene
 from invdyn_ros.data.recording import JointSamples, Recording
 from invdyn_ros.evaluation.grasp_report import detect_success
 from invdyn_ros.evaluation.plots import axes as panels
@@ -23,6 +22,7 @@ from invdyn_ros.evaluation.plots.teleop_video import PLAIN, teleop_span
 from invdyn_ros.evaluation.plots.video_writer import fit_image
 from invdyn_ros.evaluation.run_metrics import latencies
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import Scene
 
 MIN_RISE = 0.003  # height at which the block has left the table [m]
 NUM_POSTURES = 3  # of a person and the arm

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.data.recording import Recording, align_stamps
 from invdyn_ros.evaluation.plots.playback import Playback, overview_camera
 from invdyn_ros.evaluation.plots.style import BLUE, MIST, PANEL
@@ -22,12 +21,13 @@ from invdyn_ros.evaluation.plots.video_writer import (
     Curve,
     VideoWriter,
 )
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import Robot
 
 PERSON_BOX = (0, HEADER, 600, HEIGHT - HEADER - FOOTER)  # [px]
 ARM_BOX = (600, HEADER, WIDTH - 600, HEIGHT - HEADER - FOOTER)
 CURVE_BOX = (860, HEIGHT - FOOTER + 12, 396, FOOTER - 24)
-PLAIN = SCENES["kuka_iiwa"]  # a table without blocks
+PLAIN = load_scene("kuka_iiwa")  # a table without blocks
 
 
 def teleop_span(playback: Playback) -> tuple[float, float]:

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.scripted_expert import ScriptedPolicy
 from invdyn_ros.grasp.policies.learned import load_learned_grasp
 from invdyn_ros.grasp.policies.network import Policy
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 
 SCRIPTED = "scripted"
@@ -105,6 +105,6 @@ def load_policy_spec(policy: str, arm: str) -> PolicySpec:
         return PolicySpec(SCRIPTED, arm, {}, ScriptedAgent)
     if policy == EXPERT:
         return PolicySpec(EXPERT, arm, {"control_mode": "cartesian"}, ExpertAgent)
-    learned = load_learned_grasp(load_robot(arm), SCENES[arm], policy).policy
+    learned = load_learned_grasp(load_robot(arm), load_scene(arm), policy).policy
     needs = {"control_mode": learned.meta.control_mode, "action_space": learned.meta.action_space}
     return PolicySpec(Path(policy).resolve().name, arm, needs, partial(PolicyAgent, learned))

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from invdyn_ros.arms.domain_randomization import randomize_camera, sample_latency
 from invdyn_ros.arms.rendering import SceneRenderer
-from invdyn_ros.arms.scene import Scene, quaternion_pose
 from invdyn_ros.grasp.envs.episode import GraspSimulation
 from invdyn_ros.grasp.envs.simulated_detector import SimulatedDetector
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, detection_on_table
 from invdyn_ros.grasp.estimation.block_pose_estimator import BlockPoseEstimator
 from invdyn_ros.grasp.estimation.block_pose_network import load_block_pose_net
+from invdyn_ros.robots.scene import Scene, quaternion_pose
 
 ERRORS = 4  # stream of random numbers: the detector's errors
 SLACK = 1e-9  # [s] of rounding

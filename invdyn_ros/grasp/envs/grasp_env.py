@@ -20,7 +20,6 @@ from invdyn_ros.arms.domain_randomization import (
     DomainRandomization,
     load_randomization,
 )
-from invdyn_ros.arms.scene import SCENES, quaternion_pose
 from invdyn_ros.config import Validated
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
@@ -39,10 +38,11 @@ from invdyn_ros.grasp.policies.observation import OBSERVATION_LIMIT, Observation
 from invdyn_ros.grasp.policies.success import PrivilegedState, SuccessDetector
 from invdyn_ros.grasp.policies.visual_servo import VisualServoConfig, visual_servo
 from invdyn_ros.models.runtime import load_runtime
+from invdyn_ros.robots.registry import load_grasp_spec, load_scene
 from invdyn_ros.robots.robot import load_robot, package_file
+from invdyn_ros.robots.scene import quaternion_pose
 
 SEEDS = 2**31
-PHYSICS_RATES = {"ur5": 250.0, "ur5e": 500.0, "dofbot": 400.0}  # [Hz]
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,7 @@ class GraspEnvConfig(Validated):
         super().__post_init__()
         if isinstance(self.noise, str):
             load_randomization(self.noise)
-        scene = SCENES.get(self.arm)
-        if scene is None or not scene.blocks:
-            able = [name for name, scene in SCENES.items() if scene.blocks]
-            raise ValueError(f"no block to grasp for arm '{self.arm}'; arms with one: {able}")
+        load_grasp_spec(self.arm)  # refuses an arm that has no block to grasp
 
     @property
     def noise_terms(self) -> DomainRandomization:
@@ -161,7 +158,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         """
         self.config = config = config or GraspEnvConfig(**changes)
         self.render_mode = render_mode
-        self.robot, self.scene = load_robot(config.arm), SCENES[config.arm]
+        self.robot, self.scene = load_robot(config.arm), load_scene(config.arm)
         self.robot_action_space = make_action_space(
             config.control_mode, self.robot, config.action_space
         )
@@ -177,7 +174,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             self.scene,
             unit,
             max_episode_seconds=config.max_episode_seconds,
-            physics_rate=config.physics_rate or PHYSICS_RATES[config.arm],
+            physics_rate=config.physics_rate or load_grasp_spec(config.arm).physics_rate,
         )
         self.observation_builder = ObservationBuilder(
             self.robot, self.scene, self.robot_action_space.size

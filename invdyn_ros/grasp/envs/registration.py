@@ -7,7 +7,9 @@ it on the way, so does `gymnasium.register_envs(invdyn_ros.grasp.envs.registrati
 
 from gymnasium.envs.registration import register, registry
 
-ARMS = {"UR5": "ur5", "UR5e": "ur5e", "Dofbot": "dofbot"}
+from invdyn_ros.robots.registry import grasping_arms, load_grasp_spec
+
+ARMS = {load_grasp_spec(arm).env_name: arm for arm in grasping_arms()}
 KINDS = {"": "state", "Pixels": "pixels"}
 NAMESPACE = "invdyn_ros"
 

@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from invdyn_ros.arms.camera import Camera
 from invdyn_ros.perception.aruco_cube import face_normals, marker_corners
 from invdyn_ros.perception.block_detector import BlockDetectorConfig
 from invdyn_ros.perception.pose_from_edges import (
@@ -23,6 +22,7 @@ from invdyn_ros.perception.pose_from_edges import (
     marker_thickness,
     project,
 )
+from invdyn_ros.robots.pinhole_camera import PinholeCamera
 from invdyn_ros.typing import Array, Mask
 
 ERROR_SCALE = np.array([0.74, 0.74, 0.74, 1.0, 1.0, 1.0])  # of the covariance's root: usual errors
@@ -44,7 +44,7 @@ class Detection(NamedTuple):
 class SimulatedDetector:
     """The block detector of one episode's camera, without pictures."""
 
-    def __init__(self, camera: Camera, block_size: float, errors: float = 1.0) -> None:
+    def __init__(self, camera: PinholeCamera, block_size: float, errors: float = 1.0) -> None:
         """Make a detector.
 
         Args:

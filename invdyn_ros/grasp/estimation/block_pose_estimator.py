@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from invdyn_ros.arms.scene import Scene
 from invdyn_ros.grasp.estimation.block_estimate import QUARTER, BlockDetection
 from invdyn_ros.grasp.estimation.block_pose_network import (
     POSITION_SCALE,
@@ -17,6 +16,7 @@ from invdyn_ros.grasp.estimation.block_pose_network import (
     BlockPoseOutput,
 )
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
 
 SYMMETRY_ORDER = 4  # a cube looks the same after a quarter turn

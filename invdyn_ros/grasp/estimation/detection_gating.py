@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from invdyn_ros.arms.scene import Scene
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection
+from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
 
 CLEAR_DELAY = 0.5  # [s] of pictures without a doubt end it

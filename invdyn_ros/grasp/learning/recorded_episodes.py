@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from invdyn_ros.arms.scene import Scene, quaternion_pose
 from invdyn_ros.control.safety_limits import State
 from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.grasp.envs.episode import AFTERWARDS
@@ -24,6 +23,7 @@ from invdyn_ros.grasp.policies.learned import EARLY
 from invdyn_ros.grasp.policies.observation import GRASP_RADIUS, GRASPED_OPENING, ObservationBuilder
 from invdyn_ros.grasp.policies.success import PrivilegedState, SuccessDetector
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import Scene, quaternion_pose
 from invdyn_ros.typing import Array
 
 

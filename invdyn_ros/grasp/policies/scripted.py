@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from invdyn_ros.arms.scene import Scene
 from invdyn_ros.control.safety_limits import State
 from invdyn_ros.grasp.estimation.block_estimate import QUARTER, BlockDetection, BlockEstimate
 from invdyn_ros.grasp.estimation.detection_gating import DetectionGate, block_area
@@ -17,7 +16,9 @@ from invdyn_ros.grasp.policies.cartesian_motion import (
 )
 from invdyn_ros.grasp.policies.time_scaling import TimeScaling
 from invdyn_ros.robots.inverse_kinematics import PoseIKSolver
+from invdyn_ros.robots.registry import ROBOTS
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
 
 PHASES = (
@@ -55,8 +56,6 @@ class ScriptedGraspConfig:
     tilts: tuple[float, ...] = (0.0, 0.08, 0.16, 0.24, 0.32, 0.4, 0.5, 0.6, 0.7)
 
 
-# The DofBot's joints end at a right angle: the higher, the more its tool has to tilt.
-SCRIPTS = {"dofbot": ScriptedGraspConfig(clearance=0.045, lift=0.055)}
 DETECTION_PHASES = ("look", "approach", "check")  # phases that go by what the camera says
 BLOCK_NOT_DETECTED = "block not seen"
 REPLAN_INTERVAL = 0.5  # [s] between attempts while there is no way
@@ -97,7 +96,7 @@ class ScriptedGrasp:
         if robot.gripper is None:
             raise ValueError(f"arm '{robot.name}' has no gripper; grasping needs one")
         self.robot, self.scene = robot, scene
-        self.config = config or SCRIPTS.get(robot.name, ScriptedGraspConfig())
+        self.config = config or _default_config(robot.name)
         self.gripper = robot.gripper
         self.ik = PoseIKSolver(robot)
         self.estimate = BlockEstimate()
@@ -283,3 +282,13 @@ class ScriptedGrasp:
 
 def _up(height: float) -> Array:
     return np.array([0.0, 0.0, height])
+
+
+def _default_config(arm: str) -> ScriptedGraspConfig:
+    """Return the script of an arm; an arm that is not in the table gets the defaults."""
+    grasp = ROBOTS[arm].grasp if arm in ROBOTS else None
+    return (
+        ScriptedGraspConfig(clearance=grasp.clearance, lift=grasp.lift)
+        if grasp
+        else ScriptedGraspConfig()
+    )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.config import from_mapping, to_mapping
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, make_action_space
 from invdyn_ros.grasp.policies.observation import ObservationBuilder
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 
 
@@ -29,7 +29,7 @@ class SpaceSpec(NamedTuple):
         """Sizes of an observation and an action."""
         robot = load_robot(self.arm)
         actions = make_action_space(self.control_mode, robot, self.action_space).size
-        return ObservationBuilder(robot, SCENES[self.arm], actions).size, actions
+        return ObservationBuilder(robot, load_scene(self.arm), actions).size, actions
 
     @property
     def to_dict(self) -> dict[str, Any]:

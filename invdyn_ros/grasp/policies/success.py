@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from invdyn_ros.arms.scene import Scene
+from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
 
 LIFT_HEIGHT = 0.04  # [m] above where it lay

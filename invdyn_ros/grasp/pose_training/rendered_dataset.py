@@ -22,7 +22,6 @@ from invdyn_ros.arms.domain_randomization import (
     randomize_scene,
 )
 from invdyn_ros.arms.rendering import SceneRenderer
-from invdyn_ros.arms.scene import Scene, block_pose, quaternion_pose
 from invdyn_ros.config import Fraction, Validated
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.scripted_expert import ScriptedPolicy
@@ -30,6 +29,7 @@ from invdyn_ros.grasp.estimation.block_estimate import upright_yaw
 from invdyn_ros.grasp.estimation.block_pose_estimator import landmarks, robot_state_features
 from invdyn_ros.grasp.estimation.block_pose_network import ROBOT_STATE_DIM
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import Scene, block_pose, quaternion_pose
 from invdyn_ros.typing import Array
 
 IMAGES_FILE, LABELS_FILE = "images.npy", "labels.npy"

@@ -17,7 +17,6 @@ import torch
 from pydantic import Field, NonNegativeInt, PositiveInt
 
 from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS
-from invdyn_ros.arms.scene import SCENES
 from invdyn_ros.config import Validated, to_mapping
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv, GraspEnvConfig
 from invdyn_ros.grasp.estimation.block_pose_estimator import (
@@ -45,6 +44,7 @@ from invdyn_ros.grasp.pose_training.rendered_dataset import (
     load_rendered_images,
 )
 from invdyn_ros.models.checkpoint import METADATA_FILE, write_atomically
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 
 # Seeds of these start this far from those of training.
@@ -97,7 +97,7 @@ class BlockPoseTraining:
     def __init__(self, config: BlockPoseTrainConfig, out: Path, show: Show) -> None:
         """Prepare a run; see `learn_to_see`."""
         self.config, self.out, self.show = config, out, show
-        scene = SCENES[config.arm]
+        scene = load_scene(config.arm)
         self.meta = BlockPoseMetadata(
             config.arm,
             scene.block_size,
@@ -168,7 +168,7 @@ class BlockPoseTraining:
             return known
         seed = config.seed + apart + 1000 * number
         moments = concatenate_states([self._gather(name, number, level, seed) for level in NAMES])
-        robot, scene = load_robot(config.arm), SCENES[config.arm]
+        robot, scene = load_robot(config.arm), load_scene(config.arm)
         side = config.network.pixels
         with closing(DatasetRenderer(robot, scene, moments, side, config.rendering)) as draughts:
             label = f"{name}: drawing"

@@ -1,4 +1,4 @@
-"""The simulated camera, where it stands and its lens: points in the base enter; pixels leave."""
+"""Pinhole camera model: pose, focal length and image size, with its projection matrices."""
 
 from __future__ import annotations
 
@@ -6,24 +6,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from invdyn_ros.typing import Array
+
 NEAR_PLANE, FAR_PLANE = 0.05, 4.0  # clipping planes [m]
 
 
 @dataclass(frozen=True, eq=False)
-class Camera:
-    """A pinhole camera without distortion, its principal point in the middle of the image."""
+class PinholeCamera:
+    """A pinhole camera without distortion; its principal point is the centre of the image."""
 
-    T_base_camera: np.ndarray
+    T_base_camera: Array
     """(4, 4) maps points of the optical frame (x right, y down, z forward) to the arm's base."""
     focal: float
     """Focal length [px]."""
     width: int = 640
-    """[px]."""
+    """Image width [px]."""
     height: int = 480
-    """[px]."""
+    """Image height [px]."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no pose or no lens."""
+        """Check the pose, the focal length and the image size.
+
+        Raises:
+            ValueError: `T_base_camera` is not a rigid transform, or a size is not positive.
+        """
         T = np.asarray(self.T_base_camera, float)
         if T.shape != (4, 4) or not np.allclose(T[:3, :3] @ T[:3, :3].T, np.eye(3), atol=1e-6):
             raise ValueError(f"T_base_camera must be a pose (4, 4), not {self.T_base_camera}")
@@ -38,8 +44,19 @@ class Camera:
         focal: float,
         width: int = 640,
         height: int = 480,
-    ) -> Camera:
-        """Camera at a point [m] of the base frame, looking at another, upright."""
+    ) -> PinholeCamera:
+        """Create a camera at a point that looks at another point, with the image upright.
+
+        Args:
+            eye: position of the camera in the base frame [m].
+            target: point at the centre of the image, in the base frame [m].
+            focal: focal length [px].
+            width: image width [px].
+            height: image height [px].
+
+        Raises:
+            ValueError: the camera looks straight up or down, where no image is upright.
+        """
         z = np.subtract(target, eye)
         x = np.cross(z, [0.0, 0.0, 1.0])
         if np.linalg.norm(x) < 1e-9:
@@ -49,27 +66,27 @@ class Camera:
         T[:3] = np.column_stack([x, np.cross(z, x), z, eye])
         return cls(T, focal, width, height)
 
-    def intrinsics(self) -> np.ndarray:
-        """Pinhole matrix (3, 3) [px], pixel centres at integers."""
+    def intrinsics(self) -> Array:
+        """Return the camera matrix (3, 3) [px]; pixel centres are at integer coordinates."""
         cx, cy = (self.width - 1) / 2, (self.height - 1) / 2
         return np.array([[self.focal, 0, cx], [0, self.focal, cy], [0, 0, 1]])
 
-    def project(self, points: np.ndarray) -> np.ndarray:
-        """Points (..., 3) [m] of the base frame in the image, (..., 2) [px]."""
+    def project(self, points: Array) -> Array:
+        """Project points (..., 3) [m] in the base frame to pixels (..., 2) [px]."""
         R, eye = self.T_base_camera[:3, :3], self.T_base_camera[:3, 3]
         image = (np.asarray(points) - eye) @ R @ self.intrinsics().T
-        return image[..., :2] / image[..., 2:]
+        return np.asarray(image[..., :2] / image[..., 2:])
 
     def view_matrix(self) -> list[float]:
-        """OpenGL view matrix as PyBullet wants it: 16 numbers by column."""
+        """Return the OpenGL view matrix, 16 numbers in column-major order as in PyBullet."""
         T = np.linalg.inv(self.T_base_camera @ np.diag([1.0, -1.0, -1.0, 1.0]))
         return T.T.ravel().tolist()
 
     def projection_matrix(self) -> list[float]:
-        """OpenGL projection as PyBullet wants it: 16 numbers by column.
+        """Return the OpenGL projection matrix, 16 numbers in column-major order as in PyBullet.
 
-        TinyRenderer samples a pixel at its lower left corner, not its centre (measured); the
-        third column moves the image by that half pixel.
+        TinyRenderer samples a pixel at its lower left corner, not at its centre (measured); the
+        third column shifts the image by that half pixel.
         """
         w, h, depth = self.width, self.height, FAR_PLANE - NEAR_PLANE
         return [

@@ -1,0 +1,115 @@
+"""Table and marked blocks in a PyBullet world, and the scene with a calibrated camera."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+from pybullet_utils.bullet_client import BulletClient
+from scipy.spatial.transform import Rotation
+
+from invdyn_ros.perception.aruco_cube import FACES, face_corners, face_image, face_normals
+from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
+from invdyn_ros.robots.registry import load_scene
+from invdyn_ros.robots.scene import Scene
+from invdyn_ros.typing import Array, Image
+
+FACE_PIXELS = 240  # side of a face in the block's texture [px]
+TABLE_FRICTION = 0.8
+SPINNING_FRICTION = 0.004  # of a pad's contact patch: keeps a held block from turning [m]
+ROLLING_FRICTION = 0.0002  # [m]
+
+
+def nominal_scene(arm: str, camera_pose: str) -> Scene:
+    """Return the scene of an arm with its camera at a calibrated pose.
+
+    Args:
+        arm: name of the arm.
+        camera_pose: calibration file; empty for the pose of the simulated camera.
+
+    Raises:
+        ValueError: the arm has no scene, or the file is not a camera calibration of this arm.
+    """
+    scene = load_scene(arm)
+    if not camera_pose:
+        return scene
+    T = read_camera_pose(camera_pose, arm).T
+    return replace(scene, camera=replace(scene.camera, T_base_camera=T))
+
+
+def block_texture(block: int) -> Image:
+    """Return the six faces of a block side by side, (FACE_PIXELS, 6 FACE_PIXELS) grey."""
+    return np.hstack([face_image(FACES * block + face, FACE_PIXELS) for face in range(FACES)])
+
+
+def add_table(client: BulletClient) -> int:
+    """Add the table, an infinite plane at z = 0, to a PyBullet world and return its body id."""
+    body = client.createMultiBody(0, client.createCollisionShape(client.GEOM_PLANE))
+    client.changeDynamics(body, -1, lateralFriction=TABLE_FRICTION)
+    return int(body)
+
+
+def add_block(client: BulletClient, scene: Scene, pose: Array, block: int = 0) -> int:
+    """Add a block to a PyBullet world.
+
+    Args:
+        client: the PyBullet world.
+        scene: size, mass and friction of the block, and whether it carries markers.
+        pose: (4, 4) in the base frame.
+        block: index of the block, which determines the ids of its markers.
+
+    Returns:
+        The body id of the block.
+    """
+    half = [scene.block_size / 2] * 3
+    box = client.createCollisionShape(client.GEOM_BOX, halfExtents=half)
+    visual = _textured_cube(client, scene.block_size)
+    body = client.createMultiBody(scene.block_mass, box, visual)
+    client.changeDynamics(
+        body,
+        -1,
+        lateralFriction=scene.friction,
+        spinningFriction=SPINNING_FRICTION,
+        rollingFriction=ROLLING_FRICTION,
+    )
+    if scene.marked:
+        _apply_marker_texture(client, body, block)
+    place_block(client, body, pose)
+    return int(body)
+
+
+def _apply_marker_texture(client: BulletClient, body: int, block: int) -> None:
+    """Texture a block with its markers."""
+    with tempfile.TemporaryDirectory() as directory:  # PyBullet loads textures from files only
+        file = Path(directory) / f"block_{block}.png"
+        cv2.imwrite(str(file), cv2.cvtColor(block_texture(block), cv2.COLOR_GRAY2BGR))
+        texture = client.loadTexture(str(file))
+    client.changeVisualShape(body, -1, textureUniqueId=texture)
+
+
+def place_block(client: BulletClient, body: int, pose: Array) -> None:
+    """Move a block to a pose (4, 4) in the base frame."""
+    quaternion = Rotation.from_matrix(pose[:3, :3]).as_quat()  # x, y, z, w
+    client.resetBasePositionAndOrientation(body, pose[:3, 3], quaternion)
+
+
+def _textured_cube(client: BulletClient, side: float) -> int:
+    """Create a textured cube; face f shows the f-th of six images side by side."""
+    corners = face_corners(side)  # (6, 4, 3), clockwise from the top left
+    left = np.arange(FACES)[:, None] / FACES
+    u = left + np.array([0, 1, 1, 0]) / FACES
+    v = np.broadcast_to([1.0, 1.0, 0.0, 0.0], u.shape)
+    first = 4 * np.arange(FACES)[:, None]
+    return int(
+        client.createVisualShape(
+            client.GEOM_MESH,
+            vertices=corners.reshape(-1, 3).tolist(),
+            indices=(first + np.array([0, 3, 2, 0, 2, 1])).ravel().tolist(),
+            uvs=np.dstack([u, v]).reshape(-1, 2).tolist(),
+            normals=np.repeat(face_normals(), 4, axis=0).tolist(),
+            rgbaColor=[1, 1, 1, 1],
+        )
+    )

@@ -1,0 +1,93 @@
+"""Scene description: the table, the blocks, the camera and the light around an arm."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat
+
+from invdyn_ros.config import Validated
+from invdyn_ros.robots.pinhole_camera import PinholeCamera
+from invdyn_ros.typing import Array
+
+CAMERA_RATE = 10.0  # minimum frame rate of the simulated camera [Hz]
+
+
+@dataclass(frozen=True)
+class Scene(Validated):
+    """Table, blocks, goal and camera in the base frame of an arm. The table top is z = 0."""
+
+    camera: PinholeCamera
+    block_size: PositiveFloat = 0.04
+    """Edge length of a block [m]."""
+    blocks: NonNegativeInt = 1
+    """Number of blocks; 0 for an empty table."""
+    area_x: tuple[float, float] = (0.375, 0.575)
+    """Range of the x coordinate of a block's centre [m]."""
+    area_y: tuple[float, float] = (-0.1, 0.1)
+    """Range of the y coordinate of a block's centre [m]."""
+    goal: tuple[float, float, float] = (0.425, -0.165, 0.02)
+    """Goal position of the block's centre [m]."""
+    block_mass: PositiveFloat = 0.05
+    """Mass of a block [kg]."""
+    friction: PositiveFloat = 0.9
+    """Coulomb friction coefficient of a block; a contact uses the product of both bodies'."""
+    light: tuple[float, float, float] = (0.6, -0.5, 1.4)
+    """Direction to the light."""
+    ambient: NonNegativeFloat = 0.62
+    """Fraction of the light that is ambient."""
+    blur: NonNegativeFloat = 0.7
+    """Standard deviation of the Gaussian lens blur [px]."""
+    pixel_noise: NonNegativeFloat = 2.0
+    """Standard deviation of the image sensor noise [grey levels of 255]."""
+    marked: bool = True
+    """Whether blocks carry a marker on each face."""
+    table_color: tuple[float, float, float] = (66.0, 76.0, 88.0)
+    """RGB, 0 to 255."""
+    area_color: tuple[float, float, float] = (76.0, 88.0, 102.0)
+    """RGB of the area of the blocks, 0 to 255."""
+    wall_color: tuple[float, float, float] = (226.0, 231.0, 237.0)
+    """RGB of the wall at the horizon, 0 to 255; it is darker above."""
+    block_color: tuple[float, float, float] = (216.0, 92.0, 60.0)
+    """RGB of a block without markers, 0 to 255."""
+
+    def sample_block_pose(self, rng: np.random.Generator) -> Array:
+        """Sample the pose (4, 4) of a block that lies flat in the area, at any yaw."""
+        x, y = rng.uniform(*self.area_x), rng.uniform(*self.area_y)
+        return block_pose(x, y, self.block_size / 2, rng.uniform(-np.pi, np.pi))
+
+
+def ticks_per_image(rate: float) -> int:
+    """Return the control steps between two camera images at a control rate [Hz]."""
+    return max(1, int(rate / CAMERA_RATE))
+
+
+def quaternion_pose(position: Array, quaternion: Array) -> Array:
+    """Return the pose (4, 4) of a position (3,) [m] and a quaternion (4,) xyzw.
+
+    The quaternion need not have unit length, but must not be zero.
+    """
+    x, y, z, w = (quaternion / math.sqrt(quaternion @ quaternion)).tolist()
+    T = np.eye(4)
+    T[:3, :3] = (
+        (1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)),
+        (2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)),
+        (2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)),
+    )
+    T[:3, 3] = position
+    return T
+
+
+def block_pose(x: float, y: float, z: float, yaw: float) -> Array:
+    """Return the pose (4, 4) of an upright block.
+
+    Args:
+        x: coordinate of the block's centre [m].
+        y: coordinate of the block's centre [m].
+        z: coordinate of the block's centre [m].
+        yaw: rotation about the vertical axis [rad].
+    """
+    c, s = np.cos(yaw), np.sin(yaw)
+    return np.array([[c, -s, 0, x], [s, c, 0, y], [0, 0, 1, z], [0, 0, 0, 1.0]])
