@@ -110,7 +110,7 @@ def test_an_image_of_another_size_ends_the_node(run_until_error, network):
         block_pose_model=str(network),
     )
     assert line.startswith(
-        "block_pose: the picture is 48x64x3; the network of 'ur5' takes square ones"
+        "block_pose: the image is 48x64x3; the block pose network of 'ur5' takes square RGB images"
     )
 
 

@@ -1,1 +1,1 @@
-"""Find a block, lift it, put it where it belongs: task, policy and what they share."""
+"""Block grasping: environments, policies, block pose estimation and training."""

@@ -1,4 +1,4 @@
-"""Where the block lies: single sightings with covariance enter, one running estimate leaves."""
+"""Block pose on the table, fused from single detections with covariance."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from invdyn_ros.perception.block_detector import block_pose_in_base
 from invdyn_ros.typing import Array
 
 QUARTER = np.pi / 2
-PLACED_STD = 0.003  # [m] how surely a block lies where the gripper let it go
+PLACED_STD = 0.003  # [m] of the position of a block that the gripper has released
 
 
 class BlockDetection(NamedTuple):
@@ -19,8 +19,8 @@ class BlockDetection(NamedTuple):
         position: (3,) centre in the base frame [m].
         yaw: rotation about the vertical, modulo a quarter turn [rad].
         variance: (4,) of x, y, z [m2] and yaw [rad2].
-        size: side that a block on the table has if it looks like this one [m]; infinite: it is
-            not below the camera; nan: not known.
+        apparent_size: side of a block on the table that would look the same [m]; infinite if the
+            detection is not below the camera, NaN if unknown.
     """
 
     time: float
@@ -39,14 +39,19 @@ def upright_yaw(rotation: Array) -> float:
 
 def relative_yaw(T_base_tool: Array, yaw: float) -> float:
     """Return the yaw [rad] from the fingers of a tool (4, 4) to the nearest side of a block."""
-    turn = yaw - np.arctan2(T_base_tool[1, 0], T_base_tool[0, 0])
-    return float((turn + QUARTER / 2) % QUARTER - QUARTER / 2)
+    difference = yaw - np.arctan2(T_base_tool[1, 0], T_base_tool[0, 0])
+    return float((difference + QUARTER / 2) % QUARTER - QUARTER / 2)
 
 
 def project_to_height(position: Array, camera_position: Array, height: float) -> Array:
-    """Return the point at `height` [m] on the ray from the camera at `eye` through a position.
+    """Move a position along its camera ray to a known height.
 
-    Depth is what a marker tells worst; the table's height is known.
+    Depth is the least accurate coordinate of a marker pose, and the height of the table is known.
+
+    Args:
+        position: (3,) detected position in the base frame [m].
+        camera_position: (3,) of the camera in the base frame [m].
+        height: of the returned point over the base [m].
     """
     ray = position - camera_position
     if abs(ray[2]) < 1e-6:
@@ -55,25 +60,23 @@ def project_to_height(position: Array, camera_position: Array, height: float) ->
 
 
 def apparent_size(position: Array, camera_position: Array, height: float) -> float:
-    """Return the side [m] of a block on the table that looks like a block at a position (3,) [m].
+    """Return the side [m] of a block on the table that looks like a detected block.
 
-    A marker that is twice as large looks the same from twice as far away.
+    A marker that is twice as large looks the same from twice the distance.
 
     Args:
-        position: centre of the detected block, if it has the size it is said to have.
-        eye: (3,) of the camera [m].
-        height: half the size it is said to have [m].
+        position: (3,) detected centre, assuming the nominal block size [m].
+        camera_position: (3,) of the camera [m].
+        height: half the nominal block size [m].
     """
-    below = float(
-        camera_position[2] - position[2]
-    )  # grows with the size that the block is said to have
-    return float(2 * height * camera_position[2] / (below + height)) if below > 0 else np.inf
+    depth = float(camera_position[2] - position[2])  # proportional to the assumed block size
+    return float(2 * height * camera_position[2] / (depth + height)) if depth > 0 else np.inf
 
 
 def detection_on_table(
     time: float, T_camera_block: Array, covariance: Array, T_base_camera: Array, height: float
 ) -> BlockDetection:
-    """Return what a detection says of a block that lies on the table.
+    """Convert a marker pose to the detection of a block that lies on the table.
 
     Args:
         time: stamp of the image [s].
@@ -82,22 +85,31 @@ def detection_on_table(
         T_base_camera: (4, 4) calibrated pose of the camera.
         height: of the block's centre over the base [m].
     """
-    T, in_base = block_pose_in_base(T_camera_block, covariance, T_base_camera)
-    variance = np.diag(in_base)[[0, 1, 2, 5]]
-    eye = T_base_camera[:3, 3]
-    centre, size = project_to_height(T[:3, 3], eye, height), apparent_size(T[:3, 3], eye, height)
+    T, covariance_base = block_pose_in_base(T_camera_block, covariance, T_base_camera)
+    variance = np.diag(covariance_base)[[0, 1, 2, 5]]
+    camera_position = T_base_camera[:3, 3]
+    centre = project_to_height(T[:3, 3], camera_position, height)
+    size = apparent_size(T[:3, 3], camera_position, height)
     return BlockDetection(time, centre, upright_yaw(T[:3, :3]), variance, size)
 
 
 class BlockEstimate:
-    """The weighted mean of the sightings of a block at rest; a block that moved starts it anew."""
+    """Inverse-variance weighted mean of the detections of a block at rest.
+
+    A detection further than `reset_distance` from the mean starts a new estimate.
+
+    Attributes:
+        count: detections since the last reset.
+        position: (3,) estimated centre in the base frame [m].
+        time: stamp of the last detection [s].
+    """
 
     def __init__(self, reset_distance: float = 0.015) -> None:
         self.reset_distance = reset_distance
         self.clear()
 
     def clear(self) -> None:
-        """Forget all sightings."""
+        """Discard all detections."""
         self.count = 0
         self.position = np.zeros(3)
         self._weight = np.zeros(3)
@@ -105,8 +117,9 @@ class BlockEstimate:
         self.time = -np.inf
 
     def update(self, detection: BlockDetection) -> None:
-        """Take one more sighting."""
-        if self.count and np.linalg.norm(detection.position - self.position) > self.reset_distance:
+        """Add one detection."""
+        offset = detection.position - self.position
+        if self.count and np.linalg.norm(offset) > self.reset_distance:
             self.clear()
         weight = 1 / np.maximum(detection.variance, 1e-10)
         self._weight = self._weight + weight[:3]
@@ -118,9 +131,9 @@ class BlockEstimate:
         self.time = detection.time
 
     def set_position(self, position: Array) -> None:
-        """Take it that the block lies at a position (3,) [m] now, as surely as one sighting says.
+        """Set the position (3,) [m], as certain as one detection; keep the yaw.
 
-        Its yaw stays, for a gripper turns a block hardly.
+        A gripper hardly turns the block it carries.
         """
         self.count, self.position = 1, np.array(position, float)
         self._weight = np.full(3, 1 / PLACED_STD**2)

@@ -1,4 +1,4 @@
-"""A network's answers become sightings: pictures and joints enter, sightings leave."""
+"""Block detection in RGB images without markers, by a trained network."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
 
 SYMMETRY_ORDER = 4  # a cube looks the same after a quarter turn
-MIN_ON_TABLE_PROBABILITY = 0.5  # chance from which a block counts as seen to lie on the table
-MAX_POSITION_STD = 0.015  # [m] a place that is less sure than this is no sighting
-HEIGHT_STD = 0.001  # [m] how well the height of a block on the table is known
-MIN_YAW_NORM = 1e-3  # turns shorter than this tell no yaw
+MIN_ON_TABLE_PROBABILITY = 0.5  # below it, an image gives no detection
+MAX_POSITION_STD = 0.015  # [m] above it, an image gives no detection
+HEIGHT_STD = 0.001  # [m] of the height of a block on the table
+MIN_YAW_NORM = 1e-3  # lower bound on the predicted (cos, sin), which divides the yaw's std
 
 
 def robot_state_features(
     robot: Robot, scene: Scene, q: Array, opening: float
 ) -> NDArray[np.float32]:
-    """Return what of the arm a picture may show, (POSTURE,): tool and opening.
+    """Return the network's robot state input (ROBOT_STATE_DIM,): tool pose and gripper opening.
 
     Args:
         robot: the arm.
-        scene: as it is described.
+        scene: its nominal scene.
         q: (n,) measured joints [rad].
         opening: measured distance of the finger pads [m].
     """
     T = robot.forward_kinematics(q)
-    widest = robot.gripper.max_opening if robot.gripper else 1.0
-    place = (T[:3, 3] - [*area_centre(scene), 0.0]) / (2 * POSITION_SCALE)
-    return np.array([*place, *T[:3, 0], *T[:3, 2], opening / widest], np.float32)
+    max_opening = robot.gripper.max_opening if robot.gripper else 1.0
+    position = (T[:3, 3] - [*area_centre(scene), 0.0]) / (2 * POSITION_SCALE)
+    return np.array([*position, *T[:3, 0], *T[:3, 2], opening / max_opening], np.float32)
 
 
 def area_centre(scene: Scene) -> tuple[float, float]:
-    """Return the middle of the area where blocks lie [m]."""
+    """Return the centre of the area in which blocks lie [m]."""
     return sum(scene.area_x) / 2, sum(scene.area_y) / 2
 
 
 def landmarks(scene: Scene) -> tuple[tuple[float, float], ...]:
-    """Return what is always on the table [m]: corners and sides of the area, the goal."""
+    """Return fixed points on the table [m]: corners and side centres of the area, and the goal."""
     (left, right), (near, far) = scene.area_x, scene.area_y
     x, y = area_centre(scene)
     corners = [(a, b) for a in (left, right) for b in (near, far)]
@@ -57,13 +57,13 @@ def landmarks(scene: Scene) -> tuple[tuple[float, float], ...]:
 
 
 class BlockPosePrediction(NamedTuple):
-    """What a network says of N pictures, in numbers with a unit.
+    """Predictions for N images in SI units.
 
     Attributes:
-        position: (N, 2) [m].
+        position: (N, 2) in the base frame [m].
         yaw: (N,) modulo a quarter turn [rad].
         std: (N, 3) of x, y [m] and yaw [rad].
-        resting: (N,) chance that the block is seen to lie on the table.
+        on_table_probability: (N,) that the block is visible and lies on the table.
     """
 
     position: Array
@@ -75,35 +75,49 @@ class BlockPosePrediction(NamedTuple):
 def decode_prediction(
     output: BlockPoseOutput, std_scale: tuple[float, float]
 ) -> BlockPosePrediction:
-    """Return what a network says, with calibrated standard deviations."""
+    """Convert a network output to SI units, with calibrated standard deviations.
+
+    Args:
+        output: of the network, for N images.
+        std_scale: factors on the standard deviations of position and yaw.
+    """
     numbers = [x.detach().double().cpu().numpy() for x in output[:4]]
-    position, turn, log_std, resting = numbers
-    yaw = np.arctan2(turn[:, 1], turn[:, 0]) / SYMMETRY_ORDER % QUARTER
-    place, angle = std_scale
-    length = np.maximum(np.linalg.norm(turn, axis=1), MIN_YAW_NORM)
+    position, yaw_cos_sin, log_std, on_table_logit = numbers
+    yaw = np.arctan2(yaw_cos_sin[:, 1], yaw_cos_sin[:, 0]) / SYMMETRY_ORDER % QUARTER
+    position_scale, yaw_scale = std_scale
+    norm = np.maximum(np.linalg.norm(yaw_cos_sin, axis=1), MIN_YAW_NORM)
     unit = np.stack(
-        [np.full_like(length, POSITION_SCALE * place)] * 2 + [angle / SYMMETRY_ORDER / length],
+        [np.full_like(norm, POSITION_SCALE * position_scale)] * 2
+        + [yaw_scale / SYMMETRY_ORDER / norm],
         axis=1,
     )
-    return BlockPosePrediction(position, yaw, np.exp(log_std) * unit, 1 / (1 + np.exp(-resting)))
+    probability = 1 / (1 + np.exp(-on_table_logit))
+    return BlockPosePrediction(position, yaw, np.exp(log_std) * unit, probability)
 
 
 class BlockPoseEstimator:
-    """Sees the block in pictures of one arm at its table.
+    """Detects the block in images of one arm at its table.
 
     Attributes:
-        keypoints: (K, 2) places in the last picture, -1 to 1, that of the block first.
+        pixels: side of the network's square images [px].
+        keypoints: (K, 2) predicted in the last image, -1 to 1, the foot of the block first.
     """
 
     def __init__(self, robot: Robot, scene: Scene, network: BlockPoseNet) -> None:
-        """Make one.
+        """Wrap a network.
+
+        Args:
+            robot: the arm in the images.
+            scene: its nominal scene.
+            network: trained for this arm.
 
         Raises:
-            ValueError: the network is for another arm.
+            ValueError: the network was trained for another arm.
         """
         if network.meta.arm != robot.name:
             raise ValueError(
-                f"a network that sees for '{network.meta.arm}', not for '{robot.name}'"
+                f"the block pose network was trained for '{network.meta.arm}', "
+                f"not for '{robot.name}'"
             )
         self.robot, self.scene, self.network = robot, scene, network.eval()
         self.pixels = network.meta.network.pixels
@@ -112,41 +126,39 @@ class BlockPoseEstimator:
     def estimate(
         self, time: float, image: NDArray[np.uint8], q: Array, opening: float
     ) -> BlockDetection | None:
-        """Return where the block lies, None if that cannot be seen.
+        """Detect the block in an image; None if it is not on the table or too uncertain.
 
         Args:
-            time: of the picture [s].
-            picture: (H, H, 3) uint8, red, green, blue.
-            q: (n,) joints measured then [rad].
-            opening: distance of the finger pads measured then [m].
+            time: stamp of the image [s].
+            image: (H, H, 3) uint8 RGB.
+            q: (n,) joints measured at that time [rad].
+            opening: distance of the finger pads measured at that time [m].
 
         Raises:
-            ValueError: a picture that is not square, or too small.
+            ValueError: the image is not square, not RGB or too small.
         """
-        pictures = torch.as_tensor(self._resize(image))[None]
-        postures = torch.as_tensor(robot_state_features(self.robot, self.scene, q, opening))[None]
-        seen = self.network(pictures, postures)
-        self.keypoints = seen.keypoints[0].double().numpy()
-        belief = decode_prediction(seen, self.network.meta.std_scale)
-        std = belief.std[0]
-        if (
-            belief.on_table_probability[0] < MIN_ON_TABLE_PROBABILITY
-            or std[:2].max() > MAX_POSITION_STD
-        ):
+        images = torch.as_tensor(self._resize(image))[None]
+        features = robot_state_features(self.robot, self.scene, q, opening)
+        output = self.network(images, torch.as_tensor(features)[None])
+        self.keypoints = output.keypoints[0].double().numpy()
+        prediction = decode_prediction(output, self.network.meta.std_scale)
+        std = prediction.std[0]
+        on_table = prediction.on_table_probability[0] >= MIN_ON_TABLE_PROBABILITY
+        if not on_table or std[:2].max() > MAX_POSITION_STD:
             return None
-        place = np.array([*belief.position[0], self.scene.block_size / 2])
+        position = np.array([*prediction.position[0], self.scene.block_size / 2])
         variance = np.square([*std[:2], HEIGHT_STD, std[2]])
-        return BlockDetection(time, place, float(belief.yaw[0]), variance)
+        return BlockDetection(time, position, float(prediction.yaw[0]), variance)
 
-    def _resize(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the picture with as many pixels as the network takes."""
-        side, shape = self.pixels, picture.shape
+    def _resize(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Scale the image to the input size of the network."""
+        side, shape = self.pixels, image.shape
         if len(shape) != 3 or shape[2] != 3 or shape[0] != shape[1] or shape[0] < side:
             size = "x".join(str(length) for length in shape)
             raise ValueError(
-                f"the picture is {size}; the network of '{self.robot.name}' takes square ones "
-                f"in colour, {side}x{side}x3 or larger"
+                f"the image is {size}; the block pose network of '{self.robot.name}' takes "
+                f"square RGB images, {side}x{side}x3 or larger"
             )
         if shape[0] == side:
-            return np.ascontiguousarray(picture)
-        return np.asarray(cv2.resize(picture, (side, side), interpolation=cv2.INTER_AREA))
+            return np.ascontiguousarray(image)
+        return np.asarray(cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA))

@@ -1,9 +1,9 @@
-"""Where a block may be after a grip has missed it: grips enter, where to try next leaves.
+"""Bayesian search for a block that a grasp has missed (Koopman 1956).
 
-A camera whose calibration errs by a centimetre shows the block in the wrong place, every time the
-same. What gives it away is the gripper: it closes on nothing, or stands on the block. So the error
-of the camera has a distribution, a grid of weights, that every such touch cuts a piece out of, and
-the next try goes where the most weight lies between the fingers (Bayesian search; Koopman 1956).
+A camera whose calibration is wrong by a centimetre detects the block with the same offset every
+time. The gripper reveals it: it closes on nothing, or stops on the block. This filter keeps a
+grid of probabilities of the detection's offset, updates it after every grasp, and aims the next
+grasp where the most probability lies between the fingers.
 """
 
 from __future__ import annotations
@@ -13,74 +13,78 @@ from scipy.ndimage import gaussian_filter
 
 from invdyn_ros.typing import Array
 
-INITIAL_STD = 0.012  # [m] of the error before the first grip, each axis
-MAX_OFFSET, CELL_SIZE = 0.044, 0.004  # [m] greatest error, side of a cell of the grid
-MIN_LIKELIHOOD = 0.05  # weight that is left where a grip should have succeeded
-DIFFUSION_STD = 1.0  # cells: the gripper may have pushed the block
+INITIAL_STD = 0.012  # [m] of the offset before the first grasp, each axis
+MAX_OFFSET, CELL_SIZE = 0.044, 0.004  # [m] of the grid
+MIN_LIKELIHOOD = 0.05  # of an outcome that contradicts the offset
+DIFFUSION_STD = 1.0  # [cells] after a miss: the gripper may have pushed the block
 
 
 class GraspOffsetFilter:
-    """Keeps the distribution of the camera's error on the table.
+    """Grid filter over the offset from the detected to the true block position.
 
     Attributes:
-        offset: (2,) from where the camera shows the block to where to grip next [m].
+        offset: (2,) from the detected block to the next grasp position [m].
+        grid: (k, k, 2) offsets of the cells [m].
+        probability: (k, k) of the cells.
     """
 
     def __init__(
         self, closing_tolerance: float, lateral_tolerance: float, min_step: float
     ) -> None:
-        """Begin with no grip.
+        """Set up the grid.
 
         Args:
-            between: greatest error along the closing direction with which a grip succeeds [m].
-            along: the same across it.
-            step: least way from a grip to the next [m].
+            closing_tolerance: largest error along the closing direction of a successful grasp [m].
+            lateral_tolerance: the same perpendicular to the closing direction [m].
+            min_step: shortest distance from a grasp to the next [m].
         """
         self.min_step = min_step
         self.tolerances = np.array([closing_tolerance, lateral_tolerance])
-        side = np.arange(-MAX_OFFSET, MAX_OFFSET + CELL_SIZE / 2, CELL_SIZE)
-        self.grid = np.stack(np.meshgrid(side, side, indexing="ij"), axis=-1)  # (k, k, 2)
+        axis = np.arange(-MAX_OFFSET, MAX_OFFSET + CELL_SIZE / 2, CELL_SIZE)
+        self.grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)  # (k, k, 2)
         self.reset()
 
     def reset(self) -> None:
-        """Forget all grips."""
-        probability = np.exp(-0.5 * (self.grid**2).sum(axis=2) / INITIAL_STD**2)
-        self.weight = probability / probability.sum()
+        """Restore the distribution before the first grasp."""
+        weight = np.exp(-0.5 * (self.grid**2).sum(axis=2) / INITIAL_STD**2)
+        self.probability = weight / weight.sum()
         self.offset = np.zeros(2)
 
     def update_missed(self, grasp_offset: Array, closing_axis: Array) -> None:
-        """Take it that a grip missed the block.
+        """Update after a grasp that missed the block, and choose the next offset.
 
         Args:
-            at: (2,) where it was, less where the camera shows the block [m].
-            axis: (2,) direction in which the fingers close, of length one.
+            grasp_offset: (2,) grasp position less detected block position [m].
+            closing_axis: (2,) unit vector along which the fingers close.
         """
-        self.weight = self.weight * np.where(
-            self._within(grasp_offset, closing_axis), MIN_LIKELIHOOD, 1.0
-        )
-        self.weight = gaussian_filter(self.weight, DIFFUSION_STD, mode="constant")
-        self.weight /= self.weight.sum()
-        self._choose(grasp_offset, closing_axis)
+        inside = self._between_fingers(grasp_offset, closing_axis)
+        self.probability = self.probability * np.where(inside, MIN_LIKELIHOOD, 1.0)
+        self.probability = gaussian_filter(self.probability, DIFFUSION_STD, mode="constant")
+        self.probability /= self.probability.sum()
+        self._choose_offset(grasp_offset, closing_axis)
 
     def update_grasped(self, grasp_offset: Array, closing_axis: Array) -> None:
-        """Take it that a grip holds the block; see `missed`."""
-        self.weight = self.weight * np.where(
-            self._within(grasp_offset, closing_axis), 1.0, MIN_LIKELIHOOD
+        """Update after a grasp that holds the block; see `update_missed`."""
+        inside = self._between_fingers(grasp_offset, closing_axis)
+        self.probability = self.probability * np.where(inside, 1.0, MIN_LIKELIHOOD)
+        self.probability /= self.probability.sum()
+
+    def _between_fingers(self, grasp_offsets: Array, closing_axis: Array) -> Array:
+        """Return which cells (..., k, k) put the block between fingers at offsets (..., 2)."""
+        error = self.grid - grasp_offsets[..., None, None, :]
+        lateral_axis = np.array([-closing_axis[1], closing_axis[0]])
+        closing, lateral = self.tolerances
+        return np.asarray(
+            (np.abs(error @ closing_axis) <= closing) & (np.abs(error @ lateral_axis) <= lateral)
         )
-        self.weight /= self.weight.sum()
 
-    def _within(self, at: Array, axis: Array) -> Array:
-        """Return which errors (..., k, k) put the block between fingers at places (..., 2)."""
-        away = self.grid - at[..., None, None, :]
-        across = np.array([-axis[1], axis[0]])
-        between, along = self.tolerances
-        return np.asarray((np.abs(away @ axis) <= between) & (np.abs(away @ across) <= along))
-
-    def _choose(self, at: Array, axis: Array) -> None:
-        """Go where the most weight lies between the fingers, but not next to the last grip."""
-        away = np.linalg.norm(self.grid - at, axis=2)
-        places = self.grid[(away >= self.min_step) & (self.weight > self.weight.max() / 20)]
-        if not len(places):
+    def _choose_offset(self, grasp_offset: Array, closing_axis: Array) -> None:
+        """Choose the offset with the most probability between the fingers, off the last grasp."""
+        distance = np.linalg.norm(self.grid - grasp_offset, axis=2)
+        probable = self.probability > self.probability.max() / 20
+        candidates = self.grid[(distance >= self.min_step) & probable]
+        if not len(candidates):
             return
-        sums = [self.weight[inside].sum() for inside in self._within(places, axis)]
-        self.offset = np.array(places[int(np.argmax(sums))])
+        inside = self._between_fingers(candidates, closing_axis)
+        sums = [self.probability[mask].sum() for mask in inside]
+        self.offset = np.array(candidates[int(np.argmax(sums))])

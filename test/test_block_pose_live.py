@@ -8,7 +8,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 import torch
-from small_sight import fresh, sure
+from small_block_pose_net import fresh, sure
 
 from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS, sample_latency
 from invdyn_ros.cli import run_verb
@@ -122,7 +122,7 @@ def test_the_graph_sees_by_a_network_where_one_is_given_and_by_markers_elsewhere
     assert nodes["grasp"].parameters["policy"] == "vision" and "block_pose" in nodes
     assert nodes["grasp"].parameters["policy_checkpoint"] == str(tmp_path / "policy")
     save_block_pose_net(fresh("dofbot"), tmp_path)
-    with pytest.raises(ValueError, match="sees for 'dofbot', not for 'ur5'"):
+    with pytest.raises(ValueError, match="trained for 'dofbot', not for 'ur5'"):
         resolve("grasp_sim", {"block_pose_model": str(tmp_path)})
     with pytest.raises(ValueError, match="no network that sees is shipped for dofbot"):
         resolve("grasp_sim", {"arm": "dofbot", "policy": "vision"})

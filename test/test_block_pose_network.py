@@ -7,7 +7,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 import torch
-from small_sight import LEVELS, SCENE, UR5, draw, fresh, home, meta, sure
+from small_block_pose_net import LEVELS, SCENE, UR5, draw, fresh, home, meta, sure
 
 from invdyn_ros.arms.domain_randomization import (
     RANDOMIZATION_LEVELS,
@@ -179,7 +179,7 @@ def test_what_is_no_network_that_sees_is_refused_in_one_line(tmp_path, harm, mes
 
 def test_a_network_of_another_arm_is_refused(tmp_path) -> None:
     save_block_pose_net(fresh("dofbot"), tmp_path)
-    with pytest.raises(ValueError, match="sees for 'dofbot', not for 'ur5'"):
+    with pytest.raises(ValueError, match="trained for 'dofbot', not for 'ur5'"):
         GraspEnv(block_pose_model=str(tmp_path))
     with pytest.raises(ValueError, match="'dofbot', not for 'ur5'"):
         BlockPoseEstimator(UR5, SCENE, fresh("dofbot"))
@@ -197,7 +197,7 @@ def test_a_picture_of_another_size_is_scaled_or_refused(pictures) -> None:
     assert seen is not None and larger is not None
     np.testing.assert_allclose(larger.position, seen.position, atol=1e-6)
     for shape in ((480, 640, 3), (32, 32, 3), (64, 64), (64, 64, 4)):
-        with pytest.raises(ValueError, match="takes square ones in colour, 64x64x3 or larger"):
+        with pytest.raises(ValueError, match="takes square RGB images, 64x64x3 or larger"):
             seer.estimate(0.0, np.zeros(shape, np.uint8), UR5.home, 0.08)
 
 
