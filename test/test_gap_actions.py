@@ -57,7 +57,7 @@ def test_bad_records_and_times_outside_are_named() -> None:
         (bridge(), part, [1.5], r"times 1\.5\.\.1\.5 s reach outside the trajectory, 0\.0\.\.1"),
         (bridge(), part, [-0.1], "reach outside the trajectory"),
         (bridge(), part, [np.nan], "nan"),
-        (bridge(), still, [0.5], "the record has no velocity"),
+        (bridge(), still, [0.5], "the recording has no velocity"),
         (bridge(), part[:1], [0.0], "1 samples are too few"),
         (bridge("dofbot"), part, [0.5], "joints differ: joint_1"),
     ]

@@ -13,10 +13,14 @@ from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.dropout_controller import JOINT_STATES_MISSING, DropoutController
 from invdyn_ros.control.safety_limits import State, Target, hold_plan
-from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredictorConfig, impute
+from invdyn_ros.control.state_predictor import (
+    LearnedStatePredictor,
+    StatePredictor,
+    StatePredictorConfig,
+    impute,
+)
 from invdyn_ros.evaluation.closed_loop import (
     LossyChannel,
-    StatePredictor,
     ZeroOrderHold,
     excitation_motion,
     replay,
@@ -139,7 +143,7 @@ def test_stamps_may_come_again_or_start_anew_and_what_is_not_finite_is_not_taken
         blind.update(MeasuredState(5.01, UR5.home * bad, np.zeros(6)), state(0))
         blind.update(MeasuredState(5.01, UR5.home, np.full(6, bad)), state(0))
     assert blind.predict(5.0, plan) is again
-    with pytest.raises(ValueError, match=r"asked for 4\.9 s; a joint state of 5\.0 s is known"):
+    with pytest.raises(ValueError, match=r"asked for 4\.9 s; the last joint state is of 5\.0 s"):
         blind.predict(4.9, plan)
     anew = seen(blind, 1.0)
     assert blind.predict(1.0, plan) is anew
@@ -148,7 +152,9 @@ def test_stamps_may_come_again_or_start_anew_and_what_is_not_finite_is_not_taken
 
 
 def test_a_model_of_another_arm_and_an_arm_without_velocities_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"the path model is of joint_1.*'ur5' has shoulder_pan"):
+    with pytest.raises(
+        ValueError, match=r"the time-series model is of joint_1.*'ur5' has shoulder_pan"
+    ):
         LearnedStatePredictor(bridge("dofbot"), UR5)
     with pytest.raises(ValueError, match="joint states have no velocity"):
         LearnedStatePredictor(bridge(), UR5).update(

@@ -25,11 +25,14 @@ from invdyn_ros.config import FractionBelowOne, Validated
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.control.safety_limits import Plan, State
-from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredictorConfig
+from invdyn_ros.control.state_predictor import (
+    LearnedStatePredictor,
+    StatePredictor,
+    StatePredictorConfig,
+)
 from invdyn_ros.evaluation.closed_loop import (
     ClosedLoopRun,
     LossyChannel,
-    StatePredictor,
     ZeroOrderHold,
     excitation_motion,
     replay,

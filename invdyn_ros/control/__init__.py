@@ -1,1 +1,1 @@
-"""From a wanted state to a safe command: the guard and the follower."""
+"""Control of an arm: safety limits, motion plans, computed torque and state prediction."""

@@ -1,7 +1,7 @@
-"""Actions at any times: states seen now and then enter, what made the motion leaves.
+"""Actions at arbitrary times from irregularly sampled states.
 
-A path model says the states on the regular grid that an inverse model reads; both stay what they
-are, so any of the one goes with any of the other.
+A time-series model predicts the states on the regular grid that an inverse-dynamics model needs;
+any model of the one kind can be combined with any of the other.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ from invdyn_ros.models.timeseries.observations import Observations
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
 from invdyn_ros.typing import Array
 
-TIME_TOLERANCE = 1e-6  # [s] from a stamp that a grid's time is taken for it
+TIME_TOLERANCE = 1e-6  # [s] within which a stamp equals a time of the grid
 
 
 def interpolate_actions(
     state_model: TimeSeriesModel, inverse: InverseDynamics, observed: Trajectory, times: Array
 ) -> Array:
-    """Return the actions (M, n) at times (M,) [s] within a record of an arm.
+    """Return the actions (M, n) at times (M,) [s] within a recording of an arm.
 
     Args:
-        path: a path model of the arm's joints.
-        inverse: an inverse model of the same ones.
-        seen: what was seen, at any times, with velocities.
-        at: at which the actions are asked for; the motion they make, later by the action delay, must lie
-            within the record.
+        state_model: time-series model of the arm's joints.
+        inverse: inverse-dynamics model of the same joints.
+        observed: states at any times, with velocities.
+        times: times of the actions; the motion that they cause, later by the action delay, must
+            lie within the recording.
 
     Raises:
-        ValueError: other joints, no velocities, a record too short for an acceleration, or times
-            outside of it.
+        ValueError: other joints, no velocities, a recording too short for an acceleration, or
+            times outside of it.
     """
     names = {state_model.meta.joint_names, inverse.meta.joint_names, observed.joint_names}
     if len(names) > 1:
@@ -42,44 +42,49 @@ def interpolate_actions(
 
 
 def resample_motion(state_model: TimeSeriesModel, observed: Trajectory) -> Trajectory:
-    """Return the motion between the first and the last time seen, at the model's rate.
+    """Return the motion between the first and the last observation, at the model's rate.
 
     Raises:
         ValueError: no velocities.
     """
     if len(observed.velocity) == 0:
-        raise ValueError("the record has no velocity, which a path model reads")
-    start = observed.time[0]
-    grid = start + state_model.sample_period * np.arange(
-        int((observed.time[-1] - start) / state_model.sample_period + TIME_TOLERANCE) + 1
+        raise ValueError("the recording has no velocity, which a time-series model needs")
+    start, period = observed.time[0], state_model.sample_period
+    grid = start + period * np.arange(
+        int((observed.time[-1] - start) / period + TIME_TOLERANCE) + 1
     )
-    near = np.clip(np.searchsorted(observed.time, grid - TIME_TOLERANCE), 0, len(observed) - 1)
+    nearest = np.clip(np.searchsorted(observed.time, grid - TIME_TOLERANCE), 0, len(observed) - 1)
     grid = np.where(
-        np.abs(observed.time[near] - grid) <= TIME_TOLERANCE, observed.time[near], grid
+        np.abs(observed.time[nearest] - grid) <= TIME_TOLERANCE, observed.time[nearest], grid
     )
     time = np.union1d(observed.time, grid)
-    known, state = np.isin(time, observed.time), np.zeros((len(time), 2 * observed.n))
-    state[known] = np.hstack([observed.position, observed.velocity])
-    parts = (torch.from_numpy(x)[None] for x in (state, time, known))
+    mask, state = np.isin(time, observed.time), np.zeros((len(time), 2 * observed.n))
+    state[mask] = np.hstack([observed.position, observed.velocity])
+    parts = (torch.from_numpy(x)[None] for x in (state, time, mask))
     q, qd = np.split(impute(state_model, Observations(*parts))[0].double().numpy(), 2, axis=1)
-    rows, none = np.isin(time, grid), np.empty((0, observed.n))
+    rows, empty = np.isin(time, grid), np.empty((0, observed.n))
     return Trajectory(
-        grid, q[rows], qd[rows], none, none, observed.joint_names, observed.action_unit
+        grid, q[rows], qd[rows], empty, empty, observed.joint_names, observed.action_unit
     )
 
 
 def actions_at(inverse: InverseDynamics, motion: Trajectory, times: Array) -> Array:
-    """Return the actions (M, n) at times (M,) [s] that make a motion on a regular grid.
+    """Return the actions (M, n) at times (M,) [s] that cause a motion on a regular grid.
+
+    Args:
+        inverse: inverse-dynamics model.
+        motion: states on a regular grid.
+        times: times of the actions.
 
     Raises:
         ValueError: times whose motion, later by the action delay, lies outside; too few samples.
     """
     meta, times = inverse.meta, np.asarray(times, float)
-    back = np.arange(inverse.n_obs_steps - 1, -1, -1) / meta.rate
-    time = times[:, None] + meta.action_delay - back  # (M, history)
-    # before the start there is nothing to look at: the first sample stands for it
-    inside = np.maximum(time, np.minimum(motion.time[0], times[:, None] + meta.action_delay))
-    times, place = np.unique(inside, return_inverse=True)
-    frames = motion.differentiate().interpolate(times).motion[place.reshape(time.shape)]
-    found = inverse.predict(torch.from_numpy(frames), torch.from_numpy(time)).mean
-    return found[:, -1].double().numpy()
+    steps_back = np.arange(inverse.n_obs_steps - 1, -1, -1) / meta.rate
+    window = times[:, None] + meta.action_delay - steps_back  # (M, n_obs_steps)
+    # windows that begin before the motion are padded with its first sample
+    padded = np.maximum(window, np.minimum(motion.time[0], times[:, None] + meta.action_delay))
+    unique, index = np.unique(padded, return_inverse=True)
+    frames = motion.differentiate().interpolate(unique).motion[index.reshape(window.shape)]
+    predicted = inverse.predict(torch.from_numpy(frames), torch.from_numpy(window)).mean
+    return predicted[:, -1].double().numpy()

@@ -1,8 +1,4 @@
-"""Make the arm follow a plan through an inverse-dynamics model.
-
-Enters: a plan and the measured state. Leaves: the action (n,) that takes the arm from where it is
-to where the plan will be when the action takes effect.
-"""
+"""Computed-torque control of an arm with an inverse-dynamics model."""
 
 from collections import deque
 from collections.abc import Callable
@@ -21,14 +17,15 @@ from invdyn_ros.typing import Array
 
 @dataclass(frozen=True)
 class FeedbackConfig:
-    """Feedback in acceleration space, added to the wanted acceleration before the model.
+    """Feedback in acceleration space, added to the desired acceleration before the model.
 
     Attributes:
         stiffness: acceleration per position error [1/s2].
         damping: acceleration per velocity error [1/s].
         integral: acceleration per integrated position error [1/s3].
-        windup: largest integrated error [rad s].
-        carried: share of the present position error that the model's state starts from [-].
+        integral_limit: largest integrated error [rad s].
+        error_feedthrough: fraction of the current position error that is subtracted from the
+            planned position in the model's input [-].
     """
 
     stiffness: float = 225.0
@@ -46,18 +43,18 @@ FEEDBACK = {
 
 
 class InverseDynamicsModel(Protocol):
-    """What the follower needs of a model; every family has it."""
+    """The part of a model that the controller uses; every model family has it."""
 
     @property
     def n_obs_steps(self) -> int:
-        """Frames of motion that a prediction looks at."""
+        """Frames of motion that a prediction depends on."""
 
     def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
         """Return the actions (B, T, n) of motion (B, T, 3n) at times (B, T) [s]."""
 
 
 class ConstantInertiaModel:
-    """No model: each joint a constant inertia, each servo perfect. What every model must beat."""
+    """Baseline without dynamics: each joint a constant inertia, or each servo perfect."""
 
     n_obs_steps = 1
 
@@ -67,13 +64,19 @@ class ConstantInertiaModel:
         self.unit = unit
 
     def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
-        """Return inertia times wanted acceleration [N m], or the wanted position [rad]."""
+        """Return inertia times desired acceleration [N m], or the desired position [rad]."""
         q, qdd = motion[..., : self.n], motion[..., 2 * self.n :]
         return Prediction(self.inertia * qdd if self.unit == "N m" else q, None)
 
 
 class MeasuredState(NamedTuple):
-    """What the arm reported: time [s], q (n,) [rad], qd (n,) [rad/s] or empty if not measured."""
+    """A measured joint state.
+
+    Attributes:
+        time: stamp of the source [s].
+        q: (n,) [rad].
+        qd: (n,) [rad/s], empty if the arm does not measure velocities.
+    """
 
     time: float
     q: Array
@@ -81,12 +84,15 @@ class MeasuredState(NamedTuple):
 
 
 class ComputedTorqueController:
-    """Computed torque with a learned model (Luh, Walker, Paul 1980, with any model inside).
+    """Computed-torque control with a learned model (Luh, Walker, Paul 1980).
 
-    The model sees the motion at the moment the action will act (`action_delay` after it is sent): the
-    planned state moved by the present error, and the acceleration wanted by plan and feedback.
-    `lost` tells whether the last action came, in part or whole, from the fallback; `wanted` is
-    where the plan was at the time of the last measurement, None before one.
+    The model's input is the motion at the moment when the action takes effect, `action_delay`
+    after it is sent: the planned state minus the current error, and the acceleration that plan
+    and feedback ask for.
+
+    Attributes:
+        using_fallback: whether the last action came, in part or whole, from the fallback.
+        desired: planned state at the time of the last measurement, None before the first one.
     """
 
     def __init__(
@@ -97,20 +103,32 @@ class ComputedTorqueController:
         config: FeedbackConfig | None = None,
         fallback: Fallback | None = None,
     ) -> None:
+        """Create a controller.
+
+        Args:
+            model: maps motion to actions.
+            unit: unit of the model's actions.
+            action_delay: time from sending an action to its effect [s].
+            config: feedback gains, by default those of the unit.
+            fallback: replaces the model where its standard deviation is too large.
+
+        Raises:
+            ValueError: no default feedback for the unit.
+        """
         if unit not in FEEDBACK:
             raise ValueError(f"no feedback for actions in '{unit}'; known: {sorted(FEEDBACK)}")
         self.model, self.action_delay, self.fallback = model, action_delay, fallback
         self.config = config or FEEDBACK[unit]
-        # a model of single frames that is never in doubt may answer without torch
+        # a model of single frames without standard deviation can predict without torch
         self._act: Callable[[Array], Array] | None = getattr(model, "act", None)
         self.reset()
 
     def reset(self) -> None:
-        """Forget the integrated error and the motion so far."""
+        """Clear the integrated error and the motion so far."""
         self.using_fallback = False
         self.desired: State | None = None
         self._integral: Array | float = 0.0
-        self._last: float | None = None
+        self._last_time: float | None = None
         self._frames: deque[tuple[float, Array]] = deque(maxlen=self.model.n_obs_steps)
 
     def __call__(self, plan: Plan, measured: MeasuredState) -> Array:
@@ -120,26 +138,24 @@ class ComputedTorqueController:
         then = plan.at(measured.time + self.action_delay) if self.action_delay else now
         error = now.q - measured.q
         rate_error = now.qd - measured.qd if measured.qd.size else np.zeros_like(error)
-        if self._last is not None and measured.time > self._last:
-            step = min(measured.time - self._last, 0.1)
-            integral = np.maximum(self._integral + step * error, -config.integral_limit)
+        if self._last_time is not None and measured.time > self._last_time:
+            dt = min(measured.time - self._last_time, 0.1)
+            integral = np.maximum(self._integral + dt * error, -config.integral_limit)
             self._integral = np.minimum(integral, config.integral_limit)
-        desired = (
+        qdd = (
             then.qdd
             + config.stiffness * error
             + config.damping * rate_error
             + config.integral * self._integral
         )
-        frame = np.concatenate(
-            [then.q - config.error_feedthrough * error, then.qd, desired]
-        )  # (3n,)
+        frame = np.concatenate([then.q - config.error_feedthrough * error, then.qd, qdd])  # (3n,)
         if self._act is not None:
-            self._last = measured.time
+            self._last_time = measured.time
             return self._act(frame)
-        if self._last == measured.time:  # asked again, about a newer plan
+        if self._last_time == measured.time:  # the same measurement with a newer plan
             self._frames.pop()
         self._frames.append((measured.time + self.action_delay, frame))
-        self._last = measured.time
+        self._last_time = measured.time
         while len(self._frames) < self.model.n_obs_steps:
             first = self._frames[0]
             self._frames.appendleft((first[0] - 1e-3, first[1]))
@@ -148,18 +164,18 @@ class ComputedTorqueController:
         return self._predict(torch.from_numpy(np.stack(frames))[None], stamps[None])
 
     def _predict(self, motion: torch.Tensor, time: torch.Tensor) -> Array:
-        """Return the model's action (n,), or the fallback's where the model is in doubt."""
+        """Return the model's action (n,), blended with the fallback's by its weight."""
         mean, std = self.model.predict(motion, time)
         action, self.using_fallback = _last_frame(mean), False
         if self.fallback is not None and std is not None:
-            share = self.fallback.weight(_last_frame(std))
-            self.using_fallback = share > 0
+            weight = self.fallback.weight(_last_frame(std))
+            self.using_fallback = weight > 0
             if self.using_fallback:
-                rigid = _last_frame(self.fallback.model.predict(motion, time).mean)
-                action = (1 - share) * action + share * rigid
+                fallback_action = _last_frame(self.fallback.model.predict(motion, time).mean)
+                action = (1 - weight) * action + weight * fallback_action
         return action
 
 
-def _last_frame(part: torch.Tensor) -> Array:
+def _last_frame(prediction: torch.Tensor) -> Array:
     """Return the last frame (n,) of a window's prediction (1, T, n)."""
-    return part[0, -1].double().cpu().numpy()
+    return prediction[0, -1].double().cpu().numpy()

@@ -1,6 +1,6 @@
-"""The loop of one arm: targets and joint states enter, safe commands leave.
+"""Control loop of one arm: from targets and joint states to safe commands.
 
-The node and every replay in simulation run this same class.
+The live node and every replay in simulation run this same class.
 """
 
 import math
@@ -33,17 +33,17 @@ from invdyn_ros.control.safety_limits import (
 )
 from invdyn_ros.robots.robot import Robot
 
-USING_FALLBACK = "model out of its data: rigid body"
+USING_FALLBACK = "model uncertain: rigid-body fallback"
 
 
 class Command(NamedTuple):
-    """What to send now.
+    """Output of one control step.
 
     Attributes:
         action: (n,) in the model's unit, or None: send nothing.
-        wanted: where the arm should be at the time of the measurement, None while not driving.
+        desired: planned state at the time of the measurement, None while disengaged.
         reason: why the arm holds or the action was changed, None if neither.
-        applied: stamp of the target [s] if this command is the first to act on it.
+        target_stamp: stamp of the target [s] if this command is the first to act on it.
     """
 
     action: Array | None
@@ -53,9 +53,10 @@ class Command(NamedTuple):
 
 
 class ArmController:
-    """Drive one arm through a model, behind the guard.
+    """Control of one arm by an inverse-dynamics model within safety limits.
 
-    Nothing is sent until `engage`; engaging starts from the measured joints, so it never jumps.
+    Nothing is sent until `engage`. Engaging starts from the measured joints, so it never causes a
+    jump.
     """
 
     def __init__(
@@ -68,6 +69,17 @@ class ArmController:
         feedback: FeedbackConfig | None = None,
         fallback: Fallback | None = None,
     ) -> None:
+        """Create a disengaged controller.
+
+        Args:
+            robot: the arm.
+            model: maps motion to actions.
+            unit: unit of the model's actions.
+            action_delay: time from sending an action to its effect [s].
+            safety: margins and timeouts of the safety limits.
+            feedback: gains, by default those of the unit.
+            fallback: replaces the model where its standard deviation is too large.
+        """
         self.robot, self.unit = robot, unit
         self.safety = safety or SafetyLimitsConfig()
         self.limits = Limits.from_robot(robot, self.safety)
@@ -77,10 +89,10 @@ class ArmController:
         self._max_jump_velocity = self.safety.max_jump_ratio * robot.velocity  # (n,) [rad/s]
         self.engaged = False
         self.stop_reason: str | None = None
-        still = np.zeros(robot.n)
-        # The first call of a model takes a hundred times as long as those after it.
+        zero = np.zeros(robot.n)
+        # The first call of a model takes a hundred times as long as later ones.
         self.tracking_controller(
-            hold_plan(robot.home, 0.0, None), MeasuredState(0.0, robot.home, still)
+            hold_plan(robot.home, 0.0, None), MeasuredState(0.0, robot.home, zero)
         )
         if fallback is not None:
             fallback.model.predict(torch.zeros(1, 1, 3 * robot.n), torch.zeros(1, 1))
@@ -95,27 +107,24 @@ class ArmController:
         self.tracking_controller.reset()
 
     def engage(self, engaged: bool) -> None:
-        """Close or open the clutch; closing it also clears a stop."""
+        """Engage or disengage; engaging also clears a stop."""
         self.engaged = engaged
         if engaged:
             self.stop_reason = None
         self._reset()
 
     def stop(self, reason: str = "stopped") -> None:
-        """Send nothing more until engaged again."""
+        """Send nothing until engaged again."""
         self.engaged, self.stop_reason = False, reason
         self._reset()
 
     def set_target(self, target: Target) -> None:
-        """Note the newest wanted state; the next tick follows it."""
-        self._target, self._target_is_new, self._target_error = (
-            target,
-            True,
-            validate_target(target, self.robot.n),
-        )
+        """Set the newest target; the next `update` acts on it."""
+        self._target, self._target_is_new = target, True
+        self._target_error = validate_target(target, self.robot.n)
 
     def update(self, measured: MeasuredState) -> Command:
-        """Return the command that answers a measurement.
+        """Return the command for a measurement.
 
         Raises:
             ValueError: the measurement has another number of joints than the arm.
@@ -126,13 +135,13 @@ class ArmController:
             raise ValueError(f"measured {measured.qd.size} velocities of {measured.q.size} joints")
         if not math.isfinite(measured.time + measured.q.sum() + measured.qd.sum()):
             return Command(None, None, "measured joints are not finite", None)
-        broken = self._discontinuity(measured)
-        if broken:
+        discontinuity = self._discontinuity(measured)
+        if discontinuity:
             self._reset()
         self._last_measured = measured
         if not self.engaged:
             return Command(None, None, self.stop_reason or "not engaged", None)
-        applied = self._update_plan(measured)
+        target_stamp = self._update_plan(measured)
         if self.plan is None:
             raise RuntimeError("an engaged arm has a plan")
         try:
@@ -141,24 +150,24 @@ class ArmController:
         except ValueError as error:
             self.stop(f"stopped: {error}")
             return Command(None, None, self.stop_reason, None)
-        reason = broken or self.plan.hold_reason or clipped
+        reason = discontinuity or self.plan.hold_reason or clipped
         if reason is None and self.tracking_controller.using_fallback:
             reason = USING_FALLBACK
-        return Command(action, self.tracking_controller.desired, reason, applied)
+        return Command(action, self.tracking_controller.desired, reason, target_stamp)
 
     def _discontinuity(self, measured: MeasuredState) -> str | None:
-        """Return why a measurement does not go on from the last one, None if it does."""
+        """Return why a measurement does not continue the last one, None if it does."""
         if self._last_measured is None:
             return None
-        step = measured.time - self._last_measured.time
-        if step < 0:
+        dt = measured.time - self._last_measured.time
+        if dt < 0:
             return "time started again"
-        allowed = self._max_jump_velocity * max(step, 1 / self.robot.rate)
-        jumped = (np.abs(measured.q - self._last_measured.q) > allowed).any()
+        max_jump = self._max_jump_velocity * max(dt, 1 / self.robot.rate)
+        jumped = (np.abs(measured.q - self._last_measured.q) > max_jump).any()
         return "measured joints jumped" if jumped else None
 
     def _update_plan(self, measured: MeasuredState) -> float | None:
-        """Bring the plan up to date; return the stamp of a target that is new in it."""
+        """Update the plan; return the stamp of a target that is new in it."""
         time = measured.time
         target = self._target
         if target is None:

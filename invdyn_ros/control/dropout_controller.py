@@ -1,7 +1,7 @@
-"""The loop of an arm whose joint states come now and then: what comes enters, commands leave.
+"""Control loop of an arm whose joint states arrive irregularly.
 
-Joint states and the clock that they are missed by are told apart: stamps are the source's, and
-how long nothing came is the time since the last one arrived, so the clocks need not agree.
+Stamps are those of the source; the time since the last joint state arrived is measured by the
+receiver's clock. So the two clocks need not agree.
 """
 
 from __future__ import annotations
@@ -16,24 +16,25 @@ from invdyn_ros.control.state_predictor import LearnedStatePredictor
 
 JOINT_STATES_MISSING = "joint states are missing"
 NO_COMMAND = Command(None, None, JOINT_STATES_MISSING, None)
-ALLOWED_DELAY = 0.5  # samples that one may be late
+ALLOWED_DELAY = 0.5  # delay of a joint state [samples] before it counts as missing
 
 
 class StampedCommand(NamedTuple):
-    """A command, and the time of the arm that it is for [s]."""
+    """A command and the time of the arm that it is for [s]."""
 
     time: float
     command: Command
 
 
 class DropoutController:
-    """Goes on driving while joint states are missing, sample by sample, until they are too old.
+    """Arm controller that predicts missing joint states for a limited time.
 
-    `guessed` counts the samples that were answered without a joint state.
+    Attributes:
+        predicted_count: number of actions that were computed from a predicted joint state.
     """
 
     def __init__(self, controller: ArmController, predictor: LearnedStatePredictor) -> None:
-        """Take an arm's driver, and who says where the arm is meanwhile."""
+        """Wrap the controller of an arm with a predictor of its state."""
         self.controller, self.predictor = controller, predictor
         self.period = 1 / controller.robot.rate
         self.predicted_count = 0
@@ -42,24 +43,24 @@ class DropoutController:
         self._missing_count = 0
 
     def on_joint_state(self, measured: MeasuredState, clock: float) -> Command | None:
-        """Answer a joint state; None to one that comes after its moment was answered for.
+        """Return the command for a joint state; None if its time has a command already.
 
         Args:
-            measured: with the source's stamp.
-            clock: when it came [s], by any clock that only goes forward.
+            measured: joint state with the source's stamp.
+            clock: time of arrival [s], by any monotonic clock.
 
         Raises:
-            ValueError: it is not of this arm, or has no velocity.
+            ValueError: the joint state is of another arm, or has no velocity.
         """
         if self._last_measured is None or measured.time < self._last_measured.time:
-            self._command_time = -math.inf  # the first one, or time that started again
+            self._command_time = -math.inf  # the first joint state, or time started again
         self._last_measured, self._arrival_time, self._missing_count = measured, clock, 0
-        wanted = self.controller.tracking_controller.desired
-        if measured.time < self._command_time and wanted is not None:
-            late = JerkSegment.constant_acceleration(wanted, 0.0).at(
+        desired = self.controller.tracking_controller.desired
+        if measured.time < self._command_time and desired is not None:
+            desired_then = JerkSegment.constant_acceleration(desired, 0.0).at(
                 measured.time - self._command_time
             )
-            self.predictor.update(measured, late)
+            self.predictor.update(measured, desired_then)
             return None
         self._command_time = measured.time
         command = self.controller.update(measured)
@@ -67,20 +68,20 @@ class DropoutController:
         return command
 
     def predict_missing(self, clock: float) -> StampedCommand | None:
-        """Answer for the newest sample that should have come by now, if it has not been."""
+        """Return the command for the newest missing joint state, None if none is missing."""
         if self._last_measured is None or not self.controller.engaged:
             return None
-        missed = math.floor((clock - self._arrival_time) / self.period - ALLOWED_DELAY)
-        time = self._last_measured.time + missed * self.period
-        if missed <= self._missing_count or time <= self._command_time:
+        count = math.floor((clock - self._arrival_time) / self.period - ALLOWED_DELAY)
+        time = self._last_measured.time + count * self.period
+        if count <= self._missing_count or time <= self._command_time:
             return None
-        self._missing_count = missed
-        answer = self._command_at(time)
-        self.predicted_count += answer.command.action is not None
-        return answer
+        self._missing_count = count
+        stamped = self._command_at(time)
+        self.predicted_count += stamped.command.action is not None
+        return stamped
 
     def recompute(self, clock: float) -> StampedCommand | None:
-        """Answer once more for the last moment, now that there is a newer target."""
+        """Compute the last command again, after a new target."""
         if self._last_measured is None:
             return None
         if (

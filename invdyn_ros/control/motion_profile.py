@@ -1,4 +1,4 @@
-"""Motion as a function of time: states, what is wanted, and plans that end at rest."""
+"""Motion profiles: states, targets, and plans that end at rest."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,7 +9,9 @@ from ruckig import Trajectory
 
 from invdyn_ros.typing import Array
 
-HULL_DERIVATIVE = np.array([0] * 4 + [1] * 3 + [2] * 2)  # which derivative each row of a hull is
+HULL_DERIVATIVE = np.array(
+    [0] * 4 + [1] * 3 + [2] * 2
+)  # derivative that each row of a hull bounds
 
 
 class State(NamedTuple):
@@ -21,12 +23,13 @@ class State(NamedTuple):
 
 
 class Target(NamedTuple):
-    """A wanted state.
+    """A desired state.
 
     Attributes:
-        stamp: time of the source that asked for it (the image) [s].
-        state: the wanted state.
-        horizon: the state is wanted this long after the stamp [s]; zero means as soon as possible.
+        stamp: time of the source that the target was computed from, such as an image [s].
+        state: the desired state.
+        horizon: time after the stamp at which the state is desired [s]; zero means as soon as
+            possible.
     """
 
     stamp: float
@@ -36,16 +39,16 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class JerkSegment:
-    """Motion of constant jerk (n,) [rad/s3] from a state, for a duration [s]."""
+    """Motion of constant jerk (n,) [rad/s3] from a start state, for a duration [s]."""
 
     start: State
     jerk: Array
     duration: float
 
     @classmethod
-    def constant_acceleration(cls, first: State, duration: float) -> "JerkSegment":
-        """Return the motion that keeps its acceleration."""
-        return cls(first, np.zeros(first.q.size), duration)
+    def constant_acceleration(cls, start: State, duration: float) -> "JerkSegment":
+        """Return the motion of zero jerk, which keeps the acceleration of its start."""
+        return cls(start, np.zeros(start.q.size), duration)
 
     @cached_property
     def derivatives(self) -> Array:
@@ -59,9 +62,10 @@ class JerkSegment:
         return State(*(taylor @ self.derivatives))
 
     def hull(self) -> Array:
-        """Return Bezier points (9, n): 4 of position, 3 of velocity, 2 of acceleration; see HULL.
+        """Return Bezier control points (9, n): 4 of position, 3 of velocity, 2 of acceleration.
 
-        The whole motion lies between the least and the greatest of each.
+        The whole segment lies between the smallest and the largest control point of each
+        derivative; `HULL_DERIVATIVE` gives the derivative of each row.
         """
         h = self.duration
         half, sixth = h * h / 2, h * h * h / 6
@@ -74,7 +78,13 @@ class JerkSegment:
 
 
 def cubic_segment(start: State, end: State, duration: float) -> JerkSegment:
-    """Return the cubic between the positions and velocities of two states (Hermite)."""
+    """Return the cubic that joins the positions and velocities of two states (Hermite).
+
+    Args:
+        start: state at the start; its acceleration is not used.
+        end: state at the end; its acceleration is not used.
+        duration: time between both [s].
+    """
     slope = 6 * (end.q - start.q) / duration**2
     qdd_start = slope - (4 * start.qd + 2 * end.qd) / duration
     qdd_end = (2 * start.qd + 4 * end.qd) / duration - slope
@@ -82,10 +92,15 @@ def cubic_segment(start: State, end: State, duration: float) -> JerkSegment:
 
 
 class Plan(NamedTuple):
-    """A motion in parts that ends at rest, and the reason where it is a hold.
+    """A motion of several segments that ends at rest.
 
-    Without any further input the arm comes to rest at its end, so a lost target, a lost tick or a
-    late one can never leave it running.
+    The arm comes to rest at the end of the plan without any further input, so missing targets and
+    missing or late control steps can never leave it moving.
+
+    Attributes:
+        start_time: time at which the first segment starts [s].
+        segments: consecutive segments.
+        hold_reason: why the arm holds, None while it follows a target.
     """
 
     start_time: float
@@ -95,19 +110,19 @@ class Plan(NamedTuple):
     def at(self, time: float) -> State:
         """Return the planned state at a time [s]; before the start, the state at the start."""
         h = max(time - self.start_time, 0.0)
-        for part in self.segments[:-1]:
-            if h < part.duration:
-                return at(part, h)
-            h -= part.duration
+        for segment in self.segments[:-1]:
+            if h < segment.duration:
+                return segment_state(segment, h)
+            h -= segment.duration
         last = self.segments[-1]
         if h < last.duration:
-            return at(last, h)
-        q = at(last, last.duration).q
+            return segment_state(last, h)
+        q = segment_state(last, last.duration).q
         return State(q, np.zeros_like(q), np.zeros_like(q))
 
 
-def at(segment: JerkSegment | Trajectory, h: float) -> State:
-    """Return the state of a part `h` [s] after its start."""
+def segment_state(segment: JerkSegment | Trajectory, h: float) -> State:
+    """Return the state of a segment `h` [s] after its start."""
     if isinstance(segment, JerkSegment):
         return segment.at(h)
     q, qd, qdd = segment.at_time(h)
@@ -115,5 +130,5 @@ def at(segment: JerkSegment | Trajectory, h: float) -> State:
 
 
 def total_duration(segments: tuple[JerkSegment | Trajectory, ...]) -> float:
-    """Return how long parts last together [s]."""
-    return float(sum(part.duration for part in segments))
+    """Return the sum of the durations of segments [s]."""
+    return float(sum(segment.duration for segment in segments))

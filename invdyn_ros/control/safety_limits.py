@@ -1,7 +1,7 @@
-"""The one guard: every target and every command passes it.
+"""Safety limits: validation of targets, and plans and actions within the limits of an arm.
 
-Enters: a wanted state, the measured state, the time. Leaves: a plan that keeps the arm's limits,
-or the reason why the arm holds. All functions are pure: same input, same output.
+Every target and every action passes through this module. All functions are pure: the same input
+gives the same output.
 """
 
 import math
@@ -20,30 +20,31 @@ from invdyn_ros.control.motion_profile import (
     Plan,
     State,
     Target,
-    at,
     cubic_segment,
+    segment_state,
     total_duration,
 )
 from invdyn_ros.robots.robot import Robot
 
 MotionSegments = tuple[JerkSegment | Trajectory, ...]
-Bounds = tuple[Array, Array]  # least and greatest position, velocity, acceleration, (3, n) each
+Bounds = tuple[Array, Array]  # smallest and largest position, velocity, acceleration, (3, n) each
 
-ACCELERATION_HOLD_TIME = 0.02  # [s] a wanted acceleration holds on: actuators act up to this late
+ACCELERATION_HOLD_TIME = 0.02  # [s] a desired acceleration is kept: actions act up to this late
 NO_TARGET = "no target yet"
-TOLERANCE = 1e-6  # [-, rad] of rounding
+TOLERANCE = 1e-6  # [-, rad] for rounding
 
 
 @dataclass(frozen=True)
 class SafetyLimitsConfig(Validated):
-    """What the guard allows.
+    """Margins and timeouts of the safety limits.
 
     Attributes:
-        margin: distance kept from each position limit [rad].
-        speed: share of the rated joint velocity that is used [-].
-        jerk: jerk limit per acceleration limit [1/s].
-        timeout: a target older than this halts the arm smoothly [s].
-        jump: a measured step of this many times what the rated velocity allows is a fault [-].
+        position_margin: distance kept from each position limit [rad].
+        velocity_scaling: fraction of the rated joint velocity that is used [-].
+        jerk_ratio: jerk limit divided by the acceleration limit [1/s].
+        target_timeout: age of a target from which on the arm brakes smoothly [s].
+        max_jump_ratio: step of the measured joints that counts as a fault, as a multiple of what
+            the rated velocity allows [-].
     """
 
     position_margin: NonNegativeFloat = 0.02
@@ -65,7 +66,7 @@ class Limits(NamedTuple):
 
     @classmethod
     def from_robot(cls, robot: Robot, config: SafetyLimitsConfig) -> "Limits":
-        """Return the limits of an arm with the guard's margins applied."""
+        """Return the limits of an arm with the configured margins applied."""
         return cls(
             robot.lower + config.position_margin,
             robot.upper - config.position_margin,
@@ -77,7 +78,7 @@ class Limits(NamedTuple):
 
 
 def validate_target(target: Target, num_joints: int) -> str | None:
-    """Return why a target can never be followed by an arm of n joints, or None."""
+    """Return why an arm of `num_joints` joints can never follow a target, None if it can."""
     if any(part.shape != (num_joints,) for part in target.state):
         return f"target has {target.state.q.size} joints, the arm {num_joints}"
     total = target.stamp + target.horizon + sum(float(part.sum()) for part in target.state)
@@ -89,7 +90,13 @@ def validate_target(target: Target, num_joints: int) -> str | None:
 
 
 def check_age(target: Target, time: float, config: SafetyLimitsConfig) -> str | None:
-    """Return why a target cannot be followed at a time [s], or None."""
+    """Return why a target cannot be followed at a time, None if it can.
+
+    Args:
+        target: desired state with its stamp.
+        time: current time [s].
+        config: its `target_timeout` is used.
+    """
     if time - target.stamp > config.target_timeout:
         return "target is stale"
     if target.stamp - time > config.target_timeout:
@@ -98,50 +105,66 @@ def check_age(target: Target, time: float, config: SafetyLimitsConfig) -> str | 
 
 
 def hold_plan(q: Array, time: float, reason: str | None = None) -> Plan:
-    """Return the plan that stays at `q` (n,) [rad]."""
-    still = State(np.array(q, float), np.zeros(q.size), np.zeros(q.size))
-    return Plan(time, (JerkSegment.constant_acceleration(still, 0.0),), reason)
+    """Return the plan that stays at a position.
+
+    Args:
+        q: (n,) position [rad].
+        time: start of the plan [s].
+        reason: why the arm holds.
+    """
+    rest = State(np.array(q, float), np.zeros(q.size), np.zeros(q.size))
+    return Plan(time, (JerkSegment.constant_acceleration(rest, 0.0),), reason)
 
 
 def stop_plan(plan: Plan, time: float, limits: Limits, reason: str) -> Plan:
     """Return the plan that comes to rest as fast as the limits allow.
 
-    Where that would overstep a position limit, the plan so far goes on to its own end.
+    Where braking would violate a position limit, the current plan continues to its own end.
+
+    Args:
+        plan: current plan.
+        time: current time [s].
+        limits: limits of the arm.
+        reason: why the arm stops.
     """
-    now = plan.at(time)
-    brake = _brake(now, limits)
-    stop = () if brake is None else (brake,)
-    kept = _satisfies(stop, _motion_bounds(now, limits))
-    return Plan(time, stop, reason) if kept else plan._replace(hold_reason=reason)
+    current = plan.at(time)
+    brake = _brake(current, limits)
+    segments = () if brake is None else (brake,)
+    feasible = _satisfies(segments, _motion_bounds(current, limits))
+    return Plan(time, segments, reason) if feasible else plan._replace(hold_reason=reason)
 
 
 def plan_to_target(
     plan: Plan, target: Target, time: float, limits: Limits, config: SafetyLimitsConfig
 ) -> Plan:
-    """Return the plan from where `plan` is at `time` to the target, within limits.
+    """Return the plan from the state of `plan` at `time` to the target, within limits.
 
-    A wanted next state that the arm can reach in its horizon is taken as it is; any other is
-    approached as fast as position, velocity, acceleration and jerk limits allow (Ruckig; Berscheid
-    and Kroeger 2021). A target that moves (horizon > 0) is met where it will be. Afterwards the
-    arm moves on as the target does, and to rest when the target would be stale.
+    A desired state that the arm can reach within the target's horizon is reached exactly. Any
+    other is approached as fast as the position, velocity, acceleration and jerk limits allow
+    (Ruckig; Berscheid and Kroeger 2021). A moving target (horizon > 0) is intercepted. Afterwards
+    the arm keeps the velocity of the target, and comes to rest when the target would be stale.
+
+    Args:
+        plan: current plan.
+        target: desired state.
+        time: current time [s].
+        limits: limits of the arm.
+        config: its `target_timeout` is used.
     """
-    now, wanted = plan.at(time), _clip_state(target.state, limits)
-    h, bounds = target.stamp + target.horizon - time, _motion_bounds(now, limits)
-    for way in (
-        _reach_exactly,
-        _intercept if target.horizon > 0 else _approach,
-        _approach_at_rest,
-    ):
-        parts = way(now, wanted, h, limits)
-        if not _satisfies(parts, bounds):
+    current, desired = plan.at(time), _clip_state(target.state, limits)
+    h, bounds = target.stamp + target.horizon - time, _motion_bounds(current, limits)
+    approach = _intercept if target.horizon > 0 else _approach
+    for strategy in (_reach_exactly, approach, _approach_at_rest):
+        segments = strategy(current, desired, h, limits)
+        if not _satisfies(segments, bounds):
             continue
-        last = at(parts[-1], parts[-1].duration)
-        coast = max(target.stamp + config.target_timeout - time - total_duration(parts), 0.0)
-        ending = last._replace(qdd=np.zeros(last.q.size))
-        for tail in ((JerkSegment.constant_acceleration(ending, coast),), ()) if coast else ((),):
-            brake = _brake(at(tail[-1], coast) if tail else last, limits)
+        last = segment_state(segments[-1], segments[-1].duration)
+        coast = max(target.stamp + config.target_timeout - time - total_duration(segments), 0.0)
+        end = last._replace(qdd=np.zeros(last.q.size))
+        for tail in ((JerkSegment.constant_acceleration(end, coast),), ()) if coast else ((),):
+            brake = _brake(segment_state(tail[-1], coast) if tail else last, limits)
             if brake is not None and _satisfies((*tail, brake), bounds):
-                return Plan(time, (*parts, *tail, brake))
+                return Plan(time, (*segments, *tail, brake))
     return plan._replace(hold_reason="no way to the target within limits")
 
 
@@ -173,12 +196,18 @@ def limit_action(
 
 
 def clip(values: Array, lower: Array | float, upper: Array | float) -> Array:
-    """Return values clipped; for a few numbers np.clip takes five times as long."""
+    """Return values clipped to bounds; np.clip takes five times as long for a few numbers.
+
+    Args:
+        values: any array.
+        lower: smallest value.
+        upper: largest value.
+    """
     return np.asarray(np.minimum(np.maximum(values, lower), upper))
 
 
 def _clip_state(state: State, limits: Limits) -> State:
-    """Clip a wanted state; a joint wanted outside is wanted at rest at its limit."""
+    """Clip a desired state; a joint outside its range is to come to rest at the limit."""
     q = clip(state.q, limits.lower, limits.upper)
     inside = q == state.q
     return State(
@@ -188,100 +217,100 @@ def _clip_state(state: State, limits: Limits) -> State:
     )
 
 
-def _motion_bounds(now: State, limits: Limits) -> Bounds:
-    """Return what a motion from a state keeps; from outside it may go inwards only."""
-    lower = np.minimum(limits.lower - TOLERANCE, now.q - 1e-12)
-    upper = np.maximum(limits.upper + TOLERANCE, now.q + 1e-12)
+def _motion_bounds(current: State, limits: Limits) -> Bounds:
+    """Return the bounds of a motion from a state; from outside the limits it may only return."""
+    lower = np.minimum(limits.lower - TOLERANCE, current.q - 1e-12)
+    upper = np.maximum(limits.upper + TOLERANCE, current.q + 1e-12)
     velocity, acceleration = (
         limits.velocity * (1 + TOLERANCE),
         limits.acceleration * (1 + TOLERANCE),
     )
-    least = np.array([lower, -velocity, -acceleration])
-    return least, np.array([upper, velocity, acceleration])
+    smallest = np.array([lower, -velocity, -acceleration])
+    return smallest, np.array([upper, velocity, acceleration])
 
 
-def _satisfies(parts: MotionSegments, bounds: Bounds) -> bool:
-    """Say whether a motion keeps all bounds.
+def _satisfies(segments: MotionSegments, bounds: Bounds) -> bool:
+    """Return whether a motion keeps all bounds.
 
-    Positions and velocities of an arc lie between those of its Bezier points; Ruckig keeps
-    velocity, acceleration and jerk itself and tells the extreme positions.
+    Positions and velocities of a jerk segment lie between those of its Bezier points. Ruckig
+    keeps velocity, acceleration and jerk itself and gives the extreme positions.
     """
-    least, most = bounds
-    for part in parts:
-        if isinstance(part, JerkSegment):
-            hull, low, high = part.hull(), least[HULL_DERIVATIVE], most[HULL_DERIVATIVE]  # (9, n)
+    smallest, largest = bounds
+    for segment in segments:
+        if isinstance(segment, JerkSegment):
+            hull, low, high = segment.hull(), smallest[HULL_DERIVATIVE], largest[HULL_DERIVATIVE]
         else:
-            hull = np.array([(bound.min, bound.max) for bound in part.position_extrema]).T
-            low, high = least[0], most[0]
+            hull = np.array([(bound.min, bound.max) for bound in segment.position_extrema]).T
+            low, high = smallest[0], largest[0]
         if not ((hull >= low).all() and (hull <= high).all()):
             return False
-    return bool(parts)
+    return bool(segments)
 
 
-def _reach_exactly(now: State, wanted: State, h: float, limits: Limits) -> MotionSegments:
-    """Return the cubic that is at the wanted state `h` [s] from now."""
+def _reach_exactly(current: State, desired: State, h: float, limits: Limits) -> MotionSegments:
+    """Return the cubic that is at the desired state `h` [s] from now, and its continuation."""
     if h < 1e-6:
         return ()
-    slowest, fastest = -limits.velocity - wanted.qd, limits.velocity - wanted.qd
-    onwards = wanted._replace(
-        qdd=clip(wanted.qdd, slowest / ACCELERATION_HOLD_TIME, fastest / ACCELERATION_HOLD_TIME)
+    slowest, fastest = -limits.velocity - desired.qd, limits.velocity - desired.qd
+    continued = desired._replace(
+        qdd=clip(desired.qdd, slowest / ACCELERATION_HOLD_TIME, fastest / ACCELERATION_HOLD_TIME)
     )
-    return cubic_segment(now, wanted, h), JerkSegment.constant_acceleration(
-        onwards, ACCELERATION_HOLD_TIME
+    return cubic_segment(current, desired, h), JerkSegment.constant_acceleration(
+        continued, ACCELERATION_HOLD_TIME
     )
 
 
-def _approach(now: State, wanted: State, _: float, limits: Limits) -> MotionSegments:
-    """Return the fastest way to the wanted position and velocity."""
-    motion = _solve_ruckig(_ruckig_input(now, limits, wanted))
+def _approach(current: State, desired: State, _: float, limits: Limits) -> MotionSegments:
+    """Return the fastest motion to the desired position and velocity."""
+    motion = _solve_ruckig(_ruckig_input(current, limits, desired))
     return () if motion is None else (motion,)
 
 
-def _intercept(now: State, wanted: State, h: float, limits: Limits) -> MotionSegments:
-    """Return the fastest way to a target that is at the wanted state `h` [s] from now.
+def _intercept(current: State, desired: State, h: float, limits: Limits) -> MotionSegments:
+    """Return the fastest motion to a target that is at the desired state `h` [s] from now.
 
-    Seen by an observer who moves with the target, it is a place to come to rest at: this tells
-    when it is met, and so where.
+    In the frame that moves with the target, it is a position to come to rest at. The fastest
+    motion in this frame gives the time, and so the place, at which the target is met.
     """
-    start = wanted._replace(q=wanted.q - h * wanted.qd, qd=np.zeros_like(wanted.qd))
-    request = _ruckig_input(now._replace(qd=now.qd - wanted.qd), limits, start)
-    request.max_velocity = np.maximum(limits.velocity - wanted.qd, TOLERANCE).tolist()
-    request.min_velocity = np.minimum(-limits.velocity - wanted.qd, -TOLERANCE).tolist()
-    chase = _solve_ruckig(request)
-    if chase is None:  # it moves as fast as the arm may
-        return _approach(now, wanted, h, limits)
-    meeting = wanted._replace(q=wanted.q + (chase.duration - h) * wanted.qd)
-    request = _ruckig_input(now, limits, _clip_state(meeting, limits))
-    request.minimum_duration = chase.duration
+    start = desired._replace(q=desired.q - h * desired.qd, qd=np.zeros_like(desired.qd))
+    request = _ruckig_input(current._replace(qd=current.qd - desired.qd), limits, start)
+    request.max_velocity = np.maximum(limits.velocity - desired.qd, TOLERANCE).tolist()
+    request.min_velocity = np.minimum(-limits.velocity - desired.qd, -TOLERANCE).tolist()
+    relative = _solve_ruckig(request)
+    if relative is None:  # the target moves as fast as the arm can
+        return _approach(current, desired, h, limits)
+    meeting = desired._replace(q=desired.q + (relative.duration - h) * desired.qd)
+    request = _ruckig_input(current, limits, _clip_state(meeting, limits))
+    request.minimum_duration = relative.duration
     motion = _solve_ruckig(request)
     return () if motion is None else (motion,)
 
 
-def _approach_at_rest(now: State, wanted: State, h: float, limits: Limits) -> MotionSegments:
-    """Return the fastest way to rest at the wanted position."""
-    return _approach(now, wanted._replace(qd=np.zeros_like(wanted.qd)), h, limits)
+def _approach_at_rest(current: State, desired: State, h: float, limits: Limits) -> MotionSegments:
+    """Return the fastest motion to rest at the desired position."""
+    return _approach(current, desired._replace(qd=np.zeros_like(desired.qd)), h, limits)
 
 
-def _brake(now: State, limits: Limits) -> Trajectory | None:
-    """Return the fastest way to rest, anywhere."""
-    request = _ruckig_input(now, limits)
+def _brake(current: State, limits: Limits) -> Trajectory | None:
+    """Return the fastest motion to rest, anywhere."""
+    request = _ruckig_input(current, limits)
     request.control_interface = ControlInterface.Velocity
     request.target_velocity = request.target_acceleration = [0.0] * limits.lower.size
     return _solve_ruckig(request)
 
 
-def _ruckig_input(now: State, limits: Limits, wanted: State | None = None) -> InputParameter:
+def _ruckig_input(current: State, limits: Limits, desired: State | None = None) -> InputParameter:
     request = InputParameter(limits.lower.size)
-    request.current_position = now.q.tolist()
-    request.current_velocity = now.qd.tolist()
-    acceleration = clip(now.qdd, -limits.acceleration, limits.acceleration)
+    request.current_position = current.q.tolist()
+    request.current_velocity = current.qd.tolist()
+    acceleration = clip(current.qdd, -limits.acceleration, limits.acceleration)
     request.current_acceleration = acceleration.tolist()
     request.max_velocity = limits.velocity.tolist()
     request.max_acceleration = limits.acceleration.tolist()
     request.max_jerk = limits.jerk.tolist()
-    if wanted is not None:
-        request.target_position = wanted.q.tolist()
-        request.target_velocity = wanted.qd.tolist()
+    if desired is not None:
+        request.target_position = desired.q.tolist()
+        request.target_velocity = desired.qd.tolist()
         request.target_acceleration = [0.0] * limits.lower.size
     return request
 
@@ -291,6 +320,6 @@ def _solve_ruckig(request: InputParameter) -> Trajectory | None:
     motion = Trajectory(request.degrees_of_freedom)
     try:
         result = Ruckig(request.degrees_of_freedom).calculate(request, motion)
-    except (RuckigError, ValueError):  # limits that the state breaks; a code without a name
+    except (RuckigError, ValueError):  # a state outside the limits; an error code without a name
         return None
     return motion if result in (Result.Working, Result.Finished) else None

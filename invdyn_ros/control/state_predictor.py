@@ -1,11 +1,11 @@
-"""Where an arm is while its joint states are missing: what was seen of it enters, states leave."""
+"""Prediction of an arm's state while its joint states are missing."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -25,22 +25,32 @@ from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
-TIME_EPSILON = 1e-6  # [s] that is no time
+TIME_EPSILON = 1e-6  # [s]
+
+
+class StatePredictor(Protocol):
+    """Interface of state predictors."""
+
+    def update(self, measured: MeasuredState, desired: State | None) -> None:
+        """Add a joint state, and the desired state at its time."""
+
+    def predict(self, time: float, plan: Plan | None) -> MeasuredState | None:
+        """Return the state at a time [s], None if it cannot be predicted."""
 
 
 @dataclass(frozen=True)
 class StatePredictorConfig(Validated):
-    """How long an arm is driven unseen.
+    """Limits of prediction.
 
     Attributes:
-        unseen: time after the last joint state from which on nothing is sent [s].
+        max_dropout: longest time after the last joint state for which states are predicted [s].
     """
 
     max_dropout: NonNegativeFloat = 0.1
 
 
 class TrackedState(NamedTuple):
-    """A joint state, and where the arm should have been then."""
+    """A joint state and the desired state at its time."""
 
     measured: MeasuredState
     desired: State
@@ -48,57 +58,64 @@ class TrackedState(NamedTuple):
 
 @torch.inference_mode()
 def impute(model: TimeSeriesModel, observations: Observations) -> Tensor:
-    """Return states (B, T, 2n) of a record that go through what was seen, without a jump.
+    """Return states (B, T, 2n) that pass through the observations without a jump.
 
-    A bridge does so itself. A model that only reads observations misses even those by a little,
-    which is more than an arm moves in a few samples: by how much it misses both ends of a gap is
-    taken off what it says between, in proportion to time.
+    Bridges do so by construction. An encoder-decoder misses even the observations by a little,
+    which is more than an arm moves in a few samples. So its errors at both ends of a gap are
+    subtracted from its predictions in between, weighted linearly in time.
 
     Raises:
-        ValueError: a record that no path goes through.
+        ValueError: the observations are invalid.
     """
     if not isinstance(model, EncoderDecoder):
         return model.predict(observations)
     check_observations(observations, model.n)
     state = torch.where(observations.mask[..., None], observations.state, 0.0).to(model.scale)
-    # its code jumps where something is seen, so each row is asked about from both sides too
+    # the latent state jumps at observations, so each row is also predicted just before and after
     time = observations.time[..., None] + TIME_EPSILON * torch.tensor([-1.0, 0.0, 1.0])
-    seen = torch.zeros_like(time, dtype=torch.bool)
-    seen[..., 1] = observations.mask
-    told = Observations(state.repeat_interleave(3, 1), time.flatten(1), seen.flatten(1))
-    early, found, late = model.forward(told).unflatten(1, (-1, 3)).unbind(2)
+    mask = torch.zeros_like(time, dtype=torch.bool)
+    mask[..., 1] = observations.mask
+    tripled = Observations(state.repeat_interleave(3, 1), time.flatten(1), mask.flatten(1))
+    early, predicted, late = model.forward(tripled).unflatten(1, (-1, 3)).unbind(2)
     before, after = surrounding_observations(observations.mask)
     first = torch.where(before < 0, after, before)
     last = torch.where(after >= observations.time.shape[1], before, after)
-    each, clock = torch.arange(len(state))[:, None], observations.time
-    span = (clock[each, last] - clock[each, first]).clamp(min=TIME_EPSILON)
-    share = ((clock - clock[each, first]) / span).clamp(0, 1)
-    share[before < 0], share[after >= share.shape[1]] = 1.0, 0.0
-    share = share[..., None].to(state)
-    off = (1 - share) * (state - late)[each, first] + share * (state - early)[each, last]
-    return torch.where(observations.mask[..., None], state, found + off)
+    batch, clock = torch.arange(len(state))[:, None], observations.time
+    span = (clock[batch, last] - clock[batch, first]).clamp(min=TIME_EPSILON)
+    weight = ((clock - clock[batch, first]) / span).clamp(0, 1)
+    weight[before < 0], weight[after >= weight.shape[1]] = 1.0, 0.0
+    weight = weight[..., None].to(state)
+    correction = (1 - weight) * (state - late)[batch, first] + weight * (state - early)[
+        batch, last
+    ]
+    return torch.where(observations.mask[..., None], state, predicted + correction)
 
 
 class LearnedStatePredictor:
-    """Carries what was seen of an arm on to now, by a path model, for a limited time.
+    """State predictor with a time-series model, for a limited time.
 
-    The model is told what came, and one state ahead: where the plan is a sample later, strayed
-    from as far as the arm had when it was seen last, and on at the rate it then had. So it need
-    not guess where the arm is driven to.
+    Beside the joint states, the model gets one future state as an observation: the plan one
+    sample later, plus the tracking error at the last joint state, extrapolated at its rate. So it
+    does not have to predict where the arm is driven to.
     """
 
     def __init__(
         self, model: TimeSeriesModel, robot: Robot, config: StatePredictorConfig | None = None
     ) -> None:
-        """Take a model of the arm's own joints.
+        """Create a predictor without joint states.
+
+        Args:
+            model: time-series model of the arm's joints.
+            robot: the arm.
+            config: limits of prediction.
 
         Raises:
-            ValueError: a model of other joints.
+            ValueError: the model is of other joints.
         """
         if model.meta.joint_names != robot.joint_names:
             raise ValueError(
-                f"the path model is of {', '.join(model.meta.joint_names)}; '{robot.name}' has "
-                f"{', '.join(robot.joint_names)}"
+                f"the time-series model is of {', '.join(model.meta.joint_names)}; "
+                f"'{robot.name}' has {', '.join(robot.joint_names)}"
             )
         self.model, self.period = model, 1 / robot.rate
         self.config = config or StatePredictorConfig()
@@ -106,17 +123,18 @@ class LearnedStatePredictor:
         self._prediction: MeasuredState | None = None
 
     def update(self, measured: MeasuredState, desired: State | None) -> None:
-        """Take a joint state, and where the arm should have been then; None: it is not driven.
+        """Add a joint state, and the desired state at its time; None: the arm is not driven.
 
-        A stamp that comes again replaces what it was of; an earlier one starts anew from there,
-        and so does an arm that is not driven. What is not finite is not taken.
+        A repeated stamp replaces the joint state; an earlier stamp, and an arm that is not
+        driven, clear the history. States that are not finite are ignored.
 
         Raises:
-            ValueError: an arm without velocities, which a path model reads.
+            ValueError: the joint state has no velocity.
         """
         if measured.qd.shape != measured.q.shape:
             raise ValueError(
-                "joint states have no velocity, which a path model reads; drive without one"
+                "joint states have no velocity, which a time-series model needs; run without a "
+                "state predictor"
             )
         if not np.isfinite([measured.time, *measured.q, *measured.qd]).all():
             return
@@ -130,16 +148,16 @@ class LearnedStatePredictor:
         self._rollout_start, self._prediction = measured, None
 
     def predict(self, time: float, plan: Plan | None) -> MeasuredState | None:
-        """Return where the arm is at a time [s]; None where nobody knows any more.
+        """Return the state at a time [s]; None without a joint state or after `max_dropout`.
 
         Raises:
-            ValueError: a time before the last joint state.
+            ValueError: the time is before the last joint state.
         """
         if not self._history or plan is None:
             return None
         last = self._history[-1].measured
         if time < last.time:
-            raise ValueError(f"asked for {time} s; a joint state of {last.time} s is known")
+            raise ValueError(f"asked for {time} s; the last joint state is of {last.time} s")
         if time == last.time:
             return last
         if time > last.time + self.config.max_dropout:
@@ -148,33 +166,37 @@ class LearnedStatePredictor:
             self._rollout_start = self._prediction
         elif self._rollout_start.time >= time:
             self._rollout_start = last
-        then = time + self.period
-        # what needs no more than one state goes on from what was said last: as quick in long gaps
-        known = (
+        next_time = time + self.period
+        # a model of one state continues from its last prediction: long gaps cost no more time
+        observed = (
             [self._rollout_start]
             if self.model.history_length == 1
-            else [m for m, _ in self._history]
+            else [measured for measured, _ in self._history]
         )
-        record = _observations(known, time, then, _extrapolate_plan(self._history[-1], plan, then))
-        q, qd = impute(self.model, record)[0, -2].double().numpy().reshape(2, -1)
+        next_state = _extrapolate_plan(self._history[-1], plan, next_time)
+        observations = _observations(observed, time, next_time, next_state)
+        q, qd = impute(self.model, observations)[0, -2].double().numpy().reshape(2, -1)
         self._prediction = MeasuredState(time, q, qd)
         return self._prediction
 
 
 def _extrapolate_plan(last: TrackedState, plan: Plan, time: float) -> Array:
-    """Return the state (2n,) at a time that strays from the plan on as the last one seen does."""
-    (then, q, qd), wanted, goal = last.measured, last.desired, plan.at(time)
-    drift = qd - wanted.qd
-    return np.concatenate([goal.q + q - wanted.q + (time - then) * drift, goal.qd + drift])
+    """Return the planned state (2n,) at a time plus the extrapolated tracking error."""
+    (last_time, q, qd), desired, planned = last.measured, last.desired, plan.at(time)
+    rate_error = qd - desired.qd
+    return np.concatenate(
+        [planned.q + q - desired.q + (time - last_time) * rate_error, planned.qd + rate_error]
+    )
 
 
 def _observations(
-    seen: Sequence[MeasuredState], now: float, then: float, state: Array
+    observed: Sequence[MeasuredState], time: float, next_time: float, next_state: Array
 ) -> Observations:
-    """Return what was seen (T - 2 rows), a row to be said, and the state ahead."""
-    rows = [np.concatenate([m.q, m.qd]) for m in seen]
-    times = [m.time for m in seen]
-    states = torch.from_numpy(np.stack([*rows, state, state]))[None]
-    known = torch.ones(1, len(rows) + 2, dtype=torch.bool)
-    known[0, -2] = False
-    return Observations(states, torch.tensor([[*times, now, then]], dtype=torch.float64), known)
+    """Return the observed rows (T - 2), a row to predict, and the future state."""
+    rows = [np.concatenate([m.q, m.qd]) for m in observed]
+    times = [m.time for m in observed]
+    states = torch.from_numpy(np.stack([*rows, next_state, next_state]))[None]
+    mask = torch.ones(1, len(rows) + 2, dtype=torch.bool)
+    mask[0, -2] = False
+    all_times = torch.tensor([[*times, time, next_time]], dtype=torch.float64)
+    return Observations(states, all_times, mask)

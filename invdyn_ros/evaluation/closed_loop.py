@@ -1,7 +1,7 @@
 """The same wanted motion through other models: Samples enter, how the arm followed them leaves."""
 
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from invdyn_ros.control.computed_torque import (
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.fallback import Fallback
 from invdyn_ros.control.safety_limits import Plan, State, Target
+from invdyn_ros.control.state_predictor import StatePredictor
 from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
@@ -22,16 +23,6 @@ from invdyn_ros.sources.simulation import Excitation, ExcitationConfig
 from invdyn_ros.typing import Array, Mask
 
 HOLD_TIME = 0.1  # [s] that arms go on with a command before they brake
-
-
-class StatePredictor(Protocol):
-    """Says where an arm is while its joint states are missing."""
-
-    def update(self, measured: MeasuredState, desired: State | None) -> None:
-        """Take a joint state, and where the arm should have been then."""
-
-    def predict(self, time: float, plan: Plan | None) -> MeasuredState | None:
-        """Return where the arm is at a time [s], None: nobody knows."""
 
 
 class ZeroOrderHold:
