@@ -276,7 +276,7 @@ def test_speed_is_measured_beside_panda_gym(tmp_path: Path, capfd: Any) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--arm", "kuka_iiwa"), "no environment of 'kuka_iiwa'"),
+        (("--arm", "kuka_iiwa"), "no block to grasp for arm 'kuka_iiwa'"),
         (("--periods", "0.03"), "period 0.03 s is no multiple of 0.008 s"),
     ],
 )
