@@ -7,8 +7,7 @@ from pathlib import Path
 
 import torch
 
-from invdyn_ros.cli.options import parse
-from invdyn_ros.cli.train import overrides
+from invdyn_ros.cli.options import override, parse
 from invdyn_ros.models.checkpoint import load, save
 from invdyn_ros.models.net2net import convert
 
@@ -32,7 +31,7 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError(f"--out {options.out} exists and is not empty; give a new folder")
     model = load(options.checkpoint)
     torch.manual_seed(options.seed)
-    made = convert(model, **overrides(rest))
+    made = convert(model, **override({}, rest))
     save(made, made.meta, options.out)
     print(
         f"{options.out}: enhanced for {made.meta.robot}, the same function as {model.meta.family}"

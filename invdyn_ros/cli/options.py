@@ -1,35 +1,74 @@
-"""Command-line words enter, a verb's checked options leave."""
+"""Command-line options of the verbs."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tyro
 
+from invdyn_ros.config import parse_yaml
 
-def parse(kind: Any, argv: Sequence[str] | None, verb: str, **how: Any) -> Any:
-    """Fill a dataclass, or one of a union, from the command line.
+
+def parse(options: Any, argv: Sequence[str] | None, verb: str, **tyro_options: Any) -> Any:
+    """Fill a dataclass, or one of a union of them, from the command line.
 
     Args:
-        kind: what tyro shall fill.
-        argv: the words; None: those of the process.
+        options: dataclass or union of dataclasses.
+        argv: words of the command line; None: those of the process.
         verb: name of the verb.
-        **how: further options of `tyro.cli`.
+        **tyro_options: further options of `tyro.cli`.
 
     Raises:
         ValueError: a wrong, missing or unknown option, in one line.
     """
-    told = io.StringIO()
+    errors = io.StringIO()
     try:
-        with contextlib.redirect_stderr(told):
-            return tyro.cli(kind, args=argv, prog=f"invdyn {verb}", **how)
-    except SystemExit as end:
-        if not end.code:
+        with contextlib.redirect_stderr(errors):
+            return tyro.cli(options, args=argv, prog=f"invdyn {verb}", **tyro_options)
+    except SystemExit as exit_:
+        if not exit_.code:
             raise
-        words = re.sub(r"[\u2500-\u257f]+", " ", told.getvalue())
-        words = re.sub(r"\s+", " ", words).strip()
-        raise ValueError(words or f"bad options; see invdyn {verb} --help") from None
+        text = re.sub(r"[\u2500-\u257f]+", " ", errors.getvalue())  # box drawing
+        text = re.sub(r"\s+", " ", text).strip()
+        raise ValueError(text or f"bad options; see invdyn {verb} --help") from None
+
+
+def override(values: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the values of a config file with those of the command line in their place.
+
+    Args:
+        values: field name -> plain value.
+        arguments: `--field value`, `--field=value` or `--group.field value`; values as in YAML.
+
+    Raises:
+        ValueError: a word that is no option, an option without a value, or a group that is none.
+    """
+    result = dict(values)
+    words = [part for word in arguments for part in _split_option(word)]
+    for option, text in zip(words[::2], [*words[1::2], None], strict=False):
+        if not option.startswith("--") or text is None:
+            raise ValueError(
+                f"'{option}' is no '--field value'; fields are those of the config file"
+            )
+        *groups, name = option[2:].replace("-", "_").split(".")
+        fields = result
+        for group in groups:
+            fields[group] = dict(_group(fields, group, option))
+            fields = fields[group]
+        fields[name] = parse_yaml(text, option)
+    return result
+
+
+def _split_option(word: str) -> list[str]:
+    return word.split("=", 1) if word.startswith("--") else [word]
+
+
+def _group(fields: Mapping[str, Any], name: str, option: str) -> Mapping[str, Any]:
+    group = fields.get(name, {})
+    if not isinstance(group, Mapping):
+        raise ValueError(f"'{option}': {name} is no group of fields")
+    return group

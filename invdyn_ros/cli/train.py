@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
 from tqdm import tqdm
 
-from invdyn_ros.cli.options import parse
+from invdyn_ros.cli.options import override, parse
 from invdyn_ros.config import load_yaml
 from invdyn_ros.models.timeseries.registry import TIME_SERIES_MODELS
 from invdyn_ros.robots.robot import load_robot
@@ -47,7 +44,7 @@ class TrainOptions:
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
     options, rest = parse(TrainOptions, argv, "train", return_unknown_args=True)
-    values = load_yaml(options.config) | overrides(rest)
+    values = override(load_yaml(options.config), rest)
     if values.get("family") in TIME_SERIES_MODELS:
         return _train_time_series(parse_time_series_config(values, str(options.config)), options)
     config = parse_config(values, str(options.config))
@@ -94,33 +91,3 @@ class ProgressBar:
         """Leave the bar as it stands."""
         if self.bar is not None:
             self.bar.close()
-
-
-def overrides(arguments: Sequence[str]) -> dict[str, Any]:
-    """Read `--field value` and `--field=value` pairs; values are written as in YAML.
-
-    Raises:
-        ValueError: a stray word, or a field without a value.
-    """
-    values: dict[str, Any] = {}
-    words = [
-        part
-        for word in arguments
-        for part in (word.split("=", 1) if word.startswith("--") else [word])
-    ]
-    for name, value in zip(words[::2], [*words[1::2], None], strict=False):
-        if not name.startswith("--") or value is None:
-            raise ValueError(
-                f"'{name}' is no '--field value'; fields are those of the config file"
-            )
-        values[name[2:].replace("-", "_")] = _value(value)
-    return values
-
-
-def _value(text: str) -> Any:
-    """Read one value as YAML does, and 1e-3 as a number."""
-    value = yaml.safe_load(text)
-    try:
-        return float(value) if isinstance(value, str) and "e" in value.lower() else value
-    except ValueError:
-        return value

@@ -6,14 +6,11 @@ import sys
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from tqdm import tqdm
 
-from invdyn_ros.cli.options import parse
-from invdyn_ros.cli.train import overrides
-from invdyn_ros.cli.train_grasp import set_field
+from invdyn_ros.cli.options import override, parse
 from invdyn_ros.config import from_mapping, load_yaml
 from invdyn_ros.grasp.pose_training.train import (
     CONFIG_FILE,
@@ -86,9 +83,7 @@ def read_config(options: TrainBlockPoseOptions, rest: list[str]) -> BlockPoseTra
         ValueError: no such file, arm or field.
     """
     file = options.config or package_file("config/grasp/block_pose.yaml")
-    values: dict[str, Any] = load_yaml(file)
+    values = load_yaml(file)
     if options.arm is not None:
         values["arm"] = options.arm
-    for field, value in overrides(rest).items():
-        set_field(values, field.split("."), value)
-    return from_mapping(BlockPoseTrainConfig, values, str(file))
+    return from_mapping(BlockPoseTrainConfig, override(values, rest), str(file))

@@ -5,12 +5,10 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
-from invdyn_ros.cli.options import parse
-from invdyn_ros.cli.train import overrides
+from invdyn_ros.cli.options import override, parse
 from invdyn_ros.config import from_mapping, load_yaml
 from invdyn_ros.grasp.learning.config import GraspTrainConfig
 from invdyn_ros.grasp.learning.evaluation import EvaluationResult
@@ -73,17 +71,4 @@ def read_config(options: TrainGraspOptions, rest: list[str]) -> GraspTrainConfig
     for field in ("arm", "algorithm", "total_timesteps"):
         if getattr(options, field) is not None:
             values[field] = getattr(options, field)
-    for field, value in overrides(rest).items():
-        set_field(values, field.split("."), value)
-    return from_mapping(GraspTrainConfig, values, str(file))
-
-
-def set_field(values: dict[str, Any], path: list[str], value: Any) -> None:
-    """Set a field, or one of a group: `learner.batch_size`."""
-    *groups, last = path
-    for group in groups:
-        inner = values.setdefault(group, {})
-        if not isinstance(inner, dict):
-            raise ValueError(f"'{'.'.join(path)}': {group} is no group of fields")
-        values = inner
-    values[last] = value
+    return from_mapping(GraspTrainConfig, override(values, rest), str(file))
