@@ -174,7 +174,7 @@ def _message(cls: type, error: ValidationError, name: str = "") -> str:
         return f"field '{name}' of {cls.__name__} is missing"
     if kind == "value_error":  # raised by a __post_init__
         return ": ".join(filter(None, [name, text.removeprefix("Value error, ")]))
-    allowed = re.sub(r"^\w+ should |, unable to parse.*| after validation", "", text)
+    allowed = re.sub(r"^\w+ should |, unable to .*| after validation", "", text)
     return f"{name} is {_short(first['input'])}; it must {allowed}"
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from arm_paths import bridge
 
-from invdyn_ros.graph.arguments import ARMS
+from invdyn_ros.config import from_strings
+from invdyn_ros.graph.arguments import ARMS, launch_arguments
 from invdyn_ros.graph.graph import FASTDDS_PROFILES, GRAPHS, find_graph, resolve
 from invdyn_ros.models.timeseries.registry import save_time_series_model
 from invdyn_ros.robots.robot import ROBOTS
@@ -136,28 +137,28 @@ def test_a_wrong_checkpoint_is_refused_before_any_node_starts(tmp_path):
     ("graph", "values", "message"),
     [
         ("telop", {}, "no graph 'telop'; there are teleop, grasp_sim"),
-        ("teleop", {"vidoe": "a.mp4"}, "unknown argument 'vidoe'; teleop takes arm, target"),
-        ("teleop", {"episodes": "3"}, "unknown argument 'episodes'"),
-        ("teleop", {"arm": "ur3"}, "arm:=ur3 is not one of ur5, ur5e, dofbot, kuka_iiwa"),
-        ("teleop", {"headless": "yes"}, "headless:=yes is not one of true, false"),
+        ("teleop", {"vidoe": "a.mp4"}, "unknown field 'vidoe'; TeleopArguments has arm, target"),
+        ("teleop", {"episodes": "3"}, "unknown field 'episodes'"),
+        ("teleop", {"arm": "ur3"}, "arm is 'ur3'; it must be 'ur5', 'ur5e', 'dofbot' or 'kuka"),
+        ("teleop", {"headless": "maybe"}, "headless is 'maybe'; it must be a valid boolean"),
         ("teleop", {"video": "no.mp4"}, "no.mp4"),
         ("teleop", {"video": "a.mp4", "camera": "0"}, "are both given; give one"),
         ("teleop", {"pose_model": "no.task"}, "pose_model:=no.task is not a file"),
         ("teleop", {"camera": "front"}, "camera:=front is not the index"),
         ("teleop", {"camera": "-1"}, "camera:=-1 is not the index"),
         ("teleop", {"lockstep": "true"}, "lockstep:=true needs video:=FILE"),
-        ("teleop", {"duration": "-1"}, "duration:=-1 is less than 0"),
-        ("teleop", {"duration": "nan"}, "duration:=nan"),
-        ("teleop", {"duration": "long"}, "duration:=long is not a number"),
+        ("teleop", {"duration": "-1"}, "duration is '-1'; it must be greater than or equal to 0"),
+        ("teleop", {"duration": "nan"}, "duration is 'nan'; it must be"),
+        ("teleop", {"duration": "long"}, "duration is 'long'; it must be a valid number"),
         ("teleop", {"checkpoint": "no/such"}, "checkpoint:=no/such is neither a directory"),
         ("teleop", {"state_predictor": "no/such"}, "folder no/such"),
         ("teleop", {"report": "report.txt"}, "report:=report.txt is not a .json file"),
         ("teleop", {"record": "."}, "record:=. exists already"),
-        ("teleop", {"domain": "233"}, "domain:=233 is more than 232"),
+        ("teleop", {"domain": "233"}, "domain is '233'; it must be less than or equal to 232"),
         ("teleop", {"arm": "kuka_iiwa", "target": "real"}, "no driver for a real kuka_iiwa"),
-        ("grasp_sim", {"episodes": "0"}, "episodes:=0 is less than 1"),
-        ("grasp_sim", {"episodes": "2.5"}, "episodes:=2.5 is not a whole number"),
-        ("grasp_sim", {"policy": "magic"}, "policy:=magic is not one of scripted"),
+        ("grasp_sim", {"episodes": "0"}, "episodes is '0'; it must be greater than 0"),
+        ("grasp_sim", {"episodes": "2.5"}, "episodes is '2.5'; it must be a valid integer"),
+        ("grasp_sim", {"policy": "magic"}, "policy is 'magic'; it must be 'scripted', "),
         ("grasp_sim", {"target": "real", "lockstep": "true"}, "a real arm does not wait"),
     ],
 )
@@ -182,9 +183,11 @@ def test_state_predictor_of_the_arm_is_found_from_any_folder(checkpoint, tmp_pat
 
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_every_argument_has_a_description_and_a_valid_default(graph):
-    for argument in find_graph(graph).arguments:
-        assert argument.description
-        argument.parse(argument.default)
+    arguments = find_graph(graph).arguments
+    declared = list(launch_arguments(arguments))
+    assert all(argument.description for argument in declared)
+    texts = {argument.name: argument.default for argument in declared}
+    assert from_strings(arguments, texts, "defaults") == arguments()
 
 
 def test_an_arm_without_a_gripper_cannot_grasp(tmp_path):

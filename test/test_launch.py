@@ -12,6 +12,7 @@ import pytest
 
 from invdyn_ros.cli import VERBS
 from invdyn_ros.cli.launch import show_arguments
+from invdyn_ros.graph.arguments import launch_arguments
 from invdyn_ros.graph.graph import GRAPHS, NodeSpec
 from invdyn_ros.graph.launcher import child_environment, launch
 from invdyn_ros.graph.processes import Processes
@@ -174,7 +175,10 @@ def test_nodes_keep_to_this_machine_unless_the_user_says_otherwise():
 def test_show_args_lists_every_argument(graph):
     shown = invdyn("launch", graph, "--show-args")
     assert shown.returncode == 0 and shown.stdout.strip() == show_arguments(GRAPHS[graph]).strip()
-    assert all(f" {argument.name}:=" in shown.stdout for argument in GRAPHS[graph].arguments)
+    assert all(
+        f" {argument.name}:=" in shown.stdout
+        for argument in launch_arguments(GRAPHS[graph].arguments)
+    )
 
 
 @pytest.mark.parametrize(
@@ -183,8 +187,8 @@ def test_show_args_lists_every_argument(graph):
         (["lunch"], "invdyn: no verb 'lunch'; there are launch, "),
         (["launch"], "expected the name of one graph"),
         (["launch", "teleop", "--fast"], "unknown option --fast"),
-        (["launch", "teleop", "vidoe:=a.mp4"], "unknown argument 'vidoe'"),
-        (["launch", "teleop", "arm:=ur3"], "arm:=ur3 is not one of"),
+        (["launch", "teleop", "vidoe:=a.mp4"], "unknown field 'vidoe'"),
+        (["launch", "teleop", "arm:=ur3"], "arm is 'ur3'; it must be 'ur5', "),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(words, message):
@@ -222,7 +226,9 @@ def test_the_launch_file_declares_the_arguments_and_starts_the_nodes(graph, tmp_
     assert all(isinstance(action, DeclareLaunchArgument) for action in declared)
     for action in declared:
         action.execute(context)
-    assert [a.name for a in declared] == [a.name for a in GRAPHS[graph].arguments]
+    assert [a.name for a in declared] == [
+        a.name for a in launch_arguments(GRAPHS[graph].arguments)
+    ]
     started = opaque.execute(context)
     assert all(isinstance(action, launch_ros.actions.Node) for action in started)
     assert {a.node_executable for a in started} >= {"inverse_dynamics", "simulator", "report"}

@@ -144,7 +144,7 @@ def test_the_same_video_in_lockstep_gives_the_same_motion(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("grasp_sim", "vidoe:=a.mp4"), "unknown argument 'vidoe'"),
+        (("grasp_sim", "vidoe:=a.mp4"), "unknown field 'vidoe'"),
         (("grasp_sim", "arm:=kuka_iiwa"), "kuka_iiwa has no gripper"),
         (("grasp_sim", f"checkpoint:={Path(__file__).parent}"), "has no meta.json"),
         (("grasp_sim", f"checkpoint:={KUKA}"), "is of 'kuka_iiwa', not of 'ur5'"),

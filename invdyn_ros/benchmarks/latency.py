@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, quantiles, ratios
-from invdyn_ros.graph.arguments import ParameterValue
-from invdyn_ros.graph.graph import FASTDDS_PROFILES, NodeSpec
+from invdyn_ros.graph.graph import FASTDDS_PROFILES, NodeSpec, ParameterValue
 from invdyn_ros.graph.launcher import launch
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.robot import load_robot, package_file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from invdyn_ros.graph.arguments import launch_arguments
 from invdyn_ros.graph.graph import GRAPHS, Graph, find_graph, resolve
 from invdyn_ros.graph.launcher import launch
 
@@ -35,9 +36,9 @@ def main(argv: list[str] | None = None) -> int:
 def show_arguments(graph: Graph) -> str:
     """List the arguments of a graph: name, choices, default, description."""
     lines = []
-    for argument in graph.arguments:
-        kind = "|".join(argument.choices) or argument.type.__name__
-        lines += [f"  {argument.name}:={kind}  (default '{argument.default}')"]
+    for argument in launch_arguments(graph.arguments):
+        values = "|".join(argument.choices) or argument.type
+        lines += [f"  {argument.name}:={values}  (default '{argument.default}')"]
         lines += [f"      {argument.description}"]
     return "\n".join(lines)
 

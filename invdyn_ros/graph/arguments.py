@@ -1,126 +1,130 @@
-"""What the launch arguments are: text from a command line enters, checked values leave."""
+"""Launch arguments of the graphs: a frozen dataclass for each graph, filled from text."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    NamedTuple,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from invdyn_ros.robots.registry import launchable_arms
 
-ParameterValue = bool | int | float | str
+ARMS = launchable_arms()
+Arm = str if TYPE_CHECKING else Literal[ARMS]
+Auto = Literal["auto", "true", "false"]
 
 FLAGS = {"true": True, "false": False}
 
 
-@dataclass(frozen=True)
-class LaunchArgument:
-    """One launch argument; its value is text on the command line."""
+class LaunchArgument(NamedTuple):
+    """Declaration of a launch argument, as text."""
 
     name: str
     default: str
     description: str
-    type: type = str
-    choices: tuple[str, ...] = ()
-    minimum: float | None = None
-
-    def parse(self, text: str) -> ParameterValue:
-        """Turn the text into a value.
-
-        Raises:
-            ValueError: not one of the choices, not of the kind, or below the minimum.
-        """
-        if self.choices and text not in self.choices:
-            raise ValueError(f"{self.name}:={text} is not one of {', '.join(self.choices)}")
-        if self.type is bool:
-            return FLAGS[text]
-        try:
-            value: ParameterValue = self.type(text)
-        except ValueError:
-            noun = {int: "a whole number", float: "a number"}[self.type]
-            raise ValueError(f"{self.name}:={text} is not {noun}") from None
-        if self.minimum is not None and not float(value) >= self.minimum:
-            raise ValueError(f"{self.name}:={text} is less than {self.minimum:g}")
-        return value
+    type: str
+    """Name of the type; empty where there are choices."""
+    choices: tuple[str, ...]
 
 
-ARMS = launchable_arms()
-AUTO = ("auto", *FLAGS)
+def _argument(default: Any, description: str) -> Any:
+    return field(default=default, metadata={"description": description})
 
-COMMON_ARGUMENTS = (
-    LaunchArgument("arm", "ur5", "the arm to move", choices=ARMS),
-    LaunchArgument(
-        "target",
-        "sim",
-        "sim: PyBullet; real: the arm's driver (UR: start ur_robot_driver yourself)",
-        choices=("sim", "real"),
-    ),
-    LaunchArgument("headless", "true", "false opens PyBullet's window", bool, tuple(FLAGS)),
-    LaunchArgument(
-        "checkpoint",
+
+@dataclass(frozen=True)
+class CommonArguments:
+    """Launch arguments of every graph."""
+
+    arm: Arm = _argument("ur5", "arm to move")
+    target: Literal["sim", "real"] = _argument(
+        "sim", "sim: PyBullet; real: the arm's driver (UR: start ur_robot_driver yourself)"
+    )
+    headless: bool = _argument(True, "false opens PyBullet's window")
+    checkpoint: str = _argument(
+        "", "folder of 'invdyn train' or .onnx of 'invdyn export'; default: the arm's shipped one"
+    )
+    state_predictor: str = _argument(
         "",
-        "folder of 'invdyn train' or .onnx of 'invdyn export'; default: the arm's shipped one",
-    ),
-    LaunchArgument(
-        "state_predictor",
-        "",
-        "folder of 'invdyn train' with a path model: drives on while joint states are missing",
-    ),
-    LaunchArgument("device", "auto", "where the model runs", choices=("auto", "cpu", "cuda")),
-    LaunchArgument(
-        "lockstep",
+        "folder of 'invdyn train' with a time-series model that predicts missing joint states; "
+        "default: no command while they are missing",
+    )
+    device: Literal["auto", "cpu", "cuda"] = _argument("auto", "where the model runs")
+    lockstep: Auto = _argument(
         "auto",
         "true: the simulator waits for each command, reproducible and as fast as the CPU allows; "
         "auto: true for a headless grasp_sim, else false",
-        choices=AUTO,
-    ),
-    LaunchArgument(
-        "engage",
-        "auto",
-        "start with the clutch closed; auto: true in simulation, false on a real arm",
-        choices=AUTO,
-    ),
-    LaunchArgument("seed", "0", "of all that is random in the simulation", int, minimum=0),
-    LaunchArgument("report", "", "FILE.json to write at the end, pictures and video beside it"),
-    LaunchArgument("record", "", "new directory for a rosbag2 recording of the run"),
-    LaunchArgument("duration", "0", "end after so many seconds; 0: no limit", float, minimum=0),
-    LaunchArgument(
-        "domain", "-1", "ROS domain id, 0 to 232; -1: that of the shell", int, minimum=-1
-    ),
-)
+    )
+    engage: Auto = _argument(
+        "auto", "start engaged; auto: true in simulation, false on a real arm"
+    )
+    seed: NonNegativeInt = _argument(0, "seed of all random numbers of the simulation")
+    report: str = _argument("", "FILE.json to write at the end, with plots and a video beside it")
+    record: str = _argument("", "new directory for a rosbag2 recording of the run")
+    duration: NonNegativeFloat = _argument(0.0, "end after so many seconds; 0: no limit")
+    domain: Annotated[int, Field(ge=-1, le=232)] = _argument(
+        -1, "ROS domain id, 0 to 232; -1: that of the shell"
+    )
 
-TELEOP_ARGUMENTS = (
-    *COMMON_ARGUMENTS,
-    LaunchArgument("video", "", "a video file instead of a camera, played at its own pace"),
-    LaunchArgument("camera", "", "index of the camera (default 0), or none: /camera/image_raw"),
-    LaunchArgument("loop", "false", "start the video again at its end", bool, tuple(FLAGS)),
-    LaunchArgument("max_size", "480", "longest side of the image [px]", int, minimum=32),
-    LaunchArgument(
-        "pose_model", "", "pose_landmarker_*.task file; default: MediaPipe's own model"
-    ),
-    LaunchArgument("side", "left", "which arm of the person", choices=("left", "right")),
-)
 
-GRASP_SIM_ARGUMENTS = (
-    *COMMON_ARGUMENTS,
-    LaunchArgument(
-        "policy",
+@dataclass(frozen=True)
+class TeleopArguments(CommonArguments):
+    """Launch arguments of teleop."""
+
+    video: str = _argument("", "video file in place of a camera, played at its own frame rate")
+    camera: str = _argument(
+        "", "index of the camera (default 0), or none: images come from /camera/image_raw"
+    )
+    loop: bool = _argument(False, "start the video again at its end")
+    max_size: Annotated[int, Field(ge=32)] = _argument(480, "longest side of the image [px]")
+    pose_model: str = _argument("", "pose_landmarker_*.task file; default: MediaPipe's own model")
+    side: Literal["left", "right"] = _argument("left", "which arm of the person to follow")
+
+
+@dataclass(frozen=True)
+class GraspSimArguments(CommonArguments):
+    """Launch arguments of grasp_sim."""
+
+    policy: Literal["scripted", "learned", "vision", "planned", "none"] = _argument(
         "scripted",
-        "what decides the motion; none: whoever publishes /joint_target and /gripper/command",
-        choices=("scripted", "learned", "vision", "planned", "none"),
-    ),
-    LaunchArgument(
-        "policy_checkpoint",
+        "policy that moves the arm; none: another node publishes /joint_target and "
+        "/gripper/command",
+    )
+    policy_checkpoint: str = _argument(
         "",
-        "folder of 'invdyn train_grasp' or 'train_planner', for a policy that learned",
-    ),
-    LaunchArgument(
-        "block_pose_model",
+        "folder of 'invdyn train_grasp' or 'invdyn train_planner'; "
+        "default: the shipped one of the policy",
+    )
+    block_pose_model: str = _argument(
         "",
-        "folder of 'invdyn train_block_pose': sees blocks without markers, for every policy; "
+        "folder of 'invdyn train_block_pose', which estimates block poses without markers; "
         "default: the shipped one for policy:=vision, else markers",
-    ),
-    LaunchArgument("episodes", "1", "how many blocks", int, minimum=1),
-    LaunchArgument("camera_pose", "", "file of 'invdyn calibrate'; default: the simulated one's"),
-    LaunchArgument(
-        "noise", "default", "of sensors, camera and plant", choices=("none", "default", "hard")
-    ),
-)
+    )
+    episodes: PositiveInt = _argument(1, "number of episodes, each with one block")
+    camera_pose: str = _argument(
+        "", "file of 'invdyn calibrate'; default: the pose of the simulated camera"
+    )
+    noise: Literal["none", "default", "hard"] = _argument(
+        "default", "noise level of sensors, camera and plant"
+    )
+
+
+def launch_arguments(arguments: type[CommonArguments]) -> Iterator[LaunchArgument]:
+    """Yield the declarations of a graph's launch arguments."""
+    hints = get_type_hints(arguments)
+    for f in fields(arguments):
+        hint, default = hints[f.name], str(f.default)
+        choices = get_args(hint) if get_origin(hint) is Literal else ()
+        if hint is bool:
+            choices, default = tuple(FLAGS), default.lower()
+        kind = "" if choices else hint.__name__
+        yield LaunchArgument(f.name, default, f.metadata["description"], kind, choices)

@@ -13,18 +13,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from invdyn_ros.config import from_strings
 from invdyn_ros.graph.arguments import (
     ARMS,
     FLAGS,
-    GRASP_SIM_ARGUMENTS,
-    TELEOP_ARGUMENTS,
-    LaunchArgument,
-    ParameterValue,
+    CommonArguments,
+    GraspSimArguments,
+    TeleopArguments,
 )
 from invdyn_ros.graph.shipped_weights import find_block_pose_model, find_policy
 from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
 from invdyn_ros.robots.robot import ROBOTS, load_robot, package_file
 
+ParameterValue = bool | int | float | str
 ArgumentValues = dict[str, Any]  # argument name -> parsed value, then also what follows from them
 
 ONNX = ".onnx"  # ending of an exported model
@@ -62,7 +63,7 @@ class Graph:
     """A set of nodes, the arguments they are started with and what must hold between those."""
 
     description: str
-    arguments: tuple[LaunchArgument, ...]
+    arguments: type[CommonArguments]
     nodes: tuple[NodeTemplate, ...]
     resolve_values: Callable[[ArgumentValues], None]
     """Checks the values against each other and adds what follows from them."""
@@ -86,12 +87,8 @@ def resolve(graph_name: str, values: Mapping[str, str]) -> list[NodeSpec]:
         ValueError: unknown graph or argument, a value that is not allowed, a file that is missing.
     """
     graph = find_graph(graph_name)
-    known = {argument.name: argument for argument in graph.arguments}
-    for name in values:
-        if name not in known:
-            raise ValueError(f"unknown argument '{name}'; {graph_name} takes {', '.join(known)}")
-    parsed: ArgumentValues = {n: a.parse(values.get(n, a.default)) for n, a in known.items()}
-    parsed["graph"] = graph_name
+    arguments = from_strings(graph.arguments, values, f"launch arguments of {graph_name}")
+    parsed: ArgumentValues = {**vars(arguments), "graph": graph_name}
     _resolve_common(parsed)
     graph.resolve_values(parsed)
     domain = parsed["domain"]
@@ -138,8 +135,6 @@ def _resolve_common(values: ArgumentValues) -> None:
         raise ValueError(f"there is no driver for a real {arm}; target:=real is for {able}")
     if real and values["lockstep"] == "true":
         raise ValueError("lockstep:=true needs target:=sim; a real arm does not wait")
-    if values["domain"] > 232:
-        raise ValueError(f"domain:={values['domain']} is more than 232, the last ROS domain")
     values["engaged"] = FLAGS.get(values["engage"], not real)
     checkpoint = _find_checkpoint(values["checkpoint"], arm, real)
     values["checkpoint"], values["unit"] = str(checkpoint), _action_unit(checkpoint, arm)
@@ -319,7 +314,7 @@ GRASP_REPORT_PARAMETERS = (
 GRAPHS: dict[str, Graph] = {
     "teleop": Graph(
         "an arm follows the arm of a person in front of a camera",
-        TELEOP_ARGUMENTS,
+        TeleopArguments,
         (
             NodeTemplate("camera", CAMERA_PARAMETERS, lambda values: values["camera_node"]),
             NodeTemplate("pose", ("model", "lockstep")),
@@ -333,7 +328,7 @@ GRAPHS: dict[str, Graph] = {
     ),
     "grasp_sim": Graph(
         "an arm finds a block with its camera, grasps it and carries it to its goal",
-        GRASP_SIM_ARGUMENTS,
+        GraspSimArguments,
         (
             NodeTemplate(
                 "simulator", (*SIMULATOR_PARAMETERS, "scene", "noise", "episode"), _simulated

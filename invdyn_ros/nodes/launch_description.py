@@ -6,6 +6,7 @@ Needs the ROS packages launch and launch_ros, which a launch file can count on.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
 from launch import LaunchContext, LaunchDescription
@@ -13,13 +14,13 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
 from launch.events.process import ProcessExited
 from launch_ros.actions import Node
 
-from invdyn_ros.graph.arguments import LaunchArgument
+from invdyn_ros.graph.arguments import LaunchArgument, launch_arguments
 from invdyn_ros.graph.graph import GRAPHS, NodeSpec, resolve
 
 
 def launch_description(graph_name: str) -> LaunchDescription:
     """Describe a graph: its arguments, and the nodes that follow from their values."""
-    declared = [_declare(argument) for argument in GRAPHS[graph_name].arguments]
+    declared = [_declare(argument) for argument in launch_arguments(GRAPHS[graph_name].arguments)]
     return LaunchDescription([*declared, OpaqueFunction(function=_nodes, args=[graph_name])])
 
 
@@ -33,7 +34,7 @@ def _declare(argument: LaunchArgument) -> DeclareLaunchArgument:
 
 
 def _nodes(context: LaunchContext, graph_name: str) -> list[Node]:
-    known = {argument.name for argument in GRAPHS[graph_name].arguments}
+    known = {field.name for field in fields(GRAPHS[graph_name].arguments)}
     # launch adds configurations of its own, and those of an including file
     given = {k: v for k, v in context.launch_configurations.items() if k in known}
     return [_node(spec) for spec in resolve(graph_name, given)]
