@@ -192,7 +192,7 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path):
         (["--demonstrations.episodes", "5"], "'dagger' asks its teacher"),
         (["--obs-mode", "pixels"], "'dagger' does not learn from pixels; take sac or tqc"),
         (["--algorithm", "sac", "--obs-mode", "pixels"], "demonstrations have no pixels"),
-        (["--obs-mode", "sound"], "observation is 'sound'; it must be"),
+        (["--obs-mode", "sound"], "obs_mode is 'sound'; it must be"),
         (["--total_timesteps.more", "5"], "total_timesteps is no group"),
         (["--config", "FILE"], "unknown field 'total_timestepz'"),
         (["--resume"], "nothing to resume"),

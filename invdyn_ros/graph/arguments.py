@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass
 from typing import (
     TYPE_CHECKING,
     Annotated,
-    Any,
     Literal,
     NamedTuple,
     get_args,
-    get_origin,
     get_type_hints,
 )
 
@@ -20,10 +18,14 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from invdyn_ros.robots.registry import launchable_arms
 
 ARMS = launchable_arms()
-Arm = str if TYPE_CHECKING else Literal[ARMS]
 Auto = Literal["auto", "true", "false"]
 
 FLAGS = {"true": True, "false": False}
+
+if TYPE_CHECKING:
+    Arm = str
+else:
+    Arm = Literal[ARMS]
 
 
 class LaunchArgument(NamedTuple):
@@ -37,94 +39,140 @@ class LaunchArgument(NamedTuple):
     choices: tuple[str, ...]
 
 
-def _argument(default: Any, description: str) -> Any:
-    return field(default=default, metadata={"description": description})
-
-
 @dataclass(frozen=True)
 class CommonArguments:
     """Launch arguments of every graph."""
 
-    arm: Arm = _argument("ur5", "arm to move")
-    target: Literal["sim", "real"] = _argument(
-        "sim", "sim: PyBullet; real: the arm's driver (UR: start ur_robot_driver yourself)"
-    )
-    headless: bool = _argument(True, "false opens PyBullet's window")
-    checkpoint: str = _argument(
-        "", "folder of 'invdyn train' or .onnx of 'invdyn export'; default: the arm's shipped one"
-    )
-    state_predictor: str = _argument(
-        "",
-        "folder of 'invdyn train' with a time-series model that predicts missing joint states; "
-        "default: no command while they are missing",
-    )
-    device: Literal["auto", "cpu", "cuda"] = _argument("auto", "where the model runs")
-    lockstep: Auto = _argument(
-        "auto",
-        "true: the simulator waits for each command, reproducible and as fast as the CPU allows; "
-        "auto: true for a headless grasp_sim, else false",
-    )
-    engage: Auto = _argument(
-        "auto", "start engaged; auto: true in simulation, false on a real arm"
-    )
-    seed: NonNegativeInt = _argument(0, "seed of all random numbers of the simulation")
-    report: str = _argument("", "FILE.json to write at the end, with plots and a video beside it")
-    record: str = _argument("", "new directory for a rosbag2 recording of the run")
-    duration: NonNegativeFloat = _argument(0.0, "end after so many seconds; 0: no limit")
-    domain: Annotated[int, Field(ge=-1, le=232)] = _argument(
-        -1, "ROS domain id, 0 to 232; -1: that of the shell"
-    )
+    arm: Annotated[Arm, Field(description="arm to move")] = "ur5"
+    target: Annotated[
+        Literal["sim", "real"],
+        Field(
+            description="sim: PyBullet; real: the arm's driver (UR: start ur_robot_driver yourself)"
+        ),
+    ] = "sim"
+    headless: Annotated[bool, Field(description="false opens PyBullet's window")] = True
+    checkpoint: Annotated[
+        str,
+        Field(
+            description="folder of 'invdyn train' or .onnx of 'invdyn export'; default: the arm's shipped one"
+        ),
+    ] = ""
+    state_predictor: Annotated[
+        str,
+        Field(
+            description=(
+                "folder of 'invdyn train' with a time-series model that predicts missing joint states; "
+                "default: no command while they are missing"
+            )
+        ),
+    ] = ""
+    device: Annotated[
+        Literal["auto", "cpu", "cuda"], Field(description="where the model runs")
+    ] = "auto"
+    lockstep: Annotated[
+        Auto,
+        Field(
+            description=(
+                "true: the simulator waits for each command, reproducible and as fast as the CPU allows; "
+                "auto: true for a headless grasp_sim, else false"
+            )
+        ),
+    ] = "auto"
+    engage: Annotated[
+        Auto, Field(description="start engaged; auto: true in simulation, false on a real arm")
+    ] = "auto"
+    seed: Annotated[
+        NonNegativeInt, Field(description="seed of all random numbers of the simulation")
+    ] = 0
+    report: Annotated[
+        str, Field(description="FILE.json to write at the end, with plots and a video beside it")
+    ] = ""
+    record: Annotated[
+        str, Field(description="new directory for a rosbag2 recording of the run")
+    ] = ""
+    duration: Annotated[
+        NonNegativeFloat, Field(description="end after so many seconds; 0: no limit")
+    ] = 0.0
+    domain: Annotated[
+        int, Field(ge=-1, le=232, description="ROS domain id, 0 to 232; -1: that of the shell")
+    ] = -1
 
 
 @dataclass(frozen=True)
 class TeleopArguments(CommonArguments):
     """Launch arguments of teleop."""
 
-    video: str = _argument("", "video file in place of a camera, played at its own frame rate")
-    camera: str = _argument(
-        "", "index of the camera (default 0), or none: images come from /camera/image_raw"
-    )
-    loop: bool = _argument(False, "start the video again at its end")
-    max_size: Annotated[int, Field(ge=32)] = _argument(480, "longest side of the image [px]")
-    pose_model: str = _argument("", "pose_landmarker_*.task file; default: MediaPipe's own model")
-    side: Literal["left", "right"] = _argument("left", "which arm of the person to follow")
+    video: Annotated[
+        str, Field(description="video file in place of a camera, played at its own frame rate")
+    ] = ""
+    camera: Annotated[
+        str,
+        Field(
+            description="index of the camera (default 0), or none: images come from /camera/image_raw"
+        ),
+    ] = ""
+    loop: Annotated[bool, Field(description="start the video again at its end")] = False
+    max_size: Annotated[int, Field(ge=32, description="longest side of the image [px]")] = 480
+    pose_model: Annotated[
+        str, Field(description="pose_landmarker_*.task file; default: MediaPipe's own model")
+    ] = ""
+    side: Annotated[
+        Literal["left", "right"], Field(description="which arm of the person to follow")
+    ] = "left"
 
 
 @dataclass(frozen=True)
 class GraspSimArguments(CommonArguments):
     """Launch arguments of grasp_sim."""
 
-    policy: Literal["scripted", "learned", "vision", "planned", "none"] = _argument(
-        "scripted",
-        "policy that moves the arm; none: another node publishes /joint_target and "
-        "/gripper/command",
-    )
-    policy_checkpoint: str = _argument(
-        "",
-        "folder of 'invdyn train_grasp' or 'invdyn train_planner'; "
-        "default: the shipped one of the policy",
-    )
-    block_pose_model: str = _argument(
-        "",
-        "folder of 'invdyn train_block_pose', which estimates block poses without markers; "
-        "default: the shipped one for policy:=vision, else markers",
-    )
-    episodes: PositiveInt = _argument(1, "number of episodes, each with one block")
-    camera_pose: str = _argument(
-        "", "file of 'invdyn calibrate'; default: the pose of the simulated camera"
-    )
-    noise: Literal["none", "default", "hard"] = _argument(
-        "default", "noise level of sensors, camera and plant"
-    )
+    policy: Annotated[
+        Literal["scripted", "learned", "vision", "planned", "none"],
+        Field(
+            description=(
+                "policy that moves the arm; none: another node publishes /joint_target and "
+                "/gripper/command"
+            )
+        ),
+    ] = "scripted"
+    policy_checkpoint: Annotated[
+        str,
+        Field(
+            description=(
+                "folder of 'invdyn train_grasp' or 'invdyn train_planner'; "
+                "default: the shipped one of the policy"
+            )
+        ),
+    ] = ""
+    block_pose_model: Annotated[
+        str,
+        Field(
+            description=(
+                "folder of 'invdyn train_block_pose', which estimates block poses without markers; "
+                "default: the shipped one for policy:=vision, else markers"
+            )
+        ),
+    ] = ""
+    episodes: Annotated[
+        PositiveInt, Field(description="number of episodes, each with one block")
+    ] = 1
+    camera_pose: Annotated[
+        str,
+        Field(description="file of 'invdyn calibrate'; default: the pose of the simulated camera"),
+    ] = ""
+    noise: Annotated[
+        Literal["none", "default", "hard"],
+        Field(description="noise level of sensors, camera and plant"),
+    ] = "default"
 
 
 def launch_arguments(arguments: type[CommonArguments]) -> Iterator[LaunchArgument]:
     """Yield the declarations of a graph's launch arguments."""
-    hints = get_type_hints(arguments)
-    for f in fields(arguments):
-        hint, default = hints[f.name], str(f.default)
-        choices = get_args(hint) if get_origin(hint) is Literal else ()
-        if hint is bool:
-            choices, default = tuple(FLAGS), default.lower()
-        kind = "" if choices else hint.__name__
-        yield LaunchArgument(f.name, default, f.metadata["description"], kind, choices)
+    for name, hint in get_type_hints(arguments, include_extras=True).items():
+        value_type = get_args(hint)[0]
+        choices = get_args(value_type) or (tuple(FLAGS) if value_type is bool else ())
+        default = str(getattr(arguments, name))
+        if value_type is bool:
+            default = default.lower()
+        info = next(item for item in hint.__metadata__ if getattr(item, "description", None))
+        kind = "" if choices else value_type.__name__
+        yield LaunchArgument(name, default, info.description, kind, choices)
