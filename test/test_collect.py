@@ -13,7 +13,7 @@ from oracle import exciting, robot
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from test_rosbag import record
-from test_sequence import arrays, save_hdf5, save_npz
+from test_sequence_files import arrays, save_hdf5, save_npz
 
 from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import read_dataset, write_dataset

@@ -55,7 +55,7 @@ def test_report_has_every_field_of_the_contract(report: dict) -> None:
 
 
 def test_report_counts_only_unseen_motion(report: dict) -> None:
-    assert report["split"] == {"by": "trajectory", "train": 2000, "test": 500, "duplicates": 0}
+    assert report["split"] == {"group_by": "trajectory", "train": 2000, "test": 500, "duplicates": 0}
 
 
 def test_exact_model_beats_all_baselines(report: dict) -> None:
@@ -72,7 +72,7 @@ def test_plots_are_pictures(report: dict, folder: Path) -> None:
 def test_dataset_never_seen_counts_whole(folder: Path, tmp_path: Path) -> None:
     model, ur5 = load(folder / "model"), robot("ur5")
     found = evaluate(model, [exciting(ur5, 77, 0.008, 2.0)])
-    assert found["split"] == {"by": "dataset", "train": 1500, "test": 250, "duplicates": None}
+    assert found["split"] == {"group_by": "dataset", "train": 1500, "test": 250, "duplicates": None}
     assert found["nmse"]["mean"] < 1e-5
 
 
@@ -184,6 +184,6 @@ def test_identified_model_explains_a_real_ur10(tmp_path: Path) -> None:
     config = parse_config({"family": "rigid_body"}, "test")
     model = train(config, tmp_path / "data", tmp_path / "model")
     found = evaluate(model, parts)
-    assert found["split"]["by"] == "time"
+    assert found["split"]["group_by"] == "time"
     assert found["nmse"]["mean"] < 0.02  # the authors' own model: .0292
     assert found["nmse"]["ci95"][1] < found["baselines"]["rigid_body"]["nmse"]["ci95"][0]

@@ -79,7 +79,6 @@ def test_packages_are_few_and_each_says_what_it_is():
         assert first, f"{folder} does not say what it is for"
 
 
-@pytest.mark.xfail(reason="evaluate.py draws its own plots", strict=True)
 def test_no_package_or_subpackage_imports_itself_through_others():
     @cache
     def below(package):

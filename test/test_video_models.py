@@ -11,7 +11,8 @@ from synthetic_videos import SIDE, film
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.data.windows import split, windows
-from invdyn_ros.evaluation.evaluate import evaluate
+from invdyn_ros.evaluation.evaluate import evaluate, predict_split
+from invdyn_ros.evaluation.plots.evaluation import plot_evaluation
 from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.augmentation import (
     WRIST_JOINTS,
@@ -220,7 +221,7 @@ def test_family_learns_a_moving_patch_and_its_report_says_so(family: str, tmp_pa
     model = train(parse_config(fields, ""), tmp_path / "data", tmp_path / "out")
     report = evaluate(model, read_dataset(tmp_path / "data").trajectories)
     rows = report["baselines"]
-    assert report["split"]["by"] == "video"
+    assert report["split"]["group_by"] == "video"
     assert report["nmse"]["mean"] < 0.3 < 0.8 < rows["untrained"]["nmse"]["mean"]
     assert {"zero", "mean", "hold_last"} < rows.keys()
     assert report["split"]["test"] == 2 * 29  # the first picture of a video has none before it
@@ -230,7 +231,7 @@ def test_plots_of_a_video_show_its_actions_beside_it(tmp_path: Path) -> None:
     model = make("cnn")
     known = {"target_mean": [0.0, 0.0], "samples": {"train": 0}}
     model.meta = replace(model.meta, data=known)
-    evaluate(model, [film(1, 11)], tmp_path)
+    plot_evaluation(tmp_path, model, predict_split(model, [film(1, 11)]))
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["actions_0.png", "video_0.mp4"]
     info = read_video_info(tmp_path / "video_0.mp4")

@@ -9,8 +9,13 @@ from typing import Literal
 
 from invdyn_ros.cli.options import parse
 from invdyn_ros.data.dataset import read_dataset
+<<<<<<< HEAD
 from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models.checkpoint import load, write_atomically
+=======
+from invdyn_ros.evaluation.evaluate import evaluation_report, predict_split
+from invdyn_ros.models.checkpoint import load, write_whole
+>>>>>>> 1c7c39c (Draw evaluation plots in the caller; rename test files)
 from invdyn_ros.robots.robot import load_robot
 
 
@@ -47,7 +52,12 @@ def main(argv: list[str] | None = None) -> int:
             f"{options.data} is of '{info.robot}'; {options.checkpoint} is a model of "
             f"'{model.meta.robot}'"
         )
-    report = evaluate(model, trajectories, options.plots)
+    predicted = predict_split(model, trajectories)
+    if options.plots is not None:
+        from invdyn_ros.evaluation.plots.evaluation import plot_evaluation  # imports matplotlib
+
+        plot_evaluation(options.plots, model, predicted)
+    report = evaluation_report(model, predicted)
     options.report.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(options.report, (json.dumps(report, indent=2) + "\n").encode())
     print(summary(report))
@@ -57,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
 def summary(report: dict) -> str:
     """Return the report in a few lines."""
     lines = [
-        f"{report['family']}: {report['split']['test']} test samples by {report['split']['by']}"
+        f"{report['family']}: {report['split']['test']} test samples by {report['split']['group_by']}"
     ]
     rows = {"model": report} | report["baselines"]
     for name, row in rows.items():

@@ -61,7 +61,7 @@ def markdown(comparison: Mapping[str, Any]) -> str:
     best, samples = comparison["best"], comparison["val_samples"]
     about = (
         f"{comparison['data']}: {comparison['robot']}, target {comparison['target']}; "
-        f"{split['test']} test and {samples} validation samples by {split['by']}, "
+        f"{split['test']} test and {samples} validation samples by {split['group_by']}, "
         f"{split['duplicates']} duplicates. Intervals: bootstrap over trajectories, or over "
         "blocks of time where there are few."
     )

@@ -55,7 +55,7 @@ def _footnote(comparison: Mapping[str, Any]) -> str:
     best, split = comparison["best"], comparison["split"]
     return (
         f"Best: {best['family']}, {best['reason']}.\n{split['test']} test samples, split by "
-        f"{split['by']}; whiskers: 95% bootstrap interval; dots: every seed; grey: not learned."
+        f"{split['group_by']}; whiskers: 95% bootstrap interval; dots: every seed; grey: not learned."
     )
 
 
