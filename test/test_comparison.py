@@ -158,7 +158,7 @@ def judged(name: str, valid: float, test: float, like: TrainedRun) -> TrainedRun
         part | {"nmse": part["nmse"] | {"mean": mean, "ci95": [0.9 * mean, 1.1 * mean]}}
         for part, mean in ((like.val, valid), (like.test, test))
     ]
-    return like._replace(checkpoint=Path(name), valid=errors[0], test=errors[1])
+    return like._replace(checkpoint=Path(name), val=errors[0], test=errors[1])
 
 
 def test_validation_decides_and_test_only_reports(folder: Path, tmp_path: Path) -> None:

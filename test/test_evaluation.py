@@ -38,9 +38,7 @@ def report(folder: Path) -> dict:
 
 
 def test_report_has_every_field_of_the_contract(report: dict) -> None:
-    wanted = (
-        "family action_unit joint_names split nmse rmse baselines calibration latency_us seconds"
-    )
+    wanted = "family action_unit joint_names split nmse rmse baselines uncertainty_calibration latency_us seconds"
     assert set(wanted.split()) <= set(report)
     assert set(report["split"]) == {"by", "train", "test", "duplicates"}
     assert set(report["baselines"]) == {"zero", "mean", "hold_last", "rigid_body"}
@@ -55,7 +53,12 @@ def test_report_has_every_field_of_the_contract(report: dict) -> None:
 
 
 def test_report_counts_only_unseen_motion(report: dict) -> None:
-    assert report["split"] == {"group_by": "trajectory", "train": 2000, "test": 500, "duplicates": 0}
+    assert report["split"] == {
+        "group_by": "trajectory",
+        "train": 2000,
+        "test": 500,
+        "duplicates": 0,
+    }
 
 
 def test_exact_model_beats_all_baselines(report: dict) -> None:
@@ -72,7 +75,12 @@ def test_plots_are_pictures(report: dict, folder: Path) -> None:
 def test_dataset_never_seen_counts_whole(folder: Path, tmp_path: Path) -> None:
     model, ur5 = load(folder / "model"), robot("ur5")
     found = evaluate(model, [exciting(ur5, 77, 0.008, 2.0)])
-    assert found["split"] == {"group_by": "dataset", "train": 1500, "test": 250, "duplicates": None}
+    assert found["split"] == {
+        "group_by": "dataset",
+        "train": 1500,
+        "test": 250,
+        "duplicates": None,
+    }
     assert found["nmse"]["mean"] < 1e-5
 
 

@@ -9,13 +9,8 @@ from typing import Literal
 
 from invdyn_ros.cli.options import parse
 from invdyn_ros.data.dataset import read_dataset
-<<<<<<< HEAD
-from invdyn_ros.evaluation.evaluate import evaluate
-from invdyn_ros.models.checkpoint import load, write_atomically
-=======
 from invdyn_ros.evaluation.evaluate import evaluation_report, predict_split
-from invdyn_ros.models.checkpoint import load, write_whole
->>>>>>> 1c7c39c (Draw evaluation plots in the caller; rename test files)
+from invdyn_ros.models.checkpoint import load, write_atomically
 from invdyn_ros.robots.robot import load_robot
 
 
