@@ -33,7 +33,8 @@ ROSDEP_KEYS = {
     "std_msgs", "std_srvs", "tf2_ros_py", "trajectory_msgs", "visualization_msgs",
     "python3-gymnasium-pip", "python3-h5py", "python3-matplotlib", "python3-mediapipe-pip",
     "python3-mujoco-pip", "python3-numpy", "python3-onnxruntime-pip", "python3-opencv",
-    "python3-pil", "python3-pybullet-pip", "python3-pytest", "python3-rosbags-pip",
+    "python3-pil", "python3-pybullet-pip", "python3-pydantic", "python3-pytest",
+    "python3-rosbags-pip",
     "python3-scipy", "python3-smbus2", "python3-stable-baselines3-pip", "python3-torch",
     "python3-tqdm", "python3-yaml",
 }  # fmt: skip
