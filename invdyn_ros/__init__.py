@@ -1,3 +1,3 @@
-"""Learned inverse dynamics for robot arms: motion in, actions out."""
+"""Learned inverse dynamics of robot arms: maps motion to actions."""
 
 __version__ = "0.2.0"

@@ -1,4 +1,4 @@
-"""`python -m invdyn_ros VERB ...` is `invdyn VERB ...`."""
+"""Entry point of `python -m invdyn_ros`, the same as the command `invdyn`."""
 
 from invdyn_ros.cli import main
 

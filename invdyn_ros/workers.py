@@ -1,4 +1,4 @@
-"""Work for several processes: jobs enter; their results leave, in the order of the jobs."""
+"""Parallel map over worker processes that returns results in order."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ R = TypeVar("R")
 
 
 def parallel_map(run: Callable[[J], R], jobs: Sequence[J], workers: int) -> Iterator[R]:
-    """Yield what `run` makes of each job; results do not depend on the number of workers.
+    """Yield `run(job)` for each job, in order; results do not depend on the number of workers.
 
     Args:
-        run: a function that another process can be given.
-        jobs: its arguments.
-        workers: processes that run it, each on one thread; 1: this one.
+        run: picklable function.
+        jobs: picklable arguments, one per call.
+        workers: number of processes, each with one thread; 1 runs the jobs in this process.
 
     Raises:
-        ValueError: less than one worker.
+        ValueError: `workers` is less than 1.
     """
     if workers < 1:
         raise ValueError(f"workers is {workers}; it must be at least 1")
@@ -40,6 +40,6 @@ def parallel_map(run: Callable[[J], R], jobs: Sequence[J], workers: int) -> Iter
 
 
 def _start_worker() -> None:
-    """End at Ctrl-C without a word, that is the parent's; leave the other cores to the others."""
+    """Exit silently at Ctrl-C, which the parent reports, and use a single thread."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     torch.set_num_threads(1)

@@ -240,7 +240,7 @@ def test_missing_urdf_is_one_clear_line(tmp_path):
         (
             "<robot><link name='a'/><link name='b'/><joint name='j' type='fixed'>"
             "<parent link='b'/><child link='b'/></joint></robot>",
-            r"links \['b'\] do not hang on the root link 'a'",
+            r"links \['b'\] are not connected to the root link 'a'",
         ),
     ],
 )

@@ -1,14 +1,14 @@
-"""Rigid-body torques of many motions at once: few large operations on rows as long as the batch.
+"""Batched recursive Newton-Euler algorithm for large batches.
 
-The recursive Newton-Euler algorithm (Luh, Walker, Paul 1980; Featherstone 2008, ch. 5), with each
-link's frame turned so that its joint's axis is z. But for the joints' own motion, all of it is
-linear in the 15 features of a link,
+After Luh, Walker, Paul 1980 and Featherstone 2008, ch. 5, with each link frame rotated so that its
+joint axis is z. Apart from the motion of the joints themselves, all steps are linear in the 15
+features of a link,
 
     F = [w, dw, a, w w^T]   angular velocity and acceleration, the origin's acceleration - gravity
 
-so every link takes three products with constant matrices: F of the parent to the motion of the
-link's frame, F to the link's wrench, and that wrench to the parent's. The batch is the last axis,
-where memory is contiguous.
+so each link takes three products with constant matrices: the parent's features to the motion of
+the link frame, the features to the link's wrench, and that wrench to the parent's frame. The batch
+is the last axis, where memory is contiguous.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-NUM_FEATURES = 15  # x of (w, dw, a), y of them, z of them, then xx, xy, xz, yy, yz, zz of w w^T
+from invdyn_ros.typing import Array
+
+NUM_FEATURES = 15  # x, then y, then z of (w, dw, a); then xx, xy, xz, yy, yz, zz of w w^T
 PRODUCT_INDICES = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 
 
 class NewtonEuler(nn.Module):
-    """Torques of a tree of joints, fast for large batches and differentiable."""
+    """Differentiable inverse dynamics of a kinematic tree, fast for large batches."""
 
     motion_maps: Tensor
     wrench_maps: Tensor
@@ -35,33 +37,33 @@ class NewtonEuler(nn.Module):
         self,
         parents: Sequence[int],
         order: Sequence[int],
-        transforms: np.ndarray,
-        axes: np.ndarray,
+        transforms: Array,
+        axes: Array,
         prismatic: Sequence[bool],
-        basis: np.ndarray,
+        basis: Array,
         gravity: Sequence[float],
         dtype: torch.dtype,
     ) -> None:
-        """Prepare the constant matrices.
+        """Precompute the constant matrices.
 
         Args:
-            parents: (n,) index of the joint before each one, -1 for the base.
-            order: joints, each after its parent.
+            parents: (n,) index of the parent of each joint, -1 for the base.
+            order: joint indices sorted so that each comes after its parent.
             transforms: (n, 4, 4) pose of each joint at zero in the frame of its parent.
-            axes: (n, 3) unit axis in the joint's own frame.
-            prismatic: (n,) whether the joint slides.
+            axes: (n, 3) unit axis in the joint frame.
+            prismatic: (n,) whether the joint is prismatic.
             basis: (10, 4, 4) pseudo-inertia of each inertial parameter.
             gravity: (3,) [m/s2] in the base frame.
-            dtype: of all tensors.
+            dtype: floating type of all tensors.
         """
         super().__init__()
         self.parents, self.order = tuple(parents), tuple(order)
-        self.prismatic = tuple(bool(slides) for slides in prismatic)
+        self.prismatic = tuple(bool(flag) for flag in prismatic)
         rotations = [_rotation_from_z(axis) for axis in axes]
         motion_maps, wrench_maps, force_maps = [], [], []
         for k, parent in enumerate(self.parents):
-            before = np.eye(4) if parent < 0 else rotations[parent]
-            T = before.T @ transforms[k] @ rotations[k]
+            parent_rotation = np.eye(4) if parent < 0 else rotations[parent]
+            T = parent_rotation.T @ transforms[k] @ rotations[k]
             motion_maps.append(_motion_map(T))
             wrench_maps.append(_wrench_maps(rotations[k].T @ basis @ rotations[k]))
             force_maps.append(_force_map(T))
@@ -78,44 +80,50 @@ class NewtonEuler(nn.Module):
             self.register_buffer(name, tensor, persistent=False)
 
     def forward(self, q: Tensor, qd: Tensor, qdd: Tensor, inertial: Tensor) -> Tensor:
-        """Return the torques (n, B) of motions (n, B), each, for inertial parameters (n, 10)."""
-        weigh = torch.einsum("kj,kjrf->krf", inertial, self.wrench_maps)  # (n, 6, 15)
+        """Return the torques (n, B) of a batch of motions.
+
+        Args:
+            q: (n, B) joint positions [rad or m].
+            qd: (n, B) joint velocities.
+            qdd: (n, B) joint accelerations.
+            inertial: (n, 10) inertial parameters of the links.
+        """
+        wrench_maps = torch.einsum("kj,kjrf->krf", inertial, self.wrench_maps)  # (n, 6, 15)
         sine, cosine = q.sin(), q.cos()
         features: dict[int, Tensor] = {-1: self.base_features}
         wrenches: dict[int, Tensor] = {}
         for k in self.order:
-            moved = (
-                self.motion_maps[k] @ features[self.parents[k]]
-            )  # (9, B), or (9, 1) from the base
+            # (9, B), or (9, 1) from the base
+            motion = self.motion_maps[k] @ features[self.parents[k]]
             if self.prismatic[k]:
-                features[k] = _prismatic_features(moved, q[k], qd[k], qdd[k])
+                features[k] = _prismatic_features(motion, q[k], qd[k], qdd[k])
             else:
-                features[k] = _revolute_features(moved, sine[k], cosine[k], qd[k], qdd[k])
-            wrenches[k] = weigh[k] @ features[k]
+                features[k] = _revolute_features(motion, sine[k], cosine[k], qd[k], qdd[k])
+            wrenches[k] = wrench_maps[k] @ features[k]
         torques: dict[int, Tensor] = {}
         for k in reversed(self.order):
-            x, y, z = wrenches[k].split(2)  # each force, moment
+            x, y, z = wrenches[k].split(2)  # (force, moment) along each axis
             torques[k] = z[0] if self.prismatic[k] else z[1]
             if (parent := self.parents[k]) < 0:
                 continue
             if self.prismatic[k]:
-                turned = torch.stack([x[0], x[1] - q[k] * y[0], y[0], y[1] + q[k] * x[0], *z])
+                wrench = torch.stack([x[0], x[1] - q[k] * y[0], y[0], y[1] + q[k] * x[0], *z])
             else:
                 s, c = sine[k], cosine[k]
                 x, y = torch.addcmul(c * x, s, y, value=-1), torch.addcmul(c * y, s, x)
-                turned = torch.cat([x, y, z])
-            wrenches[parent] = torch.addmm(wrenches[parent], self.force_maps[k], turned)
+                wrench = torch.cat([x, y, z])
+            wrenches[parent] = torch.addmm(wrenches[parent], self.force_maps[k], wrench)
         return torch.stack([torques[k] for k in range(len(torques))])
 
 
-def _revolute_features(moved: Tensor, s: Tensor, c: Tensor, qd: Tensor, qdd: Tensor) -> Tensor:
-    """Return the features (15, B) behind a joint that turns about z."""
-    x, y, z = moved.split(3)
+def _revolute_features(motion: Tensor, s: Tensor, c: Tensor, qd: Tensor, qdd: Tensor) -> Tensor:
+    """Return the features (15, B) of a link behind a revolute joint about z."""
+    x, y, z = motion.split(3)
     wx, dx, ax = torch.addcmul(c * x, s, y)
     wy, dy, ay = torch.addcmul(c * y, s, x, value=-1)
     wz, dz, az = z
     wz = wz + qd
-    first = [
+    linear = [
         wx,
         torch.addcmul(dx, wy, qd),
         ax,
@@ -125,12 +133,12 @@ def _revolute_features(moved: Tensor, s: Tensor, c: Tensor, qd: Tensor, qdd: Ten
         wz,
         dz + qdd,
     ]
-    return torch.stack([*first, az.expand_as(qd), *_outer_products(wx, wy, wz)])
+    return torch.stack([*linear, az.expand_as(qd), *_outer_products(wx, wy, wz)])
 
 
-def _prismatic_features(moved: Tensor, q: Tensor, qd: Tensor, qdd: Tensor) -> Tensor:
-    """Return the features (15, B) behind a joint that slides along z."""
-    wx, dx, ax, wy, dy, ay, wz, dz, az = moved.expand(-1, len(q))
+def _prismatic_features(motion: Tensor, q: Tensor, qd: Tensor, qdd: Tensor) -> Tensor:
+    """Return the features (15, B) of a link behind a prismatic joint along z."""
+    wx, dx, ax, wy, dy, ay, wz, dz, az = motion.expand(-1, len(q))
     products = _outer_products(wx, wy, wz)
     xx, _, xz, yy, yz, _ = products
     ax = ax + q * (dy + xz) + 2 * qd * wy
@@ -144,8 +152,8 @@ def _outer_products(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
     return [w[i] * w[j] for i, j in PRODUCT_INDICES]
 
 
-def _unit_features() -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """Return w, dw, a (3,) and w w^T (3, 3) for each of the 15 features alone."""
+def _unit_features() -> list[tuple[Array, Array, Array, Array]]:
+    """Return (w, dw, a, w w^T) for each of the 15 unit vectors of features."""
     units = []
     for row in range(9):
         parts = np.zeros((3, 3))
@@ -158,25 +166,25 @@ def _unit_features() -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
     return units
 
 
-def _motion_map(T: np.ndarray) -> np.ndarray:
-    """Return (9, 15): F of a link to x, y, z of (w, dw, a) of a frame at pose T (4, 4) on it."""
+def _motion_map(T: Array) -> Array:
+    """Return the map (9, 15) from a link's features to (w, dw, a) of a frame at pose T on it."""
     R, p = T[:3, :3], T[:3, 3]
     columns = []
     for w, dw, a, S in _unit_features():
-        there = a + np.cross(dw, p) + S @ p - np.trace(S) * p
-        columns.append(np.stack([R.T @ w, R.T @ dw, R.T @ there], axis=1).ravel())
+        acceleration = a + np.cross(dw, p) + S @ p - np.trace(S) * p
+        columns.append(np.stack([R.T @ w, R.T @ dw, R.T @ acceleration], axis=1).ravel())
     return np.stack(columns, axis=1)
 
 
-def _wrench_maps(J: np.ndarray) -> np.ndarray:
-    """Return (N, 6, 15): F to x, y, z of (force, moment), of links of pseudo-inertia (N, 4, 4)."""
+def _wrench_maps(J: Array) -> Array:
+    """Return the maps (N, 6, 15) from features to wrench for pseudo-inertias J (N, 4, 4)."""
     _, dw, a, S = (np.stack(parts) for parts in zip(*_unit_features(), strict=True))
     mass, first, second = J[:, 3:, 3:], J[:, None, :3, 3], J[:, :3, :3]
     trace = np.trace(second, axis1=1, axis2=2)[:, None, None]
     inertia = trace * np.eye(3) - second
-    spread = np.trace(S, axis1=1, axis2=2)[:, None]
-    pulled = (S @ first[..., None])[..., 0] - spread * first  # (N, 15, 3)
-    force = mass * a + np.cross(dw, first) + pulled
+    trace_S = np.trace(S, axis1=1, axis2=2)[:, None]
+    centrifugal = (S @ first[..., None])[..., 0] - trace_S * first  # (N, 15, 3)
+    force = mass * a + np.cross(dw, first) + centrifugal
     P = S @ inertia[:, None]  # (N, 15, 3, 3)
     gyroscopic = np.stack(
         [P[..., i, j] - P[..., j, i] for i, j in ((1, 2), (2, 0), (0, 1))], axis=-1
@@ -185,8 +193,8 @@ def _wrench_maps(J: np.ndarray) -> np.ndarray:
     return np.stack([force, moment], axis=-1).reshape(len(J), -1, 6).swapaxes(1, 2)
 
 
-def _force_map(T: np.ndarray) -> np.ndarray:
-    """Return (6, 6): x, y, z of (force, moment) in a frame at pose T to those about the origin."""
+def _force_map(T: Array) -> Array:
+    """Return the map (6, 6) from a wrench in a frame at pose T to the wrench about the origin."""
     R, p = T[:3, :3], T[:3, 3]
     columns = []
     for row in range(6):
@@ -197,8 +205,8 @@ def _force_map(T: np.ndarray) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def _rotation_from_z(axis: np.ndarray) -> np.ndarray:
-    """Return a rotation (4, 4) that takes z to a unit axis."""
+def _rotation_from_z(axis: Array) -> Array:
+    """Return a rotation (4, 4) that maps z to a unit axis."""
     T = np.eye(4)
     if not np.allclose(axis, T[2, :3]):
         side = np.cross(axis, np.eye(3)[np.argmin(np.abs(axis))])

@@ -1,7 +1,7 @@
-"""Rigid-body inverse dynamics in torch: a URDF and joint motion enter, joint torques leave.
+"""Batched, differentiable rigid-body inverse dynamics of a URDF in PyTorch.
 
-Few motions are soonest done with all links at once, with homogeneous matrices in the base frame,
-many with the recursion of `newton_euler`. The first is after
+Small batches are computed for all links at once with homogeneous matrices in the base frame, large
+batches with the recursion of `newton_euler`. The former is after
 
 - J. J. Uicker, "On the dynamic analysis of spatial linkages using 4x4 matrices", 1965, in the
   form of Hollerbach, "A recursive Lagrangian formulation of manipulator dynamics", 1980;
@@ -10,10 +10,10 @@ many with the recursion of `newton_euler`. The first is after
   1986 (torque is linear in the ten inertial parameters of each link), with the parameters as a
   pseudo-inertia matrix: Wensing, Kim, Slotine, 2018, eq. 8.
 
-Joint i moves all it carries by the constant twist matrix S_i (4, 4). With T_k the pose of link k
-and J_k its pseudo-inertia (the integral of x x^T dm over its points x = (x, y, z, 1)),
+Joint i moves the links behind it by the constant twist matrix S_i (4, 4). With T_k the pose of link
+k and J_k its pseudo-inertia (the integral of x x^T dm over its points x = (x, y, z, 1)),
 
-    V_k = sum of S_j qd_j,  A_k = sum of S_j qdd_j + [V_j, S_j] qd_j,      j up to and with k
+    V_k = sum of S_j qd_j,  A_k = sum of S_j qdd_j + [V_j, S_j] qd_j,      j from the base up to k
     T_k'' = (A_k + V_k V_k) T_k                                            gravity included
     tau_i = <S_i, sum of T_k'' J_k T_k^T>                                  k from i outwards
 """
@@ -30,13 +30,14 @@ from torch import Tensor, nn
 
 from invdyn_ros.robots.newton_euler import NewtonEuler
 from invdyn_ros.robots.urdf import MOVABLE_TYPES, UrdfTree
+from invdyn_ros.typing import Array
 
-RECURSION_MIN_BATCH = 64  # motions from which on the recursion is faster than all links at once
-CHUNK_SIZE = {"cpu": 2048, "cuda": 2**18}  # motions at once: what caches hold, what memory holds
+RECURSION_MIN_BATCH = 64  # smallest batch for which the recursion is faster
+CHUNK_SIZE = {"cpu": 2048, "cuda": 2**18}  # motions per chunk; fits the cache, or the GPU memory
 
 
 class LinkMotion(NamedTuple):
-    """How the links move."""
+    """Poses, twists and accelerations of all links."""
 
     T: Tensor  # (..., n, 4, 4) link poses in the base frame
     S: Tensor  # (..., n, 4, 4) joint twists in the base frame
@@ -61,35 +62,35 @@ class RigidBodyTree(nn.Module):
     def __init__(
         self,
         parents: Sequence[int],
-        transforms: np.ndarray,
-        axes: np.ndarray,
+        transforms: Array,
+        axes: Array,
         prismatic: Sequence[bool],
-        inertial: np.ndarray,
+        inertial: Array,
         gravity: Sequence[float] = (0.0, 0.0, -9.81),
         dtype: torch.dtype = torch.float64,
     ) -> None:
-        """Describe the tree; `from_urdf` does it for a URDF.
+        """Create the tree from its parameters; see `from_urdf`.
 
         Args:
-            parents: (n,) index of the joint before each one, -1 for the base.
+            parents: (n,) index of the parent of each joint, -1 for the base.
             transforms: (n, 4, 4) pose of each joint at zero in the frame of its parent.
-            axes: (n, 3) unit axis in the joint's own frame.
-            prismatic: (n,) whether the joint slides.
-            inertial: (n, 10) see `inertial` of `from_urdf`.
+            axes: (n, 3) unit axis in the joint frame.
+            prismatic: (n,) whether the joint is prismatic.
+            inertial: (n, 10) inertial parameters, see `from_urdf`.
             gravity: (3,) [m/s2] in the base frame.
-            dtype: of all tensors.
+            dtype: floating type of all tensors.
         """
         super().__init__()
         self.parents = tuple(parents)
         self.order = _topological_order(self.parents)
-        pull = np.zeros((4, 4))
-        pull[:3, 3] = gravity
+        gravity_matrix = np.zeros((4, 4))
+        gravity_matrix[:3, 3] = gravity
         constants = {
             "transforms": _pose_coefficients(transforms, axes, prismatic),
             "axes": _screw_axes(axes, prismatic),
             "ancestors": _ancestors(self.parents, self.order),
             "twist_basis": _TWIST_BASIS,
-            "gravity": pull,
+            "gravity": gravity_matrix,
             "pseudo_inertia_basis": _PSEUDO_INERTIA_BASIS,
         }
         for name, value in constants.items():
@@ -108,13 +109,19 @@ class RigidBodyTree(nn.Module):
         gravity: Sequence[float] = (0.0, 0.0, -9.81),
         dtype: torch.dtype = torch.float64,
     ) -> RigidBodyTree:
-        """Read the tree of `joint_names`; all other joints are fixed at zero.
+        """Create the tree of `joint_names` from a URDF; all other joints are fixed at zero.
 
         `inertial` (n, 10) holds m [kg], m c [kg m] and Ixx, Ixy, Ixz, Iyy, Iyz, Izz [kg m2] about
-        the origin of the link's frame, of all that joint i carries rigidly.
+        the origin of the link frame, of all links rigidly attached behind joint i.
+
+        Args:
+            xml: text of the URDF.
+            joint_names: the n joints of the tree, in the order of all inputs and outputs.
+            gravity: (3,) [m/s2] in the base frame.
+            dtype: floating type of all tensors.
 
         Raises:
-            ValueError: no URDF, a joint is missing or does not move, or moves a link without
+            ValueError: there is no URDF, a joint is missing or fixed, or a moving link has no
                 inertia.
         """
         if not xml:
@@ -130,10 +137,10 @@ class RigidBodyTree(nn.Module):
                 raise ValueError(f"joint '{name}' is {kind}; it must be one of {MOVABLE_TYPES}")
         tree.check_inertias(names)
         joints = [tree.joints[name] for name in names]
-        before = [tree.moving_ancestor(joint.parent, names) for joint in joints]
+        parents = [tree.moving_ancestor(joint.parent, names) for joint in joints]
         return cls(
-            parents=[names.index(name) if name is not None else -1 for name, _ in before],
-            transforms=np.stack([T @ j.T for (_, T), j in zip(before, joints, strict=True)]),
+            parents=[names.index(name) if name is not None else -1 for name, _ in parents],
+            transforms=np.stack([T @ j.T for (_, T), j in zip(parents, joints, strict=True)]),
             axes=np.stack([joint.axis for joint in joints]),
             prismatic=[joint.type == "prismatic" for joint in joints],
             inertial=np.stack(
@@ -144,7 +151,14 @@ class RigidBodyTree(nn.Module):
         )
 
     def torque(self, q: Tensor, qd: Tensor, qdd: Tensor, inertial: Tensor | None = None) -> Tensor:
-        """Return the joint torques (..., n) of a motion, for other parameters (n, 10) if given."""
+        """Return the joint torques (..., n) of a motion.
+
+        Args:
+            q: (..., n) joint positions.
+            qd: (..., n) joint velocities.
+            qdd: (..., n) joint accelerations.
+            inertial: (n, 10) inertial parameters to use instead of `self.inertial`.
+        """
         inertial = self.inertial if inertial is None else inertial
         if math.prod(q.shape[:-1]) >= RECURSION_MIN_BATCH:
             rows = (x.reshape(-1, x.shape[-1]).T for x in (q, qd, qdd))  # (n, B)
@@ -158,9 +172,11 @@ class RigidBodyTree(nn.Module):
         return (S.flatten(-2) * (self.ancestors.T @ wrench)).sum(-1)
 
     def regressor(self, q: Tensor, qd: Tensor, qdd: Tensor) -> Tensor:
-        """Return Y (..., n, 10 n) with torque = Y @ inertial.flatten()."""
+        """Return the regressor Y (..., n, 10 n), where torque = Y @ inertial.flatten()."""
         T, S, Tdd = (x.unsqueeze(-4) for x in self.link_motion(q, qd, qdd))
-        X = Tdd.mT @ S.transpose(-4, -3) @ T  # (..., i, k, 4, 4), <X, J_k> is the torque by link k
+        X = (
+            Tdd.mT @ S.transpose(-4, -3) @ T
+        )  # (..., i, k, 4, 4), <X, J_k> is the torque due to link k
         Y = (X.flatten(-2) @ self.pseudo_inertia_basis.T) * self.ancestors.T[..., None]
         return Y.flatten(-2)
 
@@ -177,9 +193,9 @@ class RigidBodyTree(nn.Module):
     def link_motion(self, q: Tensor, qd: Tensor, qdd: Tensor) -> LinkMotion:
         """Return poses, twists and accelerations of all links."""
         T = self.poses(q)
-        turn, slide = (T @ self.axes)[..., :3, :].unbind(-1)  # each (..., n, 3), one of them zero
-        moment = torch.linalg.cross(T[..., :3, 3], turn) + slide
-        s = torch.cat([turn, moment], -1)  # (..., n, 6)
+        angular, linear = (T @ self.axes)[..., :3, :].unbind(-1)  # (..., n, 3), one of them zero
+        moment = torch.linalg.cross(T[..., :3, 3], angular) + linear
+        s = torch.cat([angular, moment], -1)  # (..., n, 6)
         s_qd = s * qd.unsqueeze(-1)
         V6 = self.ancestors @ s_qd
         S, S_qd, V = ((x @ self.twist_basis).unflatten(-1, (4, 4)) for x in (s, s_qd, V6))
@@ -189,7 +205,7 @@ class RigidBodyTree(nn.Module):
 
 
 def _topological_order(parents: Sequence[int]) -> list[int]:
-    """Order joints so that each comes after its parent."""
+    """Return the joint indices sorted so that each comes after its parent."""
 
     def depth(k: int) -> int:
         return 0 if parents[k] < 0 else 1 + depth(parents[k])
@@ -197,8 +213,8 @@ def _topological_order(parents: Sequence[int]) -> list[int]:
     return sorted(range(len(parents)), key=depth)
 
 
-def _ancestors(parents: Sequence[int], order: Sequence[int]) -> np.ndarray:
-    """Return A (n, n): A[k, i] = 1 where joint i moves link k, else 0."""
+def _ancestors(parents: Sequence[int], order: Sequence[int]) -> Array:
+    """Return A (n, n), where A[k, i] is 1 if joint i moves link k, else 0."""
     ancestors = np.eye(len(parents))
     for k in order:
         if parents[k] >= 0:
@@ -206,23 +222,23 @@ def _ancestors(parents: Sequence[int], order: Sequence[int]) -> np.ndarray:
     return ancestors
 
 
-def _skew(a: np.ndarray) -> np.ndarray:
+def _skew(a: Array) -> Array:
     return np.cross(np.eye(3), a)
 
 
-def _screw_axes(axes: np.ndarray, prismatic: Sequence[bool]) -> np.ndarray:
-    """Return (n, 4, 2): the axis, and 0, in the first column if a joint turns, else second."""
-    slides = np.asarray(prismatic, dtype=bool)[:, None]
-    columns = np.stack([axes * ~slides, axes * slides], -1)
+def _screw_axes(axes: Array, prismatic: Sequence[bool]) -> Array:
+    """Return (n, 4, 2): each axis in column 0 if revolute, in column 1 if prismatic."""
+    is_prismatic = np.asarray(prismatic, dtype=bool)[:, None]
+    columns = np.stack([axes * ~is_prismatic, axes * is_prismatic], -1)
     return np.pad(columns, ((0, 0), (0, 1), (0, 0)))
 
 
-def _pose_coefficients(T: np.ndarray, axes: np.ndarray, prismatic: Sequence[bool]) -> np.ndarray:
-    """Return C (n, 4, 16) so that [1, q, sin q, cos q] @ C_i is the flattened pose of joint i."""
+def _pose_coefficients(T: Array, axes: Array, prismatic: Sequence[bool]) -> Array:
+    """Return C (n, 4, 16), where [1, q, sin q, cos q] @ C_i is the flattened pose of joint i."""
     C = np.zeros((len(T), 4, 4, 4))
-    for i, (axis, slide) in enumerate(zip(axes, prismatic, strict=True)):
+    for i, (axis, is_prismatic) in enumerate(zip(axes, prismatic, strict=True)):
         C[i, 0] = np.eye(4)
-        if slide:
+        if is_prismatic:
             C[i, 1, :3, 3] = axis
         else:  # Rodrigues: 1 + sin(q) K + (1 - cos(q)) K K
             K = _skew(axis)
@@ -232,14 +248,14 @@ def _pose_coefficients(T: np.ndarray, axes: np.ndarray, prismatic: Sequence[bool
     return (T[:, None] @ C).reshape(len(T), 4, 16)
 
 
-def _inertial_parameters(J: np.ndarray) -> np.ndarray:
-    """Return the ten inertial parameters of a pseudo-inertia (4, 4)."""
+def _inertial_parameters(J: Array) -> Array:
+    """Return the ten inertial parameters of a pseudo-inertia J (4, 4)."""
     I = np.trace(J[:3, :3]) * np.eye(3) - J[:3, :3]  # noqa: E741
     return np.concatenate([[J[3, 3]], J[:3, 3], I[np.triu_indices(3)]])
 
 
-def _twist_basis() -> np.ndarray:
-    """Return (6, 16): a twist (angular, linear) @ basis is its flattened matrix."""
+def _twist_basis() -> Array:
+    """Return the basis (6, 16) of twist matrices: twist (angular, linear) @ basis is flattened."""
     basis = np.zeros((6, 4, 4))
     for i, axis in enumerate(np.eye(3)):
         basis[i, :3, :3] = _skew(axis)
@@ -247,8 +263,8 @@ def _twist_basis() -> np.ndarray:
     return basis.reshape(6, 16)
 
 
-def _pseudo_inertia_basis() -> np.ndarray:
-    """Return (10, 16): inertial parameters @ basis is the flattened pseudo-inertia."""
+def _pseudo_inertia_basis() -> Array:
+    """Return the basis (10, 16): inertial parameters @ basis is the flattened pseudo-inertia."""
     basis = np.zeros((10, 4, 4))
     basis[0, 3, 3] = 1.0
     for i in range(3):

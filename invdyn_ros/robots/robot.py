@@ -1,4 +1,4 @@
-"""Robots: an arm's name or URDF enters; names, limits, kinematics and rigid-body torques leave."""
+"""Robot model: joint limits, kinematics and rigid-body dynamics of an arm."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ import numpy as np
 
 from invdyn_ros.robots.registry import ROBOTS, Gripper, RobotSpec, find_spec
 from invdyn_ros.robots.urdf import INERTIA_ENTRIES, MOVABLE_TYPES, UrdfTree, load_urdf
+from invdyn_ros.typing import Array
 
 __all__ = ["ROBOTS", "Gripper", "Robot", "RobotSpec", "load_robot", "package_file"]
 
 
 @dataclass(frozen=True, eq=False)
 class Robot:
-    """One arm: what models, retargeting, control and simulation need to know about it.
+    """Names, limits, kinematics and dynamics of an arm.
 
-    The tip is the tool centre point; its z axis is the direction of approach. The kinematics and
-    dynamics share one workspace: call them from one thread at a time.
+    The tip is the tool centre point; its z axis is the approach direction. Kinematics and dynamics
+    share one MuJoCo data structure and are not thread-safe.
     """
 
     name: str
@@ -31,13 +32,13 @@ class Robot:
     joint_names: tuple[str, ...]
     base_link: str
     tip_link: str
-    lower: np.ndarray  # (n,) [rad]
-    upper: np.ndarray  # (n,) [rad]
-    velocity: np.ndarray  # (n,) [rad/s]
-    acceleration: np.ndarray  # (n,) [rad/s2]
-    effort: np.ndarray  # (n,) [N m]
-    home: np.ndarray  # (n,) [rad]
-    rate: float  # [Hz]
+    lower: Array  # (n,) position limits [rad]
+    upper: Array  # (n,) position limits [rad]
+    velocity: Array  # (n,) velocity limits [rad/s]
+    acceleration: Array  # (n,) acceleration limits [rad/s2]
+    effort: Array  # (n,) effort limits [N m]
+    home: Array  # (n,) home configuration [rad]
+    rate: float  # control rate [Hz]
     action_unit: str  # "N m" or "rad" (position servos)
     gripper: Gripper | None = None
 
@@ -67,20 +68,20 @@ class Robot:
 
     @property
     def n(self) -> int:
-        """Number of arm joints (fingers not counted)."""
+        """Number of arm joints, without the fingers."""
         return len(self.joint_names)
 
     def xml(self) -> str:
-        """Return the arm as a rigid-body URDF for any engine: `joint_names` and nothing else.
+        """Return a URDF of the rigid-body model whose only moving joints are `joint_names`.
 
-        Shapes and joint friction are left out, finger and other joints are fixed at zero, and the
-        limits are this robot's.
+        Geometry and joint friction are left out, finger and other joints are fixed at zero, and
+        the limits are those of this robot.
         """
         root = ET.parse(self.urdf).getroot()
         for link in root.iter("link"):
             for shape in [*link.findall("visual"), *link.findall("collision")]:
                 link.remove(shape)
-            if link.find("inertial") is None:  # which PyBullet would take for one of 1 kg
+            if link.find("inertial") is None:  # PyBullet would assume 1 kg
                 inertial = ET.SubElement(link, "inertial")
                 ET.SubElement(inertial, "mass", value="0")
                 ET.SubElement(inertial, "inertia", {key: "0" for _, _, key in INERTIA_ENTRIES})
@@ -100,11 +101,11 @@ class Robot:
         return ET.tostring(root, encoding="unicode")
 
     def model(self) -> mujoco.MjModel:
-        """Return the MuJoCo model of `xml()`: n joints in `joint_names` order, all links."""
+        """Return the MuJoCo model of `xml()`, with the joints in the order of `joint_names`."""
         return self._mujoco[0]
 
-    def forward_kinematics(self, q: np.ndarray, link: str | None = None) -> np.ndarray:
-        """Return T_base_link (4, 4) at joint positions q (n,) [rad]; the tip unless told.
+    def forward_kinematics(self, q: Array, link: str | None = None) -> Array:
+        """Return the pose T_base_link (4, 4) of a link, by default the tip, at q (n,) [rad].
 
         Raises:
             ValueError: the URDF has no such link.
@@ -121,8 +122,8 @@ class Robot:
         T[:3, 3] = data.xpos[body]
         return T
 
-    def jacobian(self, q: np.ndarray) -> np.ndarray:
-        """Return the tip's velocity and turning rate per joint velocity (6, n) at q (n,) [rad]."""
+    def jacobian(self, q: Array) -> Array:
+        """Return the Jacobian (6, n) of the tip at q (n,) [rad], linear rows first."""
         model, data = self._mujoco
         data.qpos[:] = q
         mujoco.mj_kinematics(model, data)
@@ -131,14 +132,20 @@ class Robot:
         mujoco.mj_jacBody(model, data, jacobian[:3], jacobian[3:], self._bodies[self.tip_link])
         return jacobian
 
-    def inverse_dynamics(self, q: np.ndarray, qd: np.ndarray, qdd: np.ndarray) -> np.ndarray:
-        """Return the rigid-body torque (n,) [N m] of a motion; gravity 9.81 m/s2 along -z."""
+    def inverse_dynamics(self, q: Array, qd: Array, qdd: Array) -> Array:
+        """Return the rigid-body torque (n,) [N m] of a motion with gravity 9.81 m/s2 along -z.
+
+        Args:
+            q: (n,) joint positions [rad].
+            qd: (n,) joint velocities [rad/s].
+            qdd: (n,) joint accelerations [rad/s2].
+        """
         model, data = self._mujoco
         data.qpos[:], data.qvel[:], data.qacc[:] = q, qd, qdd
         mujoco.mj_inverse(model, data)
         return data.qfrc_inverse.copy()
 
-    def mass_matrix(self, q: np.ndarray) -> np.ndarray:
+    def mass_matrix(self, q: Array) -> Array:
         """Return the joint-space inertia (n, n) [kg m2] at q (n,) [rad]."""
         zero = np.zeros(self.n)
         bias = self.inverse_dynamics(q, zero, zero)
@@ -146,14 +153,14 @@ class Robot:
 
     @cached_property
     def _bodies(self) -> dict[str, int]:
-        """Links by name, as MuJoCo numbers them; 0 is its world."""
+        """MuJoCo body ids by link name; body 0 is the world."""
         model, _ = self._mujoco
         return {model.body(i).name: i for i in range(1, model.nbody)}
 
     @cached_property
     def _mujoco(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
         root = ET.fromstring(self.xml())
-        # MuJoCo merges fixed links and mends inertias unless told: keep tool frames and figures.
+        # by default MuJoCo merges fixed links and corrects inertias; keep tool frames and values
         options = {"fusestatic": "false", "balanceinertia": "false", "boundmass": "0"}
         ET.SubElement(ET.SubElement(root, "mujoco"), "compiler", options | {"boundinertia": "0"})
         try:
@@ -163,25 +170,25 @@ class Robot:
         names = tuple(model.joint(i).name for i in range(model.njnt))
         if names != self.joint_names:
             raise ValueError(f"{self.urdf} has joints {names}, not {self.joint_names}")
-        # A limit that is overstepped must not show up as a torque.
+        # an exceeded joint limit must not appear as a torque
         model.opt.disableflags |= mujoco.mjtDisableBit.mjDSBL_CONSTRAINT
         return model, mujoco.MjData(model)
 
 
 def package_file(path: str) -> Path:
-    """Find a data file or folder of this package: in the source tree, or where it is installed.
+    """Return the path of a data file or folder of this package, in the source or install tree.
 
     Raises:
         FileNotFoundError: it is in neither.
     """
     prefixes = [p for p in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if p]
-    places = [Path(__file__).resolve().parents[2]]
-    places += [Path(prefix) / "share" / "invdyn_ros" for prefix in (*prefixes, sys.prefix)]
-    for place in places:
-        if (place / path).exists():
-            return place / path
+    candidates = [Path(__file__).resolve().parents[2]]
+    candidates += [Path(prefix) / "share" / "invdyn_ros" for prefix in (*prefixes, sys.prefix)]
+    for folder in candidates:
+        if (folder / path).exists():
+            return folder / path
     raise FileNotFoundError(
-        f"no '{path}' in {', '.join(map(str, places))}; is invdyn_ros installed?"
+        f"no '{path}' in {', '.join(map(str, candidates))}; is invdyn_ros installed?"
     )
 
 
@@ -226,14 +233,14 @@ def _urdf_path(urdf: str) -> Path:
 
 def _limit(
     tree: UrdfTree, joints: tuple[str, ...], key: str, override: tuple[float, ...] | None
-) -> np.ndarray:
+) -> Array:
     if override is not None:
         return np.array(override)
     values = []
     for joint in (tree.joints[name] for name in joints):
-        # A continuous joint has no end; one turn each way spares the cables.
-        turn = {"lower": -2 * np.pi, "upper": 2 * np.pi} if joint.type == "continuous" else {}
-        limit = turn | joint.limit
+        # a continuous joint has no limit; one turn each way protects the cables
+        default = {"lower": -2 * np.pi, "upper": 2 * np.pi} if joint.type == "continuous" else {}
+        limit = default | joint.limit
         if key not in limit:
             raise ValueError(
                 f"{tree.where}: joint '{joint.name}' has no {key} limit; "
@@ -244,7 +251,7 @@ def _limit(
 
 
 def _spec_from_urdf(tree: UrdfTree) -> RobotSpec:
-    """Take every moving joint of an unknown URDF as the arm, its deepest link as the tip."""
+    """Describe an arm by its URDF alone: all moving joints, with the deepest link as the tip."""
     joints = tuple(j.name for j in tree.joints.values() if j.type in MOVABLE_TYPES and not j.mimic)
     if not joints:
         raise ValueError(f"{tree.where} has no moving joint")
@@ -256,6 +263,6 @@ def _spec_from_urdf(tree: UrdfTree) -> RobotSpec:
         tip=max(tree.links, key=lambda link: len(tree.joint_path(link))),
         home=tuple(np.clip(0.0, lower, upper)),
         rate=125.0,
-        # A URDF has no acceleration limit: top speed in a quarter of a second.
+        # a URDF has no acceleration limit: reach top speed in a quarter of a second
         acceleration=tuple(4 * _limit(tree, joints, "velocity", None)),
     )

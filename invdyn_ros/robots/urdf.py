@@ -1,4 +1,4 @@
-"""URDF reading: a file's text enters, its kinematic tree with limits and inertias leaves."""
+"""URDF parser: kinematic tree, joint limits and inertias."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from invdyn_ros.typing import Array
 
 MOVABLE_TYPES = ("revolute", "continuous", "prismatic")
 
@@ -23,17 +25,17 @@ class UrdfJoint(NamedTuple):
     type: str  # revolute, continuous, prismatic, fixed, ...
     parent: str  # link
     child: str  # link
-    T: np.ndarray  # (4, 4) pose of the joint frame (= child frame at zero) in the parent link
-    axis: np.ndarray  # (3,) unit vector in the joint frame
-    limit: dict[str, float]  # those of lower, upper [rad or m], velocity, effort that are given
+    T: Array  # (4, 4) pose of the joint frame (= child frame at zero) in the parent link
+    axis: Array  # (3,) unit vector in the joint frame
+    limit: dict[str, float]  # lower, upper [rad or m], velocity, effort, as far as given
     mimic: bool
 
 
 class UrdfTree:
-    """The links and joints of a URDF and how they hang together.
+    """Kinematic tree of a URDF.
 
     Raises:
-        ValueError: the text is not a URDF, or its links do not form one tree.
+        ValueError: the text is not a URDF, or its links do not form a single tree.
     """
 
     def __init__(self, xml: str, source: str = "URDF") -> None:
@@ -49,25 +51,25 @@ class UrdfTree:
         self.links = {str(link.get("name")): link for link in self.element.findall("link")}
         joints = [self._joint(joint) for joint in self.element.findall("joint")]
         self.joints = {joint.name: joint for joint in joints}
-        self.parent_joint = {
-            joint.child: joint for joint in joints
-        }  # link -> joint that carries it
+        self.parent_joint = {joint.child: joint for joint in joints}  # link -> its joint
         roots = [link for link in self.links if link not in self.parent_joint]
         if len(roots) != 1:
             raise ValueError(f"{source} needs one root link, its roots are {roots}")
         self.root = roots[0]
-        hanging = {self.root}
+        connected = {self.root}
         for _ in joints:
-            hanging |= {joint.child for joint in joints if joint.parent in hanging}
-        if loose := sorted(self.links.keys() - hanging):
-            raise ValueError(f"{source}: links {loose} do not hang on the root link '{self.root}'")
+            connected |= {joint.child for joint in joints if joint.parent in connected}
+        if separate := sorted(self.links.keys() - connected):
+            raise ValueError(
+                f"{source}: links {separate} are not connected to the root link '{self.root}'"
+            )
         if len(self.parent_joint) < len(joints):
             raise ValueError(f"{source}: a link has two parents; a URDF is a tree")
 
-    def moving_ancestor(self, link: str, moving: tuple[str, ...]) -> tuple[str | None, np.ndarray]:
-        """Return which of `moving` carries a link, and the link's pose in its frame (4, 4).
+    def moving_ancestor(self, link: str, moving: tuple[str, ...]) -> tuple[str | None, Array]:
+        """Return the nearest joint of `moving` above a link, and the link's pose (4, 4) in it.
 
-        The joint is None, and the pose that in the root link, for a link that does not move.
+        For a link that does not move the joint is None and the pose is relative to the root link.
         """
         T = np.eye(4)
         while link != self.root:
@@ -79,7 +81,7 @@ class UrdfTree:
         return None, T
 
     def joint_path(self, link: str) -> list[int]:
-        """Return which child to take at each joint from the root to a link: a depth-first key."""
+        """Return the joint indices from the root to a link, a sort key for depth-first order."""
         order = {name: i for i, name in enumerate(self.joints)}
         path: list[int] = []
         while link != self.root:
@@ -87,11 +89,11 @@ class UrdfTree:
             link = self.parent_joint[link].parent
         return path
 
-    def pseudo_inertia(self, joint: str, moving: tuple[str, ...]) -> np.ndarray:
-        """Return the pseudo-inertia (4, 4) of the links a joint carries rigidly, in its frame.
+    def pseudo_inertia(self, joint: str, moving: tuple[str, ...]) -> Array:
+        """Return the pseudo-inertia (4, 4) of the links rigidly attached behind a joint.
 
-        The integral of x x^T dm over points x = (x, y, z, 1): second moments [kg m2], first
-        moments [kg m] and mass [kg].
+        In the joint frame, the integral of x x^T dm over points x = (x, y, z, 1): second moments
+        [kg m2], first moments [kg m] and mass [kg].
         """
         J = np.zeros((4, 4))
         for link in self.links:
@@ -101,16 +103,18 @@ class UrdfTree:
         return J
 
     def check_inertias(self, moving: tuple[str, ...]) -> None:
-        """Refuse moving links without mass or inertia.
+        """Check that all moving links have mass and inertia.
 
         Raises:
-            ValueError: naming the link.
+            ValueError: a link has none; the message names it.
         """
         for name in moving:
             J = self.pseudo_inertia(name, moving)
             mass = J[3, 3]
             if mass > 0:
-                second = J[:3, :3] - np.outer(J[:3, 3], J[:3, 3]) / mass  # about the mass centre
+                second = (
+                    J[:3, :3] - np.outer(J[:3, 3], J[:3, 3]) / mass
+                )  # about the centre of mass
                 about_centre = np.trace(second) * np.eye(3) - second
                 if np.linalg.eigvalsh(about_centre)[0] > 0:
                     continue
@@ -126,8 +130,8 @@ class UrdfTree:
         for link in (parent, child):
             if link not in self.links:
                 raise ValueError(f"{self.where}: joint '{name}' names the unknown link '{link}'")
-        given = element.find("axis")
-        axis = _vector(given.get("xyz") if given is not None else None, "1 0 0")
+        axis_element = element.find("axis")
+        axis = _vector(axis_element.get("xyz") if axis_element is not None else None, "1 0 0")
         limit = element.find("limit")
         return UrdfJoint(
             name, str(element.get("type")), parent, child, _pose(element.find("origin")),
@@ -136,7 +140,7 @@ class UrdfTree:
             element.find("mimic") is not None,
         )  # fmt: skip
 
-    def _link_pseudo_inertia(self, link: str) -> np.ndarray:
+    def _link_pseudo_inertia(self, link: str) -> Array:
         inertial = self.links[link].find("inertial")
         if inertial is None:
             return np.zeros((4, 4))
@@ -165,12 +169,12 @@ def load_urdf(path: Path) -> UrdfTree:
     return UrdfTree(path.read_text(encoding="utf-8"), str(path))
 
 
-def _vector(text: str | None, default: str) -> np.ndarray:
+def _vector(text: str | None, default: str) -> Array:
     return np.array([float(x) for x in (text or default).split()])
 
 
-def _pose(origin: ET.Element | None) -> np.ndarray:
-    """Return <origin> as a homogeneous matrix (4, 4); rpy turns about fixed x, then y, then z."""
+def _pose(origin: ET.Element | None) -> Array:
+    """Return <origin> as a pose (4, 4); rpy rotates about the fixed axes x, y, z in this order."""
     T = np.eye(4)
     if origin is None:
         return T
