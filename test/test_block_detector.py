@@ -178,7 +178,7 @@ def test_a_block_with_an_unknown_id_is_named_with_those_that_are_known() -> None
     found = detector.detect_with_problems(image)
     assert found.unknown_ids == (3,)
     assert found.describe_problem(1) == (
-        "no block in the image but block 3, which is not known here; use block 0, with markers "
+        "no block in the image but block 3, which is not configured; use block 0, with markers "
         "0 to 5"
     )
 
@@ -223,7 +223,7 @@ def test_config_names_the_field_that_is_wrong(field: dict[str, float]) -> None:
 def test_camera_without_focal_length_is_refused() -> None:
     with pytest.raises(ValueError, match="camera_matrix"):
         BlockDetector(BlockDetectorConfig(), np.zeros((3, 3)))
-    with pytest.raises(ValueError, match="distortion"):
+    with pytest.raises(ValueError, match="dist_coeffs"):
         BlockDetector(BlockDetectorConfig(), np.eye(3), np.zeros(3))
 
 

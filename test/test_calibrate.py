@@ -47,7 +47,7 @@ def test_a_recording_becomes_the_file_that_the_launch_reads(recording, tmp_path,
     np.testing.assert_allclose(load_yaml(file)["marker_position"], HELD[:3, 3], atol=1e-6)
     assert plot.stat().st_size > 10_000
     shown = capsys.readouterr().out
-    for words in ("in 18 poses", "RMS turn about the tool's x", "standard error", "held out:"):
+    for words in ("in 18 poses", "RMS rotation about the tool's x", "standard error", "held out:"):
         assert words in shown
     found = resolve("grasp_sim", {"camera_pose": str(file)})
     specs = {spec.name: spec.parameters for spec in found}
@@ -72,7 +72,9 @@ def test_a_camera_on_the_hand_is_found_but_not_for_the_grasp(tmp_path) -> None:
     assert read["mounting"] == "eye_in_hand"
     np.testing.assert_allclose(read["position"], on_hand[:3, 3], atol=1e-6)
     np.testing.assert_allclose(read["marker_position"], block[:3, 3], atol=1e-6)
-    with pytest.raises(ValueError, match="is of a camera on the hand; the grasp needs one that"):
+    with pytest.raises(
+        ValueError, match="has mounting eye_in_hand; the grasp needs a camera with"
+    ):
         resolve("grasp_sim", {"camera_pose": str(file)})
 
 
@@ -128,10 +130,10 @@ def turned(joint: int) -> np.ndarray:
     [
         (
             turned(5),
-            "the poses turn the tool about its z axis only (RMS turn about the",
+            "the tool rotates about its z axis only (RMS rotation about the",
         ),
-        (postures(4), "4 poses that differ; 6 are needed, 15 to 20 are good"),
-        (np.tile(UR5.home, (12, 1)), "1 poses that differ"),
+        (postures(4), "4 distinct poses; 6 are needed, 15 to 20 recommended"),
+        (np.tile(UR5.home, (12, 1)), "1 distinct poses"),
     ],
 )
 def test_poses_that_cannot_tell_are_refused_in_one_line(moves, message, tmp_path, capsys) -> None:

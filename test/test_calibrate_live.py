@@ -90,7 +90,7 @@ def test_an_arm_that_goes_from_rest_to_rest_is_calibrated_live(tmp_path, interru
     with driven(postures(10)):
         shown = calibrated_live(*words, interrupted=interrupted)
     np.testing.assert_allclose(read_camera_pose(file, "ur5").T, CAMERA, atol=1e-6)
-    assert "deg; turn it by 20 to 40 deg about its " in shown and "held out: 0.00 mm" in shown
+    assert "deg; rotate it by 20 to 40 deg about its " in shown and "held out: 0.00 mm" in shown
     again = tmp_path / "again.yaml"
     words = ("--mounting", "eye_to_hand", "--settling-time", "0.1", "--out", again)
     assert calibrated("bag", kept, *words) == 0

@@ -1,1 +1,1 @@
-"""What the cameras see: images enter; landmarks of a person and poses of marked blocks leave."""
+"""Perception from RGB images: poses of marked blocks, the wrist, the pose of the camera."""

@@ -1,4 +1,4 @@
-"""Marked blocks in an image: an RGB image enters; the pose and covariance of each block leave."""
+"""Detection of marked blocks in RGB images: pose and covariance of each block."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ from invdyn_ros.perception.pose_disambiguation import (
 from invdyn_ros.perception.pose_from_edges import PoseFit, corner_errors, fit_block_poses
 from invdyn_ros.perception.rigid_transforms import skew
 
-UNAMBIGUOUS_COST_GAP = 25.0  # costs that tell two poses apart without a look at the picture
-MAX_ROTATION_STD = np.radians(1.0)  # a pose known no better is aligned with the picture
-DISTORTION_SIZES = (4, 5, 8, 12, 14)  # numbers of distortion coefficients
+UNAMBIGUOUS_COST_GAP = 25.0  # difference from which on the corners alone determine the pose
+MAX_ROTATION_STD = np.radians(1.0)  # poses of larger uncertainty are aligned with the image
+DISTORTION_SIZES = (4, 5, 8, 12, 14)  # numbers of distortion coefficients that OpenCV knows
 
 
 @dataclass(frozen=True)
-class BlockDetectorConfig(Validated):
-    """How the blocks look and how well their corners are seen."""
+class BlockDetectorConfig(Checked):
+    """Appearance of the blocks and accuracy of their corners."""
 
-    block_size: PositiveFloat = 0.04
-    """Side of the block [m]; its markers are 0.8 of it."""
-    num_blocks: Annotated[int, Field(ge=1, le=MAX_BLOCKS)] = 1
-    """Number of blocks; block b carries the ids 6 b to 6 b + 5, other ids are ignored."""
-    edge_noise_std: PositiveFloat = 0.07
-    """Expected error of a side of a large marker, across it, standard deviation [px]."""
-    max_reprojection_error: PositiveFloat = 2.0
-    """A marker, and a pose, that explains corners worse than this is not used, RMS [px]."""
+    block_size: Positive = 0.04
+    """Side of a block [m]; the side of its markers is 0.8 of it."""
+    num_blocks: Annotated[int, between(1, MAX_BLOCKS)] = 1
+    """Number of blocks; block b has the marker ids 6 b to 6 b + 5, other ids are ignored."""
+    edge_noise_std: Positive = 0.07
+    """Standard deviation across a side of a large marker [px]."""
+    max_reprojection_error: Positive = 2.0
+    """Largest RMS error of the corners of a marker, and of a pose [px]."""
 
 
 @dataclass(frozen=True, eq=False)
 class BlockPose:
-    """Where one block is. Its frame lies in its centre; z leaves through the face with id 6 b."""
+    """Pose of one block. Its frame is in its center, z points out of the face with id 6 b."""
 
     block_id: int
     T_camera_block: np.ndarray
@@ -52,27 +52,27 @@ class BlockPose:
     covariance: np.ndarray
     """(6, 6) of x, y, z [m] and of rotations about the camera's x, y, z [rad]."""
     marker_ids: np.ndarray
-    """(k,) ids of the markers that it rests on."""
+    """(k,) ids of the markers that the pose is fitted to."""
     corners: np.ndarray
-    """(k, 4, 2) their corners as seen [px]."""
+    """(k, 4, 2) their observed corners [px]."""
     reprojection_error: float
-    """RMS distance between seen and explained corners [px]."""
+    """RMS distance between observed and projected corners [px]."""
     hypotheses: tuple[PoseHypothesis, ...] = ()
-    """Every pose that explains them, the likeliest first; more than one only of a lone marker."""
+    """Poses that explain the corners, the most likely first; several only of one marker."""
 
 
 class DetectionResult(NamedTuple):
-    """What an image shows."""
+    """Blocks detected in an image."""
 
     poses: list[BlockPose]
-    """One for each block of which a marker is seen, by block id."""
+    """One for each block with a visible marker, in order of block id."""
     duplicate_ids: tuple[int, ...]
-    """Ids that more than one block has: which of them is meant nobody knows, none has a pose."""
+    """Ids that more than one visible block has; these blocks have no pose."""
     unknown_ids: tuple[int, ...]
-    """Ids of blocks that the config does not know."""
+    """Ids of visible blocks beyond the number in the config."""
 
     def describe_problem(self, num_blocks: int) -> str | None:
-        """Say what is wrong with an image that should show blocks 0 to `blocks` - 1."""
+        """Return what is wrong with an image of blocks 0 to `num_blocks` - 1, or None."""
         if self.duplicate_ids:
             return describe_duplicate(self.duplicate_ids[0])
         if self.poses:
@@ -81,18 +81,18 @@ class DetectionResult(NamedTuple):
             return "no block in the image"
         last = f"0 to {num_blocks - 1}" if num_blocks > 1 else "0"
         return (
-            f"no block in the image but block {self.unknown_ids[0]}, which is not known here; use "
+            f"no block in the image but block {self.unknown_ids[0]}, which is not configured; use "
             f"block {last}, with markers 0 to {FACES * num_blocks - 1}"
         )
 
 
 def describe_duplicate(block_id: int) -> str:
-    """Say that two blocks have one id."""
-    return f"two blocks with id {block_id} in the image, neither is trusted; take one away"
+    """Return the message for two blocks with one id."""
+    return f"two blocks with id {block_id} in the image, both are ignored; remove one"
 
 
 class BlockPoseInBase(NamedTuple):
-    """A pose and its uncertainty in the arm's base frame."""
+    """Pose of a block and its uncertainty in the base frame of the arm."""
 
     T_base_block: np.ndarray
     """(4, 4)."""
@@ -101,7 +101,7 @@ class BlockPoseInBase(NamedTuple):
 
 
 class BlockDetector:
-    """Find marked blocks in an image."""
+    """Detector of marked blocks for one camera."""
 
     def __init__(
         self,
@@ -109,18 +109,21 @@ class BlockDetector:
         camera_matrix: np.ndarray,
         dist_coeffs: np.ndarray | None = None,
     ) -> None:
-        """Make a detector for one camera.
+        """Create a detector.
 
         Args:
             config: the blocks.
-            intrinsics: (3, 3) pinhole matrix [px], pixel centres at integers.
-            distortion: OpenCV coefficients, (4,), (5,), (8,), (12,) or (14,); None is none.
+            camera_matrix: (3, 3) pinhole matrix [px], pixel centers at integers.
+            dist_coeffs: (4,), (5,), (8,), (12,) or (14,) distortion coefficients of OpenCV; None
+                for no distortion.
         """
         self.config = config
         self.camera_matrix = np.array(camera_matrix, float)
         if self.camera_matrix.shape != (3, 3) or not self.camera_matrix[0, 0] > 0:
-            raise ValueError(f"intrinsics must be a pinhole matrix (3, 3), not {camera_matrix}")
-        if dist_coeffs is None or np.size(dist_coeffs) == 0:  # empty: camera_info without lens
+            raise ValueError(f"camera_matrix must be (3, 3) of a pinhole, not {camera_matrix}")
+        if (
+            dist_coeffs is None or np.size(dist_coeffs) == 0
+        ):  # empty in a camera_info without distortion
             dist_coeffs = np.zeros(5)
         self.dist_coeffs = np.array(dist_coeffs, float).ravel()
         if (
@@ -128,66 +131,65 @@ class BlockDetector:
             or not np.isfinite(self.dist_coeffs).all()
         ):
             raise ValueError(
-                f"distortion is {dist_coeffs}; OpenCV has {DISTORTION_SIZES} coefficients"
+                f"dist_coeffs is {dist_coeffs}; its size must be one of {DISTORTION_SIZES}"
             )
 
     def detect(self, image: np.ndarray, previous: Sequence[BlockPose] = ()) -> list[BlockPose]:
-        """Find the blocks in an image.
+        """Detect the blocks in an image.
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            before: poses found in the image before, if that is recent. Where one marker alone
-                leaves two poses possible, they help to choose; they do not move the pose.
+            previous: poses in the previous image, if that is recent. Where a single marker leaves
+                two poses possible, they help to select one; they do not change it.
 
         Returns:
-            One pose for each block of which a marker is seen, by block id.
+            One pose for each block with a visible marker, in order of block id.
         """
         return self.detect_with_problems(image, previous).poses
 
     def detect_with_problems(
         self, image: np.ndarray, previous: Sequence[BlockPose] = ()
     ) -> DetectionResult:
-        """Find the blocks in an image, and what speaks against it; see `detect`."""
+        """Detect blocks, duplicate and unknown ids in an image; see `detect` for the arguments."""
         check_image(image)
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         ids, corners = detect_markers(gray)
-        once = np.bincount(ids, minlength=1)[ids] == 1  # of a marker seen twice, one is a lie
-        past = {pose.block_id: pose.hypotheses for pose in previous}
-        poses, doubles = [], []
-        for block in range(self.config.num_blocks):
-            mine = ids // FACES == block
-            if self._is_duplicate(ids[mine], corners[mine]):
-                doubles.append(block)
+        unique = np.bincount(ids, minlength=1)[ids] == 1  # of two equal markers, one is wrong
+        hypotheses = {pose.block_id: pose.hypotheses for pose in previous}
+        poses, duplicates = [], []
+        for block_id in range(self.config.num_blocks):
+            own = ids // FACES == block_id
+            if self._is_duplicate(ids[own], corners[own]):
+                duplicates.append(block_id)
                 continue
-            mine &= once
-            fits = self._fit_poses(ids[mine], corners[mine]) if mine.any() else []
+            own &= unique
+            fits = self._fit_poses(ids[own], corners[own]) if own.any() else []
             if fits:
-                seen = ids[mine][fits[0].inliers], corners[mine][fits[0].inliers]
-                best, modes = self._select_pose(fits, seen[0], gray, past.get(block, ()))
-                T, error = (
-                    best.T_camera_block,
-                    self._reprojection_error(best.T_camera_block, *seen),
-                )
-                poses.append(BlockPose(block, T, best.covariance, *seen, error, modes))
-        others = ids[ids >= FACES * self.config.num_blocks] // FACES
-        return DetectionResult(poses, tuple(doubles), tuple(np.unique(others).tolist()))
+                observed = ids[own][fits[0].inliers], corners[own][fits[0].inliers]
+                past = hypotheses.get(block_id, ())
+                best, ranked = self._select_pose(fits, observed[0], gray, past)
+                T = best.T_camera_block
+                error = self._reprojection_error(T, *observed)
+                poses.append(BlockPose(block_id, T, best.covariance, *observed, error, ranked))
+        unknown = ids[ids >= FACES * self.config.num_blocks] // FACES
+        return DetectionResult(poses, tuple(duplicates), tuple(np.unique(unknown).tolist()))
 
     def _fit_poses(self, ids: np.ndarray, corners: np.ndarray) -> list[PoseFit]:
-        """Poses of a block from the corners (k, 4, 2) [px] of its markers."""
+        """Return poses of a block that explain the corners (k, 4, 2) [px] of its markers."""
         c, k, quads = self.config, self.camera_matrix, self._undistort(corners)
         return fit_block_poses(
             ids % FACES, quads, c.block_size, k, c.edge_noise_std, c.max_reprojection_error
         )
 
     def _is_duplicate(self, ids: np.ndarray, corners: np.ndarray) -> bool:
-        """Whether markers with corners (k, 4, 2) [px] are of more than one block."""
+        """Return whether markers with corners (k, 4, 2) [px] belong to more than one block."""
         if len(ids) < 2:
             return False
         quads = self._undistort(corners)
         return are_separate_blocks(ids % FACES, quads, self.config.block_size, self.camera_matrix)
 
     def _undistort(self, corners: np.ndarray) -> np.ndarray:
-        """Corners (k, 4, 2) [px] without the lens's distortion."""
+        """Return corners (k, 4, 2) [px] without lens distortion."""
         k = self.camera_matrix
         ideal = cv2.undistortPoints(corners.reshape(-1, 1, 2), k, self.dist_coeffs, P=k)
         return np.asarray(ideal).reshape(-1, 4, 2)
@@ -199,31 +201,32 @@ class BlockDetector:
         gray: np.ndarray,
         previous: tuple[PoseHypothesis, ...],
     ) -> tuple[PoseFit, tuple[PoseHypothesis, ...]]:
-        """Return the likeliest pose and all modes, by corners, picture and past.
+        """Return the most likely pose and all hypotheses, by corners, image and previous poses.
 
-        The corners of several markers tell enough; those of a lone one may not.
+        The corners of several markers determine the pose; those of a single one may not.
         """
-        costs, turns = np.array([fit.cost for fit in fits]), fits[0].covariance[3:, 3:]
-        doubt = len(fits) > 1 and np.diff(np.sort(costs))[0] < UNAMBIGUOUS_COST_GAP
-        if len(ids) == 1 and (doubt or np.linalg.eigvalsh(turns)[-1] > MAX_ROTATION_STD**2):
-            lens = self.camera_matrix, self.dist_coeffs
-            known = [mode.T_camera_block for mode in previous]
-            fits = align_poses(fits, known, int(ids[0]), gray, self.config.block_size, lens)
+        costs = np.array([fit.cost for fit in fits])
+        ambiguous = len(fits) > 1 and np.diff(np.sort(costs))[0] < UNAMBIGUOUS_COST_GAP
+        variance = np.linalg.eigvalsh(fits[0].covariance[3:, 3:])[-1]  # of the rotation
+        if len(ids) == 1 and (ambiguous or variance > MAX_ROTATION_STD**2):
+            camera = self.camera_matrix, self.dist_coeffs
+            past = [hypothesis.T_camera_block for hypothesis in previous]
+            fits = align_poses(fits, past, int(ids[0]), gray, self.config.block_size, camera)
             costs = np.array([fit.cost for fit in fits]) + tracking_costs(fits, previous)
         return rank_hypotheses(fits, costs)
 
     def _reprojection_error(self, T: np.ndarray, ids: np.ndarray, corners: np.ndarray) -> float:
-        """RMS distance [px] between corners (k, 4, 2) as seen and as a pose (4, 4) has them."""
-        wanted = marker_corners(self.config.block_size)[ids % FACES]
-        errors = corner_errors(T, wanted, self._undistort(corners), self.camera_matrix)
+        """Return the RMS distance [px] of observed corners (k, 4, 2) from those of a pose."""
+        points = marker_corners(self.config.block_size)[ids % FACES]
+        errors = corner_errors(T, points, self._undistort(corners), self.camera_matrix)
         return float(np.sqrt(np.mean(errors**2)))
 
     def draw(self, image: np.ndarray, poses: list[BlockPose]) -> np.ndarray:
-        """Picture of what was found: marker outlines, edges, axes and position of each block.
+        """Draw marker outlines, edges, axes and position of each block on a copy of an image.
 
         Args:
-            image: (H, W, 3) uint8 RGB; it is not changed.
-            poses: what `detect` found in it.
+            image: (H, W, 3) uint8 RGB.
+            poses: the blocks detected in it.
 
         Returns:
             (H, W, 3) uint8 RGB.
@@ -231,8 +234,8 @@ class BlockDetector:
         check_image(image)
         canvas = image.copy()
         for pose in poses:
-            rotation, _ = cv2.Rodrigues(pose.T_camera_block[:3, :3])
-            camera = (rotation, pose.T_camera_block[:3, 3], self.camera_matrix, self.dist_coeffs)
+            rvec, _ = cv2.Rodrigues(pose.T_camera_block[:3, :3])
+            camera = (rvec, pose.T_camera_block[:3, 3], self.camera_matrix, self.dist_coeffs)
             draw_block(canvas, pose.block_id, pose.corners, self.config.block_size, camera)
         return canvas
 
@@ -243,20 +246,20 @@ def block_pose_in_base(
     T_base_camera: np.ndarray,
     camera_covariance: np.ndarray | None = None,
 ) -> BlockPoseInBase:
-    """Pose of a block in the arm's base frame.
+    """Transform the pose of a block to the base frame of the arm.
 
     Args:
         T_camera_block: (4, 4) pose of the block in the camera's optical frame.
-        covariance: (6, 6) of it about the optical axes.
+        covariance: (6, 6) covariance of this pose about the optical axes.
         T_base_camera: (4, 4), maps camera points to the base.
-        camera_covariance: (6, 6) of the camera's own pose, x, y, z [m] and rotations [rad] about
-            the base's axes through the camera; None takes it as exact.
+        camera_covariance: (6, 6) covariance of the pose of the camera, x, y, z [m] and rotations
+            [rad] about the axes of the base through the camera; None if it is exact.
     """
     R = T_base_camera[:3, :3]
-    turn = np.kron(np.eye(2), R)  # (6, 6)
-    covariance = turn @ covariance @ turn.T
+    rotation = np.kron(np.eye(2), R)  # (6, 6)
+    covariance = rotation @ covariance @ rotation.T
     if camera_covariance is not None:
-        lever = np.eye(6)  # a camera turned by w moves the block by w x arm
+        lever = np.eye(6)  # a camera rotated by w moves the block by w x offset
         lever[:3, 3:] = -skew(R @ T_camera_block[:3, 3])
         covariance = covariance + lever @ camera_covariance @ lever.T
     return BlockPoseInBase(T_base_camera @ T_camera_block, covariance)

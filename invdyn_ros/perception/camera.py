@@ -1,4 +1,4 @@
-"""Camera: a device or a video file enters, RGB frames with the time of their source leave."""
+"""RGB frames with time stamps from a camera or a video file."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from invdyn_ros.native_output import suppress_native_output
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One picture."""
+    """One image of a camera or a video."""
 
     image: np.ndarray
-    """RGB pixels (height, width, 3), uint8."""
+    """(height, width, 3) uint8 RGB."""
     time: float
-    """When it was taken [s]: from the start of a video file, since the epoch for a device."""
+    """Time of exposure [s], since the start of a video file or, of a camera, since the epoch."""
     index: int
-    """Frames before this one, also across repetitions of a looped video."""
+    """Number of frames before this one, including all repetitions of a looped video."""
 
 
 class VideoInfo(NamedTuple):
-    """What a video file says of itself."""
+    """Properties of a video file."""
 
     width: int  # [px]
     height: int  # [px]
@@ -40,22 +40,22 @@ class VideoInfo(NamedTuple):
 
 
 @dataclass(frozen=True)
-class CameraConfig(Validated):
-    """Where pictures come from: `video` or `camera`, one of the two."""
+class CameraConfig(Checked):
+    """Source of the images, either a video or a camera."""
 
     video: str = ""
     """Video file; empty for none."""
     camera: int = -1
     """Device index, as in /dev/video0; -1 for none."""
-    max_size: Annotated[int, Field(ge=32)] = 480
-    """Larger pictures shrink to this longer side [px]; pose estimation looks at 256 px anyway."""
+    max_size: Annotated[int, at_least(32)] = 480
+    """Longer side to which larger images are scaled down [px]; pose estimation uses 256 px."""
     loop: bool = False
-    """Start a video again when it ends; time goes on."""
-    rate: Annotated[float, Field(ge=0, lt=math.inf)] = 0.0
-    """Frames per second [Hz]: asked of a device, in a video the others are left out; 0 for all."""
+    """Repeat the video when it ends; time stamps continue."""
+    rate: Annotated[float, FrameRate] = 0.0
+    """Frames per second [Hz]: requested from a camera, subsampled from a video; 0 for all."""
 
     def __post_init__(self) -> None:
-        """Refuse settings that name no source, or two."""
+        """Check that exactly one source is given."""
         super().__post_init__()
         if bool(self.video) == (self.camera >= 0):
             raise ValueError(
@@ -65,14 +65,14 @@ class CameraConfig(Validated):
 
 
 def open_camera(config: CameraConfig) -> Iterator[Frame]:
-    """Open a source now and give its frames one by one, as fast as they are asked for.
+    """Open a source and iterate over its frames.
 
-    The caller keeps the pace of a video by the frames' own times. Closing the iterator frees the
-    device.
+    The source is opened at once. Frames of a video come as fast as they are requested; the caller
+    keeps its pace by the time stamps. Closing the iterator frees the device.
 
     Raises:
-        FileNotFoundError: no such video file, or no such camera.
-        ValueError: the file is no video, or the device gives no picture.
+        FileNotFoundError: no such video file or camera.
+        ValueError: the file is not a video, or the camera returns no image.
     """
     if config.video:
         return _video_frames(_open_video(config.video), read_video_info(config.video), config)
@@ -80,11 +80,11 @@ def open_camera(config: CameraConfig) -> Iterator[Frame]:
 
 
 def read_video_info(video: str | Path) -> VideoInfo:
-    """Read size, rate and length of a video file without decoding it.
+    """Read size, frame rate and duration of a video file without decoding it.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: the file is no video.
+        ValueError: the file is not a video.
     """
     capture = _open_video(video)
     width, height = (
@@ -114,13 +114,13 @@ def _open_device(config: CameraConfig) -> cv2.VideoCapture:
     with suppress_native_output():
         capture = cv2.VideoCapture(config.camera)
     if not capture.isOpened():
-        found = ", ".join(
+        devices = ", ".join(
             sorted(p.name.removeprefix("video") for p in Path("/dev").glob("video[0-9]*"))
         )
-        raise FileNotFoundError(f"no camera {config.camera}; this machine has {found or 'none'}")
+        raise FileNotFoundError(f"no camera {config.camera}; this machine has {devices or 'none'}")
     if config.rate:
         capture.set(cv2.CAP_PROP_FPS, config.rate)
-    # a queue of old pictures is pure latency
+    # queued images only add latency
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
     return capture
 
@@ -128,13 +128,13 @@ def _open_device(config: CameraConfig) -> cv2.VideoCapture:
 def _video_frames(
     capture: cv2.VideoCapture, info: VideoInfo, config: CameraConfig
 ) -> Iterator[Frame]:
-    """Give frames of a file; with a wanted rate, the first frame of each period."""
+    """Yield the frames of a file; with a given rate, the first frame of each period."""
     index = position = 0
-    start = due = 0.0  # [s] when this repetition began, when the next frame is wanted
+    start = due = 0.0  # [s] start of this repetition, time of the next frame to yield
     try:
         while True:
-            grabbed, bgr = capture.read()
-            if not grabbed:
+            success, bgr = capture.read()
+            if not success:
                 if position == 0:
                     raise ValueError(f"{config.video} has no frame that can be decoded")
                 if not config.loop:
@@ -159,11 +159,11 @@ def _device_frames(capture: cv2.VideoCapture, config: CameraConfig) -> Iterator[
     index = 0
     try:
         while True:
-            grabbed = capture.grab()
+            success = capture.grab()
             stamp = time.time()
-            grabbed, bgr = capture.retrieve() if grabbed else (False, None)
-            if not grabbed or bgr is None:
-                raise ValueError(f"camera {config.camera} gives no picture (after {index} frames)")
+            success, bgr = capture.retrieve() if success else (False, None)
+            if not success or bgr is None:
+                raise ValueError(f"camera {config.camera} returned no image after {index} frames")
             yield Frame(_rgb(bgr, config.max_size), stamp, index)
             index += 1
     finally:
@@ -171,7 +171,7 @@ def _device_frames(capture: cv2.VideoCapture, config: CameraConfig) -> Iterator[
 
 
 def _rgb(bgr: np.ndarray, max_size: int) -> np.ndarray:
-    """Shrink to `max_size` on the longer side and change BGR to RGB."""
+    """Scale the longer side down to `max_size` and convert BGR to RGB."""
     height, width = bgr.shape[:2]
     scale = max_size / max(height, width)
     if scale < 1:

@@ -1,8 +1,8 @@
-"""Two blocks with one id: corners of all markers of that id enter; whether they are of one leaves.
+"""Detection of two blocks with the same id.
 
-Where a block is can be told from each of its markers alone, if badly. Two blocks cannot be where
-one is: seen from the camera, their centres are at least 0.4 of a side apart, whereas those
-of one block's markers agree within a fifteenth.
+Each marker alone determines the position of its block, if imprecisely. Two blocks cannot overlap:
+perpendicular to the line of sight, their centers are at least 0.4 of a side apart, whereas the
+centers computed from the markers of one block agree within a fifteenth of a side.
 """
 
 from __future__ import annotations
@@ -13,33 +13,38 @@ import numpy as np
 
 from invdyn_ros.perception.pose_from_edges import single_marker_poses
 
-MIN_SEPARATION = 0.25  # of a side, across the line of sight: further apart are two blocks
+MIN_SEPARATION = 0.25  # of a side, perpendicular to the line of sight
 
 
 def are_separate_blocks(
     faces: np.ndarray, quads: np.ndarray, block_size: float, camera_matrix: np.ndarray
 ) -> bool:
-    """Say whether markers are too far apart to be of one block.
+    """Return whether markers are too far apart to belong to one block.
 
     Args:
-        faces: (m,) that they are on; one may occur twice.
-        quads: (m, 4, 2) their corners [px], lens distortion taken out.
+        faces: (m,) indices of their faces; one may occur twice.
+        quads: (m, 4, 2) their corners [px], without lens distortion.
         block_size: side of the block [m].
-        k: (3, 3) pinhole matrix [px].
+        camera_matrix: (3, 3) pinhole matrix [px].
     """
-    centres = [
+    centers = [
         np.array([T[:3, 3] for T in single_marker_poses(face, quad, block_size, camera_matrix)])
         for face, quad in zip(faces, quads, strict=True)
     ]
     return any(
         _min_lateral_distance(a, b) > MIN_SEPARATION * block_size
-        for a, b in combinations(centres, 2)
+        for a, b in combinations(centers, 2)
     )
 
 
-def _min_lateral_distance(some: np.ndarray, others: np.ndarray) -> float:
-    """Least distance [m] across the line of sight between points (n, 3) and (m, 3) [m]."""
-    a, b = some[:, None], others[None]
+def _min_lateral_distance(points: np.ndarray, others: np.ndarray) -> float:
+    """Return the least distance perpendicular to the line of sight between points [m].
+
+    Args:
+        points: (n, 3) in the optical frame [m].
+        others: (m, 3) in the optical frame [m].
+    """
+    a, b = points[:, None], others[None]
     depth = (a[..., 2] + b[..., 2]) / 2
-    away = a[..., :2] / a[..., 2:] - b[..., :2] / b[..., 2:]
-    return float((np.linalg.norm(away, axis=-1) * depth).min())
+    offset = a[..., :2] / a[..., 2:] - b[..., :2] / b[..., 2:]
+    return float((np.linalg.norm(offset, axis=-1) * depth).min())

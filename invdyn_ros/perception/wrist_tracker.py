@@ -1,4 +1,4 @@
-"""Hands: RGB pictures enter, the place of one wrist in each of them leaves."""
+"""Tracking of one wrist in RGB images (MediaPipe Hands)."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ import numpy as np
 from invdyn_ros.config import Fraction, Probability, Validated
 from invdyn_ros.native_output import suppress_native_output
 
-MAX_HANDS = 2  # looked for, so that the followed one does not vanish behind the other's score
+MAX_HANDS = 2  # one more than tracked: the other hand may have the higher score
 
 
 @dataclass(frozen=True)
-class WristTrackerConfig(Validated):
-    """When a wrist counts as seen."""
+class WristTrackerConfig(Checked):
+    """Settings of the wrist tracker."""
 
     min_detection_confidence: Probability = 0.5
-    """Score from which a hand is one, on its first picture."""
+    """Least score of a hand in its first image."""
     min_tracking_confidence: Probability = 0.5
-    """Score from which it still is that hand, on the next."""
+    """Least score to track the hand in the next image."""
     max_jump: Fraction = 0.15
-    """Farthest that a wrist moves between two pictures, in shares of the picture."""
+    """Largest movement of the wrist between two images, as a fraction of the image."""
 
 
 class WristTracker(AbstractContextManager["WristTracker"]):
-    """Follow the wrist of one hand through the pictures of a video.
+    """Track the wrist of one hand through the images of a video.
 
-    Of several hands it is the one nearest to where the wrist was. A hand elsewhere is another
-    one: the wrist is lost, and the next picture begins with whichever hand is seen first.
+    Of several hands, the one nearest to the previous position is taken. If none is near, tracking
+    fails, and the next image starts anew with the first hand that is detected.
     """
 
     def __init__(self, config: WristTrackerConfig | None = None) -> None:
-        """Load the network that MediaPipe brings."""
+        """Load the network that is part of MediaPipe."""
         self.config = config or WristTrackerConfig()
         with suppress_native_output():
-            import mediapipe as mp  # half a second: only who looks for hands pays
+            import mediapipe as mp  # the import takes half a second
 
             self._hands = mp.solutions.hands.Hands(
                 max_num_hands=MAX_HANDS,
@@ -44,19 +44,21 @@ class WristTracker(AbstractContextManager["WristTracker"]):
                 min_tracking_confidence=self.config.min_tracking_confidence,
             )
             self._hands.process(np.zeros((256, 256, 3), np.uint8))
-        self._last: np.ndarray | None = None
+        self._previous: np.ndarray | None = None
 
     def __call__(self, image: np.ndarray) -> np.ndarray | None:
-        """Return where the wrist is, (2,), right and down in shares of the picture, or None.
+        """Return the position of the wrist (2,) or None.
+
+        The position is x to the right and y down, as fractions of the image.
 
         Args:
-            image: RGB picture (H, W, 3), uint8, the one after that of the last call.
+            image: (H, W, 3) uint8 RGB, the successor of the previous call's image.
         """
         with suppress_native_output():
-            found = self._hands.process(np.ascontiguousarray(image)).multi_hand_landmarks or []
-        wrists = np.array([[h.landmark[0].x, h.landmark[0].y] for h in found]).reshape(-1, 2)
-        self._last = nearest_wrist(wrists, self._last, self.config.max_jump)
-        return self._last
+            hands = self._hands.process(np.ascontiguousarray(image)).multi_hand_landmarks or []
+        wrists = np.array([[h.landmark[0].x, h.landmark[0].y] for h in hands]).reshape(-1, 2)
+        self._previous = nearest_wrist(wrists, self._previous, self.config.max_jump)
+        return self._previous
 
     def close(self) -> None:
         """Free the network."""
@@ -69,13 +71,19 @@ class WristTracker(AbstractContextManager["WristTracker"]):
 def nearest_wrist(
     wrists: np.ndarray, previous: np.ndarray | None, max_jump: float
 ) -> np.ndarray | None:
-    """Return which of the wrists (k, 2) is the one that was at `last` (2,), or the first of all.
+    """Return the wrist nearest to its previous position, or the first without one.
 
-    None where there is none, or none within `jump` of where it was.
+    Args:
+        wrists: (k, 2) positions of all wrists.
+        previous: (2,) position in the previous image, or None.
+        max_jump: largest distance from the previous position.
+
+    Returns:
+        (2,), or None if no wrist is near enough.
     """
     if len(wrists) == 0:
         return None
     if previous is None:
         return np.asarray(wrists[0])
-    away = np.linalg.norm(wrists - previous, axis=1)
-    return np.asarray(wrists[away.argmin()]) if away.min() <= max_jump else None
+    distance = np.linalg.norm(wrists - previous, axis=1)
+    return np.asarray(wrists[distance.argmin()]) if distance.min() <= max_jump else None

@@ -1,1 +1,1 @@
-"""Where the camera stands: poses of arm and marker enter, its pose and error leave."""
+"""Hand-eye calibration: the pose of a camera from poses of the arm and of a marker."""

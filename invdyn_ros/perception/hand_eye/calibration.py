@@ -1,4 +1,4 @@
-"""A whole calibration: rests of the arm enter; the camera's pose, checked and judged, leaves."""
+"""Hand-eye calibration from static poses, with outlier rejection and error estimates."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from invdyn_ros.perception.hand_eye.pose_diversity import PoseDiversity
 from invdyn_ros.perception.hand_eye.pose_pairs import Mounting, PosePairs
 from invdyn_ros.perception.rigid_transforms import pose_difference
 
-MIN_INLIER_FRACTION = 0.6  # share of the poses that must agree with each other
-MAX_RMS_RESIDUAL = (0.03, np.radians(10))  # a residual that is no noise, RMS [m], [rad]
-DECIMALS = 8  # in the file
+MIN_INLIER_FRACTION = 0.6  # of the poses
+MAX_RMS_RESIDUAL = (0.03, np.radians(10))  # larger than any measurement noise [m], [rad]
+DECIMALS = 8  # in the calibration file
 MOUNTING_DESCRIPTIONS: dict[Mounting, str] = {
     "eye_to_hand": "beside the arm and the marker fixed to the tool",
     "eye_in_hand": "on the hand and the marker fixed to the ground",
@@ -28,13 +28,13 @@ MOUNTING_DESCRIPTIONS: dict[Mounting, str] = {
 
 
 class HandEyeCalibration(NamedTuple):
-    """A camera's pose and what speaks for it.
+    """Pose of a camera and measures of its accuracy.
 
     Attributes:
-        fit: the solution.
-        residual: (N, 6) of every pose [m, rad], those that were left out too.
-        held_out: (n, 6) of the n used ones, each from a fit without it [m, rad].
-        excitation: how the used poses turn the tool.
+        solution: the least-squares solution.
+        residual: (N, 6) of all poses, outliers included [m, rad].
+        held_out: (n, 6) of the n inliers, each from a solution without it [m, rad].
+        pose_diversity: rotations of the tool between the inliers.
     """
 
     solution: HandEyeSolution
@@ -44,30 +44,32 @@ class HandEyeCalibration(NamedTuple):
 
 
 def calibrate(pairs: PosePairs, mounting: Mounting) -> HandEyeCalibration:
-    """Find where the camera stands.
+    """Estimate the pose of the camera.
+
+    Args:
+        pairs: poses of the arm and of the marker.
+        mounting: whether the camera is mounted beside the arm or on its hand.
 
     Raises:
-        ValueError: too few poses, they turn about one axis only, or they contradict each other.
+        ValueError: too few poses, rotations about one axis only, or contradictory poses.
     """
     PoseDiversity.from_poses(pairs.T_base_tool).check()
-    found = solve_hand_eye(pairs, mounting)
-    wanted = predict_markers(found.X, pairs.motion(mounting), found.Y)
-    residual = pose_difference(pairs.T_camera_marker, wanted)
-    distance, angle = rms_residual(residual[found.inliers])
-    if (
-        found.inliers.mean() < MIN_INLIER_FRACTION
-        or distance > MAX_RMS_RESIDUAL[0]
-        or angle > MAX_RMS_RESIDUAL[1]
-    ):
+    solution = solve_hand_eye(pairs, mounting)
+    predicted = predict_markers(solution.X, pairs.motion(mounting), solution.Y)
+    residual = pose_difference(pairs.T_camera_marker, predicted)
+    distance, angle = rms_residual(residual[solution.inliers])
+    too_large = distance > MAX_RMS_RESIDUAL[0] or angle > MAX_RMS_RESIDUAL[1]
+    if solution.inliers.mean() < MIN_INLIER_FRACTION or too_large:
         raise ValueError(
-            f"{found.inliers.sum()} of {len(pairs)} poses agree, to {1e3 * distance:.0f} mm and "
-            f"{np.degrees(angle):.0f} deg; is the camera {MOUNTING_DESCRIPTIONS[mounting]}, and the arm's name "
-            "right?"
+            f"{solution.inliers.sum()} of {len(pairs)} poses agree, to "
+            f"{1e3 * distance:.0f} mm and {np.degrees(angle):.0f} deg; check that the camera is "
+            f"{MOUNTING_DESCRIPTIONS[mounting]}, and the name of the arm"
         )
-    used = pairs[found.inliers]
-    excitation = PoseDiversity.from_poses(used.T_base_tool)
-    excitation.check()
-    return HandEyeCalibration(found, residual, held_out_residuals(used, mounting), excitation)
+    inliers = pairs[solution.inliers]
+    diversity = PoseDiversity.from_poses(inliers.T_base_tool)
+    diversity.check()
+    held_out = held_out_residuals(inliers, mounting)
+    return HandEyeCalibration(solution, residual, held_out, diversity)
 
 
 def residual_norms(residual: np.ndarray) -> np.ndarray:
@@ -82,20 +84,29 @@ def rms_residual(residual: np.ndarray) -> tuple[float, float]:
 
 
 def to_camera_pose(calibration: HandEyeCalibration, arm: str, mounting: Mounting) -> CameraPose:
-    """Return what the calibration file says."""
-    X, Y = calibration.solution.X, calibration.solution.Y
-    places = [tuple(T[:3, 3].round(DECIMALS).tolist()) for T in (X, Y)]
-    turns = [Rotation.from_matrix(T[:3, :3]).as_quat().round(DECIMALS).tolist() for T in (X, Y)]
-    error = np.sqrt(np.diag(calibration.solution.covariance)).round(DECIMALS)
+    """Return the content of the calibration file.
+
+    Args:
+        calibration: the result.
+        arm: name of the arm.
+        mounting: where the camera is mounted.
+    """
+    solution = calibration.solution
+    positions, quaternions = [], []
+    for T in (solution.X, solution.Y):
+        positions.append(tuple(T[:3, 3].round(DECIMALS).tolist()))
+        quaternion = Rotation.from_matrix(T[:3, :3]).as_quat().round(DECIMALS)
+        quaternions.append(tuple(quaternion.tolist()))
+    standard_error = np.sqrt(np.diag(solution.covariance)).round(DECIMALS)
     distance, angle = rms_residual(calibration.held_out)
     return CameraPose(
         arm,
         mounting,
-        places[0],
-        tuple(turns[0]),
-        tuple(error.tolist()),
-        places[1],
-        tuple(turns[1]),
-        int(calibration.solution.inliers.sum()),
+        positions[0],
+        quaternions[0],
+        tuple(standard_error.tolist()),
+        positions[1],
+        quaternions[1],
+        int(solution.inliers.sum()),
         (round(distance, DECIMALS), round(angle, DECIMALS)),
     )

@@ -1,4 +1,4 @@
-"""The file that says where a calibrated camera stands: `invdyn calibrate` writes, launch reads."""
+"""Calibration file of a camera: written by `invdyn calibrate`, read by the launch files."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from scipy.spatial.transform import Rotation
 from invdyn_ros.config import from_mapping, load_yaml
 from invdyn_ros.perception.hand_eye.pose_pairs import Mounting
 
-NORM_TOLERANCE = 1e-3  # how far from one the norm of a quaternion may be
-MAX_COORDINATE = 20.0  # a camera farther from its parent is a mistake of units [m]
+NORM_TOLERANCE = 1e-3  # of the norm of a quaternion
+MAX_COORDINATE = 20.0  # a larger one is probably not in metres [m]
 
 
 @dataclass(frozen=True)
 class CameraPose:
-    """Where a camera stands, as in a calibration file."""
+    """Pose of a camera, the content of a calibration file."""
 
     arm: str
     """Name of the arm."""
     mounting: Mounting
-    """beside: it stands in the frame of the arm's base; hand: in that of its tool."""
+    """eye_to_hand: pose in the base frame of the arm; eye_in_hand: in the frame of its tool."""
     position: tuple[float, float, float]
     """x, y, z of the camera [m]."""
     quaternion: tuple[float, float, float, float]
@@ -30,18 +30,18 @@ class CameraPose:
     standard_error: tuple[float, float, float, float, float, float] | None = None
     """Of x, y, z [m] and of rotations about the parent's axes [rad]."""
     marker_position: tuple[float, float, float] | None = None
-    """x, y, z of the marker [m], on the tool if the camera is beside the arm, else in the base."""
+    """x, y, z of the marker [m], in the tool frame with eye_to_hand, else in the base frame."""
     marker_quaternion: tuple[float, float, float, float] | None = None
-    """x, y, z, w of it."""
+    """x, y, z, w of the marker."""
     num_poses: int | None = None
-    """Number of arm poses that it is made from."""
+    """Number of arm poses used."""
     held_out: tuple[float, float] | None = None
-    """RMS residual of poses that were not fitted: distance [m], angle [rad]."""
+    """RMS residual of held-out poses: distance [m], angle [rad]."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no pose."""
+        """Check units and norm."""
         if not np.isfinite(self.position).all() or np.abs(self.position).max() > MAX_COORDINATE:
-            raise ValueError(f"position is {list(self.position)}; it must be in metres")
+            raise ValueError(f"position is {list(self.position)}; it must be finite and in metres")
         norm = float(np.linalg.norm(self.quaternion))
         if not abs(norm - 1) < NORM_TOLERANCE:
             raise ValueError(
@@ -50,53 +50,57 @@ class CameraPose:
 
     @property
     def T(self) -> np.ndarray:
-        """(4, 4) maps points of the camera to the frame that it stands in."""
-        out = np.eye(4)
-        out[:3, :3] = Rotation.from_quat(self.quaternion).as_matrix()
-        out[:3, 3] = self.position
-        return out
+        """(4, 4), maps points of the optical frame to the parent frame."""
+        T = np.eye(4)
+        T[:3, :3] = Rotation.from_quat(self.quaternion).as_matrix()
+        T[:3, 3] = self.position
+        return T
 
 
 def read_camera_pose(path: str | Path, arm: str) -> CameraPose:
-    """Read the pose of a camera that stands beside an arm.
+    """Read the pose of a camera that is mounted beside an arm.
+
+    Args:
+        path: the calibration file.
+        arm: name of the arm.
 
     Raises:
-        ValueError: no such file, not of this arm, or the camera is on the hand.
+        ValueError: no such file, another arm, or a camera on the hand.
     """
-    made = from_mapping(CameraPose, load_yaml(path), str(path))
-    if made.arm != arm:
-        raise ValueError(f"{path} is the camera of '{made.arm}', not of '{arm}'")
-    if made.mounting != "eye_to_hand":
+    pose = from_mapping(CameraPose, load_yaml(path), str(path))
+    if pose.arm != arm:
+        raise ValueError(f"{path} is the camera of '{pose.arm}', not of '{arm}'")
+    if pose.mounting != "eye_to_hand":
         raise ValueError(
-            f"{path} is of a camera on the hand; the grasp needs one that stands beside the arm"
+            f"{path} has mounting {pose.mounting}; the grasp needs a camera with eye_to_hand"
         )
-    return made
+    return pose
 
 
 def to_yaml(camera: CameraPose, parent: str) -> str:
-    """Return the text of a file that `read_camera_pose` reads.
+    """Return the content of a file that `read_camera_pose` can read.
 
     Args:
         camera: the pose.
-        parent: name of the link that it stands in.
+        parent: name of the link in whose frame it is given.
     """
-    carrier = "the tool" if camera.mounting == "eye_to_hand" else "the base"
+    marker_parent = "the tool" if camera.mounting == "eye_to_hand" else "the base"
     optical = "of the optical frame (x right, y down, z forward)"
-    notes = {
+    comments = {
         "arm": "",
         "mounting": f"pose in {parent}",
         "position": "x, y, z [m]",
         "quaternion": f"x, y, z, w {optical}",
         "standard_error": f"of x, y, z [m] and of rotations about the axes of {parent} [rad]",
-        "marker_position": f"of the marker on {carrier} [m]",
+        "marker_position": f"of the marker on {marker_parent} [m]",
         "marker_quaternion": "x, y, z, w",
-        "num_poses": "of the arm",
-        "held_out": "RMS of poses that were not fitted: distance [m], angle [rad]",
+        "num_poses": "of the arm, used",
+        "held_out": "RMS residual of held-out poses: distance [m], angle [rad]",
     }
-    lines = ["# Written by invdyn calibrate; invdyn launch grasp_sim camera_pose:=FILE reads it."]
-    for name, note in notes.items():
+    lines = ["# Written by invdyn calibrate, read by invdyn launch grasp_sim camera_pose:=FILE."]
+    for name, comment in comments.items():
         value = getattr(camera, name)
         if value is not None:
             text = f"[{', '.join(map(repr, value))}]" if isinstance(value, tuple) else f"{value}"
-            lines.append(f"{name}: {text}" + (f"  # {note}" if note else ""))
+            lines.append(f"{name}: {text}" + (f"  # {comment}" if comment else ""))
     return "\n".join(lines) + "\n"

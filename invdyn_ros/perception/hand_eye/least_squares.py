@@ -1,9 +1,9 @@
-"""The camera's pose that explains all sightings best, and how sure it is: pairs enter.
+"""Least-squares solution of M Y = X B and its covariance.
 
-The sightings B are what errs; the arm is taken as exact. Over X and Y of M Y = X B the sum of
-|log(B (X^-1 M Y)^-1)|^2 is least, each term weighed by its covariance. How much positions and
-rotations err is estimated along with it (variance components; Förstner 1979), so that neither has
-to be known: positions seen far apart tell the camera's rotation better than rotations do.
+The detections B are noisy, the poses of the arm are taken as exact. X and Y minimize the sum of
+|log(B (X^-1 M Y)^-1)|^2, each term weighted by its covariance. The noise levels of positions and
+rotations are estimated too (variance components, Förstner 1979), because their ratio matters:
+positions far from each other determine the rotation of the camera better than rotations do.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from invdyn_ros.perception.rigid_transforms import (
     transform_from_rotvec,
 )
 
-MAX_ITERATIONS = 50  # of Gauss-Newton, at most
-STEP_TOLERANCE = 1e-10  # a smaller step ends it [m, rad]
-MAX_REWEIGHTINGS = 20  # of new weights, at most
-SCALE_TOLERANCE = 1e-3  # a smaller relative change of the noise ends them
-FALSE_REJECTION_PROBABILITY = 1e-4  # chance that a good pose is left out
-MEDIAN_EFFICIENCY = 0.37  # of a median as a measure of noise, to the mean of squares
+MAX_ITERATIONS = 50  # of Gauss-Newton
+STEP_TOLERANCE = 1e-10  # [m, rad]
+MAX_REWEIGHTINGS = 20
+SCALE_TOLERANCE = 1e-3  # relative change of the noise scale at which reweighting stops
+FALSE_REJECTION_PROBABILITY = 1e-4  # of a correct pose
+MEDIAN_EFFICIENCY = 0.37  # efficiency of the median as an estimate of the variance
 CHI2_MEDIAN = float(chi2.ppf(0.5, 3))  # median of the squared error of three axes
-MIN_POSES = 3  # poses of a solution
-NUM_FOLDS = 4  # of the held-out residual
-MIN_SCALE = 1e-9  # noise-free poses have no noise to estimate
+MIN_POSES = 3
+NUM_FOLDS = 4  # of the cross-validation
+MIN_SCALE = 1e-9  # of the noise, for poses without noise
 
 
 class HandEyeSolution(NamedTuple):
@@ -39,11 +39,11 @@ class HandEyeSolution(NamedTuple):
 
     Attributes:
         X: (4, 4) pose of the camera.
-        Y: (4, 4) pose of the marker on what carries it.
-        covariance: (6, 6) of X: x, y, z [m] and rotations [rad], axes of X's parent, about the
-            camera.
-        scale: (2,) how much larger than said the noise of positions and rotations is.
-        used: (N,) which poses agree with it.
+        Y: (4, 4) pose of the marker in the frame that it is fixed to.
+        covariance: (6, 6) of X: x, y, z [m] and rotations [rad] about axes through the camera
+            that are parallel to those of its parent frame.
+        noise_scale: (2,) estimated over given standard deviation, of positions and rotations.
+        inliers: (N,) whether each pose agrees with the solution.
     """
 
     X: np.ndarray
@@ -54,12 +54,12 @@ class HandEyeSolution(NamedTuple):
 
 
 class HandEyeEquations(NamedTuple):
-    """M Y = X B, pose by pose, and how surely each B is known.
+    """The equations M Y = X B of N poses and the covariance of each B.
 
     Attributes:
-        M: (N, 4, 4) motion.
-        B: (N, 4, 4) sightings.
-        factor: (N, 6, 6) Cholesky factors of the sightings' covariances.
+        M: (N, 4, 4) motion, see `PosePairs.motion`.
+        B: (N, 4, 4) detected poses of the marker.
+        cholesky: (N, 6, 6) Cholesky factors of their covariances.
     """
 
     M: np.ndarray
@@ -67,146 +67,170 @@ class HandEyeEquations(NamedTuple):
     cholesky: np.ndarray
 
     def select(self, inliers: np.ndarray) -> HandEyeEquations:
-        """Return those of some poses (N,)."""
+        """Return the equations of the poses with a true entry in a mask (N,)."""
         return HandEyeEquations(*(part[inliers] for part in self))
 
     def residuals(self, X: np.ndarray, Y: np.ndarray, scale: np.ndarray) -> np.ndarray:
-        """Return what X and Y leave (N, 6), in standard deviations of the scaled noise."""
+        """Return residuals (N, 6) of X and Y in standard deviations of the scaled noise."""
         return _whiten(
             self.cholesky, scale, pose_difference(self.B, predict_markers(X, self.M, Y))
         )
 
     def jacobian(self, X: np.ndarray, Y: np.ndarray, scale: np.ndarray) -> np.ndarray:
-        """Return how these change (N, 6, 12) as X and then Y move and turn in their own axes."""
+        """Return the derivative (N, 6, 12) of the residuals by X and Y, each in its own axes."""
         return _whiten(self.cholesky, scale, _jacobian(predict_markers(X, self.M, Y)))
 
     def refine(
-        self, X: np.ndarray, Y: np.ndarray, scale: np.ndarray, weight: np.ndarray, steps: int
+        self,
+        X: np.ndarray,
+        Y: np.ndarray,
+        scale: np.ndarray,
+        weight: np.ndarray,
+        max_iterations: int,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Improve X and Y by Gauss-Newton with weights (N,) of the poses."""
+        """Refine X and Y by Gauss-Newton.
+
+        Args:
+            X: (4, 4) initial pose of the camera.
+            Y: (4, 4) initial pose of the marker.
+            scale: (2,) scale of the noise of positions and rotations.
+            weight: (N,) of the poses.
+            max_iterations: number of steps to take at most.
+        """
         root = np.sqrt(weight)[:, None]
-        for _ in range(steps):
-            right = root * self.residuals(X, Y, scale)
+        for _ in range(max_iterations):
+            residuals = root * self.residuals(X, Y, scale)
             rows = root[..., None] * self.jacobian(X, Y, scale)
-            step = -np.linalg.lstsq(rows.reshape(-1, 12), right.ravel(), rcond=None)[0]
-            X, Y = (
-                X @ transform_from_rotvec(step[3:6], step[:3]),
-                Y @ transform_from_rotvec(step[9:], step[6:9]),
-            )
+            step = -np.linalg.lstsq(rows.reshape(-1, 12), residuals.ravel(), rcond=None)[0]
+            X = X @ transform_from_rotvec(step[3:6], step[:3])
+            Y = Y @ transform_from_rotvec(step[9:], step[6:9])
             if np.abs(step).max() < STEP_TOLERANCE:
                 break
         return X, Y
 
 
 def solve_hand_eye(pairs: PosePairs, mounting: Mounting) -> HandEyeSolution:
-    """Find the camera's pose; poses that contradict the others are left out.
+    """Estimate the pose of the camera; poses that contradict the others are rejected.
+
+    Args:
+        pairs: N poses of the arm and of the marker.
+        mounting: where the camera is mounted.
 
     Raises:
         ValueError: less than three poses, or no three that agree.
     """
     if len(pairs) < MIN_POSES:
-        raise ValueError(f"{len(pairs)} poses; a solution takes {MIN_POSES}")
-    every = HandEyeEquations(
+        raise ValueError(f"{len(pairs)} poses are too few; a solution needs {MIN_POSES}")
+    equations = HandEyeEquations(
         pairs.motion(mounting), pairs.T_camera_marker, np.linalg.cholesky(pairs.covariance)
     )
-    X, Y, scale = _robust_estimate(every, *solve_closed_form(every.M, every.B))
+    X, Y, scale = _robust_estimate(equations, *solve_closed_form(equations.M, equations.B))
     rows, tried = 6 * len(pairs), list[bytes]()
-    # squared error of a good pose; the noise that it is measured in is itself uncertain
+    # F distribution: the noise that the squared error is measured in is itself an estimate
     limit = 6 * f.ppf(1 - FALSE_REJECTION_PROBABILITY, 6, MEDIAN_EFFICIENCY * (rows - 12))
     while True:
-        agrees = _squares(every.residuals(X, Y, scale)) < limit
-        if agrees.tobytes() in tried or agrees.sum() < MIN_POSES:  # settled, or going in a circle
+        agrees = _squares(equations.residuals(X, Y, scale)) < limit
+        if agrees.tobytes() in tried or agrees.sum() < MIN_POSES:  # converged, or cycling
             break
         tried.append(agrees.tobytes())
-        used = agrees
-        X, Y, scale, covariance = _least_squares(every.select(used), X, Y, scale)
+        inliers = agrees
+        X, Y, scale, covariance = _least_squares(equations.select(inliers), X, Y, scale)
     if not tried:
         raise ValueError(f"no {MIN_POSES} of {len(pairs)} poses agree with each other")
-    return HandEyeSolution(X, Y, covariance, scale, used)
+    return HandEyeSolution(X, Y, covariance, scale, inliers)
 
 
 def predict_markers(X: np.ndarray, M: np.ndarray, Y: np.ndarray) -> np.ndarray:
-    """Return the sightings (N, 4, 4) that X and Y (4, 4) let expect at M (N, 4, 4)."""
+    """Return the poses of the marker (N, 4, 4) that X and Y (4, 4) predict for M (N, 4, 4)."""
     return invert_transform(X) @ M @ Y
 
 
 def fisher_information(
     X: np.ndarray, M: np.ndarray, Y: np.ndarray, cholesky: np.ndarray
 ) -> np.ndarray:
-    """Return what sightings tell of X and Y (12, 12), each in its own axes [1/m2, 1/rad2].
+    """Return the Fisher information (12, 12) on X and Y, each in its own axes [1/m2, 1/rad2].
 
     Args:
         X: (4, 4) pose of the camera.
         M: (N, 4, 4) motion.
         Y: (4, 4) pose of the marker.
-        factor: (N, 6, 6) Cholesky factors of the sightings' covariances.
+        cholesky: (N, 6, 6) Cholesky factors of the covariances of the detections.
     """
     rows = _whiten(cholesky, np.ones(2), _jacobian(predict_markers(X, M, Y))).reshape(-1, 12)
     return rows.T @ rows
 
 
 def held_out_residuals(pairs: PosePairs, mounting: Mounting) -> np.ndarray:
-    """Return the residual (N, 6) [m, rad] of each pose from a fit to three quarters without it."""
-    out = np.empty((len(pairs), 6))
+    """Return cross-validated residuals (N, 6) [m, rad].
+
+    Each pose is compared to a solution from the folds that it is not in.
+
+    Args:
+        pairs: N poses of the arm and of the marker.
+        mounting: where the camera is mounted.
+    """
+    residuals = np.empty((len(pairs), 6))
     M, fold = pairs.motion(mounting), np.arange(len(pairs)) % NUM_FOLDS
     for k in range(NUM_FOLDS):
-        rest, mine = solve_hand_eye(pairs[fold != k], mounting), fold == k
-        out[mine] = pose_difference(
-            pairs.T_camera_marker[mine], predict_markers(rest.X, M[mine], rest.Y)
-        )
-    return out
+        test = fold == k
+        solution = solve_hand_eye(pairs[~test], mounting)
+        predicted = predict_markers(solution.X, M[test], solution.Y)
+        residuals[test] = pose_difference(pairs.T_camera_marker[test], predicted)
+    return residuals
 
 
 def _robust_estimate(
-    some: HandEyeEquations, X: np.ndarray, Y: np.ndarray
+    equations: HandEyeEquations, X: np.ndarray, Y: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return X, Y and the scale of the noise by which most poses agree (Cauchy loss)."""
+    """Return X, Y and the noise scale with a Cauchy loss, which is robust to outliers."""
     scale = np.ones(2)
-    shrink = 1 - 12 / (6 * len(some.M))  # of squared residuals, as twelve values are fitted
+    shrink = 1 - 12 / (6 * len(equations.M))  # of squared residuals with 12 fitted parameters
     for _ in range(MAX_REWEIGHTINGS):
-        before = scale
-        white = some.residuals(X, Y, np.ones(2))
+        previous = scale
+        white = equations.residuals(X, Y, np.ones(2))
         parts = _squares(white[:, :3]), _squares(white[:, 3:])
         scale = np.maximum(
             [np.sqrt(np.median(p) / CHI2_MEDIAN / shrink) for p in parts], MIN_SCALE
         )
-        weight = 1 / (1 + _squares(some.residuals(X, Y, scale)) / 6)
-        X, Y = some.refine(X, Y, scale, weight, steps=3)
-        if np.abs(scale / before - 1).max() < SCALE_TOLERANCE:
+        weight = 1 / (1 + _squares(equations.residuals(X, Y, scale)) / 6)
+        X, Y = equations.refine(X, Y, scale, weight, max_iterations=3)
+        if np.abs(scale / previous - 1).max() < SCALE_TOLERANCE:
             break
     return X, Y, scale
 
 
 def _least_squares(
-    some: HandEyeEquations, X: np.ndarray, Y: np.ndarray, scale: np.ndarray
+    equations: HandEyeEquations, X: np.ndarray, Y: np.ndarray, scale: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return X, Y, the scale of the noise and the covariance of X, all poses counting in full."""
+    """Return X, Y, the noise scale and the covariance of X, with equal weight of all poses."""
     for _ in range(MAX_REWEIGHTINGS):
-        X, Y = some.refine(X, Y, scale, np.ones(len(some.M)), MAX_ITERATIONS)
-        white, rows = some.residuals(X, Y, scale), some.jacobian(X, Y, scale).reshape(-1, 12)
-        free = 1 - np.square(np.linalg.qr(rows)[0]).sum(axis=1).reshape(-1, 6)  # redundancy
-        spare = np.maximum([free[:, :3].sum(), free[:, 3:].sum()], 1.0)
-        ratio = np.sqrt([(white[:, :3] ** 2).sum(), (white[:, 3:] ** 2).sum()] / spare)
+        X, Y = equations.refine(X, Y, scale, np.ones(len(equations.M)), MAX_ITERATIONS)
+        white = equations.residuals(X, Y, scale)
+        rows = equations.jacobian(X, Y, scale).reshape(-1, 12)
+        redundancy = 1 - np.square(np.linalg.qr(rows)[0]).sum(axis=1).reshape(-1, 6)
+        freedom = np.maximum([redundancy[:, :3].sum(), redundancy[:, 3:].sum()], 1.0)
+        ratio = np.sqrt([(white[:, :3] ** 2).sum(), (white[:, 3:] ** 2).sum()] / freedom)
         scale = np.maximum(scale * ratio, MIN_SCALE)
         if np.abs(ratio - 1).max() < SCALE_TOLERANCE:
             break
-    turn = np.kron(np.eye(2), X[:3, :3])
-    return X, Y, scale, turn @ np.linalg.pinv(rows.T @ rows)[:6, :6] @ turn.T
+    rotation = np.kron(np.eye(2), X[:3, :3])
+    covariance = rotation @ np.linalg.pinv(rows.T @ rows)[:6, :6] @ rotation.T
+    return X, Y, scale, covariance
 
 
-def _jacobian(wanted: np.ndarray) -> np.ndarray:
-    """Return how residuals change (N, 6, 12) as X and then Y move and turn in their own axes."""
-    R, t = wanted[:, :3, :3], wanted[:, :3, 3]
-    J = np.zeros((len(wanted), 6, 12))
+def _jacobian(predicted: np.ndarray) -> np.ndarray:
+    """Return the derivative (N, 6, 12) of residuals by X and Y at predictions (N, 4, 4)."""
+    R, t = predicted[:, :3, :3], predicted[:, :3, 3]
+    J = np.zeros((len(predicted), 6, 12))
     J[:, :3, :3] = J[:, 3:, 3:6] = np.eye(3)
     J[:, :3, 3:6] = -skew(t)
     J[:, :3, 6:9] = J[:, 3:, 9:] = -R
     return J
 
 
-def _whiten(factor: np.ndarray, scale: np.ndarray, values: np.ndarray) -> np.ndarray:
+def _whiten(cholesky: np.ndarray, scale: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return values (N, 6, ...) in standard deviations of their noise."""
-    scaled = factor * np.repeat(scale, 3)[:, None]
+    scaled = cholesky * np.repeat(scale, 3)[:, None]
     if values.ndim == 2:
         return np.linalg.solve(scaled, values[..., None])[..., 0]
     return np.linalg.solve(scaled, values)
