@@ -176,7 +176,9 @@ def test_poses_that_hardly_differ_are_refused() -> None:
 
 def test_sightings_of_something_else_are_refused() -> None:
     marker = random_pairs(1).T_camera_marker
-    with pytest.raises(ValueError, match="deg; check that the camera is beside the arm and the marker "):
+    with pytest.raises(
+        ValueError, match="deg; check that the camera is beside the arm and the marker "
+    ):
         calibrate(PosePairs.from_poses(random_pairs(0).T_base_tool, marker), "eye_to_hand")
     with pytest.raises(
         ValueError, match="check that the camera is on the hand and the marker fixed to the"

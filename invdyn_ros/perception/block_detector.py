@@ -29,16 +29,16 @@ DISTORTION_SIZES = (4, 5, 8, 12, 14)  # numbers of distortion coefficients that 
 
 
 @dataclass(frozen=True)
-class BlockDetectorConfig(Checked):
+class BlockDetectorConfig(Validated):
     """Appearance of the blocks and accuracy of their corners."""
 
-    block_size: Positive = 0.04
+    block_size: PositiveFloat = 0.04
     """Side of a block [m]; the side of its markers is 0.8 of it."""
-    num_blocks: Annotated[int, between(1, MAX_BLOCKS)] = 1
+    num_blocks: Annotated[int, Field(ge=1, le=MAX_BLOCKS)] = 1
     """Number of blocks; block b has the marker ids 6 b to 6 b + 5, other ids are ignored."""
-    edge_noise_std: Positive = 0.07
+    edge_noise_std: PositiveFloat = 0.07
     """Standard deviation across a side of a large marker [px]."""
-    max_reprojection_error: Positive = 2.0
+    max_reprojection_error: PositiveFloat = 2.0
     """Largest RMS error of the corners of a marker, and of a pose [px]."""
 
 

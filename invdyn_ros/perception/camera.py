@@ -40,18 +40,18 @@ class VideoInfo(NamedTuple):
 
 
 @dataclass(frozen=True)
-class CameraConfig(Checked):
+class CameraConfig(Validated):
     """Source of the images, either a video or a camera."""
 
     video: str = ""
     """Video file; empty for none."""
     camera: int = -1
     """Device index, as in /dev/video0; -1 for none."""
-    max_size: Annotated[int, at_least(32)] = 480
+    max_size: Annotated[int, Field(ge=32)] = 480
     """Longer side to which larger images are scaled down [px]; pose estimation uses 256 px."""
     loop: bool = False
     """Repeat the video when it ends; time stamps continue."""
-    rate: Annotated[float, FrameRate] = 0.0
+    rate: Annotated[float, Field(ge=0, lt=math.inf)] = 0.0
     """Frames per second [Hz]: requested from a camera, subsampled from a video; 0 for all."""
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ MAX_HANDS = 2  # one more than tracked: the other hand may have the higher score
 
 
 @dataclass(frozen=True)
-class WristTrackerConfig(Checked):
+class WristTrackerConfig(Validated):
     """Settings of the wrist tracker."""
 
     min_detection_confidence: Probability = 0.5

@@ -28,14 +28,14 @@ DEFAULT_VARIANCE = np.repeat([DEFAULT_POSITION_STD, DEFAULT_ROTATION_STD], 3) **
 
 
 @dataclass(frozen=True)
-class StaticPoseConfig(Checked):
+class StaticPoseConfig(Validated):
     """When an arm counts as static."""
 
-    max_joint_velocity: Positive = 0.05
+    max_joint_velocity: PositiveFloat = 0.05
     """Largest joint velocity [rad/s]."""
-    settling_time: Positive = 0.3
+    settling_time: PositiveFloat = 0.3
     """Time for which the arm must be static before and after an image [s]."""
-    merge_tolerance: Positive = 0.01
+    merge_tolerance: PositiveFloat = 0.01
     """Successive static poses with smaller joint differences are merged [rad]."""
 
 
