@@ -18,7 +18,7 @@ from invdyn_ros.grasp.estimation.block_pose_network import (
 from invdyn_ros.grasp.pose_training.rendered_dataset import (
     DatasetRenderer,
     RenderedImages,
-    RenderingConfig,
+    DatasetRenderingConfig,
     StateSamples,
 )
 from invdyn_ros.robots.registry import load_scene
@@ -55,6 +55,6 @@ def home() -> StateSamples:
 
 def draw(directory: Path, count: int, seed: int = 0) -> RenderedImages:
     """Pictures of an arm at home and blocks anywhere."""
-    config = RenderingConfig(home_fraction=1.0)
+    config = DatasetRenderingConfig(home_fraction=1.0)
     with closing(DatasetRenderer(UR5, SCENE, home(), SMALL.pixels, config)) as draughts:
         return draughts.render(directory, count, seed, LEVELS)

@@ -34,7 +34,7 @@ from invdyn_ros.grasp.pose_training.metrics import fit_std_scale, pose_metrics, 
 from invdyn_ros.grasp.pose_training.rendered_dataset import (
     LABELS_FILE,
     DatasetRenderer,
-    RenderingConfig,
+    DatasetRenderingConfig,
     load_rendered_images,
 )
 from invdyn_ros.models.checkpoint import METADATA_FILE
@@ -78,7 +78,9 @@ def test_a_landmark_that_is_not_seen_does_not_move_the_guess() -> None:
 
 def test_what_is_true_of_a_picture_is_where_the_picture_shows_it(tmp_path) -> None:
     """The block is where its colour is, a little above its foot."""
-    config = RenderingConfig(images_per_camera=1, home_fraction=1.0, default_noise_fraction=1.0)
+    config = DatasetRenderingConfig(
+        images_per_camera=1, home_fraction=1.0, default_noise_fraction=1.0
+    )
     with closing(DatasetRenderer(UR5, SCENE, home(), 64, config)) as draughts:
         shown = draughts.render(tmp_path, 12, 3, LEVELS)
     for picture, fact in zip(shown.images, shown.labels, strict=True):

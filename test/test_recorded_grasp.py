@@ -238,7 +238,7 @@ def test_a_task_shows_what_was_recorded(data):
     shown = DemonstrationConfig(data=str(data))
     config = GraspTrainConfig(algorithm="sac", demonstrations=shown)
     assert grasp_task(config).record_demonstrations(0).dones.sum() == 2
-    with pytest.raises(ValueError, match="'ppo' has no memory to put demonstrations in"):
+    with pytest.raises(ValueError, match="'ppo' has no replay buffer for demonstrations"):
         GraspTrainConfig(algorithm="ppo", demonstrations=shown)
 
 

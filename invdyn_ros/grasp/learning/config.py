@@ -1,4 +1,4 @@
-"""How a policy is learned: the settings of every algorithm, and of a run."""
+"""Settings of grasp policy training and its algorithms."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 
 @dataclass(frozen=True)
 class OffPolicyConfig(Validated):
-    """Settings of SAC and TQC.
+    """Settings of SAC and TQC, named as in stable-baselines3.
 
     Attributes:
         learning_rate: of Adam.
-        batch: transitions per update.
-        buffer: transitions that are remembered.
-        discount: per step.
-        tau: share by which the target networks follow per update.
-        start: random steps before the first update.
-        updates: per step of an environment.
-        hidden: units of each hidden layer.
-        entropy: first weight of the entropy, which then adapts.
+        batch_size: transitions per gradient step.
+        buffer_size: transitions in the replay buffer.
+        gamma: discount factor per environment step.
+        tau: soft update coefficient of the target networks.
+        learning_starts: random steps before the first gradient step.
+        gradient_steps: per environment step.
+        net_arch: units of each hidden layer.
+        ent_coef: initial entropy coefficient; it is adapted automatically.
     """
 
     learning_rate: PositiveFloat = 3e-4
@@ -52,19 +52,19 @@ class OffPolicyConfig(Validated):
 
 @dataclass(frozen=True)
 class OnPolicyConfig(Validated):
-    """Settings of PPO.
+    """Settings of PPO, named as in stable-baselines3.
 
     Attributes:
         learning_rate: of Adam.
-        batch: transitions per update.
-        rollout: steps of each environment between updates.
-        epochs: passes over a rollout.
-        discount: per step.
-        smoothing: lambda of the advantage estimate.
-        clip: of the policy's ratio.
-        entropy: weight of the entropy.
-        deviation: logarithm of the first standard deviation of an action.
-        hidden: units of each hidden layer.
+        batch_size: transitions per gradient step.
+        n_steps: steps of each environment per update.
+        n_epochs: passes over these steps per update.
+        gamma: discount factor per environment step.
+        gae_lambda: bias-variance trade-off of the advantage estimate.
+        clip_range: of the probability ratio.
+        ent_coef: entropy coefficient.
+        log_std_init: initial log standard deviation of the actions.
+        net_arch: units of each hidden layer.
     """
 
     learning_rate: PositiveFloat = 3e-4
@@ -81,18 +81,18 @@ class OnPolicyConfig(Validated):
 
 @dataclass(frozen=True)
 class DaggerConfig(Validated):
-    """Settings of DAgger: imitate a teacher wherever the learner goes.
+    """Settings of DAgger: imitation of an expert in the states that the learner visits.
 
     Attributes:
-        learning_rate: of Adam at first; it falls to a twentieth.
-        batch: states per update.
-        start: steps that the teacher drives before the learner does.
-        updates: per step of an environment.
-        teacher: truth: it sees the true state; sightings: it knows what the learner knows.
-        guided: share of the later episodes that the teacher drives.
-        disturbance: of the driver's actions in every other episode, standard deviation; it wanders
-            over half a second.
-        hidden: units of each hidden layer.
+        learning_rate: initial one of Adam; it falls linearly to a twentieth.
+        batch_size: states per gradient step.
+        learning_starts: steps in which the expert acts before the learner does.
+        gradient_steps: per environment step.
+        expert: `privileged` acts on the true state, `detections` on what the learner observes.
+        beta: fraction of later episodes in which the expert acts.
+        action_noise_std: of noise on the actions of every other episode, correlated over half a
+            second.
+        net_arch: units of each hidden layer.
     """
 
     learning_rate: PositiveFloat = 1e-3
@@ -111,29 +111,29 @@ LEARNER_CONFIGS: dict[str, type[Any]] = {
     "tqc": OffPolicyConfig,
     "ppo": OnPolicyConfig,
 }
-OFF_POLICY = ("sac", "tqc")  # they learn from a replay buffer, hence from demonstrations
-PIXEL_CAPABLE = ("sac", "tqc")  # they learn from pixels too
+OFF_POLICY = ("sac", "tqc")  # with a replay buffer, which may hold demonstrations
+PIXEL_CAPABLE = ("sac", "tqc")
 
 
 @dataclass(frozen=True)
 class GraspTrainConfig(Validated):
-    """How a policy is learned.
+    """Settings of a training run of a grasp policy.
 
     Attributes:
         algorithm: dagger, sac, tqc or ppo.
         arm: its name; it needs a gripper and a scene.
-        steps: of all environments together.
+        total_timesteps: of all environments together.
         seed: of everything.
-        processes: environments side by side.
-        control: joint or cartesian.
-        observation: state, or pixels of a block without markers.
+        num_envs: environments in parallel.
+        control_mode: joint or cartesian.
+        obs_mode: state, or pixels of a block without markers.
         noise: none, default or hard.
-        limit: longest time of an episode [s].
-        steering: how far one action goes.
+        max_episode_seconds: after which an episode is truncated [s].
+        action_space: scale and period of the actions.
         learner: settings of the algorithm, by name.
-        demonstrations: how a script, or whoever was recorded, helps sac, tqc and ppo.
-        curriculum: how the task grows.
-        evaluation: how often the policy is tried out.
+        demonstrations: for sac, tqc and ppo, from the scripted policy or recorded.
+        curriculum: from easy episodes to the whole task.
+        evaluation: how often the policy is evaluated during training.
     """
 
     algorithm: str = "dagger"
@@ -152,35 +152,34 @@ class GraspTrainConfig(Validated):
     evaluation: PolicyEvaluationConfig = field(default_factory=PolicyEvaluationConfig)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be learned."""
+        """Check that the settings fit together."""
         super().__post_init__()
         self.learner_config()
         self._check_demonstrations()
         if self.obs_mode == "pixels" and self.algorithm not in PIXEL_CAPABLE:
-            able = " or ".join(PIXEL_CAPABLE)
-            raise ValueError(f"'{self.algorithm}' does not learn from pixels; take {able}")
+            capable = " or ".join(PIXEL_CAPABLE)
+            raise ValueError(f"'{self.algorithm}' does not learn from pixels; take {capable}")
         GraspEnvConfig(self.arm, noise=self.noise)
 
     def _check_demonstrations(self) -> None:
-        """Refuse demonstrations that nobody would look at."""
-        shown = self.demonstrations
-        if not shown.enabled:
+        """Check that the algorithm can use the demonstrations."""
+        if not self.demonstrations.enabled:
             return
         if self.algorithm == "dagger":
-            raise ValueError("'dagger' asks its teacher; leave out demonstrations")
+            raise ValueError("'dagger' queries its expert; leave out demonstrations")
         if self.obs_mode == "pixels":
             raise ValueError("demonstrations have no pixels; leave them out, or learn from state")
-        if self.algorithm not in OFF_POLICY and not shown.bc_steps:
+        if self.algorithm not in OFF_POLICY and not self.demonstrations.bc_steps:
             raise ValueError(
-                f"'{self.algorithm}' has no memory to put demonstrations in, it can only begin as "
-                "their clone; give demonstrations.bc_steps, steps of imitation"
+                f"'{self.algorithm}' has no replay buffer for demonstrations and can only clone them "
+                "before training; give demonstrations.bc_steps"
             )
 
     def learner_config(self) -> Any:
         """Return the settings of the algorithm.
 
         Raises:
-            ValueError: no such algorithm, or no such settings of it.
+            ValueError: unknown algorithm, or settings that it does not have.
         """
         if self.algorithm not in LEARNER_CONFIGS:
             raise ValueError(f"no algorithm '{self.algorithm}'; known: {sorted(LEARNER_CONFIGS)}")

@@ -1,4 +1,4 @@
-"""From easy to hard: successes enter, how much of the task an environment shows leaves."""
+"""Curriculum that grows the block area and the noise with the success rate."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from invdyn_ros.config import Fraction, Probability, Validated
 
 @dataclass(frozen=True)
 class CurriculumConfig(Validated):
-    """How a task grows.
+    """Settings of a curriculum.
 
     Attributes:
-        area: share of the area's length and width where blocks lie at first; 1: all of it.
-        noise: share of the noise at first.
-        promote: success rate at which the task grows.
-        window: episodes over which that rate is taken, anew after each growth.
-        stride: how much of the way to the whole task one growth goes.
+        initial_area: fraction of the block area's length and width at level 0; 1 is all of it.
+        initial_noise: fraction of the noise at level 0.
+        promotion_threshold: success rate at which the level rises.
+        window: episodes over which the success rate is measured, anew at each level.
+        increment: of the level.
     """
 
     initial_area: Fraction = 1.0
@@ -30,37 +30,38 @@ class CurriculumConfig(Validated):
 
 
 class Curriculum:
-    """Counts successes and lets the task grow.
+    """Raises the difficulty of a task with the success rate.
 
     Attributes:
-        level: from 0, as easy as it gets, to 1, the whole task.
+        level: difficulty from 0, the easiest, to 1, the whole task.
     """
 
     def __init__(self, config: CurriculumConfig, level: float = 0.0) -> None:
-        """Begin at a level; a task that never was eased is at the end at once."""
+        """Start at a level; at 1 where the settings make nothing easier."""
         self.config = config
         self.level = 1.0 if config.initial_area == config.initial_noise == 1 else level
-        self._last: deque[bool] = deque(maxlen=config.window)
+        self._successes: deque[bool] = deque(maxlen=config.window)
 
     @property
     def success_rate(self) -> float:
-        """Success rate over the last episodes, at most a window of them."""
-        return sum(self._last) / max(len(self._last), 1)
+        """Success rate over the last episodes at this level, at most a window of them."""
+        return sum(self._successes) / max(len(self._successes), 1)
 
     @property
     def fractions(self) -> tuple[float, float]:
-        """Shares of area and noise now."""
-        c, level = self.config, self.level
-        return c.initial_area + level * (1 - c.initial_area), c.initial_noise + level * (
-            1 - c.initial_noise
+        """Fractions of the block area and of the noise at this level."""
+        config, level = self.config, self.level
+        return (
+            config.initial_area + level * (1 - config.initial_area),
+            config.initial_noise + level * (1 - config.initial_noise),
         )
 
     def update(self, success: bool) -> bool:
-        """Note the outcome of an episode; say whether the task grew."""
-        self._last.append(success)
-        full = len(self._last) == self.config.window
+        """Record the outcome of an episode; return whether the level rose."""
+        self._successes.append(success)
+        full = len(self._successes) == self.config.window
         if self.level >= 1 or not full or self.success_rate < self.config.promotion_threshold:
             return False
         self.level = min(self.level + self.config.increment, 1.0)
-        self._last.clear()
+        self._successes.clear()
         return True

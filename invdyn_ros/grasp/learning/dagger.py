@@ -1,7 +1,7 @@
-"""Imitation of a teacher, wherever the learner itself goes.
+"""Dataset aggregation (DAgger; Ross, Gordon and Bagnell 2011, arXiv:1011.0686).
 
-DAgger (Ross, Gordon and Bagnell 2011): the learner acts on what it sees, late and noisy, and in
-every state so reached the teacher says what it would have done. The memory keeps all of it.
+The learner acts on its delayed and noisy observations, the expert labels every state that this
+reaches, and the learner is trained on all labels so far.
 """
 
 from __future__ import annotations
@@ -27,49 +27,58 @@ from invdyn_ros.grasp.learning.sb3_algorithms import MIN_OBSERVATION_STD
 from invdyn_ros.grasp.policies.network import MLPPolicy
 from invdyn_ros.typing import Mask
 
-END_RATE = 0.05  # of the first learning rate, at the end
-NOISE_CORRELATION = (
-    0.92  # share of a disturbance that is left after a step: half a second at 25 Hz
-)
-LATER = 7919  # a resumed run draws other numbers than the first one
+FINAL_LR_FRACTION = 0.05  # of the initial learning rate
+NOISE_CORRELATION = 0.92  # of action noise from step to step: half a second at 25 Hz
+NOISY_FRACTION = 0.5  # of the episodes
+RESUME_SEED_STRIDE = 7919  # so that a resumed run draws other numbers than the first one
 
 
 class ExpertMixing:
-    """Who drives each environment's present episode, and how disturbed."""
+    """Chooses per episode whether expert or learner acts, and whether its actions are noisy."""
 
-    def __init__(self, settings: DaggerConfig, processes: int, actions: int, seed: int) -> None:
-        """Let the teacher drive."""
-        self.settings, self.random = settings, np.random.default_rng(seed)
-        self.taught = np.ones(processes, bool)
-        self.rough = np.zeros(processes, bool)
-        self.drift = np.zeros((processes, actions))
+    def __init__(self, config: DaggerConfig, num_envs: int, action_size: int, seed: int) -> None:
+        """Let the expert act in the first episodes, without noise.
 
-    def act(self, own: NDArray[np.float32], taught: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return what is done (P, a), given what learner and teacher would do."""
-        kick = np.sqrt(1 - NOISE_CORRELATION**2) * self.settings.action_noise_std
-        self.drift = NOISE_CORRELATION * self.drift + kick * self.random.standard_normal(
-            self.drift.shape
+        Args:
+            config: with beta and the standard deviation of the noise.
+            num_envs: environments in parallel.
+            action_size: entries of an action.
+            seed: of choices and noise.
+        """
+        self.config, self.random = config, np.random.default_rng(seed)
+        self.expert_acts = np.ones(num_envs, bool)
+        self.is_noisy = np.zeros(num_envs, bool)
+        self.noise = np.zeros((num_envs, action_size))
+
+    def mix(
+        self, learner_action: NDArray[np.float32], expert_action: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return the actions (P, a) to take, given those of learner and expert."""
+        scale = np.sqrt(1 - NOISE_CORRELATION**2) * self.config.action_noise_std
+        self.noise = NOISE_CORRELATION * self.noise + scale * self.random.standard_normal(
+            self.noise.shape
         )
-        self.drift[:, -1] = 0.0  # a gripper that opens by chance drops the block
-        action = np.where(self.taught[:, None], taught, own) + self.drift * self.rough[:, None]
+        self.noise[:, -1] = 0.0  # a gripper that opens by chance drops the block
+        action = np.where(self.expert_acts[:, None], expert_action, learner_action)
+        action = action + self.noise * self.is_noisy[:, None]
         return action.clip(-1, 1).astype(np.float32)
 
-    def change(self, over: Mask, started: bool) -> None:
-        """Draw drivers for the episodes after those that are over (P,)."""
-        guided = self.random.random(over.shape) < self.settings.beta
-        rough = self.random.random(over.shape) < 0.5  # every other one
-        self.taught = np.where(over, guided | (not started), self.taught)
-        self.rough = np.where(over, rough, self.rough)
-        self.drift[over] = 0.0
+    def start_episodes(self, dones: Mask, learner_started: bool) -> None:
+        """Choose anew in the environments (P,) in which an episode ended."""
+        expert_acts = self.random.random(dones.shape) < self.config.beta
+        is_noisy = self.random.random(dones.shape) < NOISY_FRACTION
+        self.expert_acts = np.where(dones, expert_acts | (not learner_started), self.expert_acts)
+        self.is_noisy = np.where(dones, is_noisy, self.is_noisy)
+        self.noise[dones] = 0.0
 
 
 class DaggerTraining(GraspTraining):
-    """A run of DAgger."""
+    """A training run with DAgger."""
 
     learner_config: DaggerConfig
 
     def train(self, resume: bool) -> None:
-        """Learn until the steps are done."""
+        """Train until all steps are done."""
         config = self.config
         with closing(self.task.make_env(config.num_envs, config.seed)) as env:
             self._prepare(env)
@@ -77,30 +86,28 @@ class DaggerTraining(GraspTraining):
                 self._resume()
             self.logger = configure(str(self.out / LOG_FOLDER), ["tensorboard"])
             self.apply_curriculum(env)
-            self._imitate(env)
+            self._rollout(env)
             self.finish(self.num_timesteps, self.logger)
 
     def _prepare(self, env: VecEnv) -> None:
-        config = self.config
-        if config.total_timesteps <= self.learner_config.learning_starts:
+        config, learner_config = self.config, self.learner_config
+        if config.total_timesteps <= learner_config.learning_starts:
             raise ValueError(
-                f"total_timesteps is {config.total_timesteps}, all of them driven by the teacher; give more than "
-                f"learner.learning_starts, {self.learner_config.learning_starts}"
+                f"total_timesteps is {config.total_timesteps}, all of them acted by the expert; "
+                f"give more than learner.learning_starts, {learner_config.learning_starts}"
             )
-        size, actions = space_sizes(env)
+        observation_size, action_size = space_sizes(env)
         torch.manual_seed(config.seed)
         self.learner = MLPPolicy(self.policy_metadata(env, "tanh", 0))
-        self.optimizer = torch.optim.Adam(
-            self.learner.parameters(), self.learner_config.learning_rate
-        )
-        self.observations = np.zeros((config.total_timesteps, size), np.float32)
-        self.expert_actions = np.zeros((config.total_timesteps, actions), np.float32)
+        self.optimizer = torch.optim.Adam(self.learner.parameters(), learner_config.learning_rate)
+        self.observations = np.zeros((config.total_timesteps, observation_size), np.float32)
+        self.expert_actions = np.zeros((config.total_timesteps, action_size), np.float32)
         self.num_timesteps = self.num_updates = 0
 
-    def _imitate(self, env: VecEnv) -> None:
-        """Act, ask the teacher, and learn from all that it ever said."""
-        config, due = self.config, self.config.evaluation.eval_freq
-        drivers = ExpertMixing(
+    def _rollout(self, env: VecEnv) -> None:
+        """Act, label with the expert and train on all labels so far."""
+        config, eval_freq = self.config, self.config.evaluation.eval_freq
+        mixing = ExpertMixing(
             self.learner_config,
             env.num_envs,
             self.expert_actions.shape[1],
@@ -108,81 +115,72 @@ class DaggerTraining(GraspTraining):
         )
         observation = np.asarray(env.reset())
         while self.num_timesteps < config.total_timesteps:
-            taught = np.array(
-                env.env_method("expert_action", self.learner_config.expert), np.float32
-            )
-            rows = slice(
-                self.num_timesteps, min(self.num_timesteps + env.num_envs, config.total_timesteps)
-            )
+            labels = env.env_method("expert_action", self.learner_config.expert)
+            expert_action = np.array(labels, np.float32)
+            start = self.num_timesteps
+            rows = slice(start, min(start + env.num_envs, config.total_timesteps))
             count = rows.stop - rows.start
-            self.observations[rows], self.expert_actions[rows] = (
-                observation[:count],
-                taught[:count],
-            )
-            started = rows.stop >= self.learner_config.learning_starts
-            action = drivers.act(self.learner.act(observation), taught)
-            after, _, over, infos = env.step(action)
-            observation = np.asarray(after)
-            drivers.change(over, started)
+            self.observations[rows] = observation[:count]
+            self.expert_actions[rows] = expert_action[:count]
+            learner_started = rows.stop >= self.learner_config.learning_starts
+            action = mixing.mix(self.learner.act(observation), expert_action)
+            next_observation, _, dones, infos = env.step(action)
+            observation = np.asarray(next_observation)
+            mixing.start_episodes(dones, learner_started)
             self.update_curriculum(infos, env)
-            self._learn(rows.stop)
+            self._update(rows.stop)
             self.callback(self.num_timesteps, self.best)
-            if self.num_timesteps // due > rows.start // due:
+            if self.num_timesteps // eval_freq > rows.start // eval_freq:
                 self.evaluate(self.num_timesteps, self.logger)
                 self.save_checkpoint()
 
-    def _learn(self, num_timesteps: int) -> None:
-        """Do the updates that are due after so many steps; none before the teacher has begun."""
-        self.num_timesteps = num_timesteps
-        if num_timesteps < self.learner_config.learning_starts:
+    def _update(self, num_timesteps: int) -> None:
+        """Take the gradient steps that are due after some steps; none before learning starts."""
+        self.num_timesteps, learner_config = num_timesteps, self.learner_config
+        if num_timesteps < learner_config.learning_starts:
             return
         if not self.num_updates:
             first = torch.from_numpy(self.observations[:num_timesteps])
             self.learner.mean.copy_(first.mean(0))
             self.learner.scale.copy_(first.std(0).clamp(min=MIN_OBSERVATION_STD))
-        left = 1 - (1 - END_RATE) * num_timesteps / self.config.total_timesteps
+        lr_fraction = 1 - (1 - FINAL_LR_FRACTION) * num_timesteps / self.config.total_timesteps
         for group in self.optimizer.param_groups:
-            group["lr"] = left * self.learner_config.learning_rate
-        while self.num_updates < self.learner_config.gradient_steps * num_timesteps:
-            at = torch.randint(num_timesteps, (self.learner_config.batch_size,)).numpy()
-            answer = self.learner(torch.from_numpy(self.observations[at]))
-            loss = nn.functional.mse_loss(answer, torch.from_numpy(self.expert_actions[at]))
+            group["lr"] = lr_fraction * learner_config.learning_rate
+        while self.num_updates < learner_config.gradient_steps * num_timesteps:
+            index = torch.randint(num_timesteps, (learner_config.batch_size,)).numpy()
+            output = self.learner(torch.from_numpy(self.observations[index]))
+            target = torch.from_numpy(self.expert_actions[index])
+            loss = nn.functional.mse_loss(output, target)
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             self.num_updates += 1
-            self.logger.record("imitation/loss", float(loss.detach()))
+            self.logger.record("dagger/loss", float(loss.detach()))
 
     def save_checkpoint(self) -> None:
-        """Write the state of the run, to go on from."""
+        """Write the state of the run, to resume from."""
         tensors = {f"policy.{k}": v for k, v in self.learner.state_dict().items()}
         for number, entries in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{k}": torch.as_tensor(v) for k, v in entries.items()}
         tensors["observations"] = torch.from_numpy(self.observations[: self.num_timesteps])
         tensors["expert_actions"] = torch.from_numpy(self.expert_actions[: self.num_timesteps])
-        save_learner_state(
-            tensors,
-            {"num_timesteps": self.num_timesteps, "num_updates": self.num_updates},
-            self.progress,
-            self.out,
-        )
+        counts = {"num_timesteps": self.num_timesteps, "num_updates": self.num_updates}
+        save_learner_state(tensors, counts, self.progress, self.out)
 
     def _resume(self) -> None:
         tensors, counts, progress = load_learner_state(self.fixed_config, self.out)
         self.restore(progress)
         try:
             self.num_timesteps, self.num_updates = counts["num_timesteps"], counts["num_updates"]
-            kept = len(tensors["observations"])
-            if kept > len(self.observations):
+            rows = len(tensors["observations"])
+            if rows > len(self.observations):
                 raise ValueError(
-                    f"{self.out} holds {kept} steps; give --total-timesteps of more than that"
+                    f"{self.out} holds {rows} steps; give --total-timesteps of more than that"
                 )
-            self.observations[:kept], self.expert_actions[:kept] = (
-                tensors["observations"].numpy(),
-                tensors["expert_actions"].numpy(),
-            )
-            own = {k[7:]: v for k, v in tensors.items() if k.startswith("policy.")}
-            self.learner.load_state_dict(own)
+            self.observations[:rows] = tensors["observations"].numpy()
+            self.expert_actions[:rows] = tensors["expert_actions"].numpy()
+            policy = {k[7:]: v for k, v in tensors.items() if k.startswith("policy.")}
+            self.learner.load_state_dict(policy)
             state: dict[int, dict[str, torch.Tensor]] = {}
             for name, value in tensors.items():
                 if name.startswith("optimizer."):
@@ -192,10 +190,10 @@ class DaggerTraining(GraspTraining):
             self.optimizer.load_state_dict({"state": state, "param_groups": groups})
         except (KeyError, RuntimeError) as error:
             raise damaged_state_error(self.out, error) from error
-        torch.manual_seed(self.config.seed + LATER * self.num_timesteps)
+        torch.manual_seed(self.config.seed + RESUME_SEED_STRIDE * self.num_timesteps)
 
-    def policy(self, step: int) -> MLPPolicy:
+    def policy(self, timesteps: int) -> MLPPolicy:
         """Return a copy of the learner."""
         policy = copy.deepcopy(self.learner).eval()
-        policy.meta.data["steps"] = step
+        policy.meta.data["timesteps"] = timesteps
         return policy

@@ -1,4 +1,4 @@
-"""Demonstrations on disk: steps of episodes enter a LeRobot v3.0 folder, and leave it again."""
+"""Demonstrations as a LeRobot v3.0 dataset folder."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ TASK = "put the block at its goal"
 
 
 def is_demonstration_dataset(directory: str | Path) -> bool:
-    """Say whether a dataset folder holds demonstrations, not motion.
+    """Return whether a dataset folder holds demonstrations of a grasp rather than motion.
 
     Raises:
-        ValueError: it is no dataset folder.
+        ValueError: it is not a dataset folder.
     """
     return GRASP_KEY in read_info(Path(directory) / INFO)
 
@@ -39,23 +39,23 @@ def is_demonstration_dataset(directory: str | Path) -> bool:
 def write_demonstrations(
     directory: Path, episodes: Sequence[ReplayedEpisode], spec: SpaceSpec
 ) -> None:
-    """Write episodes as a dataset folder; an existing one there is replaced.
+    """Write episodes as a dataset folder, in place of an existing one.
 
     Args:
-        directory: where; the folder appears complete or not at all.
+        directory: of the dataset; it is written completely or not at all.
         episodes: each ends where the block was placed.
-        of: what their steps are of.
+        spec: arm and action space.
 
     Raises:
-        ValueError: `directory` holds what is no dataset.
+        ValueError: `directory` exists and is not a dataset.
     """
-    times = [shown.time for shown in episodes]
-    joined = Transitions.concatenate([shown.transitions for shown in episodes])
+    times = [episode.time for episode in episodes]
+    transitions = Transitions.concatenate([episode.transitions for episode in episodes])
     columns = {
-        STATE: joined.observations,
-        "action": joined.actions,
-        REWARD: joined.rewards,
-        DONE: joined.dones > 0,
+        STATE: transitions.observations,
+        "action": transitions.actions,
+        REWARD: transitions.rewards,
+        DONE: transitions.dones > 0,
         **index_columns(times),
     }
     rate = 1 / spec.action_space.action_period
@@ -64,89 +64,92 @@ def write_demonstrations(
 
 
 def read_demonstrations(directory: str | Path, spec: SpaceSpec) -> Transitions:
-    """Read what `write_demonstrations` wrote.
+    """Read all demonstrations of a dataset folder.
 
-    Observations after the last step of an episode, which no learner needs, repeat those before.
+    The next observation of an episode's last step is not stored. It repeats the one before, which
+    is harmless, as no learner bootstraps from it.
 
     Args:
-        directory: the folder.
-        of: what its steps must be of.
+        directory: of the dataset.
+        spec: arm and action space that the dataset must have.
 
     Raises:
-        ValueError: no such folder, a damaged one, or one of another arm, control or steering.
+        ValueError: no such folder, a damaged one, or one of another arm or action space.
     """
     directory = Path(directory)
-    found = _about(directory)
-    for name, wanted in spec.to_dict.items():
-        if found.get(name) != wanted:
+    stored = _read_spec(directory)
+    for name, required in spec.to_dict.items():
+        if stored.get(name) != required:
             raise ValueError(
-                f"{directory} holds demonstrations of {name} {found.get(name)}, not {wanted}; "
-                "collect them anew"
+                f"{directory} holds demonstrations of {name} {stored.get(name)}, not {required}; "
+                "collect them again"
             )
-    return Transitions.concatenate(_read_all(directory, spec))
+    return Transitions.concatenate(_read_files(directory, spec))
 
 
 def read_episodes(directory: str | Path) -> tuple[SpaceSpec, list[Transitions]]:
-    """Read demonstrations episode by episode, and what their steps are of.
+    """Read demonstrations by episode, with their arm and action space.
 
     Raises:
         ValueError: no such folder, or a damaged one.
     """
     directory = Path(directory)
-    of = space_spec_from_dict(_about(directory))
-    if of is None:
-        raise ValueError(f"{directory / INFO} does not say what its steps are of; collect it anew")
+    spec = space_spec_from_dict(_read_spec(directory))
+    if spec is None:
+        raise ValueError(f"{directory / INFO} lacks arm and action space; collect it again")
     episodes = []
-    for part in _read_all(directory, of):
+    for part in _read_files(directory, spec):
         ends = np.flatnonzero(part.dones) + 1
         episodes += [
             Transitions(*columns)
             for columns in zip(*(np.split(c, ends[:-1]) for c in part), strict=True)
         ]
-    return of, episodes
+    return spec, episodes
 
 
-def _about(directory: Path) -> dict[str, Any]:
-    """Return what the folder says of its steps."""
-    found = read_info(directory / INFO).get(GRASP_KEY)
-    if not isinstance(found, dict):
+def _read_spec(directory: Path) -> dict[str, Any]:
+    """Return arm and action space as they are stored."""
+    spec = read_info(directory / INFO).get(GRASP_KEY)
+    if not isinstance(spec, dict):
         raise ValueError(
             f"{directory} holds no demonstrations; make some with 'invdyn collect grasp' or "
             "'invdyn collect expert'"
         )
-    return found
+    return spec
 
 
-def _read_all(directory: Path, of: SpaceSpec) -> list[Transitions]:
+def _read_files(directory: Path, spec: SpaceSpec) -> list[Transitions]:
     paths = sorted(directory.glob("data/chunk-*/file-*.parquet"))
     if not paths:
-        raise ValueError(f"{directory / 'data'}: no chunk-*/file-*.parquet; collect it anew")
-    return [_read(path, of) for path in paths]
+        raise ValueError(f"{directory / 'data'}: no chunk-*/file-*.parquet; collect it again")
+    return [_read_file(path, spec) for path in paths]
 
 
-def _read(path: Path, of: SpaceSpec) -> Transitions:
-    """Read one data file; no episode spans two."""
+def _read_file(path: Path, spec: SpaceSpec) -> Transitions:
+    """Read one data file; no episode spans two files."""
     table = read_table(path)
     missing = {STATE, "action", REWARD, DONE, "episode_index"} - set(table.column_names)
     if missing:
-        raise ValueError(f"{path}: no column '{min(missing)}'; collect it anew")
-    columns = [_numbers(table[name], len(table)) for name in (STATE, "action", REWARD, DONE)]
-    seen, actions, rewards, dones = columns
-    if (seen.shape[1:], actions.shape[1:]) != tuple((size,) for size in of.sizes):
-        found = seen[0].size, actions[0].size
+        raise ValueError(f"{path}: no column '{min(missing)}'; collect it again")
+    columns = [_to_array(table[name], len(table)) for name in (STATE, "action", REWARD, DONE)]
+    observations, actions, rewards, dones = columns
+    if (observations.shape[1:], actions.shape[1:]) != tuple((size,) for size in spec.sizes):
+        sizes = observations[0].size, actions[0].size
         raise ValueError(
-            f"{path}: observations and actions of {found} numbers, not {of.sizes}; collect it anew"
+            f"{path}: observations and actions have sizes {sizes}, not {spec.sizes}; "
+            "collect it again"
         )
-    ends = np.append(np.diff(_numbers(table["episode_index"], len(table))) != 0, True)
+    ends = np.append(np.diff(_to_array(table["episode_index"], len(table))) != 0, True)
     if not np.array_equal(ends, dones > 0):
-        raise ValueError(f"{path}: an episode does not end where it is done; collect it anew")
-    after = np.where(ends[:, None], seen, np.roll(seen, -1, axis=0))
-    return Transitions(seen, after, actions, rewards, dones)
+        raise ValueError(f"{path}: an episode does not end where it is done; collect it again")
+    shifted = np.roll(observations, -1, axis=0)
+    next_observations = np.where(ends[:, None], observations, shifted)
+    return Transitions(observations, next_observations, actions, rewards, dones)
 
 
-def _numbers(column: Any, rows: int) -> np.ndarray:
+def _to_array(column: Any, rows: int) -> np.ndarray:
     """Return a column as (rows,) or (rows, width) float32."""
-    whole = column.combine_chunks()
-    wide = hasattr(whole, "flatten") and hasattr(whole.type, "value_type")
-    flat = np.asarray((whole.flatten() if wide else whole).to_numpy(zero_copy_only=False))
-    return flat.astype(np.float32).reshape((rows, -1) if wide else (rows,))
+    array = column.combine_chunks()
+    is_list = hasattr(array, "flatten") and hasattr(array.type, "value_type")
+    flat = np.asarray((array.flatten() if is_list else array).to_numpy(zero_copy_only=False))
+    return flat.astype(np.float32).reshape((rows, -1) if is_list else (rows,))

@@ -1,4 +1,4 @@
-"""Trying out a policy: environments and a policy enter, successes with their interval leave."""
+"""Evaluation of policies in vectorised environments."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from invdyn_ros.grasp.policies.success_rate import success_interval
 
 @dataclass(frozen=True)
 class PolicyEvaluationConfig(Validated):
-    """How a policy is tried out while it learns.
+    """Settings of the evaluations during training.
 
     Attributes:
-        every: steps of the environments between evaluations.
-        episodes: of one evaluation, always the same ones.
+        eval_freq: environment steps between evaluations.
+        n_eval_episodes: episodes of an evaluation, the same ones each time.
     """
 
     eval_freq: PositiveInt = 10_000
@@ -28,14 +28,14 @@ class PolicyEvaluationConfig(Validated):
 
 
 class EvaluationResult(NamedTuple):
-    """How a policy did.
+    """Result of an evaluation.
 
     Attributes:
-        step: when.
-        seconds: of learning and evaluating until then.
-        successes: in so many
-        episodes: of an evaluation.
-        reward: mean sum of an episode.
+        timesteps: environment steps of training before it.
+        seconds: wall time of training and evaluation up to its end.
+        successes: successful episodes.
+        episodes: evaluated episodes.
+        mean_reward: mean return of an episode.
     """
 
     timesteps: int
@@ -46,7 +46,7 @@ class EvaluationResult(NamedTuple):
 
     @property
     def score(self) -> tuple[int, float]:
-        """What the better of two results of the same episodes has more of."""
+        """Sort key: successes, then mean reward."""
         return self.successes, self.mean_reward
 
     def __str__(self) -> str:
@@ -58,14 +58,22 @@ class EvaluationResult(NamedTuple):
 def evaluate_policy(
     act: Callable[[Any], np.ndarray], env: VecEnv, episodes: int
 ) -> EvaluationResult:
-    """Return how a policy does, each environment in its next episodes."""
-    left = [episodes // env.num_envs + (i < episodes % env.num_envs) for i in range(env.num_envs)]
+    """Run a policy in the next episodes of each environment.
+
+    Args:
+        act: returns actions (P, a) for the observations of P environments.
+        env: P environments, each wrapped in a `Monitor`.
+        episodes: in total, divided evenly among the environments.
+    """
+    remaining = [
+        episodes // env.num_envs + (i < episodes % env.num_envs) for i in range(env.num_envs)
+    ]
     observation, rewards, outcomes = env.reset(), [], []
-    while any(left):
+    while any(remaining):
         observation, _, dones, infos = env.step(act(observation))
         for i in np.flatnonzero(dones):
-            if left[i]:
-                left[i] -= 1
+            if remaining[i]:
+                remaining[i] -= 1
                 rewards.append(infos[i]["episode"]["r"])
                 outcomes.append(bool(infos[i]["is_success"]))
     return EvaluationResult(0, 0.0, sum(outcomes), len(outcomes), float(np.mean(rewards)))

@@ -1,4 +1,4 @@
-"""A teacher grasps in simulation and is pushed off its way; how it goes on from there leaves."""
+"""Demonstrations by the visual-servo expert in simulation, with perturbations."""
 
 from __future__ import annotations
 
@@ -19,102 +19,108 @@ from invdyn_ros.grasp.learning.recorded_episodes import ReplayedEpisode
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.workers import parallel_map
 
-SPAN = 4_000_000  # seeds of lessons start this far from those of training
-EARLIEST, LATEST = 0.0, 5.0  # [s] when a push begins
-SHORTEST, LONGEST = 0.2, 0.8  # [s] how long it lasts
-CHUNK = 10  # episodes that a process plays at once: making its environment is no episode
+EXPERT_SEED_OFFSET = 4_000_000  # of the episodes' seeds from those of training
+PUSH_START = 0.0, 5.0  # [s] earliest and latest
+PUSH_DURATION = 0.2, 0.8  # [s] shortest and longest
+EPISODES_PER_JOB = 10  # building an environment takes longer than an episode
 
 
 @dataclass(frozen=True)
 class ExpertDemonstrationConfig(Validated):
-    """What a teacher shows.
-
-    It is the servoed grasp, on what the camera says (`grasp.servo`).
-    """
+    """Demonstrations by the visual-servo expert, which acts on the camera's detections."""
 
     episodes: PositiveInt = 400
-    """How many it tries."""
+    """Number of attempts."""
     noise: str = "hard"
-    """Level of noise: none, default, hard."""
+    """Domain randomization: none, default or hard."""
     push_fraction: Probability = 0.75
-    """Share of the episodes in which it is pushed once; they are shown from then on only."""
+    """Fraction of the episodes with one push; only their steps after the push are recorded."""
     push_std: NonNegativeFloat = 0.1
-    """Standard deviation of what a push adds to each action but the grip."""
+    """Standard deviation of a push, which is added to every action but the gripper's."""
     seed: NonNegativeInt = 0
-    """Of the episodes and of the pushes."""
+    """Seed of the episodes and of the pushes."""
 
     def __post_init__(self) -> None:
-        """Refuse an unknown level of noise."""
+        """Check the name of the noise."""
         super().__post_init__()
         load_randomization(self.noise)
 
 
 class DemonstrationJob(NamedTuple):
-    """Episodes of a teacher: their numbers, what their steps are of, and how it shows them."""
+    """Episodes that one worker simulates.
 
-    numbers: range
-    of: SpaceSpec
+    Attributes:
+        episode_numbers: of the run.
+        spec: arm and action space.
+        config: of the demonstrations.
+    """
+
+    episode_numbers: range
+    spec: SpaceSpec
     config: ExpertDemonstrationConfig
 
 
 def collect_expert_episodes(
-    of: SpaceSpec, config: ExpertDemonstrationConfig, workers: int
+    spec: SpaceSpec, config: ExpertDemonstrationConfig, workers: int
 ) -> Iterator[ReplayedEpisode | None]:
-    """Yield what each episode shows, in their order.
+    """Yield the expert's episodes in their order.
 
-    None where it did not reach the goal, or ended before the push did.
+    An episode that did not reach the goal, or ended before the push did, is None.
 
     Args:
-        of: arm, meaning of actions and how far they go.
-        config: what is shown.
-        workers: processes that simulate; the episodes do not depend on how many.
+        spec: arm and action space.
+        config: of the demonstrations.
+        workers: processes that simulate; the episodes do not depend on their number.
 
     Raises:
         ValueError: an arm without a block, or less than one worker.
     """
-    starts = range(0, config.episodes, CHUNK)
-    numbers = [range(k, min(k + CHUNK, config.episodes)) for k in starts]
-    lessons = [DemonstrationJob(part, of, config) for part in numbers]
-    for shown in parallel_map(_teach, lessons, workers):
-        yield from shown
+    starts = range(0, config.episodes, EPISODES_PER_JOB)
+    numbers = [range(k, min(k + EPISODES_PER_JOB, config.episodes)) for k in starts]
+    jobs = [DemonstrationJob(part, spec, config) for part in numbers]
+    for episodes in parallel_map(_run_job, jobs, workers):
+        yield from episodes
 
 
-def _teach(lesson: DemonstrationJob) -> list[ReplayedEpisode | None]:
-    of, config = lesson.of, lesson.config
-    made = GraspEnv(
-        arm=of.arm, control_mode=of.control_mode, action_space=of.action_space, noise=config.noise
+def _run_job(job: DemonstrationJob) -> list[ReplayedEpisode | None]:
+    spec, config = job.spec, job.config
+    environment = GraspEnv(
+        arm=spec.arm,
+        control_mode=spec.control_mode,
+        action_space=spec.action_space,
+        noise=config.noise,
     )
-    with closing(made) as environment:
-        return [_show(environment, config, number) for number in lesson.numbers]
+    with closing(environment):
+        return [_run_episode(environment, config, number) for number in job.episode_numbers]
 
 
-def _show(
+def _run_episode(
     environment: GraspEnv, config: ExpertDemonstrationConfig, number: int
 ) -> ReplayedEpisode | None:
-    """Return one episode from the end of the push on; None if nothing follows, or not the goal."""
+    """Return an episode after its push; None if it fails or ends before that."""
     random = np.random.default_rng((config.seed, number))
     period = environment.config.action_space.action_period
-    begin = end = 0
+    start = end = 0
     if random.random() < config.push_fraction:
-        begin = round(random.uniform(EARLIEST, LATEST) / period)
-        end = begin + round(random.uniform(SHORTEST, LONGEST) / period)
+        start = round(random.uniform(*PUSH_START) / period)
+        end = start + round(random.uniform(*PUSH_DURATION) / period)
     push = np.append(
         config.push_std * random.standard_normal(environment.robot_action_space.size - 1), 0.0
     )
-    seen, _ = environment.reset(seed=config.seed + SPAN, options={"episode": number})
+    seed = config.seed + EXPERT_SEED_OFFSET
+    observation, _ = environment.reset(seed=seed, options={"episode": number})
     rows = []
     for step in count():
         action = environment.expert_action("detections")
-        if begin <= step < end:
+        if start <= step < end:
             action = (action + push).clip(-1, 1).astype(np.float32)
-        following, reward, placed, late, _ = environment.step(action)
+        next_observation, reward, terminated, truncated, _ = environment.step(action)
         if step >= end:
-            rows.append((seen, following, action, reward, float(placed)))
-        if placed or late:
+            rows.append((observation, next_observation, action, reward, float(terminated)))
+        if terminated or truncated:
             break
-        seen = following
-    if not (rows and placed):
+        observation = next_observation
+    if not (rows and terminated):
         return None
-    return ReplayedEpisode(
-        np.arange(len(rows)) * period, Transitions.from_rows(rows), estimated_reward=False
-    )
+    time = np.arange(len(rows)) * period
+    return ReplayedEpisode(time, Transitions.from_rows(rows), estimated_reward=False)

@@ -1,6 +1,6 @@
-"""A learner on disk: networks, optimisers and memory enter, one safetensors file leaves.
+"""Training state of a learner in one safetensors file.
 
-Never pickle: stable-baselines3's own files run code when they are loaded.
+The zip files of stable-baselines3 contain pickles, which run code when they are loaded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor
 from invdyn_ros.models.checkpoint import write_atomically
 
 STATE_FILE = "last.safetensors"
-MEMORY = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+BUFFER_FIELDS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
 LearnerState = tuple[dict[str, Tensor], dict[str, int]]  # tensors and counts, by name
@@ -28,13 +28,13 @@ LearnerState = tuple[dict[str, Tensor], dict[str, int]]  # tensors and counts, b
 def save_learner_state(
     tensors: dict[str, Tensor], counts: dict[str, int], progress: dict[str, Any], directory: Path
 ) -> None:
-    """Write all a run needs to go on.
+    """Write all that a run needs to resume.
 
     Args:
-        tensors: of the learner as it is now, by name.
-        counts: of it.
-        progress: what else there is to know, plain values; with the settings of the run.
-        directory: that of the run.
+        tensors: of the learner, by name.
+        counts: of steps and updates, by name.
+        progress: further plain values, with the settings of the run as `settings`.
+        directory: of the run.
     """
     plain = {name: value.detach().contiguous().clone() for name, value in tensors.items()}
     text = {"progress": json.dumps(progress), "counts": json.dumps(counts)}
@@ -45,10 +45,14 @@ def save_learner_state(
 def load_learner_state(
     settings: dict[str, Any], directory: Path
 ) -> tuple[dict[str, Tensor], dict[str, int], dict[str, Any]]:
-    """Return tensors, counts and progress that were written of a run with the same settings.
+    """Return tensors, counts and progress of a run with the same settings.
+
+    Args:
+        settings: those of the present run that must not have changed.
+        directory: of the run.
 
     Raises:
-        ValueError: nothing there, damaged, or of a run with other settings.
+        ValueError: no state, a damaged one, or one of a run with other settings.
     """
     path = directory / STATE_FILE
     if not path.is_file():
@@ -58,14 +62,14 @@ def load_learner_state(
             text = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         progress, counts = json.loads(text["progress"]), json.loads(text["counts"])
-        _same(progress["settings"], json.loads(json.dumps(settings)), path)
+        _check_same_settings(progress["settings"], json.loads(json.dumps(settings)), path)
     except (SafetensorError, KeyError, TypeError) as error:
         raise damaged_state_error(directory, error) from error
     return tensors, counts, progress
 
 
 def read_run_config(directory: Path) -> dict[str, Any]:
-    """Return the settings of the run of a folder; empty where no state of it was written."""
+    """Return the settings of the run in a folder; empty if there is no state of one."""
     try:
         with safe_open(directory / STATE_FILE, "pt") as file:
             return dict(json.loads(file.metadata()["progress"])["settings"])
@@ -74,52 +78,60 @@ def read_run_config(directory: Path) -> dict[str, Any]:
 
 
 def damaged_state_error(directory: Path, error: Exception) -> ValueError:
-    """Return what to raise when a state does not fit."""
+    """Return the exception to raise when a state does not fit."""
     return ValueError(f"{directory / STATE_FILE} is damaged ({error!r}); leave out --resume")
 
 
 def state_dict(learner: BaseAlgorithm) -> LearnerState:
-    """Return what makes a learner of stable-baselines3 go on as it would have."""
-    tensors = _tensors(learner)
-    memory = getattr(learner, "replay_buffer", None)
-    counts = {"steps": learner.num_timesteps, "updates": getattr(learner, "_n_updates", 0)}
-    if memory is not None:
-        filled = memory.buffer_size if memory.full else memory.pos
-        counts["position"] = memory.pos
-        for name, column in _columns(memory).items():
+    """Return the full training state of a stable-baselines3 learner."""
+    tensors = _learner_tensors(learner)
+    buffer = getattr(learner, "replay_buffer", None)
+    counts = {
+        "num_timesteps": learner.num_timesteps,
+        "num_updates": getattr(learner, "_n_updates", 0),
+    }
+    if buffer is not None:
+        filled = buffer.buffer_size if buffer.full else buffer.pos
+        counts["buffer_position"] = buffer.pos
+        for name, column in _buffer_arrays(buffer).items():
             tensors[f"replay_buffer.{name}"] = torch.as_tensor(column[:filled])
     return tensors, counts
 
 
-def _columns(memory: Any) -> dict[str, np.ndarray]:
-    """Return all that a replay buffer remembers by name, be it one array or several of each."""
+def _buffer_arrays(buffer: Any) -> dict[str, np.ndarray]:
+    """Return the arrays of a replay buffer by name, with one per key of dict observations."""
     columns: dict[str, np.ndarray] = {}
-    for name in MEMORY:
-        whole = getattr(memory, name)
-        parts = (
-            {name: whole}
-            if isinstance(whole, np.ndarray)
-            else {f"{name}.{key}": part for key, part in whole.items()}
-        )
-        columns |= parts
+    for name in BUFFER_FIELDS:
+        field = getattr(buffer, name)
+        if isinstance(field, np.ndarray):
+            columns[name] = field
+        else:
+            columns |= {f"{name}.{key}": array for key, array in field.items()}
     return columns
 
 
 def load_state_dict(
     learner: BaseAlgorithm, tensors: dict[str, Tensor], counts: dict[str, int], directory: Path
 ) -> None:
-    """Fill a fresh learner with what `pack` gave.
+    """Restore a fresh learner from what `state_dict` returned.
+
+    Args:
+        learner: with the same settings.
+        tensors: of the state.
+        counts: of the state.
+        directory: that the state was read from, for messages.
 
     Raises:
-        ValueError: it does not fit.
+        ValueError: the state does not fit.
     """
     try:
-        _fill(learner, tensors, counts)
+        _restore_learner(learner, tensors, counts)
+        _restore_buffer(getattr(learner, "replay_buffer", None), tensors, counts)
     except (KeyError, TypeError, RuntimeError) as error:
         raise damaged_state_error(directory, error) from error
 
 
-def _same(old: dict[str, Any], new: dict[str, Any], path: Path) -> None:
+def _check_same_settings(old: dict[str, Any], new: dict[str, Any], path: Path) -> None:
     for name in old.keys() | new.keys():
         if old.get(name) != new.get(name):
             raise ValueError(
@@ -128,10 +140,10 @@ def _same(old: dict[str, Any], new: dict[str, Any], path: Path) -> None:
             )
 
 
-def _tensors(learner: Any) -> dict[str, Tensor]:
-    """Return all tensors of networks, optimisers and the entropy's weight, by name."""
-    _, loose = learner._get_torch_save_params()
-    tensors = {name: getattr(learner, name) for name in loose}
+def _learner_tensors(learner: Any) -> dict[str, Tensor]:
+    """Return the tensors of networks, optimizers and entropy coefficient by name."""
+    _, names = learner._get_torch_save_params()
+    tensors = {name: getattr(learner, name) for name in names}
     for name, state in learner.get_parameters().items():
         if "param_groups" not in state:
             tensors |= {f"{name}:{key}": value for key, value in state.items()}
@@ -141,31 +153,29 @@ def _tensors(learner: Any) -> dict[str, Tensor]:
     return tensors
 
 
-def _fill(learner: Any, tensors: dict[str, Tensor], counts: dict[str, int]) -> None:
-    """Put back what `_tensors` and the memory gave."""
-    fresh, loose = learner.get_parameters(), learner._get_torch_save_params()[1]
-    for name, state in fresh.items():
-        own = {k.split(":", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{name}:")}
+def _restore_learner(learner: Any, tensors: dict[str, Tensor], counts: dict[str, int]) -> None:
+    """Restore what `_learner_tensors` returned, and the counts."""
+    parameters, names = learner.get_parameters(), learner._get_torch_save_params()[1]
+    for name, state in parameters.items():
+        values = {k.split(":", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{name}:")}
         if "param_groups" not in state:
-            fresh[name] = own
+            parameters[name] = values
             continue
         entries: dict[int, dict[str, Tensor]] = {}
-        for key, value in own.items():
+        for key, value in values.items():
             number, field = key.split(":")
             entries.setdefault(int(number), {})[field] = value
-        fresh[name] = {"state": entries, "param_groups": state["param_groups"]}
-    learner.set_parameters(fresh, exact_match=True)
-    for name in loose:
+        parameters[name] = {"state": entries, "param_groups": state["param_groups"]}
+    learner.set_parameters(parameters, exact_match=True)
+    for name in names:
         getattr(learner, name).data.copy_(tensors[name])
-    learner.num_timesteps, learner._n_updates = counts["steps"], counts["updates"]
-    _recall(getattr(learner, "replay_buffer", None), tensors, counts)
+    learner.num_timesteps, learner._n_updates = counts["num_timesteps"], counts["num_updates"]
 
 
-def _recall(memory: Any, tensors: dict[str, Tensor], counts: dict[str, int]) -> None:
-    """Fill a replay buffer."""
-    if memory is None:
+def _restore_buffer(buffer: Any, tensors: dict[str, Tensor], counts: dict[str, int]) -> None:
+    if buffer is None:
         return
-    for name, column in _columns(memory).items():
-        kept: np.ndarray = tensors[f"replay_buffer.{name}"].numpy()
-        column[: len(kept)] = kept
-    memory.pos, memory.full = counts["position"], len(kept) == memory.buffer_size
+    for name, column in _buffer_arrays(buffer).items():
+        saved: np.ndarray = tensors[f"replay_buffer.{name}"].numpy()
+        column[: len(saved)] = saved
+    buffer.pos, buffer.full = counts["buffer_position"], len(saved) == buffer.buffer_size

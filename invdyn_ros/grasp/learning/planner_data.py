@@ -1,4 +1,4 @@
-"""Demonstrations of a grasp enter; what a planner of it learns leaves."""
+"""Training data of a grasp planner from demonstrations."""
 
 from __future__ import annotations
 
@@ -22,49 +22,59 @@ GRIPPER_JOINT = "gripper"  # the joint after those of the arm: -1 closed, 1 open
 
 
 def load_planner_data(config: PlannerConfig, data: str | Path) -> PlannerData:
-    """Return demonstrations of a grasp as what a planner learns; some episodes judge it.
+    """Read demonstrations as planner training data, split into training and validation episodes.
+
+    Args:
+        config: of the planner.
+        data: dataset folder.
 
     Raises:
-        ValueError: none there, damaged ones, of other actions than joint velocities or of one
-            episode only.
+        ValueError: no demonstrations, damaged ones, actions other than joint velocities, or less
+            than two episodes.
     """
-    of, episodes = read_episodes(data)
-    few = max(round(config.test_fraction * len(episodes)), 1)
-    if few >= len(episodes):
+    spec, episodes = read_episodes(data)
+    val_count = max(round(config.test_fraction * len(episodes)), 1)
+    if val_count >= len(episodes):
         raise ValueError(f"{data} holds {len(episodes)} episode; a planner needs at least 2")
     order = np.random.default_rng(config.seed).permutation(len(episodes))
     horizon = config.network.horizon
-    judge, learn = (
-        planning_segments([episodes[k] for k in chosen], horizon, of)
-        for chosen in (order[:few], order[few:])
+    val, train = (
+        planning_segments([episodes[k] for k in indices], horizon, spec)
+        for indices in (order[:val_count], order[val_count:])
     )
     digest = hashlib.sha256(b"".join(e.observations.tobytes() for e in episodes)).hexdigest()
-    content = {"name": Path(data).name, "sha256": digest, "samples": learn.size}
-    names = (*load_robot(of.arm).joint_names, GRIPPER_JOINT)
-    rate, size = 1 / of.action_space.action_period, of.sizes[0]
-    meta = PlannerMetadata(of.arm, names, size, rate, config.network, of.to_dict, content)
-    return PlannerData(learn, judge, meta)
+    content = {"name": Path(data).name, "sha256": digest, "samples": train.size}
+    names = (*load_robot(spec.arm).joint_names, GRIPPER_JOINT)
+    rate, size = 1 / spec.action_space.action_period, spec.sizes[0]
+    meta = PlannerMetadata(spec.arm, names, size, rate, config.network, spec.to_dict, content)
+    return PlannerData(train, val, meta)
 
 
 def planning_segments(
-    episodes: Sequence[Transitions], horizon: int, of: SpaceSpec
+    episodes: Sequence[Transitions], horizon: int, spec: SpaceSpec
 ) -> PlanSegments:
-    """Return all steps with what was wanted in the next `horizon` ones; at the end, to stay.
+    """Return each step's desired state, observation and next `horizon` desired states.
 
-    The condition is the whole observation: it tells of block and goal.
+    After the end of an episode the last state repeats with zero velocity. The whole observation
+    conditions the planner, as it contains block and goal.
+
+    Args:
+        episodes: the demonstrations.
+        horizon: desired states per segment.
+        spec: arm and action space of the demonstrations.
 
     Raises:
-        ValueError: actions that are no joint velocities.
+        ValueError: the actions are not joint velocities.
     """
-    wanted, parts = TargetExtractor(of), []
+    extract_targets, parts = TargetExtractor(spec), []
     for episode in episodes:
-        seen = np.concatenate([episode.observations, episode.next_observations[-1:]])
-        states = wanted(seen)
+        observations = np.concatenate([episode.observations, episode.next_observations[-1:]])
+        states = extract_targets(observations)
         still = states[-1:].copy()
-        still[:, wanted.n + 1 :] = 0.0
+        still[:, extract_targets.n + 1 :] = 0.0
         states = np.concatenate([states, np.repeat(still, horizon, axis=0)])
-        now = states[: len(episode.rewards)]
-        index = np.arange(len(now))[:, None] + np.arange(1, horizon + 1)
-        parts.append((now, episode.observations, states[index] - now[:, None]))
+        current = states[: len(episode.rewards)]
+        index = np.arange(len(current))[:, None] + np.arange(1, horizon + 1)
+        parts.append((current, episode.observations, states[index] - current[:, None]))
     columns = (np.concatenate(column) for column in zip(*parts, strict=True))
     return PlanSegments(*(torch.as_tensor(column, dtype=torch.float32) for column in columns))

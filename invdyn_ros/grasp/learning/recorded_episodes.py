@@ -1,7 +1,7 @@
-"""A recorded grasp enters; what a learner would have seen, done and been paid leaves.
+"""Conversion of recorded grasps to the transitions of the environment.
 
-The recording passes through the observer, steering and reward of the environment, so a person, a
-script or a policy that drove the graph shows a learner its own task.
+Observation, action space and reward are those of the environment, so recordings of a person, a
+script or a policy that drove the live graph are demonstrations for a learner.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from invdyn_ros.typing import Array
 
 
 class DesiredTrajectory(NamedTuple):
-    """Where the arm was wanted.
+    """Desired joint states that were sent to the arm.
 
     Attributes:
-        time: (K,) when, increasing [s].
+        time: (K,) increasing [s].
         q: (K, n) [rad].
         qd: (K, n) [rad/s].
     """
@@ -41,7 +41,7 @@ class DesiredTrajectory(NamedTuple):
     qd: Array
 
     def interpolate(self, time: float) -> State:
-        """Return the state that was wanted at a time [s], between those that were told."""
+        """Return the desired state at a time [s], by linear interpolation."""
         q, qd = (
             np.array([np.interp(time, self.time, column) for column in part.T])
             for part in (self.q, self.qd)
@@ -50,15 +50,15 @@ class DesiredTrajectory(NamedTuple):
 
 
 class RecordedGrasp(NamedTuple):
-    """What was recorded of one episode.
+    """Recording of one episode.
 
     Attributes:
-        began: when the first wanted state was told [s].
-        joints: what the arm measured.
-        wanted: where it was wanted.
-        grips: (G, 2) time [s] and wanted opening [m].
-        sightings: when each was known [s], in that order, and what it said.
-        blocks: (B, 8) time [s], true position [m], quaternion xyzw; B = 0 where nobody knows it.
+        start_time: of the first desired state [s].
+        joints: measured by the arm.
+        desired: sent to the arm.
+        gripper_commands: (G, 2) time [s] and opening [m].
+        detections: of the block, each with the time of its arrival [s], in that order.
+        block_poses: (B, 8) time [s], true position [m], quaternion xyzw; B = 0 if unknown.
     """
 
     start_time: float
@@ -70,12 +70,12 @@ class RecordedGrasp(NamedTuple):
 
 
 class ReplayedEpisode(NamedTuple):
-    """What an episode shows.
+    """Transitions of one episode.
 
     Attributes:
-        time: (N,) when each step began [s].
-        transitions: N of them; the last one is done where the block was placed.
-        believed: nobody recorded where the block really was: the reward is for what was seen.
+        time: (N,) start of each step [s].
+        transitions: N of them; the last one is done if the block was placed.
+        estimated_reward: the true block pose is unknown; rewards follow the estimated one.
     """
 
     time: Array
@@ -84,140 +84,143 @@ class ReplayedEpisode(NamedTuple):
 
     @property
     def placed(self) -> bool:
-        """Whether the block was put at its goal."""
+        """Whether the block was placed at its goal."""
         return bool(self.transitions.dones.any())
 
 
 class EpisodeReplayer:
-    """Turns recorded episodes into transitions, one action per period of the steering."""
+    """Converts recorded episodes to transitions, one action per action period."""
 
     def __init__(
-        self, robot: Robot, scene: Scene, control: str, config: ActionSpaceConfig
+        self, robot: Robot, scene: Scene, control_mode: str, config: ActionSpaceConfig
     ) -> None:
-        """Make a replay.
+        """Set up the environment's observation and action spaces.
 
         Args:
-            robot: the arm that was recorded.
-            scene: as it was described to the graph.
-            control: what actions mean: joint or cartesian.
-            config: how far one action goes.
+            robot: the recorded arm.
+            scene: nominal scene of the recording.
+            control_mode: joint or cartesian.
+            config: scale and period of the actions.
 
         Raises:
-            ValueError: an arm without a gripper, or a control or period that does not exist.
+            ValueError: an arm without a gripper, or an invalid control mode or period.
         """
         self.robot, self.scene = robot, scene
-        self.steering = make_action_space(control, robot, config)
-        self.observer = ObservationBuilder(robot, scene, self.steering.size)
+        self.action_space = make_action_space(control_mode, robot, config)
+        self.observations = ObservationBuilder(robot, scene, self.action_space.size)
 
     def __call__(self, grasp: RecordedGrasp) -> ReplayedEpisode:
-        """Return what an episode shows.
+        """Convert one episode.
 
         Raises:
-            ValueError: it is shorter than one action, or joint states are missing in it.
+            ValueError: it is shorter than one action, or joint states are missing.
         """
-        at = self._steps(grasp)
-        self._begin(grasp, at[0])
-        rows, seen = [], self._observe(at[0])
-        for i, after in pairwise(at):
-            action = self._act(i)
-            following = self._observe(after)
-            reward = self._reward(i, after)
-            over = self._over(after)
-            rows.append((seen, following, action, reward, 0.0))
-            seen = following
-            if over:
+        indices = self._action_indices(grasp)
+        self._reset(grasp, indices[0])
+        rows, observation = [], self._observe(indices[0])
+        for i, next_i in pairwise(indices):
+            action = self._action(i)
+            next_observation = self._observe(next_i)
+            reward = self._reward(i, next_i)
+            is_over = self._is_over(next_i)
+            rows.append((observation, next_observation, action, reward, 0.0))
+            observation = next_observation
+            if is_over:
                 break
-        if self.judge is not None and self.judge.placed:
+        if self.success_detector is not None and self.success_detector.placed:
             rows[-1] = (*rows[-1][:4], 1.0)
-        columns = Transitions.from_rows(rows)
-        return ReplayedEpisode(
-            grasp.joints.time[at[: len(rows)]], columns, not len(grasp.block_poses)
-        )
+        time = grasp.joints.time[indices[: len(rows)]]
+        return ReplayedEpisode(time, Transitions.from_rows(rows), not len(grasp.block_poses))
 
-    def _steps(self, grasp: RecordedGrasp) -> list[int]:
-        """Return the joint samples at which actions begin and, at last, end."""
-        time, period = grasp.joints.time, self.steering.config.action_period
-        due = np.arange(grasp.start_time, time[-1] + EARLY, period)
-        at = np.searchsorted(time, due - EARLY)
-        if len(due) < 2:
+    def _action_indices(self, grasp: RecordedGrasp) -> list[int]:
+        """Return the joint samples at which actions start, and the end of the last one."""
+        time, period = grasp.joints.time, self.action_space.config.action_period
+        starts = np.arange(grasp.start_time, time[-1] + EARLY, period)
+        indices = np.searchsorted(time, starts - EARLY)
+        if len(starts) < 2:
             raise ValueError("shorter than one action")
-        if (time[at] - due > period / 2).any():
+        if (time[indices] - starts > period / 2).any():
             raise ValueError("without joint states for longer than an action")
-        return [int(i) for i in at]
+        return [int(i) for i in indices]
 
-    def _begin(self, grasp: RecordedGrasp, i: int) -> None:
-        self.grasp, self.waiting = grasp, list(grasp.detections)
-        self.observer.reset()
-        self.steering.reset(grasp.joints.q[i])
-        self.judge: SuccessDetector | None = None
+    def _reset(self, grasp: RecordedGrasp, i: int) -> None:
+        self.grasp, self.pending_detections = grasp, list(grasp.detections)
+        self.observations.reset()
+        self.action_space.reset(grasp.joints.q[i])
+        self.success_detector: SuccessDetector | None = None
         self.reward: ShapedReward | None = None
-        self.placed_at: float | None = None
+        self.placed_time: float | None = None
 
     def _observe(self, i: int) -> NDArray[np.float32]:
-        """Return what was known at a joint sample, (o,)."""
+        """Return the observation (o,) at a joint sample."""
         joints = self.grasp.joints
         now = float(joints.time[i])
-        while self.waiting and self.waiting[0][0] <= now + EARLY:
-            self.observer.on_detection(self.waiting.pop(0)[1])
-        known = joints.q[i], joints.qd[i], float(joints.opening[i])
-        seen = self.observer.proprioception(now, *known, self.steering.target)
+        while self.pending_detections and self.pending_detections[0][0] <= now + EARLY:
+            self.observations.on_detection(self.pending_detections.pop(0)[1])
+        measured = joints.q[i], joints.qd[i], float(joints.opening[i])
+        proprioception = self.observations.proprioception(now, *measured, self.action_space.target)
         if self.reward is None:
-            self._first_truth(i)
-        return np.concatenate([seen, self.observer.block_features(now)])
+            self._start_reward(i)
+        return np.concatenate([proprioception, self.observations.block_features(now)])
 
-    def _act(self, i: int) -> NDArray[np.float32]:
-        """Return the action (a,) that wants what was wanted, and take it."""
+    def _action(self, i: int) -> NDArray[np.float32]:
+        """Return the action (a,) that best reproduces the desired state, and apply it."""
         now = self.grasp.joints.time[i]
-        state = self.grasp.desired.interpolate(now + self.steering.config.action_period)
-        told = self.grasp.gripper_commands[self.grasp.gripper_commands[:, 0] <= now + EARLY]
-        opening = float(told[-1, 1]) if len(told) else self.steering.max_opening
-        action = self.steering.target_to_action(state, opening).astype(np.float32)
-        self.observer.previous_action = action.astype(float)
-        self.steering(self.observer.previous_action, self.grasp.joints.q[i])
+        state = self.grasp.desired.interpolate(now + self.action_space.config.action_period)
+        commands = self.grasp.gripper_commands
+        sent = commands[commands[:, 0] <= now + EARLY]
+        opening = float(sent[-1, 1]) if len(sent) else self.action_space.max_opening
+        action = self.action_space.target_to_action(state, opening).astype(np.float32)
+        self.observations.previous_action = action.astype(float)
+        self.action_space(self.observations.previous_action, self.grasp.joints.q[i])
         return action
 
-    def _first_truth(self, i: int) -> None:
-        """Begin to judge and to pay when it is first known where the block is."""
-        truth = self._truth(i)
-        if truth is not None:
-            self.judge = SuccessDetector.from_scene(self.scene, truth.block_position)
-            self.reward = ShapedReward(RewardConfig(), self.judge, truth)
+    def _start_reward(self, i: int) -> None:
+        """Create reward and success detector once the block's pose is known."""
+        state = self._privileged_state(i)
+        if state is not None:
+            self.success_detector = SuccessDetector.from_scene(self.scene, state.block_position)
+            self.reward = ShapedReward(RewardConfig(), self.success_detector, state)
 
-    def _reward(self, i: int, after: int) -> float:
-        """Return the reward of the action between two joint samples; nothing before a block."""
-        truth, joints = self._truth(after), self.grasp.joints
-        if self.judge is None or self.reward is None or truth is None:
+    def _reward(self, i: int, next_i: int) -> float:
+        """Return the reward of the action between two joint samples; 0 before a block is known."""
+        state, joints = self._privileged_state(next_i), self.grasp.joints
+        if self.success_detector is None or self.reward is None or state is None:
             return 0.0
-        for k, block in self._blocks(i, after, truth):
-            self.judge.update(block, joints.velocity(k), float(joints.opening[k]))
-            if self.judge.placed and self.placed_at is None:
-                self.placed_at = float(joints.time[k])
-        return self.reward(truth, self.judge, self.observer.previous_action)
+        for k, position in self._block_positions(i, next_i, state):
+            self.success_detector.update(position, joints.velocity(k), float(joints.opening[k]))
+            if self.success_detector.placed and self.placed_time is None:
+                self.placed_time = float(joints.time[k])
+        return self.reward(state, self.success_detector, self.observations.previous_action)
 
-    def _blocks(self, i: int, after: int, truth: PrivilegedState) -> list[tuple[int, Array]]:
-        """Return the places (3,) of the block after one joint sample and up to another."""
+    def _block_positions(
+        self, i: int, next_i: int, state: PrivilegedState
+    ) -> list[tuple[int, Array]]:
+        """Return joint samples after `i` up to `next_i` with the block's position (3,) then."""
         time, blocks = self.grasp.joints.time, self.grasp.block_poses
         if not len(blocks):
-            return [(after, truth.block_position)]
+            return [(next_i, state.block_position)]
         stamps = blocks[:, 0] - EARLY
-        new = blocks[(stamps > time[i]) & (stamps <= time[after])]
+        new = blocks[(stamps > time[i]) & (stamps <= time[next_i])]
         return [(int(np.searchsorted(time, row[0] - EARLY)), row[1:4]) for row in new]
 
-    def _over(self, i: int) -> bool:
-        """Say whether the episode has ended, as in the environment."""
+    def _is_over(self, i: int) -> bool:
+        """Return whether the episode has ended, as in the environment."""
         now = float(self.grasp.joints.time[i])
-        return self.placed_at is not None and now > self.placed_at + AFTERWARDS
+        return self.placed_time is not None and now > self.placed_time + AFTERWARDS
 
-    def _truth(self, i: int) -> PrivilegedState | None:
-        """Return the true state; where nobody recorded it, what the observer believes."""
-        joints, blocks, tool = self.grasp.joints, self.grasp.block_poses, self.observer.tool_pose
+    def _privileged_state(self, i: int) -> PrivilegedState | None:
+        """Return the true state; the estimated one if the block's true pose is unknown."""
+        joints, blocks = self.grasp.joints, self.grasp.block_poses
+        T_base_tool = self.observations.tool_pose
         if not len(blocks):
-            return self.observer.estimated_state()
+            return self.observations.estimated_state()
         now, opening = joints.time[i], float(joints.opening[i])
         block = np.array([np.interp(now, blocks[:, 0], column) for column in blocks[:, 1:4].T])
-        newest = blocks[max(int(np.searchsorted(blocks[:, 0], now + EARLY)) - 1, 0)]
-        turn = relative_yaw(tool, upright_yaw(quaternion_pose(newest[1:4], newest[4:])[:3, :3]))
-        low, high = (share * self.scene.block_size for share in GRASPED_OPENING)
-        near = bool(np.linalg.norm(block - tool[:3, 3]) < GRASP_RADIUS)
-        held = near and low < opening < high and self.observer.previous_action[-1] < 0
-        return PrivilegedState(tool, block, turn, held, opening)
+        latest = blocks[max(int(np.searchsorted(blocks[:, 0], now + EARLY)) - 1, 0)]
+        rotation = quaternion_pose(latest[1:4], latest[4:])[:3, :3]
+        yaw = relative_yaw(T_base_tool, upright_yaw(rotation))
+        low, high = (fraction * self.scene.block_size for fraction in GRASPED_OPENING)
+        near = bool(np.linalg.norm(block - T_base_tool[:3, 3]) < GRASP_RADIUS)
+        grasped = near and low < opening < high and self.observations.previous_action[-1] < 0
+        return PrivilegedState(T_base_tool, block, yaw, grasped, opening)

@@ -1,4 +1,7 @@
-"""A script acts, transitions leave; a buffer draws a share of each batch from such as these."""
+"""Demonstrations by the scripted policy, and a replay buffer that mixes them in (RLPD).
+
+Ball et al. 2023, arXiv:2302.02948.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +20,18 @@ from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.scripted_expert import ScriptedPolicy
 from invdyn_ros.grasp.envs.transitions import Transitions
 
-DEMONSTRATION_SEED_OFFSET = (
-    1_000_000  # seeds of demonstrations start this far from those of training
-)
+DEMONSTRATION_SEED_OFFSET = 1_000_000  # of the episodes' seeds from those of training
 
 
 @dataclass(frozen=True)
 class DemonstrationConfig(Validated):
-    """How a script, or whoever was recorded, helps an algorithm.
+    """Demonstrations for an RL algorithm.
 
     Attributes:
-        data: folder of `invdyn collect grasp`, all of which is shown; empty: none.
-        episodes: how many successful ones of the script are shown besides; 0: none.
-        share: of each batch that is drawn from them, by an algorithm with a memory.
-        cloning: steps of imitating them before the first step in the environment.
+        data: folder of `invdyn collect grasp` or `expert`; empty for none.
+        episodes: further successful episodes of the scripted policy.
+        demo_fraction: of each batch that an off-policy algorithm draws from demonstrations.
+        bc_steps: gradient steps of behavior cloning before the first environment step.
     """
 
     data: str = ""
@@ -40,85 +41,97 @@ class DemonstrationConfig(Validated):
 
     @property
     def enabled(self) -> bool:
-        """Whether anything is shown."""
+        """Whether there are any demonstrations."""
         return bool(self.data or self.episodes)
 
 
 def record_demonstrations(environment: GraspEnv, episodes: int, seed: int) -> Transitions:
-    """Let the script act in an environment, and keep the episodes in which it succeeds.
+    """Run the scripted policy until it has succeeded in some episodes; return those.
+
+    Args:
+        environment: to run it in.
+        episodes: successful ones to return.
+        seed: of the training run.
 
     Raises:
-        ValueError: it fails in more than half of all tries.
+        ValueError: it fails in more than half of its attempts.
     """
-    script, rows, kept = ScriptedPolicy(environment), [], 0
-    for tries in range(2 * episodes):
-        episode, success = _episode(
-            environment, script, seed + DEMONSTRATION_SEED_OFFSET if tries == 0 else None
-        )
+    policy, rows, successes = ScriptedPolicy(environment), [], 0
+    for attempt in range(2 * episodes):
+        first_seed = seed + DEMONSTRATION_SEED_OFFSET if attempt == 0 else None
+        episode, success = _run_episode(environment, policy, first_seed)
         if success:
             rows += episode
-            kept += 1
-        if kept == episodes:
+            successes += 1
+        if successes == episodes:
             return Transitions.from_rows(rows)
-    raise ValueError(f"the script succeeded in {kept} of {2 * episodes} episodes; too few to show")
+    raise ValueError(
+        f"the scripted policy succeeded in {successes} of {2 * episodes} episodes, "
+        f"fewer than the {episodes} that are required"
+    )
 
 
-def _episode(
-    environment: GraspEnv, script: ScriptedPolicy, seed: int | None
+def _run_episode(
+    environment: GraspEnv, policy: ScriptedPolicy, seed: int | None
 ) -> tuple[list[tuple[Any, ...]], bool]:
-    """Return the rows of one episode, and whether it was a success."""
+    """Return the transitions of one episode, and whether the block was placed."""
     observation, info = environment.reset(seed=seed)
-    script.reset()
-    rows, over = [], False
-    while not over:
-        action = script(info)
-        following, reward, placed, late, info = environment.step(action)
-        rows.append((observation, following, action, reward, float(placed)))
-        observation, over = following, placed or late
+    policy.reset()
+    rows, done = [], False
+    while not done:
+        action = policy(info)
+        next_observation, reward, terminated, truncated, info = environment.step(action)
+        rows.append((observation, next_observation, action, reward, float(terminated)))
+        observation, done = next_observation, terminated or truncated
     return rows, bool(info["placed"])
 
 
 class DemonstrationReplayBuffer(ReplayBuffer):
-    """A replay buffer that takes a fixed share of each batch from demonstrations."""
+    """Replay buffer that draws a fixed fraction of each batch from demonstrations."""
 
     def __init__(
         self,
-        *arguments: Any,
+        *args: Any,
         demonstrations: Transitions | None = None,
         demo_fraction: float = 0.0,
-        **named: Any,
+        **kwargs: Any,
     ) -> None:
-        """Make a buffer; see `ReplayBuffer`.
+        """Create a buffer; see `ReplayBuffer`.
 
         Args:
-            *arguments: of a plain buffer.
-            shown: the demonstrations; None: a plain buffer.
-            share: of each batch that is drawn from them.
-            **named: of a plain buffer.
+            *args: of `ReplayBuffer`.
+            demonstrations: None makes a plain buffer.
+            demo_fraction: of each batch that is drawn from them.
+            **kwargs: of `ReplayBuffer`.
         """
-        super().__init__(*arguments, **named)
-        self.shown, self.share = (
-            demonstrations,
-            demo_fraction if demonstrations is not None else 0.0,
-        )
+        super().__init__(*args, **kwargs)
+        self.demonstrations = demonstrations
+        self.demo_fraction = demo_fraction if demonstrations is not None else 0.0
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
-        """Return a batch: first the demonstrations, then what the learner did itself."""
-        count = round(self.share * batch_size)
-        if self.shown is None or not count:
+        """Return a batch: the demonstrations first, then the learner's own transitions."""
+        count = round(self.demo_fraction * batch_size)
+        if self.demonstrations is None or not count:
             return super().sample(batch_size, env)
-        shown = self.shown  # drawn as the base draws, so that one seed rules both
-        at = np.random.randint(len(shown.rewards), size=count)  # noqa: NPY002
+        demonstrations = self.demonstrations
+        # numpy's global generator, as in the base class: one seed determines both
+        index = np.random.randint(len(demonstrations.rewards), size=count)  # noqa: NPY002
         columns = (
-            shown.observations[at],
-            shown.actions[at],
-            shown.next_observations[at],
-            shown.dones[at, None],
-            shown.rewards[at, None],
+            demonstrations.observations[index],
+            demonstrations.actions[index],
+            demonstrations.next_observations[index],
+            demonstrations.dones[index, None],
+            demonstrations.rewards[index, None],
         )
-        old = [self.to_torch(column) for column in columns]
+        demo = [self.to_torch(column) for column in columns]
         if count == batch_size:
-            return ReplayBufferSamples(*old)
-        own = super().sample(batch_size - count, env)
-        new = (own.observations, own.actions, own.next_observations, own.dones, own.rewards)
-        return ReplayBufferSamples(*(torch.cat(pair) for pair in zip(old, new, strict=True)))
+            return ReplayBufferSamples(*demo)
+        replay = super().sample(batch_size - count, env)
+        online = (
+            replay.observations,
+            replay.actions,
+            replay.next_observations,
+            replay.dones,
+            replay.rewards,
+        )
+        return ReplayBufferSamples(*(torch.cat(pair) for pair in zip(demo, online, strict=True)))

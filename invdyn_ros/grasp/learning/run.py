@@ -1,4 +1,4 @@
-"""A run in which a policy is learned: what all ways of learning share."""
+"""Training run of a grasp policy: what all algorithms share."""
 
 from __future__ import annotations
 
@@ -29,22 +29,18 @@ from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_po
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.models.checkpoint import write_atomically
 
-EVALUATION_SEED_OFFSET = 2_000_000  # seeds of evaluations start this far from those of training
-CURVE_FILE = "curve.json"  # the evaluations of a run
-LOG_FOLDER = "logs"  # folder of TensorBoard's files in that of the run
-CHANGEABLE_FIELDS = (
-    "total_timesteps",
-    "num_envs",
-    "evaluation",
-)  # settings that a resumed run may change
+EVALUATION_SEED_OFFSET = 2_000_000  # of the evaluations' seeds from those of training
+CURVE_FILE = "curve.json"  # all evaluations of a run
+LOG_FOLDER = "logs"  # of TensorBoard's files
+CHANGEABLE_FIELDS = ("total_timesteps", "num_envs", "evaluation")  # by a resumed run
 
 
 class LearningTask(NamedTuple):
-    """What is learned.
+    """A task to learn.
 
     Attributes:
-        make: returns as many environments as told, with seeds from the one told on.
-        demonstrate: returns as many episodes of a script as told, after those that were recorded.
+        make_env: returns a number of environments, with seeds from a given one on.
+        record_demonstrations: returns the recorded episodes, then a number of scripted ones.
     """
 
     make_env: Callable[[int, int], VecEnv]
@@ -53,7 +49,7 @@ class LearningTask(NamedTuple):
 
 def grasp_task(config: GraspTrainConfig) -> LearningTask:
     """Return the grasp of an arm as a task."""
-    changes: dict[str, Any] = {
+    env_kwargs: dict[str, Any] = {
         "obs_mode": config.obs_mode,
         "control_mode": config.control_mode,
         "noise": config.noise,
@@ -62,24 +58,24 @@ def grasp_task(config: GraspTrainConfig) -> LearningTask:
     }
     name = next(name for name, arm in ARMS.items() if arm == config.arm)
 
-    def make(processes: int, seed: int) -> VecEnv:
-        return make_vec_env(f"{NAMESPACE}/Grasp{name}-v0", processes, seed, **changes)
+    def make_env(num_envs: int, seed: int) -> VecEnv:
+        return make_vec_env(f"{NAMESPACE}/Grasp{name}-v0", num_envs, seed, **env_kwargs)
 
-    def demonstrate(episodes: int) -> Transitions:
-        shown, data = [], config.demonstrations.data
+    def demonstrations(episodes: int) -> Transitions:
+        parts, data = [], config.demonstrations.data
         if data:
-            of = SpaceSpec(config.arm, config.control_mode, config.action_space)
-            shown.append(read_demonstrations(data, of))
+            spec = SpaceSpec(config.arm, config.control_mode, config.action_space)
+            parts.append(read_demonstrations(data, spec))
         if episodes:
-            with closing(GraspEnv(arm=config.arm, **changes)) as environment:
-                shown.append(record_demonstrations(environment, episodes, config.seed))
-        return Transitions.concatenate(shown)
+            with closing(GraspEnv(arm=config.arm, **env_kwargs)) as environment:
+                parts.append(record_demonstrations(environment, episodes, config.seed))
+        return Transitions.concatenate(parts)
 
-    return LearningTask(make, demonstrate)
+    return LearningTask(make_env, demonstrations)
 
 
 class PixelPolicy(NamedTuple):
-    """A learner that acts on pixels; it is judged, but no policy is kept of it.
+    """Policy on pixels, which is evaluated but not exported.
 
     Attributes:
         act: returns the actions (P, a) for observations of P environments.
@@ -89,10 +85,10 @@ class PixelPolicy(NamedTuple):
 
 
 class GraspTraining(ABC):
-    """One run: curriculum, evaluations and the best policy so far; see `learning.learn`.
+    """A training run: curriculum, evaluations and best policy; see `train_grasp`.
 
     Attributes:
-        curve: the evaluations, one after the other.
+        curve: the evaluations in their order.
     """
 
     def __init__(
@@ -102,104 +98,117 @@ class GraspTraining(ABC):
         out: Path,
         callback: Callable[[int, EvaluationResult | None], None],
     ) -> None:
-        """Prepare a run."""
+        """Prepare a run.
+
+        Args:
+            config: of the run.
+            task: to learn.
+            out: folder of the run.
+            callback: called after each step with their number and the best result so far.
+        """
         self.config, self.task, self.out, self.callback = config, task, out, callback
         self.learner_config = config.learner_config()
         self.curriculum = Curriculum(config.curriculum)
         self.curve: list[EvaluationResult] = []
-        self._began = time.monotonic()
+        self._start_time = time.monotonic()
 
     @property
     def best(self) -> EvaluationResult | None:
-        """How the best policy did in the evaluation that chose it."""
+        """Best evaluation so far."""
         return max(self.curve, key=lambda result: result.score, default=None)
 
     @abstractmethod
     def train(self, resume: bool) -> None:
-        """Learn until the steps are done."""
+        """Train until all steps are done."""
 
     @abstractmethod
     def save_checkpoint(self) -> None:
-        """Write the state of the run, to go on from."""
+        """Write the state of the run, to resume from."""
 
     @abstractmethod
-    def policy(self, step: int) -> MLPPolicy | PixelPolicy:
-        """Return what the learner would do now, by itself."""
+    def policy(self, timesteps: int) -> MLPPolicy | PixelPolicy:
+        """Return the learner's deterministic policy, trained for so many timesteps."""
 
     @property
     def fixed_config(self) -> dict[str, Any]:
-        """The settings that a resumed run must share with the first one."""
-        return {k: v for k, v in to_mapping(self.config).items() if k not in CHANGEABLE_FIELDS}
+        """Settings that a resumed run must share with the first one."""
+        settings = to_mapping(self.config)
+        return {k: v for k, v in settings.items() if k not in CHANGEABLE_FIELDS}
 
     @property
     def progress(self) -> dict[str, Any]:
-        """What to keep of a run besides the learner."""
+        """State of the run besides the learner."""
         return {"settings": self.fixed_config, "level": self.curriculum.level, "curve": self.curve}
 
     def restore(self, progress: dict[str, Any]) -> None:
-        """Go on from what was kept."""
+        """Restore a run from its `progress`."""
         self.curriculum.level = progress["level"]
         self.curve = [EvaluationResult(*result) for result in progress["curve"]]
-        self._began -= self.curve[-1].seconds if self.curve else 0.0
+        self._start_time -= self.curve[-1].seconds if self.curve else 0.0
 
     def update_curriculum(self, infos: Iterable[dict[str, Any]], env: VecEnv) -> None:
-        """Let the task grow with the successes among what environments told after a step."""
+        """Advance the curriculum with the episodes that ended in a step."""
         for info in infos:
             if "episode" in info and self.curriculum.update(bool(info["is_success"])):
                 self.apply_curriculum(env)
 
     def apply_curriculum(self, env: VecEnv) -> None:
-        """Show as much of the task as the curriculum says."""
+        """Set the difficulty of the environments to the curriculum's level."""
         env.env_method("set_difficulty", *self.curriculum.fractions)
 
-    def evaluate(self, step: int, logger: Logger) -> None:
-        """Evaluate on the whole task; keep the policy if it is the best."""
-        config, policy = self.config, self.policy(step)
+    def evaluate(self, timesteps: int, logger: Logger) -> None:
+        """Evaluate on the whole task, and save the policy if it is the best so far."""
+        config, policy = self.config, self.policy(timesteps)
         seed, episodes = config.seed + EVALUATION_SEED_OFFSET, config.evaluation.n_eval_episodes
         with closing(self.task.make_env(config.num_envs, seed)) as env:
             result = evaluate_policy(policy.act, env, episodes)
-        seconds = round(time.monotonic() - self._began, 1)
-        self.curve.append(result._replace(timesteps=step, seconds=seconds))
+        seconds = round(time.monotonic() - self._start_time, 1)
+        self.curve.append(result._replace(timesteps=timesteps, seconds=seconds))
         rows = [result._asdict() for result in self.curve]
         write_atomically(self.out / CURVE_FILE, (json.dumps(rows, indent=1) + "\n").encode())
-        logger.record("evaluation/success_rate", result.successes / episodes)
-        logger.record("evaluation/reward", result.mean_reward)
+        logger.record("eval/success_rate", result.successes / episodes)
+        logger.record("eval/mean_reward", result.mean_reward)
         logger.record("curriculum/level", self.curriculum.level)
-        logger.dump(step)
+        logger.dump(timesteps)
         if self.best is self.curve[-1] and isinstance(policy, MLPPolicy):
             policy.meta.data.update(successes=result.successes, episodes=episodes)
             save_policy(policy, self.out)
 
-    def finish(self, step: int, logger: Logger) -> None:
-        """Judge the last step, if that is still to do, and write the state."""
-        if not self.curve or self.curve[-1].timesteps < step:
-            self.evaluate(step, logger)
+    def finish(self, timesteps: int, logger: Logger) -> None:
+        """Evaluate the last step, unless that is done, and save the state of the run."""
+        if not self.curve or self.curve[-1].timesteps < timesteps:
+            self.evaluate(timesteps, logger)
         self.save_checkpoint()
 
-    def policy_metadata(self, env: VecEnv, bound: str, step: int) -> PolicyMetadata:
-        """Return what a policy of this run is of."""
-        config, size, actions = self.config, *space_sizes(env)
-        about = {"steps": step, "noise": config.noise, "seed": config.seed}
+    def policy_metadata(self, env: VecEnv, squash: str, timesteps: int) -> PolicyMetadata:
+        """Return the metadata of a policy of this run.
+
+        Args:
+            env: that it acts in.
+            squash: how it bounds actions: tanh or clip.
+            timesteps: for which it was trained.
+        """
+        config, (observation_size, action_size) = self.config, space_sizes(env)
         return PolicyMetadata(
             config.arm,
-            size,
-            actions,
+            observation_size,
+            action_size,
             self.learner_config.net_arch,
-            bound,  # type: ignore[arg-type]
+            squash,  # type: ignore[arg-type]
             config.algorithm,
             config.control_mode,
             config.action_space,
-            about,
+            {"timesteps": timesteps, "noise": config.noise, "seed": config.seed},
         )
 
 
 def space_sizes(env: VecEnv) -> tuple[int, int]:
-    """Return how many numbers an observation and an action have.
+    """Return the sizes of an observation and an action.
 
     Raises:
-        ValueError: observations that are not one vector.
+        ValueError: observations that are not a vector.
     """
-    seen, done = env.observation_space.shape, env.action_space.shape
-    if seen is None or done is None or len(seen) != 1:
-        raise ValueError("a policy is learned from observations that are one vector")
-    return seen[0], done[0]
+    observation, action = env.observation_space.shape, env.action_space.shape
+    if observation is None or action is None or len(observation) != 1:
+        raise ValueError("a policy needs observations that are one vector")
+    return observation[0], action[0]

@@ -1,4 +1,4 @@
-"""The algorithms by name: their settings enter, a learner leaves, and out of it a policy."""
+"""RL algorithms of stable-baselines3: construction, behavior cloning, policy extraction."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor, nn
 
 from invdyn_ros.grasp.envs.transitions import Transitions
+from invdyn_ros.grasp.learning.config import OffPolicyConfig, OnPolicyConfig
 from invdyn_ros.grasp.learning.replay_buffer import DemonstrationReplayBuffer
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata
 
-BC_LEARNING_RATE = 1e-3  # of Adam, while imitating
-MIN_OBSERVATION_STD = 0.05  # of an observation's entry: one that hardly moves is not blown up
+BC_LEARNING_RATE = 1e-3  # of Adam in behavior cloning
+MIN_OBSERVATION_STD = 0.05  # lower bound, so that nearly constant entries are not amplified
 
 
 class LearnerContext(NamedTuple):
-    """What a learner is made for.
+    """What a learner needs besides its settings.
 
     Attributes:
-        env: where it acts.
+        env: that it acts in.
         seed: of its weights and its exploration.
-        mean: (o,) taken off each observation.
-        scale: (o,) by which it is divided then.
-        shown: demonstrations, if any.
-        share: of each batch that is drawn from them.
+        mean: (o,) of the observations.
+        scale: (o,) standard deviation of the observations.
+        demonstrations: for the replay buffer, if any.
+        demo_fraction: of each batch that is drawn from them.
     """
 
     env: VecEnv
@@ -45,56 +46,60 @@ class LearnerContext(NamedTuple):
 
 
 class Standardise(BaseFeaturesExtractor):
-    """Observations less their mean over their scale, both fixed."""
+    """Features extractor that standardises observations with fixed statistics."""
 
     mean: Tensor
     scale: Tensor
 
     def __init__(self, space: spaces.Box, mean: Tensor, scale: Tensor) -> None:
-        """Take the statistics, (o,) each."""
+        """Create it with mean and scale (o,)."""
         super().__init__(space, int(mean.numel()))
         self.register_buffer("mean", mean.clone())
         self.register_buffer("scale", scale.clone())
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Standardise (B, o)."""
+        """Standardise observations (B, o)."""
         return (observations - self.mean) / self.scale
 
 
-def observation_statistics(shown: Transitions | None, size: int) -> tuple[Tensor, Tensor]:
-    """Return mean and scale (o,) of demonstrations; those that change nothing without any."""
-    if shown is None:
+def observation_statistics(demonstrations: Transitions | None, size: int) -> tuple[Tensor, Tensor]:
+    """Return mean and scale (o,) of the demonstrations' observations; 0 and 1 without any."""
+    if demonstrations is None:
         return torch.zeros(size), torch.ones(size)
-    seen = torch.as_tensor(shown.observations)
-    return seen.mean(0), seen.std(0).clamp(min=MIN_OBSERVATION_STD)
+    observations = torch.as_tensor(demonstrations.observations)
+    return observations.mean(0), observations.std(0).clamp(min=MIN_OBSERVATION_STD)
 
 
-def _network(hidden: tuple[int, ...], around: LearnerContext, **more: Any) -> dict[str, Any]:
+def _policy_kwargs(
+    net_arch: tuple[int, ...], context: LearnerContext, **kwargs: Any
+) -> dict[str, Any]:
     return {
-        "net_arch": list(hidden),
+        "net_arch": list(net_arch),
         "activation_fn": nn.ReLU,
         "features_extractor_class": Standardise,
-        "features_extractor_kwargs": {"mean": around.mean, "scale": around.scale},
-        **more,
+        "features_extractor_kwargs": {"mean": context.mean, "scale": context.scale},
+        **kwargs,
     }
 
 
-def _off_policy(kind: Callable[..., BaseAlgorithm], config: Any, on: LearnerContext) -> Any:
-    way: dict[str, Any] = {
+def _make_off_policy(
+    algorithm: Callable[..., BaseAlgorithm], config: OffPolicyConfig, context: LearnerContext
+) -> BaseAlgorithm:
+    kwargs: dict[str, Any] = {
         "policy": "MlpPolicy",
         "replay_buffer_class": DemonstrationReplayBuffer,
         "replay_buffer_kwargs": {
-            "demonstrations": on.demonstrations,
-            "demo_fraction": on.demo_fraction,
+            "demonstrations": context.demonstrations,
+            "demo_fraction": context.demo_fraction,
         },
-        "policy_kwargs": _network(config.net_arch, on),
+        "policy_kwargs": _policy_kwargs(config.net_arch, context),
     }
-    if isinstance(on.env.observation_space, spaces.Dict):  # convolutions, as in Mnih et al. 2015
-        seeing = {"net_arch": list(config.net_arch)}
-        way = {"policy": "MultiInputPolicy", "policy_kwargs": seeing}
-    return kind(
-        env=on.env,
-        **way,
+    if isinstance(context.env.observation_space, spaces.Dict):  # CNN of Mnih et al. 2015
+        policy_kwargs = {"net_arch": list(config.net_arch)}
+        kwargs = {"policy": "MultiInputPolicy", "policy_kwargs": policy_kwargs}
+    return algorithm(
+        env=context.env,
+        **kwargs,
         learning_rate=config.learning_rate,
         buffer_size=config.buffer_size,
         learning_starts=config.learning_starts,
@@ -102,17 +107,17 @@ def _off_policy(kind: Callable[..., BaseAlgorithm], config: Any, on: LearnerCont
         tau=config.tau,
         gamma=config.gamma,
         train_freq=1,
-        gradient_steps=max(1, round(config.gradient_steps * on.env.num_envs)),
+        gradient_steps=max(1, round(config.gradient_steps * context.env.num_envs)),
         ent_coef=f"auto_{config.ent_coef}",
-        seed=on.seed,
+        seed=context.seed,
         device="cpu",
     )
 
 
-def _ppo(config: Any, around: LearnerContext) -> BaseAlgorithm:
+def _make_ppo(config: OnPolicyConfig, context: LearnerContext) -> BaseAlgorithm:
     return PPO(
         "MlpPolicy",
-        around.env,
+        context.env,
         learning_rate=config.learning_rate,
         n_steps=config.n_steps,
         batch_size=config.batch_size,
@@ -121,50 +126,56 @@ def _ppo(config: Any, around: LearnerContext) -> BaseAlgorithm:
         gae_lambda=config.gae_lambda,
         clip_range=config.clip_range,
         ent_coef=config.ent_coef,
-        policy_kwargs=_network(config.net_arch, around, log_std_init=config.log_std_init),
-        seed=around.seed,
+        policy_kwargs=_policy_kwargs(config.net_arch, context, log_std_init=config.log_std_init),
+        seed=context.seed,
         device="cpu",
     )
 
 
-def _squashed(learner: Any) -> list[nn.Module]:
+def _squashed_actor_layers(learner: Any) -> list[nn.Module]:
     return [*learner.actor.latent_pi, learner.actor.mu]
 
 
-def _plain(learner: Any) -> list[nn.Module]:
+def _gaussian_actor_layers(learner: Any) -> list[nn.Module]:
     return [*learner.policy.mlp_extractor.policy_net, learner.policy.action_net]
 
 
 @dataclass(frozen=True)
 class SB3Algorithm:
-    """One way to learn.
+    """An algorithm of stable-baselines3.
 
     Attributes:
-        make: returns a learner.
-        layers: returns the layers of a learner's actor.
-        squash: how its actor keeps actions in [-1, 1].
+        make_learner: returns a learner, given its settings and a `LearnerContext`.
+        actor_layers: returns the layers of a learner's actor.
+        squash: how its actor bounds actions to [-1, 1]: tanh or clip.
     """
 
     make_learner: Callable[[Any, LearnerContext], BaseAlgorithm]
-    actor_layers: Callable[[Any], list[nn.Module]] = field(default=_squashed)
+    actor_layers: Callable[[Any], list[nn.Module]] = field(default=_squashed_actor_layers)
     squash: str = "tanh"
 
 
 ALGORITHMS: dict[str, SB3Algorithm] = {
-    "sac": SB3Algorithm(partial(_off_policy, SAC)),
-    "tqc": SB3Algorithm(partial(_off_policy, TQC)),
-    "ppo": SB3Algorithm(_ppo, _plain, "clip"),
+    "sac": SB3Algorithm(partial(_make_off_policy, SAC)),
+    "tqc": SB3Algorithm(partial(_make_off_policy, TQC)),
+    "ppo": SB3Algorithm(_make_ppo, _gaussian_actor_layers, "clip"),
 }
 
 
 def extract_policy(
     learner: BaseAlgorithm, algorithm: SB3Algorithm, meta: PolicyMetadata
 ) -> MLPPolicy:
-    """Return a copy of what a learner would do without exploring."""
+    """Return a copy of a learner's deterministic policy.
+
+    Args:
+        learner: of stable-baselines3.
+        algorithm: of the learner.
+        meta: of the policy.
+    """
     policy = MLPPolicy(meta)
-    linear = [part for part in algorithm.actor_layers(learner) if isinstance(part, nn.Linear)]
-    for mine, its in zip(policy.layers, linear, strict=True):
-        mine.load_state_dict(its.state_dict())
+    linear = [layer for layer in algorithm.actor_layers(learner) if isinstance(layer, nn.Linear)]
+    for target, source in zip(policy.layers, linear, strict=True):
+        target.load_state_dict(source.state_dict())
     standardise = next(m for m in learner.policy.modules() if isinstance(m, Standardise))
     policy.mean.copy_(standardise.mean)
     policy.scale.copy_(standardise.scale)
@@ -172,27 +183,30 @@ def extract_policy(
 
 
 def clone_behavior(
-    learner: Any, algorithm: SB3Algorithm, shown: Transitions, steps: int, batch: int
+    learner: Any,
+    algorithm: SB3Algorithm,
+    demonstrations: Transitions,
+    bc_steps: int,
+    batch_size: int,
 ) -> None:
-    """Make a learner's actor imitate demonstrations, by least squares.
+    """Fit a learner's actor to demonstrations by least squares (behavior cloning).
 
     Args:
-        learner: with an actor of its own.
-        algorithm: that the learner is of.
-        shown: the demonstrations.
-        steps: of gradient descent.
-        batch: transitions per step.
+        learner: of stable-baselines3, with an actor.
+        algorithm: of the learner.
+        demonstrations: to imitate.
+        bc_steps: gradient steps.
+        batch_size: transitions per gradient step.
     """
     layers = algorithm.actor_layers(learner)
     standardise = next(m for m in learner.policy.modules() if isinstance(m, Standardise))
-    seen = standardise(torch.as_tensor(shown.observations))
-    wanted = torch.as_tensor(shown.actions)
-    network = nn.Sequential(*layers, nn.Tanh()) if algorithm.squash == "tanh" else None
-    network = network or nn.Sequential(*layers)
-    descent = torch.optim.Adam(network.parameters(), lr=BC_LEARNING_RATE)
-    for _ in range(steps):
-        at = torch.randint(len(wanted), (batch,))
-        loss = nn.functional.mse_loss(network(seen[at]), wanted[at])
-        descent.zero_grad()
+    observations = standardise(torch.as_tensor(demonstrations.observations))
+    actions = torch.as_tensor(demonstrations.actions)
+    actor = nn.Sequential(*layers, *([nn.Tanh()] if algorithm.squash == "tanh" else []))
+    optimizer = torch.optim.Adam(actor.parameters(), lr=BC_LEARNING_RATE)
+    for _ in range(bc_steps):
+        index = torch.randint(len(actions), (batch_size,))
+        loss = nn.functional.mse_loss(actor(observations[index]), actions[index])
+        optimizer.zero_grad()
         loss.backward()
-        descent.step()
+        optimizer.step()

@@ -1,4 +1,4 @@
-"""Learning a grasp: a task and settings enter, the best policy leaves."""
+"""Training of grasp policies."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ def train_grasp(
     task: LearningTask,
     out: str | Path,
     resume: bool = False,
-    callback: Callable[[int, EvaluationResult | None], None] = lambda step, best: None,
+    callback: Callable[[int, EvaluationResult | None], None] = lambda timesteps, best: None,
 ) -> EvaluationResult:
-    """Learn a policy.
+    """Train a policy.
 
     Args:
-        config: how.
-        task: what.
+        config: of the run.
+        task: to learn.
         out: folder for the best policy, the state of the run and TensorBoard's files.
-        resume: go on with the run in that folder.
-        show: called after each step with their number and the best result so far.
+        resume: continue the run in that folder.
+        callback: called after each step with their number and the best result so far.
 
     Returns:
-        How the best policy did in the evaluation that chose it.
+        The evaluation of the best policy.
 
     Raises:
         ValueError: nothing to resume, or a run with other settings.
     """
-    run = TRAININGS[config.algorithm](config, task, Path(out), callback)
-    run.train(resume)
-    if run.best is None:
+    training = TRAININGS[config.algorithm](config, task, Path(out), callback)
+    training.train(resume)
+    if training.best is None:
         raise RuntimeError("a run ends with an evaluation")
-    return run.best
+    return training.best

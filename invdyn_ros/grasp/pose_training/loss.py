@@ -1,4 +1,4 @@
-"""Gradient descent of a network that sees: pictures and the truth enter, moved weights leave."""
+"""Loss and optimization of the block pose network."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from invdyn_ros.grasp.estimation.block_pose_network import (
 )
 from invdyn_ros.grasp.pose_training.rendered_dataset import RenderedImages
 
-WARM_UP = 0.05  # share of the steps in which the step size grows
-BETA = 0.5  # power of the variance by which its gradient is weighted
-CLIP = 5.0  # longest gradient that is followed as it is
-EDGE = 0.05  # [share of half a picture] landmarks err by less: squared, by more: straight
-BLUR = 0.8  # [cells] width of the heat around a landmark
-TOGETHER = 128  # pictures seen at a time
+WARMUP_FRACTION = 0.05  # of the steps
+NLL_BETA = 0.5  # exponent of the variance in the weight of the likelihood
+MAX_GRAD_NORM = 5.0
+SMOOTH_L1_BETA = 0.05  # [half an image] keypoint error at which the loss becomes linear
+HEATMAP_STD = 0.8  # [cells] of a target heatmap
+INFERENCE_BATCH_SIZE = 128
 
 
 @dataclass(frozen=True)
 class BlockPoseFitConfig(Validated):
-    """How the weights are moved.
+    """Settings of the optimization.
 
     Attributes:
-        epochs: passes over the pictures of all rounds, in each round.
-        batch: pictures per step.
-        learning_rate: greatest step size of Adam; it falls to zero along a cosine.
-        weight_decay: share of the weights taken off per step, times the step size.
-        landmarks: weight of places in the picture, beside places on the table.
-        amp: bf16 halves the time on a processor that has such numbers, else costs some.
+        epochs: passes over the images of all rounds, in each round.
+        batch_size: images per step.
+        learning_rate: peak of AdamW's one-cycle schedule.
+        weight_decay: of AdamW.
+        landmark_weight: of the keypoint loss, relative to the pose loss.
+        amp: bf16 is twice as fast on CPUs with bfloat16 instructions, and slower on others.
     """
 
     epochs: PositiveInt = 5
@@ -59,104 +59,118 @@ def fit(
     seed: int,
     callback: Callable[[float], None] = lambda loss: None,
 ) -> None:
-    """Move the weights of a network to what its pictures show.
+    """Train a network, and leave it in evaluation mode.
 
     Args:
-        sight: the network; it is left ready to see.
-        sets: pictures of each round.
-        config: how.
-        seed: of their order.
-        show: called with the loss of each step.
+        network: to train in place.
+        datasets: images of each round.
+        config: of the optimization.
+        seed: of the order of the images.
+        callback: called with the loss of each step.
     """
     random, steps = np.random.default_rng(seed), total_steps(datasets, config)
     network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    adam = torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         network.parameters(), config.learning_rate, weight_decay=config.weight_decay
     )
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        adam, config.learning_rate, total_steps=steps, pct_start=WARM_UP
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, total_steps=steps, pct_start=WARMUP_FRACTION
     )
     for _ in range(config.epochs):
-        for pictures, facts in _batches(datasets, config.batch_size, random):
+        for images, labels in _batches(datasets, config.batch_size, random):
             with torch.autocast("cpu", torch.bfloat16, enabled=config.amp == "bf16"):
-                seen = network(pictures, facts["robot_state"])
-            loss = block_pose_loss(seen, facts, config.landmark_weight)
-            adam.zero_grad()
+                output = network(images, labels["robot_state"])
+            loss = block_pose_loss(output, labels, config.landmark_weight)
+            optimizer.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), CLIP)
-            adam.step()
-            schedule.step()
+            torch.nn.utils.clip_grad_norm_(network.parameters(), MAX_GRAD_NORM)
+            optimizer.step()
+            scheduler.step()
             callback(loss.item())
     network.eval()
 
 
-def total_steps(sets: Sequence[RenderedImages], config: BlockPoseFitConfig) -> int:
-    """Return how many steps `fit` takes."""
-    return config.epochs * (sum(len(part.labels) for part in sets) // config.batch_size)
+def total_steps(datasets: Sequence[RenderedImages], config: BlockPoseFitConfig) -> int:
+    """Return the number of steps of `fit`."""
+    return config.epochs * (sum(len(part.labels) for part in datasets) // config.batch_size)
 
 
 def _batches(
-    sets: Sequence[RenderedImages], size: int, random: np.random.Generator
+    datasets: Sequence[RenderedImages], batch_size: int, random: np.random.Generator
 ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    """Yield all pictures once, in batches of one size, and what is true of each."""
-    which = np.concatenate([np.full(len(part.labels), k) for k, part in enumerate(sets)])
-    where = np.concatenate([np.arange(len(part.labels)) for part in sets])
-    order = random.permutation(len(which))
-    for start in range(0, len(order) - size + 1, size):
-        chosen = order[start : start + size]
-        pictures = np.stack([sets[which[k]].images[where[k]] for k in chosen])
-        facts = np.array([sets[which[k]].labels[where[k]] for k in chosen])
-        yield torch.as_tensor(pictures), label_tensors(facts)
+    """Yield all images once in random order, with their labels; drop the last, smaller batch."""
+    dataset_index = np.concatenate([np.full(len(d.labels), k) for k, d in enumerate(datasets)])
+    row_index = np.concatenate([np.arange(len(d.labels)) for d in datasets])
+    order = random.permutation(len(dataset_index))
+    for start in range(0, len(order) - batch_size + 1, batch_size):
+        batch = order[start : start + batch_size]
+        images = np.stack([datasets[dataset_index[k]].images[row_index[k]] for k in batch])
+        labels = np.array([datasets[dataset_index[k]].labels[row_index[k]] for k in batch])
+        yield torch.as_tensor(images), label_tensors(labels)
 
 
-def label_tensors(facts: NDArray[Any]) -> dict[str, Tensor]:
-    """Return what is true of pictures, by name."""
-    return {name: torch.as_tensor(facts[name].copy()) for name in facts.dtype.names or ()}
+def label_tensors(labels: NDArray[Any]) -> dict[str, Tensor]:
+    """Return the fields of a structured array as tensors by name."""
+    return {name: torch.as_tensor(labels[name].copy()) for name in labels.dtype.names or ()}
 
 
-def block_pose_loss(seen: BlockPoseOutput, facts: dict[str, Tensor], landmarks: float) -> Tensor:
-    """Return how badly what is seen fits what is true.
+def block_pose_loss(
+    output: BlockPoseOutput, labels: dict[str, Tensor], landmark_weight: float
+) -> Tensor:
+    """Return the training loss.
 
-    Place and yaw have Gaussian errors of predicted width, weighted by the variance to the power
-    of BETA (Seitzer et al. 2022, arXiv:2203.09168): else what errs widely would hardly be learned.
+    Position and yaw have Gaussian errors of predicted width. Their negative log likelihood is
+    weighted by the variance to the power of NLL_BETA (Seitzer et al. 2022, arXiv:2203.09168), as
+    images with a large predicted error would hardly contribute otherwise.
+
+    Args:
+        output: of the network, for B images.
+        labels: tensors by name, see `labels_dtype`.
+        landmark_weight: of the keypoint loss.
     """
-    rest, angle = facts["on_table"], SYMMETRY_ORDER * facts["yaw"]
-    place = (seen.position - facts["position"]) / POSITION_SCALE
-    turn = seen.yaw_cos_sin - torch.stack([angle.cos(), angle.sin()], 1)
-    width = seen.log_std
-    unlikely = torch.cat([_unlikely(place, width[:, :2]), _unlikely(turn, width[:, 2:])], 1)
-    lies = (rest * unlikely.sum(1)).sum() / rest.sum().clamp(min=1.0)
-    marks = facts["keypoints"]
-    shown = (marks.abs() < 1).all(2)
-    found = seen.keypoints[:, : marks.shape[1]]
-    errors = smooth_l1_loss(found, marks, beta=EDGE, reduction="none").sum(2) / EDGE
-    errors = errors - (_around(marks, seen) * seen.log_heatmaps[:, : marks.shape[1]]).sum(2)
-    places = (errors * shown).sum() / shown.sum().clamp(min=1)
-    return lies + binary_cross_entropy_with_logits(seen.on_table_logit, rest) + landmarks * places
+    on_table, angle = labels["on_table"], SYMMETRY_ORDER * labels["yaw"]
+    position_error = (output.position - labels["position"]) / POSITION_SCALE
+    yaw_error = output.yaw_cos_sin - torch.stack([angle.cos(), angle.sin()], 1)
+    log_std = output.log_std
+    nll = torch.cat(
+        [_beta_nll(position_error, log_std[:, :2]), _beta_nll(yaw_error, log_std[:, 2:])], 1
+    )
+    pose_loss = (on_table * nll.sum(1)).sum() / on_table.sum().clamp(min=1.0)
+    keypoints = labels["keypoints"]  # (B, L, 2)
+    visible = (keypoints.abs() < 1).all(2)
+    predicted = output.keypoints[:, : keypoints.shape[1]]
+    errors = smooth_l1_loss(predicted, keypoints, beta=SMOOTH_L1_BETA, reduction="none")
+    errors = errors.sum(2) / SMOOTH_L1_BETA
+    log_heatmaps = output.log_heatmaps[:, : keypoints.shape[1]]
+    errors = errors - (_target_heatmaps(keypoints, output) * log_heatmaps).sum(2)
+    keypoint_loss = (errors * visible).sum() / visible.sum().clamp(min=1)
+    on_table_loss = binary_cross_entropy_with_logits(output.on_table_logit, on_table)
+    return pose_loss + on_table_loss + landmark_weight * keypoint_loss
 
 
-def _around(marks: Tensor, seen: BlockPoseOutput) -> Tensor:
-    """Return how the heat (B, L, cells) should be spread around places (B, L, 2)."""
-    side = math.isqrt(seen.log_heatmaps.shape[2])
-    steps = (torch.arange(side) + 0.5) * 2 / side - 1
-    off = (steps - marks[..., None]) * side / 2 / BLUR  # (B, L, 2, side)
-    across, down = (-0.5 * off**2).softmax(3).unbind(2)
-    return (down[..., :, None] * across[..., None, :]).flatten(2)
+def _target_heatmaps(keypoints: Tensor, output: BlockPoseOutput) -> Tensor:
+    """Return Gaussian heatmaps (B, L, cells) around keypoints (B, L, 2)."""
+    side = math.isqrt(output.log_heatmaps.shape[2])
+    centres = (torch.arange(side) + 0.5) * 2 / side - 1
+    offset = (centres - keypoints[..., None]) * side / 2 / HEATMAP_STD  # (B, L, 2, side)
+    columns, rows = (-0.5 * offset**2).softmax(3).unbind(2)
+    return (rows[..., :, None] * columns[..., None, :]).flatten(2)
 
 
-def _unlikely(error: Tensor, log_std: Tensor) -> Tensor:
-    """Return the weighted negative log likelihood of errors (B, k) of a width (B, k or 1)."""
-    weight = (2 * BETA * log_std).exp().detach()
+def _beta_nll(error: Tensor, log_std: Tensor) -> Tensor:
+    """Return the weighted negative log likelihood of errors (B, k), with log_std (B, k or 1)."""
+    weight = (2 * NLL_BETA * log_std).exp().detach()
     return weight * (0.5 * (error * (-log_std).exp()) ** 2 + log_std)
 
 
 @torch.inference_mode()
-def predict_all(sight: BlockPoseNet, pictures: RenderedImages) -> BlockPoseOutput:
-    """Return what a network says of all pictures."""
-    sight.eval()
+def predict_all(network: BlockPoseNet, dataset: RenderedImages) -> BlockPoseOutput:
+    """Run a network on all images of a dataset."""
+    network.eval()
     parts = []
-    for start in range(0, len(pictures.labels), TOGETHER):
-        chosen = slice(start, start + TOGETHER)
-        shown = torch.as_tensor(np.array(pictures.images[chosen]))
-        parts.append(sight(shown, torch.as_tensor(pictures.labels["robot_state"][chosen].copy())))
+    for start in range(0, len(dataset.labels), INFERENCE_BATCH_SIZE):
+        rows = slice(start, start + INFERENCE_BATCH_SIZE)
+        images = torch.as_tensor(np.array(dataset.images[rows]))
+        robot_state = torch.as_tensor(dataset.labels["robot_state"][rows].copy())
+        parts.append(network(images, robot_state))
     return BlockPoseOutput(*(torch.cat(part) for part in zip(*parts, strict=True)))

@@ -1,4 +1,4 @@
-"""How well a network sees: what it says and what is true enter, figures leave."""
+"""Accuracy and calibration metrics of the block pose network."""
 
 from __future__ import annotations
 
@@ -16,78 +16,89 @@ from invdyn_ros.grasp.estimation.block_pose_estimator import (
 )
 from invdyn_ros.typing import Array, Mask
 
-COVERED = 0.95  # share of the truth inside an ellipse
+COVERAGE = 0.95  # nominal probability of the ellipse and the interval
 MILLI = 1e3
 
 
 def select(
-    belief: BlockPosePrediction, facts: NDArray[Any], chosen: Mask
+    prediction: BlockPosePrediction, labels: NDArray[Any], mask: Mask
 ) -> tuple[BlockPosePrediction, NDArray[Any]]:
-    """Return what is said and true of some of the pictures (N,)."""
-    return BlockPosePrediction(*(part[chosen] for part in belief)), facts[chosen]
+    """Return predictions and labels of the images in a mask (N,)."""
+    return BlockPosePrediction(*(part[mask] for part in prediction)), labels[mask]
 
 
-def yaw_error(belief: BlockPosePrediction, facts: NDArray[Any]) -> Array:
-    """Return the errors (N,) of the yaw, up to half a quarter turn [rad]."""
-    return np.asarray((belief.yaw - facts["yaw"] + QUARTER / 2) % QUARTER - QUARTER / 2)
+def yaw_error(prediction: BlockPosePrediction, labels: NDArray[Any]) -> Array:
+    """Return the errors (N,) of the yaw modulo a quarter turn, in [-pi/4, pi/4) [rad]."""
+    return np.asarray((prediction.yaw - labels["yaw"] + QUARTER / 2) % QUARTER - QUARTER / 2)
 
 
-def detected_mask(belief: BlockPosePrediction) -> Mask:
-    """Return which of the pictures (N,) give a sighting."""
-    return (belief.on_table_probability >= MIN_ON_TABLE_PROBABILITY) & (
-        belief.std[:, :2].max(axis=1) <= MAX_POSITION_STD
-    )
+def detected_mask(prediction: BlockPosePrediction) -> Mask:
+    """Return which images (N,) give a detection."""
+    on_table = prediction.on_table_probability >= MIN_ON_TABLE_PROBABILITY
+    return on_table & (prediction.std[:, :2].max(axis=1) <= MAX_POSITION_STD)
 
 
-def fit_std_scale(belief: BlockPosePrediction, facts: NDArray[Any]) -> tuple[float, float]:
-    """Return by how much standard deviations of place and yaw are too small.
+def fit_std_scale(prediction: BlockPosePrediction, labels: NDArray[Any]) -> tuple[float, float]:
+    """Return the factors that calibrate the standard deviations of position and yaw.
 
-    With them, 95% of the truth lies inside the 95% ellipse and interval. Only pictures in which
-    the block lies on the table, and that are sure of it by themselves, say something.
+    With them, 95% of the labels lie inside of the predicted 95% ellipse and interval. Only images
+    that give a detection of a block on the table count.
     """
-    chosen = (facts["on_table"] > 0) & detected_mask(belief)
-    if not chosen.any():
+    mask = (labels["on_table"] > 0) & detected_mask(prediction)
+    if not mask.any():
         return 1.0, 1.0
-    place, yaw = _squares(belief, facts)
+    position, yaw = _normalised_squared_errors(prediction, labels)
     factors = [
-        np.sqrt(np.quantile(squares[chosen], COVERED) / chi2.ppf(COVERED, freedom))
-        for squares, freedom in ((place, 2), (yaw, 1))
+        np.sqrt(np.quantile(squares[mask], COVERAGE) / chi2.ppf(COVERAGE, dof))
+        for squares, dof in ((position, 2), (yaw, 1))
     ]
     return float(factors[0]), float(factors[1])
 
 
-def _squares(belief: BlockPosePrediction, facts: NDArray[Any]) -> tuple[Array, Array]:
-    """Return squared errors over their variance, of the place (N,) and the yaw (N,)."""
-    place = np.square((belief.position - facts["position"]) / belief.std[:, :2])
-    return place.sum(axis=1), np.square(yaw_error(belief, facts) / belief.std[:, 2])
+def _normalised_squared_errors(
+    prediction: BlockPosePrediction, labels: NDArray[Any]
+) -> tuple[Array, Array]:
+    """Return squared errors over their predicted variance, of position (N,) and yaw (N,)."""
+    position = np.square((prediction.position - labels["position"]) / prediction.std[:, :2])
+    yaw = np.square(yaw_error(prediction, labels) / prediction.std[:, 2])
+    return position.sum(axis=1), yaw
 
 
-def pose_metrics(belief: BlockPosePrediction, facts: NDArray[Any]) -> dict[str, Any]:
-    """Return how well sightings meet the truth.
+def pose_metrics(prediction: BlockPosePrediction, labels: NDArray[Any]) -> dict[str, Any]:
+    """Return the accuracy of the detections.
 
     Returns:
-        Pictures; the share of blocks on the table that are sighted, and of blocks elsewhere that
-        are sighted wrongly; error of place [mm] and yaw [deg] of the sightings, beside the error
-        of always saying the middle; share of the truth inside the 95% ellipse and interval.
+        images: number of images.
+        detected_fraction: of the blocks on the table.
+        false_detection_fraction: of the images without a block on the table.
+        position_error_mm, yaw_error_deg: median and 95th percentile.
+        centre_baseline_mm: median position error of always predicting the mean label.
+        position_coverage, yaw_coverage: fraction of labels inside of the predicted 95% ellipse
+            and interval.
     """
-    rest, told = facts["on_table"] > 0, detected_mask(belief)
-    both = rest & told
-    if not both.any():
-        return {"images": len(facts), "detected_fraction": 0.0}
-    off = np.linalg.norm(belief.position - facts["position"], axis=1)[both] * MILLI
-    middle = facts["position"][both] - facts["position"][both].mean(axis=0)
-    turn = np.degrees(np.abs(yaw_error(belief, facts)[both]))
-    place, yaw = (squares[both] for squares in _squares(belief, facts))
+    on_table, detected = labels["on_table"] > 0, detected_mask(prediction)
+    mask = on_table & detected
+    if not mask.any():
+        return {"images": len(labels), "detected_fraction": 0.0}
+    error = np.linalg.norm(prediction.position - labels["position"], axis=1)[mask] * MILLI
+    baseline = labels["position"][mask] - labels["position"][mask].mean(axis=0)
+    yaw = np.degrees(np.abs(yaw_error(prediction, labels)[mask]))
+    position_squares, yaw_squares = (
+        squares[mask] for squares in _normalised_squared_errors(prediction, labels)
+    )
     return {
-        "images": len(facts),
-        "detected_fraction": float(told[rest].mean()),
-        "false_detection_fraction": float(told[~rest].mean()) if (~rest).any() else 0.0,
-        "position_error_mm": {
-            "p50": float(np.median(off)),
-            "p95": float(np.quantile(off, COVERED)),
-        },
-        "centre_baseline_mm": {"p50": float(np.median(np.linalg.norm(middle, axis=1)) * MILLI)},
-        "yaw_error_deg": {"p50": float(np.median(turn)), "p95": float(np.quantile(turn, COVERED))},
-        "position_coverage": float((place <= chi2.ppf(COVERED, 2)).mean()),
-        "yaw_coverage": float((yaw <= chi2.ppf(COVERED, 1)).mean()),
+        "images": len(labels),
+        "detected_fraction": float(detected[on_table].mean()),
+        "false_detection_fraction": (
+            float(detected[~on_table].mean()) if (~on_table).any() else 0.0
+        ),
+        "position_error_mm": _percentiles(error),
+        "centre_baseline_mm": {"p50": float(np.median(np.linalg.norm(baseline, axis=1)) * MILLI)},
+        "yaw_error_deg": _percentiles(yaw),
+        "position_coverage": float((position_squares <= chi2.ppf(COVERAGE, 2)).mean()),
+        "yaw_coverage": float((yaw_squares <= chi2.ppf(COVERAGE, 1)).mean()),
     }
+
+
+def _percentiles(errors: Array) -> dict[str, float]:
+    return {"p50": float(np.median(errors)), "p95": float(np.quantile(errors, 0.95))}

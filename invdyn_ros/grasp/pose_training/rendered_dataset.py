@@ -1,8 +1,4 @@
-"""Pictures to learn to see from: moments of episodes enter, pictures with the truth leave.
-
-Physics is slow and a picture takes a millisecond, so moments are gathered from few episodes and
-each is drawn many times: with other cameras, lights and colours, and the block in other places.
-"""
+"""Rendered training images of the block pose network, with labels."""
 
 from __future__ import annotations
 
@@ -33,26 +29,24 @@ from invdyn_ros.robots.scene import Scene, block_pose, quaternion_pose
 from invdyn_ros.typing import Array
 
 IMAGES_FILE, LABELS_FILE = "images.npy", "labels.npy"
-BEAT = 0.1  # [s] between moments
-FLAT = 0.005  # [m] a block that is higher than this over the table does not lie on it
-LOW, ROOM = (
-    0.12,
-    0.07,
-)  # [m] a tool lower than this has a block at least this far from it, or its own
-ABOVE = 0.15  # [m] a tool higher than this may be moved
-LOOSE = 0.1  # [rad] deviation of the joints by which it is moved
-OUTSIDE = 0.03  # [m] blocks are drawn up to this far out of their area
-CHOICE = 12  # stream of random numbers
+SAMPLE_PERIOD = 0.1  # [s] between sampled states of an episode
+ON_TABLE_TOLERANCE = 0.005  # [m] a block that is higher over the table does not lie on it
+LOW_TOOL_HEIGHT = 0.12  # [m] below it, the block is not moved close to the tool
+MIN_TOOL_DISTANCE = 0.07  # [m] of a moved block from a low tool
+HIGH_TOOL_HEIGHT = 0.15  # [m] above it, the joints are perturbed
+JOINT_PERTURBATION_STD = 0.1  # [rad]
+BLOCK_AREA_MARGIN = 0.03  # [m] by which sampled blocks may lie outside of their area
+SAMPLING_STREAM = 12  # of random numbers
 
 
 class StateSamples(NamedTuple):
-    """N instants of episodes.
+    """N states of episodes.
 
     Attributes:
         q: (N, n) true joints [rad].
-        measured: (N, n) measured joints [rad].
+        measured_q: (N, n) measured joints [rad].
         opening: (N,) distance of the finger pads [m].
-        block: (N, 4, 4) true pose of the block in the base frame.
+        T_base_block: (N, 4, 4) true pose of the block.
     """
 
     q: Array
@@ -62,14 +56,14 @@ class StateSamples(NamedTuple):
 
 
 @dataclass(frozen=True)
-class RenderingConfig(Validated):
-    """What pictures show.
+class DatasetRenderingConfig(Validated):
+    """Content of the rendered images.
 
     Attributes:
-        each: pictures of one camera, light and set of colours.
-        home: share of the pictures with the arm where an episode begins.
-        fresh: share of the others with the block put somewhere else.
-        default: share of the cameras with noise default; the others have noise hard.
+        images_per_camera: images with the same camera, light and colours.
+        home_fraction: of the images with the arm at its home position.
+        resample_block_fraction: of the other images with the block moved to a random pose.
+        default_noise_fraction: of the cameras with noise `default`; the others have `hard`.
     """
 
     images_per_camera: PositiveInt = 8
@@ -78,31 +72,30 @@ class RenderingConfig(Validated):
     default_noise_fraction: Fraction = 0.6
 
 
-def labels_dtype(landmarks: int, postures: int) -> np.dtype[Any]:
-    """Return the type of what is true of one picture."""
+def labels_dtype(num_keypoints: int, robot_state_dim: int) -> np.dtype[Any]:
+    """Return the structured type of the labels of one image.
+
+    The keypoints are the block's foot and the landmarks, -1 to 1 in the image.
+    """
     return np.dtype(
         [
-            ("robot_state", np.float32, postures),
+            ("robot_state", np.float32, robot_state_dim),
             ("position", np.float32, 2),  # [m]
             ("yaw", np.float32),  # [rad]
             ("on_table", np.float32),  # 1: the block lies on the table
-            (
-                "keypoints",
-                np.float32,
-                (landmarks, 2),
-            ),  # with the block's foot first: -1 to 1 in the picture
-            ("noise_level", np.uint8),  # 0: noise default, 1: hard
-            ("at_home", np.uint8),
+            ("keypoints", np.float32, (num_keypoints, 2)),
+            ("noise_level", np.uint8),  # 0: default, 1: hard
+            ("at_home", np.uint8),  # 1: the arm is at its home position
         ]
     )
 
 
 class RenderedImages(NamedTuple):
-    """N pictures on disk, and what is true of each.
+    """N labelled images on disk.
 
     Attributes:
-        pixels: (N, H, H, 3) uint8, red, green, blue; read as they are needed.
-        facts: (N,) of `facts_type`.
+        images: (N, H, H, 3) uint8 RGB, memory-mapped.
+        labels: (N,) of `labels_dtype`.
     """
 
     images: NDArray[np.uint8]
@@ -110,56 +103,58 @@ class RenderedImages(NamedTuple):
 
 
 def load_rendered_images(directory: Path) -> RenderedImages | None:
-    """Return the pictures that `draw` finished in a folder, None if it did not."""
+    """Return the images that were rendered into a folder; None if they are not complete."""
     if not (directory / LABELS_FILE).is_file():
         return None
-    pixels = np.load(directory / IMAGES_FILE, mmap_mode="r")
-    return RenderedImages(pixels, np.load(directory / LABELS_FILE))
+    images = np.load(directory / IMAGES_FILE, mmap_mode="r")
+    return RenderedImages(images, np.load(directory / LABELS_FILE))
 
 
 def collect_states(
     environment: GraspEnv, episodes: int, seed: int, callback: Callable[[int, int], None]
 ) -> StateSamples:
-    """Return what an arm that the script moves goes through.
+    """Roll out the scripted policy and sample the states that it visits.
 
     Args:
-        environment: where; the script acts on what its camera tells.
-        episodes: how many.
-        seed: of their run.
-        show: called after each with the number of episodes and of successes so far.
+        environment: whose detections the policy acts on.
+        episodes: to run.
+        seed: of the run.
+        callback: called after each episode with the number of episodes and of successes so far.
     """
-    script, every = (
-        ScriptedPolicy(environment),
-        round(BEAT / environment.config.action_space.action_period),
-    )
-    seen, successes = [], 0
+    policy = ScriptedPolicy(environment)
+    stride = round(SAMPLE_PERIOD / environment.config.action_space.action_period)
+    samples, successes = [], 0
     for episode in range(episodes):
         _, info = environment.reset(seed=seed if episode == 0 else None)
-        script.reset()
-        over, step = False, 0
-        while not over:
-            if step % every == 0:
-                seen.append(_moment(environment))
-            _, _, terminated, truncated, info = environment.step(script(info))
-            over, step = terminated or truncated, step + 1
+        policy.reset()
+        done, step = False, 0
+        while not done:
+            if step % stride == 0:
+                samples.append(_sample_state(environment))
+            _, _, terminated, truncated, info = environment.step(policy(info))
+            done, step = terminated or truncated, step + 1
         successes += info["is_success"]
         callback(episode + 1, successes)
-    return StateSamples(*(np.array(part) for part in zip(*seen, strict=True)))
+    return StateSamples(*(np.array(part) for part in zip(*samples, strict=True)))
 
 
 def concatenate_states(parts: Sequence[StateSamples]) -> StateSamples:
-    """Return the moments of several gatherings as one."""
+    """Concatenate state samples."""
     return StateSamples(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def _moment(environment: GraspEnv) -> tuple[Array, Array, float, Array]:
+def _sample_state(environment: GraspEnv) -> tuple[Array, Array, float, Array]:
     simulation = environment.simulation.physics
     state, (q, _) = simulation.state(), simulation.true_state()
     return q, state.q, state.opening, quaternion_pose(*simulation.block_pose())
 
 
 class DatasetRenderer:
-    """Draws moments as the camera of an arm might show them."""
+    """Renders labelled images of sampled states with randomized cameras, lights and colours.
+
+    Physics is slow and rendering takes a millisecond, so states come from few episodes, and each
+    is rendered many times with other randomization and other block poses.
+    """
 
     def __init__(
         self,
@@ -167,101 +162,118 @@ class DatasetRenderer:
         scene: Scene,
         states: StateSamples,
         pixels: int,
-        config: RenderingConfig,
+        config: DatasetRenderingConfig,
     ) -> None:
-        """Make one for an arm, its scene as described, moments to draw and a side in pixels."""
+        """Set up the renderer.
+
+        Args:
+            robot: the arm, with a gripper.
+            scene: its nominal scene.
+            states: to render.
+            pixels: side of the square images [px].
+            config: of the images' content.
+        """
         self.robot, self.scene, self.states = robot, scene, states
         self.pixels, self.config = pixels, config
-        self.camera: SceneRenderer | None = None
-        self.marks = np.insert(landmarks(scene), 2, 0.0, axis=1)  # (L, 3)
+        self.renderer: SceneRenderer | None = None
+        self.landmarks = np.insert(landmarks(scene), 2, 0.0, axis=1)  # (L, 3)
 
     def close(self) -> None:
         """Free the renderer."""
-        if self.camera is not None:
-            self.camera.close()
+        if self.renderer is not None:
+            self.renderer.close()
 
     def render(
         self,
         directory: Path,
         count: int,
         seed: int,
-        levels: tuple[DomainRandomization, DomainRandomization],
+        noise_levels: tuple[DomainRandomization, DomainRandomization],
         callback: Callable[[int], None] = lambda done: None,
     ) -> RenderedImages:
-        """Draw pictures into a folder.
+        """Render images into a folder.
 
         Args:
-            directory: where to.
-            count: how many.
+            directory: to write to.
+            count: number of images.
             seed: of all that is random in them.
-            levels: noise of the usual cameras, and of the harder ones.
-            show: called with the number of pictures drawn so far.
+            noise_levels: of the default and of the hard cameras.
+            callback: called with the number of images rendered so far.
         """
         directory.mkdir(parents=True, exist_ok=True)
         shape = (count, self.pixels, self.pixels, 3)
-        pixels = open_memmap(directory / IMAGES_FILE, "w+", np.uint8, shape)
-        facts = np.zeros(count, labels_dtype(len(self.marks) + 1, ROBOT_STATE_DIM))
+        images = open_memmap(directory / IMAGES_FILE, "w+", np.uint8, shape)
+        labels = np.zeros(count, labels_dtype(len(self.landmarks) + 1, ROBOT_STATE_DIM))
         for first in range(0, count, self.config.images_per_camera):
             last = min(first + self.config.images_per_camera, count)
-            for k, (picture, fact) in enumerate(self._views(first, last, seed, levels), first):
-                pixels[k], facts[k] = picture, fact
+            rendered = self._render_camera(first, last, seed, noise_levels)
+            for k, (image, label) in enumerate(rendered, first):
+                images[k], labels[k] = image, label
             callback(last)
-        pixels.flush()
-        np.save(directory / f".{LABELS_FILE}", facts)
-        (directory / f".{LABELS_FILE}").replace(directory / LABELS_FILE)  # there: all pictures are
-        return RenderedImages(pixels, facts)
+        images.flush()
+        np.save(directory / f".{LABELS_FILE}", labels)
+        # the labels appear last: where they are, all images are
+        (directory / f".{LABELS_FILE}").replace(directory / LABELS_FILE)
+        return RenderedImages(images, labels)
 
-    def _views(
+    def _render_camera(
         self,
         first: int,
         last: int,
         seed: int,
-        levels: tuple[DomainRandomization, DomainRandomization],
+        noise_levels: tuple[DomainRandomization, DomainRandomization],
     ) -> Iterator[tuple[NDArray[np.uint8], tuple[Any, ...]]]:
-        """Yield pictures of one camera, and what is true of each."""
-        random = np.random.default_rng([seed, first, CHOICE])
-        level = int(random.random() >= self.config.default_noise_fraction)
-        noise = levels[level]
-        shown = randomize_camera(
+        """Yield images of one camera with their labels."""
+        random = np.random.default_rng([seed, first, SAMPLING_STREAM])
+        noise_level = int(random.random() >= self.config.default_noise_fraction)
+        noise = noise_levels[noise_level]
+        scene = randomize_camera(
             randomize_scene(self.scene, noise, seed, first), noise, seed, first, self.pixels
         )
-        if self.camera is None:
-            self.camera = SceneRenderer(self.robot, shown, first)
-        self.camera.set_scene(shown, first)
+        if self.renderer is None:
+            self.renderer = SceneRenderer(self.robot, scene, first)
+        self.renderer.set_scene(scene, first)
         for _ in range(first, last):
-            q, measured, opening, block, home = self._choose(random)
-            picture = self.camera.render(q, opening, block[None])
-            foot = block[:3, 3] - [0, 0, self.scene.block_size / 2]
-            marks = np.vstack([foot, self.marks])
-            places = (shown.camera.project(marks) + 0.5) * 2 / self.pixels - 1
-            flat = block[2, 3] < self.scene.block_size / 2 + FLAT
-            arm = robot_state_features(self.robot, self.scene, measured, opening)
-            yaw = upright_yaw(block[:3, :3])
-            yield picture, (arm, block[:2, 3], yaw, flat, places, level, home)
+            q, measured_q, opening, T_base_block, at_home = self._sample(random)
+            image = self.renderer.render(q, opening, T_base_block[None])
+            foot = T_base_block[:3, 3] - [0, 0, self.scene.block_size / 2]
+            points = np.vstack([foot, self.landmarks])
+            keypoints = (scene.camera.project(points) + 0.5) * 2 / self.pixels - 1
+            robot_state = robot_state_features(self.robot, self.scene, measured_q, opening)
+            yaw, on_table = upright_yaw(T_base_block[:3, :3]), self._is_on_table(T_base_block)
+            position = T_base_block[:2, 3]
+            yield image, (robot_state, position, yaw, on_table, keypoints, noise_level, at_home)
 
-    def _choose(self, random: np.random.Generator) -> tuple[Array, Array, float, Array, bool]:
-        """Return true and measured joints, opening, block, and whether the arm is at home."""
+    def _is_on_table(self, T_base_block: Array) -> bool:
+        return bool(T_base_block[2, 3] < self.scene.block_size / 2 + ON_TABLE_TOLERANCE)
+
+    def _sample(self, random: np.random.Generator) -> tuple[Array, Array, float, Array, bool]:
+        """Return true and measured joints, opening, block pose, and whether the arm is at home."""
         config, gripper = self.config, self.robot.gripper
         assert gripper is not None
         if random.random() < config.home_fraction:
-            block = self._anywhere(random)
-            return self.robot.home, self.robot.home, gripper.max_opening, block, True
+            T_base_block = self._sample_block_pose(random)
+            return self.robot.home, self.robot.home, gripper.max_opening, T_base_block, True
         k = int(random.integers(len(self.states.q)))
-        q, measured, opening, block = (part[k] for part in self.states)
+        q, measured_q, opening, T_base_block = (part[k] for part in self.states)
         tool = self.robot.forward_kinematics(q)[:3, 3]
-        flat = block[2, 3] < self.scene.block_size / 2 + FLAT
-        if flat and tool[2] > ABOVE:
-            move = LOOSE * random.standard_normal(self.robot.n)
-            q, measured = q + move, measured + move
+        on_table = self._is_on_table(T_base_block)
+        if on_table and tool[2] > HIGH_TOOL_HEIGHT:
+            perturbation = JOINT_PERTURBATION_STD * random.standard_normal(self.robot.n)
+            q, measured_q = q + perturbation, measured_q + perturbation
             tool = self.robot.forward_kinematics(q)[:3, 3]
-        if flat and random.random() < config.resample_block_fraction:
-            other = self._anywhere(random)
-            if tool[2] > LOW or np.linalg.norm(other[:2, 3] - tool[:2]) > ROOM:
-                block = other
-        return q, measured, float(opening), block, False
+        if on_table and random.random() < config.resample_block_fraction:
+            resampled = self._sample_block_pose(random)
+            distance = np.linalg.norm(resampled[:2, 3] - tool[:2])
+            if tool[2] > LOW_TOOL_HEIGHT or distance > MIN_TOOL_DISTANCE:
+                T_base_block = resampled
+        return q, measured_q, float(opening), T_base_block, False
 
-    def _anywhere(self, random: np.random.Generator) -> Array:
-        """Return a pose (4, 4) of a block on the table, in the area or a little out of it."""
+    def _sample_block_pose(self, random: np.random.Generator) -> Array:
+        """Return a pose (4, 4) of a block on the table, in its area or a little outside."""
         spans = (self.scene.area_x, self.scene.area_y)
-        x, y = (random.uniform(low - OUTSIDE, high + OUTSIDE) for low, high in spans)
+        x, y = (
+            random.uniform(low - BLOCK_AREA_MARGIN, high + BLOCK_AREA_MARGIN)
+            for low, high in spans
+        )
         return block_pose(x, y, self.scene.block_size / 2, random.uniform(-np.pi, np.pi))

@@ -1,7 +1,7 @@
-"""Learning to see: an arm and settings enter, a network that finds the block leaves.
+"""Training of the block pose network.
 
-In rounds: the first gathers moments while the script acts by markers, each further one while it
-acts by what the network of the round before sees, mistakes and all (Ross et al. 2011, DAgger).
+In rounds, as in DAgger (Ross et al. 2011, arXiv:1011.0686): in the first, the scripted policy acts
+on marker detections; in each further one, on the network of the round before, with its errors.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from invdyn_ros.grasp.pose_training.loss import BlockPoseFitConfig, fit, predict
 from invdyn_ros.grasp.pose_training.metrics import fit_std_scale, pose_metrics, select
 from invdyn_ros.grasp.pose_training.rendered_dataset import (
     DatasetRenderer,
+    DatasetRenderingConfig,
     RenderedImages,
-    RenderingConfig,
     StateSamples,
     collect_states,
     concatenate_states,
@@ -47,31 +47,32 @@ from invdyn_ros.models.checkpoint import METADATA_FILE, write_atomically
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 
-# Seeds of these start this far from those of training.
-VALIDATION, TEST, TRIALS = 2_000_000, 4_000_000, 5_000_000
-NAMES = ("default", "hard")  # levels of noise
-LEVELS = RANDOMIZATION_LEVELS[NAMES[0]], RANDOMIZATION_LEVELS[NAMES[1]]
+# Offsets of the seeds from those of training.
+VAL_SEED_OFFSET, TEST_SEED_OFFSET, EVAL_SEED_OFFSET = 2_000_000, 4_000_000, 5_000_000
+ROUND_SEED_STRIDE = 1000
+NOISE_LEVELS = ("default", "hard")
+RANDOMIZATIONS = RANDOMIZATION_LEVELS[NOISE_LEVELS[0]], RANDOMIZATION_LEVELS[NOISE_LEVELS[1]]
 REPORT_FILE, CONFIG_FILE = "block_pose.json", "settings.json"
-FREE = "eval_episodes"  # may change while a run goes on
+CHANGEABLE_FIELD = "eval_episodes"  # by a resumed run
 
-Show = Callable[[str, int, int, str], None]
+ProgressCallback = Callable[[str, int, int, str], None]
 
 
 @dataclass(frozen=True)
 class BlockPoseTrainConfig(Validated):
-    """How a network learns to see.
+    """Settings of a training run of a block pose network.
 
     Attributes:
         arm: its name; it needs a gripper and a scene.
         seed: of everything.
-        rounds: how often pictures are gathered; from the second on the network leads the arm.
-        episodes: of each round, half of them with noise default, half hard.
-        pictures: drawn in each round.
-        validation: pictures that calibrate the network; as many test it at last.
-        trials: episodes of each noise in which the script acts by what it sees, at last.
-        network: its size.
-        drawing: what the pictures show.
-        fit: how the weights are moved.
+        rounds: of data collection and training.
+        episodes: of each round, half with noise default, half hard.
+        images: rendered in each round.
+        val_images: for calibration; as many more images are for testing.
+        eval_episodes: of each noise, with the scripted policy, after training.
+        network: size of the network.
+        rendering: content of the images.
+        fit: settings of the optimization.
     """
 
     arm: str = "ur5"
@@ -82,21 +83,23 @@ class BlockPoseTrainConfig(Validated):
     val_images: PositiveInt = 3_000
     eval_episodes: NonNegativeInt = 200
     network: BlockPoseNetConfig = field(default_factory=BlockPoseNetConfig)
-    rendering: RenderingConfig = field(default_factory=RenderingConfig)
+    rendering: DatasetRenderingConfig = field(default_factory=DatasetRenderingConfig)
     fit: BlockPoseFitConfig = field(default_factory=BlockPoseFitConfig)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be seen."""
+        """Check that the arm can grasp a block."""
         super().__post_init__()
         GraspEnvConfig(self.arm)
 
 
 class BlockPoseTraining:
-    """One run in its folder: pictures and networks of each round, the last one in the folder."""
+    """A training run in its folder, with images and network of each round."""
 
-    def __init__(self, config: BlockPoseTrainConfig, out: Path, show: Show) -> None:
-        """Prepare a run; see `learn_to_see`."""
-        self.config, self.out, self.show = config, out, show
+    def __init__(
+        self, config: BlockPoseTrainConfig, out: Path, callback: ProgressCallback
+    ) -> None:
+        """Prepare a run; see `train_block_pose`."""
+        self.config, self.out, self.callback = config, out, callback
         scene = load_scene(config.arm)
         self.meta = BlockPoseMetadata(
             config.arm,
@@ -108,121 +111,136 @@ class BlockPoseTraining:
         )
 
     def train(self) -> dict[str, Any]:
-        """Go through the rounds that are not done, then try out the network."""
-        self._agree()
-        sight = self._fresh()
+        """Train the rounds that are not done, then evaluate the network."""
+        self._check_settings()
+        network = self._untrained_network()
         for number in range(self.config.rounds):
-            done = self.out / f"round_{number}"
-            if (done / METADATA_FILE).is_file():
-                sight = load_block_pose_net(done, self.config.arm)
+            directory = self.out / f"round_{number}"
+            if (directory / METADATA_FILE).is_file():
+                network = load_block_pose_net(directory, self.config.arm)
             else:
-                sight = self._round(number, sight)
-                save_block_pose_net(sight, done)
-        save_block_pose_net(sight, self.out)
-        report = self._report(sight)
+                network = self._train_round(number, network)
+                save_block_pose_net(network, directory)
+        save_block_pose_net(network, self.out)
+        report = self._evaluate(network)
         write_atomically(self.out / REPORT_FILE, (json.dumps(report, indent=2) + "\n").encode())
         return report
 
-    def _fresh(self) -> BlockPoseNet:
+    def _untrained_network(self) -> BlockPoseNet:
         with torch.random.fork_rng():
             torch.manual_seed(self.config.seed)
             return BlockPoseNet(self.meta)
 
-    def _agree(self) -> None:
-        """Note the settings, or refuse others than those of the run that is there already."""
-        path, wanted = self.out / CONFIG_FILE, json.loads(json.dumps(self.meta.data["settings"]))
+    def _check_settings(self) -> None:
+        """Write the settings, or check that they are those of the run that is resumed."""
+        path = self.out / CONFIG_FILE
+        settings = json.loads(json.dumps(self.meta.data["settings"]))
         if not path.is_file():
             self.out.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, (json.dumps(wanted, indent=2) + "\n").encode())
+            write_atomically(path, (json.dumps(settings, indent=2) + "\n").encode())
             return
-        found = json.loads(path.read_text(encoding="utf-8"))
-        for name in wanted.keys() - {FREE}:
-            if wanted[name] != found.get(name):
+        previous = json.loads(path.read_text(encoding="utf-8"))
+        for name in settings.keys() - {CHANGEABLE_FIELD}:
+            if settings[name] != previous.get(name):
                 raise ValueError(
-                    f"{self.out} holds a run with {name} {found.get(name)}, not {wanted[name]}; "
-                    "keep it the same or take another folder"
+                    f"{self.out} holds a run with {name} {previous.get(name)}, not "
+                    f"{settings[name]}; keep it the same or take another folder"
                 )
 
-    def _round(self, number: int, sight: BlockPoseNet) -> BlockPoseNet:
-        """Gather, draw, fit and calibrate."""
+    def _train_round(self, number: int, network: BlockPoseNet) -> BlockPoseNet:
+        """Collect and render data, train on the data of all rounds, and calibrate."""
         config = self.config
-        sets = [self._pictures(f"round_{k}", k, config.images) for k in range(number + 1)]
-        steps, name = total_steps(sets, config.fit), f"round {number}: learning"
+        datasets = [self._dataset(f"round_{k}", k, config.images) for k in range(number + 1)]
+        steps, label = total_steps(datasets, config.fit), f"round {number}: training"
         losses: list[float] = []
 
-        def show(loss: float) -> None:
+        def on_step(loss: float) -> None:
             losses.append(loss)
             recent = losses[-100:]
-            self.show(name, len(losses), steps, f"loss {sum(recent) / len(recent):.3f}")
+            self.callback(label, len(losses), steps, f"loss {sum(recent) / len(recent):.3f}")
 
-        fit(sight, sets, config.fit, config.seed + number, show)
-        held = self._pictures("validation", 0, config.val_images, VALIDATION)
-        raw = decode_prediction(predict_all(sight, held), (1.0, 1.0))
-        return sight.with_metadata(replace(self.meta, std_scale=fit_std_scale(raw, held.labels)))
+        fit(network, datasets, config.fit, config.seed + number, on_step)
+        val = self._dataset("val", 0, config.val_images, VAL_SEED_OFFSET)
+        uncalibrated = decode_prediction(predict_all(network, val), (1.0, 1.0))
+        std_scale = fit_std_scale(uncalibrated, val.labels)
+        return network.with_metadata(replace(self.meta, std_scale=std_scale))
 
-    def _pictures(self, name: str, number: int, count: int, apart: int = 0) -> RenderedImages:
-        """Return pictures of a folder, which are drawn if they are not there."""
+    def _dataset(self, name: str, number: int, count: int, seed_offset: int = 0) -> RenderedImages:
+        """Return the images of a folder; render them if it has none.
+
+        Args:
+            name: of the folder.
+            number: of the round.
+            count: number of images.
+            seed_offset: of validation or test images.
+        """
         config, directory = self.config, self.out / "images" / name
-        known = load_rendered_images(directory)
-        if known is not None:
-            return known
-        seed = config.seed + apart + 1000 * number
-        moments = concatenate_states([self._gather(name, number, level, seed) for level in NAMES])
+        rendered = load_rendered_images(directory)
+        if rendered is not None:
+            return rendered
+        seed = config.seed + seed_offset + ROUND_SEED_STRIDE * number
+        states = concatenate_states(
+            [self._collect_states(name, number, noise, seed) for noise in NOISE_LEVELS]
+        )
         robot, scene = load_robot(config.arm), load_scene(config.arm)
-        side = config.network.pixels
-        with closing(DatasetRenderer(robot, scene, moments, side, config.rendering)) as draughts:
-            label = f"{name}: drawing"
-            return draughts.render(
-                directory, count, seed, LEVELS, lambda n: self.show(label, n, count, "")
+        pixels, label = config.network.pixels, f"{name}: rendering"
+        with closing(DatasetRenderer(robot, scene, states, pixels, config.rendering)) as renderer:
+            return renderer.render(
+                directory,
+                count,
+                seed,
+                RANDOMIZATIONS,
+                lambda done: self.callback(label, done, count, ""),
             )
 
-    def _gather(self, name: str, number: int, level: str, seed: int) -> StateSamples:
-        """Return the moments of half the episodes of a round, all with one level of noise."""
-        label, half = f"{name}: gathering, noise {level}", self.config.episodes // 2
-        sight = str(self.out / f"round_{number - 1}") if number else ""
+    def _collect_states(self, name: str, number: int, noise: str, seed: int) -> StateSamples:
+        """Return the states of half the episodes of a round, all with one level of noise."""
+        label, episodes = f"{name}: collecting, noise {noise}", self.config.episodes // 2
+        model = str(self.out / f"round_{number - 1}") if number else ""
 
-        def show(episode: int, successes: int) -> None:
-            self.show(label, episode, half, f"{successes} of {episode} succeed")
+        def on_episode(episode: int, successes: int) -> None:
+            self.callback(label, episode, episodes, f"{successes} of {episode} succeed")
 
-        with closing(
-            GraspEnv(arm=self.config.arm, noise=level, block_pose_model=sight)
-        ) as environment:
-            return collect_states(environment, half, seed + NAMES.index(level), show)
+        env = GraspEnv(arm=self.config.arm, noise=noise, block_pose_model=model)
+        with closing(env):
+            return collect_states(env, episodes, seed + NOISE_LEVELS.index(noise), on_episode)
 
-    def _report(self, sight: BlockPoseNet) -> dict[str, Any]:
-        """Return how well the network sees pictures of apart episodes, and how the script does."""
+    def _evaluate(self, network: BlockPoseNet) -> dict[str, Any]:
+        """Return metrics on validation and test images, and success rates with the network."""
         config, report = self.config, {}
-        for name, apart in (("validation", VALIDATION), ("test", TEST)):
-            pictures = self._pictures(name, 0, config.val_images, apart)
-            belief, facts = (
-                decode_prediction(predict_all(sight, pictures), sight.meta.std_scale),
-                pictures.labels,
-            )
+        for name, seed_offset in (("val", VAL_SEED_OFFSET), ("test", TEST_SEED_OFFSET)):
+            dataset = self._dataset(name, 0, config.val_images, seed_offset)
+            prediction = decode_prediction(predict_all(network, dataset), network.meta.std_scale)
+            labels = dataset.labels
+            is_default = labels["noise_level"] == 0
+            masks = {
+                "default": is_default,
+                "default_home": is_default & (labels["at_home"] > 0),
+                "hard": labels["noise_level"] == 1,
+            }
             report[name] = {
-                part: pose_metrics(*select(belief, facts, chosen))
-                for part, chosen in (
-                    ("default", facts["noise_level"] == 0),
-                    ("default_home", (facts["noise_level"] == 0) & (facts["at_home"] > 0)),
-                    ("hard", facts["noise_level"] == 1),
-                )
+                part: pose_metrics(*select(prediction, labels, mask))
+                for part, mask in masks.items()
             }
         if config.eval_episodes:
-            report["rollouts"] = {level: self._try(level, config.eval_episodes) for level in NAMES}
+            report["rollouts"] = {
+                noise: self._evaluate_policy(noise, config.eval_episodes) for noise in NOISE_LEVELS
+            }
         return report
 
-    def _try(self, level: str, episodes: int) -> dict[str, Any]:
-        """Return how the script does by what the network sees, with a level of noise."""
+    def _evaluate_policy(self, noise: str, episodes: int) -> dict[str, Any]:
+        """Return the success rate of the scripted policy on the network's detections."""
         successes = 0
 
-        def show(episode: int, count: int) -> None:
+        def on_episode(episode: int, count: int) -> None:
             nonlocal successes
             successes = count
-            label = f"trials, noise {level}"
-            self.show(label, episode, episodes, f"{count} of {episode} succeed")
+            label = f"evaluation, noise {noise}"
+            self.callback(label, episode, episodes, f"{count} of {episode} succeed")
 
-        arm, sight = self.config.arm, str(self.out)
-        with closing(GraspEnv(arm=arm, noise=level, block_pose_model=sight)) as environment:
-            collect_states(environment, episodes, self.config.seed + TRIALS, show)
+        env = GraspEnv(arm=self.config.arm, noise=noise, block_pose_model=str(self.out))
+        with closing(env):
+            collect_states(env, episodes, self.config.seed + EVAL_SEED_OFFSET, on_episode)
         return {
             "policy": "scripted",
             "episodes": episodes,
@@ -234,17 +252,18 @@ class BlockPoseTraining:
 def train_block_pose(
     config: BlockPoseTrainConfig,
     out: str | Path,
-    callback: Show = lambda what, done, total, note: None,
+    callback: ProgressCallback = lambda label, done, total, note: None,
 ) -> dict[str, Any]:
-    """Learn to see, or go on where a run in the same folder with the same settings ended.
+    """Train a block pose network, or resume a run in the same folder with the same settings.
 
     Args:
-        config: how.
-        out: folder for the network, and for the pictures it learns from.
-        show: called with what is being done, how much of it is done, of how much, and a note.
+        config: of the run.
+        out: folder for the network and its training images.
+        callback: called with a label of the current part of the run, its finished and its total
+            steps, and a note.
 
     Returns:
-        How well the network sees; also written there as block_pose.json.
+        The evaluation, which is also written there as block_pose.json.
 
     Raises:
         ValueError: the folder holds a run with other settings.
