@@ -171,8 +171,8 @@ class GraspTrainConfig(Validated):
             raise ValueError("demonstrations have no pixels; leave them out, or learn from state")
         if self.algorithm not in OFF_POLICY and not self.demonstrations.bc_steps:
             raise ValueError(
-                f"'{self.algorithm}' has no replay buffer for demonstrations and can only clone them "
-                "before training; give demonstrations.bc_steps"
+                f"'{self.algorithm}' has no replay buffer for demonstrations, and can only clone "
+                "them before training; give demonstrations.bc_steps"
             )
 
     def learner_config(self) -> Any:
