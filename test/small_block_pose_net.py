@@ -17,8 +17,8 @@ from invdyn_ros.grasp.estimation.block_pose_network import (
 )
 from invdyn_ros.grasp.pose_training.rendered_dataset import (
     DatasetRenderer,
-    RenderedImages,
     DatasetRenderingConfig,
+    RenderedImages,
     StateSamples,
 )
 from invdyn_ros.robots.registry import load_scene
