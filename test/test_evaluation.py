@@ -40,7 +40,7 @@ def report(folder: Path) -> dict:
 def test_report_has_every_field_of_the_contract(report: dict) -> None:
     wanted = "family action_unit joint_names split nmse rmse baselines uncertainty_calibration latency_us seconds"
     assert set(wanted.split()) <= set(report)
-    assert set(report["split"]) == {"by", "train", "test", "duplicates"}
+    assert set(report["split"]) == {"group_by", "train", "test", "duplicates"}
     assert set(report["baselines"]) == {"zero", "mean", "hold_last", "rigid_body"}
     for row in (report, *report["baselines"].values()):
         for measure in ("nmse", "rmse"):
