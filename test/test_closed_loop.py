@@ -32,10 +32,10 @@ from invdyn_ros.control.safety_limits import Plan, hold_plan
 from invdyn_ros.evaluation.closed_loop import ClosedLoopRun
 from invdyn_ros.models import InverseDynamics, build
 from invdyn_ros.models.inverse_dynamics import Prediction
+from invdyn_ros.models.rigid_body import urdf_model
 from invdyn_ros.robots.plant import IDEAL
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.urdf import UrdfTree
-from invdyn_ros.sources.simulation import urdf_model
 
 SHORT = ClosedLoopBenchmarkConfig(motions=1, seconds=2.0)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,9 @@ from test_sequence_files import arrays, save_hdf5, save_npz
 from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.sources.import_result import ImportResult
+from invdyn_ros.sources.registry import SOURCES
+from invdyn_ros.sources.source import Collection, Source
 
 Capture = pytest.CaptureFixture[str]
 COLUMNS = ["--position", "0:2", "--velocity", "2:4", "--rate", "50", "--unit", "N m"]
@@ -292,3 +295,43 @@ def test_pendulum_is_collected_with_its_shift(tmp_path: Path, capsys: Capture) -
     trajectories, info = read_dataset(tmp_path / "out")
     assert (info.robot, info.rate, len(trajectories)) == ("pendulum", 50.0, 3)
     assert "mass is -1.0" in refused(tmp_path / "o", capsys, *words[:3], "--mass", -1)
+
+
+@dataclass(frozen=True)
+class ToySource(Source):
+    """Make ramps of one joint."""
+
+    path: Path
+    """Anything."""
+    samples: int = 5
+    """Of the trajectory."""
+
+    def collect(self) -> Collection:
+        time, absent = np.arange(self.samples) / 10, np.empty((0, 1))
+        ramp = Trajectory(time, time[:, None], absent, absent, absent, ("slider",), "N m")
+        result = ImportResult([ramp], self.samples + 1, {"first rows": -1})
+        return Collection(result, "toy", metadata={"from": str(self.path)}, notes=("a ramp",))
+
+
+def test_a_source_of_the_table_is_a_sub_command_whatever_it_is(
+    tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SOURCES, "toy", ToySource)
+    assert collect(tmp_path / "out", "toy", "somewhere", "--samples", 7) == 0
+    printed = capsys.readouterr().out
+    assert "8 rows in, 7 rows in 1 episodes out; -1 first rows\na ramp\n" in printed
+    assert "1 trajectories of toy" in printed and "without actions" in printed
+    trajectories, info = read_dataset(tmp_path / "out")
+    assert info.robot == "toy" and info.joint_names == ("slider",)
+    np.testing.assert_allclose(trajectories[0].position[:, 0], np.arange(7) / 10)
+    stored = json.loads((tmp_path / "out/meta/info.json").read_text())
+    assert stored["from"] == "somewhere"
+    assert "PATH" in refused(tmp_path / "no", capsys, "toy")
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_source_documents_itself_and_all_its_options(name: str, capsys: Capture) -> None:
+    with pytest.raises(SystemExit) as end:
+        run_verb("collect", [name, "--help"])
+    assert end.value.code == 0 and SOURCES[name].__doc__
+    assert "Dataset folder to write." in " ".join(capsys.readouterr().out.split())

@@ -26,12 +26,12 @@ from invdyn_ros.evaluation.closed_loop import (
     replay,
 )
 from invdyn_ros.models.checkpoint import load
+from invdyn_ros.models.rigid_body import urdf_model
 from invdyn_ros.models.runtime import fastest_runtime
 from invdyn_ros.models.timeseries.observations import Motions, Observations
 from invdyn_ros.models.timeseries.registry import build_time_series_model
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata
 from invdyn_ros.robots.robot import package_file
-from invdyn_ros.sources.simulation import urdf_model
 
 UR5 = robot("ur5")
 STEP = 1 / RATE

@@ -43,10 +43,12 @@ from invdyn_ros.evaluation.compare import (
 from invdyn_ros.evaluation.plots.closed_loop import plot_closed_loop
 from invdyn_ros.models import InverseDynamics, build
 from invdyn_ros.models.checkpoint import write_atomically
+from invdyn_ros.models.rigid_body import urdf_model
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot, load_robot
-from invdyn_ros.sources.simulation import ExcitationConfig, simulate, urdf_model
+from invdyn_ros.sources.excitation import ExcitationConfig
+from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.typing import Array
 
 # How many times too large: the UR5 that the package example-robot-data publishes.

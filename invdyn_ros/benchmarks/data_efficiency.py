@@ -25,7 +25,8 @@ from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models import MODELS, ModelMetadata, build
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot, load_robot, package_file
-from invdyn_ros.sources.simulation import ExcitationConfig, simulate
+from invdyn_ros.sources.excitation import ExcitationConfig
+from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.training.action_delay import estimate_action_delay
 from invdyn_ros.training.train import (
     TrainConfig,

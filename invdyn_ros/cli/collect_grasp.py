@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import tyro
 from tqdm import tqdm
@@ -32,6 +33,7 @@ from invdyn_ros.robots.registry import load_grasp_spec
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.grasp_bag import read_grasp_bag
 from invdyn_ros.sources.rosbag import find_bags
+from invdyn_ros.sources.source import num_workers
 
 FAILED = "did not bring the block to its goal"
 UNSHOWN = "failed, or ended before the push did"
@@ -82,7 +84,7 @@ class CollectExpertOptions:
     """What is shown."""
 
 
-def collect_expert(options: CollectExpertOptions, workers: int) -> None:
+def collect_expert(options: CollectExpertOptions) -> None:
     """Write what the teacher shows, and say how many episodes show nothing.
 
     Raises:
@@ -93,7 +95,7 @@ def collect_expert(options: CollectExpertOptions, workers: int) -> None:
         options.demonstrations,
     )
     GraspEnvConfig(of.arm)
-    episodes = collect_expert_episodes(of, config, workers)
+    episodes = collect_expert_episodes(of, config, num_workers(options.workers))
     made = list(
         tqdm(episodes, total=config.episodes, unit="episode", desc="teaching", file=sys.stderr)
     )
@@ -160,3 +162,10 @@ def _account(shown: list[ReplayedEpisode], left_out: Counter[str]) -> str:
     if believed:
         parts.append(f"{believed} without true block poses: their reward is for what was seen")
     return "; ".join(parts)
+
+
+DEMONSTRATIONS: dict[str, tuple[type, Callable[[Any], None]]] = {
+    "grasp": (CollectGraspOptions, collect_grasps),
+    "expert": (CollectExpertOptions, collect_expert),
+}
+"""Sub-commands of `invdyn collect` that write demonstrations: their options and what runs them."""

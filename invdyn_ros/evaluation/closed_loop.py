@@ -19,7 +19,7 @@ from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.simulation import Excitation, ExcitationConfig
+from invdyn_ros.sources.excitation import Excitation, ExcitationConfig
 from invdyn_ros.typing import Array, Mask
 
 HOLD_TIME = 0.1  # [s] that arms go on with a command before they brake

@@ -14,10 +14,10 @@ from invdyn_ros.control.fallback import Fallback, fallback_from_metadata
 from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.evaluation.closed_loop import excitation_motion, replay
 from invdyn_ros.models import InverseDynamics, ModelMetadata, Prediction
+from invdyn_ros.models.rigid_body import urdf_model
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.simulation import urdf_model
 from invdyn_ros.typing import Array
 
 MOTION_SEED = (20_261, 0)  # a motion that no dataset has: those are seeded by one number

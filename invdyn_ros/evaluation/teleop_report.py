@@ -10,9 +10,9 @@ from invdyn_ros.control.fallback import Fallback, fallback_from_metadata
 from invdyn_ros.data.recording import Recording
 from invdyn_ros.evaluation.closed_loop import replay
 from invdyn_ros.evaluation.run_metrics import latencies, limit_violations, quantiles, tracking_rms
+from invdyn_ros.models.rigid_body import urdf_model
 from invdyn_ros.models.runtime import Runtime
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.simulation import urdf_model
 from invdyn_ros.teleop.retargeting import (
     RetargetConfig,
     Retargeter,

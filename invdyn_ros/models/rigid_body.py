@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from pydantic import PositiveFloat
@@ -20,6 +20,7 @@ from invdyn_ros.models.least_squares_identification import (
     normal_equations,
 )
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
+from invdyn_ros.robots.robot import Robot
 
 
 @dataclass(frozen=True)
@@ -93,3 +94,28 @@ class RigidBody(InverseDynamics):
     def forward(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the actions; least squares gives no spread per frame."""
         return Prediction(self.action(motion, self.predict_target(motion)), None)
+
+
+def urdf_model(robot: Robot, unit: str, data: dict[str, Any] | None = None) -> RigidBody:
+    """Return the rigid-body dynamics of the URDF of an arm, without identification.
+
+    Args:
+        robot: the arm.
+        unit: unit of the actions.
+        data: `ModelMetadata.data` of a trained model, which holds the servo compliance
+            [rad/(N m)]; only needed for other units than "N m".
+    """
+    meta = ModelMetadata(
+        family="rigid_body",
+        robot=robot.name,
+        joint_names=robot.joint_names,
+        action_unit=unit,
+        rate=robot.rate,
+        action_delay=0.0,
+        urdf=robot.xml(),
+        config={"identify": False},
+    )
+    model = RigidBody(meta)
+    if unit != "N m" and data:
+        model.compliance.copy_(torch.tensor(data["urdf_compliance"], dtype=model.dtype))
+    return model

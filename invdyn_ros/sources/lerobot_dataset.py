@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from invdyn_ros.data.windows import check_compatible
 from invdyn_ros.sources.array_files import read_tables
 from invdyn_ros.sources.import_result import ImportResult, merge_results
 from invdyn_ros.sources.sequence_files import SequenceConfig, read_table
+from invdyn_ros.sources.source import Collection, Source, arm_name, resolve_joint_names
 
 DUPLICATES = "moments that stand earlier in the data"
 
@@ -137,3 +138,32 @@ def _columns(width: int, n: int, config: LeRobotConfig) -> SequenceConfig:
 
 def _shown(value: Any) -> str:
     return value if isinstance(value, str) else ", ".join(value)
+
+
+@dataclass(frozen=True)
+class LeRobotSource(Source):
+    """Read LeRobot v3.0 folders, by this package or by the lerobot library, as one dataset."""
+
+    paths: tuple[Path, ...]
+    """The folders."""
+    folder: LeRobotConfig = field(default_factory=LeRobotConfig)
+    """What the folders do not specify."""
+    arm: str | None = None
+    """Name of the arm; default: the one in the folders."""
+    urdf: Path | None = None
+    """URDF file of an arm that is not known by name."""
+    joints: tuple[str, ...] = ()
+    """Names of the joints; default: those of the arm, or of the folders."""
+
+    def collect(self) -> Collection:
+        """Read and join all folders."""
+        if not self.paths:
+            raise ValueError("no folder to read; give one or more LeRobot folders")
+        requested = arm_name(self.arm, self.urdf, "")
+        joint_names = resolve_joint_names(requested, self.urdf, self.joints)
+        result, recorded = read_folders(list(self.paths), joint_names, self.folder)
+        robot = requested or recorded
+        if not robot:
+            raise ValueError(f"{self.paths[0]} does not name its robot; state it with --arm")
+        resolve_joint_names(robot, self.urdf, result.trajectories[0].joint_names)
+        return Collection(result, robot)

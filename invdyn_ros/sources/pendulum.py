@@ -11,13 +11,14 @@ qdd = (qd' - qd) / dt, so every model of it can be checked against this line.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 
 from invdyn_ros.config import Validated
 from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.sources.source import Collection, Source, collect_episodes
 from invdyn_ros.sources.triplets import transitions_to_trajectory
 
 NUM_SINES = 4
@@ -74,3 +75,20 @@ def pendulum_acceleration(config: PendulumConfig, q: float, qd: float, torque: f
     """Return qdd [rad/s2] of the closed form above."""
     push = torque - config.damping * qd - config.mass * config.gravity * config.length * np.sin(q)
     return float(push / (config.mass * config.length**2))
+
+
+@dataclass(frozen=True)
+class PendulumSource(Source):
+    """Simulate a pendulum with closed-form dynamics.
+
+    Parameters other than the defaults are a shift of the dynamics. With --steps 1 the episodes
+    are (s, a, s') triplets.
+    """
+
+    pendulum: PendulumConfig = field(default_factory=PendulumConfig)
+    """The pendulum and its motion."""
+
+    def collect(self) -> Collection:
+        """Simulate all episodes."""
+        episodes = simulate_pendulum(self.pendulum)
+        return collect_episodes(episodes, self.pendulum.episodes, "pendulum")

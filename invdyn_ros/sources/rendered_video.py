@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Annotated
 
@@ -20,10 +20,17 @@ from invdyn_ros.config import Fraction, Validated
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.robots.pinhole_camera import PinholeCamera
 from invdyn_ros.robots.registry import load_plant
-from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.robots.scene import Scene
 from invdyn_ros.sources.excitation import Excitation, ExcitationConfig
 from invdyn_ros.sources.simulation import simulate_episode
+from invdyn_ros.sources.source import (
+    DEFAULT_ARM,
+    Collection,
+    Source,
+    collect_episodes,
+    num_workers,
+)
 from invdyn_ros.workers import parallel_map
 
 CAMERA_POSITION, CAMERA_TARGET = (
@@ -171,3 +178,21 @@ def _render_view(
         none = np.empty((0, 4, 4))
         frames = np.stack([camera.render(row, _opening(robot), none) for row in q])
     return frames, (scene.camera.project(places) + 0.5) / config.image_size
+
+
+@dataclass(frozen=True)
+class RenderedVideoSource(Source):
+    """Render videos of the simulated arm; the actions are commanded joint velocities."""
+
+    arm: str = DEFAULT_ARM
+    """Name of the arm."""
+    workers: int | None = None
+    """Processes that simulate; default: one per core. The data do not depend on it."""
+    video: RenderedVideoConfig = field(default_factory=RenderedVideoConfig)
+    """Motion of the arm, and rendering."""
+
+    def collect(self) -> Collection:
+        """Render all videos."""
+        config = self.video
+        episodes = render_videos(load_robot(self.arm), config, num_workers(self.workers))
+        return collect_episodes(episodes, config.motions * config.views, self.arm)

@@ -12,7 +12,9 @@ from typing import Any, Literal
 import numpy as np
 
 from invdyn_ros.data.trajectory import MAX_INTERVAL_DEVIATION, Trajectory
+from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.import_result import ImportResult, merge_results
+from invdyn_ros.sources.source import DEFAULT_ARM, Collection, Source, arm_name
 
 JOINT_STATE = "sensor_msgs/msg/JointState"
 METADATA, FILES = "metadata.yaml", (".db3", ".mcap")
@@ -238,3 +240,23 @@ def _to_uniform_rate(part: Trajectory, rate: float) -> Trajectory:
         if np.abs(np.diff(part.time) * rate - 1).max() < MAX_INTERVAL_DEVIATION
         else part.resample(rate)
     )
+
+
+@dataclass(frozen=True)
+class BagSource(Source):
+    """Read joint states from rosbag2 recordings (.db3 or .mcap, with or without metadata)."""
+
+    path: Path
+    """The recording, or a folder of several."""
+    bag: BagConfig
+    """Topic, unit and sampling."""
+    arm: str | None = None
+    """Name of the arm; default: that of the URDF file, or ur5."""
+    urdf: Path | None = None
+    """URDF file of an arm that is not known by name."""
+
+    def collect(self) -> Collection:
+        """Read all recordings at the path."""
+        robot = load_robot(arm_name(self.arm, self.urdf, DEFAULT_ARM), self.urdf)
+        result = import_bag(self.path, robot.joint_names, self.bag)
+        return Collection(result, robot.name, self.bag.rate)

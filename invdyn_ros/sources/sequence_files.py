@@ -23,6 +23,7 @@ import numpy as np
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.sources.array_files import Table, parse_columns, read_tables
 from invdyn_ros.sources.import_result import ImportResult, merge_results
+from invdyn_ros.sources.source import Collection, Source, arm_name, resolve_joint_names
 from invdyn_ros.sources.triplets import chain_transitions, transitions_to_trajectory
 
 EPISODE_END_FLAGS = (
@@ -304,3 +305,28 @@ def _episode(
     )
     filtered = made.differentiate(config.window) if config.acceleration == "filter" else made
     return filtered, {NO_ACTION: len(time) - count}
+
+
+@dataclass(frozen=True)
+class SequenceSource(Source):
+    """Read episodes or (s, a, s') triplets from npz, HDF5, zarr or parquet files.
+
+    The layouts of D4RL, OGBench and Minari are supported.
+    """
+
+    path: Path
+    """The file, or a folder of such files."""
+    sequence: SequenceConfig
+    """Columns and units."""
+    arm: str | None = None
+    """Name of the arm, or of any robot without a URDF; default: the name of the file."""
+    urdf: Path | None = None
+    """URDF file of an arm that is not known by name."""
+    joints: tuple[str, ...] = ()
+    """Names of the joints; default: those of the arm, or joint_1, joint_2, ..."""
+
+    def collect(self) -> Collection:
+        """Read all files at the path."""
+        robot = arm_name(self.arm, self.urdf, self.path.stem)
+        joint_names = resolve_joint_names(robot, self.urdf, self.joints)
+        return Collection(read_sequence(self.path, joint_names, self.sequence), robot)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,8 +17,7 @@ from invdyn_ros.control.computed_torque import (
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig, Target
 from invdyn_ros.data.trajectory import Trajectory
-from invdyn_ros.models import ModelMetadata
-from invdyn_ros.models.rigid_body import RigidBody
+from invdyn_ros.models.rigid_body import urdf_model
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
@@ -27,31 +26,6 @@ from invdyn_ros.typing import Array
 from invdyn_ros.workers import parallel_map
 
 COULOMB_GUESS, ROTOR_GUESS = 0.01, 0.002  # per effort limit, of any geared joint [-, s2/rad]
-
-
-def urdf_model(robot: Robot, unit: str, data: dict[str, Any] | None = None) -> RigidBody:
-    """Return the rigid-body dynamics of the URDF, nothing identified.
-
-    Args:
-        robot: the arm.
-        unit: unit of the actions.
-        data: of a checkpoint, which knows what a torque is worth to a servo [rad/(N m)].
-    """
-    meta = ModelMetadata(
-        family="rigid_body",
-        robot=robot.name,
-        joint_names=robot.joint_names,
-        action_unit=unit,
-        rate=robot.rate,
-        action_delay=0.0,
-        urdf=robot.xml(),
-        config={"identify": False},
-    )
-    model = RigidBody(meta)
-    if unit != "N m" and data:
-        compliance = torch.tensor(data["urdf_compliance"], dtype=model.dtype)
-        model.compliance.copy_(compliance)
-    return model
 
 
 def nominal_model(robot: Robot, unit: str) -> InverseDynamicsModel:

@@ -26,6 +26,7 @@ from invdyn_ros.perception.wrist_tracker import WristTracker, WristTrackerConfig
 from invdyn_ros.sources import epic_kitchens as epic
 from invdyn_ros.sources.csv_labels import ActionLabels, read_action_labels
 from invdyn_ros.sources.import_result import ImportResult
+from invdyn_ros.sources.source import Collection, Source
 
 SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
 DETECTION_SIZE = 640  # [px] longer side of the pictures in which hands are looked for
@@ -249,3 +250,25 @@ def _episode(clip: Clip, shots: VideoFrames, rows: slice) -> Trajectory:
         verb=clip.verb,
         points=place[:, None] if shots.names == WRIST_JOINTS else NO_POINTS,
     )
+
+
+@dataclass(frozen=True)
+class VideoSource(Source):
+    """Read videos, or frame folders of EPIC-KITCHENS with --annotations.
+
+    An action is the displacement of a wrist since the previous image, to the right and down, as
+    fractions of the image size.
+    """
+
+    path: Path
+    """A video file, a folder of them, or the folder with PXX/PXX_YY/frame_0000000001.jpg."""
+    video: VideoConfig = field(default_factory=VideoConfig)
+    """Frames and labels."""
+
+    def collect(self) -> Collection:
+        """Read all videos at the path."""
+        result, quality = read_videos(self.path, self.video)
+        if quality is None:
+            return Collection(result, "video")
+        metadata = {"label_quality": quality._asdict()}
+        return Collection(result, "wrist", metadata=metadata, notes=(quality.text(),))

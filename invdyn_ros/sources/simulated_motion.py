@@ -1,0 +1,66 @@
+"""Source of simulated motion: arms, planar bodies and Gymnasium environments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from invdyn_ros.robots.registry import load_plant
+from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.sources.excitation import ExcitationConfig
+from invdyn_ros.sources.gymnasium import has_rollouts, simulate_rollouts
+from invdyn_ros.sources.passive_rollouts import PassiveRolloutConfig
+from invdyn_ros.sources.sampling_dropout import SamplingDropoutConfig, drop_and_jitter
+from invdyn_ros.sources.simulation import simulate
+from invdyn_ros.sources.source import (
+    DEFAULT_ARM,
+    Collection,
+    Source,
+    arm_name,
+    collect_episodes,
+    num_workers,
+)
+
+
+@dataclass(frozen=True)
+class SimulatedMotionSource(Source):
+    """Simulate an arm that follows excitation trajectories.
+
+    The bodies hopper and walker, and Gymnasium environments such as Hopper-v5, are simulated
+    without control from random initial states.
+    """
+
+    arm: str | None = None
+    """Name of the arm, body or environment; default: that of the URDF file, or ur5."""
+    urdf: Path | None = None
+    """URDF file of an arm that is not known by name."""
+    unit: Literal["N m", "rad"] | None = None
+    """Unit of the actions: torque or servo setpoint; default: that of the arm."""
+    payload: float | None = None
+    """Mass at the tool that is not in the URDF [kg]; default: that of the simulated arm."""
+    workers: int | None = None
+    """Processes that simulate; default: one per core. The data do not depend on it."""
+    excitation: ExcitationConfig = field(default_factory=ExcitationConfig)
+    """Motion of an arm."""
+    rollout: PassiveRolloutConfig = field(default_factory=PassiveRolloutConfig)
+    """Rollouts of a body or an environment."""
+    dropout: SamplingDropoutConfig = field(default_factory=SamplingDropoutConfig)
+    """Irregular sampling of the result."""
+
+    def collect(self) -> Collection:
+        """Simulate all episodes."""
+        seed, name = self.excitation.seed, str(self.arm)
+        if has_rollouts(name) and self.urdf is None:
+            episodes = simulate_rollouts(name, self.rollout, seed)
+            collection = collect_episodes(episodes, self.rollout.episodes, name)
+        else:
+            collection = self._collect_arm()
+        return collection._replace(result=drop_and_jitter(collection.result, self.dropout, seed))
+
+    def _collect_arm(self) -> Collection:
+        robot = load_robot(arm_name(self.arm, self.urdf, DEFAULT_ARM), self.urdf)
+        changes = {} if self.payload is None else {"payload": self.payload}
+        plant, workers = load_plant(robot.name, **changes), num_workers(self.workers)
+        episodes = simulate(robot, self.excitation, plant, self.unit, workers)
+        return collect_episodes(episodes, self.excitation.num_episodes, robot.name)

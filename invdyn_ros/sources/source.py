@@ -1,0 +1,92 @@
+"""Interface of a source of trajectories, and what several sources share."""
+
+from __future__ import annotations
+
+import os
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tqdm import tqdm
+
+from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.robots.robot import ROBOTS, load_robot
+from invdyn_ros.sources.import_result import ImportResult
+
+DEFAULT_ARM = "ur5"
+
+
+class Collection(NamedTuple):
+    """Trajectories of one robot, ready to be written as a dataset."""
+
+    result: ImportResult
+    robot: str
+    rate: float | None = None
+    """[Hz] None: that of the first trajectory."""
+    metadata: Mapping[str, Any] = {}
+    """Further keys of the dataset's info.json."""
+    notes: tuple[str, ...] = ()
+    """Lines for the user."""
+
+
+class Source(ABC):
+    """A source of trajectories.
+
+    A subclass is a frozen dataclass. Its docstring is the help of `invdyn collect NAME` and its
+    fields are the options; fields named `path` or `paths` are positional arguments.
+    """
+
+    @abstractmethod
+    def collect(self) -> Collection:
+        """Return the trajectories.
+
+        Raises:
+            ValueError: nothing to read, or a wrong option.
+        """
+
+
+def collect_episodes(episodes: Iterable[Trajectory], count: int, robot: str) -> Collection:
+    """Collect simulated episodes, with a progress bar.
+
+    Args:
+        episodes: one trajectory each, all at the same rate.
+        count: number of episodes.
+        robot: name of the robot.
+    """
+    bar = tqdm(episodes, total=count, unit="episode", desc="simulating", file=sys.stderr)
+    trajectories = list(bar)
+    result = ImportResult(trajectories, sum(map(len, trajectories)), {})
+    return Collection(result, robot, trajectories[0].rate)
+
+
+def num_workers(requested: int | None) -> int:
+    """Return the number of worker processes; by default one per core."""
+    return len(os.sched_getaffinity(0)) if requested is None else requested
+
+
+def arm_name(arm: str | None, urdf: Path | None, default: str) -> str:
+    """Return the name of an arm; by default that of its URDF file."""
+    return arm or (urdf.stem if urdf else default)
+
+
+def resolve_joint_names(
+    robot: str, urdf: Path | None, joint_names: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the joint names of an arm, or the given ones of a robot without a URDF.
+
+    Args:
+        robot: name of the robot.
+        urdf: URDF file of an arm that is not known by name.
+        joint_names: names given by the user; empty: none.
+
+    Raises:
+        ValueError: the arm has other joints than the given ones.
+    """
+    if urdf is None and robot not in ROBOTS:
+        return joint_names
+    known = load_robot(robot, urdf).joint_names
+    if joint_names and joint_names != known:
+        raise ValueError(f"joints are {', '.join(joint_names)}; '{robot}' has {', '.join(known)}")
+    return known
