@@ -124,8 +124,8 @@ def test_bad_records_are_named(family: str) -> None:
         (known._replace(time=known.time.flip(1)), "times must increase"),
         (known._replace(time=known.time + torch.nan), "times must increase"),
         (known._replace(mask=torch.zeros_like(known.mask)), "motion 0 has no observation"),
-        (known._replace(state=known.state + torch.inf), "only numbers are states"),
-        (known._replace(state=known.state[..., :2]), r"right are \(B, T, 6\)"),
+        (known._replace(state=known.state + torch.inf), "states must be finite"),
+        (known._replace(state=known.state[..., :2]), r"expected \(B, T, 6\)"),
     ]
     for one, message in wrong:
         with pytest.raises(ValueError, match=message):

@@ -1,1 +1,1 @@
-"""Where a machine was between the moments at which it was seen, at irregular times."""
+"""Time-series models: states of a motion at any time from irregular observations."""

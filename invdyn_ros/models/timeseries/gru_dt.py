@@ -1,4 +1,4 @@
-"""A recurrent network that is told how long nobody looked: the plain baseline that learns."""
+"""GRU with time intervals as inputs: a recurrent baseline."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ class GruDtConfig(EncoderDecoderConfig):
     """Shape of the network."""
 
     width: PositiveInt = 128
-    """Units of each recurrent layer and of the decoder."""
+    """Units of each GRU and of the decoder."""
 
 
 class GruDt(EncoderDecoder):
-    """Gated recurrent units read observations and the times between, from both ends.
+    """Two GRUs over the observations and the intervals between them, forwards and backwards.
 
-    A state is decoded from what is known up to the observation before it and from the one after,
-    and from how far away both are.
+    A state is decoded from the hidden states at the observation before it and at the one after
+    it, and from the time to both.
     """
 
     Config = GruDtConfig
     config: GruDtConfig
 
     def __init__(self, meta: TimeSeriesMetadata) -> None:
-        """Build the network with fresh weights."""
+        """Create an untrained network."""
         super().__init__(meta)
         width, inputs = self.config.width, 2 * self.n + 1
         self.past_encoder = nn.GRU(inputs, width, batch_first=True)
@@ -50,22 +50,22 @@ class GruDt(EncoderDecoder):
     ) -> Tensor:
         """Return scaled states (B, T, 2n)."""
         count = inputs.mask.sum(1)
-        each = torch.arange(len(count), device=count.device)[:, None]
-        gap = time_to_next(inputs)
-        past_encoder, _ = self.past_encoder(torch.cat([inputs.state, gap.roll(1, 1)], 2))
-        # each motion from its own end, so that padding comes last
-        back = (count[:, None] - 1 - torch.arange(inputs.time.shape[1], device=count.device)) % (
-            inputs.time.shape[1]
-        )
-        future_encoder, _ = self.future_encoder(torch.cat([inputs.state, gap], 2)[each, back])
-        future_encoder = future_encoder[each, back]
-        parts = []
-        for codes, number, missing_code in zip(
-            (past_encoder, future_encoder), neighbours, self.missing_code, strict=True
+        batch = torch.arange(len(count), device=count.device)[:, None]
+        interval = time_to_next(inputs)
+        past, _ = self.past_encoder(torch.cat([inputs.state, interval.roll(1, 1)], 2))
+        # each motion is reversed from its own end, so that the padding comes last
+        reverse = (
+            count[:, None] - 1 - torch.arange(inputs.time.shape[1], device=count.device)
+        ) % (inputs.time.shape[1])
+        future, _ = self.future_encoder(torch.cat([inputs.state, interval], 2)[batch, reverse])
+        future = future[batch, reverse]
+        features = []
+        for codes, index, missing in zip(
+            (past, future), neighbours, self.missing_code, strict=True
         ):
-            there = (number >= 0) & (number < count[:, None])
-            place = number.clamp(min=0).minimum(count[:, None] - 1)
-            code = torch.where(there[..., None], codes[each, place], missing_code)
-            away = torch.where(there, (time - inputs.time[each, place]).abs(), 0.0)
-            parts += [code, away[..., None], there[..., None].to(time)]
-        return self.decoder(torch.cat(parts, 2))
+            exists = (index >= 0) & (index < count[:, None])
+            clamped = index.clamp(min=0).minimum(count[:, None] - 1)
+            code = torch.where(exists[..., None], codes[batch, clamped], missing)
+            distance = torch.where(exists, (time - inputs.time[batch, clamped]).abs(), 0.0)
+            features += [code, distance[..., None], exists[..., None].to(time)]
+        return self.decoder(torch.cat(features, 2))

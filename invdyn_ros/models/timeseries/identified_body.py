@@ -1,6 +1,7 @@
-"""A planar body that is identified from its motions: a record enters, what happened leaves.
+"""Planar rigid body identified from motions, simulated between the observations.
 
-Which link hangs on which is told; masses, lengths, limits, shapes, friction and the floor are not.
+The kinematic tree is given; masses, lengths, joint limits, shapes, friction and the floor are
+identified.
 """
 
 from __future__ import annotations
@@ -41,13 +42,11 @@ from invdyn_ros.models.timeseries.observations import (
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 
 FORWARD, BACKWARD = 1, -1
-STEP_TOLERANCE = 1e-3  # relative difference of a step's time that is none
-MAX_END_ERROR = 3e-4  # scaled error at the next observation, below which a walk was right
-SELECTION_FACTOR = 5  # times as many steps decide between guesses as polish
-PERTURBATION, MAX_DIVERGENCE = (
-    3e-7,
-    1e-3,
-)  # scaled distance of two walks into the past, at first and too far
+STEP_TOLERANCE = 1e-3  # relative difference of a step's duration from the sample period
+MAX_END_ERROR = 3e-4  # scaled error at the next observation, above which a rollout is not trusted
+SELECTION_FACTOR = 5  # steps for the selection of the geometry, divided by those for refinement
+PERTURBATION = 3e-7  # scaled initial distance of the two backward rollouts
+MAX_DIVERGENCE = 1e-3  # scaled distance of the two above which the past is undetermined
 DEFAULT_CONTACT = ContactParameters(
     *(torch.tensor(x, dtype=torch.float64) for x in (0.02, 0.9, 0.95, 1e-3))
 )
@@ -55,130 +54,137 @@ DEFAULT_CONTACT = ContactParameters(
 
 @dataclass(frozen=True)
 class IdentifiedBodyConfig(KinematicTree):
-    """What hangs on what, and how much is looked at."""
+    """The kinematic tree, and the amount of data used for the identification."""
 
     capsules_per_link: PositiveInts = (1,)
-    """Round-ended rods that each link is made of."""
+    """Number of capsules of each link."""
     num_motions: PositiveInt = 1000
-    """Motions that figures are found from."""
+    """Motions used for the identification."""
     num_free_steps: PositiveInt = 60_000
-    """Steps that inertia is found from."""
+    """Steps used to identify the inertia."""
     num_contact_steps: PositiveInt = 1200
-    """Steps with touches that all figures are polished on."""
+    """Steps with contacts used to refine all parameters."""
 
 
 class IdentifiedBody(TimeSeriesModel):
-    """Walks from each observation to the next by the laws of rigid bodies, and back where it must.
+    """Simulation of an identified body from each observation to the next.
 
-    A walk that arrives where the next observation is was right. Where it does not, another goes
-    back from there, and each counts by how far it missed the other's start.
+    Where the simulation does not arrive at the next observation, a second one runs backwards from
+    there, and both are averaged with weights according to their errors at their ends.
     """
 
     Config = IdentifiedBodyConfig
     config: IdentifiedBodyConfig
 
     def __init__(self, meta: TimeSeriesMetadata) -> None:
-        """Start from a body of which nothing is known: all goes on as it goes.
+        """Create a body without gravity and contacts, which moves at constant velocity.
 
         Raises:
-            ValueError: a tree of other joints.
+            ValueError: the tree is of other joints.
         """
         super().__init__(meta)
         tree = self.config
         order = tree.joint_order(meta.joint_names)
-        self.state_order = [
-            *order,
-            *(self.n + k for k in order),
-        ]  # of a state, as the tree has them
-        count, rods = len(tree.hinges), sum(tree.capsules_per_link)
+        # columns of a state in the order of the tree
+        self.state_order = [*order, *(self.n + k for k in order)]
+        count, num_capsules = len(tree.hinges), sum(tree.capsules_per_link)
         if len(tree.capsules_per_link) != count:
             raise ValueError(
-                f"capsules_per_link is {list(tree.capsules_per_link)}; give one number for each of {count} links"
+                f"capsules_per_link is {list(tree.capsules_per_link)}; give one number for each "
+                f"of {count} links"
             )
         self.capsule_links = tuple(
-            k for k, some in enumerate(tree.capsules_per_link) for _ in range(some)
+            link for link, number in enumerate(tree.capsules_per_link) for _ in range(number)
         )
         diagonal = 0.01 * torch.eye(count, dtype=torch.float64)
-        empty = BodyParameters(
+        initial = BodyParameters(
             Inertia(
                 _zeros(count, 2), torch.stack([diagonal, 0 * diagonal], -1), _zeros(count),
                 _zeros(count), _zeros(),
             ),
             _zeros(count, 2), _zeros(count) - torch.inf, _zeros(count) + torch.inf,
-            _zeros(rods, 2, 2), _zeros(rods), _zeros(count) + 1, _zeros() - torch.inf,
-            _zeros() + 1, DEFAULT_CONTACT, DEFAULT_CONTACT,
+            _zeros(num_capsules, 2, 2), _zeros(num_capsules), _zeros(count) + 1,
+            _zeros() - torch.inf, _zeros() + 1, DEFAULT_CONTACT, DEFAULT_CONTACT,
         )  # fmt: skip
         self.parameter_list = nn.ParameterList(
-            nn.Parameter(x.clone(), requires_grad=False) for x in _flatten(empty)
+            nn.Parameter(x.clone(), requires_grad=False) for x in _flatten(initial)
         )
         self.self_collision = nn.Parameter(torch.tensor(False), requires_grad=False)
 
     @property
     def body_parameters(self) -> BodyParameters:
-        """What is known of the body."""
+        """Identified parameters of the body."""
         return _unflatten([x.detach() for x in self.parameter_list])
 
     @property
     def body(self) -> PlanarBody:
-        """What touches what."""
+        """The simulator of the body."""
         return PlanarBody(self.config, self.capsule_links, bool(self.self_collision))
 
     def loss(self, state: Tensor, time: Tensor) -> Tensor:
         """Return the mean squared error of scaled states after one step."""
         state = state[..., self.state_order].double()
         q, v = state[:, :-1].flatten(0, 1).split(self.n, 1)
-        ahead = self.body.step(
+        predicted = self.body.step(
             self.body_parameters, q, v, time.diff(dim=1).double().flatten()[:, None]
         )
-        missed = torch.cat(ahead, 1) - state[:, 1:].flatten(0, 1)
-        return (missed / self.scale[self.state_order]).square().mean()
+        error = torch.cat(predicted, 1) - state[:, 1:].flatten(0, 1)
+        return (error / self.scale[self.state_order]).square().mean()
 
     def fit(self, train: Motions, val: Motions) -> bool:
-        """Identify the body: inertia, then shape, then all to the last digit.
+        """Identify the body: inertia, then geometry, then a refinement of all parameters.
 
         Raises:
-            ValueError: motions that are not those of such a body, or that touch nothing.
+            ValueError: the motions are not those of such a body, or without contacts.
         """
         steps = self._steps(train)
-        bar = tqdm(
+        with tqdm(
             total=3 + len(KERNEL_WIDTHS) * ITERATIONS_PER_WIDTH,
             desc="identifying",
-            unit="turn",
+            unit="iteration",
             file=sys.stderr,
-        )
-        with bar:
-            found = identify_inertia(steps.select(slice(self.config.num_free_steps)), self.config)
-            bar.update()
-            shape = identify_geometry(steps, self.config, self.config.capsules_per_link, found)
-            bar.update()
-            force = external_forces(found.inertia, self.config.angle_matrix(), steps)
-            outside, torques = force[:, :2].norm(dim=1), force[:, 2:].abs().amax(1)
-            touched = torch.nonzero((outside > FREE_FALL_FORCE) | (torques > LIMIT_TORQUE))[:, 0]
-            spread = (steps.next_v - steps.v).std(0)
-            many = steps.select(touched[: SELECTION_FACTOR * self.config.num_contact_steps])
-            resting = PlanarBody(self.config, self.capsule_links).link_invweight(
-                found.inertia, found.hinge_pos, shape.capsule_ends
-            )
-            first = BodyParameters(
-                found.inertia, found.hinge_pos, shape.lower, shape.upper, shape.capsule_ends, shape.capsule_radius,
-                resting, shape.floor_height, _zeros() + 1, DEFAULT_CONTACT, DEFAULT_CONTACT,
-            )  # fmt: skip
-            body, first = select_geometry(
-                self.config, self.capsule_links, first, shape.num_unobserved_ends, many, spread
-            )
-            bar.update()
-            off = velocity_residuals(body, first, many, spread).square().sum(1)
-            odd = off.argsort(descending=True)[
-                : self.config.num_contact_steps // 3
-            ]  # rare touches
-            rest = torch.arange(self.config.num_contact_steps - len(odd))
-            figures = refine_parameters(
-                body, first, many.select(torch.cat([odd, rest])), spread, bar.update
-            )
+        ) as bar:
+            body, parameters = self._identify(steps, bar)
         self.self_collision.fill_(bool(len(body.capsule_pairs)))
-        for own, value in zip(self.parameter_list, _flatten(figures), strict=True):
-            own.copy_(value)
+        for parameter, value in zip(self.parameter_list, _flatten(parameters), strict=True):
+            parameter.copy_(value)
         return True
+
+    def _identify(self, steps: Steps, bar: tqdm) -> tuple[PlanarBody, BodyParameters]:
+        """Return the simulator and the parameters that fit the steps."""
+        tree, num_contact_steps = self.config, self.config.num_contact_steps
+        identified = identify_inertia(steps.select(slice(tree.num_free_steps)), tree)
+        bar.update()
+        geometry = identify_geometry(steps, tree, tree.capsules_per_link, identified)
+        bar.update()
+        force = external_forces(identified.inertia, tree.angle_matrix(), steps)
+        root_force, torque = force[:, :2].norm(dim=1), force[:, 2:].abs().amax(1)
+        in_contact = torch.nonzero((root_force > FREE_FALL_FORCE) | (torque > LIMIT_TORQUE))[:, 0]
+        velocity_std = (steps.next_v - steps.v).std(0)
+        contact_steps = steps.select(in_contact[: SELECTION_FACTOR * num_contact_steps])
+        invweight = PlanarBody(tree, self.capsule_links).link_invweight(
+            identified.inertia, identified.hinge_pos, geometry.capsule_ends
+        )
+        initial = BodyParameters(
+            identified.inertia, identified.hinge_pos, geometry.lower, geometry.upper,
+            geometry.capsule_ends, geometry.capsule_radius, invweight, geometry.floor_height,
+            _zeros() + 1, DEFAULT_CONTACT, DEFAULT_CONTACT,
+        )  # fmt: skip
+        body, initial = select_geometry(
+            tree,
+            self.capsule_links,
+            initial,
+            geometry.num_unobserved_ends,
+            contact_steps,
+            velocity_std,
+        )
+        bar.update()
+        error = velocity_residuals(body, initial, contact_steps, velocity_std).square().sum(1)
+        # a third are the steps of largest error, so that rare contacts are among them
+        largest = error.argsort(descending=True)[: num_contact_steps // 3]
+        first = torch.arange(num_contact_steps - len(largest))
+        selected = contact_steps.select(torch.cat([largest, first]))
+        return body, refine_parameters(body, initial, selected, velocity_std, bar.update)
 
     def forward(self, observations: Observations) -> Tensor:
         """Return states (B, T, 2n)."""
@@ -187,110 +193,123 @@ class IdentifiedBody(TimeSeriesModel):
         before, after = surrounding_observations(fine.mask)
         ahead = self._rollout(fine, after, FORWARD, torch.ones_like(fine.mask))
         length = fine.mask.shape[1]
-        each = torch.arange(len(before))[:, None]
+        batch = torch.arange(len(before))[:, None]
         first, last = before.clamp(min=0), after.clamp(max=length - 1)
-        missed = torch.where(before < 0, torch.inf, ahead.end_error[each, first])
-        behind = self._rollout_backward(fine, before, (missed > MAX_END_ERROR) & (after < length))
-        # how far each may be off here, if it drifts from its start on to where it missed
-        drift = ((fine.time - fine.time[each, first]) * missed).square()
-        other = ((fine.time[each, last] - fine.time) * behind.end_error[each, last]).square()
-        trust = (other / (other + drift).clamp(min=1e-30))[..., None]
-        trust = torch.where(trust.isnan() | (after == length)[..., None], 1.0, trust)
-        trust = torch.where((before < 0)[..., None], 0.0, trust)
-        found = torch.where(trust > 0, trust * ahead.state, 0.0)
-        found = found + torch.where(trust < 1, (1 - trust) * behind.state, 0.0)
-        near = fine.state[each, torch.where(before < 0, last, first)]
-        found = torch.where(found.isfinite(), found, near)  # far from all that such a body does
-        out = torch.empty_like(found)
-        out[..., self.state_order] = found
-        return out.to(observations.state)[each, rows]
+        end_error = torch.where(before < 0, torch.inf, ahead.end_error[batch, first])
+        back = self._rollout_backward(fine, before, (end_error > MAX_END_ERROR) & (after < length))
+        # expected errors, if they grow linearly from the start of a rollout to its end
+        ahead_error = ((fine.time - fine.time[batch, first]) * end_error).square()
+        back_error = ((fine.time[batch, last] - fine.time) * back.end_error[batch, last]).square()
+        weight = (back_error / (back_error + ahead_error).clamp(min=1e-30))[..., None]
+        weight = torch.where(weight.isnan() | (after == length)[..., None], 1.0, weight)
+        weight = torch.where((before < 0)[..., None], 0.0, weight)
+        average = torch.where(weight > 0, weight * ahead.state, 0.0)
+        average = average + torch.where(weight < 1, (1 - weight) * back.state, 0.0)
+        observed = fine.state[batch, torch.where(before < 0, last, first)]
+        average = torch.where(average.isfinite(), average, observed)  # the simulation diverged
+        states = torch.empty_like(average)
+        states[..., self.state_order] = average
+        return states.to(observations.state)[batch, rows]
 
     def _steps(self, train: Motions) -> Steps:
-        """Return steps (N, n) of as many motions as are looked at, in any order.
+        """Return the steps (N, n) of `num_motions` random motions, shuffled.
 
         Raises:
             ValueError: no two samples are one step apart.
         """
         train = train.rows(torch.randperm(train.size)[: self.config.num_motions])
         q, v = train.state[..., self.state_order].double().split(self.n, 2)
-        right = (train.time.diff(dim=1) / self.sample_period - 1).abs() < STEP_TOLERANCE
-        if not right.any():
+        regular = (train.time.diff(dim=1) / self.sample_period - 1).abs() < STEP_TOLERANCE
+        if not regular.any():
             raise ValueError(f"no two samples are {self.sample_period} s apart, which is one step")
-        q, v, after = (x[right] for x in (q[:, :-1], v[:, :-1], v[:, 1:]))
-        shuffled = torch.randperm(len(q))
-        return Steps(q[shuffled], v[shuffled], after[shuffled], self.sample_period)
+        q, v, next_v = (x[regular] for x in (q[:, :-1], v[:, :-1], v[:, 1:]))
+        order = torch.randperm(len(q))
+        return Steps(q[order], v[order], next_v[order], self.sample_period)
 
-    def _rollout_backward(self, record: Observations, goals: Tensor, wanted: Tensor) -> Rollout:
-        """Walk backwards, at constant speed once the past is lost.
+    def _rollout_backward(
+        self, observations: Observations, goals: Tensor, needed: Tensor
+    ) -> Rollout:
+        """Simulate backwards, at constant velocity once the past is undetermined.
 
-        What touches is slowed, so a past that touched may have been many a one. A second walk
-        starts a hair beside; where both have parted nothing tells them from each other.
+        Contacts dissipate energy, so many pasts lead to the same contact state. A second rollout
+        starts at a slightly perturbed state; where the two diverge, the past is undetermined.
         """
         scale = self.scale[self.state_order].double()
-        way = self._rollout(record, goals, BACKWARD, wanted)
-        hair = (
+        rollout = self._rollout(observations, goals, BACKWARD, needed)
+        perturbation = (
             PERTURBATION
             * scale
-            * torch.randn(record.state.shape[2], generator=_generator()).to(scale)
+            * torch.randn(observations.state.shape[2], generator=_generator()).to(scale)
         )
-        twin = self._rollout(record._replace(state=record.state + hair), goals, BACKWARD, wanted)
-        parted = ((way.state - twin.state) / scale).abs().amax(2)
-        due = wanted & ~record.mask
-        lost = due & ~(parted < MAX_DIVERGENCE)  # also true for NaN
-        state = way.state.clone()
+        perturbed = self._rollout(
+            observations._replace(state=observations.state + perturbation), goals, BACKWARD, needed
+        )
+        distance = ((rollout.state - perturbed.state) / scale).abs().amax(2)
+        predicted = needed & ~observations.mask
+        undetermined = predicted & ~(distance < MAX_DIVERGENCE)  # also true for NaN
+        state = rollout.state.clone()
         for row in range(state.shape[1] - 2, -1, -1):
-            lost[:, row] |= lost[:, row + 1] & due[:, row]
+            undetermined[:, row] |= undetermined[:, row + 1] & predicted[:, row]
             q, v = state[:, row + 1].split(self.n, 1)
-            h = (record.time[:, row + 1] - record.time[:, row]).double()[:, None]
-            on = torch.cat([q - h * v, v], 1)
-            state[:, row] = torch.where(lost[:, row, None], on, state[:, row])
-            seen = record.mask[:, row, None]
-            state[:, row] = torch.where(seen, record.state[:, row], state[:, row])
-        return way._replace(state=state)
+            h = (observations.time[:, row + 1] - observations.time[:, row]).double()[:, None]
+            constant_velocity = torch.cat([q - h * v, v], 1)
+            state[:, row] = torch.where(
+                undetermined[:, row, None], constant_velocity, state[:, row]
+            )
+            mask = observations.mask[:, row, None]
+            state[:, row] = torch.where(mask, observations.state[:, row], state[:, row])
+        return rollout._replace(state=state)
 
-    def _rollout(self, record: Observations, goals: Tensor, way: int, wanted: Tensor) -> Rollout:
-        """Walk from every seen row through those that are not, to the next one that is.
+    def _rollout(
+        self, observations: Observations, goals: Tensor, direction: int, needed: Tensor
+    ) -> Rollout:
+        """Simulate from every observed row through the unobserved ones to the next observed one.
 
         Args:
-            record: motions (B, T) with rows close to each other, states as `columns` order them.
-            goals: (B, T) the seen row ahead of each, or a number outside.
-            way: FORWARD or BACKWARD.
-            wanted: (B, T) rows from which on it is worth it.
+            observations: motions (B, T) with rows close to each other, states in `state_order`.
+            goals: (B, T) index of the next observed row, or an index out of range.
+            direction: FORWARD or BACKWARD.
+            needed: (B, T) rows that are to be predicted.
         """
-        state, time, seen = record
-        length, move = seen.shape[1], self.body.step if way == FORWARD else self.body.step_backward
-        found = torch.full_like(state, torch.nan)
-        missed = torch.full_like(state[..., 0], torch.inf)
-        beyond = torch.zeros_like(seen)  # rows after which one walks
-        if way == FORWARD:
-            beyond[:, :-1] = seen[:, :-1] & ~seen[:, 1:] & wanted[:, 1:]
+        state, time, mask = observations
+        length = mask.shape[1]
+        step = self.body.step if direction == FORWARD else self.body.step_backward
+        states = torch.full_like(state, torch.nan)
+        end_error = torch.full_like(state[..., 0], torch.inf)
+        starts = torch.zeros_like(mask)  # rows from which a rollout starts
+        if direction == FORWARD:
+            starts[:, :-1] = mask[:, :-1] & ~mask[:, 1:] & needed[:, 1:]
         else:
-            beyond[:, 1:] = seen[:, 1:] & ~seen[:, :-1] & wanted[:, :-1]
-        motion, start = beyond.nonzero(as_tuple=True)
-        goal = goals[motion, start + way]
-        count = (goal.clamp(0, length - 1) - start) * way
+            starts[:, 1:] = mask[:, 1:] & ~mask[:, :-1] & needed[:, :-1]
+        motion, start = starts.nonzero(as_tuple=True)
+        goal = goals[motion, start + direction]
+        count = (goal.clamp(0, length - 1) - start) * direction
         q, v = state[motion, start].split(self.n, 1)
         number = 0
         while len(motion):
             number += 1
-            row = start + way * number
-            h = (time[motion, row] - time[motion, row - way]).abs().double()[:, None]
-            q, v = move(self.body_parameters, q, v, h)
-            there = torch.cat([q, v], 1)
-            end = row == goal
-            off = (there - state[motion, row])[end] / self.scale[self.state_order].double()
-            missed[motion[end], start[end]] = off.abs().amax(1)
-            found[motion, row] = there
-            go = (count > number) & there.isfinite().all(1)
-            motion, start, goal, count, q, v = (x[go] for x in (motion, start, goal, count, q, v))
-        return Rollout(found, missed)
+            row = start + direction * number
+            h = (time[motion, row] - time[motion, row - direction]).abs().double()[:, None]
+            q, v = step(self.body_parameters, q, v, h)
+            predicted = torch.cat([q, v], 1)
+            at_goal = row == goal
+            error = (predicted - state[motion, row])[at_goal] / self.scale[
+                self.state_order
+            ].double()
+            end_error[motion[at_goal], start[at_goal]] = error.abs().amax(1)
+            states[motion, row] = predicted
+            active = (count > number) & predicted.isfinite().all(1)
+            motion, start, goal, count, q, v = (
+                x[active] for x in (motion, start, goal, count, q, v)
+            )
+        return Rollout(states, end_error)
 
 
 class Rollout(NamedTuple):
-    """Where walks came along."""
+    """States of rollouts through the unobserved rows."""
 
-    state: Tensor  # (B, T, 2n), NaN where none came along
-    end_error: Tensor  # (B, T) largest scaled error at the end of the walk from each row
+    state: Tensor  # (B, T, 2n), NaN in rows without a rollout
+    end_error: Tensor  # (B, T) largest scaled error at the end of the rollout from each row
 
 
 def _generator() -> torch.Generator:
@@ -301,18 +320,18 @@ def _zeros(*shape: int) -> Tensor:
     return torch.zeros(shape, dtype=torch.float64)
 
 
-def _flatten(figures: BodyParameters) -> list[Tensor]:
-    """Return all figures one after the other."""
-    return [x for part in figures for x in (part if isinstance(part, tuple) else (part,))]
+def _flatten(parameters: BodyParameters) -> list[Tensor]:
+    """Return all parameters as a flat list."""
+    return [x for part in parameters for x in (part if isinstance(part, tuple) else (part,))]
 
 
 def _unflatten(parts: list[Tensor]) -> BodyParameters:
-    """Return figures of what `_flat` returned."""
-    rest = iter(parts)
+    """Return the parameters of a list from `_flatten`."""
+    remaining = iter(parts)
 
-    def some(count: int) -> list[Tensor]:
-        return [next(rest) for _ in range(count)]
+    def take(count: int) -> list[Tensor]:
+        return [next(remaining) for _ in range(count)]
 
-    inertia, plain = Inertia(*some(len(Inertia._fields))), some(len(BodyParameters._fields) - 3)
-    laws = [ContactParameters(*some(len(ContactParameters._fields))) for _ in range(2)]
-    return BodyParameters(inertia, *plain, *laws)  # type: ignore[arg-type]  # counted right
+    inertia, tensors = Inertia(*take(len(Inertia._fields))), take(len(BodyParameters._fields) - 3)
+    contacts = [ContactParameters(*take(len(ContactParameters._fields))) for _ in range(2)]
+    return BodyParameters(inertia, *tensors, *contacts)  # type: ignore[arg-type]  # counts match

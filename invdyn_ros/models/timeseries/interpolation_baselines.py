@@ -1,4 +1,4 @@
-"""Plain curves through what was seen: the rows beside every path model that learns."""
+"""Interpolation baselines: curves through the observations, without learning."""
 
 from __future__ import annotations
 
@@ -16,17 +16,26 @@ Interpolator = Callable[[Array, Array, Array], Array]
 
 
 def hold(time: Array, state: Array, query: Array) -> Array:
-    """Return the last state seen (M, 2n) at times (M,), before the first one that one."""
+    """Return the last observed state; before the first observation, the first one.
+
+    Args:
+        time: (T,) times of the observations.
+        state: (T, 2n) observed states.
+        query: (M,) times of the result (M, 2n).
+    """
     return state[np.maximum(np.searchsorted(time, query, side="right") - 1, 0)]
 
 
 def linear(time: Array, state: Array, query: Array) -> Array:
-    """Return states on straight lines; the outer ones hold."""
+    """Return linearly interpolated states, constant outside; arguments as in `hold`."""
     return np.stack([np.interp(query, time, column) for column in state.T], 1)
 
 
 def pchip(time: Array, state: Array, query: Array) -> Array:
-    """Return states on monotone cubics (Fritsch and Carlson 1980); the outer ones hold."""
+    """Return states on monotone cubics (Fritsch and Carlson 1980), constant outside.
+
+    Arguments as in `hold`.
+    """
     if len(time) < 2:
         return hold(time, state, query)
     inside = np.clip(query, time[0], time[-1])
@@ -34,18 +43,18 @@ def pchip(time: Array, state: Array, query: Array) -> Array:
 
 
 def hermite(time: Array, state: Array, query: Array) -> Array:
-    """Return positions on cubics with the velocities seen, and velocities on straight lines.
+    """Return positions on cubics with the observed velocities, and linear velocities.
 
-    Outside, velocities hold and positions move on with them.
+    Outside, velocities are constant. Arguments as in `hold`.
     """
     q, v = np.split(state, 2, axis=1)
     inside = np.clip(query, time[0], time[-1])
-    along = linear(time, v, query)
+    velocity = linear(time, v, query)
     if len(time) < 2:
-        place = np.repeat(q, len(query), axis=0)
+        position = np.repeat(q, len(query), axis=0)
     else:
-        place = np.asarray(CubicHermiteSpline(time, q, v, axis=0)(inside))
-    return np.hstack([place + (query - inside)[:, None] * along, along])
+        position = np.asarray(CubicHermiteSpline(time, q, v, axis=0)(inside))
+    return np.hstack([position + (query - inside)[:, None] * velocity, velocity])
 
 
 INTERPOLATORS: dict[str, Interpolator] = {
@@ -57,14 +66,14 @@ INTERPOLATORS: dict[str, Interpolator] = {
 
 
 def interpolate(interpolator: Interpolator, observations: Observations) -> Tensor:
-    """Return the states (B, T, 2n) of a curve through each motion of a record.
+    """Return the states (B, T, 2n) of a curve through the observations of each motion.
 
     Raises:
-        ValueError: a bad record.
+        ValueError: the observations are invalid.
     """
     check_observations(observations, observations.state.shape[-1] // 2)
-    found = []
-    for state, time, seen in zip(*(x.double().numpy() for x in observations), strict=True):
-        known = seen.astype(bool)
-        found.append(interpolator(time[known], state[known], time))
-    return torch.as_tensor(np.stack(found), dtype=observations.state.dtype)
+    states = []
+    for state, time, mask in zip(*(x.double().numpy() for x in observations), strict=True):
+        observed = mask.astype(bool)
+        states.append(interpolator(time[observed], state[observed], time))
+    return torch.as_tensor(np.stack(states), dtype=observations.state.dtype)

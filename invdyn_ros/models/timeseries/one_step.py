@@ -1,4 +1,4 @@
-"""Two perceptrons that go on by a sample, there and back: the plainest walker, a baseline."""
+"""One-step prediction networks, forwards and backwards in time: the simplest learned baseline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from invdyn_ros.models.timeseries.observations import (
 )
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 
-DIRECTIONS = (1, -1)  # forward in time and back
+DIRECTIONS = (1, -1)  # forwards and backwards in time
 
 
 @dataclass(frozen=True)
@@ -32,21 +32,22 @@ class OneStepConfig(Validated):
 
 
 class OneStep(TimeSeriesModel):
-    """A state tells the next one and the one before; each network learns from such pairs alone.
+    """Two networks that predict the next state and the previous one.
 
-    Between two observations one walks on from the first and back from the second, and believes
-    each in proportion to how near it began. States stay within what the training data have.
+    Between two observations one network rolls out from the first and the other from the second;
+    their predictions are averaged with weights linear in time. States are clamped to the range of
+    the training data.
     """
 
     Config = OneStepConfig
     config: OneStepConfig
-    mean: Tensor  # (2n,) mean of the states
-    std: Tensor  # (2n,) their deviation
+    mean: Tensor  # (2n,) of the states
+    std: Tensor  # (2n,) of the states
     change_rms: Tensor  # (2n,) root mean square change in a sample
-    bounds: Tensor  # (2, 2n) least and greatest states
+    bounds: Tensor  # (2, 2n) smallest and largest states
 
     def __init__(self, meta: TimeSeriesMetadata) -> None:
-        """Build the networks with fresh weights."""
+        """Create untrained networks."""
         super().__init__(meta)
         shape = (2 * self.n, self.config.width, self.config.depth, 2 * self.n)
         self.networks = nn.ModuleList(mlp(*shape) for _ in DIRECTIONS)
@@ -55,23 +56,23 @@ class OneStep(TimeSeriesModel):
         self.register_buffer("bounds", torch.tensor([[-1.0], [1.0]]).repeat(1, 2 * self.n))
 
     def standardise(self, train: Motions) -> None:
-        """Take the scales of states and of their changes."""
+        """Set the scales of states and of their changes from the training data."""
         super().standardise(train)
         state = train.state.flatten(0, 1)
-        change = train.state.diff(dim=1).square().mean((0, 1)).sqrt()
+        change_rms = train.state.diff(dim=1).square().mean((0, 1)).sqrt()
         self.mean.copy_(state.mean(0))
-        for own, value in ((self.std, state.std(0)), (self.change_rms, change)):
-            own.copy_(torch.where(value > 0, value, torch.ones_like(value)))
+        for buffer, value in ((self.std, state.std(0)), (self.change_rms, change_rms)):
+            buffer.copy_(torch.where(value > 0, value, torch.ones_like(value)))
         self.bounds.copy_(torch.stack([state.amin(0), state.amax(0)]))
 
     def loss(self, state: Tensor, time: Tensor) -> Tensor:
-        """Return the mean squared error of changes from sample to sample, in their own sizes."""
-        share = (time.diff(dim=1) / self.sample_period).to(state)[..., None]
-        change = state.diff(dim=1) / share / self.change_rms
+        """Return the mean squared error of standardised changes from sample to sample."""
+        steps = (time.diff(dim=1) / self.sample_period).to(state)[..., None]
+        change = state.diff(dim=1) / steps / self.change_rms
         ends = state[:, :-1], state[:, 1:]
         errors = [
-            (self._predict_change(way, end) - DIRECTIONS[way] * change).square().mean()
-            for way, end in enumerate(ends)
+            (self._predict_change(index, end) - DIRECTIONS[index] * change).square().mean()
+            for index, end in enumerate(ends)
         ]
         return torch.stack(errors).mean()
 
@@ -80,35 +81,35 @@ class OneStep(TimeSeriesModel):
         fine, rows = insert_intermediate_times(observations, self.sample_period)
         before, after = surrounding_observations(fine.mask)
         last = fine.mask.shape[1] - 1
-        each = torch.arange(len(rows), device=rows.device)[:, None]
-        since = fine.time - fine.time[each, before.clamp(min=0)]
-        until = fine.time[each, after.clamp(max=last)] - fine.time
-        near = (until / (since + until).clamp(min=1e-9)).to(self.scale)[..., None]
-        near = torch.where((before < 0)[..., None], 0.0, near)  # of the walk from before
-        near = torch.where((after > last)[..., None], 1.0, near)
-        on, back = (self._rollout(way, fine) for way in range(len(DIRECTIONS)))
-        return torch.lerp(back, on, near)[each, rows]
+        batch = torch.arange(len(rows), device=rows.device)[:, None]
+        since = fine.time - fine.time[batch, before.clamp(min=0)]
+        until = fine.time[batch, after.clamp(max=last)] - fine.time
+        weight = (until / (since + until).clamp(min=1e-9)).to(self.scale)[..., None]
+        weight = torch.where((before < 0)[..., None], 0.0, weight)  # of the forward rollout
+        weight = torch.where((after > last)[..., None], 1.0, weight)
+        ahead, back = (self._rollout(index, fine) for index in range(len(DIRECTIONS)))
+        return torch.lerp(back, ahead, weight)[batch, rows]
 
     def _predict_change(self, index: int, state: Tensor) -> Tensor:
-        """Return the changes that a network says, in their own sizes."""
+        """Return the standardised change that a network predicts."""
         return self.networks[index]((state - self.mean) / self.std)
 
     def _rollout(self, index: int, observations: Observations) -> Tensor:
-        """Return where walks from the last row seen come along, (B, T, 2n)."""
+        """Return the states (B, T, 2n) of rollouts from the last observed row."""
         order = range(observations.mask.shape[1])
-        state, found = observations.state[:, 0], []
+        state, states = observations.state[:, 0], []
         last = None
         for row in order if DIRECTIONS[index] > 0 else reversed(order):
             if last is not None:
                 h = (
                     observations.time[:, row] - observations.time[:, last]
                 ).abs() / self.sample_period
-                moved = (
+                predicted = (
                     state
                     + self._predict_change(index, state) * self.change_rms * h.to(state)[:, None]
                 )
-                state = moved.clamp(self.bounds[0], self.bounds[1])
+                state = predicted.clamp(self.bounds[0], self.bounds[1])
             state = torch.where(observations.mask[:, row, None], observations.state[:, row], state)
-            found.append(state)
+            states.append(state)
             last = row
-        return torch.stack(found[:: DIRECTIONS[index]], 1)
+        return torch.stack(states[:: DIRECTIONS[index]], 1)

@@ -1,4 +1,4 @@
-"""Path models by name, and on disk."""
+"""Registry of time-series models, and their checkpoints."""
 
 from __future__ import annotations
 
@@ -32,38 +32,38 @@ TIME_SERIES_MODELS: dict[str, type[TimeSeriesModel]] = {
 
 
 def build_time_series_model(meta: TimeSeriesMetadata) -> TimeSeriesModel:
-    """Build an untrained path model.
+    """Build an untrained time-series model.
 
     Raises:
         ValueError: unknown family, or fields that do not fit it.
     """
     if meta.family not in TIME_SERIES_MODELS:
         raise ValueError(
-            f"family is {meta.family!r}; path models are {', '.join(TIME_SERIES_MODELS)}"
+            f"family is {meta.family!r}; time-series models are {', '.join(TIME_SERIES_MODELS)}"
         )
     return TIME_SERIES_MODELS[meta.family](meta)
 
 
 def untrained_copy(model: TimeSeriesModel, seed: int = 0) -> TimeSeriesModel:
-    """Return a model as it was before training: with its scales, and fresh weights."""
+    """Return a model with the same buffers, such as scales, and fresh weights."""
     torch.manual_seed(seed)
-    fresh = build_time_series_model(model.meta)
-    known = dict(model.named_buffers())
-    for name, values in fresh.named_buffers():
-        values.copy_(known[name])
-    return fresh.eval()
+    untrained = build_time_series_model(model.meta)
+    buffers = dict(model.named_buffers())
+    for name, values in untrained.named_buffers():
+        values.copy_(buffers[name])
+    return untrained.eval()
 
 
 def save_time_series_model(model: TimeSeriesModel, directory: str | Path) -> None:
-    """Write a path model and what it is of; a crash leaves the old one or the new one."""
+    """Write the checkpoint of a time-series model atomically."""
     write_checkpoint(model.state_dict(), model.meta, directory, TIME_SERIES)
 
 
 def load_time_series_model(directory: str | Path) -> TimeSeriesModel:
-    """Read a path model, ready to predict.
+    """Read a time-series model in evaluation mode.
 
     Raises:
-        ValueError: none there, damaged or of another kind.
+        ValueError: no checkpoint, damaged or of another type.
     """
     meta, sha256 = read_metadata(TimeSeriesMetadata, directory, TIME_SERIES)
     return load_weights(build_time_series_model(meta), directory, sha256, TIME_SERIES).eval()

@@ -1,4 +1,4 @@
-"""The interface of path models: motions seen now and then enter, all their states leave."""
+"""Interface of time-series models for irregularly sampled motion."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from invdyn_ros.models.timeseries.observations import (
 
 @dataclass(frozen=True)
 class TimeSeriesMetadata(Validated):
-    """What a path model is of.
+    """Metadata of a time-series model.
 
     Attributes:
-        family: key of PATHS.
-        robot: name of the machine.
+        family: key of `TIME_SERIES_MODELS`.
+        robot: name of the robot.
         joint_names: its n joints; a state has 2 n numbers, positions and velocities.
-        rate: samples per second of the motions it learned from [Hz].
-        config: the family's own fields.
-        data: where the data came from and how it was trained, for people.
+        rate: sampling rate of the training data [Hz].
+        config: fields of the family's config.
+        data: origin of the data and settings of the training, for information.
     """
 
     family: str
@@ -41,17 +41,17 @@ class TimeSeriesMetadata(Validated):
 
 
 class TimeSeriesModel(nn.Module, ABC):
-    """Says where motions were at times at which nobody looked; a family writes `loss` and `forward`.
+    """Prediction of the states of a motion at unobserved times.
 
-    Times are real seconds, of each motion its own; nothing is on a common grid. What is not seen
-    is never read, and what is seen is given back as it is.
+    A family implements `loss` and `forward`. Each motion has its own times [s]; there is no
+    common grid. Unobserved states are never used, and observed states are returned unchanged.
     """
 
     Config: ClassVar[type]
     scale: Tensor  # (2n,) by which errors of each column are divided
 
     def __init__(self, meta: TimeSeriesMetadata) -> None:
-        """Prepare an untrained model of the machine in `meta`."""
+        """Create an untrained model of the robot in `meta`."""
         super().__init__()
         self.meta = meta
         self.config: Any = from_mapping(self.Config, meta.config, meta.family)
@@ -64,38 +64,39 @@ class TimeSeriesModel(nn.Module, ABC):
 
     @property
     def sample_period(self) -> float:
-        """Time between two samples of the motions it learned from [s]."""
+        """Time between two samples of the training data [s]."""
         return 1 / self.meta.rate
 
     @property
     def history_length(self) -> int:
-        """Observations before a time that are worth telling it."""
+        """Number of past observations that a prediction depends on, or is given in practice."""
         return 16
 
     @abstractmethod
     def loss(self, state: Tensor, time: Tensor) -> Tensor:
-        """Return what training makes small, a scalar, of motions as in `Motions`."""
+        """Return the training loss, a scalar, of motions as in `Motions`."""
 
     @abstractmethod
     def forward(self, observations: Observations) -> Tensor:
-        """Return states (B, T, 2n) at all times of a checked record."""
+        """Return states (B, T, 2n) at all times of valid observations."""
 
     def fit(self, train: Motions, val: Motions) -> bool:
-        """Fit in closed form where the family has one, and say whether it has."""
+        """Fit in closed form if the family can, and return whether it can."""
         return False
 
     def standardise(self, train: Motions) -> None:
-        """Take the scales of the motions to learn from."""
+        """Set the scales from the training data."""
         self.scale.copy_(max_scale(train.state))
 
     @torch.inference_mode()
     def predict(self, observations: Observations) -> Tensor:
-        """Return states (B, T, 2n) at all times of a record, those seen as they are.
+        """Return states (B, T, 2n) at all times, the observed ones unchanged.
 
         Raises:
-            ValueError: a record that no path goes through.
+            ValueError: the observations are invalid.
         """
         check_observations(observations, self.n)
-        state = torch.where(observations.mask[..., None], observations.state, 0.0).to(self.scale)
-        found = self.forward(Observations(state, observations.time, observations.mask))
-        return torch.where(observations.mask[..., None], state, found)
+        mask = observations.mask
+        state = torch.where(mask[..., None], observations.state, 0.0).to(self.scale)
+        predicted = self.forward(Observations(state, observations.time, mask))
+        return torch.where(mask[..., None], state, predicted)
