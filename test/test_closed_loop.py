@@ -148,7 +148,7 @@ def test_benchmark_collects_learns_drives_and_draws(tmp_path: Path) -> None:
         (("--arm", "dofbot"), "driven by setpoints"),
         (("--arm", "kuka_iiwa"), "no link 'wrist_1_link'"),
         (("--motions", "0"), "motions is 0"),
-        (("--data", "no/such"), "no/such is no dataset"),
+        (("--data", "no/such"), "no/such is not a dataset"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(

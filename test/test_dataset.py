@@ -107,7 +107,7 @@ def test_writing_never_deletes_what_is_no_dataset(
     tmp_path: Path, trajectories: list[Trajectory]
 ) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(ValueError, match="no dataset"):
+    with pytest.raises(ValueError, match="not a dataset"):
         write_dataset(tmp_path, trajectories, "ur5", 50.0)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
@@ -141,7 +141,7 @@ def _drop_column(path: Path) -> None:
 
 DATA = "data/chunk-000/file-000.parquet"
 DAMAGE = {
-    "no info": ("meta/info.json", Path.unlink, "no dataset"),
+    "no info": ("meta/info.json", Path.unlink, "not a dataset"),
     "cut info": ("meta/info.json", lambda p: p.write_text("{"), "not JSON"),
     "no unit": ("meta/info.json", _drop_key, "'action_unit' is missing"),
     "old version": (

@@ -90,7 +90,7 @@ def test_benchmark_drives_with_every_way_to_say_what_is_missing(tmp_path: Path) 
         (("--arm", "ur3"), "unknown arm 'ur3'"),
         (("--models", "no/such"), "no time-series model folder no/such"),
         (("--max-dropout", "-1"), "max_dropout is -1.0; it must be greater than or equal to 0"),
-        (("--data", "no/such"), "no/such is no dataset"),
+        (("--data", "no/such"), "no/such is not a dataset"),
     ],
 )
 def test_bad_input_is_one_line_and_code_2(

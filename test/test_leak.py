@@ -45,7 +45,9 @@ def sarcos_like(rows: int = 2000, parts: int = 10) -> list[Trajectory]:
 
 
 def test_rows_shuffled_between_train_and_test_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"\d+ of 800 test rows \(\d+\.\d%\) also stand in train"):
+    with pytest.raises(
+        ValueError, match=r"\d+ of 800 test rows \(\d+\.\d%\) are also training rows"
+    ):
         split(sarcos_like())
 
 
@@ -63,7 +65,7 @@ def test_training_and_evaluation_refuse_a_leak_and_the_remedy_works(
 
     assert train("leak") == 2
     said = capsys.readouterr().err
-    assert "also stand in train" in said and "--drop-duplicates" in said
+    assert "are also training rows" in said and "--drop-duplicates" in said
     assert not (tmp_path / "model").exists()
     clean = ["dataset", tmp_path / "leak", "--drop-duplicates", "--out", tmp_path / "clean"]
     assert run_verb("collect", list(map(str, clean))) == 0
@@ -98,7 +100,7 @@ def test_sketch_finds_one_repeated_row_in_fifty() -> None:
     check_not_in_sketch(remembered, fresh)
     check_not_in_sketch([], learned)  # an older checkpoint remembers nothing
     leaked = [*fresh, *(part[:6] for part in learned)]
-    with pytest.raises(ValueError, match="stand in the data the model was trained on"):
+    with pytest.raises(ValueError, match="are in the data the model was trained on"):
         check_not_in_sketch(remembered, leaked)
 
 

@@ -1,1 +1,1 @@
-"""Trajectories and the datasets that hold them: reading, writing, windows, splits, leakage."""
+"""Trajectories and datasets: reading, writing, windows, train/test splits and leakage checks."""

@@ -1,4 +1,4 @@
-"""Trajectories on disk: a LeRobot v3.0 folder with units and joint names, whole or not at all."""
+"""Datasets of trajectories in the LeRobot v3.0 layout, with action unit and joint names."""
 
 from __future__ import annotations
 
@@ -39,20 +39,21 @@ from invdyn_ros.data.lerobot_format import (
 )
 from invdyn_ros.data.parquet import EpisodeMetadata, read_columns, read_episodes
 from invdyn_ros.data.trajectory import NO_FRAMES, NO_POINTS, Trajectory
+from invdyn_ros.typing import Array
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What holds for all trajectories of a dataset."""
+    """Metadata common to all trajectories of a dataset."""
 
     robot: str
     joint_names: tuple[str, ...]
     action_unit: str
-    rate: float  # [Hz]
+    rate: float  # nominal sample rate [Hz]
 
 
 class Dataset(NamedTuple):
-    """A dataset read from disk."""
+    """Trajectories of a dataset and their metadata."""
 
     trajectories: list[Trajectory]
     info: DatasetInfo
@@ -66,51 +67,53 @@ def write_dataset(
     task: str = "move",
     metadata: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Write trajectories as a dataset folder; an existing dataset there is replaced.
+    """Write trajectories as a dataset folder, replacing an existing dataset there.
 
     Args:
-        directory: where; the folder appears complete or not at all.
-        trajectories: one per episode, of the same joints and unit, with the same columns known.
+        directory: folder to write; it appears only once it is complete.
+        trajectories: one per episode, with the same joints, action unit and known columns.
         robot: name of the arm.
         rate: nominal sample rate [Hz].
-        task: one line that says what the arm does.
-        about: what else info.json shall say.
+        task: description of the task in one line.
+        metadata: further keys of info.json.
 
     Raises:
-        ValueError: nothing to write, mixed data, or `directory` holds what is no dataset.
+        ValueError: there are no trajectories, they do not match, or `directory` exists and is
+            not a dataset.
     """
     if not trajectories:
         raise ValueError(f"{directory}: no trajectories to write")
     first, columns = trajectories[0], stack_columns(trajectories)
-    names, more = (
-        column_names(first.joint_names, columns),
-        {"action_unit": first.action_unit, **metadata},
-    )
-    notes = {INFO: dataset_info(columns, names, robot, rate, more), STATS: column_stats(columns)}
-    times, own = [t.time for t in trajectories], source_columns(trajectories)
-    write_folder(directory, columns, notes, times, task, own)
+    names = column_names(first.joint_names, columns)
+    extra = {"action_unit": first.action_unit, **metadata}
+    json_files = {
+        INFO: dataset_info(columns, names, robot, rate, extra),
+        STATS: column_stats(columns),
+    }
+    times, episode_columns = [t.time for t in trajectories], source_columns(trajectories)
+    write_folder(directory, columns, json_files, times, task, episode_columns)
 
 
 def write_folder(
     directory: str | Path,
     columns: dict[str, np.ndarray],
     json_files: dict[str, Any],
-    times: Sequence[np.ndarray],
+    times: Sequence[Array],
     task: str,
     episode_columns: dict[str, list[Any]] | None = None,
 ) -> None:
-    """Write a dataset folder from what is in it, whole or not at all.
+    """Write a dataset folder from its columns; it appears only once it is complete.
 
     Args:
-        directory: where; an existing dataset there is replaced.
-        columns: of the data file, (rows,), (rows, width) or pictures (rows, H, W, 3).
-        notes: file name -> what it says.
-        times: (T,) [s] of the rows of each episode.
-        task: one line that says what the arm does.
-        own: more columns of the episode list.
+        directory: folder to write; an existing dataset there is replaced.
+        columns: columns of the data file, (rows,), (rows, width) or images (rows, H, W, 3).
+        json_files: file name -> content.
+        times: times (T,) [s] of the rows of each episode.
+        task: description of the task in one line.
+        episode_columns: further columns of the episode table.
 
     Raises:
-        ValueError: `directory` holds what is no dataset.
+        ValueError: `directory` exists and is not a dataset.
     """
     directory = Path(directory)
     check_writable(directory)
@@ -133,7 +136,7 @@ def _write_files(
     episode_table: pa.Table,
     task: str,
 ) -> None:
-    """Write the files of a dataset; arguments as of `write_folder`, with the episode list."""
+    """Write the files of a dataset; see `write_folder` for the arguments."""
     tables = {
         DATA: pa.table({name: to_arrow(values) for name, values in columns.items()}),
         EPISODES: episode_table,
@@ -142,24 +145,28 @@ def _write_files(
     for name, table in tables.items():
         (directory / name).parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, directory / name)
-    for name, note in json_files.items():
-        (directory / name).write_text(json.dumps(note, indent=2) + "\n")
+    for name, content in json_files.items():
+        (directory / name).write_text(json.dumps(content, indent=2) + "\n")
 
 
 def check_writable(directory: str | Path) -> None:
-    """Refuse a folder whose contents are no dataset, since writing there would delete them."""
+    """Check that writing a dataset deletes nothing but a dataset.
+
+    Raises:
+        ValueError: the folder is not empty and not a dataset.
+    """
     directory = Path(directory)
     if directory.is_file() or (
         directory.is_dir() and any(directory.iterdir()) and not (directory / INFO).is_file()
     ):
-        raise ValueError(f"{directory} exists and is no dataset; give a new folder")
+        raise ValueError(f"{directory} exists and is not a dataset; give a new folder")
 
 
 def read_dataset(directory: str | Path) -> Dataset:
     """Read a dataset folder.
 
     Raises:
-        ValueError: no dataset, a damaged file, or a missing key or column; with the remedy.
+        ValueError: not a dataset, a damaged file, or a missing key or column.
     """
     directory = Path(directory)
     info = _read_info(directory / INFO)
@@ -168,7 +175,7 @@ def read_dataset(directory: str | Path) -> Dataset:
         raise ValueError(
             f"{directory / 'data'}: no chunk-*/file-*.parquet; write the dataset again"
         )
-    known = read_episodes(directory)
+    metadata = read_episodes(directory)
     trajectories = []
     for path in paths:  # an episode never spans two files
         columns = read_columns(path, len(info.joint_names))
@@ -178,7 +185,7 @@ def read_dataset(directory: str | Path) -> Dataset:
             part = {name: values[rows] for name, values in columns.items()}
             try:
                 trajectories.append(
-                    _trajectory(part, info, known.get(int(episode), EpisodeMetadata()))
+                    _trajectory(part, info, metadata.get(int(episode), EpisodeMetadata()))
                 )
             except ValueError as error:
                 raise ValueError(f"{path}: episode {int(episode)}: {error}") from error
@@ -212,18 +219,19 @@ def read_info(path: Path) -> dict[str, Any]:
     """Read the info.json of a dataset.
 
     Raises:
-        ValueError: it is missing, or holds no keys.
+        ValueError: it is missing, not JSON, or not a mapping.
     """
     if not path.is_file():
         raise ValueError(
-            f"{path.parents[1]} is no dataset: {INFO} is missing; make one with 'invdyn collect'"
+            f"{path.parents[1]} is not a dataset: {INFO} is missing; create one with "
+            "'invdyn collect'"
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not JSON ({error}); write the dataset again") from error
     if not isinstance(values, dict):
-        raise ValueError(f"{path} holds no keys; write the dataset again")
+        raise ValueError(f"{path} is not a JSON object; write the dataset again")
     return values
 
 
@@ -231,7 +239,7 @@ def _read_info(path: Path) -> DatasetInfo:
     values = read_info(path)
     if GRASP_KEY in values:
         raise ValueError(
-            f"{path.parents[1]} holds demonstrations of a grasp, no motion to train on; it is for "
+            f"{path.parents[1]} holds grasp demonstrations, not motion to train on; use it with "
             "'invdyn train_grasp --demonstrations.data' and 'invdyn train_planner'"
         )
     try:
@@ -240,16 +248,16 @@ def _read_info(path: Path) -> DatasetInfo:
                 f"{path}: codebase_version is {values['codebase_version']!r}; this reads {VERSION}"
             )
         features = values["features"]
-        # a video may have no state, and one that nobody has labelled no action either
-        of = STATE if IMAGE not in features or STATE in features else "action"
-        states = features[of]["names"] if of in features or of == STATE else ()
+        # a video may have no state, and an unlabelled one no action either
+        key = STATE if IMAGE not in features or STATE in features else "action"
+        states = features[key]["names"] if key in features or key == STATE else ()
         names = tuple(str(name) for name in states if not str(name).endswith(VELOCITY_SUFFIX))
         return DatasetInfo(
             str(values["robot"]), names, str(values["action_unit"]), float(values["fps"])
         )
     except KeyError as error:
         raise ValueError(
-            f"{path}: key {error} is missing; a folder by other software becomes a dataset "
+            f"{path}: key {error} is missing; import a folder written by other software "
             "with 'invdyn collect dataset'"
         ) from error
     except TypeError as error:

@@ -1,33 +1,35 @@
-"""Pictures in files: bytes of a PNG or JPEG enter, RGB arrays leave; and PNG back."""
+"""Decoding of PNG and JPEG files to RGB arrays, and encoding as PNG."""
 
 from __future__ import annotations
 
 from io import BytesIO
 
 import numpy as np
-from PIL import Image
+import PIL.Image
+
+from invdyn_ros.typing import Image
 
 
-def decode_image(content: bytes, where: str) -> np.ndarray:
-    """Return the picture (H, W, 3) uint8 RGB of a PNG or JPEG file.
+def decode_image(content: bytes, where: str) -> Image:
+    """Decode a PNG or JPEG file to an RGB image (H, W, 3).
 
     Args:
-        content: the file.
-        where: what error messages call it.
+        content: bytes of the file.
+        where: name of the image in error messages.
 
     Raises:
-        ValueError: it is torn, or no picture.
+        ValueError: the file is truncated, or not an image.
     """
-    try:  # unlike OpenCV, Pillow refuses a JPEG whose end is missing
-        with Image.open(BytesIO(content)) as picture:
-            return np.asarray(picture.convert("RGB"))
+    try:  # unlike OpenCV, Pillow rejects a truncated JPEG
+        with PIL.Image.open(BytesIO(content)) as image:
+            return np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:
-        reason = "no picture" if "cannot identify" in str(error) else str(error)
+        reason = "not an image" if "cannot identify" in str(error) else str(error)
         raise ValueError(f"{where} is damaged ({reason}); copy it again") from error
 
 
-def encode_image(picture: np.ndarray) -> bytes:
-    """Return a picture (H, W, 3) uint8 RGB as a PNG file, which loses nothing."""
+def encode_image(image: Image) -> bytes:
+    """Encode an RGB image (H, W, 3) losslessly as a PNG file."""
     stream = BytesIO()
-    Image.fromarray(picture).save(stream, format="png", compress_level=1)
+    PIL.Image.fromarray(image).save(stream, format="png", compress_level=1)
     return stream.getvalue()

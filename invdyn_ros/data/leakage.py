@@ -1,7 +1,7 @@
-"""Whether data to judge by stand in data to learn from: trajectories enter, repeats are named.
+"""Detection of test data that also occur in the training data.
 
-SARCOS as usually split has 98% of its test rows in train, and a table of figures on it says which
-model memorises best.
+In the usual split of SARCOS, 98% of the test rows are also in the training set, so results on it
+rank models by how well they memorise.
 """
 
 from __future__ import annotations
@@ -12,19 +12,16 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.typing import Mask
 
-MAX_REST_VELOCITY = (
-    1e-6  # [rad/s] slower is at rest; a filter makes this much out of standing encoders
-)
-SKETCH_SIZE = (
-    512  # rows a checkpoint remembers; finds 1 repeat in 100 of an equally large test with 99%
-)
-HASH_BITS = 48  # of a row's number, which JSON holds exactly
-REMEDY = "leave the repeats out with 'invdyn collect dataset DIR --drop-duplicates --out NEW'"
+MAX_REST_VELOCITY = 1e-6  # [rad/s] a filter yields this much for an arm at rest
+SKETCH_SIZE = 512  # rows; finds 1 duplicate in 100 of an equally large test set with 99%
+HASH_BITS = 48  # of a row's hash, which JSON represents exactly
+REMEDY = "drop the duplicates with 'invdyn collect dataset DIR --drop-duplicates --out NEW'"
 
 
 def fingerprint(trajectories: Sequence[Trajectory]) -> str:
-    """Tell datasets apart by their content."""
+    """Return a hash of the content of a dataset."""
     digest = hashlib.sha256()
     for trajectory in trajectories:
         for values in (
@@ -38,89 +35,89 @@ def fingerprint(trajectories: Sequence[Trajectory]) -> str:
 
 
 def check_no_leakage(train: Sequence[Trajectory], test: Sequence[Trajectory]) -> None:
-    """Refuse test data that repeat moments of the motion to learn from.
+    """Check that no test row is also a training row.
 
     Raises:
-        ValueError: how many do, and what to do.
+        ValueError: some are; the message gives their number and the remedy.
     """
     if count := count_duplicates(train, test):
         rows = sum(map(len, test))
         raise ValueError(
-            f"{count} of {rows} test rows ({count / rows:.1%}) also stand in train, so a test "
-            f"would show what was memorised; {REMEDY}"
+            f"{count} of {rows} test rows ({count / rows:.1%}) are also training rows, so a test "
+            f"would measure memorisation; {REMEDY}"
         )
 
 
 def check_not_in_sketch(sketch: Sequence[int], test: Sequence[Trajectory]) -> None:
-    """Refuse test data of which the data behind a sketch hold rows.
+    """Check that no test row is in the sketch of a model's training data.
 
     Raises:
-        ValueError: what share, and what to do.
+        ValueError: some are; the message gives their fraction and the remedy.
     """
     if not sketch:
         return
-    known, limit = set(sketch), max(sketch) if len(sketch) == SKETCH_SIZE else 2**HASH_BITS
-    looked = [number for number in map(_hash, _moving_row_keys(test)) if number <= limit]
-    if count := sum(number in known for number in looked):
+    sketched, limit = set(sketch), max(sketch) if len(sketch) == SKETCH_SIZE else 2**HASH_BITS
+    checked = [number for number in map(_hash, _moving_row_keys(test)) if number <= limit]
+    if count := sum(number in sketched for number in checked):
         raise ValueError(
-            f"{count} of {len(looked)} test rows looked at ({count / len(looked):.1%}) stand in "
-            "the data the model was trained on; evaluate on those data, of which only the unseen "
-            "part counts, or on others"
+            f"{count} of {len(checked)} checked test rows ({count / len(checked):.1%}) are in the "
+            "data the model was trained on; evaluate on the training dataset, of which only the "
+            "held-out part is used, or on other data"
         )
 
 
 def row_sketch(trajectories: Sequence[Trajectory]) -> list[int]:
-    """Return a fixed share of all rows, as numbers, to recognise them by (bottom-k sketch).
+    """Return a bottom-k sketch of all moving rows: the smallest of their hashes.
 
-    A row's number is a hash, so the rows with the smallest numbers are drawn at random, and the
-    same ones from any data that hold them.
+    The rows with the smallest hashes are a random sample, and the same rows are sampled from any
+    dataset that contains them.
     """
     return sorted({_hash(key) for key in _moving_row_keys(trajectories)})[:SKETCH_SIZE]
 
 
 def count_duplicates(train: Sequence[Trajectory], test: Sequence[Trajectory]) -> int:
-    """Count the rows of test, motion and action, that also stand in train.
+    """Count the test rows, motion and action, that are also training rows.
 
-    An arm at rest repeats itself, and says nothing by it: such rows do not count.
+    Rows at rest are not counted, since an arm at rest repeats itself without leaking anything.
     """
-    seen = {row for trajectory in train for row in row_keys(trajectory)}
+    train_keys = {row for trajectory in train for row in row_keys(trajectory)}
     return sum(
-        row in seen and not still
+        row in train_keys and not still
         for trajectory in test
         for row, still in zip(row_keys(trajectory), at_rest(trajectory), strict=True)
     )
 
 
-def at_rest(trajectory: Trajectory) -> np.ndarray:
-    """Return which rows (T,) do not move: by their velocity or, if unknown, by the row before."""
+def at_rest(trajectory: Trajectory) -> Mask:
+    """Return a mask (T,) of the rows at rest, by velocity or, if unknown, by the previous row."""
     if len(trajectory.velocity):
         return (np.abs(trajectory.velocity) < MAX_REST_VELOCITY).all(1)
-    seen = trajectory.position if len(trajectory.position) else trajectory.pixels
-    change = (seen[1:] != seen[:-1]).any(1)
+    values = trajectory.position if len(trajectory.position) else trajectory.pixels
+    change = (values[1:] != values[:-1]).any(1)
     return ~np.concatenate([change[:1] if len(change) else np.ones(1, dtype=bool), change])
 
 
 def drop_duplicates(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
-    """Leave out the moving rows that stand earlier in the data; what is left is cut there.
+    """Drop moving rows that occur earlier in the data, and cut the trajectories there.
 
-    Single rows between repeats go too, since one sample is no motion.
+    Single rows between duplicates are dropped too, since one sample is not a motion.
     """
-    seen: set[bytes] = set()
-    kept = []
+    keys_so_far: set[bytes] = set()
+    result = []
     for trajectory in trajectories:
         keys, still = row_keys(trajectory), at_rest(trajectory)
         new = np.zeros(len(trajectory), dtype=bool)
         for k, key in enumerate(keys):
-            new[k] = still[k] or key not in seen
-            seen.add(key)
+            new[k] = still[k] or key not in keys_so_far
+            keys_so_far.add(key)
         edges = np.flatnonzero(np.diff(np.concatenate([[False], new, [False]])))
         pieces = [trajectory[a:b] for a, b in edges.reshape(-1, 2)]
-        kept += [piece for piece in pieces if len(piece) > 1]
-    return kept
+        result += [piece for piece in pieces if len(piece) > 1]
+    return result
 
 
 def row_keys(trajectory: Trajectory) -> list[bytes]:
-    """Return what tells the rows of a trajectory, motion and action, from others."""
+    """Return a key for each row of a trajectory, motion and action, to compare rows by."""
     columns = (
         trajectory.position,
         trajectory.velocity,
@@ -131,8 +128,8 @@ def row_keys(trajectory: Trajectory) -> list[bytes]:
     rows = np.concatenate(known, axis=1) + 0.0  # -0.0 equals 0.0
     if len(trajectory.position):
         return [row.tobytes() for row in rows]
-    pictures = (hashlib.blake2b(row.tobytes()).digest() for row in trajectory.pixels)
-    return [row.tobytes() + picture for row, picture in zip(rows, pictures, strict=True)]
+    image_hashes = (hashlib.blake2b(row.tobytes()).digest() for row in trajectory.pixels)
+    return [row.tobytes() + digest for row, digest in zip(rows, image_hashes, strict=True)]
 
 
 def _moving_row_keys(trajectories: Sequence[Trajectory]) -> Iterator[bytes]:

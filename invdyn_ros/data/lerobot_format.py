@@ -1,4 +1,4 @@
-"""The LeRobot v3.0 layout: trajectories or columns enter; tables and metadata leave."""
+"""LeRobot v3.0 layout: columns, tables and metadata of a dataset."""
 
 from __future__ import annotations
 
@@ -12,24 +12,32 @@ import pyarrow as pa
 from invdyn_ros.data.image_codec import encode_image
 from invdyn_ros.data.trajectory import NO_VERB, Trajectory
 from invdyn_ros.data.windows import check_compatible
+from invdyn_ros.typing import Array, Image
 
 VERSION = "v3.0"
 DATA = "data/chunk-000/file-000.parquet"
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
 IMAGE, POINTS = "observation.image", "observation.points"
-GRASP_KEY = "grasp"  # our own key of info.json: the rows are steps of a grasp, not motion
+GRASP_KEY = (
+    "grasp"  # key of info.json, not of LeRobot: the rows are steps of grasp episodes, not motion
+)
 STATE, ACCELERATION, VELOCITY_SUFFIX = "observation.state", "observation.acceleration", ".velocity"
 
 
 def stack_columns(trajectories: Sequence[Trajectory]) -> dict[str, np.ndarray]:
-    """Stack trajectories into the columns of the data file; what is unknown gets no column."""
+    """Stack trajectories into the columns of the data file; unknown columns are left out.
+
+    Raises:
+        ValueError: joints, units, image sizes or the known columns differ.
+    """
     check_compatible(trajectories)
     for name in ("position", "velocity", "acceleration", "action", "frames", "points"):
         known = [len(getattr(t, name)) > 0 for t in trajectories]
         if any(known) and not all(known):
             raise ValueError(
-                f"trajectory {known.index(False)} has no {name} but others have; write them apart"
+                f"trajectory {known.index(False)} has no {name} but others do; "
+                "write separate datasets"
             )
     state = [
         np.hstack([t.position, t.velocity]) if len(t.velocity) else t.position
@@ -42,7 +50,7 @@ def stack_columns(trajectories: Sequence[Trajectory]) -> dict[str, np.ndarray]:
     }
     frames = [t.frames for t in trajectories if len(t.frames)]
     if len({f.shape[1:] for f in frames}) > 1:
-        raise ValueError(f"pictures of different sizes: {sorted({f.shape[1:3] for f in frames})}")
+        raise ValueError(f"images of different sizes: {sorted({f.shape[1:3] for f in frames})}")
     if frames:
         columns[IMAGE] = np.concatenate(frames)
         points = np.concatenate([t.points for t in trajectories])
@@ -51,8 +59,8 @@ def stack_columns(trajectories: Sequence[Trajectory]) -> dict[str, np.ndarray]:
     return columns | index_columns([t.time for t in trajectories])
 
 
-def index_columns(times: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the columns that say which row is which, from the times [s] of each episode's."""
+def index_columns(times: Sequence[Array]) -> dict[str, np.ndarray]:
+    """Return the index columns of all rows from the times (T,) [s] of each episode."""
     lengths = [len(time) for time in times]
     return {
         "timestamp": np.concatenate([time - time[0] for time in times]),
@@ -64,7 +72,7 @@ def index_columns(times: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def column_names(joints: Sequence[str], columns: dict[str, np.ndarray]) -> dict[str, list[str]]:
-    """Return the names of the entries of a trajectory's columns."""
+    """Return the names of the entries of each column of a trajectory."""
     states = [*joints, *(joint + VELOCITY_SUFFIX for joint in joints)]
     names = {ACCELERATION: list(joints), "action": list(joints)}
     names |= {IMAGE: ["height", "width", "channels"]}
@@ -72,14 +80,14 @@ def column_names(joints: Sequence[str], columns: dict[str, np.ndarray]) -> dict[
 
 
 def to_arrow(values: np.ndarray) -> pa.Array:
-    """Turn (rows,), (rows, width) or pictures (rows, H, W, 3) into an arrow column.
+    """Convert (rows,), (rows, width) or images (rows, H, W, 3) to an Arrow column.
 
-    A width of 1 goes without lists and a picture as PNG beside an empty path, as lerobot wants it.
+    As LeRobot expects, a width of 1 is stored without lists, and an image as PNG with a null path.
     """
     if values.ndim == 4:
-        pictures = pa.array([encode_image(picture) for picture in values], pa.binary())
+        images = pa.array([encode_image(image) for image in values], pa.binary())
         return pa.StructArray.from_arrays(
-            [pictures, pa.nulls(len(values), pa.string())], names=["bytes", "path"]
+            [images, pa.nulls(len(values), pa.string())], names=["bytes", "path"]
         )
     if values.ndim == 1 or values.shape[1] == 1:
         return pa.array(values.ravel())
@@ -87,17 +95,25 @@ def to_arrow(values: np.ndarray) -> pa.Array:
 
 
 def source_columns(trajectories: Sequence[Trajectory]) -> dict[str, list[Any]]:
-    """Return our own columns of the episode list: of which recording, and of which verb."""
+    """Return the columns of the episode table that LeRobot lacks: source recording and verb."""
     sources, verbs = [t.source for t in trajectories], [t.verb for t in trajectories]
-    own: dict[str, list[Any]] = {"source": sources} if any(sources) else {}
-    return own | ({"verb_class": verbs} if min(verbs) < NO_VERB else {})
+    columns: dict[str, list[Any]] = {"source": sources} if any(sources) else {}
+    return columns | ({"verb_class": verbs} if min(verbs) < NO_VERB else {})
 
 
-def episode_table(times: Sequence[np.ndarray], task: str, own: dict[str, list[Any]]) -> pa.Table:
-    """Return where each episode begins and ends, and what is done in it; times as above."""
+def episode_table(
+    times: Sequence[Array], task: str, episode_columns: dict[str, list[Any]]
+) -> pa.Table:
+    """Return the episode table: first and last row, start time and task of each episode.
+
+    Args:
+        times: times (T,) [s] of the rows of each episode.
+        task: description of the task in one line.
+        episode_columns: further columns.
+    """
     lengths = np.array([len(time) for time in times])
     ends = np.cumsum(lengths)
-    places = (
+    file_columns = (
         "data/chunk_index",
         "data/file_index",
         "meta/episodes/chunk_index",
@@ -112,23 +128,23 @@ def episode_table(times: Sequence[np.ndarray], task: str, own: dict[str, list[An
             "dataset_from_index": ends - lengths,
             "dataset_to_index": ends,
         }
-        | {place: np.zeros(len(lengths), dtype=np.int64) for place in places}
-        | own
+        | {name: np.zeros(len(lengths), dtype=np.int64) for name in file_columns}
+        | episode_columns
     )
 
 
 def task_table(task: str) -> pa.Table:
-    """Return the task list; LeRobot reads it with pandas, by its index column."""
-    kinds = {"task_index": ("int64", "int64"), "task": ("unicode", "object")}
+    """Return the task table; LeRobot reads it with pandas by its index column."""
+    types = {"task_index": ("int64", "int64"), "task": ("unicode", "object")}
     described = [
         {
             "name": name,
             "field_name": name,
-            "pandas_type": kind,
+            "pandas_type": pandas_type,
             "numpy_type": dtype,
             "metadata": None,
         }
-        for name, (kind, dtype) in kinds.items()
+        for name, (pandas_type, dtype) in types.items()
     ]
     pandas = {
         "index_columns": ["task"],
@@ -151,11 +167,11 @@ def dataset_info(
     """Return the content of info.json.
 
     Args:
-        columns: of the data file.
-        names: of the entries of each column that has any.
+        columns: columns of the data file.
+        names: names of the entries of each column that has any.
         robot: name of the arm.
-        rate: rows per second [Hz].
-        more: keys of our own.
+        rate: sample rate [Hz].
+        extra: further keys.
     """
     count = int(columns["episode_index"][-1]) + 1
     features = {
@@ -199,21 +215,23 @@ def column_stats(columns: dict[str, np.ndarray]) -> dict[str, Any]:
     }
 
 
-def _pixel_stats(pictures: np.ndarray) -> dict[str, Any]:
-    """Return the same of all pixels of pictures (rows, H, W, 3), each (3, 1, 1) of 0 to 1."""
-    level, found = np.arange(256), []
-    for channel in np.moveaxis(pictures, 3, 0):  # counted row by row: floats of all would not fit
+def _pixel_stats(images: Image) -> dict[str, Any]:
+    """Return the statistics of all pixels of images (rows, H, W, 3), (3, 1, 1) each, in 0 to 1."""
+    level, stats = np.arange(256), []
+    for channel in np.moveaxis(
+        images, 3, 0
+    ):  # histogram by row: all pixels as floats would not fit
         count = np.sum([np.bincount(row.ravel(), minlength=256) for row in channel], axis=0)
-        there = level[count > 0]
+        present = level[count > 0]
         mean = (count @ level) / count.sum()
-        spread = np.sqrt((count @ (level - mean) ** 2) / count.sum())
-        found.append([there[0], there[-1], mean, spread])
-    values = np.array(found).T[:, :, None, None] / 255  # (4, 3, 1, 1)
+        std = np.sqrt((count @ (level - mean) ** 2) / count.sum())
+        stats.append([present[0], present[-1], mean, std])
+    values = np.array(stats).T[:, :, None, None] / 255  # (4, 3, 1, 1)
     return dict(zip(("min", "max", "mean", "std"), values.tolist(), strict=True))
 
 
 def _apply_to_rows(function: Any, values: np.ndarray) -> list[Any]:
-    """Apply a function over the rows."""
+    """Apply a NumPy reduction over the rows."""
     return np.atleast_1d(function(values, axis=0)).tolist()  # type: ignore[no-any-return]
 
 

@@ -1,4 +1,4 @@
-"""The tables of a dataset folder: parquet files enter; columns and episodes leave."""
+"""Reading of the Parquet files of a dataset."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 from invdyn_ros.data.image_codec import decode_image
 from invdyn_ros.data.lerobot_format import ACCELERATION, IMAGE, POINTS, STATE
 from invdyn_ros.data.trajectory import NO_FRAMES, NO_POINTS, NO_VERB
+from invdyn_ros.typing import Array, Image
 
 
 class EpisodeMetadata(NamedTuple):
-    """What the episode list says; other writers leave it out."""
+    """Entry of the episode table; datasets by other writers lack these columns."""
 
     start_time: float = 0.0  # [s]
     source: str = ""
@@ -23,7 +24,15 @@ class EpisodeMetadata(NamedTuple):
 
 
 def read_columns(path: Path, n: int) -> dict[str, np.ndarray]:
-    """Read the columns of one data file as arrays (rows,) or (rows, width)."""
+    """Read the columns of a data file as arrays (rows,), (rows, width) or images (rows, H, W, 3).
+
+    Args:
+        path: Parquet file.
+        n: number of joints.
+
+    Raises:
+        ValueError: the file is damaged, or a column is missing or of the wrong width.
+    """
     table = read_table(path)
     widths = {
         STATE: (n, 2 * n),
@@ -32,55 +41,57 @@ def read_columns(path: Path, n: int) -> dict[str, np.ndarray]:
         "timestamp": (1,),
         "episode_index": (1,),
     }
-    seen = IMAGE if IMAGE in table.column_names else STATE
-    for name in (seen, "timestamp", "episode_index"):
+    input_column = IMAGE if IMAGE in table.column_names else STATE
+    for name in (input_column, "timestamp", "episode_index"):
         if name not in table.column_names:
             raise ValueError(f"{path}: no column {name!r}; it has {', '.join(table.column_names)}")
-    columns = {}
+    columns: dict[str, np.ndarray] = {}
     for name in widths.keys() & set(table.column_names):
         column = table[name].combine_chunks()
-        wide = pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)
+        is_list = pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)
         flat = np.asarray(
-            (column.flatten() if wide else column).to_numpy(zero_copy_only=False), dtype=np.float64
+            (column.flatten() if is_list else column).to_numpy(zero_copy_only=False),
+            dtype=np.float64,
         )
         width = len(flat) // max(len(table), 1)
         if len(table) and (width not in widths[name] or width * len(table) != len(flat)):
             expected = " or ".join(map(str, widths[name]))
             raise ValueError(
                 f"{path}: column {name!r} holds {width} numbers per row; "
-                f"{n} joints ask for {expected}"
+                f"{n} joints need {expected}"
             )
-        block = name in (STATE, ACCELERATION, "action")  # of one joint it may be without lists
-        columns[name] = flat.reshape(len(table), width if len(table) else n) if block else flat
-    if seen == IMAGE:
+        # with a single joint these columns may be stored without lists
+        is_matrix = name in (STATE, ACCELERATION, "action")
+        columns[name] = flat.reshape(len(table), width if len(table) else n) if is_matrix else flat
+    if input_column == IMAGE:
         columns[IMAGE] = _read_images(table[IMAGE], path)
         if POINTS in table.column_names:
             columns[POINTS] = _read_points(table[POINTS], path)
     return columns
 
 
-def _read_images(column: pa.ChunkedArray, path: Path) -> np.ndarray:
-    """Return pictures (rows, H, W, 3) uint8."""
+def _read_images(column: pa.ChunkedArray, path: Path) -> Image:
+    """Return images (rows, H, W, 3)."""
     if not pa.types.is_struct(column.type):
         raise ValueError(f"{path}: column {IMAGE!r} holds {column.type}, not PNG files")
     rows = enumerate(column.combine_chunks().field("bytes"))
-    frames = [decode_image(row.as_py() or b"", f"{path}: picture of row {k}") for k, row in rows]
+    frames = [decode_image(row.as_py() or b"", f"{path}: image of row {k}") for k, row in rows]
     if len({frame.shape for frame in frames}) > 1:
-        raise ValueError(f"{path}: pictures differ in size; write the dataset again")
+        raise ValueError(f"{path}: images differ in size; write the dataset again")
     return np.stack(frames) if frames else NO_FRAMES
 
 
-def _read_points(column: pa.ChunkedArray, path: Path) -> np.ndarray:
-    """Return places in pictures (rows, L, 2), in shares of their size."""
+def _read_points(column: pa.ChunkedArray, path: Path) -> Array:
+    """Return image points (rows, L, 2) as fractions of the image size."""
     if not len(column):
         return NO_POINTS
     rows = column.to_pylist()
     sizes = sorted({len(row) if isinstance(row, list) else -1 for row in rows})
     if len(sizes) > 1 or sizes[0] < 2 or sizes[0] % 2:
-        found = " or ".join("none" if size < 0 else str(size) for size in sizes)
+        counts = " or ".join("none" if size < 0 else str(size) for size in sizes)
         raise ValueError(
-            f"{path}: column {POINTS!r} holds {found} numbers per row; it needs a pair for each "
-            "place, and as many in all rows"
+            f"{path}: column {POINTS!r} holds {counts} numbers per row; it needs two per point "
+            "and the same number in all rows"
         )
     try:
         return np.array(rows, dtype=np.float64).reshape(len(rows), -1, 2)
@@ -89,23 +100,23 @@ def _read_points(column: pa.ChunkedArray, path: Path) -> np.ndarray:
 
 
 def read_episodes(directory: Path) -> dict[int, EpisodeMetadata]:
-    """Return what the episode list says of each episode."""
-    known: dict[int, EpisodeMetadata] = {}
+    """Read the episode table, by episode index."""
+    episodes: dict[int, EpisodeMetadata] = {}
     for path in sorted(directory.glob("meta/episodes/chunk-*/file-*.parquet")):
         table = read_table(path)
-        told = [name for name in EpisodeMetadata._fields if name in table.column_names]
-        if "episode_index" in table.column_names and told:
-            for row in table.select(["episode_index", *told]).to_pylist():
+        columns = [name for name in EpisodeMetadata._fields if name in table.column_names]
+        if "episode_index" in table.column_names and columns:
+            for row in table.select(["episode_index", *columns]).to_pylist():
                 episode = int(row.pop("episode_index"))
-                known[episode] = EpisodeMetadata(**row)
-    return known
+                episodes[episode] = EpisodeMetadata(**row)
+    return episodes
 
 
 def read_table(path: Path) -> pa.Table:
     """Read a parquet file.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: the file is damaged.
     """
     try:
         return pq.read_table(path, partitioning=None)

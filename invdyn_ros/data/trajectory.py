@@ -1,4 +1,4 @@
-"""What every source becomes: stamped joint motion and the actions behind it, checked here."""
+"""Validated joint trajectories with time stamps and actions, the common format of all sources."""
 
 from __future__ import annotations
 
@@ -7,58 +7,63 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.interpolate import make_interp_spline
 from scipy.signal import savgol_filter
+
+from invdyn_ros.typing import Array, Image, Mask
 
 ACTION_UNITS = ("N m", "A", "rad", "rad/s", "1")
 NO_FRAMES = np.empty((0, 0, 0, 3), np.uint8)
 NO_POINTS = np.empty((0, 0, 2))
-NO_VERB = 255  # of what nobody narrated
-MAX_INTERVAL_DEVIATION = (
-    0.02  # largest departure of a sample interval from the median one, as a share of it
-)
+NO_VERB = 255  # class of a motion without narration
+MAX_INTERVAL_DEVIATION = 0.02  # of a sample interval from the median, as a fraction of it
 
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """Joint motion over time, and the action sent (or effort measured) at each of its times.
+    """Joint motion over time, with the action sent (or effort measured) at each time.
 
-    What is unknown is absent: velocity, acceleration and action may have zero rows, and of a video
-    the position too. Its actions are pairs of pictures: what led from the row before to this one,
-    and zero in the first row, which has none before it.
+    Unknown quantities are absent: velocity, acceleration and action may have zero rows, and in a
+    video also the position. The action of a video row is the change from the previous row to this
+    one; it is zero in the first row.
 
     Attributes:
-        time: (T,) [s], strictly increasing, the stamps of the source.
-        position: (T, n), or (0, n) of a video [rad].
+        time: (T,) stamps of the source [s], strictly increasing.
+        position: (T, n), or (0, n) in a video [rad].
         velocity: (T, n) or (0, n) [rad/s].
         acceleration: (T, n) or (0, n) [rad/s^2].
         action: (T, n) or (0, n) [action_unit].
-        joint_names: the n joints, in the order of the columns.
+        joint_names: names of the n joints, in the order of the columns.
         action_unit: "N m" (torque), "A" (motor current), "rad" (servo setpoint), "rad/s" (joint
-            velocity) or "1" (a command without unit, such as a share of the actuator's range, or
-            a displacement in shares of a picture).
-        frames: (T, H, W, 3) uint8 RGB, the picture of each time, or none of them.
-        source: the recording it is from, as "video" or "participant/video"; "" where each
-            trajectory is a recording of its own.
+            velocity) or "1" (a dimensionless command, such as a fraction of the actuator's range,
+            or a displacement as a fraction of the image size).
+        frames: (T, H, W, 3) RGB image of each time, or no images.
+        source: recording of the trajectory, as "video" or "participant/video"; "" where each
+            trajectory is a separate recording.
         verb: class of the narrated verb, 0 to 254, or NO_VERB.
-        points: (T, L, 2) where L things are in the picture, right and down in shares of its size,
-            perhaps beyond its edge; or nothing.
+        points: (T, L, 2) positions of L keypoints in the image, x right and y down, as fractions
+            of its size, possibly outside the image; or no points.
     """
 
-    time: np.ndarray
-    position: np.ndarray
-    velocity: np.ndarray
-    acceleration: np.ndarray
-    action: np.ndarray
+    time: Array
+    position: Array
+    velocity: Array
+    acceleration: Array
+    action: Array
     joint_names: tuple[str, ...]
     action_unit: str
-    frames: np.ndarray = field(default_factory=lambda: NO_FRAMES)
+    frames: Image = field(default_factory=lambda: NO_FRAMES)
     source: str = ""
     verb: int = NO_VERB
-    points: np.ndarray = field(default_factory=lambda: NO_POINTS)
+    points: Array = field(default_factory=lambda: NO_POINTS)
 
     def __post_init__(self) -> None:
-        """Check shapes, unit, finite values and time; every message names the row."""
+        """Check shapes, unit, finite values and time.
+
+        Raises:
+            ValueError: one of them is wrong; the message names the row.
+        """
         object.__setattr__(self, "joint_names", tuple(self.joint_names))
         for name in ("time", *_COLUMNS):
             object.__setattr__(self, name, np.asarray(getattr(self, name), dtype=np.float64))
@@ -81,18 +86,18 @@ class Trajectory:
 
     def _check(self, name: str) -> None:
         """Check the shape and the values of one column block."""
-        values, wanted = getattr(self, name), (len(self.time), len(self.joint_names))
-        if values.shape == (0, wanted[1]) and (name != "position" or len(self.frames)):
+        values, shape = getattr(self, name), (len(self.time), len(self.joint_names))
+        if values.shape == (0, shape[1]) and (name != "position" or len(self.frames)):
             return
-        if values.shape != wanted:
+        if values.shape != shape:
             raise ValueError(
-                f"{name} has shape {values.shape}; time and joint names ask for {wanted}"
+                f"{name} has shape {values.shape}; time and joint names require {shape}"
             )
         rows, columns = np.nonzero(~np.isfinite(values))
         if len(rows):
             joint, value = self.joint_names[columns[0]], values[rows[0], columns[0]]
             raise ValueError(
-                f"{name} of '{joint}' is {value} in row {rows[0]}; only finite values are data"
+                f"{name} of '{joint}' is {value} in row {rows[0]}; all values must be finite"
             )
 
     def _check_frames(self) -> None:
@@ -108,7 +113,7 @@ class Trajectory:
         if len(shape) != 3 or shape[2] != 2 or known not in (0, rows):
             raise ValueError(f"points are {shape} of {rows} frames, not (T, L, 2) or none")
         if not np.isfinite(self.points).all():
-            raise ValueError("a point is not finite; only finite values are data")
+            raise ValueError("a point is not finite; all values must be finite")
 
     def __len__(self) -> int:
         """Return the number of samples T."""
@@ -121,49 +126,62 @@ class Trajectory:
 
     @property
     def rate(self) -> float:
-        """Sample rate [Hz], gaps left out."""
+        """Sample rate [Hz], without gaps."""
         self._need_samples(2, "a rate")
         step = np.diff(self.time)
-        # a mean, since stamps of 1.7e9 s are only good to 0.2 us each
+        # a mean, since stamps of 1.7e9 s have a resolution of 0.2 us
         return float(1.0 / step[step < 1.5 * np.median(step)].mean())
 
     @property
-    def motion(self) -> np.ndarray:
-        """(T, 3 n) = [q, qd, qdd], what a model reads."""
+    def motion(self) -> Array:
+        """Motion (T, 3 n) = [q, qd, qdd], the input of a model.
+
+        Raises:
+            ValueError: it is not known.
+        """
         if len(self.position) == 0:
-            raise ValueError("the trajectory is a video without motion; train 'cnn' or its like")
+            raise ValueError(
+                "the trajectory is a video without motion; train a video model such as 'cnn'"
+            )
         for name in ("velocity", "acceleration"):
             if len(getattr(self, name)) == 0:
                 raise ValueError(f"the trajectory has no {name}; use differentiate() first")
         return np.concatenate([self.position, self.velocity, self.acceleration], axis=1)
 
     @property
-    def pixels(self) -> np.ndarray:
-        """(T, 3 H W + 1) uint8: the picture, row by row, and the verb; what models read."""
+    def pixels(self) -> Array:
+        """Flattened image and verb of each time (T, 3 H W + 1), the input of a video model.
+
+        Raises:
+            ValueError: there are no images.
+        """
         if len(self.frames) == 0:
             raise ValueError(
-                "the trajectory has no pictures; make some with 'invdyn collect video'"
+                "the trajectory has no images; collect some with 'invdyn collect video'"
             )
         verb = np.full((len(self), 1), self.verb, np.uint8)
         return np.concatenate([self.frames.reshape(len(self), -1), verb], axis=1)
 
-    def __getitem__(self, rows: slice | np.ndarray) -> Trajectory:
-        """Return the trajectory of some rows, in time order."""
-        kept = {name: values[rows] for name in _COLUMNS if len(values := getattr(self, name))}
+    def __getitem__(self, rows: slice | Array | Mask | NDArray[np.intp]) -> Trajectory:
+        """Return the trajectory of a selection of rows, in time order."""
+        columns = {name: values[rows] for name in _COLUMNS if len(values := getattr(self, name))}
         frames = self.frames[rows] if len(self.frames) else self.frames
         points = self.points[rows] if len(self.points) else self.points
-        return replace(self, time=self.time[rows], frames=frames, points=points, **kept)
+        return replace(self, time=self.time[rows], frames=frames, points=points, **columns)
 
-    def interpolate(self, time: np.ndarray) -> Trajectory:
-        """Return the trajectory at other times (K,) [s] inside this one, without its pictures.
+    def interpolate(self, time: Array) -> Trajectory:
+        """Interpolate the trajectory at times (K,) [s] within its span; images are left out.
 
-        Motion is a cubic spline; the action is linear, since a command may step and a cubic would
-        overshoot there.
+        Motion is interpolated by a cubic spline, the action linearly, since a spline would
+        overshoot at a step of the command.
+
+        Raises:
+            ValueError: a time is outside the trajectory.
         """
         time = np.asarray(time, dtype=np.float64)
         if len(time) and (time[0] < self.time[0] or time[-1] > self.time[-1]):
             span = f"{self.time[0]}..{self.time[-1]} s"
-            raise ValueError(f"times {time[0]}..{time[-1]} s reach outside the trajectory, {span}")
+            raise ValueError(f"times {time[0]}..{time[-1]} s are outside the trajectory, {span}")
         columns: dict[str, Any] = {
             name: _spline(self.time, values, time, degree=1 if name == "action" else 3)
             for name in _COLUMNS
@@ -172,7 +190,11 @@ class Trajectory:
         return replace(self, time=time, frames=NO_FRAMES, points=NO_POINTS, **columns)
 
     def resample(self, rate: float) -> Trajectory:
-        """Return the trajectory on a uniform grid of `rate` [Hz], from its first sample on."""
+        """Resample the trajectory on a uniform grid of `rate` [Hz] from its first sample on.
+
+        Raises:
+            ValueError: the rate is not positive.
+        """
         if not rate > 0:
             raise ValueError(f"rate is {rate} Hz; it must be positive")
         # the tolerance keeps the last sample when the span is a whole number of intervals
@@ -182,7 +204,10 @@ class Trajectory:
     def shift(self, action_delay: float) -> Trajectory:
         """Pair the action of each time t with the motion at t + action_delay [s].
 
-        Actions act late; rows whose motion would lie outside the trajectory are left out.
+        Rows whose motion would lie outside the trajectory are left out.
+
+        Raises:
+            ValueError: the delay is longer than the trajectory.
         """
         if action_delay == 0:
             return self
@@ -191,21 +216,25 @@ class Trajectory:
         )
         if not inside.any():
             raise ValueError(
-                f"action_delay is {action_delay} s; the trajectory lasts only {self.time[-1] - self.time[0]} s"
+                f"action_delay is {action_delay} s; the trajectory lasts only "
+                f"{self.time[-1] - self.time[0]} s"
             )
-        kept = self[inside]
-        moved = replace(self, action=self.action[:0]).interpolate(kept.time + action_delay)
-        return replace(moved, time=kept.time, action=kept.action)
+        selected = self[inside]
+        motion = replace(self, action=self.action[:0]).interpolate(selected.time + action_delay)
+        return replace(motion, time=selected.time, action=selected.action)
 
     def differentiate(self, window: int = 13, order: int = 3) -> Trajectory:
-        """Return the trajectory with its acceleration, and its velocity where absent.
+        """Add the acceleration, and the velocity where absent, with a Savitzky-Golay filter.
 
-        Savitzky-Golay (doi 10.1021/ac60214a047): a polynomial through `window` samples around
-        each, so without delay; the ends use one-sided windows and nothing from outside.
+        The filter (doi 10.1021/ac60214a047) fits a polynomial to `window` samples around each
+        sample and has no delay; at the ends the windows are one-sided.
 
         Args:
             window: number of samples, odd.
-            order: degree of the polynomial, below `window`.
+            order: degree of the polynomial, less than `window`.
+
+        Raises:
+            ValueError: window or order is invalid, or the sample intervals vary.
         """
         if window % 2 == 0 or not 2 <= order < window:
             raise ValueError(
@@ -232,20 +261,22 @@ class Trajectory:
         )
 
     def segments(self, gap: float) -> list[Trajectory]:
-        """Cut the trajectory wherever two samples are more than `gap` [s] apart."""
+        """Split the trajectory wherever two samples are more than `gap` [s] apart."""
         cuts = [0, *(np.flatnonzero(np.diff(self.time) > gap) + 1), len(self)]
         return [self[slice(a, b)] for a, b in pairwise(cuts)]
 
     def _need_samples(self, count: int, purpose: str) -> None:
         if len(self) < count:
-            raise ValueError(f"{len(self)} samples are too few for {purpose}; it takes {count}")
+            raise ValueError(
+                f"{len(self)} samples are too few for {purpose}; at least {count} are needed"
+            )
 
 
 _COLUMNS = ("position", "velocity", "acceleration", "action")
 
 
-def _spline(time: np.ndarray, values: np.ndarray, at: np.ndarray, degree: int) -> np.ndarray:
-    """Interpolate values (T, n) at other times; few samples lower the degree."""
+def _spline(time: Array, values: Array, at: Array, degree: int) -> Array:
+    """Interpolate values (T, n) by a spline whose degree is limited by the number of samples."""
     degree = min(degree, len(time) - 1)
     if degree < 2:
         return np.stack([np.interp(at, time, column) for column in values.T], axis=1)

@@ -1,4 +1,4 @@
-"""Trajectories enter; tensors to learn from leave, split by trajectory and never by row."""
+"""Training windows, and train/test splits by trajectory."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from torch import Tensor
 
 from invdyn_ros.data.leakage import check_no_leakage
 from invdyn_ros.data.trajectory import Trajectory
+from invdyn_ros.typing import Array
 
-MIN_GROUPS = 3  # fewer recordings than this are split in time
-InputType = Literal["motion", "pixels"]  # what of a trajectory a model reads
+MIN_GROUPS = 3  # fewer groups than this are split in time
+InputType = Literal["motion", "pixels"]  # input of a model
 
 
 class Windows(NamedTuple):
-    """N windows of T consecutive samples of n joints, none across two trajectories."""
+    """N windows of T consecutive samples of n joints, each within one trajectory."""
 
     motion: Tensor  # (N, T, 3 n) [q rad, qd rad/s, qdd rad/s^2], or uint8 pixels of videos
     time: Tensor  # (N, T) [s], 0 at the last sample of each window
-    action: Tensor  # (N, T, n) in the action unit; of videos then known places, (N, T, n + 2 L)
+    action: Tensor  # (N, T, n) in the action unit, or (N, T, n + 2 L) with the keypoints of videos
 
     @property
     def size(self) -> int:
@@ -29,32 +30,38 @@ class Windows(NamedTuple):
         return len(self.motion)
 
     def rows(self, index: Tensor | slice) -> Windows:
-        """Return some of the windows."""
+        """Return a selection of the windows."""
         return Windows(*(values[index] for values in self))
 
     def to(self, device: str | torch.device, dtype: torch.dtype | None = None) -> Windows:
-        """Return the windows on a device, in a floating type."""
+        """Return the windows on a device, converted to a floating type."""
         return Windows(*(values.to(device=device, dtype=dtype) for values in self))
 
 
 class Split(NamedTuple):
-    """Data to learn from and data to judge by, with no sample in both."""
+    """Disjoint training and test data."""
 
     group_by: str
-    """What stays together: "participant", "video" or "trajectory"; "time" where each has a part in
-    both; "dataset" where the data to learn from are others."""
+    """Unit of the split: "participant", "video" or "trajectory"; "time" where each trajectory is
+    divided; "dataset" where the training data are another dataset."""
     train: list[Trajectory]
     test: list[Trajectory]
 
 
 def split(trajectories: Sequence[Trajectory], fraction: float = 0.2, seed: int = 0) -> Split:
-    """Set `fraction` of the trajectories aside for test; of a single one, its last part in time.
+    """Hold out a fraction of the trajectories for testing.
 
-    Videos are set aside by participant, else whole; of fewer than FEW the last part of each.
-    Neighbouring samples are almost equal, so a split by row would test on what was trained on.
+    Videos are held out by participant if known, else by video. Of fewer than MIN_GROUPS videos,
+    and of a single trajectory, the last part in time is held out. The split is never by row:
+    neighbouring samples are almost equal, so it would test on training data.
+
+    Args:
+        trajectories: data to split.
+        fraction: fraction to hold out.
+        seed: seed of the random selection.
 
     Raises:
-        ValueError: nothing to split, or moments of motion stand in both parts.
+        ValueError: there is nothing to split, or rows occur in both parts.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"test fraction is {fraction}; it must be between 0 and 1")
@@ -86,20 +93,21 @@ def windows(
     """Cut trajectories into windows of `history` consecutive samples.
 
     Args:
-        trajectories: with velocity, acceleration and action, all of the same joints and unit.
-        history: samples per window; trajectories shorter than that give none.
+        trajectories: trajectories with velocity, acceleration and action, and with the same joints
+            and unit.
+        history: samples per window; shorter trajectories give none.
         action_delay: the action of time t is paired with the motion at t + action_delay [s].
-        dtype: floating type of the tensors; pixels stay uint8.
-        observed: what the windows hold of the trajectories.
-        stride: samples from the start of a window to that of the next; the last window of a
-            trajectory ends where it does, however near the one before.
+        dtype: floating type of the tensors; pixels remain uint8.
+        input_type: "motion", or "pixels" of videos.
+        stride: samples between the starts of two windows; the last window of a trajectory always
+            ends at its end.
 
     Raises:
         ValueError: units or joints differ, an action is absent, or no trajectory is long enough.
     """
     check_compatible(trajectories)
     if any(len(trajectory.action) == 0 for trajectory in trajectories):
-        raise ValueError("a trajectory has no action; a model learns from labelled data only")
+        raise ValueError("a trajectory has no action; training needs labelled data")
     shifted = (
         t.shift(action_delay) for t in trajectories if t.time[-1] - t.time[0] >= abs(action_delay)
     )
@@ -114,10 +122,10 @@ def windows(
             f"no trajectory holds {history} samples and an action delay of {action_delay} s; "
             f"the longest has {longest} samples"
         )
-    seen, *others = (np.concatenate(column) for column in zip(*blocks, strict=True))
-    kind = torch.uint8 if input_type == "pixels" else dtype
+    motion, *others = (np.concatenate(column) for column in zip(*blocks, strict=True))
+    motion_type = torch.uint8 if input_type == "pixels" else dtype
     columns = (torch.as_tensor(column, dtype=dtype) for column in others)
-    return Windows(torch.as_tensor(seen, dtype=kind), *columns)
+    return Windows(torch.as_tensor(motion, dtype=motion_type), *columns)
 
 
 def whole_trajectories(
@@ -126,7 +134,7 @@ def whole_trajectories(
     dtype: torch.dtype = torch.float64,
     input_type: InputType = "motion",
 ) -> Iterator[Windows]:
-    """Yield each trajectory as a single window; arguments as of `windows`."""
+    """Yield each trajectory as a single window; see `windows` for the arguments."""
     for trajectory in trajectories:
         if trajectory.time[-1] - trajectory.time[0] >= abs(action_delay):
             shifted = trajectory.shift(action_delay)
@@ -135,20 +143,24 @@ def whole_trajectories(
 
 def _cut_windows(
     trajectory: Trajectory, history: int, input_type: InputType, stride: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return motion or pixels, time and action of all windows of a trajectory, as in `Windows`."""
+) -> tuple[Array, Array, Array]:
+    """Return the arrays of `Windows` for one trajectory."""
     last = len(trajectory) - history
     starts = np.append(np.arange(0, last, stride), last)
     index = starts[:, None] + np.arange(history)  # (N, T)
     time = trajectory.time[index] - trajectory.time[index[:, -1:]]
-    known = trajectory.action
+    labels = trajectory.action
     if input_type == "pixels" and len(trajectory.points):
-        known = np.hstack([known, trajectory.points.reshape(len(trajectory), -1)])
-    return getattr(trajectory, input_type)[index], time, known[index]
+        labels = np.hstack([labels, trajectory.points.reshape(len(trajectory), -1)])
+    return getattr(trajectory, input_type)[index], time, labels[index]
 
 
 def check_compatible(trajectories: Sequence[Trajectory]) -> None:
-    """Refuse to mix joints or action units."""
+    """Check that all trajectories have the same joints and action unit.
+
+    Raises:
+        ValueError: they differ; the message names both.
+    """
     for trajectory in trajectories[1:]:
         for name in ("joint_names", "action_unit"):
             first, other = getattr(trajectories[0], name), getattr(trajectory, name)
@@ -159,7 +171,7 @@ def check_compatible(trajectories: Sequence[Trajectory]) -> None:
 
 
 def _groups(trajectories: Sequence[Trajectory]) -> tuple[str, list[str]]:
-    """Return how to split, and of each trajectory what must stay in one part."""
+    """Return the unit of the split, and the group of each trajectory."""
     if not any(t.source for t in trajectories):
         names = [str(k) for k in range(len(trajectories))]
         return ("trajectory" if len(names) > 1 else "time"), names
@@ -173,7 +185,7 @@ def _groups(trajectories: Sequence[Trajectory]) -> tuple[str, list[str]]:
 def _split_in_time(
     trajectories: Sequence[Trajectory], fraction: float
 ) -> tuple[list[Trajectory], list[Trajectory]]:
-    """Cut all trajectories of a recording at one time, so that none has a neighbour beyond."""
+    """Split all trajectories of a recording at the same time."""
     cuts = {}
     for source in {t.source for t in trajectories}:
         time = np.unique(np.concatenate([t.time for t in trajectories if t.source == source]))

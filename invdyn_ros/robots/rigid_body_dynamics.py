@@ -10,8 +10,8 @@ batches with the recursion of `newton_euler`. The former is after
   1986 (torque is linear in the ten inertial parameters of each link), with the parameters as a
   pseudo-inertia matrix: Wensing, Kim, Slotine, 2018, eq. 8.
 
-Joint i moves the links behind it by the constant twist matrix S_i (4, 4). With T_k the pose of link
-k and J_k its pseudo-inertia (the integral of x x^T dm over its points x = (x, y, z, 1)),
+Joint i moves the links behind it by the constant twist matrix S_i (4, 4). With T_k the pose of
+link k and J_k its pseudo-inertia (the integral of x x^T dm over its points x = (x, y, z, 1)),
 
     V_k = sum of S_j qd_j,  A_k = sum of S_j qdd_j + [V_j, S_j] qd_j,      j from the base up to k
     T_k'' = (A_k + V_k V_k) T_k                                            gravity included
