@@ -14,7 +14,14 @@ from invdyn_ros.models.mlp import MLPConfig
 from invdyn_ros.training import trainer as trainer_module
 from invdyn_ros.training.train import parse_config, train
 
-VALUES = {"family": "dropout", "width": 32, "depth": 1, "epochs": 40, "batch_size": 64, "ema": 0.9}
+VALUES = {
+    "family": "dropout",
+    "width": 32,
+    "depth": 1,
+    "epochs": 40,
+    "batch_size": 64,
+    "ema_decay": 0.9,
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +41,7 @@ class Dropout(MLP):
 
 def fit(data: str | Path, out: str | Path, resume: bool) -> None:
     """Train, save after each epoch and then print its number."""
-    trainer_module.SAVE_EVERY = 0.0
+    trainer_module.SAVE_INTERVAL = 0.0
     MODELS["dropout"] = Dropout
     config = parse_config(VALUES | {"action_delay": 0.012}, "test")
     train(config, data, out, resume, on_epoch=lambda p: print(p.epoch, flush=True))

@@ -19,7 +19,7 @@ from invdyn_ros.models.checkpoint import load, save
 from invdyn_ros.models.net2net import convert
 from invdyn_ros.training import trainer as trainer_module
 from invdyn_ros.training.optimizer import OptimizerConfig
-from invdyn_ros.training.train import TrainConfig, parse_config, splits, train
+from invdyn_ros.training.train import TrainConfig, parse_config, split_train_val_test, train
 from invdyn_ros.training.training_state import Progress
 
 LEAD = 0.012  # 1.5 ticks of the UR5
@@ -171,7 +171,7 @@ def test_converted_model_trains_on_from_where_it_was(data: Path, tmp_path: Path)
     values = {"init_from": str(tmp_path / "made"), "epochs": 1, "learning_rate": 1e-9, "seed": 3}
     model = train(config("enhanced", **values), data, tmp_path / "on")
     assert model.meta.config["width"] == 16
-    test = windows(splits(read_dataset(data).trajectories, 0.2, 3)[0].test)
+    test = windows(split_train_val_test(read_dataset(data).trajectories, 0.2, 3)[0].test)
     after, before = (m.predict(*test[:2]).mean for m in (model, plain))
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="has family 'enhanced'; this run has 'mlp'"):
@@ -191,11 +191,16 @@ def test_window_of_training_is_that_of_the_model(data: Path, tmp_path: Path) -> 
 
 def test_best_weights_are_kept_not_the_last(data: Path, tmp_path: Path) -> None:
     seen: list[tuple[float, float]] = []
-    values = SMALL | {"learning_rate": 0.3, "epochs": 12, "patience": 4, "action_delay": 0.0}
+    values = SMALL | {
+        "learning_rate": 0.3,
+        "epochs": 12,
+        "early_stopping_patience": 4,
+        "action_delay": 0.0,
+    }
     model = train(
         config("mlp", **values), data, tmp_path, on_epoch=lambda p: seen.append(p.losses[-1])
     )
-    _, inner = splits(read_dataset(data).trajectories, 0.2, 3)
+    _, inner = split_train_val_test(read_dataset(data).trajectories, 0.2, 3)
     with torch.no_grad():
         loss = float(model.loss(*windows(inner.test, dtype=model.dtype)))
     assert loss == pytest.approx(min(valid for _, valid in seen)) and loss < seen[-1][1]
@@ -204,7 +209,7 @@ def test_best_weights_are_kept_not_the_last(data: Path, tmp_path: Path) -> None:
 def test_standardisation_comes_from_the_training_part_only(data: Path, tmp_path: Path) -> None:
     model = train(config("mlp", **SMALL), data, tmp_path)
     samples = model.meta.data["samples"]
-    assert (samples["train"], samples["valid"], samples["test"]) == (1500, 500, 500)
+    assert (samples["train"], samples["val"], samples["test"]) == (1500, 500, 500)
 
 
 def test_servo_data_train_too(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from invdyn_ros.models import InverseDynamics
 from invdyn_ros.models.timeseries.interpolation_baselines import INTERPOLATORS, interpolate
 from invdyn_ros.models.timeseries.observations import Observations, split_into_motions, subsample
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
-from invdyn_ros.training.train_time_series import parted
+from invdyn_ros.training.train_time_series import split_trajectories
 from invdyn_ros.typing import Array, Mask
 
 MOTION_LENGTH = 200  # samples of a piece
@@ -52,7 +52,7 @@ def action_errors(
             f"{data} is of {', '.join(info.joint_names)} in {info.action_unit}; the inverse model "
             f"of {', '.join(meta.joint_names)} in {meta.action_unit}"
         )
-    test = parted(dataset.trajectories, TEST_FRACTION)[2]
+    test = split_trajectories(dataset.trajectories, TEST_FRACTION)[2]
     part = split_into_motions(test, MOTION_LENGTH)
     actions = np.stack([a for t in test for a in _split(t.action)])  # (N, T, n)
     says: dict[str, PredictStates] = {ALL_STATES: lambda record: record.state}

@@ -30,11 +30,11 @@ from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.training.action_delay import estimate_action_delay
 from invdyn_ros.training.train import (
     TrainConfig,
-    accelerated,
     check_joints,
     parse_config,
-    splits,
+    split_train_val_test,
     train,
+    with_acceleration,
 )
 
 CLIPS = 50  # samples come in as many clips, or in one clip each where there are fewer
@@ -83,7 +83,9 @@ def measure_data_efficiency(config: DataEfficiencyBenchmarkConfig) -> dict[str, 
     """
     about, robot = machine_info(1), load_robot(config.arm)
     dataset = _dataset(config, robot)
-    outer, inner = splits(accelerated(dataset.trajectories), TrainConfig.test_fraction, 0)
+    outer, inner = split_train_val_test(
+        with_acceleration(dataset.trajectories), TrainConfig.test_fraction, 0
+    )
     action_delay = estimate_action_delay(_meta(robot, dataset.info, "rigid_body"), inner)
     found: dict[str, dict[str, list[Any]]] = {}
     runs = list(product(config.families, config.sizes, range(config.seeds)))

@@ -39,7 +39,6 @@ from invdyn_ros.sources.passive_rollouts import (
     load_body,
     passive_rollouts,
 )
-from invdyn_ros.training.distributed import ProcessGroup
 from invdyn_ros.training.optimizer import Optimizer, OptimizerConfig
 
 RTOL, ATOL, NUM_SAMPLES = 1e-3, 1e-4, 3  # tolerances and draws of the authors
@@ -113,10 +112,10 @@ def measure_latent_ode_training_speed(
     }
     adamax = torch.optim.Adamax(nets[REFERENCE].parameters(), _learning_rate(config))
     ours = Optimizer(
-        nets[OURS], OptimizerConfig(learning_rate=_learning_rate(config)), ProcessGroup()
+        nets[OURS].parameters(), OptimizerConfig(learning_rate=_learning_rate(config))
     )
     steps: dict[str, Callable[[Motions], object]] = {
-        OURS: lambda batch: ours.step(batch, 1.0, 0),
+        OURS: lambda batch: ours.step(lambda: nets[OURS].loss(*batch)),
         REFERENCE: lambda batch: _step(nets[REFERENCE], adamax, batch),
     }
     taken = _time_steps(steps, data, config)

@@ -50,7 +50,7 @@ class MultimodalBenchmarkConfig(Validated):
     seed: int = 0
     """Of data, weights and draws."""
     optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(epochs=60, patience=60)
+        default_factory=lambda: OptimizerConfig(epochs=60, early_stopping_patience=60)
     )
     """How both families are trained."""
     report: Path | None = None

@@ -33,7 +33,13 @@ from invdyn_ros.models.planner.segments import action_segments
 from invdyn_ros.sources.pendulum import PendulumConfig, simulate_pendulum
 from invdyn_ros.training.optimizer import OptimizerConfig
 from invdyn_ros.training.train import TrainConfig, train
-from invdyn_ros.training.train_planner import PlannerConfig, fit, motions, parted, train_planner
+from invdyn_ros.training.train_planner import (
+    PlannerTrainConfig,
+    fit_sequence_flow,
+    planner_data,
+    split_segments,
+    train_planner,
+)
 from invdyn_ros.training.training_state import RunState
 from invdyn_ros.typing import Array
 
@@ -85,12 +91,12 @@ class PlanningBenchmarkConfig(Validated):
         return PendulumConfig(max_torque=self.torque, episodes=self.num_recordings)
 
     @property
-    def planner(self) -> PlannerConfig:
+    def planner(self) -> PlannerTrainConfig:
         """How both planners are trained."""
         descent = OptimizerConfig(
-            epochs=self.planner_epochs, batch_size=256, patience=self.planner_epochs
+            epochs=self.planner_epochs, batch_size=256, early_stopping_patience=self.planner_epochs
         )
-        return PlannerConfig(network=self.network, optimizer=descent)
+        return PlannerTrainConfig(network=self.network, optimizer=descent)
 
 
 class TrainedModels(NamedTuple):
@@ -124,11 +130,15 @@ def train_models(config: PlanningBenchmarkConfig, seed: int) -> TrainedModels:
         folder, mass = Path(name), config.shifted_mass
         light = _collect(replace(config.pendulum, seed=seed), folder / "light")
         _collect(replace(config.pendulum, seed=seed, mass=mass), folder / "heavy")
-        planner = train_planner(settings, motions(settings, folder / "light"), folder / "planner")
-        learn, judge = parted(settings, light, action_segments)
+        planner = train_planner(
+            settings, planner_data(settings, folder / "light"), folder / "planner"
+        )
+        learn, judge = split_segments(settings, light, action_segments)
         torch.manual_seed(seed)
         direct = SequenceFlowMatching(settings.network, 1, learn.condition.shape[1], 1)
-        fit(direct, learn, judge, settings, RunState(folder / "direct", {}, planner.meta))
+        fit_sequence_flow(
+            direct, learn, judge, settings, RunState(folder / "direct", {}, planner.meta)
+        )
         models = {
             family: train(_inverse_config(config, family, seed), folder / "light", folder / family)
             for family in FAMILIES
@@ -146,7 +156,7 @@ def _collect(pendulum: PendulumConfig, folder: Path) -> list[Trajectory]:
 
 
 def _inverse_config(config: PlanningBenchmarkConfig, family: str, seed: int) -> TrainConfig:
-    descent = OptimizerConfig(epochs=config.epochs, patience=config.epochs)
+    descent = OptimizerConfig(epochs=config.epochs, early_stopping_patience=config.epochs)
     fields = to_mapping(MODELS[family].Config(**FAMILIES[family]))
     return TrainConfig(family, seed, action_delay=0.0, optimizer=descent, model=fields)
 

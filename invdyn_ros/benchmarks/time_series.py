@@ -37,7 +37,7 @@ from invdyn_ros.models.timeseries.observations import (
 )
 from invdyn_ros.models.timeseries.registry import load_time_series_model, untrained_copy
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
-from invdyn_ros.training.train_time_series import parted
+from invdyn_ros.training.train_time_series import split_trajectories
 
 SEQUENCE_LENGTH = 100  # samples of which some are seen
 PERCENT = 100  # the paper gives errors times 10^2
@@ -109,7 +109,7 @@ def measure_time_series(config: TimeSeriesBenchmarkConfig) -> dict[str, Any]:
     info, trajectories = dataset.info, dataset.trajectories
     length = min(map(len, trajectories))
     scale = max_scale(split_into_motions(trajectories, length).state)
-    test = split_into_motions(parted(trajectories, config.test_fraction)[2], length)
+    test = split_into_motions(split_trajectories(trajectories, config.test_fraction)[2], length)
     tasks = list(_tasks(config, test))
     sayers = _methods(config, info.joint_names)
     rows: dict[str, Row] = {}

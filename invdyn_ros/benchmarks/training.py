@@ -133,7 +133,7 @@ def _measure(
 
 def _ours(model: InverseDynamics, data: Windows, train: TrainConfig) -> Callable[[], object]:
     state = RunState(Path(), {}, model.meta)  # of a run that is never saved
-    return Trainer(model, data, data, train.optimizer, train.seed, state).learn
+    return Trainer(model, data, data, train.optimizer, train.seed, state).train_epoch
 
 
 def _data_loader(

@@ -13,7 +13,7 @@ from invdyn_ros.cli.options import override, parse
 from invdyn_ros.config import load_yaml
 from invdyn_ros.models.timeseries.registry import TIME_SERIES_MODELS
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.training.distributed import launched
+from invdyn_ros.training.distributed import torchrun_process_group
 from invdyn_ros.training.train import parse_config, train
 from invdyn_ros.training.train_time_series import (
     TimeSeriesTrainConfig,
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
         robot = load_robot(options.arm or Path(str(options.urdf)).stem, options.urdf)
     with closing(ProgressBar(config.family, config.optimizer.epochs)) as bar:
         model = train(config, options.data, options.out, options.resume, robot, bar.show)
-    if not launched().first:
+    if not torchrun_process_group().is_main_process:
         return 0
     action_delay = model.meta.action_delay * 1e3
     print(
@@ -84,7 +84,9 @@ class ProgressBar:
         """Draw where gradient descent stands."""
         if self.bar is None:
             self.bar = tqdm(total=self.epochs, unit="epoch", desc=self.name, file=sys.stderr)
-        self.bar.set_postfix(valid=f"{progress.best:.4g}", at=progress.best_epoch, refresh=False)
+        self.bar.set_postfix(
+            val_loss=f"{progress.best_val_loss:.4g}", best_epoch=progress.best_epoch, refresh=False
+        )
         self.bar.update(progress.epoch - self.bar.n)
 
     def close(self) -> None:

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from invdyn_ros.cli.options import parse
 from invdyn_ros.grasp.learning.demonstration_dataset import is_demonstration_dataset
 from invdyn_ros.grasp.learning.planner_data import load_planner_data
-from invdyn_ros.training.train_planner import PlannerConfig, motions, train_planner
-from invdyn_ros.training.training_state import STATE, Progress
+from invdyn_ros.training.train_planner import PlannerTrainConfig, planner_data, train_planner
+from invdyn_ros.training.training_state import STATE_FILE, Progress
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class TrainPlannerOptions:
     """Folder for the planner."""
     resume: bool = False
     """Go on with an interrupted run in --out."""
-    planner: PlannerConfig = field(default_factory=PlannerConfig)
+    planner: PlannerTrainConfig = field(default_factory=PlannerTrainConfig)
     """How it is trained."""
 
 
@@ -34,15 +34,15 @@ def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
     kind = tyro.conf.configure(tyro.conf.OmitArgPrefixes)(TrainPlannerOptions)
     options = parse(kind, argv, "train_planner")
-    if (options.out / STATE).exists() and not options.resume:
+    if (options.out / STATE_FILE).exists() and not options.resume:
         raise ValueError(f"{options.out} holds a run already; give --resume or another --out")
-    learned = load_planner_data if is_demonstration_dataset(options.data) else motions
+    learned = load_planner_data if is_demonstration_dataset(options.data) else planner_data
     lore = learned(options.planner, options.data)
     epochs = options.planner.optimizer.epochs
     with tqdm(total=epochs, unit="epoch", desc="planner", file=sys.stderr) as bar:
 
         def show(progress: Progress) -> None:
-            bar.set_postfix(valid=f"{progress.best:.4g}", refresh=False)
+            bar.set_postfix(val_loss=f"{progress.best_val_loss:.4g}", refresh=False)
             bar.update(progress.epoch - bar.n)
 
         planner = train_planner(options.planner, lore, options.out, options.resume, show)

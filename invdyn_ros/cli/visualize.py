@@ -19,7 +19,7 @@ from invdyn_ros.models.timeseries.observations import Observations, split_into_m
 from invdyn_ros.models.timeseries.registry import load_time_series_model, untrained_copy
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
 from invdyn_ros.sources.passive_rollouts import load_body
-from invdyn_ros.training.train_time_series import parted
+from invdyn_ros.training.train_time_series import split_trajectories
 
 CURVES = 5  # that fit under each other
 
@@ -60,7 +60,7 @@ def _shown(options: Config) -> list[Path]:
     """Say the states of one motion, and draw them."""
     model, dataset = load_time_series_model(options.checkpoint), read_dataset(options.data)
     machine = load_body(dataset.info.robot)
-    test = parted(dataset.trajectories, model.meta.data["test_fraction"])[2]
+    test = split_trajectories(dataset.trajectories, model.meta.data["test_fraction"])[2]
     if not 0 <= options.motion < len(test):
         raise ValueError(f"motion is {options.motion}; there are 0 to {len(test) - 1}")
     whole = split_into_motions([test[options.motion]], len(test[options.motion]))

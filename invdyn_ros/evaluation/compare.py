@@ -19,8 +19,8 @@ from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models import MODELS, InverseDynamics
 from invdyn_ros.models.checkpoint import load, write_atomically
 from invdyn_ros.robots.robot import Robot, package_file
-from invdyn_ros.training.train import TrainConfig, accelerated, parse_config, train
-from invdyn_ros.training.training_state import STATE, Progress
+from invdyn_ros.training.train import TrainConfig, parse_config, train, with_acceleration
+from invdyn_ros.training.training_state import STATE_FILE, Progress
 
 RUN_FILE = "run.json"
 ProgressCallback = Callable[[TrainConfig, Progress], None]
@@ -86,7 +86,7 @@ def family_configs(families: Sequence[str], folder: Path | None = None) -> dict[
 
 def load_trajectories(data: Path) -> list[Trajectory]:
     """Return all of a dataset, ready to evaluate on; models have learned from a part of it."""
-    return accelerated(read_dataset(data).trajectories)
+    return with_acceleration(read_dataset(data).trajectories)
 
 
 def train_and_evaluate(
@@ -151,7 +151,7 @@ def train_or_load(
         _write(file, before)
     elif before["finished"]:
         return load(folder, config.device, job.robot), False
-    resume = (folder / STATE).is_file()
+    resume = (folder / STATE_FILE).is_file()
     train(
         config, job.data, folder, resume, job.robot, lambda progress: on_progress(config, progress)
     )

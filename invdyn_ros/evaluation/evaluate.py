@@ -21,7 +21,7 @@ from invdyn_ros.evaluation.metrics import (
 )
 from invdyn_ros.evaluation.uncertainty_calibration import uncertainty_calibration
 from invdyn_ros.models import InverseDynamics, build
-from invdyn_ros.training.train import accelerated, splits
+from invdyn_ros.training.train import split_train_val_test, with_acceleration
 
 MIN_VELOCITY = 0.05  # [rad/s] a slower joint may stick
 LATENCY_CALLS = 500
@@ -88,7 +88,7 @@ def predict_split(
     """Predict the actions of a split of a dataset; arguments and errors are those of `evaluate`."""
     started = time.perf_counter()
     check_data(model, trajectories)
-    split = _select_split(model, accelerated(trajectories), part)
+    split = _select_split(model, with_acceleration(trajectories), part)
     cases = [_case(model, t) for t in split.test if len(t) > model.warmup_frames]
     if not cases:
         raise ValueError("no test trajectory is long enough to predict an action in")
@@ -181,7 +181,9 @@ def _select_split(model: InverseDynamics, trajectories: Sequence[Trajectory], pa
     """
     data = model.meta.data
     if data.get("sha256") == fingerprint(trajectories):
-        outer, inner = splits(trajectories, data["split"]["fraction"], data["split"]["seed"])
+        outer, inner = split_train_val_test(
+            trajectories, data["split"]["fraction"], data["split"]["seed"]
+        )
         return outer if part == "test" else inner
     if part == "val":
         raise ValueError("only the dataset that a model was trained on has a validation split")

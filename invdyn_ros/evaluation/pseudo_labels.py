@@ -24,7 +24,7 @@ from invdyn_ros.models import InverseDynamics
 from invdyn_ros.models.checkpoint import METADATA_FILE, load, write_atomically
 from invdyn_ros.perception.camera import read_video_info
 from invdyn_ros.sources.video import read_video, video_files
-from invdyn_ros.training.train import accelerated
+from invdyn_ros.training.train import with_acceleration
 from invdyn_ros.workers import parallel_map
 
 JOB_FILE = "job.json"  # in OUT.part: what is being labelled
@@ -85,7 +85,7 @@ def label_items(data: Path, model: InverseDynamics) -> list[LabelItem]:
         ValueError: nothing is there, or the model reads motion and these are videos.
     """
     if (data / "meta").is_dir():
-        trajectories = accelerated(read_dataset(data).trajectories)
+        trajectories = with_acceleration(read_dataset(data).trajectories)
         for trajectory in trajectories:
             _check(model, trajectory)
         return [LabelItem(k, trajectory) for k, trajectory in enumerate(trajectories)]

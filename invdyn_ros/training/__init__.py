@@ -1,1 +1,1 @@
-"""Training of models on datasets: one trainer, one entry point per kind of model."""
+"""Training of models on datasets: one trainer and one entry point per kind of model."""

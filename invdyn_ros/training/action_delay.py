@@ -1,4 +1,4 @@
-"""How late actions act, and what a servo makes of a torque, as a rigid body sees the data."""
+"""Identification of the action delay and of the servo compliance with a rigid-body model."""
 
 from __future__ import annotations
 
@@ -14,60 +14,56 @@ from invdyn_ros.models import ModelMetadata, build
 from invdyn_ros.models.least_squares_identification import identify, mean_squared_error
 from invdyn_ros.models.rigid_body import RigidBody
 
-LEAD_STEPS = 9  # half ticks 0..4 ticks
-LEAD_ROWS = 4000  # enough to tell half ticks apart
-LEAD_MOVING = (
-    0.1  # [rad/s] a joint slower than this may stick, and tells nothing of an action delay
-)
+NUM_DELAYS = 9  # candidates: 0 to 4 sample intervals in steps of half an interval
+MAX_ROWS = 4000  # enough to distinguish half intervals
+MIN_VELOCITY = 0.1  # [rad/s] a slower joint may stick, and is not informative about the delay
 
 
 def estimate_action_delay(meta: ModelMetadata, data: Split) -> float:
-    """Find how late actions act [s]: transport delay, and half the interval each is held for.
+    """Estimate the action delay [s]: transport delay plus half the hold time of an action.
 
-    Tries half ticks from 0 to 4 ticks; the right one lets a rigid body explain the actions best.
-    Sticking joints count little here too: their torque rises before they move, as with an action delay.
+    Of 0 to 4 sample intervals, in steps of half an interval, this is the delay at which an
+    identified rigid body explains the actions best. Joints that may stick have little weight:
+    their torque rises before they move, which looks like a delay.
 
     Raises:
         ValueError: the URDF is unknown.
     """
     if not meta.urdf:
         raise ValueError(
-            f"an action delay is estimated with the rigid bodies of '{meta.robot}', whose URDF is unknown; "
-            "give --urdf FILE, or --action-delay SECONDS (0 where a row's action makes its acceleration)"
+            f"estimating the action delay takes the rigid-body model of '{meta.robot}', whose "
+            "URDF is unknown; give --urdf FILE, or --action-delay SECONDS (0 where the action of "
+            "a row produces its acceleration)"
         )
-    model = RigidBody(replace(meta, family="rigid_body", config={"min_velocity": LEAD_MOVING}))
-    leads = np.arange(LEAD_STEPS) * 0.5 / meta.rate
-    return float(
-        min(leads, key=lambda action_delay: _rigid_error(model, data, float(action_delay)))
-    )
+    model = RigidBody(replace(meta, family="rigid_body", config={"min_velocity": MIN_VELOCITY}))
+    delays = np.arange(NUM_DELAYS) * 0.5 / meta.rate
+    return float(min(delays, key=lambda delay: _unexplained_fraction(model, data, float(delay))))
 
 
 def urdf_compliance(meta: ModelMetadata, data: Split) -> list[float]:
-    """Return the target per torque of the URDF's dynamics (n,), 1 where the action is a torque.
+    """Return the target per unit of URDF torque (n,), 1 where the action is a torque.
 
-    None of them where the URDF is unknown.
+    The list is empty if the URDF is unknown.
     """
     if not meta.urdf:
         return []
     model = build(replace(meta, family="rigid_body", config={"identify": False}))
-    model.fit(*(_sample(part, meta.action_delay) for part in (data.train, data.test)))
+    model.fit(*(_subsample(part, meta.action_delay) for part in (data.train, data.test)))
     return [float(c) for c in model.get_buffer("compliance")]
 
 
-def _sample(trajectories: Sequence[Trajectory], action_delay: float) -> Windows:
-    """Return at most LEAD_ROWS rows, evenly spread."""
+def _subsample(trajectories: Sequence[Trajectory], action_delay: float) -> Windows:
+    """Return at most MAX_ROWS evenly spaced rows."""
     data = windows(trajectories, action_delay=action_delay)
-    return data.rows(torch.linspace(0, data.size - 1, min(LEAD_ROWS, data.size)).long())
+    return data.rows(torch.linspace(0, data.size - 1, min(MAX_ROWS, data.size)).long())
 
 
-def _rigid_error(model: RigidBody, data: Split, action_delay: float) -> float:
-    """Return the share of the actions' power that an identified rigid body leaves over."""
-    learn, judge = (
-        model.normal_equations(_sample(part, action_delay)) for part in (data.train, data.test)
+def _unexplained_fraction(model: RigidBody, data: Split, action_delay: float) -> float:
+    """Return the fraction of the target's power that an identified rigid body leaves."""
+    train, val = (
+        model.normal_equations(_subsample(part, action_delay)) for part in (data.train, data.test)
     )
     prior = model.tree.inertial.flatten()
-    found = identify(learn, judge, prior, model.meta.action_unit == "N m")
-    share = mean_squared_error(judge, found) / (judge.target_power / judge.num_rows).clamp_min(
-        1e-30
-    )
-    return float(share.mean())
+    parameters = identify(train, val, prior, model.meta.action_unit == "N m")
+    power = (val.target_power / val.num_rows).clamp_min(1e-30)
+    return float((mean_squared_error(val, parameters) / power).mean())

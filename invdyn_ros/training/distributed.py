@@ -1,4 +1,4 @@
-"""Several processes that train one model: a batch enters, each process's share of it leaves."""
+"""Data-parallel training of one model by several processes."""
 
 from __future__ import annotations
 
@@ -16,44 +16,45 @@ BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """This process among those that train together; by itself unless told otherwise."""
+    """This process's place among those that train together; by default it is the only one."""
 
     rank: int = 0
-    """Number of this process, from 0."""
-    size: int = 1
-    """How many there are."""
+    """Index of this process, from 0."""
+    world_size: int = 1
+    """Number of processes."""
 
     @property
-    def first(self) -> bool:
-        """Whether this is the process that writes and reports."""
+    def is_main_process(self) -> bool:
+        """Whether this process writes files and reports progress."""
         return self.rank == 0
 
-    def share(self, index: Tensor) -> Tensor:
-        """Return this process's part of a batch (N,), about N / size rows, none for some."""
-        return index.tensor_split(self.size)[self.rank]
+    def shard(self, index: Tensor) -> Tensor:
+        """Return this process's part of a batch (N,), about N / world_size rows, perhaps none."""
+        return index.tensor_split(self.world_size)[self.rank]
 
-    def add(self, values: Tensor) -> Tensor:
+    def all_reduce(self, values: Tensor) -> Tensor:
         """Sum over the processes, in place."""
-        if self.size > 1:
+        if self.world_size > 1:
             dist.all_reduce(values)
         return values
 
-    def add_gradients(self, parameters: Sequence[Tensor]) -> None:
-        """Sum the gradients over the processes, in one message per floating type."""
-        if self.size == 1:
+    def all_reduce_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """Sum the gradients over the processes, in one message per floating-point type."""
+        if self.world_size == 1:
             return
         for dtype in sorted({p.dtype for p in parameters}, key=str):
-            alike = [p for p in parameters if p.dtype == dtype]
-            grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in alike]
-            flat = self.add(torch.cat([grad.flatten() for grad in grads]))
-            for p, part in zip(alike, flat.split([p.numel() for p in alike]), strict=True):
+            same_dtype = [p for p in parameters if p.dtype == dtype]
+            grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in same_dtype]
+            flat = self.all_reduce(torch.cat([grad.flatten() for grad in grads]))
+            parts = flat.split([p.numel() for p in same_dtype])
+            for p, part in zip(same_dtype, parts, strict=True):
                 p.grad = part.view_as(p)
 
     def broadcast(self, content: bytes | None, device: torch.device) -> bytes:
-        """Return on every process what the first one holds."""
-        if self.size == 1:
+        """Return the main process's `content` on every process."""
+        if self.world_size == 1:
             return content or b""
-        size = self.add(torch.tensor([len(content or b"")], device=device))
+        size = self.all_reduce(torch.tensor([len(content or b"")], device=device))
         if content is None:
             buffer = torch.empty(int(size), dtype=torch.uint8, device=device)
         else:
@@ -62,24 +63,24 @@ class ProcessGroup:
         return buffer.cpu().numpy().tobytes()
 
 
-def launched() -> ProcessGroup:
-    """Return which process of a `torchrun` this is; without one, the only one."""
+def torchrun_process_group() -> ProcessGroup:
+    """Return the process group of `torchrun`; without it, a group of one."""
     if not dist.is_torchelastic_launched():
         return ProcessGroup()
     return ProcessGroup(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[ProcessGroup]:
-    """Meet the other processes of a `torchrun`, each with a GPU of its own where there are any."""
-    ranks = launched()
-    if ranks.size == 1:
-        yield ranks
+def init_process_group(device: torch.device) -> Iterator[ProcessGroup]:
+    """Connect the processes of `torchrun`; on CUDA, each process takes a GPU of its own."""
+    group = torchrun_process_group()
+    if group.world_size == 1:
+        yield group
         return
     if device.type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group(BACKENDS[device.type])
     try:
-        yield ranks
+        yield group
     finally:
         dist.destroy_process_group()

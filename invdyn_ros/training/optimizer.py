@@ -1,185 +1,191 @@
-"""One step of gradient descent: a batch of windows enters, moved weights leave."""
+"""AdamW with gradient clipping, weight averaging and mixed precision: the optimizer of all networks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim.lr_scheduler import LRScheduler
 
 from invdyn_ros.config import FractionBelowOne, Validated
 from invdyn_ros.training.distributed import ProcessGroup
-from invdyn_ros.training.training_state import prefixed, under
+from invdyn_ros.training.training_state import add_prefix, strip_prefix
 
-WARM_UP = 10  # steps until an average reaches far enough back to smooth
-
-SCALER = ("scale", "_growth_tracker")  # what a GradScaler changes
-
+EMA_WARMUP_STEPS = 10  # the decay of the average rises over about this many steps
+SCALER_STATE = ("scale", "_growth_tracker")  # the entries of a GradScaler's state that change
 AMP_TYPES = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
 class OptimizerConfig(Validated):
-    """How a family without a closed form is fitted."""
+    """Optimizer and schedule of a family that is trained by gradient descent."""
 
     epochs: PositiveInt = 300
-    """Passes over the training data, at most."""
+    """Maximum number of passes over the training data."""
     batch_size: PositiveInt = 512
     """Windows per step, over all processes."""
     learning_rate: PositiveFloat = 2e-3
-    """Adam's step size at the start; it falls to zero along a cosine."""
-    patience: PositiveInt = 60
-    """Epochs without a better validation loss before stopping."""
+    """Initial learning rate; a cosine schedule lowers it to zero."""
+    early_stopping_patience: PositiveInt = 60
+    """Training stops after this many epochs without a lower validation loss."""
     weight_decay: NonNegativeFloat = 0.0
-    """Share of the weights taken off per step, times the learning rate (AdamW); 0: none."""
+    """Decoupled weight decay of AdamW; 0: none."""
     max_grad_norm: NonNegativeFloat = 1.0
-    """Longest gradient that is followed as it is; longer ones are shortened to it; 0: none are."""
-    ema: FractionBelowOne = 0.0
-    """Decay per step of the averaged weights, which are the ones validated and kept; 0: none."""
+    """Gradients are clipped to this norm; 0: no clipping."""
+    ema_decay: FractionBelowOne = 0.0
+    """Decay per step of the exponential moving average of the weights, which is then the model
+    that is validated and saved; 0: no average."""
     amp: Literal["none", "bf16", "fp16"] = "none"
-    """Matrix products in 16 bits, less exact: faster for wide networks on a GPU, with bf16 also on
-    a CPU that has such numbers; fp16 changes nothing on a CPU."""
-
-
-class Rows(Protocol):
-    """Columns of what is learned from, row by row: windows of motion, or moments of a plan."""
-
-    @property
-    def size(self) -> int:
-        """Number of rows."""
-
-    def rows(self, index: Any) -> Rows:
-        """Return some of them."""
-
-    def __iter__(self) -> Iterator[Tensor]:
-        """Return the columns."""
-
-
-class Learner(Protocol):
-    """A network that is fitted: its `loss` takes the columns of its data."""
-
-    @property
-    def loss(self) -> Callable[..., Tensor]:
-        """Return what training makes small, a scalar."""
-
-    @property
-    def state_dict(self) -> Callable[[], dict[str, Tensor]]:
-        """Return all tensors of the network."""
-
-    @property
-    def load_state_dict(self) -> Callable[[Mapping[str, Tensor]], object]:
-        """Take all tensors of the network."""
-
-    def parameters(self) -> Iterator[nn.Parameter]:
-        """Return what is fitted."""
-
-    def train(self) -> object:
-        """Compute as in training."""
-
-    def eval(self) -> object:
-        """Compute as after it."""
+    """Automatic mixed precision: less exact, faster for wide networks on a GPU, with bf16 also on
+    a CPU that supports it; fp16 has no effect on a CPU."""
 
 
 class Optimizer:
-    """AdamW with clipping, averaged weights and 16-bit products, over one process or several."""
+    """AdamW with clipping, averaged weights and mixed precision, in one process or several."""
 
-    def __init__(self, model: Learner, config: OptimizerConfig, ranks: ProcessGroup) -> None:
-        """Start from the model's weights."""
-        self.model, self.config, self.ranks = model, config, ranks
-        self.parameters = [p for p in model.parameters() if p.requires_grad]
-        self.average = [p.detach().clone() for p in self.parameters]
-        self.adam = torch.optim.AdamW(
-            self.parameters, config.learning_rate, weight_decay=config.weight_decay, fused=True
-        )
-        self.device = self.parameters[0].device
-        able = ("cuda",) if config.amp == "fp16" else ("cuda", "cpu")
-        self.half = config.amp != "none" and self.device.type in able
-        # bf16 has the range of float32; only fp16 needs its gradients scaled
-        self.scaler = torch.amp.GradScaler(
-            self.device.type, enabled=self.half and config.amp == "fp16"
-        )
-
-    def step(self, batch: Rows, share: float, number: int) -> tuple[Tensor, Tensor]:
-        """Follow the gradient once.
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        config: OptimizerConfig,
+        process_group: ProcessGroup | None = None,
+        fused: bool = True,
+    ) -> None:
+        """Create the optimizer of some parameters.
 
         Args:
-            batch: this process's part of the batch, perhaps empty.
-            share: size of that part over that of the batch.
-            number: steps taken before this one.
+            parameters: those of the model; the ones that need no gradient are skipped.
+            config: learning rate, weight decay, clipping, averaging and precision.
+            process_group: the processes that train together; None: only this one.
+            fused: use torch's fused implementation, which rounds differently from the default.
+        """
+        self.config, self.process_group = config, process_group or ProcessGroup()
+        self.parameters = [p for p in parameters if p.requires_grad]
+        self.ema_parameters = (
+            [p.detach().clone() for p in self.parameters] if config.ema_decay else []
+        )
+        self.adamw = torch.optim.AdamW(
+            self.parameters,
+            config.learning_rate,
+            weight_decay=config.weight_decay,
+            fused=True if fused else None,
+        )
+        self.device = self.parameters[0].device
+        autocast_devices = ("cuda",) if config.amp == "fp16" else ("cuda", "cpu")
+        self.autocast = config.amp != "none" and self.device.type in autocast_devices
+        # bf16 has the range of float32; only fp16 gradients need scaling
+        self.scaler = torch.amp.GradScaler(
+            self.device.type, enabled=self.autocast and config.amp == "fp16"
+        )
+
+    def step(
+        self, loss: Callable[[], Tensor] | None, weight: float = 1.0, global_step: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Take one step down the gradient of a loss.
+
+        Args:
+            loss: computes the mean loss of this process's part of the batch; None if that part
+                is empty.
+            weight: size of that part divided by the size of the batch.
+            global_step: number of steps before this one, for the average of the weights.
 
         Returns:
-            This process's part of the batch's mean loss, and the length of the batch's gradient.
+            This process's contribution to the mean loss, and the gradient's norm before clipping.
         """
-        self.adam.zero_grad(set_to_none=True)
-        loss = torch.zeros((), device=self.device)
-        if batch.size:
-            with torch.autocast(self.device.type, AMP_TYPES[self.config.amp], self.half):
-                loss = self.model.loss(*batch)
-            loss = loss if share == 1 else loss * share
-        scaled = self.scaler.scale(loss)
-        if batch.size:
+        self.adamw.zero_grad(set_to_none=True)
+        value = torch.zeros((), device=self.device)
+        if loss is not None:
+            with torch.autocast(self.device.type, AMP_TYPES[self.config.amp], self.autocast):
+                value = loss()
+            value = value if weight == 1 else value * weight
+        scaled = self.scaler.scale(value)
+        if loss is not None:
             scaled.backward()
-        self.ranks.add_gradients(self.parameters)
-        self.scaler.unscale_(self.adam)
+        self.process_group.all_reduce_gradients(self.parameters)
+        self.scaler.unscale_(self.adamw)
         norm = get_total_norm([p.grad for p in self.parameters if p.grad is not None])
         if self.config.max_grad_norm:
             clip_grads_with_norm_(self.parameters, self.config.max_grad_norm, norm)
-        self.scaler.step(self.adam)
+        self.scaler.step(self.adamw)
         self.scaler.update()
-        if self.config.ema:
-            decay = min(self.config.ema, (1 + number) / (WARM_UP + number))
-            _blend(self.average, self.parameters, 1 - decay)
-        return loss.detach(), norm
+        if self.config.ema_decay:
+            decay = min(
+                self.config.ema_decay, (1 + global_step) / (EMA_WARMUP_STEPS + global_step)
+            )
+            _lerp(self.ema_parameters, self.parameters, 1 - decay)
+        return value.detach(), norm
 
-    def set_rate(self, rate: float) -> None:
+    def minimize(
+        self,
+        loss: Callable[..., Tensor],
+        batches: Iterable[Sequence[Any]],
+        scheduler: LRScheduler | None = None,
+        on_step: Callable[[float], None] = lambda loss: None,
+    ) -> None:
+        """Take one step per batch.
+
+        Args:
+            loss: returns the mean loss of a batch, given its columns.
+            batches: the batches, each a sequence of columns.
+            scheduler: advanced after each step.
+            on_step: called with the loss after each step.
+        """
+        for batch in batches:
+            value, _ = self.step(lambda batch=batch: loss(*batch))  # type: ignore[misc]
+            if scheduler is not None:
+                scheduler.step()
+            on_step(float(value))
+
+    def set_learning_rate(self, learning_rate: float) -> None:
         """Set the learning rate."""
-        for group in self.adam.param_groups:
-            group["lr"] = rate
+        for group in self.adamw.param_groups:
+            group["lr"] = learning_rate
 
     @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Lend the model the averaged weights."""
-        if not self.config.ema:
+    def ema_weights(self) -> Iterator[None]:
+        """Give the model the averaged weights, if there are any, until the end of the block."""
+        if not self.config.ema_decay:
             yield
             return
-        own = [p.detach().clone() for p in self.parameters]
-        _blend(self.parameters, self.average, 1.0)
+        trained = [p.detach().clone() for p in self.parameters]
+        _lerp(self.parameters, self.ema_parameters, 1.0)
         try:
             yield
         finally:
-            _blend(self.parameters, own, 1.0)
+            _lerp(self.parameters, trained, 1.0)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return all that steps change beside the model."""
-        values = {f"average.{i}": value for i, value in enumerate(self.average)}
-        for i, moments in self.adam.state_dict()["state"].items():
-            values |= prefixed(f"adam.{i}", moments)
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return all tensors that a step changes, except the parameters themselves."""
+        values = {f"ema.{i}": value for i, value in enumerate(self.ema_parameters)}
+        for i, moments in self.adamw.state_dict()["state"].items():
+            values |= add_prefix(f"adamw.{i}", moments)
         scaler = self.scaler.state_dict()
-        numbers = {name: torch.tensor(scaler[name]) for name in SCALER if scaler}
-        return values | prefixed("scaler", numbers)
+        numbers = {name: torch.tensor(scaler[name]) for name in SCALER_STATE if scaler}
+        return values | add_prefix("scaler", numbers)
 
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go back to what `tensors` returned."""
-        _blend(self.average, [tensors[f"average.{i}"] for i in range(len(self.average))], 1.0)
-        moments = [under(f"adam.{i}", tensors) for i in range(len(self.parameters))]
-        groups = self.adam.state_dict()["param_groups"]
+    def load_state_dict(self, tensors: Mapping[str, Tensor]) -> None:
+        """Restore what `state_dict` returned."""
+        ema_parameters = [tensors[f"ema.{i}"] for i in range(len(self.ema_parameters))]
+        _lerp(self.ema_parameters, ema_parameters, 1.0)
+        moments = [strip_prefix(f"adamw.{i}", tensors) for i in range(len(self.parameters))]
+        groups = self.adamw.state_dict()["param_groups"]
         state = {i: values for i, values in enumerate(moments) if values}
-        self.adam.load_state_dict({"state": state, "param_groups": groups})
-        scaler = {name: value.item() for name, value in under("scaler", tensors).items()}
+        self.adamw.load_state_dict({"state": state, "param_groups": groups})
+        scaler = {name: value.item() for name, value in strip_prefix("scaler", tensors).items()}
         if scaler:
             self.scaler.load_state_dict(self.scaler.state_dict() | scaler)
 
 
 @torch.no_grad()
-def _blend(values: Sequence[Tensor], others: Sequence[Tensor], weight: float) -> None:
-    """Move values towards others in place; a weight of 1 copies them to the bit."""
-    for value, other in zip(values, others, strict=True):
+def _lerp(values: Sequence[Tensor], targets: Sequence[Tensor], weight: float) -> None:
+    """Interpolate values towards targets in place; a weight of 1 copies them bit for bit."""
+    for value, target in zip(values, targets, strict=True):
         if weight == 1.0:
-            value.copy_(other)
+            value.copy_(target)
         else:
-            value.lerp_(other, weight)
+            value.lerp_(target, weight)

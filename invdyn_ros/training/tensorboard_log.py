@@ -1,4 +1,4 @@
-"""Training in numbers: the progress of a run enters, a TensorBoard event file leaves."""
+"""TensorBoard event files of a training run."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 
 from invdyn_ros.training.training_state import Progress
 
-FORMAT = "brain.Event:2"  # what TensorBoard expects first in a file
+FORMAT = "brain.Event:2"  # file version that TensorBoard expects in the first event
 
 
-class TrainingLog:
-    """Scalars per epoch for `tensorboard --logdir`; a full disk raises here, not in a thread."""
+class TensorBoardLog:
+    """Scalars per epoch for `tensorboard --logdir`.
+
+    Unlike torch's SummaryWriter it writes without a thread: a full disk raises in the caller.
+    """
 
     def __init__(self, directory: Path) -> None:
-        """Open nothing yet: a closed form has no epochs."""
+        """Log to `directory`; the file is created by the first epoch, if there is one."""
         self.directory = directory
         self._file: RecordWriter | None = None
 
-    def __enter__(self) -> TrainingLog:
-        """Log until the end of a `with` block."""
+    def __enter__(self) -> TensorBoardLog:
+        """Return the log, for a `with` block."""
         return self
 
     def __exit__(
@@ -39,23 +42,24 @@ class TrainingLog:
             self._file.close()
 
     def write(self, progress: Progress) -> None:
-        """Add the last epoch."""
+        """Write the scalars of the last epoch."""
         if self._file is None:
-            self._file = self._start(progress.epoch)
-        train, valid = progress.losses[-1]
-        scalars = {"loss/train": train, "loss/valid": valid} | progress.scalars
+            self._file = self._open(progress.epoch)
+        train, val = progress.losses[-1]
+        scalars = {"loss/train": train, "loss/val": val} | progress.scalars
         values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
-        self._put(self._file, Event(step=progress.epoch, summary=Summary(value=values)))
+        self._write_event(self._file, Event(step=progress.epoch, summary=Summary(value=values)))
 
-    def _start(self, epoch: int) -> RecordWriter:
-        """Open a new file; TensorBoard then drops what an older one says from `epoch` on."""
+    def _open(self, epoch: int) -> RecordWriter:
+        """Open a new file; TensorBoard then drops older events from `epoch` on."""
         self.directory.mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time_ns():020d}.{os.getpid()}"
         file = RecordWriter((self.directory / name).open("wb", buffering=0))
-        self._put(file, Event(file_version=FORMAT))
-        self._put(file, Event(step=epoch, session_log=SessionLog(status=SessionLog.START)))
+        self._write_event(file, Event(file_version=FORMAT))
+        start = SessionLog(status=SessionLog.START)
+        self._write_event(file, Event(step=epoch, session_log=start))
         return file
 
-    def _put(self, file: RecordWriter, event: Event) -> None:
+    def _write_event(self, file: RecordWriter, event: Event) -> None:
         event.wall_time = time.time()
         file.write(event.SerializeToString())

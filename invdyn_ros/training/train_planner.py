@@ -1,4 +1,4 @@
-"""A dataset enters; a planner that continues its motions, to wherever they led, leaves."""
+"""Training of planners: a dataset of motions to a planner of how to reach a state."""
 
 from __future__ import annotations
 
@@ -17,59 +17,61 @@ from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig, SequenceFlowMatching
 from invdyn_ros.models.planner.planner import PLANNER, FlowPlanner, PlannerMetadata, save_planner
 from invdyn_ros.models.planner.segments import PlanSegments, state_segments
-from invdyn_ros.training.optimizer import Learner, OptimizerConfig
-from invdyn_ros.training.train import splits
-from invdyn_ros.training.trainer import Trainer
+from invdyn_ros.training.optimizer import OptimizerConfig
+from invdyn_ros.training.train import split_train_val_test
+from invdyn_ros.training.trainer import TrainableModel, Trainer
 from invdyn_ros.training.training_state import Progress, RunState
 
-Ahead = Callable[[Sequence[Trajectory], int], PlanSegments]
+MakeSegments = Callable[[Sequence[Trajectory], int], PlanSegments]
 
 
 @dataclass(frozen=True)
-class PlannerConfig(Validated):
-    """How a planner is trained."""
+class PlannerTrainConfig(Validated):
+    """Settings of a planner and its training."""
 
     seed: int = 0
-    """Of the split, the first weights, the noise and the batch order."""
+    """Of the split, the initial weights, the noise and the batch order."""
     test_fraction: float = 0.2
-    """Share set aside for tests; the same share of the rest decides which weights to keep."""
+    """Fraction of the trajectories for testing; the same fraction of the rest is for validation."""
     threads: PositiveInt = 1
     """CPU threads of torch."""
     network: FlowMatchingConfig = field(default_factory=FlowMatchingConfig)
-    """Its shape."""
+    """Size of the network."""
     optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(epochs=60, batch_size=256, patience=60)
+        default_factory=lambda: OptimizerConfig(
+            epochs=60, batch_size=256, early_stopping_patience=60
+        )
     )
-    """Gradient trainer."""
+    """Epochs, batch size and optimizer."""
 
 
 class PlannerData(NamedTuple):
-    """What a planner learns: moments to learn from and to judge by, and what they are of."""
+    """Training and validation segments, and the metadata of a planner of them."""
 
-    learn: PlanSegments
-    judge: PlanSegments
+    train: PlanSegments
+    val: PlanSegments
     meta: PlannerMetadata
 
 
-def motions(config: PlannerConfig, data: str | Path) -> PlannerData:
-    """Return the motions of a dataset as what a planner learns.
+def planner_data(config: PlannerTrainConfig, data: str | Path) -> PlannerData:
+    """Return the state segments of a dataset.
 
     Raises:
         ValueError: bad dataset, or trajectories that are too short.
     """
     parts, info = read_dataset(data)
-    learn, judge = parted(config, parts, state_segments)
-    content = {"name": Path(data).name, "sha256": fingerprint(parts), "samples": learn.size}
-    size = learn.condition.shape[1]
+    train, val = split_segments(config, parts, state_segments)
+    content = {"name": Path(data).name, "sha256": fingerprint(parts), "samples": train.size}
+    size = train.condition.shape[1]
     meta = PlannerMetadata(
         info.robot, info.joint_names, size, info.rate, config.network, {}, content
     )
-    return PlannerData(learn, judge, meta)
+    return PlannerData(train, val, meta)
 
 
 def train_planner(
-    config: PlannerConfig,
-    lore: PlannerData,
+    config: PlannerTrainConfig,
+    data: PlannerData,
     out: str | Path,
     resume: bool = False,
     on_epoch: Callable[[Progress], None] = lambda progress: None,
@@ -78,52 +80,68 @@ def train_planner(
 
     Args:
         config: the run.
-        lore: what is learned.
+        data: training and validation segments.
         out: folder of the planner.
-        resume: go on from the state that an interrupted run left in `out`.
+        resume: continue from the state that an interrupted run left in `out`.
         on_epoch: called after each epoch.
 
     Raises:
         ValueError: nothing to resume.
     """
     torch.set_num_threads(config.threads)
-    meta = lore.meta
+    meta = data.meta
     torch.manual_seed(config.seed)
     planner = FlowPlanner(meta)
     settings = {k: v for k, v in to_mapping(config).items() if k != "threads"}
     state = RunState(Path(out), settings | {"data": meta.data["sha256"]}, meta, PLANNER)
-    progress = fit(planner, lore.learn, lore.judge, config, state, resume, on_epoch)
+    progress = fit_sequence_flow(planner, data.train, data.val, config, state, resume, on_epoch)
     planner.meta = replace(meta, data=meta.data | {"epochs": progress.epoch})
     save_planner(planner, out)
     return planner
 
 
-def parted(
-    config: PlannerConfig, trajectories: Sequence[Trajectory], ahead: Ahead
+def split_segments(
+    config: PlannerTrainConfig, trajectories: Sequence[Trajectory], make_segments: MakeSegments
 ) -> tuple[PlanSegments, PlanSegments]:
-    """Return moments to learn from and to judge by, from different trajectories.
+    """Return training and validation segments, of different trajectories.
+
+    Args:
+        config: the split and the horizon.
+        trajectories: to cut into segments.
+        make_segments: returns the segments of some trajectories, given the horizon.
 
     Raises:
         ValueError: trajectories that are too short.
     """
-    _, inner = splits(trajectories, config.test_fraction, config.seed)
-    return ahead(inner.train, config.network.horizon), ahead(inner.test, config.network.horizon)
+    _, inner = split_train_val_test(trajectories, config.test_fraction, config.seed)
+    horizon = config.network.horizon
+    return make_segments(inner.train, horizon), make_segments(inner.test, horizon)
 
 
-def fit(
+def fit_sequence_flow(
     flow: SequenceFlowMatching,
-    learn: PlanSegments,
-    judge: PlanSegments,
-    config: PlannerConfig,
+    train: PlanSegments,
+    val: PlanSegments,
+    config: PlannerTrainConfig,
     state: RunState,
     resume: bool = False,
     on_epoch: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
-    """Fit a flow over sequences, of states or of actions, and leave it at its best."""
-    flow.standardise(learn)
+    """Train a flow over sequences of states or actions; it ends with its best weights.
+
+    Args:
+        flow: to be trained.
+        train: training segments.
+        val: validation segments.
+        config: of the run.
+        state: files of the run.
+        resume: continue from the state on disk.
+        on_epoch: called after each epoch.
+    """
+    flow.standardise(train)
     state.directory.mkdir(parents=True, exist_ok=True)
-    learner: Learner = flow
-    trainer = Trainer(learner, learn, judge, config.optimizer, config.seed, state)
+    model: TrainableModel = flow
+    trainer = Trainer(model, train, val, config.optimizer, config.seed, state)
     if resume:
         trainer.resume()
     progress = trainer.run(on_epoch)

@@ -1,4 +1,4 @@
-"""A dataset of motions enters; a path model that knows how they go on leaves."""
+"""Training of time-series models: a config and a dataset to a model folder."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ from invdyn_ros.training.training_state import Progress, RunState
 
 @dataclass(frozen=True)
 class TimeSeriesTrainConfig(Validated):
-    """One training run; a config file also holds the fields of its family, beside these."""
+    """One training run; in a config file the fields of the optimizer and the family are beside these."""
 
     family: str
-    """Path model, a key of PATHS."""
+    """Model family, a key of TIME_SERIES_MODELS."""
     seed: int = 0
-    """Of the first weights, of what is drawn and of the batch order."""
+    """Of the initial weights, the noise and the batch order."""
     test_fraction: Fraction = 0.2
-    """The last trajectories are for tests; as large a share of the rest decides what is kept."""
+    """The last trajectories are for testing; the same fraction of the rest is for validation."""
     length: PositiveInt = 200
-    """Samples of the pieces that trajectories are cut into."""
+    """Samples of the motions that trajectories are cut into."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
-    """Where to compute."""
+    """Device of the training."""
     threads: PositiveInt = 1
     """CPU threads of torch."""
-    start: str | None = None
-    """Folder of a model of the same family and shape, whose weights are the first; none: fresh."""
+    init_from: str | None = None
+    """Folder of a model of the same family and shape with the initial weights; none: random."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    """Gradient trainer."""
+    """For families that are trained by gradient descent."""
     model: dict[str, Any] = field(default_factory=dict)
-    """The family's own fields."""
+    """Config of the family."""
 
 
 def parse_time_series_config(values: Mapping[str, Any], where: str) -> TimeSeriesTrainConfig:
-    """Sort the flat fields of a config file into run, optimizer and family.
+    """Build the config of a run from the flat fields of a config file.
 
     Raises:
         ValueError: unknown family, unknown field (naming the known ones) or a wrong value.
@@ -63,17 +63,21 @@ def parse_time_series_config(values: Mapping[str, Any], where: str) -> TimeSerie
     return parse_run(TimeSeriesTrainConfig, TIME_SERIES_MODELS, values, where)
 
 
-def parted(
+def split_trajectories(
     trajectories: Sequence[Trajectory], fraction: float
 ) -> tuple[list[Trajectory], list[Trajectory], list[Trajectory]]:
-    """Return what is to learn from, to judge by and to test on, in order.
+    """Return training, validation and test trajectories, cut in this order.
 
     Raises:
         ValueError: too few trajectories for that.
     """
-    cut = int(len(trajectories) * (1 - fraction))  # as Rubanova et al. cut their hopper
-    half = int(cut * (1 - fraction))
-    parts = list(trajectories[:half]), list(trajectories[half:cut]), list(trajectories[cut:])
+    cut = int(len(trajectories) * (1 - fraction))  # as Rubanova et al. split the hopper data
+    train_end = int(cut * (1 - fraction))
+    parts = (
+        list(trajectories[:train_end]),
+        list(trajectories[train_end:cut]),
+        list(trajectories[cut:]),
+    )
     if not all(parts):
         raise ValueError(
             f"{len(trajectories)} trajectories are too few for a test fraction of {fraction}; "
@@ -89,15 +93,22 @@ def train_time_series(
     resume: bool = False,
     on_epoch: Callable[[Progress], None] = lambda progress: None,
 ) -> TimeSeriesModel:
-    """Train a path model and write its folder; the same seed gives the same weights.
+    """Train a time-series model and write its folder; the same seed gives the same weights.
+
+    Args:
+        config: the run.
+        data: dataset folder.
+        out: folder of the model.
+        resume: continue from the state that an interrupted run left in `out`.
+        on_epoch: called after each epoch.
 
     Raises:
         ValueError: bad dataset, or nothing to resume.
     """
     torch.set_num_threads(config.threads)
     dataset = read_dataset(data)
-    first, second, _ = parted(dataset.trajectories, config.test_fraction)
-    learn, judge = (
+    first, second, _ = split_trajectories(dataset.trajectories, config.test_fraction)
+    train, val = (
         split_into_motions(first, config.length),
         split_into_motions(second, config.length),
     )
@@ -114,17 +125,17 @@ def train_time_series(
     model = build_time_series_model(meta)
     meta = replace(meta, config=to_mapping(model.config))
     model.meta = meta
-    model.standardise(learn)
-    if config.start is not None:
-        _started(config.start, model)
+    model.standardise(train)
+    if config.init_from is not None:
+        _load_initial_weights(config.init_from, model)
     model.to(device)
-    learn, judge = (type(part)(*(x.to(device) for x in part)) for part in (learn, judge))
+    train, val = (type(part)(*(x.to(device) for x in part)) for part in (train, val))
     progress = Progress()
-    if not model.fit(learn, judge):
+    if not model.fit(train, val):
         settings = {k: v for k, v in to_mapping(config).items() if k not in ("threads", "device")}
         state = RunState(Path(out), settings | {"data": content["sha256"]}, meta, TIME_SERIES)
         state.directory.mkdir(parents=True, exist_ok=True)
-        trainer = Trainer(model, learn, judge, config.optimizer, config.seed, state)
+        trainer = Trainer(model, train, val, config.optimizer, config.seed, state)
         if resume:
             trainer.resume()
         progress = trainer.run(on_epoch)
@@ -133,17 +144,17 @@ def train_time_series(
     return model
 
 
-def _started(folder: str, model: TimeSeriesModel) -> None:
-    """Take the weights of another model.
+def _load_initial_weights(folder: str, model: TimeSeriesModel) -> None:
+    """Copy the weights of another model.
 
     Raises:
-        ValueError: none there, or of another family or shape.
+        ValueError: there is none, or it has another family or shape.
     """
     other = load_time_series_model(folder)
-    wanted, found = (m.state_dict() for m in (model, other))
-    if {k: v.shape for k, v in wanted.items()} != {k: v.shape for k, v in found.items()}:
+    expected, loaded = (m.state_dict() for m in (model, other))
+    if {k: v.shape for k, v in expected.items()} != {k: v.shape for k, v in loaded.items()}:
         raise ValueError(
-            f"start: {folder} is a {other.meta.family} of {other.n} joints and other shape "
-            f"than the {model.meta.family} of {model.n} joints that is to be trained"
+            f"init_from: {folder} is a {other.meta.family} of {other.n} joints; its tensors "
+            f"do not fit the {model.meta.family} of {model.n} joints to be trained"
         )
-    model.load_state_dict(found)
+    model.load_state_dict(loaded)

@@ -1,163 +1,213 @@
-"""Gradient descent on a loss: a fresh model enters, the best one leaves; may stop and go on."""
+"""Training loop with validation, early stopping and exact resumption."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from invdyn_ros.training.distributed import ProcessGroup
-from invdyn_ros.training.optimizer import Learner, Optimizer, OptimizerConfig, Rows
-from invdyn_ros.training.training_state import Progress, RunState, prefixed, under
+from invdyn_ros.training.optimizer import Optimizer, OptimizerConfig
+from invdyn_ros.training.training_state import Progress, RunState, add_prefix, strip_prefix
 
-SAVE_EVERY = 5.0  # [s] between states on disk: what a power cut costs
-VALIDATED = 8192  # windows at a time, so that validation needs no more memory than training
+SAVE_INTERVAL = 5.0  # [s] between saved states; a power cut loses at most this
+VAL_BATCH_SIZE = 8192  # rows, so that validation takes no more memory than training
+
+
+class TrainingData(Protocol):
+    """A dataset as columns of equal length, such as `Windows`."""
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+
+    def rows(self, index: Any) -> TrainingData:
+        """Return some of the rows."""
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Return the columns."""
+
+
+class TrainableModel(Protocol):
+    """A network whose `loss` takes the columns of its training data."""
+
+    @property
+    def loss(self) -> Callable[..., Tensor]:
+        """Return the mean loss, a scalar."""
+
+    @property
+    def state_dict(self) -> Callable[[], dict[str, Tensor]]:
+        """Return all tensors of the network."""
+
+    @property
+    def load_state_dict(self) -> Callable[[Mapping[str, Tensor]], object]:
+        """Replace all tensors of the network."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Return the trainable parameters."""
+
+    def train(self) -> object:
+        """Switch to training mode."""
+
+    def eval(self) -> object:
+        """Switch to evaluation mode."""
 
 
 class Trainer:
-    """Fits a model in place, epoch by epoch, and leaves it at its best validation loss.
+    """Trains a model in place and leaves it with the weights of the lowest validation loss.
 
-    All that is random in an epoch follows from the seed and the number of the epoch, so a resumed
-    run ends like one that never stopped, and all processes draw the same batches.
+    All randomness in an epoch follows from the seed and the epoch number. So a resumed run equals
+    an uninterrupted one bit for bit, and all processes draw the same batches.
     """
 
     def __init__(
         self,
-        model: Learner,
-        train: Rows,
-        valid: Rows,
+        model: TrainableModel,
+        train: TrainingData,
+        val: TrainingData,
         config: OptimizerConfig,
         seed: int,
         state: RunState,
-        ranks: ProcessGroup | None = None,
+        process_group: ProcessGroup | None = None,
     ) -> None:
-        """Take a model on the device of the data.
+        """Create the trainer of a model that is on the device of its data.
 
         Args:
-            model: to be fitted.
-            train: rows to learn from.
-            valid: rows that decide when to stop and which weights to keep.
-            config: epochs, batch size and step size.
-            seed: of all that is random.
-            state: where the run is kept on disk, and what makes it this run.
-            ranks: this process among those that train together.
+            model: the model to train.
+            train: training data.
+            val: validation data, for early stopping and the choice of the best weights.
+            config: epochs, batch size and optimizer settings.
+            seed: of the batch order, and of dropout and noise in the model.
+            state: files of the run, and the settings that identify it.
+            process_group: the processes that train together; None: only this one.
         """
-        self.model, self.train, self.valid = model, train, valid
+        self.model, self.train, self.val = model, train, val
         self.config, self.seed, self.state = config, seed, state
-        self.ranks = ranks or ProcessGroup()
-        self.optimiser = Optimizer(model, config, self.ranks)
+        self.process_group = process_group or ProcessGroup()
+        self.optimizer = Optimizer(model.parameters(), config, self.process_group)
         self.progress = Progress()
-        self.best = self._weights()
-        self._saved, self._kept = -math.inf, 0
+        self.best_weights = self._copy_weights()
+        self._saved_at, self._saved_best_epoch = -math.inf, 0
 
     def run(self, on_epoch: Callable[[Progress], None] = lambda progress: None) -> Progress:
-        """Descend to the end, or until validation stops getting better.
+        """Train until the last epoch or early stopping.
 
         Args:
-            on_epoch: called after each epoch, for a progress bar.
+            on_epoch: called after each epoch, for instance for a progress bar.
 
         Raises:
-            ValueError: a loss that is no longer finite.
+            ValueError: the loss is no longer finite.
         """
-        while not self._done():
-            self._epoch()
-            if time.monotonic() - self._saved > SAVE_EVERY:
+        while not self._is_done():
+            self._run_epoch()
+            if time.monotonic() - self._saved_at > SAVE_INTERVAL:
                 self._save()
             on_epoch(self.progress)
         self._save()
-        self.model.load_state_dict(self.best)
+        self.model.load_state_dict(self.best_weights)
         return self.progress
 
     def resume(self) -> None:
-        """Go back to where the run on disk stood.
+        """Restore the state on disk.
 
         Raises:
-            ValueError: nothing to resume, a damaged state or one of another run.
+            ValueError: there is none, it is damaged, or it belongs to another run.
         """
-        device = self.optimiser.device
-        content = self.state.content() if self.ranks.first else None
-        self.progress, tensors = self.state.read(self.ranks.broadcast(content, device))
+        device = self.optimizer.device
+        content = self.state.read_bytes() if self.process_group.is_main_process else None
+        content = self.process_group.broadcast(content, device)
+        self.progress, tensors = self.state.parse(content)
         tensors = {name: value.to(device) for name, value in tensors.items()}
-        self.model.load_state_dict(under("model", tensors))
-        self.best = under("best", tensors)
-        self.optimiser.load(under("optimiser", tensors))
+        self.model.load_state_dict(strip_prefix("model", tensors))
+        self.best_weights = strip_prefix("best", tensors)
+        self.optimizer.load_state_dict(strip_prefix("optimizer", tensors))
 
-    def learn(self) -> tuple[float, float]:
-        """Take one pass and return the mean loss and the mean length of the gradient."""
-        device, epoch = self.optimiser.device, self.progress.epoch
-        order = torch.Generator().manual_seed(_mixed(self.seed, epoch))
-        batches = torch.randperm(self.train.size, generator=order).to(device)
-        torch.manual_seed(_mixed(self.seed, epoch, 1 + self.ranks.rank))  # of dropout and noise
+    def train_epoch(self) -> tuple[float, float]:
+        """Train for one epoch and return the mean loss and the mean gradient norm."""
+        device, epoch = self.optimizer.device, self.progress.epoch
+        generator = torch.Generator().manual_seed(combine_seeds(self.seed, epoch))
+        order = torch.randperm(self.train.size, generator=generator).to(device)
+        # the seed of dropout and noise
+        torch.manual_seed(combine_seeds(self.seed, epoch, 1 + self.process_group.rank))
         self.model.train()
         losses, norms = [], []
-        for index in batches.split(self.config.batch_size):
-            mine = self.ranks.share(index)
-            loss, norm = self.optimiser.step(
-                self.train.rows(mine), len(mine) / len(index), self.progress.steps
+        for index in order.split(self.config.batch_size):
+            shard = self.process_group.shard(index)
+            batch = self.train.rows(shard)
+            loss, norm = self.optimizer.step(
+                (lambda batch=batch: self.model.loss(*batch)) if batch.size else None,  # type: ignore[misc]
+                len(shard) / len(index),
+                self.progress.global_step,
             )
-            losses.append(loss * len(index))  # read at the end only: a GPU need not wait here
+            losses.append(loss * len(index))  # read after the epoch, to not synchronise with a GPU
             norms.append(norm)
-            self.progress.steps += 1
-        total = self.ranks.add(torch.stack(losses).double().sum())
+            self.progress.global_step += 1
+        total = self.process_group.all_reduce(torch.stack(losses).double().sum())
         return float(total) / self.train.size, float(torch.stack(norms).mean())
 
-    def _done(self) -> bool:
-        waited = self.progress.epoch - self.progress.best_epoch
-        return self.progress.epoch >= self.config.epochs or waited >= self.config.patience
+    def _is_done(self) -> bool:
+        epoch, best_epoch = self.progress.epoch, self.progress.best_epoch
+        stop_early = epoch - best_epoch >= self.config.early_stopping_patience
+        return epoch >= self.config.epochs or stop_early
 
-    def _epoch(self) -> None:
-        """Take one pass, validate and note both."""
-        begun, progress = time.perf_counter(), self.progress
+    def _run_epoch(self) -> None:
+        """Train for one epoch, validate and record both losses."""
+        start, progress = time.perf_counter(), self.progress
         cosine = math.cos(math.pi * progress.epoch / self.config.epochs)
-        rate = self.config.learning_rate * 0.5 * (1 + cosine)
-        self.optimiser.set_rate(rate)
-        loss, norm = self.learn()
-        with self.optimiser.averaged():
-            losses = (loss, self._validate())
+        learning_rate = self.config.learning_rate * 0.5 * (1 + cosine)
+        self.optimizer.set_learning_rate(learning_rate)
+        train_loss, norm = self.train_epoch()
+        with self.optimizer.ema_weights():
+            val_loss = self._validate()
             progress.epoch += 1
-            if not all(map(math.isfinite, losses)):
+            if not math.isfinite(train_loss) or not math.isfinite(val_loss):
                 raise ValueError(
-                    f"loss is {losses[0]} in epoch {progress.epoch}; lower learning_rate"
+                    f"loss is {train_loss} in epoch {progress.epoch}; lower learning_rate"
                 )
-            progress.losses.append(losses)
-            if losses[1] < progress.best:
-                progress.best, progress.best_epoch = losses[1], progress.epoch
-                self.best = self._weights()
-        seconds = time.perf_counter() - begun
-        progress.scalars = {"learning_rate": rate, "gradient_norm": norm, "epoch_seconds": seconds}
+            progress.losses.append((train_loss, val_loss))
+            if val_loss < progress.best_val_loss:
+                progress.best_val_loss, progress.best_epoch = val_loss, progress.epoch
+                self.best_weights = self._copy_weights()
+        progress.scalars = {
+            "learning_rate": learning_rate,
+            "gradient_norm": norm,
+            "epoch_seconds": time.perf_counter() - start,
+        }
 
     @torch.no_grad()
     def _validate(self) -> float:
-        """Return the mean loss, with the same noise each time for families that draw any."""
+        """Return the mean validation loss; a family that draws noise draws the same each time."""
         self.model.eval()
-        torch.manual_seed(_mixed(self.seed, 0, 1 + self.ranks.rank))
-        rows = torch.arange(self.valid.size, device=self.optimiser.device)
+        torch.manual_seed(combine_seeds(self.seed, 0, 1 + self.process_group.rank))
+        rows = torch.arange(self.val.size, device=self.optimizer.device)
         total = torch.zeros((), device=rows.device, dtype=torch.float64)
-        for index in self.ranks.share(rows).split(VALIDATED):
-            if len(index):  # splitting nothing gives one empty part
-                total += self.model.loss(*self.valid.rows(index)) * len(index)
-        return float(self.ranks.add(total)) / self.valid.size
+        for index in self.process_group.shard(rows).split(VAL_BATCH_SIZE):
+            if len(index):  # an empty shard splits into one empty part
+                total += self.model.loss(*self.val.rows(index)) * len(index)
+        return float(self.process_group.all_reduce(total)) / self.val.size
 
-    def _weights(self) -> dict[str, Tensor]:
+    def _copy_weights(self) -> dict[str, Tensor]:
         return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
     def _save(self) -> None:
-        """Write the state of the run and, where they got better, the best weights."""
-        self._saved = time.monotonic()
-        if not self.ranks.first:
+        """Write the state of the run and, if they are new, the best weights."""
+        self._saved_at = time.monotonic()
+        if not self.process_group.is_main_process:
             return
-        tensors = prefixed("model", self.model.state_dict()) | prefixed("best", self.best)
-        tensors |= prefixed("optimiser", self.optimiser.tensors())
+        tensors = add_prefix("model", self.model.state_dict())
+        tensors |= add_prefix("best", self.best_weights)
+        tensors |= add_prefix("optimizer", self.optimizer.state_dict())
         self.state.write(self.progress, tensors)
-        if self._kept != self.progress.best_epoch:
-            self.state.save_best(self.progress, self.best)
-            self._kept = self.progress.best_epoch
+        if self._saved_best_epoch != self.progress.best_epoch:
+            self.state.save_best(self.progress, self.best_weights)
+            self._saved_best_epoch = self.progress.best_epoch
 
 
-def _mixed(*parts: int) -> int:
-    """Return one seed out of several numbers."""
-    return int(np.random.SeedSequence(parts).generate_state(1, np.uint64)[0])
+def combine_seeds(*seeds: int) -> int:
+    """Return one seed that depends on several numbers."""
+    return int(np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0])

@@ -1,4 +1,4 @@
-"""A training run on disk: tensors and progress enter, a file that a run can go on from leaves."""
+"""Files of a training run, from which it can be resumed."""
 
 from __future__ import annotations
 
@@ -20,75 +20,78 @@ from invdyn_ros.models.checkpoint import (
     write_checkpoint,
 )
 
-STATE = "last.safetensors"
-HEADER = 8  # bytes that say how long the header of a safetensors file is
+STATE_FILE = "last.safetensors"
+HEADER_LENGTH_BYTES = 8  # a safetensors file starts with the length of its header
 
 
 @dataclass
 class Progress:
-    """Where a run stands; with the tensors of model and optimiser, all there is to go on from."""
+    """Progress of a run; with the tensors of model and optimizer, the whole state of it."""
 
     epoch: int = 0
-    steps: int = 0
-    best: float = math.inf
+    """Number of finished epochs."""
+    global_step: int = 0
+    """Number of optimizer steps."""
+    best_val_loss: float = math.inf
     best_epoch: int = 0
-    losses: list[tuple[float, float]] = field(
-        default_factory=list
-    )  # (training, validation) per epoch
-    scalars: dict[str, float] = field(default_factory=dict)  # of the last epoch, for the log
+    losses: list[tuple[float, float]] = field(default_factory=list)
+    """Training and validation loss of each epoch."""
+    scalars: dict[str, float] = field(default_factory=dict)
+    """Other values of the last epoch, for the log."""
 
 
 @dataclass(frozen=True)
 class RunState:
-    """The files of one run; a crash at any time leaves them whole."""
+    """The files of one run; each is complete after a crash at any time."""
 
     directory: Path
     """Checkpoint folder."""
     settings: dict[str, Any]
-    """All that shapes the run; a state with other settings is refused."""
+    """All settings that shape the run; a state with other settings is not resumed."""
     meta: Any
-    """What the model is of, with a mapping `data`."""
-    kind: CheckpointType = INVERSE_DYNAMICS
-    """What it is a checkpoint of."""
+    """Metadata of the model, a dataclass with a mapping `data`."""
+    checkpoint_type: CheckpointType = INVERSE_DYNAMICS
+    """Type of the checkpoint."""
 
     @property
     def path(self) -> Path:
-        """The one file with all a run needs to go on."""
-        return self.directory / STATE
+        """The file with the state of the run."""
+        return self.directory / STATE_FILE
 
     def write(self, progress: Progress, tensors: Mapping[str, Tensor]) -> None:
-        """Write all a run needs to go on, in one file."""
+        """Write the state of the run."""
         metadata = {"progress": json.dumps(vars(progress)), "settings": json.dumps(self.settings)}
-        plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        write_atomically(self.path, save(plain, metadata))
+        contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+        write_atomically(self.path, save(contiguous, metadata))
 
-    def save_best(self, progress: Progress, best: Mapping[str, Tensor]) -> None:
+    def save_best(self, progress: Progress, weights: Mapping[str, Tensor]) -> None:
         """Write the best weights so far as a checkpoint."""
         data = self.meta.data | {"epochs": progress.epoch}
-        write_checkpoint(best, replace(self.meta, data=data), self.directory, self.kind)
+        meta = replace(self.meta, data=data)
+        write_checkpoint(weights, meta, self.directory, self.checkpoint_type)
 
-    def content(self) -> bytes:
-        """Return the file as it is, and clear away what a killed run had half written.
+    def read_bytes(self) -> bytes:
+        """Return the content of the state file, and delete partial files of a killed run.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is no such file.
         """
         if not self.path.is_file():
             raise ValueError(
                 f"nothing to resume: {self.path} is missing; leave out --resume to start afresh"
             )
-        for half in self.directory.glob(".*.[0-9]*"):
-            half.unlink()
+        for partial in self.directory.glob(".*.[0-9]*"):
+            partial.unlink()
         return self.path.read_bytes()
 
-    def read(self, content: bytes) -> tuple[Progress, dict[str, Tensor]]:
-        """Return what `write` wrote.
+    def parse(self, content: bytes) -> tuple[Progress, dict[str, Tensor]]:
+        """Return the progress and the tensors in the content of a state file.
 
         Raises:
             ValueError: a damaged file, or the state of another run.
         """
         try:
-            tensors, metadata = load(content), _metadata(content)
+            tensors, metadata = load(content), _read_metadata(content)
             old = json.loads(metadata["settings"])
             progress = Progress(**json.loads(metadata["progress"]))
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
@@ -99,24 +102,24 @@ class RunState:
         for name in sorted(old.keys() | new.keys()):
             if old.get(name) != new.get(name):
                 raise ValueError(
-                    f"{self.path} is of a run with {name} {old.get(name)}, "
-                    f"now {new.get(name)}; keep it the same"
+                    f"{self.path} belongs to a run with {name} {old.get(name)}, "
+                    f"now it is {new.get(name)}; do not change it"
                 )
         return progress, tensors
 
 
-def prefixed(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Name tensors as members of a group."""
-    return {f"{group}.{name}": value for name, value in tensors.items()}
+def add_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors with `prefix` and a dot before their names."""
+    return {f"{prefix}.{name}": value for name, value in tensors.items()}
 
 
-def under(group: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the members of a group, by their own names."""
-    start = f"{group}."
+def strip_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors whose names start with `prefix` and a dot, without it."""
+    start = f"{prefix}."
     return {n.removeprefix(start): value for n, value in tensors.items() if n.startswith(start)}
 
 
-def _metadata(content: bytes) -> dict[str, str]:
-    """Return the free text of a safetensors file; its library reads that from paths only."""
-    end = HEADER + int.from_bytes(content[:HEADER], "little")
-    return json.loads(content[HEADER:end])["__metadata__"]
+def _read_metadata(content: bytes) -> dict[str, str]:
+    """Return the free-text metadata of a safetensors file; the library reads it only from paths."""
+    end = HEADER_LENGTH_BYTES + int.from_bytes(content[:HEADER_LENGTH_BYTES], "little")
+    return json.loads(content[HEADER_LENGTH_BYTES:end])["__metadata__"]

@@ -16,12 +16,12 @@ from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.models.planner.planner import PlannerMetadata
 from invdyn_ros.models.planner.segments import PlanSegments
 from invdyn_ros.robots.robot import load_robot
-from invdyn_ros.training.train_planner import PlannerConfig, PlannerData
+from invdyn_ros.training.train_planner import PlannerData, PlannerTrainConfig
 
 GRIPPER_JOINT = "gripper"  # the joint after those of the arm: -1 closed, 1 open
 
 
-def load_planner_data(config: PlannerConfig, data: str | Path) -> PlannerData:
+def load_planner_data(config: PlannerTrainConfig, data: str | Path) -> PlannerData:
     """Read demonstrations as planner training data, split into training and validation episodes.
 
     Args:

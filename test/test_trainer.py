@@ -23,7 +23,7 @@ from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.windows import windows
 from invdyn_ros.models import MODELS
 from invdyn_ros.models.checkpoint import load
-from invdyn_ros.training.train import parse_config, splits, train
+from invdyn_ros.training.train import parse_config, split_train_val_test, train
 from invdyn_ros.training.training_state import Progress
 
 HERE = Path(__file__).parent
@@ -65,7 +65,7 @@ def losses(folder: Path) -> torch.Tensor:
 @pytest.mark.slow
 @pytest.mark.timeout(300)  # several processes, one after another
 def test_two_processes_have_the_losses_of_one(data: Path, tmp_path: Path) -> None:
-    _, inner = splits(read_dataset(data).trajectories, 0.2, 0)
+    _, inner = split_train_val_test(read_dataset(data).trajectories, 0.2, 0)
     size = windows(inner.train, action_delay=0.012).size
     # an odd batch, and a last one of a single window that one process has to do without
     batch = next(b for b in range(99, size, 2) if size % b == 1)
@@ -160,7 +160,7 @@ def test_bad_row_is_named_and_leaves_the_old_checkpoint(data: Path, tmp_path: Pa
 
 
 def test_run_stops_when_validation_gets_no_better(data: Path, tmp_path: Path) -> None:
-    seen = fit(data, tmp_path, epochs=50, learning_rate=0.5, patience=3)
+    seen = fit(data, tmp_path, epochs=50, learning_rate=0.5, early_stopping_patience=3)
     assert seen[-1].epoch == seen[-1].best_epoch + 3 < 50
 
 
@@ -178,9 +178,9 @@ def test_log_tells_each_epoch_once_also_after_an_interruption(
     fit(data, tmp_path, resume=True)
     log = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert set(log.Tags()["scalars"]) == {
-        "loss/train", "loss/valid", "learning_rate", "gradient_norm", "epoch_seconds"
+        "loss/train", "loss/val", "learning_rate", "gradient_norm", "epoch_seconds"
     }  # fmt: skip
-    told = {event.step: event.value for event in log.Scalars("loss/valid")}
+    told = {event.step: event.value for event in log.Scalars("loss/val")}
     assert [event.step for event in log.Scalars("learning_rate")] == [1, 2, 3, 4, 5, 6]
     valid = losses(tmp_path)[:, 1].tolist()
     assert [told[epoch] for epoch in range(1, 7)] == pytest.approx(valid, rel=1e-6)
@@ -188,7 +188,7 @@ def test_log_tells_each_epoch_once_also_after_an_interruption(
 
 def test_averaged_weights_are_the_ones_kept(data: Path, tmp_path: Path) -> None:
     for ema in (0.0, 0.95):
-        fit(data, tmp_path / str(ema), epochs=2, ema=ema)
+        fit(data, tmp_path / str(ema), epochs=2, ema_decay=ema)
     first, second = (losses(tmp_path / name) for name in ("0.0", "0.95"))
     assert torch.equal(first[:, 0], second[:, 0])  # the same descent
     assert not torch.equal(first[:, 1], second[:, 1])  # other weights validated
