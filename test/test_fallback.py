@@ -12,7 +12,7 @@ from oracle import exciting, robot
 
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import USING_FALLBACK, ArmController
-from invdyn_ros.control.fallback import METADATA_KEY, Fallback, fallback_from_metadata
+from invdyn_ros.control.fallback import Fallback, fallback_from_metadata
 from invdyn_ros.control.safety_limits import State, Target
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.recording import JointSamples
@@ -20,6 +20,7 @@ from invdyn_ros.evaluation.closed_loop import replay
 from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
 from invdyn_ros.models import ModelMetadata, Prediction, build
 from invdyn_ros.models.checkpoint import load
+from invdyn_ros.models.fallback_metadata import METADATA_KEY
 from invdyn_ros.models.hybrid import Hybrid
 from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody
 from invdyn_ros.models.rigid_body import RigidBody

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ def test_ema_weights_are_the_running_mean_of_the_steps() -> None:
     model, optimizer, batch = toy(ema_decay=0.5)
     mean = flat(model)
     for step in range(8):
-        optimizer.step(lambda: model.loss(*batch), global_step=step)
+        optimizer.step(partial(model.loss, *batch), global_step=step)
         decay = min(0.5, (1 + step) / (10 + step))
         mean = decay * mean + (1 - decay) * flat(model)
     trained = flat(model)
@@ -49,7 +50,7 @@ def test_gradients_are_clipped_to_the_maximum_norm(max_grad_norm: float) -> None
     model, optimizer, batch = toy(max_grad_norm=max_grad_norm)
     model.loss(*batch).backward()
     gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
-    _, norm = optimizer.step(lambda: model.loss(*batch))
+    _, norm = optimizer.step(partial(model.loss, *batch))
     clipped = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
     assert float(norm) == pytest.approx(float(gradient.norm()), rel=1e-5)
     expected = gradient * min(1.0, max_grad_norm / float(norm)) if max_grad_norm else gradient
@@ -83,16 +84,16 @@ def test_scaled_gradients_give_the_same_steps_and_survive_a_restart() -> None:
         model, optimizer, batch = toy(ema_decay=0.5)
         prepare(optimizer)
         for step in range(3):
-            optimizer.step(lambda: model.loss(*batch), global_step=step)
+            optimizer.step(partial(model.loss, *batch), global_step=step)
         tensors = {name: value.clone() for name, value in optimizer.state_dict().items()}
         weights = {name: value.clone() for name, value in model.state_dict().items()}
-        optimizer.step(lambda: model.loss(*batch), global_step=3)
+        optimizer.step(partial(model.loss, *batch), global_step=3)
         ends.append(flat(model))
         again, other, _ = toy(ema_decay=0.5)
         prepare(other)
         again.load_state_dict(weights)
         other.load_state_dict(tensors)
-        other.step(lambda: again.loss(*batch), global_step=3)
+        other.step(partial(again.loss, *batch), global_step=3)
         assert torch.equal(flat(again), ends[-1])
         assert other.state_dict().keys() == optimizer.state_dict().keys()
         for name, value in optimizer.state_dict().items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -136,7 +137,7 @@ class Optimizer:
             on_step: called with the loss after each step.
         """
         for batch in batches:
-            value, _ = self.step(lambda batch=batch: loss(*batch))  # type: ignore[misc]
+            value, _ = self.step(partial(loss, *batch))
             if scheduler is not None:
                 scheduler.step()
             on_step(float(value))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -140,7 +141,7 @@ class Trainer:
             shard = self.process_group.shard(index)
             batch = self.train.rows(shard)
             loss, norm = self.optimizer.step(
-                (lambda batch=batch: self.model.loss(*batch)) if batch.size else None,  # type: ignore[misc]
+                partial(self.model.loss, *batch) if batch.size else None,
                 len(shard) / len(index),
                 self.progress.global_step,
             )
