@@ -167,7 +167,7 @@ def test_run_stops_when_validation_gets_no_better(data: Path, tmp_path: Path) ->
 def test_log_tells_each_epoch_once_also_after_an_interruption(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("invdyn_ros.training.trainer.SAVE_EVERY", 0.0)
+    monkeypatch.setattr("invdyn_ros.training.trainer.SAVE_INTERVAL", 0.0)
 
     def stop(progress: Progress) -> None:
         if progress.epoch == 3:

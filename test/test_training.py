@@ -134,7 +134,7 @@ def test_network_learns_the_arm(tmp_path: Path) -> None:
 def test_resumed_run_equals_the_uninterrupted_one_to_the_bit(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trainer_module, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(trainer_module, "SAVE_INTERVAL", 0.0)
 
     def stop(progress: Progress) -> None:
         if progress.epoch == 3:
