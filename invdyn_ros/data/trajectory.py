@@ -8,8 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import make_interp_spline
-from scipy.signal import savgol_filter
 
 from invdyn_ros.typing import Array, Image, Mask
 
@@ -246,6 +244,8 @@ class Trajectory:
             raise ValueError(
                 f"samples are {step.min():.6f}..{step.max():.6f} s apart; use resample() first"
             )
+        from scipy.signal import savgol_filter  # slow to import; most nodes need none
+
         source, degree = (self.velocity, 1) if len(self.velocity) else (self.position, 2)
         fit = {
             "window_length": window,
@@ -280,4 +280,6 @@ def _spline(time: Array, values: Array, at: Array, degree: int) -> Array:
     degree = min(degree, len(time) - 1)
     if degree < 2:
         return np.stack([np.interp(at, time, column) for column in values.T], axis=1)
+    from scipy.interpolate import make_interp_spline  # slow to import; most nodes need none
+
     return np.asarray(make_interp_spline(time, values, k=degree)(at))

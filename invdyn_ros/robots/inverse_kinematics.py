@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
-import mink
 import mujoco
 import numpy as np
 
 from invdyn_ros.robots.robot import Robot
+
+
+@contextmanager
+def _without_jax() -> Iterator[None]:
+    """Hide JAX, whose import takes over a second; qpsolvers tries it for a solver not used here."""
+    modules: dict[str, Any] = sys.modules
+    hidden = "jax" not in modules
+    if hidden:
+        modules["jax"] = None
+    try:
+        yield
+    finally:
+        if hidden:
+            del modules["jax"]
+
+
+with _without_jax():
+    import mink
 
 SOLVER = "daqp"
 

@@ -8,8 +8,8 @@ import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import mujoco
 import numpy as np
 
 from invdyn_ros.robots.registry import ROBOTS, Gripper, RobotSpec, find_spec
@@ -17,6 +17,9 @@ from invdyn_ros.robots.urdf import INERTIA_ENTRIES, MOVABLE_TYPES, UrdfTree, loa
 from invdyn_ros.typing import Array
 
 __all__ = ["ROBOTS", "Gripper", "Robot", "RobotSpec", "load_robot", "package_file"]
+
+if TYPE_CHECKING:  # slow to import; nodes without kinematics need none
+    import mujoco
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +113,8 @@ class Robot:
         Raises:
             ValueError: the URDF has no such link.
         """
+        import mujoco
+
         model, data = self._mujoco
         name = link or self.tip_link
         if name not in self._bodies:
@@ -124,6 +129,8 @@ class Robot:
 
     def jacobian(self, q: Array) -> Array:
         """Return the Jacobian (6, n) of the tip at q (n,) [rad], linear rows first."""
+        import mujoco
+
         model, data = self._mujoco
         data.qpos[:] = q
         mujoco.mj_kinematics(model, data)
@@ -140,6 +147,8 @@ class Robot:
             qd: (n,) joint velocities [rad/s].
             qdd: (n,) joint accelerations [rad/s2].
         """
+        import mujoco
+
         model, data = self._mujoco
         data.qpos[:], data.qvel[:], data.qacc[:] = q, qd, qdd
         mujoco.mj_inverse(model, data)
@@ -159,6 +168,8 @@ class Robot:
 
     @cached_property
     def _mujoco(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
+        import mujoco
+
         root = ET.fromstring(self.xml())
         # by default MuJoCo merges fixed links and corrects inertias; keep tool frames and values
         options = {"fusestatic": "false", "balanceinertia": "false", "boundmass": "0"}
