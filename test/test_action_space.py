@@ -14,7 +14,8 @@ from invdyn_ros.control.safety_limits import (
     hold_plan,
     plan_to_target,
 )
-from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, make_action_space
+from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
+from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
 from invdyn_ros.robots.robot import load_robot
 
 CONFIG = ActionSpaceConfig()

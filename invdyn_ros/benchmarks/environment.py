@@ -18,7 +18,8 @@ from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ra
 from invdyn_ros.config import Validated
 from invdyn_ros.grasp.envs.grasp_env import GraspEnvConfig
 from invdyn_ros.grasp.envs.vector_env import make_vec_env
-from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, make_action_space
+from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
+from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
 from invdyn_ros.native_output import STDOUT, suppress_native_output
 from invdyn_ros.robots.registry import load_grasp_spec
 from invdyn_ros.robots.robot import ROBOTS, load_robot

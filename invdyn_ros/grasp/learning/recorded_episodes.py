@@ -18,7 +18,8 @@ from invdyn_ros.grasp.envs.episode import AFTERWARDS
 from invdyn_ros.grasp.envs.reward import RewardConfig, ShapedReward
 from invdyn_ros.grasp.envs.transitions import Transitions
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, relative_yaw, upright_yaw
-from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig, make_action_space
+from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
+from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
 from invdyn_ros.grasp.policies.learned import EARLY
 from invdyn_ros.grasp.policies.observation import GRASP_RADIUS, GRASPED_OPENING, ObservationBuilder
 from invdyn_ros.grasp.policies.success import PrivilegedState, SuccessDetector

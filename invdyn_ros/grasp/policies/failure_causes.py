@@ -1,4 +1,4 @@
-"""Why a grasp failed: the true course of an episode enters, one of four causes leaves."""
+"""Classification of failed grasp episodes by cause."""
 
 from __future__ import annotations
 
@@ -13,20 +13,21 @@ NOT_DETECTED, MISSED_GRASP, SLIPPED, TIMEOUT = FAILURE_CAUSES = (
     "slipped",
     "timeout",
 )
-MIN_HOLD_TIME = 0.2  # [s] a block between the pads for less was brushed, not held
-ROUNDING = 1e-6  # [s] of stamps
-MIN_LIFT_HEIGHT = 0.01  # [m] over where it lay: a block that high and between the pads is held
+MIN_HOLD_TIME = 0.2  # [s] shorter contacts count as touching, not as grasping
+STAMP_TOLERANCE = 1e-6  # [s] rounding of stamps
+MIN_LIFT_HEIGHT = 0.01  # [m] a block between the pads that is raised this high is grasped
 
 
 class EpisodeTrace(NamedTuple):
-    """What truly happened in an episode, sample by sample.
+    """True state of gripper and block over an episode.
 
     Attributes:
         time: (T,) [s], increasing.
-        held: (T,) every finger touches the block.
-        height: (T,) of the block over where it lay [m].
-        opening: (T,) distance of the finger pads [m].
-        seen: the camera ever told where the block is, or nobody asked it to, as with pixels.
+        grasped: (T,) whether every finger touches the block.
+        height: (T,) height of the block over its initial position [m].
+        opening: (T,) distance between the finger pads [m].
+        detected: whether the camera ever detected the block; always true for pixel policies,
+            which use no detections.
     """
 
     time: Array
@@ -37,44 +38,45 @@ class EpisodeTrace(NamedTuple):
 
 
 def classify_failure(trace: EpisodeTrace, block_size: float) -> str:
-    """Return why an episode that was no success failed, by how far it came at its best.
+    """Return the cause of a failed episode, one of `FAILURE_CAUSES`.
 
-    - not seen: the camera never told where the block is;
-    - slipped: the gripper held the block, and in the end no longer;
-    - missed: it closed on nothing, and never held the block;
-    - limit: time ran out on the way, or with the block still held.
+    - not_detected: the camera never detected the block;
+    - slipped: the gripper grasped the block and lost it before the end;
+    - missed_grasp: the gripper closed without ever grasping the block;
+    - timeout: the time limit was reached before a grasp, or with the block still grasped.
 
-    Held is a block between the pads for FIRM, or once RAISED; pads that touch it and are closer
-    than it is wide have it not between them.
+    The block counts as grasped once the pads have touched it for `MIN_HOLD_TIME` or have raised
+    it by `MIN_LIFT_HEIGHT`. Pads that are closer together than the block is wide do not have it
+    between them, even if they touch it.
 
     Args:
-        course: of the whole episode.
+        trace: state over the whole episode.
         block_size: side of the block [m].
 
     Raises:
-        ValueError: the course has no samples, or columns of different lengths.
+        ValueError: the trace has no samples, or columns of different lengths.
     """
     lengths = {len(column) for column in trace[:4]}
     if len(lengths) != 1 or lengths == {0}:
-        raise ValueError(f"a course needs columns of one length, at least 1; got {lengths}")
+        raise ValueError(f"a trace needs columns of equal length, at least 1; got {lengths}")
     if not trace.detected:
         return NOT_DETECTED
-    narrow = trace.opening < GRASPED_OPENING[0] * block_size
-    trace = trace._replace(grasped=trace.grasped & ~narrow)
+    too_narrow = trace.opening < GRASPED_OPENING[0] * block_size
+    trace = trace._replace(grasped=trace.grasped & ~too_narrow)
     if trace.grasped[trace.time >= trace.time[-1] - MIN_HOLD_TIME].any():
         return TIMEOUT
-    if _ever_held(trace):
+    if _was_grasped(trace):
         return SLIPPED
-    return MISSED_GRASP if narrow.any() else TIMEOUT
+    return MISSED_GRASP if too_narrow.any() else TIMEOUT
 
 
-def _ever_held(course: EpisodeTrace) -> bool:
-    """Whether the block was raised between the pads, or stayed there for a while."""
-    if (course.grasped & (course.height >= MIN_LIFT_HEIGHT)).any():
+def _was_grasped(trace: EpisodeTrace) -> bool:
+    """Return whether the block was raised between the pads, or stayed there for a while."""
+    if (trace.grasped & (trace.height >= MIN_LIFT_HEIGHT)).any():
         return True
     since = None
-    for time, held in zip(course.time, course.grasped, strict=True):
-        since = (time if since is None else since) if held else None
-        if since is not None and time - since >= MIN_HOLD_TIME - ROUNDING:
+    for time, grasped in zip(trace.time, trace.grasped, strict=True):
+        since = (time if since is None else since) if grasped else None
+        if since is not None and time - since >= MIN_HOLD_TIME - STAMP_TOLERANCE:
             return True
     return False

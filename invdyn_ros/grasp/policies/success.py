@@ -1,4 +1,4 @@
-"""What counts as a success: true block poses enter, the outcome of an episode leaves."""
+"""Success criteria of a grasp episode, evaluated on the true state of the simulation."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,23 +8,25 @@ import numpy as np
 from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
 
-LIFT_HEIGHT = 0.04  # [m] above where it lay
-GOAL_TOLERANCE = 0.025  # [m] from the goal
-STATIC_JOINT_SPEED = 0.2  # [rad/s], ManiSkill's definition of a static arm
+LIFT_HEIGHT = 0.04  # [m] above the initial position
+GOAL_TOLERANCE = 0.025  # [m] between the centre of the block and the goal
+STATIC_JOINT_SPEED = 0.2  # [rad/s] ManiSkill's definition of a static arm
+OPEN_WIDTH_RATIO = 1.2  # gripper opening over block size: wider fingers hold no block
 
 
 @dataclass
 class SuccessDetector:
-    """Watch one episode.
+    """Detect the success of one episode.
 
-    Success: the block is lifted 40 mm or within 25 mm of its goal, and the arm is still.
+    An episode is a success if the block is lifted by 40 mm or placed within 25 mm of the goal
+    while the arm is static.
 
     Attributes:
-        goal: (3,) where the block's centre shall end [m].
-        start: (3,) where it lay [m].
-        released: a wider opening of the finger pads holds no block [m].
-        lifted: it was in the air while the arm was still.
-        placed: it lies at the goal, let go, and the arm is still.
+        goal: (3,) goal position of the block's centre [m].
+        initial_position: (3,) position of the block's centre at the start of the episode [m].
+        open_width: gripper opening above which no block is held [m].
+        lifted: whether the block was lifted while the arm was static.
+        placed: whether the block was released at the goal while the arm was static.
     """
 
     goal: Array
@@ -34,41 +36,49 @@ class SuccessDetector:
     placed: bool = False
 
     @classmethod
-    def from_scene(cls, scene: Scene, start: Array) -> "SuccessDetector":
-        """Judge an episode of a scene whose block lies at `start` (3,) [m]."""
-        return cls(np.array(scene.goal), start.copy(), 1.2 * scene.block_size)
+    def from_scene(cls, scene: Scene, initial_position: Array) -> "SuccessDetector":
+        """Return the detector of an episode in which the block starts at a position (3,) [m]."""
+        width = OPEN_WIDTH_RATIO * scene.block_size
+        return cls(np.array(scene.goal), initial_position.copy(), width)
 
     def update(self, block_position: Array, qd: Array, opening: float) -> None:
-        """Note one sample.
+        """Evaluate the criteria on one sample.
 
         Args:
-            block: (3,) true centre of the block [m].
+            block_position: (3,) true centre of the block [m].
             qd: (n,) joint velocity [rad/s].
-            opening: distance of the finger pads [m]; wider than `released` holds nothing.
+            opening: distance between the finger pads [m].
         """
-        still = bool(np.abs(qd).max() < STATIC_JOINT_SPEED)
-        self.lifted |= still and bool(block_position[2] - self.initial_position[2] >= LIFT_HEIGHT)
+        static = bool(np.abs(qd).max() < STATIC_JOINT_SPEED)
+        height = block_position[2] - self.initial_position[2]
+        self.lifted |= static and bool(height >= LIFT_HEIGHT)
         at_goal = bool(np.linalg.norm(block_position - self.goal) <= GOAL_TOLERANCE)
-        moved = (
-            bool(np.linalg.norm(self.initial_position - self.goal) > GOAL_TOLERANCE) or self.lifted
-        )
-        self.placed |= still and at_goal and moved and bool(opening > self.open_width)
+        moved = self.starts_off_goal or self.lifted
+        self.placed |= static and at_goal and moved and bool(opening > self.open_width)
+
+    @property
+    def starts_off_goal(self) -> bool:
+        """Whether the initial position of the block is outside of the goal tolerance."""
+        return bool(np.linalg.norm(self.initial_position - self.goal) > GOAL_TOLERANCE)
 
     @property
     def success(self) -> bool:
-        """Whether the episode counts as a success."""
+        """Whether the episode is a success."""
         return self.lifted or self.placed
 
 
 class PrivilegedState(NamedTuple):
-    """The true state that a reward looks at, which no policy sees.
+    """State of gripper and block, as the reward and the expert use it.
+
+    In simulation it is the true state; `ObservationBuilder.estimated_state` returns the same
+    quantities as estimated from measurements.
 
     Attributes:
-        tool: (4, 4) pose of the tool in the base frame.
-        block: (3,) centre of the block [m].
-        misaligned: yaw from the fingers to the nearest side of the block [rad], up to pi / 4.
-        held: both pads touch the block.
-        opening: distance of the pads [m].
+        tool_pose: (4, 4) pose of the tool in the base frame.
+        block_position: (3,) centre of the block [m].
+        yaw_error: yaw from the fingers to the nearest side of the block [rad], up to pi / 4.
+        grasped: whether both pads touch the block.
+        opening: distance between the pads [m].
     """
 
     tool_pose: Array
