@@ -16,7 +16,7 @@ from std_msgs.msg import Header
 
 from invdyn_ros.control.safety_limits import Target
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
-from invdyn_ros.grasp.envs.scripted_expert import ScriptedPolicy
+from invdyn_ros.grasp.envs.scripted_agent import ScriptedAgent
 from invdyn_ros.grasp.envs.simulated_detector import SimulatedDetector
 from invdyn_ros.grasp.envs.transitions import Transitions
 from invdyn_ros.nodes.bag import BagWriter
@@ -72,9 +72,9 @@ class Witness:
         """Let the script act, at most so long; return what the environment told."""
         env, self.seen = self.env, []
         observation, info = env.reset()
-        script, rows, over = ScriptedPolicy(env), [], False
+        script, rows, over = ScriptedAgent(env), [], False
         while not over and info["time"] < seconds - 1e-6:
-            action = script(info)
+            action = script.act(observation, info)
             after, reward, placed, late, info = env.step(action)
             rows.append((observation, after, action, reward, float(placed)))
             observation, over = after, placed or late

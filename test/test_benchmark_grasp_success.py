@@ -1,4 +1,4 @@
-"""The benchmark of grasps: who plays which episodes, why they fail, who is ahead of whom."""
+"""Benchmark of grasp policies: rollouts, failure causes and paired differences."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from invdyn_ros.evaluation.plots.success_map import (
     plot_success_map,
     success_counts,
 )
-from invdyn_ros.grasp.envs import rollouts as playing
+from invdyn_ros.grasp.envs import rollouts
 from invdyn_ros.grasp.envs.agents import SCRIPTED, load_policy_spec
 from invdyn_ros.grasp.envs.rollouts import (
     EpisodeResult,
@@ -49,11 +49,13 @@ SIZES = {"joint": (45, 7), "cartesian": (43, 5)}  # of observations and actions 
 STEP = 0.04  # [s]
 
 
-def idle(folder, control="joint", grip=1.0, **changes):
-    """A policy that stays where it is, its gripper at `grip`."""
-    seen, actions = SIZES[control]
-    steering = ActionSpaceConfig(action_period=0.08)
-    meta = PolicyMetadata("ur5", seen, actions, (4,), "clip", "sac", control, steering)
+def idle(folder, control_mode="joint", grip=1.0, **changes):
+    """Save a policy that does not move, with its gripper at `grip`."""
+    observations, actions = SIZES[control_mode]
+    action_space = ActionSpaceConfig(action_period=0.08)
+    meta = PolicyMetadata(
+        "ur5", observations, actions, (4,), "clip", "sac", control_mode, action_space
+    )
     policy = MLPPolicy(replace(meta, **changes))
     with torch.no_grad():
         for values in policy.parameters():
@@ -63,69 +65,71 @@ def idle(folder, control="joint", grip=1.0, **changes):
     return folder
 
 
-def course(*parts, detected=True):
-    """An episode from parts of (samples, held, height, opening)."""
+def make_trace(*parts, detected=True):
+    """Return a trace from parts of (samples, grasped, height, opening)."""
     rows = [part[1:] for part in parts for _ in range(part[0])]
-    held, height, opening = np.array(rows, float).T
-    return EpisodeTrace(STEP * np.arange(len(rows)), held.astype(bool), height, opening, detected)
+    grasped, height, opening = np.array(rows, float).T
+    return EpisodeTrace(
+        STEP * np.arange(len(rows)), grasped.astype(bool), height, opening, detected
+    )
 
 
-WAY, GRIPPED, SQUEEZED = (50, 0, 0.0, 0.085), (20, 1, 0.0, BLOCK), (2, 1, 0.0, BLOCK)
-AIR, FALLEN, EMPTY = (20, 1, 0.03, BLOCK), (30, 0, 0.0, 0.03), (20, 0, 0.0, 0.001)
+MOVING, GRASPED, TOUCHED = (50, 0, 0.0, 0.085), (20, 1, 0.0, BLOCK), (2, 1, 0.0, BLOCK)
+LIFTED, DROPPED, EMPTY = (20, 1, 0.03, BLOCK), (30, 0, 0.0, 0.03), (20, 0, 0.0, 0.001)
 
 
 @pytest.mark.parametrize(
     ("parts", "cause"),
     [
-        ([WAY], "timeout"),
-        ([WAY, GRIPPED], "timeout"),
-        ([WAY, GRIPPED, (2, 0, 0.0, BLOCK)], "timeout"),  # a contact that flickers
-        ([WAY, EMPTY], "missed_grasp"),
-        ([WAY, EMPTY, WAY], "missed_grasp"),
+        ([MOVING], "timeout"),
+        ([MOVING, GRASPED], "timeout"),
+        ([MOVING, GRASPED, (2, 0, 0.0, BLOCK)], "timeout"),  # a contact that flickers
+        ([MOVING, EMPTY], "missed_grasp"),
+        ([MOVING, EMPTY, MOVING], "missed_grasp"),
         (
-            [WAY, (20, 1, 0.01, 0.002), FALLEN],
+            [MOVING, (20, 1, 0.01, 0.002), DROPPED],
             "missed_grasp",
         ),  # closed pads that lean on the block
-        ([WAY, SQUEEZED, EMPTY], "missed_grasp"),
-        ([WAY, EMPTY, WAY, GRIPPED], "timeout"),
-        ([WAY, GRIPPED, FALLEN], "slipped"),
-        ([WAY, GRIPPED, AIR, FALLEN], "slipped"),
-        ([WAY, (2, 1, 0.02, BLOCK), FALLEN], "slipped"),
-        ([WAY, GRIPPED, FALLEN, WAY, EMPTY], "slipped"),
-        ([WAY, GRIPPED, WAY], "slipped"),
-        ([WAY, (50, 0, 0.03, 0.085)], "timeout"),  # in the air, but not between the pads
+        ([MOVING, TOUCHED, EMPTY], "missed_grasp"),
+        ([MOVING, EMPTY, MOVING, GRASPED], "timeout"),
+        ([MOVING, GRASPED, DROPPED], "slipped"),
+        ([MOVING, GRASPED, LIFTED, DROPPED], "slipped"),
+        ([MOVING, (2, 1, 0.02, BLOCK), DROPPED], "slipped"),
+        ([MOVING, GRASPED, DROPPED, MOVING, EMPTY], "slipped"),
+        ([MOVING, GRASPED, MOVING], "slipped"),
+        ([MOVING, (50, 0, 0.03, 0.085)], "timeout"),  # in the air, but not between the pads
     ],
 )
-def test_a_failure_has_the_cause_of_how_far_it_came(parts, cause):
-    assert classify_failure(course(*parts), BLOCK) == cause
-    assert classify_failure(course(*parts, detected=False), BLOCK) == "not_detected"
+def test_cause_of_failure(parts, cause):
+    assert classify_failure(make_trace(*parts), BLOCK) == cause
+    assert classify_failure(make_trace(*parts, detected=False), BLOCK) == "not_detected"
 
 
-def test_a_block_is_held_from_a_fifth_of_a_second_on():
+def test_grasp_needs_a_minimum_contact_time():
     need = round(MIN_HOLD_TIME / STEP) + 1  # samples on end
     for samples, cause in ((need - 1, "missed_grasp"), (need, "slipped")):
-        brushed = (samples, 1, 0.0, BLOCK)
-        assert classify_failure(course(WAY, brushed, EMPTY, brushed, EMPTY), BLOCK) == cause
+        contact = (samples, 1, 0.0, BLOCK)
+        assert classify_failure(make_trace(MOVING, contact, EMPTY, contact, EMPTY), BLOCK) == cause
 
 
-def test_a_course_needs_samples():
+def test_trace_needs_samples():
     empty = EpisodeTrace(*(np.zeros(0) for _ in range(4)))
-    for wrong in (empty, course(WAY)._replace(height=np.zeros(3))):
+    for wrong in (empty, make_trace(MOVING)._replace(height=np.zeros(3))):
         with pytest.raises(ValueError, match="columns of one length"):
             classify_failure(wrong, BLOCK)
 
 
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
-def test_the_script_succeeds_without_noise(arm):
+def test_scripted_policy_succeeds_without_noise(arm):
     job = RolloutJob(load_policy_spec(SCRIPTED, arm), "none", 3, (0, 1))
-    for number, episode in enumerate(rollout(job)):
+    for index, result in enumerate(rollout(job)):
         assert episode.episode == number and episode.failure_cause is None
         assert episode.success and episode.lifted and episode.placed
         assert 2 < episode.success_time < 10 and episode.wall_time > 0
 
 
-def test_an_episode_is_what_its_seed_and_number_say():
-    """Whoever plays it, whatever was played before, in however many processes."""
+def test_seed_and_index_determine_an_episode():
+    """Whatever was run before."""
     script, level = load_policy_spec(SCRIPTED, "ur5"), "hard"
     whole = list(rollout(RolloutJob(script, level, 5, (0, 1, 2))))
     alone = next(rollout(RolloutJob(script, level, 5, (2,))))
@@ -138,8 +142,8 @@ def same(a, b):
     return a._replace(wall_time=0) == b._replace(wall_time=0)
 
 
-def test_processes_do_as_one_would(monkeypatch):
-    monkeypatch.setattr(playing, "CHUNK_SIZE", 1)
+def test_results_do_not_depend_on_the_number_of_processes(monkeypatch):
+    monkeypatch.setattr(rollouts, "CHUNK_SIZE", 1)
     numbers = ((0, 2), (1,))
     jobs = [RolloutJob(load_policy_spec(SCRIPTED, "ur5"), "hard", 9, part) for part in numbers]
     one, two = (
@@ -153,22 +157,22 @@ def test_processes_do_as_one_would(monkeypatch):
     assert [(index, episode.episode) for index, episode in one] == [(0, 0), (0, 2), (1, 1)]
 
 
-def test_a_job_is_cut_without_loss():
+def test_split_job_keeps_all_episodes():
     job = RolloutJob(load_policy_spec(SCRIPTED, "ur5"), "none", 0, tuple(range(47)))
     parts = split_job(job)
     assert sum((part.episodes for part in parts), ()) == job.episodes
-    assert max(len(part.episodes) for part in parts) == playing.CHUNK_SIZE
+    assert max(len(part.episodes) for part in parts) == rollouts.CHUNK_SIZE
 
 
 @pytest.mark.parametrize(("grip", "cause"), [(1.0, "timeout"), (-1.0, "missed_grasp")])
-def test_a_policy_that_stays_where_it_is_fails(tmp_path, grip, cause):
-    player = load_policy_spec(str(idle(tmp_path / "idle", "cartesian", grip)), "ur5")
-    assert player.name == "idle" and player.env_kwargs["control_mode"] == "cartesian"
-    episode = next(rollout(RolloutJob(player, "none", 0, (0,))))
+def test_policy_that_does_not_move_fails(tmp_path, grip, cause):
+    policy = load_policy_spec(str(idle(tmp_path / "idle", "cartesian", grip)), "ur5")
+    assert policy.name == "idle" and policy.env_kwargs["control_mode"] == "cartesian"
+    episode = next(rollout(RolloutJob(policy, "none", 0, (0,))))
     assert not episode.success and episode.success_time is None and episode.failure_cause == cause
 
 
-def test_the_report_sets_every_policy_beside_the_script(tmp_path, capfd):
+def test_report_compares_every_policy_with_the_scripted_one(tmp_path, capfd):
     file, folder = tmp_path / "deep" / "grasp.json", idle(tmp_path / "idle")
     words = ["--policies", str(folder), "--noise", "none", "--episodes", "2", "--processes", "1"]
     assert (
@@ -179,13 +183,13 @@ def test_the_report_sets_every_policy_beside_the_script(tmp_path, capfd):
     script, learned = report["rows"]["scripted, none"], report["rows"]["idle, none"]
     assert (script["success"], learned["success"], learned["timeout"]) == (100, 0, 100)
     interval = [100 * end for end in success_interval(2, 2)]
-    assert [script["from"], script["to"]] == pytest.approx(interval)
-    assert "ahead" not in script and learned["ahead"] == -100
-    assert learned["ahead from"] == -100 < learned["ahead to"] < 0
-    pairs = {"both": 0, "only it": 0, "only the script": 2, "none": 0}
+    assert [script["ci_low"], script["ci_high"]] == pytest.approx(interval)
+    assert "success_difference" not in script and learned["success_difference"] == -100
+    assert learned["difference_ci_low"] == -100 < learned["difference_ci_high"] < 0
+    pairs = {"both": 0, "policy_only": 0, "scripted_only": 2, "neither": 0}
     assert report["pairs"] == {"idle, none": pairs}
     failed = {cause: [0, 1] if cause == "timeout" else [] for cause in FAILURE_CAUSES}
-    assert report["failed"]["idle, none"] == failed
+    assert report["failed_episodes"]["idle, none"] == failed
     picture = cv2.imread(str(file.with_suffix(".png")))
     assert picture is not None and picture.std() > 10
 
@@ -193,27 +197,27 @@ def test_the_report_sets_every_policy_beside_the_script(tmp_path, capfd):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--arm", "dofbot", "--policies", "{folder}"], "is a policy of 'ur5', not of 'dofbot'"),
+        (["--arm", "dofbot", "--policies", "{folder}"], "is a policy for 'ur5', not for 'dofbot'"),
         (["--policies", "{folder}/nothing"], "no policy folder"),
-        (["--noise", "wild"], "no noise 'wild'"),
+        (["--noise", "unknown"], "no noise 'unknown'"),
         (["--noise"], "noise is empty"),
         (["--arm", "kuka_iiwa"], "no block to grasp for arm 'kuka_iiwa'"),
         (["--episodes", "0"], "episodes is 0"),
         (["--processes", "0"], "processes is 0"),
     ],
 )
-def test_what_cannot_be_measured_is_refused_in_one_line(tmp_path, capfd, words, message):
+def test_invalid_settings_are_rejected_with_a_one_line_error(tmp_path, capfd, words, message):
     folder, file = idle(tmp_path / "policy"), tmp_path / "grasp.json"
     words = [word.format(folder=folder) for word in words]
     assert run_verb("benchmark", ["grasp_success", *words, "--report", str(file)]) == 2
-    told = capfd.readouterr().err.strip()
-    assert "\n" not in told and message in told
+    error = capfd.readouterr().err.strip()
+    assert "\n" not in error and message in error
     assert not file.exists() and not file.with_suffix(".png").exists()
 
 
-def test_learned_is_the_shipped_policy_and_unknown_where_none_is():
-    players = load_policies(GraspSuccessBenchmarkConfig(policies=("learned", "expert")))
-    assert [player.name for player in players.values()] == ["scripted", "learned", "expert"]
+def test_learned_is_the_shipped_policy():
+    policies = load_policies(GraspSuccessBenchmarkConfig(policies=("learned", "expert")))
+    assert [policy.name for policy in policies.values()] == ["scripted", "learned", "expert"]
     report = measure_grasp_success(
         GraspSuccessBenchmarkConfig(policies=("expert",), noise=("hard",), episodes=2, processes=1)
     )
@@ -222,70 +226,73 @@ def test_learned_is_the_shipped_policy_and_unknown_where_none_is():
         load_policies(GraspSuccessBenchmarkConfig("ur5e", policies=("learned",)))
 
 
-def test_policies_of_one_name_are_told_apart(tmp_path):
+def test_policies_of_the_same_name_are_distinguished(tmp_path):
     first, second = idle(tmp_path / "a" / "run"), idle(tmp_path / "b" / "run")
     assert (first / METADATA_FILE).is_file()
-    players = load_policies(
+    policies = load_policies(
         GraspSuccessBenchmarkConfig(policies=(str(first), SCRIPTED, str(second), str(first)))
     )
-    assert [p.name for p in players.values()] == [SCRIPTED, str(first), str(second)]
+    assert [p.name for p in policies.values()] == [SCRIPTED, str(first), str(second)]
 
 
-def pairs(both, only_ours, only_theirs, none):
-    counts = np.array([both, only_ours, only_theirs, none])
-    ours, theirs = np.array([1, 1, 0, 0], bool), np.array([1, 0, 1, 0], bool)
-    return np.repeat(ours, counts), np.repeat(theirs, counts)
+def pairs(both, only_a, only_b, neither):
+    counts = np.array([both, only_a, only_b, neither])
+    a, b = np.array([1, 1, 0, 0], bool), np.array([1, 0, 1, 0], bool)
+    return np.repeat(a, counts), np.repeat(b, counts)
 
 
-def test_with_a_network_that_sees_everybody_plays_by_it(tmp_path):
-    sight = str(package_file("config/block_pose/ur5"))
-    players = load_policies(
-        GraspSuccessBenchmarkConfig(policies=(str(idle(tmp_path / "a")),), block_pose_model=sight)
+def test_all_policies_use_the_block_pose_model(tmp_path):
+    model = str(package_file("config/block_pose/ur5"))
+    policies = load_policies(
+        GraspSuccessBenchmarkConfig(policies=(str(idle(tmp_path / "a")),), block_pose_model=model)
     )
-    assert [player.name for player in players.values()] == ["scripted", "a"]
-    assert all(player.env_kwargs["block_pose_model"] == sight for player in players.values())
-    seeing = players["scripted"]
-    assert [e.success for e in rollout(RolloutJob(seeing, "default", 7, (0, 1)))] == [True, True]
+    assert [policy.name for policy in policies.values()] == ["scripted", "a"]
+    assert all(policy.env_kwargs["block_pose_model"] == model for policy in policies.values())
+    script = policies["scripted"]
+    assert [e.success for e in rollout(RolloutJob(script, "default", 7, (0, 1)))] == [True, True]
 
 
-@pytest.mark.parametrize("shares", [(0.9, 0.05, 0.03, 0.02), (0.5, 0.2, 0.1, 0.2)])
-def test_the_interval_of_a_difference_holds_it_as_often_as_it_says(shares):
+@pytest.mark.parametrize("fractions", [(0.9, 0.05, 0.03, 0.02), (0.5, 0.2, 0.1, 0.2)])
+def test_interval_of_a_difference_has_its_nominal_coverage(fractions):
     random, n, runs = np.random.default_rng(1), 300, 600
-    truth = shares[1] - shares[2]
-    intervals = [paired_difference(*pairs(*random.multinomial(n, shares))) for _ in range(runs)]
-    inside = np.mean([found.ci_low <= truth <= found.ci_high for found in intervals])
+    expected = fractions[1] - fractions[2]
+    intervals = [paired_difference(*pairs(*random.multinomial(n, fractions))) for _ in range(runs)]
+    inside = np.mean([i.ci_low <= expected <= i.ci_high for i in intervals])
     assert 0.92 < inside < 0.99
-    assert np.mean([found.value for found in intervals]) == pytest.approx(truth, abs=0.005)
+    assert np.mean([i.value for i in intervals]) == pytest.approx(expected, abs=0.005)
 
 
-def test_a_difference_is_the_same_from_the_other_side():
+def test_difference_is_antisymmetric():
     a, b = pairs(200, 30, 10, 60)
-    found, back = paired_difference(a, b), paired_difference(b, a)
-    assert found.value == pytest.approx(20 / 300)
-    np.testing.assert_allclose(back, [-found.value, -found.ci_high, -found.ci_low], atol=1e-12)
-    assert found.ci_low > 0  # 30 against 10: beyond chance
+    difference, reverse = paired_difference(a, b), paired_difference(b, a)
+    assert difference.value == pytest.approx(20 / 300)
+    np.testing.assert_allclose(
+        reverse, [-difference.value, -difference.ci_high, -difference.ci_low], atol=1e-12
+    )
+    assert difference.ci_low > 0  # 30 against 10
 
 
-def test_pairs_tell_more_than_two_rates_do():
-    """How far two rates are apart is known better where they rise and fall together."""
-    together = paired_difference(*pairs(150, 5, 5, 140))
-    against = paired_difference(*pairs(5, 150, 150, 5))
-    assert together.ci_high - together.ci_low < 0.5 * (against.ci_high - against.ci_low)
+def test_correlated_outcomes_have_a_narrower_interval():
+    correlated = paired_difference(*pairs(150, 5, 5, 140))
+    anticorrelated = paired_difference(*pairs(5, 150, 150, 5))
+    assert correlated.ci_high - correlated.ci_low < 0.5 * (
+        anticorrelated.ci_high - anticorrelated.ci_low
+    )
 
 
 @pytest.mark.parametrize("counts", [(9, 0, 0, 0), (0, 0, 0, 9), (0, 9, 0, 0), (0, 0, 9, 0)])
-def test_a_difference_of_outcomes_all_alike_stays_within_its_range(counts):
-    found = paired_difference(*pairs(*counts))
+def test_difference_of_constant_outcomes_stays_within_its_range(counts):
+    difference = paired_difference(*pairs(*counts))
     assert (
-        -1 <= found.ci_low <= found.value <= found.ci_high <= 1
-        and found.ci_high - found.ci_low > 0.1
+        -1 <= difference.ci_low <= difference.value <= difference.ci_high <= 1
+        and difference.ci_high - difference.ci_low > 0.1
     )
 
 
-def test_what_is_no_pair_is_refused():
-    for ours, theirs in (([], []), ([True], [True, False])):
-        with pytest.raises(ValueError, match="are no pairs"):
-            paired_difference(ours, theirs)
+def test_unpaired_outcomes_are_rejected():
+    for a, b in (([], []), ([True], [True, False])):
+        with pytest.raises(ValueError, match="do not form pairs"):
+            paired_difference(a, b)
 
 
 def made_up(count, seed=0):

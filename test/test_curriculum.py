@@ -25,19 +25,19 @@ def test_a_curriculum_grows_with_the_success_rate():
     assert Curriculum(CurriculumConfig()).level == 1
 
 
-def test_blocks_lie_further_apart_when_the_task_grows():
+def test_area_of_blocks_grows_with_the_difficulty():
     env = make_vec_env("invdyn_ros/GraspUR5-v0", 1, seed=0)
     with closing(env):
-        world = env.get_attr("unwrapped")[0].simulation
-        scene, spread = world.nominal_scene, {}
+        simulation = env.get_attr("unwrapped")[0].simulation
+        scene, extent = simulation.nominal_scene, {}
         for area, noise in ((0.1, 0.0), (0.5, 0.5), (1.0, 1.0)):
             env.env_method("set_difficulty", area, noise)
-            places = []
+            positions = []
             for _ in range(25):
                 env.reset()
-                places.append(world.physics.block_pose()[0][:2])
-            spread[area] = np.ptp(places, axis=0)
-            assert world.noise.camera_position == pytest.approx(noise * 0.002)
+                positions.append(simulation.physics.block_pose()[0][:2])
+            extent[area] = np.ptp(positions, axis=0)
+            assert simulation.noise.camera_position == pytest.approx(noise * 0.002)
         width = np.ptp([scene.area_x, scene.area_y], axis=1)
-        for area, seen in spread.items():
-            assert (seen <= area * width + 1e-3).all() and (seen > 0.6 * area * width).all()
+        for area, size in extent.items():
+            assert (size <= area * width + 1e-3).all() and (size > 0.6 * area * width).all()

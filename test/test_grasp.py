@@ -1,4 +1,4 @@
-"""The grasp: where the block is, how the tool gets there, and what counts as done."""
+"""Scripted grasp, block estimate, tool motions and success criteria."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def yaw_distance(a: float, b: float) -> float:
 def episode(
     arm: str, seed: int, bias: float = 0.0, away: float = 0.0
 ) -> tuple[SuccessDetector, str, float]:
-    """Run a whole grasp in physics, seen with an error; return outcome, reason, largest motion."""
+    """Run a scripted grasp with biased detections; return outcome, hold reason, largest motion."""
     body, scene, plant = robot(arm), load_scene(arm), load_plant(arm)
     random = np.random.default_rng(seed)
     driver = ArmController(
@@ -53,43 +53,43 @@ def episode(
     policy, reason, moved = ScriptedGrasp(body, scene), "", 0.0
     offset = bias * random.standard_normal(3) * [1, 1, 0] + [away, 0, 0]
     with Simulation(body, plant, scene=scene, seed=seed) as simulation:
-        judge = SuccessDetector.from_scene(scene, simulation.block_pose()[0])
-        while simulation.time < (3.0 if away else 15.0) and not judge.placed:
+        detector = SuccessDetector.from_scene(scene, simulation.block_pose()[0])
+        while simulation.time < (3.0 if away else 15.0) and not detector.placed:
             sample = simulation.state()
             if simulation.ticks % round(body.rate / 10) == 0:
                 centre, quaternion = simulation.block_pose()
-                judge.update(centre, simulation.true_state()[1], sample.opening)
+                detector.update(centre, simulation.true_state()[1], sample.opening)
                 yaw = upright_yaw(Rotation.from_quat(quaternion).as_matrix())
                 policy.on_detection(
                     BlockDetection(sample.time, centre + offset, yaw, np.full(4, 1e-6))
                 )
-            wish = policy.command(sample.time, sample.opening, 1 / body.rate)
-            driver.set_target(Target(sample.time, wish.state, 1 / body.rate))
-            command = driver.update(MeasuredState(sample.time, sample.q, sample.qd))
-            simulation.step(command.action, wish.opening)
-            reason = wish.hold_reason or reason
-            moved = max(moved, np.abs(wish.state.q - body.home).max())
-    return judge, reason, moved
+            command = policy.command(sample.time, sample.opening, 1 / body.rate)
+            driver.set_target(Target(sample.time, command.state, 1 / body.rate))
+            output = driver.update(MeasuredState(sample.time, sample.q, sample.qd))
+            simulation.step(output.action, command.opening)
+            reason = command.hold_reason or reason
+            moved = max(moved, np.abs(command.state.q - body.home).max())
+    return detector, reason, moved
 
 
 @pytest.mark.parametrize(("arm", "seeds"), [("ur5", 3), ("ur5e", 1), ("dofbot", 4)])
 def test_scripted_grasp_lifts_and_places_blocks_anywhere_in_its_area(arm: str, seeds: int) -> None:
-    """With a sighting that is two millimetres off, as a calibrated camera's are."""
+    """With detections that are two millimetres off, as those of a calibrated camera."""
     outcomes = [episode(arm, 50 + seed, bias=0.002)[0] for seed in range(seeds)]
-    assert all(judge.lifted and judge.placed for judge in outcomes)
+    assert all(detector.lifted and detector.placed for detector in outcomes)
 
 
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
-def test_a_block_out_of_reach_is_said_and_the_arm_stays(arm: str) -> None:
-    judge, reason, moved = episode(arm, 1, away=2.0)
-    assert not judge.success and "out of reach" in reason and moved == 0
+def test_arm_stays_and_reports_a_block_out_of_reach(arm: str) -> None:
+    detector, reason, moved = episode(arm, 1, away=2.0)
+    assert not detector.success and "out of reach" in reason and moved == 0
 
 
-def test_while_there_is_no_way_it_is_not_sought_at_every_tick() -> None:
-    """Inverse kinematics that finds nothing is slow; the loop must not wait for it."""
+def test_unreachable_pose_is_not_solved_for_at_every_tick() -> None:
+    """Inverse kinematics without a solution is slow and must not block the control loop."""
     policy, calls = ScriptedGrasp(robot("ur5"), load_scene("ur5")), []
-    solve = policy.ik.solve
-    policy.ik.solve = lambda *a: (calls.append(0), solve(*a))[1]  # type: ignore
+    solve = policy.grasp_poses.ik.solve
+    policy.grasp_poses.ik.solve = lambda *a: (calls.append(0), solve(*a))[1]  # type: ignore
     for k in range(3):
         policy.on_detection(BlockDetection(k / 10, np.array([3.0, 0, 0.02]), 0.0, np.ones(4)))
     policy.command(1.0, 0.08, 0.008)
@@ -102,42 +102,42 @@ def test_while_there_is_no_way_it_is_not_sought_at_every_tick() -> None:
 
 
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
-def test_fingers_stand_along_the_sides_of_the_block(arm: str) -> None:
-    """The tool's axes and the block's coincide, up to quarter turns, seen from above."""
+def test_fingers_are_aligned_with_the_sides_of_the_block(arm: str) -> None:
+    """Seen from above, the axes of tool and block coincide up to quarter turns."""
     body, rng = robot(arm), np.random.default_rng(0)
     for _ in range(6):
         pose, policy = load_scene(arm).sample_block_pose(rng), ScriptedGrasp(body, load_scene(arm))
-        seen = upright_yaw(pose[:3, :3])
-        policy.on_detection(BlockDetection(0.0, pose[:3, 3], seen, np.full(4, 1e-6)))
-        reached = policy._pose_above_block(0.0)
-        assert reached is not None
-        T = body.forward_kinematics(reached.q)
+        yaw = upright_yaw(pose[:3, :3])
+        policy.on_detection(BlockDetection(0.0, pose[:3, 3], yaw, np.full(4, 1e-6)))
+        grasp_pose = policy._pose_above_block(0.0)
+        assert grasp_pose is not None
+        T = body.forward_kinematics(grasp_pose.q)
         np.testing.assert_allclose(T[:3, 3], pose[:3, 3], atol=1e-3)
         tool = Rotation.from_matrix(T[:3, :3])
         upright, _ = Rotation.align_vectors([[0, 0, -1]], [tool.apply([0, 0, 1])])
-        assert yaw_distance(upright_yaw((upright * tool).as_matrix()), seen) < 0.02
+        assert yaw_distance(upright_yaw((upright * tool).as_matrix()), yaw) < 0.02
 
 
 @pytest.mark.parametrize("arm", ["ur5", "ur5e", "dofbot"])
-def test_inverse_kinematics_goes_there_and_back(arm: str) -> None:
+def test_inverse_kinematics_inverts_forward_kinematics(arm: str) -> None:
     body, rng = robot(arm), np.random.default_rng(0)
-    reacher = PoseIKSolver(body)
+    ik = PoseIKSolver(body)
     for _ in range(10):
-        q = np.clip(body.home + rng.uniform(-0.3, 0.3, body.n), reacher.lower, reacher.upper)
+        q = np.clip(body.home + rng.uniform(-0.3, 0.3, body.n), ik.lower, ik.upper)
         pose = body.forward_kinematics(q)
-        found = reacher.solve(pose, body.home)
-        assert found is not None
-        np.testing.assert_allclose(body.forward_kinematics(found), pose, atol=2e-3)
-        assert (found >= body.lower).all() and (found <= body.upper).all()
+        solution = ik.solve(pose, body.home)
+        assert solution is not None
+        np.testing.assert_allclose(body.forward_kinematics(solution), pose, atol=2e-3)
+        assert (solution >= body.lower).all() and (solution <= body.upper).all()
 
 
-def test_pose_out_of_reach_has_no_joints_and_no_straight_way() -> None:
+def test_pose_out_of_reach_has_no_solution_and_no_straight_line() -> None:
     body = robot("ur5")
     far = body.forward_kinematics(body.home)
     far[0, 3] += 2.0
-    reacher = PoseIKSolver(body)
-    assert reacher.solve(far, body.home) is None
-    assert straight_line_motion(reacher, body.home, far, 0.0, 0.5) is None
+    ik = PoseIKSolver(body)
+    assert ik.solve(far, body.home) is None
+    assert straight_line_motion(ik, body.home, far, 0.0, 0.5) is None
 
 
 def sampled(segment: MotionSegment) -> tuple[np.ndarray, ...]:
@@ -145,7 +145,7 @@ def sampled(segment: MotionSegment) -> tuple[np.ndarray, ...]:
     return tuple(np.stack(p) for p in zip(*(segment.at(t) for t in times), strict=True))
 
 
-def assert_gentle(segment: MotionSegment, body: Robot) -> None:
+def assert_within_limits(segment: MotionSegment, body: Robot) -> None:
     """From rest to rest, within every limit; velocity and acceleration are derivatives."""
     q, qd, qdd = sampled(segment)
     step = segment.duration / 399
@@ -160,36 +160,36 @@ def assert_gentle(segment: MotionSegment, body: Robot) -> None:
     np.testing.assert_allclose(segment.at(segment.start + segment.duration + 9).q, segment.end)
 
 
-def test_straight_motion_is_straight_and_gentle() -> None:
+def test_straight_line_motion_is_straight_and_within_limits() -> None:
     body, rng = robot("ur5"), np.random.default_rng(1)
-    reacher, here = PoseIKSolver(body), body.forward_kinematics(body.home)
+    ik, here = PoseIKSolver(body), body.forward_kinematics(body.home)
     for _ in range(4):
         goal = here.copy()
         goal[:3, 3] += rng.uniform(-0.12, 0.12, 3)
-        segment = straight_line_motion(reacher, body.home, goal, 2.0, max_speed=0.3)
+        segment = straight_line_motion(ik, body.home, goal, 2.0, max_speed=0.3)
         assert segment is not None
-        assert_gentle(segment, body)
+        assert_within_limits(segment, body)
         points = np.stack([body.forward_kinematics(q)[:3, 3] for q in sampled(segment)[0]])
         line = goal[:3, 3] - here[:3, 3]
         along = (points - here[:3, 3]) @ line / (line @ line)
         off = points - here[:3, 3] - along[:, None] * line
         assert np.linalg.norm(off, axis=1).max() < 1e-3
         np.testing.assert_allclose(points[-1], goal[:3, 3], atol=1e-3)
-        pace = np.linalg.norm(np.diff(points, axis=0), axis=1) / (segment.duration / 399)
-        assert pace.max() < 0.3 * 1.1
+        speed = np.linalg.norm(np.diff(points, axis=0), axis=1) / (segment.duration / 399)
+        assert speed.max() < 0.3 * 1.1
 
 
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
-def test_motion_in_joint_space_is_gentle_and_lasts_as_long_as_told(arm: str) -> None:
+def test_joint_motion_is_within_limits_and_lasts_its_minimum_duration(arm: str) -> None:
     body = robot(arm)
     goal = body.home + 0.5
     segment = joint_motion(body, body.home, goal, 1.0, min_duration=2.5)
     assert segment.duration >= 2.5 - 1e-9
-    assert_gentle(segment, body)
+    assert_within_limits(segment, body)
     np.testing.assert_allclose(segment.end, goal)
 
 
-def test_yaw_of_a_block_is_the_same_whichever_face_is_up() -> None:
+def test_yaw_of_a_block_does_not_depend_on_its_upper_face() -> None:
     rng = np.random.default_rng(0)
     for turn in Rotation.create_group("O"):
         yaw = rng.uniform(0, QUARTER)
@@ -197,44 +197,44 @@ def test_yaw_of_a_block_is_the_same_whichever_face_is_up() -> None:
         assert yaw_distance(upright_yaw(R.as_matrix()), yaw) < 1e-9
 
 
-def test_depth_error_along_the_ray_is_taken_out_by_the_table() -> None:
+def test_projection_onto_the_table_removes_depth_errors() -> None:
     eye, block = np.array([0.8, 0.1, 0.5]), np.array([0.4, 0.0, 0.02])
     deep = eye + 1.07 * (block - eye)
     np.testing.assert_allclose(project_to_height(deep, eye, 0.02), block, atol=1e-12)
 
 
-def test_sighting_is_turned_from_camera_to_base_with_its_covariance() -> None:
+def test_detection_is_transformed_to_the_base_with_its_covariance() -> None:
     camera = load_scene("ur5").camera.T_base_camera
     T = np.eye(4)
     T[:3, :3] = Rotation.from_euler("z", 0.4).as_matrix()
     T[:3, 3] = 0.45, 0.05, 0.02
-    spread = np.diag([1e-6, 2e-6, 3e-6, 1e-4, 2e-4, 3e-4])
+    covariance = np.diag([1e-6, 2e-6, 3e-6, 1e-4, 2e-4, 3e-4])
     turn = np.kron(np.eye(2), camera[:3, :3])
-    seen = detection_on_table(1.5, np.linalg.inv(camera) @ T, turn.T @ spread @ turn, camera, 0.02)
-    np.testing.assert_allclose(seen.position, T[:3, 3], atol=1e-9)
-    assert seen.time == 1.5 and seen.yaw == pytest.approx(0.4)
-    np.testing.assert_allclose(seen.variance, [1e-6, 2e-6, 3e-6, 3e-4])
+    detection = detection_on_table(1.5, np.linalg.inv(camera) @ T, turn.T @ covariance @ turn, camera, 0.02)
+    np.testing.assert_allclose(detection.position, T[:3, 3], atol=1e-9)
+    assert detection.time == 1.5 and detection.yaw == pytest.approx(0.4)
+    np.testing.assert_allclose(detection.variance, [1e-6, 2e-6, 3e-6, 3e-4])
 
 
-def test_estimate_gets_better_with_every_sighting_and_weighs_them() -> None:
-    rng, truth, errors = np.random.default_rng(0), np.array([0.45, 0.05, 0.02]), []
+def test_estimate_improves_with_every_detection_and_weights_them() -> None:
+    rng, position, errors = np.random.default_rng(0), np.array([0.45, 0.05, 0.02]), []
     for count in (1, 25):
         runs = []
         for _ in range(200):
             estimate = BlockEstimate()
             for k in range(count):
                 noise = 0.002 * rng.standard_normal(3)
-                estimate.update(BlockDetection(k, truth + noise, 0.0, np.full(4, 4e-6)))
-            runs.append(estimate.position - truth)
+                estimate.update(BlockDetection(k, position + noise, 0.0, np.full(4, 4e-6)))
+            runs.append(estimate.position - position)
         errors.append(np.std(runs))
     assert errors[1] == pytest.approx(errors[0] / 5, rel=0.2)
     estimate = BlockEstimate()
-    estimate.update(BlockDetection(0, truth, 0.0, np.full(4, 1e-6)))
-    estimate.update(BlockDetection(1, truth + 0.004, 0.0, np.full(4, 3e-6)))
-    np.testing.assert_allclose(estimate.position, truth + 0.001)
+    estimate.update(BlockDetection(0, position, 0.0, np.full(4, 1e-6)))
+    estimate.update(BlockDetection(1, position + 0.004, 0.0, np.full(4, 3e-6)))
+    np.testing.assert_allclose(estimate.position, position + 0.001)
 
 
-def test_estimate_of_yaw_is_blind_to_quarter_turns() -> None:
+def test_estimate_of_yaw_is_invariant_to_quarter_turns() -> None:
     rng, estimate = np.random.default_rng(0), BlockEstimate()
     for k in range(40):
         yaw = 0.02 + k * QUARTER + 0.05 * rng.standard_normal()  # around the seam
@@ -242,7 +242,7 @@ def test_estimate_of_yaw_is_blind_to_quarter_turns() -> None:
     assert yaw_distance(estimate.yaw, 0.02) < 0.03
 
 
-def test_a_block_that_was_moved_is_estimated_anew() -> None:
+def test_estimate_restarts_when_the_block_moves() -> None:
     estimate = BlockEstimate()
     for k in range(10):
         estimate.update(BlockDetection(k, np.array([0.4, 0.0, 0.02]), 0.3, np.full(4, 1e-6)))
@@ -255,32 +255,32 @@ def test_a_block_that_was_moved_is_estimated_anew() -> None:
 @pytest.mark.parametrize(
     ("block", "speed", "opening", "lifted", "placed"),
     [
-        ((0.45, 0.0, 0.02), 0.0, 0.08, False, False),  # where it lay
+        ((0.45, 0.0, 0.02), 0.0, 0.08, False, False),  # initial position
         ((0.45, 0.0, 0.061), 0.0, 0.04, True, False),
         ((0.45, 0.0, 0.059), 0.0, 0.04, False, False),  # 39 mm
-        ((0.45, 0.0, 0.10), 0.21, 0.04, False, False),  # thrown up
+        ((0.45, 0.0, 0.10), 0.21, 0.04, False, False),  # arm not static
         ((0.425, -0.165, 0.02), 0.0, 0.08, False, True),
-        ((0.425, -0.165, 0.02), 0.0, 0.04, False, False),  # still held
-        ((0.425, -0.165, 0.02), 0.3, 0.08, False, False),  # still moving
+        ((0.425, -0.165, 0.02), 0.0, 0.04, False, False),  # not released
+        ((0.425, -0.165, 0.02), 0.3, 0.08, False, False),  # arm not static
         ((0.425, -0.139, 0.02), 0.0, 0.08, False, False),  # 26 mm off
     ],
 )
-def test_judge_counts_what_the_rules_say(
+def test_success_criteria(
     block: tuple[float, ...], speed: float, opening: float, lifted: bool, placed: bool
 ) -> None:
-    judge = SuccessDetector.from_scene(load_scene("ur5"), np.array([0.45, 0.0, 0.02]))
-    judge.update(np.array(block), np.array([0.0, -speed]), opening)
-    assert (judge.lifted, judge.placed) == (lifted, placed)
-    assert judge.success == (lifted or placed)
+    detector = SuccessDetector.from_scene(load_scene("ur5"), np.array([0.45, 0.0, 0.02]))
+    detector.update(np.array(block), np.array([0.0, -speed]), opening)
+    assert (detector.lifted, detector.placed) == (lifted, placed)
+    assert detector.success == (lifted or placed)
 
 
-def test_a_block_that_lay_at_the_goal_is_not_placed_by_doing_nothing() -> None:
+def test_block_that_starts_at_the_goal_is_not_placed() -> None:
     goal = np.array(load_scene("ur5").goal)
-    judge = SuccessDetector.from_scene(load_scene("ur5"), goal)
-    judge.update(goal, np.zeros(6), 0.08)
-    assert not judge.success
+    detector = SuccessDetector.from_scene(load_scene("ur5"), goal)
+    detector.update(goal, np.zeros(6), 0.08)
+    assert not detector.success
 
 
-def test_an_arm_without_a_gripper_is_refused() -> None:
+def test_arm_without_a_gripper_is_rejected() -> None:
     with pytest.raises(ValueError, match="'kuka_iiwa' has no gripper"):
         ScriptedGrasp(robot("kuka_iiwa"), load_scene("kuka_iiwa"))

@@ -1,4 +1,4 @@
-"""A learned policy: as its learner, as its file, live, and in the graph."""
+"""Learned policies: training, files, live grasp and launch graph."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 
 
-def test_a_policy_acts_as_the_learner_it_came_from(tmp_path):
-    seen = np.random.default_rng(1).normal(size=(50, SIZE)).astype(np.float32)
+def test_policy_acts_as_its_learner(tmp_path):
+    observation = np.random.default_rng(1).normal(size=(50, SIZE)).astype(np.float32)
     for name in ALGORITHMS:
         learner = {"net_arch": [16], "batch_size": 64}
         config = replace(CONFIG, algorithm=name, learner=learner)
         run = RLTraining(config, TASK, tmp_path, print)
         with closing(make(1, 0)) as env:
             run.learner = run.make_learner(env, demonstrate(5) if name in OFF_POLICY else None)
-            expected, _ = run.learner.predict(seen, deterministic=True)
-            np.testing.assert_allclose(run.policy(0).act(seen), expected, atol=1e-6)
+            expected, _ = run.learner.predict(observation, deterministic=True)
+            np.testing.assert_allclose(run.policy(0).act(observation), expected, atol=1e-6)
 
 
-def test_a_saved_policy_acts_as_before(tmp_path):
+def test_saved_policy_acts_as_before(tmp_path):
     torch.manual_seed(0)
     policy = MLPPolicy(
         PolicyMetadata("ur5", SIZE, ACTIONS, (8, 8), "tanh", "sac", data={"steps": 3})
     )
     policy.mean += 0.3
     save_policy(policy, tmp_path)
-    again, seen = load_policy(tmp_path), np.ones((5, SIZE), np.float32)
-    assert np.array_equal(policy.act(seen), again.act(seen))
+    again, observation = load_policy(tmp_path), np.ones((5, SIZE), np.float32)
+    assert np.array_equal(policy.act(observation), again.act(observation))
     assert again.meta == policy.meta
     assert {f.name for f in tmp_path.iterdir()} == {"meta.json", "model.safetensors"}
 
 
-def test_a_policy_of_something_else_is_refused(tmp_path):
+def test_incompatible_policy_is_rejected(tmp_path):
     save_policy(MLPPolicy(PolicyMetadata("ur5", SIZE, ACTIONS, (8,), "tanh", "sac")), tmp_path)
-    with pytest.raises(ValueError, match="policy of 'ur5', not of 'dofbot'"):
+    with pytest.raises(ValueError, match="policy for 'ur5', not for 'dofbot'"):
         load_policy(tmp_path, "dofbot")
     with pytest.raises(ValueError, match="takes 4"):
         load_policy(tmp_path).act(np.zeros(5, np.float32))
@@ -64,33 +64,33 @@ def test_a_policy_of_something_else_is_refused(tmp_path):
         load_policy(tmp_path / "nowhere")
 
 
-def test_the_live_grasp_wants_what_the_environment_wants():
+def test_live_grasp_has_the_targets_of_the_environment():
     torch.manual_seed(1)
     noise = replace(
         RANDOMIZATION_LEVELS["default"], latency=0.0
-    )  # a live arm waits until it sees the block
+    )  # a live arm waits for the first detection
     with closing(GraspEnv(arm="ur5", noise=noise)) as env:
         policy = MLPPolicy(
             PolicyMetadata("ur5", env.observation_builder.size, 7, (16,), "tanh", "sac")
         )
         live = LearnedGrasp(env.robot, env.simulation.nominal_scene, policy)
-        seen, info = env.reset(seed=4)
+        observation, info = env.reset(seed=4)
         for _ in range(60):
             state = env.simulation.physics.state()
-            for sighting in info["detections"]:
-                live.on_detection(sighting)
+            for detection in info["detections"]:
+                live.on_detection(detection)
             live.update_joints(state.q, state.qd)
-            wish = live.command(info["time"], info["opening"], 1 / env.robot.rate)
+            command = live.command(info["time"], info["opening"], 1 / env.robot.rate)
             between = live.command(info["time"] + 0.016, info["opening"], 1 / env.robot.rate)
-            seen, _, _, _, info = env.step(policy.act(seen))
-            np.testing.assert_allclose(wish.state.q, env.robot_action_space.target.q, atol=1e-6)
-            assert np.array_equal(wish.state.q, between.state.q)
-            assert (wish.horizon, between.horizon) == pytest.approx((0.04, 0.024))
-    with pytest.raises(ValueError, match="a policy of 'ur5', not of 'dofbot'"):
+            observation, _, _, _, info = env.step(policy.act(observation))
+            np.testing.assert_allclose(command.state.q, env.robot_action_space.target.q, atol=1e-6)
+            assert np.array_equal(command.state.q, between.state.q)
+            assert (command.horizon, between.horizon) == pytest.approx((0.04, 0.024))
+    with pytest.raises(ValueError, match="a policy for 'ur5', not for 'dofbot'"):
         LearnedGrasp(load_robot("dofbot"), load_scene("dofbot"), policy)
 
 
-def test_the_graph_names_what_a_learned_policy_lacks(tmp_path):
+def test_graph_reports_why_a_policy_cannot_run(tmp_path):
     with pytest.raises(ValueError, match="no learned policy is shipped for ur5e"):
         resolve("grasp_sim", {"policy": "learned", "arm": "ur5e"})
     with pytest.raises(ValueError, match="needs policy:=learned"):
@@ -99,19 +99,19 @@ def test_the_graph_names_what_a_learned_policy_lacks(tmp_path):
     for observations, actions in ((40, 6), (41, 5)):
         meta = PolicyMetadata("dofbot", observations, actions, (8,), "tanh", "sac")
         save_policy(MLPPolicy(meta), tmp_path)
-        words = f"of {observations} and actions of {actions} .* 'dofbot' have 41 and 6; train"
+        words = f"with {observations} observations and {actions} actions; 'dofbot' has 41 and 6"
         with pytest.raises(ValueError, match=words):
             resolve("grasp_sim", {"arm": "dofbot", "policy": "learned"} | checkpoint)
     save_policy(MLPPolicy(PolicyMetadata("dofbot", 41, 6, (8,), "tanh", "sac")), tmp_path)
     given = {"policy": "learned", "policy_checkpoint": str(tmp_path)}
-    with pytest.raises(ValueError, match="policy of 'dofbot', not of 'ur5'"):
+    with pytest.raises(ValueError, match="policy for 'dofbot', not for 'ur5'"):
         resolve("grasp_sim", given)
     nodes = {node.name: node for node in resolve("grasp_sim", given | {"arm": "dofbot"})}
     assert nodes["grasp"].parameters["policy_checkpoint"] == str(tmp_path)
 
 
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
-def test_shipped_policies_are_small_and_grasp(arm):
+def test_shipped_policies_are_small_and_succeed(arm):
     nodes = {node.name: node for node in resolve("grasp_sim", {"policy": "learned", "arm": arm})}
     folder = Path(nodes["grasp"].parameters["policy_checkpoint"])
     assert sum(file.stat().st_size for file in folder.iterdir()) < 5e6
@@ -119,9 +119,9 @@ def test_shipped_policies_are_small_and_grasp(arm):
     changes = {"control_mode": policy.meta.control_mode, "action_space": policy.meta.action_space}
     with closing(GraspEnv(arm=arm, noise="default", **changes)) as env:
         for episode in range(3):
-            seen, _ = env.reset(seed=11, options={"episode": episode})
+            observation, _ = env.reset(seed=11, options={"episode": episode})
             over = False
             while not over:
-                seen, _, placed, late, info = env.step(policy.act(seen))
-                over = placed or late
+                observation, _, terminated, truncated, info = env.step(policy.act(observation))
+                over = terminated or truncated
             assert info["is_success"]

@@ -1,4 +1,4 @@
-"""The planned grasp: what a teacher shows, what a planner learns of it, and how it acts."""
+"""Planned grasp: expert demonstrations, planner data and planner policy."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from invdyn_ros.models.planner.planner import FlowPlanner, PlannerMetadata, save
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot, package_file
 
-OF = SpaceSpec("ur5", "joint", ActionSpaceConfig())
+SPACES = SpaceSpec("ur5", "joint", ActionSpaceConfig())
 N = load_robot("ur5").n
 
 
@@ -46,15 +46,15 @@ def lessons(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_an_observation_tells_what_is_wanted():
-    wanted, phase = TargetExtractor(OF), np.arange(N + 1)
+def test_target_is_extracted_from_the_observation():
+    extract_target, phase = TargetExtractor(SPACES), np.arange(N + 1)
     with closing(GraspEnv(arm="ur5", noise="default")) as env:
-        seen, _ = env.reset(seed=1)
+        observation, _ = env.reset(seed=1)
         for k in range(60):  # no faster than the arm may accelerate
-            seen, *_ = env.step(
+            observation, *_ = env.step(
                 (0.2 * (np.sin(0.1 * k + phase) - np.sin(phase))).astype(np.float32)
             )
-            state = wanted(seen)
+            state = extract_target(observation)
             np.testing.assert_allclose(state[:N], env.robot_action_space.target.q, atol=1e-5)
             np.testing.assert_allclose(
                 state[N + 1 : -1], env.robot_action_space.target.qd, atol=1e-5
@@ -63,11 +63,11 @@ def test_an_observation_tells_what_is_wanted():
 
 def test_moments_hold_what_was_wanted_next_and_at_the_end_to_stay(lessons):
     of, episodes = read_episodes(lessons)
-    assert of == OF and len(episodes) > 3
+    assert of == SPACES and len(episodes) > 3
     moments = planning_segments(episodes, 20, of)
-    wanted = TargetExtractor(of)
+    extract_target = TargetExtractor(of)
     first = episodes[0]
-    states = wanted(np.concatenate([first.observations, first.next_observations[-1:]]))
+    states = extract_target(np.concatenate([first.observations, first.next_observations[-1:]]))
     for k in (0, 17, len(first.rewards) - 25):
         np.testing.assert_allclose(
             moments.state[k] + moments.sequence[k], states[k + 1 : k + 21], atol=1e-5
@@ -82,22 +82,22 @@ def test_lessons_begin_after_the_push_and_end_at_the_goal(lessons, tmp_path):
     _, episodes = read_episodes(lessons)
     assert all(episode.dones[-1] == 1 and episode.dones.sum() == 1 for episode in episodes)
     assert len({len(episode.rewards) for episode in episodes}) > 1
-    joined = read_demonstrations(lessons, OF)
+    joined = read_demonstrations(lessons, SPACES)
     assert len(joined.rewards) == sum(len(episode.rewards) for episode in episodes)
     assert np.isin(joined.actions[:, -1], (-1, 1)).all()
     words = ["expert", "--episodes", "6", "--push-fraction", "0.5", "--workers", "2"]
     assert collect([*words, "--out", str(tmp_path / "again")]) == 0
-    again = read_demonstrations(tmp_path / "again", OF)
+    again = read_demonstrations(tmp_path / "again", SPACES)
     assert all(np.array_equal(a, b) for a, b in zip(joined, again, strict=True))
 
 
-def test_the_most_usual_of_two_ways_is_one_of_the_wider_trodden():
+def test_medoid_is_in_the_larger_cluster():
     left, right = torch.zeros(3, 5, 2), torch.ones(6, 5, 2)
     plans = torch.cat([left, right]) + 0.01 * torch.randn(9, 5, 2)
     assert medoid(plans) >= 3
 
 
-def test_any_planner_drives_the_arm_where_it_plans_to_go():
+def test_arm_follows_the_plans_of_any_planner():
     goal = torch.tensor(load_robot("ur5").home + 0.2, dtype=torch.float32)
 
     def straight(state: Tensor, condition: Tensor, count: int, _: torch.Generator) -> Tensor:
@@ -109,41 +109,41 @@ def test_any_planner_drives_the_arm_where_it_plans_to_go():
             plan.append(torch.cat([q + away, -torch.ones(1), away / 0.04, torch.zeros(1)]))
         return torch.stack(plan).expand(count, -1, -1)
 
-    policy = PlannedPolicy(straight, OF)
+    policy = PlannedPolicy(straight, SPACES)
     with closing(GraspEnv(arm="ur5", noise="none")) as env:
-        seen, info = env.reset(seed=0)
+        observation, info = env.reset(seed=0)
         for _ in range(80):
-            seen, *_, info = env.step(policy.act(seen))
+            observation, *_, info = env.step(policy.act(observation))
         assert np.abs(env.simulation.physics.true_state()[0] - goal.numpy()).max() < 0.01
         assert info["opening"] < 0.01
 
 
-def test_the_shipped_planner_is_small_and_grasps_live_as_in_the_environment():
+def test_shipped_planner_is_small_and_acts_live_as_in_the_environment():
     nodes = {node.name: node for node in resolve("grasp_sim", {"policy": "planned"})}
     folder = nodes["grasp"].parameters["policy_checkpoint"]
     assert sum(file.stat().st_size for file in Path(folder).iterdir()) < 5e6
     policy = load_planned_policy(folder, "ur5")
     noise = replace(
         RANDOMIZATION_LEVELS["default"], latency=0.0
-    )  # a live arm waits until it sees the block
+    )  # a live arm waits for the first detection
     with closing(GraspEnv(arm="ur5", noise=noise, action_space=policy.meta.action_space)) as env:
         live = load_learned_grasp(env.robot, env.simulation.nominal_scene, folder)
         for episode in range(2):
-            seen, info = env.reset(seed=11, options={"episode": episode})
+            observation, info = env.reset(seed=11, options={"episode": episode})
             live.reset()
             policy.reset()
             over = False
             while not over:
                 state = env.simulation.physics.state()
-                for sighting in info["detections"]:
-                    live.on_detection(sighting)
+                for detection in info["detections"]:
+                    live.on_detection(detection)
                 live.update_joints(state.q, state.qd)
-                wish = live.command(info["time"], info["opening"], 1 / env.robot.rate)
-                seen, _, placed, late, info = env.step(policy.act(seen))
+                command = live.command(info["time"], info["opening"], 1 / env.robot.rate)
+                observation, _, terminated, truncated, info = env.step(policy.act(observation))
                 np.testing.assert_allclose(
-                    wish.state.q, env.robot_action_space.target.q, atol=1e-5
+                    command.state.q, env.robot_action_space.target.q, atol=1e-5
                 )
-                over = placed or late
+                over = terminated or truncated
             assert info["is_success"]
 
 
@@ -162,7 +162,7 @@ def test_a_planner_of_lessons_acts_in_the_graph_and_of_others_is_refused(
         resolve(
             "grasp_sim", given | {"policy_checkpoint": str(package_file("config/policies/ur5"))}
         )
-    with pytest.raises(ValueError, match="planner of 'ur5', not of 'dofbot'"):
+    with pytest.raises(ValueError, match="planner for 'ur5', not for 'dofbot'"):
         resolve("grasp_sim", given | {"arm": "dofbot"})
     with pytest.raises(ValueError, match=r"no planned policy .* for dofbot.*train_planner"):
         resolve("grasp_sim", {"policy": "planned", "arm": "dofbot"})
@@ -170,11 +170,11 @@ def test_a_planner_of_lessons_acts_in_the_graph_and_of_others_is_refused(
         "ur5", ("joint",), 2, 50.0, FlowMatchingConfig(horizon=4, down_dims=(8,))
     )
     save_planner(FlowPlanner(meta), tmp_path / "pendulum")
-    with pytest.raises(ValueError, match="plans no grasp; train one"):
+    with pytest.raises(ValueError, match="is not a grasp planner; train one"):
         load_learned_grasp(load_robot("ur5"), load_scene("ur5"), tmp_path / "pendulum")
     words = ["expert", "--episodes", "2", "--push-fraction", "0", "--control-mode", "cartesian"]
     assert collect([*words, "--workers", "1", "--out", str(tmp_path / "cartesian")]) == 0
     words = ["--data", str(tmp_path / "cartesian"), "--out", str(tmp_path / "none")]
     capsys.readouterr()
     assert run_verb("train_planner", words) != 0
-    assert "control 'cartesian'" in capsys.readouterr().err
+    assert "control_mode 'cartesian'" in capsys.readouterr().err

@@ -24,7 +24,7 @@ from invdyn_ros.config import Validated
 from invdyn_ros.evaluation.plots.success_map import plot_success_map
 from invdyn_ros.graph.shipped_weights import find_policy
 from invdyn_ros.grasp.envs.agents import SCRIPTED, PolicySpec, load_policy_spec
-from invdyn_ros.grasp.envs.grasp_env import GraspEnvConfig
+from invdyn_ros.grasp.envs.env_config import GraspEnvConfig
 from invdyn_ros.grasp.envs.rollouts import EpisodeResult, RolloutJob, rollout_all
 from invdyn_ros.grasp.estimation.block_pose_network import load_block_pose_net
 from invdyn_ros.grasp.policies.failure_causes import FAILURE_CAUSES

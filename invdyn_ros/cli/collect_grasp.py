@@ -16,7 +16,7 @@ import tyro
 from tqdm import tqdm
 
 from invdyn_ros.arms.pybullet_scene import nominal_scene
-from invdyn_ros.grasp.envs.grasp_env import GraspEnvConfig
+from invdyn_ros.grasp.envs.env_config import GraspEnvConfig
 from invdyn_ros.grasp.learning.demonstration_dataset import write_demonstrations
 from invdyn_ros.grasp.learning.expert_demonstrations import (
     ExpertDemonstrationConfig,

@@ -12,7 +12,7 @@ from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
 from invdyn_ros.arms.domain_randomization import load_randomization
-from invdyn_ros.grasp.envs.episode import MAX_EPISODE_SECONDS, GraspSimulation
+from invdyn_ros.grasp.envs.grasp_simulation import MAX_EPISODE_SECONDS, GraspSimulation
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import (
     COMMAND_TOPICS,

@@ -1,4 +1,4 @@
-"""Whoever acts in an environment: the name of a policy enters, an actor and its needs leave."""
+"""Agents that act in the grasp environment, and policies by name."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
-from invdyn_ros.grasp.envs.scripted_expert import ScriptedPolicy
+from invdyn_ros.grasp.envs.scripted_agent import ScriptedAgent
 from invdyn_ros.grasp.policies.learned import load_learned_grasp
 from invdyn_ros.grasp.policies.network import Policy
-from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 
 SCRIPTED = "scripted"
@@ -25,64 +25,51 @@ class Agent(Protocol):
     """Acts in an environment, one episode after the other."""
 
     def reset(self) -> None:
-        """Begin an episode."""
+        """Start an episode."""
 
-    def __call__(self, observation: Any, info: dict[str, Any]) -> NDArray[np.float32]:
-        """Return the action that follows what `reset` or `step` of the environment told."""
-
-
-class ScriptedAgent:
-    """The script of the live graph; it looks at nothing but `info`."""
-
-    def __init__(self, environment: GraspEnv) -> None:
-        self.policy = ScriptedPolicy(environment)
-
-    def reset(self) -> None:
-        """Begin an episode."""
-        self.policy.reset()
-
-    def __call__(self, observation: Any, info: dict[str, Any]) -> NDArray[np.float32]:
-        """Return the script's action."""
-        return self.policy(info)
+    def act(self, observation: Any, info: dict[str, Any]) -> NDArray[np.float32]:
+        """Return the action (a,) for the observation and info of `reset` or `step`."""
 
 
 class ExpertAgent:
-    """The teacher of the shipped policies, which knows what they know."""
+    """The visual-servoing expert, with the same measurements as a policy."""
 
-    def __init__(self, environment: GraspEnv) -> None:
-        self.environment = environment
+    def __init__(self, env: GraspEnv) -> None:
+        """Create the agent of an unwrapped environment."""
+        self.env = env
 
     def reset(self) -> None:
-        """Begin an episode."""
+        """Start an episode; the expert is memoryless."""
 
-    def __call__(self, observation: Any, info: dict[str, Any]) -> NDArray[np.float32]:
-        """Return the teacher's action."""
-        return self.environment.expert_action("detections")
+    def act(self, observation: Any, info: dict[str, Any]) -> NDArray[np.float32]:
+        """Return the expert's action (a,)."""
+        return self.env.expert_action("detections")
 
 
 class PolicyAgent:
-    """A learned policy, or a planner; it looks at nothing but the observation."""
+    """A learned policy or a planner, which uses only the observation."""
 
-    def __init__(self, policy: Policy, environment: GraspEnv) -> None:
+    def __init__(self, policy: Policy, env: GraspEnv) -> None:
+        """Create the agent of a policy; the environment has the policy's spaces."""
         self.policy = policy
 
     def reset(self) -> None:
-        """Begin an episode."""
+        """Start an episode."""
         self.policy.reset()
 
-    def __call__(self, observation: Any, info: dict[str, Any]) -> NDArray[np.float32]:
-        """Return the policy's action."""
+    def act(self, observation: Any, info: dict[str, Any]) -> NDArray[np.float32]:
+        """Return the policy's action (a,)."""
         return self.policy.act(observation)
 
 
 class PolicySpec(NamedTuple):
-    """A policy by name.
+    """Specification of a policy and of the environment that it needs.
 
     Attributes:
-        name: for people.
-        arm: that it moves.
-        environment: fields of `GraspEnvConfig` without which it cannot act.
-        act_in: returns the actor for an environment that has them.
+        name: name in reports.
+        arm: name of the arm.
+        env_kwargs: fields of `GraspEnvConfig` that it needs.
+        make_agent: returns the agent in an environment that has them.
     """
 
     name: str
@@ -95,16 +82,20 @@ def load_policy_spec(policy: str, arm: str) -> PolicySpec:
     """Return a policy for an arm.
 
     Args:
-        policy: "scripted", "servo", or a folder of `invdyn train_grasp` or `train_planner`.
+        policy: scripted, expert, or a folder of `invdyn train_grasp` or `train_planner`.
         arm: name of the arm.
 
     Raises:
-        ValueError: no policy there, or one of another arm, observation or action.
+        ValueError: no such policy, or one for another arm, observation or action space.
     """
     if policy == SCRIPTED:
         return PolicySpec(SCRIPTED, arm, {}, ScriptedAgent)
     if policy == EXPERT:
         return PolicySpec(EXPERT, arm, {"control_mode": "cartesian"}, ExpertAgent)
     learned = load_learned_grasp(load_robot(arm), load_scene(arm), policy).policy
-    needs = {"control_mode": learned.meta.control_mode, "action_space": learned.meta.action_space}
-    return PolicySpec(Path(policy).resolve().name, arm, needs, partial(PolicyAgent, learned))
+    env_kwargs = {
+        "control_mode": learned.meta.control_mode,
+        "action_space": learned.meta.action_space,
+    }
+    make_agent = partial(PolicyAgent, learned)
+    return PolicySpec(Path(policy).resolve().name, arm, env_kwargs, make_agent)

@@ -1,6 +1,7 @@
-"""What the camera of an episode tells, and when: a world enters; sightings or pictures leave.
+"""Camera sensors of the grasp environment: delayed block detections or RGB images.
 
-A picture is taken on the camera's beat, and is known one latency later, as in the live graph.
+An image is taken at the camera's frame rate and is available after the latency of the episode, as
+in the live graph.
 """
 
 from __future__ import annotations
@@ -14,217 +15,234 @@ from numpy.typing import NDArray
 
 from invdyn_ros.arms.domain_randomization import randomize_camera, sample_latency
 from invdyn_ros.arms.rendering import SceneRenderer
-from invdyn_ros.grasp.envs.episode import GraspSimulation
+from invdyn_ros.robots.scene import Scene, quaternion_pose
+from invdyn_ros.grasp.envs.grasp_simulation import GraspSimulation
 from invdyn_ros.grasp.envs.simulated_detector import SimulatedDetector
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, detection_on_table
 from invdyn_ros.grasp.estimation.block_pose_estimator import BlockPoseEstimator
 from invdyn_ros.grasp.estimation.block_pose_network import load_block_pose_net
-from invdyn_ros.robots.scene import Scene, quaternion_pose
 
-ERRORS = 4  # stream of random numbers: the detector's errors
-SLACK = 1e-9  # [s] of rounding
+DETECTOR_STREAM = 4  # stream of random numbers for the detector's errors
+TIME_TOLERANCE = 1e-9  # [s] rounding
 
 T = TypeVar("T")
 RGBImage = NDArray[np.uint8]
 
 
 class DelayBuffer(Generic[T]):
-    """Keeps what is not known yet."""
+    """Queue that releases each item after a fixed latency."""
 
     def __init__(self) -> None:
-        self.begin(0.0)
+        self.reset(0.0)
 
-    def begin(self, latency: float) -> None:
-        """Forget everything; from now on things take a latency [s]."""
+    def reset(self, latency: float) -> None:
+        """Clear the queue and set the latency [s]."""
         self.latency = latency
-        self._waiting: deque[tuple[float, T]] = deque()
+        self._items: deque[tuple[float, T]] = deque()
 
-    def put(self, time: float, thing: T) -> None:
-        """Take a thing of a time [s]."""
-        self._waiting.append((time, thing))
+    def put(self, time: float, item: T) -> None:
+        """Add an item of a time [s]."""
+        self._items.append((time, item))
 
-    def due(self, time: float) -> list[T]:
-        """Return what is known at a time [s] and was not before, the oldest first."""
-        known = []
-        while self._waiting and self._waiting[0][0] + self.latency <= time + SLACK:
-            known.append(self._waiting.popleft()[1])
-        return known
+    def pop_available(self, time: float) -> list[T]:
+        """Remove and return the items that are available at a time [s], the oldest first."""
+        available = []
+        while self._items and self._items[0][0] + self.latency <= time + TIME_TOLERANCE:
+            available.append(self._items.popleft()[1])
+        return available
 
 
 class CameraSensor(ABC):
-    """The camera beside the arm of a world."""
+    """Camera beside the simulated arm."""
 
-    def __init__(self, world: GraspSimulation, scene: Scene) -> None:
-        """Look at a world whose scene is described as `scene`."""
-        self.world, self.scene = world, scene
-        self._camera: SceneRenderer | None = None
-        self._drawn: tuple[int, int] | None = None  # seed and episode that the renderer shows
+    def __init__(self, simulation: GraspSimulation, nominal_scene: Scene) -> None:
+        """Create the camera of a simulation whose policy knows the nominal scene."""
+        self.simulation, self.nominal_scene = simulation, nominal_scene
+        self._renderer: SceneRenderer | None = None
+        self._rendered_episode: tuple[int, int] | None = None
 
     @property
     def episode_key(self) -> tuple[int, int]:
-        """Seed and number of the present episode."""
-        return self.world.seed, self.world.episode
+        """Seed and index of the present episode."""
+        return self.simulation.seed, self.simulation.episode
 
     @abstractmethod
     def reset(self) -> None:
-        """Begin the world's present episode with its first picture."""
+        """Start the present episode of the simulation with its first image."""
 
     @abstractmethod
     def capture(self) -> None:
-        """Take a picture."""
+        """Take an image."""
 
     @abstractmethod
     def new_detections(self) -> list[BlockDetection]:
-        """Return the detections that are known by now and were not before."""
+        """Return the detections that became available since the last call."""
 
     def latest_image(self) -> RGBImage:
-        """Return the newest picture that is known by now."""
+        """Return the latest available image (H, W, 3) uint8."""
         return self.render()
 
     def rendered_scene(self) -> Scene:
-        """Return the scene that a photograph shows."""
-        return self.world.scene
+        """Return the scene as seen by this camera."""
+        return self.simulation.scene
 
     def render(self) -> RGBImage:
-        """Return what the camera sees now, (H, W, 3) uint8."""
-        seed = self.world.seed * 100_003 + self.world.episode  # as in the live graph
-        if self._camera is None:
-            self._camera = SceneRenderer(self.world.robot, self.rendered_scene(), seed)
-        elif self._drawn != self.episode_key:
-            self._camera.set_scene(self.rendered_scene(), seed)
-        self._drawn = self.episode_key
-        simulation = self.world.physics
-        q, _ = simulation.true_state()
-        pose = quaternion_pose(*simulation.block_pose())
-        return self._camera.render(q, simulation.state().opening, pose[None])
+        """Render the present state (H, W, 3) uint8."""
+        simulation = self.simulation
+        seed = simulation.seed * 100_003 + simulation.episode  # as in the live graph
+        if self._renderer is None:
+            self._renderer = SceneRenderer(simulation.robot, self.rendered_scene(), seed)
+        elif self._rendered_episode != self.episode_key:
+            self._renderer.set_scene(self.rendered_scene(), seed)
+        self._rendered_episode = self.episode_key
+        q, _ = simulation.physics.true_state()
+        pose = quaternion_pose(*simulation.physics.block_pose())
+        return self._renderer.render(q, simulation.physics.state().opening, pose[None])
 
     def close(self) -> None:
         """Free the renderer."""
-        if self._camera is not None:
-            self._camera.close()
+        if self._renderer is not None:
+            self._renderer.close()
 
 
 class SimulatedMarkerSensor(CameraSensor):
-    """Sees the block's markers, through a model of camera and detector."""
+    """Detections of the block's markers by a noise model, without rendering."""
 
-    def __init__(self, world: GraspSimulation, scene: Scene) -> None:
-        """Look at a world whose scene is described as `scene`."""
-        super().__init__(world, scene)
+    def __init__(self, simulation: GraspSimulation, nominal_scene: Scene) -> None:
+        """Create the camera of a simulation whose policy knows the nominal scene."""
+        super().__init__(simulation, nominal_scene)
         self._delay: DelayBuffer[BlockDetection] = DelayBuffer()
 
     def reset(self) -> None:
-        """Begin the world's present episode with its first picture."""
-        noise, scene, self._drawn = self.world.noise, self.world.scene, None
-        self._delay.begin(sample_latency(noise, *self.episode_key))
-        self._random = np.random.default_rng([*self.episode_key, ERRORS])
+        """Start the present episode of the simulation with its first image."""
+        noise, scene = self.simulation.noise, self.simulation.scene
+        self._rendered_episode = None
+        self._delay.reset(sample_latency(noise, *self.episode_key))
+        self._rng = np.random.default_rng([*self.episode_key, DETECTOR_STREAM])
         self._detector = SimulatedDetector(scene.camera, scene.block_size, noise.marker)
         self.capture()
 
     def capture(self) -> None:
-        """Take a picture."""
-        simulation = self.world.physics
-        truth = quaternion_pose(*simulation.block_pose())
-        found = self._detector.detect(truth, self._random, simulation.occluded)
-        if found is not None:
-            camera, height = self.scene.camera.T_base_camera, self.scene.block_size / 2
-            time = simulation.time
-            self._delay.put(time, detection_on_table(time, *found, camera, height))
+        """Take an image."""
+        physics = self.simulation.physics
+        true_pose = quaternion_pose(*physics.block_pose())
+        detection = self._detector.detect(true_pose, self._rng, physics.occluded)
+        if detection is not None:
+            camera, height = self.nominal_scene.camera, self.nominal_scene.block_size / 2
+            time = physics.time
+            self._delay.put(time, detection_on_table(time, *detection, camera.T_base_camera, height))
 
     def new_detections(self) -> list[BlockDetection]:
-        """Return the detections that are known by now and were not before."""
-        return self._delay.due(self.world.physics.time)
+        """Return the detections that became available since the last call."""
+        return self._delay.pop_available(self.simulation.physics.time)
 
 
 class RGBSensor(CameraSensor):
-    """Sees pictures of a block without markers, through the renderer."""
+    """Rendered images of a block without markers."""
 
-    def __init__(self, world: GraspSimulation, scene: Scene, pixels: int) -> None:
-        """Look at a world in pictures of `pixels` by `pixels`."""
-        super().__init__(world, scene)
-        self.pixels = pixels
-        self.picture: RGBImage = np.zeros((pixels, pixels, 3), np.uint8)
+    def __init__(self, simulation: GraspSimulation, nominal_scene: Scene, image_size: int) -> None:
+        """Create the camera of a simulation.
+
+        Args:
+            simulation: the simulated arm and block.
+            nominal_scene: scene as known to the policy.
+            image_size: side of the images [px].
+        """
+        super().__init__(simulation, nominal_scene)
+        self.image_size = image_size
+        self.image: RGBImage = np.zeros((image_size, image_size, 3), np.uint8)
         self._delay: DelayBuffer[RGBImage] = DelayBuffer()
 
     def rendered_scene(self) -> Scene:
-        """Return the scene in the view of this camera."""
-        return randomize_camera(self.world.scene, self.world.noise, *self.episode_key, self.pixels)
+        """Return the scene as seen by this camera."""
+        scene, noise = self.simulation.scene, self.simulation.noise
+        return randomize_camera(scene, noise, *self.episode_key, self.image_size)
 
     def reset(self) -> None:
-        """Begin the world's present episode; its first picture is known at once."""
-        self._delay.begin(sample_latency(self.world.noise, *self.episode_key))
-        self._drawn = None
-        self.picture = self.render()
+        """Start the present episode; its first image is available at once."""
+        self._delay.reset(sample_latency(self.simulation.noise, *self.episode_key))
+        self._rendered_episode = None
+        self.image = self.render()
 
     def capture(self) -> None:
-        """Take a picture."""
-        self._delay.put(self.world.physics.time, self.render())
+        """Take an image."""
+        self._delay.put(self.simulation.physics.time, self.render())
 
     def new_detections(self) -> list[BlockDetection]:
-        """Return none: nothing looks for markers."""
+        """Return an empty list: the images are not processed."""
         return []
 
     def latest_image(self) -> RGBImage:
-        """Return the newest picture that is known by now."""
-        for picture in self._delay.due(self.world.physics.time):
-            self.picture = picture
-        return self.picture.copy()
+        """Return the latest available image (H, W, 3) uint8."""
+        for image in self._delay.pop_available(self.simulation.physics.time):
+            self.image = image
+        return self.image.copy()
 
 
 class BlockPoseSensor(CameraSensor):
-    """Sees pictures of a block without markers, and tells where it lies by a network."""
+    """Detections of a block without markers by a network on rendered images."""
 
-    def __init__(self, world: GraspSimulation, scene: Scene, seer: BlockPoseEstimator) -> None:
-        """Look at a world whose scene is described as `scene`."""
-        super().__init__(world, scene)
-        self.seer = seer
+    def __init__(
+        self, simulation: GraspSimulation, nominal_scene: Scene, estimator: BlockPoseEstimator
+    ) -> None:
+        """Create the camera of a simulation.
+
+        Args:
+            simulation: the simulated arm and block.
+            nominal_scene: scene as known to the policy.
+            estimator: detects the block in an image.
+        """
+        super().__init__(simulation, nominal_scene)
+        self.estimator = estimator
         self._delay: DelayBuffer[BlockDetection] = DelayBuffer()
 
     def rendered_scene(self) -> Scene:
-        """Return the scene in the view of this camera."""
-        return randomize_camera(
-            self.world.scene, self.world.noise, *self.episode_key, self.seer.pixels
-        )
+        """Return the scene as seen by this camera."""
+        scene, noise = self.simulation.scene, self.simulation.noise
+        return randomize_camera(scene, noise, *self.episode_key, self.estimator.pixels)
 
     def reset(self) -> None:
-        """Begin the world's present episode with its first picture."""
-        self._delay.begin(sample_latency(self.world.noise, *self.episode_key))
-        self._drawn = None
+        """Start the present episode of the simulation with its first image."""
+        self._delay.reset(sample_latency(self.simulation.noise, *self.episode_key))
+        self._rendered_episode = None
         self.capture()
 
     def capture(self) -> None:
-        """Take a picture."""
-        state, picture = self.world.physics.state(), self.render()
-        seen = self.seer.estimate(state.time, picture, state.q, state.opening)
-        if seen is not None:
-            self._delay.put(state.time, seen)
+        """Take an image and detect the block."""
+        state, image = self.simulation.physics.state(), self.render()
+        detection = self.estimator.estimate(state.time, image, state.q, state.opening)
+        if detection is not None:
+            self._delay.put(state.time, detection)
 
     def new_detections(self) -> list[BlockDetection]:
-        """Return the detections that are known by now and were not before."""
-        return self._delay.due(self.world.physics.time)
+        """Return the detections that became available since the last call."""
+        return self._delay.pop_available(self.simulation.physics.time)
 
 
 def make_camera_sensor(
-    world: GraspSimulation, scene: Scene, pixels: int = 0, sight: str = ""
+    simulation: GraspSimulation,
+    nominal_scene: Scene,
+    image_size: int = 0,
+    block_pose_model: str = "",
 ) -> CameraSensor:
-    """Return what looks at a world.
+    """Return the camera sensor of a simulation.
 
     Args:
-        world: what there is to see.
-        scene: as it is described.
-        pixels: side of pictures that nobody looks for a block in [px]; 0: somebody does.
-        sight: folder of the network that does; empty: the marker detector.
+        simulation: the simulated arm and block.
+        nominal_scene: scene as known to the policy.
+        image_size: side of the images of a pixel policy [px]; 0: the policy uses detections.
+        block_pose_model: folder of a network that detects the block; empty: marker detections.
 
     Raises:
-        ValueError: no network there, or one for another arm, or nobody wants to know.
+        ValueError: no such network, one for another arm, or a network for a pixel policy.
     """
-    if pixels and sight:
+    if image_size and block_pose_model:
         raise ValueError("block_pose_model needs obs_mode='state'")
-    if pixels:
-        return RGBSensor(world, scene, pixels)
-    if sight:
-        return BlockPoseSensor(
-            world,
-            scene,
-            BlockPoseEstimator(world.robot, scene, load_block_pose_net(sight, world.robot.name)),
-        )
-    return SimulatedMarkerSensor(world, scene)
+    if image_size:
+        return RGBSensor(simulation, nominal_scene, image_size)
+    if block_pose_model:
+        robot = simulation.robot
+        network = load_block_pose_net(block_pose_model, robot.name)
+        estimator = BlockPoseEstimator(robot, nominal_scene, network)
+        return BlockPoseSensor(simulation, nominal_scene, estimator)
+    return SimulatedMarkerSensor(simulation, nominal_scene)

@@ -1,8 +1,9 @@
-"""What a learner is paid: the true state of an episode enters, a potential and a reward leave.
+"""Potential-based reward of the grasp environment.
 
-Stages are potentials (Ng, Harada and Russell 1999): each pays on the way there and charges on the
-way back, so no detour and no repetition pays. The sum over an episode is the potential at its end
-less that at its start, plus what success pays, less what hasty actions cost.
+Each stage of a grasp adds to a potential of the state (Ng, Harada and Russell 1999), and the
+reward is its change, so detours and repetitions gain nothing. The return of an episode is the
+potential at its end minus that at its start, plus the bonuses for success, minus the action-rate
+penalties.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from invdyn_ros.typing import Array
 
 @dataclass(frozen=True)
 class RewardConfig:
-    """What each stage of a grasp is worth.
+    """Weights of the reward.
 
     Attributes:
-        approach: tool at the block.
-        upright: tool pointing down there, its fingers along the block's sides.
-        enclose: block between the pads.
-        lift: block 40 mm in the air, held.
-        carry: held block over, then at its goal.
-        release: let go at the goal.
-        lifted: paid once, when the block is in the air and the arm still: a success.
-        placed: paid once, when the block lies at its goal and the arm is still: the end.
-        haste: price of a squared change of action, per step.
-        distance: at which a stage has paid about half [m].
+        approach: weight of the tool being at the block.
+        align: weight of the tool pointing down there, its fingers along the block's sides.
+        grasp: weight of the block being between the pads.
+        lift: weight of the grasped block being 40 mm above its initial position.
+        transport: weight of the grasped block being at its goal.
+        release: weight of the open gripper at the goal.
+        lift_bonus: paid once, when the block is lifted while the arm is static: a success.
+        place_bonus: paid once, when the block is placed while the arm is static: termination.
+        action_rate_weight: penalty per step on the mean squared change of the action.
+        length_scale: distance at which a stage is worth about a quarter of its weight [m].
     """
 
     approach: float = 1.0
@@ -50,57 +51,70 @@ class RewardConfig:
 
 
 class ShapedReward:
-    """Pays one episode."""
+    """Reward of one episode."""
 
-    def __init__(self, config: RewardConfig, judge: SuccessDetector, now: PrivilegedState) -> None:
-        """Begin an episode in a state."""
-        self.config, self.judge = config, judge
+    def __init__(
+        self, config: RewardConfig, success_detector: SuccessDetector, state: PrivilegedState
+    ) -> None:
+        """Start an episode.
+
+        Args:
+            config: weights.
+            success_detector: success criteria of the episode.
+            state: initial state.
+        """
+        self.config, self.success_detector = config, success_detector
         self.lifted = self.placed = False
-        self.previous: Array | None = None
-        self.potential = self._potential(now)
+        self.previous_action: Array | None = None
+        self.potential = self._potential(state)
 
-    def __call__(self, now: PrivilegedState, judge: SuccessDetector, action: Array) -> float:
-        """Return the reward of an action that led to a state."""
-        config, before = self.config, self.potential
-        self.judge = judge
-        self.potential = self._potential(now)
-        pay = self.potential - before
-        pay += config.lift_bonus * (judge.lifted and not self.lifted)
-        pay += config.place_bonus * (judge.placed and not self.placed)
-        self.lifted, self.placed = judge.lifted, judge.placed
-        if self.previous is not None:
-            pay -= config.action_rate_weight * float(np.mean((action - self.previous) ** 2))
-        self.previous = action
-        return float(pay)
+    def __call__(
+        self, state: PrivilegedState, success_detector: SuccessDetector, action: Array
+    ) -> float:
+        """Return the reward of a transition.
 
-    def _potential(self, now: PrivilegedState) -> float:
-        """Return how far the grasp has come: from 0 to the sum of all stages."""
-        config, goal = self.config, self.judge.goal
-        if float(np.linalg.norm(now.block_position - goal)) <= GOAL_TOLERANCE and self._moved:
-            loose = np.clip(now.opening / self.judge.open_width, 0.0, 1.0)
-            return self._up_to_carry + config.release * float(loose)
-        near = 1 - np.tanh(
-            np.linalg.norm(now.block_position - now.tool_pose[:3, 3]) / config.length_scale
-        )
-        aligned = max(-now.tool_pose[2, 2], 0.0) * np.cos(2 * now.yaw_error)
+        Args:
+            state: state after the action.
+            success_detector: success criteria after the action.
+            action: (a,) the action.
+        """
+        config, previous = self.config, self.potential
+        self.success_detector = success_detector
+        self.potential = self._potential(state)
+        reward = self.potential - previous
+        reward += config.lift_bonus * (success_detector.lifted and not self.lifted)
+        reward += config.place_bonus * (success_detector.placed and not self.placed)
+        self.lifted, self.placed = success_detector.lifted, success_detector.placed
+        if self.previous_action is not None:
+            change = float(np.mean((action - self.previous_action) ** 2))
+            reward -= config.action_rate_weight * change
+        self.previous_action = action
+        return float(reward)
+
+    def _potential(self, state: PrivilegedState) -> float:
+        """Return the potential of a state, from 0 to the sum of the weights of all stages."""
+        config, goal, block = self.config, self.success_detector.goal, state.block_position
+        if float(np.linalg.norm(block - goal)) <= GOAL_TOLERANCE and self._was_moved:
+            opened = np.clip(state.opening / self.success_detector.open_width, 0.0, 1.0)
+            return self._potential_before_release + config.release * float(opened)
+        distance = np.linalg.norm(block - state.tool_pose[:3, 3])
+        near = 1 - np.tanh(distance / config.length_scale)
+        aligned = max(-state.tool_pose[2, 2], 0.0) * np.cos(2 * state.yaw_error)
         potential = near * (config.approach + config.align * aligned)
-        if now.grasped:
-            height = np.clip(
-                (now.block_position[2] - self.judge.initial_position[2]) / LIFT_HEIGHT, 0.0, 1.0
-            )
-            far = np.linalg.norm(now.block_position - goal)
-            carried = height * (1 - np.tanh(far / (2 * config.length_scale)))
-            potential += config.grasp + config.lift * height + config.transport * carried
+        if state.grasped:
+            height = block[2] - self.success_detector.initial_position[2]
+            lifted = np.clip(height / LIFT_HEIGHT, 0.0, 1.0)
+            goal_distance = np.linalg.norm(block - goal)
+            transported = lifted * (1 - np.tanh(goal_distance / (2 * config.length_scale)))
+            potential += config.grasp + config.lift * lifted + config.transport * transported
         return float(potential)
 
     @property
-    def _moved(self) -> bool:
-        """Whether lying at the goal is anybody's merit."""
-        return self.judge.lifted or bool(
-            np.linalg.norm(self.judge.initial_position - self.judge.goal) > GOAL_TOLERANCE
-        )
+    def _was_moved(self) -> bool:
+        """Whether a block at the goal has been moved there."""
+        return self.success_detector.lifted or self.success_detector.starts_off_goal
 
     @property
-    def _up_to_carry(self) -> float:
+    def _potential_before_release(self) -> float:
         c = self.config
         return c.approach + c.align + c.grasp + c.lift + c.transport

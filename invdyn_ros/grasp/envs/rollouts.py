@@ -1,7 +1,7 @@
-"""Episodes of a policy by number: who plays which ones enters, how each went leaves.
+"""Rollouts of policies on numbered episodes.
 
-Seed and number alone make an episode, so whoever plays it meets the same block, the same noise;
-and how many processes share the work changes nothing.
+Seed and index determine an episode, so every policy gets the same block positions and noise, and
+the number of processes does not change the results.
 """
 
 from __future__ import annotations
@@ -22,19 +22,17 @@ from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.vector_env import START_METHOD
 from invdyn_ros.grasp.policies.failure_causes import EpisodeTrace, classify_failure
 
-CHUNK_SIZE = (
-    20  # episodes at most that a process takes at once: making its environment is no episode
-)
+CHUNK_SIZE = 20  # maximum number of episodes per environment that a worker process creates
 
 
 class RolloutJob(NamedTuple):
-    """Episodes to be played.
+    """Episodes to run.
 
     Attributes:
-        player: who plays.
-        noise: level of noise.
-        seed: of the run they belong to.
-        numbers: of the episodes, from 0.
+        policy: the policy.
+        noise: domain randomization level.
+        seed: seed of the run.
+        episodes: indices of the episodes in the run.
     """
 
     policy: PolicySpec
@@ -44,17 +42,17 @@ class RolloutJob(NamedTuple):
 
 
 class EpisodeResult(NamedTuple):
-    """How one episode went.
+    """Outcome of an episode.
 
     Attributes:
-        number: of the episode.
-        start: where the block lay, x and y in the base frame [m].
-        success: lifted or placed.
-        lifted: the block was 40 mm in the air while the arm was still.
-        placed: it was put at its goal.
-        time: simulated, until the success [s]; None without one.
-        cause: of the failure, one of CAUSES; None for a success.
-        wall: that it took to simulate [s].
+        episode: index in the run.
+        block_start: initial x and y of the block in the base frame [m].
+        success: the block was lifted or placed.
+        lifted: the block was lifted by 40 mm while the arm was static.
+        placed: the block was placed at its goal.
+        success_time: simulated time of the success [s]; None without one.
+        failure_cause: one of `FAILURE_CAUSES`; None for a success.
+        wall_time: time that the simulation took [s].
     """
 
     episode: int
@@ -68,77 +66,90 @@ class EpisodeResult(NamedTuple):
 
 
 def rollout(job: RolloutJob) -> Iterator[EpisodeResult]:
-    """Play the episodes of a job, one after the other, in this process."""
-    player = job.policy
-    with closing(GraspEnv(arm=player.arm, noise=job.noise, **player.env_kwargs)) as environment:
-        actor = player.make_agent(environment)
-        for number in job.episodes:
-            yield rollout_episode(environment, actor, job.seed, number)
+    """Run the episodes of a job one after the other in this process."""
+    policy = job.policy
+    with closing(GraspEnv(arm=policy.arm, noise=job.noise, **policy.env_kwargs)) as env:
+        agent = policy.make_agent(env)
+        for episode in job.episodes:
+            yield rollout_episode(env, agent, job.seed, episode)
 
 
-def rollout_episode(environment: GraspEnv, actor: Agent, seed: int, number: int) -> EpisodeResult:
-    """Play one episode of a run to its end."""
-    begun, rows, first = time.perf_counter(), [], None
-    observation, info = environment.reset(seed=seed, options={"episode": number})
-    actor.reset()
-    simulation, start = (
-        environment.simulation.physics,
-        environment.success_detector.initial_position,
-    )
-    seen, over = environment.pixels, False
+def rollout_episode(env: GraspEnv, agent: Agent, seed: int, episode: int) -> EpisodeResult:
+    """Run one episode.
+
+    Args:
+        env: the environment.
+        agent: the agent that acts in it.
+        seed: seed of the run.
+        episode: index of the episode in the run.
+    """
+    start_time, rows, success_time = time.perf_counter(), [], None
+    observation, info = env.reset(seed=seed, options={"episode": episode})
+    agent.reset()
+    physics, start = env.simulation.physics, env.success_detector.initial_position
+    detected, over = env.pixels, False
     while not over:
-        seen = seen or bool(info["detections"])
-        observation, _, placed, late, info = environment.step(actor(observation, info))
-        over = placed or late
-        height = simulation.block_pose()[0][2] - start[2]
-        rows.append((info["time"], simulation.is_grasping(), height, simulation.state().opening))
-        if first is None and info["is_success"]:
-            first = float(info["time"])
+        detected = detected or bool(info["detections"])
+        observation, _, terminated, truncated, info = env.step(agent.act(observation, info))
+        over = terminated or truncated
+        height = physics.block_pose()[0][2] - start[2]
+        rows.append((info["time"], physics.is_grasping(), height, physics.state().opening))
+        if success_time is None and info["is_success"]:
+            success_time = float(info["time"])
     cause = None
     if not info["is_success"]:
-        instants, held, height, opening = np.array(rows, float).T
-        course = EpisodeTrace(instants, held.astype(bool), height, opening, seen)
-        cause = classify_failure(course, environment.scene.block_size)
-    where, ends = (float(start[0]), float(start[1])), (info["lifted"], info["placed"])
-    wall = time.perf_counter() - begun
-    return EpisodeResult(number, where, info["is_success"], *ends, first, cause, wall)
+        times, grasped, heights, openings = np.array(rows, float).T
+        trace = EpisodeTrace(times, grasped.astype(bool), heights, openings, detected)
+        cause = classify_failure(trace, env.scene.block_size)
+    return EpisodeResult(
+        episode,
+        (float(start[0]), float(start[1])),
+        info["is_success"],
+        info["lifted"],
+        info["placed"],
+        success_time,
+        cause,
+        time.perf_counter() - start_time,
+    )
 
 
 def rollout_all(
     jobs: Sequence[RolloutJob], processes: int = 1
 ) -> Iterator[tuple[int, EpisodeResult]]:
-    """Play the episodes of jobs, in any order.
+    """Run the episodes of several jobs, in any order.
 
     Args:
-        jobs: who plays what.
-        processes: that share them; 1: none but this one.
+        jobs: the jobs.
+        processes: number of worker processes; 1: run in this process.
 
     Yields:
-        Which job, by its place in `jobs`, and how one of its episodes went.
+        Index of the job and result of one of its episodes.
     """
     if processes == 1:
         for index, job in enumerate(jobs):
-            yield from ((index, episode) for episode in rollout(job))
+            yield from ((index, result) for result in rollout(job))
         return
     context = multiprocessing.get_context(START_METHOD)
     one_thread: Any = partial(torch.set_num_threads, 1)
     with ProcessPoolExecutor(processes, context, one_thread) as pool:
-        parts = {
-            pool.submit(_played, part): i for i, job in enumerate(jobs) for part in split_job(job)
+        futures = {
+            pool.submit(_rollout_chunk, chunk): index
+            for index, job in enumerate(jobs)
+            for chunk in split_job(job)
         }
         try:
-            for part in as_completed(parts):
-                yield from ((parts[part], episode) for episode in part.result())
+            for future in as_completed(futures):
+                yield from ((futures[future], result) for result in future.result())
         finally:
             pool.shutdown(cancel_futures=True)
 
 
 def split_job(job: RolloutJob) -> list[RolloutJob]:
-    """Return a job in parts of at most CHUNK episodes."""
-    numbers = job.episodes
-    starts = range(0, len(numbers), CHUNK_SIZE)
-    return [job._replace(episodes=numbers[start : start + CHUNK_SIZE]) for start in starts]
+    """Return a job in chunks of at most `CHUNK_SIZE` episodes."""
+    episodes = job.episodes
+    starts = range(0, len(episodes), CHUNK_SIZE)
+    return [job._replace(episodes=episodes[start : start + CHUNK_SIZE]) for start in starts]
 
 
-def _played(job: RolloutJob) -> list[EpisodeResult]:
+def _rollout_chunk(job: RolloutJob) -> list[EpisodeResult]:
     return list(rollout(job))

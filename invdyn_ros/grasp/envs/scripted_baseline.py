@@ -1,4 +1,4 @@
-"""What the script would have done: a run of another policy enters, its own successes leave."""
+"""Successes of the scripted policy on the episodes of another policy's run."""
 
 from __future__ import annotations
 
@@ -18,22 +18,21 @@ def scripted_successes(
     checkpoint: str = "",
     block_pose_model: str = "",
 ) -> list[bool]:
-    """Play the first episodes of a simulated run by the script, in the environment.
+    """Run the scripted policy on the first episodes of a simulated run.
 
     Args:
         arm: name of the arm.
-        noise: level of the run.
-        seed: of the run.
-        episodes: how many.
-        checkpoint: of the model that drives the arm; empty: the shipped one.
-        sight: folder of the network that sees the block; empty: its markers are seen.
+        noise: domain randomization level of the run.
+        seed: seed of the run.
+        episodes: number of episodes.
+        checkpoint: inverse-dynamics model that drives the arm; empty: the shipped one.
+        block_pose_model: folder of the network that detects the block; empty: marker detections.
 
     Returns:
         (episodes,) which of them were successes.
     """
-    script = load_policy_spec(SCRIPTED, arm)._replace(
-        env_kwargs={"checkpoint": checkpoint, "block_pose_model": block_pose_model}
-    )
+    env_kwargs = {"checkpoint": checkpoint, "block_pose_model": block_pose_model}
+    script = load_policy_spec(SCRIPTED, arm)._replace(env_kwargs=env_kwargs)
     job = RolloutJob(script, noise, seed, tuple(range(episodes)))
     bar = tqdm(rollout_all([job]), total=episodes, unit="episode", desc="script", file=sys.stderr)
-    return [episode.success for _, episode in bar]
+    return [result.success for _, result in bar]

@@ -1,4 +1,4 @@
-"""What happened in an environment, step by step, as plain arrays."""
+"""Transitions of an environment as plain arrays."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 
 class Transitions(NamedTuple):
-    """What happened, step by step.
+    """Consecutive transitions of an environment.
 
     Attributes:
         observations: (N, o) before each step.
-        next_observations: (N, o) after it.
+        next_observations: (N, o) after each step.
         actions: (N, a).
         rewards: (N,).
-        dones: (N,) 1 where an episode ended by itself, not by the clock.
+        dones: (N,) 1 where an episode terminated; 0 also where it was truncated.
     """
 
     observations: NDArray[np.float32]
@@ -28,10 +28,10 @@ class Transitions(NamedTuple):
 
     @classmethod
     def from_rows(cls, rows: Iterable[Sequence[Any]]) -> Transitions:
-        """Stack one row per step: observation, the next one, action, reward, done."""
+        """Stack rows of (observation, next observation, action, reward, done)."""
         return cls(*(np.array(column, np.float32) for column in zip(*rows, strict=True)))
 
     @classmethod
     def concatenate(cls, parts: Sequence[Transitions]) -> Transitions:
-        """Return several, one after the other."""
+        """Concatenate several transitions in order."""
         return cls(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))

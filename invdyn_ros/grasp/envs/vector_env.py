@@ -1,4 +1,4 @@
-"""Environments side by side, one process each: a name and a number enter, a vector env leaves."""
+"""Vectorized grasp environments for stable-baselines3."""
 
 from __future__ import annotations
 
@@ -13,38 +13,36 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
 
 from invdyn_ros.grasp.envs.registration import register_all
 
-START_METHOD = "spawn"  # a fork of a process with torch's threads may hang
-TOLD = ("is_success", "lifted", "placed")  # what a monitor keeps of each episode
+START_METHOD = "spawn"  # a forked process with PyTorch's threads may hang
+INFO_KEYWORDS = ("is_success", "lifted", "placed")  # recorded by the monitor at each episode's end
 
 
-def make_vec_env(name: str, processes: int, seed: int, **changes: Any) -> VecEnv:
-    """Return as many environments as processes, each with a run of its own and one torch thread.
+def make_vec_env(env_id: str, num_envs: int, seed: int, **kwargs: Any) -> VecEnv:
+    """Create environments, each in a process and with a seed of its own.
 
     Args:
-        name: of the environment, such as "invdyn_ros/GraspUR5-v0".
-        processes: how many; 1: none but this one.
-        seed: the environments have the seeds from this one on.
-        **changes: fields of the environment's configuration.
+        env_id: id of the environment, such as "invdyn_ros/GraspUR5-v0".
+        num_envs: number of environments; a single one runs in this process.
+        seed: seed of the first environment; the others have the following ones.
+        **kwargs: fields of `GraspEnvConfig`.
 
     Raises:
-        ValueError: fewer than one process.
+        ValueError: less than one environment.
     """
-    if processes < 1:
-        raise ValueError(f"processes is {processes}; it must be at least 1")
+    if num_envs < 1:
+        raise ValueError(f"num_envs is {num_envs}; it must be at least 1")
     makers: list[Callable[[], gymnasium.Env[Any, Any]]] = [
-        partial(_make, name, processes > 1, **changes) for _ in range(processes)
+        partial(_make_env, env_id, num_envs > 1, **kwargs) for _ in range(num_envs)
     ]
-    alone = processes == 1
-    made: VecEnv = (
-        DummyVecEnv(makers) if alone else SubprocVecEnv(makers, start_method=START_METHOD)
+    envs: VecEnv = (
+        DummyVecEnv(makers) if num_envs == 1 else SubprocVecEnv(makers, start_method=START_METHOD)
     )
-    made.seed(seed)
-    return made
+    envs.seed(seed)
+    return envs
 
 
-def _make(name: str, alone: bool, **changes: Any) -> gymnasium.Env[Any, Any]:
-    """Make one environment, in a process of its own or in this one."""
-    if alone:
+def _make_env(env_id: str, in_subprocess: bool, **kwargs: Any) -> gymnasium.Env[Any, Any]:
+    if in_subprocess:
         torch.set_num_threads(1)
     register_all()
-    return Monitor(gymnasium.make(name, **changes), info_keywords=TOLD)
+    return Monitor(gymnasium.make(env_id, **kwargs), info_keywords=INFO_KEYWORDS)

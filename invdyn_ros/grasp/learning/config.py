@@ -15,8 +15,8 @@ from invdyn_ros.config import (
     Validated,
     from_mapping,
 )
-from invdyn_ros.grasp.envs.episode import MAX_EPISODE_SECONDS
-from invdyn_ros.grasp.envs.grasp_env import GraspEnvConfig
+from invdyn_ros.grasp.envs.env_config import GraspEnvConfig
+from invdyn_ros.grasp.envs.grasp_simulation import MAX_EPISODE_SECONDS
 from invdyn_ros.grasp.learning.curriculum import CurriculumConfig
 from invdyn_ros.grasp.learning.evaluation import PolicyEvaluationConfig
 from invdyn_ros.grasp.learning.replay_buffer import DemonstrationConfig

@@ -21,7 +21,7 @@ from invdyn_ros.data.lerobot_format import (
 from invdyn_ros.data.parquet import read_table
 from invdyn_ros.grasp.envs.transitions import Transitions
 from invdyn_ros.grasp.learning.recorded_episodes import ReplayedEpisode
-from invdyn_ros.grasp.policies.spaces import SpaceSpec, space_spec_from_dict
+from invdyn_ros.grasp.policies.spaces import SpaceSpec
 
 REWARD, DONE = "next.reward", "next.done"
 TASK = "put the block at its goal"
@@ -59,7 +59,7 @@ def write_demonstrations(
         **index_columns(times),
     }
     rate = 1 / spec.action_space.action_period
-    info = dataset_info(columns, {}, spec.arm, rate, {GRASP_KEY: spec.to_dict})
+    info = dataset_info(columns, {}, spec.arm, rate, {GRASP_KEY: spec.to_dict()})
     write_folder(directory, columns, {INFO: info, STATS: column_stats(columns)}, times, TASK)
 
 
@@ -78,7 +78,7 @@ def read_demonstrations(directory: str | Path, spec: SpaceSpec) -> Transitions:
     """
     directory = Path(directory)
     stored = _read_spec(directory)
-    for name, required in spec.to_dict.items():
+    for name, required in spec.to_dict().items():
         if stored.get(name) != required:
             raise ValueError(
                 f"{directory} holds demonstrations of {name} {stored.get(name)}, not {required}; "
@@ -94,7 +94,7 @@ def read_episodes(directory: str | Path) -> tuple[SpaceSpec, list[Transitions]]:
         ValueError: no such folder, or a damaged one.
     """
     directory = Path(directory)
-    spec = space_spec_from_dict(_read_spec(directory))
+    spec = SpaceSpec.from_dict(_read_spec(directory))
     if spec is None:
         raise ValueError(f"{directory / INFO} lacks arm and action space; collect it again")
     episodes = []

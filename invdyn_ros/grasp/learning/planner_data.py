@@ -46,7 +46,7 @@ def load_planner_data(config: PlannerTrainConfig, data: str | Path) -> PlannerDa
     content = {"name": Path(data).name, "sha256": digest, "samples": train.size}
     names = (*load_robot(spec.arm).joint_names, GRIPPER_JOINT)
     rate, size = 1 / spec.action_space.action_period, spec.sizes[0]
-    meta = PlannerMetadata(spec.arm, names, size, rate, config.network, spec.to_dict, content)
+    meta = PlannerMetadata(spec.arm, names, size, rate, config.network, spec.to_dict(), content)
     return PlannerData(train, val, meta)
 
 

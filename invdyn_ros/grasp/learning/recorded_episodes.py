@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 
 from invdyn_ros.control.safety_limits import State
 from invdyn_ros.data.recording import JointSamples
-from invdyn_ros.grasp.envs.episode import AFTERWARDS
+from invdyn_ros.grasp.envs.grasp_simulation import SETTLE_TIME
 from invdyn_ros.grasp.envs.reward import RewardConfig, ShapedReward
 from invdyn_ros.grasp.envs.transitions import Transitions
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, relative_yaw, upright_yaw
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
-from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
-from invdyn_ros.grasp.policies.learned import EARLY
+from invdyn_ros.grasp.policies.learned import STAMP_TOLERANCE
 from invdyn_ros.grasp.policies.observation import GRASP_RADIUS, GRASPED_OPENING, ObservationBuilder
 from invdyn_ros.grasp.policies.success import PrivilegedState, SuccessDetector
+from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene, quaternion_pose
 from invdyn_ros.typing import Array
@@ -136,8 +136,8 @@ class EpisodeReplayer:
     def _action_indices(self, grasp: RecordedGrasp) -> list[int]:
         """Return the joint samples at which actions start, and the end of the last one."""
         time, period = grasp.joints.time, self.action_space.config.action_period
-        starts = np.arange(grasp.start_time, time[-1] + EARLY, period)
-        indices = np.searchsorted(time, starts - EARLY)
+        starts = np.arange(grasp.start_time, time[-1] + STAMP_TOLERANCE, period)
+        indices = np.searchsorted(time, starts - STAMP_TOLERANCE)
         if len(starts) < 2:
             raise ValueError("shorter than one action")
         if (time[indices] - starts > period / 2).any():
@@ -156,7 +156,7 @@ class EpisodeReplayer:
         """Return the observation (o,) at a joint sample."""
         joints = self.grasp.joints
         now = float(joints.time[i])
-        while self.pending_detections and self.pending_detections[0][0] <= now + EARLY:
+        while self.pending_detections and self.pending_detections[0][0] <= now + STAMP_TOLERANCE:
             self.observations.on_detection(self.pending_detections.pop(0)[1])
         measured = joints.q[i], joints.qd[i], float(joints.opening[i])
         proprioception = self.observations.proprioception(now, *measured, self.action_space.target)
@@ -169,7 +169,7 @@ class EpisodeReplayer:
         now = self.grasp.joints.time[i]
         state = self.grasp.desired.interpolate(now + self.action_space.config.action_period)
         commands = self.grasp.gripper_commands
-        sent = commands[commands[:, 0] <= now + EARLY]
+        sent = commands[commands[:, 0] <= now + STAMP_TOLERANCE]
         opening = float(sent[-1, 1]) if len(sent) else self.action_space.max_opening
         action = self.action_space.target_to_action(state, opening).astype(np.float32)
         self.observations.previous_action = action.astype(float)
@@ -201,14 +201,14 @@ class EpisodeReplayer:
         time, blocks = self.grasp.joints.time, self.grasp.block_poses
         if not len(blocks):
             return [(next_i, state.block_position)]
-        stamps = blocks[:, 0] - EARLY
+        stamps = blocks[:, 0] - STAMP_TOLERANCE
         new = blocks[(stamps > time[i]) & (stamps <= time[next_i])]
-        return [(int(np.searchsorted(time, row[0] - EARLY)), row[1:4]) for row in new]
+        return [(int(np.searchsorted(time, row[0] - STAMP_TOLERANCE)), row[1:4]) for row in new]
 
     def _is_over(self, i: int) -> bool:
         """Return whether the episode has ended, as in the environment."""
         now = float(self.grasp.joints.time[i])
-        return self.placed_time is not None and now > self.placed_time + AFTERWARDS
+        return self.placed_time is not None and now > self.placed_time + SETTLE_TIME
 
     def _privileged_state(self, i: int) -> PrivilegedState | None:
         """Return the true state; the estimated one if the block's true pose is unknown."""
@@ -218,7 +218,7 @@ class EpisodeReplayer:
             return self.observations.estimated_state()
         now, opening = joints.time[i], float(joints.opening[i])
         block = np.array([np.interp(now, blocks[:, 0], column) for column in blocks[:, 1:4].T])
-        latest = blocks[max(int(np.searchsorted(blocks[:, 0], now + EARLY)) - 1, 0)]
+        latest = blocks[max(int(np.searchsorted(blocks[:, 0], now + STAMP_TOLERANCE)) - 1, 0)]
         rotation = quaternion_pose(latest[1:4], latest[4:])[:3, :3]
         yaw = relative_yaw(T_base_tool, upright_yaw(rotation))
         low, high = (fraction * self.scene.block_size for fraction in GRASPED_OPENING)

@@ -17,7 +17,7 @@ from stable_baselines3.common.vec_env import VecNormalize
 
 from invdyn_ros.config import Probability, Validated
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
-from invdyn_ros.grasp.envs.scripted_expert import ScriptedPolicy
+from invdyn_ros.grasp.envs.scripted_agent import ScriptedAgent
 from invdyn_ros.grasp.envs.transitions import Transitions
 
 DEMONSTRATION_SEED_OFFSET = 1_000_000  # of the episodes' seeds from those of training
@@ -56,7 +56,7 @@ def record_demonstrations(environment: GraspEnv, episodes: int, seed: int) -> Tr
     Raises:
         ValueError: it fails in more than half of its attempts.
     """
-    policy, rows, successes = ScriptedPolicy(environment), [], 0
+    policy, rows, successes = ScriptedAgent(environment), [], 0
     for attempt in range(2 * episodes):
         first_seed = seed + DEMONSTRATION_SEED_OFFSET if attempt == 0 else None
         episode, success = _run_episode(environment, policy, first_seed)
@@ -72,14 +72,14 @@ def record_demonstrations(environment: GraspEnv, episodes: int, seed: int) -> Tr
 
 
 def _run_episode(
-    environment: GraspEnv, policy: ScriptedPolicy, seed: int | None
+    environment: GraspEnv, policy: ScriptedAgent, seed: int | None
 ) -> tuple[list[tuple[Any, ...]], bool]:
     """Return the transitions of one episode, and whether the block was placed."""
     observation, info = environment.reset(seed=seed)
     policy.reset()
     rows, done = [], False
     while not done:
-        action = policy(info)
+        action = policy.act(observation, info)
         next_observation, reward, terminated, truncated, info = environment.step(action)
         rows.append((observation, next_observation, action, reward, float(terminated)))
         observation, done = next_observation, terminated or truncated

@@ -104,7 +104,7 @@ class ActionSpace(ABC):
         self.robot, self.config, self.max_opening = robot, config, robot.gripper.max_opening
         self.safety_limits = safety_limits
         self.limits = Limits.from_robot(robot, safety_limits)
-        # The safety limits stop all joints at once: each keeps moving for as long as the slowest [s].
+        # The safety limits stop all joints together: each moves for as long as the slowest [s].
         max_speed = config.joint_speed_fraction * robot.velocity
         slowest = (max_speed / robot.acceleration).max() + 2 / safety_limits.jerk_ratio
         self._reaction_time = period / 2 + ACCELERATION_HOLD_TIME + slowest / 2

@@ -1,4 +1,4 @@
-"""Straight motions of the tool: poses of the tool enter, joint motions within limits leave."""
+"""Rest-to-rest motions of the tool along straight lines, within the joint limits."""
 
 from typing import NamedTuple
 
@@ -11,17 +11,19 @@ from invdyn_ros.robots.inverse_kinematics import PoseIKSolver
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
-SPACING = 0.01  # [m] between solved poses of a straight line
-PEAK_SPEED, PEAK_ACCELERATION = 1.875, 5.7735  # of the minimum-jerk law s(t) over a unit time
+WAYPOINT_SPACING, WAYPOINT_ANGLE = 0.01, 0.1  # [m, rad] between waypoints of a straight line
+MAX_JOINT_STEP = 0.5  # [rad] between waypoints: a larger one crosses a singularity
+MIN_DURATION = 0.1  # [s]
+PEAK_VELOCITY, PEAK_ACCELERATION = 1.875, 5.7735  # of the minimum-jerk profile over unit time
 
 
 class MotionSegment(NamedTuple):
-    """A motion from rest to rest along a curve in joint space.
+    """A minimum-jerk motion from rest to rest along a curve in joint space.
 
     Attributes:
-        start: when it begins [s].
-        duration: how long it takes [s].
-        curve: joints (n,) over the path parameter 0..1.
+        start: start time [s].
+        duration: duration [s].
+        curve: joint positions (n,) over the path parameter 0..1.
     """
 
     start: float
@@ -29,7 +31,7 @@ class MotionSegment(NamedTuple):
     curve: CubicSpline
 
     def at(self, time: float) -> State:
-        """Return the state at a time [s]; at rest before the start and after the end."""
+        """Return the state at a time [s]; it is at rest before the start and after the end."""
         x = float(np.clip((time - self.start) / self.duration, 0.0, 1.0))
         s = x**3 * (10 - 15 * x + 6 * x * x)  # minimum jerk: Flash and Hogan 1985
         ds = 30 * x**2 * (1 - x) ** 2 / self.duration
@@ -39,64 +41,93 @@ class MotionSegment(NamedTuple):
 
     @property
     def end(self) -> Array:
-        """Joints (n,) [rad] at the end."""
+        """Joint positions (n,) [rad] at the end."""
         return self.curve(1.0)
 
 
 def straight_line_motion(
-    reacher: PoseIKSolver,
+    ik: PoseIKSolver,
     q: Array,
     goal: Array,
     start: float,
     max_speed: float,
-    effort: float = 0.6,
+    limit_fraction: float = 0.6,
 ) -> MotionSegment | None:
-    """Return the straight motion of the tool from joints q (n,) to a pose (4, 4).
+    """Return the straight motion of the tool from joint positions to a pose.
 
     Args:
-        reacher: the arm's inverse kinematics.
-        q: joints at the start [rad].
-        goal: pose of the tool at the end.
-        start: time of the start [s].
-        speed: greatest speed of the tool [m/s].
-        effort: share of the joints' velocity and acceleration limits that is used [-].
+        ik: inverse kinematics of the arm.
+        q: (n,) joint positions at the start [rad].
+        goal: (4, 4) pose of the tool at the end.
+        start: start time [s].
+        max_speed: maximum speed of the tool [m/s].
+        limit_fraction: fraction of the joints' velocity and acceleration limits to use [-].
 
     Returns:
-        The motion, or None if the line leaves the arm's reach.
+        The motion, or None if the line leaves the arm's workspace.
     """
-    robot = reacher.robot
-    here = robot.forward_kinematics(q)
-    turn = Slerp([0, 1], Rotation.from_matrix(np.stack([here[:3, :3], goal[:3, :3]])))
-    length = float(np.linalg.norm(goal[:3, 3] - here[:3, 3]))
-    angle = float((turn(0).inv() * turn(1)).magnitude())
-    count = max(4, int(np.ceil(length / SPACING)), int(np.ceil(angle / 0.1)))
-    points = [q]
+    robot = ik.robot
+    first = robot.forward_kinematics(q)
+    rotation = Slerp([0, 1], Rotation.from_matrix(np.stack([first[:3, :3], goal[:3, :3]])))
+    length = float(np.linalg.norm(goal[:3, 3] - first[:3, 3]))
+    angle = float((rotation(0).inv() * rotation(1)).magnitude())
+    count = max(4, int(np.ceil(length / WAYPOINT_SPACING)), int(np.ceil(angle / WAYPOINT_ANGLE)))
+    waypoints = [q]
     for s in np.linspace(0, 1, count + 1)[1:]:
         pose = np.eye(4)
-        pose[:3, :3] = turn(s).as_matrix()
-        pose[:3, 3] = (1 - s) * here[:3, 3] + s * goal[:3, 3]
-        found = reacher.solve(pose, points[-1])
-        if found is None or np.abs(found - points[-1]).max() > 0.5:
-            return None  # out of reach, or through a singularity
-        points.append(found)
-    return _timed(robot, np.stack(points), start, length / max_speed, effort)
+        pose[:3, :3] = rotation(s).as_matrix()
+        pose[:3, 3] = (1 - s) * first[:3, 3] + s * goal[:3, 3]
+        solution = ik.solve(pose, waypoints[-1])
+        if solution is None or np.abs(solution - waypoints[-1]).max() > MAX_JOINT_STEP:
+            return None
+        waypoints.append(solution)
+    return _time_parameterize(
+        robot, np.stack(waypoints), start, length / max_speed, limit_fraction
+    )
 
 
 def joint_motion(
-    robot: Robot, q: Array, goal: Array, start: float, min_duration: float, effort: float = 0.6
+    robot: Robot,
+    q: Array,
+    goal: Array,
+    start: float,
+    min_duration: float,
+    limit_fraction: float = 0.6,
 ) -> MotionSegment:
-    """Return the motion that is straight in joint space, at least `least` [s] long."""
-    points = q + np.linspace(0, 1, 5)[:, None] * (goal - q)
-    return _timed(robot, points, start, min_duration / PEAK_SPEED, effort)
+    """Return the motion along a straight line in joint space.
+
+    Args:
+        robot: the arm.
+        q: (n,) joint positions at the start [rad].
+        goal: (n,) joint positions at the end [rad].
+        start: start time [s].
+        min_duration: minimum duration [s].
+        limit_fraction: fraction of the joints' velocity and acceleration limits to use [-].
+    """
+    waypoints = q + np.linspace(0, 1, 5)[:, None] * (goal - q)
+    return _time_parameterize(
+        robot, waypoints, start, min_duration / PEAK_VELOCITY, limit_fraction
+    )
 
 
-def _timed(
-    robot: Robot, points: Array, start: float, least: float, effort: float
+def _time_parameterize(
+    robot: Robot, waypoints: Array, start: float, travel_time: float, limit_fraction: float
 ) -> MotionSegment:
-    curve = CubicSpline(np.linspace(0, 1, len(points)), points)
-    s = np.linspace(0, 1, 4 * len(points))
-    fastest = (np.abs(curve(s, 1)) / (effort * robot.velocity)).max() * PEAK_SPEED
-    sharpest = (np.abs(curve(s, 1)) / (effort * robot.acceleration)).max() * PEAK_ACCELERATION
-    bend = (np.abs(curve(s, 2)) / (effort * robot.acceleration)).max() * PEAK_SPEED**2
-    duration = max(least * PEAK_SPEED, fastest, float(np.sqrt(sharpest + bend)), 0.1)
+    """Return the fastest minimum-jerk motion through waypoints (N, n) within the limits.
+
+    Args:
+        robot: the arm.
+        waypoints: (N, n) joint positions [rad], equally spaced in the path parameter.
+        start: start time [s].
+        travel_time: minimum duration at constant peak speed [s].
+        limit_fraction: fraction of the joints' velocity and acceleration limits to use [-].
+    """
+    curve = CubicSpline(np.linspace(0, 1, len(waypoints)), waypoints)
+    s = np.linspace(0, 1, 4 * len(waypoints))
+    velocity, acceleration = limit_fraction * robot.velocity, limit_fraction * robot.acceleration
+    velocity_bound = (np.abs(curve(s, 1)) / velocity).max() * PEAK_VELOCITY
+    tangential = (np.abs(curve(s, 1)) / acceleration).max() * PEAK_ACCELERATION
+    curvature = (np.abs(curve(s, 2)) / acceleration).max() * PEAK_VELOCITY**2
+    acceleration_bound = float(np.sqrt(tangential + curvature))
+    duration = max(travel_time * PEAK_VELOCITY, velocity_bound, acceleration_bound, MIN_DURATION)
     return MotionSegment(start, float(duration), curve)

@@ -1,8 +1,8 @@
-"""The learned grasp in the live graph: joint states and sightings enter, wanted states leave.
+"""Learned grasp in the live graph: runs a policy on joint states and block detections.
 
-Observer and steering are those of the environment, so the same numbers mean the same here. A
-policy is asked about nothing that it has not learned: it acts only on a block that is seen, once,
-of the right size and near where it learned to grasp.
+Observation and action space are those of the training environment. The policy acts only on
+inputs as in training: exactly one block, detected, of the right size and within the area in which
+the policy was trained. Otherwise the arm stops or moves home.
 """
 
 from __future__ import annotations
@@ -11,35 +11,39 @@ from pathlib import Path
 
 import numpy as np
 
+from invdyn_ros.robots.scene import Scene
 from invdyn_ros.control.safety_limits import State
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection
 from invdyn_ros.grasp.estimation.detection_gating import DetectionGate, training_area
-from invdyn_ros.grasp.policies.action_space import JointTarget, make_action_space
+from invdyn_ros.grasp.policies.action_space import JointTarget
+from invdyn_ros.grasp.policies.grasp_command import BLOCK_NOT_DETECTED, GraspCommand
 from invdyn_ros.grasp.policies.network import Policy, PolicyMetadata, load_policy
 from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.grasp.policies.planned import load_planned_policy
-from invdyn_ros.grasp.policies.scripted import BLOCK_NOT_DETECTED, GraspCommand
+from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
 from invdyn_ros.models.checkpoint import is_checkpoint
 from invdyn_ros.models.planner.planner import PLANNER
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
 
-DETECTION_TIMEOUT = (
-    5.0  # [s] without a sighting of a block that is not held; grippers hide it up to 3 s
-)
-HOMING_SPEED_FRACTION = 0.3  # share of the fastest actions with which the arm goes home
-EARLY = 1e-4  # [s] by which a joint state may come before its period is over: stamps are rounded
+DETECTION_TIMEOUT = 5.0  # [s] for a block that is not grasped; a gripper hides it for up to 3 s
+HOMING_SPEED_FRACTION = 0.3  # of the fastest action, on the way home
+STAMP_TOLERANCE = 1e-4  # [s] by which a joint state may precede the end of a period: rounding
 
 
 class LearnedGrasp:
-    """Asks a policy once per period; in between, what it wanted stays wanted."""
+    """Run a policy once per action period and keep its target in between."""
 
     def __init__(self, robot: Robot, scene: Scene, policy: Policy) -> None:
-        """Make a grasp.
+        """Create the grasp.
+
+        Args:
+            robot: the arm.
+            scene: nominal scene: camera, block size, goal.
+            policy: a policy that was trained for the arm.
 
         Raises:
-            ValueError: the policy is of another arm, or of other observations or actions.
+            ValueError: the policy is for another arm, observation or action space.
         """
         meta = policy.meta
         self.robot, self.policy = robot, policy
@@ -50,138 +54,146 @@ class LearnedGrasp:
         self.reset()
 
     def reset(self) -> None:
-        """Begin an episode."""
+        """Start an episode."""
         self.policy.reset()
         self.observation_builder.reset()
         self.detection_gate.reset()
         self.target: JointTarget | None = None
         self.target_time = 0.0
         self.hold_reason: str | None = BLOCK_NOT_DETECTED
-        self.last_detection_time = -np.inf  # [s] when it was known last where the block is
+        self.last_detection_time = -np.inf  # [s]
 
-    def on_detection(self, sighting: BlockDetection) -> None:
-        """Take a detection of the block; one that the gripper holds is not on the table."""
+    def on_detection(self, detection: BlockDetection) -> None:
+        """Process a detection of the block, which is ignored while the block is grasped."""
         if self.observation_builder.grasped:
-            self.detection_gate.clear(sighting.time)
-        elif self.detection_gate.accept(sighting):
-            self.observation_builder.on_detection(sighting)
+            self.detection_gate.clear(detection.time)
+        elif self.detection_gate.accept(detection):
+            self.observation_builder.on_detection(detection)
         else:
             self.observation_builder.estimate.clear()
 
     def on_invalid_image(self, time: float, reason: str) -> None:
-        """Take a picture of a time [s] in which the block cannot be told."""
+        """Process an image of a time [s] in which the detection of the block is ambiguous."""
         self.detection_gate.reject(time, reason)
         if not self.observation_builder.grasped:
             self.observation_builder.estimate.clear()
 
     def on_no_detection(self, time: float) -> None:
-        """Take a picture of a time [s] without a block."""
+        """Process an image of a time [s] without a block."""
         self.detection_gate.clear(time)
 
     def update_joints(self, q: Array, qd: Array) -> None:
-        """Take the joints: q (n,) [rad], qd (n,) [rad/s] or empty where none is measured."""
+        """Set the measured joints.
+
+        Args:
+            q: (n,) joint positions [rad].
+            qd: (n,) joint velocities [rad/s]; empty if the arm does not measure them.
+        """
         self.q, self.qd = q, qd
 
     def command(self, time: float, opening: float, control_period: float) -> GraspCommand:
-        """Return what is wanted at the end of the present period; call `measure` before.
+        """Return the desired state at the end of the action period, after `update_joints`.
 
         Args:
-            time: now [s].
-            opening: measured distance of the finger pads [m].
-            ahead: the arm's control period [s].
+            time: present time [s].
+            opening: measured distance between the finger pads [m].
+            control_period: control period of the arm [s].
         """
         period = self.action_space.config.action_period
         if self.target is None:
             self.action_space.reset(self.q)
             self.target_time = time
-        if self.target is None or time >= self.target_time - EARLY:
+        if self.target is None or time >= self.target_time - STAMP_TOLERANCE:
             self.target_time = max(self.target_time, time - period) + period
-            self.target = self._decide(time, opening)
+            self.target = self._next_target(time, opening)
         horizon = max(self.target_time - time, control_period)
         return GraspCommand(
             self.target.state, self.target.opening, "learned", self.hold_reason, horizon
         )
 
-    def _decide(self, time: float, opening: float) -> JointTarget:
-        action_space, observation_builder = self.action_space, self.observation_builder
-        joints = observation_builder.proprioception(
+    def _next_target(self, time: float, opening: float) -> JointTarget:
+        action_space, builder = self.action_space, self.observation_builder
+        proprioception = builder.proprioception(
             time, self.q, self.qd, opening, action_space.target
         )
-        self.hold_reason = self.detection_gate.reason or self._unseen(time)
+        rejection = self.detection_gate.reason
+        self.hold_reason = rejection or self._detection_problem(time)
         if self.hold_reason is not None:
-            self.policy.reset()  # what it had in mind is over
-        if self.detection_gate.reason is not None:
-            return self._halt(self.target.opening if self.target else opening)
+            self.policy.reset()  # drop its present plan
+        if rejection is not None:
+            return self._stop(self.target.opening if self.target else opening)
         if self.hold_reason is not None:
-            return self._go_home()
-        action = self.policy.act(
-            np.concatenate([joints, observation_builder.block_features(time)])
-        )
-        observation_builder.previous_action = action.astype(float)
-        return action_space(observation_builder.previous_action, self.q)
+            return self._move_home()
+        observation = np.concatenate([proprioception, builder.block_features(time)])
+        builder.previous_action = self.policy.act(observation).astype(float)
+        return action_space(builder.previous_action, self.q)
 
-    def _unseen(self, time: float) -> str | None:
-        """Return why the block's place is not known, None if it is."""
-        if self.observation_builder.grasped:
+    def _detection_problem(self, time: float) -> str | None:
+        """Return why the position of the block is unknown, None if it is known."""
+        builder = self.observation_builder
+        if builder.grasped:
             self.last_detection_time = time
             return None
-        if not self.observation_builder.estimate.count:
+        if not builder.estimate.count:
             return BLOCK_NOT_DETECTED
-        self.last_detection_time = max(
-            self.last_detection_time, self.observation_builder.estimate.time
-        )
-        return BLOCK_NOT_DETECTED if time - self.last_detection_time > DETECTION_TIMEOUT else None
+        self.last_detection_time = max(self.last_detection_time, builder.estimate.time)
+        expired = time - self.last_detection_time > DETECTION_TIMEOUT
+        return BLOCK_NOT_DETECTED if expired else None
 
-    def _halt(self, opening: float) -> JointTarget:
-        """Brake, and leave the gripper as it is: it may hold the block."""
-        self.observation_builder.previous_action = np.append(
-            np.zeros(self.action_space.size - 1),
-            2 * opening / self.action_space.max_opening - 1,
-        )
+    def _stop(self, opening: float) -> JointTarget:
+        """Brake and keep the gripper opening [m], because it may hold the block."""
+        gripper = 2 * opening / self.action_space.max_opening - 1
+        action = np.append(np.zeros(self.action_space.size - 1), gripper)
+        self.observation_builder.previous_action = action
         return self.action_space.stop(opening, self.q)
 
-    def _go_home(self) -> JointTarget:
-        """Open the gripper and go, slowly, where the camera sees the whole table."""
-        still = np.zeros(self.robot.n)
-        action = self.action_space.target_to_action(
-            State(self.robot.home, still, still), self.action_space.max_opening
-        )
+    def _move_home(self) -> JointTarget:
+        """Open the gripper and move slowly home, where the camera sees the whole table."""
+        zero = np.zeros(self.robot.n)
+        home = State(self.robot.home, zero, zero)
+        action = self.action_space.target_to_action(home, self.action_space.max_opening)
         action[:-1] *= HOMING_SPEED_FRACTION
         self.observation_builder.previous_action = action
         return self.action_space(action, self.q)
 
 
-def check_compatible(meta: PolicyMetadata, arm: str, observation: int, action: int) -> None:
-    """Refuse a policy that is not for a grasp.
+def check_compatible(
+    meta: PolicyMetadata, arm: str, observation_size: int, action_size: int
+) -> None:
+    """Raise an error if a policy does not fit an arm.
 
     Args:
-        meta: of the policy.
+        meta: metadata of the policy.
         arm: name of the arm.
-        observation: entries of an observation.
-        action: entries of an action.
+        observation_size: size of an observation.
+        action_size: size of an action.
 
     Raises:
         ValueError: another arm, or another size of observations or actions.
     """
     if meta.arm != arm:
-        raise ValueError(f"a policy of '{meta.arm}', not of '{arm}'")
-    found, expected = (meta.observation_size, meta.action_size), (observation, action)
-    if found != expected:
+        raise ValueError(f"a policy for '{meta.arm}', not for '{arm}'")
+    actual, expected = (meta.observation_size, meta.action_size), (observation_size, action_size)
+    if actual != expected:
         raise ValueError(
-            f"a policy with observations of {found[0]} and actions of {found[1]} numbers; those "
-            f"of '{arm}' have {expected[0]} and {expected[1]}; train one with 'invdyn train_grasp "
-            f"--arm {arm}'"
+            f"a policy with {actual[0]} observations and {actual[1]} actions; '{arm}' has "
+            f"{expected[0]} and {expected[1]}; train one with 'invdyn train_grasp --arm {arm}'"
         )
 
 
 def load_learned_grasp(robot: Robot, scene: Scene, directory: str | Path) -> LearnedGrasp:
-    """Return the grasp of a folder that `invdyn train_grasp` or `train_planner` wrote.
+    """Return the grasp of a policy or planner.
+
+    Args:
+        robot: the arm.
+        scene: nominal scene: camera, block size, goal.
+        directory: a folder that `invdyn train_grasp` or `invdyn train_planner` wrote.
 
     Raises:
-        ValueError: nothing such there, or of something else.
+        ValueError: no policy or planner, or one for another arm, observation or action space.
     """
-    read = load_planned_policy if is_checkpoint(directory, PLANNER) else load_policy
-    policy: Policy = read(directory, robot.name)
+    load = load_planned_policy if is_checkpoint(directory, PLANNER) else load_policy
+    policy: Policy = load(directory, robot.name)
     try:
         return LearnedGrasp(robot, scene, policy)
     except ValueError as error:

@@ -1,7 +1,4 @@
-"""A learned policy by itself: observations enter, actions leave; torch is all that it needs.
-
-What trained it is not known here, so a node or a script runs a policy without any learner.
-"""
+"""Neural-network policies as stored on disk; inference needs only PyTorch."""
 
 from __future__ import annotations
 
@@ -13,9 +10,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import PositiveInt
 from torch import Tensor, nn
 
+from pydantic import PositiveInt
 from invdyn_ros.config import PositiveInts, Validated
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.models.checkpoint import (
@@ -30,18 +27,18 @@ POLICY = CheckpointType("policy", "invdyn_ros policy 1", "train_grasp")
 
 @dataclass(frozen=True)
 class PolicyMetadata(Validated):
-    """What a policy is of.
+    """Metadata of a policy.
 
     Attributes:
-        arm: name of the arm it moves.
-        observation_size: entries of an observation.
-        action_size: entries of an action.
+        arm: name of the arm.
+        observation_size: size of an observation.
+        action_size: size of an action.
         hidden: units of each hidden layer.
-        bound: how actions are kept in [-1, 1].
-        algorithm: that trained it.
-        control: what its actions mean: joint or cartesian.
-        steering: how far one of its actions goes.
-        data: how it was trained and how well it did, for people.
+        squash: function that maps the output to [-1, 1].
+        algorithm: algorithm that trained it.
+        control_mode: meaning of its actions: joint or cartesian.
+        action_space: time step and scale of its actions.
+        data: training settings and results, for information.
     """
 
     arm: str
@@ -56,27 +53,27 @@ class PolicyMetadata(Validated):
 
 
 class Policy(Protocol):
-    """Turns observations into actions, one after the other."""
+    """Map observations to actions, one after the other."""
 
     @property
     def meta(self) -> PolicyMetadata:
-        """What it is of."""
+        """Metadata."""
 
     def reset(self) -> None:
-        """Begin an episode."""
+        """Start an episode."""
 
     def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the actions (..., a) for observations (..., o)."""
 
 
 class MLPPolicy(nn.Module):
-    """A network of rectified linear units between a fixed standardisation and a bound."""
+    """Multilayer perceptron with ReLU units on standardized observations."""
 
     mean: Tensor
     scale: Tensor
 
     def __init__(self, meta: PolicyMetadata) -> None:
-        """Make a policy whose weights are still to be filled."""
+        """Create a policy with random weights."""
         super().__init__()
         self.meta = meta
         self.register_buffer("mean", torch.zeros(meta.observation_size))
@@ -85,7 +82,7 @@ class MLPPolicy(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
 
     def forward(self, observation: Tensor) -> Tensor:
-        """Return the actions (..., a) in [-1, 1] that follow observations (..., o)."""
+        """Return the actions (..., a) in [-1, 1] for observations (..., o)."""
         *hidden, last = self.layers
         x = (observation - self.mean) / self.scale
         for layer in hidden:
@@ -94,14 +91,14 @@ class MLPPolicy(nn.Module):
         return x.tanh() if self.meta.squash == "tanh" else x.clip(-1, 1)
 
     def reset(self) -> None:
-        """Begin an episode; it has no memory."""
+        """Start an episode; the policy is memoryless."""
 
     @torch.no_grad()
     def act(self, observation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the actions (..., a) for observations (..., o).
 
         Raises:
-            ValueError: an observation of another size.
+            ValueError: observations of the wrong size.
         """
         if observation.shape[-1] != self.meta.observation_size:
             raise ValueError(
@@ -112,21 +109,21 @@ class MLPPolicy(nn.Module):
 
 
 def save_policy(policy: MLPPolicy, directory: str | Path) -> None:
-    """Write a policy; a crash leaves the old one or the new one."""
+    """Write a policy atomically: after a crash, the old or the new one is complete."""
     write_checkpoint(policy.state_dict(), policy.meta, directory, POLICY)
 
 
 def load_policy(directory: str | Path, arm: str | None = None) -> MLPPolicy:
-    """Read a policy, ready to act.
+    """Read a policy for inference.
 
     Args:
         directory: a folder that `save_policy` wrote.
-        arm: refuse a policy of any other.
+        arm: name of the arm that the policy must have been trained for; None: any.
 
     Raises:
-        ValueError: no policy, a damaged one, or one of another arm.
+        ValueError: no policy, a damaged one, or one for another arm.
     """
     meta, sha256 = read_metadata(PolicyMetadata, directory, POLICY)
     if arm is not None and meta.arm != arm:
-        raise ValueError(f"{directory} is a policy of '{meta.arm}', not of '{arm}'")
+        raise ValueError(f"{directory} is a policy for '{meta.arm}', not for '{arm}'")
     return load_weights(MLPPolicy(meta), directory, sha256, POLICY).eval()

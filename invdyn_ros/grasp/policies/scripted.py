@@ -1,294 +1,268 @@
-"""The scripted grasp: joint states and sightings enter, wanted next states and grips leave."""
+"""Scripted grasp policy: a state machine that uses only camera detections and joint states."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
+from invdyn_ros.robots.scene import Scene
 from invdyn_ros.control.safety_limits import State
-from invdyn_ros.grasp.estimation.block_estimate import QUARTER, BlockDetection, BlockEstimate
+from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, BlockEstimate
 from invdyn_ros.grasp.estimation.detection_gating import DetectionGate, block_area
 from invdyn_ros.grasp.policies.cartesian_motion import (
     MotionSegment,
     joint_motion,
     straight_line_motion,
 )
+from invdyn_ros.grasp.policies.grasp_command import BLOCK_NOT_DETECTED, GraspCommand
+from invdyn_ros.grasp.policies.grasp_poses import GraspPose, GraspPoseSolver
 from invdyn_ros.grasp.policies.time_scaling import TimeScaling
-from invdyn_ros.robots.inverse_kinematics import PoseIKSolver
 from invdyn_ros.robots.registry import ROBOTS
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
 
 PHASES = (
-    *("look", "approach", "check", "descend", "close", "lift", "hold", "carry", "lower"),
-    *("open", "retreat", "return", "done"),
+    *("detect", "approach", "verify", "descend", "close", "lift", "hold", "carry", "lower"),
+    *("open", "retreat", "home", "done"),
 )
+DETECTION_PHASES = ("detect", "approach", "verify")  # detections are used in these phases only
+REPLAN_INTERVAL = 0.5  # [s] between attempts to reach a pose that is out of reach
+VERIFY_TIME = 0.25  # [s] for further detections after the approach
+EMPTY_OPENING_RATIO = 0.6  # gripper opening over block size: narrower fingers hold no block
+RELEASE_HEIGHT = 0.004  # [m] of the block over the goal when it is released
 
 
 @dataclass(frozen=True)
 class ScriptedGraspConfig:
-    """How the scripted grasp moves.
+    """Settings of the scripted grasp.
 
     Attributes:
         clearance: height of the tool over the block before it descends [m].
-        lift: height to which the block is lifted [m].
-        depth: tool centre point below the block's centre when it grasps [m].
-        speed: greatest speed of the tool on its way [m/s].
-        careful: greatest speed of the tool next to block and table [m/s].
-        sightings: how many detections the first approach needs.
-        grip: time to close or open the gripper [s].
-        dwell: how long the lifted block is held still [s].
-        tries: how often it starts again after an empty grip.
-        tilts: angles between approach and vertical that are tried, in this order [rad].
+        lift_height: height to which the block is lifted [m].
+        grasp_depth: depth of the tool centre point below the block's centre in a grasp [m].
+        max_speed: maximum speed of the tool in free space [m/s].
+        slow_speed: maximum speed of the tool near block and table [m/s].
+        min_detections: number of detections before the first approach.
+        gripper_time: time to close or open the gripper [s].
+        hold_time: time for which the lifted block is held still [s].
+        max_attempts: number of empty grasps after which it gives up.
+        tilts: angles from the vertical to try, in this order [rad].
     """
 
     clearance: float = 0.08
-    lift: float = 0.10
-    depth: float = 0.0
-    speed: float = 0.5
-    careful: float = 0.2
-    sightings: int = 3
-    grip: float = 0.6
-    dwell: float = 0.4
-    tries: int = 3
+    lift_height: float = 0.10
+    grasp_depth: float = 0.0
+    max_speed: float = 0.5
+    slow_speed: float = 0.2
+    min_detections: int = 3
+    gripper_time: float = 0.6
+    hold_time: float = 0.4
+    max_attempts: int = 3
     tilts: tuple[float, ...] = (0.0, 0.08, 0.16, 0.24, 0.32, 0.4, 0.5, 0.6, 0.7)
 
 
-DETECTION_PHASES = ("look", "approach", "check")  # phases that go by what the camera says
-BLOCK_NOT_DETECTED = "block not seen"
-REPLAN_INTERVAL = 0.5  # [s] between attempts while there is no way
-
-
-class GraspPose(NamedTuple):
-    """A pose (4, 4) of the tool, the joints (n,) [rad] that bring it there, its yaw [rad]."""
-
-    pose: Array
-    q: Array
-    yaw: float
-
-
-class GraspCommand(NamedTuple):
-    """What the policy wants next.
-
-    Attributes:
-        state: wanted state at the asked time.
-        opening: wanted distance of the finger pads [m].
-        phase: what it is doing, one of PHASES.
-        reason: why it waits, None while it acts.
-        horizon: time until `state` is wanted [s]; None: the time that was asked for.
-    """
-
-    state: State
-    opening: float
-    phase: str
-    hold_reason: str | None
-    horizon: float | None = None
+def default_config(arm: str) -> ScriptedGraspConfig:
+    """Return the settings for an arm; the defaults for an arm that is not in the registry."""
+    spec = ROBOTS[arm].grasp if arm in ROBOTS else None
+    if spec is None:
+        return ScriptedGraspConfig()
+    return ScriptedGraspConfig(clearance=spec.clearance, lift_height=spec.lift)
 
 
 class ScriptedGrasp:
-    """Approach, descend, close, lift, place, with what the camera says and nothing else."""
+    """Detect, approach, descend, close, lift, carry and release."""
 
     def __init__(
         self, robot: Robot, scene: Scene, config: ScriptedGraspConfig | None = None
     ) -> None:
+        """Create the policy.
+
+        Args:
+            robot: an arm with a gripper.
+            scene: nominal scene: camera, block size, goal.
+            config: settings; None: those of the arm.
+
+        Raises:
+            ValueError: the arm has no gripper.
+        """
         if robot.gripper is None:
-            raise ValueError(f"arm '{robot.name}' has no gripper; grasping needs one")
+            raise ValueError(f"arm '{robot.name}' has no gripper, which grasping needs")
         self.robot, self.scene = robot, scene
-        self.config = config or _default_config(robot.name)
+        self.config = config or default_config(robot.name)
         self.gripper = robot.gripper
-        self.ik = PoseIKSolver(robot)
+        self.grasp_poses = GraspPoseSolver(robot, self.config.tilts)
         self.estimate = BlockEstimate()
         self.detection_gate = DetectionGate(scene)
         self.reset()
 
     def reset(self) -> None:
-        """Start anew, at home with an open gripper."""
+        """Start an episode at the home position with an open gripper."""
         self.estimate.clear()
         self.detection_gate.reset()
         self.time_scaling = TimeScaling()
-        self.phase, self.since, self.tries, self.retry = "look", 0.0, 0, 0.0
+        self.phase, self.phase_start = "detect", 0.0
+        self.attempts, self.replan_time = 0, 0.0
         self.q = self.robot.home.copy()
         self.segment: MotionSegment | None = None
         self.opening = self.gripper.max_opening
         self.hold_reason: str | None = BLOCK_NOT_DETECTED
 
-    def on_detection(self, sighting: BlockDetection) -> None:
-        """Take a detection of the block; once the tool is on its way down, it is hidden."""
+    def on_detection(self, detection: BlockDetection) -> None:
+        """Process a detection of the block, which is ignored once the tool descends."""
         if self.phase not in DETECTION_PHASES:
-            self.detection_gate.clear(sighting.time)
-        elif not self.detection_gate.accept(sighting):
+            self.detection_gate.clear(detection.time)
+        elif not self.detection_gate.accept(detection):
             self.estimate.clear()
         elif self.phase != "approach" or self.estimate.count:
-            self.estimate.update(sighting)
+            self.estimate.update(detection)
 
     def on_invalid_image(self, time: float, reason: str) -> None:
-        """Take a picture of a time [s] in which the block cannot be told."""
+        """Process an image of a time [s] in which the detection of the block is ambiguous."""
         self.detection_gate.reject(time, reason)
         if self.phase in DETECTION_PHASES:
             self.estimate.clear()
 
     def on_no_detection(self, time: float) -> None:
-        """Take a picture of a time [s] without a block."""
+        """Process an image of a time [s] without a block."""
         self.detection_gate.clear(time)
 
     def update_joints(self, q: Array, qd: Array) -> None:
-        """Take the measured joints, as every grasp; a script goes on from what it wanted last."""
+        """Ignore the measured joints: a script continues from its own last command."""
 
     def command(self, time: float, opening: float, control_period: float) -> GraspCommand:
-        """Return what is wanted `ahead` [s] from now.
+        """Return the desired state one control period from now.
 
         Args:
-            time: now [s].
-            opening: measured distance of the finger pads [m].
-            ahead: the arm's control period [s].
+            time: present time [s].
+            opening: measured distance between the finger pads [m].
+            control_period: control period of the arm [s].
         """
-        doubt = self.detection_gate.reason
-        now = self.time_scaling.update(time, doubt is None)
-        if doubt is None:
+        rejection = self.detection_gate.reason
+        now = self.time_scaling.update(time, rejection is None)
+        if rejection is None:
             self._advance(now, opening)
         elif self.time_scaling.stopped and self.phase in DETECTION_PHASES:
-            self._look_again(now)
+            self._restart_detection(now)
         state = State(self.q, np.zeros_like(self.q), np.zeros_like(self.q))
         if self.segment is not None:
-            state = self.time_scaling.scale(
-                self.segment.at(now + self.time_scaling.rate * control_period)
-            )
-        return GraspCommand(state, self.opening, self.phase, doubt or self.hold_reason)
+            ahead = self.time_scaling.rate * control_period
+            state = self.time_scaling.scale(self.segment.at(now + ahead))
+        return GraspCommand(state, self.opening, self.phase, rejection or self.hold_reason)
 
-    def _look_again(self, time: float) -> None:
-        """Stay here and look for the block anew: what was seen of it was not to be trusted."""
+    def _restart_detection(self, time: float) -> None:
+        """Stay here and detect the block again, because the last detections were rejected."""
         if self.segment is not None:
             self.q, self.segment = self.segment.at(time).q, None
-        self.phase, self.hold_reason = "look", BLOCK_NOT_DETECTED
+        self.phase, self.hold_reason = "detect", BLOCK_NOT_DETECTED
 
     def _advance(self, time: float, opening: float) -> None:
-        """Go to the next phase when this one is over."""
+        """Enter the next phase when the present one is over."""
         if self.segment is not None:
             if time < self.segment.start + self.segment.duration:
                 return
             self.q, self.segment = self.segment.end, None
-            self._enter(PHASES[PHASES.index(self.phase) + 1], time)
-        if time < self.retry:
+            self._enter_phase(PHASES[PHASES.index(self.phase) + 1], time)
+        if time < self.replan_time:
             return
-        waits = {"close": self.config.grip, "open": self.config.grip, "hold": self.config.dwell}
-        waits |= {"check": 0.25}
-        waited = time - self.since
-        if self.phase == "look" and self.estimate.count >= self.config.sightings:
-            self._go("approach", time, self._pose_above_block(self.config.clearance))
-        elif self.phase in waits and waited >= waits[self.phase]:
+        config = self.config
+        waits = {
+            "verify": VERIFY_TIME,
+            "close": config.gripper_time,
+            "hold": config.hold_time,
+            "open": config.gripper_time,
+        }
+        elapsed = time - self.phase_start
+        if self.phase == "detect" and self.estimate.count >= config.min_detections:
+            self._start_motion("approach", time, self._pose_above_block(config.clearance))
+        elif self.phase in waits and elapsed >= waits[self.phase]:
             self._after_wait(time, opening)
 
     def _after_wait(self, time: float, opening: float) -> None:
         config, goal = self.config, np.array(self.scene.goal)
-        if self.phase == "check":
-            self._go("descend", time, self._pose_above_block(-config.depth), config.careful)
+        if self.phase == "verify":
+            pose = self._pose_above_block(-config.grasp_depth)
+            self._start_motion("descend", time, pose, config.slow_speed)
         elif self.phase == "close":
-            self._go("lift", time, self._raised(config.lift), config.careful)
-        elif self.phase == "hold" and opening < 0.6 * self.scene.block_size:
-            self._again(time)
+            pose = self._pose_above_tool(config.lift_height)
+            self._start_motion("lift", time, pose, config.slow_speed)
+        elif self.phase == "hold" and opening < EMPTY_OPENING_RATIO * self.scene.block_size:
+            self._retry(time)
         elif self.phase == "hold":
-            self._go("carry", time, self._closest(goal + _up(config.lift), self.yaw))
+            position = goal + _vertical(config.lift_height)
+            pose = self.grasp_poses.nearest(position, self.yaw, self.q)
+            self._start_motion("carry", time, pose)
         elif self.phase == "open":
-            self._go("retreat", time, self._raised(config.lift), config.careful)
+            pose = self._pose_above_tool(config.lift_height)
+            self._start_motion("retreat", time, pose, config.slow_speed)
 
-    def _enter(self, phase: str, time: float) -> None:
-        self.phase, self.since = phase, time
+    def _enter_phase(self, phase: str, time: float) -> None:
+        self.phase, self.phase_start = phase, time
         if phase == "close":
             self.opening = 0.0
         elif phase == "open":
             self.opening = self.gripper.max_opening
         elif phase == "lower":
-            low = np.array(self.scene.goal) + _up(0.004 - self.config.depth)
-            self._go("lower", time, self._reach(low, self.yaw), self.config.careful)
-        elif phase == "return":
+            height = RELEASE_HEIGHT - self.config.grasp_depth
+            position = np.array(self.scene.goal) + _vertical(height)
+            pose = self.grasp_poses.solve(position, self.yaw, self.q)
+            self._start_motion("lower", time, pose, self.config.slow_speed)
+        elif phase == "home":
             self.segment = joint_motion(self.robot, self.q, self.robot.home, time, 0.8)
 
-    def _again(self, time: float) -> None:
-        """Nothing was gripped: go home, look again."""
-        self.tries += 1
+    def _retry(self, time: float) -> None:
+        """Detect the block again after an empty grasp; give up after the last attempt."""
+        self.attempts += 1
         self.estimate.clear()
         self.opening = self.gripper.max_opening
-        self.hold_reason = "gripped nothing, looking again"
-        if self.tries >= self.config.tries:
-            self.hold_reason = f"gave up after {self.tries} empty grips"
-            self._enter("return", time)
+        self.hold_reason = "empty grasp, detecting the block again"
+        if self.attempts >= self.config.max_attempts:
+            self.hold_reason = f"gave up after {self.attempts} empty grasps"
+            self._enter_phase("home", time)
             return
-        self.phase, self.since = "look", time
+        self.phase, self.phase_start = "detect", time
         self.segment = None
 
-    def _go(
-        self, phase: str, time: float, goal: GraspPose | None, speed: float | None = None
+    def _start_motion(
+        self, phase: str, time: float, goal: GraspPose | None, max_speed: float | None = None
     ) -> None:
-        """Start a motion of the tool, straight if it can be, else straight in joint space."""
+        """Enter a phase with a motion of the tool, straight where possible, else in joint space.
+
+        Args:
+            phase: the phase to enter.
+            time: present time [s].
+            goal: pose at the end; None, if it is out of reach: the present phase goes on.
+            max_speed: maximum speed of the tool [m/s]; None: that of free space.
+        """
         if goal is None:
-            self.hold_reason, self.retry = self._no_way(phase), time + REPLAN_INTERVAL
+            self.hold_reason = self._unreachable_reason(phase)
+            self.replan_time = time + REPLAN_INTERVAL
             return
-        motion = straight_line_motion(self.ik, self.q, goal.pose, time, speed or self.config.speed)
+        speed = max_speed or self.config.max_speed
+        motion = straight_line_motion(self.grasp_poses.ik, self.q, goal.pose, time, speed)
         if motion is None:
             motion = joint_motion(self.robot, self.q, goal.q, time, 1.0)
         self.hold_reason, self.yaw = None, goal.yaw
-        self.phase, self.since, self.segment = phase, time, motion
+        self.phase, self.phase_start, self.segment = phase, time, motion
 
-    def _no_way(self, phase: str) -> str:
-        """Say what is out of reach."""
+    def _unreachable_reason(self, phase: str) -> str:
+        """Return a message that names the pose which is out of reach."""
         if self.phase not in DETECTION_PHASES:
-            return f"no way to {phase}: out of reach"
+            return f"cannot {phase}: out of reach"
         x, y, _ = self.estimate.position
         return (
-            f"no way to {phase} the block at x {x:.2f}, y {y:.2f} m: out of reach of "
-            f"'{self.robot.name}'; put it where it can, {block_area(self.scene)}"
+            f"cannot {phase} the block at x {x:.2f}, y {y:.2f} m: out of reach of "
+            f"'{self.robot.name}'; move the block into {block_area(self.scene)}"
         )
 
-    def _raised(self, height: float) -> GraspPose | None:
-        """Return the tool `height` [m] above where it is."""
+    def _pose_above_tool(self, height: float) -> GraspPose | None:
+        """Return the pose `height` [m] above the present one."""
         position = self.robot.forward_kinematics(self.q)[:3, 3]
-        return self._reach(position + _up(height), self.yaw)
+        return self.grasp_poses.solve(position + _vertical(height), self.yaw, self.q)
 
     def _pose_above_block(self, height: float) -> GraspPose | None:
-        """Return the tool `height` [m] over the middle of the block."""
-        middle = self.scene.block_size / 2
-        return self._closest(
-            np.array([*self.estimate.position[:2], middle + height]), self.estimate.yaw
-        )
-
-    def _closest(self, position: Array, yaw: float) -> GraspPose | None:
-        """Return the tool at a position (3,), held as needs the least motion of any joint.
-
-        A block looks the same after a quarter turn: there are four ways to hold it.
-        """
-        ways = [self._reach(position, yaw + k * QUARTER) for k in range(-2, 2)]
-        reached = [way for way in ways if way is not None]
-        return min(reached, key=lambda way: np.abs(way.q - self.q).max(), default=None)
-
-    def _reach(self, position: Array, yaw: float) -> GraspPose | None:
-        """Return the tool at a position (3,), fingers along the yaw.
-
-        The tool points down; where the arm cannot, it tilts away from its base.
-        """
-        bearing = np.arctan2(position[1], position[0])
-        down = Rotation.from_euler("ZX", [yaw, np.pi])
-        for tilt in self.config.tilts:
-            lean = Rotation.from_rotvec(-tilt * np.array([-np.sin(bearing), np.cos(bearing), 0]))
-            pose = np.eye(4)
-            pose[:3, :3] = (lean * down).as_matrix()
-            pose[:3, 3] = position
-            q = self.ik.solve(pose, self.q)
-            if q is not None:
-                return GraspPose(pose, q, yaw)
-        return None
+        """Return the pose `height` [m] above the centre of the block."""
+        position = np.array([*self.estimate.position[:2], self.scene.block_size / 2 + height])
+        return self.grasp_poses.nearest(position, self.estimate.yaw, self.q)
 
 
-def _up(height: float) -> Array:
+def _vertical(height: float) -> Array:
     return np.array([0.0, 0.0, height])
-
-
-def _default_config(arm: str) -> ScriptedGraspConfig:
-    """Return the script of an arm; an arm that is not in the table gets the defaults."""
-    grasp = ROBOTS[arm].grasp if arm in ROBOTS else None
-    return (
-        ScriptedGraspConfig(clearance=grasp.clearance, lift=grasp.lift)
-        if grasp
-        else ScriptedGraspConfig()
-    )

@@ -1,24 +1,24 @@
-"""What the steps of a grasp are of: an arm and the meaning of its actions enter, sizes leave."""
+"""Specification of observation and action spaces, as stored with demonstrations and planners."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.config import from_mapping, to_mapping
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
-from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
 from invdyn_ros.grasp.policies.observation import ObservationBuilder
-from invdyn_ros.robots.registry import load_scene
+from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
 from invdyn_ros.robots.robot import load_robot
 
 
 class SpaceSpec(NamedTuple):
-    """What steps are of.
+    """Arm and action space of transitions; they determine the observation space.
 
     Attributes:
         arm: name of the arm.
-        control: what actions mean: joint or cartesian.
-        steering: how far one of them goes.
+        control_mode: joint or cartesian.
+        action_space: time step and scale of actions.
     """
 
     arm: str
@@ -32,24 +32,25 @@ class SpaceSpec(NamedTuple):
         actions = make_action_space(self.control_mode, robot, self.action_space).size
         return ObservationBuilder(robot, load_scene(self.arm), actions).size, actions
 
-    @property
     def to_dict(self) -> dict[str, Any]:
-        """As it stands in the folder."""
-        about = {
+        """Return plain values for a metadata file."""
+        observation_size, action_size = self.sizes
+        return {
             "arm": self.arm,
             "control_mode": self.control_mode,
             "action_space": to_mapping(self.action_space),
+            "observation_size": observation_size,
+            "action_size": action_size,
         }
-        return about | dict(zip(("observation_size", "action_size"), self.sizes, strict=True))
 
+    @classmethod
+    def from_dict(cls, values: Any) -> SpaceSpec | None:
+        """Return the specification that `to_dict` wrote; None for metadata of another task.
 
-def space_spec_from_dict(plain: Any) -> SpaceSpec | None:
-    """Return what steps are of, from what `Steps.plain` gave; None: of nothing known.
-
-    Raises:
-        ValueError: values that do not fit.
-    """
-    if not isinstance(plain, dict) or not {"arm", "control_mode", "action_space"} <= plain.keys():
-        return None
-    steering = from_mapping(ActionSpaceConfig, plain["action_space"], "action_space")
-    return SpaceSpec(str(plain["arm"]), str(plain["control_mode"]), steering)
+        Raises:
+            ValueError: invalid values.
+        """
+        if not isinstance(values, dict) or not set(cls._fields) <= values.keys():
+            return None
+        config = from_mapping(ActionSpaceConfig, values["action_space"], "action_space")
+        return cls(str(values["arm"]), str(values["control_mode"]), config)

@@ -20,46 +20,47 @@ def _wilson(successes: int, episodes: int) -> tuple[float, float]:
 
 
 class SuccessDifference(NamedTuple):
-    """A difference of two success rates with its 95% interval, -1 to 1 each."""
+    """A difference of two success rates with its 95% interval, each in [-1, 1]."""
 
     value: float
     ci_low: float
     ci_high: float
 
 
-def paired_difference(ours: Sequence[bool], theirs: Sequence[bool]) -> SuccessDifference:
-    """Return by how much our success rate is above theirs in the same episodes.
+def paired_difference(a: Sequence[bool], b: Sequence[bool]) -> SuccessDifference:
+    """Return the success rate of policy a minus that of policy b on the same episodes.
 
     Method 10 of Newcombe, Improved confidence intervals for the difference between binomial
-    proportions based on paired data, Statistics in Medicine 17 (1998): the Wilson intervals of
-    both rates, and how much the two have in common.
+    proportions based on paired data, Statistics in Medicine 17 (1998): it combines the Wilson
+    intervals of both rates and their correlation.
 
     Args:
-        ours: (N,) which episodes were successes of ours.
-        theirs: (N,) which of the same were theirs.
+        a: (N,) successes of policy a.
+        b: (N,) successes of policy b.
 
     Raises:
-        ValueError: no episodes, or not as many of the one as of the other.
+        ValueError: no episodes, or not the same number of both.
     """
-    if len(ours) != len(theirs) or not len(ours):
-        raise ValueError(f"{len(ours)} and {len(theirs)} episodes are no pairs")
-    a, b, n = np.asarray(ours, bool), np.asarray(theirs, bool), len(ours)
-    p, q = float(a.mean()), float(b.mean())
-    (p_low, p_high), (q_low, q_high) = _wilson(int(a.sum()), n), _wilson(int(b.sum()), n)
-    common = _correlation(a, b)
+    if len(a) != len(b) or not len(a):
+        raise ValueError(f"{len(a)} and {len(b)} episodes do not form pairs")
+    first, second, n = np.asarray(a, bool), np.asarray(b, bool), len(a)
+    p, q = float(first.mean()), float(second.mean())
+    p_low, p_high = _wilson(int(first.sum()), n)
+    q_low, q_high = _wilson(int(second.sum()), n)
+    correlation = _correlation(first, second)
 
-    def reach(p_side: float, q_side: float) -> float:
-        square = p_side**2 - 2 * common * p_side * q_side + q_side**2
+    def half_width(p_side: float, q_side: float) -> float:
+        square = p_side**2 - 2 * correlation * p_side * q_side + q_side**2
         return float(np.sqrt(max(square, 0.0)))
 
-    low, high = reach(p - p_low, q_high - q), reach(p_high - p, q - q_low)
+    low, high = half_width(p - p_low, q_high - q), half_width(p_high - p, q - q_low)
     return SuccessDifference(p - q, p - q - low, p - q + high)
 
 
 def _correlation(a: Mask, b: Mask) -> float:
     """Return the correlation of two outcomes (N,), a positive one corrected for continuity."""
-    both, none = int((a & b).sum()), int((~a & ~b).sum())
-    product = float(both * none - int((a & ~b).sum()) * int((~a & b).sum()))
+    both, neither = int((a & b).sum()), int((~a & ~b).sum())
+    product = float(both * neither - int((a & ~b).sum()) * int((~a & b).sum()))
     if product > 0:
         product = max(product - len(a) / 2, 0.0)
     margins = float(a.sum()) * float((~a).sum()) * float(b.sum()) * float((~b).sum())

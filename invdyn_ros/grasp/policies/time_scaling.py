@@ -1,4 +1,4 @@
-"""Stopping in the middle of a planned motion: real time enters, the time of the motion leaves."""
+"""Time scaling: smooth stop and restart in the middle of a planned motion."""
 
 from __future__ import annotations
 
@@ -6,43 +6,45 @@ import numpy as np
 
 from invdyn_ros.control.safety_limits import State
 
-BRAKING = 0.5  # [s] to a stop, and again to full pace
+RAMP_TIME = 0.5  # [s] from full speed to a stop, and back
 
 
 class TimeScaling:
-    """A clock that stands still while it is told to, and slows down and speeds up gently.
+    """Clock of a motion that slows down to a stop and speeds up again.
 
     Attributes:
-        rate: of the motion's time over real time [-]; one unless it was told to stop.
+        rate: motion time per real time [-], 0 to 1.
+        rate_derivative: time derivative of the rate [1/s].
     """
 
     def __init__(self) -> None:
-        self.rate, self.change = 1.0, 0.0  # [-], [1/s]
-        self._behind = 0.0  # [s] zero to the last bit until it is told to stop
-        self._before: float | None = None
+        self.rate, self.rate_derivative = 1.0, 0.0
+        self._delay = 0.0  # [s] exactly zero until the first stop
+        self._previous_time: float | None = None
 
     @property
     def stopped(self) -> bool:
         """Whether the clock stands still."""
         return self.rate == 0.0
 
-    def update(self, time: float, go: bool) -> float:
-        """Return the motion's time [s] at a time [s] that is no earlier than the one before.
+    def update(self, time: float, run: bool) -> float:
+        """Return the motion time [s] at a real time.
 
         Args:
-            time: now [s].
-            go: whether the motion may go on.
+            time: real time [s], no earlier than at the last call.
+            run: whether the motion may continue.
         """
-        step = 0.0 if self._before is None else time - self._before
-        self._before = time
+        step = 0.0 if self._previous_time is None else time - self._previous_time
+        self._previous_time = time
         if step > 0:
-            before = self.rate
-            self.rate = float(np.clip(before + (step if go else -step) / BRAKING, 0.0, 1.0))
-            self.change = (self.rate - before) / step
-            self._behind += step * (1 - (before + self.rate) / 2)
-        return time - self._behind
+            previous = self.rate
+            change = (step if run else -step) / RAMP_TIME
+            self.rate = float(np.clip(previous + change, 0.0, 1.0))
+            self.rate_derivative = (self.rate - previous) / step
+            self._delay += step * (1 - (previous + self.rate) / 2)
+        return time - self._delay
 
     def scale(self, state: State) -> State:
-        """Return a state of the motion as it is in real time."""
-        q, v, a = state
-        return State(q, self.rate * v, self.rate**2 * a + self.change * v)
+        """Return a state of the motion with its derivatives in real time."""
+        q, qd, qdd = state
+        return State(q, self.rate * qd, self.rate**2 * qdd + self.rate_derivative * qd)

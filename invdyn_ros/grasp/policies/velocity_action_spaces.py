@@ -115,7 +115,9 @@ class CartesianVelocityActionSpace(ActionSpace):
         """Scale a twist by the speeds of an action of 1."""
         linear = twist.linear / self.config.linear_speed
         gripper = -1.0 if twist.close_gripper else 1.0
-        return np.array([*linear, twist.angular_z / self.config.angular_speed, gripper]).clip(-1, 1)
+        return np.array([*linear, twist.angular_z / self.config.angular_speed, gripper]).clip(
+            -1, 1
+        )
 
     def _jacobian(self) -> Array:
         """Return the Jacobian (6, n) at the target, its rotational rows weighted."""
@@ -155,6 +157,4 @@ def make_action_space(
     """
     if control_mode not in ACTION_SPACES:
         raise ValueError(f"no control_mode '{control_mode}'; known: {sorted(ACTION_SPACES)}")
-    return ACTION_SPACES[control_mode](
-        robot, config, safety_limits or SafetyLimitsConfig()
-    )
+    return ACTION_SPACES[control_mode](robot, config, safety_limits or SafetyLimitsConfig())

@@ -1,8 +1,7 @@
-"""A grasp that looks at every instant anew: where block and tool are enters, a velocity leaves.
+"""Visual-servoing grasp: a memoryless map from the state of tool and block to a velocity command.
 
-It has no phases, hence no memory: whoever sees a state knows what to do in it. That makes it a
-teacher whose every state can be imitated (DAgger), and, on what the camera says instead of the
-truth, a closed-loop script.
+Because it has no phases, its action is defined in every state. It is therefore an expert for
+DAgger (Ross, Gordon and Bagnell 2011) and, given estimated states, a closed-loop grasp policy.
 """
 
 from __future__ import annotations
@@ -10,33 +9,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import PositiveFloat
 
+from pydantic import PositiveFloat
 from invdyn_ros.config import Validated
 from invdyn_ros.grasp.policies.action_space import PlanarTwist
 from invdyn_ros.grasp.policies.success import GOAL_TOLERANCE, PrivilegedState
 from invdyn_ros.typing import Array
 
-HELD_ON = 1.2  # times the errors with which a grip begins: it does not end for less
-FREE = 1.3  # opening over the side of the block with which the fingers are clear of it
-ALOFT = 0.94  # share of the carrying height at which a block begins to go across
+GRIP_HYSTERESIS = 1.2  # a closing gripper tolerates errors this many times larger
+PARTLY_CLOSED_RATIO = 1.05  # gripper opening over block size of fingers that are closing
+CLEARANCE_RATIO = 1.3  # gripper opening over block size of fingers that clear the block
+CARRY_START = 0.94  # fraction of the carry height above which the block moves horizontally
 
 
 @dataclass(frozen=True)
 class VisualServoConfig(Validated):
-    """How the servoed grasp moves.
+    """Settings of the visual servo.
 
     Attributes:
-        gain: of errors in position and rotation [1/s].
-        speed: greatest of the tool on its way [m/s].
-        turn: greatest of the tool about the vertical [rad/s].
-        clearance: height of the tool over the block's centre on the way there [m].
-        carry: height of the block over the table on the way to the goal [m].
-        across: error in the horizontal plane with which it still goes down and grips, over the
-            side of the block [-].
-        yaw: the same for the rotation [rad].
-        level: error in height with which it grips or lets go [m].
-        slope: height over the block per further horizontal error [-].
+        gain: proportional gain of position and yaw errors [1/s].
+        linear_speed: maximum speed of the tool [m/s].
+        angular_speed: maximum speed of the tool about the vertical axis [rad/s].
+        clearance: height of the tool over the block's centre during the approach [m].
+        carry_height: height of the block over the table during transport [m].
+        horizontal_tolerance: horizontal error at which the tool descends and grips, as a fraction
+            of the block size [-].
+        yaw_tolerance: yaw error at which the tool descends and grips [rad].
+        height_tolerance: height error at which the gripper closes or opens [m].
+        funnel_slope: height over the block per excess horizontal error [-].
     """
 
     gain: PositiveFloat = 5.0
@@ -51,67 +51,71 @@ class VisualServoConfig(Validated):
 
 
 def visual_servo(
-    sight: PrivilegedState, goal: Array, size: float, config: VisualServoConfig
+    state: PrivilegedState, goal: Array, block_size: float, config: VisualServoConfig
 ) -> PlanarTwist:
-    """Return what to do now.
+    """Return the velocity command for the present state.
 
     Args:
-        sight: what is seen.
-        goal: (3,) where the block's centre shall end [m].
-        size: side of the block [m].
-        config: how to move.
+        state: true or estimated state of tool and block.
+        goal: (3,) goal position of the block's centre [m].
+        block_size: side of the block [m].
+        config: settings.
     """
-    there = float(np.linalg.norm(sight.block_position[:2] - goal[:2])) < GOAL_TOLERANCE / 2
-    if there and sight.block_position[2] < goal[2] + (
-        config.height_tolerance if sight.grasped else size / 2
-    ):
-        return _leave(sight, size, config)
-    return _bring(sight, goal, size, config) if sight.grasped else _fetch(sight, size, config)
+    block = state.block_position
+    at_goal = float(np.linalg.norm(block[:2] - goal[:2])) < GOAL_TOLERANCE / 2
+    margin = config.height_tolerance if state.grasped else block_size / 2
+    if at_goal and block[2] < goal[2] + margin:
+        return _release(state, block_size, config)
+    if state.grasped:
+        return _transport(state, goal, config)
+    return _grasp(state, block_size, config)
 
 
-def _fetch(sight: PrivilegedState, size: float, config: VisualServoConfig) -> PlanarTwist:
-    """Go over the block, down a funnel and around it, then grip."""
-    away = sight.block_position - sight.tool_pose[:3, 3]
-    closing = sight.opening < 1.05 * size  # half shut around the block: no time to be picky
-    room = HELD_ON if closing else 1.0
-    across = config.horizontal_tolerance * size
-    wrong = max(
-        float(np.linalg.norm(away[:2])) / across, abs(sight.yaw_error) / config.yaw_tolerance
+def _grasp(state: PrivilegedState, block_size: float, config: VisualServoConfig) -> PlanarTwist:
+    """Move over the block, descend through a funnel around it and close the gripper."""
+    error = state.block_position - state.tool_pose[:3, 3]
+    closing = state.opening < PARTLY_CLOSED_RATIO * block_size
+    relaxation = GRIP_HYSTERESIS if closing else 1.0
+    tolerance = config.horizontal_tolerance * block_size
+    relative_error = max(
+        float(np.linalg.norm(error[:2])) / tolerance, abs(state.yaw_error) / config.yaw_tolerance
     )
-    outside = max(wrong - room, 0.0) * across
-    shut = sight.opening < FREE * size  # fingers that still open would push the block away
-    height = config.clearance if shut and outside else config.funnel_slope * outside
-    grip = wrong < room and abs(away[2]) < room * config.height_tolerance
-    velocity = _toward(away + np.array([0.0, 0.0, min(height, config.clearance)]), config)
+    excess = max(relative_error - relaxation, 0.0) * tolerance
+    # fingers that are still opening would push the block away
+    fingers_narrow = state.opening < CLEARANCE_RATIO * block_size
+    height = config.clearance if fingers_narrow and excess else config.funnel_slope * excess
+    grip = relative_error < relaxation and abs(error[2]) < relaxation * config.height_tolerance
+    velocity = _move(error + np.array([0.0, 0.0, min(height, config.clearance)]), config)
     if grip:
         velocity = np.zeros(3)
-    turn = np.clip(config.gain * sight.yaw_error, -config.angular_speed, config.angular_speed)
-    return PlanarTwist(velocity, float(turn), grip)
+    limit = config.angular_speed
+    angular = np.clip(config.gain * state.yaw_error, -limit, limit)
+    return PlanarTwist(velocity, float(angular), grip)
 
 
-def _bring(
-    sight: PrivilegedState, goal: Array, size: float, config: VisualServoConfig
-) -> PlanarTwist:
+def _transport(state: PrivilegedState, goal: Array, config: VisualServoConfig) -> PlanarTwist:
     """Lift the block, carry it over the goal and lower it there."""
-    away = goal - sight.block_position
-    far = float(np.linalg.norm(away[:2]))
-    up = config.carry_height * np.clip(far / GOAL_TOLERANCE * 2 - 1, 0.0, 1.0)
-    velocity = _toward(np.array([*away[:2], away[2] + up]), config)
-    if far > GOAL_TOLERANCE:  # first up, and slowly at last: a lift counts where the arm is still
-        velocity[:2] *= np.clip(
-            (-away[2] / config.carry_height - ALOFT) / (1 - ALOFT) * 2, 0.0, 1.0
-        )
+    error = goal - state.block_position
+    distance = float(np.linalg.norm(error[:2]))
+    height = config.carry_height * np.clip(distance / GOAL_TOLERANCE * 2 - 1, 0.0, 1.0)
+    velocity = _move(np.array([*error[:2], error[2] + height]), config)
+    if distance > GOAL_TOLERANCE:
+        # lift first and come to rest, because a lift counts only while the arm is static
+        lifted = -error[2] / config.carry_height
+        velocity[:2] *= np.clip((lifted - CARRY_START) / (1 - CARRY_START) * 2, 0.0, 1.0)
     return PlanarTwist(velocity, 0.0, True)
 
 
-def _leave(sight: PrivilegedState, size: float, config: VisualServoConfig) -> PlanarTwist:
-    """Let go, then rise."""
-    free = sight.opening > FREE * size
-    above = sight.block_position[2] + config.clearance - sight.tool_pose[2, 3]
-    up = np.clip(config.gain * above, 0.0, config.linear_speed) if free else 0.0
+def _release(state: PrivilegedState, block_size: float, config: VisualServoConfig) -> PlanarTwist:
+    """Open the gripper, then rise."""
+    clear = state.opening > CLEARANCE_RATIO * block_size
+    error = state.block_position[2] + config.clearance - state.tool_pose[2, 3]
+    up = np.clip(config.gain * error, 0.0, config.linear_speed) if clear else 0.0
     return PlanarTwist(np.array([0.0, 0.0, up]), 0.0, False)
 
 
-def _toward(away: Array, config: VisualServoConfig) -> Array:
-    velocity = config.gain * away
-    return velocity * min(1.0, config.linear_speed / max(float(np.linalg.norm(velocity)), 1e-9))
+def _move(error: Array, config: VisualServoConfig) -> Array:
+    """Return the velocity (3,) [m/s] that reduces a position error (3,) [m]."""
+    velocity = config.gain * error
+    speed = max(float(np.linalg.norm(velocity)), 1e-9)
+    return velocity * min(1.0, config.linear_speed / speed)

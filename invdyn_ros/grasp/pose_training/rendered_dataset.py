@@ -20,7 +20,7 @@ from invdyn_ros.arms.domain_randomization import (
 from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.config import Fraction, Validated
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
-from invdyn_ros.grasp.envs.scripted_expert import ScriptedPolicy
+from invdyn_ros.grasp.envs.scripted_agent import ScriptedAgent
 from invdyn_ros.grasp.estimation.block_estimate import upright_yaw
 from invdyn_ros.grasp.estimation.block_pose_estimator import landmarks, robot_state_features
 from invdyn_ros.grasp.estimation.block_pose_network import ROBOT_STATE_DIM
@@ -121,7 +121,8 @@ def collect_states(
         seed: of the run.
         callback: called after each episode with the number of episodes and of successes so far.
     """
-    policy = ScriptedPolicy(environment)
+    policy = (
+        ScriptedAgent(environment)
     stride = round(SAMPLE_PERIOD / environment.config.action_space.action_period)
     samples, successes = [], 0
     for episode in range(episodes):
@@ -131,7 +132,7 @@ def collect_states(
         while not done:
             if step % stride == 0:
                 samples.append(_sample_state(environment))
-            _, _, terminated, truncated, info = environment.step(policy(info))
+            _, _, terminated, truncated, info = environment.step(policy.act(None, info))
             done, step = terminated or truncated, step + 1
         successes += info["is_success"]
         callback(episode + 1, successes)

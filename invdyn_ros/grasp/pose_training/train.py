@@ -18,7 +18,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS
 from invdyn_ros.config import Validated, to_mapping
-from invdyn_ros.grasp.envs.grasp_env import GraspEnv, GraspEnvConfig
+from invdyn_ros.grasp.envs.env_config import GraspEnvConfig
+from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.estimation.block_pose_estimator import (
     area_centre,
     decode_prediction,
