@@ -210,7 +210,9 @@ def test_detection_is_transformed_to_the_base_with_its_covariance() -> None:
     T[:3, 3] = 0.45, 0.05, 0.02
     covariance = np.diag([1e-6, 2e-6, 3e-6, 1e-4, 2e-4, 3e-4])
     turn = np.kron(np.eye(2), camera[:3, :3])
-    detection = detection_on_table(1.5, np.linalg.inv(camera) @ T, turn.T @ covariance @ turn, camera, 0.02)
+    detection = detection_on_table(
+        1.5, np.linalg.inv(camera) @ T, turn.T @ covariance @ turn, camera, 0.02
+    )
     np.testing.assert_allclose(detection.position, T[:3, 3], atol=1e-9)
     assert detection.time == 1.5 and detection.yaw == pytest.approx(0.4)
     np.testing.assert_allclose(detection.variance, [1e-6, 2e-6, 3e-6, 3e-4])

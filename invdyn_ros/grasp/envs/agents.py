@@ -10,11 +10,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.scripted_agent import ScriptedAgent
 from invdyn_ros.grasp.policies.learned import load_learned_grasp
 from invdyn_ros.grasp.policies.network import Policy
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 
 SCRIPTED = "scripted"

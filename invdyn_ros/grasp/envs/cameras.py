@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 from invdyn_ros.arms.domain_randomization import randomize_camera, sample_latency
 from invdyn_ros.arms.rendering import SceneRenderer
-from invdyn_ros.robots.scene import Scene, quaternion_pose
 from invdyn_ros.grasp.envs.grasp_simulation import GraspSimulation
 from invdyn_ros.grasp.envs.simulated_detector import SimulatedDetector
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, detection_on_table
 from invdyn_ros.grasp.estimation.block_pose_estimator import BlockPoseEstimator
 from invdyn_ros.grasp.estimation.block_pose_network import load_block_pose_net
+from invdyn_ros.robots.scene import Scene, quaternion_pose
 
 DETECTOR_STREAM = 4  # stream of random numbers for the detector's errors
 TIME_TOLERANCE = 1e-9  # [s] rounding
@@ -130,7 +130,9 @@ class SimulatedMarkerSensor(CameraSensor):
         if detection is not None:
             camera, height = self.nominal_scene.camera, self.nominal_scene.block_size / 2
             time = physics.time
-            self._delay.put(time, detection_on_table(time, *detection, camera.T_base_camera, height))
+            self._delay.put(
+                time, detection_on_table(time, *detection, camera.T_base_camera, height)
+            )
 
     def new_detections(self) -> list[BlockDetection]:
         """Return the detections that became available since the last call."""

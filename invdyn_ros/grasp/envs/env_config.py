@@ -5,17 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
+from pydantic import Field, PositiveFloat
+
 from invdyn_ros.arms.domain_randomization import (
     RANDOMIZATION_LEVELS,
     DomainRandomization,
     load_randomization,
 )
-from invdyn_ros.robots.registry import load_grasp_spec
-from pydantic import Field, PositiveFloat
 from invdyn_ros.config import Validated
 from invdyn_ros.grasp.envs.grasp_simulation import MAX_EPISODE_SECONDS
 from invdyn_ros.grasp.envs.reward import RewardConfig
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
+from invdyn_ros.robots.registry import load_grasp_spec
 
 
 @dataclass(frozen=True)

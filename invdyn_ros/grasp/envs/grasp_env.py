@@ -13,8 +13,6 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from invdyn_ros.robots.registry import load_grasp_spec, load_scene
-from invdyn_ros.robots.scene import quaternion_pose
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.fallback import fallback_from_metadata
@@ -30,7 +28,9 @@ from invdyn_ros.grasp.policies.success import PrivilegedState, SuccessDetector
 from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
 from invdyn_ros.grasp.policies.visual_servo import VisualServoConfig, visual_servo
 from invdyn_ros.models.runtime import load_runtime
+from invdyn_ros.robots.registry import load_grasp_spec, load_scene
 from invdyn_ros.robots.robot import load_robot, package_file
+from invdyn_ros.robots.scene import quaternion_pose
 
 NUM_SEEDS = 2**31
 

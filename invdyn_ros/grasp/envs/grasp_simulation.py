@@ -14,11 +14,11 @@ from invdyn_ros.arms.domain_randomization import (
     randomize_scene,
     with_sensor_noise,
 )
-from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.arms.pybullet_simulation import JointSample, Simulation
-from invdyn_ros.robots.scene import Scene, ticks_per_image
 from invdyn_ros.grasp.policies.success import SuccessDetector
+from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import Scene, ticks_per_image
 from invdyn_ros.typing import Array
 
 MAX_EPISODE_SECONDS = 16.0  # [s] time limit of an episode

@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from invdyn_ros.robots.pinhole_camera import PinholeCamera
 from invdyn_ros.perception.aruco_cube import face_normals, marker_corners
 from invdyn_ros.perception.block_detector import BlockDetectorConfig
 from invdyn_ros.perception.pose_from_edges import (
@@ -23,6 +22,7 @@ from invdyn_ros.perception.pose_from_edges import (
     marker_thickness,
     project,
 )
+from invdyn_ros.robots.pinhole_camera import PinholeCamera
 from invdyn_ros.typing import Array, Mask
 
 ERROR_SCALE = np.array([0.74, 0.74, 0.74, 1.0, 1.0, 1.0])  # of errors over the covariance's root
@@ -44,7 +44,9 @@ class Detection(NamedTuple):
 class SimulatedDetector:
     """Block detector of one episode's camera."""
 
-    def __init__(self, camera: PinholeCamera, block_size: float, error_factor: float = 1.0) -> None:
+    def __init__(
+        self, camera: PinholeCamera, block_size: float, error_factor: float = 1.0
+    ) -> None:
         """Create a detector.
 
         Args:

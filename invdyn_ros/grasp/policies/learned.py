@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from invdyn_ros.robots.scene import Scene
 from invdyn_ros.control.safety_limits import State
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection
 from invdyn_ros.grasp.estimation.detection_gating import DetectionGate, training_area
@@ -24,6 +23,7 @@ from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
 from invdyn_ros.models.checkpoint import is_checkpoint
 from invdyn_ros.models.planner.planner import PLANNER
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
 
 DETECTION_TIMEOUT = 5.0  # [s] for a block that is not grasped; a gripper hides it for up to 3 s

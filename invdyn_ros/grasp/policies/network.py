@@ -10,9 +10,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from pydantic import PositiveInt
 from invdyn_ros.config import PositiveInts, Validated
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.models.checkpoint import (

@@ -9,12 +9,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from invdyn_ros.robots.scene import Scene
 from invdyn_ros.control.safety_limits import State
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, BlockEstimate, relative_yaw
 from invdyn_ros.grasp.estimation.grasp_offset_search import GraspOffsetFilter
 from invdyn_ros.grasp.policies.success import PrivilegedState
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
 
 DISTANCE_SCALE = 0.1  # [m] unit of distances in an observation

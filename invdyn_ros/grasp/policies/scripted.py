@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from invdyn_ros.robots.scene import Scene
 from invdyn_ros.control.safety_limits import State
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, BlockEstimate
 from invdyn_ros.grasp.estimation.detection_gating import DetectionGate, block_area
@@ -18,6 +17,7 @@ from invdyn_ros.grasp.policies.grasp_poses import GraspPose, GraspPoseSolver
 from invdyn_ros.grasp.policies.time_scaling import TimeScaling
 from invdyn_ros.robots.registry import ROBOTS
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
 
 PHASES = (

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.config import from_mapping, to_mapping
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
+from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 
 

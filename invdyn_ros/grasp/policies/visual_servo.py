@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from pydantic import PositiveFloat
+
 from invdyn_ros.config import Validated
 from invdyn_ros.grasp.policies.action_space import PlanarTwist
 from invdyn_ros.grasp.policies.success import GOAL_TOLERANCE, PrivilegedState
