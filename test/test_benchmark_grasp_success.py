@@ -123,9 +123,9 @@ def test_trace_needs_samples():
 def test_scripted_policy_succeeds_without_noise(arm):
     job = RolloutJob(load_policy_spec(SCRIPTED, arm), "none", 3, (0, 1))
     for index, result in enumerate(rollout(job)):
-        assert episode.episode == number and episode.failure_cause is None
-        assert episode.success and episode.lifted and episode.placed
-        assert 2 < episode.success_time < 10 and episode.wall_time > 0
+        assert result.episode == index and result.failure_cause is None
+        assert result.success and result.lifted and result.placed
+        assert 2 < result.success_time < 10 and result.wall_time > 0
 
 
 def test_seed_and_index_determine_an_episode():

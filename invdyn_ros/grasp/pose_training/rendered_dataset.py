@@ -121,8 +121,7 @@ def collect_states(
         seed: of the run.
         callback: called after each episode with the number of episodes and of successes so far.
     """
-    policy = (
-        ScriptedAgent(environment)
+    policy = ScriptedAgent(environment)
     stride = round(SAMPLE_PERIOD / environment.config.action_space.action_period)
     samples, successes = [], 0
     for episode in range(episodes):
