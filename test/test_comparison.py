@@ -242,7 +242,7 @@ def test_servos_hold_themselves_up() -> None:
 
 
 def test_course_is_the_same_for_all_and_in_no_dataset() -> None:
-    one, two = (TrackingTask.of(robot("dofbot"), "rad").desired for _ in range(2))
+    one, two = (TrackingTask.for_robot(robot("dofbot"), "rad").desired for _ in range(2))
     np.testing.assert_array_equal(one.q, two.q)
     assert np.abs(one.q - excitation_motion(robot("dofbot"), 0, 10.0).q).max() > 0.1
 

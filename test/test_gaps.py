@@ -94,7 +94,9 @@ def test_an_arm_brakes_where_nobody_knows_where_it_is() -> None:
 def test_a_link_that_lacks_its_start_is_refused() -> None:
     wanted = excitation_motion(UR5, (1, 2), 1.0)
     for arrived in (np.zeros(len(wanted.time), bool), np.ones(20, bool)):
-        with pytest.raises(ValueError, match="need a link as long, and the first one must come"):
+        with pytest.raises(
+            ValueError, match="it must be as long, and its first sample must arrive"
+        ):
             replay(
                 UR5,
                 urdf_model(UR5, "N m"),

@@ -94,7 +94,7 @@ def test_parts_of_another_job_are_not_mixed_in(
     next(stopped)
     stopped.close()
     (videos / "video_4.mp4").unlink()
-    with pytest.raises(ValueError, match=r"out.part is left from labelling something else"):
+    with pytest.raises(ValueError, match=r"out.part belongs to another labelling job"):
         next(label_recordings(checkpoint, videos, tmp_path / "out"))
 
 
@@ -120,10 +120,10 @@ def test_what_a_model_cannot_read_is_one_line_and_leaves_nothing(
     if fault == "size":
         small = replace(film(0, 4), frames=np.zeros((4, 16, 16, 3), np.uint8))
         write_dataset(data, [small], "wrist", 10.0)
-        said = "pictures are 16x16; the model reads 32x32"
+        said = "images are 16x16; the model expects 32x32"
     elif fault == "joints":
         write_dataset(data, [exciting(ur5, 0, seconds=1.0)], "ur5", ur5.rate)
-        said = "pictures are 0x0"
+        said = "images are 0x0"
     elif fault == "video":
         data.mkdir()
         (data / "a.mp4").write_bytes(b"no video")

@@ -92,7 +92,9 @@ def test_damaged_points_are_named(filmed: list[Trajectory], tmp_path: Path, name
 
 
 def test_an_arm_that_is_not_simulated_is_where_it_is_commanded() -> None:
-    (t,) = render_videos(robot("ur5"), replace(CONFIG, motions=1, views=1, simulated=False))
+    (t,) = render_videos(
+        robot("ur5"), replace(CONFIG, motions=1, views=1, simulate_dynamics=False)
+    )
     np.testing.assert_allclose(np.diff(t.position, axis=0) / 0.1, t.action[1:], atol=1e-9)
 
 

@@ -280,7 +280,7 @@ def test_replay_of_a_wanted_motion_gives_its_tracking_error() -> None:
 
 def test_replay_of_almost_nothing_is_refused() -> None:
     arm = robot("ur5")
-    with pytest.raises(ValueError, match="3 wanted states or more, got 2"):
+    with pytest.raises(ValueError, match="3 desired states or more, got 2"):
         replay(
             arm, ConstantInertiaModel(arm, "N m"), "N m", 0.0, samples(np.array([0.0, 0.1])), IDEAL
         )

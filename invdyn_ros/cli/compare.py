@@ -112,7 +112,7 @@ def _course(options: Config, robot: Robot, info: DatasetInfo) -> TrackingTask | 
     """Return where to drive; a motor's current cannot be simulated."""
     known = robot.name in ARMS and info.action_unit != "A"
     drive = known if options.drive is None else options.drive
-    return TrackingTask.of(robot, info.action_unit, options.payload) if drive else None
+    return TrackingTask.for_robot(robot, info.action_unit, options.payload) if drive else None
 
 
 def _percent(share: Any) -> str:

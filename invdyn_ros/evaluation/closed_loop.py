@@ -1,4 +1,4 @@
-"""The same wanted motion through other models: Samples enter, how the arm followed them leaves."""
+"""Closed-loop simulation of an arm that tracks a desired motion with an inverse dynamics model."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -22,27 +22,27 @@ from invdyn_ros.robots.robot import Robot
 from invdyn_ros.sources.excitation import Excitation, ExcitationConfig
 from invdyn_ros.typing import Array, Mask
 
-HOLD_TIME = 0.1  # [s] that arms go on with a command before they brake
+HOLD_TIME = 0.1  # [s] for which an arm repeats its last command before it brakes
 
 
 class ZeroOrderHold:
-    """The last joint state stays the measured one: what a live node does without a path model."""
+    """Predict that the arm is still in its last measured state, as a node without a predictor."""
 
     def update(self, measured: MeasuredState, desired: State | None) -> None:
-        """Take a joint state."""
+        """Store a joint state."""
         self.measured = measured
 
     def predict(self, time: float, plan: Plan | None) -> MeasuredState | None:
-        """Return the last one, as old as it is."""
+        """Return the last joint state, with its own stamp."""
         return self.measured
 
 
 class LossyChannel(NamedTuple):
-    """What comes through of an arm's joint states, and who says what does not.
+    """Dropout of joint states between the arm and its controller.
 
     Attributes:
-        arrived: (T,) whether each sample comes; the first one must.
-        sight: in place of those that do not come.
+        arrived: (T,) whether each sample arrives; the first one must.
+        predictor: predicts the samples that do not arrive.
     """
 
     arrived: Mask
@@ -50,14 +50,14 @@ class LossyChannel(NamedTuple):
 
 
 class ClosedLoopRun(NamedTuple):
-    """How a simulated arm followed a motion.
+    """Motion of a simulated arm in closed loop.
 
     Attributes:
         time: (T,) [s].
-        wanted: (T, n) where it should have been [rad].
-        measured: (T, n) where it was [rad].
-        action: (T, n) what it was sent.
-        lost: (T,) whether that came, in part or whole, from the fallback.
+        desired: (T, n) joint positions [rad].
+        measured: (T, n) joint positions [rad].
+        action: (T, n) actions sent, in the unit of the arm.
+        used_fallback: (T,) whether the fallback computed the action, in part or whole.
     """
 
     time: Array
@@ -68,7 +68,7 @@ class ClosedLoopRun(NamedTuple):
 
     @property
     def error(self) -> Array:
-        """(T, n) [rad]."""
+        """Tracking error (T, n) [rad]."""
         return self.measured - self.desired
 
     @property
@@ -89,45 +89,48 @@ def replay(
     fallback: Fallback | None = None,
     channel: LossyChannel | None = None,
 ) -> ClosedLoopRun:
-    """Drive the simulated arm along a wanted motion with a model, as the live node does.
+    """Drive the simulated arm along a desired motion with a model, as the live node does.
 
     Args:
         robot: the arm.
-        model: what turns states into actions.
-        unit: unit of its actions.
-        action_delay: how far its actions act ahead [s].
-        wanted: where the guard wanted the arm, at the arm's rate.
-        plant: the arm's own by default.
-        seed: of the plant's noise.
-        follower: how plan and feedback reach the model; by default as in the live node.
-        fallback: what the live node, and so the default follower, drives by out of the data.
-        link: what comes through of the joint states; by default all of it.
+        model: computes the actions.
+        unit: unit of the actions.
+        action_delay: time from an action to the motion that it causes [s].
+        desired: states that the safety limits let through, at the rate of the arm.
+        plant: simulated arm; default: the one of `robot`.
+        seed: seed of the noise of the plant.
+        controller: combines plan, feedback and model; default: as in the live node.
+        fallback: used by the default controller outside the training data of the model.
+        channel: dropout of the joint states; default: none.
 
     Raises:
-        ValueError: too short a motion, a link that does not fit it, or the guard stopped the arm.
+        ValueError: the motion is too short, the channel is shorter than the motion, or the safety
+            limits stopped the arm.
     """
     time, states = _resample(desired, robot.rate)
-    # The motion has passed the guard already; at its limits, rounding must not make it pass again.
+    # The motion satisfies the limits already; rounding errors at a limit must not stop the arm.
     free = replace(robot, velocity=1.5 * robot.velocity, acceleration=4 * robot.acceleration)
-    driver = ArmController(free, model, unit, action_delay, fallback=fallback)
-    driver.tracking_controller = controller or driver.tracking_controller
-    driver.engage(True)
+    arm_controller = ArmController(free, model, unit, action_delay, fallback=fallback)
+    arm_controller.tracking_controller = controller or arm_controller.tracking_controller
+    arm_controller.engage(True)
     count = len(states) - 1
     channel = channel or LossyChannel(np.ones(count, bool), ZeroOrderHold())
     if len(channel.arrived) < count or not channel.arrived[0]:
-        raise ValueError(f"{count} samples need a link as long, and the first one must come")
+        raise ValueError(
+            f"the channel has {len(channel.arrived)} samples for {count} of the motion; it must be "
+            "as long, and its first sample must arrive"
+        )
     with Simulation(robot, plant or load_plant(robot.name), unit, seed=seed) as simulation:
         simulation.reset(seed, states[0].q)
-        arm = _SimulatedArm(simulation, driver, channel)
-        steps = [arm.follow(s, bool(a)) for s, a in zip(states[1:], channel.arrived, strict=False)]
-    measured, action, lost = (np.stack(part) for part in zip(*steps, strict=True))
-    return ClosedLoopRun(
-        time, np.stack([state.q for state in states[:-1]]), measured, action, lost
-    )
+        arm = _SimulatedArm(simulation, arm_controller, channel)
+        steps = [arm.step(s, bool(a)) for s, a in zip(states[1:], channel.arrived, strict=False)]
+    measured, action, used_fallback = (np.stack(part) for part in zip(*steps, strict=True))
+    desired_q = np.stack([state.q for state in states[:-1]])
+    return ClosedLoopRun(time, desired_q, measured, action, used_fallback)
 
 
 def excitation_motion(robot: Robot, seed: int | tuple[int, ...], seconds: float) -> JointSamples:
-    """Return a motion to drive by: an excitation of its own seed, at the arm's rate."""
+    """Return an excitation of an arm as a desired motion, at the rate of the arm."""
     random = np.random.default_rng(seed)
     motion = Excitation(robot, ExcitationConfig(episode_seconds=seconds), random, speed_scale=1.0)
     time = np.arange(round(seconds * robot.rate)) / robot.rate
@@ -135,44 +138,51 @@ def excitation_motion(robot: Robot, seed: int | tuple[int, ...], seconds: float)
     return JointSamples(time, q, qd, np.empty((len(time), 0)), np.full(len(time), np.nan))
 
 
-def _resample(wanted: JointSamples, rate: float) -> tuple[Array, list[State]]:
-    """Resample a wanted motion of T samples and one more onto the arm's grid, from (T,) 0 [s]."""
-    if len(wanted.time) < 3:
-        raise ValueError(f"a replay needs 3 wanted states or more, got {len(wanted.time)}")
-    time = np.arange(wanted.time[0], wanted.time[-1], 1 / rate)
+def _resample(desired: JointSamples, rate: float) -> tuple[Array, list[State]]:
+    """Resample a motion at a rate [Hz]: times (T,) from 0 [s], and T + 1 states."""
+    if len(desired.time) < 3:
+        raise ValueError(f"a replay needs 3 desired states or more, got {len(desired.time)}")
+    time = np.arange(desired.time[0], desired.time[-1], 1 / rate)
     q, qd = (
-        np.stack([np.interp(time, wanted.time, c) for c in part.T], axis=1)
-        for part in (wanted.q, wanted.qd)
+        np.stack([np.interp(time, desired.time, c) for c in part.T], axis=1)
+        for part in (desired.q, desired.qd)
     )
     qdd = np.gradient(qd, 1 / rate, axis=0)
     return time[:-1] - time[0], [State(*state) for state in zip(q, qd, qdd, strict=True)]
 
 
 class _SimulatedArm:
-    """A simulated arm whose joint states come through a link."""
+    """A simulated arm whose controller receives joint states through a lossy channel."""
 
-    def __init__(self, simulation: Simulation, driver: ArmController, link: LossyChannel) -> None:
-        self.simulation, self.driver, self.sight = simulation, driver, link.predictor
-        self._command: Array = np.zeros(driver.robot.n)
-        self._sent = 0.0  # time of the last command [s]
+    def __init__(
+        self, simulation: Simulation, controller: ArmController, channel: LossyChannel
+    ) -> None:
+        self.simulation, self.controller = simulation, controller
+        self.predictor = channel.predictor
+        self._command: Array = np.zeros(controller.robot.n)
+        self._command_time = 0.0  # [s]
 
-    def follow(self, wish: State, come: bool) -> tuple[Array, Array, bool]:
-        """Follow for one sample.
+    def step(self, desired: State, arrived: bool) -> tuple[Array, Array, bool]:
+        """Track a state for one sample.
+
+        Args:
+            desired: state at the next sample.
+            arrived: whether the controller receives the joint state of this sample.
 
         Returns:
-            Where it was (n,), what it was sent (n,), and whether the fallback had a share in that.
+            Measured position (n,) [rad], action (n,), and whether the fallback was used.
         """
-        sample, driver = self.simulation.state(), self.driver
-        driver.set_target(Target(sample.time, wish, 1 / driver.robot.rate))
+        sample, controller = self.simulation.state(), self.controller
+        controller.set_target(Target(sample.time, desired, 1 / controller.robot.rate))
         measured = MeasuredState(sample.time, sample.q, sample.qd)
-        said = measured if come else self.sight.predict(sample.time, driver.plan)
-        if said is not None:
-            command = driver.update(said)
+        estimate = measured if arrived else self.predictor.predict(sample.time, controller.plan)
+        if estimate is not None:
+            command = controller.update(estimate)
             if command.action is None:
-                raise ValueError(f"the guard stopped the replay: {command.reason}")
-            self._command, self._sent = command.action, sample.time
-            if come:
-                self.sight.update(measured, command.desired)
-        braked = sample.time - self._sent > HOLD_TIME
-        self.simulation.step(None if braked else self._command)
-        return sample.q, self._command, driver.tracking_controller.using_fallback
+                raise ValueError(f"the safety limits stopped the replay: {command.reason}")
+            self._command, self._command_time = command.action, sample.time
+            if arrived:
+                self.predictor.update(measured, command.desired)
+        brakes = sample.time - self._command_time > HOLD_TIME
+        self.simulation.step(None if brakes else self._command)
+        return sample.q, self._command, controller.tracking_controller.using_fallback

@@ -1,4 +1,4 @@
-"""How well models drive a simulated arm: a model enters, its tracking error on a course leaves."""
+"""Tracking error of models and baselines that drive a simulated arm along a fixed motion."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
-MOTION_SEED = (20_261, 0)  # a motion that no dataset has: those are seeded by one number
+MOTION_SEED = (20_261, 0)  # in no dataset: the seed of a dataset is one number
 SECONDS = 10.0
 
 
 @dataclass
 class ConstantAction:
-    """A baseline at the wheel: its action, or its offset from the wanted position, is constant."""
+    """Baseline whose action, or whose offset u - q from the desired position, is constant."""
 
     value: Array  # (n,) in the action unit
     is_offset: bool
     n_obs_steps: int = 1
 
     def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
-        """Return the same whatever is wanted."""
+        """Return the constant."""
         q = motion[..., : len(self.value)]
         return Prediction((q if self.is_offset else 0 * q) + torch.from_numpy(self.value), None)
 
@@ -48,43 +48,51 @@ class TrackingTask:
     desired: JointSamples
 
     @classmethod
-    def of(cls, robot: Robot, unit: str, payload: float | None = None) -> TrackingTask:
-        """Return the course of an arm.
+    def for_robot(cls, robot: Robot, unit: str, payload: float | None = None) -> TrackingTask:
+        """Return the task of an arm.
 
         Args:
             robot: the arm.
-            unit: of the actions, "N m" or "rad".
-            payload: mass at the tool [kg]; None: the plant's own.
+            unit: unit of the actions, "N m" or "rad".
+            payload: mass at the tool [kg]; None: that of the simulated arm.
         """
         changes = {} if payload is None else {"payload": payload}
-        wanted = excitation_motion(robot, MOTION_SEED, SECONDS)
-        return cls(robot, load_plant(robot.name, **changes), unit, wanted)
+        desired = excitation_motion(robot, MOTION_SEED, SECONDS)
+        return cls(robot, load_plant(robot.name, **changes), unit, desired)
 
     def tracking_rms(self, model: InverseDynamics) -> float:
         """Return the RMS tracking error [rad] of a model."""
         return self._drive(model, model.meta.action_delay, fallback_from_metadata(model.meta))
 
     def baseline_rms(self, meta: ModelMetadata) -> dict[str, float]:
-        """Return the RMS tracking error [rad] of what needs no learning.
+        """Return the RMS tracking error [rad] of each baseline.
 
-        Holding the last action is the same as holding the first, the mean.
+        In closed loop, holding the last action means to repeat the first one, the mean.
         """
         mean, servo = np.array(meta.data["target_mean"]), self.unit == "rad"
         first = mean + self.desired.q[0] if servo else mean
-        drivers: Mapping[str, InverseDynamicsModel] = {
+        baselines: Mapping[str, InverseDynamicsModel] = {
             "zero": ConstantAction(np.zeros_like(mean), servo),
             "mean": ConstantAction(mean, servo),
             "hold_last": ConstantAction(first, False),
             "rigid_body": urdf_model(self.robot, self.unit, meta.data),
         }
-        return {name: self._drive(model, meta.action_delay) for name, model in drivers.items()}
+        return {name: self._drive(model, meta.action_delay) for name, model in baselines.items()}
 
     def describe(self) -> dict[str, Any]:
-        """Return what a report says of it."""
+        """Return the description for reports."""
         return {"seconds": SECONDS, "payload_kg": self.plant.payload, "feedback": "as live"}
 
     def _drive(
         self, model: InverseDynamicsModel, action_delay: float, fallback: Fallback | None = None
     ) -> float:
-        where = (self.desired, self.plant)
-        return replay(self.robot, model, self.unit, action_delay, *where, fallback=fallback).rms
+        run = replay(
+            self.robot,
+            model,
+            self.unit,
+            action_delay,
+            self.desired,
+            self.plant,
+            fallback=fallback,
+        )
+        return run.rms

@@ -1,4 +1,4 @@
-"""The report of grasp_sim: one Recording per episode enters, plain numbers leave."""
+"""Report of a grasp_sim run."""
 
 from collections import Counter
 from typing import Any
@@ -25,9 +25,11 @@ from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
 
+ON_TABLE_TOLERANCE = 0.005  # [m] detections assume a block on the table
+
 
 def block_errors(recording: Recording, scene: Scene) -> Array:
-    """Return the distance [mm] between measured and true block centres, one per sighting."""
+    """Return the distance [mm] between detected and true block centres, one per detection."""
     errors = []
     T_base_camera, middle = scene.camera.T_base_camera, scene.block_size / 2
     centres = {stamp: T[:3, 3] for stamp, T in recording.base_detections.items()}
@@ -36,27 +38,27 @@ def block_errors(recording: Recording, scene: Scene) -> Array:
         centres[stamp] = project_to_height(centre, T_base_camera[:3, 3], middle)
     for stamp, centre in centres.items():
         if stamp in recording.block_poses:
-            truth = recording.block_poses[stamp][0]
-            if abs(truth[2] - middle) < 0.005:  # once lifted, it is on no table
-                errors.append(1e3 * np.linalg.norm(centre - truth))
+            true_centre = recording.block_poses[stamp][0]
+            if abs(true_centre[2] - middle) < ON_TABLE_TOLERANCE:
+                errors.append(1e3 * np.linalg.norm(centre - true_centre))
     return np.array(errors)
 
 
 def detect_success(recording: Recording, scene: Scene) -> SuccessDetector | None:
-    """Return the outcome of an episode, None if the block was never reported."""
-    found: SuccessDetector | None = None
+    """Return the outcome of an episode; None without any pose of the block."""
+    detector: SuccessDetector | None = None
     for i, (position, _) in _blocks_with_joints(recording):
-        if found is None:
-            found = SuccessDetector.from_scene(scene, position)
+        if detector is None:
+            detector = SuccessDetector.from_scene(scene, position)
         if i is not None:
-            found.update(position, recording.joints.velocity(i), recording.joints.opening[i])
-    return found
+            detector.update(position, recording.joints.velocity(i), recording.joints.opening[i])
+    return detector
 
 
 def _blocks_with_joints(
     recording: Recording,
 ) -> list[tuple[int | None, tuple[Array, Array]]]:
-    """Return each true pose of the block in time order, with the joint sample of its stamp."""
+    """Return the true poses of the block in time order, each with the index of its joint sample."""
     stamps = {round(t * 1e6): i for i, t in enumerate(recording.joints.time)}
     return [
         (stamps.get(round(t * 1e6)), pose) for t, pose in sorted(recording.block_poses.items())
@@ -64,32 +66,33 @@ def _blocks_with_joints(
 
 
 def failure_cause(recording: Recording, robot: Robot, scene: Scene) -> str:
-    """Return why an episode failed; see `grasp.causes`.
+    """Return why an episode failed; see `grasp.policies.failure_causes`.
 
-    No topic tells contacts: held is a block at the tool that the pads are as far apart as.
+    Contacts are not recorded. A block counts as held if it is at the tool and the opening of the
+    gripper is about its size.
     """
     rows, start, joints = [], np.inf, recording.joints
     for i, (position, _) in _blocks_with_joints(recording):
         start = min(start, position[2])
         if i is not None:
             tool = robot.forward_kinematics(joints.q[i])[:3, 3]
-            wide = joints.opening[i] / scene.block_size
+            relative_opening = joints.opening[i] / scene.block_size
             held = (
-                GRASPED_OPENING[0] < wide < GRASPED_OPENING[1]
+                GRASPED_OPENING[0] < relative_opening < GRASPED_OPENING[1]
                 and np.linalg.norm(position - tool) < GRASP_RADIUS
             )
             rows.append((joints.time[i], held, position[2] - start, joints.opening[i]))
     if not rows:
         return NOT_DETECTED
     time, held, height, opening = np.array(rows, float).T
-    seen = bool(recording.camera_detections or recording.base_detections)
+    detected = bool(recording.camera_detections or recording.base_detections)
     return classify_failure(
-        EpisodeTrace(time, held.astype(bool), height, opening, seen), scene.block_size
+        EpisodeTrace(time, held.astype(bool), height, opening, detected), scene.block_size
     )
 
 
 def success_statistics(successes: list[bool]) -> dict[str, Any]:
-    """Return the success rate of episodes with its 95% interval, None where there are none."""
+    """Return the success rate of episodes with its 95% interval (None without episodes)."""
     rate = round(sum(successes) / max(len(successes), 1), 4)
     interval = success_interval(sum(successes), len(successes)) if successes else None
     return {"success_rate": rate, "ci95": interval}
@@ -100,7 +103,7 @@ def grasp_report(
     robot: Robot,
     scene: Scene,
     unit: str,
-    about: dict[str, Any],
+    settings: dict[str, Any],
     scripted: list[bool] | None = None,
 ) -> dict[str, Any]:
     """Return the report of grasp_sim.
@@ -108,26 +111,26 @@ def grasp_report(
     Args:
         episodes: one recording each.
         robot: the arm.
-        scene: as the graph believes it to be (its calibrated camera).
-        unit: of the actions.
-        about: fields that say what was run: policy, noise, seed.
-        scripted: in which of the same episodes the script succeeded; None: not known.
+        scene: nominal scene of the graph, with its calibrated camera.
+        unit: unit of the actions.
+        settings: keys that are copied into the report: policy, noise, seed.
+        scripted: successes of the scripted policy in the same episodes; None: unknown.
     """
-    judged = [detect_success(episode, scene) for episode in episodes]
-    won = [found is not None and found.success for found in judged]
-    scripted = won if about.get("policy") == "scripted" else scripted
-    failed = [i for i, success in enumerate(won) if not success]
+    outcomes = [detect_success(episode, scene) for episode in episodes]
+    successes = [outcome is not None and outcome.success for outcome in outcomes]
+    scripted = successes if settings.get("policy") == "scripted" else scripted
+    failed = [i for i, success in enumerate(successes) if not success]
     count = Counter(failure_cause(episodes[i], robot, scene) for i in failed)
     errors = [block_errors(e, scene) for e in episodes]
     seconds = [e.joints.time[-1] - e.joints.time[0] for e in episodes if len(e.joints.time)]
     rms = [r for e in episodes if (r := tracking_rms(e.joints, e.desired)) is not None]
-    return about | {
+    return settings | {
         "arm": robot.name,
         "episodes": len(episodes),
-        "successes": sum(won),
-        **success_statistics(won),
-        "lifted": sum(int(found.lifted) for found in judged if found is not None),
-        "placed": sum(int(found.placed) for found in judged if found is not None),
+        "successes": sum(successes),
+        **success_statistics(successes),
+        "lifted": sum(int(outcome.lifted) for outcome in outcomes if outcome is not None),
+        "placed": sum(int(outcome.placed) for outcome in outcomes if outcome is not None),
         "failed_episodes": failed,
         "failures": {name: count[name] for name in FAILURE_CAUSES},
         "baseline_scripted": None if scripted is None else success_statistics(scripted),

@@ -1,4 +1,4 @@
-"""How large errors are: errors and targets enter; nmse and rmse leave, with an interval."""
+"""Error metrics of predictions with bootstrap confidence intervals."""
 
 from __future__ import annotations
 
@@ -7,32 +7,38 @@ from typing import Any
 
 import numpy as np
 
-BLOCKS = 10  # fewer test trajectories than this are cut in time for the bootstrap
+MIN_BLOCKS = 10  # fewer trajectories are cut into blocks of time for the bootstrap
 RESAMPLES = 1000
-MIN_RELATIVE_VARIANCE = (
-    1e-12  # share of the largest power of any joint below which there is no action
-)
+MIN_RELATIVE_VARIANCE = 1e-12  # of the largest mean square; less is a constant action
 
 
 def error_metrics(errors: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> dict[str, Any]:
-    """Return nmse, r2 and rmse, each with mean, per joint and 95% interval, over trajectories.
+    """Return nmse, r2 and rmse: mean over joints, per joint, and 95% interval of the mean.
 
-    r2 is 1 - nmse, but its interval compares each resample with its own variance: it tells
-    whether the errors (T, n) are below those of the mean, however much moves in some blocks and
-    little in others. A joint whose target never changes has neither (None), and no mean has it.
+    r2 is 1 - nmse, but its interval divides by the variance of each resample, while that of nmse
+    divides by the variance of all data. A joint whose target is constant has no nmse and no r2
+    (None) and does not count in the means.
+
+    Args:
+        errors: (T, n) per trajectory.
+        targets: (T, n) per trajectory.
     """
     blocks = _sums(errors, targets)
     picks = np.random.default_rng(0).integers(len(blocks), size=(RESAMPLES, len(blocks)))
     whole, resampled = blocks.sum(0), blocks[picks].sum(1)
-    steady = resampled.copy()
-    steady[:, 1:3] = whole[1:3] * (resampled[:, 3:] / whole[3:])  # the variance stays that of all
-    measures = (("nmse", _nmse, steady), ("r2", _r2, resampled), ("rmse", _rmse, resampled))
+    fixed_variance = resampled.copy()
+    fixed_variance[:, 1:3] = whole[1:3] * (resampled[:, 3:] / whole[3:])
+    measures = (
+        ("nmse", _nmse, fixed_variance),
+        ("r2", _r2, resampled),
+        ("rmse", _rmse, resampled),
+    )
     result = {}
     for name, measure, sums in measures:
         per_joint = measure(whole)
-        spread = [finite_mean(row) for row in measure(sums)]
+        means = [finite_mean(row) for row in measure(sums)]
         interval = (
-            np.nanpercentile(spread, [2.5, 97.5]) if np.isfinite(spread).any() else [np.nan] * 2
+            np.nanpercentile(means, [2.5, 97.5]) if np.isfinite(means).any() else [np.nan] * 2
         )
         result[name] = {
             "mean": finite_or_none(finite_mean(per_joint)),
@@ -43,8 +49,8 @@ def error_metrics(errors: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -
 
 
 def _sums(errors: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.ndarray:
-    """Return [error^2, target^2, target, count] summed per block, (blocks, 4, n)."""
-    parts = 1 if len(errors) >= BLOCKS else -(-BLOCKS // len(errors))
+    """Return the sums of error^2, target^2, target and count per block, (blocks, 4, n)."""
+    parts = 1 if len(errors) >= MIN_BLOCKS else -(-MIN_BLOCKS // len(errors))
     blocks = []
     for error, target in zip(errors, targets, strict=True):
         count = min(parts, len(error))
@@ -55,13 +61,13 @@ def _sums(errors: Sequence[np.ndarray], targets: Sequence[np.ndarray]) -> np.nda
 
 
 def _nmse(total: np.ndarray) -> np.ndarray:
-    """Return the normalised error per joint from sums (..., 4, n)."""
+    """Return the normalised mean squared error per joint from sums (..., 4, n)."""
     error, square, linear, count = np.moveaxis(total, -2, 0)
     variance = square - linear**2 / count
-    # a joint without any load has rounding errors for an action
+    # the action of a joint without load consists of rounding errors
     loaded = np.maximum(square.max(-1, keepdims=True), 1e-12)
-    known = variance > MIN_RELATIVE_VARIANCE * np.maximum(square, loaded)
-    return np.where(known, error / np.where(known, variance, 1.0), np.nan)
+    valid = variance > MIN_RELATIVE_VARIANCE * np.maximum(square, loaded)
+    return np.where(valid, error / np.where(valid, variance, 1.0), np.nan)
 
 
 def _r2(total: np.ndarray) -> np.ndarray:
@@ -73,11 +79,11 @@ def _rmse(total: np.ndarray) -> np.ndarray:
 
 
 def finite_mean(values: np.ndarray) -> float:
-    """Return the mean of what is known."""
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else float("nan")
+    """Return the mean of the finite values; NaN if there are none."""
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else float("nan")
 
 
 def finite_or_none(value: float) -> float | None:
-    """Return a number JSON can hold."""
+    """Return a number that JSON can represent; None for NaN and infinity."""
     return float(value) if np.isfinite(value) else None

@@ -1,7 +1,7 @@
-"""A model labels motion or videos: a checkpoint and recordings enter; a dataset leaves.
+"""Pseudo-labels: actions that a trained model predicts for motion or videos.
 
-Each recording becomes a dataset of its own in OUT.part, so that a run that was stopped goes on
-where it was; the last step joins them in order.
+Each recording is written as a dataset of its own in OUT.part, so that an interrupted run can be
+resumed; the last step joins them in order.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from invdyn_ros.sources.video import read_video, video_files
 from invdyn_ros.training.train import with_acceleration
 from invdyn_ros.workers import parallel_map
 
-JOB_FILE = "job.json"  # in OUT.part: what is being labelled
-RATE_DIGITS = 3  # digits of a rate [Hz] that stamps are good for
+JOB_FILE = "job.json"  # in OUT.part: model and recordings of the run
+RATE_DIGITS = 3  # stamps are not accurate enough for more digits of a rate [Hz]
 
 
 @dataclass(frozen=True)
@@ -42,47 +42,51 @@ class LabelItem:
 def label_recordings(checkpoint: Path, data: Path, out: Path, workers: int = 1) -> Iterator[int]:
     """Write a dataset of the recordings in `data` with the actions that a model predicts.
 
-    Episodes are in the order of the recordings, and the same from any number of workers.
+    The episodes are in the order of the recordings and do not depend on the number of workers.
 
     Args:
         checkpoint: folder of the model.
         data: dataset folder, video file or folder of videos.
-        out: dataset folder to write; it appears whole. Call again after a stop to go on.
-        workers: processes that predict.
+        out: dataset folder to write, at the end. Call again after an interruption to resume.
+        workers: number of processes.
 
     Yields:
-        The number of recordings in all, once per labelled one.
+        The number of all recordings, once per labelled recording.
 
     Raises:
-        ValueError: no model, nothing to label, or what the model cannot read.
+        ValueError: no model, nothing to label, or data that the model cannot use.
     """
     check_writable(out)
     model = load(checkpoint)
     items = label_items(data, model)
-    parts = out.with_name(f"{out.name}.part")
+    parts_folder = out.with_name(f"{out.name}.part")
     _open_parts(
-        parts,
+        parts_folder,
         {"checkpoint": _checkpoint_hash(checkpoint), "items": [_item_id(item) for item in items]},
     )
-    todo = [item for item in items if not _part_folder(parts, item).is_dir()]
-    for _ in range(len(items) - len(todo)):
+    remaining = [item for item in items if not _part_folder(parts_folder, item).is_dir()]
+    for _ in range(len(items) - len(remaining)):
         yield len(items)
-    for _ in parallel_map(partial(_label_item, checkpoint, parts), todo, workers):
+    for _ in parallel_map(partial(_label_item, checkpoint, parts_folder), remaining, workers):
         yield len(items)
-    made = [t for item in items for t in read_dataset(_part_folder(parts, item)).trajectories]
-    rate = round(made[0].rate, RATE_DIGITS) if len(made[0]) > 1 else model.meta.rate
+    trajectories = [
+        t for item in items for t in read_dataset(_part_folder(parts_folder, item)).trajectories
+    ]
+    rate = (
+        round(trajectories[0].rate, RATE_DIGITS) if len(trajectories[0]) > 1 else model.meta.rate
+    )
     about = {
         "labelled_by": {"family": model.meta.family, "checkpoint": _checkpoint_hash(checkpoint)}
     }
-    write_dataset(out, made, model.meta.robot, rate, metadata=about)
-    shutil.rmtree(parts)
+    write_dataset(out, trajectories, model.meta.robot, rate, metadata=about)
+    shutil.rmtree(parts_folder)
 
 
 def label_items(data: Path, model: InverseDynamics) -> list[LabelItem]:
-    """Return what is to be labelled, in order.
+    """Return the recordings of a dataset folder or of videos, in order.
 
     Raises:
-        ValueError: nothing is there, or the model reads motion and these are videos.
+        ValueError: there are none, or they are videos and the model needs motion.
     """
     if (data / "meta").is_dir():
         trajectories = with_acceleration(read_dataset(data).trajectories)
@@ -92,7 +96,7 @@ def label_items(data: Path, model: InverseDynamics) -> list[LabelItem]:
     files = video_files(data)
     if model.input_type != "pixels":
         raise ValueError(
-            f"{data} holds videos; a model of family {model.meta.family} reads motion: give a "
+            f"{data} holds videos; a model of family {model.meta.family} needs motion: give a "
             "dataset folder"
         )
     for file in files:
@@ -101,61 +105,65 @@ def label_items(data: Path, model: InverseDynamics) -> list[LabelItem]:
 
 
 def with_predicted_actions(model: InverseDynamics, trajectory: Trajectory) -> Trajectory:
-    """Return a trajectory with the actions that a model predicts, zero where it cannot."""
-    meta, seen = model.meta, getattr(trajectory, model.input_type)
+    """Return a trajectory with predicted actions, which are zero in the warm-up frames."""
+    meta, inputs = model.meta, getattr(trajectory, model.input_type)
     time = torch.as_tensor(trajectory.time - trajectory.time[0])[None]
-    action = model.predict(torch.as_tensor(seen)[None], time).mean[0].double().numpy()
+    action = model.predict(torch.as_tensor(inputs)[None], time).mean[0].double().numpy()
     action[: model.warmup_frames] = 0.0
-    known: dict[str, Any] = {"action": action, "joint_names": meta.joint_names}
+    changes: dict[str, Any] = {"action": action, "joint_names": meta.joint_names}
     if len(trajectory.position) == 0 or trajectory.n != model.n:
         absent = np.empty((0, model.n))
-        known |= dict.fromkeys(("position", "velocity", "acceleration"), absent)
-    return replace(trajectory, action_unit=meta.action_unit, **known)
+        changes |= dict.fromkeys(("position", "velocity", "acceleration"), absent)
+    return replace(trajectory, action_unit=meta.action_unit, **changes)
 
 
 def _check(model: InverseDynamics, trajectory: Trajectory) -> None:
-    """Refuse a trajectory that lacks what the model reads, or has other joints or pictures."""
+    """Check that a trajectory has the joints or the image size of the model.
+
+    Raises:
+        ValueError: it does not.
+    """
     meta = model.meta
     if model.input_type == "motion" and trajectory.joint_names != meta.joint_names:
-        found, wanted = ", ".join(trajectory.joint_names), ", ".join(meta.joint_names)
-        raise ValueError(f"the data have joints {found}; the model has {wanted}")
+        actual, expected = ", ".join(trajectory.joint_names), ", ".join(meta.joint_names)
+        raise ValueError(f"the data have joints {actual}; the model has {expected}")
     if model.input_type == "pixels" and trajectory.frames.shape[1:3] != meta.image_size:
-        found, wanted = (
+        actual, expected = (
             "x".join(map(str, size)) for size in (trajectory.frames.shape[1:3], meta.image_size)
         )
-        raise ValueError(f"pictures are {found}; the model reads {wanted}")
+        raise ValueError(f"images are {actual}; the model expects {expected}")
 
 
-def _label_item(checkpoint: Path, parts: Path, item: LabelItem) -> None:
+def _label_item(checkpoint: Path, parts_folder: Path, item: LabelItem) -> None:
     model = load(checkpoint)
     recording = item.recording
     if isinstance(recording, Path):
         recording = read_video(recording, model.meta.image_size[0], model.meta.rate)
-    made = with_predicted_actions(model, recording)
-    write_dataset(_part_folder(parts, item), [made], model.meta.robot, model.meta.rate)
+    labelled = with_predicted_actions(model, recording)
+    write_dataset(_part_folder(parts_folder, item), [labelled], model.meta.robot, model.meta.rate)
 
 
-def _open_parts(parts: Path, job: dict[str, Any]) -> None:
-    """Make the folder of parts, or go on with one of the same job.
+def _open_parts(folder: Path, job: dict[str, Any]) -> None:
+    """Create the folder of parts, or reuse that of the same job.
 
     Raises:
-        ValueError: it is of another job.
+        ValueError: the folder is of another job.
     """
     content = (json.dumps(job, indent=2) + "\n").encode()
-    if parts.exists() and (
-        not (parts / JOB_FILE).is_file() or (parts / JOB_FILE).read_bytes() != content
+    if folder.exists() and (
+        not (folder / JOB_FILE).is_file() or (folder / JOB_FILE).read_bytes() != content
     ):
-        raise ValueError(f"{parts} is left from labelling something else; remove it first")
-    parts.mkdir(parents=True, exist_ok=True)
-    write_atomically(parts / JOB_FILE, content)
+        raise ValueError(f"{folder} belongs to another labelling job; remove it first")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / JOB_FILE, content)
 
 
-def _part_folder(parts: Path, item: LabelItem) -> Path:
-    return parts / f"{item.number:06d}"
+def _part_folder(parts_folder: Path, item: LabelItem) -> Path:
+    return parts_folder / f"{item.number:06d}"
 
 
 def _item_id(item: LabelItem) -> str:
-    """Tell recordings apart."""
+    """Return a string that identifies a recording."""
     recording = item.recording
     if isinstance(recording, Path):
         return f"{recording.name} {recording.stat().st_size}"

@@ -1,4 +1,4 @@
-"""The reports of a run: a Recording enters, plain numbers leave."""
+"""Metrics of a run that teleop and grasp reports share."""
 
 from typing import NamedTuple
 
@@ -9,46 +9,53 @@ from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
 QUANTILES = (50, 95, 99)
-VELOCITY_TOLERANCE = 1.02  # noise of a measured velocity is no violation
+VELOCITY_TOLERANCE = 1.02  # allows for the noise of measured velocities
 
 
 def quantiles(values: Array, percentiles: tuple[int, ...] = QUANTILES) -> dict[str, float | None]:
-    """Return percentiles as {"p50": ...}; None where there is no value."""
+    """Return percentiles as {"p50": ...}; None if there are no values."""
     if not len(values):
         return {f"p{q}": None for q in percentiles}
     return {f"p{q}": round(float(np.percentile(values, q)), 4) for q in percentiles}
 
 
 def limit_violations(robot: Robot, joints: JointSamples, desired: JointSamples, unit: str) -> int:
-    """Count samples in which the arm or what was wanted of it was outside a rated limit."""
+    """Count the samples outside the rated limits of an arm.
+
+    Args:
+        robot: the arm.
+        joints: measured samples.
+        desired: desired samples, with the action in `effort`.
+        unit: unit of the actions; "N m" is compared with the rated effort.
+    """
     count = 0
     for samples in (joints, desired):
         if not len(samples.time):
             continue
-        bad = (samples.q < robot.lower).any(1) | (samples.q > robot.upper).any(1)
+        outside = (samples.q < robot.lower).any(1) | (samples.q > robot.upper).any(1)
         if samples.qd.shape[1]:
-            bad |= (np.abs(samples.qd) > VELOCITY_TOLERANCE * robot.velocity).any(1)
+            outside |= (np.abs(samples.qd) > VELOCITY_TOLERANCE * robot.velocity).any(1)
         if unit == "N m" and samples.effort.shape[1]:
-            bad |= (np.abs(samples.effort) > robot.effort * (1 + 1e-9)).any(1)
-        count += int(bad.sum())
+            outside |= (np.abs(samples.effort) > robot.effort * (1 + 1e-9)).any(1)
+        count += int(outside.sum())
     return count
 
 
 def tracking_rms(joints: JointSamples, desired: JointSamples) -> float | None:
-    """Return the RMS distance between measured and wanted joints [rad]."""
-    measured, planned = align_stamps(joints, desired)
+    """Return the RMS distance between measured and desired joints [rad]; None without samples."""
+    measured, aligned = align_stamps(joints, desired)
     if not len(measured.time):
         return None
-    return float(np.sqrt(np.mean((measured.q - planned.q) ** 2)))
+    return float(np.sqrt(np.mean((measured.q - aligned.q) ** 2)))
 
 
 class Latencies(NamedTuple):
-    """Time from an image's stamp to the first command that acts on it [ms], (F,) each.
+    """Time from the stamp of an image to the first command computed from it [ms], (F,) each.
 
     Attributes:
-        whole: image to command.
-        core: the same without the pose network.
-        stages: its parts, by name: to the pose network, in it, and from it to the command.
+        total: image to command.
+        without_pose: the same without the time in the pose network.
+        stages: name -> time: image to pose network, pose network, pose network to command.
     """
 
     total: Array
@@ -57,7 +64,7 @@ class Latencies(NamedTuple):
 
 
 def latencies(recording: Recording) -> Latencies:
-    """Return where the time of each image that led to a command went."""
+    """Return the latency of each image that led to a command."""
     reached: dict[float, dict[str, float]] = {}
     for stage, stamp, time in recording.stages:
         reached.setdefault(stamp, {}).setdefault(stage, time - stamp)

@@ -1,4 +1,4 @@
-"""The report of teleop: a Recording enters, plain numbers leave."""
+"""Report of a teleoperation run."""
 
 from collections import Counter
 from typing import Any
@@ -25,23 +25,31 @@ RATE_LIMITED = "person faster than the arm"
 
 
 def teleop_report(
-    recording: Recording, robot: Robot, model: Runtime, side: str, about: dict[str, Any]
+    recording: Recording, robot: Robot, model: Runtime, side: str, settings: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return the report of teleop.
+    """Return the report of a teleoperation run.
 
-    Latencies are from image stamp to command stamp; `core` leaves the pose network out. Tracking
-    is measured against what the guard wanted, for the model that drove live (`inverse_dynamics`), and for the
-    same wanted motion replayed in simulation: once more with that model (`inverse_dynamics_replay`), with plain
-    feedback (`pd`) and with the URDF's rigid-body dynamics (`rigid_body`). Wrist and limb errors
-    are of the wanted joints against the person: in `wrist_error_mm` and `limb_error_deg` where the
-    arm can be, in place and in speed; `including_rate_limited` adds the frames in which the person is faster
-    than the arm may move. `unreachable` counts the other frames by reason.
+    `latency_ms` is from the stamp of an image to that of the command, `core_latency_ms` the same
+    without the pose network. `tracking_rms_rad` is the error against the desired joint states: of
+    the run itself (`inverse_dynamics`), and of the same desired motion replayed in simulation
+    with that model (`inverse_dynamics_replay`), with plain feedback (`pd`) and with the
+    rigid-body dynamics of the URDF (`rigid_body`). `wrist_error_mm` and `limb_error_deg` compare
+    the desired joint states with the person, in the frames in which the arm can follow;
+    `including_rate_limited` adds the frames in which the person is faster than the limits of the
+    arm. `unreachable` counts the other frames by reason.
+
+    Args:
+        recording: the run.
+        robot: the arm.
+        model: inverse dynamics model that drove the arm.
+        side: arm of the person that was followed, "left" or "right".
+        settings: keys that are copied into the report.
     """
     latency = latencies(recording)
     detected = sum(points is not None for _, points in recording.landmarks)
-    followed, late, reasons = retargeting_errors(recording, robot, side)
-    count = len(followed.wrist) + len(late.wrist)
-    return about | {
+    followed, rate_limited, reasons = retargeting_errors(recording, robot, side)
+    count = len(followed.wrist) + len(rate_limited.wrist)
+    return settings | {
         "frames": len(recording.landmarks),
         "detected": detected,
         "latency_ms": quantiles(latency.total),
@@ -49,7 +57,7 @@ def teleop_report(
         "stages_ms": {stage: quantiles(times) for stage, times in latency.stages.items()},
         "tracking_rms_rad": tracking_errors(recording, robot, model),
         **_error_quantiles(followed),
-        "including_rate_limited": _error_quantiles(followed, late),
+        "including_rate_limited": _error_quantiles(followed, rate_limited),
         "reachable": round(
             count / max(count + sum(reasons.values()) - reasons[RATE_LIMITED], 1), 4
         ),
@@ -62,10 +70,10 @@ def teleop_report(
 
 
 def tracking_errors(recording: Recording, robot: Robot, model: Runtime) -> dict[str, float | None]:
-    """Return the RMS tracking errors [rad] of `teleop_report`; None where there is no motion."""
+    """Return the RMS tracking errors [rad] of `teleop_report`; None without motion."""
     unit = model.meta.action_unit
     errors = {"inverse_dynamics": tracking_rms(recording.joints, recording.desired)}
-    others: dict[str, tuple[InverseDynamicsModel, float, Fallback | None]] = {
+    replays: dict[str, tuple[InverseDynamicsModel, float, Fallback | None]] = {
         "inverse_dynamics_replay": (
             model,
             model.meta.action_delay,
@@ -74,51 +82,51 @@ def tracking_errors(recording: Recording, robot: Robot, model: Runtime) -> dict[
         "pd": (ConstantInertiaModel(robot, unit), 0.0, None),
         "rigid_body": (urdf_model(robot, unit, model.meta.data), 0.0, None),
     }
-    moved, wanted = len(recording.desired.time) > 2, recording.desired
-    for name, (other, action_delay, fallback) in others.items():
-        run = (
-            replay(robot, other, unit, action_delay, wanted, fallback=fallback) if moved else None
-        )
-        errors[name] = run and run.rms
+    desired = recording.desired
+    for name, (replayed, action_delay, fallback) in replays.items():
+        errors[name] = None
+        if len(desired.time) > 2:
+            run = replay(robot, replayed, unit, action_delay, desired, fallback=fallback)
+            errors[name] = run.rms
     return {name: None if e is None else round(e, 5) for name, e in errors.items()}
 
 
 def retargeting_errors(
     recording: Recording, robot: Robot, side: str
 ) -> tuple[RetargetErrors, RetargetErrors, dict[str, int]]:
-    """Return how far each joint_target is from the person.
+    """Return the errors of the joint targets against the person.
 
-    The retargeter is a function of the landmarks, so running it again gives what it aimed at.
+    The retargeter depends on the landmarks only, so that running it again gives its targets.
 
     Returns:
-        The errors of the frames that the arm can follow, of those where it lags because the person
-        is faster than the arm's limits, and how many frames it does not follow, by reason.
+        Errors of the frames that the arm can follow; errors of those in which the person is
+        faster than the limits of the arm; and the number of other frames by reason.
     """
     config = RetargetConfig(side=side)  # type: ignore[arg-type]
     retargeter = Retargeter(robot, config)
     if len(recording.joints.time):
         retargeter.reset(recording.joints.q[0])
     followed: list[tuple[Array, ...]] = []
-    late: list[tuple[Array, ...]] = []
+    rate_limited: list[tuple[Array, ...]] = []
     reasons: Counter[str] = Counter({RATE_LIMITED: 0})
     for time, landmarks in recording.landmarks:
         if time not in recording.targets:
             continue
-        aim = retargeter(landmarks, time)
+        result = retargeter(landmarks, time)
         row = (
             recording.targets[time],
-            aim.hand_target,
-            aim.upper_arm_direction,
-            aim.forearm_direction,
+            result.hand_target,
+            result.upper_arm_direction,
+            result.forearm_direction,
         )
-        if aim.hold_reason or aim.unreachable_reason:
-            reasons[aim.hold_reason or str(aim.unreachable_reason)] += 1
-        elif aim.target_distance > config.tolerance:
+        if result.hold_reason or result.unreachable_reason:
+            reasons[result.hold_reason or str(result.unreachable_reason)] += 1
+        elif result.target_distance > config.tolerance:
             reasons[RATE_LIMITED] += 1
-            late.append(row)
+            rate_limited.append(row)
         else:
             followed.append(row)
-    return _errors(robot, followed), _errors(robot, late), dict(reasons)
+    return _errors(robot, followed), _errors(robot, rate_limited), dict(reasons)
 
 
 def _errors(robot: Robot, rows: list[tuple[Array, ...]]) -> RetargetErrors:
@@ -137,6 +145,6 @@ def _error_quantiles(*parts: RetargetErrors) -> dict[str, dict[str, float | None
 
 
 def _limbs(errors: RetargetErrors) -> Array:
-    """Return the angles [deg] of both limbs; empty for an arm without."""
+    """Return the angle errors [deg] of both limbs; empty for an arm without such limbs."""
     parts = [part for part in (errors.upper_arm, errors.forearm) if part is not None]
     return np.concatenate(parts) if parts else np.empty(0)
