@@ -1,4 +1,4 @@
-"""The filters: One Euro takes out jitter, the pace keeps a joint within its limits."""
+"""The filters: One Euro takes out jitter, the limiter keeps a joint within its limits."""
 
 import numpy as np
 import pytest
@@ -52,28 +52,28 @@ def test_one_euro_refuses_a_cutoff_of_zero():
 
 def test_pace_reaches_a_jumped_goal_within_limits_and_without_swinging_past():
     bounds = JointBounds(np.array([-2.0]), np.array([2.0]), np.array([1.5]), np.array([8.0]))
-    pace = RateLimiter(bounds, np.zeros(1))
+    limiter = RateLimiter(bounds, np.zeros(1))
     speeds = [0.0]
     for _ in range(40):
         goal = np.array([1.3])
-        low, high = pace.window(goal, DT)
-        pace.move(np.clip(goal, low, high), goal, DT)
-        speeds.append(pace.qd.item())
-        assert pace.q <= 1.3 + 1e-9
+        low, high = limiter.reachable_bounds(goal, DT)
+        limiter.move(np.clip(goal, low, high), goal, DT)
+        speeds.append(limiter.qd.item())
+        assert limiter.q <= 1.3 + 1e-9
     assert np.abs(np.diff(speeds)).max() <= 8.0 * DT + 1e-9
     assert max(speeds) <= 1.5 + 1e-9
-    assert np.isclose(pace.q, 1.3)
+    assert np.isclose(limiter.q, 1.3)
 
 
 def test_pace_never_leaves_position_limits_whatever_the_goal():
     rng = np.random.default_rng(1)
     bounds = JointBounds(np.full(3, -0.5), np.full(3, 0.5), np.full(3, 3.0), np.full(3, 9.0))
-    pace = RateLimiter(bounds, np.zeros(3))
-    speed = pace.qd
+    limiter = RateLimiter(bounds, np.zeros(3))
+    speed = limiter.qd
     for _ in range(500):
-        low, high = pace.window(rng.uniform(-2, 2, 3), DT)
+        low, high = limiter.reachable_bounds(rng.uniform(-2, 2, 3), DT)
         assert (low <= high).all()
-        pace.move(rng.uniform(low, high), rng.uniform(-2, 2, 3), DT)
-        assert (np.abs(pace.q) <= 0.5).all()
-        assert (np.abs(pace.qd - speed) <= 9.0 * DT + 1e-9).all()
-        speed = pace.qd
+        limiter.move(rng.uniform(low, high), rng.uniform(-2, 2, 3), DT)
+        assert (np.abs(limiter.q) <= 0.5).all()
+        assert (np.abs(limiter.qd - speed) <= 9.0 * DT + 1e-9).all()
+        speed = limiter.qd

@@ -100,7 +100,7 @@ def test_missing_model_file_is_named():
 def test_foreign_model_file_is_one_clear_error(tmp_path, capfd):
     path = tmp_path / "notes.task"
     path.write_text("not a model")
-    with pytest.raises(ValueError, match=r"notes.task is no pose landmarker") as error:
+    with pytest.raises(ValueError, match=r"notes.task is not a pose landmarker") as error:
         PoseEstimator(PoseEstimatorConfig(model=str(path)))
     assert "\n" not in str(error.value)
     assert capfd.readouterr().err == ""

@@ -160,7 +160,7 @@ def test_landmarks_of_another_shape_are_refused():
         ({"side": "both"}, "side is 'both'; it must be 'left' or 'right'"),
         ({"mount": "ceiling"}, "mount is 'ceiling'; it must be 'auto', 'table' or 'wall'"),
         ({"upper_arm": 0.0}, "upper_arm is 0.0"),
-        ({"speed": 1.2}, "speed is 1.2"),
+        ({"velocity_fraction": 1.2}, "velocity_fraction is 1.2"),
         ({"min_visibility": -0.1}, "min_visibility is -0.1"),
         ({"scale": -1.0}, "scale is -1.0"),
         ({"min_cutoff": 0.0}, "min_cutoff 0.0"),
@@ -173,7 +173,7 @@ def test_senseless_settings_are_refused(fields, message):
 
 def test_scale_of_an_arm_with_limbs_of_its_own_is_refused():
     iiwa = load_robot("kuka_iiwa")
-    with pytest.raises(ValueError, match="keeps the lengths of its own limbs"):
+    with pytest.raises(ValueError, match="kuka_iiwa is human-like and needs scale 0"):
         Retargeter(iiwa, RetargetConfig(scale=1.0))
 
 

@@ -1,1 +1,1 @@
-"""Teleoperation by a person's arm: body pose, retargeting, filters, inverse kinematics."""
+"""Teleoperation with a person's arm: pose estimation, filters, retargeting."""

@@ -1,4 +1,4 @@
-"""Motion in real time: noisy or impossible samples enter, smooth and possible ones leave."""
+"""Online filters: the One-Euro filter and a rate limiter for joint positions."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 
 
 class OneEuroFilter:
-    """The One-Euro filter (Casiez, Roussel, Vogel 2012): smooth at rest, quick in motion.
+    """One-Euro filter (Casiez, Roussel, Vogel 2012): little jitter at rest, little lag in motion.
 
-    An exponential filter whose cut-off grows with the speed of the signal. All components of a
-    vector share one cut-off, so that filtering commutes with rotations.
+    It is an exponential filter whose cut-off grows with the speed of the signal. All components of
+    a vector share one cut-off, so filtering commutes with rotations.
     """
 
     def __init__(self, min_cutoff: float, beta: float, derivative_cutoff: float = 1.0) -> None:
-        """Set up an empty filter.
+        """Create a filter.
 
         Args:
             min_cutoff: cut-off at rest [Hz]; lower removes more jitter.
@@ -35,12 +35,12 @@ class OneEuroFilter:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the past: the next sample passes unchanged."""
+        """Reset the filter: the next sample passes unchanged."""
         self._value: np.ndarray | None = None
         self._speed: np.ndarray | float = 0.0
 
     def __call__(self, sample: np.ndarray, dt: float) -> np.ndarray:
-        """Filter the next sample (k,), `dt` [s] after the last one."""
+        """Filter the next sample (k,), `dt` [s] after the previous one."""
         if self._value is None:
             self._value = np.array(sample, dtype=float)
             return self._value.copy()
@@ -52,13 +52,13 @@ class OneEuroFilter:
 
 
 def _smoothing(cutoff: float, dt: float) -> float:
-    """Weight of a new sample in an exponential filter, equation (2) of the paper."""
-    turn = 2 * math.pi * cutoff * dt
-    return turn / (turn + 1)
+    """Return the weight of a new sample in an exponential filter, equation (2) of the paper."""
+    phase = 2 * math.pi * cutoff * dt
+    return phase / (phase + 1)
 
 
 class JointBounds(NamedTuple):
-    """What joints can do: position [rad], velocity [rad/s], acceleration [rad/s2], each (n,)."""
+    """Joint limits: position [rad], velocity [rad/s], acceleration [rad/s2], (n,) each."""
 
     lower: np.ndarray
     upper: np.ndarray
@@ -67,60 +67,64 @@ class JointBounds(NamedTuple):
 
 
 class RateLimiter:
-    """Where joints are and how they move, and where they can be one sample later.
+    """State of joints and bounds on their next positions.
 
-    Speed and acceleration are bounded, and so is the speed from which a joint can still stop at
-    its limit, or fall in with its goal without swinging past it.
+    Velocity and acceleration are bounded, and the velocity is low enough for a joint to stop at
+    its limit and to reach its target, which may move, without overshoot.
     """
 
     SLACK = 1.0
-    """Steps of acceleration a joint may leave its own way to the goal, to help the others."""
+    """Acceleration steps by which a joint may deviate from its way to the target."""
 
     def __init__(self, bounds: JointBounds, q: np.ndarray) -> None:
-        """Start at rest at q (n,) [rad]."""
+        """Create a limiter at rest at q (n,) [rad]."""
         self.bounds = bounds
         self.reset(q)
 
     def reset(self, q: np.ndarray) -> None:
-        """Start again, at rest at q (n,) [rad]."""
+        """Reset to rest at q (n,) [rad]."""
         self.q = np.clip(q, self.bounds.lower, self.bounds.upper)
         self.qd = np.zeros_like(self.q)
-        self.goal = self.q.copy()
+        self.target = self.q.copy()
 
-    def window(self, goal: np.ndarray, dt: float) -> tuple[np.ndarray, np.ndarray]:
-        """Say where the joints can be `dt` [s] later on the way to a goal (n,) [rad] that moves.
+    def reachable_bounds(self, target: np.ndarray, dt: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the bounds of the joint positions `dt` [s] later on the way to a target.
+
+        Args:
+            target: (n,) [rad], which may move.
+            dt: time step [s].
 
         Returns:
             Lower and upper bounds (n,) [rad].
         """
         lower, upper, velocity, acceleration = self.bounds
         step = acceleration * dt
-        pace = np.clip((goal - self.goal) / dt, -velocity, velocity)
-        error = goal - (self.q + pace * dt)
-        closing = np.maximum(self._stoppable(np.abs(error), dt), self.SLACK * step)
-        slowest = pace - np.where(error < 0, closing, self.SLACK * step)
-        fastest = pace + np.where(error > 0, closing, self.SLACK * step)
-        # so far a wish; what the joint's limits and then its acceleration allow comes first
-        least = np.maximum(-velocity, -self._stoppable(self.q - lower, dt))
-        most = np.minimum(velocity, self._stoppable(upper - self.q, dt))
+        target_velocity = np.clip((target - self.target) / dt, -velocity, velocity)
+        error = target - (self.q + target_velocity * dt)
+        closing = np.maximum(self._max_stopping_velocity(np.abs(error), dt), self.SLACK * step)
+        lowest = target_velocity - np.where(error < 0, closing, self.SLACK * step)
+        highest = target_velocity + np.where(error > 0, closing, self.SLACK * step)
+        # position limits have priority over the target, acceleration limits over both
+        least = np.maximum(-velocity, -self._max_stopping_velocity(self.q - lower, dt))
+        most = np.minimum(velocity, self._max_stopping_velocity(upper - self.q, dt))
         low, high = (
-            np.clip(np.clip(speed, least, most), self.qd - step, self.qd + step)
-            for speed in (slowest, fastest)
+            np.clip(np.clip(velocity_bound, least, most), self.qd - step, self.qd + step)
+            for velocity_bound in (lowest, highest)
         )
         return np.clip(self.q + low * dt, lower, upper), np.clip(self.q + high * dt, lower, upper)
 
-    def move(self, q: np.ndarray, goal: np.ndarray, dt: float) -> None:
-        """Move to q (n,) [rad] in `dt` [s], on the way to a goal (n,) [rad]."""
-        self.q, self.qd, self.goal = q, (q - self.q) / dt, goal
+    def move(self, q: np.ndarray, target: np.ndarray, dt: float) -> None:
+        """Move to q (n,) [rad] in `dt` [s], on the way to a target (n,) [rad]."""
+        self.q, self.qd, self.target = q, (q - self.q) / dt, target
 
     def brake(self, dt: float) -> None:
-        """Come to rest as fast as the acceleration allows, for `dt` [s]."""
+        """Brake as fast as the acceleration allows for `dt` [s]."""
         step = self.bounds.acceleration * dt
         qd = self.qd - np.clip(self.qd, -step, step)
         q = np.clip(self.q + qd * dt, self.bounds.lower, self.bounds.upper)
         self.move(q, q, dt)
 
-    def _stoppable(self, distance: np.ndarray, dt: float) -> np.ndarray:
-        """Return the largest speed for a sample after which braking stops within the distance."""
+    def _max_stopping_velocity(self, distance: np.ndarray, dt: float) -> np.ndarray:
+        """Return the largest velocity during a step from which joints can stop in a distance."""
         step = self.bounds.acceleration * dt
         return np.sqrt(step**2 + 2 * self.bounds.acceleration * distance) - step

@@ -1,4 +1,4 @@
-"""Pose: an RGB picture enters, the 33 BlazePose landmarks of the person in it leave."""
+"""Pose estimation: the 33 BlazePose landmarks of a person in an RGB image (MediaPipe)."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from invdyn_ros.native_output import suppress_native_output
 from invdyn_ros.teleop.arm_directions import ARM_LANDMARKS
 
 HIP_FROM_MEDIAPIPE = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
-"""From MediaPipe's axes (x right in the picture, y down, z away from it) to the hip frame."""
+"""Rotates from MediaPipe's axes (x right in the image, y down, z forward) to the hip frame."""
 
 
 class Landmarks(NamedTuple):
-    """One person, as seen in one picture."""
+    """Landmarks of one person in one image."""
 
     world: np.ndarray
     """(33, 4): x, y, z [m] and visibility 0..1, in the hip frame.
 
     Its origin is midway between the hips. Its axes are fixed to the camera and follow REP 103 for
-    a person who faces it: x forward out of the chest towards the camera, y to the person's left
-    (right in the picture), z up in the picture.
+    a person who faces it: x forward from the chest to the camera, y to the person's left (right
+    in the image), z up in the image.
     """
     image: np.ndarray
-    """(33, 2): x right, y down [px] in the picture."""
+    """(33, 2): x right, y down [px] in the image."""
 
 
 @dataclass(frozen=True)
 class PoseEstimatorConfig(Validated):
-    """Which network looks for the person, and how sure it must be."""
+    """Settings of the pose estimator."""
 
     model: str = ""
     """A `pose_landmarker_*.task` file; empty for the full BlazePose inside MediaPipe 0.10.21."""
     min_detection_confidence: Probability = 0.5
-    """Least score to say that there is a person, 0..1."""
+    """Least score of a person that is detected, 0..1."""
     min_tracking_confidence: Probability = 0.5
-    """Least score to keep following the person instead of searching again, 0..1."""
+    """Least score to track the person instead of detecting again, 0..1."""
 
     def __post_init__(self) -> None:
-        """Refuse a missing model file too."""
+        """Check that the model file exists."""
         super().__post_init__()
         if self.model and not Path(self.model).is_file():
             raise FileNotFoundError(
@@ -54,47 +54,52 @@ class PoseEstimatorConfig(Validated):
 
 
 class _Network(Protocol):
-    def find(self, image: np.ndarray) -> tuple[Any, Any] | None:
-        """Give the world and image landmark lists of the person, or None."""
+    def detect(self, image: np.ndarray) -> tuple[Any, Any] | None:
+        """Return the lists of world and image landmarks of the person, or None."""
 
     def close(self) -> None:
         """Free the network."""
 
 
 class PoseEstimator(AbstractContextManager["PoseEstimator"]):
-    """Find the person in each picture of a stream, and follow them from one to the next."""
+    """Estimate the pose of one person in successive images."""
 
     def __init__(self, config: PoseEstimatorConfig | None = None) -> None:
-        """Load the network and run it once, for the first call costs 150 ms and later ones 20.
+        """Load the network and run it once, because the first call takes 150 ms, later ones 20 ms.
 
         Raises:
-            ValueError: the model file is no pose landmarker.
+            ValueError: the model file is not a pose landmarker.
         """
         config = config or PoseEstimatorConfig()
         with suppress_native_output():
-            self._network: _Network = _TaskFile(config) if config.model else _Bundled(config)
-            self._network.find(np.zeros((256, 256, 3), np.uint8))
-        self._chatty = True  # TFLite warns once more when it meets its first person
+            self._network: _Network = (
+                _TaskFileNetwork(config) if config.model else _BundledNetwork(config)
+            )
+            self._network.detect(np.zeros((256, 256, 3), np.uint8))
+        self._first_detection = True  # at which TFLite prints a warning
 
     def __call__(self, image: np.ndarray) -> Landmarks | None:
-        """Find the landmarks in an RGB picture (height, width, 3), uint8; None without a person.
+        """Return the landmarks of the person in an image, None without a person.
+
+        Args:
+            image: (height, width, 3) uint8 RGB.
 
         Raises:
-            ValueError: the array is no such picture.
+            ValueError: an array of another shape or type.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(
                 f"expected an RGB image (h, w, 3) uint8, got {image.shape} {image.dtype}"
             )
-        with suppress_native_output() if self._chatty else nullcontext():
-            found = self._network.find(np.ascontiguousarray(image))
-        if found is None:
+        with suppress_native_output() if self._first_detection else nullcontext():
+            lists = self._network.detect(np.ascontiguousarray(image))
+        if lists is None:
             return None
-        self._chatty = False
-        world = np.array([(p.x, p.y, p.z, p.visibility) for p in found[0]])  # (33, 4)
+        self._first_detection = False
+        world = np.array([(p.x, p.y, p.z, p.visibility) for p in lists[0]])  # (33, 4)
         world[:, :3] = world[:, :3] @ HIP_FROM_MEDIAPIPE.T
         height, width = image.shape[:2]
-        return Landmarks(world, np.array([(p.x * width, p.y * height) for p in found[1]]))
+        return Landmarks(world, np.array([(p.x * width, p.y * height) for p in lists[1]]))
 
     def close(self) -> None:
         """Free the network; the estimator cannot be called afterwards."""
@@ -104,11 +109,11 @@ class PoseEstimator(AbstractContextManager["PoseEstimator"]):
         self.close()
 
 
-class _Bundled:
+class _BundledNetwork:
     """BlazePose full through `mp.solutions`: the network inside the wheel until 0.10.30."""
 
     def __init__(self, config: PoseEstimatorConfig) -> None:
-        import mediapipe as mp  # half a second: only who estimates poses pays
+        import mediapipe as mp  # the import takes half a second
 
         self._pose = mp.solutions.pose.Pose(
             model_complexity=1,
@@ -116,7 +121,7 @@ class _Bundled:
             min_tracking_confidence=config.min_tracking_confidence,
         )
 
-    def find(self, image: np.ndarray) -> tuple[Any, Any] | None:
+    def detect(self, image: np.ndarray) -> tuple[Any, Any] | None:
         result = self._pose.process(image)
         if result.pose_world_landmarks is None:
             return None
@@ -126,11 +131,11 @@ class _Bundled:
         self._pose.close()
 
 
-class _TaskFile:
-    """Any pose landmarker file of the Tasks API."""
+class _TaskFileNetwork:
+    """Pose landmarker file of the Tasks API."""
 
     PERIOD_MS = 33
-    """The Tasks API wants increasing stamps for its smoothing; one nominal period each."""
+    """Nominal period between images; the Tasks API needs increasing stamps for its smoothing."""
 
     def __init__(self, config: PoseEstimatorConfig) -> None:
         import mediapipe as mp
@@ -147,16 +152,16 @@ class _TaskFile:
         except (RuntimeError, ValueError) as error:
             reason = " ".join(str(error).split())[:100]
             raise ValueError(
-                f"{config.model} is no pose landmarker .task file: {reason}"
+                f"{config.model} is not a pose landmarker .task file: {reason}"
             ) from error
         self._image = mp.Image
         self._format = mp.ImageFormat.SRGB
         self._stamp = 0
 
-    def find(self, image: np.ndarray) -> tuple[Any, Any] | None:
+    def detect(self, image: np.ndarray) -> tuple[Any, Any] | None:
         self._stamp += self.PERIOD_MS
-        picture = self._image(image_format=self._format, data=image)
-        result = self._landmarker.detect_for_video(picture, self._stamp)
+        mp_image = self._image(image_format=self._format, data=image)
+        result = self._landmarker.detect_for_video(mp_image, self._stamp)
         if not result.pose_world_landmarks:
             return None
         return result.pose_world_landmarks[0], result.pose_landmarks[0]
@@ -174,53 +179,51 @@ BONES: tuple[tuple[int, int, tuple[int, int, int]], ...] = (
 
 
 def draw_landmarks(image: np.ndarray, landmarks: Landmarks | None, side: str = "") -> np.ndarray:
-    """Draw the skeleton on a copy of a picture: left orange, right blue, faint if hardly visible.
+    """Draw landmarks and bones on a copy of an image: left orange, right blue, faint if occluded.
 
     Args:
-        image: RGB picture (height, width, 3), uint8.
-        landmarks: the person in it; None gives a plain copy.
-        side: the arm that drives the robot, "left" or "right", drawn thicker; empty for none.
+        image: (height, width, 3) uint8 RGB.
+        landmarks: the person in the image; None for a plain copy.
+        side: the arm that the robot follows, "left" or "right", drawn thicker; empty for none.
     """
-    picture = np.ascontiguousarray(image).copy()
+    canvas = np.ascontiguousarray(image).copy()
     if landmarks is None:
-        return picture
-    unit = max(image.shape[:2]) / 480  # line widths keep their look at every size
-    driving = ARM_LANDMARKS[side] if side else ()
+        return canvas
+    unit = max(image.shape[:2]) / 480  # scales line widths with the image
+    followed = ARM_LANDMARKS[side] if side else ()
     for a, b, colour in BONES:
         visibility = float(landmarks.world[[a, b], 3].min())
-        thick = a in driving and b in driving
+        thick = a in followed and b in followed
         _line(
-            picture, landmarks.image[[a, b]], colour, round((6 if thick else 3) * unit), visibility
+            canvas, landmarks.image[[a, b]], colour, round((6 if thick else 3) * unit), visibility
         )
     for index in (0, 11, 12, 13, 14, 15, 16, 23, 24):
         if landmarks.world[index, 3] > 0.3:
-            radius = round((7 if index in driving else 4) * unit)
+            radius = round((7 if index in followed else 4) * unit)
             centre = _pixel(landmarks.image[index])
-            cv2.circle(
-                picture, centre, radius + max(1, round(unit)), (30, 30, 30), -1, cv2.LINE_AA
-            )
-            cv2.circle(picture, centre, radius, (255, 255, 255), -1, cv2.LINE_AA)
-    return picture
+            cv2.circle(canvas, centre, radius + max(1, round(unit)), (30, 30, 30), -1, cv2.LINE_AA)
+            cv2.circle(canvas, centre, radius, (255, 255, 255), -1, cv2.LINE_AA)
+    return canvas
 
 
 def _line(
-    picture: np.ndarray,
+    canvas: np.ndarray,
     ends: np.ndarray,
     colour: tuple[int, int, int],
     width: int,
     visibility: float,
 ) -> None:
-    """Draw one bone in place, faint if hardly visible, with a rim that shows on any background."""
+    """Draw one bone with an outline, faint if occluded."""
     if visibility < 0.1:
         return
-    layer = picture if visibility > 0.9 else picture.copy()
+    layer = canvas if visibility > 0.9 else canvas.copy()
     cv2.line(layer, _pixel(ends[0]), _pixel(ends[1]), (30, 30, 30), width + 2, cv2.LINE_AA)
     cv2.line(layer, _pixel(ends[0]), _pixel(ends[1]), colour, max(width, 1), cv2.LINE_AA)
-    if layer is not picture:
-        cv2.addWeighted(layer, visibility, picture, 1 - visibility, 0, picture)
+    if layer is not canvas:
+        cv2.addWeighted(layer, visibility, canvas, 1 - visibility, 0, canvas)
 
 
 def _pixel(point: np.ndarray) -> tuple[int, int]:
-    """Round to a pixel; far outside is clipped, for OpenCV draws with 32-bit integers."""
+    """Round to a pixel; points far outside are clipped, because OpenCV uses 32-bit integers."""
     x, y = np.clip(np.round(point), -10_000, 10_000)
     return int(x), int(y)

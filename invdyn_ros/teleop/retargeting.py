@@ -1,15 +1,15 @@
-"""Retargeting: a person's landmarks enter; joint positions of an arm that moves like theirs leave.
+"""Retargeting of a person's arm motion, given as pose landmarks, to a robot arm.
 
-The arm stands where the person is and faces the same way: base x is the person's forward, y their
-left, z up. So the robot's left is their left. The person's heading comes from the line of the
-shoulders; up is up in the picture.
+The base of the arm is aligned with the person: x is the person's forward, y their left, z up. So
+the robot's left is the person's left. The heading of the person follows from the line through the
+shoulders; up is up in the image.
 
-Directions of upper arm and forearm count, never positions: MediaPipe's bone lengths drift by a
-quarter. An arm with human-like limbs (shoulder, elbow, wrist) takes over both directions. It is
-taken as mounted on a wall behind the person's shoulder, base z forward and base x down, because an
-upright one cannot lower its upper arm, and lowered is where a person's mostly is. Any other arm
-brings its hand to the place of the person's hand, scaled so that the ball of the human hand fits
-into the workspace in front of it.
+Only directions of upper arm and forearm are used, no positions: the bone lengths of MediaPipe vary
+by a quarter. A human-like arm (shoulder, elbow, wrist) follows both directions. It is assumed to
+be mounted on a wall behind the person's shoulder, base z forward and base x down, because an
+upright arm cannot lower its upper arm, and a person's arm is mostly lowered. The hand of any other
+arm follows the position of the person's hand, scaled so that its sphere fits into the workspace in
+front of the arm.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MOUNT_ROTATIONS = {
     "table": np.eye(3),
     "wall": np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]),
 }
-"""R_base_person (3, 3): turns the person's forward, left, up into the arm's base frame."""
+"""R_base_person (3, 3): rotates from the person's frame (forward, left, up) to the base frame."""
 
 HOLD_REASONS = ("no person", "low visibility", "repeated time", "stale time")
 UNREACHABLE_REASONS = ("below the base", "inside the base", "out of reach")
@@ -44,134 +44,136 @@ UNREACHABLE_REASONS = ("below the base", "inside the base", "out of reach")
 
 @dataclass(frozen=True)
 class RetargetConfig(Validated):
-    """Whose arm moves the robot, and how closely."""
+    """Settings of the retargeting."""
 
     side: Literal["left", "right"] = "left"
-    """The person's arm that counts."""
+    """The person's arm to follow."""
     mount: Literal["auto", "table", "wall"] = "auto"
-    """How the arm's base stands to the person; auto is wall for human-like limbs, else table."""
+    """Mounting of the arm's base; auto is wall for a human-like arm, else table."""
     upper_arm: PositiveFloat = 0.29
     """Length of the person's upper arm [m]."""
     forearm: PositiveFloat = 0.26
     """Length of the person's forearm, elbow to wrist [m]."""
     scale: NonNegativeFloat = 0.0
-    """Metres of the robot's hand per metre of the person's; 0 for what fits the workspace best."""
+    """Motion of the robot's hand over that of the person's; 0 for one that fits the workspace."""
     min_visibility: Probability = 0.5
-    """Least visibility of shoulder, elbow and wrist, 0..1; below it the arm holds."""
+    """Least visibility of shoulder, elbow and wrist, 0..1; with less the arm holds."""
     max_age: PositiveFloat = 0.25
-    """Oldest landmarks to act on [s]."""
+    """Largest age of landmarks [s]; with older ones the arm holds."""
     max_gap: PositiveFloat = 0.3
-    """Longest gap [s] between landmarks over which the filter remembers."""
+    """Longest gap between landmarks after which the filter is not reset [s]."""
     min_cutoff: float = 1.0
     """Cut-off of the One-Euro filter at rest [Hz]."""
     beta: float = 0.2
-    """Growth of the cut-off with the speed of a limb [Hz per rad/s]."""
+    """Growth of the cut-off with the speed of a direction [Hz per rad/s]."""
     yaw_cutoff: PositiveFloat = 0.3
-    """Cut-off of the person's heading [Hz]; low, for it comes from depth, which is uncertain."""
+    """Cut-off of the person's heading [Hz]; low, because the estimated depth is uncertain."""
     tolerance: PositiveFloat = 0.005
-    """Largest distance of wrist (and elbow) from their targets that counts as reached [m]."""
-    margin: NonNegativeFloat = 0.05
+    """Largest distance of wrist and elbow from their targets that counts as reached [m]."""
+    joint_limit_margin: NonNegativeFloat = 0.05
     """Distance kept from each joint limit [rad]."""
-    floor: float = 0.05
-    """Least distance of the hand from the plane the base stands on [m]."""
-    speed: Fraction = 0.95
-    """Share of the joint velocity limits that is used."""
-    acceleration: Fraction = 0.9
-    """Share of the joint acceleration limits that is used."""
+    min_height: float = 0.05
+    """Lowest height of the hand above the base plane [m]."""
+    velocity_fraction: Fraction = 0.95
+    """Fraction of the joint velocity limits to use."""
+    acceleration_fraction: Fraction = 0.9
+    """Fraction of the joint acceleration limits to use."""
 
 
 class RetargetResult(NamedTuple):
-    """The wanted state of the arm, and what it follows. While it holds, what it follows is NaN."""
+    """Desired state of the arm and its targets, which are NaN while the arm holds."""
 
-    q: np.ndarray  # (n,) [rad]
-    qd: np.ndarray  # (n,) [rad/s]
-    hand_target: (
-        np.ndarray
-    )  # (3,) [m] in the base frame: for the wrist of human-like limbs, else the tip
-    upper_arm_direction: np.ndarray  # (3,) unit, shoulder to elbow, in the base frame
-    forearm_direction: np.ndarray  # (3,) unit, elbow to wrist, in the base frame
-    target_distance: (
-        float  # [m] wrist (or elbow) from its target: what the arm's speed does not allow yet
-    )
-    unreachable_reason: (
-        str | None
-    )  # why no posture within limits brings the hand there, one of UNREACHABLE_REASONS
-    hold_reason: str | None  # why the arm holds, one of HOLD_REASONS
+    q: np.ndarray
+    """(n,) [rad]."""
+    qd: np.ndarray
+    """(n,) [rad/s]."""
+    hand_target: np.ndarray
+    """(3,) [m] in the base frame: of the wrist of a human-like arm, else of the tip."""
+    upper_arm_direction: np.ndarray
+    """(3,) unit vector from shoulder to elbow in the base frame."""
+    forearm_direction: np.ndarray
+    """(3,) unit vector from elbow to wrist in the base frame."""
+    target_distance: float
+    """Distance of wrist or elbow from its target, because the arm is too slow [m]."""
+    unreachable_reason: str | None
+    """Why no configuration within limits reaches the target, one of UNREACHABLE_REASONS."""
+    hold_reason: str | None
+    """Why the arm holds, one of HOLD_REASONS."""
 
     @property
     def reachable(self) -> bool:
-        """Whether there is a hand target and some posture within limits brings the hand there."""
+        """Whether there is a hand target that a configuration within limits reaches."""
         return self.hold_reason is None and self.unreachable_reason is None
 
 
 class Retargeter:
-    """Turn landmarks into joint positions within position, speed and acceleration limits."""
+    """Map landmarks to joint positions within position, velocity and acceleration limits."""
 
     ITERATIONS = 8
-    """Solver steps per call; two or three suffice in steady motion."""
+    """IK steps per call; two or three suffice in steady motion."""
 
     def __init__(self, robot: Robot, config: RetargetConfig | None = None) -> None:
-        """Calibrate the scale from the arm's geometry and start at its home position.
+        """Compute the scale from the geometry of the arm and start at its home position.
 
         Raises:
-            ValueError: a scale is given for an arm with human-like limbs, whose limbs set it.
+            ValueError: a scale is given for a human-like arm, whose links determine it.
         """
         self.robot, self.config = robot, config or RetargetConfig()
         self.human_like_arm = human_like_arm(robot)
         hand = self.human_like_arm.wrist if self.human_like_arm else robot.tip_link
         self.links = (self.human_like_arm.elbow, hand) if self.human_like_arm else (hand,)
         shoulder, length = measure_reach(robot, hand)
-        self.workspace = Workspace(shoulder, 0.2 * length, self.config.floor)
+        self.workspace = Workspace(shoulder, 0.2 * length, self.config.min_height)
         self._place_person(length)
         auto = "wall" if self.human_like_arm else "table"
-        self._mount = MOUNT_ROTATIONS[auto if self.config.mount == "auto" else self.config.mount]
-        self._solver = PositionIKSolver(robot, self.links, length, self.config.margin)
+        self._R_base_person = MOUNT_ROTATIONS[
+            auto if self.config.mount == "auto" else self.config.mount
+        ]
+        self._solver = PositionIKSolver(robot, self.links, length, self.config.joint_limit_margin)
         self._directions = ArmDirections(
             self.config.side, (self.config.min_cutoff, self.config.beta), self.config.yaw_cutoff
         )
-        speed, acceleration = self.config.speed, self.config.acceleration
         bounds = JointBounds(
             self._solver.lower,
             self._solver.upper,
-            speed * robot.velocity,
-            acceleration * robot.acceleration,
+            self.config.velocity_fraction * robot.velocity,
+            self.config.acceleration_fraction * robot.acceleration,
         )
         self._limiter = RateLimiter(bounds, robot.home)
         self.reset()
 
     def _place_person(self, length: float) -> None:
-        """Choose where the person's shoulder is in the base frame and how long limbs become."""
+        """Determine the person's shoulder in the base frame and the scaled bone lengths."""
         bones = np.array([self.config.upper_arm, self.config.forearm])
         if self.human_like_arm and self.config.scale:
             raise ValueError(
-                f"{self.robot.name} keeps the lengths of its own limbs; leave scale at 0"
+                f"scale is {self.config.scale}; {self.robot.name} is human-like and needs scale 0"
             )
         if self.human_like_arm:
             self.shoulder = self.workspace.shoulder
-            self.bones = np.array(
-                [self.human_like_arm.upper_arm, self.human_like_arm.forearm]
-            )  # (2,) [m]
+            lengths = [self.human_like_arm.upper_arm, self.human_like_arm.forearm]
+            self.bones = np.array(lengths)  # (2,) [m]
         else:
-            self.shoulder, radius = self.workspace.hand_ball(length)
+            self.shoulder, radius = self.workspace.hand_sphere(length)
             self.bones = bones * (self.config.scale or radius / bones.sum())
         self.scale = float(self.bones.sum() / bones.sum())
 
     def reset(self, q: np.ndarray | None = None) -> None:
-        """Forget the person and start at rest at q (n,) [rad], home unless told."""
+        """Reset the filters and start at rest at q (n,) [rad], by default home."""
         self._limiter.reset(self.robot.home if q is None else q)
         self._directions.reset()
-        self._time = self._seen = -np.inf  # [s] of the last landmarks, and of the last used
-        self._tries = 0
+        self._time = self._followed_time = -np.inf  # [s] of the last landmarks, of the last used
+        self._num_restarts = 0
 
     def __call__(
         self, landmarks: np.ndarray | None, time: float, now: float | None = None
     ) -> RetargetResult:
-        """Follow the person one picture further.
+        """Return the desired state after the next image.
 
         Args:
             landmarks: (33, 4) x y z [m] and visibility in the hip frame; None without a person.
-            time: when the picture was taken [s].
-            now: the present on the same clock [s], to refuse old landmarks; None for offline use.
+            time: stamp of the image [s].
+            now: current time of the same clock [s], to detect old landmarks; None offline.
 
         Raises:
             ValueError: landmarks of another shape.
@@ -180,7 +182,7 @@ class Retargeter:
             raise ValueError(f"expected landmarks ({NUM_LANDMARKS}, 4), got {landmarks.shape}")
         elapsed = time - self._time
         if not elapsed > 0:
-            if elapsed < -self.config.max_gap:  # the source started again
+            if elapsed < -self.config.max_gap:  # the source has restarted
                 self.reset(self._limiter.q)
                 self._time = time
             return self._hold("repeated time", 0.0)
@@ -195,83 +197,82 @@ class Retargeter:
         return self._follow(landmarks, dt)
 
     def _follow(self, landmarks: np.ndarray, dt: float) -> RetargetResult:
-        if self._time - self._seen > self.config.max_gap:
+        if self._time - self._followed_time > self.config.max_gap:
             self._directions.reset()
-        since, self._seen = self._time - self._seen, self._time
-        person = self._directions.update(landmarks, since, self.config.min_visibility)
-        directions = person @ self._mount.T  # (2, 3) in the base frame
-        wanted = self.shoulder + np.cumsum(self.bones[:, None] * directions, axis=0)  # elbow, hand
-        kept, reason = self.workspace.project(wanted[1])
-        targets = np.array([wanted[0], kept])[-len(self.links) :]
-        goal, near = self._solve(targets)
-        if reason is None and goal.residual > self.config.tolerance:
+        elapsed, self._followed_time = self._time - self._followed_time, self._time
+        person = self._directions.update(landmarks, elapsed, self.config.min_visibility)
+        directions = person @ self._R_base_person.T  # (2, 3) in the base frame
+        elbow, hand = self.shoulder + np.cumsum(self.bones[:, None] * directions, axis=0)
+        projected, reason = self.workspace.project(hand)
+        targets = np.array([elbow, projected])[-len(self.links) :]
+        solution, continuous = self._solve(targets)
+        if reason is None and solution.residual > self.config.tolerance:
             reason = "out of reach"
         if dt > 0:
-            self._move(targets, goal.q, near, dt)
+            self._move(targets, solution.q, continuous, dt)
         q, qd, (upper, fore) = self._limiter.q.copy(), self._limiter.qd.copy(), directions
-        behind = self._distance(targets)
-        return RetargetResult(q, qd, wanted[1], upper, fore, behind, reason, None)
+        return RetargetResult(q, qd, hand, upper, fore, self._distance(targets), reason, None)
 
     def _solve(self, targets: np.ndarray) -> tuple[IKSolution, bool]:
-        """Find where to go: on from where the arm is, else on from the last goal, else anew.
+        """Solve from the current configuration, else from the last solution, else from another.
 
         Returns:
-            The goal, and whether the arm gets there by coming closer to the targets all the way.
+            The solution, and whether it is connected to the current configuration.
         """
-        now, goal = self._limiter.q, self._limiter.goal
-        solution = self._solver.solve(targets, now, self.ITERATIONS)
-        if solution.residual <= self.config.tolerance or np.array_equal(now, goal):
-            near = True
+        current, last = self._limiter.q, self._limiter.target
+        solution = self._solver.solve(targets, current, self.ITERATIONS)
+        if solution.residual <= self.config.tolerance or np.array_equal(current, last):
+            continuous = True
         else:
-            near, solution = False, self._solver.solve(targets, goal, self.ITERATIONS)
+            continuous, solution = False, self._solver.solve(targets, last, self.ITERATIONS)
         if solution.residual <= self.config.tolerance:
-            return solution, near
+            return solution, continuous
         starts = [
             self.robot.home,
-            *(alternative_configurations(self.robot, now) if self.human_like_arm else ()),
+            *(alternative_configurations(self.robot, current) if self.human_like_arm else ()),
         ]
-        start = starts[self._tries % len(starts)]  # one per call: time is short
-        self._tries += 1
+        start = starts[self._num_restarts % len(starts)]  # one per call, to limit computing time
+        self._num_restarts += 1
         other = self._solver.solve(targets, start, self.ITERATIONS)
-        return (other, False) if other.residual <= self.config.tolerance else (solution, near)
+        reached = other.residual <= self.config.tolerance
+        return (other, False) if reached else (solution, continuous)
 
-    def _move(self, targets: np.ndarray, goal: np.ndarray, near: bool, dt: float) -> None:
-        """Go to the goal (n,) [rad]; where a joint is too slow for that, let the others help."""
-        low, high = self._limiter.window(goal, dt)
+    def _move(self, targets: np.ndarray, goal: np.ndarray, continuous: bool, dt: float) -> None:
+        """Move towards a goal (n,) [rad]; if a joint is too slow, let the others compensate."""
+        low, high = self._limiter.reachable_bounds(goal, dt)
         q = np.clip(goal, low, high)
-        if near and not np.array_equal(q, goal):
+        if continuous and not np.array_equal(q, goal):
             nearest = self._solver.solve(targets, q, self.ITERATIONS // 4, (low, high))
             q = nearest.q
             if nearest.residual < self._solver.PRECISION:
-                goal = q  # another posture that serves as well
+                goal = q  # another configuration that reaches the targets
         self._limiter.move(q, goal, dt)
 
     def _distance(self, targets: np.ndarray) -> float:
-        """Return the largest distance of a link from its target [m], where the arm is now."""
-        places = [
+        """Return the largest distance of a link from its target at the current state [m]."""
+        positions = [
             self.robot.forward_kinematics(self._limiter.q, link)[:3, 3] for link in self.links
         ]
-        return float(np.linalg.norm(np.array(places) - targets, axis=1).max())
+        return float(np.linalg.norm(np.array(positions) - targets, axis=1).max())
 
     def _hold(self, reason: str, dt: float) -> RetargetResult:
         if dt > 0:
             self._limiter.brake(dt)
-        q, qd = (
-            self._limiter.q.copy(),
-            self._limiter.qd.copy() if dt > 0 else np.zeros(self.robot.n),
-        )
-        nothing = np.full(3, np.nan)
-        return RetargetResult(q, qd, nothing, nothing, nothing, np.nan, None, reason)
+        q = self._limiter.q.copy()
+        qd = self._limiter.qd.copy() if dt > 0 else np.zeros(self.robot.n)
+        nan = np.full(3, np.nan)
+        return RetargetResult(q, qd, nan, nan, nan, np.nan, None, reason)
 
 
 class RetargetErrors(NamedTuple):
-    """How far an arm is from what it follows; NaN where there was nothing to follow."""
+    """Distance of an arm from its targets; NaN where there is none."""
 
-    wrist: np.ndarray  # (T,) [mm] from the hand target
-    upper_arm: (
-        np.ndarray | None
-    )  # (T,) [deg] off the upper arm's direction; None without human-like limbs
-    forearm: np.ndarray | None  # (T,) [deg] off the forearm's direction
+    wrist: np.ndarray
+    """(T,) distance from the hand target [mm]."""
+    upper_arm: np.ndarray | None
+    """(T,) angle to the direction of the upper arm [deg]; None unless the arm is human-like."""
+    forearm: np.ndarray | None
+    """(T,) angle to the direction of the forearm [deg]; None unless the arm is human-like."""
 
 
 def retarget_errors(
@@ -281,16 +282,24 @@ def retarget_errors(
     upper_arm_direction: np.ndarray,
     forearm_direction: np.ndarray,
 ) -> RetargetErrors:
-    """Measure how joint positions q (T, n) [rad] follow hand targets and directions (T, 3)."""
-    human = human_like_arm(robot)
-    links = human[:3] if human else (robot.tip_link,)
-    places = np.array(
+    """Compute how accurately joint positions follow their targets.
+
+    Args:
+        robot: the arm.
+        q: (T, n) joint positions [rad].
+        hand_target: (T, 3) in the base frame [m].
+        upper_arm_direction: (T, 3) unit vectors in the base frame.
+        forearm_direction: (T, 3) unit vectors in the base frame.
+    """
+    human_like = human_like_arm(robot)
+    links = human_like[:3] if human_like else (robot.tip_link,)
+    positions = np.array(
         [[robot.forward_kinematics(row, link)[:3, 3] for link in links] for row in q]
     )
-    wrist = 1e3 * np.linalg.norm(places[:, -1] - hand_target, axis=1)
-    if not human:
+    wrist = 1e3 * np.linalg.norm(positions[:, -1] - hand_target, axis=1)
+    if not human_like:
         return RetargetErrors(wrist, None, None)
-    bones = np.diff(places, axis=1)  # (T, 2, 3)
+    bones = np.diff(positions, axis=1)  # (T, 2, 3)
     return RetargetErrors(
         wrist,
         *(_angle(bones[:, i], d) for i, d in enumerate((upper_arm_direction, forearm_direction))),
@@ -298,5 +307,5 @@ def retarget_errors(
 
 
 def _angle(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the angle [deg] between vectors (T, 3); unlike the arc cosine, exact when small."""
+    """Return the angle [deg] between vectors (T, 3), accurate for small angles too."""
     return np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b), axis=1), np.sum(a * b, axis=1)))
