@@ -1,11 +1,10 @@
-"""Everything that a run publishes in; a report, a rosbag2 recording and pictures of it out."""
+"""Records the messages of a run; writes a report, plots and a rosbag2 recording at its end."""
 
-import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
@@ -16,23 +15,17 @@ from std_msgs.msg import Empty, Float64MultiArray
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
-from invdyn_ros.arms.pybullet_scene import nominal_scene
-from invdyn_ros.data.recording import Recording
-from invdyn_ros.evaluation.grasp_report import grasp_report
-from invdyn_ros.evaluation.teleop_report import teleop_report
-from invdyn_ros.graph.shipped_weights import SHIPPED_POLICIES
-from invdyn_ros.models.runtime import load_runtime
-from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.messages import newest
-from invdyn_ros.nodes.recordings import Kept, recordings
 from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, Spin, load_parameters, run
-from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 
-RELIABLE_QOS = QoSProfile(depth=2000)  # a reader that falls behind for a moment must lose nothing
+if TYPE_CHECKING:
+    from invdyn_ros.nodes.recordings import Kept
+
+RELIABLE_QOS = QoSProfile(depth=2000)  # deep: a reader that falls behind loses no message
 BEST_EFFORT_QOS = QoSProfile(depth=2000, reliability=ReliabilityPolicy.BEST_EFFORT)
-NUM_VIDEO_EPISODES = 2  # episodes whose images are kept for the video
-VIDEO_END_TIMEOUT = 2.0  # [s] without an image after the video's end
+NUM_VIDEO_EPISODES = 2  # first episodes of grasp_sim, whose images are recorded for the video
+VIDEO_END_TIMEOUT = 2.0  # [s] without an image after which a video has ended
 
 
 @dataclass(frozen=True)
@@ -42,19 +35,19 @@ class ReportNodeConfig:
     Attributes:
         graph: teleop or grasp_sim.
         arm: name of the arm.
-        checkpoint: directory or .onnx file of the model that drives it.
-        report: file to write; empty writes none.
-        record: directory of a rosbag2 recording to write; empty writes none.
-        duration: end after so many seconds; zero: no limit.
-        video: video file that drives teleop; the run ends with it.
-        side: arm of the person that is followed.
-        lockstep: time is simulated time.
-        policy: what decides in grasp_sim.
-        noise: level of noise.
+        checkpoint: directory or .onnx file of the inverse-dynamics model.
+        report: JSON file to write; empty: none.
+        record: directory of a rosbag2 recording to write; empty: none.
+        duration: end of the run [s], of simulated time in lockstep; zero: no limit.
+        video: video file that teleop follows; the run ends with it.
+        side: arm of the person that is followed, left or right.
+        lockstep: stamps are of simulated time.
+        policy: policy of grasp_sim.
+        noise: noise level of the simulation.
         seed: seed of the run.
-        episodes: how many episodes make up the run.
-        block_pose_model: folder of the network that sees the block; empty: its markers are seen.
-        camera_pose: file of the calibrated camera, as the grasp has it.
+        episodes: number of episodes of the run.
+        block_pose_model: folder of the block pose network; empty: blocks have markers.
+        camera_pose: file of the calibrated camera; empty: the simulated camera's pose.
     """
 
     graph: str = "teleop"
@@ -75,15 +68,18 @@ class ReportNodeConfig:
 
 
 class ReportNode(DiagnosticNode):
-    """Keep serialized messages while the run lasts; convert and judge them when it is over."""
+    """Record serialized messages until the run is over, then write the report."""
 
     def __init__(self) -> None:
         super().__init__("report")
         self.config = config = load_parameters(self, ReportNodeConfig)
         self.robot = load_robot(config.arm)
-        self.model = load_runtime(config.checkpoint, "cpu", self.robot)
         self.topics: Kept = {}
-        self.bag = BagWriter(Path(config.record)) if config.record else None
+        self.bag = None
+        if config.record:
+            from invdyn_ros.nodes.bag import BagWriter  # slow to import
+
+            self.bag = BagWriter(Path(config.record))
         self.start_time: float | None = None
         self.last_image_time: float | None = None
         self.resets = 0
@@ -96,7 +92,7 @@ class ReportNode(DiagnosticNode):
         self.record("/diagnostics", DiagnosticArray)
         if config.graph == "teleop":
             self.record("/timing", TimeReference)
-            self.record("/pose/landmarks", PointCloud2, self.on_image)
+            self.record("/pose/landmarks", PointCloud2, self.on_landmarks)
             if config.report:
                 self.record("/pose/overlay", Image, qos=newest(False))
         else:
@@ -109,151 +105,116 @@ class ReportNode(DiagnosticNode):
     def record(
         self,
         topic: str,
-        kind: Any,
-        also: Callable[[bytes], None] | None = None,
+        msg_type: Any,
+        callback: Callable[[bytes], None] | None = None,
         qos: QoSProfile | None = None,
     ) -> Any:
-        """Keep all messages of a topic."""
-        kept: list[bytes] = []
-        self.topics[topic] = (kind, kept)
+        """Record the serialized messages of a topic.
 
-        def keep(raw: bytes) -> None:
-            kept.append(raw)
+        Args:
+            topic: name of the topic.
+            msg_type: class of its messages.
+            callback: also called with each message.
+            qos: by default reliable in lockstep, else best effort.
+
+        Returns:
+            The subscription.
+        """
+        recorded: list[bytes] = []
+        self.topics[topic] = (msg_type, recorded)
+
+        def on_message(raw: bytes) -> None:
+            recorded.append(raw)
             if self.bag is not None:
-                self.bag.write(topic, kind, time.time_ns(), raw)
-            if also is not None:
-                also(raw)
+                self.bag.write(topic, msg_type, time.time_ns(), raw)
+            if callback is not None:
+                callback(raw)
 
         qos = qos or (RELIABLE_QOS if self.config.lockstep else BEST_EFFORT_QOS)
-        return self.create_subscription(kind, topic, keep, qos, raw=True)
+        return self.create_subscription(msg_type, topic, on_message, qos, raw=True)
 
     def publish_ready(self) -> None:
-        """Show a topic once every other is heard: who waits for it starts with nothing missed."""
-        kept = [s for s in self.subscriptions if s.topic_name in self.topics]
-        self.ready = all(subscription.get_publisher_count() for subscription in kept)
+        """Advertise /report/ready once every recorded topic has a publisher.
+
+        Nodes with the parameter `wait_for_topics` start then, so that no message is missed.
+        """
+        recorded = [s for s in self.subscriptions if s.topic_name in self.topics]
+        self.ready = all(subscription.get_publisher_count() for subscription in recorded)
         if self.ready:
             self.create_publisher(Empty, "/report/ready", RELIABLE_QOS)
             self.create_subscription(Empty, "/report/ready", lambda _: None, RELIABLE_QOS)
 
     def on_joint_state(self, raw: bytes) -> None:
-        """Count the resets of the simulation: time that runs backwards."""
-        # The stamp comes first in the CDR encoding, after four bytes that say its kind.
+        """Count the resets of the simulation: its time starts again."""
+        # the stamp comes first in the CDR encoding, after four bytes that name the encoding
         sec, nanosec = np.frombuffer(raw[4:12], "<i4")
         stamp = int(sec) * 10**9 + int(nanosec)
         if self.start_time is None:
             self.start_time = time.monotonic()
         if stamp < self.last_stamp:
-            self.resets += 1
-            if (
-                self.resets == NUM_VIDEO_EPISODES
-                and self.config.graph == "grasp_sim"
-                and self.config.report
-            ):
-                self.destroy_subscription(self.overlay)
-            if self.config.graph == "grasp_sim":
-                self.get_logger().info(f"episode {self.resets} of {self.config.episodes} is over")
+            self.on_reset()
         self.last_stamp = stamp
 
-    def on_image(self, _: bytes) -> None:
-        """Note that the source still gives images."""
+    def on_reset(self) -> None:
+        """Count an episode of grasp_sim."""
+        self.resets += 1
+        if self.config.graph != "grasp_sim":
+            return
+        if self.resets == NUM_VIDEO_EPISODES and self.config.report:
+            self.destroy_subscription(self.overlay)
+        self.get_logger().info(f"episode {self.resets} of {self.config.episodes} is over")
+
+    def on_landmarks(self, _: bytes) -> None:
+        """Note the time of the last image."""
         self.last_image_time = time.monotonic()
 
     def step(self, spin: Spin) -> None:
-        """Gather until the run is over, then write."""
+        """Record until the run is over, then write the report and finish."""
         spin(0.2)
         if not self.ready:
             self.publish_ready()
         if self.is_finished():
             self.pause_simulation(spin)
+            self.close()
             self.write_report()
             raise NodeFinished
 
     def pause_simulation(self, spin: Spin) -> None:
-        """Stop a simulated arm, whose processor the pictures need; a real one is not ours."""
+        """Pause a simulated arm, because the plots need the processor; a real one goes on."""
         if self.pause_client.service_is_ready():
-            asked = self.pause_client.call_async(SetBool.Request(data=True))
-            while not asked.done() and self.pause_client.service_is_ready():
+            response = self.pause_client.call_async(SetBool.Request(data=True))
+            while not response.done() and self.pause_client.service_is_ready():
                 spin(0.2)
 
     def close(self) -> None:
-        """Finish the recording; an interrupted run leaves one too."""
+        """Close the rosbag2 recording, also of an interrupted run."""
         bag, self.bag = self.bag, None
         if bag is not None:
             bag.close()
 
     def is_finished(self) -> bool:
-        """Say whether the run is over."""
+        """Return whether the run is over."""
         config = self.config
         if self.start_time is None:
             return False
+        elapsed = time.monotonic() - self.start_time
         if config.duration > 0:
-            simulated = self.last_stamp * 1e-9 if config.lockstep else 0.0
-            if (
-                max(simulated, (time.monotonic() - self.start_time) * (not config.lockstep))
-                > config.duration
-            ):
+            run_time = self.last_stamp * 1e-9 if config.lockstep else elapsed
+            if run_time > config.duration:
                 return True
         if config.graph == "grasp_sim":
             return self.resets >= config.episodes
-        quiet = (
+        return bool(config.video) and (
             self.last_image_time is not None
             and time.monotonic() - self.last_image_time > VIDEO_END_TIMEOUT
         )
-        return bool(config.video) and quiet
 
     def write_report(self) -> None:
-        """Write the report, the recording and the pictures."""
-        config = self.config
-        self.close()
-        if not config.report:
-            return
-        made = recordings(self.topics, self.robot, latency=not config.lockstep)
-        episodes = made[: config.episodes]  # the next one has begun meanwhile
-        unit = self.model.meta.action_unit
-        about = {"arm": config.arm, "checkpoint": config.checkpoint, "lockstep": config.lockstep}
-        file = Path(config.report)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if config.graph == "grasp_sim":
-            scene = nominal_scene(config.arm, config.camera_pose)
-            about |= {"policy": config.policy, "noise": config.noise, "seed": config.seed}
-            if config.block_pose_model:
-                about |= {"block_pose_model": config.block_pose_model}
-            script = self.scripted_baseline(episodes)
-            result = grasp_report(episodes, self.robot, scene, unit, about, script)
-        else:
-            result = teleop_report(episodes[0], self.robot, self.model, config.side, about)
-        file.write_text(json.dumps(result, indent=2) + "\n")
-        self.get_logger().info(f"wrote {file}; now the pictures")
-        self.write_plots(episodes, result, file)
+        """Write the report and the plots, if a file for them is given."""
+        if self.config.report:
+            from invdyn_ros.nodes.run_report import write_run_report  # slow to import
 
-    def scripted_baseline(self, episodes: list[Recording]) -> list[bool] | None:
-        """Return where the script succeeds in the same episodes, where a simulation can tell."""
-        config = self.config
-        simulated = all(episode.block_poses for episode in episodes)
-        if config.policy not in SHIPPED_POLICIES or not simulated or config.camera_pose:
-            return None
-        from invdyn_ros.grasp.envs.scripted_baseline import (
-            scripted_successes,  # a simulation: only where wanted
-        )
-
-        self.get_logger().info(f"now the script, in the same {len(episodes)} episodes")
-        run = config.arm, config.noise, config.seed, len(episodes)
-        return scripted_successes(*run, config.checkpoint, config.block_pose_model)
-
-    def write_plots(self, episodes: list[Recording], result: dict[str, Any], file: Path) -> None:
-        """Draw video and summary beside the report."""
-        from invdyn_ros.evaluation import plots as plot  # matplotlib takes a second to import
-
-        if self.config.graph == "grasp_sim":
-            scene = replace(load_scene(self.config.arm), marked=not self.config.block_pose_model)
-            plot.grasp_video(
-                episodes[:NUM_VIDEO_EPISODES], self.robot, scene, file.parent / "grasp.mp4"
-            )
-            plot.grasp_summary(episodes, self.robot, scene, result, file.parent / "summary.png")
-        else:
-            plot.teleop_video(episodes[0], self.robot, file.parent / "teleop.mp4")
-            plot.teleop_summary(episodes[0], self.robot, result, file.parent / "summary.png")
-        self.get_logger().info(f"wrote the pictures in {file.parent}")
+            write_run_report(self.config, self.robot, self.topics, self.get_logger().info)
 
 
 def main() -> None:
