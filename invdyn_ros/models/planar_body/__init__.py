@@ -1,1 +1,1 @@
-"""Planar rigid bodies with contacts: simulation and identification from motion."""
+"""Planar rigid bodies with contacts: simulation and system identification."""

@@ -1,13 +1,13 @@
-"""Dynamics of links that hang on each other in a plane: figures and states in, forces out.
+"""Rigid-body dynamics of planar kinematic trees.
 
-In absolute angles the dynamics of such a tree take three tables. Let `R(phi)` turn a link by its
-angle, `D_ik` be what link k adds to the place of the centre of mass of link i, p_i = p_root +
-sum_k R(phi_k) D_ik, and all masses m_i add up to one. With
+In absolute link angles the dynamics of such a tree depend on three tables. Let `R(phi)` rotate a
+link by its angle, `D_ik` be the contribution of link k to the position of the centre of mass of
+link i, p_i = p_root + sum_k R(phi_k) D_ik, and all masses m_i add up to one. With
 
     h_k = sum_i m_i D_ik    and    c_kl = sum_i m_i conj(D_ik) D_il
 
-(vectors of the plane as complex numbers x + i z; c_kk has the inertia of link k beside it) the
-kinetic energy at the velocities v of the root and w of the angles is
+(vectors of the plane as complex numbers x + i z; c_kk includes the inertia of link k) the kinetic
+energy at the velocities v of the root and w of the angles is
 
     |v|^2 / 2 + v . sum_k R'(phi_k) h_k w_k + sum_kl Re(c_kl exp(i (phi_k - phi_l))) w_k w_l / 2,
 
@@ -28,14 +28,14 @@ from invdyn_ros.config import Validated
 
 @dataclass(frozen=True)
 class KinematicTree(Validated):
-    """What hangs on what: names alone, no figure.
+    """Topology of a planar body, without parameters.
 
     Attributes:
-        across: joint along which the body slides forward [m].
-        up: joint along which it slides up [m].
-        hinges: of each link the joint that turns it, first that of the root [rad].
-        parents: number of the link that each hangs on, -1 of the root.
-        signs: 1 where a positive angle turns up towards forward, else -1.
+        x_joint: joint of the root's horizontal position [m].
+        z_joint: joint of the root's vertical position [m].
+        hinges: name of the hinge joint of each link, the root's first [rad].
+        parents: index of the parent of each link, -1 for the root.
+        axis_signs: 1 where a positive angle rotates z towards x, else -1.
     """
 
     x_joint: str
@@ -45,17 +45,17 @@ class KinematicTree(Validated):
     axis_signs: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        """Refuse what is no tree.
+        """Validate the tree.
 
         Raises:
             ValueError: parents or signs that do not fit the hinges; names them.
         """
         super().__post_init__()
         count = len(self.hinges)
-        above = [parent < k for k, parent in enumerate(self.parents)]
-        if len(above) != count or not all(above) or min(self.parents[1:], default=0) < 0:
+        precedes = [parent < k for k, parent in enumerate(self.parents)]
+        if len(precedes) != count or not all(precedes) or min(self.parents[1:], default=0) < 0:
             raise ValueError(
-                f"parents are {list(self.parents)}; give each of {count} links the number of one "
+                f"parents are {list(self.parents)}; give each of {count} links the index of one "
                 "before it, and -1 to the first"
             )
         if len(self.axis_signs) != count or not set(self.axis_signs) <= {-1, 1}:
@@ -64,19 +64,19 @@ class KinematicTree(Validated):
             )
 
     def joint_order(self, joint_names: tuple[str, ...]) -> list[int]:
-        """Return where [across, up, hinges] stand among the joints of a state.
+        """Return the indices of [x_joint, z_joint, hinges] among the joints of a state.
 
         Raises:
             ValueError: other joints than these.
         """
-        own = (self.x_joint, self.z_joint, *self.hinges)
-        if sorted(own) != sorted(joint_names):
-            right = ", ".join(joint_names)
-            raise ValueError(f"the tree is of {', '.join(own)}; the machine has {right}")
-        return [joint_names.index(name) for name in own]
+        names = (self.x_joint, self.z_joint, *self.hinges)
+        if sorted(names) != sorted(joint_names):
+            expected = ", ".join(joint_names)
+            raise ValueError(f"the tree is of {', '.join(names)}; the robot has {expected}")
+        return [joint_names.index(name) for name in names]
 
     def angle_matrix(self) -> Tensor:
-        """Return the matrix (L, L) that makes absolute angles of those of the hinges."""
+        """Return the matrix (L, L) that maps hinge angles to absolute link angles."""
         rows: list[Tensor] = []
         for k, (parent, sign) in enumerate(zip(self.parents, self.axis_signs, strict=True)):
             row = torch.zeros(len(self.hinges), dtype=torch.float64)
@@ -85,13 +85,13 @@ class KinematicTree(Validated):
         return torch.stack(rows)
 
     def chain(self, link: int) -> list[int]:
-        """Return a link and all that it hangs on, the root first."""
+        """Return the links from the root to a link."""
         parent = self.parents[link]
         return ([] if parent < 0 else self.chain(parent)) + [link]
 
 
 class Inertia(NamedTuple):
-    """What the free motion of a tree of L links depends on, per mass of the whole."""
+    """Parameters of the contact-free motion of a tree of L links, per total mass."""
 
     h: Tensor  # (L, 2) [m]
     c: Tensor  # (L, L, 2) [m^2] real and imaginary part; c_lk = conj(c_kl)
@@ -101,47 +101,54 @@ class Inertia(NamedTuple):
 
 
 class RigidBodyTerms(NamedTuple):
-    """A tree in motion, N of them, in [across, up, hinges]."""
+    """Terms of the equations of motion of N trees, in the coordinates [x, z, hinges]."""
 
     mass_matrix: Tensor  # (N, n, n)
-    qfrc_bias: Tensor  # (N, n) forces that it takes to go on unaccelerated
-    qfrc_bias_vel: Tensor  # (N, n, n) their derivative per velocity
+    qfrc_bias: Tensor  # (N, n) forces of motion without acceleration
+    qfrc_bias_vel: Tensor  # (N, n, n) their derivative with respect to velocity
 
 
 def rotate(angle: Tensor, point: Tensor) -> Tensor:
-    """Return R(angle) place, (..., 2), of a place in the frame of a link."""
+    """Return R(angle) point, (..., 2), of a point in the frame of a link."""
     sine, cosine = angle.sin(), angle.cos()
     x, z = point.unbind(-1)
     return torch.stack([cosine * x + sine * z, cosine * z - sine * x], -1)
 
 
 def rotate_derivative(angle: Tensor, point: Tensor) -> Tensor:
-    """Return R'(angle) place, (..., 2): how far it goes per angle."""
-    forward, up = rotate(angle, point).unbind(-1)
-    return torch.stack([up, -forward], -1)
+    """Return R'(angle) point, (..., 2), the derivative with respect to the angle."""
+    x, z = rotate(angle, point).unbind(-1)
+    return torch.stack([z, -x], -1)
 
 
 def rigid_body_terms(
     inertia: Inertia, angle_matrix: Tensor, q: Tensor, v: Tensor
 ) -> RigidBodyTerms:
-    """Return mass matrix and bias of trees at q, v (N, n), damping left out."""
+    """Return mass matrix and bias forces, without damping.
+
+    Args:
+        inertia: of a tree.
+        angle_matrix: (L, L) of the same tree.
+        q: (N, n) positions.
+        v: (N, n) velocities.
+    """
     angle, rate = q[:, 2:] @ angle_matrix.T, v[:, 2:] @ angle_matrix.T
-    swing = angle[:, None, :] - angle[:, :, None]  # (N, k, l)
-    sine, cosine = swing.sin(), swing.cos()
+    difference = angle[:, None, :] - angle[:, :, None]  # (N, k, l)
+    sine, cosine = difference.sin(), difference.cos()
     real, imaginary = inertia.c.unbind(-1)
-    inner = real * cosine + imaginary * sine
-    whirl = (imaginary * cosine - real * sine) * rate[:, None, :]  # (N, k, l)
+    coupling = real * cosine + imaginary * sine
+    coriolis = (imaginary * cosine - real * sine) * rate[:, None, :]  # (N, k, l)
     lever = rotate_derivative(angle, inertia.h)  # (N, L, 2)
-    mass = torch.zeros(*q.shape, q.shape[1], dtype=q.dtype)
-    mass[:, 0, 0] = mass[:, 1, 1] = 1.0
-    beside = lever.transpose(1, 2) @ angle_matrix  # (N, 2, L)
-    mass[:, :2, 2:], mass[:, 2:, :2] = beside, beside.transpose(1, 2)
-    mass[:, 2:, 2:] = angle_matrix.T @ inner @ angle_matrix + inertia.armature.diag()
-    pull = -rotate(angle, inertia.h) * rate[..., None]  # (N, L, 2)
-    swirl = torch.zeros_like(mass)
-    swirl[:, :2, 2:] = 2 * pull.transpose(1, 2) @ angle_matrix
-    swirl[:, 2:, 2:] = 2 * angle_matrix.T @ whirl @ angle_matrix
+    mass_matrix = torch.zeros(*q.shape, q.shape[1], dtype=q.dtype)
+    mass_matrix[:, 0, 0] = mass_matrix[:, 1, 1] = 1.0
+    root_coupling = lever.transpose(1, 2) @ angle_matrix  # (N, 2, L)
+    mass_matrix[:, :2, 2:], mass_matrix[:, 2:, :2] = root_coupling, root_coupling.transpose(1, 2)
+    mass_matrix[:, 2:, 2:] = angle_matrix.T @ coupling @ angle_matrix + inertia.armature.diag()
+    centripetal = -rotate(angle, inertia.h) * rate[..., None]  # (N, L, 2)
+    qfrc_bias_vel = torch.zeros_like(mass_matrix)
+    qfrc_bias_vel[:, :2, 2:] = 2 * centripetal.transpose(1, 2) @ angle_matrix
+    qfrc_bias_vel[:, 2:, 2:] = 2 * angle_matrix.T @ coriolis @ angle_matrix
     weight = torch.stack([torch.zeros_like(inertia.gravity), inertia.gravity])
-    around = (whirl @ rate[..., None]).squeeze(2) + lever[..., 1] * inertia.gravity
-    root = (pull * rate[..., None]).sum(1) + weight
-    return RigidBodyTerms(mass, torch.cat([root, around @ angle_matrix], 1), swirl)
+    torque = (coriolis @ rate[..., None]).squeeze(2) + lever[..., 1] * inertia.gravity
+    force = (centripetal * rate[..., None]).sum(1) + weight
+    return RigidBodyTerms(mass_matrix, torch.cat([force, torque @ angle_matrix], 1), qfrc_bias_vel)

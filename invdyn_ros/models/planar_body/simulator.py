@@ -1,4 +1,4 @@
-"""A planar body with limits, a floor and rods that push each other: a state in, the next one out.
+"""Simulator of planar bodies with joint limits, a floor and capsules that collide.
 
 Steps are MuJoCo's: semi-implicit Euler with implicit damping, q' = q + h v' and
 
@@ -22,38 +22,39 @@ from invdyn_ros.models.planar_body.contact_solver import (
 )
 from invdyn_ros.models.planar_body.dynamics import Inertia, KinematicTree, rigid_body_terms, rotate
 
-NEWTON_ITERATIONS = 12  # sweeps of a step backwards
-CONVERGED, ACCEPTED = 1e-9, 1e-6  # [m/s] what may be left, at their end and of a past that is one
-ROWS_PER_CONTACT = 4  # rows of each touch, the edges of its friction cone
+NEWTON_ITERATIONS = 12  # of a backward step
+CONVERGED = 1e-9  # [m/s] residual at which a backward step ends
+ACCEPTED = 1e-6  # [m/s] residual up to which its result is a solution
+ROWS_PER_CONTACT = 4  # edges of the friction pyramid
 CROSSING_DISTANCE = 1e-9  # [m] between axes that cross
 
 
 class BodyParameters(NamedTuple):
-    """Everything about a planar body of L links and K capsules."""
+    """All parameters of a planar body of L links and K capsules."""
 
     inertia: Inertia
-    hinge_pos: Tensor  # (L, 2) [m] of each hinge in the frame of the link that it hangs on
+    hinge_pos: Tensor  # (L, 2) [m] of each hinge in the frame of the parent link
     lower: Tensor  # (L,) [rad] limits of the hinges
     upper: Tensor  # (L,)
     capsule_ends: Tensor  # (K, 2, 2) [m] of the capsules' axes, in the frames of their links
     capsule_radius: Tensor  # (K,) [m]
-    invweight: Tensor  # (L,) [1/mass of the whole] of links pushed in the middle
-    floor_height: Tensor  # () [m] height of the floor where the root's is zero
+    invweight: Tensor  # (L,) [1 / total mass] translational inverse weight of each link
+    floor_height: Tensor  # () [m] in the root's coordinate z
     friction: Tensor  # ()
     contact: ContactParameters
     limit: ContactParameters
 
 
 class Forces(NamedTuple):
-    """N bodies and what pulls at them."""
+    """Mass matrix and forces of N bodies."""
 
     mass_matrix: Tensor  # (N, n, n)
     qfrc: Tensor  # (N, n)
-    qfrc_vel: Tensor  # (N, n, n) of the force, per velocity
+    qfrc_vel: Tensor  # (N, n, n) derivative of the forces with respect to velocity
 
 
 class CapsuleDistances(NamedTuple):
-    """Pairs of capsules."""
+    """Distances of P pairs of capsules."""
 
     distance: Tensor  # (N, P) [m]
     normal: Tensor  # (N, P, 2) from the first to the second
@@ -61,227 +62,298 @@ class CapsuleDistances(NamedTuple):
 
 
 class PlanarBody:
-    """A tree with its capsules, and how it goes on; holds no figures."""
+    """Simulator of a kinematic tree with capsules; parameters are arguments of its methods."""
 
-    def __init__(self, tree: KinematicTree, links: tuple[int, ...], collide: bool = True) -> None:
-        """Note who can touch whom.
+    def __init__(
+        self, tree: KinematicTree, capsule_links: tuple[int, ...], self_collision: bool = True
+    ) -> None:
+        """Determine the pairs of capsules that can collide.
 
         Args:
-            tree: what hangs on what.
-            links: of each capsule its link.
-            collide: whether its own links push each other, but those that share a hinge.
+            tree: topology.
+            capsule_links: link of each capsule.
+            self_collision: whether links collide with each other, except parent and child.
         """
         self.tree, self.angle_matrix = tree, tree.angle_matrix()
         count = len(tree.hinges)
-        self.ancestor_sign = torch.zeros(count, count, dtype=torch.float64)  # (link, hinge) sign
-        for capsule_link in range(count):
-            for k in tree.chain(capsule_link):
-                self.ancestor_sign[capsule_link, k] = tree.axis_signs[k]
-        self.capsule_link = torch.tensor(links)
-        near = [(a, b) for a in range(len(links)) for b in range(a)
-                if links[a] != links[b] and tree.parents[links[a]] != links[b]
-                and tree.parents[links[b]] != links[a]]  # fmt: skip
-        self.capsule_pairs = torch.tensor(near if collide else [], dtype=torch.long).reshape(-1, 2)
+        # (link, hinge) sign of the hinges between the root and the link, else zero
+        self.ancestor_sign = torch.zeros(count, count, dtype=torch.float64)
+        for link in range(count):
+            for k in tree.chain(link):
+                self.ancestor_sign[link, k] = tree.axis_signs[k]
+        self.capsule_link = torch.tensor(capsule_links)
+        pairs = [(a, b) for a in range(len(capsule_links)) for b in range(a)
+                 if capsule_links[a] != capsule_links[b]
+                 and tree.parents[capsule_links[a]] != capsule_links[b]
+                 and tree.parents[capsule_links[b]] != capsule_links[a]]  # fmt: skip
+        self.capsule_pairs = torch.tensor(
+            pairs if self_collision else [], dtype=torch.long
+        ).reshape(-1, 2)
 
     def hinge_positions(self, hinge_pos: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
-        """Return where the hinges are and how their links are turned, (N, L, 2) and (N, L)."""
+        """Return world positions of the hinges (N, L, 2) and absolute link angles (N, L)."""
         angle = q[:, 2:] @ self.angle_matrix.T
-        at: list[Tensor] = []
+        positions: list[Tensor] = []
         for k, parent in enumerate(self.tree.parents):
             if parent < 0:
-                at.append(q[:, :2])
+                positions.append(q[:, :2])
             else:
-                at.append(at[parent] + rotate(angle[:, parent], hinge_pos[k]))
-        return torch.stack(at, 1), angle
+                positions.append(positions[parent] + rotate(angle[:, parent], hinge_pos[k]))
+        return torch.stack(positions, 1), angle
 
     def step(
         self, parameters: BodyParameters, q: Tensor, v: Tensor, h: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return q and v (N, n) one step of `h` (N, 1) [s] later."""
-        mass, force, _ = self.forces(parameters, q, v)
-        after = v + h * torch.linalg.solve(self._damped_mass_matrix(parameters, mass, h), force)
-        return q + h * after, after
+        """Return q and v (N, n) one step later.
+
+        Args:
+            parameters: of the body.
+            q: (N, n) positions.
+            v: (N, n) velocities.
+            h: (N, 1) length of the step [s].
+        """
+        mass_matrix, qfrc, _ = self.forces(parameters, q, v)
+        v_next = v + h * torch.linalg.solve(
+            self._damped_mass_matrix(parameters, mass_matrix, h), qfrc
+        )
+        return q + h * v_next, v_next
 
     def step_backward(
         self, parameters: BodyParameters, q: Tensor, v: Tensor, h: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Return q and v (N, n) one step of `h` (N, 1) [s] earlier, by Newton's method.
+        """Return q and v (N, n) one step earlier, by Newton's method; v is NaN without solution.
 
-        Where it finds no past, v is not a number.
+        Args:
+            parameters: of the body.
+            q: (N, n) positions.
+            v: (N, n) velocities.
+            h: (N, 1) length of the step [s].
         """
-        before = q - h * v
+        q_previous = q - h * v
         best = v.clone()
-        least = torch.full_like(h[:, 0], torch.inf)
-        at, guess = torch.arange(len(v)), v
+        best_residual = torch.full_like(h[:, 0], torch.inf)
+        index, v_previous = torch.arange(len(v)), v
         for _ in range(NEWTON_ITERATIONS):
-            mass, force, slope = self.forces(parameters, before[at], guess)
-            dragged = self._damped_mass_matrix(parameters, mass, h[at])
-            missed = guess + h[at] * torch.linalg.solve(dragged, force) - v[at]
-            size = missed.abs().amax(1)
-            better = size < least[at]
-            best[at[better]], least[at[better]] = guess[better], size[better]
-            go = size > CONVERGED
-            if not bool(go.any()):
+            mass_matrix, qfrc, qfrc_vel = self.forces(parameters, q_previous[index], v_previous)
+            damped = self._damped_mass_matrix(parameters, mass_matrix, h[index])
+            residual = v_previous + h[index] * torch.linalg.solve(damped, qfrc) - v[index]
+            size = residual.abs().amax(1)
+            better = size < best_residual[index]
+            best[index[better]], best_residual[index[better]] = v_previous[better], size[better]
+            active = size > CONVERGED
+            if not bool(active.any()):
                 break
-            at, guess, missed = at[go], guess[go], missed[go]
-            changed = h[at, :, None] * torch.linalg.solve(dragged[go], slope[go])
-            guess = guess - torch.linalg.solve(
-                torch.eye(v.shape[1], dtype=v.dtype) + changed, missed
+            index, v_previous, residual = index[active], v_previous[active], residual[active]
+            jacobian = h[index, :, None] * torch.linalg.solve(damped[active], qfrc_vel[active])
+            v_previous = v_previous - torch.linalg.solve(
+                torch.eye(v.shape[1], dtype=v.dtype) + jacobian, residual
             )
-        return before, torch.where(least[:, None] < ACCEPTED, best, torch.nan)
+        return q_previous, torch.where(best_residual[:, None] < ACCEPTED, best, torch.nan)
 
     def forces(self, parameters: BodyParameters, q: Tensor, v: Tensor) -> Forces:
-        """Return what accelerates bodies at q, v: all forces but inertia's."""
-        mass, bias, swirl = rigid_body_terms(parameters.inertia, self.angle_matrix, q, v)
-        drag = self._damping(parameters)
-        force, slope = -bias - drag * v, -drag.diag() - swirl
-        touches, hit = self.contact_constraints(parameters, q, v)
-        if not len(hit):
-            return Forces(mass, force, slope)
-        heavy, free = mass[hit], force[hit]
-        start = torch.linalg.solve(heavy, free)
+        """Return the sum of all forces: gravity, bias, damping, limits and contacts.
+
+        Args:
+            parameters: of the body.
+            q: (N, n) positions.
+            v: (N, n) velocities.
+        """
+        mass_matrix, qfrc_bias, qfrc_bias_vel = rigid_body_terms(
+            parameters.inertia, self.angle_matrix, q, v
+        )
+        damping = self._damping(parameters)
+        qfrc, qfrc_vel = -qfrc_bias - damping * v, -damping.diag() - qfrc_bias_vel
+        constraints, contact = self.contact_constraints(parameters, q, v)
+        if not len(contact):
+            return Forces(mass_matrix, qfrc, qfrc_vel)
+        mass, qfrc_smooth = mass_matrix[contact], qfrc[contact]
+        qacc_smooth = torch.linalg.solve(mass, qfrc_smooth)
         active = solve_contacts(
-            heavy.detach(), start.detach(), ContactConstraints(*(x.detach() for x in touches))
+            mass.detach(),
+            qacc_smooth.detach(),
+            ContactConstraints(*(x.detach() for x in constraints)),
         )
         weighted = (
-            touches.jacobian * (touches.inverse_regularization * active)[..., None]
+            constraints.jacobian * (constraints.inverse_regularization * active)[..., None]
         )  # (N, R, n)
-        wanted = (weighted * touches.aref[..., None]).sum(1)
-        held = heavy + touches.jacobian.transpose(1, 2) @ weighted
-        moved = torch.linalg.solve(held, free + wanted)
-        slowed = weighted.transpose(1, 2) @ (touches.jacobian * touches.damping[..., None])
-        softer = heavy @ torch.linalg.solve(held, slope[hit] - slowed)
+        reference = (weighted * constraints.aref[..., None]).sum(1)
+        hessian = mass + constraints.jacobian.transpose(1, 2) @ weighted
+        qacc = torch.linalg.solve(hessian, qfrc_smooth + reference)
+        contact_damping = weighted.transpose(1, 2) @ (
+            constraints.jacobian * constraints.damping[..., None]
+        )
+        contact_vel = mass @ torch.linalg.solve(hessian, qfrc_vel[contact] - contact_damping)
         return Forces(
-            mass,
-            force.index_put((hit,), (heavy @ moved[..., None]).squeeze(2)),
-            slope.index_put((hit,), softer),
+            mass_matrix,
+            qfrc.index_put((contact,), (mass @ qacc[..., None]).squeeze(2)),
+            qfrc_vel.index_put((contact,), contact_vel),
         )
 
-    def _damping(self, figures: BodyParameters) -> Tensor:
-        return torch.nn.functional.pad(figures.inertia.damping, (2, 0))
+    def _damping(self, parameters: BodyParameters) -> Tensor:
+        return torch.nn.functional.pad(parameters.inertia.damping, (2, 0))
 
-    def _damped_mass_matrix(self, figures: BodyParameters, mass: Tensor, h: Tensor) -> Tensor:
-        return mass + (h * self._damping(figures)).diag_embed()
+    def _damped_mass_matrix(
+        self, parameters: BodyParameters, mass_matrix: Tensor, h: Tensor
+    ) -> Tensor:
+        return mass_matrix + (h * self._damping(parameters)).diag_embed()
 
     def contact_constraints(
         self, parameters: BodyParameters, q: Tensor, v: Tensor
     ) -> tuple[ContactConstraints, Tensor]:
-        """Return what pushes back, of those bodies alone that anything pushes, and which."""
-        at, angle = self.hinge_positions(parameters.hinge_pos, q)
-        ends = at[:, self.capsule_link, None] + rotate(
+        """Return the constraint rows of the bodies in contact, and the indices of these bodies.
+
+        Args:
+            parameters: of the body.
+            q: (N, n) positions.
+            v: (N, n) velocities.
+        """
+        hinges, angle = self.hinge_positions(parameters.hinge_pos, q)
+        ends = hinges[:, self.capsule_link, None] + rotate(
             angle[:, self.capsule_link, None], parameters.capsule_ends
         )
-        low, high = q[:, 2:] - parameters.lower, parameters.upper - q[:, 2:]
-        bent = torch.minimum(low, high)
-        down = (
+        to_lower, to_upper = q[:, 2:] - parameters.lower, parameters.upper - q[:, 2:]
+        limit_distance = torch.minimum(to_lower, to_upper)
+        floor_distance = (
             ends[..., 1] - parameters.capsule_radius[:, None] - parameters.floor_height
         )  # (N, K, 2)
-        apart = self._capsule_distances(parameters, ends)
-        distance = torch.cat([down.flatten(1), apart.distance], 1)
-        hit = torch.nonzero((bent < 0).any(1) | (distance < 0).any(1))[:, 0]
-        limits = self._limit_rows(parameters, low[hit] < high[hit], bent[hit], v[hit])
-        deep = int((distance[hit] < 0).sum(1).amax()) if len(hit) else 0
-        chosen = distance[hit].detach().topk(deep, 1, largest=False).indices
-        pushed = self._deepest_contacts(parameters, ends, apart, chosen, hit)
+        capsules = self._capsule_distances(parameters, ends)
+        distance = torch.cat([floor_distance.flatten(1), capsules.distance], 1)
+        contact = torch.nonzero((limit_distance < 0).any(1) | (distance < 0).any(1))[:, 0]
+        limits = self._limit_rows(
+            parameters, to_lower[contact] < to_upper[contact], limit_distance[contact], v[contact]
+        )
+        count = int((distance[contact] < 0).sum(1).amax()) if len(contact) else 0
+        deepest = distance[contact].detach().topk(count, 1, largest=False).indices
+        contacts = self._deepest_contacts(parameters, ends, capsules, deepest, contact)
         return ContactConstraints(*(torch.cat(pair, 1) for pair in zip(
-            limits, self._friction_pyramid_rows(parameters, at[hit], v[hit], pushed), strict=True))), hit  # fmt: skip
+            limits,
+            self._friction_pyramid_rows(parameters, hinges[contact], v[contact], contacts),
+            strict=True))), contact  # fmt: skip
 
     def link_invweight(self, inertia: Inertia, hinge_pos: Tensor, capsule_ends: Tensor) -> Tensor:
-        """Return how easily links at rest are pushed in the middle of their first rod, (L,)."""
+        """Return the inverse weight (L,) of each link at the middle of its first capsule.
+
+        Args:
+            inertia: of the tree.
+            hinge_pos: (L, 2) [m].
+            capsule_ends: (K, 2, 2) [m].
+        """
         zero = torch.zeros(1, len(self.tree.hinges) + 2, dtype=capsule_ends.dtype)
-        at, _ = self.hinge_positions(hinge_pos, zero)
+        hinges, _ = self.hinge_positions(hinge_pos, zero)
         links = torch.arange(len(self.tree.hinges))
-        rods = [self.capsule_link.tolist().index(link) for link in links.tolist()]
-        moved = self._point_jacobian(at, at + capsule_ends[rods].mean(1), links[None])[
+        first = [self.capsule_link.tolist().index(link) for link in links.tolist()]
+        jacobian = self._point_jacobian(hinges, hinges + capsule_ends[first].mean(1), links[None])[
             0
         ]  # (L, 2, n)
-        loose = moved @ torch.linalg.inv(self._rest_mass_matrix(inertia)) @ moved.transpose(1, 2)
-        return loose.diagonal(dim1=1, dim2=2).sum(1) / 3  # across the plane nothing moves
+        inverse = (
+            jacobian @ torch.linalg.inv(self._rest_mass_matrix(inertia)) @ jacobian.transpose(1, 2)
+        )
+        # mean over three directions, one of which is normal to the plane of motion
+        return inverse.diagonal(dim1=1, dim2=2).sum(1) / 3
 
     def _limit_rows(
-        self, figures: BodyParameters, lower: Tensor, bent: Tensor, v: Tensor
+        self, parameters: BodyParameters, at_lower: Tensor, distance: Tensor, v: Tensor
     ) -> ContactConstraints:
-        sign = torch.where(lower, 1.0, -1.0).to(v)
-        count = bent.shape[1]
-        still = torch.linalg.inv(self._rest_mass_matrix(figures.inertia)).diagonal()[2:]
+        sign = torch.where(at_lower, 1.0, -1.0).to(v)
+        count = distance.shape[1]
+        invweight = torch.linalg.inv(self._rest_mass_matrix(parameters.inertia)).diagonal()[2:]
         jacobian = torch.zeros(len(v), count, count + 2, dtype=v.dtype)
         jacobian[:, torch.arange(count), 2 + torch.arange(count)] = sign
         return constraint_rows(
-            jacobian, sign * v[:, 2:], bent, still.expand_as(bent), figures.limit
+            jacobian, sign * v[:, 2:], distance, invweight.expand_as(distance), parameters.limit
         )
 
     def _rest_mass_matrix(self, inertia: Inertia) -> Tensor:
         zero = torch.zeros(1, len(self.tree.hinges) + 2, dtype=torch.float64)
         return rigid_body_terms(inertia, self.angle_matrix, zero, zero).mass_matrix[0]
 
-    def _capsule_distances(self, figures: BodyParameters, ends: Tensor) -> CapsuleDistances:
-        """Return how far the capsules that may touch are from each other."""
+    def _capsule_distances(self, parameters: BodyParameters, ends: Tensor) -> CapsuleDistances:
+        """Return the distances of the capsules that can collide."""
         first, second = (
             ends[:, self.capsule_pairs[:, 0]],
             ends[:, self.capsule_pairs[:, 1]],
         )  # (N, P, 2, 2)
-        here, there = closest_points(first, second)
-        far = there - here
-        length = (far.square().sum(-1) + CROSSING_DISTANCE**2 / 1e6).sqrt()
-        normal = torch.where(length[..., None] < CROSSING_DISTANCE, 0.0, far / length[..., None])
-        wide, thin = (
-            figures.capsule_radius[self.capsule_pairs[:, 0]],
-            figures.capsule_radius[self.capsule_pairs[:, 1]],
+        point1, point2 = closest_points(first, second)
+        offset = point2 - point1
+        length = (offset.square().sum(-1) + CROSSING_DISTANCE**2 / 1e6).sqrt()
+        normal = torch.where(
+            length[..., None] < CROSSING_DISTANCE, 0.0, offset / length[..., None]
         )
-        distance = length - wide - thin
-        point = here + normal * (wide + distance / 2)[..., None]
+        radius1, radius2 = (
+            parameters.capsule_radius[self.capsule_pairs[:, 0]],
+            parameters.capsule_radius[self.capsule_pairs[:, 1]],
+        )
+        distance = length - radius1 - radius2
+        point = point1 + normal * (radius1 + distance / 2)[..., None]
         return CapsuleDistances(distance, normal, point)
 
     def _deepest_contacts(
         self,
-        figures: BodyParameters,
+        parameters: BodyParameters,
         ends: Tensor,
-        apart: CapsuleDistances,
-        chosen: Tensor,
-        hit: Tensor,
+        capsules: CapsuleDistances,
+        deepest: Tensor,
+        contact: Tensor,
     ) -> Contacts:
-        """Return the deepest touches (N, D) of the bodies that are hit."""
-        balls = self.capsule_link.repeat_interleave(2)
-        count = len(balls)
-        down = (ends[..., 1] - figures.capsule_radius[:, None] - figures.floor_height).flatten(1)
+        """Return the contacts (N, D) with the indices `deepest` of the bodies in contact."""
+        end_links = self.capsule_link.repeat_interleave(2)
+        count = len(end_links)
+        floor_distance = (
+            ends[..., 1] - parameters.capsule_radius[:, None] - parameters.floor_height
+        ).flatten(1)
         up = torch.tensor([0.0, 1.0], dtype=ends.dtype)
-        drop = (figures.capsule_radius[:, None] + (down / 2).unflatten(1, (-1, 2)))[..., None] * up
-        floor = (ends - drop).flatten(1, 2)
-        link = torch.cat([balls, self.capsule_link[self.capsule_pairs[:, 1]]])[chosen]
+        drop = (parameters.capsule_radius[:, None] + (floor_distance / 2).unflatten(1, (-1, 2)))[
+            ..., None
+        ] * up
+        floor_point = (ends - drop).flatten(1, 2)
+        link = torch.cat([end_links, self.capsule_link[self.capsule_pairs[:, 1]]])[deepest]
         other = torch.cat([torch.full((count,), -1), self.capsule_link[self.capsule_pairs[:, 0]]])[
-            chosen
+            deepest
         ]
-        each = hit[:, None]
-        distance = torch.cat([down, apart.distance], 1)[each, chosen]
-        normal = torch.cat([up.expand_as(floor), apart.normal], 1)[each, chosen]
-        point = torch.cat([floor, apart.point], 1)[each, chosen]
+        batch = contact[:, None]
+        distance = torch.cat([floor_distance, capsules.distance], 1)[batch, deepest]
+        normal = torch.cat([up.expand_as(floor_point), capsules.normal], 1)[batch, deepest]
+        point = torch.cat([floor_point, capsules.point], 1)[batch, deepest]
         return Contacts(distance, normal, point, link, other)
 
     def _friction_pyramid_rows(
-        self, figures: BodyParameters, at: Tensor, v: Tensor, pushed: Contacts
+        self, parameters: BodyParameters, hinges: Tensor, v: Tensor, contacts: Contacts
     ) -> ContactConstraints:
-        """Return the rows of touches: both edges of the cone, and those across the plane."""
-        distance, normal, point, link, other = pushed
-        moved = self._point_jacobian(at, point, link) - self._point_jacobian(at, point, other)
-        # axes that cross part across the plane, so that both tangents lie in it
+        """Return the rows of contacts: the edges of the friction pyramid."""
+        distance, normal, point, link, other = contacts
+        jacobian = self._point_jacobian(hinges, point, link) - self._point_jacobian(
+            hinges, point, other
+        )
+        # the normal of axes that cross is normal to the plane, so that both tangents lie in it
         crossed = (normal == 0).all(2, keepdim=True)
         first = torch.stack([normal[..., 1] + crossed[..., 0], -normal[..., 0]], -1)
         second = crossed * torch.tensor([0.0, 1.0], dtype=normal.dtype)
-        along, left, right = ((moved * x[..., None]).sum(2) for x in (normal, first, second))
-        edges = [figures.friction * x for x in (left, -left, right, -right)]
-        jacobian = torch.cat([along + edge for edge in edges], 1)  # (N, 4 D, n)
-        light = figures.invweight[link] + torch.where(other < 0, 0.0, figures.invweight[other])
-        friction = figures.friction.square()
-        light = (2 * friction * (1 + friction) * light).repeat(1, ROWS_PER_CONTACT)
-        speed = (jacobian @ v[..., None]).squeeze(2)
+        along_normal, along_first, along_second = (
+            (jacobian * x[..., None]).sum(2) for x in (normal, first, second)
+        )
+        edges = [
+            parameters.friction * x
+            for x in (along_first, -along_first, along_second, -along_second)
+        ]
+        row_jacobian = torch.cat([along_normal + edge for edge in edges], 1)  # (N, 4 D, n)
+        invweight = parameters.invweight[link] + torch.where(
+            other < 0, 0.0, parameters.invweight[other]
+        )
+        friction = parameters.friction.square()
+        invweight = (2 * friction * (1 + friction) * invweight).repeat(1, ROWS_PER_CONTACT)
+        velocity = (row_jacobian @ v[..., None]).squeeze(2)
         return constraint_rows(
-            jacobian, speed, distance.repeat(1, ROWS_PER_CONTACT), light, figures.contact
+            row_jacobian,
+            velocity,
+            distance.repeat(1, ROWS_PER_CONTACT),
+            invweight,
+            parameters.contact,
         )
 
-    def _point_jacobian(self, at: Tensor, point: Tensor, link: Tensor) -> Tensor:
-        """Return how points (N, D, 2) of links follow the coordinates, (N, D, 2, n); -1: fixed."""
-        lever = point[:, :, None] - at[:, None]  # (N, D, L, 2)
-        held = self.ancestor_sign[link] * (link >= 0)[..., None]
-        swing = torch.stack([lever[..., 1] * held, -lever[..., 0] * held], 2)
-        root = torch.eye(2, dtype=at.dtype) * (link >= 0)[..., None, None]
-        return torch.cat([root, swing], 3)
+    def _point_jacobian(self, hinges: Tensor, point: Tensor, link: Tensor) -> Tensor:
+        """Return the Jacobian (N, D, 2, n) of points (N, D, 2) of links; -1: a fixed point."""
+        lever = point[:, :, None] - hinges[:, None]  # (N, D, L, 2)
+        sign = self.ancestor_sign[link] * (link >= 0)[..., None]
+        rotation = torch.stack([lever[..., 1] * sign, -lever[..., 0] * sign], 2)
+        root = torch.eye(2, dtype=hinges.dtype) * (link >= 0)[..., None, None]
+        return torch.cat([root, rotation], 3)
