@@ -1,4 +1,4 @@
-"""The task grows with what is learned."""
+"""Curriculum of the block area and the noise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from invdyn_ros.grasp.envs.vector_env import make_vec_env
 from invdyn_ros.grasp.learning.curriculum import Curriculum, CurriculumConfig
 
 
-def test_a_curriculum_grows_with_the_success_rate():
+def test_the_curriculum_level_rises_with_the_success_rate():
     config = CurriculumConfig(
         initial_area=0.2, initial_noise=0.0, promotion_threshold=0.5, window=4, increment=0.5
     )
@@ -25,19 +25,19 @@ def test_a_curriculum_grows_with_the_success_rate():
     assert Curriculum(CurriculumConfig()).level == 1
 
 
-def test_area_of_blocks_grows_with_the_difficulty():
+def test_difficulty_scales_the_area_of_the_blocks_and_the_noise():
     env = make_vec_env("invdyn_ros/GraspUR5-v0", 1, seed=0)
     with closing(env):
         simulation = env.get_attr("unwrapped")[0].simulation
-        scene, extent = simulation.nominal_scene, {}
+        scene, extents = simulation.nominal_scene, {}
         for area, noise in ((0.1, 0.0), (0.5, 0.5), (1.0, 1.0)):
             env.env_method("set_difficulty", area, noise)
             positions = []
             for _ in range(25):
                 env.reset()
                 positions.append(simulation.physics.block_pose()[0][:2])
-            extent[area] = np.ptp(positions, axis=0)
+            extents[area] = np.ptp(positions, axis=0)
             assert simulation.noise.camera_position == pytest.approx(noise * 0.002)
         width = np.ptp([scene.area_x, scene.area_y], axis=1)
-        for area, size in extent.items():
-            assert (size <= area * width + 1e-3).all() and (size > 0.6 * area * width).all()
+        for area, extent in extents.items():
+            assert (extent <= area * width + 1e-3).all() and (extent > 0.6 * area * width).all()

@@ -163,7 +163,7 @@ def test_without_true_block_poses_the_reward_is_for_what_was_seen(acted, tmp_pat
     assert collect(bag, "--out", tmp_path / "out") == 0
     account = capsys.readouterr().out
     assert "4 episodes in, 2 out" in account
-    assert "2 without true block poses: their reward is for what was seen" in account
+    assert "2 without true block poses: their reward uses the detections" in account
     paid = sum(part.rewards.sum() for part in told if part.dones.any())
     rewards = read_demonstrations(tmp_path / "out", UR5).rewards
     assert rewards.sum() == pytest.approx(paid, rel=0.1)

@@ -1,4 +1,4 @@
-"""Learning to grasp: on a toy that can be learned in seconds; stopped, resumed and refused."""
+"""Training of grasp policies, on a toy task that is learned in seconds."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_task import ACTIONS, CONFIG, SEEN_TASK, SMALL, TASK, make
+from toy_task import ACTION_SIZE, CONFIG, LEARNER, PIXEL_TASK, TASK, make_env
 
-from invdyn_ros.benchmarks.learning_curves import legend
+from invdyn_ros.benchmarks.learning_curves import run_names
 from invdyn_ros.cli import run_verb
 from invdyn_ros.cli.train_grasp import TrainGraspOptions, read_config
 from invdyn_ros.grasp.envs.registration import register_all
@@ -28,13 +28,13 @@ from invdyn_ros.robots.robot import package_file
 
 
 @pytest.fixture(autouse=True, scope="module")
-def prepared():
+def environments_and_one_thread():
     register_all()
     torch.set_num_threads(1)
 
 
-def reward_of(policy, episodes: int = 30) -> float:
-    with closing(make(1, 77)) as env:
+def mean_reward(policy, episodes: int = 30) -> float:
+    with closing(make_env(1, 77)) as env:
         return evaluate_policy(policy, env, episodes).mean_reward
 
 
@@ -47,28 +47,30 @@ def reward_of(policy, episodes: int = 30) -> float:
         ("dagger", {"gradient_steps": 2.0}, 600),
     ],
 )
-def test_return_on_a_toy_improves(tmp_path, algorithm, settings, steps):
-    known = {field.name for field in fields(LEARNER_CONFIGS[algorithm])}
-    learner = {k: v for k, v in SMALL.items() if k in known} | settings
+def test_mean_reward_on_the_toy_task_improves(tmp_path, algorithm, settings, steps):
+    names = {field.name for field in fields(LEARNER_CONFIGS[algorithm])}
+    learner = {k: v for k, v in LEARNER.items() if k in names} | settings
     config = replace(CONFIG, algorithm=algorithm, learner=learner, total_timesteps=steps)
     random = np.random.default_rng(0)
-    before = reward_of(lambda seen: random.uniform(-1, 1, (len(seen), ACTIONS)))
+    before = mean_reward(
+        lambda observation: random.uniform(-1, 1, (len(observation), ACTION_SIZE))
+    )
     result = train_grasp(config, TASK, tmp_path)
-    after = reward_of(load_policy(tmp_path).act)
+    after = mean_reward(load_policy(tmp_path).act)
     assert after > before + 0.5
     assert result.successes > 0.6 * result.episodes
     assert list((tmp_path / "logs").glob("events*"))
 
 
-def test_imitation_alone_solves_the_toy(tmp_path):
-    shown = DemonstrationConfig(episodes=40, demo_fraction=0.5, bc_steps=400)
-    config = replace(CONFIG, total_timesteps=1, demonstrations=shown)
+def test_behavior_cloning_alone_solves_the_toy_task(tmp_path):
+    demonstrations = DemonstrationConfig(episodes=40, demo_fraction=0.5, bc_steps=400)
+    config = replace(CONFIG, total_timesteps=1, demonstrations=demonstrations)
     result = train_grasp(config, TASK, tmp_path)
     assert result.successes >= 0.8 * result.episodes
 
 
-def test_a_learner_without_memory_begins_as_the_clone_of_what_it_was_shown(tmp_path):
-    shown = DemonstrationConfig(episodes=40, bc_steps=400)
+def test_an_on_policy_learner_starts_from_cloned_demonstrations(tmp_path):
+    demonstrations = DemonstrationConfig(episodes=40, bc_steps=400)
     learner = {
         "n_steps": 64,
         "batch_size": 64,
@@ -76,13 +78,20 @@ def test_a_learner_without_memory_begins_as_the_clone_of_what_it_was_shown(tmp_p
         "net_arch": [32, 32],
         "log_std_init": -3.0,
     }
-    blank = replace(CONFIG, algorithm="ppo", learner=learner, total_timesteps=1)
-    alone = train_grasp(blank, TASK, tmp_path / "alone")
-    cloned = train_grasp(replace(blank, demonstrations=shown), TASK, tmp_path / "cloned")
-    assert alone.successes < 0.5 * alone.episodes < 0.8 * cloned.episodes <= cloned.successes
+    untrained = replace(CONFIG, algorithm="ppo", learner=learner, total_timesteps=1)
+    untrained_result = train_grasp(untrained, TASK, tmp_path / "untrained")
+    cloned_result = train_grasp(
+        replace(untrained, demonstrations=demonstrations), TASK, tmp_path / "cloned"
+    )
+    assert (
+        untrained_result.successes
+        < 0.5 * untrained_result.episodes
+        < 0.8 * cloned_result.episodes
+        <= cloned_result.successes
+    )
 
 
-def test_a_run_from_pixels_is_judged_and_goes_on_with_its_memory(tmp_path):
+def test_a_run_from_pixels_is_evaluated_and_resumes_with_its_replay_buffer(tmp_path):
     learner = {
         "net_arch": [16],
         "batch_size": 16,
@@ -91,42 +100,44 @@ def test_a_run_from_pixels_is_judged_and_goes_on_with_its_memory(tmp_path):
         "gradient_steps": 0.25,
     }
     config = replace(CONFIG, obs_mode="pixels", learner=learner, total_timesteps=60)
-    first = RLTraining(config, SEEN_TASK, tmp_path, lambda step, best: None)
+    first = RLTraining(config, PIXEL_TASK, tmp_path, lambda timesteps, best: None)
     first.train(resume=False)
-    more = replace(config, total_timesteps=100)
-    second = RLTraining(more, SEEN_TASK, tmp_path, lambda step, best: None)
+    extended = replace(config, total_timesteps=100)
+    second = RLTraining(extended, PIXEL_TASK, tmp_path, lambda timesteps, best: None)
     second.train(resume=True)
     assert [point.timesteps for point in second.curve] == [60, 100]
     old, new = (run.learner.replay_buffer for run in (first, second))
     assert np.array_equal(old.observations["pixels"][:60], new.observations["pixels"][:60])
     assert old.observations["pixels"][:60].any() and new.pos == 100
-    assert not list(tmp_path.glob("model*"))  # it is judged, not kept
+    assert not list(tmp_path.glob("model*"))  # it is evaluated, not exported
 
 
 @pytest.mark.parametrize("algorithm", ["sac", "ppo"])
-def test_a_resumed_run_goes_on_where_it_ended(tmp_path, algorithm):
-    learner = SMALL if algorithm == "sac" else {"n_steps": 100, "batch_size": 50, "net_arch": [16]}
+def test_a_resumed_run_continues_from_its_last_step(tmp_path, algorithm):
+    learner = (
+        LEARNER if algorithm == "sac" else {"n_steps": 100, "batch_size": 50, "net_arch": [16]}
+    )
     config = replace(CONFIG, algorithm=algorithm, learner=learner, total_timesteps=300)
-    ease = CurriculumConfig(
+    curriculum = CurriculumConfig(
         initial_area=0.1, initial_noise=0.0, window=5, promotion_threshold=0.1, increment=0.5
     )
-    config = replace(config, curriculum=ease)
-    first = RLTraining(config, TASK, tmp_path, lambda step, best: None)
+    config = replace(config, curriculum=curriculum)
+    first = RLTraining(config, TASK, tmp_path, lambda timesteps, best: None)
     first.train(resume=False)
     steps: list[int] = []
-    more = replace(config, total_timesteps=700)
-    second = RLTraining(more, TASK, tmp_path, lambda step, best: steps.append(step))
+    extended = replace(config, total_timesteps=700)
+    second = RLTraining(extended, TASK, tmp_path, lambda timesteps, best: steps.append(timesteps))
     second.train(resume=True)
     assert steps[0] == 301 and second.learner.num_timesteps == 700
     assert first.curriculum.level > 0 and second.curriculum.level >= first.curriculum.level
     assert second.learner._n_updates > first.learner._n_updates
 
 
-def test_a_resumed_learner_is_the_one_that_was_written(tmp_path):
+def test_a_resumed_learner_equals_the_saved_one(tmp_path):
     config = replace(CONFIG, total_timesteps=300)
-    first = RLTraining(config, TASK, tmp_path, lambda step, best: None)
+    first = RLTraining(config, TASK, tmp_path, lambda timesteps, best: None)
     first.train(resume=False)
-    second = RLTraining(config, TASK, tmp_path, lambda step, best: None)
+    second = RLTraining(config, TASK, tmp_path, lambda timesteps, best: None)
     second.train(resume=True)
     a, b = (run.learner.get_parameters() for run in (first, second))
     for name in a:
@@ -137,14 +148,16 @@ def test_a_resumed_learner_is_the_one_that_was_written(tmp_path):
         assert np.array_equal(old, new)
 
 
-def test_an_imitation_goes_on_with_all_that_the_teacher_said(tmp_path):
+def test_dagger_resumes_with_all_expert_actions(tmp_path):
     learner = {"net_arch": [16], "batch_size": 64, "learning_starts": 50}
     config = replace(CONFIG, algorithm="dagger", learner=learner, total_timesteps=200)
-    first = DaggerTraining(config, TASK, tmp_path, lambda step, best: None)
+    first = DaggerTraining(config, TASK, tmp_path, lambda timesteps, best: None)
     first.train(resume=False)
     steps: list[int] = []
-    more = replace(config, total_timesteps=300)
-    second = DaggerTraining(more, TASK, tmp_path, lambda step, best: steps.append(step))
+    extended = replace(config, total_timesteps=300)
+    second = DaggerTraining(
+        extended, TASK, tmp_path, lambda timesteps, best: steps.append(timesteps)
+    )
     second.train(resume=True)
     assert (steps[0], steps[-1]) == (201, 300) and second.num_updates == 300
     assert np.array_equal(first.observations, second.observations[:200])
@@ -152,10 +165,10 @@ def test_an_imitation_goes_on_with_all_that_the_teacher_said(tmp_path):
         train_grasp(replace(config, total_timesteps=250), TASK, tmp_path, resume=True)
 
 
-def test_updates_may_be_fewer_than_steps_but_not_all_steps_the_teachers(tmp_path):
+def test_dagger_may_update_less_than_once_per_step_but_needs_steps_of_the_learner(tmp_path):
     learner = {"net_arch": [16], "batch_size": 64, "learning_starts": 50, "gradient_steps": 0.5}
     config = replace(CONFIG, algorithm="dagger", learner=learner, total_timesteps=120)
-    run = DaggerTraining(config, TASK, tmp_path, lambda step, best: None)
+    run = DaggerTraining(config, TASK, tmp_path, lambda timesteps, best: None)
     run.train(resume=False)
     assert run.num_updates == 60
     with pytest.raises(ValueError, match=r"give more than learner.learning_starts, 50"):
@@ -211,7 +224,7 @@ def test_bad_input_is_one_clear_line_and_code_2(tmp_path, capsys, words, message
     assert not out.exists()
 
 
-def test_curves_of_runs_say_what_the_level_cost(tmp_path, capsys):
+def test_learning_curves_report_the_steps_to_a_success_rate(tmp_path, capsys):
     easy = replace(
         CONFIG,
         algorithm="dagger",
@@ -225,24 +238,24 @@ def test_curves_of_runs_say_what_the_level_cost(tmp_path, capsys):
     )
     train_grasp(replace(CONFIG, total_timesteps=20), TASK, tmp_path / "b")
     report, runs = tmp_path / "r.json", [str(tmp_path / "a"), str(tmp_path / "b")]
-    words = ["learning_curves", "--runs", *runs, "--level", "0.8", "--report", str(report)]
+    words = ["learning_curves", "--runs", *runs, "--success-rate", "0.8", "--report", str(report)]
     assert run_verb("benchmark", words) == 0 and report.with_suffix(".png").stat().st_size > 5000
-    found = json.loads(report.read_text())
-    first, second = (found["rows"][run] for run in runs)
-    assert first["best"] >= 80 and first["steps"] in (100, 200, 300)
-    assert second["best"] < 80 and "steps" not in second
-    assert [point["timesteps"] for point in found["curves"][runs[0]]] == [100, 200, 300]
+    written = json.loads(report.read_text())
+    first, second = (written["rows"][run] for run in runs)
+    assert first["best_success"] >= 80 and first["timesteps"] in (100, 200, 300)
+    assert second["best_success"] < 80 and "timesteps" not in second
+    assert [point["timesteps"] for point in written["curves"][runs[0]]] == [100, 200, 300]
     assert run_verb("benchmark", ["learning_curves", "--runs", str(tmp_path)]) == 2
     assert "curve.json is missing" in capsys.readouterr().err
 
 
-def test_runs_that_differ_only_in_their_seed_have_one_name(tmp_path):
-    shown = DemonstrationConfig(episodes=5)
+def test_runs_that_differ_only_in_their_seed_have_the_same_name(tmp_path):
+    demonstrations = DemonstrationConfig(episodes=5)
     runs = {
         "ur5_1": CONFIG,
         "ur5_2": replace(CONFIG, seed=1, total_timesteps=30, num_envs=2),
-        "shown": replace(CONFIG, demonstrations=shown),
-        "shown_long": replace(CONFIG, demonstrations=shown, max_episode_seconds=9.0),
+        "shown": replace(CONFIG, demonstrations=demonstrations),
+        "shown_long": replace(CONFIG, demonstrations=demonstrations, max_episode_seconds=9.0),
     }
     for name, config in runs.items():
         train_grasp(
@@ -251,8 +264,8 @@ def test_runs_that_differ_only_in_their_seed_have_one_name(tmp_path):
             tmp_path / name,
         )
     (tmp_path / "old").mkdir()
-    found = legend([tmp_path / name for name in (*runs, "old")])
-    assert list(found.values()) == [
+    names = run_names([tmp_path / name for name in (*runs, "old")])
+    assert list(names.values()) == [
         "SAC on ur5 at noise default",
         "SAC on ur5 at noise default",
         "SAC with demonstrations on ur5 at noise default (shown)",
@@ -262,7 +275,7 @@ def test_runs_that_differ_only_in_their_seed_have_one_name(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["dagger", "ppo", "sac", "sac_pixels", "tqc"])
-def test_shipped_recipes_can_be_read(name):
+def test_shipped_configs_can_be_read(name):
     file = package_file(f"config/grasp/{name}.yaml")
     config = read_config(TrainGraspOptions(Path("out"), config=file), [])
     assert config.algorithm in name and config.control_mode == "cartesian"

@@ -1,4 +1,4 @@
-"""A task that is learned in seconds, in the place of the grasp."""
+"""A toy task that is learned in seconds, in place of the grasp."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from invdyn_ros.grasp.learning.config import GraspTrainConfig
 from invdyn_ros.grasp.learning.evaluation import PolicyEvaluationConfig
 from invdyn_ros.grasp.learning.run import LearningTask
 
-SMALL = {
+LEARNER = {
     "net_arch": [32, 32],
     "batch_size": 64,
     "learning_starts": 100,
@@ -25,17 +25,17 @@ SMALL = {
 CONFIG = GraspTrainConfig(
     algorithm="sac",
     total_timesteps=900,
-    learner=SMALL,
+    learner=LEARNER,
     evaluation=PolicyEvaluationConfig(eval_freq=300, n_eval_episodes=10),
 )
-SIZE, ACTIONS = 4, 2  # of the toy's observations and actions
+OBSERVATION_SIZE, ACTION_SIZE = 4, 2
 
 
-class Toy(gymnasium.Env):
-    """A point moves to a target; the area of the targets can be eased."""
+class ReachEnv(gymnasium.Env):
+    """A point moves to a target; the area of the targets depends on the difficulty."""
 
-    observation_space = spaces.Box(-10.0, 10.0, (SIZE,), np.float32)
-    action_space = spaces.Box(-1.0, 1.0, (ACTIONS,), np.float32)
+    observation_space = spaces.Box(-10.0, 10.0, (OBSERVATION_SIZE,), np.float32)
+    action_space = spaces.Box(-1.0, 1.0, (ACTION_SIZE,), np.float32)
     area = 1.0
 
     def set_difficulty(self, area: float, noise: float) -> None:
@@ -43,27 +43,28 @@ class Toy(gymnasium.Env):
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
-        self.place, self.left = np.zeros(2), 20
+        self.position, self.steps_left = np.zeros(2), 20
         self.target = self.np_random.uniform(-self.area, self.area, 2)
-        return self._seen(), {}
+        return self._observation(), {}
 
     def expert_action(self, expert):
-        return np.clip((self.target - self.place) / 0.2, -1, 1)
+        return np.clip((self.target - self.position) / 0.2, -1, 1)
 
-    def _seen(self):
-        return np.concatenate([self.place, self.target - self.place]).astype(np.float32)
+    def _observation(self):
+        return np.concatenate([self.position, self.target - self.position]).astype(np.float32)
 
     def step(self, action):
-        before = np.linalg.norm(self.target - self.place)
-        self.place = np.clip(self.place + 0.2 * np.asarray(action), -2, 2)
-        distance, self.left = np.linalg.norm(self.target - self.place), self.left - 1
-        there = bool(distance < 0.15)
-        pay = float(before - distance + there)
-        return self._seen(), pay, there, self.left == 0, {"is_success": there}
+        previous = np.linalg.norm(self.target - self.position)
+        self.position = np.clip(self.position + 0.2 * np.asarray(action), -2, 2)
+        distance = np.linalg.norm(self.target - self.position)
+        self.steps_left -= 1
+        reached, truncated = bool(distance < 0.15), self.steps_left == 0
+        reward = float(previous - distance + reached)
+        return self._observation(), reward, reached, truncated, {"is_success": reached}
 
 
-class SeenToy(Toy):
-    """The same, where the target is a bright square in a picture."""
+class PixelReachEnv(ReachEnv):
+    """The same with the target as a bright square in an image."""
 
     observation_space = spaces.Dict(
         {
@@ -72,31 +73,31 @@ class SeenToy(Toy):
         }
     )
 
-    def _seen(self):
-        picture = np.zeros((36, 36, 3), np.uint8)
+    def _observation(self):
+        image = np.zeros((36, 36, 3), np.uint8)
         x, y = (16 + 14 * self.target).round().astype(int)
-        picture[y : y + 4, x : x + 4] = 255
-        return {"pixels": picture, "state": self.place.astype(np.float32)}
+        image[y : y + 4, x : x + 4] = 255
+        return {"pixels": image, "state": self.position.astype(np.float32)}
 
 
-def make(processes: int, seed: int, kind: type[Toy] = Toy) -> VecEnv:
-    env = DummyVecEnv([lambda: Monitor(kind()) for _ in range(processes)])
+def make_env(num_envs: int, seed: int, env_type: type[ReachEnv] = ReachEnv) -> VecEnv:
+    env = DummyVecEnv([lambda: Monitor(env_type()) for _ in range(num_envs)])
     env.seed(seed)
     return env
 
 
-def demonstrate(episodes: int) -> Transitions:
-    """Straight to the target, recognisable by a reward that the toy never pays."""
-    toy, rows = Toy(), []
+def demonstrations(episodes: int) -> Transitions:
+    """Episodes of the expert, straight to the target."""
+    env, rows = ReachEnv(), []
     for k in range(episodes):
-        seen, over = toy.reset(seed=k)[0], False
-        while not over:
-            action = np.clip(seen[2:] / 0.2, -1, 1).astype(np.float32)
-            after, reward, there, late, _ = toy.step(action)
-            rows.append((seen, after, action, reward, float(there)))
-            seen, over = after, there or late
-    return Transitions(*(np.array(c, np.float32) for c in zip(*rows, strict=True)))
+        observation, done = env.reset(seed=k)[0], False
+        while not done:
+            action = np.clip(observation[2:] / 0.2, -1, 1).astype(np.float32)
+            next_observation, reward, terminated, truncated, _ = env.step(action)
+            rows.append((observation, next_observation, action, reward, float(terminated)))
+            observation, done = next_observation, terminated or truncated
+    return Transitions.from_rows(rows)
 
 
-TASK = LearningTask(make, demonstrate)
-SEEN_TASK = LearningTask(partial(make, kind=SeenToy), demonstrate)
+TASK = LearningTask(make_env, demonstrations)
+PIXEL_TASK = LearningTask(partial(make_env, env_type=PixelReachEnv), demonstrations)

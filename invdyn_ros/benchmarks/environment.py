@@ -1,4 +1,4 @@
-"""How fast the grasp environments are: an arm enters, steps/s beside panda-gym's leave."""
+"""Benchmark of the speed of the grasp environments, beside panda-gym's."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from invdyn_ros.robots.robot import ROBOTS, load_robot
 PEER, PEER_PACKAGE, PEER_VERSION = "PandaPickAndPlace-v3", "panda_gym", "3.0.7"
 STEPS, SIMULATED, PERIOD = "steps/s", "simulated s/s", "control period ms"
 PEER_PERIOD = 0.04  # [s]
-TURN = 0.5  # [s] of one before the next has its turn
-REACH = 0.5  # of random actions: they stay away from the joints' ends
+TURN_SECONDS = 0.5  # [s] for one environment before the next has its turn
+MAX_ACTION = 0.5  # of random actions, which keeps the arm off its joint limits
 
 
 @dataclass(frozen=True)
@@ -38,122 +38,129 @@ class EnvironmentBenchmarkConfig(Validated):
     arm: str = "ur5"
     """Name of the arm."""
     periods: tuple[float, ...] = ()
-    """Control periods of ours [s]; by default 0.04, as panda-gym's, and the arm's own."""
+    """Action periods [s]; by default 0.04, as panda-gym's, and the arm's control period."""
     noise: str = "default"
     """none, default or hard."""
-    processes: tuple[int, ...] = (1, 2)
-    """Numbers of processes for the rollouts, at the first period."""
+    num_envs: tuple[int, ...] = (1, 2)
+    """Numbers of vectorised environments to measure, at the first period."""
     seconds: PositiveFloat = 30.0
-    """Time to measure, all in all [s]."""
+    """Duration of the measurement [s]."""
     report: Path | None = None
     """JSON file to write."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         load_grasp_spec(self.arm)  # refuses an arm without environments
-        if min(self.processes, default=1) < 1:
-            raise ValueError(f"processes is {self.processes}; each must be at least 1")
+        if min(self.num_envs, default=1) < 1:
+            raise ValueError(f"num_envs is {self.num_envs}; each must be at least 1")
 
 
 class TimedEnv:
-    """One environment under random actions, and how long its steps took."""
+    """Environment under random actions, with the time that its steps took."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], period: float) -> None:
         self.env, self.period = env, period
-        self.steps, self.taken = 0, 0.0
+        self.steps, self.seconds = 0, 0.0
         self._random = np.random.default_rng(0)
         env.reset(seed=0)
-        self._step()  # the first allocates
+        self._step()  # not measured: the first step allocates memory
 
-    def turn(self, seconds: float) -> None:
-        """Go on for some seconds; resets count as time, not as steps."""
-        begun = now = time.perf_counter()
-        while now - begun < seconds:
+    def run(self, seconds: float) -> None:
+        """Step for some seconds; resets count as time, not as steps."""
+        start = now = time.perf_counter()
+        while now - start < seconds:
             self._step()
             self.steps += 1
             now = time.perf_counter()
-        self.taken += now - begun
+        self.seconds += now - start
 
     def _step(self) -> None:
         shape = self.env.action_space.shape or ()
-        action = self._random.uniform(-REACH, REACH, shape).astype(np.float32)
+        action = self._random.uniform(-MAX_ACTION, MAX_ACTION, shape).astype(np.float32)
         _, _, terminated, truncated, _ = self.env.step(action)
         if terminated or truncated:
             self.env.reset()
 
     def row(self) -> Row:
-        """Return what was measured."""
-        return _row(self.steps / self.taken, self.period)
+        """Return the measured rates."""
+        return _row(self.steps / self.seconds, self.period)
 
 
 def measure_environment(config: EnvironmentBenchmarkConfig) -> dict[str, Any]:
-    """Return the report on one arm: ours at each period, the peer, ours in several processes."""
+    """Return the report on one arm: each period, panda-gym, and vectorised environments."""
     torch.set_num_threads(1)
-    about = machine_info(1)
+    machine = machine_info(1)
     name = f"invdyn_ros/Grasp{load_grasp_spec(config.arm).env_name}-v0"
     periods = config.periods or (PEER_PERIOD, 1 / ROBOTS[config.arm].rate)
-    changes = {f"{name} at {1e3 * period:g} ms": _changes(config, period) for period in periods}
-    first, peer = next(iter(changes)), _peer()
+    env_kwargs = {f"{name} at {1e3 * p:g} ms": _env_kwargs(config, p) for p in periods}
+    first, peer = next(iter(env_kwargs)), _peer()
     with ExitStack() as stack:
-        walks = {} if peer is None else {PEER: peer}
-        for (key, change), period in zip(changes.items(), periods, strict=True):
-            walks[key] = TimedEnv(gymnasium.make(name, **change), period)
-        for walk in walks.values():
-            stack.callback(walk.env.close)
-        _take_turns(walks, config.seconds * 2 / 3)
-        rows = {key: walk.row() for key, walk in walks.items()}
-    share = config.seconds / 3 / max(len(config.processes), 1)
-    for count in config.processes:
-        rate = rollout(name, count, share, changes[first])
-        rows[f"{first}, {_processes(count)}"] = _row(rate, periods[0])
+        envs = {} if peer is None else {PEER: peer}
+        for (key, kwargs), period in zip(env_kwargs.items(), periods, strict=True):
+            envs[key] = TimedEnv(gymnasium.make(name, **kwargs), period)
+        for env in envs.values():
+            stack.callback(env.env.close)
+        _take_turns(envs, config.seconds * 2 / 3)
+        rows = {key: env.row() for key, env in envs.items()}
+    seconds = config.seconds / 3 / max(len(config.num_envs), 1)
+    for num_envs in config.num_envs:
+        rate = vector_env_rate(name, num_envs, seconds, env_kwargs[first])
+        rows[f"{first}, {_processes(num_envs)}"] = _row(rate, periods[0])
     ratio = {}
     if peer is not None:
-        ours = [key for key in walks if key != PEER]
-        ratio = {key: ratios(rows[key], rows[PEER], (STEPS, SIMULATED)) for key in ours}
+        keys = [key for key in envs if key != PEER]
+        ratio = {key: ratios(rows[key], rows[PEER], (STEPS, SIMULATED)) for key in keys}
     return benchmark_report(
         "environment",
         unit="1/s",
-        machine=about,
+        machine=machine,
         settings={
             "arm": config.arm,
             "noise": config.noise,
             "seconds": config.seconds,
-            "peer": PEER if peer is not None else _how_to_install(),
+            "peer": PEER if peer is not None else _install_hint(),
         },
         rows=rows,
         ratio=ratio,
     )
 
 
-def rollout(name: str, processes: int, seconds: float, changes: dict[str, Any]) -> float:
-    """Return how many steps processes do together, per second."""
-    envs = make_vec_env(name, processes, 0, **changes)
+def vector_env_rate(name: str, num_envs: int, seconds: float, env_kwargs: dict[str, Any]) -> float:
+    """Return the steps per second of vectorised environments, all together.
+
+    Args:
+        name: of the environment.
+        num_envs: environments, one process each.
+        seconds: of the measurement [s].
+        env_kwargs: of the environment.
+    """
+    envs = make_vec_env(name, num_envs, 0, **env_kwargs)
     try:
         envs.reset()
-        random, size = np.random.default_rng(0), envs.action_space.shape or ()
-        begun, count = time.perf_counter(), 0
-        while time.perf_counter() - begun < seconds:
-            envs.step(random.uniform(-REACH, REACH, (processes, *size)).astype(np.float32))
-            count += processes
-        return count / (time.perf_counter() - begun)
+        random, shape = np.random.default_rng(0), (num_envs, *(envs.action_space.shape or ()))
+        start, steps = time.perf_counter(), 0
+        while time.perf_counter() - start < seconds:
+            envs.step(random.uniform(-MAX_ACTION, MAX_ACTION, shape).astype(np.float32))
+            steps += num_envs
+        return steps / (time.perf_counter() - start)
     finally:
         envs.close()
 
 
-def _take_turns(walks: dict[str, TimedEnv], seconds: float) -> None:
-    """Let each walk go in turn, so that a busy machine is as busy for all."""
+def _take_turns(envs: dict[str, TimedEnv], seconds: float) -> None:
+    """Run the environments in turn, so that other load on the machine affects all alike."""
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
-        for walk in walks.values():
-            walk.turn(min(TURN, seconds / len(walks)))
+        for env in envs.values():
+            env.run(min(TURN_SECONDS, seconds / len(envs)))
 
 
 def _peer() -> TimedEnv | None:
-    """Return panda-gym's environment, None where it is not installed."""
+    """Return panda-gym's environment; None if it is not installed."""
     try:
         importlib.import_module(PEER_PACKAGE)
     except ImportError:
-        print(_how_to_install())
+        print(_install_hint())
         return None
     with suppress_native_output(STDOUT):
         env = gymnasium.make(PEER)
@@ -161,23 +168,23 @@ def _peer() -> TimedEnv | None:
     return TimedEnv(env, float(simulation.dt))
 
 
-def _how_to_install() -> str:
+def _install_hint() -> str:
     return f"no panda-gym to compare with; pip install panda-gym=={PEER_VERSION}"
 
 
-def _changes(config: EnvironmentBenchmarkConfig, period: float) -> dict[str, Any]:
-    """Return the settings of our environment, checked before anything is built."""
-    steering = ActionSpaceConfig(action_period=period)
-    GraspEnvConfig(arm=config.arm, noise=config.noise, action_space=steering)
-    make_action_space("joint", load_robot(config.arm), steering)
-    return {"noise": config.noise, "action_space": steering}
+def _env_kwargs(config: EnvironmentBenchmarkConfig, period: float) -> dict[str, Any]:
+    """Return the settings of the environment, checked before anything is built."""
+    action_space = ActionSpaceConfig(action_period=period)
+    GraspEnvConfig(arm=config.arm, noise=config.noise, action_space=action_space)
+    make_action_space("joint", load_robot(config.arm), action_space)
+    return {"noise": config.noise, "action_space": action_space}
 
 
-def _row(steps: float, period: float) -> Row:
+def _row(steps_per_second: float, period: float) -> Row:
     return {
-        STEPS: round(steps, 1),
+        STEPS: round(steps_per_second, 1),
         PERIOD: round(1e3 * period, 3),
-        SIMULATED: round(steps * period, 2),
+        SIMULATED: round(steps_per_second * period, 2),
     }
 
 

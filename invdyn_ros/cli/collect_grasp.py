@@ -1,6 +1,6 @@
-"""`invdyn collect grasp` and `teacher`: demonstrations for a learner leave.
+"""`invdyn collect grasp` and `invdyn collect expert`: demonstrations of a grasp.
 
-The first reads recordings of a grasp, the second lets a teacher grasp in simulation.
+The first reads recordings, the second runs the visual-servo expert in simulation.
 """
 
 from __future__ import annotations
@@ -35,18 +35,18 @@ from invdyn_ros.sources.grasp_bag import read_grasp_bag
 from invdyn_ros.sources.rosbag import find_bags
 from invdyn_ros.sources.source import num_workers
 
-FAILED = "did not bring the block to its goal"
-UNSHOWN = "failed, or ended before the push did"
-CUT = "cut off by the end of the recording"
+NOT_PLACED = "did not bring the block to its goal"
+NOT_PLACED_AFTER_PUSH = "failed, or ended before the push did"
+CUT_OFF = "cut off by the end of the recording"
 
 
 @dataclass(frozen=True)
 class CollectGraspOptions:
-    """Read grasps, by whoever drove grasp_sim, as demonstrations for 'invdyn train_grasp'.
+    """Convert recorded grasps to demonstrations for 'invdyn train_grasp'.
 
-    Record them with record:=DIR. With policy:=none a person drives, through any node that
-    publishes /joint_target, stamped as the newest joint state, and /gripper/command. Only
-    episodes that end with the block at its goal are kept.
+    Record them with 'invdyn launch grasp_sim record:=DIR'. With policy:=none a person drives,
+    through any node that publishes /joint_target, stamped as the newest joint state, and
+    /gripper/command. Only episodes that end with the block at its goal are used.
     """
 
     paths: tyro.conf.Positional[tuple[Path, ...]]
@@ -56,16 +56,16 @@ class CollectGraspOptions:
     arm: str = "ur5"
     """Name of the arm."""
     control_mode: Literal["joint", "cartesian"] = "joint"
-    """What actions shall mean, as in the training."""
+    """Meaning of the actions, as in training."""
     camera_pose: str = ""
-    """The file that camera_pose:= named; by default where the simulated camera stands."""
+    """File that camera_pose:= named; by default the pose of the simulated camera."""
     action_space: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
-    """How far one action goes, as in the training."""
+    """Scale and period of the actions, as in training."""
 
 
 @dataclass(frozen=True)
 class CollectExpertOptions:
-    """Let the teacher of the shipped policies grasp in simulation, as demonstrations.
+    """Collect demonstrations by the expert of the shipped policies in simulation.
 
     They are for 'invdyn train_planner' and 'invdyn train_grasp'.
     """
@@ -75,42 +75,47 @@ class CollectExpertOptions:
     arm: str = "ur5"
     """Name of the arm."""
     control_mode: Literal["joint", "cartesian"] = "joint"
-    """What actions shall mean, as in the training; a planner takes joint."""
+    """Meaning of the actions, as in training; a planner needs joint."""
     action_space: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
-    """How far one action goes, as in the training."""
+    """Scale and period of the actions, as in training."""
     workers: int | None = None
     """Processes that simulate; all cores by default. The data do not depend on it."""
     demonstrations: ExpertDemonstrationConfig = field(default_factory=ExpertDemonstrationConfig)
-    """What is shown."""
+    """Episodes and perturbations."""
 
 
 def collect_expert(options: CollectExpertOptions) -> None:
-    """Write what the teacher shows, and say how many episodes show nothing.
+    """Write the expert's successful episodes, and print how many failed.
 
     Raises:
         ValueError: an arm without a block, or nothing to write.
     """
-    of, config = (
-        SpaceSpec(options.arm, options.control_mode, options.action_space),
-        options.demonstrations,
+    spec = SpaceSpec(options.arm, options.control_mode, options.action_space)
+    config = options.demonstrations
+    GraspEnvConfig(spec.arm)
+    episodes = list(
+        tqdm(
+            collect_expert_episodes(spec, config, num_workers(options.workers)),
+            total=config.episodes,
+            unit="episode",
+            desc="demonstrating",
+            file=sys.stderr,
+        )
     )
-    GraspEnvConfig(of.arm)
-    episodes = collect_expert_episodes(of, config, num_workers(options.workers))
-    made = list(
-        tqdm(episodes, total=config.episodes, unit="episode", desc="teaching", file=sys.stderr)
+    successful = [episode for episode in episodes if episode is not None]
+    failures = len(episodes) - len(successful)
+    if not successful:
+        raise ValueError(f"nothing to write: none of {len(episodes)} episodes ended at the goal")
+    write_demonstrations(options.out, successful, spec)
+    steps = sum(len(episode.time) for episode in successful)
+    print(
+        f"{len(episodes)} episodes in, {len(successful)} out; -{failures} {NOT_PLACED_AFTER_PUSH}"
     )
-    shown = [one for one in made if one is not None]
-    failed = len(made) - len(shown)
-    if not shown:
-        raise ValueError(f"nothing to write: none of {len(made)} episodes ended at the goal")
-    write_demonstrations(options.out, shown, of)
-    steps = sum(len(one.time) for one in shown)
-    print(f"{len(made)} episodes in, {len(shown)} out; -{failed} {UNSHOWN}")
-    print(f"{options.out}: {len(shown)} episodes of {of.arm}, {steps} steps")
+    print(f"{options.out}: {len(successful)} episodes of {spec.arm}, {steps} steps")
 
 
 def collect_grasps(options: CollectGraspOptions) -> None:
-    """Write what the recordings show, and say what became of every episode.
+    """Write the recorded episodes that end at the goal, and print why others are left out.
 
     Raises:
         ValueError: nothing to read or to write, or a recording of something else.
@@ -119,48 +124,47 @@ def collect_grasps(options: CollectGraspOptions) -> None:
         raise ValueError("no recording to read; give one or more that record:=DIR made")
     load_grasp_spec(options.arm)  # refuses an arm that has no block to grasp
     robot, scene = load_robot(options.arm), nominal_scene(options.arm, options.camera_pose)
-    replay = EpisodeReplayer(robot, scene, options.control_mode, options.action_space)
-    shown: list[ReplayedEpisode] = []
+    replayer = EpisodeReplayer(robot, scene, options.control_mode, options.action_space)
+    episodes: list[ReplayedEpisode] = []
     left_out, bags = Counter[str](), [bag for path in options.paths for bag in find_bags(path)]
     for bag in tqdm(bags, unit="recording", desc="reading", file=sys.stderr):
-        shown += _shown(read_grasp_bag(bag, robot, scene), replay, left_out)
-    account = _account(shown, left_out)
-    if not shown:
-        raise ValueError(f"nothing to write: {account}")
-    write_demonstrations(
-        options.out, shown, SpaceSpec(robot.name, options.control_mode, options.action_space)
-    )
-    print(account)
-    steps = sum(len(one.time) for one in shown)
-    print(f"{options.out}: {len(shown)} episodes of {robot.name}, {steps} steps")
+        episodes += _placed_episodes(read_grasp_bag(bag, robot, scene), replayer, left_out)
+    summary = _summary(episodes, left_out)
+    if not episodes:
+        raise ValueError(f"nothing to write: {summary}")
+    spec = SpaceSpec(robot.name, options.control_mode, options.action_space)
+    write_demonstrations(options.out, episodes, spec)
+    print(summary)
+    steps = sum(len(episode.time) for episode in episodes)
+    print(f"{options.out}: {len(episodes)} episodes of {robot.name}, {steps} steps")
 
 
-def _shown(
-    grasps: list[RecordedGrasp], replay: EpisodeReplayer, left_out: Counter[str]
+def _placed_episodes(
+    grasps: list[RecordedGrasp], replayer: EpisodeReplayer, left_out: Counter[str]
 ) -> list[ReplayedEpisode]:
     """Return the episodes of one recording that end at the goal; count the others by reason."""
-    kept = []
+    placed = []
     for k, grasp in enumerate(grasps):
-        last = 0 < k == len(grasps) - 1
+        is_last = 0 < k == len(grasps) - 1
         try:
-            one = replay(grasp)
+            episode = replayer(grasp)
         except ValueError as error:
-            left_out[CUT if last else str(error)] += 1
+            left_out[CUT_OFF if is_last else str(error)] += 1
             continue
-        if one.placed:
-            kept.append(one)
+        if episode.placed:
+            placed.append(episode)
         else:
-            left_out[CUT if last else FAILED] += 1
-    return kept
+            left_out[CUT_OFF if is_last else NOT_PLACED] += 1
+    return placed
 
 
-def _account(shown: list[ReplayedEpisode], left_out: Counter[str]) -> str:
-    """Return where every episode went, in one line."""
-    line = f"{len(shown) + left_out.total()} episodes in, {len(shown)} out"
+def _summary(episodes: list[ReplayedEpisode], left_out: Counter[str]) -> str:
+    """Return how many episodes were read, written and left out for which reason, in one line."""
+    line = f"{len(episodes) + left_out.total()} episodes in, {len(episodes)} out"
     parts = [line, *(f"-{count} {reason}" for reason, count in sorted(left_out.items()))]
-    believed = sum(one.estimated_reward for one in shown)
-    if believed:
-        parts.append(f"{believed} without true block poses: their reward is for what was seen")
+    estimated = sum(episode.estimated_reward for episode in episodes)
+    if estimated:
+        parts.append(f"{estimated} without true block poses: their reward uses the detections")
     return "; ".join(parts)
 
 
@@ -168,4 +172,4 @@ DEMONSTRATIONS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "grasp": (CollectGraspOptions, collect_grasps),
     "expert": (CollectExpertOptions, collect_expert),
 }
-"""Sub-commands of `invdyn collect` that write demonstrations: their options and what runs them."""
+"""Sub-commands of `invdyn collect` that write demonstrations: their options and function."""

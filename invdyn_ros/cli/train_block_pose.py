@@ -1,4 +1,4 @@
-"""`invdyn train_block_pose`: an arm enters, a network that sees blocks without markers leaves."""
+"""`invdyn train_block_pose`: train a network that detects blocks without markers."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from invdyn_ros.robots.robot import package_file
 
 @dataclass(frozen=True)
 class TrainBlockPoseOptions:
-    """Train a network that sees; --field value overrides a field of the config file."""
+    """Train a block pose network; --field value overrides a field of the config file."""
 
     out: Path
-    """Folder for the network, its report block_pose.json and the pictures it learns from."""
+    """Folder for the network, its evaluation block_pose.json and its training images."""
     arm: str | None = None
-    """Name of the arm; the config says it unless given."""
+    """Name of the arm; by default that of the config file."""
     config: Path | None = None
     """YAML file; by default the shipped one."""
     resume: bool = False
-    """Go on with an interrupted run in --out: what it has drawn and each round it ended stay."""
+    """Resume the run in --out; it keeps rendered images and finished rounds."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -43,41 +43,48 @@ def main(argv: list[str] | None = None) -> int:
     if (options.out / CONFIG_FILE).exists() and not options.resume:
         raise ValueError(f"{options.out} holds a run already; give --resume or another --out")
     torch.set_num_threads(1)
-    with closing(Bars()) as bars:
-        report = train_block_pose(config, options.out, bars.show)
+    with closing(ProgressBars()) as bars:
+        report = train_block_pose(config, options.out, bars.update)
     test = report["test"]["default"]
-    print(f"{options.out}: sees blocks for {config.arm}; test, noise default: {test}")
-    for level, trial in report.get("rollouts", {}).items():
+    print(f"{options.out}: block pose network for {config.arm}; test, noise default: {test}")
+    for noise, result in report.get("rollouts", {}).items():
         print(
-            f"script, noise {level}: {trial['successes']} of {trial['episodes']} {trial['ci95']}"
+            f"scripted policy, noise {noise}: {result['successes']} of {result['episodes']} successes, "
+            f"95% interval {result['ci95']}"
         )
     return 0
 
 
-class Bars:
-    """A progress bar for each part of a run."""
+class ProgressBars:
+    """One progress bar after the other, for each part of a run."""
 
     def __init__(self) -> None:
-        """Draw nothing yet."""
         self.bar: tqdm | None = None
 
-    def show(self, what: str, done: int, total: int, note: str) -> None:
-        """Draw how much of something is done."""
-        if self.bar is None or self.bar.desc != what:
+    def update(self, label: str, done: int, total: int, note: str) -> None:
+        """Update the bar of a part of the run.
+
+        Args:
+            label: of the part.
+            done: finished steps.
+            total: steps of the part.
+            note: shown behind the bar.
+        """
+        if self.bar is None or self.bar.desc != label:
             self.close()
             self.bar = tqdm(total=total, file=sys.stderr, mininterval=1)
-            self.bar.desc = what
+            self.bar.desc = label
         self.bar.set_postfix_str(note, refresh=False)
         self.bar.update(done - self.bar.n)
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """Close the present bar."""
         if self.bar is not None:
             self.bar.close()
 
 
 def read_config(options: TrainBlockPoseOptions, rest: list[str]) -> BlockPoseTrainConfig:
-    """Return the config file with what the command line changes.
+    """Return the settings of the config file with those of the command line in their place.
 
     Raises:
         ValueError: no such file, arm or field.

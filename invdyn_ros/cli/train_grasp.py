@@ -1,4 +1,4 @@
-"""`invdyn train_grasp`: an arm and an algorithm enter, a policy that grasps leaves."""
+"""`invdyn train_grasp`: train a grasp policy in simulation."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from invdyn_ros.robots.robot import package_file
 
 @dataclass(frozen=True)
 class TrainGraspOptions:
-    """Train a policy that grasps; --field value overrides a field of the config file."""
+    """Train a grasp policy; --field value overrides a field of the config file."""
 
     out: Path
     """Folder for the best policy, the state of the run and its logs."""
     arm: str | None = None
-    """Name of the arm; the config says it unless given."""
+    """Name of the arm; by default that of the config file."""
     algorithm: str | None = None
-    """dagger, sac, tqc or ppo; the config says it unless given."""
+    """dagger, sac, tqc or ppo; by default that of the config file."""
     config: Path | None = None
-    """YAML file; by default the shipped one of the algorithm."""
+    """YAML file; by default the one shipped for the algorithm."""
     total_timesteps: int | None = None
-    """Steps of all environments together; the config says it unless given."""
+    """Steps of all environments together; by default those of the config file."""
     resume: bool = False
-    """Go on with an interrupted run in --out."""
+    """Resume the run in --out."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -50,17 +50,19 @@ def main(argv: list[str] | None = None) -> int:
         mininterval=1,
     ) as bar:
 
-        def show(step: int, best: EvaluationResult | None) -> None:
+        def callback(timesteps: int, best: EvaluationResult | None) -> None:
             bar.set_postfix_str(f"best {best}" if best else "", refresh=False)
-            bar.update(step - bar.n)
+            bar.update(timesteps - bar.n)
 
-        best = train_grasp(config, grasp_task(config), options.out, options.resume, show)
-    print(f"{options.out}: {config.algorithm} for {config.arm}, step {best.timesteps}, {best}")
+        best = train_grasp(config, grasp_task(config), options.out, options.resume, callback)
+    print(
+        f"{options.out}: {config.algorithm} for {config.arm}, best after {best.timesteps} steps: {best}"
+    )
     return 0
 
 
 def read_config(options: TrainGraspOptions, rest: list[str]) -> GraspTrainConfig:
-    """Return the config file with what the command line changes.
+    """Return the settings of the config file with those of the command line in their place.
 
     Raises:
         ValueError: no such file, algorithm or field.

@@ -1,4 +1,4 @@
-"""`invdyn train_planner`: a dataset enters, a planner of states leaves."""
+"""`invdyn train_planner`: train a planner on motion or demonstrations."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from invdyn_ros.training.training_state import STATE_FILE, Progress
 
 @dataclass(frozen=True)
 class TrainPlannerOptions:
-    """Train a planner: it proposes states that lead where it is told, and no actions."""
+    """Train a planner, which proposes sequences of desired states towards a goal."""
 
     data: Path
-    """Dataset folder."""
+    """Dataset folder of motion, or of demonstrations."""
     out: Path
     """Folder for the planner."""
     resume: bool = False
-    """Go on with an interrupted run in --out."""
+    """Resume the run in --out."""
     planner: PlannerTrainConfig = field(default_factory=PlannerTrainConfig)
-    """How it is trained."""
+    """Settings of the training."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,16 +36,16 @@ def main(argv: list[str] | None = None) -> int:
     options = parse(kind, argv, "train_planner")
     if (options.out / STATE_FILE).exists() and not options.resume:
         raise ValueError(f"{options.out} holds a run already; give --resume or another --out")
-    learned = load_planner_data if is_demonstration_dataset(options.data) else planner_data
-    lore = learned(options.planner, options.data)
+    load = load_planner_data if is_demonstration_dataset(options.data) else planner_data
+    data = load(options.planner, options.data)
     epochs = options.planner.optimizer.epochs
     with tqdm(total=epochs, unit="epoch", desc="planner", file=sys.stderr) as bar:
 
-        def show(progress: Progress) -> None:
+        def callback(progress: Progress) -> None:
             bar.set_postfix(val_loss=f"{progress.best_val_loss:.4g}", refresh=False)
             bar.update(progress.epoch - bar.n)
 
-        planner = train_planner(options.planner, lore, options.out, options.resume, show)
+        planner = train_planner(options.planner, data, options.out, options.resume, callback)
     seconds = planner.meta.network.horizon / planner.meta.rate
     print(f"{options.out}: plans of {seconds:.2f} s for {planner.meta.robot}")
     return 0
