@@ -56,7 +56,8 @@ def main(argv: list[str] | None = None) -> int:
 
         best = train_grasp(config, grasp_task(config), options.out, options.resume, callback)
     print(
-        f"{options.out}: {config.algorithm} for {config.arm}, best after {best.timesteps} steps: {best}"
+        f"{options.out}: {config.algorithm} for {config.arm}, "
+        f"best after {best.timesteps} steps: {best}"
     )
     return 0
 
