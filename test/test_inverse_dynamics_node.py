@@ -189,9 +189,9 @@ def test_missing_joint_states_are_bridged_for_a_while_and_then_nothing_is_sent(
     states, node = probe.speaker(STATES, JointState), probe.tested
     states.publish(state(START))
     probe.until(lambda: node.hold_reason == JOINT_STATES_MISSING)
-    probe.until(lambda: len(commands) == 1 + node.dropout_controller.guessed)
+    probe.until(lambda: len(commands) == 1 + node.dropout_controller.predicted_count)
     assert (
-        0 < node.dropout_controller.guessed <= 125
+        0 < node.dropout_controller.predicted_count <= 125
     )  # samples of a second; a slow machine leaves some out
     gravity = UR5.inverse_dynamics(UR5.home, np.zeros(6), np.zeros(6))
     for command in commands:

@@ -1,8 +1,9 @@
-"""Current and wanted next state in, the joint command that a learned model gives out."""
+"""Publishes joint commands that track a joint target with a learned inverse-dynamics model."""
 
 import math
 import time
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from rclpy.qos import QoSProfile
@@ -18,7 +19,6 @@ from invdyn_ros.control.fallback import fallback_from_metadata
 from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.control.state_predictor import LearnedStatePredictor, StatePredictorConfig
 from invdyn_ros.models.runtime import load_runtime
-from invdyn_ros.models.timeseries.registry import load_time_series_model
 from invdyn_ros.nodes.joint_states import joints_by_name
 from invdyn_ros.nodes.messages import (
     COMMAND_TOPICS,
@@ -29,9 +29,9 @@ from invdyn_ros.nodes.messages import (
     to_stamp,
 )
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
-from invdyn_ros.robots.robot import load_robot
+from invdyn_ros.robots.robot import Robot, load_robot
 
-OVERDUE_CHECK_SAMPLES = 0.25  # samples between two looks at the clock
+PREDICTION_PERIOD = 0.25  # [samples] between checks whether a joint state is missing
 
 
 @dataclass(frozen=True)
@@ -41,103 +41,99 @@ class InverseDynamicsNodeConfig:
     Attributes:
         arm: name of the arm.
         checkpoint: directory or .onnx file of the model.
-        device: auto, cpu or cuda.
-        engaged: drive as soon as joint states arrive, without the engage service.
-        lockstep: answer each joint state exactly once, after the target that belongs to it.
-        target_rate: in lockstep, targets are stamped at multiples of 1/target_rate [Hz].
-        state_predictor: directory of a path model, which says where the arm is while joint states are
-            missing; in lockstep none is. Without it each joint state is answered, and no more.
+        device: where the model runs.
+        engaged: start engaged, without a call of the service ~/engage.
+        lockstep: publish exactly one command for each joint state, after the target for its time.
+        target_rate: in lockstep, targets have stamps at multiples of 1/target_rate [Hz].
+        state_predictor: directory of a time-series model that predicts missing joint states, not
+            used in lockstep; empty: no command while joint states are missing.
     """
 
     arm: str = "ur5"
     checkpoint: str = ""
-    device: str = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
     engaged: bool = False
     lockstep: bool = False
     target_rate: float = 0.0
     state_predictor: str = ""
 
     def __post_init__(self) -> None:
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise ValueError(f"device must be auto, cpu or cuda, got '{self.device}'")
         if self.device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("device is cuda, but torch sees no GPU; use auto or cpu")
+            raise ValueError("device is cuda, but torch finds no GPU; use auto or cpu")
 
 
 class InverseDynamicsNode(DiagnosticNode):
-    """Answer each joint state with a command, and each new target at once."""
+    """Publish a command for each joint state and for each new target."""
 
     def __init__(self) -> None:
         super().__init__("inverse_dynamics")
-        self.config = load_parameters(self, InverseDynamicsNodeConfig)
-        guard, unseen = (
-            load_parameters(self, SafetyLimitsConfig),
-            load_parameters(self, StatePredictorConfig),
-        )
+        self.config = config = load_parameters(self, InverseDynamicsNodeConfig)
+        limits = load_parameters(self, SafetyLimitsConfig)
+        predictor_config = load_parameters(self, StatePredictorConfig)
         torch.set_num_threads(1)
-        robot = load_robot(self.config.arm)
-        model = load_runtime(self.config.checkpoint, self.config.device, robot)
+        self.robot = load_robot(config.arm)
+        model = load_runtime(config.checkpoint, config.device, self.robot)
         unit = model.meta.action_unit
         if unit not in COMMAND_TOPICS:
             raise ValueError(
-                f"checkpoint {self.config.checkpoint} has actions in '{unit}'; controllers take "
+                f"checkpoint {config.checkpoint} has actions in '{unit}'; controllers take "
                 f"{sorted(COMMAND_TOPICS)}"
             )
-        self.robot, self.names = robot, robot.joint_names
         fallback = fallback_from_metadata(model.meta)
         self.controller = ArmController(
-            robot, model, unit, model.meta.action_delay, guard, fallback=fallback
+            self.robot, model, unit, model.meta.action_delay, limits, fallback=fallback
         )
-        self.controller.engage(self.config.engaged)
+        self.controller.engage(config.engaged)
         self.diagnostic_values = {
-            "checkpoint": self.config.checkpoint,
+            "checkpoint": config.checkpoint,
             "family": model.meta.family,
+            "runtime": type(model).__name__,
         }
-        self.diagnostic_values["runtime"] = type(model).__name__
-        self.rate = self.config.target_rate or robot.rate
+        self.target_rate = config.target_rate or self.robot.rate
         self.measured: tuple[int, MeasuredState] | None = None
         self.target_stamp: int | None = None
-        self.answer: tuple[int, Command] | None = None
+        self.last_command: tuple[int, Command] | None = None
         qos = QoSProfile(depth=10)
         self.commands = self.create_publisher(Float64MultiArray, COMMAND_TOPICS[unit], qos)
-        self.desired_states = self.create_publisher(
-            JointState, "/inverse_dynamics/desired_joint_state", qos
-        )
+        self.desired_states = self.create_publisher(JointState, "~/desired_joint_state", qos)
         self.timing = self.create_publisher(TimeReference, "/timing", qos)
-        reader = newest(self.config.lockstep)
-        self.create_subscription(JointState, "/joint_states", self.on_joint_state, reader)
-        self.create_subscription(JointTrajectory, "/joint_target", self.on_target, reader)
+        qos = newest(config.lockstep)
+        self.create_subscription(JointState, "/joint_states", self.on_joint_state, qos)
+        self.create_subscription(JointTrajectory, "/joint_target", self.on_target, qos)
         self.dropout_controller: DropoutController | None = None
-        if self.config.state_predictor and not self.config.lockstep:
-            blind = LearnedStatePredictor(
-                load_time_series_model(self.config.state_predictor), robot, unseen
+        if config.state_predictor and not config.lockstep:
+            self.dropout_controller = DropoutController(
+                self.controller,
+                _load_predictor(config.state_predictor, self.robot, predictor_config),
             )
-            self.dropout_controller = DropoutController(self.controller, blind)
             self.create_timer(
-                OVERDUE_CHECK_SAMPLES / robot.rate, self._store_exception(self.on_overdue_check)
+                PREDICTION_PERIOD / self.robot.rate,
+                self._store_exception(self.on_prediction_timer),
             )
-        self.create_service(SetBool, "/inverse_dynamics/engage", self.on_engage)
-        self.create_service(Trigger, "/inverse_dynamics/stop", self.on_stop)
+        self.create_service(SetBool, "~/engage", self.on_engage)
+        self.create_service(Trigger, "~/stop", self.on_stop)
 
     def on_joint_state(self, message: JointState) -> None:
-        """Answer a joint state; in lockstep, once its target is there."""
-        q, qd, _ = joints_by_name(message, self.names)
+        """Publish the command for a joint state; in lockstep, once its target has arrived."""
+        q, qd, _ = joints_by_name(message, self.robot.joint_names)
         stamp = to_nanoseconds(message.header.stamp)
         if self.measured is not None and stamp < self.measured[0]:
-            self.target_stamp = self.answer = None  # the simulation was reset
-        self.measured = (stamp, MeasuredState(stamp * 1e-9, q, qd))
+            self.target_stamp = self.last_command = None  # the simulation was reset
+        measured = MeasuredState(stamp * 1e-9, q, qd)
+        self.measured = (stamp, measured)
         if self.config.lockstep:
             self.publish_in_lockstep()
-        elif self.dropout_controller is None:
-            self.publish(stamp, self.controller.update(self.measured[1]))
-        elif (
-            command := self.dropout_controller.on_joint_state(self.measured[1], time.monotonic())
-        ) is not None:
+            return
+        if self.dropout_controller is None:
+            command: Command | None = self.controller.update(measured)
+        else:
+            command = self.dropout_controller.on_joint_state(measured, time.monotonic())
+        if command is not None:
             self.publish(stamp, command)
 
     def on_target(self, message: JointTrajectory) -> None:
-        """Take a new target; outside lockstep, act on it at once."""
-        target = message_to_target(message, self.names)
+        """Set a new target; outside lockstep, publish a command for it at once."""
+        target = message_to_target(message, self.robot.joint_names)
         self.target_stamp = to_nanoseconds(message.header.stamp)
         self.controller.set_target(target)
         if self.config.lockstep:
@@ -147,39 +143,41 @@ class InverseDynamicsNode(DiagnosticNode):
         elif self.measured is not None:
             self.publish(self.measured[0], self.controller.update(self.measured[1]))
 
-    def on_overdue_check(self) -> None:
-        """Answer for a joint state that is overdue."""
+    def on_prediction_timer(self) -> None:
+        """Publish a command for a missing joint state."""
         if self.dropout_controller is not None:
             self.publish_stamped(self.dropout_controller.predict_missing(time.monotonic()))
-            self.diagnostic_values["answers without a joint state"] = str(
-                self.dropout_controller.predicted_count
-            )
+            count = self.dropout_controller.predicted_count
+            self.diagnostic_values["commands from predicted joint states"] = str(count)
 
     def publish_in_lockstep(self) -> None:
-        """Send the one answer to the newest joint state when its target has come.
+        """Publish the one command for the newest joint state once its target has arrived.
 
-        A repeated joint state (the simulator asks again when an answer is lost) gets the same
-        answer, so a lost message never changes the run.
+        The simulator repeats a joint state whose command was lost; it gets the same command again,
+        so a lost message does not change the run.
         """
         if self.measured is None:
             return
         stamp, measured = self.measured
-        if self.answer is not None and self.answer[0] == stamp:
-            self.publish(stamp, self.answer[1])
-            return
-        due = math.floor(stamp * 1e-9 * self.rate + 1e-6) / self.rate
-        if self.target_stamp is None or self.target_stamp * 1e-9 < due - 1e-6:
-            return
-        self.answer = (stamp, self.controller.update(measured))
-        self.publish(*self.answer)
+        if self.last_command is None or self.last_command[0] != stamp:
+            due = math.floor(stamp * 1e-9 * self.target_rate + 1e-6) / self.target_rate
+            if self.target_stamp is None or self.target_stamp * 1e-9 < due - 1e-6:
+                return
+            self.last_command = (stamp, self.controller.update(measured))
+        self.publish(*self.last_command)
 
-    def publish_stamped(self, last_command: StampedCommand | None) -> None:
-        """Send a command for a time of the arm, if there is one."""
-        if last_command is not None:
-            self.publish(round(last_command.time * 1e9), last_command.command)
+    def publish_stamped(self, stamped: StampedCommand | None) -> None:
+        """Publish a command of the dropout controller, if there is one."""
+        if stamped is not None:
+            self.publish(round(stamped.time * 1e9), stamped.command)
 
     def publish(self, stamp: int, command: Command) -> None:
-        """Send a command and what it is for."""
+        """Publish a command, its latency and the desired state that it tracks.
+
+        Args:
+            stamp: time of the joint state that the command is for [ns].
+            command: output of the controller.
+        """
         self.hold(command.reason)
         if command.action is None or command.desired is None:
             return
@@ -193,30 +191,37 @@ class InverseDynamicsNode(DiagnosticNode):
                 )
             )
         if self.desired_states.get_subscription_count():
-            state = command.desired
             self.desired_states.publish(
                 JointState(
                     header=Header(stamp=to_stamp(stamp)),
-                    name=list(self.names),
-                    position=state.q.tolist(),
-                    velocity=state.qd.tolist(),
+                    name=list(self.robot.joint_names),
+                    position=command.desired.q.tolist(),
+                    velocity=command.desired.qd.tolist(),
                     effort=command.action.tolist(),
                 )
             )
 
     def on_engage(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        """Close (true) or open (false) the clutch."""
+        """Engage (true) or disengage (false) the controller."""
         self.controller.engage(request.data)
         response.success = True
         response.message = "engaged from the measured joints" if request.data else "disengaged"
         return response
 
     def on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """Stop sending commands until engaged again."""
+        """Publish no more commands until engaged again."""
         self.controller.stop()
         response.success = True
-        response.message = "stopped; call /inverse_dynamics/engage to go on"
+        response.message = "stopped; call /inverse_dynamics/engage to resume"
         return response
+
+
+def _load_predictor(
+    folder: str, robot: Robot, config: StatePredictorConfig
+) -> LearnedStatePredictor:
+    from invdyn_ros.models.timeseries.registry import load_time_series_model  # slow to import
+
+    return LearnedStatePredictor(load_time_series_model(folder), robot, config)
 
 
 def main() -> None:
