@@ -99,7 +99,7 @@ def test_joints_that_stick_do_not_look_like_a_lead(
     write_dataset(tmp_path / "data", late, "ur5", ur5.rate)
     found = []
     for weight in (identification.STICTION_WEIGHT, 1.0):
-        monkeypatch.setattr(identification, "STICKING", weight)
+        monkeypatch.setattr(identification, "STICTION_WEIGHT", weight)
         found.append(
             train(config("rigid_body"), tmp_path / "data", tmp_path / "out").meta.action_delay
         )
@@ -157,7 +157,7 @@ def test_resuming_nothing_or_another_run_is_refused(data: Path, tmp_path: Path) 
     with pytest.raises(ValueError, match="nothing to resume"):
         train(config("mlp", **SMALL), data, tmp_path, resume=True)
     train(config("mlp", **SMALL), data, tmp_path)
-    with pytest.raises(ValueError, match="width 32, now 16"):
+    with pytest.raises(ValueError, match="width 32, now it is 16"):
         train(config("mlp", **(SMALL | {"width": 16})), data, tmp_path, resume=True)
     (tmp_path / "last.safetensors").write_bytes(b"half a file")
     with pytest.raises(ValueError, match="damaged"):
@@ -185,7 +185,7 @@ def test_window_of_training_is_that_of_the_model(data: Path, tmp_path: Path) -> 
     small = {"width": 8, "depth": 1, "epochs": 1, "n_obs_steps": 4}
     model = train(config("gru", **small), data, tmp_path)
     assert (model.n_obs_steps, model.meta.config["n_obs_steps"]) == (4, 4)
-    with pytest.raises(ValueError, match="unknown field 'history'; mlp has"):
+    with pytest.raises(ValueError, match="unknown field 'n_obs_steps'; mlp has"):
         config("mlp", n_obs_steps=4)
 
 

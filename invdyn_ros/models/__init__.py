@@ -1,4 +1,4 @@
-"""Families of inverse dynamics, by the name a config and a checkpoint give them."""
+"""Model families of inverse dynamics, by their name in configs and checkpoints."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ MODELS: dict[str, type[InverseDynamics]] = {
     "cnn_verb": VerbCNN,
     "keypoints": KeypointMotion,
 }
-"""The simplest first, the one to take where data cannot tell them apart."""
+"""From the simplest to the most complex; ties in a comparison go to the simpler one."""
 
 
 def build(meta: ModelMetadata) -> InverseDynamics:
-    """Make an untrained model of the family, arm and config in `meta`.
+    """Create an untrained model of the family, arm and config in `meta`.
 
     Raises:
-        ValueError: unknown family, or a field its config does not have.
+        ValueError: unknown family, or a field that its config does not have.
     """
     if meta.family not in MODELS:
         raise ValueError(f"no model family {meta.family!r}; known are {', '.join(MODELS)}")

@@ -1,4 +1,4 @@
-"""Films and what is known of them, changed together: data enter, other true data leave."""
+"""Data augmentation of video clips together with their labels."""
 
 from __future__ import annotations
 
@@ -8,74 +8,73 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-WRIST_JOINTS = (
-    "wrist_x",
-    "wrist_y",
-)  # displacement in a picture, right and down, in shares of its size
-MIN_BRIGHTNESS, MAX_BRIGHTNESS = 0.8, 1.2  # factors on each colour of a film
-MAX_SHIFT = 1 / 16  # of the picture's size, by which films are moved
+# displacement in the image, right and down, in fractions of its size
+WRIST_JOINTS = ("wrist_x", "wrist_y")
+MIN_BRIGHTNESS, MAX_BRIGHTNESS = 0.8, 1.2  # factors on each colour channel of a clip
+MAX_SHIFT = 1 / 16  # largest shift of a clip, in fractions of the image size
 
 
 class Clips(NamedTuple):
-    """N films and what is known of them."""
+    """N video clips and their labels."""
 
     images: Tensor  # (N, T, H, W, 3), 0 to 255
-    action: Tensor  # (N, T - 1, n) displacement or velocity between pictures
-    keypoints: Tensor  # (N, T, L, 2) places, right and down in shares of the size; L may be 0
+    action: Tensor  # (N, T - 1, n) displacement or velocity between consecutive images
+    keypoints: Tensor  # (N, T, L, 2) right and down, in fractions of the image size; L may be 0
 
 
 def flip(clips: Clips) -> Clips:
-    """Mirror pictures left to right, and with them places and a displacement (..., 2)."""
-    pictures, action, points = clips
+    """Mirror the images left to right, with their keypoints and displacements (..., 2)."""
+    images, action, keypoints = clips
     mirror = torch.tensor([-1.0, 1.0]).to(action)
-    places = points * mirror.to(points) + torch.tensor([1.0, 0.0]).to(points)
-    return Clips(pictures.flip(-2), action * mirror, places)
+    flipped = keypoints * mirror.to(keypoints) + torch.tensor([1.0, 0.0]).to(keypoints)
+    return Clips(images.flip(-2), action * mirror, flipped)
 
 
 def reverse_time(clips: Clips) -> Clips:
-    """Run films backwards: what moved there moves back, last things first."""
-    pictures, action, points = clips
-    return Clips(pictures.flip(1), -action.flip(1), points.flip(1))
+    """Reverse the clips in time; this negates the actions."""
+    images, action, keypoints = clips
+    return Clips(images.flip(1), -action.flip(1), keypoints.flip(1))
 
 
 def augment(clips: Clips, joint_names: Sequence[str]) -> Clips:
-    """Return films that could as well have been recorded, and what is known of them.
+    """Return random variants of clips: reversed in time, mirrored, with other colours and shifted.
 
-    Half of them run backwards; of displacements in the picture half are mirrored; light and place
-    vary. An arm has no mirror image that it could take, so its pictures are not mirrored.
+    Half of the clips are reversed; half are mirrored if the action is a displacement in the image.
+    The mirror image of an arm is not a pose of that arm, so clips with joint actions are not
+    mirrored.
 
     Args:
-        films: as recorded.
-        joint_names: of the n actions.
+        clips: as recorded.
+        joint_names: names of the n actions.
     """
     count, device = len(clips.action), clips.action.device
-    for change in [reverse_time] + [flip] * (tuple(joint_names) == WRIST_JOINTS):
-        chosen = torch.rand(count, device=device) < 0.5
-        pairs = zip(change(clips), clips, strict=True)
-        clips = Clips(*(_where_rows(chosen, other, own) for other, own in pairs))
-    light = MIN_BRIGHTNESS + (MAX_BRIGHTNESS - MIN_BRIGHTNESS) * torch.rand(
+    for transform in [reverse_time] + [flip] * (tuple(joint_names) == WRIST_JOINTS):
+        mask = torch.rand(count, device=device) < 0.5
+        pairs = zip(transform(clips), clips, strict=True)
+        clips = Clips(*(_where_rows(mask, changed, original) for changed, original in pairs))
+    brightness = MIN_BRIGHTNESS + (MAX_BRIGHTNESS - MIN_BRIGHTNESS) * torch.rand(
         count, 1, 1, 1, 3, device=device
     )
-    moved = random_shift(clips)
-    return moved._replace(images=(light * moved.images).clamp(0, 255))
+    shifted = random_shift(clips)
+    return shifted._replace(images=(brightness * shifted.images).clamp(0, 255))
 
 
 def random_shift(clips: Clips) -> Clips:
-    """Move the pictures of each film alike, and the places in them; edges fill what comes in."""
-    pictures, moved = clips.images, []
+    """Shift all images of a clip by the same random offset, with their keypoints; edges repeat."""
+    images, shifts = clips.images, []
     for axis in (3, 2):
-        count, size = len(pictures), pictures.shape[axis]
-        most = round(MAX_SHIFT * size)
-        by = torch.randint(-most, most + 1, (count, 1), device=pictures.device)
-        place = (torch.arange(size, device=pictures.device) + by).clamp(0, size - 1)  # (N, size)
+        count, size = len(images), images.shape[axis]
+        max_shift = round(MAX_SHIFT * size)
+        shift = torch.randint(-max_shift, max_shift + 1, (count, 1), device=images.device)
+        index = (torch.arange(size, device=images.device) + shift).clamp(0, size - 1)  # (N, size)
         shape = [count, 1, 1, 1, 1]
         shape[axis] = size
-        pictures = pictures.gather(axis, place.view(shape).expand_as(pictures))
-        moved.append(by / size)
-    points = clips.keypoints - torch.cat(moved, 1)[:, None, None].to(clips.keypoints)
-    return clips._replace(images=pictures, keypoints=points)
+        images = images.gather(axis, index.view(shape).expand_as(images))
+        shifts.append(shift / size)
+    keypoints = clips.keypoints - torch.cat(shifts, 1)[:, None, None].to(clips.keypoints)
+    return clips._replace(images=images, keypoints=keypoints)
 
 
-def _where_rows(which: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """Return `one` in the rows of `which` (N,), else `other`."""
-    return torch.where(which.view(-1, *[1] * (one.dim() - 1)), one, other)
+def _where_rows(mask: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Return `a` in the rows selected by `mask` (N,), else `b`."""
+    return torch.where(mask.view(-1, *[1] * (a.dim() - 1)), a, b)

@@ -1,4 +1,4 @@
-"""Models on disk, as safetensors and JSON, never pickle: loading one runs no code of it."""
+"""Checkpoints on disk: safetensors and JSON, never pickle, so loading one runs no code from it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from invdyn_ros.robots.robot import Robot
 M = TypeVar("M")
 N = TypeVar("N", bound=nn.Module)
 METADATA_FILE, WEIGHTS_FILE = "meta.json", "model.safetensors"
-PENDING_WEIGHTS = ".model.safetensors.next"  # weights on their way to their name
+PENDING_WEIGHTS = ".model.safetensors.next"  # new weights, until meta.json refers to them
 
 
 class CheckpointType(NamedTuple):
-    """A kind of checkpoint: what it is called, its format, and the verb that makes one."""
+    """A type of checkpoint: its name, its format and the command that creates one."""
 
     name: str
     format: str
@@ -38,7 +38,7 @@ INVERSE_DYNAMICS = CheckpointType("checkpoint", "invdyn_ros checkpoint 1", "trai
 
 
 def save(model: InverseDynamics, meta: ModelMetadata, directory: str | Path) -> None:
-    """Write a model and what it is of; a crash leaves the old checkpoint or the new one."""
+    """Write a model and its metadata; after a crash the folder holds the old or the new model."""
     write_checkpoint(model.state_dict(), meta, directory)
 
 
@@ -48,10 +48,16 @@ def write_checkpoint(
     directory: str | Path,
     kind: CheckpointType = INVERSE_DYNAMICS,
 ) -> None:
-    """Write a checkpoint out of the tensors of a network, its meta (a dataclass) and its kind.
+    """Write a checkpoint.
 
-    Two files cannot change at once: the new weights stand beside the old ones until the new
-    meta.json, which names its weights by their sum, is in place.
+    Two files cannot be replaced at once: the new weights are stored beside the old ones until the
+    new meta.json, which holds the sha256 of its weights, is in place.
+
+    Args:
+        tensors: of the network.
+        meta: metadata, a dataclass.
+        directory: folder to write.
+        kind: type of the checkpoint.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
@@ -67,12 +73,12 @@ def write_checkpoint(
 def load(
     directory: str | Path, device: str = "cpu", robot: Robot | None = None
 ) -> InverseDynamics:
-    """Read a model, ready to predict.
+    """Load a model for prediction.
 
     Args:
         directory: a folder that `save` wrote.
         device: "cpu", "cuda" or "auto".
-        robot: refuse a model of any other arm than this.
+        robot: raise if the model belongs to another arm than this.
 
     Raises:
         ValueError: no checkpoint, damaged, foreign, of an unknown family or of another arm.
@@ -90,10 +96,15 @@ def load(
 
 
 def read_metadata(schema: type[M], directory: str | Path, kind: CheckpointType) -> tuple[M, str]:
-    """Read what a checkpoint is of, and the sum of its weights, with which to `fill` a network.
+    """Read the metadata of a checkpoint and the sha256 of its weights, for `load_weights`.
+
+    Args:
+        schema: dataclass of the metadata.
+        directory: checkpoint folder.
+        kind: expected type of the checkpoint.
 
     Raises:
-        ValueError: none there, damaged, of another kind or with unfit values.
+        ValueError: no checkpoint, damaged, of another type or with invalid values.
     """
     path = Path(directory) / METADATA_FILE
     values = _read_values(path, kind)
@@ -102,7 +113,7 @@ def read_metadata(schema: type[M], directory: str | Path, kind: CheckpointType) 
 
 
 def is_checkpoint(directory: str | Path, kind: CheckpointType) -> bool:
-    """Say whether a folder calls itself one of a kind; whether it is whole, `read_meta` tells."""
+    """Return whether a folder has metadata of this type; the checkpoint may be damaged."""
     try:
         values = json.loads((Path(directory) / METADATA_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -111,15 +122,21 @@ def is_checkpoint(directory: str | Path, kind: CheckpointType) -> bool:
 
 
 def load_weights(network: N, directory: str | Path, sha256: str, kind: CheckpointType) -> N:
-    """Fill a network with the tensors of a checkpoint, all of them and no others.
+    """Load the tensors of a checkpoint into a network; their names and shapes must match.
+
+    Args:
+        network: the network to fill.
+        directory: checkpoint folder.
+        sha256: of the weights, from `read_metadata`.
+        kind: type of the checkpoint.
 
     Raises:
         ValueError: missing or damaged weights, or those of another network.
     """
     directory = Path(directory)
     pending = directory / PENDING_WEIGHTS
-    whole = pending.is_file() and hashlib.sha256(pending.read_bytes()).hexdigest() == sha256
-    path = pending if whole else directory / WEIGHTS_FILE
+    use_pending = pending.is_file() and hashlib.sha256(pending.read_bytes()).hexdigest() == sha256
+    path = pending if use_pending else directory / WEIGHTS_FILE
     if not path.is_file():
         raise ValueError(f"{path} is missing; {kind.command} again or copy the whole folder")
     content = path.read_bytes()
@@ -132,14 +149,15 @@ def load_weights(network: N, directory: str | Path, sha256: str, kind: Checkpoin
     _check_tensors(network.state_dict(), tensors, path)
     if hashlib.sha256(content).hexdigest() != sha256:
         raise ValueError(
-            f"{path} is not the one {METADATA_FILE} describes (sha256 differs); copy both files again"
+            f"{path} is not the file that {METADATA_FILE} describes (sha256 differs); "
+            "copy both files again"
         )
     network.load_state_dict(tensors)
     return network
 
 
 def check_robot(meta: ModelMetadata, robot: Robot, where: str | Path) -> None:
-    """Refuse a model of another arm; by name too, since all UR arms call their joints the same."""
+    """Raise if a model belongs to another arm; all UR arms have the same joint names."""
     if meta.joint_names != robot.joint_names:
         expected, joints = ", ".join(robot.joint_names), ", ".join(meta.joint_names)
         raise ValueError(
@@ -151,10 +169,10 @@ def check_robot(meta: ModelMetadata, robot: Robot, where: str | Path) -> None:
 
 
 def select_device(name: str) -> torch.device:
-    """Return the device a user named; "auto" is the GPU where there is one.
+    """Return a device by name; "auto" is the GPU if there is one.
 
     Raises:
-        ValueError: unknown, or not on this machine.
+        ValueError: unknown device, or none of that kind on this machine.
     """
     if name not in ("auto", "cpu", "cuda"):
         raise ValueError(f"device {name!r} is not one of 'auto', 'cpu', 'cuda'")
@@ -164,13 +182,13 @@ def select_device(name: str) -> torch.device:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, or a crash, sees the old one or the new one."""
+    """Write a file so that a reader, also after a crash, finds the old or the new content."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())  # or a power cut leaves an empty file under the name
+            os.fsync(file.fileno())  # otherwise a power cut can leave an empty file
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -181,9 +199,10 @@ def _read_values(path: Path, kind: CheckpointType) -> dict[str, Any]:
     if not directory.is_dir():
         raise ValueError(f"no {kind.name} folder {directory}; {remedy}")
     if not path.is_file():
-        held = ", ".join(sorted(p.name for p in directory.iterdir())) or "nothing"
+        content = ", ".join(sorted(p.name for p in directory.iterdir())) or "nothing"
         raise ValueError(
-            f"{directory} is no {kind.name}: {METADATA_FILE} is missing, it holds {held}; {remedy}"
+            f"{directory} is no {kind.name}: {METADATA_FILE} is missing, it holds {content}; "
+            f"{remedy}"
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -193,16 +212,16 @@ def _read_values(path: Path, kind: CheckpointType) -> dict[str, Any]:
         ) from error
     if not isinstance(values, dict) or values.pop("format", None) != kind.format:
         raise ValueError(
-            f'{path} is of no {kind.name}; expected "format": "{kind.format}"; {remedy}'
+            f'{path} is not of a {kind.name}; expected "format": "{kind.format}"; {remedy}'
         )
     return values
 
 
 def _check_tensors(expected: dict[str, Tensor], tensors: dict[str, Tensor], path: Path) -> None:
-    """Refuse other tensors than those that are wanted."""
+    """Raise if the names or shapes of the tensors differ from the expected ones."""
     for name in sorted(expected.keys() | tensors.keys()):
         if name not in tensors:
-            raise ValueError(f"{path}: tensor '{name}' is missing; the file is of another model")
+            raise ValueError(f"{path}: tensor '{name}' is missing; the file is for another model")
         if name not in expected:
             raise ValueError(
                 f"{path}: unexpected tensor '{name}'; the model has {', '.join(expected)}"
@@ -210,5 +229,6 @@ def _check_tensors(expected: dict[str, Tensor], tensors: dict[str, Tensor], path
         if tensors[name].shape != expected[name].shape:
             shape, expected_shape = tuple(tensors[name].shape), tuple(expected[name].shape)
             raise ValueError(
-                f"{path}: tensor '{name}' has shape {shape}; {METADATA_FILE} asks for {expected_shape}"
+                f"{path}: tensor '{name}' has shape {shape}; {METADATA_FILE} requires "
+                f"{expected_shape}"
             )

@@ -1,4 +1,4 @@
-"""Two pictures on top of each other, convolved: the plain networks of video inverse dynamics."""
+"""Convolutional networks for video inverse dynamics, on two stacked images."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from invdyn_ros.models.video import VideoModel
 
 @dataclass(frozen=True)
 class CNNConfig(Validated):
-    """Shape of the network."""
+    """Size of the network."""
 
     channels: PositiveInts = (16, 32, 64)
-    """Of each convolution, 3x3 with stride 2."""
+    """Channels of each convolution, 3x3 with stride 2."""
     width: PositiveInt = 128
     """Units of the hidden layer."""
 
 
 @dataclass(frozen=True)
 class VerbCNNConfig(CNNConfig):
-    """Shape of the network."""
+    """Size of the network."""
 
     embedding_dim: PositiveInt = 16
-    """Numbers that a verb class becomes."""
+    """Size of the embedding of a verb class."""
 
 
 class CNN(VideoModel):
-    """Convolutions over the six channels of two pictures, then one hidden layer."""
+    """Convolutions over the six channels of two images, then one hidden layer."""
 
     Config = CNNConfig
     config: CNNConfig
 
     def __init__(self, meta: ModelMetadata) -> None:
-        """Build the network with fresh weights."""
+        """Build the network with random weights."""
         super().__init__(meta)
         layers: list[nn.Module] = []
         (height, width), inputs = meta.image_size, 6
@@ -54,22 +54,28 @@ class CNN(VideoModel):
 
     @property
     def condition_dim(self) -> int:
-        """Numbers that the hidden layer gets beside the pictures."""
+        """Number of inputs of the hidden layer besides the image features."""
         return 0
 
     def pair_displacement(self, before: Tensor, after: Tensor, verb: Tensor) -> Tensor:
-        """Return the standardised action (N, n) between pictures (N, 3, H, W)."""
+        """Return the standardised action (N, n) between images (N, 3, H, W).
+
+        Args:
+            before: (N, 3, H, W).
+            after: (N, 3, H, W).
+            verb: (N,), not used.
+        """
         return self.head(self.encoder(torch.cat([before, after], dim=1)))
 
 
 class VerbCNN(CNN):
-    """The same, told what the person said they do: an embedding of the narrated verb."""
+    """A CNN that is conditioned on an embedding of the narrated verb."""
 
     Config = VerbCNNConfig
     config: VerbCNNConfig
 
     def __init__(self, meta: ModelMetadata) -> None:
-        """Build the network with fresh weights."""
+        """Build the network with random weights."""
         super().__init__(meta)
         self.verb_embedding = nn.Embedding(NO_VERB + 1, self.config.embedding_dim)
 
@@ -79,6 +85,12 @@ class VerbCNN(CNN):
         return self.config.embedding_dim
 
     def pair_displacement(self, before: Tensor, after: Tensor, verb: Tensor) -> Tensor:
-        """Return the standardised action (N, n) between pictures (N, 3, H, W)."""
+        """Return the standardised action (N, n) between images (N, 3, H, W).
+
+        Args:
+            before: (N, 3, H, W).
+            after: (N, 3, H, W).
+            verb: (N,) class of the narrated verb, or NO_VERB.
+        """
         features = self.encoder(torch.cat([before, after], dim=1))
         return self.head(torch.cat([features, self.verb_embedding(verb)], dim=1))

@@ -1,4 +1,4 @@
-"""Blocks of data left out in turn: what was tried on them enters, the best of it leaves."""
+"""Cross-validation of Gaussian processes on contiguous folds."""
 
 from __future__ import annotations
 
@@ -7,44 +7,44 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-NUM_FOLDS = 5  # blocks of the training data, left out in turn
-MIN_IMPROVEMENT = 0.02  # share of the error a choice must take away, lest it follows noise
+NUM_FOLDS = 5  # contiguous parts of the training data, held out in turn
+MIN_IMPROVEMENT = 0.02  # a choice must lower the error by this fraction, to not fit noise
 EPSILON = 1e-9
 
 
 class CandidateResult(NamedTuple):
-    """What processes of one kind did on blocks left out."""
+    """Predictions of one kind of Gaussian process for held-out folds."""
 
-    inverse_length_scale: Tensor  # (n, d) inverse length scales
+    inverse_length_scale: Tensor  # (n, d)
     noise: Tensor  # (n,)
-    mean: Tensor  # (N, n), for left-over of variance 1
+    mean: Tensor  # (N, n), for residuals of variance 1
     variance: Tensor  # (N, n)
 
 
 def split_folds(rows: Tensor) -> list[Tensor]:
-    """Cut rows (N, ...) in FOLDS blocks, in order: neighbours in time are alike."""
+    """Split rows (N, ...) into NUM_FOLDS contiguous folds: neighbours in time are correlated."""
     return list(rows.tensor_split(NUM_FOLDS))
 
 
 def select_candidate(
     candidates: list[CandidateResult], y: Tensor, weight: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Choose the trial of least error per joint, and how much of its mean to believe.
+    """Select the candidate with the lowest error per joint, and the shrinkage of its mean.
 
-    A process that does not help on all blocks but one is not believed at all.
+    The shrinkage is 0 unless the candidate lowers the error on all folds but one.
 
     Args:
-        trials: processes made without each block.
-        y: what the rigid body leaves over on each block (N, n).
-        weight: how much a row counts (N, n).
+        candidates: predictions for held-out folds.
+        y: residual of the rigid body on each fold (N, n).
+        weight: weight of each row (N, n).
 
     Returns:
-        Index of the trial (n,), belief from 0 to 1 (n,), and its mean and variance (N, n).
+        Index of the candidate (n,), shrinkage from 0 to 1 (n,), and its mean and variance (N, n).
     """
     w2 = weight.square()
-    means = torch.stack([trial.mean for trial in candidates])  # (trials, N, n)
+    means = torch.stack([candidate.mean for candidate in candidates])  # (candidates, N, n)
     shrink = (w2 * means * y).sum(1) / (w2 * means.square()).sum(1).clamp_min(EPSILON)
-    shrink = shrink.clamp(0.0, 1.0)  # (trials, n)
+    shrink = shrink.clamp(0.0, 1.0)  # (candidates, n)
     residual_power = w2 * (y - shrink.unsqueeze(1) * means).square()
     best = residual_power.sum(1).argmin(0)
     joint = torch.arange(y.shape[1])
@@ -59,5 +59,5 @@ def select_candidate(
         ]
     )
     shrinkage = torch.where(improved.sum(0) >= NUM_FOLDS - 1, shrink[best, joint], 0.0)
-    variance = torch.stack([trial.variance for trial in candidates])[best, :, joint].T
+    variance = torch.stack([candidate.variance for candidate in candidates])[best, :, joint].T
     return best, shrinkage, means[best, :, joint].T, variance

@@ -1,4 +1,4 @@
-"""A wide, regularised network, alone or on top of a converted one; may say how sure it is."""
+"""Deep regularised network with an optional Gaussian output, alone or on top of a base network."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from invdyn_ros.models.inverse_dynamics import ModelMetadata, Prediction
 from invdyn_ros.models.mlp import MLP
 from invdyn_ros.models.neural_network import ACTIVATIONS, NeuralNetwork, stack_observations
 
-LOG_STD_LIMITS = (-5.0, 2.0)  # limits of the logarithm of the standardised spread
+LOG_STD_LIMITS = (-5.0, 2.0)  # of the logarithm of the standardised standard deviation
 BASE_FAMILIES: dict[str, type[NeuralNetwork]] = {"mlp": MLP, "gru": GRU}
 
 
 @dataclass(frozen=True)
 class EnhancedConfig(Validated):
-    """Shape and regularisation of the network."""
+    """Size and regularisation of the network."""
 
     width: PositiveInt = 512
     """Units per hidden layer."""
     depth: PositiveInt = 4
-    """Hidden layers."""
+    """Number of hidden layers."""
     activation: Literal["tanh", "relu", "silu", "gelu"] = "gelu"
-    """What bends between layers."""
+    """Activation function."""
     layer_norm: bool = True
-    """Normalise the units of each layer."""
+    """Whether each layer is followed by LayerNorm."""
     dropout: FractionBelowOne = 0.1
-    """Share of units left out at random in training."""
+    """Dropout probability in training."""
     angles: bool = True
-    """Also give the network sin q and cos q, in which gravity is almost linear."""
+    """sin q and cos q as additional features; gravity is almost linear in them."""
     n_obs_steps: PositiveInt = 1
-    """Frames that a prediction looks at, its own among them."""
+    """Number of frames that a prediction depends on, including its own."""
     std_type: Literal["none", "independent", "state"] = "none"
-    """Standard deviation: none, one per joint, or one that depends on the motion."""
+    """Standard deviation: none, one per joint, or a function of the motion."""
     smoothness_time: NonNegativeFloat = 0.0
-    """[s] Changes of the action within less than this cost as much as errors; 0: nothing."""
+    """[s] Time constant of the penalty on the action's second derivative; 0: no penalty."""
     base: dict[str, Any] | None = None
-    """Family and config of the network this one was converted from and corrects."""
+    """Family and config of the base network that this one was converted from and corrects."""
 
     def __post_init__(self) -> None:
         """Check that there is a network, and that it is one of those known."""
@@ -51,22 +51,24 @@ class EnhancedConfig(Validated):
             set(self.base) != {"family", "config"} or self.base["family"] not in BASE_FAMILIES
         ):
             raise ValueError(
-                f"base is {self.base}; it needs a family ({' or '.join(BASE_FAMILIES)}) and its config"
+                f"base is {self.base}; it needs a family "
+                f"({' or '.join(BASE_FAMILIES)}) and its config"
             )
 
 
 class Enhanced(NeuralNetwork):
-    """Linear, LayerNorm, GELU and dropout, several times; mean squared error or Gaussian.
+    """Deep MLP with LayerNorm and dropout, trained on squared error or likelihood. Causal.
 
-    With a `base` the network's output is added to that of the base, which came from another
-    checkpoint; its last layer starts at zero, so at first the two are one function. Causal.
+    With a `base`, the output is added to that of the base network, whose weights come from
+    another checkpoint. The last layer is initialised to zero, so that conversion does not change
+    the model.
     """
 
     Config = EnhancedConfig
     config: EnhancedConfig
 
     def __init__(self, meta: ModelMetadata) -> None:
-        """Build the network with fresh weights."""
+        """Build the network with random weights."""
         super().__init__(meta)
         config, n = self.config, self.n
         self.base = None if config.base is None else _build_base(meta, config.base)
@@ -80,7 +82,7 @@ class Enhanced(NeuralNetwork):
         self.head = nn.Linear(config.width, n)
         self.log_std = nn.Parameter(torch.zeros(n)) if config.std_type == "independent" else None
         self.std_head = nn.Linear(config.width, n) if config.std_type == "state" else None
-        # as in `Gru`: regular stamps leave the columns of the time steps without effect
+        # as in `GRU`: with regular sampling, the weights of the intervals stay zero
         zero_initialised = [self.net.get_parameter("0.weight")[:, features:]]
         for layer in (self.std_head, self.head if self.base is not None else None):
             zero_initialised += [] if layer is None else [layer.weight, layer.bias]
@@ -89,12 +91,12 @@ class Enhanced(NeuralNetwork):
 
     @property
     def n_obs_steps(self) -> int:
-        """Frames of motion that a prediction looks at."""
+        """Number of frames that a prediction depends on."""
         return max(self.config.n_obs_steps, self.base.n_obs_steps if self.base is not None else 1)
 
     @property
     def window(self) -> int:
-        """Frames of a training window; a second derivative takes three."""
+        """Number of frames of a training window; a second derivative needs three."""
         return max(self.n_obs_steps, 3 if self.config.smoothness_time > 0 else 1)
 
     def predict_standardised(self, motion: Tensor, time: Tensor) -> Tensor:
@@ -102,7 +104,7 @@ class Enhanced(NeuralNetwork):
         return self.distribution(motion, time)[0]
 
     def distribution(self, motion: Tensor, time: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the standardised target (B, T, n) and the log of its spread (B, T, n)."""
+        """Return the standardised target and the log of its standard deviation, each (B, T, n)."""
         n_obs_steps = self.config.n_obs_steps
         frames = stack_observations(self.features(motion), n_obs_steps).flatten(-2)
         steps = self.interval_deviation(stack_observations(time, n_obs_steps))[..., 1:]
@@ -116,10 +118,16 @@ class Enhanced(NeuralNetwork):
         return mean, None if log_std is None else log_std.clamp(*LOG_STD_LIMITS).expand_as(mean)
 
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
-        """Return the mean squared error in units of variance, or the Gaussian's log likelihood.
+        """Return the mean squared error in units of variance, or the negative log likelihood.
 
-        In training also `smooth`^4 times the mean square of the target's second derivative [1/s2],
-        as in a smoothing spline: what noise in the motion does to the action is fast.
+        In training, `smoothness_time`^4 times the mean square of the target's second derivative
+        [1/s2] is added, as in a smoothing spline: measurement noise in the motion has high
+        frequencies.
+
+        Args:
+            motion: (B, T, 3n).
+            time: (B, T) [s].
+            action: (B, T, n).
         """
         mean, log_std = self.distribution(motion, time)
         error = mean - self.standardised_target(motion, action)
@@ -134,12 +142,12 @@ class Enhanced(NeuralNetwork):
         return loss
 
     def forward(self, motion: Tensor, time: Tensor) -> Prediction:
-        """Return the actions, and their spread where there is one."""
+        """Return the actions, and their standard deviation if there is one."""
         mean, log_std = self.distribution(motion, time)
         std = None if log_std is None else torch.exp(log_std) * self.target_std
         return Prediction(self.destandardised_action(motion, mean), std)
 
 
 def _build_base(meta: ModelMetadata, base: dict[str, Any]) -> NeuralNetwork:
-    """Build the untrained network that a converted one stands on."""
+    """Build the base network, without weights."""
     return BASE_FAMILIES[base["family"]](replace(meta, **base))

@@ -1,4 +1,4 @@
-"""Several networks of one family that started apart: their mean, and how far they disagree."""
+"""Deep ensemble: mean and disagreement of networks with different initial weights."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from invdyn_ros.models.variance_components import fit_variance_components
 
 @dataclass(frozen=True)
 class EnsembleConfig(Validated):
-    """Who votes."""
+    """Members of the ensemble."""
 
     member_family: str = "mlp"
     """Family of the members, one that is trained by gradient descent."""
     num_members: Annotated[int, Field(ge=2)] = 5
-    """Number of members; one alone cannot disagree."""
+    """Number of members."""
     member_config: dict[str, Any] = field(default_factory=dict)
-    """Fields of each member's config."""
+    """Config of each member."""
 
     def __post_init__(self) -> None:
-        """Check that members can disagree."""
+        """Check that an ensemble is not made of ensembles."""
         super().__post_init__()
         if self.member_family == "ensemble":
             raise ValueError(
@@ -37,19 +37,20 @@ class EnsembleConfig(Validated):
 
 
 class Ensemble(InverseDynamics):
-    """Lakshminarayanan, Pritzel, Blundell 2017: members differ in their first weights only.
+    """Ensemble of networks (Lakshminarayanan et al. 2017) that differ in their initial weights.
 
-    The variance is noise_j + trust_j times the members' own, both fitted to validation data.
+    The variance is noise_j + scale_j times the variance of the members, both fitted to
+    validation data.
     """
 
     Config = EnsembleConfig
     config: EnsembleConfig
-    variance_weights: Tensor  # (n, 2): noise [unit^2], trust
+    variance_weights: Tensor  # (n, 2): noise [unit^2], scale of the members' variance
 
     def __init__(self, meta: ModelMetadata) -> None:
-        """Build the members with fresh weights."""
+        """Build the members with random weights."""
         super().__init__(meta)
-        from invdyn_ros.models import build  # it knows all families, this one among them
+        from invdyn_ros.models import build  # not at the top: it imports this module
 
         member_meta = replace(
             meta, family=self.config.member_family, config=self.config.member_config
@@ -63,16 +64,16 @@ class Ensemble(InverseDynamics):
 
     @property
     def n_obs_steps(self) -> int:
-        """Frames of motion that a member looks at."""
+        """Number of frames that a prediction depends on."""
         return self._members[0].n_obs_steps
 
     @property
     def window(self) -> int:
-        """Frames of a member's training window."""
+        """Number of frames of a member's training window."""
         return self._members[0].window
 
     def standardise(self, train: Windows) -> None:
-        """Take mean and spread of motion and target, for all members alike."""
+        """Compute mean and standard deviation of motion and target, the same for all members."""
         super().standardise(train)
         for member in self._members:
             member.standardise(train)
@@ -80,7 +81,12 @@ class Ensemble(InverseDynamics):
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
         """Return the mean squared error of the mean, in units of the target's variance.
 
-        Its gradient is that of the members' own losses: together they would stop to disagree.
+        Its gradient is that of the members' own losses: trained jointly, they would become alike.
+
+        Args:
+            motion: (B, T, 3n).
+            time: (B, T) [s].
+            action: (B, T, n).
         """
         member_loss = torch.stack([m.loss(motion, time, action) for m in self._members]).mean()
         with torch.no_grad():
@@ -95,7 +101,7 @@ class Ensemble(InverseDynamics):
         return Prediction(means.mean(0), (terms * self.variance_weights).sum(-1).sqrt())
 
     def calibrate(self, val: Iterable[Windows]) -> None:
-        """Fit noise and trust to the errors on data that no weight was fitted to."""
+        """Fit the noise and the scale of the variance to the errors on validation data."""
         terms, errors = [], []
         for recording in val:
             predictions = torch.stack(

@@ -1,4 +1,4 @@
-"""Whether a model is the same when run in another way: two enter, their difference leaves."""
+"""Comparison of the predictions of a model in two runtimes."""
 
 from __future__ import annotations
 
@@ -9,53 +9,62 @@ from torch import Tensor
 
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, Prediction
 
-TOLERANCE = (
-    1e-5  # what a model run in another way may differ by, as a share of the actions' spread
-)
+TOLERANCE = 1e-5  # largest difference, in standard deviations of the action
 BATCH_SIZES = (1, 64)
 
 
 class Predictor(Protocol):
-    """Whatever predicts."""
+    """A model in any runtime."""
 
     def predict(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the actions (B, T, n) of motion (B, T, 3n) at times (B, T) [s]."""
 
 
 def check_parity(model: InverseDynamics, other: Predictor, what: str) -> float:
-    """Return the difference of a model and the same model run in another way.
+    """Return the largest difference between a model and the same model in another runtime.
+
+    Args:
+        model: in eager torch, on the CPU.
+        other: the same model in the other runtime.
+        what: start of the error message.
 
     Raises:
-        ValueError: it is more than `PARITY`; the message starts with `what`.
+        ValueError: the difference exceeds TOLERANCE.
     """
     difference = max_difference(model, other)
-    if not difference <= TOLERANCE:  # also if it is not a number
+    if not difference <= TOLERANCE:  # also for NaN
         raise ValueError(
-            f"{what}: its actions differ by {difference:.1e} of their spread from those of "
-            f"{model.meta.family} in eager torch; at most {TOLERANCE:.0e} is right"
+            f"{what}: its actions differ by {difference:.1e} standard deviations from those of "
+            f"{model.meta.family} in eager torch; the tolerance is {TOLERANCE:.0e}"
         )
     return difference
 
 
 def max_difference(model: InverseDynamics, other: Predictor) -> float:
-    """Return the largest difference, as a share of the spread of each joint's action."""
+    """Return the largest difference, in standard deviations of each joint's action."""
     mean = model.predict(*random_motion(model, max(BATCH_SIZES))).mean.flatten(0, 1)
     std = torch.maximum(mean.std(0), model.target_std)
     errors = [torch.zeros(())]
     for batch in BATCH_SIZES:
         motion, time = random_motion(model, batch, seed=batch)
         expected, actual = model.predict(motion, time), other.predict(motion, time)
-        for ours, theirs in zip(expected, actual, strict=True):
-            if ours is None and theirs is None:
+        for a, b in zip(expected, actual, strict=True):
+            if a is None and b is None:
                 continue
-            if ours is None or theirs is None or ours.shape != theirs.shape:
+            if a is None or b is None or a.shape != b.shape:
                 return float("inf")
-            errors.append(((ours - theirs) / std).abs().max())
+            errors.append(((a - b) / std).abs().max())
     return float(torch.stack([error.double() for error in errors]).max())  # NaN stays NaN
 
 
 def random_motion(model: InverseDynamics, batch: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Return motion (B, history, width) spread like the training data, and times (B, history)."""
+    """Return random motion (B, n_obs_steps, input_dim) like the training data, and its times.
+
+    Args:
+        model: the model.
+        batch: B.
+        seed: of the random numbers.
+    """
     generator = torch.Generator().manual_seed(seed)
     shape = (batch, model.n_obs_steps, model.input_dim)
     noise = torch.randn(shape, generator=generator, dtype=torch.float64)

@@ -1,8 +1,8 @@
-"""A flow from noise to actions: a window of motion enters, all actions that could make it leave.
+"""Conditional flow matching: samples from the distribution of actions of a motion.
 
 Rectified flow (Liu et al. 2022, arXiv 2209.03003): on the straight line x_t = (1 - t) e + t a from
-noise e to the action a, the network learns the velocity a - e, given the motion. Following it from
-noise at t = 0 to t = 1 draws from p(a | motion), which may have several modes.
+noise e to the action a, the network learns the velocity a - e, given the motion. Integrating it
+from noise at t = 0 to t = 1 samples from p(a | motion), which may have several modes.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from invdyn_ros.models.rectified_flow import (
     integrate,
 )
 
-START_FRACTION = 0.1  # of the training rows at t = 0, where the velocity tells the mean
+START_FRACTION = 0.1  # of the training rows at t = 0, where the velocity gives the mean
 
 
 @dataclass(frozen=True)
 class FlowConfig(Validated):
-    """Shape of the network, and how it is sampled."""
+    """Size of the network, and sampling."""
 
     down_dims: PositiveInts = (16, 32, 64)
     """Units of each level of the U-Net, outermost first."""
@@ -40,21 +40,21 @@ class FlowConfig(Validated):
     step_dim: Annotated[int, Field(ge=2)] = 16
     """Fourier features of the flow time."""
     num_inference_steps: Annotated[int, Field(ge=1, le=MAX_INFERENCE_STEPS)] = 4
-    """Steps from noise to action, 1 to 100."""
+    """Integration steps from noise to action, 1 to 100."""
     num_samples: Annotated[int, Field(ge=2)] = 16
-    """Actions drawn for the spread of a prediction."""
+    """Actions sampled for the standard deviation of a prediction."""
     n_obs_steps: PositiveInt = 1
-    """Frames that a prediction looks at, its own among them."""
+    """Number of frames that a prediction depends on, including its own."""
     angles: bool = True
-    """Also give the network sin q and cos q, in which gravity is almost linear."""
+    """sin q and cos q as additional features; gravity is almost linear in them."""
 
 
 class Flow(NeuralNetwork):
-    """Conditional flow matching p(a | motion): causal, and the only family with several modes.
+    """Conditional flow matching of p(a | motion): causal, and the only family with several modes.
 
-    At t = 0 the noise says nothing about the action, so the velocity there is E[a | motion] - e:
-    `predict` takes its mean from one look at e = 0, exact for the best network, and its standard
-    deviation from actions drawn with noise that never changes.
+    At t = 0 the noise is independent of the action, so the velocity there is E[a | motion] - e.
+    The mean of `predict` is one evaluation at e = 0, exact for the optimal network; the standard
+    deviation is that of actions sampled with constant noise.
     """
 
     Config = FlowConfig
@@ -62,7 +62,7 @@ class Flow(NeuralNetwork):
     noise: Tensor  # (draws, n)
 
     def __init__(self, meta: ModelMetadata) -> None:
-        """Build the network with fresh weights."""
+        """Build the network with random weights."""
         super().__init__(meta)
         config = self.config
         inputs = config.n_obs_steps * self.feature_dim + config.n_obs_steps - 1
@@ -73,7 +73,7 @@ class Flow(NeuralNetwork):
             nn.SiLU(),
             nn.Linear(config.width, config.width),
         )
-        # as in `Gru`: regular stamps leave the columns of the time steps without effect
+        # as in `GRU`: with regular sampling, the weights of the intervals stay zero
         steps = self.encoder.get_parameter("0.weight")[:, config.n_obs_steps * self.feature_dim :]
         nn.init.zeros_(steps)
         self.step_encoder = nn.Sequential(
@@ -86,18 +86,24 @@ class Flow(NeuralNetwork):
 
     @property
     def n_obs_steps(self) -> int:
-        """Frames of motion that a prediction looks at."""
+        """Number of frames that a prediction depends on."""
         return self.config.n_obs_steps
 
     def encode(self, motion: Tensor, time: Tensor) -> Tensor:
-        """Return what the network sees of a motion (B, T, 3n) at times (B, T) [s]."""
+        """Return the embedding (B, T, width) of a motion (B, T, 3n) at times (B, T) [s]."""
         n_obs_steps = self.config.n_obs_steps
         frames = stack_observations(self.features(motion), n_obs_steps).flatten(-2)
         steps = self.interval_deviation(stack_observations(time, n_obs_steps))[..., 1:]
         return self.encoder(torch.cat([frames, steps], dim=-1))
 
     def velocity(self, x: Tensor, t: Tensor, condition: Tensor) -> Tensor:
-        """Return dx/dt (..., n) at x (..., n) and flow time t (..., 1) or (1,), 0..1."""
+        """Return dx/dt (..., n).
+
+        Args:
+            x: (..., n).
+            t: flow time (..., 1) or (1,), 0 to 1.
+            condition: embedding of the motion (..., width).
+        """
         return (
             self.net(x, condition + self.step_encoder(fourier_features(t, self.config.step_dim)))
             - x
@@ -112,7 +118,12 @@ class Flow(NeuralNetwork):
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
         """Return the mean squared error of the velocity, at random noise and flow times.
 
-        Outside training noise and times are always the same, so that losses can be compared.
+        In evaluation mode noise and times are constant, so that losses can be compared.
+
+        Args:
+            motion: (B, T, 3n).
+            time: (B, T) [s].
+            action: (B, T, n).
         """
         x1 = self.standardised_target(motion, action)
         generator = None if self.training else torch.Generator().manual_seed(0)
@@ -122,11 +133,17 @@ class Flow(NeuralNetwork):
         )
 
     def integrate(self, x: Tensor, condition: Tensor, num_inference_steps: int) -> Tensor:
-        """Return the standardised target that noise x (..., n) flows to."""
+        """Return the standardised target for noise x (..., n).
+
+        Args:
+            x: noise (..., n).
+            condition: embedding of the motion (..., width).
+            num_inference_steps: integration steps.
+        """
         return integrate(lambda at, t: self.velocity(at, t, condition), x, num_inference_steps)
 
     def forward(self, motion: Tensor, time: Tensor) -> Prediction:
-        """Return the mean of the actions, and the spread of those drawn with fixed noise."""
+        """Return the mean of the actions, and their standard deviation over constant noise."""
         noise = self.noise[:, None, None].expand(-1, *motion.shape[:2], -1)
         samples = self.integrate(noise, self.encode(motion, time), self.config.num_inference_steps)
         std = samples.std(0, correction=0) * self.target_std
@@ -137,16 +154,16 @@ class Flow(NeuralNetwork):
     def sample_from_noise(
         self, motion: Tensor, time: Tensor, noise: Tensor, num_inference_steps: int | None = None
     ) -> Tensor:
-        """Return the actions (count, B, T, n) that noise of that shape flows to.
+        """Return the actions (num_samples, B, T, n) for noise of that shape.
 
         Args:
             motion: (B, T, 3n) in `dtype`.
             time: (B, T) [s] in `dtype`.
-            noise: (count, B, T, n); none flows to the one action that no noise leads to.
-            steps: from noise to action; default: those of the config.
+            noise: (num_samples, B, T, n).
+            num_inference_steps: integration steps; None: those of the config.
 
         Raises:
-            ValueError: no steps, or more than 100.
+            ValueError: fewer than 1 step, or more than 100.
         """
         config = (
             self.config

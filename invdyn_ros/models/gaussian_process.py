@@ -1,11 +1,11 @@
-"""Sparse Gaussian processes, one per joint: features enter, mean and variance leave.
+"""Sparse Gaussian process regression, one process per joint.
 
 The kernel is k(x, z) = exp(-|x - z|^2 / 2) of features that are already divided by their length
 scales. Far from all data it is zero, so the mean falls to zero and the variance rises to 1.
 
-With M centres Z, phi(x) = k(x, Z) chol(k(Z, Z))^-T and Bayesian linear regression on phi this is
-the deterministic training conditional of Quinonero-Candela and Rasmussen, JMLR 6, 2005, eq. 20;
-the centres are the pivots of an incomplete Cholesky factor of the kernel matrix.
+With M inducing points Z, phi(x) = k(x, Z) chol(k(Z, Z))^-T and Bayesian linear regression on phi
+this is the deterministic training conditional of Quinonero-Candela and Rasmussen, JMLR 6, 2005,
+eq. 20; the inducing points are the pivots of an incomplete Cholesky factor of the kernel matrix.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-JITTER = 1e-6  # on the diagonal of k(Z, Z), where two centres may coincide
+JITTER = 1e-6  # on the diagonal of k(Z, Z), for coinciding inducing points
 
 
 class GaussianProcess(NamedTuple):
-    """The posterior of n joints with M centres of d features."""
+    """Posterior of n joints with M inducing points of d features."""
 
     inducing_points: Tensor  # (n, M, d)
     mean_weights: Tensor  # (n, M)
-    variance_reduction: Tensor  # (n, M, M)
+    variance_reduction: Tensor  # (n, M, M) R; the variance is 1 - |k(x, Z) R|^2
 
 
 def kernel(x: Tensor, inducing_points: Tensor) -> Tensor:
-    """Return k (..., n, M) between features (..., n, d) and centres (n, M, d)."""
+    """Return k (..., n, M) between features (..., n, d) and inducing points (n, M, d)."""
     cross = torch.einsum("...nd,nmd->...nm", x, inducing_points)
     square = x.square().sum(-1, keepdim=True) + inducing_points.square().sum(-1) - 2 * cross
     return torch.exp(-0.5 * square.clamp_min(0.0))
 
 
 def posterior(process: GaussianProcess, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and variance (..., n) at features (..., n, d); the prior is 0 and 1."""
+    """Return mean and variance (..., n) at features (..., n, d); the prior's are 0 and 1."""
     k = kernel(x, process.inducing_points)
     explained = torch.einsum("...nm,nmk->...nk", k, process.variance_reduction)
     return (k * process.mean_weights).sum(-1), (1 - explained.square().sum(-1)).clamp(0.0, 1.0)
@@ -47,10 +47,10 @@ def fit_gaussian_process(
 
     Args:
         x: features (N, n, d).
-        y: what is to be explained (N, n).
-        weight: how much a row counts (N, n), as the inverse of its standard deviation.
-        noise: variance of y's noise as a share of the prior's (n,).
-        centres: (n, M, d), from `pivots`.
+        y: targets (N, n).
+        weight: weight of each row (N, n), the inverse of its standard deviation.
+        noise: variance of the noise of y, relative to the prior variance (n,).
+        inducing_points: (n, M, d), from `select_inducing_points`.
     """
     eye = torch.eye(inducing_points.shape[1]).to(x)
     noise = noise[:, None, None]
@@ -62,7 +62,7 @@ def fit_gaussian_process(
     phi = torch.linalg.solve_triangular(factor, k.mT, upper=False)  # (n, M, N)
     root = torch.linalg.cholesky(phi @ phi.mT + noise * eye)
     mean = torch.cholesky_solve(phi @ (y * weight).T.unsqueeze(-1), root)  # (n, M, 1)
-    posterior_covariance = noise * torch.cholesky_inverse(root)  # posterior covariance
+    posterior_covariance = noise * torch.cholesky_inverse(root)
     values, vectors = torch.linalg.eigh(eye - posterior_covariance)
     reduction = vectors * values.clamp_min(0.0).sqrt().unsqueeze(-2)
     solution = torch.linalg.solve_triangular(
@@ -72,9 +72,9 @@ def fit_gaussian_process(
 
 
 def select_inducing_points(x: Tensor, count: int) -> Tensor:
-    """Return M = `count` of the features (N, n, d), per joint those that tell most (n, M, d).
+    """Return M = `count` of the features (N, n, d), for each joint the most informative (n, M, d).
 
-    Rows come twice where there are fewer than that.
+    Rows are repeated if there are fewer than that.
     """
     points = x.transpose(0, 1)  # (n, N, d)
     n, rows, _ = points.shape

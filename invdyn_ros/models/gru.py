@@ -1,4 +1,4 @@
-"""A recurrent network over the last few frames: a window of motion enters, actions leave."""
+"""Recurrent network over the last frames of a motion."""
 
 from __future__ import annotations
 
@@ -15,34 +15,35 @@ from invdyn_ros.models.neural_network import NeuralNetwork
 
 @dataclass(frozen=True)
 class GRUConfig(Validated):
-    """Shape of the network."""
+    """Size of the network."""
 
     n_obs_steps: PositiveInt = 5
-    """Frames that a prediction looks at, its own among them."""
+    """Number of frames that a prediction depends on, including its own."""
     width: PositiveInt = 128
     """Units per layer."""
     depth: PositiveInt = 2
-    """Recurrent layers."""
+    """Number of recurrent layers."""
     angles: bool = True
-    """Also give the network sin q and cos q, in which gravity is almost linear."""
+    """sin q and cos q as additional features; gravity is almost linear in them."""
 
 
 class GRU(NeuralNetwork):
-    """Gated recurrent units (Cho et al. 2014, arXiv 1406.1078), started anew `history` frames ago.
+    """Gated recurrent units (Cho et al. 2014, arXiv 1406.1078) over the last `n_obs_steps` frames.
 
-    Forgetting what is older makes a long sequence the same as the windows of training; the first
-    frames of a sequence, in training too, have only those before them. Causal.
+    The state is reset for each prediction, so a long sequence gives the same as training windows;
+    the first frames of a sequence, in training too, only have those before them. Causal.
     """
 
     Config = GRUConfig
     config: GRUConfig
 
     def __init__(self, meta: ModelMetadata) -> None:
-        """Build the network with fresh weights."""
+        """Build the network with random weights."""
         super().__init__(meta)
         config, inputs = self.config, self.feature_dim + 1
         self.net = nn.GRU(inputs, config.width, config.depth, batch_first=True)
-        # stays zero where the data's stamps are regular, so irregular ones later do no harm
+        # the weights stay zero if the training data are sampled regularly; then irregular
+        # sampling later has no effect
         nn.init.zeros_(self.net.get_parameter("weight_ih_l0")[:, -1])
         self.head = nn.Sequential(
             nn.Linear(config.width + inputs - 1, config.width),
@@ -52,7 +53,7 @@ class GRU(NeuralNetwork):
 
     @property
     def n_obs_steps(self) -> int:
-        """Frames of motion that a prediction looks at."""
+        """Number of frames that a prediction depends on."""
         return self.config.n_obs_steps
 
     def predict_standardised(self, motion: Tensor, time: Tensor) -> Tensor:
@@ -67,7 +68,10 @@ class GRU(NeuralNetwork):
         return torch.cat([out[:, 0, :-1], out[:, :, -1]], dim=1)
 
     def run_windows(self, features: Tensor, time: Tensor) -> Tensor:
-        """Run over windows of at most `history` frames, (N, H, F) at (N, H) [s] to (N, H, n)."""
+        """Return the standardised targets (N, H, n) of windows (N, H, F) at times (N, H) [s].
+
+        H is at most `n_obs_steps`.
+        """
         hidden, _ = self.net(
             torch.cat([features, self.interval_deviation(time)[..., None]], dim=-1)
         )

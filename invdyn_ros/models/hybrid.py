@@ -1,9 +1,9 @@
-"""Identified rigid body plus what it leaves over: motion enters, actions and their spread leave.
+"""Identified rigid body with a Gaussian process on its residual.
 
-What is left over is learned by a Gaussian process whose prior is zero: where the data say nothing
-the actions are those of the rigid body, and the standard deviation says so. All is in closed form;
-what is not solved for (ridge, blur, length scales, noise, how much of the process is believed) is
-chosen on blocks of the training data that are left out in turn, never on test data.
+The prior mean of the Gaussian process is zero: away from the data the actions are those of the
+rigid body, and the standard deviation is large. Everything has a closed form; the
+hyperparameters (ridge, friction filter time, length scales, noise, shrinkage) are selected by
+cross-validation on the training data.
 """
 
 from __future__ import annotations
@@ -46,33 +46,31 @@ from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.models.variance_components import fit_variance_components
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 
-JOINT_LENGTH_SCALES = (
-    1.0,
-    2.0,
-)  # length scales of a joint's own motion, in its standard deviations
+JOINT_LENGTH_SCALES = (1.0, 2.0)  # of a joint's own motion, in its standard deviations
 ARM_LENGTH_SCALES = (4.0, 8.0)  # of the motion of the whole arm
-NOISE_RATIOS = (1.0, 10.0, 100.0)  # variance of the noise, as a share of the prior's
-IN_DISTRIBUTION_QUANTILE = (
-    0.99  # quantile of the processes' variance out of sample that is still no surprise
-)
+NOISE_RATIOS = (1.0, 10.0, 100.0)  # variance of the noise relative to the prior variance
+IN_DISTRIBUTION_QUANTILE = 0.99  # of the GP's variance on held-out data
 FilterTimes = Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)]
-NUM_JOINT_FEATURES = 3  # features of a joint's own motion: direction, velocity, acceleration
+NUM_JOINT_FEATURES = 3  # smooth sign of the velocity, velocity, acceleration
 
 
 @dataclass(frozen=True)
 class HybridConfig(Validated):
-    """What is learned, and how finely."""
+    """Identification and size of the Gaussian processes."""
 
     coulomb_velocity: PositiveFloat = 0.02
-    """[rad/s] Velocity at which Coulomb friction has built up."""
+    """[rad/s] Velocity at which Coulomb friction is fully developed."""
     min_velocity: float = 0.05
-    """[rad/s] Slower joints may stick, and count little in identification."""
+    """[rad/s] Slower joints may stick, and have little weight in the identification."""
     friction_filter_times: FilterTimes = (0.0, 0.03, 0.06, 0.1, 0.15, 0.2)
-    """[s] Candidates for the time over which friction turns at a reversal: a filter's trace."""
+    """[s] Candidates for the time over which friction changes sign at a reversal, for instance
+    because the recorded effort is filtered.
+    """
     num_inducing: PositiveInt = 64
-    """Centres of each Gaussian process."""
+    """Inducing points of each Gaussian process."""
     num_selection_rows: Annotated[int, Field(ge=NUM_FOLDS)] = 2000
-    """Rows of data, evenly spread, by which choices are made."""
+    """Evenly spaced rows of data for the selection of hyperparameters and the Gaussian processes.
+    """
 
 
 class Rows(NamedTuple):
@@ -83,30 +81,31 @@ class Rows(NamedTuple):
 
 
 class Hybrid(RigidBody):
-    """Rigid body, friction and a Gaussian process on what remains: each frame alone, so causal.
+    """Rigid body, friction and a Gaussian process on the residual. Each frame alone, so causal.
 
-    The target of joint j is the rigid body's plus s_j a_j g_j(x_j): g_j a Gaussian process, a_j
-    its amplitude, s_j in [0, 1] how much of it held on data left out, and x_j the direction,
-    velocity and acceleration of the joint and the motion of the whole arm. With v_j the variance
-    of g_j(x_j), 1 away from data, and u_j what it is among data, the variance of the target is
+    The target of joint j is the rigid body's plus s_j a_j g_j(x_j): g_j is a Gaussian process, a_j
+    its output scale, s_j in [0, 1] the shrinkage found by cross-validation, and x_j the smooth
+    sign of the velocity, the velocity and the acceleration of the joint and the motion of the
+    whole arm. With v_j the variance of g_j(x_j), 1 away from the data, and u_j its value within
+    the data, the variance of the target is
 
-        noise_j + stick_j (1 - direction_j^2) + process_j v_j
-            + doubt_j max(v_j - u_j, 0) / (1 - u_j)
+        noise_j + stick_j (1 - sign_j^2) + process_j v_j + model_j max(v_j - u_j, 0) / (1 - u_j)
 
-    A joint near standstill takes any torque up to its friction. Away from data nothing that was
-    learned is sure, so doubt_j is what the data changed of the URDF's actions.
+    A joint near standstill holds any torque up to its friction. Away from the data no identified
+    parameter is certain, so model_j is the mean square change of the URDF's target by the data.
     """
 
     Config = HybridConfig
     config: HybridConfig  # type: ignore[assignment]
     friction_filter_time: Tensor  # (n,) [s]
-    inverse_length_scale: Tensor  # (n, d) inverse length scales
-    output_scale: Tensor  # (n,) in the target's unit, shrunk
-    variance_weights: Tensor  # (n, 4) variances: noise, stick, process, doubt
-    in_distribution_variance: Tensor  # (n,) variance of the process, prior 1, that is no surprise
+    inverse_length_scale: Tensor  # (n, d)
+    output_scale: Tensor  # (n,) in the target's unit, after shrinkage
+    variance_weights: Tensor  # (n, 4) variances: noise, stick, process, model
+    # (n,) variance of the process within the data; the prior's is 1
+    in_distribution_variance: Tensor
 
     def __init__(self, meta: ModelMetadata) -> None:
-        """Start as the rigid body of the URDF in `meta`."""
+        """Create the model with the rigid body of the URDF in `meta`."""
         super().__init__(meta)
         n, m, d = self.n, self.config.num_inducing, NUM_JOINT_FEATURES + 3 * self.n
         shapes: dict[str, tuple[int, ...]] = {
@@ -131,7 +130,7 @@ class Hybrid(RigidBody):
         return self.compliance * self.tree.torque(q, qd, qdd) + (friction * self.friction).sum(-1)
 
     def features(self, motion: Tensor) -> Tensor:
-        """Return what the processes look at (..., n, d), before it is scaled."""
+        """Return the features (..., n, d) of the Gaussian processes, before scaling."""
         _, qd, qdd = motion.split(self.n, dim=-1)
         _, v, a = self.motion_std.split(self.n)
         direction = smooth_sign(qd, qdd, self.config.coulomb_velocity, self.friction_filter_time)
@@ -142,7 +141,7 @@ class Hybrid(RigidBody):
         )
 
     def correction(self, motion: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what is added to the rigid body, and the variance of the whole (..., n)."""
+        """Return the correction of the target, and the variance of the sum, each (..., n)."""
         _, qd, qdd = motion.split(self.n, dim=-1)
         gaussian_process = GaussianProcess(
             *(self.get_buffer(name) for name in GaussianProcess._fields)
@@ -169,15 +168,15 @@ class Hybrid(RigidBody):
         return self.rigid_body_target(motion) + self.correction(motion)[0]
 
     def forward(self, motion: Tensor, time: Tensor) -> Prediction:
-        """Return the actions and their standard deviation: tensors only, as an export needs."""
+        """Return the actions and their standard deviation."""
         correction, variance = self.correction(motion)
         target = self.rigid_body_target(motion) + correction
         return Prediction(self.action(motion, target), variance.clamp_min(0.0).sqrt())
 
     def fit(self, train: Windows, val: Windows) -> bool:
-        """Identify the rigid body, then learn what it leaves over.
+        """Identify the rigid body, then fit Gaussian processes to its residual.
 
-        `valid` is data too: every choice is made on blocks of both that are left out in turn.
+        Hyperparameters are selected by cross-validation, so `val` is used as training data too.
         """
         parts = (train, val)
         motion = torch.cat([part.motion.flatten(0, 1) for part in parts])
@@ -201,16 +200,16 @@ class Hybrid(RigidBody):
         ]
 
     def _identify(self, subset: Rows, data: Rows) -> list[DynamicParameters]:
-        """Fill the rigid body in; return what it is without each block of `few`."""
+        """Identify the rigid body on all data; return the parameters without each fold."""
         is_torque, prior = self.meta.action_unit == "N m", self.tree.inertial.flatten()
         candidates = [
-            torch.full_like(self.friction_filter_time, blur)
-            for blur in self.config.friction_filter_times
+            torch.full_like(self.friction_filter_time, time)
+            for time in self.config.friction_filter_times
         ]
         errors = torch.stack(
             [
-                cross_identify(self._normal_equations(subset, blur), prior, is_torque)[2]
-                for blur in candidates
+                cross_identify(self._normal_equations(subset, time), prior, is_torque)[2]
+                for time in candidates
             ]
         )
         best = torch.where(
@@ -227,15 +226,16 @@ class Hybrid(RigidBody):
         return folds
 
     def _set_parameters(self, parameters: DynamicParameters) -> None:
+        """Set the parameters of the rigid body."""
         self.tree.inertial.copy_(parameters.inertial.view(self.n, 10))
         self.friction.copy_(parameters.friction)
         self.compliance.copy_(parameters.compliance)
 
     def _fit_gaussian_process(self, data: Rows, folds: list[DynamicParameters]) -> None:
-        """Choose each joint's process on blocks left out, then make it of all rows."""
+        """Select the hyperparameters by cross-validation, then fit to all rows."""
         final = DynamicParameters(self.tree.inertial.flatten(), self.friction, self.compliance)
         residuals = [
-            data.target - self._rigid_body_target(data.motion, found) for found in folds
+            data.target - self._rigid_body_target(data.motion, fold) for fold in folds
         ]  # each (N, n)
         val_residual = torch.cat([split_folds(part)[k] for k, part in enumerate(residuals)])
         weight = row_weight(data.motion[:, self.n : 2 * self.n], self.config.min_velocity)
@@ -243,18 +243,20 @@ class Hybrid(RigidBody):
         residual_scale = residual_scale.clamp_min(EPSILON * data.target.std(0)).clamp_min(EPSILON)
         x = self.features(data.motion)
         candidates = [
-            trial
+            candidate
             for joint_scale, arm_scale in product(JOINT_LENGTH_SCALES, ARM_LENGTH_SCALES)
-            for trial in self._cross_validate(
+            for candidate in self._cross_validate(
                 x, [part / residual_scale for part in residuals], weight, joint_scale, arm_scale
             )
         ]
         best, shrinkage, mean, variance = select_candidate(
             candidates, val_residual / residual_scale, weight
         )
-        noise = torch.stack([trial.noise for trial in candidates])[best, torch.arange(self.n)]
+        noise = torch.stack([candidate.noise for candidate in candidates])[
+            best, torch.arange(self.n)
+        ]
         self.inverse_length_scale.copy_(
-            torch.stack([t.inverse_length_scale for t in candidates])[best, torch.arange(self.n)]
+            torch.stack([c.inverse_length_scale for c in candidates])[best, torch.arange(self.n)]
         )
         residual = (data.target - self._rigid_body_target(data.motion, final)) / residual_scale
         scaled = x * self.inverse_length_scale
@@ -278,7 +280,18 @@ class Hybrid(RigidBody):
         joint_scale: float,
         arm_scale: float,
     ) -> list[CandidateResult]:
-        """Fit with given length scales, without each block in turn, and predict that block."""
+        """Predict each fold by processes that are fitted to the other folds.
+
+        Args:
+            x: features (N, n, d).
+            residuals: targets (N, n), by the rigid body without each fold.
+            weight: weight of each row (N, n).
+            joint_scale: length scale of a joint's own motion.
+            arm_scale: length scale of the motion of the whole arm.
+
+        Returns:
+            One candidate per noise ratio.
+        """
         inverse_length_scale = x.new_full(x.shape[1:], 1 / arm_scale)
         inverse_length_scale[:, :NUM_JOINT_FEATURES] = 1 / joint_scale
         scaled, results = x * inverse_length_scale, []
@@ -302,14 +315,20 @@ class Hybrid(RigidBody):
         return candidates
 
     def _rigid_body_target(self, motion: Tensor, parameters: DynamicParameters) -> Tensor:
-        """Return the target (N, n) by a rigid body of other parameters."""
+        """Return the target (N, n) of a rigid body with other parameters."""
         q, qd, qdd = motion.split(self.n, dim=-1)
         terms = friction_terms(qd, qdd, self.config.coulomb_velocity, self.friction_filter_time)
         torque = self.tree.torque(q, qd, qdd, parameters.inertial.view(self.n, 10))
         return parameters.compliance * torque + (terms * parameters.friction).sum(-1)
 
     def _fit_variance(self, data: Rows, error: Tensor, variance: Tensor) -> None:
-        """Fit the variances to the errors (N, n) on blocks left out."""
+        """Fit the variance components to the errors (N, n) on held-out folds.
+
+        Args:
+            data: the rows.
+            error: of the predictions for held-out folds (N, n).
+            variance: of the Gaussian processes for held-out folds (N, n).
+        """
         _, qd, qdd = data.motion.split(self.n, dim=-1)
         stiction = (
             1

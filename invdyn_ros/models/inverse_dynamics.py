@@ -1,4 +1,4 @@
-"""The interface of every family: a window of motion enters, the actions that make it leave."""
+"""Interface of all families: a window of motion to the actions that cause it."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from invdyn_ros.data.windows import InputType, Windows
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """What a model is of and how it was made; with its tensors this is a whole checkpoint.
+    """Description of a model; together with its tensors it is a whole checkpoint.
 
     Attributes:
         family: key of MODELS.
         robot: name of the arm.
-        joint_names: its n joints, in the order of all columns.
+        joint_names: names of the n joints, in the order of all columns.
         action_unit: one of `trajectory.ACTION_UNITS`.
         rate: sample rate of the data [Hz].
-        action_delay: the action of time t makes the motion at t + action_delay [s].
-        urdf: the arm as URDF text, without shapes; empty where nobody knows its rigid bodies.
-        config: the family's own fields.
-        data: where the data came from, how it was split, how it was trained.
-        frame: height and width of the pictures [px], for families that read any.
+        action_delay: the action of time t causes the motion at t + action_delay [s].
+        urdf: URDF text of the arm without geometry; empty if its rigid bodies are unknown.
+        config: fields of the family's config.
+        data: dataset, split and training.
+        image_size: height and width of the images [px], for families with image input.
     """
 
     family: str
@@ -53,9 +53,9 @@ class Prediction(NamedTuple):
 class InverseDynamics(nn.Module, ABC):
     """Map a window of motion (B, T, 3n) = [q, qd, qdd] at times (B, T) [s] to actions (B, T, n).
 
-    A family writes `loss` and `forward`, or `solve` where it has a closed form. Its target is the
+    A family implements `loss` and `forward`, or `fit` if it has a closed form. Its target is the
     torque [N m], the current [A], or for position servos the offset u - q [rad] of the setpoint: a
-    servo is a spring, so the offset, unlike u itself, is what the dynamics decide.
+    servo acts as a spring, so the dynamics determine the offset, not u itself.
     """
 
     Config: ClassVar[type]
@@ -67,7 +67,7 @@ class InverseDynamics(nn.Module, ABC):
     target_std: Tensor  # (n,)
 
     def __init__(self, meta: ModelMetadata) -> None:
-        """Prepare an untrained model of the arm and unit in `meta`."""
+        """Create an untrained model of the arm and unit in `meta`."""
         super().__init__()
         self.meta = meta
         self.config: Any = from_mapping(self.Config, meta.config, meta.family)
@@ -87,31 +87,37 @@ class InverseDynamics(nn.Module, ABC):
 
     @property
     def warmup_frames(self) -> int:
-        """Frames at the start of a sequence whose action the model cannot know."""
+        """Frames at the start of a sequence without a prediction."""
         return 0
 
     @property
     def n_obs_steps(self) -> int:
-        """Frames of motion that a prediction looks at, its own among them."""
+        """Number of frames that a prediction depends on, including its own."""
         return 1
 
     @property
     def window(self) -> int:
-        """Frames of a training window."""
+        """Number of frames of a training window."""
         return self.n_obs_steps
 
     @property
     def stride(self) -> int:
-        """Frames from the start of a training window to that of the next."""
+        """Number of frames from the start of a training window to that of the next."""
         return 1
 
     @abstractmethod
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
-        """Return what training makes small, a scalar; motion and action in SI units."""
+        """Return the training loss, a scalar; motion and action are in SI units.
+
+        Args:
+            motion: (B, T, 3n).
+            time: (B, T) [s].
+            action: (B, T, n).
+        """
 
     @abstractmethod
     def forward(self, motion: Tensor, time: Tensor) -> Prediction:
-        """Return the actions of a motion, SI in and SI out: tensors only, as an export needs.
+        """Return the actions of a motion in SI units, with tensor operations only, for an export.
 
         Args:
             motion: (B, T, 3n) in `dtype`.
@@ -120,11 +126,11 @@ class InverseDynamics(nn.Module, ABC):
 
     @torch.inference_mode()
     def predict(self, motion: Tensor, time: Tensor) -> Prediction:
-        """Return the actions of a motion, SI in and SI out; the same in training as after it.
+        """Return the actions of a motion in SI units, always in evaluation mode.
 
         Args:
-            motion: (B, T, 3n); each prediction looks at `history` frames, fewer at the start.
-            time: (B, T) [s], in double precision where the origin is far away.
+            motion: (B, T, 3n); a prediction depends on `n_obs_steps` frames, fewer at the start.
+            time: (B, T) [s], in double precision if the origin is far away.
         """
         training = self.training
         if training:
@@ -145,78 +151,92 @@ class InverseDynamics(nn.Module, ABC):
         generator: torch.Generator | None = None,
         **kwargs: Any,
     ) -> Tensor:
-        """Draw actions (count, B, T, n); a family without a spread always draws its mean.
+        """Draw actions (num_samples, B, T, n); without a standard deviation all equal the mean.
 
         Args:
             motion: (B, T, 3n).
             time: (B, T) [s].
-            count: actions per frame.
-            temperature: scale of the noise; 0 takes all of it away.
-            generator: source of the noise, so that the same seed draws the same actions.
-            **how: what the family's `drawn` takes beside the noise.
+            num_samples: actions per frame.
+            temperature: scale of the noise; 0: no noise.
+            generator: source of the noise.
+            **kwargs: passed to the family's `sample_from_noise`.
 
         Raises:
-            ValueError: no draws, or a negative temperature.
+            ValueError: no samples, or a negative temperature.
         """
         if num_samples < 1 or not temperature >= 0:
             raise ValueError(
-                f"count is {num_samples} and temperature {temperature}; "
-                "right are at least 1 and a number from 0 up"
+                f"num_samples is {num_samples} and temperature {temperature}; "
+                "they must be at least 1 and at least 0"
             )
         motion, time = self._prepare_inputs(motion, time)
         noise = normal_noise((num_samples, *motion.shape[:2], self.n), motion, generator)
         return self.sample_from_noise(motion, time, temperature * noise, **kwargs)
 
     def sample_from_noise(self, motion: Tensor, time: Tensor, noise: Tensor) -> Tensor:
-        """Return the actions (count, B, T, n) that normal noise of that shape makes."""
+        """Return the actions (num_samples, B, T, n) for standard normal noise of that shape.
+
+        Args:
+            motion: (B, T, 3n) in `dtype`.
+            time: (B, T) [s] in `dtype`.
+            noise: (num_samples, B, T, n).
+        """
         mean, std = self.predict(motion, time)
         return mean + (0.0 if std is None else std) * noise
 
     def _prepare_inputs(self, motion: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a motion in the type of the model."""
-        # seconds since 1970 have no milliseconds in single precision
+        """Convert motion and time to the model's `dtype`."""
+        # Unix time has no milliseconds in single precision
         return motion.to(self.dtype), (time - time[..., -1:]).to(self.dtype)
 
     def fit(self, train: Windows, val: Windows) -> bool:
-        """Fit in closed form and return True; False asks for gradient descent on `loss`."""
+        """Fit in closed form and return True; False requests gradient descent on `loss`."""
         return False
 
     def input_stats(self) -> tuple[Tensor, Tensor]:
-        """Return mean and spread (width,) of what the model was trained on."""
+        """Return mean and standard deviation (input_dim,) of the training inputs."""
         return self.motion_mean, self.motion_std
 
     def calibrate(self, val: Iterable[Windows]) -> None:
-        """Fit to whole recordings, one window each, what training data show too well.
+        """Fit, after training, what the training data would bias, on validation recordings.
 
-        That is the standard deviation, of a family that has one, or how far to trust an answer.
+        That is the standard deviation of a family that has one, or the smoothing of predictions.
+
+        Args:
+            val: recordings, one window each.
         """
 
     def standardise(self, train: Windows) -> None:
-        """Take mean and spread of motion and target from the training data."""
+        """Compute mean and standard deviation of motion and target from the training data."""
         motion, target = (
             train.motion.flatten(0, 1),
             self.target(train.motion, train.action).flatten(0, 1),
         )
         for name, values in (("motion", motion), ("target", target)):
             std = values.std(0, correction=0)
-            # a column that never changes carries nothing: scale 1 keeps it finite
+            # a constant column is scaled by 1 to avoid a division by zero
             std = torch.where(std > 1e-9, std, torch.ones_like(std))
             getattr(self, f"{name}_mean").copy_(values.mean(0))
             getattr(self, f"{name}_std").copy_(std)
 
     def target(self, motion: Tensor, action: Tensor) -> Tensor:
-        """Return what the family models: the action, or for a servo its offset u - q [rad]."""
+        """Return the target of the family: the action, or for a servo its offset u - q [rad]."""
         return action - motion[..., : self.n] if self.meta.action_unit == "rad" else action
 
     def action(self, motion: Tensor, target: Tensor) -> Tensor:
-        """Undo `target`."""
+        """Invert `target`."""
         return target + motion[..., : self.n] if self.meta.action_unit == "rad" else target
 
 
 def normal_noise(shape: Sequence[int], like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Return standard normal noise in the type and on the device of `like`.
+    """Return standard normal noise with the type and device of `like`.
 
-    It is drawn where the generator lives, so that a seed means the same on every device.
+    It is drawn on the generator's device, so that a seed gives the same noise on every device.
+
+    Args:
+        shape: of the noise.
+        like: determines type and device.
+        generator: source of the noise; None: torch's default.
     """
     device = like.device if generator is None else generator.device
     noise = torch.randn(tuple(shape), generator=generator, device=device, dtype=like.dtype)

@@ -1,13 +1,13 @@
-"""Least squares for arms: motion and actions enter; inertia, friction and compliance leave.
+"""Least-squares identification of inertia, friction and compliance.
 
-The target of joint j is linear in its parameters, up to one product:
+The target of joint j is linear in its parameters, except for one product:
 
     y_j = c_j Y_j(q, qd, qdd) theta + phi_j . [qd_j, tanh(qd_j / v), 1, qdd_j]
 
 with theta (10 n,) the inertial parameters, phi_j viscous and Coulomb friction, offset and rotor
-inertia, and c_j the target per torque: 1 for torques, 1 / stiffness for a servo's offset, 1 / gain
-for a current.
-Everything below works on the sums Y'Y, Y'y and y'y, so the data are passed over once.
+inertia, and c_j the target per unit of torque: 1 for torques, 1 / stiffness for the offset of a
+servo, 1 / gain for a current.
+All functions below work on the sums Y'Y, Y'y and y'y, so one pass over the data is enough.
 Atkeson, An, Hollerbach 1986; Swevers, Verdonck, De Schutter, doi 10.1109/MCS.2007.904659.
 """
 
@@ -23,11 +23,9 @@ from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 
 NUM_FRICTION_TERMS = 4  # viscous, Coulomb, offset, rotor inertia
 RIDGES = tuple(10.0**k for k in range(-13, -1))  # of normal equations with unit diagonal
-MIN_RELATIVE_DIAGONAL = (
-    1e-16  # share of the largest diagonal; what is below is rounding, not a parameter
-)
-STICTION_WEIGHT = 0.01  # weight of a joint that may stick, beside 1
-MIN_RELATIVE_ERROR = 1e-12  # share of the target's power that no error is below
+MIN_RELATIVE_DIAGONAL = 1e-16  # of the largest diagonal entry; smaller ones are rounding errors
+STICTION_WEIGHT = 0.01  # of a joint that may stick; others have weight 1
+MIN_RELATIVE_ERROR = 1e-12  # lower bound of the mean squared error, relative to the target's power
 CHUNK_SIZE = 4096  # rows per pass, to bound memory
 
 
@@ -41,7 +39,7 @@ class NormalEquations(NamedTuple):
 
 
 class DynamicParameters(NamedTuple):
-    """What identification finds."""
+    """Identified parameters."""
 
     inertial: Tensor  # (10 n,)
     friction: Tensor  # (n, 4)
@@ -51,11 +49,17 @@ class DynamicParameters(NamedTuple):
 def smooth_sign(
     qd: Tensor, qdd: Tensor, coulomb_velocity: float, filter_time: Tensor | float = 0.0
 ) -> Tensor:
-    """Return which way each joint moves (..., n), from -1 to 1.
+    """Return the smooth sign (..., n) of the velocities, from -1 to 1.
 
-    A recorded effort is often low-pass filtered, so that Coulomb friction turns over the same
-    time `blur` [s] at every reversal, whatever the velocity: at acceleration qdd that is the
-    velocity blur qdd.
+    A recorded effort is often low-pass filtered, so that Coulomb friction changes sign over the
+    same time `filter_time` [s] at every reversal, whatever the velocity: at acceleration qdd that
+    corresponds to the velocity filter_time qdd.
+
+    Args:
+        qd: (..., n) [rad/s].
+        qdd: (..., n) [rad/s2].
+        coulomb_velocity: [rad/s] at which Coulomb friction is fully developed.
+        filter_time: [s], for all joints or (n,).
     """
     return torch.tanh(qd / torch.sqrt(coulomb_velocity**2 + (filter_time * qdd) ** 2))
 
@@ -63,7 +67,14 @@ def smooth_sign(
 def friction_terms(
     qd: Tensor, qdd: Tensor, coulomb_velocity: float, filter_time: Tensor | float = 0.0
 ) -> Tensor:
-    """Return [qd, direction, 1, qdd] (..., n, 4)."""
+    """Return [qd, smooth sign, 1, qdd] (..., n, 4); arguments as of `smooth_sign`.
+
+    Args:
+        qd: (..., n) [rad/s].
+        qdd: (..., n) [rad/s2].
+        coulomb_velocity: [rad/s].
+        filter_time: [s].
+    """
     return torch.stack(
         [qd, smooth_sign(qd, qdd, coulomb_velocity, filter_time), torch.ones_like(qd), qdd], dim=-1
     )
@@ -77,16 +88,13 @@ def normal_equations(
     min_velocity: float = 0.0,
     filter_time: Tensor | float = 0.0,
 ) -> NormalEquations:
-    """Sum over motion (N, 3n) and target (N, n).
+    """Return the normal equations of motion (N, 3n) and target (N, n).
 
-    Args:
-        tree: the arm.
-        motion: [q, qd, qdd] (N, 3n).
-        target: what is to be explained (N, n).
-        slow: velocity [rad/s] above which Coulomb friction is full.
-        moving: joints slower than this [rad/s] count little: one that sticks takes any torque up
-            to its friction, so its torque says little about its motion.
-        blur: time [s] over which friction turns at a reversal, of all joints or (n,).
+    Args: tree: the arm. motion: [q, qd, qdd] (N, 3n). target: (N, n). coulomb_velocity: velocity
+        [rad/s] at which Coulomb friction is fully developed. min_velocity: joints slower than this
+        [rad/s] have little weight: one that sticks holds any torque up to its friction, so its
+        torque is not determined by its motion. filter_time: time [s] over which friction changes
+        sign at a reversal, of all joints or (n,).
     """
     n, m = target.shape[-1], 10 * target.shape[-1] + NUM_FRICTION_TERMS
     gram, moment, power = target.new_zeros(n, m, m), target.new_zeros(n, m), target.new_zeros(n)
@@ -104,12 +112,12 @@ def normal_equations(
 
 
 def row_weight(qd: Tensor, min_velocity: float) -> Tensor:
-    """Return how much a row counts for each joint (..., n)."""
+    """Return the weight of a row for each joint (..., n)."""
     return torch.where(qd.abs() >= min_velocity, 1.0, STICTION_WEIGHT).to(qd)
 
 
 def sum_normal_equations(parts: Sequence[NormalEquations]) -> NormalEquations:
-    """Return the sums over several parts of the data."""
+    """Return the normal equations of several parts of the data together."""
     gram, moment, power = (
         torch.stack([part[i] for part in parts]).sum(0)  # type: ignore[misc]
         for i in range(3)
@@ -135,18 +143,18 @@ def identify(
     is_torque: bool,
     ridges: Sequence[float] = RIDGES,
 ) -> DynamicParameters:
-    """Find all parameters, with a ridge towards the URDF's inertia and zero friction.
+    """Identify all parameters, with a ridge towards the URDF's inertia and zero friction.
 
-    Many parameters never show in the torque (only base parameters do); the ridge leaves those at
-    the URDF. Its strength is the one that does best on `valid`. Joints weigh by the inverse of
-    their noise variance.
+    Many parameters do not affect the torque (only base parameters do); the ridge keeps those at
+    the URDF's values. Its strength is the one with the lowest error on `val`. Joints are weighted
+    by the inverse of their noise variance.
 
     Args:
-        train: sums of the data to learn from.
-        valid: sums of other data.
+        train: normal equations of the training data.
+        val: normal equations of the validation data.
         prior: inertial parameters of the URDF (10 n,).
-        torques: the target is the torque, so compliance is 1.
-        ridges: strengths to choose from.
+        is_torque: whether the target is the torque, so that compliance is 1.
+        ridges: candidate strengths.
     """
     start = DynamicParameters(
         prior, torch.zeros_like(train.moment[:, len(prior) :]), torch.ones_like(train.target_power)
@@ -159,11 +167,12 @@ def identify(
     for _ in range(2 if is_torque else 6):
         candidates = _solve_ridge(train, best, prior, weights, ridges)
         best = min(
-            candidates, key=lambda found: float((weights * mean_squared_error(val, found)).sum())
+            candidates,
+            key=lambda candidate: float((weights * mean_squared_error(val, candidate)).sum()),
         )
         if not is_torque:
             best = _with_compliance(train, best)
-        # the floor keeps noise-free data from making one joint weigh all
+        # the lower bound keeps one joint of noise-free data from taking all the weight
         weights = 1 / torch.maximum(mean_squared_error(train, best), 1e-6 * target_power)
     return best
 
@@ -171,11 +180,16 @@ def identify(
 def cross_identify(
     folds: Sequence[NormalEquations], prior: Tensor, is_torque: bool
 ) -> tuple[DynamicParameters, list[DynamicParameters], Tensor]:
-    """Identify with the ridge that does best on blocks left out in turn.
+    """Identify with the ridge that has the lowest error in cross-validation.
+
+    Args:
+        folds: normal equations of each fold.
+        prior: inertial parameters of the URDF (10 n,).
+        is_torque: whether the target is the torque, so that compliance is 1.
 
     Returns:
-        What all blocks give, what all but each one give, and the mean squared error (n,) on the
-        blocks left out.
+        Parameters of all folds, parameters without each fold, and the mean squared error (n,) on
+        the held-out folds.
     """
     ridges = RIDGES[1::2]
     total = sum_normal_equations(folds)
@@ -186,11 +200,11 @@ def cross_identify(
         [identify(part, part, prior, is_torque, (ridge,)) for part in training_parts]
         for ridge in ridges
     ]
-    fraction = torch.tensor([block.num_rows / total.num_rows for block in folds]).to(prior)
+    fraction = torch.tensor([fold.num_rows / total.num_rows for fold in folds]).to(prior)
     errors = torch.stack(
         [torch.stack(list(map(mean_squared_error, folds, row))).T @ fraction for row in candidates]
     )  # (ridges, n)
-    # the floor keeps noise-free data from choosing by rounding errors
+    # the lower bound keeps rounding errors of noise-free data from deciding
     floor = MIN_RELATIVE_ERROR * total.target_power / total.num_rows
     errors = torch.maximum(errors, floor.clamp_min(torch.finfo(prior.dtype).tiny))
     best = int((errors / errors.min(0).values).sum(1).argmin())
@@ -205,7 +219,15 @@ def _solve_ridge(
     weights: Tensor,
     ridges: Sequence[float],
 ) -> list[DynamicParameters]:
-    """Solve for inertia and friction at given compliance, once for each ridge."""
+    """Solve for inertia and friction at given compliance, once for each ridge.
+
+    Args:
+        data: normal equations.
+        start: has the compliance.
+        prior: inertial parameters of the URDF (10 n,).
+        weights: of the joints (n,).
+        ridges: strengths.
+    """
     k, n = len(prior), len(weights)
     width = k + n * NUM_FRICTION_TERMS
     H, g = prior.new_zeros(width, width), prior.new_zeros(width)
@@ -220,7 +242,7 @@ def _solve_ridge(
         g[index] += weights[j] * (columns * data.moment[j] - gram @ x0[index])
     diagonal = H.diagonal()
     observable = diagonal > MIN_RELATIVE_DIAGONAL * diagonal.max()
-    D = torch.where(observable, diagonal.rsqrt(), 0.0)  # 0: the parameter stays where it is
+    D = torch.where(observable, diagonal.rsqrt(), 0.0)  # 0: the parameter keeps its prior value
     values, U = torch.linalg.eigh(D[:, None] * H * D)
     projected = U.T @ (D * g)
     solutions = []
@@ -240,8 +262,7 @@ def _with_compliance(data: NormalEquations, start: DynamicParameters) -> Dynamic
     H, g = T.T @ data.gram @ T, data.moment @ T
     D = H.diagonal(dim1=-2, dim2=-1)
     D = torch.where(D > 0, D, torch.ones_like(D)).rsqrt()
-    ridge = 1e-9 * torch.eye(H.shape[-1]).to(
-        H
-    )  # a joint without gravity: inertia and rotor look alike
+    # without gravity, inertia and rotor inertia of a joint are indistinguishable
+    ridge = 1e-9 * torch.eye(H.shape[-1]).to(H)
     x = D * torch.linalg.solve(D[:, :, None] * H * D[:, None, :] + ridge, D * g)
     return DynamicParameters(start.inertial, x[:, 1:], x[:, 0])

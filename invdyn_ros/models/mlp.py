@@ -1,4 +1,4 @@
-"""A plain network, frame by frame: standardised motion enters, standardised actions leave."""
+"""Multilayer perceptron on single frames of a motion."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from invdyn_ros.models.neural_network import ACTIVATIONS, NeuralNetwork
 
 @dataclass(frozen=True)
 class MLPConfig(Validated):
-    """Shape of the network."""
+    """Size of the network."""
 
     width: PositiveInt = 256
     """Units per hidden layer."""
     depth: PositiveInt = 2
-    """Hidden layers."""
+    """Number of hidden layers."""
     activation: Literal["tanh", "relu", "silu", "gelu"] = "silu"
-    """What bends between layers."""
+    """Activation function."""
     angles: bool = True
-    """Also give the network sin q and cos q, in which gravity is almost linear."""
+    """sin q and cos q as additional features; gravity is almost linear in them."""
 
 
 class MLP(NeuralNetwork):
-    """Multilayer perceptron from [q, qd, qdd] to the action, each frame alone, so causal."""
+    """Multilayer perceptron from [q, qd, qdd] to the action of the same frame, so causal."""
 
     Config = MLPConfig
     config: MLPConfig
 
     def __init__(self, meta: ModelMetadata) -> None:
-        """Build the network with fresh weights."""
+        """Build the network with random weights."""
         super().__init__(meta)
         sizes = [self.feature_dim, *[self.config.width] * self.config.depth]
         layers: list[nn.Module] = []
@@ -44,5 +44,5 @@ class MLP(NeuralNetwork):
         self.net = nn.Sequential(*layers, nn.Linear(sizes[-1], self.n))
 
     def predict_standardised(self, motion: Tensor, time: Tensor) -> Tensor:
-        """Return the standardised target (..., n) of a motion (..., 3n), whenever it is."""
+        """Return the standardised target (..., n) of a motion (..., 3n); the time is not used."""
         return self.net(self.features(motion))

@@ -1,8 +1,9 @@
-"""An identified rigid body without torch: MuJoCo's compiled recursive Newton-Euler.
+"""Identified rigid-body dynamics in MuJoCo, for fast predictions of single frames.
 
-MuJoCo knows bodies with a mass, a centre and principal moments. Identified parameters may be no
-such body: only some combinations of them show in torques, so a mass can come out zero or negative.
-But torques are linear in them. So each link is two bodies that are fixed to each other:
+MuJoCo's bodies have a mass, a centre of mass and principal moments. Identified parameters need
+not be those of a physical body: torques depend only on some combinations of them, so a mass can
+be zero or negative. But torques are linear in the parameters. So each link is represented by two
+bodies that are fixed to each other:
 
     one of 1 kg with the link's first moments m c and its inertia about the link's origin,
     and one of m - 1 kg, without inertia, in the origin.
@@ -27,26 +28,28 @@ _UPPER = np.triu_indices(3)
 
 
 class MujocoRigidBody:
-    """The actions of a `RigidBody`, some twenty times as fast for a single frame.
+    """Predictions of a `RigidBody`, about twenty times as fast for a single frame.
 
-    All calls share one workspace: call from one thread at a time.
+    All calls share one workspace, so use it from one thread at a time.
     """
 
     n_obs_steps = 1
 
     def __init__(self, model: RigidBody) -> None:
-        """Take over the parameters of a model; later changes of it have no effect here."""
+        """Copy the parameters of a model."""
         self.meta, self.n = model.meta, model.n
         engine, order = build_mujoco_model(model.tree)
         data = mujoco.MjData(engine)
         self._engine, self._data = engine, data
-        self._state = data.qpos, data.qvel, data.qacc  # views: each look-up in MuJoCo takes time
+        self._state = data.qpos, data.qvel, data.qacc  # views: attribute access in MuJoCo is slow
         self._order = None if order == sorted(order) else np.array(order)
         viscous, coulomb, offset, rotor = model.friction.double().cpu().numpy().T
         follow = np.full(self.n, 1.0 if model.meta.action_unit == "rad" else 0.0)
         compliance = model.compliance.double().cpu().numpy()
         self._weights = np.stack([follow, viscous, rotor, compliance, coulomb, offset])
-        self._terms = np.ones_like(self._weights)  # (6, n): q, qd, qdd, torque, direction, 1
+        self._terms = np.ones_like(
+            self._weights
+        )  # (6, n): q, qd, qdd, torque, smooth sign of qd, 1
         self._sharpness = 1 / model.config.coulomb_velocity
 
     def predict(self, motion: Tensor, time: Tensor) -> Prediction:
@@ -64,7 +67,7 @@ class MujocoRigidBody:
         return action
 
     def _act(self, frame: np.ndarray, action: np.ndarray) -> None:
-        """Fill the action (n,) of one frame [q, qd, qdd] (3, n)."""
+        """Write the action (n,) of one frame [q, qd, qdd] (3, n) to `action`."""
         engine, data, terms = self._engine, self._data, self._terms
         q, qd, qdd = self._state
         q[:], qd[:], qdd[:] = frame if self._order is None else frame[:, self._order]
@@ -81,7 +84,7 @@ class MujocoRigidBody:
 
 
 def build_mujoco_model(tree: RigidBodyTree) -> tuple[mujoco.MjModel, list[int]]:
-    """Return a MuJoCo model that feels the tree's torques, and the tree's order of its joints."""
+    """Return a MuJoCo model with the tree's dynamics, and the tree index of each of its joints."""
     n = len(tree.parents)
     root = ET.Element("mujoco")
     ET.SubElement(root, "compiler", angle="radian", autolimits="false")
@@ -89,14 +92,17 @@ def build_mujoco_model(tree: RigidBodyTree) -> tuple[mujoco.MjModel, list[int]]:
     ET.SubElement(root, "option", gravity=_text(gravity))
     bodies = {-1: ET.SubElement(root, "worldbody")}
     poses = tree.poses(torch.zeros(n).to(tree.inertial)).double().cpu().numpy()
-    axes = tree.axes.double().cpu().numpy()  # (n, 4, 2): turning, sliding
+    axes = tree.axes.double().cpu().numpy()  # (n, 4, 2): rotation, translation
     for k in tree.order:
         parent = tree.parents[k]
         T = poses[k] if parent < 0 else np.linalg.inv(poses[parent]) @ poses[k]
         pose = {"pos": _text(T[:3, 3]), "quat": _text(_quaternion(T[:3, :3]))}
         bodies[k] = ET.SubElement(bodies[parent], "body", pose)
-        turning, sliding = axes[k, :3].T
-        kind = {"type": "slide" if sliding.any() else "hinge", "axis": _text(turning + sliding)}
+        rotation, translation = axes[k, :3].T
+        kind = {
+            "type": "slide" if translation.any() else "hinge",
+            "axis": _text(rotation + translation),
+        }
         ET.SubElement(bodies[k], "joint", kind, name=str(k))
         point = ET.SubElement(bodies[k], "body", name=f"point {k}")
         for body in (bodies[k], point):  # mass and moments are set below
@@ -110,8 +116,15 @@ def build_mujoco_model(tree: RigidBodyTree) -> tuple[mujoco.MjModel, list[int]]:
 
 
 def _set_link(engine: mujoco.MjModel, link: int, point: int, parameters: np.ndarray) -> None:
-    """Give two bodies together the ten parameters of a link."""
-    mass, centre = parameters[0], parameters[1:4]  # of the 1 kg, m c [kg m] is its centre [m]
+    """Set the ten parameters of a link in its two bodies.
+
+    Args:
+        engine: the MuJoCo model.
+        link: body of 1 kg.
+        point: body with the rest of the mass.
+        parameters: mass, first moments and inertia (10,).
+    """
+    mass, centre = parameters[0], parameters[1:4]  # of 1 kg, m c [kg m] equals the centre [m]
     inertia = np.zeros((3, 3))
     inertia[_UPPER] = parameters[4:]
     inertia += np.triu(inertia, 1).T + np.outer(centre, centre) - centre @ centre * np.eye(3)

@@ -1,4 +1,4 @@
-"""A plain network enters; an `Enhanced` that is the same function, and can learn on, leaves."""
+"""Conversion of a plain network into a larger one that computes the same function."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from invdyn_ros.models.inverse_dynamics import InverseDynamics
 
 
 def convert(model: InverseDynamics, **fields: Any) -> Enhanced:
-    """Put a fresh `Enhanced`, whose last layer is zero, on top of a model.
+    """Add an `Enhanced` network, with a last layer of zeros, on top of a model.
 
     Args:
-        model: an Mlp or a Gru, which is left as it is.
+        model: an MLP or a GRU; it is copied.
         **fields: of EnhancedConfig, all but `base`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What families made of networks share: a window of motion enters, features leave, and back."""
+"""Base class of the network families of motion: standardisation, features and loss."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 class NeuralNetwork(InverseDynamics):
-    """A family whose network works on standardised numbers; it writes `forward` and no more.
+    """A family whose network predicts the standardised target in `predict_standardised`.
 
-    Its config has the field `angles`: also give the network sin q and cos q.
+    Its config has the field `angles`: sin q and cos q are additional features.
     """
 
     @abstractmethod
     def predict_standardised(self, motion: Tensor, time: Tensor) -> Tensor:
-        """Return the standardised target (B, T, n) of a motion (B, T, 3n) at times (B, T)."""
+        """Return the standardised target (B, T, n) of a motion (B, T, 3n) at times (B, T) [s]."""
 
     @property
     def feature_dim(self) -> int:
-        """Numbers per frame that `features` gives."""
+        """Number of `features` per frame."""
         return (5 if self.config.angles else 3) * self.n
 
     def features(self, motion: Tensor) -> Tensor:
-        """Return the standardised motion (..., 3n), with sin q and cos q (..., 5n) if wanted."""
+        """Return the standardised motion (..., 3n), followed by sin q and cos q if configured."""
         inputs = (motion - self.motion_mean) / self.motion_std
         if self.config.angles:
             q = motion[..., : self.n]
@@ -51,31 +51,37 @@ class NeuralNetwork(InverseDynamics):
         return self.action(motion, target)
 
     def interval_deviation(self, time: Tensor) -> Tensor:
-        """Return by how much each frame of windows (..., H) came later than the data's rate asks.
+        """Return the relative deviation of the sample intervals (..., H) from 1 / rate.
 
-        In units of the data's interval. The first frame of a window, and one that only repeats
-        the frame before, count as in time.
+        For the first frame of a window, and for one that
+        repeats the frame before, it is zero.
         """
         step = torch.cat([0 * time[..., :1], time[..., 1:] - time[..., :-1]], dim=-1)  # [s]
         return torch.where(step > 0, step * self.meta.rate - 1, torch.zeros_like(step))
 
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
-        """Return the mean squared error in units of the target's variance."""
+        """Return the mean squared error in units of the target's variance.
+
+        Args:
+            motion: (B, T, 3n).
+            time: (B, T) [s].
+            action: (B, T, n).
+        """
         return nn.functional.mse_loss(
             self.predict_standardised(motion, time), self.standardised_target(motion, action)
         )
 
     def forward(self, motion: Tensor, time: Tensor) -> Prediction:
-        """Return the actions; a plain network has no spread of its own."""
+        """Return the actions; a plain network has no standard deviation."""
         return Prediction(
             self.destandardised_action(motion, self.predict_standardised(motion, time)), None
         )
 
 
 def stack_observations(frames: Tensor, n_obs_steps: int) -> Tensor:
-    """Return for each frame those that lead to it, (B, T, history, ...) of (B, T, ...).
+    """Return the last `n_obs_steps` frames of each frame, (B, T, n_obs_steps, ...) of (B, T, ...).
 
-    At the start of a sequence its first frame stands for those before it.
+    The first frame of a sequence stands in for those before it.
     """
     length = frames.shape[1]
     padded = torch.cat([frames[:, :1]] * (n_obs_steps - 1) + [frames], dim=1)

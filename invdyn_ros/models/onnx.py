@@ -1,8 +1,8 @@
-"""A model as one ONNX file: a model enters, a verified file that says of what leaves; and back.
+"""Export of models to ONNX, and prediction with onnxruntime.
 
-The file takes `motion` (B, history, 3n) and, where the family looks at it, `time` (B, history), in
-float64 and SI units, and gives `mean` (B, history, n) and, where the family has one, `std`. Its
-metadata are the meta.json of a checkpoint, so the file alone is a model.
+A file has the inputs `motion` (B, n_obs_steps, 3n) and, if the family uses it, `time`
+(B, n_obs_steps), in float64 and SI units, and the outputs `mean` (B, n_obs_steps, n) and, if the
+family has one, `std`. Its metadata are the meta.json of a checkpoint: one file is a whole model.
 """
 
 from __future__ import annotations
@@ -28,17 +28,22 @@ from invdyn_ros.robots.robot import Robot
 FORMAT = "invdyn_ros onnx 1"
 OPSET = 20
 INPUT_NAMES, OUTPUT_NAMES = ("motion", "time"), ("mean", "std")
-TRACE_BATCH_SIZE = 2  # batch that is traced; the verification takes others
+TRACE_BATCH_SIZE = 2  # for tracing; the verification uses other sizes
 
 
 class ONNXModel:
-    """An exported model in onnxruntime, on one thread of the CPU; what the follower needs."""
+    """An exported model in onnxruntime, on one thread of the CPU."""
 
     def __init__(self, content: bytes, where: str | Path) -> None:
-        """Start a session on the bytes of a file that `export` wrote; `where` is for messages."""
+        """Create a session.
+
+        Args:
+            content: of a file that `export` wrote.
+            where: name of the file in error messages.
+        """
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4  # errors are raised; once is enough
+        options.log_severity_level = 4  # errors are raised, so they need not be printed
         try:
             self.session = onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"]
@@ -56,7 +61,7 @@ class ONNXModel:
         self._has_time_input = "time" in inputs
 
     def predict(self, motion: Tensor, time: Tensor) -> Prediction:
-        """Return the actions of motion (B, history, 3n) at times (B, history) [s]."""
+        """Return the actions of motion (B, n_obs_steps, 3n) at times (B, n_obs_steps) [s]."""
         feed = {"motion": motion.double().numpy()}
         if self._has_time_input:
             feed["time"] = time.double().numpy()
@@ -65,11 +70,11 @@ class ONNXModel:
 
 
 def load_onnx(path: str | Path, robot: Robot | None = None) -> ONNXModel:
-    """Read a file that `export` wrote.
+    """Load a file that `export` wrote.
 
     Args:
         path: the file.
-        robot: refuse a model of any other arm than this.
+        robot: raise if the model belongs to another arm than this.
 
     Raises:
         ValueError: no file, damaged, foreign, or of another arm.
@@ -84,17 +89,17 @@ def load_onnx(path: str | Path, robot: Robot | None = None) -> ONNXModel:
 
 
 def export(model: InverseDynamics, path: str | Path) -> float:
-    """Write a model as ONNX, after onnxruntime has shown to give the same actions.
+    """Write a model as ONNX, if its actions in onnxruntime equal those in eager torch.
 
     Args:
-        model: on the CPU, ready to predict.
-        path: file to write; it appears whole and verified, or not at all.
+        model: on the CPU, in evaluation mode.
+        path: file to write.
 
     Returns:
-        The largest difference to eager torch, as a share of the spread of the actions.
+        The largest difference to eager torch, in standard deviations of the action.
 
     Raises:
-        ValueError: the family cannot be exported, or the file would give other actions.
+        ValueError: the family cannot be exported, or the exported model gives other actions.
     """
     path = Path(path)
     exported, difference = export_and_verify(model)
@@ -104,17 +109,17 @@ def export(model: InverseDynamics, path: str | Path) -> float:
 
 
 def export_and_verify(model: InverseDynamics) -> tuple[ONNXModel, float]:
-    """Return a model in onnxruntime, and its difference to eager torch; raises as `export`."""
+    """Return a model in onnxruntime and its difference to eager torch; raises as `export`."""
     what = f"family '{model.meta.family}' cannot be exported to ONNX"
     exported = ONNXModel(serialize(model), "the exported model")
     return exported, check_parity(model, exported, what)
 
 
 def serialize(model: InverseDynamics) -> bytes:
-    """Return the bytes of an ONNX file of a model, not yet verified.
+    """Return the content of an ONNX file of a model, not yet verified.
 
     Raises:
-        ValueError: the family does something that ONNX cannot express.
+        ValueError: the family has an operation that ONNX does not support.
     """
     import onnx
 
@@ -130,14 +135,14 @@ def serialize(model: InverseDynamics) -> bytes:
 
 
 def _export_graph(model: InverseDynamics) -> bytes:
-    """Return what torch's exporter makes of a model; raises as `to_onnx`."""
+    """Return the graph by torch's exporter; raises as `serialize`."""
     motion, time = random_motion(model, TRACE_BATCH_SIZE)
     named = {name: {0: "batch"} for name in INPUT_NAMES + OUTPUT_NAMES}
     outputs = OUTPUT_NAMES if model.predict(motion, time).std is not None else OUTPUT_NAMES[:1]
     with (
         tempfile.TemporaryDirectory(prefix="invdyn_") as folder,
         warnings.catch_warnings(),
-        suppress_native_output(STDOUT),  # the exporter prints the whole graph when it fails
+        suppress_native_output(STDOUT),  # on failure the exporter prints the whole graph
         suppress_native_output(STDERR),
     ):
         warnings.simplefilter("ignore")
@@ -162,7 +167,7 @@ def _export_graph(model: InverseDynamics) -> bytes:
 
 
 class _Outputs(nn.Module):
-    """What is exported: tensors in, tensors out."""
+    """Module to export: a tuple of tensors instead of a `Prediction`."""
 
     def __init__(self, model: InverseDynamics) -> None:
         super().__init__()
@@ -173,7 +178,7 @@ class _Outputs(nn.Module):
 
 
 def _read_metadata(values: dict[str, str], content: bytes, where: str | Path) -> ModelMetadata:
-    """Read what a file is of, and check that it is as it was written."""
+    """Read the metadata of a file and check its content against the sha256."""
     if values.get("format") != FORMAT:
         raise ValueError(
             f"{where} was not written by 'invdyn export', or by another version of it"

@@ -1,11 +1,11 @@
-"""Rectified flow: what noise flows to; points on straight lines enter, samples leave.
+"""Rectified flow: loss, integration and network.
 
 Liu et al. 2022, arXiv 2209.03003: on the straight line x_t = (1 - t) x0 + t x1 from noise x0 to
 the sample x1 a network learns the velocity v(x_t, t), equation 1:
 
     min over v of  E |(x1 - x0) - v(x_t, t)|^2
 
-Following dx = v dt from noise at t = 0 to t = 1 then draws samples (equation 2).
+Integrating dx = v dt from noise at t = 0 to t = 1 then draws samples (equation 2).
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def flow_loss(
     """Return the mean squared error of a velocity, at random noise and flow times.
 
     Args:
-        velocity: as of `follow`, at flow times (..., 1).
+        velocity: as of `integrate`, at flow times (..., 1).
         x1: samples (..., n).
-        generator: source of noise and times; None: that of torch.
-        at_start: share of the samples at t = 0, where the velocity tells the mean.
+        generator: source of noise and times; None: torch's default.
+        start_fraction: fraction of the samples at t = 0, where the velocity gives the mean.
     """
     x0, t = (
         normal_noise(x1.shape, x1, generator),
@@ -43,15 +43,15 @@ def flow_loss(
 
 
 def integrate(velocity: Velocity, x: Tensor, num_inference_steps: int) -> Tensor:
-    """Return where noise x (..., n) flows to, in steps that shorten towards the sample.
+    """Return the sample for noise x (..., n), with steps that shorten towards the sample.
 
-    Modes part late, so the steps are shorter there. Heun's, but for the last, an Euler step: it
-    ends on the mean of what x may still become, as in Karras et al. 2022, arXiv 2206.00364.
+    Modes separate late, so the steps are shorter there. Heun's method, but an Euler step at the
+    end, which returns the mean given x, as in Karras et al. 2022, arXiv 2206.00364.
 
     Args:
-        velocity: at flow times (1,), 0 to 1.
+        velocity: dx/dt at x and flow times (1,), 0 to 1.
         x: (..., n).
-        steps: from noise to sample.
+        num_inference_steps: steps from noise to sample.
     """
     grid = [1 - (1 - k / num_inference_steps) ** 2 for k in range(num_inference_steps + 1)]
     for t, end in pairwise(grid):
@@ -71,10 +71,16 @@ def fourier_features(t: Tensor, dim: int) -> Tensor:
 
 
 class UNet(nn.Module):
-    """Layers that narrow what they know of x and widen it again, each told what else is known."""
+    """Fully connected U-Net, conditioned in every layer."""
 
     def __init__(self, dim: int, condition_dim: int, down_dims: tuple[int, ...]) -> None:
-        """Build layers for x (..., size) and knowledge (..., known)."""
+        """Build layers for x (..., dim) and a condition (..., condition_dim).
+
+        Args:
+            dim: size of x.
+            condition_dim: size of the condition.
+            down_dims: units of each level, outermost first.
+        """
         super().__init__()
         self.input_layer = nn.Linear(dim, down_dims[0])
         self.down = nn.ModuleList(
@@ -87,7 +93,7 @@ class UNet(nn.Module):
         self.output_layer = nn.Linear(2 * down_dims[0], dim)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Return numbers (..., size) of x (..., size), given knowledge (..., known)."""
+        """Return values (..., dim) for x (..., dim) and a condition (..., condition_dim)."""
         x = self.input_layer(x)
         skips = [x]
         for layer in self.down:
@@ -100,10 +106,16 @@ class UNet(nn.Module):
 
 
 class FiLMResidualBlock(nn.Module):
-    """A residual layer whose units are scaled and shifted (FiLM, arXiv 1709.07871)."""
+    """Residual layer with conditional scale and shift (FiLM, arXiv 1709.07871)."""
 
     def __init__(self, in_features: int, out_features: int, condition_dim: int) -> None:
-        """Build a layer from (..., inputs) to (..., outputs)."""
+        """Build a layer from (..., in_features) to (..., out_features).
+
+        Args:
+            in_features: size of the input.
+            out_features: size of the output.
+            condition_dim: size of the condition.
+        """
         super().__init__()
         self.linear1, self.linear2 = (
             nn.Linear(in_features, out_features),
@@ -115,19 +127,25 @@ class FiLMResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Return (..., outputs) of x (..., inputs), given knowledge (..., known)."""
+        """Return (..., out_features) for x (..., in_features)."""
         scale, shift = self.film(nn.functional.silu(condition)).chunk(2, dim=-1)
         x, skip = nn.functional.silu(self.linear1(x) * (1 + scale) + shift), self.skip(x)
         return self.linear2(x) + skip
 
 
 def antithetic_noise(count: int, n: int) -> Tensor:
-    """Return noise (count, n) that never changes, each of it with its opposite."""
+    """Return constant noise (count, n); the second half is the negative of the first."""
     half = torch.randn(-(-count // 2), n, generator=torch.Generator().manual_seed(0))
     return torch.cat([half, -half])[:count]
 
 
 def uniform_noise(shape: torch.Size, like: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Return numbers evenly spread over 0..1 in the type and on the device of `like`."""
+    """Return random numbers from 0 to 1 with the type and device of `like`.
+
+    Args:
+        shape: of the numbers.
+        like: determines type and device.
+        generator: source of the numbers; None: torch's default.
+    """
     device = like.device if generator is None else generator.device
     return torch.rand(shape, generator=generator, device=device, dtype=like.dtype).to(like.device)

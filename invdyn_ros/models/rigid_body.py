@@ -1,4 +1,4 @@
-"""Rigid-body dynamics of a URDF, believed or identified: motion enters, actions leave."""
+"""Rigid-body dynamics of a URDF, with nominal or identified parameters."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from invdyn_ros.robots.robot import Robot
 
 @dataclass(frozen=True)
 class RigidBodyConfig(Validated):
-    """What is taken from the URDF and what from data."""
+    """Identification of the parameters."""
 
     identify: bool = True
-    """Identify inertia, friction, offset and rotor inertia; otherwise the URDF is believed."""
+    """Identify inertia, friction, offset and rotor inertia; otherwise use those of the URDF."""
     coulomb_velocity: PositiveFloat = 0.02
-    """[rad/s] Velocity at which Coulomb friction has built up."""
+    """[rad/s] Velocity at which Coulomb friction is fully developed."""
 
     min_velocity: float = 0.05
-    """[rad/s] Slower joints may stick, and count little in identification."""
+    """[rad/s] Slower joints may stick, and have little weight in the identification."""
 
 
 class RigidBody(InverseDynamics):
-    """Newton and Euler, with friction: each frame alone, so causal.
+    """Newton-Euler dynamics with friction. Each frame alone, so causal.
 
     The target of joint j is c_j tau_j(q, qd, qdd) + phi_j . [qd_j, tanh(qd_j / v), 1, qdd_j].
     """
@@ -49,16 +49,16 @@ class RigidBody(InverseDynamics):
     compliance: Tensor  # (n,)
 
     def __init__(self, meta: ModelMetadata) -> None:
-        """Start from the URDF in `meta`."""
+        """Create the model with the parameters of the URDF in `meta`."""
         super().__init__(meta)
         self.tree = RigidBodyTree.from_urdf(meta.urdf, meta.joint_names, dtype=self.dtype)
         self.register_buffer("friction", torch.zeros(self.n, NUM_FRICTION_TERMS, dtype=self.dtype))
-        # the URDF knows torques [N m]; what a servo or a motor makes of them only data can tell
+        # the URDF gives torques [N m]; the target per torque of a servo or a motor is identified
         per_torque = 1.0 if meta.action_unit == "N m" else 0.0
         self.register_buffer("compliance", torch.full((self.n,), per_torque, dtype=self.dtype))
 
     def fit(self, train: Windows, val: Windows) -> bool:
-        """Identify by least squares; without `identify` take only the target per torque."""
+        """Identify by least squares; without `identify`, only the target per torque."""
         is_torque, prior = self.meta.action_unit == "N m", self.tree.inertial.flatten()
         if is_torque and not self.config.identify:
             return True
@@ -71,7 +71,7 @@ class RigidBody(InverseDynamics):
         return True
 
     def normal_equations(self, data: Windows) -> NormalEquations:
-        """Return what identification needs of some data."""
+        """Return the normal equations of some data."""
         motion, target = data.motion.flatten(0, 1), self.target(data.motion, data.action)
         coulomb_velocity, min_velocity = self.config.coulomb_velocity, self.config.min_velocity
         return normal_equations(
@@ -85,14 +85,20 @@ class RigidBody(InverseDynamics):
         return self.compliance * self.tree.torque(q, qd, qdd) + friction
 
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
-        """Return the mean squared error in units of the target's variance."""
+        """Return the mean squared error in units of the target's variance.
+
+        Args:
+            motion: (B, T, 3n).
+            time: (B, T) [s].
+            action: (B, T, n).
+        """
         target = self.target(motion, action)
         return nn.functional.mse_loss(
             self.predict_target(motion) / self.target_std, target / self.target_std
         )
 
     def forward(self, motion: Tensor, time: Tensor) -> Prediction:
-        """Return the actions; least squares gives no spread per frame."""
+        """Return the actions; least squares gives no standard deviation per frame."""
         return Prediction(self.action(motion, self.predict_target(motion)), None)
 
 

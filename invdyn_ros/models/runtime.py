@@ -1,4 +1,4 @@
-"""What the live node runs: a checkpoint folder or an exported file enters, a fast model leaves."""
+"""Fastest runtime of a model for single frames, from a checkpoint folder or an exported file."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, P
 from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody
 from invdyn_ros.robots.robot import Robot
 
-# families that have something faster for single frames than onnxruntime
+# families with a runtime that is faster for single frames than onnxruntime
 RUNTIMES: dict[str, Callable[[Any], Runtime]] = {"rigid_body": MujocoRigidBody}
 
 
 class Runtime(Protocol):
-    """A model that is ready to drive an arm."""
+    """A model that can drive an arm."""
 
     meta: ModelMetadata
 
     @property
     def n_obs_steps(self) -> int:
-        """Frames of motion that a prediction looks at."""
+        """Number of frames that a prediction depends on."""
 
     def predict(self, motion: Tensor, time: Tensor) -> Prediction:
         """Return the actions (B, T, n) of motion (B, T, 3n) at times (B, T) [s]."""
 
 
 def load_runtime(path: str | Path, device: str = "auto", robot: Robot | None = None) -> Runtime:
-    """Read a checkpoint folder, or a file of `invdyn export`.
+    """Load a checkpoint folder or a file of `invdyn export`.
 
     Args:
         path: folder or .onnx file.
-        device: "auto" and "cpu" are the CPU, which has the next frame soonest; or "cuda".
-        robot: refuse a model of any other arm than this.
+        device: "auto" and "cpu" are the CPU, which has the lowest latency; or "cuda".
+        robot: raise if the model belongs to another arm than this.
 
     Raises:
         ValueError: no model, damaged, foreign, of another arm, or not for this device.
     """
     if Path(path).suffix == ".onnx":
-        from invdyn_ros.models.onnx import load_onnx  # onnxruntime: only where it is used
+        from invdyn_ros.models.onnx import load_onnx  # onnxruntime is only imported where needed
 
         if device == "cuda":
             raise ValueError(f"{path} runs on the CPU; use device auto or cpu, or a folder")
@@ -58,18 +58,18 @@ def load_runtime(path: str | Path, device: str = "auto", robot: Robot | None = N
 
 
 def fastest_runtime(model: InverseDynamics) -> Runtime:
-    """Return what gives the same actions soonest on the CPU, for one frame at a time.
+    """Return the runtime with the lowest latency on the CPU, for one frame at a time.
 
-    That is a runtime of the family's own, else onnxruntime, else the model itself if its family
+    That is the family's own runtime, else onnxruntime, else the model itself if its family
     cannot be exported.
 
     Raises:
-        ValueError: the family's own runtime gives other actions; the model has numbers out of all
-            proportion.
+        ValueError: the family's own runtime gives other actions, because the parameters are
+            numerically ill-conditioned.
     """
     if model.meta.family in RUNTIMES:
         runtime = RUNTIMES[model.meta.family](model)
-        check_parity(model, runtime, "this checkpoint is unsound, train it again")
+        check_parity(model, runtime, "this checkpoint is ill-conditioned, train it again")
         return runtime
     from invdyn_ros.models.onnx import export_and_verify
 

@@ -1,17 +1,17 @@
-"""Errors and what may explain their size enter; the variance of each explanation leaves."""
+"""Maximum-likelihood estimation of variance components."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
-NUM_ITERATIONS = 100  # towards the variances of greatest likelihood
-MIN_VARIANCE = 1e-18  # variance that stands for none
+NUM_ITERATIONS = 100  # of the maximisation
+MIN_VARIANCE = 1e-18  # lower bound, against divisions by zero
 
 
 def fit_variance_components(terms: Tensor, error: Tensor) -> Tensor:
     """Return the p >= 0 (n, k) of greatest likelihood for error (N, n) ~ N(0, terms (N, n, k) p).
 
-    Each step minimises a bound of the negative log likelihood, so none makes it worse.
+    Each iteration minimises an upper bound of the negative log likelihood, so none increases it.
     """
     square = error.square().unsqueeze(-1)
     p = (

@@ -1,4 +1,4 @@
-"""What families of video share: pairs of pictures enter, the actions between them leave."""
+"""Base class of the video families: from consecutive images to the actions between them."""
 
 from __future__ import annotations
 
@@ -13,41 +13,40 @@ from invdyn_ros.data.windows import InputType, Windows
 from invdyn_ros.models.augmentation import Clips, augment
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
 
-PAIR = 2  # pictures that an action lies between
-CHUNK_SIZE = 128  # pairs, so that a long video needs little memory
-RIDGE = 1e-3  # in mean squares, of weights of neighbouring intervals
-RATE_UNITS = ("rad/s",)  # units of actions that last; the others are displacements
-NUM_STATISTICS_IMAGES = 2000  # pictures that tell mean and spread
+PAIR = 2  # images that an action lies between
+CHUNK_SIZE = 128  # image pairs per pass, to bound memory
+RIDGE = 1e-3  # relative to the mean square of the predictions, of the smoothing weights
+RATE_UNITS = ("rad/s",)  # units of actions that are velocities; others are displacements
+NUM_STATISTICS_IMAGES = 2000  # images for mean and standard deviation
 
 
 class VideoModel(InverseDynamics):
-    """A family that sees a picture and the one before it; it writes `between` and no more.
+    """A family that predicts the action between two images in `pair_displacement`.
 
-    What it reads of each time are `Trajectory.pixels`: the picture row by row and the verb.
-    Where a picture is misjudged, what moved before it and what moved after it err by the opposite,
-    and things that move go on as they went. So an action is a weighted sum of what the network
-    says of its own interval and of those beside it, as far as there are pictures: in a recording
-    on both sides, live before. The weights of each joint minimise the squared error on validation
-    recordings and on the same ones run backwards (a Wiener filter).
+    Its input at each time is `Trajectory.pixels`: the image row by row, and the verb. An error in
+    one image changes the predictions before and after it by opposite amounts, and velocities are
+    smooth. So an action is a weighted sum of the network's predictions for its own interval and
+    its neighbours, as far as there are images: on both sides in a recording, only before it when
+    live. The weights of each joint minimise the squared error on validation recordings, forwards
+    and reversed in time (a Wiener filter).
     """
 
     input_type: ClassVar[InputType] = "pixels"
     pixel_mean: Tensor  # (3,) of 0 to 255
     pixel_std: Tensor  # (3,)
-    smoothing_weights: (
-        Tensor  # (4, n, 3) weights of what moved before, in and after an interval, by
-    )
-    # twice whether there is one before, plus whether there is one after
+    # (4, n, 3) weights of the interval before, the own and the next; index 2 * (there is one
+    # before) + (there is a next one)
+    smoothing_weights: Tensor
 
     def __init__(self, meta: ModelMetadata) -> None:
-        """Prepare an untrained model of pictures of the size in `meta`.
+        """Create an untrained model of images of the size in `meta`.
 
         Raises:
-            ValueError: the data have no pictures.
+            ValueError: the data have no images.
         """
         if len(meta.image_size) != 2:
             raise ValueError(
-                f"family {meta.family} reads pictures and the data have none; make some with "
+                f"family {meta.family} needs images and the data have none; record them with "
                 "'invdyn collect video' or 'invdyn collect rendered-video'"
             )
         super().__init__(meta)
@@ -58,7 +57,7 @@ class VideoModel(InverseDynamics):
 
     @abstractmethod
     def pair_displacement(self, before: Tensor, after: Tensor, verb: Tensor) -> Tensor:
-        """Return the standardised displacement (N, n) between standardised pictures.
+        """Return the standardised displacement (N, n) between standardised images.
 
         Args:
             before: (N, 3, H, W).
@@ -68,52 +67,57 @@ class VideoModel(InverseDynamics):
 
     @property
     def input_dim(self) -> int:
-        """Numbers per frame: of the picture, and the verb."""
+        """Numbers per frame: the pixels and the verb."""
         height, width = self.meta.image_size
         return 3 * height * width + 1
 
     @property
     def n_obs_steps(self) -> int:
-        """Pictures that a prediction looks at, where none is known after them."""
+        """Number of images that a live prediction depends on."""
         return PAIR + 1
 
     @property
     def window(self) -> int:
-        """Pictures of a training window."""
+        """Number of images of a training window."""
         return PAIR
 
     @property
     def stride(self) -> int:
-        """Of two windows that follow each other the one ends where the other begins."""
+        """Consecutive training windows share one image."""
         return self.window - 1
 
     @property
     def warmup_frames(self) -> int:
-        """The first picture has none before it."""
+        """The first image has no prediction, since none is before it."""
         return PAIR - 1
 
-    def normalise_images(self, normalised: Tensor) -> Tensor:
-        """Return standardised pictures (N, T, 3, H, W) of colours (N, T, H, W, 3), 0 to 255."""
-        normalised = (normalised.to(self.dtype) - self.pixel_mean) / self.pixel_std
+    def normalise_images(self, images: Tensor) -> Tensor:
+        """Return standardised images (N, T, 3, H, W) of images (N, T, H, W, 3), 0 to 255."""
+        normalised = (images.to(self.dtype) - self.pixel_mean) / self.pixel_std
         return normalised.permute(0, 1, 4, 2, 3).contiguous()
 
     def clip_displacement(self, clips: Tensor, verb: Tensor, pairs: Tensor) -> Tensor:
-        """Return the standardised displacement (N, P, n) between pictures of films.
+        """Return the standardised displacement (N, P, n) between images of clips.
 
         Args:
-            films: (N, T, 3, H, W), standardised.
+            clips: (N, T, 3, H, W), standardised.
             verb: (N,) class of the narrated verb, or NO_VERB.
-            pairs: (P, 2) numbers of the pictures before and after.
+            pairs: (P, 2) indices of the first and the second image.
         """
         before, after = (clips[:, index].flatten(0, 1) for index in pairs.T)
         displacement = self.pair_displacement(before, after, verb.repeat_interleave(len(pairs)))
-        return displacement.unflatten(0, (-1, len(pairs)))  # how many films an export leaves open
+        return displacement.unflatten(0, (-1, len(pairs)))  # -1: an export leaves N open
 
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
-        """Return the mean squared error, in variances, of what moved between pictures.
+        """Return the mean squared error of the displacements, in units of their variance.
 
-        In training between any two of a window, else between neighbours. What moved between
-        pictures farther apart is the sum of what moved between neighbours.
+        In training the pairs are any two images of a window, otherwise consecutive ones. The
+        target of images farther apart is the sum of the displacements between them.
+
+        Args:
+            motion: pixels (N, T, input_dim).
+            time: (N, T) [s].
+            action: (N, T, n + 2 L), with L keypoint labels.
         """
         displacement = (
             action[:, 1:, : self.n] * self.interval_duration(time)[:, 1:]
@@ -135,30 +139,30 @@ class VideoModel(InverseDynamics):
         batch = clips.images, motion[:, -1, -1].long(), target, clips.keypoints
         parts = zip(*(x.split(CHUNK_SIZE) for x in batch), strict=True)
         losses = [
-            self.displacement_loss(self.normalise_images(film), verb, pairs, want, place)
-            * len(film)
-            for film, verb, want, place in parts
+            self.displacement_loss(self.normalise_images(images), verbs, pairs, targets, points)
+            * len(images)
+            for images, verbs, targets, points in parts
         ]
         return torch.stack(losses).sum() / len(motion)
 
     def displacement_loss(
         self, clips: Tensor, verb: Tensor, pairs: Tensor, target: Tensor, keypoints: Tensor
     ) -> Tensor:
-        """Return the mean squared error of the displacements, and what else is to be small.
+        """Return the mean squared error of the displacements, plus other training losses.
 
         Args:
-            films: (N, T, 3, H, W), standardised.
+            clips: (N, T, 3, H, W), standardised.
             verb: (N,) class of the narrated verb, or NO_VERB.
-            pairs: (P, 2) numbers of the pictures before and after.
-            wanted: (N, P, n) displacements, standardised.
-            points: (N, T, L, 2) known places in the pictures, in shares of their size.
+            pairs: (P, 2) indices of the first and the second image.
+            target: (N, P, n) displacements, standardised.
+            keypoints: (N, T, L, 2) labels, in fractions of the image size.
         """
         return (self.clip_displacement(clips, verb, pairs) - target).square().mean()
 
     def interval_duration(self, time: Tensor) -> Tensor:
-        """Return how long an action at times (N, T) [s] lasted, (N, T, 1), 1 for the usual time.
+        """Return the duration (N, T, 1) of each action, relative to the data's interval.
 
-        Displacements have no duration: theirs is always 1, as is that of the first picture.
+        It is 1 for displacements, and for the first image.
         """
         step = (time[:, 1:] - time[:, :-1]) * self.meta.rate
         if self.meta.action_unit not in RATE_UNITS:
@@ -166,7 +170,7 @@ class VideoModel(InverseDynamics):
         return torch.cat([0 * time[:, :1] + 1, step], 1).unsqueeze(2)
 
     def forward(self, motion: Tensor, time: Tensor) -> Prediction:
-        """Return the actions; that of the first picture, with none before it, is zero."""
+        """Return the actions; that of the first image is zero."""
         predictions = self._predict_intervals(motion, time)
         index = torch.arange(predictions.shape[1], device=predictions.device)
         weights = self.smoothing_weights[
@@ -178,7 +182,7 @@ class VideoModel(InverseDynamics):
         return Prediction(nn.functional.pad(smoothed, (0, 0, 1, 0)), None)
 
     def _predict_intervals(self, motion: Tensor, time: Tensor) -> Tensor:
-        """Return what the network says of each interval by itself, (B, T - 1, n)."""
+        """Return the network's action for each interval alone, (B, T - 1, n)."""
         # slices, since the sizes of a split would be fixed in an export
         starts = range(0, int(motion.shape[1]) - 1, CHUNK_SIZE)
         parts = [
@@ -190,7 +194,7 @@ class VideoModel(InverseDynamics):
         )
 
     def _consecutive_displacements(self, clip: Tensor) -> Tensor:
-        """Return what moved between pictures (B, T, F) and the next ones, (B, T - 1, n)."""
+        """Return the displacements (B, T - 1, n) between the images of a clip (B, T, F)."""
         index = torch.arange(clip.shape[1], device=clip.device)
         images = self.normalise_images(clip[..., :-1].unflatten(2, (*self.meta.image_size, 3)))
         return self.clip_displacement(
@@ -199,7 +203,11 @@ class VideoModel(InverseDynamics):
 
     @torch.inference_mode()
     def calibrate(self, val: Iterable[Windows]) -> None:
-        """Fit the weights of neighbouring intervals."""
+        """Fit the smoothing weights.
+
+        Args:
+            val: recordings, one window each.
+        """
         gram = torch.zeros(self.n, 3, 3, dtype=torch.float64, device=self.smoothing_weights.device)
         moment = gram[..., 0].clone()
         for recording in val:
@@ -211,7 +219,7 @@ class VideoModel(InverseDynamics):
                 gram += torch.einsum("tni,tnj->nij", direction, direction)
                 moment += torch.einsum("tni,tn->ni", direction, action)
         power = gram.diagonal(0, 1, 2).mean(1)
-        if not power.all():  # too short recordings, or a network that has learned nothing
+        if not power.all():  # the recordings are too short, or all predictions are zero
             return
         gram += RIDGE * power[:, None, None] * torch.eye(3).to(gram)
         for case in range(4):
@@ -221,13 +229,13 @@ class VideoModel(InverseDynamics):
             self.smoothing_weights[case, :, part] = weights.to(self.dtype)
 
     def _prepare_inputs(self, motion: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Return pixels as they are: bytes of a long video fit where their floats would not."""
+        """Keep pixels as bytes: a long video would not fit in memory as floats."""
         return motion, (time - time[..., -1:]).to(self.dtype)
 
     def standardise(self, train: Windows) -> None:
-        """Take mean and spread of colours, and the size of what moves, from the training data.
+        """Compute mean and standard deviation of the colours, and the size of displacements.
 
-        Its mean stays zero: a film that runs backwards has the opposite one.
+        The mean displacement stays zero, as reversing a clip in time negates it.
         """
         index = torch.linspace(0, train.size - 1, min(NUM_STATISTICS_IMAGES, train.size)).long()
         colours = (
@@ -242,21 +250,21 @@ class VideoModel(InverseDynamics):
             getattr(self, f"{name}_std").copy_(std)
 
     def input_stats(self) -> tuple[Tensor, Tensor]:
-        """Return mean and spread (width,) of the pixels; the verb is class 0."""
-        count, none = (self.input_dim - 1) // 3, torch.zeros(1, device=self.pixel_mean.device)
-        both = (torch.cat([x.repeat(count), none]) for x in (self.pixel_mean, self.pixel_std))
-        mean, std = both
+        """Return mean and standard deviation (input_dim,) of the pixels; the verb is class 0."""
+        count, verb = (self.input_dim - 1) // 3, torch.zeros(1, device=self.pixel_mean.device)
+        mean, std = (torch.cat([x.repeat(count), verb]) for x in (self.pixel_mean, self.pixel_std))
+
         return mean, std
 
     def target(self, motion: Tensor, action: Tensor) -> Tensor:
-        """Return what the family models: the action, of which pictures and places are no part."""
+        """Return the action without the keypoint labels."""
         return action[..., : self.n]
 
     def action(self, motion: Tensor, target: Tensor) -> Tensor:
-        """Undo `target`."""
+        """Invert `target`."""
         return target
 
 
 def _with_neighbours(predictions: Tensor) -> Tensor:
-    """Return what comes before, is and comes after of (B, T, n), (B, T - 2, n, 3)."""
+    """Return each inner prediction of (B, T, n) with its neighbours, (B, T - 2, n, 3)."""
     return torch.stack([predictions[:, :-2], predictions[:, 1:-1], predictions[:, 2:]], -1)

@@ -1,4 +1,4 @@
-"""AdamW with gradient clipping, weight averaging and mixed precision: the optimizer of all networks."""
+"""AdamW with gradient clipping, weight averaging and mixed precision."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ Config = TypeVar("Config", bound=Any)
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run; in a config file the fields of the optimizer and the family are beside these."""
+    """One training run; a config file has the fields of optimizer and family beside these."""
 
     family: str
     """Model family, a key of MODELS."""
@@ -42,7 +42,7 @@ class TrainConfig:
     split_seed: int | None = None
     """Of the split alone; none: `seed`."""
     test_fraction: float = 0.2
-    """Fraction of the trajectories for testing; the same fraction of the rest is for validation."""
+    """Fraction of the trajectories for testing, and of the rest for validation."""
     action_delay: float | None = None
     """[s] Delay from an action to the motion it causes; none: estimated from the data."""
     init_from: str | None = None

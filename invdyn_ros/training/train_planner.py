@@ -32,7 +32,7 @@ class PlannerTrainConfig(Validated):
     seed: int = 0
     """Of the split, the initial weights, the noise and the batch order."""
     test_fraction: float = 0.2
-    """Fraction of the trajectories for testing; the same fraction of the rest is for validation."""
+    """Fraction of the trajectories for testing, and of the rest for validation."""
     threads: PositiveInt = 1
     """CPU threads of torch."""
     network: FlowMatchingConfig = field(default_factory=FlowMatchingConfig)

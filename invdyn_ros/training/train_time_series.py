@@ -32,7 +32,7 @@ from invdyn_ros.training.training_state import Progress, RunState
 
 @dataclass(frozen=True)
 class TimeSeriesTrainConfig(Validated):
-    """One training run; in a config file the fields of the optimizer and the family are beside these."""
+    """One training run; a config file has the fields of optimizer and family beside these."""
 
     family: str
     """Model family, a key of TIME_SERIES_MODELS."""

@@ -120,6 +120,6 @@ def strip_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
 
 
 def _read_metadata(content: bytes) -> dict[str, str]:
-    """Return the free-text metadata of a safetensors file; the library reads it only from paths."""
+    """Return the free-text metadata of a safetensors file; its library needs a path."""
     end = HEADER_LENGTH_BYTES + int.from_bytes(content[:HEADER_LENGTH_BYTES], "little")
     return json.loads(content[HEADER_LENGTH_BYTES:end])["__metadata__"]
