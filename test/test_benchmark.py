@@ -45,14 +45,14 @@ def checkpoint(tmp_path_factory):
 
 
 def test_latency_beside_an_echo_through_real_dds(checkpoint, tmp_path, capfd):
-    words = ("--checkpoint", checkpoint, "--seconds", 4, "--block", 1)
+    words = ("--checkpoint", checkpoint, "--seconds", 4, "--turn-seconds", 1)
     report = report_of(tmp_path, "latency", *words)
     assert report["unit"] == "ms" and report["settings"]["rate_hz"] == 125
     assert report["machine"]["torch_threads"] == 1
     for row in report["rows"].values():
         # a busy machine sends late, and late ticks are not made up for
         assert 20 < row["sent"] <= 2 * 126
-        assert row["answered"] >= 0.8 * row["sent"]  # a full queue drops the oldest
+        assert row["received"] >= 0.8 * row["sent"]  # a full queue drops the oldest
         assert 0 < row["p50"] <= row["p95"] <= row["p99"] <= row["max"]
     ours, echo = report["rows"]["inverse_dynamics"], report["rows"]["echo"]
     ratio = report["ratio"]["inverse_dynamics"]
@@ -113,7 +113,7 @@ def test_simulation_and_camera_beside_raw_pybullet(arm, tmp_path):
     report = report_of(tmp_path, "simulation", "--arm", arm, "--seconds", 1)
     steps = {n: row["physics steps/s"] for n, row in list(report["rows"].items())[:3]}
     assert min(steps.values()) > 0 and len(report["rows"]) == 5
-    assert report["rows"]["camera"]["640x480 pictures/s"] > 0
+    assert report["rows"]["camera"]["640x480 images/s"] > 0
     assert report["ratio"]["simulation"]["physics steps/s"] == pytest.approx(
         steps["simulation"] / steps["raw stepSimulation"], abs=1e-3
     )
@@ -209,8 +209,8 @@ def test_a_checkpoint_of_another_arm_is_refused(checkpoint):
 @pytest.mark.parametrize(
     ("config", "change", "message"),
     [
-        (LatencyBenchmarkConfig(), {"seconds": 3.0}, "both sides need a block"),
-        (LatencyBenchmarkConfig(), {"domain": 233}, "domain is 233; right are 1 to 232"),
+        (LatencyBenchmarkConfig(), {"seconds": 3.0}, "one turn for each"),
+        (LatencyBenchmarkConfig(), {"domain": 233}, "domain is 233; it must be 1 to 232"),
         (
             ModelBenchmarkConfig(checkpoint=(Path("c"),)),
             {"calls": 10},

@@ -106,13 +106,15 @@ def test_bad_settings_are_one_line_and_nothing_is_written(
 def test_the_graph_sees_by_a_network_where_one_is_given_and_by_markers_elsewhere(tmp_path) -> None:
     save_block_pose_net(fresh(), tmp_path)
     by_markers = {node.name: node for node in resolve("grasp_sim", {})}
-    assert "block_pose" not in by_markers and by_markers["scene_camera"].parameters["pixels"] == 0
+    assert (
+        "block_pose" not in by_markers and by_markers["scene_camera"].parameters["image_size"] == 0
+    )
     nodes = {node.name: node for node in resolve("grasp_sim", {"block_pose_model": str(tmp_path)})}
     assert (
         nodes["block_pose"].parameters["block_pose_model"] == str(tmp_path)
         and "blocks" not in nodes
     )
-    assert nodes["scene_camera"].parameters["pixels"] == 64
+    assert nodes["scene_camera"].parameters["image_size"] == 64
     save_policy(MLPPolicy(PolicyMetadata("ur5", 45, 7, (8,), "clip", "sac")), tmp_path / "policy")
     vision = {"policy": "vision", "block_pose_model": str(tmp_path)}
     nodes = {

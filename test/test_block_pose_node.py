@@ -25,7 +25,7 @@ from invdyn_ros.grasp.estimation.block_pose_network import (
     load_block_pose_net,
     save_block_pose_net,
 )
-from invdyn_ros.nodes.block_pose import BlockPoseNode, draw
+from invdyn_ros.nodes.block_pose import BlockPoseNode, draw_overlay
 from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import image_to_message, pose_to_arrays, to_stamp
 from invdyn_ros.robots.registry import load_scene
@@ -72,7 +72,7 @@ def test_the_graph_is_told_what_the_network_says_of_image_and_joints(start_node,
     images, states = probe.speaker(IMAGES, Image), probe.speaker(STATES, JointState)
     states.publish(joints(START, UR5.home + 0.3))
     images.publish(image_to_message(picture, to_stamp(START + TICK), "camera"))
-    probe.until(lambda: probe.tested.early is not None)
+    probe.until(lambda: probe.tested.pending_image is not None)
     assert not poses and not markers
     states.publish(joints(START + TICK))
     probe.until(lambda: poses and markers)
@@ -95,7 +95,7 @@ def test_time_that_starts_again_forgets_what_was(start_node, network, picture):
     images, states = probe.speaker(IMAGES, Image), probe.speaker(STATES, JointState)
     states.publish(joints(START))
     states.publish(joints(5 * TICK))
-    probe.until(lambda: list(probe.tested.states) == [5 * TICK])
+    probe.until(lambda: list(probe.tested.joint_states) == [5 * TICK])
     images.publish(image_to_message(picture, to_stamp(5 * TICK), "camera"))
     probe.until(lambda: markers)
     assert stamps(markers[0].markers)[0] == 5 * TICK
@@ -121,7 +121,7 @@ def test_no_network_ends_the_node(run_until_error, tmp_path):
 
 
 def test_the_overlay_marks_the_block_only_where_it_is_seen(picture):
-    plain, marked = draw(picture, None), draw(picture, np.array([[0.0, 0.5]]))
+    plain, marked = draw_overlay(picture, None), draw_overlay(picture, np.array([[0.0, 0.5]]))
     rows, columns = np.nonzero((plain != marked).any(axis=2))
     assert plain.shape == (256, 256, 3)
     assert abs(rows.mean() - 192) < 2 and abs(columns.mean() - 128) < 2

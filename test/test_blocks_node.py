@@ -53,7 +53,7 @@ def test_an_image_before_the_camera_info_is_kept_and_gives_pose_and_markers(star
     )
     images = probe.speaker(IMAGES, Image)
     images.publish(image_to_message(image, to_stamp(START), "camera"))
-    probe.until(lambda: probe.tested.early is not None)
+    probe.until(lambda: probe.tested.pending_image is not None)
     assert "no camera_info" in probe.tested.hold_reason and not poses
     probe.speaker("/camera/camera_info", CameraInfo).publish(info_message())
     probe.until(lambda: poses and markers)

@@ -68,7 +68,7 @@ class Stage:
         header = Header(stamp=to_stamp(self.stamp), frame_id="camera")
         clear = Marker(header=header, action=Marker.DELETEALL)
         self.markers.publish(MarkerArray(markers=[clear, *markers]))
-        self.probe.until(lambda: self.stamp in self.node.pictures)
+        self.probe.until(lambda: self.stamp in self.node.image_results)
 
     def block(self, x, y, scale=1.0):
         """Show the block at a place [m], looking `scale` times as near as it is."""
@@ -77,7 +77,7 @@ class Stage:
         header = Header(stamp=to_stamp(self.stamp), frame_id="camera")
         self.picture(Marker(ns="blocks", id=0, type=Marker.CUBE))
         self.blocks.publish(block_to_message(scale * T[:3, 3], turn, NOISE, header))
-        self.probe.until(lambda: self.stamp in self.node.sightings)
+        self.probe.until(lambda: self.stamp in self.node.block_poses)
 
     def says(self, words):
         """Whether the node holds for a reason with some words, and its diagnostics too."""
@@ -95,9 +95,9 @@ OUTSIDE = {"scripted": "out of reach of 'ur5'", "learned": "outside of x 0.29 to
 @pytest.mark.parametrize("policy", ["scripted", "learned"])
 def test_before_a_wrong_world_the_arm_holds_and_says_why(start_node, policies, policy):
     stage = Stage(start_node, policy, policies[policy])
-    assert not stage.moves() and stage.node.hold_reason == "block not seen"
+    assert not stage.moves() and stage.node.hold_reason == "block not detected"
     stage.picture()
-    assert not stage.moves() and stage.node.hold_reason == "block not seen"
+    assert not stage.moves() and stage.node.hold_reason == "block not detected"
     wrong = {
         OUTSIDE[policy]: lambda: stage.block(1.4, 0.2),
         "two blocks with id 0": lambda: stage.picture(

@@ -1,4 +1,4 @@
-"""Rigid-body torques per second: an arm enters; batches in torch beside compiled peers leave."""
+"""Benchmark of rigid-body inverse dynamics in PyTorch, beside MuJoCo and PyBullet."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from invdyn_ros.models.checkpoint import select_device
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot, load_robot
 
-LOOP = 4096  # peers take one motion at a time, so more of them tell nothing new
+MAX_PEER_BATCH = 4096  # the other engines take one motion at a time: more change no rate
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 MUJOCO, PYBULLET = "mj_inverse", "PyBullet calculateInverseDynamics"
 
 
 @dataclass(frozen=True)
 class DynamicsBenchmarkConfig(Validated):
-    """Rigid-body inverse dynamics per second in torch, beside MuJoCo and PyBullet."""
+    """Rigid-body inverse dynamics per second in PyTorch, beside MuJoCo and PyBullet."""
 
     arm: str = "ur5"
-    """Arm by name."""
+    """Name of the arm."""
     batches: PositiveInts = (1, 256, 4096, 1_000_000)
-    """Motions at once."""
+    """Batch sizes."""
     seconds: Annotated[float, Field(gt=0, lt=np.inf)] = 4.0
-    """Time for each batch size."""
+    """Measuring time for each batch size [s]."""
     threads: PositiveInt = 1
-    """Threads of torch; the peers have one."""
+    """Threads of PyTorch; MuJoCo and PyBullet have one."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    """The CPU is always measured, a GPU where there is one."""
+    """auto, cpu or cuda; the CPU is always measured."""
     report: Path | None = None
     """JSON file to write."""
 
@@ -50,18 +50,18 @@ def measure_dynamics(config: DynamicsBenchmarkConfig) -> dict[str, Any]:
     """Return the report.
 
     Raises:
-        ValueError: unknown arm, or no such device.
+        ValueError: unknown arm or device.
     """
     robot = load_robot(config.arm)
     devices = sorted({"cpu", select_device(config.device).type})
-    about = machine_info(config.threads)
+    machine = machine_info(config.threads)
     rows: dict[str, Row] = {}
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     peers = Peers(robot)
     try:
         for batch in config.batches:
-            calls = peers.calls(min(batch, LOOP))
+            calls = peers.calls(min(batch, MAX_PEER_BATCH))
             for device in devices:
                 for name, dtype in DTYPES.items():
                     calls[f"torch {name} {device}"] = _torch(robot, batch, dtype, device), batch
@@ -71,13 +71,13 @@ def measure_dynamics(config: DynamicsBenchmarkConfig) -> dict[str, Any]:
         torch.set_num_threads(threads)
         peers.close()
     columns = [f"batch {batch}" for batch in config.batches]
-    settings = {"arm": config.arm, "seconds": config.seconds, "peer_motions": LOOP}
+    settings = {"arm": config.arm, "seconds": config.seconds, "peer_motions": MAX_PEER_BATCH}
     if "cuda" in devices:
         settings["gpu"] = torch.cuda.get_device_name()
     return benchmark_report(
         "dynamics",
         unit="evaluations/s",
-        machine=about,
+        machine=machine,
         settings=settings,
         rows=rows,
         ratio={
@@ -89,13 +89,13 @@ def measure_dynamics(config: DynamicsBenchmarkConfig) -> dict[str, Any]:
 
 
 def random_motion(n: int, batch: int) -> np.ndarray:
-    """Return q, qd, qdd (3, batch, n) in SI units."""
+    """Return random q, qd, qdd (3, batch, n) [rad, rad/s, rad/s2]."""
     scale = np.array([1.5, 2.0, 5.0])[:, None, None]
     return scale * np.random.default_rng(0).uniform(-1, 1, (3, batch, n))
 
 
 class Peers:
-    """The same arm in MuJoCo and PyBullet, called from Python as their users do."""
+    """The same arm in MuJoCo and PyBullet, called from Python."""
 
     def __init__(self, robot: Robot) -> None:
         self.n, self.engine = robot.n, robot.model()
@@ -114,7 +114,7 @@ class Peers:
             )
 
     def calls(self, batch: int) -> dict[str, tuple[Callable[[], object], int]]:
-        """Return what evaluates a batch in either, and how many motions that is."""
+        """Return a call that evaluates a batch, and the batch size, for both engines."""
         motions = random_motion(self.n, batch).transpose(1, 0, 2)  # (batch, 3, n)
         lists = motions.tolist()
 
@@ -132,7 +132,7 @@ class Peers:
         return {MUJOCO: (in_mujoco, batch), PYBULLET: (in_pybullet, batch)}
 
     def close(self) -> None:
-        """Leave PyBullet."""
+        """Disconnect from PyBullet."""
         self.client.disconnect()
 
 

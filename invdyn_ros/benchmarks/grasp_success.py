@@ -1,6 +1,6 @@
-"""How well policies grasp: their folders enter; successes beside the script's leave.
+"""Benchmark of grasp policies: success rates beside the scripted policy's.
 
-All of them play the same episodes, so each is compared with the script pair by pair.
+All policies run on the same episodes, so each is compared with the scripted one pair by pair.
 """
 
 from __future__ import annotations
@@ -31,38 +31,35 @@ from invdyn_ros.grasp.policies.failure_causes import FAILURE_CAUSES
 from invdyn_ros.grasp.policies.success_rate import paired_difference, success_interval
 from invdyn_ros.robots.registry import load_scene
 
-BY_NAME = ("learned", "planned")  # stand for what is shipped for an arm
+SHIPPED_POLICIES = ("learned", "planned")  # names of the policies that are shipped for an arm
 
-Played = dict[
-    tuple[str, str], list[EpisodeResult]
-]  # by player and noise, in order of their numbers
+Results = dict[tuple[str, str], list[EpisodeResult]]  # by policy and noise, in order of episodes
 
 
 @dataclass(frozen=True)
 class GraspSuccessBenchmarkConfig(Validated):
-    """Successes of grasp policies in the environment, beside the script's in the same episodes."""
+    """Success rates of grasp policies in simulation, beside the scripted policy's."""
 
     arm: str = "ur5"
     """Name of the arm."""
     policies: tuple[str, ...] = ()
     """Folders of `invdyn train_grasp` or `train_planner`; learned, planned: the shipped ones;
-    servo: the teacher of both. The script plays as well."""
+    expert: the visual-servoing expert. The scripted policy always runs too."""
     block_pose_model: str = ""
-    """Folder of `invdyn train_block_pose`: everybody knows the block by what this network sees;
-    empty: by its markers."""
+    """Folder of `invdyn train_block_pose`, for a block without markers; empty: with markers."""
     noise: tuple[str, ...] = ("default", "hard")
-    """Levels of noise: none, default, hard."""
+    """Domain randomization levels: none, default, hard."""
     episodes: PositiveInt = 1000
     """Episodes of each policy at each level."""
     processes: PositiveInt = 2
-    """That share the episodes; how many changes no result."""
+    """Number of worker processes; it does not change the results."""
     seed: NonNegativeInt = 7_000_000
-    """Of the episodes, as `seed:=` of the live graph; training and validation have others."""
+    """Seed of the run, as `seed:=` of the live graph; those of training and validation differ."""
     report: Path | None = None
-    """JSON file to write, with the picture beside it."""
+    """JSON file to write, with a plot beside it."""
 
     def __post_init__(self) -> None:
-        """Refuse an arm without a block and unknown levels."""
+        """Validate the settings."""
         super().__post_init__()
         GraspEnvConfig(self.arm)
         for level in self.noise:
@@ -73,121 +70,132 @@ class GraspSuccessBenchmarkConfig(Validated):
             raise ValueError("noise is empty; give one or more of none, default, hard")
 
     @property
-    def picture(self) -> Path | None:
-        """Where the picture goes."""
+    def plot(self) -> Path | None:
+        """File of the plot."""
         return None if self.report is None else self.report.with_suffix(".png")
 
 
 def measure_grasp_success(config: GraspSuccessBenchmarkConfig) -> dict[str, Any]:
-    """Return the report; draw the picture beside it where one is wanted."""
+    """Return the report, and write the plot if the config has a report file."""
     torch.set_num_threads(1)
-    about, players = machine_info(1), load_policies(config)
-    played = _play(config, players)
-    if config.picture is not None:
-        whose = config.arm + (", block without markers" if config.block_pose_model else "")
-        plot_success_map(played, load_scene(config.arm), whose, config.picture)
-    names = {where: ", ".join(where) for where in played}
-    pairs = {w: (played[w], played[SCRIPTED, w[1]]) for w in played if w[0] != SCRIPTED}
-    rows = {names[w]: _row(episodes) for w, episodes in played.items()}
-    for where, pair in pairs.items():
-        rows[names[where]] |= _ahead(*pair)
+    machine, policies = machine_info(1), load_policies(config)
+    results = _run(config, policies)
+    if config.plot is not None:
+        title = config.arm + (", block without markers" if config.block_pose_model else "")
+        plot_success_map(results, load_scene(config.arm), title, config.plot)
+    names = {key: ", ".join(key) for key in results}
+    pairs = {
+        (policy, noise): (episodes, results[SCRIPTED, noise])
+        for (policy, noise), episodes in results.items()
+        if policy != SCRIPTED
+    }
+    rows = {names[key]: _row(episodes) for key, episodes in results.items()}
+    for key, pair in pairs.items():
+        rows[names[key]] |= _difference(*pair)
     return benchmark_report(
         "grasp_success",
         unit="% of episodes",
-        machine=about,
+        machine=machine,
         settings={
             "arm": config.arm,
-            "policies": {player.name: path for path, player in players.items()},
+            "policies": {spec.name: path for path, spec in policies.items()},
             "block_pose_model": config.block_pose_model,
             "episodes": config.episodes,
             "seed": config.seed,
             "processes": config.processes,
         },
         rows=rows,
-        pairs={names[where]: _pairs(*pair) for where, pair in pairs.items()},
-        failed={names[w]: _failed(episodes) for w, episodes in played.items()},
+        pairs={names[key]: _pair_counts(*pair) for key, pair in pairs.items()},
+        failed_episodes={names[key]: _failed(episodes) for key, episodes in results.items()},
     )
 
 
 def load_policies(config: GraspSuccessBenchmarkConfig) -> dict[str, PolicySpec]:
-    """Return the script and every policy, by what was asked for, each with a name of its own.
+    """Return the scripted and all requested policies by their argument, with distinct names.
 
     Raises:
-        ValueError: no policy there, or one of another arm, observation or action.
+        ValueError: no such policy, or one for another arm, observation or action space.
     """
-    asked = dict.fromkeys((SCRIPTED, *config.policies))
-    seen = {"block_pose_model": config.block_pose_model}
-    players = {path: _player(path, config.arm, seen) for path in asked}
-    count = Counter(player.name for player in players.values())
+    arguments = dict.fromkeys((SCRIPTED, *config.policies))
+    specs = {argument: _load_policy(argument, config) for argument in arguments}
+    count = Counter(spec.name for spec in specs.values())
     return {
-        path: player if count[player.name] == 1 else player._replace(name=path)
-        for path, player in players.items()
+        argument: spec if count[spec.name] == 1 else spec._replace(name=argument)
+        for argument, spec in specs.items()
     }
 
 
-def _player(policy: str, arm: str, seen: dict[str, str]) -> PolicySpec:
-    shipped = policy in BY_NAME
-    player = load_policy_spec(find_policy(policy, "", arm) if shipped else policy, arm)
-    name = policy if shipped else player.name
-    return player._replace(name=name, env_kwargs=player.env_kwargs | seen)
+def _load_policy(policy: str, config: GraspSuccessBenchmarkConfig) -> PolicySpec:
+    shipped = policy in SHIPPED_POLICIES
+    path = find_policy(policy, "", config.arm) if shipped else policy
+    spec = load_policy_spec(path, config.arm)
+    return spec._replace(
+        name=policy if shipped else spec.name,
+        env_kwargs=spec.env_kwargs | {"block_pose_model": config.block_pose_model},
+    )
 
 
-def _play(config: GraspSuccessBenchmarkConfig, players: Mapping[str, PolicySpec]) -> Played:
-    """Play all episodes of all players at all levels, with a progress bar."""
-    levels, numbers = tuple(dict.fromkeys(config.noise)), tuple(range(config.episodes))
-    jobs = [RolloutJob(p, n, config.seed, numbers) for n, p in product(levels, players.values())]
-    played: list[list[EpisodeResult]] = [[] for _ in jobs]
+def _run(config: GraspSuccessBenchmarkConfig, policies: Mapping[str, PolicySpec]) -> Results:
+    """Run all episodes of all policies at all levels, with a progress bar."""
+    levels, episodes = tuple(dict.fromkeys(config.noise)), tuple(range(config.episodes))
+    jobs = [
+        RolloutJob(policy, noise, config.seed, episodes)
+        for noise, policy in product(levels, policies.values())
+    ]
+    results: list[list[EpisodeResult]] = [[] for _ in jobs]
     total = len(jobs) * config.episodes
     with tqdm(total=total, unit="episode", desc="grasping", file=sys.stderr) as bar:
-        for index, episode in rollout_all(jobs, config.processes):
-            played[index].append(episode)
+        for index, result in rollout_all(jobs, config.processes):
+            results[index].append(result)
             bar.update()
     return {
         (job.policy.name, job.noise): sorted(episodes)
-        for job, episodes in zip(jobs, played, strict=True)
+        for job, episodes in zip(jobs, results, strict=True)
     }
 
 
 def _row(episodes: Sequence[EpisodeResult]) -> Row:
-    """Return the figures of one player at one level."""
+    """Return the statistics of one policy at one level."""
     successes, n = sum(e.success for e in episodes), len(episodes)
     low, high = success_interval(successes, n)
-    figures: dict[str, Any] = {
+    row: dict[str, Any] = {
         "n": n,
         "success": 100 * successes / n,
-        "from": 100 * low,
-        "to": 100 * high,
+        "ci_low": 100 * low,
+        "ci_high": 100 * high,
         "lifted": 100 * np.mean([e.lifted for e in episodes]),
         "placed": 100 * np.mean([e.placed for e in episodes]),
     }
     count = Counter(e.failure_cause for e in episodes)
-    figures |= {cause: count[cause] * 100 / n for cause in FAILURE_CAUSES}
+    row |= {cause: count[cause] * 100 / n for cause in FAILURE_CAUSES}
     times = [e.success_time for e in episodes if e.success_time is not None]
-    figures |= {"median s": np.median(times)} if times else {}
-    figures["wall s"] = np.mean([e.wall_time for e in episodes])
-    return {key: round(float(value), 3) for key, value in figures.items()}
+    row |= {"median_success_time_s": np.median(times)} if times else {}
+    row["wall_time_s"] = np.mean([e.wall_time for e in episodes])
+    return {key: round(float(value), 3) for key, value in row.items()}
 
 
-def _ahead(ours: Sequence[EpisodeResult], script: Sequence[EpisodeResult]) -> Row:
-    """Return by how many points a player is ahead of the script, with the 95% interval."""
-    ahead = paired_difference([e.success for e in ours], [e.success for e in script])
-    names = ("ahead", "ahead from", "ahead to")
-    return {name: round(100 * share, 3) for name, share in zip(names, ahead, strict=True)}
+def _difference(policy: Sequence[EpisodeResult], scripted: Sequence[EpisodeResult]) -> Row:
+    """Return the difference of the success rates in percentage points with its 95% interval."""
+    difference = paired_difference([e.success for e in policy], [e.success for e in scripted])
+    keys = ("success_difference", "difference_ci_low", "difference_ci_high")
+    return {key: round(100 * value, 3) for key, value in zip(keys, difference, strict=True)}
 
 
-def _pairs(ours: Sequence[EpisodeResult], script: Sequence[EpisodeResult]) -> dict[str, int]:
-    """Count in how many episodes both, one or none of the two succeeded."""
-    count = Counter((a.success, b.success) for a, b in zip(ours, script, strict=True))
+def _pair_counts(
+    policy: Sequence[EpisodeResult], scripted: Sequence[EpisodeResult]
+) -> dict[str, int]:
+    """Count the episodes in which both, one or neither of the policies succeeded."""
+    count = Counter((a.success, b.success) for a, b in zip(policy, scripted, strict=True))
     return {
         "both": count[True, True],
-        "only it": count[True, False],
-        "only the script": count[False, True],
-        "none": count[False, False],
+        "policy_only": count[True, False],
+        "scripted_only": count[False, True],
+        "neither": count[False, False],
     }
 
 
 def _failed(episodes: Sequence[EpisodeResult]) -> dict[str, list[int]]:
-    """Return the numbers of the episodes that failed, by cause."""
+    """Return the indices of the failed episodes by cause."""
     return {
         cause: [e.episode for e in episodes if e.failure_cause == cause]
         for cause in FAILURE_CAUSES

@@ -1,8 +1,8 @@
-"""From joint state to command through DDS: a checkpoint enters, milliseconds beside an echo leave.
+"""Benchmark of the latency from joint state to command through DDS, beside an echo node.
 
-Three processes on a ROS domain of their own: a probe that sends joint states at the arm's rate, a
-bare echo that sends a command back at once, and the real `inverse_dynamics` node. The probe talks
-to one for a few seconds, then to the other, so that both meet the same load on the machine.
+Three processes run on a separate ROS domain: a probe that publishes joint states at the arm's
+rate, an echo node that publishes a command at once, and the `inverse_dynamics` node. The probe
+alternates between the two every few seconds, so that the load of the machine is the same for both.
 """
 
 from __future__ import annotations
@@ -21,84 +21,85 @@ from invdyn_ros.graph.launcher import launch
 from invdyn_ros.models.runtime import load_runtime
 from invdyn_ros.robots.robot import load_robot, package_file
 
-OURS, PEER = "inverse_dynamics", "echo"
-DOMAINS = 101  # 1 to this: above, DDS ports meet ephemeral ones
-INTERRUPTED = 130
+NODE, BASELINE = "inverse_dynamics", "echo"
+MAX_DOMAIN_ID = 101  # above, the DDS ports overlap with ephemeral ports
+INTERRUPTED = 130  # exit code
 
 
 @dataclass(frozen=True)
 class LatencyBenchmarkConfig:
-    """Time from joint state to command through DDS, beside a bare echo of the same messages."""
+    """Latency from joint state to command through DDS, beside an echo of the same messages."""
 
     arm: str = "ur5"
-    """Name of the arm; its rate is the rate of the joint states."""
+    """Name of the arm; its control rate is the rate of the joint states."""
     checkpoint: Path | None = None
-    """Checkpoint folder; default: the one shipped for the arm."""
+    """Checkpoint folder; default: the shipped one of the arm."""
     seconds: float = 20.0
-    """Time to measure, all in all [s]."""
+    """Total measuring time [s]."""
     turn_seconds: float = 2.0
-    """Time with one of the two before it is the other's turn [s]."""
+    """Time for which one node is measured before the other [s]."""
     domain: int | None = None
-    """ROS domain id, 1 to 232; default: one that follows from the process id."""
+    """ROS domain id, 1 to 232; default: derived from the process id."""
     report: Path | None = None
     """JSON file to write."""
 
     def __post_init__(self) -> None:
         if not 0 < self.turn_seconds <= self.seconds / 2:
             raise ValueError(
-                f"block is {self.turn_seconds} s and seconds {self.seconds}; both sides need a block"
+                f"turn_seconds is {self.turn_seconds} and seconds {self.seconds}; seconds must "
+                "allow one turn for each of the two nodes"
             )
         if self.domain is not None and not 1 <= self.domain <= 232:
-            raise ValueError(f"domain is {self.domain}; right are 1 to 232")
+            raise ValueError(f"domain is {self.domain}; it must be 1 to 232")
 
 
 def measure_latency(config: LatencyBenchmarkConfig) -> dict[str, Any]:
     """Run the three processes and return the report.
 
     Raises:
-        ValueError: unknown arm, or a checkpoint that is not of this arm.
-        ChildProcessError: a process has failed; its own message has been shown.
+        ValueError: unknown arm, or a checkpoint for another arm.
+        ChildProcessError: a process failed; its own message was printed.
     """
     robot = load_robot(config.arm)
     checkpoint = config.checkpoint or package_file(f"config/checkpoints/{config.arm}")
     meta = load_runtime(checkpoint, "cpu", robot).meta
-    about = machine_info(1)
+    machine = machine_info(1)
     with tempfile.TemporaryDirectory(prefix="invdyn_") as folder:
-        out = Path(folder) / "latency.json"
-        code = launch(_processes(config, checkpoint.absolute(), meta.action_unit, out))
+        output_file = Path(folder) / "latency.json"
+        code = launch(_node_specs(config, checkpoint.absolute(), meta.action_unit, output_file))
         if code == INTERRUPTED:
             raise KeyboardInterrupt
-        if code != 0 or not out.exists():
+        if code != 0 or not output_file.exists():
             raise ChildProcessError(f"the measurement ended with code {code}; see above")
-        measured = json.loads(out.read_text(encoding="utf-8"))
-    rows = {name: _row(measured[name]) for name in (OURS, PEER)}
+        measured = json.loads(output_file.read_text(encoding="utf-8"))
+    rows = {name: _row(measured[name]) for name in (NODE, BASELINE)}
     return benchmark_report(
         "latency",
         unit="ms",
-        machine=about,
+        machine=machine,
         settings={
             "arm": config.arm,
             "checkpoint": str(checkpoint),
             "family": meta.family,
             "rate_hz": robot.rate,
             "seconds": config.seconds,
-            "block_s": config.turn_seconds,
+            "turn_s": config.turn_seconds,
         },
         rows=rows,
-        ratio={OURS: ratios(rows[OURS], rows[PEER], ("p50", "p95", "p99", "max"))},
+        ratio={NODE: ratios(rows[NODE], rows[BASELINE], ("p50", "p95", "p99", "max"))},
     )
 
 
-def _processes(
-    config: LatencyBenchmarkConfig, checkpoint: Path, unit: str, out: Path
+def _node_specs(
+    config: LatencyBenchmarkConfig, checkpoint: Path, unit: str, output_file: Path
 ) -> list[NodeSpec]:
-    domain = config.domain or 1 + os.getpid() % DOMAINS
+    domain = config.domain or 1 + os.getpid() % MAX_DOMAIN_ID
     environment = {
         "ROS_DOMAIN_ID": str(domain),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "OMP_NUM_THREADS": "1",
     }
-    if FASTDDS_PROFILES not in os.environ:  # the transport that the graphs use
+    if FASTDDS_PROFILES not in os.environ:  # the transport of the launch graphs
         environment[FASTDDS_PROFILES] = str(package_file("config/fastdds.xml"))
     node: dict[str, ParameterValue] = {
         "arm": config.arm,
@@ -110,17 +111,17 @@ def _processes(
         "arm": config.arm,
         "unit": unit,
         "seconds": float(config.seconds),
-        "block": float(config.turn_seconds),
-        "out": str(out),
+        "turn_seconds": float(config.turn_seconds),
+        "out": str(output_file),
     }
     return [
-        NodeSpec(PEER, "echo", {"arm": config.arm}, environment=environment),
-        NodeSpec(OURS, "inverse_dynamics", node, environment=environment),
+        NodeSpec(BASELINE, "echo", {"arm": config.arm}, environment=environment),
+        NodeSpec(NODE, "inverse_dynamics", node, environment=environment),
         NodeSpec("latency_probe", "latency_probe", probe, True, environment),
     ]
 
 
 def _row(measured: Mapping[str, Any]) -> Row:
-    """Latencies [ms] and how many joint states were sent and answered."""
+    """Return the latencies [ms] and the numbers of joint states sent and commands received."""
     row = quantiles(measured["latency_ms"], (50, 95, 99))
-    return row | {"sent": measured["sent"], "answered": len(measured["latency_ms"])}
+    return row | {"sent": measured["sent"], "received": len(measured["latency_ms"])}

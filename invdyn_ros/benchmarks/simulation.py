@@ -1,4 +1,4 @@
-"""How fast simulated arm and camera are: an arm enters, rates beside raw PyBullet's leave."""
+"""Benchmark of the simulated arm and camera: rates beside those of plain PyBullet."""
 
 from __future__ import annotations
 
@@ -23,49 +23,49 @@ from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.robots.scene import Scene, block_pose
 
 ARM, TABLE, CAMERA = "simulation", "simulation with table and block", "camera"
-RAW_STEP, RAW_PICTURE = "raw stepSimulation", "raw getCameraImage"
-STEPS = "physics steps/s"
-TURN = 0.25  # [s] of one before the other has its turn
+RAW_STEP, RAW_IMAGE = "raw stepSimulation", "raw getCameraImage"
+STEP_RATE = "physics steps/s"
+TURN_TIME = 0.25  # [s] for which one candidate is measured before the next
 
 
 @dataclass(frozen=True)
 class SimulationBenchmarkConfig(Validated):
-    """Physics steps and pictures per second, beside raw PyBullet with the same URDF."""
+    """Physics steps and images per second, beside plain PyBullet with the same URDF."""
 
     arm: str = "ur5"
     """Name of the arm."""
     seconds: PositiveFloat = 8.0
-    """Time to measure, all in all [s]."""
+    """Total measuring time [s]."""
     report: Path | None = None
     """JSON file to write."""
 
 
 def measure_simulation(config: SimulationBenchmarkConfig) -> dict[str, Any]:
-    """Return the report on one arm: physics alone, physics with table and block, camera."""
+    """Return the report on an arm: physics alone, physics with table and block, camera."""
     robot = load_robot(config.arm)
     scene = load_scene(config.arm)
-    about, plant = machine_info(1), load_plant(config.arm)
+    machine, plant = machine_info(1), load_plant(config.arm)
     with (
         Simulation(robot, plant) as arm,
         Simulation(robot, plant, scene=scene) as table,
         SceneRenderer(robot, scene) as camera,
         closing(RawBullet(robot, plant.physics_rate)) as raw,
     ):
-        steps = {ARM: _stepper(arm), TABLE: _stepper(table), RAW_STEP: (raw.step, 1)}
-        shots = {
-            CAMERA: (_shutter(camera, robot, scene), 1),
-            RAW_PICTURE: (lambda: raw.picture(scene), 1),
+        steps = {ARM: _step_call(arm), TABLE: _step_call(table), RAW_STEP: (raw.step, 1)}
+        renders = {
+            CAMERA: (_render_call(camera, robot, scene), 1),
+            RAW_IMAGE: (lambda: raw.render(scene), 1),
         }
-        physics, pictures = (rates_in_turn(x, config.seconds / 2) for x in (steps, shots))
-    size = f"{scene.camera.width}x{scene.camera.height} pictures/s"
-    rows = {name: {STEPS: rate} for name, rate in physics.items()}
-    rows |= {name: {size: rate} for name, rate in pictures.items()}
-    ratio = {name: ratios(rows[name], rows[RAW_STEP], (STEPS,)) for name in (ARM, TABLE)}
-    ratio[CAMERA] = ratios(rows[CAMERA], rows[RAW_PICTURE], (size,))
+        physics, images = (rates_in_turn(x, config.seconds / 2) for x in (steps, renders))
+    image_rate = f"{scene.camera.width}x{scene.camera.height} images/s"
+    rows = {name: {STEP_RATE: rate} for name, rate in physics.items()}
+    rows |= {name: {image_rate: rate} for name, rate in images.items()}
+    ratio = {name: ratios(rows[name], rows[RAW_STEP], (STEP_RATE,)) for name in (ARM, TABLE)}
+    ratio[CAMERA] = ratios(rows[CAMERA], rows[RAW_IMAGE], (image_rate,))
     return benchmark_report(
         "simulation",
         unit="1/s",
-        machine=about,
+        machine=machine,
         settings={"arm": config.arm, "seconds": config.seconds, "rate_hz": robot.rate},
         rows=rows,
         ratio=ratio,
@@ -73,7 +73,7 @@ def measure_simulation(config: SimulationBenchmarkConfig) -> dict[str, Any]:
 
 
 class RawBullet:
-    """The same URDF in PyBullet, and nothing else: the peer."""
+    """Plain PyBullet with the same URDF."""
 
     def __init__(self, robot: Robot, physics_rate: float) -> None:
         self.client = connect()
@@ -90,11 +90,11 @@ class RawBullet:
             self.client.resetJointState(body, names.index(name), position)
 
     def step(self) -> None:
-        """Do one physics step."""
+        """Advance by one physics step."""
         self.client.stepSimulation()
 
-    def picture(self, scene: Scene) -> None:
-        """Draw the arm as the scene's camera sees it, with the same renderer and options."""
+    def render(self, scene: Scene) -> None:
+        """Render the camera image with the same renderer and options as `SceneRenderer`."""
         self.client.getCameraImage(
             scene.camera.width,
             scene.camera.height,
@@ -106,34 +106,36 @@ class RawBullet:
         )
 
     def close(self) -> None:
-        """Free the world."""
+        """Disconnect from PyBullet."""
         self.client.disconnect()
 
 
 def rates_in_turn(calls: dict[str, tuple[Callable[[], object], int]], seconds: float) -> Row:
-    """Return how often each call's events happen per second, measured in alternating turns.
+    """Return the events per second of each call, measured in alternating turns.
+
+    Turns make the load of the machine the same for all calls.
 
     Args:
-        calls: name -> call and how many events it stands for.
-        seconds: time for all of them.
+        calls: name -> call and number of events that it performs.
+        seconds: total measuring time [s].
     """
-    done, taken = dict.fromkeys(calls, 0), dict.fromkeys(calls, 0.0)
+    events_done, time_spent = dict.fromkeys(calls, 0), dict.fromkeys(calls, 0.0)
     for call, _ in calls.values():
         call()  # the first call allocates
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         for name, (call, events) in calls.items():
-            begun = now = time.perf_counter()
-            while now - begun < min(TURN, seconds / len(calls)):
+            start = now = time.perf_counter()
+            while now - start < min(TURN_TIME, seconds / len(calls)):
                 call()
-                done[name] += events
+                events_done[name] += events
                 now = time.perf_counter()
-            taken[name] += now - begun
-    return {name: round(done[name] / taken[name], 1) for name in calls}
+            time_spent[name] += now - start
+    return {name: round(events_done[name] / time_spent[name], 1) for name in calls}
 
 
-def _stepper(simulation: Simulation) -> tuple[Callable[[], object], int]:
-    """One control tick that holds the arm where it starts, and its number of physics steps."""
+def _step_call(simulation: Simulation) -> tuple[Callable[[], object], int]:
+    """Return a control tick that holds the arm at home, and its number of physics steps."""
     robot, zero = simulation.robot, np.zeros(simulation.robot.n)
     hold = robot.home
     if simulation.unit == "N m":
@@ -142,8 +144,8 @@ def _stepper(simulation: Simulation) -> tuple[Callable[[], object], int]:
     return lambda: simulation.step(hold, opening), simulation.substeps
 
 
-def _shutter(camera: SceneRenderer, robot: Robot, scene: Scene) -> Callable[[], object]:
-    """One picture of the arm at home with its blocks."""
+def _render_call(camera: SceneRenderer, robot: Robot, scene: Scene) -> Callable[[], object]:
+    """Return a call that renders the arm at home with its blocks."""
     x, y = np.mean(scene.area_x), np.mean(scene.area_y)
     pose = block_pose(float(x), float(y), scene.block_size / 2, 0.4)
     poses = np.array([pose] * scene.blocks).reshape(-1, 4, 4)

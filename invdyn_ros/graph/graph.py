@@ -254,7 +254,7 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
         file = Path(values["camera_pose"]).absolute()
         read_camera_pose(file, arm)  # each node would refuse it; say it once, before any starts
         values["camera_pose"] = str(file)
-    values["block_pose_model"], values["pixels"] = find_block_pose_model(
+    values["block_pose_model"], values["image_size"] = find_block_pose_model(
         values["policy"], values["block_pose_model"], arm
     )
     values["policy_checkpoint"] = find_policy(values["policy"], values["policy_checkpoint"], arm)
@@ -334,7 +334,7 @@ GRAPHS: dict[str, Graph] = {
                 "simulator", (*SIMULATOR_PARAMETERS, "scene", "noise", "episode"), _simulated
             ),
             NodeTemplate(
-                "scene_camera", ("arm", "seed", "noise", "lockstep", "pixels"), _simulated
+                "scene_camera", ("arm", "seed", "noise", "lockstep", "image_size"), _simulated
             ),
             NodeTemplate(
                 "blocks", ("arm", "lockstep"), lambda values: not values["block_pose_model"]

@@ -1,4 +1,4 @@
-"""Images of a block without markers and joint states in, where the block lies in the base out."""
+"""Block pose node: pose of a block without markers in the base frame, from images."""
 
 from dataclasses import dataclass
 
@@ -29,9 +29,9 @@ from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.typing import Array
 
-KEPT = 400  # joint states that an image may belong to
-LATE = 50_000_000  # [ns] an image whose joint state is further away is not looked at
-ENLARGED = 4  # times the picture, in the overlay
+MAX_JOINT_STATES = 400  # stored for images that arrive later
+MAX_STAMP_DIFFERENCE = 50_000_000  # [ns] between an image and its joint state
+OVERLAY_SCALE = 4  # size of the overlay over that of the image
 RED = (230, 40, 40)
 
 
@@ -41,8 +41,8 @@ class BlockPoseNodeConfig:
 
     Attributes:
         arm: name of the arm.
-        block_pose_model: folder of a network that `invdyn train_block_pose` made.
-        lockstep: lose no image.
+        block_pose_model: folder of a network of `invdyn train_block_pose`.
+        lockstep: process every image, instead of only the latest one.
     """
 
     arm: str = "ur5"
@@ -51,90 +51,95 @@ class BlockPoseNodeConfig:
 
 
 class BlockPoseNode(DiagnosticNode):
-    """Publish where the block lies on the topics of the blocks node, but in the arm's base."""
+    """Publish the block's pose on the topics of the blocks node, but in the base frame."""
 
     def __init__(self) -> None:
         super().__init__("block_pose")
         config = load_parameters(self, BlockPoseNodeConfig)
         torch.set_num_threads(1)
         self.robot, self.scene = load_robot(config.arm), load_scene(config.arm)
-        sight = load_block_pose_net(config.block_pose_model, config.arm)
-        self.seer = BlockPoseEstimator(self.robot, self.scene, sight)
-        self.states: dict[int, JointState] = {}  # by stamp [ns], the oldest first
-        self.early: Image | None = None
+        network = load_block_pose_net(config.block_pose_model, config.arm)
+        self.estimator = BlockPoseEstimator(self.robot, self.scene, network)
+        self.joint_states: dict[int, JointState] = {}  # by stamp [ns], the oldest first
+        self.pending_image: Image | None = None
         qos = QoSProfile(depth=10)
-        self.poses = self.create_publisher(PoseWithCovarianceStamped, "/blocks/block_0", qos)
-        self.markers = self.create_publisher(MarkerArray, "/blocks/markers", qos)
-        self.overlay = self.create_publisher(Image, "/blocks/overlay", newest(False))
+        self.pose_publisher = self.create_publisher(
+            PoseWithCovarianceStamped, "/blocks/block_0", qos
+        )
+        self.marker_publisher = self.create_publisher(MarkerArray, "/blocks/markers", qos)
+        self.overlay_publisher = self.create_publisher(Image, "/blocks/overlay", newest(False))
         self.create_subscription(
-            JointState, "/joint_states", self.on_joints, QoSProfile(depth=200)
+            JointState, "/joint_states", self.on_joint_state, QoSProfile(depth=200)
         )
         self.create_subscription(
             Image, "/camera/image_raw", self.on_image, newest(config.lockstep)
         )
 
-    def on_joints(self, message: JointState) -> None:
-        """Keep a joint state, and look at an image that waits for it."""
+    def on_joint_state(self, message: JointState) -> None:
+        """Store a joint state, and process an image that waits for it."""
         stamp = to_nanoseconds(message.header.stamp)
-        if self.states and stamp < next(reversed(self.states)):
-            self.states, self.early = {}, None  # time starts again: the next episode
-        self.states[stamp] = message
-        if len(self.states) > KEPT:
-            self.states.pop(next(iter(self.states)))
-        if self.early is not None:
-            self.on_image(self.early)
+        if self.joint_states and stamp < next(reversed(self.joint_states)):
+            self.joint_states, self.pending_image = {}, None  # time restarted: the next episode
+        self.joint_states[stamp] = message
+        if len(self.joint_states) > MAX_JOINT_STATES:
+            self.joint_states.pop(next(iter(self.joint_states)))
+        if self.pending_image is not None:
+            self.on_image(self.pending_image)
 
     def on_image(self, message: Image) -> None:
-        """Look for the block, once the joint state of the image's time is there."""
+        """Detect the block, once the joint state of the image's time has arrived."""
         stamp = to_nanoseconds(message.header.stamp)
-        if not self.states or next(reversed(self.states)) < stamp:
-            self.early = message
+        if not self.joint_states or next(reversed(self.joint_states)) < stamp:
+            self.pending_image = message
             return
-        self.early = None
-        nearest = min(self.states, key=lambda known: abs(known - stamp))
-        if abs(nearest - stamp) > LATE:
+        self.pending_image = None
+        nearest = min(self.joint_states, key=lambda other: abs(other - stamp))
+        if abs(nearest - stamp) > MAX_STAMP_DIFFERENCE:
             self.hold("no joint state of the image's time")
             return
-        joints, picture = self.states[nearest], image_to_array(message)
-        q, _, _ = joints_by_name(joints, self.robot.joint_names)
-        opening = gripper_opening(joints, self.robot)
-        seen = self.seer.estimate(stamp * 1e-9, picture, q, opening)
-        self.hold(None if seen else "no block seen on the table")
+        joint_state, image = self.joint_states[nearest], image_to_array(message)
+        q, _, _ = joints_by_name(joint_state, self.robot.joint_names)
+        opening = gripper_opening(joint_state, self.robot)
+        detection = self.estimator.estimate(stamp * 1e-9, image, q, opening)
+        self.hold(None if detection else "no block detected on the table")
         header = Header(stamp=message.header.stamp, frame_id=self.robot.base_link)
-        self.publish(seen, header)
-        if self.overlay.get_subscription_count():
-            drawn = draw(picture, self.seer.keypoints if seen else None)
-            self.overlay.publish(image_to_message(drawn, header.stamp, message.header.frame_id))
+        self.publish(detection, header)
+        if self.overlay_publisher.get_subscription_count():
+            overlay = draw_overlay(image, self.estimator.keypoints if detection else None)
+            frame_id = message.header.frame_id
+            self.overlay_publisher.publish(image_to_message(overlay, header.stamp, frame_id))
 
-    def publish(self, seen: BlockDetection | None, header: Header) -> None:
-        """Publish the block, and as markers what this image showed: one block or none."""
+    def publish(self, detection: BlockDetection | None, header: Header) -> None:
+        """Publish the block's pose, and a marker array with one block or none for every image."""
         markers = [Marker(header=header, action=Marker.DELETEALL)]
-        if seen is not None:
-            turn = np.array([0.0, 0.0, np.sin(seen.yaw / 2), np.cos(seen.yaw / 2)])
-            x, y, z, yaw = seen.variance
+        if detection is not None:
+            half_yaw = detection.yaw / 2
+            quaternion = np.array([0.0, 0.0, np.sin(half_yaw), np.cos(half_yaw)])
+            x, y, z, yaw = detection.variance
             covariance = np.diag([x, y, z, 0.0, 0.0, yaw])
-            self.poses.publish(block_to_message(seen.position, turn, covariance, header))
+            position = detection.position
+            self.pose_publisher.publish(block_to_message(position, quaternion, covariance, header))
             marker = Marker(header=header, ns="blocks", id=0, type=Marker.CUBE)
-            marker.pose = arrays_to_pose(seen.position, turn)
+            marker.pose = arrays_to_pose(position, quaternion)
             marker.scale.x = marker.scale.y = marker.scale.z = self.scene.block_size
             marker.color.r, marker.color.g, marker.color.a = 1.0, 0.6, 0.8
             markers.append(marker)
-        self.markers.publish(MarkerArray(markers=markers))
+        self.marker_publisher.publish(MarkerArray(markers=markers))
 
 
-def draw(picture: NDArray[np.uint8], keypoints: Array | None) -> NDArray[np.uint8]:
-    """Return a picture, larger, with the place of the block if it is seen.
+def draw_overlay(image: NDArray[np.uint8], keypoints: Array | None) -> NDArray[np.uint8]:
+    """Return an enlarged image with a cross at the detected block.
 
     Args:
-        picture: (H, H, 3) uint8.
-        keypoints: (K, 2) places in it, -1 to 1, the block's first; None: it is not seen.
+        image: (H, H, 3) uint8.
+        keypoints: (K, 2) image positions in [-1, 1], that of the block first; None: no block.
     """
-    side = ENLARGED * len(picture)
-    drawn = cv2.resize(picture, (side, side), interpolation=cv2.INTER_LINEAR)
+    side = OVERLAY_SCALE * len(image)
+    overlay = cv2.resize(image, (side, side), interpolation=cv2.INTER_LINEAR)
     if keypoints is not None:
         x, y = np.round((keypoints[0] + 1) * side / 2).astype(int).tolist()
-        cv2.drawMarker(drawn, (x, y), RED, cv2.MARKER_CROSS, side // 16, 2)
-    return np.asarray(drawn)
+        cv2.drawMarker(overlay, (x, y), RED, cv2.MARKER_CROSS, side // 16, 2)
+    return np.asarray(overlay)
 
 
 def main() -> None:

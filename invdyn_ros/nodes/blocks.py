@@ -1,4 +1,4 @@
-"""Images and camera_info in, poses of the marked blocks in the camera's frame out."""
+"""Block detection node: poses of marked blocks in the camera frame, from images."""
 
 from dataclasses import dataclass
 
@@ -33,11 +33,11 @@ from invdyn_ros.robots.registry import load_scene
 
 try:
     from tf2_ros import TransformBroadcaster
-except ImportError:  # comes with ROS; PyPI has none
+except ImportError:  # part of ROS, not on PyPI
     TransformBroadcaster = None
 
-TEXT_AWAY = 0.3  # [m] before the camera: where RViz shows why a block has no pose
-RECENT = 0.5  # [s] for which an image says something about the next
+TEXT_DISTANCE = 0.3  # [m] from the camera to the text that says why a block has no pose
+MAX_IMAGE_INTERVAL = 0.5  # [s] within which the poses of the last image are used
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class BlocksNodeConfig:
     """Parameters of the node.
 
     Attributes:
-        arm: the arm, whose scene says how large the blocks are.
-        lockstep: lose no image.
+        arm: name of the arm; its scene has the size of the blocks.
+        lockstep: process every image, instead of only the latest one.
     """
 
     arm: str = "ur5"
@@ -54,99 +54,101 @@ class BlocksNodeConfig:
 
 
 class BlocksNode(DiagnosticNode):
-    """Publish each block's pose, and the blocks of every image, be it none, as markers."""
+    """Publish the pose of each block, and a marker array for every image, even without a block."""
 
     def __init__(self) -> None:
         super().__init__("blocks")
         config = load_parameters(self, BlocksNodeConfig)
         scene = load_scene(config.arm)
-        self.blocks = BlockDetectorConfig(
+        self.detector_config = BlockDetectorConfig(
             block_size=scene.block_size, num_blocks=max(scene.blocks, 1)
         )
         self.detector: BlockDetector | None = None
-        self.info: CameraInfo | None = None
-        self.early: Image | None = None
-        self.last: tuple[float, list[BlockPose]] = -np.inf, []  # stamp [s], what was found
+        self.camera_info: CameraInfo | None = None
+        self.pending_image: Image | None = None
+        self.last_poses: tuple[float, list[BlockPose]] = -np.inf, []  # with their stamp [s]
         qos = QoSProfile(depth=10)
-        # made before the first image, so that nobody misses the first pose
-        self.publishers_of: list[Publisher] = [
+        # created before the first image, so that subscribers get the first pose
+        self.pose_publishers: list[Publisher] = [
             self.create_publisher(PoseWithCovarianceStamped, f"/blocks/block_{block}", qos)
-            for block in range(self.blocks.num_blocks)
+            for block in range(self.detector_config.num_blocks)
         ]
-        self.markers = self.create_publisher(MarkerArray, "/blocks/markers", qos)
-        self.overlay = self.create_publisher(Image, "/blocks/overlay", newest(False))
-        self.frames = TransformBroadcaster(self) if TransformBroadcaster else None
-        images = newest(config.lockstep)
-        self.create_subscription(CameraInfo, "/camera/camera_info", self.on_info, images)
-        self.create_subscription(Image, "/camera/image_raw", self.on_image, images)
+        self.marker_publisher = self.create_publisher(MarkerArray, "/blocks/markers", qos)
+        self.overlay_publisher = self.create_publisher(Image, "/blocks/overlay", newest(False))
+        self.tf_broadcaster = TransformBroadcaster(self) if TransformBroadcaster else None
+        image_qos = newest(config.lockstep)
+        self.create_subscription(CameraInfo, "/camera/camera_info", self.on_camera_info, image_qos)
+        self.create_subscription(Image, "/camera/image_raw", self.on_image, image_qos)
 
-    def on_info(self, message: CameraInfo) -> None:
-        """Make the detector of a camera."""
-        if self.info is not None and np.array_equal(self.info.k, message.k):
+    def on_camera_info(self, message: CameraInfo) -> None:
+        """Create the detector for the intrinsics of the camera."""
+        if self.camera_info is not None and np.array_equal(self.camera_info.k, message.k):
             return
         if not message.k[0] > 0:
             raise ValueError(
                 "camera_info is not calibrated (K is zero); calibrate the camera, for example "
                 "with camera_calibration"
             )
-        self.info = message
+        self.camera_info = message
         k, d = np.array(message.k).reshape(3, 3), np.array(message.d)
-        self.detector = BlockDetector(self.blocks, k, d)
-        if self.early is not None:
-            self.on_image(self.early)
-            self.early = None
+        self.detector = BlockDetector(self.detector_config, k, d)
+        if self.pending_image is not None:
+            self.on_image(self.pending_image)
+            self.pending_image = None
 
     def on_image(self, message: Image) -> None:
-        """Find the blocks in an image."""
+        """Detect the blocks in an image."""
         image = image_to_array(message)
         if self.detector is None:
-            self.early = message
+            self.pending_image = message
             self.hold("no camera_info on /camera/camera_info; publish it with the images")
             return
         stamp = to_seconds(message.header.stamp)
-        recent = 0.0 < stamp - self.last[0] < RECENT
-        found = self.detector.detect_with_problems(image, self.last[1] if recent else ())
-        poses = found.poses
-        self.last = stamp, poses
-        self.hold(found.describe_problem(self.blocks.num_blocks))
+        recent = 0.0 < stamp - self.last_poses[0] < MAX_IMAGE_INTERVAL
+        detection = self.detector.detect_with_problems(image, self.last_poses[1] if recent else ())
+        poses = detection.poses
+        self.last_poses = stamp, poses
+        self.hold(detection.describe_problem(self.detector_config.num_blocks))
         for pose in poses:
             self.publish_pose(pose, message.header)
-        self.publish_markers(found, message.header)
-        if self.overlay.get_subscription_count():
-            drawn = self.detector.draw(image, poses)
+        self.publish_markers(detection, message.header)
+        if self.overlay_publisher.get_subscription_count():
+            overlay = self.detector.draw(image, poses)
             header = message.header
-            self.overlay.publish(image_to_message(drawn, header.stamp, header.frame_id))
+            self.overlay_publisher.publish(
+                image_to_message(overlay, header.stamp, header.frame_id)
+            )
 
     def publish_pose(self, pose: BlockPose, header: Header) -> None:
-        """Publish one block on its own topic, and as a frame of TF where tf2 exists."""
-        message = block_to_message(*_position_and_turn(pose), pose.covariance, header)
-        self.publishers_of[pose.block_id].publish(message)
-        if self.frames is not None:
+        """Publish the pose of a block on its topic, and as a TF frame if tf2 is installed."""
+        message = block_to_message(*_position_and_quaternion(pose), pose.covariance, header)
+        self.pose_publishers[pose.block_id].publish(message)
+        if self.tf_broadcaster is not None:
             child = f"block_{pose.block_id}"
-            self.frames.sendTransform(pose_to_transform(message.pose.pose, child, header))
+            self.tf_broadcaster.sendTransform(pose_to_transform(message.pose.pose, child, header))
 
-    def publish_markers(self, found: DetectionResult, header: Header) -> None:
-        """Publish what this image showed: a marker that clears the display, then the blocks.
+    def publish_markers(self, detection: DetectionResult, header: Header) -> None:
+        """Publish markers: one that clears the display, then the blocks of the image.
 
-        A block that has no pose because there are two of it is a text that says so.
+        A block that has no pose, because its id was detected twice, is a text with the reason.
         """
         markers = [Marker(header=header, action=Marker.DELETEALL)]
-        for block in found.duplicate_ids:
+        for block in detection.duplicate_ids:
             text = Marker(header=header, ns=REFUSED, id=block, type=Marker.TEXT_VIEW_FACING)
-            text.text, text.pose.position.z = describe_duplicate(block), TEXT_AWAY
-            text.scale.z = self.blocks.block_size / 2
+            text.text, text.pose.position.z = describe_duplicate(block), TEXT_DISTANCE
+            text.scale.z = self.detector_config.block_size / 2
             text.color.r = text.color.a = 1.0
             markers.append(text)
-        for pose in found.poses:
+        for pose in detection.poses:
             marker = Marker(header=header, ns="blocks", id=pose.block_id, type=Marker.CUBE)
-            marker.pose = arrays_to_pose(*_position_and_turn(pose))
-            marker.scale.x = marker.scale.y = marker.scale.z = self.blocks.block_size
+            marker.pose = arrays_to_pose(*_position_and_quaternion(pose))
+            marker.scale.x = marker.scale.y = marker.scale.z = self.detector_config.block_size
             marker.color.r, marker.color.g, marker.color.a = 1.0, 0.6, 0.8
             markers.append(marker)
-        self.markers.publish(MarkerArray(markers=markers))
+        self.marker_publisher.publish(MarkerArray(markers=markers))
 
 
-def _position_and_turn(pose: BlockPose) -> tuple[np.ndarray, np.ndarray]:
+def _position_and_quaternion(pose: BlockPose) -> tuple[np.ndarray, np.ndarray]:
     T = pose.T_camera_block
     return T[:3, 3], Rotation.from_matrix(T[:3, :3]).as_quat()
 

@@ -1,4 +1,4 @@
-"""Block poses and joint states in, wanted next states and gripper openings out."""
+"""Grasp policy node: joint targets and gripper commands from block poses and joint states."""
 
 import math
 from collections.abc import Callable
@@ -36,6 +36,9 @@ from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.robots.scene import Scene, quaternion_pose, ticks_per_image
 
+STAMP_TOLERANCE = 10**6  # [ns] between the stamp of an image and its scheduled time
+IMAGE_HISTORY = 10**9  # [ns] for which processed images are remembered
+
 POLICIES: dict[str, Callable[[Robot, Scene, str], ScriptedGrasp | LearnedGrasp]] = {
     "scripted": lambda robot, scene, _: ScriptedGrasp(robot, scene),
     "learned": load_learned_grasp,
@@ -44,11 +47,16 @@ POLICIES: dict[str, Callable[[Robot, Scene, str], ScriptedGrasp | LearnedGrasp]]
 }
 
 
-class Picture(NamedTuple):
-    """What the blocks node says of a picture: the block is seen, or why it is not trusted."""
+class ImageResult(NamedTuple):
+    """Result of the block detection in an image, from its markers.
 
-    seen: bool
-    refused: str | None
+    Attributes:
+        detected: whether the block was detected.
+        rejection: why its detection is ambiguous, None if it is not.
+    """
+
+    detected: bool
+    rejection: str | None
 
 
 @dataclass(frozen=True)
@@ -56,13 +64,13 @@ class GraspNodeConfig:
     """Parameters of the node.
 
     Attributes:
-        arm: name of the arm; its scene says how large the blocks are.
-        policy: what decides.
-        policy_checkpoint: folder of a learned one.
-        noise: level whose latency is added to each picture in lockstep.
-        seed: of the latencies.
-        lockstep: answer each joint state once, after the picture that belongs to it.
-        camera_pose: file of `invdyn calibrate`; empty: where the simulated camera stands.
+        arm: name of the arm; its scene has the size of the blocks.
+        policy: name of the policy: scripted, learned, vision or planned.
+        policy_checkpoint: folder of a learned policy or planner.
+        noise: domain randomization level, whose latency is added to each image in lockstep.
+        seed: random seed of the latencies.
+        lockstep: publish one target per joint state, after the image that belongs to it.
+        camera_pose: file of `invdyn calibrate`; empty: pose of the simulated camera.
     """
 
     arm: str = "ur5"
@@ -90,133 +98,135 @@ class GraspNode(DiagnosticNode):
         self.noise, self.episode = load_randomization(config.noise), -1
         self.reset()
         qos = QoSProfile(depth=10)
-        self.targets = self.create_publisher(JointTrajectory, "/joint_target", qos)
-        self.grips = self.create_publisher(Float64MultiArray, "/gripper/command", qos)
-        self.create_subscription(JointState, "/joint_states", self.on_joints, qos)
+        self.target_publisher = self.create_publisher(JointTrajectory, "/joint_target", qos)
+        self.gripper_publisher = self.create_publisher(Float64MultiArray, "/gripper/command", qos)
+        self.create_subscription(JointState, "/joint_states", self.on_joint_state, qos)
         self.create_subscription(MarkerArray, "/blocks/markers", self.on_markers, qos)
-        self.create_subscription(PoseWithCovarianceStamped, "/blocks/block_0", self.on_block, qos)
+        self.create_subscription(
+            PoseWithCovarianceStamped, "/blocks/block_0", self.on_block_pose, qos
+        )
 
     def reset(self) -> None:
-        """Start anew: the simulation went back to its start."""
+        """Start an episode, after the simulation was reset."""
         self.policy.reset()
         self.episode += 1
         self.latency = sample_latency(self.noise, self.config.seed, self.episode)
-        self.joints: JointState | None = None
-        self.pictures: dict[int, Picture] = {}  # by stamp [ns]
-        self.sightings: dict[int, PoseWithCovarianceStamped] = {}
-        self.taken: set[int] = set()  # stamps of what the policy has been told
-        self.answer: tuple[int, JointTrajectory, Float64MultiArray] | None = None
+        self.joint_state: JointState | None = None
+        self.image_results: dict[int, ImageResult] = {}  # by stamp [ns]
+        self.block_poses: dict[int, PoseWithCovarianceStamped] = {}  # by stamp [ns]
+        self.processed: set[int] = set()  # stamps of images that the policy has processed
+        self.output: tuple[int, JointTrajectory, Float64MultiArray] | None = None
 
     def on_markers(self, message: MarkerArray) -> None:
-        """Note which pictures have been looked at, and what each showed."""
+        """Store the result of an image."""
         if not message.markers:
-            return  # without a stamp it says nothing
+            return  # no stamp
         stamp = to_nanoseconds(message.markers[0].header.stamp)
         ids = [m.id for m in message.markers if m.type == Marker.CUBE and m.ns == "blocks"]
-        refused = [m.text for m in message.markers if m.ns == REFUSED and m.id == 0]
-        if self.is_news(stamp):
-            self.pictures[stamp] = Picture(0 in ids, refused[0] if refused else None)
-            self.advance()
+        rejections = [m.text for m in message.markers if m.ns == REFUSED and m.id == 0]
+        if self.is_new(stamp):
+            rejection = rejections[0] if rejections else None
+            self.image_results[stamp] = ImageResult(0 in ids, rejection)
+            self.update()
 
-    def on_block(self, message: PoseWithCovarianceStamped) -> None:
-        """Keep a detection of the block."""
+    def on_block_pose(self, message: PoseWithCovarianceStamped) -> None:
+        """Store a detection of the block."""
         stamp = to_nanoseconds(message.header.stamp)
-        if self.is_news(stamp):
-            self.sightings[stamp] = message
-            self.advance()
+        if self.is_new(stamp):
+            self.block_poses[stamp] = message
+            self.update()
 
-    def is_news(self, stamp: int) -> bool:
-        """Say whether a picture is neither a repetition nor left over from before a reset."""
-        if self.joints is None or stamp in self.taken:
-            return False
-        return stamp <= to_nanoseconds(self.joints.header.stamp)
-
-    def on_joints(self, message: JointState) -> None:
-        """Answer a joint state; in lockstep, once the pictures up to it are there."""
+    def on_joint_state(self, message: JointState) -> None:
+        """Publish a target for a joint state; in lockstep, after the images up to it."""
         stamp = to_nanoseconds(message.header.stamp)
-        if self.joints is not None and stamp < to_nanoseconds(self.joints.header.stamp):
+        last = self.joint_state
+        if last is not None and stamp < to_nanoseconds(last.header.stamp):
             self.reset()
-        self.joints = message
-        self.advance()
+        self.joint_state = message
+        self.update()
 
-    def advance(self) -> None:
-        """Answer the newest joint state if everything that belongs to it is there."""
-        if self.joints is None:
+    def is_new(self, stamp: int) -> bool:
+        """Return whether an image is neither repeated nor left over from before a reset."""
+        if self.joint_state is None or stamp in self.processed:
+            return False
+        return stamp <= to_nanoseconds(self.joint_state.header.stamp)
+
+    def update(self) -> None:
+        """Publish a target for the latest joint state once all its inputs have arrived."""
+        if self.joint_state is None:
             return
-        stamp = to_nanoseconds(self.joints.header.stamp)
-        if self.answer is not None and self.answer[0] == stamp:
+        stamp = to_nanoseconds(self.joint_state.header.stamp)
+        if self.output is not None and self.output[0] == stamp:
             if self.config.lockstep:
                 self.publish()
             return
-        horizon = stamp
+        available = stamp
         if self.config.lockstep:
-            horizon = max(stamp - round(self.latency * 1e9), 0)
-            beat = ticks_per_image(self.robot.rate) / self.robot.rate
-            due = math.floor(horizon * 1e-9 / beat + 1e-6) * beat
-            if not self.looked_at(round(due * 1e9)):
+            available = max(stamp - round(self.latency * 1e9), 0)
+            period = ticks_per_image(self.robot.rate) / self.robot.rate
+            last_image = math.floor(available * 1e-9 / period + 1e-6) * period
+            if not self.has_image(round(last_image * 1e9)):
                 return
-        self.tell(horizon)
-        self.decide(stamp)
+        self.process_images(available)
+        self.run_policy(stamp)
         self.publish()
 
-    def looked_at(self, stamp: int) -> bool:
-        """Say whether a picture, and the block in it, have arrived."""
-        near = [s for s in self.pictures if abs(s - stamp) < 10**6]
-        arrived = self.taken | self.sightings.keys()
-        return bool(near) and all(not self.pictures[s].seen or s in arrived for s in near)
+    def has_image(self, stamp: int) -> bool:
+        """Return whether the result of an image, and the block pose in it, have arrived."""
+        stamps = [s for s in self.image_results if abs(s - stamp) < STAMP_TOLERANCE]
+        arrived = self.processed | self.block_poses.keys()
+        complete = all(not self.image_results[s].detected or s in arrived for s in stamps)
+        return bool(stamps) and complete
 
-    def tell(self, horizon: int) -> None:
-        """Tell the policy of all pictures up to a stamp [ns], in their order."""
-        silent = {s for s, picture in self.pictures.items() if not picture.seen} - self.taken
-        for stamp in sorted(s for s in self.sightings.keys() | silent if s <= horizon):
-            self.taken.add(stamp)
-            if stamp in self.sightings:
-                self.policy.on_detection(self.sighting(self.sightings.pop(stamp)))
-            elif (reason := self.pictures[stamp].refused) is not None:
-                self.policy.on_invalid_image(stamp * 1e-9, reason)
+    def process_images(self, available: int) -> None:
+        """Pass the results of all images up to a stamp [ns] to the policy, in their order."""
+        results = self.image_results
+        empty = {s for s, result in results.items() if not result.detected} - self.processed
+        for stamp in sorted(s for s in self.block_poses.keys() | empty if s <= available):
+            self.processed.add(stamp)
+            if stamp in self.block_poses:
+                self.policy.on_detection(self.to_detection(self.block_poses.pop(stamp)))
+            elif (rejection := results[stamp].rejection) is not None:
+                self.policy.on_invalid_image(stamp * 1e-9, rejection)
             else:
                 self.policy.on_no_detection(stamp * 1e-9)
-        self.pictures = {s: p for s, p in self.pictures.items() if s > horizon - 10**9}
+        oldest = available - IMAGE_HISTORY
+        self.image_results = {s: result for s, result in results.items() if s > oldest}
 
-    def sighting(self, message: PoseWithCovarianceStamped) -> BlockDetection:
-        """Return a detection as position and yaw on the table in the base frame."""
+    def to_detection(self, message: PoseWithCovarianceStamped) -> BlockDetection:
+        """Convert a block pose to position and yaw on the table in the base frame."""
         time = to_nanoseconds(message.header.stamp) * 1e-9
         T = quaternion_pose(*pose_to_arrays(message.pose.pose))
         covariance = np.array(message.pose.covariance).reshape(6, 6)
-        if message.header.frame_id == self.robot.base_link:  # who sees without a calibrated camera
+        if message.header.frame_id == self.robot.base_link:  # from the block_pose node
             variance = np.diag(covariance)[[0, 1, 2, 5]]
             return BlockDetection(time, T[:3, 3], upright_yaw(T[:3, :3]), variance)
-        return detection_on_table(
-            time,
-            T,
-            covariance,
-            self.scene.camera.T_base_camera,
-            self.scene.block_size / 2,
-        )
+        camera, height = self.scene.camera, self.scene.block_size / 2
+        return detection_on_table(time, T, covariance, camera.T_base_camera, height)
 
-    def decide(self, stamp: int) -> None:
-        """Ask the policy what it wants next."""
-        if self.joints is None:
+    def run_policy(self, stamp: int) -> None:
+        """Compute the output for the latest joint state."""
+        if self.joint_state is None:
             return
-        opening = gripper_opening(self.joints, self.robot)
-        ahead, now = 1 / self.robot.rate, stamp * 1e-9
-        q, qd, _ = joints_by_name(self.joints, self.robot.joint_names)
+        opening = gripper_opening(self.joint_state, self.robot)
+        control_period, now = 1 / self.robot.rate, stamp * 1e-9
+        q, qd, _ = joints_by_name(self.joint_state, self.robot.joint_names)
         self.policy.update_joints(q, qd)
-        wish = self.policy.command(now, opening, ahead)
-        self.diagnostic_values["phase"] = wish.phase
-        self.hold(wish.hold_reason)
-        target = Target(now, wish.state, wish.horizon or ahead)
-        self.answer = (
+        command = self.policy.command(now, opening, control_period)
+        self.diagnostic_values["phase"] = command.phase
+        self.hold(command.hold_reason)
+        target = Target(now, command.state, command.horizon or control_period)
+        self.output = (
             stamp,
             target_to_message(target, self.robot.joint_names, to_stamp(stamp)),
-            command_to_message(np.array([wish.opening]), stamp),
+            command_to_message(np.array([command.opening]), stamp),
         )
 
     def publish(self) -> None:
-        """Send the answer, the gripper first."""
-        if self.answer is not None:
-            self.grips.publish(self.answer[2])
-            self.targets.publish(self.answer[1])
+        """Publish the output, the gripper command first."""
+        if self.output is not None:
+            self.gripper_publisher.publish(self.output[2])
+            self.target_publisher.publish(self.output[1])
 
 
 def main() -> None:

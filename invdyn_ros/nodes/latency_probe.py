@@ -34,14 +34,14 @@ class LatencyProbeConfig:
         arm: name of the arm.
         unit: unit of the commands.
         seconds: how long to measure, both sides together [s].
-        block: how long to talk to one side before the other [s].
+        turn_seconds: how long to talk to one side before the other [s].
         out: JSON file for what was measured.
     """
 
     arm: str = "ur5"
     unit: str = "N m"
     seconds: float = 20.0
-    block: float = 2.0
+    turn_seconds: float = 2.0
     out: str = "latency.json"
 
     def __post_init__(self) -> None:
@@ -95,7 +95,7 @@ class LatencyProbeNode(Node):
             side.sent.clear()
             side.latencies.clear()
             side.count = 0
-        blocks = max(2, round(self.config.seconds / self.config.block))
+        blocks = max(2, round(self.config.seconds / self.config.turn_seconds))
         names = list(self.sides)
         for number in range(blocks):
             self.talk(spin, names[number % 2], self.config.seconds / blocks)

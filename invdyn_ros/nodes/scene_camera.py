@@ -1,4 +1,4 @@
-"""The simulated camera: joint states and true block poses in, images with their stamp out."""
+"""Simulated camera node: images of the simulated arm and blocks, with the stamp of their state."""
 
 from dataclasses import dataclass
 
@@ -27,23 +27,31 @@ from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.robots.scene import quaternion_pose
 
 FRAME = "camera_optical_frame"
+MAX_PENDING = 200  # joint states and block poses that wait for their counterpart
 
 
 @dataclass(frozen=True)
 class SceneCameraConfig:
-    """Parameters of the node, the same as the simulator's: see there."""
+    """Parameters of the node.
+
+    Attributes:
+        arm: name of the arm.
+        seed: random seed of the run, as of the simulator node.
+        noise: domain randomization level, as of the simulator node.
+        lockstep: keep every image, instead of only the latest one.
+        image_size: side of square images of a block without markers, by an uncalibrated camera
+            [px]; 0: the calibrated camera.
+    """
 
     arm: str = "ur5"
     seed: int = 0
     noise: str = "default"
     lockstep: bool = False
-    pixels: int = 0
-    """Side of square pictures of a block without markers, by a camera whose pose and lens nobody
-    knows [px]; 0: the calibrated camera."""
+    image_size: int = 0
 
 
 class SceneCameraNode(DiagnosticNode):
-    """Draw what the camera sees, in a process of its own: that takes longer than physics."""
+    """Render the camera images, in a separate process because it is slower than physics."""
 
     def __init__(self) -> None:
         super().__init__("scene_camera")
@@ -53,13 +61,13 @@ class SceneCameraNode(DiagnosticNode):
         self.camera: SceneRenderer | None = None
         self.image: np.ndarray | None = None
         self.episode = -1
-        self.last = np.inf
-        self.seen: dict[int, tuple[JointState | None, PoseArray | None]] = {}
-        images = newest(self.config.lockstep)
-        self.images = self.create_publisher(Image, "/camera/image_raw", images)
-        self.infos = self.create_publisher(CameraInfo, "/camera/camera_info", images)
-        qos = QoSProfile(depth=200)
-        self.create_subscription(JointState, "/joint_states", self.on_joints, qos)
+        self.last_stamp: float = np.inf
+        self.pending: dict[int, tuple[JointState | None, PoseArray | None]] = {}  # by stamp [ns]
+        image_qos = newest(self.config.lockstep)
+        self.image_publisher = self.create_publisher(Image, "/camera/image_raw", image_qos)
+        self.info_publisher = self.create_publisher(CameraInfo, "/camera/camera_info", image_qos)
+        qos = QoSProfile(depth=MAX_PENDING)
+        self.create_subscription(JointState, "/joint_states", self.on_joint_state, qos)
         self.create_subscription(PoseArray, "/sim/objects", self.on_objects, qos)
 
     def close(self) -> None:
@@ -68,63 +76,65 @@ class SceneCameraNode(DiagnosticNode):
         if camera is not None:
             camera.close()
 
-    def on_joints(self, message: JointState) -> None:
-        """Keep the arm's state until the block poses of the same instant are there."""
+    def on_joint_state(self, message: JointState) -> None:
+        """Store a joint state until the block poses of the same stamp arrive."""
         stamp = to_nanoseconds(message.header.stamp)
-        self.seen[stamp] = (message, self.seen.get(stamp, (None, None))[1])
-        self.draw(stamp)
-        while len(self.seen) > 200:
-            self.seen.pop(next(iter(self.seen)))
+        self.pending[stamp] = (message, self.pending.get(stamp, (None, None))[1])
+        self.render(stamp)
+        while len(self.pending) > MAX_PENDING:
+            self.pending.pop(next(iter(self.pending)))
 
     def on_objects(self, message: PoseArray) -> None:
-        """Keep the block poses until the arm's state of the same instant is there."""
+        """Store block poses until the joint state of the same stamp arrives."""
         stamp = to_nanoseconds(message.header.stamp)
-        if stamp == self.last:
-            self.publish(message)  # asked again: the picture may have been lost
+        if stamp == self.last_stamp:
+            self.publish(message)  # repeated, because the image may have been lost
             return
-        self.seen[stamp] = (self.seen.get(stamp, (None, None))[0], message)
-        self.draw(stamp)
+        self.pending[stamp] = (self.pending.get(stamp, (None, None))[0], message)
+        self.render(stamp)
 
-    def draw(self, stamp: int) -> None:
-        """Render and publish once both halves of an instant are there."""
-        joints, objects = self.seen[stamp]
+    def render(self, stamp: int) -> None:
+        """Render and publish an image once both inputs of a stamp have arrived."""
+        joints, objects = self.pending[stamp]
         if joints is None or objects is None:
             return
-        if stamp < self.last:
+        if stamp < self.last_stamp:
             self.next_episode()
-        self.seen = {t: both for t, both in self.seen.items() if t > stamp}
-        self.last = stamp
+        self.pending = {s: pair for s, pair in self.pending.items() if s > stamp}
+        self.last_stamp = stamp
         q, _, _ = joints_by_name(joints, self.robot.joint_names)
         opening = gripper_opening(joints, self.robot)
         poses = [quaternion_pose(*pose_to_arrays(pose)) for pose in objects.poses]
         if self.camera is None:
-            raise ValueError("joint_states and /sim/objects have no stamps")
+            raise ValueError(
+                "/joint_states and /sim/objects have no stamps; run the simulator node"
+            )
         self.image = self.camera.render(q, opening, np.array(poses))
         self.publish(objects)
 
     def publish(self, objects: PoseArray) -> None:
-        """Send image and camera_info with the stamp of the state that they show."""
+        """Publish image and camera_info with the stamp of their state."""
         if self.image is None:
             return
         stamp = objects.header.stamp
         height, width = self.image.shape[:2]
         intrinsics = load_scene(self.config.arm).camera.intrinsics()
-        if self.config.pixels:
-            intrinsics = np.zeros((3, 3))  # says that nobody has calibrated it
-        self.infos.publish(camera_info_message(intrinsics, width, height, stamp, FRAME))
-        self.images.publish(image_to_message(self.image, stamp, FRAME))
+        if self.config.image_size:
+            intrinsics = np.zeros((3, 3))  # CameraInfo: zero for an uncalibrated camera
+        self.info_publisher.publish(camera_info_message(intrinsics, width, height, stamp, FRAME))
+        self.image_publisher.publish(image_to_message(self.image, stamp, FRAME))
 
     def next_episode(self) -> None:
-        """Set up the camera as it really stands in this episode."""
+        """Create the renderer of the next episode, with its random camera pose."""
         self.episode += 1
         self.close()
         self.image = None
         scene = randomize_scene(
             load_scene(self.config.arm), self.noise, self.config.seed, self.episode
         )
-        seed, pixels = self.config.seed, self.config.pixels
-        if pixels:
-            scene = randomize_camera(scene, self.noise, seed, self.episode, pixels)
+        seed, image_size = self.config.seed, self.config.image_size
+        if image_size:
+            scene = randomize_camera(scene, self.noise, seed, self.episode, image_size)
         self.camera = SceneRenderer(self.robot, scene, seed=seed * 100_003 + self.episode)
 
 
