@@ -64,7 +64,7 @@ def measure_dynamics(config: DynamicsBenchmarkConfig) -> dict[str, Any]:
             calls = peers.calls(min(batch, MAX_PEER_BATCH))
             for device in devices:
                 for name, dtype in DTYPES.items():
-                    calls[f"torch {name} {device}"] = _torch(robot, batch, dtype, device), batch
+                    calls[f"torch {name} {device}"] = _torch_call(robot, batch, dtype, device), batch
             for name, rate in rates_in_turn(calls, config.seconds).items():
                 rows.setdefault(name, {})[f"batch {batch}"] = rate
     finally:
@@ -98,8 +98,8 @@ class Peers:
     """The same arm in MuJoCo and PyBullet, called from Python."""
 
     def __init__(self, robot: Robot) -> None:
-        self.n, self.engine = robot.n, robot.model()
-        self.data = mujoco.MjData(self.engine)
+        self.n, self.model = robot.n, robot.model()
+        self.data = mujoco.MjData(self.model)
         self.client = connect()
         self.client.setGravity(0, 0, -9.81)
         with tempfile.TemporaryDirectory(prefix="invdyn_") as folder:
@@ -119,10 +119,10 @@ class Peers:
         lists = motions.tolist()
 
         def in_mujoco() -> np.ndarray:
-            engine, data = self.engine, self.data
+            model, data = self.model, self.data
             q, qd, qdd = data.qpos, data.qvel, data.qacc
             for q[:], qd[:], qdd[:] in motions:
-                mujoco.mj_inverse(engine, data)
+                mujoco.mj_inverse(model, data)
             return data.qfrc_inverse.copy()
 
         def in_pybullet() -> tuple[float, ...]:
@@ -136,7 +136,7 @@ class Peers:
         self.client.disconnect()
 
 
-def _torch(robot: Robot, batch: int, dtype: torch.dtype, device: str) -> Callable[[], Tensor]:
+def _torch_call(robot: Robot, batch: int, dtype: torch.dtype, device: str) -> Callable[[], Tensor]:
     tree = RigidBodyTree.from_urdf(robot.xml(), robot.joint_names, dtype=dtype).to(device)
     motion = torch.as_tensor(random_motion(robot.n, batch), dtype=dtype, device=device)
 
