@@ -1,4 +1,4 @@
-"""The blocks node: an image of a block becomes a pose, markers and a frame of tf."""
+"""Blocks node: publishes poses, markers and TF frames of the blocks in an image."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from invdyn_ros.robots.scene import block_pose
 
 
 @pytest.fixture(scope="module")
-def picture():
-    """A block on the table as the camera sees it, its pose (4, 4) in the base frame."""
+def image_and_pose():
+    """Return an image of a block on the table and its pose (4, 4) in the base frame."""
     scene, pose = load_scene("ur5"), block_pose(0.45, 0.03, 0.02, 0.4)
     camera = SceneRenderer(UR5, scene)
     image = camera.render(UR5.home, 0.0, pose[None])
@@ -44,8 +44,8 @@ def info_message(calibrated=True):
     return camera_info_message(k, 640, 480, to_stamp(START), "camera")
 
 
-def test_an_image_before_the_camera_info_is_kept_and_gives_pose_and_markers(start_node, picture):
-    image, truth = picture
+def test_image_before_camera_info_is_processed_later(start_node, image_and_pose):
+    image, true_pose = image_and_pose
     probe, poses, markers = start_node(
         BlocksNode,
         [("/blocks/block_0", PoseWithCovarianceStamped), ("/blocks/markers", MarkerArray)],
@@ -60,7 +60,7 @@ def test_an_image_before_the_camera_info_is_kept_and_gives_pose_and_markers(star
     assert stamps(poses) == [START]
     position, _ = pose_to_arrays(poses[0].pose.pose)
     T = load_scene("ur5").camera.T_base_camera
-    assert np.linalg.norm(T[:3, :3] @ position + T[:3, 3] - truth[:3, 3]) < 5e-3
+    assert np.linalg.norm(T[:3, :3] @ position + T[:3, 3] - true_pose[:3, 3]) < 5e-3
     assert [m.action for m in markers[0].markers] == [Marker.DELETEALL, Marker.ADD]
     assert probe.tested.hold_reason is None
     blank = np.full_like(image, 127)
@@ -70,13 +70,11 @@ def test_an_image_before_the_camera_info_is_kept_and_gives_pose_and_markers(star
     assert stamps(markers[1].markers) == [START + TICK]
 
 
-def test_a_block_is_a_frame_of_tf_where_tf2_exists_and_none_while_unseen(
-    start_node, picture, monkeypatch
-):
+def test_detected_block_is_a_tf_frame(start_node, image_and_pose, monkeypatch):
     sent = []
 
     class Broadcaster:
-        """In place of tf2_ros, which PyPI has not: keeps what it is given."""
+        """Replacement for tf2_ros, which is not on PyPI: stores the transforms."""
 
         def __init__(self, node):
             self.sendTransform = sent.append
@@ -90,7 +88,7 @@ def test_a_block_is_a_frame_of_tf_where_tf2_exists_and_none_while_unseen(
     infos, images = probe.speaker("/camera/camera_info", CameraInfo), probe.speaker(IMAGES, Image)
     infos.publish(info_message())
     probe.until(lambda: probe.tested.detector is not None)
-    for k, image in enumerate((picture[0], np.full_like(picture[0], 127))):
+    for k, image in enumerate((image_and_pose[0], np.full_like(image_and_pose[0], 127))):
         images.publish(image_to_message(image, to_stamp(START + k * TICK), "camera"))
         probe.until(lambda k=k: len(markers) == k + 1)
     probe.until(lambda: poses)
@@ -98,7 +96,7 @@ def test_a_block_is_a_frame_of_tf_where_tf2_exists_and_none_while_unseen(
     assert stamps(sent) == [START] and sent[0].header.frame_id == "camera"
 
 
-def test_two_blocks_with_one_id_are_said_and_have_no_pose(start_node):
+def test_two_blocks_with_the_same_id_are_reported_without_a_pose(start_node):
     scene = replace(load_scene("ur5"), blocks=2)
     with SceneRenderer(UR5, scene) as camera:
         _apply_marker_texture(
@@ -106,7 +104,7 @@ def test_two_blocks_with_one_id_are_said_and_have_no_pose(start_node):
         )  # the second block is a copy of the first
         poses = [block_pose(0.45, 0.03, 0.02, 0.4), block_pose(0.5, -0.05, 0.02, 1.0)]
         image = camera.render(UR5.home, 0.0, np.stack(poses))
-    probe, poses, markers, said = start_node(
+    probe, poses, markers, diagnostics = start_node(
         BlocksNode,
         [
             ("/blocks/block_0", PoseWithCovarianceStamped),
@@ -119,21 +117,21 @@ def test_two_blocks_with_one_id_are_said_and_have_no_pose(start_node):
     probe.until(lambda: probe.tested.detector is not None)
     image = image_to_message(image, to_stamp(START), "camera")
     probe.speaker(IMAGES, Image).publish(image)
-    probe.until(lambda: markers and said)
+    probe.until(lambda: markers and diagnostics)
     text = markers[0].markers[1]
     assert (text.ns, text.id, text.type) == (REFUSED, 0, Marker.TEXT_VIEW_FACING)
     assert "two blocks with id 0" in text.text and len(markers[0].markers) == 2
-    assert not poses and probe.tested.hold_reason == text.text == said[0].status[0].message
+    assert not poses and probe.tested.hold_reason == text.text == diagnostics[0].status[0].message
 
 
-def test_an_image_of_another_encoding_ends_the_node(run_until_error):
+def test_image_of_an_unsupported_encoding_ends_the_node(run_until_error):
     message = image_to_message(np.zeros((48, 64, 3), np.uint8), Time(), "camera")
     message.encoding = "mono16"
     line = run_until_error(BlocksNode, (IMAGES, message, 10))
     assert line == "blocks: image encoding 'mono16' is not supported; send one of ['rgb8', 'bgr8']"
 
 
-def test_a_camera_that_is_not_calibrated_ends_the_node(run_until_error):
+def test_uncalibrated_camera_ends_the_node(run_until_error):
     info = info_message(calibrated=False)
     line = run_until_error(BlocksNode, ("/camera/camera_info", info, 10))
     assert line.startswith("blocks: camera_info is not calibrated")

@@ -1,4 +1,4 @@
-"""The grasp node before a wrong world: the arm is told to hold, and the reason is said."""
+"""Grasp node: holds and reports the reason if its inputs are invalid."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.scene import block_pose
 
 SCENE = load_scene("ur5")
-BEAT = 12 * TICK  # [ns] from picture to picture
+IMAGE_PERIOD = 12 * TICK  # [ns]
 NOISE = np.eye(6) * 1e-6
 
 
 @pytest.fixture
 def policies(tmp_path):
-    """Parameters of both: a script, and a learned policy that always moves."""
+    """Return the parameters of the scripted policy and of a learned policy that always moves."""
     policy = MLPPolicy(
         PolicyMetadata("ur5", ObservationBuilder(UR5, SCENE, 7).size, 7, (4,), "clip", "sac")
     )
@@ -40,86 +40,86 @@ def policies(tmp_path):
     return {"scripted": {}, "learned": {"policy_checkpoint": tmp_path}}
 
 
-class Stage:
-    """Plays arm and camera before a grasp node."""
+class SimulatedInputs:
+    """Publish joint states and detections to a grasp node."""
 
     def __init__(self, start_node, policy, parameters):
-        heard = [(TARGETS, JointTrajectory), ("/diagnostics", DiagnosticArray)]
-        self.probe, self.targets, self.said = start_node(
-            GraspNode, heard, arm="ur5", policy=policy, **parameters
+        topics = [(TARGETS, JointTrajectory), ("/diagnostics", DiagnosticArray)]
+        self.probe, self.targets, self.diagnostics = start_node(
+            GraspNode, topics, arm="ur5", policy=policy, **parameters
         )
         self.node, self.stamp = self.probe.tested, START
         self.states = self.probe.speaker(STATES, JointState)
         self.markers = self.probe.speaker("/blocks/markers", MarkerArray)
         self.blocks = self.probe.speaker("/blocks/block_0", PoseWithCovarianceStamped)
-        self.beat()
+        self.publish_joints()
 
-    def beat(self):
-        """Show the arm at home and return the target that answers it: positions (n,) [rad]."""
-        self.stamp += BEAT
+    def publish_joints(self):
+        """Publish the arm at home and return the positions (n,) [rad] of the next target."""
+        self.stamp += IMAGE_PERIOD
         count = len(self.targets)
         still = np.zeros(6)
         self.states.publish(joints_to_message(UR5, to_stamp(self.stamp), UR5.home, 0.085, still))
         self.probe.until(lambda: len(self.targets) > count)
         return np.array(self.targets[-1].points[0].positions)
 
-    def picture(self, *markers):
-        """Say what a picture of this moment shows, until the node has heard."""
+    def publish_markers(self, *markers):
+        """Publish the markers of an image and wait until the node has received them."""
         header = Header(stamp=to_stamp(self.stamp), frame_id="camera")
         clear = Marker(header=header, action=Marker.DELETEALL)
         self.markers.publish(MarkerArray(markers=[clear, *markers]))
         self.probe.until(lambda: self.stamp in self.node.image_results)
 
-    def block(self, x, y, scale=1.0):
-        """Show the block at a place [m], looking `scale` times as near as it is."""
+    def publish_block(self, x, y, scale=1.0):
+        """Publish a block at a position [m] whose distance from the camera is scaled."""
         T = np.linalg.inv(SCENE.camera.T_base_camera) @ block_pose(x, y, 0.02, 0.3)
-        turn = Rotation.from_matrix(T[:3, :3]).as_quat()
+        quaternion = Rotation.from_matrix(T[:3, :3]).as_quat()
         header = Header(stamp=to_stamp(self.stamp), frame_id="camera")
-        self.picture(Marker(ns="blocks", id=0, type=Marker.CUBE))
-        self.blocks.publish(block_to_message(scale * T[:3, 3], turn, NOISE, header))
+        self.publish_markers(Marker(ns="blocks", id=0, type=Marker.CUBE))
+        self.blocks.publish(block_to_message(scale * T[:3, 3], quaternion, NOISE, header))
         self.probe.until(lambda: self.stamp in self.node.block_poses)
 
-    def says(self, words):
-        """Whether the node holds for a reason with some words, and its diagnostics too."""
-        self.probe.until(lambda: words in self.said[-1].status[0].message)
+    def reports(self, words):
+        """Return whether hold reason and diagnostics of the node contain some words."""
+        self.probe.until(lambda: words in self.diagnostics[-1].status[0].message)
         return words in self.node.hold_reason
 
     def moves(self):
-        """Whether the arm is told to leave its home."""
-        return np.abs(self.beat() - UR5.home).max() > 1e-6
+        """Return whether the next target is off the home position."""
+        return np.abs(self.publish_joints() - UR5.home).max() > 1e-6
 
 
 OUTSIDE = {"scripted": "out of reach of 'ur5'", "learned": "outside of x 0.29 to 0.65"}
 
 
 @pytest.mark.parametrize("policy", ["scripted", "learned"])
-def test_before_a_wrong_world_the_arm_holds_and_says_why(start_node, policies, policy):
-    stage = Stage(start_node, policy, policies[policy])
-    assert not stage.moves() and stage.node.hold_reason == "block not detected"
-    stage.picture()
-    assert not stage.moves() and stage.node.hold_reason == "block not detected"
-    wrong = {
-        OUTSIDE[policy]: lambda: stage.block(1.4, 0.2),
-        "two blocks with id 0": lambda: stage.picture(
+def test_arm_holds_and_reports_invalid_inputs(start_node, policies, policy):
+    inputs = SimulatedInputs(start_node, policy, policies[policy])
+    assert not inputs.moves() and inputs.node.hold_reason == "block not detected"
+    inputs.publish_markers()
+    assert not inputs.moves() and inputs.node.hold_reason == "block not detected"
+    invalid = {
+        OUTSIDE[policy]: lambda: inputs.publish_block(1.4, 0.2),
+        "two blocks with id 0": lambda: inputs.publish_markers(
             Marker(ns=REFUSED, id=0, type=Marker.TEXT_VIEW_FACING, text=describe_duplicate(0))
         ),
-        "looks 60 mm wide": lambda: stage.block(0.45, 0.0, scale=0.65),
+        "looks 60 mm wide": lambda: inputs.publish_block(0.45, 0.0, scale=0.65),
     }
-    for words, show in wrong.items():
+    for words, publish in invalid.items():
         for _ in range(10):
-            show()
-            assert not stage.moves()
-        assert stage.says(words)
+            publish()
+            assert not inputs.moves()
+        assert inputs.reports(words)
     for _ in range(10):
-        stage.block(0.45, 0.0)
-        stage.beat()
-    assert stage.node.hold_reason is None and stage.moves()
+        inputs.publish_block(0.45, 0.0)
+        inputs.publish_joints()
+    assert inputs.node.hold_reason is None and inputs.moves()
 
 
-def test_a_policy_of_another_size_ends_the_node(run_until_error, tmp_path):
+def test_policy_of_another_size_ends_the_node(run_until_error, tmp_path):
     save_policy(MLPPolicy(PolicyMetadata("ur5", 40, 7, (4,), "clip", "sac")), tmp_path)
     line = run_until_error(GraspNode, policy="learned", policy_checkpoint=tmp_path)
     assert line == (
-        f"grasp: {tmp_path} is a policy with observations of 40 and actions of 7 numbers; those "
-        "of 'ur5' have 45 and 7; train one with 'invdyn train_grasp --arm ur5'"
+        f"grasp: {tmp_path} is a policy with 40 observations and 7 actions; 'ur5' has "
+        "45 and 7; train one with 'invdyn train_grasp --arm ur5'"
     )

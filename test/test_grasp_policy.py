@@ -103,10 +103,10 @@ def test_graph_reports_why_a_policy_cannot_run(tmp_path):
         with pytest.raises(ValueError, match=words):
             resolve("grasp_sim", {"arm": "dofbot", "policy": "learned"} | checkpoint)
     save_policy(MLPPolicy(PolicyMetadata("dofbot", 41, 6, (8,), "tanh", "sac")), tmp_path)
-    given = {"policy": "learned", "policy_checkpoint": str(tmp_path)}
+    values = {"policy": "learned", "policy_checkpoint": str(tmp_path)}
     with pytest.raises(ValueError, match="policy for 'dofbot', not for 'ur5'"):
-        resolve("grasp_sim", given)
-    nodes = {node.name: node for node in resolve("grasp_sim", given | {"arm": "dofbot"})}
+        resolve("grasp_sim", values)
+    nodes = {node.name: node for node in resolve("grasp_sim", values | {"arm": "dofbot"})}
     assert nodes["grasp"].parameters["policy_checkpoint"] == str(tmp_path)
 
 

@@ -38,9 +38,9 @@ N = load_robot("ur5").n
 
 
 @pytest.fixture(scope="module")
-def lessons(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a teacher shows in a few episodes, some with a push."""
-    folder = tmp_path_factory.mktemp("lessons") / "data"
+def demonstrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the demonstrations of the expert in a few episodes, some with a push."""
+    folder = tmp_path_factory.mktemp("demonstrations") / "data"
     words = ["expert", "--episodes", "6", "--push-fraction", "0.5", "--workers", "1"]
     assert collect([*words, "--out", str(folder)]) == 0
     return folder
@@ -61,28 +61,28 @@ def test_target_is_extracted_from_the_observation():
             )
 
 
-def test_moments_hold_what_was_wanted_next_and_at_the_end_to_stay(lessons):
-    of, episodes = read_episodes(lessons)
-    assert of == SPACES and len(episodes) > 3
-    moments = planning_segments(episodes, 20, of)
-    extract_target = TargetExtractor(of)
+def test_planning_segments_are_the_next_targets_and_end_at_rest(demonstrations):
+    spaces, episodes = read_episodes(demonstrations)
+    assert spaces == SPACES and len(episodes) > 3
+    segments = planning_segments(episodes, 20, spaces)
+    extract_target = TargetExtractor(spaces)
     first = episodes[0]
     states = extract_target(np.concatenate([first.observations, first.next_observations[-1:]]))
     for k in (0, 17, len(first.rewards) - 25):
         np.testing.assert_allclose(
-            moments.state[k] + moments.sequence[k], states[k + 1 : k + 21], atol=1e-5
+            segments.state[k] + segments.sequence[k], states[k + 1 : k + 21], atol=1e-5
         )
-    last = moments.sequence[len(first.rewards) - 1]
+    last = segments.sequence[len(first.rewards) - 1]
     assert torch.equal(last[1:, :N], last[:-1, :N])  # the arm stays
-    assert not (moments.state[len(first.rewards) - 1] + last[1])[N + 1 :].any()
-    assert moments.size == sum(len(episode.rewards) for episode in episodes)
+    assert not (segments.state[len(first.rewards) - 1] + last[1])[N + 1 :].any()
+    assert segments.size == sum(len(episode.rewards) for episode in episodes)
 
 
-def test_lessons_begin_after_the_push_and_end_at_the_goal(lessons, tmp_path):
-    _, episodes = read_episodes(lessons)
+def test_demonstrations_start_after_the_push_and_end_at_the_goal(demonstrations, tmp_path):
+    _, episodes = read_episodes(demonstrations)
     assert all(episode.dones[-1] == 1 and episode.dones.sum() == 1 for episode in episodes)
     assert len({len(episode.rewards) for episode in episodes}) > 1
-    joined = read_demonstrations(lessons, SPACES)
+    joined = read_demonstrations(demonstrations, SPACES)
     assert len(joined.rewards) == sum(len(episode.rewards) for episode in episodes)
     assert np.isin(joined.actions[:, -1], (-1, 1)).all()
     words = ["expert", "--episodes", "6", "--push-fraction", "0.5", "--workers", "2"]
@@ -100,16 +100,16 @@ def test_medoid_is_in_the_larger_cluster():
 def test_arm_follows_the_plans_of_any_planner():
     goal = torch.tensor(load_robot("ur5").home + 0.2, dtype=torch.float32)
 
-    def straight(state: Tensor, condition: Tensor, count: int, _: torch.Generator) -> Tensor:
-        """Go to the goal, a tenth of the way at a step, and close the gripper."""
+    def plan_to_goal(state: Tensor, condition: Tensor, count: int, _: torch.Generator) -> Tensor:
+        """Move a tenth of the distance to the goal per step, and close the gripper."""
         plan = [state]
         for _ in range(5):
             q = plan[-1][:N]
-            away = (goal - q) / 10
-            plan.append(torch.cat([q + away, -torch.ones(1), away / 0.04, torch.zeros(1)]))
+            step = (goal - q) / 10
+            plan.append(torch.cat([q + step, -torch.ones(1), step / 0.04, torch.zeros(1)]))
         return torch.stack(plan).expand(count, -1, -1)
 
-    policy = PlannedPolicy(straight, SPACES)
+    policy = PlannedPolicy(plan_to_goal, SPACES)
     with closing(GraspEnv(arm="ur5", noise="none")) as env:
         observation, info = env.reset(seed=0)
         for _ in range(80):
@@ -147,23 +147,21 @@ def test_shipped_planner_is_small_and_acts_live_as_in_the_environment():
             assert info["is_success"]
 
 
-def test_a_planner_of_lessons_acts_in_the_graph_and_of_others_is_refused(
-    lessons, tmp_path, capsys
-):
+def test_graph_runs_grasp_planners_and_rejects_others(demonstrations, tmp_path, capsys):
     small = ["--horizon", "6", "--num-components", "4", "--width", "16", "--down-dims", "8"]
-    words = ["--data", str(lessons), "--epochs", "2", *small]
+    words = ["--data", str(demonstrations), "--epochs", "2", *small]
     assert train_planner([*words, "--out", str(tmp_path / "planner")]) == 0
-    given = {"policy": "planned", "policy_checkpoint": str(tmp_path / "planner")}
-    nodes = {node.name: node for node in resolve("grasp_sim", given)}
+    values = {"policy": "planned", "policy_checkpoint": str(tmp_path / "planner")}
+    nodes = {node.name: node for node in resolve("grasp_sim", values)}
     assert nodes["grasp"].parameters["policy"] == "planned"
     with pytest.raises(ValueError, match="policy:=learned takes a folder of 'invdyn train_grasp'"):
-        resolve("grasp_sim", given | {"policy": "learned"})
+        resolve("grasp_sim", values | {"policy": "learned"})
     with pytest.raises(ValueError, match="policy:=planned takes a folder of 'invdyn train_plan"):
         resolve(
-            "grasp_sim", given | {"policy_checkpoint": str(package_file("config/policies/ur5"))}
+            "grasp_sim", values | {"policy_checkpoint": str(package_file("config/policies/ur5"))}
         )
     with pytest.raises(ValueError, match="planner for 'ur5', not for 'dofbot'"):
-        resolve("grasp_sim", given | {"arm": "dofbot"})
+        resolve("grasp_sim", values | {"arm": "dofbot"})
     with pytest.raises(ValueError, match=r"no planned policy .* for dofbot.*train_planner"):
         resolve("grasp_sim", {"policy": "planned", "arm": "dofbot"})
     meta = PlannerMetadata(
