@@ -178,8 +178,8 @@ def test_report_compares_every_policy_with_the_scripted_one(tmp_path, capfd):
     assert (
         run_verb("benchmark", ["grasp_success", *words, "--seed", "4", "--report", str(file)]) == 0
     )
-    report, shown = json.loads(file.read_text()), capfd.readouterr()
-    assert "scripted, none" in shown.out and "4/4" in shown.err
+    report, output = json.loads(file.read_text()), capfd.readouterr()
+    assert "scripted, none" in output.out and "4/4" in output.err
     script, learned = report["rows"]["scripted, none"], report["rows"]["idle, none"]
     assert (script["success"], learned["success"], learned["timeout"]) == (100, 0, 100)
     interval = [100 * end for end in success_interval(2, 2)]
@@ -190,8 +190,8 @@ def test_report_compares_every_policy_with_the_scripted_one(tmp_path, capfd):
     assert report["pairs"] == {"idle, none": pairs}
     failed = {cause: [0, 1] if cause == "timeout" else [] for cause in FAILURE_CAUSES}
     assert report["failed_episodes"]["idle, none"] == failed
-    picture = cv2.imread(str(file.with_suffix(".png")))
-    assert picture is not None and picture.std() > 10
+    plot = cv2.imread(str(file.with_suffix(".png")))
+    assert plot is not None and plot.std() > 10
 
 
 @pytest.mark.parametrize(
@@ -318,9 +318,9 @@ def test_cells_hold_every_episode_and_enough_to_tell(count):
 def test_a_map_is_drawn_for_any_outcome(tmp_path):
     file = tmp_path / "map.png"
     few, many = list(made_up(1)), list(made_up(200))
-    lost = [e._replace(success=False, failure_cause="missed_grasp") for e in many]
-    played = {("a", "none"): few, ("b", "none"): many, ("a", "hard"): lost, ("b", "hard"): few}
+    failed = [e._replace(success=False, failure_cause="missed_grasp") for e in many]
+    results = {("a", "none"): few, ("b", "none"): many, ("a", "hard"): failed, ("b", "hard"): few}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plot_success_map(played, load_scene("ur5"), "ur5", file)
+        plot_success_map(results, load_scene("ur5"), "ur5", file)
     assert cv2.imread(str(file)).std() > 10

@@ -69,11 +69,11 @@ def test_model_reports_the_covariance_of_its_errors() -> None:
     scene, random = load_scene("ur5"), np.random.default_rng(0)
     pose = scene.sample_block_pose(random)
     T_camera_base = np.linalg.inv(scene.camera.T_base_camera)
-    found = [
+    detections = [
         SimulatedDetector(scene.camera, scene.block_size).detect(pose, random) for _ in range(400)
     ]
-    rows = np.array([error(f.T_camera_block, T_camera_base @ pose) for f in found])
-    white = np.linalg.solve(np.linalg.cholesky(found[0].covariance), (rows / ERROR_SCALE).T)
+    rows = np.array([error(f.T_camera_block, T_camera_base @ pose) for f in detections])
+    white = np.linalg.solve(np.linalg.cholesky(detections[0].covariance), (rows / ERROR_SCALE).T)
     np.testing.assert_allclose(np.cov(white), np.eye(6), atol=0.25)
     exact = SimulatedDetector(scene.camera, scene.block_size, 0.0).detect(pose, random)
     np.testing.assert_allclose(exact.T_camera_block, T_camera_base @ pose, atol=1e-12)
@@ -97,9 +97,9 @@ def test_model_and_real_detector_agree_on_occlusion() -> None:
             pose = scene.sample_block_pose(random)
             pose[:2, 3] = tool[:2] + random.uniform(-0.05, 0.05, 2)
             simulation.reset(0, q)
-            found = model.detect(pose, random, simulation.occluded)
+            detection = model.detect(pose, random, simulation.occluded)
             image = camera.render(q, arm.gripper.max_opening, pose[None])
-            agreed.append((found is None) == (not real.detect(image)))
+            agreed.append((detection is None) == (not real.detect(image)))
     assert np.mean(agreed) >= 0.8
 
 
