@@ -64,7 +64,10 @@ def measure_dynamics(config: DynamicsBenchmarkConfig) -> dict[str, Any]:
             calls = peers.calls(min(batch, MAX_PEER_BATCH))
             for device in devices:
                 for name, dtype in DTYPES.items():
-                    calls[f"torch {name} {device}"] = _torch_call(robot, batch, dtype, device), batch
+                    calls[f"torch {name} {device}"] = (
+                        _torch_call(robot, batch, dtype, device),
+                        batch,
+                    )
             for name, rate in rates_in_turn(calls, config.seconds).items():
                 rows.setdefault(name, {})[f"batch {batch}"] = rate
     finally:
