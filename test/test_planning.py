@@ -196,7 +196,7 @@ def test_actions_that_act_late_look_ahead() -> None:
         ((4, 9, 2), r"plans have shape \(4, 9, 2\); expected \(5, T, 2\)"),
         ((5, 9, 3), r"plans have shape \(5, 9, 3\); expected \(5, T, 2\)"),
         ((5, 1, 2), r"shape \(5, 1, 2\); expected \(5, T, 2\), T at least 2"),
-        ((5, 9, 2), "do not begin in the present state"),
+        ((5, 9, 2), "must be the current state"),
     ],
 )
 def test_plans_of_a_wrong_shape_are_refused(shape: tuple[int, ...], message: str) -> None:

@@ -1,1 +1,1 @@
-"""From plans to actions: a state and what is wanted enter, actions that lead there leave."""
+"""Planners: sequences of states that follow a state, and the actions that realise them."""

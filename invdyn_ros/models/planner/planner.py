@@ -1,4 +1,4 @@
-"""Planners: a state and a condition enter, N plans (N, T, S) that begin in that state leave."""
+"""Planner interface, the flow-matching planner and its checkpoint."""
 
 from __future__ import annotations
 
@@ -23,33 +23,33 @@ PLANNER = CheckpointType("planner", "invdyn_ros planner 1", "train_planner")
 
 
 class Planner(Protocol):
-    """Proposes what the state may do."""
+    """Interface of planners."""
 
     def __call__(
         self, state: Tensor, condition: Tensor, count: int, generator: torch.Generator
     ) -> Tensor:
-        """Return plans (count, T, S), one state after the other at the planner's rate.
+        """Return plans (count, T, S), sequences of states at the planner's rate.
 
         Args:
-            state: (S,) = [q, qd] at the moment, the first state of every plan.
-            condition: (C,) what the plans shall bring about.
-            count: how many.
-            generator: source of what is random in them.
+            state: (S,) = [q, qd], the current state and the first one of every plan.
+            condition: (C,) what the plans are to achieve.
+            count: number of plans.
+            generator: random number generator.
         """
 
 
 @dataclass(frozen=True)
 class PlannerMetadata(Validated):
-    """What a planner is of.
+    """Metadata of a planner.
 
     Attributes:
-        robot: name of the machine.
+        robot: name of the robot.
         joint_names: its n joints; a state has 2 n numbers, positions and velocities.
-        condition_size: entries of a condition.
-        rate: planned states per second [Hz].
+        condition_size: size of a condition.
+        rate: rate of the planned states [Hz].
         network: shape of the network.
-        task: what states and conditions are of, where they are not those of any motion.
-        data: where the data came from, how it was trained, for people.
+        task: description of states and conditions, if they are those of a task.
+        data: origin of the data and settings of the training, for information.
     """
 
     robot: str
@@ -65,7 +65,7 @@ class FlowPlanner(SequenceFlowMatching):
     """Flow matching over state sequences; a `Planner`."""
 
     def __init__(self, meta: PlannerMetadata) -> None:
-        """Make a planner whose weights are still to be filled."""
+        """Create an untrained planner."""
         n = len(meta.joint_names)
         super().__init__(meta.network, n, meta.condition_size, 2 * n)
         self.meta = meta
@@ -78,7 +78,14 @@ class FlowPlanner(SequenceFlowMatching):
         generator: torch.Generator,
         temperature: float = 1.0,
     ) -> Tensor:
-        """Return plans (count, T + 1, S); the temperature scales the noise they flow from.
+        """Return plans (count, T + 1, S).
+
+        Args:
+            state: (S,) = [q, qd], the current state and the first one of every plan.
+            condition: (C,) what the plans are to achieve.
+            count: number of plans.
+            generator: random number generator.
+            temperature: scale of the noise from which plans are generated.
 
         Raises:
             ValueError: a state or a condition of another size.
@@ -89,20 +96,20 @@ class FlowPlanner(SequenceFlowMatching):
                 f"state and condition have shapes {tuple(state.shape)} and "
                 f"{tuple(condition.shape)}; the planner takes {sizes[0]} and {sizes[1]}"
             )
-        after = state + self.sample(state, condition, count, temperature, generator)
-        return torch.cat([state.expand(count, 1, -1), after], dim=1)
+        following = state + self.sample(state, condition, count, temperature, generator)
+        return torch.cat([state.expand(count, 1, -1), following], dim=1)
 
 
 def save_planner(planner: FlowPlanner, directory: str | Path) -> None:
-    """Write a planner and what it is of; a crash leaves the old one or the new one."""
+    """Write the checkpoint of a planner atomically."""
     write_checkpoint(planner.state_dict(), planner.meta, directory, PLANNER)
 
 
 def load_planner(directory: str | Path) -> FlowPlanner:
-    """Read a planner, ready to plan.
+    """Read a planner in evaluation mode.
 
     Raises:
-        ValueError: none there, damaged or of another kind.
+        ValueError: no checkpoint, damaged or of another type.
     """
     meta, sha256 = read_metadata(PlannerMetadata, directory, PLANNER)
     return load_weights(FlowPlanner(meta), directory, sha256, PLANNER).eval()

@@ -1,8 +1,7 @@
-"""Plan, turn plans into actions, choose, act, plan again: states enter, actions leave.
+"""Receding-horizon control: plan, convert plans to actions, select the best, execute, repeat.
 
-The planner knows where to go and never an action; the inverse model knows which action makes a
-motion and never where to go. So either can be exchanged alone, as in Ajay et al. 2023
-(arXiv 2211.15657, section 3.2).
+The planner predicts states only, and the inverse model predicts the actions that realise them, so
+either can be exchanged alone, as in Ajay et al. 2023 (arXiv 2211.15657, section 3.2).
 """
 
 from __future__ import annotations
@@ -21,40 +20,46 @@ from invdyn_ros.models import InverseDynamics
 from invdyn_ros.models.planner.planner import Planner
 from invdyn_ros.typing import Array
 
-VELOCITY_WEIGHT = 0.1  # [s2] what a velocity is worth beside a distance
+VELOCITY_WEIGHT = 0.1  # [s2] weight of squared velocity errors relative to position errors
 
 
 class Candidates(NamedTuple):
-    """What may be done next."""
+    """Plans to choose from."""
 
-    plans: Tensor  # (N, T, S) states, the first of them the present one; T is 0 if none are known
+    plans: Tensor  # (N, T, S) states, the first of them the current one; T is 0 without plans
     actions: Tensor  # (N, K, n)
-    previous_actions: Tensor  # (0 to 2, n) actions sent last
+    previous_actions: Tensor  # (0 to 2, n) last actions that were executed
 
 
 ProposeFn = Callable[[Tensor, Tensor, torch.Generator], tuple[Tensor, Tensor]]
-ScoreFn = Callable[[Candidates], Tensor]  # (N,), the least is the best
+ScoreFn = Callable[[Candidates], Tensor]  # (N,), the smallest is the best
 
 
 @dataclass(frozen=True)
 class RecedingHorizonConfig(Validated):
-    """How plans become actions."""
+    """Settings of planning and execution."""
 
     num_plans: PositiveInt = 64
     """Plans to choose from."""
     n_action_steps: PositiveInt = 5
-    """Actions of a plan that are sent before the next plan."""
+    """Actions of a plan that are executed before planning again."""
     temperature: NonNegativeFloat | None = None
-    """At which actions are drawn from the inverse model; none: its mean."""
+    """Temperature at which actions are sampled from the inverse model; None: its mean."""
 
 
 class PlannedActions:
-    """Proposes plans with the actions that make them, by any planner and any inverse model."""
+    """Plans of a planner with the actions that an inverse model predicts for them."""
 
     def __init__(
         self, planner: Planner, inverse: InverseDynamics, config: RecedingHorizonConfig
     ) -> None:
-        """Put a planner and an inverse model together."""
+        """Combine a planner and an inverse model.
+
+        Args:
+            planner: any planner.
+            inverse: any inverse-dynamics model of the same joints.
+            config: number of plans and temperature.
+        """
         self.planner, self.inverse, self.config = planner, inverse, config
 
     def __call__(
@@ -62,8 +67,13 @@ class PlannedActions:
     ) -> tuple[Tensor, Tensor]:
         """Return plans (N, T, S) and their actions (N, T - 1, n).
 
+        Args:
+            state: (S,) current state.
+            condition: (C,) what the plans are to achieve.
+            generator: random number generator.
+
         Raises:
-            ValueError: the planner returns another shape, or plans that begin elsewhere.
+            ValueError: the planner returns another shape, or plans with another first state.
         """
         count = self.config.num_plans
         plans = self.planner(state, condition, count, generator)
@@ -73,7 +83,7 @@ class PlannedActions:
                 "at least 2"
             )
         if not torch.equal(plans[:, 0], state.expand(count, -1).to(plans)):
-            raise ValueError("the plans do not begin in the present state; put it first in each")
+            raise ValueError("the first state of each plan must be the current state")
         return plans, plan_actions(plans, self.inverse, self.config.temperature, generator)
 
 
@@ -83,29 +93,29 @@ def plan_actions(
     temperature: float | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Return the actions (N, T - 1, n) that lead along plans (N, T, 2n).
+    """Return the actions (N, T - 1, n) that realise plans (N, T, 2n).
 
-    An action is held from its state to the next, so the acceleration it has to make is
-    (qd' - qd) / dt. Where the model's actions act late (`lead`), each looks that far ahead.
+    An action is constant from its state to the next, so the acceleration it has to cause is
+    (qd' - qd) / dt. Each action is computed for the motion `action_delay` later.
 
     Args:
-        plans: one state after the other, at the rate of the model's data.
-        inverse: any model.
-        temperature: at which actions are drawn; none: the mean.
-        generator: source of the noise.
+        plans: states at the rate of the model's data.
+        inverse: any inverse-dynamics model.
+        temperature: of sampled actions; None: the mean.
+        generator: random number generator of the noise.
     """
     n, rate = inverse.n, inverse.meta.rate
     if plans.shape[-1] != 2 * n:
         raise ValueError(
             f"plans have shape {tuple(plans.shape)}; a model of {n} joints takes (N, T, {2 * n})"
         )
-    slope = torch.diff(plans[..., n:], dim=1) * rate
-    motion = torch.cat([plans[:, :-1], slope], dim=-1)  # (N, T - 1, 3n)
+    acceleration = torch.diff(plans[..., n:], dim=1) * rate
+    motion = torch.cat([plans[:, :-1], acceleration], dim=-1)  # (N, T - 1, 3n)
     last = motion.shape[1] - 1
-    at = (torch.arange(last + 1) + inverse.meta.action_delay * rate).clamp(0, last)
-    low = at.floor().long()
-    part = (at - low)[:, None].to(motion)
-    motion = torch.lerp(motion[:, low], motion[:, (low + 1).clamp_max(last)], part)
+    delayed = (torch.arange(last + 1) + inverse.meta.action_delay * rate).clamp(0, last)
+    lower = delayed.floor().long()
+    fraction = (delayed - lower)[:, None].to(motion)
+    motion = torch.lerp(motion[:, lower], motion[:, (lower + 1).clamp_max(last)], fraction)
     time = (torch.arange(last + 1) / rate).expand(len(plans), -1)
     if temperature is None:
         return inverse.predict(motion, time).mean
@@ -113,37 +123,37 @@ def plan_actions(
 
 
 class RecedingHorizonPlanner:
-    """Acts along the best plan for a few ticks, then plans anew from where that led."""
+    """Policy that executes a few actions of the best plan, then plans again."""
 
     def __init__(self, propose: ProposeFn, config: RecedingHorizonConfig, seed: int = 0) -> None:
-        """Begin an episode.
+        """Start an episode.
 
         Args:
             propose: returns plans and their actions, such as `PlannedActions`.
-            config: how many actions of a plan are sent.
-            seed: of all that is drawn.
+            config: number of actions of a plan that are executed.
+            seed: of the random number generator.
         """
         self.propose, self.config = propose, config
         self.generator = torch.Generator().manual_seed(seed)
-        self.plan: Array = np.empty((0, 0))  # (T, S) that is followed
+        self.plan: Array = np.empty((0, 0))  # (T, S) plan that is executed
         self._pending_actions: list[Tensor] = []
         self._sent_actions: list[Tensor] = []
 
     def __call__(self, state: Array, condition: Array, score: ScoreFn) -> Array:
-        """Return the action (n,) to send now.
+        """Return the action (n,) to execute now.
 
         Args:
-            state: (S,) measured.
-            condition: (C,) what shall come about; only looked at when it is time to plan.
-            score: tells which plan is the best.
+            state: (S,) measured state.
+            condition: (C,) what the plans are to achieve; used only when it is time to plan.
+            score: of candidates; the plan with the smallest is executed.
         """
         if not self._pending_actions:
-            now, wanted = (torch.as_tensor(x, dtype=torch.float32) for x in (state, condition))
-            plans, actions = self.propose(now, wanted, self.generator)
-            before = actions.new_empty(0, actions.shape[-1])
+            current, goal = (torch.as_tensor(x, dtype=torch.float32) for x in (state, condition))
+            plans, actions = self.propose(current, goal, self.generator)
+            previous = actions.new_empty(0, actions.shape[-1])
             if self._sent_actions:
-                before = torch.stack(self._sent_actions)
-            best = int(score(Candidates(plans, actions, before)).argmin())
+                previous = torch.stack(self._sent_actions)
+            best = int(score(Candidates(plans, actions, previous)).argmin())
             self.plan = plans[best].double().numpy()
             self._pending_actions = list(actions[best, : self.config.n_action_steps])
         action = self._pending_actions.pop(0)
@@ -152,22 +162,22 @@ class RecedingHorizonPlanner:
 
 
 def goal_distance(goal: Array) -> ScoreFn:
-    """Return the score of plans that are soon at a goal state (S,) = [q, qd] and stay there.
+    """Return the score that prefers plans that reach a goal state (S,) = [q, qd] soon and stay.
 
-    Mean over the plan of the squared distance [rad2], velocities weighted.
+    It is the mean over the plan of the squared distance [rad2], with weighted velocities.
     """
-    wanted = torch.as_tensor(goal, dtype=torch.float32)
-    half = len(wanted) // 2
-    weight = torch.tensor([1.0] * half + [VELOCITY_WEIGHT] * half)
+    target = torch.as_tensor(goal, dtype=torch.float32)
+    n = len(target) // 2
+    weight = torch.tensor([1.0] * n + [VELOCITY_WEIGHT] * n)
 
     def score(candidates: Candidates) -> Tensor:
-        return ((candidates.plans - wanted).square() * weight).sum(-1).mean(1)
+        return ((candidates.plans - target).square() * weight).sum(-1).mean(1)
 
     return score
 
 
 def action_smoothness(candidates: Candidates) -> Tensor:
-    """Return the mean square (N,) of the second difference of actions, from those sent last on."""
-    before = candidates.previous_actions.expand(len(candidates.actions), -1, -1)
-    bend = torch.diff(torch.cat([before, candidates.actions], dim=1), n=2, dim=1)
-    return bend.square().sum(-1).mean(1)
+    """Return the mean squared second difference (N,) of actions, including the previous ones."""
+    previous = candidates.previous_actions.expand(len(candidates.actions), -1, -1)
+    second = torch.diff(torch.cat([previous, candidates.actions], dim=1), n=2, dim=1)
+    return second.square().sum(-1).mean(1)

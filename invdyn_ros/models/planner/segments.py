@@ -1,4 +1,4 @@
-"""Trajectories enter; moments of them, each with what came next, leave for a planner to learn."""
+"""Training data of planners: states of trajectories, each with the sequence that follows it."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from invdyn_ros.data.trajectory import Trajectory
 
 
 class PlanSegments(NamedTuple):
-    """N moments: S numbers of state, C of condition, and the T steps of D numbers after each."""
+    """N segments: a state, a condition, and the sequence of T steps that follows."""
 
     state: Tensor  # (N, S) = [q, qd]
-    condition: Tensor  # (N, C) what the steps bring about
-    sequence: Tensor  # (N, T, D) states less the state at the moment, or actions
+    condition: Tensor  # (N, C) what the sequence achieves
+    sequence: Tensor  # (N, T, D) later states relative to `state`, or actions
 
     @property
     def size(self) -> int:
-        """Number of moments N."""
+        """Number of segments N."""
         return len(self.state)
 
     def rows(self, index: Any) -> PlanSegments:
-        """Return some of the moments."""
+        """Return a subset of the segments."""
         return PlanSegments(*(values[index] for values in self))
 
     def to(self, device: str | torch.device) -> PlanSegments:
-        """Return the moments on a device."""
+        """Return the segments on a device."""
         return PlanSegments(*(values.to(device) for values in self))
 
 
 def state_segments(trajectories: Sequence[Trajectory], horizon: int) -> PlanSegments:
-    """Return all moments with the states of the next `horizon` samples.
+    """Return all states with the states of the next `horizon` samples.
 
-    The condition is the whole move, the last of these states less the present one: whatever was
-    reached is taken for what was wanted (hindsight, Andrychowicz et al. 2017, arXiv 1707.01495).
+    The condition is the last of these states relative to the first one: the state that was reached
+    is taken as the goal (hindsight, Andrychowicz et al. 2017, arXiv 1707.01495).
 
     Raises:
         ValueError: a trajectory has no velocity, or none is long enough.
@@ -46,7 +46,7 @@ def state_segments(trajectories: Sequence[Trajectory], horizon: int) -> PlanSegm
 
 
 def action_segments(trajectories: Sequence[Trajectory], horizon: int) -> PlanSegments:
-    """Return the same moments with the actions sent from each on.
+    """Return the same states and conditions with the actions of the next `horizon` samples.
 
     Raises:
         ValueError: a trajectory has no velocity or no action, or none is long enough.
@@ -59,13 +59,13 @@ def _segments(trajectories: Sequence[Trajectory], horizon: int, actions: bool) -
     for trajectory in trajectories:
         for name in ("velocity", "action")[: 1 + actions]:
             if not len(getattr(trajectory, name)):
-                raise ValueError(f"a trajectory has no {name}; a planner learns from it")
+                raise ValueError(f"a trajectory has no {name}, which a planner is trained on")
         state = np.concatenate([trajectory.position, trajectory.velocity], axis=1)  # (L, S)
         index = np.arange(len(state) - horizon)[:, None] + np.arange(horizon)  # (N, T)
-        now, after = state[: len(index)], state[index + 1]
-        ahead = trajectory.action[index] if actions else after - now[:, None]
-        parts.append((now, after[:, -1] - now, ahead))
-    if not any(len(now) for now, *_ in parts):
+        current, following = state[: len(index)], state[index + 1]
+        sequence = trajectory.action[index] if actions else following - current[:, None]
+        parts.append((current, following[:, -1] - current, sequence))
+    if not any(len(current) for current, *_ in parts):
         longest = max(map(len, trajectories), default=0)
         raise ValueError(
             f"no trajectory holds {horizon + 1} samples, a state and {horizon} after it; "
