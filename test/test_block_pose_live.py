@@ -126,7 +126,7 @@ def test_the_graph_sees_by_a_network_where_one_is_given_and_by_markers_elsewhere
     save_block_pose_net(fresh("dofbot"), tmp_path)
     with pytest.raises(ValueError, match="trained for 'dofbot', not for 'ur5'"):
         resolve("grasp_sim", {"block_pose_model": str(tmp_path)})
-    with pytest.raises(ValueError, match="no network that sees is shipped for dofbot"):
+    with pytest.raises(ValueError, match="no block pose network is shipped for dofbot"):
         resolve("grasp_sim", {"arm": "dofbot", "policy": "vision"})
 
 

@@ -119,10 +119,10 @@ def test_images_get_room_in_shared_memory_unless_the_user_says_otherwise(checkpo
 
 def test_a_wrong_checkpoint_is_refused_before_any_node_starts(tmp_path):
     other = make_checkpoint(tmp_path, "dofbot", "rad")
-    with pytest.raises(ValueError, match="is of 'dofbot', not of 'ur5'"):
+    with pytest.raises(ValueError, match="was trained for 'dofbot', not for 'ur5'"):
         resolve("teleop", {"checkpoint": other})
     torque = make_checkpoint(tmp_path, "ur5", "N m")
-    with pytest.raises(ValueError, match="acts in 'N m'; a real ur5 takes 'rad'"):
+    with pytest.raises(ValueError, match="has actions in 'N m'; a real ur5 takes 'rad'"):
         resolve("teleop", {"checkpoint": torque, "target": "real"})
     for text in ("no JSON", "[]", "{}"):
         Path(torque, "meta.json").write_text(text)

@@ -147,7 +147,7 @@ def test_the_same_video_in_lockstep_gives_the_same_motion(tmp_path):
         (("grasp_sim", "vidoe:=a.mp4"), "unknown field 'vidoe'"),
         (("grasp_sim", "arm:=kuka_iiwa"), "kuka_iiwa has no gripper"),
         (("grasp_sim", f"checkpoint:={Path(__file__).parent}"), "has no meta.json"),
-        (("grasp_sim", f"checkpoint:={KUKA}"), "is of 'kuka_iiwa', not of 'ur5'"),
+        (("grasp_sim", f"checkpoint:={KUKA}"), "was trained for 'kuka_iiwa', not for 'ur5'"),
         (("teleop", "video:=none.mp4"), "no video file none.mp4"),
         (("teleop", f"video:={__file__}"), "as a video"),
     ],

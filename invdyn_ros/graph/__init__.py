@@ -1,1 +1,1 @@
-"""Which nodes make up a launch, their arguments, and starting them as processes."""
+"""Graphs of nodes: their launch arguments, their nodes and starting them as processes."""

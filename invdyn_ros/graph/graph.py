@@ -1,6 +1,6 @@
-"""Which nodes make up teleop and grasp_sim, as data: launch arguments enter, checked nodes leave.
+"""Graphs of nodes as data: teleop and grasp_sim.
 
-The launch files and `invdyn launch` both read this, so they cannot drift apart.
+`resolve` turns launch arguments into the nodes to start, for the launch files and `invdyn launch`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
 from invdyn_ros.robots.robot import ROBOTS, load_robot, package_file
 
 ParameterValue = bool | int | float | str
-ArgumentValues = dict[str, Any]  # argument name -> parsed value, then also what follows from them
+ArgumentValues = dict[str, Any]  # values of the launch arguments, and values derived from them
 
-ONNX = ".onnx"  # ending of an exported model
+ONNX = ".onnx"  # suffix of an exported model
 
 
 @dataclass(frozen=True)
@@ -39,34 +39,36 @@ class NodeSpec:
     executable: str
     parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
     ends_graph: bool = False
-    """When this node ends well, the run is complete."""
+    """The run is complete when this node exits with code 0."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def module(self) -> str:
-        """What `python -m` runs."""
+        """Module name for `python -m`."""
         return f"invdyn_ros.nodes.{self.executable}"
 
 
 @dataclass(frozen=True)
 class NodeTemplate:
-    """When a graph has a node, and which values it takes as parameters of the same name."""
+    """A node of a graph, before the values of the launch arguments are known."""
 
     executable: str
     parameter_names: tuple[str, ...] = ()
+    """Values that the node gets as ROS parameters of the same name."""
     condition: Callable[[ArgumentValues], bool] = lambda values: True
+    """Whether the node is started."""
     ends_graph: bool = False
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A set of nodes, the arguments they are started with and what must hold between those."""
+    """A set of nodes and the launch arguments that configure them."""
 
     description: str
     arguments: type[CommonArguments]
     nodes: tuple[NodeTemplate, ...]
     resolve_values: Callable[[ArgumentValues], None]
-    """Checks the values against each other and adds what follows from them."""
+    """Checks the values against each other and adds derived values."""
 
 
 def find_graph(name: str) -> Graph:
@@ -80,18 +82,22 @@ def find_graph(name: str) -> Graph:
     return GRAPHS[name]
 
 
-def resolve(graph_name: str, values: Mapping[str, str]) -> list[NodeSpec]:
-    """Turn launch arguments into the nodes to start; nothing starts before all of it is checked.
+def resolve(graph_name: str, arguments: Mapping[str, str]) -> list[NodeSpec]:
+    """Turn launch arguments into the nodes to start, after checking all of them.
+
+    Args:
+        graph_name: key of GRAPHS.
+        arguments: argument name -> text.
 
     Raises:
-        ValueError: unknown graph or argument, a value that is not allowed, a file that is missing.
+        ValueError: unknown graph or argument, a value that is not allowed, or a missing file.
     """
     graph = find_graph(graph_name)
-    arguments = from_strings(graph.arguments, values, f"launch arguments of {graph_name}")
-    parsed: ArgumentValues = {**vars(arguments), "graph": graph_name}
-    _resolve_common(parsed)
-    graph.resolve_values(parsed)
-    domain = parsed["domain"]
+    parsed = from_strings(graph.arguments, arguments, f"launch arguments of {graph_name}")
+    values: ArgumentValues = {**vars(parsed), "graph": graph_name}
+    _resolve_common(values)
+    graph.resolve_values(values)
+    domain = values["domain"]
     environment = {} if domain < 0 else {"ROS_DOMAIN_ID": str(domain)}
     if FASTDDS_PROFILES not in os.environ:
         environment[FASTDDS_PROFILES] = str(package_file("config/fastdds.xml"))
@@ -100,15 +106,15 @@ def resolve(graph_name: str, values: Mapping[str, str]) -> list[NodeSpec]:
             template.executable,
             template.executable,
             {
-                name: parsed[name]
+                name: values[name]
                 for name in template.parameter_names
-                if parsed.get(name, "") != ""
+                if values.get(name, "") != ""
             },
             template.ends_graph,
             environment,
         )
         for template in graph.nodes
-        if template.condition(parsed)
+        if template.condition(values)
     ]
 
 
@@ -127,12 +133,12 @@ def _needs_driver(node: str, values: ArgumentValues) -> bool:
 
 
 def _resolve_common(values: ArgumentValues) -> None:
-    """Check what both graphs share."""
+    """Check the common arguments and derive values from them."""
     arm, real = values["arm"], values["target"] == "real"
     drivers = {name: spec.driver_node or spec.external_driver for name, spec in ROBOTS.items()}
     if real and not drivers[arm]:
-        able = ", ".join(name for name, driver in drivers.items() if driver)
-        raise ValueError(f"there is no driver for a real {arm}; target:=real is for {able}")
+        supported = ", ".join(name for name, driver in drivers.items() if driver)
+        raise ValueError(f"there is no driver for a real {arm}; target:=real is for {supported}")
     if real and values["lockstep"] == "true":
         raise ValueError("lockstep:=true needs target:=sim; a real arm does not wait")
     values["engaged"] = FLAGS.get(values["engage"], not real)
@@ -140,7 +146,7 @@ def _resolve_common(values: ArgumentValues) -> None:
     values["checkpoint"], values["unit"] = str(checkpoint), _action_unit(checkpoint, arm)
     if real and values["unit"] != "rad":
         raise ValueError(
-            f"checkpoint {checkpoint} acts in '{values['unit']}'; a real {arm} takes 'rad'"
+            f"checkpoint {checkpoint} has actions in '{values['unit']}'; a real {arm} takes 'rad'"
         )
     if values["state_predictor"]:
         values["state_predictor"] = str(_find_state_predictor(values["state_predictor"], arm))
@@ -151,13 +157,13 @@ def _resolve_common(values: ArgumentValues) -> None:
         raise ValueError(f"record:={record} exists already; a recording needs a new directory")
 
 
-def _find_checkpoint(given: str, arm: str, real: bool) -> Path:
-    """Find the checkpoint: the one given, or the one shipped for the arm."""
-    if given:
-        path = Path(given).absolute()
+def _find_checkpoint(checkpoint: str, arm: str, real: bool) -> Path:
+    """Return the path of a checkpoint; by default the shipped one of the arm."""
+    if checkpoint:
+        path = Path(checkpoint).absolute()
         if not path.is_dir() and not (path.suffix == ONNX and path.is_file()):
             raise ValueError(
-                f"checkpoint:={given} is neither a directory made by 'invdyn train' nor a "
+                f"checkpoint:={checkpoint} is neither a directory made by 'invdyn train' nor a "
                 f"{ONNX} file made by 'invdyn export'"
             )
         return path
@@ -168,39 +174,36 @@ def _find_checkpoint(given: str, arm: str, real: bool) -> Path:
         raise ValueError(f"no checkpoint is shipped for {name}; give checkpoint:=DIR") from error
 
 
-def _find_state_predictor(given: str, arm: str) -> Path:
-    """Find a path model; refuse what is none, or another arm's."""
-    from invdyn_ros.control.state_predictor import (
-        LearnedStatePredictor,  # torch: only where such a folder is given
-    )
+def _find_state_predictor(folder: str, arm: str) -> Path:
+    """Return the path of a state predictor, after loading it as the node would."""
+    # slow to import
+    from invdyn_ros.control.state_predictor import LearnedStatePredictor
     from invdyn_ros.models.timeseries.registry import load_time_series_model
 
-    LearnedStatePredictor(
-        load_time_series_model(given), load_robot(arm)
-    )  # refuses what the node would refuse
-    return Path(given).absolute()
+    LearnedStatePredictor(load_time_series_model(folder), load_robot(arm))
+    return Path(folder).absolute()
 
 
 def _action_unit(checkpoint: Path, arm: str) -> str:
-    """Read the unit of a checkpoint's actions; refuse what is no checkpoint, or another arm's."""
+    """Return the unit of a checkpoint's actions; refuse a checkpoint of another arm."""
     robot, unit = (
         _read_onnx_metadata if checkpoint.suffix == ONNX else _read_checkpoint_metadata
     )(checkpoint)
     if robot != arm:
-        raise ValueError(f"checkpoint {checkpoint} is of '{robot}', not of '{arm}'")
+        raise ValueError(f"checkpoint {checkpoint} was trained for '{robot}', not for '{arm}'")
     return unit
 
 
 def _read_onnx_metadata(checkpoint: Path) -> tuple[str, str]:
-    """Read arm and unit of an exported model."""
-    from invdyn_ros.models.onnx import load_onnx  # torch: only where such a file is given
+    """Read the arm and the action unit of an exported model."""
+    from invdyn_ros.models.onnx import load_onnx  # slow to import
 
     meta = load_onnx(checkpoint).meta
     return meta.robot, meta.action_unit
 
 
 def _read_checkpoint_metadata(checkpoint: Path) -> tuple[str, str]:
-    """Read arm and unit of a checkpoint folder."""
+    """Read the arm and the action unit of a checkpoint folder."""
     file = checkpoint / "meta.json"
     try:
         meta = json.loads(file.read_text())
@@ -224,7 +227,7 @@ def _resolve_teleop(values: ArgumentValues) -> None:
     values["model"] = values["pose_model"] and str(Path(values["pose_model"]).absolute())
     if values["model"] and not Path(values["model"]).is_file():
         raise ValueError(f"pose_model:={values['pose_model']} is not a file")
-    values["camera_node"] = camera != "none"
+    values["uses_camera_node"] = camera != "none"
     if video:
         from invdyn_ros.perception.camera import (
             read_video_info,  # opens the file: only where one is given
@@ -232,45 +235,45 @@ def _resolve_teleop(values: ArgumentValues) -> None:
 
         frame_rate = read_video_info(video).frame_rate
         values["video"] = str(Path(video).absolute())
-        # A video, and a simulation, wait until the whole graph listens; a live camera does not.
+        # a video and a simulation wait until all nodes are connected; a live camera does not
         values["wait_for_topics"] = (
             "/joint_states /pose/landmarks /joint_target /inverse_dynamics/desired_joint_state /report/ready"
         )
         if values["lockstep"]:
             values["target_rate"] = frame_rate
-    elif values["camera_node"]:
+    elif values["uses_camera_node"]:
         values["camera"] = int(camera or 0)
 
 
 def _resolve_grasp_sim(values: ArgumentValues) -> None:
     arm = values["arm"]
     if ROBOTS[arm].gripper is None:
-        able = ", ".join(name for name in ARMS if ROBOTS[name].gripper)
-        raise ValueError(f"{arm} has no gripper; grasp_sim is for {able}")
+        supported = ", ".join(name for name in ARMS if ROBOTS[name].gripper)
+        raise ValueError(f"{arm} has no gripper; grasp_sim is for {supported}")
     real, lockstep = values["target"] == "real", values["lockstep"]
-    driven = values["policy"] == "none"  # by whoever else publishes, at a person's pace
-    values["lockstep"] = FLAGS.get(lockstep, values["headless"] and not real and not driven)
+    manual = values["policy"] == "none"  # another node publishes the targets, in real time
+    values["lockstep"] = FLAGS.get(lockstep, values["headless"] and not real and not manual)
     if values["camera_pose"]:
         file = Path(values["camera_pose"]).absolute()
-        read_camera_pose(file, arm)  # each node would refuse it; say it once, before any starts
+        read_camera_pose(file, arm)  # raises before any node starts
         values["camera_pose"] = str(file)
     values["block_pose_model"], values["image_size"] = find_block_pose_model(
         values["policy"], values["block_pose_model"], arm
     )
     values["policy_checkpoint"] = find_policy(values["policy"], values["policy_checkpoint"], arm)
-    values["wall_clock"] = False  # time that starts again tells every node of a new episode
+    values["wall_clock"] = False  # simulated time starts again with each episode
     values["scene"] = True
     values["wait_for_topics"] = (
         "/camera/image_raw /joint_target /gripper/command /inverse_dynamics/desired_joint_state /report/ready"
     )
-    if driven:
+    if manual:
         values["episode"] = MANUAL_EPISODE_TIMEOUT
     else:
         values["wait_for_topics"] += " /blocks/markers"
 
 
 CAMERA_PARAMETERS = ("video", "camera", "max_size", "loop", "lockstep", "wait_for_topics")
-FASTDDS_PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"  # where Fast DDS looks for its settings
+FASTDDS_PROFILES = "FASTRTPS_DEFAULT_PROFILES_FILE"  # environment variable of Fast DDS
 INVERSE_DYNAMICS_PARAMETERS = (
     "arm",
     "checkpoint",
@@ -291,7 +294,7 @@ SIMULATOR_PARAMETERS = (
 )
 REPORT_PARAMETERS = ("graph", "arm", "checkpoint", "lockstep", "report", "record", "duration")
 
-MANUAL_EPISODE_TIMEOUT = 120.0  # [s] longest episode of a person
+MANUAL_EPISODE_TIMEOUT = 120.0  # [s] longest episode without a policy
 
 GRASP_PARAMETERS = (
     "arm",
@@ -316,7 +319,7 @@ GRAPHS: dict[str, Graph] = {
         "an arm follows the arm of a person in front of a camera",
         TeleopArguments,
         (
-            NodeTemplate("camera", CAMERA_PARAMETERS, lambda values: values["camera_node"]),
+            NodeTemplate("camera", CAMERA_PARAMETERS, lambda values: values["uses_camera_node"]),
             NodeTemplate("pose", ("model", "lockstep")),
             NodeTemplate("retarget", ("arm", "side", "lockstep")),
             NodeTemplate("inverse_dynamics", INVERSE_DYNAMICS_PARAMETERS),
@@ -327,7 +330,7 @@ GRAPHS: dict[str, Graph] = {
         _resolve_teleop,
     ),
     "grasp_sim": Graph(
-        "an arm finds a block with its camera, grasps it and carries it to its goal",
+        "a simulated or real arm locates a block with a camera, grasps it and places it at a goal",
         GraspSimArguments,
         (
             NodeTemplate(

@@ -15,13 +15,13 @@ from invdyn_ros.graph.processes import Processes
 
 
 def launch(specs: list[NodeSpec]) -> int:
-    """Start each node in its own process and wait until one of them ends the run.
+    """Start each node in its own process and wait for the end of the run.
 
     Returns:
-        0 when the node that ends the graph has ended well, else the code of the node that died;
+        0 when the node that ends the graph exits with 0, else the code of the node that failed;
         130 after Ctrl-C, 143 after SIGTERM.
     """
-    import cv2  # noqa: F401  each node would fail on a missing libGL; say it once, before any starts
+    import cv2  # noqa: F401  a missing libGL is an error here, once, and not in each node
 
     with tempfile.TemporaryDirectory(prefix="invdyn_") as folder, Processes() as processes:
         for spec in specs:
@@ -33,21 +33,24 @@ def launch(specs: list[NodeSpec]) -> int:
 
 
 def command(spec: NodeSpec, parameters: Path) -> list[str]:
-    """Command line of a node's process."""
+    """Return the command line of a node's process."""
     ros = ["--ros-args", "-r", f"__node:={spec.name}", "--params-file", str(parameters)]
     return [sys.executable, "-m", spec.module, *ros]
 
 
 def parameters_yaml(spec: NodeSpec) -> str:
-    """ROS parameter file of a node; YAML keeps text, whole numbers and numbers apart."""
+    """Return the ROS parameter file of a node."""
     return yaml.safe_dump({"/**": {"ros__parameters": dict(spec.parameters)}})
 
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Environment of a node: what the user set, else this machine only and one thread a node."""
+    """Return the environment of a node.
+
+    By default nodes discover each other on this machine only and use one thread each.
+    """
     defaults = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     if "ROS_LOCALHOST_ONLY" not in environment:
         defaults["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    if Path(sys.prefix, "share", "ament_index").is_dir():  # ROS from wheels
+    if Path(sys.prefix, "share", "ament_index").is_dir():  # ROS installed with pip
         defaults["AMENT_PREFIX_PATH"] = sys.prefix
     return {**defaults, **environment}

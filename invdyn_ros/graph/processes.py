@@ -1,6 +1,6 @@
-"""A group of processes that live and die together: command lines enter, one exit code leaves.
+"""Group of processes that are started and ended together.
 
-Their output is shown line by line under the name of each. Nothing outlives the group.
+Their output is printed line by line, each line after the name of its process.
 """
 
 from __future__ import annotations
@@ -18,26 +18,27 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-POLL_INTERVAL = 0.05  # [s] between looks at the processes
+POLL_INTERVAL = 0.05  # [s]
 TERMINATE_TIMEOUT = 10.0  # [s] between SIGTERM and SIGKILL; a report may have a video to finish
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
 @dataclass
 class Child:
-    """One running process."""
+    """A process of the group."""
 
     name: str
     process: subprocess.Popen[bytes]
     ends_group: bool
     partial_line: bytes = b""
+    """Output after the last newline."""
 
 
 class Processes:
-    """Processes started together; leaving the context ends them all.
+    """Context manager of a group of processes; leaving the context ends them all.
 
-    Ctrl-C and SIGTERM end the group: SIGTERM to each process and what it started, then SIGKILL; a
-    second Ctrl-C goes straight to SIGKILL. On Linux the processes also get SIGTERM when this
+    Ctrl-C and SIGTERM end the group: each process and its children get SIGTERM and, after
+    TERMINATE_TIMEOUT or a second Ctrl-C, SIGKILL. On Linux the processes also get SIGTERM when this
     process is killed.
     """
 
@@ -61,15 +62,22 @@ class Processes:
     def start(
         self, name: str, command: list[str], environment: Mapping[str, str], ends_group: bool
     ) -> None:
-        """Start a process; when it `ends_group` and exits with 0, the whole run has gone well."""
+        """Start a process.
+
+        Args:
+            name: name in the output.
+            command: command line.
+            environment: all environment variables of the process.
+            ends_group: the run is complete when this process exits with code 0.
+        """
         process = subprocess.Popen(
             command,
             env=dict(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # the terminal's Ctrl-C reaches us only; we pass it on
-            preexec_fn=_set_parent_death_signal(),  # safe: no threads here
+            start_new_session=True,  # Ctrl-C reaches this process only
+            preexec_fn=_set_parent_death_signal(),  # safe: there are no threads
         )
         child = Child(name, process, ends_group)
         self.children.append(child)
@@ -78,10 +86,10 @@ class Processes:
             self._selector.register(process.stdout, selectors.EVENT_READ, child)
 
     def wait(self) -> int:
-        """Show output until the run is over: one process failed or ended the group, or a signal.
+        """Print output until a process fails, one ends the group, all have ended or on a signal.
 
         Returns:
-            The exit code of the run; of a process killed by signal n, 128 + n.
+            The exit code of the run; 128 + n for signal n.
         """
         while not self.signals:
             self._print_output(POLL_INTERVAL)
@@ -97,8 +105,8 @@ class Processes:
         return 128 + self.signals[0]
 
     def end(self) -> None:
-        """End every process that still runs, and what it started; returns when none is left."""
-        # not SIGINT: a node that is still importing would show where, over many lines
+        """End all processes and their children, and wait for them."""
+        # not SIGINT: a node that is still importing would print a traceback
         self._send_signal(signal.SIGTERM)
         deadline = time.monotonic() + TERMINATE_TIMEOUT
         while self._running() and time.monotonic() < deadline and len(self.signals) < 2:
@@ -109,7 +117,7 @@ class Processes:
         self._print_output(0)
 
     def _ended(self) -> list[Child]:
-        """Processes that have ended; what one of them has started ends with it."""
+        """Return the processes that have ended, after killing their children."""
         for child in self.children:
             if child.process.returncode is None and child.process.poll() is not None:
                 _signal_group(child, signal.SIGKILL)
@@ -127,7 +135,7 @@ class Processes:
         self.signals.append(number)
 
     def _print_output(self, timeout: float) -> None:
-        """Print the lines that have come, each under the name of its process."""
+        """Print the lines that arrive within a timeout [s]."""
         if not self._selector.get_map():
             time.sleep(timeout)
             return
@@ -146,7 +154,7 @@ class Processes:
         try:
             for line in lines:
                 print(f"[{name}] {line.decode(errors='replace')}", flush=True)
-        except BrokenPipeError:  # nobody reads any more: end the run, as a pipe's writer does
+        except BrokenPipeError:  # the reader of the output has closed it: end the run
             self.signals.append(signal.SIGPIPE)
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -161,14 +169,14 @@ def _shell_code(returncode: int) -> int:
 
 
 def _set_parent_death_signal() -> Callable[[], None] | None:
-    """What a new process calls so that it gets SIGTERM when we are gone, however we went."""
+    """Return a function with which a new process asks for SIGTERM at the end of this one."""
     if not sys.platform.startswith("linux"):
         return None
     prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
 
-    def call() -> None:
+    def set_signal() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it went before the call
+        if os.getppid() != parent:  # the parent ended before the call
             os.kill(os.getpid(), signal.SIGTERM)
 
-    return call
+    return set_signal
