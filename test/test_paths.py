@@ -299,4 +299,4 @@ def test_wrong_fields_bodies_and_data_are_named(
     with pytest.raises(ValueError, match="no body 'dog'; known are hopper, walker"):
         load_body("dog")
     assert run_verb("benchmark", ["time_series", "--data", str(tmp_path)]) != 0
-    assert "is no dataset" in capsys.readouterr().err
+    assert "is not a dataset" in capsys.readouterr().err

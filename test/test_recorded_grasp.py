@@ -248,7 +248,7 @@ def test_a_task_shows_what_was_recorded(data):
         (["--arm", "ur5e"], "holds demonstrations of arm ur5, not ur5e"),
         (["--control_mode", "cartesian"], "holds demonstrations of control joint, not cartesian"),
         (["--action_space.period", "0.08"], "holds demonstrations of steering {'period': 0.04,"),
-        (["--demonstrations.data", "NONE"], "is no dataset: meta/info.json is missing"),
+        (["--demonstrations.data", "NONE"], "is not a dataset: meta/info.json is missing"),
         (["--demonstrations.data", "TORN"], "an episode does not end where it is done"),
     ],
 )
