@@ -54,5 +54,5 @@ def test_flipped_is_a_face_tilted_to_the_wrong_side():
 
 
 def test_blocks_refuses_an_unknown_noise_before_it_draws():
-    with pytest.raises(ValueError, match="no noise 'loud'"):
+    with pytest.raises(ValueError, match="no noise level 'loud'"):
         main(["block_detection", "--noise", "loud"])

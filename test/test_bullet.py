@@ -294,5 +294,5 @@ def test_straying_has_the_size_it_says_and_stays_physical(level: str) -> None:
 
 
 def test_unknown_noise_level_is_refused_and_the_known_ones_named() -> None:
-    with pytest.raises(ValueError, match=r"no noise 'wild'.*hard"):
+    with pytest.raises(ValueError, match=r"no noise level 'wild'.*hard"):
         load_randomization("wild")

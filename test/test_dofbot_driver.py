@@ -122,10 +122,10 @@ def test_a_reading_with_a_hole_is_not_given_out(driver, board):
 
 def test_a_silent_servo_and_a_cut_cable_are_errors_in_the_end(driver, board):
     board.mute.add(5)
-    with pytest.raises(OSError, match="servo 5 of the DofBot has not said where it is"):
+    with pytest.raises(OSError, match="servo 5 of the DofBot has not responded"):
         run(driver, 3 * MAX_CONSECUTIVE_FAILURES)
     board.cut = True
-    with pytest.raises(OSError, match="no answer from the DofBot's servo board at I2C address"):
+    with pytest.raises(OSError, match="no response from the DofBot's servo board at I2C address"):
         run(driver, 3 * MAX_CONSECUTIVE_FAILURES, np.zeros(5))
 
 
@@ -145,7 +145,7 @@ def test_no_board_is_one_clear_line(board):
 
 @pytest.mark.parametrize("reads", [0, 7])
 def test_an_impossible_number_of_reads_is_refused(board, reads):
-    with pytest.raises(ValueError, match=f"reads_per_tick is {reads}; 1 to 6"):
+    with pytest.raises(ValueError, match=f"reads_per_tick is {reads}; allowed are 1 to 6"):
         DofbotDriver(bus_of(board), ROBOT, reads)
 
 

@@ -1,7 +1,7 @@
-"""The real Yahboom DofBot: joint angles and gripper opening enter; bytes on its I2C bus leave.
+"""I2C protocol of the Yahboom DofBot's servo board.
 
-The protocol is that of its servo board (registers at address 0x15). Servos 1 to 5 are the joints,
-servo 6 the gripper. A joint angle is the servo's angle less 90 degrees.
+The board has its registers at address 0x15. Servos 1 to 5 are the joints, servo 6 is the gripper.
+A joint angle is the servo angle minus 90 degrees.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ ADDRESS = 0x15
 WRITE_SERVO = 0x10  # + id: position high, low, time high, low
 TORQUE = 0x1A  # 1: on
 WRITE_ALL = 0x1D  # six positions, high byte first
-WRITE_TIME = 0x1E  # of the move that WRITE_SIX starts
-READ_SERVO = 0x30  # + id: a write asks, a read gets the answer
-RESPONSE_DELAY = 0.003  # [s] until the board has a servo's answer
+WRITE_DURATION = 0x1E  # of the move that WRITE_ALL starts
+READ_SERVO = 0x30  # + id: a write requests the position, a read returns it
+RESPONSE_DELAY = 0.003  # [s] until the board has the servo's position
 COUNT_RANGE = (96, 4000)  # counts that a servo can report
-ZERO_ANGLE = 90.0  # servo angle where a joint is at zero [deg]
-GRIPPER_CLOSED_ANGLE = 170.0  # servo angle of the closed gripper [deg]; 180 overshoots
-ANGLE_TOLERANCE = 1e-9  # [deg] lost in converting from radians
+ZERO_ANGLE = 90.0  # servo angle at joint angle zero [deg]
+GRIPPER_CLOSED_ANGLE = 170.0  # servo angle of the closed gripper [deg]; 180 is too far
+ANGLE_TOLERANCE = 1e-9  # rounding error of the conversion from radians [deg]
 
 
 class I2CBus(Protocol):
-    """What the driver needs of smbus2's SMBus."""
+    """Subset of smbus2.SMBus that the driver uses."""
 
     def write_byte_data(self, i2c_addr: int, register: int, value: int) -> None:
         """Write one byte to a register."""
@@ -41,13 +41,13 @@ class I2CBus(Protocol):
 
 
 class Servo(NamedTuple):
-    """One servo: a linear map from its angle to counts."""
+    """Linear map between the angle of a servo and its counts."""
 
     id: int
-    low_count: int  # count at 0 deg, and at the far end if inverted
+    low_count: int  # at 0 deg, or at the maximum angle if inverted
     high_count: int
-    angle_range: float  # [deg] from low to high
-    max_angle: float  # largest angle that may be asked for [deg]
+    angle_range: float  # angle between low and high count [deg]
+    max_angle: float  # largest angle that may be commanded [deg]
     inverted: bool
 
     def count(self, angle: float) -> int:
@@ -58,17 +58,18 @@ class Servo(NamedTuple):
         """
         if not -ANGLE_TOLERANCE <= angle <= self.max_angle + ANGLE_TOLERANCE:
             raise ValueError(
-                f"servo {self.id} cannot go to {angle:.2f} deg; right are 0 to {self.max_angle:g}"
+                f"servo {self.id} cannot go to {angle:.2f} deg; "
+                f"allowed are 0 to {self.max_angle:g}"
             )
-        travel = self.angle_range - angle if self.inverted else angle
+        offset = self.angle_range - angle if self.inverted else angle
         return round(
-            self.low_count + (self.high_count - self.low_count) * travel / self.angle_range
+            self.low_count + (self.high_count - self.low_count) * offset / self.angle_range
         )
 
     def angle(self, count: int) -> float:
         """Return the angle [deg] of a count."""
-        travel = (count - self.low_count) * self.angle_range / (self.high_count - self.low_count)
-        return self.angle_range - travel if self.inverted else travel
+        offset = (count - self.low_count) * self.angle_range / (self.high_count - self.low_count)
+        return self.angle_range - offset if self.inverted else offset
 
 
 SERVOS = (
@@ -95,7 +96,7 @@ def opening_to_servo(opening: float, max_opening: float) -> float:
     """Return the gripper servo's angle [deg] for a distance between the pads [m].
 
     Raises:
-        ValueError: the gripper cannot open so far, or the opening is negative or not finite.
+        ValueError: the opening is negative, too large or not finite.
     """
     if not 0 <= opening <= max_opening:
         raise ValueError(f"gripper opening {opening} m is not within 0 to {max_opening} m")
@@ -108,24 +109,29 @@ def servo_to_opening(angle: float, max_opening: float) -> float:
 
 
 class DofbotBus:
-    """The servo board: moves servos, reads where they are.
+    """Servo board of the DofBot: moves the servos and reads their angles.
 
-    Nothing is tried again here: a caller with a deadline decides that.
+    Failed transfers are not repeated; that is left to the caller.
     """
 
     def __init__(self, bus: I2CBus, sleep: Callable[[float], None] = time.sleep) -> None:
         self.bus, self.sleep = bus, sleep
 
     def set_torque(self, on: bool) -> None:
-        """Make all servos stiff, where they are, or limp."""
+        """Switch the torque of all servos on, at their current angles, or off."""
         self._send(lambda: self.bus.write_byte_data(ADDRESS, TORQUE, int(on)))
 
     def write_servo(self, id: int, angle: float, duration: float) -> None:
-        """Start moving one servo to an angle [deg], to be there after a duration [s].
+        """Start a move of one servo.
+
+        Args:
+            id: servo id, 1 to 6.
+            angle: target angle [deg].
+            duration: duration of the move [s].
 
         Raises:
             ValueError: the angle or the duration is out of range, or there is no such servo.
-            OSError: the board does not answer.
+            OSError: the board does not respond.
         """
         if not 1 <= id <= len(SERVOS):
             raise ValueError(f"there is no servo {id}; ids are 1 to {len(SERVOS)}")
@@ -133,27 +139,31 @@ class DofbotBus:
         self._send(lambda: self.bus.write_i2c_block_data(ADDRESS, WRITE_SERVO + id, data))
 
     def write_servos(self, angles: Sequence[float] | Array, duration: float) -> None:
-        """Start moving all servos to angles (6,) [deg], to be there after a duration [s].
+        """Start a move of all servos.
+
+        Args:
+            angles: (6,) target angles [deg].
+            duration: duration of the move [s].
 
         Raises:
-            ValueError: an angle or the duration is out of range; no servo has moved.
-            OSError: the board does not answer.
+            ValueError: an angle or the duration is out of range; no servo moves.
+            OSError: the board does not respond.
         """
         if len(angles) != len(SERVOS):
             raise ValueError(f"the arm has {len(SERVOS)} servos, got {len(angles)} angles")
         counts = [servo.count(angle) for servo, angle in zip(SERVOS, angles, strict=True)]
         data = [byte for count in counts for byte in _bytes(count)]
-        span = _bytes(_milliseconds(duration))
-        self._send(lambda: self.bus.write_i2c_block_data(ADDRESS, WRITE_TIME, span))
+        duration_bytes = _bytes(_milliseconds(duration))
+        self._send(lambda: self.bus.write_i2c_block_data(ADDRESS, WRITE_DURATION, duration_bytes))
         self._send(lambda: self.bus.write_i2c_block_data(ADDRESS, WRITE_ALL, data))
 
     def read_servo(self, id: int) -> float | None:
-        """Return where a servo is [deg], None if it did not say; takes a little over 3 ms.
+        """Return the angle of a servo [deg], None if it did not respond; takes a little over 3 ms.
 
-        The angle can lie a little outside of what may be asked for: an arm can be pushed.
+        The angle can be slightly outside the range of commands, since an arm can be pushed.
 
         Raises:
-            OSError: the board does not answer.
+            OSError: the board does not respond.
         """
         self._send(lambda: self.bus.write_byte_data(ADDRESS, READ_SERVO + id, 0))
         self.sleep(RESPONSE_DELAY)
@@ -163,7 +173,7 @@ class DofbotBus:
             raise _no_response(error) from error
         count = (word & 0xFF) << 8 | word >> 8  # the board sends the high byte first
         low, high = COUNT_RANGE
-        return SERVOS[id - 1].angle(count) if low <= count <= high else None  # 0: failed
+        return SERVOS[id - 1].angle(count) if low <= count <= high else None  # 0 means failure
 
     def _send(self, write: Callable[[], None]) -> None:
         try:
@@ -176,7 +186,7 @@ def open_bus(number: int = 1) -> I2CBus:
     """Open an I2C bus of this machine.
 
     Raises:
-        OSError: smbus2 is not installed, or there is no such bus; says what to do.
+        OSError: smbus2 is not installed, or there is no such bus; the message gives the remedy.
     """
     try:
         from smbus2 import SMBus
@@ -193,7 +203,7 @@ def open_bus(number: int = 1) -> I2CBus:
 
 def _no_response(error: OSError) -> OSError:
     return OSError(
-        f"no answer from the DofBot's servo board at I2C address {ADDRESS:#x}: "
+        f"no response from the DofBot's servo board at I2C address {ADDRESS:#x}: "
         f"{error.strerror or error}; check its power and cable"
     )
 
@@ -205,5 +215,5 @@ def _bytes(value: int) -> tuple[int, int]:
 def _milliseconds(duration: float) -> int:
     value = round(1e3 * duration) if np.isfinite(duration) else -1
     if not 0 <= value <= 0xFFFF:
-        raise ValueError(f"a move cannot take {duration} s; 0 to 65.535 s are right")
+        raise ValueError(f"a move cannot take {duration} s; allowed are 0 to 65.535 s")
     return value

@@ -1,7 +1,7 @@
-"""How far a simulated episode strays from its description: camera, light, block, arm, delays.
+"""Domain randomization of simulated episodes: camera, light, block, arm and latency.
 
-Enters: a scene or a plant, and which episode it is. Leaves: them as they really are in it. Each
-function draws from a stream of its own, so a term that is switched off changes no other.
+Each function returns a randomized copy of a scene or a plant for a seed and an episode. Each draws
+from its own random stream, so switching off one term does not change the others.
 """
 
 from dataclasses import dataclass, replace
@@ -14,35 +14,41 @@ from invdyn_ros.config import Validated
 from invdyn_ros.robots.pinhole_camera import PinholeCamera
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.scene import Scene
+from invdyn_ros.typing import Array
 
-MAX_DEVIATION = 2.5  # deviations: masses, frictions and lenses stay positive
-PLANT_STREAM, LATENCY_STREAM, CAMERA_STREAM = 1, 2, 3  # streams besides that of the scene
+MAX_DEVIATION = (
+    2.5  # standard deviations, so that masses, frictions and focal lengths stay positive
+)
+PLANT_STREAM, LATENCY_STREAM, CAMERA_STREAM = (
+    1,
+    2,
+    3,
+)  # random streams besides the one of the scene
 
 
 @dataclass(frozen=True)
 class DomainRandomization(Validated):
-    """Standard deviations of what an episode draws anew; zero switches a term off.
+    """Standard deviations of the quantities randomized in each episode; zero switches one off.
 
     Attributes:
-        camera_position: hand-eye calibration error, each axis [m].
-        camera_rotation: hand-eye calibration error, each axis [rad].
-        light: direction to the light, each axis of a unit vector [-].
-        pixel: image sensor noise, times the scene's own [-].
-        mass: of the block, relative [-].
-        friction: of the block, relative [-].
-        latency: longest time from exposure to use of an image, on top of the computation; each
-            episode has one between zero and this [s].
-        payload: unknown mass at the tool, times that of the block [-].
+        camera_position: hand-eye calibration error, per axis [m].
+        camera_rotation: hand-eye calibration error, per axis [rad].
+        light: direction to the light, per axis of a unit vector [-].
+        pixel: image sensor noise as a multiple of the scene's [-].
+        block_mass: mass of the block, relative [-].
+        block_friction: friction coefficient of the block, relative [-].
+        latency: maximum time from exposure to use of an image, besides the computation; it is
+            drawn uniformly for each episode [s].
+        payload: unknown mass at the tool as a multiple of the block mass [-].
         joint_friction: dry and viscous friction of the joints, relative [-].
-        backlash: play between joint and encoder, the same in each episode [encoder steps].
-        servo_step: what setpoints of position servos are rounded to, the same in each episode
-            [rad].
-        sensor: noise of measured positions and velocities, times the plant's own [-].
-        marker: error of a marker's corners where the detector is modelled, times its own [-].
-        view_position: of a camera whose pose nobody uses, each axis [m].
-        view_rotation: of such a camera, each axis [rad].
-        view_angle: opening angle of its lens [rad].
-        texture: colours of table, block and wall, share of full white, in its pictures [-].
+        backlash: play between joint and encoder, not randomized [encoder steps].
+        servo_step: quantisation of the setpoints of position servos, not randomized [rad].
+        sensor: noise of measured positions and velocities as a multiple of the plant's [-].
+        marker: corner error of the simulated marker detector as a multiple of its default [-].
+        view_position: position of an uncalibrated camera, per axis [m].
+        view_rotation: orientation of an uncalibrated camera, per axis [rad].
+        view_angle: field of view of an uncalibrated camera [rad].
+        texture: colours of table, block and wall in its images, as a fraction of white [-].
     """
 
     camera_position: NonNegativeFloat = 0.0
@@ -64,7 +70,7 @@ class DomainRandomization(Validated):
     texture: NonNegativeFloat = 0.0
 
     def scaled(self, factor: float) -> "DomainRandomization":
-        """Return this noise with every term times a share of at least zero."""
+        """Return a copy with all terms multiplied by a non-negative factor."""
         return replace(self, **{name: factor * term for name, term in vars(self).items()})
 
 
@@ -113,18 +119,25 @@ RANDOMIZATION_LEVELS = {
 
 
 def load_randomization(name: str) -> DomainRandomization:
-    """Return a named noise level.
+    """Return a randomization level by name.
 
     Raises:
-        ValueError: there is no such level; names the known ones.
+        ValueError: there is no such level; the message lists the known ones.
     """
     if name not in RANDOMIZATION_LEVELS:
-        raise ValueError(f"no noise '{name}'; known levels: {list(RANDOMIZATION_LEVELS)}")
+        raise ValueError(f"no noise level '{name}'; known levels: {list(RANDOMIZATION_LEVELS)}")
     return RANDOMIZATION_LEVELS[name]
 
 
 def randomize_scene(scene: Scene, noise: DomainRandomization, seed: int, episode: int) -> Scene:
-    """Return the scene of one episode; the same seed and episode give the same scene."""
+    """Return the scene of one episode.
+
+    Args:
+        scene: nominal scene.
+        noise: standard deviations.
+        seed: seed of the run.
+        episode: number of the episode.
+    """
     random = np.random.default_rng([seed, episode])
     draws = random.standard_normal(11)
     camera = replace(
@@ -147,14 +160,14 @@ def randomize_scene(scene: Scene, noise: DomainRandomization, seed: int, episode
 def randomize_plant(
     plant: PlantConfig, noise: DomainRandomization, seed: int, episode: int, block_mass: float
 ) -> PlantConfig:
-    """Return the arm of one episode.
+    """Return the plant of one episode.
 
     Args:
-        plant: the arm as it is on average.
-        noise: how far it strays.
-        seed: of the run.
+        plant: nominal plant.
+        noise: standard deviations.
+        seed: seed of the run.
         episode: number of the episode.
-        load: mass of the block, the unit of an unknown payload [kg].
+        block_mass: mass of the block, the unit of the unknown payload [kg].
     """
     draws = (
         _stream(seed, episode, PLANT_STREAM).standard_normal(3).clip(-MAX_DEVIATION, MAX_DEVIATION)
@@ -171,7 +184,7 @@ def randomize_plant(
 
 
 def with_sensor_noise(plant: PlantConfig, noise: DomainRandomization) -> PlantConfig:
-    """Return an arm with the joint sensors of a noise level."""
+    """Return a plant whose joint sensor noise is scaled to a randomization level."""
     measured = plant.velocity_noise >= 0
     return replace(
         plant,
@@ -183,15 +196,15 @@ def with_sensor_noise(plant: PlantConfig, noise: DomainRandomization) -> PlantCo
 def randomize_camera(
     scene: Scene, noise: DomainRandomization, seed: int, episode: int, image_size: int
 ) -> Scene:
-    """Return how a camera without calibration shows the scene of one episode: blocks unmarked.
+    """Return the scene of one episode with an uncalibrated camera and unmarked blocks.
 
     Args:
-        scene: as it is in this episode; its camera gives the mean place, its lens is widened to
-            the whole picture's width.
-        noise: how far place, lens and colours stray.
-        seed: of the run.
+        scene: scene of this episode; its camera gives the mean pose, and its horizontal field of
+            view that of the square image.
+        noise: standard deviations of pose, field of view and colours.
+        seed: seed of the run.
         episode: number of the episode.
-        pixels: side of the square picture [px].
+        image_size: width and height of the image [px].
     """
     random = _stream(seed, episode, CAMERA_STREAM)
     draws = random.standard_normal(7).clip(-MAX_DEVIATION, MAX_DEVIATION)
@@ -201,27 +214,25 @@ def randomize_camera(
     camera = PinholeCamera(
         scene.camera.T_base_camera @ shift, float(focal), image_size, image_size
     )
-    shades = 255 * noise.texture * random.standard_normal((4, 3))
+    color_shifts = 255 * noise.texture * random.standard_normal((4, 3))
     return replace(
         scene,
         camera=camera,
         marked=False,
-        table_color=_shift_color(scene.table_color, shades[0]),
-        area_color=_shift_color(scene.area_color, shades[1]),
-        block_color=_shift_color(scene.block_color, shades[2]),
-        wall_color=_shift_color(scene.wall_color, shades[3]),
+        table_color=_shift_color(scene.table_color, color_shifts[0]),
+        area_color=_shift_color(scene.area_color, color_shifts[1]),
+        block_color=_shift_color(scene.block_color, color_shifts[2]),
+        wall_color=_shift_color(scene.wall_color, color_shifts[3]),
     )
 
 
-def _shift_color(
-    color: tuple[float, float, float], change: np.ndarray
-) -> tuple[float, float, float]:
+def _shift_color(color: tuple[float, float, float], change: Array) -> tuple[float, float, float]:
     red, green, blue = np.clip(np.add(color, change), 0.0, 255.0).tolist()
     return red, green, blue
 
 
 def sample_latency(noise: DomainRandomization, seed: int, episode: int) -> float:
-    """Return the time from exposure to use of the images of one episode [s]."""
+    """Return the latency from exposure to use of the images of one episode [s]."""
     return float(noise.latency * _stream(seed, episode, LATENCY_STREAM).random())
 
 
@@ -229,8 +240,8 @@ def _stream(seed: int, episode: int, stream: int) -> np.random.Generator:
     return np.random.default_rng([seed, episode, stream])
 
 
-def _pose_offset(position: np.ndarray, rotation: np.ndarray) -> np.ndarray:
-    """Return the small motion (4, 4) of a shift [m] and a rotation vector [rad], (3,) each."""
+def _pose_offset(position: Array, rotation: Array) -> Array:
+    """Return the transform (4, 4) of a translation (3,) [m] and a rotation vector (3,) [rad]."""
     T = np.eye(4)
     T[:3, :3], T[:3, 3] = Rotation.from_rotvec(rotation).as_matrix(), position
     return T

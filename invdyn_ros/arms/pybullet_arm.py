@@ -1,4 +1,4 @@
-"""An arm with the inertia, friction and payload of its plant: URDF and plant in, a body out."""
+"""Arm in a PyBullet world, with the inertia, friction and payload of its plant."""
 
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -10,34 +10,35 @@ from pybullet_utils.bullet_client import BulletClient
 
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.typing import Array
 
 
 class LinkInertias(NamedTuple):
-    """Mass and inertia of links as the URDF has them, to which a plant adds its own.
+    """Link inertias of the URDF, without the terms of the plant.
 
     Attributes:
-        inertia: (n, 3) diagonal of each joint's link [kg m2].
-        axes: (n, 3) of the joints, in the same frames.
-        tip: number of the link that carries a payload.
-        tip_mass: its mass [kg].
-        tip_inertia: (3,) its diagonal [kg m2].
+        inertia: (n, 3) principal inertia of each joint's link [kg m2].
+        axes: (n, 3) joint axes in the same frames.
+        tip: index of the link that carries the payload.
+        tip_mass: mass of the tip link [kg].
+        tip_inertia: (3,) principal inertia of the tip link [kg m2].
     """
 
-    inertia: np.ndarray
-    axes: np.ndarray
+    inertia: Array
+    axes: Array
     tip: int
     tip_mass: float
-    tip_inertia: np.ndarray
+    tip_inertia: Array
 
 
 class PybulletArm(NamedTuple):
-    """An arm in a physics world, by PyBullet's numbers.
+    """PyBullet ids of an arm.
 
     Attributes:
-        number: of the body.
-        joints: (n,) numbers of the arm's joints, in its order.
-        fingers: those of the gripper; none without one.
-        bones: its links without what a plant adds.
+        body_id: id of the body.
+        joints: (n,) indices of the arm's joints.
+        fingers: indices of the gripper's joints; empty without a gripper.
+        link_inertias: link inertias without the terms of the plant.
     """
 
     body_id: int
@@ -47,7 +48,13 @@ class PybulletArm(NamedTuple):
 
 
 def add_arm(client: BulletClient, robot: Robot, plant: PlantConfig) -> PybulletArm:
-    """Add an arm to a PyBullet world and give it the plant's inertia, payload and friction."""
+    """Add an arm to a PyBullet world, with the inertia, payload and friction of its plant.
+
+    Args:
+        client: the PyBullet world.
+        robot: arm to load.
+        plant: parameters of the simulated arm.
+    """
     number = client.loadURDF(
         str(robot.urdf), useFixedBase=True, flags=pybullet.URDF_USE_INERTIA_FROM_FILE
     )
@@ -58,7 +65,7 @@ def add_arm(client: BulletClient, robot: Robot, plant: PlantConfig) -> PybulletA
     fingers = [joint[name] for name in robot.gripper.joints] if robot.gripper else []
     _clear_bullet_defaults(client, number, link, _links_without_inertia(robot.urdf))
     inertia = [client.getDynamicsInfo(number, j)[2] for j in joints]
-    # The axis comes in the frame of the link's inertia, where the diagonal is.
+    # the axis is given in the principal frame of the link's inertia
     axes = np.array([info[j][13] for j in joints])
     tip = client.getDynamicsInfo(number, link[robot.tip_link])
     bones = LinkInertias(np.array(inertia), axes, link[robot.tip_link], tip[0], np.array(tip[2]))
@@ -74,7 +81,14 @@ def add_arm(client: BulletClient, robot: Robot, plant: PlantConfig) -> PybulletA
 
 
 def apply_plant(client: BulletClient, body: PybulletArm, robot: Robot, plant: PlantConfig) -> None:
-    """Give an arm the rotors, the viscous friction and the payload of a plant, and no other's."""
+    """Set rotor inertia, viscous friction and payload of an arm, replacing those of another plant.
+
+    Args:
+        client: the PyBullet world.
+        body: the arm.
+        robot: description of the arm.
+        plant: parameters to apply.
+    """
     number, bones = body.body_id, body.link_inertias
     rotors, viscous = plant.rotor_inertia * robot.effort, plant.viscous * robot.effort
     for j, inertia, axis, rotor, damping in zip(
@@ -82,21 +96,28 @@ def apply_plant(client: BulletClient, body: PybulletArm, robot: Robot, plant: Pl
     ):  # [kg m2], [N m s/rad]
         diagonal = inertia + rotor * axis**2
         client.changeDynamics(number, j, jointDamping=damping, localInertiaDiagonal=diagonal)
-    lump = 1e-4 * plant.payload  # of about 3 cm [kg m2]
+    payload_inertia = 1e-4 * plant.payload  # of about 3 cm in size [kg m2]
     client.changeDynamics(
         number,
         bones.tip,
         mass=bones.tip_mass + plant.payload,
-        localInertiaDiagonal=bones.tip_inertia + lump,
+        localInertiaDiagonal=bones.tip_inertia + payload_inertia,
     )
 
 
 def _clear_bullet_defaults(
-    client: BulletClient, body: int, link: dict[str, int], bare: set[str]
+    client: BulletClient, body: int, link: dict[str, int], massless: set[str]
 ) -> None:
-    """Take what Bullet adds to links by itself: damping, low top speed, mass of mere frames."""
+    """Remove what Bullet adds to links: damping, a low speed limit, mass of massless frames.
+
+    Args:
+        client: the PyBullet world.
+        body: id of the body.
+        link: link name -> link index.
+        massless: names of the links without inertia.
+    """
     for name, j in link.items():
-        if name in bare:
+        if name in massless:
             client.changeDynamics(body, j, mass=0)  # Bullet's default is 1 kg
         client.changeDynamics(
             body, j, linearDamping=0, angularDamping=0, jointDamping=0, maxJointVelocity=50
@@ -104,7 +125,7 @@ def _clear_bullet_defaults(
 
 
 def _gear_fingers(client: BulletClient, body: int, fingers: list[int]) -> None:
-    """Gear the fingers together, as a real gripper does: a held block stays centred."""
+    """Couple the fingers like a real gripper, so that a held block stays centred."""
     gear = client.createConstraint(
         body,
         fingers[0],
@@ -119,6 +140,6 @@ def _gear_fingers(client: BulletClient, body: int, fingers: list[int]) -> None:
 
 
 def _links_without_inertia(urdf: Path) -> set[str]:
-    """Return the names of the links that a URDF gives no inertia: mere frames."""
+    """Return the names of the links of a URDF without inertia."""
     links = ET.parse(urdf).getroot().findall("link")
     return {link.get("name", "") for link in links if link.find("inertial") is None}

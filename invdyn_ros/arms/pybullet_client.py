@@ -1,4 +1,4 @@
-"""A physics world of one's own: nothing enters, a PyBullet client leaves."""
+"""Connection to a new PyBullet world."""
 
 import pybullet
 from pybullet_utils.bullet_client import BulletClient
@@ -7,10 +7,10 @@ from invdyn_ros.native_output import STDOUT, suppress_native_output
 
 
 def connect(gui: bool = False) -> BulletClient:
-    """Return a new, empty world; several can live in one process.
+    """Create an empty PyBullet world; a process can have several.
 
     Args:
-        gui: open a window, which needs a display.
+        gui: whether to open a window, which needs a display.
     """
     with suppress_native_output(STDOUT):
         return BulletClient(pybullet.GUI if gui else pybullet.DIRECT)

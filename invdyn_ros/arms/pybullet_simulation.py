@@ -1,6 +1,6 @@
-"""A simulated arm in PyBullet: commands enter, noisy joint states leave, at the arm's own rate.
+"""Simulation of an arm in PyBullet at its control rate, with actuator delay and sensor noise.
 
-The plant is deliberately not the model: see `robots.plant`.
+The plant deliberately differs from the model, see `robots.plant`.
 """
 
 import math
@@ -23,19 +23,19 @@ from invdyn_ros.typing import Array, Mask
 
 SIMULATED_UNITS = ("N m", "rad")
 BRAKE_FACTOR = 2.0  # a brake holds twice the joint's rated effort
-CONTACT_FREE_POSITION = (0.0, 0.0, 10.0)  # [m] where a block touches nothing
-GRIPPER_GAIN = 100.0  # [1/s] share of its way that a finger goes in a short time, per that time
+CONTACT_FREE_POSITION = (0.0, 0.0, 10.0)  # [m] where a block has no contacts
+GRIPPER_GAIN = 100.0  # [1/s] velocity of a finger per position error
 
 
 class JointSample(NamedTuple):
-    """What the arm measures at one instant.
+    """Measured joint state.
 
     Attributes:
         time: simulated time since the reset [s].
         q: (n,) position [rad].
-        qd: (n,) velocity [rad/s], empty where the arm measures none.
-        effort: (n,) torque [N m], empty where the arm measures none.
-        opening: distance between the finger pads [m], zero without a gripper.
+        qd: (n,) velocity [rad/s]; empty if the arm does not measure it.
+        effort: (n,) torque [N m]; empty if the arm does not measure it.
+        opening: distance between the finger pads [m]; zero without a gripper.
     """
 
     time: float
@@ -46,7 +46,7 @@ class JointSample(NamedTuple):
 
 
 class Simulation(AbstractContextManager["Simulation"]):
-    """One arm, and optionally a table with a block, in a physics world of its own."""
+    """An arm, and optionally a table with a block, in its own PyBullet world."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Simulation(AbstractContextManager["Simulation"]):
         self._arm = add_arm(self.client, robot, plant)
         self._applied_plant = plant
         self.body, self.joints, self.fingers, _ = self._arm
-        # each look-up of a client's function makes a new one
+        # bind once: each attribute access of the client creates a new function
         self._get_joint_states = partial(
             self.client.getJointStates, self.body, self.joints + self.fingers
         )
@@ -95,13 +95,17 @@ class Simulation(AbstractContextManager["Simulation"]):
         self.close()
 
     def close(self) -> None:
-        """Free the physics world."""
+        """Disconnect from the PyBullet world."""
         self.client.disconnect()
 
     def reset(self, seed: int = 0, q: Array | None = None) -> None:
-        """Put the arm at rest at `q` (n,) [rad] (home), the block anew, the time at zero.
+        """Start a new episode at time zero with the arm at rest and the block at a random pose.
 
-        Plant and scene are what `plant` and `scene` are now. The same seed gives the same run.
+        Changes of `plant` and `scene` take effect. The same seed gives the same run.
+
+        Args:
+            seed: seed of the sensor noise and the block pose.
+            q: (n,) initial joint positions [rad]; home by default.
         """
         self.random = np.random.default_rng(seed)
         if self.plant != self._applied_plant:
@@ -111,11 +115,11 @@ class Simulation(AbstractContextManager["Simulation"]):
         start = self.robot.home if q is None else np.asarray(q, float)
         for j, position in zip(self.joints, start, strict=True):
             self.client.resetJointState(self.body, j, position, 0.0)
-        widest = self.robot.gripper.max_opening if self.robot.gripper else 0.0
+        max_opening = self.robot.gripper.max_opening if self.robot.gripper else 0.0
         for finger in self.fingers:
-            self.client.resetJointState(self.body, finger, widest / 2, 0.0)
-        self.opening = np.nan
-        self._command_gripper(widest)
+            self.client.resetJointState(self.body, finger, max_opening / 2, 0.0)
+        self._commanded_opening = np.nan
+        self._command_gripper(max_opening)
         self.ticks = 0
         self.delayed_commands: deque[Array | None] = deque(
             [None] * round(self.plant.delay * self.plant.physics_rate)
@@ -135,20 +139,25 @@ class Simulation(AbstractContextManager["Simulation"]):
         """Simulated time since the reset [s]."""
         return self.ticks / self.robot.rate
 
-    def step(self, command: Array | None, commanded_opening: float | None = None) -> JointSample:
-        """Advance one control tick with a command (n,) held; None puts the brakes on.
+    def step(self, command: Array | None, opening: float | None = None) -> JointSample:
+        """Advance the simulation by one control step.
+
+        Args:
+            command: (n,) action in `unit`, held for the step; None applies the brakes.
+            opening: gripper opening to command [m]; None keeps the previous command.
+
+        Returns:
+            The measured state after the step.
 
         Raises:
-            ValueError: the command has another size or is not finite.
+            ValueError: the command has the wrong size or is not finite.
         """
         if command is not None:
             command = np.asarray(command, float)
             if command.shape != (self.robot.n,) or not math.isfinite(command.sum()):
                 raise ValueError(f"command must be {self.robot.n} finite numbers, got {command}")
-        if commanded_opening is not None and self.robot.gripper:
-            self._command_gripper(
-                min(max(float(commanded_opening), 0.0), self.robot.gripper.max_opening)
-            )
+        if opening is not None and self.robot.gripper:
+            self._command_gripper(min(max(float(opening), 0.0), self.robot.gripper.max_opening))
         for _ in range(self.substeps):
             self.delayed_commands.append(command)
             self._actuate(self.delayed_commands.popleft())
@@ -158,16 +167,16 @@ class Simulation(AbstractContextManager["Simulation"]):
         return self.state()
 
     def state(self) -> JointSample:
-        """Return what the arm measures now."""
+        """Return the latest measured state."""
         return self._sample
 
     def true_state(self) -> tuple[Array, Array]:
-        """Return the true position [rad] and velocity [rad/s], (n,) each, free of noise."""
+        """Return position [rad] and velocity [rad/s] without noise, (n,) each."""
         q, qd = self._true_state
         return q.copy(), qd.copy()
 
     def _read_state(self) -> tuple[Array, Array, float]:
-        """Return the true position [rad] and velocity [rad/s], (n,) each, and opening [m]."""
+        """Return position [rad] and velocity [rad/s] without noise, (n,) each, and opening [m]."""
         states, n = self._get_joint_states(), self.robot.n
         q, qd = np.array([(s[0], s[1]) for s in states[:n]]).T
         return q, qd, float(sum([s[0] for s in states[n:]]))
@@ -184,21 +193,21 @@ class Simulation(AbstractContextManager["Simulation"]):
         return np.array(position), np.array(orientation)
 
     def occluded(self, eye: Array, points: Array) -> Mask:
-        """Say which of the points (N, 3) [m] the arm hides from an eye (3,) [m], as (N,)."""
+        """Return a mask (N,) of the points (N, 3) [m] that the arm hides from `eye` (3,) [m]."""
         rays = self.client.rayTestBatch([eye.tolist()] * len(points), points.tolist())
         return np.array([ray[0] == self.body for ray in rays])
 
     def is_grasping(self) -> bool:
-        """Say whether every finger touches the block."""
+        """Return whether all fingers touch the block."""
         return bool(self.fingers) and all(
             self.client.getContactPoints(self.body, self.block, finger) for finger in self.fingers
         )
 
     def _place_block(self, scene: Scene) -> None:
-        """Lay the block somewhere in the area, with the scene's mass and friction."""
+        """Move the block to a random pose and set its mass and friction to those of the scene."""
         if self.block is None:
             return
-        # Bullet remembers contacts, and a block that comes back would find its own.
+        # Bullet caches contacts; clear them by moving the block away
         self.client.resetBasePositionAndOrientation(
             self.block, CONTACT_FREE_POSITION, [0, 0, 0, 1]
         )
@@ -212,10 +221,10 @@ class Simulation(AbstractContextManager["Simulation"]):
         )
 
     def _command_gripper(self, opening: float) -> None:
-        """Let the fingers go to an opening [m] from now on."""
-        if opening == self.opening:
+        """Set the target opening of the gripper [m]."""
+        if opening == self._commanded_opening:
             return
-        self.opening, plant = opening, self.plant
+        self._commanded_opening, plant = opening, self.plant
         for finger in self.fingers:
             self.client.setJointMotorControl2(
                 self.body,
@@ -228,7 +237,7 @@ class Simulation(AbstractContextManager["Simulation"]):
             )
 
     def _actuate(self, command: Array | None) -> None:
-        """Apply torques for one physics step, or the brakes."""
+        """Apply a command, or the brakes if it is None, for one physics step."""
         if command is None:
             if self._is_driven:
                 self._brake()
@@ -236,7 +245,7 @@ class Simulation(AbstractContextManager["Simulation"]):
             self._applied_torque = np.zeros(self.robot.n)
             return
         if not self._is_driven:
-            # Bullet solves a zero-velocity motor of limited force implicitly: dry friction.
+            # a zero-velocity motor of limited force, solved implicitly, models dry friction
             self._set_velocity_motors(self.coulomb)
             self._is_driven = True
         if self.unit == "N m":
@@ -248,13 +257,13 @@ class Simulation(AbstractContextManager["Simulation"]):
         self._set_motors(pybullet.TORQUE_CONTROL, forces=self._motor_torques)
 
     def _servo_torques(self, setpoint: Array) -> list[float]:
-        """Return the torques (n,) [N m] of position servos: springs with damping."""
+        """Return the torques (n,) [N m] of position servos, modelled as damped springs."""
         plant, robot = self.plant, self.robot
         if setpoint is not self._last_command:
             quantum = max(plant.encoder_step, plant.servo_step)
-            goal = np.round(setpoint / quantum) * quantum if quantum else setpoint
+            target = np.round(setpoint / quantum) * quantum if quantum else setpoint
             self._servo_target, self._last_command = (
-                np.clip(goal, robot.lower, robot.upper).tolist(),
+                np.clip(target, robot.lower, robot.upper).tolist(),
                 setpoint,
             )
         stiffness, damping = plant.servo_stiffness, plant.servo_damping
@@ -278,7 +287,7 @@ class Simulation(AbstractContextManager["Simulation"]):
         plant, n = self.plant, self.robot.n
         q, qd, opening = self._read_state()
         self._true_state = q, qd
-        if plant.backlash:  # the encoder follows the joint only once the play is used up
+        if plant.backlash:  # the encoder follows the joint only beyond the play
             play = plant.backlash / 2
             q = self._encoder_position = np.minimum(
                 np.maximum(self._encoder_position, q - play), q + play

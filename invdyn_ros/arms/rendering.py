@@ -1,7 +1,7 @@
-"""What the camera sees: joint positions and block poses enter; an RGB picture leaves.
+"""Rendering of camera images of an arm and blocks on a table.
 
-PyBullet's software renderer takes 50 ms more for a table that fills the picture, so it draws the
-arm and the blocks only. The table never moves: it is drawn once, by ray casting.
+PyBullet's software renderer takes 50 ms longer with a table that fills the image, so it renders
+only the arm and the blocks. The static table is rendered once, by ray casting.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from invdyn_ros.arms.pybullet_client import connect
 from invdyn_ros.arms.pybullet_scene import add_block, place_block
@@ -17,28 +18,29 @@ from invdyn_ros.perception.aruco_cube import face_corners
 from invdyn_ros.robots.pinhole_camera import PinholeCamera
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene
+from invdyn_ros.typing import Array, Image
 
 GRID_COLOR = (92.0, 105.0, 120.0)  # RGB
 GOAL_COLOR = (255.0, 184.0, 77.0)
-WALL_GRADIENT = (30.0, 27.0, 24.0)  # that much darker far above the horizon
+WALL_GRADIENT = (30.0, 27.0, 24.0)  # how much darker it is far above the horizon
 GRID_STEP, GRID_LINE_WIDTH = 0.05, 0.001  # [m]
-TABLE_RADIUS = 1.1  # radius of the round table [m]
+TABLE_RADIUS = 1.1  # of the round table [m]
 SUPERSAMPLING = 2  # rays per pixel and axis
-MIN_LIGHT_ELEVATION = 0.4  # height of the light over its distance, as far as shadows go
-SHADOW_OPACITY, SHADOW_BLUR = 0.45, 2.5  # share of light taken; softness [px]
-NOISE_MARGIN = 64  # the noise picture is shifted by up to this much from frame to frame [px]
+MIN_LIGHT_ELEVATION = 0.4  # sine of the elevation; limits the length of shadows
+SHADOW_OPACITY, SHADOW_BLUR = 0.45, 2.5  # fraction of light blocked; softness [px]
+NOISE_MARGIN = 64  # maximum random shift of the noise image between frames [px]
 
 
 class SceneRenderer(AbstractContextManager["SceneRenderer"]):
-    """A camera beside an arm, in a PyBullet world of its own that has no physics."""
+    """Renderer of a scene in its own PyBullet world, without physics."""
 
     def __init__(self, robot: Robot, scene: Scene, seed: int = 0) -> None:
-        """Load arm and blocks and draw the empty table.
+        """Load arm and blocks and render the empty table.
 
         Args:
-            robot: the arm.
+            robot: arm to load.
             scene: blocks, camera, light and noise.
-            seed: of the image noise.
+            seed: seed of the image noise.
         """
         self.client = connect()
         self.arm = self.client.loadURDF(
@@ -54,7 +56,7 @@ class SceneRenderer(AbstractContextManager["SceneRenderer"]):
         self.set_scene(scene, seed)
 
     def set_scene(self, scene: Scene, seed: int) -> None:
-        """Draw another scene from now on, whose blocks are as many, as large and marked alike."""
+        """Switch to another scene with the same number and size of blocks and the same markers."""
         self.scene, self.camera = scene, scene.camera
         self.background = render_table(scene)
         shape = (self.camera.height + NOISE_MARGIN, self.camera.width + NOISE_MARGIN, 3)
@@ -67,19 +69,19 @@ class SceneRenderer(AbstractContextManager["SceneRenderer"]):
         self.reset(seed)
 
     def reset(self, seed: int) -> None:
-        """Start the image noise anew."""
+        """Reset the random generator of the image noise."""
         self.rng = np.random.default_rng(seed)
 
-    def render(self, q: np.ndarray, opening: float, block_poses: np.ndarray) -> np.ndarray:
-        """Picture of the scene.
+    def render(self, q: Array, opening: float, block_poses: Array) -> Image:
+        """Render the scene.
 
         Args:
             q: (n,) joint positions [rad].
-            opening: distance between the pads of the gripper [m].
-            block_poses: (blocks, 4, 4) in the base frame.
+            opening: distance between the finger pads [m].
+            block_poses: (blocks, 4, 4) poses in the base frame.
 
         Returns:
-            (H, W, 3) uint8 RGB.
+            RGB image (H, W, 3).
         """
         if len(block_poses) != len(self.blocks):
             raise ValueError(f"{len(block_poses)} poses; the scene has {len(self.blocks)} blocks")
@@ -88,15 +90,15 @@ class SceneRenderer(AbstractContextManager["SceneRenderer"]):
             self.client.resetJointState(self.arm, joint, position)
         for body, pose in zip(self.blocks, block_poses, strict=True):
             place_block(self.client, body, pose)
-        picture = self.background.copy()
+        image = self.background.copy()
         for pose in block_poses:
-            self._draw_shadow(picture, pose)
+            self._draw_shadow(image, pose)
         rgba, depth = self._render_bodies()
-        cv2.copyTo(np.ascontiguousarray(rgba[..., :3]), (depth < 1.0).astype(np.uint8), picture)
-        return self._add_sensor_effects(picture)
+        cv2.copyTo(np.ascontiguousarray(rgba[..., :3]), (depth < 1.0).astype(np.uint8), image)
+        return self._add_sensor_effects(image)
 
-    def _render_bodies(self) -> tuple[np.ndarray, np.ndarray]:
-        """Arm and blocks, (H, W, 4) uint8, and OpenGL depth (H, W), 1 where there is neither."""
+    def _render_bodies(self) -> tuple[Image, Array]:
+        """Return RGBA (H, W, 4) of arm and blocks, and OpenGL depth (H, W), 1 where empty."""
         light = np.divide(self.scene.light, np.linalg.norm(self.scene.light))
         _, _, rgba, depth, _ = self.client.getCameraImage(
             self.camera.width,
@@ -115,8 +117,8 @@ class SceneRenderer(AbstractContextManager["SceneRenderer"]):
         size = (self.camera.height, self.camera.width)
         return np.reshape(rgba, (*size, 4)).astype(np.uint8), np.reshape(depth, size)
 
-    def _draw_shadow(self, picture: np.ndarray, pose: np.ndarray) -> None:
-        """Draw the shadow of a block on the table."""
+    def _draw_shadow(self, image: Image, pose: Array) -> None:
+        """Draw the shadow of a block on the table, in place."""
         corners = face_corners(self.scene.block_size).reshape(-1, 3) @ pose[:3, :3].T + pose[:3, 3]
         light = np.divide(self.scene.light, np.linalg.norm(self.scene.light))
         light[2] = max(light[2], MIN_LIGHT_ELEVATION)
@@ -131,54 +133,55 @@ class SceneRenderer(AbstractContextManager["SceneRenderer"]):
         mask = np.zeros((bottom - top, right - left), np.float32)
         hull = cv2.convexHull(np.round(pixels - (left, top)).astype(np.int32))
         cv2.fillConvexPoly(mask, hull, (SHADOW_OPACITY,))
-        light_left = 1.0 - cv2.GaussianBlur(mask, (0, 0), SHADOW_BLUR)
-        patch = picture[top:bottom, left:right]
-        patch[:] = (patch * light_left[..., None]).astype(np.uint8)
+        transmittance = 1.0 - cv2.GaussianBlur(mask, (0, 0), SHADOW_BLUR)
+        patch = image[top:bottom, left:right]
+        patch[:] = (patch * transmittance[..., None]).astype(np.uint8)
 
-    def _add_sensor_effects(self, picture: np.ndarray) -> np.ndarray:
-        """The picture (H, W, 3) through lens and sensor: blurred and noisy."""
+    def _add_sensor_effects(self, image: Image) -> Image:
+        """Return the image (H, W, 3) with lens blur and sensor noise."""
         if self.scene.blur > 0:
-            picture = cv2.GaussianBlur(picture, (0, 0), self.scene.blur)
+            image = cv2.GaussianBlur(image, (0, 0), self.scene.blur).astype(np.uint8, copy=False)
         if self.scene.pixel_noise > 0:
             top, left = self.rng.integers(NOISE_MARGIN, size=2)
-            noise = self.noise[top : top + len(picture), left : left + picture.shape[1]]
-            picture = cv2.add(picture, np.ascontiguousarray(noise), dtype=cv2.CV_8U)
-        return np.asarray(picture)
+            noise = self.noise[top : top + len(image), left : left + image.shape[1]]
+            noisy = cv2.add(image, np.ascontiguousarray(noise), dtype=cv2.CV_8U)
+            image = noisy.astype(np.uint8, copy=False)
+        return image
 
     def close(self) -> None:
-        """End the world."""
+        """Disconnect from the PyBullet world."""
         self.client.disconnect()
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
 
-def render_table(scene: Scene) -> np.ndarray:
-    """The empty table and the wall behind it, (H, W, 3) uint8 RGB."""
+def render_table(scene: Scene) -> Image:
+    """Render the empty table and the wall behind it, RGB (H, W, 3)."""
     camera = scene.camera
     rows, columns = (_ray_coordinates(n) for n in (camera.height, camera.width))
     rays = _rays(camera, rows, columns)  # (h, w, 3)
     eye = camera.T_base_camera[:3, 3].astype(np.float32)
-    slope = rays[..., 2:]  # (h, w, 1), < 0: looks down
-    reach = np.where(slope < 0, -eye[2] / np.minimum(slope, -1e-9), np.inf)
-    points = eye[:2] + np.minimum(reach, 1e3) * rays[..., :2]
+    slope = rays[..., 2:]  # (h, w, 1), negative where the ray hits the table plane
+    distance = np.where(slope < 0, -eye[2] / np.minimum(slope, -1e-9), np.inf)
+    points = eye[:2] + np.minimum(distance, 1e3) * rays[..., :2]
     colors = np.where(
-        np.isfinite(reach) & (np.linalg.norm(points, axis=2, keepdims=True) < TABLE_RADIUS),
+        np.isfinite(distance) & (np.linalg.norm(points, axis=2, keepdims=True) < TABLE_RADIUS),
         _table_colors(scene, points),
         _wall_colors(scene, rays),
     )
     size = (camera.width, camera.height)
-    picture = cv2.resize(colors, size, interpolation=cv2.INTER_AREA)
-    return np.round(picture).astype(np.uint8)
+    image = cv2.resize(colors, size, interpolation=cv2.INTER_AREA)
+    return np.round(image).astype(np.uint8)
 
 
-def _ray_coordinates(pixels: int) -> np.ndarray:
-    """Coordinates of the rays along one image axis, (SUPERSAMPLING pixels,) [px]."""
+def _ray_coordinates(pixels: int) -> Array:
+    """Return the coordinates of the rays along one image axis, (SUPERSAMPLING * pixels,) [px]."""
     return (np.arange(pixels * SUPERSAMPLING) + 0.5) / SUPERSAMPLING - 0.5
 
 
-def _rays(camera: PinholeCamera, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Directions (h, w, 3) in the base frame of the rays through pixels."""
+def _rays(camera: PinholeCamera, rows: Array, columns: Array) -> NDArray[np.float32]:
+    """Return the directions (h, w, 3) in the base frame of the rays through pixels."""
     u, v = np.meshgrid(columns, rows)
     pixels = np.dstack([u, v, np.ones_like(u)]).astype(np.float32)
     matrix = camera.T_base_camera[:3, :3] @ np.linalg.inv(camera.intrinsics())
@@ -186,10 +189,12 @@ def _rays(camera: PinholeCamera, rows: np.ndarray, columns: np.ndarray) -> np.nd
     return np.asarray(rays / np.linalg.norm(rays, axis=2, keepdims=True))
 
 
-def _table_colors(scene: Scene, points: np.ndarray) -> np.ndarray:
-    """Colours (h, w, 3) of the table at points (h, w, 2) [m]: grid, area of the blocks, goal."""
+def _table_colors(scene: Scene, points: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return colours (h, w, 3) of the table at points (h, w, 2) [m]: grid, area and goal."""
     low, high = np.transpose([scene.area_x, scene.area_y]).astype(np.float32)
-    outside = np.max(np.maximum(low - points, points - high), axis=2)  # [m], < 0 in the area
+    outside = np.max(
+        np.maximum(low - points, points - high), axis=2
+    )  # [m], negative inside the area
     line = (
         np.abs((points / GRID_STEP + 0.5) % 1.0 - 0.5).min(axis=2) * GRID_STEP
         < GRID_LINE_WIDTH / 2
@@ -205,7 +210,7 @@ def _table_colors(scene: Scene, points: np.ndarray) -> np.ndarray:
     return colors
 
 
-def _wall_colors(scene: Scene, rays: np.ndarray) -> np.ndarray:
-    """Colours (h, w, 3) of the wall along rays (h, w, 3): darker towards the top."""
-    horizon, darker = np.array([scene.wall_color, WALL_GRADIENT], np.float32)
-    return np.asarray(np.maximum(horizon - np.clip(rays[..., 2:], 0, 1) * darker, 0))
+def _wall_colors(scene: Scene, rays: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return colours (h, w, 3) of the wall along rays (h, w, 3), darker towards the top."""
+    horizon, gradient = np.array([scene.wall_color, WALL_GRADIENT], np.float32)
+    return np.asarray(np.maximum(horizon - np.clip(rays[..., 2:], 0, 1) * gradient, 0))

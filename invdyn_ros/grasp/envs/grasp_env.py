@@ -114,7 +114,7 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     | `time`, `opening` | simulated time [s], measured gripper opening [m] |
     | `episode_index` | index of the episode in its run |
     | `hold_reason` | why the arm controller holds the arm, or None |
-    """  # noqa: E501 (tables)
+    """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 25}  # noqa: RUF012 (gymnasium's)
 
