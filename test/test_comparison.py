@@ -147,7 +147,9 @@ def test_folder_that_is_not_ours_is_left_alone(folder: Path, tmp_path: Path) -> 
     mine.parent.mkdir()
     mine.write_text("years of work")
     config = configs(folder)["rigid_body"]
-    with pytest.raises(ValueError, match="holds what no comparison wrote; give another --out"):
+    with pytest.raises(
+        ValueError, match="holds files that are not of a comparison; give another --out"
+    ):
         train_and_evaluate(job(folder, tmp_path), config, load_trajectories(folder / "data"))
     assert mine.read_text() == "years of work"
 

@@ -1,4 +1,4 @@
-"""A dataset enters; every family trained on it, judged alike, and the best of them leave."""
+"""Comparison of model families that are trained and evaluated on the same split of a dataset."""
 
 from __future__ import annotations
 
@@ -27,42 +27,42 @@ ProgressCallback = Callable[[TrainConfig, Progress], None]
 
 
 class TrainedRun(NamedTuple):
-    """One trained model and its reports, as `evaluate` writes them."""
+    """A trained model and its evaluation reports on the validation and test splits."""
 
     checkpoint: Path
     config: TrainConfig
     model: InverseDynamics
     val: dict[str, Any]
     test: dict[str, Any]
-    seconds: float | None  # of training; None: it was there already
+    seconds: float | None  # of training; None: an earlier run had trained it
 
     @property
     def val_nmse(self) -> float:
-        """What decides between runs: mean nMSE on validation; infinite where there is none."""
+        """Mean nMSE on the validation split, by which runs are ranked; infinite if undefined."""
         mean = self.val["nmse"]["mean"]
         return float("inf") if mean is None else float(mean)
 
 
 @dataclass(frozen=True)
 class ComparisonJob:
-    """What is compared, and where it is kept."""
+    """Dataset and output folder of a comparison."""
 
     data: Path
     out: Path
     robot: Robot
     tracking_task: TrackingTask | None
-    """Where the models are driven in simulation; None: nowhere."""
+    """Simulation in which the models drive the arm; None: no simulation."""
 
 
 def family_configs(families: Sequence[str], folder: Path | None = None) -> dict[str, TrainConfig]:
     """Return the training config of each family, from FAMILY.yaml in a folder.
 
     Args:
-        families: keys of MODELS; none: all that have a file.
-        folder: default: the configs that come with the package.
+        families: keys of MODELS; empty: all that have a file.
+        folder: default: the configs of this package.
 
     Raises:
-        ValueError: an unknown family, one without a file, or a bad file.
+        ValueError: an unknown family, a missing file, or an invalid one.
     """
     folder = folder or package_file("config/train")
     files = {name: folder / f"{name}.yaml" for name in families or MODELS}
@@ -85,7 +85,7 @@ def family_configs(families: Sequence[str], folder: Path | None = None) -> dict[
 
 
 def load_trajectories(data: Path) -> list[Trajectory]:
-    """Return all of a dataset, ready to evaluate on; models have learned from a part of it."""
+    """Return all trajectories of a dataset, with accelerations."""
     return with_acceleration(read_dataset(data).trajectories)
 
 
@@ -95,11 +95,18 @@ def train_and_evaluate(
     trajectories: list[Trajectory],
     on_progress: ProgressCallback = lambda config, progress: None,
 ) -> TrainedRun:
-    """Train one model, unless the folder already holds it, and judge it."""
+    """Train one model, unless the folder already holds it, and evaluate it.
+
+    Args:
+        job: dataset and output folder.
+        config: training config; its family and seed name the checkpoint folder.
+        trajectories: all trajectories of the dataset.
+        on_progress: called after each epoch.
+    """
     folder = job.out / f"{config.family}_{config.seed}"
-    begun = time.perf_counter()
-    model, fresh = train_or_load(job, config, fingerprint(trajectories), folder, on_progress)
-    seconds = time.perf_counter() - begun if fresh else None
+    start = time.perf_counter()
+    model, trained = train_or_load(job, config, fingerprint(trajectories), folder, on_progress)
+    seconds = time.perf_counter() - start if trained else None
     val, test = evaluate(model, trajectories, part="val"), evaluate(model, trajectories)
     return TrainedRun(folder, config, model, val, test, seconds)
 
@@ -112,7 +119,16 @@ def train_seeds(
     on_progress: ProgressCallback = lambda config, progress: None,
     on_run: Callable[[TrainedRun], None] = lambda done: None,
 ) -> list[TrainedRun]:
-    """Train a family with several seeds on one split; a closed form knows no seed."""
+    """Train a family with several seeds on one split; only once if it has a closed-form solution.
+
+    Args:
+        job: dataset and output folder.
+        config: training config of the family.
+        seeds: number of seeds, counted from that of the config.
+        trajectories: all trajectories of the dataset.
+        on_progress: called after each epoch.
+        on_run: called after each trained model.
+    """
     done: list[TrainedRun] = []
     for seed in range(seeds):
         seeded = replace(config, seed=config.seed + seed, split_seed=config.resolved_split_seed)
@@ -132,11 +148,18 @@ def train_or_load(
 ) -> tuple[InverseDynamics, bool]:
     """Return the model of a config, and whether it had to be trained.
 
-    A finished run with the same config and data is read, an interrupted one goes on, and any other
-    is replaced.
+    A finished run with the same config and data is loaded, an interrupted one is resumed, and any
+    other run is replaced.
+
+    Args:
+        job: dataset and output folder.
+        config: training config.
+        data_hash: fingerprint of the dataset.
+        folder: checkpoint folder.
+        on_progress: called after each epoch.
 
     Raises:
-        ValueError: the folder holds what no comparison wrote.
+        ValueError: the folder holds files that are not of a comparison.
     """
     settings = to_mapping(config) | {"data": data_hash, "arm": job.robot.name}
     settings.pop("threads")
@@ -144,7 +167,9 @@ def train_or_load(
     before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     if before.get("settings") != json.loads(json.dumps(settings)):
         if folder.exists() and any(folder.iterdir()) and not before:
-            raise ValueError(f"{folder} holds what no comparison wrote; give another --out")
+            raise ValueError(
+                f"{folder} holds files that are not of a comparison; give another --out"
+            )
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         before = {"settings": settings, "finished": False}
@@ -160,39 +185,47 @@ def train_or_load(
 
 
 def comparison_report(
-    job: ComparisonJob, found: Mapping[str, Sequence[TrainedRun]]
+    job: ComparisonJob, runs: Mapping[str, Sequence[TrainedRun]]
 ) -> dict[str, Any]:
-    """Return the comparison: baselines, then the best seed of each family, then the best of all.
+    """Return the comparison: the baselines, the best seed of each family, and the best family.
 
-    Seeds and families are chosen by their error on validation; the test part only reports.
+    Seeds and families are chosen by their error on the validation split.
+
+    Args:
+        job: dataset and output folder.
+        runs: family -> runs, one per seed.
     """
-    kept = {family: min(done, key=lambda run: run.val_nmse) for family, done in found.items()}
-    some = next(iter(kept.values()))
-    val = some.val["baselines"]
+    best_runs = {family: min(done, key=lambda run: run.val_nmse) for family, done in runs.items()}
+    first = next(iter(best_runs.values()))
+    val = first.val["baselines"]
     baselines = {
         name: {"val": val[name]["nmse"], **row, "tracking_rms_rad": None}
-        for name, row in some.test["baselines"].items()
+        for name, row in first.test["baselines"].items()
     }
-    families = {family: _row(chosen, found[family]) for family, chosen in kept.items()}
+    families = {family: _row(best, runs[family]) for family, best in best_runs.items()}
     if job.tracking_task is not None:
-        for name, baseline in job.tracking_task.baseline_rms(some.model.meta).items():
-            baselines[name]["tracking_rms_rad"] = baseline
-        for family, chosen in kept.items():
-            families[family]["tracking_rms_rad"] = job.tracking_task.tracking_rms(chosen.model)
-    about = ("robot", "action_unit", "target", "joint_names", "split")
+        for name, rms in job.tracking_task.baseline_rms(first.model.meta).items():
+            baselines[name]["tracking_rms_rad"] = rms
+        for family, best in best_runs.items():
+            families[family]["tracking_rms_rad"] = job.tracking_task.tracking_rms(best.model)
+    shared_keys = ("robot", "action_unit", "target", "joint_names", "split")
     return {
         "data": str(job.data),
-        **{name: some.test[name] for name in about},
-        "val_samples": some.val["split"]["test"],
+        **{name: first.test[name] for name in shared_keys},
+        "val_samples": first.val["split"]["test"],
         "tracking_task": None if job.tracking_task is None else job.tracking_task.describe(),
         "baselines": baselines,
         "families": families,
-        "best": _best(kept),
+        "best": _best(best_runs),
     }
 
 
 def _check_split(file: Path, config: TrainConfig, first: Path, like: TrainConfig) -> None:
-    """Refuse to compare models on different test data."""
+    """Check that two configs split the dataset alike.
+
+    Raises:
+        ValueError: they do not.
+    """
     parts = [(c.test_fraction, c.resolved_split_seed) for c in (config, like)]
     if parts[0] != parts[1]:
         (fraction, seed), (others, other) = parts
@@ -202,13 +235,13 @@ def _check_split(file: Path, config: TrainConfig, first: Path, like: TrainConfig
         )
 
 
-def _row(chosen: TrainedRun, done: Sequence[TrainedRun]) -> dict[str, Any]:
-    """Return what is told of a family: its best seed, and all seeds in short."""
+def _row(best: TrainedRun, runs: Sequence[TrainedRun]) -> dict[str, Any]:
+    """Return the entry of a family: its best run, and a summary of all runs."""
     names = ("nmse", "rmse", "uncertainty_calibration", "latency_us", "action_delay")
     return {
-        "checkpoint": chosen.checkpoint.name,
-        "val": chosen.val["nmse"],
-        **{name: chosen.test[name] for name in names},
+        "checkpoint": best.checkpoint.name,
+        "val": best.val["nmse"],
+        **{name: best.test[name] for name in names},
         "tracking_rms_rad": None,
         "seeds": [
             {
@@ -217,28 +250,28 @@ def _row(chosen: TrainedRun, done: Sequence[TrainedRun]) -> dict[str, Any]:
                 "test": run.test["nmse"]["mean"],
                 "train_seconds": run.seconds,
             }
-            for run in done
+            for run in runs
         ],
     }
 
 
-def _best(kept: Mapping[str, TrainedRun]) -> dict[str, Any]:
-    """Choose a family, and say why: of those the data cannot tell from the best, the simplest."""
-    ranked = sorted(kept, key=lambda family: kept[family].val_nmse)
-    lowest = kept[ranked[0]]
+def _best(best_runs: Mapping[str, TrainedRun]) -> dict[str, Any]:
+    """Choose the simplest family within the 95% interval of the most accurate one."""
+    ranked = sorted(best_runs, key=lambda family: best_runs[family].val_nmse)
+    lowest = best_runs[ranked[0]]
     high = lowest.val["nmse"]["ci95"][1]
-    most = lowest.val_nmse if high is None else max(high, lowest.val_nmse)
-    alike = [family for family in ranked if kept[family].val_nmse <= most]
-    best = min(alike, key=[*MODELS].index)
+    limit = lowest.val_nmse if high is None else max(high, lowest.val_nmse)
+    within = [family for family in ranked if best_runs[family].val_nmse <= limit]
+    best = min(within, key=[*MODELS].index)
     reason = f"lowest nMSE on validation, {_percent(lowest)}"
     if best != ranked[0]:
         reason = (
-            f"nMSE on validation {_percent(kept[best])}, the simplest within the 95% interval of "
+            f"nMSE on validation {_percent(best_runs[best])}, the simplest within the 95% interval of "
             f"the lowest, {ranked[0]} with {_percent(lowest)}"
         )
     elif len(ranked) > 1:
-        reason += f"; next {ranked[1]}, {_percent(kept[ranked[1]])}"
-    return {"family": best, "checkpoint": kept[best].checkpoint.name, "reason": reason}
+        reason += f"; next {ranked[1]}, {_percent(best_runs[ranked[1]])}"
+    return {"family": best, "checkpoint": best_runs[best].checkpoint.name, "reason": reason}
 
 
 def _percent(run: TrainedRun) -> str:

@@ -1,4 +1,4 @@
-"""A comparison enters, its rows and its table leave."""
+"""Table of a comparison of model families."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BASELINES = {
 
 
 class ComparisonRow(NamedTuple):
-    """One row: a baseline or a family; what is not known is None."""
+    """Row of a baseline or a family; unknown values are None."""
 
     name: str
     learned: bool
@@ -29,24 +29,26 @@ class ComparisonRow(NamedTuple):
 
 
 def comparison_rows(comparison: Mapping[str, Any]) -> list[ComparisonRow]:
-    """Return the rows of a comparison: baselines, then families, the worst on validation first."""
+    """Return the rows: baselines, then families in the order of decreasing validation error."""
     families = comparison["families"].items()
     best = comparison["best"]["family"]
     rows = [
         _comparison_row(BASELINES[name], row, None)
         for name, row in comparison["baselines"].items()
     ]
-    learned = [_comparison_row(name, row, name == best) for name, row in families]
+    family_rows = [_comparison_row(name, row, name == best) for name, row in families]
     worst = float("inf")
-    return rows + sorted(learned, key=lambda s: -(worst if s.val_nmse is None else s.val_nmse))
+    return rows + sorted(
+        family_rows, key=lambda row: -(worst if row.val_nmse is None else row.val_nmse)
+    )
 
 
 def markdown(comparison: Mapping[str, Any]) -> str:
-    """Return the comparison as Markdown: what was compared, the table, and which is best."""
+    """Return the comparison as Markdown: the data, the table and the best family."""
     unit, split = comparison["action_unit"], comparison["split"]
-    driven = comparison["tracking_task"] is not None
+    has_tracking = comparison["tracking_task"] is not None
     head = ["model", "nMSE validation", "nMSE test", "95% interval", "all seeds", f"RMSE [{unit}]"]
-    head += ["tracking RMS [mrad]"] * driven + ["eager p50 [us]"]
+    head += ["tracking RMS [mrad]"] * has_tracking + ["eager p50 [us]"]
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for row in comparison_rows(comparison):
         cells = [f"**{row.name}**" if row.best else row.name, percent(row.val_nmse)]
@@ -56,35 +58,37 @@ def markdown(comparison: Mapping[str, Any]) -> str:
             percent_range(_range(row.seed_nmse)),
         ]
         cells += [f"{row.rmse:.3g}"]
-        cells += [_scaled(row.tracking_rms, 1e3)] * driven + [_scaled(row.latency, 1.0)]
+        cells += [_scaled(row.tracking_rms, 1e3)] * has_tracking + [_scaled(row.latency, 1.0)]
         lines.append(f"| {' | '.join(cells)} |")
     best, samples = comparison["best"], comparison["val_samples"]
-    about = (
+    description = (
         f"{comparison['data']}: {comparison['robot']}, target {comparison['target']}; "
         f"{split['test']} test and {samples} validation samples by {split['group_by']}, "
         f"{split['duplicates']} duplicates. Intervals: bootstrap over trajectories, or over "
         "blocks of time where there are few."
     )
-    if driven:
-        course = comparison["tracking_task"]
-        about += (
-            f" Tracking: {course['seconds']:g} s of simulated motion that no data set holds, "
-            f"{course['payload_kg']:g} kg at the tool, feedback as in the live node."
+    if has_tracking:
+        task = comparison["tracking_task"]
+        description += (
+            f" Tracking: {task['seconds']:g} s of simulated motion that is not in the dataset, "
+            f"{task['payload_kg']:g} kg at the tool, feedback as in the live node."
         )
-    about += " Eager: one prediction in PyTorch; 'invdyn benchmark model' times what runs live."
-    chosen = f"Best: **{best['family']}** ({best['checkpoint']}): {best['reason']}."
-    return "\n".join([f"# Inverse dynamics of {comparison['robot']}", "", about, "", *lines, "",
-                      chosen, ""])  # fmt: skip
+    description += (
+        " Eager: one prediction in PyTorch; 'invdyn benchmark model' times the live runtime."
+    )
+    best_line = f"Best: **{best['family']}** ({best['checkpoint']}): {best['reason']}."
+    return "\n".join([f"# Inverse dynamics of {comparison['robot']}", "", description, "", *lines, "",
+                      best_line, ""])  # fmt: skip
 
 
 def percent(fraction: float | None) -> str:
-    """Return a share in percent, to three digits."""
+    """Return a fraction in percent, to three digits."""
     return "-" if fraction is None else f"{_digits(100 * fraction)}%"
 
 
-def percent_range(ends: tuple[float | None, float | None]) -> str:
-    """Return an interval of shares, in percent."""
-    low, high = ends
+def percent_range(interval: tuple[float | None, float | None]) -> str:
+    """Return an interval of fractions in percent."""
+    low, high = interval
     return "-" if low is None or high is None else f"{_digits(100 * low)} to {_digits(100 * high)}"
 
 
@@ -107,7 +111,7 @@ def _comparison_row(name: str, row: Mapping[str, Any], best: bool | None) -> Com
 
 
 def _range(values: tuple[float, ...]) -> tuple[float | None, float | None]:
-    """Return the range of several values; of one, none."""
+    """Return the range of two or more values."""
     return (min(values), max(values)) if len(values) > 1 else (None, None)
 
 

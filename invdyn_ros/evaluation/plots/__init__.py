@@ -1,4 +1,4 @@
-"""Pictures of a run: recordings and reports enter; MP4 films and PNG summaries leave."""
+"""Figures (PNG) and videos (MP4) of runs, evaluations and comparisons."""
 
 from invdyn_ros.evaluation.plots.grasp_video import grasp_video
 from invdyn_ros.evaluation.plots.summary import grasp_summary, teleop_summary

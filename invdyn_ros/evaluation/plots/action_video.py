@@ -1,4 +1,4 @@
-"""A video with its actions: pictures, true and predicted actions enter; an MP4 leaves."""
+"""Video with true and predicted actions drawn beside the images."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from invdyn_ros.evaluation.plots.video_writer import (
 )
 
 TRUE, PREDICTED = MIST, "#ffb84d"
-SIDE = 560  # [px] of the picture
+IMAGE_SIZE = 560  # [px]
 MARGIN = 40
-MAX_ACTIONS = 7  # actions that are drawn
+MAX_ACTIONS = 7
 
 
 def write_action_video(
@@ -32,51 +32,64 @@ def write_action_video(
     title: str,
     rate: float,
 ) -> None:
-    """Write a video at its own pace, its actions drawn beside it up to the picture shown.
+    """Write a video in real time, with the actions up to the current image beside it.
 
     Args:
         file: MP4 to write.
         frames: (T, H, W, 3) uint8 RGB.
         actions: true and predicted, (T, n) each, in the same unit.
-        names: of the n actions.
-        title: one line.
-        rate: pictures per second [Hz].
+        names: names of the n actions.
+        title: title line.
+        rate: images per second [Hz].
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    board, shown = Canvas(), min(len(names), MAX_ACTIONS)
-    board.text((MARGIN, HEADER / 2 + 6), title, 22, bold=True)
-    board.legend_entry((MARGIN + SIDE + 60, HEADER / 2 + 6), "true", TRUE)
-    board.legend_entry((MARGIN + SIDE + 160, HEADER / 2 + 6), "predicted", PREDICTED)
-    height = SIDE // shown
+    background, count = Canvas(), min(len(names), MAX_ACTIONS)
+    background.text((MARGIN, HEADER / 2 + 6), title, 22, bold=True)
+    background.legend_entry((MARGIN + IMAGE_SIZE + 60, HEADER / 2 + 6), "true", TRUE)
+    background.legend_entry((MARGIN + IMAGE_SIZE + 160, HEADER / 2 + 6), "predicted", PREDICTED)
+    height = IMAGE_SIZE // count
     boxes = [
-        (MARGIN + SIDE + 60, HEADER + 30 + k * height, WIDTH - SIDE - 2 * MARGIN - 60, height - 24)
-        for k in range(shown)
+        (
+            MARGIN + IMAGE_SIZE + 60,
+            HEADER + 30 + k * height,
+            WIDTH - IMAGE_SIZE - 2 * MARGIN - 60,
+            height - 24,
+        )
+        for k in range(count)
     ]
-    tops = [float(np.abs(actions[0][:, k]).max()) * 1.2 or 1.0 for k in range(shown)]
-    for box, name, top in zip(boxes, names, tops, strict=False):
-        x, y, width, tall = box
-        board.pen.rectangle((x, y, x + width, y + tall), fill=PANEL)
-        board.pen.line((x, y + tall / 2, x + width, y + tall / 2), fill=EDGE)
-        board.text((x, y - 12), f"{name}  ±{top:.3g}", 14, SNOW)
-    scale = SIDE // max(frames.shape[1:3])
-    with VideoWriter(file, WIDTH, HEIGHT) as film:
+    max_values = [float(np.abs(actions[0][:, k]).max()) * 1.2 or 1.0 for k in range(count)]
+    for box, name, top in zip(boxes, names, max_values, strict=False):
+        x, y, width, height = box
+        background.pen.rectangle((x, y, x + width, y + height), fill=PANEL)
+        background.pen.line((x, y + height / 2, x + width, y + height / 2), fill=EDGE)
+        background.text((x, y - 12), f"{name}  ±{top:.3g}", 14, SNOW)
+    scale = IMAGE_SIZE // max(frames.shape[1:3])
+    with VideoWriter(file, WIDTH, HEIGHT) as video:
         for now, frame in enumerate(frames, 1):
-            page = board.copy()
+            canvas = background.copy()
             large = np.kron(frame, np.ones((scale, scale, 1), np.uint8)) if scale > 1 else frame
-            page.paste(large, (MARGIN, HEADER + 30, SIDE, SIDE))
-            picture = page.array().copy()
-            for k, (box, top) in enumerate(zip(boxes, tops, strict=True)):
+            canvas.paste(large, (MARGIN, HEADER + 30, IMAGE_SIZE, IMAGE_SIZE))
+            image = canvas.array().copy()
+            for k, (box, top) in enumerate(zip(boxes, max_values, strict=True)):
                 for values, color in zip(actions, (TRUE, PREDICTED), strict=True):
-                    _line(picture, box, values[:now, k] / top, len(frames), color)
-            film.add(picture, max(1, round(RATE / rate)))
+                    _line(image, box, values[:now, k] / top, len(frames), color)
+            video.add(image, max(1, round(RATE / rate)))
 
 
 def _line(
-    picture: np.ndarray, box: tuple[int, int, int, int], values: np.ndarray, count: int, color: str
+    image: np.ndarray, box: tuple[int, int, int, int], values: np.ndarray, count: int, color: str
 ) -> None:
-    """Draw values (T,) of -1 to 1 into a box as wide as `count` of them, in place."""
-    x, y, width, tall = box
-    across = x + np.arange(len(values)) / max(count - 1, 1) * width
-    down = y + tall / 2 * (1 - np.clip(values, -1, 1))
-    points = np.round(16 * np.column_stack([across, down])).astype(np.int32)
-    cv2.polylines(picture, [points], False, rgb(color), 2, cv2.LINE_AA, 4)
+    """Draw a curve into a box, in place.
+
+    Args:
+        image: (H, W, 3) uint8 RGB, drawn on.
+        box: x, y, width and height [px].
+        values: (T,) between -1 and 1.
+        count: number of values that fill the width of the box.
+        color: "#rrggbb".
+    """
+    x, y, width, height = box
+    columns = x + np.arange(len(values)) / max(count - 1, 1) * width
+    rows = y + height / 2 * (1 - np.clip(values, -1, 1))
+    points = np.round(16 * np.column_stack([columns, rows])).astype(np.int32)
+    cv2.polylines(image, [points], False, rgb(color), 2, cv2.LINE_AA, 4)

@@ -1,4 +1,4 @@
-"""What a model predicts beside what was measured: actions over time enter, PNGs leave."""
+"""Plots of measured and predicted actions over time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ class ActionSeries(NamedTuple):
 def plot_actions(
     directory: Path, meta: ModelMetadata, trajectories: Iterable[ActionSeries]
 ) -> None:
-    """Write one picture per trajectory, a row per joint; `meta` tells their names and the unit."""
+    """Write one figure per trajectory, with a row per joint.
+
+    Args:
+        directory: where actions_0.png, actions_1.png, ... are written.
+        meta: metadata of the model, for the names of the joints and the unit.
+        trajectories: measured and predicted actions.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     label = "u - q" if meta.action_unit == "rad" else "action"
     n = len(meta.joint_names)

@@ -1,4 +1,4 @@
-"""Parts of a summary: axes and numbers of a run enter; they are drawn."""
+"""Axes of a summary figure."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ RC_PARAMS: dict[Any, Any] = {
     "legend.frameon": False,
     "figure.facecolor": PAPER,
 }
-MAX_POINTS = 2000  # of a curve; more than the picture has pixels
-MAX_OUTLINED_BLOCKS = 15  # blocks that are drawn as they lay; more are dots
+MAX_POINTS = 2000  # of a curve; a figure has fewer pixels
+MAX_OUTLINED_BLOCKS = 15  # more blocks are drawn as dots
 
 
 def new_figure() -> Figure:
-    """Return an empty figure; its canvas needs no display."""
+    """Return an empty figure whose canvas does not need a display."""
     with matplotlib.rc_context(RC_PARAMS):
         figure = Figure(figsize=SIZE, dpi=DPI)
         FigureCanvasAgg(figure)
@@ -65,13 +65,13 @@ def new_figure() -> Figure:
 
 
 def headline(figure: Figure, title: str, subtitle: str, cards: Sequence[tuple[str, str]]) -> None:
-    """Write title and the most important numbers across the top of a figure.
+    """Write the title and the most important numbers at the top of a figure.
 
     Args:
-        figure: drawn on.
-        title: in bold.
-        subtitle: after it.
-        cards: (number, what it is) each.
+        figure: the figure.
+        title: title, in bold.
+        subtitle: text at the right of the title.
+        cards: (number, label) pairs.
     """
     figure.text(0.03, 0.964, title, size=25, weight="bold", va="center")
     figure.text(0.97, 0.964, subtitle, size=15, color=MUTED, va="center", ha="right")
@@ -85,7 +85,7 @@ def headline(figure: Figure, title: str, subtitle: str, cards: Sequence[tuple[st
 
 
 def empty_axes(axes: Axes, words: str) -> None:
-    """Say in a panel why it is empty."""
+    """Write into axes why they are empty."""
     axes.text(0.5, 0.5, words, color=MUTED, ha="center", va="center", transform=axes.transAxes)
     axes.grid(False)
     axes.set_xticks([])
@@ -95,25 +95,32 @@ def empty_axes(axes: Axes, words: str) -> None:
 
 
 def show_image(axes: Axes, image: np.ndarray, words: str) -> None:
-    """Show an image (H, W, 3) with a line of words above it."""
+    """Show an image (H, W, 3) with a title."""
     axes.imshow(image)
     axes.set_axis_off()
     axes.set_title(words, size=14, weight="normal", pad=6)
 
 
 def plot_joints(axes: Axes, below: Axes, recording: Recording, robot: Robot) -> None:
-    """Draw measured and wanted joints, and under them the distance between the two."""
-    axes.set_title("joints: measured, and wanted (dashed)")
+    """Plot measured and desired joint positions, and their difference.
+
+    Args:
+        axes: for the positions.
+        below: for the differences.
+        recording: the run.
+        robot: the arm.
+    """
+    axes.set_title("joints: measured, and desired (dashed)")
     below.set_ylabel("error [mrad]")
     axes.set_ylabel("position [rad]")
     below.set_xlabel("time [s]")
-    measured, wanted = recording.joints, recording.desired
-    both = [s.time for s in (measured, wanted) if len(s.time)]
+    measured, desired = recording.joints, recording.desired
+    both = [s.time for s in (measured, desired) if len(s.time)]
     if not both:
         empty_axes(axes, "no joint states were recorded")
         return empty_axes(below, "")
     start = min(float(time[0]) for time in both)
-    left, right = align_stamps(measured, wanted)
+    left, right = align_stamps(measured, desired)
     error = 1e3 * (left.q - right.q)
     for i, name in enumerate(short_names(robot.joint_names)):
         color = joint_color(i)
@@ -121,8 +128,8 @@ def plot_joints(axes: Axes, below: Axes, recording: Recording, robot: Robot) -> 
         if len(measured.time):
             t, q = decimate(measured.time, measured.q[:, i])
             axes.plot(t - start, q, color=color, lw=2.4, label=name, alpha=0.85, **mark)
-        if len(wanted.time):
-            t, q = decimate(wanted.time, wanted.q[:, i])
+        if len(desired.time):
+            t, q = decimate(desired.time, desired.q[:, i])
             axes.plot(t - start, q, color=INK, lw=1.0, ls=(0, (4, 3)))
         if len(left.time):
             t, e = decimate(left.time, error[:, i])
@@ -135,18 +142,18 @@ def plot_joints(axes: Axes, below: Axes, recording: Recording, robot: Robot) -> 
     below.axhline(0, color=MUTED, lw=0.8)
     below.set_xlim(axes.get_xlim())
     if not len(left.time):
-        empty_axes(below, "no stamps that measured and wanted joints share")
+        empty_axes(below, "measured and desired joints have no stamp in common")
 
 
 def decimate(time: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a curve with no more points than can be seen."""
+    """Return a curve (T,) with at most about MAX_POINTS points."""
     step = max(len(time) // MAX_POINTS, 1)
     return time[::step], value[::step]
 
 
 def plot_block_heights(axes: Axes, episodes: Sequence[Recording], success: Sequence[bool]) -> None:
-    """Draw how high the block was over time; the first episode is bold."""
-    axes.set_title("block over where it lay")
+    """Plot the height of the block over time; the first episode is bold."""
+    axes.set_title("height of the block")
     axes.set_ylabel("height [mm]")
     axes.set_xlabel("time [s]")
     shown = [(e, w) for e, w in zip(episodes, success, strict=True) if e.block_poses]
@@ -166,7 +173,14 @@ def plot_block_heights(axes: Axes, episodes: Sequence[Recording], success: Seque
 def plot_block_positions(
     axes: Axes, episodes: Sequence[Recording], success: Sequence[bool], scene: Scene
 ) -> None:
-    """Draw from above where the blocks lay, which of them were grasped, and the goal."""
+    """Plot initial block positions seen from above, colored by success, and the goal.
+
+    Args:
+        axes: the axes.
+        episodes: one recording each.
+        success: of each episode.
+        scene: area of the blocks and goal.
+    """
     axes.set_title("blocks, from above")
     axes.set_xlabel("x [mm]")
     axes.set_ylabel("y [mm]")
@@ -203,7 +217,7 @@ def plot_block_positions(
 
 
 def plot_latency(axes: Axes, whole: np.ndarray, core: np.ndarray) -> None:
-    """Draw how long it took from image to command [ms], (F,) each."""
+    """Plot histograms of the latency from image to command [ms], (F,) each."""
     axes.set_title("from image to command")
     axes.set_xlabel("latency [ms]")
     axes.set_ylabel("frames")
@@ -222,13 +236,13 @@ def plot_latency(axes: Axes, whole: np.ndarray, core: np.ndarray) -> None:
 
 
 def plot_tool_error(axes: Axes, recording: Recording, robot: Robot) -> None:
-    """Draw how far the tool was from where the guard wanted it."""
-    axes.set_title("tool, off its wanted place")
+    """Plot the distance of the tool from its desired position."""
+    axes.set_title("position error of the tool")
     axes.set_xlabel("time [s]")
     axes.set_ylabel("distance [mm]")
     left, right = align_stamps(recording.joints, recording.desired)
     if not len(left.time):
-        return empty_axes(axes, "no wanted joints were recorded")
+        return empty_axes(axes, "no desired joint states were recorded")
     rows = np.unique(np.linspace(0, len(left.time) - 1, 500).astype(int))
     reached = [robot.forward_kinematics(q)[:3, 3] for q in left.q[rows]]
     wanted = [robot.forward_kinematics(q)[:3, 3] for q in right.q[rows]]

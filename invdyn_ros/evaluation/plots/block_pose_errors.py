@@ -1,4 +1,4 @@
-"""The picture of how well blocks are found: errors over a marker's size enter, a PNG leaves."""
+"""Plot of block pose errors over the size of the markers in the image."""
 
 from __future__ import annotations
 
@@ -15,30 +15,30 @@ from invdyn_ros.evaluation.plots.style import joint_color
 
 SIZE = (13.0, 6.0)  # [inch]
 TICKS = (20, 30, 40, 60, 80, 120)  # [px]
-WINDOWS = 10  # of sizes, in each of which the errors are summed up
+NUM_WINDOWS = 10  # of marker sizes, with a percentile each
 
 
 def plot_block_pose_errors(
     errors: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]], path: Path
 ) -> None:
-    """Draw the errors of some methods, every one as a dot, and their 95th percentile as a line.
+    """Plot each error of several methods as a dot, and their 95th percentile as a line.
 
     Args:
-        errors: of each method (n,) sides of a marker [px], rotation [deg], position [mm]; nan
-            where it found none.
+        errors: method -> side of the marker [px], rotation error [deg] and position error [mm],
+            (N,) each; NaN without a detection.
         path: PNG file to write.
     """
     with matplotlib.rc_context(RC_PARAMS):
         figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
-        figure.suptitle("Error of a block's pose: each, and 95% within", x=0.01, ha="left")
+        figure.suptitle("Block pose error: single errors and 95th percentile", x=0.01, ha="left")
         places = figure.subplots(1, 2)
         for column, (axes, unit) in enumerate(zip(places, ("deg", "mm across"), strict=True)):
             for number, (name, (side, *values)) in enumerate(errors.items()):
-                known = ~np.isnan(values[column])
-                x, y, color = side[known], values[column][known], joint_color(number)
+                detected = ~np.isnan(values[column])
+                x, y, color = side[detected], values[column][detected], joint_color(number)
                 axes.plot(x, y, ".", ms=2.5, alpha=0.3, color=color)
-                axes.plot(*_high(x, y), color=color, lw=2.4, label=name)
+                axes.plot(*_percentile_curve(x, y), color=color, lw=2.4, label=name)
             axes.set(xscale="log", yscale="log", xlabel="side of a marker [px]", ylabel=unit)
             axes.set_xticks(TICKS, labels=[str(tick) for tick in TICKS])
             axes.minorticks_off()
@@ -47,9 +47,9 @@ def plot_block_pose_errors(
         figure.savefig(path)
 
 
-def _high(x: np.ndarray, y: np.ndarray) -> tuple[list[float], list[float]]:
-    """Median x and 95th percentile of y of windows of equally many points."""
-    parts = np.array_split(np.argsort(x), min(WINDOWS, max(1, len(x) // 20)))
+def _percentile_curve(x: np.ndarray, y: np.ndarray) -> tuple[list[float], list[float]]:
+    """Return the median x and the 95th percentile of y in windows with equal numbers of points."""
+    parts = np.array_split(np.argsort(x), min(NUM_WINDOWS, max(1, len(x) // 20)))
     parts = [part for part in parts if len(part)]
     return (
         [float(np.median(x[part])) for part in parts],

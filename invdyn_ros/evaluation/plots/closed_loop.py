@@ -1,4 +1,4 @@
-"""How models drive an arm: runs of one motion enter, a PNG of joints and errors leaves."""
+"""Plot of closed-loop tracking runs."""
 
 from __future__ import annotations
 
@@ -18,14 +18,21 @@ from invdyn_ros.evaluation.plots.style import INK, MUTED, joint_color, short_nam
 from invdyn_ros.robots.robot import Robot
 
 WIDTH, HEIGHT, HEADER = 15.0, 2.3, 1.6  # [inch] of the figure, of a row, of all else
-WINDOW = 0.25  # [s] over which an error is averaged
-FLOOR = 0.05  # [mrad] an encoder's step; no error is smaller
+WINDOW = 0.25  # [s] of the moving RMS error
+MIN_ERROR = 0.05  # [mrad] resolution of the encoders
 
 
 def plot_closed_loop(
     runs: Mapping[str, ClosedLoopRun], robot: Robot, form: str, path: Path
 ) -> None:
-    """Draw one row per run: joints with what was wanted, and the error on one log axis for all."""
+    """Plot measured and desired joints and the tracking error, one row per run.
+
+    Args:
+        runs: name -> run.
+        robot: the arm.
+        form: how the models were used, for the title.
+        path: PNG file to write.
+    """
     with matplotlib.rc_context(RC_PARAMS):
         figure = Figure((WIDTH, HEADER + HEIGHT * len(runs)), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
@@ -38,22 +45,22 @@ def plot_closed_loop(
             _errors(right, run, robot)
         top = 2 * max(_smooth(run, robot.rate).max() for run in runs.values())
         for axes in places[:, 1]:
-            axes.set_ylim(FLOOR, top)
+            axes.set_ylim(MIN_ERROR, top)
         for axes in places[-1]:
             axes.set_xlabel("time [s]")
         names = short_names(robot.joint_names)
         handles = [matplotlib.lines.Line2D([], [], color=joint_color(i), lw=2.4, label=name)
                    for i, name in enumerate(names)]  # fmt: skip
-        handles.append(matplotlib.lines.Line2D([], [], color=INK, lw=1, ls="--", label="wanted"))
+        handles.append(matplotlib.lines.Line2D([], [], color=INK, lw=1, ls="--", label="desired"))
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
         figure.savefig(path)
 
 
 def _joints(axes: Axes, run: ClosedLoopRun) -> None:
-    """Draw measured and wanted joints, within what was wanted: who runs away leaves the frame."""
-    for i, (measured, wanted) in enumerate(zip(run.measured.T, run.desired.T, strict=True)):
+    """Plot measured and desired joints, in the range of the desired ones."""
+    for i, (measured, desired) in enumerate(zip(run.measured.T, run.desired.T, strict=True)):
         axes.plot(run.time, measured, color=joint_color(i), lw=2.4, alpha=0.85)
-        axes.plot(run.time, wanted, color=INK, lw=1.0, ls=(0, (4, 3)))
+        axes.plot(run.time, desired, color=INK, lw=1.0, ls=(0, (4, 3)))
     low, high = run.desired.min(), run.desired.max()
     room = 0.15 * (high - low)
     axes.set_ylim(low - room, high + room)
@@ -62,7 +69,7 @@ def _joints(axes: Axes, run: ClosedLoopRun) -> None:
 
 def _errors(axes: Axes, run: ClosedLoopRun, robot: Robot) -> None:
     for i, error in enumerate(_smooth(run, robot.rate).T):
-        axes.plot(run.time, np.maximum(error, FLOOR), color=joint_color(i), lw=1.6)
+        axes.plot(run.time, np.maximum(error, MIN_ERROR), color=joint_color(i), lw=1.6)
     axes.set_yscale("log")
     axes.tick_params(axis="y", which="minor", left=False)
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
@@ -73,6 +80,6 @@ def _errors(axes: Axes, run: ClosedLoopRun, robot: Robot) -> None:
 
 
 def _smooth(run: ClosedLoopRun, rate: float) -> np.ndarray:
-    """Return the error (T, n) [mrad] as a root mean square over a short while."""
+    """Return the moving RMS error (T, n) [mrad]."""
     squares = uniform_filter1d(np.square(1e3 * run.error), max(1, round(WINDOW * rate)), axis=0)
     return np.sqrt(np.maximum(squares, 0.0))

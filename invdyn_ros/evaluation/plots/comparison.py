@@ -1,4 +1,4 @@
-"""The picture of a comparison: its rows enter, a PNG with bars and intervals leaves."""
+"""Plot of a comparison of model families."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from invdyn_ros.evaluation.plots.axes import DPI, RC_PARAMS
 from invdyn_ros.evaluation.plots.style import BLUE, GOOD, INK, MUTED
 
 BASELINE_COLOR = "#c3cad5"  # of baselines
-MAX_TICKS = 5  # of an axis, at most; their labels are wide
-HEIGHT, HEADER, WIDTH = 0.52, 2.3, (7.5, 5.0, 3.6)  # [inch] of a row, of all else; of the panels
+MAX_TICKS = 5  # of an axis, whose labels are wide
+HEIGHT, HEADER, WIDTH = 0.52, 2.3, (7.5, 5.0, 3.6)  # [inch] of a row, of the rest; of the axes
 
 
 def plot_comparison(comparison: Mapping[str, Any], path: Path) -> None:
-    """Draw error, tracking and latency of every row, the best family on top."""
+    """Plot error, tracking error and latency of each row, with the best family on top."""
     rows = comparison_rows(comparison)
-    panels: list[tuple[float, Callable[[Axes], None]]] = [
+    columns: list[tuple[float, Callable[[Axes], None]]] = [
         (WIDTH[0], lambda axes: _errors(axes, rows))
     ]
     if comparison["tracking_task"] is not None:
-        panels.append((WIDTH[1], lambda axes: _tracking(axes, rows)))
-    panels.append((WIDTH[2], lambda axes: _latency(axes, rows)))
-    widths = [width for width, _ in panels]
+        columns.append((WIDTH[1], lambda axes: _tracking(axes, rows)))
+    columns.append((WIDTH[2], lambda axes: _latency(axes, rows)))
+    widths = [width for width, _ in columns]
     with matplotlib.rc_context(RC_PARAMS):
         size = (sum(widths), HEADER + HEIGHT * len(rows))
         figure = Figure(figsize=size, dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         figure.suptitle(_title(comparison), x=0.01, ha="left", size=20, weight="bold")
-        places = figure.subplots(1, len(panels), width_ratios=widths, sharey=True, squeeze=False)
-        for axes, (_, draw) in zip(places[0], panels, strict=True):
+        places = figure.subplots(1, len(columns), width_ratios=widths, sharey=True, squeeze=False)
+        for axes, (_, draw) in zip(places[0], columns, strict=True):
             draw(axes)
             axes.grid(axis="y", visible=False)
             axes.tick_params(axis="y", length=0)
@@ -48,14 +48,14 @@ def plot_comparison(comparison: Mapping[str, Any], path: Path) -> None:
 
 
 def _title(comparison: Mapping[str, Any]) -> str:
-    return f"Inverse dynamics of {comparison['robot']}: error on motion that no model has seen"
+    return f"Inverse dynamics of {comparison['robot']}: error on held-out motion"
 
 
 def _footnote(comparison: Mapping[str, Any]) -> str:
     best, split = comparison["best"], comparison["split"]
     return (
         f"Best: {best['family']}, {best['reason']}.\n{split['test']} test samples, split by "
-        f"{split['group_by']}; whiskers: 95% bootstrap interval; dots: every seed; grey: not learned."
+        f"{split['group_by']}; whiskers: 95% bootstrap interval; dots: all seeds; grey: baselines."
     )
 
 
@@ -68,8 +68,8 @@ def _names(axes: Axes, rows: Sequence[ComparisonRow]) -> None:
 
 def _errors(axes: Axes, rows: Sequence[ComparisonRow]) -> None:
     axes.set_title("nMSE of the action on test")
-    words = [percent(row.test_nmse) for row in rows]
-    _bars(axes, rows, [row.test_nmse for row in rows], words, [row.ci95[1] for row in rows])
+    labels = [percent(row.test_nmse) for row in rows]
+    _bars(axes, rows, [row.test_nmse for row in rows], labels, [row.ci95[1] for row in rows])
     for place, row in enumerate(rows):
         low, high = row.ci95
         if low is not None and high is not None:
@@ -81,7 +81,7 @@ def _errors(axes: Axes, rows: Sequence[ComparisonRow]) -> None:
 
 
 def _tracking(axes: Axes, rows: Sequence[ComparisonRow]) -> None:
-    axes.set_title("driving: joint RMS [mrad]")
+    axes.set_title("tracking: joint RMS [mrad]")
     values = [None if row.tracking_rms is None else 1e3 * row.tracking_rms for row in rows]
     _bars(axes, rows, values, [_short(value) for value in values])
 
@@ -96,27 +96,35 @@ def _bars(
     axes: Axes,
     rows: Sequence[ComparisonRow],
     values: Sequence[float | None],
-    words: Sequence[str],
+    labels: Sequence[str],
     ends: Sequence[float | None] = (),
 ) -> None:
-    """Draw bars over a log axis, with their numbers; a row without a value has none."""
-    known = [value for value in values if value is not None and value > 0]
+    """Draw labelled bars on a logarithmic axis; rows without a value have no bar.
+
+    Args:
+        axes: the axes.
+        rows: of the comparison.
+        values: length of each bar.
+        labels: text beside each bar.
+        ends: upper ends of the intervals, beyond which the labels are placed.
+    """
+    positive = [value for value in values if value is not None and value > 0]
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(numticks=MAX_TICKS))
     axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    if not known:
+    if not positive:
         return
-    left = 10 ** np.floor(np.log10(min(known) / 1.5))
-    far = max([*known, *(end for end in ends if end is not None)])
+    left = 10 ** np.floor(np.log10(min(positive) / 1.5))
+    far = max([*positive, *(end for end in ends if end is not None)])
     axes.set_xlim(left, far * (far / left) ** 0.3)
-    for place, (row, value, word) in enumerate(zip(rows, values, words, strict=True)):
+    for place, (row, value, label) in enumerate(zip(rows, values, labels, strict=True)):
         if value is None or value <= 0:
             continue
         color = GOOD if row.best else BLUE if row.learned else BASELINE_COLOR
         axes.barh(place, value - left, left=left, height=0.62, color=color)
         tip = max(value, (ends[place] or 0.0) if ends else 0.0)
-        axes.annotate(word, (tip, place), (7, 0), textcoords="offset points", va="center",
+        axes.annotate(label, (tip, place), (7, 0), textcoords="offset points", va="center",
                       color=INK, size=12)  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The film of grasping: episodes enter, an MP4 leaves."""
+"""Video of a grasp_sim run."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ from invdyn_ros.grasp.policies.success import GOAL_TOLERANCE, LIFT_HEIGHT
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene
 
-SCENE_SIZE = (800, HEIGHT - HEADER - FOOTER)  # the view of the whole arm [px]
-CAMERA_BOX = (SCENE_SIZE[0], HEADER, 480, 360)  # what the camera sees
+SCENE_SIZE = (800, HEIGHT - HEADER - FOOTER)  # [px] of the view of the whole arm
+CAMERA_BOX = (SCENE_SIZE[0], HEADER, 480, 360)  # [px] of the camera image
 PLOT_BOX = (SCENE_SIZE[0] + 56, HEADER + 360 + 48, 396, 150)
-PAUSE = 0.8  # on the last frame of an episode [s]
+LAST_FRAME_SECONDS = 0.8  # for which the last frame of an episode is shown
 
 
 class EpisodeEvents(NamedTuple):
-    """When the block was first seen, and lifted and placed as the judge counts it [s]."""
+    """Time at which the block was first detected, lifted and placed [s]; infinite if never."""
 
     detected: float
     lifted: float
@@ -44,88 +44,86 @@ class EpisodeEvents(NamedTuple):
 
 
 def episode_events(recording: Recording, scene: Scene) -> EpisodeEvents:
-    """Return when what happened in an episode; infinity for what did not."""
+    """Return the times of the events of an episode."""
     outcome = detect_success(recording, scene)
-    seen = min((*recording.camera_detections, *recording.base_detections), default=np.inf)
+    detected = min((*recording.camera_detections, *recording.base_detections), default=np.inf)
     if outcome is None:
-        return EpisodeEvents(seen, np.inf, np.inf)
+        return EpisodeEvents(detected, np.inf, np.inf)
     samples = recording.joints
     lifted = placed = np.inf
     for time, (centre, _) in sorted(recording.block_poses.items()):
         if outcome.lifted and centre[2] - outcome.initial_position[2] >= LIFT_HEIGHT:
             lifted = min(lifted, time)
         near = np.linalg.norm(centre - outcome.goal) <= GOAL_TOLERANCE
-        loose = np.interp(time, samples.time, samples.opening) > outcome.open_width
-        if outcome.placed and near and loose:
+        released = np.interp(time, samples.time, samples.opening) > outcome.open_width
+        if outcome.placed and near and released:
             placed = min(placed, time)
-    return EpisodeEvents(seen, lifted, placed)
+    return EpisodeEvents(detected, lifted, placed)
 
 
 def grasp_video(episodes: Sequence[Recording], robot: Robot, scene: Scene, file: Path) -> None:
-    """Film episodes: the arm from outside beside what its camera sees.
+    """Write a video of episodes: a view of the arm beside the image of its camera.
 
     Args:
-        episodes: one recording each, at most the first minute is shown of each.
+        episodes: one recording each, of which up to a minute is shown.
         robot: the arm.
-        scene: as the graph believes it to be.
+        scene: nominal scene of the graph.
         file: MP4 to write.
     """
     playbacks = [Playback(episode, robot) for episode in episodes]
-    with VideoWriter(file) as film:
+    with VideoWriter(file) as video:
         if not playbacks:
             canvas = Canvas()
             canvas.placeholder((0, 0, WIDTH, HEIGHT), "no episode was recorded")
-            return film.add(canvas.array(), RATE)
+            return video.add(canvas.array(), RATE)
         with overview_camera(playbacks, scene, robot, *SCENE_SIZE) as camera:
             for number, playback in enumerate(playbacks):
                 title = f"episode {number + 1} of {len(playbacks)}"
-                _write_episode(film, camera, playback, scene, title)
+                _write_episode(video, camera, playback, scene, title)
 
 
 def _write_episode(
-    film: VideoWriter, camera: SceneRenderer, playback: Playback, scene: Scene, title: str
+    video: VideoWriter, camera: SceneRenderer, playback: Playback, scene: Scene, title: str
 ) -> None:
-    """Append the frames of one episode."""
+    """Append the frames of one episode to the video."""
     start, end = playback.span
     end = min(end, start + MAX_SECONDS)
-    when = episode_events(playback.recording, scene)
+    events = episode_events(playback.recording, scene)
     heights = playback.block_centres[:, 2] - playback.block_centres[:1, 2]
     top = max(0.12, 1.1 * float(heights.max(initial=0.0)))
     curve = Curve(PLOT_BOX, playback.block_times, heights, (start, end), ACCENT, top)
     base = _base(playback.robot.name, title, top, bool(len(heights)))
     times = np.arange(start, end + 0.5 / RATE, 1 / RATE)
-    for i, time in enumerate(tqdm(times, f"film, {title}", unit=" frames", mininterval=1)):
+    for i, time in enumerate(tqdm(times, f"video, {title}", unit=" frames", mininterval=1)):
         canvas = base.copy()
         canvas.paste(playback.render(camera, time), (0, HEADER, *SCENE_SIZE))
-        picture = playback.image(time)
-        if picture is None:
-            canvas.placeholder(CAMERA_BOX, "no camera pictures were recorded")
+        image = playback.image(time)
+        if image is None:
+            canvas.placeholder(CAMERA_BOX, "no camera images were recorded")
         else:
-            canvas.paste(picture, CAMERA_BOX)
+            canvas.paste(image, CAMERA_BOX)
         height = None
         if len(heights):
             height = float(np.interp(time, playback.block_times, heights))
-        _caption(canvas, time, start, when, height)
+        _caption(canvas, time, start, events, height)
         frame = np.array(canvas.array())
         if height is not None:
             curve.draw(frame, time)
-        film.add(frame, 1 if i + 1 < len(times) else 1 + round(PAUSE * RATE))
+        video.add(frame, 1 if i + 1 < len(times) else 1 + round(LAST_FRAME_SECONDS * RATE))
 
 
 def _base(arm: str, title: str, top: float, plotted: bool) -> Canvas:
-    """Return the frame without what moves."""
+    """Return the static part of a frame."""
     canvas = Canvas()
     end = canvas.text((24, HEADER / 2), "grasp_sim", 22, bold=True)
     canvas.text((end + 14, HEADER / 2), f"{arm}  ·  {title}", 20, MIST)
-    canvas.text((CAMERA_BOX[0] + 16, HEADER / 2), "what the camera sees", 18, MIST)
+    canvas.text((CAMERA_BOX[0] + 16, HEADER / 2), "camera image", 18, MIST)
     x, y, width, height = PLOT_BOX
     canvas.pen.rectangle((CAMERA_BOX[0], HEADER + 360, WIDTH, HEIGHT - FOOTER - 1), fill=PANEL)
     if not plotted:
         canvas.placeholder((CAMERA_BOX[0], HEADER + 360, 480, 240), "no block poses were recorded")
         return canvas
-    canvas.text(
-        (CAMERA_BOX[0] + 16, y - 24), "height of the block over where it lay [mm]", 15, MIST
-    )
+    canvas.text((CAMERA_BOX[0] + 16, y - 24), "height of the block above its start [mm]", 15, MIST)
     for level in (0.0, LIFT_HEIGHT, 0.08, 0.12):
         row = y + height * (1 - level / top)
         color = GOOD if level == LIFT_HEIGHT else EDGE
@@ -136,14 +134,14 @@ def _base(arm: str, title: str, top: float, plotted: bool) -> Canvas:
 
 
 def _caption(
-    canvas: Canvas, time: float, start: float, when: EpisodeEvents, height: float | None
+    canvas: Canvas, time: float, start: float, events: EpisodeEvents, height: float | None
 ) -> None:
-    """Write the strip at the bottom: time, height, what has been reached."""
+    """Write time, height and past events at the bottom of a frame."""
     y = HEIGHT - FOOTER / 2
     canvas.text((24, y), f"{time - start:5.2f} s", 22, bold=True)
     if height is not None:
         lifted = f"block lifted by {1e3 * max(height, 0.0):.0f} mm"
         canvas.text((150, y), lifted, 18, MIST)
     x = float(CAMERA_BOX[0] + 16)
-    for word, reached in zip(("seen", "lifted", "placed"), when, strict=True):
-        x = canvas.legend_entry((x, y), word, GOOD if time + 1e-6 >= reached else EDGE) + 36
+    for label, event_time in zip(("detected", "lifted", "placed"), events, strict=True):
+        x = canvas.legend_entry((x, y), label, GOOD if time + 1e-6 >= event_time else EDGE) + 36

@@ -1,4 +1,4 @@
-"""Plans beside what came of them: states, plans and actions enter, PNGs leave."""
+"""Plots of plans, executed motion and smoothness of actions in the planning benchmark."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from invdyn_ros.evaluation.plots.axes import DPI, RC_PARAMS
 from invdyn_ros.evaluation.plots.style import ACCENT, BLUE, GOOD, INK, MUTED
 
-PLAN_STEP = 15  # ticks between plans that are drawn
+PLAN_STEP = 15  # every 15th plan is drawn
 RATE = 50.0  # [Hz]
 
 
@@ -28,21 +28,21 @@ class PlanningEpisode(NamedTuple):
 
 
 def plot_plans(episodes: Mapping[str, PlanningEpisode], path: Path) -> None:
-    """Draw planned against executed angles, a column per episode, and the torques below."""
+    """Plot planned and executed angles, and the torques, with a column per episode."""
     with matplotlib.rc_context(RC_PARAMS):
         figure = Figure((6 * len(episodes), 8), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         rows = figure.subplots(2, len(episodes), sharex=True, sharey="row", squeeze=False)
-        for (name, one), above, below in zip(episodes.items(), *rows, strict=True):
-            time = np.arange(len(one.state)) / RATE
-            for k in range(0, len(one.plan), PLAN_STEP):
-                ahead = time[k] + np.arange(len(one.plan[k])) / RATE
+        for (name, episode), above, below in zip(episodes.items(), *rows, strict=True):
+            time = np.arange(len(episode.state)) / RATE
+            for k in range(0, len(episode.plan), PLAN_STEP):
+                ahead = time[k] + np.arange(len(episode.plan[k])) / RATE
                 label = "planned" if k == 0 else None
-                above.plot(ahead, one.plan[k][:, 0], color=ACCENT, lw=1.2, label=label)
-            above.plot(time, one.state[:, 0], color=BLUE, lw=2.6, label="executed")
-            above.axhline(one.goal[0], color=INK, lw=1, ls=(0, (4, 3)), label="goal")
+                above.plot(ahead, episode.plan[k][:, 0], color=ACCENT, lw=1.2, label=label)
+            above.plot(time, episode.state[:, 0], color=BLUE, lw=2.6, label="executed")
+            above.axhline(episode.goal[0], color=INK, lw=1, ls=(0, (4, 3)), label="goal")
             above.set(title=name, xlim=(0, time[-1]))
-            below.plot(time[:-1], one.action, color=GOOD, lw=1.8)
+            below.plot(time[:-1], episode.action, color=GOOD, lw=1.8)
             below.set_xlabel("time [s]")
         rows[0, 0].set_ylabel("angle [rad]")
         rows[0, 0].legend(loc="best")
@@ -51,25 +51,31 @@ def plot_plans(episodes: Mapping[str, PlanningEpisode], path: Path) -> None:
 
 
 def plot_smoothness(
-    bends: Mapping[str, Sequence[float]], actions: Mapping[str, np.ndarray], path: Path
+    roughness: Mapping[str, Sequence[float]], actions: Mapping[str, np.ndarray], path: Path
 ) -> None:
-    """Draw the RMS second difference of actions by seed, and the torques of one episode each."""
+    """Plot the RMS second difference of the torques, and the torques of an episode.
+
+    Args:
+        roughness: method -> RMS second difference of each seed [N m].
+        actions: method -> torques of an episode (K,) [N m].
+        path: PNG file to write.
+    """
     with matplotlib.rc_context(RC_PARAMS):
-        figure = Figure((16, 1.1 * len(bends) + 1.5), dpi=DPI, layout="constrained")
+        figure = Figure((16, 1.1 * len(roughness) + 1.5), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
-        grid = figure.add_gridspec(len(bends), 2)
+        grid = figure.add_gridspec(len(roughness), 2)
         left = figure.add_subplot(grid[:, 0])
-        for k, (name, seeds) in enumerate(bends.items()):
+        for k, (name, seeds) in enumerate(roughness.items()):
             left.barh(k, np.mean(seeds), color=BLUE if "direct" not in name else ACCENT)
             left.plot(seeds, [k] * len(seeds), ".", color=INK, ms=8)
             right = figure.add_subplot(grid[k, 1])
             right.plot(np.arange(len(actions[name])) / RATE, actions[name], color=GOOD, lw=1.4)
             right.set_xlim(0, len(actions[name]) / RATE)
-            if k < len(bends) - 1:
+            if k < len(roughness) - 1:
                 right.set_xticklabels([])
             right.tick_params(colors=MUTED)
         right.set_xlabel("torque [N m] over time [s]")
-        left.set_yticks(range(len(bends)), list(bends))
+        left.set_yticks(range(len(roughness)), list(roughness))
         left.invert_yaxis()
         left.set_xlabel("RMS second difference of torques [N m], dots: seeds")
         figure.savefig(path)

@@ -1,4 +1,4 @@
-"""A run seen again: a recording and a time enter; arm, block and camera picture of then leave."""
+"""Playback of a recording: states, images and rendered views at any time."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from invdyn_ros.robots.pinhole_camera import FAR_PLANE, PinholeCamera
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene, quaternion_pose
 
-VIEW_DIRECTION = (0.74, -0.70, 0.44)  # from the arm to the eye that watches it
-FILLED_FRACTION = 0.78  # share of the picture that arm and block take at most
-DISTANCE_FACTOR = 2.4  # distance of the eye over the radius of what it sees
-NUM_POSTURES = 24  # of a recording that the view is made for
+VIEW_DIRECTION = (0.74, -0.70, 0.44)  # from the arm to the camera
+FILLED_FRACTION = 0.78  # of the image, by arm and block
+DISTANCE_FACTOR = 2.4  # distance of the camera, relative to the radius of the scene
+NUM_POSTURES = 24  # of a recording, which the view must show
 
 
 class Playback:
-    """What was where at any time of a recording."""
+    """States and images of a recording, interpolated in time."""
 
     def __init__(self, recording: Recording, robot: Robot) -> None:
-        """Order the samples of a recording of an arm."""
+        """Sort the samples of a recording of an arm."""
         self.recording, self.robot = recording, robot
         self.image_stamps = [picture.time for picture in recording.images]
         self.block_times = np.array(sorted(recording.block_poses))
@@ -35,14 +35,14 @@ class Playback:
 
     @property
     def span(self) -> tuple[float, float]:
-        """First and last stamp [s]: of the joints, of the pictures where there are none."""
+        """First and last stamp [s] of the joints, or of the images without any joints."""
         times = self.recording.joints.time
         if len(times):
             return float(times[0]), float(times[-1])
         return (self.image_stamps[0], self.image_stamps[-1]) if self.image_stamps else (0.0, 0.0)
 
     def joints(self, time: float) -> np.ndarray:
-        """Return the joint positions (n,) [rad], home where nothing was measured."""
+        """Return the joint positions (n,) [rad]; the home position if nothing was measured."""
         samples = self.recording.joints
         if not len(samples.time):
             return self.robot.home
@@ -55,7 +55,7 @@ class Playback:
         return float(np.nan_to_num(value))
 
     def blocks(self, time: float) -> np.ndarray:
-        """Return the poses of the block, (0 or 1, 4, 4), between those that were recorded."""
+        """Return the interpolated pose of the block, (0 or 1, 4, 4)."""
         if self.block_rotations is None:
             return np.empty((0, 4, 4))
         times = self.block_times
@@ -66,17 +66,17 @@ class Playback:
         return quaternion_pose(np.array(centre), turn.as_quat())[None]
 
     def image(self, time: float) -> np.ndarray | None:
-        """Return the overlay (H, W, 3) that was the newest then, if any was recorded."""
+        """Return the newest overlay image (H, W, 3) at a time [s], if any was recorded."""
         index = bisect_right(self.image_stamps, time + 1e-6) - 1
         return self.recording.images[max(index, 0)].image if self.image_stamps else None
 
     def render(self, camera: SceneRenderer, time: float) -> np.ndarray:
-        """Return what a camera sees then, (H, W, 3) uint8 RGB."""
+        """Render the scene at a time [s], (H, W, 3) uint8 RGB."""
         blocks = self.blocks(time)[: len(camera.blocks)]
         return camera.render(self.joints(time), self.opening(time), blocks)
 
     def landmarks(self) -> np.ndarray:
-        """Points (P, 3) [m] that a view of the whole recording has to show."""
+        """Return points (P, 3) [m] that a view of the whole recording must show."""
         model = self.robot.model()
         links = [model.body(i).name for i in range(1, model.nbody)]
         postures = [self.joints(t) for t in np.linspace(*self.span, NUM_POSTURES)]
@@ -92,15 +92,15 @@ def overview_camera(
     height: int,
     right_margin: int = 0,
 ) -> SceneRenderer:
-    """Return a camera from which whole recordings can be watched.
+    """Return a camera whose view contains whole recordings.
 
     Args:
         playbacks: the recordings.
-        scene: table, block and light; a block is shown only where one was recorded.
+        scene: table, block and light; the block is only rendered if it was recorded.
         robot: the arm.
-        width: of the picture [px].
-        height: of the picture [px].
-        spare: columns at the right that are left free [px].
+        width: of the image [px].
+        height: of the image [px].
+        right_margin: free columns at the right [px].
     """
     blocks = int(any(len(playback.block_centres) for playback in playbacks) and scene.blocks > 0)
     points = [playback.landmarks() for playback in playbacks] or [np.zeros((1, 3))]
@@ -108,30 +108,34 @@ def overview_camera(
         corners = [(x, y, 0.0) for x in scene.area_x for y in scene.area_y]
         points += [np.array(corners), np.array([scene.goal])]
     camera = fit_camera(np.vstack(points), width, height, right_margin)
-    clear = replace(scene, camera=camera, blocks=blocks, blur=0.5, pixel_noise=0.0)
-    return SceneRenderer(robot, clear)
+    sharp = replace(scene, camera=camera, blocks=blocks, blur=0.5, pixel_noise=0.0)
+    return SceneRenderer(robot, sharp)
 
 
 def fit_camera(
     points: np.ndarray, width: int, height: int, right_margin: int = 0
 ) -> PinholeCamera:
-    """Return the camera along VIEW whose picture the points (P, 3) [m] just fill.
+    """Return the camera along VIEW_DIRECTION whose image is filled by points.
 
-    Some columns at the right can be left free.
+    Args:
+        points: (P, 3) [m].
+        width: of the image [px].
+        height: of the image [px].
+        right_margin: free columns at the right [px].
     """
     away = np.divide(VIEW_DIRECTION, np.linalg.norm(VIEW_DIRECTION))
     target = (points.min(axis=0) + points.max(axis=0)) / 2
     radius = max(float(np.linalg.norm(points - target, axis=1).max()), 0.05)
     distance = min(DISTANCE_FACTOR * radius, FAR_PLANE - radius - 0.3)
-    for _ in range(3):  # the middle of what is seen moves with the eye
-        eye = target + distance * away
-        camera = PinholeCamera.look_at(tuple(eye), tuple(target), 1.0, width, height)
-        seen = (points - eye) @ camera.T_base_camera[:3, :3]  # (P, 3), z forward
-        tangents = seen[:, :2] / seen[:, 2:]
+    for _ in range(3):  # the centre of the points in the image depends on the camera position
+        position = target + distance * away
+        camera = PinholeCamera.look_at(tuple(position), tuple(target), 1.0, width, height)
+        in_camera = (points - position) @ camera.T_base_camera[:3, :3]  # (P, 3), z forward
+        tangents = in_camera[:, :2] / in_camera[:, 2:]
         low, high = tangents.min(axis=0), tangents.max(axis=0)
         target = target + distance * camera.T_base_camera[:3, :2] @ (low + high) / 2
-    spread = np.maximum(np.abs([low, high]).max(axis=0), 1e-3)
-    focal = float((FILLED_FRACTION * np.array([width - right_margin, height]) / 2 / spread).min())
+    extent = np.maximum(np.abs([low, high]).max(axis=0), 1e-3)
+    focal = float((FILLED_FRACTION * np.array([width - right_margin, height]) / 2 / extent).min())
     T = camera.T_base_camera.copy()
     T[:3, 3] += right_margin / 2 / focal * distance * T[:3, 0]
     return PinholeCamera(T, focal, width, height)

@@ -1,4 +1,4 @@
-"""The look of all pictures: names of colours enter, colours and short words leave."""
+"""Colors and labels of all figures and videos."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def rgb(color: str) -> Color:
 
 
 def joint_color(joint: int) -> str:
-    """Return the colour of a joint by its number; they repeat for very long arms."""
+    """Return the color of a joint by its index; colors repeat after eight joints."""
     return JOINT_COLORS[joint % len(JOINT_COLORS)]
 
 
 def short_names(names: tuple[str, ...]) -> list[str]:
-    """Return joint names as a legend shows them: "shoulder_pan_joint" is "shoulder pan"."""
+    """Return short labels of joints: "shoulder_pan_joint" becomes "shoulder pan"."""
     words = [name.split("_") for name in names]
-    kept = [[word for word in name if word != "joint"] or name for name in words]
-    while len(names) > 1 and all(len(k) > 1 and k[0] == kept[0][0] for k in kept):
-        kept = [k[1:] for k in kept]
-    return [" ".join(k if not k[0].isdigit() else ["joint", *k]) for k in kept]
+    labels = [[word for word in name if word != "joint"] or name for name in words]
+    while len(names) > 1 and all(len(k) > 1 and k[0] == labels[0][0] for k in labels):
+        labels = [k[1:] for k in labels]
+    return [" ".join(k if not k[0].isdigit() else ["joint", *k]) for k in labels]
 
 
 def format_number(value: float | None, unit: str = "", digits: int = 1, scale: float = 1.0) -> str:
-    """Return a number with its unit, "n/a" where there is none."""
+    """Return a number with its unit; "n/a" for None."""
     return "n/a" if value is None else f"{scale * value:.{digits}f} {unit}".rstrip()

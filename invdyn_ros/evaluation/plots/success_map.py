@@ -1,4 +1,4 @@
-"""Where policies grasp and where they fail: episodes enter, a PNG of heat maps leaves."""
+"""Heat maps of the success rate over the initial block position."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from invdyn_ros.grasp.policies.failure_causes import (
 from invdyn_ros.grasp.policies.success_rate import success_interval
 from invdyn_ros.robots.scene import Scene
 
-WIDTH, TITLE = 4.2, 1.15  # [inch] of a map, of the words above and below it
-MARGINS = 2.2, 1.5  # [inch] of scale and labels beside all maps, of title and legend
-EPISODES_PER_CELL, MAX_CELLS = 12, 6  # episodes wanted in a cell, cells along a side
+WIDTH, TITLE = 4.2, 1.15  # [inch] of a map, of its title and labels
+MARGINS = 2.2, 1.5  # [inch] beside the maps, above and below them
+EPISODES_PER_CELL, MAX_CELLS = 12, 6  # on average; along the longer side
 COLOR_MAP = LinearSegmentedColormap.from_list("success", ("#e8796f", "#fbe3b0", "#cdebd8"))
 MARKS = {
     NOT_DETECTED: ("D", BLUE),
@@ -56,30 +56,32 @@ def plot_success_map(
         title: start of the figure title.
         path: PNG file to write.
     """
-    players, levels = (list(dict.fromkeys(names)) for names in zip(*results, strict=True))
+    policies, levels = (list(dict.fromkeys(names)) for names in zip(*results, strict=True))
     (x0, x1), (y0, y1) = scene.area_x, scene.area_y
     tall = WIDTH * (x1 - x0) / (y1 - y0) + TITLE
-    size = MARGINS[0] + (WIDTH + 0.4) * len(players), MARGINS[1] + tall * len(levels)
+    size = MARGINS[0] + (WIDTH + 0.4) * len(policies), MARGINS[1] + tall * len(levels)
     counts = {where: success_counts(episodes, scene) for where, episodes in results.items()}
-    scale = Normalize(_worst([won / np.maximum(n, 1) for won, n in counts.values()]), 1.0)
+    scale = Normalize(
+        _lowest([successes / np.maximum(n, 1) for successes, n in counts.values()]), 1.0
+    )
     with matplotlib.rc_context(RC_PARAMS):
         figure = Figure(size, dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         figure.suptitle(
             f"{title}: success by block position", x=0.01, ha="left", size=19, weight="bold"
         )
-        places = figure.subplots(len(levels), len(players), squeeze=False)
-        for (player, level), episodes in results.items():
-            axes = places[levels.index(level), players.index(player)]
-            _heat(axes, *counts[player, level], scene, scale)
+        places = figure.subplots(len(levels), len(policies), squeeze=False)
+        for (policy, level), episodes in results.items():
+            axes = places[levels.index(level), policies.index(policy)]
+            _heat(axes, *counts[policy, level], scene, scale)
             _failures(axes, episodes)
-            _title(axes, f"{player}, {level}", episodes)
+            _title(axes, f"{policy}, {level}", episodes)
         for axes in places[-1]:
             axes.set_xlabel("y [mm]")
         for axes in places[:, 0]:
             axes.set_ylabel("x, away from the arm [mm]")
         bar = figure.colorbar(ScalarMappable(scale, COLOR_MAP), ax=places, shrink=0.8, pad=0.02)
-        bar.ax.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f}%")
+        bar.ax.yaxis.set_major_formatter(lambda rate, _: f"{100 * rate:.0f}%")
         bar.outline.set_visible(False)
         _legend(figure, results)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -89,36 +91,36 @@ def plot_success_map(
 def success_counts(
     episodes: Sequence[EpisodeResult], scene: Scene
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return successes and episodes (X, Y) in each cell of the area, by where the block lay."""
+    """Return the numbers of successes and episodes (X, Y) in each cell of the area."""
     wide, deep = np.ptp(scene.area_x), np.ptp(scene.area_y)
-    wanted = np.sqrt(wide * deep * EPISODES_PER_CELL / max(len(episodes), 1))
-    side = max(wanted, max(wide, deep) / MAX_CELLS)
+    side = np.sqrt(wide * deep * EPISODES_PER_CELL / max(len(episodes), 1))
+    side = max(side, max(wide, deep) / MAX_CELLS)
     shape = [max(1, round(span / side)) for span in (wide, deep)]
     place = np.array([e.block_start for e in episodes]).reshape(-1, 2)
-    won = np.array([e.success for e in episodes], bool)
+    success = np.array([e.success for e in episodes], bool)
     area = [scene.area_x, scene.area_y]
-    n, successes = (np.histogramdd(p, shape, area)[0] for p in (place, place[won]))
+    n, successes = (np.histogramdd(p, shape, area)[0] for p in (place, place[success]))
     return successes, n
 
 
-def _worst(shares: Sequence[np.ndarray]) -> float:
-    """Return where the scale begins: the worst share, down to the next tenth, 0.9 at most."""
-    worst = min(float(share.min()) for share in shares)
-    return min(np.floor(10 * worst) / 10, 0.9)
+def _lowest(rates: Sequence[np.ndarray]) -> float:
+    """Return the lower end of the color scale: the lowest rate rounded down to a tenth, or 0.9."""
+    lowest = min(float(rate.min()) for rate in rates)
+    return min(np.floor(10 * lowest) / 10, 0.9)
 
 
 def _heat(
     axes: Axes, successes: np.ndarray, n: np.ndarray, scene: Scene, scale: Normalize
 ) -> None:
-    """Draw the cells as seen by who stands behind the arm: x up, y to the left."""
+    """Draw the cells as seen from behind the arm: x up, y to the left."""
     x, y = (np.linspace(*span, k + 1) * 1e3 for span, k in zip((scene.area_x, scene.area_y),
             n.shape, strict=True))  # fmt: skip
-    share = np.ma.masked_where(n == 0, successes / np.maximum(n, 1))
-    axes.pcolormesh(y, x, share, cmap=COLOR_MAP, norm=scale, edgecolors=PAPER, linewidth=1.5)
+    rate = np.ma.masked_where(n == 0, successes / np.maximum(n, 1))
+    axes.pcolormesh(y, x, rate, cmap=COLOR_MAP, norm=scale, edgecolors=PAPER, linewidth=1.5)
     halo = [withStroke(linewidth=2, foreground=PAPER)]
     for i, j in np.ndindex(n.shape):
         words = f"{successes[i, j]:.0f}/{n[i, j]:.0f}"
-        where, offset = (y[j + 1], x[i]), (3, 3)  # its left lower corner, a little inside
+        where, offset = (y[j + 1], x[i]), (3, 3)  # inside its lower left corner
         axes.annotate(words, where, offset, textcoords="offset points", size=9, path_effects=halo)
     axes.set(aspect="equal", xlim=(y[-1], y[0]), ylim=(x[0], x[-1]))
     axes.grid(False)
@@ -131,7 +133,7 @@ def _failures(axes: Axes, episodes: Sequence[EpisodeResult]) -> None:
         places = 1e3 * np.array(
             [e.block_start for e in episodes if e.failure_cause == cause]
         ).reshape(-1, 2)
-        if len(places):  # without points the layout finds no place for those not clipped
+        if len(places):  # the layout fails on empty unclipped points
             axes.plot(places[:, 1], places[:, 0], clip_on=False, **_mark(marker, color))
 
 
@@ -149,7 +151,7 @@ def _title(axes: Axes, name: str, episodes: Sequence[EpisodeResult]) -> None:
 
 
 def _legend(figure: Figure, played: Mapping[tuple[str, str], Sequence[EpisodeResult]]) -> None:
-    """Say once what the marks are, and how many failures each stands for."""
+    """Draw the legend of the marks, with the number of failures of each cause."""
     count = Counter(e.failure_cause for episodes in played.values() for e in episodes)
     handles = [Line2D([], [], label=f"{cause} ({count[cause]})", **_mark(*MARKS[cause]))
                for cause in FAILURE_CAUSES]  # fmt: skip

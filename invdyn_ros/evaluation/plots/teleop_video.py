@@ -1,4 +1,4 @@
-"""The film of teleoperation: a recording enters, an MP4 leaves."""
+"""Video of a teleop run."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from invdyn_ros.robots.robot import Robot
 PERSON_BOX = (0, HEADER, 600, HEIGHT - HEADER - FOOTER)  # [px]
 ARM_BOX = (600, HEADER, WIDTH - 600, HEIGHT - HEADER - FOOTER)
 CURVE_BOX = (860, HEIGHT - FOOTER + 12, 396, FOOTER - 24)
-PLAIN = load_scene("kuka_iiwa")  # a table without blocks
+EMPTY_SCENE = load_scene("kuka_iiwa")  # a table without blocks
 
 
 def teleop_span(playback: Playback) -> tuple[float, float]:
-    """Return first and last time worth watching [s]: while pictures came in."""
+    """Return first and last time [s] of the images, or of the joints without any images."""
     if not playback.image_stamps:
         return playback.span
     return playback.image_stamps[0], playback.image_stamps[-1]
 
 
 def teleop_video(recording: Recording, robot: Robot, file: Path) -> None:
-    """Film a person and the arm that follows, at most the first minute of it.
+    """Write a video of up to a minute of the person and the arm that follows.
 
     Args:
         recording: the run.
@@ -48,40 +48,40 @@ def teleop_video(recording: Recording, robot: Robot, file: Path) -> None:
     playback = Playback(recording, robot)
     start, end = teleop_span(playback)
     end = min(end, start + MAX_SECONDS)
-    measured, wanted = align_stamps(recording.joints, recording.desired)
-    stamps, errors = measured.time, measured.q - wanted.q
+    measured, desired = align_stamps(recording.joints, recording.desired)
+    stamps, errors = measured.time, measured.q - desired.q
     rms = 1e3 * np.sqrt(np.mean(errors**2, axis=1)) if len(stamps) else np.empty(0)
-    shown = (stamps >= start) & (stamps <= end)
-    stamps, rms = stamps[shown], rms[shown]
+    inside = (stamps >= start) & (stamps <= end)
+    stamps, rms = stamps[inside], rms[inside]
     top = max(1.2 * float(rms.max(initial=0.0)), 1.0)
     curve = Curve(CURVE_BOX, stamps, rms, (start, end), BLUE, top)
     base = _base(robot.name)
     times = np.arange(start, end + 0.5 / RATE, 1 / RATE)
     with (
-        VideoWriter(file) as film,
-        overview_camera([playback], PLAIN, robot, *ARM_BOX[2:]) as camera,
+        VideoWriter(file) as video,
+        overview_camera([playback], EMPTY_SCENE, robot, *ARM_BOX[2:]) as camera,
     ):
-        for time in tqdm(times, "film", unit=" frames", mininterval=1):
+        for time in tqdm(times, "video", unit=" frames", mininterval=1):
             canvas = base.copy()
             canvas.paste(playback.render(camera, time), ARM_BOX)
-            picture = playback.image(time)
-            if picture is None:
-                canvas.placeholder(PERSON_BOX, "no pictures of the person were recorded")
+            image = playback.image(time)
+            if image is None:
+                canvas.placeholder(PERSON_BOX, "no images of the person were recorded")
             else:
-                canvas.paste(picture, PERSON_BOX)
+                canvas.paste(image, PERSON_BOX)
             now = float(np.interp(time, stamps, rms)) if len(rms) else None
             _caption(canvas, time - start, now)
             frame = np.array(canvas.array())
             if len(rms):
                 curve.draw(frame, time)
-            film.add(frame)
+            video.add(frame)
 
 
 def _base(arm: str) -> Canvas:
-    """Return the frame without what moves."""
+    """Return the static part of a frame."""
     canvas = Canvas()
     end = canvas.text((24, HEADER / 2), "teleop", 22, bold=True)
-    canvas.text((end + 14, HEADER / 2), "the person and the landmarks found", 18, MIST)
+    canvas.text((end + 14, HEADER / 2), "the person and the detected landmarks", 18, MIST)
     end = canvas.text((ARM_BOX[0] + 16, HEADER / 2), arm, 22, bold=True)
     canvas.text((end + 14, HEADER / 2), "follows, as measured", 18, MIST)
     x, y, width, height = CURVE_BOX
@@ -90,7 +90,7 @@ def _base(arm: str) -> Canvas:
 
 
 def _caption(canvas: Canvas, seconds: float, rms: float | None) -> None:
-    """Write the strip at the bottom."""
+    """Write time and joint error at the bottom of a frame."""
     y = HEIGHT - FOOTER / 2
     canvas.text((24, y), f"{seconds:5.2f} s", 22, bold=True)
     if rms is not None:

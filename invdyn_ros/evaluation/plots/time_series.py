@@ -1,4 +1,4 @@
-"""How far off states between observations are: errors by gap enter, a PNG leaves."""
+"""Plots of the time-series benchmarks."""
 
 from __future__ import annotations
 
@@ -13,24 +13,25 @@ from matplotlib.figure import Figure
 from invdyn_ros.evaluation.plots.axes import DPI, RC_PARAMS
 from invdyn_ros.evaluation.plots.style import joint_color
 
-MIN_MEMORY = 0.1  # [MB] below which what a process keeps for itself hides what a call takes
+MIN_MEMORY = 0.1  # [MB] less is hidden by what the process itself allocates
 
 
 def plot_error_by_gap(details: Mapping[str, Any], names: Sequence[str], path: Path) -> None:
-    """Draw the error of rows not seen against the gap around them, a line per way of saying.
+    """Plot the error of unobserved samples against the gap between observations, per method.
 
     Args:
-        details: name -> {"by_gap": errors x 10^2 or None, "outside": that beyond both ends}.
-        names: of the gaps.
-        path: file to write.
+        details: method -> {"by_gap": errors x 10^2 or None, "outside": error before the first and
+            after the last observation}.
+        names: labels of the gaps.
+        path: PNG file to write.
     """
     with matplotlib.rc_context(RC_PARAMS):
         figure = Figure((11, 6.5), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         axes = figure.subplots()
         labels = [*names, "outside"]
-        for number, (name, one) in enumerate(details.items()):
-            values = [*one["by_gap"], one["outside"]]
+        for number, (name, errors) in enumerate(details.items()):
+            values = [*errors["by_gap"], errors["outside"]]
             known = [(k, v) for k, v in enumerate(values) if v]
             axes.plot(*zip(*known, strict=True), "o-", color=joint_color(number), lw=2, label=name)
         axes.set_yscale("log")
@@ -44,12 +45,12 @@ def plot_error_by_gap(details: Mapping[str, Any], names: Sequence[str], path: Pa
 def plot_cost_by_length(
     lengths: Sequence[int], costs: Mapping[str, Sequence[tuple[float, float]]], path: Path
 ) -> None:
-    """Draw seconds and memory against the length of a record, beside what grows in proportion.
+    """Plot time and memory against the sequence length, beside a linear reference.
 
     Args:
-        lengths: samples of the records.
+        lengths: numbers of samples.
         costs: name -> (seconds, MB) of each length.
-        path: file to write.
+        path: PNG file to write.
     """
     models = list(dict.fromkeys(name.partition(", ")[0] for name in costs))
     with matplotlib.rc_context(RC_PARAMS):
@@ -71,8 +72,8 @@ def plot_cost_by_length(
             top = max(v[-1][column] for v in costs.values())
             ends = (lengths[0], lengths[-1])
             axes.plot(ends, [3 * top * n / ends[1] for n in ends], ":", color="gray", lw=2,
-                      label="in proportion")  # fmt: skip
-            axes.set(xscale="log", yscale="log", xlabel="samples of the record", ylabel=unit)
+                      label="linear")  # fmt: skip
+            axes.set(xscale="log", yscale="log", xlabel="samples", ylabel=unit)
         figure.axes[1].set_ylim(bottom=MIN_MEMORY)
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside right center")

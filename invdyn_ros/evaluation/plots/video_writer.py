@@ -1,4 +1,4 @@
-"""Making films: RGB frames enter, an H.264 file leaves; and drawing on the frames."""
+"""H.264 video files, and drawing on their frames."""
 
 from __future__ import annotations
 
@@ -17,14 +17,13 @@ from invdyn_ros.evaluation.plots.style import EDGE, MIST, NIGHT, PANEL, SNOW, rg
 RATE = 20  # [frames/s]
 WIDTH, HEIGHT = 1280, 720  # [px]
 HEADER, FOOTER = 56, 64  # [px]
-MAX_SECONDS = 60.0  # of a film; drawing takes longer than watching
+MAX_SECONDS = 60.0  # of a video, whose frames are rendered slower than real time
 
 
 class VideoWriter(AbstractContextManager["VideoWriter"]):
-    """An MP4 file that appears when it is complete.
+    """Writer of an MP4 file that appears when it is complete.
 
-    H.264 with 4:2:0 chroma is what browsers and README pages play; imageio-ffmpeg brings the
-    encoder.
+    Browsers and README pages play H.264 with 4:2:0 chroma; the encoder is in imageio-ffmpeg.
     """
 
     def __init__(self, file: Path, width: int = WIDTH, height: int = HEIGHT) -> None:
@@ -46,7 +45,7 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
         self.writer.send(None)
 
     def add(self, frame: np.ndarray, times: int = 1) -> None:
-        """Append a frame (H, W, 3) uint8 RGB, as often as told.
+        """Append a frame (H, W, 3) uint8 RGB `times` times.
 
         Raises:
             ValueError: the frame has another size or type.
@@ -57,7 +56,7 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
             self.writer.send(np.ascontiguousarray(frame))
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Complete the file, or leave none after an error."""
+        """Complete the file, or remove it after an error."""
         self.writer.close()
         if kind is None:
             self.part.replace(self.file)
@@ -66,7 +65,7 @@ class VideoWriter(AbstractContextManager["VideoWriter"]):
 
 
 class Canvas:
-    """One frame that is drawn on."""
+    """A frame to draw on."""
 
     def __init__(self, width: int = WIDTH, height: int = HEIGHT) -> None:
         """Start with an empty frame [px]."""
@@ -74,11 +73,11 @@ class Canvas:
         self.pen = ImageDraw.Draw(self.image)
 
     def copy(self) -> Canvas:
-        """Return a frame of its own that looks the same."""
-        other = Canvas.__new__(Canvas)
-        other.image = self.image.copy()
-        other.pen = ImageDraw.Draw(other.image)
-        return other
+        """Return an independent copy."""
+        canvas = Canvas.__new__(Canvas)
+        canvas.image = self.image.copy()
+        canvas.pen = ImageDraw.Draw(canvas.image)
+        return canvas
 
     def text(
         self,
@@ -89,26 +88,35 @@ class Canvas:
         bold: bool = False,
         anchor: str = "lm",
     ) -> float:
-        """Write words at (x, y) [px], anchored as in Pillow; returns where they end [px]."""
+        """Draw text and return the x coordinate of its end [px].
+
+        Args:
+            place: x, y [px].
+            words: the text.
+            size: font size [px].
+            color: "#rrggbb".
+            bold: whether the font is bold.
+            anchor: as in Pillow.
+        """
         font = _font(size, bold)
         self.pen.text(place, words, fill=color, font=font, anchor=anchor)
         return place[0] + self.pen.textlength(words, font=font)
 
-    def paste(self, picture: np.ndarray, box: tuple[int, int, int, int]) -> None:
-        """Show a whole RGB picture (H, W, 3) as large as it fits in a box x, y, w, h [px]."""
+    def paste(self, image: np.ndarray, box: tuple[int, int, int, int]) -> None:
+        """Draw an RGB image (H, W, 3), scaled to fit into a box x, y, w, h [px]."""
         x, y, width, height = box
-        shown = fit_image(picture, width, height)
-        left, top = x + (width - shown.shape[1]) // 2, y + (height - shown.shape[0]) // 2
-        self.image.paste(Image.fromarray(shown), (left, top))
+        scaled = fit_image(image, width, height)
+        left, top = x + (width - scaled.shape[1]) // 2, y + (height - scaled.shape[0]) // 2
+        self.image.paste(Image.fromarray(scaled), (left, top))
 
     def placeholder(self, box: tuple[int, int, int, int], words: str) -> None:
-        """Fill a box x, y, w, h [px] that has no picture."""
+        """Fill a box x, y, w, h [px] with a text, in place of an image."""
         x, y, width, height = box
         self.pen.rectangle((x, y, x + width - 1, y + height - 1), fill=PANEL)
         self.text((x + width / 2, y + height / 2), words, 18, MIST, anchor="mm")
 
     def legend_entry(self, place: tuple[float, float], words: str, color: str) -> float:
-        """Write a word behind a dot; returns where it ends [px]."""
+        """Draw a colored dot and a label; return the x coordinate of its end [px]."""
         x, y = place
         self.pen.ellipse((x, y - 6, x + 12, y + 6), fill=color)
         return self.text((x + 20, y), words, 18, MIST if color == EDGE else SNOW)
@@ -119,7 +127,7 @@ class Canvas:
 
 
 class Curve:
-    """A small time line: drawn faintly as a whole, brightly up to now."""
+    """A curve over time that is faint as a whole and bright up to the current time."""
 
     def __init__(
         self,
@@ -130,28 +138,28 @@ class Curve:
         color: str,
         top: float,
     ) -> None:
-        """Lay a curve into a box x, y, w, h [px].
+        """Scale a curve to a box x, y, w, h [px].
 
         Args:
-            box: where it is drawn.
+            box: the box.
             time: (T,) increasing [s].
             value: (T,), zero at the bottom of the box.
             span: first and last time of the box [s].
-            color: of the curve.
+            color: "#rrggbb".
             top: value at the top of the box.
         """
         self.box, self.span, self.color, self.time, self.value = box, span, rgb(color), time, value
         x, y, width, height = box
-        share = (time - span[0]) / max(span[1] - span[0], 1e-9)
-        rise = np.clip(value / max(top, 1e-12), 0, 1)
-        self.pixels = np.column_stack([x + share * width, y + (1 - rise) * height])
+        x_fraction = (time - span[0]) / max(span[1] - span[0], 1e-9)
+        y_fraction = np.clip(value / max(top, 1e-12), 0, 1)
+        self.pixels = np.column_stack([x + x_fraction * width, y + (1 - y_fraction) * height])
 
     def draw(self, frame: np.ndarray, now: float) -> None:
-        """Draw it on a frame (H, W, 3) uint8, in place."""
+        """Draw the curve at a time [s] on a frame (H, W, 3) uint8, in place."""
         x, y, width, height = self.box
         past = int(np.searchsorted(self.time, now, side="right"))
-        share = np.clip((now - self.span[0]) / max(self.span[1] - self.span[0], 1e-9), 0, 1)
-        cursor = x + share * width
+        fraction = np.clip((now - self.span[0]) / max(self.span[1] - self.span[0], 1e-9), 0, 1)
+        cursor = x + fraction * width
         mixed = 0.35 * np.array(self.color) + 0.65 * np.array(rgb(PANEL))
         faint = tuple(int(c) for c in mixed)
         self._line(frame, self.pixels, faint, 2)
@@ -168,14 +176,14 @@ class Curve:
         cv2.polylines(frame, [points], False, color, width, cv2.LINE_AA, 4)
 
 
-def fit_image(picture: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Scale a picture (H, W, 3) to the largest size within width and height [px]."""
-    scale = min(width / picture.shape[1], height / picture.shape[0])
-    size = max(round(scale * picture.shape[1]), 1), max(round(scale * picture.shape[0]), 1)
-    if size == (picture.shape[1], picture.shape[0]):
-        return picture
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(picture, size, interpolation=how))
+def fit_image(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Scale an image (H, W, 3) to the largest size within width and height [px]."""
+    scale = min(width / image.shape[1], height / image.shape[0])
+    size = max(round(scale * image.shape[1]), 1), max(round(scale * image.shape[0]), 1)
+    if size == (image.shape[1], image.shape[0]):
+        return image
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, size, interpolation=interpolation))
 
 
 @cache
