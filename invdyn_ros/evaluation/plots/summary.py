@@ -119,7 +119,7 @@ def _grasp_cards(result: dict[str, Any]) -> list[tuple[str, str]]:
     interval_text = "n/a"
     if interval is not None:
         interval_text = f"{100 * interval[0]:.0f}-{100 * interval[1]:.0f} %"  # must fit its column
-    script = result.get("baseline_scripted")
+    scripted = result.get("baseline_scripted")
     baseline = []
     if scripted is not None and result.get("policy") != "scripted":
         baseline = [(f"{100 * scripted['success_rate']:.0f} %", "scripted policy")]
