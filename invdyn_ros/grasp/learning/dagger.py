@@ -7,6 +7,7 @@ reaches, and the learner is trained on all labels so far.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from contextlib import closing
 
 import numpy as np
@@ -25,6 +26,8 @@ from invdyn_ros.grasp.learning.learner_state import (
 from invdyn_ros.grasp.learning.run import LOG_FOLDER, GraspTraining, space_sizes
 from invdyn_ros.grasp.learning.sb3_algorithms import MIN_OBSERVATION_STD
 from invdyn_ros.grasp.policies.network import MLPPolicy
+from invdyn_ros.training.optimizer import Optimizer, OptimizerConfig
+from invdyn_ros.training.training_state import add_prefix, strip_prefix
 from invdyn_ros.typing import Mask
 
 FINAL_LR_FRACTION = 0.05  # of the initial learning rate
@@ -99,7 +102,10 @@ class DaggerTraining(GraspTraining):
         observation_size, action_size = space_sizes(env)
         torch.manual_seed(config.seed)
         self.learner = MLPPolicy(self.policy_metadata(env, "tanh", 0))
-        self.optimizer = torch.optim.Adam(self.learner.parameters(), learner_config.learning_rate)
+        optimizer_config = OptimizerConfig(
+            learning_rate=learner_config.learning_rate, max_grad_norm=0.0
+        )
+        self.optimizer = Optimizer(self.learner.parameters(), optimizer_config, fused=False)
         self.observations = np.zeros((config.total_timesteps, observation_size), np.float32)
         self.expert_actions = np.zeros((config.total_timesteps, action_size), np.float32)
         self.num_timesteps = self.num_updates = 0
@@ -144,24 +150,28 @@ class DaggerTraining(GraspTraining):
             self.learner.mean.copy_(first.mean(0))
             self.learner.scale.copy_(first.std(0).clamp(min=MIN_OBSERVATION_STD))
         lr_fraction = 1 - (1 - FINAL_LR_FRACTION) * num_timesteps / self.config.total_timesteps
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr_fraction * learner_config.learning_rate
-        while self.num_updates < learner_config.gradient_steps * num_timesteps:
-            index = torch.randint(num_timesteps, (learner_config.batch_size,)).numpy()
-            output = self.learner(torch.from_numpy(self.observations[index]))
-            target = torch.from_numpy(self.expert_actions[index])
-            loss = nn.functional.mse_loss(output, target)
-            self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            self.num_updates += 1
-            self.logger.record("dagger/loss", float(loss.detach()))
+        self.optimizer.set_learning_rate(lr_fraction * learner_config.learning_rate)
+        self.optimizer.minimize(self._loss, self._batches(), on_step=self._on_update)
+
+    def _batches(self) -> Iterator[tuple[NDArray[np.int64]]]:
+        """Yield the rows of a random batch for each gradient step that is due."""
+        config = self.learner_config
+        while self.num_updates < config.gradient_steps * self.num_timesteps:
+            yield (torch.randint(self.num_timesteps, (config.batch_size,)).numpy(),)
+
+    def _loss(self, index: NDArray[np.int64]) -> torch.Tensor:
+        """Return the mean squared error of the learner's actions in some rows."""
+        output = self.learner(torch.from_numpy(self.observations[index]))
+        return nn.functional.mse_loss(output, torch.from_numpy(self.expert_actions[index]))
+
+    def _on_update(self, loss: float) -> None:
+        self.num_updates += 1
+        self.logger.record("dagger/loss", loss)
 
     def save_checkpoint(self) -> None:
         """Write the state of the run, to resume from."""
-        tensors = {f"policy.{k}": v for k, v in self.learner.state_dict().items()}
-        for number, entries in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{number}.{k}": torch.as_tensor(v) for k, v in entries.items()}
+        tensors = add_prefix("policy", self.learner.state_dict())
+        tensors |= add_prefix("optimizer", self.optimizer.state_dict())
         tensors["observations"] = torch.from_numpy(self.observations[: self.num_timesteps])
         tensors["expert_actions"] = torch.from_numpy(self.expert_actions[: self.num_timesteps])
         counts = {"num_timesteps": self.num_timesteps, "num_updates": self.num_updates}
@@ -179,15 +189,8 @@ class DaggerTraining(GraspTraining):
                 )
             self.observations[:rows] = tensors["observations"].numpy()
             self.expert_actions[:rows] = tensors["expert_actions"].numpy()
-            policy = {k[7:]: v for k, v in tensors.items() if k.startswith("policy.")}
-            self.learner.load_state_dict(policy)
-            state: dict[int, dict[str, torch.Tensor]] = {}
-            for name, value in tensors.items():
-                if name.startswith("optimizer."):
-                    _, number, key = name.split(".")
-                    state.setdefault(int(number), {})[key] = value
-            groups = self.optimizer.state_dict()["param_groups"]
-            self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+            self.learner.load_state_dict(strip_prefix("policy", tensors))
+            self.optimizer.load_state_dict(strip_prefix("optimizer", tensors))
         except (KeyError, RuntimeError) as error:
             raise damaged_state_error(self.out, error) from error
         torch.manual_seed(self.config.seed + RESUME_SEED_STRIDE * self.num_timesteps)

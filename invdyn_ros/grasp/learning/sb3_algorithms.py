@@ -20,6 +20,7 @@ from invdyn_ros.grasp.envs.transitions import Transitions
 from invdyn_ros.grasp.learning.config import OffPolicyConfig, OnPolicyConfig
 from invdyn_ros.grasp.learning.replay_buffer import DemonstrationReplayBuffer
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata
+from invdyn_ros.training.optimizer import Optimizer, OptimizerConfig
 
 BC_LEARNING_RATE = 1e-3  # of Adam in behavior cloning
 MIN_OBSERVATION_STD = 0.05  # lower bound, so that nearly constant entries are not amplified
@@ -203,10 +204,11 @@ def clone_behavior(
     observations = standardise(torch.as_tensor(demonstrations.observations))
     actions = torch.as_tensor(demonstrations.actions)
     actor = nn.Sequential(*layers, *([nn.Tanh()] if algorithm.squash == "tanh" else []))
-    optimizer = torch.optim.Adam(actor.parameters(), lr=BC_LEARNING_RATE)
-    for _ in range(bc_steps):
-        index = torch.randint(len(actions), (batch_size,))
-        loss = nn.functional.mse_loss(actor(observations[index]), actions[index])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+    config = OptimizerConfig(learning_rate=BC_LEARNING_RATE, max_grad_norm=0.0)
+    optimizer = Optimizer(actor.parameters(), config, fused=False)
+
+    def loss(index: Tensor) -> Tensor:
+        return nn.functional.mse_loss(actor(observations[index]), actions[index])
+
+    batches = ((torch.randint(len(actions), (batch_size,)),) for _ in range(bc_steps))
+    optimizer.minimize(loss, batches)

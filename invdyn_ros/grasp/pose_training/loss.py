@@ -22,6 +22,7 @@ from invdyn_ros.grasp.estimation.block_pose_network import (
     BlockPoseOutput,
 )
 from invdyn_ros.grasp.pose_training.rendered_dataset import RenderedImages
+from invdyn_ros.training.optimizer import Optimizer, OptimizerConfig
 
 WARMUP_FRACTION = 0.05  # of the steps
 NLL_BETA = 0.5  # exponent of the variance in the weight of the likelihood
@@ -70,23 +71,25 @@ def fit(
     """
     random, steps = np.random.default_rng(seed), total_steps(datasets, config)
     network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimizer = torch.optim.AdamW(
-        network.parameters(), config.learning_rate, weight_decay=config.weight_decay
+    optimizer_config = OptimizerConfig(
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        max_grad_norm=MAX_GRAD_NORM,
+        amp=config.amp,
     )
+    optimizer = Optimizer(network.parameters(), optimizer_config, fused=False)
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=steps, pct_start=WARMUP_FRACTION
+        optimizer.adamw, config.learning_rate, total_steps=steps, pct_start=WARMUP_FRACTION
     )
+
+    def loss(images: Tensor, labels: dict[str, Tensor]) -> Tensor:
+        output = network(images, labels["robot_state"])
+        with torch.autocast("cpu", enabled=False):
+            return block_pose_loss(output, labels, config.landmark_weight)
+
     for _ in range(config.epochs):
-        for images, labels in _batches(datasets, config.batch_size, random):
-            with torch.autocast("cpu", torch.bfloat16, enabled=config.amp == "bf16"):
-                output = network(images, labels["robot_state"])
-            loss = block_pose_loss(output, labels, config.landmark_weight)
-            optimizer.zero_grad()
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(network.parameters(), MAX_GRAD_NORM)
-            optimizer.step()
-            scheduler.step()
-            callback(loss.item())
+        batches = _batches(datasets, config.batch_size, random)
+        optimizer.minimize(loss, batches, scheduler, callback)
     network.eval()
 
 
