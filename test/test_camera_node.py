@@ -14,7 +14,7 @@ from std_msgs.msg import String
 
 from invdyn_ros.nodes import runner
 from invdyn_ros.nodes.camera import CameraNode
-from invdyn_ros.nodes.messages import image_to_array, newest, to_stamp
+from invdyn_ros.nodes.messages import image_to_array, latest_qos, to_stamp
 
 FRAMES, RATE = 12, 30.0
 
@@ -38,7 +38,7 @@ def test_a_video_is_published_whole_in_order_and_at_its_pace(start_node, film):
     probe, decoded = start_node(CameraNode, video=film, wait_for_topics="/go"), []
     node = probe.tested
     node.frames = (decoded.append(time.time()) or frame for frame in node.frames)
-    began, images = time.time_ns(), probe.hear(IMAGES, Image, newest(False))
+    began, images = time.time_ns(), probe.hear(IMAGES, Image, latest_qos(False))
     probe.node.create_publisher(String, "/go", 1)
     probe.node.create_subscription(String, "/go", print, 1)
     probe.until(lambda: len(images) == FRAMES)
@@ -48,8 +48,8 @@ def test_a_video_is_published_whole_in_order_and_at_its_pace(start_node, film):
     assert began < stamps(images)[0] and stamps(images)[-1] < time.time_ns()
     with pytest.raises(runner.NodeFinished):
         probe.until(lambda: False)
-    rested = node.began + np.arange(FRAMES - 1) / RATE + node.rest
-    assert node.rest > 0.5 / RATE and len(decoded) == FRAMES - 1
+    rested = node.start_time + np.arange(FRAMES - 1) / RATE + node.decode_delay
+    assert node.decode_delay > 0.5 / RATE and len(decoded) == FRAMES - 1
     assert (decoded > rested - 1e-3).all(), "decoding took a core from who works on the last frame"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from node_probe import IMAGES, START, TICK, stamps
 from sensor_msgs.msg import Image, PointCloud2
 
-from invdyn_ros.nodes.messages import image_to_array, image_to_message, newest, to_stamp
+from invdyn_ros.nodes.messages import image_to_array, image_to_message, latest_qos, to_stamp
 from invdyn_ros.nodes.pose import PoseNode
 
 
@@ -22,11 +22,11 @@ def test_an_image_of_nobody_gives_an_empty_cloud_and_an_overlay_only_if_asked(st
 
     show(0)
     show(1)  # now the node is done with the first
-    overlays = probe.hear("/pose/overlay", Image, newest(False))
+    overlays = probe.hear("/pose/overlay", Image, latest_qos(False))
     show(2)
     probe.until(lambda: START + 2 * TICK in stamps(overlays))
     assert START not in stamps(overlays)
     np.testing.assert_array_equal(image_to_array(overlays[0]), blank)
-    assert probe.tested.hold_reason == "nobody in the image"
+    assert probe.tested.hold_reason == "no person in the image"
     assert probe.tested.diagnostic_values == {"images without a person": "3"}
     assert not probe.tested.hold_counts, "the retargeter holds; a report would count it twice"

@@ -30,7 +30,7 @@ from invdyn_ros.grasp.learning.sb3_algorithms import (
 )
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
-from invdyn_ros.nodes.recordings import recordings
+from invdyn_ros.nodes.recordings import to_recordings
 from invdyn_ros.nodes.report import ReportNode
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
@@ -146,7 +146,7 @@ def test_a_report_reads_the_same_episodes(acted, recording):
     kept: dict = {}
     for one in acted[0]:
         kept.setdefault(one.topic, (one.kind, []))[1].append(one.raw)
-    reported = recordings(kept, load_robot("ur5"), latency=False)
+    reported = to_recordings(kept, load_robot("ur5"), latency=False)
     for mine, its in zip(grasps(recording), reported, strict=True):
         np.testing.assert_array_equal(mine.joints.q, its.joints.q)
         np.testing.assert_allclose(mine.block_poses[:, 0], list(its.block_poses), atol=1e-9)

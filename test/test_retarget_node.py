@@ -26,7 +26,7 @@ def test_landmarks_become_a_target_with_their_stamp_and_nobody_holds_the_arm(sta
     clouds.publish(landmarks_to_cloud(None, Header(stamp=to_stamp(START))))
     probe.until(lambda: node.hold_reason == "no joint_states yet")
     probe.speaker(STATES, JointState).publish(state(START))
-    probe.until(lambda: node.started)
+    probe.until(lambda: node.initialized)
     np.testing.assert_allclose(show(1, None), UR5.home)
     assert "person" in node.hold_reason
     for k in range(2, 12):

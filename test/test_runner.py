@@ -10,7 +10,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
 from std_msgs.msg import String
 
-from invdyn_ros.nodes.messages import newest
+from invdyn_ros.nodes.messages import latest_qos
 from invdyn_ros.nodes.runner import HOLD_COUNT_PREFIX, DiagnosticNode, NodeLoop
 
 TURNS = 200  # of a loop, before a test gives up
@@ -133,6 +133,10 @@ def test_a_reason_to_hold_is_in_the_diagnostics_before_the_next_beat(loop, other
 
 def test_readers_hear_reliable_publishers_and_in_real_time_all_others():
     """Real drivers publish reliably, cameras mostly not."""
-    pairs = [(RELIABLE, newest(True)), (RELIABLE, newest(False)), (BEST_EFFORT, newest(False))]
+    pairs = [
+        (RELIABLE, latest_qos(True)),
+        (RELIABLE, latest_qos(False)),
+        (BEST_EFFORT, latest_qos(False)),
+    ]
     assert QoSCompatibility.ERROR not in {qos_check_compatible(*pair)[0] for pair in pairs}
-    assert newest(False).depth == 1, "a reader that is late works off a queue"
+    assert latest_qos(False).depth == 1, "a reader that is late works off a queue"

@@ -135,10 +135,10 @@ def _listen(options: Live, recording: Path, folder: Path) -> int:
     """Record until the user has enough; return how the processes ended."""
     values: dict[str, Any] = {
         "arm": options.arm,
-        "marker": options.marker,
-        "joints": options.joints,
+        "marker_topic": options.marker,
+        "joint_states_topic": options.joints,
         "record": str(recording),
-        "poses": options.poses,
+        "num_poses": options.poses,
         "max_joint_velocity": options.static_poses.max_joint_velocity,
         "settling_time": options.static_poses.settling_time,
         "merge_tolerance": options.static_poses.merge_tolerance,

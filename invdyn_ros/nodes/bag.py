@@ -1,4 +1,4 @@
-"""Serialized messages in, a rosbag2 recording that `ros2 bag` opens out."""
+"""Writer of rosbag2 recordings."""
 
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,13 @@ from rosbags.typesys import Stores, get_typestore
 
 
 class BagWriter:
-    """Write messages as they come."""
+    """Write serialized messages to a recording that `ros2 bag` can read."""
 
     def __init__(self, directory: Path) -> None:
-        """Make the recording's directory.
+        """Create the directory of the recording.
 
         Raises:
-            ValueError: it exists already; a recording is never overwritten.
+            ValueError: the directory exists; recordings are never overwritten.
         """
         if directory.exists():
             raise ValueError(f"{directory} exists already; record into a new directory")
@@ -23,11 +23,18 @@ class BagWriter:
         self.store = get_typestore(Stores.ROS2_JAZZY)
         self.connections: dict[str, Any] = {}
 
-    def write(self, topic: str, kind: Any, time: int, raw: bytes) -> None:
-        """Add one message, received at a time [ns]."""
+    def write(self, topic: str, message_type: Any, time: int, raw: bytes) -> None:
+        """Add one message.
+
+        Args:
+            topic: name of the topic.
+            message_type: class of the message.
+            time: time of reception [ns].
+            raw: the serialized message.
+        """
         if topic not in self.connections:
-            package = kind.__module__.split(".")[0]
-            name = f"{package}/msg/{kind.__name__}"
+            package = message_type.__module__.split(".")[0]
+            name = f"{package}/msg/{message_type.__name__}"
             self.connections[topic] = self.writer.add_connection(topic, name, typestore=self.store)
         self.writer.write(self.connections[topic], time, raw)
 

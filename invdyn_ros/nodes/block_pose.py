@@ -21,7 +21,7 @@ from invdyn_ros.nodes.messages import (
     block_to_message,
     image_to_array,
     image_to_message,
-    newest,
+    latest_qos,
     to_nanoseconds,
 )
 from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
@@ -67,12 +67,12 @@ class BlockPoseNode(DiagnosticNode):
             PoseWithCovarianceStamped, "/blocks/block_0", qos
         )
         self.marker_publisher = self.create_publisher(MarkerArray, "/blocks/markers", qos)
-        self.overlay_publisher = self.create_publisher(Image, "/blocks/overlay", newest(False))
+        self.overlay_publisher = self.create_publisher(Image, "/blocks/overlay", latest_qos(False))
         self.create_subscription(
             JointState, "/joint_states", self.on_joint_state, QoSProfile(depth=200)
         )
         self.create_subscription(
-            Image, "/camera/image_raw", self.on_image, newest(config.lockstep)
+            Image, "/camera/image_raw", self.on_image, latest_qos(config.lockstep)
         )
 
     def on_joint_state(self, message: JointState) -> None:

@@ -17,7 +17,7 @@ from invdyn_ros.nodes.messages import (
     block_to_message,
     image_to_array,
     image_to_message,
-    newest,
+    latest_qos,
     pose_to_transform,
     to_seconds,
 )
@@ -74,9 +74,9 @@ class BlocksNode(DiagnosticNode):
             for block in range(self.detector_config.num_blocks)
         ]
         self.marker_publisher = self.create_publisher(MarkerArray, "/blocks/markers", qos)
-        self.overlay_publisher = self.create_publisher(Image, "/blocks/overlay", newest(False))
+        self.overlay_publisher = self.create_publisher(Image, "/blocks/overlay", latest_qos(False))
         self.tf_broadcaster = TransformBroadcaster(self) if TransformBroadcaster else None
-        image_qos = newest(config.lockstep)
+        image_qos = latest_qos(config.lockstep)
         self.create_subscription(CameraInfo, "/camera/camera_info", self.on_camera_info, image_qos)
         self.create_subscription(Image, "/camera/image_raw", self.on_image, image_qos)
 

@@ -1,4 +1,4 @@
-"""The driver of a real DofBot: commands for joints and gripper in, measured positions out."""
+"""DofBot driver node: executes joint and gripper commands and publishes measured positions."""
 
 import time
 from contextlib import suppress
@@ -18,13 +18,13 @@ from invdyn_ros.robots.robot import load_robot
 
 
 @dataclass(frozen=True)
-class DofbotConfig:
+class DofbotNodeConfig:
     """Parameters of the node.
 
     Attributes:
         bus: number of the I2C bus.
         reads_per_tick: servos read in each period of 20 ms; more than 4 do not fit.
-        release: let go of the arm when the node ends; it falls.
+        release: switch the servo torque off when the node ends; the arm falls.
     """
 
     bus: int = 1
@@ -33,14 +33,14 @@ class DofbotConfig:
 
 
 class DofbotNode(DiagnosticNode):
-    """Write at 50 Hz, read between the writes, publish each whole reading.
+    """Write commands at 50 Hz, read servos in between, publish complete readings.
 
-    Positions only: the servos measure neither velocity nor effort.
+    Only positions are published: the servos measure neither velocity nor effort.
     """
 
     def __init__(self, bus: I2CBus | None = None) -> None:
         super().__init__("dofbot")
-        self.config = load_parameters(self, DofbotConfig)
+        self.config = load_parameters(self, DofbotNodeConfig)
         self.robot = load_robot("dofbot")
         board = DofbotBus(open_bus(self.config.bus) if bus is None else bus)
         self.driver = DofbotDriver(board, self.robot, self.config.reads_per_tick)
@@ -49,51 +49,53 @@ class DofbotNode(DiagnosticNode):
         self.joints = self.create_publisher(JointState, "/joint_states", qos)
         topic = COMMAND_TOPICS[self.robot.action_unit]
         self.create_subscription(Float64MultiArray, topic, self.on_command, qos)
-        self.create_subscription(Float64MultiArray, "/gripper/command", self.on_grip, qos)
+        self.create_subscription(
+            Float64MultiArray, "/gripper/command", self.on_gripper_command, qos
+        )
 
     def close(self) -> None:
-        """Let go of the arm if asked to."""
+        """Switch the torque off if configured."""
         driver = getattr(self, "driver", None)
         if driver is not None:
-            with suppress(OSError):  # a board that is gone holds nothing
+            with suppress(OSError):  # the board may be disconnected
                 driver.close(self.config.release)
 
     def step(self, spin: Spin) -> None:
-        """Do one tick, then take commands until the next is due."""
+        """Perform one tick, then process commands until the next is due."""
         reading = self.driver.tick()
         if reading is not None:
             self.publish(reading)
         self.hold(self.driver.problem)
-        # a tick that came late is not made up for: two writes at once would double the speed
+        # a late tick is not caught up: two writes at once would double the speed
         self.due = max(self.due + self.driver.period, time.monotonic())
-        while (left := self.due - time.monotonic()) > 0:
-            spin(left)
-        for _ in range(4):  # what has arrived meanwhile
+        while (remaining := self.due - time.monotonic()) > 0:
+            spin(remaining)
+        for _ in range(4):  # messages that have arrived meanwhile
             spin(0)
 
     def publish(self, reading: Reading) -> None:
-        """Publish a reading, stamped with when it was measured."""
+        """Publish a reading with the time of its measurement."""
         age = time.monotonic() - reading.time
         stamp = to_stamp(time.time_ns() - round(1e9 * age))
         self.joints.publish(joints_to_message(self.robot, stamp, reading.q, reading.opening))
-        self.diagnostic_values["reading spread [ms]"] = f"{1e3 * reading.duration:.1f}"
-        self.diagnostic_values["readings lost"] = str(self.driver.incomplete_readings)
+        self.diagnostic_values["reading duration [ms]"] = f"{1e3 * reading.duration:.1f}"
+        self.diagnostic_values["incomplete readings"] = str(self.driver.incomplete_readings)
 
     def on_command(self, message: Float64MultiArray) -> None:
-        """Take wanted joint positions [rad]; wrong ones are refused and said."""
+        """Set the desired joint positions [rad]; log and ignore invalid ones."""
         try:
             self.driver.command(np.array(message.data))
         except ValueError as error:
-            self.get_logger().error(f"refused command: {error}")
+            self.get_logger().error(f"invalid command ignored: {error}")
 
-    def on_grip(self, message: Float64MultiArray) -> None:
-        """Take a wanted opening of the gripper [m]."""
+    def on_gripper_command(self, message: Float64MultiArray) -> None:
+        """Set the desired opening of the gripper [m]."""
         try:
             if len(message.data) != 1:
-                raise ValueError(f"one number, not {len(message.data)}")
+                raise ValueError(f"expected one number, got {len(message.data)}")
             self.driver.command_gripper(message.data[0])
         except ValueError as error:
-            self.get_logger().error(f"refused gripper command: {error}")
+            self.get_logger().error(f"invalid gripper command ignored: {error}")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The least that a node can do: a joint state in, a command of the same size out."""
+"""Echo node: answers each joint state with a zero command, the baseline of latency."""
 
 from dataclasses import dataclass
 
@@ -20,14 +20,14 @@ class EchoConfig:
     """Parameters of the node.
 
     Attributes:
-        arm: name of the arm; its number of joints is the size of a command.
+        arm: name of the arm, which determines the size of a command.
     """
 
     arm: str = "ur5"
 
 
 class EchoNode(Node):
-    """The peer of the latency benchmark: the same messages as `inverse_dynamics`, no work."""
+    """Exchange the same messages as `inverse_dynamics`, without any computation."""
 
     def __init__(self) -> None:
         super().__init__("echo")
@@ -38,7 +38,7 @@ class EchoNode(Node):
         self.create_subscription(JointState, ECHO_JOINTS, self.on_joints, qos)
 
     def on_joints(self, message: JointState) -> None:
-        """Answer a joint state."""
+        """Publish a command for a joint state."""
         stamp = to_nanoseconds(message.header.stamp)
         self.commands.publish(command_to_message(self.command, stamp))
 

@@ -1,4 +1,4 @@
-"""Joint states and a marker's poses in; a recording of both, and what is still missing, out."""
+"""Hand-eye recorder node: records joint states and marker poses and reports missing poses."""
 
 import time
 from collections.abc import Callable
@@ -26,9 +26,9 @@ from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.robots.scene import quaternion_pose
 
 SENSORS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
-PERIOD = 0.5  # [s] between looks at what was gathered
-SPARSE = 0.01  # [s] between joint states that are looked at; all are recorded
-PATIENCE = 5.0  # [s] without a message, after which the node says what it waits for
+UPDATE_PERIOD = 0.5  # [s] between two evaluations of the recorded poses
+JOINT_STATE_PERIOD = 0.01  # [s] between joint states that are evaluated; all are recorded
+NO_DATA_TIMEOUT = 5.0  # [s] without a message, after which the node reports the topic
 
 
 @dataclass(frozen=True)
@@ -37,92 +37,99 @@ class HandEyeRecorderConfig:
 
     Attributes:
         arm: name of the arm.
-        marker: topic of the marker's poses in the camera's frame.
-        joints: topic of the joint states.
+        marker_topic: topic of the marker's poses in the camera's frame.
+        joint_states_topic: topic of the joint states.
         record: new directory of the rosbag2 recording to write.
-        poses: end after so many poses; zero: when interrupted.
-        max_joint_velocity: see `RestConfig`; so the next two.
-        settling_time: see there.
-        merge_tolerance: see there.
+        num_poses: number of poses after which the node ends; 0 to record until interrupted.
+        max_joint_velocity: see `StaticPoseConfig`.
+        settling_time: see `StaticPoseConfig`.
+        merge_tolerance: see `StaticPoseConfig`.
     """
 
     arm: str = "ur5"
-    marker: str = "/blocks/block_0"
-    joints: str = "/joint_states"
+    marker_topic: str = "/blocks/block_0"
+    joint_states_topic: str = "/joint_states"
     record: str = "calibration"
-    poses: int = 0
+    num_poses: int = 0
     max_joint_velocity: float = StaticPoseConfig.max_joint_velocity
     settling_time: float = StaticPoseConfig.settling_time
     merge_tolerance: float = StaticPoseConfig.merge_tolerance
 
 
 class HandEyeRecorderNode(DiagnosticNode):
-    """Record what a calibration needs and count the poses in which the arm rested."""
+    """Record the input of a calibration and count the static poses of the arm."""
 
     def __init__(self) -> None:
         super().__init__("hand_eye_recorder")
         self.config = config = load_parameters(self, HandEyeRecorderConfig)
-        self.rest = StaticPoseConfig(
+        self.static_pose_config = StaticPoseConfig(
             config.max_joint_velocity, config.settling_time, config.merge_tolerance
         )
         self.robot = load_robot(config.arm)
         self.bag = BagWriter(Path(config.record))
         self.states: list[tuple[float, np.ndarray]] = []
-        self.sightings: list[tuple[float, np.ndarray, np.ndarray]] = []
-        self.counted = 0
-        self.began = self.looked = time.monotonic()
-        self.listen(config.joints, JointState, self.on_joints)
-        self.listen(config.marker, PoseWithCovarianceStamped, self.on_marker)
-        self.get_logger().info("move the arm from pose to pose and let it rest; Ctrl-C ends")
+        self.detections: list[tuple[float, np.ndarray, np.ndarray]] = []
+        self.num_poses = 0
+        self.start_time = self.last_update = time.monotonic()
+        self.record_topic(config.joint_states_topic, JointState, self.on_joints)
+        self.record_topic(config.marker_topic, PoseWithCovarianceStamped, self.on_marker)
+        self.get_logger().info("move the arm from pose to pose and stop at each; end with Ctrl-C")
 
-    def listen(self, topic: str, kind: Any, take: Callable[[Any], None]) -> None:
-        """Record a topic as it comes, and take its messages."""
+    def record_topic(self, topic: str, message_type: Any, callback: Callable[[Any], None]) -> None:
+        """Record the messages of a topic and call a function with each.
 
-        def keep(raw: bytes) -> None:
-            take(deserialize_message(raw, kind))
-            self.bag.write(topic, kind, time.time_ns(), raw)
+        Args:
+            topic: name of the topic.
+            message_type: class of its messages.
+            callback: called with each message.
+        """
 
-        self.create_subscription(kind, topic, keep, SENSORS, raw=True)
+        def on_raw(raw: bytes) -> None:
+            callback(deserialize_message(raw, message_type))
+            self.bag.write(topic, message_type, time.time_ns(), raw)
+
+        self.create_subscription(message_type, topic, on_raw, SENSORS, raw=True)
 
     def on_joints(self, message: JointState) -> None:
-        """Note a joint state; others, such as a gripper's, share the topic."""
+        """Store a joint state; those of other devices, such as a gripper, are ignored."""
         if set(self.robot.joint_names) <= set(message.name):
             stamp = to_seconds(message.header.stamp)
             q, _, _ = joints_by_name(message, self.robot.joint_names)
-            if not self.states or abs(stamp - self.states[-1][0]) >= SPARSE:
+            if not self.states or abs(stamp - self.states[-1][0]) >= JOINT_STATE_PERIOD:
                 self.states.append((stamp, q))
 
     def on_marker(self, message: PoseWithCovarianceStamped) -> None:
-        """Note a sighting of the marker."""
+        """Store a detection of the marker."""
         covariance = np.array(message.pose.covariance).reshape(6, 6)
         T = quaternion_pose(*pose_to_arrays(message.pose.pose))
-        self.sightings.append((to_seconds(message.header.stamp), T, covariance))
+        self.detections.append((to_seconds(message.header.stamp), T, covariance))
 
     def step(self, spin: Spin) -> None:
-        """Listen, and look at what was gathered now and then."""
+        """Process messages and evaluate the recorded poses periodically."""
         spin(0.1)
-        if time.monotonic() - self.looked > PERIOD:
-            self.looked = time.monotonic()
-            self.look()
+        if time.monotonic() - self.last_update > UPDATE_PERIOD:
+            self.last_update = time.monotonic()
+            self.update()
 
-    def look(self) -> None:
-        """Count the poses, say what is missing, end when there are enough."""
-        if not self.states or not self.sightings:
-            if self.looked - self.began > PATIENCE:
-                missing = self.config.marker if self.states else self.config.joints
+    def update(self) -> None:
+        """Count the poses, report what is missing, end when there are enough."""
+        if not self.states or not self.detections:
+            if self.last_update - self.start_time > NO_DATA_TIMEOUT:
+                config = self.config
+                missing = config.marker_topic if self.states else config.joint_states_topic
                 self.hold(f"nothing on {missing} yet")
             return
         self.hold(None)
-        heard = (*zip(*self.states, strict=True), *zip(*self.sightings, strict=True))
-        streams = HandEyeStreams(*map(np.array, heard))
-        pairs = find_static_poses(streams, self.robot, self.rest).pairs
-        if len(pairs) <= self.counted:
+        columns = (*zip(*self.states, strict=True), *zip(*self.detections, strict=True))
+        streams = HandEyeStreams(*map(np.array, columns))
+        pairs = find_static_poses(streams, self.robot, self.static_pose_config).pairs
+        if len(pairs) <= self.num_poses:
             return
-        self.counted = len(pairs)
-        found = PoseDiversity.from_poses(pairs.T_base_tool)
-        advice = found.advice() or "enough; more make it better"
-        self.get_logger().info(f"pose {self.counted}: {found}; {advice}")
-        if 0 < self.config.poses <= found.num_poses:
+        self.num_poses = len(pairs)
+        diversity = PoseDiversity.from_poses(pairs.T_base_tool)
+        advice = diversity.advice() or "enough; more poses reduce the error"
+        self.get_logger().info(f"pose {self.num_poses}: {diversity}; {advice}")
+        if 0 < self.config.num_poses <= diversity.num_poses:
             raise NodeFinished
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ from invdyn_ros.nodes.messages import (
     COMMAND_TOPICS,
     command_to_message,
     message_to_target,
-    newest,
+    latest_qos,
     to_nanoseconds,
     to_stamp,
 )
@@ -97,7 +97,7 @@ class InverseDynamicsNode(DiagnosticNode):
         self.commands = self.create_publisher(Float64MultiArray, COMMAND_TOPICS[unit], qos)
         self.desired_states = self.create_publisher(JointState, "~/desired_joint_state", qos)
         self.timing = self.create_publisher(TimeReference, "/timing", qos)
-        qos = newest(config.lockstep)
+        qos = latest_qos(config.lockstep)
         self.create_subscription(JointState, "/joint_states", self.on_joint_state, qos)
         self.create_subscription(JointTrajectory, "/joint_target", self.on_target, qos)
         self.dropout_controller: DropoutController | None = None

@@ -1,4 +1,4 @@
-"""JointState messages to joints and gripper, and back."""
+"""Conversion between JointState messages and the state of joints and gripper."""
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -19,29 +19,29 @@ def joints_to_message(
     qd: Array = UNMEASURED,
     effort: Array = UNMEASURED,
 ) -> JointState:
-    """Return the state of an arm and its gripper.
+    """Return the message of the state of an arm and its gripper.
 
     Args:
         robot: the arm.
-        stamp: when it was measured.
+        stamp: time of the measurement.
         q: (n,) position [rad].
-        opening: distance of the finger pads [m]; each finger has its share.
-        qd: (n,) velocity [rad/s], empty where not measured; fingers then count as still.
-        effort: (n,) torque [N m], empty where not measured.
+        opening: distance of the finger pads [m], divided equally among the fingers.
+        qd: (n,) velocity [rad/s], empty if not measured; that of the fingers is zero.
+        effort: (n,) torque [N m], empty if not measured.
     """
     fingers = robot.gripper.joints if robot.gripper else ()
-    still = np.zeros(len(fingers))
+    zeros = np.zeros(len(fingers))
     return JointState(
         header=Header(stamp=stamp),
         name=[*robot.joint_names, *fingers],
         position=[*q.tolist(), *[opening / len(fingers) for _ in fingers]],
-        velocity=[*qd.tolist(), *still] if qd.size else [],
-        effort=[*effort.tolist(), *still] if effort.size else [],
+        velocity=[*qd.tolist(), *zeros] if qd.size else [],
+        effort=[*effort.tolist(), *zeros] if effort.size else [],
     )
 
 
 def joints_by_name(message: JointState, names: tuple[str, ...]) -> tuple[Array, Array, Array]:
-    """Return position, velocity, effort of the named joints; (n,) each, empty where absent.
+    """Return position, velocity and effort of named joints, (n,) each, empty if absent.
 
     Raises:
         ValueError: a joint is missing.
@@ -63,7 +63,7 @@ def joints_by_name(message: JointState, names: tuple[str, ...]) -> tuple[Array, 
 
 
 def gripper_opening(message: JointState, robot: Robot) -> float:
-    """Return the distance of the finger pads [m], zero for an arm without a gripper.
+    """Return the distance of the finger pads [m], zero without a gripper.
 
     Raises:
         ValueError: a finger is missing.

@@ -1,4 +1,4 @@
-"""Joint states out, commands in: the time between them, of `inverse_dynamics` and of an echo."""
+"""Latency probe node: measures the time from joint states to commands, beside an echo node."""
 
 import json
 import time
@@ -20,10 +20,11 @@ from invdyn_ros.nodes.messages import COMMAND_TOPICS, command_stamp, target_to_m
 from invdyn_ros.nodes.runner import NodeFinished, Spin, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 
-SWING, OMEGA = 0.1, 1.5  # the motion: amplitude [rad], angular frequency [rad/s]
+AMPLITUDE, ANGULAR_FREQUENCY = 0.1, 1.5  # of the motion [rad], [rad/s]
 TARGET_RATE = 30.0  # [Hz], as from a camera
-PATIENCE = 60.0  # [s] until both must have answered once
-LINGER = 0.2  # [s] after the last joint state, for answers on their way
+STARTUP_TIMEOUT = 60.0  # [s] until both nodes must have responded
+WARMUP_RESPONSES = 10  # of each node before the measurement
+DRAIN_TIME = 0.2  # [s] after the last joint state, for late commands
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,9 @@ class LatencyProbeConfig:
     Attributes:
         arm: name of the arm.
         unit: unit of the commands.
-        seconds: how long to measure, both sides together [s].
-        turn_seconds: how long to talk to one side before the other [s].
-        out: JSON file for what was measured.
+        seconds: duration of the measurement of both nodes [s].
+        turn_seconds: time for which one node is measured before the other [s].
+        out: JSON file to write.
     """
 
     arm: str = "ur5"
@@ -50,24 +51,24 @@ class LatencyProbeConfig:
 
 
 @dataclass
-class Side:
-    """One of the two that answer.
+class MeasuredNode:
+    """Connection to one of the two measured nodes.
 
     Attributes:
-        joints: where its joint states go.
-        sent: when each joint state that has no answer yet was sent, by stamp [ns].
-        count: joint states sent.
-        latencies: time to the first answer of each that has one [ms].
+        joints: publisher of its joint states.
+        pending: time of sending of each unanswered joint state, by stamp [ns].
+        num_sent: i of joint states sent.
+        latencies: time to the first command for each joint state [ms].
     """
 
     joints: Publisher
-    sent: dict[int, int] = field(default_factory=dict)
-    count: int = 0
+    pending: dict[int, int] = field(default_factory=dict)
+    num_sent: int = 0
     latencies: list[float] = field(default_factory=list)
 
 
 class LatencyProbeNode(Node):
-    """Swing an arm that is not there, at its rate, and time the answers."""
+    """Publish a sinusoidal motion at the rate of the arm and measure the time to each command."""
 
     def __init__(self) -> None:
         super().__init__("latency_probe")
@@ -79,43 +80,56 @@ class LatencyProbeNode(Node):
             "inverse_dynamics": ("/joint_states", COMMAND_TOPICS[config.unit]),
             "echo": (ECHO_JOINTS, ECHO_COMMANDS),
         }
-        self.sides: dict[str, Side] = {}
+        self.measured: dict[str, MeasuredNode] = {}
         for name, (joints, commands) in topics.items():
-            side = Side(self.create_publisher(JointState, joints, qos))
-            self.sides[name] = side
+            node = MeasuredNode(self.create_publisher(JointState, joints, qos))
+            self.measured[name] = node
             self.create_subscription(
-                Float64MultiArray, commands, partial(self.on_command, side), qos
+                Float64MultiArray, commands, partial(self.on_command, node), qos
             )
-        self.targeted = -np.inf
+        self.last_target_time = -np.inf
 
     def step(self, spin: Spin) -> None:
-        """Do the whole measurement."""
-        self.await_both(spin)
-        for side in self.sides.values():
-            side.sent.clear()
-            side.latencies.clear()
-            side.count = 0
+        """Perform the measurement."""
+        self.wait_for_responses(spin)
+        for node in self.measured.values():
+            node.pending.clear()
+            node.latencies.clear()
+            node.num_sent = 0
         blocks = max(2, round(self.config.seconds / self.config.turn_seconds))
-        names = list(self.sides)
-        for number in range(blocks):
-            self.talk(spin, names[number % 2], self.config.seconds / blocks)
-        self.listen(spin, LINGER)
-        result = {n: {"sent": s.count, "latency_ms": s.latencies} for n, s in self.sides.items()}
+        names = list(self.measured)
+        for i in range(blocks):
+            self.send_joint_states(spin, names[i % 2], self.config.seconds / blocks)
+        self.spin_for(spin, DRAIN_TIME)
+        result = {
+            name: {"sent": node.num_sent, "latency_ms": node.latencies}
+            for name, node in self.measured.items()
+        }
         Path(self.config.out).write_text(json.dumps(result), encoding="utf-8")
         raise NodeFinished
 
-    def await_both(self, spin: Spin) -> None:
-        """Talk to both until both answer: discovery and first calls are not measured."""
-        end = time.monotonic() + PATIENCE
-        while silent := [n for n, side in self.sides.items() if len(side.latencies) < 10]:
+    def wait_for_responses(self, spin: Spin) -> None:
+        """Send joint states until both nodes respond, to exclude discovery and first calls."""
+        end = time.monotonic() + STARTUP_TIMEOUT
+        while missing := [
+            n for n, node in self.measured.items() if len(node.latencies) < WARMUP_RESPONSES
+        ]:
             if time.monotonic() > end:
-                raise ValueError(f"no answer from {', '.join(silent)} within {PATIENCE:g} s")
-            for name in silent:
-                self.talk(spin, name, 0.2)
+                raise ValueError(
+                    f"no command from {', '.join(missing)} within {STARTUP_TIMEOUT:g} s"
+                )
+            for name in missing:
+                self.send_joint_states(spin, name, 0.2)
 
-    def talk(self, spin: Spin, name: str, seconds: float) -> None:
-        """Send joint states to one side at the arm's rate."""
-        side, period = self.sides[name], 1 / self.robot.rate
+    def send_joint_states(self, spin: Spin, name: str, seconds: float) -> None:
+        """Send joint states to one node at the rate of the arm.
+
+        Args:
+            spin: processes messages for a time [s].
+            name: name of the node.
+            seconds: duration [s].
+        """
+        node, period = self.measured[name], 1 / self.robot.rate
         due = time.monotonic()
         end = due + seconds
         while due < end:
@@ -127,43 +141,46 @@ class LatencyProbeNode(Node):
                 position=state.q.tolist(),
                 velocity=state.qd.tolist(),
             )
-            side.sent[stamp] = time.perf_counter_ns()
-            side.count += 1
-            side.joints.publish(message)
-            # a late tick is not made up for: a burst would measure its own queue
+            node.pending[stamp] = time.perf_counter_ns()
+            node.num_sent += 1
+            node.joints.publish(message)
+            # a late tick is not caught up: a burst would measure its own queue
             due = max(due + period, time.monotonic())
-            if name != "echo" and stamp * 1e-9 - self.targeted >= 1 / TARGET_RATE:
-                self.listen(spin, (due - time.monotonic()) / 2)  # cameras keep no step with arms
-                self.aim(time.time_ns())
-            self.listen(spin, due - time.monotonic())
+            if name != "echo" and stamp * 1e-9 - self.last_target_time >= 1 / TARGET_RATE:
+                # cameras are not synchronous with arms
+                self.spin_for(spin, (due - time.monotonic()) / 2)
+                self.send_target(time.time_ns())
+            self.spin_for(spin, due - time.monotonic())
 
-    def listen(self, spin: Spin, seconds: float) -> None:
-        """Take answers for a while."""
+    def spin_for(self, spin: Spin, seconds: float) -> None:
+        """Process commands for a time [s]."""
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            spin(left)
+        while (remaining := end - time.monotonic()) > 0:
+            spin(remaining)
 
     def motion(self, seconds: float) -> State:
-        """Where the arm is, in a swing about home."""
-        phase, n = OMEGA * (seconds % 3600), self.robot.n
-        q = self.robot.home + SWING * np.sin(phase)
-        qd = np.full(n, SWING * OMEGA * np.cos(phase))
-        return State(q, qd, np.full(n, -SWING * OMEGA**2 * np.sin(phase)))
+        """Return the state of a sinusoidal motion about home."""
+        phase, n = ANGULAR_FREQUENCY * (seconds % 3600), self.robot.n
+        q = self.robot.home + AMPLITUDE * np.sin(phase)
+        qd = np.full(n, AMPLITUDE * ANGULAR_FREQUENCY * np.cos(phase))
+        return State(q, qd, np.full(n, -AMPLITUDE * ANGULAR_FREQUENCY**2 * np.sin(phase)))
 
-    def aim(self, stamp: int) -> None:
-        """Send the target that a camera would: the motion one frame ahead."""
-        self.targeted = stamp * 1e-9
+    def send_target(self, stamp: int) -> None:
+        """Publish the target that a camera would give: the motion one frame ahead."""
+        self.last_target_time = stamp * 1e-9
         target = Target(
-            self.targeted, self.motion(self.targeted + 1 / TARGET_RATE), 1 / TARGET_RATE
+            self.last_target_time,
+            self.motion(self.last_target_time + 1 / TARGET_RATE),
+            1 / TARGET_RATE,
         )
         self.targets.publish(target_to_message(target, self.robot.joint_names, to_stamp(stamp)))
 
-    def on_command(self, side: Side, message: Float64MultiArray) -> None:
-        """Note the first answer to a joint state."""
+    def on_command(self, node: MeasuredNode, message: Float64MultiArray) -> None:
+        """Store the latency of the first command for a joint state."""
         now = time.perf_counter_ns()
-        sent = side.sent.pop(command_stamp(message) or 0, None)
+        sent = node.pending.pop(command_stamp(message) or 0, None)
         if sent is not None:
-            side.latencies.append((now - sent) / 1e6)
+            node.latencies.append((now - sent) / 1e6)
 
 
 def main() -> None:

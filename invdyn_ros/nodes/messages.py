@@ -1,4 +1,4 @@
-"""Messages to arrays and back. Stamps are nanoseconds or seconds of the source's clock."""
+"""Conversion between ROS messages and arrays. Stamps are those of the source's clock."""
 
 import array
 from typing import Any
@@ -18,10 +18,10 @@ from invdyn_ros.typing import Array
 COMMAND_TOPICS = {
     "N m": "/forward_effort_controller/commands",
     "rad": "/forward_position_controller/commands",
-}  # where the real drivers listen, by the unit of the action
-REFUSED = "refused"  # namespace of the texts on /blocks/markers that say why a block has no pose
+}  # topics of the real drivers, by the unit of the action
+REFUSED = "refused"  # namespace of texts on /blocks/markers that explain why a block has no pose
 LANDMARK_FIELDS = ("x", "y", "z", "visibility")
-ENCODINGS = {"rgb8": (0, 1, 2), "bgr8": (2, 1, 0)}  # order of the channels to red, green, blue
+ENCODINGS = {"rgb8": (0, 1, 2), "bgr8": (2, 1, 0)}  # channel indices of red, green, blue
 
 
 def to_stamp(nanoseconds: int) -> Time:
@@ -39,11 +39,11 @@ def to_seconds(stamp: Time) -> float:
     return to_nanoseconds(stamp) * 1e-9
 
 
-def newest(lockstep: bool) -> QoSProfile:
-    """Return the QoS of who wants the newest message only, or in lockstep every one.
+def latest_qos(lockstep: bool) -> QoSProfile:
+    """Return the QoS for subscribers that need only the latest message, or in lockstep all.
 
-    A reader that is late takes the newest, it never works off a queue. Best effort spares an
-    acknowledgement for each message: a wake-up of both sides.
+    A late subscriber gets the latest message instead of a queue of old ones. Best effort avoids an
+    acknowledgement of each message, which wakes up both processes.
     """
     if lockstep:
         return QoSProfile(depth=10)
@@ -51,9 +51,15 @@ def newest(lockstep: bool) -> QoSProfile:
 
 
 def image_to_message(image: NDArray[np.uint8], stamp: Time, frame: str) -> Image:
-    """Return an rgb8 message of an image (H, W, 3) uint8 RGB."""
+    """Return an rgb8 message.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        stamp: time of exposure.
+        frame: name of the optical frame.
+    """
     height, width = image.shape[:2]
-    # array.array is the one type that rclpy does not check element by element.
+    # array.array is the only type that rclpy does not check element by element.
     return Image(
         header=Header(stamp=stamp, frame_id=frame),
         height=height,
@@ -68,7 +74,7 @@ def image_to_array(message: Image) -> NDArray[np.uint8]:
     """Return the RGB image (H, W, 3) uint8 of a message.
 
     Raises:
-        ValueError: the encoding is not one of the known ones, or the data are too short.
+        ValueError: unsupported encoding, or too little data.
     """
     if message.encoding not in ENCODINGS:
         raise ValueError(
@@ -86,10 +92,18 @@ def image_to_array(message: Image) -> NDArray[np.uint8]:
 
 
 def camera_info_message(
-    intrinsics: Array, width: int, height: int, stamp: Time, frame: str
+    camera_matrix: Array, width: int, height: int, stamp: Time, frame: str
 ) -> CameraInfo:
-    """Return the CameraInfo of an ideal pinhole camera with intrinsics (3, 3) [px]."""
-    k = np.asarray(intrinsics, float)
+    """Return the CameraInfo of a pinhole camera without distortion.
+
+    Args:
+        camera_matrix: (3, 3) [px].
+        width: width of the images [px].
+        height: height of the images [px].
+        stamp: time of the image.
+        frame: name of the optical frame.
+    """
+    k = np.asarray(camera_matrix, float)
     return CameraInfo(
         header=Header(stamp=stamp, frame_id=frame),
         width=width,
@@ -103,7 +117,7 @@ def camera_info_message(
 
 
 def landmarks_to_cloud(landmarks: NDArray[Any] | None, header: Header) -> PointCloud2:
-    """Return a cloud of landmarks (33, 4) x y z [m] visibility; no person is an empty cloud."""
+    """Return a cloud of landmarks (33, 4) x y z [m] visibility, empty without a person."""
     points = np.empty((0, 4), np.float32) if landmarks is None else landmarks.astype(np.float32)
     return PointCloud2(
         header=header,
@@ -121,7 +135,7 @@ def landmarks_to_cloud(landmarks: NDArray[Any] | None, header: Header) -> PointC
 
 
 def cloud_to_landmarks(message: PointCloud2) -> Array | None:
-    """Return the landmarks (33, 4) of a cloud, None where nobody was seen.
+    """Return the landmarks (33, 4) of a cloud, None without a person.
 
     Raises:
         ValueError: the cloud has other fields or another number of points.
@@ -137,22 +151,32 @@ def cloud_to_landmarks(message: PointCloud2) -> Array | None:
 
 
 def target_to_message(target: Target, names: tuple[str, ...], stamp: Time) -> JointTrajectory:
-    """Return the one-point trajectory of a wanted state; the stamp is the source's."""
-    whole = round(target.horizon * 1e9)
+    """Return a one-point trajectory.
+
+    Args:
+        target: the desired state.
+        names: names of the joints.
+        stamp: stamp of the data that the target is computed from.
+    """
+    horizon = round(target.horizon * 1e9)
     point = JointTrajectoryPoint(
         positions=target.state.q.tolist(),
         velocities=target.state.qd.tolist(),
         accelerations=target.state.qdd.tolist(),
     )
-    point.time_from_start.sec, point.time_from_start.nanosec = divmod(whole, 10**9)
+    point.time_from_start.sec, point.time_from_start.nanosec = divmod(horizon, 10**9)
     return JointTrajectory(header=Header(stamp=stamp), joint_names=list(names), points=[point])
 
 
 def message_to_target(message: JointTrajectory, names: tuple[str, ...]) -> Target:
-    """Return the wanted state of a one-point trajectory, joints in the arm's order.
+    """Return the desired state of a one-point trajectory.
+
+    Args:
+        message: the trajectory.
+        names: names of the joints in the order of the result.
 
     Raises:
-        ValueError: the joints differ, or there is not exactly one whole point.
+        ValueError: other joints, not exactly one point, or an incomplete point.
     """
     if sorted(message.joint_names) != sorted(names):
         raise ValueError(
@@ -174,10 +198,14 @@ def message_to_target(message: JointTrajectory, names: tuple[str, ...]) -> Targe
 
 
 def command_to_message(values: Array, nanoseconds: int) -> Float64MultiArray:
-    """Return a command; its dimension's label is the stamp of the state that it answers [ns].
+    """Return a command labelled with the stamp of the state that it belongs to.
 
-    The standard message has no header; drivers ignore the label, a simulator in lockstep and a
-    recording use it to pair command and state.
+    The message has no header, so the stamp is the label of its dimension. Drivers ignore it; a
+    simulator in lockstep and recordings use it to match command and state.
+
+    Args:
+        values: (n,) command.
+        nanoseconds: stamp of the state [ns].
     """
     message = Float64MultiArray(data=values.tolist())
     message.layout.dim.append(
@@ -187,7 +215,7 @@ def command_to_message(values: Array, nanoseconds: int) -> Float64MultiArray:
 
 
 def command_stamp(message: Float64MultiArray) -> int | None:
-    """Return the stamp [ns] of the state that a command answers, None if it does not say."""
+    """Return the stamp [ns] of the state that a command belongs to, None without a label."""
     label = message.layout.dim[0].label if message.layout.dim else ""
     return int(label) if label.isdigit() else None
 
@@ -208,7 +236,13 @@ def arrays_to_pose(position: Array, quaternion: Array) -> Pose:
 
 
 def poses_to_message(poses: list[tuple[Array, Array]], stamp: Time, frame: str) -> PoseArray:
-    """Return a PoseArray of (position, quaternion) pairs."""
+    """Return a PoseArray of (position, quaternion) pairs.
+
+    Args:
+        poses: positions (3,) [m] and quaternions (4,) xyzw.
+        stamp: time of the poses.
+        frame: name of their frame.
+    """
     return PoseArray(
         header=Header(stamp=stamp, frame_id=frame),
         poses=[arrays_to_pose(*pose) for pose in poses],
@@ -218,7 +252,14 @@ def poses_to_message(poses: list[tuple[Array, Array]], stamp: Time, frame: str) 
 def block_to_message(
     position: Array, quaternion: Array, covariance: Array, header: Header
 ) -> PoseWithCovarianceStamped:
-    """Return a block's pose with covariance (6, 6) in x y z rx ry rz [m2, rad2]."""
+    """Return the pose of a block.
+
+    Args:
+        position: (3,) [m].
+        quaternion: (4,) xyzw.
+        covariance: (6, 6) of x, y, z, rx, ry, rz [m2, rad2].
+        header: frame and time of the pose.
+    """
     message = PoseWithCovarianceStamped(header=header)
     message.pose.pose = arrays_to_pose(position, quaternion)
     message.pose.covariance = np.asarray(covariance, float).flatten().tolist()
@@ -226,9 +267,15 @@ def block_to_message(
 
 
 def pose_to_transform(pose: Pose, child: str, header: Header) -> TransformStamped:
-    """Return where a frame stands in the header's, at the header's stamp."""
+    """Return the transform from a child frame to the frame of the header.
+
+    Args:
+        pose: pose of the child frame.
+        child: name of the child frame.
+        header: parent frame and time.
+    """
     message = TransformStamped(header=header, child_frame_id=child)
-    p, place = pose.position, message.transform.translation
-    place.x, place.y, place.z = p.x, p.y, p.z
+    p, translation = pose.position, message.transform.translation
+    translation.x, translation.y, translation.z = p.x, p.y, p.z
     message.transform.rotation = pose.orientation
     return message

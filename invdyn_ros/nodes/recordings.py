@@ -1,4 +1,4 @@
-"""Serialized messages of a run in, one Recording per episode out."""
+"""Conversion of the recorded messages of a run to one Recording per episode."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -20,59 +20,59 @@ from invdyn_ros.nodes.runner import HOLD_COUNT_PREFIX
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import quaternion_pose
 
-Kept = dict[str, tuple[Any, list[bytes]]]  # topic -> message type, serialized messages
-Stamped = list[tuple[float, Any]]  # (stamp [s], message)
-WHOLE = ("/diagnostics", "/timing", "/gripper/command")  # topics that are not cut into episodes
+RawMessages = dict[str, tuple[Any, list[bytes]]]  # topic -> message type, serialized messages
+StampedMessages = list[tuple[float, Any]]  # (stamp [s], message)
+RUN_TOPICS = ("/diagnostics", "/timing", "/gripper/command")  # not split into episodes
 
 
-def recordings(kept: Kept, robot: Robot, latency: bool) -> list[Recording]:
-    """Return one recording per episode, one at least; the first has what belongs to the run.
+def to_recordings(raw: RawMessages, robot: Robot, latency: bool) -> list[Recording]:
+    """Return one recording per episode; the first one also has the data of the whole run.
 
     Args:
-        kept: all that was heard.
+        raw: all recorded messages.
         robot: the arm.
-        latency: stamps tell it; simulated ones do not.
+        latency: whether to include processing times; simulated stamps do not measure them.
     """
     parts = {
-        topic: split_where_time_restarts(messages(kept, topic))
-        for topic in kept
-        if topic not in WHOLE
+        topic: split_episodes(deserialize_topic(raw, topic))
+        for topic in raw
+        if topic not in RUN_TOPICS
     }
-    made = []
+    recordings = []
     for i in range(len(parts["/joint_states"])):
         part = {topic: split[i] for topic, split in parts.items() if i < len(split)}
-        made.append(_recording(part, robot))
+        recordings.append(_recording(part, robot))
     if latency:
-        made[0].stages.extend(
+        recordings[0].stages.extend(
             (m.source, to_seconds(m.header.stamp), to_seconds(m.time_ref))
-            for m in messages(kept, "/timing")
+            for m in deserialize_topic(raw, "/timing")
         )
-    made[0].hold_counts.update(holds(messages(kept, "/diagnostics")))
-    return made
+    recordings[0].hold_counts.update(count_holds(deserialize_topic(raw, "/diagnostics")))
+    return recordings
 
 
-def messages(kept: Kept, topic: str) -> list[Any]:
-    """Return the messages of a topic; none where it was not listened to."""
-    kind, raws = kept.get(topic, (None, []))
-    return [deserialize_message(raw, kind) for raw in raws]
+def deserialize_topic(raw: RawMessages, topic: str) -> list[Any]:
+    """Return the messages of a topic, none if it was not recorded."""
+    message_type, serialized = raw.get(topic, (None, []))
+    return [deserialize_message(data, message_type) for data in serialized]
 
 
-def split_where_time_restarts(heard: Iterable[Any]) -> list[Stamped]:
-    """Return messages by episode, each stamp once: the simulated time starts again with each."""
-    split: list[Stamped] = [[]]
+def split_episodes(messages: Iterable[Any]) -> list[StampedMessages]:
+    """Split messages where simulated time restarts, and drop repeated stamps."""
+    split: list[StampedMessages] = [[]]
     last = -1
-    for message in heard:
+    for message in messages:
         stamp = to_nanoseconds(message.header.stamp)
         if stamp < last:
             split.append([])
-        if stamp > last or not split[-1]:  # lockstep repeats a state when an answer is late
+        if stamp > last or not split[-1]:  # lockstep repeats a state when a command is late
             split[-1].append((to_seconds(message.header.stamp), message))
         last = stamp
     return split
 
 
-def holds(diagnostics: Iterable[Any]) -> dict[str, int]:
-    """Return how often any node held, by reason, as the last diagnostics of each say."""
+def count_holds(diagnostics: Iterable[Any]) -> dict[str, int]:
+    """Return how often each node held, by reason, from its last diagnostics."""
     counts: dict[str, int] = {}
     for message in diagnostics:
         for status in message.status:
@@ -84,10 +84,10 @@ def holds(diagnostics: Iterable[Any]) -> dict[str, int]:
     return counts
 
 
-def _recording(part: dict[str, Stamped], robot: Robot) -> Recording:
+def _recording(part: dict[str, StampedMessages], robot: Robot) -> Recording:
     """Return the recording of one episode from its messages by topic."""
     names = robot.joint_names
-    made = Recording(
+    recording = Recording(
         JointSamples.from_rows(
             [(t, *joints_by_name(m, names), _opening(m, robot)) for t, m in part["/joint_states"]]
         ),
@@ -100,21 +100,21 @@ def _recording(part: dict[str, Stamped], robot: Robot) -> Recording:
     )
     for t, m in part.get("/joint_target", []):
         order = [list(m.joint_names).index(name) for name in names]
-        made.targets[t] = np.array(m.points[0].positions)[order]
-    made.landmarks = [(t, cloud_to_landmarks(m)) for t, m in part.get("/pose/landmarks", [])]
+        recording.targets[t] = np.array(m.points[0].positions)[order]
+    recording.landmarks = [(t, cloud_to_landmarks(m)) for t, m in part.get("/pose/landmarks", [])]
     for t, m in part.get("/sim/objects", []):
-        made.block_poses[t] = pose_to_arrays(m.poses[0])
+        recording.block_poses[t] = pose_to_arrays(m.poses[0])
     for t, m in part.get("/blocks/block_0", []):
-        place = quaternion_pose(*pose_to_arrays(m.pose.pose))
+        T = quaternion_pose(*pose_to_arrays(m.pose.pose))
         in_base = m.header.frame_id == robot.base_link
-        (made.base_detections if in_base else made.camera_detections)[t] = place
+        (recording.base_detections if in_base else recording.camera_detections)[t] = T
     overlays = part.get("/pose/overlay", []) or part.get("/blocks/overlay", [])
-    made.images = [StampedImage(t, image_to_array(m)) for t, m in overlays]
-    return made
+    recording.images = [StampedImage(t, image_to_array(m)) for t, m in overlays]
+    return recording
 
 
 def _opening(message: JointState, robot: Robot) -> float:
-    """Return the gripper's opening [m]; NaN where the driver of a real arm knows no gripper."""
+    """Return the opening of the gripper [m]; NaN if the driver does not publish it."""
     fingers = robot.gripper.joints if robot.gripper else ()
     if not set(fingers) <= set(message.name):
         return np.nan

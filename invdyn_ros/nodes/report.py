@@ -15,12 +15,12 @@ from std_msgs.msg import Empty, Float64MultiArray
 from std_srvs.srv import SetBool
 from trajectory_msgs.msg import JointTrajectory
 
-from invdyn_ros.nodes.messages import newest
+from invdyn_ros.nodes.messages import latest_qos
 from invdyn_ros.nodes.runner import DiagnosticNode, NodeFinished, Spin, load_parameters, run
 from invdyn_ros.robots.robot import load_robot
 
 if TYPE_CHECKING:
-    from invdyn_ros.nodes.recordings import Kept
+    from invdyn_ros.nodes.recordings import RawMessages
 
 RELIABLE_QOS = QoSProfile(depth=2000)  # deep: a reader that falls behind loses no message
 BEST_EFFORT_QOS = QoSProfile(depth=2000, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -74,7 +74,7 @@ class ReportNode(DiagnosticNode):
         super().__init__("report")
         self.config = config = load_parameters(self, ReportNodeConfig)
         self.robot = load_robot(config.arm)
-        self.topics: Kept = {}
+        self.topics: RawMessages = {}
         self.bag = None
         if config.record:
             from invdyn_ros.nodes.bag import BagWriter  # slow to import
@@ -94,13 +94,13 @@ class ReportNode(DiagnosticNode):
             self.record("/timing", TimeReference)
             self.record("/pose/landmarks", PointCloud2, self.on_landmarks)
             if config.report:
-                self.record("/pose/overlay", Image, qos=newest(False))
+                self.record("/pose/overlay", Image, qos=latest_qos(False))
         else:
             self.record("/sim/objects", PoseArray)
             self.record("/blocks/block_0", PoseWithCovarianceStamped)
             self.record("/gripper/command", Float64MultiArray)
             if config.report:
-                self.overlay = self.record("/blocks/overlay", Image, qos=newest(False))
+                self.overlay = self.record("/blocks/overlay", Image, qos=latest_qos(False))
 
     def record(
         self,

@@ -17,7 +17,7 @@ from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
 from invdyn_ros.nodes.messages import (
     camera_info_message,
     image_to_message,
-    newest,
+    latest_qos,
     pose_to_arrays,
     to_nanoseconds,
 )
@@ -63,7 +63,7 @@ class SceneCameraNode(DiagnosticNode):
         self.episode = -1
         self.last_stamp: float = np.inf
         self.pending: dict[int, tuple[JointState | None, PoseArray | None]] = {}  # by stamp [ns]
-        image_qos = newest(self.config.lockstep)
+        image_qos = latest_qos(self.config.lockstep)
         self.image_publisher = self.create_publisher(Image, "/camera/image_raw", image_qos)
         self.info_publisher = self.create_publisher(CameraInfo, "/camera/camera_info", image_qos)
         qos = QoSProfile(depth=MAX_PENDING)

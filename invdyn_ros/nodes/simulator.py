@@ -1,4 +1,4 @@
-"""The simulated arm where the real one would be: the drivers' topics in, joint states out."""
+"""Simulator node: replaces the driver of a real arm, with the same topics."""
 
 import time
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from invdyn_ros.nodes.joint_states import joints_to_message
 from invdyn_ros.nodes.messages import (
     COMMAND_TOPICS,
     command_stamp,
-    newest,
+    latest_qos,
     poses_to_message,
     to_stamp,
 )
@@ -26,9 +26,10 @@ from invdyn_ros.robots.registry import find_spec
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.typing import Array
 
-COMMAND_TIMEOUT = 0.1  # [s] without a command, then the brakes: as real drivers do
-LATE = 0.05  # [s] behind real time, then the simulation slows down instead
-PATIENCE = 0.5  # [s] until lockstep asks again
+COMMAND_TIMEOUT = 0.1  # [s] without a command, after which the brakes engage
+MAX_LAG = 0.05  # [s] behind real time that is caught up
+RESEND_PERIOD = 0.5  # [s] without a command, after which lockstep repeats the state
+WARNING_PERIOD = 20.0  # [s] without a command, after which lockstep logs a warning
 
 
 @dataclass(frozen=True)
@@ -37,17 +38,17 @@ class SimulatorConfig:
 
     Attributes:
         arm: name of the arm.
-        unit: of the commands, N m or rad; empty: the arm's own.
-        seed: seed of all noise.
+        unit: unit of the commands, N m or rad; empty for that of the arm.
+        seed: seed of all random numbers.
         noise: none, default or hard.
-        scene: put a table with a marked block in front of the arm.
-        episode: longest time of an episode [s]; with a scene, the simulator starts the next one.
-        lockstep: wait for the answer to each tick.
-        wall_clock: stamp with the wall clock instead of the time since the reset, which starts
-            again with every episode.
-        headless: no window.
-        wait_for_topics: time starts when each of these topics has both ends; parted by spaces. By
-            the wall clock it runs at once: a real arm waits for nobody either.
+        scene: whether a table with a marked block is in front of the arm.
+        episode: longest duration of an episode [s]; with a scene, the next one starts afterwards.
+        lockstep: wait for the command of each tick.
+        wall_clock: stamp messages with the wall clock instead of the time since the start of the
+            episode.
+        headless: run without a window.
+        wait_for_topics: topics that need publisher and subscriber before time starts, separated by
+            spaces. With the wall clock time starts at once, as with a real arm.
     """
 
     arm: str = "ur5"
@@ -63,10 +64,10 @@ class SimulatorConfig:
 
 
 class SimulatorNode(DiagnosticNode):
-    """Step the physics at the arm's rate, in real time or in lockstep with the commands.
+    """Step the physics at the rate of the arm, in real time or in lockstep with the commands.
 
-    In real time, the interval that has just passed is simulated with the commands that came in it;
-    in lockstep, with the command that answers its first instant. Both are the same plant.
+    In real time, each past interval is simulated with the last command that arrived in it; in
+    lockstep, with the command for its initial state. The plant is the same.
     """
 
     def __init__(self) -> None:
@@ -75,7 +76,7 @@ class SimulatorNode(DiagnosticNode):
         self.robot = load_robot(config.arm)
         unit = config.unit or self.robot.action_unit
         self.scene = find_spec(config.arm).scene if config.scene else None
-        self.world = GraspSimulation(
+        self.simulation = GraspSimulation(
             self.robot,
             load_randomization(config.noise),
             self.scene,
@@ -84,141 +85,149 @@ class SimulatorNode(DiagnosticNode):
             config.episode,
             gui=not config.headless,
         )
-        self.simulation = self.world.physics
+        self.physics = self.simulation.physics
         self.command: tuple[int | None, Array] | None = None
-        self.grip: tuple[int | None, float] | None = None
-        self.quiet = 0.0  # [s] of simulated time since the last command
+        self.gripper_command: tuple[int | None, float] | None = None
+        self.time_since_command = 0.0  # [s] of simulated time since the last command
         self.paused = False
-        self.waiting = not config.wall_clock
+        self.waiting_for_topics = not config.wall_clock
         qos = QoSProfile(depth=10)
         self.joints = self.create_publisher(JointState, "/joint_states", qos)
         self.clock = self.create_publisher(Clock, "/clock", qos)
         self.objects = self.create_publisher(PoseArray, "/sim/objects", qos)
         self.create_subscription(
-            Float64MultiArray, COMMAND_TOPICS[unit], self.on_command, newest(config.lockstep)
+            Float64MultiArray, COMMAND_TOPICS[unit], self.on_command, latest_qos(config.lockstep)
         )
-        self.create_subscription(Float64MultiArray, "/gripper/command", self.on_grip, qos)
+        self.create_subscription(
+            Float64MultiArray, "/gripper/command", self.on_gripper_command, qos
+        )
         self.create_service(Trigger, "/sim/reset", self.on_reset)
         self.create_service(SetBool, "/sim/pause", self.on_pause)
         self.next_episode()
 
     def close(self) -> None:
-        """Free the physics."""
-        self.world.close()
+        """Close the simulation."""
+        self.simulation.close()
 
     def next_episode(self) -> None:
-        """Put everything back and draw the next episode; simulated time starts again."""
-        self.world.next_episode()
+        """Reset the simulation to the next random episode; simulated time restarts."""
+        self.simulation.next_episode()
         self.start_clock()
-        self.command = self.grip = None
+        self.command = self.gripper_command = None
 
     def start_clock(self) -> None:
-        """Let the time of this episode begin now."""
+        """Start the time of this episode."""
         self.origin = time.time_ns() if self.config.wall_clock else 0
         self.due = time.monotonic()
 
     @property
     def stamp(self) -> int:
         """Time of the state [ns]."""
-        return self.origin + round(self.simulation.ticks * 1e9 / self.robot.rate)
+        return self.origin + round(self.physics.ticks * 1e9 / self.robot.rate)
 
     def step(self, spin: Spin) -> None:
-        """Publish a state, gather its commands, step."""
-        if self.waiting:
+        """Publish a state, wait for its commands, step the simulation."""
+        if self.waiting_for_topics:
             spin(0.05)
-            self.waiting = not self.topics_connected(self.config.wait_for_topics)
+            self.waiting_for_topics = not self.topics_connected(self.config.wait_for_topics)
             self.start_clock()
             return
         self.publish()
         if self.config.lockstep:
-            self.await_answer(spin)
+            self.wait_for_commands(spin)
         else:
-            self.await_time(spin)
+            self.wait_for_tick(spin)
         command = self.command[1] if self.command else None
-        opening = self.grip[1] if self.grip else None
-        self.quiet += 1 / self.robot.rate
-        if self.quiet > COMMAND_TIMEOUT:
+        opening = self.gripper_command[1] if self.gripper_command else None
+        self.time_since_command += 1 / self.robot.rate
+        if self.time_since_command > COMMAND_TIMEOUT:
             command = self.command = None
         self.hold(None if command is not None else "no command: brakes on")
-        self.world.step(command, opening)
-        if self.world.is_over():
+        self.simulation.step(command, opening)
+        if self.simulation.is_over():
             self.next_episode()
 
-    def await_time(self, spin: Spin) -> None:
-        """Take commands until the tick is over; what is late by more is not caught up."""
+    def wait_for_tick(self, spin: Spin) -> None:
+        """Process commands until the next tick is due; a lag above MAX_LAG is not caught up."""
         self.due += 1 / self.robot.rate
-        while self.paused or (left := self.due - time.monotonic()) > 0:
-            spin(0.1 if self.paused else left)
+        while self.paused or (remaining := self.due - time.monotonic()) > 0:
+            spin(0.1 if self.paused else remaining)
             if self.paused:
                 self.due = time.monotonic() + 1 / self.robot.rate
-        for _ in range(5):  # what has arrived meanwhile
+        for _ in range(5):  # messages that have arrived meanwhile
             spin(0)
-        if time.monotonic() - self.due > LATE:
-            self.get_logger().warning("slower than real time: the machine is busy")
+        if time.monotonic() - self.due > MAX_LAG:
+            self.get_logger().warning("slower than real time; reduce the load of the machine")
             self.due = time.monotonic()
             if self.config.wall_clock:
-                behind = time.time_ns() - self.stamp
-                self.origin += max(behind, 0)
+                self.origin += max(time.time_ns() - self.stamp, 0)
 
-    def await_answer(self, spin: Spin) -> None:
-        """Wait for the commands that answer this state; ask again where one seems lost."""
-        stamp, asked, began = self.stamp, time.monotonic(), time.monotonic()
-        while not self.answered(stamp):
-            spin(PATIENCE)
+    def wait_for_commands(self, spin: Spin) -> None:
+        """Wait for the commands for this state; repeat it if one may have been lost."""
+        stamp, sent, warned = self.stamp, time.monotonic(), time.monotonic()
+        while not self.has_commands(stamp):
+            spin(RESEND_PERIOD)
             if self.paused:
-                asked = began = time.monotonic()
-            if time.monotonic() - asked > PATIENCE:
-                asked = time.monotonic()
-                self.publish(again=True)
-            if time.monotonic() - began > 20:
-                began = time.monotonic()
-                self.get_logger().warning("lockstep: no command yet; is everything running?")
+                sent = warned = time.monotonic()
+            if time.monotonic() - sent > RESEND_PERIOD:
+                sent = time.monotonic()
+                self.publish(resend=True)
+            if time.monotonic() - warned > WARNING_PERIOD:
+                warned = time.monotonic()
+                self.get_logger().warning("lockstep: no command yet; check that all nodes run")
 
-    def answered(self, stamp: int) -> bool:
-        """Say whether all commands that belong to a stamp are there."""
+    def has_commands(self, stamp: int) -> bool:
+        """Return whether all commands for a stamp [ns] have arrived."""
         arm = self.command is not None and self.command[0] == stamp
-        grip = self.scene is None or (self.grip is not None and self.grip[0] == stamp)
-        return arm and grip and not self.paused
+        gripper = self.scene is None or (
+            self.gripper_command is not None and self.gripper_command[0] == stamp
+        )
+        return arm and gripper and not self.paused
 
-    def publish(self, again: bool = False) -> None:
-        """Publish joint states and clock, and with the camera's beat the true block poses.
+    def publish(self, resend: bool = False) -> None:
+        """Publish joint states, clock and, at the rate of the camera, true block poses.
 
-        Publishing `again` what may have been lost includes the last block poses.
+        Args:
+            resend: whether to repeat the last block poses, which may have been lost.
         """
-        simulation, stamp = self.simulation, to_stamp(self.stamp)
+        physics, stamp = self.physics, to_stamp(self.stamp)
         self.clock.publish(Clock(clock=stamp))
         if self.scene is not None:
-            if self.world.camera_due:
-                poses = [simulation.block_pose()]
-                self.beat = poses_to_message(poses, stamp, self.robot.base_link)
-            if self.world.camera_due or again:
-                self.objects.publish(self.beat)
-        _, q, qd, effort, opening = simulation.state()
+            if self.simulation.camera_due:
+                poses = [physics.block_pose()]
+                self.block_poses = poses_to_message(poses, stamp, self.robot.base_link)
+            if self.simulation.camera_due or resend:
+                self.objects.publish(self.block_poses)
+        _, q, qd, effort, opening = physics.state()
         self.joints.publish(joints_to_message(self.robot, stamp, q, opening, qd, effort))
 
     def on_command(self, message: Float64MultiArray) -> None:
-        """Take a command for the arm; a wrong one is refused and said."""
+        """Store a command for the arm; log and ignore an invalid one."""
         values = np.array(message.data)
         if values.shape != (self.robot.n,) or not np.isfinite(values).all():
-            self.get_logger().error(f"refused command {values}: {self.robot.n} finite numbers")
+            self.get_logger().error(
+                f"invalid command {values} ignored: expected {self.robot.n} numbers"
+            )
             return
-        self.command, self.quiet = (command_stamp(message), values), 0.0
+        self.command, self.time_since_command = (command_stamp(message), values), 0.0
 
-    def on_grip(self, message: Float64MultiArray) -> None:
-        """Take a wanted opening of the gripper [m]."""
+    def on_gripper_command(self, message: Float64MultiArray) -> None:
+        """Store the desired opening of the gripper [m]."""
         if len(message.data) != 1 or not np.isfinite(message.data[0]):
-            self.get_logger().error(f"refused gripper command {message.data}: one finite number")
+            self.get_logger().error(
+                f"invalid gripper command {message.data} ignored: expected one number"
+            )
             return
-        self.grip = (command_stamp(message), float(message.data[0]))
+        self.gripper_command = (command_stamp(message), float(message.data[0]))
 
     def on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Start the next episode."""
         self.next_episode()
-        response.success, response.message = True, f"episode {self.world.episode}"
+        response.success, response.message = True, f"episode {self.simulation.episode}"
         return response
 
     def on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        """Stop (true) or go on (false)."""
+        """Pause (true) or resume (false)."""
         self.paused = request.data
         response.success, response.message = True, "paused" if request.data else "running"
         return response
