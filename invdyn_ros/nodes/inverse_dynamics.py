@@ -23,8 +23,8 @@ from invdyn_ros.nodes.joint_states import joints_by_name
 from invdyn_ros.nodes.messages import (
     COMMAND_TOPICS,
     command_to_message,
-    message_to_target,
     latest_qos,
+    message_to_target,
     to_nanoseconds,
     to_stamp,
 )

@@ -15,14 +15,14 @@ from invdyn_ros.evaluation.grasp_report import grasp_report
 from invdyn_ros.evaluation.teleop_report import teleop_report
 from invdyn_ros.graph.shipped_weights import SHIPPED_POLICIES
 from invdyn_ros.models.runtime import load_runtime
-from invdyn_ros.nodes.recordings import Kept, recordings
+from invdyn_ros.nodes.recordings import RawMessages, to_recordings
 from invdyn_ros.nodes.report import NUM_VIDEO_EPISODES, ReportNodeConfig
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import Robot
 
 
 def write_run_report(
-    config: ReportNodeConfig, robot: Robot, messages: Kept, log: Callable[[str], None]
+    config: ReportNodeConfig, robot: Robot, messages: RawMessages, log: Callable[[str], None]
 ) -> None:
     """Write the report of a run, with its video and its plots beside it.
 
@@ -33,7 +33,7 @@ def write_run_report(
         log: called with a line for each step that takes a while.
     """
     # the episode after the last one has begun meanwhile
-    episodes = recordings(messages, robot, latency=not config.lockstep)[: config.episodes]
+    episodes = to_recordings(messages, robot, latency=not config.lockstep)[: config.episodes]
     file = Path(config.report)
     file.parent.mkdir(parents=True, exist_ok=True)
     write = _grasp_report if config.graph == "grasp_sim" else _teleop_report
