@@ -26,7 +26,7 @@ from invdyn_ros.grasp.policies.learned import DETECTION_TIMEOUT, LearnedGrasp
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata
 from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.grasp.policies.scripted import BLOCK_NOT_DETECTED, ScriptedGrasp
-from invdyn_ros.grasp.policies.time_scaling import BRAKING, TimeScaling
+from invdyn_ros.grasp.policies.time_scaling import RAMP_TIME, TimeScaling
 from invdyn_ros.perception.block_detector import (
     BlockDetector,
     BlockDetectorConfig,
@@ -218,9 +218,9 @@ def test_the_script_stops_on_its_way_to_a_wrong_block_and_looks_anew(case: str) 
     play = Play(ScriptedGrasp(robot("ur5"), SCENE))
     play.run(0.6, place=HERE)
     assert play.wish.phase == "approach" and np.abs(play.wish.state.qd).max() > 0.05
-    play.run(BRAKING + PICTURE, **shown)
+    play.run(RAMP_TIME + PICTURE, **shown)
     assert (
-        play.stands(1.0, **shown) and words in play.wish.hold_reason and play.wish.phase == "look"
+        play.stands(1.0, **shown) and words in play.wish.hold_reason and play.wish.phase == "detect"
     )
     accelerations = np.diff([s.qd for s in play.track], axis=0) / TICK
     assert (np.abs(accelerations) <= robot("ur5").acceleration).all()
@@ -247,7 +247,7 @@ def test_the_script_stops_while_it_carries_and_goes_on_where_it_was() -> None:
             one.opening = SCENE.block_size if one.wish.opening == 0 else 0.085
             one.run(TICK, place=HERE)
     play.run(0.2, place=HERE)
-    play.run(BRAKING + PICTURE, refused=describe_duplicate(0))
+    play.run(RAMP_TIME + PICTURE, refused=describe_duplicate(0))
     assert play.stands(0.5, refused=describe_duplicate(0)) and play.wish.opening == 0
     for one in (play, alone):
         while one.wish.phase == "carry":
