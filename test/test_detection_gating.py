@@ -220,7 +220,9 @@ def test_the_script_stops_on_its_way_to_a_wrong_block_and_looks_anew(case: str) 
     assert play.wish.phase == "approach" and np.abs(play.wish.state.qd).max() > 0.05
     play.run(RAMP_TIME + PICTURE, **shown)
     assert (
-        play.stands(1.0, **shown) and words in play.wish.hold_reason and play.wish.phase == "detect"
+        play.stands(1.0, **shown)
+        and words in play.wish.hold_reason
+        and play.wish.phase == "detect"
     )
     accelerations = np.diff([s.qd for s in play.track], axis=0) / TICK
     assert (np.abs(accelerations) <= robot("ur5").acceleration).all()
