@@ -215,6 +215,7 @@ def _read_checkpoint_metadata(checkpoint: Path) -> tuple[str, str]:
 
 
 def _resolve_teleop(values: ArgumentValues) -> None:
+    """Check the arguments of teleop and derive values from them."""
     video, camera = values["video"], values["camera"]
     if video and camera:
         raise ValueError(f"video:={video} and camera:={camera} are both given; give one")
@@ -229,16 +230,12 @@ def _resolve_teleop(values: ArgumentValues) -> None:
         raise ValueError(f"pose_model:={values['pose_model']} is not a file")
     values["uses_camera_node"] = camera != "none"
     if video:
-        from invdyn_ros.perception.camera import (
-            read_video_info,  # opens the file: only where one is given
-        )
+        from invdyn_ros.perception.camera import read_video_info  # slow to import
 
         frame_rate = read_video_info(video).frame_rate
         values["video"] = str(Path(video).absolute())
         # a video and a simulation wait until all nodes are connected; a live camera does not
-        values["wait_for_topics"] = (
-            "/joint_states /pose/landmarks /joint_target /inverse_dynamics/desired_joint_state /report/ready"
-        )
+        values["wait_for_topics"] = " ".join(TELEOP_TOPICS)
         if values["lockstep"]:
             values["target_rate"] = frame_rate
     elif values["uses_camera_node"]:
@@ -246,6 +243,7 @@ def _resolve_teleop(values: ArgumentValues) -> None:
 
 
 def _resolve_grasp_sim(values: ArgumentValues) -> None:
+    """Check the arguments of grasp_sim and derive values from them."""
     arm = values["arm"]
     if ROBOTS[arm].gripper is None:
         supported = ", ".join(name for name in ARMS if ROBOTS[name].gripper)
@@ -263,13 +261,12 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
     values["policy_checkpoint"] = find_policy(values["policy"], values["policy_checkpoint"], arm)
     values["wall_clock"] = False  # simulated time starts again with each episode
     values["scene"] = True
-    values["wait_for_topics"] = (
-        "/camera/image_raw /joint_target /gripper/command /inverse_dynamics/desired_joint_state /report/ready"
-    )
+    topics = GRASP_SIM_TOPICS
     if manual:
         values["episode"] = MANUAL_EPISODE_TIMEOUT
     else:
-        values["wait_for_topics"] += " /blocks/markers"
+        topics = (*topics, "/blocks/markers")
+    values["wait_for_topics"] = " ".join(topics)
 
 
 CAMERA_PARAMETERS = ("video", "camera", "max_size", "loop", "lockstep", "wait_for_topics")
@@ -293,6 +290,22 @@ SIMULATOR_PARAMETERS = (
     "wait_for_topics",
 )
 REPORT_PARAMETERS = ("graph", "arm", "checkpoint", "lockstep", "report", "record", "duration")
+
+# topics that need a publisher and a subscriber before a video or a simulation starts
+TELEOP_TOPICS = (
+    "/joint_states",
+    "/pose/landmarks",
+    "/joint_target",
+    "/inverse_dynamics/desired_joint_state",
+    "/report/ready",
+)
+GRASP_SIM_TOPICS = (
+    "/camera/image_raw",
+    "/joint_target",
+    "/gripper/command",
+    "/inverse_dynamics/desired_joint_state",
+    "/report/ready",
+)
 
 MANUAL_EPISODE_TIMEOUT = 120.0  # [s] longest episode without a policy
 

@@ -1,4 +1,4 @@
-"""Start a node, keep it alive, end it with one clear line: what every node's `main` calls."""
+"""Base class, parameters and main loop of the nodes."""
 
 import gc
 import inspect
@@ -21,35 +21,43 @@ from rclpy.qos import QoSProfile
 from invdyn_ros.config import from_mapping
 
 T = TypeVar("T")
-Spin = Callable[[float], None]  # wait at most so many seconds [s] for a message and handle it
-HOLD_COUNT_PREFIX = "holds: "  # diagnostics keys that count how often a node held, by reason
+Spin = Callable[[float], None]  # wait for a message, at most so long [s], and handle it
+HOLD_COUNT_PREFIX = "holds: "  # of the diagnostics keys that count holds by reason
 
 
 class NodeFinished(Exception):
-    """A node's work is finished; its process ends with code 0."""
+    """The work of a node is complete; its process exits with code 0."""
 
 
 def load_parameters(node: Node, config: type[T]) -> T:
-    """Declare one ROS parameter per field of a dataclass and return the dataclass filled.
+    """Declare a ROS parameter for each field of a dataclass and return the dataclass.
 
     Raises:
-        ValueError: a value has the wrong type or is out of range; names the parameter.
+        ValueError: a parameter has the wrong type or a value that is not allowed.
     """
     from rcl_interfaces.msg import ParameterDescriptor
 
-    loose = ParameterDescriptor(dynamic_typing=True)  # 10 is not 10.0 to rclpy; it is to us
+    # from_mapping checks the types; for rclpy the integer 10 would be no value of a float
+    any_type = ParameterDescriptor(dynamic_typing=True)
     values: dict[str, Any] = {}
     for field in fields(config):  # type: ignore[arg-type]
-        given = node.declare_parameter(field.name, descriptor=loose)
-        if given.type_ != Parameter.Type.NOT_SET:
-            values[field.name] = given.value
+        parameter = node.declare_parameter(field.name, descriptor=any_type)
+        if parameter.type_ != Parameter.Type.NOT_SET:
+            values[field.name] = parameter.value
     return from_mapping(config, values, f"parameters of node '{node.get_name()}'")
 
 
 class DiagnosticNode(Node):
-    """A node that publishes diagnostics once a second and checks the types of its topics."""
+    """Node that publishes diagnostics and checks the message types of its topics once a second.
 
-    exception: BaseException | None = None  # what a callback raised; `Loop` raises it
+    Attributes:
+        diagnostic_values: values in the diagnostics.
+        hold_reason: why the node does not do what it is asked to; None: it does.
+        hold_counts: number of holds by reason.
+        exception: exception of a callback; `NodeLoop` raises it.
+    """
+
+    exception: BaseException | None = None
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -67,12 +75,33 @@ class DiagnosticNode(Node):
         qos_profile: QoSProfile | int,
         **options: Any,
     ) -> Any:
-        """Subscribe; what the callback raises ends the node."""
-        kept = self._store_exception(callback)
-        return super().create_subscription(msg_type, topic, kept, qos_profile, **options)
+        """Create a subscription; an exception of its callback ends the node."""
+        callback = self._store_exception(callback)
+        return super().create_subscription(msg_type, topic, callback, qos_profile, **options)
+
+    def topics_connected(self, topics: str) -> bool:
+        """Return whether each topic, separated by spaces, has a publisher and a subscriber."""
+        return all(
+            self.count_publishers(topic) and self.count_subscribers(topic)
+            for topic in topics.split()
+        )
+
+    def hold(self, reason: str | None) -> None:
+        """Set why the node does not do what it is asked to (None: it does); log each change."""
+        if reason == self.hold_reason:
+            return
+        self.hold_reason = reason
+        if reason is None:
+            self.get_logger().info("ok again")
+            return
+        self.hold_counts[reason] += 1
+        self.diagnostic_values[f"{HOLD_COUNT_PREFIX}{reason}"] = str(self.hold_counts[reason])
+        self.get_logger().warning(reason)
+        if self.hold_counts[reason] == 1:  # a short run ends before the timer
+            self._publish_diagnostics()
 
     def _store_exception(self, callback: Callable[..., Any]) -> Callable[..., Any]:
-        """Keep what a callback raises, an exit too: rclpy would print a traceback on its way."""
+        """Store the exception of a callback, SystemExit too; rclpy would print a traceback."""
 
         @wraps(callback)
         def call(*arguments: Any) -> Any:
@@ -82,27 +111,6 @@ class DiagnosticNode(Node):
                 self.exception = self.exception or error
 
         return call
-
-    def topics_connected(self, topics: str) -> bool:
-        """Say whether each of some topics, parted by spaces, has both ends."""
-        return all(
-            self.count_publishers(topic) and self.count_subscribers(topic)
-            for topic in topics.split()
-        )
-
-    def hold(self, reason: str | None) -> None:
-        """Note why the node does not do as asked (None: it does) and say so once per change."""
-        if reason == self.hold_reason:
-            return
-        self.hold_reason = reason
-        if reason is None:
-            self.get_logger().info("ok again")
-        else:
-            self.hold_counts[reason] += 1
-            self.diagnostic_values[f"{HOLD_COUNT_PREFIX}{reason}"] = str(self.hold_counts[reason])
-            self.get_logger().warning(reason)
-            if self.hold_counts[reason] == 1:  # short runs end before the next beat
-                self._publish_diagnostics()
 
     def _on_timer(self) -> None:
         self._check_topic_types()
@@ -121,22 +129,17 @@ class DiagnosticNode(Node):
 
     def _check_topic_types(self) -> None:
         for subscription in self.subscriptions:
-            wanted = _message_type(subscription.msg_type)
+            expected = _type_name(subscription.msg_type)
             for info in self.get_publishers_info_by_topic(subscription.topic_name):
-                if info.topic_type != wanted:
+                if info.topic_type != expected:
                     raise ValueError(
                         f"topic {subscription.topic_name} carries {info.topic_type} from node "
-                        f"'{info.node_name}', but must carry {wanted}"
+                        f"'{info.node_name}', but must carry {expected}"
                     )
 
 
-def _message_type(message: Any) -> str:
-    package, kind = message.__module__.split(".")[:2]
-    return f"{package}/{kind}/{message.__name__}"
-
-
 class NodeLoop:
-    """Takes the turns of a node, on rclpy's leanest executor."""
+    """Main loop of a node, on the executor of rclpy that needs the least processor time."""
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -144,51 +147,38 @@ class NodeLoop:
         self.executor.add_node(node)
 
     def step(self) -> None:
-        """Let a node that paces itself, by a method `step(spin)`, do so; spin any other."""
-        paced = getattr(self.node, "step", None)
-        if paced is None:
+        """Call the node's method `step(spin)` if it has one, else spin."""
+        step = getattr(self.node, "step", None)
+        if step is None:
             self.spin(0.5)
         else:
-            paced(self.spin)
+            step(self.spin)
 
-    def spin(self, seconds: float) -> None:
-        """Wait at most so long [s] for a message and handle it; raise what its callback raised."""
-        self.executor.spin_once(seconds)
-        failure = getattr(self.node, "exception", None)
-        if failure is not None:
-            raise failure
+    def spin(self, timeout: float) -> None:
+        """Handle one message or timer within a timeout [s]; raise what its callback raised."""
+        self.executor.spin_once(timeout)
+        exception = getattr(self.node, "exception", None)
+        if exception is not None:
+            raise exception
 
     def close(self) -> None:
-        """Handle no more messages."""
+        """Shut the executor down."""
         self.executor.shutdown(timeout_sec=0.5)
 
 
-def _create_executor() -> Executor:
-    try:  # spares the processor: the other builds its wait set anew for each message
-        from rclpy.experimental import EventsExecutor
-    except ImportError:  # rclpy before 7.1.5
-        return SingleThreadedExecutor()
-    return EventsExecutor()
-
-
-def _node_file_name(make: Callable[[], Node]) -> str:
-    """Return the name of a node that could not be made: that of its file."""
-    return Path(inspect.getfile(sys.modules[make.__module__])).stem
-
-
-def run(make: Callable[[], Node]) -> None:
-    """Run a node until it ends: code 0 if done or interrupted, 2 on bad input."""
+def run(create_node: Callable[[], Node]) -> None:
+    """Run a node until it ends: exit code 0 if finished or interrupted, 2 on bad input."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    name = _node_file_name(make)
+    name = _module_name(create_node)
     code = 0
     loop = None
     try:
         rclpy.init(args=sys.argv)
-        node = make()
+        node = create_node()
         name = node.get_name()
         loop = NodeLoop(node)
         gc.collect()
-        gc.freeze()  # the collector need not look again at what lives as long as the node
+        gc.freeze()  # objects that live as long as the node need no garbage collection
         while rclpy.ok():
             loop.step()
     except (KeyboardInterrupt, ExternalShutdownException, NodeFinished, SystemExit):
@@ -203,5 +193,24 @@ def run(make: Callable[[], Node]) -> None:
         if loop is not None:
             loop.close()
         rclpy.try_shutdown()
-        gc.unfreeze()  # else native libraries complain of leaks
+        gc.unfreeze()  # else native libraries report leaks
     sys.exit(code)
+
+
+def _create_executor() -> Executor:
+    try:
+        # the other one builds its wait set anew for each message
+        from rclpy.experimental import EventsExecutor
+    except ImportError:  # rclpy before 7.1.5
+        return SingleThreadedExecutor()
+    return EventsExecutor()
+
+
+def _type_name(msg_type: Any) -> str:
+    package, interface = msg_type.__module__.split(".")[:2]
+    return f"{package}/{interface}/{msg_type.__name__}"
+
+
+def _module_name(create_node: Callable[[], Node]) -> str:
+    """Return the name of a node's module, for errors before the node exists."""
+    return Path(inspect.getfile(sys.modules[create_node.__module__])).stem
