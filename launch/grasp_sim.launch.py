@@ -1,4 +1,4 @@
-"""An arm finds a block with its camera, grasps it and carries it to its goal."""
+"""An arm locates a block with a camera, grasps it and places it at a goal."""
 
 from launch import LaunchDescription
 
@@ -6,5 +6,5 @@ from invdyn_ros.nodes.launch_description import launch_description
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Describe the graph; `invdyn_ros/graph/graph.py` says which nodes and arguments it has."""
+    """Return the launch description; invdyn_ros/graph defines its nodes and arguments."""
     return launch_description("grasp_sim")

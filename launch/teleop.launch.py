@@ -6,5 +6,5 @@ from invdyn_ros.nodes.launch_description import launch_description
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Describe the graph; `invdyn_ros/graph/graph.py` says which nodes and arguments it has."""
+    """Return the launch description; invdyn_ros/graph defines its nodes and arguments."""
     return launch_description("teleop")

@@ -1,6 +1,7 @@
-"""`invdyn VERB ...`: a command line enters, one verb runs, an exit code leaves.
+"""Command line: `invdyn VERB ...`.
 
-Each verb is a module of this package with a function `main(argv) -> int`; bad input is code 2.
+Each verb is a module of this package with a function `main(argv) -> int`, which returns the exit
+code; bad input is code 2.
 """
 
 from __future__ import annotations
@@ -14,26 +15,26 @@ from invdyn_ros import __version__
 
 VERBS = {
     "launch": "run teleop or grasp_sim, one process per node",
-    "collect": "turn a simulation or a recording into a dataset",
-    "train": "train a model of inverse dynamics from a config and a dataset",
-    "train_grasp": "train a policy that grasps, in simulation",
-    "train_planner": "train a planner that proposes states and no actions",
-    "train_block_pose": "train a network that estimates block poses without markers",
-    "evaluate": "report how good a model is on motion it has not seen",
-    "label": "write a dataset with the actions that a model predicts",
-    "export": "write a model as one ONNX file, verified",
-    "compare": "train every family on a dataset; one table, one picture, the best one",
-    "convert": "turn an mlp or gru checkpoint into an enhanced one, the same function",
-    "calibrate": "find where the camera stands, from poses of the arm and a marker",
-    "visualize": "show a body between observations, before and after training",
-    "benchmark": "measure latency and speed",
+    "collect": "make a dataset from a simulation or a recording",
+    "train": "train an inverse-dynamics or time-series model on a dataset",
+    "train_grasp": "train a grasp policy in simulation",
+    "train_planner": "train a planner of joint motions on a dataset",
+    "train_block_pose": "train a network that estimates block poses from images",
+    "evaluate": "evaluate a model on the test split of a dataset",
+    "label": "add the actions that a model predicts to a dataset",
+    "export": "export a model to ONNX and verify the file",
+    "compare": "train and evaluate every model family on a dataset",
+    "convert": "convert an mlp or gru checkpoint to an equivalent enhanced one",
+    "calibrate": "calibrate the pose of a camera from poses of the arm and a marker",
+    "visualize": "draw a body's predicted motion, before and after training",
+    "benchmark": "measure latency, speed and accuracy",
 }
 MISSING_LIBGL = "libGL.so.1, which this machine lacks: install the package libgl1"
-USAGE = "usage: invdyn VERB ...    ('invdyn VERB --help' says what a verb takes)"
+USAGE = "usage: invdyn VERB ...    ('invdyn VERB --help' lists its options)"
 
 
 def main() -> None:
-    """Run the verb that the command line names, and exit with its code."""
+    """Run the verb named on the command line and exit with its code."""
     name, *rest = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
         print("\n".join([USAGE, "", *(f"  {verb:<13} {text}" for verb, text in VERBS.items())]))
@@ -48,17 +49,17 @@ def main() -> None:
 
 
 def verb_main() -> None:
-    """Run the verb that the executable is named after: `ros2 run invdyn_ros train`."""
+    """Run the verb of the executable's name, as in `ros2 run invdyn_ros train`."""
     sys.exit(run_verb(Path(sys.argv[0]).stem, sys.argv[1:]))
 
 
 def run_verb(name: str, arguments: list[str]) -> int:
-    """Run a verb; bad input ends in one line and code 2, Ctrl-C in 130."""
+    """Run a verb and return its exit code: 2 after one line on bad input, 130 after Ctrl-C."""
     try:
         code = importlib.import_module(f"{__name__}.{name}").main(arguments)
         sys.stdout.flush()
         return int(code or 0)
-    except BrokenPipeError:  # the reader of our output, such as head, has left
+    except BrokenPipeError:  # the reader of the output, such as head, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except (ValueError, OSError) as error:

@@ -1,4 +1,4 @@
-"""`invdyn convert`: a plain checkpoint enters, `enhanced` that is the same function leaves."""
+"""`invdyn convert`: convert a checkpoint to an equivalent model of the family enhanced."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from invdyn_ros.models.net2net import convert
 
 @dataclass(frozen=True)
 class ConvertOptions:
-    """Convert an mlp or gru into enhanced; --field value sets a field of enhanced."""
+    """Convert an mlp or gru checkpoint to enhanced; `--field value` sets a field of enhanced."""
 
     checkpoint: Path
     """Checkpoint folder."""
     out: Path
     """Checkpoint folder to write."""
     seed: int = 0
-    """Of the weights that are new."""
+    """Seed of the weights that the original does not have."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,9 +31,9 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError(f"--out {options.out} exists and is not empty; give a new folder")
     model = load(options.checkpoint)
     torch.manual_seed(options.seed)
-    made = convert(model, **override({}, rest))
-    save(made, made.meta, options.out)
+    converted = convert(model, **override({}, rest))
+    save(converted, converted.meta, options.out)
     print(
-        f"{options.out}: enhanced for {made.meta.robot}, the same function as {model.meta.family}"
+        f"{options.out}: enhanced for {converted.meta.robot}, equivalent to the {model.meta.family} model"
     )
     return 0

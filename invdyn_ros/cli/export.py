@@ -1,4 +1,4 @@
-"""`invdyn export`: a checkpoint enters, one ONNX file that is a whole model leaves."""
+"""`invdyn export`: export a model to one ONNX file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from invdyn_ros.models.onnx import export
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """Write a model as one ONNX file, if onnxruntime gives the same actions."""
+    """Export a model to one ONNX file, verified with onnxruntime."""
 
     checkpoint: Path
     """Checkpoint folder."""
@@ -20,7 +20,7 @@ class ExportOptions:
     """ONNX file to write."""
 
     def __post_init__(self) -> None:
-        """Check the name, by which `checkpoint:=` knows such a file."""
+        """Check the suffix, from which `checkpoint:=` infers the format."""
         if self.out.suffix != ".onnx" or self.out.is_dir():
             raise ValueError(f"--out {self.out} is not a .onnx file")
 
@@ -33,6 +33,6 @@ def main(argv: list[str] | None = None) -> int:
     print(
         f"{options.out}: {model.meta.family} for {model.meta.robot}, "
         f"{options.out.stat().st_size / 1e3:.0f} kB; "
-        f"differs from eager torch by {difference:.1e} of the actions' spread"
+        f"differs from PyTorch by {difference:.1e} standard deviations of the actions"
     )
     return 0

@@ -1,4 +1,4 @@
-"""`invdyn launch`: a graph's name and arguments enter, its nodes run until the run ends."""
+"""`invdyn launch`: run the nodes of a graph."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ USAGE = "usage: invdyn launch {} [name:=value ...] [--show-args]".format("|".joi
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Launch the graph that the command line names; return the exit code of the run."""
+    """Launch a graph and return the exit code of the run."""
     words = sys.argv[1:] if argv is None else argv
     options = [word for word in words if word.startswith("-")]
     if {"-h", "--help"} & set(options):
-        print(_help())
+        print(_help_text())
         return 0
     for option in options:
         if option not in ("-s", "--show-args"):
@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def show_arguments(graph: Graph) -> str:
-    """List the arguments of a graph: name, choices, default, description."""
+    """Return a list of a graph's launch arguments, as text."""
     lines = []
     for argument in launch_arguments(graph.arguments):
         values = "|".join(argument.choices) or argument.type
@@ -43,6 +43,6 @@ def show_arguments(graph: Graph) -> str:
     return "\n".join(lines)
 
 
-def _help() -> str:
+def _help_text() -> str:
     graphs = [f"  {name:<10} {graph.description}" for name, graph in GRAPHS.items()]
     return "\n".join([USAGE, "", *graphs, "", "Ctrl-C ends all nodes."])

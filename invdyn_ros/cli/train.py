@@ -1,4 +1,4 @@
-"""`invdyn train`: a config file and a dataset enter, a checkpoint or a path model leaves."""
+"""`invdyn train`: train an inverse-dynamics or time-series model on a dataset."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from invdyn_ros.training.training_state import Progress
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Train a model of inverse dynamics; --field value overrides a field of the config file."""
+    """Train a model on a dataset; `--field value` overrides a field of the config file."""
 
     config: Path
-    """YAML file with the family and its fields."""
+    """YAML file with the model family and the settings of the run."""
     data: Path
     """Dataset folder."""
     out: Path
     """Checkpoint folder to write."""
     arm: str | None = None
-    """Arm of the data; the dataset says it unless given."""
+    """Name of the arm; default: the one of the dataset."""
     urdf: Path | None = None
-    """URDF file of an arm that is not known by name."""
+    """URDF file of an arm without a registered name."""
     resume: bool = False
-    """Go on with an interrupted run in --out."""
+    """Resume the interrupted run in --out."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -63,9 +63,11 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _train_time_series(config: TimeSeriesTrainConfig, options: TrainOptions) -> int:
-    """Train a model of paths, which knows no arm but the one of its dataset."""
+    """Train a time-series model, whose robot is the one of the dataset."""
     if options.arm or options.urdf:
-        raise ValueError(f"family {config.family} takes no --arm and no --urdf; the data name it")
+        raise ValueError(
+            f"family {config.family} has no --arm and no --urdf; the dataset names the robot"
+        )
     with closing(ProgressBar(config.family, config.optimizer.epochs)) as bar:
         model = train_time_series(config, options.data, options.out, options.resume, bar.show)
     print(f"{options.out}: {config.family} for {model.meta.robot}")
@@ -73,15 +75,15 @@ def _train_time_series(config: TimeSeriesTrainConfig, options: TrainOptions) -> 
 
 
 class ProgressBar:
-    """A progress bar, drawn from the first epoch on: a closed form has none."""
+    """Progress bar of the epochs; without epochs, as for a closed-form fit, there is none."""
 
     def __init__(self, name: str, epochs: int) -> None:
-        """Draw nothing yet."""
+        """Create a bar that appears with the first epoch."""
         self.name, self.epochs = name, epochs
         self.bar: tqdm | None = None
 
     def show(self, progress: Progress) -> None:
-        """Draw where gradient descent stands."""
+        """Update the bar."""
         if self.bar is None:
             self.bar = tqdm(total=self.epochs, unit="epoch", desc=self.name, file=sys.stderr)
         self.bar.set_postfix(
@@ -90,6 +92,6 @@ class ProgressBar:
         self.bar.update(progress.epoch - self.bar.n)
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """Close the bar."""
         if self.bar is not None:
             self.bar.close()

@@ -261,11 +261,11 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
     values["policy_checkpoint"] = find_policy(values["policy"], values["policy_checkpoint"], arm)
     values["wall_clock"] = False  # simulated time starts again with each episode
     values["scene"] = True
-    topics = GRASP_SIM_TOPICS
+    topics = list(GRASP_SIM_TOPICS)
     if manual:
         values["episode"] = MANUAL_EPISODE_TIMEOUT
     else:
-        topics = (*topics, "/blocks/markers")
+        topics.append("/blocks/markers")
     values["wait_for_topics"] = " ".join(topics)
 
 

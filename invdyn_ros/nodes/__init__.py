@@ -1,1 +1,1 @@
-"""The only package that knows ROS: each node converts, calls the core once, publishes."""
+"""ROS 2 nodes; only this package imports ROS."""

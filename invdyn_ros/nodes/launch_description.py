@@ -1,6 +1,6 @@
-"""The graphs for `ros2 launch`: a graph's name enters, its launch description leaves.
+"""Launch descriptions of the graphs for `ros2 launch`.
 
-Needs the ROS packages launch and launch_ros, which a launch file can count on.
+Needs the ROS packages launch and launch_ros, which are there wherever a launch file runs.
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ from invdyn_ros.graph.graph import GRAPHS, NodeSpec, resolve
 
 
 def launch_description(graph_name: str) -> LaunchDescription:
-    """Describe a graph: its arguments, and the nodes that follow from their values."""
-    declared = [_declare(argument) for argument in launch_arguments(GRAPHS[graph_name].arguments)]
-    return LaunchDescription([*declared, OpaqueFunction(function=_nodes, args=[graph_name])])
+    """Return the launch description of a graph: its launch arguments and its nodes."""
+    declarations = [
+        _declare(argument) for argument in launch_arguments(GRAPHS[graph_name].arguments)
+    ]
+    return LaunchDescription([*declarations, OpaqueFunction(function=_nodes, args=[graph_name])])
 
 
 def _declare(argument: LaunchArgument) -> DeclareLaunchArgument:
@@ -34,10 +36,10 @@ def _declare(argument: LaunchArgument) -> DeclareLaunchArgument:
 
 
 def _nodes(context: LaunchContext, graph_name: str) -> list[Node]:
-    known = {field.name for field in fields(GRAPHS[graph_name].arguments)}
-    # launch adds configurations of its own, and those of an including file
-    given = {k: v for k, v in context.launch_configurations.items() if k in known}
-    return [_node(spec) for spec in resolve(graph_name, given)]
+    names = {field.name for field in fields(GRAPHS[graph_name].arguments)}
+    # launch also holds configurations of its own and of an including file
+    values = {k: v for k, v in context.launch_configurations.items() if k in names}
+    return [_node(spec) for spec in resolve(graph_name, values)]
 
 
 def _node(spec: NodeSpec) -> Node:
@@ -48,19 +50,19 @@ def _node(spec: NodeSpec) -> Node:
         parameters=[dict(spec.parameters)],
         additional_env=dict(spec.environment),
         output="screen",
-        on_exit=_ending(spec),
+        on_exit=_exit_handler(spec),
     )
 
 
-def _ending(spec: NodeSpec) -> Callable[[ProcessExited, LaunchContext], Any]:
-    """What to do when a node's process has ended: nothing, end the run, or end it as failed."""
+def _exit_handler(spec: NodeSpec) -> Callable[[ProcessExited, LaunchContext], Any]:
+    """Return a handler of a node's exit: it ends the launch if the node failed or ends the graph."""
 
     def on_exit(event: ProcessExited, context: LaunchContext) -> Shutdown | None:
         if context.is_shutdown:
             return None
         if event.returncode != 0:
-            # the one way to make `ros2 launch` itself end with a code other than 0
+            # nothing else makes `ros2 launch` exit with a code other than 0
             raise RuntimeError(f"node '{spec.name}' ended with code {event.returncode}")
-        return Shutdown(reason=f"{spec.name} is done") if spec.ends_graph else None
+        return Shutdown(reason=f"{spec.name} has finished") if spec.ends_graph else None
 
     return on_exit
