@@ -22,7 +22,6 @@ from invdyn_ros.graph.arguments import (
     TeleopArguments,
 )
 from invdyn_ros.graph.shipped_weights import find_block_pose_model, find_policy
-from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
 from invdyn_ros.robots.robot import ROBOTS, load_robot, package_file
 
 ParameterValue = bool | int | float | str
@@ -252,6 +251,8 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
     manual = values["policy"] == "none"  # another node publishes the targets, in real time
     values["lockstep"] = FLAGS.get(lockstep, values["headless"] and not real and not manual)
     if values["camera_pose"]:
+        from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose  # slow to import
+
         file = Path(values["camera_pose"]).absolute()
         read_camera_pose(file, arm)  # raises before any node starts
         values["camera_pose"] = str(file)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -21,7 +21,6 @@ from invdyn_ros.grasp.estimation.block_estimate import (
     detection_on_table,
     upright_yaw,
 )
-from invdyn_ros.grasp.policies.learned import LearnedGrasp, load_learned_grasp
 from invdyn_ros.grasp.policies.scripted import ScriptedGrasp
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
 from invdyn_ros.nodes.messages import (
@@ -39,11 +38,23 @@ from invdyn_ros.robots.scene import Scene, quaternion_pose, ticks_per_image
 STAMP_TOLERANCE = 10**6  # [ns] between the stamp of an image and its scheduled time
 IMAGE_HISTORY = 10**9  # [ns] for which processed images are remembered
 
-POLICIES: dict[str, Callable[[Robot, Scene, str], ScriptedGrasp | LearnedGrasp]] = {
+if TYPE_CHECKING:
+    from invdyn_ros.grasp.policies.learned import LearnedGrasp
+
+
+def _load_learned_grasp(robot: Robot, scene: Scene, folder: str) -> "LearnedGrasp":
+    from invdyn_ros.grasp.policies.learned import (
+        load_learned_grasp,  # imports torch, which is slow
+    )
+
+    return load_learned_grasp(robot, scene, folder)
+
+
+POLICIES: dict[str, Callable[[Robot, Scene, str], "ScriptedGrasp | LearnedGrasp"]] = {
     "scripted": lambda robot, scene, _: ScriptedGrasp(robot, scene),
-    "learned": load_learned_grasp,
-    "vision": load_learned_grasp,
-    "planned": load_learned_grasp,
+    "learned": _load_learned_grasp,
+    "vision": _load_learned_grasp,
+    "planned": _load_learned_grasp,
 }
 
 
