@@ -1,4 +1,4 @@
-"""Videos whose actions are known exactly: a bright patch that wanders over a still background."""
+"""Synthetic videos with exact actions: a bright patch moves over a static background."""
 
 from __future__ import annotations
 
@@ -10,32 +10,40 @@ from invdyn_ros.models.augmentation import WRIST_JOINTS
 SIDE, PATCH = 32, 10  # [px]
 
 
-def patch(place: np.ndarray, seed: int, side: int = SIDE) -> np.ndarray:
-    """Return a picture (side, side, 3) with a soft patch at x, y, shares of its size."""
+def draw_patch(position: np.ndarray, seed: int, side: int = SIDE) -> np.ndarray:
+    """Return an image (side, side, 3) with a soft patch at x, y in fractions of its size."""
     background = np.random.default_rng(seed).uniform(0, 80, (side, side, 3))
     x, y = np.meshgrid(*[(np.arange(side) + 0.5) / side] * 2)
-    away = np.hypot(x - place[0], y - place[1]) * side / PATCH
-    return (background + 170 * np.exp(-2 * away[..., None] ** 2)).round().astype(np.uint8)
+    distance = np.hypot(x - position[0], y - position[1]) * side / PATCH
+    return (background + 170 * np.exp(-2 * distance[..., None] ** 2)).round().astype(np.uint8)
 
 
-def film(
+def patch_video(
     seed: int, frames: int = 60, source: str = "", verb: int = NO_VERB, labelled: bool = True
 ) -> Trajectory:
-    """Return a video of a patch, with the displacements of the patch as actions."""
+    """Return a video of a patch with its displacements as actions.
+
+    Args:
+        seed: of background and motion.
+        frames: number of images.
+        source: name of the video.
+        verb: class of the narrated verb.
+        labelled: whether the video has actions.
+    """
     rng = np.random.default_rng(seed)
     time = np.arange(frames) / 10
     w, phase = rng.uniform(1.0, 4.0, (2, 2)), rng.uniform(0, 6.28, (2, 2))
-    place = 0.5 + 0.15 * np.sin(time[:, None, None] * w + phase).sum(1)  # (T, 2)
-    moved = np.concatenate([np.zeros((1, 2)), np.diff(place, axis=0)])
+    position = 0.5 + 0.15 * np.sin(time[:, None, None] * w + phase).sum(1)  # (T, 2)
+    displacement = np.concatenate([np.zeros((1, 2)), np.diff(position, axis=0)])
     return Trajectory(
         time=time,
         position=np.empty((0, 2)),
         velocity=np.empty((0, 2)),
         acceleration=np.empty((0, 2)),
-        action=moved if labelled else np.empty((0, 2)),
+        action=displacement if labelled else np.empty((0, 2)),
         joint_names=WRIST_JOINTS,
         action_unit="1",
-        frames=np.stack([patch(p, seed) for p in place]),
+        frames=np.stack([draw_patch(p, seed) for p in position]),
         source=source,
         verb=verb,
     )

@@ -16,7 +16,7 @@ from invdyn_ros.models.checkpoint import load, save
 
 @pytest.fixture(params=list(MODELS))
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A checkpoint of each family, its tensors filled with noise."""
+    """Return a checkpoint of each family with random tensors."""
     r = robot("ur5")
     meta = ModelMetadata(
         request.param,
@@ -34,11 +34,11 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     for value in model.state_dict().values():
         value.copy_(torch.randn(value.shape, generator=torch.Generator().manual_seed(1)))
     save(model, meta, tmp_path / "checkpoint")
-    torch.save(model.state_dict(), tmp_path / "state.pt")  # to compare with
+    torch.save(model.state_dict(), tmp_path / "state.pt")  # for comparison
     return tmp_path / "checkpoint"
 
 
-def test_loaded_model_is_the_saved_one_to_the_bit(folder: Path) -> None:
+def test_loaded_model_equals_the_saved_one_bit_for_bit(folder: Path) -> None:
     model = load(folder, robot=robot("ur5"))
     for name, value in torch.load(folder.parent / "state.pt").items():
         assert torch.equal(value, model.state_dict()[name])
@@ -54,26 +54,26 @@ def test_checkpoint_holds_no_pickle_and_no_other_file(folder: Path) -> None:
     assert sorted(p.name for p in folder.iterdir()) == ["meta.json", "model.safetensors"]
 
 
-def test_saving_again_replaces_and_leaves_no_temporary_file(folder: Path) -> None:
+def test_saving_again_leaves_no_temporary_file(folder: Path) -> None:
     model = load(folder)
     save(model, model.meta, folder)
     assert len(list(folder.iterdir())) == 2
     load(folder)
 
 
-def _edit(change: Callable[[dict], None]) -> Callable[[Path], None]:
+def _edit(edit_values: Callable[[dict], None]) -> Callable[[Path], None]:
     def edit(folder: Path) -> None:
         values = json.loads((folder / "meta.json").read_text())
-        change(values)
+        edit_values(values)
         (folder / "meta.json").write_text(json.dumps(values))
 
     return edit
 
 
-def _tensors(change: Callable[[dict], None]) -> Callable[[Path], None]:
+def _tensors(edit_values: Callable[[dict], None]) -> Callable[[Path], None]:
     def edit(folder: Path) -> None:
         tensors = load_file(folder / "model.safetensors")
-        change(tensors)
+        edit_values(tensors)
         save_file(tensors, folder / "model.safetensors")
 
     return edit
@@ -98,8 +98,8 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
     "no meta": (lambda f: (f / "meta.json").unlink(), "no checkpoint: meta.json is missing"),
     "no weights": (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
     "cut json": (lambda f: (f / "meta.json").write_text("{"), "not JSON"),
-    "foreign json": (lambda f: (f / "meta.json").write_text('{"a": 1}'), "is of no checkpoint"),
-    "list": (lambda f: (f / "meta.json").write_text("[]"), "is of no checkpoint"),
+    "foreign json": (lambda f: (f / "meta.json").write_text('{"a": 1}'), "is not of a checkpoint"),
+    "list": (lambda f: (f / "meta.json").write_text("[]"), "is not of a checkpoint"),
     "family": (_edit(lambda v: v.update(family="delan")), "no model family 'delan'"),
     "field": (_edit(lambda v: v.update(config={"foo": 1})), "unknown field 'foo'"),
     "no action delay": (
@@ -119,7 +119,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], None], str]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_damage_is_named_in_one_line(folder: Path, name: str) -> None:
+def test_damage_is_described_in_one_line(folder: Path, name: str) -> None:
     damage, message = DAMAGE[name]
     damage(folder)
     with pytest.raises(ValueError, match=message) as raised:
@@ -133,7 +133,7 @@ def test_missing_folder_is_named(tmp_path: Path) -> None:
         load(tmp_path / "none")
 
 
-def test_checkpoint_of_another_arm_is_refused_with_both_names(folder: Path) -> None:
+def test_checkpoint_of_an_arm_with_other_joints_is_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"'ur5' with joints shoulder_pan.*'dofbot' has joint_1"):
         load(folder, robot=robot("dofbot"))
 
@@ -149,7 +149,7 @@ def test_unknown_device_is_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("writes", range(4))
-def test_checkpoint_cut_off_anywhere_is_the_old_or_the_new_one(
+def test_interrupted_save_leaves_the_old_or_the_new_checkpoint(
     writes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     r = robot("ur5")
@@ -173,5 +173,5 @@ def test_checkpoint_cut_off_anywhere_is_the_old_or_the_new_one(
         save(new, meta, tmp_path)
     except KeyboardInterrupt:
         assert writes < 3
-    wanted = new if writes > 1 else old
-    torch.testing.assert_close(load(tmp_path).state_dict(), wanted.state_dict(), rtol=0, atol=0)
+    expected = new if writes > 1 else old
+    torch.testing.assert_close(load(tmp_path).state_dict(), expected.state_dict(), rtol=0, atol=0)

@@ -1,4 +1,4 @@
-"""An ensemble: the mean of networks that started apart, and a spread that can be believed."""
+"""Deep ensemble: mean, gradients and calibrated standard deviation."""
 
 from __future__ import annotations
 
@@ -30,33 +30,33 @@ def ensemble() -> Ensemble:
     return model
 
 
-def test_prediction_is_the_mean_of_members_that_differ() -> None:
+def test_prediction_is_the_mean_of_the_members() -> None:
     model, data = ensemble(), windows([exciting(UR5, 0, seconds=1.0)]).to("cpu", torch.float32)
     means = torch.stack([m.predict(data.motion, data.time).mean for m in model.members])
     assert means.std(0).min() > 0
     torch.testing.assert_close(model.predict(data.motion, data.time).mean, means.mean(0))
 
 
-def test_each_member_learns_as_if_it_were_alone() -> None:
+def test_gradient_of_a_member_is_that_of_its_own_loss() -> None:
     model, data = ensemble(), windows([exciting(UR5, 0, seconds=1.0)]).to("cpu", torch.float32)
     model.standardise(data)
     model.loss(*data).backward()
-    found = [p.grad.clone() for p in model.members[1].parameters()]
+    gradients = [p.grad.clone() for p in model.members[1].parameters()]
     model.zero_grad()
     (model.members[1].loss(*data) / SMALL["num_members"]).backward()
-    for grad, parameter in zip(found, model.members[1].parameters(), strict=True):
+    for grad, parameter in zip(gradients, model.members[1].parameters(), strict=True):
         torch.testing.assert_close(grad, parameter.grad)
 
 
-def test_spread_is_calibrated_and_grows_away_from_the_data(tmp_path) -> None:
+def test_standard_deviation_is_calibrated_and_grows_away_from_the_data(tmp_path) -> None:
     noise = torch.Generator().manual_seed(0)
     parts = []
     for seed in range(12):
         part = exciting(UR5, seed, seconds=2.0)
-        # one smooth law per joint, plus noise
-        law = torch.sin(torch.as_tensor(part.position)) + 0.5 * torch.as_tensor(part.velocity)
-        law += NOISE * torch.randn(law.shape, generator=noise, dtype=law.dtype)
-        parts.append(replace(part, action=law.numpy()))
+        # a smooth function per joint, plus noise
+        action = torch.sin(torch.as_tensor(part.position)) + 0.5 * torch.as_tensor(part.velocity)
+        action += NOISE * torch.randn(action.shape, generator=noise, dtype=action.dtype)
+        parts.append(replace(part, action=action.numpy()))
     write_dataset(tmp_path / "data", parts[:10], "ur5", UR5.rate)
     values = {"family": "ensemble", "action_delay": 0.0, "epochs": 15, "batch_size": 64} | SMALL
     train(parse_config(values, "test"), tmp_path / "data", tmp_path / "model")
@@ -69,7 +69,7 @@ def test_spread_is_calibrated_and_grows_away_from_the_data(tmp_path) -> None:
     assert far is not None and far.mean() > 2 * std.mean()
 
 
-def test_an_ensemble_of_one_or_of_ensembles_is_refused() -> None:
+def test_ensemble_of_one_or_of_ensembles_is_refused() -> None:
     with pytest.raises(ValueError, match="num_members is 1"):
         EnsembleConfig(num_members=1)
     with pytest.raises(ValueError, match="member_family is 'ensemble'"):

@@ -35,13 +35,13 @@ def meta(family: str, arm: str = "ur5", **config: object) -> ModelMetadata:
     )
 
 
-QUICK: dict[str, dict[str, object]] = {"keypoints": {"channels": [8, 16, 16], "crop_size": 16}}
+CONFIGS: dict[str, dict[str, object]] = {"keypoints": {"channels": [8, 16, 16], "crop_size": 16}}
 
 
 def make(family: str, arm: str = "ur5") -> InverseDynamics:
-    """A model that knows the scale of some data; its weights are not trained."""
+    """Return an untrained model with the standardisation of some data."""
     torch.manual_seed(0)
-    model = build(meta(family, arm, **QUICK.get(family, {}))).eval()
+    model = build(meta(family, arm, **CONFIGS.get(family, {}))).eval()
     motion = exciting(robot(arm), 0, seconds=1.0)
     if model.input_type == "pixels":
         noise = np.random.default_rng(0).integers(0, 256, (len(motion), 32, 48, 3), np.uint8)
@@ -58,7 +58,7 @@ def make(family: str, arm: str = "ur5") -> InverseDynamics:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of a UR5, and the file it was exported to."""
+    """Return a checkpoint of a UR5; its exported file is beside it."""
     folder = tmp_path_factory.mktemp("models") / "ur5"
     model = make("rigid_body")
     save(model, model.meta, folder)
@@ -69,9 +69,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("family", "arm"),
     [(name, "ur5") for name in MODELS]
-    + [(name, "dofbot") for name, kind in MODELS.items() if kind.input_type == "motion"],
+    + [(name, "dofbot") for name, family in MODELS.items() if family.input_type == "motion"],
 )
-def test_exported_file_alone_is_the_same_model(family: str, arm: str, tmp_path: Path) -> None:
+def test_exported_file_predicts_like_the_model(family: str, arm: str, tmp_path: Path) -> None:
     model = make(family, arm)
     file = tmp_path / "deep" / "model.onnx"
     export(model, file)
@@ -79,16 +79,16 @@ def test_exported_file_alone_is_the_same_model(family: str, arm: str, tmp_path: 
     loaded = load_onnx(file, robot(arm))
     assert (loaded.meta, loaded.n_obs_steps) == (model.meta, model.n_obs_steps)
     assert list(file.parent.iterdir()) == [file]
-    for batch in (3, 1, 200):  # of other sizes than the export looked at
-        motion, time = random_motion(model, batch, seed=batch + 1)
-        wanted, found = model.predict(motion, time), loaded.predict(motion, time)
-        scale = torch.maximum(wanted.mean.std(), model.target_std.min())
-        assert (found.mean - wanted.mean).abs().max() / scale < TOLERANCE
-        assert (found.std is None) == (wanted.std is None)
+    for batch_size in (3, 1, 200):  # other sizes than the traced one
+        motion, time = random_motion(model, batch_size, seed=batch_size + 1)
+        expected, actual = model.predict(motion, time), loaded.predict(motion, time)
+        scale = torch.maximum(expected.mean.std(), model.target_std.min())
+        assert (actual.mean - expected.mean).abs().max() / scale < TOLERANCE
+        assert (actual.std is None) == (expected.std is None)
 
 
 @pytest.mark.parametrize("family", MODELS)
-def test_what_the_live_node_runs_is_the_same_model(family: str) -> None:
+def test_fastest_runtime_predicts_like_the_model(family: str) -> None:
     model = make(family)
     runtime = fastest_runtime(model)
     assert runtime.meta == model.meta and runtime.n_obs_steps == model.n_obs_steps
@@ -96,13 +96,13 @@ def test_what_the_live_node_runs_is_the_same_model(family: str) -> None:
     assert isinstance(runtime, RUNTIMES.get(family, ONNXModel))  # type: ignore[arg-type]
 
 
-def test_a_family_that_cannot_be_exported_drives_in_eager_torch() -> None:
-    model = Unknown(meta("mlp")).eval()
+def test_family_that_cannot_be_exported_runs_in_eager_torch() -> None:
+    model = UnsupportedOperation(meta("mlp")).eval()
     assert fastest_runtime(model) is model
 
 
 @pytest.mark.parametrize("arm", ["ur5", "kuka_iiwa", "dofbot"])
-def test_compiled_rigid_body_takes_parameters_of_no_possible_body(arm: str) -> None:
+def test_mujoco_rigid_body_supports_unphysical_parameters(arm: str) -> None:
     model = build(meta("rigid_body", arm))
     generator = torch.Generator().manual_seed(2)
     tree = model.get_submodule("tree")
@@ -110,61 +110,63 @@ def test_compiled_rigid_body_takes_parameters_of_no_possible_body(arm: str) -> N
     for name in ("friction", "compliance"):
         model.get_buffer(name).copy_(torch.randn(model.get_buffer(name).shape))
     motion, time = random_motion(model, 50)
-    found = MujocoRigidBody(model).predict(motion, time).mean  # type: ignore[arg-type]
-    torch.testing.assert_close(found, model.predict(motion, time).mean, rtol=1e-10, atol=1e-10)
+    actual = MujocoRigidBody(model).predict(motion, time).mean  # type: ignore[arg-type]
+    torch.testing.assert_close(actual, model.predict(motion, time).mean, rtol=1e-10, atol=1e-10)
 
 
-def test_compiled_rigid_body_takes_branches_and_sliding_joints() -> None:
+def test_mujoco_rigid_body_supports_branches_and_prismatic_joints() -> None:
     cart = replace(meta("rigid_body"), robot="cart", joint_names=CART_JOINTS, urdf=CART_XML)
     model = build(cart)
     motion, time = random_motion(model, 50)
-    found = MujocoRigidBody(model).predict(motion, time).mean  # type: ignore[arg-type]
-    torch.testing.assert_close(found, model.predict(motion, time).mean, rtol=1e-10, atol=1e-10)
+    actual = MujocoRigidBody(model).predict(motion, time).mean  # type: ignore[arg-type]
+    torch.testing.assert_close(actual, model.predict(motion, time).mean, rtol=1e-10, atol=1e-10)
 
 
-def test_numbers_out_of_proportion_are_refused_not_driven_with(tmp_path: Path) -> None:
+def test_ill_conditioned_parameters_are_refused(tmp_path: Path) -> None:
     model = make("rigid_body")
     model.get_submodule("tree").inertial[1, 0] = -7.8e30  # [kg]
     save(model, model.meta, tmp_path)
-    with pytest.raises(ValueError, match="this checkpoint is unsound, train it again") as raised:
+    with pytest.raises(
+        ValueError, match="this checkpoint is ill-conditioned, train it again"
+    ) as raised:
         load_runtime(tmp_path)
     assert str(tmp_path) in str(raised.value)
 
 
-class Dice(MLP):
-    """A family whose predictions no file can repeat."""
+class RandomPredictions(MLP):
+    """A family with random predictions."""
 
     def predict(self, motion: Tensor, time: Tensor) -> Prediction:
         mean, std = super().predict(motion, time)
         return Prediction(mean + torch.rand_like(mean), std)
 
 
-class Unknown(MLP):
-    """A family that does what ONNX has no words for."""
+class UnsupportedOperation(MLP):
+    """A family with an operation that ONNX does not have."""
 
     def predict(self, motion: Tensor, time: Tensor) -> Prediction:
         mean, std = super().predict(motion, time)
         return Prediction(torch.special.bessel_j0(mean), std)
 
 
-@pytest.mark.parametrize("kind", [Dice, Unknown])
-def test_a_file_that_fails_is_not_left_behind(
-    kind: type[MLP], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("family", [RandomPredictions, UnsupportedOperation])
+def test_failed_export_writes_no_file(
+    family: type[MLP], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ValueError, match="family 'mlp' cannot be exported to ONNX") as raised:
-        export(kind(meta("mlp")).eval(), tmp_path / "m.onnx")
+        export(family(meta("mlp")).eval(), tmp_path / "m.onnx")
     assert "\n" not in str(raised.value)
     assert not list(tmp_path.iterdir())
     assert "".join(capfd.readouterr()) == ""
 
 
-def test_models_that_differ_are_told_by_how_much() -> None:
+def test_parity_error_states_the_difference() -> None:
     model = make("mlp")
 
     class Other:
         def predict(self, motion: Tensor, time: Tensor) -> Prediction:
-            found = model.predict(motion, time)
-            return found._replace(mean=found.mean * 1.01)
+            actual = model.predict(motion, time)
+            return actual._replace(mean=actual.mean * 1.01)
 
     assert max_difference(model, model) == 0 < 1e-3 < max_difference(model, Other())
     with pytest.raises(ValueError, match="pair: its actions differ by"):
@@ -198,58 +200,60 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_a_bad_file_is_one_clear_line_and_code_2(
+def test_bad_file_is_one_line_and_exit_code_2(
     folder: Path, name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     damage, message = DAMAGE[name]
     file = Path(shutil.copy(f"{folder}.onnx", tmp_path / "model.onnx"))
     damage(file)
     assert run_verb("launch", ["grasp_sim", f"checkpoint:={file}"]) == 2
-    told = capfd.readouterr()
-    assert message in told.err and str(file) in told.err
-    assert told.err.count("\n") == 1 and not told.out
+    output = capfd.readouterr()
+    assert message in output.err and str(file) in output.err
+    assert output.err.count("\n") == 1 and not output.out
 
 
-def test_a_file_of_another_arm_is_refused(folder: Path) -> None:
+def test_file_of_another_arm_is_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="is of 'ur5', not of 'dofbot'"):
         resolve("grasp_sim", {"arm": "dofbot", "checkpoint": f"{folder}.onnx"})
     with pytest.raises(ValueError, match="is a model of 'ur5', not of 'ur5e'"):
         load_runtime(f"{folder}.onnx", "auto", robot("ur5e"))
 
 
-def test_a_file_is_not_for_the_gpu(folder: Path) -> None:
+def test_onnx_file_on_gpu_is_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="runs on the CPU; use device auto or cpu"):
         load_runtime(f"{folder}.onnx", "cuda")
 
 
-def test_out_must_be_called_onnx(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_out_must_end_in_onnx(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run_verb("export", ["--checkpoint", str(folder), "--out", f"{folder}.pt"]) == 2
     assert "is not a .onnx file" in capfd.readouterr().err
 
 
-def test_the_graph_takes_folder_and_file(folder: Path) -> None:
-    for given in (str(folder), f"{folder}.onnx"):
-        nodes = {node.name: node.parameters for node in resolve("teleop", {"checkpoint": given})}
-        assert nodes["inverse_dynamics"]["checkpoint"] == given
+def test_graph_accepts_folder_and_file(folder: Path) -> None:
+    for checkpoint in (str(folder), f"{folder}.onnx"):
+        nodes = {
+            node.name: node.parameters for node in resolve("teleop", {"checkpoint": checkpoint})
+        }
+        assert nodes["inverse_dynamics"]["checkpoint"] == checkpoint
         assert nodes["simulator"]["unit"] == "N m"
 
 
-def test_the_arm_is_driven_alike_by_folder_and_file(folder: Path) -> None:
+def test_folder_and_file_give_the_same_commands(folder: Path) -> None:
     arm, commands = robot("ur5"), []
     for path in (folder, f"{folder}.onnx"):
         model = load_runtime(path, "auto", arm)
-        driver = ArmController(arm, model, model.meta.action_unit, model.meta.action_delay)
-        driver.engage(True)
+        controller = ArmController(arm, model, model.meta.action_unit, model.meta.action_delay)
+        controller.engage(True)
         rows = []
         for k in range(20):
             q = arm.home + 0.001 * k
-            driver.set_target(Target(k / 125, State(q + 0.01, np.zeros(6), np.zeros(6)), 0.1))
-            rows.append(driver.update(MeasuredState(k / 125, q, np.full(6, 0.125))).action)
+            controller.set_target(Target(k / 125, State(q + 0.01, np.zeros(6), np.zeros(6)), 0.1))
+            rows.append(controller.update(MeasuredState(k / 125, q, np.full(6, 0.125))).action)
         commands.append(np.array(rows))
     np.testing.assert_allclose(*commands, rtol=1e-9, atol=1e-9)
     assert np.ptp(commands[0], axis=0).min() > 0
 
 
-def test_a_session_needs_no_file() -> None:
+def test_session_from_memory_predicts_like_the_model() -> None:
     model = make("mlp")
     assert max_difference(model, ONNXModel(serialize(model), "memory")) < TOLERANCE

@@ -1,4 +1,4 @@
-"""Out of its data a learned model gives way to the rigid body, smoothly, and that is said."""
+"""Fallback of a learned model to the rigid body outside of its training data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from invdyn_ros.training.train import parse_config, train
 
 ARM = robot("ur5")
 LIMIT = 0.5
-WRONG = 3.0  # [N m] what the doubtful model adds to the rigid body
+OFFSET = 3.0  # [N m] between `OffsetModel` and the rigid body
 
 
 def rigid_body() -> RigidBody:
@@ -44,8 +44,8 @@ def rigid_body() -> RigidBody:
     return model
 
 
-class Doubtful:
-    """A rigid body plus a constant, that is the less sure the farther from home."""
+class OffsetModel:
+    """A rigid body plus a constant; the standard deviation is the distance from home."""
 
     n_obs_steps = 1
 
@@ -55,48 +55,50 @@ class Doubtful:
 
     def predict(self, motion: torch.Tensor, time: torch.Tensor) -> Prediction:
         std = (motion[..., :6] - self.home).abs() if self.with_std else None
-        return Prediction(self.rigid.predict(motion, time).mean + WRONG, std)
+        return Prediction(self.rigid.predict(motion, time).mean + OFFSET, std)
 
 
-def added(driver: ArmController, away: float, time: float) -> tuple[float, str | None]:
-    """Return what is sent at rest `away` [rad] from home beyond the rigid body, and the reason."""
-    q, still = ARM.home + away * np.eye(6)[3], np.zeros(6)
-    driver.engage(True)
-    driver.set_target(Target(time, State(q, still, still), 0.008))
-    command = driver.update(MeasuredState(time, q, still))
+def mean_offset(
+    controller: ArmController, distance: float, time: float
+) -> tuple[float, str | None]:
+    """Return the offset to the rigid body at rest, `distance` [rad] from home, and the reason."""
+    q, still = ARM.home + distance * np.eye(6)[3], np.zeros(6)
+    controller.engage(True)
+    controller.set_target(Target(time, State(q, still, still), 0.008))
+    command = controller.update(MeasuredState(time, q, still))
     assert command.action is not None
     return float((command.action - ARM.inverse_dynamics(q, still, still)).mean()), command.reason
 
 
-def driver_with(fallback: Fallback | None, with_std: bool = True) -> ArmController:
-    return ArmController(ARM, Doubtful(with_std), "N m", 0.0, fallback=fallback)
+def make_controller(fallback: Fallback | None, with_std: bool = True) -> ArmController:
+    return ArmController(ARM, OffsetModel(with_std), "N m", 0.0, fallback=fallback)
 
 
-def test_action_goes_over_to_the_rigid_body_without_a_jump() -> None:
-    driver = driver_with(Fallback(MujocoRigidBody(rigid_body()), np.full(6, LIMIT)))
-    away = np.linspace(0, 3 * LIMIT, 61)
-    found = [added(driver, x, 0.01 * k) for k, x in enumerate(away)]
-    beyond, reasons = np.array([x for x, _ in found]), [reason for _, reason in found]
-    inside, outside = away < LIMIT - 1e-6, away > LIMIT + 1e-6
-    np.testing.assert_allclose(beyond[inside], WRONG, atol=1e-6)
-    np.testing.assert_allclose(beyond[away > 2 * LIMIT], 0, atol=1e-6)
-    assert (np.diff(beyond) < 1e-6).all()
-    assert np.abs(np.diff(beyond)).max() < 1.01 * WRONG * away[1] / LIMIT
+def test_action_blends_continuously_into_the_rigid_body() -> None:
+    controller = make_controller(Fallback(MujocoRigidBody(rigid_body()), np.full(6, LIMIT)))
+    distance = np.linspace(0, 3 * LIMIT, 61)
+    results = [mean_offset(controller, x, 0.01 * k) for k, x in enumerate(distance)]
+    offsets, reasons = np.array([x for x, _ in results]), [reason for _, reason in results]
+    inside, outside = distance < LIMIT - 1e-6, distance > LIMIT + 1e-6
+    np.testing.assert_allclose(offsets[inside], OFFSET, atol=1e-6)
+    np.testing.assert_allclose(offsets[distance > 2 * LIMIT], 0, atol=1e-6)
+    assert (np.diff(offsets) < 1e-6).all()
+    assert np.abs(np.diff(offsets)).max() < 1.01 * OFFSET * distance[1] / LIMIT
     assert all(reasons[k] is None for k in np.flatnonzero(inside))
     assert all(reasons[k] == USING_FALLBACK for k in np.flatnonzero(outside))
 
 
 @pytest.mark.parametrize("with_std", [True, False])
-def test_without_a_limit_or_a_deviation_the_model_drives_alone(with_std: bool) -> None:
+def test_without_limit_or_standard_deviation_there_is_no_fallback(with_std: bool) -> None:
     fallback = None if with_std else Fallback(MujocoRigidBody(rigid_body()), np.full(6, LIMIT))
-    driver = driver_with(fallback, with_std)
-    assert added(driver, 5 * LIMIT, 0.0) == (pytest.approx(WRONG), None)
+    controller = make_controller(fallback, with_std)
+    assert mean_offset(controller, 5 * LIMIT, 0.0) == (pytest.approx(OFFSET), None)
 
 
-def test_a_hold_goes_before_doubt_as_the_reason() -> None:
-    driver = driver_with(Fallback(MujocoRigidBody(rigid_body()), np.full(6, LIMIT)))
-    driver.engage(True)
-    command = driver.update(MeasuredState(0.0, ARM.home + 1.0, np.zeros(6)))
+def test_hold_takes_precedence_over_fallback_as_the_reason() -> None:
+    controller = make_controller(Fallback(MujocoRigidBody(rigid_body()), np.full(6, LIMIT)))
+    controller.engage(True)
+    command = controller.update(MeasuredState(0.0, ARM.home + 1.0, np.zeros(6)))
     assert command.reason == "no target yet"
 
 
@@ -117,59 +119,62 @@ def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Hybrid:
     return model
 
 
-def test_hybrid_falls_back_to_its_own_identified_rigid_body(hybrid: Hybrid) -> None:
+def test_hybrid_falls_back_to_its_identified_rigid_body(hybrid: Hybrid) -> None:
     fallback = fallback_from_metadata(hybrid.meta)
     assert fallback is not None
     motion = torch.randn(1, 5, 18, generator=torch.Generator().manual_seed(0)).double()
-    found = fallback.model.predict(motion, torch.zeros(1, 5)).mean
-    torch.testing.assert_close(found, hybrid.rigid_body_target(motion))
+    results = fallback.model.predict(motion, torch.zeros(1, 5)).mean
+    torch.testing.assert_close(results, hybrid.rigid_body_target(motion))
 
 
-def test_hybrid_trusts_itself_on_its_data_and_not_far_from_them(hybrid: Hybrid) -> None:
+def test_fallback_weight_is_zero_on_the_data_and_positive_far_from_them(hybrid: Hybrid) -> None:
     fallback = fallback_from_metadata(hybrid.meta)
     assert fallback is not None
     near = torch.as_tensor(exciting(ARM, 0).motion)[None]
-    shares = []
+    weights = []
     for motion in (near, near + 40 * hybrid.motion_std):
         std = hybrid.predict(motion, torch.zeros(motion.shape[:2])).std
         assert std is not None
-        shares.append(np.array([fallback.weight(row.numpy()) for row in std[0]]))
-    assert (shares[0] > 0).mean() < 0.02
-    assert (shares[1] > 0).all()
+        weights.append(np.array([fallback.weight(row.numpy()) for row in std[0]]))
+    assert (weights[0] > 0).mean() < 0.02
+    assert (weights[1] > 0).all()
 
 
-def test_a_replay_far_from_the_data_falls_back_as_live_and_says_so(
+def test_replay_falls_back_far_from_the_data_and_reports_it(
     hybrid: Hybrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rigid body gets an offset here, for far from its data a hybrid equals its own."""
-    known, trained = hybrid.meta.data[METADATA_KEY], exciting(ARM, 0)
-    shifted = np.add(known["friction"], [0.0, 0.0, WRONG, 0.0]).tolist()
-    data = hybrid.meta.data | {METADATA_KEY: known | {"friction": shifted}}
+    """The fallback gets an offset here: far from its data a hybrid equals its rigid body."""
+    metadata, trained = hybrid.meta.data[METADATA_KEY], exciting(ARM, 0)
+    shifted = np.add(metadata["friction"], [0.0, 0.0, OFFSET, 0.0]).tolist()
+    data = hybrid.meta.data | {METADATA_KEY: metadata | {"friction": shifted}}
     monkeypatch.setattr(hybrid, "meta", replace(hybrid.meta, data=data))
     fallback, none = fallback_from_metadata(hybrid.meta), np.empty((50, 0))
     assert fallback is not None
     q, qd = trained.position[:50] + 2.0, trained.velocity[:50]
-    course = TrackingTask(ARM, IDEAL, "N m", JointSamples(trained.time[:50], q, qd, none, none))
-    live, alone, rigid = (
-        replay(ARM, model, "N m", 0.0, course.desired, IDEAL, fallback=other)
+    task = TrackingTask(ARM, IDEAL, "N m", JointSamples(trained.time[:50], q, qd, none, none))
+    live, without_fallback, rigid = (
+        replay(ARM, model, "N m", 0.0, task.desired, IDEAL, fallback=other)
         for model, other in ((hybrid, fallback), (hybrid, None), (fallback.model, None))
     )
-    assert live.used_fallback.all() and not alone.used_fallback.any()
+    assert live.used_fallback.all() and not without_fallback.used_fallback.any()
     np.testing.assert_allclose(live.action, rigid.action)
-    assert np.abs(live.action - alone.action).max() > 0.5 * WRONG
-    assert course.tracking_rms(hybrid) == live.rms != alone.rms
+    assert np.abs(live.action - without_fallback.action).max() > 0.5 * OFFSET
+    assert task.tracking_rms(hybrid) == live.rms != without_fallback.rms
 
 
-def test_a_runtime_in_onnx_falls_back_to_the_same_rigid_body(hybrid: Hybrid) -> None:
+def test_onnx_runtime_falls_back_to_the_same_rigid_body(hybrid: Hybrid) -> None:
     runtime = fastest_runtime(hybrid)
-    fallback, own = fallback_from_metadata(runtime.meta), fallback_from_metadata(hybrid.meta)
-    assert fallback is not None and own is not None
+    fallback, from_model = (
+        fallback_from_metadata(runtime.meta),
+        fallback_from_metadata(hybrid.meta),
+    )
+    assert fallback is not None and from_model is not None
     motion = torch.randn(1, 1, 18, generator=torch.Generator().manual_seed(1)).double()
-    both = [x.model.predict(motion, torch.zeros(1, 1)).mean for x in (fallback, own)]
-    torch.testing.assert_close(*both)
+    actions = [x.model.predict(motion, torch.zeros(1, 1)).mean for x in (fallback, from_model)]
+    torch.testing.assert_close(*actions)
     assert runtime.predict(motion, torch.zeros(1, 1)).std is not None
 
 
-def test_a_model_without_a_deviation_has_no_limit() -> None:
+def test_model_without_standard_deviation_has_no_fallback() -> None:
     model = rigid_body()
     assert METADATA_KEY not in model.meta.data and fallback_from_metadata(model.meta) is None

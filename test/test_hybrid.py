@@ -1,4 +1,4 @@
-"""The hybrid family: it learns what the rigid body cannot say, and knows what it does not know."""
+"""Hybrid family: residual learning, variance, and the parts they are made of."""
 
 from __future__ import annotations
 
@@ -32,14 +32,16 @@ NOISE = 0.3  # [N m]
 
 
 def stribeck(arm: Robot, motion: np.ndarray) -> np.ndarray:
-    """Return torque with friction that falls from standstill on, and depends on direction."""
+    """Return torque with Stribeck friction that also depends on the direction."""
     qd = np.split(motion, 3, axis=1)[1]
-    more = 2.0 * np.tanh(qd / 0.02) * np.exp(-np.abs(qd) / 0.3) + 1.0 * np.maximum(qd, 0) ** 2
-    return torque(arm, motion) + more
+    extra_friction = (
+        2.0 * np.tanh(qd / 0.02) * np.exp(-np.abs(qd) / 0.3) + 1.0 * np.maximum(qd, 0) ** 2
+    )
+    return torque(arm, motion) + extra_friction
 
 
 def filtered(arm: Robot, motion: np.ndarray) -> np.ndarray:
-    """Return the torque as a recording shows it that was low-pass filtered afterwards."""
+    """Return the torque, low-pass filtered as in a recording."""
     return gaussian_filter1d(torque(arm, motion), 0.08 * arm.rate, axis=0)
 
 
@@ -49,19 +51,21 @@ def noisy(arm: Robot, motion: np.ndarray) -> np.ndarray:
 
 
 @cache
-def data(law: str, *seeds: int) -> Windows:
-    laws = {"stribeck": stribeck, "filtered": filtered, "noisy": noisy}
-    return windows([exciting(robot("ur5"), seed, law=laws[law]) for seed in seeds])
+def data(torque_model: str, *seeds: int) -> Windows:
+    torque_models = {"stribeck": stribeck, "filtered": filtered, "noisy": noisy}
+    return windows(
+        [exciting(robot("ur5"), seed, law=torque_models[torque_model]) for seed in seeds]
+    )
 
 
 @cache
-def trained(family: str, law: str) -> InverseDynamics:
+def trained(family: str, torque_model: str) -> InverseDynamics:
     arm = robot("ur5")
     config = dict(SMALL) if family == "hybrid" else {}
     meta = ModelMetadata(family, "ur5", arm.joint_names, "N m", arm.rate, 0.0, arm.xml(), config)
-    model, learn = build(meta), data(law, 0, 1, 2, 3)
-    model.standardise(learn)
-    assert model.fit(learn, data(law, 4))
+    model, train = build(meta), data(torque_model, 0, 1, 2, 3)
+    model.standardise(train)
+    assert model.fit(train, data(torque_model, 4))
     return model.eval()
 
 
@@ -70,15 +74,17 @@ def nmse(model: InverseDynamics, test: Windows) -> torch.Tensor:
     return error.square().mean(0) / test.action[:, 0].var(0)
 
 
-@pytest.mark.parametrize("law", ["stribeck", "filtered"])
-def test_hybrid_learns_what_the_rigid_body_cannot_say(law: str) -> None:
-    test = data(law, 5, 6)
-    rigid, hybrid = (nmse(trained(family, law), test) for family in ("rigid_body", "hybrid"))
+@pytest.mark.parametrize("torque_model", ["stribeck", "filtered"])
+def test_hybrid_learns_the_residual_of_the_rigid_body(torque_model: str) -> None:
+    test = data(torque_model, 5, 6)
+    rigid, hybrid = (
+        nmse(trained(family, torque_model), test) for family in ("rigid_body", "hybrid")
+    )
     assert hybrid.mean() < 0.5 * rigid.mean()
     assert (hybrid < 1.02 * rigid).all()
 
 
-def test_a_filtered_effort_is_recognised_by_how_long_friction_takes_to_turn() -> None:
+def test_friction_filter_time_is_identified() -> None:
     assert {
         round(x, 6)
         for x in trained("hybrid", "filtered").get_buffer("friction_filter_time").tolist()
@@ -86,28 +92,30 @@ def test_a_filtered_effort_is_recognised_by_how_long_friction_takes_to_turn() ->
     assert set(trained("hybrid", "noisy").get_buffer("friction_filter_time").tolist()) == {0.0}
 
 
-@pytest.mark.parametrize("law", ["stribeck", "noisy"])
-def test_far_from_the_data_hybrid_is_its_rigid_body_and_says_it_is_unsure(law: str) -> None:
-    model = trained("hybrid", law)
+@pytest.mark.parametrize("torque_model", ["stribeck", "noisy"])
+def test_out_of_distribution_hybrid_equals_the_rigid_body_with_large_std(
+    torque_model: str,
+) -> None:
+    model = trained("hybrid", torque_model)
     assert isinstance(model, Hybrid)
-    near = data(law, 0).motion
+    near = data(torque_model, 0).motion
     far = near + 40 * model.motion_std
-    stamps = torch.zeros(len(near), 1)
-    torch.testing.assert_close(model.predict(far, stamps).mean, model.rigid_body_target(far))
-    std, usual = model.predict(far, stamps).std, model.predict(near, stamps).std
-    assert std is not None and usual is not None
-    assert (std.amin((0, 1)) > 3 * usual.flatten(0, 1).quantile(0.99, dim=0)).all()
+    time = torch.zeros(len(near), 1)
+    torch.testing.assert_close(model.predict(far, time).mean, model.rigid_body_target(far))
+    std, near_std = model.predict(far, time).std, model.predict(near, time).std
+    assert std is not None and near_std is not None
+    assert (std.amin((0, 1)) > 3 * near_std.flatten(0, 1).quantile(0.99, dim=0)).all()
 
 
-def test_where_the_rigid_body_says_all_nothing_is_added() -> None:
+def test_correction_vanishes_where_the_rigid_body_is_exact() -> None:
     model = trained("hybrid", "noisy")
     rigid = nmse(trained("rigid_body", "noisy"), data("noisy", 5))
     assert (nmse(model, data("noisy", 5)) < 1.02 * rigid).all()
-    added = model.get_buffer("output_scale") / NOISE
-    assert (added < 0.3).all()
+    correction = model.get_buffer("output_scale") / NOISE
+    assert (correction < 0.3).all()
 
 
-def test_spread_of_noise_is_found() -> None:
+def test_standard_deviation_matches_the_noise() -> None:
     model, test = trained("hybrid", "noisy"), data("noisy", 5, 6)
     mean, std = model.predict(test.motion, test.time)
     assert std is not None
@@ -116,7 +124,7 @@ def test_spread_of_noise_is_found() -> None:
     assert 0.93 < (z < 2).double().mean() < 0.98
 
 
-def test_process_meets_its_data_and_forgets_far_from_it() -> None:
+def test_process_interpolates_and_returns_to_the_prior_far_from_the_data() -> None:
     x = torch.linspace(-3, 3, 60, dtype=torch.float64)[:, None, None]
     y, weight = torch.sin(2 * x[..., 0]), torch.ones(60, 1, dtype=torch.float64)
     noise = torch.full((1,), 1e-4, dtype=torch.float64)
@@ -128,7 +136,7 @@ def test_process_meets_its_data_and_forgets_far_from_it() -> None:
     assert mean.abs().max() < 1e-9 and variance.min() > 1 - 1e-9
 
 
-def test_process_is_the_exact_gaussian_process_when_every_row_is_a_centre() -> None:
+def test_process_is_exact_with_all_rows_as_inducing_points() -> None:
     generator = torch.Generator().manual_seed(0)
     x, new = torch.randn(2, 12, 2, 3, generator=generator, dtype=torch.float64)
     y = torch.randn(12, 2, generator=generator, dtype=torch.float64)
@@ -144,11 +152,11 @@ def test_process_is_the_exact_gaussian_process_when_every_row_is_a_centre() -> N
         torch.testing.assert_close(
             mean[:, j], k @ torch.linalg.solve(gram, y[:, j]), atol=1e-4, rtol=0
         )
-        left = 1 - (k * torch.linalg.solve(gram, k.T).T).sum(1)
-        torch.testing.assert_close(variance[:, j], left, atol=1e-4, rtol=0)
+        expected_variance = 1 - (k * torch.linalg.solve(gram, k.T).T).sum(1)
+        torch.testing.assert_close(variance[:, j], expected_variance, atol=1e-4, rtol=0)
 
 
-def test_more_centres_than_rows_are_no_harm() -> None:
+def test_more_inducing_points_than_rows_are_accepted() -> None:
     x = torch.tensor([[[0.0]], [[1.0]]], dtype=torch.float64)
     y = torch.tensor([[1.0], [-1.0]], dtype=torch.float64)
     process = fit_gaussian_process(
@@ -158,7 +166,7 @@ def test_more_centres_than_rows_are_no_harm() -> None:
     torch.testing.assert_close(posterior(process, x)[0], y, atol=0.02, rtol=0)
 
 
-def test_variances_of_greatest_likelihood_are_those_the_errors_were_drawn_with() -> None:
+def test_variance_components_are_recovered() -> None:
     generator = torch.Generator().manual_seed(0)
     terms = torch.rand(20_000, 1, 2, generator=generator, dtype=torch.float64)
     true = torch.tensor([[0.5, 3.0]], dtype=torch.float64)
@@ -166,15 +174,15 @@ def test_variances_of_greatest_likelihood_are_those_the_errors_were_drawn_with()
     torch.testing.assert_close(fit_variance_components(terms, error), true, rtol=0.1, atol=0)
 
 
-def test_identifying_on_blocks_in_turn_ends_with_all_of_them() -> None:
+def test_cross_identification_ends_with_the_fit_to_all_folds() -> None:
     model = trained("rigid_body", "noisy")
     parts = [model.normal_equations(data("noisy", seed)) for seed in (0, 1, 2)]  # type: ignore[operator]
     prior = build(model.meta).tree.inertial.flatten()  # type: ignore[union-attr]
     final, folds, error = cross_identify(parts, prior, is_torque=True)
-    whole = identify(
+    expected = identify(
         sum_normal_equations(parts), sum_normal_equations(parts), prior, True, (1e-6,)
     )
-    torch.testing.assert_close(final.friction, whole.friction, atol=0.05, rtol=0.05)
+    torch.testing.assert_close(final.friction, expected.friction, atol=0.05, rtol=0.05)
     assert len(folds) == 3
     torch.testing.assert_close(error.sqrt(), torch.full_like(error, NOISE), rtol=0.1, atol=0)
 
@@ -187,6 +195,6 @@ def test_identifying_on_blocks_in_turn_ends_with_all_of_them() -> None:
         ({"num_selection_rows": 3}, "num_selection_rows is 3"),
     ],
 )
-def test_bad_fields_are_named(values: dict, message: str) -> None:
+def test_invalid_fields_are_named(values: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Hybrid.Config(**values)

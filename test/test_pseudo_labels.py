@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from oracle import exciting, robot
-from synthetic_videos import SIDE, film
+from synthetic_videos import SIDE, patch_video
 
 from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import read_dataset, write_dataset
@@ -40,7 +40,7 @@ def videos(tmp_path: Path) -> Path:
     folder.mkdir()
     for k in range(5):
         with VideoWriter(folder / f"video_{k}.mp4", SIDE, SIDE) as made:
-            for picture in film(k, 8 + 2 * k).frames:
+            for picture in patch_video(k, 8 + 2 * k).frames:
                 made.add(picture)
     return folder
 
@@ -118,7 +118,7 @@ def test_what_a_model_cannot_read_is_one_line_and_leaves_nothing(
 ) -> None:
     data, ur5 = tmp_path / "data", robot("ur5")
     if fault == "size":
-        small = replace(film(0, 4), frames=np.zeros((4, 16, 16, 3), np.uint8))
+        small = replace(patch_video(0, 4), frames=np.zeros((4, 16, 16, 3), np.uint8))
         write_dataset(data, [small], "wrist", 10.0)
         said = "images are 16x16; the model expects 32x32"
     elif fault == "joints":

@@ -1,4 +1,4 @@
-"""Descent as a whole: on several processes, interrupted, logged, averaged, in mixed precision."""
+"""Training runs: several processes, interruptions, logs, averaged weights, mixed precision."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
-from dropout import VALUES, Dropout
+from dropout_family import VALUES, Dropout
 from oracle import exciting, robot
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -28,25 +28,25 @@ from invdyn_ros.training.training_state import Progress
 
 HERE = Path(__file__).parent
 SMALL = {"width": 32, "depth": 1, "epochs": 6, "batch_size": 64, "action_delay": 0.012}
-TIMEOUT = 100.0  # [s] for a process that hangs
+TIMEOUT = 100.0  # [s] until a hanging process is killed
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("descent") / "data"
+    folder = tmp_path_factory.mktemp("trainer") / "data"
     ur5 = robot("ur5")
     write_dataset(folder, [exciting(ur5, seed, 0.012, 2.0) for seed in range(6)], "ur5", ur5.rate)
     return folder
 
 
 def fit(data: Path, out: Path, resume: bool = False, **values: object) -> list[Progress]:
-    seen: list[Progress] = []
+    progress: list[Progress] = []
     config = parse_config({"family": "mlp"} | SMALL | values, "test")
-    train(config, data, out, resume, on_epoch=seen.append)
-    return seen
+    train(config, data, out, resume, on_epoch=progress.append)
+    return progress
 
 
-def words(data: Path, out: Path, **values: object) -> list[str]:
+def cli_arguments(data: Path, out: Path, **values: object) -> list[str]:
     fields = [
         word for name, value in (SMALL | values).items() for word in (f"--{name}", str(value))
     ]
@@ -67,14 +67,14 @@ def losses(folder: Path) -> torch.Tensor:
 def test_two_processes_have_the_losses_of_one(data: Path, tmp_path: Path) -> None:
     _, inner = split_train_val_test(read_dataset(data).trajectories, 0.2, 0)
     size = windows(inner.train, action_delay=0.012).size
-    # an odd batch, and a last one of a single window that one process has to do without
+    # an odd batch size, and a last batch of one window, which leaves one process without any
     batch = next(b for b in range(99, size, 2) if size % b == 1)
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    arguments = words(data, tmp_path / "two", batch_size=batch)
-    ended = subprocess.run(
+    arguments = cli_arguments(data, tmp_path / "two", batch_size=batch)
+    process = subprocess.run(
         [*run, "-m", "invdyn_ros", *arguments], capture_output=True, text=True, timeout=TIMEOUT
     )
-    assert ended.returncode == 0 and ended.stdout.count("mlp for ur5") == 1, ended.stderr
+    assert process.returncode == 0 and process.stdout.count("mlp for ur5") == 1, process.stderr
     fit(data, tmp_path / "one", batch_size=batch)
     one, two = (losses(tmp_path / name) for name in ("one", "two"))
     torch.testing.assert_close(one, two, atol=1e-5, rtol=0)
@@ -84,65 +84,63 @@ def test_two_processes_have_the_losses_of_one(data: Path, tmp_path: Path) -> Non
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)  # several processes, one after another
-def test_killed_run_ends_like_one_that_never_stopped(data: Path, tmp_path: Path) -> None:
-    def start(name: str, how: str) -> subprocess.Popen[str]:
+def test_killed_and_resumed_run_equals_an_uninterrupted_one(data: Path, tmp_path: Path) -> None:
+    def start(name: str, mode: str) -> subprocess.Popen[str]:
         arguments = [
             sys.executable,
-            str(HERE / "dropout.py"),
+            str(HERE / "dropout_family.py"),
             str(data),
             str(tmp_path / name),
-            how,
+            mode,
         ]
         return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
 
-    whole, cut, how = start("whole", "afresh"), 0, "afresh"
-    moments = random.Random(1)
+    uninterrupted, interrupted_epoch, mode = start("uninterrupted", "afresh"), 0, "afresh"
+    random_epochs = random.Random(1)
     for _ in range(2):
-        child = start("cut", how)
+        child = start("interrupted_epoch", mode)
         assert child.stdout is not None
-        for _ in range(moments.randint(1, 12)):
-            cut = int(child.stdout.readline())
-        child.send_signal(signal.SIGKILL)  # somewhere in the next epoch or in what it writes
+        for _ in range(random_epochs.randint(1, 12)):
+            interrupted_epoch = int(child.stdout.readline())
+        child.send_signal(signal.SIGKILL)  # during the next epoch or while its state is written
         assert child.wait(TIMEOUT) == -signal.SIGKILL
         child.stdout.close()
         MODELS["dropout"] = Dropout
         try:
-            load(tmp_path / "cut")  # the best weights until then
+            load(tmp_path / "interrupted_epoch")  # the best weights so far
         finally:
             del MODELS["dropout"]
-        how = "resume"
-    assert 1 < cut < VALUES["epochs"]
-    rest, _ = start("cut", "resume").communicate(timeout=TIMEOUT)
-    assert int(rest.split()[0]) > cut
-    assert whole.communicate(timeout=TIMEOUT)[0].split()[-1] == str(VALUES["epochs"])
-    assert sha256(tmp_path / "cut") == sha256(tmp_path / "whole")
-    assert torch.equal(losses(tmp_path / "cut"), losses(tmp_path / "whole"))
-    assert not list((tmp_path / "cut").glob(".*"))  # nothing half-written is left
+        mode = "resume"
+    assert 1 < interrupted_epoch < VALUES["epochs"]
+    output, _ = start("interrupted_epoch", "resume").communicate(timeout=TIMEOUT)
+    assert int(output.split()[0]) > interrupted_epoch
+    assert uninterrupted.communicate(timeout=TIMEOUT)[0].split()[-1] == str(VALUES["epochs"])
+    assert sha256(tmp_path / "interrupted_epoch") == sha256(tmp_path / "uninterrupted")
+    assert torch.equal(losses(tmp_path / "interrupted_epoch"), losses(tmp_path / "uninterrupted"))
+    assert not list((tmp_path / "interrupted_epoch").glob(".*"))  # no temporary files are left
 
 
-def test_full_disk_ends_in_one_line_and_leaves_the_old_checkpoint(
-    data: Path, tmp_path: Path
-) -> None:
+def test_full_disk_is_one_line_and_keeps_the_old_checkpoint(data: Path, tmp_path: Path) -> None:
     fit(data, tmp_path / "out", epochs=1)
     before = sha256(tmp_path / "out")
     limit = (tmp_path / "out/last.safetensors").stat().st_size // 2
-    ended = subprocess.run(
-        [sys.executable, "-m", "invdyn_ros", *words(data, tmp_path / "out", seed=5)],
+    process = subprocess.run(
+        [sys.executable, "-m", "invdyn_ros", *cli_arguments(data, tmp_path / "out", seed=5)],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
     )
-    assert ended.returncode == 2
-    line = ended.stderr.strip().splitlines()[-1]
+    assert process.returncode == 2
+    line = process.stderr.strip().splitlines()[-1]
     assert line.startswith("invdyn train: ") and "File too large" in line
-    assert "Traceback" not in ended.stderr
+    assert "Traceback" not in process.stderr
     assert sha256(tmp_path / "out") == before
     load(tmp_path / "out")
     assert not list((tmp_path / "out").glob(".*"))
 
 
-def test_bad_row_is_named_and_leaves_the_old_checkpoint(data: Path, tmp_path: Path) -> None:
+def test_bad_row_is_named_and_keeps_the_old_checkpoint(data: Path, tmp_path: Path) -> None:
     fit(data, tmp_path / "out", epochs=1)
     before = sha256(tmp_path / "out")
     (file,) = (data / "data").rglob("*.parquet")
@@ -159,12 +157,12 @@ def test_bad_row_is_named_and_leaves_the_old_checkpoint(data: Path, tmp_path: Pa
     load(tmp_path / "out")
 
 
-def test_run_stops_when_validation_gets_no_better(data: Path, tmp_path: Path) -> None:
-    seen = fit(data, tmp_path, epochs=50, learning_rate=0.5, early_stopping_patience=3)
-    assert seen[-1].epoch == seen[-1].best_epoch + 3 < 50
+def test_training_stops_early_without_improvement(data: Path, tmp_path: Path) -> None:
+    progress = fit(data, tmp_path, epochs=50, learning_rate=0.5, early_stopping_patience=3)
+    assert progress[-1].epoch == progress[-1].best_epoch + 3 < 50
 
 
-def test_log_tells_each_epoch_once_also_after_an_interruption(
+def test_log_has_each_epoch_once_after_an_interruption(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("invdyn_ros.training.trainer.SAVE_INTERVAL", 0.0)
@@ -180,22 +178,22 @@ def test_log_tells_each_epoch_once_also_after_an_interruption(
     assert set(log.Tags()["scalars"]) == {
         "loss/train", "loss/val", "learning_rate", "gradient_norm", "epoch_seconds"
     }  # fmt: skip
-    told = {event.step: event.value for event in log.Scalars("loss/val")}
+    logged = {event.step: event.value for event in log.Scalars("loss/val")}
     assert [event.step for event in log.Scalars("learning_rate")] == [1, 2, 3, 4, 5, 6]
-    valid = losses(tmp_path)[:, 1].tolist()
-    assert [told[epoch] for epoch in range(1, 7)] == pytest.approx(valid, rel=1e-6)
+    val_losses = losses(tmp_path)[:, 1].tolist()
+    assert [logged[epoch] for epoch in range(1, 7)] == pytest.approx(val_losses, rel=1e-6)
 
 
-def test_averaged_weights_are_the_ones_kept(data: Path, tmp_path: Path) -> None:
+def test_ema_weights_are_validated_and_saved(data: Path, tmp_path: Path) -> None:
     for ema in (0.0, 0.95):
         fit(data, tmp_path / str(ema), epochs=2, ema_decay=ema)
     first, second = (losses(tmp_path / name) for name in ("0.0", "0.95"))
-    assert torch.equal(first[:, 0], second[:, 0])  # the same descent
+    assert torch.equal(first[:, 0], second[:, 0])  # the same optimizer steps
     assert not torch.equal(first[:, 1], second[:, 1])  # other weights validated
     assert sha256(tmp_path / "0.0") != sha256(tmp_path / "0.95")
 
 
-def test_on_a_cpu_fp16_changes_nothing_and_bf16_little(data: Path, tmp_path: Path) -> None:
+def test_on_a_cpu_fp16_has_no_effect_and_bf16_a_small_one(data: Path, tmp_path: Path) -> None:
     for name in ("none", "fp16", "bf16"):
         fit(data, tmp_path / name, epochs=2, amp=name)
     assert sha256(tmp_path / "none") == sha256(tmp_path / "fp16")
@@ -207,7 +205,7 @@ def test_on_a_cpu_fp16_changes_nothing_and_bf16_little(data: Path, tmp_path: Pat
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("amp", ["none", "bf16", "fp16"])
-def test_gpu_learns_as_the_cpu_does(amp: str, data: Path, tmp_path: Path) -> None:
+def test_losses_on_gpu_and_cpu_are_close(amp: str, data: Path, tmp_path: Path) -> None:
     fit(data, tmp_path / "cpu")
     fit(data, tmp_path / "gpu", device="cuda", amp=amp)
     torch.testing.assert_close(

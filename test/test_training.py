@@ -22,9 +22,9 @@ from invdyn_ros.training.optimizer import OptimizerConfig
 from invdyn_ros.training.train import TrainConfig, parse_config, split_train_val_test, train
 from invdyn_ros.training.training_state import Progress
 
-LEAD = 0.012  # 1.5 ticks of the UR5
+ACTION_DELAY = 0.012  # [s] 1.5 sample intervals of the UR5
 SMALL = {"width": 32, "depth": 1, "epochs": 8, "batch_size": 64, "seed": 3}
-QUICK: dict[str, dict[str, Any]] = {
+OVERRIDES: dict[str, dict[str, Any]] = {
     "hybrid": {"num_selection_rows": 200, "num_inducing": 8, "friction_filter_times": [0.0]},
     "ensemble": {
         "epochs": 3,
@@ -38,10 +38,12 @@ CONFIGS = Path(__file__).parents[1] / "config" / "train"
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten short trajectories of a UR5 whose actions act 1.5 ticks late."""
+    """Ten short trajectories of a UR5 with an action delay of 1.5 intervals."""
     folder = tmp_path_factory.mktemp("training") / "data"
     ur5 = robot("ur5")
-    write_dataset(folder, [exciting(ur5, seed, LEAD, 2.0) for seed in range(10)], "ur5", ur5.rate)
+    write_dataset(
+        folder, [exciting(ur5, seed, ACTION_DELAY, 2.0) for seed in range(10)], "ur5", ur5.rate
+    )
     return folder
 
 
@@ -50,8 +52,8 @@ def config(family: str, **values: Any) -> TrainConfig:
 
 
 def known_fields(family: str) -> set[str]:
-    kinds = (TrainConfig, OptimizerConfig, MODELS[family].Config)
-    return {field.name for kind in kinds for field in fields(kind)}
+    schemas = (TrainConfig, OptimizerConfig, MODELS[family].Config)
+    return {field.name for schema in schemas for field in fields(schema)}
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -64,12 +66,14 @@ def assert_equal_weights(a: Path, b: Path) -> None:
         assert torch.equal(value, second[name]), name
 
 
-OF_MOTION = [name for name, family in MODELS.items() if family.input_type == "motion"]
+MOTION_FAMILIES = [name for name, family in MODELS.items() if family.input_type == "motion"]
 
 
-@pytest.mark.parametrize("family", OF_MOTION)
+@pytest.mark.parametrize("family", MOTION_FAMILIES)
 def test_same_seed_gives_the_same_weights(family: str, data: Path, tmp_path: Path) -> None:
-    small = {k: v for k, v in SMALL.items() if k in known_fields(family)} | QUICK.get(family, {})
+    small = {k: v for k, v in SMALL.items() if k in known_fields(family)} | OVERRIDES.get(
+        family, {}
+    )
     for name in ("one", "two"):
         train(config(family, **small), data, tmp_path / name)
     assert_equal_weights(tmp_path / "one", tmp_path / "two")
@@ -82,43 +86,43 @@ def test_another_seed_gives_other_weights(data: Path, tmp_path: Path) -> None:
     assert not torch.equal(first["net.0.weight"], second["net.0.weight"])
 
 
-@pytest.mark.parametrize("ticks", [0.0, 1.0, 1.5, 3.0])
-def test_lead_is_found_to_half_a_tick(ticks: float, tmp_path: Path) -> None:
+@pytest.mark.parametrize("intervals", [0.0, 1.0, 1.5, 3.0])
+def test_action_delay_is_estimated_to_half_an_interval(intervals: float, tmp_path: Path) -> None:
     ur5 = robot("ur5")
-    late = [exciting(ur5, seed, ticks / ur5.rate, 2.0) for seed in range(5)]
-    write_dataset(tmp_path / "data", late, "ur5", ur5.rate)
+    trajectories = [exciting(ur5, seed, intervals / ur5.rate, 2.0) for seed in range(5)]
+    write_dataset(tmp_path / "data", trajectories, "ur5", ur5.rate)
     model = train(config("rigid_body"), tmp_path / "data", tmp_path / "out")
-    assert model.meta.action_delay == pytest.approx(ticks / ur5.rate, abs=1e-9)
+    assert model.meta.action_delay == pytest.approx(intervals / ur5.rate, abs=1e-9)
 
 
-def test_joints_that_stick_do_not_look_like_a_lead(
+def test_stiction_does_not_bias_the_action_delay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ur5 = robot("ur5")
-    late = [exciting(ur5, seed, LEAD, 2.0, law=sticky) for seed in range(5)]
-    write_dataset(tmp_path / "data", late, "ur5", ur5.rate)
-    found = []
+    trajectories = [exciting(ur5, seed, ACTION_DELAY, 2.0, law=sticky) for seed in range(5)]
+    write_dataset(tmp_path / "data", trajectories, "ur5", ur5.rate)
+    delays = []
     for weight in (identification.STICTION_WEIGHT, 1.0):
         monkeypatch.setattr(identification, "STICTION_WEIGHT", weight)
-        found.append(
+        delays.append(
             train(config("rigid_body"), tmp_path / "data", tmp_path / "out").meta.action_delay
         )
-    assert found[0] == pytest.approx(LEAD)
-    assert found[1] > LEAD  # so the weight is what does it
+    assert delays[0] == pytest.approx(ACTION_DELAY)
+    assert delays[1] > ACTION_DELAY  # so the weight is the cause
 
 
-def test_lead_can_be_given(data: Path, tmp_path: Path) -> None:
+def test_configured_action_delay_is_used(data: Path, tmp_path: Path) -> None:
     assert train(config("rigid_body", action_delay=0.02), data, tmp_path).meta.action_delay == 0.02
 
 
-def test_network_learns_the_arm(tmp_path: Path) -> None:
+def test_error_falls_with_training(tmp_path: Path) -> None:
     ur5 = robot("ur5")
     parts = [exciting(ur5, seed, seconds=4.0) for seed in range(16)]
-    close = [replace(t, position=t.position - t.position.mean(0)) for t in parts]
-    # gravity and friction of one joint, where sixteen trajectories are plenty
+    centred = [replace(t, position=t.position - t.position.mean(0)) for t in parts]
+    # gravity and friction of single joints, for which sixteen trajectories suffice
     simple = [
         replace(t, action=3 * torch.sin(torch.as_tensor(t.position)).numpy() + t.velocity)
-        for t in close
+        for t in centred
     ]
     write_dataset(tmp_path / "data", simple, "ur5", ur5.rate)
     before_after = []
@@ -131,7 +135,7 @@ def test_network_learns_the_arm(tmp_path: Path) -> None:
     assert before_after[1] < 0.01 < before_after[0]
 
 
-def test_resumed_run_equals_the_uninterrupted_one_to_the_bit(
+def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trainer_module, "SAVE_INTERVAL", 0.0)
@@ -140,20 +144,27 @@ def test_resumed_run_equals_the_uninterrupted_one_to_the_bit(
         if progress.epoch == 3:
             raise KeyboardInterrupt
 
-    train(config("mlp", **SMALL), data, tmp_path / "whole")
+    train(config("mlp", **SMALL), data, tmp_path / "uninterrupted")
     with pytest.raises(KeyboardInterrupt):
-        train(config("mlp", **SMALL), data, tmp_path / "cut", on_epoch=stop)
-    load(tmp_path / "cut")  # the best weights until then
+        train(config("mlp", **SMALL), data, tmp_path / "interrupted", on_epoch=stop)
+    load(tmp_path / "interrupted")  # the best weights until then
     epochs: list[int] = []
-    note: Callable[[Progress], None] = lambda progress: epochs.append(progress.epoch)  # noqa: E731
-    train(config("mlp", **SMALL), data, tmp_path / "cut", resume=True, on_epoch=note)
+    record_epoch: Callable[[Progress], None] = lambda progress: epochs.append(progress.epoch)  # noqa: E731
+    train(
+        config("mlp", **SMALL), data, tmp_path / "interrupted", resume=True, on_epoch=record_epoch
+    )
     assert epochs == [4, 5, 6, 7, 8]
-    assert_equal_weights(tmp_path / "whole", tmp_path / "cut")
-    both = [(tmp_path / name / "training.json").read_text() for name in ("whole", "cut")]
-    assert both[0] == both[1]
+    assert_equal_weights(tmp_path / "uninterrupted", tmp_path / "interrupted")
+    logs = [
+        (tmp_path / name / "training.json").read_text()
+        for name in ("uninterrupted", "interrupted")
+    ]
+    assert logs[0] == logs[1]
 
 
-def test_resuming_nothing_or_another_run_is_refused(data: Path, tmp_path: Path) -> None:
+def test_resuming_without_a_state_or_with_other_settings_is_refused(
+    data: Path, tmp_path: Path
+) -> None:
     with pytest.raises(ValueError, match="nothing to resume"):
         train(config("mlp", **SMALL), data, tmp_path, resume=True)
     train(config("mlp", **SMALL), data, tmp_path)
@@ -164,24 +175,29 @@ def test_resuming_nothing_or_another_run_is_refused(data: Path, tmp_path: Path) 
         train(config("mlp", **SMALL), data, tmp_path, resume=True)
 
 
-def test_converted_model_trains_on_from_where_it_was(data: Path, tmp_path: Path) -> None:
-    plain = train(config("mlp", **SMALL), data, tmp_path / "mlp")
-    made = convert(plain, width=16, depth=1, dropout=0.0)
-    save(made, made.meta, tmp_path / "made")
-    values = {"init_from": str(tmp_path / "made"), "epochs": 1, "learning_rate": 1e-9, "seed": 3}
+def test_training_starts_from_init_from(data: Path, tmp_path: Path) -> None:
+    base_model = train(config("mlp", **SMALL), data, tmp_path / "mlp")
+    converted = convert(base_model, width=16, depth=1, dropout=0.0)
+    save(converted, converted.meta, tmp_path / "converted")
+    values = {
+        "init_from": str(tmp_path / "converted"),
+        "epochs": 1,
+        "learning_rate": 1e-9,
+        "seed": 3,
+    }
     model = train(config("enhanced", **values), data, tmp_path / "on")
     assert model.meta.config["width"] == 16
     test = windows(split_train_val_test(read_dataset(data).trajectories, 0.2, 3)[0].test)
-    after, before = (m.predict(*test[:2]).mean for m in (model, plain))
+    after, before = (m.predict(*test[:2]).mean for m in (model, base_model))
     torch.testing.assert_close(after, before, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match="has family 'enhanced'; this run has 'mlp'"):
         train(config("mlp", **(SMALL | {"init_from": values["init_from"]})), data, tmp_path / "no")
-    save(made, replace(made.meta, robot="ur10"), tmp_path / "other")
+    save(converted, replace(converted.meta, robot="ur10"), tmp_path / "other")
     with pytest.raises(ValueError, match=f"has robot 'ur10'; this run has '{model.meta.robot}'"):
         train(config("enhanced", init_from=str(tmp_path / "other")), data, tmp_path / "no")
 
 
-def test_window_of_training_is_that_of_the_model(data: Path, tmp_path: Path) -> None:
+def test_training_uses_the_window_of_the_model(data: Path, tmp_path: Path) -> None:
     small = {"width": 8, "depth": 1, "epochs": 1, "n_obs_steps": 4}
     model = train(config("gru", **small), data, tmp_path)
     assert (model.n_obs_steps, model.meta.config["n_obs_steps"]) == (4, 4)
@@ -189,8 +205,8 @@ def test_window_of_training_is_that_of_the_model(data: Path, tmp_path: Path) -> 
         config("mlp", n_obs_steps=4)
 
 
-def test_best_weights_are_kept_not_the_last(data: Path, tmp_path: Path) -> None:
-    seen: list[tuple[float, float]] = []
+def test_weights_of_the_lowest_validation_loss_are_saved(data: Path, tmp_path: Path) -> None:
+    losses: list[tuple[float, float]] = []
     values = SMALL | {
         "learning_rate": 0.3,
         "epochs": 12,
@@ -198,21 +214,21 @@ def test_best_weights_are_kept_not_the_last(data: Path, tmp_path: Path) -> None:
         "action_delay": 0.0,
     }
     model = train(
-        config("mlp", **values), data, tmp_path, on_epoch=lambda p: seen.append(p.losses[-1])
+        config("mlp", **values), data, tmp_path, on_epoch=lambda p: losses.append(p.losses[-1])
     )
     _, inner = split_train_val_test(read_dataset(data).trajectories, 0.2, 3)
     with torch.no_grad():
         loss = float(model.loss(*windows(inner.test, dtype=model.dtype)))
-    assert loss == pytest.approx(min(valid for _, valid in seen)) and loss < seen[-1][1]
+    assert loss == pytest.approx(min(val for _, val in losses)) and loss < losses[-1][1]
 
 
-def test_standardisation_comes_from_the_training_part_only(data: Path, tmp_path: Path) -> None:
+def test_checkpoint_records_the_sizes_of_the_split(data: Path, tmp_path: Path) -> None:
     model = train(config("mlp", **SMALL), data, tmp_path)
     samples = model.meta.data["samples"]
     assert (samples["train"], samples["val"], samples["test"]) == (1500, 500, 500)
 
 
-def test_servo_data_train_too(tmp_path: Path) -> None:
+def test_servo_data_can_be_trained_on(tmp_path: Path) -> None:
     dofbot = robot("dofbot")
     parts = [exciting(dofbot, seed, 0.02, unit="rad", law=setpoint) for seed in range(5)]
     write_dataset(tmp_path / "data", parts, "dofbot", dofbot.rate)
@@ -227,7 +243,7 @@ def test_dataset_of_another_arm_is_refused(data: Path, tmp_path: Path) -> None:
         train(config("rigid_body"), data, tmp_path, robot=robot("dofbot"))
 
 
-def test_unknown_field_names_the_known_ones() -> None:
+def test_unknown_field_lists_the_known_ones() -> None:
     with pytest.raises(ValueError, match=r"unknown field 'widht'; mlp has .*width"):
         config("mlp", widht=3)
     with pytest.raises(ValueError, match="family is 'lstm'; known are rigid_body, hybrid, mlp"):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from synthetic_videos import film, patch
+from synthetic_videos import draw_patch, patch_video
 
 from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import read_dataset
@@ -184,7 +184,7 @@ def test_another_hand_is_not_the_wrist_that_was_followed() -> None:
 def test_a_video_file_becomes_episodes_and_every_frame_is_accounted_for(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "patch.mp4", 64, 64) as video:
         for k in range(12):
-            video.add(patch(np.array([0.2 + 0.05 * k, 0.5]), 0, 64))
+            video.add(draw_patch(np.array([0.2 + 0.05 * k, 0.5]), 0, 64))
     config = VideoConfig(frame_gaps=(2, 4), labels="none", image_size=32)
     intake, quality = read_videos(tmp_path / "patch.mp4", config)
     assert quality is None
@@ -197,7 +197,7 @@ def test_pictures_without_a_hand_give_nothing_to_write(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with VideoWriter(tmp_path / "empty.mp4", 64, 64) as video:
-        for picture in film(0, 5).frames:
+        for picture in patch_video(0, 5).frames:
             video.add(np.kron(picture, np.ones((2, 2, 1), np.uint8)))
     words = ["video", str(tmp_path / "empty.mp4"), "--out", str(tmp_path / "out")]
     assert run_verb("collect", words) == 2

@@ -303,7 +303,7 @@ def _data_metadata(
     parts = {"train": inner.train, "val": inner.test, "test": outer.test}
     return {
         "split": {
-            "by": outer.group_by,
+            "group_by": outer.group_by,
             "fraction": config.test_fraction,
             "seed": config.resolved_split_seed,
         },

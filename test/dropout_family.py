@@ -1,4 +1,4 @@
-"""A family that draws random numbers while it learns; run as a program, it trains itself."""
+"""A family with dropout; run as a program, it trains itself."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class DropoutConfig(MLPConfig):
 
 
 class Dropout(MLP):
-    """A network that forgets a share of its units in each step."""
+    """MLP with dropout after the first hidden layer."""
 
     Config = DropoutConfig
 
@@ -40,7 +40,7 @@ class Dropout(MLP):
 
 
 def fit(data: str | Path, out: str | Path, resume: bool) -> None:
-    """Train, save after each epoch and then print its number."""
+    """Train, saving after each epoch and printing its number."""
     trainer_module.SAVE_INTERVAL = 0.0
     MODELS["dropout"] = Dropout
     config = parse_config(VALUES | {"action_delay": 0.012}, "test")
