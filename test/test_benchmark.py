@@ -181,7 +181,7 @@ def test_a_table_leaves_blank_what_does_not_apply():
         (("model", "--checkpoint", "no/such"), "no checkpoint folder no/such"),
         (("simulation", "--arm", "ur10"), "there is no scene for 'ur10'; there are ur5, ur5e"),
         (("hand_eye", "--arm", "ur3"), "unknown arm 'ur3'"),
-        (("hand_eye", "--arm", "ur10", "--trials", "1", "--pictures", "1"), "ur10 holds no block"),
+        (("hand_eye", "--arm", "ur10", "--trials", "1", "--images", "1"), "ur10 holds no block"),
         (("hand_eye", "--poses", "4"), "poses is 4; it must be greater than or equal to 6"),
         (
             ("hand_eye", "--rotation-noise", "0"),

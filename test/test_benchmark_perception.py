@@ -6,39 +6,38 @@ import pytest
 from benchmark_report import report_of
 
 from invdyn_ros.benchmarks.block_detection import OURS as BLOCKS
-from invdyn_ros.benchmarks.block_detection import PLAIN, SUBPIXEL, TRACKED, flipped
-from invdyn_ros.benchmarks.hand_eye import BOUND, OURS, PEERS
+from invdyn_ros.benchmarks.block_detection import PLAIN, SUBPIXEL, TRACKED, is_flipped
+from invdyn_ros.benchmarks.hand_eye import BOUND, OPENCV_METHODS, OURS
 from invdyn_ros.cli.benchmark import main
 
 
 def test_cameras_are_found_as_well_as_the_noise_allows_and_better_than_by_opencv(tmp_path):
-    report = report_of(tmp_path, "hand_eye", "--trials", 40, "--pictures", 2)
-    pictured = report["rows"][f"{OURS}, pictures"]
-    assert pictured["mm p95"] < 1.0 and pictured["deg p95"] < 0.1
-    peers = [name for name in PEERS if hasattr(cv2, PEERS[name])]  # OpenCV 5 has none
+    report = report_of(tmp_path, "hand_eye", "--trials", 40, "--images", 2)
+    rendered = report["rows"][f"{OURS}, images"]
+    assert rendered["mm p95"] < 1.0 and rendered["deg p95"] < 0.1
+    # OpenCV 5 has none
+    methods = [name for name, flag in OPENCV_METHODS.items() if hasattr(cv2, flag)]
     for mounting in ("eye_to_hand", "eye_in_hand"):
         ours, bound = (report["rows"][f"{name}, {mounting}"] for name in (OURS, BOUND))
         assert ours["mm p50"] < 1.0 and ours["deg p50"] < 0.1
         # medians of 40 trials stray by a sixth
         assert ours["mm p50"] < 1.5 * bound["mm p50"] and ours["deg p50"] < 1.5 * bound["deg p50"]
-        for peer in peers:
-            ratio = report["ratio"][f"{OURS} to {peer}, {mounting}"]
+        for method in methods:
+            ratio = report["ratio"][f"{OURS} to {method}, {mounting}"]
             assert max(ratio.values()) < 0.7
 
 
 def test_blocks_beside_opencv(tmp_path, capfd):
-    picture = tmp_path / "new" / "errors.png"
-    report = report_of(
-        tmp_path, "block_detection", "--blocks", 60, "--frames", 2, "--picture", picture
-    )
+    plot = tmp_path / "new" / "errors.png"
+    report = report_of(tmp_path, "block_detection", "--blocks", 60, "--frames", 2, "--plot", plot)
     rows = {name: report["rows"][f"{name}, all over 36 px"] for name in (BLOCKS, PLAIN, SUBPIXEL)}
     ours = rows[BLOCKS]
-    assert ours["found"] == 100 and ours["xy p95"] < 1.0 and ours["deg p95"] < 3.0
+    assert ours["detected"] == 100 and ours["xy p95"] < 1.0 and ours["deg p95"] < 3.0
     assert ours["in 95%"] > 85 and "in 95%" not in rows[PLAIN]
     for peer in (PLAIN, SUBPIXEL):
         assert report["ratio"][f"{BLOCKS} to {peer}, all over 36 px"]["deg p95"] < 1.0
     assert report["rows"][f"{TRACKED}, all over 20 px"]["n"] == 60
-    assert cv2.imread(str(picture)).shape[0] > 300
+    assert cv2.imread(str(plot)).shape[0] > 300
     assert "flips high" in capfd.readouterr().out
 
 
@@ -49,8 +48,8 @@ def test_flipped_is_a_face_tilted_to_the_wrong_side():
     wrong, near = truth.copy(), truth.copy()
     wrong[:3, :3] = cv2.Rodrigues(np.array([np.pi + 0.28, 0.0, 0.0]))[0]
     near[:3, :3] = cv2.Rodrigues(np.array([np.pi - 0.5, 0.0, 0.0]))[0]
-    assert flipped(wrong, truth)
-    assert not flipped(near, truth) and not flipped(truth, truth)
+    assert is_flipped(wrong, truth)
+    assert not is_flipped(near, truth) and not is_flipped(truth, truth)
 
 
 def test_blocks_refuses_an_unknown_noise_before_it_draws():

@@ -114,7 +114,7 @@ def test_a_wrong_rest_is_named_and_left_out(tmp_path, capsys) -> None:
     file = tmp_path / "camera.yaml"
     bag = record(tmp_path / "bag", moves, seen)
     assert calibrated("bag", bag, "--mounting", "eye_to_hand", "--out", file) == 0
-    assert "left out pose 6, at 5." in capsys.readouterr().out
+    assert "rejected pose 6, at 5." in capsys.readouterr().out
     assert load_yaml(file)["num_poses"] == 15
 
 

@@ -1,4 +1,4 @@
-"""Sightings as the simulated camera gives them: a scene enters, drawn and found blocks leave."""
+"""Block detections of the simulated camera for hand-eye calibration."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from invdyn_ros.robots.scene import Scene
 
 T_TOOL_BLOCK = transform_from_rotvec(
     np.array([0.1, -0.2, 0.3]), np.array([0.0, 0.005, 0.01])
-)  # as a hand grips it
-REACH = 0.8  # of the random postures around home, each joint [rad]
-MARGIN = 80  # [px] between the block's centre and the edge of the picture
-ABOVE = 0.06  # [m] from the table to the block's centre, at least
-TRIES = 2000  # postures for each that is seen
+)  # a typical grasp
+JOINT_RANGE = 0.8  # of the random configurations around home, each joint [rad]
+MARGIN = 80  # [px] between the block's center and the edge of the image
+MIN_HEIGHT = 0.06  # [m] of the block's center above the table
+MAX_TRIES = 2000  # configurations per detection
 
 
 class SimulatedHandEye:
-    """An arm that holds a block before the camera of its scene."""
+    """An arm that holds a block in front of the camera of its scene."""
 
     def __init__(self, robot: Robot, scene: Scene, seed: int) -> None:
         self.robot, self.scene = robot, scene
@@ -32,15 +32,18 @@ class SimulatedHandEye:
         self.rng = np.random.default_rng(seed)
 
     def pairs(self, count: int) -> PosePairs:
-        """Return what is seen in random postures, `count` in which the block is found.
+        """Return pairs from random configurations in which the block is detected.
+
+        Args:
+            count: number of pairs.
 
         Raises:
-            ValueError: the camera hardly ever sees the block.
+            ValueError: the block is hardly ever detected.
         """
-        arm, marker, covariance = [], [], []
-        for _ in range(TRIES * count):
+        tools, markers, covariances = [], [], []
+        for _ in range(MAX_TRIES * count):
             q = np.clip(
-                self.robot.home + self.rng.uniform(-REACH, REACH, self.robot.n),
+                self.robot.home + self.rng.uniform(-JOINT_RANGE, JOINT_RANGE, self.robot.n),
                 self.robot.lower,
                 self.robot.upper,
             )
@@ -48,23 +51,23 @@ class SimulatedHandEye:
             if not self._in_view(T @ T_TOOL_BLOCK):
                 continue
             image = self.camera.render(q, self.scene.block_size, (T @ T_TOOL_BLOCK)[None])
-            for found in self.detector.detect(image):
-                arm.append(T)
-                marker.append(found.T_camera_block)
-                covariance.append(found.covariance)
-            if len(arm) == count:
+            for block in self.detector.detect(image):
+                tools.append(T)
+                markers.append(block.T_camera_block)
+                covariances.append(block.covariance)
+            if len(tools) == count:
                 return PosePairs(
-                    np.array(arm), np.array(marker), complete_covariances(np.array(covariance))
+                    np.array(tools), np.array(markers), complete_covariances(np.array(covariances))
                 )
-        raise ValueError(f"the camera sees the block in {len(arm)} postures only")
+        raise ValueError(f"the block was detected in {len(tools)} of {count} configurations only")
 
     def close(self) -> None:
-        """Free the renderer."""
+        """Close the renderer."""
         self.camera.close()
 
     def _in_view(self, T: np.ndarray) -> bool:
         camera = self.scene.camera
-        if T[2, 3] < ABOVE or not (np.linalg.inv(camera.T_base_camera) @ T)[2, 3] > 0:
+        if T[2, 3] < MIN_HEIGHT or not (np.linalg.inv(camera.T_base_camera) @ T)[2, 3] > 0:
             return False
         u, v = camera.project(T[:3, 3])
         inside = MARGIN < u < camera.width - MARGIN and MARGIN < v < camera.height - MARGIN

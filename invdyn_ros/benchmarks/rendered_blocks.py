@@ -1,4 +1,4 @@
-"""Blocks before the simulated camera, at any angle: random numbers enter, pictures leave."""
+"""Rendered images of blocks at random poses in front of the simulated camera."""
 
 from __future__ import annotations
 
@@ -19,75 +19,78 @@ from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.robots.scene import Scene
 
-ARM = "ur5"  # whose block, lens, light and image noise it is; it stands behind the camera
-EYE, TARGET = (1.0, 0.0, 1.2), (2.0, 0.0, 0.0)  # [m], table and wall are behind the block
+ARM = "ur5"  # arm whose block, lens, lighting and image noise are used
+# table and wall are behind the block
+CAMERA_POSITION, CAMERA_TARGET = (1.0, 0.0, 1.2), (2.0, 0.0, 0.0)  # [m]
 SIDES = 20.0, 120.0  # of a marker seen from the front [px]
-MARGIN = 1.2  # sides of a marker from the block's centre to the edge of the picture
-MOVE, TURN = 0.002, 0.035  # of the block from one picture to the next, each axis [m], [rad]
+MARGIN = 1.2  # from the block's center to the edge of the image [sides of a marker]
+TRANSLATION_STD, ROTATION_STD = 0.002, 0.035  # between two images, each axis [m], [rad]
 
 
 class BlockImageSample(NamedTuple):
-    """A block as it is, and as the camera sees it."""
+    """An image of a block and its true pose."""
 
     image: np.ndarray
     """(480, 640, 3) uint8 RGB."""
     T_camera_block: np.ndarray
-    """(4, 4) where the block is."""
+    """(4, 4) true pose of the block."""
     side: float
-    """Side of a marker seen from the front, at the distance of the block's centre [px]."""
+    """Side of a marker seen from the front at the distance of the block's center [px]."""
     frame: int
-    """Which picture of this block it is, from 0."""
+    """Index of the image of this block."""
 
 
 def block_scene() -> Scene:
-    """Return the block, and a camera that looks away from the arm."""
+    """Return a scene with the camera pointing away from the arm."""
     scene = load_scene(ARM)
-    return replace(scene, camera=PinholeCamera.look_at(EYE, TARGET, scene.camera.focal))
+    camera = PinholeCamera.look_at(CAMERA_POSITION, CAMERA_TARGET, scene.camera.focal)
+    return replace(scene, camera=camera)
 
 
 def render_block_images(
     blocks: int, frames: int, seed: int, noise: str = "default", samples: int = 1
 ) -> Iterator[BlockImageSample]:
-    """Draw blocks at random places and angles in the picture, their size in it log-uniform.
+    """Render blocks at random positions and orientations, with log-uniform size in the image.
 
     Args:
-        blocks: number of blocks, one after the other, each in light of its own.
-        frames: pictures of each, between which it moves a little.
-        seed: of places, angles, light and image noise.
-        noise: level whose light and image noise apply.
-        samples: of the picture per pixel and axis; a lens has many, the simulator draws one.
+        blocks: number of blocks, each with random lighting.
+        frames: number of images of each block, which moves a little in between.
+        seed: seed of poses, lighting and image noise.
+        noise: level of lighting variation and image noise.
+        samples: rendered samples per pixel and axis; the simulator renders one.
     """
     scene, robot, level = block_scene(), load_robot(ARM), load_randomization(noise)
-    grain, lens = scene.pixel_noise * level.pixel, scene.camera
+    pixel_std, lens = scene.pixel_noise * level.pixel, scene.camera
     fine = PinholeCamera(
         lens.T_base_camera, samples * lens.focal, samples * lens.width, samples * lens.height
     )
-    sharp = replace(scene, camera=fine, blur=0.0, pixel_noise=0.0)
-    rng, grains = np.random.default_rng(seed), np.random.default_rng([seed, 1])
-    with SceneRenderer(robot, sharp, seed) as camera:
+    fine_scene = replace(scene, camera=fine, blur=0.0, pixel_noise=0.0)
+    rng, pixel_rng = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    with SceneRenderer(robot, fine_scene, seed) as camera:
         for block in range(blocks):
-            camera.scene = replace(sharp, light=randomize_scene(scene, level, seed, block).light)
+            light = randomize_scene(scene, level, seed, block).light
+            camera.scene = replace(fine_scene, light=light)
             T, side = sample_block_pose(scene, rng)
             for frame in range(frames):
-                drawn = camera.render(robot.home, 0.0, (lens.T_base_camera @ T)[None])
+                rendered = camera.render(robot.home, 0.0, (lens.T_base_camera @ T)[None])
                 size = (lens.width, lens.height)
-                sensed = cv2.resize(drawn, size, interpolation=cv2.INTER_AREA)
-                sensed = cv2.GaussianBlur(sensed, (0, 0), scene.blur)
-                grained = sensed + grains.normal(0.0, grain, sensed.shape)
-                image = np.clip(np.round(grained), 0, 255).astype(np.uint8)
+                blurred = cv2.resize(rendered, size, interpolation=cv2.INTER_AREA)
+                blurred = cv2.GaussianBlur(blurred, (0, 0), scene.blur)
+                noisy = blurred + pixel_rng.normal(0.0, pixel_std, blurred.shape)
+                image = np.clip(np.round(noisy), 0, 255).astype(np.uint8)
                 yield BlockImageSample(image, T, side, frame)
                 T = T @ rigid_transform(
-                    Rotation.from_rotvec(TURN * rng.standard_normal(3)).as_matrix(),
-                    MOVE * rng.standard_normal(3),
+                    Rotation.from_rotvec(ROTATION_STD * rng.standard_normal(3)).as_matrix(),
+                    TRANSLATION_STD * rng.standard_normal(3),
                 )
 
 
 def sample_block_pose(scene: Scene, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """Return a pose (4, 4) before the camera, and the side of a marker at that distance [px]."""
+    """Return a pose (4, 4) in front of the camera, and the side of a marker there [px]."""
     camera = scene.camera
     side = float(np.exp(rng.uniform(*np.log(SIDES))))
-    room = np.array([camera.width, camera.height]) - MARGIN * side
-    pixel = rng.uniform(MARGIN * side, room)
+    max_pixel = np.array([camera.width, camera.height]) - MARGIN * side
+    pixel = rng.uniform(MARGIN * side, max_pixel)
     depth = camera.focal * scene.block_size * MARKER_FRACTION / side
-    place = depth * np.linalg.inv(camera.intrinsics()) @ [*pixel, 1.0]
-    return rigid_transform(Rotation.random(random_state=rng).as_matrix(), place), side
+    position = depth * np.linalg.inv(camera.intrinsics()) @ [*pixel, 1.0]
+    return rigid_transform(Rotation.random(random_state=rng).as_matrix(), position), side

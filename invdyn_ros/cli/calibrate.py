@@ -1,7 +1,7 @@
-"""`invdyn calibrate`: poses of an arm and of a marker enter; the file of the camera's pose leaves.
+"""`invdyn calibrate`: hand-eye calibration from a recording or from a running arm.
 
-The marker is a block on the gripper of an arm whose camera stands beside it, or a block that lies
-still before a camera on the hand.
+The marker is a block in the gripper of an arm with a camera beside it, or a static block in front
+of a camera on the hand.
 """
 
 from __future__ import annotations
@@ -40,27 +40,27 @@ from invdyn_ros.perception.hand_eye.static_poses import (
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.sources.hand_eye_bag import read_hand_eye_bag
 
-INTERRUPTED = 130  # of a recording that Ctrl-C has ended: that is how one ends it
+INTERRUPTED = 130  # exit code of a recording that the user has ended with Ctrl-C
 
 
 @dataclass(frozen=True)
 class Options:
-    """What both sources share."""
+    """Options of both sources."""
 
     out: Path
     """YAML file to write."""
     mounting: Mounting
-    """Where the camera is: beside the arm, which holds the marker, or on its hand."""
+    """eye_to_hand: beside the arm, which holds the marker; eye_in_hand: on its hand."""
     arm: str = "ur5"
     """Name of the arm."""
     block: int = 0
     """Number of the marked block: its topic is /blocks/block_<number>."""
     topic: str | None = None
-    """Other topic with a marker's PoseWithCovarianceStamped in the camera's frame."""
+    """Another topic with PoseWithCovarianceStamped of the marker in the camera's frame."""
     joints: str = "/joint_states"
     """Topic of the joint states."""
     static_poses: StaticPoseConfig = field(default_factory=StaticPoseConfig)
-    """When the arm is at rest; pictures of a moving arm do not count."""
+    """When the arm is static; images of a moving arm are not inliers."""
     plot: Path | None = None
     """PNG file of the residual of each pose."""
 
@@ -80,17 +80,17 @@ class Bag(Options):
 
 @dataclass(frozen=True)
 class Live(Validated, Options):
-    """Listen while you move the arm from pose to pose; Ctrl-C ends it and calibrates."""
+    """Record while you move the arm from pose to pose, and calibrate after Ctrl-C."""
 
     record: Path | None = None
-    """New directory to keep the recording in."""
+    """New directory for the recording; without it, the recording is temporary."""
     poses: NonNegativeInt = 0
-    """End after so many poses; 0: with Ctrl-C."""
+    """Number of poses after which the recording ends; 0 to end with Ctrl-C."""
     detect: bool = True
-    """Look for blocks in /camera/image_raw; no: another node publishes the marker's poses."""
+    """Detect blocks in /camera/image_raw; otherwise another node publishes the marker poses."""
 
     def __post_init__(self) -> None:
-        """Refuse to overwrite a recording, and blocks of unknown size."""
+        """Check that the recording is new and the size of the block is known."""
         super().__post_init__()
         if self.detect and self.arm not in ARMS:
             raise ValueError(
@@ -98,31 +98,33 @@ class Live(Validated, Options):
                 "and the --topic of another detector"
             )
         if self.record is not None and self.record.exists():
-            raise ValueError(f"{self.record} exists already; a recording needs a new directory")
+            raise ValueError(f"{self.record} exists already; choose a new directory")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
-    kinds: Any = (
+    subcommands: Any = (
         Annotated[Bag, tyro.conf.subcommand("bag")] | Annotated[Live, tyro.conf.subcommand("live")]
     )
-    options = parse(Annotated[kinds, tyro.conf.OmitArgPrefixes], argv, "calibrate")
+    options = parse(Annotated[subcommands, tyro.conf.OmitArgPrefixes], argv, "calibrate")
     robot = load_robot(options.arm)
     _check_files(options)
     if isinstance(options, Bag):
         return _calibrate(options, robot, options.path)
     with tempfile.TemporaryDirectory(prefix="invdyn_") as folder:
         recording = options.record or Path(folder) / "recording"
-        code = _listen(options, recording, Path(folder))
+        code = _record(options, recording, Path(folder))
         if code not in (0, INTERRUPTED):
             return code
         if not recording.exists():
-            raise ValueError("nothing was heard; is the arm's driver running, and the camera?")
+            raise ValueError(
+                "no messages were recorded; check that the driver of the arm and the camera run"
+            )
         return _calibrate(options, robot, recording)
 
 
 def _check_files(options: Options) -> None:
-    """Refuse files that cannot be written, before anything is gathered."""
+    """Check the names of the output files before anything is recorded."""
     for name, path, suffixes in (
         ("out", options.out, (".yaml", ".yml")),
         ("plot", options.plot, (".png",)),
@@ -131,8 +133,8 @@ def _check_files(options: Options) -> None:
             raise ValueError(f"--{name} {path} is not a {suffixes[0]} file")
 
 
-def _listen(options: Live, recording: Path, folder: Path) -> int:
-    """Record until the user has enough; return how the processes ended."""
+def _record(options: Live, recording: Path, folder: Path) -> int:
+    """Record until there are enough poses; return the exit code of the processes."""
     values: dict[str, Any] = {
         "arm": options.arm,
         "marker_topic": options.marker,
@@ -156,50 +158,56 @@ def _listen(options: Live, recording: Path, folder: Path) -> int:
 
 
 def _calibrate(options: Options, robot: Robot, recording: Path) -> int:
-    """Solve from a recording and write what follows."""
+    """Calibrate from a recording and write the files."""
     streams = read_hand_eye_bag(recording, robot.joint_names, options.joints, options.marker)
-    rests = find_static_poses(streams, robot, options.static_poses)
+    static = find_static_poses(streams, robot, options.static_poses)
     print(
-        f"{len(streams.marker_time)} pictures with the marker, {rests.num_images} of them of an arm at "
-        f"rest, in {len(rests.pairs)} poses"
+        f"{len(streams.marker_time)} images with the marker, {static.num_images} of them with a "
+        f"static arm, in {len(static.pairs)} poses"
     )
-    made = calibrate(rests.pairs, options.mounting)
+    calibration = calibrate(static.pairs, options.mounting)
     parent = robot.base_link if options.mounting == "eye_to_hand" else robot.tip_link
-    print("\n".join(_account(made, rests, parent, streams.joint_time.min())))
+    print("\n".join(_summary(calibration, static, parent, streams.joint_time.min())))
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    text = to_yaml(to_camera_pose(made, options.arm, options.mounting), parent)
+    text = to_yaml(to_camera_pose(calibration, options.arm, options.mounting), parent)
     if options.plot is not None:
         from invdyn_ros.evaluation.plots.hand_eye_residuals import (
-            plot_hand_eye_residuals,  # matplotlib takes a second
+            plot_hand_eye_residuals,  # the import takes a second
         )
 
         options.plot.parent.mkdir(parents=True, exist_ok=True)
-        plot_hand_eye_residuals(made, options.plot)
+        plot_hand_eye_residuals(calibration, options.plot)
     write_atomically(options.out, text.encode())
     print(f"wrote {options.out}", flush=True)
     return 0
 
 
-def _account(made: HandEyeCalibration, rests: StaticPoses, parent: str, start: float) -> list[str]:
-    """Say what was found and how good it is."""
-    used, error = made.solution.inliers, np.sqrt(np.diag(made.solution.covariance))
-    lines = [f"{made.pose_diversity}"]
-    for k in np.flatnonzero(~used):
-        distance, angle = residual_norms(made.residual[k : k + 1])[0]
+def _summary(
+    calibration: HandEyeCalibration, static: StaticPoses, parent: str, start: float
+) -> list[str]:
+    """Return lines that describe the calibration and its accuracy."""
+    solution = calibration.solution
+    inliers, error = solution.inliers, np.sqrt(np.diag(solution.covariance))
+    lines = [str(calibration.pose_diversity)]
+    for k in np.flatnonzero(~inliers):
+        distance, angle = residual_norms(calibration.residual[k : k + 1])[0]
         lines.append(
-            f"left out pose {k + 1}, at {rests.time[k] - start:.1f} s: it contradicts the others "
+            f"rejected pose {k + 1}, at {static.time[k] - start:.1f} s: it contradicts the others "
             f"by {1e3 * distance:.1f} mm, {np.degrees(angle):.1f} deg"
         )
-    x, y, z = made.solution.X[:3, 3]
+    x, y, z = solution.X[:3, 3]
     distance, angle = 1e3 * np.linalg.norm(error[:3]), np.degrees(np.linalg.norm(error[3:]))
     lines.append(
         f"camera in {parent}: x {x:.4f}, y {y:.4f}, z {z:.4f} m; "
         f"standard error {distance:.2f} mm, {angle:.3f} deg"
     )
-    for name, residual in (("fitted", made.residual[used]), ("held out", made.held_out)):
+    for name, residual in (
+        ("fitted", calibration.residual[inliers]),
+        ("held out", calibration.held_out),
+    ):
         distance, angle = rms_residual(residual)
         lines.append(
             f"residual of a pose, {name}: {1e3 * distance:.2f} mm, {np.degrees(angle):.2f} deg RMS"
         )
-    advice = made.pose_diversity.advice()
+    advice = calibration.pose_diversity.advice()
     return [*lines, *([f"for a smaller error: {advice}"] if advice else [])]
