@@ -1,4 +1,4 @@
-"""Grasps in the environment, recorded as the nodes of the graph would have said them."""
+"""Grasps in the environment, recorded as messages of the live graph."""
 
 from __future__ import annotations
 
@@ -32,93 +32,103 @@ from invdyn_ros.nodes.messages import (
 TYPES = get_typestore(Stores.ROS2_JAZZY)
 
 
-class Spoken(NamedTuple):
-    """One message as it is logged."""
+class LoggedMessage(NamedTuple):
+    """One serialized message with its topic and type."""
 
     topic: str
-    kind: Any
-    raw: bytes
+    message_type: Any
+    data: bytes
 
 
-def spoken(topic: str, message: Any) -> Spoken:
-    """A message as it comes over the wire, which drops what rclpy adds behind it."""
-    kind, raw = type(message), serialize_message(message)
-    known = TYPES.get_msgdef(f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}")
-    _, length = known.deserialize_cdr_le(raw[4:], 0, known.cls, TYPES)
-    return Spoken(topic, kind, raw[: 4 + length])
+def logged_message(topic: str, message: Any) -> LoggedMessage:
+    """Serialize a message as on the wire, without the padding that rclpy appends."""
+    message_type, data = type(message), serialize_message(message)
+    package = message_type.__module__.split(".")[0]
+    definition = TYPES.get_msgdef(f"{package}/msg/{message_type.__name__}")
+    _, length = definition.deserialize_cdr_le(data[4:], 0, definition.cls, TYPES)
+    return LoggedMessage(topic, message_type, data[: 4 + length])
 
 
-class Witness:
-    """Notes what the graph would publish while an environment runs."""
+class EnvironmentRecorder:
+    """Records what the graph would publish while an environment runs."""
 
     def __init__(self, environment: GraspEnv, monkeypatch) -> None:
-        self.env, self.said, self.seen = environment, [], []
+        self.env = environment
+        self.messages: list[LoggedMessage] = []
+        self.pending_detections: list[tuple[float, Any]] = []
         step, detect = environment.simulation.step, SimulatedDetector.detect
 
-        def noting_step(command, opening):
-            self._note(opening)
+        def recording_step(command, opening):
+            self._record(opening)
             return step(command, opening)
 
-        def noting_detect(detector, *arguments):
-            found = detect(detector, *arguments)
-            if found is not None:
-                self.seen.append((environment.simulation.physics.time, found))
-            return found
+        def recording_detect(detector, *args):
+            detection = detect(detector, *args)
+            if detection is not None:
+                time = environment.simulation.physics.time
+                self.pending_detections.append((time, detection))
+            return detection
 
-        monkeypatch.setattr(environment.simulation, "step", noting_step)
-        monkeypatch.setattr(SimulatedDetector, "detect", noting_detect)
+        monkeypatch.setattr(environment.simulation, "step", recording_step)
+        monkeypatch.setattr(SimulatedDetector, "detect", recording_detect)
 
-    def episode(self, seconds: float) -> Transitions:
-        """Let the script act, at most so long; return what the environment told."""
-        env, self.seen = self.env, []
+    def run_episode(self, max_seconds: float) -> Transitions:
+        """Run the scripted agent, at most so long; return the environment's transitions."""
+        env, self.pending_detections = self.env, []
         observation, info = env.reset()
-        script, rows, over = ScriptedAgent(env), [], False
-        while not over and info["time"] < seconds - 1e-6:
-            action = script.act(observation, info)
-            after, reward, placed, late, info = env.step(action)
-            rows.append((observation, after, action, reward, float(placed)))
-            observation, over = after, placed or late
+        agent, rows, done = ScriptedAgent(env), [], False
+        while not done and info["time"] < max_seconds - 1e-6:
+            action = agent.act(observation, info)
+            next_observation, reward, terminated, truncated, info = env.step(action)
+            rows.append((observation, next_observation, action, reward, float(terminated)))
+            observation, done = next_observation, terminated or truncated
         return Transitions.from_rows(rows)
 
-    def _note(self, opening: float) -> None:
+    def _record(self, opening: float) -> None:
         env, simulation = self.env, self.env.simulation.physics
-        _, q, qd, effort, measured = simulation.state()
+        _, q, qd, effort, measured_opening = simulation.state()
         now, stamp = simulation.time, round(simulation.ticks * 1e9 / env.robot.rate)
         header, period = to_stamp(stamp), env.config.action_space.action_period
         if env.simulation.camera_due:
             poses = poses_to_message([simulation.block_pose()], header, env.robot.base_link)
-            self._say("/sim/objects", poses)
-        self._say("/joint_states", joints_to_message(env.robot, header, q, measured, qd, effort))
-        while self.seen and self.seen[0][0] + env.camera._delay.latency <= now + 1e-9:
-            time, (T, covariance) = self.seen.pop(0)
+            self._log("/sim/objects", poses)
+        joints = joints_to_message(env.robot, header, q, measured_opening, qd, effort)
+        self._log("/joint_states", joints)
+        latency = env.camera._delay.latency
+        while self.pending_detections and self.pending_detections[0][0] + latency <= now + 1e-9:
+            time, (T, covariance) = self.pending_detections.pop(0)
             quaternion = Rotation.from_matrix(T[:3, :3]).as_quat()
-            taken = Header(stamp=to_stamp(round(time * 1e9)))
-            block = block_to_message(T[:3, 3], quaternion, covariance, taken)
-            self._say("/blocks/block_0", block)
-        self._say("/gripper/command", command_to_message(np.array([opening]), stamp))
-        began = np.floor(now / period + 1e-6) * period
-        target = Target(now, env.robot_action_space.target, began + period - now)
+            image_header = Header(stamp=to_stamp(round(time * 1e9)))
+            block = block_to_message(T[:3, 3], quaternion, covariance, image_header)
+            self._log("/blocks/block_0", block)
+        self._log("/gripper/command", command_to_message(np.array([opening]), stamp))
+        start = np.floor(now / period + 1e-6) * period
+        target = Target(now, env.robot_action_space.target, start + period - now)
         names = env.robot.joint_names
-        self._say("/joint_target", target_to_message(target, names, header))
+        self._log("/joint_target", target_to_message(target, names, header))
 
-    def _say(self, topic: str, message: Any) -> None:
-        self.said.append(spoken(topic, message))
+    def _log(self, topic: str, message: Any) -> None:
+        self.messages.append(logged_message(topic, message))
 
 
-def act(arm: str, *seconds: float, seed: int = 4) -> tuple[list[Spoken], list[Transitions]]:
-    """Let the script act in one episode per time [s]; return what was said, and what told."""
+def record_episodes(
+    arm: str, *max_seconds: float, seed: int = 4
+) -> tuple[list[LoggedMessage], list[Transitions]]:
+    """Run one episode per duration [s]; return all messages, and the transitions of each."""
     with pytest.MonkeyPatch.context() as patch, closing(GraspEnv(arm=arm)) as environment:
-        witness = Witness(environment, patch)
+        recorder = EnvironmentRecorder(environment, patch)
         environment.reset(seed=seed)
-        told = [witness.episode(time) for time in seconds]
-    return witness.said, told
+        episodes = [recorder.run_episode(seconds) for seconds in max_seconds]
+    return recorder.messages, episodes
 
 
-def write(folder: Path, said: Sequence[Spoken], without: tuple[str, ...] = ()) -> Path:
-    """Write a recording of all topics but some, its messages a tenth of a millisecond apart."""
+def write_bag(
+    folder: Path, messages: Sequence[LoggedMessage], without: tuple[str, ...] = ()
+) -> Path:
+    """Write a recording without some topics, its messages a tenth of a millisecond apart."""
     bag = BagWriter(folder)
-    for k, one in enumerate(said):
-        if one.topic not in without:
-            bag.write(one.topic, one.kind, 10**18 + k * 10**5, one.raw)
+    for k, message in enumerate(messages):
+        if message.topic not in without:
+            bag.write(message.topic, message.message_type, 10**18 + k * 10**5, message.data)
     bag.close()
     return folder

@@ -1,4 +1,4 @@
-"""A small network that sees, and pictures for it."""
+"""A small block pose network, and images for it."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ from invdyn_ros.robots.scene import block_pose
 
 SCENE, UR5 = load_scene("ur5"), load_robot("ur5")
 SMALL = BlockPoseNetConfig(pixels=64, channels=(8, 16, 16), num_keypoints=12, hidden_size=32)
-LEVELS = RANDOMIZATION_LEVELS["none"], RANDOMIZATION_LEVELS["default"]
+NOISE_LEVELS = RANDOMIZATION_LEVELS["none"], RANDOMIZATION_LEVELS["default"]
 
 
-def meta(arm: str = "ur5", network: BlockPoseNetConfig = SMALL) -> BlockPoseMetadata:
+def metadata(arm: str = "ur5", network: BlockPoseNetConfig = SMALL) -> BlockPoseMetadata:
     scene = load_scene(arm)
     return BlockPoseMetadata(arm, scene.block_size, area_centre(scene), landmarks(scene), network)
 
 
-def fresh(arm: str = "ur5", seed: int = 0) -> BlockPoseNet:
+def untrained(arm: str = "ur5", seed: int = 0) -> BlockPoseNet:
     torch.manual_seed(seed)
-    return BlockPoseNet(meta(arm)).eval()
+    return BlockPoseNet(metadata(arm)).eval()
 
 
-def sure(sight: BlockPoseNet) -> BlockPoseNet:
-    """A network that takes every picture for one of a block, and is sure of where it is."""
+def confident(network: BlockPoseNet) -> BlockPoseNet:
+    """Make a network predict a small std and a block on the table for every image."""
     with torch.no_grad():
-        sight.head[-1].bias[4:] = torch.tensor([-3.0, -3.0, -3.0, 9.0])
-    return sight
+        network.head[-1].bias[4:] = torch.tensor([-3.0, -3.0, -3.0, 9.0])
+    return network
 
 
-def home() -> StateSamples:
-    """Moments of an arm that stays at home."""
-    q, widest = UR5.home[None], UR5.gripper.max_opening
-    return StateSamples(q, q, np.array([widest]), block_pose(0.5, 0.0, 0.02, 0.3)[None])
+def home_states() -> StateSamples:
+    """One state: the arm at home."""
+    q, max_opening = UR5.home[None], UR5.gripper.max_opening
+    return StateSamples(q, q, np.array([max_opening]), block_pose(0.5, 0.0, 0.02, 0.3)[None])
 
 
-def draw(directory: Path, count: int, seed: int = 0) -> RenderedImages:
-    """Pictures of an arm at home and blocks anywhere."""
+def render(directory: Path, count: int, seed: int = 0) -> RenderedImages:
+    """Images of the arm at home and a block at random poses."""
     config = DatasetRenderingConfig(home_fraction=1.0)
-    with closing(DatasetRenderer(UR5, SCENE, home(), SMALL.pixels, config)) as draughts:
-        return draughts.render(directory, count, seed, LEVELS)
+    with closing(DatasetRenderer(UR5, SCENE, home_states(), SMALL.pixels, config)) as renderer:
+        return renderer.render(directory, count, seed, NOISE_LEVELS)

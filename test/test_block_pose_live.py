@@ -1,4 +1,4 @@
-"""A network that sees at work: in the environment, by its verb, in the graph."""
+"""Block pose network in the environment, in `invdyn train_block_pose` and in the graph."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 import torch
-from small_block_pose_net import fresh, sure
+from small_block_pose_net import confident, untrained
 
 from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS, sample_latency
 from invdyn_ros.cli import run_verb
@@ -16,9 +16,7 @@ from invdyn_ros.graph.graph import resolve
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.estimation.block_pose_network import load_block_pose_net, save_block_pose_net
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_policy
-from invdyn_ros.grasp.pose_training.rendered_dataset import (
-    collect_states,
-)
+from invdyn_ros.grasp.pose_training.rendered_dataset import collect_states
 from invdyn_ros.models.checkpoint import METADATA_FILE
 from invdyn_ros.robots.robot import package_file
 
@@ -28,28 +26,28 @@ def one_thread():
     torch.set_num_threads(1)
 
 
-def test_a_state_from_pixels_is_that_of_the_network_as_late_as_the_episode_says(tmp_path) -> None:
-    save_block_pose_net(sure(fresh()), tmp_path)
+def test_detections_of_the_network_arrive_with_the_latency_of_the_episode(tmp_path) -> None:
+    save_block_pose_net(confident(untrained()), tmp_path)
     with closing(GraspEnv(block_pose_model=str(tmp_path))) as env:
         for _ in range(2):
             observation, info = env.reset(seed=4)
             assert observation in env.observation_space
-            seen = list(info["detections"])
+            detections = list(info["detections"])
             for _ in range(20):
                 *_, info = env.step(np.zeros(7, np.float32))
-                for sighting in info["detections"]:
-                    late = info["time"] - sighting.time
-                    assert late >= sample_latency(RANDOMIZATION_LEVELS["default"], 4, 0) - 1e-9
-                seen += info["detections"]
-            stamps = [sighting.time for sighting in seen]
+                for detection in info["detections"]:
+                    latency = info["time"] - detection.time
+                    assert latency >= sample_latency(RANDOMIZATION_LEVELS["default"], 4, 0) - 1e-9
+                detections += info["detections"]
+            stamps = [detection.time for detection in detections]
             np.testing.assert_allclose(np.diff(stamps), 0.096, atol=1e-9)  # each 12th tick
         shape = env.camera.render().shape
     assert shape == (64, 64, 3)
-    with closing(GraspEnv()) as markers:
-        assert markers.observation_space == env.observation_space
+    with closing(GraspEnv()) as marker_env:
+        assert marker_env.observation_space == env.observation_space
 
 
-def test_sight_is_for_states() -> None:
+def test_the_network_needs_state_observations() -> None:
     with pytest.raises(ValueError, match="needs obs_mode='state'"):
         GraspEnv(obs_mode="pixels", block_pose_model="somewhere")
 
@@ -66,7 +64,7 @@ def words(**changes) -> list[str]:
 
 
 @pytest.mark.slow
-def test_the_verb_learns_in_rounds_and_goes_on_where_it_ended(tmp_path, capsys) -> None:
+def test_the_verb_trains_in_rounds_and_resumes(tmp_path, capsys) -> None:
     out = tmp_path / "run"
     assert run_verb("train_block_pose", ["--out", str(out), *words()]) == 0
     report = json.loads((out / "block_pose.json").read_text())
@@ -88,13 +86,13 @@ def test_the_verb_learns_in_rounds_and_goes_on_where_it_ended(tmp_path, capsys) 
     ("changes", "message"),
     [
         ({"arm": "kuka_iiwa"}, "no block to grasp for arm 'kuka_iiwa'"),
-        ({"picturs": "3"}, "unknown field 'picturs'"),
+        ({"imagez": "3"}, "unknown field 'imagez'"),
         ({"network.pixels": "50"}, "multiple of 8"),
-        ({"network.keypoints": "9"}, "must be above the number of landmarks, 9"),
+        ({"network.num_keypoints": "9"}, "must be above the number of landmarks, 9"),
         ({"fit.amp": "fp16"}, "fit.amp is 'fp16'; it must be 'none' or 'bf16'"),
     ],
 )
-def test_bad_settings_are_one_line_and_nothing_is_written(
+def test_invalid_settings_are_refused_in_one_line_and_nothing_is_written(
     tmp_path, capsys, changes, message
 ) -> None:
     assert run_verb("train_block_pose", ["--out", str(tmp_path / "run"), *words(**changes)]) == 2
@@ -103,8 +101,8 @@ def test_bad_settings_are_one_line_and_nothing_is_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_the_graph_sees_by_a_network_where_one_is_given_and_by_markers_elsewhere(tmp_path) -> None:
-    save_block_pose_net(fresh(), tmp_path)
+def test_the_graph_detects_blocks_by_a_network_if_given_and_by_markers_otherwise(tmp_path) -> None:
+    save_block_pose_net(untrained(), tmp_path)
     by_markers = {node.name: node for node in resolve("grasp_sim", {})}
     assert (
         "block_pose" not in by_markers and by_markers["scene_camera"].parameters["image_size"] == 0
@@ -123,18 +121,18 @@ def test_the_graph_sees_by_a_network_where_one_is_given_and_by_markers_elsewhere
     }
     assert nodes["grasp"].parameters["policy"] == "vision" and "block_pose" in nodes
     assert nodes["grasp"].parameters["policy_checkpoint"] == str(tmp_path / "policy")
-    save_block_pose_net(fresh("dofbot"), tmp_path)
+    save_block_pose_net(untrained("dofbot"), tmp_path)
     with pytest.raises(ValueError, match="trained for 'dofbot', not for 'ur5'"):
         resolve("grasp_sim", {"block_pose_model": str(tmp_path)})
     with pytest.raises(ValueError, match="no block pose network is shipped for dofbot"):
         resolve("grasp_sim", {"arm": "dofbot", "policy": "vision"})
 
 
-def test_the_shipped_network_leads_the_script_to_the_block() -> None:
+def test_the_scripted_policy_succeeds_on_detections_of_the_shipped_network() -> None:
     folder = package_file("config/block_pose/ur5")
     assert sum(file.stat().st_size for file in folder.iterdir()) < 5e6
     with closing(GraspEnv(block_pose_model=str(folder))) as env:
         counts: list[tuple[int, int]] = []
-        moments = collect_states(env, 3, 77, lambda *count: counts.append(count))
+        states = collect_states(env, 3, 77, lambda *count: counts.append(count))
     assert counts[-1] == (3, 3)
-    assert len(moments.q) == len(moments.T_base_block) > 100
+    assert len(states.q) == len(states.T_base_block) > 100

@@ -1,4 +1,4 @@
-"""`invdyn collect grasp`: recordings become demonstrations that say what the environment said."""
+"""`invdyn collect grasp`: conversion of recordings to demonstrations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from node_probe import MODEL
-from recorded_grasp import Spoken, act, spoken, write
+from recorded_grasp import LoggedMessage, logged_message, record_episodes, write_bag
 from std_msgs.msg import Float64MultiArray
 from torch import nn
 
@@ -36,27 +36,27 @@ from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.grasp_bag import read_grasp_bag
 
-UR5 = SpaceSpec("ur5", "joint", ActionSpaceConfig())
-WHOLE, BROKEN, REST = np.inf, 1.0, 0.2  # [s] of episodes
-STATES, GRIPS, TRUTH = "/joint_states", "/gripper/command", "/sim/objects"
-TARGETS, SEEN = "/joint_target", "/blocks/block_0"
+UR5_SPEC = SpaceSpec("ur5", "joint", ActionSpaceConfig())
+WHOLE, INTERRUPTED, CUT_OFF = np.inf, 1.0, 0.2  # [s] durations of episodes
+JOINT_STATES, GRIPPER_COMMANDS, BLOCK_POSES = "/joint_states", "/gripper/command", "/sim/objects"
+TARGETS, DETECTIONS = "/joint_target", "/blocks/block_0"
 
 
 @pytest.fixture(scope="module")
-def acted():
-    """What was said in two whole episodes, one broken off between them and the node_starter of one
-    more; and what the environment told of each.
+def episodes():
+    """Messages of two whole episodes, an interrupted one between them and the start of one more;
+    and the environment's transitions of each.
     """
-    return act("ur5", WHOLE, BROKEN, WHOLE, REST)
+    return record_episodes("ur5", WHOLE, INTERRUPTED, WHOLE, CUT_OFF)
 
 
 @pytest.fixture(scope="module")
-def recording(acted, tmp_path_factory):
-    return write(tmp_path_factory.mktemp("recorded") / "bag", acted[0])
+def recording(episodes, tmp_path_factory):
+    return write_bag(tmp_path_factory.mktemp("recorded") / "bag", episodes[0])
 
 
 @pytest.fixture(scope="module")
-def data(recording, tmp_path_factory):
+def dataset(recording, tmp_path_factory):
     out = tmp_path_factory.mktemp("demonstrations") / "data"
     assert collect("--out", out, recording) == 0
     return out
@@ -66,224 +66,257 @@ def collect(*words: object) -> int:
     return run_verb("collect", ["grasp", *map(str, words)])
 
 
-def grasps(bag, arm="ur5"):
+def read_grasps(bag, arm="ur5"):
     return read_grasp_bag(bag, load_robot(arm), load_scene(arm))
 
 
-def replay(arm="ur5", control="joint"):
-    return EpisodeReplayer(load_robot(arm), load_scene(arm), control, ActionSpaceConfig())
+def make_replayer(arm="ur5", control_mode="joint"):
+    return EpisodeReplayer(load_robot(arm), load_scene(arm), control_mode, ActionSpaceConfig())
 
 
-def assert_told(arm, bag, told):
-    """A recording of some episodes holds what the environment told of them."""
-    heard, again = grasps(bag, arm), replay(arm)
-    assert len(heard) == len(told)
-    for grasp, its in zip(heard, told, strict=True):
-        shown = again(grasp)
-        made, count = shown.transitions, len(shown.time)
-        assert 0 <= len(its.rewards) - count <= 2  # how the last tick ends is never published
-        assert not shown.estimated_reward and shown.placed == its.dones.any()
+def assert_replay_matches(arm, bag, transitions):
+    """Replayed episodes of a recording have the transitions of the environment."""
+    grasps, replayer = read_grasps(bag, arm), make_replayer(arm)
+    assert len(grasps) == len(transitions)
+    for grasp, expected in zip(grasps, transitions, strict=True):
+        episode = replayer(grasp)
+        count = len(episode.time)
+        assert 0 <= len(expected.rewards) - count <= 2  # the end of the last tick is not published
+        assert not episode.estimated_reward and episode.placed == expected.dones.any()
         for name in ("observations", "next_observations", "actions"):
-            mine, theirs = getattr(made, name), getattr(its, name)[:count]
-            np.testing.assert_allclose(mine, theirs, atol=1e-5, err_msg=name)
-        assert made.rewards.sum() == pytest.approx(its.rewards[:count].sum(), abs=2e-3)
+            np.testing.assert_allclose(
+                getattr(episode.transitions, name),
+                getattr(expected, name)[:count],
+                atol=1e-5,
+                err_msg=name,
+            )
+        total_reward = expected.rewards[:count].sum()
+        assert episode.transitions.rewards.sum() == pytest.approx(total_reward, abs=2e-3)
 
 
-def test_a_recorded_episode_is_what_the_environment_told(acted, recording):
-    assert_told("ur5", recording, acted[1])
+def test_a_replayed_episode_has_the_transitions_of_the_environment(episodes, recording):
+    assert_replay_matches("ur5", recording, episodes[1])
 
 
-def test_an_arm_that_measures_no_velocity_shows_the_same(tmp_path):
-    said, told = act("dofbot", WHOLE)
-    assert_told("dofbot", write(tmp_path / "bag", said), told)
+def test_replay_of_an_arm_without_measured_velocities_is_the_same(tmp_path):
+    messages, transitions = record_episodes("dofbot", WHOLE)
+    assert_replay_matches("dofbot", write_bag(tmp_path / "bag", messages), transitions)
 
 
-def test_only_episodes_that_end_at_the_goal_are_kept_and_all_are_counted(
+def test_only_episodes_that_end_at_the_goal_are_written_and_all_are_counted(
     recording, tmp_path, capsys
 ):
     assert collect(recording, recording, "--out", tmp_path / "out") == 0
-    account, written = capsys.readouterr().out.strip().splitlines()
-    assert account == (
+    summary, written = capsys.readouterr().out.strip().splitlines()
+    assert summary == (
         "8 episodes in, 4 out; -2 cut off by the end of the recording; "
         "-2 did not bring the block to its goal"
     )
     assert "4 episodes of ur5" in written
-    shown = read_demonstrations(tmp_path / "out", UR5)
-    assert shown.dones.sum() == 4 and shown.dones[-1] == 1
+    demonstrations = read_demonstrations(tmp_path / "out", UR5_SPEC)
+    assert demonstrations.dones.sum() == 4 and demonstrations.dones[-1] == 1
 
 
-def test_demonstrations_read_back_as_they_were_written(data, recording):
-    shown = [replay()(grasp) for grasp in grasps(recording)]
-    parts = [one.transitions for one in shown if one.placed]
-    read, start = read_demonstrations(data, UR5), 0
-    for part in parts:
-        end = start + len(part.rewards)
+def test_demonstrations_read_back_as_written(dataset, recording):
+    replayed = [make_replayer()(grasp) for grasp in read_grasps(recording)]
+    placed = [episode.transitions for episode in replayed if episode.placed]
+    read, start = read_demonstrations(dataset, UR5_SPEC), 0
+    for transitions in placed:
+        end = start + len(transitions.rewards)
         for name in ("observations", "actions", "rewards", "dones"):
-            np.testing.assert_array_equal(getattr(read, name)[start:end], getattr(part, name))
-        following = read.next_observations[start : end - 1]  # nothing is learned from the last
-        np.testing.assert_array_equal(following, part.next_observations[:-1])
+            array = getattr(read, name)[start:end]
+            np.testing.assert_array_equal(array, getattr(transitions, name))
+        next_observations = read.next_observations[start : end - 1]  # the last is not stored
+        np.testing.assert_array_equal(next_observations, transitions.next_observations[:-1])
         start = end
     assert start == len(read.rewards)
 
 
-def test_demonstrations_have_the_lerobot_layout(data):
-    info = json.loads((data / "meta/info.json").read_text())
-    table = pq.read_table(data / info["data_path"].format(chunk_index=0, file_index=0))
+def test_demonstrations_have_the_lerobot_layout(dataset):
+    info = json.loads((dataset / "meta/info.json").read_text())
+    table = pq.read_table(dataset / info["data_path"].format(chunk_index=0, file_index=0))
     assert info["codebase_version"] == "v3.0" and info["fps"] == 25
     assert set(info["features"]) == set(table.column_names)
     assert {"observation.state", "action", "next.reward", "next.done"} <= set(table.column_names)
     assert info["features"]["next.done"] == {"dtype": "bool", "shape": [1], "names": None}
-    assert info["features"]["observation.state"]["shape"] == [UR5.sizes[0]]
+    assert info["features"]["observation.state"]["shape"] == [UR5_SPEC.sizes[0]]
     assert info["total_frames"] == len(table) and info["total_episodes"] == 2
     ends = np.flatnonzero(table["next.done"].to_pylist())
-    episodes = pq.read_table(data / "meta/episodes/chunk-000/file-000.parquet")
+    episodes = pq.read_table(dataset / "meta/episodes/chunk-000/file-000.parquet")
     assert episodes["dataset_to_index"].to_pylist() == [int(end) + 1 for end in ends]
-    stats = json.loads((data / "meta/stats.json").read_text())
-    assert stats["next.done"]["max"] == [1] and len(stats["action"]["mean"]) == UR5.sizes[1]
+    stats = json.loads((dataset / "meta/stats.json").read_text())
+    assert stats["next.done"]["max"] == [1] and len(stats["action"]["mean"]) == UR5_SPEC.sizes[1]
 
 
-def test_a_report_reads_the_same_episodes(acted, recording):
-    kept: dict = {}
-    for one in acted[0]:
-        kept.setdefault(one.topic, (one.kind, []))[1].append(one.raw)
-    reported = to_recordings(kept, load_robot("ur5"), latency=False)
-    for mine, its in zip(grasps(recording), reported, strict=True):
-        np.testing.assert_array_equal(mine.joints.q, its.joints.q)
-        np.testing.assert_allclose(mine.block_poses[:, 0], list(its.block_poses), atol=1e-9)
+def test_a_report_reads_the_same_episodes(episodes, recording):
+    topics: dict = {}
+    for message in episodes[0]:
+        topics.setdefault(message.topic, (message.message_type, []))[1].append(message.data)
+    reported = to_recordings(topics, load_robot("ur5"), latency=False)
+    for grasp, report in zip(read_grasps(recording), reported, strict=True):
+        np.testing.assert_array_equal(grasp.joints.q, report.joints.q)
+        np.testing.assert_allclose(grasp.block_poses[:, 0], list(report.block_poses), atol=1e-9)
 
 
-def test_a_recording_holds_every_topic_that_is_read(start_node):
+def test_the_report_node_records_every_topic_that_is_read(start_node):
     probe = start_node(ReportNode, **MODEL, graph="grasp_sim", lockstep=True)
-    assert {STATES, GRIPS, TRUTH, TARGETS, SEEN} <= probe.tested.topics.keys()
+    topics = {JOINT_STATES, GRIPPER_COMMANDS, BLOCK_POSES, TARGETS, DETECTIONS}
+    assert topics <= probe.tested.topics.keys()
 
 
-def test_without_true_block_poses_the_reward_is_for_what_was_seen(acted, tmp_path, capsys):
-    said, told = acted
-    bag = write(tmp_path / "bag", said, without=(TRUTH,))
+def test_without_true_block_poses_rewards_use_the_detections(episodes, tmp_path, capsys):
+    messages, transitions = episodes
+    bag = write_bag(tmp_path / "bag", messages, without=(BLOCK_POSES,))
     assert collect(bag, "--out", tmp_path / "out") == 0
-    account = capsys.readouterr().out
-    assert "4 episodes in, 2 out" in account
-    assert "2 without true block poses: their reward uses the detections" in account
-    paid = sum(part.rewards.sum() for part in told if part.dones.any())
-    rewards = read_demonstrations(tmp_path / "out", UR5).rewards
-    assert rewards.sum() == pytest.approx(paid, rel=0.1)
+    summary = capsys.readouterr().out
+    assert "4 episodes in, 2 out" in summary
+    assert "2 without true block poses: their reward uses the detections" in summary
+    true_rewards = sum(part.rewards.sum() for part in transitions if part.dones.any())
+    rewards = read_demonstrations(tmp_path / "out", UR5_SPEC).rewards
+    assert rewards.sum() == pytest.approx(true_rewards, rel=0.1)
 
 
-def test_a_topic_that_is_silent_in_an_episode_does_not_mix_up_the_others(acted, tmp_path):
-    episode = list(accumulate(_begins(one) for one in acted[0]))
-    silent = [one for one, k in zip(acted[0], episode, strict=True) if k != 1 or one.topic != SEEN]
-    heard = grasps(write(tmp_path / "bag", silent))
-    assert [len(grasp.detections) > 0 for grasp in heard[:3]] == [False, True, True]
+def test_a_topic_without_messages_in_one_episode_does_not_shift_the_others(episodes, tmp_path):
+    number = list(accumulate(_starts_episode(message) for message in episodes[0]))
+    messages = [
+        message
+        for message, k in zip(episodes[0], number, strict=True)
+        if k != 1 or message.topic != DETECTIONS
+    ]
+    grasps = read_grasps(write_bag(tmp_path / "bag", messages))
+    assert [len(grasp.detections) > 0 for grasp in grasps[:3]] == [False, True, True]
 
 
-def _begins(one: Spoken) -> bool:
-    """Whether a message is the first joint state of an episode: of time zero."""
-    return one.topic == STATES and one.raw[4:12] == bytes(8)
+def _starts_episode(message: LoggedMessage) -> bool:
+    """Whether a message is the first joint state of an episode, with stamp zero."""
+    return message.topic == JOINT_STATES and message.data[4:12] == bytes(8)
 
 
-def test_a_grip_that_names_no_state_answers_the_newest(acted, tmp_path):
-    said = []
-    for one in acted[0]:
-        wide = float(np.frombuffer(one.raw[-8:], "<f8")[0])  # the numbers come last
-        plain = spoken(GRIPS, Float64MultiArray(data=[wide])) if one.topic == GRIPS else one
-        said.append(plain)
-    named, plain = (
-        grasps(write(tmp_path / name, messages))
-        for name, messages in (("named", acted[0]), ("plain", said))
-    )
-    for a, b in zip(named, plain, strict=True):
+def test_a_gripper_command_without_stamp_belongs_to_the_newest_joint_state(episodes, tmp_path):
+    unstamped = []
+    for message in episodes[0]:
+        if message.topic == GRIPPER_COMMANDS:
+            opening = float(np.frombuffer(message.data[-8:], "<f8")[0])  # data come last
+            plain = Float64MultiArray(data=[opening])
+            unstamped.append(logged_message(GRIPPER_COMMANDS, plain))
+        else:
+            unstamped.append(message)
+    stamped_grasps = read_grasps(write_bag(tmp_path / "stamped", episodes[0]))
+    unstamped_grasps = read_grasps(write_bag(tmp_path / "unstamped", unstamped))
+    for a, b in zip(stamped_grasps, unstamped_grasps, strict=True):
         np.testing.assert_allclose(a.gripper_commands, b.gripper_commands, atol=1e-9)
 
 
-def test_cartesian_actions_want_the_arm_about_where_it_went(recording):
-    grasp = grasps(recording)[0]
-    joint, tool = (replay(control=name)(grasp).transitions for name in ("joint", "cartesian"))
-    assert tool.actions.shape == (len(joint.actions), 5) and tool.dones[-1] == 1
-    np.testing.assert_array_equal(joint.actions[:, -1], tool.actions[:, -1])
+def test_cartesian_actions_follow_the_recorded_motion(recording):
+    grasp = read_grasps(recording)[0]
+    joint, cartesian = (
+        make_replayer(control_mode=mode)(grasp).transitions for mode in ("joint", "cartesian")
+    )
+    assert cartesian.actions.shape == (len(joint.actions), 5) and cartesian.dones[-1] == 1
+    np.testing.assert_array_equal(joint.actions[:, -1], cartesian.actions[:, -1])
     n = load_robot("ur5").n
-    off = 0.1 * tool.observations[:, 2 * n : 3 * n]  # [rad] wanted less measured
-    assert np.abs(off).max() < 0.15
+    error = 0.1 * cartesian.observations[:, 2 * n : 3 * n]  # [rad] desired less measured
+    assert np.abs(error).max() < 0.15
 
 
-def test_lost_joint_states_leave_an_episode_out_and_say_so(acted, tmp_path, capsys):
-    said = [one for k, one in enumerate(acted[0]) if one.topic != STATES or not 900 < k < 1000]
-    assert collect(write(tmp_path / "bag", said), "--out", tmp_path / "out") == 0
-    account = capsys.readouterr().out
-    assert "4 episodes in, 1 out" in account
-    assert "-1 without joint states for longer than an action" in account
+def test_an_episode_with_missing_joint_states_is_left_out_and_named(episodes, tmp_path, capsys):
+    messages = [
+        message
+        for k, message in enumerate(episodes[0])
+        if message.topic != JOINT_STATES or not 900 < k < 1000
+    ]
+    assert collect(write_bag(tmp_path / "bag", messages), "--out", tmp_path / "out") == 0
+    summary = capsys.readouterr().out
+    assert "4 episodes in, 1 out" in summary
+    assert "-1 without joint states for longer than an action" in summary
 
 
-def test_imitation_of_recorded_demonstrations_lowers_its_loss(data, monkeypatch):
+def test_behavior_cloning_of_recorded_demonstrations_lowers_its_loss(dataset, monkeypatch):
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    shown, algorithm = read_demonstrations(data, UR5), ALGORITHMS["sac"]
+    demonstrations, algorithm = read_demonstrations(dataset, UR5_SPEC), ALGORITHMS["sac"]
     config = GraspTrainConfig(algorithm="sac", learner={"net_arch": [32, 32], "buffer_size": 100})
-    losses, measure = [], nn.functional.mse_loss
+    losses, mse_loss = [], nn.functional.mse_loss
 
-    def noting(*arguments):
-        loss = measure(*arguments)
+    def recording_mse_loss(*args):
+        loss = mse_loss(*args)
         losses.append(float(loss.detach()))
         return loss
 
-    monkeypatch.setattr(nn.functional, "mse_loss", noting)
+    monkeypatch.setattr(nn.functional, "mse_loss", recording_mse_loss)
+    mean, scale = observation_statistics(demonstrations, UR5_SPEC.sizes[0])
     with closing(grasp_task(config).make_env(1, 0)) as env:
-        around = LearnerContext(env, 0, *observation_statistics(shown, UR5.sizes[0]), shown, 0.5)
-        clone_behavior(
-            algorithm.make_learner(config.learner_config(), around), algorithm, shown, 300, 64
-        )
+        context = LearnerContext(env, 0, mean, scale, demonstrations, 0.5)
+        learner = algorithm.make_learner(config.learner_config(), context)
+        clone_behavior(learner, algorithm, demonstrations, bc_steps=300, batch_size=64)
     assert np.mean(losses[-30:]) < 0.2 * np.mean(losses[:5])
 
 
-def test_a_task_shows_what_was_recorded(data):
-    shown = DemonstrationConfig(data=str(data))
-    config = GraspTrainConfig(algorithm="sac", demonstrations=shown)
+def test_recorded_demonstrations_are_part_of_the_task(dataset):
+    demonstrations = DemonstrationConfig(data=str(dataset))
+    config = GraspTrainConfig(algorithm="sac", demonstrations=demonstrations)
     assert grasp_task(config).record_demonstrations(0).dones.sum() == 2
     with pytest.raises(ValueError, match="'ppo' has no replay buffer for demonstrations"):
-        GraspTrainConfig(algorithm="ppo", demonstrations=shown)
+        GraspTrainConfig(algorithm="ppo", demonstrations=demonstrations)
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--arm", "ur5e"], "holds demonstrations of arm ur5, not ur5e"),
-        (["--control_mode", "cartesian"], "holds demonstrations of control joint, not cartesian"),
-        (["--action_space.period", "0.08"], "holds demonstrations of steering {'period': 0.04,"),
-        (["--demonstrations.data", "NONE"], "is not a dataset: meta/info.json is missing"),
-        (["--demonstrations.data", "TORN"], "an episode does not end where it is done"),
+        (
+            ["--control_mode", "cartesian"],
+            "holds demonstrations of control_mode joint, not cartesian",
+        ),
+        (
+            ["--action_space.action_period", "0.08"],
+            "holds demonstrations of action_space {'action_period': 0.04,",
+        ),
+        (["--demonstrations.data", "EMPTY"], "is not a dataset: meta/info.json is missing"),
+        (["--demonstrations.data", "INCOMPLETE"], "an episode does not end where it is done"),
     ],
 )
-def test_demonstrations_of_something_else_are_refused(data, tmp_path, capsys, words, message):
-    torn, out = tmp_path / "torn", tmp_path / "out"
-    shutil.copytree(data, torn)
-    (file,) = torn.glob("data/*/*.parquet")
+def test_demonstrations_of_another_arm_or_action_space_are_refused(
+    dataset, tmp_path, capsys, words, message
+):
+    incomplete, out = tmp_path / "incomplete", tmp_path / "out"
+    shutil.copytree(dataset, incomplete)
+    (file,) = incomplete.glob("data/*/*.parquet")
     pq.write_table(pq.read_table(file)[:-5], file)
-    given = {"NONE": str(tmp_path), "TORN": str(torn)}
-    words = ["--demonstrations.data", str(data), *(given.get(word, word) for word in words)]
-    alike = ["--algorithm", "sac", "--control_mode", "joint", "--action_space.period", "0.04"]
-    assert run_verb("train_grasp", [*alike, "--out", str(out), *words]) == 2
+    folders = {"EMPTY": str(tmp_path), "INCOMPLETE": str(incomplete)}
+    words = ["--demonstrations.data", str(dataset), *(folders.get(word, word) for word in words)]
+    same = [
+        "--algorithm",
+        "sac",
+        "--control_mode",
+        "joint",
+        "--action_space.action_period",
+        "0.04",
+    ]
+    assert run_verb("train_grasp", [*same, "--out", str(out), *words]) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert message in line and line.startswith("invdyn train_grasp: ") and not out.exists()
 
 
-def test_demonstrations_are_no_motion_to_train_on(data, tmp_path, capsys):
-    words = ["--config", "config/train/mlp.yaml", "--data", str(data)]
+def test_an_inverse_model_is_not_trained_on_demonstrations(dataset, tmp_path, capsys):
+    words = ["--config", "config/train/mlp.yaml", "--data", str(dataset)]
     assert run_verb("train", [*words, "--out", str(tmp_path / "model")]) == 2
-    assert "holds demonstrations of a grasp, no motion" in capsys.readouterr().err
+    assert "holds grasp demonstrations, not motion" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("words", "topic", "message"),
     [
-        ([], GRIPS, "no topic /gripper/command of type std_msgs/msg/Float64MultiArray"),
+        ([], GRIPPER_COMMANDS, "no topic /gripper/command of type std_msgs/msg/Float64MultiArray"),
         ([], TARGETS, "no topic /joint_target of type"),
-        ([], TRUTH, "nothing to write: 1 episodes in, 0 out; -1 did not bring the block"),
+        ([], BLOCK_POSES, "nothing to write: 1 episodes in, 0 out; -1 did not bring the block"),
         (["--arm", "dofbot"], "", "/joint_states has no message of 'dofbot'"),
         (["--arm", "kuka_iiwa"], "", "no block to grasp for arm 'kuka_iiwa'"),
-        (["--period", "0.03"], "", "period 0.03 s is no multiple of 0.008 s"),
+        (["--action-period", "0.03"], "", "action_period 0.03 s is not a multiple of 0.008 s"),
     ],
 )
-def test_recordings_that_show_no_grasp_are_refused(acted, tmp_path, capsys, words, topic, message):
-    bag, out = write(tmp_path / "bag", acted[0][:1000], without=(topic,)), tmp_path / "out"
+def test_recordings_without_a_grasp_are_refused(episodes, tmp_path, capsys, words, topic, message):
+    bag, out = write_bag(tmp_path / "bag", episodes[0][:1000], without=(topic,)), tmp_path / "out"
     assert collect(bag, "--out", out, *words) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert message in line and line.startswith("invdyn collect: ") and not out.exists()

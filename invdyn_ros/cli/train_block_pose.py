@@ -48,10 +48,8 @@ def main(argv: list[str] | None = None) -> int:
     test = report["test"]["default"]
     print(f"{options.out}: block pose network for {config.arm}; test, noise default: {test}")
     for noise, result in report.get("rollouts", {}).items():
-        print(
-            f"scripted policy, noise {noise}: {result['successes']} of {result['episodes']} successes, "
-            f"95% interval {result['ci95']}"
-        )
+        successes = f"{result['successes']} of {result['episodes']} {result['ci95']}"
+        print(f"scripted policy on its detections, noise {noise}: {successes}")
     return 0
 
 
