@@ -187,11 +187,14 @@ def test_a_table_leaves_blank_what_does_not_apply():
             ("hand_eye", "--rotation-noise", "0"),
             r"rotation_noise is 0\.0; it must be greater than 0",
         ),
-        (("multimodal", "--samples", "3"), "samples is 3; it must be greater than or equal to 10"),
-        (("planning", "--mass", "0"), "mass is 0.0; it must be greater than 0"),
         (
-            ("planning", "--recordings", "2"),
-            "recordings is 2; it must be greater than or equal to 10",
+            ("multimodal", "--train-samples", "3"),
+            "train_samples is 3; it must be greater than or equal to 10",
+        ),
+        (("planning", "--shifted-mass", "0"), "shifted_mass is 0.0; it must be greater than 0"),
+        (
+            ("planning", "--num-recordings", "2"),
+            "num_recordings is 2; it must be greater than or equal to 10",
         ),
         (("simulation", "--report", "out.txt"), "--report out.txt is not a .json file"),
     ],

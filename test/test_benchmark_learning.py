@@ -30,7 +30,7 @@ def test_training_beside_a_data_loader_and_its_steps_alone(tmp_path):
 
 
 def test_table_of_steps_and_temperatures_on_two_actions_for_a_motion(tmp_path, capfd):
-    words = ("--samples", 200, "--motions", 20, "--draws", 10, "--epochs", 2)
+    words = ("--train-samples", 200, "--test-motions", 20, "--draws", 10, "--epochs", 2)
     report = report_of(tmp_path, "multimodal", *words, "--steps", 2, "--temperatures", 0)
     assert report["rows"]["best single action"]["nmse"] == pytest.approx(100)
     assert report["rows"]["mlp"]["nmse"] >= 100
@@ -47,13 +47,15 @@ def test_table_of_steps_and_temperatures_on_two_actions_for_a_motion(tmp_path, c
 @pytest.mark.slow
 def test_plans_of_little_data_still_lead_nearer_to_the_goal_than_chance(tmp_path):
     """What the exchange of a model is worth takes more data than a test has: see RESULTS."""
-    words = "--seeds 1 --episodes 2 --recordings 12 --planner-epochs 8 --epochs 20 --threads 1"
+    words = (
+        "--num-seeds 1 --episodes 2 --num-recordings 12 --planner-epochs 8 --epochs 20 --threads 1"
+    )
     report = report_of(tmp_path, "planning", *words.split())
     rows = report["rows"]
     assert rows["random"]["return"] == 0 and rows["plan + inverse model"]["return"] == 100
     assert rows["plan + inverse model"]["score"] > rows["random"]["score"]
     assert all(row["low"] <= row["return"] <= row["high"] for row in rows.values() if "low" in row)
-    assert 0 < rows["a tick, 1 threads"]["p50"] <= rows["a tick, 1 threads"]["p99"]
+    assert 0 < rows["one step, 1 threads"]["p50"] <= rows["one step, 1 threads"]["p99"]
     for picture in ("states", "smoothness"):
         assert (tmp_path / "deep" / f"report_{picture}.png").stat().st_size > 10_000
 

@@ -75,7 +75,13 @@ def test_benchmark_drives_with_every_way_to_say_what_is_missing(tmp_path: Path) 
     words += ["--drop-rates", "0", "0.5", "--report", str(tmp_path / "report.json")]
     assert run_verb("benchmark", ["joint_state_dropout", *words]) == 0
     report = json.loads((tmp_path / "report.json").read_text())
-    names = ["last command", "last joint state", "steady velocity", "bridge, untrained", "bridge"]
+    names = [
+        "last command",
+        "last joint state",
+        "constant velocity",
+        "bridge, untrained",
+        "bridge",
+    ]
     assert list(report["rows"]) == names
     assert len({row["0%"] for row in report["rows"].values()}) == 1
     for name, row in report["rows"].items():

@@ -37,7 +37,7 @@ def test_costs_of_two_lengths_are_reported_and_drawn(tmp_path: Path) -> None:
 
 
 def test_unknown_families_and_one_length_are_refused() -> None:
-    with pytest.raises(ValueError, match="no path model"):
+    with pytest.raises(ValueError, match="no time-series model"):
         measure_sequence_length(SequenceLengthBenchmarkConfig(("spline",)))
     with pytest.raises(ValueError, match="two lengths"):
         measure_sequence_length(SequenceLengthBenchmarkConfig(lengths=(100,)))

@@ -1,4 +1,4 @@
-"""Actions between what was seen of a motion: a dataset and models enter, their errors leave."""
+"""Errors of actions between irregular observations of a motion."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
 from invdyn_ros.training.train_time_series import split_trajectories
 from invdyn_ros.typing import Array, Mask
 
-MOTION_LENGTH = 200  # samples of a piece
-TEST_FRACTION = 0.2  # of the trajectories are asked about
+MOTION_LENGTH = 200  # samples of a motion
+TEST_FRACTION = 0.2  # of the trajectories
 LAST_ACTION, ZERO, ALL_STATES = "last action", "zero", "all states"
 
 PredictStates = Callable[[Observations], Tensor]
@@ -34,13 +34,13 @@ def action_errors(
     state_models: Mapping[str, TimeSeriesModel],
     observed_fractions: Sequence[float],
 ) -> dict[str, Row]:
-    """Return the nMSE [%] of actions at times that were not seen, a row for each way of saying.
+    """Return the nMSE [%] of actions at unobserved times, a row for each method.
 
     Args:
-        data: a dataset of the arm on a regular grid; its last trajectories are asked about.
-        inverse: what turns states into actions.
-        paths: what says the states, beside plain curves and all states as they were.
-        shares: of the samples that are seen; a column for each.
+        data: dataset of the arm on a regular grid; its last trajectories are the test data.
+        inverse: inverse-dynamics model.
+        state_models: time-series models by name; interpolators and the true states are added.
+        observed_fractions: fractions of the samples that are observed; a column for each.
 
     Raises:
         ValueError: bad data, or data of other joints or another unit.
@@ -53,28 +53,29 @@ def action_errors(
             f"of {', '.join(meta.joint_names)} in {meta.action_unit}"
         )
     test = split_trajectories(dataset.trajectories, TEST_FRACTION)[2]
-    part = split_into_motions(test, MOTION_LENGTH)
+    motions = split_into_motions(test, MOTION_LENGTH)
     actions = np.stack([a for t in test for a in _split(t.action)])  # (N, T, n)
-    says: dict[str, PredictStates] = {ALL_STATES: lambda record: record.state}
-    says |= {name: _interpolator(name) for name in INTERPOLATORS}
-    says |= {name: _model(model) for name, model in state_models.items()}
+    methods: dict[str, PredictStates] = {ALL_STATES: lambda observations: observations.state}
+    methods |= {name: _interpolator(name) for name in INTERPOLATORS}
+    methods |= {name: _imputation(model) for name, model in state_models.items()}
     rows: dict[str, Row] = {}
-    for share in observed_fractions:
-        column = f"nMSE {share:.0%}"
-        record = subsample(part.state, part.time, share, 0)
-        asked = ~record.mask.numpy()
-        asked &= (part.time <= part.time[:, -1:] - meta.action_delay).numpy()
-        seen = record.mask.numpy()
-        rows.setdefault(ZERO, {})[column] = _nmse(np.zeros_like(actions), actions, asked)
+    for fraction in observed_fractions:
+        column = f"nMSE {fraction:.0%}"
+        observations = subsample(motions.state, motions.time, fraction, 0)
+        evaluated = ~observations.mask.numpy()
+        evaluated &= (motions.time <= motions.time[:, -1:] - meta.action_delay).numpy()
+        mask = observations.mask.numpy()
+        rows.setdefault(ZERO, {})[column] = _nmse(np.zeros_like(actions), actions, evaluated)
         rows.setdefault(LAST_ACTION, {})[column] = _nmse(
-            _last_observed(actions, seen), actions, asked
+            _last_observed(actions, mask), actions, evaluated
         )
-        for name, say in says.items():
-            found = np.zeros_like(actions)
-            for k, states in enumerate(say(record).double().numpy()):
-                at = part.time[k].numpy()[asked[k]]
-                found[k, asked[k]] = actions_at(inverse, _motion(states, part.time[k]), at)
-            rows.setdefault(name, {})[column] = _nmse(found, actions, asked)
+        for name, predict in methods.items():
+            predicted = np.zeros_like(actions)
+            for k, states in enumerate(predict(observations).double().numpy()):
+                times = motions.time[k].numpy()[evaluated[k]]
+                motion = _motion(states, motions.time[k])
+                predicted[k, evaluated[k]] = actions_at(inverse, motion, times)
+            rows.setdefault(name, {})[column] = _nmse(predicted, actions, evaluated)
     return rows
 
 
@@ -85,36 +86,36 @@ def _split(rows: Array) -> list[Array]:
 
 
 def _interpolator(name: str) -> PredictStates:
-    return lambda record: interpolate(INTERPOLATORS[name], record)
+    return lambda observations: interpolate(INTERPOLATORS[name], observations)
 
 
-def _model(model: TimeSeriesModel) -> PredictStates:
-    return lambda record: torch.cat(
+def _imputation(model: TimeSeriesModel) -> PredictStates:
+    return lambda observations: torch.cat(
         [
             impute(model, Observations(*part))
-            for part in zip(*(x.split(50) for x in record), strict=True)
+            for part in zip(*(x.split(50) for x in observations), strict=True)
         ]
     )
 
 
 def _motion(states: Array, time: Tensor) -> Trajectory:
-    """Return a motion of states (T, 2n)."""
+    """Return a trajectory of states (T, 2n)."""
     q, qd = np.split(states, 2, axis=1)
-    none = np.empty((0, q.shape[1]))
+    empty = np.empty((0, q.shape[1]))
     names = tuple(str(k) for k in range(q.shape[1]))
-    return Trajectory(time.numpy(), q, qd, none, none, names, "N m")
+    return Trajectory(time.numpy(), q, qd, empty, empty, names, "N m")
 
 
-def _last_observed(actions: Array, seen: Mask) -> Array:
-    """Return the last action at a row that was seen, before the first one that one."""
-    number = np.arange(actions.shape[1])
-    last = np.maximum.accumulate(np.where(seen, number, -1), axis=1)
-    first = seen.argmax(1)[:, None]
+def _last_observed(actions: Array, mask: Mask) -> Array:
+    """Return the action at the last observed row; before the first observation, that one."""
+    index = np.arange(actions.shape[1])
+    last = np.maximum.accumulate(np.where(mask, index, -1), axis=1)
+    first = mask.argmax(1)[:, None]
     return actions[np.arange(len(actions))[:, None], np.where(last < 0, first, last)]
 
 
-def _nmse(found: Array, wanted: Array, asked: Mask) -> float:
-    """Return the mean over joints of squared errors over variances [%]."""
-    error, actions = (found - wanted)[asked], wanted[asked]  # (M, n)
-    share = (error**2).mean(0) / wanted.reshape(-1, actions.shape[1]).var(0)
-    return round(100 * float(share.mean()), 4)
+def _nmse(predicted: Array, actions: Array, evaluated: Mask) -> float:
+    """Return the mean over joints of squared errors divided by variances [%]."""
+    error, targets = (predicted - actions)[evaluated], actions[evaluated]  # (M, n)
+    ratio = (error**2).mean(0) / actions.reshape(-1, targets.shape[1]).var(0)
+    return round(100 * float(ratio.mean()), 4)

@@ -1,7 +1,7 @@
-"""An arm whose joint states are lost: path models enter, how well it is driven with them leaves.
+"""Benchmark of state prediction: joint tracking while joint states are missing.
 
-The same inverse model drives the same motions while some joint states, drawn at random, never
-come. Where data are given, also how well actions are told between what was seen of a motion.
+The same inverse model drives the same motions while random joint states are dropped. With a
+dataset, the errors of actions between irregular observations are measured too.
 """
 
 from __future__ import annotations
@@ -51,26 +51,26 @@ DropRates = Annotated[tuple[FractionBelowOne, ...], Field(min_length=1)]
 
 @dataclass(frozen=True)
 class JointStateDropoutBenchmarkConfig(Validated):
-    """Joint tracking while joint states are lost, and actions between those that are seen."""
+    """Joint tracking while joint states are missing, and actions between observations."""
 
     models: tuple[Path, ...] = ()
-    """Folders of path models of the arm."""
+    """Folders of time-series models of the arm."""
     arm: str = "ur5"
     """Name of the arm."""
     checkpoint: Path | None = None
-    """Folder of its inverse model; default: the one shipped."""
+    """Folder of its inverse model; default: the shipped one."""
     drop_rates: DropRates = (0.0, 0.25, 0.5, 0.75)
-    """Shares of the joint states that are lost."""
+    """Fractions of the joint states that are dropped."""
     motions: PositiveInt = 6
-    """Motions to drive, each with losses of its own."""
+    """Motions to drive, each with its own dropped samples."""
     seconds: Annotated[float, Field(ge=1)] = 10.0
-    """Length of each [s]."""
+    """Duration of each motion [s]."""
     prediction: StatePredictorConfig = field(default_factory=StatePredictorConfig)
-    """How long the arm is driven unseen."""
+    """Limits of prediction."""
     data: Path | None = None
-    """Dataset of the arm, of which no path model learned the last fifth; none: no actions."""
+    """Dataset of the arm, on whose last fifth no model was trained; None: no action errors."""
     observed_fractions: Fractions = (0.5, 0.2, 0.1, 0.05)
-    """Shares of its samples that are seen."""
+    """Fractions of its samples that are observed."""
     threads: PositiveInt = 1
     """CPU threads of torch."""
     report: Path | None = None
@@ -78,38 +78,38 @@ class JointStateDropoutBenchmarkConfig(Validated):
 
 
 class NoPrediction(ZeroOrderHold):
-    """Nobody asks in between: the last command stays."""
+    """No prediction: the last command is kept."""
 
     def predict(self, time: float, plan: Plan | None) -> MeasuredState | None:
-        """Return that nobody knows."""
+        """Return None."""
         return None
 
 
 class ConstantVelocity(ZeroOrderHold):
-    """The arm moves on as it was seen to move."""
+    """Extrapolation of the last joint state at constant velocity."""
 
     def predict(self, time: float, plan: Plan | None) -> MeasuredState | None:
-        """Return the state after steady motion."""
-        then, q, qd = self.measured
-        return MeasuredState(time, q + (time - then) * qd, qd)
+        """Return the extrapolated state."""
+        last_time, q, qd = self.measured
+        return MeasuredState(time, q + (time - last_time) * qd, qd)
 
 
 class TimedPredictor(NamedTuple):
-    """Takes the time of each answer."""
+    """A state predictor whose predictions are timed."""
 
     predictor: StatePredictor
     durations: list[float]  # [ms]
 
     def update(self, measured: MeasuredState, desired: State | None) -> None:
-        """Take a joint state."""
+        """Add a joint state."""
         self.predictor.update(measured, desired)
 
     def predict(self, time_: float, plan: Plan | None) -> MeasuredState | None:
-        """Return where the arm is."""
-        begun = time.perf_counter()
-        found = self.predictor.predict(time_, plan)
-        self.durations.append(1e3 * (time.perf_counter() - begun))
-        return found
+        """Return the predicted state."""
+        start = time.perf_counter()
+        predicted = self.predictor.predict(time_, plan)
+        self.durations.append(1e3 * (time.perf_counter() - start))
+        return predicted
 
 
 def measure_joint_state_dropout(config: JointStateDropoutBenchmarkConfig) -> dict[str, Any]:
@@ -122,79 +122,84 @@ def measure_joint_state_dropout(config: JointStateDropoutBenchmarkConfig) -> dic
     torch.set_num_threads(config.threads)
     folder = config.checkpoint or package_file(f"config/checkpoints/{robot.name}")
     inverse = load(folder, "cpu", robot)
-    paths = _load_models(config.models)
-    sights: dict[str, Callable[[], StatePredictor]] = {
+    models = _load_models(config.models)
+    predictors: dict[str, Callable[[], StatePredictor]] = {
         "last command": NoPrediction,
         BASELINE: ZeroOrderHold,
     }
-    sights["steady velocity"] = ConstantVelocity
-    for name, model in paths.items():
-        LearnedStatePredictor(model, robot)  # refuse it before anything is driven
-        sights[name] = lambda model=model: LearnedStatePredictor(model, robot, config.prediction)  # type: ignore[misc]
-    told = {}
+    predictors["constant velocity"] = ConstantVelocity
+    for name, model in models.items():
+        LearnedStatePredictor(model, robot)  # raises for another arm before the long run
+        predictors[name] = lambda model=model: LearnedStatePredictor(
+            model, robot, config.prediction
+        )  # type: ignore[misc]
+    action_rows = {}
     if config.data is not None:
-        told = action_errors(config.data, inverse, paths, config.observed_fractions)
-    rows, details = _measure_tracking(config, robot, inverse, sights)
-    for name, row in told.items():
+        action_rows = action_errors(config.data, inverse, models, config.observed_fractions)
+    rows, details = _measure_tracking(config, robot, inverse, predictors)
+    for name, row in action_rows.items():
         rows[name] = rows.get(name, {}) | row
-    columns = [_percent(drop) for drop in config.drop_rates]
+    columns = [_percent(drop_rate) for drop_rate in config.drop_rates]
     return benchmark_report(
         "joint_state_dropout",
-        unit="mrad RMS tracking error by share lost; ms per answer; nMSE in % by share seen",
+        unit="mrad RMS tracking error by drop rate; ms per prediction; nMSE in % by observed "
+        "fraction",
         machine=about,
         settings=settings_of(config),
         rows=rows,
-        ratio={name: ratios(rows[name], rows[BASELINE], columns) for name in paths},
+        ratio={name: ratios(rows[name], rows[BASELINE], columns) for name in models},
         details=details,
     )
 
 
-def _percent(drop: float) -> str:
-    return f"{drop:.0%}"
+def _percent(fraction: float) -> str:
+    return f"{fraction:.0%}"
 
 
 def _load_models(folders: Sequence[Path]) -> dict[str, TimeSeriesModel]:
-    """Return path models by name, trained and, where that says anything, not."""
-    found: dict[str, TimeSeriesModel] = {}
+    """Return time-series models by name; bridges, which work untrained, also without training."""
+    models: dict[str, TimeSeriesModel] = {}
     for folder in folders:
         model = load_time_series_model(folder)
         name = model.meta.family
         if name == "bridge":
-            found[f"{name}, untrained"] = untrained_copy(model)
-        found[name if name not in found else str(folder)] = model
-    return found
+            models[f"{name}, untrained"] = untrained_copy(model)
+        models[name if name not in models else str(folder)] = model
+    return models
 
 
 def _measure_tracking(
     config: JointStateDropoutBenchmarkConfig,
     robot: Robot,
     inverse: InverseDynamics,
-    sights: dict[str, Callable[[], StatePredictor]],
+    predictors: dict[str, Callable[[], StatePredictor]],
 ) -> tuple[dict[str, Row], dict[str, Any]]:
-    """Return a row for each way to say what does not come, and the 95% intervals of each."""
+    """Return a row for each predictor, and the 95% intervals of each."""
     rows: dict[str, Row] = {}
     details: dict[str, Any] = {}
     runtime, total = (
         fastest_runtime(inverse),
-        len(sights) * len(config.drop_rates) * config.motions,
+        len(predictors) * len(config.drop_rates) * config.motions,
     )
     bar = tqdm(total=total, unit="run", desc="driving", file=sys.stderr)
     with bar:
-        for name, make in sights.items():
-            taken: list[float] = []
-            for drop in config.drop_rates:
+        for name, make in predictors.items():
+            durations: list[float] = []
+            for drop_rate in config.drop_rates:
                 squares = []
                 for seed in range(config.motions):
-                    sight = TimedPredictor(make(), taken)
-                    run = drive(robot, inverse, runtime, sight, drop, seed, config.seconds)
+                    predictor = TimedPredictor(make(), durations)
+                    run = drive(
+                        robot, inverse, runtime, predictor, drop_rate, seed, config.seconds
+                    )
                     squares.append(run.rms**2)
                     bar.update()
                 rms = float(np.sqrt(np.mean(squares)))
-                rows.setdefault(name, {})[_percent(drop)] = round(1e3 * rms, 4)
-                ends = [round(1e3 * x, 4) for x in interval(squares)]
-                details.setdefault(name, {})[_percent(drop)] = ends
-            if taken:
-                rows[name]["ms"] = round(float(np.median(taken)), 4)
+                rows.setdefault(name, {})[_percent(drop_rate)] = round(1e3 * rms, 4)
+                bounds = [round(1e3 * x, 4) for x in interval(squares)]
+                details.setdefault(name, {})[_percent(drop_rate)] = bounds
+            if durations:
+                rows[name]["ms"] = round(float(np.median(durations)), 4)
     return rows, details
 
 
@@ -207,18 +212,28 @@ def drive(
     seed: int,
     seconds: float,
 ) -> ClosedLoopRun:
-    """Drive one motion while a share of the joint states is lost, the same ones for everybody."""
-    wanted, meta = excitation_motion(robot, (HELD_OUT, seed), seconds), inverse.meta
-    arrived = np.random.default_rng([HELD_OUT, seed]).random(len(wanted.time)) >= drop_rate
-    arrived[0] = True  # the arm is engaged where it is seen to be
-    link, fallback = LossyChannel(arrived, predictor), fallback_from_metadata(meta)
+    """Drive one motion with dropped joint states, the same ones for every predictor.
+
+    Args:
+        robot: the arm.
+        inverse: its inverse model.
+        runtime: the same model for fast prediction.
+        predictor: of the missing joint states.
+        drop_rate: fraction of the joint states that are dropped.
+        seed: of motion, dropped samples and noise.
+        seconds: duration [s].
+    """
+    desired, meta = excitation_motion(robot, (HELD_OUT, seed), seconds), inverse.meta
+    arrived = np.random.default_rng([HELD_OUT, seed]).random(len(desired.time)) >= drop_rate
+    arrived[0] = True  # the arm is engaged at a measured joint state
+    channel, fallback = LossyChannel(arrived, predictor), fallback_from_metadata(meta)
     return replay(
         robot,
         runtime,
         meta.action_unit,
         meta.action_delay,
-        wanted,
+        desired,
         seed=seed,
         fallback=fallback,
-        channel=link,
+        channel=channel,
     )

@@ -1,8 +1,8 @@
-"""How long a step of training a latent ODE takes: nothing enters, ours beside its authors' leaves.
+"""Benchmark of the training speed of the latent ODE against its authors' implementation.
 
-The peer does what the code of Rubanova et al. 2019 does, with the same networks, batch, data and
-tolerance: torchdiffeq's adaptive dopri5 for the latent state, of which it draws three, an encoder
-that goes through all times at which any motion of the batch was seen, and Adamax.
+The reference reproduces the code of Rubanova et al. 2019, with the same networks, batch, data and
+tolerance: torchdiffeq's adaptive dopri5 for three samples of the latent state, an encoder that
+steps through all times at which any motion of the batch is observed, and Adamax.
 """
 
 from __future__ import annotations
@@ -41,29 +41,28 @@ from invdyn_ros.sources.passive_rollouts import (
 )
 from invdyn_ros.training.optimizer import Optimizer, OptimizerConfig
 
-RTOL, ATOL, NUM_SAMPLES = 1e-3, 1e-4, 3  # tolerances and draws of the authors
+RTOL, ATOL, NUM_SAMPLES = 1e-3, 1e-4, 3  # the authors' tolerances and number of samples
 EXACT_TOLERANCE = 1e-7
 BODY = "hopper"
-OURS, REFERENCE = "ours", "authors' way, torchdiffeq"
-BLOCK_LENGTH = 5  # steps in a row, of which the first is not counted: others' memory is in its way
-LEARNING_RATE, FROZEN_LEARNING_RATE = (
-    1e-2,
-    1e-7,
-)  # learning rates; trained weights stay as they are
+OURS, REFERENCE = "ours", "reference, torchdiffeq"
+BLOCK_LENGTH = 5  # steps in a row; the first is not counted, as it runs with a cold cache
+LEARNING_RATE = 1e-2
+FROZEN_LEARNING_RATE = 1e-7  # leaves trained weights unchanged
 
 
 @dataclass(frozen=True)
 class LatentOdeTrainingSpeedBenchmarkConfig(Validated):
-    """Seconds per step of training a latent ODE, beside its authors' way of it."""
+    """Seconds per training step of a latent ODE, beside the authors' implementation."""
 
     observed_fraction: Fraction = 0.1
-    """Share of the samples that are seen."""
+    """Fraction of the samples that are observed."""
     batch_size: PositiveInt = 50
     """Motions per step."""
     steps: PositiveInt = 20
-    """Steps of each, five at a time in turn; the first five and the first of five do not count."""
+    """Steps of each, alternating in blocks of five; the first block and the first step of each
+    block are not counted."""
     model: Path | None = None
-    """Folder of a latent ODE of hoppers, whose weights stay as they are; none: fresh ones."""
+    """Folder of a latent ODE of hoppers, whose weights stay unchanged; None: untrained weights."""
     threads: PositiveInt = 1
     """CPU threads of torch."""
     report: Path | None = None
@@ -71,26 +70,26 @@ class LatentOdeTrainingSpeedBenchmarkConfig(Validated):
 
 
 class ReferenceLatentOde(LatentOde):
-    """The same model, computed as its authors compute it."""
+    """The same model, computed as in the authors' code."""
 
     def encode(self, inputs: EncoderInput) -> Tensor:
-        """Return what is known of each motion, by one step per time of any observation."""
+        """Return the encoder's state, by one step per time of any observation of the batch."""
         times = torch.unique(inputs.time[inputs.mask])
-        each = torch.arange(len(inputs.time))
+        batch = torch.arange(len(inputs.time))
         code = torch.zeros(len(inputs.time), self.config.recognition_dim)
-        gaps = nn.functional.pad(times.diff(), (0, 1))
-        for moment, gap in zip(times.flip(0), gaps.flip(0), strict=True):
-            code = code - gap * self.encoder_dynamics(code)
-            here = (inputs.time == moment) & inputs.mask
-            state = inputs.state[each, here.int().argmax(1)]
-            code = torch.where(here.any(1, keepdim=True), self.encoder_cell(state, code), code)
+        intervals = nn.functional.pad(times.diff(), (0, 1))
+        for time, interval in zip(times.flip(0), intervals.flip(0), strict=True):
+            code = code - interval * self.encoder_dynamics(code)
+            observed = (inputs.time == time) & inputs.mask
+            state = inputs.state[batch, observed.int().argmax(1)]
+            code = torch.where(observed.any(1, keepdim=True), self.encoder_cell(state, code), code)
         return code - times[0] * self.encoder_dynamics(code)
 
     def latent_trajectory(self, z0: Tensor, time: Tensor) -> Tensor:
-        """Return the latent states, computed as often as the authors draw some."""
-        many = z0.repeat(NUM_SAMPLES, 1)
-        path = odeint(lambda _, z: self.dynamics(z), many, time[0], rtol=RTOL, atol=ATOL)
-        return path.transpose(0, 1).unflatten(0, (NUM_SAMPLES, -1)).mean(0)
+        """Return the latent states, computed for as many samples as the authors draw."""
+        samples = z0.repeat(NUM_SAMPLES, 1)
+        states = odeint(lambda _, z: self.dynamics(z), samples, time[0], rtol=RTOL, atol=ATOL)
+        return states.transpose(0, 1).unflatten(0, (NUM_SAMPLES, -1)).mean(0)
 
 
 def measure_latent_ode_training_speed(
@@ -99,32 +98,32 @@ def measure_latent_ode_training_speed(
     """Return the report.
 
     Raises:
-        ValueError: no latent ODE where `model` points.
+        ValueError: `model` is not a folder of a latent ODE.
     """
     about = machine_info(config.threads)
     torch.set_num_threads(config.threads)
     data = split_into_motions(
         list(passive_rollouts(BODY, PassiveRolloutConfig(10 * config.batch_size), 123)), 200
     )
-    nets = {
-        name: _build(kind, config, data)
-        for name, kind in ((OURS, LatentOde), (REFERENCE, ReferenceLatentOde))
+    models = {
+        name: _build(cls, config, data)
+        for name, cls in ((OURS, LatentOde), (REFERENCE, ReferenceLatentOde))
     }
-    adamax = torch.optim.Adamax(nets[REFERENCE].parameters(), _learning_rate(config))
+    adamax = torch.optim.Adamax(models[REFERENCE].parameters(), _learning_rate(config))
     ours = Optimizer(
-        nets[OURS].parameters(), OptimizerConfig(learning_rate=_learning_rate(config))
+        models[OURS].parameters(), OptimizerConfig(learning_rate=_learning_rate(config))
     )
     steps: dict[str, Callable[[Motions], object]] = {
-        OURS: lambda batch: ours.step(lambda: nets[OURS].loss(*batch)),
-        REFERENCE: lambda batch: _step(nets[REFERENCE], adamax, batch),
+        OURS: lambda batch: ours.step(lambda: models[OURS].loss(*batch)),
+        REFERENCE: lambda batch: _step(models[REFERENCE], adamax, batch),
     }
-    taken = _time_steps(steps, data, config)
+    durations = _time_steps(steps, data, config)
     rows: dict[str, Row] = {
         name: {k: round(v, 5) for k, v in quantiles(values, (10, 50, 90)).items()}
-        for name, values in taken.items()
+        for name, values in durations.items()
     }
-    for name, net in nets.items():
-        rows[name] |= _solver_errors(net.eval(), name, data)
+    for name, model in models.items():
+        rows[name] |= _solver_errors(model.eval(), name, data)
     return benchmark_report(
         "latent_ode_training_speed",
         unit="s per step; largest and root mean square error of latent states",
@@ -140,26 +139,26 @@ def _learning_rate(config: LatentOdeTrainingSpeedBenchmarkConfig) -> float:
 
 
 def _build(
-    kind: type[LatentOde], config: LatentOdeTrainingSpeedBenchmarkConfig, data: Motions
+    cls: type[LatentOde], config: LatentOdeTrainingSpeedBenchmarkConfig, data: Motions
 ) -> LatentOde:
-    """Return a network in training, of the same weights whatever the kind."""
-    model = load_body(BODY)
-    shape = to_mapping(LatentOdeConfig(observed_fractions=(config.observed_fraction,)))
+    """Return a model in training mode, with the same weights for each class."""
+    body = load_body(BODY)
+    fields = to_mapping(LatentOdeConfig(observed_fractions=(config.observed_fraction,)))
     torch.manual_seed(0)
-    net = kind(
-        TimeSeriesMetadata("latent_ode", BODY, joint_names(model), 1 / model.opt.timestep, shape)
+    model = cls(
+        TimeSeriesMetadata("latent_ode", BODY, joint_names(body), 1 / body.opt.timestep, fields)
     )
-    net.standardise(data)
+    model.standardise(data)
     if config.model is not None:
-        net.load_state_dict(load_time_series_model(config.model).state_dict())
-    return net
+        model.load_state_dict(load_time_series_model(config.model).state_dict())
+    return model
 
 
-def _step(net: LatentOde, optimiser: torch.optim.Optimizer, batch: Motions) -> None:
-    loss = net.loss(*batch)
-    optimiser.zero_grad()
+def _step(model: LatentOde, optimizer: torch.optim.Optimizer, batch: Motions) -> None:
+    loss = model.loss(*batch)
+    optimizer.zero_grad()
     loss.backward()
-    optimiser.step()
+    optimizer.step()
 
 
 def _time_steps(
@@ -167,40 +166,41 @@ def _time_steps(
     data: Motions,
     config: LatentOdeTrainingSpeedBenchmarkConfig,
 ) -> dict[str, list[float]]:
-    """Return the seconds of all steps that count."""
-    taken: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(-(-config.steps // BLOCK_LENGTH)):
+    """Return the seconds of all counted steps."""
+    durations: dict[str, list[float]] = {name: [] for name in steps}
+    for block in range(-(-config.steps // BLOCK_LENGTH)):
         for name, step in steps.items():
             for k in range(BLOCK_LENGTH):
-                torch.manual_seed(BLOCK_LENGTH * turn + k)
+                torch.manual_seed(BLOCK_LENGTH * block + k)
                 batch = data.rows(torch.randint(data.size, (config.batch_size,)))
-                begun = time.perf_counter()
+                start = time.perf_counter()
                 step(batch)
-                if turn and k:
-                    taken[name].append(time.perf_counter() - begun)
-    return taken
+                if block and k:
+                    durations[name].append(time.perf_counter() - start)
+    return durations
 
 
 @torch.no_grad()
-def _solver_errors(net: LatentOde, name: str, data: Motions) -> Row:
-    """Return how far latent states are from their exact course, after the steps of training.
+def _solver_errors(model: LatentOde, name: str, data: Motions) -> Row:
+    """Return the errors of the latent states, against a solution of small tolerance.
 
-    They start where the encoder says of some data: elsewhere the network has never been asked.
+    The initial states are those that the encoder predicts for data: elsewhere the dynamics are
+    not trained.
     """
-    seen, _, _ = net.encoder_inputs(subsample(data.state[:, :100], data.time[:, :100], 0.1, 0))
-    start = net.posterior(LatentOde.encode(net, seen)).chunk(2, 1)[0].double()
-    at = torch.arange(100, dtype=torch.float64) / TIME_UNIT
-    flow = deepcopy(net.dynamics).double()
-    field: Callable[[Any, Tensor], Tensor] = lambda _, z: flow(z)  # noqa: E731
-    exact = odeint(field, start, at, rtol=EXACT_TOLERANCE, atol=EXACT_TOLERANCE).transpose(0, 1)
+    inputs, _, _ = model.encoder_inputs(subsample(data.state[:, :100], data.time[:, :100], 0.1, 0))
+    z0 = model.posterior(LatentOde.encode(model, inputs)).chunk(2, 1)[0].double()
+    times = torch.arange(100, dtype=torch.float64) / TIME_UNIT
+    dynamics = deepcopy(model.dynamics).double()
+    func: Callable[[Any, Tensor], Tensor] = lambda _, z: dynamics(z)  # noqa: E731
+    exact = odeint(func, z0, times, rtol=EXACT_TOLERANCE, atol=EXACT_TOLERANCE).transpose(0, 1)
     if name == OURS:
-        found = odeint_bosh3(
-            flow, start, at.expand(len(start), -1), net.config.solver_stride / TIME_UNIT
+        states = odeint_bosh3(
+            dynamics, z0, times.expand(len(z0), -1), model.config.solver_stride / TIME_UNIT
         )
     else:
-        found = odeint(field, start, at, rtol=RTOL, atol=ATOL).transpose(0, 1)
-    missed = found - exact
+        states = odeint(func, z0, times, rtol=RTOL, atol=ATOL).transpose(0, 1)
+    error = states - exact
     return {
-        "error": float(f"{float(missed.abs().max()):.3g}"),
-        "rms": float(f"{float(missed.square().mean().sqrt()):.3g}"),
+        "error": float(f"{float(error.abs().max()):.3g}"),
+        "rms": float(f"{float(error.square().mean().sqrt()):.3g}"),
     }

@@ -1,8 +1,8 @@
-"""Two actions for one motion: a toy arm enters, how families cope with it leaves.
+"""Benchmark of data with two actions for each motion: do model families represent both?
 
-A solenoid turns a joint: its torque goes with the square of the current a [A], so -a and a make
-the same motion, and I qdd + b qd + c sin q = k a^2. A function that gives one action per motion
-leaves at least Var(a | motion) = a^2 over, which is all of the variance.
+In a toy arm a solenoid turns a joint: its torque is proportional to the square of the current a
+[A], so -a and a cause the same motion, I qdd + b qd + c sin q = k a^2. A function that predicts
+one action per motion has an error of at least Var(a | motion) = a^2, all of the variance.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from invdyn_ros.training.trainer import Trainer
 from invdyn_ros.training.training_state import RunState
 
 INERTIA, VISCOUS, GRAVITY, TORQUE = 0.1, 0.2, 0.5, 1.0  # kg m2, N m s/rad, N m, N m/A2
-CURRENT = (0.5, 1.5)  # [A] without its sign
-NEAR_MODE_TOLERANCE = 0.05  # of a mode: as good as on it
-MIN_COUNT = 10  # of motions and draws that tell something
+CURRENT = (0.5, 1.5)  # [A] range of the magnitude
+NEAR_MODE_TOLERANCE = 0.05  # relative distance that counts as on a mode
+MIN_COUNT = 10  # smallest number of motions and of draws
 FEW_STEPS, MANY_STEPS = 4, 100  # sampling steps to compare
 
 
 @dataclass(frozen=True)
 class MultimodalBenchmarkConfig(Validated):
-    """Two actions for each motion: does a family find both, one, or neither."""
+    """Fractions of samples on each of two actions per motion, and errors."""
 
     train_samples: Annotated[int, Field(ge=MIN_COUNT)] = 12_000
-    """Motions to learn from; a fifth as many decide when to stop."""
+    """Training motions; a fifth as many are the validation data."""
     test_motions: Annotated[int, Field(ge=MIN_COUNT)] = 250
-    """Motions to judge by."""
+    """Test motions."""
     draws: Annotated[int, Field(ge=MIN_COUNT)] = 40
-    """Actions drawn for each of them."""
+    """Actions sampled for each of them."""
     steps: tuple[int, ...] = (1, 2, 4, 8, 16, 100)
     """Sampling steps to try, beside 4 and 100."""
     temperatures: tuple[float, ...] = (0.0, 0.5, 1.0, 1.5)
     """Temperatures to try, beside 1."""
     seed: int = 0
-    """Of data, weights and draws."""
+    """Random seed of data, weights and samples."""
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(epochs=60, early_stopping_patience=60)
     )
-    """How both families are trained."""
+    """Training settings of both families."""
     report: Path | None = None
     """JSON file to write."""
 
@@ -60,18 +60,18 @@ class MultimodalBenchmarkConfig(Validated):
 def measure_multimodal(config: MultimodalBenchmarkConfig) -> dict[str, Any]:
     """Train `mlp` and `flow` on the toy and return the report.
 
-    Columns, in percent: `near_mode` of draws within 5% of one of the two actions, `positive` of
-    them on the positive one, `error` the mean distance to the nearer action as a share of it and
-    `rms` its root mean square, `nmse` the squared error of the mean prediction as a share of the
-    variance. A sampling step looks at the network twice, the last one once.
+    Columns, in percent: `near_mode` samples within 5% of one of the two actions, `positive` those
+    of them near the positive one, `error` the mean relative distance to the nearer action and
+    `rms` its root mean square, `nmse` the squared error of the mean prediction relative to the
+    variance. A sampling step evaluates the network twice, the last one once.
     """
     about = machine_info(torch.get_num_threads())
-    random = torch.Generator().manual_seed(config.seed)
-    learn, judge, test = (
-        solenoid(size, random)
+    generator = torch.Generator().manual_seed(config.seed)
+    train, val, test = (
+        solenoid(size, generator)
         for size in (config.train_samples, config.train_samples // 5, config.test_motions)
     )
-    models = {name: fit_model(name, learn, judge, config) for name in ("mlp", "flow")}
+    models = {name: fit_model(name, train, val, config) for name in ("mlp", "flow")}
     mean = {name: model.predict(*test[:2]).mean for name, model in models.items()}
     rows: dict[str, Row] = {"best single action": {"nmse": 100 * nmse(0 * test.action, test)}}
     rows["mlp"] = sample_metrics(mean["mlp"][None], test) | {"nmse": 100 * nmse(mean["mlp"], test)}
@@ -79,11 +79,11 @@ def measure_multimodal(config: MultimodalBenchmarkConfig) -> dict[str, Any]:
     assert isinstance(flow, Flow)
     for temperature in sorted({*config.temperatures, 1.0}, reverse=True):
         for steps in sorted({*config.steps, FEW_STEPS, MANY_STEPS}):
-            draw = torch.Generator().manual_seed(config.seed)
-            drawn = flow.sample(
-                *test[:2], config.draws, temperature, draw, num_inference_steps=steps
+            noise = torch.Generator().manual_seed(config.seed)
+            samples = flow.sample(
+                *test[:2], config.draws, temperature, noise, num_inference_steps=steps
             )
-            rows[row_name(steps, temperature)] = sample_metrics(drawn, test)
+            rows[row_name(steps, temperature)] = sample_metrics(samples, test)
     rows["flow, mean"] = {"nmse": 100 * nmse(mean["flow"], test)}
     few, many = (rows[row_name(steps, 1.0)] for steps in (FEW_STEPS, MANY_STEPS))
     return benchmark_report(
@@ -110,7 +110,14 @@ def solenoid(count: int, generator: torch.Generator) -> Windows:
 def fit_model(
     family: str, train: Windows, val: Windows, config: MultimodalBenchmarkConfig
 ) -> InverseDynamics:
-    """Return a model of the toy."""
+    """Return a trained model of the toy arm.
+
+    Args:
+        family: "mlp" or "flow".
+        train: training data.
+        val: validation data.
+        config: training settings and seed.
+    """
     fields = to_mapping({"mlp": MLPConfig, "flow": FlowConfig}[family]())
     meta = ModelMetadata(family, "solenoid", ("joint",), "A", 100.0, 0.0, "", fields)
     torch.manual_seed(config.seed)
@@ -122,21 +129,21 @@ def fit_model(
     return model.eval()
 
 
-def sample_metrics(drawn: Tensor, test: Windows) -> Row:
-    """Compare drawn actions (K, N, 1, 1) with the two that each motion has."""
+def sample_metrics(samples: Tensor, test: Windows) -> Row:
+    """Return the metrics of sampled actions (K, N, 1, 1) against the two of each motion."""
     mode = test.action.abs()
-    distance = (drawn.abs() - mode).abs() / mode  # the nearer mode has the sign of the draw
+    distance = (samples.abs() - mode).abs() / mode  # the nearer mode has the sign of the sample
     near = distance <= NEAR_MODE_TOLERANCE
     return {
         "near_mode": round(100 * float(near.float().mean()), 2),
-        "positive": round(100 * float((near & (drawn > 0)).sum() / near.sum().clamp_min(1)), 2),
+        "positive": round(100 * float((near & (samples > 0)).sum() / near.sum().clamp_min(1)), 2),
         "error": round(100 * float(distance.mean()), 3),
         "rms": round(100 * float(distance.square().mean().sqrt()), 3),
     }
 
 
 def nmse(mean: Tensor, test: Windows) -> float:
-    """Return the squared error of one action per motion against either, as a share of variance.
+    """Return the squared error of one action per motion against either, relative to the variance.
 
     The actions are -a and a, so that error is p^2 + a^2 and the variance a^2: never less than 1.
     """

@@ -1,4 +1,4 @@
-"""A pendulum is brought to an angle and held there: who acts enters, what came of it leaves."""
+"""Pendulum task: move to an angle and stay there."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from invdyn_ros.sources.pendulum import PendulumConfig, pendulum_acceleration
 from invdyn_ros.typing import Array
 
 MAX_TORQUE = 30.0  # [N m] of the actuator
-EPISODE_SECONDS = 3.0  # of an episode
-MAX_ANGLE = 2.0  # [rad] starts and goals lie this far to either side of hanging down
+EPISODE_SECONDS = 3.0
+MAX_ANGLE = 2.0  # [rad] starts and goals are within this distance of the lowest position
 
 Agent = Callable[[Array, Array], tuple[Array, Array]]  # state, goal -> action (1,), plan (T, 2)
 
 
 class Episode(NamedTuple):
-    """An episode as it went, of K ticks."""
+    """An episode of K steps."""
 
     state: Array  # (K + 1, 2) [rad, rad/s]
     goal: Array  # (2,)
     action: Array  # (K,) [N m]
-    plan: list[Array]  # K of (T, 2), each the plan that is followed; T is 0 without one
-    seconds: Array  # (K,) that it took to decide
+    plan: list[Array]  # K of (T, 2), the plan that is executed at each step; T is 0 without one
+    seconds: Array  # (K,) duration of each call of the agent
 
     @property
     def score(self) -> float:
@@ -46,23 +46,30 @@ class Episode(NamedTuple):
 
 
 def start_goal_pairs(seed: int, count: int) -> list[tuple[Array, Array]]:
-    """Return states at rest and goals at rest."""
+    """Return random starts and goals, both at rest."""
     angles = np.random.default_rng(seed).uniform(-MAX_ANGLE, MAX_ANGLE, (count, 2))
     return [(np.array([a, 0.0]), np.array([b, 0.0])) for a, b in angles]
 
 
-def rollout(pendulum: PendulumConfig, act: Agent, start: Array, goal: Array) -> Episode:
-    """Let somebody act in an episode."""
-    dt, state = 1 / pendulum.rate, [start]
-    actions, plans, taken = [], [], []
+def rollout(pendulum: PendulumConfig, agent: Agent, start: Array, goal: Array) -> Episode:
+    """Simulate an episode.
+
+    Args:
+        pendulum: parameters of the pendulum.
+        agent: returns action and plan.
+        start: (2,) first state [rad, rad/s].
+        goal: (2,) desired state [rad, rad/s].
+    """
+    dt, states = 1 / pendulum.rate, [start]
+    actions, plans, durations = [], [], []
     for _ in range(round(EPISODE_SECONDS * pendulum.rate)):
-        begun = time.perf_counter()
-        action, plan = act(state[-1], goal)
-        taken.append(time.perf_counter() - begun)
+        start_time = time.perf_counter()
+        action, plan = agent(states[-1], goal)
+        durations.append(time.perf_counter() - start_time)
         torque = float(np.clip(action[0], -MAX_TORQUE, MAX_TORQUE))
-        q, qd = state[-1]
+        q, qd = states[-1]
         qd = qd + dt * pendulum_acceleration(pendulum, q, qd, torque)
-        state.append(np.array([q + dt * qd, qd]))
+        states.append(np.array([q + dt * qd, qd]))
         actions.append(torque)
         plans.append(plan)
-    return Episode(np.array(state), goal, np.array(actions), plans, np.array(taken))
+    return Episode(np.array(states), goal, np.array(actions), plans, np.array(durations))

@@ -1,7 +1,7 @@
-"""What path models cost on long records: names enter, seconds and memory by length leave.
+"""Benchmark of the time and memory of time-series models against the sequence length.
 
-Each figure is of a process of its own, that has done the same on a short record before: the time
-of one call, and by how much the peak of its memory then rises (Linux only).
+Each value is measured in a process of its own, which has processed a short sequence before: the
+time of one call, and the increase of the peak memory during it (Linux only).
 """
 
 from __future__ import annotations
@@ -30,40 +30,40 @@ from invdyn_ros.models.timeseries.registry import (
 )
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 
-JOINTS, RATE = tuple("abcdefg"), 200.0  # as many as a hopper has, and as often [Hz]
-WARMUP_LENGTH = 30  # samples of the record before
+JOINTS, RATE = tuple("abcdefg"), 200.0  # number of joints and rate [Hz] of the hopper
+WARMUP_LENGTH = 30  # samples of the sequence processed before
 PREDICT, TRAIN = "predict", "train"
 MEGABYTE = 1024  # kB
-SLOPE_POINTS = 3  # longest lengths that tell the slope
+SLOPE_POINTS = 3  # longest lengths from which the slope is computed
 
 
 @dataclass(frozen=True)
 class SequenceLengthBenchmarkConfig(Validated):
-    """Seconds and memory of path models on records of many lengths, one motion each."""
+    """Seconds and memory of time-series models on one motion of several lengths."""
 
     families: tuple[str, ...] = ("bridge", "gru_dt", "latent_ode", "ode_rnn")
-    """Path models with fresh weights, keys of PATHS."""
+    """Families of untrained models, keys of `TIME_SERIES_MODELS`."""
     models: tuple[Path, ...] = ()
-    """Folders of trained path models, which predict only."""
+    """Folders of trained models, of which prediction only is measured."""
     lengths: PositiveInts = (100, 300, 1000, 3000, 10_000)
-    """Samples of the records."""
+    """Samples of the sequences."""
     observed_fraction: Fraction = 0.1
-    """Share of the samples that are seen."""
+    """Fraction of the samples that are observed."""
     threads: PositiveInt = 1
     """CPU threads of torch."""
     report: Path | None = None
-    """JSON file to write, and a picture beside it."""
+    """JSON file to write, with a plot beside it."""
 
 
 def measure_sequence_length(config: SequenceLengthBenchmarkConfig) -> dict[str, Any]:
-    """Return the report, and draw it where one is wanted.
+    """Return the report, and plot it if a report file is given.
 
     Raises:
         ValueError: unknown family, two models of one name, no model, or fewer than two lengths.
     """
     if unknown := set(config.families) - set(TIME_SERIES_MODELS):
         raise ValueError(
-            f"no path model {sorted(unknown)}; they are {', '.join(TIME_SERIES_MODELS)}"
+            f"no time-series model {sorted(unknown)}; known are {', '.join(TIME_SERIES_MODELS)}"
         )
     if len(config.lengths) < 2:
         raise ValueError("a slope takes two lengths or more")
@@ -73,18 +73,18 @@ def measure_sequence_length(config: SequenceLengthBenchmarkConfig) -> dict[str, 
         raise ValueError(f"models are {', '.join(names)}; give each another name")
     for folder in config.models:
         load_time_series_model(folder)
-    works = [(name, what) for name in config.families for what in (PREDICT, TRAIN)]
-    works += [(str(folder.resolve()), PREDICT) for folder in config.models]  # never a family
-    tasks = [(name, what, length) for name, what in works for length in config.lengths]
+    pairs = [(name, task) for name in config.families for task in (PREDICT, TRAIN)]
+    pairs += [(str(folder.resolve()), PREDICT) for folder in config.models]  # never a family
+    runs = [(name, task, length) for name, task in pairs for length in config.lengths]
     costs: dict[str, list[tuple[float, float]]] = {}
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])
-    for name, what, length in tqdm(tasks, unit="record", file=sys.stderr):
+    for name, task, length in tqdm(runs, unit="sequence", file=sys.stderr):
         with context.Pool(1) as pool:
             cost = pool.apply(
-                measure_cost, (name, what, length, config.observed_fraction, config.threads)
+                measure_cost, (name, task, length, config.observed_fraction, config.threads)
             )
-        costs.setdefault(f"{Path(name).name}, {what}", []).append(cost)
+        costs.setdefault(f"{Path(name).name}, {task}", []).append(cost)
     if config.report is not None:
         config.report.parent.mkdir(parents=True, exist_ok=True)
         plot_cost_by_length(config.lengths, costs, config.report.with_suffix(".png"))
@@ -100,22 +100,30 @@ def measure_sequence_length(config: SequenceLengthBenchmarkConfig) -> dict[str, 
 def measure_cost(
     name: str, task: str, length: int, observed_fraction: float, threads: int
 ) -> tuple[float, float]:
-    """Return the seconds of one call in this process, and the memory it takes [MB]."""
+    """Return the seconds of one call in this process, and its memory [MB].
+
+    Args:
+        name: family of an untrained model, or folder of a trained one.
+        task: PREDICT or TRAIN.
+        length: samples of the sequence.
+        observed_fraction: fraction of the samples that are observed.
+        threads: CPU threads of torch.
+    """
     torch.set_num_threads(threads)
     _make_call(name, task, WARMUP_LENGTH, observed_fraction)()
-    work = _make_call(name, task, length, observed_fraction)
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # forget the peak
+    call = _make_call(name, task, length, observed_fraction)
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # reset the peak
     before = _memory_kb("VmRSS")
-    begun = time.perf_counter()
-    work()
-    return time.perf_counter() - begun, (_memory_kb("VmHWM") - before) / MEGABYTE
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start, (_memory_kb("VmHWM") - before) / MEGABYTE
 
 
-def _make_call(name: str, what: str, length: int, share: float) -> Any:
+def _make_call(name: str, task: str, length: int, observed_fraction: float) -> Any:
     """Return a call that predicts, or that computes a loss and its gradients."""
     torch.manual_seed(0)
     model = (
-        _untrained(name, length, share)
+        _untrained(name, length, observed_fraction)
         if name in TIME_SERIES_MODELS
         else load_time_series_model(name)
     )
@@ -124,30 +132,30 @@ def _make_call(name: str, what: str, length: int, share: float) -> Any:
     state = torch.sin(time_[..., None] * (1 + phase / 5) + phase).float()
     if name in TIME_SERIES_MODELS:
         model.standardise(Motions(state, time_))
-    if what == PREDICT:
-        record = subsample(state, time_, share, 0)
+    if task == PREDICT:
+        observations = subsample(state, time_, observed_fraction, 0)
         model.eval()
-        return lambda: model.predict(record)
+        return lambda: model.predict(observations)
     return lambda: model.loss(state, time_).backward()
 
 
-def _untrained(family: str, length: int, share: float) -> TimeSeriesModel:
-    shape = (
-        {"sequence_length": length, "observed_fractions": [share]}
+def _untrained(family: str, length: int, observed_fraction: float) -> TimeSeriesModel:
+    config = (
+        {"sequence_length": length, "observed_fractions": [observed_fraction]}
         if issubclass(TIME_SERIES_MODELS[family], EncoderDecoder)
         else {}
     )
-    return build_time_series_model(TimeSeriesMetadata(family, "long", JOINTS, RATE, shape))
+    return build_time_series_model(TimeSeriesMetadata(family, "long", JOINTS, RATE, config))
 
 
 def _memory_kb(name: str) -> int:
-    """Return a figure of this process's memory [kB]."""
+    """Return an entry of this process's memory status [kB]."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
 
 
 def slope(lengths: PositiveInts, values: list[float]) -> float:
-    """Return the power of the length that values grow with, of the longest records."""
+    """Return the exponent of the power law of values against length, for the longest sequences."""
     x, y = (np.log(np.maximum(part[-SLOPE_POINTS:], 1e-9)) for part in (lengths, values))
     return float(np.polyfit(x, y, 1)[0])
 
