@@ -78,9 +78,9 @@ class ReferenceLatentOde(LatentOde):
         batch = torch.arange(len(inputs.time))
         code = torch.zeros(len(inputs.time), self.config.recognition_dim)
         intervals = nn.functional.pad(times.diff(), (0, 1))
-        for time, interval in zip(times.flip(0), intervals.flip(0), strict=True):
+        for t, interval in zip(times.flip(0), intervals.flip(0), strict=True):
             code = code - interval * self.encoder_dynamics(code)
-            observed = (inputs.time == time) & inputs.mask
+            observed = (inputs.time == t) & inputs.mask
             state = inputs.state[batch, observed.int().argmax(1)]
             code = torch.where(observed.any(1, keepdim=True), self.encoder_cell(state, code), code)
         return code - times[0] * self.encoder_dynamics(code)
