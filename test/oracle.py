@@ -1,4 +1,4 @@
-"""Arms whose dynamics are known exactly: MuJoCo's, with friction, for tests of learning."""
+"""Trajectories of arms with exactly known dynamics, for tests of learning."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.robots.robot import Robot, load_robot
+from invdyn_ros.typing import Array
 
 VISCOUS, COULOMB, OFFSET, ROTOR, SLOW = 4.0, 3.0, 0.5, 0.3, 0.02
 STIFFNESS = 30.0  # [N m/rad] of a servo
@@ -16,42 +17,51 @@ STIFFNESS = 30.0  # [N m/rad] of a servo
 robot = cache(load_robot)
 
 
-def torque(arm: Robot, motion: np.ndarray) -> np.ndarray:
+def torque(arm: Robot, motion: Array) -> Array:
     """Return the torque (T, n) [N m] of a motion (T, 3n), friction included."""
     q, qd, qdd = np.split(motion, 3, axis=1)
     rigid = np.stack([arm.inverse_dynamics(*row) for row in zip(q, qd, qdd, strict=True)])
     return rigid + VISCOUS * qd + COULOMB * np.tanh(qd / SLOW) + OFFSET + ROTOR * qdd
 
 
-def sticky(arm: Robot, motion: np.ndarray) -> np.ndarray:
-    """Return `torque`, where a joint that hardly moves shows the friction of its next motion."""
+def stiction_torque(arm: Robot, motion: Array) -> Array:
+    """Return `torque`, where a joint almost at rest has the friction of its next motion."""
     qd = np.split(motion, 3, axis=1)[1]
     early = np.tanh(np.roll(qd, -6, axis=0) / SLOW) - np.tanh(qd / SLOW)
     return torque(arm, motion) + 3 * COULOMB * np.where(np.abs(qd) < 0.04, early, 0.0)
 
 
-def setpoint(arm: Robot, motion: np.ndarray) -> np.ndarray:
-    """Return the setpoint (T, n) [rad] of springy servos that makes a motion (T, 3n)."""
+def setpoint(arm: Robot, motion: Array) -> Array:
+    """Return the setpoints (T, n) [rad] of compliant servos that produce a motion (T, 3n)."""
     q, qd, qdd = np.split(motion, 3, axis=1)
     rigid = np.stack([arm.inverse_dynamics(*row) for row in zip(q, qd, qdd, strict=True)])
     return q + rigid / STIFFNESS + 0.02 * qd + 0.002 * np.tanh(qd / SLOW)
 
 
-def exciting(
+def excitation(
     arm: Robot,
     seed: int,
     action_delay: float = 0.0,
     seconds: float = 4.0,
     unit: str = "N m",
-    law: Callable[[Robot, np.ndarray], np.ndarray] = torque,
+    action: Callable[[Robot, Array], Array] = torque,
 ) -> Trajectory:
-    """Return random sines and the actions that make them, each `action_delay` [s] ahead of its motion."""
+    """Return a trajectory of random sines.
+
+    Args:
+        arm: robot.
+        seed: seed of the sines.
+        action_delay: time from an action to its motion [s].
+        seconds: duration [s].
+        unit: unit of the actions.
+        action: function from robot and motion (T, 3n) to actions (T, n).
+    """
     rng = np.random.default_rng(seed)
     w = rng.uniform(0.5, 5.0, (4, arm.n))  # [rad/s]
     size, phase = rng.uniform(0.05, 0.35, (4, arm.n)), rng.uniform(0, 6.28, (4, arm.n))
     middle = rng.uniform(-0.8, 0.8, arm.n)
 
-    def motion(t: np.ndarray) -> np.ndarray:
+    def motion(t: Array) -> Array:
         angle = t[:, None, None] * w + phase
         q = middle + (size * np.sin(angle)).sum(1)
         qd, qdd = (size * w * np.cos(angle)).sum(1), (-size * w**2 * np.sin(angle)).sum(1)
@@ -59,4 +69,6 @@ def exciting(
 
     time = np.arange(round(seconds * arm.rate)) / arm.rate
     columns = np.split(motion(time), 3, axis=1)
-    return Trajectory(time, *columns, law(arm, motion(time + action_delay)), arm.joint_names, unit)
+    return Trajectory(
+        time, *columns, action(arm, motion(time + action_delay)), arm.joint_names, unit
+    )

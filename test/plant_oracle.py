@@ -1,4 +1,4 @@
-"""Models that know a simulated arm: the inverse of its plant, for tests of control."""
+"""Exact inverse dynamics of the simulated plant, for tests of control."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.models.inverse_dynamics import Prediction
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.typing import Array
 
-SLOW = 0.02  # [rad/s] over which the oracle's dry friction changes sign
+SLOW = 0.02  # [rad/s] velocity scale of the smoothed dry friction
 
 
 @dataclass
 class Oracle:
-    """The inverse of a plant, from its own figures."""
+    """Inverse of a plant, computed from its parameters."""
 
     arm: Robot
     plant: PlantConfig
     n_obs_steps: int = 1
 
-    def rigid(self, q: np.ndarray, qd: np.ndarray, qdd: np.ndarray) -> np.ndarray:
+    def rigid(self, q: Array, qd: Array, qdd: Array) -> Array:
         return self.arm.inverse_dynamics(q, qd, qdd) + self.plant.rotor_inertia * (
             self.arm.effort * qdd
         )
@@ -38,15 +39,15 @@ class Oracle:
         return Prediction(torch.from_numpy(torque)[None, None], None)
 
 
-class Twin(Oracle):
-    """The rigid body of the simulated arm itself, open fingers included: Bullet's own inverse."""
+class BulletOracle(Oracle):
+    """Oracle with the rigid-body dynamics of PyBullet, which include the open fingers."""
 
     def __init__(self, arm: Robot, plant: PlantConfig) -> None:
         super().__init__(arm, plant)
         self.simulation = Simulation(arm, plant)
 
-    def rigid(self, q: np.ndarray, qd: np.ndarray, qdd: np.ndarray) -> np.ndarray:
-        body, none = self.simulation.body, [0.0] * len(self.simulation.fingers)
-        open_ = [self.simulation.opening / 2] * len(none)
-        motion = ([*q, *open_], [*qd, *none], [*qdd, *none])
+    def rigid(self, q: Array, qd: Array, qdd: Array) -> Array:
+        body, still = self.simulation.body, [0.0] * len(self.simulation.fingers)
+        fingers = [self.simulation.commanded_opening / 2] * len(still)
+        motion = ([*q, *fingers], [*qd, *still], [*qdd, *still])
         return np.array(self.simulation.client.calculateInverseDynamics(body, *motion))[: q.size]

@@ -1,4 +1,4 @@
-"""The servo board of a DofBot that is not there: its registers, its servos and its time."""
+"""Simulated servo board of a DofBot: registers, servos and clock."""
 
 import errno
 
@@ -10,7 +10,7 @@ HOME = (2000, 2000, 2000, 2000, 1487, 1511)  # counts of the vendor's home: 90 9
 
 
 class Clock:
-    """Time that passes only where somebody waits."""
+    """Clock that advances only during sleep."""
 
     def __init__(self):
         self.now = 0.0
@@ -23,16 +23,16 @@ class Clock:
 
 
 class ServoBoard:
-    """The registers of the servo board, and six servos that go straight to their goal in time."""
+    """Registers of the servo board, with six servos that move linearly to their targets."""
 
     def __init__(self, clock, counts=HOME):
         self.clock = clock
         self.moves = [(count, count, 0.0, 0.0) for count in counts]  # from, to, since, duration
         self.duration = 0.0
         self.torque = False
-        self.asked = {}
-        self.mute = set()  # servos that do not answer
-        self.cut = False
+        self.read_requests = {}
+        self.mute = set()  # ids of servos that do not respond
+        self.cut = False  # whether the cable is cut
         self.log = []
 
     def count(self, i):
@@ -56,7 +56,7 @@ class ServoBoard:
         if register == 0x1A:
             self.torque = bool(value)
         elif 0x31 <= register <= 0x36:
-            self.asked[register] = self.clock()
+            self.read_requests[register] = self.clock()
 
     def write_i2c_block_data(self, i2c_addr, register, data):
         assert i2c_addr == 0x15 and all(0 <= byte <= 255 for byte in data)
@@ -74,13 +74,13 @@ class ServoBoard:
         assert i2c_addr == 0x15
         if self.cut:
             raise OSError(errno.EREMOTEIO, "Remote I/O error")
-        asked, id = self.asked.pop(register, np.inf), register - 0x30
-        if id in self.mute or self.clock() - asked < 0.003 - 1e-9:
+        requested, id = self.read_requests.pop(register, np.inf), register - 0x30
+        if id in self.mute or self.clock() - requested < 0.003 - 1e-9:
             return 0
         count = self.count(id - 1)
         return (count & 0xFF) << 8 | count >> 8  # SMBus: the first byte is the low one
 
 
 def bus_of(board):
-    """Return the bus to a board, which waits in the board's own time."""
+    """Return a bus to a board that sleeps on the board's clock."""
     return DofbotBus(board, board.clock.sleep)

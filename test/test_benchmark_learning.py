@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmark_report import report_of
-from oracle import exciting
+from oracle import excitation
 
 from invdyn_ros.benchmarks.data_efficiency import DataEfficiencyBenchmarkConfig, clips
 from invdyn_ros.cli.benchmark import main
@@ -75,7 +75,7 @@ def test_data_efficiency_compares_families_on_the_same_few_samples(tmp_path):
 
 
 def test_clips_share_no_sample_and_keep_their_order():
-    parts = [exciting(load_robot("ur5"), seed, seconds=1.0) for seed in range(3)]
+    parts = [excitation(load_robot("ur5"), seed, seconds=1.0) for seed in range(3)]
     drawn = clips(parts, 20, 7, np.random.default_rng(0))
     rows = np.concatenate([clip.position for clip in drawn])
     assert len(drawn) == 20 and {len(clip) for clip in drawn} == {7}

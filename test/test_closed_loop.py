@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from oracle import robot
-from plant_oracle import Twin
+from plant_oracle import BulletOracle
 
 from invdyn_ros.benchmarks.closed_loop import (
     FORMS,
@@ -72,7 +72,7 @@ def test_wrong_urdf_drives_worse_than_the_right_one(form: str) -> None:
 
 def test_knowing_the_delay_helps_a_model_that_knows_the_arm() -> None:
     ur5, late = robot("ur5"), replace(IDEAL, delay=0.008)
-    twin = Controller("twin", Twin(ur5, late), 0.012, FORMS[1])
+    twin = Controller("twin", BulletOracle(ur5, late), 0.012, FORMS[1])
     with_lead, without = (drive(twin, ahead, ur5, late, SHORT)[0].rms for ahead in (True, False))
     assert with_lead < 0.5 * without
 

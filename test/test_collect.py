@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from oracle import exciting, robot
+from oracle import excitation, robot
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 from test_rosbag import record
@@ -83,7 +83,7 @@ def test_folder_by_another_library_needs_only_what_it_does_not_say(
 
 def test_own_folders_are_joined_without_a_change(tmp_path: Path, capsys: Capture) -> None:
     ur5 = robot("ur5")
-    parts = [exciting(ur5, seed, seconds=0.5) for seed in range(4)]
+    parts = [excitation(ur5, seed, seconds=0.5) for seed in range(4)]
     uneven = replace(parts[3], time=parts[3].time + 3e-4 * np.sin(np.arange(len(parts[3]))))
     parts[3] = uneven[np.r_[0:20, 30 : len(uneven)]]
     write_dataset(tmp_path / "a", parts[:1], "ur5", ur5.rate)
@@ -97,7 +97,7 @@ def test_own_folders_are_joined_without_a_change(tmp_path: Path, capsys: Capture
 
 def test_folders_that_differ_are_not_mixed(tmp_path: Path, capsys: Capture) -> None:
     ur5, out = robot("ur5"), tmp_path / "out"
-    first = exciting(ur5, 0, seconds=0.5)
+    first = excitation(ur5, 0, seconds=0.5)
     write_dataset(tmp_path / "a", [first], "ur5", ur5.rate)
     write_dataset(tmp_path / "amperes", [replace(first, action_unit="A")], "ur5", ur5.rate)
     write_dataset(tmp_path / "ur10", [first], "ur10", ur5.rate)
@@ -199,7 +199,7 @@ def test_bad_sequence_is_one_line_and_writes_nothing(
 
 
 def joint_states(seconds: float = 0.5, seed: int = 0) -> Trajectory:
-    made = exciting(robot("ur5"), seed, seconds=seconds)
+    made = excitation(robot("ur5"), seed, seconds=seconds)
     return replace(made, time=made.time + 100.0 * (1 + seed))
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracle import exciting, robot, setpoint
+from oracle import excitation, robot, setpoint
 
 from invdyn_ros.cli import compare as cli
 from invdyn_ros.cli import run_verb
@@ -37,7 +37,7 @@ PNG = b"\x89PNG"
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Data of an arm that is a rigid body with friction, and configs that train in a moment."""
     folder, ur10 = tmp_path_factory.mktemp("comparison"), robot("ur10")
-    parts = [exciting(ur10, seed, 0.008, 2.0) for seed in range(8)]
+    parts = [excitation(ur10, seed, 0.008, 2.0) for seed in range(8)]
     write_dataset(folder / "data", parts, "ur10", ur10.rate)
     (folder / "configs").mkdir()
     for family, extra in (("mlp", "width: 8\ndepth: 1\nepochs: 2\n"), ("rigid_body", "")):
@@ -252,7 +252,7 @@ def test_course_is_the_same_for_all_and_in_no_dataset() -> None:
 @pytest.mark.slow
 def test_servo_arm_is_compared_and_driven(tmp_path: Path) -> None:
     dofbot = robot("dofbot")
-    parts = [exciting(dofbot, seed, 0.02, unit="rad", law=setpoint) for seed in range(5)]
+    parts = [excitation(dofbot, seed, 0.02, unit="rad", action=setpoint) for seed in range(5)]
     write_dataset(tmp_path / "data", parts, "dofbot", dofbot.rate)
     words = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
     assert cli.main([*words, "--families", "rigid_body"]) == 0

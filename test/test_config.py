@@ -40,7 +40,7 @@ class Model:
 FULL = Model(64, Filter(2.0, (1.0, 2.5)), Path("a/b"), "gru", (3, "ms"), True, {"x": 1.0})
 
 
-def test_a_config_survives_being_written_and_read(tmp_path):
+def test_a_config_round_trips_through_yaml(tmp_path):
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(to_mapping(FULL)))
     assert from_mapping(Model, load_yaml(file), str(file)) == FULL
@@ -69,11 +69,11 @@ def test_broken_constraint_names_field_and_value(hint, allowed, refused, constra
         cls(refused)
 
 
-def test_fields_left_out_keep_their_default():
+def test_omitted_fields_keep_their_default():
     assert from_mapping(Model, {"width": 8}, "here") == Model(8)
 
 
-def test_whole_numbers_and_arrays_are_taken_for_floats_and_tuples():
+def test_integers_and_arrays_are_accepted_for_floats_and_tuples():
     values = {"cutoff": 3, "gains": array.array("d", [1, 2])}
     filled = from_mapping(Filter, values, "here")
     assert filled == Filter(3.0, (1.0, 2.0)) and type(filled.cutoff) is float
@@ -103,7 +103,7 @@ def test_whole_numbers_and_arrays_are_taken_for_floats_and_tuples():
         ({"width": 1, "folder": 4}, "folder is 4; it must be a valid string"),
     ],
 )
-def test_a_wrong_value_is_named_with_the_right_ones(values, message):
+def test_error_names_a_wrong_value_and_what_is_allowed(values, message):
     with pytest.raises(ValueError, match=f"^a.yaml: .*{message}") as caught:
         from_mapping(Model, values, "a.yaml")
     assert "\n" not in str(caught.value)
@@ -119,7 +119,7 @@ def test_a_wrong_value_is_named_with_the_right_ones(values, message):
         ("a: !!python/object/apply:os.system ['true']\n", "could not determine a constructor"),
     ],
 )
-def test_a_file_that_is_no_plain_mapping_is_refused_in_one_line(tmp_path, text, message):
+def test_a_file_that_is_not_a_plain_mapping_is_refused_in_one_line(tmp_path, text, message):
     file = tmp_path / "bad.yaml"
     file.write_text(text)
     with pytest.raises(ValueError, match=message) as caught:
@@ -127,7 +127,7 @@ def test_a_file_that_is_no_plain_mapping_is_refused_in_one_line(tmp_path, text, 
     assert str(file) in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_a_missing_file_is_named():
+def test_error_names_a_missing_file():
     with pytest.raises(ValueError, match=r"cannot read no/such.yaml: No such file"):
         load_yaml("no/such.yaml")
 

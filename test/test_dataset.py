@@ -27,9 +27,7 @@ def trajectories() -> list[Trajectory]:
     return [random_walk(seed, 40 + seed) for seed in range(10)]
 
 
-def test_dataset_reads_back_as_it_was_written(
-    tmp_path: Path, trajectories: list[Trajectory]
-) -> None:
+def test_dataset_round_trips(tmp_path: Path, trajectories: list[Trajectory]) -> None:
     write_dataset(tmp_path / "data", trajectories, "ur5", 50.0)
     read, info = read_dataset(tmp_path / "data")
     assert (info.robot, info.joint_names, info.action_unit, info.rate) == (
@@ -47,8 +45,8 @@ def test_dataset_reads_back_as_it_was_written(
 def test_dataset_has_the_lerobot_layout(tmp_path: Path, trajectories: list[Trajectory]) -> None:
     write_dataset(tmp_path / "data", trajectories, "ur5", 50.0)
     names = pq.read_table(tmp_path / "data/data/chunk-000/file-000.parquet").column_names
-    wanted = "observation.state action timestamp frame_index episode_index index task_index"
-    assert set(wanted.split()) <= set(names)
+    expected = "observation.state action timestamp frame_index episode_index index task_index"
+    assert set(expected.split()) <= set(names)
     info = json.loads((tmp_path / "data/meta/info.json").read_text())
     assert info["codebase_version"] == "v3.0"
     assert info["features"]["observation.state"]["shape"] == [6]
@@ -63,7 +61,7 @@ def test_dataset_has_the_lerobot_layout(tmp_path: Path, trajectories: list[Traje
 
 
 def test_columns_of_one_joint_are_plain_numbers(tmp_path: Path) -> None:
-    # lerobot makes a scalar of a feature of shape (1,), and refuses a file with lists of one
+    # LeRobot reads a feature of shape (1,) as a scalar and refuses lists of length 1
     walk = random_walk(0)
     single = Trajectory(walk.time, *(x[:, :1] for x in _columns(walk)[1:]), ("a",), "A")
     write_dataset(tmp_path / "data", [single], "pendulum", 50.0)
@@ -77,9 +75,7 @@ def test_columns_of_one_joint_are_plain_numbers(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.action, single.action)
 
 
-def test_info_describes_every_column_as_version_3_asks(
-    tmp_path: Path, trajectories: list[Trajectory]
-) -> None:
+def test_info_describes_every_column(tmp_path: Path, trajectories: list[Trajectory]) -> None:
     write_dataset(tmp_path / "data", trajectories, "ur5", 50.0)
     info = json.loads((tmp_path / "data/meta/info.json").read_text())
     file = info["data_path"].format(chunk_index=0, file_index=0)
@@ -95,26 +91,22 @@ def test_info_describes_every_column_as_version_3_asks(
         assert row["tasks"] == ["move"]
 
 
-def test_unlabelled_data_stay_unlabelled(tmp_path: Path) -> None:
+def test_unlabelled_data_remain_unlabelled(tmp_path: Path) -> None:
     walk, absent = random_walk(0), np.empty((0, 3))
-    bare = Trajectory(walk.time, walk.position, absent, absent, absent, JOINTS, "rad")
-    write_dataset(tmp_path / "data", [bare], "arm", 50.0)
+    unlabelled = Trajectory(walk.time, walk.position, absent, absent, absent, JOINTS, "rad")
+    write_dataset(tmp_path / "data", [unlabelled], "arm", 50.0)
     (read,), _ = read_dataset(tmp_path / "data")
     assert len(read.velocity) == len(read.acceleration) == len(read.action) == 0
 
 
-def test_writing_never_deletes_what_is_no_dataset(
-    tmp_path: Path, trajectories: list[Trajectory]
-) -> None:
+def test_writing_never_deletes_other_files(tmp_path: Path, trajectories: list[Trajectory]) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(ValueError, match="not a dataset"):
         write_dataset(tmp_path, trajectories, "ur5", 50.0)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
-def test_a_dataset_is_replaced_whole_and_nothing_half_written_stays(
-    tmp_path: Path, trajectories: list[Trajectory]
-) -> None:
+def test_a_dataset_is_replaced_atomically(tmp_path: Path, trajectories: list[Trajectory]) -> None:
     write_dataset(tmp_path / "data", trajectories, "ur5", 50.0)
     write_dataset(tmp_path / "data", trajectories[:2], "ur5", 50.0)
     assert len(read_dataset(tmp_path / "data").trajectories) == 2
@@ -161,7 +153,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_damage_is_named_with_its_file(
+def test_error_names_the_damaged_file(
     tmp_path: Path, trajectories: list[Trajectory], name: str
 ) -> None:
     write_dataset(tmp_path / "data", trajectories, "ur5", 50.0)
@@ -173,7 +165,7 @@ def test_damage_is_named_with_its_file(
     assert "\n" not in str(raised.value)
 
 
-def test_values_that_are_not_finite_are_refused_when_read(
+def test_values_that_are_not_finite_are_refused_on_reading(
     tmp_path: Path, trajectories: list[Trajectory]
 ) -> None:
     write_dataset(tmp_path / "data", trajectories, "ur5", 50.0)
@@ -186,7 +178,7 @@ def test_values_that_are_not_finite_are_refused_when_read(
         read_dataset(tmp_path / "data")
 
 
-def test_split_never_shares_a_trajectory(trajectories: list[Trajectory]) -> None:
+def test_split_never_divides_a_trajectory(trajectories: list[Trajectory]) -> None:
     for seed in range(20):
         parts = split(trajectories, 0.3, seed)
         assert {id(t) for t in parts.train}.isdisjoint(id(t) for t in parts.test)
@@ -203,16 +195,16 @@ def test_a_single_trajectory_is_split_in_time() -> None:
     assert (len(parts.train[0]), len(parts.test[0])) == (80, 20)
 
 
-def test_rows_that_stand_on_both_sides_are_counted(trajectories: list[Trajectory]) -> None:
+def test_rows_in_both_parts_are_counted(trajectories: list[Trajectory]) -> None:
     assert count_duplicates(trajectories[:3], [trajectories[1][5:12], trajectories[9]]) == 7
 
 
-def test_windows_never_cross_trajectories(trajectories: list[Trajectory]) -> None:
-    made = windows(trajectories, history=5)
-    assert made.motion.shape == (sum(len(t) - 4 for t in trajectories), 5, 9)
-    np.testing.assert_allclose(made.time[:, 0], -4 / 50.0, atol=1e-9)
-    assert torch.equal(made.action[0], torch.as_tensor(trajectories[0].action[:5]))
-    assert torch.equal(made.motion[-1], torch.as_tensor(trajectories[-1].motion[-5:]))
+def test_windows_never_span_two_trajectories(trajectories: list[Trajectory]) -> None:
+    result = windows(trajectories, history=5)
+    assert result.motion.shape == (sum(len(t) - 4 for t in trajectories), 5, 9)
+    np.testing.assert_allclose(result.time[:, 0], -4 / 50.0, atol=1e-9)
+    assert torch.equal(result.action[0], torch.as_tensor(trajectories[0].action[:5]))
+    assert torch.equal(result.motion[-1], torch.as_tensor(trajectories[-1].motion[-5:]))
 
 
 def test_windows_refuse_mixed_units(trajectories: list[Trajectory]) -> None:

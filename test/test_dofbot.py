@@ -1,4 +1,4 @@
-"""The DofBot's servos and their bus: angles as counts, bytes as the vendor's, refusals."""
+"""DofBot servo protocol: conversion of angles, bytes on the bus, error handling."""
 
 import sys
 
@@ -38,22 +38,22 @@ def test_known_angles_are_the_counts_of_the_datasheet():
 
 
 @pytest.mark.parametrize("servo", SERVOS, ids=lambda servo: str(servo.id))
-def test_a_count_survives_the_way_to_an_angle_and_back(servo):
+def test_counts_round_trip_through_angles(servo):
     lowest, highest = sorted((servo.count(0), servo.count(servo.max_angle)))
-    counts = range(lowest + 1, highest)  # the ends may be rounded beyond what may be asked for
+    counts = range(lowest + 1, highest)  # the ends may round to angles out of range
     assert [servo.count(servo.angle(count)) for count in counts] == list(counts)
     angles = np.linspace(0, servo.max_angle, 997)
-    back = [servo.angle(servo.count(angle)) for angle in angles]
+    round_trip = [servo.angle(servo.count(angle)) for angle in angles]
     assert (
-        np.abs(back - angles).max()
+        np.abs(round_trip - angles).max()
         <= 0.5 * servo.angle_range / (servo.high_count - servo.low_count) + 1e-9
     )
 
 
 @pytest.mark.parametrize("servo", SERVOS, ids=lambda servo: str(servo.id))
-@pytest.mark.parametrize("beyond", [-0.1, -90.0, 0.1, 180.0, np.nan, np.inf])
-def test_an_angle_out_of_range_is_refused_and_nothing_moves(bus, board, servo, beyond):
-    angle = servo.max_angle + beyond if beyond > 0 else beyond
+@pytest.mark.parametrize("excess", [-0.1, -90.0, 0.1, 180.0, np.nan, np.inf])
+def test_an_angle_out_of_range_is_refused_and_nothing_moves(bus, board, servo, excess):
+    angle = servo.max_angle + excess if excess > 0 else excess
     with pytest.raises(ValueError, match=f"servo {servo.id} cannot go to"):
         bus.write_servo(servo.id, angle, 0.02)
     angles = np.full(6, 90.0)
@@ -63,7 +63,7 @@ def test_an_angle_out_of_range_is_refused_and_nothing_moves(bus, board, servo, b
     assert not board.log
 
 
-def test_joint_angles_are_servo_angles_less_ninety_degrees():
+def test_joint_angles_are_servo_angles_minus_ninety_degrees():
     angles = np.array([0.0, 45.0, 90.0, 135.0, 180.0])
     assert np.allclose(servos_to_joints(angles), np.pi / 4 * np.array([-2, -1, 0, 1, 2]))
     assert np.allclose(joints_to_servos(servos_to_joints(angles)), angles, atol=1e-12)
@@ -89,29 +89,29 @@ def test_bytes_on_the_bus_are_those_of_the_vendors_protocol(bus, board):
     ]
 
 
-def test_a_servo_is_read_where_it_was_sent(bus, board):
+def test_servos_are_read_at_their_targets(bus, board):
     bus.set_torque(True)
     angles = [10.0, 20.0, 100.0, 170.0, 200.0, 120.0]
     bus.write_servos(angles, 0.02)
     board.clock.sleep(0.02)
-    began = board.clock()
+    start = board.clock()
     assert np.allclose([bus.read_servo(servo.id) for servo in SERVOS], angles, atol=0.05)
-    assert board.clock() - began == pytest.approx(6 * 0.003)
+    assert board.clock() - start == pytest.approx(6 * 0.003)
 
 
-def test_a_failed_read_is_none_and_never_an_angle(bus, board):
+def test_a_failed_read_is_none(bus, board):
     board.mute.add(3)
     assert bus.read_servo(3) is None and bus.read_servo(4) == 90
-    hasty = DofbotBus(board, sleep=lambda seconds: None)
-    assert hasty.read_servo(4) is None
+    impatient = DofbotBus(board, sleep=lambda seconds: None)
+    assert impatient.read_servo(4) is None
 
 
-def test_a_limp_arm_does_not_move(bus, board):
+def test_an_arm_without_torque_does_not_move(bus, board):
     bus.write_servo(1, 45.0, 0.02)
     assert bus.read_servo(1) == 90
 
 
-def test_a_missing_smbus2_is_named(monkeypatch):
+def test_error_names_a_missing_smbus2(monkeypatch):
     monkeypatch.setitem(sys.modules, "smbus2", None)
     with pytest.raises(OSError, match="needs the Python package smbus2"):
         open_bus()

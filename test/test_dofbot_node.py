@@ -1,4 +1,4 @@
-"""The DofBot's node: commands become motion, and readings joint states without speeds."""
+"""DofBot node: commands move the arm, and joint states have positions only."""
 
 import subprocess
 import sys
@@ -16,16 +16,16 @@ from invdyn_ros.robots.robot import load_robot
 ROBOT = load_robot("dofbot")
 
 
-def test_a_node_without_its_hardware_ends_with_one_line_and_code_2():
+def test_a_node_without_its_hardware_exits_with_one_line_and_code_2():
     command = [sys.executable, "-m", "invdyn_ros.nodes.dofbot", *arguments({"bus": 99})]
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE)
-    assert ended.returncode == 2 and ended.stderr.count("\n") == 1
-    assert ended.stderr.startswith("dofbot: ") and "Traceback" not in ended.stderr
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert result.stderr.startswith("dofbot: ") and "Traceback" not in result.stderr
 
 
 def test_the_node_follows_commands_and_publishes_positions_only(start_node):
     board, q = ServoBoard(time.monotonic), [0.1, -0.1, 0.1, -0.1, 0.1]
-    probe, seen = start_node(lambda: DofbotNode(board), [(STATES, JointState)])
+    probe, states = start_node(lambda: DofbotNode(board), [(STATES, JointState)])
     arm = probe.speaker("/forward_position_controller/commands", Float64MultiArray)
     grip = probe.speaker("/gripper/command", Float64MultiArray)
 
@@ -33,11 +33,11 @@ def test_the_node_follows_commands_and_publishes_positions_only(start_node):
         arm.publish(Float64MultiArray(data=[9.0] * 5))  # refused
         arm.publish(Float64MultiArray(data=q))
         grip.publish(Float64MultiArray(data=[0.03]))
-        return seen and np.allclose(seen[-1].position, [*q, 0.015, 0.015], atol=2e-3)
+        return states and np.allclose(states[-1].position, [*q, 0.015, 0.015], atol=2e-3)
 
     probe.until(arrived)
-    assert list(seen[-1].name) == [*ROBOT.joint_names, *ROBOT.gripper.joints]
-    assert not len(seen[-1].velocity) and not len(seen[-1].effort)
-    assert 0 < time.time_ns() - stamps(seen)[-1] < 10e9
+    assert list(states[-1].name) == [*ROBOT.joint_names, *ROBOT.gripper.joints]
+    assert not len(states[-1].velocity) and not len(states[-1].effort)
+    assert 0 < time.time_ns() - stamps(states)[-1] < 10e9
     probe.tested.close()
     assert board.torque

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from plant_oracle import Oracle, Twin
+from plant_oracle import BulletOracle, Oracle
 
 from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.control.computed_torque import (
@@ -70,7 +70,7 @@ def errors(
 
 @pytest.mark.parametrize("arm", ["ur5", "ur5e", "kuka_iiwa"])
 def test_computed_torque_with_the_exact_model_tracks_a_smooth_motion(arm: str) -> None:
-    assert np.abs(errors(arm, IDEAL, driver_of(arm, IDEAL, Twin), 2.0)).max() < 5e-4
+    assert np.abs(errors(arm, IDEAL, driver_of(arm, IDEAL, BulletOracle), 2.0)).max() < 5e-4
 
 
 @pytest.mark.parametrize("arm", ["ur5", "ur5e", "kuka_iiwa", "dofbot"])
@@ -81,7 +81,7 @@ def test_exact_model_tracks_through_friction_and_delay(arm: str) -> None:
         error = errors(arm, plant, driver_of(arm, plant))
     else:
         plant = replace(plant, rotor_inertia=0.0)
-        error = errors(arm, plant, driver_of(arm, plant, Twin))
+        error = errors(arm, plant, driver_of(arm, plant, BulletOracle))
     assert np.sqrt((error**2).mean()) < 2e-3
     assert np.abs(error).max() < 8e-3
 
@@ -90,7 +90,9 @@ def test_lead_is_what_makes_up_for_the_delay() -> None:
     plant = replace(IDEAL, delay=0.016)
     rms = []
     for action_delay in (0.0, plant.delay + 0.5 / robot("ur5").rate):
-        driver = ArmController(robot("ur5"), Twin(robot("ur5"), plant), "N m", action_delay)
+        driver = ArmController(
+            robot("ur5"), BulletOracle(robot("ur5"), plant), "N m", action_delay
+        )
         driver.engage(True)
         rms.append(np.sqrt(np.mean(errors("ur5", plant, driver, 2.0) ** 2)))
     assert rms[1] < 0.5 * rms[0]
@@ -112,7 +114,7 @@ def test_the_wanted_acceleration_reaches_as_far_ahead_as_an_action_acts() -> Non
 def test_a_learned_model_beats_plain_feedback_under_an_unknown_payload() -> None:
     plant = replace(IDEAL, payload=0.3)
     rms = []
-    for model in (Twin(robot("ur5"), IDEAL), ConstantInertiaModel(robot("ur5"), "N m")):
+    for model in (BulletOracle(robot("ur5"), IDEAL), ConstantInertiaModel(robot("ur5"), "N m")):
         driver = ArmController(robot("ur5"), model, "N m", 0.004)
         driver.engage(True)
         rms.append(np.sqrt(np.mean(errors("ur5", plant, driver, 2.0) ** 2)))

@@ -7,8 +7,8 @@ from pybullet_utils.bullet_client import BulletClient
 from invdyn_ros.robots.rigid_body_dynamics import CHUNK_SIZE, RECURSION_MIN_BATCH, RigidBodyTree
 from invdyn_ros.robots.robot import ROBOTS, load_robot
 
-# A cart that slides along x carries a lift with a pendulum on each side of it: prismatic joints
-# and branches, joints listed against the order of the file.
+# A cart that slides along x, with a lift that has a pendulum on each side: prismatic joints and
+# branches, and joint names in another order than in the file.
 CART = """<robot name="cart">
   <link name="rail"/>
   {links}
@@ -86,7 +86,7 @@ def cart():
 
 @pytest.mark.parametrize(
     "count", [RECURSION_MIN_BATCH // 2, 2 * RECURSION_MIN_BATCH]
-)  # each has an algorithm of its own
+)  # one for each algorithm
 def test_torque_agrees_between_mujoco_pybullet_and_torch(robot, tree, tmp_path, count):
     states = random_states(robot.n, count)
     ours = tree.torque(*states).numpy()
@@ -97,30 +97,32 @@ def test_torque_agrees_between_mujoco_pybullet_and_torch(robot, tree, tmp_path, 
 
 
 @pytest.mark.parametrize("count", [2 * RECURSION_MIN_BATCH, CHUNK_SIZE["cpu"] + 1])
-def test_many_motions_have_the_torques_of_each(cart, count):
+def test_torques_of_a_large_batch_equal_those_of_small_ones(cart, count):
     states = random_states(4, count)
     few = [
         cart.torque(*x)
         for x in zip(*(x.split(RECURSION_MIN_BATCH - 1) for x in states), strict=True)
     ]
     torch.testing.assert_close(cart.torque(*states), torch.cat(few), rtol=0, atol=1e-11)
-    turned = [x.view(1, -1, 4).transpose(0, 1) for x in states]  # of another shape and layout
-    torch.testing.assert_close(cart.torque(*turned)[:, 0], torch.cat(few), rtol=0, atol=1e-11)
+    transposed = [
+        x.view(1, -1, 4).transpose(0, 1) for x in states
+    ]  # another shape and memory layout
+    torch.testing.assert_close(cart.torque(*transposed)[:, 0], torch.cat(few), rtol=0, atol=1e-11)
 
 
-def test_gradients_of_many_motions_are_those_of_each(cart):
+def test_gradients_of_a_large_batch_equal_those_of_small_ones(cart):
     inertial = cart.inertial.clone().requires_grad_()
     states = [x.requires_grad_() for x in random_states(4, RECURSION_MIN_BATCH)]
     weight = random_states(4, RECURSION_MIN_BATCH, seed=1)[0]
-    found = []
+    gradients = []
     for size in (RECURSION_MIN_BATCH, RECURSION_MIN_BATCH // 2):
         parts = zip(*(x.split(size) for x in states), strict=True)
         tau = torch.cat([cart.torque(*part, inertial) for part in parts])
-        found.append(torch.autograd.grad((weight * tau).sum(), [*states, inertial]))
-    torch.testing.assert_close(*found, rtol=1e-10, atol=1e-10)
+        gradients.append(torch.autograd.grad((weight * tau).sum(), [*states, inertial]))
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
 
 
-def test_torque_of_a_branching_tree_with_sliding_joints_agrees_with_pybullet(cart, tmp_path):
+def test_torque_of_a_branching_tree_with_prismatic_joints_agrees_with_pybullet(cart, tmp_path):
     states = random_states(4, 2 * RECURSION_MIN_BATCH)
     ours = cart.torque(*states).numpy()
     bullet = Bullet(CART_XML, CART_JOINTS, tmp_path)
@@ -194,8 +196,8 @@ def test_batches_of_any_shape_equal_single_calls(cart, batch):
     tau, Y = cart.torque(*states), cart.regressor(*states)
     assert tau.shape == (*batch, 4) and Y.shape == (*batch, 4, 40)
     flat = [x.reshape(-1, 4) for x in states]
-    for one, *state in zip(tau.reshape(-1, 4), *flat, strict=True):
-        torch.testing.assert_close(cart.torque(*state), one)
+    for expected, *state in zip(tau.reshape(-1, 4), *flat, strict=True):
+        torch.testing.assert_close(cart.torque(*state), expected)
 
 
 @pytest.mark.parametrize("count", [RECURSION_MIN_BATCH // 2, RECURSION_MIN_BATCH])
@@ -214,7 +216,7 @@ def test_gravity_turns_with_a_tilted_base(cart):
     assert tau[1].item() == pytest.approx(9.81 * mass.item())  # the cart slides along x
 
 
-def test_joints_left_out_are_fixed_and_their_mass_is_carried():
+def test_omitted_joints_are_fixed_and_their_links_keep_their_mass():
     whole = RigidBodyTree.from_urdf(CART_XML, CART_JOINTS)
     part = RigidBodyTree.from_urdf(CART_XML, ("slide", "raise"))
     states = random_states(2, 5)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from oracle import exciting, robot
+from oracle import excitation, robot
 
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.windows import windows
@@ -31,14 +31,14 @@ def ensemble() -> Ensemble:
 
 
 def test_prediction_is_the_mean_of_the_members() -> None:
-    model, data = ensemble(), windows([exciting(UR5, 0, seconds=1.0)]).to("cpu", torch.float32)
+    model, data = ensemble(), windows([excitation(UR5, 0, seconds=1.0)]).to("cpu", torch.float32)
     means = torch.stack([m.predict(data.motion, data.time).mean for m in model.members])
     assert means.std(0).min() > 0
     torch.testing.assert_close(model.predict(data.motion, data.time).mean, means.mean(0))
 
 
 def test_gradient_of_a_member_is_that_of_its_own_loss() -> None:
-    model, data = ensemble(), windows([exciting(UR5, 0, seconds=1.0)]).to("cpu", torch.float32)
+    model, data = ensemble(), windows([excitation(UR5, 0, seconds=1.0)]).to("cpu", torch.float32)
     model.standardise(data)
     model.loss(*data).backward()
     gradients = [p.grad.clone() for p in model.members[1].parameters()]
@@ -52,7 +52,7 @@ def test_standard_deviation_is_calibrated_and_grows_away_from_the_data(tmp_path)
     noise = torch.Generator().manual_seed(0)
     parts = []
     for seed in range(12):
-        part = exciting(UR5, seed, seconds=2.0)
+        part = excitation(UR5, seed, seconds=2.0)
         # a smooth function per joint, plus noise
         action = torch.sin(torch.as_tensor(part.position)) + 0.5 * torch.as_tensor(part.velocity)
         action += NOISE * torch.randn(action.shape, generator=noise, dtype=action.dtype)

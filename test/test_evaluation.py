@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracle import exciting, robot, setpoint
+from oracle import excitation, robot, setpoint
 
 from invdyn_ros.cli import evaluate as cli
 from invdyn_ros.data.dataset import read_dataset, write_dataset
@@ -24,7 +24,7 @@ UR10 = Path(__file__).parents[2] / "shared" / "data" / "ur10" / "ur10_exciting_t
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset, and an identified rigid body trained on it."""
     folder, ur5 = tmp_path_factory.mktemp("evaluation"), robot("ur5")
-    parts = [exciting(ur5, seed, 0.008, 2.0) for seed in range(10)]
+    parts = [excitation(ur5, seed, 0.008, 2.0) for seed in range(10)]
     write_dataset(folder / "data", parts, "ur5", ur5.rate)
     train(parse_config({"family": "rigid_body"}, "test"), folder / "data", folder / "model")
     return folder
@@ -74,7 +74,7 @@ def test_plots_are_pictures(report: dict, folder: Path) -> None:
 
 def test_dataset_never_seen_counts_whole(folder: Path, tmp_path: Path) -> None:
     model, ur5 = load(folder / "model"), robot("ur5")
-    found = evaluate(model, [exciting(ur5, 77, 0.008, 2.0)])
+    found = evaluate(model, [excitation(ur5, 77, 0.008, 2.0)])
     assert found["split"] == {
         "group_by": "dataset",
         "train": 1500,
@@ -87,7 +87,7 @@ def test_dataset_never_seen_counts_whole(folder: Path, tmp_path: Path) -> None:
 def test_dataset_of_another_arm_with_the_same_joint_names_is_refused(
     folder: Path, tmp_path: Path
 ) -> None:
-    write_dataset(tmp_path / "data", [exciting(robot("ur5e"), 0, seconds=0.5)], "ur5e", 500.0)
+    write_dataset(tmp_path / "data", [excitation(robot("ur5e"), 0, seconds=0.5)], "ur5e", 500.0)
     with pytest.raises(ValueError, match=r"is of 'ur5e'; .* is a model of 'ur5'"):
         arguments = {"checkpoint": folder / "model", "data": tmp_path / "data", "report": "r.json"}
         cli.main([x for k, v in arguments.items() for x in (f"--{k}", str(v))])
@@ -155,7 +155,7 @@ def test_joint_that_never_moves_has_no_nmse() -> None:
 
 def test_servo_errors_are_judged_against_the_offset(tmp_path: Path) -> None:
     dofbot = robot("dofbot")
-    parts = [exciting(dofbot, seed, 0.0, unit="rad", law=setpoint) for seed in range(5)]
+    parts = [excitation(dofbot, seed, 0.0, unit="rad", action=setpoint) for seed in range(5)]
     write_dataset(tmp_path / "data", parts, "dofbot", dofbot.rate)
     model = train(
         parse_config({"family": "rigid_body"}, "test"), tmp_path / "data", tmp_path / "model"
@@ -176,10 +176,10 @@ def test_spread_is_checked_where_a_family_has_one() -> None:
 
 
 def test_data_of_another_unit_or_arm_are_refused(folder: Path) -> None:
-    dofbot = [exciting(robot("dofbot"), 0, unit="rad", law=setpoint)]
+    dofbot = [excitation(robot("dofbot"), 0, unit="rad", action=setpoint)]
     with pytest.raises(ValueError, match=r"joint names .*joint_1.*; the model has .*shoulder_pan"):
         evaluate(load(folder / "model"), dofbot)
-    amperes = [exciting(robot("ur5"), 0, seconds=1.0, unit="A")]
+    amperes = [excitation(robot("ur5"), 0, seconds=1.0, unit="A")]
     with pytest.raises(ValueError, match="action unit A; the model has N m"):
         evaluate(load(folder / "model"), amperes)
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from oracle import exciting, robot
+from oracle import excitation, robot
 from test_dynamics import CART_JOINTS, CART_XML
 from torch import Tensor
 
@@ -42,7 +42,7 @@ def make(family: str, arm: str = "ur5") -> InverseDynamics:
     """Return an untrained model with the standardisation of some data."""
     torch.manual_seed(0)
     model = build(meta(family, arm, **CONFIGS.get(family, {}))).eval()
-    motion = exciting(robot(arm), 0, seconds=1.0)
+    motion = excitation(robot(arm), 0, seconds=1.0)
     if model.input_type == "pixels":
         noise = np.random.default_rng(0).integers(0, 256, (len(motion), 32, 48, 3), np.uint8)
         motion = replace(motion, frames=noise)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from oracle import exciting, robot
+from oracle import excitation, robot
 
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import USING_FALLBACK, ArmController
@@ -105,7 +105,7 @@ def test_hold_takes_precedence_over_fallback_as_the_reason() -> None:
 @pytest.fixture(scope="module")
 def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Hybrid:
     folder = tmp_path_factory.mktemp("fallback")
-    write_dataset(folder / "data", [exciting(ARM, seed) for seed in range(6)], "ur5", ARM.rate)
+    write_dataset(folder / "data", [excitation(ARM, seed) for seed in range(6)], "ur5", ARM.rate)
     small = {
         "family": "hybrid",
         "action_delay": 0.0,
@@ -130,7 +130,7 @@ def test_hybrid_falls_back_to_its_identified_rigid_body(hybrid: Hybrid) -> None:
 def test_fallback_weight_is_zero_on_the_data_and_positive_far_from_them(hybrid: Hybrid) -> None:
     fallback = fallback_from_metadata(hybrid.meta)
     assert fallback is not None
-    near = torch.as_tensor(exciting(ARM, 0).motion)[None]
+    near = torch.as_tensor(excitation(ARM, 0).motion)[None]
     weights = []
     for motion in (near, near + 40 * hybrid.motion_std):
         std = hybrid.predict(motion, torch.zeros(motion.shape[:2])).std
@@ -144,7 +144,7 @@ def test_replay_falls_back_far_from_the_data_and_reports_it(
     hybrid: Hybrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The fallback gets an offset here: far from its data a hybrid equals its rigid body."""
-    metadata, trained = hybrid.meta.data[METADATA_KEY], exciting(ARM, 0)
+    metadata, trained = hybrid.meta.data[METADATA_KEY], excitation(ARM, 0)
     shifted = np.add(metadata["friction"], [0.0, 0.0, OFFSET, 0.0]).tolist()
     data = hybrid.meta.data | {METADATA_KEY: metadata | {"friction": shifted}}
     monkeypatch.setattr(hybrid, "meta", replace(hybrid.meta, data=data))

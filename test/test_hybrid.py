@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from oracle import exciting, robot, torque
+from oracle import excitation, robot, torque
 from scipy.ndimage import gaussian_filter1d
 
 from invdyn_ros.data.windows import Windows, windows
@@ -54,7 +54,7 @@ def noisy(arm: Robot, motion: np.ndarray) -> np.ndarray:
 def data(torque_model: str, *seeds: int) -> Windows:
     torque_models = {"stribeck": stribeck, "filtered": filtered, "noisy": noisy}
     return windows(
-        [exciting(robot("ur5"), seed, law=torque_models[torque_model]) for seed in seeds]
+        [excitation(robot("ur5"), seed, law=torque_models[torque_model]) for seed in seeds]
     )
 
 

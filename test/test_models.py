@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from oracle import exciting, robot, setpoint
+from oracle import excitation, robot, setpoint
 from torch import Tensor
 
 from invdyn_ros.data.windows import Windows, windows
@@ -23,7 +23,7 @@ def meta(family: str, arm: str = "ur5", **config: object) -> ModelMetadata:
 
 
 def data(arm: str, *seeds: int, **options: object) -> Windows:
-    return windows([exciting(robot(arm), seed, **options) for seed in seeds])  # type: ignore[arg-type]
+    return windows([excitation(robot(arm), seed, **options) for seed in seeds])  # type: ignore[arg-type]
 
 
 MOTION_FAMILIES = [name for name, family in MODELS.items() if family.input_type == "motion"]

@@ -1,4 +1,4 @@
-"""A machine whose rigid bodies nobody knows: what needs none works, what needs them says so."""
+"""Training and evaluation on a system without a URDF."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ CONFIGS = Path(__file__).parents[1] / "config" / "train"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pendulum, one of other mass, and a network trained on the first."""
+    """Datasets of a pendulum and of a heavier one, and a network trained on the first."""
     folder = tmp_path_factory.mktemp("no_urdf")
     for name, mass in (("nominal", 1.0), ("shifted", 2.0)):
         config = PendulumConfig(mass=mass, episodes=10, steps=150)
         write_dataset(folder / name, list(simulate_pendulum(config)), "pendulum", config.rate)
-    small = ("--action-delay", 0, "--epochs", 60, "--width", 32, "--depth", 2, "--batch", 32)
+    small = ("--action-delay", 0, "--epochs", 60, "--width", 32, "--depth", 2, "--batch-size", 32)
     assert train("mlp", folder, *small) == 0
     return folder
 
 
 def train(family: str, folder: Path, *words: object) -> int:
-    where = ["--config", CONFIGS / f"{family}.yaml", "--data", folder / "nominal"]
-    return run_verb("train", [str(w) for w in (*where, "--out", folder / family, *words)])
+    options = ["--config", CONFIGS / f"{family}.yaml", "--data", folder / "nominal"]
+    return run_verb("train", [str(w) for w in (*options, "--out", folder / family, *words)])
 
 
 def report(folder: Path, data: str) -> dict:
-    where = {"checkpoint": folder / "mlp", "data": folder / data, "report": folder / "r.json"}
-    words = [str(word) for name, path in where.items() for word in (f"--{name}", path)]
+    options = {"checkpoint": folder / "mlp", "data": folder / data, "report": folder / "r.json"}
+    words = [str(word) for name, path in options.items() for word in (f"--{name}", path)]
     assert run_verb("evaluate", words) == 0
     return json.loads((folder / "r.json").read_text())
 
 
-def test_network_learns_and_is_judged_without_rigid_bodies(folder: Path) -> None:
-    found = report(folder, "nominal")
-    assert set(found["baselines"]) == {"zero", "mean", "hold_last"}
-    assert found["robot"] == "pendulum"
-    assert found["nmse"]["mean"] < 0.02
+def test_network_is_trained_and_evaluated_without_rigid_bodies(folder: Path) -> None:
+    result = report(folder, "nominal")
+    assert set(result["baselines"]) == {"zero", "mean", "hold_last"}
+    assert result["robot"] == "pendulum"
+    assert result["nmse"]["mean"] < 0.02
     assert load(folder / "mlp").meta.urdf == ""
 
 
@@ -59,7 +59,7 @@ def test_shift_of_the_dynamics_shows_in_the_report(folder: Path) -> None:
         ("mlp", (), "an action delay is estimated with the rigid bodies of 'pendulum'"),
     ],
 )
-def test_what_needs_rigid_bodies_says_so_in_one_line(
+def test_missing_urdf_is_reported_in_one_line(
     folder: Path,
     capsys: pytest.CaptureFixture[str],
     family: str,
@@ -67,6 +67,6 @@ def test_what_needs_rigid_bodies_says_so_in_one_line(
     message: str,
 ) -> None:
     assert train(family, folder, *words) == 2
-    said = capsys.readouterr().err.strip()
-    assert message in said and "\n" not in said
-    assert "--urdf FILE" in said
+    error = capsys.readouterr().err.strip()
+    assert message in error and "\n" not in error
+    assert "--urdf FILE" in error

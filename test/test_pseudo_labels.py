@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from oracle import exciting, robot
+from oracle import excitation, robot
 from synthetic_videos import SIDE, patch_video
 
 from invdyn_ros.cli import run_verb
@@ -102,7 +102,7 @@ def test_a_dataset_keeps_its_motion_and_gets_other_actions(tmp_path: Path) -> No
     ur5 = robot("ur5")
     meta = ModelMetadata("rigid_body", "ur5", ur5.joint_names, "N m", ur5.rate, 0.0, ur5.xml())
     save(build(meta), meta, tmp_path / "model")
-    data = [exciting(ur5, seed, seconds=1.0) for seed in range(3)]
+    data = [excitation(ur5, seed, seconds=1.0) for seed in range(3)]
     bare = [replace(t, action=t.action[:0]) for t in data]
     write_dataset(tmp_path / "data", bare, "ur5", ur5.rate)
     list(label_recordings(tmp_path / "model", tmp_path / "data", tmp_path / "out"))
@@ -122,7 +122,7 @@ def test_what_a_model_cannot_read_is_one_line_and_leaves_nothing(
         write_dataset(data, [small], "wrist", 10.0)
         said = "images are 16x16; the model expects 32x32"
     elif fault == "joints":
-        write_dataset(data, [exciting(ur5, 0, seconds=1.0)], "ur5", ur5.rate)
+        write_dataset(data, [excitation(ur5, 0, seconds=1.0)], "ur5", ur5.rate)
         said = "images are 0x0"
     elif fault == "video":
         data.mkdir()

@@ -79,27 +79,27 @@ def test_forward_kinematics_equals_the_published_dh_parameters(name):
         np.testing.assert_allclose(robot.forward_kinematics(q, "tool0"), flange, atol=1e-6)
 
 
-def test_dofbot_at_zero_is_as_high_as_its_chain_is_long():
+def test_dofbot_at_zero_is_stretched_upwards():
     T = load_robot("dofbot").forward_kinematics(np.zeros(5))
     height = 0.0925 + 0.033 + 0.08285 + 0.08285 + 0.078149 + 0.068091
     np.testing.assert_allclose(T[:3, 3], [0, 0, height], atol=1e-9)
     np.testing.assert_allclose(T[:3, :3], np.eye(3), atol=1e-9)
 
 
-def test_dofbot_reaches_straight_down_to_the_table_in_front():
+def test_dofbot_reaches_the_table_pointing_down():
     robot = load_robot("dofbot")
 
-    def miss(q, x):
+    def pose_error(q, x):
         T = robot.forward_kinematics(np.array([0, *q, 0]))
         return [*(T[:3, 3] - (x, 0, 0.015)), *(T[:3, 2] - (0, 0, -1))]
 
     for x in (0.12, 0.14, 0.155):
-        found = least_squares(miss, (-0.5, -1, -1), bounds=(-1.57, 1.57), args=(x,))
-        assert np.abs(found.fun).max() < 1e-6
+        solution = least_squares(pose_error, (-0.5, -1, -1), bounds=(-1.57, 1.57), args=(x,))
+        assert np.abs(solution.fun).max() < 1e-6
 
 
 @pytest.mark.parametrize("name", MASSES)
-def test_link_masses_equal_the_figures(name):
+def test_link_masses_equal_the_published_values(name):
     model = load_robot(name).model()
     for link, mass in MASSES[name].items():
         assert model.body(f"{link}_link").mass[0] == pytest.approx(mass)
@@ -108,17 +108,17 @@ def test_link_masses_equal_the_figures(name):
     assert model.body("shoulder_link").subtreemass[0] == pytest.approx(arm)
 
 
-def test_dofbot_weighs_what_its_parts_weigh():
+def test_dofbot_mass_is_the_sum_of_its_parts():
     model = load_robot("dofbot").model()
     parts = 0.207 + 0.0255 + 0.0534 + 0.0534 + 0.0715 + 0.0533
     assert model.body("base_link").subtreemass[0] == pytest.approx(parts)
 
 
-def test_home_is_inside_the_limits_and_looks_down_in_front_of_the_arm(robot):
+def test_home_is_within_the_limits_and_points_down_in_front_of_the_arm(robot):
     T = robot.forward_kinematics(robot.home)
     assert (robot.lower < robot.home).all() and (robot.home < robot.upper).all()
     assert T[0, 3] > 0.1 and abs(T[1, 3]) < 1e-3 and T[2, 3] > 0.1
-    assert T[2, 2] < -0.5  # the direction of approach points down
+    assert T[2, 2] < -0.5  # the approach direction points down
 
 
 def test_full_acceleration_at_full_speed_stays_within_the_torque_limits(robot):
@@ -163,12 +163,12 @@ def test_rigid_urdf_has_the_arm_joints_and_limits_only(robot):
 
 def test_torque_does_not_depend_on_the_joint_limits():
     robot = load_robot("kuka_iiwa")
-    at = np.full(robot.n, 0.3)
-    beyond = at + 2 * np.pi
+    q = np.full(robot.n, 0.3)
+    outside = q + 2 * np.pi
     zero = np.zeros(robot.n)
     np.testing.assert_allclose(
-        robot.inverse_dynamics(beyond, zero, zero),
-        robot.inverse_dynamics(at, zero, zero),
+        robot.inverse_dynamics(outside, zero, zero),
+        robot.inverse_dynamics(q, zero, zero),
         atol=1e-9,
     )
 
@@ -180,28 +180,28 @@ def test_mass_matrix_is_symmetric_and_positive_definite(robot):
         assert np.linalg.eigvalsh(M)[0] > 0
 
 
-def test_unknown_arm_names_the_known_ones():
+def test_error_of_an_unknown_arm_lists_the_known_arms():
     with pytest.raises(ValueError, match=r"unknown arm 'ur50'; known arms are ur5, ur5e"):
         load_robot("ur50")
 
 
-def test_unknown_link_names_the_known_ones():
+def test_error_of_an_unknown_link_lists_the_links():
     with pytest.raises(ValueError, match=r"no link 'hand'.*'tool0'"):
         load_robot("ur5").forward_kinematics(np.zeros(6), "hand")
 
 
-def test_any_urdf_makes_a_robot_with_the_limits_of_the_file(tmp_path):
+def test_robot_of_any_urdf_has_the_limits_of_the_file(tmp_path):
     robot = load_robot("pole", write_pole(tmp_path))
     assert (robot.name, robot.joint_names, robot.tip_link) == ("pole", ("hinge",), "end")
     assert (robot.lower[0], robot.upper[0], robot.velocity[0], robot.effort[0]) == (-1, 2, 3, 5)
     gravity = robot.inverse_dynamics(np.array([0.5]), np.zeros(1), np.zeros(1))
-    assert gravity[0] == pytest.approx(0)  # its mass is on the axis
+    assert gravity[0] == pytest.approx(0)  # the centre of mass is on the axis
     np.testing.assert_allclose(
         robot.forward_kinematics(np.array([np.pi / 2]))[:3, 3], [1, 0, 0], atol=1e-12
     )
 
 
-def test_continuous_joint_may_make_one_turn_each_way(tmp_path):
+def test_continuous_joint_is_limited_to_one_turn_each_way(tmp_path):
     path = write_pole(tmp_path, kind="continuous", limit='<limit effort="5" velocity="3"/>')
     robot = load_robot("pole", path)
     assert (robot.lower[0], robot.upper[0]) == (-2 * np.pi, 2 * np.pi)
@@ -225,7 +225,7 @@ def test_limits_that_exclude_each_other_are_refused(tmp_path):
         load_robot("pole", write_pole(tmp_path, limit=limit))
 
 
-def test_missing_urdf_is_one_clear_line(tmp_path):
+def test_missing_urdf_is_reported(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no URDF file '.*absent\.urdf'"):
         load_robot("mine", tmp_path / "absent.urdf")
 
@@ -244,14 +244,14 @@ def test_missing_urdf_is_one_clear_line(tmp_path):
         ),
     ],
 )
-def test_file_that_is_no_urdf_of_an_arm_is_refused(tmp_path, text, message):
+def test_file_that_is_not_a_urdf_of_an_arm_is_refused(tmp_path, text, message):
     path = tmp_path / "bad.urdf"
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
         load_robot("bad", path)
 
 
-def test_share_finds_files_of_the_package_and_names_missing_ones():
+def test_package_file_finds_files_and_reports_missing_ones():
     assert package_file("urdf/ur5.urdf").is_file()
     with pytest.raises(FileNotFoundError, match=r"no 'urdf/ur7\.urdf' in "):
         package_file("urdf/ur7.urdf")

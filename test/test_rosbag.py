@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from oracle import exciting, robot
+from oracle import excitation, robot
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -52,7 +52,7 @@ def record(
 
 
 def recorded(seconds: float = 2.0) -> Trajectory:
-    made = exciting(robot("ur5"), 0, seconds=seconds)
+    made = excitation(robot("ur5"), 0, seconds=seconds)
     columns = (made.position, made.velocity, made.acceleration, made.action)
     return Trajectory(made.time + 1.7e9, *columns, made.joint_names, "A")
 

@@ -1,4 +1,4 @@
-"""The simulated scene: what the camera draws, and blocks that can be lifted."""
+"""Simulated scene: rendered images, and blocks in the PyBullet world."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_camera_pose_that_is_no_rotation_is_refused() -> None:
 
 
 def test_rendered_pixels_agree_with_the_pinhole_model(client: BulletClient) -> None:
-    """Centres of small spheres lie where the intrinsics say, to a fifth of a pixel."""
+    """Centres of small spheres are projected with an error of a fraction of a pixel."""
     camera = PinholeCamera.look_at((0.7, -0.2, 0.5), (0.4, 0.0, 0.0), focal=850.0)
     ball = client.createVisualShape(client.GEOM_SPHERE, radius=0.012, rgbaColor=[1, 0, 0, 1])
     body = client.createMultiBody(0, -1, ball)
@@ -66,7 +66,7 @@ def test_rendered_pixels_agree_with_the_pinhole_model(client: BulletClient) -> N
 
 
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
-def test_rendered_markers_lie_where_the_pinhole_model_says(arm: str) -> None:
+def test_rendered_markers_agree_with_the_pinhole_model(arm: str) -> None:
     scene, robot = replace(load_scene(arm), pixel_noise=0.0), load_robot(arm)
     rng, deviations = np.random.default_rng(2), []
     with SceneRenderer(robot, scene) as camera:
@@ -74,7 +74,7 @@ def test_rendered_markers_lie_where_the_pinhole_model_says(arm: str) -> None:
             image = camera.render(robot.home, 0.05, pose[None])
             ids, corners = detect_markers(image[..., 1].copy())
             points = marker_corners(scene.block_size)[ids] @ pose[:3, :3].T + pose[:3, 3]
-            up = ids == 0  # the face that is always well seen
+            up = ids == 0  # this face is always visible
             deviations.append((corners - scene.camera.project(points))[up].reshape(-1, 2))
     deviation = np.concatenate(deviations)
     assert np.abs(deviation.mean(axis=0)).max() < 0.1
@@ -82,7 +82,7 @@ def test_rendered_markers_lie_where_the_pinhole_model_says(arm: str) -> None:
 
 
 @pytest.mark.parametrize("arm", grasping_arms())
-def test_area_and_goal_lie_in_the_picture(arm: str) -> None:
+def test_area_and_goal_are_in_the_image(arm: str) -> None:
     scene = load_scene(arm)
     centres = [(x, y, scene.block_size / 2) for x in scene.area_x for y in scene.area_y]
     corners = marker_corners(scene.block_size).reshape(-1, 3)
@@ -107,24 +107,24 @@ def test_scene_of_every_arm_renders_and_shows_its_blocks(arm: str) -> None:
     assert np.mean(np.abs(image - empty).max(axis=2) > 25) > 0.01
 
 
-def test_same_seed_gives_the_same_picture() -> None:
+def test_same_seed_gives_the_same_image() -> None:
     scene, robot = load_scene("ur5"), load_robot("ur5")
     pose = block_pose(0.45, 0.0, 0.02, 0.0)[None]
-    with SceneRenderer(robot, scene, seed=5) as one, SceneRenderer(robot, scene, seed=5) as two:
-        first, second = one.render(robot.home, 0.05, pose), one.render(robot.home, 0.05, pose)
-        np.testing.assert_array_equal(first, two.render(robot.home, 0.05, pose))
-        assert np.any(first != second)  # the sensor's noise is new in each frame
-        one.reset(5)
-        np.testing.assert_array_equal(first, one.render(robot.home, 0.05, pose))
+    with SceneRenderer(robot, scene, seed=5) as a, SceneRenderer(robot, scene, seed=5) as b:
+        first, second = a.render(robot.home, 0.05, pose), a.render(robot.home, 0.05, pose)
+        np.testing.assert_array_equal(first, b.render(robot.home, 0.05, pose))
+        assert np.any(first != second)  # the sensor noise changes in each frame
+        a.reset(5)
+        np.testing.assert_array_equal(first, a.render(robot.home, 0.05, pose))
 
 
-def test_arm_moves_in_the_picture() -> None:
+def test_arm_moves_in_the_image() -> None:
     scene, robot = replace(load_scene("kuka_iiwa"), pixel_noise=0.0), load_robot("kuka_iiwa")
     with SceneRenderer(robot, scene) as camera:
-        home, turned, again = (
+        home, moved, again = (
             camera.render(robot.home + shift, 0.0, np.empty((0, 4, 4))) for shift in (0, 0.5, 0)
         )
-    assert np.mean(np.any(home != turned, axis=2)) > 0.01
+    assert np.mean(np.any(home != moved, axis=2)) > 0.01
     np.testing.assert_array_equal(home, again)
 
 
@@ -151,7 +151,7 @@ def test_marker_outside_the_dictionary_is_refused() -> None:
 
 
 @pytest.mark.parametrize("field", [{"block_size": 0.0}, {"friction": -1.0}, {"blur": -0.1}])
-def test_scene_names_the_field_that_is_wrong(field: dict[str, float]) -> None:
+def test_error_names_the_wrong_field_of_a_scene(field: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(field))):
         Scene(load_scene("ur5").camera, **field)
 
@@ -189,7 +189,7 @@ def test_placed_block_has_the_pose_it_was_given(client: BulletClient) -> None:
 
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
 def test_closed_gripper_holds_the_block(client: BulletClient, arm: str) -> None:
-    """A block between closed pads neither slips nor turns in a second of gravity."""
+    """A held block neither slips nor rotates within a second of gravity."""
     scene, robot = load_scene(arm), load_robot(arm)
     _, block = _hold_block(client, robot, scene)
     poses = []
@@ -200,12 +200,12 @@ def test_closed_gripper_holds_the_block(client: BulletClient, arm: str) -> None:
         poses.append(client.getBasePositionAndOrientation(block))
     (before, attitude), (after, end) = poses[1:]
     assert np.linalg.norm(np.subtract(after, before)) < 1e-3
-    turn = client.getAxisAngleFromQuaternion(client.getDifferenceQuaternion(end, attitude))[1]
-    assert np.degrees(abs((turn + np.pi) % (2 * np.pi) - np.pi)) < 2.0
+    angle = client.getAxisAngleFromQuaternion(client.getDifferenceQuaternion(end, attitude))[1]
+    assert np.degrees(abs((angle + np.pi) % (2 * np.pi) - np.pi)) < 2.0
 
 
 def _hold_block(client: BulletClient, robot: Robot, scene: Scene) -> tuple[int, int]:
-    """Arm at home, held by its motors, the block between its closing fingers."""
+    """Load the arm at home and a block between its closing fingers; return both body ids."""
     client.setTimeStep(1e-3)
     flag = client.URDF_USE_INERTIA_FROM_FILE
     body = client.loadURDF(str(robot.urdf), useFixedBase=True, flags=flag)

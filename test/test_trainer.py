@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from dropout_family import VALUES, Dropout
-from oracle import exciting, robot
+from oracle import excitation, robot
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from invdyn_ros.data.dataset import read_dataset, write_dataset
@@ -35,7 +35,9 @@ TIMEOUT = 100.0  # [s] until a hanging process is killed
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trainer") / "data"
     ur5 = robot("ur5")
-    write_dataset(folder, [exciting(ur5, seed, 0.012, 2.0) for seed in range(6)], "ur5", ur5.rate)
+    write_dataset(
+        folder, [excitation(ur5, seed, 0.012, 2.0) for seed in range(6)], "ur5", ur5.rate
+    )
     return folder
 
 

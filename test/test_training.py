@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from oracle import exciting, robot, setpoint, sticky
+from oracle import excitation, robot, setpoint, stiction_torque
 
 from invdyn_ros.cli import train as cli
 from invdyn_ros.config import load_yaml
@@ -42,7 +42,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("training") / "data"
     ur5 = robot("ur5")
     write_dataset(
-        folder, [exciting(ur5, seed, ACTION_DELAY, 2.0) for seed in range(10)], "ur5", ur5.rate
+        folder, [excitation(ur5, seed, ACTION_DELAY, 2.0) for seed in range(10)], "ur5", ur5.rate
     )
     return folder
 
@@ -89,7 +89,7 @@ def test_another_seed_gives_other_weights(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("intervals", [0.0, 1.0, 1.5, 3.0])
 def test_action_delay_is_estimated_to_half_an_interval(intervals: float, tmp_path: Path) -> None:
     ur5 = robot("ur5")
-    trajectories = [exciting(ur5, seed, intervals / ur5.rate, 2.0) for seed in range(5)]
+    trajectories = [excitation(ur5, seed, intervals / ur5.rate, 2.0) for seed in range(5)]
     write_dataset(tmp_path / "data", trajectories, "ur5", ur5.rate)
     model = train(config("rigid_body"), tmp_path / "data", tmp_path / "out")
     assert model.meta.action_delay == pytest.approx(intervals / ur5.rate, abs=1e-9)
@@ -99,7 +99,9 @@ def test_stiction_does_not_bias_the_action_delay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ur5 = robot("ur5")
-    trajectories = [exciting(ur5, seed, ACTION_DELAY, 2.0, law=sticky) for seed in range(5)]
+    trajectories = [
+        excitation(ur5, seed, ACTION_DELAY, 2.0, law=stiction_torque) for seed in range(5)
+    ]
     write_dataset(tmp_path / "data", trajectories, "ur5", ur5.rate)
     delays = []
     for weight in (identification.STICTION_WEIGHT, 1.0):
@@ -117,7 +119,7 @@ def test_configured_action_delay_is_used(data: Path, tmp_path: Path) -> None:
 
 def test_error_falls_with_training(tmp_path: Path) -> None:
     ur5 = robot("ur5")
-    parts = [exciting(ur5, seed, seconds=4.0) for seed in range(16)]
+    parts = [excitation(ur5, seed, seconds=4.0) for seed in range(16)]
     centred = [replace(t, position=t.position - t.position.mean(0)) for t in parts]
     # gravity and friction of single joints, for which sixteen trajectories suffice
     simple = [
@@ -230,7 +232,7 @@ def test_checkpoint_records_the_sizes_of_the_split(data: Path, tmp_path: Path) -
 
 def test_servo_data_can_be_trained_on(tmp_path: Path) -> None:
     dofbot = robot("dofbot")
-    parts = [exciting(dofbot, seed, 0.02, unit="rad", law=setpoint) for seed in range(5)]
+    parts = [excitation(dofbot, seed, 0.02, unit="rad", action=setpoint) for seed in range(5)]
     write_dataset(tmp_path / "data", parts, "dofbot", dofbot.rate)
     model = train(config("rigid_body"), tmp_path / "data", tmp_path / "out")
     assert model.meta.action_unit == "rad"

@@ -11,7 +11,7 @@ JOINTS = ("shoulder", "elbow")
 
 
 def sine(count: int = 400, rate: float = 125.0, start: float = 10.0) -> Trajectory:
-    """Two joints on sines whose derivatives are known."""
+    """Return sines of two joints with their exact derivatives."""
     t = start + np.arange(count) / rate
     w = np.array([2.0, 3.0])
     phase = np.outer(t, w)
@@ -48,7 +48,7 @@ def test_unknown_columns_are_absent_not_zero() -> None:
     assert bare.differentiate().motion.shape == (400, 6)
 
 
-def test_resampling_to_its_own_rate_changes_nothing() -> None:
+def test_resampling_at_the_same_rate_changes_nothing() -> None:
     again = sine().resample(125.0)
     np.testing.assert_allclose(again.time, sine().time, atol=1e-9)
     np.testing.assert_allclose(again.motion, sine().motion, atol=1e-9)
@@ -56,8 +56,8 @@ def test_resampling_to_its_own_rate_changes_nothing() -> None:
 
 def test_resampled_motion_lies_on_the_true_curve() -> None:
     finer = sine().resample(333.0)
-    truth = np.sin(np.outer(finer.time, [2.0, 3.0]))
-    np.testing.assert_allclose(finer.position, truth, atol=1e-6)
+    expected = np.sin(np.outer(finer.time, [2.0, 3.0]))
+    np.testing.assert_allclose(finer.position, expected, atol=1e-6)
     assert finer.rate == pytest.approx(333.0)
 
 
@@ -66,7 +66,7 @@ def test_interpolation_outside_the_trajectory_is_refused() -> None:
         sine().interpolate(np.array([9.0, 11.0]))
 
 
-def test_acceleration_has_no_delay_and_keeps_noise_down() -> None:
+def test_acceleration_has_no_delay_and_little_noise() -> None:
     noisy = replace(
         sine(), velocity=sine().velocity + np.random.default_rng(0).normal(0, 1e-3, (400, 2))
     ).differentiate(21)
@@ -77,7 +77,7 @@ def test_acceleration_has_no_delay_and_keeps_noise_down() -> None:
     assert abs((error * jerk).sum() / (jerk**2).sum()) < 0.1 / 125.0
 
 
-def test_derivatives_of_a_cubic_are_exact_up_to_both_ends() -> None:
+def test_derivatives_of_a_cubic_are_exact_at_both_ends_too() -> None:
     t = np.arange(50) / 50.0
     cubic = np.stack([t**3, 1 - t**2], axis=1)
     absent = np.empty((0, 2))
@@ -86,7 +86,7 @@ def test_derivatives_of_a_cubic_are_exact_up_to_both_ends() -> None:
     np.testing.assert_allclose(made.acceleration, np.stack([6 * t, 0 * t - 2], 1), atol=1e-8)
 
 
-def test_differentiation_wants_uniform_time() -> None:
+def test_differentiation_needs_uniform_time() -> None:
     with pytest.raises(ValueError, match="resample"):
         sine()[np.array([*range(30), *range(33, 60)])].differentiate()
 
@@ -101,6 +101,6 @@ def test_shift_pairs_each_action_with_later_motion() -> None:
     assert len(shifted) == 399
 
 
-def test_segments_cut_at_gaps() -> None:
+def test_segments_are_split_at_gaps() -> None:
     parts = sine()[np.array([*range(100), *range(150, 200)])].segments(0.1)
     assert [len(part) for part in parts] == [100, 50]

@@ -197,7 +197,7 @@ def test_images_without_labels_are_a_dataset(tmp_path: Path) -> None:
 
 
 def test_family_refuses_data_of_the_other_input_type(tmp_path: Path) -> None:
-    from oracle import exciting, robot
+    from oracle import excitation, robot
 
     write_dataset(tmp_path / "film", [patch_video(k, 20) for k in range(5)], "wrist", 10.0)
     with pytest.raises(ValueError, match="is a video without motion"):
@@ -207,7 +207,7 @@ def test_family_refuses_data_of_the_other_input_type(tmp_path: Path) -> None:
             tmp_path / "o",
         )
     ur5 = robot("ur5")
-    write_dataset(tmp_path / "arm", [exciting(ur5, k) for k in range(5)], "ur5", ur5.rate)
+    write_dataset(tmp_path / "arm", [excitation(ur5, k) for k in range(5)], "ur5", ur5.rate)
     with pytest.raises(ValueError, match="family cnn needs images and the data have none"):
         train(parse_config({"family": "cnn"}, ""), tmp_path / "arm", tmp_path / "o")
     assert not (tmp_path / "o").exists()

@@ -118,7 +118,7 @@ class Simulation(AbstractContextManager["Simulation"]):
         max_opening = self.robot.gripper.max_opening if self.robot.gripper else 0.0
         for finger in self.fingers:
             self.client.resetJointState(self.body, finger, max_opening / 2, 0.0)
-        self._commanded_opening = np.nan
+        self.commanded_opening = np.nan
         self._command_gripper(max_opening)
         self.ticks = 0
         self.delayed_commands: deque[Array | None] = deque(
@@ -222,9 +222,9 @@ class Simulation(AbstractContextManager["Simulation"]):
 
     def _command_gripper(self, opening: float) -> None:
         """Set the target opening of the gripper [m]."""
-        if opening == self._commanded_opening:
+        if opening == self.commanded_opening:
             return
-        self._commanded_opening, plant = opening, self.plant
+        self.commanded_opening, plant = opening, self.plant
         for finger in self.fingers:
             self.client.setJointMotorControl2(
                 self.body,

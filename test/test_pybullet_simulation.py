@@ -1,4 +1,4 @@
-"""The simulated arm: its physics, and how it strays from its model, as configured."""
+"""Simulation of an arm: physics, plant parameters and domain randomization."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RIGID = ["ur5", "ur5e", "kuka_iiwa"]
 
 
 def swing(simulation: Simulation, seed: int, ticks: int = 60) -> np.ndarray:
-    """Return everything that is measured while a sine of torques acts."""
+    """Return all measurements during a sine of torques."""
     simulation.reset(seed)
     arm, rows = simulation.robot, []
     hold = arm.inverse_dynamics(arm.home, np.zeros(arm.n), np.zeros(arm.n))
@@ -36,7 +36,7 @@ def swing(simulation: Simulation, seed: int, ticks: int = 60) -> np.ndarray:
 
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
 def test_same_seed_is_the_same_run_bit_for_bit(arm: str) -> None:
-    """In a new simulation as after a reset; and two live side by side without meeting."""
+    """A new simulation equals one after a reset, and two simulations do not affect each other."""
     with (
         Simulation(robot(arm), load_plant(arm), scene=load_scene(arm)) as first,
         Simulation(robot(arm), load_plant(arm), scene=load_scene(arm)) as second,
@@ -64,8 +64,8 @@ def test_gravity_torque_of_the_model_holds_the_arm_still(arm: str) -> None:
 
 
 @pytest.mark.parametrize("arm", RIGID)
-def test_payload_is_felt_at_the_joints_as_its_weight_times_its_arm(arm: str) -> None:
-    """tau = J^T m g at the tool: what it takes to hold a kilogram more."""
+def test_payload_adds_its_gravity_torque(arm: str) -> None:
+    """A payload at the tool adds the torque tau = J^T m g."""
     body, mass, h = robot(arm), 1.0, 1e-6
     lift = np.array(
         [
@@ -96,18 +96,18 @@ def test_dry_friction_holds_below_its_level_and_slips_above() -> None:
     zero = np.zeros(6)
     hold = body.inverse_dynamics(body.home, zero, zero)
     with Simulation(body, plant) as simulation:
-        for share, moves in ((0.09, False), (0.13, True)):
+        for fraction, moves in ((0.09, False), (0.13, True)):
             simulation.reset()
             push = hold.copy()
-            push[0] += share * body.effort[0]
+            push[0] += fraction * body.effort[0]
             for _ in range(40):
                 simulation.step(push)
-            moved = abs(simulation.true_state()[0][0] - body.home[0])
-            assert moved > 1e-2 if moves else moved < 1e-3
+            displacement = abs(simulation.true_state()[0][0] - body.home[0])
+            assert displacement > 1e-2 if moves else displacement < 1e-3
 
 
-def test_an_arm_that_no_one_drives_loses_energy() -> None:
-    """Free fall without friction keeps energy; viscous friction only takes."""
+def test_viscous_friction_dissipates_energy() -> None:
+    """Without friction a falling arm conserves energy; with viscous friction it loses energy."""
     body = robot("ur5")
     zero = np.zeros(6)
 
@@ -129,34 +129,34 @@ def test_an_arm_that_no_one_drives_loses_energy() -> None:
                 simulation.step(zero)
                 levels[-1].append(energy(simulation))
     fall = np.array(levels[0])
-    assert np.abs(fall - fall[0]).max() < 1.0  # [J] of about 50 J that change hands
+    assert np.abs(fall - fall[0]).max() < 1.0  # [J], while about 50 J are converted
     assert (np.diff(levels[1]) < 1e-3).all() and levels[1][-1] < levels[1][0] - 5
 
 
-def test_servo_answers_a_step_as_a_spring_with_a_damper() -> None:
-    """J e'' + (D + B) e' + K e = 0 in shares of the effort limit, from rest."""
+def test_step_response_of_a_servo_is_that_of_a_damped_spring() -> None:
+    """J e'' + (D + B) e' + K e = 0 in units of the effort limit, from rest."""
     body = robot("dofbot")
     plant = replace(load_plant("dofbot"), coulomb=0.0, delay=0.0, encoder_step=0.0)
     step = 0.05
-    goal = body.home.copy()
-    goal[0] += step  # turns about the vertical: no gravity
+    target = body.home.copy()
+    target[0] += step  # turns about the vertical: no gravity
     with Simulation(body, plant) as simulation:
         times = np.arange(1, 16) / body.rate
-        moved = [(simulation.step(goal), simulation.true_state()[0][0])[1] for _ in times]
-    down = body.forward_kinematics(body.home)[2, 2]  # the wrist's rotor turns along
+        response = [(simulation.step(target), simulation.true_state()[0][0])[1] for _ in times]
+    down = body.forward_kinematics(body.home)[2, 2]  # the wrist's rotor rotates too
     inertia = body.mass_matrix(body.home)[0, 0] / body.effort[0] + plant.rotor_inertia * (
         1 + down**2
     )
     damping = plant.servo_damping + plant.viscous
     fast, slow = np.roots([inertia, damping, plant.servo_stiffness])
     error = step * (slow * np.exp(fast * times) - fast * np.exp(slow * times)) / (slow - fast)
-    np.testing.assert_allclose(moved - body.home[0], step - error.real, atol=0.03 * step)
+    np.testing.assert_allclose(response - body.home[0], step - error.real, atol=0.03 * step)
 
 
 @pytest.mark.parametrize("ticks", [1, 3])
-def test_delay_shifts_the_answer_by_exactly_the_delay(ticks: int) -> None:
-    """The brakes hold until the first command comes through."""
-    body, moved = robot("ur5"), []
+def test_delay_shifts_the_response_exactly(ticks: int) -> None:
+    """The brakes hold until the first command takes effect."""
+    body, responses = robot("ur5"), []
     for delay in (0.0, ticks / 125):
         with Simulation(body, replace(IDEAL, delay=delay)) as simulation:
             push = body.inverse_dynamics(body.home, np.zeros(6), np.zeros(6))
@@ -165,9 +165,9 @@ def test_delay_shifts_the_answer_by_exactly_the_delay(ticks: int) -> None:
             for _ in range(10):
                 simulation.step(push)
                 rows.append(simulation.true_state()[0])
-            moved.append(np.array(rows) - body.home)
-    np.testing.assert_allclose(moved[1][ticks:], moved[0][:-ticks], atol=1e-4)
-    assert np.abs(moved[1][:ticks]).max() < 1e-4 < 1e-3 * np.abs(moved[1]).max()
+            responses.append(np.array(rows) - body.home)
+    np.testing.assert_allclose(responses[1][ticks:], responses[0][:-ticks], atol=1e-4)
+    assert np.abs(responses[1][:ticks]).max() < 1e-4 < 1e-3 * np.abs(responses[1]).max()
 
 
 def test_positions_are_reported_in_steps_of_the_encoder() -> None:
@@ -179,7 +179,7 @@ def test_positions_are_reported_in_steps_of_the_encoder() -> None:
             assert np.abs(sample.q - simulation.true_state()[0]).max() <= step / 2 + 1e-12
 
 
-def test_noise_of_the_sensors_has_the_size_it_says() -> None:
+def test_sensor_noise_has_the_configured_std() -> None:
     plant = replace(IDEAL, position_noise=1e-4, velocity_noise=1e-2)
     with Simulation(robot("ur5"), plant) as simulation:
         pairs = [(simulation.step(None), simulation.true_state()) for _ in range(150)]
@@ -208,15 +208,15 @@ def test_brakes_hold_the_arm_before_the_first_command_and_after_the_last(arm: st
             simulation.step(moving if body.action_unit == "N m" else body.home + 0.1)
         for _ in range(15):
             simulation.step(None)
-        held = simulation.true_state()[0]
+        q = simulation.true_state()[0]
         for _ in range(30):
             simulation.step(None)
-        np.testing.assert_allclose(simulation.true_state()[0], held, atol=1e-3)
-        assert n == held.size
+        np.testing.assert_allclose(simulation.true_state()[0], q, atol=1e-3)
+        assert n == q.size
 
 
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
-def test_torque_is_limited_to_what_the_joint_can_give(arm: str) -> None:
+def test_torque_is_clipped_to_the_effort_limit(arm: str) -> None:
     body = robot(arm)
     with Simulation(body, IDEAL if arm == "ur5" else load_plant(arm)) as simulation:
         for _ in range(5):
@@ -244,7 +244,7 @@ def test_gripper_opens_and_closes_on_command() -> None:
     assert opened == pytest.approx(body.gripper.max_opening, abs=2e-3)
 
 
-def test_what_cannot_be_simulated_is_refused() -> None:
+def test_invalid_simulation_parameters_are_refused() -> None:
     with pytest.raises(ValueError, match="'A'"):
         Simulation(robot("ur5"), IDEAL, unit="A")
     with pytest.raises(ValueError, match="no multiple"):
@@ -264,25 +264,27 @@ def test_what_cannot_be_simulated_is_refused() -> None:
         simulation.block_pose()
 
 
-def test_plants_are_known_by_arm_and_can_be_changed() -> None:
+def test_plant_of_an_arm_can_be_changed() -> None:
     assert load_plant("ur5", payload=2.0) == replace(load_plant("ur5"), payload=2.0)
-    assert load_plant("an arm of one's own") == PlantConfig()
+    assert load_plant("unknown") == PlantConfig()
 
 
-def test_scene_of_an_episode_strays_by_seed_and_noise_level() -> None:
+def test_scene_is_randomized_by_seed_and_level() -> None:
     scene = load_scene("ur5")
     noise = load_randomization("default")
-    one, same, other = (randomize_scene(scene, noise, 0, e) for e in (1, 1, 2))
-    np.testing.assert_array_equal(one.camera.T_base_camera, same.camera.T_base_camera)
-    assert one.light == same.light and one.friction == same.friction
-    assert not np.array_equal(one.camera.T_base_camera, other.camera.T_base_camera)
-    still = randomize_scene(scene, load_randomization("none"), 0, 1)
-    np.testing.assert_allclose(still.camera.T_base_camera, scene.camera.T_base_camera, atol=1e-12)
-    assert still.friction == scene.friction and still.pixel_noise == 0
+    first, same, other = (randomize_scene(scene, noise, 0, e) for e in (1, 1, 2))
+    np.testing.assert_array_equal(first.camera.T_base_camera, same.camera.T_base_camera)
+    assert first.light == same.light and first.friction == same.friction
+    assert not np.array_equal(first.camera.T_base_camera, other.camera.T_base_camera)
+    unchanged = randomize_scene(scene, load_randomization("none"), 0, 1)
+    np.testing.assert_allclose(
+        unchanged.camera.T_base_camera, scene.camera.T_base_camera, atol=1e-12
+    )
+    assert unchanged.friction == scene.friction and unchanged.pixel_noise == 0
 
 
 @pytest.mark.parametrize("level", list(RANDOMIZATION_LEVELS))
-def test_straying_has_the_size_it_says_and_stays_physical(level: str) -> None:
+def test_randomization_has_the_configured_std_and_stays_physical(level: str) -> None:
     scene, noise = load_scene("ur5"), RANDOMIZATION_LEVELS[level]
     scenes = [randomize_scene(scene, noise, 7, e) for e in range(300)]
     T = np.stack([s.camera.T_base_camera for s in scenes])
@@ -293,6 +295,6 @@ def test_straying_has_the_size_it_says_and_stays_physical(level: str) -> None:
     assert mass.std() == pytest.approx(noise.block_mass, rel=0.15)
 
 
-def test_unknown_noise_level_is_refused_and_the_known_ones_named() -> None:
-    with pytest.raises(ValueError, match=r"no noise level 'wild'.*hard"):
-        load_randomization("wild")
+def test_error_of_an_unknown_level_lists_the_known_levels() -> None:
+    with pytest.raises(ValueError, match=r"no noise level 'unknown'.*hard"):
+        load_randomization("unknown")
