@@ -54,7 +54,7 @@ def noisy(arm: Robot, motion: np.ndarray) -> np.ndarray:
 def data(torque_model: str, *seeds: int) -> Windows:
     torque_models = {"stribeck": stribeck, "filtered": filtered, "noisy": noisy}
     return windows(
-        [excitation(robot("ur5"), seed, law=torque_models[torque_model]) for seed in seeds]
+        [excitation(robot("ur5"), seed, action=torque_models[torque_model]) for seed in seeds]
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from oracle import exciting, robot
+from oracle import excitation, robot
 from torch import Tensor, nn
 
 from invdyn_ros.cli import run_verb
@@ -56,7 +56,7 @@ def test_new_family_trains_evaluates_labels_and_exports(
 ) -> None:
     monkeypatch.setitem(MODELS, "linear", Linear)
     data, checkpoint = tmp_path / "data", tmp_path / "checkpoint"
-    write_dataset(data, [exciting(ARM, k, seconds=2.0) for k in range(6)], "ur5", ARM.rate)
+    write_dataset(data, [excitation(ARM, k, seconds=2.0) for k in range(6)], "ur5", ARM.rate)
     config = tmp_path / "linear.yaml"
     fields = {"family": "linear", "action_delay": 0.0, "epochs": 100, "batch_size": 64}
     config.write_text(yaml.safe_dump(fields))

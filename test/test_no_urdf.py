@@ -56,7 +56,7 @@ def test_shift_of_the_dynamics_shows_in_the_report(folder: Path) -> None:
     ("family", "words", "message"),
     [
         ("rigid_body", ("--action-delay", 0), "rigid-body dynamics of pendulum need a URDF"),
-        ("mlp", (), "an action delay is estimated with the rigid bodies of 'pendulum'"),
+        ("mlp", (), "estimating the action delay takes the rigid-body model of 'pendulum'"),
     ],
 )
 def test_missing_urdf_is_reported_in_one_line(

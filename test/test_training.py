@@ -100,7 +100,7 @@ def test_stiction_does_not_bias_the_action_delay(
 ) -> None:
     ur5 = robot("ur5")
     trajectories = [
-        excitation(ur5, seed, ACTION_DELAY, 2.0, law=stiction_torque) for seed in range(5)
+        excitation(ur5, seed, ACTION_DELAY, 2.0, action=stiction_torque) for seed in range(5)
     ]
     write_dataset(tmp_path / "data", trajectories, "ur5", ur5.rate)
     delays = []
