@@ -43,18 +43,18 @@ class Probe:
         self.node = rclpy.create_node("probe", context=self.context, use_global_arguments=False)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
-        self.tested = None
+        self.tested_node = None
         self.failure = None
 
     def close(self):
         """Leave nothing behind that another test could hear."""
         self.executor.shutdown(timeout_sec=1)
         self.node.destroy_node()
-        if self.tested is not None:
-            self.tested.destroy_node()
+        if self.tested_node is not None:
+            self.tested_node.destroy_node()
         rclpy.try_shutdown(context=self.context)
 
-    def until(self, condition, seconds=PATIENCE):
+    def wait_until(self, condition, seconds=PATIENCE):
         """Spin until a condition holds."""
         deadline = time.monotonic() + seconds
         while not condition():
@@ -62,33 +62,33 @@ class Probe:
                 raise self.failure
             if time.monotonic() > deadline:
                 pytest.fail(
-                    f"waited {seconds} s in vain; the node holds: {self.tested.hold_reason}"
+                    f"waited {seconds} s in vain; the node holds: {self.tested_node.hold_reason}"
                 )
             self.executor.spin_once(timeout_sec=0.02)
 
-    def hear(self, topic, kind, qos=100):
+    def subscribe(self, topic, kind, qos=100):
         """Return the list that the messages of a topic come into from now on."""
         heard = []
         mine = self.node.create_subscription(kind, topic, heard.append, qos)
-        theirs = [p for p in self.tested.publishers if p.topic_name == topic]
-        self.until(lambda: all(p.get_subscription_count() for p in theirs))
-        self.until(lambda: mine.get_publisher_count() > 0)
+        theirs = [p for p in self.tested_node.publishers if p.topic_name == topic]
+        self.wait_until(lambda: all(p.get_subscription_count() for p in theirs))
+        self.wait_until(lambda: mine.get_publisher_count() > 0)
         return heard
 
-    def speaker(self, topic, kind, qos=100):
+    def advertise(self, topic, kind, qos=100):
         """Return a publisher that the node listens to."""
         publisher = self.node.create_publisher(kind, topic, qos)
-        theirs = [s for s in self.tested.subscriptions if s.topic_name == topic]
-        self.until(lambda: publisher.get_subscription_count() > 0)
-        self.until(lambda: all(s.get_publisher_count() for s in theirs))
+        theirs = [s for s in self.tested_node.subscriptions if s.topic_name == topic]
+        self.wait_until(lambda: publisher.get_subscription_count() > 0)
+        self.wait_until(lambda: all(s.get_publisher_count() for s in theirs))
         return publisher
 
-    def call(self, kind, name, request):
+    def call_service(self, kind, name, request):
         """Call a service of the node."""
         client = self.node.create_client(kind, name)
-        self.until(client.service_is_ready)
+        self.wait_until(client.service_is_ready)
         future = client.call_async(request)
-        self.until(future.done)
+        self.wait_until(future.done)
         return future.result()
 
 
@@ -112,7 +112,7 @@ def node_starter():
             try:
                 node = make()
                 loop = runner.NodeLoop(node)
-                probe.tested = node
+                probe.tested_node = node
                 made.set()
                 while rclpy.ok():
                     loop.step()
@@ -123,7 +123,7 @@ def node_starter():
         threads.append(threading.Thread(target=work, daemon=True))
         threads[-1].start()
         made.wait(PATIENCE)
-        lists = [probe.hear(topic, kind) for topic, kind in heard]
+        lists = [probe.subscribe(topic, kind) for topic, kind in heard]
         return (probe, *lists) if lists else probe
 
     yield start
@@ -131,7 +131,7 @@ def node_starter():
     for thread in threads:
         thread.join(PATIENCE)
     for probe in probes:
-        if close := getattr(probe.tested, "close", None):
+        if close := getattr(probe.tested_node, "close", None):
             close()
         probe.close()
 
@@ -144,8 +144,8 @@ def run_until_error(monkeypatch, capfd, make, *spoken, **parameters):
 
     @wraps(make, updated=())
     def remembered():
-        probe.tested = make()
-        return probe.tested
+        probe.tested_node = make()
+        return probe.tested_node
 
     def talk():
         while not over.wait(0.02):

@@ -9,7 +9,7 @@ import pytest
 from invdyn_ros.perception.aruco_cube import detect_markers, face_image
 
 
-def test_corners_of_a_drawn_marker_are_found_to_a_tenth_of_a_pixel() -> None:
+def test_corners_of_drawn_marker_are_accurate_to_a_tenth_of_a_pixel() -> None:
     canvas = np.full((400, 400), 255, np.uint8)
     canvas[100:220, 150:270] = face_image(7, 120)
     ids, corners = detect_markers(cv2.GaussianBlur(canvas, (0, 0), 0.8))
@@ -20,7 +20,7 @@ def test_corners_of_a_drawn_marker_are_found_to_a_tenth_of_a_pixel() -> None:
 
 
 @pytest.mark.parametrize("side", [60, 120, 240])
-def test_shaded_margin_before_a_bright_wall_is_no_part_of_the_marker(side: int) -> None:
+def test_shaded_margin_in_front_of_bright_wall_is_not_part_of_the_marker(side: int) -> None:
     canvas = np.full((400, 400), 230, np.uint8)
     canvas[80 : 80 + side, 90 : 90 + side] = (0.65 * face_image(7, side)).astype(np.uint8)
     ids, corners = detect_markers(cv2.GaussianBlur(canvas, (0, 0), 0.8))

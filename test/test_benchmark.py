@@ -179,7 +179,10 @@ def test_a_table_leaves_blank_what_does_not_apply():
         (("dynamics", "--seconds", "0"), "seconds is 0.0; it must be greater than 0"),
         (("latency", "--checkpoint", "no/such"), "no checkpoint folder no/such"),
         (("model", "--checkpoint", "no/such"), "no checkpoint folder no/such"),
-        (("simulation", "--arm", "ur10"), "there is no scene for 'ur10'; there are ur5, ur5e"),
+        (
+            ("simulation", "--arm", "ur10"),
+            "there is no scene for 'ur10'; arms with one are ur5, ur5e",
+        ),
         (("hand_eye", "--arm", "ur3"), "unknown arm 'ur3'"),
         (("hand_eye", "--arm", "ur10", "--trials", "1", "--images", "1"), "ur10 holds no block"),
         (("hand_eye", "--poses", "4"), "poses is 4; it must be greater than or equal to 6"),

@@ -11,7 +11,7 @@ from invdyn_ros.benchmarks.hand_eye import BOUND, OPENCV_METHODS, OURS
 from invdyn_ros.cli.benchmark import main
 
 
-def test_cameras_are_found_as_well_as_the_noise_allows_and_better_than_by_opencv(tmp_path):
+def test_hand_eye_error_is_near_the_bound_and_below_opencv(tmp_path):
     report = report_of(tmp_path, "hand_eye", "--trials", 40, "--images", 2)
     rendered = report["rows"][f"{OURS}, images"]
     assert rendered["mm p95"] < 1.0 and rendered["deg p95"] < 0.1
@@ -27,7 +27,7 @@ def test_cameras_are_found_as_well_as_the_noise_allows_and_better_than_by_opencv
             assert max(ratio.values()) < 0.7
 
 
-def test_blocks_beside_opencv(tmp_path, capfd):
+def test_block_detection_error_is_below_opencv(tmp_path, capfd):
     plot = tmp_path / "new" / "errors.png"
     report = report_of(tmp_path, "block_detection", "--blocks", 60, "--frames", 2, "--plot", plot)
     rows = {name: report["rows"][f"{name}, all over 36 px"] for name in (BLOCKS, PLAIN, SUBPIXEL)}
@@ -41,7 +41,7 @@ def test_blocks_beside_opencv(tmp_path, capfd):
     assert "flips high" in capfd.readouterr().out
 
 
-def test_flipped_is_a_face_tilted_to_the_wrong_side():
+def test_pose_with_face_tilted_to_the_wrong_side_is_flipped():
     truth = np.eye(4)
     truth[:3, :3] = cv2.Rodrigues(np.array([np.pi - 0.3, 0.0, 0.0]))[0]
     truth[:3, 3] = 0.0, 0.0, 1.0
@@ -52,6 +52,6 @@ def test_flipped_is_a_face_tilted_to_the_wrong_side():
     assert not is_flipped(near, truth) and not is_flipped(truth, truth)
 
 
-def test_blocks_refuses_an_unknown_noise_before_it_draws():
+def test_unknown_noise_is_refused_before_rendering():
     with pytest.raises(ValueError, match="no noise level 'loud'"):
         main(["block_detection", "--noise", "loud"])

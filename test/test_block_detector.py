@@ -60,11 +60,11 @@ def sample(request: pytest.FixtureRequest) -> Iterator[Sample]:
     yield Sample(request.param)
 
 
-def test_every_block_in_the_area_is_found(sample: Sample) -> None:
+def test_every_block_in_the_area_is_detected(sample: Sample) -> None:
     assert [len(found) for found in sample.found] == [1] * PICTURES
 
 
-def test_block_is_found_within_two_millimetres_and_three_degrees(sample: Sample) -> None:
+def test_pose_error_is_below_two_millimetres_and_three_degrees(sample: Sample) -> None:
     errors, _ = sample.errors()
     distance = np.linalg.norm(errors[:, :3], axis=1)
     angle = np.degrees(np.linalg.norm(errors[:, 3:], axis=1))
@@ -72,7 +72,7 @@ def test_block_is_found_within_two_millimetres_and_three_degrees(sample: Sample)
     assert np.percentile(angle, 95) < 3.0
 
 
-def test_two_visible_faces_never_flip(sample: Sample) -> None:
+def test_pose_from_two_visible_faces_is_never_flipped(sample: Sample) -> None:
     errors, _ = sample.errors()
     faces = np.array([len(pose.marker_ids) for (pose,) in sample.found])
     assert np.mean(faces >= 2) > 0.9
@@ -93,12 +93,12 @@ def test_covariance_is_symmetric_and_positive(sample: Sample) -> None:
         assert np.linalg.eigvalsh(pose.covariance).min() > 0.0
 
 
-def test_covariance_is_of_the_size_of_the_errors(sample: Sample) -> None:
+def test_covariance_matches_the_size_of_the_errors(sample: Sample) -> None:
     _, normalised = sample.errors()
     assert 1 / 3 < normalised.mean() < 3.0
 
 
-def test_hidden_face_leaves_a_pose(sample: Sample) -> None:
+def test_block_with_hidden_face_is_detected(sample: Sample) -> None:
     (pose,), truth = sample.found[0], sample.truth[0]
     image = sample.images[0].copy()
     hidden = np.round(pose.corners[0]).astype(np.int32)
@@ -137,7 +137,7 @@ def test_unknown_ids_are_ignored() -> None:
 
 
 @pytest.mark.parametrize("arm", ARMS)
-def test_of_two_blocks_with_one_id_neither_is_trusted(arm: str) -> None:
+def test_two_blocks_with_one_id_are_both_ignored(arm: str) -> None:
     """Even side by side, and whichever faces are seen of each."""
     scene, robot, rng = (
         replace(load_scene(arm), blocks=2),
@@ -163,12 +163,12 @@ def test_of_two_blocks_with_one_id_neither_is_trusted(arm: str) -> None:
     assert "two blocks with id 0" in (found.describe_problem(1) or "")
 
 
-def test_one_block_is_never_taken_for_two(sample: Sample) -> None:
+def test_one_block_is_never_reported_as_duplicate(sample: Sample) -> None:
     for image in sample.images:
         assert sample.detector.detect_with_problems(image).describe_problem(1) is None
 
 
-def test_a_block_with_an_unknown_id_is_named_with_those_that_are_known() -> None:
+def test_unknown_block_is_reported_with_the_configured_ids() -> None:
     scene = replace(load_scene("ur5"), blocks=4)
     robot, away = load_robot("ur5"), block_pose(5.0, 5.0, 0.02, 0.0)
     detector = BlockDetector(BlockDetectorConfig(), scene.camera.intrinsics())
@@ -215,7 +215,7 @@ def test_image_of_another_encoding_is_refused(detector: BlockDetector, image: np
         {"max_reprojection_error": 0},
     ],
 )
-def test_config_names_the_field_that_is_wrong(field: dict[str, float]) -> None:
+def test_config_error_names_the_invalid_field(field: dict[str, float]) -> None:
     with pytest.raises(ValueError, match=next(iter(field))):
         BlockDetectorConfig(**field)
 
@@ -227,7 +227,7 @@ def test_camera_without_focal_length_is_refused() -> None:
         BlockDetector(BlockDetectorConfig(), np.eye(3), np.zeros(3))
 
 
-def test_lens_distortion_is_taken_out() -> None:
+def test_lens_distortion_is_corrected() -> None:
     camera, side = load_scene("ur5").camera, 0.04
     k, lens = camera.intrinsics(), np.array([-0.3, 0.1, 0.001, -0.002, 0.0])
     T_base_block = block_pose(0.40, 0.08, 0.02, 0.5)
@@ -246,7 +246,7 @@ def test_lens_distortion_is_taken_out() -> None:
     assert errors[0] < 2e-3 < errors[1]
 
 
-def test_camera_error_moves_a_far_block_with_its_lever() -> None:
+def test_camera_rotation_error_increases_covariance_with_distance() -> None:
     pose = BlockPose(0, np.eye(4), 1e-8 * np.eye(6), np.zeros(1), np.zeros((1, 4, 2)), 0.1)
     pose.T_camera_block[:3, 3] = 0.0, 0.0, 0.5
     exact = block_pose_in_base(

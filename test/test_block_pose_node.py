@@ -69,13 +69,13 @@ def test_published_pose_is_that_of_the_estimator(start_node, network, image):
     probe, poses, markers = start_node(
         BlockPoseNode, TOPICS, block_pose_model=str(network), lockstep=True
     )
-    images, states = probe.speaker(IMAGES, Image), probe.speaker(STATES, JointState)
+    images, states = probe.advertise(IMAGES, Image), probe.advertise(STATES, JointState)
     states.publish(joints(START, UR5.home + 0.3))
     images.publish(image_to_message(image, to_stamp(START + TICK), "camera"))
-    probe.until(lambda: probe.tested.pending_image is not None)
+    probe.wait_until(lambda: probe.tested_node.pending_image is not None)
     assert not poses and not markers
     states.publish(joints(START + TICK))
-    probe.until(lambda: poses and markers)
+    probe.wait_until(lambda: poses and markers)
     expected = BlockPoseEstimator(UR5, SCENE, load_block_pose_net(network)).estimate(
         0.0, image, UR5.home, OPEN
     )
@@ -92,12 +92,12 @@ def test_restarted_time_clears_the_stored_joint_states(start_node, network, imag
     probe, _, markers = start_node(
         BlockPoseNode, TOPICS, block_pose_model=str(network), lockstep=True
     )
-    images, states = probe.speaker(IMAGES, Image), probe.speaker(STATES, JointState)
+    images, states = probe.advertise(IMAGES, Image), probe.advertise(STATES, JointState)
     states.publish(joints(START))
     states.publish(joints(5 * TICK))
-    probe.until(lambda: list(probe.tested.joint_states) == [5 * TICK])
+    probe.wait_until(lambda: list(probe.tested_node.joint_states) == [5 * TICK])
     images.publish(image_to_message(image, to_stamp(5 * TICK), "camera"))
-    probe.until(lambda: markers)
+    probe.wait_until(lambda: markers)
     assert stamps(markers[0].markers)[0] == 5 * TICK
 
 

@@ -51,21 +51,21 @@ def test_image_before_camera_info_is_processed_later(start_node, image_and_pose)
         [("/blocks/block_0", PoseWithCovarianceStamped), ("/blocks/markers", MarkerArray)],
         lockstep=True,
     )
-    images = probe.speaker(IMAGES, Image)
+    images = probe.advertise(IMAGES, Image)
     images.publish(image_to_message(image, to_stamp(START), "camera"))
-    probe.until(lambda: probe.tested.pending_image is not None)
-    assert "no camera_info" in probe.tested.hold_reason and not poses
-    probe.speaker("/camera/camera_info", CameraInfo).publish(info_message())
-    probe.until(lambda: poses and markers)
+    probe.wait_until(lambda: probe.tested_node.pending_image is not None)
+    assert "no camera_info" in probe.tested_node.hold_reason and not poses
+    probe.advertise("/camera/camera_info", CameraInfo).publish(info_message())
+    probe.wait_until(lambda: poses and markers)
     assert stamps(poses) == [START]
     position, _ = pose_to_arrays(poses[0].pose.pose)
     T = load_scene("ur5").camera.T_base_camera
     assert np.linalg.norm(T[:3, :3] @ position + T[:3, 3] - true_pose[:3, 3]) < 5e-3
     assert [m.action for m in markers[0].markers] == [Marker.DELETEALL, Marker.ADD]
-    assert probe.tested.hold_reason is None
+    assert probe.tested_node.hold_reason is None
     blank = np.full_like(image, 127)
     images.publish(image_to_message(blank, to_stamp(START + TICK), "camera"))
-    probe.until(lambda: len(markers) > 1)
+    probe.wait_until(lambda: len(markers) > 1)
     assert [m.action for m in markers[1].markers] == [Marker.DELETEALL] and len(poses) == 1
     assert stamps(markers[1].markers) == [START + TICK]
 
@@ -85,13 +85,16 @@ def test_detected_block_is_a_tf_frame(start_node, image_and_pose, monkeypatch):
         [("/blocks/block_0", PoseWithCovarianceStamped), ("/blocks/markers", MarkerArray)],
         lockstep=True,
     )
-    infos, images = probe.speaker("/camera/camera_info", CameraInfo), probe.speaker(IMAGES, Image)
+    infos, images = (
+        probe.advertise("/camera/camera_info", CameraInfo),
+        probe.advertise(IMAGES, Image),
+    )
     infos.publish(info_message())
-    probe.until(lambda: probe.tested.detector is not None)
+    probe.wait_until(lambda: probe.tested_node.detector is not None)
     for k, image in enumerate((image_and_pose[0], np.full_like(image_and_pose[0], 127))):
         images.publish(image_to_message(image, to_stamp(START + k * TICK), "camera"))
-        probe.until(lambda k=k: len(markers) == k + 1)
-    probe.until(lambda: poses)
+        probe.wait_until(lambda k=k: len(markers) == k + 1)
+    probe.wait_until(lambda: poses)
     assert sent == [pose_to_transform(poses[0].pose.pose, "block_0", poses[0].header)]
     assert stamps(sent) == [START] and sent[0].header.frame_id == "camera"
 
@@ -113,15 +116,18 @@ def test_two_blocks_with_the_same_id_are_reported_without_a_pose(start_node):
         ],
         lockstep=True,
     )
-    probe.speaker("/camera/camera_info", CameraInfo).publish(info_message())
-    probe.until(lambda: probe.tested.detector is not None)
+    probe.advertise("/camera/camera_info", CameraInfo).publish(info_message())
+    probe.wait_until(lambda: probe.tested_node.detector is not None)
     image = image_to_message(image, to_stamp(START), "camera")
-    probe.speaker(IMAGES, Image).publish(image)
-    probe.until(lambda: markers and diagnostics)
+    probe.advertise(IMAGES, Image).publish(image)
+    probe.wait_until(lambda: markers and diagnostics)
     text = markers[0].markers[1]
     assert (text.ns, text.id, text.type) == (REFUSED, 0, Marker.TEXT_VIEW_FACING)
     assert "two blocks with id 0" in text.text and len(markers[0].markers) == 2
-    assert not poses and probe.tested.hold_reason == text.text == diagnostics[0].status[0].message
+    assert (
+        not poses
+        and probe.tested_node.hold_reason == text.text == diagnostics[0].status[0].message
+    )
 
 
 def test_image_of_an_unsupported_encoding_ends_the_node(run_until_error):

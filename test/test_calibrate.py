@@ -39,7 +39,7 @@ def recording(tmp_path_factory) -> Path:
     return record(tmp_path_factory.mktemp("recorded") / "bag", postures(18), exact, 10**18)
 
 
-def test_a_recording_becomes_the_file_that_the_launch_reads(recording, tmp_path, capsys) -> None:
+def test_recording_gives_calibration_file_for_launch(recording, tmp_path, capsys) -> None:
     file, plot = tmp_path / "new" / "camera.yaml", tmp_path / "new" / "residuals.png"
     words = ("bag", recording, "--mounting", "eye_to_hand", "--out", file, "--plot", plot)
     assert calibrated(*words) == 0
@@ -58,7 +58,7 @@ def test_a_recording_becomes_the_file_that_the_launch_reads(recording, tmp_path,
     assert believed.camera.focal == SCENE.camera.focal
 
 
-def test_a_camera_on_the_hand_is_found_but_not_for_the_grasp(tmp_path) -> None:
+def test_camera_on_the_hand_is_calibrated_but_refused_by_grasp(tmp_path) -> None:
     on_hand = transform_from_rotvec(np.array([0.1, 0.0, 0.2]), np.array([0.05, 0.0, -0.1]))
     block = transform_from_rotvec(np.zeros(3), np.array([0.5, 0.0, 0.02]))
 
@@ -78,7 +78,7 @@ def test_a_camera_on_the_hand_is_found_but_not_for_the_grasp(tmp_path) -> None:
         resolve("grasp_sim", {"camera_pose": str(file)})
 
 
-def test_pictures_of_the_simulated_camera_tell_where_it_stands(tmp_path, capsys) -> None:
+def test_simulated_camera_is_calibrated_from_rendered_images(tmp_path, capsys) -> None:
     """The block is drawn in the gripper, found by the detector, with the covariance it gives."""
     detector = BlockDetector(BlockDetectorConfig(SCENE.block_size), SCENE.camera.intrinsics())
     cache: dict[bytes, tuple[np.ndarray, np.ndarray] | None] = {}
@@ -101,7 +101,7 @@ def test_pictures_of_the_simulated_camera_tell_where_it_stands(tmp_path, capsys)
     assert Rotation.from_matrix(error[:3, :3]).magnitude() < np.radians(0.25)
 
 
-def test_a_wrong_rest_is_named_and_left_out(tmp_path, capsys) -> None:
+def test_outlier_pose_is_reported_and_rejected(tmp_path, capsys) -> None:
     moves = postures(16)
 
     def seen(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -136,7 +136,7 @@ def turned(joint: int) -> np.ndarray:
         (np.tile(UR5.home, (12, 1)), "1 distinct poses"),
     ],
 )
-def test_poses_that_cannot_tell_are_refused_in_one_line(moves, message, tmp_path, capsys) -> None:
+def test_poses_without_diversity_are_refused_in_one_line(moves, message, tmp_path, capsys) -> None:
     file = tmp_path / "camera.yaml"
     bag = record(tmp_path / "bag", moves, exact)
     assert calibrated("bag", bag, "--mounting", "eye_to_hand", "--out", file) == 2
@@ -158,7 +158,9 @@ def test_poses_that_cannot_tell_are_refused_in_one_line(moves, message, tmp_path
         ({"--max-joint-velocity": "0"}, "max_joint_velocity is 0.0; it must be greater than 0"),
     ],
 )
-def test_bad_input_is_one_line_and_code_two(recording, tmp_path, capsys, change, message) -> None:
+def test_invalid_input_is_one_line_and_exit_code_2(
+    recording, tmp_path, capsys, change, message
+) -> None:
     file = tmp_path / "camera.yaml"
     given = {"--mounting": "eye_to_hand", "--out": str(file), **change}
     words = [word for pair in given.items() for word in pair]
@@ -168,7 +170,7 @@ def test_bad_input_is_one_line_and_code_two(recording, tmp_path, capsys, change,
     assert not file.exists() and not Path("camera.txt").exists()
 
 
-def test_no_recording_and_time_that_starts_again_are_refused(tmp_path, capsys) -> None:
+def test_missing_recording_and_restarted_time_are_refused(tmp_path, capsys) -> None:
     words = ("--mounting", "eye_to_hand", "--out", tmp_path / "camera.yaml")
     assert calibrated("bag", tmp_path / "none", *words) == 2
     assert "no such file or folder" in capsys.readouterr().err
@@ -193,7 +195,7 @@ def test_no_recording_and_time_that_starts_again_are_refused(tmp_path, capsys) -
         (None, "cannot read"),
     ],
 )
-def test_the_launch_refuses_a_wrong_file_before_any_node_starts(camera, message, tmp_path) -> None:
+def test_launch_refuses_invalid_file_before_any_node_starts(camera, message, tmp_path) -> None:
     file = tmp_path / "camera.yaml"
     if camera is not None:
         file.write_text(to_yaml(camera, "base_link"))

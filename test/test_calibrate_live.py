@@ -82,7 +82,7 @@ def calibrated_live(*words: object, interrupted: bool) -> str:
 
 
 @pytest.mark.parametrize("interrupted", [False, True])
-def test_an_arm_that_goes_from_rest_to_rest_is_calibrated_live(tmp_path, interrupted) -> None:
+def test_running_arm_is_calibrated_live(tmp_path, interrupted) -> None:
     """Through real topics; with Ctrl-C what was gathered counts."""
     file, kept = tmp_path / "camera.yaml", tmp_path / "kept"
     words = ["--mounting", "eye_to_hand", "--out", file, "--record", kept, "--no-detect"]

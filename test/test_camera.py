@@ -23,7 +23,7 @@ def video(tmp_path):
     return str(path)
 
 
-def test_frames_come_in_order_with_the_time_of_the_file(video):
+def test_frames_are_in_order_with_time_stamps_of_the_file(video):
     frames = list(open_camera(CameraConfig(video=video)))
     assert [f.index for f in frames] == list(range(FRAMES))
     assert np.allclose([f.time for f in frames], np.arange(FRAMES) / RATE, atol=1e-3)
@@ -38,11 +38,11 @@ def test_pixels_are_rgb(video):
 
 
 @pytest.mark.parametrize(("size", "shape"), [(80, (40, 80, 3)), (480, (160, 320, 3))])
-def test_longer_side_shrinks_to_max_size_and_never_grows(video, size, shape):
+def test_longer_side_is_scaled_down_to_max_size_and_never_up(video, size, shape):
     assert next(open_camera(CameraConfig(video=video, max_size=size))).image.shape == shape
 
 
-def test_loop_starts_again_while_time_goes_on(video):
+def test_time_stamps_continue_when_video_loops(video):
     frames = open_camera(CameraConfig(video=video, loop=True))
     looped = [next(frames) for _ in range(3 * FRAMES)]
     assert [f.index for f in looped] == list(range(3 * FRAMES))
@@ -50,22 +50,22 @@ def test_loop_starts_again_while_time_goes_on(video):
     assert np.array_equal(looped[2].image, looped[2 + 2 * FRAMES].image)
 
 
-def test_lower_rate_leaves_frames_out_but_keeps_their_times(video):
+def test_lower_rate_drops_frames_and_keeps_time_stamps(video):
     frames = list(open_camera(CameraConfig(video=video, rate=RATE / 3)))
     assert np.allclose([f.time for f in frames], np.arange(0, FRAMES, 3) / RATE, atol=1e-3)
 
 
-def test_probe_tells_size_rate_and_length(video):
+def test_video_info_has_size_rate_and_duration(video):
     assert read_video_info(video) == (320, 160, RATE, FRAMES, FRAMES / RATE)
 
 
-def test_missing_video_is_named():
+def test_error_names_missing_video():
     with pytest.raises(FileNotFoundError, match=r"no video file nowhere\.mp4"):
         open_camera(CameraConfig(video="nowhere.mp4"))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a video" * 100])
-def test_file_that_is_no_video_is_named_and_native_code_is_silent(tmp_path, capfd, content):
+def test_error_names_file_that_is_not_a_video_without_native_output(tmp_path, capfd, content):
     path = tmp_path / "notes.mp4"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"cannot read .*notes.mp4 as a video"):
@@ -73,12 +73,12 @@ def test_file_that_is_no_video_is_named_and_native_code_is_silent(tmp_path, capf
     assert capfd.readouterr().err == ""
 
 
-def test_folder_is_no_video(tmp_path):
+def test_folder_is_not_a_video(tmp_path):
     with pytest.raises(ValueError, match="as a video"):
         read_video_info(tmp_path)
 
 
-def test_missing_camera_is_one_clear_error_when_opened(capfd):
+def test_missing_camera_is_one_error_line(capfd):
     with pytest.raises(FileNotFoundError, match="no camera 97; this machine has"):
         open_camera(CameraConfig(camera=97))
     assert capfd.readouterr().err == ""
@@ -93,13 +93,13 @@ def test_missing_camera_is_one_clear_error_when_opened(capfd):
         ({"camera": 0, "rate": -1.0}, "rate is -1.0"),
     ],
 )
-def test_senseless_settings_are_refused(fields, message):
+def test_invalid_settings_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         CameraConfig(**fields)
 
 
 @pytest.mark.skipif(not PERSON.exists(), reason="the recording person.mp4 is not here")
-def test_recorded_clip_is_read_to_its_end():
+def test_recorded_video_is_read_completely():
     info = read_video_info(PERSON)
     assert (info.width, info.height, info.frame_rate, info.num_frames) == (720, 720, 20.0, 187)
     frames = list(open_camera(CameraConfig(video=str(PERSON), max_size=64)))

@@ -34,20 +34,20 @@ def brightness(images):
     return [float(image_to_array(m).mean()) for m in images]
 
 
-def test_a_video_is_published_whole_in_order_and_at_its_pace(start_node, film):
+def test_all_frames_of_a_video_are_published_in_order_at_its_rate(start_node, film):
     probe, decoded = start_node(CameraNode, video=film, wait_for_topics="/go"), []
-    node = probe.tested
+    node = probe.tested_node
     node.frames = (decoded.append(time.time()) or frame for frame in node.frames)
-    began, images = time.time_ns(), probe.hear(IMAGES, Image, latest_qos(False))
+    began, images = time.time_ns(), probe.subscribe(IMAGES, Image, latest_qos(False))
     probe.node.create_publisher(String, "/go", 1)
     probe.node.create_subscription(String, "/go", print, 1)
-    probe.until(lambda: len(images) == FRAMES)
+    probe.wait_until(lambda: len(images) == FRAMES)
     assert np.abs(np.diff(brightness(images)) - 16).max() < 3
     gaps = 1e-9 * np.diff(stamps(images))
     assert gaps.min() > 0 and (FRAMES - 1) / RATE - 0.05 < gaps.sum() < 1.0
     assert began < stamps(images)[0] and stamps(images)[-1] < time.time_ns()
     with pytest.raises(runner.NodeFinished):
-        probe.until(lambda: False)
+        probe.wait_until(lambda: False)
     rested = node.start_time + np.arange(FRAMES - 1) / RATE + node.decode_delay
     assert node.decode_delay > 0.5 / RATE and len(decoded) == FRAMES - 1
     assert (decoded > rested - 1e-3).all(), "decoding took a core from who works on the last frame"
@@ -55,12 +55,12 @@ def test_a_video_is_published_whole_in_order_and_at_its_pace(start_node, film):
 
 def test_in_lockstep_a_video_follows_the_simulated_clock(start_node, film):
     probe = start_node(CameraNode, video=film, lockstep=True)
-    images = probe.hear(IMAGES, Image)
-    clock = probe.speaker("/clock", Clock)
+    images = probe.subscribe(IMAGES, Image)
+    clock = probe.advertise("/clock", Clock)
 
     def at(seconds, count):
         clock.publish(Clock(clock=to_stamp(round(seconds * 1e9))))
-        probe.until(lambda: len(images) >= count)
+        probe.wait_until(lambda: len(images) >= count)
 
     at(0.0, 1)
     at(0.01, 1)
@@ -72,6 +72,6 @@ def test_in_lockstep_a_video_follows_the_simulated_clock(start_node, film):
     assert len(images) == FRAMES + 1 and np.diff(brightness(images)).min() > -1
 
 
-def test_a_missing_video_ends_the_node(run_until_error, tmp_path):
+def test_missing_video_ends_the_node(run_until_error, tmp_path):
     line = run_until_error(CameraNode, video=tmp_path / "none.mp4")
     assert line == f"camera: no video file {tmp_path / 'none.mp4'}"

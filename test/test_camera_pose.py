@@ -10,7 +10,7 @@ from invdyn_ros.perception.hand_eye.calibration import calibrate, to_camera_pose
 from invdyn_ros.perception.hand_eye.camera_pose import CameraPose, read_camera_pose, to_yaml
 
 
-def test_the_file_reads_back_as_it_was_written(tmp_path) -> None:
+def test_written_file_is_read_back_unchanged(tmp_path) -> None:
     made = to_camera_pose(
         calibrate(random_pairs(0, noise=NOISE), "eye_to_hand"), "ur5", "eye_to_hand"
     )
@@ -22,7 +22,7 @@ def test_the_file_reads_back_as_it_was_written(tmp_path) -> None:
     assert 1e-3 < read.held_out[0] < 3e-3
 
 
-def test_a_file_by_hand_needs_a_place_and_a_direction_only(tmp_path) -> None:
+def test_file_with_position_and_quaternion_only_is_read(tmp_path) -> None:
     file = tmp_path / "camera.yaml"
     file.write_text(
         "arm: ur5\nmounting: eye_to_hand\nposition: [1, 0, 0.5]\nquaternion: [1, 0, 0, 0]\n"
@@ -56,7 +56,7 @@ GOOD = CameraPose("ur5", "eye_to_hand", (1.0, 0.0, 0.5), (1.0, 0.0, 0.0, 0.0))
         ("position:", "place:", "unknown field 'place'; CameraPose has arm, mounting, position"),
     ],
 )
-def test_a_wrong_file_is_refused_in_one_line(tmp_path, old, new, message) -> None:
+def test_invalid_file_is_refused_in_one_line(tmp_path, old, new, message) -> None:
     file = tmp_path / "camera.yaml"
     text = to_yaml(GOOD, "base_link")
     assert old in text

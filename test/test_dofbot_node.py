@@ -26,8 +26,8 @@ def test_a_node_without_its_hardware_exits_with_one_line_and_code_2():
 def test_the_node_follows_commands_and_publishes_positions_only(start_node):
     board, q = ServoBoard(time.monotonic), [0.1, -0.1, 0.1, -0.1, 0.1]
     probe, states = start_node(lambda: DofbotNode(board), [(STATES, JointState)])
-    arm = probe.speaker("/forward_position_controller/commands", Float64MultiArray)
-    grip = probe.speaker("/gripper/command", Float64MultiArray)
+    arm = probe.advertise("/forward_position_controller/commands", Float64MultiArray)
+    grip = probe.advertise("/gripper/command", Float64MultiArray)
 
     def arrived():
         arm.publish(Float64MultiArray(data=[9.0] * 5))  # refused
@@ -35,9 +35,9 @@ def test_the_node_follows_commands_and_publishes_positions_only(start_node):
         grip.publish(Float64MultiArray(data=[0.03]))
         return states and np.allclose(states[-1].position, [*q, 0.015, 0.015], atol=2e-3)
 
-    probe.until(arrived)
+    probe.wait_until(arrived)
     assert list(states[-1].name) == [*ROBOT.joint_names, *ROBOT.gripper.joints]
     assert not len(states[-1].velocity) and not len(states[-1].effort)
     assert 0 < time.time_ns() - stamps(states)[-1] < 10e9
-    probe.tested.close()
+    probe.tested_node.close()
     assert board.torque

@@ -7,14 +7,14 @@ from synthetic_person import DT
 from invdyn_ros.teleop.filters import JointBounds, OneEuroFilter, RateLimiter
 
 
-def test_one_euro_passes_a_constant_and_its_first_sample_unchanged():
+def test_one_euro_returns_constant_unchanged():
     one_euro = OneEuroFilter(1.0, 0.5)
     value = np.array([0.3, -2.0, 5.0])
     for _ in range(5):
         assert np.allclose(one_euro(value, DT), value)
 
 
-def test_one_euro_stays_between_what_was_and_what_is():
+def test_one_euro_step_response_is_monotonic():
     one_euro = OneEuroFilter(1.0, 0.5)
     last = one_euro(np.zeros(1), DT)
     for _ in range(50):
@@ -32,7 +32,7 @@ def test_one_euro_commutes_with_rotation():
         assert np.allclose(turn @ plain(sample, DT), turned(turn @ sample, DT))
 
 
-def test_one_euro_removes_jitter_at_rest_and_lag_in_motion():
+def test_one_euro_reduces_jitter_at_rest_and_lag_in_motion():
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(400, 1))
     still = OneEuroFilter(0.5, 0.0)
@@ -50,7 +50,7 @@ def test_one_euro_refuses_a_cutoff_of_zero():
         OneEuroFilter(0.0, 0.5)
 
 
-def test_pace_reaches_a_jumped_goal_within_limits_and_without_swinging_past():
+def test_rate_limiter_reaches_target_step_within_limits_without_overshoot():
     bounds = JointBounds(np.array([-2.0]), np.array([2.0]), np.array([1.5]), np.array([8.0]))
     limiter = RateLimiter(bounds, np.zeros(1))
     speeds = [0.0]
@@ -65,7 +65,7 @@ def test_pace_reaches_a_jumped_goal_within_limits_and_without_swinging_past():
     assert np.isclose(limiter.q, 1.3)
 
 
-def test_pace_never_leaves_position_limits_whatever_the_goal():
+def test_rate_limiter_respects_position_limits_for_any_target():
     rng = np.random.default_rng(1)
     bounds = JointBounds(np.full(3, -0.5), np.full(3, 0.5), np.full(3, 3.0), np.full(3, 9.0))
     limiter = RateLimiter(bounds, np.zeros(3))

@@ -48,10 +48,10 @@ class SimulatedInputs:
         self.probe, self.targets, self.diagnostics = start_node(
             GraspNode, topics, arm="ur5", policy=policy, **parameters
         )
-        self.node, self.stamp = self.probe.tested, START
-        self.states = self.probe.speaker(STATES, JointState)
-        self.markers = self.probe.speaker("/blocks/markers", MarkerArray)
-        self.blocks = self.probe.speaker("/blocks/block_0", PoseWithCovarianceStamped)
+        self.node, self.stamp = self.probe.tested_node, START
+        self.states = self.probe.advertise(STATES, JointState)
+        self.markers = self.probe.advertise("/blocks/markers", MarkerArray)
+        self.blocks = self.probe.advertise("/blocks/block_0", PoseWithCovarianceStamped)
         self.publish_joints()
 
     def publish_joints(self):
@@ -60,7 +60,7 @@ class SimulatedInputs:
         count = len(self.targets)
         still = np.zeros(6)
         self.states.publish(joints_to_message(UR5, to_stamp(self.stamp), UR5.home, 0.085, still))
-        self.probe.until(lambda: len(self.targets) > count)
+        self.probe.wait_until(lambda: len(self.targets) > count)
         return np.array(self.targets[-1].points[0].positions)
 
     def publish_markers(self, *markers):
@@ -68,7 +68,7 @@ class SimulatedInputs:
         header = Header(stamp=to_stamp(self.stamp), frame_id="camera")
         clear = Marker(header=header, action=Marker.DELETEALL)
         self.markers.publish(MarkerArray(markers=[clear, *markers]))
-        self.probe.until(lambda: self.stamp in self.node.image_results)
+        self.probe.wait_until(lambda: self.stamp in self.node.image_results)
 
     def publish_block(self, x, y, scale=1.0):
         """Publish a block at a position [m] whose distance from the camera is scaled."""
@@ -77,11 +77,11 @@ class SimulatedInputs:
         header = Header(stamp=to_stamp(self.stamp), frame_id="camera")
         self.publish_markers(Marker(ns="blocks", id=0, type=Marker.CUBE))
         self.blocks.publish(block_to_message(scale * T[:3, 3], quaternion, NOISE, header))
-        self.probe.until(lambda: self.stamp in self.node.block_poses)
+        self.probe.wait_until(lambda: self.stamp in self.node.block_poses)
 
     def reports(self, words):
         """Return whether hold reason and diagnostics of the node contain some words."""
-        self.probe.until(lambda: words in self.diagnostics[-1].status[0].message)
+        self.probe.wait_until(lambda: words in self.diagnostics[-1].status[0].message)
         return words in self.node.hold_reason
 
     def moves(self):

@@ -20,7 +20,7 @@ from invdyn_ros.perception.rigid_transforms import (
 
 
 @pytest.mark.parametrize("mounting", MOUNTINGS)
-def test_noise_free_poses_give_the_camera_and_the_marker_exactly(mounting: Mounting) -> None:
+def test_solution_is_exact_without_noise(mounting: Mounting) -> None:
     for seed in range(5):
         found = solve_hand_eye(random_pairs(seed, n=8, mounting=mounting), mounting)
         np.testing.assert_allclose(found.X, X, atol=1e-9)
@@ -29,13 +29,13 @@ def test_noise_free_poses_give_the_camera_and_the_marker_exactly(mounting: Mount
 
 
 @pytest.mark.parametrize("mounting", MOUNTINGS)
-def test_first_guess_is_exact_without_noise(mounting: Mounting) -> None:
+def test_closed_form_is_exact_without_noise(mounting: Mounting) -> None:
     pairs = random_pairs(3, mounting=mounting)
     guess = solve_closed_form(pairs.motion(mounting), pairs.T_camera_marker)
     np.testing.assert_allclose(guess, (X, Y), atol=1e-9)
 
 
-def test_another_base_frame_moves_the_camera_with_it() -> None:
+def test_camera_pose_is_equivariant_to_the_base_frame() -> None:
     pairs = random_pairs(0, noise=NOISE)
     other = transform_from_rotvec(np.array([0.5, 2.0, -0.3]), np.array([3.0, -1.0, 0.5]))
     moved = PosePairs(other @ pairs.T_base_tool, pairs.T_camera_marker, pairs.covariance)
@@ -45,7 +45,7 @@ def test_another_base_frame_moves_the_camera_with_it() -> None:
     np.testing.assert_allclose(second.covariance, turn @ first.covariance @ turn.T, rtol=1e-3)
 
 
-def test_another_frame_of_the_marker_leaves_the_camera() -> None:
+def test_camera_pose_is_invariant_to_the_marker_frame() -> None:
     pairs = random_pairs(0, noise=NOISE)
     other = transform_from_rotvec(np.array([0.5, -1.0, 0.3]), np.zeros(3))
     turned = PosePairs(pairs.T_base_tool, pairs.T_camera_marker @ other, pairs.covariance)
@@ -72,7 +72,7 @@ def test_error_is_within_a_millimetre_and_a_tenth_of_a_degree(mounting: Mounting
     assert distance < 1.0 and angle < 0.1
 
 
-def test_covariance_says_how_large_the_errors_are() -> None:
+def test_covariance_matches_the_size_of_camera_errors() -> None:
     """The squared error in standard deviations is six on average, and 95% are in the ellipsoid."""
     squares = []
     for seed in range(80):
@@ -83,7 +83,7 @@ def test_covariance_says_how_large_the_errors_are() -> None:
     assert np.mean(np.array(squares) < chi2.ppf(0.95, 6)) > 0.85
 
 
-def test_scale_of_the_noise_is_found_for_positions_and_rotations_apart() -> None:
+def test_noise_scales_of_positions_and_rotations_are_estimated() -> None:
     scales = [
         solve_hand_eye(
             random_pairs(seed, noise=(3e-3, np.radians(0.25))), "eye_to_hand"
@@ -93,7 +93,7 @@ def test_scale_of_the_noise_is_found_for_positions_and_rotations_apart() -> None
     np.testing.assert_allclose(np.mean(scales, axis=0), (3.0, 0.5), rtol=0.15)
 
 
-def test_precise_sightings_count_more() -> None:
+def test_precise_detections_have_more_weight() -> None:
     rng, even, weighed = np.random.default_rng(0), [], []
     for seed in range(20):
         pairs = random_pairs(seed)
@@ -115,7 +115,7 @@ def test_precise_sightings_count_more() -> None:
     assert np.median(weighed) < 0.7 * np.median(even)
 
 
-def test_wrong_sightings_are_left_out_by_name() -> None:
+def test_outliers_are_rejected() -> None:
     for seed in range(5):
         pairs = random_pairs(seed, noise=NOISE)
         wrong = [2, 7, 11, 16]
@@ -148,7 +148,7 @@ def test_held_out_residual_is_the_noise_and_exceeds_the_fitted_one() -> None:
 
 @pytest.mark.parametrize("axis", range(3))
 @pytest.mark.parametrize("mounting", MOUNTINGS)
-def test_turns_about_one_axis_are_refused_by_its_name(axis: int, mounting: Mounting) -> None:
+def test_rotations_about_one_axis_are_refused_with_its_name(axis: int, mounting: Mounting) -> None:
     pairs = random_pairs(0, axes=(axis,), noise=NOISE)
     with pytest.raises(ValueError) as caught:
         calibrate(pairs, mounting)
@@ -157,12 +157,12 @@ def test_turns_about_one_axis_are_refused_by_its_name(axis: int, mounting: Mount
     assert f"rotate it by 20 to 40 deg about its {others} axis too" in str(caught.value)
 
 
-def test_an_axis_between_those_of_the_tool_is_named_by_its_components() -> None:
+def test_oblique_axis_is_named_by_its_components() -> None:
     assert axis_name(np.array([0.0, -1.0, 0.05])) == "its y axis"
     assert axis_name(np.array([-0.6, 0.0, -0.8])) == "its axis (0.60, 0.00, 0.80)"
 
 
-def test_poses_that_hardly_differ_are_refused() -> None:
+def test_similar_poses_are_refused() -> None:
     pairs = random_pairs(0)
     with pytest.raises(ValueError, match="4 distinct poses; 6 are needed, 15 to 20 recommended"):
         calibrate(pairs[np.arange(4)], "eye_to_hand")
@@ -174,7 +174,7 @@ def test_poses_that_hardly_differ_are_refused() -> None:
         calibrate(PosePairs.from_poses(shifted, pairs.T_camera_marker), "eye_to_hand")
 
 
-def test_sightings_of_something_else_are_refused() -> None:
+def test_unrelated_detections_are_refused() -> None:
     marker = random_pairs(1).T_camera_marker
     with pytest.raises(
         ValueError, match="deg; check that the camera is beside the arm and the marker "
@@ -186,7 +186,7 @@ def test_sightings_of_something_else_are_refused() -> None:
         calibrate(random_pairs(0), "eye_in_hand")
 
 
-def test_advice_names_what_is_missing_until_there_is_enough() -> None:
+def test_advice_names_missing_rotations_and_poses() -> None:
     flat = PoseDiversity.from_poses(random_pairs(0, axes=(2,)).T_base_tool)
     assert flat.advice() == "rotate it by 20 to 40 deg about its x or y axis too"
     assert (
@@ -213,7 +213,7 @@ def test_advice_names_what_is_missing_until_there_is_enough() -> None:
         ({"covariance": np.eye(6)}, r"covariance must be \(6, 6, 6\), got \(6, 6\)"),
     ],
 )
-def test_what_is_no_pair_of_poses_is_refused(change: dict, message: str) -> None:
+def test_invalid_pose_pairs_are_refused(change: dict, message: str) -> None:
     pairs = random_pairs(0, n=6)
     parts = {
         "T_base_tool": pairs.T_base_tool,

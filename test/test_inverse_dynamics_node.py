@@ -44,28 +44,30 @@ def target(stamp, q):
 
 
 def engage(probe, on=True):
-    return probe.call(SetBool, "/inverse_dynamics/engage", SetBool.Request(data=on))
+    return probe.call_service(SetBool, "/inverse_dynamics/engage", SetBool.Request(data=on))
 
 
 def test_nothing_moves_before_engaging_and_after_stopping(start_node):
     probe, commands = start_node(InverseDynamicsNode, [(EFFORT, Float64MultiArray)], **MODEL)
-    states, node = probe.speaker(STATES, JointState), probe.tested
+    states, node = probe.advertise(STATES, JointState), probe.tested_node
 
     def show(stamp):
         states.publish(state(stamp))
-        probe.until(lambda: node.measured is not None and node.measured[0] == stamp)
-        probe.until(lambda: len(commands) >= (node.hold_reason not in ("not engaged", "stopped")))
+        probe.wait_until(lambda: node.measured is not None and node.measured[0] == stamp)
+        probe.wait_until(
+            lambda: len(commands) >= (node.hold_reason not in ("not engaged", "stopped"))
+        )
 
     show(START)
     assert node.hold_reason == "not engaged" and not commands
     assert engage(probe).success
     states.publish(state(START + TICK))
-    probe.until(lambda: commands)
+    probe.wait_until(lambda: commands)
     torque = np.array(commands[-1].data)
     gravity = UR5.inverse_dynamics(UR5.home, np.zeros(6), np.zeros(6))
     assert np.abs(torque - gravity).max() < 0.1 * np.abs(gravity).max()
     assert command_stamp(commands[-1]) == START + TICK
-    assert probe.call(Trigger, "/inverse_dynamics/stop", Trigger.Request()).success
+    assert probe.call_service(Trigger, "/inverse_dynamics/stop", Trigger.Request()).success
     count = len(commands)
     for k in range(2, 8):
         show(START + k * TICK)
@@ -73,14 +75,17 @@ def test_nothing_moves_before_engaging_and_after_stopping(start_node):
     assert len(commands) == count, "a stop is latched"
     engage(probe)
     states.publish(state(START + 8 * TICK))
-    probe.until(lambda: len(commands) > count)
+    probe.wait_until(lambda: len(commands) > count)
 
 
 def test_a_target_is_approached_within_limits_and_a_stale_one_held(start_node):
     probe, wanted, said = start_node(
         InverseDynamicsNode, [(WANTED, JointState), ("/diagnostics", DiagnosticArray)], **MODEL
     )
-    states, targets = probe.speaker(STATES, JointState), probe.speaker(TARGETS, JointTrajectory)
+    states, targets = (
+        probe.advertise(STATES, JointState),
+        probe.advertise(TARGETS, JointTrajectory),
+    )
     engage(probe)
     goal = UR5.home + np.array([0.3, 0, 0, 0, -0.2, 0])
     now = state(START)
@@ -88,7 +93,9 @@ def test_a_target_is_approached_within_limits_and_a_stale_one_held(start_node):
     def follow(k):  # an arm that is always where it is wanted
         now.header.stamp = to_stamp(START + k * TICK)
         states.publish(now)
-        probe.until(lambda: wanted and to_nanoseconds(wanted[-1].header.stamp) == START + k * TICK)
+        probe.wait_until(
+            lambda: wanted and to_nanoseconds(wanted[-1].header.stamp) == START + k * TICK
+        )
         now.position, now.velocity = wanted[-1].position, wanted[-1].velocity
         return np.array(wanted[-1].position), np.array(wanted[-1].velocity)
 
@@ -97,7 +104,7 @@ def test_a_target_is_approached_within_limits_and_a_stale_one_held(start_node):
         k += 1
         assert k < 250, "two seconds were not enough"
         targets.publish(target(START + k * TICK, goal))
-        probe.until(lambda k=k: probe.tested.target_stamp == START + k * TICK)
+        probe.wait_until(lambda k=k: probe.tested_node.target_stamp == START + k * TICK)
         path.append(follow(k))
     q, qd = np.array(path).transpose(1, 0, 2)
     assert (np.abs(qd) <= UR5.velocity).all() and np.abs(qd).max() > 0.1
@@ -105,8 +112,8 @@ def test_a_target_is_approached_within_limits_and_a_stale_one_held(start_node):
     for later in range(k + 1, k + 60):
         place, _ = follow(later)
     assert np.abs(place - goal).max() < 2e-3
-    assert probe.tested.hold_reason == "target is stale"
-    probe.until(lambda: any("target is stale" in s.message for m in said for s in m.status))
+    assert probe.tested_node.hold_reason == "target is stale"
+    probe.wait_until(lambda: any("target is stale" in s.message for m in said for s in m.status))
 
 
 def test_in_lockstep_a_repeated_state_gets_the_same_answer_and_a_new_one_waits(start_node):
@@ -117,29 +124,32 @@ def test_in_lockstep_a_repeated_state_gets_the_same_answer_and_a_new_one_waits(s
         engaged=True,
         lockstep=True,
     )
-    states, targets = probe.speaker(STATES, JointState), probe.speaker(TARGETS, JointTrajectory)
+    states, targets = (
+        probe.advertise(STATES, JointState),
+        probe.advertise(TARGETS, JointTrajectory),
+    )
     goal = UR5.home + 0.1
     targets.publish(target(START, goal))
     states.publish(state(START))
-    probe.until(lambda: commands)
+    probe.wait_until(lambda: commands)
     states.publish(state(START))
-    probe.until(lambda: len(commands) > 1)
+    probe.wait_until(lambda: len(commands) > 1)
     assert commands[0] == commands[1] and command_stamp(commands[0]) == START
     states.publish(state(START + TICK))
-    probe.until(lambda: probe.tested.measured[0] == START + TICK)
+    probe.wait_until(lambda: probe.tested_node.measured[0] == START + TICK)
     assert all(command_stamp(c) == START for c in commands), "answered without a target"
     targets.publish(target(START + TICK, goal))
-    probe.until(lambda: command_stamp(commands[-1]) == START + TICK)
+    probe.wait_until(lambda: command_stamp(commands[-1]) == START + TICK)
 
 
 def test_measured_joints_that_are_not_finite_get_no_command(start_node):
     probe, commands = start_node(
         InverseDynamicsNode, [(EFFORT, Float64MultiArray)], **MODEL, engaged=True
     )
-    states = probe.speaker(STATES, JointState)
+    states = probe.advertise(STATES, JointState)
     states.publish(state(START, UR5.home * np.nan))
-    probe.until(lambda: probe.tested.hold_reason is not None)
-    assert probe.tested.hold_reason == "measured joints are not finite" and not commands
+    probe.wait_until(lambda: probe.tested_node.hold_reason is not None)
+    assert probe.tested_node.hold_reason == "measured joints are not finite" and not commands
 
 
 def test_joint_states_without_a_joint_of_the_arm_end_the_node(run_until_error):
@@ -186,10 +196,10 @@ def test_missing_joint_states_are_bridged_for_a_while_and_then_nothing_is_sent(
     save_time_series_model(bridge(), tmp_path / "bridge")
     given = {**MODEL, "engaged": True, "state_predictor": tmp_path / "bridge", "max_dropout": 1.0}
     probe, commands = start_node(InverseDynamicsNode, [(EFFORT, Float64MultiArray)], **given)
-    states, node = probe.speaker(STATES, JointState), probe.tested
+    states, node = probe.advertise(STATES, JointState), probe.tested_node
     states.publish(state(START))
-    probe.until(lambda: node.hold_reason == JOINT_STATES_MISSING)
-    probe.until(lambda: len(commands) == 1 + node.dropout_controller.predicted_count)
+    probe.wait_until(lambda: node.hold_reason == JOINT_STATES_MISSING)
+    probe.wait_until(lambda: len(commands) == 1 + node.dropout_controller.predicted_count)
     assert (
         0 < node.dropout_controller.predicted_count <= 125
     )  # samples of a second; a slow machine leaves some out
@@ -198,7 +208,7 @@ def test_missing_joint_states_are_bridged_for_a_while_and_then_nothing_is_sent(
         assert np.abs(np.array(command.data) - gravity).max() < 0.1 * np.abs(gravity).max()
     count = len(commands)
     states.publish(state(START + 200 * TICK))
-    probe.until(lambda: len(commands) > count)
+    probe.wait_until(lambda: len(commands) > count)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from invdyn_ros.teleop.arm_geometry import (
 
 
 @each_arm
-def test_solver_reaches_places_the_arm_has_been_to(robot):
+def test_solver_reaches_positions_of_forward_kinematics(robot):
     """The place of the tip in a posture near home is reached from home, within limits."""
     rng = np.random.default_rng(0)
     solver = PositionIKSolver(robot, (robot.tip_link,), 0.8, margin=0.02)
@@ -28,7 +28,7 @@ def test_solver_reaches_places_the_arm_has_been_to(robot):
         assert (solution.q <= robot.upper - 0.02 + 1e-9).all()
 
 
-def test_only_the_seven_joint_arm_has_human_limbs():
+def test_only_the_seven_joint_arm_is_human_like():
     iiwa = load_robot("kuka_iiwa")
     human = human_like_arm(iiwa)
     assert np.allclose((human.upper_arm, human.forearm), (0.42, 0.40), atol=1e-6)
@@ -36,7 +36,7 @@ def test_only_the_seven_joint_arm_has_human_limbs():
     assert human_like_arm(load_robot("dofbot")) is None
 
 
-def test_flips_keep_the_limbs_where_they_are():
+def test_alternative_configurations_keep_elbow_and_wrist():
     iiwa = load_robot("kuka_iiwa")
     q = np.array([0.4, 1.2, -0.7, 0.9, 0.2, 0.5, 0.1])
     human = human_like_arm(iiwa)

@@ -49,11 +49,11 @@ def through_the_wire(message: object) -> object:
 
 
 @pytest.mark.parametrize("nanoseconds", [0, 1, 999_999_999, 10**9, STAMP])
-def test_stamp_keeps_every_nanosecond(nanoseconds: int) -> None:
+def test_stamp_conversion_is_exact(nanoseconds: int) -> None:
     assert to_nanoseconds(to_stamp(nanoseconds)) == nanoseconds
 
 
-def test_image_comes_back_as_it_was() -> None:
+def test_image_round_trip() -> None:
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     message = through_the_wire(image_to_message(image, to_stamp(STAMP), "camera"))
     assert isinstance(message, Image)
@@ -72,7 +72,7 @@ def test_image_with_padded_rows_is_read_without_its_padding() -> None:
     np.testing.assert_array_equal(image_to_array(message), image)
 
 
-def test_image_that_does_not_fit_is_refused() -> None:
+def test_invalid_image_message_is_refused() -> None:
     message = image_to_message(np.zeros((4, 5, 3), np.uint8), to_stamp(0), "camera")
     message.encoding = "mono16"
     with pytest.raises(ValueError, match=r"'mono16' is not supported.*rgb8"):
@@ -90,7 +90,7 @@ def test_camera_info_is_that_of_a_pinhole() -> None:
     assert (info.width, info.height, list(info.d)) == (640, 480, [0.0] * 5)
 
 
-def test_landmarks_come_back_and_nobody_is_nobody() -> None:
+def test_landmarks_round_trip_with_and_without_person() -> None:
     points = np.random.default_rng(0).standard_normal((33, 4)).astype(np.float32)
     header = Header(stamp=to_stamp(STAMP))
     cloud = through_the_wire(landmarks_to_cloud(points, header))
@@ -99,7 +99,7 @@ def test_landmarks_come_back_and_nobody_is_nobody() -> None:
     assert cloud_to_landmarks(landmarks_to_cloud(None, header)) is None
 
 
-def test_foreign_cloud_is_refused() -> None:
+def test_cloud_with_other_fields_is_refused() -> None:
     cloud = landmarks_to_cloud(np.zeros((12, 4)), Header())
     with pytest.raises(ValueError, match="33 landmarks, the cloud has 12"):
         cloud_to_landmarks(cloud)
@@ -120,14 +120,14 @@ def test_joints_are_found_by_name_in_any_order() -> None:
     assert effort.size == 0
 
 
-def test_joint_state_that_lacks_something_is_refused() -> None:
+def test_incomplete_joint_state_is_refused() -> None:
     with pytest.raises(ValueError, match=r"lacks \['c'\]"):
         joints_by_name(JointState(name=["a", "b"], position=[1.0, 2.0]), NAMES)
     with pytest.raises(ValueError, match="names 3 joints but has 2 positions"):
         joints_by_name(JointState(name=list(NAMES), position=[1.0, 2.0]), NAMES)
 
 
-def test_target_comes_back_in_the_arms_order() -> None:
+def test_target_round_trip_in_the_order_of_the_arm() -> None:
     target = Target(STAMP * 1e-9, State(*np.arange(9.0).reshape(3, 3)), 0.008)
     message = through_the_wire(target_to_message(target, NAMES, to_stamp(STAMP)))
     assert isinstance(message, JointTrajectory)
@@ -139,7 +139,7 @@ def test_target_comes_back_in_the_arms_order() -> None:
     np.testing.assert_array_equal(other.state.q, target.state.q[[2, 0, 1]])
 
 
-def test_target_without_velocities_is_one_at_rest() -> None:
+def test_target_without_velocities_is_at_rest() -> None:
     message = target_to_message(Target(0, State(*np.ones((3, 3))), 0.0), NAMES, to_stamp(0))
     message.points[0].velocities, message.points[0].accelerations = [], []
     back = message_to_target(message, NAMES)
@@ -147,7 +147,7 @@ def test_target_without_velocities_is_one_at_rest() -> None:
     np.testing.assert_array_equal(back.state.qdd, 0)
 
 
-def test_target_that_does_not_fit_is_refused() -> None:
+def test_invalid_target_is_refused() -> None:
     message = target_to_message(Target(0, State(*np.ones((3, 3))), 0.0), NAMES, to_stamp(0))
     with pytest.raises(ValueError, match=r"\['a', 'b', 'c'\], the arm has \['a', 'x'\]"):
         message_to_target(message, ("a", "x"))
@@ -159,7 +159,7 @@ def test_target_that_does_not_fit_is_refused() -> None:
         message_to_target(message, NAMES)
 
 
-def test_command_carries_the_stamp_of_the_state_it_answers() -> None:
+def test_command_has_the_stamp_of_its_state() -> None:
     message = through_the_wire(command_to_message(np.array([1.0, -2.0]), STAMP))
     assert isinstance(message, Float64MultiArray)
     assert command_stamp(message) == STAMP and list(message.data) == [1.0, -2.0]
@@ -168,7 +168,7 @@ def test_command_carries_the_stamp_of_the_state_it_answers() -> None:
     assert command_stamp(message) is None
 
 
-def test_poses_come_back() -> None:
+def test_pose_round_trip() -> None:
     position, quaternion = np.array([0.1, -0.2, 0.3]), np.array([0.5, 0.5, -0.5, 0.5])
     covariance = np.arange(36.0).reshape(6, 6)
     block = through_the_wire(block_to_message(position, quaternion, covariance, Header()))
@@ -181,7 +181,7 @@ def test_poses_come_back() -> None:
 
 
 @pytest.mark.parametrize("arm", ["ur5", "kuka_iiwa"])
-def test_joints_and_gripper_come_back_as_they_were(arm: str) -> None:
+def test_joints_and_gripper_round_trip(arm: str) -> None:
     robot, rng = load_robot(arm), np.random.default_rng(0)
     none = np.empty(0)
     for qd, effort in ((rng.normal(size=robot.n), none), (none, rng.normal(size=robot.n))):
@@ -196,7 +196,7 @@ def test_joints_and_gripper_come_back_as_they_were(arm: str) -> None:
         assert gripper_opening(message, robot) == (0.03 if robot.gripper else 0.0)
 
 
-def test_a_pose_and_its_transform_put_a_point_at_the_same_place() -> None:
+def test_pose_and_its_transform_agree() -> None:
     rng = np.random.default_rng(0)
     header = Header(stamp=to_stamp(STAMP), frame_id="camera")
     for _ in range(10):
@@ -210,7 +210,7 @@ def test_a_pose_and_its_transform_put_a_point_at_the_same_place() -> None:
         np.testing.assert_array_equal([turn.x, turn.y, turn.z, turn.w], quaternion)
 
 
-def test_recorded_messages_come_back_from_the_bag(tmp_path: Path) -> None:
+def test_recorded_messages_are_read_back_from_the_bag(tmp_path: Path) -> None:
     """What a raw subscription hears is what a reader that knows no ROS finds."""
     folder = tmp_path / "bag"
     writer = BagWriter(folder)

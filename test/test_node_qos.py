@@ -12,10 +12,10 @@ from invdyn_ros.nodes.simulator import SimulatorNode
 
 @pytest.mark.parametrize("lockstep", [False, True])
 @pytest.mark.parametrize("make", [InverseDynamicsNode, SimulatorNode])
-def test_arms_and_their_drivers_may_be_reliable(start_node, make, lockstep):
+def test_qos_is_compatible_with_reliable_drivers(start_node, make, lockstep):
     """As ur_robot_driver is, on both sides."""
     given = MODEL if make is InverseDynamicsNode else SIMULATED
-    node, theirs = start_node(make, **given, lockstep=lockstep).tested, QoSProfile(depth=1)
+    node, theirs = start_node(make, **given, lockstep=lockstep).tested_node, QoSProfile(depth=1)
     topics = {STATES, TARGETS, EFFORT, "/gripper/command"}
     heard = [s.qos_profile for s in node.subscriptions if s.topic_name in topics]
     said = [p.qos_profile for p in node.publishers if p.topic_name in topics]

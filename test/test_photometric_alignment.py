@@ -59,7 +59,7 @@ def fit(T: np.ndarray) -> PoseFit:
 
 
 @pytest.mark.parametrize("distorted", [False, True])
-def test_derivative_of_what_is_left_is_that_of_differences(distorted: bool) -> None:
+def test_jacobian_of_residual_matches_finite_differences(distorted: bool) -> None:
     """About, as an edge is hardly wider than a pixel."""
     T = facing(0.3, -0.2)
     picture = BlockImage(image_of(T, distorted), [T], 0, SIZE, lens(distorted))
@@ -72,9 +72,7 @@ def test_derivative_of_what_is_left_is_that_of_differences(distorted: bool) -> N
 
 @pytest.mark.parametrize("distorted", [False, True])
 @pytest.mark.parametrize("other", [0, 4, 20, 23])
-def test_a_face_that_looks_at_the_camera_shows_how_it_is_tilted(
-    other: int, distorted: bool
-) -> None:
+def test_alignment_determines_tilt_of_frontal_face(other: int, distorted: bool) -> None:
     """Though the search starts with a tilt to another side."""
     truth = facing(0.04, -0.03)
     start = tilted_poses(truth, 0, SIZE)[other]
@@ -88,7 +86,7 @@ def test_a_face_that_looks_at_the_camera_shows_how_it_is_tilted(
     assert np.linalg.norm(error[:2]) < 5e-4 and abs(error[2]) < 2e-3
 
 
-def test_what_was_seen_before_is_a_start_too() -> None:
+def test_alignment_starts_from_previous_poses_too() -> None:
     truth = facing(0.5, 0.4)
     image, other = image_of(truth), facing(-0.5, -0.4)
     alone = align_poses([fit(other)], [], 0, image, SIZE, lens())
@@ -97,7 +95,7 @@ def test_what_was_seen_before_is_a_start_too() -> None:
     assert rotation_angle(alone[0].T_camera_block, truth) > np.radians(5)
 
 
-def test_more_noise_is_less_certainty() -> None:
+def test_covariance_grows_with_image_noise() -> None:
     truth = facing(0.3, -0.2)
     quiet, noisy = (
         align_poses([fit(truth)], [], 0, image_of(truth, noise=noise), SIZE, lens())[0].covariance
@@ -106,7 +104,7 @@ def test_more_noise_is_less_certainty() -> None:
     assert (np.diag(noisy) > 4 * np.diag(quiet)).all()
 
 
-def test_a_block_half_out_of_the_picture_moves_nothing_out_of_range() -> None:
+def test_block_partly_outside_the_image_gives_finite_poses() -> None:
     truth = facing(0.05, 0.05, x=-0.245)
     best = align_poses([fit(truth)], [], 0, image_of(facing(0.05, 0.05)), SIZE, lens())
     assert all(np.isfinite(found.T_camera_block).all() for found in best)
@@ -117,7 +115,7 @@ def test_a_block_half_out_of_the_picture_moves_nothing_out_of_range() -> None:
     )
 
 
-def test_tilts_are_about_the_face_in_its_place() -> None:
+def test_tilted_poses_keep_the_position_of_the_face() -> None:
     T = facing(0.1, 0.05)
     for other in tilted_poses(T, 0, SIZE):
         assert tilt_angle(other, 0, SIZE) < np.radians(11.5)

@@ -36,7 +36,7 @@ def small_tilted_blocks(count: int) -> tuple[list[np.ndarray], list[np.ndarray]]
     return images, truth
 
 
-def test_picture_tells_the_side_to_which_a_lone_small_marker_is_tilted() -> None:
+def test_image_disambiguates_tilt_of_a_single_small_marker() -> None:
     k = block_scene().camera.intrinsics()
     detector = BlockDetector(BlockDetectorConfig(), k)
     seen, wrong, misled = 0, 0, 0
@@ -61,7 +61,7 @@ def mode(angle: float, cost: float) -> PoseFit:
     return PoseFit(tilted(angle), 1e-6 * np.eye(6), np.zeros(1, int), cost)
 
 
-def test_past_image_decides_between_poses_that_look_the_same() -> None:
+def test_previous_image_disambiguates_equally_likely_poses() -> None:
     fits = [mode(0.2, 0.0), mode(-0.2, 0.0)]
     assert tracking_costs(fits, ()).tolist() == [0.0, 0.0]
     one, other = tracking_costs(
@@ -75,7 +75,7 @@ def test_past_image_decides_between_poses_that_look_the_same() -> None:
     ]  # a block put elsewhere has no past
 
 
-def test_covariance_holds_the_chance_of_the_other_pose() -> None:
+def test_covariance_includes_probability_of_the_other_pose() -> None:
     fits = [mode(0.2, 0.0), mode(-0.2, 0.0)]
     best, modes = rank_hypotheses(fits, np.array([4.0, 1.0]))
     np.testing.assert_array_equal(best.T_camera_block, tilted(-0.2))

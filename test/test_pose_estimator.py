@@ -30,12 +30,12 @@ def found(frames):
 
 
 @needs_person
-def test_nearly_every_frame_of_the_recorded_clip_gives_landmarks(found):
+def test_landmarks_in_nearly_every_frame_of_the_recorded_video(found):
     assert np.mean([landmarks is not None for landmarks in found]) >= 0.95
 
 
 @needs_person
-def test_landmarks_are_a_person_in_the_hip_frame(found):
+def test_landmarks_are_in_the_hip_frame(found):
     """The person sits and faces the camera from the second second on."""
     for landmarks in filter(None, found[12:]):
         world, image = landmarks
@@ -51,7 +51,7 @@ def test_landmarks_are_a_person_in_the_hip_frame(found):
 
 
 @needs_person
-def test_image_landmarks_are_where_the_person_is_drawn(frames, found):
+def test_landmarks_are_drawn_at_their_image_positions(frames, found):
     changed = (draw_landmarks(frames[20], found[20], "left") != frames[20]).any(axis=2)
     shoulder, wrist = found[20].image[11], found[20].image[15]
     for x, y in (shoulder, wrist, (shoulder + found[20].image[13]) / 2):
@@ -60,20 +60,20 @@ def test_image_landmarks_are_where_the_person_is_drawn(frames, found):
 
 
 @needs_person
-def test_nobody_is_followed_into_an_empty_picture(frames):
+def test_person_is_not_tracked_into_an_empty_image(frames):
     with PoseEstimator() as estimator:
         assert estimator(frames[20]) is not None
         assert estimator(np.full_like(frames[20], 90)) is None
         assert estimator(frames[20]) is not None
 
 
-def test_empty_picture_gives_none_in_silence(capfd):
+def test_empty_image_gives_none_without_output(capfd):
     with PoseEstimator() as estimator:
         assert estimator(np.zeros((120, 160, 3), np.uint8)) is None
     assert capfd.readouterr().err == ""
 
 
-def test_axes_change_by_a_rotation():
+def test_change_of_axes_is_a_rotation():
     """Left in the picture of who faces the camera is their right; both frames are right-handed."""
     assert np.allclose(HIP_FROM_MEDIAPIPE @ HIP_FROM_MEDIAPIPE.T, np.eye(3))
     assert np.isclose(np.linalg.det(HIP_FROM_MEDIAPIPE), 1.0)
@@ -87,17 +87,17 @@ def test_axes_change_by_a_rotation():
     [np.zeros((8, 8), np.uint8), np.zeros((8, 8, 4), np.uint8), np.zeros((8, 8, 3))],
     ids=["grey", "with alpha", "float"],
 )
-def test_image_of_another_kind_is_refused(image):
+def test_image_of_another_type_is_refused(image):
     with PoseEstimator() as estimator, pytest.raises(ValueError, match="expected an RGB image"):
         estimator(image)
 
 
-def test_missing_model_file_is_named():
+def test_error_names_missing_model_file():
     with pytest.raises(FileNotFoundError, match=r"no pose model nowhere.task"):
         PoseEstimatorConfig(model="nowhere.task")
 
 
-def test_foreign_model_file_is_one_clear_error(tmp_path, capfd):
+def test_invalid_model_file_is_one_error_line(tmp_path, capfd):
     path = tmp_path / "notes.task"
     path.write_text("not a model")
     with pytest.raises(ValueError, match=r"notes.task is not a pose landmarker") as error:
@@ -106,12 +106,12 @@ def test_foreign_model_file_is_one_clear_error(tmp_path, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_score_outside_its_range_is_refused():
+def test_confidence_outside_its_range_is_refused():
     with pytest.raises(ValueError, match=r"min_tracking_confidence is 1\.5"):
         PoseEstimatorConfig(min_tracking_confidence=1.5)
 
 
-def test_drawing_leaves_the_picture_alone_and_takes_points_outside_it():
+def test_drawing_works_on_a_copy_and_accepts_points_outside():
     picture = np.full((100, 120, 3), 80, np.uint8)
     kept = picture.copy()
     rng = np.random.default_rng(0)

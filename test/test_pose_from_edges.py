@@ -12,7 +12,7 @@ from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.scene import block_pose
 
 
-def test_derivative_of_projection_is_that_of_finite_differences() -> None:
+def test_jacobian_of_projection_matches_finite_differences() -> None:
     rng = np.random.default_rng(0)
     T = np.eye(4)
     T[:3, :3] = Rotation.random(random_state=1).as_matrix()
@@ -41,7 +41,7 @@ def test_exact_corners_give_the_exact_pose_at_any_orientation() -> None:
         np.testing.assert_allclose(fit.T_camera_block, T, atol=1e-5)
 
 
-def test_marker_that_contradicts_the_others_is_left_out() -> None:
+def test_contradictory_marker_is_rejected() -> None:
     camera = load_scene("ur5").camera
     k, T = (
         camera.intrinsics(),

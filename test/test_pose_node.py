@@ -10,23 +10,23 @@ from invdyn_ros.nodes.messages import image_to_array, image_to_message, latest_q
 from invdyn_ros.nodes.pose import PoseNode
 
 
-def test_an_image_of_nobody_gives_an_empty_cloud_and_an_overlay_only_if_asked(start_node):
+def test_image_without_person_gives_empty_cloud_and_overlay_only_with_subscriber(start_node):
     probe, clouds = start_node(PoseNode, [("/pose/landmarks", PointCloud2)], lockstep=True)
-    images = probe.speaker(IMAGES, Image)
+    images = probe.advertise(IMAGES, Image)
     blank = np.full((240, 320, 3), 90, np.uint8)
 
     def show(k):
         images.publish(image_to_message(blank, to_stamp(START + k * TICK), "camera"))
-        probe.until(lambda: len(clouds) == k + 1)
+        probe.wait_until(lambda: len(clouds) == k + 1)
         assert (clouds[k].width, stamps(clouds)[k]) == (0, START + k * TICK)
 
     show(0)
     show(1)  # now the node is done with the first
-    overlays = probe.hear("/pose/overlay", Image, latest_qos(False))
+    overlays = probe.subscribe("/pose/overlay", Image, latest_qos(False))
     show(2)
-    probe.until(lambda: START + 2 * TICK in stamps(overlays))
+    probe.wait_until(lambda: START + 2 * TICK in stamps(overlays))
     assert START not in stamps(overlays)
     np.testing.assert_array_equal(image_to_array(overlays[0]), blank)
-    assert probe.tested.hold_reason == "no person in the image"
-    assert probe.tested.diagnostic_values == {"images without a person": "3"}
-    assert not probe.tested.hold_counts, "the retargeter holds; a report would count it twice"
+    assert probe.tested_node.hold_reason == "no person in the image"
+    assert probe.tested_node.diagnostic_values == {"images without a person": "3"}
+    assert not probe.tested_node.hold_counts, "the retargeter holds; a report would count it twice"

@@ -36,8 +36,8 @@ def test_the_report_of_a_recorded_run_is_written(start_node, tmp_path):
         duration=0.5,
         lockstep=True,
     )
-    states, wanted = probe.speaker(STATES, JointState), probe.speaker(WANTED, JointState)
-    clouds = probe.speaker("/pose/landmarks", PointCloud2)
+    states, wanted = probe.advertise(STATES, JointState), probe.advertise(WANTED, JointState)
+    clouds = probe.advertise("/pose/landmarks", PointCloud2)
     places = [state(k * TICK, UR5.home + 0.01 * np.sin(0.1 * k)) for k in range(65)]
     for k, place in enumerate(places):
         aim = state(k * TICK, np.array(place.position) + 1e-3)
@@ -45,12 +45,12 @@ def test_the_report_of_a_recorded_run_is_written(start_node, tmp_path):
         wanted.publish(aim)
         if k % 6 == 0:
             clouds.publish(landmarks_to_cloud(FORWARD, place.header))
-    kept = probe.tested.topics
-    probe.until(lambda: len(kept[WANTED][1]) == 65 and len(kept["/pose/landmarks"][1]) == 11)
+    kept = probe.tested_node.topics
+    probe.wait_until(lambda: len(kept[WANTED][1]) == 65 and len(kept["/pose/landmarks"][1]) == 11)
     for place in places:  # they end the run, whatever else is still on its way
         states.publish(place)
     with pytest.raises(runner.NodeFinished):
-        probe.until(lambda: False, 60)
+        probe.wait_until(lambda: False, 60)
     report = json.loads(file.read_text())
     assert report["frames"] == report["detected"] == 11
     assert report["tracking_rms_rad"]["inverse_dynamics"] == pytest.approx(1e-3, abs=1e-5)

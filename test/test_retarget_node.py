@@ -13,20 +13,20 @@ from invdyn_ros.nodes.messages import landmarks_to_cloud, to_stamp
 from invdyn_ros.nodes.retarget import RetargetNode
 
 
-def test_landmarks_become_a_target_with_their_stamp_and_nobody_holds_the_arm(start_node):
+def test_landmarks_give_a_target_with_their_stamp_and_arm_holds_without_person(start_node):
     probe, targets = start_node(RetargetNode, [(TARGETS, JointTrajectory)], lockstep=True)
-    clouds, node = probe.speaker("/pose/landmarks", PointCloud2), probe.tested
+    clouds, node = probe.advertise("/pose/landmarks", PointCloud2), probe.tested_node
 
     def show(k, landmarks):
         header = Header(stamp=to_stamp(START + k * 50_000_000))
         clouds.publish(landmarks_to_cloud(landmarks, header))
-        probe.until(lambda: targets and targets[-1].header == Header(stamp=header.stamp))
+        probe.wait_until(lambda: targets and targets[-1].header == Header(stamp=header.stamp))
         return np.array(targets[-1].points[0].positions)
 
     clouds.publish(landmarks_to_cloud(None, Header(stamp=to_stamp(START))))
-    probe.until(lambda: node.hold_reason == "no joint_states yet")
-    probe.speaker(STATES, JointState).publish(state(START))
-    probe.until(lambda: node.initialized)
+    probe.wait_until(lambda: node.hold_reason == "no joint_states yet")
+    probe.advertise(STATES, JointState).publish(state(START))
+    probe.wait_until(lambda: node.initialized)
     np.testing.assert_allclose(show(1, None), UR5.home)
     assert "person" in node.hold_reason
     for k in range(2, 12):
@@ -38,5 +38,5 @@ def test_landmarks_become_a_target_with_their_stamp_and_nobody_holds_the_arm(sta
     assert np.abs(held[-1] - held[-2]).max() < 1e-6 and "person" in node.hold_reason
     count = len(targets)
     show(39, FORWARD)
-    probe.until(lambda: len(targets) > count)
+    probe.wait_until(lambda: len(targets) > count)
     assert targets[-1] == targets[-2], "in lockstep a repeated question gets the same answer"

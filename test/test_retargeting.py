@@ -27,7 +27,7 @@ def errors(robot, results):
 
 
 @each_arm
-def test_hand_of_a_still_person_is_reached_within_5_mm(robot):
+def test_hand_of_static_person_is_reached_within_5_mm(robot):
     for t in np.arange(0, 12, 1.5):
         retargeter = Retargeter(robot)
         result = settle(retargeter, body(*wave(t)))
@@ -39,7 +39,7 @@ def test_hand_of_a_still_person_is_reached_within_5_mm(robot):
             assert max(error.upper_arm.item(), error.forearm.item()) < 3.0
 
 
-def test_limbs_of_the_iiwa_point_where_the_person_points():
+def test_iiwa_links_have_the_directions_of_the_persons_arm():
     iiwa = load_robot("kuka_iiwa")
     for mount, turn in MOUNT_ROTATIONS.items():
         upper, fore = unit([0.7, 0.2, 0.3]), unit([0.4, 0.5, 0.8])
@@ -51,7 +51,7 @@ def test_limbs_of_the_iiwa_point_where_the_person_points():
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_hand_moves_the_way_the_persons_hand_moves(side):
+def test_hand_moves_in_the_direction_of_the_persons_hand(side):
     robot = load_robot("ur5")
     retargeter = Retargeter(robot, RetargetConfig(side=side))
     upper, fore = unit([0.6, 0.0, -0.8]), unit([1.0, 0.0, 0.0])
@@ -64,7 +64,7 @@ def test_hand_moves_the_way_the_persons_hand_moves(side):
 
 
 @each_arm
-def test_result_does_not_depend_on_bone_lengths_place_or_heading(robot):
+def test_result_is_invariant_to_bone_lengths_position_and_heading(robot):
     upper, fore = wave(1.0)
     plain = settle(Retargeter(robot), body(upper, fore))
     for change in (
@@ -79,7 +79,7 @@ def test_result_does_not_depend_on_bone_lengths_place_or_heading(robot):
 
 
 @each_arm
-def test_arm_keeps_up_with_a_slow_hand_and_never_jumps(robot):
+def test_arm_follows_a_slow_hand_within_limits(robot):
     retargeter = Retargeter(robot)
     settle(retargeter, body(*wave(0.0)))
     results = [retargeter(body(*wave(i * DT, 0.25)), 10 + i * DT) for i in range(300)]
@@ -96,7 +96,7 @@ def test_arm_keeps_up_with_a_slow_hand_and_never_jumps(robot):
 
 
 @each_arm
-def test_limits_hold_for_any_flailing(robot):
+def test_limits_hold_for_random_landmarks(robot):
     """Directions at random, far faster than the arm, with gaps and doubtful frames."""
     rng = np.random.default_rng(2)
     retargeter, t, last = Retargeter(robot), 0.0, None
@@ -120,7 +120,7 @@ def test_limits_hold_for_any_flailing(robot):
         last = result
 
 
-def test_hand_that_cannot_be_reached_has_a_reason_and_stays_above_the_base():
+def test_unreachable_hand_has_a_reason_and_stays_above_the_base():
     robot = load_robot("ur5")
     big = Retargeter(robot, RetargetConfig(scale=2.5))
     down = settle(big, body([0, 0, -1], [0, 0, -1]))
@@ -133,7 +133,7 @@ def test_hand_that_cannot_be_reached_has_a_reason_and_stays_above_the_base():
     assert back.unreachable_reason == "inside the base"
 
 
-def test_upright_iiwa_cannot_lower_its_upper_arm_and_says_so():
+def test_lowered_arm_is_unreachable_for_upright_iiwa():
     iiwa = load_robot("kuka_iiwa")
     hanging = body([0, 0.1, -1], [0.3, 0, -1])
     assert settle(Retargeter(iiwa), hanging).reachable
@@ -166,18 +166,18 @@ def test_landmarks_of_another_shape_are_refused():
         ({"min_cutoff": 0.0}, "min_cutoff 0.0"),
     ],
 )
-def test_senseless_settings_are_refused(fields, message):
+def test_invalid_settings_are_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         Retargeter(load_robot("ur5"), RetargetConfig(**fields))
 
 
-def test_scale_of_an_arm_with_limbs_of_its_own_is_refused():
+def test_scale_of_human_like_arm_is_refused():
     iiwa = load_robot("kuka_iiwa")
     with pytest.raises(ValueError, match="kuka_iiwa is human-like and needs scale 0"):
         Retargeter(iiwa, RetargetConfig(scale=1.0))
 
 
-def test_defaults_are_one_value_per_field_that_ros_can_carry():
+def test_defaults_are_ros_parameter_types():
     for field in dataclasses.fields(RetargetConfig):
         assert isinstance(getattr(RetargetConfig(), field.name), (str, float))
 

@@ -8,7 +8,7 @@ from invdyn_ros.teleop.retargeting import HOLD_REASONS, RetargetConfig, Retarget
 
 
 @each_arm
-def test_arm_holds_with_a_reason_and_goes_on_afterwards(robot):
+def test_arm_holds_with_a_reason_and_resumes_afterwards(robot):
     retargeter = Retargeter(robot)
     good = body(*wave(0.0))
     before = settle(retargeter, good)
@@ -34,7 +34,7 @@ def test_arm_holds_with_a_reason_and_goes_on_afterwards(robot):
     assert np.allclose(after.q, before.q, atol=0.01)
 
 
-def test_only_the_arm_that_counts_must_be_visible():
+def test_only_the_followed_arm_must_be_visible():
     robot = load_robot("ur5")
     landmarks = body(*wave(0.0))
     landmarks[[14, 16], 3] = 0.0
@@ -46,7 +46,7 @@ def test_only_the_arm_that_counts_must_be_visible():
 
 
 @each_arm
-def test_moving_arm_brakes_within_its_limits_when_the_person_is_lost(robot):
+def test_moving_arm_brakes_within_limits_without_a_person(robot):
     retargeter = Retargeter(robot)
     for i in range(6):
         moving = retargeter(body(*wave(0.0)), i * DT)
@@ -57,7 +57,7 @@ def test_moving_arm_brakes_within_its_limits_when_the_person_is_lost(robot):
     assert (np.abs(speed[-1]) < 1e-9).all()
 
 
-def test_source_that_starts_again_is_followed_again():
+def test_restarted_source_is_followed_again():
     retargeter = Retargeter(load_robot("ur5"))
     last = settle(retargeter, body(*wave(0.0)), start=50.0)
     assert retargeter(body(*wave(0.0)), 0.0).hold_reason == "repeated time"

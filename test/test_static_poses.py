@@ -47,20 +47,20 @@ def find(streams: HandEyeStreams) -> StaticPoses:
     return find_static_poses(streams, load_robot("ur5"), StaticPoseConfig())
 
 
-def test_each_rest_is_one_pose_and_moving_pictures_do_not_count() -> None:
+def test_each_static_pose_is_one_pair_and_images_in_motion_are_ignored() -> None:
     found = find(rested(postures(8)))
     assert len(found.pairs) == 8
     assert found.num_images < 8 * 10
     np.testing.assert_allclose(solve_hand_eye(found.pairs, "eye_to_hand").X, X, atol=1e-9)
 
 
-def test_a_late_camera_does_not_matter_where_the_arm_rests() -> None:
+def test_camera_latency_has_no_influence() -> None:
     streams = rested(postures(8))
     late = find(streams._replace(marker_time=streams.marker_time + 0.08))
     np.testing.assert_allclose(solve_hand_eye(late.pairs, "eye_to_hand").X, X, atol=1e-9)
 
 
-def test_order_and_repeats_of_messages_do_not_matter() -> None:
+def test_order_and_repetition_of_messages_have_no_influence() -> None:
     streams = rested(postures(6))
     rng = np.random.default_rng(0)
     a, b = (
@@ -80,7 +80,7 @@ def test_order_and_repeats_of_messages_do_not_matter() -> None:
     )
 
 
-def test_a_flipped_picture_does_not_spoil_its_rest() -> None:
+def test_flipped_detections_are_rejected() -> None:
     streams = rested(postures(8))
     flipped = streams.T_camera_marker.copy()
     flipped[::7] = flipped[::7] @ transform_from_rotvec(np.array([1.5, 0.0, 0.0]), np.zeros(3))
@@ -92,7 +92,7 @@ def test_a_flipped_picture_does_not_spoil_its_rest() -> None:
     assert errors(found.X)[0] < 1.0
 
 
-def test_pictures_beyond_the_joint_states_do_not_count() -> None:
+def test_images_without_joint_states_are_ignored() -> None:
     streams = rested(postures(6))
     part = streams.joint_time < streams.joint_time[0] + 4.5  # the third rest is cut
     cut = find(streams._replace(joint_time=streams.joint_time[part], q=streams.q[part]))
@@ -107,7 +107,7 @@ def test_pictures_beyond_the_joint_states_do_not_count() -> None:
     )
 
 
-def test_a_covariance_that_nobody_gave_becomes_the_usual_one() -> None:
+def test_missing_and_invalid_covariances_get_the_default() -> None:
     given = np.stack([np.zeros((6, 6)), np.diag([4e-6] * 6), -np.eye(6), np.full((6, 6), np.nan)])
     made = complete_covariances(given)
     usual = np.repeat(NOISE, 3) ** 2
@@ -116,6 +116,6 @@ def test_a_covariance_that_nobody_gave_becomes_the_usual_one() -> None:
     assert (np.diag(made[1]) >= 4e-6).all()
 
 
-def test_rest_without_a_length_is_refused() -> None:
+def test_settling_time_of_zero_is_refused() -> None:
     with pytest.raises(ValueError, match=r"settling_time is 0\.0; it must be greater than 0"):
         StaticPoseConfig(settling_time=0.0)
