@@ -12,8 +12,7 @@ from torch import Tensor
 from invdyn_ros.data.windows import Windows, windows
 from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.checkpoint import load, save
-from invdyn_ros.training.optimizer import OptimizerConfig
-from invdyn_ros.training.trainer import Trainer
+from invdyn_ros.training.trainer import Trainer, TrainerConfig
 from invdyn_ros.training.training_state import RunState
 
 
@@ -206,7 +205,7 @@ def test_family_learns_a_pendulum(family: str, tmp_path: Path) -> None:
     model = build(ModelMetadata(family, "toy", ("joint",), "N m", 100.0, 0.0, "", config))
     train, test = toy(2000, 0), toy(500, 1)
     model.standardise(train)
-    optimizer = OptimizerConfig(epochs=12, batch_size=64)
+    optimizer = TrainerConfig(epochs=12, batch_size=64)
     Trainer(model, train, toy(500, 2), optimizer, 0, RunState(tmp_path, {}, model.meta)).run()
     error = model.predict(*test[:2]).mean - test.action
     assert error.square().mean() / test.action.var() < 0.05

@@ -15,8 +15,7 @@ from invdyn_ros.models import InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.checkpoint import load, save
 from invdyn_ros.models.flow import Flow
 from invdyn_ros.models.net2net import convert
-from invdyn_ros.training.optimizer import OptimizerConfig
-from invdyn_ros.training.trainer import Trainer
+from invdyn_ros.training.trainer import Trainer, TrainerConfig
 from invdyn_ros.training.training_state import RunState
 
 BASES = {"mlp": {"width": 32, "depth": 1}, "gru": {"width": 16, "depth": 1, "n_obs_steps": 3}}
@@ -39,7 +38,7 @@ def fit_and_score(
 ) -> float:
     """Train a model and return the nMSE of the last frame on the training data."""
     model.standardise(train)
-    optimizer = OptimizerConfig(epochs=epochs, batch_size=64, learning_rate=rate)
+    optimizer = TrainerConfig(epochs=epochs, batch_size=64, learning_rate=rate)
     Trainer(model, train, train, optimizer, 0, RunState(tmp_path, {}, model.meta)).run()
     error = (model.predict(*train[:2]).mean - train.action)[:, -1]
     return float(error.square().mean() / train.action[:, -1].var())
@@ -126,7 +125,7 @@ def test_smoothness_penalises_the_second_derivative_in_training_only() -> None:
     expected = base_model.loss(*data) + (0.02**2 * second_derivative).square().mean()
     torch.testing.assert_close(smooth.loss(*data), expected, rtol=1e-4, atol=1e-6)
     assert torch.equal(smooth.eval().loss(*data), base_model.loss(*data))
-    assert (base_model.window, smooth.window, smooth.n_obs_steps) == (1, 3, 1)
+    assert (base_model.window_size, smooth.window_size, smooth.n_obs_steps) == (1, 3, 1)
 
 
 def test_smoothness_smooths_actions_without_a_larger_error(tmp_path: Path) -> None:
@@ -216,7 +215,7 @@ def test_converted_model_continues_training(family: str, tmp_path: Path) -> None
     )  # with other statistics than the base's: the function must not change
     torch.testing.assert_close(converted.predict(*data[:2]).mean, start, rtol=1e-5, atol=1e-5)
     first = converted.eval().loss(*data).detach()
-    optimizer = OptimizerConfig(epochs=5, batch_size=64)
+    optimizer = TrainerConfig(epochs=5, batch_size=64)
     Trainer(converted, data, data, optimizer, 0, RunState(tmp_path, {}, converted.meta)).run()
     assert converted.eval().loss(*data) < 0.2 * first
     now = converted.get_parameter("base.head.0.weight" if family == "gru" else "base.net.0.weight")
@@ -264,7 +263,7 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Flow:
     train, val = solenoid(6000, random), solenoid(1000, random)
     model.standardise(train)
     state = RunState(tmp_path_factory.mktemp("flow"), {}, model.meta)
-    Trainer(model, train, val, OptimizerConfig(epochs=25, batch_size=256), 0, state).run()
+    Trainer(model, train, val, TrainerConfig(epochs=25, batch_size=256), 0, state).run()
     assert isinstance(model, Flow)
     return model.eval()
 

@@ -18,8 +18,8 @@ from invdyn_ros.models import least_squares_identification as identification
 from invdyn_ros.models.checkpoint import load, save
 from invdyn_ros.models.net2net import convert
 from invdyn_ros.training import trainer as trainer_module
-from invdyn_ros.training.optimizer import OptimizerConfig
 from invdyn_ros.training.train import TrainConfig, parse_config, split_train_val_test, train
+from invdyn_ros.training.trainer import TrainerConfig
 from invdyn_ros.training.training_state import Progress
 
 ACTION_DELAY = 0.012  # [s] 1.5 sample intervals of the UR5
@@ -52,7 +52,7 @@ def config(family: str, **values: Any) -> TrainConfig:
 
 
 def known_fields(family: str) -> set[str]:
-    schemas = (TrainConfig, OptimizerConfig, MODELS[family].Config)
+    schemas = (TrainConfig, TrainerConfig, MODELS[family].Config)
     return {field.name for schema in schemas for field in fields(schema)}
 
 

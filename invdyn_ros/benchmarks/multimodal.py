@@ -22,8 +22,7 @@ from invdyn_ros.data.windows import Windows
 from invdyn_ros.models import InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.flow import Flow, FlowConfig
 from invdyn_ros.models.mlp import MLPConfig
-from invdyn_ros.training.optimizer import OptimizerConfig
-from invdyn_ros.training.trainer import Trainer
+from invdyn_ros.training.trainer import Trainer, TrainerConfig
 from invdyn_ros.training.training_state import RunState
 
 INERTIA, VISCOUS, GRAVITY, TORQUE = 0.1, 0.2, 0.5, 1.0  # kg m2, N m s/rad, N m, N m/A2
@@ -49,8 +48,8 @@ class MultimodalBenchmarkConfig(Validated):
     """Temperatures to try, beside 1."""
     seed: int = 0
     """Random seed of data, weights and samples."""
-    optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(epochs=60, early_stopping_patience=60)
+    trainer: TrainerConfig = field(
+        default_factory=lambda: TrainerConfig(epochs=60, early_stopping_patience=60)
     )
     """Training settings of both families."""
     report: Path | None = None
@@ -125,7 +124,7 @@ def fit_model(
     model.standardise(train)
     with tempfile.TemporaryDirectory(prefix="invdyn_") as folder:
         state = RunState(Path(folder), {}, meta)
-        Trainer(model, train, val, config.optimizer, config.seed, state).run()
+        Trainer(model, train, val, config.trainer, config.seed, state).run()
     return model.eval()
 
 

@@ -31,7 +31,6 @@ from invdyn_ros.models.planner.receding_horizon import (
 )
 from invdyn_ros.models.planner.segments import action_segments
 from invdyn_ros.sources.pendulum import PendulumConfig, simulate_pendulum
-from invdyn_ros.training.optimizer import OptimizerConfig
 from invdyn_ros.training.train import TrainConfig, train
 from invdyn_ros.training.train_planner import (
     PlannerTrainConfig,
@@ -40,6 +39,7 @@ from invdyn_ros.training.train_planner import (
     split_segments,
     train_planner,
 )
+from invdyn_ros.training.trainer import TrainerConfig
 from invdyn_ros.training.training_state import RunState
 from invdyn_ros.typing import Array
 
@@ -92,11 +92,11 @@ class PlanningBenchmarkConfig(Validated):
 
     @property
     def planner(self) -> PlannerTrainConfig:
-        """Training settings of both planners."""
-        optimizer = OptimizerConfig(
+        """How both planners are trained."""
+        trainer = TrainerConfig(
             epochs=self.planner_epochs, batch_size=256, early_stopping_patience=self.planner_epochs
         )
-        return PlannerTrainConfig(network=self.network, optimizer=optimizer)
+        return PlannerTrainConfig(network=self.network, trainer=trainer)
 
 
 class TrainedModels(NamedTuple):
@@ -166,9 +166,9 @@ def _collect(pendulum: PendulumConfig, folder: Path) -> list[Trajectory]:
 
 
 def _inverse_config(config: PlanningBenchmarkConfig, family: str, seed: int) -> TrainConfig:
-    optimizer = OptimizerConfig(epochs=config.epochs, early_stopping_patience=config.epochs)
+    trainer = TrainerConfig(epochs=config.epochs, early_stopping_patience=config.epochs)
     fields = to_mapping(MODELS[family].Config(**FAMILIES[family]))
-    return TrainConfig(family, seed, action_delay=0.0, optimizer=optimizer, model=fields)
+    return TrainConfig(family, seed, action_delay=0.0, trainer=trainer, model=fields)
 
 
 def agents(

@@ -109,7 +109,7 @@ def _measure(
         raise ValueError(f"{train.family} is solved in closed form; there is no loop to measure")
     data = _random(model, config.windows)
     model.to(device).standardise(data.to(device))
-    batch = train.optimizer.batch_size
+    batch = train.trainer.batch_size
     steps = -(-data.size // batch)
     passes = {
         "our loop": _ours(model, data.to(device), train),
@@ -133,7 +133,7 @@ def _measure(
 
 def _ours(model: InverseDynamics, data: Windows, train: TrainConfig) -> Callable[[], object]:
     state = RunState(Path(), {}, model.meta)  # of a run that is never saved
-    return Trainer(model, data, data, train.optimizer, train.seed, state).train_epoch
+    return Trainer(model, data, data, train.trainer, train.seed, state).train_epoch
 
 
 def _data_loader(

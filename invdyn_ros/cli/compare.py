@@ -90,7 +90,7 @@ class Progression:
     def show(self, config: TrainConfig, progress: Progress) -> None:
         """Draw where the training stands."""
         if self.bar is None:
-            self.bar = ProgressBar(config.family, config.optimizer.epochs)
+            self.bar = ProgressBar(config.family, config.trainer.epochs)
         self.bar.show(progress)
 
     def end(self, run: TrainedRun) -> None:

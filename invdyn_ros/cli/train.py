@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
     robot = None
     if options.arm or options.urdf:
         robot = load_robot(options.arm or Path(str(options.urdf)).stem, options.urdf)
-    with closing(ProgressBar(config.family, config.optimizer.epochs)) as bar:
+    with closing(ProgressBar(config.family, config.trainer.epochs)) as bar:
         model = train(config, options.data, options.out, options.resume, robot, bar.show)
     if not torchrun_process_group().is_main_process:
         return 0
@@ -68,7 +68,7 @@ def _train_time_series(config: TimeSeriesTrainConfig, options: TrainOptions) -> 
         raise ValueError(
             f"family {config.family} has no --arm and no --urdf; the dataset names the robot"
         )
-    with closing(ProgressBar(config.family, config.optimizer.epochs)) as bar:
+    with closing(ProgressBar(config.family, config.trainer.epochs)) as bar:
         model = train_time_series(config, options.data, options.out, options.resume, bar.show)
     print(f"{options.out}: {config.family} for {model.meta.robot}")
     return 0

@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         raise ValueError(f"{options.out} holds a run already; give --resume or another --out")
     load = load_planner_data if is_demonstration_dataset(options.data) else planner_data
     data = load(options.planner, options.data)
-    epochs = options.planner.optimizer.epochs
+    epochs = options.planner.trainer.epochs
     with tqdm(total=epochs, unit="epoch", desc="planner", file=sys.stderr) as bar:
 
         def callback(progress: Progress) -> None:

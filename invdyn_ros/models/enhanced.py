@@ -95,7 +95,7 @@ class Enhanced(NeuralNetwork):
         return max(self.config.n_obs_steps, self.base.n_obs_steps if self.base is not None else 1)
 
     @property
-    def window(self) -> int:
+    def window_size(self) -> int:
         """Number of frames of a training window; a second derivative needs three."""
         return max(self.n_obs_steps, 3 if self.config.smoothness_time > 0 else 1)
 

@@ -68,9 +68,9 @@ class Ensemble(InverseDynamics):
         return self._members[0].n_obs_steps
 
     @property
-    def window(self) -> int:
+    def window_size(self) -> int:
         """Number of frames of a member's training window."""
-        return self._members[0].window
+        return self._members[0].window_size
 
     def standardise(self, train: Windows) -> None:
         """Compute mean and standard deviation of motion and target, the same for all members."""

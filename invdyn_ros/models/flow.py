@@ -76,7 +76,7 @@ class Flow(NeuralNetwork):
         # as in `GRU`: with regular sampling, the weights of the intervals stay zero
         steps = self.encoder.get_parameter("0.weight")[:, config.n_obs_steps * self.feature_dim :]
         nn.init.zeros_(steps)
-        self.step_encoder = nn.Sequential(
+        self.time_embedding = nn.Sequential(
             nn.Linear(2 * (config.step_dim // 2), config.width),
             nn.SiLU(),
             nn.Linear(config.width, config.width),
@@ -105,7 +105,7 @@ class Flow(NeuralNetwork):
             condition: embedding of the motion (..., width).
         """
         return (
-            self.net(x, condition + self.step_encoder(fourier_features(t, self.config.step_dim)))
+            self.net(x, condition + self.time_embedding(fourier_features(t, self.config.step_dim)))
             - x
         )
 

@@ -96,7 +96,7 @@ class InverseDynamics(nn.Module, ABC):
         return 1
 
     @property
-    def window(self) -> int:
+    def window_size(self) -> int:
         """Number of frames of a training window."""
         return self.n_obs_steps
 

@@ -88,7 +88,7 @@ class KeypointMotion(VideoModel):
         )
 
     @property
-    def window(self) -> int:
+    def window_size(self) -> int:
         """Images of a training window."""
         return self.config.clip_length
 

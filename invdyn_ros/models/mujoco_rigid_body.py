@@ -38,15 +38,19 @@ class MujocoRigidBody:
     def __init__(self, model: RigidBody) -> None:
         """Copy the parameters of a model."""
         self.meta, self.n = model.meta, model.n
-        engine, order = build_mujoco_model(model.tree)
-        data = mujoco.MjData(engine)
-        self._engine, self._data = engine, data
-        self._state = data.qpos, data.qvel, data.qacc  # views: attribute access in MuJoCo is slow
+        mj_model, order = build_mujoco_model(model.tree)
+        mj_data = mujoco.MjData(mj_model)
+        self._mj_model, self._mj_data = mj_model, mj_data
+        self._state = (
+            mj_data.qpos,
+            mj_data.qvel,
+            mj_data.qacc,
+        )  # views: attribute access in MuJoCo is slow
         self._order = None if order == sorted(order) else np.array(order)
         viscous, coulomb, offset, rotor = model.friction.double().cpu().numpy().T
-        follow = np.full(self.n, 1.0 if model.meta.action_unit == "rad" else 0.0)
+        feedthrough = np.full(self.n, 1.0 if model.meta.action_unit == "rad" else 0.0)
         compliance = model.compliance.double().cpu().numpy()
-        self._weights = np.stack([follow, viscous, rotor, compliance, coulomb, offset])
+        self._weights = np.stack([feedthrough, viscous, rotor, compliance, coulomb, offset])
         self._terms = np.ones_like(
             self._weights
         )  # (6, n): q, qd, qdd, torque, smooth sign of qd, 1
@@ -57,24 +61,24 @@ class MujocoRigidBody:
         mean = torch.empty(*motion.shape[:-1], self.n, dtype=torch.float64)
         frames = motion.double().numpy().reshape(-1, 3, self.n)
         for frame, action in zip(frames, mean.numpy().reshape(-1, self.n), strict=True):
-            self._act(frame, action)
+            self._compute_action(frame, action)
         return Prediction(mean, None)
 
     def act(self, frame: np.ndarray) -> np.ndarray:
         """Return the action (n,) of one frame (3n,), as `predict` does."""
         action = np.empty(self.n)
-        self._act(frame.reshape(3, self.n), action)
+        self._compute_action(frame.reshape(3, self.n), action)
         return action
 
-    def _act(self, frame: np.ndarray, action: np.ndarray) -> None:
+    def _compute_action(self, frame: np.ndarray, action: np.ndarray) -> None:
         """Write the action (n,) of one frame [q, qd, qdd] (3, n) to `action`."""
-        engine, data, terms = self._engine, self._data, self._terms
+        mj_model, mj_data, terms = self._mj_model, self._mj_data, self._terms
         q, qd, qdd = self._state
         q[:], qd[:], qdd[:] = frame if self._order is None else frame[:, self._order]
-        mujoco.mj_kinematics(engine, data)
-        mujoco.mj_comPos(engine, data)
-        mujoco.mj_comVel(engine, data)
-        mujoco.mj_rne(engine, data, 1, terms[3])
+        mujoco.mj_kinematics(mj_model, mj_data)
+        mujoco.mj_comPos(mj_model, mj_data)
+        mujoco.mj_comVel(mj_model, mj_data)
+        mujoco.mj_rne(mj_model, mj_data, 1, terms[3])
         if self._order is not None:
             terms[3, self._order] = terms[3].copy()
         terms[:3] = frame
@@ -89,33 +93,33 @@ def build_mujoco_model(tree: RigidBodyTree) -> tuple[mujoco.MjModel, list[int]]:
     root = ET.Element("mujoco")
     ET.SubElement(root, "compiler", angle="radian", autolimits="false")
     gravity = tree.gravity[:3, 3].double().cpu().numpy()
-    ET.SubElement(root, "option", gravity=_text(gravity))
+    ET.SubElement(root, "option", gravity=_to_text(gravity))
     bodies = {-1: ET.SubElement(root, "worldbody")}
     poses = tree.poses(torch.zeros(n).to(tree.inertial)).double().cpu().numpy()
     axes = tree.axes.double().cpu().numpy()  # (n, 4, 2): rotation, translation
     for k in tree.order:
         parent = tree.parents[k]
         T = poses[k] if parent < 0 else np.linalg.inv(poses[parent]) @ poses[k]
-        pose = {"pos": _text(T[:3, 3]), "quat": _text(_quaternion(T[:3, :3]))}
+        pose = {"pos": _to_text(T[:3, 3]), "quat": _to_text(_quaternion(T[:3, :3]))}
         bodies[k] = ET.SubElement(bodies[parent], "body", pose)
         rotation, translation = axes[k, :3].T
         kind = {
             "type": "slide" if translation.any() else "hinge",
-            "axis": _text(rotation + translation),
+            "axis": _to_text(rotation + translation),
         }
         ET.SubElement(bodies[k], "joint", kind, name=str(k))
         point = ET.SubElement(bodies[k], "body", name=f"point {k}")
         for body in (bodies[k], point):  # mass and moments are set below
             ET.SubElement(body, "inertial", pos="0 0 0", mass="1", diaginertia="1 1 1")
-    engine = mujoco.MjModel.from_xml_string(ET.tostring(root, encoding="unicode"))
-    engine.body_sameframe[:] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE
+    mj_model = mujoco.MjModel.from_xml_string(ET.tostring(root, encoding="unicode"))
+    mj_model.body_sameframe[:] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE
     for k, parameters in enumerate(tree.inertial.double().cpu().numpy()):
-        link, point = engine.joint(str(k)).bodyid[0], engine.body(f"point {k}").id
-        _set_link(engine, link, point, parameters)
-    return engine, [int(engine.joint(i).name) for i in range(n)]
+        link, point = mj_model.joint(str(k)).bodyid[0], mj_model.body(f"point {k}").id
+        _set_link(mj_model, link, point, parameters)
+    return mj_model, [int(mj_model.joint(i).name) for i in range(n)]
 
 
-def _set_link(engine: mujoco.MjModel, link: int, point: int, parameters: np.ndarray) -> None:
+def _set_link(mj_model: mujoco.MjModel, link: int, point: int, parameters: np.ndarray) -> None:
     """Set the ten parameters of a link in its two bodies.
 
     Args:
@@ -130,9 +134,9 @@ def _set_link(engine: mujoco.MjModel, link: int, point: int, parameters: np.ndar
     inertia += np.triu(inertia, 1).T + np.outer(centre, centre) - centre @ centre * np.eye(3)
     moments, axes = np.linalg.eigh(inertia)
     axes[:, 0] *= np.sign(np.linalg.det(axes))
-    engine.body_mass[link], engine.body_mass[point] = 1.0, mass - 1.0
-    engine.body_ipos[link], engine.body_iquat[link] = centre, _quaternion(axes)
-    engine.body_inertia[link], engine.body_inertia[point] = moments, 0.0
+    mj_model.body_mass[link], mj_model.body_mass[point] = 1.0, mass - 1.0
+    mj_model.body_ipos[link], mj_model.body_iquat[link] = centre, _quaternion(axes)
+    mj_model.body_inertia[link], mj_model.body_inertia[point] = moments, 0.0
 
 
 def _quaternion(R: np.ndarray) -> np.ndarray:
@@ -141,5 +145,5 @@ def _quaternion(R: np.ndarray) -> np.ndarray:
     return quaternion
 
 
-def _text(values: np.ndarray) -> str:
+def _to_text(values: np.ndarray) -> str:
     return " ".join(repr(float(value)) for value in values)

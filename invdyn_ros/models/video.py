@@ -77,14 +77,14 @@ class VideoModel(InverseDynamics):
         return PAIR + 1
 
     @property
-    def window(self) -> int:
+    def window_size(self) -> int:
         """Number of images of a training window."""
         return PAIR
 
     @property
     def stride(self) -> int:
         """Consecutive training windows share one image."""
-        return self.window - 1
+        return self.window_size - 1
 
     @property
     def warmup_frames(self) -> int:

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import NonNegativeFloat, PositiveFloat
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.lr_scheduler import LRScheduler
@@ -25,16 +25,10 @@ AMP_TYPES = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float1
 
 @dataclass(frozen=True)
 class OptimizerConfig(Validated):
-    """Optimizer and schedule of a family that is trained by gradient descent."""
+    """Settings of AdamW."""
 
-    epochs: PositiveInt = 300
-    """Maximum number of passes over the training data."""
-    batch_size: PositiveInt = 512
-    """Windows per step, over all processes."""
     learning_rate: PositiveFloat = 2e-3
-    """Initial learning rate; a cosine schedule lowers it to zero."""
-    early_stopping_patience: PositiveInt = 60
-    """Training stops after this many epochs without a lower validation loss."""
+    """Initial learning rate."""
     weight_decay: NonNegativeFloat = 0.0
     """Decoupled weight decay of AdamW; 0: none."""
     max_grad_norm: NonNegativeFloat = 1.0

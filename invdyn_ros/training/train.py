@@ -22,9 +22,8 @@ from invdyn_ros.models.fallback_metadata import fallback_metadata
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
 from invdyn_ros.training.action_delay import estimate_action_delay, urdf_compliance
 from invdyn_ros.training.distributed import init_process_group
-from invdyn_ros.training.optimizer import OptimizerConfig
 from invdyn_ros.training.tensorboard_log import TensorBoardLog
-from invdyn_ros.training.trainer import Trainer
+from invdyn_ros.training.trainer import Trainer, TrainerConfig
 from invdyn_ros.training.training_state import Progress, RunState
 
 TENSORBOARD_DIR = "tensorboard"
@@ -33,7 +32,7 @@ Config = TypeVar("Config", bound=Any)
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run; a config file has the fields of optimizer and family beside these."""
+    """One training run; a config file has the fields of trainer and family beside these."""
 
     family: str
     """Model family, a key of MODELS."""
@@ -52,7 +51,7 @@ class TrainConfig:
     """Device of the training."""
     threads: int = 1
     """CPU threads of torch."""
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
     """For families that are trained by gradient descent."""
     model: dict[str, Any] = field(default_factory=dict)
     """Config of the family."""
@@ -84,10 +83,10 @@ def parse_config(values: Mapping[str, Any], where: str) -> TrainConfig:
 def parse_run(
     config_type: type[Config], families: Mapping[str, Any], values: Mapping[str, Any], where: str
 ) -> Config:
-    """Assign the flat fields of a config file to the run, its optimizer and its family.
+    """Assign the flat fields of a config file to the run, its trainer and its family.
 
     Args:
-        config_type: dataclass with the fields `family`, `optimizer` and `model`, among others.
+        config_type: dataclass with the fields `family`, `trainer` and `model`, among others.
         families: name -> class with a dataclass `Config`.
         values: the fields.
         where: name of the file in error messages.
@@ -98,10 +97,10 @@ def parse_run(
     family: Any = values.get("family")
     if family not in families:
         raise ValueError(f"{where}: family is {family!r}; known are {', '.join(families)}")
-    run_fields = [n for n in _field_names(config_type) if n not in ("optimizer", "model")]
+    run_fields = [n for n in _field_names(config_type) if n not in ("trainer", "model")]
     known = {
         "run": run_fields,
-        "optimizer": _field_names(OptimizerConfig),
+        "trainer": _field_names(TrainerConfig),
         "model": _field_names(families[family].Config),
     }
     groups: dict[str, dict[str, Any]] = {group: {} for group in known}
@@ -111,10 +110,10 @@ def parse_run(
             choices = ", ".join(name for names in known.values() for name in names)
             raise ValueError(f"{where}: unknown field '{name}'; {family} has {choices}")
         groups[group][name] = value
-    optimizer = from_mapping(OptimizerConfig, groups["optimizer"], where)
+    trainer = from_mapping(TrainerConfig, groups["trainer"], where)
     model = to_mapping(from_mapping(families[family].Config, groups["model"], where))
     run = from_mapping(config_type, groups["run"], where)
-    return replace(run, optimizer=optimizer, model=model)
+    return replace(run, trainer=trainer, model=model)
 
 
 def train(
@@ -147,7 +146,7 @@ def train(
             settings = _settings(config) | {"data": model.meta.data["sha256"]}
             state = RunState(Path(out), settings, model.meta)
             trainer = Trainer(
-                model, setup.train, setup.val, config.optimizer, config.seed, state, group
+                model, setup.train, setup.val, config.trainer, config.seed, state, group
             )
             if resume:
                 trainer.resume()
@@ -186,8 +185,8 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
     """Return all settings that shape a run, flat as in the config file."""
     values = to_mapping(config)
     values.pop("threads")
-    optimizer, model = values.pop("optimizer"), values.pop("model")
-    return values | optimizer | model
+    trainer, model = values.pop("trainer"), values.pop("model")
+    return values | trainer | model
 
 
 def _field_names(cls: type) -> list[str]:
@@ -214,7 +213,7 @@ def _prepare(
     meta = replace(meta, config=model.meta.config)
     train_windows, val_windows = (
         windows(
-            part, model.window, meta.action_delay, model.dtype, model.input_type, model.stride
+            part, model.window_size, meta.action_delay, model.dtype, model.input_type, model.stride
         ).to(device)
         for part in (inner.train, inner.test)
     )

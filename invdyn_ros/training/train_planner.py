@@ -17,9 +17,8 @@ from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models.planner.flow_matching import FlowMatchingConfig, SequenceFlowMatching
 from invdyn_ros.models.planner.planner import PLANNER, FlowPlanner, PlannerMetadata, save_planner
 from invdyn_ros.models.planner.segments import PlanSegments, state_segments
-from invdyn_ros.training.optimizer import OptimizerConfig
 from invdyn_ros.training.train import split_train_val_test
-from invdyn_ros.training.trainer import TrainableModel, Trainer
+from invdyn_ros.training.trainer import TrainableModel, Trainer, TrainerConfig
 from invdyn_ros.training.training_state import Progress, RunState
 
 MakeSegments = Callable[[Sequence[Trajectory], int], PlanSegments]
@@ -37,8 +36,8 @@ class PlannerTrainConfig(Validated):
     """CPU threads of torch."""
     network: FlowMatchingConfig = field(default_factory=FlowMatchingConfig)
     """Size of the network."""
-    optimizer: OptimizerConfig = field(
-        default_factory=lambda: OptimizerConfig(
+    trainer: TrainerConfig = field(
+        default_factory=lambda: TrainerConfig(
             epochs=60, batch_size=256, early_stopping_patience=60
         )
     )
@@ -141,7 +140,7 @@ def fit_sequence_flow(
     flow.standardise(train)
     state.directory.mkdir(parents=True, exist_ok=True)
     model: TrainableModel = flow
-    trainer = Trainer(model, train, val, config.optimizer, config.seed, state)
+    trainer = Trainer(model, train, val, config.trainer, config.seed, state)
     if resume:
         trainer.resume()
     progress = trainer.run(on_epoch)

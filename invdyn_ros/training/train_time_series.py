@@ -24,15 +24,14 @@ from invdyn_ros.models.timeseries.registry import (
     save_time_series_model,
 )
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
-from invdyn_ros.training.optimizer import OptimizerConfig
 from invdyn_ros.training.train import parse_run
-from invdyn_ros.training.trainer import Trainer
+from invdyn_ros.training.trainer import Trainer, TrainerConfig
 from invdyn_ros.training.training_state import Progress, RunState
 
 
 @dataclass(frozen=True)
 class TimeSeriesTrainConfig(Validated):
-    """One training run; a config file has the fields of optimizer and family beside these."""
+    """One training run; a config file has the fields of trainer and family beside these."""
 
     family: str
     """Model family, a key of TIME_SERIES_MODELS."""
@@ -48,7 +47,7 @@ class TimeSeriesTrainConfig(Validated):
     """CPU threads of torch."""
     init_from: str | None = None
     """Folder of a model of the same family and shape with the initial weights; none: random."""
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
     """For families that are trained by gradient descent."""
     model: dict[str, Any] = field(default_factory=dict)
     """Config of the family."""
@@ -135,7 +134,7 @@ def train_time_series(
         settings = {k: v for k, v in to_mapping(config).items() if k not in ("threads", "device")}
         state = RunState(Path(out), settings | {"data": content["sha256"]}, meta, TIME_SERIES)
         state.directory.mkdir(parents=True, exist_ok=True)
-        trainer = Trainer(model, train, val, config.optimizer, config.seed, state)
+        trainer = Trainer(model, train, val, config.trainer, config.seed, state)
         if resume:
             trainer.resume()
         progress = trainer.run(on_epoch)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from pydantic import PositiveInt
 from torch import Tensor, nn
 
 from invdyn_ros.training.distributed import ProcessGroup
@@ -18,6 +20,18 @@ from invdyn_ros.training.training_state import Progress, RunState, add_prefix, s
 
 SAVE_INTERVAL = 5.0  # [s] between saved states; a power cut loses at most this
 VAL_BATCH_SIZE = 8192  # rows, so that validation takes no more memory than training
+
+
+@dataclass(frozen=True)
+class TrainerConfig(OptimizerConfig):
+    """Settings of a training run; a cosine schedule lowers the learning rate to zero."""
+
+    epochs: PositiveInt = 300
+    """Maximum number of passes over the training data."""
+    batch_size: PositiveInt = 512
+    """Rows per step, over all processes."""
+    early_stopping_patience: PositiveInt = 60
+    """Training stops after this many epochs without a lower validation loss."""
 
 
 class TrainingData(Protocol):
@@ -69,9 +83,9 @@ class Trainer:
     def __init__(
         self,
         model: TrainableModel,
-        train: TrainingData,
-        val: TrainingData,
-        config: OptimizerConfig,
+        train_data: TrainingData,
+        val_data: TrainingData,
+        config: TrainerConfig,
         seed: int,
         state: RunState,
         process_group: ProcessGroup | None = None,
@@ -80,14 +94,14 @@ class Trainer:
 
         Args:
             model: the model to train.
-            train: training data.
-            val: validation data, for early stopping and the choice of the best weights.
+            train_data: training data.
+            val_data: validation data, for early stopping and the choice of the best weights.
             config: epochs, batch size and optimizer settings.
             seed: of the batch order, and of dropout and noise in the model.
             state: files of the run, and the settings that identify it.
             process_group: the processes that train together; None: only this one.
         """
-        self.model, self.train, self.val = model, train, val
+        self.model, self.train_data, self.val_data = model, train_data, val_data
         self.config, self.seed, self.state = config, seed, state
         self.process_group = process_group or ProcessGroup()
         self.optimizer = Optimizer(model.parameters(), config, self.process_group)
@@ -132,14 +146,14 @@ class Trainer:
         """Train for one epoch and return the mean loss and the mean gradient norm."""
         device, epoch = self.optimizer.device, self.progress.epoch
         generator = torch.Generator().manual_seed(combine_seeds(self.seed, epoch))
-        order = torch.randperm(self.train.size, generator=generator).to(device)
+        order = torch.randperm(self.train_data.size, generator=generator).to(device)
         # the seed of dropout and noise
         torch.manual_seed(combine_seeds(self.seed, epoch, 1 + self.process_group.rank))
         self.model.train()
         losses, norms = [], []
         for index in order.split(self.config.batch_size):
             shard = self.process_group.shard(index)
-            batch = self.train.rows(shard)
+            batch = self.train_data.rows(shard)
             loss, norm = self.optimizer.step(
                 partial(self.model.loss, *batch) if batch.size else None,
                 len(shard) / len(index),
@@ -149,7 +163,7 @@ class Trainer:
             norms.append(norm)
             self.progress.global_step += 1
         total = self.process_group.all_reduce(torch.stack(losses).double().sum())
-        return float(total) / self.train.size, float(torch.stack(norms).mean())
+        return float(total) / self.train_data.size, float(torch.stack(norms).mean())
 
     def _is_done(self) -> bool:
         epoch, best_epoch = self.progress.epoch, self.progress.best_epoch
@@ -185,12 +199,12 @@ class Trainer:
         """Return the mean validation loss; a family that draws noise draws the same each time."""
         self.model.eval()
         torch.manual_seed(combine_seeds(self.seed, 0, 1 + self.process_group.rank))
-        rows = torch.arange(self.val.size, device=self.optimizer.device)
+        rows = torch.arange(self.val_data.size, device=self.optimizer.device)
         total = torch.zeros((), device=rows.device, dtype=torch.float64)
         for index in self.process_group.shard(rows).split(VAL_BATCH_SIZE):
             if len(index):  # an empty shard splits into one empty part
-                total += self.model.loss(*self.val.rows(index)) * len(index)
-        return float(self.process_group.all_reduce(total)) / self.val.size
+                total += self.model.loss(*self.val_data.rows(index)) * len(index)
+        return float(self.process_group.all_reduce(total)) / self.val_data.size
 
     def _copy_weights(self) -> dict[str, Tensor]:
         return {name: value.detach().clone() for name, value in self.model.state_dict().items()}
