@@ -34,57 +34,59 @@ def nodes(graph, **values):
     return {spec.name: dict(spec.parameters) for spec in resolve(graph, values)}
 
 
-def test_teleop_in_simulation_is_camera_to_arm(checkpoint):
-    found = nodes("teleop", checkpoint=checkpoint)
-    wanted = ["camera", "pose", "retarget", "inverse_dynamics", "simulator", "report"]
-    assert list(found) == wanted
-    assert found["camera"] == {"camera": 0, "max_size": 480, "loop": False, "lockstep": False}
-    assert found["inverse_dynamics"] == {
+def test_nodes_of_simulated_teleop(checkpoint):
+    resolved = nodes("teleop", checkpoint=checkpoint)
+    names = ["camera", "pose", "retarget", "inverse_dynamics", "simulator", "report"]
+    assert list(resolved) == names
+    assert resolved["camera"] == {"camera": 0, "max_size": 480, "loop": False, "lockstep": False}
+    assert resolved["inverse_dynamics"] == {
         "arm": "ur5",
         "checkpoint": checkpoint,
         "device": "auto",
         "engaged": True,
         "lockstep": False,
     }
-    assert found["simulator"]["wall_clock"] is True
+    assert resolved["simulator"]["wall_clock"] is True
 
 
 @pytest.mark.parametrize("arm", GRASPING)
-def test_a_headless_grasp_goes_in_lockstep(arm, tmp_path):
+def test_headless_grasp_sim_runs_in_lockstep(arm, tmp_path):
     checkpoint = make_checkpoint(tmp_path, arm, "N m")
-    found = nodes("grasp_sim", arm=arm, checkpoint=checkpoint, episodes="3", noise="hard")
-    assert list(found)[:2] == ["simulator", "scene_camera"]
-    assert found["simulator"]["lockstep"] is True and found["simulator"]["wall_clock"] is False
-    assert found["report"]["episodes"] == 3 and found["grasp"]["lockstep"] is True
-    seen = nodes("grasp_sim", arm=arm, checkpoint=checkpoint, headless="false")
-    assert seen["simulator"]["lockstep"] is False and seen["simulator"]["headless"] is False
+    resolved = nodes("grasp_sim", arm=arm, checkpoint=checkpoint, episodes="3", noise="hard")
+    assert list(resolved)[:2] == ["simulator", "scene_camera"]
+    assert (
+        resolved["simulator"]["lockstep"] is True and resolved["simulator"]["wall_clock"] is False
+    )
+    assert resolved["report"]["episodes"] == 3 and resolved["grasp"]["lockstep"] is True
+    shown = nodes("grasp_sim", arm=arm, checkpoint=checkpoint, headless="false")
+    assert shown["simulator"]["lockstep"] is False and shown["simulator"]["headless"] is False
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_a_real_arm_has_no_simulator_and_waits_to_be_engaged(graph, tmp_path):
+def test_real_arm_has_no_simulator_and_starts_disengaged(graph, tmp_path):
     dofbot, ur5e = (
         nodes(graph, arm=arm, target="real", checkpoint=make_checkpoint(tmp_path, arm, "rad"))
         for arm in ("dofbot", "ur5e")
     )
     assert "dofbot" in dofbot and "dofbot" not in ur5e
-    for found in (dofbot, ur5e):
-        assert not {"simulator", "scene_camera"} & set(found)
-        assert found["inverse_dynamics"]["engaged"] is False
+    for resolved in (dofbot, ur5e):
+        assert not {"simulator", "scene_camera"} & set(resolved)
+        assert resolved["inverse_dynamics"]["engaged"] is False
     values = {"arm": "ur5e", "checkpoint": make_checkpoint(tmp_path, "ur5e", "rad")}
     engaged = nodes(graph, target="real", engage="true", **values)
     assert engaged["inverse_dynamics"]["engaged"] is True
 
 
-def test_an_image_topic_from_elsewhere_needs_no_camera_node(checkpoint):
+def test_camera_none_starts_no_camera_node(checkpoint):
     assert "camera" not in nodes("teleop", camera="none", checkpoint=checkpoint)
 
 
-@pytest.mark.skipif(not PERSON.exists(), reason="the recording of a person is not here")
-def test_in_lockstep_targets_come_at_the_rate_of_the_video(checkpoint):
-    found = nodes("teleop", video=str(PERSON), lockstep="true", checkpoint=checkpoint)
-    assert found["camera"]["video"] == found["report"]["video"] == str(PERSON)
-    assert "camera" not in found["camera"]
-    assert 1 < found["inverse_dynamics"]["target_rate"] < 240
+@pytest.mark.skipif(not PERSON.exists(), reason="the video of a person is missing")
+def test_target_rate_in_lockstep_is_the_frame_rate_of_the_video(checkpoint):
+    resolved = nodes("teleop", video=str(PERSON), lockstep="true", checkpoint=checkpoint)
+    assert resolved["camera"]["video"] == resolved["report"]["video"] == str(PERSON)
+    assert "camera" not in resolved["camera"]
+    assert 1 < resolved["inverse_dynamics"]["target_rate"] < 240
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -97,19 +99,19 @@ def test_every_arm_has_a_shipped_checkpoint(graph, arm):
 
 
 @pytest.mark.parametrize("arm", ["ur5", "ur5e"])
-def test_a_real_ur_arm_gets_the_checkpoint_that_gives_positions(arm):
-    found = nodes("teleop", arm=arm, target="real")
-    assert Path(found["inverse_dynamics"]["checkpoint"]).name == f"{arm}_position"
+def test_real_ur_arm_gets_the_checkpoint_with_position_actions(arm):
+    resolved = nodes("teleop", arm=arm, target="real")
+    assert Path(resolved["inverse_dynamics"]["checkpoint"]).name == f"{arm}_position"
 
 
-def test_the_domain_reaches_every_node(checkpoint):
+def test_every_node_gets_the_ros_domain(checkpoint):
     specs = resolve("teleop", {"domain": "7", "checkpoint": checkpoint})
     assert {spec.environment["ROS_DOMAIN_ID"] for spec in specs} == {"7"}
     specs = resolve("teleop", {"checkpoint": checkpoint})
     assert not any("ROS_DOMAIN_ID" in spec.environment for spec in specs)
 
 
-def test_images_get_room_in_shared_memory_unless_the_user_says_otherwise(checkpoint, monkeypatch):
+def test_shipped_fastdds_profile_is_the_default(checkpoint, monkeypatch):
     monkeypatch.delenv(FASTDDS_PROFILES, raising=False)
     first = resolve("teleop", {"checkpoint": checkpoint})[0]
     assert "segment_size" in Path(first.environment[FASTDDS_PROFILES]).read_text()
@@ -117,7 +119,7 @@ def test_images_get_room_in_shared_memory_unless_the_user_says_otherwise(checkpo
     assert FASTDDS_PROFILES not in resolve("teleop", {"checkpoint": checkpoint})[0].environment
 
 
-def test_a_wrong_checkpoint_is_refused_before_any_node_starts(tmp_path):
+def test_wrong_checkpoint_is_refused_before_any_node_starts(tmp_path):
     other = make_checkpoint(tmp_path, "dofbot", "rad")
     with pytest.raises(ValueError, match="was trained for 'dofbot', not for 'ur5'"):
         resolve("teleop", {"checkpoint": other})
@@ -174,8 +176,8 @@ def test_state_predictor_of_the_arm_is_found_from_any_folder(checkpoint, tmp_pat
     monkeypatch.chdir(tmp_path)
     for arm in ("ur5", "dofbot"):
         save_time_series_model(bridge(arm), arm)
-    found = nodes("teleop", checkpoint=checkpoint, state_predictor="ur5")["inverse_dynamics"]
-    assert found["state_predictor"] == str(tmp_path / "ur5")
+    resolved = nodes("teleop", checkpoint=checkpoint, state_predictor="ur5")["inverse_dynamics"]
+    assert resolved["state_predictor"] == str(tmp_path / "ur5")
     assert "state_predictor" not in nodes("teleop", checkpoint=checkpoint)["inverse_dynamics"]
     with pytest.raises(ValueError, match="is of joint_1"):
         nodes("teleop", checkpoint=checkpoint, state_predictor="dofbot")
@@ -190,19 +192,19 @@ def test_every_argument_has_a_description_and_a_valid_default(graph):
     assert from_strings(arguments, texts, "defaults") == arguments()
 
 
-def test_an_arm_without_a_gripper_cannot_grasp(tmp_path):
+def test_arm_without_gripper_is_refused_by_grasp_sim(tmp_path):
     checkpoint = make_checkpoint(tmp_path, "kuka_iiwa", "N m")
     with pytest.raises(ValueError, match="kuka_iiwa has no gripper; grasp_sim is for ur5"):
         resolve("grasp_sim", {"arm": "kuka_iiwa", "checkpoint": checkpoint})
 
 
-def test_without_a_policy_a_person_drives_at_a_persons_pace(checkpoint):
-    driven = nodes("grasp_sim", checkpoint=checkpoint, policy="none")
+def test_without_a_policy_grasp_sim_runs_in_real_time(checkpoint):
+    manual = nodes("grasp_sim", checkpoint=checkpoint, policy="none")
     scripted = nodes("grasp_sim", checkpoint=checkpoint)
-    assert scripted.keys() - driven.keys() == {"grasp"}
-    assert scripted["simulator"]["lockstep"] and not driven["simulator"]["lockstep"]
-    assert driven["simulator"]["episode"] > 60 and "episode" not in scripted["simulator"]
-    assert "/blocks/markers" not in driven["simulator"]["wait_for_topics"]  # nobody listens
+    assert scripted.keys() - manual.keys() == {"grasp"}
+    assert scripted["simulator"]["lockstep"] and not manual["simulator"]["lockstep"]
+    assert manual["simulator"]["episode"] > 60 and "episode" not in scripted["simulator"]
+    assert "/blocks/markers" not in manual["simulator"]["wait_for_topics"]
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
@@ -211,14 +213,14 @@ def test_parameters_are_plain_ros_types(graph, checkpoint):
         assert {type(value) for value in parameters.values()} <= {bool, int, float, str}
 
 
-RULES = {(graph, rule.executable): rule for graph in GRAPHS for rule in GRAPHS[graph].nodes}
+TEMPLATES = {(graph, node.executable): node for graph in GRAPHS for node in GRAPHS[graph].nodes}
 
 
-@pytest.mark.parametrize("key", RULES, ids="-".join)
-def test_each_node_knows_the_parameters_it_is_given(key):
+@pytest.mark.parametrize("key", TEMPLATES, ids="-".join)
+def test_each_node_declares_the_parameters_it_gets(key):
     module = importlib.import_module(f"invdyn_ros.nodes.{key[1]}")
     configs = [item for name, item in vars(module).items() if name.endswith("Config")]
-    known = {field.name for config in configs for field in dataclasses.fields(config)}
-    known |= set(re.findall(r'declare_parameter\("(\w+)"', inspect.getsource(module)))
+    declared = {field.name for config in configs for field in dataclasses.fields(config)}
+    declared |= set(re.findall(r'declare_parameter\("(\w+)"', inspect.getsource(module)))
     assert callable(module.main)
-    assert set(RULES[key].parameter_names) <= known
+    assert set(TEMPLATES[key].parameter_names) <= declared

@@ -18,26 +18,28 @@ from invdyn_ros.graph.launcher import child_environment, launch
 from invdyn_ros.graph.processes import Processes
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 30.0  # [s] before a test gives up; nothing waits that long when all is well
+TIMEOUT = 30.0  # [s] before a test fails
 
-SAYS_ITS_PARAMETERS = """
+NODE_PRINTING_PARAMETERS = """
 import rclpy
 rclpy.init()
 node = rclpy.create_node("x", automatically_declare_parameters_from_overrides=True)
 values = {n: node.get_parameter(n).value for n in ("flag", "count", "rate", "text", "digits")}
 print(node.get_name(), sorted(values.items()))
 """
-WAITS = "import signal, os; print('pid', os.getpid(), flush=True); signal.pause()"
-IS_DEAF = (
+WAITING_NODE = "import signal, os; print('pid', os.getpid(), flush=True); signal.pause()"
+NODE_IGNORING_SIGNALS = (
     "import signal, os; signal.signal(2, signal.SIG_IGN); signal.signal(15, signal.SIG_IGN)\n"
     "print('pid', os.getpid(), flush=True)\nwhile True: signal.pause()"
 )
-STARTS_ANOTHER = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {WAITS!r}])"
+NODE_WITH_CHILD = (
+    f"import subprocess, sys; subprocess.run([sys.executable, '-c', {WAITING_NODE!r}])"
+)
 
 
 @dataclass(frozen=True)
 class LocalNode(NodeSpec):
-    """A node from a file of the test."""
+    """A node in a file of the test."""
 
     @property
     def module(self) -> str:
@@ -69,16 +71,16 @@ def is_running(pid):
         return False
 
 
-def ends(pid):
+def has_ended(pid):
     """Wait until a process that is not our child has ended."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while is_running(pid) and time.monotonic() < deadline:
         os.sched_yield()
     return not is_running(pid)
 
 
-def a_launcher(*scripts):
-    """Run a group in a process of its own; return it and the pids that its processes print."""
+def start_launcher(*scripts):
+    """Run a group of processes in a new process; return that and the pids of the group."""
     source = (
         "import os, sys\nfrom invdyn_ros.graph.processes import Processes\n"
         "with Processes() as group:\n"
@@ -93,79 +95,83 @@ def a_launcher(*scripts):
     return launcher, [int(line.split()[-1]) for line in lines]
 
 
-def invdyn(*words):
+def invdyn(*arguments):
     call = "import sys; from invdyn_ros.cli import main; main()"
     return subprocess.run(
-        [sys.executable, "-c", call, *words], capture_output=True, text=True, cwd=ROOT, timeout=60
+        [sys.executable, "-c", call, *arguments],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
     )
 
 
-def test_a_node_gets_its_name_and_its_parameters_in_their_types(local_node, capfd):
+def test_node_gets_its_name_and_typed_parameters(local_node, capfd):
     given = {"flag": True, "count": 10, "rate": 10.0, "text": "a: 'b' #c", "digits": "007"}
-    spec = local_node("named", SAYS_ITS_PARAMETERS, parameters=given, ends_graph=True)
+    spec = local_node("named", NODE_PRINTING_PARAMETERS, parameters=given, ends_graph=True)
     assert launch([spec]) == 0
     assert f"[named] named {sorted(given.items())}" in capfd.readouterr().out
 
 
-def test_a_node_that_dies_ends_all_with_its_code(local_node, capfd):
-    waiting = local_node("waiting", WAITS)
+def test_failed_node_ends_all_nodes_with_its_code(local_node, capfd):
+    waiting = local_node("waiting", WAITING_NODE)
     dying = local_node("dying", "import sys; print('no luck', flush=True); sys.exit(3)")
     assert launch([waiting, dying]) == 3
-    shown = capfd.readouterr()
-    assert "[dying] no luck" in shown.out and "dying ended with code 3" in shown.err
+    output = capfd.readouterr()
+    assert "[dying] no luck" in output.out and "dying ended with code 3" in output.err
 
 
-def test_the_node_that_ends_the_graph_ends_all_well(local_node):
-    nodes = [local_node("waiting", WAITS), local_node("report", "pass", ends_graph=True)]
+def test_end_of_the_final_node_ends_the_run_with_code_0(local_node):
+    nodes = [local_node("waiting", WAITING_NODE), local_node("report", "pass", ends_graph=True)]
     assert launch(nodes) == 0
 
 
-def test_a_node_that_is_done_leaves_the_others_running(local_node, capfd):
+def test_finished_node_leaves_the_other_nodes_running(local_node, capfd):
     done = local_node("done", "pass")
     last = local_node("last", "import time; time.sleep(0.5); print('last', flush=True)")
     assert launch([done, last]) == 0
     assert "[last] last" in capfd.readouterr().out
 
 
-def test_output_without_a_newline_is_shown_whole(capfd):
+def test_output_without_a_newline_is_printed(capfd):
     with Processes() as group:
         run_group(group, "print('one'); print('two', end='')")
         assert group.wait() == 0
     assert capfd.readouterr().out == "[p0] one\n[p0] two\n"
 
 
-def test_a_process_killed_by_a_signal_ends_the_group_as_in_a_shell():
+def test_process_killed_by_a_signal_ends_the_group_with_the_code_of_a_shell():
     with Processes() as group:
-        run_group(group, WAITS, "import os; os.kill(os.getpid(), 9)")
+        run_group(group, WAITING_NODE, "import os; os.kill(os.getpid(), 9)")
         assert group.wait() == 128 + signal.SIGKILL
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_every_process_and_what_it_started(number):
-    launcher, pids = a_launcher(WAITS, STARTS_ANOTHER)
+def test_signal_ends_every_process_and_its_children(number):
+    launcher, pids = start_launcher(WAITING_NODE, NODE_WITH_CHILD)
     launcher.send_signal(number)
-    assert launcher.wait(PATIENCE) == 128 + number
-    assert all(ends(pid) for pid in pids)
+    assert launcher.wait(TIMEOUT) == 128 + number
+    assert all(has_ended(pid) for pid in pids)
 
 
-def test_a_second_interrupt_ends_a_process_that_listens_to_none():
-    launcher, (pid,) = a_launcher(IS_DEAF)
+def test_second_interrupt_kills_a_process_that_ignores_signals():
+    launcher, (pid,) = start_launcher(NODE_IGNORING_SIGNALS)
     launcher.send_signal(signal.SIGINT)
     launcher.send_signal(signal.SIGTERM)
     launcher.send_signal(signal.SIGINT)
-    assert launcher.wait(PATIENCE) in (128 + signal.SIGINT, 128 + signal.SIGTERM)
+    assert launcher.wait(TIMEOUT) in (128 + signal.SIGINT, 128 + signal.SIGTERM)
     assert not is_running(pid)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="prctl is Linux's")
-def test_nothing_outlives_a_launcher_that_is_killed():
-    launcher, pids = a_launcher(WAITS, WAITS)
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs prctl of Linux")
+def test_no_process_outlives_a_killed_launcher():
+    launcher, pids = start_launcher(WAITING_NODE, WAITING_NODE)
     launcher.kill()
-    launcher.wait(PATIENCE)
-    assert all(ends(pid) for pid in pids)
+    launcher.wait(TIMEOUT)
+    assert all(has_ended(pid) for pid in pids)
 
 
-def test_nodes_keep_to_this_machine_unless_the_user_says_otherwise():
+def test_nodes_are_discovered_on_this_machine_only_by_default():
     assert child_environment({})["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
     given = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "OMP_NUM_THREADS": "4"}
     assert given.items() <= child_environment(given).items()
@@ -173,16 +179,18 @@ def test_nodes_keep_to_this_machine_unless_the_user_says_otherwise():
 
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_show_args_lists_every_argument(graph):
-    shown = invdyn("launch", graph, "--show-args")
-    assert shown.returncode == 0 and shown.stdout.strip() == show_arguments(GRAPHS[graph]).strip()
+    output = invdyn("launch", graph, "--show-args")
+    assert (
+        output.returncode == 0 and output.stdout.strip() == show_arguments(GRAPHS[graph]).strip()
+    )
     assert all(
-        f" {argument.name}:=" in shown.stdout
+        f" {argument.name}:=" in output.stdout
         for argument in launch_arguments(GRAPHS[graph].arguments)
     )
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["lunch"], "invdyn: no verb 'lunch'; there are launch, "),
         (["launch"], "expected the name of one graph"),
@@ -191,17 +199,17 @@ def test_show_args_lists_every_argument(graph):
         (["launch", "teleop", "arm:=ur3"], "arm is 'ur3'; it must be 'ur5', "),
     ],
 )
-def test_bad_input_is_one_line_and_code_2(words, message):
-    ended = invdyn(*words)
+def test_bad_input_is_one_line_and_code_2(arguments, message):
+    ended = invdyn(*arguments)
     assert ended.returncode == 2 and not ended.stdout
     assert message in ended.stderr and ended.stderr.count("\n") == 1
 
 
-def test_help_lists_the_verbs_and_every_verb_is_there():
-    shown = invdyn("--help")
-    assert shown.returncode == 0
+def test_help_lists_every_verb():
+    output = invdyn("--help")
+    assert output.returncode == 0
     for verb in VERBS:
-        assert f"  {verb} " in shown.stdout
+        assert f"  {verb} " in output.stdout
         assert importlib.util.find_spec(f"invdyn_ros.cli.{verb}") is not None
 
 
@@ -211,7 +219,7 @@ def test_every_graph_has_a_launch_file():
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_the_launch_file_declares_the_arguments_and_starts_the_nodes(graph, tmp_path):
+def test_launch_file_declares_the_arguments_and_starts_the_nodes(graph, tmp_path):
     launch_ros = pytest.importorskip("launch_ros", reason="launch_ros is not on PyPI")
     from launch import LaunchContext
     from launch.actions import DeclareLaunchArgument

@@ -42,7 +42,7 @@ ROSDEP_KEYS = {
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
-    """Install prefix of the package, made by a real colcon build of a copy."""
+    """Return the install prefix of a colcon build of a copy of the package."""
     workspace = tmp_path_factory.mktemp("workspace")
     source = workspace / "src" / "invdyn_ros"
     source.mkdir(parents=True)
@@ -62,25 +62,25 @@ def installed(tmp_path_factory):
 
 
 def relative_files(folder):
-    found = (file for file in folder.rglob("*") if file.is_file())
-    return {f.relative_to(folder) for f in found if "__pycache__" not in f.parts}
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return {f.relative_to(folder) for f in files if "__pycache__" not in f.parts}
 
 
-def test_the_ament_index_knows_the_package(installed):
+def test_package_is_in_the_ament_index(installed):
     assert (installed / "share/ament_index/resource_index/packages/invdyn_ros").is_file()
     assert (installed / "share/invdyn_ros/package.xml").is_file()
 
 
 @pytest.mark.parametrize("folder", ["launch", "config", "urdf"])
 def test_data_files_are_installed_where_ros_looks(installed, folder):
-    wanted = relative_files(ROOT / folder)
-    assert wanted and relative_files(installed / "share" / "invdyn_ros" / folder) == wanted
+    expected = relative_files(ROOT / folder)
+    assert expected and relative_files(installed / "share" / "invdyn_ros" / folder) == expected
 
 
 def test_every_verb_and_node_is_an_executable(installed):
     folder = installed / "lib" / "invdyn_ros"
-    found = {file.name for file in folder.iterdir() if os.access(file, os.X_OK)}
-    assert found == {"invdyn", *VERBS, *NODES}
+    executables = {file.name for file in folder.iterdir() if os.access(file, os.X_OK)}
+    assert executables == {"invdyn", *VERBS, *NODES}
 
 
 def test_the_installed_package_runs_and_finds_its_own_files(installed):
@@ -91,24 +91,26 @@ def test_the_installed_package_runs_and_finds_its_own_files(installed):
         "AMENT_PREFIX_PATH": f"{installed}",
     }
     code = "from invdyn_ros.robots.robot import package_file; print(package_file('urdf/ur5.urdf'))"
-    found = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=site, capture_output=True, text=True
     )
-    assert found.stdout.strip() == str(installed / "share/invdyn_ros/urdf/ur5.urdf"), found.stderr
+    assert result.stdout.strip() == str(installed / "share/invdyn_ros/urdf/ur5.urdf"), (
+        result.stderr
+    )
     version = [installed / "lib/invdyn_ros/invdyn", "--version"]
-    shown = subprocess.run(version, env=environment, cwd=site, capture_output=True, text=True)
-    assert shown.stdout == f"invdyn {invdyn_ros.__version__}\n", shown.stderr
+    result = subprocess.run(version, env=environment, cwd=site, capture_output=True, text=True)
+    assert result.stdout == f"invdyn {invdyn_ros.__version__}\n", result.stderr
     verb = [installed / "lib/invdyn_ros/launch", "grasp_sim", "--show-args"]
     assert subprocess.run(verb, env=environment, cwd=site, capture_output=True).returncode == 0
 
 
 def test_all_versions_are_one():
     manifest = ET.parse(ROOT / "package.xml").getroot()
-    shown = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "setup.py", "--version"], cwd=ROOT, capture_output=True, text=True
     )
     assert manifest.findtext("version") == invdyn_ros.__version__
-    assert shown.stdout.split()[-1] == invdyn_ros.__version__
+    assert result.stdout.split()[-1] == invdyn_ros.__version__
 
 
 def test_the_manifest_is_format_3_with_known_keys():

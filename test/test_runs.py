@@ -1,4 +1,4 @@
-"""Whole runs: every node a process of its own, over real DDS, with the shipped models."""
+"""Whole runs with the shipped models: each node in its own process, over DDS."""
 
 import json
 import os
@@ -25,27 +25,27 @@ GRASP_FIELDS = {
 }  # fmt: skip
 
 
-def start(*words):
-    command = [sys.executable, "-m", "invdyn_ros", "launch", *words]
+def start(*arguments):
+    command = [sys.executable, "-m", "invdyn_ros", "launch", *arguments]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     )
 
 
-def run(*words, timeout=150):
-    """Run a launch to its end; returns its code and what it printed."""
-    process = start(*words)
+def run(*arguments, timeout=150):
+    """Run a launch to its end; return its exit code and its output."""
+    process = start(*arguments)
     try:
         out, _ = process.communicate(timeout=timeout)
     except subprocess.TimeoutExpired:
         process.terminate()
         out, _ = process.communicate(timeout=30)
-        pytest.fail(f"{words} did not end within {timeout} s:\n{out[-3000:]}")
+        pytest.fail(f"{arguments} did not end within {timeout} s:\n{out[-3000:]}")
     return process.returncode, out
 
 
 def read(bag, topic):
-    """Messages of a recording as (stamp, position, velocity, effort) bytes, in order."""
+    """Return stamp -> (*position, *velocity, *effort) of the messages of a recording."""
     with AnyReader([bag]) as reader:
         connections = [c for c in reader.connections if c.topic == topic]
         rows = {}
@@ -57,11 +57,11 @@ def read(bag, topic):
 
 
 @pytest.mark.slow
-def test_a_run_in_lockstep_is_the_same_bit_for_bit(tmp_path):
+def test_run_in_lockstep_is_reproducible_bit_for_bit(tmp_path):
     runs = []
     for name in ("first", "second"):
-        words = ("seed:=3", "duration:=2.5", f"record:={tmp_path / name}")
-        code, out = run("grasp_sim", *words)
+        arguments = ("seed:=3", "duration:=2.5", f"record:={tmp_path / name}")
+        code, out = run("grasp_sim", *arguments)
         assert code == 0, out
         topics = ("/joint_states", "/inverse_dynamics/desired_joint_state")
         runs.append([read(tmp_path / name, topic) for topic in topics])
@@ -70,33 +70,33 @@ def test_a_run_in_lockstep_is_the_same_bit_for_bit(tmp_path):
         assert common[-1] - common[0] >= 2e9, "less than two seconds in common"
         assert all(first[stamp] == second[stamp] for stamp in common)
     moved = np.ptp([row[:6] for row in runs[0][0].values()], axis=0).max()
-    assert moved > 0.1, "the arm did not move, so equality says nothing"
+    assert moved > 0.1, "the arm did not move, so equality proves nothing"
 
 
 @pytest.mark.slow
-def test_an_arm_finds_grasps_and_places_a_block(tmp_path):
+def test_scripted_policy_grasps_and_places_a_block(tmp_path):
     report = tmp_path / "out" / "report.json"
     code, out = run("grasp_sim", "arm:=ur5", "seed:=1", f"report:={report}")
     assert code == 0 and "Traceback" not in out, out
-    assert out.count(" is over") == 1, "the arm went on while the pictures were drawn"
+    assert out.count(" is over") == 1, "the simulation went on while the plots were drawn"
     result = json.loads(report.read_text())
     assert result.keys() >= GRASP_FIELDS
     assert result["successes"] == result["episodes"] == 1
     assert result["limit_violations"] == 0
     assert result["block_error_mm"]["p95"] < 10
-    film = cv2.VideoCapture(str(report.parent / "grasp.mp4"))
-    assert film.isOpened() and film.get(cv2.CAP_PROP_FRAME_COUNT) > 20
-    picture = cv2.imread(str(report.parent / "summary.png"))
-    assert picture is not None and picture.std() > 10
+    video_capture = cv2.VideoCapture(str(report.parent / "grasp.mp4"))
+    assert video_capture.isOpened() and video_capture.get(cv2.CAP_PROP_FRAME_COUNT) > 20
+    image = cv2.imread(str(report.parent / "summary.png"))
+    assert image is not None and image.std() > 10
 
 
 @pytest.mark.slow
-def test_an_arm_follows_the_person_in_a_video(tmp_path):
+def test_arm_follows_the_person_in_a_video(tmp_path):
     if not PERSON.exists():
-        pytest.skip("the recording of a person is not beside this checkout")
+        pytest.skip("the video of a person is missing")
     report = tmp_path / "report.json"
-    words = (f"video:={PERSON}", "arm:=ur5", "lockstep:=true", "duration:=3")
-    code, out = run("teleop", *words, f"report:={report}")
+    arguments = (f"video:={PERSON}", "arm:=ur5", "lockstep:=true", "duration:=3")
+    code, out = run("teleop", *arguments, f"report:={report}")
     assert code == 0, out
     result = json.loads(report.read_text())
     assert result.keys() >= TELEOP_FIELDS
@@ -108,14 +108,14 @@ def test_an_arm_follows_the_person_in_a_video(tmp_path):
 
 
 @pytest.mark.slow
-def test_without_a_person_the_arm_holds_and_says_why(tmp_path):
+def test_without_a_person_the_arm_holds_and_reports_why(tmp_path):
     video, report = tmp_path / "empty.mp4", tmp_path / "report.json"
     writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"mp4v"), 20, (320, 240))
     for _ in range(40):
         writer.write(np.full((240, 320, 3), 90, np.uint8))
     writer.release()
-    words = (f"video:={video}", "lockstep:=true", "duration:=1.5", f"report:={report}")
-    code, out = run("teleop", *words, f"record:={tmp_path / 'bag'}")
+    arguments = (f"video:={video}", "lockstep:=true", "duration:=1.5", f"report:={report}")
+    code, out = run("teleop", *arguments, f"record:={tmp_path / 'bag'}")
     assert code == 0, out
     result = json.loads(report.read_text())
     assert result["frames"] > 20 and result["detected"] == 0
@@ -125,13 +125,13 @@ def test_without_a_person_the_arm_holds_and_says_why(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_same_video_in_lockstep_gives_the_same_motion(tmp_path):
+def test_same_video_in_lockstep_gives_the_same_motion(tmp_path):
     if not PERSON.exists():
-        pytest.skip("the recording of a person is not beside this checkout")
+        pytest.skip("the video of a person is missing")
     runs = []
     for name in ("first", "second"):
-        words = (f"video:={PERSON}", "lockstep:=true", "duration:=1")
-        code, out = run("teleop", *words, f"record:={tmp_path / name}")
+        arguments = (f"video:={PERSON}", "lockstep:=true", "duration:=1")
+        code, out = run("teleop", *arguments, f"record:={tmp_path / name}")
         assert code == 0, out
         runs.append(read(tmp_path / name, "/joint_states"))
     first, second = runs
@@ -142,7 +142,7 @@ def test_the_same_video_in_lockstep_gives_the_same_motion(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (("grasp_sim", "vidoe:=a.mp4"), "unknown field 'vidoe'"),
         (("grasp_sim", "arm:=kuka_iiwa"), "kuka_iiwa has no gripper"),
@@ -152,15 +152,15 @@ def test_the_same_video_in_lockstep_gives_the_same_motion(tmp_path):
         (("teleop", f"video:={__file__}"), "as a video"),
     ],
 )
-def test_bad_input_is_refused_before_anything_starts(words, message):
-    command = [sys.executable, "-m", "invdyn_ros", "launch", *words]
+def test_bad_input_is_refused_before_anything_starts(arguments, message):
+    command = [sys.executable, "-m", "invdyn_ros", "launch", *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert message in ended.stderr and ended.stderr.count("\n") == 1, ended.stderr
 
 
 @pytest.mark.slow
-def test_a_node_that_dies_ends_the_launch_with_its_code():
+def test_killed_node_ends_the_launch_with_its_code():
     process = start("teleop", "camera:=none")
     try:
         wait_for_child(process.pid, "invdyn_ros.nodes.report")  # the last to start
@@ -177,23 +177,23 @@ def test_a_node_that_dies_ends_the_launch_with_its_code():
 
 
 def children(name, parent):
-    """Process ids whose command line names a module and whose parent is a process."""
-    found = []
+    """Return the ids of a process's children whose command line names a module."""
+    pids = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            words = (folder / "cmdline").read_bytes().split(b"\0")
+            arguments = (folder / "cmdline").read_bytes().split(b"\0")
             status = (folder / "stat").read_text().rsplit(")", 1)[1].split()
         except OSError:
             continue
-        if any(word.decode().startswith(name) for word in words) and int(status[1]) == parent:
-            found.append(int(folder.name))
-    return found
+        if any(word.decode().startswith(name) for word in arguments) and int(status[1]) == parent:
+            pids.append(int(folder.name))
+    return pids
 
 
 def wait_for_child(parent, name, seconds=60):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if found := children(name, parent):
-            return found[0]
+        if pids := children(name, parent):
+            return pids[0]
         time.sleep(0.05)
     pytest.fail(f"no process {name} within {seconds} s")
