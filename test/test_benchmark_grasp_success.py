@@ -115,7 +115,7 @@ def test_grasp_needs_a_minimum_contact_time():
 def test_trace_needs_samples():
     empty = EpisodeTrace(*(np.zeros(0) for _ in range(4)))
     for wrong in (empty, make_trace(MOVING)._replace(height=np.zeros(3))):
-        with pytest.raises(ValueError, match="columns of one length"):
+        with pytest.raises(ValueError, match="columns of equal length"):
             classify_failure(wrong, BLOCK)
 
 
