@@ -66,7 +66,7 @@ def test_folder_by_another_library_needs_only_what_it_does_not_say(
     tmp_path: Path, capsys: Capture
 ) -> None:
     folder, out = foreign(tmp_path / "in", files=3), tmp_path / "out"
-    assert "state it with --unit" in refused(out, capsys, "dataset", folder)
+    assert "give --unit" in refused(out, capsys, "dataset", folder)
     assert collect(out, "dataset", folder, "--unit", "A") == 0
     assert "120 rows in, 120 rows in 6 episodes out" in capsys.readouterr().out
     trajectories, info = read_dataset(out)
@@ -105,7 +105,7 @@ def test_folders_that_differ_are_not_mixed(tmp_path: Path, capsys: Capture) -> N
     assert "amperes" in said and "N m and A" in said
     assert "'ur5'" in refused(out, capsys, "dataset", tmp_path / "a", tmp_path / "ur10")
     assert "are N m, not A" in refused(out, capsys, "dataset", tmp_path / "a", "--unit", "A")
-    assert "no LeRobot folder" in refused(out, capsys, "dataset", tmp_path)
+    assert "not a LeRobot folder" in refused(out, capsys, "dataset", tmp_path)
 
 
 def test_sequence_says_where_its_rows_went(tmp_path: Path, capsys: Capture) -> None:
@@ -155,11 +155,11 @@ def _text(path: Path) -> list[object]:
 
 SEQUENCES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
     "time backwards": (_no_stamps, "row 3 has time 0.15 s after 0.2 s; sort the rows"),
-    "one sample": (_one_sample, "the episode from row 30 on has 1 samples; it takes 2"),
+    "one sample": (_one_sample, "the episode from row 30 on has 1 samples; it needs 2"),
     "truncated": (_truncated, "not a readable hdf5 file"),
     "pickled": (_pickled, "not a readable npz file"),
-    "empty": (_empty, "it holds no rows"),
-    "unknown kind": (_text, "unknown kind of file; known are .npz"),
+    "empty": (_empty, "it has no rows"),
+    "unknown kind": (_text, "unknown file format; known are .npz"),
     "no such column": (
         lambda path: [save_npz(path, arrays()), *COLUMNS, "--action", "torque"],
         "no column 'torque'; it has observations",
@@ -174,7 +174,7 @@ SEQUENCES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
     ),
     "columns out of range": (
         lambda path: [save_npz(path, arrays()), *COLUMNS, "--position", "3:5"],
-        "observations has 4 columns; 3:5 are not among them",
+        "observations has 4 columns; 3:5 are out of range",
     ),
     "no time": (
         lambda path: [save_npz(path, arrays()), *COLUMNS[:4], "--unit", "N m"],
@@ -267,7 +267,7 @@ BAGS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "unknown type": (_other_type, "no topic /joint_states of type sensor_msgs/msg/JointState"),
     "clock restarts": (_backwards, "cut the recording there"),
     "nan": (_nan, "position of 'elbow_joint' is nan in row 40"),
-    "one message": (lambda f: record(f, joint_states()[:1]), "no stretch of 13 messages"),
+    "one message": (lambda f: record(f, joint_states()[:1]), "no 13 consecutive messages"),
     "no message": (_silent, "no message has joint 'shoulder_pan_joint'"),
     "no folder": (lambda f: f, "no such file or folder"),
 }

@@ -10,7 +10,7 @@ from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.robots.registry import ROBOTS, load_plant
 from invdyn_ros.sources.excitation import (
-    Excitation,
+    ExcitationTrajectory,
     ExcitationConfig,
     Information,
     fedorov_exchange,
@@ -32,7 +32,7 @@ def test_excitation_stays_within_all_limits(arm: str) -> None:
 
 
 def test_excitation_starts_and_ends_at_rest_and_its_derivatives_agree() -> None:
-    motion = Excitation(robot("ur5"), ExcitationConfig(), np.random.default_rng(0), 1.0)
+    motion = ExcitationTrajectory(robot("ur5"), ExcitationConfig(), np.random.default_rng(0), 1.0)
     for time in (0.0, motion.duration):
         state = motion.state_at(time)
         np.testing.assert_allclose([state.qd, state.qdd], 0.0, atol=1e-9)
@@ -60,7 +60,7 @@ def test_chosen_motions_are_better_conditioned_than_the_first_ones(arm: str) -> 
 def test_what_information_leaves_out_never_shows_in_a_torque() -> None:
     ur5 = robot("ur5")
     information = Information(ur5)
-    motion = Excitation(ur5, ExcitationConfig(), np.random.default_rng(3), 1.0)
+    motion = ExcitationTrajectory(ur5, ExcitationConfig(), np.random.default_rng(3), 1.0)
     A = information.regressor(*motion.motion(np.linspace(0, motion.duration, 200)))
     B = information.basis
     hidden = np.eye(len(B)) - B @ np.linalg.pinv(B)

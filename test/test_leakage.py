@@ -69,7 +69,7 @@ def test_training_refuses_a_leak_and_the_remedy_works(
     assert not (tmp_path / "model").exists()
     clean = ["dataset", tmp_path / "leak", "--drop-duplicates", "--out", tmp_path / "clean"]
     assert run_verb("collect", list(map(str, clean))) == 0
-    assert "-250 moments that stand earlier in the data" in capsys.readouterr().out
+    assert "-250 duplicates of earlier samples" in capsys.readouterr().out
     for old, new in zip(unique, read_dataset(tmp_path / "clean").trajectories, strict=True):
         np.testing.assert_array_equal(old.motion, new.motion)
     assert train("clean") == 0

@@ -52,7 +52,7 @@ def test_samples_that_are_lost_leave_the_others_as_they_were() -> None:
         assert 0.4 < kept.mean() < 0.6
         np.testing.assert_array_equal(full.position[kept], rest.position)
         np.testing.assert_array_equal(full.velocity[kept], rest.velocity)
-    assert "messages lost at random" in after.summary()
+    assert "samples dropped at random" in after.summary()
     again = drop_and_jitter(before, config, 0)
     np.testing.assert_array_equal(again.trajectories[1].time, after.trajectories[1].time)
     assert drop_and_jitter(before, SamplingDropoutConfig(), 0) is before
@@ -97,7 +97,7 @@ def test_what_no_link_does_is_refused(fields: dict[str, float], message: str) ->
 
 
 def test_a_trajectory_of_which_nothing_is_left_is_named() -> None:
-    with pytest.raises(ValueError, match=r"of trajectory 0, [01] samples are left; drop fewer"):
+    with pytest.raises(ValueError, match=r"[01] samples of trajectory 0 are left; drop fewer"):
         drop_and_jitter(whole(1, 20), SamplingDropoutConfig(drop=0.99), 0)
 
 
@@ -105,7 +105,7 @@ def test_an_arm_is_collected_as_its_joint_states_arrive(tmp_path: Path, capsys: 
     words = ("sim", "--minutes", 0.05, "--episode-seconds", 3, "--candidates", 1, "--workers", 1)
     irregular = ("--drop", 0.4, "--mean-burst-length", 3, "--jitter", 0.5)
     assert collect(tmp_path / "out", *words, *irregular) == 0
-    assert "messages lost at random" in capsys.readouterr().out
+    assert "samples dropped at random" in capsys.readouterr().out
     (trajectory,), info = read_dataset(tmp_path / "out")
     assert info.rate == 125.0 and len(trajectory.acceleration) == 0
     steps = np.diff(trajectory.time) * info.rate
@@ -189,7 +189,7 @@ def test_an_environment_starts_anywhere_near_its_start(tmp_path: Path, capsys: C
     assert collect(tmp_path / "again", *words) == 0
     again = [t.position[0] for t in read_dataset(tmp_path / "again").trajectories]
     np.testing.assert_array_equal(np.stack(again), starts[0])
-    for name, message in (("Ant-v5", "15 coordinates of 9"), ("Pendulum-v1", "no MuJoCo physics")):
+    for name, message in (("Ant-v5", "15 coordinates for 9"), ("Pendulum-v1", "no MuJoCo physics")):
         assert collect(tmp_path / "no", "sim", "--arm", name) == 2
         assert message in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "2", "again"]

@@ -121,7 +121,7 @@ def test_a_damaged_kitchen_is_one_line_and_leaves_nothing(
         said = "row 1: invalid literal"
     elif fault == "empty":
         annotate(kitchen / "train.csv", [])
-        said = "holds no segment"
+        said = "has no segments"
     else:
         (kitchen / "train.csv").unlink()
         said = "cannot read annotations"
@@ -202,7 +202,7 @@ def test_pictures_without_a_hand_give_nothing_to_write(
     words = ["video", str(tmp_path / "empty.mp4"), "--out", str(tmp_path / "out")]
     assert run_verb("collect", words) == 2
     assert (
-        "nothing to write: 5 rows in, 0 rows in 0 episodes out; -5 pictures without a label"
+        "nothing to write: 5 rows in, 0 rows in 0 episodes out; -5 images without a label"
         in (capsys.readouterr().err)
     )
     assert not (tmp_path / "out").exists()
@@ -232,9 +232,9 @@ def test_given_actions_are_added_over_the_gap_and_missing_ones_end_an_episode(
     ("rows", "head", "said"),
     [
         (["P01_01,8,x,1"], "video,frame,grip,turn", "row 1: could not convert string to float"),
-        (["P01_01,8,1,1"] * 2, "video,frame,grip,turn", "row 2: frame 8 stands there twice"),
+        (["P01_01,8,1,1"] * 2, "video,frame,grip,turn", "row 2: frame 8 is there twice"),
         (["P01_01,8,nan,1"], "video,frame,grip,turn", "is not finite; leave the row out"),
-        (["8,1"], "frame,grip", "has columns frame, grip; right are video, frame and one per"),
+        (["8,1"], "frame,grip", "has columns frame, grip; expected are video, frame and one per"),
     ],
 )
 def test_bad_actions_are_one_line(

@@ -19,7 +19,7 @@ from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.excitation import Excitation, ExcitationConfig
+from invdyn_ros.sources.excitation import ExcitationTrajectory, ExcitationConfig
 from invdyn_ros.typing import Array, Mask
 
 HOLD_TIME = 0.1  # [s] for which an arm repeats its last command before it brakes
@@ -132,7 +132,9 @@ def replay(
 def excitation_motion(robot: Robot, seed: int | tuple[int, ...], seconds: float) -> JointSamples:
     """Return an excitation of an arm as a desired motion, at the rate of the arm."""
     random = np.random.default_rng(seed)
-    motion = Excitation(robot, ExcitationConfig(episode_seconds=seconds), random, speed_scale=1.0)
+    motion = ExcitationTrajectory(
+        robot, ExcitationConfig(episode_seconds=seconds), random, speed_scale=1.0
+    )
     time = np.arange(round(seconds * robot.rate)) / robot.rate
     q, qd, _ = (np.stack(part) for part in zip(*map(motion.state_at, time), strict=True))
     return JointSamples(time, q, qd, np.empty((len(time), 0)), np.full(len(time), np.nan))

@@ -1,1 +1,1 @@
-"""Where trajectories come from, one source per file; each leaves `Trajectory` objects."""
+"""Sources of trajectories, one per module: simulations, recordings, files and videos."""

@@ -1,4 +1,4 @@
-"""Files of arrays (npz, HDF5, zarr, parquet) enter; named columns of numbers leave."""
+"""Tables of named columns from files of arrays: npz, HDF5, zarr and parquet."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-MAX_DIMENSIONS = 3  # dimensions of an array that may be motion; pictures have more
+MAX_DIMENSIONS = 3  # of an array of motion; images have more
 ZARR_FILES = (".zgroup", ".zarray", "zarr.json")
 
 
 class Table(NamedTuple):
-    """Columns of one file, or of one group in it."""
+    """Columns of a file, or of a group in a file."""
 
     source: str
     columns: dict[str, np.ndarray]  # name -> (N, ...) or (episodes, T, ...)
@@ -26,7 +26,7 @@ class Table(NamedTuple):
         """Return a column.
 
         Raises:
-            ValueError: there is none of that name; the message names those there are.
+            ValueError: there is no such column.
         """
         if name not in self.columns:
             raise ValueError(
@@ -35,52 +35,52 @@ class Table(NamedTuple):
         return self.columns[name]
 
     def select(self, text: str, default: str) -> np.ndarray:
-        """Return the columns (N, k) or (episodes, T, k) that a text names; see `places`."""
+        """Return the columns (N, k) or (episodes, T, k) of a specification; see `parse_columns`."""
         return np.concatenate(
             [self.column_block(*p) for p in parse_columns(text, default)], axis=-1
         )
 
     def column_block(self, name: str, columns: slice) -> np.ndarray:
-        """Return some columns (N, k) or (episodes, T, k) of a column block.
+        """Return a slice (N, k) or (episodes, T, k) of an array.
 
         Raises:
-            ValueError: the block is not there or not that wide.
+            ValueError: the array does not exist or is not that wide.
         """
         values = self.column(name).astype(np.float64)
         values = values[:, None] if values.ndim == 1 else values
         if columns.stop is not None and not columns.start < columns.stop <= values.shape[-1]:
             raise ValueError(
                 f"{self.source}: {name} has {values.shape[-1]} columns; "
-                f"{columns.start}:{columns.stop} are not among them"
+                f"{columns.start}:{columns.stop} are out of range"
             )
         return values[..., columns]
 
 
 def parse_columns(text: str, default: str) -> list[tuple[str, slice]]:
-    """Read where columns stand: NAME, NAME:A:B, A:B of the default name, or several of these.
+    """Parse NAME, NAME:A:B or A:B (of the default name), or several of these with commas between.
 
-    Several stand with commas between; A:B are the columns A to B-1.
+    A:B are the columns A to B-1. Returns (name, columns) pairs.
     """
-    found = []
+    columns = []
     for word in text.split(","):
         parts = re.fullmatch(r"(?:(.+):)?(\d+):(\d+)", word)
         if parts is None:
-            found.append((word, slice(None)))
+            columns.append((word, slice(None)))
         else:
             name, first, end = parts.groups()
-            found.append((name or default, slice(int(first), int(end))))
-    return found
+            columns.append((name or default, slice(int(first), int(end))))
+    return columns
 
 
 def read_tables(path: str | Path, key: str) -> list[Table]:
     """Read a file, a zarr store or a folder of files.
 
     Args:
-        path: what to read.
-        key: a column every table must have; where groups of a file hold it, each is a table.
+        path: file, zarr store or folder.
+        key: a column of every table. If groups of a file hold it, each group is a table.
 
     Raises:
-        ValueError: no such file, an unknown kind, or a damaged one.
+        ValueError: no such file, an unknown format, or a damaged file.
     """
     path = Path(path)
     if not path.exists():
@@ -88,17 +88,17 @@ def read_tables(path: str | Path, key: str) -> list[Table]:
     if path.is_dir() and not _is_zarr(path):
         files = [p for p in sorted(path.iterdir()) if p.suffix in READERS or _is_zarr(p)]
         if not files:
-            raise ValueError(f"{path}: no file of a known kind; known are {', '.join(READERS)}")
+            raise ValueError(f"{path}: no file of a known format; known are {', '.join(READERS)}")
         return [table for file in files for table in read_tables(file, key)]
-    kind = ".zarr" if _is_zarr(path) else path.suffix
-    if kind not in READERS:
-        raise ValueError(f"{path}: unknown kind of file; known are {', '.join(READERS)}")
+    suffix = ".zarr" if _is_zarr(path) else path.suffix
+    if suffix not in READERS:
+        raise ValueError(f"{path}: unknown file format; known are {', '.join(READERS)}")
     try:
-        columns = READERS[kind](path)
+        columns = READERS[suffix](path)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, pa.ArrowException) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ValueError(
-            f"{path}: not a readable {kind[1:]} file ({reason}); copy or download it again"
+            f"{path}: not a readable {suffix[1:]} file ({reason}); copy or download it again"
         ) from error
     return _tables(path, columns, key)
 
@@ -111,15 +111,15 @@ def _npz(path: Path) -> dict[str, np.ndarray]:
 def _hdf5(path: Path) -> dict[str, np.ndarray]:
     import h5py
 
-    found: dict[str, Any] = {}
+    datasets: dict[str, Any] = {}
 
-    def note(name: str, item: Any) -> None:
+    def collect(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
-            found[name] = item
+            datasets[name] = item
 
     with h5py.File(path, "r") as file:
-        file.visititems(note)
-        return _numbers(found.items())
+        file.visititems(collect)
+        return _numbers(datasets.items())
 
 
 def _zarr(path: Path) -> dict[str, np.ndarray]:
@@ -158,7 +158,7 @@ def arrow_to_numpy(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _numbers(arrays: Iterable[tuple[str, Any]]) -> dict[str, np.ndarray]:
-    """Load the arrays that may be motion, stamps or episode marks."""
+    """Load the arrays that can be motion, stamps or episode indices."""
     return {
         name: np.asarray(values)
         for name, values in arrays
@@ -176,7 +176,7 @@ def _leaves(group: Any, prefix: str) -> Iterable[tuple[str, Any]]:
 
 
 def _tables(path: Path, columns: dict[str, np.ndarray], key: str) -> list[Table]:
-    """Take each group with the key as a table of its own, in the order of its number."""
+    """Return a table per group with the key, in the order of their numbers."""
     groups = [name.removesuffix(key) for name in columns if name.endswith(f"/{key}")]
     if key in columns or not groups:
         return [Table(str(path), columns)]

@@ -1,4 +1,4 @@
-"""Actions that somebody measured, frame by frame: a CSV enters; places of each video leave."""
+"""Action labels of video frames from a CSV file."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ KEY_COLUMNS = ("video", "frame")
 
 
 class ActionLabels(NamedTuple):
-    """What moved in videos, summed up since their first known frame."""
+    """Cumulative actions of the frames of videos, from their first labelled frame on."""
 
     names: tuple[str, ...]
     positions: dict[str, dict[int, np.ndarray]]  # video -> frame -> (n,)
 
     def position_at(self, video: str, frame: int) -> np.ndarray:
-        """Return the place (n,) in a frame of a video, NaN where nobody measured."""
+        """Return the cumulative action (n,) in a frame of a video; NaN without a label."""
         return self.positions.get(video, {}).get(frame, np.full(len(self.names), np.nan))
 
 
 def read_action_labels(path: Path) -> ActionLabels:
-    """Read columns `video`, `frame` and one per action: what moved since the frame before.
+    """Read the columns `video`, `frame` and one per action, the change since the previous frame.
 
     Raises:
-        ValueError: no file, a missing column, a bad number or a frame that stands there twice.
+        ValueError: no file, a missing column, a bad number or a duplicate frame.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
             names = tuple(name for name in rows.fieldnames or () if name not in KEY_COLUMNS)
             if len(names) != len(rows.fieldnames or ()) - len(KEY_COLUMNS) or not names:
-                found = ", ".join(rows.fieldnames or ()) or "none"
+                actual = ", ".join(rows.fieldnames or ()) or "none"
                 raise ValueError(
-                    f"{path} has columns {found}; right are video, frame and one per action"
+                    f"{path} has columns {actual}; expected are video, frame and one per action"
                 )
-            moved: dict[str, dict[int, np.ndarray]] = {}
+            actions: dict[str, dict[int, np.ndarray]] = {}
             for k, row in enumerate(rows, 1):
                 frame, values = _values(row, names, f"{path}: row {k}")
-                video = moved.setdefault(row["video"], {})
+                video = actions.setdefault(row["video"], {})
                 if frame in video:
-                    raise ValueError(f"{path}: row {k}: frame {frame} stands there twice")
+                    raise ValueError(f"{path}: row {k}: frame {frame} is there twice")
                 video[frame] = values
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "no text file"
+        reason = getattr(error, "strerror", None) or "not a text file"
         raise ValueError(f"cannot read actions {path}: {reason}") from error
-    return ActionLabels(names, {video: _cumulative(rows) for video, rows in moved.items()})
+    return ActionLabels(names, {video: _cumulative(rows) for video, rows in actions.items()})
 
 
 def _values(row: dict[str, str], names: tuple[str, ...], where: str) -> tuple[int, np.ndarray]:
@@ -60,7 +60,7 @@ def _values(row: dict[str, str], names: tuple[str, ...], where: str) -> tuple[in
     return frame, values
 
 
-def _cumulative(moved: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
-    frames = sorted(moved)
-    total = np.cumsum([moved[frame] for frame in frames], axis=0)
+def _cumulative(actions: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+    frames = sorted(actions)
+    total = np.cumsum([actions[frame] for frame in frames], axis=0)
     return dict(zip(frames, total, strict=True))

@@ -1,6 +1,6 @@
-"""EPIC-KITCHENS-100 as published: an annotations file and frame folders enter; clips leave.
+"""Reader of EPIC-KITCHENS-100 annotations and frame folders, as published.
 
-Frames are `PXX/PXX_YY/frame_%010d.jpg`, counted from 1, `stop_frame` among them
+Frames are `PXX/PXX_YY/frame_%010d.jpg`, counted from 1, and `stop_frame` is included
 (arXiv 2006.13256; layout of the download scripts).
 """
 
@@ -17,7 +17,7 @@ from invdyn_ros.data.image_codec import decode_image
 from invdyn_ros.perception.camera import Frame
 
 COLUMNS = ("participant_id", "video_id", "start_frame", "stop_frame", "stop_timestamp")
-LABEL_COLUMNS = ("verb_class",)  # that the test annotations leave out
+LABEL_COLUMNS = ("verb_class",)  # missing in the test annotations
 
 
 class Segment(NamedTuple):
@@ -26,7 +26,7 @@ class Segment(NamedTuple):
     participant: str
     video: str
     start: int  # first frame, from 1
-    stop: int  # last frame, which is one of them
+    stop: int  # last frame, included
     stop_time: float  # [s]
     verb: int
 
@@ -40,7 +40,7 @@ def read_annotations(path: Path) -> list[Segment]:
     """Read the segments of an annotations file, in its order.
 
     Raises:
-        ValueError: no file, a missing column (a test file has no labels), or a bad value.
+        ValueError: no file, a missing column (a test file has no labels), or an invalid value.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
@@ -55,10 +55,10 @@ def read_annotations(path: Path) -> list[Segment]:
                     )
             segments = [_segment(row, f"{path}: row {k}") for k, row in enumerate(rows, 1)]
     except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "no text file"
+        reason = getattr(error, "strerror", None) or "not a text file"
         raise ValueError(f"cannot read annotations {path}: {reason}") from error
     if not segments:
-        raise ValueError(f"{path} holds no segment; copy it again")
+        raise ValueError(f"{path} has no segments; copy it again")
     return segments
 
 
@@ -72,7 +72,11 @@ def frame_rates(segments: list[Segment]) -> dict[str, float]:
 
 
 def check_folders(root: Path, segments: list[Segment]) -> None:
-    """Refuse annotations of videos whose frames are not there, before any is read."""
+    """Check that the frame folder of each segment exists.
+
+    Raises:
+        ValueError: it does not.
+    """
     for source in dict.fromkeys(segment.source for segment in segments):
         if not (root / source).is_dir():
             raise ValueError(
@@ -82,10 +86,16 @@ def check_folders(root: Path, segments: list[Segment]) -> None:
 
 
 def read_frames(root: Path, segment: Segment, step: int, rate: float) -> Iterator[Frame]:
-    """Yield every `step`-th frame of a segment with the time it was taken.
+    """Yield every `step`-th frame of a segment with its time.
+
+    Args:
+        root: folder with PXX/PXX_YY.
+        segment: the segment.
+        step: frames from one yielded frame to the next.
+        rate: frame rate of the video [Hz].
 
     Raises:
-        ValueError: a frame is missing or torn.
+        ValueError: a frame is missing or damaged.
     """
     for number in range(segment.start, segment.stop + 1, step):
         path = root / segment.source / f"frame_{number:010d}.jpg"
@@ -109,5 +119,7 @@ def _segment(row: dict[str, str], where: str) -> Segment:
     except (ValueError, AttributeError, TypeError) as error:
         raise ValueError(f"{where}: {error}; copy the file again") from error
     if not (1 <= segment.start <= segment.stop and segment.stop_time > 0):
-        raise ValueError(f"{where}: frames {segment.start} to {segment.stop} are none")
+        raise ValueError(
+            f"{where}: frames {segment.start} to {segment.stop} are not a valid range"
+        )
     return segment

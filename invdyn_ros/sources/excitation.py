@@ -1,8 +1,9 @@
-"""Motion that tells much about an arm's dynamics: its limits enter, Fourier series leave.
+"""Excitation trajectories for the identification of an arm.
 
-A finite Fourier series per joint (Swevers et al. 1997, eq. 6), drawn at random within the limits.
-Of several candidates per episode the set is kept whose information on the base parameters has a
-large determinant (D-optimality: Swevers et al. 1997, sec. III; exchange: Fedorov 1972, ch. 3).
+Each joint follows a finite Fourier series (Swevers et al. 1997, eq. 6), drawn at random within the
+limits. One of several candidates per episode is chosen so that the information matrix of the base
+parameters has a large determinant (D-optimality: Swevers et al. 1997, sec. III; exchange: Fedorov
+1972, ch. 3).
 """
 
 from __future__ import annotations
@@ -20,31 +21,31 @@ from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
-LIMIT_SAMPLES = 600  # samples of an episode that are held against the limits
-INFORMATION_SAMPLES = 100  # samples of an episode that are judged
-RANDOM_STATES = 500  # random states that tell which parameters show at all
-FRICTION_VELOCITY = 0.02  # [rad/s] where Coulomb friction has built up
-SPEED_SCALES = (0.25, 1.0)  # slow episodes show friction and gravity
-EXCHANGE_PASSES = 5  # over all episodes; few change after the third
-REGULARIZATION = 1e-9  # information that one short episode may lack
-RANK_TOLERANCE = 1e-7  # singular value, beside the largest, of what never shows in a torque
+LIMIT_SAMPLES = 600  # per episode, that are compared with the limits
+INFORMATION_SAMPLES = 100  # per episode, for the information matrix
+RANDOM_STATES = 500  # from which the identifiable parameters are found
+FRICTION_VELOCITY = 0.02  # [rad/s] at which Coulomb friction has built up
+SPEED_SCALES = (0.25, 1.0)  # slow episodes excite friction and gravity
+EXCHANGE_PASSES = 5  # over all episodes; few candidates change after the third
+REGULARIZATION = 1e-9  # of the information matrix, which is singular for one short episode
+RANK_TOLERANCE = 1e-7  # relative singular value of parameters without effect on torques
 
 
 @dataclass(frozen=True)
 class ExcitationConfig(Validated):
-    """How the arm is moved to learn its dynamics.
+    """Excitation trajectories of a dataset.
 
     Attributes:
-        minutes: length of all episodes together [min].
-        episode: length of one episode [s].
-        harmonics: number of sines per joint.
-        base: lowest frequency [Hz].
-        speed: share of the velocity limits that is used [-].
-        acceleration: share of the acceleration limits that is used [-].
-        span: share of the joint range that is used [-].
-        candidates: series drawn per episode, of which the most informative one is moved.
-        reach: farthest from the middle of its range a joint goes [rad].
-        seed: seed of the motion and of the plant's noise.
+        minutes: total duration [min].
+        episode_seconds: duration of one episode [s].
+        harmonics: number of sines and cosines per joint.
+        base_frequency: lowest frequency [Hz].
+        velocity_fraction: fraction of the velocity limits [-].
+        acceleration_fraction: fraction of the acceleration limits [-].
+        range_fraction: fraction of the joint range [-].
+        candidates: candidates per episode, of which the most informative one is used.
+        max_amplitude: largest distance of a joint from its center [rad].
+        seed: seed of the motion and of the noise of the plant.
     """
 
     minutes: PositiveFloat = 10.0
@@ -64,8 +65,8 @@ class ExcitationConfig(Validated):
         return max(1, round(60 * self.minutes / self.episode_seconds))
 
 
-class Excitation:
-    """One episode: a Fourier series per joint that starts and ends at rest."""
+class ExcitationTrajectory:
+    """Fourier series per joint that starts and ends at rest."""
 
     def __init__(
         self,
@@ -74,13 +75,13 @@ class Excitation:
         random: np.random.Generator,
         speed_scale: float,
     ) -> None:
-        """Draw middle, phases and amplitudes.
+        """Draw center and amplitudes at random.
 
         Args:
             robot: the arm, for its limits.
-            config: how much of the limits is used.
-            random: where the figures come from.
-            pace: share of the speed (and its square of the acceleration) that is used.
+            config: duration, frequencies and fractions of the limits.
+            random: random generator.
+            speed_scale: scale of the velocity, and its square of the acceleration.
         """
         self.duration = config.episode_seconds
         n, k = robot.n, config.harmonics
@@ -93,7 +94,7 @@ class Excitation:
             config.range_fraction * (robot.upper - robot.lower) / 2, config.max_amplitude
         )
         room = half * random.uniform(0.5, 1.0, n)
-        share = np.min(
+        scale = np.min(
             [
                 room / np.abs(q).max(0),
                 speed_scale * config.velocity_fraction * robot.velocity / np.abs(qd).max(0),
@@ -104,8 +105,8 @@ class Excitation:
             ],
             axis=0,
         )
-        self.sine_amplitude *= share[:, None]
-        self.cosine_amplitude *= share[:, None]
+        self.sine_amplitude *= scale[:, None]
+        self.cosine_amplitude *= scale[:, None]
         slack = half - room
         self.center = (robot.upper + robot.lower) / 2 + random.uniform(-slack, slack)
 
@@ -116,25 +117,25 @@ class Excitation:
         q = s @ self.sine_amplitude.T + (c - 1) @ self.cosine_amplitude.T
         qd = c @ (self.sine_amplitude * w).T - s @ (self.cosine_amplitude * w).T
         qdd = -s @ (self.sine_amplitude * w**2).T - c @ (self.cosine_amplitude * w**2).T
-        window, rate, bend = (x[:, None] for x in _window(time, self.duration))
+        window, rate, curvature = (x[:, None] for x in _window(time, self.duration))
         return (
             self.center + window * q,
             window * qd + rate * q,
-            window * qdd + 2 * rate * qd + bend * q,
+            window * qdd + 2 * rate * qd + curvature * q,
         )
 
     def state_at(self, time: float) -> State:
-        """Return the wanted state at a time [s]."""
+        """Return the desired state at a time [s]."""
         return State(*(part[0] for part in self.motion(np.array([time]))))
 
 
 class Information:
-    """How much motions tell about the base parameters, beside states drawn all over the limits."""
+    """Information of motions on the base parameters, relative to random states within the limits."""
 
     def __init__(self, robot: Robot) -> None:
-        """Find the combinations of parameters that show in the torques of the arm."""
+        """Compute the identifiable combinations of parameters of an arm."""
         self.tree = RigidBodyTree.from_urdf(robot.xml(), robot.joint_names)
-        self.weight = 1 / robot.effort  # noise grows with the motor
+        self.weight = 1 / robot.effort  # the noise is proportional to the effort limit
         random = np.random.default_rng(0)
         q = random.uniform(robot.lower, robot.upper, (RANDOM_STATES, robot.n))
         qd, qdd = (
@@ -143,10 +144,12 @@ class Information:
         )
         A = self.regressor(q, qd, qdd)
         _, values, rows = np.linalg.svd(A / np.sqrt(RANDOM_STATES), full_matrices=False)
-        seen = values > RANK_TOLERANCE * values[0]
-        self.basis = rows[seen].T / values[seen]  # (m, base): random states have information I
+        identifiable = values > RANK_TOLERANCE * values[0]
+        self.basis = (
+            rows[identifiable].T / values[identifiable]
+        )  # (m, base); the information of the random states is the identity
 
-    def of_motion(self, motion: Excitation) -> Array:
+    def of_motion(self, motion: ExcitationTrajectory) -> Array:
         """Return the information (base, base) per sample of one episode."""
         A = self.regressor(*motion.motion(np.linspace(0, motion.duration, INFORMATION_SAMPLES)))
         A = A @ self.basis
@@ -161,25 +164,29 @@ class Information:
         return (np.concatenate(columns, -1) * self.weight[:, None]).reshape(q.size, -1)
 
 
-def optimal_excitations(robot: Robot, config: ExcitationConfig) -> list[Excitation]:
-    """Return one motion per episode, chosen for what all of them tell together."""
+def optimal_excitations(robot: Robot, config: ExcitationConfig) -> list[ExcitationTrajectory]:
+    """Return one motion per episode, chosen for the information of all episodes together."""
     paces = np.random.default_rng(config.seed).uniform(*SPEED_SCALES, config.num_episodes)
-    tried = [
-        [Excitation(robot, config, random, pace) for _ in range(config.candidates)]
+    candidates = [
+        [ExcitationTrajectory(robot, config, random, pace) for _ in range(config.candidates)]
         for pace, random in zip(paces, map(np.random.default_rng, _seeds(config)), strict=True)
     ]
     if config.candidates == 1:
-        return [motions[0] for motions in tried]
-    information = Information(robot)
-    added = np.array([[information.of_motion(motion) for motion in motions] for motions in tried])
-    return [motions[k] for motions, k in zip(tried, fedorov_exchange(added), strict=True)]
+        return [motions[0] for motions in candidates]
+    information_of = Information(robot).of_motion
+    information = np.array(
+        [[information_of(motion) for motion in motions] for motions in candidates]
+    )
+    return [
+        motions[k] for motions, k in zip(candidates, fedorov_exchange(information), strict=True)
+    ]
 
 
 def fedorov_exchange(information: Array) -> list[int]:
-    """Choose one candidate per episode for a large determinant of their sum (Fedorov's exchange).
+    """Choose a candidate per episode by Fedorov's exchange, for a large determinant of the sum.
 
     Args:
-        added: (episodes, candidates, base, base) information of each.
+        information: (episodes, candidates, base, base) information matrices.
     """
     chosen = [0] * len(information)
     total = information[:, 0].sum(0) + REGULARIZATION * np.eye(information.shape[-1])
@@ -199,12 +206,12 @@ def _seeds(config: ExcitationConfig) -> list[list[int]]:
 
 
 def _window(time: Array, length: float) -> tuple[Array, Array, Array]:
-    """Return a smooth rise and fall over the first and last tenth, with two derivatives."""
+    """Return a window (T,) that rises and falls over a tenth of the duration, and its derivatives."""
     edge = length / 10
     near: Array = np.minimum(time, length - time)
     x: Array = np.clip(near / edge, 0.0, 1.0)
     sign: Array = np.where(time < length / 2, 1.0, -1.0)
     value: Array = x**3 * (10 - 15 * x + 6 * x * x)
     rate: Array = 30 * x**2 * (1 - x) ** 2 / edge
-    bend: Array = 60 * x * (1 - x) * (1 - 2 * x) / edge**2
-    return value, rate * sign, bend
+    curvature: Array = 60 * x * (1 - x) * (1 - 2 * x) / edge**2
+    return value, rate * sign, curvature

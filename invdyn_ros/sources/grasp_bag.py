@@ -1,4 +1,4 @@
-"""A recording of the grasp graph enters; what was said in each of its episodes leaves."""
+"""Reader of recordings of the grasp graph, episode by episode."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ STATES, TARGETS, GRIPPER = "/joint_states", "/joint_target", "/gripper/command"
 BLOCK_POSE, TRUE_BLOCKS = "/blocks/block_0", "/sim/objects"
 TRAJECTORY, COMMAND = "trajectory_msgs/msg/JointTrajectory", "std_msgs/msg/Float64MultiArray"
 POSES = "geometry_msgs/msg/PoseArray"
-RESET_JUMP = 0.1  # back in time that the network cannot explain: the simulation was reset [s]
-STAMP_DIGITS = 5  # of a time [s] when an arm was wanted somewhere: stamps are rounded
+RESET_JUMP = 0.1  # [s] back in time, by a reset of the simulation and not by the network
+STAMP_DIGITS = 5  # of the time [s] of a desired state, because stamps are rounded
 
 T = TypeVar("T")
 
 
 class StampedMessage(NamedTuple):
-    """One message: when it was made, when it was logged [s], and what it said."""
+    """Content of a message, its stamp and its log time [s]."""
 
     stamp: float
     logged: float
@@ -37,82 +37,89 @@ class StampedMessage(NamedTuple):
 def read_grasp_bag(path: Path, robot: Robot, scene: Scene) -> list[RecordedGrasp]:
     """Read the episodes of a recording of a grasp.
 
-    A sighting counts as known from the wanted state on that was logged after it.
+    A detection counts as received before the next desired state that was logged after it.
 
     Args:
         path: a bag folder, or a bare .db3 or .mcap file.
         robot: the arm, with its gripper.
-        scene: as it was described to the graph: camera and size of the block.
+        scene: scene of the graph, for its camera and the size of the block.
 
     Raises:
-        ValueError: no recording, or joint states, wanted states or grips are missing in it.
+        ValueError: no recording, or no joint states, desired states or gripper commands in it.
     """
     try:
         states = _split_episodes(_states(path, robot))
-        heard = topics(path)
+        recorded = topics(path)
         targets = _targets(path, robot)
-        grips = _gripper_commands(path, [said for part in states for said in part])
-        seen = _detections(path, scene) if BLOCK_POSE in heard else []
-        blocks = _true_block_poses(path) if TRUE_BLOCKS in heard else []
+        gripper_commands = _gripper_commands(
+            path, [message for part in states for message in part]
+        )
+        detections = _detections(path, scene) if BLOCK_POSE in recorded else []
+        true_poses = _true_block_poses(path) if TRUE_BLOCKS in recorded else []
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    parts = (_by_episode(said, states) for said in (targets, grips, seen, blocks))
+    parts = (
+        _by_episode(topic_messages, states)
+        for topic_messages in (targets, gripper_commands, detections, true_poses)
+    )
     rows = zip(states, *parts, strict=True)
-    return [_grasp(*row) for row in rows if row[1]]  # an arm that nobody wanted anywhere rests
+    return [_grasp(*row) for row in rows if row[1]]  # without desired states the arm was at rest
 
 
 def _grasp(
     states: list[StampedMessage],
     targets: list[StampedMessage],
-    grips: list[StampedMessage],
-    seen: list[StampedMessage],
-    true: list[StampedMessage],
+    gripper_commands: list[StampedMessage],
+    detections: list[StampedMessage],
+    true_poses: list[StampedMessage],
 ) -> RecordedGrasp:
-    """Put together what was said in one episode."""
-    wanted = {round(said.content[0], STAMP_DIGITS): said.content[1:] for said in targets}
-    times = sorted(wanted)
-    q, qd = (np.stack([wanted[time][k] for time in times]) for k in (0, 1))
-    told, logged = (np.array([said[k] for said in targets]) for k in (0, 1))
-    known = []
-    for one in seen:
-        answer = int(np.searchsorted(logged, one.logged))
-        if answer < len(told):
-            known.append((max(float(told[answer]), one.stamp), one.content))
+    """Return one episode from its messages."""
+    desired = {round(message.content[0], STAMP_DIGITS): message.content[1:] for message in targets}
+    times = sorted(desired)
+    q, qd = (np.stack([desired[time][k] for time in times]) for k in (0, 1))
+    stamps, logged = (np.array([message[k] for message in targets]) for k in (0, 1))
+    received = []
+    for detection in detections:
+        index = int(np.searchsorted(logged, detection.logged))
+        if index < len(stamps):
+            received.append((max(float(stamps[index]), detection.stamp), detection.content))
     return RecordedGrasp(
-        float(told[0]),
-        JointSamples.from_rows([(said.stamp, *said.content) for said in states]),
+        float(stamps[0]),
+        JointSamples.from_rows([(message.stamp, *message.content) for message in states]),
         DesiredTrajectory(np.array(times), q, qd),
-        np.array([(said.stamp, said.content) for said in grips]).reshape(-1, 2),
-        sorted(known, key=lambda pair: (pair[0], pair[1].time)),
-        np.array([(said.stamp, *said.content) for said in true]).reshape(-1, 8),
+        np.array([(message.stamp, message.content) for message in gripper_commands]).reshape(
+            -1, 2
+        ),
+        sorted(received, key=lambda pair: (pair[0], pair[1].time)),
+        np.array([(message.stamp, *message.content) for message in true_poses]).reshape(-1, 8),
     )
 
 
 def _states(path: Path, robot: Robot) -> list[StampedMessage]:
     """Return the joint states: (q, qd, effort (0,), opening)."""
     fingers = robot.gripper.joints if robot.gripper else ()
-    n, names, said = robot.n, (*robot.joint_names, *fingers), []
+    n, names, samples = robot.n, (*robot.joint_names, *fingers), []
     for logged, message in messages(path, STATES, JOINT_STATE):
-        known = list(message.name)
-        if not set(known) & set(robot.joint_names):
+        received_names = list(message.name)
+        if not set(received_names) & set(robot.joint_names):
             continue  # another publisher on the same topic
-        index = [_index(name, known, STATES) for name in names]
+        index = [_index(name, received_names, STATES) for name in names]
         q, stamp = np.asarray(message.position)[index], source_stamp(message)
         qd = np.asarray(message.velocity)
-        qd = qd[index[:n]] if len(qd) == len(known) else np.empty(0)
+        qd = qd[index[:n]] if len(qd) == len(received_names) else np.empty(0)
         if not np.isfinite(q).all() or not np.isfinite(qd).all():
-            raise ValueError(f"{STATES} of {stamp} s holds what is no finite number")
-        said.append(
+            raise ValueError(f"{STATES} of {stamp} s has values that are not finite")
+        samples.append(
             StampedMessage(stamp, logged * 1e-9, (q[:n], qd, np.empty(0), float(q[n:].sum())))
         )
-    if not said:
+    if not samples:
         raise ValueError(f"{STATES} has no message of '{robot.name}'")
-    return said
+    return samples
 
 
 def _targets(path: Path, robot: Robot) -> list[StampedMessage]:
-    """Return the wanted states: (when, q, qd)."""
-    said = []
+    """Return the desired states: (time [s], q, qd)."""
+    targets = []
     for logged, message in messages(path, TARGETS, TRAJECTORY):
         names, stamp = list(message.joint_names), source_stamp(message)
         index = [_index(name, names, TARGETS) for name in robot.joint_names]
@@ -120,31 +127,31 @@ def _targets(path: Path, robot: Robot) -> list[StampedMessage]:
         ahead = point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec
         q, qd = np.asarray(point.positions)[index], np.asarray(point.velocities)
         qd = qd[index] if len(qd) else np.zeros(robot.n)
-        said.append(StampedMessage(stamp, logged * 1e-9, (stamp + ahead, q, qd)))
-    return said
+        targets.append(StampedMessage(stamp, logged * 1e-9, (stamp + ahead, q, qd)))
+    return targets
 
 
 def _gripper_commands(path: Path, states: list[StampedMessage]) -> list[StampedMessage]:
-    """Return the wanted openings; one that does not say which state it answers has the newest."""
-    logs, said = np.array([state.logged for state in states]), []
+    """Return the gripper openings, each with the stamp of its joint state, or of the newest one."""
+    logs, commands = np.array([state.logged for state in states]), []
     for logged, message in messages(path, GRIPPER, COMMAND):
         label = message.layout.dim[0].label if message.layout.dim else ""
         newest = states[max(int(np.searchsorted(logs, logged * 1e-9, "right")) - 1, 0)].stamp
         seconds, rest = divmod(int(label), 10**9) if label.isdigit() else (newest, 0)
-        stamp = seconds + rest * 1e-9  # to the last bit that of the state
-        said.append(StampedMessage(stamp, logged * 1e-9, float(message.data[0])))
-    return said
+        stamp = seconds + rest * 1e-9  # equal to the stamp of the state to the last bit
+        commands.append(StampedMessage(stamp, logged * 1e-9, float(message.data[0])))
+    return commands
 
 
 def _detections(path: Path, scene: Scene) -> list[StampedMessage]:
-    camera, height, said = scene.camera.T_base_camera, scene.block_size / 2, []
+    camera, height, detections = scene.camera.T_base_camera, scene.block_size / 2, []
     for logged, message in messages(path, BLOCK_POSE, POSE_MESSAGE):
         position, quaternion = _pose(message.pose.pose)
         covariance, stamp = np.reshape(message.pose.covariance, (6, 6)), source_stamp(message)
         pose = quaternion_pose(position, quaternion)
-        found: BlockDetection = detection_on_table(stamp, pose, covariance, camera, height)
-        said.append(StampedMessage(stamp, logged * 1e-9, found))
-    return said
+        detection: BlockDetection = detection_on_table(stamp, pose, covariance, camera, height)
+        detections.append(StampedMessage(stamp, logged * 1e-9, detection))
+    return detections
 
 
 def _true_block_poses(path: Path) -> list[StampedMessage]:
@@ -169,33 +176,36 @@ def _index(name: str, names: list[str], topic: str) -> int:
 
 
 def _split_episodes(states: Iterable[StampedMessage]) -> list[list[StampedMessage]]:
-    """Return joint states by episode, each once: simulated time starts again with each."""
+    """Return joint states by episode, without duplicates; simulated time restarts in each."""
     parts: list[list[StampedMessage]] = [[]]
-    for said in states:
+    for state in states:
         last = parts[-1][-1].stamp if parts[-1] else -np.inf
-        if said.stamp < last - RESET_JUMP:
-            parts.append([said])
-        elif said.stamp > last:  # lockstep repeats a state when an answer is late
-            parts[-1].append(said)
+        if state.stamp < last - RESET_JUMP:
+            parts.append([state])
+        elif state.stamp > last:  # in lockstep, a state is repeated if its command is late
+            parts[-1].append(state)
     return parts
 
 
 def _by_episode(
-    heard: list[StampedMessage], states: list[list[StampedMessage]]
+    messages_of_topic: list[StampedMessage], states: list[list[StampedMessage]]
 ) -> list[list[StampedMessage]]:
-    """Return messages by episode, in the order of their stamps, each stamp once.
+    """Return messages by episode, in the order of their stamps, without duplicates.
 
-    A message belongs where joint states of its stamp were logged at about the same time: topics
-    overtake each other, and in some episodes a topic is silent.
+    A message belongs to the episode whose joint states of the same stamp were logged at about the
+    same time: topics overtake each other, and some have no message in an episode.
     """
-    stamp, logged = (np.array([said[k] for said in heard]) for k in (0, 1))
-    nearest, best = np.full(len(heard), np.inf), np.full(len(heard), -1)
+    stamp, logged = (np.array([message[k] for message in messages_of_topic]) for k in (0, 1))
+    smallest, episode_of = (
+        np.full(len(messages_of_topic), np.inf),
+        np.full(len(messages_of_topic), -1),
+    )
     for k, part in enumerate(states):
-        time, log = (np.array([said[j] for said in part]) for j in (0, 1))
-        away = np.abs(np.interp(stamp, time, log, left=np.inf, right=np.inf) - logged)
-        best[away < nearest], nearest = k, np.minimum(away, nearest)
+        time, log = (np.array([message[j] for message in part]) for j in (0, 1))
+        distance = np.abs(np.interp(stamp, time, log, left=np.inf, right=np.inf) - logged)
+        episode_of[distance < smallest], smallest = k, np.minimum(distance, smallest)
     parts: list[dict[float, StampedMessage]] = [{} for _ in states]
-    for said, k in zip(heard, best, strict=True):
+    for message, k in zip(messages_of_topic, episode_of, strict=True):
         if k >= 0:
-            parts[k].setdefault(said.stamp, said)
+            parts[k].setdefault(message.stamp, message)
     return [[part[stamp] for stamp in sorted(part)] for part in parts]

@@ -1,4 +1,4 @@
-"""A recording of an arm and of a marker that its camera saw enters; both as arrays leave."""
+"""Reader of recordings for hand-eye calibration: joint states and poses of a marker."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from invdyn_ros.sources.rosbag import (
 )
 
 POSE_MESSAGE = "geometry_msgs/msg/PoseWithCovarianceStamped"
-MAX_REORDERING = 0.1  # back in time that the network cannot explain [s]
+MAX_REORDERING = 0.1  # [s] back in time, by the network
 
 
 def read_hand_eye_bag(
     path: Path, joints: tuple[str, ...], states: str, marker: str
 ) -> HandEyeStreams:
-    """Read joint states and sightings of a marker from a rosbag2 recording.
+    """Read joint states and marker poses from a rosbag2 recording.
 
     Args:
         path: a bag folder, or a bare .db3 or .mcap file.
@@ -35,32 +35,32 @@ def read_hand_eye_bag(
         marker: topic of the marker's poses in the camera's frame.
 
     Raises:
-        ValueError: no recording, not those topics or joints, or time starts again in it.
+        ValueError: no recording, missing topics or joints, or stamps that jump back.
     """
-    found = find_bags(path)
-    if len(found) > 1:
-        raise ValueError(f"{path} holds {len(found)} recordings; calibrate from one of them")
+    bags = find_bags(path)
+    if len(bags) > 1:
+        raise ValueError(f"{path} holds {len(bags)} recordings; calibrate from one of them")
     try:
-        rows = joint_rows(messages(found[0], states, JOINT_STATE), joints, Counter())
-        seen = [
+        rows = joint_rows(messages(bags[0], states, JOINT_STATE), joints, Counter())
+        detections = [
             (source_stamp(message), logged, message.pose)
-            for logged, message in messages(found[0], marker, POSE_MESSAGE)
+            for logged, message in messages(bags[0], marker, POSE_MESSAGE)
         ]
-        if not seen:
-            raise ValueError(f"{marker} has no message: no picture showed the marker")
+        if not detections:
+            raise ValueError(f"{marker} has no message: the marker was never detected")
         time = np.array([float(row[0]) for row in rows])
-        stamps = source_times([(stamp, logged) for stamp, logged, _ in seen])
+        stamps = source_times([(stamp, logged) for stamp, logged, _ in detections])
         for name, values in ((states, time), (marker, stamps)):
             _check_time(name, values)
-        covariance = np.array([np.reshape(p.covariance, (6, 6)) for _, _, p in seen], float)
-        poses = np.array([_pose(p.pose, marker) for _, _, p in seen])
+        covariance = np.array([np.reshape(p.covariance, (6, 6)) for _, _, p in detections], float)
+        poses = np.array([_pose(p.pose, marker) for _, _, p in detections])
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     return HandEyeStreams(time, np.array([row[1] for row in rows]), stamps, poses, covariance)
 
 
 def _pose(message: object, topic: str) -> np.ndarray:
-    """Return the pose (4, 4) of a message."""
+    """Return the pose (4, 4) of a pose message."""
     p, o = message.position, message.orientation  # type: ignore[attr-defined]
     quaternion = np.array([o.x, o.y, o.z, o.w])
     if not np.isfinite(quaternion).all() or not np.linalg.norm(quaternion) > 0:
@@ -71,9 +71,9 @@ def _pose(message: object, topic: str) -> np.ndarray:
 
 
 def _check_time(topic: str, time: np.ndarray) -> None:
-    back = np.flatnonzero(time < np.maximum.accumulate(time) - MAX_REORDERING)
-    if len(back):
-        k = int(back[0])
+    jumps = np.flatnonzero(time < np.maximum.accumulate(time) - MAX_REORDERING)
+    if len(jumps):
+        k = int(jumps[0])
         raise ValueError(
             f"{topic} starts again: message {k} is stamped {time[k]:.3f} s, after "
             f"{time[:k].max():.3f} s; cut the recording there"

@@ -1,4 +1,4 @@
-"""What any source gives: trajectories leave, with an account of every row that entered."""
+"""Result of an import: trajectories, and the number of rows added and left out."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from invdyn_ros.data.trajectory import Trajectory
 
 
 class ImportResult(NamedTuple):
-    """Trajectories, and what became of the rows they were made from."""
+    """Trajectories and the number of rows of their source."""
 
     trajectories: list[Trajectory]
     rows: int
-    """Rows in the source."""
+    """Number of rows of the source."""
     changes: dict[str, int]
-    """Reason -> rows added (positive) or left out (negative)."""
+    """Reason -> number of rows that were added (positive) or left out (negative)."""
 
     def summary(self) -> str:
-        """Return where every row went, in one line.
+        """Return the number of rows in and out, with reasons, in one line.
 
         Raises:
-            RuntimeError: rows are missing that no reason accounts for.
+            RuntimeError: the changes do not add up.
         """
         out = sum(map(len, self.trajectories))
         if self.rows + sum(self.changes.values()) != out:
@@ -33,7 +33,7 @@ class ImportResult(NamedTuple):
 
 
 def merge_results(parts: Iterable[ImportResult]) -> ImportResult:
-    """Return several intakes as one."""
+    """Merge several results into one."""
     whole, rows, changes = [], 0, Counter[str]()
     for part in parts:
         whole += part.trajectories

@@ -1,4 +1,4 @@
-"""An existing LeRobot folder enters, ours or one by the lerobot library; episodes leave."""
+"""Reader of LeRobot dataset folders, by this package or by the lerobot library."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from invdyn_ros.sources.import_result import ImportResult, merge_results
 from invdyn_ros.sources.sequence_files import SequenceConfig, read_table
 from invdyn_ros.sources.source import Collection, Source, arm_name, resolve_joint_names
 
-DUPLICATES = "moments that stand earlier in the data"
+DUPLICATES = "duplicates of earlier samples"
 
 
 @dataclass(frozen=True)
 class LeRobotConfig:
-    """What a folder that this package did not write leaves open."""
+    """What the metadata of a folder do not specify, and what to leave out."""
 
     unit: Literal["N m", "A", "rad", "1"] | None = None
-    """What the actions are; 1: a command without unit. Folders by 'invdyn collect' say it."""
+    """Unit of the actions; 1: without unit. Not needed for folders by 'invdyn collect'."""
     skip_invalid: bool = False
     """Leave out (and count) rows that are not finite and episodes of one sample."""
     drop_duplicates: bool = False
-    """Leave out (and count) moments of motion that stand earlier in the data already."""
+    """Leave out (and count) duplicates of earlier samples."""
 
 
 def read_folder(
@@ -36,15 +36,15 @@ def read_folder(
 ) -> tuple[ImportResult, str]:
     """Read the episodes of a LeRobot folder, and the name of its robot.
 
-    What the folder does not know (velocity, acceleration) stays absent.
+    Quantities that are not in the folder, such as accelerations, stay absent.
 
     Args:
         path: folder with meta/info.json.
-        joint_names: the joints; none: those the folder names.
-        config: what the folder leaves open.
+        joint_names: names of the joints; empty: those in the folder.
+        config: unit of the actions, and what to leave out.
 
     Raises:
-        ValueError: no such folder, a damaged one, or joints or unit that are missing or differ.
+        ValueError: no such folder, a damaged one, or missing or different joints or unit.
     """
     path = Path(path)
     info = _info(path)
@@ -59,7 +59,7 @@ def read_folder(
                 raise ValueError(f"{path}: {what} are {_shown(found)}, not {_shown(given)}")
         return ImportResult(trajectories, sum(map(len, trajectories)), {}), robot
     if config.unit is None:
-        raise ValueError(f"{path / INFO} does not say what the actions are; state it with --unit")
+        raise ValueError(f"{path / INFO} does not specify the unit of the actions; give --unit")
     tables = [t for chunk in sorted(path.glob("data/chunk-*")) for t in read_tables(chunk, STATE)]
     if not tables:
         raise ValueError(f"{path / 'data'}: no chunk-*/*.parquet; copy or download it again")
@@ -72,21 +72,21 @@ def read_folder(
 def read_folders(
     paths: list[Path], joint_names: tuple[str, ...], config: LeRobotConfig
 ) -> tuple[ImportResult, str]:
-    """Read several folders of one robot as one.
+    """Read several folders of one robot as one dataset.
 
     Raises:
         ValueError: as `read_folder`, or they differ in robot, joints, unit or what is known.
     """
-    found = [read_folder(path, joint_names, config) for path in paths]
-    for path, (part, robot) in zip(paths, found, strict=True):
-        first, name = found[0]
+    results = [read_folder(path, joint_names, config) for path in paths]
+    for path, (part, robot) in zip(paths, results, strict=True):
+        first, name = results[0]
         try:
             check_compatible([first.trajectories[0], part.trajectories[0]])
         except ValueError as error:
             raise ValueError(f"{paths[0]} and {path}: {error}; collect them apart") from error
         if robot != name:
             raise ValueError(f"{paths[0]} is of '{name}', {path} of '{robot}'; collect them apart")
-    whole, robot = merge_results(part for part, _ in found), found[0][1]
+    whole, robot = merge_results(part for part, _ in results), results[0][1]
     return (_unique(whole) if config.drop_duplicates else whole), robot
 
 
@@ -98,7 +98,7 @@ def _unique(whole: ImportResult) -> ImportResult:
 
 def _info(path: Path) -> dict[str, Any]:
     if not (path / INFO).is_file():
-        raise ValueError(f"{path} is no LeRobot folder: {INFO} is missing")
+        raise ValueError(f"{path} is not a LeRobot folder: {INFO} is missing")
     try:
         info = json.loads((path / INFO).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -109,7 +109,7 @@ def _info(path: Path) -> dict[str, Any]:
 
 
 def _joints(info: dict[str, Any], width: int, path: Path) -> tuple[str, ...]:
-    """Return the joint names of a foreign folder: a list, or a list per group of motors."""
+    """Return the joint names in info.json, which has a list or a list per group of motors."""
     names = info.get("features", {}).get(STATE, {}).get("names")
     if isinstance(names, dict):
         names = [name for group in names.values() if isinstance(group, list) for name in group]
@@ -123,7 +123,7 @@ def _joints(info: dict[str, Any], width: int, path: Path) -> tuple[str, ...]:
 
 
 def _columns(width: int, n: int, config: LeRobotConfig) -> SequenceConfig:
-    """Say where the columns stand; a state twice as wide as the joints also has velocities."""
+    """Return the columns; a state twice as wide as the joints includes velocities."""
     return SequenceConfig(
         position=f"{STATE}:0:{n}",
         velocity=f"{STATE}:{n}:{2 * n}" if width == 2 * n else None,

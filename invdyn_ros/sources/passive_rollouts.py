@@ -1,7 +1,7 @@
-"""Bodies without motors, thrown and left alone: a name enters, their trajectories leave.
+"""Passive rollouts of planar bodies without actuators.
 
 The hopper and the walker of the DeepMind Control Suite (arXiv 1801.00690) as Rubanova et al. 2019
-(arXiv 1907.03907, section 4.3) record the hopper: from states drawn at random, without control.
+(arXiv 1907.03907, section 4.3) recorded the hopper: from random initial states, without control.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ MAX_POSITION, MAX_ANGLE, MAX_VELOCITY = (
     0.5,
     2.0,
     5.0,
-)  # largest coordinate of the root [m], angle, speed drawn
-ROOT_COORDINATES = 2  # coordinates that are its place [m]; the others are angles [rad]
+)  # of initial states [m], [rad], [m/s, rad/s]
+ROOT_COORDINATES = 2  # are positions [m]; the others are angles [rad]
 
 
 @dataclass(frozen=True)
 class PassiveRolloutConfig(Validated):
-    """How a body without motors is recorded."""
+    """Rollouts of a body or an environment."""
 
     episodes: PositiveInt = 10_000
-    """Trajectories of a body without motors."""
+    """Number of rollouts."""
     steps: PositiveInt = 200
-    """Samples of each, one per step of its simulation."""
+    """Samples per rollout, one per simulation step."""
     perturbation: NonNegativeFloat = 0.1
-    """Largest change of each coordinate, and of its rate, at the start of an environment."""
+    """Largest perturbation of each initial position and velocity of an environment."""
     action_scale: Probability = 0.0
-    """Share of the range of an environment's actions that it is driven with at random."""
+    """Fraction of the action range of an environment from which its random actions are drawn."""
 
 
 def load_body(name: str) -> mujoco.MjModel:
-    """Load a body by name.
+    """Load the MuJoCo model of a body.
 
     Raises:
         ValueError: there is no such body.
@@ -52,23 +52,28 @@ def load_body(name: str) -> mujoco.MjModel:
 
 
 def joint_names(model: mujoco.MjModel) -> tuple[str, ...]:
-    """Return the names of its n joints."""
+    """Return the names of the n joints."""
     return tuple(model.joint(k).name for k in range(model.njnt))
 
 
 def passive_rollouts(
     name: str, config: PassiveRolloutConfig, seed: int = 0
 ) -> Iterator[Trajectory]:
-    """Yield trajectories (steps, n) of a body, without actions; seed 123 gives the published ones.
+    """Yield trajectories (steps, n) of a body, without actions.
 
-    The first two coordinates are its place [m] and [m/s], the others angles [rad] and [rad/s].
+    Seed 123 reproduces the published trajectories. The first two coordinates are positions [m], [m/s], the others angles [rad], [rad/s].
+
+    Args:
+        name: of the body.
+        config: number and length of the rollouts.
+        seed: random seed.
 
     Raises:
         ValueError: there is no such body.
     """
     model = load_body(name)
     data, names, n = mujoco.MjData(model), joint_names(model), model.nq
-    random = np.random.RandomState(seed)  # the generator of the published data
+    random = np.random.RandomState(seed)  # as for the published data
     time = model.opt.timestep * np.arange(config.steps)
     for _ in range(config.episodes):
         mujoco.mj_resetData(model, data)
@@ -79,5 +84,5 @@ def passive_rollouts(
         for row in state:
             row[:n], row[n:] = data.qpos, data.qvel
             mujoco.mj_step(model, data)
-        none = np.empty((0, n))
-        yield Trajectory(time, state[:, :n], state[:, n:], none, none, names, "N m")
+        absent = np.empty((0, n))
+        yield Trajectory(time, state[:, :n], state[:, n:], absent, absent, names, "N m")

@@ -1,11 +1,11 @@
-"""A pendulum, and one whose dynamics have shifted: figures enter, its episodes leave.
+"""Simulation of a pendulum with closed-form dynamics.
 
 The pendulum hangs at q = 0 and obeys
 
     tau = m l^2 qdd + b qd + m g l sin(q)
 
-which semi-implicit Euler steps (as gymnasium's Pendulum-v1 does) keep exactly for
-qdd = (qd' - qd) / dt, so every model of it can be checked against this line.
+which semi-implicit Euler steps (as in Gymnasium's Pendulum-v1) satisfy exactly with
+qdd = (qd' - qd) / dt.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from invdyn_ros.sources.source import Collection, Source, collect_episodes
 from invdyn_ros.sources.triplets import transitions_to_trajectory
 
 NUM_SINES = 4
-MAX_FREQUENCY = 6.0  # [rad/s] of the torque's sines; the pendulum itself swings at about 3
+MAX_FREQUENCY = 6.0  # [rad/s] of the torque; the natural frequency is about 3 rad/s
 
 
 @dataclass(frozen=True)
 class PendulumConfig(Validated):
-    """The pendulum and its motion; other figures than the defaults are the dynamics shift."""
+    """Parameters of the pendulum and of its motion."""
 
     mass: PositiveFloat = 1.0
     """[kg]"""
@@ -38,28 +38,28 @@ class PendulumConfig(Validated):
     damping: NonNegativeFloat = 0.1
     """[N m s/rad]"""
     max_torque: NonNegativeFloat = 8.0
-    """[N m] Largest torque."""
+    """[N m]"""
     max_initial_velocity: NonNegativeFloat = 3.0
-    """[rad/s] Largest velocity at the start of an episode."""
+    """[rad/s] At the start of an episode."""
     rate: PositiveFloat = 50.0
     """[Hz] Steps per second."""
     steps: PositiveInt = 250
-    """Steps per episode; 1: (s, a, s') triplets from states all over the circle."""
+    """Steps per episode; 1: (s, a, s') triplets from random states."""
     episodes: PositiveInt = 40
     """Number of episodes."""
     seed: int = 0
-    """Of states and torques."""
+    """Random seed of states and torques."""
 
 
 def simulate_pendulum(config: PendulumConfig) -> Iterator[Trajectory]:
-    """Yield the episodes: random states, moved by torques that are sums of sines."""
+    """Yield episodes from random initial states, with torques that are sums of sines."""
     random = np.random.default_rng(config.seed)
     dt = 1 / config.rate
     for _ in range(config.episodes):
         frequency, phase = random.uniform([0.2, 0], [MAX_FREQUENCY, 2 * np.pi], (NUM_SINES, 2)).T
-        share = random.dirichlet(np.ones(NUM_SINES))
+        weight = random.dirichlet(np.ones(NUM_SINES))
         time = dt * np.arange(config.steps + 1)
-        torque = config.max_torque * np.sin(time[:, None] * frequency + phase) @ share
+        torque = config.max_torque * np.sin(time[:, None] * frequency + phase) @ weight
         state = np.empty((config.steps + 1, 2))
         state[0] = random.uniform(
             [-np.pi, -config.max_initial_velocity], [np.pi, config.max_initial_velocity]
@@ -72,9 +72,18 @@ def simulate_pendulum(config: PendulumConfig) -> Iterator[Trajectory]:
 
 
 def pendulum_acceleration(config: PendulumConfig, q: float, qd: float, torque: float) -> float:
-    """Return qdd [rad/s2] of the closed form above."""
-    push = torque - config.damping * qd - config.mass * config.gravity * config.length * np.sin(q)
-    return float(push / (config.mass * config.length**2))
+    """Return qdd [rad/s2] in closed form.
+
+    Args:
+        config: the pendulum.
+        q: angle [rad].
+        qd: velocity [rad/s].
+        torque: [N m].
+    """
+    net_torque = (
+        torque - config.damping * qd - config.mass * config.gravity * config.length * np.sin(q)
+    )
+    return float(net_torque / (config.mass * config.length**2))
 
 
 @dataclass(frozen=True)

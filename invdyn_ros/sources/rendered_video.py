@@ -1,4 +1,4 @@
-"""A simulated arm before a camera: an arm enters; videos of it with its joint commands leave."""
+"""Rendered videos of the simulated arm, with its joint commands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from invdyn_ros.robots.pinhole_camera import PinholeCamera
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.robots.scene import Scene
-from invdyn_ros.sources.excitation import Excitation, ExcitationConfig
+from invdyn_ros.sources.excitation import ExcitationConfig, ExcitationTrajectory
 from invdyn_ros.sources.simulation import simulate_episode
 from invdyn_ros.sources.source import (
     DEFAULT_ARM,
@@ -36,52 +36,59 @@ from invdyn_ros.workers import parallel_map
 CAMERA_POSITION, CAMERA_TARGET = (
     (0.95, -0.75, 1.15),
     (0.36, 0.0, 0.52),
-)  # [m] camera and its middle, base frame
+)  # [m] in the base frame
 SPEED_SCALES = (
     0.6,
     1.0,
-)  # shares of the speed; in slow motion an arm sticks, which no picture shows
-FOCAL_LENGTH = 950.0  # [px] of 640: an opening of 37 degrees
+)  # slow motion causes stiction, which images do not show
+FOCAL_LENGTH = 950.0  # [px] for a width of 640 px: a field of view of 37 degrees
 UNIT = "rad/s"
 
 
 @dataclass(frozen=True)
 class RenderedVideoConfig(Validated):
-    """How the arm moves, and how it is filmed."""
+    """Motion of the arm, and rendering."""
 
     motions: PositiveInt = 40
-    """Motions of the arm; the videos of one are never split."""
+    """Number of motions; the videos of one motion are in the same split."""
     views: PositiveInt = 4
-    """Videos of each motion, each with a camera, light and colours of its own."""
+    """Videos per motion, each with another camera pose, light and colors."""
     seconds: PositiveFloat = 10.0
-    """Length of a video [s]."""
+    """Duration of a video [s]."""
     rate: PositiveFloat = 2.5
-    """Pictures per second [Hz]; between faster ones an arm moves by parts of a pixel."""
+    """Images per second [Hz]; at a higher rate the arm moves by less than a pixel per image."""
     image_size: Annotated[int, Field(ge=16)] = 112
-    """Side of a picture [px]."""
+    """Width and height of an image [px]."""
     max_amplitude: PositiveFloat = 0.6
-    """Farthest that a joint goes from its home position [rad]."""
+    """Largest distance of a joint from its home position [rad]."""
     velocity_fraction: Fraction = 0.5
-    """Share of the velocity limits that is used."""
+    """Fraction of the velocity limits."""
     simulate_dynamics: bool = True
-    """The arm follows with its dynamics; else it is where it is commanded, which takes a sixth of
-    the time to make."""
+    """Simulate the dynamics of the arm; otherwise it is exactly at the commanded positions, which
+    takes a sixth of the time."""
     seed: int = 0
-    """Of motion, plant and camera."""
+    """Random seed of motion, plant and camera."""
 
 
 def render_videos(
     robot: Robot, config: RenderedVideoConfig, workers: int = 1
 ) -> Iterator[Trajectory]:
-    """Yield the videos of each motion in turn, the same ones from any number of workers.
+    """Yield the videos of each motion; they do not depend on the number of workers.
 
-    The action of a picture is the joint velocity [rad/s] that was commanded since the one before,
-    on average; in the first picture the arm rests.
+    The action of an image is the mean commanded joint velocity [rad/s] since the previous image;
+    in the first image the arm is at rest.
+
+    Args:
+        robot: the arm.
+        config: motion and rendering.
+        workers: number of processes.
 
     Raises:
         ValueError: less than one worker.
     """
-    run = partial(_render_motion, replace(robot), config)  # without its engine
+    run = partial(
+        _render_motion, replace(robot), config
+    )  # without its MuJoCo model, which cannot be pickled
     for videos in parallel_map(run, range(config.motions), workers):
         yield from videos
 
@@ -89,48 +96,50 @@ def render_videos(
 def _render_motion(robot: Robot, config: RenderedVideoConfig, episode: int) -> list[Trajectory]:
     motion = _draw_motion(robot, config, episode)
     rows = int(np.floor((motion.duration - 1 / robot.rate) * config.rate + 1e-6)) + 1
-    wanted = _commanded_trajectory(robot, motion, np.arange(rows) / config.rate)
+    commanded = _commanded_trajectory(robot, motion, np.arange(rows) / config.rate)
     seed = config.seed * 100_003 + episode
-    seen = (
-        _simulated_trajectory(robot, motion, seed, wanted.time)
+    measured = (
+        _simulated_trajectory(robot, motion, seed, commanded.time)
         if config.simulate_dynamics
-        else wanted
+        else commanded
     )
-    change = np.diff(wanted.position, axis=0) / np.diff(wanted.time)[:, None]
+    change = np.diff(commanded.position, axis=0) / np.diff(commanded.time)[:, None]
     action = np.concatenate([np.zeros((1, robot.n)), change])
     name = f"{robot.name}_{episode:04d}"
-    known = replace(seen, action=action, action_unit=UNIT, source=name)
+    trajectory = replace(measured, action=action, action_unit=UNIT, source=name)
     numbers = range(episode * config.views, (episode + 1) * config.views)
-    places = _keypoints(robot, seen.position)
-    films = [_render_view(robot, config, k, seen.position, places) for k in numbers]
-    return [replace(known, frames=frames, points=points) for frames, points in films]
+    keypoints = _keypoints(robot, measured.position)
+    views = [_render_view(robot, config, k, measured.position, keypoints) for k in numbers]
+    return [replace(trajectory, frames=frames, points=points) for frames, points in views]
 
 
-def _commanded_trajectory(robot: Robot, motion: Excitation, time: np.ndarray) -> Trajectory:
+def _commanded_trajectory(
+    robot: Robot, motion: ExcitationTrajectory, time: np.ndarray
+) -> Trajectory:
     """Return the commanded motion at times (T,) [s], without actions."""
     q, qd, qdd = motion.motion(time)
     return Trajectory(time, q, qd, qdd, np.empty((0, robot.n)), robot.joint_names, UNIT)
 
 
 def _simulated_trajectory(
-    robot: Robot, motion: Excitation, seed: int, time: np.ndarray
+    robot: Robot, motion: ExcitationTrajectory, seed: int, time: np.ndarray
 ) -> Trajectory:
-    """Return how the simulated arm follows, at times (T,) [s]."""
+    """Return the motion of the simulated arm at times (T,) [s]."""
     moved = simulate_episode(robot, load_plant(robot.name), robot.action_unit, (motion, seed))
     return moved.interpolate(np.minimum(time, moved.time[-1]))
 
 
-def _draw_motion(robot: Robot, config: RenderedVideoConfig, episode: int) -> Excitation:
+def _draw_motion(robot: Robot, config: RenderedVideoConfig, episode: int) -> ExcitationTrajectory:
     """Draw a motion around the home position, within the limits of the joints."""
     random = np.random.default_rng([config.seed, episode])
-    how = ExcitationConfig(
+    excitation_config = ExcitationConfig(
         episode_seconds=config.seconds,
         range_fraction=1.0,
         max_amplitude=config.max_amplitude,
         velocity_fraction=config.velocity_fraction,
         candidates=1,
     )
-    motion = Excitation(robot, how, random, random.uniform(*SPEED_SCALES))
+    motion = ExcitationTrajectory(robot, excitation_config, random, random.uniform(*SPEED_SCALES))
     middle = motion.center - (robot.upper + robot.lower) / 2 + robot.home
     motion.center = np.clip(
         middle, robot.lower + config.max_amplitude, robot.upper - config.max_amplitude
@@ -139,7 +148,7 @@ def _draw_motion(robot: Robot, config: RenderedVideoConfig, episode: int) -> Exc
 
 
 def _keypoints(robot: Robot, q: np.ndarray) -> np.ndarray:
-    """Return where the joints, both fingers and the hand are at q (T, n), (T, n + 3, 3) [m]."""
+    """Return positions (T, n + 3, 3) [m] of joints, both fingers and hand at q (T, n)."""
     model = robot.model()
     bodies = [model.joint(name).bodyid[0] for name in robot.joint_names]
     links = [model.body(body).name for body in bodies]
@@ -151,17 +160,24 @@ def _keypoints(robot: Robot, q: np.ndarray) -> np.ndarray:
 
 
 def _opening(robot: Robot) -> float:
-    """Return how far the gripper is open in all pictures [m]; it opens along the tip's y axis."""
+    """Return the opening of the gripper in all images [m], along the y axis of the tip."""
     return robot.gripper.max_opening if robot.gripper else 0.0
 
 
 def _render_view(
-    robot: Robot, config: RenderedVideoConfig, number: int, q: np.ndarray, places: np.ndarray
+    robot: Robot, config: RenderedVideoConfig, number: int, q: np.ndarray, keypoints: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Render the arm at positions (T, n) [rad] with camera, light and colours of its own.
+    """Render the arm with random camera pose, light and colors.
+
+    Args:
+        robot: the arm.
+        config: image size and seed.
+        number: of the video, for the random numbers.
+        q: joint positions (T, n) [rad].
+        keypoints: (T, L, 3) in the base frame [m].
 
     Returns:
-        The pictures, and where `places` (T, L, 3) [m] are in them, (T, L, 2) in shares.
+        Images (T, H, W, 3) uint8, and the keypoints in them (T, L, 2), as fractions of the size.
     """
     scene = Scene(
         PinholeCamera.look_at(CAMERA_POSITION, CAMERA_TARGET, FOCAL_LENGTH), blocks=0, marked=False
@@ -177,7 +193,7 @@ def _render_view(
     with SceneRenderer(robot, scene, config.seed * 100_003 + number) as camera:
         none = np.empty((0, 4, 4))
         frames = np.stack([camera.render(row, _opening(robot), none) for row in q])
-    return frames, (scene.camera.project(places) + 0.5) / config.image_size
+    return frames, (scene.camera.project(keypoints) + 0.5) / config.image_size
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""A rosbag2 recording (.db3, .mcap, with or without metadata.yaml) enters; trajectories leave."""
+"""Reader of joint states from rosbag2 recordings (.db3 or .mcap, with or without metadata.yaml)."""
 
 from __future__ import annotations
 
@@ -18,44 +18,44 @@ from invdyn_ros.sources.source import DEFAULT_ARM, Collection, Source, arm_name
 
 JOINT_STATE = "sensor_msgs/msg/JointState"
 METADATA, FILES = "metadata.yaml", (".db3", ".mcap")
-READ_ERRORS = (AssertionError, IndexError, EOFError)  # what reading half a file raises
-DUPLICATES, OTHER_JOINTS = "repeats of a message", "messages without these joints"
-TOO_SHORT, RESAMPLED = "messages in stretches shorter than the window", "by resampling"
+READ_ERRORS = (AssertionError, IndexError, EOFError)  # raised by the library for incomplete files
+DUPLICATES, OTHER_JOINTS = "duplicate messages", "messages without these joints"
+TOO_SHORT, RESAMPLED = "messages in trajectories shorter than the window", "by resampling"
 
 
 @dataclass(frozen=True)
 class BagConfig:
-    """What to take from a recording, and what its numbers mean."""
+    """Topic, unit and sampling of a recording."""
 
     effort_unit: Literal["N m", "A", "rad"]
-    """What `effort` holds; drivers differ (UR: motor current) and the recording does not say."""
+    """Unit of `effort`, which depends on the driver (UR: motor current) and is not recorded."""
     topic: str = "/joint_states"
     """Topic with the joint states."""
     rate: float | None = None
-    """[Hz] Rate of the trajectories; none: that of the recording."""
+    """[Hz] Rate of the trajectories; default: that of the recording."""
     max_gap: float = 0.1
-    """[s] A longer pause between messages ends a trajectory."""
+    """[s] A longer gap between messages ends a trajectory."""
     window: int = 13
     """Samples per Savitzky-Golay window; shorter trajectories are left out."""
     keep_stamps: bool = False
-    """Keep the messages at their own times, without accelerations: what path models learn from."""
+    """Keep the stamps of the messages, without accelerations, as time-series models need them."""
 
 
 def read_bag(path: str | Path, joint_names: Sequence[str], config: BagConfig) -> list[Trajectory]:
-    """Read the motion of some joints from a recording; see `take_bag`."""
+    """Read the motion of some joints from a recording; see `import_bag`."""
     return import_bag(path, joint_names, config).trajectories
 
 
 def import_bag(path: str | Path, joint_names: Sequence[str], config: BagConfig) -> ImportResult:
-    """Read the motion of some joints from a recording, with accelerations and an account.
+    """Read the motion of joints from recordings, with accelerations.
 
     Args:
         path: a bag folder, a bare .db3 or .mcap file, or a folder of several of these.
-        joint_names: the joints wanted, found by name whatever their order in the messages.
+        joint_names: names of the joints, in any order in the messages.
         config: topic, unit of `effort`, rate and filter.
 
     Raises:
-        ValueError: no readable bag, topic, joint or long enough stretch of motion.
+        ValueError: no readable bag, no such topic or joint, or no long enough motion.
     """
     return merge_results(_read_one(bag, tuple(joint_names), config) for bag in find_bags(path))
 
@@ -92,29 +92,36 @@ def _read_one(path: Path, joints: tuple[str, ...], config: BagConfig) -> ImportR
         changes[TOO_SHORT] -= len(whole) - sum(map(len, parts))
         if not parts:
             raise ValueError(
-                f"no stretch of {config.window} messages without a gap of {config.max_gap} s"
+                f"no {config.window} consecutive messages without a gap of {config.max_gap} s"
             )
-        rate, made = config.rate or whole.rate, parts
+        rate, trajectories = config.rate or whole.rate, parts
         if not config.keep_stamps:
-            made = [_to_uniform_rate(part, rate).differentiate(config.window) for part in parts]
+            trajectories = [
+                _to_uniform_rate(part, rate).differentiate(config.window) for part in parts
+            ]
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    changes[RESAMPLED] += sum(map(len, made)) - sum(map(len, parts))
-    return ImportResult(made, count, dict(changes))
+    changes[RESAMPLED] += sum(map(len, trajectories)) - sum(map(len, parts))
+    return ImportResult(trajectories, count, dict(changes))
 
 
 def messages(path: Path, topic: str, kind: str) -> Iterator[tuple[int, Any]]:
-    """Yield (log time [ns], message) of a topic of some type.
+    """Yield (log time [ns], message) of a topic.
+
+    Args:
+        path: the recording.
+        topic: name of the topic.
+        kind: message type, such as "sensor_msgs/msg/JointState".
 
     Raises:
-        ValueError: no recording, or no such topic of that type in it.
+        ValueError: no recording, or no topic of that name and type in it.
     """
     from rosbags.rosbag2 import Reader
     from rosbags.rosbag2.errors import ReaderError
     from rosbags.serde import SerdeError
     from rosbags.typesys import Stores, get_typestore
 
-    # the types read here are the same in all distributions
+    # these message types are the same in all ROS 2 distributions
     types = get_typestore(Stores.ROS2_JAZZY)
     try:
         with Reader(path) as reader:
@@ -153,16 +160,21 @@ def topics(path: Path) -> set[str]:
 def joint_rows(
     states: Iterator[tuple[int, Any]], joints: tuple[str, ...], changes: Counter[str]
 ) -> list[tuple[np.ndarray, ...]]:
-    """Pick the joints by name: (stamp, position, velocity, effort), unknown ones empty.
+    """Return rows (stamp, position, velocity, effort) of some joints; unknown values are empty.
+
+    Args:
+        states: (log time [ns], message) pairs.
+        joints: names of the joints.
+        changes: the number of messages without these joints is subtracted here.
 
     Raises:
-        ValueError: a message has some of the joints only, or none has any.
+        ValueError: a message lacks some of the joints, or no message has any.
     """
-    rows, seen, stamps = [], set(), []
+    rows, observed_names, stamps = [], set(), []
     for logged, message in states:
         names = list(message.name)
-        seen.update(names)
-        if not set(joints) & set(names):  # other publishers, such as a gripper, share the topic
+        observed_names.update(names)
+        if not set(joints) & set(names):  # other publishers, such as a gripper, use the same topic
             changes[OTHER_JOINTS] -= 1
             continue
         missing = [joint for joint in joints if joint not in names]
@@ -178,32 +190,36 @@ def joint_rows(
         stamps.append((source_stamp(message), logged))
     if not rows:
         raise ValueError(
-            f"no message has joint '{joints[0]}'; there are {', '.join(sorted(seen)) or 'none'}"
+            f"no message has joint '{joints[0]}'; there are {', '.join(sorted(observed_names)) or 'none'}"
         )
     times = source_times(stamps)
     return [(time, *row) for time, row in zip(times, rows, strict=True)]
 
 
 def source_stamp(message: Any) -> float:
-    """Return when a message's source says that it made it [s]."""
+    """Return the stamp in the header of a message [s]."""
     return float(message.header.stamp.sec + message.header.stamp.nanosec * 1e-9)
 
 
 def source_times(stamps: Sequence[tuple[float, int]]) -> np.ndarray:
-    """Return when messages were made (T,) [s] from stamps [s] and log times [ns].
+    """Return the times (T,) [s] of messages from (stamp [s], log time [ns]) pairs.
 
-    A source that knows no time stamps all its messages with zero, a simulation the first one.
+    A source without a clock stamps all messages with zero; then the log times are returned.
     """
-    said, logged = np.array(stamps, float).reshape(-1, 2).T
-    return said if said.any() else 1e-9 * logged
+    stamp, logged = np.array(stamps, float).reshape(-1, 2).T
+    return stamp if stamp.any() else 1e-9 * logged
 
 
 def _check_time(rows: list[tuple[np.ndarray, ...]], gap: float) -> None:
-    """Refuse time that starts again; the network may swap neighbouring messages."""
+    """Check that time does not jump back; the network may swap neighbouring messages.
+
+    Raises:
+        ValueError: it does.
+    """
     time = np.array([float(row[0]) for row in rows])
-    back = np.flatnonzero(time < np.maximum.accumulate(time) - gap)
-    if len(back):
-        k = int(back[0])
+    jumps = np.flatnonzero(time < np.maximum.accumulate(time) - gap)
+    if len(jumps):
+        k = int(jumps[0])
         raise ValueError(
             f"message {k} of these joints is stamped {time[k]} s, after {time[:k].max()} s; "
             "cut the recording there"
@@ -213,19 +229,19 @@ def _check_time(rows: list[tuple[np.ndarray, ...]], gap: float) -> None:
 def _to_trajectory(
     rows: list[tuple[np.ndarray, ...]], joints: tuple[str, ...], unit: str, changes: Counter[str]
 ) -> Trajectory:
-    """Stack rows in the order of their stamps; exact repeats of a message count once."""
+    """Stack rows in the order of their stamps, without exact duplicates."""
     rows = sorted(rows, key=lambda row: float(row[0]))
-    kept = [rows[0]]
+    unique = [rows[0]]
     for row in rows[1:]:
-        if not all(np.array_equal(a, b) for a, b in zip(row, kept[-1], strict=True)):
-            kept.append(row)
-    changes[DUPLICATES] -= len(rows) - len(kept)
-    time, *columns = zip(*kept, strict=True)
+        if not all(np.array_equal(a, b) for a, b in zip(row, unique[-1], strict=True)):
+            unique.append(row)
+    changes[DUPLICATES] -= len(rows) - len(unique)
+    time, *columns = zip(*unique, strict=True)
     blocks = []
     for name, values in zip(("position", "velocity", "effort"), columns, strict=True):
         known = {len(v) for v in values}
         if len(known) > 1:
-            raise ValueError(f"some messages hold {name} and some do not; record them apart")
+            raise ValueError(f"some messages have {name} and some do not; record them separately")
         blocks.append(np.stack(values) if known != {0} else np.empty((0, len(joints))))
     position, velocity, action = blocks
     return Trajectory(
@@ -234,7 +250,7 @@ def _to_trajectory(
 
 
 def _to_uniform_rate(part: Trajectory, rate: float) -> Trajectory:
-    """Put a trajectory on a uniform grid, unless it is on this one."""
+    """Resample a trajectory at a rate [Hz], unless it has that rate."""
     return (
         part
         if np.abs(np.diff(part.time) * rate - 1).max() < MAX_INTERVAL_DEVIATION

@@ -1,4 +1,4 @@
-"""How messages of joint states really come: regular trajectories enter, irregular ones leave."""
+"""Dropout and jitter of samples, as of joint states that arrive over a network."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.sources.import_result import ImportResult
 from invdyn_ros.typing import Mask
 
-DROPPED = "messages lost at random"
+DROPPED = "samples dropped at random"
 
 
 @dataclass(frozen=True)
 class SamplingDropoutConfig(Validated):
-    """What happens to samples on their way; no accelerations are left of irregular ones."""
+    """Dropout and jitter of samples; irregular trajectories have no accelerations."""
 
     drop: FractionBelowOne = 0.0
-    """Share of the samples that are lost."""
+    """Fraction of the samples that is dropped."""
     mean_burst_length: Annotated[float, Field(ge=0)] = 0.0
-    """Mean number of samples lost in a row, what is between comes in bursts; 0: no order."""
+    """Mean number of consecutive dropped samples; 0: samples are dropped independently."""
     jitter: FractionBelowOne = 0.0
-    """How far apart in time samples stray, up to half of it either way [intervals]."""
+    """Width of the uniform distribution of time offsets [sampling intervals]."""
 
     def __post_init__(self) -> None:
-        """Refuse pauses shorter than what such a share must have, with a sample between."""
+        """Check that the mean burst length is possible with this dropout."""
         super().__post_init__()
         shortest = self.drop / (1 - self.drop)
         if self.mean_burst_length and self.mean_burst_length < max(shortest, 1.0):
@@ -39,49 +39,62 @@ class SamplingDropoutConfig(Validated):
 
     @property
     def is_identity(self) -> bool:
-        """Whether nothing happens to them."""
+        """Whether trajectories stay unchanged."""
         return self.drop == self.jitter == 0
 
 
-def drop_and_jitter(whole: ImportResult, config: SamplingDropoutConfig, seed: int) -> ImportResult:
-    """Return trajectories of which samples strayed and were lost, and say how many.
+def drop_and_jitter(
+    result: ImportResult, config: SamplingDropoutConfig, seed: int
+) -> ImportResult:
+    """Return trajectories with jittered times and dropped samples, and count the latter.
+
+    Args:
+        result: regular trajectories.
+        config: dropout and jitter.
+        seed: random seed.
 
     Raises:
-        ValueError: less than two samples are left of one.
+        ValueError: fewer than two samples of a trajectory are left.
     """
     if config.is_identity:
-        return whole
-    made = []
-    for k, trajectory in enumerate(whole.trajectories):
+        return result
+    trajectories = []
+    for k, trajectory in enumerate(result.trajectories):
         random = np.random.default_rng([seed, k])
-        strayed = _jittered(trajectory, config.jitter, random)
-        came = arrival_mask(len(strayed), config, random)
-        if came.sum() < 2:
-            raise ValueError(f"of trajectory {k}, {came.sum()} samples are left; drop fewer")
-        left = strayed[came]
-        made.append(replace(left, acceleration=left.acceleration[:0]))
-    lost = sum(map(len, made)) - sum(map(len, whole.trajectories))
-    return ImportResult(made, whole.rows, whole.changes | {DROPPED: lost})
+        jittered = _jittered(trajectory, config.jitter, random)
+        mask = arrival_mask(len(jittered), config, random)
+        if mask.sum() < 2:
+            raise ValueError(f"{mask.sum()} samples of trajectory {k} are left; drop fewer")
+        remaining = jittered[mask]
+        trajectories.append(replace(remaining, acceleration=remaining.acceleration[:0]))
+    change = sum(map(len, trajectories)) - sum(map(len, result.trajectories))
+    return ImportResult(trajectories, result.rows, result.changes | {DROPPED: change})
 
 
 def arrival_mask(count: int, config: SamplingDropoutConfig, random: np.random.Generator) -> Mask:
-    """Say which of some samples in a row arrive, (count,)."""
-    chance = random.random(count)
+    """Return which of `count` consecutive samples arrive.
+
+    Args:
+        count: number of samples.
+        config: dropout.
+        random: random generator.
+    """
+    draws = random.random(count)
     if not config.mean_burst_length:
-        return np.asarray(chance >= config.drop)
-    # a Markov chain of two states (Gilbert 1960): its pauses have that mean, its share is `drop`
+        return np.asarray(draws >= config.drop)
+    # two-state Markov chain (Gilbert 1960) with this mean burst length and a fraction `drop`
     resumes = 1 / config.mean_burst_length
     breaks = resumes * config.drop / (1 - config.drop)
-    there, rows = chance[0] >= config.drop, []
+    arrives, rows = draws[0] >= config.drop, []
     for draw in random.random(count):
-        rows.append(there)
-        there = draw >= breaks if there else draw < resumes
+        rows.append(arrives)
+        arrives = draw >= breaks if arrives else draw < resumes
     return np.array(rows)
 
 
-def _jittered(whole: Trajectory, jitter: float, random: np.random.Generator) -> Trajectory:
-    """Return what is measured at stamps that stray; ends stay inside."""
+def _jittered(trajectory: Trajectory, jitter: float, random: np.random.Generator) -> Trajectory:
+    """Interpolate a trajectory at jittered times, which are clipped to its duration."""
     if not jitter:
-        return whole
-    time = whole.time + jitter / whole.rate * random.uniform(-0.5, 0.5, len(whole))
-    return whole.interpolate(np.clip(time, whole.time[0], whole.time[-1]))
+        return trajectory
+    time = trajectory.time + jitter / trajectory.rate * random.uniform(-0.5, 0.5, len(trajectory))
+    return trajectory.interpolate(np.clip(time, trajectory.time[0], trajectory.time[-1]))

@@ -1,12 +1,12 @@
-"""Rows of observations and actions (any file of `tables`) enter; episodes of joint motion leave.
+"""Reader of episodes from tables of observations and actions.
 
-Rows may be whole sequences or (s, a, s') triplets in any order. An action acts from its row to
-the next one, so
+The rows are whole sequences or (s, a, s') triplets in any order. An action acts from its row to
+the next one, so that
 
     qdd = (qd' - qd) / dt
 
-belongs to it exactly where a simulator holds the action for a step; the last state of an episode
-repeats the action and the acceleration of the interval that ends there.
+is exact if a simulator holds the action for a step. The last state of an episode repeats the
+action and the acceleration of the interval that ends there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ EPISODE_END_FLAGS = (
     "terminations",
     "truncations",
     "dones",
-)  # true in a last row
+)  # true in the last row of an episode
 EPISODE_ENDS = "episode_ends"  # first row after each episode
 NEXT_PREFIX = "next_"  # before the name of the column with the state that follows
 FINAL_STATES, NOT_FINITE, TOO_SHORT = (
@@ -45,7 +45,7 @@ NO_ACTION = "final states without an action"
 
 @dataclass(frozen=True)
 class SequenceConfig:
-    """Which columns are the motion and the action, and what their numbers mean.
+    """Columns of motion and action, and their units.
 
     A column is NAME, NAME:A:B (columns A to B-1 of NAME), A:B (of the observations), or several of
     these with commas between.
@@ -54,49 +54,50 @@ class SequenceConfig:
     position: str
     """Column of the joint positions [rad]."""
     unit: Literal["N m", "A", "rad", "1"]
-    """What the actions are; 1: a command without unit, such as a share of the range."""
+    """Unit of the actions; 1: without unit, such as a fraction of the range."""
     velocity: str | None = None
     """Column of the joint velocities [rad/s]."""
     action: str = "actions"
     """Column of the actions, one per joint."""
     observations: str = "observations"
-    """Name of the observations."""
+    """Column of the observations."""
     rate: float | None = None
-    """[Hz] Rows per second; needed unless there are stamps."""
+    """[Hz] Rows per second, if there are no stamps."""
     time: str | None = None
     """Column of stamps [s]."""
     episode: str | None = None
-    """Column that changes where an episode ends, beside terminals, timeouts and episode_ends."""
+    """Column that changes from episode to episode; terminals, timeouts and episode_ends are used as
+    well."""
     max_gap: float | None = None
-    """[s] A longer pause between stamps ends an episode; none: only what the file says does."""
+    """[s] A longer gap between stamps ends an episode; default: gaps do not."""
     acceleration: Literal["step", "filter", "none"] = "step"
-    """step: (qd' - qd)/dt; filter: zero-phase Savitzky-Golay; none: left to training."""
+    """step: (qd' - qd)/dt; filter: zero-phase Savitzky-Golay; none: computed in training."""
     window: int = 13
     """Samples per Savitzky-Golay window."""
     skip_invalid: bool = False
-    """Leave out (and count) rows that are not finite and too short episodes; else they are errors.
-    """
+    """Leave out (and count) rows that are not finite and too short episodes, which are errors
+    otherwise."""
 
     def __post_init__(self) -> None:
-        """Check that rows have a time."""
+        """Check that rows have a time, and velocities if needed."""
         if (self.rate is None) == (self.time is None):
             raise ValueError("give --rate HZ, or --time COLUMN where the file has stamps")
         if self.rate is not None and not self.rate > 0:
             raise ValueError(f"rate is {self.rate} Hz; it must be positive")
         if self.acceleration == "step" and self.velocity is None:
-            raise ValueError("(qd' - qd)/dt takes --velocity; or give --acceleration filter")
+            raise ValueError("(qd' - qd)/dt needs --velocity; or give --acceleration filter")
 
 
 class TransitionTable(NamedTuple):
     """N states, episode after episode."""
 
-    row: np.ndarray  # (N,) place in the file
+    row: np.ndarray  # (N,) index in the file
     time: np.ndarray  # (N,) [s]
     state: np.ndarray  # (N, n) positions, or (N, 2n) with velocities
     action: np.ndarray  # (N, n)
     episode_end: np.ndarray  # (N,) whether an episode ends here
-    has_action: np.ndarray  # (N,) whether the row has an action: all, or all but the last ones
-    next_state: np.ndarray | None  # (N, n or 2n) the state after each row, where the file has it
+    has_action: np.ndarray  # (N,) False in the last state of an episode without action
+    next_state: np.ndarray | None  # (N, n or 2n), if the file has it
 
     def select(self, rows: slice | np.ndarray) -> TransitionTable:
         """Return some of the rows."""
@@ -111,11 +112,11 @@ def read_sequence(
 
     Args:
         path: .npz, .h5, .hdf5, .zarr, .parquet, or a folder of such files.
-        joint_names: the n joints; none: numbered ones.
+        joint_names: names of the n joints; empty: joint_1, joint_2, ...
         config: columns, unit, times and derivatives.
 
     Raises:
-        ValueError: a bad file, column or row, named with file, row and remedy.
+        ValueError: a bad file, column or row.
     """
     tables = read_tables(path, parse_columns(config.action, config.observations)[0][0])
     return merge_results(read_table(table, joint_names, config) for table in tables)
@@ -125,31 +126,31 @@ def read_table(table: Table, joint_names: tuple[str, ...], config: SequenceConfi
     """Read the episodes of one table; see `read_sequence`."""
     rows = _transition_table(table, config)
     if not len(rows.row):
-        raise ValueError(f"{table.source}: it holds no rows; record or download it again")
+        raise ValueError(f"{table.source}: it has no rows; record or download it again")
     names = joint_names or tuple(f"joint_{i + 1}" for i in range(rows.action.shape[1]))
     _check_widths(table, rows, names, config)
     changes = Counter[str]()
-    finite, kept = _finite(rows, table.source, config), []
+    finite, trajectories = _finite(rows, table.source, config), []
     changes[NOT_FINITE] -= len(rows.row) - len(finite.row)
     for part in _episodes(finite):
         _check_time(part, table.source)
-        made, change = _episode(part, names, config)
+        trajectory, change = _episode(part, names, config)
         changes.update(change)
-        if made is not None:
-            kept.append(made)
+        if trajectory is not None:
+            trajectories.append(trajectory)
         elif not config.skip_invalid:
             need = config.window if config.acceleration == "filter" else 2
             raise ValueError(
                 f"{table.source}: the episode from row {part.row[0]} on has {len(part.row)} "
-                f"samples; it takes {need}: record longer ones, or leave it out with --skip-invalid"
+                f"samples; it needs {need}: record longer ones, or leave it out with --skip-invalid"
             )
-    if not kept:
+    if not trajectories:
         raise ValueError(f"{table.source}: no episode is left of {len(rows.row)} rows")
-    return ImportResult(kept, len(rows.row), dict(changes))
+    return ImportResult(trajectories, len(rows.row), dict(changes))
 
 
 def _transition_table(table: Table, config: SequenceConfig) -> TransitionTable:
-    """Take the columns out of a table and lay its episodes one after another."""
+    """Return the columns of a table with its episodes one after another."""
     action = table.select(config.action, config.observations)
     texts = [config.position, *([config.velocity] if config.velocity else [])]
     parts = [table.select(text, config.observations) for text in texts]
@@ -157,7 +158,7 @@ def _transition_table(table: Table, config: SequenceConfig) -> TransitionTable:
     if any(p.shape[:-1] != parts[0].shape[:-1] for p in parts) or final not in (0, 1):
         shapes = ", ".join(f"{t} {p.shape}" for t, p in zip(texts, parts, strict=True))
         raise ValueError(
-            f"{table.source}: {config.action} {action.shape} does not go with {shapes}; "
+            f"{table.source}: {config.action} {action.shape} does not match {shapes}; "
             "give columns with equally many rows"
         )
     if final:
@@ -184,17 +185,19 @@ def _transition_table(table: Table, config: SequenceConfig) -> TransitionTable:
 
 
 def _next_states(table: Table, texts: Sequence[str], config: SequenceConfig) -> np.ndarray | None:
-    """Return the state after each row, where the file has it for all columns asked for."""
-    found = [place for text in texts for place in parse_columns(text, config.observations)]
-    if not all(NEXT_PREFIX + key in table.columns for key, _ in found):
+    """Return the state after each row, if the file has it for all columns."""
+    columns = [place for text in texts for place in parse_columns(text, config.observations)]
+    if not all(NEXT_PREFIX + key in table.columns for key, _ in columns):
         return None
     if config.rate is None:
-        raise ValueError(f"{table.source}: the states that follow have no stamps; give --rate HZ")
-    return np.concatenate([table.column_block(NEXT_PREFIX + key, c) for key, c in found], axis=-1)
+        raise ValueError(f"{table.source}: the next states have no stamps; give --rate HZ")
+    return np.concatenate(
+        [table.column_block(NEXT_PREFIX + key, c) for key, c in columns], axis=-1
+    )
 
 
 def _episode_ends(table: Table, config: SequenceConfig, count: int) -> np.ndarray:
-    """Return where the file says that an episode ends (count,)."""
+    """Return which rows are the last of an episode (count,)."""
     last = np.zeros(count, dtype=bool)
     for name in EPISODE_END_FLAGS:
         if name in table.columns:
@@ -239,26 +242,30 @@ def _check_widths(
 
 
 def _finite(rows: TransitionTable, where: str, config: SequenceConfig) -> TransitionTable:
-    """Refuse or leave out rows that are not finite; an episode ends before each."""
+    """Leave out rows that are not finite; an episode ends before each.
+
+    Raises:
+        ValueError: there are such rows, and `skip_invalid` is off.
+    """
     columns = [rows.time[:, None], rows.state, rows.action]
     columns += [rows.next_state] if rows.next_state is not None else []
-    good = np.isfinite(np.concatenate(columns, axis=1)).all(1)
-    if good.all():
+    finite = np.isfinite(np.concatenate(columns, axis=1)).all(1)
+    if finite.all():
         return rows
     if not config.skip_invalid:
-        row = min(np.flatnonzero(~good), key=lambda k: int(rows.row[k]))  # first in the file
+        row = min(np.flatnonzero(~finite), key=lambda k: int(rows.row[k]))  # first in the file
         values = np.concatenate([column[row] for column in columns])
         raise ValueError(
             f"{where}: row {rows.row[row]} holds {values[~np.isfinite(values)][0]} "
-            f"(of {int((~good).sum())} such rows); repair them, or leave them out with --skip-invalid"
+            f"(of {int((~finite).sum())} such rows); repair them, or leave them out with --skip-invalid"
         )
     last = rows.episode_end.copy()
-    last[:-1] |= ~good[1:]
-    return rows._replace(episode_end=last).select(good)
+    last[:-1] |= ~finite[1:]
+    return rows._replace(episode_end=last).select(finite)
 
 
 def _episodes(rows: TransitionTable) -> Iterator[TransitionTable]:
-    """Yield the episodes, each in order."""
+    """Yield the episodes."""
     ends = np.flatnonzero(rows.episode_end) + 1
     bounds = sorted({0, len(rows.episode_end), *ends.tolist()})
     for first, end in pairwise(bounds):
@@ -266,9 +273,9 @@ def _episodes(rows: TransitionTable) -> Iterator[TransitionTable]:
 
 
 def _check_time(part: TransitionTable, where: str) -> None:
-    back = np.flatnonzero(np.diff(part.time) <= 0)
-    if len(back):
-        k = int(back[0]) + 1
+    jumps = np.flatnonzero(np.diff(part.time) <= 0)
+    if len(jumps):
+        k = int(jumps[0]) + 1
         raise ValueError(
             f"{where}: row {part.row[k]} has time {part.time[k]} s after {part.time[k - 1]} s; "
             "sort the rows, or name the column where episodes change with --episode"
@@ -278,7 +285,7 @@ def _check_time(part: TransitionTable, where: str) -> None:
 def _episode(
     part: TransitionTable, names: tuple[str, ...], config: SequenceConfig
 ) -> tuple[Trajectory | None, dict[str, int]]:
-    """Return an episode, or None where it is too short, and how its number of rows changed."""
+    """Return an episode, None if it is too short, and the changes of the number of rows."""
     n, count, change = len(names), len(part.row), {}
     time, state, action = part.time, part.state, part.action
     if config.acceleration == "step":
@@ -294,7 +301,7 @@ def _episode(
     if len(time) < (config.window if config.acceleration == "filter" else 2):
         return None, {TOO_SHORT: -count}
     absent = np.empty((0, n))
-    made = Trajectory(
+    trajectory = Trajectory(
         time,
         state[:, :n],
         state[:, n:] if config.velocity else absent,
@@ -303,7 +310,9 @@ def _episode(
         names,
         config.unit,
     )
-    filtered = made.differentiate(config.window) if config.acceleration == "filter" else made
+    filtered = (
+        trajectory.differentiate(config.window) if config.acceleration == "filter" else trajectory
+    )
     return filtered, {NO_ACTION: len(time) - count}
 
 

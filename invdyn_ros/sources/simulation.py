@@ -1,4 +1,4 @@
-"""The simulated arm, moved so that its dynamics show: an arm enters, its trajectories leave."""
+"""Simulation of an arm that follows excitation trajectories."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,19 +21,26 @@ from invdyn_ros.models.rigid_body import urdf_model
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.excitation import Excitation, ExcitationConfig, optimal_excitations
+from invdyn_ros.sources.excitation import (
+    ExcitationConfig,
+    ExcitationTrajectory,
+    optimal_excitations,
+)
 from invdyn_ros.typing import Array
 from invdyn_ros.workers import parallel_map
 
-COULOMB_GUESS, ROTOR_GUESS = 0.01, 0.002  # per effort limit, of any geared joint [-, s2/rad]
+COULOMB_GUESS, ROTOR_GUESS = (
+    0.01,
+    0.002,
+)  # relative to the effort limit, of any geared joint [-, s2/rad]
 
 
 def nominal_model(robot: Robot, unit: str) -> InverseDynamicsModel:
-    """Return what drives an arm before anything is learned: a guess, or plain setpoints."""
+    """Return the model that drives an arm before identification: a guess, or plain setpoints."""
     if unit == "rad":
         return ConstantInertiaModel(robot, unit)
     model = urdf_model(robot, unit)
-    # Without a rotor's inertia, feedback on a light wrist is too weak to overcome its friction.
+    # Without rotor inertia, the feedback of a light wrist is too weak to overcome friction.
     guess = torch.tensor([0.0, COULOMB_GUESS, 0.0, ROTOR_GUESS], dtype=model.dtype)
     model.friction.copy_(torch.from_numpy(robot.effort)[:, None] * guess)
     return model
@@ -46,21 +53,21 @@ def simulate(
     unit: Literal["N m", "rad"] | None = None,
     workers: int = 1,
 ) -> Iterator[Trajectory]:
-    """Yield one trajectory per episode: what the arm measured, and the action sent at each tick.
+    """Yield one trajectory per episode: measured motion and the action sent at each tick.
 
-    Each episode has a world of its own, so the number of workers changes nothing in them.
+    Each episode has its own simulation, so that they do not depend on the number of workers.
 
     Args:
         robot: the arm.
-        config: how it moves.
-        plant: how it differs from its URDF; the arm's own by default.
-        unit: torque or setpoint; the arm's own by default.
-        workers: processes that simulate; 1: this one.
+        config: excitation.
+        plant: differences from the URDF; default: those of the arm.
+        unit: torque or setpoint; default: that of the arm.
+        workers: number of processes; 1: this process.
 
     Raises:
         ValueError: less than one worker.
     """
-    arm = replace(robot)  # without its engine, which another process builds anew
+    arm = replace(robot)  # without its MuJoCo model, which cannot be pickled
     run = partial(
         simulate_episode, arm, plant or load_plant(robot.name), unit or robot.action_unit
     )
@@ -70,31 +77,38 @@ def simulate(
 
 
 def simulate_episode(
-    robot: Robot, plant: PlantConfig, unit: str, motion_and_seed: tuple[Excitation, int]
+    robot: Robot, plant: PlantConfig, unit: str, motion_and_seed: tuple[ExcitationTrajectory, int]
 ) -> Trajectory:
-    """Move a fresh simulated arm along one excitation, with the noise of a seed."""
+    """Simulate one episode.
+
+    Args:
+        robot: the arm.
+        plant: differences from the URDF.
+        unit: of the actions.
+        motion_and_seed: excitation, and seed of the noise.
+    """
     motion, seed = motion_and_seed
     with Simulation(robot, plant, unit) as simulation:
         simulation.reset(seed, motion.state_at(0.0).q)
-        driver = ArmController(
+        controller = ArmController(
             robot, nominal_model(robot, unit), unit, 0.0, SafetyLimitsConfig(target_timeout=1.0)
         )
-        driver.engage(True)
-        return _record(simulation, driver, motion, unit)
+        controller.engage(True)
+        return _record(simulation, controller, motion, unit)
 
 
 def _record(
-    simulation: Simulation, driver: ArmController, motion: Excitation, unit: str
+    simulation: Simulation, controller: ArmController, motion: ExcitationTrajectory, unit: str
 ) -> Trajectory:
     robot, step = simulation.robot, 1 / simulation.robot.rate
     samples: list[JointSample] = []
     actions: list[Array] = []
     for _ in range(round(motion.duration * robot.rate)):
         sample = simulation.state()
-        driver.set_target(Target(sample.time, motion.state_at(sample.time + step), step))
-        command = driver.update(MeasuredState(sample.time, sample.q, sample.qd))
+        controller.set_target(Target(sample.time, motion.state_at(sample.time + step), step))
+        command = controller.update(MeasuredState(sample.time, sample.q, sample.qd))
         if command.action is None:
-            raise RuntimeError(f"the guard stopped an excitation: {command.reason}")
+            raise RuntimeError(f"the safety limits stopped an excitation: {command.reason}")
         samples.append(sample)
         actions.append(command.action)
         simulation.step(command.action)

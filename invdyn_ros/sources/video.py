@@ -1,7 +1,7 @@
-"""Videos enter, of EPIC-KITCHENS or any; pairs of pictures with what moved between them leave.
+"""Reader of videos, with the displacement of a wrist from image to image as action.
 
-A pair at a gap of g frames is two consecutive rows of an episode that takes every g-th frame, so a
-dataset holds each gap as episodes of their own. A picture without a wrist ends an episode.
+Each frame gap g gives episodes of their own, which consist of every g-th frame. An image without a
+detected wrist ends an episode.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ from invdyn_ros.sources.import_result import ImportResult
 from invdyn_ros.sources.source import Collection, Source
 
 SUFFIXES = (".mp4", ".avi", ".mkv", ".mov", ".webm")
-DETECTION_SIZE = 640  # [px] longer side of the pictures in which hands are looked for
-JITTER_FACTOR = 1.4826 / math.sqrt(6)  # median of |second difference| to deviation of normal noise
+DETECTION_SIZE = 640  # [px] longer side of the images for hand detection
+JITTER_FACTOR = 1.4826 / math.sqrt(6)  # median of |second difference| to std of normal noise
 
 
 @dataclass(frozen=True)
 class VideoConfig(Validated):
-    """What is taken from a video."""
+    """Frames and labels of videos."""
 
     annotations: Path | None = None
-    """EPIC-KITCHENS annotations (CSV) of the frame folders; none: the path is of video files."""
+    """EPIC-KITCHENS annotations (CSV) of the frame folders; default: video files."""
     frame_gaps: PositiveInts = (4, 8)
-    """Frames between the two pictures of a pair; each gap gives pairs of its own."""
+    """Frames from one image of an episode to the next; each gap gives its own episodes."""
     frame_step: PositiveInt = 1
-    """Only each so many-th frame is read; every gap is a multiple of it."""
+    """Only every n-th frame is read; each gap must be a multiple of it."""
     image_size: Annotated[int, Field(ge=16)] = 96
-    """Side of the square that every picture is scaled to [px]."""
+    """Side of the square images after scaling [px]."""
     labels: Literal["wrist", "csv", "none"] = "wrist"
-    """What moved: the wrist that MediaPipe sees, what --actions says, or nobody knows."""
+    """Actions: the wrist detected by MediaPipe, the file --actions, or none."""
     actions: Path | None = None
-    """CSV with columns video, frame and one per action: what moved since the frame before."""
+    """CSV with columns video, frame and one per action, the change since the previous frame."""
     hand: WristTrackerConfig = field(default_factory=WristTrackerConfig)
-    """When a wrist counts as seen."""
+    """Detection of the wrist."""
 
     def __post_init__(self) -> None:
-        """Check that the frames of every pair are read."""
+        """Check that the frames of all gaps are read, and that labels and actions match."""
         super().__post_init__()
         if wrong := [gap for gap in self.frame_gaps if gap % self.frame_step]:
             raise ValueError(f"gap {wrong[0]} is not a multiple of frame_step {self.frame_step}")
@@ -65,7 +65,7 @@ class VideoConfig(Validated):
 
 
 class Clip(NamedTuple):
-    """Consecutive pictures of one recording."""
+    """Consecutive frames of one recording."""
 
     source: str
     verb: int
@@ -73,51 +73,55 @@ class Clip(NamedTuple):
 
 
 class VideoFrames(NamedTuple):
-    """What was seen in a clip, at T times."""
+    """Images and labels of a clip at T times."""
 
     time: np.ndarray  # (T,) [s]
     images: np.ndarray  # (T, side, side, 3) uint8
-    position: np.ndarray  # (T, n) what moves, such as a wrist; NaN where none was seen
-    names: tuple[str, ...]  # of the n
+    position: np.ndarray  # (T, n) such as of a wrist; NaN without a detection
+    names: tuple[str, ...]  # of the n coordinates
 
 
 class LabelQuality(NamedTuple):
-    """How good pseudo-actions are."""
+    """Quality of wrist labels."""
 
-    labelled_fraction: float  # share of the pictures with a wrist
-    jitter: float  # deviation of a wrist's place, in shares of the picture; NaN if unknown
+    labelled_fraction: float  # of the images
+    jitter: float  # std of the wrist position, as a fraction of the image size; NaN if unknown
 
     def text(self) -> str:
-        """Return both figures in words."""
+        """Return both numbers as a sentence."""
         return (
-            f"a wrist in {100 * self.labelled_fraction:.1f}% of the pictures, "
+            f"a wrist in {100 * self.labelled_fraction:.1f}% of the images, "
             f"jitter {100 * self.jitter:.3f}% of their size"
         )
 
 
 def read_videos(path: Path, config: VideoConfig) -> tuple[ImportResult, LabelQuality | None]:
-    """Read all pairs of a video file, a folder of them, or EPIC-KITCHENS frame folders.
+    """Read a video file, a folder of them, or EPIC-KITCHENS frame folders.
 
     Returns:
-        The episodes, and how good their labels are if they have any.
+        The episodes, and the quality of wrist labels.
 
     Raises:
-        ValueError: nothing to read, or anything damaged or missing.
+        ValueError: nothing to read, or a missing or damaged file.
     """
-    given = read_action_labels(config.actions) if config.actions else None
-    seen = [(clip, _read_clip(clip, config, given)) for clip in video_clips(path, config)]
+    csv_labels = read_action_labels(config.actions) if config.actions else None
+    clip_frames = [
+        (clip, _read_clip(clip, config, csv_labels)) for clip in video_clips(path, config)
+    ]
     trajectories: list[Trajectory] = []
     changes: Counter[str] = Counter()
-    for clip, shots in seen:
-        made = list(video_episodes(clip, shots, config))
-        trajectories += made
-        lost = int(np.isnan(shots.position).any(1).sum())
-        changes["pictures without a label"] -= lost
+    for clip, video_frames in clip_frames:
+        clip_episodes = list(video_episodes(clip, video_frames, config))
+        trajectories += clip_episodes
+        num_unlabelled = int(np.isnan(video_frames.position).any(1).sum())
+        changes["images without a label"] -= num_unlabelled
         changes["in episodes of other gaps, or alone"] += (
-            sum(map(len, made)) - len(shots.time) + lost
+            sum(map(len, clip_episodes)) - len(video_frames.time) + num_unlabelled
         )
-    rows = sum(len(shots.time) for _, shots in seen)
-    quality = label_quality([s.position for _, s in seen]) if config.labels == "wrist" else None
+    rows = sum(len(video_frames.time) for _, video_frames in clip_frames)
+    quality = (
+        label_quality([s.position for _, s in clip_frames]) if config.labels == "wrist" else None
+    )
     return ImportResult(trajectories, rows, dict(changes)), quality
 
 
@@ -125,7 +129,7 @@ def video_clips(path: Path, config: VideoConfig) -> Iterator[Clip]:
     """Yield the clips at a path, in the order of the annotations or of the file names.
 
     Raises:
-        ValueError: there are none, or their frames are not there.
+        ValueError: there are none, or their frames are missing.
     """
     if config.annotations is not None:
         segments = epic.read_annotations(config.annotations)
@@ -141,7 +145,7 @@ def video_clips(path: Path, config: VideoConfig) -> Iterator[Clip]:
 
 
 def video_files(path: Path) -> list[Path]:
-    """Return the video file, or those in a folder by name.
+    """Return the video file, or the video files of a folder in the order of their names.
 
     Raises:
         ValueError: there are none.
@@ -153,19 +157,24 @@ def video_files(path: Path) -> list[Path]:
     files = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES)
     if not files:
         raise ValueError(
-            f"{path} holds no video ({', '.join(SUFFIXES)}); "
+            f"{path} has no video ({', '.join(SUFFIXES)}); "
             "frame folders of EPIC-KITCHENS need --annotations FILE.csv"
         )
     if twice := [a for a, b in pairwise(f.stem for f in files) if a == b]:
-        raise ValueError(f"{path} holds two videos of the name {twice[0]}; rename one")
+        raise ValueError(f"{path} has two videos of the name {twice[0]}; rename one")
     return files
 
 
 def read_video(file: Path, image_size: int, rate: float) -> Trajectory:
-    """Read a video without labels, at the frames that come closest to a rate [Hz].
+    """Read a video without labels, at about a rate [Hz].
+
+    Args:
+        file: the video.
+        image_size: side of the square images [px].
+        rate: images per second [Hz].
 
     Raises:
-        ValueError: it is no video.
+        ValueError: it is not a video.
     """
     every = max(1, round(read_video_info(file).frame_rate / rate))
     config = VideoConfig(
@@ -176,22 +185,22 @@ def read_video(file: Path, image_size: int, rate: float) -> Trajectory:
 
 
 def resize_square(image: np.ndarray, image_size: int) -> np.ndarray:
-    """Return a picture as the square (pixels, pixels, 3) that is kept of it."""
+    """Scale an image to a square (image_size, image_size, 3)."""
     return np.asarray(cv2.resize(image, (image_size, image_size), interpolation=cv2.INTER_AREA))
 
 
 def label_quality(wrists: list[np.ndarray]) -> LabelQuality:
-    """Return how good labels are, from the wrists (T, 2) of clips, NaN where none was seen.
+    """Return the quality of wrist positions (T, 2) of clips, NaN without a detection.
 
-    Jitter is what second differences of a smooth motion would not show: their median, as the
-    deviation of normal noise.
+    Jitter is the std of normal noise that has the median absolute second difference of the
+    positions, since a smooth motion has small second differences.
     """
-    seen = np.concatenate([~np.isnan(w[:, 0]) for w in wrists])
-    bends = [np.abs(np.diff(w, n=2, axis=0)).ravel() for w in wrists if len(w) > 2]
-    known = np.concatenate([*bends, np.empty(0)])
+    clip_frames = np.concatenate([~np.isnan(w[:, 0]) for w in wrists])
+    second_differences = [np.abs(np.diff(w, n=2, axis=0)).ravel() for w in wrists if len(w) > 2]
+    known = np.concatenate([*second_differences, np.empty(0)])
     known = known[~np.isnan(known)]
     jitter = JITTER_FACTOR * float(np.median(known)) if len(known) else float("nan")
-    return LabelQuality(float(seen.mean()), jitter)
+    return LabelQuality(float(clip_frames.mean()), jitter)
 
 
 def _decode_frames(file: Path, step: int) -> Iterator[Frame]:
@@ -200,55 +209,65 @@ def _decode_frames(file: Path, step: int) -> Iterator[Frame]:
     return (frame for frame in frames if frame.index % step == 0)
 
 
-def _read_clip(clip: Clip, config: VideoConfig, given: ActionLabels | None) -> VideoFrames:
-    """Look at all pictures of a clip."""
-    time, pictures, places = [], [], []
+def _read_clip(clip: Clip, config: VideoConfig, csv_labels: ActionLabels | None) -> VideoFrames:
+    """Read all images of a clip and label them."""
+    time, images, places = [], [], []
     video = clip.source.rpartition("/")[2]
-    unseen = np.full(len(WRIST_JOINTS), np.nan) if config.labels == "wrist" else np.empty(0)
-    finder = WristTracker(config.hand) if config.labels == "wrist" else None
+    unlabelled = np.full(len(WRIST_JOINTS), np.nan) if config.labels == "wrist" else np.empty(0)
+    tracker = WristTracker(config.hand) if config.labels == "wrist" else None
     try:
         for frame in clip.frames:
             place = (
-                finder(frame.image) if finder else given and given.position_at(video, frame.index)
+                tracker(frame.image)
+                if tracker
+                else csv_labels and csv_labels.position_at(video, frame.index)
             )
             time.append(frame.time)
-            pictures.append(resize_square(frame.image, config.image_size))
-            places.append(unseen if place is None else place)
+            images.append(resize_square(frame.image, config.image_size))
+            places.append(unlabelled if place is None else place)
     finally:
-        if finder:
-            finder.close()
-    names = given.names if given else WRIST_JOINTS if finder else ()
-    return VideoFrames(np.array(time), np.stack(pictures), np.stack(places), names)
+        if tracker:
+            tracker.close()
+    names = csv_labels.names if csv_labels else WRIST_JOINTS if tracker else ()
+    return VideoFrames(np.array(time), np.stack(images), np.stack(places), names)
 
 
-def video_episodes(clip: Clip, shots: VideoFrames, config: VideoConfig) -> Iterator[Trajectory]:
-    """Yield the episodes of each gap, none across a picture that has no label."""
-    known = ~np.isnan(shots.position).any(1)
+def video_episodes(
+    clip: Clip, video_frames: VideoFrames, config: VideoConfig
+) -> Iterator[Trajectory]:
+    """Yield the episodes of each gap, without images that have no label.
+
+    Args:
+        clip: source of the images.
+        video_frames: images and labels.
+        config: frame gaps.
+    """
+    known = ~np.isnan(video_frames.position).any(1)
     edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(int)))
     for gap in config.frame_gaps:
         stride = gap // config.frame_step
         for start, stop in edges.reshape(-1, 2):
             for phase in range(stride):
                 rows = slice(start + phase, stop, stride)
-                if len(shots.time[rows]) > 1:
-                    yield _episode(clip, shots, rows)
+                if len(video_frames.time[rows]) > 1:
+                    yield _episode(clip, video_frames, rows)
 
 
-def _episode(clip: Clip, shots: VideoFrames, rows: slice) -> Trajectory:
-    place, absent = shots.position[rows], np.empty((0, len(shots.names)))
-    moved = np.concatenate([0 * place[:1], np.diff(place, axis=0)])
+def _episode(clip: Clip, video_frames: VideoFrames, rows: slice) -> Trajectory:
+    place, absent = video_frames.position[rows], np.empty((0, len(video_frames.names)))
+    action = np.concatenate([0 * place[:1], np.diff(place, axis=0)])
     return Trajectory(
-        time=shots.time[rows],
+        time=video_frames.time[rows],
         position=absent,
         velocity=absent,
         acceleration=absent,
-        action=moved if shots.names else absent,
-        joint_names=shots.names,
+        action=action if video_frames.names else absent,
+        joint_names=video_frames.names,
         action_unit="1",
-        frames=shots.images[rows],
+        frames=video_frames.images[rows],
         source=clip.source,
         verb=clip.verb,
-        points=place[:, None] if shots.names == WRIST_JOINTS else NO_POINTS,
+        points=place[:, None] if video_frames.names == WRIST_JOINTS else NO_POINTS,
     )
 
 
