@@ -10,8 +10,8 @@ from invdyn_ros.cli import run_verb
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.robots.registry import ROBOTS, load_plant
 from invdyn_ros.sources.excitation import (
-    ExcitationTrajectory,
     ExcitationConfig,
+    ExcitationTrajectory,
     Information,
     fedorov_exchange,
     optimal_excitations,

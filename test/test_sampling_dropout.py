@@ -189,7 +189,10 @@ def test_an_environment_starts_anywhere_near_its_start(tmp_path: Path, capsys: C
     assert collect(tmp_path / "again", *words) == 0
     again = [t.position[0] for t in read_dataset(tmp_path / "again").trajectories]
     np.testing.assert_array_equal(np.stack(again), starts[0])
-    for name, message in (("Ant-v5", "15 coordinates for 9"), ("Pendulum-v1", "no MuJoCo physics")):
+    for name, message in (
+        ("Ant-v5", "15 coordinates for 9"),
+        ("Pendulum-v1", "no MuJoCo physics"),
+    ):
         assert collect(tmp_path / "no", "sim", "--arm", name) == 2
         assert message in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "2", "again"]

@@ -201,9 +201,8 @@ def test_pictures_without_a_hand_give_nothing_to_write(
             video.add(np.kron(picture, np.ones((2, 2, 1), np.uint8)))
     words = ["video", str(tmp_path / "empty.mp4"), "--out", str(tmp_path / "out")]
     assert run_verb("collect", words) == 2
-    assert (
-        "nothing to write: 5 rows in, 0 rows in 0 episodes out; -5 images without a label"
-        in (capsys.readouterr().err)
+    assert "nothing to write: 5 rows in, 0 rows in 0 episodes out; -5 images without a label" in (
+        capsys.readouterr().err
     )
     assert not (tmp_path / "out").exists()
 

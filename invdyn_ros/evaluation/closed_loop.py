@@ -19,7 +19,7 @@ from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot
-from invdyn_ros.sources.excitation import ExcitationTrajectory, ExcitationConfig
+from invdyn_ros.sources.excitation import ExcitationConfig, ExcitationTrajectory
 from invdyn_ros.typing import Array, Mask
 
 HOLD_TIME = 0.1  # [s] for which an arm repeats its last command before it brakes
