@@ -1,4 +1,4 @@
-"""The UR5 holds a block before its scene's camera: postures, sightings, recordings."""
+"""The UR5 with a block in its gripper before the scene's camera: detections and recordings."""
 
 from __future__ import annotations
 
@@ -22,59 +22,60 @@ from invdyn_ros.robots.robot import load_robot
 UR5 = load_robot("ur5")
 SCENE = load_scene("ur5")
 CAMERA = SCENE.camera.T_base_camera
-HELD = transform_from_rotvec(
-    np.array([0.1, -0.2, 0.3]), np.array([0.0, 0.005, 0.01])
-)  # of the block on the tool
-RATE, PICTURES = 50, 5  # [Hz] of joint states, and of them from picture to picture
-REST = 1.0  # [s] of a recorded arm
+T_TOOL_BLOCK = transform_from_rotvec(np.array([0.1, -0.2, 0.3]), np.array([0.0, 0.005, 0.01]))
+RATE, TICKS_PER_IMAGE = 50, 5  # [Hz] of the joint states; joint states per image
+REST_SECONDS = 1.0  # [s] at each joint position
 BLOCK = "/blocks/block_0"
 
 
-def postures(n: int, seed: int = 0, reach: float = 0.5) -> np.ndarray:
-    """Joints (n, 6) [rad] in which the tool is well within the camera's picture."""
-    rng, found = np.random.default_rng(seed), []
-    while len(found) < n:
+def sample_joints(n: int, seed: int = 0, reach: float = 0.5) -> np.ndarray:
+    """Random joints (n, 6) [rad] with the block well inside of the image."""
+    rng, samples = np.random.default_rng(seed), []
+    while len(samples) < n:
         q = UR5.home + rng.uniform(-reach, reach, 6) * [0.5, 0.5, 0.5, 1, 1, 1.5]
-        T = UR5.forward_kinematics(q) @ HELD
+        T = UR5.forward_kinematics(q) @ T_TOOL_BLOCK
         u, v = SCENE.camera.project(T[:3, 3])
         if 80 < u < 560 and 80 < v < 400 and T[2, 3] > 0.06:
-            found.append(q)
-    return np.array(found)
+            samples.append(q)
+    return np.array(samples)
 
 
-def serialized(stamp: int, q: np.ndarray = UR5.home) -> bytes:
-    """A message of joint states at a time [ns], as a bag holds it."""
+def serialize_joints(stamp: int, q: np.ndarray = UR5.home) -> bytes:
+    """Serialize a joint state with a stamp [ns]."""
     message = state(stamp, q)
     message.effort = [0.0] * len(q)  # rclpy adds bytes of its own where the last list is empty
     return serialize_message(message)
 
 
 def block_message(T: np.ndarray, stamp: int, covariance: np.ndarray) -> PoseWithCovarianceStamped:
-    """The message of a block that is seen at a pose (4, 4) and a time [ns]."""
+    """Message of a block detected at a pose (4, 4) and a time [ns]."""
     quaternion = Rotation.from_matrix(T[:3, :3]).as_quat()
     return block_to_message(T[:3, 3], quaternion, covariance, Header(stamp=to_stamp(stamp)))
 
 
-def record(folder: Path, moves: np.ndarray, seen, start: int = 0) -> Path:
-    """Record an arm that jumps from rest to rest; `seen(q)` gives pose and covariance, or None."""
+def record_bag(folder: Path, joint_positions: np.ndarray, detect, start: int = 0) -> Path:
+    """Record an arm that jumps between joint positions and rests at each.
+
+    `detect(q)` returns pose and covariance of the block, or None.
+    """
     bag = BagWriter(folder)
-    for k in range(round(len(moves) * REST * RATE)):
+    for k in range(round(len(joint_positions) * REST_SECONDS * RATE)):
         stamp = start + k * 10**9 // RATE
-        q = moves[int(k / RATE / REST)]
-        bag.write("/joint_states", JointState, stamp, serialized(stamp, q))
-        found = seen(q) if k % PICTURES == 0 else None
-        if found is not None:
-            raw = serialize_message(block_message(found[0], stamp, found[1]))
+        q = joint_positions[int(k / RATE / REST_SECONDS)]
+        bag.write("/joint_states", JointState, stamp, serialize_joints(stamp, q))
+        detection = detect(q) if k % TICKS_PER_IMAGE == 0 else None
+        if detection is not None:
+            raw = serialize_message(block_message(detection[0], stamp, detection[1]))
             bag.write(BLOCK, PoseWithCovarianceStamped, stamp, raw)
     bag.close()
     return folder
 
 
-def exact(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The pose (4, 4) at which the camera sees the block, without noise, and no covariance."""
-    return invert_transform(CAMERA) @ UR5.forward_kinematics(q) @ HELD, np.zeros((6, 6))
+def exact_detection(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the exact pose (4, 4) of the block in the camera frame, and zero covariance."""
+    return invert_transform(CAMERA) @ UR5.forward_kinematics(q) @ T_TOOL_BLOCK, np.zeros((6, 6))
 
 
-def calibrated(*words: object) -> int:
-    """Run the verb; return its code."""
+def run_calibrate(*words: object) -> int:
+    """Run `invdyn calibrate`; return its exit code."""
     return run_verb("calibrate", [str(word) for word in words])

@@ -10,15 +10,15 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from held_block import (
     BLOCK,
     CAMERA,
-    HELD,
     SCENE,
+    T_TOOL_BLOCK,
     UR5,
     block_message,
-    calibrated,
-    exact,
-    postures,
-    record,
-    serialized,
+    exact_detection,
+    record_bag,
+    run_calibrate,
+    sample_joints,
+    serialize_joints,
 )
 from rclpy.serialization import serialize_message
 from scipy.spatial.transform import Rotation
@@ -36,15 +36,17 @@ from invdyn_ros.perception.rigid_transforms import invert_transform, transform_f
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory) -> Path:
-    return record(tmp_path_factory.mktemp("recorded") / "bag", postures(18), exact, 10**18)
+    return record_bag(
+        tmp_path_factory.mktemp("recorded") / "bag", sample_joints(18), exact_detection, 10**18
+    )
 
 
 def test_recording_gives_calibration_file_for_launch(recording, tmp_path, capsys) -> None:
     file, plot = tmp_path / "new" / "camera.yaml", tmp_path / "new" / "residuals.png"
     words = ("bag", recording, "--mounting", "eye_to_hand", "--out", file, "--plot", plot)
-    assert calibrated(*words) == 0
+    assert run_calibrate(*words) == 0
     np.testing.assert_allclose(read_camera_pose(file, "ur5").T, CAMERA, atol=1e-6)
-    np.testing.assert_allclose(load_yaml(file)["marker_position"], HELD[:3, 3], atol=1e-6)
+    np.testing.assert_allclose(load_yaml(file)["marker_position"], T_TOOL_BLOCK[:3, 3], atol=1e-6)
     assert plot.stat().st_size > 10_000
     shown = capsys.readouterr().out
     for words in ("in 18 poses", "RMS rotation about the tool's x", "standard error", "held out:"):
@@ -62,12 +64,12 @@ def test_camera_on_the_hand_is_calibrated_but_refused_by_grasp(tmp_path) -> None
     on_hand = transform_from_rotvec(np.array([0.1, 0.0, 0.2]), np.array([0.05, 0.0, -0.1]))
     block = transform_from_rotvec(np.zeros(3), np.array([0.5, 0.0, 0.02]))
 
-    def seen(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def detect(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return invert_transform(UR5.forward_kinematics(q) @ on_hand) @ block, np.zeros((6, 6))
 
     file = tmp_path / "camera.yaml"
-    bag = record(tmp_path / "bag", postures(10), seen)
-    assert calibrated("bag", bag, "--mounting", "eye_in_hand", "--out", file) == 0
+    bag = record_bag(tmp_path / "bag", sample_joints(10), detect)
+    assert run_calibrate("bag", bag, "--mounting", "eye_in_hand", "--out", file) == 0
     read = load_yaml(file)
     assert read["mounting"] == "eye_in_hand"
     np.testing.assert_allclose(read["position"], on_hand[:3, 3], atol=1e-6)
@@ -84,62 +86,64 @@ def test_simulated_camera_is_calibrated_from_rendered_images(tmp_path, capsys) -
     cache: dict[bytes, tuple[np.ndarray, np.ndarray] | None] = {}
     with SceneRenderer(UR5, SCENE) as camera:
 
-        def seen(q: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        def detect(q: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
             if q.tobytes() not in cache:
-                T = UR5.forward_kinematics(q) @ HELD
+                T = UR5.forward_kinematics(q) @ T_TOOL_BLOCK
                 found = detector.detect(camera.render(q, SCENE.block_size, T[None]))
                 cache[q.tobytes()] = (
                     (found[0].T_camera_block, found[0].covariance) if found else None
                 )
             return cache[q.tobytes()]
 
-        bag = record(tmp_path / "bag", postures(25, reach=0.8), seen)
+        bag = record_bag(tmp_path / "bag", sample_joints(25, reach=0.8), detect)
     file = tmp_path / "camera.yaml"
-    assert calibrated("bag", bag, "--mounting", "eye_to_hand", "--out", file) == 0
+    assert run_calibrate("bag", bag, "--mounting", "eye_to_hand", "--out", file) == 0
     error = invert_transform(CAMERA) @ read_camera_pose(file, "ur5").T
     assert np.linalg.norm(error[:3, 3]) < 2e-3
     assert Rotation.from_matrix(error[:3, :3]).magnitude() < np.radians(0.25)
 
 
 def test_outlier_pose_is_reported_and_rejected(tmp_path, capsys) -> None:
-    moves = postures(16)
+    joint_positions = sample_joints(16)
 
-    def seen(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        T, covariance = exact(q)
+    def detect(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        T, covariance = exact_detection(q)
         rng = np.random.default_rng(int(1e9 * np.abs(q).sum()))  # the same at each rest
         T = T @ transform_from_rotvec(rng.normal(0, 3e-3, 3), rng.normal(0, 5e-4, 3))
         flipped = transform_from_rotvec(np.array([0.0, 0.8, 0.0]), np.array([0.0, 0.02, 0.0]))
-        return (T @ flipped if np.array_equal(q, moves[5]) else T), covariance
+        return (T @ flipped if np.array_equal(q, joint_positions[5]) else T), covariance
 
     file = tmp_path / "camera.yaml"
-    bag = record(tmp_path / "bag", moves, seen)
-    assert calibrated("bag", bag, "--mounting", "eye_to_hand", "--out", file) == 0
+    bag = record_bag(tmp_path / "bag", joint_positions, detect)
+    assert run_calibrate("bag", bag, "--mounting", "eye_to_hand", "--out", file) == 0
     assert "rejected pose 6, at 5." in capsys.readouterr().out
     assert load_yaml(file)["num_poses"] == 15
 
 
 def turned(joint: int) -> np.ndarray:
     """Postures that differ in one joint."""
-    moves = np.tile(UR5.home, (12, 1))
-    moves[:, joint] += np.linspace(-0.5, 0.5, 12)
-    return moves
+    joint_positions = np.tile(UR5.home, (12, 1))
+    joint_positions[:, joint] += np.linspace(-0.5, 0.5, 12)
+    return joint_positions
 
 
 @pytest.mark.parametrize(
-    ("moves", "message"),
+    ("joint_positions", "message"),
     [
         (
             turned(5),
             "the tool rotates about its z axis only (RMS rotation about the",
         ),
-        (postures(4), "4 distinct poses; 6 are needed, 15 to 20 recommended"),
+        (sample_joints(4), "4 distinct poses; 6 are needed, 15 to 20 recommended"),
         (np.tile(UR5.home, (12, 1)), "1 distinct poses"),
     ],
 )
-def test_poses_without_diversity_are_refused_in_one_line(moves, message, tmp_path, capsys) -> None:
+def test_poses_without_diversity_are_refused_in_one_line(
+    joint_positions, message, tmp_path, capsys
+) -> None:
     file = tmp_path / "camera.yaml"
-    bag = record(tmp_path / "bag", moves, exact)
-    assert calibrated("bag", bag, "--mounting", "eye_to_hand", "--out", file) == 2
+    bag = record_bag(tmp_path / "bag", joint_positions, exact_detection)
+    assert run_calibrate("bag", bag, "--mounting", "eye_to_hand", "--out", file) == 2
     refused = capsys.readouterr().err
     assert message in refused and refused.count("\n") == 1
     assert not file.exists()
@@ -164,7 +168,7 @@ def test_invalid_input_is_one_line_and_exit_code_2(
     file = tmp_path / "camera.yaml"
     given = {"--mounting": "eye_to_hand", "--out": str(file), **change}
     words = [word for pair in given.items() for word in pair]
-    assert calibrated("bag", recording, *words) == 2
+    assert run_calibrate("bag", recording, *words) == 2
     refused = capsys.readouterr().err
     assert message in refused and refused.count("\n") == 1
     assert not file.exists() and not Path("camera.txt").exists()
@@ -172,15 +176,15 @@ def test_invalid_input_is_one_line_and_exit_code_2(
 
 def test_missing_recording_and_restarted_time_are_refused(tmp_path, capsys) -> None:
     words = ("--mounting", "eye_to_hand", "--out", tmp_path / "camera.yaml")
-    assert calibrated("bag", tmp_path / "none", *words) == 2
+    assert run_calibrate("bag", tmp_path / "none", *words) == 2
     assert "no such file or folder" in capsys.readouterr().err
     bag = BagWriter(tmp_path / "bag")
     for received, stamp in enumerate((10**9, 5 * 10**9, 10**9)):
-        bag.write("/joint_states", JointState, received, serialized(stamp))
+        bag.write("/joint_states", JointState, received, serialize_joints(stamp))
         raw = serialize_message(block_message(np.eye(4), stamp, np.zeros((6, 6))))
         bag.write(BLOCK, PoseWithCovarianceStamped, received, raw)
     bag.close()
-    assert calibrated("bag", tmp_path / "bag", *words) == 2
+    assert run_calibrate("bag", tmp_path / "bag", *words) == 2
     refused = capsys.readouterr().err
     assert "/joint_states starts again: message 2 is stamped 1.000 s, after 5.000 s" in refused
 

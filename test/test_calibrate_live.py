@@ -17,23 +17,23 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from held_block import (
     BLOCK,
     CAMERA,
-    PICTURES,
     RATE,
+    TICKS_PER_IMAGE,
     block_message,
-    calibrated,
-    exact,
-    postures,
+    exact_detection,
+    run_calibrate,
+    sample_joints,
 )
 from node_probe import Probe, state
 from sensor_msgs.msg import JointState
 
 from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose
 
-REST = 0.5  # [s]
+REST_SECONDS = 0.5  # [s]
 
 
 @contextmanager
-def driven(moves: np.ndarray) -> Iterator[None]:
+def driven(joint_positions: np.ndarray) -> Iterator[None]:
     """Publish an arm that jumps from rest to rest, and the block in its hand, to who listens."""
     probe, over = Probe(), threading.Event()
     joints = probe.node.create_publisher(JointState, "/joint_states", 10)
@@ -44,10 +44,10 @@ def driven(moves: np.ndarray) -> Iterator[None]:
         while not over.wait(1 / RATE):
             if joints.get_subscription_count() and blocks.get_subscription_count():
                 stamp = 10**18 + k * 10**9 // RATE
-                q = moves[min(int(k / RATE / REST), len(moves) - 1)]
+                q = joint_positions[min(int(k / RATE / REST_SECONDS), len(joint_positions) - 1)]
                 joints.publish(state(stamp, q))
-                if k % PICTURES == 0:
-                    blocks.publish(block_message(exact(q)[0], stamp, np.zeros((6, 6))))
+                if k % TICKS_PER_IMAGE == 0:
+                    blocks.publish(block_message(exact_detection(q)[0], stamp, np.zeros((6, 6))))
                 k += 1
 
     driver = threading.Thread(target=drive)
@@ -60,7 +60,7 @@ def driven(moves: np.ndarray) -> Iterator[None]:
         probe.close()
 
 
-def calibrated_live(*words: object, interrupted: bool) -> str:
+def calibrate_live(*words: object, interrupted: bool) -> str:
     """Calibrate in another process, to the end or to Ctrl-C at the seventh pose; what it says."""
     verb = subprocess.Popen(
         [sys.executable, "-u", "-m", "invdyn_ros", "calibrate", "live", *map(str, words)],
@@ -87,11 +87,11 @@ def test_running_arm_is_calibrated_live(tmp_path, interrupted) -> None:
     file, kept = tmp_path / "camera.yaml", tmp_path / "kept"
     words = ["--mounting", "eye_to_hand", "--out", file, "--record", kept, "--no-detect"]
     words += ["--settling-time", "0.1", *([] if interrupted else ["--poses", "8"])]
-    with driven(postures(10)):
-        shown = calibrated_live(*words, interrupted=interrupted)
+    with driven(sample_joints(10)):
+        shown = calibrate_live(*words, interrupted=interrupted)
     np.testing.assert_allclose(read_camera_pose(file, "ur5").T, CAMERA, atol=1e-6)
     assert "deg; rotate it by 20 to 40 deg about its " in shown and "held out: 0.00 mm" in shown
     again = tmp_path / "again.yaml"
     words = ("--mounting", "eye_to_hand", "--settling-time", "0.1", "--out", again)
-    assert calibrated("bag", kept, *words) == 0
+    assert run_calibrate("bag", kept, *words) == 0
     assert again.read_text() == file.read_text()

@@ -91,10 +91,10 @@ def state_dict(learner: BaseAlgorithm) -> LearnerState:
         "num_updates": getattr(learner, "_n_updates", 0),
     }
     if buffer is not None:
-        filled = buffer.buffer_size if buffer.full else buffer.pos
+        size = buffer.buffer_size if buffer.full else buffer.pos
         counts["buffer_position"] = buffer.pos
         for name, column in _buffer_arrays(buffer).items():
-            tensors[f"replay_buffer.{name}"] = torch.as_tensor(column[:filled])
+            tensors[f"replay_buffer.{name}"] = torch.as_tensor(column[:size])
     return tensors, counts
 
 
