@@ -77,7 +77,7 @@ class DofbotDriver:
 
         Raises:
             ValueError: reads_per_tick is out of range, or the robot is not a DofBot.
-            OSError: the board does not answer.
+            OSError: the board does not respond.
         """
         if not 1 <= reads_per_tick <= len(SERVOS):
             raise ValueError(f"reads_per_tick is {reads_per_tick}; allowed are 1 to {len(SERVOS)}")

@@ -124,8 +124,8 @@ def row_keys(trajectory: Trajectory) -> list[bytes]:
         trajectory.acceleration,
         trajectory.action,
     )
-    known = [np.empty((len(trajectory), 0)), *(c for c in columns if len(c))]
-    rows = np.concatenate(known, axis=1) + 0.0  # -0.0 equals 0.0
+    blocks = [np.empty((len(trajectory), 0)), *(c for c in columns if len(c))]
+    rows = np.concatenate(blocks, axis=1) + 0.0  # -0.0 equals 0.0
     if len(trajectory.position):
         return [row.tobytes() for row in rows]
     image_hashes = (hashlib.blake2b(row.tobytes()).digest() for row in trajectory.pixels)

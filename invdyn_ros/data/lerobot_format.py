@@ -33,10 +33,10 @@ def stack_columns(trajectories: Sequence[Trajectory]) -> dict[str, np.ndarray]:
     """
     check_compatible(trajectories)
     for name in ("position", "velocity", "acceleration", "action", "frames", "points"):
-        known = [len(getattr(t, name)) > 0 for t in trajectories]
-        if any(known) and not all(known):
+        present = [len(getattr(t, name)) > 0 for t in trajectories]
+        if any(present) and not all(present):
             raise ValueError(
-                f"trajectory {known.index(False)} has no {name} but others do; "
+                f"trajectory {present.index(False)} has no {name} but others do; "
                 "write separate datasets"
             )
     state = [

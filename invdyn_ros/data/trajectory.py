@@ -107,11 +107,11 @@ class Trajectory:
             raise ValueError(f"there are {rows} frames for {len(self.time)} times")
         if not 0 <= self.verb <= NO_VERB:
             raise ValueError(f"verb class is {self.verb}; it must be 0 to {NO_VERB}")
-        shape, known = self.points.shape, len(self.points)
-        if len(shape) != 3 or shape[2] != 2 or known not in (0, rows):
+        shape, count = self.points.shape, len(self.points)
+        if len(shape) != 3 or shape[2] != 2 or count not in (0, rows):
             raise ValueError(f"points are {shape} of {rows} frames, not (T, L, 2) or none")
         if not np.isfinite(self.points).all():
-            raise ValueError("a point is not finite; all values must be finite")
+            raise ValueError("a point is not finite; coordinates must be finite")
 
     def __len__(self) -> int:
         """Return the number of samples T."""

@@ -122,9 +122,9 @@ def windows(
             f"no trajectory holds {history} samples and an action delay of {action_delay} s; "
             f"the longest has {longest} samples"
         )
-    motion, *others = (np.concatenate(column) for column in zip(*blocks, strict=True))
+    motion, *targets = (np.concatenate(column) for column in zip(*blocks, strict=True))
     motion_type = torch.uint8 if input_type == "pixels" else dtype
-    columns = (torch.as_tensor(column, dtype=dtype) for column in others)
+    columns = (torch.as_tensor(column, dtype=dtype) for column in targets)
     return Windows(torch.as_tensor(motion, dtype=motion_type), *columns)
 
 

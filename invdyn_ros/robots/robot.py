@@ -210,10 +210,14 @@ def load_robot(name: str, urdf: Path | None = None) -> Robot:
         FileNotFoundError: no such URDF file.
         ValueError: the name is unknown, or the URDF lacks inertias, limits or joints.
     """
-    known = find_spec(name) if urdf is None else None
-    path = Path(urdf) if urdf is not None else _urdf_path(find_spec(name).urdf)
-    tree = load_urdf(path)
-    spec = known or _spec_from_urdf(tree)
+    if urdf is None:
+        spec = find_spec(name)
+        path = _urdf_path(spec.urdf)
+        tree = load_urdf(path)
+    else:
+        path = Path(urdf)
+        tree = load_urdf(path)
+        spec = _spec_from_urdf(tree)
     tree.check_inertias(spec.joints)
     return Robot(
         name=name,
