@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from arm_paths import bridge
+from arm_state_models import bridge
 
 from invdyn_ros.config import from_strings
 from invdyn_ros.graph.arguments import ARMS, launch_arguments

@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 import pytest
-from arm_paths import bridge
+from arm_state_models import bridge
 from diagnostic_msgs.msg import DiagnosticArray
 from node_probe import (
     CHECKPOINTS,

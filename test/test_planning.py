@@ -1,4 +1,4 @@
-"""Planners and what makes actions of their plans."""
+"""Planners, and the actions of their plans."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from invdyn_ros.sources.pendulum import PendulumConfig, simulate_pendulum
 RATE, HORIZON = 50.0, 10
 
 
-def straight(seed: int) -> Trajectory:
+def constant_velocity(seed: int) -> Trajectory:
     """A joint that moves at constant speed."""
     random = np.random.default_rng(seed)
     time = np.arange(30) / RATE
@@ -47,9 +47,9 @@ def straight(seed: int) -> Trajectory:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A planner of straight lines, trained from the command line, and its data."""
+    """A planner of constant_velocity lines, trained from the command line, and its data."""
     folder = tmp_path_factory.mktemp("planner")
-    write_dataset(folder / "data", [straight(seed) for seed in range(60)], "toy", RATE)
+    write_dataset(folder / "data", [constant_velocity(seed) for seed in range(60)], "toy", RATE)
     words = ["--data", str(folder / "data"), "--out", str(folder / "out"), "--epochs", "40"]
     small = [
         "--horizon",
@@ -70,8 +70,10 @@ def planner(folder: Path) -> FlowPlanner:
     return load_planner(folder / "out")
 
 
-def drawn(planner: FlowPlanner, speed: float, count: int = 20, start: float = 0.3) -> Tensor:
-    """Plans that shall go on at a speed."""
+def sample_plans(
+    planner: FlowPlanner, speed: float, count: int = 20, start: float = 0.3
+) -> Tensor:
+    """Plans with the condition of a constant speed."""
     move = torch.tensor([speed * HORIZON / RATE, 0.0])
     return planner(torch.tensor([start, speed]), move, count, torch.Generator().manual_seed(0))
 
@@ -79,7 +81,7 @@ def drawn(planner: FlowPlanner, speed: float, count: int = 20, start: float = 0.
 def test_plans_of_straight_lines_are_straight_and_begin_in_the_present_state(
     planner: FlowPlanner,
 ) -> None:
-    plans = drawn(planner, 1.0)
+    plans = sample_plans(planner, 1.0)
     assert plans.shape == (20, HORIZON + 1, 2)
     assert torch.equal(plans[:, 0], torch.tensor([0.3, 1.0]).expand(20, 2))
     q = plans[..., 0]
@@ -87,51 +89,51 @@ def test_plans_of_straight_lines_are_straight_and_begin_in_the_present_state(
     torch.testing.assert_close(q, line, atol=2e-3, rtol=0)
 
 
-def test_plans_lead_where_the_condition_says(planner: FlowPlanner) -> None:
+def test_plans_reach_the_state_of_the_condition(planner: FlowPlanner) -> None:
     for speed in (-1.5, 0.0, 1.5):
-        end = drawn(planner, speed)[:, -1, 0]
+        end = sample_plans(planner, speed)[:, -1, 0]
         torch.testing.assert_close(
             end, torch.full_like(end, 0.3 + speed * HORIZON / RATE), atol=0.05, rtol=0
         )
 
 
-def test_whole_turns_change_no_plan(planner: FlowPlanner) -> None:
-    turned = drawn(planner, 1.0, start=0.3 + 4 * torch.pi)
+def test_plans_are_invariant_to_full_turns(planner: FlowPlanner) -> None:
+    turned = sample_plans(planner, 1.0, start=0.3 + 4 * torch.pi)
     torch.testing.assert_close(
-        turned[..., 0] - 4 * torch.pi, drawn(planner, 1.0)[..., 0], atol=1e-4, rtol=0
+        turned[..., 0] - 4 * torch.pi, sample_plans(planner, 1.0)[..., 0], atol=1e-4, rtol=0
     )
 
 
-def test_a_planner_read_again_plans_the_same_and_seeds_decide(
+def test_loaded_planner_gives_the_same_plans_and_depends_on_the_seed(
     planner: FlowPlanner, folder: Path
 ) -> None:
     again = load_planner(folder / "out")
     assert again.meta == planner.meta and again.meta.network.horizon == HORIZON
-    assert torch.equal(drawn(again, 1.0), drawn(planner, 1.0))
+    assert torch.equal(sample_plans(again, 1.0), sample_plans(planner, 1.0))
     state, move = torch.tensor([0.3, 1.0]), torch.tensor([0.2, 0.0])
     other = planner(state, move, 20, torch.Generator().manual_seed(1))
     assert not torch.equal(other, planner(state, move, 20, torch.Generator().manual_seed(0)))
 
 
-def test_components_of_smooth_motion_hold_all_of_it() -> None:
+def test_few_components_represent_smooth_motion() -> None:
     parts = list(simulate_pendulum(PendulumConfig(episodes=10)))
-    moments = state_segments(parts, 25)
-    assert moments.sequence.shape == (10 * (251 - 25), 25, 2)
+    segments = state_segments(parts, 25)
+    assert segments.sequence.shape == (10 * (251 - 25), 25, 2)
     network = FlowMatchingConfig(horizon=25, num_components=10)
     flow = FlowPlanner(PlannerMetadata("toy", ("joint",), 2, RATE, network))
-    flow.standardise(moments)
-    held = (moments.sequence.flatten(1) - flow.mean) @ flow.projection
-    left = flow.mean + held @ flow.components - moments.sequence.flatten(1)
-    assert float(left.square().mean() / moments.sequence.square().mean()) < 1e-5
+    flow.standardise(segments)
+    held = (segments.sequence.flatten(1) - flow.mean) @ flow.projection
+    left = flow.mean + held @ flow.components - segments.sequence.flatten(1)
+    assert float(left.square().mean() / segments.sequence.square().mean()) < 1e-5
     torch.testing.assert_close(held.std(0), torch.ones(10), atol=0.01, rtol=0)
 
 
-def test_moments_pair_a_state_with_what_came_next() -> None:
+def test_segments_pair_a_state_with_the_following_sequence() -> None:
     part = next(iter(simulate_pendulum(PendulumConfig(episodes=1, steps=20))))
     state = torch.as_tensor(np.concatenate([part.position, part.velocity], 1)).float()
-    moments, actions = state_segments([part], 5), action_segments([part], 5)
-    torch.testing.assert_close(moments.state[3] + moments.sequence[3], state[4:9])
-    torch.testing.assert_close(moments.condition[3], state[8] - state[3])
+    segments, actions = state_segments([part], 5), action_segments([part], 5)
+    torch.testing.assert_close(segments.state[3] + segments.sequence[3], state[4:9])
+    torch.testing.assert_close(segments.condition[3], state[8] - state[3])
     sent = torch.as_tensor(part.action[3:8]).float()
     torch.testing.assert_close(actions.sequence[3], sent)
     with pytest.raises(ValueError, match="holds 22 samples, a state and 21 after it"):
@@ -154,8 +156,10 @@ def point(action_delay: float = 0.0) -> Point:
     return Point(ModelMetadata("mlp", "toy", ("joint",), "N m", RATE, action_delay, ""))
 
 
-def to_and_fro(state: Tensor, condition: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Plans of constant acceleration, some of which lead near the wanted move."""
+def random_accelerations(
+    state: Tensor, condition: Tensor, count: int, generator: torch.Generator
+) -> Tensor:
+    """Plans of constant acceleration, some of which lead near the goal_state move."""
     time = torch.arange(26)[:, None] / RATE
     push = 8 * torch.randn(count, 1, 1, generator=generator)
     push[0] = 2 * (condition[0] - state[1] * time[-1]) / time[-1] ** 2
@@ -164,10 +168,12 @@ def to_and_fro(state: Tensor, condition: Tensor, count: int, generator: torch.Ge
     return torch.cat([q, qd], -1)
 
 
-def test_any_planner_reaches_a_goal_of_a_toy_whose_inverse_is_known() -> None:
+def test_receding_horizon_reaches_a_goal_with_the_exact_inverse() -> None:
     goal, state = np.array([0.7, 0.0]), np.array([-0.5, 0.0])
     config = RecedingHorizonConfig(num_plans=200, n_action_steps=2)
-    replanner = RecedingHorizonPlanner(PlannedActions(to_and_fro, point(), config), config)
+    replanner = RecedingHorizonPlanner(
+        PlannedActions(random_accelerations, point(), config), config
+    )
     for _ in range(200):
         force = replanner(state, goal - state, goal_distance(goal))
         qd = state[1] + force[0] / 2.0 / RATE
@@ -176,13 +182,13 @@ def test_any_planner_reaches_a_goal_of_a_toy_whose_inverse_is_known() -> None:
     assert abs(state[0] - goal[0]) < 0.1 and abs(state[1]) < 0.5
 
 
-def test_actions_of_a_plan_make_it() -> None:
-    plans = to_and_fro(torch.zeros(2), torch.tensor([1.0, 0.0]), 3, torch.Generator())
+def test_actions_of_a_plan_realise_it() -> None:
+    plans = random_accelerations(torch.zeros(2), torch.tensor([1.0, 0.0]), 3, torch.Generator())
     actions = plan_actions(plans, point())
     torch.testing.assert_close(actions, 2 * torch.diff(plans[..., 1:], dim=1) * RATE)
 
 
-def test_actions_that_act_late_look_ahead() -> None:
+def test_delayed_actions_are_those_of_the_later_motion() -> None:
     plans = torch.zeros(1, 11, 2)
     plans[0, :, 1] = torch.arange(11.0).square() / RATE  # accelerations 1, 3, 5, ...
     late = plan_actions(plans, point(action_delay=1.5 / RATE))[0, :, 0]
@@ -199,7 +205,7 @@ def test_actions_that_act_late_look_ahead() -> None:
         ((5, 9, 2), "must be the current state"),
     ],
 )
-def test_plans_of_a_wrong_shape_are_refused(shape: tuple[int, ...], message: str) -> None:
+def test_plans_of_wrong_shape_are_refused(shape: tuple[int, ...], message: str) -> None:
     propose = PlannedActions(
         lambda *_: torch.ones(shape), point(), RecedingHorizonConfig(num_plans=5)
     )
@@ -207,12 +213,12 @@ def test_plans_of_a_wrong_shape_are_refused(shape: tuple[int, ...], message: str
         propose(torch.zeros(2), torch.zeros(2), torch.Generator())
 
 
-def test_a_state_of_another_size_is_refused_with_both_shapes(planner: FlowPlanner) -> None:
+def test_state_of_wrong_size_is_refused_with_both_shapes(planner: FlowPlanner) -> None:
     with pytest.raises(ValueError, match=r"\(4,\) and \(2,\); the planner takes \(2,\)"):
         planner(torch.zeros(4), torch.zeros(2), 1, torch.Generator())
 
 
-def test_scores_prefer_the_near_and_the_smooth() -> None:
+def test_scores_prefer_near_and_smooth_plans() -> None:
     plans, actions = torch.zeros(2, 5, 2), torch.zeros(2, 4, 1)
     plans[1, 2:, 0] = 1.0
     actions[0, :, 0] = torch.tensor([1.0, -1.0, 1.0, -1.0])
@@ -225,12 +231,12 @@ def test_scores_prefer_the_near_and_the_smooth() -> None:
     assert float(action_smoothness(jump)) > 0.0
 
 
-def test_a_task_played_with_perfect_torque_ends_at_its_goal() -> None:
+def test_rollout_with_feedback_ends_at_the_goal() -> None:
     pendulum, goal = PendulumConfig(), np.array([1.0, 0.0])
 
-    def act(state: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def act(state: np.ndarray, goal_state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         lift = pendulum.mass * pendulum.gravity * np.sin(state[0])
-        return np.array([lift + 30 * (wanted[0] - state[0]) - 10 * state[1]]), np.empty((0, 2))
+        return np.array([lift + 30 * (goal_state[0] - state[0]) - 10 * state[1]]), np.empty((0, 2))
 
     done = rollout(pendulum, act, np.zeros(2), goal)
     assert done.final_distance < 0.01 and done.state.shape == (151, 2)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from swings import JOINTS, RATE, swing
+from spring_motions import JOINTS, RATE, spring_motion
 from test_collect import EFFORT, collect, joint_states, refused
 from test_rosbag import record
 
@@ -34,7 +34,7 @@ Capture = pytest.CaptureFixture[str]
 
 
 def whole(count: int = 3, samples: int = 500) -> ImportResult:
-    made = [swing(k, samples) for k in range(count)]
+    made = [spring_motion(k, samples) for k in range(count)]
     return ImportResult(made, count * samples, {})
 
 
@@ -147,7 +147,7 @@ def test_an_untrained_bridge_is_exact_for_steady_acceleration_at_any_times() -> 
 
 
 def learned(folder: Path, change: Callable[[ImportResult], ImportResult]) -> TimeSeriesModel:
-    made = change(ImportResult([swing(k) for k in range(200)], 200 * 60, {})).trajectories
+    made = change(ImportResult([spring_motion(k) for k in range(200)], 200 * 60, {})).trajectories
     write_dataset(folder / "data", made, "springs", RATE)
     length = min(map(len, made))
     fields = {
@@ -165,7 +165,7 @@ def test_a_bridge_learns_from_irregular_samples_how_springs_swing(tmp_path: Path
     """It never saw two samples of one distance; it is judged on a regular grid."""
     irregular = SamplingDropoutConfig(drop=0.3, jitter=0.5)
     model = learned(tmp_path, lambda whole: drop_and_jitter(whole, irregular, 0))
-    part = split_into_motions([swing(k) for k in range(300, 340)], 60)
+    part = split_into_motions([spring_motion(k) for k in range(300, 340)], 60)
     known = subsample(part.state, part.time, 0.1, 1)
     scale = torch.tensor([1.0, 6]).repeat_interleave(len(JOINTS))
     error, curve = (

@@ -112,8 +112,8 @@ def hold_plan(q: Array, time: float, reason: str | None = None) -> Plan:
         time: start of the plan [s].
         reason: why the arm holds.
     """
-    rest = State(np.array(q, float), np.zeros(q.size), np.zeros(q.size))
-    return Plan(time, (JerkSegment.constant_acceleration(rest, 0.0),), reason)
+    at_rest = State(np.array(q, float), np.zeros(q.size), np.zeros(q.size))
+    return Plan(time, (JerkSegment.constant_acceleration(at_rest, 0.0),), reason)
 
 
 def stop_plan(plan: Plan, time: float, limits: Limits, reason: str) -> Plan:

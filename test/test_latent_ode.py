@@ -16,11 +16,11 @@ from invdyn_ros.robots.robot import package_file
 from invdyn_ros.sources.passive_rollouts import PassiveRolloutConfig, passive_rollouts
 
 
-def gradients(module: nn.Module, loss: torch.Tensor, *others: torch.Tensor) -> list[torch.Tensor]:
-    return list(torch.autograd.grad(loss, [*module.parameters(), *others]))
+def gradients(module: nn.Module, loss: torch.Tensor, *inputs: torch.Tensor) -> list[torch.Tensor]:
+    return list(torch.autograd.grad(loss, [*module.parameters(), *inputs]))
 
 
-def test_a_network_on_top_of_itself_has_the_gradients_of_autograd() -> None:
+def test_fused_mlp_has_the_gradients_of_autograd() -> None:
     torch.manual_seed(0)
     net = mlp(3, 8, 2, 3).double()
     start = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
@@ -34,7 +34,7 @@ def test_a_network_on_top_of_itself_has_the_gradients_of_autograd() -> None:
         torch.testing.assert_close(ours, theirs)
 
 
-def test_recurrent_units_have_the_gradients_of_autograd() -> None:
+def test_fused_gru_cell_has_the_gradients_of_autograd() -> None:
     torch.manual_seed(0)
     cell = nn.GRUCell(2, 4).double()
     inputs = torch.randn(3, 5, 2, dtype=torch.float64, requires_grad=True)
@@ -48,7 +48,7 @@ def test_recurrent_units_have_the_gradients_of_autograd() -> None:
         torch.testing.assert_close(ours, theirs)
 
 
-def test_a_second_pass_backward_starts_from_zero() -> None:
+def test_second_backward_pass_starts_from_zero() -> None:
     net = mlp(2, 4, 1, 1)
     f, x = fused_mlp(net), torch.ones(1, 2)
     loss = f(x).sum()
@@ -57,14 +57,14 @@ def test_a_second_pass_backward_starts_from_zero() -> None:
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def test_without_gradients_it_is_the_network_itself() -> None:
+def test_without_gradients_the_network_itself_is_returned() -> None:
     net, cell = mlp(2, 4, 1, 1), nn.GRUCell(2, 4)
     with torch.no_grad():
         assert fused_mlp(net) is net
         assert fused_gru_cell(cell) is cell
 
 
-def test_the_solver_agrees_with_torchdiffeq_at_times_of_each_motion() -> None:
+def test_solver_agrees_with_torchdiffeq() -> None:
     torch.manual_seed(0)
     matrix = torch.randn(3, 3, dtype=torch.float64)
     field: Callable[..., torch.Tensor] = lambda z: torch.tanh(z @ matrix)  # noqa: E731
@@ -76,14 +76,14 @@ def test_the_solver_agrees_with_torchdiffeq_at_times_of_each_motion() -> None:
         torch.testing.assert_close(path, wanted[1:, 0], rtol=0, atol=2e-5)
 
 
-def test_where_a_path_goes_does_not_depend_on_what_else_is_asked() -> None:
+def test_solution_does_not_depend_on_the_other_requested_times() -> None:
     torch.manual_seed(0)
     start, time = torch.randn(2, 3), torch.rand(2, 9).sort(1).values
     found = odeint_bosh3(torch.tanh, start, time, 0.3)
     torch.testing.assert_close(odeint_bosh3(torch.tanh, start, time[:, :4], 0.3), found[:, :4])
 
 
-def test_half_the_step_has_an_eighth_of_the_error() -> None:
+def test_solver_is_of_third_order() -> None:
     start, time = torch.ones(1, 1).double(), torch.linspace(0, 1.2, 50).double()[None]
     wanted = time.neg().exp()
     far, near = (
@@ -93,7 +93,7 @@ def test_half_the_step_has_an_eighth_of_the_error() -> None:
     assert far / near == pytest.approx(8, rel=0.3)
 
 
-def test_the_shipped_latent_ode_is_as_good_as_the_published_one() -> None:
+def test_shipped_latent_ode_is_as_accurate_as_the_published_one() -> None:
     model = load_time_series_model(package_file("config/timeseries/checkpoints/hopper_latent_ode"))
     state, time = split_into_motions(
         list(passive_rollouts("hopper", PassiveRolloutConfig(300), 4)), 200

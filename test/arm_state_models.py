@@ -1,4 +1,4 @@
-"""Path models of the UR5 that no test has to train."""
+"""Time-series models of arms that need no training."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ RATE = 125.0
 
 
 def waves(time: np.ndarray, count: int = 6) -> np.ndarray:
-    """States (..., 2n) of joints that swing, each at its own pace, at times (...) [s]."""
-    pace = 1.0 + np.arange(count)
+    """States (..., 2n) of joints that swing, each at its own frequency, at times (...) [s]."""
+    frequency = 1.0 + np.arange(count)
     t = np.asarray(time)[..., None]
-    return np.concatenate([np.sin(pace * t), pace * np.cos(pace * t)], -1)
+    return np.concatenate([np.sin(frequency * t), frequency * np.cos(frequency * t)], -1)
 
 
 def bridge(arm: str = "ur5") -> TimeSeriesModel:

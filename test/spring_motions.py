@@ -1,4 +1,4 @@
-"""Motions with a closed form: springs that semi-implicit Euler steps move."""
+"""Motions of springs, simulated by semi-implicit Euler."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ RATE, STIFFNESS = 50.0, (60.0, 25.0, 40.0)  # [Hz], [1/s2]: periods of 41 to 63 
 JOINTS = ("one", "two", "three")
 
 
-def swing(seed: int, samples: int = 60) -> Trajectory:
-    """Return a motion of three springs that know nothing of each other."""
+def spring_motion(seed: int, samples: int = 60) -> Trajectory:
+    """Return a motion of three independent springs."""
     random, h = np.random.default_rng(seed), 1 / RATE
     q, v = random.uniform(-1, 1, 3), random.uniform(-5, 5, 3)
     rows = []

@@ -114,7 +114,7 @@ def test_no_stream_of_targets_breaks_a_limit(stream: Stream, arm: str, rate: int
 
 
 @pytest.mark.parametrize("stream", [extremes, outward, walk])
-def test_a_halt_from_anywhere_is_short_and_says_why(stream: Stream) -> None:
+def test_stop_is_short_and_has_a_reason(stream: Stream) -> None:
     limits, rng = limits_of("ur5"), np.random.default_rng(3)
     plan, bound = hold_plan(robot("ur5").home, 0.0), 0.0
     for k in range(300):
@@ -130,7 +130,7 @@ def test_a_halt_from_anywhere_is_short_and_says_why(stream: Stream) -> None:
     assert bound < 1.5
 
 
-def test_lost_targets_bring_the_arm_to_rest_even_without_ticks() -> None:
+def test_missing_targets_bring_the_arm_to_rest_without_updates() -> None:
     """A plan ends by itself soon after its target is stale: nobody has to tell it."""
     limits, home = limits_of("ur5"), robot("ur5").home
     qd = np.full(6, 1.0)

@@ -13,15 +13,15 @@ from invdyn_ros.benchmarks.sequence_length import (
 BODIES = Path(__file__).parents[1] / "config" / "timeseries" / "checkpoints"
 
 
-def test_the_slope_of_a_power_is_its_exponent() -> None:
+def test_slope_of_a_power_law_is_its_exponent() -> None:
     lengths = (100, 300, 1000, 3000)
     assert slope(lengths, [n**2 / 7 for n in lengths]) == pytest.approx(2)
 
 
-def test_models_of_one_name_are_refused() -> None:
-    twice = (BODIES / "hopper_identified_body", BODIES / "hopper_identified_body")
+def test_models_of_equal_name_are_refused() -> None:
+    models = (BODIES / "hopper_identified_body", BODIES / "hopper_identified_body")
     with pytest.raises(ValueError, match="hopper_identified_body; give each another name"):
-        measure_sequence_length(SequenceLengthBenchmarkConfig((), twice))
+        measure_sequence_length(SequenceLengthBenchmarkConfig((), models))
 
 
 def test_costs_of_two_lengths_are_reported_and_drawn(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from arm_paths import RATE, bridge, waves
+from arm_state_models import RATE, bridge, waves
 from oracle import robot
 
 from invdyn_ros.benchmarks.action_interpolation import action_errors
@@ -29,7 +29,7 @@ def motion(time: np.ndarray) -> Trajectory:
     return Trajectory(time, q + UR5.home, qd, none, none, UR5.joint_names, "N m")
 
 
-def test_actions_at_any_times_are_those_of_the_motion_between_what_was_seen() -> None:
+def test_interpolated_actions_match_inverse_dynamics() -> None:
     random, inverse = np.random.default_rng(0), urdf_model(UR5, "N m")
     part = motion(np.sort(random.uniform(0, 2, 120)))
     at = np.sort(random.uniform(part.time[0] + 0.1, part.time[-1] - 0.1, 40))
@@ -49,13 +49,13 @@ def test_actions_at_any_times_are_those_of_the_motion_between_what_was_seen() ->
     )
 
 
-def test_bad_records_and_times_outside_are_named() -> None:
+def test_bad_recordings_and_times_outside_are_refused() -> None:
     inverse, part = urdf_model(UR5, "N m"), motion(np.linspace(0, 1, 60))
     none = np.empty((0, 6))
     still = Trajectory(part.time, part.position, none, none, none, UR5.joint_names, "N m")
     wrong = [
-        (bridge(), part, [1.5], r"times 1\.5\.\.1\.5 s reach outside the trajectory, 0\.0\.\.1"),
-        (bridge(), part, [-0.1], "reach outside the trajectory"),
+        (bridge(), part, [1.5], r"times 1\.5\.\.1\.5 s are outside the trajectory, 0\.0\.\.1"),
+        (bridge(), part, [-0.1], "are outside the trajectory"),
         (bridge(), part, [np.nan], "nan"),
         (bridge(), still, [0.5], "the recording has no velocity"),
         (bridge(), part[:1], [0.0], "1 samples are too few"),
@@ -69,7 +69,7 @@ def test_bad_records_and_times_outside_are_named() -> None:
 # the benchmark
 
 
-def test_benchmark_drives_with_every_way_to_say_what_is_missing(tmp_path: Path) -> None:
+def test_benchmark_drives_with_every_predictor(tmp_path: Path) -> None:
     save_time_series_model(bridge(), tmp_path / "bridge")
     words = ["--models", str(tmp_path / "bridge"), "--motions", "1", "--seconds", "1"]
     words += ["--drop-rates", "0", "0.5", "--report", str(tmp_path / "report.json")]
@@ -103,11 +103,11 @@ def test_bad_input_is_one_line_and_code_2(
     words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_verb("benchmark", ["joint_state_dropout", *words]) == 2
-    told = capsys.readouterr().err
-    assert message in told and told.count("\n") == 1
+    stderr = capsys.readouterr().err
+    assert message in stderr and stderr.count("\n") == 1
 
 
-def test_actions_are_told_better_the_more_is_seen(tmp_path: Path) -> None:
+def test_actions_are_more_accurate_with_more_observations(tmp_path: Path) -> None:
     inverse, parts = urdf_model(UR5, "N m"), []
     for k in range(5):
         whole = motion(k + np.arange(400) / RATE)
@@ -125,6 +125,6 @@ def test_actions_are_told_better_the_more_is_seen(tmp_path: Path) -> None:
         action_errors(tmp_path / "data", urdf_model(robot("dofbot"), "rad"), {}, (0.5,))
 
 
-def test_a_share_hides_rows_of_every_motion() -> None:
+def test_subsample_hides_rows_of_every_motion() -> None:
     part = torch.zeros(3, 40, 12), torch.arange(40.0).expand(3, -1).double()
     assert subsample(*part, 0.25, 0).mask.sum(1).tolist() == [10, 10, 10]

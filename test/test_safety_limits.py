@@ -19,7 +19,7 @@ from invdyn_ros.control.safety_limits import (
 )
 
 
-def test_a_feasible_stream_at_the_arms_rate_passes_as_it_is() -> None:
+def test_feasible_targets_are_reached_exactly() -> None:
     limits, arm = limits_of("ur5"), robot("ur5")
 
     def motion(t: float) -> State:
@@ -42,7 +42,7 @@ def test_a_feasible_stream_at_the_arms_rate_passes_as_it_is() -> None:
     assert acceleration < 0.05
 
 
-def test_a_stream_stays_verbatim_when_its_ticks_and_stamps_jitter() -> None:
+def test_targets_are_reached_exactly_with_jitter() -> None:
     """Targets that come late or twice are met at the time they were wanted for."""
     limits, arm, rng = limits_of("ur5"), robot("ur5"), np.random.default_rng(0)
     plan = hold_plan(arm.home, 0.0)
@@ -58,7 +58,7 @@ def test_a_stream_stays_verbatim_when_its_ticks_and_stamps_jitter() -> None:
 
 
 @pytest.mark.parametrize("arm", ["ur5", "ur5e", "dofbot", "kuka_iiwa"])
-def test_a_set_point_is_reached_with_limited_jerk(arm: str) -> None:
+def test_set_point_is_reached_with_limited_jerk(arm: str) -> None:
     limits, rng = limits_of(arm), np.random.default_rng(1)
     goal = rng.uniform(limits.lower, limits.upper)
     zero = np.zeros_like(goal)
@@ -73,7 +73,7 @@ def test_a_set_point_is_reached_with_limited_jerk(arm: str) -> None:
     assert (np.abs(jerk) <= limits.jerk * 1.001).all()
 
 
-def test_a_moving_target_is_met() -> None:
+def test_moving_target_is_intercepted() -> None:
     """The lag behind a target that moves steadily goes to zero."""
     limits, arm = limits_of("ur5"), robot("ur5")
     qd, zero = np.full(6, 0.5), np.zeros(6)
@@ -87,7 +87,7 @@ def test_a_moving_target_is_met() -> None:
     np.testing.assert_allclose(plan.at(end).qd, qd, atol=1e-4)
 
 
-def test_an_arm_that_starts_outside_its_limits_only_goes_inwards() -> None:
+def test_arm_outside_its_limits_only_moves_inwards() -> None:
     limits, arm = limits_of("ur5"), robot("ur5")
     start = arm.home.copy()
     start[2] = limits.upper[2] + 0.05

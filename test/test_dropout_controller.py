@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from arm_paths import RATE, bridge, waves
+from arm_state_models import RATE, bridge, waves
 from oracle import robot
 
 from invdyn_ros.benchmarks.joint_state_dropout import NoPrediction, drive
@@ -62,7 +62,7 @@ def seen(
 # closed loop
 
 
-def test_a_path_model_tracks_through_lost_joint_states_better_than_the_last_one_held() -> None:
+def test_learned_predictor_tracks_better_than_zero_order_hold_with_dropped_joint_states() -> None:
     """Half of them are lost at random, the same ones for both; with them all, both drive alike."""
     inverse = load(SHIPPED, "cpu", UR5)
     runtime = fastest_runtime(inverse)
@@ -80,7 +80,7 @@ def test_a_path_model_tracks_through_lost_joint_states_better_than_the_last_one_
     )
 
 
-def test_an_arm_brakes_where_nobody_knows_where_it_is() -> None:
+def test_arm_brakes_when_its_state_cannot_be_predicted() -> None:
     inverse, wanted = urdf_model(UR5, "N m"), excitation_motion(UR5, (1, 2), 1.5)
     arrived = np.arange(len(wanted.time)) < 40
     blind = LearnedStatePredictor(bridge(), UR5, StatePredictorConfig(max_dropout=0.045))
@@ -91,7 +91,7 @@ def test_an_arm_brakes_where_nobody_knows_where_it_is() -> None:
     assert speed[-20:].max() < 0.01 < speed[30:40].max()
 
 
-def test_a_link_that_lacks_its_start_is_refused() -> None:
+def test_channel_without_the_first_joint_state_is_refused() -> None:
     wanted = excitation_motion(UR5, (1, 2), 1.0)
     for arrived in (np.zeros(len(wanted.time), bool), np.ones(20, bool)):
         with pytest.raises(
@@ -111,7 +111,7 @@ def test_a_link_that_lacks_its_start_is_refused() -> None:
 
 
 @pytest.mark.parametrize("error", [(0.0, 0.0), (0.01, 0.0), (-0.005, 0.2)])
-def test_an_arm_is_where_its_plan_is_but_for_the_error_it_was_seen_with(
+def test_prediction_is_the_plan_plus_the_last_tracking_error(
     error: tuple[float, float],
 ) -> None:
     blind, offset, drift = LearnedStatePredictor(bridge(), UR5), *error
@@ -123,7 +123,7 @@ def test_an_arm_is_where_its_plan_is_but_for_the_error_it_was_seen_with(
         np.testing.assert_allclose(found.qd, plan.qd + drift, atol=2e-3)
 
 
-def test_nothing_is_said_before_the_first_state_without_a_plan_and_after_too_long() -> None:
+def test_no_prediction_before_the_first_state_without_a_plan_or_after_max_dropout() -> None:
     blind, plan = (
         LearnedStatePredictor(bridge(), UR5, StatePredictorConfig(max_dropout=0.1)),
         hold_plan(UR5.home, 0.0),
@@ -136,7 +136,7 @@ def test_nothing_is_said_before_the_first_state_without_a_plan_and_after_too_lon
     assert blind.predict(STEP, plan) is None
 
 
-def test_stamps_may_come_again_or_start_anew_and_what_is_not_finite_is_not_taken() -> None:
+def test_repeated_earlier_and_infinite_joint_states() -> None:
     blind, plan = LearnedStatePredictor(bridge(), UR5), hold_plan(UR5.home, 0.0)
     seen(blind, 5.0)
     again = seen(blind, 5.0, 0.1)
@@ -153,7 +153,7 @@ def test_stamps_may_come_again_or_start_anew_and_what_is_not_finite_is_not_taken
     assert late is not None and early is not None and early.time == 1.01
 
 
-def test_a_model_of_another_arm_and_an_arm_without_velocities_are_refused() -> None:
+def test_model_of_another_arm_and_missing_velocities_are_refused() -> None:
     with pytest.raises(
         ValueError, match=r"the time-series model is of joint_1.*'ur5' has shoulder_pan"
     ):
@@ -165,7 +165,7 @@ def test_a_model_of_another_arm_and_an_arm_without_velocities_are_refused() -> N
 
 
 @pytest.mark.parametrize("family", ["gru_dt", "ode_rnn", "latent_ode", "bridge"])
-def test_what_is_filled_in_is_continuous_where_something_was_seen(family: str) -> None:
+def test_imputation_is_continuous_at_observations(family: str) -> None:
     """Fresh weights are far off, but not right before and right after what was seen."""
     torch.manual_seed(0)
     model = build_time_series_model(

@@ -1,4 +1,4 @@
-"""The driver: an arm follows through a model, starts where it is, and stops with a reason."""
+"""The controller: an arm follows through a model, starts where it is, and stops with a reason."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Broken:
         return Prediction(torch.full((1, 1, motion.shape[-1] // 3), torch.nan), None)
 
 
-def driver_of(arm: str, plant: PlantConfig, kind: type[Oracle] = Oracle) -> ArmController:
-    """Return an engaged driver with the plant's own inverse."""
+def engaged_controller(arm: str, plant: PlantConfig, kind: type[Oracle] = Oracle) -> ArmController:
+    """Return an engaged controller with the plant's own inverse."""
     action_delay = plant.delay + 0.5 / robot(arm).rate
-    driver = ArmController(
+    controller = ArmController(
         robot(arm), kind(robot(arm), plant), robot(arm).action_unit, action_delay
     )
-    driver.engage(True)
-    return driver
+    controller.engage(True)
+    return controller
 
 
 def wave(arm: Robot, t: float, size: float = 0.25, w: float = 2.0) -> State:
@@ -52,16 +52,16 @@ def wave(arm: Robot, t: float, size: float = 0.25, w: float = 2.0) -> State:
 
 
 def errors(
-    arm: str, plant: PlantConfig, driver: ArmController, seconds: float = 4.0
+    arm: str, plant: PlantConfig, controller: ArmController, seconds: float = 4.0
 ) -> np.ndarray:
-    """Return measured less wanted joints (T, n) [rad] along the wave."""
+    """Return measured less desired joints (T, n) [rad] along the wave."""
     body, rows = robot(arm), []
     with Simulation(body, plant, seed=1) as simulation:
         for _ in range(round(seconds * body.rate)):
             sample = simulation.state()
             time = sample.time
-            driver.set_target(Target(time, wave(body, time + 1 / body.rate), 1 / body.rate))
-            command = driver.update(MeasuredState(time, sample.q, sample.qd))
+            controller.set_target(Target(time, wave(body, time + 1 / body.rate), 1 / body.rate))
+            command = controller.update(MeasuredState(time, sample.q, sample.qd))
             assert command.action is not None
             rows.append(simulation.true_state()[0] - wave(body, time).q)
             simulation.step(command.action)
@@ -70,7 +70,7 @@ def errors(
 
 @pytest.mark.parametrize("arm", ["ur5", "ur5e", "kuka_iiwa"])
 def test_computed_torque_with_the_exact_model_tracks_a_smooth_motion(arm: str) -> None:
-    assert np.abs(errors(arm, IDEAL, driver_of(arm, IDEAL, BulletOracle), 2.0)).max() < 5e-4
+    assert np.abs(errors(arm, IDEAL, engaged_controller(arm, IDEAL, BulletOracle), 2.0)).max() < 5e-4
 
 
 @pytest.mark.parametrize("arm", ["ur5", "ur5e", "kuka_iiwa", "dofbot"])
@@ -78,69 +78,69 @@ def test_exact_model_tracks_through_friction_and_delay(arm: str) -> None:
     """What remains is dry friction where a joint turns around, most of all in a light wrist."""
     plant = replace(load_plant(arm), payload=0.0)
     if arm == "dofbot":  # whose servos need their rotors
-        error = errors(arm, plant, driver_of(arm, plant))
+        error = errors(arm, plant, engaged_controller(arm, plant))
     else:
         plant = replace(plant, rotor_inertia=0.0)
-        error = errors(arm, plant, driver_of(arm, plant, BulletOracle))
+        error = errors(arm, plant, engaged_controller(arm, plant, BulletOracle))
     assert np.sqrt((error**2).mean()) < 2e-3
     assert np.abs(error).max() < 8e-3
 
 
-def test_lead_is_what_makes_up_for_the_delay() -> None:
+def test_action_delay_compensates_for_the_delay() -> None:
     plant = replace(IDEAL, delay=0.016)
     rms = []
     for action_delay in (0.0, plant.delay + 0.5 / robot("ur5").rate):
-        driver = ArmController(
+        controller = ArmController(
             robot("ur5"), BulletOracle(robot("ur5"), plant), "N m", action_delay
         )
-        driver.engage(True)
-        rms.append(np.sqrt(np.mean(errors("ur5", plant, driver, 2.0) ** 2)))
+        controller.engage(True)
+        rms.append(np.sqrt(np.mean(errors("ur5", plant, controller, 2.0) ** 2)))
     assert rms[1] < 0.5 * rms[0]
 
 
-def test_the_wanted_acceleration_reaches_as_far_ahead_as_an_action_acts() -> None:
+def test_desired_acceleration_is_kept_until_an_action_takes_effect() -> None:
     """At 500 Hz an action acts three ticks later: the plan must not go flat before."""
-    arm, driver = robot("ur5e"), driver_of("ur5e", IDEAL)
+    arm, controller = robot("ur5e"), engaged_controller("ur5e", IDEAL)
     for k in range(300):
         t = k / 500
-        driver.set_target(Target(t, wave(arm, t + 0.002), 0.002))
-        driver.update(MeasuredState(t, wave(arm, t).q, wave(arm, t).qd))
-    assert driver.plan is not None
-    ahead = driver.plan.at(t + 0.008)
+        controller.set_target(Target(t, wave(arm, t + 0.002), 0.002))
+        controller.update(MeasuredState(t, wave(arm, t).q, wave(arm, t).qd))
+    assert controller.plan is not None
+    ahead = controller.plan.at(t + 0.008)
     np.testing.assert_allclose(ahead.qdd, wave(arm, t + 0.008).qdd, atol=0.1)
     np.testing.assert_allclose(ahead.q, wave(arm, t + 0.008).q, atol=1e-5)
 
 
-def test_a_learned_model_beats_plain_feedback_under_an_unknown_payload() -> None:
+def test_exact_model_beats_constant_inertia_under_an_unknown_payload() -> None:
     plant = replace(IDEAL, payload=0.3)
     rms = []
     for model in (BulletOracle(robot("ur5"), IDEAL), ConstantInertiaModel(robot("ur5"), "N m")):
-        driver = ArmController(robot("ur5"), model, "N m", 0.004)
-        driver.engage(True)
-        rms.append(np.sqrt(np.mean(errors("ur5", plant, driver, 2.0) ** 2)))
+        controller = ArmController(robot("ur5"), model, "N m", 0.004)
+        controller.engage(True)
+        rms.append(np.sqrt(np.mean(errors("ur5", plant, controller, 2.0) ** 2)))
     assert rms[0] < 0.01 and rms[0] < 0.2 * rms[1]
 
 
 def test_nothing_is_sent_before_the_arm_is_engaged() -> None:
     arm = robot("ur5")
-    driver = driver_of("ur5", IDEAL)
-    driver.engage(False)
+    controller = engaged_controller("ur5", IDEAL)
+    controller.engage(False)
     far = State(arm.home + 1, np.zeros(6), np.zeros(6))
     for k in range(20):
-        driver.set_target(Target(k / 125, far, 0.008))
-        command = driver.update(MeasuredState(k / 125, arm.home, np.zeros(6)))
+        controller.set_target(Target(k / 125, far, 0.008))
+        command = controller.update(MeasuredState(k / 125, arm.home, np.zeros(6)))
         assert command.action is None and command.desired is None
         assert command.reason == "not engaged"
 
 
-def test_engaging_starts_from_where_the_arm_is() -> None:
+def test_engaging_starts_from_the_measured_position() -> None:
     """Targets from before the clutch closed do not move the arm."""
-    arm, driver = robot("ur5"), driver_of("ur5", IDEAL)
-    driver.engage(False)
-    driver.set_target(Target(0.0, State(arm.home + 1, np.zeros(6), np.zeros(6)), 0.008))
-    driver.engage(True)
+    arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL)
+    controller.engage(False)
+    controller.set_target(Target(0.0, State(arm.home + 1, np.zeros(6), np.zeros(6)), 0.008))
+    controller.engage(True)
     for k in range(50):
-        command = driver.update(MeasuredState(k / 125, arm.home - 0.3, np.zeros(6)))
+        command = controller.update(MeasuredState(k / 125, arm.home - 0.3, np.zeros(6)))
         assert command.desired is not None
         np.testing.assert_array_equal(command.desired.q, arm.home - 0.3)
         np.testing.assert_array_equal(command.desired.qd, 0)
@@ -148,60 +148,60 @@ def test_engaging_starts_from_where_the_arm_is() -> None:
 
 
 def test_after_a_stop_nothing_is_sent_until_engaged_again() -> None:
-    arm, driver = robot("ur5"), driver_of("ur5", IDEAL)
-    assert driver.update(MeasuredState(0.0, arm.home, np.zeros(6))).action is not None
-    driver.stop()
+    arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL)
+    assert controller.update(MeasuredState(0.0, arm.home, np.zeros(6))).action is not None
+    controller.stop()
     for k in range(5):
-        driver.set_target(Target(k / 125, State(arm.home, np.zeros(6), np.zeros(6)), 0.008))
-        command = driver.update(MeasuredState(k / 125, arm.home, np.zeros(6)))
+        controller.set_target(Target(k / 125, State(arm.home, np.zeros(6), np.zeros(6)), 0.008))
+        command = controller.update(MeasuredState(k / 125, arm.home, np.zeros(6)))
         assert command.action is None and command.reason == "stopped"
-    driver.engage(True)
-    assert driver.update(MeasuredState(1.0, arm.home, np.zeros(6))).action is not None
+    controller.engage(True)
+    assert controller.update(MeasuredState(1.0, arm.home, np.zeros(6))).action is not None
 
 
-def test_a_model_that_gives_no_number_stops_the_arm_and_says_so() -> None:
+def test_model_output_that_is_not_finite_stops_the_arm() -> None:
     arm = robot("ur5")
-    driver = ArmController(arm, Broken(), "N m", 0.0)
-    driver.engage(True)
+    controller = ArmController(arm, Broken(), "N m", 0.0)
+    controller.engage(True)
     for k in range(3):
-        command = driver.update(MeasuredState(k / 125, arm.home, np.zeros(6)))
+        command = controller.update(MeasuredState(k / 125, arm.home, np.zeros(6)))
         assert command.action is None and "not finite" in str(command.reason)
-    assert not driver.engaged
+    assert not controller.engaged
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("part", ["time", "q", "qd"])
-def test_a_measurement_that_is_no_number_gives_no_action(part: str, bad: float) -> None:
-    arm, driver = robot("ur5"), driver_of("ur5", IDEAL)
+def test_measurement_that_is_not_finite_gives_no_action(part: str, bad: float) -> None:
+    arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL)
     good = MeasuredState(0.0, arm.home, np.zeros(6))
-    driver.update(good)
+    controller.update(good)
     value = bad if part == "time" else np.full(6, bad)
-    command = driver.update(good._replace(**{part: value}))
+    command = controller.update(good._replace(**{part: value}))
     assert command.action is None and command.reason == "measured joints are not finite"
-    assert driver.update(good._replace(time=0.008)).action is not None
+    assert controller.update(good._replace(time=0.008)).action is not None
 
 
-def test_a_measurement_of_another_arm_is_refused() -> None:
-    driver = driver_of("ur5", IDEAL)
+def test_measurement_of_another_arm_is_refused() -> None:
+    controller = engaged_controller("ur5", IDEAL)
     with pytest.raises(ValueError, match="measured 5 joints, the arm has 6"):
-        driver.update(MeasuredState(0.0, np.zeros(5), np.zeros(5)))
+        controller.update(MeasuredState(0.0, np.zeros(5), np.zeros(5)))
     with pytest.raises(ValueError, match="measured 3 velocities of 6 joints"):
-        driver.update(MeasuredState(0.0, np.zeros(6), np.zeros(3)))
+        controller.update(MeasuredState(0.0, np.zeros(6), np.zeros(3)))
 
 
 @pytest.mark.parametrize("reset", [True, False])
-def test_a_reset_or_a_jump_of_the_joints_makes_the_arm_start_anew_from_there(reset: bool) -> None:
+def test_time_reset_or_joint_jump_restarts_from_the_measured_position(reset: bool) -> None:
     """Neither the old target nor the old plan pulls the arm back."""
-    arm, driver = robot("ur5"), driver_of("ur5", IDEAL)
+    arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL)
     for k in range(50):
         t = k / 125
-        driver.set_target(Target(t, wave(arm, t + 0.008), 0.008))
-        driver.update(MeasuredState(t, wave(arm, t).q, wave(arm, t).qd))
+        controller.set_target(Target(t, wave(arm, t + 0.008), 0.008))
+        controller.update(MeasuredState(t, wave(arm, t).q, wave(arm, t).qd))
     elsewhere = arm.home + 0.7
     why = "time started again" if reset else "measured joints jumped"
     for k in range(5):
         t = k / 125 if reset else (50 + k) / 125
-        command = driver.update(MeasuredState(t, elsewhere, np.zeros(6)))
+        command = controller.update(MeasuredState(t, elsewhere, np.zeros(6)))
         assert command.desired is not None
         np.testing.assert_array_equal(command.desired.q, elsewhere)
         np.testing.assert_array_equal(command.desired.qd, 0)
@@ -209,37 +209,40 @@ def test_a_reset_or_a_jump_of_the_joints_makes_the_arm_start_anew_from_there(res
 
 
 def test_first_command_that_acts_on_a_target_carries_its_stamp_once() -> None:
-    arm, driver = robot("ur5"), driver_of("ur5", IDEAL)
-    driver.update(MeasuredState(0.0, arm.home, np.zeros(6)))
-    driver.set_target(Target(0.001, wave(arm, 0.01), 0.008))
+    arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL)
+    controller.update(MeasuredState(0.0, arm.home, np.zeros(6)))
+    controller.set_target(Target(0.001, wave(arm, 0.01), 0.008))
     applied = [
-        driver.update(MeasuredState(k / 125, arm.home, np.zeros(6))).target_stamp for k in (1, 2)
+        controller.update(MeasuredState(k / 125, arm.home, np.zeros(6))).target_stamp
+        for k in (1, 2)
     ]
     assert applied == [0.001, None]
 
 
-def test_lost_targets_hold_the_arm_and_say_why() -> None:
-    arm, driver = robot("ur5"), driver_of("ur5", IDEAL)
+def test_missing_targets_hold_the_arm_with_a_reason() -> None:
+    arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL)
     reasons, last = [], None
     for k in range(150):
         t = k / 125
         if k < 60:
-            driver.set_target(Target(t, wave(arm, t + 0.008), 0.008))
-        wanted = driver.plan.at(t) if driver.plan else State(arm.home, np.zeros(6), np.zeros(6))
-        command = driver.update(MeasuredState(t, wanted.q, wanted.qd))
+            controller.set_target(Target(t, wave(arm, t + 0.008), 0.008))
+        desired = (
+            controller.plan.at(t) if controller.plan else State(arm.home, np.zeros(6), np.zeros(6))
+        )
+        command = controller.update(MeasuredState(t, desired.q, desired.qd))
         reasons.append(command.reason)
         last = command.desired
     assert reasons[59] is None and reasons[-1] == "target is stale"
     assert last is not None and np.abs(last.qd).max() == 0
 
 
-def test_servo_arm_gets_the_plan_ahead_and_no_feedback() -> None:
+def test_servo_arm_gets_the_future_plan_without_feedback() -> None:
     """The setpoint is that of the plan when it acts, whatever the present error."""
     arm = robot("dofbot")
-    follower = ComputedTorqueController(ConstantInertiaModel(arm, "rad"), "rad", 0.03)
+    controller = ComputedTorqueController(ConstantInertiaModel(arm, "rad"), "rad", 0.03)
     plan = hold_plan(arm.home, 0.0)
     for k, error in enumerate((0.0, 0.1, -0.2)):
-        action = follower(plan, MeasuredState(k / 50, arm.home + error, np.empty(0)))
+        action = controller(plan, MeasuredState(k / 50, arm.home + error, np.empty(0)))
         np.testing.assert_allclose(action, arm.home, atol=1e-12)
 
 
