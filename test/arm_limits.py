@@ -1,4 +1,4 @@
-"""Limits of an arm, and the assertion that a motion stays within them."""
+"""Safety limits of an arm, and an assertion that a motion stays within them."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def waves(time: np.ndarray, count: int = 6) -> np.ndarray:
 
 
 def bridge(arm: str = "ur5") -> TimeSeriesModel:
-    """A bridge with fresh weights: its parabola, and how positions follow velocities."""
+    """An untrained bridge, which predicts parabolas."""
     torch.manual_seed(0)
     names = robot(arm).joint_names
     model = build_time_series_model(

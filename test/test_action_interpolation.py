@@ -1,4 +1,4 @@
-"""Actions between what was seen of a motion, and the benchmark of lost joint states."""
+"""Actions between irregular observations, and the benchmark of missing joint states."""
 
 from __future__ import annotations
 
@@ -31,39 +31,41 @@ def motion(time: np.ndarray) -> Trajectory:
 
 def test_interpolated_actions_match_inverse_dynamics() -> None:
     random, inverse = np.random.default_rng(0), urdf_model(UR5, "N m")
-    part = motion(np.sort(random.uniform(0, 2, 120)))
-    at = np.sort(random.uniform(part.time[0] + 0.1, part.time[-1] - 0.1, 40))
+    observed = motion(np.sort(random.uniform(0, 2, 120)))
+    at = np.sort(random.uniform(observed.time[0] + 0.1, observed.time[-1] - 0.1, 40))
     states = 0.3 * waves(at)
-    pace = 1.0 + np.arange(6)
-    wanted = np.stack(
+    frequency = 1.0 + np.arange(6)
+    expected = np.stack(
         [
-            UR5.inverse_dynamics(q + UR5.home, v, -(pace**2) * q)
+            UR5.inverse_dynamics(q + UR5.home, v, -(frequency**2) * q)
             for q, v in zip(*np.split(states, 2, axis=1), strict=True)
         ]
     )
-    found = interpolate_actions(bridge(), inverse, part, at)
-    assert np.abs(found - wanted).max() < 0.05 * np.abs(wanted - wanted.mean(0)).max()
+    predicted = interpolate_actions(bridge(), inverse, observed, at)
+    assert np.abs(predicted - expected).max() < 0.05 * np.abs(expected - expected.mean(0)).max()
     order = random.permutation(40)
     np.testing.assert_allclose(
-        interpolate_actions(bridge(), inverse, part, at[order]), found[order]
+        interpolate_actions(bridge(), inverse, observed, at[order]), predicted[order]
     )
 
 
 def test_bad_recordings_and_times_outside_are_refused() -> None:
-    inverse, part = urdf_model(UR5, "N m"), motion(np.linspace(0, 1, 60))
+    inverse, observed = urdf_model(UR5, "N m"), motion(np.linspace(0, 1, 60))
     none = np.empty((0, 6))
-    still = Trajectory(part.time, part.position, none, none, none, UR5.joint_names, "N m")
+    without_velocity = Trajectory(
+        observed.time, observed.position, none, none, none, UR5.joint_names, "N m"
+    )
     wrong = [
-        (bridge(), part, [1.5], r"times 1\.5\.\.1\.5 s are outside the trajectory, 0\.0\.\.1"),
-        (bridge(), part, [-0.1], "are outside the trajectory"),
-        (bridge(), part, [np.nan], "nan"),
-        (bridge(), still, [0.5], "the recording has no velocity"),
-        (bridge(), part[:1], [0.0], "1 samples are too few"),
-        (bridge("dofbot"), part, [0.5], "joints differ: joint_1"),
+        (bridge(), observed, [1.5], r"times 1\.5\.\.1\.5 s are outside the trajectory, 0\.0\.\.1"),
+        (bridge(), observed, [-0.1], "are outside the trajectory"),
+        (bridge(), observed, [np.nan], "nan"),
+        (bridge(), without_velocity, [0.5], "the recording has no velocity"),
+        (bridge(), observed[:1], [0.0], "1 samples are too few"),
+        (bridge("dofbot"), observed, [0.5], "joints differ: joint_1"),
     ]
-    for path, record, at, message in wrong:
+    for state_model, recording, times, message in wrong:
         with pytest.raises(ValueError, match=message):
-            interpolate_actions(path, inverse, record, np.array(at))
+            interpolate_actions(state_model, inverse, recording, np.array(times))
 
 
 # the benchmark
@@ -71,9 +73,9 @@ def test_bad_recordings_and_times_outside_are_refused() -> None:
 
 def test_benchmark_drives_with_every_predictor(tmp_path: Path) -> None:
     save_time_series_model(bridge(), tmp_path / "bridge")
-    words = ["--models", str(tmp_path / "bridge"), "--motions", "1", "--seconds", "1"]
-    words += ["--drop-rates", "0", "0.5", "--report", str(tmp_path / "report.json")]
-    assert run_verb("benchmark", ["joint_state_dropout", *words]) == 0
+    arguments = ["--models", str(tmp_path / "bridge"), "--motions", "1", "--seconds", "1"]
+    arguments += ["--drop-rates", "0", "0.5", "--report", str(tmp_path / "report.json")]
+    assert run_verb("benchmark", ["joint_state_dropout", *arguments]) == 0
     report = json.loads((tmp_path / "report.json").read_text())
     names = [
         "last command",
@@ -90,7 +92,7 @@ def test_benchmark_drives_with_every_predictor(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (("--drop-rates", "1"), "drop_rates[0] is 1.0; it must be less than 1"),
         (("--arm", "ur3"), "unknown arm 'ur3'"),
@@ -100,9 +102,9 @@ def test_benchmark_drives_with_every_predictor(tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_line_and_code_2(
-    words: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_verb("benchmark", ["joint_state_dropout", *words]) == 2
+    assert run_verb("benchmark", ["joint_state_dropout", *arguments]) == 2
     stderr = capsys.readouterr().err
     assert message in stderr and stderr.count("\n") == 1
 
@@ -110,11 +112,11 @@ def test_bad_input_is_one_line_and_code_2(
 def test_actions_are_more_accurate_with_more_observations(tmp_path: Path) -> None:
     inverse, parts = urdf_model(UR5, "N m"), []
     for k in range(5):
-        whole = motion(k + np.arange(400) / RATE)
-        full = actions_at(inverse, whole, whole.time)
+        trajectory = motion(k + np.arange(400) / RATE)
+        full = actions_at(inverse, trajectory, trajectory.time)
         parts.append(
-            Trajectory(*(getattr(whole, x) for x in ("time", "position", "velocity")),
-                       whole.acceleration, full, UR5.joint_names, "N m")
+            Trajectory(*(getattr(trajectory, x) for x in ("time", "position", "velocity")),
+                       trajectory.acceleration, full, UR5.joint_names, "N m")
         )  # fmt: skip
     write_dataset(tmp_path / "data", parts, "ur5", RATE)
     rows = action_errors(tmp_path / "data", inverse, {"bridge": bridge()}, (0.5, 0.05))
@@ -126,5 +128,5 @@ def test_actions_are_more_accurate_with_more_observations(tmp_path: Path) -> Non
 
 
 def test_subsample_hides_rows_of_every_motion() -> None:
-    part = torch.zeros(3, 40, 12), torch.arange(40.0).expand(3, -1).double()
-    assert subsample(*part, 0.25, 0).mask.sum(1).tolist() == [10, 10, 10]
+    observed = torch.zeros(3, 40, 12), torch.arange(40.0).expand(3, -1).double()
+    assert subsample(*observed, 0.25, 0).mask.sum(1).tolist() == [10, 10, 10]

@@ -1,4 +1,4 @@
-"""The controller: an arm follows through a model, starts where it is, and stops with a reason."""
+"""Arm controller: tracking with a model, start at the measured position, stop with a reason."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def engaged_controller(arm: str, plant: PlantConfig, kind: type[Oracle] = Oracle
 
 
 def wave(arm: Robot, t: float, size: float = 0.25, w: float = 2.0) -> State:
-    """A motion of all joints that starts gently from home: size (1 - cos wt)^2 / 2."""
+    """A motion of all joints from rest at home: size (1 - cos wt)^2 / 2."""
     c, d, e = 1 - np.cos(w * t), w * np.sin(w * t), w * w * np.cos(w * t)
     ones = size / 2 * np.ones(arm.n)
     ones *= np.where(arm.home + 1.5 * size * 4 > arm.upper, -1, 1)
@@ -54,7 +54,7 @@ def wave(arm: Robot, t: float, size: float = 0.25, w: float = 2.0) -> State:
 def errors(
     arm: str, plant: PlantConfig, controller: ArmController, seconds: float = 4.0
 ) -> np.ndarray:
-    """Return measured less desired joints (T, n) [rad] along the wave."""
+    """Return the tracking errors (T, n) [rad] along the wave."""
     body, rows = robot(arm), []
     with Simulation(body, plant, seed=1) as simulation:
         for _ in range(round(seconds * body.rate)):
@@ -70,12 +70,14 @@ def errors(
 
 @pytest.mark.parametrize("arm", ["ur5", "ur5e", "kuka_iiwa"])
 def test_computed_torque_with_the_exact_model_tracks_a_smooth_motion(arm: str) -> None:
-    assert np.abs(errors(arm, IDEAL, engaged_controller(arm, IDEAL, BulletOracle), 2.0)).max() < 5e-4
+    assert (
+        np.abs(errors(arm, IDEAL, engaged_controller(arm, IDEAL, BulletOracle), 2.0)).max() < 5e-4
+    )
 
 
 @pytest.mark.parametrize("arm", ["ur5", "ur5e", "kuka_iiwa", "dofbot"])
 def test_exact_model_tracks_through_friction_and_delay(arm: str) -> None:
-    """What remains is dry friction where a joint turns around, most of all in a light wrist."""
+    """The remaining error is dry friction at reversals, largest in the light wrist."""
     plant = replace(load_plant(arm), payload=0.0)
     if arm == "dofbot":  # whose servos need their rotors
         error = errors(arm, plant, engaged_controller(arm, plant))
@@ -99,7 +101,7 @@ def test_action_delay_compensates_for_the_delay() -> None:
 
 
 def test_desired_acceleration_is_kept_until_an_action_takes_effect() -> None:
-    """At 500 Hz an action acts three ticks later: the plan must not go flat before."""
+    """At 500 Hz an action takes effect three steps later."""
     arm, controller = robot("ur5e"), engaged_controller("ur5e", IDEAL)
     for k in range(300):
         t = k / 500
@@ -134,7 +136,7 @@ def test_nothing_is_sent_before_the_arm_is_engaged() -> None:
 
 
 def test_engaging_starts_from_the_measured_position() -> None:
-    """Targets from before the clutch closed do not move the arm."""
+    """Targets from before engaging do not move the arm."""
     arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL)
     controller.engage(False)
     controller.set_target(Target(0.0, State(arm.home + 1, np.zeros(6), np.zeros(6)), 0.008))
@@ -191,7 +193,7 @@ def test_measurement_of_another_arm_is_refused() -> None:
 
 @pytest.mark.parametrize("reset", [True, False])
 def test_time_reset_or_joint_jump_restarts_from_the_measured_position(reset: bool) -> None:
-    """Neither the old target nor the old plan pulls the arm back."""
+    """Neither the old target nor the old plan moves the arm."""
     arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL)
     for k in range(50):
         t = k / 125
@@ -237,7 +239,7 @@ def test_missing_targets_hold_the_arm_with_a_reason() -> None:
 
 
 def test_servo_arm_gets_the_future_plan_without_feedback() -> None:
-    """The setpoint is that of the plan when it acts, whatever the present error."""
+    """The setpoint is the planned position when it takes effect, whatever the current error."""
     arm = robot("dofbot")
     controller = ComputedTorqueController(ConstantInertiaModel(arm, "rad"), "rad", 0.03)
     plan = hold_plan(arm.home, 0.0)

@@ -24,13 +24,13 @@ def test_fused_mlp_has_the_gradients_of_autograd() -> None:
     torch.manual_seed(0)
     net = mlp(3, 8, 2, 3).double()
     start = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
-    found = []
+    results = []
     for f in (net, fused_mlp(net)):
         z = start
         for _ in range(4):
             z = z + 0.3 * f(z)
-        found.append([z, *gradients(net, z.square().sum(), start)])
-    for ours, theirs in zip(*found, strict=True):
+        results.append([z, *gradients(net, z.square().sum(), start)])
+    for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
@@ -38,13 +38,13 @@ def test_fused_gru_cell_has_the_gradients_of_autograd() -> None:
     torch.manual_seed(0)
     cell = nn.GRUCell(2, 4).double()
     inputs = torch.randn(3, 5, 2, dtype=torch.float64, requires_grad=True)
-    found = []
+    results = []
     for f in (cell, fused_gru_cell(cell)):
         code = torch.zeros(5, 4, dtype=torch.float64)
         for x in inputs:
             code = f(x, code)
-        found.append([code, *gradients(cell, code.square().sum(), inputs)])
-    for ours, theirs in zip(*found, strict=True):
+        results.append([code, *gradients(cell, code.square().sum(), inputs)])
+    for ours, theirs in zip(*results, strict=True):
         torch.testing.assert_close(ours, theirs)
 
 
@@ -69,25 +69,25 @@ def test_solver_agrees_with_torchdiffeq() -> None:
     matrix = torch.randn(3, 3, dtype=torch.float64)
     field: Callable[..., torch.Tensor] = lambda z: torch.tanh(z @ matrix)  # noqa: E731
     start, time = torch.randn(4, 3, dtype=torch.float64), torch.rand(4, 7).double().sort(1).values
-    found = odeint_bosh3(field, start, time, 0.05)  # type: ignore[arg-type]
-    for one, at, path in zip(start, time, found, strict=True):
+    results = odeint_bosh3(field, start, time, 0.05)  # type: ignore[arg-type]
+    for one, at, states in zip(start, time, results, strict=True):
         grid = torch.cat([torch.zeros(1).double(), at])
-        wanted = odeint(lambda t, z: field(z), one[None], grid, rtol=1e-9, atol=1e-10)
-        torch.testing.assert_close(path, wanted[1:, 0], rtol=0, atol=2e-5)
+        expected = odeint(lambda t, z: field(z), one[None], grid, rtol=1e-9, atol=1e-10)
+        torch.testing.assert_close(states, expected[1:, 0], rtol=0, atol=2e-5)
 
 
 def test_solution_does_not_depend_on_the_other_requested_times() -> None:
     torch.manual_seed(0)
     start, time = torch.randn(2, 3), torch.rand(2, 9).sort(1).values
-    found = odeint_bosh3(torch.tanh, start, time, 0.3)
-    torch.testing.assert_close(odeint_bosh3(torch.tanh, start, time[:, :4], 0.3), found[:, :4])
+    results = odeint_bosh3(torch.tanh, start, time, 0.3)
+    torch.testing.assert_close(odeint_bosh3(torch.tanh, start, time[:, :4], 0.3), results[:, :4])
 
 
 def test_solver_is_of_third_order() -> None:
     start, time = torch.ones(1, 1).double(), torch.linspace(0, 1.2, 50).double()[None]
-    wanted = time.neg().exp()
+    expected = time.neg().exp()
     far, near = (
-        float((odeint_bosh3(torch.neg, start, time, step)[..., 0] - wanted).abs().max())
+        float((odeint_bosh3(torch.neg, start, time, step)[..., 0] - expected).abs().max())
         for step in (0.2, 0.1)
     )
     assert far / near == pytest.approx(8, rel=0.3)
@@ -101,6 +101,6 @@ def test_shipped_latent_ode_is_as_accurate_as_the_published_one() -> None:
     torch.manual_seed(0)
     rows = torch.randint(101, (len(state), 1)) + torch.arange(100)  # a piece of each, as published
     state, time = state[torch.arange(len(state))[:, None], rows], time[:, :100]
-    for seen, published in ((0.1, 0.0036), (0.2, 0.00295), (0.3, 0.003), (0.5, 0.00285)):
-        found = model.predict(subsample(state, time, seen, 0))
-        assert float(((found - state) / model.scale).square().mean()) < 1.2 * published
+    for fraction, published in ((0.1, 0.0036), (0.2, 0.00295), (0.3, 0.003), (0.5, 0.00285)):
+        results = model.predict(subsample(state, time, fraction, 0))
+        assert float(((results - state) / model.scale).square().mean()) < 1.2 * published

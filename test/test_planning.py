@@ -36,7 +36,7 @@ RATE, HORIZON = 50.0, 10
 
 
 def constant_velocity(seed: int) -> Trajectory:
-    """A joint that moves at constant speed."""
+    """A joint that moves at constant velocity."""
     random = np.random.default_rng(seed)
     time = np.arange(30) / RATE
     speed = random.uniform(-2, 2)
@@ -47,7 +47,7 @@ def constant_velocity(seed: int) -> Trajectory:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A planner of constant_velocity lines, trained from the command line, and its data."""
+    """A planner of motions at constant velocity, trained from the command line, and its data."""
     folder = tmp_path_factory.mktemp("planner")
     write_dataset(folder / "data", [constant_velocity(seed) for seed in range(60)], "toy", RATE)
     words = ["--data", str(folder / "data"), "--out", str(folder / "out"), "--epochs", "40"]
@@ -159,7 +159,7 @@ def point(action_delay: float = 0.0) -> Point:
 def random_accelerations(
     state: Tensor, condition: Tensor, count: int, generator: torch.Generator
 ) -> Tensor:
-    """Plans of constant acceleration, some of which lead near the goal_state move."""
+    """Plans of random constant accelerations, one of which achieves the condition."""
     time = torch.arange(26)[:, None] / RATE
     push = 8 * torch.randn(count, 1, 1, generator=generator)
     push[0] = 2 * (condition[0] - state[1] * time[-1]) / time[-1] ** 2

@@ -1,4 +1,4 @@
-"""The guard: a feasible target is met as it is, a bad one is refused, no action is too large."""
+"""Safety limits: feasible targets are reached, bad ones refused, and actions limited."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_feasible_targets_are_reached_exactly() -> None:
 
 
 def test_targets_are_reached_exactly_with_jitter() -> None:
-    """Targets that come late or twice are met at the time they were wanted for."""
+    """Late and repeated targets are reached at their time."""
     limits, arm, rng = limits_of("ur5"), robot("ur5"), np.random.default_rng(0)
     plan = hold_plan(arm.home, 0.0)
     for k in range(300):
@@ -74,7 +74,7 @@ def test_set_point_is_reached_with_limited_jerk(arm: str) -> None:
 
 
 def test_moving_target_is_intercepted() -> None:
-    """The lag behind a target that moves steadily goes to zero."""
+    """The lag behind a target of constant velocity converges to zero."""
     limits, arm = limits_of("ur5"), robot("ur5")
     qd, zero = np.full(6, 0.5), np.zeros(6)
     plan = hold_plan(arm.home, 0.0)

@@ -1,4 +1,4 @@
-"""The guard against anything that comes: its plans keep the limits and end at rest."""
+"""Safety limits under arbitrary targets: plans keep the limits and end at rest."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Stream = Callable[[np.random.Generator, int, float, Limits], Target | None]
 
 
 def drive(plan: Plan, target: Target | None, time: float, limits: Limits) -> Plan:
-    """One tick: follow what may be followed, halt for anything else."""
+    """Return the plan after one control step: to a valid target, or to a stop."""
     problem: str | None = NO_TARGET
     if target is not None:
         problem = validate_target(target, limits.lower.size) or check_age(target, time, CONFIG)
@@ -47,7 +47,7 @@ def assert_safe_to_its_end(plan: Plan, limits: Limits) -> None:
 
 
 def noise(rng: np.random.Generator, k: int, time: float, limits: Limits) -> Target | None:
-    """Anything at all: far, fast, not a number, of the wrong size, too old, from the future."""
+    """Random targets: far, fast, not finite, of wrong size, stale or from the future."""
     n = limits.lower.size
     scale = 10.0 ** rng.uniform(-3, 4)
     parts = [scale * rng.standard_normal(n) for _ in range(3)]
@@ -64,7 +64,7 @@ def noise(rng: np.random.Generator, k: int, time: float, limits: Limits) -> Targ
 
 
 def extremes(rng: np.random.Generator, k: int, time: float, limits: Limits) -> Target | None:
-    """From limit to limit at full speed, each joint for itself."""
+    """Targets at the limits of position and velocity, independent for each joint."""
     up = rng.integers(0, 2, limits.lower.size) > 0
     q = np.where(up, limits.upper, limits.lower)
     qd = np.where(up, 1, -1) * limits.velocity * rng.choice([-1, 0, 1])
@@ -72,7 +72,7 @@ def extremes(rng: np.random.Generator, k: int, time: float, limits: Limits) -> T
 
 
 def outward(rng: np.random.Generator, k: int, time: float, limits: Limits) -> Target | None:
-    """Close to a limit and still on the way out, then silence at the worst moment."""
+    """Targets close to a limit that move outwards, with gaps at the worst moment."""
     if rng.uniform() < 0.3:
         return None
     near = rng.choice([0.0, 1e-6, 1e-3, 0.02, 0.1])
@@ -97,7 +97,7 @@ def walk(rng: np.random.Generator, k: int, time: float, limits: Limits) -> Targe
 @pytest.mark.parametrize("stream", [noise, extremes, outward, walk])
 @pytest.mark.parametrize(("arm", "rate"), [("ur5", 125), ("ur5e", 500), ("dofbot", 50)])
 def test_no_stream_of_targets_breaks_a_limit(stream: Stream, arm: str, rate: int) -> None:
-    """At every moment of every plan: within limits, continuous, and at rest in the end."""
+    """Every plan is within limits, continuous, and ends at rest."""
     limits, rng = limits_of(arm), np.random.default_rng(rate)
     plan, time = hold_plan(robot(arm).home, 0.0), 0.0
     for k in range(400):
@@ -131,7 +131,7 @@ def test_stop_is_short_and_has_a_reason(stream: Stream) -> None:
 
 
 def test_missing_targets_bring_the_arm_to_rest_without_updates() -> None:
-    """A plan ends by itself soon after its target is stale: nobody has to tell it."""
+    """A plan ends by itself soon after its target is stale."""
     limits, home = limits_of("ur5"), robot("ur5").home
     qd = np.full(6, 1.0)
     plan = hold_plan(home, 0.0)

@@ -42,11 +42,11 @@ TREE = {
     "parents": [-1],
     "axis_signs": [1],
 }
-REQUIRED_FIELDS = {"identified_body": TREE}  # fields without which a family cannot be
+REQUIRED_FIELDS = {"identified_body": TREE}  # fields of a family without defaults
 
 
 def make(family: str) -> TimeSeriesModel:
-    """A model that knows the scale of some data; its weights are not trained."""
+    """Return an untrained model with the scales of the data."""
     torch.manual_seed(0)
     model = build_time_series_model(
         TimeSeriesMetadata(family, "springs", JOINTS, RATE, REQUIRED_FIELDS.get(family, {}))
@@ -55,14 +55,14 @@ def make(family: str) -> TimeSeriesModel:
     return model
 
 
-def record(count: int = 3, share: float = 0.2) -> Observations:
-    part = spring_motions_data()
-    return subsample(part.state[:count], part.time[:count], share, 0)
+def example_observations(count: int = 3, fraction: float = 0.2) -> Observations:
+    motions = spring_motions_data()
+    return subsample(motions.state[:count], motions.time[:count], fraction, 0)
 
 
 @pytest.mark.parametrize("family", TIME_SERIES_MODELS)
 def test_observed_states_are_returned_and_others_never_used(family: str) -> None:
-    model, observations = make(family), record()
+    model, observations = make(family), example_observations()
     predicted = model.predict(observations)
     assert torch.equal(predicted[observations.mask], observations.state[observations.mask])
     hidden = torch.where(observations.mask[..., None], observations.state, torch.nan)
@@ -72,7 +72,7 @@ def test_observed_states_are_returned_and_others_never_used(family: str) -> None
 
 @pytest.mark.parametrize("family", TIME_SERIES_MODELS)
 def test_predictions_are_invariant_to_a_time_offset(family: str) -> None:
-    model, observations = make(family), record()
+    model, observations = make(family), example_observations()
     later = observations._replace(time=observations.time + 4096)
     torch.testing.assert_close(
         model.predict(later), model.predict(observations), rtol=1e-3, atol=1e-3
@@ -81,7 +81,7 @@ def test_predictions_are_invariant_to_a_time_offset(family: str) -> None:
 
 @pytest.mark.parametrize("family", TIME_SERIES_MODELS)
 def test_predictions_do_not_depend_on_the_batch(family: str) -> None:
-    model, observations = make(family), record()
+    model, observations = make(family), example_observations()
     many = torch.cat([observations.mask[:1], observations.mask[1:] & (torch.rand(2, 60) < 0.5)])
     many[1:, 30] = True
     observations = observations._replace(mask=many)
@@ -96,9 +96,9 @@ def test_padding_does_not_affect_predictions(family: str) -> None:
     torch.manual_seed(0)
     model = build_time_series_model(TimeSeriesMetadata(family, "springs", JOINTS, RATE)).eval()
     for name, values in model.named_parameters():
-        if "decoder" not in name:  # so that what stands in padding would show
+        if "decoder" not in name:  # so that an effect of the padding is visible
             values.data *= 2
-    observations = record()
+    observations = example_observations()
     observations.mask[0] = torch.arange(60) == 0
     single = model.predict(Observations(*(x[:1] for x in observations)))
     torch.testing.assert_close(model.predict(observations)[:1], single, rtol=1e-4, atol=1e-4)
@@ -109,8 +109,8 @@ def test_single_observation_and_irregular_times(family: str) -> None:
     model = make(family)
     time = torch.tensor([[0.0, 0.013, 0.5, 0.51, 7.0]], dtype=torch.float64)
     for row in range(5):
-        seen = torch.arange(5)[None] == row
-        predicted = model.predict(Observations(torch.ones(1, 5, 6), time, seen))
+        mask = torch.arange(5)[None] == row
+        predicted = model.predict(Observations(torch.ones(1, 5, 6), time, mask))
         assert predicted.shape == (1, 5, 6)
         assert predicted.isfinite().all()
         assert torch.equal(predicted[0, row], torch.ones(6))
@@ -118,7 +118,7 @@ def test_single_observation_and_irregular_times(family: str) -> None:
 
 @pytest.mark.parametrize("family", TIME_SERIES_MODELS)
 def test_bad_observations_are_refused(family: str) -> None:
-    model, observations = make(family), record()
+    model, observations = make(family), example_observations()
     swapped = observations.time.clone()
     swapped[1, 4] = swapped[1, 3]
     wrong: list[tuple[Observations, str]] = [
@@ -138,7 +138,7 @@ def test_bad_observations_are_refused(family: str) -> None:
 
 
 def test_ode_rnn_is_causal() -> None:
-    model, observations = make("ode_rnn"), record()
+    model, observations = make("ode_rnn"), example_observations()
     last = observations.mask[:, :40].any(1)
     assert last.all()
     later = observations._replace(
@@ -150,15 +150,15 @@ def test_ode_rnn_is_causal() -> None:
 
 
 def test_surrounding_observations() -> None:
-    seen = torch.tensor([[False, True, False, False, True, False]])
-    before, after = surrounding_observations(seen)
+    mask = torch.tensor([[False, True, False, False, True, False]])
+    before, after = surrounding_observations(mask)
     assert before.tolist() == [[-1, 1, 1, 1, 4, 4]]
     assert after.tolist() == [[1, 1, 4, 4, 4, 6]]
 
 
 @pytest.mark.parametrize("name", INTERPOLATORS)
 def test_interpolators_pass_through_observations(name: str) -> None:
-    observations = record()
+    observations = example_observations()
     predicted = interpolate(INTERPOLATORS[name], observations)
     torch.testing.assert_close(predicted[observations.mask], observations.state[observations.mask])
 
@@ -173,11 +173,11 @@ def test_hermite_is_exact_for_cubics() -> None:
 
 
 def test_untrained_bridge_is_exact_for_one_missing_sample() -> None:
-    part = spring_motions_data()
-    seen = (torch.arange(60) % 2 == 0).expand(40, -1).clone()
-    seen[:, -1] = True
-    predicted = make("bridge").predict(Observations(part.state, part.time, seen))
-    torch.testing.assert_close(predicted, part.state, rtol=0, atol=2e-4)
+    motions = spring_motions_data()
+    mask = (torch.arange(60) % 2 == 0).expand(40, -1).clone()
+    mask[:, -1] = True
+    predicted = make("bridge").predict(Observations(motions.state, motions.time, mask))
+    torch.testing.assert_close(predicted, motions.state, rtol=0, atol=2e-4)
 
 
 def test_old_velocity_weight_is_estimated_from_data() -> None:
@@ -225,14 +225,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def error(model: TimeSeriesModel | str, data: Path) -> float:
-    part = split_into_motions(read_dataset(data).trajectories[160:], 60)
-    observations = subsample(part.state, part.time, 0.1, 1)
+    motions = split_into_motions(read_dataset(data).trajectories[160:], 60)
+    observations = subsample(motions.state, motions.time, 0.1, 1)
     predicted = (
         interpolate(INTERPOLATORS[model], observations)
         if isinstance(model, str)
         else model.predict(observations)
     )
-    return float(((predicted - part.state) / torch.tensor([1.0, 1, 1, 6, 6, 6])).square().mean())
+    return float(
+        ((predicted - motions.state) / torch.tensor([1.0, 1, 1, 6, 6, 6])).square().mean()
+    )
 
 
 FIELDS = {
@@ -257,12 +259,16 @@ def test_training_improves_predictions(family: str, data: Path, tmp_path: Path) 
     bar = {"bridge": 0.3}.get(family, 1.0)
     assert error(model, data) < bar * min(error("hermite", data), error(untrained, data))
     loaded = load_time_series_model(tmp_path / "out")
-    assert torch.equal(loaded.predict(record()), model.predict(record()))
+    assert torch.equal(
+        loaded.predict(example_observations()), model.predict(example_observations())
+    )
 
 
 def test_resumed_training_gives_the_same_weights(data: Path, tmp_path: Path) -> None:
     fields = {"family": "bridge", "length": 60, "width": 16, "epochs": 4, "batch_size": 64}
-    whole = train_time_series(parse_time_series_config(fields, ""), data, tmp_path / "whole")
+    uninterrupted = train_time_series(
+        parse_time_series_config(fields, ""), data, tmp_path / "uninterrupted"
+    )
 
     class Stop(Exception):
         pass
@@ -278,7 +284,7 @@ def test_resumed_training_gives_the_same_weights(data: Path, tmp_path: Path) -> 
     again = train_time_series(
         parse_time_series_config(fields, ""), data, tmp_path / "half", resume=True
     )
-    for name, value in whole.state_dict().items():
+    for name, value in uninterrupted.state_dict().items():
         assert torch.equal(value, again.state_dict()[name]), name
 
 
