@@ -92,7 +92,7 @@ class PlanningBenchmarkConfig(Validated):
 
     @property
     def planner(self) -> PlannerTrainConfig:
-        """How both planners are trained."""
+        """Training settings of both planners."""
         trainer = TrainerConfig(
             epochs=self.planner_epochs, batch_size=256, early_stopping_patience=self.planner_epochs
         )

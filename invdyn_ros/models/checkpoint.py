@@ -20,8 +20,8 @@ from invdyn_ros.models import build
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata
 from invdyn_ros.robots.robot import Robot
 
-M = TypeVar("M")
-N = TypeVar("N", bound=nn.Module)
+Metadata = TypeVar("Metadata")
+Network = TypeVar("Network", bound=nn.Module)
 METADATA_FILE, WEIGHTS_FILE = "meta.json", "model.safetensors"
 PENDING_WEIGHTS = ".model.safetensors.next"  # new weights, until meta.json refers to them
 
@@ -46,7 +46,7 @@ def write_checkpoint(
     tensors: Mapping[str, Tensor],
     meta: Any,
     directory: str | Path,
-    kind: CheckpointType = INVERSE_DYNAMICS,
+    checkpoint_type: CheckpointType = INVERSE_DYNAMICS,
 ) -> None:
     """Write a checkpoint.
 
@@ -57,14 +57,14 @@ def write_checkpoint(
         tensors: of the network.
         meta: metadata, a dataclass.
         directory: folder to write.
-        kind: type of the checkpoint.
+        checkpoint_type: type of the checkpoint.
     """
     directory = Path(directory)
     directory.mkdir(parents=True, exist_ok=True)
     contiguous = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     weights = save_tensors(contiguous)
     sha256 = hashlib.sha256(weights).hexdigest()
-    values = {"format": kind.format, "sha256": sha256} | to_mapping(meta)
+    values = {"format": checkpoint_type.format, "sha256": sha256} | to_mapping(meta)
     write_atomically(directory / PENDING_WEIGHTS, weights)
     write_atomically(directory / METADATA_FILE, (json.dumps(values, indent=2) + "\n").encode())
     (directory / PENDING_WEIGHTS).replace(directory / WEIGHTS_FILE)
@@ -95,40 +95,44 @@ def load(
     )
 
 
-def read_metadata(schema: type[M], directory: str | Path, kind: CheckpointType) -> tuple[M, str]:
+def read_metadata(
+    schema: type[Metadata], directory: str | Path, checkpoint_type: CheckpointType
+) -> tuple[Metadata, str]:
     """Read the metadata of a checkpoint and the sha256 of its weights, for `load_weights`.
 
     Args:
         schema: dataclass of the metadata.
         directory: checkpoint folder.
-        kind: expected type of the checkpoint.
+        checkpoint_type: expected type of the checkpoint.
 
     Raises:
         ValueError: no checkpoint, damaged, of another type or with invalid values.
     """
     path = Path(directory) / METADATA_FILE
-    values = _read_values(path, kind)
+    values = _read_json(path, checkpoint_type)
     sha256 = values.pop("sha256", None)
     return from_mapping(schema, values, str(path)), str(sha256)
 
 
-def is_checkpoint(directory: str | Path, kind: CheckpointType) -> bool:
+def is_checkpoint(directory: str | Path, checkpoint_type: CheckpointType) -> bool:
     """Return whether a folder has metadata of this type; the checkpoint may be damaged."""
     try:
         values = json.loads((Path(directory) / METADATA_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
-    return isinstance(values, dict) and values.get("format") == kind.format
+    return isinstance(values, dict) and values.get("format") == checkpoint_type.format
 
 
-def load_weights(network: N, directory: str | Path, sha256: str, kind: CheckpointType) -> N:
+def load_weights(
+    network: Network, directory: str | Path, sha256: str, checkpoint_type: CheckpointType
+) -> Network:
     """Load the tensors of a checkpoint into a network; their names and shapes must match.
 
     Args:
         network: the network to fill.
         directory: checkpoint folder.
         sha256: of the weights, from `read_metadata`.
-        kind: type of the checkpoint.
+        checkpoint_type: type of the checkpoint.
 
     Raises:
         ValueError: missing or damaged weights, or those of another network.
@@ -138,13 +142,15 @@ def load_weights(network: N, directory: str | Path, sha256: str, kind: Checkpoin
     use_pending = pending.is_file() and hashlib.sha256(pending.read_bytes()).hexdigest() == sha256
     path = pending if use_pending else directory / WEIGHTS_FILE
     if not path.is_file():
-        raise ValueError(f"{path} is missing; {kind.command} again or copy the whole folder")
+        raise ValueError(
+            f"{path} is missing; {checkpoint_type.command} again or copy the whole folder"
+        )
     content = path.read_bytes()
     try:
         tensors = load_tensors(content)
     except (SafetensorError, ValueError) as error:
         reason = " ".join(str(error).split())
-        again = f"{kind.command} again or copy it again"
+        again = f"{checkpoint_type.command} again or copy it again"
         raise ValueError(f"{path} is damaged ({reason}); {again}") from error
     _check_tensors(network.state_dict(), tensors, path)
     if hashlib.sha256(content).hexdigest() != sha256:
@@ -194,25 +200,26 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def _read_values(path: Path, kind: CheckpointType) -> dict[str, Any]:
-    directory, remedy = path.parent, f"make one with 'invdyn {kind.command}'"
+def _read_json(path: Path, checkpoint_type: CheckpointType) -> dict[str, Any]:
+    directory, remedy = path.parent, f"make one with 'invdyn {checkpoint_type.command}'"
     if not directory.is_dir():
-        raise ValueError(f"no {kind.name} folder {directory}; {remedy}")
+        raise ValueError(f"no {checkpoint_type.name} folder {directory}; {remedy}")
     if not path.is_file():
         content = ", ".join(sorted(p.name for p in directory.iterdir())) or "nothing"
         raise ValueError(
-            f"{directory} is no {kind.name}: {METADATA_FILE} is missing, it holds {content}; "
-            f"{remedy}"
+            f"{directory} is no {checkpoint_type.name}: {METADATA_FILE} is missing, "
+            f"it holds {content}; {remedy}"
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(
-            f"{path} is not JSON ({error}); {kind.command} again or copy it again"
+            f"{path} is not JSON ({error}); {checkpoint_type.command} again or copy it again"
         ) from error
-    if not isinstance(values, dict) or values.pop("format", None) != kind.format:
+    if not isinstance(values, dict) or values.pop("format", None) != checkpoint_type.format:
         raise ValueError(
-            f'{path} is not of a {kind.name}; expected "format": "{kind.format}"; {remedy}'
+            f"{path} is not of a {checkpoint_type.name}; "
+            f'expected "format": "{checkpoint_type.format}"; {remedy}'
         )
     return values
 

@@ -45,7 +45,7 @@ class EnhancedConfig(Validated):
     """Family and config of the base network that this one was converted from and corrects."""
 
     def __post_init__(self) -> None:
-        """Check that there is a network, and that it is one of those known."""
+        """Check family and config of the base network."""
         super().__post_init__()
         if self.base is not None and (
             set(self.base) != {"family", "config"} or self.base["family"] not in BASE_FAMILIES

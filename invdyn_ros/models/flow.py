@@ -59,7 +59,7 @@ class Flow(NeuralNetwork):
 
     Config = FlowConfig
     config: FlowConfig
-    noise: Tensor  # (draws, n)
+    noise: Tensor  # (num_samples, n)
 
     def __init__(self, meta: ModelMetadata) -> None:
         """Build the network with random weights."""
@@ -81,7 +81,7 @@ class Flow(NeuralNetwork):
             nn.SiLU(),
             nn.Linear(config.width, config.width),
         )
-        self.net = UNet(self.n, config.width, config.down_dims)
+        self.unet = UNet(self.n, config.width, config.down_dims)
         self.register_buffer("noise", antithetic_noise(config.num_samples, self.n))
 
     @property
@@ -104,10 +104,8 @@ class Flow(NeuralNetwork):
             t: flow time (..., 1) or (1,), 0 to 1.
             condition: embedding of the motion (..., width).
         """
-        return (
-            self.net(x, condition + self.time_embedding(fourier_features(t, self.config.step_dim)))
-            - x
-        )
+        embedding = self.time_embedding(fourier_features(t, self.config.step_dim))
+        return self.unet(x, condition + embedding) - x
 
     def predict_standardised(self, motion: Tensor, time: Tensor) -> Tensor:
         """Return the mean of the standardised target (B, T, n)."""

@@ -54,9 +54,8 @@ def fit_gaussian_process(
     """
     eye = torch.eye(inducing_points.shape[1]).to(x)
     noise = noise[:, None, None]
-    inducing_kernel = kernel(inducing_points.transpose(0, 1), inducing_points).transpose(
-        0, 1
-    )  # (n, M, M)
+    # (n, M, M)
+    inducing_kernel = kernel(inducing_points.transpose(0, 1), inducing_points).transpose(0, 1)
     factor = torch.linalg.cholesky(inducing_kernel + JITTER * eye)
     k = kernel(x, inducing_points).transpose(0, 1) * weight.T.unsqueeze(-1)  # (n, N, M)
     phi = torch.linalg.solve_triangular(factor, k.mT, upper=False)  # (n, M, N)
@@ -72,7 +71,7 @@ def fit_gaussian_process(
 
 
 def select_inducing_points(x: Tensor, count: int) -> Tensor:
-    """Return M = `count` of the features (N, n, d), for each joint the most informative (n, M, d).
+    """Return the M = `count` most informative features (N, n, d) of each joint (n, M, d).
 
     Rows are repeated if there are fewer than that.
     """

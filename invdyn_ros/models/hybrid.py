@@ -69,8 +69,7 @@ class HybridConfig(Validated):
     num_inducing: PositiveInt = 64
     """Inducing points of each Gaussian process."""
     num_selection_rows: Annotated[int, Field(ge=NUM_FOLDS)] = 2000
-    """Evenly spaced rows of data for the selection of hyperparameters and the Gaussian processes.
-    """
+    """Evenly spaced rows for the selection of hyperparameters and the Gaussian processes."""
 
 
 class Rows(NamedTuple):
@@ -112,8 +111,6 @@ class Hybrid(RigidBody):
             "friction_filter_time": (n,),
             "inverse_length_scale": (n, d),
             "output_scale": (n,),
-        }
-        shapes |= {
             "variance_weights": (n, 4),
             "in_distribution_variance": (n,),
             "inducing_points": (n, m, d),
@@ -133,7 +130,7 @@ class Hybrid(RigidBody):
         """Return the features (..., n, d) of the Gaussian processes, before scaling."""
         _, qd, qdd = motion.split(self.n, dim=-1)
         _, v, a = self.motion_std.split(self.n)
-        direction = smooth_sign(qd, qdd, self.config.coulomb_velocity, self.friction_filter_time)
+        direction = self._direction(qd, qdd)
         joint_features = torch.stack([2 * direction, qd / v, qdd / a], dim=-1)
         arm_features = ((motion - self.motion_mean) / self.motion_std).unsqueeze(-2)
         return torch.cat(
@@ -149,12 +146,7 @@ class Hybrid(RigidBody):
         mean, gp_variance = posterior(
             gaussian_process, self.features(motion) * self.inverse_length_scale
         )
-        stiction = (
-            1
-            - smooth_sign(
-                qd, qdd, self.config.coulomb_velocity, self.friction_filter_time
-            ).square()
-        )
+        stiction = 1 - self._direction(qd, qdd).square()
         out_of_distribution = (
             (gp_variance - self.in_distribution_variance) / (1 - self.in_distribution_variance)
         ).clamp_min(0.0)
@@ -162,6 +154,10 @@ class Hybrid(RigidBody):
             [torch.ones_like(stiction), stiction, gp_variance, out_of_distribution], dim=-1
         )
         return self.output_scale * mean, (terms * self.variance_weights).sum(-1)
+
+    def _direction(self, qd: Tensor, qdd: Tensor) -> Tensor:
+        """Return the smooth sign (..., n) of the velocities."""
+        return smooth_sign(qd, qdd, self.config.coulomb_velocity, self.friction_filter_time)
 
     def predict_target(self, motion: Tensor) -> Tensor:
         """Return the target (..., n) of a motion (..., 3n)."""
@@ -330,12 +326,7 @@ class Hybrid(RigidBody):
             variance: of the Gaussian processes for held-out folds (N, n).
         """
         _, qd, qdd = data.motion.split(self.n, dim=-1)
-        stiction = (
-            1
-            - smooth_sign(
-                qd, qdd, self.config.coulomb_velocity, self.friction_filter_time
-            ).square()
-        )
+        stiction = 1 - self._direction(qd, qdd).square()
         terms = torch.stack([torch.ones_like(stiction), stiction, variance], dim=-1)  # (N, n, 3)
         self.in_distribution_variance.copy_(
             variance.quantile(IN_DISTRIBUTION_QUANTILE, dim=0).clamp_max(IN_DISTRIBUTION_QUANTILE)

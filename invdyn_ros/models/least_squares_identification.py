@@ -90,11 +90,15 @@ def normal_equations(
 ) -> NormalEquations:
     """Return the normal equations of motion (N, 3n) and target (N, n).
 
-    Args: tree: the arm. motion: [q, qd, qdd] (N, 3n). target: (N, n). coulomb_velocity: velocity
-        [rad/s] at which Coulomb friction is fully developed. min_velocity: joints slower than this
-        [rad/s] have little weight: one that sticks holds any torque up to its friction, so its
-        torque is not determined by its motion. filter_time: time [s] over which friction changes
-        sign at a reversal, of all joints or (n,).
+    Args:
+        tree: the arm.
+        motion: [q, qd, qdd] (N, 3n).
+        target: (N, n).
+        coulomb_velocity: velocity [rad/s] at which Coulomb friction is fully developed.
+        min_velocity: joints slower than this [rad/s] have little weight: one that sticks holds
+            any torque up to its friction, so its torque is not determined by its motion.
+        filter_time: time [s] over which friction changes sign at a reversal, for all joints or
+            (n,).
     """
     n, m = target.shape[-1], 10 * target.shape[-1] + NUM_FRICTION_TERMS
     gram, moment, power = target.new_zeros(n, m, m), target.new_zeros(n, m), target.new_zeros(n)

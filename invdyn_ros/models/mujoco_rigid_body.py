@@ -41,19 +41,15 @@ class MujocoRigidBody:
         mj_model, order = build_mujoco_model(model.tree)
         mj_data = mujoco.MjData(mj_model)
         self._mj_model, self._mj_data = mj_model, mj_data
-        self._state = (
-            mj_data.qpos,
-            mj_data.qvel,
-            mj_data.qacc,
-        )  # views: attribute access in MuJoCo is slow
+        # views: attribute access in MuJoCo is slow
+        self._state = mj_data.qpos, mj_data.qvel, mj_data.qacc
         self._order = None if order == sorted(order) else np.array(order)
         viscous, coulomb, offset, rotor = model.friction.double().cpu().numpy().T
         feedthrough = np.full(self.n, 1.0 if model.meta.action_unit == "rad" else 0.0)
         compliance = model.compliance.double().cpu().numpy()
         self._weights = np.stack([feedthrough, viscous, rotor, compliance, coulomb, offset])
-        self._terms = np.ones_like(
-            self._weights
-        )  # (6, n): q, qd, qdd, torque, smooth sign of qd, 1
+        # (6, n): q, qd, qdd, torque, smooth sign of qd, 1
+        self._terms = np.ones_like(self._weights)
         self._sharpness = 1 / model.config.coulomb_velocity
 
     def predict(self, motion: Tensor, time: Tensor) -> Prediction:
@@ -123,7 +119,7 @@ def _set_link(mj_model: mujoco.MjModel, link: int, point: int, parameters: np.nd
     """Set the ten parameters of a link in its two bodies.
 
     Args:
-        engine: the MuJoCo model.
+        mj_model: the MuJoCo model.
         link: body of 1 kg.
         point: body with the rest of the mass.
         parameters: mass, first moments and inertia (10,).

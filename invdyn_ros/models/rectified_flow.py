@@ -117,17 +117,13 @@ class FiLMResidualBlock(nn.Module):
             condition_dim: size of the condition.
         """
         super().__init__()
-        self.linear1, self.linear2 = (
-            nn.Linear(in_features, out_features),
-            nn.Linear(out_features, out_features),
-        )
-        self.film, self.skip = (
-            nn.Linear(condition_dim, 2 * out_features),
-            nn.Linear(in_features, out_features),
-        )
+        self.linear1 = nn.Linear(in_features, out_features)
+        self.linear2 = nn.Linear(out_features, out_features)
+        self.film = nn.Linear(condition_dim, 2 * out_features)
+        self.skip = nn.Linear(in_features, out_features)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Return (..., out_features) for x (..., in_features)."""
+        """Return (..., out_features) for x (..., in_features) and a condition."""
         scale, shift = self.film(nn.functional.silu(condition)).chunk(2, dim=-1)
         x, skip = nn.functional.silu(self.linear1(x) * (1 + scale) + shift), self.skip(x)
         return self.linear2(x) + skip
