@@ -31,7 +31,7 @@ MAX_PENDING = 200  # joint states and block poses that wait for their counterpar
 
 
 @dataclass(frozen=True)
-class SceneCameraConfig:
+class SceneCameraNodeConfig:
     """Parameters of the node.
 
     Attributes:
@@ -55,7 +55,7 @@ class SceneCameraNode(DiagnosticNode):
 
     def __init__(self) -> None:
         super().__init__("scene_camera")
-        self.config = load_parameters(self, SceneCameraConfig)
+        self.config = load_parameters(self, SceneCameraNodeConfig)
         self.robot = load_robot(self.config.arm)
         self.noise = load_randomization(self.config.noise)
         self.camera: SceneRenderer | None = None
