@@ -68,7 +68,7 @@ class SimulatedInputs:
         header = Header(stamp=to_stamp(self.stamp), frame_id="camera")
         clear = Marker(header=header, action=Marker.DELETEALL)
         self.markers.publish(MarkerArray(markers=[clear, *markers]))
-        self.probe.wait_until(lambda: self.stamp in self.node.image_results)
+        self.probe.wait_until(lambda: self.stamp in self.node.detections.results)
 
     def publish_block(self, x, y, scale=1.0):
         """Publish a block at a position [m] whose distance from the camera is scaled."""
@@ -77,7 +77,7 @@ class SimulatedInputs:
         header = Header(stamp=to_stamp(self.stamp), frame_id="camera")
         self.publish_markers(Marker(ns="blocks", id=0, type=Marker.CUBE))
         self.blocks.publish(block_to_message(scale * T[:3, 3], quaternion, NOISE, header))
-        self.probe.wait_until(lambda: self.stamp in self.node.block_poses)
+        self.probe.wait_until(lambda: self.stamp in self.node.detections.poses)
 
     def reports(self, words):
         """Return whether hold reason and diagnostics of the node contain some words."""

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
@@ -22,6 +22,7 @@ from invdyn_ros.grasp.estimation.block_estimate import (
     upright_yaw,
 )
 from invdyn_ros.grasp.policies.scripted import ScriptedGrasp
+from invdyn_ros.nodes.detection_buffer import DetectionBuffer, ImageResult
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
 from invdyn_ros.nodes.messages import (
     REFUSED,
@@ -35,17 +36,13 @@ from invdyn_ros.nodes.runner import DiagnosticNode, load_parameters, run
 from invdyn_ros.robots.robot import Robot, load_robot
 from invdyn_ros.robots.scene import Scene, quaternion_pose, ticks_per_image
 
-STAMP_TOLERANCE = 10**6  # [ns] between the stamp of an image and its scheduled time
-IMAGE_HISTORY = 10**9  # [ns] for which processed images are remembered
-
 if TYPE_CHECKING:
     from invdyn_ros.grasp.policies.learned import LearnedGrasp
 
 
 def _load_learned_grasp(robot: Robot, scene: Scene, folder: str) -> "LearnedGrasp":
-    from invdyn_ros.grasp.policies.learned import (
-        load_learned_grasp,  # imports torch, which is slow
-    )
+    """Load a policy or planner; imported here because torch takes seconds to import."""
+    from invdyn_ros.grasp.policies.learned import load_learned_grasp
 
     return load_learned_grasp(robot, scene, folder)
 
@@ -56,18 +53,6 @@ POLICIES: dict[str, Callable[[Robot, Scene, str], "ScriptedGrasp | LearnedGrasp"
     "vision": _load_learned_grasp,
     "planned": _load_learned_grasp,
 }
-
-
-class ImageResult(NamedTuple):
-    """Result of the block detection in an image, from its markers.
-
-    Attributes:
-        detected: whether the block was detected.
-        rejection: why its detection is ambiguous, None if it is not.
-    """
-
-    detected: bool
-    rejection: str | None
 
 
 @dataclass(frozen=True)
@@ -123,9 +108,7 @@ class GraspNode(DiagnosticNode):
         self.episode += 1
         self.latency = sample_latency(self.noise, self.config.seed, self.episode)
         self.joint_state: JointState | None = None
-        self.image_results: dict[int, ImageResult] = {}  # by stamp [ns]
-        self.block_poses: dict[int, PoseWithCovarianceStamped] = {}  # by stamp [ns]
-        self.processed: set[int] = set()  # stamps of images that the policy has processed
+        self.detections = DetectionBuffer()
         self.output: tuple[int, JointTrajectory, Float64MultiArray] | None = None
 
     def on_markers(self, message: MarkerArray) -> None:
@@ -137,14 +120,14 @@ class GraspNode(DiagnosticNode):
         rejections = [m.text for m in message.markers if m.ns == REFUSED and m.id == 0]
         if self.is_new(stamp):
             rejection = rejections[0] if rejections else None
-            self.image_results[stamp] = ImageResult(0 in ids, rejection)
+            self.detections.results[stamp] = ImageResult(0 in ids, rejection)
             self.update()
 
     def on_block_pose(self, message: PoseWithCovarianceStamped) -> None:
         """Store a detection of the block."""
         stamp = to_nanoseconds(message.header.stamp)
         if self.is_new(stamp):
-            self.block_poses[stamp] = message
+            self.detections.poses[stamp] = message
             self.update()
 
     def on_joint_state(self, message: JointState) -> None:
@@ -158,7 +141,7 @@ class GraspNode(DiagnosticNode):
 
     def is_new(self, stamp: int) -> bool:
         """Return whether an image is neither repeated nor left over from before a reset."""
-        if self.joint_state is None or stamp in self.processed:
+        if self.joint_state is None or stamp in self.detections.processed:
             return False
         return stamp <= to_nanoseconds(self.joint_state.header.stamp)
 
@@ -176,33 +159,22 @@ class GraspNode(DiagnosticNode):
             available = max(stamp - round(self.latency * 1e9), 0)
             period = ticks_per_image(self.robot.rate) / self.robot.rate
             last_image = math.floor(available * 1e-9 / period + 1e-6) * period
-            if not self.has_image(round(last_image * 1e9)):
+            if not self.detections.has_image(round(last_image * 1e9)):
                 return
         self.process_images(available)
         self.run_policy(stamp)
         self.publish()
 
-    def has_image(self, stamp: int) -> bool:
-        """Return whether the result of an image, and the block pose in it, have arrived."""
-        stamps = [s for s in self.image_results if abs(s - stamp) < STAMP_TOLERANCE]
-        arrived = self.processed | self.block_poses.keys()
-        complete = all(not self.image_results[s].detected or s in arrived for s in stamps)
-        return bool(stamps) and complete
-
     def process_images(self, available: int) -> None:
         """Pass the results of all images up to a stamp [ns] to the policy, in their order."""
-        results = self.image_results
-        empty = {s for s, result in results.items() if not result.detected} - self.processed
-        for stamp in sorted(s for s in self.block_poses.keys() | empty if s <= available):
-            self.processed.add(stamp)
-            if stamp in self.block_poses:
-                self.policy.on_detection(self.to_detection(self.block_poses.pop(stamp)))
-            elif (rejection := results[stamp].rejection) is not None:
-                self.policy.on_invalid_image(stamp * 1e-9, rejection)
+        for image in self.detections.pop_until(available):
+            time = image.stamp * 1e-9
+            if image.pose is not None:
+                self.policy.on_detection(self.to_detection(image.pose))
+            elif image.rejection is not None:
+                self.policy.on_invalid_image(time, image.rejection)
             else:
-                self.policy.on_no_detection(stamp * 1e-9)
-        oldest = available - IMAGE_HISTORY
-        self.image_results = {s: result for s, result in results.items() if s > oldest}
+                self.policy.on_no_detection(time)
 
     def to_detection(self, message: PoseWithCovarianceStamped) -> BlockDetection:
         """Convert a block pose to position and yaw on the table in the base frame."""

@@ -1,0 +1,69 @@
+"""Buffer that joins the markers and the block pose of each image, which are separate messages."""
+
+from typing import NamedTuple
+
+from geometry_msgs.msg import PoseWithCovarianceStamped
+
+STAMP_TOLERANCE = 10**6  # [ns] between the stamp of an image and its scheduled time
+HISTORY = 10**9  # [ns] for which the results of processed images are kept
+
+
+class ImageResult(NamedTuple):
+    """Result of the block detection in an image, from its markers.
+
+    Attributes:
+        detected: whether the block was detected.
+        rejection: why its detection is ambiguous, None if it is not.
+    """
+
+    detected: bool
+    rejection: str | None
+
+
+class BufferedImage(NamedTuple):
+    """An image whose messages have arrived.
+
+    Attributes:
+        stamp: stamp of the image [ns].
+        pose: pose of the block, None if it was not detected.
+        rejection: why the detection is ambiguous, None if it is not.
+    """
+
+    stamp: int
+    pose: PoseWithCovarianceStamped | None
+    rejection: str | None
+
+
+class DetectionBuffer:
+    """Detections of an episode by the stamp of their image [ns].
+
+    Attributes:
+        results: results of images, from their markers.
+        poses: block poses of images that are not processed yet.
+        processed: stamps of processed images.
+    """
+
+    def __init__(self) -> None:
+        self.results: dict[int, ImageResult] = {}
+        self.poses: dict[int, PoseWithCovarianceStamped] = {}
+        self.processed: set[int] = set()
+
+    def has_image(self, stamp: int) -> bool:
+        """Return whether all messages of an image have arrived."""
+        stamps = [s for s in self.results if abs(s - stamp) < STAMP_TOLERANCE]
+        arrived = self.processed | self.poses.keys()
+        complete = all(not self.results[s].detected or s in arrived for s in stamps)
+        return bool(stamps) and complete
+
+    def pop_until(self, stamp: int) -> list[BufferedImage]:
+        """Return the images up to a stamp in their order, and mark them as processed."""
+        results = self.results
+        empty = {s for s, result in results.items() if not result.detected} - self.processed
+        images = []
+        for s in sorted(s for s in self.poses.keys() | empty if s <= stamp):
+            self.processed.add(s)
+            pose = self.poses.pop(s, None)
+            rejection = results[s].rejection if pose is None else None
+            images.append(BufferedImage(s, pose, rejection))
+        self.results = {s: result for s, result in results.items() if s > stamp - HISTORY}
+        return images
