@@ -1,4 +1,4 @@
-"""Driver of the real DofBot: rate-limited commands and time-stamped joint readings.
+"""DofBot driver: rate-limited commands and time-stamped joint readings of the real arm.
 
 Each tick of the control rate (50 Hz, 20 ms) writes once, which takes 2 to 3 ms on a 100 kHz bus,
 and reads some of the servos, which takes about 3.7 ms each. Reading all six (22 ms) does not fit
