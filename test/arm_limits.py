@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from oracle import robot
 
-from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig, State
+from invdyn_ros.control.motion_profile import State
+from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
 
 CONFIG = SafetyLimitsConfig()
 

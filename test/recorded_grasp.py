@@ -14,7 +14,7 @@ from rosbags.typesys import Stores, get_typestore
 from scipy.spatial.transform import Rotation
 from std_msgs.msg import Header
 
-from invdyn_ros.control.safety_limits import Target
+from invdyn_ros.control.motion_profile import Target
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.scripted_agent import ScriptedAgent
 from invdyn_ros.grasp.envs.simulated_detector import SimulatedDetector

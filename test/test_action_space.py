@@ -5,15 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from invdyn_ros.control.safety_limits import (
-    Limits,
-    Plan,
-    SafetyLimitsConfig,
-    State,
-    Target,
-    hold_plan,
-    plan_to_target,
-)
+from invdyn_ros.control.motion_profile import Plan, State, Target
+from invdyn_ros.control.safety_limits import Limits, SafetyLimitsConfig
+from invdyn_ros.control.target_planning import hold_plan, plan_to_target
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
 from invdyn_ros.robots.robot import load_robot

@@ -28,7 +28,8 @@ from invdyn_ros.benchmarks.closed_loop import (
 from invdyn_ros.cli import run_verb
 from invdyn_ros.cli.benchmark import main
 from invdyn_ros.control.computed_torque import ConstantInertiaModel, MeasuredState
-from invdyn_ros.control.safety_limits import Plan, hold_plan
+from invdyn_ros.control.motion_profile import Plan
+from invdyn_ros.control.target_planning import hold_plan
 from invdyn_ros.evaluation.closed_loop import ClosedLoopRun
 from invdyn_ros.models import InverseDynamics, build
 from invdyn_ros.models.inverse_dynamics import Prediction

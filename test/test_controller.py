@@ -17,7 +17,8 @@ from invdyn_ros.control.computed_torque import (
     MeasuredState,
 )
 from invdyn_ros.control.controller import ArmController
-from invdyn_ros.control.safety_limits import State, Target, hold_plan
+from invdyn_ros.control.motion_profile import State, Target
+from invdyn_ros.control.target_planning import hold_plan
 from invdyn_ros.models.inverse_dynamics import Prediction
 from invdyn_ros.robots.plant import IDEAL, PlantConfig
 from invdyn_ros.robots.registry import load_plant

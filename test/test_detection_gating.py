@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from invdyn_ros.arms.rendering import SceneRenderer
-from invdyn_ros.control.safety_limits import State
+from invdyn_ros.control.motion_profile import State
 from invdyn_ros.grasp.estimation.block_estimate import (
     BlockDetection,
     apparent_size,

@@ -12,13 +12,14 @@ from invdyn_ros.benchmarks.joint_state_dropout import NoPrediction, drive
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.dropout_controller import JOINT_STATES_MISSING, DropoutController
-from invdyn_ros.control.safety_limits import State, Target, hold_plan
+from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.control.state_predictor import (
     LearnedStatePredictor,
     StatePredictor,
     StatePredictorConfig,
     impute,
 )
+from invdyn_ros.control.target_planning import hold_plan
 from invdyn_ros.evaluation.closed_loop import (
     LossyChannel,
     ZeroOrderHold,

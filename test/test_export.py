@@ -16,7 +16,7 @@ from torch import Tensor
 from invdyn_ros.cli import run_verb
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
-from invdyn_ros.control.safety_limits import State, Target
+from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.data.windows import windows
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, Prediction, build

@@ -13,7 +13,7 @@ from oracle import excitation, robot
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import USING_FALLBACK, ArmController
 from invdyn_ros.control.fallback import Fallback, fallback_from_metadata
-from invdyn_ros.control.safety_limits import State, Target
+from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.evaluation.closed_loop import replay

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from invdyn_ros.arms.pybullet_simulation import Simulation
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
-from invdyn_ros.control.safety_limits import Target
+from invdyn_ros.control.motion_profile import Target
 from invdyn_ros.grasp.estimation.block_estimate import (
     QUARTER,
     BlockDetection,

@@ -32,7 +32,7 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from invdyn_ros.control.dropout_controller import JOINT_STATES_MISSING
-from invdyn_ros.control.safety_limits import State, Target
+from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.models.timeseries.registry import save_time_series_model
 from invdyn_ros.nodes.inverse_dynamics import InverseDynamicsNode
 from invdyn_ros.nodes.messages import command_stamp, target_to_message, to_nanoseconds, to_stamp

@@ -16,7 +16,7 @@ from sensor_msgs.msg import Image, JointState, PointCloud2
 from std_msgs.msg import Float64MultiArray, Header
 from trajectory_msgs.msg import JointTrajectory
 
-from invdyn_ros.control.safety_limits import State, Target
+from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.nodes.bag import BagWriter
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name, joints_to_message
 from invdyn_ros.nodes.messages import (

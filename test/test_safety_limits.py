@@ -7,16 +7,14 @@ import pytest
 from arm_limits import CONFIG, assert_safe, limits_of
 from oracle import robot
 
+from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.control.safety_limits import (
     SafetyLimitsConfig,
-    State,
-    Target,
     check_age,
-    hold_plan,
     limit_action,
-    plan_to_target,
     validate_target,
 )
+from invdyn_ros.control.target_planning import hold_plan, plan_to_target
 
 
 def test_feasible_targets_are_reached_exactly() -> None:

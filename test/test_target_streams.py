@@ -10,18 +10,9 @@ import pytest
 from arm_limits import CONFIG, assert_safe, limits_of
 from oracle import robot
 
-from invdyn_ros.control.safety_limits import (
-    NO_TARGET,
-    Limits,
-    Plan,
-    State,
-    Target,
-    check_age,
-    hold_plan,
-    plan_to_target,
-    stop_plan,
-    validate_target,
-)
+from invdyn_ros.control.motion_profile import Plan, State, Target
+from invdyn_ros.control.safety_limits import NO_TARGET, Limits, check_age, validate_target
+from invdyn_ros.control.target_planning import hold_plan, plan_to_target, stop_plan
 
 Stream = Callable[[np.random.Generator, int, float, Limits], Target | None]
 

@@ -9,7 +9,7 @@ from spring_motions import JOINTS, RATE, spring_motion
 from invdyn_ros.cli import run_verb
 from invdyn_ros.config import load_yaml
 from invdyn_ros.data.dataset import read_dataset, write_dataset
-from invdyn_ros.models.timeseries.bridge import Bridge, parabola_change
+from invdyn_ros.models.timeseries.bridge import Bridge
 from invdyn_ros.models.timeseries.interpolation_baselines import INTERPOLATORS, interpolate
 from invdyn_ros.models.timeseries.observations import (
     Motions,
@@ -25,6 +25,7 @@ from invdyn_ros.models.timeseries.registry import (
     build_time_series_model,
     load_time_series_model,
 )
+from invdyn_ros.models.timeseries.step_network import parabola_change
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 from invdyn_ros.robots.robot import package_file
 from invdyn_ros.sources.passive_rollouts import load_body

@@ -31,7 +31,7 @@ from invdyn_ros.control.computed_torque import (
     MeasuredState,
 )
 from invdyn_ros.control.fallback import fallback_from_metadata
-from invdyn_ros.control.safety_limits import Plan
+from invdyn_ros.control.motion_profile import Plan
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.evaluation.closed_loop import ClosedLoopRun, excitation_motion, replay
 from invdyn_ros.evaluation.compare import (

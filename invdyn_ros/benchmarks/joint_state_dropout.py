@@ -24,7 +24,7 @@ from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ra
 from invdyn_ros.config import FractionBelowOne, Validated
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.fallback import fallback_from_metadata
-from invdyn_ros.control.safety_limits import Plan, State
+from invdyn_ros.control.motion_profile import Plan, State
 from invdyn_ros.control.state_predictor import (
     LearnedStatePredictor,
     StatePredictor,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from invdyn_ros.control.fallback import Fallback
-from invdyn_ros.control.safety_limits import Plan, State
+from invdyn_ros.control.motion_profile import Plan, State
 from invdyn_ros.models.inverse_dynamics import Prediction
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array

@@ -16,22 +16,18 @@ from invdyn_ros.control.computed_torque import (
     MeasuredState,
 )
 from invdyn_ros.control.fallback import Fallback
+from invdyn_ros.control.motion_profile import Plan, State, Target
 from invdyn_ros.control.safety_limits import (
     NO_TARGET,
-    Array,
     Limits,
-    Plan,
     SafetyLimitsConfig,
-    State,
-    Target,
     check_age,
-    hold_plan,
     limit_action,
-    plan_to_target,
-    stop_plan,
     validate_target,
 )
+from invdyn_ros.control.target_planning import hold_plan, plan_to_target, stop_plan
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.typing import Array
 
 USING_FALLBACK = "model uncertain: rigid-body fallback"
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from invdyn_ros.config import Validated
 from invdyn_ros.control.computed_torque import MeasuredState
-from invdyn_ros.control.safety_limits import Plan, State
+from invdyn_ros.control.motion_profile import Plan, State
 from invdyn_ros.models.timeseries.encoder_model import EncoderDecoder
 from invdyn_ros.models.timeseries.observations import (
     Observations,

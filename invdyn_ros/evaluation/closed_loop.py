@@ -13,7 +13,7 @@ from invdyn_ros.control.computed_torque import (
 )
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.fallback import Fallback
-from invdyn_ros.control.safety_limits import Plan, State, Target
+from invdyn_ros.control.motion_profile import Plan, State, Target
 from invdyn_ros.control.state_predictor import StatePredictor
 from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.robots.plant import PlantConfig

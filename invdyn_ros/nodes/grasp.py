@@ -15,7 +15,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from invdyn_ros.arms.domain_randomization import load_randomization, sample_latency
 from invdyn_ros.arms.pybullet_scene import nominal_scene
-from invdyn_ros.control.safety_limits import Target
+from invdyn_ros.control.motion_profile import Target
 from invdyn_ros.grasp.estimation.block_estimate import (
     BlockDetection,
     detection_on_table,

@@ -14,7 +14,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray, Header
 from trajectory_msgs.msg import JointTrajectory
 
-from invdyn_ros.control.safety_limits import State, Target
+from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.nodes.echo import ECHO_COMMANDS, ECHO_JOINTS
 from invdyn_ros.nodes.messages import COMMAND_TOPICS, command_stamp, target_to_message, to_stamp
 from invdyn_ros.nodes.runner import NodeFinished, Spin, load_parameters, run

@@ -12,7 +12,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2, PointField
 from std_msgs.msg import Float64MultiArray, Header, MultiArrayDimension
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from invdyn_ros.control.safety_limits import State, Target
+from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.typing import Array
 
 COMMAND_TOPICS = {

@@ -7,7 +7,7 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import JointState, PointCloud2
 from trajectory_msgs.msg import JointTrajectory
 
-from invdyn_ros.control.safety_limits import State, Target
+from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.nodes.joint_states import joints_by_name
 from invdyn_ros.nodes.messages import (
     cloud_to_landmarks,

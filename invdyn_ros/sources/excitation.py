@@ -15,7 +15,7 @@ import torch
 from pydantic import PositiveFloat, PositiveInt
 
 from invdyn_ros.config import Fraction, Validated
-from invdyn_ros.control.safety_limits import State
+from invdyn_ros.control.motion_profile import State
 from invdyn_ros.models.least_squares_identification import friction_terms
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot

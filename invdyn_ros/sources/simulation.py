@@ -15,7 +15,8 @@ from invdyn_ros.control.computed_torque import (
     MeasuredState,
 )
 from invdyn_ros.control.controller import ArmController
-from invdyn_ros.control.safety_limits import SafetyLimitsConfig, Target
+from invdyn_ros.control.motion_profile import Target
+from invdyn_ros.control.safety_limits import SafetyLimitsConfig
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.models.rigid_body import urdf_model
 from invdyn_ros.robots.plant import PlantConfig

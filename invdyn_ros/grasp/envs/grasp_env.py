@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.fallback import fallback_from_metadata
-from invdyn_ros.control.safety_limits import Target
+from invdyn_ros.control.motion_profile import Target
 from invdyn_ros.grasp.envs.cameras import make_camera_sensor
 from invdyn_ros.grasp.envs.env_config import GraspEnvConfig
 from invdyn_ros.grasp.envs.grasp_simulation import GraspSimulation

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from invdyn_ros.control.safety_limits import State
+from invdyn_ros.control.motion_profile import State
 from invdyn_ros.data.recording import JointSamples
 from invdyn_ros.grasp.envs.grasp_simulation import SETTLE_TIME
 from invdyn_ros.grasp.envs.reward import RewardConfig, ShapedReward

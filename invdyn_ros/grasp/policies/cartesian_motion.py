@@ -6,7 +6,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.spatial.transform import Rotation, Slerp
 
-from invdyn_ros.control.safety_limits import State
+from invdyn_ros.control.motion_profile import State
 from invdyn_ros.robots.inverse_kinematics import PoseIKSolver
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from invdyn_ros.control.safety_limits import State
+from invdyn_ros.control.motion_profile import State
 
 BLOCK_NOT_DETECTED = "block not detected"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from invdyn_ros.control.safety_limits import State
+from invdyn_ros.control.motion_profile import State
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection
 from invdyn_ros.grasp.estimation.detection_gating import DetectionGate, training_area
 from invdyn_ros.grasp.policies.action_space import JointTarget

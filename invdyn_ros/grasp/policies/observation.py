@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from invdyn_ros.control.safety_limits import State
+from invdyn_ros.control.motion_profile import State
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, BlockEstimate, relative_yaw
 from invdyn_ros.grasp.estimation.grasp_offset_search import GraspOffsetFilter
 from invdyn_ros.grasp.policies.success import PrivilegedState

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from invdyn_ros.control.safety_limits import State
+from invdyn_ros.control.motion_profile import State
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, BlockEstimate
 from invdyn_ros.grasp.estimation.detection_gating import DetectionGate, block_area
 from invdyn_ros.grasp.policies.cartesian_motion import (

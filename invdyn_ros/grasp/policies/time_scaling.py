@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from invdyn_ros.control.safety_limits import State
+from invdyn_ros.control.motion_profile import State
 
 RAMP_TIME = 0.5  # [s] from full speed to a stop, and back
 
