@@ -8,6 +8,7 @@ import pytest
 import yaml
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
+from invdyn_ros.cli.options import override
 from invdyn_ros.config import (
     Fraction,
     FractionBelowOne,
@@ -15,6 +16,7 @@ from invdyn_ros.config import (
     Probability,
     Validated,
     from_mapping,
+    from_strings,
     load_yaml,
     to_mapping,
 )
@@ -136,3 +138,53 @@ def test_numbers_in_exponent_notation_are_numbers(tmp_path):
     file = tmp_path / "numbers.yaml"
     file.write_text("a: 1e-3\nb: -2E5\nc: 1.5e+2\nd: 3\ne: '1e-3'\n")
     assert load_yaml(file) == {"a": 1e-3, "b": -2e5, "c": 150.0, "d": 3, "e": "1e-3"}
+
+
+@dataclass(frozen=True)
+class Launch:
+    arm: Literal["ur5", "dofbot"] = "ur5"
+    headless: bool = True
+    seed: PositiveInt = 1
+    video: str = ""
+
+
+def test_text_is_converted_to_the_types_of_the_fields():
+    text = {"arm": "dofbot", "headless": "false", "seed": "7", "video": "007"}
+    assert from_strings(Launch, text, "here") == Launch("dofbot", False, 7, "007")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ({"arm": "ur3"}, "arm is 'ur3'; it must be 'ur5' or 'dofbot'"),
+        ({"headless": "maybe"}, "headless is 'maybe'; it must be a valid boolean"),
+        ({"seed": "2.5"}, "seed is '2.5'; it must be a valid integer"),
+        ({"seed": "0"}, "seed is '0'; it must be greater than 0"),
+        ({"sed": "1"}, "unknown field 'sed'; Launch has arm, headless, seed, video"),
+    ],
+)
+def test_text_that_is_no_value_is_refused(text, message):
+    with pytest.raises(ValueError, match=f"^here: {message}$"):
+        from_strings(Launch, text, "here")
+
+
+def test_command_line_overrides_fields_and_nested_fields():
+    values = {"width": 8, "filter": {"cutoff": 1.0}}
+    words = ["--width", "16", "--filter.cutoff=1e-3", "--filter.gains", "[1, 2]"]
+    expected = {"width": 16, "filter": {"cutoff": 1e-3, "gains": [1, 2]}}
+    assert override(values, words) == expected
+    assert values == {"width": 8, "filter": {"cutoff": 1.0}}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["width", "3"], "'width' is no '--field value'"),
+        (["--width"], "'--width' is no '--field value'"),
+        (["--width.more", "3"], "'--width.more': width is no group of fields"),
+        (["--width", "[1"], "--width: not plain YAML"),
+    ],
+)
+def test_bad_overrides_are_refused(words, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        override({"width": 8}, words)

@@ -213,6 +213,25 @@ def test_help_lists_every_verb():
         assert importlib.util.find_spec(f"invdyn_ros.cli.{verb}") is not None
 
 
+def test_nodes_without_a_network_start_without_torch():
+    nodes = [
+        "blocks",
+        "camera",
+        "dofbot",
+        "grasp",
+        "pose",
+        "report",
+        "retarget",
+        "scene_camera",
+        "simulator",
+    ]
+    modules = ", ".join(f"invdyn_ros.nodes.{node}" for node in nodes)
+    slow = {"torch", "jax", "matplotlib", "mediapipe", "stable_baselines3"}
+    source = f"import sys, {modules}; print(*{slow!r} & sys.modules.keys())"
+    result = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True)
+    assert (result.returncode, result.stdout.strip()) == (0, ""), result.stderr
+
+
 def test_every_graph_has_a_launch_file():
     files = {file.name for file in (ROOT / "launch").glob("*.launch.py")}
     assert files == {f"{graph}.launch.py" for graph in GRAPHS}
