@@ -225,8 +225,8 @@ def test_converted_model_continues_training(family: str, tmp_path: Path) -> None
 def test_command_converts_a_checkpoint(tmp_path: Path) -> None:
     model, data = base_model("gru"), windows(5, 0, frames=4)
     save(model, replace(model.meta, action_delay=0.01, data={"name": "toy"}), tmp_path / "gru")
-    words = ["--checkpoint", str(tmp_path / "gru"), "--out", str(tmp_path / "enhanced")]
-    assert cli.main([*words, "--width", "32", "--dropout", "0.2"]) == 0
+    arguments = ["--checkpoint", str(tmp_path / "gru"), "--out", str(tmp_path / "enhanced")]
+    assert cli.main([*arguments, "--width", "32", "--dropout", "0.2"]) == 0
     converted = load(tmp_path / "enhanced")
     assert (converted.meta.family, converted.meta.action_delay, converted.meta.data) == (
         "enhanced",
@@ -237,20 +237,20 @@ def test_command_converts_a_checkpoint(tmp_path: Path) -> None:
     actions = (m.predict(*data[:2]).mean for m in (load(tmp_path / "gru"), converted))
     torch.testing.assert_close(*actions, rtol=1e-6, atol=1e-6)
     with pytest.raises(ValueError, match="enhanced exists and is not empty"):
-        cli.main(words)
+        cli.main(arguments)
 
 
 def test_refused_conversion_writes_nothing(tmp_path: Path) -> None:
     r = robot("ur5")
     rigid = ModelMetadata("rigid_body", "ur5", r.joint_names, "N m", 125.0, 0.0, r.xml())
     save(build(rigid), rigid, tmp_path / "rigid")
-    words = ["--checkpoint", str(tmp_path / "rigid"), "--out", str(tmp_path / "out")]
+    arguments = ["--checkpoint", str(tmp_path / "rigid"), "--out", str(tmp_path / "out")]
     with pytest.raises(ValueError, match="a 'rigid_body' cannot be converted; only mlp and gru"):
-        cli.main(words)
+        cli.main(arguments)
     save(base_model("mlp"), base_model("mlp").meta, tmp_path / "mlp")
-    words[1] = str(tmp_path / "mlp")
+    arguments[1] = str(tmp_path / "mlp")
     with pytest.raises(ValueError, match="unknown field 'widht'"):
-        cli.main([*words, "--widht", "3"])
+        cli.main([*arguments, "--widht", "3"])
     assert not (tmp_path / "out").exists()
 
 

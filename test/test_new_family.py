@@ -47,8 +47,8 @@ class Linear(NeuralNetwork):
 
 def verb(name: str, **options: Path) -> None:
     """Run a verb of the command line."""
-    words = [word for key, value in options.items() for word in (f"--{key}", str(value))]
-    assert run_verb(name, words) == 0
+    arguments = [word for key, value in options.items() for word in (f"--{key}", str(value))]
+    assert run_verb(name, arguments) == 0
 
 
 def test_new_family_trains_evaluates_labels_and_exports(

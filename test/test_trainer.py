@@ -100,7 +100,7 @@ def test_killed_and_resumed_run_equals_an_uninterrupted_one(data: Path, tmp_path
     uninterrupted, interrupted_epoch, mode = start("uninterrupted", "afresh"), 0, "afresh"
     random_epochs = random.Random(1)
     for _ in range(2):
-        child = start("interrupted_epoch", mode)
+        child = start("interrupted", mode)
         assert child.stdout is not None
         for _ in range(random_epochs.randint(1, 12)):
             interrupted_epoch = int(child.stdout.readline())
@@ -109,17 +109,17 @@ def test_killed_and_resumed_run_equals_an_uninterrupted_one(data: Path, tmp_path
         child.stdout.close()
         MODELS["dropout"] = Dropout
         try:
-            load(tmp_path / "interrupted_epoch")  # the best weights so far
+            load(tmp_path / "interrupted")  # the best weights so far
         finally:
             del MODELS["dropout"]
         mode = "resume"
     assert 1 < interrupted_epoch < VALUES["epochs"]
-    output, _ = start("interrupted_epoch", "resume").communicate(timeout=TIMEOUT)
+    output, _ = start("interrupted", "resume").communicate(timeout=TIMEOUT)
     assert int(output.split()[0]) > interrupted_epoch
     assert uninterrupted.communicate(timeout=TIMEOUT)[0].split()[-1] == str(VALUES["epochs"])
-    assert sha256(tmp_path / "interrupted_epoch") == sha256(tmp_path / "uninterrupted")
-    assert torch.equal(losses(tmp_path / "interrupted_epoch"), losses(tmp_path / "uninterrupted"))
-    assert not list((tmp_path / "interrupted_epoch").glob(".*"))  # no temporary files are left
+    assert sha256(tmp_path / "interrupted") == sha256(tmp_path / "uninterrupted")
+    assert torch.equal(losses(tmp_path / "interrupted"), losses(tmp_path / "uninterrupted"))
+    assert not list((tmp_path / "interrupted").glob(".*"))  # no temporary files are left
 
 
 def test_full_disk_is_one_line_and_keeps_the_old_checkpoint(data: Path, tmp_path: Path) -> None:
