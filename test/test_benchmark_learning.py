@@ -25,7 +25,7 @@ def test_training_beside_a_data_loader_and_its_steps_alone(tmp_path):
         assert row["windows_per_s"] == pytest.approx(2000 / seconds, rel=0.01)
     ratio = report["ratio"]["mlp / DataLoader"]["windows_per_s"]
     assert ratio == pytest.approx(ours["windows_per_s"] / loader["windows_per_s"], abs=1e-3)
-    with pytest.raises(ValueError, match="rigid_body is solved in closed form"):
+    with pytest.raises(ValueError, match="rigid_body has a closed-form"):
         main(["training", "--config", str(CONFIGS / "rigid_body.yaml")])
 
 
@@ -80,7 +80,7 @@ def test_clips_share_no_sample_and_keep_their_order():
     rows = np.concatenate([clip.position for clip in drawn])
     assert len(drawn) == 20 and {len(clip) for clip in drawn} == {7}
     assert len(np.unique(rows, axis=0)) == len(rows) == 140
-    with pytest.raises(ValueError, match="400 clips of 7 samples are wanted, the data hold 51"):
+    with pytest.raises(ValueError, match="400 clips of 7 samples are needed, the data have 51"):
         clips(parts, 400, 7, np.random.default_rng(0))
 
 

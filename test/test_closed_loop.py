@@ -17,9 +17,9 @@ from invdyn_ros.benchmarks.closed_loop import (
     WRONG,
     WRONG_INERTIA,
     ClosedLoopBenchmarkConfig,
-    Controller,
     FeedForward,
-    collected,
+    ModelUnderTest,
+    collect_data,
     drive,
     interval,
     jerk,
@@ -66,14 +66,14 @@ def test_wrong_urdf_has_the_right_masses_and_the_wrong_inertia_of_the_wrist_only
 def test_wrong_urdf_drives_worse_than_the_right_one(form: str) -> None:
     ur5, found = robot("ur5"), {}
     for name, model in ((RIGHT, urdf_model(ur5, "N m")), (WRONG, wrong_model())):
-        (run,) = drive(Controller(name, model, 0.004, form), True, ur5, IDEAL, SHORT)
+        (run,) = drive(ModelUnderTest(name, model, 0.004, form), True, ur5, IDEAL, SHORT)
         found[name] = run.rms
     assert 3 * found[RIGHT] < found[WRONG]
 
 
 def test_knowing_the_delay_helps_a_model_that_knows_the_arm() -> None:
     ur5, late = robot("ur5"), replace(IDEAL, delay=0.008)
-    twin = Controller("twin", BulletOracle(ur5, late), 0.012, FORMS[1])
+    twin = ModelUnderTest("twin", BulletOracle(ur5, late), 0.012, FORMS[1])
     with_lead, without = (drive(twin, ahead, ur5, late, SHORT)[0].rms for ahead in (True, False))
     assert with_lead < 0.5 * without
 
@@ -139,7 +139,7 @@ def test_benchmark_collects_learns_drives_and_draws(tmp_path: Path) -> None:
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     written = (tmp_path / "data" / "meta" / "info.json").stat().st_mtime_ns
     plant = load_plant("ur5", payload=1.0)
-    assert collected(config, robot("ur5"), plant) == tmp_path / "data"
+    assert collect_data(config, robot("ur5"), plant) == tmp_path / "data"
     assert (tmp_path / "data" / "meta" / "info.json").stat().st_mtime_ns == written
 
 

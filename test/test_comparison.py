@@ -108,7 +108,7 @@ def test_comparison_that_is_there_is_not_trained_again(
 ) -> None:
     before = {file: file.stat().st_mtime_ns for file in (folder / "out").glob("*/*.safetensors")}
     again = compare(folder, "out")
-    assert capsys.readouterr().out.count("was there") == 3
+    assert capsys.readouterr().out.count("loaded") == 3
     assert before == {file: file.stat().st_mtime_ns for file in before}
     for name, row in again["families"].items():
         assert row["nmse"] == compared["families"][name]["nmse"]

@@ -1,1 +1,1 @@
-"""How fast our parts are, each beside a peer that is measured in the same run."""
+"""Benchmarks, one per module, each beside a peer that is measured in the same run."""

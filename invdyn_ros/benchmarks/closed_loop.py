@@ -1,9 +1,9 @@
-"""What a learned model is worth on an arm whose URDF is wrong: models enter, tracking leaves.
+"""Closed-loop tracking of learned models on an arm whose URDF is wrong.
 
-The simulated arm has friction, rotors, delay and a payload that no URDF knows; the wrong model has
-the inertias of a public URDF as well. Every model drives the same motions with the same feedback
-gains, in two forms: feed-forward (the model sees the plan alone, feedback goes through a constant
-inertia) and computed torque (feedback goes through the model, as in the live node).
+The simulated arm has friction, rotor inertia, delay and a payload that are not in the URDF. The
+wrong URDF also has the wrist inertias of a public one. All models drive the same motions with the
+same feedback gains, in two forms: feed-forward (the model gets the plan, and feedback goes through
+a constant inertia) and computed torque (feedback goes through the model, as in the live node).
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ from invdyn_ros.sources.excitation import ExcitationConfig
 from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.typing import Array
 
-# How many times too large: the UR5 that the package example-robot-data publishes.
+# factors of the inertias in the UR5 of the package example-robot-data
 WRONG_INERTIA = {"wrist_1_link": 100.0, "wrist_2_link": 100.0, "wrist_3_link": 256.0}
-HELD_OUT = 31_415  # of the motions' seeds; a dataset's seed is one small number
+HELD_OUT = 31_415  # first number of motion seeds; the seed of a dataset is a single number
 RESAMPLES = 1000
 FORMS = ("feed-forward", "computed torque")
 NONE, WRONG, RIGHT = "no model", "wrong URDF", "right URDF"
@@ -64,95 +64,100 @@ class ClosedLoopBenchmarkConfig(Validated):
     """Joint tracking of every family on an arm whose URDF is wrong, beside that URDF."""
 
     out: Path = Path("out/closed_loop")
-    """Folder for dataset, checkpoints FAMILY_0 (shared with 'invdyn compare --out') and pictures;
-    what is there already and matches is used."""
+    """Folder for dataset, checkpoints FAMILY_0 (shared with 'invdyn compare --out') and plots.
+    Matching data and checkpoints in it are reused."""
     data: Path | None = None
     """Dataset of this arm with this payload; default: collected into OUT/data."""
     families: tuple[str, ...] = ()
-    """Families to drive with; default: all."""
+    """Families to compare; default: all."""
     configs: Path | None = None
-    """Folder with a FAMILY.yaml of each; default: those that come with the package."""
+    """Folder with a FAMILY.yaml of each; default: the configs of this package."""
     arm: str = "ur5"
-    """Name of the arm: a UR."""
+    """Name of the arm, one of Universal Robots."""
     payload: float = 1.0
-    """Mass at the tool that no URDF knows [kg]."""
+    """Mass at the tool that is not in the URDF [kg]."""
     minutes: float = 10.0
-    """Data to collect [min]."""
+    """Duration of the collected data [min]."""
     motions: PositiveInt = 6
-    """Motions to drive, none of which is in the data."""
+    """Number of test motions, which are not in the data."""
     seconds: Annotated[float, Field(ge=1)] = 15.0
-    """Length of each [s]."""
+    """Duration of each motion [s]."""
     report: Path | None = None
     """JSON file to write."""
 
 
-class Controller(NamedTuple):
-    """A model and how it drives."""
+class ModelUnderTest(NamedTuple):
+    """A model and the form in which it drives the arm."""
 
     name: str
     model: InverseDynamicsModel
-    action_delay: float  # [s] of the model itself
+    action_delay: float  # [s]
     form: str  # of FORMS
 
     @property
     def row(self) -> str:
-        """What a table calls it."""
+        """Name in the table."""
         return self.name if self.name == NONE else f"{self.name}, {self.form}"
 
 
 class FeedForward(ComputedTorqueController):
-    """A model that sees the plan alone, and feedback through a constant inertia.
+    """Model torque of the plan, plus feedback through a constant inertia.
 
-    So the feedback has the same gains [N m/rad] whatever the model.
+    The feedback gains [N m/rad] do not depend on the model.
     """
 
     def __init__(self, model: InverseDynamicsModel, action_delay: float, robot: Robot) -> None:
-        silent = FeedbackConfig(stiffness=0.0, damping=0.0, integral=0.0, error_feedthrough=0.0)
+        no_feedback = FeedbackConfig(
+            stiffness=0.0, damping=0.0, integral=0.0, error_feedthrough=0.0
+        )
         plain = ConstantInertiaModel(robot, "N m")
         self.back = ComputedTorqueController(plain, "N m", action_delay)
-        self.plain = ComputedTorqueController(plain, "N m", action_delay, silent)
-        super().__init__(model, "N m", action_delay, silent)
+        self.plain = ComputedTorqueController(plain, "N m", action_delay, no_feedback)
+        super().__init__(model, "N m", action_delay, no_feedback)
 
     def reset(self) -> None:
-        """Forget the integrated error and the motion so far."""
+        """Reset the integrated error and the motion."""
         super().reset()
         self.back.reset()
         self.plain.reset()
 
     def __call__(self, plan: Plan, measured: MeasuredState) -> Array:
-        """Return the torque (n,) [N m] to send now."""
+        """Return the torque (n,) [N m]."""
         feedback = self.back(plan, measured) - self.plain(plan, measured)
         return super().__call__(plan, measured) + feedback
 
 
 def measure_closed_loop(config: ClosedLoopBenchmarkConfig) -> dict[str, Any]:
-    """Return the report, and write a picture of each form.
+    """Return the report, and write a plot of each form.
 
     Raises:
-        ValueError: an arm without the wrong model's links, or one not driven by torque.
+        ValueError: an arm without the links of the wrong URDF, or not driven by torque.
     """
-    robot, about = load_robot(config.arm), machine_info(1)
+    robot, machine = load_robot(config.arm), machine_info(1)
     if robot.action_unit != "N m":
-        raise ValueError(f"'{config.arm}' is driven by setpoints; this compares torques [N m]")
+        raise ValueError(
+            f"'{config.arm}' is driven by setpoints; give an arm driven by torques [N m]"
+        )
     wrong = wrong_urdf(robot.xml())
     plant = load_plant(robot.name, payload=config.payload)
-    data = config.data or collected(config, robot, plant)
-    controllers = _controllers(config, robot, data, wrong)
-    driven = _drive_all(controllers, robot, plant, config)
+    data = config.data or collect_data(config, robot, plant)
+    models_under_test = _models_under_test(config, robot, data, wrong)
+    runs_of = _drive_all(models_under_test, robot, plant, config)
     rows = {
-        one.row: _row(driven[one.row, True], driven[one.row, False], robot) for one in controllers
+        tested.row: _row(runs_of[tested.row, True], runs_of[tested.row, False], robot)
+        for tested in models_under_test
     }
     ratio = {
-        one.row: ratios(rows[one.row], rows[f"{WRONG}, {one.form}"], ("rms", "jerk"))
-        for one in controllers
-        if one.name not in (WRONG, NONE)
+        tested.row: ratios(rows[tested.row], rows[f"{WRONG}, {tested.form}"], ("rms", "jerk"))
+        for tested in models_under_test
+        if tested.name not in (WRONG, NONE)
     }
-    _draw(controllers, driven, robot, config.out)
+    _draw(models_under_test, runs_of, robot, config.out)
     return benchmark_report(
         "closed_loop",
         unit="mrad; jerk in effort limits per s; fallback in % of commands",
-        machine=about,
-        settings=_settings(config, plant, data, controllers),
+        machine=machine,
+        settings=_settings(config, plant, data, models_under_test),
         rows=rows,
         ratio=ratio,
     )
@@ -162,9 +167,9 @@ def _settings(
     config: ClosedLoopBenchmarkConfig,
     plant: PlantConfig,
     data: Path,
-    controllers: Sequence[Controller],
+    models_under_test: Sequence[ModelUnderTest],
 ) -> dict[str, Any]:
-    """Return what the figures depend on."""
+    """Return the settings of the report."""
     return {
         "arm": config.arm,
         "data": str(data),
@@ -172,48 +177,50 @@ def _settings(
         "plant": vars(plant),
         "feedback": vars(FEEDBACK["N m"]),
         "wrong_inertia": WRONG_INERTIA,
-        "lead_ms": {c.row: 1e3 * c.action_delay for c in controllers},
+        "action_delay_ms": {c.row: 1e3 * c.action_delay for c in models_under_test},
         "motions": config.motions,
         "seconds": config.seconds,
     }
 
 
 def _drive_all(
-    controllers: Sequence[Controller],
+    models_under_test: Sequence[ModelUnderTest],
     robot: Robot,
     plant: PlantConfig,
     config: ClosedLoopBenchmarkConfig,
 ) -> dict[tuple[str, bool], list[ClosedLoopRun]]:
-    """Return the runs of each controller, with its action delay (True) and without."""
-    driven = {}
-    total = len(controllers) * 2 * config.motions
+    """Return the runs of each model, with compensated action delay (True) and without."""
+    runs_of = {}
+    total = len(models_under_test) * 2 * config.motions
     with tqdm(total=total, unit="run", desc="driving", file=sys.stderr) as bar:
-        for one in controllers:
-            for ahead in (True, False):
-                driven[one.row, ahead] = drive(one, ahead, robot, plant, config, bar.update)
-    return driven
+        for tested in models_under_test:
+            for compensate_delay in (True, False):
+                runs_of[tested.row, compensate_delay] = drive(
+                    tested, compensate_delay, robot, plant, config, bar.update
+                )
+    return runs_of
 
 
 def _draw(
-    controllers: Sequence[Controller],
-    driven: Mapping[tuple[str, bool], Sequence[ClosedLoopRun]],
+    models_under_test: Sequence[ModelUnderTest],
+    runs_of: Mapping[tuple[str, bool], Sequence[ClosedLoopRun]],
     robot: Robot,
     out: Path,
 ) -> None:
-    """Write a picture of the first motion for each form."""
+    """Write a plot of the first motion for each form."""
     out.mkdir(parents=True, exist_ok=True)
     for form in FORMS:
-        shown = {NONE: driven[NONE, True][0]}
-        shown |= {c.name: driven[c.row, True][0] for c in controllers if c.form == form}
+        plotted = {NONE: runs_of[NONE, True][0]}
+        plotted |= {c.name: runs_of[c.row, True][0] for c in models_under_test if c.form == form}
         name = form.replace(" ", "_").replace("-", "_")
-        plot_closed_loop(shown, robot, form, out / f"{name}.png")
+        plot_closed_loop(plotted, robot, form, out / f"{name}.png")
 
 
 def wrong_urdf(xml: str) -> str:
-    """Return a URDF with the inertias of its wrist too large.
+    """Return a URDF with too large inertias of the wrist.
 
     Raises:
-        ValueError: it lacks a link of the wrist.
+        ValueError: a link of the wrist is missing.
     """
     root = ET.fromstring(xml)
     for link, factor in WRONG_INERTIA.items():
@@ -225,91 +232,114 @@ def wrong_urdf(xml: str) -> str:
     return ET.tostring(root, encoding="unicode")
 
 
-def collected(config: ClosedLoopBenchmarkConfig, robot: Robot, plant: PlantConfig) -> Path:
-    """Collect data of the arm as it is, unless they are there, and return their folder."""
-    folder, note = config.out / "data", config.out / "data.json"
+def collect_data(config: ClosedLoopBenchmarkConfig, robot: Robot, plant: PlantConfig) -> Path:
+    """Collect data of the simulated arm, unless they exist, and return their folder."""
+    folder, info_file = config.out / "data", config.out / "data.json"
     excitation = ExcitationConfig(minutes=config.minutes)
     text = json.dumps({"arm": robot.name, "plant": vars(plant), "motion": vars(excitation)})
-    if folder.is_dir() and note.is_file() and note.read_text(encoding="utf-8") == text:
+    if folder.is_dir() and info_file.is_file() and info_file.read_text(encoding="utf-8") == text:
         return folder
     config.out.mkdir(parents=True, exist_ok=True)
     count = max(1, round(60 * excitation.minutes / excitation.episode_seconds))
     episodes = simulate(robot, excitation, plant)
-    parts = list(tqdm(episodes, total=count, unit="episode", desc="collecting", file=sys.stderr))
-    write_dataset(folder, parts, robot.name, parts[0].rate)
-    write_atomically(note, text.encode())
+    trajectories = list(
+        tqdm(episodes, total=count, unit="episode", desc="collecting", file=sys.stderr)
+    )
+    write_dataset(folder, trajectories, robot.name, trajectories[0].rate)
+    write_atomically(info_file, text.encode())
     return folder
 
 
 def drive(
-    one: Controller,
-    ahead: bool,
+    tested: ModelUnderTest,
+    compensate_delay: bool,
     robot: Robot,
     plant: PlantConfig,
     config: ClosedLoopBenchmarkConfig,
     on_run: Callable[[], object] = lambda: None,
 ) -> list[ClosedLoopRun]:
-    """Drive every motion, with the model's action delay or, unless `ahead`, without it."""
-    action_delay, found = one.action_delay if ahead else 0.0, []
+    """Drive the arm along all motions.
+
+    Args:
+        tested: the model.
+        compensate_delay: whether the controller uses the action delay of the model.
+        robot: the arm.
+        plant: the simulated arm.
+        config: number and duration of the motions.
+        on_run: called after each motion.
+    """
+    action_delay, runs = tested.action_delay if compensate_delay else 0.0, []
     fallback = (
-        fallback_from_metadata(one.model.meta) if isinstance(one.model, InverseDynamics) else None
+        fallback_from_metadata(tested.model.meta)
+        if isinstance(tested.model, InverseDynamics)
+        else None
     )
     for seed in range(config.motions):
-        wanted = excitation_motion(robot, (HELD_OUT, seed), config.seconds)
-        follower = FeedForward(one.model, action_delay, robot) if one.form == FORMS[0] else None
-        run = replay(
-            robot, one.model, "N m", action_delay, wanted, plant, seed, follower, fallback
+        desired = excitation_motion(robot, (HELD_OUT, seed), config.seconds)
+        controller = (
+            FeedForward(tested.model, action_delay, robot) if tested.form == FORMS[0] else None
         )
-        found.append(run)
+        run = replay(
+            robot, tested.model, "N m", action_delay, desired, plant, seed, controller, fallback
+        )
+        runs.append(run)
         on_run()
-    return found
+    return runs
 
 
 def jerk(run: ClosedLoopRun, robot: Robot) -> Array:
     """Return the rate of the command (T - 1, n) in effort limits per second [1/s].
 
-    Torque makes acceleration, so this is the jerk that is commanded.
+    Torque is proportional to acceleration, so that this is a measure of the commanded jerk.
     """
     rates: Array = np.diff(run.action, axis=0) * robot.rate / robot.effort
     return rates
 
 
 def interval(squares: Sequence[float]) -> tuple[float, float]:
-    """Return the 95% bootstrap interval of a root mean square, from the mean square of each."""
+    """Return the 95% bootstrap interval of a root mean square, from the mean square of each run."""
     values = np.asarray(squares)
     picks = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
     low, high = np.percentile(np.sqrt(values[picks].mean(1)), [2.5, 97.5])
     return float(low), float(high)
 
 
-def _controllers(
+def _models_under_test(
     config: ClosedLoopBenchmarkConfig, robot: Robot, data: Path, wrong: str
-) -> list[Controller]:
-    """Return all that drive; what is not learned gets the action delay that was learned."""
+) -> list[ModelUnderTest]:
+    """Return all models; those without training get the action delay of the trained ones."""
     job, models = ComparisonJob(data, config.out, robot, None), {}
     for family, settings in family_configs(config.families, config.configs).items():
         models[family] = train_seeds(job, settings, 1, load_trajectories(data))[0].model
     action_delay = next(iter(models.values())).meta.action_delay
     right = urdf_model(robot, "N m")
     urdfs = {WRONG: build(replace(right.meta, urdf=wrong)), RIGHT: right}
-    found = [Controller(NONE, ConstantInertiaModel(robot, "N m"), action_delay, FORMS[1])]
+    tested_models = [
+        ModelUnderTest(NONE, ConstantInertiaModel(robot, "N m"), action_delay, FORMS[1])
+    ]
     for form in FORMS:
-        found += [Controller(name, model, action_delay, form) for name, model in urdfs.items()]
-        found += [Controller(name, m, m.meta.action_delay, form) for name, m in models.items()]
-    return found
+        tested_models += [
+            ModelUnderTest(name, model, action_delay, form) for name, model in urdfs.items()
+        ]
+        tested_models += [
+            ModelUnderTest(name, m, m.meta.action_delay, form) for name, m in models.items()
+        ]
+    return tested_models
 
 
-def _row(ahead: Sequence[ClosedLoopRun], late: Sequence[ClosedLoopRun], robot: Robot) -> Row:
-    """Return RMS with its interval, and without action delay [mrad]; jerk [1/s]; use of fallback [%]."""
-    squares, without = ([run.rms**2 for run in part] for part in (ahead, late))
+def _row(
+    compensated: Sequence[ClosedLoopRun], uncompensated: Sequence[ClosedLoopRun], robot: Robot
+) -> Row:
+    """Return RMS error with its interval, and without delay compensation [mrad]; jerk; fallback."""
+    squares, without = ([run.rms**2 for run in part] for part in (compensated, uncompensated))
     low, high = interval(squares)
-    rates = np.concatenate([jerk(run, robot) for run in ahead])
+    rates = np.concatenate([jerk(run, robot) for run in compensated])
     values: Mapping[str, float] = {
         "rms": 1e3 * np.sqrt(np.mean(squares)),
         "low": 1e3 * low,
         "high": 1e3 * high,
-        "no action delay": 1e3 * np.sqrt(np.mean(without)),
+        "no delay compensation": 1e3 * np.sqrt(np.mean(without)),
         "jerk": np.sqrt(np.mean(np.square(rates))),
-        "fallback": 100 * np.mean([run.used_fallback.mean() for run in ahead]),
+        "fallback": 100 * np.mean([run.used_fallback.mean() for run in compensated]),
     }
     return {name: round(float(value), 4) for name, value in values.items()}

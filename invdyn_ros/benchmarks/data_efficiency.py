@@ -1,7 +1,7 @@
-"""Error against data size: an arm and some families enter, one table and one picture leave.
+"""Error on held-out trajectories against the number of training samples.
 
-Every family learns from the same samples, short clips spread over the training trajectories, and
-is judged on the same whole trajectories, which it has not seen.
+All families are trained on the same samples, short clips from the training trajectories, and
+evaluated on the same whole test trajectories.
 """
 
 from __future__ import annotations
@@ -37,32 +37,32 @@ from invdyn_ros.training.train import (
     with_acceleration,
 )
 
-CLIPS = 50  # samples come in as many clips, or in one clip each where there are fewer
+MAX_CLIPS = 50  # into which the samples are divided
 CONFIGS = "config/train"
 
 
 @dataclass(frozen=True)
 class DataEfficiencyBenchmarkConfig:
-    """Error on unseen trajectories against the number of samples learned from."""
+    """Error on held-out trajectories against the number of training samples."""
 
     arm: str = "kuka_iiwa"
     """Name of the arm."""
     data: Path | None = None
-    """Dataset folder; default: the arm is simulated for it."""
+    """Dataset folder; default: the arm is simulated."""
     families: tuple[str, ...] = ("rigid_body", "hybrid", "mlp")
-    """Families to compare, each with its config file."""
+    """Families to compare."""
     sizes: tuple[int, ...] = (50, 200, 1000, 5000)
-    """Numbers of samples, training and validation together."""
+    """Numbers of samples, of the training and validation splits together."""
     seeds: int = 3
-    """Draws of the samples; the interval spans them."""
+    """Number of random draws of the samples; the interval is their range."""
     minutes: float = 5.0
-    """Length of the simulation [min]."""
+    """Duration of the simulation [min]."""
     coulomb: float | None = None
-    """Dry friction of the simulated arm, a share of the effort limit; the plant's by default."""
+    """Coulomb friction of the simulated arm, relative to the effort limit; default: that of the arm."""
     epochs: int | None = None
-    """Passes of gradient descent, at most; default: as in the config files."""
+    """Maximum number of epochs; default: as in the config files."""
     report: Path | None = None
-    """JSON file to write; the picture lies beside it, as .png."""
+    """JSON file to write, with a plot beside it (.png)."""
 
     def __post_init__(self) -> None:
         for family in self.families:
@@ -71,60 +71,66 @@ class DataEfficiencyBenchmarkConfig:
         if not self.families or not self.sizes or min(self.sizes) < 10 or self.seeds < 1:
             raise ValueError(
                 f"{len(self.families)} families, sizes {self.sizes}, {self.seeds} seeds; "
-                "right are at least one family, 10 samples and one seed"
+                "give at least one family, 10 samples and one seed"
             )
 
 
 def measure_data_efficiency(config: DataEfficiencyBenchmarkConfig) -> dict[str, Any]:
-    """Return the report, and draw the picture where a report is wanted.
+    """Return the report, and write the plot if there is a report file.
 
     Raises:
-        ValueError: bad data, or fewer samples than wanted.
+        ValueError: invalid data, or too few samples.
     """
-    about, robot = machine_info(1), load_robot(config.arm)
+    machine, robot = machine_info(1), load_robot(config.arm)
     dataset = _dataset(config, robot)
     outer, inner = split_train_val_test(
         with_acceleration(dataset.trajectories), TrainConfig.test_fraction, 0
     )
     action_delay = estimate_action_delay(_meta(robot, dataset.info, "rigid_body"), inner)
-    found: dict[str, dict[str, list[Any]]] = {}
+    errors: dict[str, dict[str, list[Any]]] = {}
     runs = list(product(config.families, config.sizes, range(config.seeds)))
-    for family, size, seed in tqdm(runs, unit="model", desc="learning", file=sys.stderr):
+    for family, size, seed in tqdm(runs, unit="model", desc="training", file=sys.stderr):
         meta = replace(_meta(robot, dataset.info, family), action_delay=action_delay)
-        row = _learn(config, meta, robot, outer.train, outer.test, size, seed)
-        found.setdefault(family, {}).setdefault(str(size), []).append(row)
+        row = _train_and_evaluate(config, meta, robot, outer.train, outer.test, size, seed)
+        errors.setdefault(family, {}).setdefault(str(size), []).append(row)
     curves = {
         family: {
             size: {name: _summary([row[name] for row in rows]) for name in rows[0]}
             for size, rows in sizes.items()
         }
-        for family, sizes in found.items()
+        for family, sizes in errors.items()
     }
     report = benchmark_report(
         "data_efficiency",
         unit="% nMSE against samples; moving: without joints that may stick",
-        machine=about,
+        machine=machine,
         settings=_settings(config, action_delay),
         rows=_rows(curves),
         curves=curves,
     )
     if config.report is not None:
-        draw(config.report.with_suffix(".png"), report)
+        plot_data_efficiency(config.report.with_suffix(".png"), report)
     return report
 
 
 def clips(
     trajectories: Sequence[Trajectory], count: int, length: int, random: np.random.Generator
 ) -> list[Trajectory]:
-    """Draw clips of `length` samples, none sharing a sample, in order.
+    """Draw clips without common samples, and return them in order.
+
+    Args:
+        trajectories: to draw from.
+        count: number of clips.
+        length: samples per clip.
+        random: random generator.
 
     Raises:
-        ValueError: the trajectories hold fewer.
+        ValueError: the trajectories are too short.
     """
     slots = [(i, k) for i, t in enumerate(trajectories) for k in range(len(t) // length)]
     if count > len(slots):
         raise ValueError(
-            f"{count} clips of {length} samples are wanted, the data hold {len(slots)}; "
+            f"{count} clips of {length} samples are needed, the data have {len(slots)}; "
             "give smaller sizes or more minutes"
         )
     chosen = np.sort(random.choice(len(slots), count, replace=False))
@@ -133,8 +139,8 @@ def clips(
     ]
 
 
-def draw(path: Path, report: dict[str, Any]) -> None:
-    """Draw error against samples, with the interval over the draws."""
+def plot_data_efficiency(path: Path, report: dict[str, Any]) -> None:
+    """Plot the error against the number of samples, with the range over the draws."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -150,7 +156,7 @@ def draw(path: Path, report: dict[str, Any]) -> None:
             label = family if measure == "nmse" else None
             axis.plot(sizes, mean, style, marker="o", markersize=4, color=f"C{k}", label=label)
             axis.fill_between(sizes, low, high, color=f"C{k}", alpha=0.2, linewidth=0)
-    axis.set(xscale="log", yscale="log", xlabel="samples", ylabel="nMSE on unseen motion [%]")
+    axis.set(xscale="log", yscale="log", xlabel="samples", ylabel="nMSE on held-out motion [%]")
     axis.set_title(f"{report['settings']['arm']}: error against data size")
     axis.grid(alpha=0.3, which="both")
     axis.plot([], [], "--", color="grey", label="moving joints")
@@ -176,34 +182,44 @@ def _meta(robot: Robot, info: DatasetInfo, family: str) -> ModelMetadata:
     return ModelMetadata(family, robot.name, names, unit, info.rate, 0.0, robot.xml())
 
 
-def _learn(
+def _train_and_evaluate(
     config: DataEfficiencyBenchmarkConfig,
     meta: ModelMetadata,
     robot: Robot,
-    learn: Sequence[Trajectory],
-    test: Sequence[Trajectory],
+    train_set: Sequence[Trajectory],
+    test_set: Sequence[Trajectory],
     size: int,
     seed: int,
 ) -> Row:
-    """Train on `size` samples as `invdyn train` does, and return the errors [%]."""
+    """Train on `size` samples as `invdyn train` does, and return the errors [%].
+
+    Args:
+        config: of the benchmark.
+        meta: family and arm of the model.
+        robot: the arm.
+        train_set: trajectories from which the samples are drawn.
+        test_set: trajectories to evaluate on.
+        size: number of samples.
+        seed: of the draw and of the training.
+    """
     values = load_yaml(package_file(CONFIGS) / f"{meta.family}.yaml") | {
         "seed": seed,
         "action_delay": meta.action_delay,
     }
     if config.epochs is not None and "epochs" in values:
         values["epochs"] = config.epochs
-    setting = parse_config(values, meta.family)
-    count = min(size, CLIPS)
-    # what a prediction looks at before its own frame, and what the action delay takes from the end
-    context = build(replace(meta, config=setting.model)).n_obs_steps - 1
+    train_config = parse_config(values, meta.family)
+    count = min(size, MAX_CLIPS)
+    # frames before the predicted one, and frames at the end that the action delay removes
+    context = build(replace(meta, config=train_config.model)).n_obs_steps - 1
     context += int(np.ceil(meta.action_delay * meta.rate - 1e-6))
-    # training sets a share aside for a test of its own: more are drawn
-    drawn = int(np.ceil(count / (1 - setting.test_fraction)))
-    parts = clips(learn, drawn, size // count + context, np.random.default_rng(seed))
+    # training sets a test split aside, so that more clips are drawn
+    num_clips = int(np.ceil(count / (1 - train_config.test_fraction)))
+    drawn_clips = clips(train_set, num_clips, size // count + context, np.random.default_rng(seed))
     with tempfile.TemporaryDirectory() as folder:
-        write_dataset(Path(folder) / "data", parts, meta.robot, meta.rate)
-        model = train(setting, Path(folder) / "data", Path(folder) / "model", robot=robot)
-    report = evaluate(model, test)
+        write_dataset(Path(folder) / "data", drawn_clips, meta.robot, meta.rate)
+        model = train(train_config, Path(folder) / "data", Path(folder) / "model", robot=robot)
+    report = evaluate(model, test_set)
     return {"nmse": 100 * report["nmse"]["mean"], "moving": 100 * report["moving"]["nmse"]["mean"]}
 
 

@@ -1,7 +1,7 @@
-"""How long a model takes for a command: models enter, microseconds beside their peers' leave.
+"""Latency of one prediction of each model.
 
-Of each model: what the live node runs of its folder, with and without the rest of the driver; its
-export in onnxruntime; eager PyTorch; and MuJoCo's mj_inverse of the same arm.
+Measured are the runtime of the live node, with and without the rest of the controller, the ONNX
+export in onnxruntime, eager PyTorch, and MuJoCo's mj_inverse of the same arm.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ from invdyn_ros.models.onnx import export_and_verify
 from invdyn_ros.models.runtime import RUNTIMES, Runtime, fastest_runtime
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot, package_file
 
-BLOCK = 50  # calls of one before the other has its turn
+BLOCK = 50  # calls of one method before those of the next
 LIVE, EAGER = "live", "eager PyTorch"
 UNTRAINED_ARM = "ur5"
-MOTIONS = 64  # different motions, so that no cache holds the answer
+MOTIONS = 64  # different motions, so that no output is cached
 
 
 @dataclass(frozen=True)
 class ModelBenchmarkConfig(Validated):
-    """Time of one prediction, batch of one on one thread: live, exported, in eager PyTorch."""
+    """Latency of one prediction, batch size 1, one thread: live, exported and in eager PyTorch."""
 
     checkpoint: tuple[Path, ...] = ()
-    """Checkpoint folders; default: all that are shipped, and an untrained one of each family."""
+    """Checkpoint folders; default: all shipped ones, and an untrained model of each other family."""
     calls: Annotated[int, Field(ge=2 * BLOCK)] = 2000
-    """Timed calls of each."""
+    """Timed calls per method."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
-    """Where eager PyTorch computes."""
+    """Device of eager PyTorch."""
     report: Path | None = None
     """JSON file to write."""
 
@@ -53,13 +53,13 @@ def measure_model(config: ModelBenchmarkConfig) -> dict[str, Any]:
     """Return the report on every model.
 
     Raises:
-        ValueError: no checkpoint, or one that cannot be read.
+        ValueError: no checkpoint, or an unreadable one.
     """
     if config.checkpoint:
         models = {path.name: load(path) for path in config.checkpoint}
     else:
         models = {path.name: load(path) for path in shipped()} | untrained()
-    about = machine_info(1)
+    machine = machine_info(1)
     rows: dict[str, Row] = {}
     ratio: dict[str, Row] = {}
     unexported: dict[str, str] = {}
@@ -68,9 +68,11 @@ def measure_model(config: ModelBenchmarkConfig) -> dict[str, Any]:
     try:
         for name, model in models.items():
             calls, reason = _calls(model, config.device)
-            found = _in_turn(calls, config.calls)
-            rows |= {f"{name} ({model.meta.family}), {how}": row for how, row in found.items()}
-            ratio[f"{name}, {LIVE} to {EAGER}"] = ratios(found[LIVE], found[EAGER], ("p50", "p99"))
+            measured = _time_alternating(calls, config.calls)
+            rows |= {f"{name} ({model.meta.family}), {how}": row for how, row in measured.items()}
+            ratio[f"{name}, {LIVE} to {EAGER}"] = ratios(
+                measured[LIVE], measured[EAGER], ("p50", "p99")
+            )
             if reason:
                 unexported[name] = reason
     finally:
@@ -79,7 +81,7 @@ def measure_model(config: ModelBenchmarkConfig) -> dict[str, Any]:
     return benchmark_report(
         "model",
         unit="us",
-        machine=about,
+        machine=machine,
         settings=settings | {"not_exported": unexported},
         rows=rows,
         ratio=ratio,
@@ -87,7 +89,7 @@ def measure_model(config: ModelBenchmarkConfig) -> dict[str, Any]:
 
 
 def shipped() -> list[Path]:
-    """Return the folders of the checkpoints that come with the package.
+    """Return the folders of the shipped checkpoints.
 
     Raises:
         FileNotFoundError: there are none.
@@ -96,43 +98,43 @@ def shipped() -> list[Path]:
 
 
 def untrained() -> dict[str, InverseDynamics]:
-    """Return a model of every family but those shipped; training would not change its speed."""
+    """Return an untrained model of each family that is not shipped; training does not change speed."""
     robot = load_robot(UNTRAINED_ARM)
-    shown: dict[str, tuple[str, dict[str, Any]]] = {
+    configs: dict[str, tuple[str, dict[str, Any]]] = {
         f"untrained {family}": (family, {})
         for family, kind in MODELS.items()
         if family not in RUNTIMES and kind.input_type == "motion"
     }
-    shown["untrained 4x512"] = ("mlp", {"width": 512, "depth": 4})
-    about = (robot.name, robot.joint_names, robot.action_unit, robot.rate, 0.0, robot.xml())
+    configs["untrained 4x512"] = ("mlp", {"width": 512, "depth": 4})
+    arm = (robot.name, robot.joint_names, robot.action_unit, robot.rate, 0.0, robot.xml())
     return {
-        name: build(ModelMetadata(family, *about, fields)).eval()
-        for name, (family, fields) in shown.items()
+        name: build(ModelMetadata(family, *arm, fields)).eval()
+        for name, (family, fields) in configs.items()
     }
 
 
 def _calls(
     model: InverseDynamics, device: str
 ) -> tuple[dict[str, Callable[[int], object]], str | None]:
-    """Return what is timed, on the same motions, and why the model cannot be exported if so."""
+    """Return the calls to time, and the reason if the model cannot be exported."""
     robot = _robot_of(model)
     random = np.random.default_rng(0)
     n, history = robot.n, model.n_obs_steps
     scale = np.repeat([1.0, 1.0, 5.0], n)  # [rad, rad/s, rad/s2]
     motions = torch.from_numpy(scale * random.uniform(-1, 1, (MOTIONS, 1, history, 3 * n)))
     stamps = torch.arange(1 - history, 1, dtype=torch.float64)[None] / robot.rate
-    engine, data = robot.model(), mujoco.MjData(robot.model())
+    mj_model, data = robot.model(), mujoco.MjData(robot.model())
     rows = motions[:, 0, -1].view(MOTIONS, 3, n).numpy()
     live = fastest_runtime(model)
 
     def inverse(i: int) -> None:
         data.qpos[:], data.qvel[:], data.qacc[:] = rows[i]
-        mujoco.mj_inverse(engine, data)
+        mujoco.mj_inverse(mj_model, data)
 
     def tick(model: Runtime) -> Callable[[int], object]:
-        driver = ArmController(robot, model, model.meta.action_unit, model.meta.action_delay)
-        driver.engage(True)
-        return lambda i: driver.update(MeasuredState(i / robot.rate, robot.home, rows[i, 1]))
+        controller = ArmController(robot, model, model.meta.action_unit, model.meta.action_delay)
+        controller.engage(True)
+        return lambda i: controller.update(MeasuredState(i / robot.rate, robot.home, rows[i, 1]))
 
     calls: dict[str, Callable[[int], object]] = {
         LIVE: lambda i: live.predict(motions[i], stamps),
@@ -145,31 +147,31 @@ def _calls(
     except ValueError as error:
         reason = str(error)
     eager = copy.deepcopy(model).to(select_device(device))
-    moved = [motion.to(eager.motion_mean.device) for motion in motions]
-    when = stamps.to(eager.motion_mean.device)
-    calls[EAGER] = lambda i: eager.predict(moved[i], when).mean.cpu()
+    eager_motions = [motion.to(eager.motion_mean.device) for motion in motions]
+    eager_stamps = stamps.to(eager.motion_mean.device)
+    calls[EAGER] = lambda i: eager.predict(eager_motions[i], eager_stamps).mean.cpu()
     calls[f"{EAGER} whole tick"] = tick(eager)
     return calls | {"mj_inverse": inverse}, reason
 
 
-def _in_turn(calls: Mapping[str, Callable[[int], object]], count: int) -> dict[str, Row]:
-    """Time calls in alternating blocks [us]; the first block of each is thrown away."""
-    taken: dict[str, list[float]] = {name: [] for name in calls}
+def _time_alternating(calls: Mapping[str, Callable[[int], object]], count: int) -> dict[str, Row]:
+    """Time calls in alternating blocks [us]; the first block of each is a warm-up."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
     with torch.inference_mode():
         for _ in range(count // BLOCK + 1):
             for name, call in calls.items():
                 for i in range(BLOCK):
-                    begun = time.perf_counter_ns()
+                    start = time.perf_counter_ns()
                     call(i % MOTIONS)
-                    taken[name].append((time.perf_counter_ns() - begun) / 1e3)
-    return {name: quantiles(times[BLOCK:], (50, 95, 99)) for name, times in taken.items()}
+                    times[name].append((time.perf_counter_ns() - start) / 1e3)
+    return {name: quantiles(values[BLOCK:], (50, 95, 99)) for name, values in times.items()}
 
 
 def _robot_of(model: InverseDynamics) -> Robot:
     meta = model.meta
     if meta.robot in ROBOTS:
         return load_robot(meta.robot)
-    with tempfile.TemporaryDirectory() as folder:  # an arm that only its checkpoint knows
+    with tempfile.TemporaryDirectory() as folder:  # an arm whose URDF is only in its checkpoint
         file = Path(folder) / f"{meta.robot}.urdf"
         file.write_text(meta.urdf, encoding="utf-8")
         robot = load_robot(meta.robot, file)

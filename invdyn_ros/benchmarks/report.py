@@ -1,4 +1,4 @@
-"""What every benchmark reports: measured figures enter, a plain mapping and a text table leave."""
+"""Report of a benchmark, and its text table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Row = dict[str, float]
 
 
 def machine_info(torch_threads: int) -> dict[str, Any]:
-    """Describe this machine and how busy it is now; call it before measuring."""
+    """Describe this machine and its load; call it before measuring."""
     import torch
 
     return {
@@ -35,19 +35,25 @@ def machine_info(torch_threads: int) -> dict[str, Any]:
 
 
 def quantiles(values: Sequence[float] | np.ndarray, percentiles: Sequence[int]) -> Row:
-    """Return percentiles and the maximum, as {"p50": ..., "max": ...}.
+    """Return percentiles and the maximum as {"p50": ..., "max": ...}.
 
     Raises:
         ValueError: there are no values.
     """
     if not len(values):
-        raise ValueError("nothing was measured; give it more time")
+        raise ValueError("nothing was measured; measure longer")
     row = {f"p{q}": round(float(np.percentile(values, q)), 4) for q in percentiles}
     return row | {"max": round(float(np.max(values)), 4)}
 
 
 def ratios(ours: Mapping[str, float], peer: Mapping[str, float], keys: Sequence[str]) -> Row:
-    """Return ours / peer of some columns."""
+    """Return ours / peer of some columns.
+
+    Args:
+        ours: row of the measured method.
+        peer: row of the method to compare with.
+        keys: columns.
+    """
     return {key: round(ours[key] / peer[key], 3) for key in keys}
 
 
@@ -89,7 +95,7 @@ def benchmark_report(
 
 
 def format_table(report: Mapping[str, Any]) -> str:
-    """Return a report's rows, one per measured thing, and the ratio of ours to its peer."""
+    """Return the text table of a report: its rows, and the ratios of ours to a peer."""
     rows: dict[str, Row] = dict(report["rows"])
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     lines = [["", *columns]]
@@ -103,10 +109,10 @@ def format_table(report: Mapping[str, Any]) -> str:
         "  ".join([line[0].ljust(width[0]), *map(str.rjust, line[1:], width[1:])]).rstrip()
         for line in lines
     ]
-    about = report["machine"]
-    load = about["load_average"][0]
+    machine = report["machine"]
+    load = machine["load_average"][0]
     head = f"{report['benchmark']} [{report['unit']}]"
-    return "\n".join([f"{head} on {about['cores']} x {about['cpu']}, load {load}", *text])
+    return "\n".join([f"{head} on {machine['cores']} x {machine['cpu']}, load {load}", *text])
 
 
 def _number(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""How fast training is: configs enter, windows per second beside a DataLoader's leave."""
+"""Training speed in windows per second, beside a plain DataLoader loop."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ RATE = "windows_per_s"
 
 @dataclass(frozen=True)
 class TrainingBenchmarkConfig(Validated):
-    """One pass over data in memory: our loop, a plain DataLoader loop, and the steps alone."""
+    """Time of an epoch on data in memory: our loop, a plain DataLoader loop, and the steps alone."""
 
     config: tuple[Path, ...] = ()
-    """Training configs; default: all shipped ones that descend a gradient."""
+    """Training configs; default: all shipped ones of families that use gradient descent."""
     width: int | None = None
     """Units per layer, instead of those in the configs."""
     batch_size: int | None = None
@@ -39,11 +39,11 @@ class TrainingBenchmarkConfig(Validated):
     windows: PositiveInt = 25600
     """Windows of random motion of a UR5."""
     rounds: PositiveInt = 5
-    """Passes of each, in turn, after one that is thrown away."""
+    """Timed epochs of each loop, alternating, after a warm-up epoch."""
     workers: int = 0
-    """Processes of the DataLoader; 0: it reads in this one, mostly faster from memory."""
+    """Processes of the DataLoader; 0: this process, usually faster for data in memory."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
-    """Where to compute."""
+    """Device of the training."""
     threads: PositiveInt = 1
     """CPU threads of torch."""
     report: Path | None = None
@@ -54,24 +54,24 @@ def measure_training(config: TrainingBenchmarkConfig) -> dict[str, Any]:
     """Return the report on every training config.
 
     Raises:
-        ValueError: a config that is wrong, or of a family without gradient descent.
+        ValueError: an invalid config, or a family without gradient descent.
     """
     device = select_device(config.device)
-    about, rows, ratio = machine_info(config.threads), {}, {}
+    machine, rows, ratio = machine_info(config.threads), {}, {}
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
         for path in config.config or shipped():
-            found = _measure(_training(config, path), config, device)
-            ours = found.pop("our loop")
+            measured = _measure(_training(config, path), config, device)
+            ours = measured.pop("our loop")
             rows[f"{path.stem} (our loop)"] = ours
-            for name, row in found.items():
+            for name, row in measured.items():
                 rows[f"{path.stem} ({name})"] = row
                 ratio[f"{path.stem} / {name}"] = ratios(ours, row, (RATE,))
     finally:
         torch.set_num_threads(threads)
     if device.type == "cuda":
-        about["gpu"] = torch.cuda.get_device_name(device)
+        machine["gpu"] = torch.cuda.get_device_name(device)
     settings = {
         name: getattr(config, name)
         for name in ("windows", "rounds", "workers", "device", "width", "batch_size")
@@ -79,7 +79,7 @@ def measure_training(config: TrainingBenchmarkConfig) -> dict[str, Any]:
     return benchmark_report(
         "training",
         unit="1/s, ms",
-        machine=about,
+        machine=machine,
         settings=settings,
         rows=rows,
         ratio=ratio,
@@ -87,13 +87,13 @@ def measure_training(config: TrainingBenchmarkConfig) -> dict[str, Any]:
 
 
 def shipped() -> list[Path]:
-    """Return the training configs that come with the package and have weights to descend."""
+    """Return the shipped training configs of families that use gradient descent."""
     paths = sorted(package_file("config/train").glob("*.yaml"))
-    return [p for p in paths if _descends(_model(parse_config(load_yaml(p), str(p))))]
+    return [p for p in paths if _uses_gradient_descent(_model(parse_config(load_yaml(p), str(p))))]
 
 
 def _training(config: TrainingBenchmarkConfig, path: Path) -> TrainConfig:
-    """Read a training config, with the width and batch asked for."""
+    """Read a training config, with the width and batch size of the benchmark."""
     changed = {"width": config.width, "batch_size": config.batch_size}
     values = load_yaml(path) | {k: v for k, v in changed.items() if v is not None}
     return parse_config(values, str(path))
@@ -102,29 +102,29 @@ def _training(config: TrainingBenchmarkConfig, path: Path) -> TrainConfig:
 def _measure(
     train: TrainConfig, config: TrainingBenchmarkConfig, device: torch.device
 ) -> dict[str, Row]:
-    """Time the three in turn."""
+    """Time the three loops, alternating."""
     torch.manual_seed(train.seed)
     model = _model(train)
-    if not _descends(model):
-        raise ValueError(f"{train.family} is solved in closed form; there is no loop to measure")
+    if not _uses_gradient_descent(model):
+        raise ValueError(f"{train.family} has a closed-form solution; there is no loop to measure")
     data = _random(model, config.windows)
     model.to(device).standardise(data.to(device))
     batch = train.trainer.batch_size
     steps = -(-data.size // batch)
-    passes = {
+    epochs = {
         "our loop": _ours(model, data.to(device), train),
         "DataLoader": _data_loader(model, data, batch, config.workers, device),
         "steps alone": _steps(model, data.rows(slice(batch)).to(device), steps),
     }
-    taken: dict[str, list[float]] = {name: [] for name in passes}
+    seconds: dict[str, list[float]] = {name: [] for name in epochs}
     for _ in range(config.rounds + 1):
-        for name, one in passes.items():
-            begun = time.perf_counter()
-            one()
+        for name, epoch in epochs.items():
+            start = time.perf_counter()
+            epoch()
             if device.type == "cuda":
                 torch.cuda.synchronize()
-            taken[name].append(time.perf_counter() - begun)
-    medians = {name: float(np.median(times[1:])) for name, times in taken.items()}
+            seconds[name].append(time.perf_counter() - start)
+    medians = {name: float(np.median(times[1:])) for name, times in seconds.items()}
     return {
         name: {RATE: round(data.size / t, 1), "ms_per_step": round(1e3 * t / steps, 4)}
         for name, t in medians.items()
@@ -132,14 +132,14 @@ def _measure(
 
 
 def _ours(model: InverseDynamics, data: Windows, train: TrainConfig) -> Callable[[], object]:
-    state = RunState(Path(), {}, model.meta)  # of a run that is never saved
+    state = RunState(Path(), {}, model.meta)  # of a run that is not saved
     return Trainer(model, data, data, train.trainer, train.seed, state).train_epoch
 
 
 def _data_loader(
     model: InverseDynamics, data: Windows, batch: int, workers: int, device: torch.device
 ) -> Callable[[], None]:
-    """Return the loop most people write."""
+    """Return an epoch of a plain DataLoader loop."""
     loader = DataLoader(
         TensorDataset(*data),
         batch,
@@ -148,30 +148,30 @@ def _data_loader(
         pin_memory=device.type == "cuda",
         persistent_workers=workers > 0,
     )
-    adam = torch.optim.AdamW(model.parameters(), fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
 
-    def one() -> None:
+    def epoch() -> None:
         for part in loader:
-            _step(model, adam, Windows(*(x.to(device, non_blocking=True) for x in part)))
+            _step(model, optimizer, Windows(*(x.to(device, non_blocking=True) for x in part)))
 
-    return one
+    return epoch
 
 
 def _steps(model: InverseDynamics, fixed: Windows, steps: int) -> Callable[[], None]:
-    """Return forward, backward and optimiser, always on the same batch."""
-    adam = torch.optim.AdamW(model.parameters(), fused=True)
+    """Return an epoch of optimizer steps on one batch."""
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
 
-    def one() -> None:
+    def epoch() -> None:
         for _ in range(steps):
-            _step(model, adam, fixed)
+            _step(model, optimizer, fixed)
 
-    return one
+    return epoch
 
 
-def _step(model: InverseDynamics, adam: torch.optim.Optimizer, batch: Windows) -> None:
-    adam.zero_grad()
+def _step(model: InverseDynamics, optimizer: torch.optim.Optimizer, batch: Windows) -> None:
+    optimizer.zero_grad()
     model.loss(*batch).backward()
-    adam.step()
+    optimizer.step()
 
 
 def _model(config: TrainConfig) -> InverseDynamics:
@@ -184,12 +184,12 @@ def _model(config: TrainConfig) -> InverseDynamics:
     )
 
 
-def _descends(model: InverseDynamics) -> bool:
+def _uses_gradient_descent(model: InverseDynamics) -> bool:
     return any(p.requires_grad for p in model.parameters())
 
 
 def _random(model: InverseDynamics, size: int) -> Windows:
-    """Return windows of random motion and actions, as long as the family trains on."""
+    """Return windows of random motion and actions, as long as those of the family."""
     random, frames = torch.Generator().manual_seed(0), model.n_obs_steps
     motion, action = (
         torch.randn(size, frames, width, generator=random, dtype=model.dtype)

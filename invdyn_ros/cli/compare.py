@@ -1,4 +1,4 @@
-"""`invdyn compare`: a dataset enters; a table, a picture and a checkpoint of each family leave."""
+"""`invdyn compare`: train and compare all model families on a dataset."""
 
 from __future__ import annotations
 
@@ -33,45 +33,49 @@ from invdyn_ros.training.training_state import Progress
 
 
 @dataclass(frozen=True)
-class Config(Validated):
-    """Train every family on a dataset and compare them on motion that none has seen."""
+class CompareOptions(Validated):
+    """Train every model family on a dataset and compare them on held-out motion."""
 
     data: Path
     """Dataset folder."""
     out: Path
-    """Folder for compare.json, compare.md, compare.png and the checkpoints FAMILY_SEED; what is
-    there already and matches is not trained again."""
+    """Folder for compare.json, compare.md, compare.png and the checkpoints FAMILY_SEED. Matching
+    checkpoints in it are not trained again."""
     families: tuple[str, ...] = ()
     """Families to compare; default: all."""
     seeds: PositiveInt = 3
-    """Trainings of each family, on the same split; the best on validation counts."""
+    """Training runs per family, on the same split; the best on validation is reported."""
     configs: Path | None = None
-    """Folder with a FAMILY.yaml of each; default: those that come with the package."""
+    """Folder with a FAMILY.yaml of each; default: the configs of this package."""
     drive: bool | None = None
-    """Also drive the simulated arm with each model; default: where there is such an arm."""
+    """Also drive the simulated arm with each model; default: if there is such an arm."""
     payload: float | None = None
-    """Mass at the tool of the simulated arm [kg]: that of the data; default: the plant's own."""
+    """Mass at the tool of the simulated arm [kg], as in the data; default: that of the arm."""
     arm: str | None = None
-    """Arm of the data; the dataset says it unless given."""
+    """Name of the arm; default: that in the dataset."""
     urdf: Path | None = None
     """URDF file of an arm that is not known by name."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
-    options: Config = parse(Config, argv, "compare")
+    options: CompareOptions = parse(CompareOptions, argv, "compare")
     configs = family_configs(options.families, options.configs)
     dataset = read_dataset(options.data)
     name = options.arm or (options.urdf.stem if options.urdf else dataset.info.robot)
     robot = load_robot(name, options.urdf)
     check_joints(dataset, robot, options.data)
-    job = ComparisonJob(options.data, options.out, robot, _course(options, robot, dataset.info))
-    found = {}
+    job = ComparisonJob(
+        options.data, options.out, robot, _tracking_task(options, robot, dataset.info)
+    )
+    runs_of = {}
     for family, config in configs.items():
-        with closing(Progression()) as bar:
-            whole = load_trajectories(options.data)
-            found[family] = train_seeds(job, config, options.seeds, whole, bar.show, bar.end)
-    result = comparison_report(job, found)
+        with closing(TrainingProgress()) as bar:
+            trajectories = load_trajectories(options.data)
+            runs_of[family] = train_seeds(
+                job, config, options.seeds, trajectories, bar.show, bar.end
+            )
+    result = comparison_report(job, runs_of)
     options.out.mkdir(parents=True, exist_ok=True)
     write_atomically(options.out / "compare.json", (json.dumps(result, indent=2) + "\n").encode())
     text = markdown(result)
@@ -81,39 +85,41 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-class Progression:
-    """A bar while a model trains, and a line when it is done."""
+class TrainingProgress:
+    """Progress bar of a training run, and a line when it is done."""
 
     def __init__(self) -> None:
         self.bar: ProgressBar | None = None
 
     def show(self, config: TrainConfig, progress: Progress) -> None:
-        """Draw where the training stands."""
+        """Update the bar."""
         if self.bar is None:
             self.bar = ProgressBar(config.family, config.trainer.epochs)
         self.bar.show(progress)
 
     def end(self, run: TrainedRun) -> None:
-        """Say how a model has done."""
+        """Print the errors of a model."""
         self.close()
-        how = "was there" if run.seconds is None else f"trained in {run.seconds:.0f} s"
+        how = "loaded" if run.seconds is None else f"trained in {run.seconds:.0f} s"
         errors = (_percent(row["nmse"]["mean"]) for row in (run.val, run.test))
         text = "{}: {}, nMSE {} on validation, {} on test"
         print(text.format(run.checkpoint.name, how, *errors), flush=True)
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """Close the bar."""
         if self.bar is not None:
             self.bar.close()
         self.bar = None
 
 
-def _course(options: Config, robot: Robot, info: DatasetInfo) -> TrackingTask | None:
-    """Return where to drive; a motor's current cannot be simulated."""
+def _tracking_task(
+    options: CompareOptions, robot: Robot, info: DatasetInfo
+) -> TrackingTask | None:
+    """Return the tracking task, if any; motor currents cannot be simulated."""
     known = robot.name in ARMS and info.action_unit != "A"
     drive = known if options.drive is None else options.drive
     return TrackingTask.for_robot(robot, info.action_unit, options.payload) if drive else None
 
 
-def _percent(share: Any) -> str:
-    return "n/a" if share is None else f"{100 * share:.3g}%"
+def _percent(fraction: Any) -> str:
+    return "n/a" if fraction is None else f"{100 * fraction:.3g}%"

@@ -1,4 +1,4 @@
-"""`invdyn evaluate`: a checkpoint and a dataset enter, an honest report leaves."""
+"""`invdyn evaluate`: evaluate a model on held-out motion."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from invdyn_ros.robots.robot import load_robot
 
 
 @dataclass(frozen=True)
-class Config:
-    """Report how good a model is on motion it has not seen."""
+class EvaluateOptions:
+    """Report the error of a model on held-out motion, beside baselines."""
 
     checkpoint: Path
     """Checkpoint folder."""
     data: Path
-    """Dataset folder; of the one trained on, only the test part counts."""
+    """Dataset folder; of the training dataset, only the test split is used."""
     report: Path
     """JSON file to write."""
     plots: Path | None = None
-    """Folder for pictures of measured against predicted actions."""
+    """Folder for plots of measured and predicted actions."""
     arm: str | None = None
-    """Refuse a checkpoint of another arm than this."""
+    """Name of the arm; a checkpoint of another arm is an error."""
     urdf: Path | None = None
     """URDF file of an arm that is not known by name."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
-    """Where to compute."""
+    """Device of the model."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
-    options: Config = parse(Config, argv, "evaluate")
+    options: EvaluateOptions = parse(EvaluateOptions, argv, "evaluate")
     robot = None
     if options.arm or options.urdf:
         robot = load_robot(options.arm or Path(str(options.urdf)).stem, options.urdf)
@@ -67,11 +67,11 @@ def summary(report: dict) -> str:
     rows = {"model": report} | report["baselines"]
     for name, row in rows.items():
         rmse = f"{row['rmse']['mean']:.4g} {report['action_unit']}"
-        share = explained = "no variance"
+        nmse_text = r2_text = "no variance"
         if (nmse := row["nmse"]["mean"]) is not None:
             low, high = row["nmse"]["ci95"]
-            share = f"{100 * nmse:.3g}% ({100 * low:.3g}..{100 * high:.3g})"
+            nmse_text = f"{100 * nmse:.3g}% ({100 * low:.3g}..{100 * high:.3g})"
             low, high = row["r2"]["ci95"]
-            explained = f"{row['r2']['mean']:.3g} ({low:.3g}..{high:.3g})"
-        lines.append(f"  {name:<10} nmse {share:<24} R2 {explained:<24} rmse {rmse}")
+            r2_text = f"{row['r2']['mean']:.3g} ({low:.3g}..{high:.3g})"
+        lines.append(f"  {name:<10} nmse {nmse_text:<24} R2 {r2_text:<24} rmse {rmse}")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`invdyn label`: a checkpoint and videos or a dataset enter; a dataset with actions leaves."""
+"""`invdyn label`: write a dataset with predicted actions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from invdyn_ros.evaluation.pseudo_labels import label_recordings
 
 
 @dataclass(frozen=True)
-class Config:
-    """Write a dataset with the actions that a model predicts; run again, it goes on."""
+class LabelOptions:
+    """Write a dataset with the actions that a model predicts. An interrupted run is resumed."""
 
     checkpoint: Path
     """Checkpoint folder."""
@@ -24,12 +24,12 @@ class Config:
     out: Path
     """Dataset folder to write."""
     workers: int | None = None
-    """Processes that predict; all cores by default. The data do not depend on it."""
+    """Number of processes; default: one per core. The data do not depend on it."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
-    options: Config = parse(Config, argv, "label")
+    options: LabelOptions = parse(LabelOptions, argv, "label")
     cores = len(os.sched_getaffinity(0))
     workers = cores if options.workers is None else options.workers
     count = 0

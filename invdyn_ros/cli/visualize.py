@@ -1,4 +1,4 @@
-"""`invdyn visualize`: a dataset and a path model enter, a film of a body leaves."""
+"""`invdyn visualize`: write a video of a body with the predictions of a time-series model."""
 
 from __future__ import annotations
 
@@ -21,45 +21,45 @@ from invdyn_ros.models.timeseries.time_series_model import TimeSeriesModel
 from invdyn_ros.sources.passive_rollouts import load_body
 from invdyn_ros.training.train_time_series import split_trajectories
 
-CURVES = 5  # that fit under each other
+MAX_CURVES = 5
 
 
 @dataclass(frozen=True)
-class Config(Validated):
-    """Show a body between observations, before and after training: OUT.mp4 and OUT.gif."""
+class VisualizeOptions(Validated):
+    """Write OUT.mp4 and OUT.gif: predictions between observations, before and after training."""
 
     what: tyro.conf.Positional[Literal["trajectories"]]
-    """What is shown."""
+    """Kind of video."""
     data: Path
     """Dataset folder of a body, as of 'invdyn collect sim --arm hopper'."""
     checkpoint: Path
-    """Folder of a path model."""
+    """Checkpoint folder of a time-series model."""
     out: Path
-    """Film to write, without suffix."""
+    """Video to write, without suffix."""
     motion: int = 0
-    """Number of the motion among those for tests."""
-    share: Fraction = 0.1
-    """Share of its samples that are seen."""
+    """Index of the motion in the test split."""
+    observed_fraction: Fraction = 0.1
+    """Fraction of the samples that is observed."""
     start: int = 0
     """First sample."""
     samples: PositiveInt = 100
-    """Samples that are shown."""
+    """Number of samples."""
     seed: int = 0
-    """Of what is seen, and of the weights before training."""
+    """Random seed of the observations, and of the weights before training."""
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
-    options = parse(Config, argv, "visualize")
-    for file in _shown(options):
+    options = parse(VisualizeOptions, argv, "visualize")
+    for file in _write_video(options):
         print(file)
     return 0
 
 
-def _shown(options: Config) -> list[Path]:
-    """Say the states of one motion, and draw them."""
+def _write_video(options: VisualizeOptions) -> list[Path]:
+    """Predict the states of one motion and write its video."""
     model, dataset = load_time_series_model(options.checkpoint), read_dataset(options.data)
-    machine = load_body(dataset.info.robot)
+    model_of_body = load_body(dataset.info.robot)
     test = split_trajectories(dataset.trajectories, model.meta.data["test_fraction"])[2]
     if not 0 <= options.motion < len(test):
         raise ValueError(f"motion is {options.motion}; there are 0 to {len(test) - 1}")
@@ -68,28 +68,30 @@ def _shown(options: Config) -> list[Path]:
     state, time = whole.state[:, rows], whole.time[:, rows]
     if options.start < 0 or state.shape[1] < options.samples:
         raise ValueError(
-            f"samples {options.start} to {options.start + options.samples} are asked for; the "
+            f"samples {options.start} to {options.start + options.samples} are out of range; the "
             f"motion has {whole.time.shape[1]}"
         )
-    record = subsample(state, time, options.share, options.seed)
-    said = {
-        "before training": _said(untrained_copy(model, options.seed), record),
-        "after": _said(model, record),
+    observations = subsample(state, time, options.observed_fraction, options.seed)
+    predictions = {
+        "before training": _predict(untrained_copy(model, options.seed), observations),
+        "after": _predict(model, observations),
     }
     true = state[0].double().numpy()
-    columns = _hardest(dataset.info.joint_names, true, said["before training"])
-    seen = record.mask[0].numpy()
-    title = f"{dataset.info.robot}: {seen.sum()} of {len(seen)} samples seen"
-    one = MotionPredictions(time[0].numpy(), true, seen, said)
-    return write_body_video(options.out, machine, one, columns, title)
+    columns = _largest_errors(dataset.info.joint_names, true, predictions["before training"])
+    mask = observations.mask[0].numpy()
+    title = f"{dataset.info.robot}: {mask.sum()} of {len(mask)} samples observed"
+    motion = MotionPredictions(time[0].numpy(), true, mask, predictions)
+    return write_body_video(options.out, model_of_body, motion, columns, title)
 
 
-def _hardest(names: Sequence[str], true: np.ndarray, said: np.ndarray) -> dict[str, int]:
-    """Return the columns (T, 2n) that are worst before training, by what they are called."""
-    missed = np.abs(said - true).max(0) / np.maximum(np.ptp(true, axis=0), 1e-9)
-    called = [*names, *(f"{name} velocity" for name in names)]
-    return {called[k]: int(k) for k in sorted(np.argsort(-missed)[:CURVES])}
+def _largest_errors(
+    names: Sequence[str], true: np.ndarray, predictions: np.ndarray
+) -> dict[str, int]:
+    """Return name -> column of the states (T, 2n) with the largest errors."""
+    error = np.abs(predictions - true).max(0) / np.maximum(np.ptp(true, axis=0), 1e-9)
+    labels = [*names, *(f"{name} velocity" for name in names)]
+    return {labels[k]: int(k) for k in sorted(np.argsort(-error)[:MAX_CURVES])}
 
 
-def _said(model: TimeSeriesModel, record: Observations) -> np.ndarray:
-    return model.predict(record)[0].double().numpy()
+def _predict(model: TimeSeriesModel, observations: Observations) -> np.ndarray:
+    return model.predict(observations)[0].double().numpy()
