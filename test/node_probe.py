@@ -30,7 +30,7 @@ UR5 = load_robot("ur5")
 TICK = 8_000_000  # [ns] of the UR5
 START = 1_700_000_000 * 10**9  # [ns]
 PATIENCE = 30.0  # [s] before a test gives up; nothing waits that long when all is well
-EFFORT, WANTED = "/forward_effort_controller/commands", "/inverse_dynamics/desired_joint_state"
+EFFORT, DESIRED = "/forward_effort_controller/commands", "/inverse_dynamics/desired_joint_state"
 STATES, TARGETS, IMAGES = "/joint_states", "/joint_target", "/camera/image_raw"
 
 

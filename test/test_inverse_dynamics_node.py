@@ -1,4 +1,4 @@
-"""The inverse dynamics node: still until engaged, within limits, one line when it cannot go on."""
+"""Inverse dynamics node: engaging, limits, lockstep, missing joint states and errors."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from arm_state_models import bridge
 from diagnostic_msgs.msg import DiagnosticArray
 from node_probe import (
     CHECKPOINTS,
+    DESIRED,
     EFFORT,
     MODEL,
     PATIENCE,
@@ -22,7 +23,6 @@ from node_probe import (
     TARGETS,
     TICK,
     UR5,
-    WANTED,
     arguments,
     state,
 )
@@ -39,26 +39,26 @@ from invdyn_ros.nodes.messages import command_stamp, target_to_message, to_nanos
 
 
 def target(stamp, q):
-    wanted = State(q, np.zeros_like(q), np.zeros_like(q))
-    return target_to_message(Target(stamp * 1e-9, wanted, 0.0), UR5.joint_names, to_stamp(stamp))
+    desired = State(q, np.zeros_like(q), np.zeros_like(q))
+    return target_to_message(Target(stamp * 1e-9, desired, 0.0), UR5.joint_names, to_stamp(stamp))
 
 
 def engage(probe, on=True):
     return probe.call_service(SetBool, "/inverse_dynamics/engage", SetBool.Request(data=on))
 
 
-def test_nothing_moves_before_engaging_and_after_stopping(start_node):
+def test_no_command_before_engaging_and_after_stopping(start_node):
     probe, commands = start_node(InverseDynamicsNode, [(EFFORT, Float64MultiArray)], **MODEL)
     states, node = probe.advertise(STATES, JointState), probe.tested_node
 
-    def show(stamp):
+    def publish_state(stamp):
         states.publish(state(stamp))
         probe.wait_until(lambda: node.measured is not None and node.measured[0] == stamp)
         probe.wait_until(
             lambda: len(commands) >= (node.hold_reason not in ("not engaged", "stopped"))
         )
 
-    show(START)
+    publish_state(START)
     assert node.hold_reason == "not engaged" and not commands
     assert engage(probe).success
     states.publish(state(START + TICK))
@@ -70,7 +70,7 @@ def test_nothing_moves_before_engaging_and_after_stopping(start_node):
     assert probe.call_service(Trigger, "/inverse_dynamics/stop", Trigger.Request()).success
     count = len(commands)
     for k in range(2, 8):
-        show(START + k * TICK)
+        publish_state(START + k * TICK)
         assert node.hold_reason == "stopped"
     assert len(commands) == count, "a stop is latched"
     engage(probe)
@@ -78,9 +78,9 @@ def test_nothing_moves_before_engaging_and_after_stopping(start_node):
     probe.wait_until(lambda: len(commands) > count)
 
 
-def test_a_target_is_approached_within_limits_and_a_stale_one_held(start_node):
-    probe, wanted, said = start_node(
-        InverseDynamicsNode, [(WANTED, JointState), ("/diagnostics", DiagnosticArray)], **MODEL
+def test_target_is_approached_within_limits_and_a_stale_one_is_held(start_node):
+    probe, desired, diagnostics = start_node(
+        InverseDynamicsNode, [(DESIRED, JointState), ("/diagnostics", DiagnosticArray)], **MODEL
     )
     states, targets = (
         probe.advertise(STATES, JointState),
@@ -88,16 +88,16 @@ def test_a_target_is_approached_within_limits_and_a_stale_one_held(start_node):
     )
     engage(probe)
     goal = UR5.home + np.array([0.3, 0, 0, 0, -0.2, 0])
-    now = state(START)
+    arm_state = state(START)
 
-    def follow(k):  # an arm that is always where it is wanted
-        now.header.stamp = to_stamp(START + k * TICK)
-        states.publish(now)
+    def follow(k):  # an arm without following error
+        arm_state.header.stamp = to_stamp(START + k * TICK)
+        states.publish(arm_state)
         probe.wait_until(
-            lambda: wanted and to_nanoseconds(wanted[-1].header.stamp) == START + k * TICK
+            lambda: desired and to_nanoseconds(desired[-1].header.stamp) == START + k * TICK
         )
-        now.position, now.velocity = wanted[-1].position, wanted[-1].velocity
-        return np.array(wanted[-1].position), np.array(wanted[-1].velocity)
+        arm_state.position, arm_state.velocity = desired[-1].position, desired[-1].velocity
+        return np.array(desired[-1].position), np.array(desired[-1].velocity)
 
     path, k = [follow(0)], 0
     while np.abs(path[-1][0] - goal).max() > 1e-3:
@@ -110,13 +110,15 @@ def test_a_target_is_approached_within_limits_and_a_stale_one_held(start_node):
     assert (np.abs(qd) <= UR5.velocity).all() and np.abs(qd).max() > 0.1
     assert (np.diff(q[:, 0]) >= -1e-9).all() and q[:, 0].max() <= goal[0] + 1e-6
     for later in range(k + 1, k + 60):
-        place, _ = follow(later)
-    assert np.abs(place - goal).max() < 2e-3
+        position, _ = follow(later)
+    assert np.abs(position - goal).max() < 2e-3
     assert probe.tested_node.hold_reason == "target is stale"
-    probe.wait_until(lambda: any("target is stale" in s.message for m in said for s in m.status))
+    probe.wait_until(
+        lambda: any("target is stale" in s.message for m in diagnostics for s in m.status)
+    )
 
 
-def test_in_lockstep_a_repeated_state_gets_the_same_answer_and_a_new_one_waits(start_node):
+def test_lockstep_repeats_the_command_of_a_state_and_waits_for_the_next_target(start_node):
     probe, commands = start_node(
         InverseDynamicsNode,
         [(EFFORT, Float64MultiArray)],
@@ -137,12 +139,12 @@ def test_in_lockstep_a_repeated_state_gets_the_same_answer_and_a_new_one_waits(s
     assert commands[0] == commands[1] and command_stamp(commands[0]) == START
     states.publish(state(START + TICK))
     probe.wait_until(lambda: probe.tested_node.measured[0] == START + TICK)
-    assert all(command_stamp(c) == START for c in commands), "answered without a target"
+    assert all(command_stamp(c) == START for c in commands), "a command without a target"
     targets.publish(target(START + TICK, goal))
     probe.wait_until(lambda: command_stamp(commands[-1]) == START + TICK)
 
 
-def test_measured_joints_that_are_not_finite_get_no_command(start_node):
+def test_joint_states_that_are_not_finite_get_no_command(start_node):
     probe, commands = start_node(
         InverseDynamicsNode, [(EFFORT, Float64MultiArray)], **MODEL, engaged=True
     )
@@ -152,21 +154,21 @@ def test_measured_joints_that_are_not_finite_get_no_command(start_node):
     assert probe.tested_node.hold_reason == "measured joints are not finite" and not commands
 
 
-def test_joint_states_without_a_joint_of_the_arm_end_the_node(run_until_error):
-    lacking = state(START, UR5.home[:5], names=UR5.joint_names[:5])
-    line = run_until_error(InverseDynamicsNode, (STATES, lacking, 10), **MODEL)
+def test_missing_joint_ends_the_node(run_until_error):
+    incomplete = state(START, UR5.home[:5], names=UR5.joint_names[:5])
+    line = run_until_error(InverseDynamicsNode, (STATES, incomplete, 10), **MODEL)
     assert line.startswith("inverse_dynamics: joint_states lacks ['wrist_3_joint']")
 
 
-def test_a_topic_of_another_type_ends_the_node(run_until_error):
+def test_topic_of_another_type_ends_the_node(run_until_error):
     line = run_until_error(InverseDynamicsNode, (STATES, String(data="hello"), 10), **MODEL)
     assert "/joint_states carries std_msgs/msg/String from node 'probe'" in line
     assert "must carry sensor_msgs/msg/JointState" in line
 
 
-def test_a_checkpoint_of_another_arm_ends_the_process_with_one_line_and_code_2():
-    given = {"arm": "ur5", "checkpoint": CHECKPOINTS / "kuka_iiwa"}
-    command = [sys.executable, "-m", "invdyn_ros.nodes.inverse_dynamics", *arguments(given)]
+def test_checkpoint_of_another_arm_ends_the_process_with_one_line_and_code_2():
+    parameters = {"arm": "ur5", "checkpoint": CHECKPOINTS / "kuka_iiwa"}
+    command = [sys.executable, "-m", "invdyn_ros.nodes.inverse_dynamics", *arguments(parameters)]
     ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("inverse_dynamics: ")
@@ -177,7 +179,7 @@ def test_a_checkpoint_of_another_arm_ends_the_process_with_one_line_and_code_2()
     ("folder", "message"),
     [("damaged", "is damaged"), ("none", "no checkpoint folder"), (".", "meta.json is missing")],
 )
-def test_a_checkpoint_that_is_none_ends_the_node(run_until_error, tmp_path, folder, message):
+def test_invalid_checkpoint_ends_the_node(run_until_error, tmp_path, folder, message):
     if folder == "damaged":
         shutil.copytree(CHECKPOINTS / "ur5", tmp_path / folder)
         os.truncate(tmp_path / folder / "model.safetensors", 100)
@@ -185,17 +187,20 @@ def test_a_checkpoint_that_is_none_ends_the_node(run_until_error, tmp_path, fold
     assert str(tmp_path) in line and message in line
 
 
-def test_a_parameter_of_the_wrong_type_ends_the_node(run_until_error):
+def test_parameter_of_the_wrong_type_ends_the_node(run_until_error):
     line = run_until_error(InverseDynamicsNode, **MODEL, lockstep=3)
     assert "lockstep is 3; it must be a valid boolean" in line
 
 
-def test_missing_joint_states_are_bridged_for_a_while_and_then_nothing_is_sent(
-    start_node, tmp_path
-):
+def test_missing_joint_states_are_predicted_for_a_limited_time(start_node, tmp_path):
     save_time_series_model(bridge(), tmp_path / "bridge")
-    given = {**MODEL, "engaged": True, "state_predictor": tmp_path / "bridge", "max_dropout": 1.0}
-    probe, commands = start_node(InverseDynamicsNode, [(EFFORT, Float64MultiArray)], **given)
+    parameters = {
+        **MODEL,
+        "engaged": True,
+        "state_predictor": tmp_path / "bridge",
+        "max_dropout": 1.0,
+    }
+    probe, commands = start_node(InverseDynamicsNode, [(EFFORT, Float64MultiArray)], **parameters)
     states, node = probe.advertise(STATES, JointState), probe.tested_node
     states.publish(state(START))
     probe.wait_until(lambda: node.hold_reason == JOINT_STATES_MISSING)
@@ -215,7 +220,7 @@ def test_missing_joint_states_are_bridged_for_a_while_and_then_nothing_is_sent(
     ("path", "message"),
     [("no/such", "folder no/such"), ("dofbot", "is of joint_1")],
 )
-def test_state_predictor_that_cannot_drive_the_arm_ends_the_node(
+def test_state_predictor_of_another_arm_ends_the_node(
     run_until_error, tmp_path, monkeypatch, path, message
 ):
     monkeypatch.chdir(tmp_path)

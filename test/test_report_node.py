@@ -1,4 +1,4 @@
-"""The report node: what a run did, in figures, a picture and a recording."""
+"""Report node: report, plots and recording of a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import cv2
 import numpy as np
 import pytest
-from node_probe import MODEL, STATES, TICK, UR5, WANTED, state
+from node_probe import MODEL, STATES, TICK, UR5, DESIRED, state
 from sensor_msgs.msg import JointState, PointCloud2
 from synthetic_person import FORWARD
 
@@ -17,15 +17,15 @@ from invdyn_ros.nodes.report import ReportNode
 from invdyn_ros.sources.rosbag import JOINT_STATE, messages
 
 
-def test_a_run_that_ends_early_leaves_a_recording_that_can_be_read(run_until_error, tmp_path):
-    said = (STATES, state(TICK, UR5.home), 10), ("/gripper/command", JointState(), 10)
-    words = {"graph": "grasp_sim", "record": tmp_path / "bag", "lockstep": True}
-    line = run_until_error(ReportNode, *said, **MODEL, **words)
+def test_failed_run_leaves_a_readable_recording(run_until_error, tmp_path):
+    published = (STATES, state(TICK, UR5.home), 10), ("/gripper/command", JointState(), 10)
+    parameters = {"graph": "grasp_sim", "record": tmp_path / "bag", "lockstep": True}
+    line = run_until_error(ReportNode, *published, **MODEL, **parameters)
     assert "/gripper/command carries sensor_msgs/msg/JointState" in line
-    assert list(messages(tmp_path / "bag", STATES, JOINT_STATE))  # what came before the end
+    assert list(messages(tmp_path / "bag", STATES, JOINT_STATE))  # those before the error
 
 
-def test_the_report_of_a_recorded_run_is_written(start_node, tmp_path):
+def test_report_and_recording_of_a_run_are_written(start_node, tmp_path):
     file = tmp_path / "out" / "report.json"
     probe = start_node(
         ReportNode,
@@ -36,19 +36,21 @@ def test_the_report_of_a_recorded_run_is_written(start_node, tmp_path):
         duration=0.5,
         lockstep=True,
     )
-    states, wanted = probe.advertise(STATES, JointState), probe.advertise(WANTED, JointState)
+    states, desired = probe.advertise(STATES, JointState), probe.advertise(DESIRED, JointState)
     clouds = probe.advertise("/pose/landmarks", PointCloud2)
-    places = [state(k * TICK, UR5.home + 0.01 * np.sin(0.1 * k)) for k in range(65)]
-    for k, place in enumerate(places):
-        aim = state(k * TICK, np.array(place.position) + 1e-3)
-        aim.effort = [0.0] * 6
-        wanted.publish(aim)
+    measured = [state(k * TICK, UR5.home + 0.01 * np.sin(0.1 * k)) for k in range(65)]
+    for k, joint_state in enumerate(measured):
+        target = state(k * TICK, np.array(joint_state.position) + 1e-3)
+        target.effort = [0.0] * 6
+        desired.publish(target)
         if k % 6 == 0:
-            clouds.publish(landmarks_to_cloud(FORWARD, place.header))
-    kept = probe.tested_node.topics
-    probe.wait_until(lambda: len(kept[WANTED][1]) == 65 and len(kept["/pose/landmarks"][1]) == 11)
-    for place in places:  # they end the run, whatever else is still on its way
-        states.publish(place)
+            clouds.publish(landmarks_to_cloud(FORWARD, joint_state.header))
+    recorded = probe.tested_node.topics
+    probe.wait_until(
+        lambda: len(recorded[DESIRED][1]) == 65 and len(recorded["/pose/landmarks"][1]) == 11
+    )
+    for joint_state in measured:  # these end the run by its duration
+        states.publish(joint_state)
     with pytest.raises(runner.NodeFinished):
         probe.wait_until(lambda: False, 60)
     report = json.loads(file.read_text())
