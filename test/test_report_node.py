@@ -7,7 +7,7 @@ import json
 import cv2
 import numpy as np
 import pytest
-from node_probe import MODEL, STATES, TICK, UR5, DESIRED, state
+from node_probe import DESIRED, MODEL, STATES, TICK, UR5, state
 from sensor_msgs.msg import JointState, PointCloud2
 from synthetic_person import FORWARD
 
