@@ -12,7 +12,8 @@ from torch import Tensor
 from invdyn_ros.config import load_yaml
 from invdyn_ros.models.planar_body.contact_solver import ContactParameters
 from invdyn_ros.models.planar_body.dynamics import Inertia, KinematicTree
-from invdyn_ros.models.planar_body.simulator import BodyParameters, PlanarBody
+from invdyn_ros.models.planar_body.parameters import BodyParameters
+from invdyn_ros.models.planar_body.simulator import PlanarBody
 from invdyn_ros.robots.robot import package_file
 from invdyn_ros.sources.passive_rollouts import joint_names, load_body
 

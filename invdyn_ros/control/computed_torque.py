@@ -135,7 +135,7 @@ class ComputedTorqueController:
         """Return the action (n,) to send now, in the model's unit."""
         config = self.config
         self.desired = now = plan.at(measured.time)
-        then = plan.at(measured.time + self.action_delay) if self.action_delay else now
+        planned = plan.at(measured.time + self.action_delay) if self.action_delay else now
         error = now.q - measured.q
         rate_error = now.qd - measured.qd if measured.qd.size else np.zeros_like(error)
         if self._last_time is not None and measured.time > self._last_time:
@@ -143,12 +143,14 @@ class ComputedTorqueController:
             integral = np.maximum(self._integral + dt * error, -config.integral_limit)
             self._integral = np.minimum(integral, config.integral_limit)
         qdd = (
-            then.qdd
+            planned.qdd
             + config.stiffness * error
             + config.damping * rate_error
             + config.integral * self._integral
         )
-        frame = np.concatenate([then.q - config.error_feedthrough * error, then.qd, qdd])  # (3n,)
+        frame = np.concatenate(
+            [planned.q - config.error_feedthrough * error, planned.qd, qdd]
+        )  # (3n,)
         if self._act is not None:
             self._last_time = measured.time
             return self._act(frame)

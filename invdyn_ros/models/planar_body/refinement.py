@@ -18,7 +18,8 @@ from invdyn_ros.models.planar_body.contact_solver import ContactParameters
 from invdyn_ros.models.planar_body.dynamics import KinematicTree
 from invdyn_ros.models.planar_body.geometry_identification import UNKNOWN_RADIUS_RATIO
 from invdyn_ros.models.planar_body.inertia_identification import Steps
-from invdyn_ros.models.planar_body.simulator import BodyParameters, PlanarBody
+from invdyn_ros.models.planar_body.parameters import BodyParameters
+from invdyn_ros.models.planar_body.simulator import PlanarBody
 
 KERNEL_WIDTHS = (0.3, 0.1, 0.03, 0.01, 0.003)  # of the robust kernel, in standardised residuals
 ITERATIONS_PER_WIDTH = 3

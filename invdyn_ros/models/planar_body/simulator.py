@@ -14,35 +14,19 @@ from torch import Tensor
 
 from invdyn_ros.models.planar_body.contact_solver import (
     ContactConstraints,
-    ContactParameters,
     Contacts,
     closest_points,
     constraint_rows,
     solve_contacts,
 )
 from invdyn_ros.models.planar_body.dynamics import Inertia, KinematicTree, rigid_body_terms, rotate
+from invdyn_ros.models.planar_body.parameters import BodyParameters
 
 NEWTON_ITERATIONS = 12  # of a backward step
 CONVERGED = 1e-9  # [m/s] residual at which a backward step ends
 ACCEPTED = 1e-6  # [m/s] residual up to which its result is a solution
 ROWS_PER_CONTACT = 4  # edges of the friction pyramid
 CROSSING_DISTANCE = 1e-9  # [m] between axes that cross
-
-
-class BodyParameters(NamedTuple):
-    """All parameters of a planar body of L links and K capsules."""
-
-    inertia: Inertia
-    hinge_pos: Tensor  # (L, 2) [m] of each hinge in the frame of the parent link
-    lower: Tensor  # (L,) [rad] limits of the hinges
-    upper: Tensor  # (L,)
-    capsule_ends: Tensor  # (K, 2, 2) [m] of the capsules' axes, in the frames of their links
-    capsule_radius: Tensor  # (K,) [m]
-    invweight: Tensor  # (L,) [1 / total mass] translational inverse weight of each link
-    floor_height: Tensor  # () [m] in the root's coordinate z
-    friction: Tensor  # ()
-    contact: ContactParameters
-    limit: ContactParameters
 
 
 class Forces(NamedTuple):

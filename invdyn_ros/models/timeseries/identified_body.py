@@ -16,14 +16,20 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from invdyn_ros.config import PositiveInts
-from invdyn_ros.models.planar_body.contact_solver import ContactParameters
-from invdyn_ros.models.planar_body.dynamics import Inertia, KinematicTree
+from invdyn_ros.models.planar_body.dynamics import KinematicTree
 from invdyn_ros.models.planar_body.geometry_identification import LIMIT_TORQUE, identify_geometry
 from invdyn_ros.models.planar_body.inertia_identification import (
     FREE_FALL_FORCE,
     Steps,
     external_forces,
     identify_inertia,
+)
+from invdyn_ros.models.planar_body.parameters import (
+    DEFAULT_CONTACT,
+    BodyParameters,
+    flatten_parameters,
+    initial_parameters,
+    unflatten_parameters,
 )
 from invdyn_ros.models.planar_body.refinement import (
     ITERATIONS_PER_WIDTH,
@@ -32,7 +38,7 @@ from invdyn_ros.models.planar_body.refinement import (
     select_geometry,
     velocity_residuals,
 )
-from invdyn_ros.models.planar_body.simulator import BodyParameters, PlanarBody
+from invdyn_ros.models.planar_body.simulator import PlanarBody
 from invdyn_ros.models.timeseries.observations import (
     Motions,
     Observations,
@@ -47,9 +53,6 @@ MAX_END_ERROR = 3e-4  # scaled error at the next observation, above which a roll
 SELECTION_FACTOR = 5  # steps for the selection of the geometry, divided by those for refinement
 PERTURBATION = 3e-7  # scaled initial distance of the two backward rollouts
 MAX_DIVERGENCE = 1e-3  # scaled distance of the two above which the past is undetermined
-DEFAULT_CONTACT = ContactParameters(
-    *(torch.tensor(x, dtype=torch.float64) for x in (0.02, 0.9, 0.95, 1e-3))
-)
 
 
 @dataclass(frozen=True)
@@ -96,25 +99,16 @@ class IdentifiedBody(TimeSeriesModel):
         self.capsule_links = tuple(
             link for link, number in enumerate(tree.capsules_per_link) for _ in range(number)
         )
-        diagonal = 0.01 * torch.eye(count, dtype=torch.float64)
-        initial = BodyParameters(
-            Inertia(
-                _zeros(count, 2), torch.stack([diagonal, 0 * diagonal], -1), _zeros(count),
-                _zeros(count), _zeros(),
-            ),
-            _zeros(count, 2), _zeros(count) - torch.inf, _zeros(count) + torch.inf,
-            _zeros(num_capsules, 2, 2), _zeros(num_capsules), _zeros(count) + 1,
-            _zeros() - torch.inf, _zeros() + 1, DEFAULT_CONTACT, DEFAULT_CONTACT,
-        )  # fmt: skip
+        initial = initial_parameters(count, num_capsules)
         self.parameter_list = nn.ParameterList(
-            nn.Parameter(x.clone(), requires_grad=False) for x in _flatten(initial)
+            nn.Parameter(x.clone(), requires_grad=False) for x in flatten_parameters(initial)
         )
         self.self_collision = nn.Parameter(torch.tensor(False), requires_grad=False)
 
     @property
     def body_parameters(self) -> BodyParameters:
         """Identified parameters of the body."""
-        return _unflatten([x.detach() for x in self.parameter_list])
+        return unflatten_parameters([x.detach() for x in self.parameter_list])
 
     @property
     def body(self) -> PlanarBody:
@@ -146,7 +140,9 @@ class IdentifiedBody(TimeSeriesModel):
         ) as bar:
             body, parameters = self._identify(steps, bar)
         self.self_collision.fill_(bool(len(body.capsule_pairs)))
-        for parameter, value in zip(self.parameter_list, _flatten(parameters), strict=True):
+        for parameter, value in zip(
+            self.parameter_list, flatten_parameters(parameters), strict=True
+        ):
             parameter.copy_(value)
         return True
 
@@ -168,7 +164,7 @@ class IdentifiedBody(TimeSeriesModel):
         initial = BodyParameters(
             identified.inertia, identified.hinge_pos, geometry.lower, geometry.upper,
             geometry.capsule_ends, geometry.capsule_radius, invweight, geometry.floor_height,
-            _zeros() + 1, DEFAULT_CONTACT, DEFAULT_CONTACT,
+            torch.ones((), dtype=torch.float64), DEFAULT_CONTACT, DEFAULT_CONTACT,
         )  # fmt: skip
         body, initial = select_geometry(
             tree,
@@ -314,24 +310,3 @@ class Rollout(NamedTuple):
 
 def _generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
-
-
-def _zeros(*shape: int) -> Tensor:
-    return torch.zeros(shape, dtype=torch.float64)
-
-
-def _flatten(parameters: BodyParameters) -> list[Tensor]:
-    """Return all parameters as a flat list."""
-    return [x for part in parameters for x in (part if isinstance(part, tuple) else (part,))]
-
-
-def _unflatten(parts: list[Tensor]) -> BodyParameters:
-    """Return the parameters of a list from `_flatten`."""
-    remaining = iter(parts)
-
-    def take(count: int) -> list[Tensor]:
-        return [next(remaining) for _ in range(count)]
-
-    inertia, tensors = Inertia(*take(len(Inertia._fields))), take(len(BodyParameters._fields) - 3)
-    contacts = [ContactParameters(*take(len(ContactParameters._fields))) for _ in range(2)]
-    return BodyParameters(inertia, *tensors, *contacts)  # type: ignore[arg-type]  # counts match
