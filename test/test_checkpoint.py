@@ -139,7 +139,7 @@ def test_checkpoint_of_an_arm_with_other_joints_is_refused(folder: Path) -> None
 
 
 def test_checkpoint_of_another_arm_with_the_same_joint_names_is_refused(folder: Path) -> None:
-    with pytest.raises(ValueError, match="is a model of 'ur5', not of 'ur5e'"):
+    with pytest.raises(ValueError, match="was trained for 'ur5', not for 'ur5e'"):
         load(folder, robot=robot("ur5e"))
 
 

@@ -215,7 +215,7 @@ def test_bad_file_is_one_line_and_exit_code_2(
 def test_file_of_another_arm_is_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="was trained for 'ur5', not for 'dofbot'"):
         resolve("grasp_sim", {"arm": "dofbot", "checkpoint": f"{folder}.onnx"})
-    with pytest.raises(ValueError, match="is a model of 'ur5', not of 'ur5e'"):
+    with pytest.raises(ValueError, match="was trained for 'ur5', not for 'ur5e'"):
         load_runtime(f"{folder}.onnx", "auto", robot("ur5e"))
 
 

@@ -167,11 +167,11 @@ def check_robot(meta: ModelMetadata, robot: Robot, where: str | Path) -> None:
     if meta.joint_names != robot.joint_names:
         expected, joints = ", ".join(robot.joint_names), ", ".join(meta.joint_names)
         raise ValueError(
-            f"{where} is a model of '{meta.robot}' with joints {joints}; "
+            f"{where} was trained for '{meta.robot}' with joints {joints}; "
             f"'{robot.name}' has {expected}"
         )
     if meta.robot != robot.name:
-        raise ValueError(f"{where} is a model of '{meta.robot}', not of '{robot.name}'")
+        raise ValueError(f"{where} was trained for '{meta.robot}', not for '{robot.name}'")
 
 
 def select_device(name: str) -> torch.device:

@@ -198,9 +198,9 @@ class InverseDynamics(nn.Module, ABC):
         return self.motion_mean, self.motion_std
 
     def calibrate(self, val: Iterable[Windows]) -> None:
-        """Fit, after training, what the training data would bias, on validation recordings.
+        """Fit to validation recordings, after training, what the training data would bias.
 
-        That is the standard deviation of a family that has one, or the smoothing of predictions.
+        That is the standard deviation of an ensemble, or the smoothing weights of a video family.
 
         Args:
             val: recordings, one window each.

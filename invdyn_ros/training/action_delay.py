@@ -59,7 +59,7 @@ def _subsample(trajectories: Sequence[Trajectory], action_delay: float) -> Windo
 
 
 def _unexplained_fraction(model: RigidBody, data: Split, action_delay: float) -> float:
-    """Return the fraction of the target's power that an identified rigid body leaves."""
+    """Return the fraction of the target power that a rigid body does not explain."""
     train, val = (
         model.normal_equations(_subsample(part, action_delay)) for part in (data.train, data.test)
     )
