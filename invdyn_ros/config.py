@@ -10,7 +10,7 @@ import array
 import dataclasses
 import json
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -47,8 +47,7 @@ class Validated:
 def from_mapping(cls: type[T], values: Mapping[str, Any], source: str) -> T:
     """Fill a dataclass from numbers, text, lists and mappings.
 
-    An integer is accepted for a float, a list for a tuple and text for a path; nothing else is
-    converted.
+    An integer is accepted for a float, a list for a tuple, text for a path, and nothing else.
 
     Args:
         cls: dataclass to fill; fields absent from `values` keep their default.
@@ -60,10 +59,10 @@ def from_mapping(cls: type[T], values: Mapping[str, Any], source: str) -> T:
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"{source}: expected fields of {cls.__name__}, got {_short(values)}")
-    adapter: TypeAdapter[T] = _adapter(cls)  # type: ignore[arg-type]
     try:
         # strict pydantic takes a list for a tuple and text for a path from JSON only
-        return adapter.validate_json(json.dumps(dict(values), default=_to_json))
+        text = json.dumps(dict(values), default=_to_json)
+        return _adapter(cls).validate_json(text)  # type: ignore[arg-type]
     except ValidationError as error:
         raise ValueError(f"{source}: {_message(cls, error)}") from None
     except TypeError as error:  # a value or a key that JSON does not have
@@ -81,9 +80,8 @@ def from_strings(cls: type[T], values: Mapping[str, str], source: str) -> T:
     Raises:
         ValueError: unknown or missing field, or text that is no value of its field.
     """
-    adapter: TypeAdapter[T] = _adapter(cls)  # type: ignore[arg-type]
     try:
-        return adapter.validate_strings(values)
+        return _adapter(cls).validate_strings(values)  # type: ignore[arg-type]
     except ValidationError as error:
         raise ValueError(f"{source}: {_message(cls, error)}") from None
 
@@ -127,17 +125,16 @@ def parse_yaml(text: str, source: str) -> Any:
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, with 1e-3 a number (YAML 1.2) and repeated keys an error."""
+    """Safe loader that reads 1e-3 as a number (YAML 1.2) and refuses repeated keys."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Build a dict, refusing a repeated key."""
-        keys: set[str] = set()
+        keys: list[Any] = []
         for key, _ in node.value:
-            if isinstance(key.value, str) and key.value != "<<":
-                if key.value in keys:
-                    problem = f"key {key.value!r} is given twice"
-                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-                keys.add(key.value)
+            if key.value in keys and key.value != "<<":
+                problem = f"key {key.value!r} is given twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            keys.append(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -157,33 +154,26 @@ def _constraints(cls: Any) -> dict[str, TypeAdapter[Any]]:
     return {n: TypeAdapter(h) for n, h in hints if get_origin(h) in (Annotated, Literal)}
 
 
-def _message(cls: type, error: ValidationError, name: str = "") -> str:
-    """Put one error on one line; `name` is that of the field, where only one was checked."""
-    errors = error.errors()
-    unknown = [e for e in errors if e["type"] == "unexpected_keyword_argument"]  # a misspelt name
-    first = (unknown or errors)[0]
-    path, kind, text = first["loc"], first["type"], first["msg"]
-    for part in path:
+def _message(cls: Any, error: ValidationError, name: str = "") -> str:
+    """Describe the first error in one line; `name` is the name of a field checked alone."""
+    # a misspelt name comes before the missing field that it causes
+    first = max(error.errors(), key=lambda e: e["type"] == "unexpected_keyword_argument")
+    kind, text = first["type"], first["msg"]
+    for part in first["loc"]:
         name += f"[{part}]" if isinstance(part, int) else f".{part}"
     name = name.removeprefix(".")
     if kind == "unexpected_keyword_argument":
-        owner = _class_at(cls, path[:-1])
-        known = ", ".join(field.name for field in dataclasses.fields(owner))
-        return f"unknown field '{name}'; {owner.__name__} has {known}"
+        for part in first["loc"][:-1]:  # go to the dataclass of a nested field
+            hint = get_type_hints(cls).get(str(part))
+            cls = next((h for h in (hint, *get_args(hint)) if dataclasses.is_dataclass(h)), cls)
+        known = ", ".join(field.name for field in dataclasses.fields(cls))
+        return f"unknown field '{name}'; {cls.__name__} has {known}"
     if kind == "missing":
         return f"field '{name}' of {cls.__name__} is missing"
     if kind == "value_error":  # raised by a __post_init__
         return ": ".join(filter(None, [name, text.removeprefix("Value error, ")]))
     allowed = re.sub(r"^\w+ should |, unable to .*| after validation", "", text)
     return f"{name} is {_short(first['input'])}; it must {allowed}"
-
-
-def _class_at(cls: Any, path: Sequence[Any]) -> Any:
-    """Return the dataclass of a nested field."""
-    for name in path:
-        hint = get_type_hints(cls).get(str(name))
-        cls = next((h for h in (hint, *get_args(hint)) if dataclasses.is_dataclass(h)), cls)
-    return cls
 
 
 def _plain(value: Any) -> Any:
@@ -201,7 +191,7 @@ def _to_json(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, Path) or dataclasses.is_dataclass(value):
         return _plain(value)
-    raise TypeError(f"{_short(value)} is no number, text, list or mapping")
+    raise TypeError(f"{_short(value)} is not a number, text, list or mapping")
 
 
 def _short(value: Any) -> str:

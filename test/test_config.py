@@ -85,6 +85,7 @@ def test_integers_and_arrays_are_accepted_for_floats_and_tuples():
     ("values", "message"),
     [
         ({"width": 1, "heigth": 2}, "unknown field 'heigth'; Model has width, filter, folder"),
+        ({"width": 1, "filter": {"gain": 1}}, "unknown field 'filter.gain'; Filter has cutoff"),
         ({}, "field 'width' of Model is missing"),
         ({"width": True}, "width is True; it must be a valid integer"),
         ({"width": 1.0}, "width is 1.0; it must be a valid integer"),

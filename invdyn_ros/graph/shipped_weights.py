@@ -1,4 +1,4 @@
-"""Folders of the learned policies and block pose networks: given ones or those shipped."""
+"""Lookup of the learned policy and of the block pose network that a grasp uses."""
 
 from __future__ import annotations
 
