@@ -254,8 +254,8 @@ def test_runs_that_differ_only_in_their_seed_have_the_same_name(tmp_path):
     runs = {
         "ur5_1": CONFIG,
         "ur5_2": replace(CONFIG, seed=1, total_timesteps=30, num_envs=2),
-        "shown": replace(CONFIG, demonstrations=demonstrations),
-        "shown_long": replace(CONFIG, demonstrations=demonstrations, max_episode_seconds=9.0),
+        "demos": replace(CONFIG, demonstrations=demonstrations),
+        "demos_long": replace(CONFIG, demonstrations=demonstrations, max_episode_seconds=9.0),
     }
     for name, config in runs.items():
         train_grasp(
@@ -268,8 +268,8 @@ def test_runs_that_differ_only_in_their_seed_have_the_same_name(tmp_path):
     assert list(names.values()) == [
         "SAC on ur5 at noise default",
         "SAC on ur5 at noise default",
-        "SAC with demonstrations on ur5 at noise default (shown)",
-        "SAC with demonstrations on ur5 at noise default (shown_long)",
+        "SAC with demonstrations on ur5 at noise default (demos)",
+        "SAC with demonstrations on ur5 at noise default (demos_long)",
         str(tmp_path / "old"),
     ]
 

@@ -17,7 +17,7 @@ from invdyn_ros.typing import Array
 CLEAR_DELAY = 0.5  # [s] without a rejection that clears the last one
 SIZE_TOLERANCE = 0.15  # relative: hand-eye calibrations err, and blocks are cut roughly
 NUM_STDS = 3.0  # allowed standard deviations of a detection
-TRAINING_AREA_MARGIN = 2.0  # [block sides] around the positions seen in training
+TRAINING_AREA_MARGIN = 2.0  # [block sides] around the block positions of training
 NO_VALUES = np.empty(0)
 
 
