@@ -68,7 +68,10 @@ def test_the_verb_trains_in_rounds_and_resumes(tmp_path, capsys) -> None:
     out = tmp_path / "run"
     assert run_verb("train_block_pose", ["--out", str(out), *words()]) == 0
     report = json.loads((out / "block_pose.json").read_text())
-    assert report["rollouts"]["hard"]["episodes"] == 1 and report["test"]["default"]["images"] > 0
+    assert (
+        report["rollouts"]["noise_hard"]["episodes"] == 1
+        and report["test"]["noise_default"]["images"] > 0
+    )
     load_block_pose_net(out, "ur5")
     first = (out / "model.safetensors").read_bytes()
     assert run_verb("train_block_pose", ["--out", str(out), *words()]) == 2

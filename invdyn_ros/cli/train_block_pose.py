@@ -45,11 +45,11 @@ def main(argv: list[str] | None = None) -> int:
     torch.set_num_threads(1)
     with closing(ProgressBars()) as bars:
         report = train_block_pose(config, options.out, bars.update)
-    test = report["test"]["default"]
+    test = report["test"]["noise_default"]
     print(f"{options.out}: block pose network for {config.arm}; test, noise default: {test}")
-    for noise, result in report.get("rollouts", {}).items():
+    for name, result in report.get("rollouts", {}).items():
         successes = f"{result['successes']} of {result['episodes']} {result['ci95']}"
-        print(f"scripted policy on its detections, noise {noise}: {successes}")
+        print(f"scripted policy on its detections, {name.replace('_', ' ')}: {successes}")
     return 0
 
 

@@ -215,9 +215,9 @@ class BlockPoseTraining:
             labels = dataset.labels
             is_default = labels["noise_level"] == 0
             masks = {
-                "default": is_default,
-                "default_home": is_default & (labels["at_home"] > 0),
-                "hard": labels["noise_level"] == 1,
+                "noise_default": is_default,
+                "noise_default_home": is_default & (labels["at_home"] > 0),
+                "noise_hard": labels["noise_level"] == 1,
             }
             report[name] = {
                 part: pose_metrics(*select(prediction, labels, mask))
@@ -225,7 +225,8 @@ class BlockPoseTraining:
             }
         if config.eval_episodes:
             report["rollouts"] = {
-                noise: self._evaluate_policy(noise, config.eval_episodes) for noise in NOISE_LEVELS
+                f"noise_{noise}": self._evaluate_policy(noise, config.eval_episodes)
+                for noise in NOISE_LEVELS
             }
         return report
 
