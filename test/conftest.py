@@ -22,7 +22,7 @@ pytest.register_assert_rewrite("arm_limits", "benchmark_report", "node_probe", "
 
 @pytest.fixture
 def start_node():
-    """Start a node in a thread; return the probe that talks to it and what it hears."""
+    """Start a node in a thread; return a probe and the lists of messages that it receives."""
     from node_probe import node_starter  # needs ROS, which the other tests do without
 
     yield from node_starter()
@@ -30,7 +30,7 @@ def start_node():
 
 @pytest.fixture
 def run_until_error(monkeypatch, capfd):
-    """Run a node as its process would while others publish; return its last words."""
+    """Run a node as in its own process while others publish; return its error message."""
     from node_probe import run_until_error
 
     return partial(run_until_error, monkeypatch, capfd)

@@ -1,4 +1,4 @@
-"""Corners of markers, drawn as a printer and a camera would."""
+"""Corners of markers in synthetic images."""
 
 from __future__ import annotations
 

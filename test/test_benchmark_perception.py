@@ -1,4 +1,4 @@
-"""Benchmarks of what is seen: the camera's place and the blocks, beside OpenCV."""
+"""Benchmarks of hand-eye calibration and block detection, compared to OpenCV."""
 
 import cv2
 import numpy as np
@@ -42,14 +42,14 @@ def test_block_detection_error_is_below_opencv(tmp_path, capfd):
 
 
 def test_pose_with_face_tilted_to_the_wrong_side_is_flipped():
-    truth = np.eye(4)
-    truth[:3, :3] = cv2.Rodrigues(np.array([np.pi - 0.3, 0.0, 0.0]))[0]
-    truth[:3, 3] = 0.0, 0.0, 1.0
-    wrong, near = truth.copy(), truth.copy()
+    T_true = np.eye(4)
+    T_true[:3, :3] = cv2.Rodrigues(np.array([np.pi - 0.3, 0.0, 0.0]))[0]
+    T_true[:3, 3] = 0.0, 0.0, 1.0
+    wrong, near = T_true.copy(), T_true.copy()
     wrong[:3, :3] = cv2.Rodrigues(np.array([np.pi + 0.28, 0.0, 0.0]))[0]
     near[:3, :3] = cv2.Rodrigues(np.array([np.pi - 0.5, 0.0, 0.0]))[0]
-    assert is_flipped(wrong, truth)
-    assert not is_flipped(near, truth) and not is_flipped(truth, truth)
+    assert is_flipped(wrong, T_true)
+    assert not is_flipped(near, T_true) and not is_flipped(T_true, T_true)
 
 
 def test_unknown_noise_is_refused_before_rendering():

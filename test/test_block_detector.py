@@ -1,4 +1,4 @@
-"""Blocks in pictures of the real scene: poses, covariances, refusals."""
+"""Detection of blocks in rendered images: poses, covariances, errors."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.robots.scene import block_pose
 
-PICTURES = 60  # of each arm
+NUM_IMAGES = 60  # of each arm
 ARMS = ("ur5", "dofbot")
 
 
 class Sample:
-    """Blocks at random places of one arm's scene, as they were and as they were found."""
+    """True and detected poses of blocks at random positions in the scene of one arm."""
 
     def __init__(self, arm: str, seed: int = 3) -> None:
         scene, robot = load_scene(arm), load_robot(arm)
@@ -36,20 +36,20 @@ class Sample:
             BlockDetectorConfig(scene.block_size), scene.camera.intrinsics()
         )
         self.T_base_camera = scene.camera.T_base_camera
-        self.truth = [scene.sample_block_pose(rng) for _ in range(PICTURES)]
+        self.true_poses = [scene.sample_block_pose(rng) for _ in range(NUM_IMAGES)]
         with SceneRenderer(robot, scene) as camera:
-            self.images = [camera.render(robot.home, 0.05, T[None]) for T in self.truth]
-        self.found = [self.detector.detect(image) for image in self.images]
+            self.images = [camera.render(robot.home, 0.05, T[None]) for T in self.true_poses]
+        self.detections = [self.detector.detect(image) for image in self.images]
 
     def errors(self) -> tuple[np.ndarray, np.ndarray]:
-        """Errors (PICTURES, 6) in the base [m, rad], and over their covariance (PICTURES,)."""
+        """Return errors (n, 6) in the base frame [m, rad], and normalized squares (n,)."""
         errors, normalised = [], []
-        for truth, (pose,) in zip(self.truth, self.found, strict=True):
+        for T_true, (pose,) in zip(self.true_poses, self.detections, strict=True):
             T, covariance = block_pose_in_base(
                 pose.T_camera_block, pose.covariance, self.T_base_camera
             )
-            turn = Rotation.from_matrix(T[:3, :3] @ truth[:3, :3].T).as_rotvec()
-            error = np.concatenate([T[:3, 3] - truth[:3, 3], turn])
+            rotation = Rotation.from_matrix(T[:3, :3] @ T_true[:3, :3].T).as_rotvec()
+            error = np.concatenate([T[:3, 3] - T_true[:3, 3], rotation])
             errors.append(error)
             normalised.append(error @ np.linalg.solve(covariance, error) / 6)
         return np.array(errors), np.array(normalised)
@@ -61,7 +61,7 @@ def sample(request: pytest.FixtureRequest) -> Iterator[Sample]:
 
 
 def test_every_block_in_the_area_is_detected(sample: Sample) -> None:
-    assert [len(found) for found in sample.found] == [1] * PICTURES
+    assert [len(detection) for detection in sample.detections] == [1] * NUM_IMAGES
 
 
 def test_pose_error_is_below_two_millimetres_and_three_degrees(sample: Sample) -> None:
@@ -74,7 +74,7 @@ def test_pose_error_is_below_two_millimetres_and_three_degrees(sample: Sample) -
 
 def test_pose_from_two_visible_faces_is_never_flipped(sample: Sample) -> None:
     errors, _ = sample.errors()
-    faces = np.array([len(pose.marker_ids) for (pose,) in sample.found])
+    faces = np.array([len(pose.marker_ids) for (pose,) in sample.detections])
     assert np.mean(faces >= 2) > 0.9
     assert np.degrees(np.linalg.norm(errors[faces >= 2, 3:], axis=1)).max() < 10.0
 
@@ -82,13 +82,13 @@ def test_pose_from_two_visible_faces_is_never_flipped(sample: Sample) -> None:
 def test_markers_are_large_enough_to_refine(sample: Sample) -> None:
     sides = [
         np.linalg.norm(pose.corners - np.roll(pose.corners, 1, axis=1), axis=2).max()
-        for (pose,) in sample.found
+        for (pose,) in sample.detections
     ]
     assert np.median(sides) > 50.0
 
 
 def test_covariance_is_symmetric_and_positive(sample: Sample) -> None:
-    for (pose,) in sample.found:
+    for (pose,) in sample.detections:
         np.testing.assert_array_equal(pose.covariance, pose.covariance.T)
         assert np.linalg.eigvalsh(pose.covariance).min() > 0.0
 
@@ -99,24 +99,24 @@ def test_covariance_matches_the_size_of_the_errors(sample: Sample) -> None:
 
 
 def test_block_with_hidden_face_is_detected(sample: Sample) -> None:
-    (pose,), truth = sample.found[0], sample.truth[0]
+    (pose,), T_true = sample.detections[0], sample.true_poses[0]
     image = sample.images[0].copy()
     hidden = np.round(pose.corners[0]).astype(np.int32)
     cv2.fillConvexPoly(image, hidden, (60, 60, 60))
-    (less,) = sample.detector.detect(image)
-    assert set(less.marker_ids) == set(pose.marker_ids) - {pose.marker_ids[0]}
-    T, _ = block_pose_in_base(less.T_camera_block, less.covariance, sample.T_base_camera)
-    assert np.linalg.norm(T[:3, 3] - truth[:3, 3]) < 5e-3
-    assert np.trace(less.covariance) > np.trace(pose.covariance)
+    (partial,) = sample.detector.detect(image)
+    assert set(partial.marker_ids) == set(pose.marker_ids) - {pose.marker_ids[0]}
+    T, _ = block_pose_in_base(partial.T_camera_block, partial.covariance, sample.T_base_camera)
+    assert np.linalg.norm(T[:3, 3] - T_true[:3, 3]) < 5e-3
+    assert np.trace(partial.covariance) > np.trace(pose.covariance)
 
 
 def test_overlay_draws_on_a_copy(sample: Sample) -> None:
     image = sample.images[0].copy()
-    overlay = sample.detector.draw(image, sample.found[0])
+    overlay = sample.detector.draw(image, sample.detections[0])
     np.testing.assert_array_equal(image, sample.images[0])
     changed = np.argwhere(np.any(overlay != image, axis=2))[:, ::-1]
     assert len(changed) > 500
-    centre = sample.found[0][0].corners.reshape(-1, 2).mean(axis=0)
+    centre = sample.detections[0][0].corners.reshape(-1, 2).mean(axis=0)
     assert np.linalg.norm(changed - centre, axis=1).max() < 260.0
 
 
@@ -129,16 +129,16 @@ def test_unknown_ids_are_ignored() -> None:
     intrinsics = scene.camera.intrinsics()
     one, two = (BlockDetector(BlockDetectorConfig(num_blocks=n), intrinsics) for n in (1, 2))
     assert [pose.block_id for pose in one.detect(image)] == [0]
-    found = two.detect(image)
-    assert [pose.block_id for pose in found] == [0, 1]
-    for pose, truth in zip(found, poses, strict=True):
+    detection = two.detect(image)
+    assert [pose.block_id for pose in detection] == [0, 1]
+    for pose, T_true in zip(detection, poses, strict=True):
         T, _ = block_pose_in_base(pose.T_camera_block, pose.covariance, scene.camera.T_base_camera)
-        assert np.linalg.norm(T[:3, 3] - truth[:3, 3]) < 3e-3
+        assert np.linalg.norm(T[:3, 3] - T_true[:3, 3]) < 3e-3
 
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_two_blocks_with_one_id_are_both_ignored(arm: str) -> None:
-    """Even side by side, and whichever faces are seen of each."""
+    """Even side by side, and for any visible faces."""
     scene, robot, rng = (
         replace(load_scene(arm), blocks=2),
         load_robot(arm),
@@ -149,18 +149,18 @@ def test_two_blocks_with_one_id_are_both_ignored(arm: str) -> None:
         _apply_marker_texture(
             camera.client, camera.blocks[1], 0
         )  # the second block is a copy of the first
-        for k, turn in enumerate(Rotation.create_group("O")):
-            middle = np.mean(scene.area_x), np.mean(scene.area_y), scene.block_size / 2
-            one = block_pose(*middle, rng.uniform(-np.pi, np.pi))
+        for k, rotation in enumerate(Rotation.create_group("O")):
+            center = np.mean(scene.area_x), np.mean(scene.area_y), scene.block_size / 2
+            one = block_pose(*center, rng.uniform(-np.pi, np.pi))
             other = one.copy()
-            other[:3, :3] = one[:3, :3] @ turn.as_matrix()
+            other[:3, :3] = one[:3, :3] @ rotation.as_matrix()
             side = [1.02, 0.0] if k % 2 else [0.0, -1.02]
             other[:3, 3] += scene.block_size * one[:3, :2] @ side
-            found = detector.detect_with_problems(
+            detection = detector.detect_with_problems(
                 camera.render(robot.home, 0.05, np.stack([one, other]))
             )
-            assert found.duplicate_ids == (0,) and not found.poses
-    assert "two blocks with id 0" in (found.describe_problem(1) or "")
+            assert detection.duplicate_ids == (0,) and not detection.poses
+    assert "two blocks with id 0" in (detection.describe_problem(1) or "")
 
 
 def test_one_block_is_never_reported_as_duplicate(sample: Sample) -> None:
@@ -175,9 +175,9 @@ def test_unknown_block_is_reported_with_the_configured_ids() -> None:
     with SceneRenderer(robot, scene) as camera:
         pose = block_pose(0.45, 0.0, 0.02, 0.3)
         image = camera.render(robot.home, 0.05, np.stack([away, away, away, pose]))
-    found = detector.detect_with_problems(image)
-    assert found.unknown_ids == (3,)
-    assert found.describe_problem(1) == (
+    detection = detector.detect_with_problems(image)
+    assert detection.unknown_ids == (3,)
+    assert detection.describe_problem(1) == (
         "no block in the image but block 3, which is not configured; use block 0, with markers "
         "0 to 5"
     )
@@ -237,10 +237,10 @@ def test_lens_distortion_is_corrected() -> None:
     v, u = np.mgrid[:480, :640].astype(np.float32)
     points = np.stack([u, v], axis=-1).reshape(-1, 1, 2)
     source = cv2.undistortPoints(points, k, lens, P=k).reshape(480, 640, 2)
-    bent = cv2.remap(ideal, source[..., 0], source[..., 1], cv2.INTER_LINEAR)
+    distorted = cv2.remap(ideal, source[..., 0], source[..., 1], cv2.INTER_LINEAR)
     errors = []
     for distortion in (lens, None):
-        (pose,) = BlockDetector(BlockDetectorConfig(side), k, distortion).detect(bent)
+        (pose,) = BlockDetector(BlockDetectorConfig(side), k, distortion).detect(distorted)
         T, _ = block_pose_in_base(pose.T_camera_block, pose.covariance, camera.T_base_camera)
         errors.append(np.linalg.norm(T[:3, 3] - T_base_block[:3, 3]))
     assert errors[0] < 2e-3 < errors[1]
@@ -256,4 +256,4 @@ def test_camera_rotation_error_increases_covariance_with_distance() -> None:
     turned = np.diag([0, 0, 0, 0.01**2, 0.01**2, 0.01**2])
     loose = block_pose_in_base(pose.T_camera_block, pose.covariance, np.eye(4), turned).covariance
     np.testing.assert_allclose(np.sqrt(loose[[0, 1], [0, 1]]), 0.005, rtol=1e-3)
-    assert loose[2, 2] == pytest.approx(1e-8)  # turning does not move it along the axis of sight
+    assert loose[2, 2] == pytest.approx(1e-8)  # rotations do not move it along the optical axis

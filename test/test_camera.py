@@ -16,9 +16,9 @@ def video(tmp_path):
     path = tmp_path / "clip.avi"
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), RATE, (320, 160))
     for index in range(FRAMES):
-        picture = np.full((160, 320, 3), 15 * index, np.uint8)
-        picture[:, :160] = (0, 0, 255)  # BGR
-        writer.write(picture)
+        image = np.full((160, 320, 3), 15 * index, np.uint8)
+        image[:, :160] = (0, 0, 255)  # BGR
+        writer.write(image)
     writer.release()
     return str(path)
 

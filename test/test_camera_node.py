@@ -1,4 +1,4 @@
-"""The camera node: a video is published whole, in order and at its pace."""
+"""Camera node: all frames of a video in order, in real time and in lockstep."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ FRAMES, RATE = 12, 30.0
 
 
 @pytest.fixture(scope="module")
-def film(tmp_path_factory):
-    """A short video whose frames get brighter."""
+def video(tmp_path_factory):
+    """Write a short video whose frames get brighter."""
     file = tmp_path_factory.mktemp("film") / "film.mp4"
     writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*"mp4v"), RATE, (160, 120))
     for k in range(FRAMES):
@@ -34,27 +34,29 @@ def brightness(images):
     return [float(image_to_array(m).mean()) for m in images]
 
 
-def test_all_frames_of_a_video_are_published_in_order_at_its_rate(start_node, film):
-    probe, decoded = start_node(CameraNode, video=film, wait_for_topics="/go"), []
+def test_all_frames_of_a_video_are_published_in_order_at_its_rate(start_node, video):
+    probe, decode_times = start_node(CameraNode, video=video, wait_for_topics="/go"), []
     node = probe.tested_node
-    node.frames = (decoded.append(time.time()) or frame for frame in node.frames)
-    began, images = time.time_ns(), probe.subscribe(IMAGES, Image, latest_qos(False))
+    node.frames = (decode_times.append(time.time()) or frame for frame in node.frames)
+    start, images = time.time_ns(), probe.subscribe(IMAGES, Image, latest_qos(False))
     probe.node.create_publisher(String, "/go", 1)
     probe.node.create_subscription(String, "/go", print, 1)
     probe.wait_until(lambda: len(images) == FRAMES)
     assert np.abs(np.diff(brightness(images)) - 16).max() < 3
     gaps = 1e-9 * np.diff(stamps(images))
     assert gaps.min() > 0 and (FRAMES - 1) / RATE - 0.05 < gaps.sum() < 1.0
-    assert began < stamps(images)[0] and stamps(images)[-1] < time.time_ns()
+    assert start < stamps(images)[0] and stamps(images)[-1] < time.time_ns()
     with pytest.raises(runner.NodeFinished):
         probe.wait_until(lambda: False)
-    rested = node.start_time + np.arange(FRAMES - 1) / RATE + node.decode_delay
-    assert node.decode_delay > 0.5 / RATE and len(decoded) == FRAMES - 1
-    assert (decoded > rested - 1e-3).all(), "decoding took a core from who works on the last frame"
+    earliest = node.start_time + np.arange(FRAMES - 1) / RATE + node.decode_delay
+    assert node.decode_delay > 0.5 / RATE and len(decode_times) == FRAMES - 1
+    assert (decode_times > earliest - 1e-3).all(), (
+        "decoding took a core from who works on the last frame"
+    )
 
 
-def test_in_lockstep_a_video_follows_the_simulated_clock(start_node, film):
-    probe = start_node(CameraNode, video=film, lockstep=True)
+def test_in_lockstep_a_video_follows_the_simulated_clock(start_node, video):
+    probe = start_node(CameraNode, video=video, lockstep=True)
     images = probe.subscribe(IMAGES, Image)
     clock = probe.advertise("/clock", Clock)
 

@@ -1,24 +1,24 @@
-"""The file that says where the camera stands: as written, by hand, and wrong."""
+"""Calibration file of a camera: written, handmade and invalid ones."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hand_eye_samples import NOISE, errors, random_pairs
+from hand_eye_samples import NOISE, camera_errors, random_pairs
 
 from invdyn_ros.perception.hand_eye.calibration import calibrate, to_camera_pose
 from invdyn_ros.perception.hand_eye.camera_pose import CameraPose, read_camera_pose, to_yaml
 
 
 def test_written_file_is_read_back_unchanged(tmp_path) -> None:
-    made = to_camera_pose(
+    pose = to_camera_pose(
         calibrate(random_pairs(0, noise=NOISE), "eye_to_hand"), "ur5", "eye_to_hand"
     )
     file = tmp_path / "camera.yaml"
-    file.write_text(to_yaml(made, "base_link"))
+    file.write_text(to_yaml(pose, "base_link"))
     read = read_camera_pose(file, "ur5")
-    assert read == made
-    assert errors(read.T)[0] < 4.0 and read.num_poses == 20
+    assert read == pose
+    assert camera_errors(read.T)[0] < 4.0 and read.num_poses == 20
     assert 1e-3 < read.held_out[0] < 3e-3
 
 

@@ -1,4 +1,4 @@
-"""The filters: One Euro takes out jitter, the limiter keeps a joint within its limits."""
+"""One-Euro filter and rate limiter."""
 
 import numpy as np
 import pytest
@@ -26,17 +26,17 @@ def test_one_euro_step_response_is_monotonic():
 
 def test_one_euro_commutes_with_rotation():
     rng = np.random.default_rng(0)
-    turn, _ = np.linalg.qr(rng.normal(size=(3, 3)))
-    plain, turned = OneEuroFilter(1.0, 0.5), OneEuroFilter(1.0, 0.5)
+    rotation, _ = np.linalg.qr(rng.normal(size=(3, 3)))
+    plain, rotated = OneEuroFilter(1.0, 0.5), OneEuroFilter(1.0, 0.5)
     for sample in rng.normal(size=(30, 3)):
-        assert np.allclose(turn @ plain(sample, DT), turned(turn @ sample, DT))
+        assert np.allclose(rotation @ plain(sample, DT), rotated(rotation @ sample, DT))
 
 
 def test_one_euro_reduces_jitter_at_rest_and_lag_in_motion():
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(400, 1))
-    still = OneEuroFilter(0.5, 0.0)
-    assert np.std([still(n, DT) for n in noise]) < 0.5 * noise.std()
+    smooth = OneEuroFilter(0.5, 0.0)
+    assert np.std([smooth(n, DT) for n in noise]) < 0.5 * noise.std()
     ramp = 3.0 * DT * np.arange(100)[:, None]
     lags = []
     for beta in (0.0, 0.5, 2.0):

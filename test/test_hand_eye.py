@@ -1,10 +1,10 @@
-"""Where the camera stands, from poses of the arm and of a marker."""
+"""Hand-eye calibration from poses of the arm and of a marker."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from hand_eye_samples import NOISE, X, Y, blurred, errors, random_pairs
+from hand_eye_samples import NOISE, X, Y, camera_errors, random_pairs, with_noise
 from scipy.stats import chi2
 
 from invdyn_ros.perception.hand_eye.calibration import calibrate, residual_norms
@@ -22,42 +22,49 @@ from invdyn_ros.perception.rigid_transforms import (
 @pytest.mark.parametrize("mounting", MOUNTINGS)
 def test_solution_is_exact_without_noise(mounting: Mounting) -> None:
     for seed in range(5):
-        found = solve_hand_eye(random_pairs(seed, n=8, mounting=mounting), mounting)
-        np.testing.assert_allclose(found.X, X, atol=1e-9)
-        np.testing.assert_allclose(found.Y, Y, atol=1e-9)
-        assert found.inliers.all()
+        solution = solve_hand_eye(random_pairs(seed, n=8, mounting=mounting), mounting)
+        np.testing.assert_allclose(solution.X, X, atol=1e-9)
+        np.testing.assert_allclose(solution.Y, Y, atol=1e-9)
+        assert solution.inliers.all()
 
 
 @pytest.mark.parametrize("mounting", MOUNTINGS)
 def test_closed_form_is_exact_without_noise(mounting: Mounting) -> None:
     pairs = random_pairs(3, mounting=mounting)
-    guess = solve_closed_form(pairs.motion(mounting), pairs.T_camera_marker)
-    np.testing.assert_allclose(guess, (X, Y), atol=1e-9)
+    initial = solve_closed_form(pairs.motion(mounting), pairs.T_camera_marker)
+    np.testing.assert_allclose(initial, (X, Y), atol=1e-9)
 
 
 def test_camera_pose_is_equivariant_to_the_base_frame() -> None:
     pairs = random_pairs(0, noise=NOISE)
     other = transform_from_rotvec(np.array([0.5, 2.0, -0.3]), np.array([3.0, -1.0, 0.5]))
-    moved = PosePairs(other @ pairs.T_base_tool, pairs.T_camera_marker, pairs.covariance)
-    first, second = solve_hand_eye(pairs, "eye_to_hand"), solve_hand_eye(moved, "eye_to_hand")
+    moved_pairs = PosePairs(other @ pairs.T_base_tool, pairs.T_camera_marker, pairs.covariance)
+    first, second = (
+        solve_hand_eye(pairs, "eye_to_hand"),
+        solve_hand_eye(moved_pairs, "eye_to_hand"),
+    )
     np.testing.assert_allclose(second.X, other @ first.X, atol=1e-8)
-    turn = np.kron(np.eye(2), other[:3, :3])
-    np.testing.assert_allclose(second.covariance, turn @ first.covariance @ turn.T, rtol=1e-3)
+    rotation = np.kron(np.eye(2), other[:3, :3])
+    np.testing.assert_allclose(
+        second.covariance, rotation @ first.covariance @ rotation.T, rtol=1e-3
+    )
 
 
 def test_camera_pose_is_invariant_to_the_marker_frame() -> None:
     pairs = random_pairs(0, noise=NOISE)
     other = transform_from_rotvec(np.array([0.5, -1.0, 0.3]), np.zeros(3))
-    turned = PosePairs(pairs.T_base_tool, pairs.T_camera_marker @ other, pairs.covariance)
+    rotated_pairs = PosePairs(pairs.T_base_tool, pairs.T_camera_marker @ other, pairs.covariance)
     np.testing.assert_allclose(
-        solve_hand_eye(turned, "eye_to_hand").X, solve_hand_eye(pairs, "eye_to_hand").X, atol=1e-8
+        solve_hand_eye(rotated_pairs, "eye_to_hand").X,
+        solve_hand_eye(pairs, "eye_to_hand").X,
+        atol=1e-8,
     )
 
 
 @pytest.mark.parametrize("mounting", MOUNTINGS)
 def test_error_is_within_a_millimetre_and_a_tenth_of_a_degree(mounting: Mounting) -> None:
-    """20 poses at the corners of the view, each seen with 1 mm and 0.5 deg of noise per axis."""
-    found = []
+    """With 20 poses at the corners of the view and noise of 1 mm and 0.5 deg per axis."""
+    solution = []
     for seed in range(40):
         pairs = random_pairs(seed, mounting=mounting)
         corners = 0.2 * np.sign(pairs.T_camera_marker[:, :3, 3] - [0, 0, 0.7]) + [0, 0, 0.7]
@@ -66,9 +73,9 @@ def test_error_is_within_a_millimetre_and_a_tenth_of_a_degree(mounting: Mounting
         motion = X @ marker @ invert_transform(Y)
         arm = motion if mounting == "eye_to_hand" else invert_transform(motion)
         wanted = PosePairs.from_poses(arm, marker)
-        seen = blurred(wanted, NOISE, np.random.default_rng(1000 + seed))
-        found.append(errors(solve_hand_eye(seen, mounting).X))
-    distance, angle = np.median(found, axis=0)
+        noisy = with_noise(wanted, NOISE, np.random.default_rng(1000 + seed))
+        solution.append(camera_errors(solve_hand_eye(noisy, mounting).X))
+    distance, angle = np.median(solution, axis=0)
     assert distance < 1.0 and angle < 0.1
 
 
@@ -76,9 +83,9 @@ def test_covariance_matches_the_size_of_camera_errors() -> None:
     """The squared error in standard deviations is six on average, and 95% are in the ellipsoid."""
     squares = []
     for seed in range(80):
-        found = solve_hand_eye(random_pairs(seed, noise=NOISE), "eye_to_hand")
-        error = pose_difference(found.X[None], X[None])[0]
-        squares.append(error @ np.linalg.solve(found.covariance, error))
+        solution = solve_hand_eye(random_pairs(seed, noise=NOISE), "eye_to_hand")
+        error = pose_difference(solution.X[None], X[None])[0]
+        squares.append(error @ np.linalg.solve(solution.covariance, error))
     assert 4.5 < np.mean(squares) < 8.0
     assert np.mean(np.array(squares) < chi2.ppf(0.95, 6)) > 0.85
 
@@ -94,25 +101,25 @@ def test_noise_scales_of_positions_and_rotations_are_estimated() -> None:
 
 
 def test_precise_detections_have_more_weight() -> None:
-    rng, even, weighed = np.random.default_rng(0), [], []
+    rng, unweighted, weighted = np.random.default_rng(0), [], []
     for seed in range(20):
         pairs = random_pairs(seed)
-        blur = np.where(np.arange(20) % 2, 0.2, 4.0)[:, None, None]
-        seen = blurred(pairs, NOISE, rng)
-        error = pose_difference(seen.T_camera_marker, pairs.T_camera_marker) * blur[:, 0]
+        noise_factor = np.where(np.arange(20) % 2, 0.2, 4.0)[:, None, None]
+        noisy = with_noise(pairs, NOISE, rng)
+        error = pose_difference(noisy.T_camera_marker, pairs.T_camera_marker) * noise_factor[:, 0]
         marker = pairs.T_camera_marker.copy()
         marker[:, :3, 3] += error[:, :3]
         marker[:, :3, :3] = (
             transform_from_rotvec(error[:, 3:], error[:, :3])[:, :3, :3] @ marker[:, :3, :3]
         )
-        even.append(
-            errors(
+        unweighted.append(
+            camera_errors(
                 solve_hand_eye(PosePairs.from_poses(pairs.T_base_tool, marker), "eye_to_hand").X
             )[0]
         )
-        known_noise = PosePairs(pairs.T_base_tool, marker, pairs.covariance * blur**2)
-        weighed.append(errors(solve_hand_eye(known_noise, "eye_to_hand").X)[0])
-    assert np.median(weighed) < 0.7 * np.median(even)
+        known_noise = PosePairs(pairs.T_base_tool, marker, pairs.covariance * noise_factor**2)
+        weighted.append(camera_errors(solve_hand_eye(known_noise, "eye_to_hand").X)[0])
+    assert np.median(weighted) < 0.7 * np.median(unweighted)
 
 
 def test_outliers_are_rejected() -> None:
@@ -123,14 +130,14 @@ def test_outliers_are_rejected() -> None:
         marker[wrong] = marker[wrong] @ transform_from_rotvec(
             np.array([0.0, 1.4, 0.3]), np.array([0, 0, 0.03])
         )
-        found = solve_hand_eye(
+        solution = solve_hand_eye(
             PosePairs(pairs.T_base_tool, marker, pairs.covariance), "eye_to_hand"
         )
-        assert np.flatnonzero(~found.inliers).tolist() == wrong
+        assert np.flatnonzero(~solution.inliers).tolist() == wrong
         without = np.ones(20, bool)
         without[wrong] = False
         np.testing.assert_allclose(
-            found.X, solve_hand_eye(pairs[without], "eye_to_hand").X, atol=1e-5
+            solution.X, solve_hand_eye(pairs[without], "eye_to_hand").X, atol=1e-5
         )
 
 

@@ -1,4 +1,4 @@
-"""Inverse kinematics: points are reached within limits; limbs like a person's, and their flips."""
+"""Inverse kinematics within limits; links of human-like arms and their configurations."""
 
 import numpy as np
 from synthetic_person import each_arm
@@ -13,12 +13,12 @@ from invdyn_ros.teleop.arm_geometry import (
 
 @each_arm
 def test_solver_reaches_positions_of_forward_kinematics(robot):
-    """The place of the tip in a posture near home is reached from home, within limits."""
+    """The tip position of a configuration near home is reached from home, within limits."""
     rng = np.random.default_rng(0)
     solver = PositionIKSolver(robot, (robot.tip_link,), 0.8, margin=0.02)
     for _ in range(50):
-        spread = rng.uniform(-0.6, 0.6, robot.n)
-        q = np.clip(robot.home + spread, robot.lower + 0.1, robot.upper - 0.1)
+        offset = rng.uniform(-0.6, 0.6, robot.n)
+        q = np.clip(robot.home + offset, robot.lower + 0.1, robot.upper - 0.1)
         target = robot.forward_kinematics(q)[:3, 3]
         solution = solver.solve(target[None], robot.home, 30)
         reached = robot.forward_kinematics(solution.q)[:3, 3]
@@ -30,8 +30,8 @@ def test_solver_reaches_positions_of_forward_kinematics(robot):
 
 def test_only_the_seven_joint_arm_is_human_like():
     iiwa = load_robot("kuka_iiwa")
-    human = human_like_arm(iiwa)
-    assert np.allclose((human.upper_arm, human.forearm), (0.42, 0.40), atol=1e-6)
+    links = human_like_arm(iiwa)
+    assert np.allclose((links.upper_arm, links.forearm), (0.42, 0.40), atol=1e-6)
     assert human_like_arm(load_robot("ur5")) is None
     assert human_like_arm(load_robot("dofbot")) is None
 
@@ -39,11 +39,11 @@ def test_only_the_seven_joint_arm_is_human_like():
 def test_alternative_configurations_keep_elbow_and_wrist():
     iiwa = load_robot("kuka_iiwa")
     q = np.array([0.4, 1.2, -0.7, 0.9, 0.2, 0.5, 0.1])
-    human = human_like_arm(iiwa)
-    others = alternative_configurations(iiwa, q)
-    assert len(others) == 3
-    for other in others:
-        assert np.abs(other - q).max() > 1
-        for link in (human.elbow, human.wrist):
-            here, there = (iiwa.forward_kinematics(p, link)[:3, 3] for p in (q, other))
-            assert np.allclose(here, there, atol=1e-9)
+    links = human_like_arm(iiwa)
+    alternatives = alternative_configurations(iiwa, q)
+    assert len(alternatives) == 3
+    for alternative in alternatives:
+        assert np.abs(alternative - q).max() > 1
+        for link in (links.elbow, links.wrist):
+            a, b = (iiwa.forward_kinematics(p, link)[:3, 3] for p in (q, alternative))
+            assert np.allclose(a, b, atol=1e-9)

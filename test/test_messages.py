@@ -1,4 +1,4 @@
-"""Messages: real ones, there and back, and a line for each that does not fit."""
+"""Conversion of messages: round trips, and errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ NAMES = ("a", "b", "c")
 
 
 def through_the_wire(message: object) -> object:
-    """Return what arrives at the other end of a topic."""
+    """Return a message after serialization and deserialization."""
     return deserialize_message(serialize_message(message), type(message))
 
 
@@ -131,10 +131,10 @@ def test_target_round_trip_in_the_order_of_the_arm() -> None:
     target = Target(STAMP * 1e-9, State(*np.arange(9.0).reshape(3, 3)), 0.008)
     message = through_the_wire(target_to_message(target, NAMES, to_stamp(STAMP)))
     assert isinstance(message, JointTrajectory)
-    back = message_to_target(message, NAMES)
-    assert back.stamp == pytest.approx(STAMP * 1e-9, abs=1e-6) and back.horizon == 0.008
-    for sent, got in zip(target.state, back.state, strict=True):
-        np.testing.assert_array_equal(got, sent)
+    converted = message_to_target(message, NAMES)
+    assert converted.stamp == pytest.approx(STAMP * 1e-9, abs=1e-6) and converted.horizon == 0.008
+    for sent, actual in zip(target.state, converted.state, strict=True):
+        np.testing.assert_array_equal(actual, sent)
     other = message_to_target(message, ("c", "a", "b"))
     np.testing.assert_array_equal(other.state.q, target.state.q[[2, 0, 1]])
 
@@ -142,9 +142,9 @@ def test_target_round_trip_in_the_order_of_the_arm() -> None:
 def test_target_without_velocities_is_at_rest() -> None:
     message = target_to_message(Target(0, State(*np.ones((3, 3))), 0.0), NAMES, to_stamp(0))
     message.points[0].velocities, message.points[0].accelerations = [], []
-    back = message_to_target(message, NAMES)
-    np.testing.assert_array_equal(back.state.qd, 0)
-    np.testing.assert_array_equal(back.state.qdd, 0)
+    converted = message_to_target(message, NAMES)
+    np.testing.assert_array_equal(converted.state.qd, 0)
+    np.testing.assert_array_equal(converted.state.qdd, 0)
 
 
 def test_invalid_target_is_refused() -> None:
@@ -189,10 +189,10 @@ def test_joints_and_gripper_round_trip(arm: str) -> None:
         sent = joints_to_message(robot, to_stamp(STAMP), q, 0.03, qd, effort)
         message = through_the_wire(sent)
         assert isinstance(message, JointState) and message.header.stamp == to_stamp(STAMP)
-        for found, given in zip(
+        for actual, expected in zip(
             joints_by_name(message, robot.joint_names), (q, qd, effort), strict=True
         ):
-            np.testing.assert_array_equal(found, given)
+            np.testing.assert_array_equal(actual, expected)
         assert gripper_opening(message, robot) == (0.03 if robot.gripper else 0.0)
 
 
@@ -204,14 +204,14 @@ def test_pose_and_its_transform_agree() -> None:
         sent = through_the_wire(pose_to_transform(pose, "block_3", header))
         assert isinstance(sent, TransformStamped)
         assert (sent.header, sent.child_frame_id) == (header, "block_3")
-        place, turn = sent.transform.translation, sent.transform.rotation
+        place, rotation = sent.transform.translation, sent.transform.rotation
         position, quaternion = pose_to_arrays(pose)
         np.testing.assert_array_equal([place.x, place.y, place.z], position)
-        np.testing.assert_array_equal([turn.x, turn.y, turn.z, turn.w], quaternion)
+        np.testing.assert_array_equal([rotation.x, rotation.y, rotation.z, rotation.w], quaternion)
 
 
 def test_recorded_messages_are_read_back_from_the_bag(tmp_path: Path) -> None:
-    """What a raw subscription hears is what a reader that knows no ROS finds."""
+    """Raw messages of a subscription are read back by a reader without ROS."""
     folder = tmp_path / "bag"
     writer = BagWriter(folder)
     sent = [
@@ -237,16 +237,16 @@ def test_recorded_messages_are_read_back_from_the_bag(tmp_path: Path) -> None:
     writer.close()
     store = get_typestore(Stores.ROS2_JAZZY)
     with Reader(folder) as reader:
-        found = [
+        actual = [
             (row.topic, row.msgtype, time, store.deserialize_cdr(raw, row.msgtype))
             for row, time, raw in reader.messages()
         ]
     kinds = ["sensor_msgs/msg/JointState", "std_msgs/msg/Float64MultiArray"]
-    assert [row[0] for row in found] == ["/joint_states", "/commands"]
-    assert [row[1] for row in found] == kinds
-    assert [row[2] for row in found] == [STAMP, STAMP + 1]
-    assert found[0][3].position[0] == 1.5
-    assert found[1][3].data[0] == 2.5 and found[1][3].layout.dim[0].label == str(STAMP)
+    assert [row[0] for row in actual] == ["/joint_states", "/commands"]
+    assert [row[1] for row in actual] == kinds
+    assert [row[2] for row in actual] == [STAMP, STAMP + 1]
+    assert actual[0][3].position[0] == 1.5
+    assert actual[1][3].data[0] == 2.5 and actual[1][3].layout.dim[0].label == str(STAMP)
 
 
 def test_a_recording_is_never_overwritten(tmp_path: Path) -> None:

@@ -14,11 +14,16 @@ from invdyn_ros.nodes.simulator import SimulatorNode
 @pytest.mark.parametrize("make", [InverseDynamicsNode, SimulatorNode])
 def test_qos_is_compatible_with_reliable_drivers(start_node, make, lockstep):
     """As ur_robot_driver is, on both sides."""
-    given = MODEL if make is InverseDynamicsNode else SIMULATED
-    node, theirs = start_node(make, **given, lockstep=lockstep).tested_node, QoSProfile(depth=1)
+    parameters = MODEL if make is InverseDynamicsNode else SIMULATED
+    node, reliable = (
+        start_node(make, **parameters, lockstep=lockstep).tested_node,
+        QoSProfile(depth=1),
+    )
     topics = {STATES, TARGETS, EFFORT, "/gripper/command"}
-    heard = [s.qos_profile for s in node.subscriptions if s.topic_name in topics]
-    said = [p.qos_profile for p in node.publishers if p.topic_name in topics]
-    assert len(heard) == 2 and len(said) == 1
-    both = [(theirs, mine) for mine in heard] + [(mine, theirs) for mine in said]
-    assert QoSCompatibility.ERROR not in {qos_check_compatible(*pair)[0] for pair in both}
+    subscriptions = [s.qos_profile for s in node.subscriptions if s.topic_name in topics]
+    publishers = [p.qos_profile for p in node.publishers if p.topic_name in topics]
+    assert len(subscriptions) == 2 and len(publishers) == 1
+    pairs = [(reliable, endpoint) for endpoint in subscriptions] + [
+        (endpoint, reliable) for endpoint in publishers
+    ]
+    assert QoSCompatibility.ERROR not in {qos_check_compatible(*pair)[0] for pair in pairs}

@@ -24,37 +24,39 @@ def frames():
 
 
 @pytest.fixture(scope="module")
-def found(frames):
+def landmarks_of_frames(frames):
     with PoseEstimator() as estimator:
         return [estimator(image) for image in frames]
 
 
 @needs_person
-def test_landmarks_in_nearly_every_frame_of_the_recorded_video(found):
-    assert np.mean([landmarks is not None for landmarks in found]) >= 0.95
+def test_landmarks_in_nearly_every_frame_of_the_recorded_video(landmarks_of_frames):
+    assert np.mean([landmarks is not None for landmarks in landmarks_of_frames]) >= 0.95
 
 
 @needs_person
-def test_landmarks_are_in_the_hip_frame(found):
-    """The person sits and faces the camera from the second second on."""
-    for landmarks in filter(None, found[12:]):
+def test_landmarks_are_in_the_hip_frame(landmarks_of_frames):
+    """The person sits facing the camera from 1 s on."""
+    for landmarks in filter(None, landmarks_of_frames[12:]):
         world, image = landmarks
         assert world.shape == (33, 4)
         assert image.shape == (33, 2)
         assert np.isfinite(world).all()
         assert ((world[:, 3] >= 0) & (world[:, 3] <= 1)).all()
         assert np.linalg.norm(world[[23, 24], :3].mean(axis=0)) < 0.02  # origin between the hips
-        assert world[11, 1] > 0.05 > -0.05 > world[12, 1]  # left shoulder at the left
+        assert world[11, 1] > 0.05 > -0.05 > world[12, 1]  # left shoulder on the left side
         assert world[0, 2] > world[11, 2] > 0.2  # nose above shoulders above hips
         assert world[0, 0] > world[[7, 8], 0].max()  # the nose points forward
         assert 0.3 < world[11, 2] - world[23, 2] < 0.7  # a torso's length [m]
 
 
 @needs_person
-def test_landmarks_are_drawn_at_their_image_positions(frames, found):
-    changed = (draw_landmarks(frames[20], found[20], "left") != frames[20]).any(axis=2)
-    shoulder, wrist = found[20].image[11], found[20].image[15]
-    for x, y in (shoulder, wrist, (shoulder + found[20].image[13]) / 2):
+def test_landmarks_are_drawn_at_their_image_positions(frames, landmarks_of_frames):
+    changed = (draw_landmarks(frames[20], landmarks_of_frames[20], "left") != frames[20]).any(
+        axis=2
+    )
+    shoulder, wrist = landmarks_of_frames[20].image[11], landmarks_of_frames[20].image[15]
+    for x, y in (shoulder, wrist, (shoulder + landmarks_of_frames[20].image[13]) / 2):
         assert changed[round(y), round(x)]
     assert 0.01 < changed.mean() < 0.2
 
@@ -74,12 +76,12 @@ def test_empty_image_gives_none_without_output(capfd):
 
 
 def test_change_of_axes_is_a_rotation():
-    """Left in the picture of who faces the camera is their right; both frames are right-handed."""
+    """The person's right is left in the image; both frames are right-handed."""
     assert np.allclose(HIP_FROM_MEDIAPIPE @ HIP_FROM_MEDIAPIPE.T, np.eye(3))
     assert np.isclose(np.linalg.det(HIP_FROM_MEDIAPIPE), 1.0)
     to_camera, up, right = [0, 0, -1], [0, -1, 0], [1, 0, 0]
-    for seen, hip in ((to_camera, [1, 0, 0]), (right, [0, 1, 0]), (up, [0, 0, 1])):
-        assert np.allclose(HIP_FROM_MEDIAPIPE @ seen, hip)
+    for axis, hip in ((to_camera, [1, 0, 0]), (right, [0, 1, 0]), (up, [0, 0, 1])):
+        assert np.allclose(HIP_FROM_MEDIAPIPE @ axis, hip)
 
 
 @pytest.mark.parametrize(
@@ -112,11 +114,11 @@ def test_confidence_outside_its_range_is_refused():
 
 
 def test_drawing_works_on_a_copy_and_accepts_points_outside():
-    picture = np.full((100, 120, 3), 80, np.uint8)
-    kept = picture.copy()
+    image = np.full((100, 120, 3), 80, np.uint8)
+    original = image.copy()
     rng = np.random.default_rng(0)
     world = np.column_stack([rng.normal(size=(33, 3)), rng.uniform(0, 1, 33)])
-    drawn = draw_landmarks(picture, Landmarks(world, rng.uniform(-1e6, 1e6, (33, 2))), "right")
-    assert drawn.shape == picture.shape
-    assert np.array_equal(picture, kept)
-    assert np.array_equal(draw_landmarks(picture, None), picture)
+    overlay = draw_landmarks(image, Landmarks(world, rng.uniform(-1e6, 1e6, (33, 2))), "right")
+    assert overlay.shape == image.shape
+    assert np.array_equal(image, original)
+    assert np.array_equal(draw_landmarks(image, None), image)

@@ -1,4 +1,4 @@
-"""The pose of a block from the corners of its markers."""
+"""Pose of a block from the corners of its markers."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def test_jacobian_of_projection_matches_finite_differences() -> None:
     k, points = load_scene("ur5").camera.intrinsics(), rng.normal(0, 0.02, (5, 3))
     pixels, J = project(T, points, k)
     for axis, step in enumerate(1e-7 * np.eye(6)):
-        moved = T.copy()
-        moved[:3, 3] += step[:3]
-        moved[:3, :3] = Rotation.from_rotvec(step[3:]).as_matrix() @ T[:3, :3]
-        slope = (project(moved, points, k)[0] - pixels).ravel() / 1e-7
-        np.testing.assert_allclose(J[:, axis], slope, rtol=1e-4, atol=1e-2)
+        T_moved = T.copy()
+        T_moved[:3, 3] += step[:3]
+        T_moved[:3, :3] = Rotation.from_rotvec(step[3:]).as_matrix() @ T[:3, :3]
+        difference = (project(T_moved, points, k)[0] - pixels).ravel() / 1e-7
+        np.testing.assert_allclose(J[:, axis], difference, rtol=1e-4, atol=1e-2)
 
 
 def test_exact_corners_give_the_exact_pose_at_any_orientation() -> None:
@@ -35,9 +35,9 @@ def test_exact_corners_give_the_exact_pose_at_any_orientation() -> None:
         T[:3, :3], T[:3, 3] = R, (*rng.uniform(-0.1, 0.1, 2), rng.uniform(0.35, 0.7))
         centres = corners.mean(axis=1) @ R.T  # along the outward normals
         normals = centres / 0.02
-        seen = np.flatnonzero(np.sum(normals * (centres + T[:3, 3]), axis=1) < -0.05)
-        quads = project(T, corners[seen].reshape(-1, 3), k)[0].reshape(-1, 4, 2)
-        fit = fit_block_poses(seen, quads, 0.04, k, edge_noise_std=0.06, max_error=2.0)[0]
+        visible = np.flatnonzero(np.sum(normals * (centres + T[:3, 3]), axis=1) < -0.05)
+        quads = project(T, corners[visible].reshape(-1, 3), k)[0].reshape(-1, 4, 2)
+        fit = fit_block_poses(visible, quads, 0.04, k, edge_noise_std=0.06, max_error=2.0)[0]
         np.testing.assert_allclose(fit.T_camera_block, T, atol=1e-5)
 
 
@@ -47,10 +47,10 @@ def test_contradictory_marker_is_rejected() -> None:
         camera.intrinsics(),
         np.linalg.inv(camera.T_base_camera) @ block_pose(0.47, 0, 0.02, 0.7),
     )
-    seen, corners = np.array([0, 1, 4]), marker_corners(0.04)
-    quads = project(T, corners[seen].reshape(-1, 3), k)[0].reshape(-1, 4, 2)
+    visible, corners = np.array([0, 1, 4]), marker_corners(0.04)
+    quads = project(T, corners[visible].reshape(-1, 3), k)[0].reshape(-1, 4, 2)
     quads[1] += [[8.0, 0.0], [0.0, 5.0], [-7.0, 0.0], [0.0, 6.0]]
-    fit = fit_block_poses(seen, quads, 0.04, k, edge_noise_std=0.06, max_error=2.0)[0]
+    fit = fit_block_poses(visible, quads, 0.04, k, edge_noise_std=0.06, max_error=2.0)[0]
     assert fit.inliers.tolist() == [0, 2]
     np.testing.assert_allclose(fit.T_camera_block, T, atol=1e-5)
 

@@ -1,4 +1,4 @@
-"""The pose node: an image of nobody is said to be one."""
+"""Pose node: an image without a person."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def test_image_without_person_gives_empty_cloud_and_overlay_only_with_subscriber
     images = probe.advertise(IMAGES, Image)
     blank = np.full((240, 320, 3), 90, np.uint8)
 
-    def show(k):
+    def publish_image(k):
         images.publish(image_to_message(blank, to_stamp(START + k * TICK), "camera"))
         probe.wait_until(lambda: len(clouds) == k + 1)
         assert (clouds[k].width, stamps(clouds)[k]) == (0, START + k * TICK)
 
-    show(0)
-    show(1)  # now the node is done with the first
+    publish_image(0)
+    publish_image(1)  # now the node is done with the first
     overlays = probe.subscribe("/pose/overlay", Image, latest_qos(False))
-    show(2)
+    publish_image(2)
     probe.wait_until(lambda: START + 2 * TICK in stamps(overlays))
     assert START not in stamps(overlays)
     np.testing.assert_array_equal(image_to_array(overlays[0]), blank)

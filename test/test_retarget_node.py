@@ -1,4 +1,4 @@
-"""The retarget node: landmarks become targets, and nobody holds the arm."""
+"""Retarget node: targets from landmarks; without a person the arm holds."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_landmarks_give_a_target_with_their_stamp_and_arm_holds_without_person(s
     probe, targets = start_node(RetargetNode, [(TARGETS, JointTrajectory)], lockstep=True)
     clouds, node = probe.advertise("/pose/landmarks", PointCloud2), probe.tested_node
 
-    def show(k, landmarks):
+    def publish_landmarks(k, landmarks):
         header = Header(stamp=to_stamp(START + k * 50_000_000))
         clouds.publish(landmarks_to_cloud(landmarks, header))
         probe.wait_until(lambda: targets and targets[-1].header == Header(stamp=header.stamp))
@@ -27,16 +27,17 @@ def test_landmarks_give_a_target_with_their_stamp_and_arm_holds_without_person(s
     probe.wait_until(lambda: node.hold_reason == "no joint_states yet")
     probe.advertise(STATES, JointState).publish(state(START))
     probe.wait_until(lambda: node.initialized)
-    np.testing.assert_allclose(show(1, None), UR5.home)
+    np.testing.assert_allclose(publish_landmarks(1, None), UR5.home)
     assert "person" in node.hold_reason
     for k in range(2, 12):
-        place = show(k, FORWARD)
-    assert np.abs(place - UR5.home).max() > 0.01 and targets[-1].joint_names == list(
-        UR5.joint_names
+        q = publish_landmarks(k, FORWARD)
+    assert np.abs(q - UR5.home).max() > 0.01 and targets[-1].joint_names == list(UR5.joint_names)
+    targets_on_hold = [publish_landmarks(k, None) for k in range(12, 40)]
+    assert (
+        np.abs(targets_on_hold[-1] - targets_on_hold[-2]).max() < 1e-6
+        and "person" in node.hold_reason
     )
-    held = [show(k, None) for k in range(12, 40)]
-    assert np.abs(held[-1] - held[-2]).max() < 1e-6 and "person" in node.hold_reason
     count = len(targets)
-    show(39, FORWARD)
+    publish_landmarks(39, FORWARD)
     probe.wait_until(lambda: len(targets) > count)
     assert targets[-1] == targets[-2], "in lockstep a repeated question gets the same answer"

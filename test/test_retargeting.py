@@ -1,11 +1,18 @@
-"""Retargeting: the arm does what the person's arm does, within its limits."""
+"""Retargeting: the arm follows the person's arm within its limits."""
 
 import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
-from synthetic_person import DT, body, each_arm, settle, unit, wave
+from synthetic_person import (
+    DT,
+    each_arm,
+    follow_until_settled,
+    moving_arm_directions,
+    person_landmarks,
+    unit,
+)
 
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.teleop.arm_geometry import human_like_arm
@@ -30,7 +37,7 @@ def errors(robot, results):
 def test_hand_of_static_person_is_reached_within_5_mm(robot):
     for t in np.arange(0, 12, 1.5):
         retargeter = Retargeter(robot)
-        result = settle(retargeter, body(*wave(t)))
+        result = follow_until_settled(retargeter, person_landmarks(*moving_arm_directions(t)))
         assert result.reachable
         assert result.target_distance < 0.005
         error = errors(robot, [result])
@@ -41,13 +48,15 @@ def test_hand_of_static_person_is_reached_within_5_mm(robot):
 
 def test_iiwa_links_have_the_directions_of_the_persons_arm():
     iiwa = load_robot("kuka_iiwa")
-    for mount, turn in MOUNT_ROTATIONS.items():
+    for mount, R_base_person in MOUNT_ROTATIONS.items():
         upper, fore = unit([0.7, 0.2, 0.3]), unit([0.4, 0.5, 0.8])
-        result = settle(Retargeter(iiwa, RetargetConfig(mount=mount)), body(upper, fore))
+        result = follow_until_settled(
+            Retargeter(iiwa, RetargetConfig(mount=mount)), person_landmarks(upper, fore)
+        )
         human = human_like_arm(iiwa)
         s, e, w = (iiwa.forward_kinematics(result.q, link)[:3, 3] for link in human[:3])
-        assert np.degrees(np.arccos(unit(e - s) @ turn @ upper)) < 3.0
-        assert np.degrees(np.arccos(unit(w - e) @ turn @ fore)) < 3.0
+        assert np.degrees(np.arccos(unit(e - s) @ R_base_person @ upper)) < 3.0
+        assert np.degrees(np.arccos(unit(w - e) @ R_base_person @ fore)) < 3.0
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
@@ -55,9 +64,11 @@ def test_hand_moves_in_the_direction_of_the_persons_hand(side):
     robot = load_robot("ur5")
     retargeter = Retargeter(robot, RetargetConfig(side=side))
     upper, fore = unit([0.6, 0.0, -0.8]), unit([1.0, 0.0, 0.0])
-    middle = settle(retargeter, body(upper, fore)).hand_target
+    middle = follow_until_settled(retargeter, person_landmarks(upper, fore)).hand_target
     for axis in range(3):
-        moved = settle(retargeter, body(upper, fore + 0.5 * np.eye(3)[axis] + [-0.2, 0, 0]), 100.0)
+        moved = follow_until_settled(
+            retargeter, person_landmarks(upper, fore + 0.5 * np.eye(3)[axis] + [-0.2, 0, 0]), 100.0
+        )
         if axis:
             assert (moved.hand_target - middle)[axis] > 0.03
         retargeter.reset()
@@ -65,15 +76,15 @@ def test_hand_moves_in_the_direction_of_the_persons_hand(side):
 
 @each_arm
 def test_result_is_invariant_to_bone_lengths_position_and_heading(robot):
-    upper, fore = wave(1.0)
-    plain = settle(Retargeter(robot), body(upper, fore))
+    upper, fore = moving_arm_directions(1.0)
+    plain = follow_until_settled(Retargeter(robot), person_landmarks(upper, fore))
     for change in (
         {"lengths": (0.22, 0.35)},
         {"offset": (0.4, -0.2, 0.1)},
         {"yaw": 0.7},
         {"yaw": -2.5},
     ):
-        other = settle(Retargeter(robot), body(upper, fore, **change))
+        other = follow_until_settled(Retargeter(robot), person_landmarks(upper, fore, **change))
         assert np.allclose(other.hand_target, plain.hand_target, atol=1e-6), change
         assert np.allclose(other.q, plain.q, atol=1e-6), change
 
@@ -81,8 +92,11 @@ def test_result_is_invariant_to_bone_lengths_position_and_heading(robot):
 @each_arm
 def test_arm_follows_a_slow_hand_within_limits(robot):
     retargeter = Retargeter(robot)
-    settle(retargeter, body(*wave(0.0)))
-    results = [retargeter(body(*wave(i * DT, 0.25)), 10 + i * DT) for i in range(300)]
+    follow_until_settled(retargeter, person_landmarks(*moving_arm_directions(0.0)))
+    results = [
+        retargeter(person_landmarks(*moving_arm_directions(i * DT, 0.25)), 10 + i * DT)
+        for i in range(300)
+    ]
     q = np.array([r.q for r in results])
     speed = np.diff(q, axis=0) / DT
     assert (np.abs(speed) <= robot.velocity).all()
@@ -97,15 +111,19 @@ def test_arm_follows_a_slow_hand_within_limits(robot):
 
 @each_arm
 def test_limits_hold_for_random_landmarks(robot):
-    """Directions at random, far faster than the arm, with gaps and doubtful frames."""
+    """Random directions, much faster than the arm, with gaps and low visibility."""
     rng = np.random.default_rng(2)
     retargeter, t, last = Retargeter(robot), 0.0, None
     for _ in range(150):
         dt = rng.uniform(0.02, 0.12)
         t += dt
         upper, fore = (unit(v) for v in rng.normal(size=(2, 3)))
-        seen = None if rng.random() < 0.1 else body(upper, fore, visibility=rng.uniform(0.4, 1))
-        result = retargeter(seen, t)
+        landmarks = (
+            None
+            if rng.random() < 0.1
+            else person_landmarks(upper, fore, visibility=rng.uniform(0.4, 1))
+        )
+        result = retargeter(landmarks, t)
         assert (result.q >= robot.lower).all()
         assert (result.q <= robot.upper).all()
         assert (np.abs(result.qd) <= robot.velocity).all()
@@ -122,29 +140,33 @@ def test_limits_hold_for_random_landmarks(robot):
 
 def test_unreachable_hand_has_a_reason_and_stays_above_the_base():
     robot = load_robot("ur5")
-    big = Retargeter(robot, RetargetConfig(scale=2.5))
-    down = settle(big, body([0, 0, -1], [0, 0, -1]))
+    scaled = Retargeter(robot, RetargetConfig(scale=2.5))
+    down = follow_until_settled(scaled, person_landmarks([0, 0, -1], [0, 0, -1]))
     assert down.unreachable_reason == "below the base"
     assert down.hand_target[2] < 0
     assert robot.forward_kinematics(down.q)[2, 3] > 0.04
-    far = settle(big, body([1, 0, 0.2], [1, 0, 0.2]), 100.0)
-    assert far.unreachable_reason == "out of reach"
-    back = settle(Retargeter(robot), body([-0.9, 0, -0.5], [-0.6, 0, -0.5]))
-    assert back.unreachable_reason == "inside the base"
+    distant = follow_until_settled(scaled, person_landmarks([1, 0, 0.2], [1, 0, 0.2]), 100.0)
+    assert distant.unreachable_reason == "out of reach"
+    behind = follow_until_settled(
+        Retargeter(robot), person_landmarks([-0.9, 0, -0.5], [-0.6, 0, -0.5])
+    )
+    assert behind.unreachable_reason == "inside the base"
 
 
 def test_lowered_arm_is_unreachable_for_upright_iiwa():
     iiwa = load_robot("kuka_iiwa")
-    hanging = body([0, 0.1, -1], [0.3, 0, -1])
-    assert settle(Retargeter(iiwa), hanging).reachable
-    assert settle(Retargeter(iiwa, RetargetConfig(mount="table")), hanging).unreachable_reason
+    hanging = person_landmarks([0, 0.1, -1], [0.3, 0, -1])
+    assert follow_until_settled(Retargeter(iiwa), hanging).reachable
+    assert follow_until_settled(
+        Retargeter(iiwa, RetargetConfig(mount="table")), hanging
+    ).unreachable_reason
 
 
 @each_arm
 def test_same_landmarks_give_the_same_motion(robot):
     runs = [
-        [Retargeter_(body(*wave(i * DT)), i * DT).q for i in range(40)]
-        for Retargeter_ in (Retargeter(robot), Retargeter(robot))
+        [retargeter(person_landmarks(*moving_arm_directions(i * DT)), i * DT).q for i in range(40)]
+        for retargeter in (Retargeter(robot), Retargeter(robot))
     ]
     assert np.array_equal(*runs)
 
@@ -193,10 +215,10 @@ def test_arm_follows_the_recorded_person(robot, side):
     results = []
     with PoseEstimator() as estimator:
         for frame in open_camera(CameraConfig(video=str(PERSON), rate=5.0)):
-            found = estimator(frame.image)
-            results.append(retargeter(None if found is None else found.world, frame.time))
-    followed = [r for r in results if r.hold_reason is None]
-    assert len(followed) > 0.8 * len(results)
-    assert np.mean([r.reachable for r in followed]) > 0.9
-    kept_up = [r for r in followed if r.target_distance < 0.005]
-    assert errors(robot, kept_up).wrist.max() < 5.0
+            landmarks = estimator(frame.image)
+            results.append(retargeter(None if landmarks is None else landmarks.world, frame.time))
+    active = [r for r in results if r.hold_reason is None]
+    assert len(active) > 0.8 * len(results)
+    assert np.mean([r.reachable for r in active]) > 0.9
+    on_target = [r for r in active if r.target_distance < 0.005]
+    assert errors(robot, on_target).wrist.max() < 5.0

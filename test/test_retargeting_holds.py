@@ -1,7 +1,13 @@
-"""The arm holds while the person cannot be followed, says why, and goes on afterwards."""
+"""The arm holds with a reason while the person cannot be followed, and resumes afterwards."""
 
 import numpy as np
-from synthetic_person import DT, body, each_arm, settle, wave
+from synthetic_person import (
+    DT,
+    each_arm,
+    follow_until_settled,
+    moving_arm_directions,
+    person_landmarks,
+)
 
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.teleop.retargeting import HOLD_REASONS, RetargetConfig, Retargeter
@@ -10,8 +16,8 @@ from invdyn_ros.teleop.retargeting import HOLD_REASONS, RetargetConfig, Retarget
 @each_arm
 def test_arm_holds_with_a_reason_and_resumes_afterwards(robot):
     retargeter = Retargeter(robot)
-    good = body(*wave(0.0))
-    before = settle(retargeter, good)
+    good = person_landmarks(*moving_arm_directions(0.0))
+    before = follow_until_settled(retargeter, good)
     hidden, broken = good.copy(), good.copy()
     hidden[15, 3] = 0.2
     broken[13, 0] = np.nan
@@ -24,11 +30,11 @@ def test_arm_holds_with_a_reason_and_resumes_afterwards(robot):
         (good, 10.3, 11.0, "stale time"),
     ]
     for landmarks, t, now, reason in cases:
-        held = retargeter(landmarks, t, now)
-        assert held.hold_reason == reason
-        assert not held.reachable
-        assert np.isnan(held.hand_target).all()
-        assert np.allclose(held.q, before.q, atol=1e-3)
+        result = retargeter(landmarks, t, now)
+        assert result.hold_reason == reason
+        assert not result.reachable
+        assert np.isnan(result.hand_target).all()
+        assert np.allclose(result.q, before.q, atol=1e-3)
     after = retargeter(good, 10.4, 10.45)
     assert after.hold_reason is None
     assert np.allclose(after.q, before.q, atol=0.01)
@@ -36,7 +42,7 @@ def test_arm_holds_with_a_reason_and_resumes_afterwards(robot):
 
 def test_only_the_followed_arm_must_be_visible():
     robot = load_robot("ur5")
-    landmarks = body(*wave(0.0))
+    landmarks = person_landmarks(*moving_arm_directions(0.0))
     landmarks[[14, 16], 3] = 0.0
     assert Retargeter(robot, RetargetConfig(side="left"))(landmarks, 0.0).hold_reason is None
     assert (
@@ -49,18 +55,23 @@ def test_only_the_followed_arm_must_be_visible():
 def test_moving_arm_brakes_within_limits_without_a_person(robot):
     retargeter = Retargeter(robot)
     for i in range(6):
-        moving = retargeter(body(*wave(0.0)), i * DT)
+        moving = retargeter(person_landmarks(*moving_arm_directions(0.0)), i * DT)
     assert np.abs(moving.qd).max() > 0.1
-    held = [moving] + [retargeter(None, (6 + i) * DT) for i in range(20)]
-    speed = np.array([r.qd for r in held])
+    result = [moving] + [retargeter(None, (6 + i) * DT) for i in range(20)]
+    speed = np.array([r.qd for r in result])
     assert (np.abs(np.diff(speed, axis=0)) <= robot.acceleration * DT + 1e-9).all()
     assert (np.abs(speed[-1]) < 1e-9).all()
 
 
 def test_restarted_source_is_followed_again():
     retargeter = Retargeter(load_robot("ur5"))
-    last = settle(retargeter, body(*wave(0.0)), start=50.0)
-    assert retargeter(body(*wave(0.0)), 0.0).hold_reason == "repeated time"
-    again = retargeter(body(*wave(0.0)), DT)
+    last = follow_until_settled(
+        retargeter, person_landmarks(*moving_arm_directions(0.0)), start=50.0
+    )
+    assert (
+        retargeter(person_landmarks(*moving_arm_directions(0.0)), 0.0).hold_reason
+        == "repeated time"
+    )
+    again = retargeter(person_landmarks(*moving_arm_directions(0.0)), DT)
     assert again.hold_reason is None
     assert np.allclose(again.q, last.q, atol=0.01)
