@@ -95,7 +95,7 @@ def test_peers_of_the_dynamics_benchmark_compute_the_same_torques():
     peers.close()
 
 
-def test_untrained_models_stand_in_for_families_that_are_not_shipped():
+def test_families_that_are_not_shipped_are_measured_untrained():
     models = untrained()
     assert {model.meta.family for model in models.values()} | {"rigid_body"} == {
         name for name, family in MODELS.items() if family.input_type == "motion"
@@ -125,10 +125,10 @@ def test_rates_count_events_and_every_call_has_its_turn():
     def call(name):
         calls[name] += 1
 
-    found = rates_in_turn(
+    result = rates_in_turn(
         {n: (lambda n=n: call(n), e) for n, e in (("one", 1), ("five", 5))}, 0.02
     )
-    assert min(calls.values()) > 1 and min(found.values()) > 0
+    assert min(calls.values()) > 1 and min(result.values()) > 0
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
@@ -147,13 +147,13 @@ def test_help_lists_every_benchmark_and_an_unknown_one_is_refused(capsys):
 
 
 def test_quantiles_of_known_values():
-    found = quantiles(np.arange(101.0), (50, 99))
-    assert found == {"p50": 50.0, "p99": 99.0, "max": 100.0}
+    result = quantiles(np.arange(101.0), (50, 99))
+    assert result == {"p50": 50.0, "p99": 99.0, "max": 100.0}
     with pytest.raises(ValueError, match="nothing was measured"):
         quantiles([], (50,))
 
 
-def test_a_table_leaves_blank_what_does_not_apply():
+def test_missing_columns_of_a_table_are_blank():
     report = {
         "benchmark": "b",
         "unit": "1/s",
@@ -225,6 +225,6 @@ def test_a_checkpoint_of_another_arm_is_refused(checkpoint):
         (SimulationBenchmarkConfig(), {"seconds": float("nan")}, "seconds is nan"),
     ],
 )
-def test_settings_that_cannot_measure_are_refused(config, change, message):
+def test_invalid_settings_are_refused(config, change, message):
     with pytest.raises(ValueError, match=message):
         replace(config, **change)

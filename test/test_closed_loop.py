@@ -64,14 +64,14 @@ def test_wrong_urdf_has_the_right_masses_and_the_wrong_inertia_of_the_wrist_only
 
 @pytest.mark.parametrize("form", FORMS)
 def test_wrong_urdf_drives_worse_than_the_right_one(form: str) -> None:
-    ur5, found = robot("ur5"), {}
+    ur5, result = robot("ur5"), {}
     for name, model in ((RIGHT, urdf_model(ur5, "N m")), (WRONG, wrong_model())):
         (run,) = drive(ModelUnderTest(name, model, 0.004, form), True, ur5, IDEAL, SHORT)
-        found[name] = run.rms
-    assert 3 * found[RIGHT] < found[WRONG]
+        result[name] = run.rms
+    assert 3 * result[RIGHT] < result[WRONG]
 
 
-def test_knowing_the_delay_helps_a_model_that_knows_the_arm() -> None:
+def test_compensating_the_delay_helps_an_exact_model() -> None:
     ur5, late = robot("ur5"), replace(IDEAL, delay=0.008)
     twin = ModelUnderTest("twin", BulletOracle(ur5, late), 0.012, FORMS[1])
     with_lead, without = (drive(twin, ahead, ur5, late, SHORT)[0].rms for ahead in (True, False))
@@ -90,7 +90,7 @@ class Constant:
         return Prediction(self.torque.expand(1, motion.shape[1], -1), None)
 
 
-def test_feedback_of_a_feed_forward_is_the_same_whatever_the_model() -> None:
+def test_feedback_of_feed_forward_does_not_depend_on_the_model() -> None:
     ur5 = robot("ur5")
     plan: Plan = hold_plan(ur5.home, 0.0)
     torque = np.arange(1.0, 7.0)
@@ -103,7 +103,7 @@ def test_feedback_of_a_feed_forward_is_the_same_whatever_the_model() -> None:
         np.testing.assert_allclose(blind, -225.0 * error * inertia, atol=1e-12)
 
 
-def test_jerk_of_a_steady_command_is_none_and_of_a_ramp_its_slope() -> None:
+def test_jerk_of_a_constant_command_is_zero_and_of_a_ramp_its_slope() -> None:
     ur5 = robot("ur5")
     time = np.arange(50)[:, None] / ur5.rate
     still = np.zeros((50, 6))
@@ -114,7 +114,7 @@ def test_jerk_of_a_steady_command_is_none_and_of_a_ramp_its_slope() -> None:
         np.testing.assert_allclose(jerk(run, ur5), slope, atol=1e-9)
 
 
-def test_interval_holds_the_root_mean_square_and_grows_with_the_spread() -> None:
+def test_interval_contains_the_root_mean_square_and_grows_with_the_std() -> None:
     squares = np.random.default_rng(0).uniform(1.0, 3.0, 12)
     low, high = interval(list(squares))
     assert low < np.sqrt(squares.mean()) < high
@@ -122,7 +122,7 @@ def test_interval_holds_the_root_mean_square_and_grows_with_the_spread() -> None
 
 
 @pytest.mark.slow
-def test_benchmark_collects_learns_drives_and_draws(tmp_path: Path) -> None:
+def test_benchmark_collects_trains_drives_and_plots(tmp_path: Path) -> None:
     config = ClosedLoopBenchmarkConfig(tmp_path, minutes=0.25, motions=1, seconds=1.5)
     words = ["--out", str(tmp_path), "--report", str(tmp_path / "report.json")]
     words += ["--families", "rigid_body", "--minutes", "0.25", "--motions", "1"]
@@ -156,6 +156,6 @@ def test_bad_input_is_one_line_and_code_2(
     words: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_verb("benchmark", ["closed_loop", "--out", str(tmp_path / "out"), *words]) == 2
-    told = capsys.readouterr().err
-    assert message in told and told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert message in printed and printed.count("\n") == 1
     assert not (tmp_path / "out").exists()

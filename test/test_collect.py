@@ -37,10 +37,10 @@ def refused(out: Path, capsys: Capture, *words: object) -> str:
     """Return the one line on which the verb ends, nothing written."""
     before = sorted(out.parent.rglob("*"))
     assert collect(out, *words) == 2
-    said = capsys.readouterr().err.strip()
-    assert said.count("\n") == 0
+    output = capsys.readouterr().err.strip()
+    assert output.count("\n") == 0
     assert sorted(out.parent.rglob("*")) == before
-    return said
+    return output
 
 
 def foreign(folder: Path, files: int = 1, names: list[str] | None = NAMES) -> Path:
@@ -62,9 +62,7 @@ def foreign(folder: Path, files: int = 1, names: list[str] | None = NAMES) -> Pa
     return folder
 
 
-def test_folder_by_another_library_needs_only_what_it_does_not_say(
-    tmp_path: Path, capsys: Capture
-) -> None:
+def test_folder_by_another_library_needs_the_unit_only(tmp_path: Path, capsys: Capture) -> None:
     folder, out = foreign(tmp_path / "in", files=3), tmp_path / "out"
     assert "give --unit" in refused(out, capsys, "dataset", folder)
     assert collect(out, "dataset", folder, "--unit", "A") == 0
@@ -74,14 +72,14 @@ def test_folder_by_another_library_needs_only_what_it_does_not_say(
     assert [len(t) for t in trajectories] == [20] * 6
     assert len(trajectories[0].velocity) == len(trajectories[0].acceleration) == 0
     nameless = foreign(tmp_path / "nameless", names=None)
-    said = refused(tmp_path / "o", capsys, "dataset", nameless, "--unit", "A")
-    assert "state them with --joints" in said
+    output = refused(tmp_path / "o", capsys, "dataset", nameless, "--unit", "A")
+    assert "state them with --joints" in output
     words = ("dataset", nameless, "--unit", "A", "--joints", "x", "y", "--arm", "toy")
     assert collect(tmp_path / "named", *words) == 0
     assert read_dataset(tmp_path / "named").info.joint_names == ("x", "y")
 
 
-def test_own_folders_are_joined_without_a_change(tmp_path: Path, capsys: Capture) -> None:
+def test_own_folders_are_joined_unchanged(tmp_path: Path, capsys: Capture) -> None:
     ur5 = robot("ur5")
     parts = [excitation(ur5, seed, seconds=0.5) for seed in range(4)]
     uneven = replace(parts[3], time=parts[3].time + 3e-4 * np.sin(np.arange(len(parts[3]))))
@@ -101,21 +99,21 @@ def test_folders_that_differ_are_not_mixed(tmp_path: Path, capsys: Capture) -> N
     write_dataset(tmp_path / "a", [first], "ur5", ur5.rate)
     write_dataset(tmp_path / "amperes", [replace(first, action_unit="A")], "ur5", ur5.rate)
     write_dataset(tmp_path / "ur10", [first], "ur10", ur5.rate)
-    said = refused(out, capsys, "dataset", tmp_path / "a", tmp_path / "amperes")
-    assert "amperes" in said and "N m and A" in said
+    output = refused(out, capsys, "dataset", tmp_path / "a", tmp_path / "amperes")
+    assert "amperes" in output and "N m and A" in output
     assert "'ur5'" in refused(out, capsys, "dataset", tmp_path / "a", tmp_path / "ur10")
     assert "are N m, not A" in refused(out, capsys, "dataset", tmp_path / "a", "--unit", "A")
     assert "not a LeRobot folder" in refused(out, capsys, "dataset", tmp_path)
 
 
-def test_sequence_says_where_its_rows_went(tmp_path: Path, capsys: Capture) -> None:
+def test_sequence_accounts_for_all_rows(tmp_path: Path, capsys: Capture) -> None:
     columns = arrays((30, 1, 20))
     columns["actions"][40] = np.inf
     path = save_npz(tmp_path / "pusher", columns)
     assert "row 40 holds inf" in refused(tmp_path / "out", capsys, "sequence", path, *COLUMNS)
     assert collect(tmp_path / "out", "sequence", path, *COLUMNS, "--skip-invalid") == 0
-    said = capsys.readouterr().out
-    assert "51 rows in, 54 rows in 4 episodes out; -1 rows that are not finite; +4 final" in said
+    output = capsys.readouterr().out
+    assert "51 rows in, 54 rows in 4 episodes out; -1 rows that are not finite; +4 final" in output
     assert read_dataset(tmp_path / "out").info.robot == "pusher"
 
 
@@ -188,14 +186,14 @@ SEQUENCES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
 
 
 @pytest.mark.parametrize("name", SEQUENCES)
-def test_bad_sequence_is_one_line_and_writes_nothing(
+def test_bad_sequence_gives_a_one_line_error_and_no_files(
     tmp_path: Path, capsys: Capture, name: str
 ) -> None:
     make, message = SEQUENCES[name]
     words = make(tmp_path / "bad")
-    said = refused(tmp_path / "out", capsys, "sequence", *words)
-    assert message in said
-    assert "bad" in said or name in ("joints of another arm", "no time", "unknown unit")
+    output = refused(tmp_path / "out", capsys, "sequence", *words)
+    assert message in output
+    assert "bad" in output or name in ("joints of another arm", "no time", "unknown unit")
 
 
 def joint_states(seconds: float = 0.5, seed: int = 0) -> Trajectory:
@@ -213,15 +211,15 @@ def test_every_recording_of_a_folder_is_read(tmp_path: Path, capsys: Capture) ->
     (bags / "run_2").rmdir()
     assert collect(tmp_path / "out", "bag", bags, *EFFORT) == 0
     rows = len(joint_states())
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     fingers = 3 * -(-rows // 3)
-    assert f"{3 * rows + fingers} rows in, {3 * rows} rows in 3 episodes out" in said
-    assert f"-{fingers} messages without these joints" in said
+    assert f"{3 * rows + fingers} rows in, {3 * rows} rows in 3 episodes out" in output
+    assert f"-{fingers} messages without these joints" in output
     starts = sorted(t.time[0] for t in read_dataset(tmp_path / "out").trajectories)
     np.testing.assert_allclose(starts, [100.0, 200.0, 300.0])
 
 
-def _torn(folder: Path, storage: StoragePlugin) -> Path:
+def _truncated_bag(folder: Path, storage: StoragePlugin) -> Path:
     record(folder, joint_states(2.0), storage)
     file = next(p for p in folder.iterdir() if p.suffix != ".yaml")
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
@@ -262,8 +260,14 @@ def _silent(folder: Path) -> Path:
 
 
 BAGS: dict[str, tuple[Callable[[Path], Path], str]] = {
-    "torn db3": (lambda f: _torn(f, StoragePlugin.SQLITE3), "not a readable rosbag2 recording"),
-    "torn mcap": (lambda f: _torn(f, StoragePlugin.MCAP), "not a readable rosbag2 recording"),
+    "torn db3": (
+        lambda f: _truncated_bag(f, StoragePlugin.SQLITE3),
+        "not a readable rosbag2 recording",
+    ),
+    "torn mcap": (
+        lambda f: _truncated_bag(f, StoragePlugin.MCAP),
+        "not a readable rosbag2 recording",
+    ),
     "unknown type": (_other_type, "no topic /joint_states of type sensor_msgs/msg/JointState"),
     "clock restarts": (_backwards, "cut the recording there"),
     "nan": (_nan, "position of 'elbow_joint' is nan in row 40"),
@@ -274,18 +278,18 @@ BAGS: dict[str, tuple[Callable[[Path], Path], str]] = {
 
 
 @pytest.mark.parametrize("name", BAGS)
-def test_bad_recording_is_one_line_and_writes_nothing(
+def test_bad_recording_gives_a_one_line_error_and_no_files(
     tmp_path: Path, capsys: Capture, name: str
 ) -> None:
     make, message = BAGS[name]
-    said = refused(tmp_path / "out", capsys, "bag", make(tmp_path / "bag"), *EFFORT)
-    assert message in said and str(tmp_path / "bag") in said
+    output = refused(tmp_path / "out", capsys, "bag", make(tmp_path / "bag"), *EFFORT)
+    assert message in output and str(tmp_path / "bag") in output
 
 
 def test_recording_of_another_arm_names_its_joints(tmp_path: Path, capsys: Capture) -> None:
     bag = record(tmp_path / "bag", joint_states())
-    said = refused(tmp_path / "out", capsys, "bag", bag, *EFFORT, "--arm", "kuka_iiwa")
-    assert "no message has joint 'lbr_iiwa_joint_1'; there are elbow_joint" in said
+    output = refused(tmp_path / "out", capsys, "bag", bag, *EFFORT, "--arm", "kuka_iiwa")
+    assert "no message has joint 'lbr_iiwa_joint_1'; there are elbow_joint" in output
 
 
 def test_pendulum_is_collected_with_its_shift(tmp_path: Path, capsys: Capture) -> None:
@@ -313,7 +317,7 @@ class ToySource(Source):
         return Collection(result, "toy", metadata={"from": str(self.path)}, notes=("a ramp",))
 
 
-def test_a_source_of_the_table_is_a_sub_command_whatever_it_is(
+def test_a_new_source_in_the_table_is_a_sub_command(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(SOURCES, "toy", ToySource)

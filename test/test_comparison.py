@@ -71,7 +71,7 @@ def test_family_that_generated_the_data_is_best(compared: dict) -> None:
     assert compared["families"]["rigid_body"]["val"]["mean"] < 1e-5 < worst
 
 
-def test_every_interval_holds_its_mean(compared: dict) -> None:
+def test_every_interval_contains_its_mean(compared: dict) -> None:
     rows = [*compared["families"].values(), *compared["baselines"].values()]
     assert len(rows) == 2 + 4
     for row in rows:
@@ -80,7 +80,7 @@ def test_every_interval_holds_its_mean(compared: dict) -> None:
             assert low <= part["mean"] <= high
 
 
-def test_table_and_picture_show_every_row(compared: dict, folder: Path) -> None:
+def test_table_and_plot_show_every_row(compared: dict, folder: Path) -> None:
     text = (folder / "out" / "compare.md").read_text()
     names = ["zero", "mean", "hold last", "rigid body (URDF)", "mlp", "**rigid_body**"]
     cells = [line.split(" | ")[0].strip("| ") for line in text.splitlines() if "|" in line]
@@ -89,21 +89,21 @@ def test_table_and_picture_show_every_row(compared: dict, folder: Path) -> None:
     assert (folder / "out" / "compare.png").read_bytes().startswith(PNG)
 
 
-def test_arm_that_cannot_be_simulated_is_not_driven(compared: dict) -> None:
+def test_arm_without_simulation_has_no_tracking_error(compared: dict) -> None:
     assert compared["tracking_task"] is None and "tracking" not in markdown(compared)
     assert all(row.tracking_rms is None for row in comparison_rows(compared))
 
 
-def test_every_seed_is_kept_and_a_closed_form_has_one(compared: dict, folder: Path) -> None:
-    found = {name: row["seeds"] for name, row in compared["families"].items()}
-    assert [seed["checkpoint"] for seed in found["mlp"]] == ["mlp_0", "mlp_1"]
-    assert len(found["rigid_body"]) == 1
-    assert len({seed["val"] for seed in found["mlp"]}) == 2  # other weights
+def test_all_seeds_are_reported_and_a_closed_form_has_one(compared: dict, folder: Path) -> None:
+    runs_of = {name: row["seeds"] for name, row in compared["families"].items()}
+    assert [seed["checkpoint"] for seed in runs_of["mlp"]] == ["mlp_0", "mlp_1"]
+    assert len(runs_of["rigid_body"]) == 1
+    assert len({seed["val"] for seed in runs_of["mlp"]}) == 2  # other weights
     parts = [load(folder / "out" / name).meta.data for name in ("mlp_0", "mlp_1", "rigid_body_0")]
     assert parts[0]["split"] == parts[1]["split"] == parts[2]["split"]
 
 
-def test_comparison_that_is_there_is_not_trained_again(
+def test_finished_comparison_is_not_trained_again(
     compared: dict, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {file: file.stat().st_mtime_ns for file in (folder / "out").glob("*/*.safetensors")}
@@ -115,7 +115,7 @@ def test_comparison_that_is_there_is_not_trained_again(
         assert all(seed["train_seconds"] is None for seed in row["seeds"])
 
 
-def test_interrupted_training_goes_on_where_it_was(folder: Path, tmp_path: Path) -> None:
+def test_interrupted_training_is_resumed(folder: Path, tmp_path: Path) -> None:
     def stop(config: TrainConfig, progress: object) -> None:
         raise KeyboardInterrupt
 
@@ -142,7 +142,7 @@ def test_another_config_is_trained_afresh(folder: Path, tmp_path: Path) -> None:
     assert load(other.checkpoint).meta.config["min_velocity"] == 0.05
 
 
-def test_folder_that_is_not_ours_is_left_alone(folder: Path, tmp_path: Path) -> None:
+def test_folder_with_other_files_is_refused(folder: Path, tmp_path: Path) -> None:
     mine = tmp_path / "rigid_body_0" / "thesis.txt"
     mine.parent.mkdir()
     mine.write_text("years of work")
@@ -154,7 +154,7 @@ def test_folder_that_is_not_ours_is_left_alone(folder: Path, tmp_path: Path) -> 
     assert mine.read_text() == "years of work"
 
 
-def judged(name: str, valid: float, test: float, like: TrainedRun) -> TrainedRun:
+def run_with_errors(name: str, valid: float, test: float, like: TrainedRun) -> TrainedRun:
     """A run with other errors."""
     errors = [
         part | {"nmse": part["nmse"] | {"mean": mean, "ci95": [0.9 * mean, 1.1 * mean]}}
@@ -163,19 +163,22 @@ def judged(name: str, valid: float, test: float, like: TrainedRun) -> TrainedRun
     return like._replace(checkpoint=Path(name), val=errors[0], test=errors[1])
 
 
-def test_validation_decides_and_test_only_reports(folder: Path, tmp_path: Path) -> None:
+def test_families_are_ranked_by_validation_error(folder: Path, tmp_path: Path) -> None:
     config = configs(folder)["rigid_body"]
     some = train_and_evaluate(job(folder, tmp_path), config, load_trajectories(folder / "data"))
-    found = {
-        "mlp": [judged("mlp_0", 0.3, 0.1, some), judged("mlp_1", 0.2, 0.9, some)],
-        "rigid_body": [judged("rigid_body_0", 0.23, 0.01, some)],
+    runs_of = {
+        "mlp": [
+            run_with_errors("mlp_0", 0.3, 0.1, some),
+            run_with_errors("mlp_1", 0.2, 0.9, some),
+        ],
+        "rigid_body": [run_with_errors("rigid_body_0", 0.23, 0.01, some)],
     }
-    result = comparison_report(job(folder, tmp_path), found)
+    result = comparison_report(job(folder, tmp_path), runs_of)
     assert result["best"]["family"] == "mlp" and result["best"]["checkpoint"] == "mlp_1"
     assert result["families"]["mlp"]["nmse"]["mean"] == 0.9
     assert result["best"]["reason"] == "lowest nMSE on validation, 20%; next rigid_body, 23%"
-    found["rigid_body"] = [judged("rigid_body_0", 0.21, 0.99, some)]
-    best = comparison_report(job(folder, tmp_path), found)["best"]
+    runs_of["rigid_body"] = [run_with_errors("rigid_body_0", 0.21, 0.99, some)]
+    best = comparison_report(job(folder, tmp_path), runs_of)["best"]
     assert best["family"] == "rigid_body", "the interval of mlp_1, 0.18 to 0.22, has it"
     assert best["reason"].endswith(
         "the simplest within the 95% interval of the lowest, mlp with 20%"
@@ -228,7 +231,7 @@ def rigid(arm_name: str) -> ModelMetadata:
                 {"identify": False}, data)  # fmt: skip
 
 
-def test_what_knows_no_motion_cannot_hold_an_arm_up() -> None:
+def test_constant_actions_cannot_hold_an_arm_up() -> None:
     course = TrackingTask(robot("ur5"), IDEAL, "N m", still("ur5"))
     meta = rigid("ur5")
     fallen = course.baseline_rms(meta)
@@ -239,11 +242,13 @@ def test_what_knows_no_motion_cannot_hold_an_arm_up() -> None:
 
 def test_servos_hold_themselves_up() -> None:
     course = TrackingTask(robot("dofbot"), IDEAL, "rad", still("dofbot"))
-    found = course.baseline_rms(rigid("dofbot"))
-    assert found["zero"] == found["mean"] == found["hold_last"] < 0.05  # the setpoint is home
+    runs_of = course.baseline_rms(rigid("dofbot"))
+    assert (
+        runs_of["zero"] == runs_of["mean"] == runs_of["hold_last"] < 0.05
+    )  # the setpoint is home
 
 
-def test_course_is_the_same_for_all_and_in_no_dataset() -> None:
+def test_tracking_task_is_fixed_and_in_no_dataset() -> None:
     one, two = (TrackingTask.for_robot(robot("dofbot"), "rad").desired for _ in range(2))
     np.testing.assert_array_equal(one.q, two.q)
     assert np.abs(one.q - excitation_motion(robot("dofbot"), 0, 10.0).q).max() > 0.1

@@ -37,9 +37,9 @@ def report(folder: Path) -> dict:
     return json.loads((folder / "r.json").read_text())
 
 
-def test_report_has_every_field_of_the_contract(report: dict) -> None:
-    wanted = "family action_unit joint_names split nmse rmse baselines uncertainty_calibration latency_us seconds"
-    assert set(wanted.split()) <= set(report)
+def test_report_has_all_documented_keys(report: dict) -> None:
+    expected = "family action_unit joint_names split nmse rmse baselines uncertainty_calibration latency_us seconds"
+    assert set(expected.split()) <= set(report)
     assert set(report["split"]) == {"group_by", "train", "test", "duplicates"}
     assert set(report["baselines"]) == {"zero", "mean", "hold_last", "rigid_body"}
     for row in (report, *report["baselines"].values()):
@@ -52,7 +52,7 @@ def test_report_has_every_field_of_the_contract(report: dict) -> None:
     assert 0 < report["latency_us"]["p50"] <= report["latency_us"]["p99"]
 
 
-def test_report_counts_only_unseen_motion(report: dict) -> None:
+def test_training_dataset_is_evaluated_on_its_test_split_only(report: dict) -> None:
     assert report["split"] == {
         "group_by": "trajectory",
         "train": 2000,
@@ -66,22 +66,22 @@ def test_exact_model_beats_all_baselines(report: dict) -> None:
     assert report["nmse"]["mean"] < 1e-6 < best
 
 
-def test_plots_are_pictures(report: dict, folder: Path) -> None:
+def test_plots_are_images(report: dict, folder: Path) -> None:
     pictures = sorted((folder / "plots").glob("*.png"))
     assert pictures
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in pictures)
 
 
-def test_dataset_never_seen_counts_whole(folder: Path, tmp_path: Path) -> None:
+def test_other_dataset_is_evaluated_as_a_whole(folder: Path, tmp_path: Path) -> None:
     model, ur5 = load(folder / "model"), robot("ur5")
-    found = evaluate(model, [excitation(ur5, 77, 0.008, 2.0)])
-    assert found["split"] == {
+    result = evaluate(model, [excitation(ur5, 77, 0.008, 2.0)])
+    assert result["split"] == {
         "group_by": "dataset",
         "train": 1500,
         "test": 250,
         "duplicates": None,
     }
-    assert found["nmse"]["mean"] < 1e-5
+    assert result["nmse"]["mean"] < 1e-5
 
 
 def test_dataset_of_another_arm_with_the_same_joint_names_is_refused(
@@ -93,7 +93,7 @@ def test_dataset_of_another_arm_with_the_same_joint_names_is_refused(
         cli.main([x for k, v in arguments.items() for x in (f"--{k}", str(v))])
 
 
-def test_baselines_are_what_they_say(folder: Path, report: dict) -> None:
+def test_baselines_match_their_definitions(folder: Path, report: dict) -> None:
     parts = split(read_dataset(folder / "data").trajectories, 0.2, 0)
     test = [t.shift(0.008) for t in parts.test]
     actions = np.concatenate([t.action for t in test])
@@ -115,12 +115,12 @@ def test_nmse_of_predicting_the_mean_is_one() -> None:
     rng = np.random.default_rng(0)
     targets = [rng.normal(3.0, [1.0, 5.0], (200, 2)) for _ in range(12)]
     mean = np.concatenate(targets).mean(0)
-    found = error_metrics([mean - t for t in targets], targets)["nmse"]
-    np.testing.assert_allclose(found["per_joint"], 1.0)
-    assert found["ci95"][0] < 1.0 < found["ci95"][1]
+    result = error_metrics([mean - t for t in targets], targets)["nmse"]
+    np.testing.assert_allclose(result["per_joint"], 1.0)
+    assert result["ci95"][0] < 1.0 < result["ci95"][1]
 
 
-def test_interval_holds_the_truth_about_as_often_as_it_says() -> None:
+def test_interval_covers_the_true_value_at_its_nominal_rate() -> None:
     rng = np.random.default_rng(0)
     inside = 0
     for _ in range(60):
@@ -133,7 +133,7 @@ def test_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     assert inside >= 50
 
 
-def test_interval_of_r2_knows_that_errors_grow_with_what_moves() -> None:
+def test_interval_of_r2_accounts_for_errors_proportional_to_motion() -> None:
     rng = np.random.default_rng(0)
     sizes = rng.lognormal(0, 1.5, 20)  # few trajectories have nearly all of the power
     targets = [size * rng.normal(size=(50, 1)) for size in sizes]
@@ -147,32 +147,32 @@ def test_interval_of_r2_knows_that_errors_grow_with_what_moves() -> None:
 
 def test_joint_that_never_moves_has_no_nmse() -> None:
     targets = [np.stack([np.ones(50), np.arange(50.0)], 1)]
-    found = error_metrics([np.ones((50, 2))], targets)
-    assert found["nmse"]["per_joint"][0] is None
-    assert found["nmse"]["mean"] == found["nmse"]["per_joint"][1]
-    json.dumps(found, allow_nan=False)
+    result = error_metrics([np.ones((50, 2))], targets)
+    assert result["nmse"]["per_joint"][0] is None
+    assert result["nmse"]["mean"] == result["nmse"]["per_joint"][1]
+    json.dumps(result, allow_nan=False)
 
 
-def test_servo_errors_are_judged_against_the_offset(tmp_path: Path) -> None:
+def test_servo_errors_are_relative_to_the_offset(tmp_path: Path) -> None:
     dofbot = robot("dofbot")
     parts = [excitation(dofbot, seed, 0.0, unit="rad", action=setpoint) for seed in range(5)]
     write_dataset(tmp_path / "data", parts, "dofbot", dofbot.rate)
     model = train(
         parse_config({"family": "rigid_body"}, "test"), tmp_path / "data", tmp_path / "model"
     )
-    found = evaluate(model, parts)
-    assert found["target"] == "setpoint offset u - q"
-    zero = found["baselines"]["zero"]["rmse"]["mean"]  # commanding the wanted position itself
+    result = evaluate(model, parts)
+    assert result["target"] == "setpoint offset u - q"
+    zero = result["baselines"]["zero"]["rmse"]["mean"]  # commanding the wanted position itself
     assert 0.001 < zero < 0.2
-    assert found["nmse"]["mean"] < 1e-4 < found["baselines"]["rigid_body"]["nmse"]["mean"]
+    assert result["nmse"]["mean"] < 1e-4 < result["baselines"]["rigid_body"]["nmse"]["mean"]
 
 
-def test_spread_is_checked_where_a_family_has_one() -> None:
+def test_std_is_calibrated_if_a_family_predicts_it() -> None:
     error = np.random.default_rng(0).normal(0, 0.3, (5000, 2))
-    found = uncertainty_calibration([error], [np.full_like(error, 0.3)])
-    assert found is not None
-    assert found["within_1_std"] == pytest.approx(0.683, abs=0.01)
-    assert found["within_2_std"] == pytest.approx(0.954, abs=0.01)
+    result = uncertainty_calibration([error], [np.full_like(error, 0.3)])
+    assert result is not None
+    assert result["within_1_std"] == pytest.approx(0.683, abs=0.01)
+    assert result["within_2_std"] == pytest.approx(0.954, abs=0.01)
 
 
 def test_data_of_another_unit_or_arm_are_refused(folder: Path) -> None:
@@ -191,7 +191,7 @@ def test_identified_model_explains_a_real_ur10(tmp_path: Path) -> None:
     write_dataset(tmp_path / "data", parts, "ur10", 125.0)
     config = parse_config({"family": "rigid_body"}, "test")
     model = train(config, tmp_path / "data", tmp_path / "model")
-    found = evaluate(model, parts)
-    assert found["split"]["group_by"] == "time"
-    assert found["nmse"]["mean"] < 0.02  # the authors' own model: .0292
-    assert found["nmse"]["ci95"][1] < found["baselines"]["rigid_body"]["nmse"]["ci95"][0]
+    result = evaluate(model, parts)
+    assert result["split"]["group_by"] == "time"
+    assert result["nmse"]["mean"] < 0.02  # the authors' own model: .0292
+    assert result["nmse"]["ci95"][1] < result["baselines"]["rigid_body"]["nmse"]["ci95"][0]

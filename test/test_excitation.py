@@ -23,12 +23,14 @@ SHORT = ExcitationConfig(minutes=0.05, episode_seconds=1.0)
 
 @pytest.mark.parametrize("arm", ROBOTS)
 def test_excitation_stays_within_all_limits(arm: str) -> None:
-    found, config = robot(arm), ExcitationConfig(minutes=0.5, candidates=3)
-    for motion in optimal_excitations(found, config):
+    excitation_arm, config = robot(arm), ExcitationConfig(minutes=0.5, candidates=3)
+    for motion in optimal_excitations(excitation_arm, config):
         q, qd, qdd = motion.motion(np.linspace(0, motion.duration, 2000))
-        assert (q >= found.lower).all() and (q <= found.upper).all()
-        assert (np.abs(qd) <= config.velocity_fraction * found.velocity * 1.001).all()
-        assert (np.abs(qdd) <= config.acceleration_fraction * found.acceleration * 1.01).all()
+        assert (q >= excitation_arm.lower).all() and (q <= excitation_arm.upper).all()
+        assert (np.abs(qd) <= config.velocity_fraction * excitation_arm.velocity * 1.001).all()
+        assert (
+            np.abs(qdd) <= config.acceleration_fraction * excitation_arm.acceleration * 1.01
+        ).all()
 
 
 def test_excitation_starts_and_ends_at_rest_and_its_derivatives_agree() -> None:
@@ -57,7 +59,7 @@ def test_chosen_motions_are_better_conditioned_than_the_first_ones(arm: str) -> 
     assert better < condition
 
 
-def test_what_information_leaves_out_never_shows_in_a_torque() -> None:
+def test_unidentifiable_parameters_have_no_effect_on_torques() -> None:
     ur5 = robot("ur5")
     information = Information(ur5)
     motion = ExcitationTrajectory(ur5, ExcitationConfig(), np.random.default_rng(3), 1.0)
@@ -68,7 +70,7 @@ def test_what_information_leaves_out_never_shows_in_a_torque() -> None:
     assert B.shape[1] < A.shape[1]
 
 
-def test_exchange_prefers_what_the_others_lack() -> None:
+def test_exchange_prefers_complementary_candidates() -> None:
     one, two = np.diag([1.0, 0.0]), np.diag([0.0, 1.0])
     assert sorted(fedorov_exchange(np.array([[one, two], [one, two]]))) == [0, 1]
 
@@ -89,8 +91,8 @@ def test_every_arm_is_collected(
 ) -> None:
     words = ["--arm", arm, "--minutes", "0.02", "--episode-seconds", "1.2", "--workers", "1"]
     assert run_verb("collect", ["sim", *words, "--out", str(tmp_path / arm)]) == 0
-    said = capsys.readouterr()
-    assert "1 episodes out" in said.out and "simulating" in said.err
+    message = capsys.readouterr()
+    assert "1 episodes out" in message.out and "simulating" in message.err
     trajectories, info = read_dataset(tmp_path / arm)
     assert info.joint_names == robot(arm).joint_names and len(trajectories) == 1
     assert np.ptp(trajectories[0].position, axis=0).max() > 0.01

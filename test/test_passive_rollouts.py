@@ -17,7 +17,7 @@ from invdyn_ros.sources.passive_rollouts import (
 from invdyn_ros.training.train_time_series import parse_time_series_config, train_time_series
 
 
-def test_bodies_fall_the_same_way_each_time_and_move_by_their_new_velocity() -> None:
+def test_rollouts_are_reproducible_and_integrate_their_velocity() -> None:
     for name, n in (("hopper", 7), ("walker", 9)):
         one, two = (
             list(passive_rollouts(name, PassiveRolloutConfig(3, 40), 123)) for _ in range(2)
@@ -35,7 +35,7 @@ def test_bodies_fall_the_same_way_each_time_and_move_by_their_new_velocity() -> 
                                   random.uniform(0, 0.5, 2))  # fmt: skip
 
 
-def test_bodies_are_collected_trained_on_and_measured_by_the_command_line(tmp_path: Path) -> None:
+def test_bodies_are_collected_trained_on_and_evaluated_on_the_command_line(tmp_path: Path) -> None:
     data, out, file = tmp_path / "hopper", tmp_path / "bridge", tmp_path / "report.json"
     words = ["sim", "--arm", "hopper", "--episodes", "20", "--steps", "120", "--out", str(data)]
     assert run_verb("collect", words) == 0
@@ -45,7 +45,7 @@ def test_bodies_are_collected_trained_on_and_measured_by_the_command_line(tmp_pa
     )
     train = ["--config", str(config), "--data", str(data), "--out", str(out), "--epochs", "2"]
     assert run_verb("train", train) == 0
-    asked = [
+    benchmark_words = [
         "time_series",
         "--data",
         str(data),
@@ -55,7 +55,10 @@ def test_bodies_are_collected_trained_on_and_measured_by_the_command_line(tmp_pa
         "0.1",
         "0.5",
     ]
-    assert run_verb("benchmark", [*asked, "--context-lengths", "60", "--report", str(file)]) == 0
+    assert (
+        run_verb("benchmark", [*benchmark_words, "--context-lengths", "60", "--report", str(file)])
+        == 0
+    )
     report = json.loads(file.read_text())
     rows = report["rows"]
     assert {"hold", "linear", "pchip", "hermite", "bridge", "bridge, untrained"} < rows.keys()
@@ -63,23 +66,33 @@ def test_bodies_are_collected_trained_on_and_measured_by_the_command_line(tmp_pa
     for row in ("linear", "bridge"):
         assert rows[row]["50%"] < rows[row]["10%"] < rows[row]["60->60 10%"]
         assert report["details"][row]["10%"]["hidden"] > rows[row]["10%"]
-    assert run_verb("benchmark", [*asked, "--test-fraction", "0.5"]) == 2  # it learned from these
+    assert (
+        run_verb("benchmark", [*benchmark_words, "--test-fraction", "0.5"]) == 2
+    )  # it learned from these
     assert (tmp_path / "report_gaps.png").stat().st_size > 10_000
 
 
-def test_a_film_shows_a_body_before_and_after_training(tmp_path: Path) -> None:
+def test_video_shows_a_body_before_and_after_training(tmp_path: Path) -> None:
     data, out, stem = tmp_path / "walker", tmp_path / "bridge", tmp_path / "films" / "walker"
     words = ["sim", "--arm", "walker", "--episodes", "10", "--steps", "60", "--out", str(data)]
     assert run_verb("collect", words) == 0
     fields = {"family": "bridge", "length": 60, "width": 16, "epochs": 1, "num_prismatic": 2}
     train_time_series(parse_time_series_config(fields, ""), data, out)
-    asked = ["trajectories", "--data", str(data), "--checkpoint", str(out), "--out", str(stem)]
-    assert run_verb("visualize", [*asked, "--samples", "20", "--start", "40"]) == 0
+    benchmark_words = [
+        "trajectories",
+        "--data",
+        str(data),
+        "--checkpoint",
+        str(out),
+        "--out",
+        str(stem),
+    ]
+    assert run_verb("visualize", [*benchmark_words, "--samples", "20", "--start", "40"]) == 0
     info = read_video_info(stem.with_suffix(".mp4"))
     assert (info.width, info.height, info.num_frames) == (1280, 720, 20)
     with Image.open(stem.with_suffix(".gif")) as gif:
         assert (gif.size, getattr(gif, "n_frames", 1)) == ((720, 405), 10)
         first = np.asarray(gif.convert("RGB"))
     assert len(np.unique(first.reshape(-1, 3), axis=0)) > 10
-    assert run_verb("visualize", [*asked, "--samples", "21", "--start", "40"]) == 2
-    assert run_verb("visualize", [*asked, "--samples", "20", "--motion", "2"]) == 2
+    assert run_verb("visualize", [*benchmark_words, "--samples", "21", "--start", "40"]) == 2
+    assert run_verb("visualize", [*benchmark_words, "--samples", "20", "--motion", "2"]) == 2

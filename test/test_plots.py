@@ -47,10 +47,10 @@ def swing(robot, seconds=SECONDS, start=0.0):
 
 def lift(robot, scene):
     """An episode in which the block rises 100 mm and comes to rest in the air with the arm."""
-    joints, wanted = swing(robot)
+    joints, desired = swing(robot)
     still = joints.time > 0.8
     joints.qd[still] = 0.0
-    recording = Recording(joints, wanted)
+    recording = Recording(joints, desired)
     rng = np.random.default_rng(0)
     for t in joints.time[::5]:
         height = 0.1 * np.clip(2 * t - 0.5, 0, 1)
@@ -67,8 +67,8 @@ def report(episodes, robot, scene):
 
 
 def teleop(robot, seconds=SECONDS):
-    joints, wanted = swing(robot, seconds, start=1.7e9)  # real runs have stamps of this size
-    recording = Recording(joints, wanted)
+    joints, desired = swing(robot, seconds, start=1.7e9)  # real runs have stamps of this size
+    recording = Recording(joints, desired)
     for t in joints.time[::3]:
         recording.images.append(StampedImage(t, np.full((240, 320, 3), 120, np.uint8)))
         late = {"pose begin": 0.002, "pose end": 0.022, "command": 0.025}
@@ -85,7 +85,7 @@ def frames(file):
     return np.array(read)
 
 
-def bare(recording, **parts):
+def without_parts(recording, **parts):
     """A recording with nothing but joints, and what is named."""
     return Recording(recording.joints, recording.desired, **parts)
 
@@ -104,7 +104,7 @@ def one_sample(recording):
     return first(recording, 1)
 
 
-def nothing_wanted(recording):
+def without_desired(recording):
     """An arm that was never engaged."""
     return Recording(recording.joints, JointSamples.from_rows([]))
 
@@ -131,8 +131,12 @@ def test_teleop_video_plays_at_the_speed_of_the_recording(robot, tmp_path):
     assert np.abs(np.subtract(film[0], film[5], dtype=float)[:, 640:]).max() > 50  # the arm moves
 
 
-def test_grasp_summary_is_a_picture(robot, scene, tmp_path):
-    episodes = [lift(robot, scene), bare(lift(robot, scene)), one_sample(lift(robot, scene))]
+def test_grasp_summary_is_an_image(robot, scene, tmp_path):
+    episodes = [
+        lift(robot, scene),
+        without_parts(lift(robot, scene)),
+        one_sample(lift(robot, scene)),
+    ]
     result = report(episodes, robot, scene)
     plot.grasp_summary(episodes, robot, scene, result, tmp_path / "summary.png")
     image = cv2.imread(str(tmp_path / "summary.png"))
@@ -140,7 +144,7 @@ def test_grasp_summary_is_a_picture(robot, scene, tmp_path):
     assert image.std() > 20
 
 
-def test_teleop_summary_is_a_picture(robot, tmp_path):
+def test_teleop_summary_is_an_image(robot, tmp_path):
     result = {"frames": 3, "detected": 3, "latency_ms": {"p50": 25.0, "p95": None}}
     plot.teleop_summary(teleop(robot), robot, result, tmp_path / "summary.png")
     image = cv2.imread(str(tmp_path / "summary.png"))
@@ -149,15 +153,15 @@ def test_teleop_summary_is_a_picture(robot, tmp_path):
 
 
 CUTS = {
-    "joints alone": bare,
+    "joints alone": without_parts,
     "one sample": one_sample,
-    "nothing wanted": nothing_wanted,
+    "nothing wanted": without_desired,
     "nothing": lambda _: empty(),
 }
 
 
 @pytest.mark.parametrize("cut", CUTS)
-def test_grasp_pictures_show_what_there_is(cut, robot, scene, tmp_path):
+def test_grasp_plots_work_with_missing_data(cut, robot, scene, tmp_path):
     episodes = [CUTS[cut](first(lift(robot, scene), 3))]
     result = report(episodes, robot, scene)
     plot.grasp_video(episodes, robot, scene, tmp_path / "grasp.mp4")
@@ -166,50 +170,50 @@ def test_grasp_pictures_show_what_there_is(cut, robot, scene, tmp_path):
 
 
 @pytest.mark.parametrize("cut", CUTS)
-def test_teleop_pictures_show_what_there_is(cut, robot, tmp_path):
+def test_teleop_plots_work_with_missing_data(cut, robot, tmp_path):
     recording = CUTS[cut](first(teleop(robot), 3))
     plot.teleop_video(recording, robot, tmp_path / "teleop.mp4")
     plot.teleop_summary(recording, robot, {}, tmp_path / "summary.png")
     assert len(frames(tmp_path / "teleop.mp4"))
 
 
-def test_no_episode_is_a_film_that_says_so(robot, scene, tmp_path):
+def test_video_without_episodes_has_a_message(robot, scene, tmp_path):
     plot.grasp_video([], robot, scene, tmp_path / "grasp.mp4")
     plot.grasp_summary([], robot, scene, report([], robot, scene), tmp_path / "summary.png")
     assert frames(tmp_path / "grasp.mp4").std() > 0
 
 
-def test_failed_film_leaves_no_file(tmp_path):
+def test_failed_video_leaves_no_file(tmp_path):
     with pytest.raises(ValueError, match="a frame is"), VideoWriter(tmp_path / "film.mp4") as film:
         film.add(np.zeros((10, 10, 3), np.uint8))
     assert not list(tmp_path.iterdir())
 
 
-def test_course_has_what_the_judge_counts_and_when(robot, scene):
+def test_episode_events_agree_with_the_success_detector(robot, scene):
     when = episode_events(lift(robot, scene), scene)
     assert when.detected == 0.1
     assert when.lifted == pytest.approx(0.5)
     assert when.placed == np.inf
 
 
-def test_playback_is_between_the_recorded_block_poses(robot):
+def test_playback_interpolates_block_poses(robot):
     turned = np.array([0, 0, np.sin(0.2), np.cos(0.2)])  # 0.4 rad
     blocks = {0.0: (np.zeros(3), LIE), 0.2: (np.array([0.2, 0, 0.1]), turned)}
-    pose = Playback(bare(teleop(robot), block_poses=blocks), robot).blocks(0.05)[0]
+    pose = Playback(without_parts(teleop(robot), block_poses=blocks), robot).blocks(0.05)[0]
     assert pose[:3, 3] == pytest.approx([0.05, 0, 0.025])
     assert np.arctan2(pose[1, 0], pose[0, 0]) == pytest.approx(0.1)
 
 
-def test_picture_is_held_until_the_next(robot):
+def test_image_is_held_until_the_next(robot):
     images = [np.full((2, 2, 3), i, np.uint8) for i in range(2)]
-    recording = bare(
+    recording = without_parts(
         teleop(robot), images=[StampedImage(1.0, images[0]), StampedImage(2.0, images[1])]
     )
     playback = Playback(recording, robot)
     assert [playback.image(t)[0, 0, 0] for t in (0.5, 1.0, 1.99, 2.0, 9.0)] == [0, 0, 0, 1, 1]
 
 
-def test_view_holds_all_points_and_leaves_spare_columns_free():
+def test_overview_contains_all_points_and_leaves_the_margin_free():
     points = np.random.default_rng(0).uniform((-0.2, -0.3, 0.0), (0.8, 0.7, 1.0), (100, 3))
     pixels = fit_camera(points, 640, 480, right_margin=150).project(points)
     assert (pixels > 0).all()
@@ -225,7 +229,7 @@ def test_curve_is_bright_up_to_now():
     assert 0 < frame[25, 60:85].max() < 200
 
 
-def test_picture_fits_into_its_box_undistorted():
+def test_image_fits_into_its_box_undistorted():
     assert fit_image(np.zeros((480, 640, 3), np.uint8), 320, 400).shape == (240, 320, 3)
     assert fit_image(np.zeros((480, 480, 3), np.uint8), 1000, 600).shape == (600, 600, 3)
 

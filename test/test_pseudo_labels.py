@@ -60,8 +60,8 @@ def test_videos_get_the_actions_that_the_model_predicts_in_order(
     assert [len(t) for t in trajectories] == [4 + k for k in range(5)]  # every second frame
     assert (info.joint_names, info.action_unit, info.rate) == (WRIST_JOINTS, "1", 10.0)
     for t in trajectories:
-        wanted = model.predict(torch.as_tensor(t.pixels)[None], torch.as_tensor(t.time)[None])
-        np.testing.assert_allclose(t.action[1:], wanted.mean[0, 1:], atol=1e-6)
+        expected = model.predict(torch.as_tensor(t.pixels)[None], torch.as_tensor(t.time)[None])
+        np.testing.assert_allclose(t.action[1:], expected.mean[0, 1:], atol=1e-6)
         assert not t.action[0].any()
         assert t.action[1:].any()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "videos"]
@@ -98,7 +98,7 @@ def test_parts_of_another_job_are_not_mixed_in(
         next(label_recordings(checkpoint, videos, tmp_path / "out"))
 
 
-def test_a_dataset_keeps_its_motion_and_gets_other_actions(tmp_path: Path) -> None:
+def test_labelled_dataset_has_its_motion_and_predicted_actions(tmp_path: Path) -> None:
     ur5 = robot("ur5")
     meta = ModelMetadata("rigid_body", "ur5", ur5.joint_names, "N m", ur5.rate, 0.0, ur5.xml())
     save(build(meta), meta, tmp_path / "model")
@@ -113,25 +113,25 @@ def test_a_dataset_keeps_its_motion_and_gets_other_actions(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("fault", ["size", "joints", "video", "nothing"])
-def test_what_a_model_cannot_read_is_one_line_and_leaves_nothing(
+def test_unsuitable_data_give_a_one_line_error_and_no_files(
     fault: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, ur5 = tmp_path / "data", robot("ur5")
     if fault == "size":
         small = replace(patch_video(0, 4), frames=np.zeros((4, 16, 16, 3), np.uint8))
         write_dataset(data, [small], "wrist", 10.0)
-        said = "images are 16x16; the model expects 32x32"
+        message = "images are 16x16; the model expects 32x32"
     elif fault == "joints":
         write_dataset(data, [excitation(ur5, 0, seconds=1.0)], "ur5", ur5.rate)
-        said = "images are 0x0"
+        message = "images are 0x0"
     elif fault == "video":
         data.mkdir()
         (data / "a.mp4").write_bytes(b"no video")
-        said = "cannot read"
+        message = "cannot read"
     else:
-        said = "no video or folder"
+        message = "no video or folder"
     words = ["--checkpoint", str(checkpoint), "--data", str(data), "--out", str(tmp_path / "out")]
     assert run_verb("label", words) == 2
-    told = capsys.readouterr().err
-    assert said in told.splitlines()[-1]
+    printed = capsys.readouterr().err
+    assert message in printed.splitlines()[-1]
     assert not [p for p in tmp_path.iterdir() if p.name.startswith("out")]

@@ -35,7 +35,7 @@ def test_actions_are_the_commanded_velocities_that_the_arm_follows(
         assert not t.action[0].any()
 
 
-def test_every_video_has_a_camera_and_colours_of_its_own(filmed: list[Trajectory]) -> None:
+def test_every_video_has_its_own_camera_and_colors(filmed: list[Trajectory]) -> None:
     starts = [t.frames[0].astype(float) for t in filmed]
     for k, start in enumerate(starts):
         assert all(np.abs(start - other).mean() > 10 for other in starts[:k])
@@ -46,7 +46,7 @@ def test_videos_of_a_motion_stay_together(filmed: list[Trajectory]) -> None:
     assert np.array_equal(filmed[0].action, filmed[1].action)
 
 
-def test_pictures_show_the_motion(filmed: list[Trajectory]) -> None:
+def test_images_show_the_motion(filmed: list[Trajectory]) -> None:
     t = max(filmed, key=lambda t: np.abs(t.action).max())
     still = np.abs(t.frames[1].astype(float) - t.frames[0]).mean()  # it starts at rest: noise
     moved = np.abs(t.frames[len(t) // 2].astype(float) - t.frames[0]).mean()
@@ -91,14 +91,14 @@ def test_damaged_points_are_named(filmed: list[Trajectory], tmp_path: Path, name
     assert str(path) in str(raised.value)
 
 
-def test_an_arm_that_is_not_simulated_is_where_it_is_commanded() -> None:
+def test_arm_without_dynamics_is_at_the_commanded_positions() -> None:
     (t,) = render_videos(
         robot("ur5"), replace(CONFIG, motions=1, views=1, simulate_dynamics=False)
     )
     np.testing.assert_allclose(np.diff(t.position, axis=0) / 0.1, t.action[1:], atol=1e-9)
 
 
-def test_videos_are_the_same_from_any_number_of_workers(
+def test_videos_do_not_depend_on_the_number_of_workers(
     filmed: list[Trajectory], tmp_path: Path
 ) -> None:
     words = [

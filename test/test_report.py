@@ -53,8 +53,11 @@ def grasped(height: float, seed: int = 0) -> Recording:
 
 
 def test_samples_are_aligned_by_their_stamps() -> None:
-    measured, wanted = samples(np.array([0.0, 0.1, 0.2, 0.3])), samples(np.array([0.1, 0.25, 0.3]))
-    left, right = align_stamps(measured, wanted)
+    measured, desired = (
+        samples(np.array([0.0, 0.1, 0.2, 0.3])),
+        samples(np.array([0.1, 0.25, 0.3])),
+    )
+    left, right = align_stamps(measured, desired)
     np.testing.assert_array_equal(left.time, [0.1, 0.3])
     np.testing.assert_array_equal(right.time, [0.1, 0.3])
     late = samples(np.array([0.1 + 2e-7, 0.3]))  # rounding of a float stamp
@@ -64,7 +67,7 @@ def test_samples_are_aligned_by_their_stamps() -> None:
         assert left.q.shape == right.q.shape == (0, 6)
 
 
-def test_samples_of_nothing_are_empty_and_those_since_a_time_are_later() -> None:
+def test_samples_without_rows_are_empty_and_since_returns_later_samples() -> None:
     assert len(JointSamples.from_rows([]).time) == 0
     rows = [(t, STILL + t, STILL, np.empty(0), 0.0) for t in (0.0, 1.0, 2.0)]
     later = JointSamples.from_rows(rows).since(1.0)
@@ -97,7 +100,7 @@ def test_latencies_are_joined_by_the_stamp_of_the_image() -> None:
     np.testing.assert_allclose(stages["pose"], 20, atol=0.01)
 
 
-def test_quantiles_of_nothing_are_unknown() -> None:
+def test_quantiles_without_values_are_none() -> None:
     assert quantiles(np.empty(0)) == {"p50": None, "p95": None, "p99": None}
     assert quantiles(np.arange(101.0), (50, 95)) == {"p50": 50.0, "p95": 95.0}
 
@@ -138,7 +141,7 @@ def test_success_interval_is_wilsons(
     np.testing.assert_allclose(interval, [low, high], atol=2e-4)
 
 
-def test_report_of_grasps_counts_what_the_judge_saw() -> None:
+def test_grasp_report_counts_detected_successes() -> None:
     episodes = [grasped(0.05), grasped(0.03), grasped(0.06)]
     report = grasp_report(episodes, robot("ur5"), load_scene("ur5"), "N m", ABOUT)
     assert (report["episodes"], report["successes"], report["lifted"]) == (3, 2, 2)
@@ -152,7 +155,7 @@ def test_report_of_grasps_counts_what_the_judge_saw() -> None:
     assert report["policy"] == "scripted" and report["noise"] == "none"
 
 
-def test_a_learned_policy_stands_beside_the_script_in_the_same_episodes() -> None:
+def test_learned_policy_is_compared_with_the_scripted_one_in_the_same_episodes() -> None:
     """And where nobody knows what the script would have done, nothing is said."""
     episodes, about = [grasped(0.05), grasped(0.03)], ABOUT | {"policy": "learned"}
     of = episodes, robot("ur5"), load_scene("ur5"), "N m", about
@@ -165,7 +168,7 @@ OPEN, CLOSED, ROUND_IT = 0.08, 0.0, 0.04  # openings [m]; the block is 0.04 m wi
 
 
 @pytest.mark.parametrize(
-    ("openings", "lift", "seen", "why"),
+    ("openings", "lift", "detected", "why"),
     [
         ((OPEN, OPEN, OPEN), (0, 0, 0), False, "not_detected"),
         ((OPEN, OPEN, OPEN), (0, 0, 0), True, "timeout"),
@@ -174,8 +177,8 @@ OPEN, CLOSED, ROUND_IT = 0.08, 0.0, 0.04  # openings [m]; the block is 0.04 m wi
         ((OPEN, ROUND_IT, ROUND_IT), (0, 0.02, 0.02), True, "timeout"),
     ],
 )
-def test_a_failed_episode_has_the_cause_of_how_far_it_came(
-    openings: tuple[float, ...], lift: tuple[float, ...], seen: bool, why: str
+def test_failure_cause_depends_on_the_progress_of_the_episode(
+    openings: tuple[float, ...], lift: tuple[float, ...], detected: bool, why: str
 ) -> None:
     """A third of a second of each; the block lies, or rises, where the tool is."""
     arm, time = robot("ur5"), np.arange(126) / 125
@@ -185,7 +188,7 @@ def test_a_failed_episode_has_the_cause_of_how_far_it_came(
     recording = Recording(joints, samples(time))
     for t, part in zip(time[::5], third[::5], strict=True):
         recording.block_poses[float(t)] = (place + np.array([0, 0, lift[part]]), upright)
-    if seen:
+    if detected:
         recording.camera_detections[0.0] = np.eye(4)
     assert failure_cause(recording, arm, load_scene("ur5")) == why
     report = grasp_report([recording], arm, load_scene("ur5"), "N m", ABOUT)
@@ -206,7 +209,7 @@ def test_a_block_far_from_the_tool_is_not_held() -> None:
     assert failure_cause(holds, arm, load_scene("ur5")) == "not_detected"
 
 
-def test_report_can_be_written_whatever_numbers_the_judge_counts_in() -> None:
+def test_grasp_report_is_json_for_numpy_booleans() -> None:
     """Distances are numpy's, and so may be what follows from them."""
     episodes = [grasped(0.05), grasped(0.03)]
     for episode in episodes:  # a block let go at its goal, while the arm is still
@@ -224,7 +227,7 @@ def test_report_can_be_written_whatever_numbers_the_judge_counts_in() -> None:
     assert report["placed"] == 2 == json.loads(json.dumps(report))["successes"]
 
 
-def test_report_of_no_episode_invents_nothing() -> None:
+def test_report_without_episodes_has_no_numbers() -> None:
     report = grasp_report([], robot("ur5"), load_scene("ur5"), "N m", ABOUT)
     assert report["episodes"] == 0 and report["ci95"] is None
     assert report["tracking_rms_rad"] is None and report["seconds_per_episode"] is None
@@ -239,18 +242,18 @@ def test_an_episode_without_a_block_is_no_success() -> None:
     assert report["successes"] == 0 and report["failed_episodes"] == [0]
 
 
-def test_a_block_in_the_air_counts_only_while_the_arm_is_still() -> None:
+def test_lifted_block_counts_only_while_the_arm_is_at_rest() -> None:
     """Also for an arm that measures no velocity: it is taken from the positions."""
     recording = grasped(0.05)
     time = recording.joints.time
     fast = np.tile(robot("ur5").home, (100, 1)) + 0.5 * time[:, None]
     for qd in (np.full((100, 6), 0.5), np.empty((100, 0))):
         recording.joints = recording.joints._replace(q=fast, qd=qd)
-        found = detect_success(recording, load_scene("ur5"))
-        assert found is not None and not found.success
+        result = detect_success(recording, load_scene("ur5"))
+        assert result is not None and not result.success
 
 
-def test_block_errors_compare_sightings_with_the_truth_of_the_same_stamp() -> None:
+def test_block_errors_compare_detections_with_true_poses_of_the_same_stamp() -> None:
     scene, recording = load_scene("ur5"), grasped(0.0)
     camera = np.linalg.inv(scene.camera.T_base_camera)
     for k, (stamp, (centre, quaternion)) in enumerate(recording.block_poses.items()):
@@ -261,7 +264,7 @@ def test_block_errors_compare_sightings_with_the_truth_of_the_same_stamp() -> No
     np.testing.assert_allclose(errors, np.arange(len(recording.block_poses)), atol=1e-6)
 
 
-def test_replay_of_a_wanted_motion_gives_its_tracking_error() -> None:
+def test_replay_of_a_desired_motion_gives_its_tracking_error() -> None:
     """Standing still at home with a plain controller sags under gravity; servos do not."""
     time = np.arange(100) / 125
     arm = robot("ur5")
@@ -270,15 +273,15 @@ def test_replay_of_a_wanted_motion_gives_its_tracking_error() -> None:
     dofbot = robot("dofbot")
     q = np.tile(dofbot.home, (100, 1))
     none = np.empty((100, 0))
-    wanted = JointSamples(time, q, np.zeros((100, 5)), none, time)
+    desired = JointSamples(time, q, np.zeros((100, 5)), none, time)
     same = [
-        replay(dofbot, ConstantInertiaModel(dofbot, "rad"), "rad", 0.0, wanted, seed=s).rms
+        replay(dofbot, ConstantInertiaModel(dofbot, "rad"), "rad", 0.0, desired, seed=s).rms
         for s in (1, 1)
     ]
     assert same[0] == same[1] < 0.05
 
 
-def test_replay_of_almost_nothing_is_refused() -> None:
+def test_replay_of_two_states_is_refused() -> None:
     arm = robot("ur5")
     with pytest.raises(ValueError, match="3 desired states or more, got 2"):
         replay(
@@ -286,7 +289,7 @@ def test_replay_of_almost_nothing_is_refused() -> None:
         )
 
 
-def test_a_block_told_in_the_base_frame_errs_by_its_distance_from_the_truth() -> None:
+def test_error_of_a_detection_in_the_base_frame_is_its_distance_from_the_true_pose() -> None:
     """And no more once it is lifted."""
     recording, off = grasped(0.05), np.array([0.003, -0.004, 0.0])
     truth = recording.block_poses[0.0][0]

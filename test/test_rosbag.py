@@ -62,18 +62,18 @@ def recorded(seconds: float = 2.0) -> Trajectory:
 def test_recording_reads_back_by_joint_name(
     tmp_path: Path, storage: StoragePlugin, bare: bool
 ) -> None:
-    wanted = recorded()
-    path = record(tmp_path / "bag", wanted, storage)
+    expected = recorded()
+    path = record(tmp_path / "bag", expected, storage)
     if bare:
         (path / "metadata.yaml").unlink()
         path = next(path.iterdir())
     (read,) = read_bag(path, JOINTS, BagConfig("A"))
     assert read.action_unit == "A"
-    np.testing.assert_allclose(read.time, wanted.time, atol=1e-6)
-    np.testing.assert_array_equal(read.position, wanted.position)
-    np.testing.assert_array_equal(read.action, wanted.action)
-    error = np.sqrt(((read.acceleration - wanted.acceleration) ** 2).mean())
-    assert error < 0.02 * wanted.acceleration.std()
+    np.testing.assert_allclose(read.time, expected.time, atol=1e-6)
+    np.testing.assert_array_equal(read.position, expected.position)
+    np.testing.assert_array_equal(read.action, expected.action)
+    error = np.sqrt(((read.acceleration - expected.acceleration) ** 2).mean())
+    assert error < 0.02 * expected.acceleration.std()
 
 
 def test_gap_in_the_recording_ends_a_trajectory(tmp_path: Path) -> None:
@@ -104,13 +104,13 @@ def test_stamps_of_zero_are_the_start_of_a_simulation_or_no_stamps(
     assert len(read) == len(made)
 
 
-def test_effort_the_driver_does_not_publish_is_absent(tmp_path: Path) -> None:
+def test_unpublished_effort_is_absent(tmp_path: Path) -> None:
     path = record(tmp_path / "bag", recorded(), effort=False)
     (read,) = read_bag(path, JOINTS, BagConfig("A"))
     assert read.action.shape == (0, 6)
 
 
-def test_missing_joint_and_topic_name_what_there_is(tmp_path: Path) -> None:
+def test_errors_of_missing_joints_and_topics_list_those_in_the_bag(tmp_path: Path) -> None:
     path = record(tmp_path / "bag", recorded(0.5))
     with pytest.raises(ValueError, match=r"no joint 'elbow'; the message has wrist_1_joint"):
         read_bag(path, ("shoulder_pan_joint", "elbow"), BagConfig("A"))
@@ -121,7 +121,7 @@ def test_missing_joint_and_topic_name_what_there_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x.db3", "x.mcap", "x.txt"])
-def test_file_that_is_no_recording_is_named(tmp_path: Path, name: str) -> None:
+def test_error_names_a_file_that_is_not_a_recording(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"no recording" * 50)
     with pytest.raises(ValueError, match="not a readable rosbag2 recording") as raised:
         read_bag(tmp_path / name, JOINTS, BagConfig("A"))
@@ -131,7 +131,7 @@ def test_file_that_is_no_recording_is_named(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.skipif(not UR10.exists(), reason=f"no recording {UR10.name} beside the project")
-def test_real_ur10_recording_is_read_whole() -> None:
+def test_real_ur10_recording_is_read_completely() -> None:
     (read,) = read_bag(UR10, JOINTS, BagConfig("N m"))
     assert (len(read), read.rate) == (3441, pytest.approx(125.0))
     # measured velocity and the slope of the measured position agree

@@ -38,20 +38,20 @@ def whole(count: int = 3, samples: int = 500) -> ImportResult:
     return ImportResult(made, count * samples, {})
 
 
-def pauses(came: np.ndarray) -> np.ndarray:
+def burst_lengths(arrived: np.ndarray) -> np.ndarray:
     """Lengths of the runs of what did not come."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[1], came, [1]]).astype(int)))
+    edges = np.flatnonzero(np.diff(np.concatenate([[1], arrived, [1]]).astype(int)))
     return np.diff(edges)[::2]
 
 
-def test_samples_that_are_lost_leave_the_others_as_they_were() -> None:
+def test_dropout_leaves_the_other_samples_unchanged() -> None:
     before, config = whole(), SamplingDropoutConfig(drop=0.5)
     after = drop_and_jitter(before, config, 0)
     for full, rest in zip(before.trajectories, after.trajectories, strict=True):
-        kept = np.isin(full.time, rest.time)
-        assert 0.4 < kept.mean() < 0.6
-        np.testing.assert_array_equal(full.position[kept], rest.position)
-        np.testing.assert_array_equal(full.velocity[kept], rest.velocity)
+        remaining = np.isin(full.time, rest.time)
+        assert 0.4 < remaining.mean() < 0.6
+        np.testing.assert_array_equal(full.position[remaining], rest.position)
+        np.testing.assert_array_equal(full.velocity[remaining], rest.velocity)
     assert "samples dropped at random" in after.summary()
     again = drop_and_jitter(before, config, 0)
     np.testing.assert_array_equal(again.trajectories[1].time, after.trajectories[1].time)
@@ -59,17 +59,17 @@ def test_samples_that_are_lost_leave_the_others_as_they_were() -> None:
 
 
 @pytest.mark.parametrize("burst_length", [2.0, 8.0])
-def test_pauses_have_the_mean_length_and_the_share_that_is_asked_for(burst_length: float) -> None:
-    came = arrival_mask(
+def test_bursts_have_the_configured_mean_length_and_fraction(burst_length: float) -> None:
+    arrived = arrival_mask(
         60_000,
         SamplingDropoutConfig(drop=0.4, mean_burst_length=burst_length),
         np.random.default_rng(0),
     )
-    assert (~came).mean() == pytest.approx(0.4, abs=0.02)
-    assert pauses(came).mean() == pytest.approx(burst_length, rel=0.05)
+    assert (~arrived).mean() == pytest.approx(0.4, abs=0.02)
+    assert burst_lengths(arrived).mean() == pytest.approx(burst_length, rel=0.05)
 
 
-def test_a_jittered_sample_is_what_the_machine_did_at_that_time() -> None:
+def test_jittered_samples_lie_on_the_motion() -> None:
     """Semi-implicit Euler leaves its own mark of a step on the velocity; so it is not exact."""
     (full,), config = whole(1).trajectories, SamplingDropoutConfig(jitter=0.9)
     (rest,) = drop_and_jitter(whole(1), config, 0).trajectories
@@ -91,12 +91,12 @@ def test_a_jittered_sample_is_what_the_machine_did_at_that_time() -> None:
         ),
     ],
 )
-def test_what_no_link_does_is_refused(fields: dict[str, float], message: str) -> None:
+def test_impossible_dropout_is_refused(fields: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SamplingDropoutConfig(**fields)
 
 
-def test_a_trajectory_of_which_nothing_is_left_is_named() -> None:
+def test_error_names_a_trajectory_without_samples() -> None:
     with pytest.raises(ValueError, match=r"[01] samples of trajectory 0 are left; drop fewer"):
         drop_and_jitter(whole(1, 20), SamplingDropoutConfig(drop=0.99), 0)
 
@@ -111,11 +111,11 @@ def test_an_arm_is_collected_as_its_joint_states_arrive(tmp_path: Path, capsys: 
     steps = np.diff(trajectory.time) * info.rate
     assert steps.min() < 1 < 2 < steps.max()
     assert split_into_motions([trajectory], 20).size >= 1
-    said = refused(tmp_path / "no", capsys, *words, "--drop", 1)
-    assert "drop is 1.0; it must be less than 1" in said
+    output = refused(tmp_path / "no", capsys, *words, "--drop", 1)
+    assert "drop is 1.0; it must be less than 1" in output
 
 
-def test_a_recording_keeps_its_stamps_if_that_is_asked_for(tmp_path: Path) -> None:
+def test_recording_keeps_its_stamps_on_request(tmp_path: Path) -> None:
     made = joint_states()
     random = np.random.default_rng(0)
     rows = np.flatnonzero(random.random(len(made)) < 0.6)
@@ -140,10 +140,10 @@ def test_an_untrained_bridge_is_exact_for_steady_acceleration_at_any_times() -> 
     regular = (torch.arange(50, dtype=torch.float64) / RATE).expand(5, -1)
     model.standardise(Motions(steady(regular), regular))
     time = torch.rand(20, 12, dtype=torch.float64).sort(1).values
-    seen = torch.zeros(20, 12, dtype=torch.bool)
-    seen[:, [0, 5, 11]] = True
-    found = model.predict(Observations(steady(time), time, seen))
-    torch.testing.assert_close(found, steady(time), rtol=0, atol=1e-5)
+    mask = torch.zeros(20, 12, dtype=torch.bool)
+    mask[:, [0, 5, 11]] = True
+    result = model.predict(Observations(steady(time), time, mask))
+    torch.testing.assert_close(result, steady(time), rtol=0, atol=1e-5)
 
 
 def learned(folder: Path, change: Callable[[ImportResult], ImportResult]) -> TimeSeriesModel:
@@ -169,13 +169,13 @@ def test_a_bridge_learns_from_irregular_samples_how_springs_swing(tmp_path: Path
     known = subsample(part.state, part.time, 0.1, 1)
     scale = torch.tensor([1.0, 6]).repeat_interleave(len(JOINTS))
     error, curve = (
-        float(((found - part.state) / scale).square().mean())
-        for found in (model.predict(known), interpolate(INTERPOLATORS["hermite"], known))
+        float(((result - part.state) / scale).square().mean())
+        for result in (model.predict(known), interpolate(INTERPOLATORS["hermite"], known))
     )
     assert error < 0.3 * curve
 
 
-def test_an_environment_starts_anywhere_near_its_start(tmp_path: Path, capsys: Capture) -> None:
+def test_environment_starts_near_its_initial_state(tmp_path: Path, capsys: Capture) -> None:
     words = ("sim", "--arm", "InvertedPendulum-v5", "--episodes", 4, "--steps", 40)
     starts = []
     for k, more in enumerate(((), ("--perturbation", 1.0), ("--seed", 1))):

@@ -89,9 +89,9 @@ def spec(**values: Any) -> SequenceConfig:
 
 
 def read(path: Path, **values: Any) -> list[Trajectory]:
-    found = read_sequence(path, (), spec(**values))
-    assert found.summary()  # no row is missing
-    return found.trajectories
+    result = read_sequence(path, (), spec(**values))
+    assert result.summary()  # no row is missing
+    return result.trajectories
 
 
 def held(parts: list[Trajectory]) -> None:
@@ -136,7 +136,7 @@ def test_triplets_of_one_motion_are_joined_whatever_their_order(tmp_path: Path) 
         np.testing.assert_allclose(part.motion, whole[len(part)].motion, rtol=1e-9)
 
 
-def test_motions_in_circles_and_states_met_twice_lose_no_row() -> None:
+def test_closed_loops_and_repeated_states_lose_no_row() -> None:
     state = np.array([[0.0], [1.0], [2.0], [5.0], [5.0], [7.0]])
     following = np.array([[1.0], [2.0], [0.0], [6.0], [5.0], [5.0]])
     order, last = chain_transitions(state, following, np.zeros(6, dtype=bool))
@@ -153,7 +153,7 @@ def test_terminals_and_timeouts_end_episodes_without_next_states(tmp_path: Path)
     assert [len(part) for part in parts] == [30, 70]
 
 
-def test_ogbench_states_stand_in_qpos_and_qvel(tmp_path: Path) -> None:
+def test_ogbench_states_are_in_qpos_and_qvel(tmp_path: Path) -> None:
     columns = arrays()
     state = columns["observations"]
     columns |= {"qpos": state[:, :2], "qvel": state[:, 2:], "observations": np.ones((100, 9))}
@@ -179,7 +179,7 @@ def test_groups_of_a_file_are_episodes_in_the_order_of_their_number(tmp_path: Pa
     assert [len(part) for part in unfiltered] == list(LENGTHS)
 
 
-def test_equally_long_episodes_may_be_one_block(tmp_path: Path) -> None:
+def test_episodes_of_equal_length_may_be_one_array(tmp_path: Path) -> None:
     columns = arrays((25, 25, 25, 25))
     block = {name: columns[name].reshape(4, 25, -1) for name in ("observations", "actions")}
     parts = read(save_npz(tmp_path / "block", block))
@@ -214,8 +214,8 @@ def test_filter_gives_the_acceleration_of_sampled_motion(tmp_path: Path) -> None
     path = save_npz(tmp_path / "sine", columns)
     (part,) = read(path, position="0:1", velocity=None, acceleration="filter")
     inside = slice(6, -6)
-    wanted = -4 * np.sin(2 * time)[inside]
-    np.testing.assert_allclose(part.acceleration[inside, 0], wanted, atol=0.02)
+    expected = -4 * np.sin(2 * time)[inside]
+    np.testing.assert_allclose(part.acceleration[inside, 0], expected, atol=0.02)
 
 
 def test_columns_are_found_by_name_and_range() -> None:
@@ -224,7 +224,7 @@ def test_columns_are_found_by_name_and_range() -> None:
     assert parse_columns("x:y:0:1", "obs") == [("x:y", slice(0, 1))]
 
 
-def test_bad_rows_are_left_out_only_when_asked_and_are_counted(tmp_path: Path) -> None:
+def test_invalid_rows_are_left_out_on_request_and_counted(tmp_path: Path) -> None:
     columns = arrays()
     columns["observations"][[10, 11, 35]] = np.nan
     path = save_npz(tmp_path / "nan", columns)
@@ -232,11 +232,11 @@ def test_bad_rows_are_left_out_only_when_asked_and_are_counted(tmp_path: Path) -
         ValueError, match=r"nan.npz: row 10 holds nan \(of 3 such rows\).*--skip-invalid"
     ):
         read(path)
-    found = read_sequence(path, (), spec(skip_invalid=True))
-    assert found.changes["rows that are not finite"] == -3
-    assert all(np.isfinite(part.motion).all() for part in found.trajectories)
-    held(found.trajectories)
-    found.summary()
+    result = read_sequence(path, (), spec(skip_invalid=True))
+    assert result.changes["rows that are not finite"] == -3
+    assert all(np.isfinite(part.motion).all() for part in result.trajectories)
+    held(result.trajectories)
+    result.summary()
 
 
 def test_pendulum_obeys_its_closed_form_whatever_the_shift() -> None:

@@ -38,9 +38,9 @@ def annotate(file: Path, rows: list[tuple] = ROWS, leave_out: str = "") -> Path:
     names.append("verb_class")
     with file.open("w", newline="", encoding="utf-8") as stream:
         writer = csv.writer(stream)
-        kept = [k for k, name in enumerate(names) if name != leave_out]
-        writer.writerow([names[k] for k in kept])
-        writer.writerows([[row[k] for k in kept] for row in rows])
+        column_indices = [k for k, name in enumerate(names) if name != leave_out]
+        writer.writerow([names[k] for k in column_indices])
+        writer.writerows([[row[k] for k in column_indices] for row in rows])
     return file
 
 
@@ -82,8 +82,8 @@ def test_frames_are_those_of_the_annotations_with_their_stamps(kitchen: Path) ->
         rate = 42 / 0.7 if t.verb else 10 / 0.2
         assert np.all(np.diff(numbers) == 3)
         np.testing.assert_allclose(t.time, (numbers - 1.0) / rate)
-    seen = np.concatenate([t.frames[:, 8, 8, 0] for t in trajectories[:3]])
-    assert sorted(seen) == list(range(8, 21))  # stop_frame is one of them
+    values = np.concatenate([t.frames[:, 8, 8, 0] for t in trajectories[:3]])
+    assert sorted(values) == list(range(8, 21))  # stop_frame is one of them
 
 
 @pytest.mark.skipif(not ANNOTATIONS.is_file(), reason=f"no {ANNOTATIONS.name} beside the project")
@@ -100,50 +100,54 @@ def test_published_annotations_are_read_as_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", ["folder", "frame", "torn", "test", "number", "empty", "gone"])
-def test_a_damaged_kitchen_is_one_line_and_leaves_nothing(
+def test_damaged_epic_kitchens_data_give_a_one_line_error_and_no_files(
     fault: str, kitchen: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     frame = kitchen / "frames" / "P01" / "P01_01" / "frame_0000000032.jpg"
     if fault == "folder":
         (kitchen / "frames" / "P02").rename(kitchen / "frames" / "P03")
-        said = "no frame folder"
+        output = "no frame folder"
     elif fault == "frame":
         frame.unlink()
-        said = "frame_0000000032.jpg is missing; extract the frames of P01_01 again"
+        output = "frame_0000000032.jpg is missing; extract the frames of P01_01 again"
     elif fault == "torn":
         frame.write_bytes(frame.read_bytes()[:-40])
-        said = "frame_0000000032.jpg is damaged"
+        output = "frame_0000000032.jpg is damaged"
     elif fault == "test":
         annotate(kitchen / "train.csv", leave_out="verb_class")
-        said = "no column 'verb_class'; a test file has no labels"
+        output = "no column 'verb_class'; a test file has no labels"
     elif fault == "number":
         annotate(kitchen / "train.csv", [("P01", "P01_01", "x", 20, "00:00:01.0", 3)])
-        said = "row 1: invalid literal"
+        output = "row 1: invalid literal"
     elif fault == "empty":
         annotate(kitchen / "train.csv", [])
-        said = "has no segments"
+        output = "has no segments"
     else:
         (kitchen / "train.csv").unlink()
-        said = "cannot read annotations"
+        output = "cannot read annotations"
     before = sorted(kitchen.iterdir())
     assert collect(kitchen) == 2
-    told = capsys.readouterr().err
-    assert said in told and told.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert output in printed and printed.count("\n") == 1
     assert sorted(kitchen.iterdir()) == before
 
 
-def shots(frames: int, lost: tuple[int, ...] = ()) -> VideoFrames:
+def video_frames(frames: int, unlabelled: tuple[int, ...] = ()) -> VideoFrames:
     """A wrist that moves evenly, unseen in some frames."""
     wrist = np.stack([0.01 * np.arange(frames), 0.5 - 0.005 * np.arange(frames)], axis=1)
-    wrist[list(lost)] = np.nan
+    wrist[list(unlabelled)] = np.nan
     pictures = np.zeros((frames, 16, 16, 3), np.uint8)
     pictures += np.arange(frames, dtype=np.uint8)[:, None, None, None]
     return VideoFrames(np.arange(frames) / 30, pictures, wrist, WRIST_JOINTS)
 
 
-def test_a_frame_without_a_wrist_is_a_gap_that_no_pair_spans() -> None:
+def test_no_episode_spans_a_frame_without_a_wrist() -> None:
     made = list(
-        video_episodes(Clip("clip", 255, ()), shots(20, lost=(7, 8)), VideoConfig(frame_gaps=(2,)))
+        video_episodes(
+            Clip("clip", 255, ()),
+            video_frames(20, unlabelled=(7, 8)),
+            VideoConfig(frame_gaps=(2,)),
+        )
     )
     for t in made:
         numbers = t.frames[:, 0, 0, 0].astype(int)
@@ -155,16 +159,18 @@ def test_a_frame_without_a_wrist_is_a_gap_that_no_pair_spans() -> None:
 
 @pytest.mark.parametrize("gap", [1, 2, 4])
 def test_an_action_is_the_displacement_over_its_gap(gap: int) -> None:
-    made = list(video_episodes(Clip("clip", 255, ()), shots(20), VideoConfig(frame_gaps=(gap,))))
+    made = list(
+        video_episodes(Clip("clip", 255, ()), video_frames(20), VideoConfig(frame_gaps=(gap,)))
+    )
     assert len(made) == gap
     for t in made:
         np.testing.assert_allclose(t.action[0], 0.0)
         np.testing.assert_allclose(t.action[1:], np.tile([0.01, -0.005], (len(t) - 1, 1)) * gap)
         assert (t.joint_names, t.action_unit, len(t.position)) == (WRIST_JOINTS, "1", 0)
-        np.testing.assert_allclose(t.points[:, 0], shots(20).position[t.frames[:, 0, 0, 0]])
+        np.testing.assert_allclose(t.points[:, 0], video_frames(20).position[t.frames[:, 0, 0, 0]])
 
 
-def test_quality_is_the_share_labelled_and_the_noise_of_the_wrist() -> None:
+def test_quality_is_the_labelled_fraction_and_the_noise_of_the_wrist() -> None:
     rng, time = np.random.default_rng(0), np.arange(3000)[:, None] / 30
     wrist = 0.5 + 0.2 * np.sin(time * [1.0, 1.5]) + 0.003 * rng.standard_normal((3000, 2))
     wrist[::10] = np.nan
@@ -173,7 +179,7 @@ def test_quality_is_the_share_labelled_and_the_noise_of_the_wrist() -> None:
     assert quality.jitter == pytest.approx(0.003, rel=0.1)
 
 
-def test_another_hand_is_not_the_wrist_that_was_followed() -> None:
+def test_another_hand_is_not_tracked() -> None:
     wrists = np.array([[0.8, 0.5], [0.31, 0.5]])
     np.testing.assert_array_equal(nearest_wrist(wrists, np.array([0.3, 0.5]), 0.15), wrists[1])
     np.testing.assert_array_equal(nearest_wrist(wrists, None, 0.15), wrists[0])
@@ -181,7 +187,7 @@ def test_another_hand_is_not_the_wrist_that_was_followed() -> None:
     assert nearest_wrist(wrists[:0], None, 0.15) is None
 
 
-def test_a_video_file_becomes_episodes_and_every_frame_is_accounted_for(tmp_path: Path) -> None:
+def test_video_file_accounts_for_every_frame(tmp_path: Path) -> None:
     with VideoWriter(tmp_path / "patch.mp4", 64, 64) as video:
         for k in range(12):
             video.add(draw_patch(np.array([0.2 + 0.05 * k, 0.5]), 0, 64))
@@ -193,7 +199,7 @@ def test_a_video_file_becomes_episodes_and_every_frame_is_accounted_for(tmp_path
     assert {round(t.rate, 6) for t in intake.trajectories} == {5.0, 10.0}
 
 
-def test_pictures_without_a_hand_give_nothing_to_write(
+def test_images_without_a_hand_give_nothing_to_write(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with VideoWriter(tmp_path / "empty.mp4", 64, 64) as video:
@@ -213,7 +219,7 @@ def give(kitchen: Path, rows: list[str], head: str = "video,frame,grip,turn") ->
     return ["--labels", "csv", "--actions", str(kitchen / "actions.csv")]
 
 
-def test_given_actions_are_added_over_the_gap_and_missing_ones_end_an_episode(
+def test_csv_actions_are_summed_over_the_gap_and_missing_ones_end_an_episode(
     kitchen: Path,
 ) -> None:
     rows = [f"P01_01,{k},{0.1 * k},1" for k in range(8, 21) if k != 15]
@@ -228,7 +234,7 @@ def test_given_actions_are_added_over_the_gap_and_missing_ones_end_an_episode(
 
 
 @pytest.mark.parametrize(
-    ("rows", "head", "said"),
+    ("rows", "head", "output"),
     [
         (["P01_01,8,x,1"], "video,frame,grip,turn", "row 1: could not convert string to float"),
         (["P01_01,8,1,1"] * 2, "video,frame,grip,turn", "row 2: frame 8 is there twice"),
@@ -236,27 +242,27 @@ def test_given_actions_are_added_over_the_gap_and_missing_ones_end_an_episode(
         (["8,1"], "frame,grip", "has columns frame, grip; expected are video, frame and one per"),
     ],
 )
-def test_bad_actions_are_one_line(
-    rows: list[str], head: str, said: str, kitchen: Path, capsys: pytest.CaptureFixture[str]
+def test_bad_actions_give_a_one_line_error(
+    rows: list[str], head: str, output: str, kitchen: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert collect(kitchen, *give(kitchen, rows, head)) == 2
-    assert said in capsys.readouterr().err
+    assert output in capsys.readouterr().err
     assert not (kitchen / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "output"),
     [
         (["--frame-gaps", "3", "--frame-step", "2"], "gap 3 is not a multiple of frame_step 2"),
         (["--labels", "csv"], "give both --labels csv and --actions FILE.csv, or neither"),
         (["--image-size", "8"], "image_size is 8; it must be greater than or equal to 16"),
     ],
 )
-def test_settings_that_make_no_pairs_are_refused(
-    words: list[str], said: str, kitchen: Path, capsys: pytest.CaptureFixture[str]
+def test_inconsistent_settings_are_refused(
+    words: list[str], output: str, kitchen: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert collect(kitchen, *words) == 2
-    assert said in capsys.readouterr().err
+    assert output in capsys.readouterr().err
 
 
 def test_a_folder_without_videos_names_the_remedy(
@@ -268,7 +274,7 @@ def test_a_folder_without_videos_names_the_remedy(
 
 
 @pytest.mark.skipif(not HAND.is_file(), reason=f"no {HAND.name} beside the project")
-def test_the_wrist_of_a_real_hand_is_found(tmp_path: Path) -> None:
+def test_the_wrist_of_a_real_hand_is_detected(tmp_path: Path) -> None:
     intake, quality = read_videos(
         HAND, VideoConfig(frame_gaps=(30,), frame_step=30, image_size=16)
     )

@@ -51,12 +51,14 @@ def read_folder(
     robot = str(info.get("robot") or info.get("robot_type") or "")
     if "action_unit" in info:
         trajectories, known = read_dataset(path)
-        for what, given, found in (
+        for what, requested, actual in (
             ("actions", config.unit, known.action_unit),
             ("joints", joint_names, known.joint_names),
         ):
-            if given and given != found:
-                raise ValueError(f"{path}: {what} are {_shown(found)}, not {_shown(given)}")
+            if requested and requested != actual:
+                raise ValueError(
+                    f"{path}: {what} are {_to_text(actual)}, not {_to_text(requested)}"
+                )
         return ImportResult(trajectories, sum(map(len, trajectories)), {}), robot
     if config.unit is None:
         raise ValueError(f"{path / INFO} does not specify the unit of the actions; give --unit")
@@ -136,7 +138,7 @@ def _columns(width: int, n: int, config: LeRobotConfig) -> SequenceConfig:
     )
 
 
-def _shown(value: Any) -> str:
+def _to_text(value: Any) -> str:
     return value if isinstance(value, str) else ", ".join(value)
 
 

@@ -156,14 +156,14 @@ def plot_block_heights(axes: Axes, episodes: Sequence[Recording], success: Seque
     axes.set_title("height of the block")
     axes.set_ylabel("height [mm]")
     axes.set_xlabel("time [s]")
-    shown = [(e, w) for e, w in zip(episodes, success, strict=True) if e.block_poses]
-    if not shown:
+    recorded = [(e, w) for e, w in zip(episodes, success, strict=True) if e.block_poses]
+    if not recorded:
         return empty_axes(axes, "no block poses were recorded")
-    for i, (episode, good) in reversed(list(enumerate(shown))):
+    for i, (episode, succeeded) in reversed(list(enumerate(recorded))):
         times = np.array(sorted(episode.block_poses))
         z = np.array([episode.block_poses[t][0][2] for t in times])
         style: dict[str, Any] = {"lw": 2.8, "alpha": 1.0} if i == 0 else {"lw": 1.0, "alpha": 0.35}
-        color = ACCENT if i == 0 and good else GOOD if good else BAD
+        color = ACCENT if i == 0 and succeeded else GOOD if succeeded else BAD
         axes.plot(times - times[0], 1e3 * (z - z[0]), color=color, **style)
     axes.axhline(1e3 * LIFT_HEIGHT, color=MUTED, lw=1.2, ls=(0, (5, 4)))
     axes.text(axes.get_xlim()[0], 1e3 * LIFT_HEIGHT, " lifted", size=12, color=MUTED, va="bottom")
@@ -191,12 +191,12 @@ def plot_block_positions(
     axes.text(
         goal[0] + 1.3e3 * GOAL_TOLERANCE, goal[1], "goal", va="center", size=12, color=ACCENT
     )
-    for episode, good in zip(episodes, success, strict=True):
+    for episode, succeeded in zip(episodes, success, strict=True):
         if not episode.block_poses:
             continue
         start = episode.block_poses[min(episode.block_poses)]
         x, y = 1e3 * start[0][:2]
-        color = GOOD if good else BAD
+        color = GOOD if succeeded else BAD
         if len(episodes) > MAX_OUTLINED_BLOCKS:
             axes.plot(x, y, "o", ms=9, mfc=color, mec="white", alpha=0.8)
             continue
@@ -245,8 +245,8 @@ def plot_tool_error(axes: Axes, recording: Recording, robot: Robot) -> None:
         return empty_axes(axes, "no desired joint states were recorded")
     rows = np.unique(np.linspace(0, len(left.time) - 1, 500).astype(int))
     reached = [robot.forward_kinematics(q)[:3, 3] for q in left.q[rows]]
-    wanted = [robot.forward_kinematics(q)[:3, 3] for q in right.q[rows]]
-    distance = 1e3 * np.linalg.norm(np.subtract(reached, wanted), axis=1)
+    desired = [robot.forward_kinematics(q)[:3, 3] for q in right.q[rows]]
+    distance = 1e3 * np.linalg.norm(np.subtract(reached, desired), axis=1)
     axes.fill_between(left.time[rows] - left.time[0], distance, color=ACCENT, alpha=0.25)
     axes.plot(left.time[rows] - left.time[0], distance, color=ACCENT, lw=1.8)
     axes.set_ylim(bottom=0)

@@ -66,9 +66,9 @@ def plot_cost_by_length(
                 model, _, what = name.partition(", ")
                 line = "o-" if what == "predict" else "s--"
                 known = [(n, v[column]) for n, v in zip(lengths, values, strict=True)]
-                shown = [(n, v) for n, v in known if v > 0]
+                positive = [(n, v) for n, v in known if v > 0]
                 color = joint_color(models.index(model))
-                axes.plot(*zip(*shown, strict=True), line, color=color, lw=2, label=name)
+                axes.plot(*zip(*positive, strict=True), line, color=color, lw=2, label=name)
             top = max(v[-1][column] for v in costs.values())
             ends = (lengths[0], lengths[-1])
             axes.plot(ends, [3 * top * n / ends[1] for n in ends], ":", color="gray", lw=2,
