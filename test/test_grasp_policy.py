@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toy_task import ACTIONS, CONFIG, SIZE, TASK, demonstrate, make
+from toy_task import ACTION_SIZE, CONFIG, OBSERVATION_SIZE, TASK, demonstrations, make_env
 
 from invdyn_ros.arms.domain_randomization import RANDOMIZATION_LEVELS
 from invdyn_ros.graph.graph import resolve
@@ -26,13 +26,13 @@ from invdyn_ros.robots.robot import load_robot
 
 
 def test_policy_acts_as_its_learner(tmp_path):
-    observation = np.random.default_rng(1).normal(size=(50, SIZE)).astype(np.float32)
+    observation = np.random.default_rng(1).normal(size=(50, OBSERVATION_SIZE)).astype(np.float32)
     for name in ALGORITHMS:
         learner = {"net_arch": [16], "batch_size": 64}
         config = replace(CONFIG, algorithm=name, learner=learner)
         run = RLTraining(config, TASK, tmp_path, print)
-        with closing(make(1, 0)) as env:
-            run.learner = run.make_learner(env, demonstrate(5) if name in OFF_POLICY else None)
+        with closing(make_env(1, 0)) as env:
+            run.learner = run.make_learner(env, demonstrations(5) if name in OFF_POLICY else None)
             expected, _ = run.learner.predict(observation, deterministic=True)
             np.testing.assert_allclose(run.policy(0).act(observation), expected, atol=1e-6)
 
@@ -40,18 +40,23 @@ def test_policy_acts_as_its_learner(tmp_path):
 def test_saved_policy_acts_as_before(tmp_path):
     torch.manual_seed(0)
     policy = MLPPolicy(
-        PolicyMetadata("ur5", SIZE, ACTIONS, (8, 8), "tanh", "sac", data={"steps": 3})
+        PolicyMetadata(
+            "ur5", OBSERVATION_SIZE, ACTION_SIZE, (8, 8), "tanh", "sac", data={"steps": 3}
+        )
     )
     policy.mean += 0.3
     save_policy(policy, tmp_path)
-    again, observation = load_policy(tmp_path), np.ones((5, SIZE), np.float32)
+    again, observation = load_policy(tmp_path), np.ones((5, OBSERVATION_SIZE), np.float32)
     assert np.array_equal(policy.act(observation), again.act(observation))
     assert again.meta == policy.meta
     assert {f.name for f in tmp_path.iterdir()} == {"meta.json", "model.safetensors"}
 
 
 def test_incompatible_policy_is_rejected(tmp_path):
-    save_policy(MLPPolicy(PolicyMetadata("ur5", SIZE, ACTIONS, (8,), "tanh", "sac")), tmp_path)
+    save_policy(
+        MLPPolicy(PolicyMetadata("ur5", OBSERVATION_SIZE, ACTION_SIZE, (8,), "tanh", "sac")),
+        tmp_path,
+    )
     with pytest.raises(ValueError, match="policy for 'ur5', not for 'dofbot'"):
         load_policy(tmp_path, "dofbot")
     with pytest.raises(ValueError, match="takes 4"):
