@@ -172,7 +172,7 @@ def test_checkpoint_of_another_arm_ends_the_process_with_one_line_and_code_2():
     ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert ended.stderr.startswith("inverse_dynamics: ")
-    assert "is a model of 'kuka_iiwa'" in ended.stderr and ended.stderr.count("\n") == 1
+    assert "was trained for 'kuka_iiwa'" in ended.stderr and ended.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
