@@ -1,6 +1,6 @@
 """Configuration: values from YAML, command lines and ROS parameters as validated dataclasses.
 
-Plain values pass through `from_mapping`, text through `from_strings`, and pydantic checks them against
+Plain values pass through `from_mapping`, text through `from_strings`; pydantic checks them against
 the annotations of the dataclass. An error is one line: source, field, value and what is allowed.
 """
 

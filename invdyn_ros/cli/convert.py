@@ -33,7 +33,6 @@ def main(argv: list[str] | None = None) -> int:
     torch.manual_seed(options.seed)
     converted = convert(model, **override({}, rest))
     save(converted, converted.meta, options.out)
-    print(
-        f"{options.out}: enhanced for {converted.meta.robot}, equivalent to the {model.meta.family} model"
-    )
+    robot, family = converted.meta.robot, model.meta.family
+    print(f"{options.out}: enhanced for {robot}, equivalent to the {family} model")
     return 0

@@ -56,9 +56,8 @@ def main(argv: list[str] | None = None) -> int:
     if not torchrun_process_group().is_main_process:
         return 0
     action_delay = model.meta.action_delay * 1e3
-    print(
-        f"{options.out}: {config.family} for {model.meta.robot}, action delay {action_delay:.1f} ms"
-    )
+    delay = f"action delay {action_delay:.1f} ms"
+    print(f"{options.out}: {config.family} for {model.meta.robot}, {delay}")
     return 0
 
 

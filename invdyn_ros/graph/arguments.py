@@ -47,21 +47,19 @@ class CommonArguments:
     target: Annotated[
         Literal["sim", "real"],
         Field(
-            description="sim: PyBullet; real: the arm's driver (UR: start ur_robot_driver yourself)"
+            description="sim: PyBullet; real: driver of the arm (UR: start ur_robot_driver first)"
         ),
     ] = "sim"
     headless: Annotated[bool, Field(description="false opens PyBullet's window")] = True
     checkpoint: Annotated[
         str,
-        Field(
-            description="folder of 'invdyn train' or .onnx of 'invdyn export'; default: the arm's shipped one"
-        ),
+        Field(description="folder of 'invdyn train' or file of 'invdyn export'; default: shipped"),
     ] = ""
     state_predictor: Annotated[
         str,
         Field(
             description=(
-                "folder of 'invdyn train' with a time-series model that predicts missing joint states; "
+                "time-series model of 'invdyn train' that predicts missing joint states; "
                 "default: no command while they are missing"
             )
         ),
@@ -73,7 +71,7 @@ class CommonArguments:
         Auto,
         Field(
             description=(
-                "true: the simulator waits for each command, reproducible and as fast as the CPU allows; "
+                "true: the simulator waits for each command, so a run is reproducible; "
                 "auto: true for a headless grasp_sim, else false"
             )
         ),
@@ -85,7 +83,7 @@ class CommonArguments:
         NonNegativeInt, Field(description="seed of all random numbers of the simulation")
     ] = 0
     report: Annotated[
-        str, Field(description="FILE.json to write at the end, with plots and a video beside it")
+        str, Field(description="FILE.json to write at the end, with plots and a video")
     ] = ""
     record: Annotated[
         str, Field(description="new directory for a rosbag2 recording of the run")
@@ -108,13 +106,13 @@ class TeleopArguments(CommonArguments):
     camera: Annotated[
         str,
         Field(
-            description="index of the camera (default 0), or none: images come from /camera/image_raw"
+            description="index of the camera (default 0), or none: images from /camera/image_raw"
         ),
     ] = ""
     loop: Annotated[bool, Field(description="start the video again at its end")] = False
     max_size: Annotated[int, Field(ge=32, description="longest side of the image [px]")] = 480
     pose_model: Annotated[
-        str, Field(description="pose_landmarker_*.task file; default: MediaPipe's own model")
+        str, Field(description="pose_landmarker_*.task file; default: MediaPipe's")
     ] = ""
     side: Annotated[
         Literal["left", "right"], Field(description="which arm of the person to follow")
@@ -147,7 +145,7 @@ class GraspSimArguments(CommonArguments):
         str,
         Field(
             description=(
-                "folder of 'invdyn train_block_pose', which estimates block poses without markers; "
+                "folder of 'invdyn train_block_pose', for block poses without markers; "
                 "default: the shipped one for policy:=vision, else markers"
             )
         ),

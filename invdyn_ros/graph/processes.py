@@ -38,25 +38,25 @@ class Processes:
     """Context manager of a group of processes; leaving the context ends them all.
 
     Ctrl-C and SIGTERM end the group: each process and its children get SIGTERM and, after
-    TERMINATE_TIMEOUT or a second Ctrl-C, SIGKILL. On Linux the processes also get SIGTERM when this
-    process is killed.
+    TERMINATE_TIMEOUT or a second Ctrl-C, SIGKILL. On Linux the processes also get SIGTERM when
+    this process is killed.
     """
 
     def __init__(self) -> None:
         self.children: list[Child] = []
         self.signals: list[int] = []
         self._selector = selectors.DefaultSelector()
-        self._previous: dict[int, Any] = {}
+        self._previous_handlers: dict[int, Any] = {}
 
     def __enter__(self) -> Processes:
         for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._on_signal)
+            self._previous_handlers[number] = signal.signal(number, self._on_signal)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.end()
         self._selector.close()
-        for number, handler in self._previous.items():
+        for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
 
     def start(

@@ -55,7 +55,7 @@ def _node(spec: NodeSpec) -> Node:
 
 
 def _exit_handler(spec: NodeSpec) -> Callable[[ProcessExited, LaunchContext], Any]:
-    """Return a handler of a node's exit: it ends the launch if the node failed or ends the graph."""
+    """Return a handler of a node's exit; it ends the launch on failure or if the graph ends."""
 
     def on_exit(event: ProcessExited, context: LaunchContext) -> Shutdown | None:
         if context.is_shutdown:
