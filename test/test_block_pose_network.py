@@ -177,7 +177,7 @@ def test_a_loaded_network_has_the_same_output(tmp_path, dataset) -> None:
     [
         (lambda d: (d / METADATA_FILE).unlink(), "is no block pose network: meta.json is missing"),
         (lambda d: (d / METADATA_FILE).write_text("{"), "is not JSON"),
-        (lambda d: (d / METADATA_FILE).write_text("{}"), "is of no block pose network"),
+        (lambda d: (d / METADATA_FILE).write_text("{}"), "is not of a block pose network"),
         (lambda d: (d / "model.safetensors").write_bytes(b"x"), "is damaged"),
     ],
 )
