@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from invdyn_ros.perception.hand_eye.calibration import residual_norms
+from invdyn_ros.perception.hand_eye.hand_eye_calibration import residual_norms
 from invdyn_ros.perception.hand_eye.pose_pairs import Mounting, PosePairs
 from invdyn_ros.perception.rigid_transforms import (
     invert_transform,

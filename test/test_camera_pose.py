@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from hand_eye_samples import NOISE, camera_errors, random_pairs
 
-from invdyn_ros.perception.hand_eye.calibration import calibrate, to_camera_pose
 from invdyn_ros.perception.hand_eye.camera_pose import CameraPose, read_camera_pose, to_yaml
+from invdyn_ros.perception.hand_eye.hand_eye_calibration import calibrate, to_camera_pose
 
 
 def test_written_file_is_read_back_unchanged(tmp_path) -> None:

@@ -7,8 +7,8 @@ import pytest
 from hand_eye_samples import NOISE, X, Y, camera_errors, random_pairs, with_noise
 from scipy.stats import chi2
 
-from invdyn_ros.perception.hand_eye.calibration import calibrate, residual_norms
 from invdyn_ros.perception.hand_eye.closed_form import solve_closed_form
+from invdyn_ros.perception.hand_eye.hand_eye_calibration import calibrate, residual_norms
 from invdyn_ros.perception.hand_eye.least_squares import held_out_residuals, solve_hand_eye
 from invdyn_ros.perception.hand_eye.pose_diversity import PoseDiversity, axis_name
 from invdyn_ros.perception.hand_eye.pose_pairs import MOUNTINGS, Mounting, PosePairs

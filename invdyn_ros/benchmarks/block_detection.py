@@ -218,14 +218,14 @@ def is_flipped(T: np.ndarray, T_true: np.ndarray) -> bool:
     error = rotation_angle(T, T_true)
     if error < MIN_FLIP_ANGLE:
         return False
-    sight = -T_true[:3, 3] / np.linalg.norm(T_true[:3, 3])
+    view_direction = -T_true[:3, 3] / np.linalg.norm(T_true[:3, 3])
     normals = face_normals() @ T_true[:3, :3].T
-    for normal in normals[normals @ sight > 0]:
-        axis = np.cross(normal, sight)  # as long as the sine of the tilt
+    for normal in normals[normals @ view_direction > 0]:
+        axis = np.cross(normal, view_direction)  # as long as the sine of the tilt
         sine = np.linalg.norm(axis)
         if sine < 1e-9:
             continue
-        tilt = np.arctan2(sine, normal @ sight)
+        tilt = np.arctan2(sine, normal @ view_direction)
         mirrored = Rotation.from_rotvec(2 * tilt * axis / sine).as_matrix() @ T_true[:3, :3]
         if rotation_angle(T, rigid_transform(mirrored, T_true[:3, 3])) < error:
             return True

@@ -18,7 +18,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from invdyn_ros.benchmarks.hand_eye_scene import SimulatedHandEye
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Validated
-from invdyn_ros.perception.hand_eye.calibration import residual_norms
+from invdyn_ros.perception.hand_eye.hand_eye_calibration import residual_norms
 from invdyn_ros.perception.hand_eye.least_squares import fisher_information, solve_hand_eye
 from invdyn_ros.perception.hand_eye.pose_diversity import MIN_POSES
 from invdyn_ros.perception.hand_eye.pose_pairs import MOUNTINGS, Mounting, PosePairs

@@ -23,14 +23,14 @@ from invdyn_ros.graph.graph import NodeSpec
 from invdyn_ros.graph.launcher import child_environment, command, parameters_yaml
 from invdyn_ros.graph.processes import Processes
 from invdyn_ros.models.checkpoint import write_atomically
-from invdyn_ros.perception.hand_eye.calibration import (
+from invdyn_ros.perception.hand_eye.camera_pose import to_yaml
+from invdyn_ros.perception.hand_eye.hand_eye_calibration import (
     HandEyeCalibration,
     calibrate,
     residual_norms,
     rms_residual,
     to_camera_pose,
 )
-from invdyn_ros.perception.hand_eye.camera_pose import to_yaml
 from invdyn_ros.perception.hand_eye.pose_pairs import Mounting
 from invdyn_ros.perception.hand_eye.static_poses import (
     StaticPoseConfig,

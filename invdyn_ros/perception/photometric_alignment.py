@@ -234,13 +234,13 @@ def tilted_poses(T: np.ndarray, face: int, block_size: float) -> list[np.ndarray
     """
     normal = T[:3, :3] @ face_normals()[face]
     center = T[:3, 3] + normal * block_size / 2
-    sight = -center / np.linalg.norm(center)
-    axis = np.cross(normal, sight)
+    view_direction = -center / np.linalg.norm(center)
+    axis = np.cross(normal, view_direction)
     sine = max(float(np.linalg.norm(axis)), 1e-12)
-    R_frontal = cv2.Rodrigues(axis / sine * np.arctan2(sine, normal @ sight))[0]
-    right = np.cross(sight, [0.0, 1.0, 0.0])
+    R_frontal = cv2.Rodrigues(axis / sine * np.arctan2(sine, normal @ view_direction))[0]
+    right = np.cross(view_direction, [0.0, 1.0, 0.0])
     right /= np.linalg.norm(right)
-    down = np.cross(sight, right)
+    down = np.cross(view_direction, right)
     rotations = [
         cv2.Rodrigues(a * right + b * down)[0] @ R_frontal
         for a, b in product(INITIAL_TILTS, INITIAL_TILTS)

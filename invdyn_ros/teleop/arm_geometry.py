@@ -55,8 +55,8 @@ def alternative_configurations(robot: Robot, q: np.ndarray) -> list[np.ndarray]:
     configurations = []
     for flipped in (("shoulder",), ("elbow",), ("shoulder", "elbow")):
         alternative = np.array(q, dtype=float)
-        for first, bend, second in (joints[name] for name in flipped):
-            alternative[bend] = -alternative[bend]
+        for first, middle, second in (joints[name] for name in flipped):
+            alternative[middle] = -alternative[middle]
             for joint in (first, second):
                 alternative[joint] -= np.copysign(np.pi, alternative[joint])
         if ((alternative >= robot.lower) & (alternative <= robot.upper)).all():

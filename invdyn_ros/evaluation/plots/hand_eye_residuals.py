@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from invdyn_ros.evaluation.plots.axes import DPI, RC_PARAMS
 from invdyn_ros.evaluation.plots.style import BAD, BLUE, INK
-from invdyn_ros.perception.hand_eye.calibration import (
+from invdyn_ros.perception.hand_eye.hand_eye_calibration import (
     HandEyeCalibration,
     residual_norms,
     rms_residual,
