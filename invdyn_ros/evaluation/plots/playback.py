@@ -27,7 +27,7 @@ class Playback:
     def __init__(self, recording: Recording, robot: Robot) -> None:
         """Sort the samples of a recording of an arm."""
         self.recording, self.robot = recording, robot
-        self.image_stamps = [picture.time for picture in recording.images]
+        self.image_stamps = [image.time for image in recording.images]
         self.block_times = np.array(sorted(recording.block_poses))
         poses = [recording.block_poses[t] for t in self.block_times]
         self.block_centres = np.array([p for p, _ in poses]).reshape(-1, 3)  # (B, 3) [m]
