@@ -157,12 +157,14 @@ def _report(
         },
         rows=rows,
         ratio={
-            f"{OURS} to {peer}, {size}": ratios(
-                rows[f"{OURS}, {size}"], rows[f"{peer}, {size}"], ("xy p95", "z p95", "deg p95")
+            f"{OURS} to {baseline}, {size}": ratios(
+                rows[f"{OURS}, {size}"],
+                rows[f"{baseline}, {size}"],
+                ("xy p95", "z p95", "deg p95"),
             )
-            for peer in (PLAIN, SUBPIXEL)
+            for baseline in (PLAIN, SUBPIXEL)
             for size in BINS
-            if {f"{OURS}, {size}", f"{peer}, {size}"} <= set(rows)
+            if {f"{OURS}, {size}", f"{baseline}, {size}"} <= set(rows)
         },
     )
 
