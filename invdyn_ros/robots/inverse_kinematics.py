@@ -15,7 +15,7 @@ from invdyn_ros.robots.robot import Robot
 
 @contextmanager
 def _without_jax() -> Iterator[None]:
-    """Hide JAX, whose import takes over a second; qpsolvers tries it for a solver not used here."""
+    """Hide JAX, which takes over a second to import; qpsolvers tries it for an unused solver."""
     modules: dict[str, Any] = sys.modules
     hidden = "jax" not in modules
     if hidden:
