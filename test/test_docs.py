@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from invdyn_ros.cli import VERBS, run_verb
+from invdyn_ros.graph.arguments import launch_arguments
 from invdyn_ros.graph.graph import GRAPHS
 
 ROOT = Path(__file__).parents[1]
@@ -51,9 +52,9 @@ def help_of(verb, sub=None):
 
 @cache
 def fields():
-    """All keys of the shipped configs."""
-    text = "\n".join(file.read_text() for file in (ROOT / "config").rglob("*.yaml"))
-    return set(re.findall(r"^\s*(\w+):", text, re.MULTILINE))
+    """Names of all fields of dataclasses, which are the options of configured verbs."""
+    text = "\n".join(file.read_text() for file in (ROOT / "invdyn_ros").rglob("*.py"))
+    return set(re.findall(r"^    (\w+): ", text, re.MULTILINE))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -63,7 +64,7 @@ def test_commands_of_page_exist(page):
             continue
         assert verb in VERBS, f"no verb {verb}"
         if verb == "launch":
-            names = {a.name for a in GRAPHS[words[0]].arguments}
+            names = {a.name for a in launch_arguments(GRAPHS[words[0]].arguments)}
             for word in words[1:]:
                 assert word.startswith("--") or word.split(":=")[0] in names, word
             continue

@@ -75,7 +75,7 @@ def test_retired_names_belong_to_files_that_exist():
 
 
 def test_no_module_has_a_retired_name():
-    assert not {file.stem for file in PACKAGE.rglob("*.py")} & MODULES - {"blocks"}  # a ROS node
+    assert not {file.stem for file in PACKAGE.rglob("*.py")} & MODULES
 
 
 def test_no_config_or_checkpoint_has_a_retired_key():

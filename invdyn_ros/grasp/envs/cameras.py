@@ -56,7 +56,7 @@ class CameraSensor(ABC):
     """Camera beside the simulated arm."""
 
     def __init__(self, simulation: GraspSimulation, nominal_scene: Scene) -> None:
-        """Create the camera of a simulation whose policy knows the nominal scene."""
+        """Create the camera of a simulation; the policy uses the nominal scene."""
         self.simulation, self.nominal_scene = simulation, nominal_scene
         self._renderer: SceneRenderer | None = None
         self._rendered_episode: tuple[int, int] | None = None
@@ -109,7 +109,7 @@ class SimulatedMarkerSensor(CameraSensor):
     """Detections of the block's markers by a noise model, without rendering."""
 
     def __init__(self, simulation: GraspSimulation, nominal_scene: Scene) -> None:
-        """Create the camera of a simulation whose policy knows the nominal scene."""
+        """Create the camera of a simulation; the policy uses the nominal scene."""
         super().__init__(simulation, nominal_scene)
         self._delay: DelayBuffer[BlockDetection] = DelayBuffer()
 

@@ -227,7 +227,7 @@ class ScriptedGrasp:
         """Enter a phase with a motion of the tool, straight where possible, else in joint space.
 
         Args:
-            phase: the phase to enter.
+            phase: the next phase.
             time: present time [s].
             goal: pose at the end; None, if it is out of reach: the present phase goes on.
             max_speed: maximum speed of the tool [m/s]; None: that of free space.
