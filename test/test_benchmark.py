@@ -44,6 +44,7 @@ def checkpoint(tmp_path_factory):
     return make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "arm", "ur5")
 
 
+@pytest.mark.slow
 def test_latency_beside_an_echo_through_real_dds(checkpoint, tmp_path, capfd):
     words = ("--checkpoint", checkpoint, "--seconds", 4, "--turn-seconds", 1)
     report = report_of(tmp_path, "latency", *words)

@@ -119,6 +119,7 @@ def test_trace_needs_samples():
             classify_failure(wrong, BLOCK)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
 def test_scripted_policy_succeeds_without_noise(arm):
     job = RolloutJob(load_policy_spec(SCRIPTED, arm), "none", 3, (0, 1))
@@ -128,6 +129,7 @@ def test_scripted_policy_succeeds_without_noise(arm):
         assert 2 < result.success_time < 10 and result.wall_time > 0
 
 
+@pytest.mark.slow
 def test_seed_and_index_determine_an_episode():
     """Whatever was run before."""
     script, level = load_policy_spec(SCRIPTED, "ur5"), "hard"
@@ -142,6 +144,7 @@ def same(a, b):
     return a._replace(wall_time=0) == b._replace(wall_time=0)
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_the_number_of_processes(monkeypatch):
     monkeypatch.setattr(rollouts, "CHUNK_SIZE", 1)
     numbers = ((0, 2), (1,))

@@ -11,6 +11,7 @@ from invdyn_ros.benchmarks.hand_eye import BOUND, OPENCV_METHODS, OURS
 from invdyn_ros.cli.benchmark import main
 
 
+@pytest.mark.slow
 def test_hand_eye_error_is_near_the_bound_and_below_opencv(tmp_path):
     report = report_of(tmp_path, "hand_eye", "--trials", 40, "--images", 2)
     rendered = report["rows"][f"{OURS}, images"]
@@ -27,6 +28,7 @@ def test_hand_eye_error_is_near_the_bound_and_below_opencv(tmp_path):
             assert max(ratio.values()) < 0.7
 
 
+@pytest.mark.slow
 def test_block_detection_error_is_below_opencv(tmp_path, capfd):
     plot = tmp_path / "new" / "errors.png"
     report = report_of(tmp_path, "block_detection", "--blocks", 60, "--frames", 2, "--plot", plot)

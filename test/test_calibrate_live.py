@@ -81,6 +81,7 @@ def calibrate_live(*words: object, interrupted: bool) -> str:
     return "".join(lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_running_arm_is_calibrated_live(tmp_path, interrupted) -> None:
     """Through real topics; with Ctrl-C what was gathered counts."""

@@ -64,6 +64,7 @@ def configs(folder: Path) -> dict[str, TrainConfig]:
     return family_configs(FAMILIES, folder / "configs")
 
 
+@pytest.mark.slow
 def test_family_that_generated_the_data_is_best(compared: dict) -> None:
     assert compared["best"]["family"] == "rigid_body"
     assert "next mlp" in compared["best"]["reason"]

@@ -76,6 +76,7 @@ def test_computed_torque_with_the_exact_model_tracks_a_smooth_motion(arm: str) -
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", ["ur5", "ur5e", "kuka_iiwa", "dofbot"])
 def test_exact_model_tracks_through_friction_and_delay(arm: str) -> None:
     """The remaining error is dry friction at reversals, largest in the light wrist."""

@@ -8,6 +8,7 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda script: script.stem)
 def test_example_runs_and_says_what_came_out(script):
     ended = subprocess.run([sys.executable, script], capture_output=True, text=True, cwd=ROOT)

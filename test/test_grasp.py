@@ -72,6 +72,7 @@ def episode(
     return detector, reason, moved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arm", "seeds"), [("ur5", 3), ("ur5e", 1), ("dofbot", 4)])
 def test_scripted_grasp_lifts_and_places_blocks_anywhere_in_its_area(arm: str, seeds: int) -> None:
     """With detections that are two millimetres off, as those of a calibrated camera."""

@@ -198,6 +198,7 @@ def test_grasped_block_is_observed_at_the_tool() -> None:
         np.testing.assert_allclose(estimate, block, atol=0.01)
 
 
+@pytest.mark.slow
 def test_subprocess_environments_match_a_single_one() -> None:
     """Each has its own seed; the outputs do not depend on the number of processes."""
     outputs = []
@@ -260,7 +261,7 @@ def test_invalid_actions_and_options_are_rejected() -> None:
 
 def test_benchmark_compares_the_speed_with_panda_gym(tmp_path: Path, capfd: Any) -> None:
     file = tmp_path / "speed.json"
-    words = ["--seconds", "1.5", "--periods", "0.04", "--processes", "1", "--report", str(file)]
+    words = ["--seconds", "1.5", "--periods", "0.04", "--num-envs", "1", "--report", str(file)]
     assert benchmark(["environment", "--arm", "dofbot", *words]) == 0
     report = json.loads(file.read_text())
     assert set(report["rows"]) >= {f"{DOFBOT} at 40 ms", f"{DOFBOT} at 40 ms, 1 process"}

@@ -107,6 +107,7 @@ def test_backward_step_inverts_step(hoppers: list[Trajectory]) -> None:
     assert float((v - steps.v)[solved].abs().amax(1).quantile(0.99)) < 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "seed"), [("hopper", 2), ("hopper", 3), ("walker", 2)])
 def test_free_motion_identifies_inertia_lengths_damping_and_gravity(name: str, seed: int) -> None:
     steps = steps_of(name, list(passive_rollouts(name, PassiveRolloutConfig(100), seed)))
@@ -157,6 +158,7 @@ def identified(
     return model
 
 
+@pytest.mark.slow
 def test_capsules_limits_floor_and_friction_are_identified(identified: IdentifiedBody) -> None:
     parameters, (_, true) = identified.body_parameters, mujoco_parameters("hopper")
     assert bool(identified.self_collision)
@@ -204,6 +206,7 @@ def test_shipped_body_extrapolates(name: str) -> None:
     assert float(error.mean()) < 1e-3
 
 
+@pytest.mark.slow
 def test_undetermined_past_is_bounded(identified: IdentifiedBody) -> None:
     test = split_into_motions(list(passive_rollouts("hopper", PassiveRolloutConfig(20), 3)), 200)
     last = (torch.arange(200) == 199).expand(20, -1)

@@ -197,6 +197,7 @@ def toy(count: int, seed: int) -> Windows:
     return Windows(motion, torch.tensor([-0.01, 0.0]).repeat(count, 1), qdd + qd + torch.sin(q))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", sorted(set(MOTION_FAMILIES) - {"rigid_body", "hybrid"}))
 def test_family_learns_a_pendulum(family: str, tmp_path: Path) -> None:
     options = {"width": 64, "depth": 2}

@@ -268,6 +268,7 @@ def flow(tmp_path_factory: pytest.TempPathFactory) -> Flow:
     return model.eval()
 
 
+@pytest.mark.slow
 def test_flow_samples_both_modes_and_its_mean_lies_between(flow: Flow) -> None:
     test = solenoid(200, torch.Generator().manual_seed(5))
     samples = flow.sample(*test[:2], 40, 1.0, torch.Generator().manual_seed(0))

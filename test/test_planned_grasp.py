@@ -78,6 +78,7 @@ def test_planning_segments_are_the_next_targets_and_end_at_rest(demonstrations):
     assert segments.size == sum(len(episode.rewards) for episode in episodes)
 
 
+@pytest.mark.slow
 def test_demonstrations_start_after_the_push_and_end_at_the_goal(demonstrations, tmp_path):
     _, episodes = read_episodes(demonstrations)
     assert all(episode.dones[-1] == 1 and episode.dones.sum() == 1 for episode in episodes)

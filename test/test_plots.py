@@ -160,6 +160,7 @@ CUTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", CUTS)
 def test_grasp_plots_work_with_missing_data(cut, robot, scene, tmp_path):
     episodes = [CUTS[cut](first(lift(robot, scene), 3))]
@@ -169,6 +170,7 @@ def test_grasp_plots_work_with_missing_data(cut, robot, scene, tmp_path):
     assert len(frames(tmp_path / "grasp.mp4"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cut", CUTS)
 def test_teleop_plots_work_with_missing_data(cut, robot, tmp_path):
     recording = CUTS[cut](first(teleop(robot), 3))

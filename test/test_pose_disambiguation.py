@@ -36,6 +36,7 @@ def small_tilted_blocks(count: int) -> tuple[list[np.ndarray], list[np.ndarray]]
     return images, poses
 
 
+@pytest.mark.slow
 def test_image_disambiguates_tilt_of_a_single_small_marker() -> None:
     k = block_scene().camera.intrinsics()
     detector = BlockDetector(BlockDetectorConfig(), k)

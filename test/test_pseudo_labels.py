@@ -67,6 +67,7 @@ def test_videos_get_the_actions_that_the_model_predicts_in_order(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "videos"]
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_and_any_interruption_give_the_same_bytes(
     checkpoint: Path, videos: Path, tmp_path: Path
 ) -> None:

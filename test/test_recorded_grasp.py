@@ -94,6 +94,7 @@ def assert_replay_matches(arm, bag, transitions):
         assert episode.transitions.rewards.sum() == pytest.approx(total_reward, abs=2e-3)
 
 
+@pytest.mark.slow
 def test_a_replayed_episode_has_the_transitions_of_the_environment(episodes, recording):
     assert_replay_matches("ur5", recording, episodes[1])
 

@@ -98,6 +98,7 @@ def test_arm_without_dynamics_is_at_the_commanded_positions() -> None:
     np.testing.assert_allclose(np.diff(t.position, axis=0) / 0.1, t.action[1:], atol=1e-9)
 
 
+@pytest.mark.slow
 def test_videos_do_not_depend_on_the_number_of_workers(
     filmed: list[Trajectory], tmp_path: Path
 ) -> None:

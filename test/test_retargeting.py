@@ -204,6 +204,7 @@ def test_defaults_are_ros_parameter_types():
         assert isinstance(getattr(RetargetConfig(), field.name), (str, float))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PERSON.exists(), reason="the recording person.mp4 is absent")
 @pytest.mark.parametrize("side", ["left", "right"])
 @each_arm

@@ -94,6 +94,7 @@ def test_area_and_goal_are_in_the_image(arm: str) -> None:
             assert np.all(pixels < (scene.camera.width - 5, scene.camera.height - 5))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", [arm for arm in ROBOTS if ROBOTS[arm].scene])
 def test_scene_of_every_arm_renders_and_shows_its_blocks(arm: str) -> None:
     scene, robot = load_scene(arm), load_robot(arm)

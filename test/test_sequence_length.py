@@ -24,6 +24,7 @@ def test_models_of_equal_name_are_refused() -> None:
         measure_sequence_length(SequenceLengthBenchmarkConfig((), models))
 
 
+@pytest.mark.slow
 def test_costs_of_two_lengths_are_reported_and_drawn(tmp_path: Path) -> None:
     body = BODIES / "hopper_identified_body"
     config = SequenceLengthBenchmarkConfig(

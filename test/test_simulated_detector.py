@@ -35,6 +35,7 @@ def error(T: np.ndarray, true_pose: np.ndarray) -> np.ndarray:
     return np.concatenate([T[:3, 3] - true_pose[:3, 3], turn])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
 def test_errors_of_the_model_match_the_real_detector(arm: str) -> None:
     """On images of random blocks: the errors over positions, and from frame to frame."""

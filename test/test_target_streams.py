@@ -85,6 +85,7 @@ def walk(rng: np.random.Generator, k: int, time: float, limits: Limits) -> Targe
     return Target(time - late, state, 0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", [noise, extremes, outward, walk])
 @pytest.mark.parametrize(("arm", "rate"), [("ur5", 125), ("ur5e", 500), ("dofbot", 50)])
 def test_no_stream_of_targets_breaks_a_limit(stream: Stream, arm: str, rate: int) -> None:

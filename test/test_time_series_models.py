@@ -105,6 +105,7 @@ def test_padding_does_not_affect_predictions(family: str) -> None:
     torch.testing.assert_close(model.predict(observations)[:1], single, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", TIME_SERIES_MODELS)
 def test_single_observation_and_irregular_times(family: str) -> None:
     model = make(family)
@@ -251,6 +252,7 @@ FIELDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FIELDS)
 def test_training_improves_predictions(family: str, data: Path, tmp_path: Path) -> None:
     fields = {"family": family, "length": 60} | FIELDS[family]

@@ -38,6 +38,7 @@ def mean_reward(policy, episodes: int = 30) -> float:
         return evaluate_policy(policy, env, episodes).mean_reward
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("algorithm", "settings", "steps"),
     [
@@ -112,6 +113,7 @@ def test_a_run_from_pixels_is_evaluated_and_resumes_with_its_replay_buffer(tmp_p
     assert not list(tmp_path.glob("model*"))  # it is evaluated, not exported
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["sac", "ppo"])
 def test_a_resumed_run_continues_from_its_last_step(tmp_path, algorithm):
     learner = (

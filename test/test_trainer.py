@@ -122,6 +122,7 @@ def test_killed_and_resumed_run_equals_an_uninterrupted_one(data: Path, tmp_path
     assert not list((tmp_path / "interrupted").glob(".*"))  # no temporary files are left
 
 
+@pytest.mark.slow
 def test_full_disk_is_one_line_and_keeps_the_old_checkpoint(data: Path, tmp_path: Path) -> None:
     fit(data, tmp_path / "out", epochs=1)
     before = sha256(tmp_path / "out")

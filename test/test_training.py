@@ -69,6 +69,7 @@ def assert_equal_weights(a: Path, b: Path) -> None:
 MOTION_FAMILIES = [name for name, family in MODELS.items() if family.input_type == "motion"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", MOTION_FAMILIES)
 def test_same_seed_gives_the_same_weights(family: str, data: Path, tmp_path: Path) -> None:
     small = {k: v for k, v in SMALL.items() if k in known_fields(family)} | OVERRIDES.get(

@@ -213,6 +213,7 @@ def test_family_refuses_data_of_the_other_input_type(tmp_path: Path) -> None:
     assert not (tmp_path / "o").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", VIDEO_FAMILIES)
 def test_family_learns_a_moving_patch(family: str, tmp_path: Path) -> None:
     videos = [patch_video(k, 30, f"video_{k}") for k in range(9)]

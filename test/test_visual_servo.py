@@ -61,6 +61,7 @@ def test_gripper_opens_at_the_goal_before_the_tool_rises() -> None:
     assert servo(goal, goal, opening=0.08).linear[2] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
 @pytest.mark.parametrize("control_mode", ["joint", "cartesian"])
 def test_expert_places_the_block(arm: str, control_mode: str) -> None:
