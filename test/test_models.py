@@ -68,7 +68,7 @@ def test_noise_in_training_is_averaged_out() -> None:
 
 
 def test_servo_stiffness_and_lag_are_identified() -> None:
-    options = {"unit": "rad", "law": setpoint}
+    options = {"unit": "rad", "action": setpoint}
     model = build(meta("rigid_body", "dofbot"))
     model.fit(data("dofbot", 0, 1, 2, **options), data("dofbot", 3, **options))
     assert unexplained_fraction(model, data("dofbot", 4, **options)) < 1e-3
