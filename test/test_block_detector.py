@@ -121,7 +121,7 @@ def test_overlay_draws_on_a_copy(sample: Sample) -> None:
 
 
 def test_unknown_ids_are_ignored() -> None:
-    scene = replace(load_scene("ur5"), blocks=2, pixel_noise=0.0)
+    scene = replace(load_scene("ur5"), num_blocks=2, pixel_noise=0.0)
     poses = np.array([block_pose(0.45, -0.06, 0.02, 0.3), block_pose(0.47, 0.05, 0.02, 1.0)])
     robot = load_robot("ur5")
     with SceneRenderer(robot, scene) as camera:
@@ -140,7 +140,7 @@ def test_unknown_ids_are_ignored() -> None:
 def test_two_blocks_with_one_id_are_both_ignored(arm: str) -> None:
     """Even side by side, and for any visible faces."""
     scene, robot, rng = (
-        replace(load_scene(arm), blocks=2),
+        replace(load_scene(arm), num_blocks=2),
         load_robot(arm),
         np.random.default_rng(5),
     )
@@ -169,7 +169,7 @@ def test_one_block_is_never_reported_as_duplicate(sample: Sample) -> None:
 
 
 def test_unknown_block_is_reported_with_the_configured_ids() -> None:
-    scene = replace(load_scene("ur5"), blocks=4)
+    scene = replace(load_scene("ur5"), num_blocks=4)
     robot, away = load_robot("ur5"), block_pose(5.0, 5.0, 0.02, 0.0)
     detector = BlockDetector(BlockDetectorConfig(), scene.camera.intrinsics())
     with SceneRenderer(robot, scene) as camera:

@@ -18,7 +18,7 @@ from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.nodes import blocks
 from invdyn_ros.nodes.blocks import BlocksNode
 from invdyn_ros.nodes.messages import (
-    REFUSED,
+    REJECTED,
     camera_info_message,
     image_to_message,
     pose_to_arrays,
@@ -100,7 +100,7 @@ def test_detected_block_is_a_tf_frame(start_node, image_and_pose, monkeypatch):
 
 
 def test_two_blocks_with_the_same_id_are_reported_without_a_pose(start_node):
-    scene = replace(load_scene("ur5"), blocks=2)
+    scene = replace(load_scene("ur5"), num_blocks=2)
     with SceneRenderer(UR5, scene) as camera:
         _apply_marker_texture(
             camera.client, camera.blocks[1], 0
@@ -122,7 +122,7 @@ def test_two_blocks_with_the_same_id_are_reported_without_a_pose(start_node):
     probe.advertise(IMAGES, Image).publish(image)
     probe.wait_until(lambda: markers and diagnostics)
     text = markers[0].markers[1]
-    assert (text.ns, text.id, text.type) == (REFUSED, 0, Marker.TEXT_VIEW_FACING)
+    assert (text.ns, text.id, text.type) == (REJECTED, 0, Marker.TEXT_VIEW_FACING)
     assert "two blocks with id 0" in text.text and len(markers[0].markers) == 2
     assert (
         not poses

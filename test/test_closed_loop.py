@@ -34,7 +34,7 @@ from invdyn_ros.evaluation.closed_loop import ClosedLoopRun
 from invdyn_ros.models import InverseDynamics, build
 from invdyn_ros.models.inverse_dynamics import Prediction
 from invdyn_ros.models.rigid_body import urdf_model
-from invdyn_ros.robots.plant import IDEAL
+from invdyn_ros.robots.plant import IDEAL_PLANT
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.urdf import UrdfTree
 
@@ -66,13 +66,13 @@ def test_wrong_urdf_has_the_right_masses_and_the_wrong_inertia_of_the_wrist_only
 def test_wrong_urdf_drives_worse_than_the_right_one(form: str) -> None:
     ur5, result = robot("ur5"), {}
     for name, model in ((RIGHT, urdf_model(ur5, "N m")), (WRONG, wrong_model())):
-        (run,) = drive(ModelUnderTest(name, model, 0.004, form), True, ur5, IDEAL, SHORT)
+        (run,) = drive(ModelUnderTest(name, model, 0.004, form), True, ur5, IDEAL_PLANT, SHORT)
         result[name] = run.rms
     assert 3 * result[RIGHT] < result[WRONG]
 
 
 def test_compensating_the_delay_helps_an_exact_model() -> None:
-    ur5, late = robot("ur5"), replace(IDEAL, delay=0.008)
+    ur5, late = robot("ur5"), replace(IDEAL_PLANT, delay=0.008)
     twin = ModelUnderTest("twin", BulletOracle(ur5, late), 0.012, FORMS[1])
     with_lead, without = (drive(twin, ahead, ur5, late, SHORT)[0].rms for ahead in (True, False))
     assert with_lead < 0.5 * without

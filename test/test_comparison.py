@@ -26,7 +26,7 @@ from invdyn_ros.evaluation.comparison_table import comparison_rows, markdown
 from invdyn_ros.models import build
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.inverse_dynamics import ModelMetadata
-from invdyn_ros.robots.plant import IDEAL
+from invdyn_ros.robots.plant import IDEAL_PLANT
 from invdyn_ros.training.train import TrainConfig
 
 FAMILIES = ("mlp", "rigid_body")
@@ -233,7 +233,7 @@ def rigid(arm_name: str) -> ModelMetadata:
 
 
 def test_constant_actions_cannot_hold_an_arm_up() -> None:
-    course = TrackingTask(robot("ur5"), IDEAL, "N m", still("ur5"))
+    course = TrackingTask(robot("ur5"), IDEAL_PLANT, "N m", still("ur5"))
     meta = rigid("ur5")
     fallen = course.baseline_rms(meta)
     held = course.tracking_rms(build(meta))
@@ -242,7 +242,7 @@ def test_constant_actions_cannot_hold_an_arm_up() -> None:
 
 
 def test_servos_hold_themselves_up() -> None:
-    course = TrackingTask(robot("dofbot"), IDEAL, "rad", still("dofbot"))
+    course = TrackingTask(robot("dofbot"), IDEAL_PLANT, "rad", still("dofbot"))
     runs_of = course.baseline_rms(rigid("dofbot"))
     assert (
         runs_of["zero"] == runs_of["mean"] == runs_of["hold_last"] < 0.05

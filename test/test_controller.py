@@ -20,7 +20,7 @@ from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.motion_profile import State, Target
 from invdyn_ros.control.target_planning import hold_plan
 from invdyn_ros.models.inverse_dynamics import Prediction
-from invdyn_ros.robots.plant import IDEAL, PlantConfig
+from invdyn_ros.robots.plant import IDEAL_PLANT, PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot, load_robot
 
@@ -72,7 +72,10 @@ def errors(
 @pytest.mark.parametrize("arm", ["ur5", "ur5e", "kuka_iiwa"])
 def test_computed_torque_with_the_exact_model_tracks_a_smooth_motion(arm: str) -> None:
     assert (
-        np.abs(errors(arm, IDEAL, engaged_controller(arm, IDEAL, BulletOracle), 2.0)).max() < 5e-4
+        np.abs(
+            errors(arm, IDEAL_PLANT, engaged_controller(arm, IDEAL_PLANT, BulletOracle), 2.0)
+        ).max()
+        < 5e-4
     )
 
 
@@ -91,7 +94,7 @@ def test_exact_model_tracks_through_friction_and_delay(arm: str) -> None:
 
 
 def test_action_delay_compensates_for_the_delay() -> None:
-    plant = replace(IDEAL, delay=0.016)
+    plant = replace(IDEAL_PLANT, delay=0.016)
     rms = []
     for action_delay in (0.0, plant.delay + 0.5 / robot("ur5").rate):
         controller = ArmController(
@@ -104,7 +107,7 @@ def test_action_delay_compensates_for_the_delay() -> None:
 
 def test_desired_acceleration_is_kept_until_an_action_takes_effect() -> None:
     """At 500 Hz an action takes effect three steps later."""
-    arm, controller = robot("ur5e"), engaged_controller("ur5e", IDEAL)
+    arm, controller = robot("ur5e"), engaged_controller("ur5e", IDEAL_PLANT)
     for k in range(300):
         t = k / 500
         controller.set_target(Target(t, wave(arm, t + 0.002), 0.002))
@@ -116,9 +119,12 @@ def test_desired_acceleration_is_kept_until_an_action_takes_effect() -> None:
 
 
 def test_exact_model_beats_constant_inertia_under_an_unknown_payload() -> None:
-    plant = replace(IDEAL, payload=0.3)
+    plant = replace(IDEAL_PLANT, payload=0.3)
     rms = []
-    for model in (BulletOracle(robot("ur5"), IDEAL), ConstantInertiaModel(robot("ur5"), "N m")):
+    for model in (
+        BulletOracle(robot("ur5"), IDEAL_PLANT),
+        ConstantInertiaModel(robot("ur5"), "N m"),
+    ):
         controller = ArmController(robot("ur5"), model, "N m", 0.004)
         controller.engage(True)
         rms.append(np.sqrt(np.mean(errors("ur5", plant, controller, 2.0) ** 2)))
@@ -127,7 +133,7 @@ def test_exact_model_beats_constant_inertia_under_an_unknown_payload() -> None:
 
 def test_nothing_is_sent_before_the_arm_is_engaged() -> None:
     arm = robot("ur5")
-    controller = engaged_controller("ur5", IDEAL)
+    controller = engaged_controller("ur5", IDEAL_PLANT)
     controller.engage(False)
     far = State(arm.home + 1, np.zeros(6), np.zeros(6))
     for k in range(20):
@@ -139,7 +145,7 @@ def test_nothing_is_sent_before_the_arm_is_engaged() -> None:
 
 def test_engaging_starts_from_the_measured_position() -> None:
     """Targets from before engaging do not move the arm."""
-    arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL)
+    arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL_PLANT)
     controller.engage(False)
     controller.set_target(Target(0.0, State(arm.home + 1, np.zeros(6), np.zeros(6)), 0.008))
     controller.engage(True)
@@ -152,7 +158,7 @@ def test_engaging_starts_from_the_measured_position() -> None:
 
 
 def test_after_a_stop_nothing_is_sent_until_engaged_again() -> None:
-    arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL)
+    arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL_PLANT)
     assert controller.update(MeasuredState(0.0, arm.home, np.zeros(6))).action is not None
     controller.stop()
     for k in range(5):
@@ -176,7 +182,7 @@ def test_model_output_that_is_not_finite_stops_the_arm() -> None:
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("part", ["time", "q", "qd"])
 def test_measurement_that_is_not_finite_gives_no_action(part: str, bad: float) -> None:
-    arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL)
+    arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL_PLANT)
     good = MeasuredState(0.0, arm.home, np.zeros(6))
     controller.update(good)
     value = bad if part == "time" else np.full(6, bad)
@@ -186,7 +192,7 @@ def test_measurement_that_is_not_finite_gives_no_action(part: str, bad: float) -
 
 
 def test_measurement_of_another_arm_is_refused() -> None:
-    controller = engaged_controller("ur5", IDEAL)
+    controller = engaged_controller("ur5", IDEAL_PLANT)
     with pytest.raises(ValueError, match="measured 5 joints, the arm has 6"):
         controller.update(MeasuredState(0.0, np.zeros(5), np.zeros(5)))
     with pytest.raises(ValueError, match="measured 3 velocities of 6 joints"):
@@ -196,7 +202,7 @@ def test_measurement_of_another_arm_is_refused() -> None:
 @pytest.mark.parametrize("reset", [True, False])
 def test_time_reset_or_joint_jump_restarts_from_the_measured_position(reset: bool) -> None:
     """Neither the old target nor the old plan moves the arm."""
-    arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL)
+    arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL_PLANT)
     for k in range(50):
         t = k / 125
         controller.set_target(Target(t, wave(arm, t + 0.008), 0.008))
@@ -213,7 +219,7 @@ def test_time_reset_or_joint_jump_restarts_from_the_measured_position(reset: boo
 
 
 def test_first_command_that_acts_on_a_target_carries_its_stamp_once() -> None:
-    arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL)
+    arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL_PLANT)
     controller.update(MeasuredState(0.0, arm.home, np.zeros(6)))
     controller.set_target(Target(0.001, wave(arm, 0.01), 0.008))
     applied = [
@@ -224,7 +230,7 @@ def test_first_command_that_acts_on_a_target_carries_its_stamp_once() -> None:
 
 
 def test_missing_targets_hold_the_arm_with_a_reason() -> None:
-    arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL)
+    arm, controller = robot("ur5"), engaged_controller("ur5", IDEAL_PLANT)
     reasons, last = [], None
     for k in range(150):
         t = k / 125

@@ -200,7 +200,7 @@ def test_rows_in_both_parts_are_counted(trajectories: list[Trajectory]) -> None:
 
 
 def test_windows_never_span_two_trajectories(trajectories: list[Trajectory]) -> None:
-    result = windows(trajectories, history=5)
+    result = windows(trajectories, window_size=5)
     assert result.motion.shape == (sum(len(t) - 4 for t in trajectories), 5, 9)
     np.testing.assert_allclose(result.time[:, 0], -4 / 50.0, atol=1e-9)
     assert torch.equal(result.action[0], torch.as_tensor(trajectories[0].action[:5]))

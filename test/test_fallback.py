@@ -25,7 +25,7 @@ from invdyn_ros.models.hybrid import Hybrid
 from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.models.runtime import fastest_runtime
-from invdyn_ros.robots.plant import IDEAL
+from invdyn_ros.robots.plant import IDEAL_PLANT
 from invdyn_ros.training.train import parse_config, train
 
 ARM = robot("ur5")
@@ -151,9 +151,11 @@ def test_replay_falls_back_far_from_the_data_and_reports_it(
     fallback, none = fallback_from_metadata(hybrid.meta), np.empty((50, 0))
     assert fallback is not None
     q, qd = trained.position[:50] + 2.0, trained.velocity[:50]
-    task = TrackingTask(ARM, IDEAL, "N m", JointSamples(trained.time[:50], q, qd, none, none))
+    task = TrackingTask(
+        ARM, IDEAL_PLANT, "N m", JointSamples(trained.time[:50], q, qd, none, none)
+    )
     live, without_fallback, rigid = (
-        replay(ARM, model, "N m", 0.0, task.desired, IDEAL, fallback=other)
+        replay(ARM, model, "N m", 0.0, task.desired, IDEAL_PLANT, fallback=other)
         for model, other in ((hybrid, fallback), (hybrid, None), (fallback.model, None))
     )
     assert live.used_fallback.all() and not without_fallback.used_fallback.any()

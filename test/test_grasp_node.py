@@ -18,7 +18,7 @@ from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_po
 from invdyn_ros.grasp.policies.observation import ObservationBuilder
 from invdyn_ros.nodes.grasp import GraspNode
 from invdyn_ros.nodes.joint_states import joints_to_message
-from invdyn_ros.nodes.messages import REFUSED, block_to_message, to_stamp
+from invdyn_ros.nodes.messages import REJECTED, block_to_message, to_stamp
 from invdyn_ros.perception.block_detector import describe_duplicate
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.scene import block_pose
@@ -101,7 +101,7 @@ def test_arm_holds_and_reports_invalid_inputs(start_node, policies, policy):
     invalid = {
         OUTSIDE[policy]: lambda: inputs.publish_block(1.4, 0.2),
         "two blocks with id 0": lambda: inputs.publish_markers(
-            Marker(ns=REFUSED, id=0, type=Marker.TEXT_VIEW_FACING, text=describe_duplicate(0))
+            Marker(ns=REJECTED, id=0, type=Marker.TEXT_VIEW_FACING, text=describe_duplicate(0))
         ),
         "looks 60 mm wide": lambda: inputs.publish_block(0.45, 0.0, scale=0.65),
     }

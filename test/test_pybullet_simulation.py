@@ -14,7 +14,7 @@ from invdyn_ros.arms.domain_randomization import (
     randomize_scene,
 )
 from invdyn_ros.arms.pybullet_simulation import Simulation
-from invdyn_ros.robots.plant import IDEAL, PlantConfig
+from invdyn_ros.robots.plant import IDEAL_PLANT, PlantConfig
 from invdyn_ros.robots.registry import load_plant, load_scene
 from invdyn_ros.robots.robot import load_robot
 
@@ -55,7 +55,7 @@ def test_same_seed_is_the_same_run_bit_for_bit(arm: str) -> None:
 def test_gravity_torque_of_the_model_holds_the_arm_still(arm: str) -> None:
     body = robot(arm)
     hold = body.inverse_dynamics(body.home, np.zeros(body.n), np.zeros(body.n))
-    with Simulation(body, IDEAL) as simulation:
+    with Simulation(body, IDEAL_PLANT) as simulation:
         for _ in range(round(0.2 * body.rate)):
             simulation.step(hold)
         q, qd = simulation.true_state()
@@ -79,7 +79,7 @@ def test_payload_adds_its_gravity_torque(arm: str) -> None:
     )  # (n,) [m/rad]
     zero = np.zeros(body.n)
     hold = body.inverse_dynamics(body.home, zero, zero) + mass * 9.81 * lift
-    with Simulation(body, replace(IDEAL, payload=mass)) as simulation:
+    with Simulation(body, replace(IDEAL_PLANT, payload=mass)) as simulation:
         for _ in range(round(0.2 * body.rate)):
             simulation.step(hold)
         with_weight = np.abs(simulation.true_state()[0] - body.home).max()
@@ -92,7 +92,7 @@ def test_payload_adds_its_gravity_torque(arm: str) -> None:
 
 
 def test_dry_friction_holds_below_its_level_and_slips_above() -> None:
-    body, plant = robot("ur5"), replace(IDEAL, coulomb=0.1)
+    body, plant = robot("ur5"), replace(IDEAL_PLANT, coulomb=0.1)
     zero = np.zeros(6)
     hold = body.inverse_dynamics(body.home, zero, zero)
     with Simulation(body, plant) as simulation:
@@ -120,7 +120,10 @@ def test_viscous_friction_dissipates_energy() -> None:
                 height += mass * simulation.client.getLinkState(simulation.body, j)[0][2]
         return float(qd @ body.mass_matrix(q) @ qd / 2 + 9.81 * height)
 
-    with Simulation(body, IDEAL) as free, Simulation(body, replace(IDEAL, viscous=0.05)) as damped:
+    with (
+        Simulation(body, IDEAL_PLANT) as free,
+        Simulation(body, replace(IDEAL_PLANT, viscous=0.05)) as damped,
+    ):
         levels = []
         for simulation in (free, damped):
             simulation.step(zero)
@@ -158,7 +161,7 @@ def test_delay_shifts_the_response_exactly(ticks: int) -> None:
     """The brakes hold until the first command takes effect."""
     body, responses = robot("ur5"), []
     for delay in (0.0, ticks / 125):
-        with Simulation(body, replace(IDEAL, delay=delay)) as simulation:
+        with Simulation(body, replace(IDEAL_PLANT, delay=delay)) as simulation:
             push = body.inverse_dynamics(body.home, np.zeros(6), np.zeros(6))
             push[5] += 5.0
             rows = []
@@ -172,7 +175,7 @@ def test_delay_shifts_the_response_exactly(ticks: int) -> None:
 
 def test_positions_are_reported_in_steps_of_the_encoder() -> None:
     step = 1.43e-3
-    with Simulation(robot("ur5"), replace(IDEAL, encoder_step=step)) as simulation:
+    with Simulation(robot("ur5"), replace(IDEAL_PLANT, encoder_step=step)) as simulation:
         for _ in range(20):
             sample = simulation.step(np.zeros(6))
             np.testing.assert_allclose(sample.q / step, np.round(sample.q / step), atol=1e-9)
@@ -180,7 +183,7 @@ def test_positions_are_reported_in_steps_of_the_encoder() -> None:
 
 
 def test_sensor_noise_has_the_configured_std() -> None:
-    plant = replace(IDEAL, position_noise=1e-4, velocity_noise=1e-2)
+    plant = replace(IDEAL_PLANT, position_noise=1e-4, velocity_noise=1e-2)
     with Simulation(robot("ur5"), plant) as simulation:
         pairs = [(simulation.step(None), simulation.true_state()) for _ in range(150)]
     position = np.stack([sample.q - q for sample, (q, _) in pairs])
@@ -218,7 +221,7 @@ def test_brakes_hold_the_arm_before_the_first_command_and_after_the_last(arm: st
 @pytest.mark.parametrize("arm", ["ur5", "dofbot"])
 def test_torque_is_clipped_to_the_effort_limit(arm: str) -> None:
     body = robot(arm)
-    with Simulation(body, IDEAL if arm == "ur5" else load_plant(arm)) as simulation:
+    with Simulation(body, IDEAL_PLANT if arm == "ur5" else load_plant(arm)) as simulation:
         for _ in range(5):
             simulation.step(np.full(body.n, 1e6))
         assert (np.abs(simulation._applied_torque) <= body.effort).all()
@@ -226,7 +229,7 @@ def test_torque_is_clipped_to_the_effort_limit(arm: str) -> None:
 
 @pytest.mark.parametrize("bad", [np.zeros(5), np.full(6, np.nan), np.full(6, np.inf)])
 def test_bad_command_is_refused(bad: np.ndarray) -> None:
-    with Simulation(robot("ur5"), IDEAL) as simulation:
+    with Simulation(robot("ur5"), IDEAL_PLANT) as simulation:
         with pytest.raises(ValueError, match="6 finite numbers"):
             simulation.step(bad)
         assert simulation.time == 0.0
@@ -235,7 +238,7 @@ def test_bad_command_is_refused(bad: np.ndarray) -> None:
 def test_gripper_opens_and_closes_on_command() -> None:
     body = robot("ur5")
     assert body.gripper is not None
-    with Simulation(body, IDEAL) as simulation:
+    with Simulation(body, IDEAL_PLANT) as simulation:
         for _ in range(150):
             closed = simulation.step(None, 0.0).opening
         for _ in range(150):
@@ -246,9 +249,9 @@ def test_gripper_opens_and_closes_on_command() -> None:
 
 def test_invalid_simulation_parameters_are_refused() -> None:
     with pytest.raises(ValueError, match="'A'"):
-        Simulation(robot("ur5"), IDEAL, unit="A")
+        Simulation(robot("ur5"), IDEAL_PLANT, unit="A")
     with pytest.raises(ValueError, match="no multiple"):
-        Simulation(robot("ur5"), replace(IDEAL, physics_rate=1001.0))
+        Simulation(robot("ur5"), replace(IDEAL_PLANT, physics_rate=1001.0))
     with pytest.raises(
         ValueError, match="physics_rate is 50; it must be greater than or equal to 200"
     ):
@@ -258,7 +261,7 @@ def test_invalid_simulation_parameters_are_refused() -> None:
     ):
         PlantConfig(coulomb=-0.1)
     with (
-        Simulation(robot("ur5"), IDEAL) as simulation,
+        Simulation(robot("ur5"), IDEAL_PLANT) as simulation,
         pytest.raises(ValueError, match="no block"),
     ):
         simulation.block_pose()

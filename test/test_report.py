@@ -24,7 +24,7 @@ from invdyn_ros.evaluation.run_metrics import (
     tracking_rms,
 )
 from invdyn_ros.grasp.policies.success_rate import success_interval
-from invdyn_ros.robots.plant import IDEAL
+from invdyn_ros.robots.plant import IDEAL_PLANT
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.robots.scene import quaternion_pose
@@ -268,7 +268,7 @@ def test_replay_of_a_desired_motion_gives_its_tracking_error() -> None:
     """Standing still at home with a plain controller sags under gravity; servos do not."""
     time = np.arange(100) / 125
     arm = robot("ur5")
-    sag = replay(arm, ConstantInertiaModel(arm, "N m"), "N m", 0.0, samples(time), IDEAL)
+    sag = replay(arm, ConstantInertiaModel(arm, "N m"), "N m", 0.0, samples(time), IDEAL_PLANT)
     assert 1e-3 < sag.rms < 0.5
     dofbot = robot("dofbot")
     q = np.tile(dofbot.home, (100, 1))
@@ -285,7 +285,12 @@ def test_replay_of_two_states_is_refused() -> None:
     arm = robot("ur5")
     with pytest.raises(ValueError, match="3 desired states or more, got 2"):
         replay(
-            arm, ConstantInertiaModel(arm, "N m"), "N m", 0.0, samples(np.array([0.0, 0.1])), IDEAL
+            arm,
+            ConstantInertiaModel(arm, "N m"),
+            "N m",
+            0.0,
+            samples(np.array([0.0, 0.1])),
+            IDEAL_PLANT,
         )
 
 

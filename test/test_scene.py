@@ -98,12 +98,12 @@ def test_area_and_goal_are_in_the_image(arm: str) -> None:
 @pytest.mark.parametrize("arm", [arm for arm in ROBOTS if ROBOTS[arm].scene])
 def test_scene_of_every_arm_renders_and_shows_its_blocks(arm: str) -> None:
     scene, robot = load_scene(arm), load_robot(arm)
-    poses = np.array([scene.sample_block_pose(np.random.default_rng(1))] * scene.blocks)
+    poses = np.array([scene.sample_block_pose(np.random.default_rng(1))] * scene.num_blocks)
     with SceneRenderer(robot, scene) as camera:
         image = camera.render(robot.home, 0.0, poses)
     assert image.shape == (480, 640, 3)
     assert image.dtype == np.uint8
-    assert len(detect_markers(image[..., 1].copy()).ids) >= 2 * scene.blocks
+    assert len(detect_markers(image[..., 1].copy()).ids) >= 2 * scene.num_blocks
     empty = render_table(scene).astype(int)
     assert np.mean(np.abs(image - empty).max(axis=2) > 25) > 0.01
 

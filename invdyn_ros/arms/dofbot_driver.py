@@ -33,8 +33,8 @@ COMMAND_TIMEOUT = 0.1  # [s] without a command after which the servos hold
 MAX_CONSECUTIVE_FAILURES = 25  # then the arm is considered disconnected
 GRIPPER_SPEED = 0.12  # [m/s] of the opening, both fingers at rated speed
 LIMIT_TOLERANCE = 1e-6  # [rad] by which a command may exceed a limit
-GRIPPER = len(SERVOS) - 1  # index of the gripper servo
-ARM = slice(0, GRIPPER)
+GRIPPER_INDEX = len(SERVOS) - 1  # index of the gripper servo
+JOINT_INDICES = slice(0, GRIPPER_INDEX)
 
 
 class Reading(NamedTuple):
@@ -81,7 +81,7 @@ class DofbotDriver:
         """
         if not 1 <= reads_per_tick <= len(SERVOS):
             raise ValueError(f"reads_per_tick is {reads_per_tick}; allowed are 1 to {len(SERVOS)}")
-        if robot.n != GRIPPER or robot.gripper is None:
+        if robot.n != GRIPPER_INDEX or robot.gripper is None:
             raise ValueError(
                 f"'{robot.name}' is not a DofBot, which has five joints and a gripper"
             )
@@ -116,7 +116,7 @@ class DofbotDriver:
                     f"'{name}' cannot go to {value:.4g} rad; "
                     f"allowed are {lower:.4g} to {upper:.4g}"
                 )
-        self.target[ARM] = joints_to_servos(np.clip(q, robot.lower, robot.upper))
+        self.target[JOINT_INDICES] = joints_to_servos(np.clip(q, robot.lower, robot.upper))
         self.command_times["arm"] = self.clock()
 
     def command_gripper(self, opening: float) -> None:
@@ -125,7 +125,7 @@ class DofbotDriver:
         Raises:
             ValueError: the opening is negative, too large or not finite.
         """
-        self.target[GRIPPER] = opening_to_servo(opening, self.max_opening)
+        self.target[GRIPPER_INDEX] = opening_to_servo(opening, self.max_opening)
         self.command_times["gripper"] = self.clock()
 
     @property
@@ -162,17 +162,17 @@ class DofbotDriver:
         arm, gripper = self._has_fresh_command("arm"), self._has_fresh_command("gripper")
         if not (arm or gripper):
             return
-        target = np.where([arm] * GRIPPER + [gripper], self.target, self.setpoint)
+        target = np.where([arm] * GRIPPER_INDEX + [gripper], self.target, self.setpoint)
         measured = joints_to_servos(self.last_reading.q)
         measured = np.append(measured, opening_to_servo(self._clipped_opening(), self.max_opening))
         start = np.where(np.isnan(self.setpoint), measured, self.setpoint)
         # a pushed arm can be beyond a stop; start at the stop
         start = np.clip(start, 0, [servo.max_angle for servo in SERVOS])
         setpoint = start + np.clip(target - start, -self.max_step, self.max_step)
-        if arm and not np.isnan(setpoint[GRIPPER]):
+        if arm and not np.isnan(setpoint[GRIPPER_INDEX]):
             self.bus.write_servos(setpoint, self.period)
         else:
-            for i in range(GRIPPER) if arm else (GRIPPER,):
+            for i in range(GRIPPER_INDEX) if arm else (GRIPPER_INDEX,):
                 self.bus.write_servo(SERVOS[i].id, setpoint[i], self.period)
         self.setpoint = setpoint
 
@@ -207,9 +207,12 @@ class DofbotDriver:
             self.incomplete_readings += 1
             return None
         positions = np.array(angles, float)
-        opening = servo_to_opening(positions[GRIPPER], self.max_opening)
+        opening = servo_to_opening(positions[GRIPPER_INDEX], self.max_opening)
         self.last_reading = Reading(
-            float(np.mean(times)), times[-1] - times[0], servos_to_joints(positions[ARM]), opening
+            float(np.mean(times)),
+            times[-1] - times[0],
+            servos_to_joints(positions[JOINT_INDICES]),
+            opening,
         )
         return self.last_reading
 

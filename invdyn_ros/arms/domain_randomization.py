@@ -129,7 +129,9 @@ def load_randomization(name: str) -> DomainRandomization:
     return RANDOMIZATION_LEVELS[name]
 
 
-def randomize_scene(scene: Scene, noise: DomainRandomization, seed: int, episode: int) -> Scene:
+def randomize_scene(
+    scene: Scene, randomization: DomainRandomization, seed: int, episode: int
+) -> Scene:
     """Return the scene of one episode.
 
     Args:
@@ -138,27 +140,35 @@ def randomize_scene(scene: Scene, noise: DomainRandomization, seed: int, episode
         seed: seed of the run.
         episode: number of the episode.
     """
-    random = np.random.default_rng([seed, episode])
-    draws = random.standard_normal(11)
+    rng = np.random.default_rng([seed, episode])
+    draws = rng.standard_normal(11)
     camera = replace(
         scene.camera,
         T_base_camera=scene.camera.T_base_camera
-        @ _pose_offset(noise.camera_position * draws[3:6], noise.camera_rotation * draws[:3]),
+        @ _pose_offset(
+            randomization.camera_position * draws[3:6], randomization.camera_rotation * draws[:3]
+        ),
     )
-    light = np.asarray(scene.light) / np.linalg.norm(scene.light) + noise.light * draws[6:9]
+    light = (
+        np.asarray(scene.light) / np.linalg.norm(scene.light) + randomization.light * draws[6:9]
+    )
     relative = np.clip(draws[9:], -MAX_DEVIATION, MAX_DEVIATION)
     return replace(
         scene,
         camera=camera,
         light=tuple(light.tolist()),
-        pixel_noise=scene.pixel_noise * noise.pixel,
-        block_mass=scene.block_mass * float(1 + noise.block_mass * relative[0]),
-        friction=scene.friction * float(1 + noise.block_friction * relative[1]),
+        pixel_noise=scene.pixel_noise * randomization.pixel,
+        block_mass=scene.block_mass * float(1 + randomization.block_mass * relative[0]),
+        friction=scene.friction * float(1 + randomization.block_friction * relative[1]),
     )
 
 
 def randomize_plant(
-    plant: PlantConfig, noise: DomainRandomization, seed: int, episode: int, block_mass: float
+    plant: PlantConfig,
+    randomization: DomainRandomization,
+    seed: int,
+    episode: int,
+    block_mass: float,
 ) -> PlantConfig:
     """Return the plant of one episode.
 
@@ -172,29 +182,29 @@ def randomize_plant(
     draws = (
         _stream(seed, episode, PLANT_STREAM).standard_normal(3).clip(-MAX_DEVIATION, MAX_DEVIATION)
     )
-    friction = np.maximum(1 + noise.joint_friction * draws[:2], 0.0)
+    friction = np.maximum(1 + randomization.joint_friction * draws[:2], 0.0)
     return replace(
-        with_sensor_noise(plant, noise),
+        with_sensor_noise(plant, randomization),
         coulomb=plant.coulomb * float(friction[0]),
         viscous=plant.viscous * float(friction[1]),
-        payload=plant.payload + noise.payload * block_mass * abs(float(draws[2])),
-        backlash=noise.backlash * plant.encoder_step,
-        servo_step=noise.servo_step,
+        payload=plant.payload + randomization.payload * block_mass * abs(float(draws[2])),
+        backlash=randomization.backlash * plant.encoder_step,
+        servo_step=randomization.servo_step,
     )
 
 
-def with_sensor_noise(plant: PlantConfig, noise: DomainRandomization) -> PlantConfig:
+def with_sensor_noise(plant: PlantConfig, randomization: DomainRandomization) -> PlantConfig:
     """Return a plant whose joint sensor noise is scaled to a randomization level."""
     measured = plant.velocity_noise >= 0
     return replace(
         plant,
-        position_noise=plant.position_noise * noise.sensor,
-        velocity_noise=plant.velocity_noise * (noise.sensor if measured else 1),
+        position_noise=plant.position_noise * randomization.sensor,
+        velocity_noise=plant.velocity_noise * (randomization.sensor if measured else 1),
     )
 
 
 def randomize_camera(
-    scene: Scene, noise: DomainRandomization, seed: int, episode: int, image_size: int
+    scene: Scene, randomization: DomainRandomization, seed: int, episode: int, image_size: int
 ) -> Scene:
     """Return the scene of one episode with an uncalibrated camera and unmarked blocks.
 
@@ -206,15 +216,17 @@ def randomize_camera(
         episode: number of the episode.
         image_size: width and height of the image [px].
     """
-    random = _stream(seed, episode, CAMERA_STREAM)
-    draws = random.standard_normal(7).clip(-MAX_DEVIATION, MAX_DEVIATION)
-    shift = _pose_offset(noise.view_position * draws[:3], noise.view_rotation * draws[3:6])
+    rng = _stream(seed, episode, CAMERA_STREAM)
+    draws = rng.standard_normal(7).clip(-MAX_DEVIATION, MAX_DEVIATION)
+    shift = _pose_offset(
+        randomization.view_position * draws[:3], randomization.view_rotation * draws[3:6]
+    )
     angle = 2 * np.arctan(scene.camera.width / (2 * scene.camera.focal))
-    focal = image_size / (2 * np.tan((angle + noise.view_angle * draws[6]) / 2))
+    focal = image_size / (2 * np.tan((angle + randomization.view_angle * draws[6]) / 2))
     camera = PinholeCamera(
         scene.camera.T_base_camera @ shift, float(focal), image_size, image_size
     )
-    color_shifts = 255 * noise.texture * random.standard_normal((4, 3))
+    color_shifts = 255 * randomization.texture * rng.standard_normal((4, 3))
     return replace(
         scene,
         camera=camera,
@@ -231,9 +243,9 @@ def _shift_color(color: tuple[float, float, float], change: Array) -> tuple[floa
     return red, green, blue
 
 
-def sample_latency(noise: DomainRandomization, seed: int, episode: int) -> float:
+def sample_latency(randomization: DomainRandomization, seed: int, episode: int) -> float:
     """Return the latency from exposure to use of the images of one episode [s]."""
-    return float(noise.latency * _stream(seed, episode, LATENCY_STREAM).random())
+    return float(randomization.latency * _stream(seed, episode, LATENCY_STREAM).random())
 
 
 def _stream(seed: int, episode: int, stream: int) -> np.random.Generator:

@@ -55,32 +55,34 @@ def add_arm(client: BulletClient, robot: Robot, plant: PlantConfig) -> PybulletA
         robot: arm to load.
         plant: parameters of the simulated arm.
     """
-    number = client.loadURDF(
+    body_id = client.loadURDF(
         str(robot.urdf), useFixedBase=True, flags=pybullet.URDF_USE_INERTIA_FROM_FILE
     )
-    info = [client.getJointInfo(number, j) for j in range(client.getNumJoints(number))]
+    info = [client.getJointInfo(body_id, j) for j in range(client.getNumJoints(body_id))]
     joint = {row[1].decode(): row[0] for row in info}
     link = {row[12].decode(): row[0] for row in info}
     joints = [joint[name] for name in robot.joint_names]
     fingers = [joint[name] for name in robot.gripper.joints] if robot.gripper else []
-    _clear_bullet_defaults(client, number, link, _links_without_inertia(robot.urdf))
-    inertia = [client.getDynamicsInfo(number, j)[2] for j in joints]
+    _clear_bullet_defaults(client, body_id, link, _links_without_inertia(robot.urdf))
+    inertia = [client.getDynamicsInfo(body_id, j)[2] for j in joints]
     # the axis is given in the principal frame of the link's inertia
     axes = np.array([info[j][13] for j in joints])
-    tip = client.getDynamicsInfo(number, link[robot.tip_link])
-    bones = LinkInertias(np.array(inertia), axes, link[robot.tip_link], tip[0], np.array(tip[2]))
-    body = PybulletArm(number, joints, fingers, bones)
-    apply_plant(client, body, robot, plant)
+    tip = client.getDynamicsInfo(body_id, link[robot.tip_link])
+    link_inertias = LinkInertias(
+        np.array(inertia), axes, link[robot.tip_link], tip[0], np.array(tip[2])
+    )
+    arm = PybulletArm(body_id, joints, fingers, link_inertias)
+    apply_plant(client, arm, robot, plant)
     for finger in fingers:
         client.changeDynamics(
-            number, finger, lateralFriction=1.0, spinningFriction=0.01, rollingFriction=1e-4
+            body_id, finger, lateralFriction=1.0, spinningFriction=0.01, rollingFriction=1e-4
         )
     if len(fingers) == 2:
-        _gear_fingers(client, number, fingers)
-    return body
+        _gear_fingers(client, body_id, fingers)
+    return arm
 
 
-def apply_plant(client: BulletClient, body: PybulletArm, robot: Robot, plant: PlantConfig) -> None:
+def apply_plant(client: BulletClient, arm: PybulletArm, robot: Robot, plant: PlantConfig) -> None:
     """Set rotor inertia, viscous friction and payload of an arm, replacing those of another plant.
 
     Args:
@@ -89,24 +91,24 @@ def apply_plant(client: BulletClient, body: PybulletArm, robot: Robot, plant: Pl
         robot: description of the arm.
         plant: parameters to apply.
     """
-    number, bones = body.body_id, body.link_inertias
+    body_id, link_inertias = arm.body_id, arm.link_inertias
     rotors, viscous = plant.rotor_inertia * robot.effort, plant.viscous * robot.effort
     for j, inertia, axis, rotor, damping in zip(
-        body.joints, bones.inertia, bones.axes, rotors, viscous, strict=True
+        arm.joints, link_inertias.inertia, link_inertias.axes, rotors, viscous, strict=True
     ):  # [kg m2], [N m s/rad]
         diagonal = inertia + rotor * axis**2
-        client.changeDynamics(number, j, jointDamping=damping, localInertiaDiagonal=diagonal)
+        client.changeDynamics(body_id, j, jointDamping=damping, localInertiaDiagonal=diagonal)
     payload_inertia = 1e-4 * plant.payload  # of about 3 cm in size [kg m2]
     client.changeDynamics(
-        number,
-        bones.tip,
-        mass=bones.tip_mass + plant.payload,
-        localInertiaDiagonal=bones.tip_inertia + payload_inertia,
+        body_id,
+        link_inertias.tip,
+        mass=link_inertias.tip_mass + plant.payload,
+        localInertiaDiagonal=link_inertias.tip_inertia + payload_inertia,
     )
 
 
 def _clear_bullet_defaults(
-    client: BulletClient, body: int, link: dict[str, int], massless: set[str]
+    client: BulletClient, body_id: int, link: dict[str, int], massless: set[str]
 ) -> None:
     """Remove what Bullet adds to links: damping, a low speed limit, mass of massless frames.
 
@@ -118,18 +120,18 @@ def _clear_bullet_defaults(
     """
     for name, j in link.items():
         if name in massless:
-            client.changeDynamics(body, j, mass=0)  # Bullet's default is 1 kg
+            client.changeDynamics(body_id, j, mass=0)  # Bullet's default is 1 kg
         client.changeDynamics(
-            body, j, linearDamping=0, angularDamping=0, jointDamping=0, maxJointVelocity=50
+            body_id, j, linearDamping=0, angularDamping=0, jointDamping=0, maxJointVelocity=50
         )
 
 
-def _gear_fingers(client: BulletClient, body: int, fingers: list[int]) -> None:
+def _gear_fingers(client: BulletClient, body_id: int, fingers: list[int]) -> None:
     """Couple the fingers like a real gripper, so that a held block stays centred."""
     gear = client.createConstraint(
-        body,
+        body_id,
         fingers[0],
-        body,
+        body_id,
         fingers[1],
         jointType=pybullet.JOINT_GEAR,
         jointAxis=[0, 1, 0],

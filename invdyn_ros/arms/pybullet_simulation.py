@@ -87,7 +87,7 @@ class Simulation(AbstractContextManager["Simulation"]):
         self.block: int | None = None
         if scene is not None:
             add_table(self.client)
-            if scene.blocks:
+            if scene.num_blocks:
                 self.block = add_block(self.client, scene, np.eye(4))
         self.reset(seed)
 
@@ -107,7 +107,7 @@ class Simulation(AbstractContextManager["Simulation"]):
             seed: seed of the sensor noise and the block pose.
             q: (n,) initial joint positions [rad]; home by default.
         """
-        self.random = np.random.default_rng(seed)
+        self.rng = np.random.default_rng(seed)
         if self.plant != self._applied_plant:
             apply_plant(self.client, self._arm, self.robot, self.plant)
             self._applied_plant = self.plant
@@ -212,7 +212,7 @@ class Simulation(AbstractContextManager["Simulation"]):
             self.block, CONTACT_FREE_POSITION, [0, 0, 0, 1]
         )
         self.client.performCollisionDetection()
-        pose = scene.sample_block_pose(self.random)
+        pose = scene.sample_block_pose(self.rng)
         position, quaternion = pose[:3, 3], Rotation.from_matrix(pose[:3, :3]).as_quat()
         self.client.resetBasePositionAndOrientation(self.block, position, quaternion)
         self.client.resetBaseVelocity(self.block, [0, 0, 0], [0, 0, 0])
@@ -292,7 +292,7 @@ class Simulation(AbstractContextManager["Simulation"]):
             q = self._encoder_position = np.minimum(
                 np.maximum(self._encoder_position, q - play), q + play
             )
-        noise = self.random.standard_normal((2, n))
+        noise = self.rng.standard_normal((2, n))
         q = q + plant.position_noise * noise[0]
         if plant.encoder_step:
             q = np.rint(q / plant.encoder_step) * plant.encoder_step

@@ -46,7 +46,9 @@ class SceneRenderer(AbstractContextManager["SceneRenderer"]):
         self.arm = self.client.loadURDF(
             str(robot.urdf), useFixedBase=True, flags=self.client.URDF_USE_INERTIA_FROM_FILE
         )
-        self.blocks = [add_block(self.client, scene, np.eye(4), b) for b in range(scene.blocks)]
+        self.blocks = [
+            add_block(self.client, scene, np.eye(4), b) for b in range(scene.num_blocks)
+        ]
         index = {
             self.client.getJointInfo(self.arm, i)[1].decode(): i
             for i in range(self.client.getNumJoints(self.arm))
@@ -201,10 +203,10 @@ def _table_colors(scene: Scene, points: NDArray[np.float32]) -> NDArray[np.float
     )
     ring = np.abs(np.linalg.norm(points - scene.goal[:2], axis=2) - 0.8 * scene.block_size)
     colors = np.full((*outside.shape, 3), scene.table_color, np.float32)
-    if scene.blocks:
+    if scene.num_blocks:
         colors[outside < 0] = scene.area_color
     colors[line] = GRID_COLOR
-    if scene.blocks:
+    if scene.num_blocks:
         colors[np.abs(outside) < GRID_LINE_WIDTH] = GRID_COLOR
         colors[ring < 1.5 * GRID_LINE_WIDTH] = GOAL_COLOR
     return colors

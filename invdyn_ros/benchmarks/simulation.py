@@ -148,6 +148,6 @@ def _render_call(camera: SceneRenderer, robot: Robot, scene: Scene) -> Callable[
     """Return a call that renders the arm at home with its blocks."""
     x, y = np.mean(scene.area_x), np.mean(scene.area_y)
     pose = block_pose(float(x), float(y), scene.block_size / 2, 0.4)
-    poses = np.array([pose] * scene.blocks).reshape(-1, 4, 4)
+    poses = np.array([pose] * scene.num_blocks).reshape(-1, 4, 4)
     opening = robot.gripper.max_opening if robot.gripper else 0.0
     return lambda: camera.render(robot.home, opening, poses)

@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
         with closing(TrainingProgress()) as bar:
             trajectories = load_trajectories(options.data)
             runs_of[family] = train_seeds(
-                job, config, options.seeds, trajectories, bar.show, bar.end
+                job, config, options.seeds, trajectories, bar.update, bar.end
             )
     result = comparison_report(job, runs_of)
     options.out.mkdir(parents=True, exist_ok=True)
@@ -91,19 +91,19 @@ class TrainingProgress:
     def __init__(self) -> None:
         self.bar: ProgressBar | None = None
 
-    def show(self, config: TrainConfig, progress: Progress) -> None:
+    def update(self, config: TrainConfig, progress: Progress) -> None:
         """Update the bar."""
         if self.bar is None:
             self.bar = ProgressBar(config.family, config.trainer.epochs)
-        self.bar.show(progress)
+        self.bar.update(progress)
 
     def end(self, run: TrainedRun) -> None:
         """Print the errors of a model."""
         self.close()
-        how = "loaded" if run.seconds is None else f"trained in {run.seconds:.0f} s"
+        status = "loaded" if run.seconds is None else f"trained in {run.seconds:.0f} s"
         errors = (_percent(row["nmse"]["mean"]) for row in (run.val, run.test))
         text = "{}: {}, nMSE {} on validation, {} on test"
-        print(text.format(run.checkpoint.name, how, *errors), flush=True)
+        print(text.format(run.checkpoint.name, status, *errors), flush=True)
 
     def close(self) -> None:
         """Close the bar."""

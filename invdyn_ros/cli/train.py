@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.arm or options.urdf:
         robot = load_robot(options.arm or Path(str(options.urdf)).stem, options.urdf)
     with closing(ProgressBar(config.family, config.trainer.epochs)) as bar:
-        model = train(config, options.data, options.out, options.resume, robot, bar.show)
+        model = train(config, options.data, options.out, options.resume, robot, bar.update)
     if not torchrun_process_group().is_main_process:
         return 0
     action_delay = model.meta.action_delay * 1e3
@@ -68,7 +68,7 @@ def _train_time_series(config: TimeSeriesTrainConfig, options: TrainOptions) -> 
             f"family {config.family} has no --arm and no --urdf; the dataset names the robot"
         )
     with closing(ProgressBar(config.family, config.trainer.epochs)) as bar:
-        model = train_time_series(config, options.data, options.out, options.resume, bar.show)
+        model = train_time_series(config, options.data, options.out, options.resume, bar.update)
     print(f"{options.out}: {config.family} for {model.meta.robot}")
     return 0
 
@@ -81,7 +81,7 @@ class ProgressBar:
         self.name, self.epochs = name, epochs
         self.bar: tqdm | None = None
 
-    def show(self, progress: Progress) -> None:
+    def update(self, progress: Progress) -> None:
         """Update the bar."""
         if self.bar is None:
             self.bar = tqdm(total=self.epochs, unit="epoch", desc=self.name, file=sys.stderr)

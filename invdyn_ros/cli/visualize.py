@@ -28,7 +28,7 @@ MAX_CURVES = 5
 class VisualizeOptions(Validated):
     """Write OUT.mp4 and OUT.gif: predictions between observations, before and after training."""
 
-    what: tyro.conf.Positional[Literal["trajectories"]]
+    kind: tyro.conf.Positional[Literal["trajectories"]]
     """Kind of video."""
     data: Path
     """Dataset folder of a body, as of 'invdyn collect sim --arm hopper'."""
@@ -59,36 +59,40 @@ def main(argv: list[str] | None = None) -> int:
 def _write_video(options: VisualizeOptions) -> list[Path]:
     """Predict the states of one motion and write its video."""
     model, dataset = load_time_series_model(options.checkpoint), read_dataset(options.data)
-    model_of_body = load_body(dataset.info.robot)
+    body = load_body(dataset.info.robot)
     test = split_trajectories(dataset.trajectories, model.meta.data["test_fraction"])[2]
     if not 0 <= options.motion < len(test):
         raise ValueError(f"motion is {options.motion}; there are 0 to {len(test) - 1}")
-    whole = split_into_motions([test[options.motion]], len(test[options.motion]))
+    motion = split_into_motions([test[options.motion]], len(test[options.motion]))
     rows = slice(options.start, options.start + options.samples)
-    state, time = whole.state[:, rows], whole.time[:, rows]
+    state, time = motion.state[:, rows], motion.time[:, rows]
     if options.start < 0 or state.shape[1] < options.samples:
         raise ValueError(
             f"samples {options.start} to {options.start + options.samples} are out of range; the "
-            f"motion has {whole.time.shape[1]}"
+            f"motion has {motion.time.shape[1]}"
         )
     observations = subsample(state, time, options.observed_fraction, options.seed)
     predictions = {
         "before training": _predict(untrained_copy(model, options.seed), observations),
         "after": _predict(model, observations),
     }
-    true = state[0].double().numpy()
-    columns = _largest_errors(dataset.info.joint_names, true, predictions["before training"])
+    true_states = state[0].double().numpy()
+    columns = _largest_errors(
+        dataset.info.joint_names, true_states, predictions["before training"]
+    )
     mask = observations.mask[0].numpy()
     title = f"{dataset.info.robot}: {mask.sum()} of {len(mask)} samples observed"
-    motion = MotionPredictions(time[0].numpy(), true, mask, predictions)
-    return write_body_video(options.out, model_of_body, motion, columns, title)
+    video = MotionPredictions(time[0].numpy(), true_states, mask, predictions)
+    return write_body_video(options.out, body, video, columns, title)
 
 
 def _largest_errors(
-    names: Sequence[str], true: np.ndarray, predictions: np.ndarray
+    names: Sequence[str], true_states: np.ndarray, predictions: np.ndarray
 ) -> dict[str, int]:
     """Return name -> column of the states (T, 2n) with the largest errors."""
-    error = np.abs(predictions - true).max(0) / np.maximum(np.ptp(true, axis=0), 1e-9)
+    error = np.abs(predictions - true_states).max(0) / np.maximum(
+        np.ptp(true_states, axis=0), 1e-9
+    )
     labels = [*names, *(f"{name} velocity" for name in names)]
     return {labels[k]: int(k) for k in sorted(np.argsort(-error)[:MAX_CURVES])}
 

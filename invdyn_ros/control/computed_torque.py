@@ -137,7 +137,7 @@ class ComputedTorqueController:
         self.desired = now = plan.at(measured.time)
         planned = plan.at(measured.time + self.action_delay) if self.action_delay else now
         error = now.q - measured.q
-        rate_error = now.qd - measured.qd if measured.qd.size else np.zeros_like(error)
+        velocity_error = now.qd - measured.qd if measured.qd.size else np.zeros_like(error)
         if self._last_time is not None and measured.time > self._last_time:
             dt = min(measured.time - self._last_time, 0.1)
             integral = np.maximum(self._integral + dt * error, -config.integral_limit)
@@ -145,7 +145,7 @@ class ComputedTorqueController:
         qdd = (
             planned.qdd
             + config.stiffness * error
-            + config.damping * rate_error
+            + config.damping * velocity_error
             + config.integral * self._integral
         )
         frame = np.concatenate(

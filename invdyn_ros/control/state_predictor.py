@@ -183,9 +183,12 @@ class LearnedStatePredictor:
 def _extrapolate_plan(last: TrackedState, plan: Plan, time: float) -> Array:
     """Return the planned state (2n,) at a time plus the extrapolated tracking error."""
     (last_time, q, qd), desired, planned = last.measured, last.desired, plan.at(time)
-    rate_error = qd - desired.qd
+    velocity_error = qd - desired.qd
     return np.concatenate(
-        [planned.q + q - desired.q + (time - last_time) * rate_error, planned.qd + rate_error]
+        [
+            planned.q + q - desired.q + (time - last_time) * velocity_error,
+            planned.qd + velocity_error,
+        ]
     )
 
 

@@ -20,7 +20,7 @@ MotionSegments = tuple[JerkSegment | Trajectory, ...]
 Bounds = tuple[Array, Array]  # smallest and largest position, velocity, acceleration, (3, n) each
 
 ACCELERATION_HOLD_TIME = 0.02  # [s] a desired acceleration is kept: actions act up to this late
-TOLERANCE = 1e-6  # [-, rad] for rounding
+ROUNDING_TOLERANCE = 1e-6  # [-, rad] for rounding
 
 
 def hold_plan(q: Array, time: float, reason: str | None = None) -> Plan:
@@ -100,11 +100,11 @@ def _clip_state(state: State, limits: Limits) -> State:
 
 def _motion_bounds(current: State, limits: Limits) -> Bounds:
     """Return the bounds of a motion from a state; from outside the limits it may only return."""
-    lower = np.minimum(limits.lower - TOLERANCE, current.q - 1e-12)
-    upper = np.maximum(limits.upper + TOLERANCE, current.q + 1e-12)
+    lower = np.minimum(limits.lower - ROUNDING_TOLERANCE, current.q - 1e-12)
+    upper = np.maximum(limits.upper + ROUNDING_TOLERANCE, current.q + 1e-12)
     velocity, acceleration = (
-        limits.velocity * (1 + TOLERANCE),
-        limits.acceleration * (1 + TOLERANCE),
+        limits.velocity * (1 + ROUNDING_TOLERANCE),
+        limits.acceleration * (1 + ROUNDING_TOLERANCE),
     )
     smallest = np.array([lower, -velocity, -acceleration])
     return smallest, np.array([upper, velocity, acceleration])
@@ -155,8 +155,8 @@ def _intercept(current: State, desired: State, h: float, limits: Limits) -> Moti
     """
     start = desired._replace(q=desired.q - h * desired.qd, qd=np.zeros_like(desired.qd))
     request = _ruckig_input(current._replace(qd=current.qd - desired.qd), limits, start)
-    request.max_velocity = np.maximum(limits.velocity - desired.qd, TOLERANCE).tolist()
-    request.min_velocity = np.minimum(-limits.velocity - desired.qd, -TOLERANCE).tolist()
+    request.max_velocity = np.maximum(limits.velocity - desired.qd, ROUNDING_TOLERANCE).tolist()
+    request.min_velocity = np.minimum(-limits.velocity - desired.qd, -ROUNDING_TOLERANCE).tolist()
     relative = _solve_ruckig(request)
     if relative is None:  # the target moves as fast as the arm can
         return _approach(current, desired, h, limits)

@@ -10,12 +10,12 @@ import PIL.Image
 from invdyn_ros.typing import Image
 
 
-def decode_image(content: bytes, where: str) -> Image:
+def decode_image(content: bytes, source: str) -> Image:
     """Decode a PNG or JPEG file to an RGB image (H, W, 3).
 
     Args:
         content: bytes of the file.
-        where: name of the image in error messages.
+        source: name of the image in error messages.
 
     Raises:
         ValueError: the file is truncated, or not an image.
@@ -25,7 +25,7 @@ def decode_image(content: bytes, where: str) -> Image:
             return np.asarray(image.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:
         reason = "not an image" if "cannot identify" in str(error) else str(error)
-        raise ValueError(f"{where} is damaged ({reason}); copy it again") from error
+        raise ValueError(f"{source} is damaged ({reason}); copy it again") from error
 
 
 def encode_image(image: Image) -> bytes:

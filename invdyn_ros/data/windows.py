@@ -84,7 +84,7 @@ def split(trajectories: Sequence[Trajectory], fraction: float = 0.2, seed: int =
 
 def windows(
     trajectories: Sequence[Trajectory],
-    history: int = 1,
+    window_size: int = 1,
     action_delay: float = 0.0,
     dtype: torch.dtype = torch.float64,
     input_type: InputType = "motion",
@@ -112,14 +112,14 @@ def windows(
         t.shift(action_delay) for t in trajectories if t.time[-1] - t.time[0] >= abs(action_delay)
     )
     blocks = [
-        _cut_windows(trajectory, history, input_type, stride)
+        _cut_windows(trajectory, window_size, input_type, stride)
         for trajectory in shifted
-        if len(trajectory) >= history
+        if len(trajectory) >= window_size
     ]
     if not blocks:
         longest = max((len(t) for t in trajectories), default=0)
         raise ValueError(
-            f"no trajectory holds {history} samples and an action delay of {action_delay} s; "
+            f"no trajectory holds {window_size} samples and an action delay of {action_delay} s; "
             f"the longest has {longest} samples"
         )
     motion, *targets = (np.concatenate(column) for column in zip(*blocks, strict=True))
@@ -142,12 +142,12 @@ def whole_trajectories(
 
 
 def _cut_windows(
-    trajectory: Trajectory, history: int, input_type: InputType, stride: int
+    trajectory: Trajectory, window_size: int, input_type: InputType, stride: int
 ) -> tuple[Array, Array, Array]:
     """Return the arrays of `Windows` for one trajectory."""
-    last = len(trajectory) - history
+    last = len(trajectory) - window_size
     starts = np.append(np.arange(0, last, stride), last)
-    index = starts[:, None] + np.arange(history)  # (N, T)
+    index = starts[:, None] + np.arange(window_size)  # (N, T)
     time = trajectory.time[index] - trajectory.time[index[:, -1:]]
     labels = trajectory.action
     if input_type == "pixels" and len(trajectory.points):

@@ -264,7 +264,7 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
     values["scene"] = True
     topics = list(GRASP_SIM_TOPICS)
     if manual:
-        values["episode"] = MANUAL_EPISODE_TIMEOUT
+        values["max_episode_seconds"] = MANUAL_EPISODE_TIMEOUT
     else:
         topics.append("/blocks/markers")
     values["wait_for_topics"] = " ".join(topics)
@@ -348,7 +348,9 @@ GRAPHS: dict[str, Graph] = {
         GraspSimArguments,
         (
             NodeTemplate(
-                "simulator", (*SIMULATOR_PARAMETERS, "scene", "noise", "episode"), _simulated
+                "simulator",
+                (*SIMULATOR_PARAMETERS, "scene", "noise", "max_episode_seconds"),
+                _simulated,
             ),
             NodeTemplate(
                 "scene_camera", ("arm", "seed", "noise", "lockstep", "image_size"), _simulated

@@ -12,7 +12,7 @@ from std_msgs.msg import Header
 from visualization_msgs.msg import Marker, MarkerArray
 
 from invdyn_ros.nodes.messages import (
-    REFUSED,
+    REJECTED,
     arrays_to_pose,
     block_to_message,
     image_to_array,
@@ -61,7 +61,7 @@ class BlocksNode(DiagnosticNode):
         config = load_parameters(self, BlocksNodeConfig)
         scene = load_scene(config.arm)
         self.detector_config = BlockDetectorConfig(
-            block_size=scene.block_size, num_blocks=max(scene.blocks, 1)
+            block_size=scene.block_size, num_blocks=max(scene.num_blocks, 1)
         )
         self.detector: BlockDetector | None = None
         self.camera_info: CameraInfo | None = None
@@ -134,7 +134,7 @@ class BlocksNode(DiagnosticNode):
         """
         markers = [Marker(header=header, action=Marker.DELETEALL)]
         for block in detection.duplicate_ids:
-            text = Marker(header=header, ns=REFUSED, id=block, type=Marker.TEXT_VIEW_FACING)
+            text = Marker(header=header, ns=REJECTED, id=block, type=Marker.TEXT_VIEW_FACING)
             text.text, text.pose.position.z = describe_duplicate(block), TEXT_DISTANCE
             text.scale.z = self.detector_config.block_size / 2
             text.color.r = text.color.a = 1.0

@@ -25,7 +25,9 @@ class CameraNode(DiagnosticNode):
         self.frames = open_camera(config)
         self.is_live = not config.video
         self.next_frame: Frame | None = next(self.frames)
-        self.images = self.create_publisher(Image, "/camera/image_raw", latest_qos(bool(lockstep)))
+        self.image_publisher = self.create_publisher(
+            Image, "/camera/image_raw", latest_qos(bool(lockstep))
+        )
         self.start_time: float | None = None
         self.last_time = 0.0
         self.lockstep = bool(lockstep)
@@ -65,7 +67,7 @@ class CameraNode(DiagnosticNode):
 
     def is_connected(self) -> bool:
         """Return whether the images and all topics to wait for have subscribers."""
-        return self.images.get_subscription_count() > 0 and self.topics_connected(
+        return self.image_publisher.get_subscription_count() > 0 and self.topics_connected(
             self.wait_for_topics
         )
 
@@ -82,13 +84,13 @@ class CameraNode(DiagnosticNode):
             self.publish(self.next_frame, due)
             self.next_frame = next(self.frames, None)
         if last is not None and last is self.last_image and now == self.last_time:
-            self.images.publish(last)  # a repeated time means that it may have been lost
+            self.image_publisher.publish(last)  # a repeated time means that it may have been lost
         self.last_time = now
 
     def publish(self, frame: Frame, stamp: float) -> None:
         """Publish a frame with a stamp [s]."""
         self.last_image = image_to_message(frame.image, to_stamp(round(stamp * 1e9)), FRAME_ID)
-        self.images.publish(self.last_image)
+        self.image_publisher.publish(self.last_image)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from geometry_msgs.msg import PoseWithCovarianceStamped
 
 STAMP_TOLERANCE = 10**6  # [ns] between the stamp of an image and its scheduled time
-HISTORY = 10**9  # [ns] for which the results of processed images are kept
+RESULT_RETENTION = 10**9  # [ns] for which the results of processed images are kept
 
 
 class ImageResult(NamedTuple):
@@ -65,5 +65,5 @@ class DetectionBuffer:
             pose = self.poses.pop(s, None)
             rejection = results[s].rejection if pose is None else None
             images.append(BufferedImage(s, pose, rejection))
-        self.results = {s: result for s, result in results.items() if s > stamp - HISTORY}
+        self.results = {s: result for s, result in results.items() if s > stamp - RESULT_RETENTION}
         return images

@@ -46,7 +46,7 @@ class DofbotNode(DiagnosticNode):
         self.driver = DofbotDriver(board, self.robot, self.config.reads_per_tick)
         self.due = time.monotonic()
         qos = QoSProfile(depth=10)
-        self.joints = self.create_publisher(JointState, "/joint_states", qos)
+        self.joint_state_publisher = self.create_publisher(JointState, "/joint_states", qos)
         topic = COMMAND_TOPICS[self.robot.action_unit]
         self.create_subscription(Float64MultiArray, topic, self.on_command, qos)
         self.create_subscription(
@@ -77,7 +77,9 @@ class DofbotNode(DiagnosticNode):
         """Publish a reading with the time of its measurement."""
         age = time.monotonic() - reading.time
         stamp = to_stamp(time.time_ns() - round(1e9 * age))
-        self.joints.publish(joints_to_message(self.robot, stamp, reading.q, reading.opening))
+        self.joint_state_publisher.publish(
+            joints_to_message(self.robot, stamp, reading.q, reading.opening)
+        )
         self.diagnostic_values["reading duration [ms]"] = f"{1e3 * reading.duration:.1f}"
         self.diagnostic_values["incomplete readings"] = str(self.driver.incomplete_readings)
 

@@ -16,7 +16,7 @@ ECHO_JOINTS, ECHO_COMMANDS = "/echo/joint_states", "/echo/commands"
 
 
 @dataclass(frozen=True)
-class EchoConfig:
+class EchoNodeConfig:
     """Parameters of the node.
 
     Attributes:
@@ -31,16 +31,16 @@ class EchoNode(Node):
 
     def __init__(self) -> None:
         super().__init__("echo")
-        config = load_parameters(self, EchoConfig)
+        config = load_parameters(self, EchoNodeConfig)
         self.command = np.zeros(load_robot(config.arm).n)
         qos = QoSProfile(depth=10)
-        self.commands = self.create_publisher(Float64MultiArray, ECHO_COMMANDS, qos)
-        self.create_subscription(JointState, ECHO_JOINTS, self.on_joints, qos)
+        self.command_publisher = self.create_publisher(Float64MultiArray, ECHO_COMMANDS, qos)
+        self.create_subscription(JointState, ECHO_JOINTS, self.on_joint_state, qos)
 
-    def on_joints(self, message: JointState) -> None:
+    def on_joint_state(self, message: JointState) -> None:
         """Publish a command for a joint state."""
         stamp = to_nanoseconds(message.header.stamp)
-        self.commands.publish(command_to_message(self.command, stamp))
+        self.command_publisher.publish(command_to_message(self.command, stamp))
 
 
 def main() -> None:

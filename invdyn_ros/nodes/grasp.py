@@ -25,7 +25,7 @@ from invdyn_ros.grasp.policies.scripted import ScriptedGrasp
 from invdyn_ros.nodes.detection_buffer import DetectionBuffer, ImageResult
 from invdyn_ros.nodes.joint_states import gripper_opening, joints_by_name
 from invdyn_ros.nodes.messages import (
-    REFUSED,
+    REJECTED,
     command_to_message,
     pose_to_arrays,
     target_to_message,
@@ -91,7 +91,7 @@ class GraspNode(DiagnosticNode):
         self.robot = load_robot(config.arm)
         self.scene = nominal_scene(config.arm, config.camera_pose)
         self.policy = POLICIES[config.policy](self.robot, self.scene, config.policy_checkpoint)
-        self.noise, self.episode = load_randomization(config.noise), -1
+        self.randomization, self.episode = load_randomization(config.noise), -1
         self.reset()
         qos = QoSProfile(depth=10)
         self.target_publisher = self.create_publisher(JointTrajectory, "/joint_target", qos)
@@ -106,7 +106,7 @@ class GraspNode(DiagnosticNode):
         """Start an episode, after the simulation was reset."""
         self.policy.reset()
         self.episode += 1
-        self.latency = sample_latency(self.noise, self.config.seed, self.episode)
+        self.latency = sample_latency(self.randomization, self.config.seed, self.episode)
         self.joint_state: JointState | None = None
         self.detections = DetectionBuffer()
         self.output: tuple[int, JointTrajectory, Float64MultiArray] | None = None
@@ -117,7 +117,7 @@ class GraspNode(DiagnosticNode):
             return  # no stamp
         stamp = to_nanoseconds(message.markers[0].header.stamp)
         ids = [m.id for m in message.markers if m.type == Marker.CUBE and m.ns == "blocks"]
-        rejections = [m.text for m in message.markers if m.ns == REFUSED and m.id == 0]
+        rejections = [m.text for m in message.markers if m.ns == REJECTED and m.id == 0]
         if self.is_new(stamp):
             rejection = rejections[0] if rejections else None
             self.detections.results[stamp] = ImageResult(0 in ids, rejection)

@@ -25,14 +25,14 @@ from invdyn_ros.perception.hand_eye.static_poses import (
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.robots.scene import quaternion_pose
 
-SENSORS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
+SENSOR_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT)
 UPDATE_PERIOD = 0.5  # [s] between two evaluations of the recorded poses
 JOINT_STATE_PERIOD = 0.01  # [s] between joint states that are evaluated; all are recorded
 NO_DATA_TIMEOUT = 5.0  # [s] without a message, after which the node reports the topic
 
 
 @dataclass(frozen=True)
-class HandEyeRecorderConfig:
+class HandEyeRecorderNodeConfig:
     """Parameters of the node.
 
     Attributes:
@@ -61,7 +61,7 @@ class HandEyeRecorderNode(DiagnosticNode):
 
     def __init__(self) -> None:
         super().__init__("hand_eye_recorder")
-        self.config = config = load_parameters(self, HandEyeRecorderConfig)
+        self.config = config = load_parameters(self, HandEyeRecorderNodeConfig)
         self.static_pose_config = StaticPoseConfig(
             config.max_joint_velocity, config.settling_time, config.merge_tolerance
         )
@@ -71,7 +71,7 @@ class HandEyeRecorderNode(DiagnosticNode):
         self.detections: list[tuple[float, np.ndarray, np.ndarray]] = []
         self.num_poses = 0
         self.start_time = self.last_update = time.monotonic()
-        self.record_topic(config.joint_states_topic, JointState, self.on_joints)
+        self.record_topic(config.joint_states_topic, JointState, self.on_joint_state)
         self.record_topic(config.marker_topic, PoseWithCovarianceStamped, self.on_marker)
         self.get_logger().info("move the arm from pose to pose and stop at each; end with Ctrl-C")
 
@@ -88,9 +88,9 @@ class HandEyeRecorderNode(DiagnosticNode):
             callback(deserialize_message(raw, message_type))
             self.bag.write(topic, message_type, time.time_ns(), raw)
 
-        self.create_subscription(message_type, topic, on_raw, SENSORS, raw=True)
+        self.create_subscription(message_type, topic, on_raw, SENSOR_QOS, raw=True)
 
-    def on_joints(self, message: JointState) -> None:
+    def on_joint_state(self, message: JointState) -> None:
         """Store a joint state; those of other devices, such as a gripper, are ignored."""
         if set(self.robot.joint_names) <= set(message.name):
             stamp = to_seconds(message.header.stamp)

@@ -94,9 +94,13 @@ class InverseDynamicsNode(DiagnosticNode):
         self.target_stamp: int | None = None
         self.last_command: tuple[int, Command] | None = None
         qos = QoSProfile(depth=10)
-        self.commands = self.create_publisher(Float64MultiArray, COMMAND_TOPICS[unit], qos)
-        self.desired_states = self.create_publisher(JointState, "~/desired_joint_state", qos)
-        self.timing = self.create_publisher(TimeReference, "/timing", qos)
+        self.command_publisher = self.create_publisher(
+            Float64MultiArray, COMMAND_TOPICS[unit], qos
+        )
+        self.desired_state_publisher = self.create_publisher(
+            JointState, "~/desired_joint_state", qos
+        )
+        self.timing_publisher = self.create_publisher(TimeReference, "/timing", qos)
         qos = latest_qos(config.lockstep)
         self.create_subscription(JointState, "/joint_states", self.on_joint_state, qos)
         self.create_subscription(JointTrajectory, "/joint_target", self.on_target, qos)
@@ -181,17 +185,17 @@ class InverseDynamicsNode(DiagnosticNode):
         self.hold(command.reason)
         if command.action is None or command.desired is None:
             return
-        self.commands.publish(command_to_message(command.action, stamp))
+        self.command_publisher.publish(command_to_message(command.action, stamp))
         if command.target_stamp is not None:
-            self.timing.publish(
+            self.timing_publisher.publish(
                 TimeReference(
                     header=Header(stamp=to_stamp(self.target_stamp or 0)),
                     time_ref=self.get_clock().now().to_msg(),
                     source="command",
                 )
             )
-        if self.desired_states.get_subscription_count():
-            self.desired_states.publish(
+        if self.desired_state_publisher.get_subscription_count():
+            self.desired_state_publisher.publish(
                 JointState(
                     header=Header(stamp=to_stamp(stamp)),
                     name=list(self.robot.joint_names),

@@ -28,7 +28,7 @@ DRAIN_TIME = 0.2  # [s] after the last joint state, for late commands
 
 
 @dataclass(frozen=True)
-class LatencyProbeConfig:
+class LatencyProbeNodeConfig:
     """Parameters of the node.
 
     Attributes:
@@ -61,7 +61,7 @@ class MeasuredNode:
         latencies: time to the first command for each joint state [ms].
     """
 
-    joints: Publisher
+    joint_state_publisher: Publisher
     pending: dict[int, int] = field(default_factory=dict)
     num_sent: int = 0
     latencies: list[float] = field(default_factory=list)
@@ -72,10 +72,10 @@ class LatencyProbeNode(Node):
 
     def __init__(self) -> None:
         super().__init__("latency_probe")
-        self.config = config = load_parameters(self, LatencyProbeConfig)
+        self.config = config = load_parameters(self, LatencyProbeNodeConfig)
         self.robot = load_robot(config.arm)
         qos = QoSProfile(depth=10)
-        self.targets = self.create_publisher(JointTrajectory, "/joint_target", qos)
+        self.target_publisher = self.create_publisher(JointTrajectory, "/joint_target", qos)
         topics = {
             "inverse_dynamics": ("/joint_states", COMMAND_TOPICS[config.unit]),
             "echo": (ECHO_JOINTS, ECHO_COMMANDS),
@@ -96,10 +96,10 @@ class LatencyProbeNode(Node):
             node.pending.clear()
             node.latencies.clear()
             node.num_sent = 0
-        blocks = max(2, round(self.config.seconds / self.config.turn_seconds))
+        num_turns = max(2, round(self.config.seconds / self.config.turn_seconds))
         names = list(self.measured)
-        for i in range(blocks):
-            self.send_joint_states(spin, names[i % 2], self.config.seconds / blocks)
+        for i in range(num_turns):
+            self.send_joint_states(spin, names[i % 2], self.config.seconds / num_turns)
         self.spin_for(spin, DRAIN_TIME)
         result = {
             name: {"sent": node.num_sent, "latency_ms": node.latencies}
@@ -143,7 +143,7 @@ class LatencyProbeNode(Node):
             )
             node.pending[stamp] = time.perf_counter_ns()
             node.num_sent += 1
-            node.joints.publish(message)
+            node.joint_state_publisher.publish(message)
             # a late tick is not caught up: a burst would measure its own queue
             due = max(due + period, time.monotonic())
             if name != "echo" and stamp * 1e-9 - self.last_target_time >= 1 / TARGET_RATE:
@@ -173,7 +173,9 @@ class LatencyProbeNode(Node):
             self.motion(self.last_target_time + 1 / TARGET_RATE),
             1 / TARGET_RATE,
         )
-        self.targets.publish(target_to_message(target, self.robot.joint_names, to_stamp(stamp)))
+        self.target_publisher.publish(
+            target_to_message(target, self.robot.joint_names, to_stamp(stamp))
+        )
 
     def on_command(self, node: MeasuredNode, message: Float64MultiArray) -> None:
         """Store the latency of the first command for a joint state."""

@@ -19,7 +19,7 @@ COMMAND_TOPICS = {
     "N m": "/forward_effort_controller/commands",
     "rad": "/forward_position_controller/commands",
 }  # topics of the real drivers, by the unit of the action
-REFUSED = "refused"  # namespace of texts on /blocks/markers that explain why a block has no pose
+REJECTED = "rejected"  # namespace of markers with the reason why a block has no pose
 LANDMARK_FIELDS = ("x", "y", "z", "visibility")
 ENCODINGS = {"rgb8": (0, 1, 2), "bgr8": (2, 1, 0)}  # channel indices of red, green, blue
 
@@ -50,7 +50,7 @@ def latest_qos(lockstep: bool) -> QoSProfile:
     return QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
-def image_to_message(image: NDArray[np.uint8], stamp: Time, frame: str) -> Image:
+def image_to_message(image: NDArray[np.uint8], stamp: Time, frame_id: str) -> Image:
     """Return an rgb8 message.
 
     Args:
@@ -61,7 +61,7 @@ def image_to_message(image: NDArray[np.uint8], stamp: Time, frame: str) -> Image
     height, width = image.shape[:2]
     # array.array is the only type that rclpy does not check element by element.
     return Image(
-        header=Header(stamp=stamp, frame_id=frame),
+        header=Header(stamp=stamp, frame_id=frame_id),
         height=height,
         width=width,
         encoding="rgb8",
@@ -92,7 +92,7 @@ def image_to_array(message: Image) -> NDArray[np.uint8]:
 
 
 def camera_info_message(
-    camera_matrix: Array, width: int, height: int, stamp: Time, frame: str
+    camera_matrix: Array, width: int, height: int, stamp: Time, frame_id: str
 ) -> CameraInfo:
     """Return the CameraInfo of a pinhole camera without distortion.
 
@@ -105,7 +105,7 @@ def camera_info_message(
     """
     k = np.asarray(camera_matrix, float)
     return CameraInfo(
-        header=Header(stamp=stamp, frame_id=frame),
+        header=Header(stamp=stamp, frame_id=frame_id),
         width=width,
         height=height,
         distortion_model="plumb_bob",
@@ -235,7 +235,7 @@ def arrays_to_pose(position: Array, quaternion: Array) -> Pose:
     return pose
 
 
-def poses_to_message(poses: list[tuple[Array, Array]], stamp: Time, frame: str) -> PoseArray:
+def poses_to_message(poses: list[tuple[Array, Array]], stamp: Time, frame_id: str) -> PoseArray:
     """Return a PoseArray of (position, quaternion) pairs.
 
     Args:
@@ -244,7 +244,7 @@ def poses_to_message(poses: list[tuple[Array, Array]], stamp: Time, frame: str) 
         frame: name of their frame.
     """
     return PoseArray(
-        header=Header(stamp=stamp, frame_id=frame),
+        header=Header(stamp=stamp, frame_id=frame_id),
         poses=[arrays_to_pose(*pose) for pose in poses],
     )
 
@@ -266,7 +266,7 @@ def block_to_message(
     return message
 
 
-def pose_to_transform(pose: Pose, child: str, header: Header) -> TransformStamped:
+def pose_to_transform(pose: Pose, child_frame_id: str, header: Header) -> TransformStamped:
     """Return the transform from a child frame to the frame of the header.
 
     Args:
@@ -274,7 +274,7 @@ def pose_to_transform(pose: Pose, child: str, header: Header) -> TransformStampe
         child: name of the child frame.
         header: parent frame and time.
     """
-    message = TransformStamped(header=header, child_frame_id=child)
+    message = TransformStamped(header=header, child_frame_id=child_frame_id)
     p, translation = pose.position, message.transform.translation
     translation.x, translation.y, translation.z = p.x, p.y, p.z
     message.transform.rotation = pose.orientation

@@ -23,8 +23,12 @@ class PoseNode(DiagnosticNode):
     def __init__(self) -> None:
         super().__init__("pose")
         self.estimator = PoseEstimator(load_parameters(self, PoseEstimatorConfig))
-        self.clouds = self.create_publisher(PointCloud2, "/pose/landmarks", QoSProfile(depth=10))
-        self.timing = self.create_publisher(TimeReference, "/timing", QoSProfile(depth=100))
+        self.landmark_publisher = self.create_publisher(
+            PointCloud2, "/pose/landmarks", QoSProfile(depth=10)
+        )
+        self.timing_publisher = self.create_publisher(
+            TimeReference, "/timing", QoSProfile(depth=100)
+        )
         self.overlay = self.create_publisher(Image, "/pose/overlay", latest_qos(False))
         self.lockstep = bool(self.declare_parameter("lockstep", False).value)
         self.last_cloud: PointCloud2 | None = None
@@ -38,7 +42,7 @@ class PoseNode(DiagnosticNode):
         """Estimate the pose of the person in an image."""
         stamp = message.header.stamp
         if self.lockstep and self.last_cloud is not None and self.last_cloud.header.stamp == stamp:
-            self.clouds.publish(
+            self.landmark_publisher.publish(
                 self.last_cloud
             )  # a repeated image must not enter the tracker twice
             return
@@ -49,9 +53,9 @@ class PoseNode(DiagnosticNode):
         end = self.get_clock().now()
         header = Header(stamp=stamp, frame_id="hip")
         self.last_cloud = landmarks_to_cloud(landmarks.world if landmarks else None, header)
-        self.clouds.publish(self.last_cloud)
+        self.landmark_publisher.publish(self.last_cloud)
         for source, clock_time in (("pose begin", start), ("pose end", end)):
-            self.timing.publish(
+            self.timing_publisher.publish(
                 TimeReference(header=message.header, time_ref=clock_time.to_msg(), source=source)
             )
         # Not `hold()`: without a person the retarget node holds, and reports count its reason.
@@ -72,8 +76,10 @@ class PoseNode(DiagnosticNode):
         """Publish the pending overlay."""
         if self.pending_overlay:
             (image, landmarks, header), self.pending_overlay = self.pending_overlay, None
-            overlay = draw_landmarks(image, landmarks)
-            self.overlay.publish(image_to_message(overlay, header.stamp, header.frame_id))
+            overlay_publisher = draw_landmarks(image, landmarks)
+            self.overlay.publish(
+                image_to_message(overlay_publisher, header.stamp, header.frame_id)
+            )
 
     def close(self) -> None:
         """Free the network."""

@@ -74,7 +74,7 @@ class ReportNode(DiagnosticNode):
         super().__init__("report")
         self.config = config = load_parameters(self, ReportNodeConfig)
         self.robot = load_robot(config.arm)
-        self.topics: RawMessages = {}
+        self.messages: RawMessages = {}
         self.bag = None
         if config.record:
             from invdyn_ros.nodes.bag import BagWriter  # slow to import
@@ -100,7 +100,9 @@ class ReportNode(DiagnosticNode):
             self.record("/blocks/block_0", PoseWithCovarianceStamped)
             self.record("/gripper/command", Float64MultiArray)
             if config.report:
-                self.overlay = self.record("/blocks/overlay", Image, qos=latest_qos(False))
+                self.overlay_subscription = self.record(
+                    "/blocks/overlay", Image, qos=latest_qos(False)
+                )
 
     def record(
         self,
@@ -121,7 +123,7 @@ class ReportNode(DiagnosticNode):
             The subscription.
         """
         recorded: list[bytes] = []
-        self.topics[topic] = (msg_type, recorded)
+        self.messages[topic] = (msg_type, recorded)
 
         def on_message(raw: bytes) -> None:
             recorded.append(raw)
@@ -138,7 +140,7 @@ class ReportNode(DiagnosticNode):
 
         Nodes with the parameter `wait_for_topics` start then, so that no message is missed.
         """
-        recorded = [s for s in self.subscriptions if s.topic_name in self.topics]
+        recorded = [s for s in self.subscriptions if s.topic_name in self.messages]
         self.ready = all(subscription.get_publisher_count() for subscription in recorded)
         if self.ready:
             self.create_publisher(Empty, "/report/ready", RELIABLE_QOS)
@@ -161,7 +163,7 @@ class ReportNode(DiagnosticNode):
         if self.config.graph != "grasp_sim":
             return
         if self.resets == NUM_VIDEO_EPISODES and self.config.report:
-            self.destroy_subscription(self.overlay)
+            self.destroy_subscription(self.overlay_subscription)
         self.get_logger().info(f"episode {self.resets} of {self.config.episodes} is over")
 
     def on_landmarks(self, _: bytes) -> None:
@@ -214,7 +216,7 @@ class ReportNode(DiagnosticNode):
         if self.config.report:
             from invdyn_ros.nodes.run_report import write_run_report  # slow to import
 
-            write_run_report(self.config, self.robot, self.topics, self.get_logger().info)
+            write_run_report(self.config, self.robot, self.messages, self.get_logger().info)
 
 
 def main() -> None:

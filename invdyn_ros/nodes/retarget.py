@@ -43,34 +43,36 @@ class RetargetNode(DiagnosticNode):
         self.retargeter = Retargeter(self.robot, load_parameters(self, RetargetConfig))
         # Cameras wait for /joint_target, so that no image comes before the state of the arm is
         # known; in lockstep, where no message is lost, the arm waits for it.
-        self.targets = self.create_targets() if self.config.lockstep else None
+        self.target_publisher = self.create_target_publisher() if self.config.lockstep else None
         self.initialized = False
         self.last_target: JointTrajectory | None = None
         self.create_subscription(
             PointCloud2, "/pose/landmarks", self.on_landmarks, latest_qos(self.config.lockstep)
         )
-        self.joints = self.create_subscription(JointState, "/joint_states", self.on_joints, 10)
+        self.joint_state_subscription = self.create_subscription(
+            JointState, "/joint_states", self.on_joint_state, 10
+        )
 
-    def create_targets(self) -> Publisher:
+    def create_target_publisher(self) -> Publisher:
         """Create the publisher of the targets."""
         return self.create_publisher(JointTrajectory, "/joint_target", 10)
 
-    def on_joints(self, message: JointState) -> None:
+    def on_joint_state(self, message: JointState) -> None:
         """Start from the first joint state and ignore later ones."""
         q, _, _ = joints_by_name(message, self.robot.joint_names)
         self.retargeter.reset(q)
-        self.targets = self.targets or self.create_targets()
+        self.target_publisher = self.target_publisher or self.create_target_publisher()
         self.initialized = True
-        self.destroy_subscription(self.joints)
+        self.destroy_subscription(self.joint_state_subscription)
 
     def on_landmarks(self, message: PointCloud2) -> None:
         """Publish a target for each image; while holding, it is where the arm stopped."""
-        if not self.initialized or self.targets is None:
+        if not self.initialized or self.target_publisher is None:
             self.hold("no joint_states yet")
             return
         stamp, lockstep = message.header.stamp, self.config.lockstep
         if lockstep and self.last_target is not None and self.last_target.header.stamp == stamp:
-            self.targets.publish(
+            self.target_publisher.publish(
                 self.last_target
             )  # repeated landmarks must not enter the filter twice
             return
@@ -81,7 +83,7 @@ class RetargetNode(DiagnosticNode):
         state = State(result.q, result.qd, np.zeros_like(result.q))
         target = Target(time, state, 0.0)
         self.last_target = target_to_message(target, self.robot.joint_names, stamp)
-        self.targets.publish(self.last_target)
+        self.target_publisher.publish(self.last_target)
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.robots.scene import quaternion_pose
 
-FRAME = "camera_optical_frame"
+FRAME_ID = "camera_optical_frame"
 MAX_PENDING = 200  # joint states and block poses that wait for their counterpart
 
 
@@ -57,7 +57,7 @@ class SceneCameraNode(DiagnosticNode):
         super().__init__("scene_camera")
         self.config = load_parameters(self, SceneCameraNodeConfig)
         self.robot = load_robot(self.config.arm)
-        self.noise = load_randomization(self.config.noise)
+        self.randomization = load_randomization(self.config.noise)
         self.camera: SceneRenderer | None = None
         self.image: np.ndarray | None = None
         self.episode = -1
@@ -72,9 +72,9 @@ class SceneCameraNode(DiagnosticNode):
 
     def close(self) -> None:
         """Free the renderer."""
-        camera, self.camera = self.camera, None
-        if camera is not None:
-            camera.close()
+        renderer, self.camera = self.camera, None
+        if renderer is not None:
+            renderer.close()
 
     def on_joint_state(self, message: JointState) -> None:
         """Store a joint state until the block poses of the same stamp arrive."""
@@ -121,8 +121,10 @@ class SceneCameraNode(DiagnosticNode):
         intrinsics = load_scene(self.config.arm).camera.intrinsics()
         if self.config.image_size:
             intrinsics = np.zeros((3, 3))  # CameraInfo: zero for an uncalibrated camera
-        self.info_publisher.publish(camera_info_message(intrinsics, width, height, stamp, FRAME))
-        self.image_publisher.publish(image_to_message(self.image, stamp, FRAME))
+        self.info_publisher.publish(
+            camera_info_message(intrinsics, width, height, stamp, FRAME_ID)
+        )
+        self.image_publisher.publish(image_to_message(self.image, stamp, FRAME_ID))
 
     def next_episode(self) -> None:
         """Create the renderer of the next episode, with its random camera pose."""
@@ -130,11 +132,11 @@ class SceneCameraNode(DiagnosticNode):
         self.close()
         self.image = None
         scene = randomize_scene(
-            load_scene(self.config.arm), self.noise, self.config.seed, self.episode
+            load_scene(self.config.arm), self.randomization, self.config.seed, self.episode
         )
         seed, image_size = self.config.seed, self.config.image_size
         if image_size:
-            scene = randomize_camera(scene, self.noise, seed, self.episode, image_size)
+            scene = randomize_camera(scene, self.randomization, seed, self.episode, image_size)
         self.camera = SceneRenderer(self.robot, scene, seed=seed * 100_003 + self.episode)
 
 

@@ -33,7 +33,7 @@ WARNING_PERIOD = 20.0  # [s] without a command, after which lockstep logs a warn
 
 
 @dataclass(frozen=True)
-class SimulatorConfig:
+class SimulatorNodeConfig:
     """Parameters of the node.
 
     Attributes:
@@ -56,7 +56,7 @@ class SimulatorConfig:
     seed: int = 0
     noise: str = "default"
     scene: bool = False
-    episode: float = MAX_EPISODE_SECONDS
+    max_episode_seconds: float = MAX_EPISODE_SECONDS
     lockstep: bool = False
     wall_clock: bool = True
     headless: bool = True
@@ -72,7 +72,7 @@ class SimulatorNode(DiagnosticNode):
 
     def __init__(self) -> None:
         super().__init__("simulator")
-        self.config = config = load_parameters(self, SimulatorConfig)
+        self.config = config = load_parameters(self, SimulatorNodeConfig)
         self.robot = load_robot(config.arm)
         unit = config.unit or self.robot.action_unit
         self.scene = find_spec(config.arm).scene if config.scene else None
@@ -82,7 +82,7 @@ class SimulatorNode(DiagnosticNode):
             self.scene,
             unit,
             config.seed,
-            config.episode,
+            config.max_episode_seconds,
             gui=not config.headless,
         )
         self.physics = self.simulation.physics
@@ -92,9 +92,9 @@ class SimulatorNode(DiagnosticNode):
         self.paused = False
         self.waiting_for_topics = not config.wall_clock
         qos = QoSProfile(depth=10)
-        self.joints = self.create_publisher(JointState, "/joint_states", qos)
-        self.clock = self.create_publisher(Clock, "/clock", qos)
-        self.objects = self.create_publisher(PoseArray, "/sim/objects", qos)
+        self.joint_state_publisher = self.create_publisher(JointState, "/joint_states", qos)
+        self.clock_publisher = self.create_publisher(Clock, "/clock", qos)
+        self.block_pose_publisher = self.create_publisher(PoseArray, "/sim/objects", qos)
         self.create_subscription(
             Float64MultiArray, COMMAND_TOPICS[unit], self.on_command, latest_qos(config.lockstep)
         )
@@ -191,15 +191,17 @@ class SimulatorNode(DiagnosticNode):
             resend: whether to repeat the last block poses, which may have been lost.
         """
         physics, stamp = self.physics, to_stamp(self.stamp)
-        self.clock.publish(Clock(clock=stamp))
+        self.clock_publisher.publish(Clock(clock=stamp))
         if self.scene is not None:
             if self.simulation.camera_due:
                 poses = [physics.block_pose()]
                 self.block_poses = poses_to_message(poses, stamp, self.robot.base_link)
             if self.simulation.camera_due or resend:
-                self.objects.publish(self.block_poses)
+                self.block_pose_publisher.publish(self.block_poses)
         _, q, qd, effort, opening = physics.state()
-        self.joints.publish(joints_to_message(self.robot, stamp, q, opening, qd, effort))
+        self.joint_state_publisher.publish(
+            joints_to_message(self.robot, stamp, q, opening, qd, effort)
+        )
 
     def on_command(self, message: Float64MultiArray) -> None:
         """Store a command for the arm; log and ignore an invalid one."""

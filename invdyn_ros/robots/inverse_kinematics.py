@@ -117,11 +117,11 @@ class PoseIKSolver(DifferentialIK):
 
     TOLERANCE = 1e-3
     """Largest error of a solution, each axis [m], [rad]."""
-    CONVERGED = 1e-7
+    CONVERGENCE_TOLERANCE = 1e-7
     """Error at which iteration stops [m], [rad]."""
     MAX_STEP = 0.3
     """Longest step of a joint [rad]."""
-    PATIENCE = 10
+    STALL_CHECK_PERIOD = 10
     """Iterations within which the error must fall by a twentieth."""
 
     def __init__(self, robot: Robot, margin: float = 0.05) -> None:
@@ -148,9 +148,9 @@ class PoseIKSolver(DifferentialIK):
         previous = np.inf
         for iteration in range(max_iterations):
             error = self._error()
-            if error < self.CONVERGED:
+            if error < self.CONVERGENCE_TOLERANCE:
                 break
-            if iteration % self.PATIENCE == self.PATIENCE - 1:
+            if iteration % self.STALL_CHECK_PERIOD == self.STALL_CHECK_PERIOD - 1:
                 if error > self.TOLERANCE and error > 0.95 * previous:
                     return None  # a local minimum
                 previous = error
@@ -177,7 +177,7 @@ class PositionIKSolver(DifferentialIK):
     """Cost of one radian off the posture, as a distance over the arm's size."""
     DAMPING = 1e-3
     """Cost of a squared step of one radian, as a squared distance over the squared arm's size."""
-    PRECISION = 5e-4
+    CONVERGENCE_TOLERANCE = 5e-4
     """Residual at which iteration stops [m]; far below the accuracy asked of the arm."""
     MIN_IMPROVEMENT = 0.05
     """Iteration stops once a step reduces the residual by a smaller fraction."""
@@ -222,7 +222,10 @@ class PositionIKSolver(DifferentialIK):
             self.configuration.update(np.clip(self.configuration.q + step, lower, upper))
             previous, residual = residual, self._residual()
             improvement = previous - residual
-            if residual < self.PRECISION or 0 <= improvement < self.MIN_IMPROVEMENT * residual:
+            if (
+                residual < self.CONVERGENCE_TOLERANCE
+                or 0 <= improvement < self.MIN_IMPROVEMENT * residual
+            ):
                 break
         return IKSolution(self.configuration.q.copy(), residual)
 

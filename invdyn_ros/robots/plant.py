@@ -52,7 +52,7 @@ class PlantConfig(Validated):
     backlash: NonNegativeFloat = 0.0
 
 
-IDEAL = PlantConfig(
+IDEAL_PLANT = PlantConfig(
     coulomb=0.0,
     viscous=0.0,
     rotor_inertia=0.0,

@@ -193,7 +193,7 @@ ROBOTS: dict[str, RobotSpec] = {
         effort=(320.0, 320.0, 176.0, 176.0, 110.0, 40.0, 40.0),
         plant=PlantConfig(payload=0.2, delay=0.004),
         scene=Scene(
-            PinholeCamera.look_at((1.6, -1.1, 1.0), (0.2, 0.0, 0.45), focal=560.0), blocks=0
+            PinholeCamera.look_at((1.6, -1.1, 1.0), (0.2, 0.0, 0.45), focal=560.0), num_blocks=0
         ),
     ),
 }

@@ -258,7 +258,7 @@ def _limit(
         limit = default | joint.limit
         if key not in limit:
             raise ValueError(
-                f"{tree.where}: joint '{joint.name}' has no {key} limit; "
+                f"{tree.source}: joint '{joint.name}' has no {key} limit; "
                 f"add {key} to its <limit>, which has {sorted(joint.limit) or 'nothing'}"
             )
         values.append(limit[key])
@@ -269,11 +269,11 @@ def _spec_from_urdf(tree: UrdfTree) -> RobotSpec:
     """Describe an arm by its URDF alone: all moving joints, with the deepest link as the tip."""
     joints = tuple(j.name for j in tree.joints.values() if j.type in MOVABLE_TYPES and not j.mimic)
     if not joints:
-        raise ValueError(f"{tree.where} has no moving joint")
+        raise ValueError(f"{tree.source} has no moving joint")
     joints = tuple(sorted(joints, key=lambda name: tree.joint_path(tree.joints[name].child)))
     lower, upper = (_limit(tree, joints, key, None) for key in ("lower", "upper"))
     return RobotSpec(
-        urdf=tree.where,
+        urdf=tree.source,
         joints=joints,
         tip=max(tree.links, key=lambda link: len(tree.joint_path(link))),
         home=tuple(np.clip(0.0, lower, upper)),

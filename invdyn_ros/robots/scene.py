@@ -22,7 +22,7 @@ class Scene(Validated):
     camera: PinholeCamera
     block_size: PositiveFloat = 0.04
     """Edge length of a block [m]."""
-    blocks: NonNegativeInt = 1
+    num_blocks: NonNegativeInt = 1
     """Number of blocks; 0 for an empty table."""
     area_x: tuple[float, float] = (0.375, 0.575)
     """Range of the x coordinate of a block's centre [m]."""

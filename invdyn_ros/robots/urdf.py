@@ -47,7 +47,7 @@ class UrdfTree:
             raise ValueError(
                 f"{source} is not a URDF: it starts <{self.element.tag}>, not <robot>"
             )
-        self.where = source
+        self.source = source
         self.links = {str(link.get("name")): link for link in self.element.findall("link")}
         joints = [self._joint(joint) for joint in self.element.findall("joint")]
         self.joints = {joint.name: joint for joint in joints}
@@ -119,7 +119,7 @@ class UrdfTree:
                 if np.linalg.eigvalsh(about_centre)[0] > 0:
                     continue
             raise ValueError(
-                f"{self.where}: link '{self.joints[name].child}' moves but has mass {mass:.4g} kg "
+                f"{self.source}: link '{self.joints[name].child}' moves but has mass {mass:.4g} kg "
                 "and no positive inertia; give it an <inertial> with mass and inertia"
             )
 
@@ -129,7 +129,7 @@ class UrdfTree:
         parent, child = (str(e.get("link")) if e is not None else "" for e in ends)
         for link in (parent, child):
             if link not in self.links:
-                raise ValueError(f"{self.where}: joint '{name}' names the unknown link '{link}'")
+                raise ValueError(f"{self.source}: joint '{name}' names the unknown link '{link}'")
         axis_element = element.find("axis")
         axis = _vector(axis_element.get("xyz") if axis_element is not None else None, "1 0 0")
         limit = element.find("limit")
@@ -146,7 +146,7 @@ class UrdfTree:
             return np.zeros((4, 4))
         mass, inertia = inertial.find("mass"), inertial.find("inertia")
         if mass is None or inertia is None:
-            raise ValueError(f"{self.where}: <inertial> of '{link}' lacks <mass> or <inertia>")
+            raise ValueError(f"{self.source}: <inertial> of '{link}' lacks <mass> or <inertia>")
         I = np.zeros((3, 3))  # noqa: E741
         for i, j, key in INERTIA_ENTRIES:
             I[i, j] = I[j, i] = float(inertia.get(key, "0"))

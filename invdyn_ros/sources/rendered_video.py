@@ -180,7 +180,9 @@ def _render_view(
         Images (T, H, W, 3) uint8, and the keypoints in them (T, L, 2), as fractions of the size.
     """
     scene = Scene(
-        PinholeCamera.look_at(CAMERA_POSITION, CAMERA_TARGET, FOCAL_LENGTH), blocks=0, marked=False
+        PinholeCamera.look_at(CAMERA_POSITION, CAMERA_TARGET, FOCAL_LENGTH),
+        num_blocks=0,
+        marked=False,
     )
     noise = RANDOMIZATION_LEVELS["default"]
     scene = randomize_camera(

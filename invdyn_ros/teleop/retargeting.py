@@ -244,7 +244,7 @@ class Retargeter:
         if continuous and not np.array_equal(q, goal):
             nearest = self._solver.solve(targets, q, self.ITERATIONS // 4, (low, high))
             q = nearest.q
-            if nearest.residual < self._solver.PRECISION:
+            if nearest.residual < self._solver.CONVERGENCE_TOLERANCE:
                 goal = q  # another configuration that reaches the targets
         self._limiter.move(q, goal, dt)
 

@@ -71,17 +71,17 @@ class TrainingSetup(NamedTuple):
     val_trajectories: list[Trajectory]
 
 
-def parse_config(values: Mapping[str, Any], where: str) -> TrainConfig:
+def parse_config(values: Mapping[str, Any], source: str) -> TrainConfig:
     """Build the config of a run from the flat fields of a config file.
 
     Raises:
         ValueError: unknown family, unknown field (naming the known ones) or a wrong value.
     """
-    return parse_run(TrainConfig, MODELS, values, where)
+    return parse_run(TrainConfig, MODELS, values, source)
 
 
 def parse_run(
-    config_type: type[Config], families: Mapping[str, Any], values: Mapping[str, Any], where: str
+    config_type: type[Config], families: Mapping[str, Any], values: Mapping[str, Any], source: str
 ) -> Config:
     """Assign the flat fields of a config file to the run, its trainer and its family.
 
@@ -89,14 +89,14 @@ def parse_run(
         config_type: dataclass with the fields `family`, `trainer` and `model`, among others.
         families: name -> class with a dataclass `Config`.
         values: the fields.
-        where: name of the file in error messages.
+        source: name of the file in error messages.
 
     Raises:
         ValueError: unknown family, unknown field (naming the known ones) or a wrong value.
     """
     family: Any = values.get("family")
     if family not in families:
-        raise ValueError(f"{where}: family is {family!r}; known are {', '.join(families)}")
+        raise ValueError(f"{source}: family is {family!r}; known are {', '.join(families)}")
     run_fields = [n for n in _field_names(config_type) if n not in ("trainer", "model")]
     known = {
         "run": run_fields,
@@ -108,11 +108,11 @@ def parse_run(
         group = next((group for group, names in known.items() if name in names), None)
         if group is None:
             choices = ", ".join(name for names in known.values() for name in names)
-            raise ValueError(f"{where}: unknown field '{name}'; {family} has {choices}")
+            raise ValueError(f"{source}: unknown field '{name}'; {family} has {choices}")
         groups[group][name] = value
-    trainer = from_mapping(TrainerConfig, groups["trainer"], where)
-    model = to_mapping(from_mapping(families[family].Config, groups["model"], where))
-    run = from_mapping(config_type, groups["run"], where)
+    trainer = from_mapping(TrainerConfig, groups["trainer"], source)
+    model = to_mapping(from_mapping(families[family].Config, groups["model"], source))
+    run = from_mapping(config_type, groups["run"], source)
     return replace(run, trainer=trainer, model=model)
 
 

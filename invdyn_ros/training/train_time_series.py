@@ -53,13 +53,13 @@ class TimeSeriesTrainConfig(Validated):
     """Config of the family."""
 
 
-def parse_time_series_config(values: Mapping[str, Any], where: str) -> TimeSeriesTrainConfig:
+def parse_time_series_config(values: Mapping[str, Any], source: str) -> TimeSeriesTrainConfig:
     """Build the config of a run from the flat fields of a config file.
 
     Raises:
         ValueError: unknown family, unknown field (naming the known ones) or a wrong value.
     """
-    return parse_run(TimeSeriesTrainConfig, TIME_SERIES_MODELS, values, where)
+    return parse_run(TimeSeriesTrainConfig, TIME_SERIES_MODELS, values, source)
 
 
 def split_trajectories(

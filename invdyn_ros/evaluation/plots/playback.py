@@ -102,13 +102,15 @@ def overview_camera(
         height: of the image [px].
         right_margin: free columns at the right [px].
     """
-    blocks = int(any(len(playback.block_centres) for playback in playbacks) and scene.blocks > 0)
+    blocks = int(
+        any(len(playback.block_centres) for playback in playbacks) and scene.num_blocks > 0
+    )
     points = [playback.landmarks() for playback in playbacks] or [np.zeros((1, 3))]
     if blocks:
         corners = [(x, y, 0.0) for x in scene.area_x for y in scene.area_y]
         points += [np.array(corners), np.array([scene.goal])]
     camera = fit_camera(np.vstack(points), width, height, right_margin)
-    sharp = replace(scene, camera=camera, blocks=blocks, blur=0.5, pixel_noise=0.0)
+    sharp = replace(scene, camera=camera, num_blocks=blocks, blur=0.5, pixel_noise=0.0)
     return SceneRenderer(robot, sharp)
 
 
