@@ -14,14 +14,14 @@ RATE = 125.0
 
 
 def waves(time: np.ndarray, count: int = 6) -> np.ndarray:
-    """States (..., 2n) of joints that swing, each at its own frequency, at times (...) [s]."""
+    """Return states (..., 2n) of joints with different frequencies at times (...) [s]."""
     frequency = 1.0 + np.arange(count)
     t = np.asarray(time)[..., None]
     return np.concatenate([np.sin(frequency * t), frequency * np.cos(frequency * t)], -1)
 
 
 def bridge(arm: str = "ur5") -> TimeSeriesModel:
-    """An untrained bridge, which predicts parabolas."""
+    """Return an untrained bridge, which predicts parabolas."""
     torch.manual_seed(0)
     names = robot(arm).joint_names
     model = build_time_series_model(

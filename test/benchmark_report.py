@@ -1,16 +1,25 @@
-"""The report that a benchmark writes."""
+"""Reports of benchmarks, as written by the command line."""
 
 import json
 
 from invdyn_ros.cli.benchmark import main
 
-ABOUT = {"cpu", "cores", "load_average", "system", "python", "torch", "torch_threads", "date"}
+MACHINE_KEYS = {
+    "cpu",
+    "cores",
+    "load_average",
+    "system",
+    "python",
+    "torch",
+    "torch_threads",
+    "date",
+}
 
 
-def report_of(tmp_path, *words):
-    """Run a benchmark; return its report, which names the machine."""
+def report_of(tmp_path, *arguments):
+    """Run a benchmark and return its report."""
     file = tmp_path / "deep" / "report.json"
-    assert main([*map(str, words), "--report", str(file)]) == 0
+    assert main([*map(str, arguments), "--report", str(file)]) == 0
     report = json.loads(file.read_text())
-    assert set(report["machine"]) >= ABOUT and len(report["machine"]["load_average"]) == 3
+    assert set(report["machine"]) >= MACHINE_KEYS and len(report["machine"]["load_average"]) == 3
     return report

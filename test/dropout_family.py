@@ -1,4 +1,4 @@
-"""A family with dropout; run as a program, it trains itself."""
+"""Model family with dropout, and a program that trains it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Dropout(MLP):
 
 
 def fit(data: str | Path, out: str | Path, resume: bool) -> None:
-    """Train, saving after each epoch and printing its number."""
+    """Train; save after each epoch and print its number."""
     trainer_module.SAVE_INTERVAL = 0.0
     MODELS["dropout"] = Dropout
     config = parse_config(VALUES | {"action_delay": 0.012}, "test")

@@ -1,4 +1,4 @@
-"""The UR5 with a block in its gripper before the scene's camera: detections and recordings."""
+"""Detections and recordings of a UR5 that holds a block in front of the scene's camera."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BLOCK = "/blocks/block_0"
 
 
 def sample_joints(n: int, seed: int = 0, reach: float = 0.5) -> np.ndarray:
-    """Random joints (n, 6) [rad] with the block well inside of the image."""
+    """Return random joint positions (n, 6) [rad] with the block well inside the image."""
     rng, samples = np.random.default_rng(seed), []
     while len(samples) < n:
         q = UR5.home + rng.uniform(-reach, reach, 6) * [0.5, 0.5, 0.5, 1, 1, 1.5]
@@ -43,20 +43,24 @@ def sample_joints(n: int, seed: int = 0, reach: float = 0.5) -> np.ndarray:
 def serialize_joints(stamp: int, q: np.ndarray = UR5.home) -> bytes:
     """Serialize a joint state with a stamp [ns]."""
     message = state(stamp, q)
-    message.effort = [0.0] * len(q)  # rclpy adds bytes of its own where the last list is empty
+    message.effort = [0.0] * len(q)  # with an empty last list, rclpy appends padding
     return serialize_message(message)
 
 
 def block_message(T: np.ndarray, stamp: int, covariance: np.ndarray) -> PoseWithCovarianceStamped:
-    """Message of a block detected at a pose (4, 4) and a time [ns]."""
+    """Return the message of a block detected at a pose (4, 4) and a time [ns]."""
     quaternion = Rotation.from_matrix(T[:3, :3]).as_quat()
     return block_to_message(T[:3, 3], quaternion, covariance, Header(stamp=to_stamp(stamp)))
 
 
 def record_bag(folder: Path, joint_positions: np.ndarray, detect, start: int = 0) -> Path:
-    """Record an arm that jumps between joint positions and rests at each.
+    """Record an arm that jumps between joint positions and stays at each for REST_SECONDS.
 
-    `detect(q)` returns pose and covariance of the block, or None.
+    Args:
+        folder: bag to write.
+        joint_positions: (P, n) [rad].
+        detect: function from q (n,) to pose and covariance of the block, or None.
+        start: stamp of the first joint state [ns].
     """
     bag = BagWriter(folder)
     for k in range(round(len(joint_positions) * REST_SECONDS * RATE)):
@@ -76,6 +80,6 @@ def exact_detection(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return invert_transform(CAMERA) @ UR5.forward_kinematics(q) @ T_TOOL_BLOCK, np.zeros((6, 6))
 
 
-def run_calibrate(*words: object) -> int:
+def run_calibrate(*arguments: object) -> int:
     """Run `invdyn calibrate`; return its exit code."""
-    return run_verb("calibrate", [str(word) for word in words])
+    return run_verb("calibrate", list(map(str, arguments)))

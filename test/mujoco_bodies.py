@@ -1,4 +1,4 @@
-"""True parameters of the planar bodies, from MuJoCo's models."""
+"""Exact parameters of planar bodies, taken from their MuJoCo models."""
 
 from __future__ import annotations
 

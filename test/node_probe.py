@@ -1,4 +1,4 @@
-"""A node in a thread or run to its end, and the probe that talks to it over DDS."""
+"""Nodes under test, in a thread or run to their end, and a probe that exchanges messages."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ CHECKPOINTS = ROOT / "config" / "checkpoints"
 MODEL = {"arm": "ur5", "checkpoint": CHECKPOINTS / "ur5"}  # parameters
 SIMULATED = {"arm": "ur5", "wall_clock": False}
 UR5 = load_robot("ur5")
-TICK = 8_000_000  # [ns] of the UR5
+TICK = 8_000_000  # [ns] control period of the UR5
 START = 1_700_000_000 * 10**9  # [ns]
-PATIENCE = 30.0  # [s] before a test gives up; nothing waits that long when all is well
+TIMEOUT = 30.0  # [s] after which a test fails
 EFFORT, DESIRED = "/forward_effort_controller/commands", "/inverse_dynamics/desired_joint_state"
 STATES, TARGETS, IMAGES = "/joint_states", "/joint_target", "/camera/image_raw"
 
 
 class Probe:
-    """What a test hears of the topics and says on them."""
+    """Publishers, subscriptions and service clients of a test."""
 
     def __init__(self):
         self.context = Context()
@@ -47,14 +47,14 @@ class Probe:
         self.failure = None
 
     def close(self):
-        """Leave nothing behind that another test could hear."""
+        """Destroy both nodes, so that no later test receives their messages."""
         self.executor.shutdown(timeout_sec=1)
         self.node.destroy_node()
         if self.tested_node is not None:
             self.tested_node.destroy_node()
         rclpy.try_shutdown(context=self.context)
 
-    def wait_until(self, condition, seconds=PATIENCE):
+    def wait_until(self, condition, seconds=TIMEOUT):
         """Spin until a condition holds."""
         deadline = time.monotonic() + seconds
         while not condition():
@@ -62,25 +62,25 @@ class Probe:
                 raise self.failure
             if time.monotonic() > deadline:
                 pytest.fail(
-                    f"waited {seconds} s in vain; the node holds: {self.tested_node.hold_reason}"
+                    f"timeout after {seconds} s; the node holds: {self.tested_node.hold_reason}"
                 )
             self.executor.spin_once(timeout_sec=0.02)
 
     def subscribe(self, topic, kind, qos=100):
-        """Return the list that the messages of a topic come into from now on."""
-        heard = []
-        mine = self.node.create_subscription(kind, topic, heard.append, qos)
-        theirs = [p for p in self.tested_node.publishers if p.topic_name == topic]
-        self.wait_until(lambda: all(p.get_subscription_count() for p in theirs))
-        self.wait_until(lambda: mine.get_publisher_count() > 0)
-        return heard
+        """Return the list to which the messages of a topic are appended."""
+        received = []
+        subscription = self.node.create_subscription(kind, topic, received.append, qos)
+        publishers = [p for p in self.tested_node.publishers if p.topic_name == topic]
+        self.wait_until(lambda: all(p.get_subscription_count() for p in publishers))
+        self.wait_until(lambda: subscription.get_publisher_count() > 0)
+        return received
 
     def advertise(self, topic, kind, qos=100):
-        """Return a publisher that the node listens to."""
+        """Return a publisher to which the node is subscribed."""
         publisher = self.node.create_publisher(kind, topic, qos)
-        theirs = [s for s in self.tested_node.subscriptions if s.topic_name == topic]
+        subscriptions = [s for s in self.tested_node.subscriptions if s.topic_name == topic]
         self.wait_until(lambda: publisher.get_subscription_count() > 0)
-        self.wait_until(lambda: all(s.get_publisher_count() for s in theirs))
+        self.wait_until(lambda: all(s.get_publisher_count() for s in subscriptions))
         return publisher
 
     def call_service(self, kind, name, request):
@@ -93,85 +93,96 @@ class Probe:
 
 
 def arguments(parameters):
-    """Return the command line that gives a node its parameters."""
-    given = [word for k, v in parameters.items() for word in ("-p", f"{k}:={v}")]
-    return ["--ros-args", "--log-level", "warn", *given]
+    """Return the command line that sets the parameters of a node."""
+    options = [word for k, v in parameters.items() for word in ("-p", f"{k}:={v}")]
+    return ["--ros-args", "--log-level", "warn", *options]
 
 
 def node_starter():
-    """Yield what starts a node in a thread and returns its probe and what that hears; clean up."""
+    """Yield a function that starts a node in a thread; stop all nodes afterwards.
+
+    The function returns a probe, and a list of received messages for each subscribed topic.
+    """
     threads, probes = [], []
 
-    def start(make, heard=(), **parameters):
+    def start(make, subscribed=(), **parameters):
         probe = Probe()
         probes.append(probe)
         rclpy.init(args=arguments(parameters), signal_handler_options=SignalHandlerOptions.NO)
-        made = threading.Event()
+        ready = threading.Event()
 
         def work():
             try:
                 node = make()
                 loop = runner.NodeLoop(node)
                 probe.tested_node = node
-                made.set()
+                ready.set()
                 while rclpy.ok():
                     loop.step()
             except Exception as error:
                 probe.failure = error if rclpy.ok() else None
-                made.set()
+                ready.set()
 
         threads.append(threading.Thread(target=work, daemon=True))
         threads[-1].start()
-        made.wait(PATIENCE)
-        lists = [probe.subscribe(topic, kind) for topic, kind in heard]
+        ready.wait(TIMEOUT)
+        lists = [probe.subscribe(topic, kind) for topic, kind in subscribed]
         return (probe, *lists) if lists else probe
 
     yield start
     rclpy.try_shutdown()
     for thread in threads:
-        thread.join(PATIENCE)
+        thread.join(TIMEOUT)
     for probe in probes:
         if close := getattr(probe.tested_node, "close", None):
             close()
         probe.close()
 
 
-def run_until_error(monkeypatch, capfd, make, *spoken, **parameters):
-    """Run a node as its process would while others publish; return its last words."""
+def run_until_error(monkeypatch, capfd, make, *published, **parameters):
+    """Run a node as in its own process until it fails; return its error message.
+
+    Args:
+        monkeypatch: pytest fixture.
+        capfd: pytest fixture.
+        make: creates the node.
+        *published: topic, message and QoS of each message that is published repeatedly.
+        **parameters: parameters of the node.
+    """
     monkeypatch.setattr(sys, "argv", ["node", *arguments(parameters)])
-    probe, over = Probe(), threading.Event()
-    said = [(probe.node.create_publisher(type(m), t, qos), m) for t, m, qos in spoken]
+    probe, stopped = Probe(), threading.Event()
+    publishers = [(probe.node.create_publisher(type(m), t, qos), m) for t, m, qos in published]
 
     @wraps(make, updated=())
-    def remembered():
+    def make_tested_node():
         probe.tested_node = make()
         return probe.tested_node
 
-    def talk():
-        while not over.wait(0.02):
-            for publisher, message in said:
+    def publish():
+        while not stopped.wait(0.02):
+            for publisher, message in publishers:
                 publisher.publish(message)
 
-    talker = threading.Thread(target=talk)
-    talker.start()
-    before = signal.getsignal(signal.SIGTERM)
+    thread = threading.Thread(target=publish)
+    thread.start()
+    handler = signal.getsignal(signal.SIGTERM)
     capfd.readouterr()
     try:
-        with pytest.raises(SystemExit) as ended:
-            runner.run(remembered)
+        with pytest.raises(SystemExit) as exit_info:
+            runner.run(make_tested_node)
     finally:
-        over.set()
-        talker.join()
+        stopped.set()
+        thread.join()
         probe.close()
-        signal.signal(signal.SIGTERM, before)
-    shown = capfd.readouterr().err
-    lines = [line for line in shown.splitlines() if "] [" not in line]  # without the log
-    assert ended.value.code == 2 and len(lines) == 1, shown
+        signal.signal(signal.SIGTERM, handler)
+    stderr = capfd.readouterr().err
+    lines = [line for line in stderr.splitlines() if "] [" not in line]  # without the log
+    assert exit_info.value.code == 2 and len(lines) == 1, stderr
     return lines[0]
 
 
 def state(stamp, q=UR5.home, qd=None, names=UR5.joint_names):
-    """Return what an arm says of itself at a time [ns]."""
+    """Return the joint state of an arm at a time [ns]."""
     velocity = np.zeros(len(q)) if qd is None else qd
     header = Header(stamp=to_stamp(stamp))
     return JointState(

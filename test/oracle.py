@@ -1,4 +1,4 @@
-"""Trajectories of arms with exactly known dynamics, for tests of learning."""
+"""Trajectories of arms with known dynamics, for tests of training and identification."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def torque(arm: Robot, motion: Array) -> Array:
 
 
 def stiction_torque(arm: Robot, motion: Array) -> Array:
-    """Return `torque`, where a joint almost at rest has the friction of its next motion."""
+    """Return `torque` with stiction: a joint near rest has the friction of its next motion."""
     qd = np.split(motion, 3, axis=1)[1]
     early = np.tanh(np.roll(qd, -6, axis=0) / SLOW) - np.tanh(qd / SLOW)
     return torque(arm, motion) + 3 * COULOMB * np.where(np.abs(qd) < 0.04, early, 0.0)

@@ -50,7 +50,7 @@ def logged_message(topic: str, message: Any) -> LoggedMessage:
 
 
 class EnvironmentRecorder:
-    """Records what the graph would publish while an environment runs."""
+    """Recorder of the messages that the graph would publish while an environment runs."""
 
     def __init__(self, environment: GraspEnv, monkeypatch) -> None:
         self.env = environment
@@ -73,7 +73,7 @@ class EnvironmentRecorder:
         monkeypatch.setattr(SimulatedDetector, "detect", recording_detect)
 
     def run_episode(self, max_seconds: float) -> Transitions:
-        """Run the scripted agent, at most so long; return the environment's transitions."""
+        """Run the scripted agent for at most max_seconds [s]; return the transitions."""
         env, self.pending_detections = self.env, []
         observation, info = env.reset()
         agent, rows, done = ScriptedAgent(env), [], False

@@ -48,13 +48,13 @@ def confident(network: BlockPoseNet) -> BlockPoseNet:
 
 
 def home_states() -> StateSamples:
-    """One state: the arm at home."""
+    """Return one state, with the arm at home."""
     q, max_opening = UR5.home[None], UR5.gripper.max_opening
     return StateSamples(q, q, np.array([max_opening]), block_pose(0.5, 0.0, 0.02, 0.3)[None])
 
 
 def render(directory: Path, count: int, seed: int = 0) -> RenderedImages:
-    """Images of the arm at home and a block at random poses."""
+    """Render images of the arm at home and a block at random poses."""
     config = DatasetRenderingConfig(home_fraction=1.0)
     with closing(DatasetRenderer(UR5, SCENE, home_states(), SMALL.pixels, config)) as renderer:
         return renderer.render(directory, count, seed, NOISE_LEVELS)

@@ -1,4 +1,4 @@
-"""Motions of springs, simulated by semi-implicit Euler."""
+"""Motions of undamped springs, simulated by semi-implicit Euler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Synthetic landmarks of a person, and the arms that follow it."""
+"""Synthetic landmarks of a person, and the robot arms that follow the person."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ each_arm = pytest.mark.parametrize("robot", [load_robot(arm) for arm in ARMS], i
 
 
 def unit(vector):
-    """Return the unit vector of a vector."""
+    """Return a vector scaled to length one."""
     return np.asarray(vector) / np.linalg.norm(vector)
 
 

@@ -47,9 +47,9 @@ def test_safety_limits_do_not_change_any_target(arm, control_mode):
     for k, target in enumerate(apply(action_space, actions)):
         plan = plan_to_target(plan, Target(k * h, target, h), k * h, limits, guard)
         assert isinstance(plan, Plan) and plan.hold_reason is None
-        there = plan.at((k + 1) * h - 1e-12)
-        np.testing.assert_allclose(there.q, target.q, atol=1e-6)
-        np.testing.assert_allclose(there.qd, target.qd, atol=1e-4)
+        reached = plan.at((k + 1) * h - 1e-12)
+        np.testing.assert_allclose(reached.q, target.q, atol=1e-6)
+        np.testing.assert_allclose(reached.qd, target.qd, atol=1e-4)
         assert (target.q >= limits.lower).all() and (target.q <= limits.upper).all()
 
 

@@ -1,4 +1,4 @@
-"""Benchmarks: what each measures, what its report holds, and what is refused."""
+"""Benchmarks: measurements, reports and refused input."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -45,13 +45,13 @@ def checkpoint(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_latency_beside_an_echo_through_real_dds(checkpoint, tmp_path, capfd):
+def test_latency_benchmark_compares_with_an_echo_through_real_dds(checkpoint, tmp_path, capfd):
     words = ("--checkpoint", checkpoint, "--seconds", 4, "--turn-seconds", 1)
     report = report_of(tmp_path, "latency", *words)
     assert report["unit"] == "ms" and report["settings"]["rate_hz"] == 125
     assert report["machine"]["torch_threads"] == 1
     for row in report["rows"].values():
-        # a busy machine sends late, and late ticks are not made up for
+        # a busy machine is late, and late ticks are skipped
         assert 20 < row["sent"] <= 2 * 126
         assert row["received"] >= 0.8 * row["sent"]  # a full queue drops the oldest
         assert 0 < row["p50"] <= row["p95"] <= row["p99"] <= row["max"]
@@ -61,12 +61,12 @@ def test_latency_beside_an_echo_through_real_dds(checkpoint, tmp_path, capfd):
     assert "latency [ms] on" in capfd.readouterr().out
 
 
-def test_a_model_live_exported_and_in_eager_pytorch(checkpoint, tmp_path, capfd):
+def test_model_benchmark_times_live_exported_and_eager_models(checkpoint, tmp_path, capfd):
     words = ("--checkpoint", checkpoint, "--calls", 200)
     report = report_of(tmp_path, "model", *words)
-    ways = {"live", "live whole tick", "eager PyTorch", "eager PyTorch whole tick"}
-    ways |= {"onnxruntime", "mj_inverse"}
-    assert set(report["rows"]) == {f"arm (rigid_body), {way}" for way in ways}
+    names = {"live", "live whole tick", "eager PyTorch", "eager PyTorch whole tick"}
+    names |= {"onnxruntime", "mj_inverse"}
+    assert set(report["rows"]) == {f"arm (rigid_body), {name}" for name in names}
     for row in report["rows"].values():
         assert 0 < row["p50"] <= row["p99"] <= row["max"]
     assert report["ratio"]["arm, live to eager PyTorch"]["p50"] < 1  # compiled, without torch
@@ -74,7 +74,7 @@ def test_a_model_live_exported_and_in_eager_pytorch(checkpoint, tmp_path, capfd)
     assert "arm, live to eager PyTorch, ratio" in capfd.readouterr().out
 
 
-def test_batched_dynamics_beside_mujoco_and_pybullet(tmp_path, capfd):
+def test_dynamics_benchmark_compares_with_mujoco_and_pybullet(tmp_path, capfd):
     report = report_of(tmp_path, "dynamics", "--batches", 1, 100, "--seconds", 0.1)
     torch_rows = {"torch float64 cpu", "torch float32 cpu"}
     assert set(report["rows"]) >= torch_rows | {MUJOCO, PYBULLET}
@@ -110,7 +110,7 @@ def test_families_that_are_not_shipped_are_measured_untrained():
 
 
 @pytest.mark.parametrize("arm", ["dofbot", "kuka_iiwa"])
-def test_simulation_and_camera_beside_raw_pybullet(arm, tmp_path):
+def test_simulation_benchmark_compares_with_raw_pybullet(arm, tmp_path):
     report = report_of(tmp_path, "simulation", "--arm", arm, "--seconds", 1)
     steps = {n: row["physics steps/s"] for n, row in list(report["rows"].items())[:3]}
     assert min(steps.values()) > 0 and len(report["rows"]) == 5

@@ -49,7 +49,7 @@ SIZES = {"joint": (45, 7), "cartesian": (43, 5)}  # of observations and actions 
 STEP = 0.04  # [s]
 
 
-def idle(folder, control_mode="joint", grip=1.0, **changes):
+def save_idle_policy(folder, control_mode="joint", grip=1.0, **changes):
     """Save a policy that does not move, with its gripper at `grip`."""
     observations, actions = SIZES[control_mode]
     action_space = ActionSpaceConfig(action_period=0.08)
@@ -100,13 +100,13 @@ LIFTED, DROPPED, EMPTY = (20, 1, 0.03, BLOCK), (30, 0, 0.0, 0.03), (20, 0, 0.0, 
         ([MOVING, (50, 0, 0.03, 0.085)], "timeout"),  # in the air, but not between the pads
     ],
 )
-def test_cause_of_failure(parts, cause):
+def test_failure_cause_is_classified_from_the_trace(parts, cause):
     assert classify_failure(make_trace(*parts), BLOCK) == cause
     assert classify_failure(make_trace(*parts, detected=False), BLOCK) == "not_detected"
 
 
 def test_grasp_needs_a_minimum_contact_time():
-    need = round(MIN_HOLD_TIME / STEP) + 1  # samples on end
+    need = round(MIN_HOLD_TIME / STEP) + 1  # consecutive samples
     for samples, cause in ((need - 1, "missed_grasp"), (need, "slipped")):
         contact = (samples, 1, 0.0, BLOCK)
         assert classify_failure(make_trace(MOVING, contact, EMPTY, contact, EMPTY), BLOCK) == cause
@@ -131,16 +131,16 @@ def test_scripted_policy_succeeds_without_noise(arm):
 
 @pytest.mark.slow
 def test_seed_and_index_determine_an_episode():
-    """Whatever was run before."""
+    """The episodes that ran before have no effect."""
     script, level = load_policy_spec(SCRIPTED, "ur5"), "hard"
     whole = list(rollout(RolloutJob(script, level, 5, (0, 1, 2))))
     alone = next(rollout(RolloutJob(script, level, 5, (2,))))
-    assert same(whole[2], alone) and not same(whole[1], alone)
+    assert outputs_equal(whole[2], alone) and not outputs_equal(whole[1], alone)
     pose = load_scene("ur5").sample_block_pose(np.random.default_rng(5 * 100_003 + 2))
     np.testing.assert_allclose(alone.block_start, pose[:2, 3], atol=1e-9)
 
 
-def same(a, b):
+def outputs_equal(a, b):
     return a._replace(wall_time=0) == b._replace(wall_time=0)
 
 
@@ -169,14 +169,14 @@ def test_split_job_keeps_all_episodes():
 
 @pytest.mark.parametrize(("grip", "cause"), [(1.0, "timeout"), (-1.0, "missed_grasp")])
 def test_policy_that_does_not_move_fails(tmp_path, grip, cause):
-    policy = load_policy_spec(str(idle(tmp_path / "idle", "cartesian", grip)), "ur5")
+    policy = load_policy_spec(str(save_idle_policy(tmp_path / "idle", "cartesian", grip)), "ur5")
     assert policy.name == "idle" and policy.env_kwargs["control_mode"] == "cartesian"
     episode = next(rollout(RolloutJob(policy, "none", 0, (0,))))
     assert not episode.success and episode.success_time is None and episode.failure_cause == cause
 
 
 def test_report_compares_every_policy_with_the_scripted_one(tmp_path, capfd):
-    file, folder = tmp_path / "deep" / "grasp.json", idle(tmp_path / "idle")
+    file, folder = tmp_path / "deep" / "grasp.json", save_idle_policy(tmp_path / "idle")
     words = ["--policies", str(folder), "--noise", "none", "--episodes", "2", "--processes", "1"]
     assert (
         run_verb("benchmark", ["grasp_success", *words, "--seed", "4", "--report", str(file)]) == 0
@@ -210,7 +210,7 @@ def test_report_compares_every_policy_with_the_scripted_one(tmp_path, capfd):
     ],
 )
 def test_invalid_settings_are_rejected_with_a_one_line_error(tmp_path, capfd, words, message):
-    folder, file = idle(tmp_path / "policy"), tmp_path / "grasp.json"
+    folder, file = save_idle_policy(tmp_path / "policy"), tmp_path / "grasp.json"
     words = [word.format(folder=folder) for word in words]
     assert run_verb("benchmark", ["grasp_success", *words, "--report", str(file)]) == 2
     error = capfd.readouterr().err.strip()
@@ -230,7 +230,10 @@ def test_learned_is_the_shipped_policy():
 
 
 def test_policies_of_the_same_name_are_distinguished(tmp_path):
-    first, second = idle(tmp_path / "a" / "run"), idle(tmp_path / "b" / "run")
+    first, second = (
+        save_idle_policy(tmp_path / "a" / "run"),
+        save_idle_policy(tmp_path / "b" / "run"),
+    )
     assert (first / METADATA_FILE).is_file()
     policies = load_policies(
         GraspSuccessBenchmarkConfig(policies=(str(first), SCRIPTED, str(second), str(first)))
@@ -247,7 +250,9 @@ def pairs(both, only_a, only_b, neither):
 def test_all_policies_use_the_block_pose_model(tmp_path):
     model = str(package_file("config/block_pose/ur5"))
     policies = load_policies(
-        GraspSuccessBenchmarkConfig(policies=(str(idle(tmp_path / "a")),), block_pose_model=model)
+        GraspSuccessBenchmarkConfig(
+            policies=(str(save_idle_policy(tmp_path / "a")),), block_pose_model=model
+        )
     )
     assert [policy.name for policy in policies.values()] == ["scripted", "a"]
     assert all(policy.env_kwargs["block_pose_model"] == model for policy in policies.values())
@@ -298,7 +303,7 @@ def test_unpaired_outcomes_are_rejected():
             paired_difference(a, b)
 
 
-def made_up(count, seed=0):
+def random_results(count, seed=0):
     """Episodes over the whole area; blocks on the left are not grasped."""
     random, scene = np.random.default_rng(seed), load_scene("ur5")
     for number in range(count):
@@ -309,8 +314,8 @@ def made_up(count, seed=0):
 
 
 @pytest.mark.parametrize("count", [1, 30, 1000])
-def test_cells_hold_every_episode_and_enough_to_tell(count):
-    successes, n = success_counts(list(made_up(count)), load_scene("ur5"))
+def test_cells_of_the_map_contain_every_episode_and_enough_for_a_rate(count):
+    successes, n = success_counts(list(random_results(count)), load_scene("ur5"))
     assert n.sum() == count and (successes <= n).all()
     assert n.mean() >= min(count, EPISODES_PER_CELL / 2)
     if count == 1000:
@@ -320,7 +325,7 @@ def test_cells_hold_every_episode_and_enough_to_tell(count):
 
 def test_a_map_is_drawn_for_any_outcome(tmp_path):
     file = tmp_path / "map.png"
-    few, many = list(made_up(1)), list(made_up(200))
+    few, many = list(random_results(1)), list(random_results(200))
     failed = [e._replace(success=False, failure_cause="missed_grasp") for e in many]
     results = {("a", "none"): few, ("b", "none"): many, ("a", "hard"): failed, ("b", "hard"): few}
     with warnings.catch_warnings():

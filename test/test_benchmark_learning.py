@@ -1,4 +1,4 @@
-"""Benchmarks of learning: its speed, two actions for a motion, and how few samples do."""
+"""Benchmarks of training: speed, multimodal actions, data efficiency and planning."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from invdyn_ros.robots.robot import load_robot
 CONFIGS = Path(__file__).parents[1] / "config" / "train"
 
 
-def test_training_beside_a_data_loader_and_its_steps_alone(tmp_path):
+def test_training_benchmark_compares_with_a_data_loader_and_its_steps_alone(tmp_path):
     words = ("--config", CONFIGS / "mlp.yaml", "--width", 16, "--windows", 2000, "--rounds", 1)
     report = report_of(tmp_path, "training", *words)
     ours, loader, steps = (
@@ -29,7 +29,7 @@ def test_training_beside_a_data_loader_and_its_steps_alone(tmp_path):
         main(["training", "--config", str(CONFIGS / "rigid_body.yaml")])
 
 
-def test_table_of_steps_and_temperatures_on_two_actions_for_a_motion(tmp_path, capfd):
+def test_multimodal_benchmark_covers_all_steps_and_temperatures(tmp_path, capfd):
     words = ("--train-samples", 200, "--test-motions", 20, "--draws", 10, "--epochs", 2)
     report = report_of(tmp_path, "multimodal", *words, "--steps", 2, "--temperatures", 0)
     assert report["rows"]["best single action"]["nmse"] == pytest.approx(100)
@@ -45,8 +45,8 @@ def test_table_of_steps_and_temperatures_on_two_actions_for_a_motion(tmp_path, c
 
 
 @pytest.mark.slow
-def test_plans_of_little_data_still_lead_nearer_to_the_goal_than_chance(tmp_path):
-    """What the exchange of a model is worth takes more data than a test has: see RESULTS."""
+def test_plans_from_little_data_end_nearer_to_the_goal_than_random_actions(tmp_path):
+    """The gain of exchanging the model needs more data than a test has; docs/results has it."""
     words = (
         "--num-seeds 1 --episodes 2 --num-recordings 12 --planner-epochs 8 --epochs 20 --threads 1"
     )
@@ -56,8 +56,8 @@ def test_plans_of_little_data_still_lead_nearer_to_the_goal_than_chance(tmp_path
     assert rows["plan + inverse model"]["score"] > rows["random"]["score"]
     assert all(row["low"] <= row["return"] <= row["high"] for row in rows.values() if "low" in row)
     assert 0 < rows["one step, 1 threads"]["p50"] <= rows["one step, 1 threads"]["p99"]
-    for picture in ("states", "smoothness"):
-        assert (tmp_path / "deep" / f"report_{picture}.png").stat().st_size > 10_000
+    for name in ("states", "smoothness"):
+        assert (tmp_path / "deep" / f"report_{name}.png").stat().st_size > 10_000
 
 
 @pytest.mark.slow
@@ -68,7 +68,7 @@ def test_data_efficiency_compares_families_on_the_same_few_samples(tmp_path):
         "rigid_body", "rigid_body, moving", "mlp", "mlp, moving"
     }  # fmt: skip
     rigid, mlp = (report["curves"][family]["50"]["moving"] for family in ("rigid_body", "mlp"))
-    # moving joints hold no secrets from a rigid body with friction
+    # the rigid body with friction is exact for moving joints
     assert rigid["high"] < 2.0 < 10.0 < mlp["low"]
     assert len(rigid["draws"]) == 2 and rigid["low"] <= rigid["mean"] <= rigid["high"]
     assert (tmp_path / "deep" / "report.png").stat().st_size > 10_000

@@ -21,7 +21,7 @@ def test_hand_eye_error_is_near_the_bound_and_below_opencv(tmp_path):
     for mounting in ("eye_to_hand", "eye_in_hand"):
         ours, bound = (report["rows"][f"{name}, {mounting}"] for name in (OURS, BOUND))
         assert ours["mm p50"] < 1.0 and ours["deg p50"] < 0.1
-        # medians of 40 trials stray by a sixth
+        # medians of 40 trials vary by a sixth
         assert ours["mm p50"] < 1.5 * bound["mm p50"] and ours["deg p50"] < 1.5 * bound["deg p50"]
         for method in methods:
             ratio = report["ratio"][f"{OURS} to {method}, {mounting}"]

@@ -253,7 +253,11 @@ def test_camera_rotation_error_increases_covariance_with_distance() -> None:
         pose.T_camera_block, pose.covariance, load_scene("ur5").camera.T_base_camera
     ).covariance
     np.testing.assert_allclose(exact, 1e-8 * np.eye(6), atol=1e-15)
-    turned = np.diag([0, 0, 0, 0.01**2, 0.01**2, 0.01**2])
-    loose = block_pose_in_base(pose.T_camera_block, pose.covariance, np.eye(4), turned).covariance
-    np.testing.assert_allclose(np.sqrt(loose[[0, 1], [0, 1]]), 0.005, rtol=1e-3)
-    assert loose[2, 2] == pytest.approx(1e-8)  # rotations do not move it along the optical axis
+    rotation_covariance = np.diag([0, 0, 0, 0.01**2, 0.01**2, 0.01**2])
+    uncertain = block_pose_in_base(
+        pose.T_camera_block, pose.covariance, np.eye(4), rotation_covariance
+    ).covariance
+    np.testing.assert_allclose(np.sqrt(uncertain[[0, 1], [0, 1]]), 0.005, rtol=1e-3)
+    assert uncertain[2, 2] == pytest.approx(
+        1e-8
+    )  # rotations do not move it along the optical axis

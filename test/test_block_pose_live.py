@@ -52,14 +52,14 @@ def test_the_network_needs_state_observations() -> None:
         GraspEnv(obs_mode="pixels", block_pose_model="somewhere")
 
 
-TINY = {
+SMALL_RUN = {
     "rounds": 2, "episodes": 2, "images": 40, "val_images": 24, "eval_episodes": 1,
     "network.pixels": 32, "fit.epochs": 1, "fit.batch_size": 16, "fit.amp": "none",
 }  # fmt: skip
 
 
 def words(**changes) -> list[str]:
-    values = TINY | changes
+    values = SMALL_RUN | changes
     return [word for name, value in values.items() for word in (f"--{name}", str(value))]
 
 

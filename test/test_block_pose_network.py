@@ -86,7 +86,7 @@ def test_an_invisible_landmark_does_not_move_the_position() -> None:
 
 
 def test_labels_match_the_rendered_images(tmp_path) -> None:
-    """The block is where its colour is, a little above its foot."""
+    """The labelled keypoint is near the centre of the pixels of the block's colour."""
     config = DatasetRenderingConfig(
         images_per_camera=1, home_fraction=1.0, default_noise_fraction=1.0
     )
@@ -148,8 +148,8 @@ def test_std_scale_calibrates_the_coverage(dataset) -> None:
 def test_yaw_error_is_modulo_a_quarter_turn(dataset) -> None:
     prediction = noisy_prediction(dataset.labels, 0.0)
     for turns in range(-3, 4):
-        turned = prediction._replace(yaw=prediction.yaw + turns * np.pi / 2)
-        np.testing.assert_allclose(yaw_error(turned, dataset.labels), 0.0, atol=1e-6)
+        rotated = prediction._replace(yaw=prediction.yaw + turns * np.pi / 2)
+        np.testing.assert_allclose(yaw_error(rotated, dataset.labels), 0.0, atol=1e-6)
 
 
 def test_images_without_a_detection_are_counted_but_have_no_errors(dataset) -> None:

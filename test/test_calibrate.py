@@ -1,4 +1,4 @@
-"""`invdyn calibrate bag`: a recording becomes the launch's file, or is refused in one line."""
+"""`invdyn calibrate bag`: from a recording to the camera pose file of the launch graph."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ def test_recording_gives_calibration_file_for_launch(recording, tmp_path, capsys
     np.testing.assert_allclose(read_camera_pose(file, "ur5").T, CAMERA, atol=1e-6)
     np.testing.assert_allclose(load_yaml(file)["marker_position"], T_TOOL_BLOCK[:3, 3], atol=1e-6)
     assert plot.stat().st_size > 10_000
-    shown = capsys.readouterr().out
+    output = capsys.readouterr().out
     for words in ("in 18 poses", "RMS rotation about the tool's x", "standard error", "held out:"):
-        assert words in shown
-    found = resolve("grasp_sim", {"camera_pose": str(file)})
-    specs = {spec.name: spec.parameters for spec in found}
+        assert words in output
+    resolved = resolve("grasp_sim", {"camera_pose": str(file)})
+    specs = {spec.name: spec.parameters for spec in resolved}
     assert specs["grasp"]["camera_pose"] == specs["report"]["camera_pose"] == str(file)
     assert not any("camera_pose" in specs[name] for name in ("simulator", "scene_camera"))
-    believed = nominal_scene("ur5", specs["grasp"]["camera_pose"])
-    np.testing.assert_allclose(believed.camera.T_base_camera, CAMERA, atol=1e-6)
-    assert believed.camera.focal == SCENE.camera.focal
+    nominal = nominal_scene("ur5", specs["grasp"]["camera_pose"])
+    np.testing.assert_allclose(nominal.camera.T_base_camera, CAMERA, atol=1e-6)
+    assert nominal.camera.focal == SCENE.camera.focal
 
 
 def test_camera_on_the_hand_is_calibrated_but_refused_by_grasp(tmp_path) -> None:
@@ -81,7 +81,7 @@ def test_camera_on_the_hand_is_calibrated_but_refused_by_grasp(tmp_path) -> None
 
 
 def test_simulated_camera_is_calibrated_from_rendered_images(tmp_path, capsys) -> None:
-    """The block is drawn in the gripper, found by the detector, with the covariance it gives."""
+    """The block is rendered in the gripper; the detector gives its pose and covariance."""
     detector = BlockDetector(BlockDetectorConfig(SCENE.block_size), SCENE.camera.intrinsics())
     cache: dict[bytes, tuple[np.ndarray, np.ndarray] | None] = {}
     with SceneRenderer(UR5, SCENE) as camera:
@@ -89,9 +89,11 @@ def test_simulated_camera_is_calibrated_from_rendered_images(tmp_path, capsys) -
         def detect(q: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
             if q.tobytes() not in cache:
                 T = UR5.forward_kinematics(q) @ T_TOOL_BLOCK
-                found = detector.detect(camera.render(q, SCENE.block_size, T[None]))
+                detections = detector.detect(camera.render(q, SCENE.block_size, T[None]))
                 cache[q.tobytes()] = (
-                    (found[0].T_camera_block, found[0].covariance) if found else None
+                    (detections[0].T_camera_block, detections[0].covariance)
+                    if detections
+                    else None
                 )
             return cache[q.tobytes()]
 
@@ -108,7 +110,7 @@ def test_outlier_pose_is_reported_and_rejected(tmp_path, capsys) -> None:
 
     def detect(q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         T, covariance = exact_detection(q)
-        rng = np.random.default_rng(int(1e9 * np.abs(q).sum()))  # the same at each rest
+        rng = np.random.default_rng(int(1e9 * np.abs(q).sum()))  # the same at each static pose
         T = T @ transform_from_rotvec(rng.normal(0, 3e-3, 3), rng.normal(0, 5e-4, 3))
         flipped = transform_from_rotvec(np.array([0.0, 0.8, 0.0]), np.array([0.0, 0.02, 0.0]))
         return (T @ flipped if np.array_equal(q, joint_positions[5]) else T), covariance
@@ -120,8 +122,8 @@ def test_outlier_pose_is_reported_and_rejected(tmp_path, capsys) -> None:
     assert load_yaml(file)["num_poses"] == 15
 
 
-def turned(joint: int) -> np.ndarray:
-    """Postures that differ in one joint."""
+def rotated_joint(joint: int) -> np.ndarray:
+    """Return joint positions that differ in one joint."""
     joint_positions = np.tile(UR5.home, (12, 1))
     joint_positions[:, joint] += np.linspace(-0.5, 0.5, 12)
     return joint_positions
@@ -131,7 +133,7 @@ def turned(joint: int) -> np.ndarray:
     ("joint_positions", "message"),
     [
         (
-            turned(5),
+            rotated_joint(5),
             "the tool rotates about its z axis only (RMS rotation about the",
         ),
         (sample_joints(4), "4 distinct poses; 6 are needed, 15 to 20 recommended"),
@@ -166,8 +168,8 @@ def test_invalid_input_is_one_line_and_exit_code_2(
     recording, tmp_path, capsys, change, message
 ) -> None:
     file = tmp_path / "camera.yaml"
-    given = {"--mounting": "eye_to_hand", "--out": str(file), **change}
-    words = [word for pair in given.items() for word in pair]
+    options = {"--mounting": "eye_to_hand", "--out": str(file), **change}
+    words = [word for pair in options.items() for word in pair]
     assert run_calibrate("bag", recording, *words) == 2
     refused = capsys.readouterr().err
     assert message in refused and refused.count("\n") == 1

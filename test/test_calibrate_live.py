@@ -1,4 +1,4 @@
-"""`invdyn calibrate live`: an arm and a camera that run become the launch's file."""
+"""`invdyn calibrate live`: from a running arm and camera to the camera pose file."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ REST_SECONDS = 0.5  # [s]
 
 
 @contextmanager
-def driven(joint_positions: np.ndarray) -> Iterator[None]:
-    """Publish an arm that jumps from rest to rest, and the block in its hand, to who listens."""
+def running_arm(joint_positions: np.ndarray) -> Iterator[None]:
+    """Publish the joint states of an arm that jumps between poses, and the block it holds."""
     probe, over = Probe(), threading.Event()
     joints = probe.node.create_publisher(JointState, "/joint_states", 10)
     blocks = probe.node.create_publisher(PoseWithCovarianceStamped, BLOCK, 10)
@@ -61,7 +61,12 @@ def driven(joint_positions: np.ndarray) -> Iterator[None]:
 
 
 def calibrate_live(*words: object, interrupted: bool) -> str:
-    """Calibrate in another process, to the end or to Ctrl-C at the seventh pose; what it says."""
+    """Calibrate in another process and return its output.
+
+    Args:
+        *words: arguments of the command.
+        interrupted: whether Ctrl-C is sent at the seventh pose.
+    """
     verb = subprocess.Popen(
         [sys.executable, "-u", "-m", "invdyn_ros", "calibrate", "live", *map(str, words)],
         stdout=subprocess.PIPE,
@@ -84,15 +89,15 @@ def calibrate_live(*words: object, interrupted: bool) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("interrupted", [False, True])
 def test_running_arm_is_calibrated_live(tmp_path, interrupted) -> None:
-    """Through real topics; with Ctrl-C what was gathered counts."""
-    file, kept = tmp_path / "camera.yaml", tmp_path / "kept"
-    words = ["--mounting", "eye_to_hand", "--out", file, "--record", kept, "--no-detect"]
+    """The topics are real; after Ctrl-C, the poses so far are used."""
+    file, recorded = tmp_path / "camera.yaml", tmp_path / "kept"
+    words = ["--mounting", "eye_to_hand", "--out", file, "--record", recorded, "--no-detect"]
     words += ["--settling-time", "0.1", *([] if interrupted else ["--poses", "8"])]
-    with driven(sample_joints(10)):
-        shown = calibrate_live(*words, interrupted=interrupted)
+    with running_arm(sample_joints(10)):
+        output = calibrate_live(*words, interrupted=interrupted)
     np.testing.assert_allclose(read_camera_pose(file, "ur5").T, CAMERA, atol=1e-6)
-    assert "deg; rotate it by 20 to 40 deg about its " in shown and "held out: 0.00 mm" in shown
+    assert "deg; rotate it by 20 to 40 deg about its " in output and "held out: 0.00 mm" in output
     again = tmp_path / "again.yaml"
     words = ("--mounting", "eye_to_hand", "--settling-time", "0.1", "--out", again)
-    assert run_calibrate("bag", kept, *words) == 0
+    assert run_calibrate("bag", recorded, *words) == 0
     assert again.read_text() == file.read_text()

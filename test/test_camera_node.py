@@ -51,7 +51,7 @@ def test_all_frames_of_a_video_are_published_in_order_at_its_rate(start_node, vi
     earliest = node.start_time + np.arange(FRAMES - 1) / RATE + node.decode_delay
     assert node.decode_delay > 0.5 / RATE and len(decode_times) == FRAMES - 1
     assert (decode_times > earliest - 1e-3).all(), (
-        "decoding took a core from who works on the last frame"
+        "decoding delayed the processing of the last frame"
     )
 
 

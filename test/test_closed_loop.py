@@ -38,7 +38,7 @@ from invdyn_ros.robots.plant import IDEAL_PLANT
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.urdf import UrdfTree
 
-SHORT = ClosedLoopBenchmarkConfig(motions=1, seconds=2.0)
+BENCHMARK_CONFIG = ClosedLoopBenchmarkConfig(motions=1, seconds=2.0)
 
 
 def wrong_model() -> InverseDynamics:
@@ -66,7 +66,9 @@ def test_wrong_urdf_has_the_right_masses_and_the_wrong_inertia_of_the_wrist_only
 def test_wrong_urdf_drives_worse_than_the_right_one(form: str) -> None:
     ur5, result = robot("ur5"), {}
     for name, model in ((RIGHT, urdf_model(ur5, "N m")), (WRONG, wrong_model())):
-        (run,) = drive(ModelUnderTest(name, model, 0.004, form), True, ur5, IDEAL_PLANT, SHORT)
+        (run,) = drive(
+            ModelUnderTest(name, model, 0.004, form), True, ur5, IDEAL_PLANT, BENCHMARK_CONFIG
+        )
         result[name] = run.rms
     assert 3 * result[RIGHT] < result[WRONG]
 
@@ -74,12 +76,14 @@ def test_wrong_urdf_drives_worse_than_the_right_one(form: str) -> None:
 def test_compensating_the_delay_helps_an_exact_model() -> None:
     ur5, late = robot("ur5"), replace(IDEAL_PLANT, delay=0.008)
     twin = ModelUnderTest("twin", BulletOracle(ur5, late), 0.012, FORMS[1])
-    with_lead, without = (drive(twin, ahead, ur5, late, SHORT)[0].rms for ahead in (True, False))
+    with_lead, without = (
+        drive(twin, ahead, ur5, late, BENCHMARK_CONFIG)[0].rms for ahead in (True, False)
+    )
     assert with_lead < 0.5 * without
 
 
 class Constant:
-    """A model that always says the same."""
+    """A model that always predicts the same torque."""
 
     n_obs_steps = 1
 
@@ -96,11 +100,13 @@ def test_feedback_of_feed_forward_does_not_depend_on_the_model() -> None:
     torque = np.arange(1.0, 7.0)
     for error in (0.0, 0.01, -0.2):
         measured = measured_beside(ur5.home, error)
-        both = [Constant(value) for value in (0 * torque, torque)]
-        blind, constant = (FeedForward(model, 0.0, ur5)(plan, measured) for model in both)
-        np.testing.assert_allclose(constant - blind, torque)
+        models = [Constant(value) for value in (0 * torque, torque)]
+        with_zero, with_constant = (
+            FeedForward(model, 0.0, ur5)(plan, measured) for model in models
+        )
+        np.testing.assert_allclose(with_constant - with_zero, torque)
         inertia = ConstantInertiaModel(ur5, "N m").inertia.numpy()
-        np.testing.assert_allclose(blind, -225.0 * error * inertia, atol=1e-12)
+        np.testing.assert_allclose(with_zero, -225.0 * error * inertia, atol=1e-12)
 
 
 def test_jerk_of_a_constant_command_is_zero_and_of_a_ramp_its_slope() -> None:

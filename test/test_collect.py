@@ -34,7 +34,7 @@ def collect(out: Path, *words: object) -> int:
 
 
 def refused(out: Path, capsys: Capture, *words: object) -> str:
-    """Return the one line on which the verb ends, nothing written."""
+    """Return the error line of a command that writes nothing."""
     before = sorted(out.parent.rglob("*"))
     assert collect(out, *words) == 2
     output = capsys.readouterr().err.strip()
@@ -197,8 +197,8 @@ def test_bad_sequence_gives_a_one_line_error_and_no_files(
 
 
 def joint_states(seconds: float = 0.5, seed: int = 0) -> Trajectory:
-    made = excitation(robot("ur5"), seed, seconds=seconds)
-    return replace(made, time=made.time + 100.0 * (1 + seed))
+    trajectory = excitation(robot("ur5"), seed, seconds=seconds)
+    return replace(trajectory, time=trajectory.time + 100.0 * (1 + seed))
 
 
 def test_every_recording_of_a_folder_is_read(tmp_path: Path, capsys: Capture) -> None:
@@ -236,12 +236,12 @@ def _other_type(folder: Path) -> Path:
 
 
 class Raw:
-    """Messages that no Trajectory can hold."""
+    """Joint states that a Trajectory refuses."""
 
-    def __init__(self, made: Trajectory, rows: np.ndarray) -> None:
-        self.joint_names, self.time = made.joint_names, made.time[rows]
-        self.position, self.velocity = made.position[rows], made.velocity[rows]
-        self.action = made.action[rows]
+    def __init__(self, trajectory: Trajectory, rows: np.ndarray) -> None:
+        self.joint_names, self.time = trajectory.joint_names, trajectory.time[rows]
+        self.position, self.velocity = trajectory.position[rows], trajectory.velocity[rows]
+        self.action = trajectory.action[rows]
 
 
 def _backwards(folder: Path) -> Path:
@@ -250,9 +250,9 @@ def _backwards(folder: Path) -> Path:
 
 
 def _nan(folder: Path) -> Path:
-    made = Raw(joint_states(), np.arange(62))
-    made.position[40, 2] = np.nan
-    return record(folder, made)
+    trajectory = Raw(joint_states(), np.arange(62))
+    trajectory.position[40, 2] = np.nan
+    return record(folder, trajectory)
 
 
 def _silent(folder: Path) -> Path:
@@ -303,7 +303,7 @@ def test_pendulum_is_collected_with_its_shift(tmp_path: Path, capsys: Capture) -
 
 @dataclass(frozen=True)
 class ToySource(Source):
-    """Make ramps of one joint."""
+    """A source of ramps of one joint."""
 
     path: Path
     """Anything."""
@@ -317,7 +317,7 @@ class ToySource(Source):
         return Collection(result, "toy", metadata={"from": str(self.path)}, notes=("a ramp",))
 
 
-def test_a_new_source_in_the_table_is_a_sub_command(
+def test_a_new_entry_in_sources_is_a_sub_command(
     tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(SOURCES, "toy", ToySource)

@@ -35,7 +35,7 @@ PNG = b"\x89PNG"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Data of an arm that is a rigid body with friction, and configs that train in a moment."""
+    """Return data of a rigid body with friction, and configs that train in seconds."""
     folder, ur10 = tmp_path_factory.mktemp("comparison"), robot("ur10")
     parts = [excitation(ur10, seed, 0.008, 2.0) for seed in range(8)]
     write_dataset(folder / "data", parts, "ur10", ur10.rate)
@@ -81,11 +81,15 @@ def test_every_interval_contains_its_mean(compared: dict) -> None:
             assert low <= part["mean"] <= high
 
 
-def test_table_and_plot_show_every_row(compared: dict, folder: Path) -> None:
+def test_table_and_plot_contain_every_row(compared: dict, folder: Path) -> None:
     text = (folder / "out" / "compare.md").read_text()
     names = ["zero", "mean", "hold last", "rigid body (URDF)", "mlp", "**rigid_body**"]
     cells = [line.split(" | ")[0].strip("| ") for line in text.splitlines() if "|" in line]
-    assert cells == ["model", "---" + "|---" * 6, *names]  # the best is last, next to the verdict
+    assert cells == [
+        "model",
+        "---" + "|---" * 6,
+        *names,
+    ]  # the best family is in the last row, next to the line that names it
     assert f"Best: **rigid_body** (rigid_body_0): {compared['best']['reason']}." in text
     assert (folder / "out" / "compare.png").read_bytes().startswith(PNG)
 
@@ -155,13 +159,13 @@ def test_folder_with_other_files_is_refused(folder: Path, tmp_path: Path) -> Non
     assert mine.read_text() == "years of work"
 
 
-def run_with_errors(name: str, valid: float, test: float, like: TrainedRun) -> TrainedRun:
-    """A run with other errors."""
+def run_with_errors(name: str, val: float, test: float, template: TrainedRun) -> TrainedRun:
+    """Return a copy of a run with other errors."""
     errors = [
         part | {"nmse": part["nmse"] | {"mean": mean, "ci95": [0.9 * mean, 1.1 * mean]}}
-        for part, mean in ((like.val, valid), (like.test, test))
+        for part, mean in ((template.val, val), (template.test, test))
     ]
-    return like._replace(checkpoint=Path(name), val=errors[0], test=errors[1])
+    return template._replace(checkpoint=Path(name), val=errors[0], test=errors[1])
 
 
 def test_families_are_ranked_by_validation_error(folder: Path, tmp_path: Path) -> None:
@@ -216,34 +220,36 @@ def test_bad_input_is_one_line_and_code_2(
     assert not (tmp_path / "out").exists()
 
 
-def still(arm_name: str, seconds: float = 1.0) -> JointSamples:
-    """Hold the home position."""
+def home_motion(arm_name: str, seconds: float = 1.0) -> JointSamples:
+    """Return a motion that stays at home."""
     arm = robot(arm_name)
     time = np.arange(round(seconds * arm.rate)) / arm.rate
     q = np.tile(arm.home, (len(time), 1))
     return JointSamples(time, q, 0 * q, np.empty((len(time), 0)), time)
 
 
-def rigid(arm_name: str) -> ModelMetadata:
-    """What is known of an arm before learning."""
+def rigid_body_metadata(arm_name: str) -> ModelMetadata:
+    """Return the metadata of the rigid-body model of an arm."""
     arm = robot(arm_name)
     data = {"target_mean": [0.0] * arm.n, "urdf_compliance": [0.0] * arm.n}
-    return ModelMetadata("rigid_body", arm.name, arm.joint_names, arm.action_unit, arm.rate, 0.0, arm.xml(),
-                {"identify": False}, data)  # fmt: skip
+    names, unit, fields = arm.joint_names, arm.action_unit, {"identify": False}
+    return ModelMetadata(
+        "rigid_body", arm.name, names, unit, arm.rate, 0.0, arm.xml(), fields, data
+    )
 
 
 def test_constant_actions_cannot_hold_an_arm_up() -> None:
-    course = TrackingTask(robot("ur5"), IDEAL_PLANT, "N m", still("ur5"))
-    meta = rigid("ur5")
-    fallen = course.baseline_rms(meta)
-    held = course.tracking_rms(build(meta))
+    task = TrackingTask(robot("ur5"), IDEAL_PLANT, "N m", home_motion("ur5"))
+    meta = rigid_body_metadata("ur5")
+    fallen = task.baseline_rms(meta)
+    held = task.tracking_rms(build(meta))
     assert held == pytest.approx(fallen["rigid_body"])
     assert held < 0.03 < min(fallen[name] for name in ("zero", "mean", "hold_last"))
 
 
 def test_servos_hold_themselves_up() -> None:
-    course = TrackingTask(robot("dofbot"), IDEAL_PLANT, "rad", still("dofbot"))
-    runs_of = course.baseline_rms(rigid("dofbot"))
+    task = TrackingTask(robot("dofbot"), IDEAL_PLANT, "rad", home_motion("dofbot"))
+    runs_of = task.baseline_rms(rigid_body_metadata("dofbot"))
     assert (
         runs_of["zero"] == runs_of["mean"] == runs_of["hold_last"] < 0.05
     )  # the setpoint is home

@@ -77,8 +77,8 @@ def test_omitted_fields_keep_their_default():
 
 def test_integers_and_arrays_are_accepted_for_floats_and_tuples():
     values = {"cutoff": 3, "gains": array.array("d", [1, 2])}
-    filled = from_mapping(Filter, values, "here")
-    assert filled == Filter(3.0, (1.0, 2.0)) and type(filled.cutoff) is float
+    config = from_mapping(Filter, values, "here")
+    assert config == Filter(3.0, (1.0, 2.0)) and type(config.cutoff) is float
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ CONFIGURED = {
 
 
 def commands(page):
-    """Words of each `invdyn VERB ...` in a page: in a line of code, or between backquotes."""
+    """Yield the words of each `invdyn VERB ...` of a page, in code blocks and in backquotes."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ").replace("$(BIN)/", "")
     lines = [line.split("   #")[0].split(" #")[0] for line in text.splitlines()]
     for line in lines:
@@ -43,7 +43,7 @@ def commands(page):
 
 @cache
 def help_of(verb, sub=None):
-    """What `invdyn VERB [SUB] --help` prints."""
+    """Return the output of `invdyn VERB [SUB] --help`."""
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         run_verb(verb, [*([sub] if sub else []), "--help"])
@@ -52,7 +52,7 @@ def help_of(verb, sub=None):
 
 @cache
 def fields():
-    """Names of all fields of dataclasses, which are the options of configured verbs."""
+    """Return the fields of all dataclasses, which are the options of the verbs."""
     text = "\n".join(file.read_text() for file in (ROOT / "invdyn_ros").rglob("*.py"))
     return set(re.findall(r"^    (\w+): ", text, re.MULTILINE))
 
@@ -81,6 +81,6 @@ def test_commands_of_page_exist(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_of_page_lead_somewhere(page):
+def test_links_of_page_resolve(page):
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target

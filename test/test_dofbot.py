@@ -77,7 +77,7 @@ def test_the_gripper_is_open_at_zero_and_closed_at_170_degrees():
             opening_to_servo(wrong, OPEN)
 
 
-def test_bytes_on_the_bus_are_those_of_the_vendors_protocol(bus, board):
+def test_bytes_on_the_bus_follow_the_protocol_of_the_vendor(bus, board):
     bus.set_torque(True)
     bus.write_servo(2, 45.0, 0.5)  # 2550 = 0x09f6, 500 ms = 0x01f4
     bus.write_servos([90, 90, 90, 90, 90, 50], 0.02)

@@ -5,7 +5,7 @@ import sys
 import time
 
 import numpy as np
-from node_probe import PATIENCE, ROOT, STATES, arguments, stamps
+from node_probe import ROOT, STATES, TIMEOUT, arguments, stamps
 from sensor_msgs.msg import JointState
 from servo_board import ServoBoard
 from std_msgs.msg import Float64MultiArray
@@ -18,7 +18,7 @@ ROBOT = load_robot("dofbot")
 
 def test_node_without_hardware_exits_with_one_line_and_code_2():
     command = [sys.executable, "-m", "invdyn_ros.nodes.dofbot", *arguments({"bus": 99})]
-    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE)
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=TIMEOUT)
     assert result.returncode == 2 and result.stderr.count("\n") == 1
     assert result.stderr.startswith("dofbot: ") and "Traceback" not in result.stderr
 

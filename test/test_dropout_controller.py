@@ -137,7 +137,7 @@ def test_no_prediction_before_the_first_state_without_a_plan_or_after_max_dropou
     assert predictor.predict(STEP, plan) is None
 
 
-def test_repeated_earlier_and_infinite_joint_states() -> None:
+def test_repeated_earlier_and_infinite_joint_states_are_handled() -> None:
     predictor, plan = LearnedStatePredictor(bridge(), UR5), hold_plan(UR5.home, 0.0)
     observe(predictor, 5.0)
     repeated = observe(predictor, 5.0, 0.1)

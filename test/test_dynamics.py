@@ -150,10 +150,10 @@ def test_torque_is_the_regressor_times_the_parameters(tree, robot):
 
 def test_torque_at_rest_is_the_gradient_of_the_potential_energy(tree, robot):
     q = random_states(robot.n, 10)[0].requires_grad_()
-    rest = torch.zeros_like(q)
+    zero = torch.zeros_like(q)
     height_moment = (tree.poses(q)[..., 2, :] * tree.inertial[:, [1, 2, 3, 0]]).sum((-1, -2))
     (slope,) = torch.autograd.grad(9.81 * height_moment.sum(), q)
-    torch.testing.assert_close(tree.torque(q, rest, rest), slope, rtol=0, atol=1e-10)
+    torch.testing.assert_close(tree.torque(q, zero, zero), slope, rtol=0, atol=1e-10)
 
 
 def test_power_equals_the_change_of_kinetic_and_potential_energy(cart):
@@ -178,7 +178,7 @@ def test_mass_matrix_is_symmetric_and_positive_definite(tree, robot):
     assert (torch.linalg.eigvalsh(M) > 0).all()
 
 
-def test_gradients_are_right_for_motion_and_parameters(cart):
+def test_gradients_of_motion_and_parameters_are_correct(cart):
     states = [x.requires_grad_() for x in random_states(4, 2)]
     inertial = cart.inertial.clone().requires_grad_()
     assert torch.autograd.gradcheck(cart.torque, (*states, inertial))

@@ -22,7 +22,7 @@ UR10 = Path(__file__).parents[2] / "shared" / "data" / "ur10" / "ur10_exciting_t
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset, and an identified rigid body trained on it."""
+    """Return a folder with a dataset and a rigid body identified from it."""
     folder, ur5 = tmp_path_factory.mktemp("evaluation"), robot("ur5")
     parts = [excitation(ur5, seed, 0.008, 2.0) for seed in range(10)]
     write_dataset(folder / "data", parts, "ur5", ur5.rate)
@@ -38,8 +38,8 @@ def report(folder: Path) -> dict:
 
 
 def test_report_has_all_documented_keys(report: dict) -> None:
-    expected = "family action_unit joint_names split nmse rmse baselines uncertainty_calibration latency_us seconds"
-    assert set(expected.split()) <= set(report)
+    keys = "family action_unit joint_names split nmse rmse baselines latency_us seconds"
+    assert {*keys.split(), "uncertainty_calibration"} <= set(report)
     assert set(report["split"]) == {"group_by", "train", "test", "duplicates"}
     assert set(report["baselines"]) == {"zero", "mean", "hold_last", "rigid_body"}
     for row in (report, *report["baselines"].values()):
@@ -67,9 +67,9 @@ def test_exact_model_beats_all_baselines(report: dict) -> None:
 
 
 def test_plots_are_images(report: dict, folder: Path) -> None:
-    pictures = sorted((folder / "plots").glob("*.png"))
-    assert pictures
-    assert all(p.read_bytes().startswith(b"\x89PNG") for p in pictures)
+    figures = sorted((folder / "plots").glob("*.png"))
+    assert figures
+    assert all(p.read_bytes().startswith(b"\x89PNG") for p in figures)
 
 
 def test_other_dataset_is_evaluated_as_a_whole(folder: Path, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_interval_of_r2_accounts_for_errors_proportional_to_motion() -> None:
     assert worth["r2"]["mean"] == pytest.approx(1 - worth["nmse"]["mean"])
     assert 0.3 < worth["r2"]["ci95"][0] < worth["r2"]["ci95"][1] < 0.4
     assert worth["nmse"]["ci95"][1] > 1
-    none = error_metrics([t.copy() for t in targets], targets)["r2"]  # that is the zero baseline
+    none = error_metrics([t.copy() for t in targets], targets)["r2"]  # this is the zero baseline
     assert none["ci95"][0] <= 0 and none["ci95"][1] < 0.01
 
 
@@ -162,7 +162,9 @@ def test_servo_errors_are_relative_to_the_offset(tmp_path: Path) -> None:
     )
     result = evaluate(model, parts)
     assert result["target"] == "setpoint offset u - q"
-    zero = result["baselines"]["zero"]["rmse"]["mean"]  # commanding the wanted position itself
+    zero = result["baselines"]["zero"]["rmse"][
+        "mean"
+    ]  # a command that is the desired position itself
     assert 0.001 < zero < 0.2
     assert result["nmse"]["mean"] < 1e-4 < result["baselines"]["rigid_body"]["nmse"]["mean"]
 

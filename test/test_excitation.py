@@ -18,7 +18,7 @@ from invdyn_ros.sources.excitation import (
 )
 from invdyn_ros.sources.simulation import simulate
 
-SHORT = ExcitationConfig(minutes=0.05, episode_seconds=1.0)
+SHORT_EXCITATION = ExcitationConfig(minutes=0.05, episode_seconds=1.0)
 
 
 @pytest.mark.parametrize("arm", ROBOTS)
@@ -78,7 +78,10 @@ def test_exchange_prefers_complementary_candidates() -> None:
 @pytest.mark.slow  # a worker starts in about ten seconds
 def test_simulated_data_do_not_depend_on_the_number_of_workers() -> None:
     ur5 = robot("ur5")
-    runs = [list(simulate(ur5, SHORT, load_plant("ur5"), None, workers)) for workers in (1, 2)]
+    runs = [
+        list(simulate(ur5, SHORT_EXCITATION, load_plant("ur5"), None, workers))
+        for workers in (1, 2)
+    ]
     assert len(runs[0]) == len(runs[1]) == 3
     for alone, shared in zip(*runs, strict=True):
         for name in ("time", "position", "velocity", "acceleration", "action"):
@@ -100,6 +103,6 @@ def test_every_arm_is_collected(
 
 def test_impossible_excitations_and_workers_are_refused() -> None:
     with pytest.raises(ValueError, match="workers is 0"):
-        next(simulate(robot("ur5"), SHORT, workers=0))
+        next(simulate(robot("ur5"), SHORT_EXCITATION, workers=0))
     with pytest.raises(ValueError, match="candidates is 0; it must be greater than 0"):
         ExcitationConfig(candidates=0)

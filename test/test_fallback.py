@@ -127,7 +127,7 @@ def test_hybrid_falls_back_to_its_identified_rigid_body(hybrid: Hybrid) -> None:
     torch.testing.assert_close(results, hybrid.rigid_body_target(motion))
 
 
-def test_fallback_weight_is_zero_on_the_data_and_positive_far_from_them(hybrid: Hybrid) -> None:
+def test_fallback_weight_is_zero_near_the_data_and_positive_far_from_them(hybrid: Hybrid) -> None:
     fallback = fallback_from_metadata(hybrid.meta)
     assert fallback is not None
     near = torch.as_tensor(excitation(ARM, 0).motion)[None]

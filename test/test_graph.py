@@ -34,7 +34,7 @@ def nodes(graph, **values):
     return {spec.name: dict(spec.parameters) for spec in resolve(graph, values)}
 
 
-def test_nodes_of_simulated_teleop(checkpoint):
+def test_simulated_teleop_has_its_nodes_and_parameters(checkpoint):
     resolved = nodes("teleop", checkpoint=checkpoint)
     names = ["camera", "pose", "retarget", "inverse_dynamics", "simulator", "report"]
     assert list(resolved) == names
@@ -58,8 +58,10 @@ def test_headless_grasp_sim_runs_in_lockstep(arm, tmp_path):
         resolved["simulator"]["lockstep"] is True and resolved["simulator"]["wall_clock"] is False
     )
     assert resolved["report"]["episodes"] == 3 and resolved["grasp"]["lockstep"] is True
-    shown = nodes("grasp_sim", arm=arm, checkpoint=checkpoint, headless="false")
-    assert shown["simulator"]["lockstep"] is False and shown["simulator"]["headless"] is False
+    real_time = nodes("grasp_sim", arm=arm, checkpoint=checkpoint, headless="false")
+    assert (
+        real_time["simulator"]["lockstep"] is False and real_time["simulator"]["headless"] is False
+    )
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
@@ -172,7 +174,7 @@ def test_bad_input_is_one_line_before_any_node_starts(graph, values, message, ch
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_state_predictor_of_the_arm_is_found_from_any_folder(checkpoint, tmp_path, monkeypatch):
+def test_state_predictor_of_the_arm_is_located_from_any_folder(checkpoint, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for arm in ("ur5", "dofbot"):
         save_time_series_model(bridge(arm), arm)

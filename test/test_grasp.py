@@ -147,7 +147,7 @@ def sampled(segment: MotionSegment) -> tuple[np.ndarray, ...]:
 
 
 def assert_within_limits(segment: MotionSegment, body: Robot) -> None:
-    """From rest to rest, within every limit; velocity and acceleration are derivatives."""
+    """Assert that a segment starts and ends at rest, within limits, with exact derivatives."""
     q, qd, qdd = sampled(segment)
     step = segment.duration / 399
     np.testing.assert_allclose(qd[[0, -1]], 0, atol=1e-9)
@@ -240,7 +240,9 @@ def test_estimate_improves_with_every_detection_and_weights_them() -> None:
 def test_estimate_of_yaw_is_invariant_to_quarter_turns() -> None:
     rng, estimate = np.random.default_rng(0), BlockEstimate()
     for k in range(40):
-        yaw = 0.02 + k * QUARTER + 0.05 * rng.standard_normal()  # around the seam
+        yaw = (
+            0.02 + k * QUARTER + 0.05 * rng.standard_normal()
+        )  # the noise crosses the wrap-around
         estimate.update(BlockDetection(k, np.zeros(3), yaw, np.full(4, 1e-4)))
     assert yaw_distance(estimate.yaw, 0.02) < 0.03
 
@@ -268,7 +270,7 @@ def test_estimate_restarts_when_the_block_moves() -> None:
         ((0.425, -0.139, 0.02), 0.0, 0.08, False, False),  # 26 mm off
     ],
 )
-def test_success_criteria(
+def test_success_is_a_lifted_or_a_placed_block(
     block: tuple[float, ...], speed: float, opening: float, lifted: bool, placed: bool
 ) -> None:
     detector = SuccessDetector.from_scene(load_scene("ur5"), np.array([0.45, 0.0, 0.02]))

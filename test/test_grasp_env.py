@@ -44,7 +44,7 @@ def run_random_actions(env: gymnasium.Env, seed: int, steps: int = 30) -> list[A
     return outputs
 
 
-def same(a: list[Any], b: list[Any]) -> bool:
+def outputs_equal(a: list[Any], b: list[Any]) -> bool:
     flat = [[part for x in outputs for part in (x.values() if isinstance(x, dict) else [x])]
             for outputs in (a, b)]  # fmt: skip
     return all(np.array_equal(x, y) for x, y in zip(*flat, strict=True))
@@ -93,9 +93,9 @@ def test_same_seed_gives_identical_outputs(name: str) -> None:
     """In a new environment and after other episodes."""
     with gymnasium.make(name) as first, gymnasium.make(name) as second:
         run = run_random_actions(first, 3)
-        assert not same(run, run_random_actions(second, 4))
-        assert same(run, run_random_actions(second, 3))
-        assert same(run, run_random_actions(first, 3))
+        assert not outputs_equal(run, run_random_actions(second, 4))
+        assert outputs_equal(run, run_random_actions(second, 3))
+        assert outputs_equal(run, run_random_actions(first, 3))
 
 
 def test_episodes_are_those_of_the_live_graph() -> None:
@@ -212,7 +212,7 @@ def test_subprocess_environments_match_a_single_one() -> None:
         assert processes == 1 or not np.array_equal(observations[0], observations[1])
         envs.close()
         outputs.append(rows)
-    assert same(*outputs)
+    assert outputs_equal(*outputs)
 
 
 def test_sac_trains_on_pixels() -> None:

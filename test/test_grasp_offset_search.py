@@ -67,7 +67,7 @@ def test_a_successful_grasp_concentrates_the_probability_around_it() -> None:
 
 
 def test_the_expert_on_detections_grasps_despite_a_camera_offset() -> None:
-    """In episodes whose offset exceeds the clearance between open fingers and block."""
+    """The offset exceeds the clearance between the open fingers and the block."""
     noise = DomainRandomization(camera_position=0.02)
     with closing(GraspEnv(arm="ur5", control_mode="cartesian", noise=noise)) as env:
         for episode in (3, 5, 7, 9):

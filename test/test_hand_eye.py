@@ -72,8 +72,8 @@ def test_error_is_within_a_millimetre_and_a_tenth_of_a_degree(mounting: Mounting
         marker[:, :3, 3] = corners
         motion = X @ marker @ invert_transform(Y)
         arm = motion if mounting == "eye_to_hand" else invert_transform(motion)
-        wanted = PosePairs.from_poses(arm, marker)
-        noisy = with_noise(wanted, NOISE, np.random.default_rng(1000 + seed))
+        exact = PosePairs.from_poses(arm, marker)
+        noisy = with_noise(exact, NOISE, np.random.default_rng(1000 + seed))
         solution.append(camera_errors(solve_hand_eye(noisy, mounting).X))
     distance, angle = np.median(solution, axis=0)
     assert distance < 1.0 and angle < 0.1
@@ -159,9 +159,9 @@ def test_rotations_about_one_axis_are_refused_with_its_name(axis: int, mounting:
     pairs = random_pairs(0, axes=(axis,), noise=NOISE)
     with pytest.raises(ValueError) as caught:
         calibrate(pairs, mounting)
-    others = " or ".join(name for k, name in enumerate("xyz") if k != axis)
+    other_axes = " or ".join(name for k, name in enumerate("xyz") if k != axis)
     assert f"the tool rotates about its {'xyz'[axis]} axis only" in str(caught.value)
-    assert f"rotate it by 20 to 40 deg about its {others} axis too" in str(caught.value)
+    assert f"rotate it by 20 to 40 deg about its {other_axes} axis too" in str(caught.value)
 
 
 def test_oblique_axis_is_named_by_its_components() -> None:

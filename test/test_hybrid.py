@@ -1,4 +1,4 @@
-"""Hybrid family: residual learning, variance, and the parts they are made of."""
+"""Hybrid family: identification, Gaussian process residual and variance."""
 
 from __future__ import annotations
 

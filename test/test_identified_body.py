@@ -207,7 +207,7 @@ def test_shipped_body_extrapolates(name: str) -> None:
 
 
 @pytest.mark.slow
-def test_undetermined_past_is_bounded(identified: IdentifiedBody) -> None:
+def test_velocities_before_the_first_observation_are_bounded(identified: IdentifiedBody) -> None:
     test = split_into_motions(list(passive_rollouts("hopper", PassiveRolloutConfig(20), 3)), 200)
     last = (torch.arange(200) == 199).expand(20, -1)
     predicted = identified.predict(Observations(test.state, test.time, last))

@@ -16,12 +16,12 @@ from node_probe import (
     DESIRED,
     EFFORT,
     MODEL,
-    PATIENCE,
     ROOT,
     START,
     STATES,
     TARGETS,
     TICK,
+    TIMEOUT,
     UR5,
     arguments,
     state,
@@ -169,10 +169,10 @@ def test_topic_of_another_type_ends_the_node(run_until_error):
 def test_checkpoint_of_another_arm_ends_the_process_with_one_line_and_code_2():
     parameters = {"arm": "ur5", "checkpoint": CHECKPOINTS / "kuka_iiwa"}
     command = [sys.executable, "-m", "invdyn_ros.nodes.inverse_dynamics", *arguments(parameters)]
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=PATIENCE)
-    assert (ended.returncode, ended.stdout) == (2, "")
-    assert ended.stderr.startswith("inverse_dynamics: ")
-    assert "was trained for 'kuka_iiwa'" in ended.stderr and ended.stderr.count("\n") == 1
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=TIMEOUT)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("inverse_dynamics: ")
+    assert "was trained for 'kuka_iiwa'" in result.stderr and result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -97,9 +97,11 @@ def test_shipped_latent_ode_is_as_accurate_as_the_published_one() -> None:
     model = load_time_series_model(package_file("config/timeseries/checkpoints/hopper_latent_ode"))
     state, time = split_into_motions(
         list(passive_rollouts("hopper", PassiveRolloutConfig(300), 4)), 200
-    )  # in no data
+    )  # not in the training data
     torch.manual_seed(0)
-    rows = torch.randint(101, (len(state), 1)) + torch.arange(100)  # a piece of each, as published
+    rows = torch.randint(101, (len(state), 1)) + torch.arange(
+        100
+    )  # a window of each motion, as in the paper
     state, time = state[torch.arange(len(state))[:, None], rows], time[:, :100]
     for fraction, published in ((0.1, 0.0036), (0.2, 0.00295), (0.3, 0.003), (0.5, 0.00285)):
         results = model.predict(subsample(state, time, fraction, 0))

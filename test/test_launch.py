@@ -39,7 +39,7 @@ NODE_WITH_CHILD = (
 
 @dataclass(frozen=True)
 class LocalNode(NodeSpec):
-    """A node in a file of the test."""
+    """A node whose module is a file written by the test."""
 
     @property
     def module(self) -> str:
@@ -48,10 +48,10 @@ class LocalNode(NodeSpec):
 
 @pytest.fixture
 def local_node(tmp_path):
-    def make(name, source, **rest):
+    def make(name, source, **options):
         (tmp_path / f"local_{name}.py").write_text(source)
         path = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-        return LocalNode(name, f"local_{name}", environment=path, **rest)
+        return LocalNode(name, f"local_{name}", environment=path, **options)
 
     return make
 
@@ -107,10 +107,10 @@ def invdyn(*arguments):
 
 
 def test_node_gets_its_name_and_typed_parameters(local_node, capfd):
-    given = {"flag": True, "count": 10, "rate": 10.0, "text": "a: 'b' #c", "digits": "007"}
-    spec = local_node("named", NODE_PRINTING_PARAMETERS, parameters=given, ends_graph=True)
+    values = {"flag": True, "count": 10, "rate": 10.0, "text": "a: 'b' #c", "digits": "007"}
+    spec = local_node("named", NODE_PRINTING_PARAMETERS, parameters=values, ends_graph=True)
     assert launch([spec]) == 0
-    assert f"[named] named {sorted(given.items())}" in capfd.readouterr().out
+    assert f"[named] named {sorted(values.items())}" in capfd.readouterr().out
 
 
 def test_failed_node_ends_all_nodes_with_its_code(local_node, capfd):
@@ -173,8 +173,8 @@ def test_no_process_outlives_a_killed_launcher():
 
 def test_nodes_are_discovered_on_this_machine_only_by_default():
     assert child_environment({})["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
-    given = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "OMP_NUM_THREADS": "4"}
-    assert given.items() <= child_environment(given).items()
+    values = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "OMP_NUM_THREADS": "4"}
+    assert values.items() <= child_environment(values).items()
 
 
 @pytest.mark.parametrize("graph", GRAPHS)

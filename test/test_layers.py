@@ -67,7 +67,7 @@ def test_imports_go_down_the_layers(file):
         assert below, f"{unit(file)} must not import {name}"
 
 
-def test_packages_are_few_and_each_says_what_it_is():
+def test_packages_are_few_and_documented():
     packages = {path.parent for path in ROOT.rglob("__init__.py")} - {ROOT}
     top = {path for path in packages if path.parent == ROOT}
     assert len(top) <= MAX_PACKAGES
@@ -75,7 +75,7 @@ def test_packages_are_few_and_each_says_what_it_is():
     for folder in {file.parent for file in FILES} - {ROOT}:
         assert folder in packages, f"{folder} has no __init__.py"
         first = ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8")))
-        assert first, f"{folder} does not say what it is for"
+        assert first, f"{folder} has no docstring"
 
 
 def test_no_package_or_subpackage_imports_itself_through_others():

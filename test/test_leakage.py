@@ -1,4 +1,4 @@
-"""Training data are not accepted as test data."""
+"""Detection of training data among test data."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def sarcos_like(rows: int = 2000, parts: int = 10) -> list[Trajectory]:
     (motion,) = simulate_pendulum(PendulumConfig(episodes=1, steps=rows - 1))
     order = np.random.default_rng(0).permutation(np.repeat(np.arange(rows), 2))
     count = len(order) // parts
-    made = []
+    trajectories = []
     for k in range(parts):
         rows_k = order[k * count : (k + 1) * count]
         columns = {
             name: getattr(motion, name)[rows_k]
             for name in ("position", "velocity", "acceleration", "action")
         }
-        made.append(replace(motion, time=np.arange(count) / 50.0, **columns))
-    return made
+        trajectories.append(replace(motion, time=np.arange(count) / 50.0, **columns))
+    return trajectories
 
 
 def test_rows_shuffled_between_train_and_test_are_refused() -> None:
@@ -51,7 +51,7 @@ def test_rows_shuffled_between_train_and_test_are_refused() -> None:
         split(sarcos_like())
 
 
-def test_training_refuses_a_leak_and_the_remedy_works(
+def test_training_refuses_leakage_and_the_suggested_remedy_works(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     unique = list(simulate_pendulum(PendulumConfig(episodes=10, steps=40)))
@@ -93,7 +93,7 @@ def test_model_is_not_evaluated_on_a_copy_of_its_training_data(
     assert run_verb("evaluate", ["--checkpoint", out, "--data", data, *paths[2:]]) == 0
 
 
-def test_sketch_finds_one_repeated_row_in_fifty() -> None:
+def test_sketch_detects_one_repeated_row_in_fifty() -> None:
     training = list(simulate_pendulum(PendulumConfig(episodes=20)))
     fresh = list(simulate_pendulum(PendulumConfig(episodes=20, seed=1)))
     sketch = row_sketch(training)

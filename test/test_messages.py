@@ -53,7 +53,7 @@ def test_stamp_conversion_is_exact(nanoseconds: int) -> None:
     assert to_nanoseconds(to_stamp(nanoseconds)) == nanoseconds
 
 
-def test_image_round_trip() -> None:
+def test_image_round_trips() -> None:
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     message = through_the_wire(image_to_message(image, to_stamp(STAMP), "camera"))
     assert isinstance(message, Image)
@@ -127,7 +127,7 @@ def test_incomplete_joint_state_is_refused() -> None:
         joints_by_name(JointState(name=list(NAMES), position=[1.0, 2.0]), NAMES)
 
 
-def test_target_round_trip_in_the_order_of_the_arm() -> None:
+def test_target_round_trips_in_the_joint_order_of_the_arm() -> None:
     target = Target(STAMP * 1e-9, State(*np.arange(9.0).reshape(3, 3)), 0.008)
     message = through_the_wire(target_to_message(target, NAMES, to_stamp(STAMP)))
     assert isinstance(message, JointTrajectory)
@@ -168,7 +168,7 @@ def test_command_has_the_stamp_of_its_state() -> None:
     assert command_stamp(message) is None
 
 
-def test_pose_round_trip() -> None:
+def test_pose_round_trips() -> None:
     position, quaternion = np.array([0.1, -0.2, 0.3]), np.array([0.5, 0.5, -0.5, 0.5])
     covariance = np.arange(36.0).reshape(6, 6)
     block = through_the_wire(block_to_message(position, quaternion, covariance, Header()))
@@ -211,7 +211,7 @@ def test_pose_and_its_transform_agree() -> None:
 
 
 def test_recorded_messages_are_read_back_from_the_bag(tmp_path: Path) -> None:
-    """Raw messages of a subscription are read back by a reader without ROS."""
+    """A reader without ROS reads the raw messages of a subscription."""
     folder = tmp_path / "bag"
     writer = BagWriter(folder)
     sent = [

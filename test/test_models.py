@@ -74,7 +74,7 @@ def test_servo_stiffness_and_lag_are_identified() -> None:
     assert unexplained_fraction(model, data("dofbot", 4, **options)) < 1e-3
 
 
-def test_urdf_model_is_mujocos_inverse_dynamics() -> None:
+def test_urdf_model_equals_the_inverse_dynamics_of_mujoco() -> None:
     model, r = build(meta("rigid_body", identify=False)), robot("ur5")
     q, qd, qdd = np.random.default_rng(0).normal(size=(3, 6))
     motion = torch.as_tensor(np.concatenate([q, qd, qdd]))[None, None]

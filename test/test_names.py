@@ -1,8 +1,9 @@
-"""Names that were retired for the terms of the field do not come back."""
+"""Names: retired ones are not used, and every class has a name of its own."""
 
 import ast
 import json
 import re
+from collections import Counter
 from functools import cache
 from pathlib import Path
 
@@ -14,13 +15,15 @@ PACKAGE = ROOT / "invdyn_ros"
 SOURCES = [
     p for folder in ("invdyn_ros", "launch", "examples") for p in (ROOT / folder).rglob("*.py")
 ]
+TESTS = sorted((ROOT / "test").glob("*.py"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RETIRED = [line.split() for line in (ROOT / "test/retired_names.txt").read_text().splitlines()]
 EVERYWHERE = {name for name, scope in RETIRED if scope == "*"}
 MODULES = {name for name, scope in RETIRED if scope == "module"}
-UNMISTAKABLE = {n for n in EVERYWHERE if re.search(r"[a-z][A-Z]|_|^[A-Z][a-z]+er$", n)}
+# not English words, so that they are recognised in prose too
+IN_PROSE = {n for n in EVERYWHERE if re.search(r"[a-z][A-Z]|_|^[A-Z][a-z]+er$", n)}
 KEYS = {name for name, scope in RETIRED if scope.startswith("key:")}
-RIDDLES = re.compile(
+METAPHORS = re.compile(
     r"\b(enters?|leaves?)[,;.]|\bis told\b|\b(network|model|policy|planner|estimator) "
     r"(sees|says|knows|tells|learns to see)\b|\bwhat is wanted\b|\bit is told\b",
 )
@@ -63,7 +66,7 @@ def keys(values):
             yield from keys(value)
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
+@pytest.mark.parametrize("file", [*SOURCES, *TESTS], ids=lambda file: str(file.relative_to(ROOT)))
 def test_no_definition_has_a_retired_name(file):
     here = {name for name, scope in RETIRED if scope == str(file.relative_to(ROOT))}
     assert not definitions(file) & (EVERYWHERE | here)
@@ -75,28 +78,39 @@ def test_retired_names_belong_to_files_that_exist():
 
 
 def test_no_module_has_a_retired_name():
-    assert not {file.stem for file in PACKAGE.rglob("*.py")} & MODULES
+    assert not {file.stem for file in (*PACKAGE.rglob("*.py"), *TESTS)} & MODULES
+
+
+def test_no_two_classes_have_the_same_name():
+    """The `Config` attributes of the model families are no class definitions."""
+    classes = Counter(
+        node.name
+        for file in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    )
+    assert not [name for name, count in classes.items() if count > 1]
 
 
 def test_no_config_or_checkpoint_has_a_retired_key():
     for file in sorted((ROOT / "config").rglob("*.yaml")):
-        found = set(keys(yaml.safe_load(file.read_text()))) & (EVERYWHERE | KEYS)
-        assert not found, f"{file}: {found}"
+        retired = set(keys(yaml.safe_load(file.read_text()))) & (EVERYWHERE | KEYS)
+        assert not retired, f"{file}: {retired}"
     for file in sorted((ROOT / "config").rglob("*.json")):
-        found = set(keys(json.loads(file.read_text()))) & (EVERYWHERE | KEYS)
-        assert not found, f"{file}: {found}"
+        retired = set(keys(json.loads(file.read_text()))) & (EVERYWHERE | KEYS)
+        assert not retired, f"{file}: {retired}"
 
 
 @pytest.mark.parametrize("file", [*SOURCES, *PAGES], ids=lambda file: str(file.relative_to(ROOT)))
-def test_no_prose_uses_retired_names_or_riddles(file):
+def test_prose_has_no_retired_names_or_metaphors(file):
     text = prose(file)
-    found = {name for name in UNMISTAKABLE if re.search(rf"\b{name}\b", text)}
-    assert not found, found
-    assert not RIDDLES.search(text), RIDDLES.search(text)[0]
+    retired = {name for name in IN_PROSE if re.search(rf"\b{name}\b", text)}
+    assert not retired, retired
+    assert not METAPHORS.search(text), METAPHORS.search(text)[0]
 
 
 @pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_docstrings_of_modules_say_what_they_are(file):
+def test_modules_have_descriptive_docstrings(file):
     first = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").split("\n")[0]
     assert first, "no docstring"
     assert not re.search(r"\b(enters?|leaves?)\b", first), first

@@ -25,7 +25,7 @@ ARM = robot("ur5")
 
 @dataclass(frozen=True)
 class LinearConfig(Validated):
-    """Features of the regression."""
+    """Config of the linear family."""
 
     angles: bool = True
     """sin q and cos q as additional features."""

@@ -47,7 +47,7 @@ def test_network_is_trained_and_evaluated_without_rigid_bodies(folder: Path) -> 
     assert load(folder / "mlp").meta.urdf == ""
 
 
-def test_shift_of_the_dynamics_shows_in_the_report(folder: Path) -> None:
+def test_shift_of_the_dynamics_raises_the_reported_error(folder: Path) -> None:
     before, after = (report(folder, name)["nmse"]["mean"] for name in ("nominal", "shifted"))
     assert after > 10 * before
 

@@ -1,4 +1,4 @@
-"""Which quality of service the nodes share with arms and their drivers."""
+"""Compatibility of the quality of service with arms and their drivers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from invdyn_ros.nodes.simulator import SimulatorNode
 @pytest.mark.parametrize("lockstep", [False, True])
 @pytest.mark.parametrize("make", [InverseDynamicsNode, SimulatorNode])
 def test_qos_is_compatible_with_reliable_drivers(start_node, make, lockstep):
-    """As ur_robot_driver is, on both sides."""
+    """The driver is reliable as publisher and subscriber, like ur_robot_driver."""
     parameters = MODEL if make is InverseDynamicsNode else SIMULATED
     node, reliable = (
         start_node(make, **parameters, lockstep=lockstep).tested_node,

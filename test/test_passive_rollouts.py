@@ -31,8 +31,8 @@ def test_rollouts_are_reproducible_and_integrate_their_velocity() -> None:
             assert len(a.action) == 0
         assert not np.array_equal(one[0].position, one[1].position)
     random = np.random.RandomState(123)
-    np.testing.assert_array_equal(next(passive_rollouts("hopper", PassiveRolloutConfig(1, 1), 123)).position[0, :2],
-                                  random.uniform(0, 0.5, 2))  # fmt: skip
+    rollout = next(passive_rollouts("hopper", PassiveRolloutConfig(1, 1), 123))
+    np.testing.assert_array_equal(rollout.position[0, :2], random.uniform(0, 0.5, 2))
 
 
 def test_bodies_are_collected_trained_on_and_evaluated_on_the_command_line(tmp_path: Path) -> None:
@@ -68,11 +68,11 @@ def test_bodies_are_collected_trained_on_and_evaluated_on_the_command_line(tmp_p
         assert report["details"][row]["10%"]["hidden"] > rows[row]["10%"]
     assert (
         run_verb("benchmark", [*benchmark_words, "--test-fraction", "0.5"]) == 2
-    )  # it learned from these
+    )  # the training data
     assert (tmp_path / "report_gaps.png").stat().st_size > 10_000
 
 
-def test_video_shows_a_body_before_and_after_training(tmp_path: Path) -> None:
+def test_video_contains_a_body_before_and_after_training(tmp_path: Path) -> None:
     data, out, stem = tmp_path / "walker", tmp_path / "bridge", tmp_path / "films" / "walker"
     words = ["sim", "--arm", "walker", "--episodes", "10", "--steps", "60", "--out", str(data)]
     assert run_verb("collect", words) == 0

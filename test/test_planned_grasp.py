@@ -73,7 +73,7 @@ def test_planning_segments_are_the_next_targets_and_end_at_rest(demonstrations):
             segments.state[k] + segments.sequence[k], states[k + 1 : k + 21], atol=1e-5
         )
     last = segments.sequence[len(first.rewards) - 1]
-    assert torch.equal(last[1:, :N], last[:-1, :N])  # the arm stays
+    assert torch.equal(last[1:, :N], last[:-1, :N])  # the arm does not move
     assert not (segments.state[len(first.rewards) - 1] + last[1])[N + 1 :].any()
     assert segments.size == sum(len(episode.rewards) for episode in episodes)
 

@@ -98,9 +98,12 @@ def test_plans_reach_the_state_of_the_condition(planner: FlowPlanner) -> None:
 
 
 def test_plans_are_invariant_to_full_turns(planner: FlowPlanner) -> None:
-    turned = sample_plans(planner, 1.0, start=0.3 + 4 * torch.pi)
+    after_two_turns = sample_plans(planner, 1.0, start=0.3 + 4 * torch.pi)
     torch.testing.assert_close(
-        turned[..., 0] - 4 * torch.pi, sample_plans(planner, 1.0)[..., 0], atol=1e-4, rtol=0
+        after_two_turns[..., 0] - 4 * torch.pi,
+        sample_plans(planner, 1.0)[..., 0],
+        atol=1e-4,
+        rtol=0,
     )
 
 
@@ -193,7 +196,7 @@ def test_delayed_actions_are_those_of_the_later_motion() -> None:
     plans[0, :, 1] = torch.arange(11.0).square() / RATE  # accelerations 1, 3, 5, ...
     late = plan_actions(plans, point(action_delay=1.5 / RATE))[0, :, 0]
     torch.testing.assert_close(late[:5], 2 * torch.tensor([4.0, 6.0, 8.0, 10.0, 12.0]))
-    assert late[-1] == late[-2] == 2 * 19.0  # beyond the plan its end goes on
+    assert late[-1] == late[-2] == 2 * 19.0  # after the plan, its last state continues
 
 
 @pytest.mark.parametrize(

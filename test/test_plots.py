@@ -28,13 +28,13 @@ def scene():
 
 
 @pytest.fixture(autouse=True)
-def plainer_table(monkeypatch):
-    """One ray per pixel: most of the time of a short film goes into drawing its table."""
+def without_supersampling(monkeypatch):
+    """Render one ray per pixel, as supersampling of the table would take most of the time."""
     monkeypatch.setattr(rendering, "SUPERSAMPLING", 1)
 
 
 def swing(robot, seconds=SECONDS, start=0.0):
-    """Samples of a sinusoid about home, measured and wanted, at 50 Hz."""
+    """Return measured and desired samples of a sinusoid about home at 50 Hz."""
     time = np.arange(round(50 * seconds) + 1) / 50
     q = robot.home + 0.1 * np.sin(2 * np.pi * time)[:, None]
     qd = 0.2 * np.pi * np.cos(2 * np.pi * time)[:, None] + 0 * q
@@ -62,8 +62,8 @@ def lift(robot, scene):
 
 
 def report(episodes, robot, scene):
-    about = {"policy": "scripted", "noise": "none", "seed": 0}
-    return grasp_report(episodes, robot, scene, robot.action_unit, about)
+    settings = {"policy": "scripted", "noise": "none", "seed": 0}
+    return grasp_report(episodes, robot, scene, robot.action_unit, settings)
 
 
 def teleop(robot, seconds=SECONDS):
@@ -77,7 +77,7 @@ def teleop(robot, seconds=SECONDS):
 
 
 def frames(file):
-    """All frames of a video, (F, H, W, 3)."""
+    """Return all frames of a video, (F, H, W, 3)."""
     video, read = cv2.VideoCapture(str(file)), []
     assert video.get(cv2.CAP_PROP_FPS) == RATE
     while (frame := video.read()[1]) is not None:
@@ -86,18 +86,20 @@ def frames(file):
 
 
 def without_parts(recording, **parts):
-    """A recording with nothing but joints, and what is named."""
+    """Return a recording that has only joint samples and the given parts."""
     return Recording(recording.joints, recording.desired, **parts)
 
 
 def first(recording, count):
-    """The first samples of a recording, with all its pictures and blocks of that time."""
-    both = recording.joints, recording.desired
-    short = Recording(*(JointSamples(*(part[:count] for part in samples)) for samples in both))
-    end = short.joints.time[-1]
-    short.images = [picture for picture in recording.images if picture.time <= end]
-    short.block_poses = {t: pose for t, pose in recording.block_poses.items() if t <= end}
-    return short
+    """Return the first samples of a recording, with the images and block poses up to their end."""
+    joint_samples = recording.joints, recording.desired
+    shortened = Recording(
+        *(JointSamples(*(part[:count] for part in samples)) for samples in joint_samples)
+    )
+    end = shortened.joints.time[-1]
+    shortened.images = [image for image in recording.images if image.time <= end]
+    shortened.block_poses = {t: pose for t, pose in recording.block_poses.items() if t <= end}
+    return shortened
 
 
 def one_sample(recording):
@@ -105,7 +107,7 @@ def one_sample(recording):
 
 
 def without_desired(recording):
-    """An arm that was never engaged."""
+    """Return the recording of an arm that was never engaged."""
     return Recording(recording.joints, JointSamples.from_rows([]))
 
 
@@ -115,20 +117,22 @@ def empty():
 
 def test_grasp_video_plays_at_the_speed_of_the_recording(robot, scene, tmp_path):
     plot.grasp_video([first(lift(robot, scene), 26)], robot, scene, tmp_path / "grasp.mp4")
-    film = frames(tmp_path / "grasp.mp4")
-    assert film.shape[1:] == (720, 1280, 3)
-    assert 0.5 * RATE <= len(film) <= 1.5 * RATE  # the last frame stays a while
-    assert film.std(axis=(1, 2, 3)).min() > 20  # something is drawn on each
+    video = frames(tmp_path / "grasp.mp4")
+    assert video.shape[1:] == (720, 1280, 3)
+    assert 0.5 * RATE <= len(video) <= 1.5 * RATE  # the last frame is repeated
+    assert video.std(axis=(1, 2, 3)).min() > 20  # no frame is empty
     assert [f.name for f in tmp_path.iterdir()] == ["grasp.mp4"]
 
 
 def test_teleop_video_plays_at_the_speed_of_the_recording(robot, tmp_path):
     plot.teleop_video(teleop(robot, 0.5), robot, tmp_path / "teleop.mp4")
-    film = frames(tmp_path / "teleop.mp4")
-    assert film.shape[1:] == (720, 1280, 3)
-    assert abs(len(film) - 0.5 * RATE) <= 2
-    assert film.std(axis=(1, 2, 3)).min() > 20
-    assert np.abs(np.subtract(film[0], film[5], dtype=float)[:, 640:]).max() > 50  # the arm moves
+    video = frames(tmp_path / "teleop.mp4")
+    assert video.shape[1:] == (720, 1280, 3)
+    assert abs(len(video) - 0.5 * RATE) <= 2
+    assert video.std(axis=(1, 2, 3)).min() > 20
+    assert (
+        np.abs(np.subtract(video[0], video[5], dtype=float)[:, 640:]).max() > 50
+    )  # the arm moves
 
 
 def test_grasp_summary_is_an_image(robot, scene, tmp_path):
@@ -186,8 +190,11 @@ def test_video_without_episodes_has_a_message(robot, scene, tmp_path):
 
 
 def test_failed_video_leaves_no_file(tmp_path):
-    with pytest.raises(ValueError, match="a frame is"), VideoWriter(tmp_path / "film.mp4") as film:
-        film.add(np.zeros((10, 10, 3), np.uint8))
+    with (
+        pytest.raises(ValueError, match="a frame is"),
+        VideoWriter(tmp_path / "film.mp4") as video,
+    ):
+        video.add(np.zeros((10, 10, 3), np.uint8))
     assert not list(tmp_path.iterdir())
 
 
@@ -199,8 +206,8 @@ def test_episode_events_agree_with_the_success_detector(robot, scene):
 
 
 def test_playback_interpolates_block_poses(robot):
-    turned = np.array([0, 0, np.sin(0.2), np.cos(0.2)])  # 0.4 rad
-    blocks = {0.0: (np.zeros(3), LIE), 0.2: (np.array([0.2, 0, 0.1]), turned)}
+    quaternion = np.array([0, 0, np.sin(0.2), np.cos(0.2)])  # 0.4 rad
+    blocks = {0.0: (np.zeros(3), LIE), 0.2: (np.array([0.2, 0, 0.1]), quaternion)}
     pose = Playback(without_parts(teleop(robot), block_poses=blocks), robot).blocks(0.05)[0]
     assert pose[:3, 3] == pytest.approx([0.05, 0, 0.025])
     assert np.arctan2(pose[1, 0], pose[0, 0]) == pytest.approx(0.1)

@@ -26,9 +26,9 @@ def small_tilted_blocks(count: int) -> tuple[list[np.ndarray], list[np.ndarray]]
     images, poses = [], []
     with SceneRenderer(robot, scene) as camera:
         for _ in range(count):
-            tilt, about = np.radians(rng.uniform(10, 16)), rng.uniform(-np.pi, np.pi)
+            tilt, azimuth = np.radians(rng.uniform(10, 16)), rng.uniform(-np.pi, np.pi)
             facing = Rotation.from_euler("xz", [np.pi, rng.uniform(-np.pi, np.pi)])
-            axis = tilt * np.array([np.cos(about), np.sin(about), 0])
+            axis = tilt * np.array([np.cos(azimuth), np.sin(azimuth), 0])
             R = (Rotation.from_rotvec(axis) * facing).as_matrix()
             poses.append(rigid_transform(R, np.array([0.0, 0.0, 850 * 0.032 / 24])))
             base = scene.camera.T_base_camera @ poses[-1]

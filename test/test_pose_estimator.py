@@ -30,7 +30,7 @@ def landmarks_of_frames(frames):
 
 
 @needs_person
-def test_landmarks_in_nearly_every_frame_of_the_recorded_video(landmarks_of_frames):
+def test_landmarks_are_detected_in_nearly_every_frame_of_the_recorded_video(landmarks_of_frames):
     assert np.mean([landmarks is not None for landmarks in landmarks_of_frames]) >= 0.95
 
 
@@ -62,7 +62,7 @@ def test_landmarks_are_drawn_at_their_image_positions(frames, landmarks_of_frame
 
 
 @needs_person
-def test_person_is_not_tracked_into_an_empty_image(frames):
+def test_tracking_of_a_person_ends_at_an_empty_image(frames):
     with PoseEstimator() as estimator:
         assert estimator(frames[20]) is not None
         assert estimator(np.full_like(frames[20], 90)) is None

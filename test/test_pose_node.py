@@ -21,7 +21,7 @@ def test_image_without_person_gives_empty_cloud_and_overlay_only_with_subscriber
         assert (clouds[k].width, stamps(clouds)[k]) == (0, START + k * TICK)
 
     publish_image(0)
-    publish_image(1)  # now the node is done with the first
+    publish_image(1)  # the node has processed the first image
     overlays = probe.subscribe("/pose/overlay", Image, latest_qos(False))
     publish_image(2)
     probe.wait_until(lambda: START + 2 * TICK in stamps(overlays))

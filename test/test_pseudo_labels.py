@@ -22,7 +22,7 @@ FILES = ("data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.pa
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network of videos that nobody trained; what it predicts is still a function."""
+    """Return the checkpoint of an untrained video network; its predictions are deterministic."""
     torch.manual_seed(0)
     model = build(
         ModelMetadata("cnn", "wrist", WRIST_JOINTS, "1", 10.0, 0.0, "", image_size=(SIDE, SIDE))
@@ -35,13 +35,13 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def videos(tmp_path: Path) -> Path:
-    """Five videos of different lengths at 20 frames/s."""
+    """Write five videos of different lengths at 20 frames/s."""
     folder = tmp_path / "videos"
     folder.mkdir()
     for k in range(5):
-        with VideoWriter(folder / f"video_{k}.mp4", SIDE, SIDE) as made:
-            for picture in patch_video(k, 8 + 2 * k).frames:
-                made.add(picture)
+        with VideoWriter(folder / f"video_{k}.mp4", SIDE, SIDE) as video:
+            for frame in patch_video(k, 8 + 2 * k).frames:
+                video.add(frame)
     return folder
 
 
@@ -80,10 +80,10 @@ def test_any_number_of_workers_and_any_interruption_give_the_same_bytes(
     assert not (tmp_path / "three").exists()
     parts = tmp_path / "three.part"
     first = (parts / "000000" / FILES[0]).stat().st_mtime_ns
-    rest = label_recordings(checkpoint, videos, tmp_path / "three")
-    next(rest)
-    assert (parts / "000000" / FILES[0]).stat().st_mtime_ns == first  # it went on
-    assert list(rest) == [5] * 4
+    remaining = label_recordings(checkpoint, videos, tmp_path / "three")
+    next(remaining)
+    assert (parts / "000000" / FILES[0]).stat().st_mtime_ns == first  # it was resumed
+    assert list(remaining) == [5] * 4
     one, two, three = (content(tmp_path / name) for name in ("one", "two", "three"))
     assert one == two == three
 

@@ -189,7 +189,7 @@ def test_a_topic_without_messages_in_one_episode_does_not_shift_the_others(episo
 
 
 def _starts_episode(message: LoggedMessage) -> bool:
-    """Whether a message is the first joint state of an episode, with stamp zero."""
+    """Return whether a message is the first joint state of an episode, with stamp zero."""
     return message.topic == JOINT_STATES and message.data[4:12] == bytes(8)
 
 

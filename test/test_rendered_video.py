@@ -20,14 +20,14 @@ CONFIG = RenderedVideoConfig(motions=2, views=2, seconds=3.0, rate=10.0, image_s
 
 
 @pytest.fixture(scope="module")
-def filmed() -> list[Trajectory]:
+def videos() -> list[Trajectory]:
     return list(render_videos(robot("ur5"), CONFIG))
 
 
 def test_actions_are_the_commanded_velocities_that_the_arm_follows(
-    filmed: list[Trajectory],
+    videos: list[Trajectory],
 ) -> None:
-    for t in filmed:
+    for t in videos:
         assert (t.action_unit, t.joint_names) == ("rad/s", robot("ur5").joint_names)
         np.testing.assert_allclose(np.diff(t.time), 0.1)
         measured = np.diff(t.position, axis=0) / 0.1
@@ -35,26 +35,26 @@ def test_actions_are_the_commanded_velocities_that_the_arm_follows(
         assert not t.action[0].any()
 
 
-def test_every_video_has_its_own_camera_and_colors(filmed: list[Trajectory]) -> None:
-    starts = [t.frames[0].astype(float) for t in filmed]
+def test_every_video_has_its_own_camera_and_colors(videos: list[Trajectory]) -> None:
+    starts = [t.frames[0].astype(float) for t in videos]
     for k, start in enumerate(starts):
         assert all(np.abs(start - other).mean() > 10 for other in starts[:k])
 
 
-def test_videos_of_a_motion_stay_together(filmed: list[Trajectory]) -> None:
-    assert [t.source for t in filmed] == ["ur5_0000"] * 2 + ["ur5_0001"] * 2
-    assert np.array_equal(filmed[0].action, filmed[1].action)
+def test_videos_of_a_motion_stay_together(videos: list[Trajectory]) -> None:
+    assert [t.source for t in videos] == ["ur5_0000"] * 2 + ["ur5_0001"] * 2
+    assert np.array_equal(videos[0].action, videos[1].action)
 
 
-def test_images_show_the_motion(filmed: list[Trajectory]) -> None:
-    t = max(filmed, key=lambda t: np.abs(t.action).max())
+def test_rendered_images_contain_the_motion(videos: list[Trajectory]) -> None:
+    t = max(videos, key=lambda t: np.abs(t.action).max())
     still = np.abs(t.frames[1].astype(float) - t.frames[0]).mean()  # it starts at rest: noise
     moved = np.abs(t.frames[len(t) // 2].astype(float) - t.frames[0]).mean()
     assert moved > 1.5 * still
 
 
-def test_points_are_where_the_arm_is(filmed: list[Trajectory]) -> None:
-    for t in filmed:
+def test_points_are_where_the_arm_is(videos: list[Trajectory]) -> None:
+    for t in videos:
         assert t.points.shape == (len(t), robot("ur5").n + 3, 2)
         assert t.points[:, 0].std(0).max() < 1e-9  # the first joint stands still
         middle = t.points[:, -1] * CONFIG.image_size
@@ -74,12 +74,12 @@ DAMAGE: dict[str, tuple[Callable[[list[float]], object], str]] = {
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_damaged_points_are_named(filmed: list[Trajectory], tmp_path: Path, name: str) -> None:
+def test_damaged_points_are_named(videos: list[Trajectory], tmp_path: Path, name: str) -> None:
     damage, message = DAMAGE[name]
-    one, other = filmed[0].points.copy(), filmed[1].points.copy()
+    one, other = videos[0].points.copy(), videos[1].points.copy()
     one[:, 0, 0], other[:, 0, 0] = 0.2, 0.8
     write_dataset(
-        tmp_path, [replace(filmed[0], points=one), replace(filmed[1], points=other)], "ur5", 10.0
+        tmp_path, [replace(videos[0], points=one), replace(videos[1], points=other)], "ur5", 10.0
     )
     (path,) = tmp_path.glob("data/*/*.parquet")
     table = pq.read_table(path)
@@ -100,7 +100,7 @@ def test_arm_without_dynamics_is_at_the_commanded_positions() -> None:
 
 @pytest.mark.slow
 def test_videos_do_not_depend_on_the_number_of_workers(
-    filmed: list[Trajectory], tmp_path: Path
+    videos: list[Trajectory], tmp_path: Path
 ) -> None:
     words = [
         "rendered-video",
@@ -118,7 +118,7 @@ def test_videos_do_not_depend_on_the_number_of_workers(
         "2",
     ]
     assert run_verb("collect", [*words, "--out", str(tmp_path / "data")]) == 0
-    for one, two in zip(filmed, read_dataset(tmp_path / "data").trajectories, strict=True):
+    for one, two in zip(videos, read_dataset(tmp_path / "data").trajectories, strict=True):
         assert np.array_equal(one.frames, two.frames)
         assert np.array_equal(one.action, two.action)
         assert one.source == two.source

@@ -1,4 +1,4 @@
-"""Reports: numbers of a run that are checked against runs with known numbers."""
+"""Reports of runs with known metrics."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from invdyn_ros.robots.scene import quaternion_pose
 
 robot = cache(load_robot)
 STILL = np.zeros(6)
-ABOUT = {"policy": "scripted", "noise": "none", "seed": 0}
+SETTINGS = {"policy": "scripted", "noise": "none", "seed": 0}
 
 
 def samples(time: np.ndarray, q: np.ndarray | None = None, opening: float = 0.08) -> JointSamples:
@@ -83,7 +83,7 @@ def test_tracking_error_is_the_rms_over_common_stamps() -> None:
 
 
 def test_latencies_are_joined_by_the_stamp_of_the_image() -> None:
-    """In any order, one for each frame; a frame that misses a stage is no latency."""
+    """Stages may be in any order; a frame without all of them has no latency."""
     epoch = 1.7e9  # as stamps are in real time
     stages = []
     for k in range(10):
@@ -128,10 +128,10 @@ def test_limit_violations_are_counted_for_arm_and_plan() -> None:
         (1, 2, 0.0945, 0.9055),
     ],
 )
-def test_success_interval_is_wilsons(
+def test_success_interval_is_that_of_wilson(
     successes: int, episodes: int, low: float, high: float
 ) -> None:
-    """Against his formula, by hand."""
+    """Compare with the formula, evaluated by hand."""
     z, p = 1.959964, successes / episodes
     middle = (p + z * z / (2 * episodes)) / (1 + z * z / episodes)
     half = z * np.sqrt(p * (1 - p) / episodes + (z / (2 * episodes)) ** 2)
@@ -143,7 +143,7 @@ def test_success_interval_is_wilsons(
 
 def test_grasp_report_counts_detected_successes() -> None:
     episodes = [grasped(0.05), grasped(0.03), grasped(0.06)]
-    report = grasp_report(episodes, robot("ur5"), load_scene("ur5"), "N m", ABOUT)
+    report = grasp_report(episodes, robot("ur5"), load_scene("ur5"), "N m", SETTINGS)
     assert (report["episodes"], report["successes"], report["lifted"]) == (3, 2, 2)
     assert report["failed_episodes"] == [1] and report["placed"] == 0
     assert report["success_rate"] == pytest.approx(2 / 3, abs=1e-4)
@@ -156,9 +156,9 @@ def test_grasp_report_counts_detected_successes() -> None:
 
 
 def test_learned_policy_is_compared_with_the_scripted_one_in_the_same_episodes() -> None:
-    """And where nobody knows what the script would have done, nothing is said."""
-    episodes, about = [grasped(0.05), grasped(0.03)], ABOUT | {"policy": "learned"}
-    of = episodes, robot("ur5"), load_scene("ur5"), "N m", about
+    """Without the results of the scripted policy, its baseline is None."""
+    episodes, settings = [grasped(0.05), grasped(0.03)], SETTINGS | {"policy": "learned"}
+    of = episodes, robot("ur5"), load_scene("ur5"), "N m", settings
     assert grasp_report(*of)["baseline_scripted"] is None
     beside = grasp_report(*of, [False, False])["baseline_scripted"]
     assert beside == {"success_rate": 0.0, "ci95": success_interval(0, 2)}
@@ -180,7 +180,7 @@ OPEN, CLOSED, ROUND_IT = 0.08, 0.0, 0.04  # openings [m]; the block is 0.04 m wi
 def test_failure_cause_depends_on_the_progress_of_the_episode(
     openings: tuple[float, ...], lift: tuple[float, ...], detected: bool, why: str
 ) -> None:
-    """A third of a second of each; the block lies, or rises, where the tool is."""
+    """Each opening and lift lasts a third of a second; the block is at the tool."""
     arm, time = robot("ur5"), np.arange(126) / 125
     third = np.minimum((3 * time).astype(int), 2)
     place, upright = arm.forward_kinematics(arm.home)[:3, 3], np.array([0, 0, 0, 1.0])
@@ -191,7 +191,7 @@ def test_failure_cause_depends_on_the_progress_of_the_episode(
     if detected:
         recording.camera_detections[0.0] = np.eye(4)
     assert failure_cause(recording, arm, load_scene("ur5")) == why
-    report = grasp_report([recording], arm, load_scene("ur5"), "N m", ABOUT)
+    report = grasp_report([recording], arm, load_scene("ur5"), "N m", SETTINGS)
     assert report["failed_episodes"] == [0] and report["failures"][why] == 1
 
 
@@ -210,9 +210,9 @@ def test_a_block_far_from_the_tool_is_not_held() -> None:
 
 
 def test_grasp_report_is_json_for_numpy_booleans() -> None:
-    """Distances are numpy's, and so may be what follows from them."""
+    """Comparisons of numpy numbers are numpy booleans, which json refuses."""
     episodes = [grasped(0.05), grasped(0.03)]
-    for episode in episodes:  # a block let go at its goal, while the arm is still
+    for episode in episodes:  # a block released at its goal while the arm is at rest
         for time, (_, upright) in list(episode.block_poses.items())[5:]:
             episode.block_poses[time] = (np.array(load_scene("ur5").goal), upright)
         episode.joints = episode.joints._replace(opening=np.full(100, 0.08))
@@ -221,14 +221,14 @@ def test_grasp_report_is_json_for_numpy_booleans() -> None:
         robot("ur5"),
         load_scene("ur5"),
         "N m",
-        ABOUT | {"policy": "learned"},
+        SETTINGS | {"policy": "learned"},
         [True, False],
     )
     assert report["placed"] == 2 == json.loads(json.dumps(report))["successes"]
 
 
 def test_report_without_episodes_has_no_numbers() -> None:
-    report = grasp_report([], robot("ur5"), load_scene("ur5"), "N m", ABOUT)
+    report = grasp_report([], robot("ur5"), load_scene("ur5"), "N m", SETTINGS)
     assert report["episodes"] == 0 and report["ci95"] is None
     assert report["tracking_rms_rad"] is None and report["seconds_per_episode"] is None
     assert report["block_error_mm"] == {"p50": None, "p95": None}
@@ -238,12 +238,12 @@ def test_an_episode_without_a_block_is_no_success() -> None:
     time = np.arange(5) / 125
     empty = Recording(samples(time), samples(time))
     assert detect_success(empty, load_scene("ur5")) is None
-    report = grasp_report([empty], robot("ur5"), load_scene("ur5"), "N m", ABOUT)
+    report = grasp_report([empty], robot("ur5"), load_scene("ur5"), "N m", SETTINGS)
     assert report["successes"] == 0 and report["failed_episodes"] == [0]
 
 
 def test_lifted_block_counts_only_while_the_arm_is_at_rest() -> None:
-    """Also for an arm that measures no velocity: it is taken from the positions."""
+    """An arm without measured velocities has those computed from its positions."""
     recording = grasped(0.05)
     time = recording.joints.time
     fast = np.tile(robot("ur5").home, (100, 1)) + 0.5 * time[:, None]
@@ -259,13 +259,13 @@ def test_block_errors_compare_detections_with_true_poses_of_the_same_stamp() -> 
     for k, (stamp, (centre, quaternion)) in enumerate(recording.block_poses.items()):
         T = quaternion_pose(centre + 0.001 * k * np.array([1.0, 0, 0]), quaternion)
         recording.camera_detections[stamp] = camera @ T
-    recording.camera_detections[99.0] = np.eye(4)  # no truth to compare with
+    recording.camera_detections[99.0] = np.eye(4)  # no true pose to compare with
     errors = block_errors(recording, scene)
     np.testing.assert_allclose(errors, np.arange(len(recording.block_poses)), atol=1e-6)
 
 
 def test_replay_of_a_desired_motion_gives_its_tracking_error() -> None:
-    """Standing still at home with a plain controller sags under gravity; servos do not."""
+    """At home, an arm with plain feedback sags under gravity; an arm with servos does not."""
     time = np.arange(100) / 125
     arm = robot("ur5")
     sag = replay(arm, ConstantInertiaModel(arm, "N m"), "N m", 0.0, samples(time), IDEAL_PLANT)
@@ -295,12 +295,12 @@ def test_replay_of_two_states_is_refused() -> None:
 
 
 def test_error_of_a_detection_in_the_base_frame_is_its_distance_from_the_true_pose() -> None:
-    """And no more once it is lifted."""
+    """Detections of a lifted block have no error in the report."""
     recording, off = grasped(0.05), np.array([0.003, -0.004, 0.0])
-    truth = recording.block_poses[0.0][0]
+    true_position = recording.block_poses[0.0][0]
     for time in recording.block_poses:
         recording.base_detections[time] = np.eye(4)
-        recording.base_detections[time][:3, 3] = truth + off
+        recording.base_detections[time][:3, 3] = true_position + off
     errors = block_errors(recording, load_scene("ur5"))
     assert 0 < len(errors) < len(recording.block_poses)
     np.testing.assert_allclose(errors, 5.0, atol=1e-6)

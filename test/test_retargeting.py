@@ -46,7 +46,7 @@ def test_hand_of_static_person_is_reached_within_5_mm(robot):
             assert max(error.upper_arm.item(), error.forearm.item()) < 3.0
 
 
-def test_iiwa_links_have_the_directions_of_the_persons_arm():
+def test_iiwa_links_have_the_directions_of_the_arm_of_the_person():
     iiwa = load_robot("kuka_iiwa")
     for mount, R_base_person in MOUNT_ROTATIONS.items():
         upper, fore = unit([0.7, 0.2, 0.3]), unit([0.4, 0.5, 0.8])
@@ -60,7 +60,7 @@ def test_iiwa_links_have_the_directions_of_the_persons_arm():
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_hand_moves_in_the_direction_of_the_persons_hand(side):
+def test_hand_moves_in_the_direction_of_the_hand_of_the_person(side):
     robot = load_robot("ur5")
     retargeter = Retargeter(robot, RetargetConfig(side=side))
     upper, fore = unit([0.6, 0.0, -0.8]), unit([1.0, 0.0, 0.0])

@@ -52,9 +52,9 @@ def record(
 
 
 def recorded(seconds: float = 2.0) -> Trajectory:
-    made = excitation(robot("ur5"), 0, seconds=seconds)
-    columns = (made.position, made.velocity, made.acceleration, made.action)
-    return Trajectory(made.time + 1.7e9, *columns, made.joint_names, "A")
+    original = excitation(robot("ur5"), 0, seconds=seconds)
+    columns = (original.position, original.velocity, original.acceleration, original.action)
+    return Trajectory(original.time + 1.7e9, *columns, original.joint_names, "A")
 
 
 @pytest.mark.parametrize("storage", list(StoragePlugin))
@@ -93,15 +93,15 @@ def test_other_rate_is_resampled(tmp_path: Path) -> None:
 def test_stamps_of_zero_are_the_start_of_a_simulation_or_no_stamps(
     tmp_path: Path, clock: str
 ) -> None:
-    made = recorded()
-    time = made.time - made.time[0] if clock == "simulated" else np.zeros(len(made))
-    columns = (made.position, made.velocity, made.acceleration, made.action)
-    stamped = Trajectory(made.time - made.time[0], *columns, made.joint_names, "A")
-    object.__setattr__(stamped, "time", time)  # a trajectory itself never stands still
-    path = record(tmp_path / "bag", stamped, logged=made.time)
+    original = recorded()
+    time = original.time - original.time[0] if clock == "simulated" else np.zeros(len(original))
+    columns = (original.position, original.velocity, original.acceleration, original.action)
+    stamped = Trajectory(original.time - original.time[0], *columns, original.joint_names, "A")
+    object.__setattr__(stamped, "time", time)  # the time of a trajectory increases
+    path = record(tmp_path / "bag", stamped, logged=original.time)
     (read,) = read_bag(path, JOINTS, BagConfig("A"))
-    assert read.time[0] == pytest.approx(0.0 if clock == "simulated" else made.time[0])
-    assert len(read) == len(made)
+    assert read.time[0] == pytest.approx(0.0 if clock == "simulated" else original.time[0])
+    assert len(read) == len(original)
 
 
 def test_unpublished_effort_is_absent(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 @pytest.fixture(params=["events", "fallback"])
 def loop(request, monkeypatch):
-    """Return the loop of a node, on the executor of this rclpy or on that of older ones."""
+    """Return the loop of a node, on the executor of this rclpy or of an older one."""
     if request.param == "fallback":
         monkeypatch.setitem(sys.modules, "rclpy.experimental", None)  # importing it fails
     # a topic of its own: the nodes of earlier tests may still subscribe to /diagnostics

@@ -32,8 +32,8 @@ def test_feasible_targets_are_reached_exactly() -> None:
         plan = plan_to_target(
             plan, Target(time, motion(time + 0.008), 0.008), time, limits, CONFIG
         )
-        now, then = plan.at(time + 0.008), motion(time + 0.008)
-        errors.append([np.abs(a - b).max() for a, b in zip(now, then, strict=True)])
+        now, expected = plan.at(time + 0.008), motion(time + 0.008)
+        errors.append([np.abs(a - b).max() for a, b in zip(now, expected, strict=True)])
         assert plan.hold_reason is None
     position, velocity, acceleration = np.max(errors, axis=0)
     assert position < 1e-6 and velocity < 1e-6

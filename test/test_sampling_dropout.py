@@ -1,4 +1,4 @@
-"""Irregular joint states: what arrives, datasets of it, and path models that learn from them."""
+"""Irregular joint states: dropout, datasets, and time-series models trained on them."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ from invdyn_ros.training.train_time_series import parse_time_series_config, trai
 Capture = pytest.CaptureFixture[str]
 
 
-def whole(count: int = 3, samples: int = 500) -> ImportResult:
-    made = [spring_motion(k, samples) for k in range(count)]
-    return ImportResult(made, count * samples, {})
+def spring_import(count: int = 3, samples: int = 500) -> ImportResult:
+    trajectories = [spring_motion(k, samples) for k in range(count)]
+    return ImportResult(trajectories, count * samples, {})
 
 
 def burst_lengths(arrived: np.ndarray) -> np.ndarray:
-    """Lengths of the runs of what did not come."""
+    """Return the lengths of the bursts of dropped samples."""
     edges = np.flatnonzero(np.diff(np.concatenate([[1], arrived, [1]]).astype(int)))
     return np.diff(edges)[::2]
 
 
 def test_dropout_leaves_the_other_samples_unchanged() -> None:
-    before, config = whole(), SamplingDropoutConfig(drop=0.5)
+    before, config = spring_import(), SamplingDropoutConfig(drop=0.5)
     after = drop_and_jitter(before, config, 0)
-    for full, rest in zip(before.trajectories, after.trajectories, strict=True):
-        remaining = np.isin(full.time, rest.time)
+    for full, result in zip(before.trajectories, after.trajectories, strict=True):
+        remaining = np.isin(full.time, result.time)
         assert 0.4 < remaining.mean() < 0.6
-        np.testing.assert_array_equal(full.position[remaining], rest.position)
-        np.testing.assert_array_equal(full.velocity[remaining], rest.velocity)
+        np.testing.assert_array_equal(full.position[remaining], result.position)
+        np.testing.assert_array_equal(full.velocity[remaining], result.velocity)
     assert "samples dropped at random" in after.summary()
     again = drop_and_jitter(before, config, 0)
     np.testing.assert_array_equal(again.trajectories[1].time, after.trajectories[1].time)
@@ -70,13 +70,13 @@ def test_bursts_have_the_configured_mean_length_and_fraction(burst_length: float
 
 
 def test_jittered_samples_lie_on_the_motion() -> None:
-    """Semi-implicit Euler leaves its own mark of a step on the velocity; so it is not exact."""
-    (full,), config = whole(1).trajectories, SamplingDropoutConfig(jitter=0.9)
-    (rest,) = drop_and_jitter(whole(1), config, 0).trajectories
-    steps = np.diff(rest.time) * RATE
-    assert len(rest) == len(full) and steps.min() > 0.09 and steps.std() > 0.3
-    near = np.interp(rest.time, full.time, full.position[:, 0])
-    assert np.abs(rest.position[:, 0] - near).max() < 0.02 * np.ptp(full.position[:, 0])
+    """Not exact, as the velocities of semi-implicit Euler are off by a step."""
+    (full,), config = spring_import(1).trajectories, SamplingDropoutConfig(jitter=0.9)
+    (result,) = drop_and_jitter(spring_import(1), config, 0).trajectories
+    steps = np.diff(result.time) * RATE
+    assert len(result) == len(full) and steps.min() > 0.09 and steps.std() > 0.3
+    near = np.interp(result.time, full.time, full.position[:, 0])
+    assert np.abs(result.position[:, 0] - near).max() < 0.02 * np.ptp(full.position[:, 0])
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_impossible_dropout_is_refused(fields: dict[str, float], message: str) -
 
 def test_error_names_a_trajectory_without_samples() -> None:
     with pytest.raises(ValueError, match=r"[01] samples of trajectory 0 are left; drop fewer"):
-        drop_and_jitter(whole(1, 20), SamplingDropoutConfig(drop=0.99), 0)
+        drop_and_jitter(spring_import(1, 20), SamplingDropoutConfig(drop=0.99), 0)
 
 
 def test_an_arm_is_collected_as_its_joint_states_arrive(tmp_path: Path, capsys: Capture) -> None:
@@ -116,20 +116,20 @@ def test_an_arm_is_collected_as_its_joint_states_arrive(tmp_path: Path, capsys: 
 
 
 def test_recording_keeps_its_stamps_on_request(tmp_path: Path) -> None:
-    made = joint_states()
+    motion = joint_states()
     random = np.random.default_rng(0)
-    rows = np.flatnonzero(random.random(len(made)) < 0.6)
-    bag = record(tmp_path / "bag", made[rows])
+    rows = np.flatnonzero(random.random(len(motion)) < 0.6)
+    bag = record(tmp_path / "bag", motion[rows])
     words = ("bag", bag, *EFFORT, "--keep-stamps", "--max-gap", 1.0, "--rate", 125)
     assert collect(tmp_path / "out", *words) == 0
     (read,), info = read_dataset(tmp_path / "out")
     assert info.rate == 125.0 and len(read.acceleration) == 0
-    np.testing.assert_allclose(read.time, made.time[rows], atol=1e-6)
-    np.testing.assert_array_equal(read.position, made.position[rows])
+    np.testing.assert_allclose(read.time, motion.time[rows], atol=1e-6)
+    np.testing.assert_array_equal(read.position, motion.position[rows])
 
 
 def steady(time: torch.Tensor) -> torch.Tensor:
-    """States (B, T, 2n) of joints with accelerations that never change."""
+    """Return states (B, T, 2n) of joints with constant accelerations."""
     t, a = time[..., None], torch.linspace(-3, 2, len(JOINTS))
     return torch.cat([t + t**2 * a / 2, 1 + t * a], 2).float()
 
@@ -146,10 +146,12 @@ def test_an_untrained_bridge_is_exact_for_steady_acceleration_at_any_times() -> 
     torch.testing.assert_close(result, steady(time), rtol=0, atol=1e-5)
 
 
-def learned(folder: Path, change: Callable[[ImportResult], ImportResult]) -> TimeSeriesModel:
-    made = change(ImportResult([spring_motion(k) for k in range(200)], 200 * 60, {})).trajectories
-    write_dataset(folder / "data", made, "springs", RATE)
-    length = min(map(len, made))
+def train_bridge(folder: Path, change: Callable[[ImportResult], ImportResult]) -> TimeSeriesModel:
+    trajectories = change(
+        ImportResult([spring_motion(k) for k in range(200)], 200 * 60, {})
+    ).trajectories
+    write_dataset(folder / "data", trajectories, "springs", RATE)
+    length = min(map(len, trajectories))
     fields = {
         "family": "bridge",
         "length": length,
@@ -161,10 +163,10 @@ def learned(folder: Path, change: Callable[[ImportResult], ImportResult]) -> Tim
     return train_time_series(parse_time_series_config(fields, ""), folder / "data", folder / "out")
 
 
-def test_a_bridge_learns_from_irregular_samples_how_springs_swing(tmp_path: Path) -> None:
-    """It never saw two samples of one distance; it is judged on a regular grid."""
+def test_bridge_learns_spring_motion_from_irregular_samples(tmp_path: Path) -> None:
+    """The training intervals are irregular; the evaluation is on a regular grid."""
     irregular = SamplingDropoutConfig(drop=0.3, jitter=0.5)
-    model = learned(tmp_path, lambda whole: drop_and_jitter(whole, irregular, 0))
+    model = train_bridge(tmp_path, lambda data: drop_and_jitter(data, irregular, 0))
     part = split_into_motions([spring_motion(k) for k in range(300, 340)], 60)
     known = subsample(part.state, part.time, 0.1, 1)
     scale = torch.tensor([1.0, 6]).repeat_interleave(len(JOINTS))

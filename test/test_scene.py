@@ -96,7 +96,7 @@ def test_area_and_goal_are_in_the_image(arm: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arm", [arm for arm in ROBOTS if ROBOTS[arm].scene])
-def test_scene_of_every_arm_renders_and_shows_its_blocks(arm: str) -> None:
+def test_blocks_are_visible_in_the_rendered_scene_of_every_arm(arm: str) -> None:
     scene, robot = load_scene(arm), load_robot(arm)
     poses = np.array([scene.sample_block_pose(np.random.default_rng(1))] * scene.num_blocks)
     with SceneRenderer(robot, scene) as camera:

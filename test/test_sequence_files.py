@@ -61,7 +61,7 @@ def save_hdf5(path: Path, columns: Arrays) -> Path:
 
 
 def save_zarr(path: Path, columns: Arrays) -> Path:
-    """Lay data out as diffusion policies do: data/ and meta/episode_ends."""
+    """Save as Diffusion Policy does: data/ and meta/episode_ends."""
     group = zarr.open_group(str(path.with_suffix(".zarr")), mode="w")
     for name, values in columns.items():
         if name != "terminals":
@@ -94,7 +94,7 @@ def read(path: Path, **values: Any) -> list[Trajectory]:
     return result.trajectories
 
 
-def held(parts: list[Trajectory]) -> None:
+def check_accelerations(parts: list[Trajectory]) -> None:
     """The action makes the acceleration in every row, as in `arrays`."""
     for part in parts:
         np.testing.assert_allclose(part.action, 3.0 * part.acceleration, atol=1e-9)
@@ -106,7 +106,7 @@ def held(parts: list[Trajectory]) -> None:
 def test_every_format_gives_the_same_episodes(tmp_path: Path, kind: str) -> None:
     parts = read(SAVE[kind](tmp_path / "data", arrays()))
     assert [len(part) for part in parts] == [length + 1 for length in LENGTHS]
-    held(parts)
+    check_accelerations(parts)
     for old, new in zip(read(save_npz(tmp_path / "same", arrays())), parts, strict=True):
         np.testing.assert_array_equal(old.motion, new.motion)
 
@@ -119,7 +119,7 @@ def test_triplets_are_episodes_of_two_states_and_survive_the_disk(tmp_path: Path
     rows = np.random.default_rng(1).permutation(np.arange(0, sum(LENGTHS), 2))
     parts = read(save_npz(tmp_path / "data", triplets(arrays(), rows)))
     assert [len(part) for part in parts] == [2] * 50
-    held(parts)
+    check_accelerations(parts)
     write_dataset(tmp_path / "out", parts, "toy", RATE)
     for old, new in zip(parts, read_dataset(tmp_path / "out").trajectories, strict=True):
         np.testing.assert_array_equal(old.motion, new.motion)
@@ -130,7 +130,7 @@ def test_triplets_of_one_motion_are_joined_whatever_their_order(tmp_path: Path) 
     rows = np.random.default_rng(1).permutation(sum(LENGTHS))
     parts = read(save_npz(tmp_path / "shuffled", triplets(arrays(), rows)))
     assert sorted(len(part) for part in parts) == [length + 1 for length in sorted(LENGTHS)]
-    held(parts)
+    check_accelerations(parts)
     whole = {len(part): part for part in read(save_npz(tmp_path / "sorted", arrays()))}
     for part in parts:
         np.testing.assert_allclose(part.motion, whole[len(part)].motion, rtol=1e-9)
@@ -160,7 +160,7 @@ def test_ogbench_states_are_in_qpos_and_qvel(tmp_path: Path) -> None:
     del columns["next_observations"]
     parts = read(save_npz(tmp_path / "ogbench", columns), position="qpos", velocity="qvel:0:2")
     assert [len(part) for part in parts] == list(LENGTHS)
-    held(parts)
+    check_accelerations(parts)
 
 
 def test_groups_of_a_file_are_episodes_in_the_order_of_their_number(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_groups_of_a_file_are_episodes_in_the_order_of_their_number(tmp_path: Pa
             file[f"episode_{k}/actions"] = columns["actions"][rows]
     parts = read(tmp_path / "minari.hdf5")
     assert [len(part) for part in parts] == [length + 1 for length in LENGTHS]
-    held(parts)
+    check_accelerations(parts)
     unfiltered = read(tmp_path / "minari.hdf5", acceleration="none")
     assert [len(part) for part in unfiltered] == list(LENGTHS)
 
@@ -184,7 +184,7 @@ def test_episodes_of_equal_length_may_be_one_array(tmp_path: Path) -> None:
     block = {name: columns[name].reshape(4, 25, -1) for name in ("observations", "actions")}
     parts = read(save_npz(tmp_path / "block", block))
     assert [len(part) for part in parts] == [25] * 4
-    held(parts)
+    check_accelerations(parts)
 
 
 def test_a_folder_of_files_is_read_in_order(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_invalid_rows_are_left_out_on_request_and_counted(tmp_path: Path) -> Non
     result = read_sequence(path, (), spec(skip_invalid=True))
     assert result.changes["rows that are not finite"] == -3
     assert all(np.isfinite(part.motion).all() for part in result.trajectories)
-    held(result.trajectories)
+    check_accelerations(result.trajectories)
     result.summary()
 
 

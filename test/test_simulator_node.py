@@ -60,7 +60,7 @@ def test_simulator_restarts_on_reset_and_stops_on_pause(start_node):
     )
     paused, ticks = time.monotonic(), probe.tested_node.physics.ticks
     probe.wait_until(lambda: time.monotonic() > paused + 0.3)
-    assert probe.tested_node.physics.ticks <= ticks + 1  # that which was about to end
+    assert probe.tested_node.physics.ticks <= ticks + 1  # the tick in progress ends
     probe.call_service(SetBool, "/sim/pause", SetBool.Request(data=False))
     probe.wait_until(lambda: joint_states and stamps(joint_states[-1:])[0] > (ticks + 3) * TICK)
     assert np.diff(stamps(joint_states)).max() < 0.2e9, "time jumped over the pause"

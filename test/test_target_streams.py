@@ -117,8 +117,8 @@ def test_stop_is_short_and_has_a_reason(stream: Stream) -> None:
         still = stop.start_time + sum(part.duration for part in stop.segments) - (time + 0.004)
         bound = max(bound, still)
         assert_safe_to_its_end(stop, limits)
-    # velocity / acceleration + the time to build up and let go of the acceleration, and the
-    # longest way that may have to be finished because braking would overstep a limit
+    # velocity / acceleration, the time to ramp the acceleration up and down, and the longest
+    # motion that has to be finished because braking would violate a limit
     assert bound < 1.5
 
 
@@ -136,11 +136,11 @@ def test_missing_targets_bring_the_arm_to_rest_without_updates() -> None:
     assert np.abs(plan.at(last + CONFIG.target_timeout + 0.3).qd).max() == 0
 
 
-def test_same_input_gives_same_output_and_stays_untouched() -> None:
+def test_same_input_gives_same_output_and_is_not_modified() -> None:
     limits, rng = limits_of("ur5"), np.random.default_rng(5)
     measured = robot("ur5").home.copy()
     plan = hold_plan(measured, 0.0)
-    measured += 1.0  # a driver's buffer, used again
+    measured += 1.0  # a buffer that a driver reuses
     np.testing.assert_array_equal(plan.at(0.0).q, robot("ur5").home)
     target = extremes(rng, 0, 0.0, limits)
     assert target is not None

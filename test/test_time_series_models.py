@@ -107,7 +107,7 @@ def test_padding_does_not_affect_predictions(family: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", TIME_SERIES_MODELS)
-def test_single_observation_and_irregular_times(family: str) -> None:
+def test_single_observations_and_irregular_times_are_accepted(family: str) -> None:
     model = make(family)
     time = torch.tensor([[0.0, 0.013, 0.5, 0.51, 7.0]], dtype=torch.float64)
     for row in range(5):
@@ -151,7 +151,7 @@ def test_ode_rnn_is_causal() -> None:
     assert not torch.equal(predicted[:, 40:], other[:, 40:])
 
 
-def test_surrounding_observations() -> None:
+def test_surrounding_observations_are_the_nearest_before_and_after() -> None:
     mask = torch.tensor([[False, True, False, False, True, False]])
     before, after = surrounding_observations(mask)
     assert before.tolist() == [[-1, 1, 1, 1, 4, 4]]
@@ -182,7 +182,7 @@ def test_untrained_bridge_is_exact_for_one_missing_sample() -> None:
     torch.testing.assert_close(predicted, motions.state, rtol=0, atol=2e-4)
 
 
-def test_old_velocity_weight_is_estimated_from_data() -> None:
+def test_weight_of_the_previous_velocity_is_estimated_from_data() -> None:
     model = make("bridge")
     assert isinstance(model, Bridge)
     assert float(model.forward_net.old_velocity_weight) == pytest.approx(0, abs=1e-4)
@@ -196,11 +196,13 @@ def test_old_velocity_weight_is_estimated_from_data() -> None:
 def test_parabola_keeps_the_mean_velocity() -> None:
     v, end, mean = torch.tensor([[1.0]]), torch.tensor([[-2.0]]), torch.tensor([[3.0]])
     for steps in (2, 3, 9):
-        walked, total = v, 0.0
+        velocity, total = v, 0.0
         for left in range(steps, 1, -1):
-            rest = (mean * (steps - 1) - total) / (left - 1)
-            walked = walked + parabola_change(walked, end, rest, torch.tensor([[float(left)]]))
-            total = total + walked
+            remaining_mean = (mean * (steps - 1) - total) / (left - 1)
+            velocity = velocity + parabola_change(
+                velocity, end, remaining_mean, torch.tensor([[float(left)]])
+            )
+            total = total + velocity
         torch.testing.assert_close(total / (steps - 1), mean)
 
 

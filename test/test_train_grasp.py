@@ -1,4 +1,4 @@
-"""Training of grasp policies, on a toy task that is learned in seconds."""
+"""Training of grasp policies on a toy task that takes seconds."""
 
 from __future__ import annotations
 

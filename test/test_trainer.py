@@ -26,7 +26,7 @@ from invdyn_ros.models.checkpoint import load
 from invdyn_ros.training.train import parse_config, split_train_val_test, train
 from invdyn_ros.training.training_state import Progress
 
-HERE = Path(__file__).parent
+TEST_DIR = Path(__file__).parent
 SMALL = {"width": 32, "depth": 1, "epochs": 6, "batch_size": 64, "action_delay": 0.012}
 TIMEOUT = 100.0  # [s] until a hanging process is killed
 
@@ -52,7 +52,7 @@ def cli_arguments(data: Path, out: Path, **values: object) -> list[str]:
     fields = [
         word for name, value in (SMALL | values).items() for word in (f"--{name}", str(value))
     ]
-    config = str(HERE.parent / "config/train/mlp.yaml")
+    config = str(TEST_DIR.parent / "config/train/mlp.yaml")
     return ["train", "--config", config, "--data", str(data), "--out", str(out), *fields]
 
 
@@ -90,7 +90,7 @@ def test_killed_and_resumed_run_equals_an_uninterrupted_one(data: Path, tmp_path
     def start(name: str, mode: str) -> subprocess.Popen[str]:
         arguments = [
             sys.executable,
-            str(HERE / "dropout_family.py"),
+            str(TEST_DIR / "dropout_family.py"),
             str(data),
             str(tmp_path / name),
             mode,

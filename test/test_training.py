@@ -118,7 +118,7 @@ def test_configured_action_delay_is_used(data: Path, tmp_path: Path) -> None:
     assert train(config("rigid_body", action_delay=0.02), data, tmp_path).meta.action_delay == 0.02
 
 
-def test_error_falls_with_training(tmp_path: Path) -> None:
+def test_error_decreases_with_training(tmp_path: Path) -> None:
     ur5 = robot("ur5")
     parts = [excitation(ur5, seed, seconds=4.0) for seed in range(16)]
     centred = [replace(t, position=t.position - t.position.mean(0)) for t in parts]

@@ -81,9 +81,9 @@ def test_derivatives_of_a_cubic_are_exact_at_both_ends_too() -> None:
     t = np.arange(50) / 50.0
     cubic = np.stack([t**3, 1 - t**2], axis=1)
     absent = np.empty((0, 2))
-    made = Trajectory(t, cubic, absent, absent, absent, JOINTS, "N m").differentiate(7, 3)
-    np.testing.assert_allclose(made.velocity, np.stack([3 * t**2, -2 * t], 1), atol=1e-10)
-    np.testing.assert_allclose(made.acceleration, np.stack([6 * t, 0 * t - 2], 1), atol=1e-8)
+    trajectory = Trajectory(t, cubic, absent, absent, absent, JOINTS, "N m").differentiate(7, 3)
+    np.testing.assert_allclose(trajectory.velocity, np.stack([3 * t**2, -2 * t], 1), atol=1e-10)
+    np.testing.assert_allclose(trajectory.acceleration, np.stack([6 * t, 0 * t - 2], 1), atol=1e-8)
 
 
 def test_differentiation_needs_uniform_time() -> None:

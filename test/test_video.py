@@ -49,8 +49,8 @@ def render(root: Path, source: str, start: int, stop: int) -> None:
     folder = root / source
     folder.mkdir(parents=True, exist_ok=True)
     for number in range(start, stop + 1):
-        picture = np.full((48, 64, 3), number % 256, np.uint8)
-        Image.fromarray(picture).save(folder / f"frame_{number:010d}.jpg", quality=95)
+        image = np.full((48, 64, 3), number % 256, np.uint8)
+        Image.fromarray(image).save(folder / f"frame_{number:010d}.jpg", quality=95)
 
 
 @pytest.fixture
@@ -133,37 +133,37 @@ def test_damaged_epic_kitchens_data_give_a_one_line_error_and_no_files(
 
 
 def video_frames(frames: int, unlabelled: tuple[int, ...] = ()) -> VideoFrames:
-    """A wrist that moves evenly, unseen in some frames."""
+    """Return frames of a wrist at constant velocity, without a detection in some frames."""
     wrist = np.stack([0.01 * np.arange(frames), 0.5 - 0.005 * np.arange(frames)], axis=1)
     wrist[list(unlabelled)] = np.nan
-    pictures = np.zeros((frames, 16, 16, 3), np.uint8)
-    pictures += np.arange(frames, dtype=np.uint8)[:, None, None, None]
-    return VideoFrames(np.arange(frames) / 30, pictures, wrist, WRIST_JOINTS)
+    images = np.zeros((frames, 16, 16, 3), np.uint8)
+    images += np.arange(frames, dtype=np.uint8)[:, None, None, None]
+    return VideoFrames(np.arange(frames) / 30, images, wrist, WRIST_JOINTS)
 
 
 def test_no_episode_spans_a_frame_without_a_wrist() -> None:
-    made = list(
+    trajectories = list(
         video_episodes(
             Clip("clip", 255, ()),
             video_frames(20, unlabelled=(7, 8)),
             VideoConfig(frame_gaps=(2,)),
         )
     )
-    for t in made:
+    for t in trajectories:
         numbers = t.frames[:, 0, 0, 0].astype(int)
         assert np.all(np.diff(numbers) == 2)
         assert set(numbers) <= set(range(7)) or set(numbers) <= set(range(9, 20))
         np.testing.assert_allclose(t.time, numbers / 30)  # stamps are those of the source
-    assert sum(map(len, made)) == 18
+    assert sum(map(len, trajectories)) == 18
 
 
 @pytest.mark.parametrize("gap", [1, 2, 4])
 def test_an_action_is_the_displacement_over_its_gap(gap: int) -> None:
-    made = list(
+    trajectories = list(
         video_episodes(Clip("clip", 255, ()), video_frames(20), VideoConfig(frame_gaps=(gap,)))
     )
-    assert len(made) == gap
-    for t in made:
+    assert len(trajectories) == gap
+    for t in trajectories:
         np.testing.assert_allclose(t.action[0], 0.0)
         np.testing.assert_allclose(t.action[1:], np.tile([0.01, -0.005], (len(t) - 1, 1)) * gap)
         assert (t.joint_names, t.action_unit, len(t.position)) == (WRIST_JOINTS, "1", 0)
@@ -203,8 +203,8 @@ def test_images_without_a_hand_give_nothing_to_write(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with VideoWriter(tmp_path / "empty.mp4", 64, 64) as video:
-        for picture in patch_video(0, 5).frames:
-            video.add(np.kron(picture, np.ones((2, 2, 1), np.uint8)))
+        for image in patch_video(0, 5).frames:
+            video.add(np.kron(image, np.ones((2, 2, 1), np.uint8)))
     words = ["video", str(tmp_path / "empty.mp4"), "--out", str(tmp_path / "out")]
     assert run_verb("collect", words) == 2
     assert "nothing to write: 5 rows in, 0 rows in 0 episodes out; -5 images without a label" in (
@@ -213,8 +213,10 @@ def test_images_without_a_hand_give_nothing_to_write(
     assert not (tmp_path / "out").exists()
 
 
-def give(kitchen: Path, rows: list[str], head: str = "video,frame,grip,turn") -> list[str]:
-    """Write actions of frames; return the words that name them."""
+def write_actions(
+    kitchen: Path, rows: list[str], head: str = "video,frame,grip,turn"
+) -> list[str]:
+    """Write actions of frames; return the arguments that name the file."""
     (kitchen / "actions.csv").write_text("\n".join([head, *rows]) + "\n")
     return ["--labels", "csv", "--actions", str(kitchen / "actions.csv")]
 
@@ -223,7 +225,7 @@ def test_csv_actions_are_summed_over_the_gap_and_missing_ones_end_an_episode(
     kitchen: Path,
 ) -> None:
     rows = [f"P01_01,{k},{0.1 * k},1" for k in range(8, 21) if k != 15]
-    assert collect(kitchen, *give(kitchen, rows)) == 0
+    assert collect(kitchen, *write_actions(kitchen, rows)) == 0
     trajectories, info = read_dataset(kitchen / "out")
     assert info.joint_names == ("grip", "turn")
     for t in trajectories:
@@ -245,7 +247,7 @@ def test_csv_actions_are_summed_over_the_gap_and_missing_ones_end_an_episode(
 def test_bad_actions_give_a_one_line_error(
     rows: list[str], head: str, output: str, kitchen: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert collect(kitchen, *give(kitchen, rows, head)) == 2
+    assert collect(kitchen, *write_actions(kitchen, rows, head)) == 2
     assert output in capsys.readouterr().err
     assert not (kitchen / "out").exists()
 

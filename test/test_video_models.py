@@ -109,11 +109,11 @@ def test_random_shift_moves_all_images_of_a_clip_alike() -> None:
 
 def test_flip_negates_the_horizontal_displacement() -> None:
     images, action = torch.as_tensor(patch_video(0).frames)[None, :2], torch.tensor([[[0.1, 0.2]]])
-    once = flip(make_clips(images, action))
-    mirror, shifted, _ = once
+    flipped = flip(make_clips(images, action))
+    mirror, shifted, _ = flipped
     assert torch.equal(shifted, torch.tensor([[[-0.1, 0.2]]]))
     assert torch.equal(mirror[0, 0, :, 0], images[0, 0, :, -1])
-    for back, first in zip(flip(once)[:2], (images, action), strict=True):
+    for back, first in zip(flip(flipped)[:2], (images, action), strict=True):
         assert torch.equal(back, first)
 
 

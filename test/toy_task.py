@@ -1,4 +1,4 @@
-"""A toy task that is learned in seconds, in place of the grasp."""
+"""Toy task for reinforcement learning tests, which takes seconds to train."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class ReachEnv(gymnasium.Env):
 
 
 class PixelReachEnv(ReachEnv):
-    """The same with the target as a bright square in an image."""
+    """ReachEnv with the target as a bright square in an image."""
 
     observation_space = spaces.Dict(
         {
@@ -87,7 +87,7 @@ def make_env(num_envs: int, seed: int, env_type: type[ReachEnv] = ReachEnv) -> V
 
 
 def demonstrations(episodes: int) -> Transitions:
-    """Episodes of the expert, straight to the target."""
+    """Return episodes of an expert that moves straight to the target."""
     env, rows = ReachEnv(), []
     for k in range(episodes):
         observation, done = env.reset(seed=k)[0], False

@@ -76,7 +76,7 @@ class BlockDetectionBenchmarkConfig(Validated):
             raise ValueError(f"--plot {self.plot} is not a .png file")
 
 
-class ImageResult(NamedTuple):
+class BlockPoseEvaluation(NamedTuple):
     """Error of one estimator in one image; NaN without a detection."""
 
     side: float
@@ -105,7 +105,7 @@ def measure_block_detection(config: BlockDetectionBenchmarkConfig) -> dict[str, 
         PLAIN: lambda image: _opencv(image, scene.block_size, k, subpixel=False),
         SUBPIXEL: lambda image: _opencv(image, scene.block_size, k, subpixel=True),
     }
-    results: dict[str, list[ImageResult]] = {name: [] for name in estimators}
+    results: dict[str, list[BlockPoseEvaluation]] = {name: [] for name in estimators}
     previous: list[BlockPose] = []
 
     def track(image: np.ndarray) -> Estimate | None:
@@ -189,10 +189,10 @@ def _row(table: np.ndarray) -> Row:
 
 def _evaluate(
     estimate: Estimate | None, T_true: np.ndarray, side: float, seconds: float
-) -> ImageResult:
+) -> BlockPoseEvaluation:
     if estimate is None:
         nan = np.nan
-        return ImageResult(side, nan, nan, nan, nan, nan, seconds)
+        return BlockPoseEvaluation(side, nan, nan, nan, nan, nan, seconds)
     T, covariance = estimate
     rotation = Rotation.from_matrix(T[:3, :3] @ T_true[:3, :3].T).as_rotvec()
     error = np.concatenate([T[:3, 3] - T_true[:3, 3], rotation])
@@ -200,7 +200,7 @@ def _evaluate(
     probability = np.nan
     if covariance is not None:
         probability = chi2.cdf(error @ np.linalg.solve(covariance, error), df=6)
-    return ImageResult(
+    return BlockPoseEvaluation(
         side,
         float(np.linalg.norm(scaled[:2])),
         float(abs(scaled[2])),
