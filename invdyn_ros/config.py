@@ -32,7 +32,7 @@ class Validated:
     """Base of a dataclass whose constrained fields are checked however it is constructed."""
 
     def __post_init__(self) -> None:
-        """Check the fields annotated with a constraint or with choices.
+        """Check the fields whose annotation has a constraint or choices.
 
         Raises:
             ValueError: names the field, its value and what is allowed.
@@ -78,7 +78,7 @@ def from_strings(cls: type[T], values: Mapping[str, str], source: str) -> T:
         source: name of the source in error messages.
 
     Raises:
-        ValueError: unknown or missing field, or text that is no value of its field.
+        ValueError: unknown or missing field, or text that its field does not allow.
     """
     try:
         return _adapter(cls).validate_strings(values)  # type: ignore[arg-type]
@@ -149,13 +149,13 @@ def _adapter(cls: Any) -> TypeAdapter[Any]:
 
 @cache
 def _constraints(cls: Any) -> dict[str, TypeAdapter[Any]]:
-    """Return validators of the fields with a constraint or with choices."""
+    """Return validators of the fields whose annotation has a constraint or choices."""
     hints = get_type_hints(cls, include_extras=True).items()
     return {n: TypeAdapter(h) for n, h in hints if get_origin(h) in (Annotated, Literal)}
 
 
 def _message(cls: Any, error: ValidationError, name: str = "") -> str:
-    """Describe the first error in one line; `name` is the name of a field checked alone."""
+    """Describe the first error in one line; `name` is that of a field that is checked alone."""
     # a misspelt name comes before the missing field that it causes
     first = max(error.errors(), key=lambda e: e["type"] == "unexpected_keyword_argument")
     kind, text = first["type"], first["msg"]
@@ -163,7 +163,7 @@ def _message(cls: Any, error: ValidationError, name: str = "") -> str:
         name += f"[{part}]" if isinstance(part, int) else f".{part}"
     name = name.removeprefix(".")
     if kind == "unexpected_keyword_argument":
-        for part in first["loc"][:-1]:  # go to the dataclass of a nested field
+        for part in first["loc"][:-1]:  # find the dataclass of a nested field
             hint = get_type_hints(cls).get(str(part))
             cls = next((h for h in (hint, *get_args(hint)) if dataclasses.is_dataclass(h)), cls)
         known = ", ".join(field.name for field in dataclasses.fields(cls))

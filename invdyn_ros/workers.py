@@ -40,6 +40,6 @@ def parallel_map(run: Callable[[J], R], jobs: Sequence[J], workers: int) -> Iter
 
 
 def _start_worker() -> None:
-    """Exit silently at Ctrl-C, which the parent reports, and use a single thread."""
+    """Use a single thread, and exit silently at Ctrl-C, which the parent process reports."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     torch.set_num_threads(1)

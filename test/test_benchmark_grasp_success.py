@@ -202,7 +202,7 @@ def test_report_compares_every_policy_with_the_scripted_one(tmp_path, capfd):
     [
         (["--arm", "dofbot", "--policies", "{folder}"], "is a policy for 'ur5', not for 'dofbot'"),
         (["--policies", "{folder}/nothing"], "no policy folder"),
-        (["--noise", "unknown"], "no noise level 'unknown'"),
+        (["--noise", "unknown"], "noise is 'unknown'"),
         (["--noise"], "noise is empty"),
         (["--arm", "kuka_iiwa"], "no block to grasp for arm 'kuka_iiwa'"),
         (["--episodes", "0"], "episodes is 0"),

@@ -55,5 +55,5 @@ def test_pose_with_face_tilted_to_the_wrong_side_is_flipped():
 
 
 def test_unknown_noise_is_refused_before_rendering():
-    with pytest.raises(ValueError, match="no noise level 'loud'"):
+    with pytest.raises(ValueError, match="noise is 'loud'"):
         main(["block_detection", "--noise", "loud"])

@@ -146,7 +146,7 @@ def test_repeated_earlier_and_infinite_joint_states_are_handled() -> None:
         predictor.update(MeasuredState(5.01, UR5.home * bad, np.zeros(6)), state(0))
         predictor.update(MeasuredState(5.01, UR5.home, np.full(6, bad)), state(0))
     assert predictor.predict(5.0, plan) is repeated
-    with pytest.raises(ValueError, match=r"asked for 4\.9 s; the last joint state is of 5\.0 s"):
+    with pytest.raises(ValueError, match=r"time 4\.9 s is before the last joint state, at 5\.0 s"):
         predictor.predict(4.9, plan)
     restarted = observe(predictor, 1.0)
     assert predictor.predict(1.0, plan) is restarted

@@ -229,7 +229,7 @@ def test_sac_trains_on_pixels() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"noise": "unknown"}, r"no noise level 'unknown'.*hard"),
+        ({"noise": "unknown"}, r"noise is 'unknown'.*hard"),
         (
             {"control_mode": "torque"},
             "control_mode is 'torque'; it must be 'joint' or 'cartesian'",

@@ -299,5 +299,5 @@ def test_randomization_has_the_configured_std_and_stays_physical(level: str) -> 
 
 
 def test_error_of_an_unknown_level_lists_the_known_levels() -> None:
-    with pytest.raises(ValueError, match=r"no noise level 'unknown'.*hard"):
+    with pytest.raises(ValueError, match=r"noise is 'unknown'.*hard"):
         load_randomization("unknown")

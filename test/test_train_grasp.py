@@ -192,7 +192,7 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path):
         (["--arm", "kuka_iiwa"], "no block to grasp for arm 'kuka_iiwa'"),
         (["--learner.size", "3"], "unknown field 'size'; DaggerConfig has"),
         (["--learner.batch_size", "0"], "batch_size is 0; it must be greater than 0"),
-        (["--noise", "loud"], "no noise level 'loud'"),
+        (["--noise", "loud"], "noise is 'loud'"),
         (
             [
                 "--algorithm",

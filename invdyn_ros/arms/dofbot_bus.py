@@ -111,7 +111,7 @@ def servo_to_opening(angle: float, max_opening: float) -> float:
 class DofbotBus:
     """Servo board of the DofBot: moves the servos and reads their angles.
 
-    Failed transfers are not repeated; that is left to the caller.
+    Failed transfers are not repeated; the caller decides whether to try again.
     """
 
     def __init__(self, bus: I2CBus, sleep: Callable[[float], None] = time.sleep) -> None:

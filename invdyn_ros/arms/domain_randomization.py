@@ -16,14 +16,9 @@ from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
 
-MAX_DEVIATION = (
-    2.5  # standard deviations, so that masses, frictions and focal lengths stay positive
-)
-PLANT_STREAM, LATENCY_STREAM, CAMERA_STREAM = (
-    1,
-    2,
-    3,
-)  # random streams besides the one of the scene
+MAX_DEVIATION = 2.5
+"""Clipping of random numbers [standard deviations]; keeps masses and focal lengths positive."""
+PLANT_STREAM, LATENCY_STREAM, CAMERA_STREAM = 1, 2, 3  # random streams besides that of the scene
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,7 @@ class DomainRandomization(Validated):
 
 
 # Magnitudes: hand-eye error 2 to 10 mm, latency 0 to 80 ms, servo steps of a degree; views as
-# robosuite randomises them (1 cm, 0.087 rad, 5 degrees), friction by 10% and more.
+# robosuite randomizes them (1 cm, 0.087 rad, 5 degrees), friction by 10% and more.
 RANDOMIZATION_LEVELS = {
     "none": DomainRandomization(),
     "default": DomainRandomization(
@@ -119,13 +114,14 @@ RANDOMIZATION_LEVELS = {
 
 
 def load_randomization(name: str) -> DomainRandomization:
-    """Return a randomization level by name.
+    """Return a domain randomization level by name, the option `noise` of all commands.
 
     Raises:
         ValueError: there is no such level; the message lists the known ones.
     """
     if name not in RANDOMIZATION_LEVELS:
-        raise ValueError(f"no noise level '{name}'; known levels: {list(RANDOMIZATION_LEVELS)}")
+        levels = ", ".join(RANDOMIZATION_LEVELS)
+        raise ValueError(f"noise is '{name}'; the domain randomization levels are {levels}")
     return RANDOMIZATION_LEVELS[name]
 
 
@@ -136,7 +132,7 @@ def randomize_scene(
 
     Args:
         scene: nominal scene.
-        noise: standard deviations.
+        randomization: standard deviations.
         seed: seed of the run.
         episode: number of the episode.
     """
@@ -174,14 +170,13 @@ def randomize_plant(
 
     Args:
         plant: nominal plant.
-        noise: standard deviations.
+        randomization: standard deviations.
         seed: seed of the run.
         episode: number of the episode.
         block_mass: mass of the block, the unit of the unknown payload [kg].
     """
-    draws = (
-        _stream(seed, episode, PLANT_STREAM).standard_normal(3).clip(-MAX_DEVIATION, MAX_DEVIATION)
-    )
+    draws = _stream(seed, episode, PLANT_STREAM).standard_normal(3)
+    draws = draws.clip(-MAX_DEVIATION, MAX_DEVIATION)
     friction = np.maximum(1 + randomization.joint_friction * draws[:2], 0.0)
     return replace(
         with_sensor_noise(plant, randomization),
@@ -209,9 +204,9 @@ def randomize_camera(
     """Return the scene of one episode with an uncalibrated camera and unmarked blocks.
 
     Args:
-        scene: scene of this episode; its camera gives the mean pose, and its horizontal field of
-            view that of the square image.
-        noise: standard deviations of pose, field of view and colours.
+        scene: scene of this episode; its camera has the mean pose, and the horizontal field of
+            view of the square image.
+        randomization: standard deviations of pose, field of view and colours.
         seed: seed of the run.
         episode: number of the episode.
         image_size: width and height of the image [px].

@@ -87,7 +87,7 @@ def apply_plant(client: BulletClient, arm: PybulletArm, robot: Robot, plant: Pla
 
     Args:
         client: the PyBullet world.
-        body: the arm.
+        arm: the arm.
         robot: description of the arm.
         plant: parameters to apply.
     """
@@ -110,11 +110,11 @@ def apply_plant(client: BulletClient, arm: PybulletArm, robot: Robot, plant: Pla
 def _clear_bullet_defaults(
     client: BulletClient, body_id: int, link: dict[str, int], massless: set[str]
 ) -> None:
-    """Remove what Bullet adds to links: damping, a low speed limit, mass of massless frames.
+    """Undo the defaults of Bullet: damping, a low speed limit, a mass of massless frames.
 
     Args:
         client: the PyBullet world.
-        body: id of the body.
+        body_id: id of the body.
         link: link name -> link index.
         massless: names of the links without inertia.
     """

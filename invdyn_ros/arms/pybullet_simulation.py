@@ -57,6 +57,20 @@ class Simulation(AbstractContextManager["Simulation"]):
         gui: bool = False,
         seed: int = 0,
     ) -> None:
+        """Create the world and start the first episode.
+
+        Args:
+            robot: the arm.
+            plant: parameters of the simulated arm.
+            unit: unit of the commands, "N m" or "rad"; by default that of the arm.
+            scene: table, block and camera around the arm; None: the arm alone.
+            gui: whether to open a window, which needs a display.
+            seed: seed of the sensor noise and the block pose.
+
+        Raises:
+            ValueError: the unit cannot be simulated, or the physics rate is no multiple of the
+                arm's rate.
+        """
         self.robot, self.plant, self.scene = robot, plant, scene
         self.unit = unit or robot.action_unit
         if self.unit not in SIMULATED_UNITS:
@@ -262,15 +276,13 @@ class Simulation(AbstractContextManager["Simulation"]):
         if setpoint is not self._last_command:
             quantum = max(plant.encoder_step, plant.servo_step)
             target = np.round(setpoint / quantum) * quantum if quantum else setpoint
-            self._servo_target, self._last_command = (
-                np.clip(target, robot.lower, robot.upper).tolist(),
-                setpoint,
-            )
+            self._servo_target = np.clip(target, robot.lower, robot.upper).tolist()
+            self._last_command = setpoint
         stiffness, damping = plant.servo_stiffness, plant.servo_damping
         joints = zip(self._servo_target, self._get_joint_states(), self._effort, strict=False)
         return [
-            effort * min(max(stiffness * (goal - state[0]) - damping * state[1], -1.0), 1.0)
-            for goal, state, effort in joints
+            effort * min(max(stiffness * (target - state[0]) - damping * state[1], -1.0), 1.0)
+            for target, state, effort in joints
         ]
 
     def _brake(self) -> None:

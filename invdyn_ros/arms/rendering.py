@@ -194,13 +194,10 @@ def _rays(camera: PinholeCamera, rows: Array, columns: Array) -> NDArray[np.floa
 def _table_colors(scene: Scene, points: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return colours (h, w, 3) of the table at points (h, w, 2) [m]: grid, area and goal."""
     low, high = np.transpose([scene.area_x, scene.area_y]).astype(np.float32)
-    outside = np.max(
-        np.maximum(low - points, points - high), axis=2
-    )  # [m], negative inside the area
-    line = (
-        np.abs((points / GRID_STEP + 0.5) % 1.0 - 0.5).min(axis=2) * GRID_STEP
-        < GRID_LINE_WIDTH / 2
-    )
+    # signed distance to the border of the area [m], negative inside
+    outside = np.max(np.maximum(low - points, points - high), axis=2)
+    line_distance = np.abs((points / GRID_STEP + 0.5) % 1.0 - 0.5).min(axis=2) * GRID_STEP
+    line = line_distance < GRID_LINE_WIDTH / 2
     ring = np.abs(np.linalg.norm(points - scene.goal[:2], axis=2) - 0.8 * scene.block_size)
     colors = np.full((*outside.shape, 3), scene.table_color, np.float32)
     if scene.num_blocks:

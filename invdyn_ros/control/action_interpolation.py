@@ -1,7 +1,7 @@
 """Actions at arbitrary times from irregularly sampled states.
 
-A time-series model predicts the states on the regular grid that an inverse-dynamics model needs;
-any model of the one kind can be combined with any of the other.
+A time-series model predicts the states on the regular grid that an inverse-dynamics model needs.
+Any time-series model can be combined with any inverse-dynamics model.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def interpolate_actions(
         state_model: time-series model of the arm's joints.
         inverse: inverse-dynamics model of the same joints.
         observed: states at any times, with velocities.
-        times: times of the actions; the motion that they cause, later by the action delay, must
-            lie within the recording.
+        times: times of the actions; the motion that they cause, which is later by the action
+            delay, must lie within the recording.
 
     Raises:
-        ValueError: other joints, no velocities, a recording too short for an acceleration, or
-            times outside of it.
+        ValueError: the joints differ, the recording has no velocities or is too short for an
+            acceleration, or a time is outside of it.
     """
     names = {state_model.meta.joint_names, inverse.meta.joint_names, observed.joint_names}
     if len(names) > 1:
@@ -45,18 +45,16 @@ def resample_motion(state_model: TimeSeriesModel, observed: Trajectory) -> Traje
     """Return the motion between the first and the last observation, at the model's rate.
 
     Raises:
-        ValueError: no velocities.
+        ValueError: the recording has no velocities.
     """
     if len(observed.velocity) == 0:
         raise ValueError("the recording has no velocity, which a time-series model needs")
     start, period = observed.time[0], state_model.sample_period
-    grid = start + period * np.arange(
-        int((observed.time[-1] - start) / period + TIME_TOLERANCE) + 1
-    )
+    num_periods = int((observed.time[-1] - start) / period + TIME_TOLERANCE)
+    grid = start + period * np.arange(num_periods + 1)
     nearest = np.clip(np.searchsorted(observed.time, grid - TIME_TOLERANCE), 0, len(observed) - 1)
-    grid = np.where(
-        np.abs(observed.time[nearest] - grid) <= TIME_TOLERANCE, observed.time[nearest], grid
-    )
+    is_observed = np.abs(observed.time[nearest] - grid) <= TIME_TOLERANCE
+    grid = np.where(is_observed, observed.time[nearest], grid)
     time = np.union1d(observed.time, grid)
     mask, state = np.isin(time, observed.time), np.zeros((len(time), 2 * observed.n))
     state[mask] = np.hstack([observed.position, observed.velocity])
@@ -77,7 +75,8 @@ def actions_at(inverse: InverseDynamics, motion: Trajectory, times: Array) -> Ar
         times: times of the actions.
 
     Raises:
-        ValueError: times whose motion, later by the action delay, lies outside; too few samples.
+        ValueError: a time plus the action delay is outside the motion, or the motion has too few
+            samples.
     """
     meta, times = inverse.meta, np.asarray(times, float)
     steps_back = np.arange(inverse.n_obs_steps - 1, -1, -1) / meta.rate

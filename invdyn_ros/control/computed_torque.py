@@ -43,7 +43,7 @@ FEEDBACK = {
 
 
 class InverseDynamicsModel(Protocol):
-    """The part of a model that the controller uses; every model family has it."""
+    """Interface that the controller needs; every model family implements it."""
 
     @property
     def n_obs_steps(self) -> int:
@@ -54,7 +54,7 @@ class InverseDynamicsModel(Protocol):
 
 
 class ConstantInertiaModel:
-    """Baseline without dynamics: each joint a constant inertia, or each servo perfect."""
+    """Baseline without dynamics: joints of constant inertia, or position servos without error."""
 
     n_obs_steps = 1
 
@@ -87,11 +87,11 @@ class ComputedTorqueController:
     """Computed-torque control with a learned model (Luh, Walker, Paul 1980).
 
     The model's input is the motion at the moment when the action takes effect, `action_delay`
-    after it is sent: the planned state minus the current error, and the acceleration that plan
-    and feedback ask for.
+    after it is sent: the planned position minus the current error, the planned velocity, and the
+    planned acceleration plus feedback.
 
     Attributes:
-        using_fallback: whether the last action came, in part or whole, from the fallback.
+        using_fallback: whether the fallback contributed to the last action.
         desired: planned state at the time of the last measurement, None before the first one.
     """
 
@@ -109,7 +109,7 @@ class ComputedTorqueController:
             model: maps motion to actions.
             unit: unit of the model's actions.
             action_delay: time from sending an action to its effect [s].
-            config: feedback gains, by default those of the unit.
+            config: feedback gains; by default those of the unit.
             fallback: replaces the model where its standard deviation is too large.
 
         Raises:
@@ -119,7 +119,7 @@ class ComputedTorqueController:
             raise ValueError(f"no feedback for actions in '{unit}'; known: {sorted(FEEDBACK)}")
         self.model, self.action_delay, self.fallback = model, action_delay, fallback
         self.config = config or FEEDBACK[unit]
-        # a model of single frames without standard deviation can predict without torch
+        # a model of single frames without a standard deviation has `act`, which needs no torch
         self._act: Callable[[Array], Array] | None = getattr(model, "act", None)
         self.reset()
 

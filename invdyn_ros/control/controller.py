@@ -38,7 +38,7 @@ class Command(NamedTuple):
     Attributes:
         action: (n,) in the model's unit, or None: send nothing.
         desired: planned state at the time of the measurement, None while disengaged.
-        reason: why the arm holds or the action was changed, None if neither.
+        reason: why the arm holds or the action was changed, None otherwise.
         target_stamp: stamp of the target [s] if this command is the first to act on it.
     """
 
@@ -51,8 +51,8 @@ class Command(NamedTuple):
 class ArmController:
     """Control of one arm by an inverse-dynamics model within safety limits.
 
-    Nothing is sent until `engage`. Engaging starts from the measured joints, so it never causes a
-    jump.
+    Nothing is sent until `engage` is called. The plan starts at the measured joints, so engaging
+    never causes a jump.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class ArmController:
             unit: unit of the model's actions.
             action_delay: time from sending an action to its effect [s].
             safety: margins and timeouts of the safety limits.
-            feedback: gains, by default those of the unit.
+            feedback: gains; by default those of the unit.
             fallback: replaces the model where its standard deviation is too large.
         """
         self.robot, self.unit = robot, unit

@@ -1,7 +1,7 @@
 """Control loop of an arm whose joint states arrive irregularly.
 
-Stamps are those of the source; the time since the last joint state arrived is measured by the
-receiver's clock. So the two clocks need not agree.
+Stamps are those of the source. The time since the last joint state arrived is measured with the
+receiver's clock, so the two clocks need not be synchronised.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ALLOWED_DELAY = 0.5  # delay of a joint state [samples] before it counts as miss
 
 
 class StampedCommand(NamedTuple):
-    """A command and the time of the arm that it is for [s]."""
+    """A command, and the time by the source's clock that it is for [s]."""
 
     time: float
     command: Command
@@ -43,14 +43,14 @@ class DropoutController:
         self._missing_count = 0
 
     def on_joint_state(self, measured: MeasuredState, clock: float) -> Command | None:
-        """Return the command for a joint state; None if its time has a command already.
+        """Return the command for a joint state; None if there was a command for this time or a later one.
 
         Args:
             measured: joint state with the source's stamp.
             clock: time of arrival [s], by any monotonic clock.
 
         Raises:
-            ValueError: the joint state is of another arm, or has no velocity.
+            ValueError: the joint state has another number of joints, or no velocity.
         """
         if self._last_measured is None or measured.time < self._last_measured.time:
             self._command_time = -math.inf  # the first joint state, or time started again
@@ -68,7 +68,7 @@ class DropoutController:
         return command
 
     def predict_missing(self, clock: float) -> StampedCommand | None:
-        """Return the command for the newest missing joint state, None if none is missing."""
+        """Return the command for the newest missing joint state; None if none is missing."""
         if self._last_measured is None or not self.controller.engaged:
             return None
         count = math.floor((clock - self._arrival_time) / self.period - ALLOWED_DELAY)
@@ -81,7 +81,7 @@ class DropoutController:
         return stamped
 
     def recompute(self, clock: float) -> StampedCommand | None:
-        """Compute the last command again, after a new target."""
+        """Compute the last command again, for a new target; None before the first joint state."""
         if self._last_measured is None:
             return None
         if (

@@ -1,7 +1,7 @@
-"""Fallback of a learned model to the rigid body outside of its training data.
+"""Fallback from a learned model to the rigid-body model outside of the training data.
 
-Training stores a limit of the model's standard deviation in the checkpoint; beyond it the
-controller blends in the rigid-body model.
+Training stores a limit of the predicted standard deviation in the checkpoint. Beyond this limit
+the controller blends the rigid-body model into the action.
 """
 
 from __future__ import annotations
@@ -24,23 +24,30 @@ from invdyn_ros.typing import Array
 
 
 class Fallback(NamedTuple):
-    """The rigid-body model, and the standard deviation (n,) [action unit] beyond which to use it."""
+    """The rigid-body model, and the standard deviation (n,) beyond which to use it.
+
+    Attributes:
+        model: rigid-body model of the same arm.
+        std_limit: (n,) largest predicted standard deviation [action unit] without fallback.
+    """
 
     model: MujocoRigidBody
     std_limit: Array
 
     def weight(self, std: Array) -> float:
-        """Return the weight of the rigid body in the action, from 0 to 1 at twice the limit.
+        """Return the weight of the rigid-body model in the action, 0 to 1.
 
-        It grows continuously with the most uncertain joint, so that actions never jump.
+        It grows from 0 at the limit to 1 at twice the limit of the most uncertain joint; as it is
+        continuous, actions never jump.
         """
         return float(np.clip(np.max(std / self.std_limit) - 1, 0.0, 1.0))
 
 
 def fallback_from_metadata(meta: ModelMetadata) -> Fallback | None:
-    """Return the rigid body stored with a model, else that of its URDF; None without a limit.
+    """Return the fallback stored in the metadata of a model, None without one.
 
-    Everything is in `meta`, so that an exported model has it too.
+    Rigid-body parameters that are not stored are those of the URDF. An exported model has the
+    same metadata, and so the same fallback.
     """
     if METADATA_KEY not in meta.data:
         return None

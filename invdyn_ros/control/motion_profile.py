@@ -9,9 +9,7 @@ from ruckig import Trajectory
 
 from invdyn_ros.typing import Array
 
-HULL_DERIVATIVE = np.array(
-    [0] * 4 + [1] * 3 + [2] * 2
-)  # derivative that each row of a hull bounds
+HULL_DERIVATIVE = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2])  # derivative in each row of a hull
 
 
 class State(NamedTuple):

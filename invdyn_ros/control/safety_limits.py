@@ -27,9 +27,9 @@ class SafetyLimitsConfig(Validated):
         position_margin: distance kept from each position limit [rad].
         velocity_scaling: fraction of the rated joint velocity that is used [-].
         jerk_ratio: jerk limit divided by the acceleration limit [1/s].
-        target_timeout: age of a target from which on the arm brakes smoothly [s].
-        max_jump_ratio: step of the measured joints that counts as a fault, as a multiple of what
-            the rated velocity allows [-].
+        target_timeout: age of a target above which the arm brakes smoothly [s].
+        max_jump_ratio: step between two joint states that counts as a fault, as a multiple of the
+            step at the rated velocity [-].
     """
 
     position_margin: NonNegativeFloat = 0.02
@@ -63,7 +63,7 @@ class Limits(NamedTuple):
 
 
 def validate_target(target: Target, num_joints: int) -> str | None:
-    """Return why an arm of `num_joints` joints can never follow a target, None if it can."""
+    """Return why a target is invalid for an arm of `num_joints` joints, None if it is valid."""
     if any(part.shape != (num_joints,) for part in target.state):
         return f"target has {target.state.q.size} joints, the arm {num_joints}"
     total = target.stamp + target.horizon + sum(float(part.sum()) for part in target.state)
@@ -75,7 +75,7 @@ def validate_target(target: Target, num_joints: int) -> str | None:
 
 
 def check_age(target: Target, time: float, config: SafetyLimitsConfig) -> str | None:
-    """Return why a target cannot be followed at a time, None if it can.
+    """Return why a target is too old or too new to be followed, None if it is neither.
 
     Args:
         target: desired state with its stamp.
@@ -92,7 +92,7 @@ def check_age(target: Target, time: float, config: SafetyLimitsConfig) -> str | 
 def limit_action(
     action: Array, measured: Array, unit: str, limits: Limits
 ) -> tuple[Array, str | None]:
-    """Return the action within the arm's limits, and why it was changed if it was.
+    """Return the action clipped to the arm's limits, and the reason if that changed it.
 
     Args:
         action: (n,) torque [N m] or setpoint [rad].
@@ -117,7 +117,7 @@ def limit_action(
 
 
 def clip(values: Array, lower: Array | float, upper: Array | float) -> Array:
-    """Return values clipped to bounds; np.clip takes five times as long for a few numbers.
+    """Return values clipped to bounds, for a few numbers five times as fast as np.clip.
 
     Args:
         values: any array.

@@ -50,7 +50,7 @@ class StatePredictorConfig(Validated):
 
 
 class TrackedState(NamedTuple):
-    """A joint state and the desired state at its time."""
+    """A joint state, and the desired state at the same time."""
 
     measured: MeasuredState
     desired: State
@@ -60,9 +60,9 @@ class TrackedState(NamedTuple):
 def impute(model: TimeSeriesModel, observations: Observations) -> Tensor:
     """Return states (B, T, 2n) that pass through the observations without a jump.
 
-    Bridges do so by construction. An encoder-decoder misses even the observations by a little,
-    which is more than an arm moves in a few samples. So its errors at both ends of a gap are
-    subtracted from its predictions in between, weighted linearly in time.
+    Bridge models do so by construction. The predictions of an encoder-decoder deviate from the
+    observations by more than an arm moves in a few samples. Therefore its errors at both ends of
+    a gap are subtracted from the predictions in between, weighted linearly in time.
 
     Raises:
         ValueError: the observations are invalid.
@@ -85,24 +85,23 @@ def impute(model: TimeSeriesModel, observations: Observations) -> Tensor:
     weight = ((clock - clock[batch, first]) / span).clamp(0, 1)
     weight[before < 0], weight[after >= weight.shape[1]] = 1.0, 0.0
     weight = weight[..., None].to(state)
-    correction = (1 - weight) * (state - late)[batch, first] + weight * (state - early)[
-        batch, last
-    ]
+    first_error, last_error = (state - late)[batch, first], (state - early)[batch, last]
+    correction = (1 - weight) * first_error + weight * last_error
     return torch.where(observations.mask[..., None], state, predicted + correction)
 
 
 class LearnedStatePredictor:
     """State predictor with a time-series model, for a limited time.
 
-    Beside the joint states, the model gets one future state as an observation: the plan one
-    sample later, plus the tracking error at the last joint state, extrapolated at its rate. So it
-    does not have to predict where the arm is driven to.
+    Besides the joint states, the model gets one future state as an observation: the planned state
+    one sample later plus the tracking error of the last joint state, extrapolated linearly. So it
+    does not have to predict where the controller moves the arm.
     """
 
     def __init__(
         self, model: TimeSeriesModel, robot: Robot, config: StatePredictorConfig | None = None
     ) -> None:
-        """Create a predictor without joint states.
+        """Create a predictor; it has no joint states yet.
 
         Args:
             model: time-series model of the arm's joints.
@@ -123,7 +122,7 @@ class LearnedStatePredictor:
         self._prediction: MeasuredState | None = None
 
     def update(self, measured: MeasuredState, desired: State | None) -> None:
-        """Add a joint state, and the desired state at its time; None: the arm is not driven.
+        """Add a joint state and the desired state at its time, None for an arm that is not driven.
 
         A repeated stamp replaces the joint state; an earlier stamp, and an arm that is not
         driven, clear the history. States that are not finite are ignored.
@@ -157,7 +156,7 @@ class LearnedStatePredictor:
             return None
         last = self._history[-1].measured
         if time < last.time:
-            raise ValueError(f"asked for {time} s; the last joint state is of {last.time} s")
+            raise ValueError(f"time {time} s is before the last joint state, at {last.time} s")
         if time == last.time:
             return last
         if time > last.time + self.config.max_dropout:

@@ -19,8 +19,10 @@ from invdyn_ros.typing import Array
 MotionSegments = tuple[JerkSegment | Trajectory, ...]
 Bounds = tuple[Array, Array]  # smallest and largest position, velocity, acceleration, (3, n) each
 
-ACCELERATION_HOLD_TIME = 0.02  # [s] a desired acceleration is kept: actions act up to this late
-ROUNDING_TOLERANCE = 1e-6  # [-, rad] for rounding
+ACCELERATION_HOLD_TIME = (
+    0.02  # [s] for which a desired acceleration continues, as actions act late
+)
+ROUNDING_TOLERANCE = 1e-6  # [-, rad]
 
 
 def hold_plan(q: Array, time: float, reason: str | None = None) -> Plan:
@@ -61,7 +63,7 @@ def plan_to_target(
     A desired state that the arm can reach within the target's horizon is reached exactly. Any
     other is approached as fast as the position, velocity, acceleration and jerk limits allow
     (Ruckig; Berscheid and Kroeger 2021). A moving target (horizon > 0) is intercepted. Afterwards
-    the arm keeps the velocity of the target, and comes to rest when the target would be stale.
+    the arm keeps the velocity of the target, and comes to rest when the target becomes stale.
 
     Args:
         plan: current plan.
@@ -84,11 +86,11 @@ def plan_to_target(
             brake = _brake(segment_state(tail[-1], coast) if tail else last, limits)
             if brake is not None and _satisfies((*tail, brake), bounds):
                 return Plan(time, (*segments, *tail, brake))
-    return plan._replace(hold_reason="no way to the target within limits")
+    return plan._replace(hold_reason="no motion to the target is within limits")
 
 
 def _clip_state(state: State, limits: Limits) -> State:
-    """Clip a desired state; a joint outside its range is to come to rest at the limit."""
+    """Clip a desired state; a joint beyond its position limit comes to rest at the limit."""
     q = clip(state.q, limits.lower, limits.upper)
     inside = q == state.q
     return State(
@@ -99,22 +101,20 @@ def _clip_state(state: State, limits: Limits) -> State:
 
 
 def _motion_bounds(current: State, limits: Limits) -> Bounds:
-    """Return the bounds of a motion from a state; from outside the limits it may only return."""
+    """Return the bounds of a motion; from outside the position limits it may only move inwards."""
     lower = np.minimum(limits.lower - ROUNDING_TOLERANCE, current.q - 1e-12)
     upper = np.maximum(limits.upper + ROUNDING_TOLERANCE, current.q + 1e-12)
-    velocity, acceleration = (
-        limits.velocity * (1 + ROUNDING_TOLERANCE),
-        limits.acceleration * (1 + ROUNDING_TOLERANCE),
-    )
+    velocity = limits.velocity * (1 + ROUNDING_TOLERANCE)
+    acceleration = limits.acceleration * (1 + ROUNDING_TOLERANCE)
     smallest = np.array([lower, -velocity, -acceleration])
     return smallest, np.array([upper, velocity, acceleration])
 
 
 def _satisfies(segments: MotionSegments, bounds: Bounds) -> bool:
-    """Return whether a motion keeps all bounds.
+    """Return whether a motion is within all bounds.
 
     Positions and velocities of a jerk segment lie between those of its Bezier points. Ruckig
-    keeps velocity, acceleration and jerk itself and gives the extreme positions.
+    itself limits velocity, acceleration and jerk, and reports the extreme positions.
     """
     smallest, largest = bounds
     for segment in segments:
@@ -150,8 +150,8 @@ def _approach(current: State, desired: State, _: float, limits: Limits) -> Motio
 def _intercept(current: State, desired: State, h: float, limits: Limits) -> MotionSegments:
     """Return the fastest motion to a target that is at the desired state `h` [s] from now.
 
-    In the frame that moves with the target, it is a position to come to rest at. The fastest
-    motion in this frame gives the time, and so the place, at which the target is met.
+    In the frame that moves with the target, the target is at rest. The fastest motion to it in
+    this frame gives the time, and so the position, at which the arm meets the target.
     """
     start = desired._replace(q=desired.q - h * desired.qd, qd=np.zeros_like(desired.qd))
     request = _ruckig_input(current._replace(qd=current.qd - desired.qd), limits, start)
@@ -173,7 +173,7 @@ def _approach_at_rest(current: State, desired: State, h: float, limits: Limits) 
 
 
 def _brake(current: State, limits: Limits) -> Trajectory | None:
-    """Return the fastest motion to rest, anywhere."""
+    """Return the fastest motion to rest at any position."""
     request = _ruckig_input(current, limits)
     request.control_interface = ControlInterface.Velocity
     request.target_velocity = request.target_acceleration = [0.0] * limits.lower.size

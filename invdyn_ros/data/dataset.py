@@ -150,7 +150,7 @@ def _write_files(
 
 
 def check_writable(directory: str | Path) -> None:
-    """Check that writing a dataset deletes nothing but a dataset.
+    """Check that writing a dataset to a folder can replace only another dataset.
 
     Raises:
         ValueError: the folder is not empty and not a dataset.

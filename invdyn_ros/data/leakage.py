@@ -1,7 +1,7 @@
 """Detection of test data that also occur in the training data.
 
 In the usual split of SARCOS, 98% of the test rows are also in the training set, so results on it
-rank models by how well they memorise.
+rank models by how well they memorise the training data.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ import numpy as np
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.typing import Mask
 
-MAX_REST_VELOCITY = 1e-6  # [rad/s] a filter yields this much for an arm at rest
-SKETCH_SIZE = 512  # rows; finds 1 duplicate in 100 of an equally large test set with 99%
+MAX_REST_VELOCITY = 1e-6  # [rad/s] numerical noise of a velocity filter for an arm at rest
+SKETCH_SIZE = (
+    512  # rows; detects 1% of duplicates in an equally large test set with 99% probability
+)
 HASH_BITS = 48  # of a row's hash, which JSON represents exactly
 REMEDY = "drop the duplicates with 'invdyn collect dataset DIR --drop-duplicates --out NEW'"
 
@@ -43,8 +45,8 @@ def check_no_leakage(train: Sequence[Trajectory], test: Sequence[Trajectory]) ->
     if count := count_duplicates(train, test):
         rows = sum(map(len, test))
         raise ValueError(
-            f"{count} of {rows} test rows ({count / rows:.1%}) are also training rows, so a test "
-            f"would measure memorisation; {REMEDY}"
+            f"{count} of {rows} test rows ({count / rows:.1%}) are also training rows, so the "
+            f"test would measure memorisation; {REMEDY}"
         )
 
 
@@ -89,7 +91,7 @@ def count_duplicates(train: Sequence[Trajectory], test: Sequence[Trajectory]) ->
 
 
 def at_rest(trajectory: Trajectory) -> Mask:
-    """Return a mask (T,) of the rows at rest, by velocity or, if unknown, by the previous row."""
+    """Return a mask (T,) of the rows at rest, by velocity or else by comparison of rows."""
     if len(trajectory.velocity):
         return (np.abs(trajectory.velocity) < MAX_REST_VELOCITY).all(1)
     values = trajectory.position if len(trajectory.position) else trajectory.pixels
@@ -100,7 +102,7 @@ def at_rest(trajectory: Trajectory) -> Mask:
 def drop_duplicates(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
     """Drop moving rows that occur earlier in the data, and cut the trajectories there.
 
-    Single rows between duplicates are dropped too, since one sample is not a motion.
+    Single rows between duplicates are dropped too, because one sample is not a motion.
     """
     keys_so_far: set[bytes] = set()
     result = []
@@ -117,7 +119,7 @@ def drop_duplicates(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
 
 
 def row_keys(trajectory: Trajectory) -> list[bytes]:
-    """Return a key for each row of a trajectory, motion and action, to compare rows by."""
+    """Return a key for each row, which is equal for rows of equal motion and action."""
     columns = (
         trajectory.position,
         trajectory.velocity,

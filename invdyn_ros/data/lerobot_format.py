@@ -19,9 +19,8 @@ DATA = "data/chunk-000/file-000.parquet"
 EPISODES = "meta/episodes/chunk-000/file-000.parquet"
 INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
 IMAGE, POINTS = "observation.image", "observation.points"
-GRASP_KEY = (
-    "grasp"  # key of info.json, not of LeRobot: the rows are steps of grasp episodes, not motion
-)
+GRASP_KEY = "grasp"
+"""Key of info.json, not of LeRobot; its presence means that rows are steps of grasp episodes."""
 STATE, ACCELERATION, VELOCITY_SUFFIX = "observation.state", "observation.acceleration", ".velocity"
 
 
@@ -36,7 +35,7 @@ def stack_columns(trajectories: Sequence[Trajectory]) -> dict[str, np.ndarray]:
         present = [len(getattr(t, name)) > 0 for t in trajectories]
         if any(present) and not all(present):
             raise ValueError(
-                f"trajectory {present.index(False)} has no {name} but others do; "
+                f"trajectory {present.index(False)} has no {name} but other trajectories do; "
                 "write separate datasets"
             )
     state = [
@@ -95,7 +94,7 @@ def to_arrow(values: np.ndarray) -> pa.Array:
 
 
 def source_columns(trajectories: Sequence[Trajectory]) -> dict[str, list[Any]]:
-    """Return the columns of the episode table that LeRobot lacks: source recording and verb."""
+    """Return the columns of the episode table that LeRobot does not define: source and verb."""
     sources, verbs = [t.source for t in trajectories], [t.verb for t in trajectories]
     columns: dict[str, list[Any]] = {"source": sources} if any(sources) else {}
     return columns | ({"verb_class": verbs} if min(verbs) < NO_VERB else {})
@@ -136,7 +135,7 @@ def episode_table(
 def task_table(task: str) -> pa.Table:
     """Return the task table; LeRobot reads it with pandas by its index column."""
     types = {"task_index": ("int64", "int64"), "task": ("unicode", "object")}
-    described = [
+    column_metadata = [
         {
             "name": name,
             "field_name": name,
@@ -149,7 +148,7 @@ def task_table(task: str) -> pa.Table:
     pandas = {
         "index_columns": ["task"],
         "column_indexes": [],
-        "columns": described,
+        "columns": column_metadata,
         "pandas_version": "2.0.0",
     }
     return pa.table({"task_index": [0], "task": [task]}).replace_schema_metadata(
@@ -168,7 +167,7 @@ def dataset_info(
 
     Args:
         columns: columns of the data file.
-        names: names of the entries of each column that has any.
+        names: names of the entries of each column; columns without names are left out.
         robot: name of the arm.
         rate: sample rate [Hz].
         extra: further keys.
@@ -218,10 +217,9 @@ def column_stats(columns: dict[str, np.ndarray]) -> dict[str, Any]:
 def _pixel_stats(images: Image) -> dict[str, Any]:
     """Return the statistics of all pixels of images (rows, H, W, 3), (3, 1, 1) each, in 0 to 1."""
     level, stats = np.arange(256), []
-    for channel in np.moveaxis(
-        images, 3, 0
-    ):  # histogram by row: all pixels as floats would not fit
-        count = np.sum([np.bincount(row.ravel(), minlength=256) for row in channel], axis=0)
+    for channel in np.moveaxis(images, 3, 0):
+        # one histogram per image: all pixels as floats would not fit into memory
+        count = np.sum([np.bincount(image.ravel(), minlength=256) for image in channel], axis=0)
         present = level[count > 0]
         mean = (count @ level) / count.sum()
         std = np.sqrt((count @ (level - mean) ** 2) / count.sum())

@@ -16,7 +16,7 @@ from invdyn_ros.typing import Array, Image
 
 
 class EpisodeMetadata(NamedTuple):
-    """Entry of the episode table; datasets by other writers lack these columns."""
+    """Row of the episode table; datasets written by other software lack these columns."""
 
     start_time: float = 0.0  # [s]
     source: str = ""

@@ -1,4 +1,4 @@
-"""Recording of a run as plain arrays, the input of reports and plots."""
+"""Recording of a run as plain arrays, from which reports and plots are made."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -93,7 +93,8 @@ def align_stamps(
     if not pairs:  # an arm that was never engaged has no desired states
         empty = JointSamples(*(part[:0] for part in measured))
         return empty, empty
-    left, right = np.array([i for i, _ in pairs], int), np.array([j for _, j in pairs], int)
-    return JointSamples(*(part[left] for part in measured)), JointSamples(
-        *(part[right] for part in desired)
+    measured_rows, desired_rows = np.array(pairs, int).T
+    return (
+        JointSamples(*(part[measured_rows] for part in measured)),
+        JointSamples(*(part[desired_rows] for part in desired)),
     )

@@ -72,7 +72,7 @@ class Trajectory:
         if self.time.ndim != 1 or len(self.time) == 0:
             raise ValueError(f"time has shape {self.time.shape}; expected (T,) with T >= 1")
         for name in _COLUMNS:
-            self._check(name)
+            self._check_column(name)
         self._check_frames()
         steps = np.flatnonzero(~(np.diff(self.time) > 0))  # also true for NaN
         if not np.isfinite(self.time).all() or len(steps):
@@ -82,8 +82,8 @@ class Trajectory:
                 f"time must increase: row {row} has {self.time[row]} s after {before} s"
             )
 
-    def _check(self, name: str) -> None:
-        """Check the shape and the values of one column block."""
+    def _check_column(self, name: str) -> None:
+        """Check the shape and the values of one column."""
         values, shape = getattr(self, name), (len(self.time), len(self.joint_names))
         if values.shape == (0, shape[1]) and (name != "position" or len(self.frames)):
             return
@@ -99,7 +99,7 @@ class Trajectory:
             )
 
     def _check_frames(self) -> None:
-        """Check the pictures and their verb."""
+        """Check the images, their verb and their keypoints."""
         shape, rows = self.frames.shape, len(self.frames)
         if self.frames.dtype != np.uint8 or len(shape) != 4 or shape[3] != 3:
             raise ValueError(f"frames are {shape} {self.frames.dtype}, not (T, H, W, 3) uint8")
@@ -124,7 +124,11 @@ class Trajectory:
 
     @property
     def rate(self) -> float:
-        """Sample rate [Hz], without gaps."""
+        """Sample rate [Hz], without gaps.
+
+        Raises:
+            ValueError: there is only one sample.
+        """
         self._need_samples(2, "a rate")
         step = np.diff(self.time)
         # a mean, since stamps of 1.7e9 s have a resolution of 0.2 us
@@ -135,7 +139,7 @@ class Trajectory:
         """Motion (T, 3 n) = [q, qd, qdd], the input of a model.
 
         Raises:
-            ValueError: it is not known.
+            ValueError: position, velocity or acceleration is absent.
         """
         if len(self.position) == 0:
             raise ValueError(
@@ -246,18 +250,22 @@ class Trajectory:
             )
         from scipy.signal import savgol_filter  # slow to import; most nodes need none
 
-        source, degree = (self.velocity, 1) if len(self.velocity) else (self.position, 2)
-        fit = {
+        signal, derivative = (self.velocity, 1) if len(self.velocity) else (self.position, 2)
+        filter_options = {
             "window_length": window,
             "polyorder": order,
             "delta": float(np.mean(step)),
             "axis": 0,
         }
         velocity = (
-            self.velocity if len(self.velocity) else savgol_filter(self.position, deriv=1, **fit)
+            self.velocity
+            if len(self.velocity)
+            else savgol_filter(self.position, deriv=1, **filter_options)
         )
         return replace(
-            self, velocity=velocity, acceleration=savgol_filter(source, deriv=degree, **fit)
+            self,
+            velocity=velocity,
+            acceleration=savgol_filter(signal, deriv=derivative, **filter_options),
         )
 
     def segments(self, gap: float) -> list[Trajectory]:

@@ -51,9 +51,9 @@ class Split(NamedTuple):
 def split(trajectories: Sequence[Trajectory], fraction: float = 0.2, seed: int = 0) -> Split:
     """Hold out a fraction of the trajectories for testing.
 
-    Videos are held out by participant if known, else by video. Of fewer than MIN_GROUPS videos,
-    and of a single trajectory, the last part in time is held out. The split is never by row:
-    neighbouring samples are almost equal, so it would test on training data.
+    Videos are held out by participant if known, else by video. With fewer than MIN_GROUPS videos,
+    or a single trajectory, the last part in time is held out. The split is never by row, because
+    neighbouring samples are almost equal: a test row would be almost equal to a training row.
 
     Args:
         trajectories: data to split.
@@ -90,13 +90,13 @@ def windows(
     input_type: InputType = "motion",
     stride: int = 1,
 ) -> Windows:
-    """Cut trajectories into windows of `history` consecutive samples.
+    """Cut trajectories into windows of `window_size` consecutive samples.
 
     Args:
         trajectories: trajectories with velocity, acceleration and action, and with the same joints
             and unit.
-        history: samples per window; shorter trajectories give none.
-        action_delay: the action of time t is paired with the motion at t + action_delay [s].
+        window_size: samples per window; shorter trajectories are left out.
+        action_delay: time [s] from an action to the motion that it is paired with.
         dtype: floating type of the tensors; pixels remain uint8.
         input_type: "motion", or "pixels" of videos.
         stride: samples between the starts of two windows; the last window of a trajectory always

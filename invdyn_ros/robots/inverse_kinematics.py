@@ -77,10 +77,11 @@ class JointBoxLimit(mink.Limit):
 
 
 class DifferentialIK:
-    """Base of the solvers below: tasks, a weak posture task and the joint limits of a robot.
+    """Base class of inverse-kinematics solvers: tasks, a weak posture task and joint limits.
 
-    Each step is a quadratic program: the squared task errors, a weak pull towards a posture that
-    determines the joints which the tasks leave free, and damping, subject to the joint limits.
+    Each step solves a quadratic program: it minimises the squared task errors, a weak posture
+    error, which determines the joints that the tasks leave free, and damping, subject to the
+    joint limits.
     """
 
     def __init__(
@@ -90,8 +91,8 @@ class DifferentialIK:
 
         Args:
             robot: the arm.
-            tasks: what the steps reduce the errors of.
-            posture_cost: cost of one radian off the posture, in the unit of the tasks' costs.
+            tasks: tasks whose errors each step reduces.
+            posture_cost: cost of a posture error of one radian, in the unit of the tasks' costs.
             margin: distance kept from each joint limit [rad].
         """
         self.robot, self.tasks = robot, tasks
@@ -100,7 +101,7 @@ class DifferentialIK:
         self.posture = mink.PostureTask(robot.model(), cost=posture_cost)
 
     def compute_step(self, limits: Sequence[mink.Limit], damping: float = 1e-12) -> np.ndarray:
-        """Return the step (n,) [rad] that reduces the errors most.
+        """Return the joint step (n,) [rad] that solves the quadratic program.
 
         Args:
             limits: joint limits to respect.
@@ -113,16 +114,16 @@ class DifferentialIK:
 
 
 class PoseIKSolver(DifferentialIK):
-    """Find joint positions that bring the tool centre point to a pose."""
+    """Inverse kinematics of a pose of the tool centre point."""
 
     TOLERANCE = 1e-3
-    """Largest error of a solution, each axis [m], [rad]."""
+    """Largest error of a solution along or about any axis [m], [rad]."""
     CONVERGENCE_TOLERANCE = 1e-7
-    """Error at which iteration stops [m], [rad]."""
+    """Error at which the iteration stops [m], [rad]."""
     MAX_STEP = 0.3
-    """Longest step of a joint [rad]."""
+    """Largest step of a joint [rad]."""
     STALL_CHECK_PERIOD = 10
-    """Iterations within which the error must fall by a twentieth."""
+    """Number of iterations within which the error must decrease by 5%."""
 
     def __init__(self, robot: Robot, margin: float = 0.05) -> None:
         """Create a solver that keeps a margin [rad] from each joint limit."""
@@ -171,14 +172,14 @@ class IKSolution(NamedTuple):
 
 
 class PositionIKSolver(DifferentialIK):
-    """Bring the origins of several links as close as possible to points."""
+    """Inverse kinematics of the positions of several links, which need not be reachable."""
 
     POSTURE_COST = 0.005
-    """Cost of one radian off the posture, as a distance over the arm's size."""
+    """Cost of a posture error of one radian, as a fraction of the arm's size."""
     DAMPING = 1e-3
-    """Cost of a squared step of one radian, as a squared distance over the squared arm's size."""
+    """Cost of a squared step of one radian, as a fraction of the squared size of the arm."""
     CONVERGENCE_TOLERANCE = 5e-4
-    """Residual at which iteration stops [m]; far below the accuracy asked of the arm."""
+    """Residual at which iteration stops [m]; far below the accuracy required of the arm."""
     MIN_IMPROVEMENT = 0.05
     """Iteration stops once a step reduces the residual by a smaller fraction."""
 

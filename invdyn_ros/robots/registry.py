@@ -1,7 +1,7 @@
 """Table of the supported arms.
 
-`ROBOTS` holds everything that the package knows about an arm by name; every list of arms elsewhere
-is derived from it. To add an arm, add an entry here and its URDF file.
+`ROBOTS` holds all data of the named arms; every list of arms elsewhere is derived from it. To add
+an arm, add an entry here and its URDF file.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class GraspSpec:
 
 @dataclass(frozen=True)
 class RobotSpec:
-    """Description of an arm: what its URDF leaves open, and values that override the URDF.
+    """Description of an arm: values that its URDF lacks, and values that override the URDF.
 
     A limit that is None is taken from the URDF.
     """
@@ -80,8 +80,8 @@ class RobotSpec:
     external_driver: str | None = None
     """ROS package that drives the real arm and that the user starts."""
     real_checkpoint: str | None = None
-    """Folder of config/checkpoints for the real arm; None: the one of the simulated arm, which has
-    the name of the arm."""
+    """Folder of config/checkpoints for the real arm; None: the folder of the simulated arm, whose
+    name is that of the arm."""
 
 
 def _degrees(*angles: float) -> tuple[float, ...]:
@@ -224,8 +224,8 @@ def load_scene(arm: str) -> Scene:
     """
     scene = ROBOTS[arm].scene if arm in ROBOTS else None
     if scene is None:
-        able = ", ".join(name for name, spec in ROBOTS.items() if spec.scene)
-        raise ValueError(f"there is no scene for '{arm}'; arms with one are {able}")
+        supported = ", ".join(name for name, spec in ROBOTS.items() if spec.scene)
+        raise ValueError(f"there is no scene for '{arm}'; arms with one are {supported}")
     return scene
 
 

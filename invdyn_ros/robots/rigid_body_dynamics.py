@@ -174,9 +174,8 @@ class RigidBodyTree(nn.Module):
     def regressor(self, q: Tensor, qd: Tensor, qdd: Tensor) -> Tensor:
         """Return the regressor Y (..., n, 10 n), where torque = Y @ inertial.flatten()."""
         T, S, Tdd = (x.unsqueeze(-4) for x in self.link_motion(q, qd, qdd))
-        X = (
-            Tdd.mT @ S.transpose(-4, -3) @ T
-        )  # (..., i, k, 4, 4), <X, J_k> is the torque due to link k
+        # (..., i, k, 4, 4); <X, J_k> is the torque of joint i due to link k
+        X = Tdd.mT @ S.transpose(-4, -3) @ T
         Y = (X.flatten(-2) @ self.pseudo_inertia_basis.T) * self.ancestors.T[..., None]
         return Y.flatten(-2)
 

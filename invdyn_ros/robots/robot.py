@@ -199,7 +199,7 @@ def package_file(path: str) -> Path:
         if (folder / path).exists():
             return folder / path
     raise FileNotFoundError(
-        f"no '{path}' in {', '.join(map(str, candidates))}; is invdyn_ros installed?"
+        f"no '{path}' in {', '.join(map(str, candidates))}; install invdyn_ros again"
     )
 
 

@@ -35,7 +35,7 @@ class Scene(Validated):
     friction: PositiveFloat = 0.9
     """Coulomb friction coefficient of a block; a contact uses the product of both bodies'."""
     light: tuple[float, float, float] = (0.6, -0.5, 1.4)
-    """Direction to the light."""
+    """Direction to the light, a vector of any length."""
     ambient: NonNegativeFloat = 0.62
     """Fraction of the light that is ambient."""
     blur: NonNegativeFloat = 0.7

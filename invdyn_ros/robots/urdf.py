@@ -12,7 +12,6 @@ from invdyn_ros.typing import Array
 
 MOVABLE_TYPES = ("revolute", "continuous", "prismatic")
 
-
 INERTIA_ENTRIES = (  # row, column and name of each entry of <inertia>
     (0, 0, "ixx"), (0, 1, "ixy"), (0, 2, "ixz"), (1, 1, "iyy"), (1, 2, "iyz"), (2, 2, "izz"),
 )  # fmt: skip
@@ -112,11 +111,10 @@ class UrdfTree:
             J = self.pseudo_inertia(name, moving)
             mass = J[3, 3]
             if mass > 0:
-                second = (
-                    J[:3, :3] - np.outer(J[:3, 3], J[:3, 3]) / mass
-                )  # about the centre of mass
-                about_centre = np.trace(second) * np.eye(3) - second
-                if np.linalg.eigvalsh(about_centre)[0] > 0:
+                # second moments about the centre of mass
+                second = J[:3, :3] - np.outer(J[:3, 3], J[:3, 3]) / mass
+                inertia = np.trace(second) * np.eye(3) - second
+                if np.linalg.eigvalsh(inertia)[0] > 0:
                     continue
             raise ValueError(
                 f"{self.source}: link '{self.joints[name].child}' moves but has mass {mass:.4g} kg "
