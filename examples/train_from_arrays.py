@@ -10,7 +10,8 @@ from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models import build  # noqa: F401  (all families are registered on import)
-from invdyn_ros.training.train import parse_config, train
+from invdyn_ros.training.run_config import parse_train_config
+from invdyn_ros.training.train import train
 
 RATE = 100.0  # [Hz]
 rng = np.random.default_rng(0)
@@ -33,7 +34,7 @@ with TemporaryDirectory() as folder:
     data, out = Path(folder) / "data", Path(folder) / "model"
     write_dataset(data, recordings, robot="pendulum", rate=RATE)
     config = {"family": "mlp", "width": 64, "epochs": 60, "batch_size": 64, "action_delay": 0.0}
-    model = train(parse_config(config, "this script"), data, out)
+    model = train(parse_train_config(config, "this script"), data, out)
 
 test = [recording() for _ in range(5)]
 report = evaluate(model, test)

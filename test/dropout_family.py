@@ -12,7 +12,8 @@ from invdyn_ros.models import MLP, MODELS
 from invdyn_ros.models.inverse_dynamics import ModelMetadata
 from invdyn_ros.models.mlp import MLPConfig
 from invdyn_ros.training import trainer as trainer_module
-from invdyn_ros.training.train import parse_config, train
+from invdyn_ros.training.run_config import parse_train_config
+from invdyn_ros.training.train import train
 
 VALUES = {
     "family": "dropout",
@@ -43,7 +44,7 @@ def fit(data: str | Path, out: str | Path, resume: bool) -> None:
     """Train; save after each epoch and print its number."""
     trainer_module.SAVE_INTERVAL = 0.0
     MODELS["dropout"] = Dropout
-    config = parse_config(VALUES | {"action_delay": 0.012}, "test")
+    config = parse_train_config(VALUES | {"action_delay": 0.012}, "test")
     train(config, data, out, resume, on_epoch=lambda p: print(p.epoch, flush=True))
 
 

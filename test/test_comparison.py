@@ -27,7 +27,7 @@ from invdyn_ros.models import build
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.inverse_dynamics import ModelMetadata
 from invdyn_ros.robots.plant import IDEAL_PLANT
-from invdyn_ros.training.train import TrainConfig
+from invdyn_ros.training.run_config import TrainConfig
 
 FAMILIES = ("mlp", "rigid_body")
 PNG = b"\x89PNG"

@@ -13,7 +13,8 @@ from invdyn_ros.data.windows import windows
 from invdyn_ros.models import ModelMetadata, build
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.models.ensemble import Ensemble, EnsembleConfig
-from invdyn_ros.training.train import parse_config, train
+from invdyn_ros.training.run_config import parse_train_config
+from invdyn_ros.training.train import train
 
 UR5 = robot("ur5")
 SMALL = {"num_members": 3, "member_config": {"width": 16, "depth": 1}}
@@ -59,7 +60,7 @@ def test_standard_deviation_is_calibrated_and_grows_away_from_the_data(tmp_path)
         parts.append(replace(part, action=action.numpy()))
     write_dataset(tmp_path / "data", parts[:10], "ur5", UR5.rate)
     values = {"family": "ensemble", "action_delay": 0.0, "epochs": 15, "batch_size": 64} | SMALL
-    train(parse_config(values, "test"), tmp_path / "data", tmp_path / "model")
+    train(parse_train_config(values, "test"), tmp_path / "data", tmp_path / "model")
     model, test = load(tmp_path / "model"), windows(parts[10:]).to("cpu", torch.float32)
     mean, std = model.predict(test.motion, test.time)
     assert std is not None

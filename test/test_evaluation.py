@@ -15,7 +15,8 @@ from invdyn_ros.evaluation.metrics import error_metrics
 from invdyn_ros.evaluation.uncertainty_calibration import uncertainty_calibration
 from invdyn_ros.models.checkpoint import load
 from invdyn_ros.sources.rosbag import BagConfig, read_bag
-from invdyn_ros.training.train import parse_config, train
+from invdyn_ros.training.run_config import parse_train_config
+from invdyn_ros.training.train import train
 
 UR10 = Path(__file__).parents[2] / "shared" / "data" / "ur10" / "ur10_exciting_trajectory.db3"
 
@@ -26,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, ur5 = tmp_path_factory.mktemp("evaluation"), robot("ur5")
     parts = [excitation(ur5, seed, 0.008, 2.0) for seed in range(10)]
     write_dataset(folder / "data", parts, "ur5", ur5.rate)
-    train(parse_config({"family": "rigid_body"}, "test"), folder / "data", folder / "model")
+    train(parse_train_config({"family": "rigid_body"}, "test"), folder / "data", folder / "model")
     return folder
 
 
@@ -158,7 +159,7 @@ def test_servo_errors_are_relative_to_the_offset(tmp_path: Path) -> None:
     parts = [excitation(dofbot, seed, 0.0, unit="rad", action=setpoint) for seed in range(5)]
     write_dataset(tmp_path / "data", parts, "dofbot", dofbot.rate)
     model = train(
-        parse_config({"family": "rigid_body"}, "test"), tmp_path / "data", tmp_path / "model"
+        parse_train_config({"family": "rigid_body"}, "test"), tmp_path / "data", tmp_path / "model"
     )
     result = evaluate(model, parts)
     assert result["target"] == "setpoint offset u - q"
@@ -189,9 +190,9 @@ def test_data_of_another_unit_or_arm_are_refused(folder: Path) -> None:
 @pytest.mark.skipif(not UR10.exists(), reason=f"no recording {UR10.name} beside the project")
 def test_identified_model_explains_a_real_ur10(tmp_path: Path) -> None:
     ur10 = robot("ur10")
-    parts = read_bag(UR10, ur10.joint_names, BagConfig("N m"))
+    parts = read_bag(UR10, ur10.joint_names, BagConfig("N m")).trajectories
     write_dataset(tmp_path / "data", parts, "ur10", 125.0)
-    config = parse_config({"family": "rigid_body"}, "test")
+    config = parse_train_config({"family": "rigid_body"}, "test")
     model = train(config, tmp_path / "data", tmp_path / "model")
     result = evaluate(model, parts)
     assert result["split"]["group_by"] == "time"

@@ -12,7 +12,7 @@ from invdyn_ros.robots.registry import ROBOTS, load_plant
 from invdyn_ros.sources.excitation import (
     ExcitationConfig,
     ExcitationTrajectory,
-    Information,
+    FisherInformation,
     fedorov_exchange,
     optimal_excitations,
 )
@@ -46,7 +46,7 @@ def test_excitation_starts_and_ends_at_rest_and_its_derivatives_agree() -> None:
 
 @pytest.mark.parametrize("arm", ["ur5", "dofbot", "kuka_iiwa"])
 def test_chosen_motions_are_better_conditioned_than_the_first_ones(arm: str) -> None:
-    information = Information(robot(arm))
+    information = FisherInformation(robot(arm))
     values = []
     for candidates in (1, 12):
         config = ExcitationConfig(minutes=1.0, candidates=candidates)
@@ -61,7 +61,7 @@ def test_chosen_motions_are_better_conditioned_than_the_first_ones(arm: str) -> 
 
 def test_unidentifiable_parameters_have_no_effect_on_torques() -> None:
     ur5 = robot("ur5")
-    information = Information(ur5)
+    information = FisherInformation(ur5)
     motion = ExcitationTrajectory(ur5, ExcitationConfig(), np.random.default_rng(3), 1.0)
     A = information.regressor(*motion.motion(np.linspace(0, motion.duration, 200)))
     B = information.basis

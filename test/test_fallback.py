@@ -20,13 +20,14 @@ from invdyn_ros.evaluation.closed_loop import replay
 from invdyn_ros.evaluation.closed_loop_tracking import TrackingTask
 from invdyn_ros.models import ModelMetadata, Prediction, build
 from invdyn_ros.models.checkpoint import load
-from invdyn_ros.models.fallback_metadata import METADATA_KEY
+from invdyn_ros.models.fallback_metadata import FALLBACK_KEY
 from invdyn_ros.models.hybrid import Hybrid
 from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody
 from invdyn_ros.models.rigid_body import RigidBody
 from invdyn_ros.models.runtime import fastest_runtime
 from invdyn_ros.robots.plant import IDEAL_PLANT
-from invdyn_ros.training.train import parse_config, train
+from invdyn_ros.training.run_config import parse_train_config
+from invdyn_ros.training.train import train
 
 ARM = robot("ur5")
 LIMIT = 0.5
@@ -113,7 +114,7 @@ def hybrid(tmp_path_factory: pytest.TempPathFactory) -> Hybrid:
         "num_selection_rows": 300,
         "friction_filter_times": [0.0],
     }
-    train(parse_config(small, "test"), folder / "data", folder / "model")
+    train(parse_train_config(small, "test"), folder / "data", folder / "model")
     model = load(Path(folder / "model"))
     assert isinstance(model, Hybrid)
     return model
@@ -144,9 +145,9 @@ def test_replay_falls_back_far_from_the_data_and_reports_it(
     hybrid: Hybrid, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The fallback gets an offset here: far from its data a hybrid equals its rigid body."""
-    metadata, trained = hybrid.meta.data[METADATA_KEY], excitation(ARM, 0)
+    metadata, trained = hybrid.meta.data[FALLBACK_KEY], excitation(ARM, 0)
     shifted = np.add(metadata["friction"], [0.0, 0.0, OFFSET, 0.0]).tolist()
-    data = hybrid.meta.data | {METADATA_KEY: metadata | {"friction": shifted}}
+    data = hybrid.meta.data | {FALLBACK_KEY: metadata | {"friction": shifted}}
     monkeypatch.setattr(hybrid, "meta", replace(hybrid.meta, data=data))
     fallback, none = fallback_from_metadata(hybrid.meta), np.empty((50, 0))
     assert fallback is not None
@@ -179,4 +180,4 @@ def test_onnx_runtime_falls_back_to_the_same_rigid_body(hybrid: Hybrid) -> None:
 
 def test_model_without_standard_deviation_has_no_fallback() -> None:
     model = rigid_body()
-    assert METADATA_KEY not in model.meta.data and fallback_from_metadata(model.meta) is None
+    assert FALLBACK_KEY not in model.meta.data and fallback_from_metadata(model.meta) is None

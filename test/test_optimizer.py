@@ -13,7 +13,7 @@ from invdyn_ros.data.windows import Windows
 from invdyn_ros.models import MLP, ModelMetadata
 from invdyn_ros.training.distributed import ProcessGroup
 from invdyn_ros.training.optimizer import Optimizer, OptimizerConfig
-from invdyn_ros.training.train import parse_config
+from invdyn_ros.training.run_config import parse_train_config
 
 
 def toy(**values: object) -> tuple[MLP, Optimizer, Windows]:
@@ -112,4 +112,4 @@ def test_scaled_gradients_give_the_same_steps_and_survive_a_restart() -> None:
 )
 def test_invalid_settings_are_refused(values: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        parse_config({"family": "mlp"} | values, "test")
+        parse_train_config({"family": "mlp"} | values, "test")

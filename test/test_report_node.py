@@ -14,7 +14,7 @@ from synthetic_person import FORWARD
 from invdyn_ros.nodes import runner
 from invdyn_ros.nodes.messages import landmarks_to_cloud
 from invdyn_ros.nodes.report import ReportNode
-from invdyn_ros.sources.rosbag import JOINT_STATE, messages
+from invdyn_ros.sources.rosbag import JOINT_STATE_MESSAGE, messages
 
 
 def test_failed_run_leaves_a_readable_recording(run_until_error, tmp_path):
@@ -22,7 +22,7 @@ def test_failed_run_leaves_a_readable_recording(run_until_error, tmp_path):
     parameters = {"graph": "grasp_sim", "record": tmp_path / "bag", "lockstep": True}
     line = run_until_error(ReportNode, *published, **MODEL, **parameters)
     assert "/gripper/command carries sensor_msgs/msg/JointState" in line
-    assert list(messages(tmp_path / "bag", STATES, JOINT_STATE))  # those before the error
+    assert list(messages(tmp_path / "bag", STATES, JOINT_STATE_MESSAGE))  # those before the error
 
 
 def test_report_and_recording_of_a_run_are_written(start_node, tmp_path):

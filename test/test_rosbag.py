@@ -67,7 +67,7 @@ def test_recording_reads_back_by_joint_name(
     if bare:
         (path / "metadata.yaml").unlink()
         path = next(path.iterdir())
-    (read,) = read_bag(path, JOINTS, BagConfig("A"))
+    (read,) = read_bag(path, JOINTS, BagConfig("A")).trajectories
     assert read.action_unit == "A"
     np.testing.assert_allclose(read.time, expected.time, atol=1e-6)
     np.testing.assert_array_equal(read.position, expected.position)
@@ -79,12 +79,14 @@ def test_recording_reads_back_by_joint_name(
 def test_gap_in_the_recording_ends_a_trajectory(tmp_path: Path) -> None:
     whole = recorded()
     rows = np.array([*range(100), *range(150, 250)])
-    parts = read_bag(record(tmp_path / "bag", whole[rows]), JOINTS, BagConfig("A"))
+    parts = read_bag(record(tmp_path / "bag", whole[rows]), JOINTS, BagConfig("A")).trajectories
     assert [len(part) for part in parts] == [100, 100]
 
 
 def test_other_rate_is_resampled(tmp_path: Path) -> None:
-    (read,) = read_bag(record(tmp_path / "bag", recorded()), JOINTS, BagConfig("A", rate=250.0))
+    (read,) = read_bag(
+        record(tmp_path / "bag", recorded()), JOINTS, BagConfig("A", rate=250.0)
+    ).trajectories
     assert read.rate == pytest.approx(250.0, rel=1e-6)
     assert len(read) == 499
 
@@ -99,14 +101,14 @@ def test_stamps_of_zero_are_the_start_of_a_simulation_or_no_stamps(
     stamped = Trajectory(original.time - original.time[0], *columns, original.joint_names, "A")
     object.__setattr__(stamped, "time", time)  # the time of a trajectory increases
     path = record(tmp_path / "bag", stamped, logged=original.time)
-    (read,) = read_bag(path, JOINTS, BagConfig("A"))
+    (read,) = read_bag(path, JOINTS, BagConfig("A")).trajectories
     assert read.time[0] == pytest.approx(0.0 if clock == "simulated" else original.time[0])
     assert len(read) == len(original)
 
 
 def test_unpublished_effort_is_absent(tmp_path: Path) -> None:
     path = record(tmp_path / "bag", recorded(), effort=False)
-    (read,) = read_bag(path, JOINTS, BagConfig("A"))
+    (read,) = read_bag(path, JOINTS, BagConfig("A")).trajectories
     assert read.action.shape == (0, 6)
 
 
@@ -132,7 +134,7 @@ def test_error_names_a_file_that_is_not_a_recording(tmp_path: Path, name: str) -
 
 @pytest.mark.skipif(not UR10.exists(), reason=f"no recording {UR10.name} beside the project")
 def test_real_ur10_recording_is_read_completely() -> None:
-    (read,) = read_bag(UR10, JOINTS, BagConfig("N m"))
+    (read,) = read_bag(UR10, JOINTS, BagConfig("N m")).trajectories
     assert (len(read), read.rate) == (3441, pytest.approx(125.0))
     # measured velocity and the slope of the measured position agree
     slope = np.gradient(read.position, read.time, axis=0)

@@ -23,7 +23,8 @@ from invdyn_ros.data.dataset import read_dataset, write_dataset
 from invdyn_ros.data.windows import windows
 from invdyn_ros.models import MODELS
 from invdyn_ros.models.checkpoint import load
-from invdyn_ros.training.train import parse_config, split_train_val_test, train
+from invdyn_ros.training.run_config import parse_train_config
+from invdyn_ros.training.train import split_train_val_test, train
 from invdyn_ros.training.training_state import Progress
 
 TEST_DIR = Path(__file__).parent
@@ -43,7 +44,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def fit(data: Path, out: Path, resume: bool = False, **values: object) -> list[Progress]:
     progress: list[Progress] = []
-    config = parse_config({"family": "mlp"} | SMALL | values, "test")
+    config = parse_train_config({"family": "mlp"} | SMALL | values, "test")
     train(config, data, out, resume, on_epoch=progress.append)
     return progress
 
@@ -175,7 +176,7 @@ def test_log_has_each_epoch_once_after_an_interruption(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(parse_config({"family": "mlp"} | SMALL, "test"), data, tmp_path, on_epoch=stop)
+        train(parse_train_config({"family": "mlp"} | SMALL, "test"), data, tmp_path, on_epoch=stop)
     fit(data, tmp_path, resume=True)
     log = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     assert set(log.Tags()["scalars"]) == {

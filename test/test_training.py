@@ -18,7 +18,8 @@ from invdyn_ros.models import least_squares_identification as identification
 from invdyn_ros.models.checkpoint import load, save
 from invdyn_ros.models.net2net import convert
 from invdyn_ros.training import trainer as trainer_module
-from invdyn_ros.training.train import TrainConfig, parse_config, split_train_val_test, train
+from invdyn_ros.training.run_config import TrainConfig, parse_train_config
+from invdyn_ros.training.train import split_train_val_test, train
 from invdyn_ros.training.trainer import TrainerConfig
 from invdyn_ros.training.training_state import Progress
 
@@ -48,7 +49,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config(family: str, **values: Any) -> TrainConfig:
-    return parse_config({"family": family} | values, "test")
+    return parse_train_config({"family": family} | values, "test")
 
 
 def known_fields(family: str) -> set[str]:
@@ -275,4 +276,4 @@ def test_command_line_trains_with_overridden_fields(
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
 def test_shipped_configs_are_valid(path: Path) -> None:
-    assert parse_config(load_yaml(path), path.name).family == path.stem
+    assert parse_train_config(load_yaml(path), path.name).family == path.stem

@@ -25,7 +25,8 @@ from invdyn_ros.models.augmentation import (
 from invdyn_ros.models.checkpoint import load, save
 from invdyn_ros.models.export_parity import random_motion
 from invdyn_ros.perception.camera import read_video_info
-from invdyn_ros.training.train import parse_config, train
+from invdyn_ros.training.run_config import parse_train_config
+from invdyn_ros.training.train import train
 
 VIDEO_FAMILIES = [name for name, family in MODELS.items() if family.input_type == "pixels"]
 
@@ -92,7 +93,7 @@ def test_video_family_refuses_an_action_delay(tmp_path: Path) -> None:
     )
     with pytest.raises(ValueError, match=r"action_delay is 0\.1 s; the actions of family cnn lie"):
         train(
-            parse_config({"family": "cnn", "action_delay": 0.1}, ""),
+            parse_train_config({"family": "cnn", "action_delay": 0.1}, ""),
             tmp_path / "data",
             tmp_path / "o",
         )
@@ -202,14 +203,14 @@ def test_family_refuses_data_of_the_other_input_type(tmp_path: Path) -> None:
     write_dataset(tmp_path / "film", [patch_video(k, 20) for k in range(5)], "wrist", 10.0)
     with pytest.raises(ValueError, match="is a video without motion"):
         train(
-            parse_config({"family": "mlp", "action_delay": 0.0}, ""),
+            parse_train_config({"family": "mlp", "action_delay": 0.0}, ""),
             tmp_path / "film",
             tmp_path / "o",
         )
     ur5 = robot("ur5")
     write_dataset(tmp_path / "arm", [excitation(ur5, k) for k in range(5)], "ur5", ur5.rate)
     with pytest.raises(ValueError, match="family cnn needs images and the data have none"):
-        train(parse_config({"family": "cnn"}, ""), tmp_path / "arm", tmp_path / "o")
+        train(parse_train_config({"family": "cnn"}, ""), tmp_path / "arm", tmp_path / "o")
     assert not (tmp_path / "o").exists()
 
 
@@ -221,7 +222,7 @@ def test_family_learns_a_moving_patch(family: str, tmp_path: Path) -> None:
     fields = {"family": family, "epochs": 15, "batch_size": 8, "learning_rate": 2e-3}
     if family == "keypoints":  # it has a fifth of the windows, so more epochs
         fields |= {"epochs": 75, "channels": [8, 16, 24], "num_keypoints": 8, "width": 64}
-    model = train(parse_config(fields, ""), tmp_path / "data", tmp_path / "out")
+    model = train(parse_train_config(fields, ""), tmp_path / "data", tmp_path / "out")
     report = evaluate(model, read_dataset(tmp_path / "data").trajectories)
     rows = report["baselines"]
     assert report["split"]["group_by"] == "video"
@@ -246,7 +247,7 @@ def test_same_seed_gives_the_same_weights_on_video(tmp_path: Path) -> None:
     write_dataset(
         tmp_path / "data", [patch_video(k, 20, f"v{k}") for k in range(5)], "wrist", 10.0
     )
-    config = parse_config({"family": "cnn", "epochs": 2, "batch_size": 16}, "")
+    config = parse_train_config({"family": "cnn", "epochs": 2, "batch_size": 16}, "")
     one, two = (train(config, tmp_path / "data", tmp_path / name) for name in ("one", "two"))
     for name, value in one.state_dict().items():
         assert torch.equal(value, two.state_dict()[name]), name

@@ -28,14 +28,8 @@ from invdyn_ros.robots.robot import Robot, load_robot, package_file
 from invdyn_ros.sources.excitation import ExcitationConfig
 from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.training.action_delay import estimate_action_delay
-from invdyn_ros.training.train import (
-    TrainConfig,
-    check_joints,
-    parse_config,
-    split_train_val_test,
-    train,
-    with_acceleration,
-)
+from invdyn_ros.training.run_config import TrainConfig, parse_train_config
+from invdyn_ros.training.train import check_joints, split_train_val_test, train, with_acceleration
 
 MAX_CLIPS = 50  # into which the samples are divided
 CONFIGS = "config/train"
@@ -208,7 +202,7 @@ def _train_and_evaluate(
     }
     if config.epochs is not None and "epochs" in values:
         values["epochs"] = config.epochs
-    train_config = parse_config(values, meta.family)
+    train_config = parse_train_config(values, meta.family)
     count = min(size, MAX_CLIPS)
     # frames before the predicted one, and frames at the end that the action delay removes
     context = build(replace(meta, config=train_config.model)).n_obs_steps - 1

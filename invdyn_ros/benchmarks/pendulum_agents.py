@@ -31,13 +31,14 @@ from invdyn_ros.models.planner.receding_horizon import (
 )
 from invdyn_ros.models.planner.segments import action_segments
 from invdyn_ros.sources.pendulum import PendulumConfig, simulate_pendulum
-from invdyn_ros.training.train import TrainConfig, train
+from invdyn_ros.training.run_config import TrainConfig
+from invdyn_ros.training.train import train
 from invdyn_ros.training.train_planner import (
     PlannerTrainConfig,
-    fit_sequence_flow,
     planner_data,
     split_segments,
     train_planner,
+    train_sequence_flow,
 )
 from invdyn_ros.training.trainer import TrainerConfig
 from invdyn_ros.training.training_state import RunState
@@ -142,7 +143,7 @@ def train_models(config: PlanningBenchmarkConfig, seed: int) -> TrainedModels:
         train_set, val_set = split_segments(settings, trajectories, action_segments)
         torch.manual_seed(seed)
         action_planner = SequenceFlowMatching(settings.network, 1, train_set.condition.shape[1], 1)
-        fit_sequence_flow(
+        train_sequence_flow(
             action_planner,
             train_set,
             val_set,

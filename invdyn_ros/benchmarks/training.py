@@ -19,7 +19,7 @@ from invdyn_ros.data.windows import Windows
 from invdyn_ros.models import InverseDynamics, ModelMetadata, build
 from invdyn_ros.models.checkpoint import select_device
 from invdyn_ros.robots.robot import load_robot, package_file
-from invdyn_ros.training.train import TrainConfig, parse_config
+from invdyn_ros.training.run_config import TrainConfig, parse_train_config
 from invdyn_ros.training.trainer import Trainer
 from invdyn_ros.training.training_state import RunState
 
@@ -89,14 +89,18 @@ def measure_training(config: TrainingBenchmarkConfig) -> dict[str, Any]:
 def shipped() -> list[Path]:
     """Return the shipped training configs of families that use gradient descent."""
     paths = sorted(package_file("config/train").glob("*.yaml"))
-    return [p for p in paths if _uses_gradient_descent(_model(parse_config(load_yaml(p), str(p))))]
+    return [
+        p
+        for p in paths
+        if _uses_gradient_descent(_model(parse_train_config(load_yaml(p), str(p))))
+    ]
 
 
 def _training(config: TrainingBenchmarkConfig, path: Path) -> TrainConfig:
     """Read a training config, with the width and batch size of the benchmark."""
     changed = {"width": config.width, "batch_size": config.batch_size}
     values = load_yaml(path) | {k: v for k, v in changed.items() if v is not None}
-    return parse_config(values, str(path))
+    return parse_train_config(values, str(path))
 
 
 def _measure(

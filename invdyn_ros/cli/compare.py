@@ -28,7 +28,8 @@ from invdyn_ros.evaluation.plots.comparison import plot_comparison
 from invdyn_ros.graph.arguments import ARMS
 from invdyn_ros.models.checkpoint import write_atomically
 from invdyn_ros.robots.robot import Robot, load_robot
-from invdyn_ros.training.train import TrainConfig, check_joints
+from invdyn_ros.training.run_config import TrainConfig
+from invdyn_ros.training.train import check_joints
 from invdyn_ros.training.training_state import Progress
 
 

@@ -14,7 +14,8 @@ from invdyn_ros.config import load_yaml
 from invdyn_ros.models.timeseries.registry import TIME_SERIES_MODELS
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.training.distributed import torchrun_process_group
-from invdyn_ros.training.train import parse_config, train
+from invdyn_ros.training.run_config import parse_train_config
+from invdyn_ros.training.train import train
 from invdyn_ros.training.train_time_series import (
     TimeSeriesTrainConfig,
     parse_time_series_config,
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     values = override(load_yaml(options.config), rest)
     if values.get("family") in TIME_SERIES_MODELS:
         return _train_time_series(parse_time_series_config(values, str(options.config)), options)
-    config = parse_config(values, str(options.config))
+    config = parse_train_config(values, str(options.config))
     robot = None
     if options.arm or options.urdf:
         robot = load_robot(options.arm or Path(str(options.urdf)).stem, options.urdf)

@@ -14,8 +14,8 @@ import torch
 
 from invdyn_ros.models import ModelMetadata
 from invdyn_ros.models.fallback_metadata import (
-    LIMIT_KEY,
-    METADATA_KEY,
+    FALLBACK_KEY,
+    MAX_STD_KEY,
     RIGID_BODY_PARAMETERS,
 )
 from invdyn_ros.models.mujoco_rigid_body import MujocoRigidBody
@@ -49,11 +49,11 @@ def fallback_from_metadata(meta: ModelMetadata) -> Fallback | None:
     Rigid-body parameters that are not stored are those of the URDF. An exported model has the
     same metadata, and so the same fallback.
     """
-    if METADATA_KEY not in meta.data:
+    if FALLBACK_KEY not in meta.data:
         return None
-    values = {"compliance": meta.data.get("urdf_compliance")} | meta.data[METADATA_KEY]
+    values = {"compliance": meta.data.get("urdf_compliance")} | meta.data[FALLBACK_KEY]
     rigid = RigidBody(replace(meta, family="rigid_body", config={"identify": False}))
     for name in RIGID_BODY_PARAMETERS:
         if values.get(name) is not None:
             rigid.get_buffer(name).copy_(torch.tensor(values[name], dtype=rigid.dtype))
-    return Fallback(MujocoRigidBody(rigid), np.array(values[LIMIT_KEY]))
+    return Fallback(MujocoRigidBody(rigid), np.array(values[MAX_STD_KEY]))

@@ -19,7 +19,8 @@ from invdyn_ros.evaluation.evaluate import evaluate
 from invdyn_ros.models import MODELS, InverseDynamics
 from invdyn_ros.models.checkpoint import load, write_atomically
 from invdyn_ros.robots.robot import Robot, package_file
-from invdyn_ros.training.train import TrainConfig, parse_config, train, with_acceleration
+from invdyn_ros.training.run_config import TrainConfig, parse_train_config
+from invdyn_ros.training.train import train, with_acceleration
 from invdyn_ros.training.training_state import STATE_FILE, Progress
 
 RUN_FILE = "run.json"
@@ -76,7 +77,9 @@ def family_configs(families: Sequence[str], folder: Path | None = None) -> dict[
         raise ValueError(f"no model family {unknown[0]!r}; known are {', '.join(MODELS)}")
     if not files:
         raise ValueError(f"{folder} has no FAMILY.yaml; families are {', '.join(MODELS)}")
-    configs = {name: parse_config(load_yaml(file), str(file)) for name, file in files.items()}
+    configs = {
+        name: parse_train_config(load_yaml(file), str(file)) for name, file in files.items()
+    }
     for name, config in configs.items():
         if config.family != name:
             raise ValueError(f"{files[name]} is of family {config.family}; expected {name}")

@@ -1,4 +1,4 @@
-"""Checkpoint metadata of the fallback: when a model is out of distribution, and the rigid body."""
+"""Checkpoint metadata of the fallback from a learned model to a rigid body."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from invdyn_ros.models.inverse_dynamics import InverseDynamics
 from invdyn_ros.models.rigid_body import RigidBody
 
 STD_QUANTILE = 0.999  # quantile of the standard deviation on validation data
-STD_MARGIN = 1.5  # the limit as a multiple of that quantile
-METADATA_KEY = "fallback"  # in `ModelMetadata.data`
-LIMIT_KEY = "limit"  # of the standard deviation, beside the parameters of the rigid body
+STD_MARGIN = 1.5  # largest in-distribution standard deviation, as a multiple of that quantile
+FALLBACK_KEY = "fallback"  # in `ModelMetadata.data`
+MAX_STD_KEY = "max_std"  # beside the parameters of the rigid body
 RIGID_BODY_PARAMETERS = ("tree.inertial", "friction", "compliance")
 
 
 def fallback_metadata(model: InverseDynamics, val: Windows) -> dict[str, Any]:
-    """Return what a checkpoint stores for the fallback; nothing without a standard deviation.
+    """Return the fallback's checkpoint metadata, empty for a family without standard deviation.
 
-    That is the limit of the standard deviation and, if the family has identified a rigid body,
-    its parameters.
+    They are the standard deviation (n,) [action unit] above which a motion counts as out of
+    distribution and, if the family has identified a rigid body, its parameters.
     """
-    if model.input_type == "pixels":  # no such family has one, and a prediction takes much memory
+    if model.input_type == "pixels":  # no standard deviation, and predictions take much memory
         return {}
     std = model.predict(val.motion, val.time).std
     if std is None:
         return {}
-    limit = STD_MARGIN * np.quantile(std[:, -1].double().cpu().numpy(), STD_QUANTILE, axis=0)
-    metadata: dict[str, Any] = {LIMIT_KEY: limit.tolist()}
+    max_std = STD_MARGIN * np.quantile(std[:, -1].double().cpu().numpy(), STD_QUANTILE, axis=0)
+    metadata: dict[str, Any] = {MAX_STD_KEY: max_std.tolist()}
     if isinstance(model, RigidBody):
         metadata |= {name: model.get_buffer(name).tolist() for name in RIGID_BODY_PARAMETERS}
-    return {METADATA_KEY: metadata}
+    return {FALLBACK_KEY: metadata}

@@ -72,7 +72,7 @@ class HybridConfig(Validated):
     """Evenly spaced rows for the selection of hyperparameters and the Gaussian processes."""
 
 
-class Rows(NamedTuple):
+class TrainingFrames(NamedTuple):
     """Single frames."""
 
     motion: Tensor  # (N, 3n)
@@ -130,7 +130,7 @@ class Hybrid(RigidBody):
         """Return the features (..., n, d) of the Gaussian processes, before scaling."""
         _, qd, qdd = motion.split(self.n, dim=-1)
         _, v, a = self.motion_std.split(self.n)
-        direction = self._direction(qd, qdd)
+        direction = self._velocity_sign(qd, qdd)
         joint_features = torch.stack([2 * direction, qd / v, qdd / a], dim=-1)
         arm_features = ((motion - self.motion_mean) / self.motion_std).unsqueeze(-2)
         return torch.cat(
@@ -146,7 +146,7 @@ class Hybrid(RigidBody):
         mean, gp_variance = posterior(
             gaussian_process, self.features(motion) * self.inverse_length_scale
         )
-        stiction = 1 - self._direction(qd, qdd).square()
+        stiction = 1 - self._velocity_sign(qd, qdd).square()
         out_of_distribution = (
             (gp_variance - self.in_distribution_variance) / (1 - self.in_distribution_variance)
         ).clamp_min(0.0)
@@ -155,7 +155,7 @@ class Hybrid(RigidBody):
         )
         return self.output_scale * mean, (terms * self.variance_weights).sum(-1)
 
-    def _direction(self, qd: Tensor, qdd: Tensor) -> Tensor:
+    def _velocity_sign(self, qd: Tensor, qdd: Tensor) -> Tensor:
         """Return the smooth sign (..., n) of the velocities."""
         return smooth_sign(qd, qdd, self.config.coulomb_velocity, self.friction_filter_time)
 
@@ -177,16 +177,18 @@ class Hybrid(RigidBody):
         parts = (train, val)
         motion = torch.cat([part.motion.flatten(0, 1) for part in parts])
         action = torch.cat([part.action.flatten(0, 1) for part in parts])
-        data = Rows(motion, self.target(motion, action))
+        data = TrainingFrames(motion, self.target(motion, action))
         index = torch.linspace(
             0, len(motion) - 1, min(len(motion), self.config.num_selection_rows)
         )
-        subset = Rows(*(values[index.long()] for values in data))
+        subset = TrainingFrames(*(values[index.long()] for values in data))
         folds = self._identify(subset, data)
         self._fit_gaussian_process(subset, folds)
         return True
 
-    def _normal_equations(self, data: Rows, filter_time: Tensor) -> list[NormalEquations]:
+    def _normal_equations(
+        self, data: TrainingFrames, filter_time: Tensor
+    ) -> list[NormalEquations]:
         coulomb_velocity, min_velocity = self.config.coulomb_velocity, self.config.min_velocity
         return [
             normal_equations(
@@ -195,7 +197,7 @@ class Hybrid(RigidBody):
             for motion, target in zip(*map(split_folds, data), strict=True)
         ]
 
-    def _identify(self, subset: Rows, data: Rows) -> list[DynamicParameters]:
+    def _identify(self, subset: TrainingFrames, data: TrainingFrames) -> list[DynamicParameters]:
         """Identify the rigid body on all data; return the parameters without each fold."""
         is_torque, prior = self.meta.action_unit == "N m", self.tree.inertial.flatten()
         candidates = [
@@ -227,7 +229,7 @@ class Hybrid(RigidBody):
         self.friction.copy_(parameters.friction)
         self.compliance.copy_(parameters.compliance)
 
-    def _fit_gaussian_process(self, data: Rows, folds: list[DynamicParameters]) -> None:
+    def _fit_gaussian_process(self, data: TrainingFrames, folds: list[DynamicParameters]) -> None:
         """Select the hyperparameters by cross-validation, then fit to all rows."""
         final = DynamicParameters(self.tree.inertial.flatten(), self.friction, self.compliance)
         residuals = [
@@ -317,7 +319,7 @@ class Hybrid(RigidBody):
         torque = self.tree.torque(q, qd, qdd, parameters.inertial.view(self.n, 10))
         return parameters.compliance * torque + (terms * parameters.friction).sum(-1)
 
-    def _fit_variance(self, data: Rows, error: Tensor, variance: Tensor) -> None:
+    def _fit_variance(self, data: TrainingFrames, error: Tensor, variance: Tensor) -> None:
         """Fit the variance components to the errors (N, n) on held-out folds.
 
         Args:
@@ -326,7 +328,7 @@ class Hybrid(RigidBody):
             variance: of the Gaussian processes for held-out folds (N, n).
         """
         _, qd, qdd = data.motion.split(self.n, dim=-1)
-        stiction = 1 - self._direction(qd, qdd).square()
+        stiction = 1 - self._velocity_sign(qd, qdd).square()
         terms = torch.stack([torch.ones_like(stiction), stiction, variance], dim=-1)  # (N, n, 3)
         self.in_distribution_variance.copy_(
             variance.quantile(IN_DISTRIBUTION_QUANTILE, dim=0).clamp_max(IN_DISTRIBUTION_QUANTILE)

@@ -13,7 +13,7 @@ from invdyn_ros.data.windows import InputType, Windows
 from invdyn_ros.models.augmentation import Clips, augment
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
 
-PAIR = 2  # images that an action lies between
+IMAGES_PER_ACTION = 2  # images that an action lies between
 CHUNK_SIZE = 128  # image pairs per pass, to bound memory
 RIDGE = 1e-3  # relative to the mean square of the predictions, of the smoothing weights
 RATE_UNITS = ("rad/s",)  # units of actions that are velocities; others are displacements
@@ -74,12 +74,12 @@ class VideoModel(InverseDynamics):
     @property
     def n_obs_steps(self) -> int:
         """Number of images that a live prediction depends on."""
-        return PAIR + 1
+        return IMAGES_PER_ACTION + 1
 
     @property
     def window_size(self) -> int:
         """Number of images of a training window."""
-        return PAIR
+        return IMAGES_PER_ACTION
 
     @property
     def stride(self) -> int:
@@ -89,7 +89,7 @@ class VideoModel(InverseDynamics):
     @property
     def warmup_frames(self) -> int:
         """The first image has no prediction, since none is before it."""
-        return PAIR - 1
+        return IMAGES_PER_ACTION - 1
 
     def normalise_images(self, images: Tensor) -> Tensor:
         """Return standardised images (N, T, 3, H, W) of images (N, T, H, W, 3), 0 to 255."""

@@ -100,12 +100,12 @@ def read_tables(path: str | Path, key: str) -> list[Table]:
         raise ValueError(
             f"{path}: not a readable {suffix[1:]} file ({reason}); copy or download it again"
         ) from error
-    return _tables(path, columns, key)
+    return _split_groups(path, columns, key)
 
 
 def _npz(path: Path) -> dict[str, np.ndarray]:
     with np.load(path, allow_pickle=False) as file:
-        return _numbers((name, file[name]) for name in file.files)
+        return _numeric_arrays((name, file[name]) for name in file.files)
 
 
 def _hdf5(path: Path) -> dict[str, np.ndarray]:
@@ -119,18 +119,18 @@ def _hdf5(path: Path) -> dict[str, np.ndarray]:
 
     with h5py.File(path, "r") as file:
         file.visititems(collect)
-        return _numbers(datasets.items())
+        return _numeric_arrays(datasets.items())
 
 
 def _zarr(path: Path) -> dict[str, np.ndarray]:
     import zarr
 
-    return _numbers(_leaves(zarr.open_group(str(path), mode="r"), ""))
+    return _numeric_arrays(_zarr_arrays(zarr.open_group(str(path), mode="r"), ""))
 
 
 def _parquet(path: Path) -> dict[str, np.ndarray]:
     table = pq.read_table(path, partitioning=None)
-    return _numbers((name, arrow_to_numpy(table[name])) for name in table.column_names)
+    return _numeric_arrays((name, arrow_to_numpy(table[name])) for name in table.column_names)
 
 
 READERS: dict[str, Callable[[Path], dict[str, np.ndarray]]] = {
@@ -157,7 +157,7 @@ def arrow_to_numpy(column: pa.ChunkedArray) -> np.ndarray:
     return flat.reshape(len(column), -1 if len(column) else 0)
 
 
-def _numbers(arrays: Iterable[tuple[str, Any]]) -> dict[str, np.ndarray]:
+def _numeric_arrays(arrays: Iterable[tuple[str, Any]]) -> dict[str, np.ndarray]:
     """Load the arrays that can be motion, stamps or episode indices."""
     return {
         name: np.asarray(values)
@@ -166,16 +166,16 @@ def _numbers(arrays: Iterable[tuple[str, Any]]) -> dict[str, np.ndarray]:
     }
 
 
-def _leaves(group: Any, prefix: str) -> Iterable[tuple[str, Any]]:
+def _zarr_arrays(group: Any, prefix: str) -> Iterable[tuple[str, Any]]:
     for name in sorted(group.keys()):
         item = group[name]
         if hasattr(item, "keys"):
-            yield from _leaves(item, f"{prefix}{name}/")
+            yield from _zarr_arrays(item, f"{prefix}{name}/")
         else:
             yield f"{prefix}{name}", item
 
 
-def _tables(path: Path, columns: dict[str, np.ndarray], key: str) -> list[Table]:
+def _split_groups(path: Path, columns: dict[str, np.ndarray], key: str) -> list[Table]:
     """Return a table per group with the key, in the order of their numbers."""
     groups = [name.removesuffix(key) for name in columns if name.endswith(f"/{key}")]
     if key in columns or not groups:

@@ -129,7 +129,7 @@ class ExcitationTrajectory:
         return State(*(part[0] for part in self.motion(np.array([time]))))
 
 
-class Information:
+class FisherInformation:
     """Information of motions on the base parameters, relative to random states within the limits."""
 
     def __init__(self, robot: Robot) -> None:
@@ -173,7 +173,7 @@ def optimal_excitations(robot: Robot, config: ExcitationConfig) -> list[Excitati
     ]
     if config.candidates == 1:
         return [motions[0] for motions in candidates]
-    information_of = Information(robot).of_motion
+    information_of = FisherInformation(robot).of_motion
     information = np.array(
         [[information_of(motion) for motion in motions] for motions in candidates]
     )

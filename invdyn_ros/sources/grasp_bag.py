@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,16 +14,17 @@ from invdyn_ros.grasp.learning.recorded_episodes import DesiredTrajectory, Recor
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.robots.scene import Scene, quaternion_pose
 from invdyn_ros.sources.hand_eye_bag import POSE_MESSAGE
-from invdyn_ros.sources.rosbag import JOINT_STATE, messages, source_stamp, topics
+from invdyn_ros.sources.rosbag import JOINT_STATE_MESSAGE, messages, source_stamp, topics
 
-STATES, TARGETS, GRIPPER = "/joint_states", "/joint_target", "/gripper/command"
-BLOCK_POSE, TRUE_BLOCKS = "/blocks/block_0", "/sim/objects"
-TRAJECTORY, COMMAND = "trajectory_msgs/msg/JointTrajectory", "std_msgs/msg/Float64MultiArray"
-POSES = "geometry_msgs/msg/PoseArray"
-RESET_JUMP = 0.1  # [s] back in time, by a reset of the simulation and not by the network
-STAMP_DIGITS = 5  # of the time [s] of a desired state, because stamps are rounded
-
-T = TypeVar("T")
+STATE_TOPIC, TARGET_TOPIC, GRIPPER_TOPIC = "/joint_states", "/joint_target", "/gripper/command"
+BLOCK_POSE_TOPIC, TRUE_BLOCKS_TOPIC = "/blocks/block_0", "/sim/objects"
+TRAJECTORY_MESSAGE, COMMAND_MESSAGE = (
+    "trajectory_msgs/msg/JointTrajectory",
+    "std_msgs/msg/Float64MultiArray",
+)
+POSES_MESSAGE = "geometry_msgs/msg/PoseArray"
+RESET_JUMP = 0.1  # [s] time going back by more than this is a reset, not reordering by the network
+STAMP_DIGITS = 5  # decimals of the time [s] of a desired state, since stamps are rounded
 
 
 class StampedMessage(NamedTuple):
@@ -54,8 +55,8 @@ def read_grasp_bag(path: Path, robot: Robot, scene: Scene) -> list[RecordedGrasp
         gripper_commands = _gripper_commands(
             path, [message for part in states for message in part]
         )
-        detections = _detections(path, scene) if BLOCK_POSE in recorded else []
-        true_poses = _true_block_poses(path) if TRUE_BLOCKS in recorded else []
+        detections = _detections(path, scene) if BLOCK_POSE_TOPIC in recorded else []
+        true_poses = _true_block_poses(path) if TRUE_BLOCKS_TOPIC in recorded else []
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
     parts = (
@@ -96,60 +97,62 @@ def _grasp(
 
 
 def _states(path: Path, robot: Robot) -> list[StampedMessage]:
-    """Return the joint states: (q, qd, effort (0,), opening)."""
+    """Return the joint states: (q, qd, effort, opening); the effort is empty."""
     fingers = robot.gripper.joints if robot.gripper else ()
     n, names, samples = robot.n, (*robot.joint_names, *fingers), []
-    for logged, message in messages(path, STATES, JOINT_STATE):
+    for logged, message in messages(path, STATE_TOPIC, JOINT_STATE_MESSAGE):
         received_names = list(message.name)
         if not set(received_names) & set(robot.joint_names):
             continue  # another publisher on the same topic
-        index = [_index(name, received_names, STATES) for name in names]
+        index = [_index(name, received_names, STATE_TOPIC) for name in names]
         q, stamp = np.asarray(message.position)[index], source_stamp(message)
         qd = np.asarray(message.velocity)
         qd = qd[index[:n]] if len(qd) == len(received_names) else np.empty(0)
         if not np.isfinite(q).all() or not np.isfinite(qd).all():
-            raise ValueError(f"{STATES} of {stamp} s has values that are not finite")
+            raise ValueError(f"{STATE_TOPIC} of {stamp} s has values that are not finite")
         samples.append(
             StampedMessage(stamp, logged * 1e-9, (q[:n], qd, np.empty(0), float(q[n:].sum())))
         )
     if not samples:
-        raise ValueError(f"{STATES} has no message of '{robot.name}'")
+        raise ValueError(f"{STATE_TOPIC} has no message of '{robot.name}'")
     return samples
 
 
 def _targets(path: Path, robot: Robot) -> list[StampedMessage]:
     """Return the desired states: (time [s], q, qd)."""
     targets = []
-    for logged, message in messages(path, TARGETS, TRAJECTORY):
+    for logged, message in messages(path, TARGET_TOPIC, TRAJECTORY_MESSAGE):
         names, stamp = list(message.joint_names), source_stamp(message)
-        index = [_index(name, names, TARGETS) for name in robot.joint_names]
+        index = [_index(name, names, TARGET_TOPIC) for name in robot.joint_names]
         point = message.points[0]
-        ahead = point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec
+        offset = point.time_from_start.sec + 1e-9 * point.time_from_start.nanosec
         q, qd = np.asarray(point.positions)[index], np.asarray(point.velocities)
         qd = qd[index] if len(qd) else np.zeros(robot.n)
-        targets.append(StampedMessage(stamp, logged * 1e-9, (stamp + ahead, q, qd)))
+        targets.append(StampedMessage(stamp, logged * 1e-9, (stamp + offset, q, qd)))
     return targets
 
 
 def _gripper_commands(path: Path, states: list[StampedMessage]) -> list[StampedMessage]:
     """Return the gripper openings, each with the stamp of its joint state, or of the newest one."""
     logs, commands = np.array([state.logged for state in states]), []
-    for logged, message in messages(path, GRIPPER, COMMAND):
+    for logged, message in messages(path, GRIPPER_TOPIC, COMMAND_MESSAGE):
         label = message.layout.dim[0].label if message.layout.dim else ""
         newest = states[max(int(np.searchsorted(logs, logged * 1e-9, "right")) - 1, 0)].stamp
-        seconds, rest = divmod(int(label), 10**9) if label.isdigit() else (newest, 0)
-        stamp = seconds + rest * 1e-9  # equal to the stamp of the state to the last bit
+        sec, nanosec = divmod(int(label), 10**9) if label.isdigit() else (newest, 0)
+        stamp = sec + nanosec * 1e-9  # equal to the stamp of the state to the last bit
         commands.append(StampedMessage(stamp, logged * 1e-9, float(message.data[0])))
     return commands
 
 
 def _detections(path: Path, scene: Scene) -> list[StampedMessage]:
-    camera, height, detections = scene.camera.T_base_camera, scene.block_size / 2, []
-    for logged, message in messages(path, BLOCK_POSE, POSE_MESSAGE):
+    T_base_camera, height, detections = scene.camera.T_base_camera, scene.block_size / 2, []
+    for logged, message in messages(path, BLOCK_POSE_TOPIC, POSE_MESSAGE):
         position, quaternion = _pose(message.pose.pose)
         covariance, stamp = np.reshape(message.pose.covariance, (6, 6)), source_stamp(message)
         pose = quaternion_pose(position, quaternion)
-        detection: BlockDetection = detection_on_table(stamp, pose, covariance, camera, height)
+        detection: BlockDetection = detection_on_table(
+            stamp, pose, covariance, T_base_camera, height
+        )
         detections.append(StampedMessage(stamp, logged * 1e-9, detection))
     return detections
 
@@ -160,7 +163,7 @@ def _true_block_poses(path: Path) -> list[StampedMessage]:
         StampedMessage(
             source_stamp(message), logged * 1e-9, np.concatenate(_pose(message.poses[0]))
         )
-        for logged, message in messages(path, TRUE_BLOCKS, POSES)
+        for logged, message in messages(path, TRUE_BLOCKS_TOPIC, POSES_MESSAGE)
     ]
 
 
@@ -196,10 +199,8 @@ def _by_episode(
     same time: topics overtake each other, and some have no message in an episode.
     """
     stamp, logged = (np.array([message[k] for message in messages_of_topic]) for k in (0, 1))
-    smallest, episode_of = (
-        np.full(len(messages_of_topic), np.inf),
-        np.full(len(messages_of_topic), -1),
-    )
+    smallest = np.full(len(messages_of_topic), np.inf)
+    episode_of = np.full(len(messages_of_topic), -1)
     for k, part in enumerate(states):
         time, log = (np.array([message[j] for message in part]) for j in (0, 1))
         distance = np.abs(np.interp(stamp, time, log, left=np.inf, right=np.inf) - logged)

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from invdyn_ros.perception.hand_eye.static_poses import HandEyeStreams
 from invdyn_ros.perception.rigid_transforms import transform_from_rotvec
 from invdyn_ros.sources.rosbag import (
-    JOINT_STATE,
+    JOINT_STATE_MESSAGE,
     find_bags,
     joint_rows,
     messages,
@@ -41,7 +41,7 @@ def read_hand_eye_bag(
     if len(bags) > 1:
         raise ValueError(f"{path} holds {len(bags)} recordings; calibrate from one of them")
     try:
-        rows = joint_rows(messages(bags[0], states, JOINT_STATE), joints, Counter())
+        rows = joint_rows(messages(bags[0], states, JOINT_STATE_MESSAGE), joints, Counter())
         detections = [
             (source_stamp(message), logged, message.pose)
             for logged, message in messages(bags[0], marker, POSE_MESSAGE)

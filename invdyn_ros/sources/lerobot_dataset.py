@@ -13,8 +13,9 @@ from invdyn_ros.data.lerobot_format import INFO, STATE, VELOCITY_SUFFIX
 from invdyn_ros.data.windows import check_compatible
 from invdyn_ros.sources.array_files import read_tables
 from invdyn_ros.sources.import_result import ImportResult, merge_results
-from invdyn_ros.sources.sequence_files import SequenceConfig, read_table
+from invdyn_ros.sources.sequence_files import read_episodes
 from invdyn_ros.sources.source import Collection, Source, arm_name, resolve_joint_names
+from invdyn_ros.sources.transition_table import SequenceConfig
 
 DUPLICATES = "duplicates of earlier samples"
 
@@ -31,7 +32,7 @@ class LeRobotConfig:
     """Leave out (and count) duplicates of earlier samples."""
 
 
-def read_folder(
+def read_lerobot_folder(
     path: str | Path, joint_names: tuple[str, ...], config: LeRobotConfig
 ) -> tuple[ImportResult, str]:
     """Read the episodes of a LeRobot folder, and the name of its robot.
@@ -68,10 +69,10 @@ def read_folder(
     width = tables[0].select("action", STATE).shape[-1]
     names = joint_names or _joints(info, width, path)
     columns = _columns(tables[0].select(STATE, STATE).shape[-1], len(names), config)
-    return merge_results(read_table(table, names, columns) for table in tables), robot
+    return merge_results(read_episodes(table, names, columns) for table in tables), robot
 
 
-def read_folders(
+def read_lerobot_folders(
     paths: list[Path], joint_names: tuple[str, ...], config: LeRobotConfig
 ) -> tuple[ImportResult, str]:
     """Read several folders of one robot as one dataset.
@@ -79,7 +80,7 @@ def read_folders(
     Raises:
         ValueError: as `read_folder`, or they differ in robot, joints, unit or what is known.
     """
-    results = [read_folder(path, joint_names, config) for path in paths]
+    results = [read_lerobot_folder(path, joint_names, config) for path in paths]
     for path, (part, robot) in zip(paths, results, strict=True):
         first, name = results[0]
         try:
@@ -89,10 +90,10 @@ def read_folders(
         if robot != name:
             raise ValueError(f"{paths[0]} is of '{name}', {path} of '{robot}'; collect them apart")
     whole, robot = merge_results(part for part, _ in results), results[0][1]
-    return (_unique(whole) if config.drop_duplicates else whole), robot
+    return (_without_duplicates(whole) if config.drop_duplicates else whole), robot
 
 
-def _unique(whole: ImportResult) -> ImportResult:
+def _without_duplicates(whole: ImportResult) -> ImportResult:
     kept = drop_duplicates(whole.trajectories)
     change = sum(map(len, kept)) - sum(map(len, whole.trajectories))
     return ImportResult(kept, whole.rows, whole.changes | {DUPLICATES: change})
@@ -163,7 +164,7 @@ class LeRobotSource(Source):
             raise ValueError("no folder to read; give one or more LeRobot folders")
         requested = arm_name(self.arm, self.urdf, "")
         joint_names = resolve_joint_names(requested, self.urdf, self.joints)
-        result, recorded = read_folders(list(self.paths), joint_names, self.folder)
+        result, recorded = read_lerobot_folders(list(self.paths), joint_names, self.folder)
         robot = requested or recorded
         if not robot:
             raise ValueError(f"{self.paths[0]} does not name its robot; state it with --arm")

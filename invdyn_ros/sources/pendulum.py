@@ -19,7 +19,7 @@ from pydantic import NonNegativeFloat, PositiveFloat, PositiveInt
 from invdyn_ros.config import Validated
 from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.sources.source import Collection, Source, collect_episodes
-from invdyn_ros.sources.triplets import transitions_to_trajectory
+from invdyn_ros.sources.transitions import transitions_to_trajectory
 
 NUM_SINES = 4
 MAX_FREQUENCY = 6.0  # [rad/s] of the torque; the natural frequency is about 3 rad/s

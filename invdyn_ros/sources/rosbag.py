@@ -1,4 +1,4 @@
-"""Reader of joint states from rosbag2 recordings (.db3 or .mcap, with or without metadata.yaml)."""
+"""Reader of joint states from rosbag2 recordings: .db3 or .mcap files, or bag folders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.sources.import_result import ImportResult, merge_results
 from invdyn_ros.sources.source import DEFAULT_ARM, Collection, Source, arm_name
 
-JOINT_STATE = "sensor_msgs/msg/JointState"
+JOINT_STATE_MESSAGE = "sensor_msgs/msg/JointState"
 METADATA, FILES = "metadata.yaml", (".db3", ".mcap")
 READ_ERRORS = (AssertionError, IndexError, EOFError)  # raised by the library for incomplete files
 DUPLICATES, OTHER_JOINTS = "duplicate messages", "messages without these joints"
@@ -41,12 +41,7 @@ class BagConfig:
     """Keep the stamps of the messages, without accelerations, as time-series models need them."""
 
 
-def read_bag(path: str | Path, joint_names: Sequence[str], config: BagConfig) -> list[Trajectory]:
-    """Read the motion of some joints from a recording; see `import_bag`."""
-    return import_bag(path, joint_names, config).trajectories
-
-
-def import_bag(path: str | Path, joint_names: Sequence[str], config: BagConfig) -> ImportResult:
+def read_bag(path: str | Path, joint_names: Sequence[str], config: BagConfig) -> ImportResult:
     """Read the motion of joints from recordings, with accelerations.
 
     Args:
@@ -55,16 +50,18 @@ def import_bag(path: str | Path, joint_names: Sequence[str], config: BagConfig) 
         config: topic, unit of `effort`, rate and filter.
 
     Raises:
-        ValueError: no readable bag, no such topic or joint, or no long enough motion.
+        ValueError: no readable bag, no such topic or joint, or all motions are too short.
     """
-    return merge_results(_read_one(bag, tuple(joint_names), config) for bag in find_bags(path))
+    return merge_results(
+        _read_recording(bag, tuple(joint_names), config) for bag in find_bags(path)
+    )
 
 
 def find_bags(path: str | Path) -> list[Path]:
     """Return the recordings at a path, in the order of their names.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there are none.
     """
     path = Path(path)
     if not path.exists():
@@ -80,21 +77,21 @@ def find_bags(path: str | Path) -> list[Path]:
     return bags
 
 
-def _read_one(path: Path, joints: tuple[str, ...], config: BagConfig) -> ImportResult:
+def _read_recording(path: Path, joints: tuple[str, ...], config: BagConfig) -> ImportResult:
     changes = Counter[str]()
     try:
-        rows = joint_rows(messages(path, config.topic, JOINT_STATE), joints, changes)
+        rows = joint_rows(messages(path, config.topic, JOINT_STATE_MESSAGE), joints, changes)
         count = len(rows) - changes.total()
         _check_time(rows, config.max_gap)
-        whole = _to_trajectory(rows, joints, config.effort_unit, changes)
-        segments = whole.segments(config.max_gap)
+        recording = _to_trajectory(rows, joints, config.effort_unit, changes)
+        segments = recording.segments(config.max_gap)
         parts = [part for part in segments if len(part) >= max(config.window, 2)]
-        changes[TOO_SHORT] -= len(whole) - sum(map(len, parts))
+        changes[TOO_SHORT] -= len(recording) - sum(map(len, parts))
         if not parts:
             raise ValueError(
                 f"no {config.window} consecutive messages without a gap of {config.max_gap} s"
             )
-        rate, trajectories = config.rate or whole.rate, parts
+        rate, trajectories = config.rate or recording.rate, parts
         if not config.keep_stamps:
             trajectories = [
                 _to_uniform_rate(part, rate).differentiate(config.window) for part in parts
@@ -105,13 +102,13 @@ def _read_one(path: Path, joints: tuple[str, ...], config: BagConfig) -> ImportR
     return ImportResult(trajectories, count, dict(changes))
 
 
-def messages(path: Path, topic: str, kind: str) -> Iterator[tuple[int, Any]]:
+def messages(path: Path, topic: str, message_type: str) -> Iterator[tuple[int, Any]]:
     """Yield (log time [ns], message) of a topic.
 
     Args:
         path: the recording.
         topic: name of the topic.
-        kind: message type, such as "sensor_msgs/msg/JointState".
+        message_type: such as "sensor_msgs/msg/JointState".
 
     Raises:
         ValueError: no recording, or no topic of that name and type in it.
@@ -125,14 +122,17 @@ def messages(path: Path, topic: str, kind: str) -> Iterator[tuple[int, Any]]:
     types = get_typestore(Stores.ROS2_JAZZY)
     try:
         with Reader(path) as reader:
-            kinds = {c.topic: c.msgtype for c in reader.connections}
-            if kinds.get(topic) != kind:
-                known = ", ".join(f"{name} ({kind})" for name, kind in kinds.items()) or "nothing"
-                raise ValueError(f"no topic {topic} of type {kind}; it holds {known}")
+            types_by_topic = {c.topic: c.msgtype for c in reader.connections}
+            if types_by_topic.get(topic) != message_type:
+                known = (
+                    ", ".join(f"{name} ({kind})" for name, kind in types_by_topic.items())
+                    or "nothing"
+                )
+                raise ValueError(f"no topic {topic} of type {message_type}; it holds {known}")
             for _, stamp, raw in reader.messages(
                 [c for c in reader.connections if c.topic == topic]
             ):
-                yield stamp, types.deserialize_cdr(raw, kind)
+                yield stamp, types.deserialize_cdr(raw, message_type)
     except (ReaderError, SerdeError, sqlite3.Error, OSError, *READ_ERRORS) as error:
         raise ValueError(
             f"not a readable rosbag2 recording ({error or type(error).__name__})"
@@ -190,7 +190,8 @@ def joint_rows(
         stamps.append((source_stamp(message), logged))
     if not rows:
         raise ValueError(
-            f"no message has joint '{joints[0]}'; there are {', '.join(sorted(observed_names)) or 'none'}"
+            f"no message has joint '{joints[0]}'; the joints are "
+            f"{', '.join(sorted(observed_names)) or 'none'}"
         )
     times = source_times(stamps)
     return [(time, *row) for time, row in zip(times, rows, strict=True)]
@@ -250,7 +251,7 @@ def _to_trajectory(
 
 
 def _to_uniform_rate(part: Trajectory, rate: float) -> Trajectory:
-    """Resample a trajectory at a rate [Hz], unless it has that rate."""
+    """Resample a trajectory at a rate [Hz], unless it already has that rate."""
     return (
         part
         if np.abs(np.diff(part.time) * rate - 1).max() < MAX_INTERVAL_DEVIATION
@@ -274,5 +275,5 @@ class BagSource(Source):
     def collect(self) -> Collection:
         """Read all recordings at the path."""
         robot = load_robot(arm_name(self.arm, self.urdf, DEFAULT_ARM), self.urdf)
-        result = import_bag(self.path, robot.joint_names, self.bag)
+        result = read_bag(self.path, robot.joint_names, self.bag)
         return Collection(result, robot.name, self.bag.rate)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from invdyn_ros.config import from_mapping, to_mapping
+from invdyn_ros.config import to_mapping
 from invdyn_ros.data.dataset import Dataset, read_dataset
 from invdyn_ros.data.leakage import fingerprint, row_sketch
 from invdyn_ros.data.trajectory import Trajectory
@@ -22,44 +22,12 @@ from invdyn_ros.models.fallback_metadata import fallback_metadata
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot
 from invdyn_ros.training.action_delay import estimate_action_delay, urdf_compliance
 from invdyn_ros.training.distributed import init_process_group
+from invdyn_ros.training.run_config import TrainConfig
 from invdyn_ros.training.tensorboard_log import TensorBoardLog
-from invdyn_ros.training.trainer import Trainer, TrainerConfig
+from invdyn_ros.training.trainer import Trainer
 from invdyn_ros.training.training_state import Progress, RunState
 
 TENSORBOARD_DIR = "tensorboard"
-Config = TypeVar("Config", bound=Any)
-
-
-@dataclass(frozen=True)
-class TrainConfig:
-    """One training run; a config file has the fields of trainer and family beside these."""
-
-    family: str
-    """Model family, a key of MODELS."""
-    seed: int = 0
-    """Of the split, the initial weights and the batch order."""
-    split_seed: int | None = None
-    """Of the split alone; none: `seed`."""
-    test_fraction: float = 0.2
-    """Fraction of the trajectories for testing, and of the rest for validation."""
-    action_delay: float | None = None
-    """[s] Delay from an action to the motion it causes; none: estimated from the data."""
-    init_from: str | None = None
-    """Checkpoint of the same family and arm that provides the config and the initial weights;
-    none: random weights."""
-    device: Literal["auto", "cpu", "cuda"] = "cpu"
-    """Device of the training."""
-    threads: int = 1
-    """CPU threads of torch."""
-    trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    """For families that are trained by gradient descent."""
-    model: dict[str, Any] = field(default_factory=dict)
-    """Config of the family."""
-
-    @property
-    def resolved_split_seed(self) -> int:
-        """Seed of the split."""
-        return self.seed if self.split_seed is None else self.split_seed
 
 
 class TrainingSetup(NamedTuple):
@@ -69,51 +37,6 @@ class TrainingSetup(NamedTuple):
     train: Windows
     val: Windows
     val_trajectories: list[Trajectory]
-
-
-def parse_config(values: Mapping[str, Any], source: str) -> TrainConfig:
-    """Build the config of a run from the flat fields of a config file.
-
-    Raises:
-        ValueError: unknown family, unknown field (naming the known ones) or a wrong value.
-    """
-    return parse_run(TrainConfig, MODELS, values, source)
-
-
-def parse_run(
-    config_type: type[Config], families: Mapping[str, Any], values: Mapping[str, Any], source: str
-) -> Config:
-    """Assign the flat fields of a config file to the run, its trainer and its family.
-
-    Args:
-        config_type: dataclass with the fields `family`, `trainer` and `model`, among others.
-        families: name -> class with a dataclass `Config`.
-        values: the fields.
-        source: name of the file in error messages.
-
-    Raises:
-        ValueError: unknown family, unknown field (naming the known ones) or a wrong value.
-    """
-    family: Any = values.get("family")
-    if family not in families:
-        raise ValueError(f"{source}: family is {family!r}; known are {', '.join(families)}")
-    run_fields = [n for n in _field_names(config_type) if n not in ("trainer", "model")]
-    known = {
-        "run": run_fields,
-        "trainer": _field_names(TrainerConfig),
-        "model": _field_names(families[family].Config),
-    }
-    groups: dict[str, dict[str, Any]] = {group: {} for group in known}
-    for name, value in values.items():
-        group = next((group for group, names in known.items() if name in names), None)
-        if group is None:
-            choices = ", ".join(name for names in known.values() for name in names)
-            raise ValueError(f"{source}: unknown field '{name}'; {family} has {choices}")
-        groups[group][name] = value
-    trainer = from_mapping(TrainerConfig, groups["trainer"], source)
-    model = to_mapping(from_mapping(families[family].Config, groups["model"], source))
-    run = from_mapping(config_type, groups["run"], source)
-    return replace(run, trainer=trainer, model=model)
 
 
 def train(
@@ -187,10 +110,6 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
     values.pop("threads")
     trainer, model = values.pop("trainer"), values.pop("model")
     return values | trainer | model
-
-
-def _field_names(cls: type) -> list[str]:
-    return [f.name for f in fields(cls)]
 
 
 def _prepare(

@@ -93,7 +93,7 @@ def train_planner(
     planner = FlowPlanner(meta)
     settings = {k: v for k, v in to_mapping(config).items() if k != "threads"}
     state = RunState(Path(out), settings | {"data": meta.data["sha256"]}, meta, PLANNER)
-    progress = fit_sequence_flow(planner, data.train, data.val, config, state, resume, on_epoch)
+    progress = train_sequence_flow(planner, data.train, data.val, config, state, resume, on_epoch)
     planner.meta = replace(meta, data=meta.data | {"epochs": progress.epoch})
     save_planner(planner, out)
     return planner
@@ -117,7 +117,7 @@ def split_segments(
     return make_segments(inner.train, horizon), make_segments(inner.test, horizon)
 
 
-def fit_sequence_flow(
+def train_sequence_flow(
     flow: SequenceFlowMatching,
     train: PlanSegments,
     val: PlanSegments,

@@ -24,7 +24,7 @@ from invdyn_ros.models.timeseries.registry import (
     save_time_series_model,
 )
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
-from invdyn_ros.training.train import parse_run
+from invdyn_ros.training.run_config import parse_run_config
 from invdyn_ros.training.trainer import Trainer, TrainerConfig
 from invdyn_ros.training.training_state import Progress, RunState
 
@@ -39,7 +39,7 @@ class TimeSeriesTrainConfig(Validated):
     """Of the initial weights, the noise and the batch order."""
     test_fraction: Fraction = 0.2
     """The last trajectories are for testing; the same fraction of the rest is for validation."""
-    length: PositiveInt = 200
+    motion_length: PositiveInt = 200
     """Samples of the motions that trajectories are cut into."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     """Device of the training."""
@@ -59,7 +59,7 @@ def parse_time_series_config(values: Mapping[str, Any], source: str) -> TimeSeri
     Raises:
         ValueError: unknown family, unknown field (naming the known ones) or a wrong value.
     """
-    return parse_run(TimeSeriesTrainConfig, TIME_SERIES_MODELS, values, source)
+    return parse_run_config(TimeSeriesTrainConfig, TIME_SERIES_MODELS, values, source)
 
 
 def split_trajectories(
@@ -108,8 +108,8 @@ def train_time_series(
     dataset = read_dataset(data)
     first, second, _ = split_trajectories(dataset.trajectories, config.test_fraction)
     train, val = (
-        split_into_motions(first, config.length),
-        split_into_motions(second, config.length),
+        split_into_motions(first, config.motion_length),
+        split_into_motions(second, config.motion_length),
     )
     info, device = dataset.info, select_device(config.device)
     content: dict[str, Any] = {

@@ -47,7 +47,7 @@ class CapsuleEnd(NamedTuple):
     position: Tensor  # (2,) [m] in the frame of its link
     radius_minus_floor: float  # [m] radius less height of the floor
     radius_plus_floor: float  # [m] radius plus height of the floor
-    votes: int
+    num_inliers: int
 
 
 class Geometry(NamedTuple):
@@ -87,7 +87,7 @@ def identify_geometry(
     heights = torch.tensor(
         [(end.radius_plus_floor - end.radius_minus_floor) / 2 for end in all_ends]
     )
-    votes = torch.tensor([end.votes for end in all_ends])
+    votes = torch.tensor([end.num_inliers for end in all_ends])
     order = heights.argsort()
     median = torch.searchsorted(votes[order].cumsum(0), int(votes.sum()) // 2)
     floor = float(heights[order][median])
@@ -251,4 +251,4 @@ def _pair_ends(ends: list[CapsuleEnd]) -> list[list[CapsuleEnd]]:
             matching[0].append(end)
         else:
             pairs.append([end])
-    return sorted(pairs, key=lambda pair: (len(pair), pair[0].votes), reverse=True)
+    return sorted(pairs, key=lambda pair: (len(pair), pair[0].num_inliers), reverse=True)

@@ -22,9 +22,9 @@ from invdyn_ros.models.planar_body.contact_solver import (
 from invdyn_ros.models.planar_body.dynamics import Inertia, KinematicTree, rigid_body_terms, rotate
 from invdyn_ros.models.planar_body.parameters import BodyParameters
 
-NEWTON_ITERATIONS = 12  # of a backward step
-CONVERGED = 1e-9  # [m/s] residual at which a backward step ends
-ACCEPTED = 1e-6  # [m/s] residual up to which its result is a solution
+BACKWARD_STEP_ITERATIONS = 12  # of a backward step
+CONVERGENCE_TOLERANCE = 1e-9  # [m/s] residual at which a backward step ends
+MAX_RESIDUAL = 1e-6  # [m/s] residual up to which its result is a solution
 ROWS_PER_CONTACT = 4  # edges of the friction pyramid
 CROSSING_DISTANCE = 1e-9  # [m] between axes that cross
 
@@ -117,14 +117,14 @@ class PlanarBody:
         best = v.clone()
         best_residual = torch.full_like(h[:, 0], torch.inf)
         index, v_previous = torch.arange(len(v)), v
-        for _ in range(NEWTON_ITERATIONS):
+        for _ in range(BACKWARD_STEP_ITERATIONS):
             mass_matrix, qfrc, qfrc_vel = self.forces(parameters, q_previous[index], v_previous)
             damped = self._damped_mass_matrix(parameters, mass_matrix, h[index])
             residual = v_previous + h[index] * torch.linalg.solve(damped, qfrc) - v[index]
             size = residual.abs().amax(1)
             better = size < best_residual[index]
             best[index[better]], best_residual[index[better]] = v_previous[better], size[better]
-            active = size > CONVERGED
+            active = size > CONVERGENCE_TOLERANCE
             if not bool(active.any()):
                 break
             index, v_previous, residual = index[active], v_previous[active], residual[active]
@@ -132,7 +132,7 @@ class PlanarBody:
             v_previous = v_previous - torch.linalg.solve(
                 torch.eye(v.shape[1], dtype=v.dtype) + jacobian, residual
             )
-        return q_previous, torch.where(best_residual[:, None] < ACCEPTED, best, torch.nan)
+        return q_previous, torch.where(best_residual[:, None] < MAX_RESIDUAL, best, torch.nan)
 
     def forces(self, parameters: BodyParameters, q: Tensor, v: Tensor) -> Forces:
         """Return the sum of all forces: gravity, bias, damping, limits and contacts.

@@ -32,7 +32,7 @@ class Planner(Protocol):
 
         Args:
             state: (S,) = [q, qd], the current state and the first one of every plan.
-            condition: (C,) what the plans are to achieve.
+            condition: (C,) goal of the plans.
             count: number of plans.
             generator: random number generator.
         """
@@ -82,7 +82,7 @@ class FlowPlanner(SequenceFlowMatching):
 
         Args:
             state: (S,) = [q, qd], the current state and the first one of every plan.
-            condition: (C,) what the plans are to achieve.
+            condition: (C,) goal of the plans.
             count: number of plans.
             generator: random number generator.
             temperature: scale of the noise from which plans are generated.

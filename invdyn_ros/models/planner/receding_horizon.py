@@ -1,7 +1,7 @@
 """Receding-horizon control: plan, convert plans to actions, select the best, execute, repeat.
 
-The planner predicts states only, and the inverse model predicts the actions that realise them, so
-either can be exchanged alone, as in Ajay et al. 2023 (arXiv 2211.15657, section 3.2).
+The planner predicts states only, and the inverse dynamics model predicts the actions that realise
+them, so that either can be replaced without the other, as in Ajay et al. 2023 (arXiv 2211.15657, section 3.2).
 """
 
 from __future__ import annotations
@@ -44,23 +44,24 @@ class RecedingHorizonConfig(Validated):
     n_action_steps: PositiveInt = 5
     """Actions of a plan that are executed before planning again."""
     temperature: NonNegativeFloat | None = None
-    """Temperature at which actions are sampled from the inverse model; None: its mean."""
+    """Temperature at which actions are sampled from the inverse dynamics model;
+    None: its mean."""
 
 
 class PlannedActions:
-    """Plans of a planner with the actions that an inverse model predicts for them."""
+    """Plans of a planner, with the actions that an inverse dynamics model predicts for them."""
 
     def __init__(
-        self, planner: Planner, inverse: InverseDynamics, config: RecedingHorizonConfig
+        self, planner: Planner, inverse_dynamics: InverseDynamics, config: RecedingHorizonConfig
     ) -> None:
-        """Combine a planner and an inverse model.
+        """Combine a planner and an inverse dynamics model.
 
         Args:
             planner: any planner.
-            inverse: any inverse-dynamics model of the same joints.
+            inverse_dynamics: any model of the same joints.
             config: number of plans and temperature.
         """
-        self.planner, self.inverse, self.config = planner, inverse, config
+        self.planner, self.inverse_dynamics, self.config = planner, inverse_dynamics, config
 
     def __call__(
         self, state: Tensor, condition: Tensor, generator: torch.Generator
@@ -69,7 +70,7 @@ class PlannedActions:
 
         Args:
             state: (S,) current state.
-            condition: (C,) what the plans are to achieve.
+            condition: (C,) goal of the plans.
             generator: random number generator.
 
         Raises:
@@ -84,12 +85,14 @@ class PlannedActions:
             )
         if not torch.equal(plans[:, 0], state.expand(count, -1).to(plans)):
             raise ValueError("the first state of each plan must be the current state")
-        return plans, plan_actions(plans, self.inverse, self.config.temperature, generator)
+        return plans, plan_actions(
+            plans, self.inverse_dynamics, self.config.temperature, generator
+        )
 
 
 def plan_actions(
     plans: Tensor,
-    inverse: InverseDynamics,
+    inverse_dynamics: InverseDynamics,
     temperature: float | None = None,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -100,11 +103,11 @@ def plan_actions(
 
     Args:
         plans: states at the rate of the model's data.
-        inverse: any inverse-dynamics model.
+        inverse_dynamics: any inverse dynamics model.
         temperature: of sampled actions; None: the mean.
         generator: random number generator of the noise.
     """
-    n, rate = inverse.n, inverse.meta.rate
+    n, rate = inverse_dynamics.n, inverse_dynamics.meta.rate
     if plans.shape[-1] != 2 * n:
         raise ValueError(
             f"plans have shape {tuple(plans.shape)}; a model of {n} joints takes (N, T, {2 * n})"
@@ -112,14 +115,14 @@ def plan_actions(
     acceleration = torch.diff(plans[..., n:], dim=1) * rate
     motion = torch.cat([plans[:, :-1], acceleration], dim=-1)  # (N, T - 1, 3n)
     last = motion.shape[1] - 1
-    delayed = (torch.arange(last + 1) + inverse.meta.action_delay * rate).clamp(0, last)
+    delayed = (torch.arange(last + 1) + inverse_dynamics.meta.action_delay * rate).clamp(0, last)
     lower = delayed.floor().long()
     fraction = (delayed - lower)[:, None].to(motion)
     motion = torch.lerp(motion[:, lower], motion[:, (lower + 1).clamp_max(last)], fraction)
     time = (torch.arange(last + 1) / rate).expand(len(plans), -1)
     if temperature is None:
-        return inverse.predict(motion, time).mean
-    return inverse.sample(motion, time, 1, temperature, generator)[0]
+        return inverse_dynamics.predict(motion, time).mean
+    return inverse_dynamics.sample(motion, time, 1, temperature, generator)[0]
 
 
 class RecedingHorizonPlanner:
@@ -144,7 +147,7 @@ class RecedingHorizonPlanner:
 
         Args:
             state: (S,) measured state.
-            condition: (C,) what the plans are to achieve; used only when it is time to plan.
+            condition: (C,) goal of the plans; used only when a new plan is due.
             score: of candidates; the plan with the smallest is executed.
         """
         if not self._pending_actions:

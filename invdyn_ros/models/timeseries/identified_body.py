@@ -48,7 +48,7 @@ from invdyn_ros.models.timeseries.observations import (
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 
 FORWARD, BACKWARD = 1, -1
-STEP_TOLERANCE = 1e-3  # relative difference of a step's duration from the sample period
+PERIOD_TOLERANCE = 1e-3  # relative difference of a step's duration from the sample period
 MAX_END_ERROR = 3e-4  # scaled error at the next observation, above which a rollout is not trusted
 SELECTION_FACTOR = 5  # steps for the selection of the geometry, divided by those for refinement
 PERTURBATION = 3e-7  # scaled initial distance of the two backward rollouts
@@ -215,7 +215,7 @@ class IdentifiedBody(TimeSeriesModel):
         """
         train = train.rows(torch.randperm(train.size)[: self.config.num_motions])
         q, v = train.state[..., self.state_order].double().split(self.n, 2)
-        regular = (train.time.diff(dim=1) / self.sample_period - 1).abs() < STEP_TOLERANCE
+        regular = (train.time.diff(dim=1) / self.sample_period - 1).abs() < PERIOD_TOLERANCE
         if not regular.any():
             raise ValueError(f"no two samples are {self.sample_period} s apart, which is one step")
         q, v, next_v = (x[regular] for x in (q[:, :-1], v[:, :-1], v[:, 1:]))
