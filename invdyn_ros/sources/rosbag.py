@@ -190,7 +190,7 @@ def joint_rows(
         stamps.append((source_stamp(message), logged))
     if not rows:
         raise ValueError(
-            f"no message has joint '{joints[0]}'; the joints are "
+            f"no message has joint '{joints[0]}'; there are "
             f"{', '.join(sorted(observed_names)) or 'none'}"
         )
     times = source_times(stamps)

@@ -49,7 +49,7 @@ def read_episodes(
     """Read the episodes of one table; see `read_sequence`."""
     rows = transition_table(table, config)
     if not len(rows.row):
-        raise ValueError(f"{table.source}: no rows; record or download it again")
+        raise ValueError(f"{table.source}: it has no rows; record or download it again")
     names = joint_names or tuple(f"joint_{i + 1}" for i in range(rows.action.shape[1]))
     _check_widths(table, rows, names, config)
     changes = Counter[str]()
