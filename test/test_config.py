@@ -180,9 +180,9 @@ def test_command_line_overrides_fields_and_nested_fields():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["width", "3"], "'width' is no '--field value'"),
-        (["--width"], "'--width' is no '--field value'"),
-        (["--width.more", "3"], "'--width.more': width is no group of fields"),
+        (["width", "3"], "expected '--field value' with a field of the config file, got 'width'"),
+        (["--width"], "expected '--field value' with a field of the config file, got '--width'"),
+        (["--width.more", "3"], "'--width.more': width is a field, not a group"),
         (["--width", "[1"], "--width: not plain YAML"),
     ],
 )

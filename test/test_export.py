@@ -196,7 +196,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda file: file.write_bytes(b""), "damaged or no ONNX file"),
     "one bit": (_flip, "damaged"),
     "foreign": (_foreign, "was not written by 'invdyn export'"),
-    "missing": (lambda file: file.unlink(), "made by 'invdyn export'"),
+    "missing": (lambda file: file.unlink(), "written by 'invdyn export'"),
 }
 
 

@@ -133,7 +133,7 @@ def test_wrong_checkpoint_is_refused_before_any_node_starts(tmp_path):
         with pytest.raises(ValueError, match=r"is not the meta\.json of a checkpoint"):
             resolve("teleop", {"checkpoint": torque})
     Path(torque, "meta.json").unlink()
-    with pytest.raises(ValueError, match=r"has no meta\.json; 'invdyn train' makes one"):
+    with pytest.raises(ValueError, match=r"has no meta\.json; 'invdyn train' writes one"):
         resolve("teleop", {"checkpoint": torque})
 
 
@@ -154,7 +154,7 @@ def test_wrong_checkpoint_is_refused_before_any_node_starts(tmp_path):
         ("teleop", {"duration": "-1"}, "duration is '-1'; it must be greater than or equal to 0"),
         ("teleop", {"duration": "nan"}, "duration is 'nan'; it must be"),
         ("teleop", {"duration": "long"}, "duration is 'long'; it must be a valid number"),
-        ("teleop", {"checkpoint": "no/such"}, "checkpoint:=no/such is neither a directory"),
+        ("teleop", {"checkpoint": "no/such"}, "checkpoint:=no/such is neither a folder"),
         ("teleop", {"state_predictor": "no/such"}, "folder no/such"),
         ("teleop", {"report": "report.txt"}, "report:=report.txt is not a .json file"),
         ("teleop", {"record": "."}, "record:=. exists already"),

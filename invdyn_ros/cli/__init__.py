@@ -26,7 +26,7 @@ VERBS = {
     "compare": "train and evaluate every model family on a dataset",
     "convert": "convert an mlp or gru checkpoint to an equivalent enhanced one",
     "calibrate": "calibrate the pose of a camera from poses of the arm and a marker",
-    "visualize": "draw a body's predicted motion, before and after training",
+    "visualize": "write a video of a body's predicted motion, before and after training",
     "benchmark": "measure latency, speed and accuracy",
 }
 MISSING_LIBGL = "libGL.so.1, which this machine lacks: install the package libgl1"
@@ -37,7 +37,7 @@ def main() -> None:
     """Run the verb named on the command line and exit with its code."""
     name, *rest = sys.argv[1:] or ["--help"]
     if name in ("-h", "--help"):
-        print("\n".join([USAGE, "", *(f"  {verb:<13} {text}" for verb, text in VERBS.items())]))
+        print("\n".join([USAGE, "", *(f"  {verb:<16} {text}" for verb, text in VERBS.items())]))
         sys.exit(0)
     if name == "--version":
         print(f"invdyn {__version__}")

@@ -16,24 +16,24 @@ from invdyn_ros.cli.options import parse
 from invdyn_ros.models.checkpoint import write_atomically
 
 BENCHMARKS = {
-    "block_detection": "error of block poses from rendered images, beside OpenCV",
+    "block_detection": "error of block poses from rendered images, compared with OpenCV",
     "closed_loop": "joint tracking of every model family on an arm whose URDF is wrong",
     "data_efficiency": "error on held-out trajectories against the number of samples",
-    "dynamics": "rigid-body inverse dynamics per second, beside MuJoCo and PyBullet",
-    "environment": "grasp environment steps per second, beside panda-gym",
-    "grasp_success": "success rate of grasp policies, beside the scripted one",
-    "hand_eye": "error of hand-eye calibration, beside OpenCV",
+    "dynamics": "rigid-body inverse dynamics per second, compared with MuJoCo and PyBullet",
+    "environment": "grasp environment steps per second, compared with panda-gym",
+    "grasp_success": "success rate of grasp policies, compared with the scripted one",
+    "hand_eye": "error of hand-eye calibration, compared with OpenCV",
     "joint_state_dropout": "joint tracking while joint states are lost",
-    "latency": "latency from joint state to command through DDS, beside an echo node",
-    "latent_ode_training_speed": "seconds per training step of a latent ODE, beside torchdiffeq",
+    "latency": "latency from joint state to command through DDS, compared with an echo node",
+    "latent_ode_training_speed": "seconds per training step of a latent ODE and of torchdiffeq",
     "learning_curves": "success rate and reward against training steps of grasp policies",
-    "model": "latency of one prediction, live, exported and in eager PyTorch",
-    "multimodal": "data with two actions for each motion: does a family predict both",
+    "model": "latency of one prediction: in the node, exported and in eager PyTorch",
+    "multimodal": "whether a family predicts both modes of data with two actions per motion",
     "planning": "planner and inverse model on a pendulum whose mass changes",
     "sequence_length": "seconds and memory of time-series models against sequence length",
-    "simulation": "physics steps and images per second, beside raw PyBullet",
+    "simulation": "physics steps and images per second, compared with raw PyBullet",
     "time_series": "error of time-series models in interpolation and extrapolation",
-    "training": "training speed, beside a plain DataLoader loop",
+    "training": "training speed, compared with a plain DataLoader loop",
 }
 """Name -> summary. Benchmark NAME is `measure_NAME(config)` in `invdyn_ros.benchmarks.NAME`."""
 

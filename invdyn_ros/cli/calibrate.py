@@ -6,7 +6,6 @@ of a camera on the hand.
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,8 +19,7 @@ from invdyn_ros.cli.options import parse
 from invdyn_ros.config import Validated
 from invdyn_ros.graph.arguments import ARMS
 from invdyn_ros.graph.graph import NodeSpec
-from invdyn_ros.graph.launcher import child_environment, command, parameters_yaml
-from invdyn_ros.graph.processes import Processes
+from invdyn_ros.graph.launcher import launch
 from invdyn_ros.models.checkpoint import write_atomically
 from invdyn_ros.perception.hand_eye.camera_pose import to_yaml
 from invdyn_ros.perception.hand_eye.hand_eye_calibration import (
@@ -45,24 +43,24 @@ INTERRUPTED = 130  # exit code of a recording that the user has ended with Ctrl-
 
 @dataclass(frozen=True)
 class Options:
-    """Options of both sources."""
+    """Options of both sub-commands."""
 
     out: Path
     """YAML file to write."""
     mounting: Mounting
-    """eye_to_hand: beside the arm, which holds the marker; eye_in_hand: on its hand."""
+    """eye_to_hand: fixed camera, and the marker on the hand; eye_in_hand: camera on the hand."""
     arm: str = "ur5"
     """Name of the arm."""
     block: int = 0
     """Number of the marked block: its topic is /blocks/block_<number>."""
     topic: str | None = None
-    """Another topic with PoseWithCovarianceStamped of the marker in the camera's frame."""
+    """Another topic with the PoseWithCovarianceStamped of the marker in the camera frame."""
     joints: str = "/joint_states"
     """Topic of the joint states."""
     static_poses: StaticPoseConfig = field(default_factory=StaticPoseConfig)
-    """When the arm is static; images of a moving arm are not inliers."""
+    """Detection of static poses of the arm; images of a moving arm are not used."""
     plot: Path | None = None
-    """PNG file of the residual of each pose."""
+    """PNG file to write, with the residual of each pose."""
 
     @property
     def marker(self) -> str:
@@ -90,12 +88,12 @@ class Live(Validated, Options):
     """Detect blocks in /camera/image_raw; otherwise another node publishes the marker poses."""
 
     def __post_init__(self) -> None:
-        """Check that the recording is new and the size of the block is known."""
+        """Check that the recording is new and the block is known."""
         super().__post_init__()
         if self.detect and self.arm not in ARMS:
             raise ValueError(
-                f"no block belongs to '{self.arm}', only to {', '.join(ARMS)}; give --no-detect "
-                "and the --topic of another detector"
+                f"the block of '{self.arm}' is unknown, unlike that of {', '.join(ARMS)}; give "
+                "--no-detect and the --topic of another detector"
             )
         if self.record is not None and self.record.exists():
             raise ValueError(f"{self.record} exists already; choose a new directory")
@@ -113,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
         return _calibrate(options, robot, options.path)
     with tempfile.TemporaryDirectory(prefix="invdyn_") as folder:
         recording = options.record or Path(folder) / "recording"
-        code = _record(options, recording, Path(folder))
+        code = _record(options, recording)
         if code not in (0, INTERRUPTED):
             return code
         if not recording.exists():
@@ -133,7 +131,7 @@ def _check_files(options: Options) -> None:
             raise ValueError(f"--{name} {path} is not a {suffixes[0]} file")
 
 
-def _record(options: Live, recording: Path, folder: Path) -> int:
+def _record(options: Live, recording: Path) -> int:
     """Record until there are enough poses; return the exit code of the processes."""
     values: dict[str, Any] = {
         "arm": options.arm,
@@ -148,13 +146,7 @@ def _record(options: Live, recording: Path, folder: Path) -> int:
     specs = [NodeSpec("hand_eye_recorder", "hand_eye_recorder", values, ends_graph=True)]
     if options.detect:
         specs.append(NodeSpec("blocks", "blocks", {"arm": options.arm}))
-    with Processes() as processes:
-        for spec in specs:
-            file = folder / f"{spec.name}.yaml"
-            file.write_text(parameters_yaml(spec), encoding="utf-8")
-            environment = child_environment(os.environ)
-            processes.start(spec.name, command(spec, file), environment, spec.ends_graph)
-        return processes.wait()
+    return launch(specs)
 
 
 def _calibrate(options: Options, robot: Robot, recording: Path) -> int:

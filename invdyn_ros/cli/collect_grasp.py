@@ -1,6 +1,6 @@
-"""`invdyn collect grasp` and `invdyn collect expert`: demonstrations of a grasp.
+"""`invdyn collect grasp` and `invdyn collect expert`: write demonstrations of a grasp.
 
-The first reads recordings, the second runs the visual-servo expert in simulation.
+The former reads recordings, the latter runs the visual-servo expert in simulation.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class CollectGraspOptions:
     control_mode: Literal["joint", "cartesian"] = "joint"
     """Meaning of the actions, as in training."""
     camera_pose: str = ""
-    """File that camera_pose:= named; by default the pose of the simulated camera."""
+    """File given as camera_pose:= in the launch; default: the pose of the simulated camera."""
     action_space: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
     """Scale and period of the actions, as in training."""
 
@@ -79,7 +79,7 @@ class CollectExpertOptions:
     action_space: ActionSpaceConfig = field(default_factory=ActionSpaceConfig)
     """Scale and period of the actions, as in training."""
     workers: int | None = None
-    """Processes that simulate; all cores by default. The data do not depend on it."""
+    """Processes that simulate; default: one per core. The data do not depend on it."""
     demonstrations: ExpertDemonstrationConfig = field(default_factory=ExpertDemonstrationConfig)
     """Episodes and perturbations."""
 
@@ -88,7 +88,7 @@ def collect_expert(options: CollectExpertOptions) -> None:
     """Write the expert's successful episodes, and print how many failed.
 
     Raises:
-        ValueError: an arm without a block, or nothing to write.
+        ValueError: the arm has no block, or no episode succeeded.
     """
     spec = SpaceSpec(options.arm, options.control_mode, options.action_space)
     config = options.demonstrations
@@ -115,13 +115,13 @@ def collect_expert(options: CollectExpertOptions) -> None:
 
 
 def collect_grasps(options: CollectGraspOptions) -> None:
-    """Write the recorded episodes that end at the goal, and print why others are left out.
+    """Write the recorded episodes that end at the goal, and print why the others do not.
 
     Raises:
-        ValueError: nothing to read or to write, or a recording of something else.
+        ValueError: no recording, no episode at the goal, or a recording that is not of a grasp.
     """
     if not options.paths:
-        raise ValueError("no recording to read; give one or more that record:=DIR made")
+        raise ValueError("no recording to read; give one or more folders of record:=DIR")
     load_grasp_spec(options.arm)  # refuses an arm that has no block to grasp
     robot, scene = load_robot(options.arm), nominal_scene(options.arm, options.camera_pose)
     replayer = EpisodeReplayer(robot, scene, options.control_mode, options.action_space)
@@ -159,7 +159,7 @@ def _placed_episodes(
 
 
 def _summary(episodes: list[ReplayedEpisode], left_out: Counter[str]) -> str:
-    """Return how many episodes were read, written and left out for which reason, in one line."""
+    """Return the number of episodes read, written and left out for each reason, in one line."""
     line = f"{len(episodes) + left_out.total()} episodes in, {len(episodes)} out"
     parts = [line, *(f"-{count} {reason}" for reason, count in sorted(left_out.items()))]
     estimated = sum(episode.estimated_reward for episode in episodes)

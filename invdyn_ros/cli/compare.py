@@ -28,6 +28,7 @@ from invdyn_ros.evaluation.plots.comparison import plot_comparison
 from invdyn_ros.graph.arguments import ARMS
 from invdyn_ros.models.checkpoint import write_atomically
 from invdyn_ros.robots.robot import Robot, load_robot
+from invdyn_ros.sources.source import arm_name
 from invdyn_ros.training.run_config import TrainConfig
 from invdyn_ros.training.train import check_joints
 from invdyn_ros.training.training_state import Progress
@@ -45,11 +46,11 @@ class CompareOptions(Validated):
     families: tuple[str, ...] = ()
     """Families to compare; default: all."""
     seeds: PositiveInt = 3
-    """Training runs per family, on the same split; the best on validation is reported."""
+    """Training runs per family, on the same split; that with the best validation is reported."""
     configs: Path | None = None
-    """Folder with a FAMILY.yaml of each; default: the configs of this package."""
+    """Folder with a file FAMILY.yaml per family; default: the configs of this package."""
     drive: bool | None = None
-    """Also drive the simulated arm with each model; default: if there is such an arm."""
+    """Also evaluate each model in closed loop; default: if the arm can be simulated."""
     payload: float | None = None
     """Mass at the tool of the simulated arm [kg], as in the data; default: that of the arm."""
     arm: str | None = None
@@ -63,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
     options: CompareOptions = parse(CompareOptions, argv, "compare")
     configs = family_configs(options.families, options.configs)
     dataset = read_dataset(options.data)
-    name = options.arm or (options.urdf.stem if options.urdf else dataset.info.robot)
+    name = arm_name(options.arm, options.urdf, dataset.info.robot)
     robot = load_robot(name, options.urdf)
     check_joints(dataset, robot, options.data)
     job = ComparisonJob(

@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from invdyn_ros.cli.options import parse
+from invdyn_ros.cli.options import parse, robot_option
 from invdyn_ros.data.dataset import read_dataset
 from invdyn_ros.evaluation.evaluate import evaluation_report, predict_split
 from invdyn_ros.models.checkpoint import load, write_atomically
-from invdyn_ros.robots.robot import load_robot
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Report the error of a model on held-out motion, beside baselines."""
+    """Report the error of a model on held-out motion, compared with baselines."""
 
     checkpoint: Path
     """Checkpoint folder."""
@@ -25,7 +24,7 @@ class EvaluateOptions:
     report: Path
     """JSON file to write."""
     plots: Path | None = None
-    """Folder for plots of measured and predicted actions."""
+    """Folder to write plots of measured and predicted actions to."""
     arm: str | None = None
     """Name of the arm; a checkpoint of another arm is an error."""
     urdf: Path | None = None
@@ -37,10 +36,7 @@ class EvaluateOptions:
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
     options: EvaluateOptions = parse(EvaluateOptions, argv, "evaluate")
-    robot = None
-    if options.arm or options.urdf:
-        robot = load_robot(options.arm or Path(str(options.urdf)).stem, options.urdf)
-    model = load(options.checkpoint, options.device, robot)
+    model = load(options.checkpoint, options.device, robot_option(options.arm, options.urdf))
     trajectories, info = read_dataset(options.data)
     if info.robot != model.meta.robot:
         raise ValueError(
@@ -59,11 +55,10 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def summary(report: dict) -> str:
+def summary(report: dict[str, Any]) -> str:
     """Return the report in a few lines."""
-    lines = [
-        f"{report['family']}: {report['split']['test']} test samples by {report['split']['group_by']}"
-    ]
+    split = report["split"]
+    lines = [f"{report['family']}: {split['test']} test samples by {split['group_by']}"]
     rows = {"model": report} | report["baselines"]
     for name, row in rows.items():
         rmse = f"{row['rmse']['mean']:.4g} {report['action_unit']}"

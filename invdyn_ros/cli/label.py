@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from tqdm import tqdm
 
 from invdyn_ros.cli.options import parse
 from invdyn_ros.evaluation.pseudo_labels import label_recordings
+from invdyn_ros.sources.source import num_workers
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,7 @@ class LabelOptions:
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
     options: LabelOptions = parse(LabelOptions, argv, "label")
-    cores = len(os.sched_getaffinity(0))
-    workers = cores if options.workers is None else options.workers
+    workers = num_workers(options.workers)
     count = 0
     with tqdm(unit="recording", desc="labelling", file=sys.stderr) as bar:
         for total in label_recordings(options.checkpoint, options.data, options.out, workers):

@@ -6,11 +6,14 @@ import contextlib
 import io
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import tyro
 
 from invdyn_ros.config import parse_yaml
+from invdyn_ros.robots.robot import Robot, load_robot
+from invdyn_ros.sources.source import arm_name
 
 
 def parse(options: Any, argv: Sequence[str] | None, verb: str, **tyro_options: Any) -> Any:
@@ -37,29 +40,39 @@ def parse(options: Any, argv: Sequence[str] | None, verb: str, **tyro_options: A
         raise ValueError(text or f"bad options; see invdyn {verb} --help") from None
 
 
+def robot_option(arm: str | None, urdf: Path | None) -> Robot | None:
+    """Return the robot of the options --arm and --urdf, None if neither is given.
+
+    Raises:
+        ValueError: the arm is unknown, or the URDF is invalid.
+    """
+    return load_robot(arm_name(arm, urdf, ""), urdf) if arm or urdf else None
+
+
 def override(values: Mapping[str, Any], arguments: Sequence[str]) -> dict[str, Any]:
-    """Return the values of a config file with those of the command line in their place.
+    """Return the values of a config file, overridden by options of the command line.
 
     Args:
         values: field name -> plain value.
         arguments: `--field value`, `--field=value` or `--group.field value`; values as in YAML.
 
     Raises:
-        ValueError: a word that is no option, an option without a value, or a group that is none.
+        ValueError: a word that is not an option, an option without a value, or a group name that
+            is not the name of a group.
     """
     result = dict(values)
     words = [part for word in arguments for part in _split_option(word)]
     for option, text in zip(words[::2], [*words[1::2], None], strict=False):
         if not option.startswith("--") or text is None:
             raise ValueError(
-                f"'{option}' is no '--field value'; fields are those of the config file"
+                f"expected '--field value' with a field of the config file, got '{option}'"
             )
         *groups, name = option[2:].replace("-", "_").split(".")
-        fields = result
+        group_values = result
         for group in groups:
-            fields[group] = dict(_group(fields, group, option))
-            fields = fields[group]
-        fields[name] = parse_yaml(text, option)
+            group_values[group] = dict(_group(group_values, group, option))
+            group_values = group_values[group]
+        group_values[name] = parse_yaml(text, option)
     return result
 
 
@@ -70,5 +83,5 @@ def _split_option(word: str) -> list[str]:
 def _group(fields: Mapping[str, Any], name: str, option: str) -> Mapping[str, Any]:
     group = fields.get(name, {})
     if not isinstance(group, Mapping):
-        raise ValueError(f"'{option}': {name} is no group of fields")
+        raise ValueError(f"'{option}': {name} is a field, not a group of fields")
     return group

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from invdyn_ros.cli.options import override, parse
+from invdyn_ros.cli.options import override, parse, robot_option
 from invdyn_ros.config import load_yaml
 from invdyn_ros.models.timeseries.registry import TIME_SERIES_MODELS
-from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.training.distributed import torchrun_process_group
 from invdyn_ros.training.run_config import parse_train_config
 from invdyn_ros.training.train import train
@@ -37,7 +36,7 @@ class TrainOptions:
     arm: str | None = None
     """Name of the arm; default: the one of the dataset."""
     urdf: Path | None = None
-    """URDF file of an arm without a registered name."""
+    """URDF file of an arm that is not known by name."""
     resume: bool = False
     """Resume the interrupted run in --out."""
 
@@ -49,9 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     if values.get("family") in TIME_SERIES_MODELS:
         return _train_time_series(parse_time_series_config(values, str(options.config)), options)
     config = parse_train_config(values, str(options.config))
-    robot = None
-    if options.arm or options.urdf:
-        robot = load_robot(options.arm or Path(str(options.urdf)).stem, options.urdf)
+    robot = robot_option(options.arm, options.urdf)
     with closing(ProgressBar(config.family, config.trainer.epochs)) as bar:
         model = train(config, options.data, options.out, options.resume, robot, bar.update)
     if not torchrun_process_group().is_main_process:
@@ -63,10 +60,10 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _train_time_series(config: TimeSeriesTrainConfig, options: TrainOptions) -> int:
-    """Train a time-series model, whose robot is the one of the dataset."""
+    """Train a time-series model of the robot that the dataset names."""
     if options.arm or options.urdf:
         raise ValueError(
-            f"family {config.family} has no --arm and no --urdf; the dataset names the robot"
+            f"family {config.family} takes neither --arm nor --urdf; the dataset names the robot"
         )
     with closing(ProgressBar(config.family, config.trainer.epochs)) as bar:
         model = train_time_series(config, options.data, options.out, options.resume, bar.update)
@@ -75,7 +72,7 @@ def _train_time_series(config: TimeSeriesTrainConfig, options: TrainOptions) -> 
 
 
 class ProgressBar:
-    """Progress bar of the epochs; without epochs, as for a closed-form fit, there is none."""
+    """Progress bar of the epochs; it does not appear for a closed-form fit, without epochs."""
 
     def __init__(self, name: str, epochs: int) -> None:
         """Create a bar that appears with the first epoch."""

@@ -22,7 +22,7 @@ from invdyn_ros.robots.robot import package_file
 
 @dataclass(frozen=True)
 class TrainBlockPoseOptions:
-    """Train a block pose network; --field value overrides a field of the config file."""
+    """Train a block pose network; `--field value` overrides a field of the config file."""
 
     out: Path
     """Folder for the network, its evaluation block_pose.json and its training images."""
@@ -31,7 +31,7 @@ class TrainBlockPoseOptions:
     config: Path | None = None
     """YAML file; by default the shipped one."""
     resume: bool = False
-    """Resume the run in --out; it keeps rendered images and finished rounds."""
+    """Resume the run in --out, with its rendered images and finished rounds."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 class ProgressBars:
-    """One progress bar after the other, for each part of a run."""
+    """Progress bars of the parts of a run, one after the other."""
 
     def __init__(self) -> None:
         self.bar: tqdm | None = None
@@ -63,10 +63,10 @@ class ProgressBars:
         """Update the bar of a part of the run.
 
         Args:
-            label: of the part.
-            done: finished steps.
-            total: steps of the part.
-            note: shown behind the bar.
+            label: name of the part.
+            done: number of finished steps of the part.
+            total: number of steps of the part.
+            note: text after the bar.
         """
         if self.bar is None or self.bar.desc != label:
             self.close()
@@ -76,13 +76,13 @@ class ProgressBars:
         self.bar.update(done - self.bar.n)
 
     def close(self) -> None:
-        """Close the present bar."""
+        """Close the current bar."""
         if self.bar is not None:
             self.bar.close()
 
 
 def read_config(options: TrainBlockPoseOptions, rest: list[str]) -> BlockPoseTrainConfig:
-    """Return the settings of the config file with those of the command line in their place.
+    """Return the settings of the config file, overridden by those of the command line.
 
     Raises:
         ValueError: no such file, arm or field.

@@ -20,7 +20,10 @@ from invdyn_ros.robots.robot import package_file
 
 @dataclass(frozen=True)
 class TrainGraspOptions:
-    """Train a grasp policy; --field value overrides a field of the config file."""
+    """Train a grasp policy; `--field value` overrides a field of the config file.
+
+    `--noise` is the domain randomization level: none, default or hard.
+    """
 
     out: Path
     """Folder for the best policy, the state of the run and its logs."""
@@ -31,7 +34,7 @@ class TrainGraspOptions:
     config: Path | None = None
     """YAML file; by default the one shipped for the algorithm."""
     total_timesteps: int | None = None
-    """Steps of all environments together; by default those of the config file."""
+    """Sum of the steps of all environments; by default that of the config file."""
     resume: bool = False
     """Resume the run in --out."""
 
@@ -63,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def read_config(options: TrainGraspOptions, rest: list[str]) -> GraspTrainConfig:
-    """Return the settings of the config file with those of the command line in their place.
+    """Return the settings of the config file, overridden by those of the command line.
 
     Raises:
         ValueError: no such file, algorithm or field.

@@ -18,10 +18,10 @@ from invdyn_ros.training.training_state import STATE_FILE, Progress
 
 @dataclass(frozen=True)
 class TrainPlannerOptions:
-    """Train a planner, which proposes sequences of desired states towards a goal."""
+    """Train a planner, which predicts a sequence of desired states towards a goal."""
 
     data: Path
-    """Dataset folder of motion, or of demonstrations."""
+    """Dataset folder of motions or of grasp demonstrations."""
     out: Path
     """Folder for the planner."""
     resume: bool = False

@@ -26,12 +26,12 @@ MAX_CURVES = 5
 
 @dataclass(frozen=True)
 class VisualizeOptions(Validated):
-    """Write OUT.mp4 and OUT.gif: predictions between observations, before and after training."""
+    """Write OUT.mp4 and OUT.gif with predictions of a model before and after its training."""
 
     kind: tyro.conf.Positional[Literal["trajectories"]]
     """Kind of video."""
     data: Path
-    """Dataset folder of a body, as of 'invdyn collect sim --arm hopper'."""
+    """Dataset folder of a body, such as from 'invdyn collect sim --arm hopper'."""
     checkpoint: Path
     """Checkpoint folder of a time-series model."""
     out: Path

@@ -43,7 +43,7 @@ class DropoutController:
         self._missing_count = 0
 
     def on_joint_state(self, measured: MeasuredState, clock: float) -> Command | None:
-        """Return the command for a joint state; None if there was a command for this time or a later one.
+        """Return the command for a joint state; None if its time already has one.
 
         Args:
             measured: joint state with the source's stamp.

@@ -1,4 +1,4 @@
-"""Launch arguments of the graphs: a frozen dataclass for each graph, filled from text."""
+"""Launch arguments of the graphs, a frozen dataclass for each graph."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LaunchArgument(NamedTuple):
     default: str
     description: str
     type: str
-    """Name of the type; empty where there are choices."""
+    """Name of the type; empty if there are choices."""
     choices: tuple[str, ...]
 
 
@@ -64,14 +64,14 @@ class CommonArguments:
             )
         ),
     ] = ""
-    device: Annotated[
-        Literal["auto", "cpu", "cuda"], Field(description="where the model runs")
-    ] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda"], Field(description="device of the model")] = (
+        "auto"
+    )
     lockstep: Annotated[
         Auto,
         Field(
             description=(
-                "true: the simulator waits for each command, so a run is reproducible; "
+                "true: the simulator waits for each command, so that a run is reproducible; "
                 "auto: true for a headless grasp_sim, else false"
             )
         ),
@@ -89,10 +89,10 @@ class CommonArguments:
         str, Field(description="new directory for a rosbag2 recording of the run")
     ] = ""
     duration: Annotated[
-        NonNegativeFloat, Field(description="end after so many seconds; 0: no limit")
+        NonNegativeFloat, Field(description="duration of the run [s]; 0: no limit")
     ] = 0.0
     domain: Annotated[
-        int, Field(ge=-1, le=232, description="ROS domain id, 0 to 232; -1: that of the shell")
+        int, Field(ge=-1, le=232, description="ROS_DOMAIN_ID, 0 to 232; -1: that of the shell")
     ] = -1
 
 
@@ -101,7 +101,7 @@ class TeleopArguments(CommonArguments):
     """Launch arguments of teleop."""
 
     video: Annotated[
-        str, Field(description="video file in place of a camera, played at its own frame rate")
+        str, Field(description="video file instead of a camera, played at its own frame rate")
     ] = ""
     camera: Annotated[
         str,
@@ -109,7 +109,7 @@ class TeleopArguments(CommonArguments):
             description="index of the camera (default 0), or none: images from /camera/image_raw"
         ),
     ] = ""
-    loop: Annotated[bool, Field(description="start the video again at its end")] = False
+    loop: Annotated[bool, Field(description="repeat the video")] = False
     max_size: Annotated[int, Field(ge=32, description="longest side of the image [px]")] = 480
     pose_model: Annotated[
         str, Field(description="pose_landmarker_*.task file; default: MediaPipe's")
@@ -159,7 +159,11 @@ class GraspSimArguments(CommonArguments):
     ] = ""
     noise: Annotated[
         Literal["none", "default", "hard"],
-        Field(description="noise level of sensors, camera and plant"),
+        Field(
+            description=(
+                "domain randomization level of camera, light, block, arm, latency and sensors"
+            )
+        ),
     ] = "default"
 
 

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,13 +20,16 @@ from invdyn_ros.graph.arguments import (
     GraspSimArguments,
     TeleopArguments,
 )
+from invdyn_ros.graph.checkpoints import (
+    find_checkpoint,
+    find_state_predictor,
+    read_action_unit,
+)
 from invdyn_ros.graph.shipped_weights import find_block_pose_model, find_policy
-from invdyn_ros.robots.robot import ROBOTS, load_robot, package_file
+from invdyn_ros.robots.robot import ROBOTS, package_file
 
 ParameterValue = bool | int | float | str
 ArgumentValues = dict[str, Any]  # values of the launch arguments, and values derived from them
-
-ONNX = ".onnx"  # suffix of an exported model
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class NodeSpec:
     executable: str
     parameters: Mapping[str, ParameterValue] = field(default_factory=dict)
     ends_graph: bool = False
-    """The run is complete when this node exits with code 0."""
+    """Whether the run is complete when this node exits with code 0."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -53,7 +55,7 @@ class NodeTemplate:
 
     executable: str
     parameter_names: tuple[str, ...] = ()
-    """Values that the node gets as ROS parameters of the same name."""
+    """Values that are set as ROS parameters of the same name."""
     condition: Callable[[ArgumentValues], bool] = lambda values: True
     """Whether the node is started."""
     ends_graph: bool = False
@@ -71,10 +73,10 @@ class Graph:
 
 
 def find_graph(name: str) -> Graph:
-    """Find a graph by name.
+    """Return a graph by name.
 
     Raises:
-        ValueError: there is none; names those there are.
+        ValueError: the graph is unknown; the message lists the known ones.
     """
     if name not in GRAPHS:
         raise ValueError(f"no graph '{name}'; there are {', '.join(GRAPHS)}")
@@ -141,76 +143,19 @@ def _resolve_common(values: ArgumentValues) -> None:
     if real and values["lockstep"] == "true":
         raise ValueError("lockstep:=true needs target:=sim; a real arm does not wait")
     values["engaged"] = FLAGS.get(values["engage"], not real)
-    checkpoint = _find_checkpoint(values["checkpoint"], arm, real)
-    values["checkpoint"], values["unit"] = str(checkpoint), _action_unit(checkpoint, arm)
+    checkpoint = find_checkpoint(values["checkpoint"], arm, real)
+    values["checkpoint"], values["unit"] = str(checkpoint), read_action_unit(checkpoint, arm)
     if real and values["unit"] != "rad":
         raise ValueError(
             f"checkpoint {checkpoint} has actions in '{values['unit']}'; a real {arm} takes 'rad'"
         )
     if values["state_predictor"]:
-        values["state_predictor"] = str(_find_state_predictor(values["state_predictor"], arm))
+        values["state_predictor"] = str(find_state_predictor(values["state_predictor"], arm))
     report, record = values["report"], values["record"]
     if report and (not report.endswith(".json") or Path(report).is_dir()):
         raise ValueError(f"report:={report} is not a .json file")
     if record and Path(record).exists():
         raise ValueError(f"record:={record} exists already; a recording needs a new directory")
-
-
-def _find_checkpoint(checkpoint: str, arm: str, real: bool) -> Path:
-    """Return the path of a checkpoint; by default the shipped one of the arm."""
-    if checkpoint:
-        path = Path(checkpoint).absolute()
-        if not path.is_dir() and not (path.suffix == ONNX and path.is_file()):
-            raise ValueError(
-                f"checkpoint:={checkpoint} is neither a directory made by 'invdyn train' nor a "
-                f"{ONNX} file made by 'invdyn export'"
-            )
-        return path
-    name = (real and ROBOTS[arm].real_checkpoint) or arm
-    try:
-        return package_file(f"config/checkpoints/{name}")
-    except FileNotFoundError as error:
-        raise ValueError(f"no checkpoint is shipped for {name}; give checkpoint:=DIR") from error
-
-
-def _find_state_predictor(folder: str, arm: str) -> Path:
-    """Return the path of a state predictor, after loading it as the node would."""
-    # slow to import
-    from invdyn_ros.control.state_predictor import LearnedStatePredictor
-    from invdyn_ros.models.timeseries.registry import load_time_series_model
-
-    LearnedStatePredictor(load_time_series_model(folder), load_robot(arm))
-    return Path(folder).absolute()
-
-
-def _action_unit(checkpoint: Path, arm: str) -> str:
-    """Return the unit of a checkpoint's actions; refuse a checkpoint of another arm."""
-    robot, unit = (
-        _read_onnx_metadata if checkpoint.suffix == ONNX else _read_checkpoint_metadata
-    )(checkpoint)
-    if robot != arm:
-        raise ValueError(f"checkpoint {checkpoint} was trained for '{robot}', not for '{arm}'")
-    return unit
-
-
-def _read_onnx_metadata(checkpoint: Path) -> tuple[str, str]:
-    """Read the arm and the action unit of an exported model."""
-    from invdyn_ros.models.onnx import load_onnx  # slow to import
-
-    meta = load_onnx(checkpoint).meta
-    return meta.robot, meta.action_unit
-
-
-def _read_checkpoint_metadata(checkpoint: Path) -> tuple[str, str]:
-    """Read the arm and the action unit of a checkpoint folder."""
-    file = checkpoint / "meta.json"
-    try:
-        meta = json.loads(file.read_text())
-        return str(meta["robot"]), str(meta["action_unit"])
-    except FileNotFoundError:
-        raise ValueError(f"{checkpoint} has no meta.json; 'invdyn train' makes one") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{file} is not the meta.json of a checkpoint: {error!r}") from error
 
 
 def _resolve_teleop(values: ArgumentValues) -> None:
@@ -248,7 +193,7 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
         supported = ", ".join(name for name in ARMS if ROBOTS[name].gripper)
         raise ValueError(f"{arm} has no gripper; grasp_sim is for {supported}")
     real, lockstep = values["target"] == "real", values["lockstep"]
-    manual = values["policy"] == "none"  # another node publishes the targets, in real time
+    manual = values["policy"] == "none"  # another node publishes targets in real time
     values["lockstep"] = FLAGS.get(lockstep, values["headless"] and not real and not manual)
     if values["camera_pose"]:
         from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose  # slow to import

@@ -21,7 +21,7 @@ def launch(specs: list[NodeSpec]) -> int:
         0 when the node that ends the graph exits with 0, else the code of the node that failed;
         130 after Ctrl-C, 143 after SIGTERM.
     """
-    import cv2  # noqa: F401  a missing libGL is an error here, once, and not in each node
+    import cv2  # noqa: F401  reports a missing libGL once, here, instead of in each node
 
     with tempfile.TemporaryDirectory(prefix="invdyn_") as folder, Processes() as processes:
         for spec in specs:

@@ -1,6 +1,6 @@
 """Group of processes that are started and ended together.
 
-Their output is printed line by line, each line after the name of its process.
+Their output is printed line by line, prefixed with the name of the process.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class Processes:
             name: name in the output.
             command: command line.
             environment: all environment variables of the process.
-            ends_group: the run is complete when this process exits with code 0.
+            ends_group: whether the run is complete when this process exits with code 0.
         """
         process = subprocess.Popen(
             command,
@@ -86,7 +86,7 @@ class Processes:
             self._selector.register(process.stdout, selectors.EVENT_READ, child)
 
     def wait(self) -> int:
-        """Print output until a process fails, one ends the group, all have ended or on a signal.
+        """Print output until a process fails, one ends the group, all end, or a signal arrives.
 
         Returns:
             The exit code of the run; 128 + n for signal n.
@@ -169,7 +169,7 @@ def _shell_code(returncode: int) -> int:
 
 
 def _set_parent_death_signal() -> Callable[[], None] | None:
-    """Return a function with which a new process asks for SIGTERM at the end of this one."""
+    """Return a function that a child process calls to get SIGTERM when this process ends."""
     if not sys.platform.startswith("linux"):
         return None
     prctl, parent = ctypes.CDLL(None).prctl, os.getpid()

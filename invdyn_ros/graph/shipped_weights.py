@@ -1,4 +1,4 @@
-"""Lookup of the learned policy and of the block pose network that a grasp uses."""
+"""Lookup of the policy and of the block pose network of the graph grasp_sim."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from invdyn_ros.robots.robot import load_robot, package_file
 
-SHIPPED_POLICIES = {  # policy -> folder of config/ that contains it, command that trains one
+SHIPPED_POLICIES = {  # policy -> folder in config/, command that trains such a policy
     "learned": ("policies", "train_grasp"),
     "vision": ("policies", "train_grasp"),
     "planned": ("planners", "train_planner"),
@@ -14,15 +14,15 @@ SHIPPED_POLICIES = {  # policy -> folder of config/ that contains it, command th
 
 
 def find_policy(policy: str, folder: str, arm: str) -> str:
-    """Return the folder of a learned policy, after loading it as the node would.
+    """Return the folder of a learned policy, after loading it as the node does.
 
     Args:
-        policy: launch argument; a policy that is not learned has no folder: "".
+        policy: launch argument; the result for a policy that is not learned is "".
         folder: launch argument; empty: the shipped one.
         arm: name of the arm.
 
     Raises:
-        ValueError: no such folder, none shipped for the arm, or of another kind or arm.
+        ValueError: no such folder, none is shipped for the arm, or it is of another type or arm.
     """
     if policy not in SHIPPED_POLICIES:
         if folder:
@@ -50,16 +50,18 @@ def find_block_pose_model(policy: str, folder: str, arm: str) -> tuple[str, int]
     """Return the folder of a block pose network and the side of its images [px].
 
     Args:
-        policy: launch argument; all but vision use markers by default: ("", 0).
+        policy: launch argument; all but vision use markers by default, and the result is ("", 0).
         folder: launch argument; empty: the shipped one.
         arm: name of the arm.
 
     Raises:
-        ValueError: no such folder, none shipped for the arm, or of another kind or arm.
+        ValueError: no such folder, none is shipped for the arm, or it is of another type or arm.
     """
     if not folder and policy != "vision":
         return "", 0
-    from invdyn_ros.grasp.estimation.block_pose_network import load_block_pose_net  # slow
+    from invdyn_ros.grasp.estimation.block_pose_network import (  # slow to import
+        load_block_pose_net,
+    )
 
     missing = (
         f"no block pose network is shipped for {arm}; train one with 'invdyn train_block_pose' "

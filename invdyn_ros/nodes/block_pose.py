@@ -51,7 +51,7 @@ class BlockPoseNodeConfig:
 
 
 class BlockPoseNode(DiagnosticNode):
-    """Publish the block's pose on the topics of the blocks node, but in the base frame."""
+    """Publish the pose of a block in the base frame, on the topics of the blocks node."""
 
     def __init__(self) -> None:
         super().__init__("block_pose")

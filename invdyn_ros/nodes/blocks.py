@@ -36,8 +36,8 @@ try:
 except ImportError:  # part of ROS, not on PyPI
     TransformBroadcaster = None
 
-TEXT_DISTANCE = 0.3  # [m] from the camera to the text that says why a block has no pose
-MAX_IMAGE_INTERVAL = 0.5  # [s] within which the poses of the last image are used
+TEXT_DISTANCE = 0.3  # [m] from the camera to the text with the reason why a block has no pose
+MAX_IMAGE_INTERVAL = 0.5  # [s] between images, up to which the poses of the last one are used
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class BlocksNode(DiagnosticNode):
     def publish_markers(self, detection: DetectionResult, header: Header) -> None:
         """Publish markers: one that clears the display, then the blocks of the image.
 
-        A block that has no pose, because its id was detected twice, is a text with the reason.
+        A block whose id was detected twice has no pose; its marker is a text with this reason.
         """
         markers = [Marker(header=header, action=Marker.DELETEALL)]
         for block in detection.duplicate_ids:

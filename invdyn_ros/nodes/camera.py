@@ -15,7 +15,7 @@ DECODE_DELAY = 0.75  # delay before a video's next frame is decoded [frame perio
 
 
 class CameraNode(DiagnosticNode):
-    """Publish frames at the source's rate; in lockstep a video follows the simulated clock."""
+    """Publish frames at the frame rate of the source, or in lockstep by the simulated clock."""
 
     def __init__(self) -> None:
         super().__init__("camera")
@@ -54,7 +54,7 @@ class CameraNode(DiagnosticNode):
         due = self.next_frame.time if self.is_live else self.start_time + self.next_frame.time
         self.wait(spin, due)
         spin(0)
-        # A frame of a video is "exposed" when it is due, one of a camera when it was grabbed.
+        # The time of exposure is `due` for a camera, and now for a video.
         self.publish(self.next_frame, due if self.is_live else time.time())
         # Decoding at once would take a core from the nodes that process this frame.
         self.wait(spin, due + self.decode_delay)
@@ -72,7 +72,7 @@ class CameraNode(DiagnosticNode):
         )
 
     def on_clock(self, message: Clock) -> None:
-        """Publish all frames up to the simulated time; repeat the last if the time is the same.
+        """Publish all frames up to the simulated time; repeat the last one for a repeated time.
 
         Stamps are evenly spaced, so that subscribers can compute the stamp of the next frame.
         """

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from geometry_msgs.msg import PoseWithCovarianceStamped
 
 STAMP_TOLERANCE = 10**6  # [ns] between the stamp of an image and its scheduled time
-RESULT_RETENTION = 10**9  # [ns] for which the results of processed images are kept
+RESULT_RETENTION = 10**9  # [ns] after which the results of processed images are dropped
 
 
 class ImageResult(NamedTuple):

@@ -33,7 +33,7 @@ class DofbotNodeConfig:
 
 
 class DofbotNode(DiagnosticNode):
-    """Write commands at 50 Hz, read servos in between, publish complete readings.
+    """Write commands at 50 Hz, read the servos in between and publish complete readings.
 
     Only positions are published: the servos measure neither velocity nor effort.
     """
@@ -66,7 +66,7 @@ class DofbotNode(DiagnosticNode):
         if reading is not None:
             self.publish(reading)
         self.hold(self.driver.problem)
-        # a late tick is not caught up: two writes at once would double the speed
+        # do not catch up a late tick: two writes at once would double the speed
         self.due = max(self.due + self.driver.period, time.monotonic())
         while (remaining := self.due - time.monotonic()) > 0:
             spin(remaining)

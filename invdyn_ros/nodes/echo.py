@@ -1,4 +1,4 @@
-"""Echo node: answers each joint state with a zero command, the baseline of latency."""
+"""Echo node: publishes a zero command for each joint state, the baseline of latency."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ class EchoNodeConfig:
 
 
 class EchoNode(Node):
-    """Exchange the same messages as `inverse_dynamics`, without any computation."""
+    """Exchange the same messages as the node `inverse_dynamics`, without any computation."""
 
     def __init__(self) -> None:
         super().__init__("echo")

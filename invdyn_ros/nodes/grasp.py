@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 
 def _load_learned_grasp(robot: Robot, scene: Scene, folder: str) -> "LearnedGrasp":
-    """Load a policy or planner; imported here because torch takes seconds to import."""
+    """Load a policy or planner; the import is here because torch takes seconds to import."""
     from invdyn_ros.grasp.policies.learned import load_learned_grasp
 
     return load_learned_grasp(robot, scene, folder)
@@ -63,9 +63,9 @@ class GraspNodeConfig:
         arm: name of the arm; its scene has the size of the blocks.
         policy: name of the policy: scripted, learned, vision or planned.
         policy_checkpoint: folder of a learned policy or planner.
-        noise: domain randomization level, whose latency is added to each image in lockstep.
-        seed: random seed of the latencies.
-        lockstep: publish one target per joint state, after the image that belongs to it.
+        noise: domain randomization level, whose image latency is simulated in lockstep.
+        seed: random seed of the latency.
+        lockstep: publish exactly one target per joint state, after the images up to its time.
         camera_pose: file of `invdyn calibrate`; empty: pose of the simulated camera.
     """
 
@@ -140,7 +140,7 @@ class GraspNode(DiagnosticNode):
         self.update()
 
     def is_new(self, stamp: int) -> bool:
-        """Return whether an image is neither repeated nor left over from before a reset."""
+        """Return whether an image is neither repeated nor from before a reset."""
         if self.joint_state is None or stamp in self.detections.processed:
             return False
         return stamp <= to_nanoseconds(self.joint_state.header.stamp)

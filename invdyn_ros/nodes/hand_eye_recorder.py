@@ -40,7 +40,7 @@ class HandEyeRecorderNodeConfig:
         marker_topic: topic of the marker's poses in the camera's frame.
         joint_states_topic: topic of the joint states.
         record: new directory of the rosbag2 recording to write.
-        num_poses: number of poses after which the node ends; 0 to record until interrupted.
+        num_poses: number of poses after which the node ends; 0: record until interrupted.
         max_joint_velocity: see `StaticPoseConfig`.
         settling_time: see `StaticPoseConfig`.
         merge_tolerance: see `StaticPoseConfig`.
@@ -57,7 +57,7 @@ class HandEyeRecorderNodeConfig:
 
 
 class HandEyeRecorderNode(DiagnosticNode):
-    """Record the input of a calibration and count the static poses of the arm."""
+    """Record the data of a hand-eye calibration and count the static poses of the arm."""
 
     def __init__(self) -> None:
         super().__init__("hand_eye_recorder")
@@ -112,7 +112,7 @@ class HandEyeRecorderNode(DiagnosticNode):
             self.update()
 
     def update(self) -> None:
-        """Count the poses, report what is missing, end when there are enough."""
+        """Count the poses, log which poses are missing, and end when there are enough."""
         if not self.states or not self.detections:
             if self.last_update - self.start_time > NO_DATA_TIMEOUT:
                 config = self.config

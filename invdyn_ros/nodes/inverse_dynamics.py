@@ -1,4 +1,4 @@
-"""Publishes joint commands that track a joint target with a learned inverse-dynamics model."""
+"""Inverse dynamics node: joint commands that track a joint target, from a learned model."""
 
 import math
 import time
@@ -40,13 +40,13 @@ class InverseDynamicsNodeConfig:
 
     Attributes:
         arm: name of the arm.
-        checkpoint: directory or .onnx file of the model.
-        device: where the model runs.
-        engaged: start engaged, without a call of the service ~/engage.
-        lockstep: publish exactly one command for each joint state, after the target for its time.
+        checkpoint: folder or .onnx file of the model.
+        device: device of the model.
+        engaged: whether to start engaged, without a call of the service ~/engage.
+        lockstep: publish exactly one command per joint state, once the target of its time arrived.
         target_rate: in lockstep, targets have stamps at multiples of 1/target_rate [Hz].
-        state_predictor: directory of a time-series model that predicts missing joint states, not
-            used in lockstep; empty: no command while joint states are missing.
+        state_predictor: folder of a time-series model that predicts missing joint states, not used
+            in lockstep; empty: no command while joint states are missing.
     """
 
     arm: str = "ur5"

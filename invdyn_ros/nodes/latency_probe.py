@@ -35,7 +35,7 @@ class LatencyProbeNodeConfig:
         arm: name of the arm.
         unit: unit of the commands.
         seconds: duration of the measurement of both nodes [s].
-        turn_seconds: time for which one node is measured before the other [s].
+        turn_seconds: duration of a turn, in which one of the two nodes is measured [s].
         out: JSON file to write.
     """
 
@@ -56,8 +56,8 @@ class MeasuredNode:
 
     Attributes:
         joints: publisher of its joint states.
-        pending: time of sending of each unanswered joint state, by stamp [ns].
-        num_sent: i of joint states sent.
+        pending: send time [ns] of each joint state without a command yet, by its stamp [ns].
+        num_sent: number of joint states sent.
         latencies: time to the first command for each joint state [ms].
     """
 
@@ -125,7 +125,7 @@ class LatencyProbeNode(Node):
         """Send joint states to one node at the rate of the arm.
 
         Args:
-            spin: processes messages for a time [s].
+            spin: function that processes messages for a time [s].
             name: name of the node.
             seconds: duration [s].
         """
@@ -166,7 +166,7 @@ class LatencyProbeNode(Node):
         return State(q, qd, np.full(n, -AMPLITUDE * ANGULAR_FREQUENCY**2 * np.sin(phase)))
 
     def send_target(self, stamp: int) -> None:
-        """Publish the target that a camera would give: the motion one frame ahead."""
+        """Publish the motion one camera frame ahead, as a target from a camera would be."""
         self.last_target_time = stamp * 1e-9
         target = Target(
             self.last_target_time,

@@ -1,6 +1,6 @@
 """Launch descriptions of the graphs for `ros2 launch`.
 
-Needs the ROS packages launch and launch_ros, which are there wherever a launch file runs.
+Needs the ROS packages launch and launch_ros, which are installed wherever launch files run.
 """
 
 from __future__ import annotations

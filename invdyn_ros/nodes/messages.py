@@ -18,29 +18,29 @@ from invdyn_ros.typing import Array
 COMMAND_TOPICS = {
     "N m": "/forward_effort_controller/commands",
     "rad": "/forward_position_controller/commands",
-}  # topics of the real drivers, by the unit of the action
+}  # command topics of the real drivers by the unit of the action
 REJECTED = "rejected"  # namespace of markers with the reason why a block has no pose
 LANDMARK_FIELDS = ("x", "y", "z", "visibility")
 ENCODINGS = {"rgb8": (0, 1, 2), "bgr8": (2, 1, 0)}  # channel indices of red, green, blue
 
 
 def to_stamp(nanoseconds: int) -> Time:
-    """Return a ROS stamp of nanoseconds."""
+    """Convert nanoseconds to a ROS stamp."""
     return Time(sec=nanoseconds // 10**9, nanosec=nanoseconds % 10**9)
 
 
 def to_nanoseconds(stamp: Time) -> int:
-    """Return the nanoseconds of a ROS stamp."""
+    """Convert a ROS stamp to nanoseconds."""
     return int(stamp.sec) * 10**9 + int(stamp.nanosec)
 
 
 def to_seconds(stamp: Time) -> float:
-    """Return the seconds of a ROS stamp."""
+    """Convert a ROS stamp to seconds."""
     return to_nanoseconds(stamp) * 1e-9
 
 
 def latest_qos(lockstep: bool) -> QoSProfile:
-    """Return the QoS for subscribers that need only the latest message, or in lockstep all.
+    """Return the QoS of topics whose subscribers need the latest message, or all in lockstep.
 
     A late subscriber gets the latest message instead of a queue of old ones. Best effort avoids an
     acknowledgement of each message, which wakes up both processes.
@@ -56,7 +56,7 @@ def image_to_message(image: NDArray[np.uint8], stamp: Time, frame_id: str) -> Im
     Args:
         image: (H, W, 3) uint8 RGB.
         stamp: time of exposure.
-        frame: name of the optical frame.
+        frame_id: name of the optical frame.
     """
     height, width = image.shape[:2]
     # array.array is the only type that rclpy does not check element by element.
@@ -101,7 +101,7 @@ def camera_info_message(
         width: width of the images [px].
         height: height of the images [px].
         stamp: time of the image.
-        frame: name of the optical frame.
+        frame_id: name of the optical frame.
     """
     k = np.asarray(camera_matrix, float)
     return CameraInfo(
@@ -241,7 +241,7 @@ def poses_to_message(poses: list[tuple[Array, Array]], stamp: Time, frame_id: st
     Args:
         poses: positions (3,) [m] and quaternions (4,) xyzw.
         stamp: time of the poses.
-        frame: name of their frame.
+        frame_id: name of their frame.
     """
     return PoseArray(
         header=Header(stamp=stamp, frame_id=frame_id),
@@ -271,7 +271,7 @@ def pose_to_transform(pose: Pose, child_frame_id: str, header: Header) -> Transf
 
     Args:
         pose: pose of the child frame.
-        child: name of the child frame.
+        child_frame_id: name of the child frame.
         header: parent frame and time.
     """
     message = TransformStamped(header=header, child_frame_id=child_frame_id)

@@ -14,7 +14,7 @@ from invdyn_ros.nodes.messages import (
 from invdyn_ros.nodes.runner import DiagnosticNode, Spin, load_parameters, run
 from invdyn_ros.teleop.pose import Landmarks, PoseEstimator, PoseEstimatorConfig, draw_landmarks
 
-OVERLAY_DELAY = 0.008  # time in which a command follows the landmarks [s]
+OVERLAY_DELAY = 0.008  # [s] after the landmarks, by which the command has been sent
 
 
 class PoseNode(DiagnosticNode):
@@ -42,9 +42,8 @@ class PoseNode(DiagnosticNode):
         """Estimate the pose of the person in an image."""
         stamp = message.header.stamp
         if self.lockstep and self.last_cloud is not None and self.last_cloud.header.stamp == stamp:
-            self.landmark_publisher.publish(
-                self.last_cloud
-            )  # a repeated image must not enter the tracker twice
+            # a repeated image must not enter the tracker twice
+            self.landmark_publisher.publish(self.last_cloud)
             return
         self.publish_overlay()
         image = image_to_array(message)
@@ -58,7 +57,7 @@ class PoseNode(DiagnosticNode):
             self.timing_publisher.publish(
                 TimeReference(header=message.header, time_ref=clock_time.to_msg(), source=source)
             )
-        # Not `hold()`: without a person the retarget node holds, and reports count its reason.
+        # Not `hold()`: without a person the retarget node holds, and reports count that hold.
         self.hold_reason = None if landmarks else "no person in the image"
         self.num_empty += landmarks is None
         self.diagnostic_values["images without a person"] = str(self.num_empty)
@@ -66,7 +65,7 @@ class PoseNode(DiagnosticNode):
             self.pending_overlay = image, landmarks, message.header
 
     def step(self, spin: Spin) -> None:
-        """Draw the overlay after the nodes that move the arm are done: they share the cores."""
+        """Draw the overlay late, so that it takes no CPU time from the nodes that move the arm."""
         pending = self.pending_overlay is not None
         spin(OVERLAY_DELAY if pending else 0.5)
         if pending:

@@ -1,4 +1,4 @@
-"""Records the messages of a run; writes a report, plots and a rosbag2 recording at its end."""
+"""Report node: records the messages of a run and writes a report, plots and a rosbag2 file."""
 
 import time
 from collections.abc import Callable
@@ -35,15 +35,15 @@ class ReportNodeConfig:
     Attributes:
         graph: teleop or grasp_sim.
         arm: name of the arm.
-        checkpoint: directory or .onnx file of the inverse-dynamics model.
+        checkpoint: folder or .onnx file of the inverse-dynamics model.
         report: JSON file to write; empty: none.
         record: directory of a rosbag2 recording to write; empty: none.
         duration: end of the run [s], of simulated time in lockstep; zero: no limit.
-        video: video file that teleop follows; the run ends with it.
+        video: video file of teleop, at whose end the run ends.
         side: arm of the person that is followed, left or right.
-        lockstep: stamps are of simulated time.
+        lockstep: whether stamps are of simulated time.
         policy: policy of grasp_sim.
-        noise: noise level of the simulation.
+        noise: domain randomization level of the simulation.
         seed: seed of the run.
         episodes: number of episodes of the run.
         block_pose_model: folder of the block pose network; empty: blocks have markers.
@@ -138,7 +138,7 @@ class ReportNode(DiagnosticNode):
     def publish_ready(self) -> None:
         """Advertise /report/ready once every recorded topic has a publisher.
 
-        Nodes with the parameter `wait_for_topics` start then, so that no message is missed.
+        Nodes with the parameter `wait_for_topics` wait for it, so that every message is recorded.
         """
         recorded = [s for s in self.subscriptions if s.topic_name in self.messages]
         self.ready = all(subscription.get_publisher_count() for subscription in recorded)
@@ -147,7 +147,7 @@ class ReportNode(DiagnosticNode):
             self.create_subscription(Empty, "/report/ready", lambda _: None, RELIABLE_QOS)
 
     def on_joint_state(self, raw: bytes) -> None:
-        """Count the resets of the simulation: its time starts again."""
+        """Detect a reset of the simulation, at which its time restarts."""
         # the stamp comes first in the CDR encoding, after four bytes that name the encoding
         sec, nanosec = np.frombuffer(raw[4:12], "<i4")
         stamp = int(sec) * 10**9 + int(nanosec)
@@ -167,7 +167,7 @@ class ReportNode(DiagnosticNode):
         self.get_logger().info(f"episode {self.resets} of {self.config.episodes} is over")
 
     def on_landmarks(self, _: bytes) -> None:
-        """Note the time of the last image."""
+        """Store the time of the last image."""
         self.last_image_time = time.monotonic()
 
     def step(self, spin: Spin) -> None:
@@ -182,7 +182,7 @@ class ReportNode(DiagnosticNode):
             raise NodeFinished
 
     def pause_simulation(self, spin: Spin) -> None:
-        """Pause a simulated arm, because the plots need the processor; a real one goes on."""
+        """Pause a simulated arm, because the plots need the CPU; a real arm is not paused."""
         if self.pause_client.service_is_ready():
             response = self.pause_client.call_async(SetBool.Request(data=True))
             while not response.done() and self.pause_client.service_is_ready():

@@ -26,7 +26,7 @@ class RetargetNodeConfig:
 
     Attributes:
         arm: name of the arm.
-        lockstep: whether time is simulated; then the age of landmarks is not checked.
+        lockstep: whether time is simulated; if so, the age of landmarks is not checked.
     """
 
     arm: str = "ur5"
@@ -34,15 +34,15 @@ class RetargetNodeConfig:
 
 
 class RetargetNode(DiagnosticNode):
-    """Follow the person; without a person, or with low visibility, the arm holds."""
+    """Publish joint targets that follow a person; hold without a person or at low visibility."""
 
     def __init__(self) -> None:
         super().__init__("retarget")
         self.config = load_parameters(self, RetargetNodeConfig)
         self.robot = load_robot(self.config.arm)
         self.retargeter = Retargeter(self.robot, load_parameters(self, RetargetConfig))
-        # Cameras wait for /joint_target, so that no image comes before the state of the arm is
-        # known; in lockstep, where no message is lost, the arm waits for it.
+        # A camera waits for /joint_target, so it is advertised only when the state of the arm is
+        # known. In lockstep it is advertised at once, because the simulator waits for it.
         self.target_publisher = self.create_target_publisher() if self.config.lockstep else None
         self.initialized = False
         self.last_target: JointTrajectory | None = None
@@ -72,9 +72,8 @@ class RetargetNode(DiagnosticNode):
             return
         stamp, lockstep = message.header.stamp, self.config.lockstep
         if lockstep and self.last_target is not None and self.last_target.header.stamp == stamp:
-            self.target_publisher.publish(
-                self.last_target
-            )  # repeated landmarks must not enter the filter twice
+            # repeated landmarks must not enter the filter twice
+            self.target_publisher.publish(self.last_target)
             return
         time = to_seconds(stamp)
         now = None if lockstep else self.get_clock().now().nanoseconds * 1e-9

@@ -21,7 +21,7 @@ from rclpy.qos import QoSProfile
 from invdyn_ros.config import from_mapping
 
 T = TypeVar("T")
-Spin = Callable[[float], None]  # wait for a message, at most so long [s], and handle it
+Spin = Callable[[float], None]  # wait for a message, at most a timeout [s], and handle it
 HOLD_COUNT_PREFIX = "holds: "  # of the diagnostics keys that count holds by reason
 
 
@@ -37,7 +37,7 @@ def load_parameters(node: Node, config: type[T]) -> T:
     """
     from rcl_interfaces.msg import ParameterDescriptor
 
-    # from_mapping checks the types; for rclpy the integer 10 would be no value of a float
+    # from_mapping checks the types; rclpy would reject the integer 10 for a float
     any_type = ParameterDescriptor(dynamic_typing=True)
     values: dict[str, Any] = {}
     for field in fields(config):  # type: ignore[arg-type]
@@ -52,9 +52,9 @@ class DiagnosticNode(Node):
 
     Attributes:
         diagnostic_values: values in the diagnostics.
-        hold_reason: why the node does not do what it is asked to; None: it does.
+        hold_reason: why the node holds, that is, does not perform its task; None if it does.
         hold_counts: number of holds by reason.
-        exception: exception of a callback; `NodeLoop` raises it.
+        exception: exception of a callback, which `NodeLoop` raises.
     """
 
     exception: BaseException | None = None
@@ -87,7 +87,7 @@ class DiagnosticNode(Node):
         )
 
     def hold(self, reason: str | None) -> None:
-        """Set why the node does not do what it is asked to (None: it does); log each change."""
+        """Set why the node holds, None if it does not hold; log each change."""
         if reason == self.hold_reason:
             return
         self.hold_reason = reason
@@ -139,7 +139,7 @@ class DiagnosticNode(Node):
 
 
 class NodeLoop:
-    """Main loop of a node, on the executor of rclpy that needs the least processor time."""
+    """Main loop of a node, on the rclpy executor that needs the least CPU time."""
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -199,7 +199,7 @@ def run(create_node: Callable[[], Node]) -> None:
 
 def _create_executor() -> Executor:
     try:
-        # the other one builds its wait set anew for each message
+        # SingleThreadedExecutor builds its wait set anew for each message
         from rclpy.experimental import EventsExecutor
     except ImportError:  # rclpy before 7.1.5
         return SingleThreadedExecutor()

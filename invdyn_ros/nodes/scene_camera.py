@@ -27,7 +27,7 @@ from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.robots.scene import quaternion_pose
 
 FRAME_ID = "camera_optical_frame"
-MAX_PENDING = 200  # joint states and block poses that wait for their counterpart
+MAX_PENDING = 200  # stamps of which only the joint state or only the block poses have arrived
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,11 @@ class SceneCameraNodeConfig:
 
     Attributes:
         arm: name of the arm.
-        seed: random seed of the run, as of the simulator node.
-        noise: domain randomization level, as of the simulator node.
+        seed: random seed of the run, the same as of the simulator node.
+        noise: domain randomization level, the same as of the simulator node.
         lockstep: keep every image, instead of only the latest one.
-        image_size: side of square images of a block without markers, by an uncalibrated camera
-            [px]; 0: the calibrated camera.
+        image_size: side [px] of the square images of an uncalibrated camera, with blocks without
+            markers; 0: images of the calibrated camera, with marked blocks.
     """
 
     arm: str = "ur5"
@@ -120,7 +120,9 @@ class SceneCameraNode(DiagnosticNode):
         height, width = self.image.shape[:2]
         intrinsics = load_scene(self.config.arm).camera.intrinsics()
         if self.config.image_size:
-            intrinsics = np.zeros((3, 3))  # CameraInfo: zero for an uncalibrated camera
+            intrinsics = np.zeros(
+                (3, 3)
+            )  # the convention of CameraInfo for an uncalibrated camera
         self.info_publisher.publish(
             camera_info_message(intrinsics, width, height, stamp, FRAME_ID)
         )

@@ -1,4 +1,4 @@
-"""Simulator node: replaces the driver of a real arm, with the same topics."""
+"""Simulator node: simulates an arm behind the topics of the real driver."""
 
 import time
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.typing import Array
 
 COMMAND_TIMEOUT = 0.1  # [s] without a command, after which the brakes engage
-MAX_LAG = 0.05  # [s] behind real time that is caught up
+MAX_LAG = 0.05  # [s] behind real time up to which the simulation catches up
 RESEND_PERIOD = 0.5  # [s] without a command, after which lockstep repeats the state
 WARNING_PERIOD = 20.0  # [s] without a command, after which lockstep logs a warning
 
@@ -40,15 +40,16 @@ class SimulatorNodeConfig:
         arm: name of the arm.
         unit: unit of the commands, N m or rad; empty for that of the arm.
         seed: seed of all random numbers.
-        noise: none, default or hard.
-        scene: whether a table with a marked block is in front of the arm.
-        episode: longest duration of an episode [s]; with a scene, the next one starts afterwards.
+        noise: domain randomization level: none, default or hard.
+        scene: whether there is a table with a marked block in front of the arm.
+        max_episode_seconds: maximum duration of an episode [s], after which the next one starts;
+            only with a scene.
         lockstep: wait for the command of each tick.
         wall_clock: stamp messages with the wall clock instead of the time since the start of the
             episode.
         headless: run without a window.
-        wait_for_topics: topics that need publisher and subscriber before time starts, separated by
-            spaces. With the wall clock time starts at once, as with a real arm.
+        wait_for_topics: topics, separated by spaces, that need a publisher and a subscriber before
+            time starts. With the wall clock, time starts at once, as with a real arm.
     """
 
     arm: str = "ur5"

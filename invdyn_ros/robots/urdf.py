@@ -116,9 +116,10 @@ class UrdfTree:
                 inertia = np.trace(second) * np.eye(3) - second
                 if np.linalg.eigvalsh(inertia)[0] > 0:
                     continue
+            link = self.joints[name].child
             raise ValueError(
-                f"{self.source}: link '{self.joints[name].child}' moves but has mass {mass:.4g} kg "
-                "and no positive inertia; give it an <inertial> with mass and inertia"
+                f"{self.source}: link '{link}' moves but has mass {mass:.4g} kg and "
+                "no positive inertia; give it an <inertial> with mass and inertia"
             )
 
     def _joint(self, element: ET.Element) -> UrdfJoint:

@@ -1,0 +1,83 @@
+"""Lookup of the inverse-dynamics model and of the state predictor that a graph uses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from invdyn_ros.robots.robot import ROBOTS, load_robot, package_file
+
+ONNX_SUFFIX = ".onnx"  # of an exported model
+
+
+def find_checkpoint(checkpoint: str, arm: str, real: bool) -> Path:
+    """Return the path of a checkpoint; by default the shipped one of the arm.
+
+    Args:
+        checkpoint: launch argument; empty: the shipped one.
+        arm: name of the arm.
+        real: whether the arm is a real one.
+
+    Raises:
+        ValueError: no such folder or exported model, or none is shipped for the arm.
+    """
+    if checkpoint:
+        path = Path(checkpoint).absolute()
+        if not path.is_dir() and not (path.suffix == ONNX_SUFFIX and path.is_file()):
+            raise ValueError(
+                f"checkpoint:={checkpoint} is neither a folder written by 'invdyn train' nor a "
+                f"{ONNX_SUFFIX} file written by 'invdyn export'"
+            )
+        return path
+    name = (real and ROBOTS[arm].real_checkpoint) or arm
+    try:
+        return package_file(f"config/checkpoints/{name}")
+    except FileNotFoundError as error:
+        raise ValueError(f"no checkpoint is shipped for {name}; give checkpoint:=DIR") from error
+
+
+def find_state_predictor(folder: str, arm: str) -> Path:
+    """Return the path of a state predictor, after loading it as the node does.
+
+    Raises:
+        ValueError: not a time-series model of this arm.
+    """
+    # slow to import
+    from invdyn_ros.control.state_predictor import LearnedStatePredictor
+    from invdyn_ros.models.timeseries.registry import load_time_series_model
+
+    LearnedStatePredictor(load_time_series_model(folder), load_robot(arm))
+    return Path(folder).absolute()
+
+
+def read_action_unit(checkpoint: Path, arm: str) -> str:
+    """Return the unit of a checkpoint's actions.
+
+    Raises:
+        ValueError: the checkpoint is damaged, or was trained for another arm.
+    """
+    is_onnx = checkpoint.suffix == ONNX_SUFFIX
+    robot, unit = (_read_onnx_metadata if is_onnx else _read_checkpoint_metadata)(checkpoint)
+    if robot != arm:
+        raise ValueError(f"checkpoint {checkpoint} was trained for '{robot}', not for '{arm}'")
+    return unit
+
+
+def _read_onnx_metadata(checkpoint: Path) -> tuple[str, str]:
+    """Read the arm and the action unit of an exported model."""
+    from invdyn_ros.models.onnx import load_onnx  # slow to import
+
+    meta = load_onnx(checkpoint).meta
+    return meta.robot, meta.action_unit
+
+
+def _read_checkpoint_metadata(checkpoint: Path) -> tuple[str, str]:
+    """Read the arm and the action unit of a checkpoint folder."""
+    file = checkpoint / "meta.json"
+    try:
+        meta = json.loads(file.read_text())
+        return str(meta["robot"]), str(meta["action_unit"])
+    except FileNotFoundError:
+        raise ValueError(f"{checkpoint} has no meta.json; 'invdyn train' writes one") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{file} is not the meta.json of a checkpoint: {error!r}") from error
