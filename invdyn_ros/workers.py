@@ -1,4 +1,4 @@
-"""Parallel map over worker processes that returns results in order."""
+"""Worker processes: an ordered parallel map, and single calls in a new process."""
 
 from __future__ import annotations
 
@@ -37,6 +37,17 @@ def parallel_map(run: Callable[[J], R], jobs: Sequence[J], workers: int) -> Iter
         yield from pool.map(run, jobs)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def run_in_new_process(function: Callable[..., R], *args: object) -> R:
+    """Return `function(*args)`, computed in a new process that ends afterwards.
+
+    The process is forked from a server that has imported the module of the function.
+    """
+    context = get_context("forkserver")
+    context.set_forkserver_preload([function.__module__])
+    with context.Pool(1) as pool:
+        return pool.apply(function, args)
 
 
 def _start_worker() -> None:

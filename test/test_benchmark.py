@@ -11,7 +11,7 @@ from benchmark_report import report_of
 
 from invdyn_ros.benchmarks.dynamics import MUJOCO, PYBULLET, Peers, random_motion
 from invdyn_ros.benchmarks.latency import LatencyBenchmarkConfig
-from invdyn_ros.benchmarks.model import ModelBenchmarkConfig, untrained
+from invdyn_ros.benchmarks.model import ModelBenchmarkConfig, untrained_models
 from invdyn_ros.benchmarks.report import format_table, quantiles
 from invdyn_ros.benchmarks.simulation import SimulationBenchmarkConfig, rates_in_turn
 from invdyn_ros.cli.benchmark import BENCHMARKS, load_benchmark, main
@@ -97,7 +97,7 @@ def test_peers_of_the_dynamics_benchmark_compute_the_same_torques():
 
 
 def test_families_that_are_not_shipped_are_measured_untrained():
-    models = untrained()
+    models = untrained_models()
     assert {model.meta.family for model in models.values()} | {"rigid_body"} == {
         name for name, family in MODELS.items() if family.input_type == "motion"
     }

@@ -18,7 +18,7 @@ def test_training_benchmark_compares_with_a_data_loader_and_its_steps_alone(tmp_
     words = ("--config", CONFIGS / "mlp.yaml", "--width", 16, "--windows", 2000, "--rounds", 1)
     report = report_of(tmp_path, "training", *words)
     ours, loader, steps = (
-        report["rows"][f"mlp ({name})"] for name in ("our loop", "DataLoader", "steps alone")
+        report["rows"][f"mlp ({name})"] for name in ("Trainer", "DataLoader", "steps alone")
     )
     for row in (ours, loader, steps):  # 2000 windows are four batches
         seconds = 4 * row["ms_per_step"] / 1e3

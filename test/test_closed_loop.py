@@ -11,18 +11,21 @@ from oracle import robot
 from plant_oracle import BulletOracle
 
 from invdyn_ros.benchmarks.closed_loop import (
-    FORMS,
-    NONE,
-    RIGHT,
-    WRONG,
-    WRONG_INERTIA,
     ClosedLoopBenchmarkConfig,
-    FeedForward,
-    ModelUnderTest,
     collect_data,
     drive,
-    interval,
     jerk,
+    rms_interval,
+)
+from invdyn_ros.benchmarks.closed_loop_models import (
+    COMPUTED_TORQUE,
+    FORMS,
+    NO_MODEL,
+    RIGHT_URDF,
+    WRONG_INERTIA,
+    WRONG_URDF,
+    FeedForward,
+    ModelUnderTest,
     wrong_urdf,
 )
 from invdyn_ros.cli import run_verb
@@ -65,17 +68,17 @@ def test_wrong_urdf_has_the_right_masses_and_the_wrong_inertia_of_the_wrist_only
 @pytest.mark.parametrize("form", FORMS)
 def test_wrong_urdf_drives_worse_than_the_right_one(form: str) -> None:
     ur5, result = robot("ur5"), {}
-    for name, model in ((RIGHT, urdf_model(ur5, "N m")), (WRONG, wrong_model())):
+    for name, model in ((RIGHT_URDF, urdf_model(ur5, "N m")), (WRONG_URDF, wrong_model())):
         (run,) = drive(
             ModelUnderTest(name, model, 0.004, form), True, ur5, IDEAL_PLANT, BENCHMARK_CONFIG
         )
         result[name] = run.rms
-    assert 3 * result[RIGHT] < result[WRONG]
+    assert 3 * result[RIGHT_URDF] < result[WRONG_URDF]
 
 
 def test_compensating_the_delay_helps_an_exact_model() -> None:
     ur5, late = robot("ur5"), replace(IDEAL_PLANT, delay=0.008)
-    twin = ModelUnderTest("twin", BulletOracle(ur5, late), 0.012, FORMS[1])
+    twin = ModelUnderTest("twin", BulletOracle(ur5, late), 0.012, COMPUTED_TORQUE)
     with_lead, without = (
         drive(twin, ahead, ur5, late, BENCHMARK_CONFIG)[0].rms for ahead in (True, False)
     )
@@ -122,9 +125,9 @@ def test_jerk_of_a_constant_command_is_zero_and_of_a_ramp_its_slope() -> None:
 
 def test_interval_contains_the_root_mean_square_and_grows_with_the_std() -> None:
     squares = np.random.default_rng(0).uniform(1.0, 3.0, 12)
-    low, high = interval(list(squares))
+    low, high = rms_interval(list(squares))
     assert low < np.sqrt(squares.mean()) < high
-    assert interval([4.0, 4.0, 4.0]) == pytest.approx((2.0, 2.0))
+    assert rms_interval([4.0, 4.0, 4.0]) == pytest.approx((2.0, 2.0))
 
 
 @pytest.mark.slow
@@ -135,8 +138,10 @@ def test_benchmark_collects_trains_drives_and_plots(tmp_path: Path) -> None:
     assert main(["closed_loop", *words, "--seconds", "1.5"]) == 0
     report = json.loads((tmp_path / "report.json").read_text())
     rows = report["rows"]
-    names = [f"{name}, {form}" for form in FORMS for name in (WRONG, RIGHT, "rigid_body")]
-    assert list(rows) == [NONE, *names]
+    names = [
+        f"{name}, {form}" for form in FORMS for name in (WRONG_URDF, RIGHT_URDF, "rigid_body")
+    ]
+    assert list(rows) == [NO_MODEL, *names]
     for row in rows.values():
         assert 0 < row["low"] <= row["rms"] <= row["high"] and row["jerk"] > 0
     for form in FORMS:

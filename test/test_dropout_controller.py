@@ -95,9 +95,7 @@ def test_arm_brakes_when_its_state_cannot_be_predicted() -> None:
 def test_channel_without_the_first_joint_state_is_refused() -> None:
     desired = excitation_motion(UR5, (1, 2), 1.0)
     for arrived in (np.zeros(len(desired.time), bool), np.ones(20, bool)):
-        with pytest.raises(
-            ValueError, match="it must be as long, and its first sample must arrive"
-        ):
+        with pytest.raises(ValueError, match="it must have as many, and the first must arrive"):
             replay(
                 UR5,
                 urdf_model(UR5, "N m"),

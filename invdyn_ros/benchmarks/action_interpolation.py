@@ -107,7 +107,7 @@ def _motion(states: Array, time: Tensor) -> Trajectory:
 
 
 def _last_observed(actions: Array, mask: Mask) -> Array:
-    """Return the action at the last observed row; before the first observation, that one."""
+    """Return the action at the last observation (N, T, n); before the first one, at the first."""
     index = np.arange(actions.shape[1])
     last = np.maximum.accumulate(np.where(mask, index, -1), axis=1)
     first = mask.argmax(1)[:, None]

@@ -10,40 +10,37 @@ from __future__ import annotations
 
 import json
 import sys
-import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field, PositiveInt
 from tqdm import tqdm
 
+from invdyn_ros.benchmarks.closed_loop_models import (
+    FEED_FORWARD,
+    FORMS,
+    NO_MODEL,
+    WRONG_INERTIA,
+    WRONG_URDF,
+    FeedForward,
+    ModelUnderTest,
+    models_under_test,
+    train_families,
+    wrong_urdf,
+)
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios
 from invdyn_ros.config import Validated
-from invdyn_ros.control.computed_torque import (
-    FEEDBACK,
-    ComputedTorqueController,
-    ConstantInertiaModel,
-    FeedbackConfig,
-    InverseDynamicsModel,
-    MeasuredState,
-)
+from invdyn_ros.control.computed_torque import FEEDBACK
 from invdyn_ros.control.fallback import fallback_from_metadata
-from invdyn_ros.control.motion_profile import Plan
 from invdyn_ros.data.dataset import write_dataset
 from invdyn_ros.evaluation.closed_loop import ClosedLoopRun, excitation_motion, replay
-from invdyn_ros.evaluation.compare import (
-    ComparisonJob,
-    family_configs,
-    load_trajectories,
-    train_seeds,
-)
+from invdyn_ros.evaluation.compare import family_configs
 from invdyn_ros.evaluation.plots.closed_loop import plot_closed_loop
-from invdyn_ros.models import InverseDynamics, build
+from invdyn_ros.models import InverseDynamics
 from invdyn_ros.models.checkpoint import write_atomically
-from invdyn_ros.models.rigid_body import urdf_model
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.registry import load_plant
 from invdyn_ros.robots.robot import Robot, load_robot
@@ -51,12 +48,8 @@ from invdyn_ros.sources.excitation import ExcitationConfig
 from invdyn_ros.sources.simulation import simulate
 from invdyn_ros.typing import Array
 
-# factors of the inertias in the UR5 of the package example-robot-data
-WRONG_INERTIA = {"wrist_1_link": 100.0, "wrist_2_link": 100.0, "wrist_3_link": 256.0}
-HELD_OUT = 31_415  # first number of motion seeds; the seed of a dataset is a single number
-RESAMPLES = 1000
-FORMS = ("feed-forward", "computed torque")
-NONE, WRONG, RIGHT = "no model", "wrong URDF", "right URDF"
+MOTION_SEED = 31_415  # first number of the motion seeds; the seed of a dataset is a single number
+RESAMPLES = 1000  # of the bootstrap
 
 
 @dataclass(frozen=True)
@@ -86,47 +79,6 @@ class ClosedLoopBenchmarkConfig(Validated):
     """JSON file to write."""
 
 
-class ModelUnderTest(NamedTuple):
-    """A model and the form in which it drives the arm."""
-
-    name: str
-    model: InverseDynamicsModel
-    action_delay: float  # [s]
-    form: str  # of FORMS
-
-    @property
-    def row(self) -> str:
-        """Name in the table."""
-        return self.name if self.name == NONE else f"{self.name}, {self.form}"
-
-
-class FeedForward(ComputedTorqueController):
-    """Model torque of the plan, plus feedback through a constant inertia.
-
-    The feedback gains [N m/rad] do not depend on the model.
-    """
-
-    def __init__(self, model: InverseDynamicsModel, action_delay: float, robot: Robot) -> None:
-        no_feedback = FeedbackConfig(
-            stiffness=0.0, damping=0.0, integral=0.0, error_feedthrough=0.0
-        )
-        plain = ConstantInertiaModel(robot, "N m")
-        self.back = ComputedTorqueController(plain, "N m", action_delay)
-        self.plain = ComputedTorqueController(plain, "N m", action_delay, no_feedback)
-        super().__init__(model, "N m", action_delay, no_feedback)
-
-    def reset(self) -> None:
-        """Reset the integrated error and the motion."""
-        super().reset()
-        self.back.reset()
-        self.plain.reset()
-
-    def __call__(self, plan: Plan, measured: MeasuredState) -> Array:
-        """Return the torque (n,) [N m]."""
-        feedback = self.back(plan, measured) - self.plain(plan, measured)
-        return super().__call__(plan, measured) + feedback
-
-
 def measure_closed_loop(config: ClosedLoopBenchmarkConfig) -> dict[str, Any]:
     """Return the report, and write a plot of each form.
 
@@ -141,23 +93,26 @@ def measure_closed_loop(config: ClosedLoopBenchmarkConfig) -> dict[str, Any]:
     wrong = wrong_urdf(robot.xml())
     plant = load_plant(robot.name, payload=config.payload)
     data = config.data or collect_data(config, robot, plant)
-    models_under_test = _models_under_test(config, robot, data, wrong)
-    runs_of = _drive_all(models_under_test, robot, plant, config)
+    configs = family_configs(config.families, config.configs)
+    tested_models = models_under_test(
+        robot, wrong, train_families(robot, data, config.out, configs)
+    )
+    runs_of = _drive_all(tested_models, robot, plant, config)
     rows = {
         tested.row: _row(runs_of[tested.row, True], runs_of[tested.row, False], robot)
-        for tested in models_under_test
+        for tested in tested_models
     }
     ratio = {
-        tested.row: ratios(rows[tested.row], rows[f"{WRONG}, {tested.form}"], ("rms", "jerk"))
-        for tested in models_under_test
-        if tested.name not in (WRONG, NONE)
+        tested.row: ratios(rows[tested.row], rows[f"{WRONG_URDF}, {tested.form}"], ("rms", "jerk"))
+        for tested in tested_models
+        if tested.name not in (WRONG_URDF, NO_MODEL)
     }
-    _draw(models_under_test, runs_of, robot, config.out)
+    _draw(tested_models, runs_of, robot, config.out)
     return benchmark_report(
         "closed_loop",
         unit="mrad; jerk in effort limits per s; fallback in % of commands",
         machine=machine,
-        settings=_settings(config, plant, data, models_under_test),
+        settings=_settings(config, plant, data, tested_models),
         rows=rows,
         ratio=ratio,
     )
@@ -167,7 +122,7 @@ def _settings(
     config: ClosedLoopBenchmarkConfig,
     plant: PlantConfig,
     data: Path,
-    models_under_test: Sequence[ModelUnderTest],
+    tested_models: Sequence[ModelUnderTest],
 ) -> dict[str, Any]:
     """Return the settings of the report."""
     return {
@@ -177,23 +132,23 @@ def _settings(
         "plant": vars(plant),
         "feedback": vars(FEEDBACK["N m"]),
         "wrong_inertia": WRONG_INERTIA,
-        "action_delay_ms": {c.row: 1e3 * c.action_delay for c in models_under_test},
+        "action_delay_ms": {m.row: 1e3 * m.action_delay for m in tested_models},
         "motions": config.motions,
         "seconds": config.seconds,
     }
 
 
 def _drive_all(
-    models_under_test: Sequence[ModelUnderTest],
+    tested_models: Sequence[ModelUnderTest],
     robot: Robot,
     plant: PlantConfig,
     config: ClosedLoopBenchmarkConfig,
 ) -> dict[tuple[str, bool], list[ClosedLoopRun]]:
     """Return the runs of each model, with compensated action delay (True) and without."""
     runs_of = {}
-    total = len(models_under_test) * 2 * config.motions
+    total = len(tested_models) * 2 * config.motions
     with tqdm(total=total, unit="run", desc="driving", file=sys.stderr) as bar:
-        for tested in models_under_test:
+        for tested in tested_models:
             for compensate_delay in (True, False):
                 runs_of[tested.row, compensate_delay] = drive(
                     tested, compensate_delay, robot, plant, config, bar.update
@@ -202,7 +157,7 @@ def _drive_all(
 
 
 def _draw(
-    models_under_test: Sequence[ModelUnderTest],
+    tested_models: Sequence[ModelUnderTest],
     runs_of: Mapping[tuple[str, bool], Sequence[ClosedLoopRun]],
     robot: Robot,
     out: Path,
@@ -210,26 +165,10 @@ def _draw(
     """Write a plot of the first motion for each form."""
     out.mkdir(parents=True, exist_ok=True)
     for form in FORMS:
-        plotted = {NONE: runs_of[NONE, True][0]}
-        plotted |= {c.name: runs_of[c.row, True][0] for c in models_under_test if c.form == form}
+        plotted = {NO_MODEL: runs_of[NO_MODEL, True][0]}
+        plotted |= {m.name: runs_of[m.row, True][0] for m in tested_models if m.form == form}
         name = form.replace(" ", "_").replace("-", "_")
         plot_closed_loop(plotted, robot, form, out / f"{name}.png")
-
-
-def wrong_urdf(xml: str) -> str:
-    """Return a URDF with too large inertias of the wrist.
-
-    Raises:
-        ValueError: a link of the wrist is missing.
-    """
-    root = ET.fromstring(xml)
-    for link, factor in WRONG_INERTIA.items():
-        inertia = root.find(f"link[@name='{link}']/inertial/inertia")
-        if inertia is None:
-            raise ValueError(f"the URDF has no link '{link}' with inertia; give a UR arm")
-        for key, value in inertia.attrib.items():
-            inertia.set(key, repr(factor * float(value)))
-    return ET.tostring(root, encoding="unicode")
 
 
 def collect_data(config: ClosedLoopBenchmarkConfig, robot: Robot, plant: PlantConfig) -> Path:
@@ -275,9 +214,9 @@ def drive(
         else None
     )
     for seed in range(config.motions):
-        desired = excitation_motion(robot, (HELD_OUT, seed), config.seconds)
+        desired = excitation_motion(robot, (MOTION_SEED, seed), config.seconds)
         controller = (
-            FeedForward(tested.model, action_delay, robot) if tested.form == FORMS[0] else None
+            FeedForward(tested.model, action_delay, robot) if tested.form == FEED_FORWARD else None
         )
         run = replay(
             robot, tested.model, "N m", action_delay, desired, plant, seed, controller, fallback
@@ -296,43 +235,20 @@ def jerk(run: ClosedLoopRun, robot: Robot) -> Array:
     return rates
 
 
-def interval(squares: Sequence[float]) -> tuple[float, float]:
-    """Return the 95% bootstrap interval of a root mean square, from the mean square of each run."""
+def rms_interval(squares: Sequence[float]) -> tuple[float, float]:
+    """Return the 95% bootstrap interval of the RMS, from the mean square of each run."""
     values = np.asarray(squares)
     picks = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
     low, high = np.percentile(np.sqrt(values[picks].mean(1)), [2.5, 97.5])
     return float(low), float(high)
 
 
-def _models_under_test(
-    config: ClosedLoopBenchmarkConfig, robot: Robot, data: Path, wrong: str
-) -> list[ModelUnderTest]:
-    """Return all models; those without training get the action delay of the trained ones."""
-    job, models = ComparisonJob(data, config.out, robot, None), {}
-    for family, settings in family_configs(config.families, config.configs).items():
-        models[family] = train_seeds(job, settings, 1, load_trajectories(data))[0].model
-    action_delay = next(iter(models.values())).meta.action_delay
-    right = urdf_model(robot, "N m")
-    urdfs = {WRONG: build(replace(right.meta, urdf=wrong)), RIGHT: right}
-    tested_models = [
-        ModelUnderTest(NONE, ConstantInertiaModel(robot, "N m"), action_delay, FORMS[1])
-    ]
-    for form in FORMS:
-        tested_models += [
-            ModelUnderTest(name, model, action_delay, form) for name, model in urdfs.items()
-        ]
-        tested_models += [
-            ModelUnderTest(name, m, m.meta.action_delay, form) for name, m in models.items()
-        ]
-    return tested_models
-
-
 def _row(
     compensated: Sequence[ClosedLoopRun], uncompensated: Sequence[ClosedLoopRun], robot: Robot
 ) -> Row:
-    """Return RMS error with its interval, and without delay compensation [mrad]; jerk; fallback."""
+    """Return the RMS errors [mrad], the jerk and the use of the fallback."""
     squares, without = ([run.rms**2 for run in part] for part in (compensated, uncompensated))
-    low, high = interval(squares)
+    low, high = rms_interval(squares)
     rates = np.concatenate([jerk(run, robot) for run in compensated])
     values: Mapping[str, float] = {
         "rms": 1e3 * np.sqrt(np.mean(squares)),

@@ -52,7 +52,8 @@ class DataEfficiencyBenchmarkConfig:
     minutes: float = 5.0
     """Duration of the simulation [min]."""
     coulomb: float | None = None
-    """Coulomb friction of the simulated arm, relative to the effort limit; default: that of the arm."""
+    """Coulomb friction of the simulated arm, relative to the effort limit; default: as in the
+    registry."""
     epochs: int | None = None
     """Maximum number of epochs; default: as in the config files."""
     report: Path | None = None

@@ -23,7 +23,7 @@ from invdyn_ros.models.checkpoint import select_device
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot, load_robot
 
-MAX_PEER_BATCH = 4096  # the other engines take one motion at a time: more change no rate
+MAX_PEER_BATCH = 4096  # the other engines take one motion at a time, so that the rate is constant
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
 MUJOCO, PYBULLET = "mj_inverse", "PyBullet calculateInverseDynamics"
 

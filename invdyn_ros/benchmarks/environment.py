@@ -56,14 +56,14 @@ class EnvironmentBenchmarkConfig(Validated):
 
 
 class TimedEnv:
-    """Environment under random actions, with the time that its steps took."""
+    """Environment with random actions whose steps are counted and timed."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], period: float) -> None:
         self.env, self.period = env, period
         self.steps, self.seconds = 0, 0.0
         self._random = np.random.default_rng(0)
         env.reset(seed=0)
-        self._step()  # not measured: the first step allocates memory
+        self._step()  # not timed, as the first step allocates memory
 
     def run(self, seconds: float) -> None:
         """Step for some seconds; resets count as time, not as steps."""

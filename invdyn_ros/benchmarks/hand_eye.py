@@ -36,13 +36,13 @@ JOINT_RANGE = 1.2  # of the random configurations around home, each joint [rad]
 CANDIDATES_PER_POSE = 150  # configurations from which distant ones are selected
 ROTATION_WEIGHT = 0.5  # of one radian in the distance between two poses [m]
 MIN_DISTANCE, MAX_DISTANCE = 0.25, 1.2  # [m] from camera to marker
-FOCAL = 600.0  # [px] of a usual webcam of 640x480
+FOCAL_LENGTH = 600.0  # [px] of a typical webcam of 640x480
 MAX_TRIES = 200  # configurations per visible one
 MARGIN = 40  # [px] between the marker and the edge of the image
 TRUE_POSES: dict[Mounting, tuple[np.ndarray, np.ndarray]] = {
     # the camera in the base or on the tool; the marker on the tool or in the base
     "eye_to_hand": (
-        PinholeCamera.look_at((1.0, -0.35, 0.6), (0.45, 0.0, 0.3), FOCAL).T_base_camera,
+        PinholeCamera.look_at((1.0, -0.35, 0.6), (0.45, 0.0, 0.3), FOCAL_LENGTH).T_base_camera,
         transform_from_rotvec(np.array([0.2, -0.3, 0.4]), np.array([0.0, 0.01, 0.02])),
     ),
     "eye_in_hand": (
@@ -67,9 +67,9 @@ class HandEyeBenchmarkConfig(Validated):
     poses: Annotated[int, Field(ge=MIN_POSES)] = 20
     """Number of poses of a calibration."""
     position_noise: PositiveFloat = 1.0
-    """Standard std of a detection along each axis [mm]."""
+    """Standard deviation of a detection along each axis [mm]."""
     rotation_noise: PositiveFloat = 0.5
-    """Standard std of a detection machine each axis [deg]."""
+    """Standard deviation of a detection about each axis [deg]."""
     trials: PositiveInt = 500
     """Number of calibrations, each with new poses and noise."""
     images: NonNegativeInt = 0
@@ -195,7 +195,7 @@ def _visible_poses(
     robot: Robot, mounting: Mounting, X: np.ndarray, Y: np.ndarray, count: int, rng: Any
 ) -> np.ndarray:
     """Return random arm poses (count, 4, 4) in which the marker is visible."""
-    camera = PinholeCamera(np.eye(4), FOCAL)
+    camera = PinholeCamera(np.eye(4), FOCAL_LENGTH)
     low = np.maximum(robot.home - JOINT_RANGE, robot.lower)
     high = np.minimum(robot.home + JOINT_RANGE, robot.upper)
     poses: list[np.ndarray] = []

@@ -19,7 +19,7 @@ from pydantic import Field, PositiveInt
 from tqdm import tqdm
 
 from invdyn_ros.benchmarks.action_interpolation import action_errors
-from invdyn_ros.benchmarks.closed_loop import HELD_OUT, interval
+from invdyn_ros.benchmarks.closed_loop import MOTION_SEED, rms_interval
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios, settings_of
 from invdyn_ros.config import FractionBelowOne, Validated
 from invdyn_ros.control.computed_torque import MeasuredState
@@ -118,7 +118,7 @@ def measure_joint_state_dropout(config: JointStateDropoutBenchmarkConfig) -> dic
     Raises:
         ValueError: an unknown arm, or models of another one.
     """
-    about, robot = machine_info(config.threads), load_robot(config.arm)
+    machine, robot = machine_info(config.threads), load_robot(config.arm)
     torch.set_num_threads(config.threads)
     folder = config.checkpoint or package_file(f"config/checkpoints/{robot.name}")
     inverse = load(folder, "cpu", robot)
@@ -144,7 +144,7 @@ def measure_joint_state_dropout(config: JointStateDropoutBenchmarkConfig) -> dic
         "joint_state_dropout",
         unit="mrad RMS tracking error by drop rate; ms per prediction; nMSE in % by observed "
         "fraction",
-        machine=about,
+        machine=machine,
         settings=settings_of(config),
         rows=rows,
         ratio={name: ratios(rows[name], rows[BASELINE], columns) for name in models},
@@ -157,7 +157,7 @@ def _percent(fraction: float) -> str:
 
 
 def _load_models(folders: Sequence[Path]) -> dict[str, TimeSeriesModel]:
-    """Return time-series models by name; bridges, which work untrained, also without training."""
+    """Return time-series models by name; bridges also untrained, as they work without training."""
     models: dict[str, TimeSeriesModel] = {}
     for folder in folders:
         model = load_time_series_model(folder)
@@ -196,7 +196,7 @@ def _measure_tracking(
                     bar.update()
                 rms = float(np.sqrt(np.mean(squares)))
                 rows.setdefault(name, {})[_percent(drop_rate)] = round(1e3 * rms, 4)
-                bounds = [round(1e3 * x, 4) for x in interval(squares)]
+                bounds = [round(1e3 * x, 4) for x in rms_interval(squares)]
                 details.setdefault(name, {})[_percent(drop_rate)] = bounds
             if durations:
                 rows[name]["ms"] = round(float(np.median(durations)), 4)
@@ -223,8 +223,8 @@ def drive(
         seed: of motion, dropped samples and noise.
         seconds: duration [s].
     """
-    desired, meta = excitation_motion(robot, (HELD_OUT, seed), seconds), inverse.meta
-    arrived = np.random.default_rng([HELD_OUT, seed]).random(len(desired.time)) >= drop_rate
+    desired, meta = excitation_motion(robot, (MOTION_SEED, seed), seconds), inverse.meta
+    arrived = np.random.default_rng([MOTION_SEED, seed]).random(len(desired.time)) >= drop_rate
     arrived[0] = True  # the arm is engaged at a measured joint state
     channel, fallback = LossyChannel(arrived, predictor), fallback_from_metadata(meta)
     return replay(

@@ -44,7 +44,7 @@ from invdyn_ros.training.optimizer import Optimizer, OptimizerConfig
 RTOL, ATOL, NUM_SAMPLES = 1e-3, 1e-4, 3  # the authors' tolerances and number of samples
 EXACT_TOLERANCE = 1e-7
 BODY = "hopper"
-OURS, REFERENCE = "ours", "reference, torchdiffeq"
+OURS, REFERENCE = "invdyn", "reference, torchdiffeq"
 BLOCK_LENGTH = 5  # steps in a row; the first is not counted, as it runs with a cold cache
 LEARNING_RATE = 1e-2
 FROZEN_LEARNING_RATE = 1e-7  # leaves trained weights unchanged
@@ -100,7 +100,7 @@ def measure_latent_ode_training_speed(
     Raises:
         ValueError: `model` is not a folder of a latent ODE.
     """
-    about = machine_info(config.threads)
+    machine = machine_info(config.threads)
     torch.set_num_threads(config.threads)
     data = split_into_motions(
         list(passive_rollouts(BODY, PassiveRolloutConfig(10 * config.batch_size), 123)), 200
@@ -110,11 +110,11 @@ def measure_latent_ode_training_speed(
         for name, cls in ((OURS, LatentOde), (REFERENCE, ReferenceLatentOde))
     }
     adamax = torch.optim.Adamax(models[REFERENCE].parameters(), _learning_rate(config))
-    ours = Optimizer(
+    optimizer = Optimizer(
         models[OURS].parameters(), OptimizerConfig(learning_rate=_learning_rate(config))
     )
     steps: dict[str, Callable[[Motions], object]] = {
-        OURS: lambda batch: ours.step(lambda: models[OURS].loss(*batch)),
+        OURS: lambda batch: optimizer.step(lambda: models[OURS].loss(*batch)),
         REFERENCE: lambda batch: _step(models[REFERENCE], adamax, batch),
     }
     durations = _time_steps(steps, data, config)
@@ -127,7 +127,7 @@ def measure_latent_ode_training_speed(
     return benchmark_report(
         "latent_ode_training_speed",
         unit="s per step; largest and root mean square error of latent states",
-        machine=about,
+        machine=machine,
         settings=settings_of(config),
         rows=rows,
         ratio={f"{REFERENCE} to {OURS}": ratios(rows[REFERENCE], rows[OURS], ("p10", "p50"))},

@@ -1,4 +1,4 @@
-"""Benchmark of the steps and the time that grasp policies need to learn."""
+"""Benchmark of the steps and the time of training a grasp policy to a success rate."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def read_curve(run: Path) -> list[EvaluationResult]:
 
 
 def _row(curve: Sequence[EvaluationResult], success_rate: float) -> Row:
-    """Return the numbers of a run; without timesteps and minutes if it missed the rate."""
+    """Return the row of a run; without timesteps and minutes if it did not reach the rate."""
     best = max(curve, key=lambda point: point.score)
     reached = next((p for p in curve if p.successes >= success_rate * p.episodes), None)
     low, high = success_interval(best.successes, best.episodes)
@@ -114,7 +114,7 @@ def run_names(runs: Sequence[Path]) -> dict[str, str]:
 
 
 def recipe_name(config: dict[str, Any]) -> str:
-    """Return the settings of a run in a few words."""
+    """Return a short description of the settings of a run."""
     demonstrations = config["demonstrations"]
     words = [config["algorithm"].upper() if config["algorithm"] != "dagger" else "DAgger"]
     words += ["from pixels"] * (config.get("obs_mode") == "pixels")

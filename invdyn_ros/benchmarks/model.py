@@ -29,10 +29,10 @@ from invdyn_ros.models.onnx import export_and_verify
 from invdyn_ros.models.runtime import RUNTIMES, Runtime, fastest_runtime
 from invdyn_ros.robots.robot import ROBOTS, Robot, load_robot, package_file
 
-BLOCK = 50  # calls of one method before those of the next
+BLOCK_LENGTH = 50  # calls of one method before those of the next
 LIVE, EAGER = "live", "eager PyTorch"
 UNTRAINED_ARM = "ur5"
-MOTIONS = 64  # different motions, so that no output is cached
+NUM_MOTIONS = 64  # different motions, so that no output is cached
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class ModelBenchmarkConfig(Validated):
     """Latency of one prediction, batch size 1, one thread: live, exported and in eager PyTorch."""
 
     checkpoint: tuple[Path, ...] = ()
-    """Checkpoint folders; default: all shipped ones, and an untrained model of each other family."""
-    calls: Annotated[int, Field(ge=2 * BLOCK)] = 2000
+    """Checkpoint folders; default: the shipped ones, and untrained models of other families."""
+    calls: Annotated[int, Field(ge=2 * BLOCK_LENGTH)] = 2000
     """Timed calls per method."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     """Device of eager PyTorch."""
@@ -58,7 +58,7 @@ def measure_model(config: ModelBenchmarkConfig) -> dict[str, Any]:
     if config.checkpoint:
         models = {path.name: load(path) for path in config.checkpoint}
     else:
-        models = {path.name: load(path) for path in shipped()} | untrained()
+        models = {path.name: load(path) for path in shipped_checkpoints()} | untrained_models()
     machine = machine_info(1)
     rows: dict[str, Row] = {}
     ratio: dict[str, Row] = {}
@@ -69,7 +69,9 @@ def measure_model(config: ModelBenchmarkConfig) -> dict[str, Any]:
         for name, model in models.items():
             calls, reason = _calls(model, config.device)
             measured = _time_alternating(calls, config.calls)
-            rows |= {f"{name} ({model.meta.family}), {how}": row for how, row in measured.items()}
+            rows |= {
+                f"{name} ({model.meta.family}), {method}": row for method, row in measured.items()
+            }
             ratio[f"{name}, {LIVE} to {EAGER}"] = ratios(
                 measured[LIVE], measured[EAGER], ("p50", "p99")
             )
@@ -88,7 +90,7 @@ def measure_model(config: ModelBenchmarkConfig) -> dict[str, Any]:
     )
 
 
-def shipped() -> list[Path]:
+def shipped_checkpoints() -> list[Path]:
     """Return the folders of the shipped checkpoints.
 
     Raises:
@@ -97,8 +99,8 @@ def shipped() -> list[Path]:
     return sorted(file.parent for file in package_file("config/checkpoints").glob("*/meta.json"))
 
 
-def untrained() -> dict[str, InverseDynamics]:
-    """Return an untrained model of each family that is not shipped; training does not change speed."""
+def untrained_models() -> dict[str, InverseDynamics]:
+    """Return an untrained model of each family that is not shipped, which is just as fast."""
     robot = load_robot(UNTRAINED_ARM)
     configs: dict[str, tuple[str, dict[str, Any]]] = {
         f"untrained {family}": (family, {})
@@ -119,12 +121,12 @@ def _calls(
     """Return the calls to time, and the reason if the model cannot be exported."""
     robot = _robot_of(model)
     random = np.random.default_rng(0)
-    n, history = robot.n, model.n_obs_steps
+    n, n_obs_steps = robot.n, model.n_obs_steps
     scale = np.repeat([1.0, 1.0, 5.0], n)  # [rad, rad/s, rad/s2]
-    motions = torch.from_numpy(scale * random.uniform(-1, 1, (MOTIONS, 1, history, 3 * n)))
-    stamps = torch.arange(1 - history, 1, dtype=torch.float64)[None] / robot.rate
+    motions = torch.from_numpy(scale * random.uniform(-1, 1, (NUM_MOTIONS, 1, n_obs_steps, 3 * n)))
+    stamps = torch.arange(1 - n_obs_steps, 1, dtype=torch.float64)[None] / robot.rate
     mj_model, data = robot.model(), mujoco.MjData(robot.model())
-    rows = motions[:, 0, -1].view(MOTIONS, 3, n).numpy()
+    rows = motions[:, 0, -1].view(NUM_MOTIONS, 3, n).numpy()
     live = fastest_runtime(model)
 
     def inverse(i: int) -> None:
@@ -158,20 +160,20 @@ def _time_alternating(calls: Mapping[str, Callable[[int], object]], count: int) 
     """Time calls in alternating blocks [us]; the first block of each is a warm-up."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     with torch.inference_mode():
-        for _ in range(count // BLOCK + 1):
+        for _ in range(count // BLOCK_LENGTH + 1):
             for name, call in calls.items():
-                for i in range(BLOCK):
+                for i in range(BLOCK_LENGTH):
                     start = time.perf_counter_ns()
-                    call(i % MOTIONS)
+                    call(i % NUM_MOTIONS)
                     times[name].append((time.perf_counter_ns() - start) / 1e3)
-    return {name: quantiles(values[BLOCK:], (50, 95, 99)) for name, values in times.items()}
+    return {name: quantiles(values[BLOCK_LENGTH:], (50, 95, 99)) for name, values in times.items()}
 
 
 def _robot_of(model: InverseDynamics) -> Robot:
     meta = model.meta
     if meta.robot in ROBOTS:
         return load_robot(meta.robot)
-    with tempfile.TemporaryDirectory() as folder:  # an arm whose URDF is only in its checkpoint
+    with tempfile.TemporaryDirectory() as folder:  # the URDF is only in the checkpoint
         file = Path(folder) / f"{meta.robot}.urdf"
         file.write_text(meta.urdf, encoding="utf-8")
         robot = load_robot(meta.robot, file)

@@ -1,4 +1,4 @@
-"""Benchmark of data with two actions for each motion: do model families represent both?
+"""Benchmark of multimodal data: samples of `mlp` and `flow` where two actions cause each motion.
 
 In a toy arm a solenoid turns a joint: its torque is proportional to the square of the current a
 [A], so -a and a cause the same motion, I qdd + b qd + c sin q = k a^2. A function that predicts
@@ -19,9 +19,8 @@ from torch import Tensor
 from invdyn_ros.benchmarks.report import Row, benchmark_report, machine_info, ratios, settings_of
 from invdyn_ros.config import Validated, to_mapping
 from invdyn_ros.data.windows import Windows
-from invdyn_ros.models import InverseDynamics, ModelMetadata, build
-from invdyn_ros.models.flow import Flow, FlowConfig
-from invdyn_ros.models.mlp import MLPConfig
+from invdyn_ros.models import MODELS, InverseDynamics, ModelMetadata, build
+from invdyn_ros.models.flow import Flow
 from invdyn_ros.training.trainer import Trainer, TrainerConfig
 from invdyn_ros.training.training_state import RunState
 
@@ -57,14 +56,14 @@ class MultimodalBenchmarkConfig(Validated):
 
 
 def measure_multimodal(config: MultimodalBenchmarkConfig) -> dict[str, Any]:
-    """Train `mlp` and `flow` on the toy and return the report.
+    """Train `mlp` and `flow` on the toy arm and return the report.
 
     Columns, in percent: `near_mode` samples within 5% of one of the two actions, `positive` those
     of them near the positive one, `error` the mean relative distance to the nearer action and
     `rms` its root mean square, `nmse` the squared error of the mean prediction relative to the
     variance. A sampling step evaluates the network twice, the last one once.
     """
-    about = machine_info(torch.get_num_threads())
+    machine = machine_info(torch.get_num_threads())
     generator = torch.Generator().manual_seed(config.seed)
     train, val, test = (
         solenoid(size, generator)
@@ -88,7 +87,7 @@ def measure_multimodal(config: MultimodalBenchmarkConfig) -> dict[str, Any]:
     return benchmark_report(
         "multimodal",
         unit="%",
-        machine=about,
+        machine=machine,
         settings=settings_of(config),
         rows=rows,
         ratio={f"{FEW_STEPS} steps to {MANY_STEPS}": ratios(few, many, ("error", "rms"))},
@@ -117,7 +116,7 @@ def fit_model(
         val: validation data.
         config: training settings and seed.
     """
-    fields = to_mapping({"mlp": MLPConfig, "flow": FlowConfig}[family]())
+    fields = to_mapping(MODELS[family].Config())
     meta = ModelMetadata(family, "solenoid", ("joint",), "A", 100.0, 0.0, "", fields)
     torch.manual_seed(config.seed)
     model = build(meta)

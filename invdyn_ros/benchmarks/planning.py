@@ -1,7 +1,7 @@
 """Benchmark of planning with an inverse model under a change of the dynamics.
 
-A planner of states is trained on a light pendulum. For a heavier pendulum the planner stays and
-the inverse model is exchanged; a planner that predicts actions has no part to exchange.
+A planner of states is trained on a light pendulum. For a heavier pendulum only the
+inverse model is exchanged; a planner that predicts actions has no such part.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ WARMUP_STEPS = 10  # control steps before them
 def measure_planning(config: PlanningBenchmarkConfig) -> dict[str, Any]:
     """Return the report, and plot it if a report file is given."""
     torch.set_num_threads(1)
-    about, light = machine_info(1), config.pendulum
+    machine, light = machine_info(1), config.pendulum
     heavy = replace(light, mass=config.shifted_mass)
     episodes: dict[str, list[list[Episode]]] = {}
     seeds = range(config.seed, config.seed + config.num_seeds)
@@ -71,7 +71,7 @@ def measure_planning(config: PlanningBenchmarkConfig) -> dict[str, Any]:
     return benchmark_report(
         "planning",
         unit="return in % of random to unshifted; rad; N m; ms",
-        machine=about,
+        machine=machine,
         settings=settings_of(config),
         rows=rows | timed,
         ratio={

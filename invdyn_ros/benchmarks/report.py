@@ -46,15 +46,15 @@ def quantiles(values: Sequence[float] | np.ndarray, percentiles: Sequence[int]) 
     return row | {"max": round(float(np.max(values)), 4)}
 
 
-def ratios(ours: Mapping[str, float], peer: Mapping[str, float], keys: Sequence[str]) -> Row:
-    """Return ours / peer of some columns.
+def ratios(row: Mapping[str, float], peer: Mapping[str, float], keys: Sequence[str]) -> Row:
+    """Return row / peer of some columns.
 
     Args:
-        ours: row of the measured method.
+        row: of the method of interest.
         peer: row of the method to compare with.
         keys: columns.
     """
-    return {key: round(ours[key] / peer[key], 3) for key in keys}
+    return {key: round(row[key] / peer[key], 3) for key in keys}
 
 
 def settings_of(config: Any) -> dict[str, Any]:
@@ -79,8 +79,8 @@ def benchmark_report(
         unit: of the columns.
         machine: see `machine_info`.
         settings: everything the numbers depend on.
-        rows: measured thing -> column -> number.
-        ratio: ours / peer, of some of the columns.
+        rows: method -> column -> number.
+        ratio: method -> column -> its number divided by that of a peer.
         **details: further keys of the report that the table does not show.
     """
     return {
@@ -95,7 +95,7 @@ def benchmark_report(
 
 
 def format_table(report: Mapping[str, Any]) -> str:
-    """Return the text table of a report: its rows, and the ratios of ours to a peer."""
+    """Return the text table of a report: its rows and its ratios."""
     rows: dict[str, Row] = dict(report["rows"])
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
     lines = [["", *columns]]

@@ -6,7 +6,6 @@ time of one call, and the increase of the peak memory during it (Linux only).
 
 from __future__ import annotations
 
-import multiprocessing
 import sys
 import time
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from invdyn_ros.models.timeseries.registry import (
     load_time_series_model,
 )
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
+from invdyn_ros.workers import run_in_new_process
 
 JOINTS, RATE = tuple("abcdefg"), 200.0  # number of joints and rate [Hz] of the hopper
 WARMUP_LENGTH = 30  # samples of the sequence processed before
@@ -67,7 +67,7 @@ def measure_sequence_length(config: SequenceLengthBenchmarkConfig) -> dict[str, 
         )
     if len(config.lengths) < 2:
         raise ValueError("a slope takes two lengths or more")
-    about = machine_info(config.threads)
+    machine = machine_info(config.threads)
     names = [*config.families, *(folder.name for folder in config.models)]
     if len(set(names)) < len(names):
         raise ValueError(f"models are {', '.join(names)}; give each another name")
@@ -77,13 +77,10 @@ def measure_sequence_length(config: SequenceLengthBenchmarkConfig) -> dict[str, 
     pairs += [(str(folder.resolve()), PREDICT) for folder in config.models]  # never a family
     runs = [(name, task, length) for name, task in pairs for length in config.lengths]
     costs: dict[str, list[tuple[float, float]]] = {}
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
     for name, task, length in tqdm(runs, unit="sequence", file=sys.stderr):
-        with context.Pool(1) as pool:
-            cost = pool.apply(
-                measure_cost, (name, task, length, config.observed_fraction, config.threads)
-            )
+        cost = run_in_new_process(
+            measure_cost, name, task, length, config.observed_fraction, config.threads
+        )
         costs.setdefault(f"{Path(name).name}, {task}", []).append(cost)
     if config.report is not None:
         config.report.parent.mkdir(parents=True, exist_ok=True)
@@ -91,7 +88,7 @@ def measure_sequence_length(config: SequenceLengthBenchmarkConfig) -> dict[str, 
     return benchmark_report(
         "sequence_length",
         unit="s and MB by samples; slope of both against samples, logarithms",
-        machine=about,
+        machine=machine,
         settings=settings_of(config),
         rows={name: _row(config.lengths, values) for name, values in costs.items()},
     )

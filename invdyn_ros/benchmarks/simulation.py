@@ -25,7 +25,7 @@ from invdyn_ros.robots.scene import Scene, block_pose
 ARM, TABLE, CAMERA = "simulation", "simulation with table and block", "camera"
 RAW_STEP, RAW_IMAGE = "raw stepSimulation", "raw getCameraImage"
 STEP_RATE = "physics steps/s"
-TURN_TIME = 0.25  # [s] for which one candidate is measured before the next
+TURN_SECONDS = 0.25  # [s] for which one candidate is measured before the next
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def rates_in_turn(calls: dict[str, tuple[Callable[[], object], int]], seconds: f
     while time.perf_counter() < end:
         for name, (call, events) in calls.items():
             start = now = time.perf_counter()
-            while now - start < min(TURN_TIME, seconds / len(calls)):
+            while now - start < min(TURN_SECONDS, seconds / len(calls)):
                 call()
                 events_done[name] += events
                 now = time.perf_counter()

@@ -103,7 +103,7 @@ def measure_time_series(config: TimeSeriesBenchmarkConfig) -> dict[str, Any]:
     Raises:
         ValueError: bad dataset, bad model, or a model of another robot.
     """
-    about = machine_info(config.threads)
+    machine = machine_info(config.threads)
     torch.set_num_threads(config.threads)
     dataset = read_dataset(config.data)
     info, trajectories = dataset.info, dataset.trajectories
@@ -142,7 +142,7 @@ def measure_time_series(config: TimeSeriesBenchmarkConfig) -> dict[str, Any]:
     return benchmark_report(
         "time_series",
         unit="mean squared error x 10^2 of scaled states",
-        machine=about,
+        machine=machine,
         settings=settings_of(config),
         rows=rows,
         ratio=ratio,
@@ -162,8 +162,8 @@ def _methods(
         model = load_time_series_model(folder)
         meta, name = model.meta, model.meta.family
         if meta.joint_names != joint_names:
-            given, expected = ", ".join(meta.joint_names), ", ".join(joint_names)
-            raise ValueError(f"{folder} is of joints {given}; {config.data} has {expected}")
+            actual, expected = ", ".join(meta.joint_names), ", ".join(joint_names)
+            raise ValueError(f"{folder} is of joints {actual}; {config.data} has {expected}")
         if meta.data["test_fraction"] < config.test_fraction:
             raise ValueError(
                 f"{folder} was trained with a test fraction of {meta.data['test_fraction']}, less "
@@ -250,7 +250,7 @@ def _rounded_mean(values: list[float] | tuple[float, ...]) -> float | None:
 
 
 def _significant(value: Any) -> float:
-    """Return a number rounded to three significant digits; errors span four orders of magnitude."""
+    """Round to three significant digits, as errors span four orders of magnitude."""
     return float(f"{float(value):.3g}")
 
 
@@ -264,13 +264,13 @@ def _paper(config: TimeSeriesBenchmarkConfig) -> dict[str, Row]:
     rows: dict[str, Row] = {}
     for name, (interpolation, extrapolation) in PAPER.items():
         row: Row = {}
-        for fraction, inside, ahead in zip(
+        for fraction, mse_interpolation, mse_extrapolation in zip(
             PAPER_FRACTIONS, interpolation, extrapolation, strict=True
         ):
             if fraction in config.observed_fractions:
-                row[f"{fraction:.0%}"] = inside
+                row[f"{fraction:.0%}"] = mse_interpolation
                 if PAPER_CONTEXT_LENGTH in config.context_lengths:
                     task = f"{PAPER_CONTEXT_LENGTH}->{200 - PAPER_CONTEXT_LENGTH} {fraction:.0%}"
-                    row[task] = ahead
+                    row[task] = mse_extrapolation
         rows[name] = row
     return rows

@@ -23,19 +23,19 @@ from invdyn_ros.training.run_config import TrainConfig, parse_train_config
 from invdyn_ros.training.trainer import Trainer
 from invdyn_ros.training.training_state import RunState
 
-RATE = "windows_per_s"
+RATE, TRAINER = "windows_per_s", "Trainer"
 
 
 @dataclass(frozen=True)
 class TrainingBenchmarkConfig(Validated):
-    """Time of an epoch on data in memory: our loop, a plain DataLoader loop, and the steps alone."""
+    """Time of an epoch in memory: the Trainer, a plain DataLoader loop, and the steps alone."""
 
     config: tuple[Path, ...] = ()
-    """Training configs; default: all shipped ones of families that use gradient descent."""
+    """Training configs; default: the shipped ones of families that use gradient descent."""
     width: int | None = None
-    """Units per layer, instead of those in the configs."""
+    """Units per layer; default: as in the configs."""
     batch_size: int | None = None
-    """Windows per step, instead of those in the configs."""
+    """Windows per step; default: as in the configs."""
     windows: PositiveInt = 25600
     """Windows of random motion of a UR5."""
     rounds: PositiveInt = 5
@@ -61,13 +61,13 @@ def measure_training(config: TrainingBenchmarkConfig) -> dict[str, Any]:
     threads = torch.get_num_threads()
     torch.set_num_threads(config.threads)
     try:
-        for path in config.config or shipped():
+        for path in config.config or shipped_configs():
             measured = _measure(_training(config, path), config, device)
-            ours = measured.pop("our loop")
-            rows[f"{path.stem} (our loop)"] = ours
+            trainer = measured.pop(TRAINER)
+            rows[f"{path.stem} ({TRAINER})"] = trainer
             for name, row in measured.items():
                 rows[f"{path.stem} ({name})"] = row
-                ratio[f"{path.stem} / {name}"] = ratios(ours, row, (RATE,))
+                ratio[f"{path.stem} / {name}"] = ratios(trainer, row, (RATE,))
     finally:
         torch.set_num_threads(threads)
     if device.type == "cuda":
@@ -86,7 +86,7 @@ def measure_training(config: TrainingBenchmarkConfig) -> dict[str, Any]:
     )
 
 
-def shipped() -> list[Path]:
+def shipped_configs() -> list[Path]:
     """Return the shipped training configs of families that use gradient descent."""
     paths = sorted(package_file("config/train").glob("*.yaml"))
     return [
@@ -98,8 +98,8 @@ def shipped() -> list[Path]:
 
 def _training(config: TrainingBenchmarkConfig, path: Path) -> TrainConfig:
     """Read a training config, with the width and batch size of the benchmark."""
-    changed = {"width": config.width, "batch_size": config.batch_size}
-    values = load_yaml(path) | {k: v for k, v in changed.items() if v is not None}
+    overrides = {"width": config.width, "batch_size": config.batch_size}
+    values = load_yaml(path) | {k: v for k, v in overrides.items() if v is not None}
     return parse_train_config(values, str(path))
 
 
@@ -116,9 +116,9 @@ def _measure(
     batch = train.trainer.batch_size
     steps = -(-data.size // batch)
     epochs = {
-        "our loop": _ours(model, data.to(device), train),
-        "DataLoader": _data_loader(model, data, batch, config.workers, device),
-        "steps alone": _steps(model, data.rows(slice(batch)).to(device), steps),
+        TRAINER: _trainer_epoch(model, data.to(device), train),
+        "DataLoader": _data_loader_epoch(model, data, batch, config.workers, device),
+        "steps alone": _steps_epoch(model, data.rows(slice(batch)).to(device), steps),
     }
     seconds: dict[str, list[float]] = {name: [] for name in epochs}
     for _ in range(config.rounds + 1):
@@ -135,12 +135,14 @@ def _measure(
     }
 
 
-def _ours(model: InverseDynamics, data: Windows, train: TrainConfig) -> Callable[[], object]:
+def _trainer_epoch(
+    model: InverseDynamics, data: Windows, train: TrainConfig
+) -> Callable[[], object]:
     state = RunState(Path(), {}, model.meta)  # of a run that is not saved
     return Trainer(model, data, data, train.trainer, train.seed, state).train_epoch
 
 
-def _data_loader(
+def _data_loader_epoch(
     model: InverseDynamics, data: Windows, batch: int, workers: int, device: torch.device
 ) -> Callable[[], None]:
     """Return an epoch of a plain DataLoader loop."""
@@ -161,13 +163,13 @@ def _data_loader(
     return epoch
 
 
-def _steps(model: InverseDynamics, fixed: Windows, steps: int) -> Callable[[], None]:
+def _steps_epoch(model: InverseDynamics, batch: Windows, steps: int) -> Callable[[], None]:
     """Return an epoch of optimizer steps on one batch."""
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
 
     def epoch() -> None:
         for _ in range(steps):
-            _step(model, optimizer, fixed)
+            _step(model, optimizer, batch)
 
     return epoch
 

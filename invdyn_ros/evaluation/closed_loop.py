@@ -26,7 +26,7 @@ HOLD_TIME = 0.1  # [s] for which an arm repeats its last command before it brake
 
 
 class ZeroOrderHold:
-    """Predict that the arm is still in its last measured state, as a node without a predictor."""
+    """State predictor that returns the last measured state, as a node without a predictor."""
 
     def update(self, measured: MeasuredState, desired: State | None) -> None:
         """Store a joint state."""
@@ -109,16 +109,18 @@ def replay(
     """
     time, states = _resample(desired, robot.rate)
     # The motion satisfies the limits already; rounding errors at a limit must not stop the arm.
-    free = replace(robot, velocity=1.5 * robot.velocity, acceleration=4 * robot.acceleration)
-    arm_controller = ArmController(free, model, unit, action_delay, fallback=fallback)
+    wide_limits = replace(
+        robot, velocity=1.5 * robot.velocity, acceleration=4 * robot.acceleration
+    )
+    arm_controller = ArmController(wide_limits, model, unit, action_delay, fallback=fallback)
     arm_controller.tracking_controller = controller or arm_controller.tracking_controller
     arm_controller.engage(True)
     count = len(states) - 1
     channel = channel or LossyChannel(np.ones(count, bool), ZeroOrderHold())
     if len(channel.arrived) < count or not channel.arrived[0]:
         raise ValueError(
-            f"the channel has {len(channel.arrived)} samples for {count} of the motion; it must be "
-            "as long, and its first sample must arrive"
+            f"the channel has {len(channel.arrived)} samples for {count} of the motion; it must "
+            "have as many, and the first must arrive"
         )
     with Simulation(robot, plant or load_plant(robot.name), unit, seed=seed) as simulation:
         simulation.reset(seed, states[0].q)

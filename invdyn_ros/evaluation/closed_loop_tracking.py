@@ -67,7 +67,7 @@ class TrackingTask:
     def baseline_rms(self, meta: ModelMetadata) -> dict[str, float]:
         """Return the RMS tracking error [rad] of each baseline.
 
-        In closed loop, holding the last action means to repeat the first one, the mean.
+        In closed loop, holding the last action repeats the first action, the mean.
         """
         mean, servo = np.array(meta.data["target_mean"]), self.unit == "rad"
         first = mean + self.desired.q[0] if servo else mean

@@ -167,23 +167,23 @@ def train_or_load(
     settings = to_mapping(config) | {"data": data_hash, "arm": job.robot.name}
     settings.pop("threads")
     file = folder / RUN_FILE
-    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    if before.get("settings") != json.loads(json.dumps(settings)):
-        if folder.exists() and any(folder.iterdir()) and not before:
+    previous = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if previous.get("settings") != json.loads(json.dumps(settings)):
+        if folder.exists() and any(folder.iterdir()) and not previous:
             raise ValueError(
                 f"{folder} holds files that are not of a comparison; give another --out"
             )
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        before = {"settings": settings, "finished": False}
-        _write(file, before)
-    elif before["finished"]:
+        previous = {"settings": settings, "finished": False}
+        _write(file, previous)
+    elif previous["finished"]:
         return load(folder, config.device, job.robot), False
     resume = (folder / STATE_FILE).is_file()
     train(
         config, job.data, folder, resume, job.robot, lambda progress: on_progress(config, progress)
     )
-    _write(file, before | {"finished": True})
+    _write(file, previous | {"finished": True})
     return load(folder, config.device, job.robot), True
 
 
@@ -223,18 +223,25 @@ def comparison_report(
     }
 
 
-def _check_split(file: Path, config: TrainConfig, first: Path, like: TrainConfig) -> None:
+def _check_split(
+    file: Path, config: TrainConfig, first_file: Path, first_config: TrainConfig
+) -> None:
     """Check that two configs split the dataset alike.
+
+    Args:
+        file: file of the config.
+        config: config to check.
+        first_file: file of the config to compare with.
+        first_config: config to compare with.
 
     Raises:
         ValueError: they do not.
     """
-    parts = [(c.test_fraction, c.resolved_split_seed) for c in (config, like)]
-    if parts[0] != parts[1]:
-        (fraction, seed), (others, other) = parts
+    split, first_split = ((c.test_fraction, c.resolved_split_seed) for c in (config, first_config))
+    if split != first_split:
         raise ValueError(
-            f"{file}: split with test_fraction {fraction} and seed {seed}; "
-            f"{first} has {others} and seed {other}: give all the same"
+            f"{file}: split with test_fraction {split[0]} and seed {split[1]}; {first_file} has "
+            f"{first_split[0]} and seed {first_split[1]}: use the same values in all configs"
         )
 
 
@@ -269,8 +276,8 @@ def _best(best_runs: Mapping[str, TrainedRun]) -> dict[str, Any]:
     reason = f"lowest nMSE on validation, {_percent(lowest)}"
     if best != ranked[0]:
         reason = (
-            f"nMSE on validation {_percent(best_runs[best])}, the simplest within the 95% interval of "
-            f"the lowest, {ranked[0]} with {_percent(lowest)}"
+            f"nMSE on validation {_percent(best_runs[best])}, the simplest within the 95% "
+            f"interval of the lowest, {ranked[0]} with {_percent(lowest)}"
         )
     elif len(ranked) > 1:
         reason += f"; next {ranked[1]}, {_percent(best_runs[ranked[1]])}"

@@ -70,15 +70,15 @@ def markdown(comparison: Mapping[str, Any]) -> str:
     if has_tracking:
         task = comparison["tracking_task"]
         description += (
-            f" Tracking: {task['seconds']:g} s of simulated motion that is not in the dataset, "
+            f" Tracking: {task['seconds']:g} s of simulated motion outside of the dataset, "
             f"{task['payload_kg']:g} kg at the tool, feedback as in the live node."
         )
     description += (
         " Eager: one prediction in PyTorch; 'invdyn benchmark model' times the live runtime."
     )
+    title = f"# Inverse dynamics of {comparison['robot']}"
     best_line = f"Best: **{best['family']}** ({best['checkpoint']}): {best['reason']}."
-    return "\n".join([f"# Inverse dynamics of {comparison['robot']}", "", description, "", *lines, "",
-                      best_line, ""])  # fmt: skip
+    return "\n".join([title, "", description, "", *lines, "", best_line, ""])
 
 
 def percent(fraction: float | None) -> str:

@@ -85,7 +85,7 @@ def evaluate(
 def predict_split(
     model: InverseDynamics, trajectories: Sequence[Trajectory], part: Part = "test"
 ) -> SplitPredictions:
-    """Predict the actions of a split of a dataset; arguments and errors are those of `evaluate`."""
+    """Predict the actions of a split of a dataset; arguments and errors as for `evaluate`."""
     started = time.perf_counter()
     check_data(model, trajectories)
     split = _select_split(model, with_acceleration(trajectories), part)
@@ -116,8 +116,8 @@ def moving_joint_metrics(
 ) -> dict[str, Any]:
     """Return nmse of the samples in which a joint moves, relative to the variance of all samples.
 
-    The torque of a sticking joint can have any value up to its dry friction, so that it cannot be
-    computed from the motion.
+    The torque of a sticking joint can have any value up to its dry friction and cannot be computed
+    from the motion.
     """
     n = errors[0].shape[1]
     velocity = np.abs(np.concatenate([case.motion[:, n : 2 * n] for case in cases]))  # (T, n)
@@ -269,12 +269,12 @@ def _baselines(
         rigid_body.get_buffer("compliance").copy_(compliance)
         errors["rigid_body"] = lambda case: _predict(rigid_body, case).mean - case.action
     if model.input_type == "pixels":
-        initial = untrained(model)
+        initial = untrained_copy(model)
         errors["untrained"] = lambda case: _predict(initial, case).mean - case.action
     return [(name, [error(case) for case in cases]) for name, error in errors.items()]
 
 
-def untrained(model: InverseDynamics) -> InverseDynamics:
+def untrained_copy(model: InverseDynamics) -> InverseDynamics:
     """Return a model with randomly initialised weights and the standardisation of `model`."""
     torch.manual_seed(0)
     initial = build(model.meta).to(model.motion_mean.device).eval()
@@ -286,7 +286,7 @@ def untrained(model: InverseDynamics) -> InverseDynamics:
 def _by_source(values: Sequence[np.ndarray], cases: Sequence[EvaluationCase]) -> list[np.ndarray]:
     """Join the values (T, n) of all cases of a recording, in the order of time.
 
-    Recordings, not their pieces, are what the bootstrap resamples.
+    The bootstrap resamples recordings, not parts of them.
     """
     groups: dict[str, list[int]] = {}
     for k, case in enumerate(cases):

@@ -6,11 +6,7 @@ from typing import Any
 import numpy as np
 
 from invdyn_ros.data.recording import Recording
-from invdyn_ros.evaluation.run_metrics import (
-    limit_violations,
-    quantiles,
-    tracking_rms,
-)
+from invdyn_ros.evaluation.run_metrics import limit_violations, quantiles, tracking_rms
 from invdyn_ros.grasp.estimation.block_estimate import project_to_height
 from invdyn_ros.grasp.policies.failure_causes import (
     FAILURE_CAUSES,
@@ -58,7 +54,7 @@ def detect_success(recording: Recording, scene: Scene) -> SuccessDetector | None
 def _blocks_with_joints(
     recording: Recording,
 ) -> list[tuple[int | None, tuple[Array, Array]]]:
-    """Return the true poses of the block in time order, each with the index of its joint sample."""
+    """Return the true block poses in time order, with the index of the joint sample of each."""
     stamps = {round(t * 1e6): i for i, t in enumerate(recording.joints.time)}
     return [
         (stamps.get(round(t * 1e6)), pose) for t, pose in sorted(recording.block_poses.items())

@@ -64,7 +64,7 @@ def _nmse(total: np.ndarray) -> np.ndarray:
     """Return the normalised mean squared error per joint from sums (..., 4, n)."""
     error, square, linear, count = np.moveaxis(total, -2, 0)
     variance = square - linear**2 / count
-    # the action of a joint without load consists of rounding errors
+    # the action of an unloaded joint consists of rounding errors
     loaded = np.maximum(square.max(-1, keepdims=True), 1e-12)
     valid = variance > MIN_RELATIVE_VARIANCE * np.maximum(square, loaded)
     return np.where(valid, error / np.where(valid, variance, 1.0), np.nan)

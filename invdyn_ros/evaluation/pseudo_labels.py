@@ -75,10 +75,10 @@ def label_recordings(checkpoint: Path, data: Path, out: Path, workers: int = 1) 
     rate = (
         round(trajectories[0].rate, RATE_DIGITS) if len(trajectories[0]) > 1 else model.meta.rate
     )
-    about = {
+    metadata = {
         "labelled_by": {"family": model.meta.family, "checkpoint": _checkpoint_hash(checkpoint)}
     }
-    write_dataset(out, trajectories, model.meta.robot, rate, metadata=about)
+    write_dataset(out, trajectories, model.meta.robot, rate, metadata=metadata)
     shutil.rmtree(parts_folder)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from invdyn_ros.evaluation.plots.style import EDGE, MIST, PANEL, SNOW, rgb
+from invdyn_ros.evaluation.plots.style import VIDEO_GRAY, VIDEO_LINE, VIDEO_PANEL, VIDEO_TEXT, rgb
 from invdyn_ros.evaluation.plots.video_writer import (
     HEADER,
     HEIGHT,
@@ -18,7 +18,7 @@ from invdyn_ros.evaluation.plots.video_writer import (
     VideoWriter,
 )
 
-TRUE, PREDICTED = MIST, "#ffb84d"
+TRUE, PREDICTED = VIDEO_GRAY, "#ffb84d"
 IMAGE_SIZE = 560  # [px]
 MARGIN = 40
 MAX_ACTIONS = 7
@@ -60,9 +60,9 @@ def write_action_video(
     max_values = [float(np.abs(actions[0][:, k]).max()) * 1.2 or 1.0 for k in range(count)]
     for box, name, top in zip(boxes, names, max_values, strict=False):
         x, y, width, height = box
-        background.pen.rectangle((x, y, x + width, y + height), fill=PANEL)
-        background.pen.line((x, y + height / 2, x + width, y + height / 2), fill=EDGE)
-        background.text((x, y - 12), f"{name}  ±{top:.3g}", 14, SNOW)
+        background.pen.rectangle((x, y, x + width, y + height), fill=VIDEO_PANEL)
+        background.pen.line((x, y + height / 2, x + width, y + height / 2), fill=VIDEO_LINE)
+        background.text((x, y - 12), f"{name}  ±{top:.3g}", 14, VIDEO_TEXT)
     scale = IMAGE_SIZE // max(frames.shape[1:3])
     with VideoWriter(file, WIDTH, HEIGHT) as video:
         for now, frame in enumerate(frames, 1):

@@ -32,7 +32,7 @@ def plot_actions(
         trajectories: measured and predicted actions.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    label = "u - q" if meta.action_unit == "rad" else "action"
+    label = "offset u - q" if meta.action_unit == "rad" else "action"
     n = len(meta.joint_names)
     for k, (time, measured, predicted) in enumerate(trajectories):
         figure = Figure(figsize=(10, 1.8 * n + 0.6), layout="constrained")

@@ -15,14 +15,14 @@ from scipy.spatial.transform import Rotation
 
 from invdyn_ros.data.recording import Recording, align_stamps
 from invdyn_ros.evaluation.plots.style import (
-    ACCENT,
-    BAD,
     BLUE,
-    GOOD,
-    GRID,
-    INK,
-    MUTED,
-    PAPER,
+    DARK,
+    GRAY,
+    GREEN,
+    LIGHT_GRAY,
+    ORANGE,
+    RED,
+    WHITE,
     joint_color,
     short_names,
 )
@@ -39,18 +39,18 @@ RC_PARAMS: dict[Any, Any] = {
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.titlepad": 10,
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": INK,
+    "axes.edgecolor": GRAY,
+    "axes.labelcolor": DARK,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": GRID,
-    "text.color": INK,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
+    "grid.color": LIGHT_GRAY,
+    "text.color": DARK,
+    "xtick.color": GRAY,
+    "ytick.color": GRAY,
     "legend.frameon": False,
-    "figure.facecolor": PAPER,
+    "figure.facecolor": WHITE,
 }
 MAX_POINTS = 2000  # of a curve; a figure has fewer pixels
 MAX_OUTLINED_BLOCKS = 15  # more blocks are drawn as dots
@@ -74,19 +74,19 @@ def headline(figure: Figure, title: str, subtitle: str, cards: Sequence[tuple[st
         cards: (number, label) pairs.
     """
     figure.text(0.03, 0.964, title, size=25, weight="bold", va="center")
-    figure.text(0.97, 0.964, subtitle, size=15, color=MUTED, va="center", ha="right")
+    figure.text(0.97, 0.964, subtitle, size=15, color=GRAY, va="center", ha="right")
     width = 0.94 / len(cards)
     for i, (value, name) in enumerate(cards):
         left = 0.03 + i * width
         figure.text(left, 0.908, value, size=21, weight="bold", color=BLUE, va="center")
-        figure.text(left, 0.876, name, size=12.5, color=MUTED, va="center")
-    line = Rectangle((0.03, 0.934), 0.94, 0.0012, transform=figure.transFigure, color=GRID)
+        figure.text(left, 0.876, name, size=12.5, color=GRAY, va="center")
+    line = Rectangle((0.03, 0.934), 0.94, 0.0012, transform=figure.transFigure, color=LIGHT_GRAY)
     figure.add_artist(line)
 
 
-def empty_axes(axes: Axes, words: str) -> None:
+def empty_axes(axes: Axes, text: str) -> None:
     """Write into axes why they are empty."""
-    axes.text(0.5, 0.5, words, color=MUTED, ha="center", va="center", transform=axes.transAxes)
+    axes.text(0.5, 0.5, text, color=GRAY, ha="center", va="center", transform=axes.transAxes)
     axes.grid(False)
     axes.set_xticks([])
     axes.set_yticks([])
@@ -94,11 +94,11 @@ def empty_axes(axes: Axes, words: str) -> None:
         spine.set_visible(False)
 
 
-def show_image(axes: Axes, image: np.ndarray, words: str) -> None:
+def show_image(axes: Axes, image: np.ndarray, text: str) -> None:
     """Show an image (H, W, 3) with a title."""
     axes.imshow(image)
     axes.set_axis_off()
-    axes.set_title(words, size=14, weight="normal", pad=6)
+    axes.set_title(text, size=14, weight="normal", pad=6)
 
 
 def plot_joints(axes: Axes, below: Axes, recording: Recording, robot: Robot) -> None:
@@ -115,11 +115,11 @@ def plot_joints(axes: Axes, below: Axes, recording: Recording, robot: Robot) -> 
     axes.set_ylabel("position [rad]")
     below.set_xlabel("time [s]")
     measured, desired = recording.joints, recording.desired
-    both = [s.time for s in (measured, desired) if len(s.time)]
-    if not both:
+    times = [samples.time for samples in (measured, desired) if len(samples.time)]
+    if not times:
         empty_axes(axes, "no joint states were recorded")
         return empty_axes(below, "")
-    start = min(float(time[0]) for time in both)
+    start = min(float(time[0]) for time in times)
     left, right = align_stamps(measured, desired)
     error = 1e3 * (left.q - right.q)
     for i, name in enumerate(short_names(robot.joint_names)):
@@ -130,7 +130,7 @@ def plot_joints(axes: Axes, below: Axes, recording: Recording, robot: Robot) -> 
             axes.plot(t - start, q, color=color, lw=2.4, label=name, alpha=0.85, **mark)
         if len(desired.time):
             t, q = decimate(desired.time, desired.q[:, i])
-            axes.plot(t - start, q, color=INK, lw=1.0, ls=(0, (4, 3)))
+            axes.plot(t - start, q, color=DARK, lw=1.0, ls=(0, (4, 3)))
         if len(left.time):
             t, e = decimate(left.time, error[:, i])
             below.plot(t - start, e, color=color, lw=1.4, **mark)
@@ -139,7 +139,7 @@ def plot_joints(axes: Axes, below: Axes, recording: Recording, robot: Robot) -> 
     axes.set_ylim(low, high + 0.32 * (high - low))  # room for the legend
     axes.legend(loc="upper left", ncols=columns, fontsize=12, columnspacing=1.2, handlelength=1.3)
     axes.tick_params(labelbottom=False)
-    below.axhline(0, color=MUTED, lw=0.8)
+    below.axhline(0, color=GRAY, lw=0.8)
     below.set_xlim(axes.get_xlim())
     if not len(left.time):
         empty_axes(below, "measured and desired joints have no stamp in common")
@@ -156,24 +156,24 @@ def plot_block_heights(axes: Axes, episodes: Sequence[Recording], success: Seque
     axes.set_title("height of the block")
     axes.set_ylabel("height [mm]")
     axes.set_xlabel("time [s]")
-    recorded = [(e, w) for e, w in zip(episodes, success, strict=True) if e.block_poses]
+    recorded = [(e, s) for e, s in zip(episodes, success, strict=True) if e.block_poses]
     if not recorded:
         return empty_axes(axes, "no block poses were recorded")
     for i, (episode, succeeded) in reversed(list(enumerate(recorded))):
         times = np.array(sorted(episode.block_poses))
         z = np.array([episode.block_poses[t][0][2] for t in times])
         style: dict[str, Any] = {"lw": 2.8, "alpha": 1.0} if i == 0 else {"lw": 1.0, "alpha": 0.35}
-        color = ACCENT if i == 0 and succeeded else GOOD if succeeded else BAD
+        color = ORANGE if i == 0 and succeeded else GREEN if succeeded else RED
         axes.plot(times - times[0], 1e3 * (z - z[0]), color=color, **style)
-    axes.axhline(1e3 * LIFT_HEIGHT, color=MUTED, lw=1.2, ls=(0, (5, 4)))
-    axes.text(axes.get_xlim()[0], 1e3 * LIFT_HEIGHT, " lifted", size=12, color=MUTED, va="bottom")
+    axes.axhline(1e3 * LIFT_HEIGHT, color=GRAY, lw=1.2, ls=(0, (5, 4)))
+    axes.text(axes.get_xlim()[0], 1e3 * LIFT_HEIGHT, " lifted", size=12, color=GRAY, va="bottom")
     axes.set_ylim(bottom=min(-5.0, axes.get_ylim()[0]), top=max(60.0, axes.get_ylim()[1]))
 
 
 def plot_block_positions(
     axes: Axes, episodes: Sequence[Recording], success: Sequence[bool], scene: Scene
 ) -> None:
-    """Plot initial block positions seen from above, colored by success, and the goal.
+    """Plot the initial block positions from above, colored by success, and the goal.
 
     Args:
         axes: the axes.
@@ -186,17 +186,17 @@ def plot_block_positions(
     axes.set_ylabel("y [mm]")
     (x0, x1), (y0, y1) = 1e3 * np.array([scene.area_x, scene.area_y])
     goal, side = 1e3 * np.array(scene.goal[:2]), 1e3 * scene.block_size
-    axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fc="#f3f6fa", ec=MUTED, lw=1.2))
-    axes.add_patch(Circle(tuple(goal), 1e3 * GOAL_TOLERANCE, fc="none", ec=ACCENT, lw=2.5))
+    axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fc="#f3f6fa", ec=GRAY, lw=1.2))
+    axes.add_patch(Circle(tuple(goal), 1e3 * GOAL_TOLERANCE, fc="none", ec=ORANGE, lw=2.5))
     axes.text(
-        goal[0] + 1.3e3 * GOAL_TOLERANCE, goal[1], "goal", va="center", size=12, color=ACCENT
+        goal[0] + 1.3e3 * GOAL_TOLERANCE, goal[1], "goal", va="center", size=12, color=ORANGE
     )
     for episode, succeeded in zip(episodes, success, strict=True):
         if not episode.block_poses:
             continue
         start = episode.block_poses[min(episode.block_poses)]
         x, y = 1e3 * start[0][:2]
-        color = GOOD if succeeded else BAD
+        color = GREEN if succeeded else RED
         if len(episodes) > MAX_OUTLINED_BLOCKS:
             axes.plot(x, y, "o", ms=9, mfc=color, mec="white", alpha=0.8)
             continue
@@ -210,22 +210,22 @@ def plot_block_positions(
     low, high = (low + high) / 2 - half, (low + high) / 2 + half
     high[1] += 0.3 * half  # room for the legend
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="equal", anchor="N")
-    for color, name in ((GOOD, "success"), (BAD, "failure")):
+    for color, name in ((GREEN, "success"), (RED, "failure")):
         axes.plot([], [], "s", color=color, ms=10, label=name)
     style: dict[str, Any] = {"handletextpad": 0.1, "columnspacing": 0.8, "borderaxespad": 0.1}
     axes.legend(loc="upper center", ncols=2, fontsize=12, **style)
 
 
-def plot_latency(axes: Axes, whole: np.ndarray, core: np.ndarray) -> None:
+def plot_latency(axes: Axes, total: np.ndarray, without_pose: np.ndarray) -> None:
     """Plot histograms of the latency from image to command [ms], (F,) each."""
-    axes.set_title("from image to command")
+    axes.set_title("latency from image to command")
     axes.set_xlabel("latency [ms]")
     axes.set_ylabel("frames")
-    if not len(whole):
+    if not len(total):
         return empty_axes(axes, "no latency was measured")
-    limit = max(float(np.percentile(whole, 99.5)) * 1.15, 10.0)
+    limit = max(float(np.percentile(total, 99.5)) * 1.15, 10.0)
     bins = np.linspace(0, limit, 61).tolist()
-    named = ((core, GOOD, "without pose"), (whole, BLUE, "all"))
+    named = ((without_pose, GREEN, "without pose network"), (total, BLUE, "total"))
     for values, color, name in named:
         middle = float(np.median(values))
         label = f"{name}: median {middle:.1f} ms"
@@ -247,6 +247,6 @@ def plot_tool_error(axes: Axes, recording: Recording, robot: Robot) -> None:
     reached = [robot.forward_kinematics(q)[:3, 3] for q in left.q[rows]]
     desired = [robot.forward_kinematics(q)[:3, 3] for q in right.q[rows]]
     distance = 1e3 * np.linalg.norm(np.subtract(reached, desired), axis=1)
-    axes.fill_between(left.time[rows] - left.time[0], distance, color=ACCENT, alpha=0.25)
-    axes.plot(left.time[rows] - left.time[0], distance, color=ACCENT, lw=1.8)
+    axes.fill_between(left.time[rows] - left.time[0], distance, color=ORANGE, alpha=0.25)
+    axes.plot(left.time[rows] - left.time[0], distance, color=ORANGE, lw=1.8)
     axes.set_ylim(bottom=0)

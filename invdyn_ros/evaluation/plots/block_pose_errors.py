@@ -24,22 +24,27 @@ def plot_block_pose_errors(
     """Plot each error of several methods as a dot, and their 95th percentile as a line.
 
     Args:
-        errors: method -> side of the marker [px], rotation error [deg] and position error [mm],
+        errors: method -> side of the marker [px], rotation error [deg] and lateral position
+            error [mm],
             (N,) each; NaN without a detection.
         path: PNG file to write.
     """
     with matplotlib.rc_context(RC_PARAMS):
         figure = Figure(figsize=SIZE, dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
-        figure.suptitle("Block pose error: single errors and 95th percentile", x=0.01, ha="left")
+        figure.suptitle(
+            "Block pose error: each image (dots) and 95th percentile (lines)", x=0.01, ha="left"
+        )
         places = figure.subplots(1, 2)
-        for column, (axes, unit) in enumerate(zip(places, ("deg", "mm across"), strict=True)):
+        for column, (axes, label) in enumerate(
+            zip(places, ("rotation error [deg]", "lateral position error [mm]"), strict=True)
+        ):
             for number, (name, (side, *values)) in enumerate(errors.items()):
                 detected = ~np.isnan(values[column])
                 x, y, color = side[detected], values[column][detected], joint_color(number)
                 axes.plot(x, y, ".", ms=2.5, alpha=0.3, color=color)
                 axes.plot(*_percentile_curve(x, y), color=color, lw=2.4, label=name)
-            axes.set(xscale="log", yscale="log", xlabel="side of a marker [px]", ylabel=unit)
+            axes.set(xscale="log", yscale="log", xlabel="side of a marker [px]", ylabel=label)
             axes.set_xticks(TICKS, labels=[str(tick) for tick in TICKS])
             axes.minorticks_off()
         places[0].legend(loc="upper right")

@@ -14,7 +14,7 @@ from scipy.ndimage import uniform_filter1d
 
 from invdyn_ros.evaluation.closed_loop import ClosedLoopRun
 from invdyn_ros.evaluation.plots.axes import DPI, RC_PARAMS
-from invdyn_ros.evaluation.plots.style import INK, MUTED, joint_color, short_names
+from invdyn_ros.evaluation.plots.style import DARK, GRAY, joint_color, short_names
 from invdyn_ros.robots.robot import Robot
 
 WIDTH, HEIGHT, HEADER = 15.0, 2.3, 1.6  # [inch] of the figure, of a row, of all else
@@ -30,13 +30,13 @@ def plot_closed_loop(
     Args:
         runs: name -> run.
         robot: the arm.
-        form: how the models were used, for the title.
+        form: how the models drive the arm, for the title.
         path: PNG file to write.
     """
     with matplotlib.rc_context(RC_PARAMS):
         figure = Figure((WIDTH, HEADER + HEIGHT * len(runs)), dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
-        title = f"{robot.name} with an unknown load, {form}, the same feedback gains for all"
+        title = f"{robot.name} with an unknown payload, {form}, same feedback gains"
         figure.suptitle(title, x=0.01, ha="left", size=20, weight="bold")
         places = figure.subplots(len(runs), 2, sharex=True, squeeze=False, width_ratios=(1.2, 1))
         for (name, run), (left, right) in zip(runs.items(), places, strict=True):
@@ -51,7 +51,7 @@ def plot_closed_loop(
         names = short_names(robot.joint_names)
         handles = [matplotlib.lines.Line2D([], [], color=joint_color(i), lw=2.4, label=name)
                    for i, name in enumerate(names)]  # fmt: skip
-        handles.append(matplotlib.lines.Line2D([], [], color=INK, lw=1, ls="--", label="desired"))
+        handles.append(matplotlib.lines.Line2D([], [], color=DARK, lw=1, ls="--", label="desired"))
         figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
         figure.savefig(path)
 
@@ -60,7 +60,7 @@ def _joints(axes: Axes, run: ClosedLoopRun) -> None:
     """Plot measured and desired joints, in the range of the desired ones."""
     for i, (measured, desired) in enumerate(zip(run.measured.T, run.desired.T, strict=True)):
         axes.plot(run.time, measured, color=joint_color(i), lw=2.4, alpha=0.85)
-        axes.plot(run.time, desired, color=INK, lw=1.0, ls=(0, (4, 3)))
+        axes.plot(run.time, desired, color=DARK, lw=1.0, ls=(0, (4, 3)))
     low, high = run.desired.min(), run.desired.max()
     room = 0.15 * (high - low)
     axes.set_ylim(low - room, high + room)
@@ -75,8 +75,8 @@ def _errors(axes: Axes, run: ClosedLoopRun, robot: Robot) -> None:
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_ylabel("error [mrad]")
     rms = 1e3 * run.rms
-    words = f"RMS {rms:.0f} mrad" if rms >= 100 else f"RMS {rms:.2g} mrad"
-    axes.set_title(words, color=MUTED, weight="normal")
+    text = f"RMS {rms:.0f} mrad" if rms >= 100 else f"RMS {rms:.2g} mrad"
+    axes.set_title(text, color=GRAY, weight="normal")
 
 
 def _smooth(run: ClosedLoopRun, rate: float) -> np.ndarray:

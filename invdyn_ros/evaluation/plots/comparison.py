@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator
 
 from invdyn_ros.evaluation.comparison_table import ComparisonRow, comparison_rows, percent
 from invdyn_ros.evaluation.plots.axes import DPI, RC_PARAMS
-from invdyn_ros.evaluation.plots.style import BLUE, GOOD, INK, MUTED
+from invdyn_ros.evaluation.plots.style import BLUE, DARK, GRAY, GREEN
 
 BASELINE_COLOR = "#c3cad5"  # of baselines
 MAX_TICKS = 5  # of an axis, whose labels are wide
@@ -43,7 +43,7 @@ def plot_comparison(comparison: Mapping[str, Any], path: Path) -> None:
             axes.grid(axis="y", visible=False)
             axes.tick_params(axis="y", length=0)
         _names(places[0, 0], rows)
-        figure.supxlabel(_footnote(comparison), x=0.01, ha="left", size=12, color=MUTED)
+        figure.supxlabel(_footnote(comparison), x=0.01, ha="left", size=12, color=GRAY)
         figure.savefig(path)
 
 
@@ -62,32 +62,32 @@ def _footnote(comparison: Mapping[str, Any]) -> str:
 def _names(axes: Axes, rows: Sequence[ComparisonRow]) -> None:
     axes.set_yticks(range(len(rows)), [row.name for row in rows])
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
-        label.set(color=INK if row.learned else MUTED, size=14)
+        label.set(color=DARK if row.learned else GRAY, size=14)
         label.set_fontweight("bold" if row.best else "normal")
 
 
 def _errors(axes: Axes, rows: Sequence[ComparisonRow]) -> None:
-    axes.set_title("nMSE of the action on test")
+    axes.set_title("nMSE of the action, test split")
     labels = [percent(row.test_nmse) for row in rows]
     _bars(axes, rows, [row.test_nmse for row in rows], labels, [row.ci95[1] for row in rows])
     for place, row in enumerate(rows):
         low, high = row.ci95
         if low is not None and high is not None:
-            axes.plot([low, high], [place, place], color=INK, lw=1.6, solid_capstyle="butt")
-            axes.plot([low, high], [place, place], color=INK, ls="", marker="|", ms=9, mew=1.6)
+            axes.plot([low, high], [place, place], color=DARK, lw=1.6, solid_capstyle="butt")
+            axes.plot([low, high], [place, place], color=DARK, ls="", marker="|", ms=9, mew=1.6)
         if len(row.seed_nmse) > 1:
-            axes.plot(row.seed_nmse, [place - 0.27] * len(row.seed_nmse), ".", color=MUTED, ms=6)
+            axes.plot(row.seed_nmse, [place - 0.27] * len(row.seed_nmse), ".", color=GRAY, ms=6)
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
 
 
 def _tracking(axes: Axes, rows: Sequence[ComparisonRow]) -> None:
-    axes.set_title("tracking: joint RMS [mrad]")
+    axes.set_title("joint tracking error, RMS [mrad]")
     values = [None if row.tracking_rms is None else 1e3 * row.tracking_rms for row in rows]
     _bars(axes, rows, values, [_short(value) for value in values])
 
 
 def _latency(axes: Axes, rows: Sequence[ComparisonRow]) -> None:
-    axes.set_title("eager, p50 [µs]")
+    axes.set_title("latency in PyTorch, p50 [µs]")
     values = [row.latency for row in rows]
     _bars(axes, rows, values, [_short(value) for value in values])
 
@@ -116,16 +116,16 @@ def _bars(
     if not positive:
         return
     left = 10 ** np.floor(np.log10(min(positive) / 1.5))
-    far = max([*positive, *(end for end in ends if end is not None)])
-    axes.set_xlim(left, far * (far / left) ** 0.3)
+    right = max([*positive, *(end for end in ends if end is not None)])
+    axes.set_xlim(left, right * (right / left) ** 0.3)
     for place, (row, value, label) in enumerate(zip(rows, values, labels, strict=True)):
         if value is None or value <= 0:
             continue
-        color = GOOD if row.best else BLUE if row.learned else BASELINE_COLOR
+        color = GREEN if row.best else BLUE if row.learned else BASELINE_COLOR
         axes.barh(place, value - left, left=left, height=0.62, color=color)
         tip = max(value, (ends[place] or 0.0) if ends else 0.0)
         axes.annotate(label, (tip, place), (7, 0), textcoords="offset points", va="center",
-                      color=INK, size=12)  # fmt: skip
+                      color=DARK, size=12)  # fmt: skip
 
 
 def _short(value: float | None) -> str:

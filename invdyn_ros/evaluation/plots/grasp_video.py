@@ -13,7 +13,7 @@ from invdyn_ros.arms.rendering import SceneRenderer
 from invdyn_ros.data.recording import Recording
 from invdyn_ros.evaluation.grasp_report import detect_success
 from invdyn_ros.evaluation.plots.playback import Playback, overview_camera
-from invdyn_ros.evaluation.plots.style import ACCENT, EDGE, GOOD, MIST, PANEL
+from invdyn_ros.evaluation.plots.style import GREEN, ORANGE, VIDEO_GRAY, VIDEO_LINE, VIDEO_PANEL
 from invdyn_ros.evaluation.plots.video_writer import (
     FOOTER,
     HEADER,
@@ -91,7 +91,7 @@ def _write_episode(
     events = episode_events(playback.recording, scene)
     heights = playback.block_centres[:, 2] - playback.block_centres[:1, 2]
     top = max(0.12, 1.1 * float(heights.max(initial=0.0)))
-    curve = Curve(PLOT_BOX, playback.block_times, heights, (start, end), ACCENT, top)
+    curve = Curve(PLOT_BOX, playback.block_times, heights, (start, end), ORANGE, top)
     base = _base(playback.robot.name, title, top, bool(len(heights)))
     times = np.arange(start, end + 0.5 / RATE, 1 / RATE)
     for i, time in enumerate(tqdm(times, f"video, {title}", unit=" frames", mininterval=1)):
@@ -116,20 +116,24 @@ def _base(arm: str, title: str, top: float, plotted: bool) -> Canvas:
     """Return the static part of a frame."""
     canvas = Canvas()
     end = canvas.text((24, HEADER / 2), "grasp_sim", 22, bold=True)
-    canvas.text((end + 14, HEADER / 2), f"{arm}  ·  {title}", 20, MIST)
-    canvas.text((CAMERA_BOX[0] + 16, HEADER / 2), "camera image", 18, MIST)
+    canvas.text((end + 14, HEADER / 2), f"{arm}  ·  {title}", 20, VIDEO_GRAY)
+    canvas.text((CAMERA_BOX[0] + 16, HEADER / 2), "camera image", 18, VIDEO_GRAY)
     x, y, width, height = PLOT_BOX
-    canvas.pen.rectangle((CAMERA_BOX[0], HEADER + 360, WIDTH, HEIGHT - FOOTER - 1), fill=PANEL)
+    canvas.pen.rectangle(
+        (CAMERA_BOX[0], HEADER + 360, WIDTH, HEIGHT - FOOTER - 1), fill=VIDEO_PANEL
+    )
     if not plotted:
         canvas.placeholder((CAMERA_BOX[0], HEADER + 360, 480, 240), "no block poses were recorded")
         return canvas
-    canvas.text((CAMERA_BOX[0] + 16, y - 24), "height of the block above its start [mm]", 15, MIST)
+    canvas.text(
+        (CAMERA_BOX[0] + 16, y - 24), "height of the block above its start [mm]", 15, VIDEO_GRAY
+    )
     for level in (0.0, LIFT_HEIGHT, 0.08, 0.12):
         row = y + height * (1 - level / top)
-        color = GOOD if level == LIFT_HEIGHT else EDGE
+        color = GREEN if level == LIFT_HEIGHT else VIDEO_LINE
         canvas.pen.line((x, row, x + width, row), fill=color, width=1)
-        canvas.text((x - 10, row), f"{1e3 * level:.0f}", 14, MIST, anchor="rm")
-    canvas.text((x + width, y + height + 20), "time", 14, MIST, anchor="rm")
+        canvas.text((x - 10, row), f"{1e3 * level:.0f}", 14, VIDEO_GRAY, anchor="rm")
+    canvas.text((x + width, y + height + 20), "time", 14, VIDEO_GRAY, anchor="rm")
     return canvas
 
 
@@ -141,7 +145,10 @@ def _caption(
     canvas.text((24, y), f"{time - start:5.2f} s", 22, bold=True)
     if height is not None:
         lifted = f"block lifted by {1e3 * max(height, 0.0):.0f} mm"
-        canvas.text((150, y), lifted, 18, MIST)
+        canvas.text((150, y), lifted, 18, VIDEO_GRAY)
     x = float(CAMERA_BOX[0] + 16)
     for label, event_time in zip(("detected", "lifted", "placed"), events, strict=True):
-        x = canvas.legend_entry((x, y), label, GOOD if time + 1e-6 >= event_time else EDGE) + 36
+        x = (
+            canvas.legend_entry((x, y), label, GREEN if time + 1e-6 >= event_time else VIDEO_LINE)
+            + 36
+        )

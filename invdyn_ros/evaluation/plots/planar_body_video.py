@@ -11,18 +11,16 @@ import mujoco
 import numpy as np
 from PIL import Image
 
-from invdyn_ros.evaluation.plots.style import EDGE, MIST, PANEL, SNOW, rgb
+from invdyn_ros.evaluation.plots.style import VIDEO_GRAY, VIDEO_LINE, VIDEO_PANEL, VIDEO_TEXT, rgb
 from invdyn_ros.evaluation.plots.video_writer import HEADER, WIDTH, Canvas, VideoWriter
 
-TRUE, COLORS = MIST, ("#6fb1ff", "#ffb84d")  # colors of the true states, and of two predictions
+TRUE, COLORS = VIDEO_GRAY, ("#6fb1ff", "#ffb84d")  # of true states, and of two predictions
 BODY_BOX = (40, HEADER + 24, 460, 290)  # [px] x, y, width and height of the upper box
 BODY_BOX_OFFSET = 306  # [px] from the upper to the lower box
 CURVES = (560, HEADER + 24, WIDTH - 600, 596)
 LABEL_HEIGHT = 30  # [px] between the boxes of two curves
-MAX_PIXELS_PER_METRE, GROUND_HEIGHT = (
-    110,
-    42,
-)  # [px/m], [px] below the floor
+MAX_PIXELS_PER_METRE = 110  # [px/m]
+GROUND_HEIGHT = 42  # [px] below the floor
 TOP_MARGIN = 12  # [px] free above a body
 GIF_SIZE = (720, 405)  # [px] of the GIF
 GIF_FRAME_STEP = 2  # frames of the video per frame of the GIF
@@ -58,7 +56,7 @@ def write_body_video(
     boxes = _boxes(background, columns)
     spans = [_value_range(motion.state[:, column]) for column in columns.values()]
     for (name, box), (low, high) in zip(boxes.items(), spans, strict=True):
-        background.text((box[0], box[1] - 11), f"{name}, {low:.3g} to {high:.3g}", 14, SNOW)
+        background.text((box[0], box[1] - 11), f"{name}, {low:.3g} to {high:.3g}", 14, VIDEO_TEXT)
     page = background.array().copy()
     for column, box, span in zip(columns.values(), boxes.values(), spans, strict=True):
         _curve(page, box, motion, column, span)
@@ -75,7 +73,7 @@ def write_body_video(
                 _draw_body(frame, model, motion.state[row], states[row], (corner, color), scale)
             for left, top, width, height in boxes.values():
                 x = left + round(width * row / max(len(motion.time) - 1, 1))
-                cv2.line(frame, (x, top), (x, top + height), rgb(SNOW), 1, cv2.LINE_AA)
+                cv2.line(frame, (x, top), (x, top + height), rgb(VIDEO_TEXT), 1, cv2.LINE_AA)
             video.add(frame)
             if row % GIF_FRAME_STEP == 0:
                 gif_frames.append(
@@ -117,7 +115,7 @@ def _boxes(canvas: Canvas, columns: Mapping[str, int]) -> dict[str, tuple[int, i
     boxes = {}
     for number, name in enumerate(columns):
         box = boxes[name] = (left, top + number * tall, width, tall - LABEL_HEIGHT)
-        canvas.pen.rectangle((*box[:2], box[0] + box[2], box[1] + box[3]), fill=PANEL)
+        canvas.pen.rectangle((*box[:2], box[0] + box[2], box[1] + box[3]), fill=VIDEO_PANEL)
     return boxes
 
 
@@ -150,7 +148,7 @@ def _curve(
         points = [_points(box, line, *span)]
         cv2.polylines(page, points, False, rgb(color), thick, cv2.LINE_AA, 4)
     for x, y in _points(box, true, *span)[motion.mask] // 16:
-        cv2.circle(page, (int(x), int(y)), 6, rgb(SNOW), -1, cv2.LINE_AA)
+        cv2.circle(page, (int(x), int(y)), 6, rgb(VIDEO_TEXT), -1, cv2.LINE_AA)
 
 
 def _points(
@@ -184,8 +182,10 @@ def _draw_body(
     (left, top), color = place
     _, _, width, height = BODY_BOX
     view = frame[top : top + height, left : left + width]
-    view[:] = rgb(PANEL)
-    cv2.line(view, (0, height - GROUND_HEIGHT), (width, height - GROUND_HEIGHT), rgb(EDGE), 3)
+    view[:] = rgb(VIDEO_PANEL)
+    cv2.line(
+        view, (0, height - GROUND_HEIGHT), (width, height - GROUND_HEIGHT), rgb(VIDEO_LINE), 3
+    )
     centre = float(_capsules(model, true)[0][0][:, 0].mean())
     for state, shade, opacity in ((true, TRUE, 1.0), (predicted, color, 0.75)):
         layer = view.copy()

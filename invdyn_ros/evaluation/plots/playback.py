@@ -60,10 +60,10 @@ class Playback:
             return np.empty((0, 4, 4))
         times = self.block_times
         centre = [np.interp(time, times, axis) for axis in self.block_centres.T]
-        turn = self.block_rotations[0]
+        rotation = self.block_rotations[0]
         if len(times) > 1:
-            turn = Slerp(times, self.block_rotations)(np.clip(time, times[0], times[-1]))
-        return quaternion_pose(np.array(centre), turn.as_quat())[None]
+            rotation = Slerp(times, self.block_rotations)(np.clip(time, times[0], times[-1]))
+        return quaternion_pose(np.array(centre), rotation.as_quat())[None]
 
     def image(self, time: float) -> np.ndarray | None:
         """Return the newest overlay image (H, W, 3) at a time [s], if any was recorded."""
@@ -75,7 +75,7 @@ class Playback:
         blocks = self.blocks(time)[: len(camera.blocks)]
         return camera.render(self.joints(time), self.opening(time), blocks)
 
-    def landmarks(self) -> np.ndarray:
+    def view_points(self) -> np.ndarray:
         """Return points (P, 3) [m] that a view of the whole recording must show."""
         model = self.robot.model()
         links = [model.body(i).name for i in range(1, model.nbody)]
@@ -105,7 +105,7 @@ def overview_camera(
     blocks = int(
         any(len(playback.block_centres) for playback in playbacks) and scene.num_blocks > 0
     )
-    points = [playback.landmarks() for playback in playbacks] or [np.zeros((1, 3))]
+    points = [playback.view_points() for playback in playbacks] or [np.zeros((1, 3))]
     if blocks:
         corners = [(x, y, 0.0) for x in scene.area_x for y in scene.area_y]
         points += [np.array(corners), np.array([scene.goal])]
@@ -125,12 +125,12 @@ def fit_camera(
         height: of the image [px].
         right_margin: free columns at the right [px].
     """
-    away = np.divide(VIEW_DIRECTION, np.linalg.norm(VIEW_DIRECTION))
+    direction = np.divide(VIEW_DIRECTION, np.linalg.norm(VIEW_DIRECTION))
     target = (points.min(axis=0) + points.max(axis=0)) / 2
     radius = max(float(np.linalg.norm(points - target, axis=1).max()), 0.05)
     distance = min(DISTANCE_FACTOR * radius, FAR_PLANE - radius - 0.3)
     for _ in range(3):  # the centre of the points in the image depends on the camera position
-        position = target + distance * away
+        position = target + distance * direction
         camera = PinholeCamera.look_at(tuple(position), tuple(target), 1.0, width, height)
         in_camera = (points - position) @ camera.T_base_camera[:3, :3]  # (P, 3), z forward
         tangents = in_camera[:, :2] / in_camera[:, 2:]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-INK, MUTED, GRID, PAPER = "#1b2430", "#667085", "#e4e8ee", "#ffffff"
-GOOD, BAD, ACCENT, BLUE = "#2a9d5c", "#d6453d", "#f08c2e", "#2f6fde"
-NIGHT, PANEL, EDGE, SNOW, MIST = "#10151d", "#1a212c", "#2e3948", "#f2f5f9", "#94a3b8"
-JOINT_COLORS = (BLUE, ACCENT, GOOD, "#9b51c9", "#18a3b8", BAD, "#8a6d3b", "#5b6b7f")
+DARK, GRAY, LIGHT_GRAY, WHITE = "#1b2430", "#667085", "#e4e8ee", "#ffffff"
+GREEN, RED, ORANGE, BLUE = "#2a9d5c", "#d6453d", "#f08c2e", "#2f6fde"
+VIDEO_BACKGROUND, VIDEO_PANEL, VIDEO_LINE = "#10151d", "#1a212c", "#2e3948"
+VIDEO_TEXT, VIDEO_GRAY = "#f2f5f9", "#94a3b8"
+JOINT_COLORS = (BLUE, ORANGE, GREEN, "#9b51c9", "#18a3b8", RED, "#8a6d3b", "#5b6b7f")
 
 Color = tuple[int, int, int]
 
@@ -23,8 +24,8 @@ def joint_color(joint: int) -> str:
 
 def short_names(names: tuple[str, ...]) -> list[str]:
     """Return short labels of joints: "shoulder_pan_joint" becomes "shoulder pan"."""
-    words = [name.split("_") for name in names]
-    labels = [[word for word in name if word != "joint"] or name for name in words]
+    tokens = [name.split("_") for name in names]
+    labels = [[token for token in name if token != "joint"] or name for name in tokens]
     while len(names) > 1 and all(len(k) > 1 and k[0] == labels[0][0] for k in labels):
         labels = [k[1:] for k in labels]
     return [" ".join(k if not k[0].isdigit() else ["joint", *k]) for k in labels]

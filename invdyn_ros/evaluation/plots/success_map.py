@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from invdyn_ros.evaluation.plots.axes import DPI, RC_PARAMS
-from invdyn_ros.evaluation.plots.style import BLUE, INK, MUTED, PAPER
+from invdyn_ros.evaluation.plots.style import BLUE, DARK, GRAY, WHITE
 from invdyn_ros.grasp.envs.rollouts import EpisodeResult
 from invdyn_ros.grasp.policies.failure_causes import (
     FAILURE_CAUSES,
@@ -36,9 +36,9 @@ EPISODES_PER_CELL, MAX_CELLS = 12, 6  # on average; along the longer side
 COLOR_MAP = LinearSegmentedColormap.from_list("success", ("#e8796f", "#fbe3b0", "#cdebd8"))
 MARKS = {
     NOT_DETECTED: ("D", BLUE),
-    MISSED_GRASP: ("x", INK),
+    MISSED_GRASP: ("x", DARK),
     SLIPPED: ("v", "#9b51c9"),
-    TIMEOUT: ("o", PAPER),
+    TIMEOUT: ("o", WHITE),
 }
 
 
@@ -60,20 +60,19 @@ def plot_success_map(
     (x0, x1), (y0, y1) = scene.area_x, scene.area_y
     tall = WIDTH * (x1 - x0) / (y1 - y0) + TITLE
     size = MARGINS[0] + (WIDTH + 0.4) * len(policies), MARGINS[1] + tall * len(levels)
-    counts = {where: success_counts(episodes, scene) for where, episodes in results.items()}
+    counts = {key: success_counts(episodes, scene) for key, episodes in results.items()}
     scale = Normalize(
         _lowest([successes / np.maximum(n, 1) for successes, n in counts.values()]), 1.0
     )
     with matplotlib.rc_context(RC_PARAMS):
         figure = Figure(size, dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
-        figure.suptitle(
-            f"{title}: success by block position", x=0.01, ha="left", size=19, weight="bold"
-        )
+        headline = f"{title}: success rate by block position"
+        figure.suptitle(headline, x=0.01, ha="left", size=19, weight="bold")
         places = figure.subplots(len(levels), len(policies), squeeze=False)
         for (policy, level), episodes in results.items():
             axes = places[levels.index(level), policies.index(policy)]
-            _heat(axes, *counts[policy, level], scene, scale)
+            _draw_rates(axes, *counts[policy, level], scene, scale)
             _failures(axes, episodes)
             _title(axes, f"{policy}, {level}", episodes)
         for axes in places[-1]:
@@ -96,10 +95,10 @@ def success_counts(
     side = np.sqrt(wide * deep * EPISODES_PER_CELL / max(len(episodes), 1))
     side = max(side, max(wide, deep) / MAX_CELLS)
     shape = [max(1, round(span / side)) for span in (wide, deep)]
-    place = np.array([e.block_start for e in episodes]).reshape(-1, 2)
+    position = np.array([e.block_start for e in episodes]).reshape(-1, 2)
     success = np.array([e.success for e in episodes], bool)
     area = [scene.area_x, scene.area_y]
-    n, successes = (np.histogramdd(p, shape, area)[0] for p in (place, place[success]))
+    n, successes = (np.histogramdd(p, shape, area)[0] for p in (position, position[success]))
     return successes, n
 
 
@@ -109,19 +108,19 @@ def _lowest(rates: Sequence[np.ndarray]) -> float:
     return min(np.floor(10 * lowest) / 10, 0.9)
 
 
-def _heat(
+def _draw_rates(
     axes: Axes, successes: np.ndarray, n: np.ndarray, scene: Scene, scale: Normalize
 ) -> None:
-    """Draw the cells as seen from behind the arm: x up, y to the left."""
+    """Draw the cells in the view from behind the arm: x up, y to the left."""
     x, y = (np.linspace(*span, k + 1) * 1e3 for span, k in zip((scene.area_x, scene.area_y),
             n.shape, strict=True))  # fmt: skip
     rate = np.ma.masked_where(n == 0, successes / np.maximum(n, 1))
-    axes.pcolormesh(y, x, rate, cmap=COLOR_MAP, norm=scale, edgecolors=PAPER, linewidth=1.5)
-    halo = [withStroke(linewidth=2, foreground=PAPER)]
+    axes.pcolormesh(y, x, rate, cmap=COLOR_MAP, norm=scale, edgecolors=WHITE, linewidth=1.5)
+    halo = [withStroke(linewidth=2, foreground=WHITE)]
     for i, j in np.ndindex(n.shape):
-        words = f"{successes[i, j]:.0f}/{n[i, j]:.0f}"
-        where, offset = (y[j + 1], x[i]), (3, 3)  # inside its lower left corner
-        axes.annotate(words, where, offset, textcoords="offset points", size=9, path_effects=halo)
+        text = f"{successes[i, j]:.0f}/{n[i, j]:.0f}"
+        corner, offset = (y[j + 1], x[i]), (3, 3)  # lower left corner of the cell, and inside it
+        axes.annotate(text, corner, offset, textcoords="offset points", size=9, path_effects=halo)
     axes.set(aspect="equal", xlim=(y[-1], y[0]), ylim=(x[0], x[-1]))
     axes.grid(False)
     for spine in axes.spines.values():
@@ -130,29 +129,29 @@ def _heat(
 
 def _failures(axes: Axes, episodes: Sequence[EpisodeResult]) -> None:
     for cause, (marker, color) in MARKS.items():
-        places = 1e3 * np.array(
+        positions = 1e3 * np.array(
             [e.block_start for e in episodes if e.failure_cause == cause]
         ).reshape(-1, 2)
-        if len(places):  # the layout fails on empty unclipped points
-            axes.plot(places[:, 1], places[:, 0], clip_on=False, **_mark(marker, color))
+        if len(positions):  # the layout fails on empty unclipped points
+            axes.plot(positions[:, 1], positions[:, 0], clip_on=False, **_mark(marker, color))
 
 
 def _mark(marker: str, color: str) -> dict[str, Any]:
-    edge = {"mec": INK, "mew": 2.0 if marker == "x" else 1.0}
+    edge = {"mec": DARK, "mew": 2.0 if marker == "x" else 1.0}
     return {"marker": marker, "ls": "", "ms": 6.5, "mfc": color, "zorder": 5} | edge
 
 
 def _title(axes: Axes, name: str, episodes: Sequence[EpisodeResult]) -> None:
     successes = sum(e.success for e in episodes)
     low, high = (100 * end for end in success_interval(successes, len(episodes)))
-    words = f"{successes} of {len(episodes)} ({low:.1f} to {high:.1f}%)"
+    text = f"{successes} of {len(episodes)} ({low:.1f} to {high:.1f}%)"
     axes.set_title(name, pad=24)
-    axes.text(0, 1.02, words, transform=axes.transAxes, size=13, color=MUTED, va="bottom")
+    axes.text(0, 1.02, text, transform=axes.transAxes, size=13, color=GRAY, va="bottom")
 
 
-def _legend(figure: Figure, played: Mapping[tuple[str, str], Sequence[EpisodeResult]]) -> None:
+def _legend(figure: Figure, results: Mapping[tuple[str, str], Sequence[EpisodeResult]]) -> None:
     """Draw the legend of the marks, with the number of failures of each cause."""
-    count = Counter(e.failure_cause for episodes in played.values() for e in episodes)
+    count = Counter(e.failure_cause for episodes in results.values() for e in episodes)
     handles = [Line2D([], [], label=f"{cause} ({count[cause]})", **_mark(*MARKS[cause]))
                for cause in FAILURE_CAUSES]  # fmt: skip
     style: dict[str, Any] = {"columnspacing": 1.2, "handletextpad": 0.1}

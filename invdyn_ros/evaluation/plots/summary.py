@@ -27,7 +27,7 @@ from invdyn_ros.robots.scene import Scene
 MIN_RISE = 0.003  # [m] of a block that has left the table
 NUM_POSTURES = 3  # of the person and the arm
 POSTURE_SIZE = 480  # [px]
-FRAME, INSET = (640, 480), (248, 186)  # [px] of a key frame, and of the camera image in it
+FRAME_SIZE, INSET_SIZE = (640, 480), (248, 186)  # [px] of a key frame; of its camera image
 RIGHT_MARGIN = 150  # [px] of a key frame, for the camera image
 PLACED_DELAY = 0.5  # [s] after which the arm retreats from the placed block
 
@@ -45,7 +45,7 @@ def grasp_summary(
         episodes: one recording each; key frames and joints are of the first.
         robot: the arm.
         scene: nominal scene of the graph.
-        result: the report.
+        report: of the run.
         file: PNG to write.
     """
     outcomes = [detect_success(episode, scene) for episode in episodes]
@@ -77,7 +77,7 @@ def teleop_summary(recording: Recording, robot: Robot, report: dict[str, Any], f
     Args:
         recording: the run.
         robot: the arm.
-        result: the report.
+        report: of the run.
         file: PNG to write.
     """
     with matplotlib.rc_context(plot_axes.RC_PARAMS):
@@ -111,41 +111,41 @@ def _bottom_right(figure: Figure, widths: tuple[float, float]) -> GridSpec:
     return figure.add_gridspec(1, 2, width_ratios=widths, wspace=0.27, **place)
 
 
-def _grasp_cards(result: dict[str, Any]) -> list[tuple[str, str]]:
+def _grasp_cards(report: dict[str, Any]) -> list[tuple[str, str]]:
     """Return (number, label) pairs of a grasp report."""
-    interval = result.get("ci95")
-    error = result.get("block_error_mm") or {}
-    tracking = result.get("tracking_rms_rad") or {}
+    interval = report.get("ci95")
+    error = report.get("block_error_mm") or {}
+    tracking = report.get("tracking_rms_rad") or {}
     interval_text = "n/a"
     if interval is not None:
         interval_text = f"{100 * interval[0]:.0f}-{100 * interval[1]:.0f} %"  # must fit its column
-    scripted = result.get("baseline_scripted")
+    scripted = report.get("baseline_scripted")
     baseline = []
-    if scripted is not None and result.get("policy") != "scripted":
+    if scripted is not None and report.get("policy") != "scripted":
         baseline = [(f"{100 * scripted['success_rate']:.0f} %", "scripted policy")]
     return [
-        (f"{result.get('successes', 'n/a')} of {result.get('episodes', 'n/a')}", "grasped"),
+        (f"{report.get('successes', 'n/a')} of {report.get('episodes', 'n/a')}", "grasped"),
         (interval_text, "95% interval"),
         *baseline,
         (format_number(error.get("p50"), "mm"), "block error, median"),
         (format_number(error.get("p95"), "mm"), "block error, 95%"),
         (format_number(tracking.get("inverse_dynamics"), "mrad", 1, 1e3), "joint error, RMS"),
-        (format_number(result.get("limit_violations"), digits=0), "limit violations"),
-        (format_number(result.get("seconds_per_episode"), "s"), "per episode"),
+        (format_number(report.get("limit_violations"), digits=0), "limit violations"),
+        (format_number(report.get("seconds_per_episode"), "s"), "per episode"),
     ]
 
 
-def _teleop_cards(result: dict[str, Any]) -> list[tuple[str, str]]:
+def _teleop_cards(report: dict[str, Any]) -> list[tuple[str, str]]:
     """Return (number, label) pairs of a teleop report."""
-    delay, core = result.get("latency_ms") or {}, result.get("core_latency_ms") or {}
-    tracking, wrist = result.get("tracking_rms_rad") or {}, result.get("wrist_error_mm") or {}
+    delay, core = report.get("latency_ms") or {}, report.get("core_latency_ms") or {}
+    tracking, wrist = report.get("tracking_rms_rad") or {}, report.get("wrist_error_mm") or {}
     cards = [
         (format_number(delay.get("p50"), "ms"), "latency, median"),
         (format_number(delay.get("p95"), "ms"), "latency, 95%"),
         (format_number(core.get("p99"), "ms"), "without pose, 99%"),
         (format_number(tracking.get("inverse_dynamics"), "mrad", 1, 1e3), "joint error, RMS"),
         (format_number(wrist.get("p95"), "mm"), "wrist error, 95%"),
-        (format_number(result.get("limit_violations"), digits=0), "limit violations"),
+        (format_number(report.get("limit_violations"), digits=0), "limit violations"),
     ]
     if tracking.get("pd") is not None:
         cards.insert(4, (format_number(tracking["pd"], "mrad", 1, 1e3), "with plain PD"))
@@ -157,21 +157,21 @@ def _key_frames(figure: Figure, grid: GridSpec, playback: Playback | None, scene
     key_times = [] if playback is None else _grasp_key_times(playback, scene)
     if playback is None or not key_times:
         return plot_axes.empty_axes(figure.add_subplot(grid[:]), "nothing was recorded")
-    with overview_camera([playback], scene, playback.robot, *FRAME, RIGHT_MARGIN) as camera:
+    with overview_camera([playback], scene, playback.robot, *FRAME_SIZE, RIGHT_MARGIN) as camera:
         for i, (time, label) in enumerate(key_times):
             view, image = playback.render(camera, time), playback.image(time)
             if image is not None:
-                _inset(view, image)
+                _draw_inset(view, image)
             title = f"{label}, {time - playback.span[0]:.1f} s"
             plot_axes.show_image(figure.add_subplot(grid[i]), view, title)
 
 
-def _inset(image: np.ndarray, inner: np.ndarray) -> None:
+def _draw_inset(image: np.ndarray, inset: np.ndarray) -> None:
     """Draw an image (h, w, 3) with a white frame into the upper right corner of another."""
-    inner = fit_image(inner, *INSET)
-    height, width = inner.shape[:2]
+    inset = fit_image(inset, *INSET_SIZE)
+    height, width = inset.shape[:2]
     image[: height + 4, -width - 4 :] = 255
-    image[:height, -width:] = inner
+    image[:height, -width:] = inset
 
 
 def _grasp_key_times(playback: Playback, scene: Scene) -> list[tuple[float, str]]:

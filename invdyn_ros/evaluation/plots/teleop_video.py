@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from invdyn_ros.data.recording import Recording, align_stamps
 from invdyn_ros.evaluation.plots.playback import Playback, overview_camera
-from invdyn_ros.evaluation.plots.style import BLUE, MIST, PANEL
+from invdyn_ros.evaluation.plots.style import BLUE, VIDEO_GRAY, VIDEO_PANEL
 from invdyn_ros.evaluation.plots.video_writer import (
     FOOTER,
     HEADER,
@@ -69,8 +69,8 @@ def teleop_video(recording: Recording, robot: Robot, file: Path) -> None:
                 canvas.placeholder(PERSON_BOX, "no images of the person were recorded")
             else:
                 canvas.paste(image, PERSON_BOX)
-            now = float(np.interp(time, stamps, rms)) if len(rms) else None
-            _caption(canvas, time - start, now)
+            current_rms = float(np.interp(time, stamps, rms)) if len(rms) else None
+            _caption(canvas, time - start, current_rms)
             frame = np.array(canvas.array())
             if len(rms):
                 curve.draw(frame, time)
@@ -81,11 +81,11 @@ def _base(arm: str) -> Canvas:
     """Return the static part of a frame."""
     canvas = Canvas()
     end = canvas.text((24, HEADER / 2), "teleop", 22, bold=True)
-    canvas.text((end + 14, HEADER / 2), "the person and the detected landmarks", 18, MIST)
+    canvas.text((end + 14, HEADER / 2), "camera image with detected landmarks", 18, VIDEO_GRAY)
     end = canvas.text((ARM_BOX[0] + 16, HEADER / 2), arm, 22, bold=True)
-    canvas.text((end + 14, HEADER / 2), "follows, as measured", 18, MIST)
+    canvas.text((end + 14, HEADER / 2), "measured joint positions", 18, VIDEO_GRAY)
     x, y, width, height = CURVE_BOX
-    canvas.pen.rectangle((x - 12, y - 8, x + width + 12, y + height + 8), fill=PANEL)
+    canvas.pen.rectangle((x - 12, y - 8, x + width + 12, y + height + 8), fill=VIDEO_PANEL)
     return canvas
 
 
@@ -94,4 +94,4 @@ def _caption(canvas: Canvas, seconds: float, rms: float | None) -> None:
     y = HEIGHT - FOOTER / 2
     canvas.text((24, y), f"{seconds:5.2f} s", 22, bold=True)
     if rms is not None:
-        canvas.text((ARM_BOX[0] + 16, y), f"joint error {rms:.1f} mrad", 18, MIST)
+        canvas.text((ARM_BOX[0] + 16, y), f"joint error {rms:.1f} mrad", 18, VIDEO_GRAY)

@@ -32,11 +32,13 @@ def plot_error_by_gap(details: Mapping[str, Any], names: Sequence[str], path: Pa
         labels = [*names, "outside"]
         for number, (name, errors) in enumerate(details.items()):
             values = [*errors["by_gap"], errors["outside"]]
-            known = [(k, v) for k, v in enumerate(values) if v]
-            axes.plot(*zip(*known, strict=True), "o-", color=joint_color(number), lw=2, label=name)
+            points = [(k, v) for k, v in enumerate(values) if v]
+            axes.plot(
+                *zip(*points, strict=True), "o-", color=joint_color(number), lw=2, label=name
+            )
         axes.set_yscale("log")
         axes.set_xticks(range(len(labels)), labels)
-        axes.set_xlabel("samples from one observation to the next")
+        axes.set_xlabel("gap between observations [samples]")
         axes.set_ylabel("mean squared error x 10² of scaled states")
         axes.legend(loc="best")
         figure.savefig(path)
@@ -59,14 +61,14 @@ def plot_cost_by_length(
         for axes, column, unit in zip(
             figure.subplots(1, 2),
             (0, 1),
-            ("time of a call [s]", "memory of a call [MB]"),
+            ("time per call [s]", "memory per call [MB]"),
             strict=True,
         ):
             for name, values in costs.items():
-                model, _, what = name.partition(", ")
-                line = "o-" if what == "predict" else "s--"
-                known = [(n, v[column]) for n, v in zip(lengths, values, strict=True)]
-                positive = [(n, v) for n, v in known if v > 0]
+                model, _, task = name.partition(", ")
+                line = "o-" if task == "predict" else "s--"
+                points = [(n, v[column]) for n, v in zip(lengths, values, strict=True)]
+                positive = [(n, v) for n, v in points if v > 0]
                 color = joint_color(models.index(model))
                 axes.plot(*zip(*positive, strict=True), line, color=color, lw=2, label=name)
             top = max(v[-1][column] for v in costs.values())

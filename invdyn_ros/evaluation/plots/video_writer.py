@@ -12,7 +12,14 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from invdyn_ros.evaluation.plots.style import EDGE, MIST, NIGHT, PANEL, SNOW, rgb
+from invdyn_ros.evaluation.plots.style import (
+    VIDEO_BACKGROUND,
+    VIDEO_GRAY,
+    VIDEO_LINE,
+    VIDEO_PANEL,
+    VIDEO_TEXT,
+    rgb,
+)
 
 RATE = 20  # [frames/s]
 WIDTH, HEIGHT = 1280, 720  # [px]
@@ -69,7 +76,7 @@ class Canvas:
 
     def __init__(self, width: int = WIDTH, height: int = HEIGHT) -> None:
         """Start with an empty frame [px]."""
-        self.image = Image.new("RGB", (width, height), NIGHT)
+        self.image = Image.new("RGB", (width, height), VIDEO_BACKGROUND)
         self.pen = ImageDraw.Draw(self.image)
 
     def copy(self) -> Canvas:
@@ -82,9 +89,9 @@ class Canvas:
     def text(
         self,
         place: tuple[float, float],
-        words: str,
+        text: str,
         size: int = 18,
-        color: str = SNOW,
+        color: str = VIDEO_TEXT,
         bold: bool = False,
         anchor: str = "lm",
     ) -> float:
@@ -92,15 +99,15 @@ class Canvas:
 
         Args:
             place: x, y [px].
-            words: the text.
+            text: the text.
             size: font size [px].
             color: "#rrggbb".
             bold: whether the font is bold.
             anchor: as in Pillow.
         """
         font = _font(size, bold)
-        self.pen.text(place, words, fill=color, font=font, anchor=anchor)
-        return place[0] + self.pen.textlength(words, font=font)
+        self.pen.text(place, text, fill=color, font=font, anchor=anchor)
+        return place[0] + self.pen.textlength(text, font=font)
 
     def paste(self, image: np.ndarray, box: tuple[int, int, int, int]) -> None:
         """Draw an RGB image (H, W, 3), scaled to fit into a box x, y, w, h [px]."""
@@ -109,17 +116,17 @@ class Canvas:
         left, top = x + (width - scaled.shape[1]) // 2, y + (height - scaled.shape[0]) // 2
         self.image.paste(Image.fromarray(scaled), (left, top))
 
-    def placeholder(self, box: tuple[int, int, int, int], words: str) -> None:
+    def placeholder(self, box: tuple[int, int, int, int], text: str) -> None:
         """Fill a box x, y, w, h [px] with a text, in place of an image."""
         x, y, width, height = box
-        self.pen.rectangle((x, y, x + width - 1, y + height - 1), fill=PANEL)
-        self.text((x + width / 2, y + height / 2), words, 18, MIST, anchor="mm")
+        self.pen.rectangle((x, y, x + width - 1, y + height - 1), fill=VIDEO_PANEL)
+        self.text((x + width / 2, y + height / 2), text, 18, VIDEO_GRAY, anchor="mm")
 
-    def legend_entry(self, place: tuple[float, float], words: str, color: str) -> float:
+    def legend_entry(self, place: tuple[float, float], text: str, color: str) -> float:
         """Draw a colored dot and a label; return the x coordinate of its end [px]."""
         x, y = place
         self.pen.ellipse((x, y - 6, x + 12, y + 6), fill=color)
-        return self.text((x + 20, y), words, 18, MIST if color == EDGE else SNOW)
+        return self.text((x + 20, y), text, 18, VIDEO_GRAY if color == VIDEO_LINE else VIDEO_TEXT)
 
     def array(self) -> np.ndarray:
         """Return the frame, (H, W, 3) uint8 RGB."""
@@ -160,10 +167,10 @@ class Curve:
         past = int(np.searchsorted(self.time, now, side="right"))
         fraction = np.clip((now - self.span[0]) / max(self.span[1] - self.span[0], 1e-9), 0, 1)
         cursor = x + fraction * width
-        mixed = 0.35 * np.array(self.color) + 0.65 * np.array(rgb(PANEL))
+        mixed = 0.35 * np.array(self.color) + 0.65 * np.array(rgb(VIDEO_PANEL))
         faint = tuple(int(c) for c in mixed)
         self._line(frame, self.pixels, faint, 2)
-        self._line(frame, np.array([[cursor, y], [cursor, y + height]]), rgb(MIST), 1)
+        self._line(frame, np.array([[cursor, y], [cursor, y + height]]), rgb(VIDEO_GRAY), 1)
         if past:
             level = float(np.interp(now, self.time, self.pixels[:, 1]))
             here = np.array([[cursor, level]])
