@@ -218,14 +218,14 @@ def plot_block_positions(
 
 def plot_latency(axes: Axes, total: np.ndarray, without_pose: np.ndarray) -> None:
     """Plot histograms of the latency from image to command [ms], (F,) each."""
-    axes.set_title("latency from image to command")
-    axes.set_xlabel("latency [ms]")
+    axes.set_title("latency")
+    axes.set_xlabel("time from image to command [ms]")
     axes.set_ylabel("frames")
     if not len(total):
         return empty_axes(axes, "no latency was measured")
     limit = max(float(np.percentile(total, 99.5)) * 1.15, 10.0)
     bins = np.linspace(0, limit, 61).tolist()
-    named = ((without_pose, GREEN, "without pose network"), (total, BLUE, "total"))
+    named = ((without_pose, GREEN, "without pose"), (total, BLUE, "total"))
     for values, color, name in named:
         middle = float(np.median(values))
         label = f"{name}: median {middle:.1f} ms"

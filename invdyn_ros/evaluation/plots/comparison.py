@@ -87,7 +87,7 @@ def _tracking(axes: Axes, rows: Sequence[ComparisonRow]) -> None:
 
 
 def _latency(axes: Axes, rows: Sequence[ComparisonRow]) -> None:
-    axes.set_title("latency in PyTorch, p50 [µs]")
+    axes.set_title("latency, p50 [µs]")
     values = [row.latency for row in rows]
     _bars(axes, rows, values, [_short(value) for value in values])
 

@@ -53,7 +53,7 @@ def grasp_summary(
     with matplotlib.rc_context(plot_axes.RC_PARAMS):
         figure = plot_axes.new_figure()
         values = [report.get(key) for key in ("policy", "noise")]
-        subtitle = [f"{v} {k}" for v, k in zip(values, ("policy", "noise"), strict=True) if v]
+        subtitle = [f"{k} {v}" for v, k in zip(values, ("policy", "noise"), strict=True) if v]
         subtitle += [f"seed {report['seed']}"] if "seed" in report else []
         title = f"grasp_sim with {robot.name}"
         plot_axes.headline(figure, title, "   ·   ".join(subtitle), _grasp_cards(report))
@@ -84,7 +84,7 @@ def teleop_summary(recording: Recording, robot: Robot, report: dict[str, Any], f
         figure = plot_axes.new_figure()
         frames, detected = report.get("frames"), report.get("detected")
         subtitle = f"person detected in {detected} of {frames} frames" if frames else ""
-        plot_axes.headline(figure, f"teleop of {robot.name}", subtitle, _teleop_cards(report))
+        plot_axes.headline(figure, f"teleop with {robot.name}", subtitle, _teleop_cards(report))
         top = figure.add_gridspec(
             1, NUM_POSTURES, left=0.03, right=0.97, bottom=0.53, top=0.82, wspace=0.04
         )
