@@ -121,6 +121,27 @@ def rotate_derivative(angle: Tensor, point: Tensor) -> Tensor:
     return torch.stack([z, -x], -1)
 
 
+def hinge_positions(
+    tree: KinematicTree, angle_matrix: Tensor, hinge_pos: Tensor, q: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return world positions of the hinges (N, L, 2) and absolute link angles (N, L).
+
+    Args:
+        tree: topology.
+        angle_matrix: (L, L) of the tree.
+        hinge_pos: (L, 2) [m] of each hinge in the frame of the parent link.
+        q: (N, n) positions.
+    """
+    angle = q[:, 2:] @ angle_matrix.T
+    positions: list[Tensor] = []
+    for k, parent in enumerate(tree.parents):
+        if parent < 0:
+            positions.append(q[:, :2])
+        else:
+            positions.append(positions[parent] + rotate(angle[:, parent], hinge_pos[k]))
+    return torch.stack(positions, 1), angle
+
+
 def rigid_body_terms(
     inertia: Inertia, angle_matrix: Tensor, q: Tensor, v: Tensor
 ) -> RigidBodyTerms:

@@ -19,14 +19,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from invdyn_ros.models.planar_body.dynamics import KinematicTree, rotate, rotate_derivative
+from invdyn_ros.models.planar_body.dynamics import (
+    KinematicTree,
+    hinge_positions,
+    rotate,
+    rotate_derivative,
+)
 from invdyn_ros.models.planar_body.inertia_identification import (
     FREE_FALL_FORCE,
     IdentifiedInertia,
     Steps,
     external_forces,
 )
-from invdyn_ros.models.planar_body.simulator import PlanarBody
 
 MIN_SAMPLES = 30  # steps that determine a limit or an end
 MIN_FLOOR_FORCE = 0.5  # [m/s^2] upward force per mass that is a contact with the floor
@@ -126,7 +130,7 @@ def _identify_ends(
     """Return the ends of each link from steps in which it alone is in contact with the floor."""
     push, torque = force[:, :2], force[:, 2:] @ torch.linalg.inv(tree.angle_matrix())
     size = push.norm(dim=1).clamp(min=1e-9)
-    hinges, angle = PlanarBody(tree, ()).hinge_positions(identified.hinge_pos, steps.q)
+    hinges, angle = hinge_positions(tree, tree.angle_matrix(), identified.hinge_pos, steps.q)
     ends = []
     for link in range(len(tree.hinges)):
         chain = tree.chain(link)

@@ -41,7 +41,7 @@ def refine_parameters(
     parameters: BodyParameters,
     steps: Steps,
     velocity_std: Tensor,
-    on_iteration: Callable[[], None] = lambda: None,
+    on_iteration: Callable[[], object] = lambda: None,
 ) -> BodyParameters:
     """Return the limits, capsules, floor, friction and contact parameters that fit steps best.
 

@@ -16,27 +16,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from invdyn_ros.config import PositiveInts
+from invdyn_ros.models.planar_body.contact_geometry import expand_capsule_links
 from invdyn_ros.models.planar_body.dynamics import KinematicTree
-from invdyn_ros.models.planar_body.geometry_identification import LIMIT_TORQUE, identify_geometry
-from invdyn_ros.models.planar_body.inertia_identification import (
-    FREE_FALL_FORCE,
-    Steps,
-    external_forces,
-    identify_inertia,
-)
+from invdyn_ros.models.planar_body.identification import NUM_PROGRESS_STEPS, identify_body
+from invdyn_ros.models.planar_body.inertia_identification import Steps
 from invdyn_ros.models.planar_body.parameters import (
-    DEFAULT_CONTACT,
     BodyParameters,
     flatten_parameters,
     initial_parameters,
     unflatten_parameters,
-)
-from invdyn_ros.models.planar_body.refinement import (
-    ITERATIONS_PER_WIDTH,
-    KERNEL_WIDTHS,
-    refine_parameters,
-    select_geometry,
-    velocity_residuals,
 )
 from invdyn_ros.models.planar_body.simulator import PlanarBody
 from invdyn_ros.models.timeseries.observations import (
@@ -50,7 +38,6 @@ from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, T
 FORWARD, BACKWARD = 1, -1
 PERIOD_TOLERANCE = 1e-3  # relative difference of a step's duration from the sample period
 MAX_END_ERROR = 3e-4  # scaled error at the next observation, above which a rollout is not trusted
-SELECTION_FACTOR = 5  # steps for the selection of the geometry, divided by those for refinement
 PERTURBATION = 3e-7  # scaled initial distance of the two backward rollouts
 MAX_DIVERGENCE = 1e-3  # scaled distance of the two above which the past is undetermined
 
@@ -96,9 +83,7 @@ class IdentifiedBody(TimeSeriesModel):
                 f"capsules_per_link is {list(tree.capsules_per_link)}; give one number for each "
                 f"of {count} links"
             )
-        self.capsule_links = tuple(
-            link for link, number in enumerate(tree.capsules_per_link) for _ in range(number)
-        )
+        self.capsule_links = expand_capsule_links(tree.capsules_per_link)
         initial = initial_parameters(count, num_capsules)
         self.parameter_list = nn.ParameterList(
             nn.Parameter(x.clone(), requires_grad=False) for x in flatten_parameters(initial)
@@ -133,54 +118,26 @@ class IdentifiedBody(TimeSeriesModel):
         """
         steps = self._steps(train)
         with tqdm(
-            total=3 + len(KERNEL_WIDTHS) * ITERATIONS_PER_WIDTH,
+            total=NUM_PROGRESS_STEPS,
             desc="identifying",
             unit="iteration",
             file=sys.stderr,
         ) as bar:
-            body, parameters = self._identify(steps, bar)
-        self.self_collision.fill_(bool(len(body.capsule_pairs)))
+            config = self.config
+            body, parameters = identify_body(
+                steps,
+                config,
+                config.capsules_per_link,
+                config.num_free_steps,
+                config.num_contact_steps,
+                bar.update,
+            )
+        self.self_collision.fill_(bool(len(body.contact_geometry.capsule_pairs)))
         for parameter, value in zip(
             self.parameter_list, flatten_parameters(parameters), strict=True
         ):
             parameter.copy_(value)
         return True
-
-    def _identify(self, steps: Steps, bar: tqdm) -> tuple[PlanarBody, BodyParameters]:
-        """Return the simulator and the parameters that fit the steps."""
-        tree, num_contact_steps = self.config, self.config.num_contact_steps
-        identified = identify_inertia(steps.select(slice(tree.num_free_steps)), tree)
-        bar.update()
-        geometry = identify_geometry(steps, tree, tree.capsules_per_link, identified)
-        bar.update()
-        force = external_forces(identified.inertia, tree.angle_matrix(), steps)
-        root_force, torque = force[:, :2].norm(dim=1), force[:, 2:].abs().amax(1)
-        in_contact = torch.nonzero((root_force > FREE_FALL_FORCE) | (torque > LIMIT_TORQUE))[:, 0]
-        velocity_std = (steps.next_v - steps.v).std(0)
-        contact_steps = steps.select(in_contact[: SELECTION_FACTOR * num_contact_steps])
-        invweight = PlanarBody(tree, self.capsule_links).link_invweight(
-            identified.inertia, identified.hinge_pos, geometry.capsule_ends
-        )
-        initial = BodyParameters(
-            identified.inertia, identified.hinge_pos, geometry.lower, geometry.upper,
-            geometry.capsule_ends, geometry.capsule_radius, invweight, geometry.floor_height,
-            torch.ones((), dtype=torch.float64), DEFAULT_CONTACT, DEFAULT_CONTACT,
-        )  # fmt: skip
-        body, initial = select_geometry(
-            tree,
-            self.capsule_links,
-            initial,
-            geometry.num_unobserved_ends,
-            contact_steps,
-            velocity_std,
-        )
-        bar.update()
-        error = velocity_residuals(body, initial, contact_steps, velocity_std).square().sum(1)
-        # a third are the steps of largest error, so that rare contacts are among them
-        largest = error.argsort(descending=True)[: num_contact_steps // 3]
-        first = torch.arange(num_contact_steps - len(largest))
-        selected = contact_steps.select(torch.cat([largest, first]))
-        return body, refine_parameters(body, initial, selected, velocity_std, bar.update)
 
     def forward(self, observations: Observations) -> Tensor:
         """Return states (B, T, 2n)."""
