@@ -76,7 +76,13 @@ def test_video_contains_a_body_before_and_after_training(tmp_path: Path) -> None
     data, out, stem = tmp_path / "walker", tmp_path / "bridge", tmp_path / "films" / "walker"
     words = ["sim", "--arm", "walker", "--episodes", "10", "--steps", "60", "--out", str(data)]
     assert run_verb("collect", words) == 0
-    fields = {"family": "bridge", "length": 60, "width": 16, "epochs": 1, "num_prismatic": 2}
+    fields = {
+        "family": "bridge",
+        "motion_length": 60,
+        "width": 16,
+        "epochs": 1,
+        "num_prismatic": 2,
+    }
     train_time_series(parse_time_series_config(fields, ""), data, out)
     benchmark_words = [
         "trajectories",

@@ -154,7 +154,7 @@ def train_bridge(folder: Path, change: Callable[[ImportResult], ImportResult]) -
     length = min(map(len, trajectories))
     fields = {
         "family": "bridge",
-        "length": length,
+        "motion_length": length,
         "width": 64,
         "depth": 2,
         "samples_per_motion": 16,

@@ -257,7 +257,7 @@ FIELDS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FIELDS)
 def test_training_improves_predictions(family: str, data: Path, tmp_path: Path) -> None:
-    fields = {"family": family, "length": 60} | FIELDS[family]
+    fields = {"family": family, "motion_length": 60} | FIELDS[family]
     model = train_time_series(parse_time_series_config(fields, ""), data, tmp_path / "out")
     untrained = build_time_series_model(model.meta).eval()
     untrained.standardise(spring_motions_data())
@@ -270,7 +270,7 @@ def test_training_improves_predictions(family: str, data: Path, tmp_path: Path) 
 
 
 def test_resumed_training_gives_the_same_weights(data: Path, tmp_path: Path) -> None:
-    fields = {"family": "bridge", "length": 60, "width": 16, "epochs": 4, "batch_size": 64}
+    fields = {"family": "bridge", "motion_length": 60, "width": 16, "epochs": 4, "batch_size": 64}
     uninterrupted = train_time_series(
         parse_time_series_config(fields, ""), data, tmp_path / "uninterrupted"
     )
@@ -305,10 +305,13 @@ def test_wrong_fields_bodies_and_data_are_refused(
         ({"family": "spline"}, "family is 'spline'; known are bridge, gru_dt"),
         ({"family": "bridge", "speed": 1}, "unknown field 'speed'; bridge has family"),
         (
-            {"family": "bridge", "length": 60, "invariant_joints": ["hip"]},
+            {"family": "bridge", "motion_length": 60, "invariant_joints": ["hip"]},
             "no joint 'hip'; springs has one, two, three",
         ),
-        ({"family": "bridge", "length": 61}, "no trajectory has 61 samples; the longest has 60"),
+        (
+            {"family": "bridge", "motion_length": 61},
+            "no trajectory has 61 samples; the longest has 60",
+        ),
         ({"family": "latent_ode", "observed_fractions": [0.0]}, "observed_fractions"),
     ]
     for fields, message in wrong:

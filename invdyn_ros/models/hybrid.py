@@ -22,7 +22,7 @@ from invdyn_ros.models.cross_validation import (
     EPSILON,
     MIN_IMPROVEMENT,
     NUM_FOLDS,
-    CandidateResult,
+    cross_validate,
     select_candidate,
     split_folds,
 )
@@ -48,7 +48,6 @@ from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 
 JOINT_LENGTH_SCALES = (1.0, 2.0)  # of a joint's own motion, in its standard deviations
 ARM_LENGTH_SCALES = (4.0, 8.0)  # of the motion of the whole arm
-NOISE_RATIOS = (1.0, 10.0, 100.0)  # variance of the noise relative to the prior variance
 IN_DISTRIBUTION_QUANTILE = 0.99  # of the GP's variance on held-out data
 FilterTimes = Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)]
 NUM_JOINT_FEATURES = 3  # smooth sign of the velocity, velocity, acceleration
@@ -240,13 +239,14 @@ class Hybrid(RigidBody):
         residual_scale = ((val_residual * weight).square().sum(0) / weight.square().sum(0)).sqrt()
         residual_scale = residual_scale.clamp_min(EPSILON * data.target.std(0)).clamp_min(EPSILON)
         x = self.features(data.motion)
-        candidates = [
-            candidate
-            for joint_scale, arm_scale in product(JOINT_LENGTH_SCALES, ARM_LENGTH_SCALES)
-            for candidate in self._cross_validate(
-                x, [part / residual_scale for part in residuals], weight, joint_scale, arm_scale
+        scaled_residuals = [part / residual_scale for part in residuals]
+        candidates = []
+        for joint_scale, arm_scale in product(JOINT_LENGTH_SCALES, ARM_LENGTH_SCALES):
+            inverse_length_scale = x.new_full(x.shape[1:], 1 / arm_scale)
+            inverse_length_scale[:, :NUM_JOINT_FEATURES] = 1 / joint_scale
+            candidates += cross_validate(
+                x, scaled_residuals, weight, inverse_length_scale, self.config.num_inducing
             )
-        ]
         best, shrinkage, mean, variance = select_candidate(
             candidates, val_residual / residual_scale, weight
         )
@@ -269,48 +269,6 @@ class Hybrid(RigidBody):
             self.get_buffer(name).copy_(value)
         self.output_scale.copy_(shrinkage * residual_scale)
         self._fit_variance(data, val_residual - shrinkage * residual_scale * mean, variance)
-
-    def _cross_validate(
-        self,
-        x: Tensor,
-        residuals: list[Tensor],
-        weight: Tensor,
-        joint_scale: float,
-        arm_scale: float,
-    ) -> list[CandidateResult]:
-        """Predict each fold by processes that are fitted to the other folds.
-
-        Args:
-            x: features (N, n, d).
-            residuals: targets (N, n), by the rigid body without each fold.
-            weight: weight of each row (N, n).
-            joint_scale: length scale of a joint's own motion.
-            arm_scale: length scale of the motion of the whole arm.
-
-        Returns:
-            One candidate per noise ratio.
-        """
-        inverse_length_scale = x.new_full(x.shape[1:], 1 / arm_scale)
-        inverse_length_scale[:, :NUM_JOINT_FEATURES] = 1 / joint_scale
-        scaled, results = x * inverse_length_scale, []
-        parts = list(zip(*(split_folds(values) for values in (scaled, weight)), strict=True))
-        for k, (held_out, _) in enumerate(parts):
-            training_parts = [part for i, part in enumerate(parts) if i != k]
-            xs, ws = (torch.cat(column) for column in zip(*training_parts, strict=True))
-            ys = torch.cat([y for i, y in enumerate(split_folds(residuals[k])) if i != k])
-            inducing_points = select_inducing_points(xs, self.config.num_inducing)
-            noises = [x.new_full((self.n,), noise) for noise in NOISE_RATIOS]
-            results.append(
-                [
-                    posterior(fit_gaussian_process(xs, ys, ws, noise, inducing_points), held_out)
-                    for noise in noises
-                ]
-            )
-        candidates = []
-        for i, noise in enumerate(noises):
-            mean, variance = (torch.cat(c) for c in zip(*(row[i] for row in results), strict=True))
-            candidates.append(CandidateResult(inverse_length_scale, noise, mean, variance))
-        return candidates
 
     def _rigid_body_target(self, motion: Tensor, parameters: DynamicParameters) -> Tensor:
         """Return the target (N, n) of a rigid body with other parameters."""

@@ -12,13 +12,16 @@ from invdyn_ros.models.timeseries.observations import (
     surrounding_observations,
 )
 from invdyn_ros.models.timeseries.step_network import (
-    BACKWARD,
-    FORWARD,
     BridgeConfig,
     NextObservation,
     StepNetwork,
 )
-from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
+from invdyn_ros.models.timeseries.time_series_model import (
+    BACKWARD,
+    FORWARD,
+    TimeSeriesMetadata,
+    TimeSeriesModel,
+)
 
 STATE_LOSS_WEIGHT = 1e3  # weight of squared scaled errors, so that the loss is of order one
 SMOOTH_L1_BETA = 0.1  # standardised velocity errors below which the L1 loss is quadratic
@@ -44,7 +47,8 @@ class Bridge(TimeSeriesModel):
         for name in self.config.invariant_joints:
             if name not in meta.joint_names:
                 raise ValueError(
-                    f"invariant_joints: no joint '{name}'; {meta.robot} has {', '.join(meta.joint_names)}"
+                    f"invariant_joints: no joint '{name}'; {meta.robot} has "
+                    f"{', '.join(meta.joint_names)}"
                 )
         position_dependent = torch.tensor(
             [name not in self.config.invariant_joints for name in meta.joint_names]
@@ -107,7 +111,7 @@ class Bridge(TimeSeriesModel):
         goal: Tensor,
         extrapolate: Tensor,
     ) -> Tensor:
-        """Return the loss of a step from `row` towards the observation in row `goal`, (N,) each."""
+        """Return the loss of a step from each motion's `row` (N,) towards its row `goal` (N,)."""
         batch = torch.arange(len(state), device=state.device)
         q, v = state[batch, row].split(self.n, 1)
         goal_state = state[batch, goal]

@@ -33,9 +33,13 @@ from invdyn_ros.models.timeseries.observations import (
     insert_intermediate_times,
     surrounding_observations,
 )
-from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
+from invdyn_ros.models.timeseries.time_series_model import (
+    BACKWARD,
+    FORWARD,
+    TimeSeriesMetadata,
+    TimeSeriesModel,
+)
 
-FORWARD, BACKWARD = 1, -1
 PERIOD_TOLERANCE = 1e-3  # relative difference of a step's duration from the sample period
 MAX_END_ERROR = 3e-4  # scaled error at the next observation, above which a rollout is not trusted
 PERTURBATION = 3e-7  # scaled initial distance of the two backward rollouts

@@ -16,9 +16,14 @@ from invdyn_ros.models.timeseries.observations import (
     insert_intermediate_times,
     surrounding_observations,
 )
-from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
+from invdyn_ros.models.timeseries.time_series_model import (
+    BACKWARD,
+    FORWARD,
+    TimeSeriesMetadata,
+    TimeSeriesModel,
+)
 
-DIRECTIONS = (1, -1)  # forwards and backwards in time
+DIRECTIONS = (FORWARD, BACKWARD)  # of each network
 
 
 @dataclass(frozen=True)

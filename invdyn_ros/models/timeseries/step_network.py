@@ -10,10 +10,10 @@ from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
 
 from invdyn_ros.config import Probability, Validated
+from invdyn_ros.models.timeseries.time_series_model import FORWARD
 
-FORWARD, BACKWARD = 1, -1  # direction in time of a step network
 INPUT_LIMIT = 10.0  # standardised inputs are clamped there
-STEP_TOLERANCE = 1e-3  # rounding of numbers of steps
+STEP_TOLERANCE = 1e-3  # rounding error of a number of steps
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class BridgeConfig(Validated):
     num_prismatic: NonNegativeInt = 0
     """Number of leading coordinates that are lengths, not angles."""
     invariant_joints: tuple[str, ...] = ()
-    """Joints whose position does not affect the dynamics, such as the horizontal one of the root."""
+    """Joints whose position does not affect the dynamics, such as the root's horizontal joint."""
     samples_per_motion: PositiveInt = 32
     """Training steps drawn from each motion in an epoch."""
     mean_gap: NonNegativeFloat = 8.0
@@ -42,7 +42,7 @@ class NextObservation(NamedTuple):
     """The observation that a step network moves towards."""
 
     state: Tensor  # (N, 2n)
-    steps: Tensor  # (N, 1) until then, infinite where there is none
+    steps: Tensor  # (N, 1) number of steps until then; infinite without a next observation
 
 
 class StepNetwork(nn.Module):
@@ -50,8 +50,8 @@ class StepNetwork(nn.Module):
 
     Simulators and robots move by q' = q + h (a v + (1 - a) v'), with `a` estimated from the data
     (0 in a semi-implicit Euler step). So the observations at both ends of a gap determine the mean
-    of all velocities inside, and of a gap of two steps the only one. The initial prediction is the
-    parabola through both end velocities that has this mean; the network learns the residual.
+    of all velocities in the gap; in a gap of two steps it is the only one. The network predicts
+    the residual to the parabola through both end velocities that has this mean.
     """
 
     velocity_change_std: Tensor  # (n,) of the change of velocity in one sample period
@@ -135,7 +135,7 @@ class StepNetwork(nn.Module):
             travel - self.start_velocity_weight * v - (1 - self.start_velocity_weight) * goal_v
         ) / (steps - 1)
         change = parabola_change(v, goal_v, mean, steps)
-        # irregular rows may leave less than two steps, without a whole one to average over
+        # with irregular rows, less than two steps may remain: no velocity lies in between
         change = torch.where(
             remaining < 2 - STEP_TOLERANCE,
             parabola_change_over_gap(v, goal_v, travel / remaining, remaining),
@@ -199,7 +199,7 @@ def parabola_change(v: Tensor, end: Tensor, mean: Tensor, steps: Tensor) -> Tens
 
 
 def parabola_change_over_gap(v: Tensor, end: Tensor, mean: Tensor, steps: Tensor) -> Tensor:
-    """Return the same for one step or more, from the mean velocity over the whole gap.
+    """Return the same for at least one step, from the mean velocity over the whole gap.
 
     Args:
         v: (N, n) velocity now.

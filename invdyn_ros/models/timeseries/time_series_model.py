@@ -18,6 +18,8 @@ from invdyn_ros.models.timeseries.observations import (
     max_scale,
 )
 
+FORWARD, BACKWARD = 1, -1  # direction in time of a rollout
+
 
 @dataclass(frozen=True)
 class TimeSeriesMetadata(Validated):
