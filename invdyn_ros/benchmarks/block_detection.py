@@ -60,7 +60,7 @@ class BlockDetectionBenchmarkConfig(Validated):
     """Images of each block, which moves a little in between; with several, the last one is also
     evaluated with tracking."""
     noise: str = "default"
-    """Level of lighting variation and image noise: none, default or hard."""
+    """Domain randomization level of lighting and image noise: none, default or hard."""
     seed: int = 0
     """Seed of blocks, lighting and noise."""
     plot: Path | None = None
@@ -69,7 +69,7 @@ class BlockDetectionBenchmarkConfig(Validated):
     """JSON file to write."""
 
     def __post_init__(self) -> None:
-        """Check the noise level and the name of the plot."""
+        """Check the domain randomization level and the name of the plot."""
         super().__post_init__()
         load_randomization(self.noise)
         if self.plot is not None and self.plot.suffix != ".png":

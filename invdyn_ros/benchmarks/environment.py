@@ -40,7 +40,7 @@ class EnvironmentBenchmarkConfig(Validated):
     periods: tuple[float, ...] = ()
     """Action periods [s]; by default 0.04, as panda-gym's, and the arm's control period."""
     noise: str = "default"
-    """none, default or hard."""
+    """Domain randomization level: none, default or hard."""
     num_envs: tuple[int, ...] = (1, 2)
     """Numbers of vectorised environments to measure, at the first period."""
     seconds: PositiveFloat = 30.0

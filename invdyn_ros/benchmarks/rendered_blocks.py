@@ -56,7 +56,7 @@ def render_block_images(
         blocks: number of blocks, each with random lighting.
         frames: number of images of each block, which moves a little in between.
         seed: seed of poses, lighting and image noise.
-        noise: level of lighting variation and image noise.
+        noise: domain randomization level of lighting and image noise.
         samples: rendered samples per pixel and axis; the simulator renders one.
     """
     scene, robot, level = block_scene(), load_robot(ARM), load_randomization(noise)

@@ -51,7 +51,8 @@ def plot_success_map(
     """Plot the success rate over the initial block position, and the cause of each failure.
 
     Args:
-        results: episodes by policy (a column each) and noise level (a row each).
+        results: episodes by policy (a column each) and domain randomization level
+            (a row each).
         scene: area in which the block starts.
         title: start of the figure title.
         path: PNG file to write.

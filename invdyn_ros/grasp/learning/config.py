@@ -127,7 +127,7 @@ class GraspTrainConfig(Validated):
         num_envs: environments in parallel.
         control_mode: joint or cartesian.
         obs_mode: state, or pixels of a block without markers.
-        noise: none, default or hard.
+        noise: domain randomization level: none, default or hard.
         max_episode_seconds: after which an episode is truncated [s].
         action_space: scale and period of the actions.
         learner: settings of the algorithm, by name.

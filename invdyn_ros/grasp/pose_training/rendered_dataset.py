@@ -63,7 +63,8 @@ class DatasetRenderingConfig(Validated):
         images_per_camera: images with the same camera, light and colours.
         home_fraction: of the images with the arm at its home position.
         resample_block_fraction: of the other images with the block moved to a random pose.
-        default_noise_fraction: of the cameras with noise `default`; the others have `hard`.
+        default_noise_fraction: fraction of the cameras with the domain randomization level
+            `default`; the others have `hard`.
     """
 
     images_per_camera: PositiveInt = 8
