@@ -5,26 +5,31 @@ import numpy as np
 import pytest
 from benchmark_report import report_of
 
-from invdyn_ros.benchmarks.block_detection import OURS as BLOCKS
-from invdyn_ros.benchmarks.block_detection import PLAIN, SUBPIXEL, TRACKED, is_flipped
-from invdyn_ros.benchmarks.hand_eye import BOUND, OPENCV_METHODS, OURS
+from invdyn_ros.benchmarks.block_detection import (
+    INVDYN,
+    OPENCV,
+    OPENCV_SUBPIXEL,
+    TRACKED,
+    is_flipped,
+)
+from invdyn_ros.benchmarks.hand_eye import BOUND, OPENCV_METHODS
 from invdyn_ros.cli.benchmark import main
 
 
 @pytest.mark.slow
 def test_hand_eye_error_is_near_the_bound_and_below_opencv(tmp_path):
     report = report_of(tmp_path, "hand_eye", "--trials", 40, "--images", 2)
-    rendered = report["rows"][f"{OURS}, images"]
+    rendered = report["rows"][f"{INVDYN}, images"]
     assert rendered["mm p95"] < 1.0 and rendered["deg p95"] < 0.1
     # OpenCV 5 has none
     methods = [name for name, flag in OPENCV_METHODS.items() if hasattr(cv2, flag)]
     for mounting in ("eye_to_hand", "eye_in_hand"):
-        ours, bound = (report["rows"][f"{name}, {mounting}"] for name in (OURS, BOUND))
+        ours, bound = (report["rows"][f"{name}, {mounting}"] for name in (INVDYN, BOUND))
         assert ours["mm p50"] < 1.0 and ours["deg p50"] < 0.1
         # medians of 40 trials vary by a sixth
         assert ours["mm p50"] < 1.5 * bound["mm p50"] and ours["deg p50"] < 1.5 * bound["deg p50"]
         for method in methods:
-            ratio = report["ratio"][f"{OURS} to {method}, {mounting}"]
+            ratio = report["ratio"][f"{INVDYN} to {method}, {mounting}"]
             assert max(ratio.values()) < 0.7
 
 
@@ -32,12 +37,15 @@ def test_hand_eye_error_is_near_the_bound_and_below_opencv(tmp_path):
 def test_block_detection_error_is_below_opencv(tmp_path, capfd):
     plot = tmp_path / "new" / "errors.png"
     report = report_of(tmp_path, "block_detection", "--blocks", 60, "--frames", 2, "--plot", plot)
-    rows = {name: report["rows"][f"{name}, all over 36 px"] for name in (BLOCKS, PLAIN, SUBPIXEL)}
-    ours = rows[BLOCKS]
+    rows = {
+        name: report["rows"][f"{name}, all over 36 px"]
+        for name in (INVDYN, OPENCV, OPENCV_SUBPIXEL)
+    }
+    ours = rows[INVDYN]
     assert ours["detected"] == 100 and ours["xy p95"] < 1.0 and ours["deg p95"] < 3.0
-    assert ours["in 95%"] > 85 and "in 95%" not in rows[PLAIN]
-    for peer in (PLAIN, SUBPIXEL):
-        assert report["ratio"][f"{BLOCKS} to {peer}, all over 36 px"]["deg p95"] < 1.0
+    assert ours["in 95%"] > 85 and "in 95%" not in rows[OPENCV]
+    for peer in (OPENCV, OPENCV_SUBPIXEL):
+        assert report["ratio"][f"{INVDYN} to {peer}, all over 36 px"]["deg p95"] < 1.0
     assert report["rows"][f"{TRACKED}, all over 20 px"]["n"] == 60
     assert cv2.imread(str(plot)).shape[0] > 300
     assert "flips high" in capfd.readouterr().out

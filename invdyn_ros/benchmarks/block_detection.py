@@ -42,8 +42,8 @@ BINS = {  # of a marker's side [px]
     "all over 20 px": (20.0, np.inf),
 }
 MIN_FLIP_ANGLE = np.radians(5.0)  # poses with a smaller error are not flipped
-OURS, TRACKED = "invdyn", "invdyn, tracked"
-PLAIN, SUBPIXEL = "OpenCV", "OpenCV subpixel"  # solvePnP of the largest marker
+INVDYN, TRACKED = "invdyn", "invdyn, tracked"
+OPENCV, OPENCV_SUBPIXEL = "OpenCV", "OpenCV subpixel"  # solvePnP of the largest marker
 Estimate = tuple[np.ndarray, np.ndarray | None]  # pose (4, 4) and covariance (6, 6)
 Estimator = Callable[[np.ndarray], Estimate | None]
 
@@ -98,12 +98,12 @@ class BlockPoseEvaluation(NamedTuple):
 def measure_block_detection(config: BlockDetectionBenchmarkConfig) -> dict[str, Any]:
     """Run the benchmark and return the report."""
     scene, machine = block_scene(), machine_info(1)
-    k = scene.camera.intrinsics()
-    detector = BlockDetector(BlockDetectorConfig(scene.block_size), k)
+    intrinsics = scene.camera.intrinsics()
+    detector = BlockDetector(BlockDetectorConfig(scene.block_size), intrinsics)
     estimators: dict[str, Estimator] = {
-        OURS: lambda image: _first(detector.detect(image)),
-        PLAIN: lambda image: _opencv(image, scene.block_size, k, subpixel=False),
-        SUBPIXEL: lambda image: _opencv(image, scene.block_size, k, subpixel=True),
+        INVDYN: lambda image: _first(detector.detect(image)),
+        OPENCV: lambda image: _opencv(image, scene.block_size, intrinsics, subpixel=False),
+        OPENCV_SUBPIXEL: lambda image: _opencv(image, scene.block_size, intrinsics, subpixel=True),
     }
     results: dict[str, list[BlockPoseEvaluation]] = {name: [] for name in estimators}
     previous: list[BlockPose] = []
@@ -157,14 +157,14 @@ def _report(
         },
         rows=rows,
         ratio={
-            f"{OURS} to {baseline}, {size}": ratios(
-                rows[f"{OURS}, {size}"],
+            f"{INVDYN} to {baseline}, {size}": ratios(
+                rows[f"{INVDYN}, {size}"],
                 rows[f"{baseline}, {size}"],
                 ("xy p95", "z p95", "deg p95"),
             )
-            for baseline in (PLAIN, SUBPIXEL)
+            for baseline in (OPENCV, OPENCV_SUBPIXEL)
             for size in BINS
-            if {f"{OURS}, {size}", f"{baseline}, {size}"} <= set(rows)
+            if {f"{INVDYN}, {size}", f"{baseline}, {size}"} <= set(rows)
         },
     )
 
@@ -239,7 +239,7 @@ def _first(poses: Sequence[BlockPose]) -> Estimate | None:
 
 
 def _opencv(
-    image: np.ndarray, block_size: float, k: np.ndarray, subpixel: bool
+    image: np.ndarray, block_size: float, intrinsics: np.ndarray, subpixel: bool
 ) -> Estimate | None:
     """Return the pose of block 0 from its largest marker with `solvePnP`."""
     markers = detect_markers_opencv(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), subpixel)
@@ -251,7 +251,7 @@ def _opencv(
     half = block_size * MARKER_FRACTION / 2
     square = half * np.array([[-1, 1, 0], [1, 1, 0], [1, -1, 0], [-1, -1, 0]], float)
     quad, flags = markers.corners[largest], cv2.SOLVEPNP_IPPE_SQUARE
-    success, rvec, tvec = cv2.solvePnP(square, quad, k, np.zeros(5), flags=flags)
+    success, rvec, tvec = cv2.solvePnP(square, quad, intrinsics, np.zeros(5), flags=flags)
     if not success:
         return None
     corners = marker_corners(block_size)[markers.ids[largest]]

@@ -172,7 +172,13 @@ def _draw(
 
 
 def collect_data(config: ClosedLoopBenchmarkConfig, robot: Robot, plant: PlantConfig) -> Path:
-    """Collect data of the simulated arm, unless they exist, and return their folder."""
+    """Collect data of the simulated arm, unless they exist, and return their folder.
+
+    Args:
+        config: output folder and duration.
+        robot: the arm.
+        plant: the simulated arm.
+    """
     folder, info_file = config.out / "data", config.out / "data.json"
     excitation = ExcitationConfig(minutes=config.minutes)
     text = json.dumps({"arm": robot.name, "plant": vars(plant), "motion": vars(excitation)})

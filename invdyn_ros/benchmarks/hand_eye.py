@@ -54,7 +54,7 @@ OPENCV_METHODS = {
     f"OpenCV {name.title()}": f"CALIB_HAND_EYE_{name}"
     for name in ("TSAI", "PARK", "HORAUD", "ANDREFF", "DANIILIDIS")
 }
-OURS, BOUND = "invdyn", "Cramér-Rao bound"
+INVDYN, BOUND = "invdyn", "Cramér-Rao bound"
 Solver = Callable[[PosePairs, Mounting], np.ndarray]
 
 
@@ -103,13 +103,15 @@ def measure_hand_eye(config: HandEyeBenchmarkConfig) -> dict[str, Any]:
         machine=machine,
         settings=_settings(config),
         rows=rows,
-        ratio=_ratios(rows, (*(name for name in solvers if name != OURS), BOUND)),
+        ratio=_ratios(rows, (*(name for name in solvers if name != INVDYN), BOUND)),
     )
 
 
 def _solvers() -> dict[str, Solver]:
     """Return this package's solver and the available ones of OpenCV, by name."""
-    solvers: dict[str, Solver] = {OURS: lambda pairs, mounting: solve_hand_eye(pairs, mounting).X}
+    solvers: dict[str, Solver] = {
+        INVDYN: lambda pairs, mounting: solve_hand_eye(pairs, mounting).X
+    }
     return solvers | {
         name: _opencv_solver(flag) for name, flag in OPENCV_METHODS.items() if hasattr(cv2, flag)
     }
@@ -132,8 +134,8 @@ def _settings(config: HandEyeBenchmarkConfig) -> dict[str, Any]:
 def _ratios(rows: dict[str, Row], methods: tuple[str, ...]) -> dict[str, Row]:
     """Return this package's median errors over those of each other method."""
     return {
-        f"{OURS} to {method}, {mounting}": ratios(
-            rows[f"{OURS}, {mounting}"], rows[f"{method}, {mounting}"], ("mm p50", "deg p50")
+        f"{INVDYN} to {method}, {mounting}": ratios(
+            rows[f"{INVDYN}, {mounting}"], rows[f"{method}, {mounting}"], ("mm p50", "deg p50")
         )
         for mounting in MOUNTINGS
         for method in methods

@@ -44,7 +44,7 @@ from invdyn_ros.training.optimizer import Optimizer, OptimizerConfig
 RTOL, ATOL, NUM_SAMPLES = 1e-3, 1e-4, 3  # the authors' tolerances and number of samples
 EXACT_TOLERANCE = 1e-7
 BODY = "hopper"
-OURS, REFERENCE = "invdyn", "reference, torchdiffeq"
+INVDYN, REFERENCE = "invdyn", "reference, torchdiffeq"
 BLOCK_LENGTH = 5  # steps in a row; the first is not counted, as it runs with a cold cache
 LEARNING_RATE = 1e-2
 FROZEN_LEARNING_RATE = 1e-7  # leaves trained weights unchanged
@@ -107,14 +107,14 @@ def measure_latent_ode_training_speed(
     )
     models = {
         name: _build(cls, config, data)
-        for name, cls in ((OURS, LatentOde), (REFERENCE, ReferenceLatentOde))
+        for name, cls in ((INVDYN, LatentOde), (REFERENCE, ReferenceLatentOde))
     }
     adamax = torch.optim.Adamax(models[REFERENCE].parameters(), _learning_rate(config))
     optimizer = Optimizer(
-        models[OURS].parameters(), OptimizerConfig(learning_rate=_learning_rate(config))
+        models[INVDYN].parameters(), OptimizerConfig(learning_rate=_learning_rate(config))
     )
     steps: dict[str, Callable[[Motions], object]] = {
-        OURS: lambda batch: optimizer.step(lambda: models[OURS].loss(*batch)),
+        INVDYN: lambda batch: optimizer.step(lambda: models[INVDYN].loss(*batch)),
         REFERENCE: lambda batch: _step(models[REFERENCE], adamax, batch),
     }
     durations = _time_steps(steps, data, config)
@@ -130,7 +130,7 @@ def measure_latent_ode_training_speed(
         machine=machine,
         settings=settings_of(config),
         rows=rows,
-        ratio={f"{REFERENCE} to {OURS}": ratios(rows[REFERENCE], rows[OURS], ("p10", "p50"))},
+        ratio={f"{REFERENCE} to {INVDYN}": ratios(rows[REFERENCE], rows[INVDYN], ("p10", "p50"))},
     )
 
 
@@ -193,7 +193,7 @@ def _solver_errors(model: LatentOde, name: str, data: Motions) -> Row:
     dynamics = deepcopy(model.dynamics).double()
     func: Callable[[Any, Tensor], Tensor] = lambda _, z: dynamics(z)  # noqa: E731
     exact = odeint(func, z0, times, rtol=EXACT_TOLERANCE, atol=EXACT_TOLERANCE).transpose(0, 1)
-    if name == OURS:
+    if name == INVDYN:
         states = odeint_bosh3(
             dynamics, z0, times.expand(len(z0), -1), model.config.solver_stride / TIME_UNIT
         )

@@ -132,7 +132,13 @@ def replay(
 
 
 def excitation_motion(robot: Robot, seed: int | tuple[int, ...], seconds: float) -> JointSamples:
-    """Return an excitation of an arm as a desired motion, at the rate of the arm."""
+    """Return an excitation of an arm as a desired motion, at the rate of the arm.
+
+    Args:
+        robot: the arm.
+        seed: random seed.
+        seconds: duration [s].
+    """
     random = np.random.default_rng(seed)
     motion = ExcitationTrajectory(
         robot, ExcitationConfig(episode_seconds=seconds), random, speed_scale=1.0

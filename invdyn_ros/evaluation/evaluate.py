@@ -85,7 +85,16 @@ def evaluate(
 def predict_split(
     model: InverseDynamics, trajectories: Sequence[Trajectory], part: Part = "test"
 ) -> SplitPredictions:
-    """Predict the actions of a split of a dataset; arguments and errors as for `evaluate`."""
+    """Predict the actions of a split of a dataset.
+
+    Args:
+        model: the model.
+        trajectories: a dataset with the joints and the action unit of the model.
+        part: as in `evaluate`.
+
+    Raises:
+        ValueError: as `evaluate`.
+    """
     started = time.perf_counter()
     check_data(model, trajectories)
     split = _select_split(model, with_acceleration(trajectories), part)

@@ -66,6 +66,11 @@ def failure_cause(recording: Recording, robot: Robot, scene: Scene) -> str:
 
     Contacts are not recorded. A block counts as held if it is at the tool and the opening of the
     gripper is about its size.
+
+    Args:
+        recording: the episode.
+        robot: the arm.
+        scene: nominal scene of the graph.
     """
     rows, start, joints = [], np.inf, recording.joints
     for i, (position, _) in _blocks_with_joints(recording):

@@ -70,7 +70,13 @@ def teleop_report(
 
 
 def tracking_errors(recording: Recording, robot: Robot, model: Runtime) -> dict[str, float | None]:
-    """Return the RMS tracking errors [rad] of `teleop_report`; None without motion."""
+    """Return the RMS tracking errors [rad] of `teleop_report`; None without motion.
+
+    Args:
+        recording: the run.
+        robot: the arm.
+        model: inverse dynamics model that drove the arm.
+    """
     unit = model.meta.action_unit
     errors = {"inverse_dynamics": tracking_rms(recording.joints, recording.desired)}
     replays: dict[str, tuple[InverseDynamicsModel, float, Fallback | None]] = {
@@ -97,6 +103,11 @@ def retargeting_errors(
     """Return the errors of the joint targets against the person.
 
     The retargeter depends on the landmarks only, so that running it again gives its targets.
+
+    Args:
+        recording: the run.
+        robot: the arm.
+        side: arm of the person that was followed, "left" or "right".
 
     Returns:
         Errors of the frames that the arm can follow; errors of those in which the person is

@@ -95,7 +95,13 @@ def empty_axes(axes: Axes, text: str) -> None:
 
 
 def show_image(axes: Axes, image: np.ndarray, text: str) -> None:
-    """Show an image (H, W, 3) with a title."""
+    """Show an image with a title.
+
+    Args:
+        axes: the axes.
+        image: (H, W, 3).
+        text: the title.
+    """
     axes.imshow(image)
     axes.set_axis_off()
     axes.set_title(text, size=14, weight="normal", pad=6)
@@ -152,7 +158,13 @@ def decimate(time: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def plot_block_heights(axes: Axes, episodes: Sequence[Recording], success: Sequence[bool]) -> None:
-    """Plot the height of the block over time; the first episode is bold."""
+    """Plot the height of the block over time; the first episode is bold.
+
+    Args:
+        axes: the axes.
+        episodes: one recording each.
+        success: of each episode.
+    """
     axes.set_title("height of the block")
     axes.set_ylabel("height [mm]")
     axes.set_xlabel("time [s]")
@@ -217,7 +229,13 @@ def plot_block_positions(
 
 
 def plot_latency(axes: Axes, total: np.ndarray, without_pose: np.ndarray) -> None:
-    """Plot histograms of the latency from image to command [ms], (F,) each."""
+    """Plot histograms of the latency from image to command.
+
+    Args:
+        axes: the axes.
+        total: (F,) [ms].
+        without_pose: the same without the time in the pose network (F,) [ms].
+    """
     axes.set_title("latency")
     axes.set_xlabel("time from image to command [ms]")
     axes.set_ylabel("frames")
@@ -236,7 +254,13 @@ def plot_latency(axes: Axes, total: np.ndarray, without_pose: np.ndarray) -> Non
 
 
 def plot_tool_error(axes: Axes, recording: Recording, robot: Robot) -> None:
-    """Plot the distance of the tool from its desired position."""
+    """Plot the distance of the tool from its desired position.
+
+    Args:
+        axes: the axes.
+        recording: the run.
+        robot: the arm.
+    """
     axes.set_title("position error of the tool")
     axes.set_xlabel("time [s]")
     axes.set_ylabel("distance [mm]")

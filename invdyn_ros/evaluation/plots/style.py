@@ -32,5 +32,12 @@ def short_names(names: tuple[str, ...]) -> list[str]:
 
 
 def format_number(value: float | None, unit: str = "", digits: int = 1, scale: float = 1.0) -> str:
-    """Return a number with its unit; "n/a" for None."""
+    """Return a number with its unit; "n/a" for None.
+
+    Args:
+        value: the number.
+        unit: unit to append.
+        digits: digits after the decimal point.
+        scale: factor from the unit of the value to the printed one.
+    """
     return "n/a" if value is None else f"{scale * value:.{digits}f} {unit}".rstrip()

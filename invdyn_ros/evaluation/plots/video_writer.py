@@ -123,7 +123,13 @@ class Canvas:
         self.text((x + width / 2, y + height / 2), text, 18, VIDEO_GRAY, anchor="mm")
 
     def legend_entry(self, place: tuple[float, float], text: str, color: str) -> float:
-        """Draw a colored dot and a label; return the x coordinate of its end [px]."""
+        """Draw a colored dot and a label; return the x coordinate of its end [px].
+
+        Args:
+            place: x, y of the dot [px].
+            text: the label.
+            color: of the dot, "#rrggbb".
+        """
         x, y = place
         self.pen.ellipse((x, y - 6, x + 12, y + 6), fill=color)
         return self.text((x + 20, y), text, 18, VIDEO_GRAY if color == VIDEO_LINE else VIDEO_TEXT)
@@ -184,7 +190,13 @@ class Curve:
 
 
 def fit_image(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Scale an image (H, W, 3) to the largest size within width and height [px]."""
+    """Scale an image to the largest size within a box, with the same aspect ratio.
+
+    Args:
+        image: (H, W, 3).
+        width: of the box [px].
+        height: of the box [px].
+    """
     scale = min(width / image.shape[1], height / image.shape[0])
     size = max(round(scale * image.shape[1]), 1), max(round(scale * image.shape[0]), 1)
     if size == (image.shape[1], image.shape[0]):
