@@ -46,8 +46,8 @@ def checkpoint(tmp_path_factory):
 
 @pytest.mark.slow
 def test_latency_benchmark_compares_with_an_echo_through_real_dds(checkpoint, tmp_path, capfd):
-    words = ("--checkpoint", checkpoint, "--seconds", 4, "--turn-seconds", 1)
-    report = report_of(tmp_path, "latency", *words)
+    arguments = ("--checkpoint", checkpoint, "--seconds", 4, "--turn-seconds", 1)
+    report = report_of(tmp_path, "latency", *arguments)
     assert report["unit"] == "ms" and report["settings"]["rate_hz"] == 125
     assert report["machine"]["torch_threads"] == 1
     for row in report["rows"].values():
@@ -62,8 +62,8 @@ def test_latency_benchmark_compares_with_an_echo_through_real_dds(checkpoint, tm
 
 
 def test_model_benchmark_times_live_exported_and_eager_models(checkpoint, tmp_path, capfd):
-    words = ("--checkpoint", checkpoint, "--calls", 200)
-    report = report_of(tmp_path, "model", *words)
+    arguments = ("--checkpoint", checkpoint, "--calls", 200)
+    report = report_of(tmp_path, "model", *arguments)
     names = {"live", "live whole tick", "eager PyTorch", "eager PyTorch whole tick"}
     names |= {"onnxruntime", "mj_inverse"}
     assert set(report["rows"]) == {f"arm (rigid_body), {name}" for name in names}
@@ -142,9 +142,11 @@ def test_help_lists_every_benchmark_and_an_unknown_one_is_refused(capsys):
     assert main(["--help"]) == 0
     listed = [line.split()[0] for line in capsys.readouterr().out.splitlines()[2:]]
     assert listed == list(BENCHMARKS)
-    for words in ([], ["speed"]):
-        with pytest.raises(ValueError, match=f"no benchmark '{''.join(words)}'; there are block_"):
-            main(words)
+    for arguments in ([], ["speed"]):
+        with pytest.raises(
+            ValueError, match=f"no benchmark '{''.join(arguments)}'; there are block_"
+        ):
+            main(arguments)
 
 
 def test_quantiles_of_known_values():
@@ -172,7 +174,7 @@ def test_missing_columns_of_a_table_are_blank():
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (("latency", "--arm", "ur3"), "unknown arm 'ur3'"),
         (("dynamics", "--arm", "ur3"), "unknown arm 'ur3'"),
@@ -203,9 +205,9 @@ def test_missing_columns_of_a_table_are_blank():
         (("simulation", "--report", "out.txt"), "--report out.txt is not a .json file"),
     ],
 )
-def test_bad_input_is_refused_before_anything_is_measured(words, message):
+def test_bad_input_is_refused_before_anything_is_measured(arguments, message):
     with pytest.raises((ValueError, OSError), match=message):
-        main(list(words))
+        main(list(arguments))
 
 
 def test_a_checkpoint_of_another_arm_is_refused(checkpoint):

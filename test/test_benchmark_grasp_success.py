@@ -177,9 +177,19 @@ def test_policy_that_does_not_move_fails(tmp_path, grip, cause):
 
 def test_report_compares_every_policy_with_the_scripted_one(tmp_path, capfd):
     file, folder = tmp_path / "deep" / "grasp.json", save_idle_policy(tmp_path / "idle")
-    words = ["--policies", str(folder), "--noise", "none", "--episodes", "2", "--processes", "1"]
+    arguments = [
+        "--policies",
+        str(folder),
+        "--noise",
+        "none",
+        "--episodes",
+        "2",
+        "--processes",
+        "1",
+    ]
     assert (
-        run_verb("benchmark", ["grasp_success", *words, "--seed", "4", "--report", str(file)]) == 0
+        run_verb("benchmark", ["grasp_success", *arguments, "--seed", "4", "--report", str(file)])
+        == 0
     )
     report, output = json.loads(file.read_text()), capfd.readouterr()
     assert "scripted, none" in output.out and "4/4" in output.err
@@ -198,7 +208,7 @@ def test_report_compares_every_policy_with_the_scripted_one(tmp_path, capfd):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["--arm", "dofbot", "--policies", "{folder}"], "is a policy for 'ur5', not for 'dofbot'"),
         (["--policies", "{folder}/nothing"], "no policy folder"),
@@ -209,10 +219,10 @@ def test_report_compares_every_policy_with_the_scripted_one(tmp_path, capfd):
         (["--processes", "0"], "processes is 0"),
     ],
 )
-def test_invalid_settings_are_rejected_with_a_one_line_error(tmp_path, capfd, words, message):
+def test_invalid_settings_are_rejected_with_a_one_line_error(tmp_path, capfd, arguments, message):
     folder, file = save_idle_policy(tmp_path / "policy"), tmp_path / "grasp.json"
-    words = [word.format(folder=folder) for word in words]
-    assert run_verb("benchmark", ["grasp_success", *words, "--report", str(file)]) == 2
+    arguments = [word.format(folder=folder) for word in arguments]
+    assert run_verb("benchmark", ["grasp_success", *arguments, "--report", str(file)]) == 2
     error = capfd.readouterr().err.strip()
     assert "\n" not in error and message in error
     assert not file.exists() and not file.with_suffix(".png").exists()

@@ -15,8 +15,8 @@ CONFIGS = Path(__file__).parents[1] / "config" / "train"
 
 
 def test_training_benchmark_compares_with_a_data_loader_and_its_steps_alone(tmp_path):
-    words = ("--config", CONFIGS / "mlp.yaml", "--width", 16, "--windows", 2000, "--rounds", 1)
-    report = report_of(tmp_path, "training", *words)
+    arguments = ("--config", CONFIGS / "mlp.yaml", "--width", 16, "--windows", 2000, "--rounds", 1)
+    report = report_of(tmp_path, "training", *arguments)
     ours, loader, steps = (
         report["rows"][f"mlp ({name})"] for name in ("Trainer", "DataLoader", "steps alone")
     )
@@ -30,8 +30,8 @@ def test_training_benchmark_compares_with_a_data_loader_and_its_steps_alone(tmp_
 
 
 def test_multimodal_benchmark_covers_all_steps_and_temperatures(tmp_path, capfd):
-    words = ("--train-samples", 200, "--test-motions", 20, "--draws", 10, "--epochs", 2)
-    report = report_of(tmp_path, "multimodal", *words, "--steps", 2, "--temperatures", 0)
+    arguments = ("--train-samples", 200, "--test-motions", 20, "--draws", 10, "--epochs", 2)
+    report = report_of(tmp_path, "multimodal", *arguments, "--steps", 2, "--temperatures", 0)
     assert report["rows"]["best single action"]["nmse"] == pytest.approx(100)
     assert report["rows"]["mlp"]["nmse"] >= 100
     sweep = {f"flow, T {t}, {steps} steps" for t in (0, 1) for steps in (2, 4, 100)}
@@ -47,10 +47,10 @@ def test_multimodal_benchmark_covers_all_steps_and_temperatures(tmp_path, capfd)
 @pytest.mark.slow
 def test_plans_from_little_data_end_nearer_to_the_goal_than_random_actions(tmp_path):
     """The gain of exchanging the model needs more data than a test has; docs/results has it."""
-    words = (
+    arguments = (
         "--num-seeds 1 --episodes 2 --num-recordings 12 --planner-epochs 8 --epochs 20 --threads 1"
     )
-    report = report_of(tmp_path, "planning", *words.split())
+    report = report_of(tmp_path, "planning", *arguments.split())
     rows = report["rows"]
     assert rows["random"]["return"] == 0 and rows["plan + inverse model"]["return"] == 100
     assert rows["plan + inverse model"]["score"] > rows["random"]["score"]
@@ -62,8 +62,8 @@ def test_plans_from_little_data_end_nearer_to_the_goal_than_random_actions(tmp_p
 
 @pytest.mark.slow
 def test_data_efficiency_compares_families_on_the_same_few_samples(tmp_path):
-    words = "data_efficiency --arm ur5 --minutes 1 --families rigid_body mlp --seeds 2"
-    report = report_of(tmp_path, *words.split(), "--sizes", 50, "--epochs", 2)
+    arguments = "data_efficiency --arm ur5 --minutes 1 --families rigid_body mlp --seeds 2"
+    report = report_of(tmp_path, *arguments.split(), "--sizes", 50, "--epochs", 2)
     assert set(report["rows"]) == {
         "rigid_body", "rigid_body, moving", "mlp", "mlp, moving"
     }  # fmt: skip

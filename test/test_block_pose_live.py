@@ -58,7 +58,7 @@ SMALL_RUN = {
 }  # fmt: skip
 
 
-def words(**changes) -> list[str]:
+def cli_arguments(**changes) -> list[str]:
     values = SMALL_RUN | changes
     return [word for name, value in values.items() for word in (f"--{name}", str(value))]
 
@@ -66,7 +66,7 @@ def words(**changes) -> list[str]:
 @pytest.mark.slow
 def test_the_verb_trains_in_rounds_and_resumes(tmp_path, capsys) -> None:
     out = tmp_path / "run"
-    assert run_verb("train_block_pose", ["--out", str(out), *words()]) == 0
+    assert run_verb("train_block_pose", ["--out", str(out), *cli_arguments()]) == 0
     report = json.loads((out / "block_pose.json").read_text())
     assert (
         report["rollouts"]["noise_hard"]["episodes"] == 1
@@ -74,13 +74,19 @@ def test_the_verb_trains_in_rounds_and_resumes(tmp_path, capsys) -> None:
     )
     load_block_pose_net(out, "ur5")
     first = (out / "model.safetensors").read_bytes()
-    assert run_verb("train_block_pose", ["--out", str(out), *words()]) == 2
+    assert run_verb("train_block_pose", ["--out", str(out), *cli_arguments()]) == 2
     assert "holds a run already" in capsys.readouterr().err
-    assert run_verb("train_block_pose", ["--out", str(out), "--resume", *words(images=48)]) == 2
+    assert (
+        run_verb("train_block_pose", ["--out", str(out), "--resume", *cli_arguments(images=48)])
+        == 2
+    )
     assert "images 40, not 48" in capsys.readouterr().err
     (out / "round_1" / METADATA_FILE).unlink()
     assert (
-        run_verb("train_block_pose", ["--out", str(out), "--resume", *words(eval_episodes=0)]) == 0
+        run_verb(
+            "train_block_pose", ["--out", str(out), "--resume", *cli_arguments(eval_episodes=0)]
+        )
+        == 0
     )
     assert (out / "model.safetensors").read_bytes() == first
 
@@ -98,7 +104,10 @@ def test_the_verb_trains_in_rounds_and_resumes(tmp_path, capsys) -> None:
 def test_invalid_settings_are_refused_in_one_line_and_nothing_is_written(
     tmp_path, capsys, changes, message
 ) -> None:
-    assert run_verb("train_block_pose", ["--out", str(tmp_path / "run"), *words(**changes)]) == 2
+    assert (
+        run_verb("train_block_pose", ["--out", str(tmp_path / "run"), *cli_arguments(**changes)])
+        == 2
+    )
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
     assert not (tmp_path / "run").exists()

@@ -43,14 +43,14 @@ def recording(tmp_path_factory) -> Path:
 
 def test_recording_gives_calibration_file_for_launch(recording, tmp_path, capsys) -> None:
     file, plot = tmp_path / "new" / "camera.yaml", tmp_path / "new" / "residuals.png"
-    words = ("bag", recording, "--mounting", "eye_to_hand", "--out", file, "--plot", plot)
-    assert run_calibrate(*words) == 0
+    arguments = ("bag", recording, "--mounting", "eye_to_hand", "--out", file, "--plot", plot)
+    assert run_calibrate(*arguments) == 0
     np.testing.assert_allclose(read_camera_pose(file, "ur5").T, CAMERA, atol=1e-6)
     np.testing.assert_allclose(load_yaml(file)["marker_position"], T_TOOL_BLOCK[:3, 3], atol=1e-6)
     assert plot.stat().st_size > 10_000
     output = capsys.readouterr().out
-    for words in ("in 18 poses", "RMS rotation about the tool's x", "standard error", "held out:"):
-        assert words in output
+    for text in ("in 18 poses", "RMS rotation about the tool's x", "standard error", "held out:"):
+        assert text in output
     resolved = resolve("grasp_sim", {"camera_pose": str(file)})
     specs = {spec.name: spec.parameters for spec in resolved}
     assert specs["grasp"]["camera_pose"] == specs["report"]["camera_pose"] == str(file)
@@ -169,16 +169,16 @@ def test_invalid_input_is_one_line_and_exit_code_2(
 ) -> None:
     file = tmp_path / "camera.yaml"
     options = {"--mounting": "eye_to_hand", "--out": str(file), **change}
-    words = [word for pair in options.items() for word in pair]
-    assert run_calibrate("bag", recording, *words) == 2
+    arguments = [word for pair in options.items() for word in pair]
+    assert run_calibrate("bag", recording, *arguments) == 2
     refused = capsys.readouterr().err
     assert message in refused and refused.count("\n") == 1
     assert not file.exists() and not Path("camera.txt").exists()
 
 
 def test_missing_recording_and_restarted_time_are_refused(tmp_path, capsys) -> None:
-    words = ("--mounting", "eye_to_hand", "--out", tmp_path / "camera.yaml")
-    assert run_calibrate("bag", tmp_path / "none", *words) == 2
+    arguments = ("--mounting", "eye_to_hand", "--out", tmp_path / "camera.yaml")
+    assert run_calibrate("bag", tmp_path / "none", *arguments) == 2
     assert "no such file or folder" in capsys.readouterr().err
     bag = BagWriter(tmp_path / "bag")
     for received, stamp in enumerate((10**9, 5 * 10**9, 10**9)):
@@ -186,7 +186,7 @@ def test_missing_recording_and_restarted_time_are_refused(tmp_path, capsys) -> N
         raw = serialize_message(block_message(np.eye(4), stamp, np.zeros((6, 6))))
         bag.write(BLOCK, PoseWithCovarianceStamped, received, raw)
     bag.close()
-    assert run_calibrate("bag", tmp_path / "bag", *words) == 2
+    assert run_calibrate("bag", tmp_path / "bag", *arguments) == 2
     refused = capsys.readouterr().err
     assert "/joint_states starts again: message 2 is stamped 1.000 s, after 5.000 s" in refused
 

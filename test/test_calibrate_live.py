@@ -60,15 +60,15 @@ def running_arm(joint_positions: np.ndarray) -> Iterator[None]:
         probe.close()
 
 
-def calibrate_live(*words: object, interrupted: bool) -> str:
+def calibrate_live(*arguments: object, interrupted: bool) -> str:
     """Calibrate in another process and return its output.
 
     Args:
-        *words: arguments of the command.
+        *arguments: arguments of the command.
         interrupted: whether Ctrl-C is sent at the seventh pose.
     """
     verb = subprocess.Popen(
-        [sys.executable, "-u", "-m", "invdyn_ros", "calibrate", "live", *map(str, words)],
+        [sys.executable, "-u", "-m", "invdyn_ros", "calibrate", "live", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -91,13 +91,13 @@ def calibrate_live(*words: object, interrupted: bool) -> str:
 def test_running_arm_is_calibrated_live(tmp_path, interrupted) -> None:
     """The topics are real; after Ctrl-C, the poses so far are used."""
     file, recorded = tmp_path / "camera.yaml", tmp_path / "kept"
-    words = ["--mounting", "eye_to_hand", "--out", file, "--record", recorded, "--no-detect"]
-    words += ["--settling-time", "0.1", *([] if interrupted else ["--poses", "8"])]
+    arguments = ["--mounting", "eye_to_hand", "--out", file, "--record", recorded, "--no-detect"]
+    arguments += ["--settling-time", "0.1", *([] if interrupted else ["--poses", "8"])]
     with running_arm(sample_joints(10)):
-        output = calibrate_live(*words, interrupted=interrupted)
+        output = calibrate_live(*arguments, interrupted=interrupted)
     np.testing.assert_allclose(read_camera_pose(file, "ur5").T, CAMERA, atol=1e-6)
     assert "deg; rotate it by 20 to 40 deg about its " in output and "held out: 0.00 mm" in output
     again = tmp_path / "again.yaml"
-    words = ("--mounting", "eye_to_hand", "--settling-time", "0.1", "--out", again)
-    assert run_calibrate("bag", recorded, *words) == 0
+    arguments = ("--mounting", "eye_to_hand", "--settling-time", "0.1", "--out", again)
+    assert run_calibrate("bag", recorded, *arguments) == 0
     assert again.read_text() == file.read_text()

@@ -133,9 +133,9 @@ def test_interval_contains_the_root_mean_square_and_grows_with_the_std() -> None
 @pytest.mark.slow
 def test_benchmark_collects_trains_drives_and_plots(tmp_path: Path) -> None:
     config = ClosedLoopBenchmarkConfig(tmp_path, minutes=0.25, motions=1, seconds=1.5)
-    words = ["--out", str(tmp_path), "--report", str(tmp_path / "report.json")]
-    words += ["--families", "rigid_body", "--minutes", "0.25", "--motions", "1"]
-    assert main(["closed_loop", *words, "--seconds", "1.5"]) == 0
+    arguments = ["--out", str(tmp_path), "--report", str(tmp_path / "report.json")]
+    arguments += ["--families", "rigid_body", "--minutes", "0.25", "--motions", "1"]
+    assert main(["closed_loop", *arguments, "--seconds", "1.5"]) == 0
     report = json.loads((tmp_path / "report.json").read_text())
     rows = report["rows"]
     names = [
@@ -155,7 +155,7 @@ def test_benchmark_collects_trains_drives_and_plots(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (("--arm", "dofbot"), "driven by setpoints"),
         (("--arm", "kuka_iiwa"), "no link 'wrist_1_link'"),
@@ -164,9 +164,9 @@ def test_benchmark_collects_trains_drives_and_plots(tmp_path: Path) -> None:
     ],
 )
 def test_bad_input_is_one_line_and_code_2(
-    words: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_verb("benchmark", ["closed_loop", "--out", str(tmp_path / "out"), *words]) == 2
+    assert run_verb("benchmark", ["closed_loop", "--out", str(tmp_path / "out"), *arguments]) == 2
     printed = capsys.readouterr().err
     assert message in printed and printed.count("\n") == 1
     assert not (tmp_path / "out").exists()

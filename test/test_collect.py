@@ -29,14 +29,14 @@ NAMES = ["a", "b"]
 EFFORT = ["--effort-unit", "N m"]
 
 
-def collect(out: Path, *words: object) -> int:
-    return run_verb("collect", [*map(str, words), "--out", str(out)])
+def collect(out: Path, *arguments: object) -> int:
+    return run_verb("collect", [*map(str, arguments), "--out", str(out)])
 
 
-def refused(out: Path, capsys: Capture, *words: object) -> str:
+def refused(out: Path, capsys: Capture, *arguments: object) -> str:
     """Return the error line of a command that writes nothing."""
     before = sorted(out.parent.rglob("*"))
-    assert collect(out, *words) == 2
+    assert collect(out, *arguments) == 2
     output = capsys.readouterr().err.strip()
     assert output.count("\n") == 0
     assert sorted(out.parent.rglob("*")) == before
@@ -74,8 +74,8 @@ def test_folder_by_another_library_needs_the_unit_only(tmp_path: Path, capsys: C
     nameless = foreign(tmp_path / "nameless", names=None)
     output = refused(tmp_path / "o", capsys, "dataset", nameless, "--unit", "A")
     assert "state them with --joints" in output
-    words = ("dataset", nameless, "--unit", "A", "--joints", "x", "y", "--arm", "toy")
-    assert collect(tmp_path / "named", *words) == 0
+    arguments = ("dataset", nameless, "--unit", "A", "--joints", "x", "y", "--arm", "toy")
+    assert collect(tmp_path / "named", *arguments) == 0
     assert read_dataset(tmp_path / "named").info.joint_names == ("x", "y")
 
 
@@ -121,8 +121,8 @@ def _no_stamps(path: Path) -> list[object]:
     columns = arrays((5,))
     del columns["next_observations"]
     times = {"t": np.array([0.0, 0.1, 0.2, 0.15, 0.3])}
-    words = [*COLUMNS[:4], "--unit", "N m", "--time", "t"]
-    return [save_npz(path, columns | times), *words]
+    arguments = [*COLUMNS[:4], "--unit", "N m", "--time", "t"]
+    return [save_npz(path, columns | times), *arguments]
 
 
 def _one_sample(path: Path) -> list[object]:
@@ -190,8 +190,8 @@ def test_bad_sequence_gives_a_one_line_error_and_no_files(
     tmp_path: Path, capsys: Capture, name: str
 ) -> None:
     make, message = SEQUENCES[name]
-    words = make(tmp_path / "bad")
-    output = refused(tmp_path / "out", capsys, "sequence", *words)
+    arguments = make(tmp_path / "bad")
+    output = refused(tmp_path / "out", capsys, "sequence", *arguments)
     assert message in output
     assert "bad" in output or name in ("joints of another arm", "no time", "unknown unit")
 
@@ -293,12 +293,12 @@ def test_recording_of_another_arm_names_its_joints(tmp_path: Path, capsys: Captu
 
 
 def test_pendulum_is_collected_with_its_shift(tmp_path: Path, capsys: Capture) -> None:
-    words = ("pendulum", "--episodes", 3, "--steps", 20, "--mass", 1.5)
-    assert collect(tmp_path / "out", *words) == 0
+    arguments = ("pendulum", "--episodes", 3, "--steps", 20, "--mass", 1.5)
+    assert collect(tmp_path / "out", *arguments) == 0
     assert "63 rows in, 63 rows in 3 episodes out" in capsys.readouterr().out
     trajectories, info = read_dataset(tmp_path / "out")
     assert (info.robot, info.rate, len(trajectories)) == ("pendulum", 50.0, 3)
-    assert "mass is -1.0" in refused(tmp_path / "o", capsys, *words[:3], "--mass", -1)
+    assert "mass is -1.0" in refused(tmp_path / "o", capsys, *arguments[:3], "--mass", -1)
 
 
 @dataclass(frozen=True)

@@ -46,8 +46,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def compare(folder: Path, out: str, *more: str) -> dict:
-    words = ["--data", folder / "data", "--out", folder / out, "--configs", folder / "configs"]
-    assert cli.main([*map(str, words), "--families", *FAMILIES, "--seeds", "2", *more]) == 0
+    arguments = ["--data", folder / "data", "--out", folder / out, "--configs", folder / "configs"]
+    assert cli.main([*map(str, arguments), "--families", *FAMILIES, "--seeds", "2", *more]) == 0
     return json.loads((folder / out / "compare.json").read_text())
 
 
@@ -213,9 +213,9 @@ def test_families_on_different_splits_are_refused(folder: Path, tmp_path: Path) 
 def test_bad_input_is_one_line_and_code_2(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--data", str(folder / "data"), "--out", str(tmp_path / "out")]
+    arguments = ["--data", str(folder / "data"), "--out", str(tmp_path / "out")]
     for extra in (["--seeds", "0"], ["--families", "lstm"], ["--arm", "dofbot"]):
-        assert run_verb("compare", [*words, *extra]) == 2
+        assert run_verb("compare", [*arguments, *extra]) == 2
         assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "out").exists()
 
@@ -266,8 +266,8 @@ def test_servo_arm_is_compared_and_driven(tmp_path: Path) -> None:
     dofbot = robot("dofbot")
     parts = [excitation(dofbot, seed, 0.02, unit="rad", action=setpoint) for seed in range(5)]
     write_dataset(tmp_path / "data", parts, "dofbot", dofbot.rate)
-    words = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
-    assert cli.main([*words, "--families", "rigid_body"]) == 0
+    arguments = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "out")]
+    assert cli.main([*arguments, "--families", "rigid_body"]) == 0
     rows = comparison_rows(json.loads((tmp_path / "out" / "compare.json").read_text()))
     assert all(row.tracking_rms is not None for row in rows)
     assert "tracking RMS [mrad]" in (tmp_path / "out" / "compare.md").read_text()

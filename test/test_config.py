@@ -171,14 +171,14 @@ def test_text_that_is_no_value_is_refused(text, message):
 
 def test_command_line_overrides_fields_and_nested_fields():
     values = {"width": 8, "filter": {"cutoff": 1.0}}
-    words = ["--width", "16", "--filter.cutoff=1e-3", "--filter.gains", "[1, 2]"]
+    arguments = ["--width", "16", "--filter.cutoff=1e-3", "--filter.gains", "[1, 2]"]
     expected = {"width": 16, "filter": {"cutoff": 1e-3, "gains": [1, 2]}}
-    assert override(values, words) == expected
+    assert override(values, arguments) == expected
     assert values == {"width": 8, "filter": {"cutoff": 1.0}}
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["width", "3"], "expected '--field value' with a field of the config file, got 'width'"),
         (["--width"], "expected '--field value' with a field of the config file, got '--width'"),
@@ -186,6 +186,6 @@ def test_command_line_overrides_fields_and_nested_fields():
         (["--width", "[1"], "--width: not plain YAML"),
     ],
 )
-def test_bad_overrides_are_refused(words, message):
+def test_bad_overrides_are_refused(arguments, message):
     with pytest.raises(ValueError, match=re.escape(message)):
-        override({"width": 8}, words)
+        override({"width": 8}, arguments)

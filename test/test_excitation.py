@@ -92,8 +92,8 @@ def test_simulated_data_do_not_depend_on_the_number_of_workers() -> None:
 def test_every_arm_is_collected(
     arm: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--arm", arm, "--minutes", "0.02", "--episode-seconds", "1.2", "--workers", "1"]
-    assert run_verb("collect", ["sim", *words, "--out", str(tmp_path / arm)]) == 0
+    arguments = ["--arm", arm, "--minutes", "0.02", "--episode-seconds", "1.2", "--workers", "1"]
+    assert run_verb("collect", ["sim", *arguments, "--out", str(tmp_path / arm)]) == 0
     message = capsys.readouterr()
     assert "1 episodes out" in message.out and "simulating" in message.err
     trajectories, info = read_dataset(tmp_path / arm)

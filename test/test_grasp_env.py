@@ -261,8 +261,8 @@ def test_invalid_actions_and_options_are_rejected() -> None:
 
 def test_benchmark_compares_the_speed_with_panda_gym(tmp_path: Path, capfd: Any) -> None:
     file = tmp_path / "speed.json"
-    words = ["--seconds", "1.5", "--periods", "0.04", "--num-envs", "1", "--report", str(file)]
-    assert benchmark(["environment", "--arm", "dofbot", *words]) == 0
+    arguments = ["--seconds", "1.5", "--periods", "0.04", "--num-envs", "1", "--report", str(file)]
+    assert benchmark(["environment", "--arm", "dofbot", *arguments]) == 0
     report = json.loads(file.read_text())
     assert set(report["rows"]) >= {f"{DOFBOT} at 40 ms", f"{DOFBOT} at 40 ms, 1 process"}
     for row in report["rows"].values():
@@ -277,12 +277,12 @@ def test_benchmark_compares_the_speed_with_panda_gym(tmp_path: Path, capfd: Any)
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (("--arm", "kuka_iiwa"), "no block to grasp for arm 'kuka_iiwa'"),
         (("--periods", "0.03"), "action_period 0.03 s is not a multiple of 0.008 s"),
     ],
 )
-def test_invalid_benchmark_settings_are_rejected(words: tuple[str, ...], message: str) -> None:
+def test_invalid_benchmark_settings_are_rejected(arguments: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        benchmark(["environment", *words])
+        benchmark(["environment", *arguments])

@@ -104,8 +104,10 @@ def test_graph_reports_why_a_policy_cannot_run(tmp_path):
     for observations, actions in ((40, 6), (41, 5)):
         meta = PolicyMetadata("dofbot", observations, actions, (8,), "tanh", "sac")
         save_policy(MLPPolicy(meta), tmp_path)
-        words = f"with {observations} observations and {actions} actions; 'dofbot' has 41 and 6"
-        with pytest.raises(ValueError, match=words):
+        arguments = (
+            f"with {observations} observations and {actions} actions; 'dofbot' has 41 and 6"
+        )
+        with pytest.raises(ValueError, match=arguments):
             resolve("grasp_sim", {"arm": "dofbot", "policy": "learned"} | checkpoint)
     save_policy(MLPPolicy(PolicyMetadata("dofbot", 41, 6, (8,), "tanh", "sac")), tmp_path)
     values = {"policy": "learned", "policy_checkpoint": str(tmp_path)}

@@ -57,11 +57,11 @@ def test_training_refuses_leakage_and_the_suggested_remedy_works(
     unique = list(simulate_pendulum(PendulumConfig(episodes=10, steps=40)))
     repeated = [*unique, *(t[5:30] for t in unique)]
     write_dataset(tmp_path / "leak", repeated, "pendulum", 50.0)
-    words = ["--config", CONFIG, "--action-delay", 0, "--epochs", 2, "--width", 8]
+    arguments = ["--config", CONFIG, "--action-delay", 0, "--epochs", 2, "--width", 8]
 
     def train(data: str) -> int:
         paths = ["--data", tmp_path / data, "--out", tmp_path / "model"]
-        return run_verb("train", [str(word) for word in (*words, *paths)])
+        return run_verb("train", [str(word) for word in (*arguments, *paths)])
 
     assert train("leak") == 2
     error = capsys.readouterr().err
@@ -82,8 +82,8 @@ def test_model_is_not_evaluated_on_a_copy_of_its_training_data(
     training, fresh = simulate_pendulum(config), list(simulate_pendulum(replace(config, seed=1)))
     write_dataset(tmp_path / "data", list(training), "pendulum", 50.0)
     data, out = str(tmp_path / "data"), str(tmp_path / "model")
-    words = ["--config", str(CONFIG), "--action-delay", "0", "--epochs", "1", "--width", "8"]
-    assert run_verb("train", [*words, "--data", data, "--out", out]) == 0
+    arguments = ["--config", str(CONFIG), "--action-delay", "0", "--epochs", "1", "--width", "8"]
+    assert run_verb("train", [*arguments, "--data", data, "--out", out]) == 0
     first = read_dataset(data).trajectories[:10]
     for name, parts, code in (("mixed", [*first, *fresh], 2), ("fresh", fresh, 0)):
         write_dataset(tmp_path / name, parts, "pendulum", 50.0)

@@ -222,16 +222,16 @@ def test_recorded_messages_are_read_back_from_the_bag(tmp_path: Path) -> None:
         ("/commands", command_to_message(np.array([2.5]), STAMP)),
     ]
     rclpy.init()
-    node, heard = rclpy.create_node("bag_test"), []
+    node, received = rclpy.create_node("bag_test"), []
     for k, (topic, message) in enumerate(sent):
         publisher = node.create_publisher(type(message), topic, 10)
-        node.create_subscription(type(message), topic, heard.append, 10, raw=True)
+        node.create_subscription(type(message), topic, received.append, 10, raw=True)
         while publisher.get_subscription_count() == 0:
             rclpy.spin_once(node, timeout_sec=0.1)
         publisher.publish(message)
-        while len(heard) == k:
+        while len(received) == k:
             rclpy.spin_once(node, timeout_sec=0.1)
-        writer.write(topic, type(message), STAMP + k, heard[k])
+        writer.write(topic, type(message), STAMP + k, received[k])
     node.destroy_node()
     rclpy.shutdown()
     writer.close()

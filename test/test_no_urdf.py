@@ -27,15 +27,15 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def train(family: str, folder: Path, *words: object) -> int:
+def train(family: str, folder: Path, *arguments: object) -> int:
     options = ["--config", CONFIGS / f"{family}.yaml", "--data", folder / "nominal"]
-    return run_verb("train", [str(w) for w in (*options, "--out", folder / family, *words)])
+    return run_verb("train", [str(w) for w in (*options, "--out", folder / family, *arguments)])
 
 
 def report(folder: Path, data: str) -> dict:
     options = {"checkpoint": folder / "mlp", "data": folder / data, "report": folder / "r.json"}
-    words = [str(word) for name, path in options.items() for word in (f"--{name}", path)]
-    assert run_verb("evaluate", words) == 0
+    arguments = [str(word) for name, path in options.items() for word in (f"--{name}", path)]
+    assert run_verb("evaluate", arguments) == 0
     return json.loads((folder / "r.json").read_text())
 
 
@@ -53,7 +53,7 @@ def test_shift_of_the_dynamics_raises_the_reported_error(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "words", "message"),
+    ("family", "arguments", "message"),
     [
         ("rigid_body", ("--action-delay", 0), "rigid-body dynamics of pendulum need a URDF"),
         ("mlp", (), "estimating the action delay takes the rigid-body model of 'pendulum'"),
@@ -63,10 +63,10 @@ def test_missing_urdf_is_reported_in_one_line(
     folder: Path,
     capsys: pytest.CaptureFixture[str],
     family: str,
-    words: tuple[object, ...],
+    arguments: tuple[object, ...],
     message: str,
 ) -> None:
-    assert train(family, folder, *words) == 2
+    assert train(family, folder, *arguments) == 2
     error = capsys.readouterr().err.strip()
     assert message in error and "\n" not in error
     assert "--urdf FILE" in error

@@ -37,8 +37,18 @@ def test_rollouts_are_reproducible_and_integrate_their_velocity() -> None:
 
 def test_bodies_are_collected_trained_on_and_evaluated_on_the_command_line(tmp_path: Path) -> None:
     data, out, file = tmp_path / "hopper", tmp_path / "bridge", tmp_path / "report.json"
-    words = ["sim", "--arm", "hopper", "--episodes", "20", "--steps", "120", "--out", str(data)]
-    assert run_verb("collect", words) == 0
+    arguments = [
+        "sim",
+        "--arm",
+        "hopper",
+        "--episodes",
+        "20",
+        "--steps",
+        "120",
+        "--out",
+        str(data),
+    ]
+    assert run_verb("collect", arguments) == 0
     config = tmp_path / "bridge.yaml"
     config.write_text(
         "family: bridge\nwidth: 16\nnum_prismatic: 2\ninvariant_joints: [rootx]\nlength: 120\n"
@@ -74,8 +84,8 @@ def test_bodies_are_collected_trained_on_and_evaluated_on_the_command_line(tmp_p
 
 def test_video_contains_a_body_before_and_after_training(tmp_path: Path) -> None:
     data, out, stem = tmp_path / "walker", tmp_path / "bridge", tmp_path / "films" / "walker"
-    words = ["sim", "--arm", "walker", "--episodes", "10", "--steps", "60", "--out", str(data)]
-    assert run_verb("collect", words) == 0
+    arguments = ["sim", "--arm", "walker", "--episodes", "10", "--steps", "60", "--out", str(data)]
+    assert run_verb("collect", arguments) == 0
     fields = {
         "family": "bridge",
         "motion_length": 60,

@@ -41,8 +41,8 @@ N = load_robot("ur5").n
 def demonstrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the demonstrations of the expert in a few episodes, some with a push."""
     folder = tmp_path_factory.mktemp("demonstrations") / "data"
-    words = ["expert", "--episodes", "6", "--push-fraction", "0.5", "--workers", "1"]
-    assert collect([*words, "--out", str(folder)]) == 0
+    arguments = ["expert", "--episodes", "6", "--push-fraction", "0.5", "--workers", "1"]
+    assert collect([*arguments, "--out", str(folder)]) == 0
     return folder
 
 
@@ -86,8 +86,8 @@ def test_demonstrations_start_after_the_push_and_end_at_the_goal(demonstrations,
     joined = read_demonstrations(demonstrations, SPACES)
     assert len(joined.rewards) == sum(len(episode.rewards) for episode in episodes)
     assert np.isin(joined.actions[:, -1], (-1, 1)).all()
-    words = ["expert", "--episodes", "6", "--push-fraction", "0.5", "--workers", "2"]
-    assert collect([*words, "--out", str(tmp_path / "again")]) == 0
+    arguments = ["expert", "--episodes", "6", "--push-fraction", "0.5", "--workers", "2"]
+    assert collect([*arguments, "--out", str(tmp_path / "again")]) == 0
     again = read_demonstrations(tmp_path / "again", SPACES)
     assert all(np.array_equal(a, b) for a, b in zip(joined, again, strict=True))
 
@@ -150,8 +150,8 @@ def test_shipped_planner_is_small_and_acts_live_as_in_the_environment():
 
 def test_graph_runs_grasp_planners_and_rejects_others(demonstrations, tmp_path, capsys):
     small = ["--horizon", "6", "--num-components", "4", "--width", "16", "--down-dims", "8"]
-    words = ["--data", str(demonstrations), "--epochs", "2", *small]
-    assert train_planner([*words, "--out", str(tmp_path / "planner")]) == 0
+    arguments = ["--data", str(demonstrations), "--epochs", "2", *small]
+    assert train_planner([*arguments, "--out", str(tmp_path / "planner")]) == 0
     values = {"policy": "planned", "policy_checkpoint": str(tmp_path / "planner")}
     nodes = {node.name: node for node in resolve("grasp_sim", values)}
     assert nodes["grasp"].parameters["policy"] == "planned"
@@ -171,9 +171,17 @@ def test_graph_runs_grasp_planners_and_rejects_others(demonstrations, tmp_path, 
     save_planner(FlowPlanner(meta), tmp_path / "pendulum")
     with pytest.raises(ValueError, match="is not a grasp planner; train one"):
         load_learned_grasp(load_robot("ur5"), load_scene("ur5"), tmp_path / "pendulum")
-    words = ["expert", "--episodes", "2", "--push-fraction", "0", "--control-mode", "cartesian"]
-    assert collect([*words, "--workers", "1", "--out", str(tmp_path / "cartesian")]) == 0
-    words = ["--data", str(tmp_path / "cartesian"), "--out", str(tmp_path / "none")]
+    arguments = [
+        "expert",
+        "--episodes",
+        "2",
+        "--push-fraction",
+        "0",
+        "--control-mode",
+        "cartesian",
+    ]
+    assert collect([*arguments, "--workers", "1", "--out", str(tmp_path / "cartesian")]) == 0
+    arguments = ["--data", str(tmp_path / "cartesian"), "--out", str(tmp_path / "none")]
     capsys.readouterr()
-    assert run_verb("train_planner", words) != 0
+    assert run_verb("train_planner", arguments) != 0
     assert "control_mode 'cartesian'" in capsys.readouterr().err

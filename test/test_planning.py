@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A planner of motions at constant velocity, trained from the command line, and its data."""
     folder = tmp_path_factory.mktemp("planner")
     write_dataset(folder / "data", [constant_velocity(seed) for seed in range(60)], "toy", RATE)
-    words = ["--data", str(folder / "data"), "--out", str(folder / "out"), "--epochs", "40"]
+    arguments = ["--data", str(folder / "data"), "--out", str(folder / "out"), "--epochs", "40"]
     small = [
         "--horizon",
         str(HORIZON),
@@ -61,7 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--down-dims",
         "64",
     ]
-    assert main([*words, *small]) == 0
+    assert main([*arguments, *small]) == 0
     return folder
 
 
@@ -251,8 +251,8 @@ def test_bad_input_is_one_line(folder: Path, tmp_path: Path, capsys: Any) -> Non
     data, out = str(folder / "data"), str(folder / "out")
     assert run_verb("train_planner", ["--data", data, "--out", out]) == 2
     assert "holds a run already; give --resume" in capsys.readouterr().err
-    words = ["--data", data, "--out", str(tmp_path / "new")]
-    assert run_verb("train_planner", [*words, "--horizon", "40"]) == 2
+    arguments = ["--data", data, "--out", str(tmp_path / "new")]
+    assert run_verb("train_planner", [*arguments, "--horizon", "40"]) == 2
     assert "no trajectory holds 41 samples" in capsys.readouterr().err
     with pytest.raises(ValueError, match="no planner folder"):
         load_planner(tmp_path / "none")

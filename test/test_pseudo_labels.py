@@ -53,8 +53,8 @@ def test_videos_get_the_actions_that_the_model_predicts_in_order(
     checkpoint: Path, videos: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    words = ["--checkpoint", str(checkpoint), "--data", str(videos), "--out", str(out)]
-    assert run_verb("label", [*words, "--workers", "1"]) == 0
+    arguments = ["--checkpoint", str(checkpoint), "--data", str(videos), "--out", str(out)]
+    assert run_verb("label", [*arguments, "--workers", "1"]) == 0
     (trajectories, info), model = read_dataset(out), load(checkpoint)
     assert [t.source for t in trajectories] == [f"video_{k}" for k in range(5)]
     assert [len(t) for t in trajectories] == [4 + k for k in range(5)]  # every second frame
@@ -131,8 +131,15 @@ def test_unsuitable_data_give_a_one_line_error_and_no_files(
         message = "cannot read"
     else:
         message = "no video or folder"
-    words = ["--checkpoint", str(checkpoint), "--data", str(data), "--out", str(tmp_path / "out")]
-    assert run_verb("label", words) == 2
+    arguments = [
+        "--checkpoint",
+        str(checkpoint),
+        "--data",
+        str(data),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert run_verb("label", arguments) == 2
     printed = capsys.readouterr().err
     assert message in printed.splitlines()[-1]
     assert not [p for p in tmp_path.iterdir() if p.name.startswith("out")]

@@ -62,8 +62,8 @@ def dataset(recording, tmp_path_factory):
     return out
 
 
-def collect(*words: object) -> int:
-    return run_verb("collect", ["grasp", *map(str, words)])
+def collect(*arguments: object) -> int:
+    return run_verb("collect", ["grasp", *map(str, arguments)])
 
 
 def read_grasps(bag, arm="ur5"):
@@ -262,7 +262,7 @@ def test_recorded_demonstrations_are_part_of_the_task(dataset):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["--arm", "ur5e"], "holds demonstrations of arm ur5, not ur5e"),
         (
@@ -278,14 +278,18 @@ def test_recorded_demonstrations_are_part_of_the_task(dataset):
     ],
 )
 def test_demonstrations_of_another_arm_or_action_space_are_refused(
-    dataset, tmp_path, capsys, words, message
+    dataset, tmp_path, capsys, arguments, message
 ):
     incomplete, out = tmp_path / "incomplete", tmp_path / "out"
     shutil.copytree(dataset, incomplete)
     (file,) = incomplete.glob("data/*/*.parquet")
     pq.write_table(pq.read_table(file)[:-5], file)
     folders = {"EMPTY": str(tmp_path), "INCOMPLETE": str(incomplete)}
-    words = ["--demonstrations.data", str(dataset), *(folders.get(word, word) for word in words)]
+    arguments = [
+        "--demonstrations.data",
+        str(dataset),
+        *(folders.get(word, word) for word in arguments),
+    ]
     same = [
         "--algorithm",
         "sac",
@@ -294,19 +298,19 @@ def test_demonstrations_of_another_arm_or_action_space_are_refused(
         "--action_space.action_period",
         "0.04",
     ]
-    assert run_verb("train_grasp", [*same, "--out", str(out), *words]) == 2
+    assert run_verb("train_grasp", [*same, "--out", str(out), *arguments]) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert message in line and line.startswith("invdyn train_grasp: ") and not out.exists()
 
 
 def test_an_inverse_model_is_not_trained_on_demonstrations(dataset, tmp_path, capsys):
-    words = ["--config", "config/train/mlp.yaml", "--data", str(dataset)]
-    assert run_verb("train", [*words, "--out", str(tmp_path / "model")]) == 2
+    arguments = ["--config", "config/train/mlp.yaml", "--data", str(dataset)]
+    assert run_verb("train", [*arguments, "--out", str(tmp_path / "model")]) == 2
     assert "holds grasp demonstrations, not motion" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("words", "topic", "message"),
+    ("arguments", "topic", "message"),
     [
         ([], GRIPPER_COMMANDS, "no topic /gripper/command of type std_msgs/msg/Float64MultiArray"),
         ([], TARGETS, "no topic /joint_target of type"),
@@ -316,8 +320,10 @@ def test_an_inverse_model_is_not_trained_on_demonstrations(dataset, tmp_path, ca
         (["--action-period", "0.03"], "", "action_period 0.03 s is not a multiple of 0.008 s"),
     ],
 )
-def test_recordings_without_a_grasp_are_refused(episodes, tmp_path, capsys, words, topic, message):
+def test_recordings_without_a_grasp_are_refused(
+    episodes, tmp_path, capsys, arguments, topic, message
+):
     bag, out = write_bag(tmp_path / "bag", episodes[0][:1000], without=(topic,)), tmp_path / "out"
-    assert collect(bag, "--out", out, *words) == 2
+    assert collect(bag, "--out", out, *arguments) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert message in line and line.startswith("invdyn collect: ") and not out.exists()

@@ -68,7 +68,7 @@ DAMAGE: dict[str, tuple[Callable[[list[float]], object], str]] = {
     "half a place": (lambda row: row[1:], "17 numbers per row"),
     "of one row fewer": (lambda row: row[2:] if row[0] > 0.5 else row, "16 or 18 numbers"),
     "no list": (lambda row: row[0], "none numbers per row"),
-    "words": (lambda row: ["here"] * len(row), "does not hold numbers"),
+    "arguments": (lambda row: ["here"] * len(row), "does not hold numbers"),
     "a gap": (lambda row: [None, *row[1:]], "a point is not finite"),
 }
 
@@ -102,7 +102,7 @@ def test_arm_without_dynamics_is_at_the_commanded_positions() -> None:
 def test_videos_do_not_depend_on_the_number_of_workers(
     videos: list[Trajectory], tmp_path: Path
 ) -> None:
-    words = [
+    arguments = [
         "rendered-video",
         "--motions",
         "2",
@@ -117,7 +117,7 @@ def test_videos_do_not_depend_on_the_number_of_workers(
         "--workers",
         "2",
     ]
-    assert run_verb("collect", [*words, "--out", str(tmp_path / "data")]) == 0
+    assert run_verb("collect", [*arguments, "--out", str(tmp_path / "data")]) == 0
     for one, two in zip(videos, read_dataset(tmp_path / "data").trajectories, strict=True):
         assert np.array_equal(one.frames, two.frames)
         assert np.array_equal(one.action, two.action)

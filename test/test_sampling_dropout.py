@@ -102,16 +102,26 @@ def test_error_names_a_trajectory_without_samples() -> None:
 
 
 def test_an_arm_is_collected_as_its_joint_states_arrive(tmp_path: Path, capsys: Capture) -> None:
-    words = ("sim", "--minutes", 0.05, "--episode-seconds", 3, "--candidates", 1, "--workers", 1)
+    arguments = (
+        "sim",
+        "--minutes",
+        0.05,
+        "--episode-seconds",
+        3,
+        "--candidates",
+        1,
+        "--workers",
+        1,
+    )
     irregular = ("--drop", 0.4, "--mean-burst-length", 3, "--jitter", 0.5)
-    assert collect(tmp_path / "out", *words, *irregular) == 0
+    assert collect(tmp_path / "out", *arguments, *irregular) == 0
     assert "samples dropped at random" in capsys.readouterr().out
     (trajectory,), info = read_dataset(tmp_path / "out")
     assert info.rate == 125.0 and len(trajectory.acceleration) == 0
     steps = np.diff(trajectory.time) * info.rate
     assert steps.min() < 1 < 2 < steps.max()
     assert split_into_motions([trajectory], 20).size >= 1
-    output = refused(tmp_path / "no", capsys, *words, "--drop", 1)
+    output = refused(tmp_path / "no", capsys, *arguments, "--drop", 1)
     assert "drop is 1.0; it must be less than 1" in output
 
 
@@ -120,8 +130,8 @@ def test_recording_keeps_its_stamps_on_request(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     rows = np.flatnonzero(random.random(len(motion)) < 0.6)
     bag = record(tmp_path / "bag", motion[rows])
-    words = ("bag", bag, *EFFORT, "--keep-stamps", "--max-gap", 1.0, "--rate", 125)
-    assert collect(tmp_path / "out", *words) == 0
+    arguments = ("bag", bag, *EFFORT, "--keep-stamps", "--max-gap", 1.0, "--rate", 125)
+    assert collect(tmp_path / "out", *arguments) == 0
     (read,), info = read_dataset(tmp_path / "out")
     assert info.rate == 125.0 and len(read.acceleration) == 0
     np.testing.assert_allclose(read.time, motion.time[rows], atol=1e-6)
@@ -178,17 +188,17 @@ def test_bridge_learns_spring_motion_from_irregular_samples(tmp_path: Path) -> N
 
 
 def test_environment_starts_near_its_initial_state(tmp_path: Path, capsys: Capture) -> None:
-    words = ("sim", "--arm", "InvertedPendulum-v5", "--episodes", 4, "--steps", 40)
+    arguments = ("sim", "--arm", "InvertedPendulum-v5", "--episodes", 4, "--steps", 40)
     starts = []
     for k, more in enumerate(((), ("--perturbation", 1.0), ("--seed", 1))):
-        assert collect(tmp_path / str(k), *words, *more) == 0
+        assert collect(tmp_path / str(k), *arguments, *more) == 0
         trajectories, info = read_dataset(tmp_path / str(k))
         assert info.joint_names == ("slider", "hinge") and info.rate == 25.0
         assert [len(t) for t in trajectories] == [40] * 4
         starts.append(np.stack([t.position[0] for t in trajectories]))
     assert np.abs(starts[0]).max() < 0.12 < 0.3 < np.abs(starts[1]).max() < 1.02
     assert not np.allclose(starts[0], starts[2])
-    assert collect(tmp_path / "again", *words) == 0
+    assert collect(tmp_path / "again", *arguments) == 0
     again = [t.position[0] for t in read_dataset(tmp_path / "again").trajectories]
     np.testing.assert_array_equal(np.stack(again), starts[0])
     for name, message in (

@@ -186,7 +186,7 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["--algorithm", "magic"], "no algorithm 'magic'; known: ['dagger', 'ppo', 'sac', 'tqc']"),
         (["--arm", "kuka_iiwa"], "no block to grasp for arm 'kuka_iiwa'"),
@@ -213,14 +213,14 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path):
         (["--resume"], "nothing to resume"),
     ],
 )
-def test_bad_input_is_one_clear_line_and_code_2(tmp_path, capsys, words, message):
+def test_bad_input_is_one_clear_line_and_code_2(tmp_path, capsys, arguments, message):
     file = tmp_path / "bad.yaml"
     file.write_text("total_timestepz: 3\n")
-    words = [str(file) if word == "FILE" else word for word in words]
+    arguments = [str(file) if word == "FILE" else word for word in arguments]
     out = tmp_path / "out"
-    if words == ["--resume"]:
-        words = ["--algorithm", "ppo", "--num_envs", "1", "--resume"]
-    assert run_verb("train_grasp", ["--out", str(out), *words]) == 2
+    if arguments == ["--resume"]:
+        arguments = ["--algorithm", "ppo", "--num_envs", "1", "--resume"]
+    assert run_verb("train_grasp", ["--out", str(out), *arguments]) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert message in line and line.startswith("invdyn train_grasp: ")
     assert not out.exists()
@@ -240,8 +240,18 @@ def test_learning_curves_report_the_steps_to_a_success_rate(tmp_path, capsys):
     )
     train_grasp(replace(CONFIG, total_timesteps=20), TASK, tmp_path / "b")
     report, runs = tmp_path / "r.json", [str(tmp_path / "a"), str(tmp_path / "b")]
-    words = ["learning_curves", "--runs", *runs, "--success-rate", "0.8", "--report", str(report)]
-    assert run_verb("benchmark", words) == 0 and report.with_suffix(".png").stat().st_size > 5000
+    arguments = [
+        "learning_curves",
+        "--runs",
+        *runs,
+        "--success-rate",
+        "0.8",
+        "--report",
+        str(report),
+    ]
+    assert (
+        run_verb("benchmark", arguments) == 0 and report.with_suffix(".png").stat().st_size > 5000
+    )
     written = json.loads(report.read_text())
     first, second = (written["rows"][run] for run in runs)
     assert first["best_success"] >= 80 and first["timesteps"] in (100, 200, 300)

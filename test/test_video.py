@@ -62,12 +62,12 @@ def kitchen(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def collect(kitchen: Path, *words: str) -> int:
+def collect(kitchen: Path, *arguments: str) -> int:
     common = ["video", str(kitchen / "frames"), "--out", str(kitchen / "out")]
-    words = words if "--labels" in words else ("--labels", "none", *words)
+    arguments = arguments if "--labels" in arguments else ("--labels", "none", *arguments)
     return run_verb(
         "collect",
-        [*common, "--annotations", str(kitchen / "train.csv"), "--frame-gaps", "3", *words],
+        [*common, "--annotations", str(kitchen / "train.csv"), "--frame-gaps", "3", *arguments],
     )
 
 
@@ -205,8 +205,8 @@ def test_images_without_a_hand_give_nothing_to_write(
     with VideoWriter(tmp_path / "empty.mp4", 64, 64) as video:
         for image in patch_video(0, 5).frames:
             video.add(np.kron(image, np.ones((2, 2, 1), np.uint8)))
-    words = ["video", str(tmp_path / "empty.mp4"), "--out", str(tmp_path / "out")]
-    assert run_verb("collect", words) == 2
+    arguments = ["video", str(tmp_path / "empty.mp4"), "--out", str(tmp_path / "out")]
+    assert run_verb("collect", arguments) == 2
     assert "nothing to write: 5 rows in, 0 rows in 0 episodes out; -5 images without a label" in (
         capsys.readouterr().err
     )
@@ -253,7 +253,7 @@ def test_bad_actions_give_a_one_line_error(
 
 
 @pytest.mark.parametrize(
-    ("words", "output"),
+    ("arguments", "output"),
     [
         (["--frame-gaps", "3", "--frame-step", "2"], "gap 3 is not a multiple of frame_step 2"),
         (["--labels", "csv"], "give both --labels csv and --actions FILE.csv, or neither"),
@@ -261,17 +261,17 @@ def test_bad_actions_give_a_one_line_error(
     ],
 )
 def test_inconsistent_settings_are_refused(
-    words: list[str], output: str, kitchen: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], output: str, kitchen: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert collect(kitchen, *words) == 2
+    assert collect(kitchen, *arguments) == 2
     assert output in capsys.readouterr().err
 
 
 def test_a_folder_without_videos_names_the_remedy(
     kitchen: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["video", str(kitchen / "frames"), "--out", str(kitchen / "out")]
-    assert run_verb("collect", words) == 2
+    arguments = ["video", str(kitchen / "frames"), "--out", str(kitchen / "out")]
+    assert run_verb("collect", arguments) == 2
     assert "need --annotations FILE.csv" in capsys.readouterr().err
 
 
