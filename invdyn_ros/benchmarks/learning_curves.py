@@ -128,7 +128,7 @@ def draw_curves(
     names: dict[str, str],
     success_rate: float,
 ) -> None:
-    """Plot success over steps and over time with 95% intervals, one colour for each name.
+    """Plot success over steps and over time with 95% intervals, one color for each name.
 
     Args:
         path: of the figure.
@@ -142,12 +142,12 @@ def draw_curves(
     figure = Figure(figsize=(10, 5.2), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, 2, sharey=True)
-    colours = {name: f"C{k}" for k, name in enumerate(dict.fromkeys(names.values()))}
+    colors = {name: f"C{k}" for k, name in enumerate(dict.fromkeys(names.values()))}
     labelled: set[str] = set()
     for run, curve in curves.items():
         name, seeds = names[run], list(names.values()).count(names[run])
         label = f"{name}, {seeds} seeds" if seeds > 1 else name
-        style = {"color": colours[name], "label": "_" if name in labelled else label}
+        style = {"color": colors[name], "label": "_" if name in labelled else label}
         labelled.add(name)
         rate = [100 * p.successes / p.episodes for p in curve]
         intervals = [success_interval(p.successes, p.episodes) for p in curve]
@@ -158,7 +158,7 @@ def draw_curves(
         }
         for axis, (unit, x) in zip(axes, columns.items(), strict=True):
             axis.plot(x, rate, marker="o", markersize=3, linewidth=1.2, **style)
-            axis.fill_between(x, low, high, color=colours[name], alpha=0.12 / seeds, linewidth=0)
+            axis.fill_between(x, low, high, color=colors[name], alpha=0.12 / seeds, linewidth=0)
             axis.set_xlabel(unit)
     for axis in axes:
         axis.axhline(100 * success_rate, color="grey", linestyle=":", linewidth=1)

@@ -35,9 +35,9 @@ def plot_block_pose_errors(
         figure.suptitle(
             "Block pose error: each image (dots) and 95th percentile (lines)", x=0.01, ha="left"
         )
-        places = figure.subplots(1, 2)
+        all_axes = figure.subplots(1, 2)
         for column, (axes, label) in enumerate(
-            zip(places, ("rotation error [deg]", "lateral position error [mm]"), strict=True)
+            zip(all_axes, ("rotation error [deg]", "lateral position error [mm]"), strict=True)
         ):
             for number, (name, (side, *values)) in enumerate(errors.items()):
                 detected = ~np.isnan(values[column])
@@ -47,7 +47,7 @@ def plot_block_pose_errors(
             axes.set(xscale="log", yscale="log", xlabel="side of a marker [px]", ylabel=label)
             axes.set_xticks(TICKS, labels=[str(tick) for tick in TICKS])
             axes.minorticks_off()
-        places[0].legend(loc="upper right")
+        all_axes[0].legend(loc="upper right")
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
 

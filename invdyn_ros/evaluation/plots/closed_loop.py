@@ -38,15 +38,15 @@ def plot_closed_loop(
         FigureCanvasAgg(figure)
         title = f"{robot.name} with an unknown payload, {form}, same feedback gains"
         figure.suptitle(title, x=0.01, ha="left", size=20, weight="bold")
-        places = figure.subplots(len(runs), 2, sharex=True, squeeze=False, width_ratios=(1.2, 1))
-        for (name, run), (left, right) in zip(runs.items(), places, strict=True):
+        all_axes = figure.subplots(len(runs), 2, sharex=True, squeeze=False, width_ratios=(1.2, 1))
+        for (name, run), (left, right) in zip(runs.items(), all_axes, strict=True):
             left.set_title(name)
             _joints(left, run)
             _errors(right, run, robot)
         top = 2 * max(_smooth(run, robot.rate).max() for run in runs.values())
-        for axes in places[:, 1]:
+        for axes in all_axes[:, 1]:
             axes.set_ylim(MIN_ERROR, top)
-        for axes in places[-1]:
+        for axes in all_axes[-1]:
             axes.set_xlabel("time [s]")
         names = short_names(robot.joint_names)
         handles = [matplotlib.lines.Line2D([], [], color=joint_color(i), lw=2.4, label=name)

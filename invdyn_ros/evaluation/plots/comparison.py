@@ -37,12 +37,14 @@ def plot_comparison(comparison: Mapping[str, Any], path: Path) -> None:
         figure = Figure(figsize=size, dpi=DPI, layout="constrained")
         FigureCanvasAgg(figure)
         figure.suptitle(_title(comparison), x=0.01, ha="left", size=20, weight="bold")
-        places = figure.subplots(1, len(columns), width_ratios=widths, sharey=True, squeeze=False)
-        for axes, (_, draw) in zip(places[0], columns, strict=True):
+        all_axes = figure.subplots(
+            1, len(columns), width_ratios=widths, sharey=True, squeeze=False
+        )
+        for axes, (_, draw) in zip(all_axes[0], columns, strict=True):
             draw(axes)
             axes.grid(axis="y", visible=False)
             axes.tick_params(axis="y", length=0)
-        _names(places[0, 0], rows)
+        _names(all_axes[0, 0], rows)
         figure.supxlabel(_footnote(comparison), x=0.01, ha="left", size=12, color=GRAY)
         figure.savefig(path)
 
@@ -70,13 +72,13 @@ def _errors(axes: Axes, rows: Sequence[ComparisonRow]) -> None:
     axes.set_title("nMSE of the action, test split")
     labels = [percent(row.test_nmse) for row in rows]
     _bars(axes, rows, [row.test_nmse for row in rows], labels, [row.ci95[1] for row in rows])
-    for place, row in enumerate(rows):
+    for y, row in enumerate(rows):
         low, high = row.ci95
         if low is not None and high is not None:
-            axes.plot([low, high], [place, place], color=DARK, lw=1.6, solid_capstyle="butt")
-            axes.plot([low, high], [place, place], color=DARK, ls="", marker="|", ms=9, mew=1.6)
+            axes.plot([low, high], [y, y], color=DARK, lw=1.6, solid_capstyle="butt")
+            axes.plot([low, high], [y, y], color=DARK, ls="", marker="|", ms=9, mew=1.6)
         if len(row.seed_nmse) > 1:
-            axes.plot(row.seed_nmse, [place - 0.27] * len(row.seed_nmse), ".", color=GRAY, ms=6)
+            axes.plot(row.seed_nmse, [y - 0.27] * len(row.seed_nmse), ".", color=GRAY, ms=6)
     axes.xaxis.set_major_formatter(lambda value, _: f"{100 * value:g}%")
 
 
@@ -118,13 +120,13 @@ def _bars(
     left = 10 ** np.floor(np.log10(min(positive) / 1.5))
     right = max([*positive, *(end for end in ends if end is not None)])
     axes.set_xlim(left, right * (right / left) ** 0.3)
-    for place, (row, value, label) in enumerate(zip(rows, values, labels, strict=True)):
+    for y, (row, value, label) in enumerate(zip(rows, values, labels, strict=True)):
         if value is None or value <= 0:
             continue
         color = GREEN if row.best else BLUE if row.learned else BASELINE_COLOR
-        axes.barh(place, value - left, left=left, height=0.62, color=color)
-        tip = max(value, (ends[place] or 0.0) if ends else 0.0)
-        axes.annotate(label, (tip, place), (7, 0), textcoords="offset points", va="center",
+        axes.barh(y, value - left, left=left, height=0.62, color=color)
+        label_x = max(value, (ends[y] or 0.0) if ends else 0.0)
+        axes.annotate(label, (label_x, y), (7, 0), textcoords="offset points", va="center",
                       color=DARK, size=12)  # fmt: skip
 
 

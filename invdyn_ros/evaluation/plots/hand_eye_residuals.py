@@ -34,8 +34,8 @@ def plot_hand_eye_residuals(calibration: HandEyeCalibration, path: Path) -> None
         figure.suptitle(
             f"Residuals of {inliers.sum()} poses{rejected}", x=0.01, ha="left", size=20
         )
-        places = figure.subplots(2, 1, sharex=True)
-        for k, (axes, unit) in enumerate(zip(places, ("mm", "deg"), strict=True)):
+        all_axes = figure.subplots(2, 1, sharex=True)
+        for k, (axes, unit) in enumerate(zip(all_axes, ("mm", "deg"), strict=True)):
             axes.bar(np.arange(len(values)) + 1, values[:, k], color=colors)
             axes.axhline(held_out[k], color=DARK, linestyle="--", label="RMS of held-out poses")
             axes.set_ylabel(f"residual [{unit}]")

@@ -111,10 +111,10 @@ def _pixels_per_metre(model: mujoco.MjModel, states: np.ndarray) -> float:
 def _boxes(canvas: Canvas, columns: Mapping[str, int]) -> dict[str, tuple[int, int, int, int]]:
     """Draw an empty box for each curve; return name -> x, y, width and height [px]."""
     left, top, width, height = CURVES
-    tall = height // len(columns)
+    box_spacing = height // len(columns)
     boxes = {}
     for number, name in enumerate(columns):
-        box = boxes[name] = (left, top + number * tall, width, tall - LABEL_HEIGHT)
+        box = boxes[name] = (left, top + number * box_spacing, width, box_spacing - LABEL_HEIGHT)
         canvas.pen.rectangle((*box[:2], box[0] + box[2], box[1] + box[3]), fill=VIDEO_PANEL)
     return boxes
 
@@ -144,9 +144,9 @@ def _curve(
     """
     true = motion.state[:, column]
     values = [true, *(states[:, column] for states in motion.predictions.values())]
-    for line, color, thick in zip(values, (TRUE, *COLORS), (4, 2, 2), strict=True):
+    for line, color, thickness in zip(values, (TRUE, *COLORS), (4, 2, 2), strict=True):
         points = [_points(box, line, *span)]
-        cv2.polylines(page, points, False, rgb(color), thick, cv2.LINE_AA, 4)
+        cv2.polylines(page, points, False, rgb(color), thickness, cv2.LINE_AA, 4)
     for x, y in _points(box, true, *span)[motion.mask] // 16:
         cv2.circle(page, (int(x), int(y)), 6, rgb(VIDEO_TEXT), -1, cv2.LINE_AA)
 
@@ -166,7 +166,7 @@ def _draw_body(
     model: mujoco.MjModel,
     true: np.ndarray,
     predicted: np.ndarray,
-    place: tuple[tuple[int, int], str],
+    corner_and_color: tuple[tuple[int, int], str],
     scale: float,
 ) -> None:
     """Draw the true and the predicted body, in place; the camera follows the true one.
@@ -176,10 +176,10 @@ def _draw_body(
         model: the body.
         true: (2n,) state.
         predicted: (2n,) state.
-        place: corner of the box (x, y) [px], and color of the prediction.
+        corner_and_color: corner of the box (x, y) [px], and color of the prediction.
         scale: [px/m].
     """
-    (left, top), color = place
+    (left, top), color = corner_and_color
     _, _, width, height = BODY_BOX
     view = frame[top : top + height, left : left + width]
     view[:] = rgb(VIDEO_PANEL)
@@ -190,15 +190,15 @@ def _draw_body(
     for state, shade, opacity in ((true, TRUE, 1.0), (predicted, color, 0.75)):
         layer = view.copy()
         for ends, radius in _capsules(model, state):
-            spots = [
+            pixels = [
                 (
                     round(float(width / 2 + scale * (x - centre))),
                     round(float(height - GROUND_HEIGHT - scale * z)),
                 )
                 for x, z in ends
             ]
-            thick = max(2, round(2 * scale * radius))
-            cv2.line(layer, spots[0], spots[1], rgb(shade), thick, cv2.LINE_AA)
+            thickness = max(2, round(2 * scale * radius))
+            cv2.line(layer, pixels[0], pixels[1], rgb(shade), thickness, cv2.LINE_AA)
         view[:] = cv2.addWeighted(layer, opacity, view, 1 - opacity, 0)
 
 

@@ -59,8 +59,8 @@ def plot_success_map(
     """
     policies, levels = (list(dict.fromkeys(names)) for names in zip(*results, strict=True))
     (x0, x1), (y0, y1) = scene.area_x, scene.area_y
-    tall = WIDTH * (x1 - x0) / (y1 - y0) + TITLE
-    size = MARGINS[0] + (WIDTH + 0.4) * len(policies), MARGINS[1] + tall * len(levels)
+    map_height = WIDTH * (x1 - x0) / (y1 - y0) + TITLE
+    size = MARGINS[0] + (WIDTH + 0.4) * len(policies), MARGINS[1] + map_height * len(levels)
     counts = {key: success_counts(episodes, scene) for key, episodes in results.items()}
     scale = Normalize(
         _lowest([successes / np.maximum(n, 1) for successes, n in counts.values()]), 1.0
@@ -70,17 +70,17 @@ def plot_success_map(
         FigureCanvasAgg(figure)
         headline = f"{title}: success rate by block position"
         figure.suptitle(headline, x=0.01, ha="left", size=19, weight="bold")
-        places = figure.subplots(len(levels), len(policies), squeeze=False)
+        all_axes = figure.subplots(len(levels), len(policies), squeeze=False)
         for (policy, level), episodes in results.items():
-            axes = places[levels.index(level), policies.index(policy)]
+            axes = all_axes[levels.index(level), policies.index(policy)]
             _draw_rates(axes, *counts[policy, level], scene, scale)
             _failures(axes, episodes)
             _title(axes, f"{policy}, {level}", episodes)
-        for axes in places[-1]:
+        for axes in all_axes[-1]:
             axes.set_xlabel("y [mm]")
-        for axes in places[:, 0]:
+        for axes in all_axes[:, 0]:
             axes.set_ylabel("x, away from the arm [mm]")
-        bar = figure.colorbar(ScalarMappable(scale, COLOR_MAP), ax=places, shrink=0.8, pad=0.02)
+        bar = figure.colorbar(ScalarMappable(scale, COLOR_MAP), ax=all_axes, shrink=0.8, pad=0.02)
         bar.ax.yaxis.set_major_formatter(lambda rate, _: f"{100 * rate:.0f}%")
         bar.outline.set_visible(False)
         _legend(figure, results)

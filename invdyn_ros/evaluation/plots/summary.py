@@ -98,8 +98,8 @@ def teleop_summary(recording: Recording, robot: Robot, report: dict[str, Any], f
 
 def _bottom_left(figure: Figure) -> tuple[Axes, Axes]:
     """Return the axes of the joints and, below, of their errors."""
-    place = {"left": 0.06, "right": 0.465, "bottom": 0.075, "top": 0.445}
-    grid = figure.add_gridspec(2, 1, height_ratios=(2, 1), hspace=0.12, **place)
+    margins = {"left": 0.06, "right": 0.465, "bottom": 0.075, "top": 0.445}
+    grid = figure.add_gridspec(2, 1, height_ratios=(2, 1), hspace=0.12, **margins)
     above, below = figure.add_subplot(grid[0]), figure.add_subplot(grid[1])
     figure.align_ylabels([above, below])
     return above, below
@@ -107,8 +107,8 @@ def _bottom_left(figure: Figure) -> tuple[Axes, Axes]:
 
 def _bottom_right(figure: Figure, widths: tuple[float, float]) -> GridSpec:
     """Return the grid of two axes side by side."""
-    place = {"left": 0.53, "right": 0.97, "bottom": 0.075, "top": 0.445}
-    return figure.add_gridspec(1, 2, width_ratios=widths, wspace=0.27, **place)
+    margins = {"left": 0.53, "right": 0.97, "bottom": 0.075, "top": 0.445}
+    return figure.add_gridspec(1, 2, width_ratios=widths, wspace=0.27, **margins)
 
 
 def _grasp_cards(report: dict[str, Any]) -> list[tuple[str, str]]:
@@ -212,9 +212,9 @@ def _postures(figure: Figure, grid: GridSpec, recording: Recording, robot: Robot
     with overview_camera([playback], EMPTY_SCENE, robot, POSTURE_SIZE, POSTURE_SIZE) as camera:
         for i, time in enumerate(_posture_times(playback)):
             arm, person = playback.render(camera, time), playback.image(time)
-            both = (
+            image_pair = (
                 arm
                 if person is None
                 else np.hstack([fit_image(person, 4 * POSTURE_SIZE, POSTURE_SIZE), arm])
             )
-            plot_axes.show_image(figure.add_subplot(grid[i]), both, f"{time - start:.1f} s")
+            plot_axes.show_image(figure.add_subplot(grid[i]), image_pair, f"{time - start:.1f} s")

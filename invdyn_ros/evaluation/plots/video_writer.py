@@ -88,7 +88,7 @@ class Canvas:
 
     def text(
         self,
-        place: tuple[float, float],
+        position: tuple[float, float],
         text: str,
         size: int = 18,
         color: str = VIDEO_TEXT,
@@ -98,7 +98,7 @@ class Canvas:
         """Draw text and return the x coordinate of its end [px].
 
         Args:
-            place: x, y [px].
+            position: x, y [px].
             text: the text.
             size: font size [px].
             color: "#rrggbb".
@@ -106,8 +106,8 @@ class Canvas:
             anchor: as in Pillow.
         """
         font = _font(size, bold)
-        self.pen.text(place, text, fill=color, font=font, anchor=anchor)
-        return place[0] + self.pen.textlength(text, font=font)
+        self.pen.text(position, text, fill=color, font=font, anchor=anchor)
+        return position[0] + self.pen.textlength(text, font=font)
 
     def paste(self, image: np.ndarray, box: tuple[int, int, int, int]) -> None:
         """Draw an RGB image (H, W, 3), scaled to fit into a box x, y, w, h [px]."""
@@ -122,15 +122,15 @@ class Canvas:
         self.pen.rectangle((x, y, x + width - 1, y + height - 1), fill=VIDEO_PANEL)
         self.text((x + width / 2, y + height / 2), text, 18, VIDEO_GRAY, anchor="mm")
 
-    def legend_entry(self, place: tuple[float, float], text: str, color: str) -> float:
+    def legend_entry(self, position: tuple[float, float], text: str, color: str) -> float:
         """Draw a colored dot and a label; return the x coordinate of its end [px].
 
         Args:
-            place: x, y of the dot [px].
+            position: x, y of the dot [px].
             text: the label.
             color: of the dot, "#rrggbb".
         """
-        x, y = place
+        x, y = position
         self.pen.ellipse((x, y - 6, x + 12, y + 6), fill=color)
         return self.text((x + 20, y), text, 18, VIDEO_GRAY if color == VIDEO_LINE else VIDEO_TEXT)
 
