@@ -32,7 +32,7 @@ def make_checkpoint(folder, arm):
         robot.action_unit,
         robot.rate,
         0.01,
-        robot.xml(),
+        robot.rigid_body_urdf(),
         {"identify": False},
     )
     save(build(meta), meta, folder)
@@ -88,7 +88,7 @@ def test_dynamics_benchmark_compares_with_mujoco_and_pybullet(tmp_path, capfd):
 def test_peers_of_the_dynamics_benchmark_compute_the_same_torques():
     robot = load_robot("kuka_iiwa")
     peers = Peers(robot)
-    tree = RigidBodyTree.from_urdf(robot.xml(), robot.joint_names)
+    tree = RigidBodyTree.from_urdf(robot.rigid_body_urdf(), robot.joint_names)
     last = [torch.from_numpy(x[-1]) for x in random_motion(robot.n, 3)]
     for call, count in peers.calls(3).values():
         assert count == 3

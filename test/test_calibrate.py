@@ -158,7 +158,10 @@ def test_poses_without_diversity_are_refused_in_one_line(
         ({"--arm": "ur3"}, "unknown arm 'ur3'"),
         ({"--arm": "dofbot"}, "no message has joint 'joint_1'; there are elbow_joint"),
         ({"--block": "3"}, "no topic /blocks/block_3 of type geometry_msgs/msg/PoseWithCovarianc"),
-        ({"--joints": "/joints"}, "no topic /joints of type sensor_msgs/msg/JointState"),
+        (
+            {"--joint-states-topic": "/joints"},
+            "no topic /joints of type sensor_msgs/msg/JointState",
+        ),
         ({"--out": "camera.txt"}, "--out camera.txt is not a .yaml file"),
         ({"--plot": "a.pdf"}, "--plot a.pdf is not a .png file"),
         ({"--max-joint-velocity": "0"}, "max_joint_velocity is 0.0; it must be greater than 0"),

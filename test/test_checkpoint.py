@@ -25,7 +25,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
         "N m",
         125.0,
         0.012,
-        r.xml(),
+        r.rigid_body_urdf(),
         {},
         {"name": "toy"},
         (16, 16),
@@ -47,7 +47,7 @@ def test_loaded_model_equals_the_saved_one_bit_for_bit(folder: Path) -> None:
 
 
 def test_checkpoint_needs_no_urdf_file(folder: Path) -> None:
-    assert load(folder).meta.urdf == robot("ur5").xml()
+    assert load(folder).meta.urdf == robot("ur5").rigid_body_urdf()
 
 
 def test_checkpoint_holds_no_pickle_and_no_other_file(folder: Path) -> None:

@@ -46,7 +46,7 @@ BENCHMARK_CONFIG = ClosedLoopBenchmarkConfig(motions=1, seconds=2.0)
 
 def wrong_model() -> InverseDynamics:
     right = urdf_model(robot("ur5"), "N m")
-    return build(replace(right.meta, urdf=wrong_urdf(robot("ur5").xml())))
+    return build(replace(right.meta, urdf=wrong_urdf(robot("ur5").rigid_body_urdf())))
 
 
 def measured_beside(q: np.ndarray, by: float) -> MeasuredState:
@@ -55,14 +55,14 @@ def measured_beside(q: np.ndarray, by: float) -> MeasuredState:
 
 def test_wrong_urdf_has_the_right_masses_and_the_wrong_inertia_of_the_wrist_only() -> None:
     ur5 = robot("ur5")
-    right, wrong = UrdfTree(ur5.xml()), UrdfTree(wrong_urdf(ur5.xml()))
+    right, wrong = UrdfTree(ur5.rigid_body_urdf()), UrdfTree(wrong_urdf(ur5.rigid_body_urdf()))
     for name in ur5.joint_names:
         J, K = (tree.pseudo_inertia(name, ur5.joint_names) for tree in (right, wrong))
         np.testing.assert_allclose(J[3], K[3])  # mass and first moments
         changed = right.joints[name].child in WRONG_INERTIA
         assert np.allclose(J, K) != changed
     with pytest.raises(ValueError, match="no link 'wrist_1_link'"):
-        wrong_urdf(robot("dofbot").xml())
+        wrong_urdf(robot("dofbot").rigid_body_urdf())
 
 
 @pytest.mark.parametrize("form", FORMS)

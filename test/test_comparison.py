@@ -234,7 +234,7 @@ def rigid_body_metadata(arm_name: str) -> ModelMetadata:
     data = {"target_mean": [0.0] * arm.n, "urdf_compliance": [0.0] * arm.n}
     names, unit, fields = arm.joint_names, arm.action_unit, {"identify": False}
     return ModelMetadata(
-        "rigid_body", arm.name, names, unit, arm.rate, 0.0, arm.xml(), fields, data
+        "rigid_body", arm.name, names, unit, arm.rate, 0.0, arm.rigid_body_urdf(), fields, data
     )
 
 

@@ -36,7 +36,7 @@ def test_node_follows_commands_and_publishes_positions_only(start_node):
         return states and np.allclose(states[-1].position, [*q, 0.015, 0.015], atol=2e-3)
 
     probe.wait_until(has_arrived)
-    assert list(states[-1].name) == [*ROBOT.joint_names, *ROBOT.gripper.joints]
+    assert list(states[-1].name) == [*ROBOT.joint_names, *ROBOT.gripper.joint_names]
     assert not len(states[-1].velocity) and not len(states[-1].effort)
     assert 0 < time.time_ns() - stamps(states)[-1] < 10e9
     probe.tested_node.close()

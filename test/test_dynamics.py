@@ -76,7 +76,7 @@ def robot(request):
 
 @pytest.fixture(scope="module")
 def tree(robot):
-    return RigidBodyTree.from_urdf(robot.xml(), robot.joint_names)
+    return RigidBodyTree.from_urdf(robot.rigid_body_urdf(), robot.joint_names)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,7 @@ def cart():
 def test_torque_agrees_between_mujoco_pybullet_and_torch(robot, tree, tmp_path, count):
     states = random_states(robot.n, count)
     ours = tree.torque(*states).numpy()
-    bullet = Bullet(robot.xml(), robot.joint_names, tmp_path)
+    bullet = Bullet(robot.rigid_body_urdf(), robot.joint_names, tmp_path)
     for tau, *state in zip(ours, *(x.numpy() for x in states), strict=True):
         np.testing.assert_allclose(robot.inverse_dynamics(*state), tau, rtol=0, atol=1e-10)
         np.testing.assert_allclose(bullet.torque(*state), tau, rtol=0, atol=1e-6)
@@ -202,7 +202,9 @@ def test_batches_of_any_shape_equal_single_calls(cart, batch):
 
 @pytest.mark.parametrize("count", [RECURSION_MIN_BATCH // 2, RECURSION_MIN_BATCH])
 def test_single_precision_is_within_a_millinewtonmetre(robot, tree, count):
-    single = RigidBodyTree.from_urdf(robot.xml(), robot.joint_names, dtype=torch.float32)
+    single = RigidBodyTree.from_urdf(
+        robot.rigid_body_urdf(), robot.joint_names, dtype=torch.float32
+    )
     states = random_states(robot.n, count)
     tau = single.torque(*(x.float() for x in states))
     torch.testing.assert_close(tau.double(), tree.torque(*states), rtol=1e-5, atol=1e-3)

@@ -24,7 +24,7 @@ NOISE = 0.5
 def ensemble() -> Ensemble:
     torch.manual_seed(0)
     meta = ModelMetadata(
-        "ensemble", "ur5", UR5.joint_names, "N m", UR5.rate, 0.0, UR5.xml(), SMALL
+        "ensemble", "ur5", UR5.joint_names, "N m", UR5.rate, 0.0, UR5.rigid_body_urdf(), SMALL
     )
     model = build(meta)
     assert isinstance(model, Ensemble)

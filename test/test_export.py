@@ -31,7 +31,16 @@ from invdyn_ros.models.runtime import RUNTIMES, fastest_runtime, load_runtime
 def meta(family: str, arm: str = "ur5", **config: object) -> ModelMetadata:
     r = robot(arm)
     return ModelMetadata(
-        family, arm, r.joint_names, r.action_unit, r.rate, 0.008, r.xml(), config, {}, (32, 48)
+        family,
+        arm,
+        r.joint_names,
+        r.action_unit,
+        r.rate,
+        0.008,
+        r.rigid_body_urdf(),
+        config,
+        {},
+        (32, 48),
     )
 
 

@@ -38,7 +38,14 @@ def rigid_body() -> RigidBody:
     config = {"identify": False}
     model = build(
         ModelMetadata(
-            "rigid_body", "ur5", ARM.joint_names, "N m", ARM.rate, 0.0, ARM.xml(), config
+            "rigid_body",
+            "ur5",
+            ARM.joint_names,
+            "N m",
+            ARM.rate,
+            0.0,
+            ARM.rigid_body_urdf(),
+            config,
         )
     )
     assert isinstance(model, RigidBody)

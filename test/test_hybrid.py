@@ -62,7 +62,9 @@ def data(torque_model: str, *seeds: int) -> Windows:
 def trained(family: str, torque_model: str) -> InverseDynamics:
     arm = robot("ur5")
     config = dict(SMALL) if family == "hybrid" else {}
-    meta = ModelMetadata(family, "ur5", arm.joint_names, "N m", arm.rate, 0.0, arm.xml(), config)
+    meta = ModelMetadata(
+        family, "ur5", arm.joint_names, "N m", arm.rate, 0.0, arm.rigid_body_urdf(), config
+    )
     model, train = build(meta), data(torque_model, 0, 1, 2, 3)
     model.standardise(train)
     assert model.fit(train, data(torque_model, 4))

@@ -18,7 +18,9 @@ from invdyn_ros.training.training_state import RunState
 
 def meta(family: str, arm: str = "ur5", **config: object) -> ModelMetadata:
     r = robot(arm)
-    return ModelMetadata(family, arm, r.joint_names, r.action_unit, r.rate, 0.0, r.xml(), config)
+    return ModelMetadata(
+        family, arm, r.joint_names, r.action_unit, r.rate, 0.0, r.rigid_body_urdf(), config
+    )
 
 
 def data(arm: str, *seeds: int, **options: object) -> Windows:

@@ -242,7 +242,9 @@ def test_command_converts_a_checkpoint(tmp_path: Path) -> None:
 
 def test_refused_conversion_writes_nothing(tmp_path: Path) -> None:
     r = robot("ur5")
-    rigid = ModelMetadata("rigid_body", "ur5", r.joint_names, "N m", 125.0, 0.0, r.xml())
+    rigid = ModelMetadata(
+        "rigid_body", "ur5", r.joint_names, "N m", 125.0, 0.0, r.rigid_body_urdf()
+    )
     save(build(rigid), rigid, tmp_path / "rigid")
     arguments = ["--checkpoint", str(tmp_path / "rigid"), "--out", str(tmp_path / "out")]
     with pytest.raises(ValueError, match="a 'rigid_body' cannot be converted; only mlp and gru"):

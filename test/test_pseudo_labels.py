@@ -101,7 +101,9 @@ def test_parts_of_another_job_are_not_mixed_in(
 
 def test_labelled_dataset_has_its_motion_and_predicted_actions(tmp_path: Path) -> None:
     ur5 = robot("ur5")
-    meta = ModelMetadata("rigid_body", "ur5", ur5.joint_names, "N m", ur5.rate, 0.0, ur5.xml())
+    meta = ModelMetadata(
+        "rigid_body", "ur5", ur5.joint_names, "N m", ur5.rate, 0.0, ur5.rigid_body_urdf()
+    )
     save(build(meta), meta, tmp_path / "model")
     data = [excitation(ur5, seed, seconds=1.0) for seed in range(3)]
     bare = [replace(t, action=t.action[:0]) for t in data]

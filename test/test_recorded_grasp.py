@@ -162,7 +162,7 @@ def test_a_report_reads_the_same_episodes(episodes, recording):
 def test_the_report_node_records_every_topic_that_is_read(start_node):
     probe = start_node(ReportNode, **MODEL, graph="grasp_sim", lockstep=True)
     topics = {JOINT_STATES, GRIPPER_COMMANDS, BLOCK_POSES, TARGETS, DETECTIONS}
-    assert topics <= probe.tested_node.topics.keys()
+    assert topics <= probe.tested_node.messages.keys()
 
 
 def test_without_true_block_poses_rewards_use_the_detections(episodes, tmp_path, capsys):

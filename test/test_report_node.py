@@ -45,7 +45,7 @@ def test_report_and_recording_of_a_run_are_written(start_node, tmp_path):
         desired.publish(target)
         if k % 6 == 0:
             clouds.publish(landmarks_to_cloud(FORWARD, joint_state.header))
-    recorded = probe.tested_node.topics
+    recorded = probe.tested_node.messages
     probe.wait_until(
         lambda: len(recorded[DESIRED][1]) == 65 and len(recorded["/pose/landmarks"][1]) == 11
     )

@@ -147,7 +147,7 @@ def test_tool_centre_point_lies_between_the_finger_ends(name):
 def test_fingers_at_their_limits_are_as_far_apart_as_the_gripper_opens(name):
     robot = load_robot(name)
     joints = load_urdf(robot.urdf).joints
-    left, right = (joints[finger] for finger in robot.gripper.joints)
+    left, right = (joints[finger] for finger in robot.gripper.joint_names)
     assert left.type == right.type == "prismatic"
     np.testing.assert_allclose(left.axis, [0, 1, 0])
     np.testing.assert_allclose(right.axis, [0, -1, 0])

@@ -215,7 +215,7 @@ def _hold_block(client: BulletClient, robot: Robot, scene: Scene) -> tuple[int, 
         client.resetJointState(body, names.index(name), q)
         motor = client.POSITION_CONTROL
         client.setJointMotorControl2(body, names.index(name), motor, q, force=300)
-    fingers = [names.index(name) for name in robot.gripper.joints] if robot.gripper else []
+    fingers = [names.index(name) for name in robot.gripper.joint_names] if robot.gripper else []
     for finger in fingers:
         client.changeDynamics(body, finger, lateralFriction=1.0)
         client.resetJointState(body, finger, 1.05 * scene.block_size / 2)

@@ -62,7 +62,7 @@ def add_arm(client: BulletClient, robot: Robot, plant: PlantConfig) -> PybulletA
     joint = {row[1].decode(): row[0] for row in info}
     link = {row[12].decode(): row[0] for row in info}
     joints = [joint[name] for name in robot.joint_names]
-    fingers = [joint[name] for name in robot.gripper.joints] if robot.gripper else []
+    fingers = [joint[name] for name in robot.gripper.joint_names] if robot.gripper else []
     _clear_bullet_defaults(client, body_id, link, _links_without_inertia(robot.urdf))
     inertia = [client.getDynamicsInfo(body_id, j)[2] for j in joints]
     # the axis is given in the principal frame of the link's inertia

@@ -54,7 +54,7 @@ class SceneRenderer(AbstractContextManager["SceneRenderer"]):
             for i in range(self.client.getNumJoints(self.arm))
         }
         self.joints = [index[name] for name in robot.joint_names]
-        self.fingers = [index[name] for name in robot.gripper.joints] if robot.gripper else []
+        self.fingers = [index[name] for name in robot.gripper.joint_names] if robot.gripper else []
         self.set_scene(scene, seed)
 
     def set_scene(self, scene: Scene, seed: int) -> None:

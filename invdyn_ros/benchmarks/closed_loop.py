@@ -90,7 +90,7 @@ def measure_closed_loop(config: ClosedLoopBenchmarkConfig) -> dict[str, Any]:
         raise ValueError(
             f"'{config.arm}' is driven by setpoints; give an arm driven by torques [N m]"
         )
-    wrong = wrong_urdf(robot.xml())
+    wrong = wrong_urdf(robot.rigid_body_urdf())
     plant = load_plant(robot.name, payload=config.payload)
     data = config.data or collect_data(config, robot, plant)
     configs = family_configs(config.families, config.configs)

@@ -174,7 +174,7 @@ def _dataset(config: DataEfficiencyBenchmarkConfig, robot: Robot) -> Dataset:
 
 def _meta(robot: Robot, info: DatasetInfo, family: str) -> ModelMetadata:
     unit, names = info.action_unit, info.joint_names
-    return ModelMetadata(family, robot.name, names, unit, info.rate, 0.0, robot.xml())
+    return ModelMetadata(family, robot.name, names, unit, info.rate, 0.0, robot.rigid_body_urdf())
 
 
 def _train_and_evaluate(

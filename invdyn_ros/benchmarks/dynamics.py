@@ -107,7 +107,7 @@ class Peers:
         self.client.setGravity(0, 0, -9.81)
         with tempfile.TemporaryDirectory(prefix="invdyn_") as folder:
             file = Path(folder) / "arm.urdf"
-            file.write_text(robot.xml(), encoding="utf-8")
+            file.write_text(robot.rigid_body_urdf(), encoding="utf-8")
             self.body = self.client.loadURDF(
                 str(file), useFixedBase=True, flags=pybullet.URDF_USE_INERTIA_FROM_FILE
             )
@@ -140,7 +140,9 @@ class Peers:
 
 
 def _torch_call(robot: Robot, batch: int, dtype: torch.dtype, device: str) -> Callable[[], Tensor]:
-    tree = RigidBodyTree.from_urdf(robot.xml(), robot.joint_names, dtype=dtype).to(device)
+    tree = RigidBodyTree.from_urdf(robot.rigid_body_urdf(), robot.joint_names, dtype=dtype).to(
+        device
+    )
     motion = torch.as_tensor(random_motion(robot.n, batch), dtype=dtype, device=device)
 
     def call() -> Tensor:

@@ -108,7 +108,14 @@ def untrained_models() -> dict[str, InverseDynamics]:
         if family not in RUNTIMES and kind.input_type == "motion"
     }
     configs["untrained 4x512"] = ("mlp", {"width": 512, "depth": 4})
-    arm = (robot.name, robot.joint_names, robot.action_unit, robot.rate, 0.0, robot.xml())
+    arm = (
+        robot.name,
+        robot.joint_names,
+        robot.action_unit,
+        robot.rate,
+        0.0,
+        robot.rigid_body_urdf(),
+    )
     return {
         name: build(ModelMetadata(family, *arm, fields)).eval()
         for name, (family, fields) in configs.items()

@@ -185,7 +185,14 @@ def _model(config: TrainConfig) -> InverseDynamics:
     names, unit = robot.joint_names, robot.action_unit
     return build(
         ModelMetadata(
-            config.family, robot.name, names, unit, robot.rate, 0.0, robot.xml(), config.model
+            config.family,
+            robot.name,
+            names,
+            unit,
+            robot.rate,
+            0.0,
+            robot.rigid_body_urdf(),
+            config.model,
         )
     )
 

@@ -42,7 +42,7 @@ INTERRUPTED = 130  # exit code of a recording that the user has ended with Ctrl-
 
 
 @dataclass(frozen=True)
-class Options:
+class CalibrateOptions:
     """Options of both sub-commands."""
 
     out: Path
@@ -53,9 +53,9 @@ class Options:
     """Name of the arm."""
     block: int = 0
     """Number of the marked block: its topic is /blocks/block_<number>."""
-    topic: str | None = None
+    marker_topic: str | None = None
     """Another topic with the PoseWithCovarianceStamped of the marker in the camera frame."""
-    joints: str = "/joint_states"
+    joint_states_topic: str = "/joint_states"
     """Topic of the joint states."""
     static_poses: StaticPoseConfig = field(default_factory=StaticPoseConfig)
     """Detection of static poses of the arm; images of a moving arm are not used."""
@@ -63,13 +63,13 @@ class Options:
     """PNG file to write, with the residual of each pose."""
 
     @property
-    def marker(self) -> str:
+    def resolved_marker_topic(self) -> str:
         """Topic of the marker's poses."""
-        return self.topic or f"/blocks/block_{self.block}"
+        return self.marker_topic or f"/blocks/block_{self.block}"
 
 
 @dataclass(frozen=True)
-class Bag(Options):
+class CalibrateBagOptions(CalibrateOptions):
     """Calibrate from a rosbag2 recording (.db3 or .mcap), such as one of `record:=`."""
 
     path: tyro.conf.Positional[Path] = field(kw_only=True)
@@ -77,7 +77,7 @@ class Bag(Options):
 
 
 @dataclass(frozen=True)
-class Live(Validated, Options):
+class CalibrateLiveOptions(Validated, CalibrateOptions):
     """Record while you move the arm from pose to pose, and calibrate after Ctrl-C."""
 
     record: Path | None = None
@@ -93,7 +93,7 @@ class Live(Validated, Options):
         if self.detect and self.arm not in ARMS:
             raise ValueError(
                 f"the block of '{self.arm}' is unknown, unlike that of {', '.join(ARMS)}; give "
-                "--no-detect and the --topic of another detector"
+                "--no-detect and the --marker-topic of another detector"
             )
         if self.record is not None and self.record.exists():
             raise ValueError(f"{self.record} exists already; choose a new directory")
@@ -102,12 +102,13 @@ class Live(Validated, Options):
 def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
     subcommands: Any = (
-        Annotated[Bag, tyro.conf.subcommand("bag")] | Annotated[Live, tyro.conf.subcommand("live")]
+        Annotated[CalibrateBagOptions, tyro.conf.subcommand("bag")]
+        | Annotated[CalibrateLiveOptions, tyro.conf.subcommand("live")]
     )
     options = parse(Annotated[subcommands, tyro.conf.OmitArgPrefixes], argv, "calibrate")
     robot = load_robot(options.arm)
     _check_files(options)
-    if isinstance(options, Bag):
+    if isinstance(options, CalibrateBagOptions):
         return _calibrate(options, robot, options.path)
     with tempfile.TemporaryDirectory(prefix="invdyn_") as folder:
         recording = options.record or Path(folder) / "recording"
@@ -121,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
         return _calibrate(options, robot, recording)
 
 
-def _check_files(options: Options) -> None:
+def _check_files(options: CalibrateOptions) -> None:
     """Check the names of the output files before anything is recorded."""
     for name, path, suffixes in (
         ("out", options.out, (".yaml", ".yml")),
@@ -131,12 +132,12 @@ def _check_files(options: Options) -> None:
             raise ValueError(f"--{name} {path} is not a {suffixes[0]} file")
 
 
-def _record(options: Live, recording: Path) -> int:
+def _record(options: CalibrateLiveOptions, recording: Path) -> int:
     """Record until there are enough poses; return the exit code of the processes."""
     values: dict[str, Any] = {
         "arm": options.arm,
-        "marker_topic": options.marker,
-        "joint_states_topic": options.joints,
+        "marker_topic": options.resolved_marker_topic,
+        "joint_states_topic": options.joint_states_topic,
         "record": str(recording),
         "num_poses": options.poses,
         "max_joint_velocity": options.static_poses.max_joint_velocity,
@@ -149,9 +150,11 @@ def _record(options: Live, recording: Path) -> int:
     return launch(specs)
 
 
-def _calibrate(options: Options, robot: Robot, recording: Path) -> int:
+def _calibrate(options: CalibrateOptions, robot: Robot, recording: Path) -> int:
     """Calibrate from a recording and write the files."""
-    streams = read_hand_eye_bag(recording, robot.joint_names, options.joints, options.marker)
+    streams = read_hand_eye_bag(
+        recording, robot.joint_names, options.joint_states_topic, options.resolved_marker_topic
+    )
     static = find_static_poses(streams, robot, options.static_poses)
     print(
         f"{len(streams.marker_time)} images with the marker, {static.num_images} of them with a "

@@ -49,7 +49,7 @@ class CompareOptions(Validated):
     """Training runs per family, on the same split; that with the best validation is reported."""
     configs: Path | None = None
     """Folder with a file FAMILY.yaml per family; default: the configs of this package."""
-    drive: bool | None = None
+    closed_loop: bool | None = None
     """Also evaluate each model in closed loop; default: if the arm can be simulated."""
     payload: float | None = None
     """Mass at the tool of the simulated arm [kg], as in the data; default: that of the arm."""
@@ -119,7 +119,7 @@ def _tracking_task(
 ) -> TrackingTask | None:
     """Return the tracking task, if any; motor currents cannot be simulated."""
     known = robot.name in ARMS and info.action_unit != "A"
-    drive = known if options.drive is None else options.drive
+    drive = known if options.closed_loop is None else options.closed_loop
     return TrackingTask.for_robot(robot, info.action_unit, options.payload) if drive else None
 
 

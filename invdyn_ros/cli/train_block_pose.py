@@ -59,12 +59,12 @@ class ProgressBars:
     def __init__(self) -> None:
         self.bar: tqdm | None = None
 
-    def update(self, label: str, done: int, total: int, note: str) -> None:
+    def update(self, label: str, completed: int, total: int, note: str) -> None:
         """Update the bar of a part of the run.
 
         Args:
             label: name of the part.
-            done: number of finished steps of the part.
+            completed: number of finished steps of the part.
             total: number of steps of the part.
             note: text after the bar.
         """
@@ -73,7 +73,7 @@ class ProgressBars:
             self.bar = tqdm(total=total, file=sys.stderr, mininterval=1)
             self.bar.desc = label
         self.bar.set_postfix_str(note, refresh=False)
-        self.bar.update(done - self.bar.n)
+        self.bar.update(completed - self.bar.n)
 
     def close(self) -> None:
         """Close the current bar."""

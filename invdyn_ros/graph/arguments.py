@@ -18,9 +18,9 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 from invdyn_ros.robots.registry import launchable_arms
 
 ARMS = launchable_arms()
-Auto = Literal["auto", "true", "false"]
+AutoBoolean = Literal["auto", "true", "false"]
 
-FLAGS = {"true": True, "false": False}
+BOOLEAN_VALUES = {"true": True, "false": False}
 
 if TYPE_CHECKING:
     Arm = str
@@ -68,7 +68,7 @@ class CommonArguments:
         "auto"
     )
     lockstep: Annotated[
-        Auto,
+        AutoBoolean,
         Field(
             description=(
                 "true: the simulator waits for each command, so that a run is reproducible; "
@@ -77,7 +77,8 @@ class CommonArguments:
         ),
     ] = "auto"
     engage: Annotated[
-        Auto, Field(description="start engaged; auto: true in simulation, false on a real arm")
+        AutoBoolean,
+        Field(description="start engaged; auto: true in simulation, false on a real arm"),
     ] = "auto"
     seed: Annotated[
         NonNegativeInt, Field(description="seed of all random numbers of the simulation")
@@ -171,7 +172,7 @@ def launch_arguments(arguments: type[CommonArguments]) -> Iterator[LaunchArgumen
     """Yield the declarations of a graph's launch arguments."""
     for name, hint in get_type_hints(arguments, include_extras=True).items():
         value_type = get_args(hint)[0]
-        choices = get_args(value_type) or (tuple(FLAGS) if value_type is bool else ())
+        choices = get_args(value_type) or (tuple(BOOLEAN_VALUES) if value_type is bool else ())
         default = str(getattr(arguments, name))
         if value_type is bool:
             default = default.lower()

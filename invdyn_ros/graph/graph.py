@@ -15,7 +15,7 @@ from typing import Any
 from invdyn_ros.config import from_strings
 from invdyn_ros.graph.arguments import (
     ARMS,
-    FLAGS,
+    BOOLEAN_VALUES,
     CommonArguments,
     GraspSimArguments,
     TeleopArguments,
@@ -142,7 +142,7 @@ def _resolve_common(values: ArgumentValues) -> None:
         raise ValueError(f"there is no driver for a real {arm}; target:=real is for {supported}")
     if real and values["lockstep"] == "true":
         raise ValueError("lockstep:=true needs target:=sim; a real arm does not wait")
-    values["engaged"] = FLAGS.get(values["engage"], not real)
+    values["engaged"] = BOOLEAN_VALUES.get(values["engage"], not real)
     checkpoint = find_checkpoint(values["checkpoint"], arm, real)
     values["checkpoint"], values["unit"] = str(checkpoint), read_action_unit(checkpoint, arm)
     if real and values["unit"] != "rad":
@@ -194,7 +194,9 @@ def _resolve_grasp_sim(values: ArgumentValues) -> None:
         raise ValueError(f"{arm} has no gripper; grasp_sim is for {supported}")
     real, lockstep = values["target"] == "real", values["lockstep"]
     manual = values["policy"] == "none"  # another node publishes targets in real time
-    values["lockstep"] = FLAGS.get(lockstep, values["headless"] and not real and not manual)
+    values["lockstep"] = BOOLEAN_VALUES.get(
+        lockstep, values["headless"] and not real and not manual
+    )
     if values["camera_pose"]:
         from invdyn_ros.perception.hand_eye.camera_pose import read_camera_pose  # slow to import
 

@@ -118,7 +118,7 @@ def urdf_model(robot: Robot, unit: str, data: dict[str, Any] | None = None) -> R
         action_unit=unit,
         rate=robot.rate,
         action_delay=0.0,
-        urdf=robot.xml(),
+        urdf=robot.rigid_body_urdf(),
         config={"identify": False},
     )
     model = RigidBody(meta)

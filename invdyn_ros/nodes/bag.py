@@ -20,7 +20,7 @@ class BagWriter:
             raise ValueError(f"{directory} exists already; record into a new directory")
         self.writer = Writer(directory, version=9)
         self.writer.open()
-        self.store = get_typestore(Stores.ROS2_JAZZY)
+        self.typestore = get_typestore(Stores.ROS2_JAZZY)
         self.connections: dict[str, Any] = {}
 
     def write(self, topic: str, message_type: Any, time: int, raw: bytes) -> None:
@@ -35,7 +35,9 @@ class BagWriter:
         if topic not in self.connections:
             package = message_type.__module__.split(".")[0]
             name = f"{package}/msg/{message_type.__name__}"
-            self.connections[topic] = self.writer.add_connection(topic, name, typestore=self.store)
+            self.connections[topic] = self.writer.add_connection(
+                topic, name, typestore=self.typestore
+            )
         self.writer.write(self.connections[topic], time, raw)
 
     def close(self) -> None:

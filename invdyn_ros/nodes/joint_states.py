@@ -29,7 +29,7 @@ def joints_to_message(
         qd: (n,) velocity [rad/s], empty if not measured; that of the fingers is zero.
         effort: (n,) torque [N m], empty if not measured.
     """
-    fingers = robot.gripper.joints if robot.gripper else ()
+    fingers = robot.gripper.joint_names if robot.gripper else ()
     zeros = np.zeros(len(fingers))
     return JointState(
         header=Header(stamp=stamp),
@@ -70,4 +70,4 @@ def gripper_opening(message: JointState, robot: Robot) -> float:
     """
     if robot.gripper is None:
         return 0.0
-    return float(joints_by_name(message, robot.gripper.joints)[0].sum())
+    return float(joints_by_name(message, robot.gripper.joint_names)[0].sum())

@@ -62,7 +62,7 @@ class MeasuredNode:
     """
 
     joint_state_publisher: Publisher
-    pending: dict[int, int] = field(default_factory=dict)
+    send_times: dict[int, int] = field(default_factory=dict)
     num_sent: int = 0
     latencies: list[float] = field(default_factory=list)
 
@@ -80,10 +80,10 @@ class LatencyProbeNode(Node):
             "inverse_dynamics": ("/joint_states", COMMAND_TOPICS[config.unit]),
             "echo": (ECHO_JOINTS, ECHO_COMMANDS),
         }
-        self.measured: dict[str, MeasuredNode] = {}
+        self.measured_nodes: dict[str, MeasuredNode] = {}
         for name, (joints, commands) in topics.items():
             node = MeasuredNode(self.create_publisher(JointState, joints, qos))
-            self.measured[name] = node
+            self.measured_nodes[name] = node
             self.create_subscription(
                 Float64MultiArray, commands, partial(self.on_command, node), qos
             )
@@ -92,18 +92,18 @@ class LatencyProbeNode(Node):
     def step(self, spin: Spin) -> None:
         """Perform the measurement."""
         self.wait_for_responses(spin)
-        for node in self.measured.values():
-            node.pending.clear()
+        for node in self.measured_nodes.values():
+            node.send_times.clear()
             node.latencies.clear()
             node.num_sent = 0
         num_turns = max(2, round(self.config.seconds / self.config.turn_seconds))
-        names = list(self.measured)
+        names = list(self.measured_nodes)
         for i in range(num_turns):
             self.send_joint_states(spin, names[i % 2], self.config.seconds / num_turns)
         self.spin_for(spin, DRAIN_TIME)
         result = {
             name: {"sent": node.num_sent, "latency_ms": node.latencies}
-            for name, node in self.measured.items()
+            for name, node in self.measured_nodes.items()
         }
         Path(self.config.out).write_text(json.dumps(result), encoding="utf-8")
         raise NodeFinished
@@ -112,7 +112,7 @@ class LatencyProbeNode(Node):
         """Send joint states until both nodes respond, to exclude discovery and first calls."""
         end = time.monotonic() + STARTUP_TIMEOUT
         while missing := [
-            n for n, node in self.measured.items() if len(node.latencies) < WARMUP_RESPONSES
+            n for n, node in self.measured_nodes.items() if len(node.latencies) < WARMUP_RESPONSES
         ]:
             if time.monotonic() > end:
                 raise ValueError(
@@ -129,7 +129,7 @@ class LatencyProbeNode(Node):
             name: name of the node.
             seconds: duration [s].
         """
-        node, period = self.measured[name], 1 / self.robot.rate
+        node, period = self.measured_nodes[name], 1 / self.robot.rate
         due = time.monotonic()
         end = due + seconds
         while due < end:
@@ -141,7 +141,7 @@ class LatencyProbeNode(Node):
                 position=state.q.tolist(),
                 velocity=state.qd.tolist(),
             )
-            node.pending[stamp] = time.perf_counter_ns()
+            node.send_times[stamp] = time.perf_counter_ns()
             node.num_sent += 1
             node.joint_state_publisher.publish(message)
             # a late tick is not caught up: a burst would measure its own queue
@@ -180,7 +180,7 @@ class LatencyProbeNode(Node):
     def on_command(self, node: MeasuredNode, message: Float64MultiArray) -> None:
         """Store the latency of the first command for a joint state."""
         now = time.perf_counter_ns()
-        sent = node.pending.pop(command_stamp(message) or 0, None)
+        sent = node.send_times.pop(command_stamp(message) or 0, None)
         if sent is not None:
             node.latencies.append((now - sent) / 1e6)
 

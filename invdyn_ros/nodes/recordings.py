@@ -115,7 +115,7 @@ def _recording(part: dict[str, StampedMessages], robot: Robot) -> Recording:
 
 def _opening(message: JointState, robot: Robot) -> float:
     """Return the opening of the gripper [m]; NaN if the driver does not publish it."""
-    fingers = robot.gripper.joints if robot.gripper else ()
+    fingers = robot.gripper.joint_names if robot.gripper else ()
     if not set(fingers) <= set(message.name):
         return np.nan
     return gripper_opening(message, robot)

@@ -22,7 +22,7 @@ from invdyn_ros.nodes.messages import (
     to_stamp,
 )
 from invdyn_ros.nodes.runner import DiagnosticNode, Spin, load_parameters, run
-from invdyn_ros.robots.registry import find_spec
+from invdyn_ros.robots.registry import load_robot_spec
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.typing import Array
 
@@ -76,7 +76,7 @@ class SimulatorNode(DiagnosticNode):
         self.config = config = load_parameters(self, SimulatorNodeConfig)
         self.robot = load_robot(config.arm)
         unit = config.unit or self.robot.action_unit
-        self.scene = find_spec(config.arm).scene if config.scene else None
+        self.scene = load_robot_spec(config.arm).scene if config.scene else None
         self.simulation = GraspSimulation(
             self.robot,
             load_randomization(config.noise),

@@ -39,19 +39,19 @@ class PositionTask(mink.Task):
     def __init__(self, model: mujoco.MjModel, link: str) -> None:
         """Create a task for a link of the model; set `target` (3,) [m] before solving."""
         super().__init__(cost=np.ones(3))
-        self.body = model.body(link).id
+        self.body_id = model.body(link).id
         self.target = np.zeros(3)
         self._jacobian = np.zeros((3, model.nv))
 
     def compute_error(self, configuration: mink.Configuration) -> np.ndarray:
         """Return the vector from the target to the point (3,) [m]."""
-        return configuration.data.xpos[self.body] - self.target
+        return configuration.data.xpos[self.body_id] - self.target
 
     def compute_jacobian(self, configuration: mink.Configuration) -> np.ndarray:
         """Return the derivative of the error (3, n) [m/rad]."""
         data = configuration.data
         mujoco.mj_jac(
-            configuration.model, data, self._jacobian, None, data.xpos[self.body], self.body
+            configuration.model, data, self._jacobian, None, data.xpos[self.body_id], self.body_id
         )
         return self._jacobian
 

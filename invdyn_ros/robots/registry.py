@@ -19,7 +19,7 @@ from invdyn_ros.robots.scene import Scene
 class Gripper(NamedTuple):
     """A two-finger parallel gripper; each finger moves by half the opening."""
 
-    joints: tuple[str, ...]  # prismatic finger joints [m], 0 = closed
+    joint_names: tuple[str, ...]  # prismatic finger joints [m], 0 = closed
     max_opening: float  # largest distance between the pads [m]
 
 
@@ -33,7 +33,7 @@ class GraspSpec:
     """Integration steps per second in the environments [Hz]."""
     clearance: float = 0.08
     """Height of the tool above the block before it descends [m]."""
-    lift: float = 0.10
+    lift_height: float = 0.10
     """Height to which the block is lifted [m]."""
 
 
@@ -46,9 +46,9 @@ class RobotSpec:
 
     urdf: str
     """Path in this package, or "pybullet_data/..." for a file of that package."""
-    joints: tuple[str, ...]
+    joint_names: tuple[str, ...]
     """Names of the n joints of the arm, without the fingers."""
-    tip: str
+    tip_link: str
     """Link of the tool centre point; its z axis is the approach direction."""
     home: tuple[float, ...]
     """(n,) home configuration [rad]."""
@@ -106,8 +106,8 @@ _IIWA_UPPER = _degrees(170, 120, 170, 120, 170, 120, 175)
 ROBOTS: dict[str, RobotSpec] = {
     "ur5": RobotSpec(
         urdf="urdf/ur5.urdf",
-        joints=_UR_JOINTS,
-        tip="tcp",
+        joint_names=_UR_JOINTS,
+        tip_link="tcp",
         home=(-0.245, -1.6895, 1.6993, -1.5807, -1.5708, 1.3258),
         rate=125.0,
         acceleration=_UR_ACCELERATION,
@@ -120,8 +120,8 @@ ROBOTS: dict[str, RobotSpec] = {
     ),
     "ur5e": RobotSpec(
         urdf="urdf/ur5e.urdf",
-        joints=_UR_JOINTS,
-        tip="tcp",
+        joint_names=_UR_JOINTS,
+        tip_link="tcp",
         home=(-0.3007, -1.7068, 1.8578, -1.7217, -1.5708, 1.2701),
         rate=500.0,
         acceleration=_UR_ACCELERATION,
@@ -134,8 +134,8 @@ ROBOTS: dict[str, RobotSpec] = {
     ),
     "ur10": RobotSpec(
         urdf="urdf/ur10.urdf",
-        joints=_UR_JOINTS,
-        tip="tool0",
+        joint_names=_UR_JOINTS,
+        tip_link="tool0",
         home=(-0.2768, -1.6778, 2.0792, -1.9722, -1.5708, 1.294),
         rate=125.0,
         acceleration=_UR_ACCELERATION,
@@ -144,8 +144,8 @@ ROBOTS: dict[str, RobotSpec] = {
     ),
     "dofbot": RobotSpec(
         urdf="urdf/dofbot.urdf",
-        joints=("joint_1", "joint_2", "joint_3", "joint_4", "joint_5"),
-        tip="tcp",
+        joint_names=("joint_1", "joint_2", "joint_3", "joint_4", "joint_5"),
+        tip_link="tcp",
         home=(0.0, 0.6, -1.5, -1.4, 0.0),
         rate=50.0,
         # A third of the servos' torque at worst; top speed is reached in ten ticks of the bus.
@@ -175,13 +175,13 @@ ROBOTS: dict[str, RobotSpec] = {
             block_mass=0.02,
         ),
         # The joints end at a right angle: the higher the tool, the more it has to tilt.
-        grasp=GraspSpec("Dofbot", physics_rate=400.0, clearance=0.045, lift=0.055),
+        grasp=GraspSpec("Dofbot", physics_rate=400.0, clearance=0.045, lift_height=0.055),
         driver_node="dofbot",
     ),
     "kuka_iiwa": RobotSpec(
         urdf="pybullet_data/kuka_iiwa/model.urdf",
-        joints=tuple(f"lbr_iiwa_joint_{i}" for i in range(1, 8)),
-        tip="lbr_iiwa_link_7",
+        joint_names=tuple(f"lbr_iiwa_joint_{i}" for i in range(1, 8)),
+        tip_link="lbr_iiwa_link_7",
         home=(0.0, 0.45, 0.0, -1.45, 0.0, 1.2416, 0.0),
         rate=250.0,
         # Top speed (1.3 to 2.4 rad/s) in a quarter of a second, a third of the torque at worst.
@@ -199,7 +199,7 @@ ROBOTS: dict[str, RobotSpec] = {
 }
 
 
-def find_spec(arm: str) -> RobotSpec:
+def load_robot_spec(arm: str) -> RobotSpec:
     """Return the entry of an arm.
 
     Raises:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from invdyn_ros.robots.registry import ROBOTS, Gripper, RobotSpec, find_spec
+from invdyn_ros.robots.registry import ROBOTS, Gripper, RobotSpec, load_robot_spec
 from invdyn_ros.robots.urdf import INERTIA_ENTRIES, MOVABLE_TYPES, UrdfTree, load_urdf
 from invdyn_ros.typing import Array
 
@@ -74,7 +74,7 @@ class Robot:
         """Number of arm joints, without the fingers."""
         return len(self.joint_names)
 
-    def xml(self) -> str:
+    def rigid_body_urdf(self) -> str:
         """Return a URDF of the rigid-body model whose only moving joints are `joint_names`.
 
         Geometry and joint friction are left out, finger and other joints are fixed at zero, and
@@ -104,7 +104,7 @@ class Robot:
         return ET.tostring(root, encoding="unicode")
 
     def model(self) -> mujoco.MjModel:
-        """Return the MuJoCo model of `xml()`, with the joints in the order of `joint_names`."""
+        """Return the MuJoCo model of the rigid bodies, with its joints in the order of `joint_names`."""
         return self._mujoco[0]
 
     def forward_kinematics(self, q: Array, link: str | None = None) -> Array:
@@ -170,7 +170,7 @@ class Robot:
     def _mujoco(self) -> tuple[mujoco.MjModel, mujoco.MjData]:
         import mujoco
 
-        root = ET.fromstring(self.xml())
+        root = ET.fromstring(self.rigid_body_urdf())
         # by default MuJoCo merges fixed links and corrects inertias; keep tool frames and values
         options = {"fusestatic": "false", "balanceinertia": "false", "boundmass": "0"}
         ET.SubElement(ET.SubElement(root, "mujoco"), "compiler", options | {"boundinertia": "0"})
@@ -211,25 +211,25 @@ def load_robot(name: str, urdf: Path | None = None) -> Robot:
         ValueError: the name is unknown, or the URDF lacks inertias, limits or joints.
     """
     if urdf is None:
-        spec = find_spec(name)
+        spec = load_robot_spec(name)
         path = _urdf_path(spec.urdf)
         tree = load_urdf(path)
     else:
         path = Path(urdf)
         tree = load_urdf(path)
         spec = _spec_from_urdf(tree)
-    tree.check_inertias(spec.joints)
+    tree.check_inertias(spec.joint_names)
     return Robot(
         name=name,
         urdf=path,
-        joint_names=spec.joints,
+        joint_names=spec.joint_names,
         base_link=tree.root,
-        tip_link=spec.tip,
-        lower=_limit(tree, spec.joints, "lower", spec.lower),
-        upper=_limit(tree, spec.joints, "upper", spec.upper),
-        velocity=_limit(tree, spec.joints, "velocity", spec.velocity),
+        tip_link=spec.tip_link,
+        lower=_limit(tree, spec.joint_names, "lower", spec.lower),
+        upper=_limit(tree, spec.joint_names, "upper", spec.upper),
+        velocity=_limit(tree, spec.joint_names, "velocity", spec.velocity),
         acceleration=np.array(spec.acceleration),
-        effort=_limit(tree, spec.joints, "effort", spec.effort),
+        effort=_limit(tree, spec.joint_names, "effort", spec.effort),
         home=np.array(spec.home),
         rate=spec.rate,
         action_unit=spec.action_unit,
@@ -274,8 +274,8 @@ def _spec_from_urdf(tree: UrdfTree) -> RobotSpec:
     lower, upper = (_limit(tree, joints, key, None) for key in ("lower", "upper"))
     return RobotSpec(
         urdf=tree.source,
-        joints=joints,
-        tip=max(tree.links, key=lambda link: len(tree.joint_path(link))),
+        joint_names=joints,
+        tip_link=max(tree.links, key=lambda link: len(tree.joint_path(link))),
         home=tuple(np.clip(0.0, lower, upper)),
         rate=125.0,
         # a URDF has no acceleration limit: reach top speed in a quarter of a second

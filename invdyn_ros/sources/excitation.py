@@ -134,7 +134,7 @@ class FisherInformation:
 
     def __init__(self, robot: Robot) -> None:
         """Compute the identifiable combinations of parameters of an arm."""
-        self.tree = RigidBodyTree.from_urdf(robot.xml(), robot.joint_names)
+        self.tree = RigidBodyTree.from_urdf(robot.rigid_body_urdf(), robot.joint_names)
         self.weight = 1 / robot.effort  # the noise is proportional to the effort limit
         random = np.random.default_rng(0)
         q = random.uniform(robot.lower, robot.upper, (RANDOM_STATES, robot.n))

@@ -98,7 +98,7 @@ def _grasp(
 
 def _states(path: Path, robot: Robot) -> list[StampedMessage]:
     """Return the joint states: (q, qd, effort, opening); the effort is empty."""
-    fingers = robot.gripper.joints if robot.gripper else ()
+    fingers = robot.gripper.joint_names if robot.gripper else ()
     n, names, samples = robot.n, (*robot.joint_names, *fingers), []
     for logged, message in messages(path, STATE_TOPIC, JOINT_STATE_MESSAGE):
         received_names = list(message.name)

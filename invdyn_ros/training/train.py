@@ -153,7 +153,7 @@ def _model_metadata(config: TrainConfig, dataset: Dataset, robot: Robot | None) 
         action_unit=info.action_unit,
         rate=info.rate,
         action_delay=0.0,
-        urdf=robot.xml() if robot else "",
+        urdf=robot.rigid_body_urdf() if robot else "",
         config=config.model,
         image_size=tuple(frames.shape[1:3]) if len(frames) else (),
     )

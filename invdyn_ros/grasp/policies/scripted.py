@@ -65,7 +65,7 @@ def default_config(arm: str) -> ScriptedGraspConfig:
     spec = ROBOTS[arm].grasp if arm in ROBOTS else None
     if spec is None:
         return ScriptedGraspConfig()
-    return ScriptedGraspConfig(clearance=spec.clearance, lift_height=spec.lift)
+    return ScriptedGraspConfig(clearance=spec.clearance, lift_height=spec.lift_height)
 
 
 class ScriptedGrasp:
