@@ -146,7 +146,7 @@ def outputs_equal(a, b):
 
 @pytest.mark.slow
 def test_results_do_not_depend_on_the_number_of_processes(monkeypatch):
-    monkeypatch.setattr(rollouts, "CHUNK_SIZE", 1)
+    monkeypatch.setattr(rollouts, "EPISODES_PER_JOB", 1)
     numbers = ((0, 2), (1,))
     jobs = [RolloutJob(load_policy_spec(SCRIPTED, "ur5"), "hard", 9, part) for part in numbers]
     one, two = (
@@ -164,7 +164,7 @@ def test_split_job_keeps_all_episodes():
     job = RolloutJob(load_policy_spec(SCRIPTED, "ur5"), "none", 0, tuple(range(47)))
     parts = split_job(job)
     assert sum((part.episodes for part in parts), ()) == job.episodes
-    assert max(len(part.episodes) for part in parts) == rollouts.CHUNK_SIZE
+    assert max(len(part.episodes) for part in parts) == rollouts.EPISODES_PER_JOB
 
 
 @pytest.mark.parametrize(("grip", "cause"), [(1.0, "timeout"), (-1.0, "missed_grasp")])

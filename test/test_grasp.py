@@ -14,7 +14,7 @@ from invdyn_ros.control.computed_torque import MeasuredState
 from invdyn_ros.control.controller import ArmController
 from invdyn_ros.control.motion_profile import Target
 from invdyn_ros.grasp.estimation.block_estimate import (
-    QUARTER,
+    QUARTER_TURN,
     BlockDetection,
     BlockEstimate,
     detection_on_table,
@@ -37,7 +37,7 @@ robot = cache(load_robot)
 
 def yaw_distance(a: float, b: float) -> float:
     """Angle between two yaws of a cube [rad]."""
-    return abs((a - b + QUARTER / 2) % QUARTER - QUARTER / 2)
+    return abs((a - b + QUARTER_TURN / 2) % QUARTER_TURN - QUARTER_TURN / 2)
 
 
 def episode(
@@ -193,7 +193,7 @@ def test_joint_motion_is_within_limits_and_lasts_its_minimum_duration(arm: str) 
 def test_yaw_of_a_block_does_not_depend_on_its_upper_face() -> None:
     rng = np.random.default_rng(0)
     for turn in Rotation.create_group("O"):
-        yaw = rng.uniform(0, QUARTER)
+        yaw = rng.uniform(0, QUARTER_TURN)
         R = Rotation.from_euler("z", yaw) * turn
         assert yaw_distance(upright_yaw(R.as_matrix()), yaw) < 1e-9
 
@@ -240,9 +240,8 @@ def test_estimate_improves_with_every_detection_and_weights_them() -> None:
 def test_estimate_of_yaw_is_invariant_to_quarter_turns() -> None:
     rng, estimate = np.random.default_rng(0), BlockEstimate()
     for k in range(40):
-        yaw = (
-            0.02 + k * QUARTER + 0.05 * rng.standard_normal()
-        )  # the noise crosses the wrap-around
+        # the noise crosses the wrap-around
+        yaw = 0.02 + k * QUARTER_TURN + 0.05 * rng.standard_normal()
         estimate.update(BlockDetection(k, np.zeros(3), yaw, np.full(4, 1e-4)))
     assert yaw_distance(estimate.yaw, 0.02) < 0.03
 

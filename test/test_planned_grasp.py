@@ -17,7 +17,7 @@ from invdyn_ros.cli.collect import main as collect
 from invdyn_ros.cli.train_planner import main as train_planner
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
-from invdyn_ros.grasp.learning.demonstration_dataset import read_demonstrations, read_episodes
+from invdyn_ros.grasp.learning.demonstration_dataset import read_demonstrations, read_demonstration_episodes
 from invdyn_ros.grasp.learning.planner_data import planning_segments
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.grasp.policies.learned import load_learned_grasp
@@ -62,7 +62,7 @@ def test_target_is_extracted_from_the_observation():
 
 
 def test_planning_segments_are_the_next_targets_and_end_at_rest(demonstrations):
-    spaces, episodes = read_episodes(demonstrations)
+    spaces, episodes = read_demonstration_episodes(demonstrations)
     assert spaces == SPACES and len(episodes) > 3
     segments = planning_segments(episodes, 20, spaces)
     extract_target = TargetExtractor(spaces)
@@ -80,7 +80,7 @@ def test_planning_segments_are_the_next_targets_and_end_at_rest(demonstrations):
 
 @pytest.mark.slow
 def test_demonstrations_start_after_the_push_and_end_at_the_goal(demonstrations, tmp_path):
-    _, episodes = read_episodes(demonstrations)
+    _, episodes = read_demonstration_episodes(demonstrations)
     assert all(episode.dones[-1] == 1 and episode.dones.sum() == 1 for episode in episodes)
     assert len({len(episode.rewards) for episode in episodes}) > 1
     joined = read_demonstrations(demonstrations, SPACES)

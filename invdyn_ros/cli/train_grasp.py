@@ -12,7 +12,7 @@ from invdyn_ros.cli.options import override, parse
 from invdyn_ros.config import from_mapping, load_yaml
 from invdyn_ros.grasp.learning.config import GraspTrainConfig
 from invdyn_ros.grasp.learning.evaluation import EvaluationResult
-from invdyn_ros.grasp.learning.learner_state import STATE_FILE
+from invdyn_ros.grasp.learning.learner_state import LEARNER_STATE_FILE
 from invdyn_ros.grasp.learning.run import grasp_task
 from invdyn_ros.grasp.learning.train import train_grasp
 from invdyn_ros.robots.robot import package_file
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the verb and return the exit code."""
     options, rest = parse(TrainGraspOptions, argv, "train_grasp", return_unknown_args=True)
     config = read_config(options, rest)
-    if (options.out / STATE_FILE).exists() and not options.resume:
+    if (options.out / LEARNER_STATE_FILE).exists() and not options.resume:
         raise ValueError(f"{options.out} holds a run already; give --resume or another --out")
     with tqdm(
         total=config.total_timesteps,

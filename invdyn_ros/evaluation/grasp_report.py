@@ -14,7 +14,7 @@ from invdyn_ros.grasp.policies.failure_causes import (
     EpisodeTrace,
     classify_failure,
 )
-from invdyn_ros.grasp.policies.observation import GRASP_RADIUS, GRASPED_OPENING
+from invdyn_ros.grasp.policies.observation import GRASP_RADIUS, GRASPED_OPENING_RATIOS
 from invdyn_ros.grasp.policies.success import SuccessDetector
 from invdyn_ros.grasp.policies.success_rate import success_interval
 from invdyn_ros.robots.robot import Robot
@@ -79,7 +79,7 @@ def failure_cause(recording: Recording, robot: Robot, scene: Scene) -> str:
             tool = robot.forward_kinematics(joints.q[i])[:3, 3]
             relative_opening = joints.opening[i] / scene.block_size
             held = (
-                GRASPED_OPENING[0] < relative_opening < GRASPED_OPENING[1]
+                GRASPED_OPENING_RATIOS[0] < relative_opening < GRASPED_OPENING_RATIOS[1]
                 and np.linalg.norm(position - tool) < GRASP_RADIUS
             )
             rows.append((joints.time[i], held, position[2] - start, joints.opening[i]))

@@ -158,16 +158,16 @@ class BlockDetector:
         hypotheses = {pose.block_id: pose.hypotheses for pose in previous}
         poses, duplicates = [], []
         for block_id in range(self.config.num_blocks):
-            own = ids // FACES == block_id
-            if self._is_duplicate(ids[own], corners[own]):
+            of_block = ids // FACES == block_id
+            if self._is_duplicate(ids[of_block], corners[of_block]):
                 duplicates.append(block_id)
                 continue
-            own &= unique
-            fits = self._fit_poses(ids[own], corners[own]) if own.any() else []
+            of_block &= unique
+            fits = self._fit_poses(ids[of_block], corners[of_block]) if of_block.any() else []
             if fits:
-                observed = ids[own][fits[0].inliers], corners[own][fits[0].inliers]
-                past = hypotheses.get(block_id, ())
-                best, ranked = self._select_pose(fits, observed[0], gray, past)
+                observed = ids[of_block][fits[0].inliers], corners[of_block][fits[0].inliers]
+                previous_hypotheses = hypotheses.get(block_id, ())
+                best, ranked = self._select_pose(fits, observed[0], gray, previous_hypotheses)
                 T = best.T_camera_block
                 error = self._reprojection_error(T, *observed)
                 poses.append(BlockPose(block_id, T, best.covariance, *observed, error, ranked))
@@ -210,8 +210,8 @@ class BlockDetector:
         variance = np.linalg.eigvalsh(fits[0].covariance[3:, 3:])[-1]  # of the rotation
         if len(ids) == 1 and (ambiguous or variance > MAX_ROTATION_STD**2):
             camera = self.camera_matrix, self.dist_coeffs
-            past = [hypothesis.T_camera_block for hypothesis in previous]
-            fits = align_poses(fits, past, int(ids[0]), gray, self.config.block_size, camera)
+            previous_hypotheses = [hypothesis.T_camera_block for hypothesis in previous]
+            fits = align_poses(fits, previous_hypotheses, int(ids[0]), gray, self.config.block_size, camera)
             costs = np.array([fit.cost for fit in fits]) + tracking_costs(fits, previous)
         return rank_hypotheses(fits, costs)
 

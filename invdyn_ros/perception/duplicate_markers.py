@@ -37,14 +37,14 @@ def are_separate_blocks(
     )
 
 
-def _min_lateral_distance(points: np.ndarray, others: np.ndarray) -> float:
+def _min_lateral_distance(points_a: np.ndarray, points_b: np.ndarray) -> float:
     """Return the least distance perpendicular to the line of sight between points [m].
 
     Args:
         points: (n, 3) in the optical frame [m].
         others: (m, 3) in the optical frame [m].
     """
-    a, b = points[:, None], others[None]
+    a, b = points_a[:, None], points_b[None]
     depth = (a[..., 2] + b[..., 2]) / 2
     offset = a[..., :2] / a[..., 2:] - b[..., :2] / b[..., 2:]
     return float((np.linalg.norm(offset, axis=-1) * depth).min())

@@ -18,16 +18,16 @@ from invdyn_ros.perception.levenberg_marquardt import minimize_pose
 from invdyn_ros.perception.rigid_transforms import rigid_transform, rotation_angle, skew
 
 SAMPLE_FRACTIONS = 0.5 + np.array([-0.5, 0.5]) / np.sqrt(3)  # of the length of a side
-SHORT_SIDE = (
+NOISE_LENGTH_SCALE = (
     36.0  # length at which the standard deviation is sqrt(2) times that of a long side [px]
 )
-THIN_MARKER = 25.0  # the same for the thickness of the marker [px]
+NOISE_THICKNESS_SCALE = 25.0  # the same for the thickness of the marker [px]
 OUTLIER_THRESHOLD = 4.0  # markers with a larger error are rejected [standard deviations]
 PRIOR_DEGREES_OF_FREEDOM = 4  # weight of the expected variance against the measured one
 NUM_STARTS = 3  # initial poses to refine: both of a marker and one more
 MAX_ITERATIONS = 30
 STEP_TOLERANCE = 1e-6  # [m, rad]
-SAME_POSE_ANGLE = 0.02  # poses at a smaller angle to each other are the same [rad]
+DUPLICATE_POSE_ANGLE = 0.02  # poses at a smaller angle to each other are the same [rad]
 
 
 class EdgeSamples(NamedTuple):
@@ -164,7 +164,7 @@ def edge_std(quads: np.ndarray, edge_noise_std: float) -> np.ndarray:
         edge_noise_std: standard deviation across a side of a large marker [px].
     """
     length, depth = _lengths_and_depths(quads)
-    variance = 1.0 + (SHORT_SIDE / length) ** 2 + (THIN_MARKER / depth) ** 4
+    variance = 1.0 + (NOISE_LENGTH_SCALE / length) ** 2 + (NOISE_THICKNESS_SCALE / depth) ** 4
     return np.asarray(edge_noise_std * np.sqrt(variance))
 
 
@@ -194,7 +194,7 @@ def _local_minima(
     best = sorted(starts, key=cost)[:NUM_STARTS]
     minima: list[np.ndarray] = []
     for T in sorted((_refine(start, samples, camera_matrix) for start in best), key=cost):
-        if all(rotation_angle(T, other) > SAME_POSE_ANGLE for other in minima):
+        if all(rotation_angle(T, other) > DUPLICATE_POSE_ANGLE for other in minima):
             minima.append(T)
     return minima
 

@@ -105,10 +105,10 @@ class RateLimiter:
         lowest = target_velocity - np.where(error < 0, closing, self.SLACK * step)
         highest = target_velocity + np.where(error > 0, closing, self.SLACK * step)
         # position limits have priority over the target, acceleration limits over both
-        least = np.maximum(-velocity, -self._max_stopping_velocity(self.q - lower, dt))
-        most = np.minimum(velocity, self._max_stopping_velocity(upper - self.q, dt))
+        min_velocity = np.maximum(-velocity, -self._max_stopping_velocity(self.q - lower, dt))
+        max_velocity = np.minimum(velocity, self._max_stopping_velocity(upper - self.q, dt))
         low, high = (
-            np.clip(np.clip(velocity_bound, least, most), self.qd - step, self.qd + step)
+            np.clip(np.clip(velocity_bound, min_velocity, max_velocity), self.qd - step, self.qd + step)
             for velocity_bound in (lowest, highest)
         )
         return np.clip(self.q + low * dt, lower, upper), np.clip(self.q + high * dt, lower, upper)

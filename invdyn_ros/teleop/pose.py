@@ -170,11 +170,11 @@ class _TaskFileNetwork:
         self._landmarker.close()
 
 
-LEFT, RIGHT, MIDDLE = (255, 150, 40), (40, 190, 255), (235, 235, 235)  # RGB
+LEFT_COLOR, RIGHT_COLOR, CENTER_COLOR = (255, 150, 40), (40, 190, 255), (235, 235, 235)  # RGB
 BONES: tuple[tuple[int, int, tuple[int, int, int]], ...] = (
-    *((a, b, MIDDLE) for a, b in ((11, 12), (23, 24), (11, 23), (12, 24))),
-    *((a, b, LEFT) for a, b in ((23, 25), (25, 27), (27, 31), (15, 19), (11, 13), (13, 15))),
-    *((a, b, RIGHT) for a, b in ((24, 26), (26, 28), (28, 32), (16, 20), (12, 14), (14, 16))),
+    *((a, b, CENTER_COLOR) for a, b in ((11, 12), (23, 24), (11, 23), (12, 24))),
+    *((a, b, LEFT_COLOR) for a, b in ((23, 25), (25, 27), (27, 31), (15, 19), (11, 13), (13, 15))),
+    *((a, b, RIGHT_COLOR) for a, b in ((24, 26), (26, 28), (28, 32), (16, 20), (12, 14), (14, 16))),
 )
 
 

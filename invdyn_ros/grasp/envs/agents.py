@@ -21,7 +21,7 @@ SCRIPTED = "scripted"
 EXPERT = "expert"
 
 
-class Agent(Protocol):
+class GraspAgent(Protocol):
     """Acts in an environment, one episode after the other."""
 
     def reset(self) -> None:
@@ -75,7 +75,7 @@ class PolicySpec(NamedTuple):
     name: str
     arm: str
     env_kwargs: dict[str, Any]
-    make_agent: Callable[[GraspEnv], Agent]
+    make_agent: Callable[[GraspEnv], GraspAgent]
 
 
 def load_policy_spec(policy: str, arm: str) -> PolicySpec:

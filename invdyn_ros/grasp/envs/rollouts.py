@@ -6,23 +6,19 @@ the number of processes does not change the results.
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import closing
-from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from invdyn_ros.grasp.envs.agents import Agent, PolicySpec
+from invdyn_ros.grasp.envs.agents import GraspAgent, PolicySpec
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
-from invdyn_ros.grasp.envs.vector_env import START_METHOD
 from invdyn_ros.grasp.policies.failure_causes import EpisodeTrace, classify_failure
+from invdyn_ros.workers import parallel_map
 
-CHUNK_SIZE = 20  # maximum number of episodes per environment that a worker process creates
+EPISODES_PER_JOB = 20  # maximum for one worker process, which creates an environment per job
 
 
 class RolloutJob(NamedTuple):
@@ -74,7 +70,7 @@ def rollout(job: RolloutJob) -> Iterator[EpisodeResult]:
             yield rollout_episode(env, agent, job.seed, episode)
 
 
-def rollout_episode(env: GraspEnv, agent: Agent, seed: int, episode: int) -> EpisodeResult:
+def rollout_episode(env: GraspEnv, agent: GraspAgent, seed: int, episode: int) -> EpisodeResult:
     """Run one episode.
 
     Args:
@@ -116,7 +112,7 @@ def rollout_episode(env: GraspEnv, agent: Agent, seed: int, episode: int) -> Epi
 def rollout_all(
     jobs: Sequence[RolloutJob], processes: int = 1
 ) -> Iterator[tuple[int, EpisodeResult]]:
-    """Run the episodes of several jobs, in any order.
+    """Run the episodes of several jobs in order.
 
     Args:
         jobs: the jobs.
@@ -124,32 +120,26 @@ def rollout_all(
 
     Yields:
         Index of the job and result of one of its episodes.
+
+    Raises:
+        ValueError: less than one process.
     """
     if processes == 1:
         for index, job in enumerate(jobs):
             yield from ((index, result) for result in rollout(job))
         return
-    context = multiprocessing.get_context(START_METHOD)
-    one_thread: Any = partial(torch.set_num_threads, 1)
-    with ProcessPoolExecutor(processes, context, one_thread) as pool:
-        futures = {
-            pool.submit(_rollout_chunk, chunk): index
-            for index, job in enumerate(jobs)
-            for chunk in split_job(job)
-        }
-        try:
-            for future in as_completed(futures):
-                yield from ((futures[future], result) for result in future.result())
-        finally:
-            pool.shutdown(cancel_futures=True)
+    parts = [(index, part) for index, job in enumerate(jobs) for part in split_job(job)]
+    outcomes = parallel_map(_rollout_list, [part for _, part in parts], processes)
+    for (index, _), results in zip(parts, outcomes, strict=True):
+        yield from ((index, result) for result in results)
 
 
 def split_job(job: RolloutJob) -> list[RolloutJob]:
-    """Return a job in chunks of at most `CHUNK_SIZE` episodes."""
+    """Split a job into jobs of at most `EPISODES_PER_JOB` episodes."""
     episodes = job.episodes
-    starts = range(0, len(episodes), CHUNK_SIZE)
-    return [job._replace(episodes=episodes[start : start + CHUNK_SIZE]) for start in starts]
+    starts = range(0, len(episodes), EPISODES_PER_JOB)
+    return [job._replace(episodes=episodes[start : start + EPISODES_PER_JOB]) for start in starts]
 
 
-def _rollout_chunk(job: RolloutJob) -> list[EpisodeResult]:
+def _rollout_list(job: RolloutJob) -> list[EpisodeResult]:
     return list(rollout(job))

@@ -34,7 +34,7 @@ OCCLUSION_MARGIN = 0.002  # [m] in front of a marker, where rays from the camera
 OcclusionTest = Callable[[Array, Array], Mask]
 
 
-class Detection(NamedTuple):
+class SimulatedDetection(NamedTuple):
     """Detected pose T_camera_block (4, 4) and its covariance (6, 6)."""
 
     T_camera_block: Array
@@ -70,7 +70,7 @@ class SimulatedDetector:
         T_base_block: Array,
         rng: np.random.Generator,
         occluded: OcclusionTest | None = None,
-    ) -> Detection | None:
+    ) -> SimulatedDetection | None:
         """Return the detection of an image, None if no marker is detected.
 
         Args:
@@ -88,7 +88,7 @@ class SimulatedDetector:
         detected = np.eye(4)
         detected[:3, :3] = cv2.Rodrigues(error[3:])[0] @ T[:3, :3]
         detected[:3, 3] = T[:3, 3] + error[:3]
-        return Detection(detected, covariance)
+        return SimulatedDetection(detected, covariance)
 
     def _detected_faces(
         self, T: Array, T_base_block: Array, occluded: OcclusionTest | None

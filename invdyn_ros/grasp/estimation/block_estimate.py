@@ -7,7 +7,7 @@ import numpy as np
 from invdyn_ros.perception.block_detector import block_pose_in_base
 from invdyn_ros.typing import Array
 
-QUARTER = np.pi / 2
+QUARTER_TURN = np.pi / 2
 PLACED_STD = 0.003  # [m] of the position of a block that the gripper has released
 
 
@@ -34,13 +34,13 @@ def upright_yaw(rotation: Array) -> float:
     """Return the yaw [rad] in [0, pi/2) of a cube with rotation (3, 3), whichever face is up."""
     upright = int(np.argmax(np.abs(rotation[2])))
     side = rotation[:, (upright + 1) % 3]
-    return float(np.arctan2(side[1], side[0]) % QUARTER)
+    return float(np.arctan2(side[1], side[0]) % QUARTER_TURN)
 
 
 def relative_yaw(T_base_tool: Array, yaw: float) -> float:
     """Return the yaw [rad] from the fingers of a tool (4, 4) to the nearest side of a block."""
     difference = yaw - np.arctan2(T_base_tool[1, 0], T_base_tool[0, 0])
-    return float((difference + QUARTER / 2) % QUARTER - QUARTER / 2)
+    return float((difference + QUARTER_TURN / 2) % QUARTER_TURN - QUARTER_TURN / 2)
 
 
 def project_to_height(position: Array, camera_position: Array, height: float) -> Array:
@@ -141,4 +141,4 @@ class BlockEstimate:
     @property
     def yaw(self) -> float:
         """Mean yaw modulo a quarter turn [rad]."""
-        return float(np.angle(self._yaw_phasor) / 4 % QUARTER)
+        return float(np.angle(self._yaw_phasor) / 4 % QUARTER_TURN)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from invdyn_ros.grasp.estimation.block_estimate import QUARTER, BlockDetection
+from invdyn_ros.grasp.estimation.block_estimate import QUARTER_TURN, BlockDetection
 from invdyn_ros.grasp.estimation.block_pose_network import (
     POSITION_SCALE,
     BlockPoseNet,
@@ -83,7 +83,7 @@ def decode_prediction(
     """
     numbers = [x.detach().double().cpu().numpy() for x in output[:4]]
     position, yaw_cos_sin, log_std, on_table_logit = numbers
-    yaw = np.arctan2(yaw_cos_sin[:, 1], yaw_cos_sin[:, 0]) / SYMMETRY_ORDER % QUARTER
+    yaw = np.arctan2(yaw_cos_sin[:, 1], yaw_cos_sin[:, 0]) / SYMMETRY_ORDER % QUARTER_TURN
     position_scale, yaw_scale = std_scale
     norm = np.maximum(np.linalg.norm(yaw_cos_sin, axis=1), MIN_YAW_NORM)
     unit = np.stack(

@@ -48,7 +48,7 @@ class ExpertMixing:
             action_size: entries of an action.
             seed: of choices and noise.
         """
-        self.config, self.random = config, np.random.default_rng(seed)
+        self.config, self.rng = config, np.random.default_rng(seed)
         self.expert_acts = np.ones(num_envs, bool)
         self.is_noisy = np.zeros(num_envs, bool)
         self.noise = np.zeros((num_envs, action_size))
@@ -58,7 +58,7 @@ class ExpertMixing:
     ) -> NDArray[np.float32]:
         """Return the actions (P, a) to take, given those of learner and expert."""
         scale = np.sqrt(1 - NOISE_CORRELATION**2) * self.config.action_noise_std
-        self.noise = NOISE_CORRELATION * self.noise + scale * self.random.standard_normal(
+        self.noise = NOISE_CORRELATION * self.noise + scale * self.rng.standard_normal(
             self.noise.shape
         )
         self.noise[:, -1] = 0.0  # a gripper that opens by chance drops the block
@@ -68,8 +68,8 @@ class ExpertMixing:
 
     def start_episodes(self, dones: Mask, learner_started: bool) -> None:
         """Choose anew in the environments (P,) in which an episode ended."""
-        expert_acts = self.random.random(dones.shape) < self.config.beta
-        is_noisy = self.random.random(dones.shape) < NOISY_FRACTION
+        expert_acts = self.rng.random(dones.shape) < self.config.beta
+        is_noisy = self.rng.random(dones.shape) < NOISY_FRACTION
         self.expert_acts = np.where(dones, expert_acts | (not learner_started), self.expert_acts)
         self.is_noisy = np.where(dones, is_noisy, self.is_noisy)
         self.noise[dones] = 0.0

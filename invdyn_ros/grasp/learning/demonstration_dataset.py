@@ -87,7 +87,7 @@ def read_demonstrations(directory: str | Path, spec: SpaceSpec) -> Transitions:
     return Transitions.concatenate(_read_files(directory, spec))
 
 
-def read_episodes(directory: str | Path) -> tuple[SpaceSpec, list[Transitions]]:
+def read_demonstration_episodes(directory: str | Path) -> tuple[SpaceSpec, list[Transitions]]:
     """Read demonstrations by episode, with their arm and action space.
 
     Raises:

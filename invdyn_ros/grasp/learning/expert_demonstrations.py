@@ -84,37 +84,37 @@ def collect_expert_episodes(
 
 def _run_job(job: DemonstrationJob) -> list[ReplayedEpisode | None]:
     spec, config = job.spec, job.config
-    environment = GraspEnv(
+    env = GraspEnv(
         arm=spec.arm,
         control_mode=spec.control_mode,
         action_space=spec.action_space,
         noise=config.noise,
     )
-    with closing(environment):
-        return [_run_episode(environment, config, number) for number in job.episode_numbers]
+    with closing(env):
+        return [_run_episode(env, config, number) for number in job.episode_numbers]
 
 
 def _run_episode(
-    environment: GraspEnv, config: ExpertDemonstrationConfig, number: int
+    env: GraspEnv, config: ExpertDemonstrationConfig, number: int
 ) -> ReplayedEpisode | None:
     """Return an episode after its push; None if it fails or ends before that."""
-    random = np.random.default_rng((config.seed, number))
-    period = environment.config.action_space.action_period
+    rng = np.random.default_rng((config.seed, number))
+    period = env.config.action_space.action_period
     start = end = 0
-    if random.random() < config.push_fraction:
-        start = round(random.uniform(*PUSH_START) / period)
-        end = start + round(random.uniform(*PUSH_DURATION) / period)
+    if rng.random() < config.push_fraction:
+        start = round(rng.uniform(*PUSH_START) / period)
+        end = start + round(rng.uniform(*PUSH_DURATION) / period)
     push = np.append(
-        config.push_std * random.standard_normal(environment.robot_action_space.size - 1), 0.0
+        config.push_std * rng.standard_normal(env.robot_action_space.size - 1), 0.0
     )
     seed = config.seed + EXPERT_SEED_OFFSET
-    observation, _ = environment.reset(seed=seed, options={"episode": number})
+    observation, _ = env.reset(seed=seed, options={"episode": number})
     rows = []
     for step in count():
-        action = environment.expert_action("detections")
+        action = env.expert_action("detections")
         if start <= step < end:
             action = (action + push).clip(-1, 1).astype(np.float32)
-        next_observation, reward, terminated, truncated, _ = environment.step(action)
+        next_observation, reward, terminated, truncated, _ = env.step(action)
         if step >= end:
             rows.append((observation, next_observation, action, reward, float(terminated)))
         if terminated or truncated:

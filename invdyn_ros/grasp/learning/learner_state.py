@@ -18,7 +18,7 @@ from torch import Tensor
 
 from invdyn_ros.models.checkpoint import write_atomically
 
-STATE_FILE = "last.safetensors"
+LEARNER_STATE_FILE = "last.safetensors"
 BUFFER_FIELDS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
@@ -39,7 +39,7 @@ def save_learner_state(
     plain = {name: value.detach().contiguous().clone() for name, value in tensors.items()}
     text = {"progress": json.dumps(progress), "counts": json.dumps(counts)}
     directory.mkdir(parents=True, exist_ok=True)
-    write_atomically(directory / STATE_FILE, save(plain, text))
+    write_atomically(directory / LEARNER_STATE_FILE, save(plain, text))
 
 
 def load_learner_state(
@@ -54,7 +54,7 @@ def load_learner_state(
     Raises:
         ValueError: no state, a damaged one, or one of a run with other settings.
     """
-    path = directory / STATE_FILE
+    path = directory / LEARNER_STATE_FILE
     if not path.is_file():
         raise ValueError(f"nothing to resume: {path} is missing; leave out --resume to start anew")
     try:
@@ -71,7 +71,7 @@ def load_learner_state(
 def read_run_config(directory: Path) -> dict[str, Any]:
     """Return the settings of the run in a folder; empty if there is no state of one."""
     try:
-        with safe_open(directory / STATE_FILE, "pt") as file:
+        with safe_open(directory / LEARNER_STATE_FILE, "pt") as file:
             return dict(json.loads(file.metadata()["progress"])["settings"])
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return {}
@@ -79,7 +79,7 @@ def read_run_config(directory: Path) -> dict[str, Any]:
 
 def damaged_state_error(directory: Path, error: Exception) -> ValueError:
     """Return the exception to raise when a state does not fit."""
-    return ValueError(f"{directory / STATE_FILE} is damaged ({error!r}); leave out --resume")
+    return ValueError(f"{directory / LEARNER_STATE_FILE} is damaged ({error!r}); leave out --resume")
 
 
 def state_dict(learner: BaseAlgorithm) -> LearnerState:

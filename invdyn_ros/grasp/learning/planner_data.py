@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from invdyn_ros.grasp.envs.transitions import Transitions
-from invdyn_ros.grasp.learning.demonstration_dataset import read_episodes
+from invdyn_ros.grasp.learning.demonstration_dataset import read_demonstration_episodes
 from invdyn_ros.grasp.policies.planned import TargetExtractor
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.models.planner.planner import PlannerMetadata
@@ -32,7 +32,7 @@ def load_planner_data(config: PlannerTrainConfig, data: str | Path) -> PlannerDa
         ValueError: no demonstrations, damaged ones, actions other than joint velocities, or less
             than two episodes.
     """
-    spec, episodes = read_episodes(data)
+    spec, episodes = read_demonstration_episodes(data)
     val_count = max(round(config.test_fraction * len(episodes)), 1)
     if val_count >= len(episodes):
         raise ValueError(f"{data} holds {len(episodes)} episode; a planner needs at least 2")
@@ -70,9 +70,9 @@ def planning_segments(
     for episode in episodes:
         observations = np.concatenate([episode.observations, episode.next_observations[-1:]])
         states = extract_targets(observations)
-        still = states[-1:].copy()
-        still[:, extract_targets.n + 1 :] = 0.0
-        states = np.concatenate([states, np.repeat(still, horizon, axis=0)])
+        at_rest = states[-1:].copy()
+        at_rest[:, extract_targets.n + 1 :] = 0.0
+        states = np.concatenate([states, np.repeat(at_rest, horizon, axis=0)])
         current = states[: len(episode.rewards)]
         index = np.arange(len(current))[:, None] + np.arange(1, horizon + 1)
         parts.append((current, episode.observations, states[index] - current[:, None]))

@@ -20,7 +20,7 @@ from invdyn_ros.grasp.envs.transitions import Transitions
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, relative_yaw, upright_yaw
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.grasp.policies.learned import STAMP_TOLERANCE
-from invdyn_ros.grasp.policies.observation import GRASP_RADIUS, GRASPED_OPENING, ObservationBuilder
+from invdyn_ros.grasp.policies.observation import GRASP_RADIUS, GRASPED_OPENING_RATIOS, ObservationBuilder
 from invdyn_ros.grasp.policies.success import PrivilegedState, SuccessDetector
 from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
 from invdyn_ros.robots.robot import Robot
@@ -221,7 +221,7 @@ class EpisodeReplayer:
         latest = blocks[max(int(np.searchsorted(blocks[:, 0], now + STAMP_TOLERANCE)) - 1, 0)]
         rotation = quaternion_pose(latest[1:4], latest[4:])[:3, :3]
         yaw = relative_yaw(T_base_tool, upright_yaw(rotation))
-        low, high = (fraction * self.scene.block_size for fraction in GRASPED_OPENING)
+        low, high = (fraction * self.scene.block_size for fraction in GRASPED_OPENING_RATIOS)
         near = bool(np.linalg.norm(block - T_base_tool[:3, 3]) < GRASP_RADIUS)
         grasped = near and low < opening < high and self.observations.previous_action[-1] < 0
         return PrivilegedState(T_base_tool, block, yaw, grasped, opening)

@@ -45,7 +45,7 @@ class DemonstrationConfig(Validated):
         return bool(self.data or self.episodes)
 
 
-def record_demonstrations(environment: GraspEnv, episodes: int, seed: int) -> Transitions:
+def record_demonstrations(env: GraspEnv, episodes: int, seed: int) -> Transitions:
     """Run the scripted policy until it has succeeded in some episodes; return those.
 
     Args:
@@ -56,10 +56,10 @@ def record_demonstrations(environment: GraspEnv, episodes: int, seed: int) -> Tr
     Raises:
         ValueError: it fails in more than half of its attempts.
     """
-    policy, rows, successes = ScriptedAgent(environment), [], 0
+    policy, rows, successes = ScriptedAgent(env), [], 0
     for attempt in range(2 * episodes):
         first_seed = seed + DEMONSTRATION_SEED_OFFSET if attempt == 0 else None
-        episode, success = _run_episode(environment, policy, first_seed)
+        episode, success = _run_episode(env, policy, first_seed)
         if success:
             rows += episode
             successes += 1
@@ -72,15 +72,15 @@ def record_demonstrations(environment: GraspEnv, episodes: int, seed: int) -> Tr
 
 
 def _run_episode(
-    environment: GraspEnv, policy: ScriptedAgent, seed: int | None
+    env: GraspEnv, policy: ScriptedAgent, seed: int | None
 ) -> tuple[list[tuple[Any, ...]], bool]:
     """Return the transitions of one episode, and whether the block was placed."""
-    observation, info = environment.reset(seed=seed)
+    observation, info = env.reset(seed=seed)
     policy.reset()
     rows, done = [], False
     while not done:
         action = policy.act(observation, info)
-        next_observation, reward, terminated, truncated, info = environment.step(action)
+        next_observation, reward, terminated, truncated, info = env.step(action)
         rows.append((observation, next_observation, action, reward, float(terminated)))
         observation, done = next_observation, terminated or truncated
     return rows, bool(info["placed"])

@@ -67,8 +67,8 @@ def grasp_task(config: GraspTrainConfig) -> LearningTask:
             spec = SpaceSpec(config.arm, config.control_mode, config.action_space)
             parts.append(read_demonstrations(data, spec))
         if episodes:
-            with closing(GraspEnv(arm=config.arm, **env_kwargs)) as environment:
-                parts.append(record_demonstrations(environment, episodes, config.seed))
+            with closing(GraspEnv(arm=config.arm, **env_kwargs)) as env:
+                parts.append(record_demonstrations(env, episodes, config.seed))
         return Transitions.concatenate(parts)
 
     return LearningTask(make_env, demonstrations)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from invdyn_ros.grasp.policies.observation import GRASPED_OPENING
+from invdyn_ros.grasp.policies.observation import GRASPED_OPENING_RATIOS
 from invdyn_ros.typing import Array, Mask
 
 NOT_DETECTED, MISSED_GRASP, SLIPPED, TIMEOUT = FAILURE_CAUSES = (
@@ -14,7 +14,7 @@ NOT_DETECTED, MISSED_GRASP, SLIPPED, TIMEOUT = FAILURE_CAUSES = (
     "timeout",
 )
 MIN_HOLD_TIME = 0.2  # [s] shorter contacts count as touching, not as grasping
-STAMP_TOLERANCE = 1e-6  # [s] rounding of stamps
+HOLD_TIME_TOLERANCE = 1e-6  # [s] rounding of stamps
 MIN_LIFT_HEIGHT = 0.01  # [m] a block between the pads that is raised this high is grasped
 
 
@@ -61,7 +61,7 @@ def classify_failure(trace: EpisodeTrace, block_size: float) -> str:
         raise ValueError(f"a trace needs columns of equal length, at least 1; got {lengths}")
     if not trace.detected:
         return NOT_DETECTED
-    too_narrow = trace.opening < GRASPED_OPENING[0] * block_size
+    too_narrow = trace.opening < GRASPED_OPENING_RATIOS[0] * block_size
     trace = trace._replace(grasped=trace.grasped & ~too_narrow)
     if trace.grasped[trace.time >= trace.time[-1] - MIN_HOLD_TIME].any():
         return TIMEOUT
@@ -77,6 +77,6 @@ def _was_grasped(trace: EpisodeTrace) -> bool:
     since = None
     for time, grasped in zip(trace.time, trace.grasped, strict=True):
         since = (time if since is None else since) if grasped else None
-        if since is not None and time - since >= MIN_HOLD_TIME - STAMP_TOLERANCE:
+        if since is not None and time - since >= MIN_HOLD_TIME - HOLD_TIME_TOLERANCE:
             return True
     return False

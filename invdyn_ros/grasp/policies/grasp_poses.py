@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from invdyn_ros.grasp.estimation.block_estimate import QUARTER
+from invdyn_ros.grasp.estimation.block_estimate import QUARTER_TURN
 from invdyn_ros.robots.inverse_kinematics import PoseIKSolver
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
@@ -51,7 +51,7 @@ class GraspPoseSolver:
         Returns:
             The pose, or None if none of the four is reachable.
         """
-        poses = [self.solve(position, yaw + k * QUARTER, q) for k in range(-2, 2)]
+        poses = [self.solve(position, yaw + k * QUARTER_TURN, q) for k in range(-2, 2)]
         reachable = [pose for pose in poses if pose is not None]
         return min(reachable, key=lambda pose: np.abs(pose.q - q).max(), default=None)
 
@@ -71,9 +71,9 @@ class GraspPoseSolver:
         bearing = np.arctan2(position[1], position[0])
         down = Rotation.from_euler("ZX", [yaw, np.pi])
         for tilt in self.tilts:
-            lean = Rotation.from_rotvec(-tilt * np.array([-np.sin(bearing), np.cos(bearing), 0]))
+            tilt_rotation = Rotation.from_rotvec(-tilt * np.array([-np.sin(bearing), np.cos(bearing), 0]))
             pose = np.eye(4)
-            pose[:3, :3] = (lean * down).as_matrix()
+            pose[:3, :3] = (tilt_rotation * down).as_matrix()
             pose[:3, 3] = position
             solution = self.ik.solve(pose, q)
             if solution is not None:

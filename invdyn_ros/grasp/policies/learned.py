@@ -49,7 +49,7 @@ class LearnedGrasp:
         self.robot, self.policy = robot, policy
         self.action_space = make_action_space(meta.control_mode, robot, meta.action_space)
         self.observation_builder = ObservationBuilder(robot, scene, self.action_space.size)
-        check_compatible(meta, robot.name, self.observation_builder.size, self.action_space.size)
+        check_policy_spaces(meta, robot.name, self.observation_builder.size, self.action_space.size)
         self.detection_gate = DetectionGate(scene, training_area(scene))
         self.reset()
 
@@ -157,7 +157,7 @@ class LearnedGrasp:
         return self.action_space(action, self.q)
 
 
-def check_compatible(
+def check_policy_spaces(
     meta: PolicyMetadata, arm: str, observation_size: int, action_size: int
 ) -> None:
     """Raise an error if a policy does not fit an arm.

@@ -19,11 +19,11 @@ from invdyn_ros.typing import Array
 
 DISTANCE_SCALE = 0.1  # [m] unit of distances in an observation
 JOINT_ERROR_SCALE = 0.1  # [rad] unit of target minus measured joint positions
-RECENT_AGE = 0.25  # [s] a younger detection sets the visibility entry to 1
-MAX_AGE = 2.0  # [s] unit and upper bound of the age of the last detection
-MAX_COUNT = 10  # unit and upper bound of the number of detections
+RECENT_DETECTION_AGE = 0.25  # [s] a younger detection sets the visibility entry to 1
+MAX_DETECTION_AGE = 2.0  # [s] unit and upper bound of the age of the last detection
+MAX_DETECTION_COUNT = 10  # unit and upper bound of the number of detections
 OBSERVATION_LIMIT = 10.0  # bound of every entry
-GRASPED_OPENING = (0.6, 1.2)  # range of gripper opening over block size with a grasped block
+GRASPED_OPENING_RATIOS = (0.6, 1.2)  # range of gripper opening over block size with a grasped block
 CLOSING_AXIS = 1  # axis of the tool along which the fingers close
 PLAY_FRACTION = 0.9  # of the play between open fingers and block, within which a grasp succeeds
 MAX_PROBE_DISTANCE = 0.08  # [m] from the estimate: a grasp farther away does not update it
@@ -128,14 +128,14 @@ class ObservationBuilder:
         detected = estimate.count > 0
         position = self._block_position
         yaw = 4 * relative_yaw(T, estimate.yaw) if detected else 0.0
-        age = min(time - estimate.time, MAX_AGE)
+        age = min(time - estimate.time, MAX_DETECTION_AGE)
         entries = np.array(
             [
                 *((position - T[:3, 3]) / DISTANCE_SCALE if detected else np.zeros(3)),
                 *((self.goal - position) / DISTANCE_SCALE if detected else np.zeros(3)),
                 *((np.cos(yaw), np.sin(yaw)) if detected else (0.0, 0.0)),
-                float(age < RECENT_AGE) - age / MAX_AGE,
-                min(estimate.count, MAX_COUNT) / MAX_COUNT,
+                float(age < RECENT_DETECTION_AGE) - age / MAX_DETECTION_AGE,
+                min(estimate.count, MAX_DETECTION_COUNT) / MAX_DETECTION_COUNT,
             ]
         )
         return entries.clip(-OBSERVATION_LIMIT, OBSERVATION_LIMIT).astype(np.float32)
@@ -166,7 +166,7 @@ class ObservationBuilder:
             self._in_failed_grasp = False
             return
         closing = self.previous_action[-1] < 0
-        empty = closing and opening < GRASPED_OPENING[0] * size
+        empty = closing and opening < GRASPED_OPENING_RATIOS[0] * size
         target_height = self.robot.forward_kinematics(target.q)[2, 3]
         blocked = target_height < tool[2, 3] - BLOCKED_DEPTH
         at_rest = abs(self._height - last_height) < STOPPED_HEIGHT_CHANGE
@@ -192,7 +192,7 @@ class ObservationBuilder:
 
         A block that is released stays at the position of the tool until it is detected again.
         """
-        low, high = (ratio * self.scene.block_size for ratio in GRASPED_OPENING)
+        low, high = (ratio * self.scene.block_size for ratio in GRASPED_OPENING_RATIOS)
         settled = abs(opening - self._last_opening) < SETTLED_OPENING_CHANGE
         self._last_opening = opening
         closing = self.previous_action[-1] < 0

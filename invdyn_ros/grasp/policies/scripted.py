@@ -144,8 +144,8 @@ class ScriptedGrasp:
             self._restart_detection(now)
         state = State(self.q, np.zeros_like(self.q), np.zeros_like(self.q))
         if self.segment is not None:
-            ahead = self.time_scaling.rate * control_period
-            state = self.time_scaling.scale(self.segment.at(now + ahead))
+            lookahead = self.time_scaling.rate * control_period
+            state = self.time_scaling.scale(self.segment.at(now + lookahead))
         return GraspCommand(state, self.opening, self.phase, rejection or self.hold_reason)
 
     def _restart_detection(self, time: float) -> None:
@@ -164,7 +164,7 @@ class ScriptedGrasp:
         if time < self.replan_time:
             return
         config = self.config
-        waits = {
+        wait_times = {
             "verify": VERIFY_TIME,
             "close": config.gripper_time,
             "hold": config.hold_time,
@@ -173,7 +173,7 @@ class ScriptedGrasp:
         elapsed = time - self.phase_start
         if self.phase == "detect" and self.estimate.count >= config.min_detections:
             self._start_motion("approach", time, self._pose_above_block(config.clearance))
-        elif self.phase in waits and elapsed >= waits[self.phase]:
+        elif self.phase in wait_times and elapsed >= wait_times[self.phase]:
             self._after_wait(time, opening)
 
     def _after_wait(self, time: float, opening: float) -> None:

@@ -69,7 +69,7 @@ def fit(
         seed: of the order of the images.
         callback: called with the loss of each step.
     """
-    random, steps = np.random.default_rng(seed), total_steps(datasets, config)
+    rng, steps = np.random.default_rng(seed), total_steps(datasets, config)
     network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer_config = OptimizerConfig(
         learning_rate=config.learning_rate,
@@ -88,7 +88,7 @@ def fit(
             return block_pose_loss(output, labels, config.landmark_weight)
 
     for _ in range(config.epochs):
-        batches = _batches(datasets, config.batch_size, random)
+        batches = _batches(datasets, config.batch_size, rng)
         optimizer.minimize(loss, batches, scheduler, callback)
     network.eval()
 
@@ -99,12 +99,12 @@ def total_steps(datasets: Sequence[RenderedImages], config: BlockPoseFitConfig) 
 
 
 def _batches(
-    datasets: Sequence[RenderedImages], batch_size: int, random: np.random.Generator
+    datasets: Sequence[RenderedImages], batch_size: int, rng: np.random.Generator
 ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
     """Yield all images once in random order, with their labels; drop the last, smaller batch."""
     dataset_index = np.concatenate([np.full(len(d.labels), k) for k, d in enumerate(datasets)])
     row_index = np.concatenate([np.arange(len(d.labels)) for d in datasets])
-    order = random.permutation(len(dataset_index))
+    order = rng.permutation(len(dataset_index))
     for start in range(0, len(order) - batch_size + 1, batch_size):
         batch = order[start : start + batch_size]
         images = np.stack([datasets[dataset_index[k]].images[row_index[k]] for k in batch])

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import chi2
 
-from invdyn_ros.grasp.estimation.block_estimate import QUARTER
+from invdyn_ros.grasp.estimation.block_estimate import QUARTER_TURN
 from invdyn_ros.grasp.estimation.block_pose_estimator import (
     MAX_POSITION_STD,
     MIN_ON_TABLE_PROBABILITY,
@@ -17,7 +17,7 @@ from invdyn_ros.grasp.estimation.block_pose_estimator import (
 from invdyn_ros.typing import Array, Mask
 
 COVERAGE = 0.95  # nominal probability of the ellipse and the interval
-MILLI = 1e3
+MM_PER_M = 1e3
 
 
 def select(
@@ -29,7 +29,7 @@ def select(
 
 def yaw_error(prediction: BlockPosePrediction, labels: NDArray[Any]) -> Array:
     """Return the errors (N,) of the yaw modulo a quarter turn, in [-pi/4, pi/4) [rad]."""
-    return np.asarray((prediction.yaw - labels["yaw"] + QUARTER / 2) % QUARTER - QUARTER / 2)
+    return np.asarray((prediction.yaw - labels["yaw"] + QUARTER_TURN / 2) % QUARTER_TURN - QUARTER_TURN / 2)
 
 
 def detected_mask(prediction: BlockPosePrediction) -> Mask:
@@ -80,7 +80,7 @@ def pose_metrics(prediction: BlockPosePrediction, labels: NDArray[Any]) -> dict[
     mask = on_table & detected
     if not mask.any():
         return {"images": len(labels), "detected_fraction": 0.0}
-    error = np.linalg.norm(prediction.position - labels["position"], axis=1)[mask] * MILLI
+    error = np.linalg.norm(prediction.position - labels["position"], axis=1)[mask] * MM_PER_M
     baseline = labels["position"][mask] - labels["position"][mask].mean(axis=0)
     yaw = np.degrees(np.abs(yaw_error(prediction, labels)[mask]))
     position_squares, yaw_squares = (
@@ -93,7 +93,7 @@ def pose_metrics(prediction: BlockPosePrediction, labels: NDArray[Any]) -> dict[
             float(detected[~on_table].mean()) if (~on_table).any() else 0.0
         ),
         "position_error_mm": _percentiles(error),
-        "centre_baseline_mm": {"p50": float(np.median(np.linalg.norm(baseline, axis=1)) * MILLI)},
+        "centre_baseline_mm": {"p50": float(np.median(np.linalg.norm(baseline, axis=1)) * MM_PER_M)},
         "yaw_error_deg": _percentiles(yaw),
         "position_coverage": float((position_squares <= chi2.ppf(COVERAGE, 2)).mean()),
         "yaw_coverage": float((yaw_squares <= chi2.ppf(COVERAGE, 1)).mean()),

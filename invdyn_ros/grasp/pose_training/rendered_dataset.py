@@ -112,7 +112,7 @@ def load_rendered_images(directory: Path) -> RenderedImages | None:
 
 
 def collect_states(
-    environment: GraspEnv, episodes: int, seed: int, callback: Callable[[int, int], None]
+    env: GraspEnv, episodes: int, seed: int, callback: Callable[[int, int], None]
 ) -> StateSamples:
     """Roll out the scripted policy and sample the states that it visits.
 
@@ -122,17 +122,17 @@ def collect_states(
         seed: of the run.
         callback: called after each episode with the number of episodes and of successes so far.
     """
-    policy = ScriptedAgent(environment)
-    stride = round(SAMPLE_PERIOD / environment.config.action_space.action_period)
+    policy = ScriptedAgent(env)
+    stride = round(SAMPLE_PERIOD / env.config.action_space.action_period)
     samples, successes = [], 0
     for episode in range(episodes):
-        _, info = environment.reset(seed=seed if episode == 0 else None)
+        _, info = env.reset(seed=seed if episode == 0 else None)
         policy.reset()
         done, step = False, 0
         while not done:
             if step % stride == 0:
-                samples.append(_sample_state(environment))
-            _, _, terminated, truncated, info = environment.step(policy.act(None, info))
+                samples.append(_sample_state(env))
+            _, _, terminated, truncated, info = env.step(policy.act(None, info))
             done, step = terminated or truncated, step + 1
         successes += info["is_success"]
         callback(episode + 1, successes)
@@ -144,8 +144,8 @@ def concatenate_states(parts: Sequence[StateSamples]) -> StateSamples:
     return StateSamples(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
-def _sample_state(environment: GraspEnv) -> tuple[Array, Array, float, Array]:
-    simulation = environment.simulation.physics
+def _sample_state(env: GraspEnv) -> tuple[Array, Array, float, Array]:
+    simulation = env.simulation.physics
     state, (q, _) = simulation.state(), simulation.true_state()
     return q, state.q, state.opening, quaternion_pose(*simulation.block_pose())
 
@@ -225,8 +225,8 @@ class DatasetRenderer:
         noise_levels: tuple[DomainRandomization, DomainRandomization],
     ) -> Iterator[tuple[NDArray[np.uint8], tuple[Any, ...]]]:
         """Yield images of one camera with their labels."""
-        random = np.random.default_rng([seed, first, SAMPLING_STREAM])
-        noise_level = int(random.random() >= self.config.default_noise_fraction)
+        rng = np.random.default_rng([seed, first, SAMPLING_STREAM])
+        noise_level = int(rng.random() >= self.config.default_noise_fraction)
         noise = noise_levels[noise_level]
         scene = randomize_camera(
             randomize_scene(self.scene, noise, seed, first), noise, seed, first, self.pixels
@@ -235,7 +235,7 @@ class DatasetRenderer:
             self.renderer = SceneRenderer(self.robot, scene, first)
         self.renderer.set_scene(scene, first)
         for _ in range(first, last):
-            q, measured_q, opening, T_base_block, at_home = self._sample(random)
+            q, measured_q, opening, T_base_block, at_home = self._sample(rng)
             image = self.renderer.render(q, opening, T_base_block[None])
             foot = T_base_block[:3, 3] - [0, 0, self.scene.block_size / 2]
             points = np.vstack([foot, self.landmarks])
@@ -248,33 +248,33 @@ class DatasetRenderer:
     def _is_on_table(self, T_base_block: Array) -> bool:
         return bool(T_base_block[2, 3] < self.scene.block_size / 2 + ON_TABLE_TOLERANCE)
 
-    def _sample(self, random: np.random.Generator) -> tuple[Array, Array, float, Array, bool]:
+    def _sample(self, rng: np.random.Generator) -> tuple[Array, Array, float, Array, bool]:
         """Return true and measured joints, opening, block pose, and whether the arm is at home."""
         config, gripper = self.config, self.robot.gripper
         assert gripper is not None
-        if random.random() < config.home_fraction:
-            T_base_block = self._sample_block_pose(random)
+        if rng.random() < config.home_fraction:
+            T_base_block = self._sample_block_pose(rng)
             return self.robot.home, self.robot.home, gripper.max_opening, T_base_block, True
-        k = int(random.integers(len(self.states.q)))
+        k = int(rng.integers(len(self.states.q)))
         q, measured_q, opening, T_base_block = (part[k] for part in self.states)
         tool = self.robot.forward_kinematics(q)[:3, 3]
         on_table = self._is_on_table(T_base_block)
         if on_table and tool[2] > HIGH_TOOL_HEIGHT:
-            perturbation = JOINT_PERTURBATION_STD * random.standard_normal(self.robot.n)
+            perturbation = JOINT_PERTURBATION_STD * rng.standard_normal(self.robot.n)
             q, measured_q = q + perturbation, measured_q + perturbation
             tool = self.robot.forward_kinematics(q)[:3, 3]
-        if on_table and random.random() < config.resample_block_fraction:
-            resampled = self._sample_block_pose(random)
+        if on_table and rng.random() < config.resample_block_fraction:
+            resampled = self._sample_block_pose(rng)
             distance = np.linalg.norm(resampled[:2, 3] - tool[:2])
             if tool[2] > LOW_TOOL_HEIGHT or distance > MIN_TOOL_DISTANCE:
                 T_base_block = resampled
         return q, measured_q, float(opening), T_base_block, False
 
-    def _sample_block_pose(self, random: np.random.Generator) -> Array:
+    def _sample_block_pose(self, rng: np.random.Generator) -> Array:
         """Return a pose (4, 4) of a block on the table, in its area or a little outside."""
         spans = (self.scene.area_x, self.scene.area_y)
         x, y = (
-            random.uniform(low - BLOCK_AREA_MARGIN, high + BLOCK_AREA_MARGIN)
+            rng.uniform(low - BLOCK_AREA_MARGIN, high + BLOCK_AREA_MARGIN)
             for low, high in spans
         )
-        return block_pose(x, y, self.scene.block_size / 2, random.uniform(-np.pi, np.pi))
+        return block_pose(x, y, self.scene.block_size / 2, rng.uniform(-np.pi, np.pi))

@@ -12,7 +12,7 @@ import numpy as np
 
 from invdyn_ros.perception.rigid_transforms import invert_transform, rotation_vectors
 
-MAX_ANGLE = np.radians(170)  # above, the sign of a rotation vector is ambiguous
+MAX_ROTATION_ANGLE = np.radians(170)  # above, the sign of a rotation vector is ambiguous
 NUM_REWEIGHTINGS = 20
 MIN_SCALE = 1e-9  # of the residuals in the Cauchy weights
 
@@ -42,7 +42,7 @@ def _marker_rotation(M: np.ndarray, B: np.ndarray) -> np.ndarray:
     i, j = np.triu_indices(len(M), 1)
     a, b = (rotation_vectors((invert_transform(T)[i] @ T[j])[:, :3, :3]) for T in (M, B))
     angles = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
-    valid = (angles[0] < MAX_ANGLE) & (angles[1] < MAX_ANGLE)
+    valid = (angles[0] < MAX_ROTATION_ANGLE) & (angles[1] < MAX_ROTATION_ANGLE)
     a, b = a[valid], b[valid]
     weight = _cauchy_weights((angles[0] - angles[1])[valid])  # both angles are equal without noise
     for _ in range(NUM_REWEIGHTINGS):

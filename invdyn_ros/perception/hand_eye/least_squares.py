@@ -29,7 +29,7 @@ SCALE_TOLERANCE = 1e-3  # relative change of the noise scale at which reweightin
 FALSE_REJECTION_PROBABILITY = 1e-4  # of a correct pose
 MEDIAN_EFFICIENCY = 0.37  # efficiency of the median as an estimate of the variance
 CHI2_MEDIAN = float(chi2.ppf(0.5, 3))  # median of the squared error of three axes
-MIN_POSES = 3
+MIN_SOLVER_POSES = 3
 NUM_FOLDS = 4  # of the cross-validation
 MIN_SCALE = 1e-9  # of the noise, for poses without noise
 
@@ -119,8 +119,8 @@ def solve_hand_eye(pairs: PosePairs, mounting: Mounting) -> HandEyeSolution:
     Raises:
         ValueError: less than three poses, or no three that agree.
     """
-    if len(pairs) < MIN_POSES:
-        raise ValueError(f"{len(pairs)} poses are too few; a solution needs {MIN_POSES}")
+    if len(pairs) < MIN_SOLVER_POSES:
+        raise ValueError(f"{len(pairs)} poses are too few; a solution needs {MIN_SOLVER_POSES}")
     equations = HandEyeEquations(
         pairs.motion(mounting), pairs.T_camera_marker, np.linalg.cholesky(pairs.covariance)
     )
@@ -130,13 +130,13 @@ def solve_hand_eye(pairs: PosePairs, mounting: Mounting) -> HandEyeSolution:
     limit = 6 * f.ppf(1 - FALSE_REJECTION_PROBABILITY, 6, MEDIAN_EFFICIENCY * (rows - 12))
     while True:
         agrees = _squares(equations.residuals(X, Y, scale)) < limit
-        if agrees.tobytes() in tried or agrees.sum() < MIN_POSES:  # converged, or cycling
+        if agrees.tobytes() in tried or agrees.sum() < MIN_SOLVER_POSES:  # converged, or cycling
             break
         tried.append(agrees.tobytes())
         inliers = agrees
         X, Y, scale, covariance = _least_squares(equations.select(inliers), X, Y, scale)
     if not tried:
-        raise ValueError(f"no {MIN_POSES} of {len(pairs)} poses agree with each other")
+        raise ValueError(f"no {MIN_SOLVER_POSES} of {len(pairs)} poses agree with each other")
     return HandEyeSolution(X, Y, covariance, scale, inliers)
 
 

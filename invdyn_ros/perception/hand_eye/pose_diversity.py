@@ -16,7 +16,7 @@ MIN_POSES = 6  # three suffice without noise, but leave no redundancy
 RECOMMENDED_POSES = 15
 MIN_ROTATION = 5.0  # about a second axis, RMS over pairs of poses [deg]
 RECOMMENDED_ROTATION = 20.0  # [deg]
-SAME_POSE_ANGLE, SAME_POSE_DISTANCE = 2.0, 0.01  # closer poses count as one [deg], [m]
+DISTINCT_POSE_ANGLE, DISTINCT_POSE_DISTANCE = 2.0, 0.01  # closer poses count as one [deg], [m]
 PARALLEL_COSINE = 0.95  # axes with a larger cosine to an axis of the tool are named after it
 PERPENDICULAR_COSINE = 0.6  # an axis of the tool with a smaller cosine counts as perpendicular
 AXES = "xyz"
@@ -44,8 +44,8 @@ class PoseDiversity(NamedTuple):
         R, position = T_base_tool[:, :3, :3], T_base_tool[:, :3, 3]
         i, j = np.triu_indices(n, 1)
         rotation = np.degrees(rotation_vectors(R[i].transpose(0, 2, 1) @ R[j]))  # (pairs, 3)
-        same = np.linalg.norm(rotation, axis=1) < SAME_POSE_ANGLE
-        same &= np.linalg.norm(position[i] - position[j], axis=1) < SAME_POSE_DISTANCE
+        same = np.linalg.norm(rotation, axis=1) < DISTINCT_POSE_ANGLE
+        same &= np.linalg.norm(position[i] - position[j], axis=1) < DISTINCT_POSE_DISTANCE
         moments = rotation.T @ rotation / max(len(rotation), 1)
         eigenvalues, axes = np.linalg.eigh(moments)
         rms = np.sqrt(np.maximum(eigenvalues, 0))[::-1]
