@@ -309,7 +309,7 @@ def test_difference_of_constant_outcomes_stays_within_its_range(counts):
 
 def test_unpaired_outcomes_are_rejected():
     for a, b in (([], []), ([True], [True, False])):
-        with pytest.raises(ValueError, match="do not form pairs"):
+        with pytest.raises(ValueError, match="run both policies on the same episodes"):
             paired_difference(a, b)
 
 

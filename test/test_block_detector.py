@@ -178,8 +178,7 @@ def test_unknown_block_is_reported_with_the_configured_ids() -> None:
     detection = detector.detect_with_problems(image)
     assert detection.unknown_ids == (3,)
     assert detection.describe_problem(1) == (
-        "no block in the image but block 3, which is not configured; use block 0, with markers "
-        "0 to 5"
+        "no configured block in the image, only block 3; use block 0, with markers 0 to 5"
     )
 
 

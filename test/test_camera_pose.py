@@ -42,7 +42,7 @@ GOOD = CameraPose("ur5", "eye_to_hand", (1.0, 0.0, 0.5), (1.0, 0.0, 0.0, 0.0))
         (
             "mounting: eye_to_hand",
             "mounting: eye_in_hand",
-            "has mounting eye_in_hand; the grasp needs a camera with eye_to_hand",
+            "has mounting eye_in_hand; grasping needs a camera with eye_to_hand",
         ),
         (
             "mounting: eye_to_hand",

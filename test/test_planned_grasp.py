@@ -17,7 +17,10 @@ from invdyn_ros.cli.collect import main as collect
 from invdyn_ros.cli.train_planner import main as train_planner
 from invdyn_ros.graph.graph import resolve
 from invdyn_ros.grasp.envs.grasp_env import GraspEnv
-from invdyn_ros.grasp.learning.demonstration_dataset import read_demonstrations, read_demonstration_episodes
+from invdyn_ros.grasp.learning.demonstration_dataset import (
+    read_demonstration_episodes,
+    read_demonstrations,
+)
 from invdyn_ros.grasp.learning.planner_data import planning_segments
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.grasp.policies.learned import load_learned_grasp

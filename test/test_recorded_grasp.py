@@ -257,21 +257,21 @@ def test_recorded_demonstrations_are_part_of_the_task(dataset):
     demonstrations = DemonstrationConfig(data=str(dataset))
     config = GraspTrainConfig(algorithm="sac", demonstrations=demonstrations)
     assert grasp_task(config).record_demonstrations(0).dones.sum() == 2
-    with pytest.raises(ValueError, match="'ppo' has no replay buffer for demonstrations"):
+    with pytest.raises(ValueError, match="'ppo' has no replay buffer"):
         GraspTrainConfig(algorithm="ppo", demonstrations=demonstrations)
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--arm", "ur5e"], "holds demonstrations of arm ur5, not ur5e"),
+        (["--arm", "ur5e"], "holds demonstrations with arm ur5, not ur5e"),
         (
             ["--control_mode", "cartesian"],
-            "holds demonstrations of control_mode joint, not cartesian",
+            "holds demonstrations with control_mode joint, not cartesian",
         ),
         (
             ["--action_space.action_period", "0.08"],
-            "holds demonstrations of action_space {'action_period': 0.04,",
+            "holds demonstrations with action_space {'action_period': 0.04,",
         ),
         (["--demonstrations.data", "EMPTY"], "is not a dataset: meta/info.json is missing"),
         (["--demonstrations.data", "INCOMPLETE"], "an episode does not end where it is done"),

@@ -195,7 +195,7 @@ def test_invalid_settings_are_refused(fields, message):
 
 def test_scale_of_human_like_arm_is_refused():
     iiwa = load_robot("kuka_iiwa")
-    with pytest.raises(ValueError, match="kuka_iiwa is human-like and needs scale 0"):
+    with pytest.raises(ValueError, match="it must be 0, because the link lengths"):
         Retargeter(iiwa, RetargetConfig(scale=1.0))
 
 

@@ -173,7 +173,7 @@ def test_dagger_may_update_less_than_once_per_step_but_needs_steps_of_the_learne
     run = DaggerTraining(config, TASK, tmp_path, lambda timesteps, best: None)
     run.train(resume=False)
     assert run.num_updates == 60
-    with pytest.raises(ValueError, match=r"give more than learner.learning_starts, 50"):
+    with pytest.raises(ValueError, match=r"must be above learner.learning_starts, 50"):
         train_grasp(replace(config, total_timesteps=50), TASK, tmp_path / "short")
 
 
@@ -204,8 +204,8 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path):
             ],
             "has no replay buffer",
         ),
-        (["--demonstrations.episodes", "5"], "'dagger' queries its expert"),
-        (["--obs-mode", "pixels"], "'dagger' does not learn from pixels; take sac or tqc"),
+        (["--demonstrations.episodes", "5"], "'dagger' learns from its expert"),
+        (["--obs-mode", "pixels"], "'dagger' cannot use pixel observations; use sac or tqc"),
         (["--algorithm", "sac", "--obs-mode", "pixels"], "demonstrations have no pixels"),
         (["--obs-mode", "sound"], "obs_mode is 'sound'; it must be"),
         (["--total_timesteps.more", "5"], "total_timesteps is no group"),

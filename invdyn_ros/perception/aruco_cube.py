@@ -27,19 +27,19 @@ _FACE_AXES = np.array([
 # Corners of a square of side 1, clockwise from the top left, (4, 2).
 _CORNERS = np.array([[-0.5, 0.5], [0.5, 0.5], [0.5, -0.5], [-0.5, -0.5]])
 
-SIDE_FRACTIONS = np.linspace(0.08, 0.92, 24)  # where along a side its edge is searched
+SIDE_FRACTIONS = np.linspace(0.08, 0.92, 24)  # positions along a side of the searches across it
 SEARCH_SAMPLES = 24  # samples of a search across a side
-# Depths of the searches into and out of the marker, as fractions of it. In front of a bright wall
-# ArUco may take the margin of a shaded face as a part of the marker, so the first search starts
-# deep inside the black border.
+# Depths of the searches into and out of the marker, relative to its size. In front of a bright
+# wall, OpenCV may regard the margin of a shaded face as a part of the marker, so the first search
+# starts deep inside the black border.
 SEARCH_DEPTHS = ((0.18, 0.1), (0.08, 0.08), (0.08, 0.08))
-SEARCH_RANGE = 1.0, 3.0  # least and largest depth of the later searches [px]
-INLIER_FRACTION = 0.8  # of the edge points of a side; the others are rejected
-EDGE_THRESHOLD = 0.5  # smallest grey level step that is an edge, relative to the largest one
+SEARCH_RANGE = 1.0, 3.0  # minimum and maximum depth of the later searches [px]
+INLIER_FRACTION = 0.8  # fraction of the edge points of a side that are not rejected
+EDGE_THRESHOLD = 0.5  # minimum step of the grey level at an edge, relative to the largest step
 MAX_CORNER_SHIFT = 0.25  # relative to the longest side; larger refinements are rejected
-DUPLICATE_DISTANCE = 1.5  # detections with all corners nearer than this are duplicates [px]
-MIN_QUAD_DISTANCE = 0.01  # between two candidate quads, relative to their perimeter
-MIN_SINE = 0.1  # of the angle between adjacent sides of a valid marker
+DUPLICATE_DISTANCE = 1.5  # [px] detections whose corners are all nearer are duplicates
+MIN_QUAD_DISTANCE = 0.01  # between two candidate quads, over their perimeter
+MIN_SINE = 0.1  # sine of the smallest angle between adjacent sides of a valid marker
 
 
 class MarkerDetections(NamedTuple):
@@ -91,7 +91,7 @@ def face_image(marker_id: int, pixels: int) -> np.ndarray:
         raise ValueError(f"no marker {marker_id}; DICT_4X4_50 has 0 to {DICTIONARY_SIZE - 1}")
     if pixels <= 0 or pixels % 60:
         raise ValueError(
-            f"pixels is {pixels}; it must be a positive multiple of 60, or edges are blurred"
+            f"pixels is {pixels}; it must be a positive multiple of 60, for sharp edges"
         )
     side = round(pixels * MARKER_FRACTION)
     margin = (pixels - side) // 2
@@ -133,7 +133,7 @@ def detect_markers_opencv(gray: np.ndarray, subpixel: bool = False) -> MarkerDet
         detector = cv2.aruco.ArucoDetector(_dictionary(), parameters)
         quads, ids, _ = detector.detectMarkers(gray)
     else:
-        # by default it drops the inner of two nested quads, the marker of a shaded face
+        # the default would discard the inner of two nested quads, the marker of a shaded face
         parameters.minMarkerDistanceRate = MIN_QUAD_DISTANCE
         quads, ids, _ = cv2.aruco.detectMarkers(gray, _dictionary(), parameters=parameters)  # type: ignore[attr-defined]
     if ids is None or len(quads) == 0:
@@ -147,10 +147,10 @@ def _dictionary() -> cv2.aruco.Dictionary:
 
 
 def _refine_corners(gray: np.ndarray, quad: np.ndarray) -> np.ndarray:
-    """Move the corners (4, 2) [px] of one marker to the intersections of lines along its sides.
+    """Return refined corners (4, 2) [px] of a marker: intersections of lines along its sides.
 
-    The window that cornerSubPix takes around a corner reaches over the margin to the edge of the
-    block (errors up to 2 px at 50 px); a search across a side does not.
+    The window of cornerSubPix around a corner extends over the margin to the edge of the block,
+    with errors of up to 2 px for a marker of 50 px; a search across a side avoids them.
     """
     initial, longest = quad, np.linalg.norm(quad - np.roll(quad, 1, axis=0), axis=1).max()
     for iteration, fractions in enumerate(SEARCH_DEPTHS):
@@ -170,7 +170,7 @@ def _refine_corners(gray: np.ndarray, quad: np.ndarray) -> np.ndarray:
 
 
 def _first_edge(rise: np.ndarray, midpoints: np.ndarray) -> np.ndarray:
-    """Return the first steep rise of the grey level from inside outwards, (4, p, 2) [px].
+    """Return the position of the first steep rise of the grey level, (4, p, 2) [px].
 
     Args:
         rise: (4, p, s) increase of the grey level between samples.
@@ -182,7 +182,7 @@ def _first_edge(rise: np.ndarray, midpoints: np.ndarray) -> np.ndarray:
 
 
 def _edge_centroid(rise: np.ndarray, midpoints: np.ndarray) -> np.ndarray:
-    """Return the mean position of the rise, (4, p, 2) [px]; without any, the middle."""
+    """Return the mean position of the rise, (4, p, 2) [px]; the middle if there is no rise."""
     weight = rise[..., None] ** 2 + 1e-9
     return np.asarray((weight * midpoints).sum(axis=2) / weight.sum(axis=2))
 
@@ -190,7 +190,7 @@ def _edge_centroid(rise: np.ndarray, midpoints: np.ndarray) -> np.ndarray:
 def _side_points(
     quad: np.ndarray, depth_fractions: tuple[float, float], bounded: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the samples of the search for the sides of a marker, relative to its corners.
+    """Return the sample points of the searches for the sides of a marker, as offsets.
 
     Args:
         quad: (4, 2) corners [px].
@@ -198,7 +198,8 @@ def _side_points(
         bounded: whether to limit the depth to SEARCH_RANGE.
 
     Returns:
-        Offsets along each side (4, p, 2), and across it from inside to outside (4, s, 2) [px].
+        Offsets from each corner along the side that starts there, (4, p, 2), and across it from
+        inside to outside, (4, s, 2) [px].
     """
     side = np.roll(quad, -1, axis=0) - quad
     normal = np.column_stack([side[:, 1], -side[:, 0]])
@@ -215,7 +216,7 @@ def _side_points(
 
 
 def _fit_lines_robustly(points: np.ndarray) -> np.ndarray:
-    """Return homogeneous lines (4, 3) fitted to points (4, p, 2) [px] without the worst ones."""
+    """Return homogeneous lines (4, 3) fitted to points (4, p, 2) [px] without outliers."""
     lines = _fit_lines(points, np.ones(points.shape[:2]))
     distance = np.abs(points @ lines[:, :2, None] + lines[:, 2:, None])[..., 0]
     inliers = distance <= np.quantile(distance, INLIER_FRACTION, axis=1, keepdims=True)
@@ -227,7 +228,7 @@ def _fit_lines(points: np.ndarray, weights: np.ndarray) -> np.ndarray:
 
     Args:
         points: (4, p, 2) [px].
-        weights: (4, p) of the points.
+        weights: (4, p) weights of the points.
     """
     weights = (weights / weights.sum(axis=1, keepdims=True))[..., None]
     center = (weights * points).sum(axis=1)

@@ -23,28 +23,28 @@ from invdyn_ros.perception.pose_disambiguation import (
 from invdyn_ros.perception.pose_from_edges import PoseFit, corner_errors, fit_block_poses
 from invdyn_ros.perception.rigid_transforms import skew
 
-UNAMBIGUOUS_COST_GAP = 25.0  # difference from which on the corners alone determine the pose
-MAX_ROTATION_STD = np.radians(1.0)  # poses of larger uncertainty are aligned with the image
-DISTORTION_SIZES = (4, 5, 8, 12, 14)  # numbers of distortion coefficients that OpenCV knows
+UNAMBIGUOUS_COST_GAP = 25.0  # above it, the corners alone determine which pose is correct
+MAX_ROTATION_STD = np.radians(1.0)  # [rad] less certain poses are aligned with the image
+DISTORTION_SIZES = (4, 5, 8, 12, 14)  # numbers of distortion coefficients in OpenCV's models
 
 
 @dataclass(frozen=True)
 class BlockDetectorConfig(Validated):
-    """Appearance of the blocks and accuracy of their corners."""
+    """Geometry of the blocks and accuracy of the detected corners."""
 
     block_size: PositiveFloat = 0.04
-    """Side of a block [m]; the side of its markers is 0.8 of it."""
+    """Side of a block [m]; the side of its markers is 0.8 times as long."""
     num_blocks: Annotated[int, Field(ge=1, le=MAX_BLOCKS)] = 1
-    """Number of blocks; block b has the marker ids 6 b to 6 b + 5, other ids are ignored."""
+    """Number of blocks. Block b has the marker ids 6 b to 6 b + 5; other ids are ignored."""
     edge_noise_std: PositiveFloat = 0.07
     """Standard deviation across a side of a large marker [px]."""
     max_reprojection_error: PositiveFloat = 2.0
-    """Largest RMS error of the corners of a marker, and of a pose [px]."""
+    """Maximum RMS error of the corners of a marker and of a pose [px]."""
 
 
 @dataclass(frozen=True, eq=False)
 class BlockPose:
-    """Pose of one block. Its frame is in its center, z points out of the face with id 6 b."""
+    """Pose of one block: the frame of block b is at its center, z out of the face with id 6 b."""
 
     block_id: int
     T_camera_block: np.ndarray
@@ -58,16 +58,16 @@ class BlockPose:
     reprojection_error: float
     """RMS distance between observed and projected corners [px]."""
     hypotheses: tuple[PoseHypothesis, ...] = ()
-    """Poses that explain the corners, the most likely first; several only of one marker."""
+    """Poses that explain the corners, the most likely first; one marker may give several."""
 
 
 class DetectionResult(NamedTuple):
     """Blocks detected in an image."""
 
     poses: list[BlockPose]
-    """One for each block with a visible marker, in order of block id."""
+    """Pose of each block with a visible marker, in order of block id."""
     duplicate_ids: tuple[int, ...]
-    """Ids that more than one visible block has; these blocks have no pose."""
+    """Ids that several visible blocks share; these blocks have no pose."""
     unknown_ids: tuple[int, ...]
     """Ids of visible blocks beyond the number in the config."""
 
@@ -81,8 +81,8 @@ class DetectionResult(NamedTuple):
             return "no block in the image"
         last = f"0 to {num_blocks - 1}" if num_blocks > 1 else "0"
         return (
-            f"no block in the image but block {self.unknown_ids[0]}, which is not configured; use "
-            f"block {last}, with markers 0 to {FACES * num_blocks - 1}"
+            f"no configured block in the image, only block {self.unknown_ids[0]}; use block "
+            f"{last}, with markers 0 to {FACES * num_blocks - 1}"
         )
 
 
@@ -112,7 +112,7 @@ class BlockDetector:
         """Create a detector.
 
         Args:
-            config: the blocks.
+            config: geometry of the blocks.
             camera_matrix: (3, 3) pinhole matrix [px], pixel centers at integers.
             dist_coeffs: (4,), (5,), (8,), (12,) or (14,) distortion coefficients of OpenCV; None
                 for no distortion.
@@ -120,10 +120,11 @@ class BlockDetector:
         self.config = config
         self.camera_matrix = np.array(camera_matrix, float)
         if self.camera_matrix.shape != (3, 3) or not self.camera_matrix[0, 0] > 0:
-            raise ValueError(f"camera_matrix must be (3, 3) of a pinhole, not {camera_matrix}")
-        if (
-            dist_coeffs is None or np.size(dist_coeffs) == 0
-        ):  # empty in a camera_info without distortion
+            raise ValueError(
+                f"camera_matrix is {camera_matrix}; it must be the (3, 3) pinhole matrix"
+            )
+        # empty in a camera_info without distortion
+        if dist_coeffs is None or np.size(dist_coeffs) == 0:
             dist_coeffs = np.zeros(5)
         self.dist_coeffs = np.array(dist_coeffs, float).ravel()
         if (
@@ -139,8 +140,8 @@ class BlockDetector:
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            previous: poses in the previous image, if that is recent. Where a single marker leaves
-                two poses possible, they help to select one; they do not change it.
+            previous: poses in the previous image, if it is recent. If a single marker allows two
+                poses, they help to select one; they do not change it.
 
         Returns:
             One pose for each block with a visible marker, in order of block id.
@@ -150,7 +151,7 @@ class BlockDetector:
     def detect_with_problems(
         self, image: np.ndarray, previous: Sequence[BlockPose] = ()
     ) -> DetectionResult:
-        """Detect blocks, duplicate and unknown ids in an image; see `detect` for the arguments."""
+        """Detect blocks, duplicate ids and unknown ids; see `detect` for the arguments."""
         check_image(image)
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         ids, corners = detect_markers(gray)
@@ -201,7 +202,7 @@ class BlockDetector:
         gray: np.ndarray,
         previous: tuple[PoseHypothesis, ...],
     ) -> tuple[PoseFit, tuple[PoseHypothesis, ...]]:
-        """Return the most likely pose and all hypotheses, by corners, image and previous poses.
+        """Return the most likely pose and all hypotheses given corners, image and previous poses.
 
         The corners of several markers determine the pose; those of a single one may not.
         """
@@ -211,7 +212,9 @@ class BlockDetector:
         if len(ids) == 1 and (ambiguous or variance > MAX_ROTATION_STD**2):
             camera = self.camera_matrix, self.dist_coeffs
             previous_hypotheses = [hypothesis.T_camera_block for hypothesis in previous]
-            fits = align_poses(fits, previous_hypotheses, int(ids[0]), gray, self.config.block_size, camera)
+            fits = align_poses(
+                fits, previous_hypotheses, int(ids[0]), gray, self.config.block_size, camera
+            )
             costs = np.array([fit.cost for fit in fits]) + tracking_costs(fits, previous)
         return rank_hypotheses(fits, costs)
 
@@ -251,9 +254,10 @@ def block_pose_in_base(
     Args:
         T_camera_block: (4, 4) pose of the block in the camera's optical frame.
         covariance: (6, 6) covariance of this pose about the optical axes.
-        T_base_camera: (4, 4), maps camera points to the base.
-        camera_covariance: (6, 6) covariance of the pose of the camera, x, y, z [m] and rotations
-            [rad] about the axes of the base through the camera; None if it is exact.
+        T_base_camera: (4, 4) pose of the camera in the base frame.
+        camera_covariance: (6, 6) covariance of the pose of the camera: x, y, z [m], and rotations
+            [rad] about axes through the camera that are parallel to those of the base; None if the
+            pose is exact.
     """
     R = T_base_camera[:3, :3]
     rotation = np.kron(np.eye(2), R)  # (6, 6)

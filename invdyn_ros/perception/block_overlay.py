@@ -43,7 +43,7 @@ def draw_block(
 
 
 def _pixels(points: np.ndarray, camera: ProjectionArgs) -> np.ndarray:
-    """Project points (N, 3) [m] of the block frame, (N, 2) [px]."""
+    """Return the pixels (N, 2) of points (N, 3) [m] in the block frame."""
     return cv2.projectPoints(np.asarray(points, float), *camera)[0].reshape(-1, 2)
 
 

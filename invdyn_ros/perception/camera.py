@@ -26,7 +26,7 @@ class Frame:
     time: float
     """Time of exposure [s], since the start of a video file or, of a camera, since the epoch."""
     index: int
-    """Number of frames before this one, including all repetitions of a looped video."""
+    """Number of yielded frames before this one, including all repetitions of a looped video."""
 
 
 class VideoInfo(NamedTuple):
@@ -67,12 +67,12 @@ class CameraConfig(Validated):
 def open_camera(config: CameraConfig) -> Iterator[Frame]:
     """Open a source and iterate over its frames.
 
-    The source is opened at once. Frames of a video come as fast as they are requested; the caller
-    keeps its pace by the time stamps. Closing the iterator frees the device.
+    The source is opened immediately. Frames of a video are returned as fast as they are requested;
+    the caller paces them by their time stamps. Closing the iterator frees the device.
 
     Raises:
         FileNotFoundError: no such video file or camera.
-        ValueError: the file is not a video, or the camera returns no image.
+        ValueError: the file is not a video, or, while iterating, no frame can be read.
     """
     if config.video:
         return _video_frames(_open_video(config.video), read_video_info(config.video), config)
@@ -120,7 +120,7 @@ def _open_device(config: CameraConfig) -> cv2.VideoCapture:
         raise FileNotFoundError(f"no camera {config.camera}; this machine has {devices or 'none'}")
     if config.rate:
         capture.set(cv2.CAP_PROP_FPS, config.rate)
-    # queued images only add latency
+    # queued images would only add latency
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
     return capture
 
@@ -128,7 +128,7 @@ def _open_device(config: CameraConfig) -> cv2.VideoCapture:
 def _video_frames(
     capture: cv2.VideoCapture, info: VideoInfo, config: CameraConfig
 ) -> Iterator[Frame]:
-    """Yield the frames of a file; with a given rate, the first frame of each period."""
+    """Yield the frames of a file; if a rate is given, the first frame of each period."""
     index = position = 0
     start = due = 0.0  # [s] start of this repetition, time of the next frame to yield
     try:

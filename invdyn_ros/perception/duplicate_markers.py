@@ -1,8 +1,8 @@
 """Detection of two blocks with the same id.
 
-Each marker alone determines the position of its block, if imprecisely. Two blocks cannot overlap:
-perpendicular to the line of sight, their centers are at least 0.4 of a side apart, whereas the
-centers computed from the markers of one block agree within a fifteenth of a side.
+Each marker alone determines the position of its block, although imprecisely. Two blocks cannot
+overlap: perpendicular to the line of sight, their centers are at least 0.4 of a side apart. The
+centers that are computed from the markers of one block agree within a fifteenth of a side.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from invdyn_ros.perception.pose_from_edges import single_marker_poses
 
-MIN_SEPARATION = 0.25  # of a side, perpendicular to the line of sight
+MIN_SEPARATION = 0.25  # [block sides] of two blocks, perpendicular to the line of sight
 
 
 def are_separate_blocks(
@@ -22,8 +22,8 @@ def are_separate_blocks(
     """Return whether markers are too far apart to belong to one block.
 
     Args:
-        faces: (m,) indices of their faces; one may occur twice.
-        quads: (m, 4, 2) their corners [px], without lens distortion.
+        faces: (m,) indices of the faces of the markers; an index may occur twice.
+        quads: (m, 4, 2) corners of the markers [px], without lens distortion.
         block_size: side of the block [m].
         camera_matrix: (3, 3) pinhole matrix [px].
     """
@@ -38,11 +38,11 @@ def are_separate_blocks(
 
 
 def _min_lateral_distance(points_a: np.ndarray, points_b: np.ndarray) -> float:
-    """Return the least distance perpendicular to the line of sight between points [m].
+    """Return the smallest distance perpendicular to the line of sight between points [m].
 
     Args:
-        points: (n, 3) in the optical frame [m].
-        others: (m, 3) in the optical frame [m].
+        points_a: (n, 3) points in the optical frame [m].
+        points_b: (m, 3) points in the optical frame [m].
     """
     a, b = points_a[:, None], points_b[None]
     depth = (a[..., 2] + b[..., 2]) / 2

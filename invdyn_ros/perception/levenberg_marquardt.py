@@ -10,11 +10,11 @@ import numpy as np
 from invdyn_ros.perception.rigid_transforms import apply_step
 
 INITIAL_DAMPING = 1e-3  # relative to the diagonal of J^T J
-DAMPING_FACTOR = 10.0  # the damping falls by it after a good step, and rises after a bad one
+DAMPING_FACTOR = 10.0  # by which the damping falls after a good step and rises after a bad one
 
 
 class Evaluation(Protocol):
-    """Residual of a pose."""
+    """Protocol of the residual of a pose."""
 
     @property
     def residual(self) -> np.ndarray:
@@ -42,9 +42,9 @@ def minimize_pose(
     Args:
         T: (4, 4) initial pose.
         evaluate: returns the residual of a pose.
-        jacobian: returns the derivative (n, 6) of the residual by a translation and a rotation
-            about the camera's axes, see `apply_step`.
-        max_iterations: number of steps to try at most.
+        jacobian: returns the derivative (n, 6) of the residual with respect to the entries of a
+            step, see `apply_step`.
+        max_iterations: maximum number of steps to try.
         step_tolerance: a smaller step ends the optimization [m, rad].
         min_relative_gain: a step that reduces the squared error by a smaller fraction ends it.
         is_valid: whether a pose may be the solution; steps to other poses are rejected.

@@ -1,11 +1,11 @@
 """Photometric alignment of block poses with an image.
 
-The corners of a marker that faces the camera hardly reveal its tilt: a tilt of some degrees moves
-its sides by a tenth of a pixel. All edges of its pattern and the visible slivers of the adjacent
-faces move too, so the block is rendered and moved until the rendering matches the image:
-Gauss-Newton on grey levels (Lucas and Kanade 1981), with the grey levels of each face fitted in
-closed form (variable projection, Golub and Pereyra 1973). Which slivers are visible changes
-abruptly with the pose, so the alignment starts from several tilts.
+The corners of a marker that faces the camera hardly determine its tilt: a tilt of some degrees
+moves its sides by a tenth of a pixel. The edges of its pattern and the visible slivers of the
+adjacent faces move too. Therefore the pose is optimized until a rendering of the block matches
+the image: Levenberg-Marquardt on grey levels (Lucas and Kanade 1981), with the grey levels of
+each face fitted in closed form (variable projection, Golub and Pereyra 1973). Slivers appear and
+disappear abruptly as the pose changes, so the alignment starts from several tilts.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ from invdyn_ros.perception.pose_from_edges import PoseFit, project
 from invdyn_ros.perception.rigid_transforms import rigid_transform
 
 TEXTURE_SIZE = 60  # side of the image of a face [px]
-COARSE_SAMPLES, FINE_SAMPLES = 2, 4  # rendered samples per pixel and axis: search, alignment
-LENS_BLUR_STD = 0.7  # of a usual lens [px]
-BACKGROUND_MARGIN = 2  # width of the background around the block that is compared [px]
-NOISE_CORRELATION_PIXELS = 28.0  # pixels whose errors are correlated, as along a jagged edge
+COARSE_SAMPLES, FINE_SAMPLES = 2, 4  # rendered samples per pixel and axis: selection, alignment
+LENS_BLUR_STD = 0.7  # standard deviation of the blur of a typical lens [px]
+BACKGROUND_MARGIN = 2  # width of the compared background around the block [px]
+NOISE_CORRELATION_PIXELS = 28.0  # number of pixels with correlated errors, as along an edge
 NOISE_FLOOR = 1.0  # standard deviation of a pixel [grey levels]
-FRONTAL_TILT = np.radians(16)  # a face with less tilt may be tilted to any side
-INITIAL_TILTS = np.radians([-8.0, -4.0, 0.0, 4.0, 8.0])  # tried for such a face, about two axes
-NUM_STARTS = 2  # poses to align, the best of all
+FRONTAL_TILT = np.radians(16)  # [rad] below it, the direction of the tilt is uncertain
+INITIAL_TILTS = np.radians([-8.0, -4.0, 0.0, 4.0, 8.0])  # [rad] of such a face, about two axes
+NUM_STARTS = 2  # number of initial poses to align, the best of all
 MAX_ITERATIONS = 12
-MIN_RELATIVE_GAIN = 1e-3  # a step that reduces the squared error by less ends the alignment
+MIN_RELATIVE_GAIN = 1e-3  # a step with a smaller relative reduction of the error is the last
 
 
 class RenderedBlock(NamedTuple):
-    """Rendering of a block and its surroundings, n pixels."""
+    """Rendering of a block and its surroundings in n pixels."""
 
     faces: np.ndarray
     """(m,) indices of the faces that point towards the camera."""
     layers: list[np.ndarray]
-    """(h, w, 2) of each face, `samples` per pixel and axis: white fraction, covered fraction."""
+    """(h, w, 2) for each face: white and covered fraction, with `samples` per pixel and axis."""
     basis: np.ndarray
     """(n, m + 2) contribution of each grey level to each pixel."""
     levels: np.ndarray
-    """(m + 2,) grey levels: white of each face above black, black, background."""
+    """(m + 2,) grey levels: white minus black of each face, black, background."""
     residual: np.ndarray
     """(n,) observed minus rendered pixels [grey levels]."""
 
@@ -55,7 +55,7 @@ class RenderedBlock(NamedTuple):
 
 
 class BlockImage:
-    """Part of an image in which a block lies."""
+    """Part of an image that contains a block, to which renderings are compared."""
 
     def __init__(
         self,
@@ -99,9 +99,9 @@ class BlockImage:
         return RenderedBlock(faces, layers, basis, levels, observed - basis @ levels)
 
     def jacobian(self, T: np.ndarray, rendered: RenderedBlock) -> np.ndarray:
-        """Return the derivative (n, 6) of the residual by translation and rotation.
+        """Return the derivative (n, 6) of the residual with respect to translation and rotation.
 
-        The part that the fitted grey levels compensate is projected out (Kaufman 1975).
+        Changes that the fitted grey levels compensate are projected out (Kaufman 1975).
 
         Args:
             T: (4, 4) pose of the block in the camera.
@@ -111,7 +111,7 @@ class BlockImage:
         J = np.zeros((len(self.pixels), 6))
         for face, layer, white in zip(rendered.faces, rendered.layers, whites, strict=True):
             image = white * layer[..., 0] + (black - background) * layer[..., 1]
-            # before the lens blurs it: an edge is narrower than a difference of pixels
+            # before the blur of the lens, because an edge is narrower than a pixel difference
             fine = [cv2.Sobel(image, cv2.CV_32F, *axis, ksize=1) for axis in ((1, 0), (0, 1))]
             gradient = self._apply_lens(np.dstack(fine)) * self.samples / 2
             x, y = gradient[self.mask].T
@@ -122,7 +122,13 @@ class BlockImage:
         return np.asarray(J - compensated)
 
     def _flow(self, T: np.ndarray, face: int, pixels: np.ndarray) -> np.ndarray:
-        """Return the derivative (n, 2, 6) of the points of a face at pixels (n, 2)."""
+        """Return the derivative (n, 2, 6) of the image points of a face at pixels (n, 2).
+
+        Args:
+            T: (4, 4) pose of the block in the camera.
+            face: index of the face.
+            pixels: (n, 2) x and y [px].
+        """
         camera_matrix, R = self.camera[0], T[:3, :3]
         normal = R @ face_normals()[face]
         rays = np.column_stack([pixels, np.ones(len(pixels))]) @ np.linalg.inv(camera_matrix).T
@@ -170,11 +176,11 @@ def align_poses(
     block_size: float,
     camera: tuple[np.ndarray, np.ndarray],
 ) -> list[PoseFit]:
-    """Align the poses of a block of which one marker is visible with the image.
+    """Align poses of a block with one visible marker to the image.
 
     Args:
         fits: poses that explain the corners, at least one.
-        previous: poses (4, 4) in the previous image; without any, more tilts are tried.
+        previous: poses (4, 4) in the previous image; if there are none, more tilts are tried.
         marker_id: id of the marker.
         gray: (H, W) uint8.
         block_size: side of the block [m].
@@ -225,7 +231,7 @@ def tilt_angle(T: np.ndarray, face: int, block_size: float) -> float:
 
 
 def tilted_poses(T: np.ndarray, face: int, block_size: float) -> list[np.ndarray]:
-    """Return poses (4, 4) with a face at the same position, tilted by INITIAL_TILTS.
+    """Return poses (4, 4) in which a face keeps its position and is tilted by `INITIAL_TILTS`.
 
     Args:
         T: (4, 4) pose of the block in the camera.
@@ -249,7 +255,7 @@ def tilted_poses(T: np.ndarray, face: int, block_size: float) -> list[np.ndarray
 
 
 def _crop_bounds(points: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first and the end pixel (x, y) of the part of an image around points (..., 2)."""
+    """Return the bounds of an image crop around points (..., 2): first and end pixel (x, y)."""
     flat, size = points.reshape(-1, 2), (shape[1], shape[0])
     margin = 2 * BACKGROUND_MARGIN
     first = np.clip(np.floor(flat.min(axis=0)).astype(int) - margin, 0, size)

@@ -1,6 +1,6 @@
 """Selection among ambiguous poses of a block.
 
-All costs are -2 log likelihood, so they can be added.
+All costs are -2 log likelihoods and can be added.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from invdyn_ros.perception.pose_from_edges import PoseFit
 from invdyn_ros.perception.rigid_transforms import rotation_angle
 
 ROTATION_PER_IMAGE = 0.1  # typical rotation of a block between two images [rad]
-MAX_TRACKING_COST = 9.0  # largest cost that the previous image adds to a pose
-COST_DECAY = 0.8  # of the costs of the previous image, per image
+MAX_TRACKING_COST = 9.0  # maximum cost that the previous image adds to a pose
+COST_DECAY = 0.8  # factor on the costs of the previous image
 
 
 class PoseHypothesis(NamedTuple):
     """One of several poses that explain the observed markers of a block."""
 
     T_camera_block: np.ndarray
-    """(4, 4)."""
+    """(4, 4) pose of the block in the camera's optical frame."""
     cost: float
     """-2 log likelihood, relative to the most likely pose."""
 
@@ -35,8 +35,8 @@ def rank_hypotheses(
     The covariance of the pose includes the probability that another hypothesis is correct.
 
     Args:
-        fits: the n poses that explain the corners, at least one.
-        costs: (n,) cost of each.
+        fits: n poses that explain the corners, at least one.
+        costs: (n,) cost of each pose.
     """
     order = np.argsort(costs, kind="stable")
     lowest = costs[order[0]]
@@ -54,11 +54,11 @@ def rank_hypotheses(
 def tracking_costs(fits: list[PoseFit], previous: tuple[PoseHypothesis, ...]) -> np.ndarray:
     """Return the cost (n,) of each pose given the hypotheses of the previous image.
 
-    It is limited, so that it never outweighs a clear image.
+    The cost is limited, so that it never outweighs a clear image.
 
     Args:
-        fits: the n poses in this image.
-        previous: the hypotheses of the previous image.
+        fits: n poses in this image.
+        previous: hypotheses of the previous image.
     """
     if not previous:
         return np.zeros(len(fits))
@@ -71,8 +71,8 @@ def tracking_costs(fits: list[PoseFit], previous: tuple[PoseHypothesis, ...]) ->
     return np.minimum(costs, MAX_TRACKING_COST)
 
 
-def _pose_difference(T: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return translation [m] and rotation vector [rad] from another pose to T, (6,)."""
+def _pose_difference(T: np.ndarray, T_reference: np.ndarray) -> np.ndarray:
+    """Return translation [m] and rotation vector [rad] from a reference pose to T, (6,)."""
     return np.concatenate([
-        T[:3, 3] - other[:3, 3], cv2.Rodrigues(T[:3, :3] @ other[:3, :3].T)[0].ravel()
+        T[:3, 3] - T_reference[:3, 3], cv2.Rodrigues(T[:3, :3] @ T_reference[:3, :3].T)[0].ravel()
     ])  # fmt: skip

@@ -1,9 +1,10 @@
 """Pose of a marked block from the corners of its markers.
 
-All pixels are those of an ideal pinhole camera, without lens distortion. The measurements are the
-sides of the markers, lines in the image that intersect in the corners: a short side says little
-about the position of its corners along the neighbouring sides. Two points of a line carry all
-information of points spread evenly along it; at `SAMPLE_FRACTIONS` their errors are independent.
+All pixels are those of an ideal pinhole camera, without lens distortion. The measurements are not
+the corners but the sides of the markers, lines in the image that intersect in the corners, because
+a short side hardly constrains its corners along the neighbouring sides. Two points of a line
+contain all information of points spread evenly along it; their errors are independent if they lie
+at `SAMPLE_FRACTIONS`.
 """
 
 from __future__ import annotations
@@ -18,36 +19,35 @@ from invdyn_ros.perception.levenberg_marquardt import minimize_pose
 from invdyn_ros.perception.rigid_transforms import rigid_transform, rotation_angle, skew
 
 SAMPLE_FRACTIONS = 0.5 + np.array([-0.5, 0.5]) / np.sqrt(3)  # of the length of a side
-NOISE_LENGTH_SCALE = (
-    36.0  # length at which the standard deviation is sqrt(2) times that of a long side [px]
-)
-NOISE_THICKNESS_SCALE = 25.0  # the same for the thickness of the marker [px]
+# Side length and marker thickness at which the variance across a side is twice that of a large
+# marker [px].
+NOISE_LENGTH_SCALE, NOISE_THICKNESS_SCALE = 36.0, 25.0
 OUTLIER_THRESHOLD = 4.0  # markers with a larger error are rejected [standard deviations]
-PRIOR_DEGREES_OF_FREEDOM = 4  # weight of the expected variance against the measured one
-NUM_STARTS = 3  # initial poses to refine: both of a marker and one more
+PRIOR_DEGREES_OF_FREEDOM = 4  # weight of the expected variance relative to the measured one
+NUM_STARTS = 3  # initial poses to refine: the two of one marker, and one more
 MAX_ITERATIONS = 30
 STEP_TOLERANCE = 1e-6  # [m, rad]
-DUPLICATE_POSE_ANGLE = 0.02  # poses at a smaller angle to each other are the same [rad]
+DUPLICATE_POSE_ANGLE = 0.02  # [rad] minima with a smaller angle between them are the same
 
 
 class EdgeSamples(NamedTuple):
-    """Two points on each of m observed sides."""
+    """Two sample points on each of m observed sides."""
 
     points: np.ndarray
-    """(2 m, 3) in the block frame [m]."""
+    """(2 m, 3) positions in the block frame [m]."""
     pixels: np.ndarray
     """(2 m, 2) observed positions [px]; only the component across the side counts."""
     weighted_normals: np.ndarray
-    """(2 m, 2) normals of the sides over the standard deviation across them [1/px]."""
+    """(2 m, 2) unit normals of the sides over the standard deviation across them [1/px]."""
 
 
 class LinearizedErrors(NamedTuple):
     """Errors of a pose and their derivative."""
 
     residual: np.ndarray
-    """(2 m,) errors over their standard deviation."""
+    """(2 m,) errors over their standard deviation [-]."""
     jacobian: np.ndarray
-    """(2 m, 6) derivative by a translation and a rotation about the camera's axes."""
+    """(2 m, 6) derivative with respect to translation and rotation about the camera's axes."""
 
     @property
     def squared_error(self) -> float:
@@ -59,9 +59,9 @@ class PoseFit(NamedTuple):
     """A pose that explains the observed markers of one block."""
 
     T_camera_block: np.ndarray
-    """(4, 4)."""
+    """(4, 4) pose of the block in the camera's optical frame."""
     covariance: np.ndarray
-    """(6, 6) of x, y, z [m] and of rotations about the camera's x, y, z [rad]."""
+    """(6, 6) covariance of x, y, z [m] and of rotations about the camera's x, y, z [rad]."""
     inliers: np.ndarray
     """(m,) indices of the markers that the pose is fitted to."""
     cost: float
@@ -84,11 +84,11 @@ def fit_block_poses(
         block_size: side of the block [m].
         camera_matrix: (3, 3) pinhole matrix [px].
         edge_noise_std: standard deviation across a side of a large marker [px].
-        max_error: largest RMS corner error of a marker [px].
+        max_error: maximum RMS corner error of a marker [px].
 
     Returns:
-        The best pose first, then the other local minima, because a distant marker looks the same
-        tilted to either side. Empty if no pose has an error within `max_error`.
+        The best pose, followed by the other local minima, because a distant marker looks the same
+        when it is tilted to either side. Empty if no pose has an error of at most `max_error`.
     """
     inliers = np.arange(len(faces))
     while True:
@@ -133,8 +133,8 @@ def edge_samples(
     """Sample the sides of observed markers.
 
     Args:
-        faces: (k,) indices of their faces.
-        quads: (k, 4, 2) their corners [px].
+        faces: (k,) indices of the faces of the markers.
+        quads: (k, 4, 2) corners of the markers [px].
         block_size: side of the block [m].
         edge_noise_std: standard deviation across a side of a large marker [px].
     """
@@ -156,8 +156,8 @@ def edge_samples(
 def edge_std(quads: np.ndarray, edge_noise_std: float) -> np.ndarray:
     """Return the standard deviation (k, 4) across the sides of markers [px].
 
-    A short side is averaged over few pixels, and the quiet margin beside a side of a thin marker
-    is too narrow to locate the side well.
+    A short side is averaged over few pixels. The uniform margin beside a side of a thin marker is
+    too narrow to locate the side precisely.
 
     Args:
         quads: (k, 4, 2) corners of the markers [px].
@@ -169,7 +169,7 @@ def edge_std(quads: np.ndarray, edge_noise_std: float) -> np.ndarray:
 
 
 def marker_thickness(quads: np.ndarray) -> np.ndarray:
-    """Return area over longest side (k,) of markers (k, 4, 2) [px]."""
+    """Return the thickness (k,) of markers (k, 4, 2), the area over the longest side [px]."""
     return np.asarray(_lengths_and_depths(quads)[1].min(axis=1))
 
 
@@ -200,7 +200,7 @@ def _local_minima(
 
 
 def _squared_errors(T: np.ndarray, samples: EdgeSamples, camera_matrix: np.ndarray) -> np.ndarray:
-    """Return squared errors (2 m,) over their variance."""
+    """Return the squared errors (2 m,) of a pose over their variance."""
     return linearize(T, samples, camera_matrix).residual ** 2
 
 
@@ -236,11 +236,11 @@ def corner_errors(
 def single_marker_poses(
     face: int, quad: np.ndarray, block_size: float, camera_matrix: np.ndarray
 ) -> list[np.ndarray]:
-    """Return both IPPE poses (4, 4) of the block from one marker.
+    """Return the two poses (4, 4) of the block that IPPE computes from one marker.
 
     Args:
         face: index of the marker's face.
-        quad: (4, 2) its corners [px].
+        quad: (4, 2) corners of the marker [px].
         block_size: side of the block [m].
         camera_matrix: (3, 3) pinhole matrix [px].
     """
@@ -288,8 +288,8 @@ def project(
         camera_matrix: (3, 3) pinhole matrix [px].
 
     Returns:
-        Pixels (N, 2), and their derivative (2 N, 6) by a translation along [px/m] and a rotation
-        about the camera's axes [px/rad], through the center of the block.
+        Pixels (N, 2), and their derivative (2 N, 6) with respect to a translation [px/m] and a
+        rotation [px/rad], along and about the camera's axes through the center of the block.
     """
     k = camera_matrix
     offsets = points @ T[:3, :3].T  # (N, 3)
@@ -304,7 +304,7 @@ def project(
 def _refine(T: np.ndarray, samples: EdgeSamples, camera_matrix: np.ndarray) -> np.ndarray:
     """Minimize the weighted squared error in the image from an initial pose (4, 4).
 
-    From a flipped initial pose the error may fall all the way to infinity, so steps to less than
+    From a flipped initial pose, the block may move away to infinity. Therefore steps to less than
     half or more than twice the initial distance are rejected.
     """
     nearest, farthest = 0.5 * T[2, 3], 2.0 * T[2, 3]

@@ -42,7 +42,7 @@ def pose_difference(T: np.ndarray, T_reference: np.ndarray) -> np.ndarray:
     """Return the differences (N, 6) of poses (N, 4, 4) from reference poses.
 
     The first three columns are the translation [m], the last three the rotation vector [rad], both
-    about the axes of the frame in which the poses are given.
+    in the axes of the frame in which the poses are given.
     """
     rotation = rotation_vectors(T[:, :3, :3] @ T_reference[:, :3, :3].transpose(0, 2, 1))
     return np.hstack([T[:, :3, 3] - T_reference[:, :3, 3], rotation])
@@ -64,7 +64,7 @@ def rotation_angle(T: np.ndarray, T_other: np.ndarray) -> float:
 
 
 def skew(v: np.ndarray) -> np.ndarray:
-    """Return cross products with vectors (..., 3) as matrices (..., 3, 3): S @ w = v x w."""
+    """Return the skew-symmetric matrices S (..., 3, 3) of vectors v (..., 3): S @ w = v x w."""
     x, y, z = np.moveaxis(v, -1, 0)
     zero = np.zeros_like(x)
     entries = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1)

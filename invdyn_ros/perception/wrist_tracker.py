@@ -10,7 +10,7 @@ import numpy as np
 from invdyn_ros.config import Fraction, Probability, Validated
 from invdyn_ros.native_output import suppress_native_output
 
-MAX_HANDS = 2  # one more than tracked: the other hand may have the higher score
+MAX_HANDS = 2  # one more than tracked, because the other hand may have the higher score
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class WristTrackerConfig(Validated):
     """Settings of the wrist tracker."""
 
     min_detection_confidence: Probability = 0.5
-    """Least score of a hand in its first image."""
+    """Minimum score of a hand in its first image, 0..1."""
     min_tracking_confidence: Probability = 0.5
-    """Least score to track the hand in the next image."""
+    """Minimum score to track the hand in the next image, 0..1."""
     max_jump: Fraction = 0.15
     """Largest movement of the wrist between two images, as a fraction of the image."""
 
@@ -28,12 +28,12 @@ class WristTrackerConfig(Validated):
 class WristTracker(AbstractContextManager["WristTracker"]):
     """Track the wrist of one hand through the images of a video.
 
-    Of several hands, the one nearest to the previous position is taken. If none is near, tracking
-    fails, and the next image starts anew with the first hand that is detected.
+    If there are several hands, the one nearest to the previous position is tracked. If none is
+    near enough, tracking fails and restarts in the next image with the first detected hand.
     """
 
     def __init__(self, config: WristTrackerConfig | None = None) -> None:
-        """Load the network that is part of MediaPipe."""
+        """Load the hand network of MediaPipe."""
         self.config = config or WristTrackerConfig()
         with suppress_native_output():
             import mediapipe as mp  # the import takes half a second
@@ -47,12 +47,12 @@ class WristTracker(AbstractContextManager["WristTracker"]):
         self._previous: np.ndarray | None = None
 
     def __call__(self, image: np.ndarray) -> np.ndarray | None:
-        """Return the position of the wrist (2,) or None.
+        """Return the position of the wrist (2,), or None if it is not detected.
 
-        The position is x to the right and y down, as fractions of the image.
+        The position is x to the right and y down, as fractions of the image size.
 
         Args:
-            image: (H, W, 3) uint8 RGB, the successor of the previous call's image.
+            image: (H, W, 3) uint8 RGB, the image that follows that of the previous call.
         """
         with suppress_native_output():
             hands = self._hands.process(np.ascontiguousarray(image)).multi_hand_landmarks or []
@@ -71,7 +71,7 @@ class WristTracker(AbstractContextManager["WristTracker"]):
 def nearest_wrist(
     wrists: np.ndarray, previous: np.ndarray | None, max_jump: float
 ) -> np.ndarray | None:
-    """Return the wrist nearest to its previous position, or the first without one.
+    """Return the wrist nearest to the previous position, or the first if there is none.
 
     Args:
         wrists: (k, 2) positions of all wrists.

@@ -14,8 +14,9 @@ ARM_LANDMARKS = {"left": (11, 13, 15), "right": (12, 14, 16)}
 class ArmDirections:
     """Filtered directions of upper arm and forearm in the person's frame: forward, left, up.
 
-    Only directions are used: the bone lengths of MediaPipe vary by a quarter between views.
-    Forward is perpendicular to the line through the shoulders; up is up in the image.
+    Only directions are used, because the bone lengths of MediaPipe vary by a quarter between
+    views. Forward is perpendicular to the line through the shoulders; up is upward in the
+    image.
     """
 
     def __init__(
@@ -25,8 +26,9 @@ class ArmDirections:
 
         Args:
             side: the person's arm, "left" or "right".
-            direction_filter: cut-off at rest [Hz] and beta [Hz per rad/s] of One-Euro filters.
-            yaw_cutoff: cut-off of the person's heading [Hz].
+            direction_filter: cut-off frequency at rest [Hz] and beta [Hz per rad/s] of the
+                One-Euro filters of both directions.
+            yaw_cutoff: cut-off frequency of the person's heading [Hz].
         """
         self._arm = list(ARM_LANDMARKS[side])
         self._filters = (OneEuroFilter(*direction_filter), OneEuroFilter(*direction_filter))
@@ -48,9 +50,9 @@ class ArmDirections:
         """Update the filters with the next landmarks.
 
         Args:
-            world: (33, 4) x y z [m] and visibility, in the hip frame.
-            dt: time since the previous landmarks [s]; not used for the first.
-            min_visibility: least visibility of both shoulders for updating the heading.
+            world: (33, 4) x, y, z [m] and visibility in the hip frame.
+            dt: time since the previous landmarks [s]; not used for the first ones.
+            min_visibility: minimum visibility of both shoulders to update the heading.
 
         Returns:
             Unit directions (2, 3) of upper arm and forearm in the person's frame.
@@ -70,5 +72,5 @@ class ArmDirections:
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
-    """Scale a vector to length one; a zero vector stays zero."""
+    """Return a vector of unit length in the same direction; a zero vector stays zero."""
     return vector / max(float(np.linalg.norm(vector)), 1e-9)

@@ -1,4 +1,4 @@
-"""Geometry of an arm that retargeting needs: its human-like links, its reach."""
+"""Geometry of an arm for retargeting: human-like links and reach."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 
 from invdyn_ros.robots.robot import Robot
 
-NUM_SAMPLES = 2000  # random configurations from which the reach is estimated
+NUM_SAMPLES = 2000  # number of random configurations from which the reach is estimated
 
 
 class HumanLikeArm(NamedTuple):
-    """Links of a seven-joint arm whose origins are its shoulder, elbow and wrist."""
+    """Names of the links at shoulder, elbow and wrist of a seven-joint arm, and its lengths."""
 
     shoulder: str
     elbow: str
@@ -22,7 +22,7 @@ class HumanLikeArm(NamedTuple):
 
 
 def human_like_arm(robot: Robot) -> HumanLikeArm | None:
-    """Find shoulder, elbow and wrist of an arm that are at fixed distances from each other.
+    """Return shoulder, elbow and wrist of an arm if their distances are constant.
 
     Returns:
         The links of joints 2, 4 and 6 of a seven-joint arm; None for an arm of another structure.
@@ -42,10 +42,10 @@ def human_like_arm(robot: Robot) -> HumanLikeArm | None:
 
 
 def alternative_configurations(robot: Robot, q: np.ndarray) -> list[np.ndarray]:
-    """List the other configurations of a human-like arm with the same elbow and wrist.
+    """Return the other configurations of a human-like arm with the same elbow and wrist.
 
-    Shoulder and elbow each have two: turned by 180 deg and bent the other way. Configurations
-    outside the joint limits are left out.
+    Shoulder and elbow each have two solutions, which are turned by 180 deg and bent the other way.
+    Configurations outside the joint limits are omitted.
 
     Args:
         robot: a human-like arm.
@@ -65,15 +65,15 @@ def alternative_configurations(robot: Robot, q: np.ndarray) -> list[np.ndarray]:
 
 
 def measure_reach(robot: Robot, link: str) -> tuple[np.ndarray, float]:
-    """Measure how far a link gets from the shoulder, the origin of joint 2.
+    """Estimate how far a link reaches from the shoulder, the origin of joint 2.
 
     Args:
         robot: the arm.
         link: name of the link.
 
     Returns:
-        Position of the shoulder (3,) [m] in the base frame at home, and the 99th percentile of
-        the distance [m] over random configurations.
+        Position of the shoulder (3,) in the base frame at the home position [m], and 99th
+        percentile of the distance over random configurations [m].
     """
     model = robot.model()
     shoulder = robot.forward_kinematics(

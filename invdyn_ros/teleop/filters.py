@@ -11,17 +11,18 @@ import numpy as np
 class OneEuroFilter:
     """One-Euro filter (Casiez, Roussel, Vogel 2012): little jitter at rest, little lag in motion.
 
-    It is an exponential filter whose cut-off grows with the speed of the signal. All components of
-    a vector share one cut-off, so filtering commutes with rotations.
+    It is an exponential filter whose cut-off frequency increases with the speed of the signal. All
+    components of a vector share one cut-off frequency, so filtering commutes with rotations.
     """
 
     def __init__(self, min_cutoff: float, beta: float, derivative_cutoff: float = 1.0) -> None:
         """Create a filter.
 
         Args:
-            min_cutoff: cut-off at rest [Hz]; lower removes more jitter.
-            beta: growth of the cut-off with speed [Hz per unit/s]; higher removes more lag.
-            derivative_cutoff: cut-off of the speed estimate [Hz].
+            min_cutoff: cut-off frequency at rest [Hz]; a lower one removes more jitter.
+            beta: increase of the cut-off frequency with speed [Hz per unit/s]; a higher one
+                removes more lag.
+            derivative_cutoff: cut-off frequency of the speed estimate [Hz].
 
         Raises:
             ValueError: a cut-off is not positive or beta is negative.
@@ -67,14 +68,15 @@ class JointBounds(NamedTuple):
 
 
 class RateLimiter:
-    """State of joints and bounds on their next positions.
+    """Joint state whose next positions are bounded.
 
-    Velocity and acceleration are bounded, and the velocity is low enough for a joint to stop at
-    its limit and to reach its target, which may move, without overshoot.
+    Velocity and acceleration are limited. The velocity is low enough for a joint to stop at its
+    position limit, and to reach its target, which may move, without overshoot.
     """
 
     SLACK = 1.0
-    """Acceleration steps by which a joint may deviate from its way to the target."""
+    """Velocity by which a joint may deviate on the way to its target, over the maximum change of
+    velocity in a step [-]."""
 
     def __init__(self, bounds: JointBounds, q: np.ndarray) -> None:
         """Create a limiter at rest at q (n,) [rad]."""
@@ -88,10 +90,10 @@ class RateLimiter:
         self.target = self.q.copy()
 
     def reachable_bounds(self, target: np.ndarray, dt: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the bounds of the joint positions `dt` [s] later on the way to a target.
+        """Return the bounds of the next joint positions on the way to a target.
 
         Args:
-            target: (n,) [rad], which may move.
+            target: (n,) joint positions, which may move [rad].
             dt: time step [s].
 
         Returns:
@@ -108,7 +110,9 @@ class RateLimiter:
         min_velocity = np.maximum(-velocity, -self._max_stopping_velocity(self.q - lower, dt))
         max_velocity = np.minimum(velocity, self._max_stopping_velocity(upper - self.q, dt))
         low, high = (
-            np.clip(np.clip(velocity_bound, min_velocity, max_velocity), self.qd - step, self.qd + step)
+            np.clip(
+                np.clip(velocity_bound, min_velocity, max_velocity), self.qd - step, self.qd + step
+            )
             for velocity_bound in (lowest, highest)
         )
         return np.clip(self.q + low * dt, lower, upper), np.clip(self.q + high * dt, lower, upper)

@@ -15,7 +15,7 @@ from invdyn_ros.native_output import suppress_native_output
 from invdyn_ros.teleop.arm_directions import ARM_LANDMARKS
 
 HIP_FROM_MEDIAPIPE = np.array([[0.0, 0.0, -1.0], [1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
-"""Rotates from MediaPipe's axes (x right in the image, y down, z forward) to the hip frame."""
+"""Rotation (3, 3) from MediaPipe's axes (x right in the image, y down, z forward) to the hips."""
 
 
 class Landmarks(NamedTuple):
@@ -29,7 +29,7 @@ class Landmarks(NamedTuple):
     in the image), z up in the image.
     """
     image: np.ndarray
-    """(33, 2): x right, y down [px] in the image."""
+    """(33, 2): x to the right and y down in the image [px]."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +37,11 @@ class PoseEstimatorConfig(Validated):
     """Settings of the pose estimator."""
 
     model: str = ""
-    """A `pose_landmarker_*.task` file; empty for the full BlazePose inside MediaPipe 0.10.21."""
+    """A `pose_landmarker_*.task` file; empty: the full BlazePose model of MediaPipe 0.10.21."""
     min_detection_confidence: Probability = 0.5
-    """Least score of a person that is detected, 0..1."""
+    """Minimum score to detect a person, 0..1."""
     min_tracking_confidence: Probability = 0.5
-    """Least score to track the person instead of detecting again, 0..1."""
+    """Minimum score to track the person instead of detecting again, 0..1."""
 
     def __post_init__(self) -> None:
         """Check that the model file exists."""
@@ -65,7 +65,7 @@ class PoseEstimator(AbstractContextManager["PoseEstimator"]):
     """Estimate the pose of one person in successive images."""
 
     def __init__(self, config: PoseEstimatorConfig | None = None) -> None:
-        """Load the network and run it once, because the first call takes 150 ms, later ones 20 ms.
+        """Load the network and run it once, because its first call is slow.
 
         Raises:
             ValueError: the model file is not a pose landmarker.
@@ -76,10 +76,10 @@ class PoseEstimator(AbstractContextManager["PoseEstimator"]):
                 _TaskFileNetwork(config) if config.model else _BundledNetwork(config)
             )
             self._network.detect(np.zeros((256, 256, 3), np.uint8))
-        self._first_detection = True  # at which TFLite prints a warning
+        self._first_detection = True  # until the first one, at which TFLite prints a warning
 
     def __call__(self, image: np.ndarray) -> Landmarks | None:
-        """Return the landmarks of the person in an image, None without a person.
+        """Return the landmarks of the person in an image, None if no person is detected.
 
         Args:
             image: (height, width, 3) uint8 RGB.
@@ -110,7 +110,7 @@ class PoseEstimator(AbstractContextManager["PoseEstimator"]):
 
 
 class _BundledNetwork:
-    """BlazePose full through `mp.solutions`: the network inside the wheel until 0.10.30."""
+    """Full BlazePose model through `mp.solutions`, which the wheel contains until 0.10.30."""
 
     def __init__(self, config: PoseEstimatorConfig) -> None:
         import mediapipe as mp  # the import takes half a second
@@ -132,7 +132,7 @@ class _BundledNetwork:
 
 
 class _TaskFileNetwork:
-    """Pose landmarker file of the Tasks API."""
+    """Pose landmarker of the MediaPipe Tasks API, loaded from a file."""
 
     PERIOD_MS = 33
     """Nominal period between images; the Tasks API needs increasing stamps for its smoothing."""
@@ -174,12 +174,17 @@ LEFT_COLOR, RIGHT_COLOR, CENTER_COLOR = (255, 150, 40), (40, 190, 255), (235, 23
 BONES: tuple[tuple[int, int, tuple[int, int, int]], ...] = (
     *((a, b, CENTER_COLOR) for a, b in ((11, 12), (23, 24), (11, 23), (12, 24))),
     *((a, b, LEFT_COLOR) for a, b in ((23, 25), (25, 27), (27, 31), (15, 19), (11, 13), (13, 15))),
-    *((a, b, RIGHT_COLOR) for a, b in ((24, 26), (26, 28), (28, 32), (16, 20), (12, 14), (14, 16))),
+    *(
+        (a, b, RIGHT_COLOR)
+        for a, b in ((24, 26), (26, 28), (28, 32), (16, 20), (12, 14), (14, 16))
+    ),
 )
 
 
 def draw_landmarks(image: np.ndarray, landmarks: Landmarks | None, side: str = "") -> np.ndarray:
-    """Draw landmarks and bones on a copy of an image: left orange, right blue, faint if occluded.
+    """Draw landmarks and bones on a copy of an image.
+
+    The left side is orange, the right side blue; occluded bones are faint.
 
     Args:
         image: (height, width, 3) uint8 RGB.
@@ -213,7 +218,15 @@ def _line(
     width: int,
     visibility: float,
 ) -> None:
-    """Draw one bone with an outline, faint if occluded."""
+    """Draw one bone with an outline, faint if occluded.
+
+    Args:
+        canvas: (height, width, 3) uint8 RGB, modified in place.
+        ends: (2, 2) landmarks at both ends [px].
+        colour: RGB colour.
+        width: line width [px].
+        visibility: visibility of the bone, 0..1.
+    """
     if visibility < 0.1:
         return
     layer = canvas if visibility > 0.9 else canvas.copy()

@@ -1,15 +1,15 @@
 """Retargeting of a person's arm motion, given as pose landmarks, to a robot arm.
 
-The base of the arm is aligned with the person: x is the person's forward, y their left, z up. So
-the robot's left is the person's left. The heading of the person follows from the line through the
-shoulders; up is up in the image.
+The base of the arm is aligned with the person: x points forward, y to the person's left, z up, so
+the robot's left is the person's left. The heading of the person is perpendicular to the line
+through the shoulders; up is the upward direction of the image.
 
-Only directions of upper arm and forearm are used, no positions: the bone lengths of MediaPipe vary
+Only the directions of upper arm and forearm are used, because the bone lengths of MediaPipe vary
 by a quarter. A human-like arm (shoulder, elbow, wrist) follows both directions. It is assumed to
-be mounted on a wall behind the person's shoulder, base z forward and base x down, because an
-upright arm cannot lower its upper arm, and a person's arm is mostly lowered. The hand of any other
-arm follows the position of the person's hand, scaled so that its sphere fits into the workspace in
-front of the arm.
+be mounted on a wall behind the person's shoulder, base z forward and base x down, because a
+person's upper arm mostly hangs down, which an upright arm cannot reproduce. The hand of any other
+arm follows the position of the person's hand, scaled so that the sphere of all its positions fits
+into the workspace in front of the arm.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MOUNT_ROTATIONS = {
     "table": np.eye(3),
     "wall": np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]),
 }
-"""R_base_person (3, 3): rotates from the person's frame (forward, left, up) to the base frame."""
+"""R_base_person (3, 3): rotation from the person's frame (forward, left, up) to the base frame."""
 
 HOLD_REASONS = ("no person", "low visibility", "repeated time", "stale time")
 UNREACHABLE_REASONS = ("below the base", "inside the base", "out of reach")
@@ -47,33 +47,33 @@ class RetargetConfig(Validated):
     """Settings of the retargeting."""
 
     side: Literal["left", "right"] = "left"
-    """The person's arm to follow."""
+    """Arm of the person to follow."""
     mount: Literal["auto", "table", "wall"] = "auto"
-    """Mounting of the arm's base; auto is wall for a human-like arm, else table."""
+    """Mounting of the arm's base; auto: wall for a human-like arm, else table."""
     upper_arm: PositiveFloat = 0.29
     """Length of the person's upper arm [m]."""
     forearm: PositiveFloat = 0.26
     """Length of the person's forearm, elbow to wrist [m]."""
     scale: NonNegativeFloat = 0.0
-    """Motion of the robot's hand over that of the person's; 0 for one that fits the workspace."""
+    """Motion of the robot's hand over that of the person's; 0: computed from the workspace."""
     min_visibility: Probability = 0.5
-    """Least visibility of shoulder, elbow and wrist, 0..1; with less the arm holds."""
+    """Minimum visibility of shoulder, elbow and wrist, 0..1; below it, the arm holds."""
     max_age: PositiveFloat = 0.25
-    """Largest age of landmarks [s]; with older ones the arm holds."""
+    """Maximum age of landmarks [s]; if they are older, the arm holds."""
     max_gap: PositiveFloat = 0.3
-    """Longest gap between landmarks after which the filter is not reset [s]."""
+    """Maximum time between landmarks [s]; after a longer gap, the filters are reset."""
     min_cutoff: float = 1.0
-    """Cut-off of the One-Euro filter at rest [Hz]."""
+    """Cut-off frequency of the One-Euro filter at rest [Hz]."""
     beta: float = 0.2
-    """Growth of the cut-off with the speed of a direction [Hz per rad/s]."""
+    """Increase of the cut-off frequency with the speed of a direction [Hz per rad/s]."""
     yaw_cutoff: PositiveFloat = 0.3
-    """Cut-off of the person's heading [Hz]; low, because the estimated depth is uncertain."""
+    """Cut-off frequency of the heading [Hz]; low, because the estimated depth is uncertain."""
     tolerance: PositiveFloat = 0.005
-    """Largest distance of wrist and elbow from their targets that counts as reached [m]."""
+    """Distance of wrist and elbow from their targets below which these count as reached [m]."""
     joint_limit_margin: NonNegativeFloat = 0.05
-    """Distance kept from each joint limit [rad]."""
+    """Margin to each joint limit [rad]."""
     min_height: float = 0.05
-    """Lowest height of the hand above the base plane [m]."""
+    """Minimum height of the hand above the base plane [m]."""
     velocity_fraction: Fraction = 0.95
     """Fraction of the joint velocity limits to use."""
     acceleration_fraction: Fraction = 0.9
@@ -84,25 +84,26 @@ class RetargetResult(NamedTuple):
     """Desired state of the arm and its targets, which are NaN while the arm holds."""
 
     q: np.ndarray
-    """(n,) [rad]."""
+    """(n,) desired joint positions [rad]."""
     qd: np.ndarray
-    """(n,) [rad/s]."""
+    """(n,) desired joint velocities [rad/s]."""
     hand_target: np.ndarray
-    """(3,) [m] in the base frame: of the wrist of a human-like arm, else of the tip."""
+    """(3,) target of the wrist of a human-like arm, else of the tip, in the base frame [m]."""
     upper_arm_direction: np.ndarray
     """(3,) unit vector from shoulder to elbow in the base frame."""
     forearm_direction: np.ndarray
     """(3,) unit vector from elbow to wrist in the base frame."""
     target_distance: float
-    """Distance of wrist or elbow from its target, because the arm is too slow [m]."""
+    """Largest distance of wrist and elbow from their targets at the desired state [m]."""
     unreachable_reason: str | None
-    """Why no configuration within limits reaches the target, one of UNREACHABLE_REASONS."""
+    """Why no configuration within limits reaches the target, one of UNREACHABLE_REASONS; None
+    if one does."""
     hold_reason: str | None
-    """Why the arm holds, one of HOLD_REASONS."""
+    """Why the arm holds, one of HOLD_REASONS; None if it moves."""
 
     @property
     def reachable(self) -> bool:
-        """Whether there is a hand target that a configuration within limits reaches."""
+        """Whether there is a target and a configuration within limits that reaches it."""
         return self.hold_reason is None and self.unreachable_reason is None
 
 
@@ -113,10 +114,10 @@ class Retargeter:
     """IK steps per call; two or three suffice in steady motion."""
 
     def __init__(self, robot: Robot, config: RetargetConfig | None = None) -> None:
-        """Compute the scale from the geometry of the arm and start at its home position.
+        """Compute the scale from the geometry of the arm and start at the home position.
 
         Raises:
-            ValueError: a scale is given for a human-like arm, whose links determine it.
+            ValueError: a scale is given for a human-like arm, whose link lengths determine it.
         """
         self.robot, self.config = robot, config or RetargetConfig()
         self.human_like_arm = human_like_arm(robot)
@@ -147,7 +148,8 @@ class Retargeter:
         bones = np.array([self.config.upper_arm, self.config.forearm])
         if self.human_like_arm and self.config.scale:
             raise ValueError(
-                f"scale is {self.config.scale}; {self.robot.name} is human-like and needs scale 0"
+                f"scale is {self.config.scale}; it must be 0, because the link lengths of the "
+                f"human-like arm '{self.robot.name}' determine the scale"
             )
         if self.human_like_arm:
             self.shoulder = self.workspace.shoulder
@@ -159,10 +161,10 @@ class Retargeter:
         self.scale = float(self.bones.sum() / bones.sum())
 
     def reset(self, q: np.ndarray | None = None) -> None:
-        """Reset the filters and start at rest at q (n,) [rad], by default home."""
+        """Reset the filters and start at rest at q (n,) [rad]; None: at the home position."""
         self._limiter.reset(self.robot.home if q is None else q)
         self._directions.reset()
-        self._time = self._followed_time = -np.inf  # [s] of the last landmarks, of the last used
+        self._time = self._followed_time = -np.inf  # [s] last landmarks, last followed ones
         self._num_restarts = 0
 
     def __call__(
@@ -171,9 +173,9 @@ class Retargeter:
         """Return the desired state after the next image.
 
         Args:
-            landmarks: (33, 4) x y z [m] and visibility in the hip frame; None without a person.
+            landmarks: (33, 4) x, y, z [m] and visibility in the hip frame; None: no person.
             time: stamp of the image [s].
-            now: current time of the same clock [s], to detect old landmarks; None offline.
+            now: present time of the same clock [s], to detect old landmarks; None: do not check.
 
         Raises:
             ValueError: landmarks of another shape.
@@ -214,7 +216,7 @@ class Retargeter:
         return RetargetResult(q, qd, hand, upper, fore, self._distance(targets), reason, None)
 
     def _solve(self, targets: np.ndarray) -> tuple[IKSolution, bool]:
-        """Solve from the current configuration, else from the last solution, else from another.
+        """Solve from the current configuration, the last solution, or an alternative one.
 
         Returns:
             The solution, and whether it is connected to the current configuration.
@@ -238,7 +240,14 @@ class Retargeter:
         return (other, False) if reached else (solution, continuous)
 
     def _move(self, targets: np.ndarray, goal: np.ndarray, continuous: bool, dt: float) -> None:
-        """Move towards a goal (n,) [rad]; if a joint is too slow, let the others compensate."""
+        """Move towards joint positions; if a joint is too slow, the others compensate.
+
+        Args:
+            targets: (k, 3) targets of the links [m].
+            goal: (n,) joint positions that reach them [rad].
+            continuous: whether the goal is connected to the current configuration.
+            dt: time step [s].
+        """
         low, high = self._limiter.reachable_bounds(goal, dt)
         q = np.clip(goal, low, high)
         if continuous and not np.array_equal(q, goal):
@@ -265,7 +274,7 @@ class Retargeter:
 
 
 class RetargetErrors(NamedTuple):
-    """Distance of an arm from its targets; NaN where there is none."""
+    """Distance of an arm from its targets; NaN where there is no target."""
 
     wrist: np.ndarray
     """(T,) distance from the hand target [mm]."""

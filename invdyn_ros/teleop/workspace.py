@@ -1,4 +1,4 @@
-"""Workspace of an arm's hand and the place of the person's hand in it."""
+"""Workspace of an arm's hand, and where the positions of a person's hand lie in it."""
 
 from __future__ import annotations
 
@@ -7,22 +7,25 @@ from dataclasses import dataclass
 import numpy as np
 
 REACH_FRACTION = 0.8
-"""Fraction of the reach that is used: near its full reach an arm is close to singular."""
+"""Fraction of the reach that is used, because an arm is nearly singular at its full reach."""
 BACKWARD_FRACTION = 0.3
-"""How far the hand goes behind the shoulder, as a fraction of the length of the person's arm."""
+"""Maximum distance of the hand behind the shoulder, as a fraction of the person's arm length."""
+
+
+BISECTION_STEPS = 40  # for the radius of the hand sphere
 
 
 @dataclass(frozen=True, eq=False)
 class Workspace:
-    """Allowed positions of the hand: above the base plane, outside a column above the base."""
+    """Allowed positions of the hand: above the base plane and outside a column on the base."""
 
     shoulder: np.ndarray  # (3,) [m], on the axis of the column
-    radius: float  # [m] of the column
-    min_height: float  # [m] of the hand
+    radius: float  # [m] radius of the column
+    min_height: float  # [m] minimum height of the hand
 
     @property
     def column_top(self) -> float:
-        """Height of the column [m]: one radius above the shoulder."""
+        """Height of the top of the column [m]: one radius above the shoulder."""
         return float(self.shoulder[2]) + self.radius
 
     def project(self, point: np.ndarray) -> tuple[np.ndarray, str | None]:
@@ -45,18 +48,19 @@ class Workspace:
     def hand_sphere(self, reach: float) -> tuple[np.ndarray, float]:
         """Place the sphere of the positions of the person's hand in front of the arm.
 
-        It is the largest sphere that touches the lowest height, lies within REACH_FRACTION of the
-        reach, and overlaps the column only where the hand is further behind the body than
+        It is the largest sphere that touches the minimum height, lies within REACH_FRACTION of the
+        reach, and overlaps the column only where the hand is farther behind the shoulder than
         BACKWARD_FRACTION.
 
         Args:
-            reach: largest distance of the arm's hand from its shoulder [m].
+            reach: maximum distance of the arm's hand from its shoulder [m].
 
         Returns:
-            Center (3,) [m] in the base frame, which is the person's shoulder, and radius [m].
+            Center (3,) of the sphere in the base frame, where the person's shoulder is placed, and
+            its radius [m].
         """
         low, high = 0.0, REACH_FRACTION * reach
-        for _ in range(40):
+        for _ in range(BISECTION_STEPS):
             radius = (low + high) / 2
             farthest = float(np.linalg.norm(self._center(radius) - self.shoulder)) + radius
             low, high = (radius, high) if farthest < REACH_FRACTION * reach else (low, radius)

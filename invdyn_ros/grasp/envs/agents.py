@@ -22,7 +22,7 @@ EXPERT = "expert"
 
 
 class GraspAgent(Protocol):
-    """Acts in an environment, one episode after the other."""
+    """Protocol of agents that act in an environment, one episode after the other."""
 
     def reset(self) -> None:
         """Start an episode."""
@@ -32,7 +32,7 @@ class GraspAgent(Protocol):
 
 
 class ExpertAgent:
-    """The visual-servoing expert, with the same measurements as a policy."""
+    """Visual-servoing expert that uses the same measurements as a policy."""
 
     def __init__(self, env: GraspEnv) -> None:
         """Create the agent of an unwrapped environment."""
@@ -47,7 +47,7 @@ class ExpertAgent:
 
 
 class PolicyAgent:
-    """A learned policy or a planner, which uses only the observation."""
+    """Agent of a learned policy or a planner, which uses only the observation."""
 
     def __init__(self, policy: Policy, env: GraspEnv) -> None:
         """Create the agent of a policy; the environment has the policy's spaces."""
@@ -69,7 +69,7 @@ class PolicySpec(NamedTuple):
         name: name in reports.
         arm: name of the arm.
         env_kwargs: fields of `GraspEnvConfig` that it needs.
-        make_agent: returns the agent in an environment that has them.
+        make_agent: creates the agent of an environment with these fields.
     """
 
     name: str

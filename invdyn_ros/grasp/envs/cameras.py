@@ -147,7 +147,7 @@ class RGBSensor(CameraSensor):
 
         Args:
             simulation: the simulated arm and block.
-            nominal_scene: scene as known to the policy.
+            nominal_scene: scene without randomization, as known to the policy.
             image_size: side of the images [px].
         """
         super().__init__(simulation, nominal_scene)

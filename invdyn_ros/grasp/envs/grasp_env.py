@@ -46,16 +46,22 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
 
     | Size | Action | Value at 1 |
     |---|---|---|
-    | n | joint velocity at the end of the period, reached with constant acceleration | 0.6 of the rated velocity (`action_space.joint_speed_fraction`) [rad/s] |
+    | n | joint velocity at the end of the period | 0.6 of the rated velocity [rad/s] |
     | 1 | gripper opening: -1 closed, 1 open | maximum opening [m] |
+
+    The velocity is reached with constant acceleration; its scale is
+    `action_space.joint_speed_fraction`.
 
     `control_mode="cartesian"`: `Box(-1, 1, (5,), float32)`, in the base frame
 
     | Size | Action | Value at 1 |
     |---|---|---|
-    | 3 | velocity of the tool along x, y, z | 0.3 m/s (`action_space.linear_speed`) |
-    | 1 | angular velocity of the tool about z; the tool keeps pointing down | 1.5 rad/s (`action_space.angular_speed`) |
+    | 3 | velocity of the tool along x, y, z | 0.3 m/s |
+    | 1 | angular velocity of the tool about z | 1.5 rad/s |
     | 1 | gripper opening, as above | |
+
+    The tool keeps pointing down. The scales are `action_space.linear_speed` and
+    `action_space.angular_speed`.
 
     An action sets the desired joint state at the end of its period. The arm controller applies
     the safety limits, and the inverse-dynamics model computes the commands at the arm's own rate.
@@ -68,18 +74,22 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     | Size | Observation | Unit | Range |
     |---|---|---|---|
     | n | measured joint positions | rad | joint limits |
-    | n | measured joint velocities; finite differences if the arm does not measure them | rad/s | rated velocities |
+    | n | measured joint velocities | rad/s | rated velocities |
     | n | target minus measured joint positions | 0.1 rad | -2 to 2 |
     | a | previous action | 1 | -1 to 1 |
     | 1 | measured gripper opening | maximum opening | 0 to 1 |
     | 3 | position of the tool centre point in the base frame | 0.1 m | workspace |
     | 3 | approach direction of the tool | 1 | -1 to 1 |
     | 3 | vector from the tool to the goal | 0.1 m | workspace |
-    | 3 | vector from the tool to the block, corrected by failed grasps; 0 before the first detection | 0.1 m | workspace |
-    | 3 | vector from the block to the goal; 0 before the first detection | 0.1 m | workspace |
-    | 2 | cosine and sine of 4 times the yaw from fingers to block; 0 before the first detection | 1 | -1 to 1 |
-    | 1 | visibility (1 if detected in the last 0.25 s, else 0) minus the age of the last detection in units of 2 s | 1 | -1 to 1 |
+    | 3 | vector from the tool to the block | 0.1 m | workspace |
+    | 3 | vector from the block to the goal | 0.1 m | workspace |
+    | 2 | cosine and sine of 4 times the yaw from fingers to block | 1 | -1 to 1 |
+    | 1 | visibility of the block minus the age of its last detection | 1 | -1 to 1 |
     | 1 | number of detections since the block moved | 10 | 0 to 1 |
+
+    Joint velocities are finite differences if the arm does not measure them. The entries of the
+    block are 0 before its first detection; failed grasps correct its position. Its visibility is 1
+    if it was detected in the last 0.25 s, else 0; the age has the unit 2 s.
 
     `obs_mode="pixels"`: `Dict(pixels=Box(0, 255, (64, 64, 3), uint8), state=Box(-10, 10,
     (3 n + a + 10,), float32))`: an RGB image of a block without markers, and the table above up
@@ -108,8 +118,9 @@ class GraspEnv(gymnasium.Env[Any, NDArray[np.float32]]):
 
     | Key | Value |
     |---|---|
-    | `is_success` | the block was lifted by 40 mm or placed within 25 mm of the goal while the arm was static |
-    | `lifted`, `placed` | which of the two |
+    | `is_success` | the block was lifted or placed |
+    | `lifted` | the block was lifted by 40 mm while the arm was static |
+    | `placed` | the block was placed within 25 mm of the goal while the arm was static |
     | `detections` | new detections of the block, list of `BlockDetection` |
     | `time`, `opening` | simulated time [s], measured gripper opening [m] |
     | `episode_index` | index of the episode in its run |

@@ -1,4 +1,4 @@
-"""Successes of the scripted policy on the episodes of another policy's run."""
+"""Success of the scripted policy in the episodes of another policy's run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def scripted_successes(
         block_pose_model: folder of the network that detects the block; empty: marker detections.
 
     Returns:
-        (episodes,) which of them were successes.
+        (episodes,) whether each episode was a success.
     """
     env_kwargs = {"checkpoint": checkpoint, "block_pose_model": block_pose_model}
     script = load_policy_spec(SCRIPTED, arm)._replace(env_kwargs=env_kwargs)

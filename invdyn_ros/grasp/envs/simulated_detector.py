@@ -1,8 +1,8 @@
 """Noise model of the block detector: detections from true poses, without rendering.
 
-It takes 0.1 ms instead of the 20 ms of rendering and marker detection. It was fitted to the real
-detector: the sides of the markers have errors of less than 0.1 px, which are nearly constant while
-the block is at rest, because they depend on how its edges fall on the pixel grid.
+It takes 0.1 ms instead of the 20 ms of rendering and marker detection. The model is fitted to the
+real detector: the sides of the markers have errors of less than 0.1 px, which are nearly constant
+while the block is at rest, because they depend on the position of its edges on the pixel grid.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from invdyn_ros.perception.pose_from_edges import (
 from invdyn_ros.robots.pinhole_camera import PinholeCamera
 from invdyn_ros.typing import Array, Mask
 
-ERROR_SCALE = np.array([0.74, 0.74, 0.74, 1.0, 1.0, 1.0])  # of errors over the covariance's root
+ERROR_SCALE = np.array([0.74, 0.74, 0.74, 1.0, 1.0, 1.0])  # true over estimated std
 JITTER_FRACTION = 0.16  # fraction of the error that is independent in each image
 MIN_MARKER_THICKNESS = 9.0  # [px] thinner markers are not detected
 MOTION_THRESHOLD = 3e-4  # [m, rad] beyond it, the pixels and the constant error change

@@ -1,4 +1,4 @@
-"""Block pose on the table, fused from single detections with covariance."""
+"""Estimate of the pose of a block on the table, fused from single detections."""
 
 from typing import NamedTuple
 
@@ -8,17 +8,17 @@ from invdyn_ros.perception.block_detector import block_pose_in_base
 from invdyn_ros.typing import Array
 
 QUARTER_TURN = np.pi / 2
-PLACED_STD = 0.003  # [m] of the position of a block that the gripper has released
+PLACED_STD = 0.003  # [m] standard deviation of the position of a block after its release
 
 
 class BlockDetection(NamedTuple):
-    """One detection of a block that lies flat.
+    """One detection of a block that lies flat on the table.
 
     Attributes:
         time: stamp of the image [s].
-        position: (3,) centre in the base frame [m].
-        yaw: rotation about the vertical, modulo a quarter turn [rad].
-        variance: (4,) of x, y, z [m2] and yaw [rad2].
+        position: (3,) centre of the block in the base frame [m].
+        yaw: rotation about the vertical axis, modulo a quarter turn [rad].
+        variance: (4,) variances of x, y, z [m2] and yaw [rad2].
         apparent_size: side of a block on the table that would look the same [m]; infinite if the
             detection is not below the camera, NaN if unknown.
     """
@@ -50,8 +50,8 @@ def project_to_height(position: Array, camera_position: Array, height: float) ->
 
     Args:
         position: (3,) detected position in the base frame [m].
-        camera_position: (3,) of the camera in the base frame [m].
-        height: of the returned point over the base [m].
+        camera_position: (3,) position of the camera in the base frame [m].
+        height: height of the returned point over the base [m].
     """
     ray = position - camera_position
     if abs(ray[2]) < 1e-6:
@@ -65,8 +65,8 @@ def apparent_size(position: Array, camera_position: Array, height: float) -> flo
     A marker that is twice as large looks the same from twice the distance.
 
     Args:
-        position: (3,) detected centre, assuming the nominal block size [m].
-        camera_position: (3,) of the camera [m].
+        position: (3,) centre, detected on the assumption of the nominal block size [m].
+        camera_position: (3,) position of the camera [m].
         height: half the nominal block size [m].
     """
     depth = float(camera_position[2] - position[2])  # proportional to the assumed block size
@@ -80,10 +80,11 @@ def detection_on_table(
 
     Args:
         time: stamp of the image [s].
-        T_camera_block: (4, 4) detected pose.
-        covariance: (6, 6) of it, x y z rx ry rz in the camera's axes [m2, rad2].
+        T_camera_block: (4, 4) detected pose of the block in the camera's optical frame.
+        covariance: (6, 6) covariance of x, y, z [m] and of rotations about the camera's axes
+            [rad].
         T_base_camera: (4, 4) calibrated pose of the camera.
-        height: of the block's centre over the base [m].
+        height: height of the block's centre over the base [m].
     """
     T, covariance_base = block_pose_in_base(T_camera_block, covariance, T_base_camera)
     variance = np.diag(covariance_base)[[0, 1, 2, 5]]
@@ -96,10 +97,10 @@ def detection_on_table(
 class BlockEstimate:
     """Inverse-variance weighted mean of the detections of a block at rest.
 
-    A detection further than `reset_distance` from the mean starts a new estimate.
+    A detection farther than `reset_distance` from the mean starts a new estimate.
 
     Attributes:
-        count: detections since the last reset.
+        count: number of detections since the last reset.
         position: (3,) estimated centre in the base frame [m].
         time: stamp of the last detection [s].
     """
@@ -131,9 +132,9 @@ class BlockEstimate:
         self.time = detection.time
 
     def set_position(self, position: Array) -> None:
-        """Set the position (3,) [m], as certain as one detection; keep the yaw.
+        """Set the position (3,) [m] as if it were the only detection, and keep the yaw.
 
-        A gripper hardly turns the block it carries.
+        A gripper hardly turns a block that it carries.
         """
         self.count, self.position = 1, np.array(position, float)
         self._weight = np.full(3, 1 / PLACED_STD**2)

@@ -22,8 +22,8 @@ from invdyn_ros.typing import Array
 SYMMETRY_ORDER = 4  # a cube looks the same after a quarter turn
 MIN_ON_TABLE_PROBABILITY = 0.5  # below it, an image gives no detection
 MAX_POSITION_STD = 0.015  # [m] above it, an image gives no detection
-HEIGHT_STD = 0.001  # [m] of the height of a block on the table
-MIN_YAW_NORM = 1e-3  # lower bound on the predicted (cos, sin), which divides the yaw's std
+HEIGHT_STD = 0.001  # [m] standard deviation of the height of a block on the table
+MIN_YAW_NORM = 1e-3  # lower bound on the norm of the predicted (cos, sin): the std is over it
 
 
 def robot_state_features(
@@ -33,9 +33,9 @@ def robot_state_features(
 
     Args:
         robot: the arm.
-        scene: its nominal scene.
-        q: (n,) measured joints [rad].
-        opening: measured distance of the finger pads [m].
+        scene: nominal scene of the arm.
+        q: (n,) measured joint positions [rad].
+        opening: measured distance between the finger pads [m].
     """
     T = robot.forward_kinematics(q)
     max_opening = robot.gripper.max_opening if robot.gripper else 1.0
@@ -44,12 +44,12 @@ def robot_state_features(
 
 
 def area_centre(scene: Scene) -> tuple[float, float]:
-    """Return the centre of the area in which blocks lie [m]."""
+    """Return x and y of the centre of the area in which blocks lie [m]."""
     return sum(scene.area_x) / 2, sum(scene.area_y) / 2
 
 
 def landmarks(scene: Scene) -> tuple[tuple[float, float], ...]:
-    """Return fixed points on the table [m]: corners and side centres of the area, and the goal."""
+    """Return x and y of points on the table [m]: corners and side centres of the area, goal."""
     (left, right), (near, far) = scene.area_x, scene.area_y
     x, y = area_centre(scene)
     corners = [(a, b) for a in (left, right) for b in (near, far)]
@@ -60,10 +60,10 @@ class BlockPosePrediction(NamedTuple):
     """Predictions for N images in SI units.
 
     Attributes:
-        position: (N, 2) in the base frame [m].
-        yaw: (N,) modulo a quarter turn [rad].
-        std: (N, 3) of x, y [m] and yaw [rad].
-        on_table_probability: (N,) that the block is visible and lies on the table.
+        position: (N, 2) x and y of the block in the base frame [m].
+        yaw: (N,) yaw of the block, modulo a quarter turn [rad].
+        std: (N, 3) standard deviations of x, y [m] and yaw [rad].
+        on_table_probability: (N,) probability that the block is visible and lies on the table.
     """
 
     position: Array
@@ -78,8 +78,8 @@ def decode_prediction(
     """Convert a network output to SI units, with calibrated standard deviations.
 
     Args:
-        output: of the network, for N images.
-        std_scale: factors on the standard deviations of position and yaw.
+        output: network output for N images.
+        std_scale: calibration factors on the standard deviations of position and yaw.
     """
     numbers = [x.detach().double().cpu().numpy() for x in output[:4]]
     position, yaw_cos_sin, log_std, on_table_logit = numbers
@@ -96,20 +96,21 @@ def decode_prediction(
 
 
 class BlockPoseEstimator:
-    """Detects the block in images of one arm at its table.
+    """Detect the block in images of one arm at its table.
 
     Attributes:
         pixels: side of the network's square images [px].
-        keypoints: (K, 2) predicted in the last image, -1 to 1, the foot of the block first.
+        keypoints: (K, 2) keypoints predicted in the last image, -1 to 1; the first is the centre
+            of the block's bottom face.
     """
 
     def __init__(self, robot: Robot, scene: Scene, network: BlockPoseNet) -> None:
-        """Wrap a network.
+        """Create an estimator.
 
         Args:
             robot: the arm in the images.
-            scene: its nominal scene.
-            network: trained for this arm.
+            scene: nominal scene of the arm.
+            network: network that was trained for this arm.
 
         Raises:
             ValueError: the network was trained for another arm.
@@ -126,13 +127,13 @@ class BlockPoseEstimator:
     def estimate(
         self, time: float, image: NDArray[np.uint8], q: Array, opening: float
     ) -> BlockDetection | None:
-        """Detect the block in an image; None if it is not on the table or too uncertain.
+        """Return the block's detection, None if it is not on the table or too uncertain.
 
         Args:
             time: stamp of the image [s].
             image: (H, H, 3) uint8 RGB.
-            q: (n,) joints measured at that time [rad].
-            opening: distance of the finger pads measured at that time [m].
+            q: (n,) joint positions measured at that time [rad].
+            opening: distance between the finger pads measured at that time [m].
 
         Raises:
             ValueError: the image is not square, not RGB or too small.

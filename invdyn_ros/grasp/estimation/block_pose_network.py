@@ -30,20 +30,20 @@ STEM_KERNEL, HEATMAP_STRIDE, MAX_STRIDE = 5, 4, 8  # [px]
 HEAD_SIZE = 8  # x, y, cos, sin, three log standard deviations, on-table logit
 MIN_LOG_STD, MAX_LOG_STD = -6.0, 2.0
 MAX_PIXEL_VALUE = 255.0
-RIDGE = 1e-5  # regularises the homography where landmarks are not visible
+RIDGE = 1e-5  # regularises the homography when landmarks are not visible
 MIN_HOMOGENEOUS = 0.1  # a smaller homogeneous coordinate is a point at the horizon
 MAX_INITIAL_POSITION = 3.0  # [POSITION_SCALE] bound on the position from the homography
 
 
 @dataclass(frozen=True)
 class BlockPoseNetConfig(Validated):
-    """Size of a block pose network.
+    """Architecture of a block pose network.
 
     Attributes:
         pixels: side of the square input images [px].
         channels: features at strides 2, 4 and 8.
-        num_keypoints: predicted keypoints: block, landmarks and latent ones.
-        hidden_size: units of the hidden layers of the head.
+        num_keypoints: number of predicted keypoints: block, landmarks and latent ones.
+        hidden_size: units of each hidden layer of the head.
     """
 
     pixels: Annotated[int, Field(ge=16)] = 128
@@ -65,9 +65,9 @@ class BlockPoseMetadata(Validated):
     Attributes:
         arm: name of the arm in the images.
         block_size: side of the block [m].
-        area_centre: centre of the area in which blocks lie [m].
-        landmarks: fixed points on the table [m].
-        network: size of the network.
+        area_centre: x and y of the centre of the area in which blocks lie [m].
+        landmarks: x and y of fixed points on the table [m].
+        network: architecture of the network.
         std_scale: calibration factors on the predicted standard deviations of position and yaw,
             fitted on validation images.
         data: training settings and accuracy, for information.
@@ -95,12 +95,14 @@ class BlockPoseOutput(NamedTuple):
     """Raw network output for B images.
 
     Attributes:
-        position: (B, 2) of the block in the base frame [m].
+        position: (B, 2) x and y of the block in the base frame [m].
         yaw_cos_sin: (B, 2) cosine and sine of four times its yaw, not normalised.
-        log_std: (B, 3) log standard deviations: x, y [POSITION_SCALE] and of both yaw_cos_sin [-].
-        on_table_logit: (B,) logit that the block is visible and lies on the table.
-        keypoints: (B, K, 2) in the image, -1 to 1, x right and y down: the block's foot, the
-            landmarks, then latent ones.
+        log_std: (B, 3) log standard deviations of x and y [POSITION_SCALE], and one for both
+            entries of `yaw_cos_sin` [-].
+        on_table_logit: (B,) logit of the probability that the block is visible and lies on the
+            table.
+        keypoints: (B, K, 2) image coordinates, -1 to 1, x right and y down: the centre of the
+            block's bottom face, the landmarks, then latent keypoints.
         log_heatmaps: (B, K, cells) log probability that a keypoint is in a cell.
     """
 
@@ -126,7 +128,7 @@ class BlockPoseNet(nn.Module):
     landmarks: Tensor
 
     def __init__(self, meta: BlockPoseMetadata) -> None:
-        """Build an untrained network."""
+        """Create a network with random weights."""
         super().__init__()
         self.meta, config = meta, meta.network
         fine, middle, coarse = config.channels
@@ -157,11 +159,11 @@ class BlockPoseNet(nn.Module):
         self.register_buffer("landmarks", landmarks, persistent=False)
 
     def forward(self, images: Tensor, robot_state: Tensor) -> BlockPoseOutput:
-        """Predict the block pose.
+        """Predict block poses and keypoints.
 
         Args:
             images: (B, H, W, 3) uint8 RGB.
-            robot_state: (B, ROBOT_STATE_DIM) as `robot_state_features` returns it.
+            robot_state: (B, ROBOT_STATE_DIM) features that `robot_state_features` returns.
         """
         x = images.permute(0, 3, 1, 2).float() / MAX_PIXEL_VALUE - 0.5  # channels last in memory
         fine = self.stage1(self.stem(x))
@@ -187,12 +189,12 @@ class BlockPoseNet(nn.Module):
         )
 
     def _position_from_homography(self, keypoints: Tensor, peak: Tensor) -> Tensor:
-        """Return the position (B, 2) [POSITION_SCALE] of the block's foot by the landmarks.
+        """Map the block's keypoint to the table, (B, 2) [POSITION_SCALE], relative to its centre.
 
         The image-to-table homography is a weighted least-squares fit to the landmarks.
 
         Args:
-            keypoints: (B, K, 2) in the image.
+            keypoints: (B, K, 2) image coordinates, -1 to 1.
             peak: (B, K) highest probability of each heatmap, the weight of a landmark.
         """
         u, v = keypoints[:, 1 : len(self.landmarks) + 1].unbind(2)  # (B, L)
@@ -204,9 +206,9 @@ class BlockPoseNet(nn.Module):
         weight = torch.cat([peak[:, 1 : len(self.landmarks) + 1]] * 2, 1)[..., None]
         normal = rows.mT @ (weight * rows) + RIDGE * torch.eye(8)
         h = torch.linalg.solve(normal, rows.mT @ (weight * right[..., None]))[..., 0]
-        foot = torch.cat([keypoints[:, 0], one[:, :1]], 1)  # (B, 3)
-        numerator = (h[:, :6].reshape(-1, 2, 3) * foot[:, None]).sum(2)
-        denominator = 1 + (h[:, 6:] * foot[:, :2]).sum(1, keepdim=True)
+        bottom = torch.cat([keypoints[:, 0], one[:, :1]], 1)  # (B, 3)
+        numerator = (h[:, :6].reshape(-1, 2, 3) * bottom[:, None]).sum(2)
+        denominator = 1 + (h[:, 6:] * bottom[:, :2]).sum(1, keepdim=True)
         position = numerator / denominator.clamp(min=MIN_HOMOGENEOUS)
         return position.clamp(-MAX_INITIAL_POSITION, MAX_INITIAL_POSITION)
 
@@ -223,16 +225,16 @@ def _conv_block(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Modul
 
 
 def save_block_pose_net(network: BlockPoseNet, directory: str | Path) -> None:
-    """Write a network atomically: a crash leaves the old one or the new one."""
+    """Write a network atomically: after a crash, the old or the new one is complete."""
     write_checkpoint(network.state_dict(), network.meta, directory, BLOCK_POSE)
 
 
 def load_block_pose_net(directory: str | Path, arm: str | None = None) -> BlockPoseNet:
-    """Read a network in evaluation mode.
+    """Read a network and set it to evaluation mode.
 
     Args:
         directory: a folder that `save_block_pose_net` wrote.
-        arm: if given, the arm that the network must be trained for.
+        arm: name of the arm that the network must have been trained for; None: any.
 
     Raises:
         ValueError: no network, a damaged one, or one trained for another arm.

@@ -14,10 +14,10 @@ from invdyn_ros.grasp.estimation.block_estimate import BlockDetection
 from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
 
-CLEAR_DELAY = 0.5  # [s] without a rejection that clears the last one
-SIZE_TOLERANCE = 0.15  # relative: hand-eye calibrations err, and blocks are cut roughly
+CLEAR_DELAY = 0.5  # [s] without a rejection, after which the last one is cleared
+SIZE_TOLERANCE = 0.15  # relative; for errors of the hand-eye calibration and of the block size
 NUM_STDS = 3.0  # allowed standard deviations of a detection
-TRAINING_AREA_MARGIN = 2.0  # [block sides] around the block positions of training
+TRAINING_AREA_MARGIN = 2.0  # [block sides] around the block positions in training
 NO_VALUES = np.empty(0)
 
 
@@ -42,7 +42,7 @@ def block_area(scene: Scene) -> Area:
 
 
 def training_area(scene: Scene) -> Area:
-    """Return the area in which learned grasps met blocks: from the start area to the goal."""
+    """Return the area of the block in training: from the start area to the goal, and a margin."""
     start, margin = block_area(scene), TRAINING_AREA_MARGIN * scene.block_size
     goal = np.array(scene.goal[:2])
     return Area(np.minimum(start.low, goal) - margin, np.maximum(start.high, goal) + margin)
@@ -53,9 +53,9 @@ class Rejection(NamedTuple):
 
     Attributes:
         kind: name of the check that failed.
-        message: for the user.
+        message: explanation and remedy for the user.
         values: numbers in the message.
-        tolerance: change of the values up to which the message is not updated.
+        tolerance: largest change of the values for which the message is not updated.
     """
 
     kind: str
@@ -71,14 +71,14 @@ class Rejection(NamedTuple):
 
 
 class DetectionGate:
-    """Accepts or rejects each detection of the block."""
+    """Accept or reject each detection of the block."""
 
     def __init__(self, scene: Scene, area: Area | None = None) -> None:
-        """Set up the checks.
+        """Create a gate.
 
         Args:
             scene: nominal scene, with the block's size and the camera.
-            area: in which the block must lie; None does not limit it.
+            area: area in which the block must lie; None: anywhere.
         """
         self.scene, self.area = scene, area
         self.camera_height = float(scene.camera.T_base_camera[2, 3])  # [m]
@@ -91,7 +91,7 @@ class DetectionGate:
 
     @property
     def reason(self) -> str | None:
-        """Why the arm must hold; None if it need not."""
+        """Why the arm must hold its position; None if it may move."""
         return None if self._rejection is None else self._rejection.message
 
     def accept(self, detection: BlockDetection) -> bool:
@@ -108,17 +108,17 @@ class DetectionGate:
         return False
 
     def reject(self, time: float, reason: str) -> None:
-        """Reject a whole image with a stamp [s]."""
+        """Reject the image of a time [s] as a whole."""
         self._set(time, Rejection(reason, reason, NO_VALUES, 0.0))
 
     def clear(self, time: float) -> None:
-        """Clear the rejection if an accepted image of time [s] is late enough after it."""
+        """Clear the rejection if the accepted image of a time [s] is late enough after it."""
         if time - self._last_time >= CLEAR_DELAY:
             self._rejection = None
 
     def _set(self, time: float, rejection: Rejection) -> None:
         self._last_time = time
-        if not rejection.is_similar_to(self._rejection):  # else a new message per millimetre
+        if not rejection.is_similar_to(self._rejection):  # no new message for each millimetre
             self._rejection = rejection
 
     def _check_finite(self, detection: BlockDetection) -> Rejection | None:
@@ -129,7 +129,7 @@ class DetectionGate:
         return Rejection("finite", text, NO_VALUES, 0.0)
 
     def _check_size(self, detection: BlockDetection) -> Rejection | None:
-        """Reject blocks that cannot both have the nominal size and lie on the table."""
+        """Reject blocks that do not have the nominal size or do not lie on the table."""
         side, size = self.scene.block_size, detection.apparent_size
         depth_std = float(np.sqrt(detection.variance[2])) / self.camera_height
         tolerance = SIZE_TOLERANCE + NUM_STDS * depth_std

@@ -1,9 +1,9 @@
 """Bayesian search for a block that a grasp has missed (Koopman 1956).
 
 A camera whose calibration is wrong by a centimetre detects the block with the same offset every
-time. The gripper reveals it: it closes on nothing, or stops on the block. This filter keeps a
-grid of probabilities of the detection's offset, updates it after every grasp, and aims the next
-grasp where the most probability lies between the fingers.
+time. Failed grasps reveal the offset: the gripper closes on nothing, or stops on top of the block.
+This filter keeps a grid of probabilities of the offset, updates it after every grasp, and aims the
+next grasp where the most probability lies between the fingers.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from scipy.ndimage import gaussian_filter
 
 from invdyn_ros.typing import Array
 
-INITIAL_STD = 0.012  # [m] of the offset before the first grasp, each axis
-MAX_OFFSET, CELL_SIZE = 0.044, 0.004  # [m] of the grid
-MIN_LIKELIHOOD = 0.05  # of an outcome that contradicts the offset
+INITIAL_STD = 0.012  # [m] standard deviation of the offset per axis, before the first grasp
+MAX_OFFSET, CELL_SIZE = 0.044, 0.004  # [m] half width and resolution of the grid
+MIN_LIKELIHOOD = 0.05  # likelihood of an outcome that contradicts the offset
 DIFFUSION_STD = 1.0  # [cells] after a miss: the gripper may have pushed the block
 
 
@@ -23,20 +23,20 @@ class GraspOffsetFilter:
     """Grid filter over the offset from the detected to the true block position.
 
     Attributes:
-        offset: (2,) from the detected block to the next grasp position [m].
+        offset: (2,) offset from the detected block to the next grasp position [m].
         grid: (k, k, 2) offsets of the cells [m].
-        probability: (k, k) of the cells.
+        probability: (k, k) probabilities of the cells.
     """
 
     def __init__(
         self, closing_tolerance: float, lateral_tolerance: float, min_step: float
     ) -> None:
-        """Set up the grid.
+        """Create the filter.
 
         Args:
-            closing_tolerance: largest error along the closing direction of a successful grasp [m].
-            lateral_tolerance: the same perpendicular to the closing direction [m].
-            min_step: shortest distance from a grasp to the next [m].
+            closing_tolerance: maximum error of a successful grasp along the closing direction [m].
+            lateral_tolerance: maximum error perpendicular to the closing direction [m].
+            min_step: minimum distance from one grasp to the next [m].
         """
         self.min_step = min_step
         self.tolerances = np.array([closing_tolerance, lateral_tolerance])
@@ -54,7 +54,7 @@ class GraspOffsetFilter:
         """Update after a grasp that missed the block, and choose the next offset.
 
         Args:
-            grasp_offset: (2,) grasp position less detected block position [m].
+            grasp_offset: (2,) grasp position minus detected block position [m].
             closing_axis: (2,) unit vector along which the fingers close.
         """
         inside = self._between_fingers(grasp_offset, closing_axis)
@@ -79,7 +79,12 @@ class GraspOffsetFilter:
         )
 
     def _choose_offset(self, grasp_offset: Array, closing_axis: Array) -> None:
-        """Choose the offset with the most probability between the fingers, off the last grasp."""
+        """Choose the offset with the most probability between the fingers.
+
+        Args:
+            grasp_offset: (2,) offset of the last grasp, which is not repeated [m].
+            closing_axis: (2,) unit vector along which the fingers close.
+        """
         distance = np.linalg.norm(self.grid - grasp_offset, axis=2)
         probable = self.probability > self.probability.max() / 20
         candidates = self.grid[(distance >= self.min_step) & probable]

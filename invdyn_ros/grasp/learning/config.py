@@ -1,4 +1,4 @@
-"""Settings of grasp policy training and its algorithms."""
+"""Settings of the training of grasp policies and of its algorithms."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class OffPolicyConfig(Validated):
     """Settings of SAC and TQC, named as in stable-baselines3.
 
     Attributes:
-        learning_rate: of Adam.
+        learning_rate: learning rate of Adam.
         batch_size: transitions per gradient step.
-        buffer_size: transitions in the replay buffer.
+        buffer_size: number of transitions in the replay buffer.
         gamma: discount factor per environment step.
         tau: soft update coefficient of the target networks.
         learning_starts: random steps before the first gradient step.
-        gradient_steps: per environment step.
+        gradient_steps: gradient steps per environment step.
         net_arch: units of each hidden layer.
         ent_coef: initial entropy coefficient; it is adapted automatically.
     """
@@ -55,13 +55,13 @@ class OnPolicyConfig(Validated):
     """Settings of PPO, named as in stable-baselines3.
 
     Attributes:
-        learning_rate: of Adam.
+        learning_rate: learning rate of Adam.
         batch_size: transitions per gradient step.
         n_steps: steps of each environment per update.
         n_epochs: passes over these steps per update.
         gamma: discount factor per environment step.
         gae_lambda: bias-variance trade-off of the advantage estimate.
-        clip_range: of the probability ratio.
+        clip_range: clipping range of the probability ratio.
         ent_coef: entropy coefficient.
         log_std_init: initial log standard deviation of the actions.
         net_arch: units of each hidden layer.
@@ -84,14 +84,15 @@ class DaggerConfig(Validated):
     """Settings of DAgger: imitation of an expert in the states that the learner visits.
 
     Attributes:
-        learning_rate: initial one of Adam; it falls linearly to a twentieth.
+        learning_rate: initial learning rate of Adam, which falls linearly to a twentieth.
         batch_size: states per gradient step.
-        learning_starts: steps in which the expert acts before the learner does.
-        gradient_steps: per environment step.
-        expert: `privileged` acts on the true state, `detections` on what the learner observes.
+        learning_starts: environment steps in which only the expert acts.
+        gradient_steps: gradient steps per environment step.
+        expert: inputs of the expert: `privileged`, the true state, or `detections`, the state that
+            is estimated from the observations of the learner.
         beta: fraction of later episodes in which the expert acts.
-        action_noise_std: of noise on the actions of every other episode, correlated over half a
-            second.
+        action_noise_std: standard deviation of the action noise in half of the episodes; it is
+            correlated over half a second.
         net_arch: units of each hidden layer.
     """
 
@@ -111,8 +112,8 @@ LEARNER_CONFIGS: dict[str, type[Any]] = {
     "tqc": OffPolicyConfig,
     "ppo": OnPolicyConfig,
 }
-OFF_POLICY = ("sac", "tqc")  # with a replay buffer, which may hold demonstrations
-PIXEL_CAPABLE = ("sac", "tqc")
+OFF_POLICY = ("sac", "tqc")  # algorithms with a replay buffer, which may hold demonstrations
+PIXEL_CAPABLE = ("sac", "tqc")  # algorithms that can use pixel observations
 
 
 @dataclass(frozen=True)
@@ -121,19 +122,19 @@ class GraspTrainConfig(Validated):
 
     Attributes:
         algorithm: dagger, sac, tqc or ppo.
-        arm: its name; it needs a gripper and a scene.
-        total_timesteps: of all environments together.
-        seed: of everything.
-        num_envs: environments in parallel.
-        control_mode: joint or cartesian.
+        arm: name of the arm, which needs a gripper and a scene.
+        total_timesteps: environment steps of all environments together.
+        seed: random seed of the run.
+        num_envs: number of parallel environments.
+        control_mode: meaning of actions: joint or cartesian.
         obs_mode: state, or pixels of a block without markers.
         noise: domain randomization level: none, default or hard.
-        max_episode_seconds: after which an episode is truncated [s].
-        action_space: scale and period of the actions.
-        learner: settings of the algorithm, by name.
-        demonstrations: for sac, tqc and ppo, from the scripted policy or recorded.
-        curriculum: from easy episodes to the whole task.
-        evaluation: how often the policy is evaluated during training.
+        max_episode_seconds: time limit of an episode [s].
+        action_space: time step and scale of actions.
+        learner: settings of the algorithm by name, see `LEARNER_CONFIGS`.
+        demonstrations: demonstrations for sac, tqc and ppo, recorded or by the scripted policy.
+        curriculum: curriculum from easy episodes to the whole task.
+        evaluation: frequency and size of the evaluations during training.
     """
 
     algorithm: str = "dagger"
@@ -158,7 +159,7 @@ class GraspTrainConfig(Validated):
         self._check_demonstrations()
         if self.obs_mode == "pixels" and self.algorithm not in PIXEL_CAPABLE:
             capable = " or ".join(PIXEL_CAPABLE)
-            raise ValueError(f"'{self.algorithm}' does not learn from pixels; take {capable}")
+            raise ValueError(f"'{self.algorithm}' cannot use pixel observations; use {capable}")
         GraspEnvConfig(self.arm, noise=self.noise)
 
     def _check_demonstrations(self) -> None:
@@ -166,20 +167,24 @@ class GraspTrainConfig(Validated):
         if not self.demonstrations.enabled:
             return
         if self.algorithm == "dagger":
-            raise ValueError("'dagger' queries its expert; leave out demonstrations")
+            raise ValueError(
+                "'dagger' learns from its expert, not from demonstrations; leave them out"
+            )
         if self.obs_mode == "pixels":
-            raise ValueError("demonstrations have no pixels; leave them out, or learn from state")
+            raise ValueError(
+                "demonstrations have no pixels; leave them out, or use obs_mode 'state'"
+            )
         if self.algorithm not in OFF_POLICY and not self.demonstrations.bc_steps:
             raise ValueError(
-                f"'{self.algorithm}' has no replay buffer for demonstrations, and can only clone "
-                "them before training; give demonstrations.bc_steps"
+                f"'{self.algorithm}' has no replay buffer and can use demonstrations only for "
+                "behavior cloning; give demonstrations.bc_steps"
             )
 
     def learner_config(self) -> Any:
         """Return the settings of the algorithm.
 
         Raises:
-            ValueError: unknown algorithm, or settings that it does not have.
+            ValueError: unknown algorithm, or invalid settings for it.
         """
         if self.algorithm not in LEARNER_CONFIGS:
             raise ValueError(f"no algorithm '{self.algorithm}'; known: {sorted(LEARNER_CONFIGS)}")

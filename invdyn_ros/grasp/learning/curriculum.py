@@ -1,4 +1,4 @@
-"""Curriculum that grows the block area and the noise with the success rate."""
+"""Curriculum that enlarges the block area and the noise as the success rate rises."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class CurriculumConfig(Validated):
     """Settings of a curriculum.
 
     Attributes:
-        initial_area: fraction of the block area's length and width at level 0; 1 is all of it.
+        initial_area: fraction of the block area's length and width at level 0; 1: the whole area.
         initial_noise: fraction of the noise at level 0.
         promotion_threshold: success rate at which the level rises.
-        window: episodes over which the success rate is measured, anew at each level.
-        increment: of the level.
+        window: number of episodes at the same level over which the success rate is measured.
+        increment: increase of the level at each promotion.
     """
 
     initial_area: Fraction = 1.0
@@ -30,21 +30,21 @@ class CurriculumConfig(Validated):
 
 
 class Curriculum:
-    """Raises the difficulty of a task with the success rate.
+    """Raise the difficulty of a task with the success rate.
 
     Attributes:
         level: difficulty from 0, the easiest, to 1, the whole task.
     """
 
     def __init__(self, config: CurriculumConfig, level: float = 0.0) -> None:
-        """Start at a level; at 1 where the settings make nothing easier."""
+        """Start at a level; at level 1 if the settings do not make the task easier."""
         self.config = config
         self.level = 1.0 if config.initial_area == config.initial_noise == 1 else level
         self._successes: deque[bool] = deque(maxlen=config.window)
 
     @property
     def success_rate(self) -> float:
-        """Success rate over the last episodes at this level, at most a window of them."""
+        """Success rate over the last episodes at this level, at most `window` of them."""
         return sum(self._successes) / max(len(self._successes), 1)
 
     @property

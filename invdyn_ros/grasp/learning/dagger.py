@@ -1,7 +1,7 @@
 """Dataset aggregation (DAgger; Ross, Gordon and Bagnell 2011, arXiv:1011.0686).
 
-The learner acts on its delayed and noisy observations, the expert labels every state that this
-reaches, and the learner is trained on all labels so far.
+The learner acts on its delayed and noisy observations. The expert labels every visited state with
+its own action, and the learner is trained on all labels so far.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from invdyn_ros.training.optimizer import Optimizer, OptimizerConfig
 from invdyn_ros.training.training_state import add_prefix, strip_prefix
 from invdyn_ros.typing import Mask
 
-FINAL_LR_FRACTION = 0.05  # of the initial learning rate
-NOISE_CORRELATION = 0.92  # of action noise from step to step: half a second at 25 Hz
-NOISY_FRACTION = 0.5  # of the episodes
-RESUME_SEED_STRIDE = 7919  # so that a resumed run draws other numbers than the first one
+FINAL_LR_FRACTION = 0.05  # final over initial learning rate
+NOISE_CORRELATION = 0.92  # of the action noise of successive steps: half a second at 25 Hz
+NOISY_FRACTION = 0.5  # fraction of the episodes with action noise
+RESUME_SEED_STRIDE = 7919  # per step: a resumed run draws other numbers than the first one
 
 
 class ExpertMixing:
-    """Chooses per episode whether expert or learner acts, and whether its actions are noisy."""
+    """Choose for each episode whether expert or learner acts, and whether actions are noisy."""
 
     def __init__(self, config: DaggerConfig, num_envs: int, action_size: int, seed: int) -> None:
-        """Let the expert act in the first episodes, without noise.
+        """Create a mixture; in the first episodes the expert acts without noise.
 
         Args:
-            config: with beta and the standard deviation of the noise.
-            num_envs: environments in parallel.
-            action_size: entries of an action.
-            seed: of choices and noise.
+            config: fraction of episodes of the expert, and standard deviation of the noise.
+            num_envs: number of parallel environments.
+            action_size: size of an action.
+            seed: seed of choices and noise.
         """
         self.config, self.rng = config, np.random.default_rng(seed)
         self.expert_acts = np.ones(num_envs, bool)
@@ -56,18 +56,23 @@ class ExpertMixing:
     def mix(
         self, learner_action: NDArray[np.float32], expert_action: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Return the actions (P, a) to take, given those of learner and expert."""
+        """Return the actions (P, a) to apply, given those of learner and expert (P, a)."""
         scale = np.sqrt(1 - NOISE_CORRELATION**2) * self.config.action_noise_std
         self.noise = NOISE_CORRELATION * self.noise + scale * self.rng.standard_normal(
             self.noise.shape
         )
-        self.noise[:, -1] = 0.0  # a gripper that opens by chance drops the block
+        self.noise[:, -1] = 0.0  # a gripper that noise opens would drop the block
         action = np.where(self.expert_acts[:, None], expert_action, learner_action)
         action = action + self.noise * self.is_noisy[:, None]
         return action.clip(-1, 1).astype(np.float32)
 
     def start_episodes(self, dones: Mask, learner_started: bool) -> None:
-        """Choose anew in the environments (P,) in which an episode ended."""
+        """Choose again for the environments in which an episode ended.
+
+        Args:
+            dones: (P,) whether an episode ended in each environment.
+            learner_started: whether the learner may act; if not, the expert acts.
+        """
         expert_acts = self.rng.random(dones.shape) < self.config.beta
         is_noisy = self.rng.random(dones.shape) < NOISY_FRACTION
         self.expert_acts = np.where(dones, expert_acts | (not learner_started), self.expert_acts)
@@ -81,7 +86,7 @@ class DaggerTraining(GraspTraining):
     learner_config: DaggerConfig
 
     def train(self, resume: bool) -> None:
-        """Train until all steps are done."""
+        """Train for all remaining environment steps."""
         config = self.config
         with closing(self.task.make_env(config.num_envs, config.seed)) as env:
             self._prepare(env)
@@ -96,8 +101,9 @@ class DaggerTraining(GraspTraining):
         config, learner_config = self.config, self.learner_config
         if config.total_timesteps <= learner_config.learning_starts:
             raise ValueError(
-                f"total_timesteps is {config.total_timesteps}, all of them acted by the expert; "
-                f"give more than learner.learning_starts, {learner_config.learning_starts}"
+                f"total_timesteps is {config.total_timesteps}; it must be above "
+                f"learner.learning_starts, {learner_config.learning_starts}, until which only the "
+                "expert acts"
             )
         observation_size, action_size = space_sizes(env)
         torch.manual_seed(config.seed)
@@ -111,7 +117,7 @@ class DaggerTraining(GraspTraining):
         self.num_timesteps = self.num_updates = 0
 
     def _rollout(self, env: VecEnv) -> None:
-        """Act, label with the expert and train on all labels so far."""
+        """Step the environments, label the states by the expert and train on all labels so far."""
         config, eval_freq = self.config, self.config.evaluation.eval_freq
         mixing = ExpertMixing(
             self.learner_config,
@@ -141,7 +147,7 @@ class DaggerTraining(GraspTraining):
                 self.save_checkpoint()
 
     def _update(self, num_timesteps: int) -> None:
-        """Take the gradient steps that are due after some steps; none before learning starts."""
+        """Take the gradient steps that are due after a number of environment steps."""
         self.num_timesteps, learner_config = num_timesteps, self.learner_config
         if num_timesteps < learner_config.learning_starts:
             return
@@ -160,7 +166,7 @@ class DaggerTraining(GraspTraining):
             yield (torch.randint(self.num_timesteps, (config.batch_size,)).numpy(),)
 
     def _loss(self, index: NDArray[np.int64]) -> torch.Tensor:
-        """Return the mean squared error of the learner's actions in some rows."""
+        """Return the mean squared error of the learner's actions in a batch of rows."""
         output = self.learner(torch.from_numpy(self.observations[index]))
         return nn.functional.mse_loss(output, torch.from_numpy(self.expert_actions[index]))
 
@@ -169,7 +175,7 @@ class DaggerTraining(GraspTraining):
         self.logger.record("dagger/loss", loss)
 
     def save_checkpoint(self) -> None:
-        """Write the state of the run, to resume from."""
+        """Write the state from which the run can be resumed."""
         tensors = add_prefix("policy", self.learner.state_dict())
         tensors |= add_prefix("optimizer", self.optimizer.state_dict())
         tensors["observations"] = torch.from_numpy(self.observations[: self.num_timesteps])
@@ -185,7 +191,7 @@ class DaggerTraining(GraspTraining):
             rows = len(tensors["observations"])
             if rows > len(self.observations):
                 raise ValueError(
-                    f"{self.out} holds {rows} steps; give --total-timesteps of more than that"
+                    f"{self.out} holds {rows} steps; give --total-timesteps above {rows}"
                 )
             self.observations[:rows] = tensors["observations"].numpy()
             self.expert_actions[:rows] = tensors["expert_actions"].numpy()
@@ -196,7 +202,7 @@ class DaggerTraining(GraspTraining):
         torch.manual_seed(self.config.seed + RESUME_SEED_STRIDE * self.num_timesteps)
 
     def policy(self, timesteps: int) -> MLPPolicy:
-        """Return a copy of the learner."""
+        """Return a copy of the learner with the number of its training steps."""
         policy = copy.deepcopy(self.learner).eval()
         policy.meta.data["timesteps"] = timesteps
         return policy

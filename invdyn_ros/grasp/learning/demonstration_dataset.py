@@ -1,4 +1,4 @@
-"""Demonstrations as a LeRobot v3.0 dataset folder."""
+"""Reading and writing of demonstrations as LeRobot v3.0 dataset folders."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ TASK = "put the block at its goal"
 
 
 def is_demonstration_dataset(directory: str | Path) -> bool:
-    """Return whether a dataset folder holds demonstrations of a grasp rather than motion.
+    """Return whether a dataset folder holds grasp demonstrations instead of arm motions.
 
     Raises:
-        ValueError: it is not a dataset folder.
+        ValueError: the folder is not a dataset.
     """
     return GRASP_KEY in read_info(Path(directory) / INFO)
 
@@ -39,12 +39,12 @@ def is_demonstration_dataset(directory: str | Path) -> bool:
 def write_demonstrations(
     directory: Path, episodes: Sequence[ReplayedEpisode], spec: SpaceSpec
 ) -> None:
-    """Write episodes as a dataset folder, in place of an existing one.
+    """Write episodes as a dataset folder; replace an existing one.
 
     Args:
-        directory: of the dataset; it is written completely or not at all.
-        episodes: each ends where the block was placed.
-        spec: arm and action space.
+        directory: folder of the dataset, which is written completely or not at all.
+        episodes: episodes, each of which ends with the placement of the block.
+        spec: arm and action space of the episodes.
 
     Raises:
         ValueError: `directory` exists and is not a dataset.
@@ -66,37 +66,37 @@ def write_demonstrations(
 def read_demonstrations(directory: str | Path, spec: SpaceSpec) -> Transitions:
     """Read all demonstrations of a dataset folder.
 
-    The next observation of an episode's last step is not stored. It repeats the one before, which
-    is harmless, as no learner bootstraps from it.
+    The next observation of an episode's last step is not stored. The last observation replaces
+    it, which is harmless, because no learner bootstraps from a terminal state.
 
     Args:
-        directory: of the dataset.
+        directory: folder of the dataset.
         spec: arm and action space that the dataset must have.
 
     Raises:
-        ValueError: no such folder, a damaged one, or one of another arm or action space.
+        ValueError: no such folder, a damaged dataset, or another arm or action space.
     """
     directory = Path(directory)
     stored = _read_spec(directory)
     for name, required in spec.to_dict().items():
         if stored.get(name) != required:
             raise ValueError(
-                f"{directory} holds demonstrations of {name} {stored.get(name)}, not {required}; "
-                "collect them again"
+                f"{directory} holds demonstrations with {name} {stored.get(name)}, not "
+                f"{required}; collect them again"
             )
     return Transitions.concatenate(_read_files(directory, spec))
 
 
 def read_demonstration_episodes(directory: str | Path) -> tuple[SpaceSpec, list[Transitions]]:
-    """Read demonstrations by episode, with their arm and action space.
+    """Read arm and action space of a dataset folder, and its demonstrations by episode.
 
     Raises:
-        ValueError: no such folder, or a damaged one.
+        ValueError: no such folder, or a damaged dataset.
     """
     directory = Path(directory)
     spec = SpaceSpec.from_dict(_read_spec(directory))
     if spec is None:
-        raise ValueError(f"{directory / INFO} lacks arm and action space; collect it again")
+        raise ValueError(f"{directory / INFO} lacks the action space; collect the data again")
     episodes = []
     for part in _read_files(directory, spec):
         ends = np.flatnonzero(part.dones) + 1
@@ -108,7 +108,7 @@ def read_demonstration_episodes(directory: str | Path) -> tuple[SpaceSpec, list[
 
 
 def _read_spec(directory: Path) -> dict[str, Any]:
-    """Return arm and action space as they are stored."""
+    """Return the stored arm and action space as plain values."""
     spec = read_info(directory / INFO).get(GRASP_KEY)
     if not isinstance(spec, dict):
         raise ValueError(
@@ -121,7 +121,9 @@ def _read_spec(directory: Path) -> dict[str, Any]:
 def _read_files(directory: Path, spec: SpaceSpec) -> list[Transitions]:
     paths = sorted(directory.glob("data/chunk-*/file-*.parquet"))
     if not paths:
-        raise ValueError(f"{directory / 'data'}: no chunk-*/file-*.parquet; collect it again")
+        raise ValueError(
+            f"{directory / 'data'}: no chunk-*/file-*.parquet; collect the data again"
+        )
     return [_read_file(path, spec) for path in paths]
 
 
@@ -130,18 +132,20 @@ def _read_file(path: Path, spec: SpaceSpec) -> Transitions:
     table = read_table(path)
     missing = {STATE, "action", REWARD, DONE, "episode_index"} - set(table.column_names)
     if missing:
-        raise ValueError(f"{path}: no column '{min(missing)}'; collect it again")
+        raise ValueError(f"{path}: no column '{min(missing)}'; collect the data again")
     columns = [_to_array(table[name], len(table)) for name in (STATE, "action", REWARD, DONE)]
     observations, actions, rewards, dones = columns
     if (observations.shape[1:], actions.shape[1:]) != tuple((size,) for size in spec.sizes):
         sizes = observations[0].size, actions[0].size
         raise ValueError(
             f"{path}: observations and actions have sizes {sizes}, not {spec.sizes}; "
-            "collect it again"
+            "collect the data again"
         )
     ends = np.append(np.diff(_to_array(table["episode_index"], len(table))) != 0, True)
     if not np.array_equal(ends, dones > 0):
-        raise ValueError(f"{path}: an episode does not end where it is done; collect it again")
+        raise ValueError(
+            f"{path}: an episode does not end where it is done; collect the data again"
+        )
     shifted = np.roll(observations, -1, axis=0)
     next_observations = np.where(ends[:, None], observations, shifted)
     return Transitions(observations, next_observations, actions, rewards, dones)

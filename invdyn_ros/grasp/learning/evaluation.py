@@ -1,4 +1,4 @@
-"""Evaluation of policies in vectorised environments."""
+"""Evaluation of policies in vectorized environments."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PolicyEvaluationConfig(Validated):
 
     Attributes:
         eval_freq: environment steps between evaluations.
-        n_eval_episodes: episodes of an evaluation, the same ones each time.
+        n_eval_episodes: number of episodes per evaluation, the same ones each time.
     """
 
     eval_freq: PositiveInt = 10_000
@@ -31,11 +31,11 @@ class EvaluationResult(NamedTuple):
     """Result of an evaluation.
 
     Attributes:
-        timesteps: environment steps of training before it.
-        seconds: wall time of training and evaluation up to its end.
-        successes: successful episodes.
-        episodes: evaluated episodes.
-        mean_reward: mean return of an episode.
+        timesteps: environment steps of training before the evaluation.
+        seconds: wall time from the start of the run to the end of the evaluation [s].
+        successes: number of successful episodes.
+        episodes: number of episodes.
+        mean_reward: mean return of the episodes.
     """
 
     timesteps: int
@@ -58,12 +58,15 @@ class EvaluationResult(NamedTuple):
 def evaluate_policy(
     act: Callable[[Any], np.ndarray], env: VecEnv, episodes: int
 ) -> EvaluationResult:
-    """Run a policy in the next episodes of each environment.
+    """Run a policy for some episodes of each environment.
 
     Args:
         act: returns actions (P, a) for the observations of P environments.
         env: P environments, each wrapped in a `Monitor`.
-        episodes: in total, divided evenly among the environments.
+        episodes: total number of episodes, divided evenly among the environments.
+
+    Returns:
+        The result; `timesteps` and `seconds` are 0.
     """
     remaining = [
         episodes // env.num_envs + (i < episodes % env.num_envs) for i in range(env.num_envs)

@@ -1,4 +1,4 @@
-"""Demonstrations by the visual-servo expert in simulation, with perturbations."""
+"""Simulated demonstrations by the visual-servoing expert, with perturbations."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from invdyn_ros.grasp.learning.recorded_episodes import ReplayedEpisode
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.workers import parallel_map
 
-EXPERT_SEED_OFFSET = 4_000_000  # of the episodes' seeds from those of training
-PUSH_START = 0.0, 5.0  # [s] earliest and latest
-PUSH_DURATION = 0.2, 0.8  # [s] shortest and longest
+EXPERT_SEED_OFFSET = 4_000_000  # from the seed of training
+PUSH_START = 0.0, 5.0  # [s] earliest and latest start of a push
+PUSH_DURATION = 0.2, 0.8  # [s] shortest and longest push
 EPISODES_PER_JOB = 10  # building an environment takes longer than an episode
 
 
 @dataclass(frozen=True)
 class ExpertDemonstrationConfig(Validated):
-    """Demonstrations by the visual-servo expert, which acts on the camera's detections."""
+    """Demonstrations by the visual-servoing expert, which uses the camera's detections."""
 
     episodes: PositiveInt = 400
-    """Number of attempts."""
+    """Number of episodes, including those that fail and are not recorded."""
     noise: str = "hard"
     """Domain randomization: none, default or hard."""
     push_fraction: Probability = 0.75
     """Fraction of the episodes with one push; only their steps after the push are recorded."""
     push_std: NonNegativeFloat = 0.1
-    """Standard deviation of a push, which is added to every action but the gripper's."""
+    """Standard deviation of a push, a constant offset of all actions but the gripper's."""
     seed: NonNegativeInt = 0
     """Seed of the episodes and of the pushes."""
 
     def __post_init__(self) -> None:
-        """Check the name of the noise."""
+        """Check that the noise level exists."""
         super().__post_init__()
         load_randomization(self.noise)
 
@@ -50,9 +50,9 @@ class DemonstrationJob(NamedTuple):
     """Episodes that one worker simulates.
 
     Attributes:
-        episode_numbers: of the run.
+        episode_numbers: indices of the episodes in the run.
         spec: arm and action space.
-        config: of the demonstrations.
+        config: settings of the demonstrations.
     """
 
     episode_numbers: range
@@ -63,17 +63,17 @@ class DemonstrationJob(NamedTuple):
 def collect_expert_episodes(
     spec: SpaceSpec, config: ExpertDemonstrationConfig, workers: int
 ) -> Iterator[ReplayedEpisode | None]:
-    """Yield the expert's episodes in their order.
+    """Yield the episodes of the expert in order.
 
-    An episode that did not reach the goal, or ended before the push did, is None.
+    None stands for an episode that fails or ends before its push is over.
 
     Args:
         spec: arm and action space.
-        config: of the demonstrations.
-        workers: processes that simulate; the episodes do not depend on their number.
+        config: settings of the demonstrations.
+        workers: number of processes, which does not change the episodes.
 
     Raises:
-        ValueError: an arm without a block, or less than one worker.
+        ValueError: the arm has no block to grasp, or there is less than one worker.
     """
     starts = range(0, config.episodes, EPISODES_PER_JOB)
     numbers = [range(k, min(k + EPISODES_PER_JOB, config.episodes)) for k in starts]
@@ -97,16 +97,14 @@ def _run_job(job: DemonstrationJob) -> list[ReplayedEpisode | None]:
 def _run_episode(
     env: GraspEnv, config: ExpertDemonstrationConfig, number: int
 ) -> ReplayedEpisode | None:
-    """Return an episode after its push; None if it fails or ends before that."""
+    """Return an episode from the end of its push on; None if it fails or ends before that."""
     rng = np.random.default_rng((config.seed, number))
     period = env.config.action_space.action_period
     start = end = 0
     if rng.random() < config.push_fraction:
         start = round(rng.uniform(*PUSH_START) / period)
         end = start + round(rng.uniform(*PUSH_DURATION) / period)
-    push = np.append(
-        config.push_std * rng.standard_normal(env.robot_action_space.size - 1), 0.0
-    )
+    push = np.append(config.push_std * rng.standard_normal(env.robot_action_space.size - 1), 0.0)
     seed = config.seed + EXPERT_SEED_OFFSET
     observation, _ = env.reset(seed=seed, options={"episode": number})
     rows = []

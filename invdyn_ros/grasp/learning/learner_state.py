@@ -22,19 +22,19 @@ LEARNER_STATE_FILE = "last.safetensors"
 BUFFER_FIELDS = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
-LearnerState = tuple[dict[str, Tensor], dict[str, int]]  # tensors and counts, by name
+LearnerState = tuple[dict[str, Tensor], dict[str, int]]  # tensors and counts by name
 
 
 def save_learner_state(
     tensors: dict[str, Tensor], counts: dict[str, int], progress: dict[str, Any], directory: Path
 ) -> None:
-    """Write all that a run needs to resume.
+    """Write the state from which a run can be resumed.
 
     Args:
-        tensors: of the learner, by name.
-        counts: of steps and updates, by name.
-        progress: further plain values, with the settings of the run as `settings`.
-        directory: of the run.
+        tensors: tensors of the learner by name.
+        counts: numbers of steps and updates by name.
+        progress: further JSON values, with the settings of the run as `settings`.
+        directory: folder of the run.
     """
     plain = {name: value.detach().contiguous().clone() for name, value in tensors.items()}
     text = {"progress": json.dumps(progress), "counts": json.dumps(counts)}
@@ -48,15 +48,15 @@ def load_learner_state(
     """Return tensors, counts and progress of a run with the same settings.
 
     Args:
-        settings: those of the present run that must not have changed.
-        directory: of the run.
+        settings: settings of the present run, which must equal those of the stored one.
+        directory: folder of the run.
 
     Raises:
         ValueError: no state, a damaged one, or one of a run with other settings.
     """
     path = directory / LEARNER_STATE_FILE
     if not path.is_file():
-        raise ValueError(f"nothing to resume: {path} is missing; leave out --resume to start anew")
+        raise ValueError(f"nothing to resume: no file {path}; start the run without --resume")
     try:
         with safe_open(path, "pt") as file:
             text = file.metadata()
@@ -69,7 +69,7 @@ def load_learner_state(
 
 
 def read_run_config(directory: Path) -> dict[str, Any]:
-    """Return the settings of the run in a folder; empty if there is no state of one."""
+    """Return the settings of the run in a folder; empty if it holds no valid state."""
     try:
         with safe_open(directory / LEARNER_STATE_FILE, "pt") as file:
             return dict(json.loads(file.metadata()["progress"])["settings"])
@@ -78,8 +78,10 @@ def read_run_config(directory: Path) -> dict[str, Any]:
 
 
 def damaged_state_error(directory: Path, error: Exception) -> ValueError:
-    """Return the exception to raise when a state does not fit."""
-    return ValueError(f"{directory / LEARNER_STATE_FILE} is damaged ({error!r}); leave out --resume")
+    """Return the exception for a state that cannot be restored."""
+    return ValueError(
+        f"{directory / LEARNER_STATE_FILE} is damaged ({error!r}); leave out --resume"
+    )
 
 
 def state_dict(learner: BaseAlgorithm) -> LearnerState:
@@ -113,16 +115,16 @@ def _buffer_arrays(buffer: Any) -> dict[str, np.ndarray]:
 def load_state_dict(
     learner: BaseAlgorithm, tensors: dict[str, Tensor], counts: dict[str, int], directory: Path
 ) -> None:
-    """Restore a fresh learner from what `state_dict` returned.
+    """Restore an untrained learner from the result of `state_dict`.
 
     Args:
-        learner: with the same settings.
-        tensors: of the state.
-        counts: of the state.
-        directory: that the state was read from, for messages.
+        learner: learner with the same settings.
+        tensors: tensors of the state by name.
+        counts: counts of the state by name.
+        directory: folder that the state was read from, for error messages.
 
     Raises:
-        ValueError: the state does not fit.
+        ValueError: the state does not fit the learner.
     """
     try:
         _restore_learner(learner, tensors, counts)
@@ -135,8 +137,8 @@ def _check_same_settings(old: dict[str, Any], new: dict[str, Any], path: Path) -
     for name in old.keys() | new.keys():
         if old.get(name) != new.get(name):
             raise ValueError(
-                f"{path} is of a run with {name} {old.get(name)}, not {new.get(name)}; "
-                "keep it the same"
+                f"{path} holds a run with {name} {old.get(name)}, not {new.get(name)}; "
+                "give the same value"
             )
 
 
@@ -154,7 +156,7 @@ def _learner_tensors(learner: Any) -> dict[str, Tensor]:
 
 
 def _restore_learner(learner: Any, tensors: dict[str, Tensor], counts: dict[str, int]) -> None:
-    """Restore what `_learner_tensors` returned, and the counts."""
+    """Restore the tensors that `_learner_tensors` returned, and the counts."""
     parameters, names = learner.get_parameters(), learner._get_torch_save_params()[1]
     for name, state in parameters.items():
         values = {k.split(":", 1)[1]: v for k, v in tensors.items() if k.startswith(f"{name}:")}

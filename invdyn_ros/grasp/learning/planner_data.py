@@ -1,4 +1,4 @@
-"""Training data of a grasp planner from demonstrations."""
+"""Training data of a grasp planner, made from demonstrations."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from invdyn_ros.models.planner.segments import PlanSegments
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.training.train_planner import PlannerData, PlannerTrainConfig
 
-GRIPPER_JOINT = "gripper"  # the joint after those of the arm: -1 closed, 1 open
+GRIPPER_JOINT = "gripper"  # last entry of the planned positions: -1 closed, 1 open
 
 
 def load_planner_data(config: PlannerTrainConfig, data: str | Path) -> PlannerData:
     """Read demonstrations as planner training data, split into training and validation episodes.
 
     Args:
-        config: of the planner.
+        config: training settings of the planner.
         data: dataset folder.
 
     Raises:
-        ValueError: no demonstrations, damaged ones, actions other than joint velocities, or less
-            than two episodes.
+        ValueError: no demonstrations, a damaged dataset, actions that are not joint velocities, or
+            less than two episodes.
     """
     spec, episodes = read_demonstration_episodes(data)
     val_count = max(round(config.test_fraction * len(episodes)), 1)
@@ -53,14 +53,15 @@ def load_planner_data(config: PlannerTrainConfig, data: str | Path) -> PlannerDa
 def planning_segments(
     episodes: Sequence[Transitions], horizon: int, spec: SpaceSpec
 ) -> PlanSegments:
-    """Return each step's desired state, observation and next `horizon` desired states.
+    """Return the state, the observation and the next `horizon` desired states of each step.
 
-    After the end of an episode the last state repeats with zero velocity. The whole observation
-    conditions the planner, as it contains block and goal.
+    The desired states are relative to the state of the step. After the end of an episode, the last
+    state repeats with zero velocity. The planner is conditioned on the whole observation, because
+    it contains block and goal.
 
     Args:
-        episodes: the demonstrations.
-        horizon: desired states per segment.
+        episodes: demonstrations.
+        horizon: number of desired states per segment.
         spec: arm and action space of the demonstrations.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Conversion of recorded grasps to the transitions of the environment.
+"""Conversion of recorded grasps to transitions of the environment.
 
-Observation, action space and reward are those of the environment, so recordings of a person, a
-script or a policy that drove the live graph are demonstrations for a learner.
+Observation, action space and reward are those of the environment. Recordings of the live graph are
+therefore demonstrations for a learner, whether a person, a script or a policy moved the arm.
 """
 
 from __future__ import annotations
@@ -20,7 +20,11 @@ from invdyn_ros.grasp.envs.transitions import Transitions
 from invdyn_ros.grasp.estimation.block_estimate import BlockDetection, relative_yaw, upright_yaw
 from invdyn_ros.grasp.policies.action_space import ActionSpaceConfig
 from invdyn_ros.grasp.policies.learned import STAMP_TOLERANCE
-from invdyn_ros.grasp.policies.observation import GRASP_RADIUS, GRASPED_OPENING_RATIOS, ObservationBuilder
+from invdyn_ros.grasp.policies.observation import (
+    GRASP_RADIUS,
+    GRASPED_OPENING_RATIOS,
+    ObservationBuilder,
+)
 from invdyn_ros.grasp.policies.success import PrivilegedState, SuccessDetector
 from invdyn_ros.grasp.policies.velocity_action_spaces import make_action_space
 from invdyn_ros.robots.robot import Robot
@@ -32,9 +36,9 @@ class DesiredTrajectory(NamedTuple):
     """Desired joint states that were sent to the arm.
 
     Attributes:
-        time: (K,) increasing [s].
-        q: (K, n) [rad].
-        qd: (K, n) [rad/s].
+        time: (K,) increasing stamps [s].
+        q: (K, n) joint positions [rad].
+        qd: (K, n) joint velocities [rad/s].
     """
 
     time: Array
@@ -54,12 +58,13 @@ class RecordedGrasp(NamedTuple):
     """Recording of one episode.
 
     Attributes:
-        start_time: of the first desired state [s].
-        joints: measured by the arm.
-        desired: sent to the arm.
-        gripper_commands: (G, 2) time [s] and opening [m].
-        detections: of the block, each with the time of its arrival [s], in that order.
-        block_poses: (B, 8) time [s], true position [m], quaternion xyzw; B = 0 if unknown.
+        start_time: time of the first desired state [s].
+        joints: joint states measured by the arm.
+        desired: desired joint states sent to the arm.
+        gripper_commands: (G, 2) time [s] and desired opening [m].
+        detections: arrival time [s] and detection of the block, in order of arrival.
+        block_poses: (B, 8) time [s], true position [m] and quaternion xyzw of the block; B = 0 if
+            unknown.
     """
 
     start_time: float
@@ -75,8 +80,9 @@ class ReplayedEpisode(NamedTuple):
 
     Attributes:
         time: (N,) start of each step [s].
-        transitions: N of them; the last one is done if the block was placed.
-        estimated_reward: the true block pose is unknown; rewards follow the estimated one.
+        transitions: N transitions; the last one is done if the block was placed.
+        estimated_reward: whether the rewards use the estimated block pose, because the true one
+            is unknown.
     """
 
     time: Array
@@ -90,21 +96,21 @@ class ReplayedEpisode(NamedTuple):
 
 
 class EpisodeReplayer:
-    """Converts recorded episodes to transitions, one action per action period."""
+    """Convert recorded episodes to transitions, one per action period."""
 
     def __init__(
         self, robot: Robot, scene: Scene, control_mode: str, config: ActionSpaceConfig
     ) -> None:
-        """Set up the environment's observation and action spaces.
+        """Create a replayer with the environment's observation and action spaces.
 
         Args:
             robot: the recorded arm.
             scene: nominal scene of the recording.
             control_mode: joint or cartesian.
-            config: scale and period of the actions.
+            config: time step and scale of actions.
 
         Raises:
-            ValueError: an arm without a gripper, or an invalid control mode or period.
+            ValueError: the arm has no gripper, or control mode or action period are invalid.
         """
         self.robot, self.scene = robot, scene
         self.action_space = make_action_space(control_mode, robot, config)
@@ -114,7 +120,7 @@ class EpisodeReplayer:
         """Convert one episode.
 
         Raises:
-            ValueError: it is shorter than one action, or joint states are missing.
+            ValueError: the recording is shorter than one action, or lacks joint states.
         """
         indices = self._action_indices(grasp)
         self._reset(grasp, indices[0])
@@ -134,7 +140,7 @@ class EpisodeReplayer:
         return ReplayedEpisode(time, Transitions.from_rows(rows), not len(grasp.block_poses))
 
     def _action_indices(self, grasp: RecordedGrasp) -> list[int]:
-        """Return the joint samples at which actions start, and the end of the last one."""
+        """Return the indices of the joint samples at which actions start, and of the end."""
         time, period = grasp.joints.time, self.action_space.config.action_period
         starts = np.arange(grasp.start_time, time[-1] + STAMP_TOLERANCE, period)
         indices = np.searchsorted(time, starts - STAMP_TOLERANCE)
@@ -165,7 +171,7 @@ class EpisodeReplayer:
         return np.concatenate([proprioception, self.observations.block_features(now)])
 
     def _action(self, i: int) -> NDArray[np.float32]:
-        """Return the action (a,) that best reproduces the desired state, and apply it."""
+        """Apply the action (a,) that best reproduces the desired state, and return it."""
         now = self.grasp.joints.time[i]
         state = self.grasp.desired.interpolate(now + self.action_space.config.action_period)
         commands = self.grasp.gripper_commands
@@ -177,14 +183,14 @@ class EpisodeReplayer:
         return action
 
     def _start_reward(self, i: int) -> None:
-        """Create reward and success detector once the block's pose is known."""
+        """Create reward and success detector if the pose of the block is known."""
         state = self._privileged_state(i)
         if state is not None:
             self.success_detector = SuccessDetector.from_scene(self.scene, state.block_position)
             self.reward = ShapedReward(RewardConfig(), self.success_detector, state)
 
     def _reward(self, i: int, next_i: int) -> float:
-        """Return the reward of the action between two joint samples; 0 before a block is known."""
+        """Return the reward of a step between two joint samples; 0 until a block is detected."""
         state, joints = self._privileged_state(next_i), self.grasp.joints
         if self.success_detector is None or self.reward is None or state is None:
             return 0.0
@@ -197,7 +203,7 @@ class EpisodeReplayer:
     def _block_positions(
         self, i: int, next_i: int, state: PrivilegedState
     ) -> list[tuple[int, Array]]:
-        """Return joint samples after `i` up to `next_i` with the block's position (3,) then."""
+        """Return indices of joint samples after `i` up to `next_i`, with block positions (3,)."""
         time, blocks = self.grasp.joints.time, self.grasp.block_poses
         if not len(blocks):
             return [(next_i, state.block_position)]

@@ -1,6 +1,6 @@
-"""Demonstrations by the scripted policy, and a replay buffer that mixes them in (RLPD).
+"""Demonstrations by the scripted policy, and a replay buffer that contains them.
 
-Ball et al. 2023, arXiv:2302.02948.
+Each batch mixes demonstrations and online data as in RLPD (Ball et al. 2023, arXiv:2302.02948).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from invdyn_ros.grasp.envs.grasp_env import GraspEnv
 from invdyn_ros.grasp.envs.scripted_agent import ScriptedAgent
 from invdyn_ros.grasp.envs.transitions import Transitions
 
-DEMONSTRATION_SEED_OFFSET = 1_000_000  # of the episodes' seeds from those of training
+DEMONSTRATION_SEED_OFFSET = 1_000_000  # from the seed of training
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,10 @@ class DemonstrationConfig(Validated):
     """Demonstrations for an RL algorithm.
 
     Attributes:
-        data: folder of `invdyn collect grasp` or `expert`; empty for none.
-        episodes: further successful episodes of the scripted policy.
-        demo_fraction: of each batch that an off-policy algorithm draws from demonstrations.
+        data: folder that `invdyn collect grasp` or `expert` wrote; empty: none.
+        episodes: number of further demonstrations, successful episodes of the scripted policy.
+        demo_fraction: fraction of each batch that an off-policy algorithm draws from
+            demonstrations.
         bc_steps: gradient steps of behavior cloning before the first environment step.
     """
 
@@ -46,15 +47,15 @@ class DemonstrationConfig(Validated):
 
 
 def record_demonstrations(env: GraspEnv, episodes: int, seed: int) -> Transitions:
-    """Run the scripted policy until it has succeeded in some episodes; return those.
+    """Run the scripted policy and return its successful episodes.
 
     Args:
-        environment: to run it in.
-        episodes: successful ones to return.
-        seed: of the training run.
+        env: environment to run it in.
+        episodes: number of successful episodes to return.
+        seed: seed of the training run.
 
     Raises:
-        ValueError: it fails in more than half of its attempts.
+        ValueError: the policy fails in more than half of the episodes.
     """
     policy, rows, successes = ScriptedAgent(env), [], 0
     for attempt in range(2 * episodes):
@@ -67,7 +68,8 @@ def record_demonstrations(env: GraspEnv, episodes: int, seed: int) -> Transition
             return Transitions.from_rows(rows)
     raise ValueError(
         f"the scripted policy succeeded in {successes} of {2 * episodes} episodes, "
-        f"fewer than the {episodes} that are required"
+        f"less than the required {episodes}; lower demonstrations.episodes, or collect data with "
+        "'invdyn collect expert'"
     )
 
 
@@ -99,22 +101,22 @@ class DemonstrationReplayBuffer(ReplayBuffer):
         """Create a buffer; see `ReplayBuffer`.
 
         Args:
-            *args: of `ReplayBuffer`.
-            demonstrations: None makes a plain buffer.
-            demo_fraction: of each batch that is drawn from them.
-            **kwargs: of `ReplayBuffer`.
+            *args: arguments of `ReplayBuffer`.
+            demonstrations: transitions to draw from; None: a plain replay buffer.
+            demo_fraction: fraction of each batch that is drawn from the demonstrations.
+            **kwargs: arguments of `ReplayBuffer`.
         """
         super().__init__(*args, **kwargs)
         self.demonstrations = demonstrations
         self.demo_fraction = demo_fraction if demonstrations is not None else 0.0
 
     def sample(self, batch_size: int, env: VecNormalize | None = None) -> ReplayBufferSamples:
-        """Return a batch: the demonstrations first, then the learner's own transitions."""
+        """Return a batch: demonstrations first, then transitions of the learner."""
         count = round(self.demo_fraction * batch_size)
         if self.demonstrations is None or not count:
             return super().sample(batch_size, env)
         demonstrations = self.demonstrations
-        # numpy's global generator, as in the base class: one seed determines both
+        # NumPy's global generator, as in the base class, so that one seed determines both
         index = np.random.randint(len(demonstrations.rewards), size=count)  # noqa: NPY002
         columns = (
             demonstrations.observations[index],

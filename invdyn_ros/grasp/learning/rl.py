@@ -1,4 +1,4 @@
-"""Reinforcement learning of a grasp with stable-baselines3."""
+"""Reinforcement learning of grasp policies with stable-baselines3."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from invdyn_ros.grasp.policies.network import MLPPolicy
 
 
 class CurriculumCallback(BaseCallback):
-    """Advances the curriculum after episodes, and evaluates and saves regularly."""
+    """Advance the curriculum after episodes; evaluate and save the learner regularly."""
 
     def __init__(self, training: RLTraining) -> None:
         """Create a callback for a training run."""
@@ -58,7 +58,7 @@ class RLTraining(GraspTraining):
     learner: BaseAlgorithm
 
     def train(self, resume: bool) -> None:
-        """Train until all steps are done."""
+        """Train for all remaining environment steps."""
         config, demonstrations = self.config, None
         if config.demonstrations.enabled:
             demonstrations = self.task.record_demonstrations(config.demonstrations.episodes)
@@ -83,7 +83,7 @@ class RLTraining(GraspTraining):
             self.finish(learner.num_timesteps, learner.logger)
 
     def make_learner(self, env: VecEnv, demonstrations: Transitions | None) -> BaseAlgorithm:
-        """Return an untrained learner."""
+        """Return an untrained learner for some environments and demonstrations, if any."""
         size = 0 if self.config.obs_mode == "pixels" else space_sizes(env)[0]
         mean, scale = observation_statistics(demonstrations, size)
         demo_fraction = self.config.demonstrations.demo_fraction
@@ -91,7 +91,7 @@ class RLTraining(GraspTraining):
         return ALGORITHMS[self.config.algorithm].make_learner(self.learner_config, context)
 
     def save_checkpoint(self) -> None:
-        """Write the state of the run, to resume from."""
+        """Write the state from which the run can be resumed."""
         save_learner_state(*state_dict(self.learner), self.progress, self.out)
 
     def policy(self, timesteps: int) -> MLPPolicy | PixelPolicy:

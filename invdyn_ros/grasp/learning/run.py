@@ -1,4 +1,4 @@
-"""Training run of a grasp policy: what all algorithms share."""
+"""Base class of the training runs of grasp policies."""
 
 from __future__ import annotations
 
@@ -29,18 +29,19 @@ from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata, save_po
 from invdyn_ros.grasp.policies.spaces import SpaceSpec
 from invdyn_ros.models.checkpoint import write_atomically
 
-EVALUATION_SEED_OFFSET = 2_000_000  # of the evaluations' seeds from those of training
-CURVE_FILE = "curve.json"  # all evaluations of a run
-LOG_FOLDER = "logs"  # of TensorBoard's files
-CHANGEABLE_FIELDS = ("total_timesteps", "num_envs", "evaluation")  # by a resumed run
+EVALUATION_SEED_OFFSET = 2_000_000  # from the seed of training
+CURVE_FILE = "curve.json"  # results of all evaluations of a run
+LOG_FOLDER = "logs"  # TensorBoard files
+CHANGEABLE_FIELDS = ("total_timesteps", "num_envs", "evaluation")  # a resumed run may change
 
 
 class LearningTask(NamedTuple):
     """A task to learn.
 
     Attributes:
-        make_env: returns a number of environments, with seeds from a given one on.
-        record_demonstrations: returns the recorded episodes, then a number of scripted ones.
+        make_env: returns vectorized environments, given their number and the first seed.
+        record_demonstrations: returns the recorded demonstrations and those of the scripted
+            policy, given the number of the latter.
     """
 
     make_env: Callable[[int, int], VecEnv]
@@ -48,7 +49,7 @@ class LearningTask(NamedTuple):
 
 
 def grasp_task(config: GraspTrainConfig) -> LearningTask:
-    """Return the grasp of an arm as a task."""
+    """Return the task of grasping with an arm."""
     env_kwargs: dict[str, Any] = {
         "obs_mode": config.obs_mode,
         "control_mode": config.control_mode,
@@ -75,20 +76,20 @@ def grasp_task(config: GraspTrainConfig) -> LearningTask:
 
 
 class PixelPolicy(NamedTuple):
-    """Policy on pixels, which is evaluated but not exported.
+    """Policy with pixel observations, which is evaluated but not exported.
 
     Attributes:
-        act: returns the actions (P, a) for observations of P environments.
+        act: returns the actions (P, a) for the observations of P environments.
     """
 
     act: Callable[[Any], NDArray[np.float32]]
 
 
 class GraspTraining(ABC):
-    """A training run: curriculum, evaluations and best policy; see `train_grasp`.
+    """Training run with curriculum, evaluations and best policy; see `train_grasp`.
 
     Attributes:
-        curve: the evaluations in their order.
+        curve: results of the evaluations so far, in order.
     """
 
     def __init__(
@@ -101,10 +102,11 @@ class GraspTraining(ABC):
         """Prepare a run.
 
         Args:
-            config: of the run.
-            task: to learn.
+            config: settings of the run.
+            task: task to learn.
             out: folder of the run.
-            callback: called after each step with their number and the best result so far.
+            callback: called after each step with the number of environment steps and the best
+                result so far.
         """
         self.config, self.task, self.out, self.callback = config, task, out, callback
         self.learner_config = config.learner_config()
@@ -114,24 +116,28 @@ class GraspTraining(ABC):
 
     @property
     def best(self) -> EvaluationResult | None:
-        """Best evaluation so far."""
+        """Best evaluation result so far; None before the first evaluation."""
         return max(self.curve, key=lambda result: result.score, default=None)
 
     @abstractmethod
     def train(self, resume: bool) -> None:
-        """Train until all steps are done."""
+        """Train for all remaining environment steps.
+
+        Args:
+            resume: whether to continue the run in the folder.
+        """
 
     @abstractmethod
     def save_checkpoint(self) -> None:
-        """Write the state of the run, to resume from."""
+        """Write the state from which the run can be resumed."""
 
     @abstractmethod
     def policy(self, timesteps: int) -> MLPPolicy | PixelPolicy:
-        """Return the learner's deterministic policy, trained for so many timesteps."""
+        """Return the learner's deterministic policy after a number of environment steps."""
 
     @property
     def fixed_config(self) -> dict[str, Any]:
-        """Settings that a resumed run must share with the first one."""
+        """Settings that must stay the same when the run is resumed."""
         settings = to_mapping(self.config)
         return {k: v for k, v in settings.items() if k not in CHANGEABLE_FIELDS}
 
@@ -141,13 +147,13 @@ class GraspTraining(ABC):
         return {"settings": self.fixed_config, "level": self.curriculum.level, "curve": self.curve}
 
     def restore(self, progress: dict[str, Any]) -> None:
-        """Restore a run from its `progress`."""
+        """Restore the run from its saved `progress`."""
         self.curriculum.level = progress["level"]
         self.curve = [EvaluationResult(*result) for result in progress["curve"]]
         self._start_time -= self.curve[-1].seconds if self.curve else 0.0
 
     def update_curriculum(self, infos: Iterable[dict[str, Any]], env: VecEnv) -> None:
-        """Advance the curriculum with the episodes that ended in a step."""
+        """Update the curriculum with the outcomes of the episodes that ended in a step."""
         for info in infos:
             if "episode" in info and self.curriculum.update(bool(info["is_success"])):
                 self.apply_curriculum(env)
@@ -157,7 +163,7 @@ class GraspTraining(ABC):
         env.env_method("set_difficulty", *self.curriculum.fractions)
 
     def evaluate(self, timesteps: int, logger: Logger) -> None:
-        """Evaluate on the whole task, and save the policy if it is the best so far."""
+        """Evaluate the policy at full difficulty, and save it if it is the best so far."""
         config, policy = self.config, self.policy(timesteps)
         seed, episodes = config.seed + EVALUATION_SEED_OFFSET, config.evaluation.n_eval_episodes
         with closing(self.task.make_env(config.num_envs, seed)) as env:
@@ -175,7 +181,7 @@ class GraspTraining(ABC):
             save_policy(policy, self.out)
 
     def finish(self, timesteps: int, logger: Logger) -> None:
-        """Evaluate the last step, unless that is done, and save the state of the run."""
+        """Evaluate the final policy, unless it has been evaluated, and save the run's state."""
         if not self.curve or self.curve[-1].timesteps < timesteps:
             self.evaluate(timesteps, logger)
         self.save_checkpoint()
@@ -184,9 +190,9 @@ class GraspTraining(ABC):
         """Return the metadata of a policy of this run.
 
         Args:
-            env: that it acts in.
-            squash: how it bounds actions: tanh or clip.
-            timesteps: for which it was trained.
+            env: environments that the policy acts in.
+            squash: function that maps the output to [-1, 1]: tanh or clip.
+            timesteps: number of environment steps of its training.
         """
         config, (observation_size, action_size) = self.config, space_sizes(env)
         return PolicyMetadata(
@@ -206,9 +212,9 @@ def space_sizes(env: VecEnv) -> tuple[int, int]:
     """Return the sizes of an observation and an action.
 
     Raises:
-        ValueError: observations that are not a vector.
+        ValueError: the observations are not vectors.
     """
     observation, action = env.observation_space.shape, env.action_space.shape
     if observation is None or action is None or len(observation) != 1:
-        raise ValueError("a policy needs observations that are one vector")
+        raise ValueError(f"observations have shape {observation}; a policy needs vectors")
     return observation[0], action[0]

@@ -1,4 +1,4 @@
-"""RL algorithms of stable-baselines3: construction, behavior cloning, policy extraction."""
+"""Algorithms of stable-baselines3: construction, behavior cloning, policy extraction."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from invdyn_ros.grasp.learning.replay_buffer import DemonstrationReplayBuffer
 from invdyn_ros.grasp.policies.network import MLPPolicy, PolicyMetadata
 from invdyn_ros.training.optimizer import Optimizer, OptimizerConfig
 
-BC_LEARNING_RATE = 1e-3  # of Adam in behavior cloning
+BC_LEARNING_RATE = 1e-3  # learning rate of behavior cloning
 MIN_OBSERVATION_STD = 0.05  # lower bound, so that nearly constant entries are not amplified
 
 
 class LearnerContext(NamedTuple):
-    """What a learner needs besides its settings.
+    """Arguments from which a learner is created, besides its settings.
 
     Attributes:
-        env: that it acts in.
-        seed: of its weights and its exploration.
-        mean: (o,) of the observations.
+        env: environments that the learner acts in.
+        seed: seed of its weights and its exploration.
+        mean: (o,) mean of the observations.
         scale: (o,) standard deviation of the observations.
-        demonstrations: for the replay buffer, if any.
-        demo_fraction: of each batch that is drawn from them.
+        demonstrations: demonstrations for the replay buffer; None: none.
+        demo_fraction: fraction of each batch that is drawn from the demonstrations.
     """
 
     env: VecEnv
@@ -53,18 +53,24 @@ class Standardise(BaseFeaturesExtractor):
     scale: Tensor
 
     def __init__(self, space: spaces.Box, mean: Tensor, scale: Tensor) -> None:
-        """Create it with mean and scale (o,)."""
+        """Create a features extractor.
+
+        Args:
+            space: observation space.
+            mean: (o,) mean of the observations.
+            scale: (o,) standard deviation of the observations.
+        """
         super().__init__(space, int(mean.numel()))
         self.register_buffer("mean", mean.clone())
         self.register_buffer("scale", scale.clone())
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Standardise observations (B, o)."""
+        """Return standardised observations (B, o)."""
         return (observations - self.mean) / self.scale
 
 
 def observation_statistics(demonstrations: Transitions | None, size: int) -> tuple[Tensor, Tensor]:
-    """Return mean and scale (o,) of the demonstrations' observations; 0 and 1 without any."""
+    """Return mean and scale (o,) of the observations; 0 and 1 without demonstrations."""
     if demonstrations is None:
         return torch.zeros(size), torch.ones(size)
     observations = torch.as_tensor(demonstrations.observations)
@@ -146,9 +152,9 @@ class SB3Algorithm:
     """An algorithm of stable-baselines3.
 
     Attributes:
-        make_learner: returns a learner, given its settings and a `LearnerContext`.
+        make_learner: creates a learner from its settings and a `LearnerContext`.
         actor_layers: returns the layers of a learner's actor.
-        squash: how its actor bounds actions to [-1, 1]: tanh or clip.
+        squash: function that maps the actor's output to [-1, 1]: tanh or clip.
     """
 
     make_learner: Callable[[Any, LearnerContext], BaseAlgorithm]
@@ -169,9 +175,9 @@ def extract_policy(
     """Return a copy of a learner's deterministic policy.
 
     Args:
-        learner: of stable-baselines3.
-        algorithm: of the learner.
-        meta: of the policy.
+        learner: learner of stable-baselines3.
+        algorithm: algorithm of the learner.
+        meta: metadata of the policy.
     """
     policy = MLPPolicy(meta)
     linear = [layer for layer in algorithm.actor_layers(learner) if isinstance(layer, nn.Linear)]
@@ -193,10 +199,10 @@ def clone_behavior(
     """Fit a learner's actor to demonstrations by least squares (behavior cloning).
 
     Args:
-        learner: of stable-baselines3, with an actor.
-        algorithm: of the learner.
-        demonstrations: to imitate.
-        bc_steps: gradient steps.
+        learner: learner of stable-baselines3, which is modified in place.
+        algorithm: algorithm of the learner.
+        demonstrations: demonstrations to imitate.
+        bc_steps: number of gradient steps.
         batch_size: transitions per gradient step.
     """
     layers = algorithm.actor_layers(learner)

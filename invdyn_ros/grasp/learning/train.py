@@ -26,23 +26,24 @@ def train_grasp(
     resume: bool = False,
     callback: Callable[[int, EvaluationResult | None], None] = lambda timesteps, best: None,
 ) -> EvaluationResult:
-    """Train a policy.
+    """Train a grasp policy.
 
     Args:
-        config: of the run.
-        task: to learn.
-        out: folder for the best policy, the state of the run and TensorBoard's files.
-        resume: continue the run in that folder.
-        callback: called after each step with their number and the best result so far.
+        config: settings of the run.
+        task: task to learn.
+        out: folder for the best policy, the state of the run and TensorBoard files.
+        resume: whether to continue the run in that folder.
+        callback: called after each step with the number of environment steps and the best result
+            so far.
 
     Returns:
-        The evaluation of the best policy.
+        Evaluation result of the best policy.
 
     Raises:
-        ValueError: nothing to resume, or a run with other settings.
+        ValueError: there is nothing to resume, or the run in the folder has other settings.
     """
     training = TRAININGS[config.algorithm](config, task, Path(out), callback)
     training.train(resume)
     if training.best is None:
-        raise RuntimeError("a run ends with an evaluation")
+        raise RuntimeError("the training run ended without an evaluation")
     return training.best

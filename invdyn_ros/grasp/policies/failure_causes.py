@@ -14,7 +14,7 @@ NOT_DETECTED, MISSED_GRASP, SLIPPED, TIMEOUT = FAILURE_CAUSES = (
     "timeout",
 )
 MIN_HOLD_TIME = 0.2  # [s] shorter contacts count as touching, not as grasping
-HOLD_TIME_TOLERANCE = 1e-6  # [s] rounding of stamps
+HOLD_TIME_TOLERANCE = 1e-6  # [s] for the rounding of stamps
 MIN_LIFT_HEIGHT = 0.01  # [m] a block between the pads that is raised this high is grasped
 
 

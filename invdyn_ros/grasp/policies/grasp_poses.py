@@ -71,7 +71,9 @@ class GraspPoseSolver:
         bearing = np.arctan2(position[1], position[0])
         down = Rotation.from_euler("ZX", [yaw, np.pi])
         for tilt in self.tilts:
-            tilt_rotation = Rotation.from_rotvec(-tilt * np.array([-np.sin(bearing), np.cos(bearing), 0]))
+            tilt_rotation = Rotation.from_rotvec(
+                -tilt * np.array([-np.sin(bearing), np.cos(bearing), 0])
+            )
             pose = np.eye(4)
             pose[:3, :3] = (tilt_rotation * down).as_matrix()
             pose[:3, 3] = position

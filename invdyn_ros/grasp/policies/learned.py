@@ -1,8 +1,8 @@
-"""Learned grasp in the live graph: runs a policy on joint states and block detections.
+"""Learned grasp policies in the live graph, on joint states and block detections.
 
 Observation and action space are those of the training environment. The policy acts only on
-inputs as in training: exactly one block, detected, of the right size and within the area in which
-the policy was trained. Otherwise the arm stops or moves home.
+inputs as in training: exactly one detected block, of the right size and within the area of the
+training. Otherwise the arm stops or moves home.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from invdyn_ros.robots.scene import Scene
 from invdyn_ros.typing import Array
 
 DETECTION_TIMEOUT = 5.0  # [s] for a block that is not grasped; a gripper hides it for up to 3 s
-HOMING_SPEED_FRACTION = 0.3  # of the fastest action, on the way home
+HOMING_SPEED_FRACTION = 0.3  # speed on the way home over that of the fastest action
 STAMP_TOLERANCE = 1e-4  # [s] by which a joint state may precede the end of a period: rounding
 
 
@@ -49,7 +49,9 @@ class LearnedGrasp:
         self.robot, self.policy = robot, policy
         self.action_space = make_action_space(meta.control_mode, robot, meta.action_space)
         self.observation_builder = ObservationBuilder(robot, scene, self.action_space.size)
-        check_policy_spaces(meta, robot.name, self.observation_builder.size, self.action_space.size)
+        check_policy_spaces(
+            meta, robot.name, self.observation_builder.size, self.action_space.size
+        )
         self.detection_gate = DetectionGate(scene, training_area(scene))
         self.reset()
 
@@ -119,7 +121,7 @@ class LearnedGrasp:
         rejection = self.detection_gate.reason
         self.hold_reason = rejection or self._detection_problem(time)
         if self.hold_reason is not None:
-            self.policy.reset()  # drop its present plan
+            self.policy.reset()  # discards the present plan of a planner
         if rejection is not None:
             return self._stop(self.target.opening if self.target else opening)
         if self.hold_reason is not None:
@@ -160,7 +162,7 @@ class LearnedGrasp:
 def check_policy_spaces(
     meta: PolicyMetadata, arm: str, observation_size: int, action_size: int
 ) -> None:
-    """Raise an error if a policy does not fit an arm.
+    """Check that a policy fits the spaces of an arm.
 
     Args:
         meta: metadata of the policy.

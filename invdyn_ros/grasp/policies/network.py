@@ -53,7 +53,7 @@ class PolicyMetadata(Validated):
 
 
 class Policy(Protocol):
-    """Map observations to actions, one after the other."""
+    """Protocol of policies, which map observations to actions, one after the other."""
 
     @property
     def meta(self) -> PolicyMetadata:
@@ -67,7 +67,7 @@ class Policy(Protocol):
 
 
 class MLPPolicy(nn.Module):
-    """Multilayer perceptron with ReLU units on standardized observations."""
+    """Multilayer perceptron with ReLU activations on standardized observations."""
 
     mean: Tensor
     scale: Tensor

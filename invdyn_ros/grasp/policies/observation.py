@@ -23,18 +23,21 @@ RECENT_DETECTION_AGE = 0.25  # [s] a younger detection sets the visibility entry
 MAX_DETECTION_AGE = 2.0  # [s] unit and upper bound of the age of the last detection
 MAX_DETECTION_COUNT = 10  # unit and upper bound of the number of detections
 OBSERVATION_LIMIT = 10.0  # bound of every entry
-GRASPED_OPENING_RATIOS = (0.6, 1.2)  # range of gripper opening over block size with a grasped block
+GRASPED_OPENING_RATIOS = (
+    0.6,
+    1.2,
+)  # range of gripper opening over block size with a grasped block
 CLOSING_AXIS = 1  # axis of the tool along which the fingers close
-PLAY_FRACTION = 0.9  # of the play between open fingers and block, within which a grasp succeeds
+PLAY_FRACTION = 0.9  # fraction of the play of the block between open fingers that is usable
 MAX_PROBE_DISTANCE = 0.08  # [m] from the estimate: a grasp farther away does not update it
-SETTLED_OPENING_CHANGE = 0.001  # [m] per observation, of a gripper at rest
+SETTLED_OPENING_CHANGE = 0.001  # [m] per observation; a gripper with less is at rest
 BLOCKED_DEPTH = 0.006  # [m] by which the tool stays above its target if it stands on something
-STOPPED_HEIGHT_CHANGE = 0.001  # [m] per observation, of a tool at rest
-GRASP_RADIUS = 0.03  # [m] from the tool to a block that it grasps
+STOPPED_HEIGHT_CHANGE = 0.001  # [m] per observation; a tool with less is at rest
+GRASP_RADIUS = 0.03  # [m] maximum distance from the tool to a grasped block
 
 
 class ObservationBuilder:
-    """Build the observation of one instant after the other.
+    """Build the observations of an episode one after the other.
 
     While a block is grasped, its position is that of the tool, because the gripper hides it from
     the camera.
@@ -157,7 +160,7 @@ class ObservationBuilder:
         return self.estimate.position + np.array([*self.offset_filter.offset, 0.0])
 
     def _update_offset_filter(self, target: State, opening: float) -> None:
-        """Update the filter when the gripper closes on nothing, or stands on the block."""
+        """Update the filter when the gripper closes on nothing or stops on top of the block."""
         tool, size, last_height = self.tool_pose, self.scene.block_size, self._height
         self._height = float(tool[2, 3])
         offset = tool[:2, 3] - self.estimate.position[:2]

@@ -1,4 +1,4 @@
-"""Planner as a grasp policy: it follows a sampled plan of desired arm and gripper states.
+"""Grasp policy that follows sampled plans of desired arm and gripper states.
 
 The planner predicts desired states; the inverse-dynamics model of the arm controller turns them
 into commands, so the two are independent. Each plan is followed for several actions: replanning

@@ -42,7 +42,7 @@ def paired_difference(a: Sequence[bool], b: Sequence[bool]) -> SuccessDifference
         ValueError: no episodes, or not the same number of both.
     """
     if len(a) != len(b) or not len(a):
-        raise ValueError(f"{len(a)} and {len(b)} episodes do not form pairs")
+        raise ValueError(f"{len(a)} and {len(b)} episodes; run both policies on the same episodes")
     first, second, n = np.asarray(a, bool), np.asarray(b, bool), len(a)
     p, q = float(first.mean()), float(second.mean())
     p_low, p_high = _wilson(int(first.sum()), n)

@@ -1,4 +1,4 @@
-"""Loss and optimization of the block pose network."""
+"""Loss function and optimization of the block pose network."""
 
 from __future__ import annotations
 
@@ -24,25 +24,26 @@ from invdyn_ros.grasp.estimation.block_pose_network import (
 from invdyn_ros.grasp.pose_training.rendered_dataset import RenderedImages
 from invdyn_ros.training.optimizer import Optimizer, OptimizerConfig
 
-WARMUP_FRACTION = 0.05  # of the steps
-NLL_BETA = 0.5  # exponent of the variance in the weight of the likelihood
+WARMUP_FRACTION = 0.05  # fraction of the steps in which the learning rate rises
+NLL_BETA = 0.5  # exponent of the variance in the weight of the log likelihood
 MAX_GRAD_NORM = 5.0
 SMOOTH_L1_BETA = 0.05  # [half an image] keypoint error at which the loss becomes linear
-HEATMAP_STD = 0.8  # [cells] of a target heatmap
+HEATMAP_STD = 0.8  # [cells] standard deviation of a target heatmap
 INFERENCE_BATCH_SIZE = 128
 
 
 @dataclass(frozen=True)
 class BlockPoseFitConfig(Validated):
-    """Settings of the optimization.
+    """Settings of the optimization in each round.
 
     Attributes:
         epochs: passes over the images of all rounds, in each round.
-        batch_size: images per step.
-        learning_rate: peak of AdamW's one-cycle schedule.
-        weight_decay: of AdamW.
-        landmark_weight: of the keypoint loss, relative to the pose loss.
-        amp: bf16 is twice as fast on CPUs with bfloat16 instructions, and slower on others.
+        batch_size: images per gradient step.
+        learning_rate: peak learning rate of AdamW's one-cycle schedule.
+        weight_decay: weight decay of AdamW.
+        landmark_weight: weight of the keypoint loss relative to the pose loss.
+        amp: mixed precision; bf16 is twice as fast on CPUs with bfloat16 instructions, and slower
+            on others.
     """
 
     epochs: PositiveInt = 5
@@ -60,13 +61,13 @@ def fit(
     seed: int,
     callback: Callable[[float], None] = lambda loss: None,
 ) -> None:
-    """Train a network, and leave it in evaluation mode.
+    """Train a network and set it to evaluation mode.
 
     Args:
-        network: to train in place.
+        network: network to train in place.
         datasets: images of each round.
-        config: of the optimization.
-        seed: of the order of the images.
+        config: settings of the optimization.
+        seed: seed of the order of the images.
         callback: called with the loss of each step.
     """
     rng, steps = np.random.default_rng(seed), total_steps(datasets, config)
@@ -94,14 +95,14 @@ def fit(
 
 
 def total_steps(datasets: Sequence[RenderedImages], config: BlockPoseFitConfig) -> int:
-    """Return the number of steps of `fit`."""
+    """Return the number of gradient steps of `fit`."""
     return config.epochs * (sum(len(part.labels) for part in datasets) // config.batch_size)
 
 
 def _batches(
     datasets: Sequence[RenderedImages], batch_size: int, rng: np.random.Generator
 ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    """Yield all images once in random order, with their labels; drop the last, smaller batch."""
+    """Yield batches of images in random order with their labels; drop an incomplete batch."""
     dataset_index = np.concatenate([np.full(len(d.labels), k) for k, d in enumerate(datasets)])
     row_index = np.concatenate([np.arange(len(d.labels)) for d in datasets])
     order = rng.permutation(len(dataset_index))
@@ -122,14 +123,15 @@ def block_pose_loss(
 ) -> Tensor:
     """Return the training loss.
 
-    Position and yaw have Gaussian errors of predicted width. Their negative log likelihood is
-    weighted by the variance to the power of NLL_BETA (Seitzer et al. 2022, arXiv:2203.09168), as
-    images with a large predicted error would hardly contribute otherwise.
+    The errors of position and yaw are Gaussian with predicted standard deviations. Their negative
+    log likelihood is weighted by the variance to the power of NLL_BETA (Seitzer et al. 2022,
+    arXiv:2203.09168), because images with a large predicted error would hardly contribute
+    otherwise.
 
     Args:
-        output: of the network, for B images.
-        labels: tensors by name, see `labels_dtype`.
-        landmark_weight: of the keypoint loss.
+        output: network output for B images.
+        labels: (B, ...) tensors by name, see `labels_dtype`.
+        landmark_weight: weight of the keypoint loss.
     """
     on_table, angle = labels["on_table"], SYMMETRY_ORDER * labels["yaw"]
     position_error = (output.position - labels["position"]) / POSITION_SCALE
@@ -161,14 +163,19 @@ def _target_heatmaps(keypoints: Tensor, output: BlockPoseOutput) -> Tensor:
 
 
 def _beta_nll(error: Tensor, log_std: Tensor) -> Tensor:
-    """Return the weighted negative log likelihood of errors (B, k), with log_std (B, k or 1)."""
+    """Return the weighted negative log likelihood (B, k) of errors (B, k).
+
+    Args:
+        error: (B, k) errors.
+        log_std: (B, k) or (B, 1) predicted log standard deviations.
+    """
     weight = (2 * NLL_BETA * log_std).exp().detach()
     return weight * (0.5 * (error * (-log_std).exp()) ** 2 + log_std)
 
 
 @torch.inference_mode()
 def predict_all(network: BlockPoseNet, dataset: RenderedImages) -> BlockPoseOutput:
-    """Run a network on all images of a dataset."""
+    """Return the output of a network for all images of a dataset."""
     network.eval()
     parts = []
     for start in range(0, len(dataset.labels), INFERENCE_BATCH_SIZE):

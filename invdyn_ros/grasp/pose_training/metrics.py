@@ -16,20 +16,22 @@ from invdyn_ros.grasp.estimation.block_pose_estimator import (
 )
 from invdyn_ros.typing import Array, Mask
 
-COVERAGE = 0.95  # nominal probability of the ellipse and the interval
+COVERAGE = 0.95  # nominal probability of the confidence ellipse and interval
 MM_PER_M = 1e3
 
 
 def select(
     prediction: BlockPosePrediction, labels: NDArray[Any], mask: Mask
 ) -> tuple[BlockPosePrediction, NDArray[Any]]:
-    """Return predictions and labels of the images in a mask (N,)."""
+    """Return predictions and labels of the images that a mask (N,) selects."""
     return BlockPosePrediction(*(part[mask] for part in prediction)), labels[mask]
 
 
 def yaw_error(prediction: BlockPosePrediction, labels: NDArray[Any]) -> Array:
     """Return the errors (N,) of the yaw modulo a quarter turn, in [-pi/4, pi/4) [rad]."""
-    return np.asarray((prediction.yaw - labels["yaw"] + QUARTER_TURN / 2) % QUARTER_TURN - QUARTER_TURN / 2)
+    return np.asarray(
+        (prediction.yaw - labels["yaw"] + QUARTER_TURN / 2) % QUARTER_TURN - QUARTER_TURN / 2
+    )
 
 
 def detected_mask(prediction: BlockPosePrediction) -> Mask:
@@ -41,8 +43,8 @@ def detected_mask(prediction: BlockPosePrediction) -> Mask:
 def fit_std_scale(prediction: BlockPosePrediction, labels: NDArray[Any]) -> tuple[float, float]:
     """Return the factors that calibrate the standard deviations of position and yaw.
 
-    With them, 95% of the labels lie inside of the predicted 95% ellipse and interval. Only images
-    that give a detection of a block on the table count.
+    With these factors, 95% of the labels lie inside the predicted 95% ellipse and interval. Only
+    images with a detection of a block on the table count.
     """
     mask = (labels["on_table"] > 0) & detected_mask(prediction)
     if not mask.any():
@@ -69,12 +71,13 @@ def pose_metrics(prediction: BlockPosePrediction, labels: NDArray[Any]) -> dict[
 
     Returns:
         images: number of images.
-        detected_fraction: of the blocks on the table.
-        false_detection_fraction: of the images without a block on the table.
-        position_error_mm, yaw_error_deg: median and 95th percentile.
-        centre_baseline_mm: median position error of always predicting the mean label.
-        position_coverage, yaw_coverage: fraction of labels inside of the predicted 95% ellipse
-            and interval.
+        detected_fraction: fraction of the blocks on the table that are detected.
+        false_detection_fraction: fraction of the images without a block on the table that give a
+            detection.
+        position_error_mm, yaw_error_deg: median and 95th percentile of the errors.
+        centre_baseline_mm: median position error of a constant prediction, the mean label.
+        position_coverage, yaw_coverage: fraction of labels inside the predicted 95% ellipse and
+            interval.
     """
     on_table, detected = labels["on_table"] > 0, detected_mask(prediction)
     mask = on_table & detected
@@ -93,7 +96,9 @@ def pose_metrics(prediction: BlockPosePrediction, labels: NDArray[Any]) -> dict[
             float(detected[~on_table].mean()) if (~on_table).any() else 0.0
         ),
         "position_error_mm": _percentiles(error),
-        "centre_baseline_mm": {"p50": float(np.median(np.linalg.norm(baseline, axis=1)) * MM_PER_M)},
+        "centre_baseline_mm": {
+            "p50": float(np.median(np.linalg.norm(baseline, axis=1)) * MM_PER_M)
+        },
         "yaw_error_deg": _percentiles(yaw),
         "position_coverage": float((position_squares <= chi2.ppf(COVERAGE, 2)).mean()),
         "yaw_coverage": float((yaw_squares <= chi2.ppf(COVERAGE, 1)).mean()),

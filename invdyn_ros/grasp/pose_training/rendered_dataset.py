@@ -31,21 +31,21 @@ from invdyn_ros.typing import Array
 IMAGES_FILE, LABELS_FILE = "images.npy", "labels.npy"
 SAMPLE_PERIOD = 0.1  # [s] between sampled states of an episode
 ON_TABLE_TOLERANCE = 0.005  # [m] a block that is higher over the table does not lie on it
-LOW_TOOL_HEIGHT = 0.12  # [m] below it, the block is not moved close to the tool
-MIN_TOOL_DISTANCE = 0.07  # [m] of a moved block from a low tool
+LOW_TOOL_HEIGHT = 0.12  # [m] below it, the block is not resampled close to the tool
+MIN_TOOL_DISTANCE = 0.07  # [m] from a low tool to a resampled block
 HIGH_TOOL_HEIGHT = 0.15  # [m] above it, the joints are perturbed
 JOINT_PERTURBATION_STD = 0.1  # [rad]
-BLOCK_AREA_MARGIN = 0.03  # [m] by which sampled blocks may lie outside of their area
-SAMPLING_STREAM = 12  # of random numbers
+BLOCK_AREA_MARGIN = 0.03  # [m] by which sampled blocks may lie outside the block area
+SAMPLING_STREAM = 12  # stream of random numbers for sampled states and block poses
 
 
 class StateSamples(NamedTuple):
-    """N states of episodes.
+    """N states of arm and block from simulated episodes.
 
     Attributes:
-        q: (N, n) true joints [rad].
-        measured_q: (N, n) measured joints [rad].
-        opening: (N,) distance of the finger pads [m].
+        q: (N, n) true joint positions [rad].
+        measured_q: (N, n) measured joint positions [rad].
+        opening: (N,) distance between the finger pads [m].
         T_base_block: (N, 4, 4) true pose of the block.
     """
 
@@ -60,9 +60,10 @@ class DatasetRenderingConfig(Validated):
     """Content of the rendered images.
 
     Attributes:
-        images_per_camera: images with the same camera, light and colours.
-        home_fraction: of the images with the arm at its home position.
-        resample_block_fraction: of the other images with the block moved to a random pose.
+        images_per_camera: number of images with the same camera, light and colours.
+        home_fraction: fraction of the images in which the arm is at its home position.
+        resample_block_fraction: fraction of the other images in which the block is moved to a
+            random pose.
         default_noise_fraction: fraction of the cameras with the domain randomization level
             `default`; the others have `hard`.
     """
@@ -76,17 +77,18 @@ class DatasetRenderingConfig(Validated):
 def labels_dtype(num_keypoints: int, robot_state_dim: int) -> np.dtype[Any]:
     """Return the structured type of the labels of one image.
 
-    The keypoints are the block's foot and the landmarks, -1 to 1 in the image.
+    The keypoints are the centre of the block's bottom face and the landmarks, in image
+    coordinates from -1 to 1.
     """
     return np.dtype(
         [
             ("robot_state", np.float32, robot_state_dim),
             ("position", np.float32, 2),  # [m]
             ("yaw", np.float32),  # [rad]
-            ("on_table", np.float32),  # 1: the block lies on the table
+            ("on_table", np.float32),  # 1: the block lies on the table, else 0
             ("keypoints", np.float32, (num_keypoints, 2)),
             ("noise_level", np.uint8),  # 0: default, 1: hard
-            ("at_home", np.uint8),  # 1: the arm is at its home position
+            ("at_home", np.uint8),  # 1: the arm is at its home position, else 0
         ]
     )
 
@@ -96,7 +98,7 @@ class RenderedImages(NamedTuple):
 
     Attributes:
         images: (N, H, H, 3) uint8 RGB, memory-mapped.
-        labels: (N,) of `labels_dtype`.
+        labels: (N,) structured array of type `labels_dtype`.
     """
 
     images: NDArray[np.uint8]
@@ -104,7 +106,7 @@ class RenderedImages(NamedTuple):
 
 
 def load_rendered_images(directory: Path) -> RenderedImages | None:
-    """Return the images that were rendered into a folder; None if they are not complete."""
+    """Read the images that were rendered into a folder; None if they are not complete."""
     if not (directory / LABELS_FILE).is_file():
         return None
     images = np.load(directory / IMAGES_FILE, mmap_mode="r")
@@ -117,9 +119,9 @@ def collect_states(
     """Roll out the scripted policy and sample the states that it visits.
 
     Args:
-        environment: whose detections the policy acts on.
-        episodes: to run.
-        seed: of the run.
+        env: environment whose detections the policy uses.
+        episodes: number of episodes.
+        seed: seed of the run.
         callback: called after each episode with the number of episodes and of successes so far.
     """
     policy = ScriptedAgent(env)
@@ -140,7 +142,7 @@ def collect_states(
 
 
 def concatenate_states(parts: Sequence[StateSamples]) -> StateSamples:
-    """Concatenate state samples."""
+    """Concatenate several state samples in order."""
     return StateSamples(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
 
@@ -151,10 +153,10 @@ def _sample_state(env: GraspEnv) -> tuple[Array, Array, float, Array]:
 
 
 class DatasetRenderer:
-    """Renders labelled images of sampled states with randomized cameras, lights and colours.
+    """Render labelled images of sampled states with randomized cameras, lights and colours.
 
-    Physics is slow and rendering takes a millisecond, so states come from few episodes, and each
-    is rendered many times with other randomization and other block poses.
+    Simulation is slow and rendering takes a millisecond, so there are only few episodes, and each
+    of their states is rendered many times with other randomization and other block poses.
     """
 
     def __init__(
@@ -165,14 +167,14 @@ class DatasetRenderer:
         pixels: int,
         config: DatasetRenderingConfig,
     ) -> None:
-        """Set up the renderer.
+        """Create a renderer.
 
         Args:
             robot: the arm, with a gripper.
-            scene: its nominal scene.
-            states: to render.
+            scene: nominal scene of the arm.
+            states: states to render.
             pixels: side of the square images [px].
-            config: of the images' content.
+            config: content of the images.
         """
         self.robot, self.scene, self.states = robot, scene, states
         self.pixels, self.config = pixels, config
@@ -195,10 +197,10 @@ class DatasetRenderer:
         """Render images into a folder.
 
         Args:
-            directory: to write to.
+            directory: folder to write to.
             count: number of images.
-            seed: of all that is random in them.
-            noise_levels: of the default and of the hard cameras.
+            seed: seed of states, block poses and randomization.
+            noise_levels: domain randomization of the cameras with noise default and with hard.
             callback: called with the number of images rendered so far.
         """
         directory.mkdir(parents=True, exist_ok=True)
@@ -213,7 +215,7 @@ class DatasetRenderer:
             callback(last)
         images.flush()
         np.save(directory / f".{LABELS_FILE}", labels)
-        # the labels appear last: where they are, all images are
+        # the labels are written last and atomically: they mark the images as complete
         (directory / f".{LABELS_FILE}").replace(directory / LABELS_FILE)
         return RenderedImages(images, labels)
 
@@ -224,7 +226,14 @@ class DatasetRenderer:
         seed: int,
         noise_levels: tuple[DomainRandomization, DomainRandomization],
     ) -> Iterator[tuple[NDArray[np.uint8], tuple[Any, ...]]]:
-        """Yield images of one camera with their labels."""
+        """Yield the images of one camera with their labels.
+
+        Args:
+            first: index of the first image, which also selects the camera's random numbers.
+            last: index after the last image.
+            seed: seed of the dataset.
+            noise_levels: domain randomization of noise default and hard.
+        """
         rng = np.random.default_rng([seed, first, SAMPLING_STREAM])
         noise_level = int(rng.random() >= self.config.default_noise_fraction)
         noise = noise_levels[noise_level]
@@ -237,8 +246,8 @@ class DatasetRenderer:
         for _ in range(first, last):
             q, measured_q, opening, T_base_block, at_home = self._sample(rng)
             image = self.renderer.render(q, opening, T_base_block[None])
-            foot = T_base_block[:3, 3] - [0, 0, self.scene.block_size / 2]
-            points = np.vstack([foot, self.landmarks])
+            bottom = T_base_block[:3, 3] - [0, 0, self.scene.block_size / 2]
+            points = np.vstack([bottom, self.landmarks])
             keypoints = (scene.camera.project(points) + 0.5) * 2 / self.pixels - 1
             robot_state = robot_state_features(self.robot, self.scene, measured_q, opening)
             yaw, on_table = upright_yaw(T_base_block[:3, :3]), self._is_on_table(T_base_block)
@@ -249,7 +258,7 @@ class DatasetRenderer:
         return bool(T_base_block[2, 3] < self.scene.block_size / 2 + ON_TABLE_TOLERANCE)
 
     def _sample(self, rng: np.random.Generator) -> tuple[Array, Array, float, Array, bool]:
-        """Return true and measured joints, opening, block pose, and whether the arm is at home."""
+        """Return true and measured joints, opening, block pose, whether the arm is at home."""
         config, gripper = self.config, self.robot.gripper
         assert gripper is not None
         if rng.random() < config.home_fraction:
@@ -271,10 +280,9 @@ class DatasetRenderer:
         return q, measured_q, float(opening), T_base_block, False
 
     def _sample_block_pose(self, rng: np.random.Generator) -> Array:
-        """Return a pose (4, 4) of a block on the table, in its area or a little outside."""
+        """Return a random pose (4, 4) of a block on the table, in its area or just outside it."""
         spans = (self.scene.area_x, self.scene.area_y)
         x, y = (
-            rng.uniform(low - BLOCK_AREA_MARGIN, high + BLOCK_AREA_MARGIN)
-            for low, high in spans
+            rng.uniform(low - BLOCK_AREA_MARGIN, high + BLOCK_AREA_MARGIN) for low, high in spans
         )
         return block_pose(x, y, self.scene.block_size / 2, rng.uniform(-np.pi, np.pi))

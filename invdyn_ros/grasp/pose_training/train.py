@@ -1,7 +1,8 @@
 """Training of the block pose network.
 
-In rounds, as in DAgger (Ross et al. 2011, arXiv:1011.0686): in the first, the scripted policy acts
-on marker detections; in each further one, on the network of the round before, with its errors.
+It proceeds in rounds, as in DAgger (Ross et al. 2011, arXiv:1011.0686). In the first round, the
+scripted policy uses marker detections; in each further one, it uses the detections of the previous
+round's network, including their errors.
 """
 
 from __future__ import annotations
@@ -48,13 +49,13 @@ from invdyn_ros.models.checkpoint import METADATA_FILE, write_atomically
 from invdyn_ros.robots.registry import load_scene
 from invdyn_ros.robots.robot import load_robot
 
-# Offsets of the seeds from those of training.
+# Offsets from the seed of training.
 VAL_SEED_OFFSET, TEST_SEED_OFFSET, EVAL_SEED_OFFSET = 2_000_000, 4_000_000, 5_000_000
 ROUND_SEED_STRIDE = 1000
 NOISE_LEVELS = ("default", "hard")
 RANDOMIZATIONS = RANDOMIZATION_LEVELS[NOISE_LEVELS[0]], RANDOMIZATION_LEVELS[NOISE_LEVELS[1]]
 REPORT_FILE, CONFIG_FILE = "block_pose.json", "settings.json"
-CHANGEABLE_FIELD = "eval_episodes"  # by a resumed run
+CHANGEABLE_FIELD = "eval_episodes"  # setting that a resumed run may change
 
 ProgressCallback = Callable[[str, int, int, str], None]
 
@@ -64,14 +65,14 @@ class BlockPoseTrainConfig(Validated):
     """Settings of a training run of a block pose network.
 
     Attributes:
-        arm: its name; it needs a gripper and a scene.
-        seed: of everything.
-        rounds: of data collection and training.
-        episodes: of each round, half with noise default, half hard.
-        images: rendered in each round.
-        val_images: for calibration; as many more images are for testing.
-        eval_episodes: of each noise, with the scripted policy, after training.
-        network: size of the network.
+        arm: name of the arm, which needs a gripper and a scene.
+        seed: random seed of the whole run.
+        rounds: number of rounds of data collection and training.
+        episodes: simulated episodes per round, half with noise default, half with hard.
+        images: rendered images per round.
+        val_images: number of validation images, for calibration; there are as many test images.
+        eval_episodes: episodes of the scripted policy after training, at each noise level.
+        network: architecture of the network.
         rendering: content of the images.
         fit: settings of the optimization.
     """
@@ -94,12 +95,12 @@ class BlockPoseTrainConfig(Validated):
 
 
 class BlockPoseTraining:
-    """A training run in its folder, with images and network of each round."""
+    """A training run, whose folder holds the images and the network of each round."""
 
     def __init__(
         self, config: BlockPoseTrainConfig, out: Path, callback: ProgressCallback
     ) -> None:
-        """Prepare a run; see `train_block_pose`."""
+        """Prepare a run; see `train_block_pose` for the arguments."""
         self.config, self.out, self.callback = config, out, callback
         scene = load_scene(config.arm)
         self.meta = BlockPoseMetadata(
@@ -112,7 +113,7 @@ class BlockPoseTraining:
         )
 
     def train(self) -> dict[str, Any]:
-        """Train the rounds that are not done, then evaluate the network."""
+        """Train the remaining rounds and evaluate the network; return the metrics."""
         self._check_settings()
         network = self._untrained_network()
         for number in range(self.config.rounds):
@@ -133,7 +134,7 @@ class BlockPoseTraining:
             return BlockPoseNet(self.meta)
 
     def _check_settings(self) -> None:
-        """Write the settings, or check that they are those of the run that is resumed."""
+        """Write the settings of a new run, or compare them with those of the resumed one."""
         path = self.out / CONFIG_FILE
         settings = json.loads(json.dumps(self.meta.data["settings"]))
         if not path.is_file():
@@ -145,7 +146,7 @@ class BlockPoseTraining:
             if settings[name] != previous.get(name):
                 raise ValueError(
                     f"{self.out} holds a run with {name} {previous.get(name)}, not "
-                    f"{settings[name]}; keep it the same or take another folder"
+                    f"{settings[name]}; give the same value or another folder"
                 )
 
     def _train_round(self, number: int, network: BlockPoseNet) -> BlockPoseNet:
@@ -167,13 +168,13 @@ class BlockPoseTraining:
         return network.with_metadata(replace(self.meta, std_scale=std_scale))
 
     def _dataset(self, name: str, number: int, count: int, seed_offset: int = 0) -> RenderedImages:
-        """Return the images of a folder; render them if it has none.
+        """Return the images of a dataset; render them if its folder has none.
 
         Args:
-            name: of the folder.
-            number: of the round.
+            name: name of the folder.
+            number: number of the round.
             count: number of images.
-            seed_offset: of validation or test images.
+            seed_offset: seed of validation or test images minus that of training images.
         """
         config, directory = self.config, self.out / "images" / name
         rendered = load_rendered_images(directory)
@@ -195,7 +196,14 @@ class BlockPoseTraining:
             )
 
     def _collect_states(self, name: str, number: int, noise: str, seed: int) -> StateSamples:
-        """Return the states of half the episodes of a round, all with one level of noise."""
+        """Run half the episodes of a round, at one noise level, and return sampled states.
+
+        Args:
+            name: name of the dataset, for progress reports.
+            number: number of the round.
+            noise: domain randomization level.
+            seed: seed of the dataset.
+        """
         label, episodes = f"{name}: collecting, noise {noise}", self.config.episodes // 2
         model = str(self.out / f"round_{number - 1}") if number else ""
 
@@ -231,7 +239,7 @@ class BlockPoseTraining:
         return report
 
     def _evaluate_policy(self, noise: str, episodes: int) -> dict[str, Any]:
-        """Return the success rate of the scripted policy on the network's detections."""
+        """Return the success rate of the scripted policy with the network's detections."""
         successes = 0
 
         def on_episode(episode: int, count: int) -> None:
@@ -259,13 +267,13 @@ def train_block_pose(
     """Train a block pose network, or resume a run in the same folder with the same settings.
 
     Args:
-        config: of the run.
+        config: settings of the run.
         out: folder for the network and its training images.
-        callback: called with a label of the current part of the run, its finished and its total
+        callback: called with a label of the present stage, its finished and total number of
             steps, and a note.
 
     Returns:
-        The evaluation, which is also written there as block_pose.json.
+        Metrics of the network, which are also written to block_pose.json in the folder.
 
     Raises:
         ValueError: the folder holds a run with other settings.

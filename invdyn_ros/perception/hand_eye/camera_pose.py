@@ -11,30 +11,30 @@ from scipy.spatial.transform import Rotation
 from invdyn_ros.config import from_mapping, load_yaml
 from invdyn_ros.perception.hand_eye.pose_pairs import Mounting
 
-NORM_TOLERANCE = 1e-3  # of the norm of a quaternion
-MAX_COORDINATE = 20.0  # a larger one is probably not in metres [m]
+NORM_TOLERANCE = 1e-3  # deviation of the norm of a quaternion from 1
+MAX_COORDINATE = 20.0  # [m] a larger coordinate is probably not in metres
 
 
 @dataclass(frozen=True)
 class CameraPose:
-    """Pose of a camera, the content of a calibration file."""
+    """Pose of a camera: the content of a calibration file."""
 
     arm: str
     """Name of the arm."""
     mounting: Mounting
-    """eye_to_hand: pose in the base frame of the arm; eye_in_hand: in the frame of its tool."""
+    """Parent frame of the pose: the arm's base (eye_to_hand) or its tool (eye_in_hand)."""
     position: tuple[float, float, float]
-    """x, y, z of the camera [m]."""
+    """x, y, z of the camera in the parent frame [m]."""
     quaternion: tuple[float, float, float, float]
-    """x, y, z, w of its optical frame: x right, y down, z forward."""
+    """x, y, z, w of the orientation of its optical frame (x right, y down, z forward)."""
     standard_error: tuple[float, float, float, float, float, float] | None = None
-    """Of x, y, z [m] and of rotations about the parent's axes [rad]."""
+    """Standard errors of x, y, z [m] and of rotations about the parent's axes [rad]."""
     marker_position: tuple[float, float, float] | None = None
-    """x, y, z of the marker [m], in the tool frame with eye_to_hand, else in the base frame."""
+    """x, y, z of the marker [m], in the tool frame (eye_to_hand) or base frame (eye_in_hand)."""
     marker_quaternion: tuple[float, float, float, float] | None = None
-    """x, y, z, w of the marker."""
+    """x, y, z, w of the orientation of the marker in the same frame."""
     num_poses: int | None = None
-    """Number of arm poses used."""
+    """Number of arm poses from which it was computed."""
     held_out: tuple[float, float] | None = None
     """RMS residual of held-out poses: distance [m], angle [rad]."""
 
@@ -50,7 +50,7 @@ class CameraPose:
 
     @property
     def T(self) -> np.ndarray:
-        """(4, 4), maps points of the optical frame to the parent frame."""
+        """(4, 4) transform that maps points of the optical frame to the parent frame."""
         T = np.eye(4)
         T[:3, :3] = Rotation.from_quat(self.quaternion).as_matrix()
         T[:3, 3] = self.position
@@ -65,24 +65,24 @@ def read_camera_pose(path: str | Path, arm: str) -> CameraPose:
         arm: name of the arm.
 
     Raises:
-        ValueError: no such file, another arm, or a camera on the hand.
+        ValueError: no such file, another arm, or a camera that is mounted on the hand.
     """
     pose = from_mapping(CameraPose, load_yaml(path), str(path))
     if pose.arm != arm:
         raise ValueError(f"{path} is the camera of '{pose.arm}', not of '{arm}'")
     if pose.mounting != "eye_to_hand":
         raise ValueError(
-            f"{path} has mounting {pose.mounting}; the grasp needs a camera with eye_to_hand"
+            f"{path} has mounting {pose.mounting}; grasping needs a camera with eye_to_hand"
         )
     return pose
 
 
 def to_yaml(camera: CameraPose, parent: str) -> str:
-    """Return the content of a file that `read_camera_pose` can read.
+    """Return a camera pose in the format of `read_camera_pose`, with comments.
 
     Args:
-        camera: the pose.
-        parent: name of the link in whose frame it is given.
+        camera: pose of the camera.
+        parent: name of the link whose frame is the parent frame.
     """
     marker_parent = "the tool" if camera.mounting == "eye_to_hand" else "the base"
     optical = "of the optical frame (x right, y down, z forward)"

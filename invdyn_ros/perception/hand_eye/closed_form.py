@@ -1,9 +1,9 @@
 """Closed-form solution of M Y = X B, the initial value of the least-squares solution.
 
 Two poses i, j give M_ij Y = Y B_ij with M_ij = M_i^-1 M_j, the AX = XB of hand-eye calibration.
-The rotation of Y maps their rotation vectors to each other (Park and Martin 1994, eq. 16: it is
-the orthogonal matrix nearest to the sum of their products). The remaining equations are linear in
-both positions. Iterative reweighting makes the solution robust to outliers.
+The rotation of Y maps the rotation vectors of B_ij to those of M_ij (Park and Martin 1994, eq. 16:
+it is the orthogonal matrix nearest to the sum of their products). The remaining equations are
+linear in the positions of X and Y. Iterative reweighting makes the solution robust to outliers.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import numpy as np
 
 from invdyn_ros.perception.rigid_transforms import invert_transform, rotation_vectors
 
-MAX_ROTATION_ANGLE = np.radians(170)  # above, the sign of a rotation vector is ambiguous
+MAX_ROTATION_ANGLE = np.radians(170)  # [rad] above it, a rotation vector's sign is ambiguous
 NUM_REWEIGHTINGS = 20
-MIN_SCALE = 1e-9  # of the residuals in the Cauchy weights
+MIN_SCALE = 1e-9  # minimum scale of the residuals in the Cauchy weights
 
 
 def solve_closed_form(M: np.ndarray, B: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

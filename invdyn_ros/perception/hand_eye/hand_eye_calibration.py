@@ -18,9 +18,9 @@ from invdyn_ros.perception.hand_eye.pose_diversity import PoseDiversity
 from invdyn_ros.perception.hand_eye.pose_pairs import Mounting, PosePairs
 from invdyn_ros.perception.rigid_transforms import pose_difference
 
-MIN_INLIER_FRACTION = 0.6  # of the poses
+MIN_INLIER_FRACTION = 0.6  # minimum fraction of poses that agree with the solution
 MAX_RMS_RESIDUAL = (0.03, np.radians(10))  # larger than any measurement noise [m], [rad]
-DECIMALS = 8  # in the calibration file
+DECIMALS = 8  # of numbers in the calibration file
 MOUNTING_DESCRIPTIONS: dict[Mounting, str] = {
     "eye_to_hand": "beside the arm and the marker fixed to the tool",
     "eye_in_hand": "on the hand and the marker fixed to the ground",
@@ -32,8 +32,8 @@ class HandEyeCalibration(NamedTuple):
 
     Attributes:
         solution: the least-squares solution.
-        residual: (N, 6) of all poses, outliers included [m, rad].
-        held_out: (n, 6) of the n inliers, each from a solution without it [m, rad].
+        residual: (N, 6) residuals of all poses, including outliers [m, rad].
+        held_out: (n, 6) cross-validated residuals of the n inliers [m, rad].
         pose_diversity: rotations of the tool between the inliers.
     """
 
@@ -51,7 +51,8 @@ def calibrate(pairs: PosePairs, mounting: Mounting) -> HandEyeCalibration:
         mounting: whether the camera is mounted beside the arm or on its hand.
 
     Raises:
-        ValueError: too few poses, rotations about one axis only, or contradictory poses.
+        ValueError: too few poses, rotations about one axis only, or poses that contradict each
+            other.
     """
     PoseDiversity.from_poses(pairs.T_base_tool).check()
     solution = solve_hand_eye(pairs, mounting)
@@ -63,7 +64,7 @@ def calibrate(pairs: PosePairs, mounting: Mounting) -> HandEyeCalibration:
         raise ValueError(
             f"{solution.inliers.sum()} of {len(pairs)} poses agree, to "
             f"{1e3 * distance:.0f} mm and {np.degrees(angle):.0f} deg; check that the camera is "
-            f"{MOUNTING_DESCRIPTIONS[mounting]}, and the name of the arm"
+            f"{MOUNTING_DESCRIPTIONS[mounting]}, and that the name of the arm is correct"
         )
     inliers = pairs[solution.inliers]
     diversity = PoseDiversity.from_poses(inliers.T_base_tool)
@@ -73,7 +74,7 @@ def calibrate(pairs: PosePairs, mounting: Mounting) -> HandEyeCalibration:
 
 
 def residual_norms(residual: np.ndarray) -> np.ndarray:
-    """Return distance [m] and angle [rad], (N, 2), of residuals (N, 6)."""
+    """Return distances [m] and angles [rad], (N, 2), of residuals (N, 6)."""
     return np.linalg.norm(residual.reshape(-1, 2, 3), axis=2)
 
 
@@ -87,7 +88,7 @@ def to_camera_pose(calibration: HandEyeCalibration, arm: str, mounting: Mounting
     """Return the content of the calibration file.
 
     Args:
-        calibration: the result.
+        calibration: result of `calibrate`.
         arm: name of the arm.
         mounting: where the camera is mounted.
     """

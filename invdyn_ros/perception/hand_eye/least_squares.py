@@ -1,9 +1,9 @@
 """Least-squares solution of M Y = X B and its covariance.
 
-The detections B are noisy, the poses of the arm are taken as exact. X and Y minimize the sum of
-|log(B (X^-1 M Y)^-1)|^2, each term weighted by its covariance. The noise levels of positions and
-rotations are estimated too (variance components, Förstner 1979), because their ratio matters:
-positions far from each other determine the rotation of the camera better than rotations do.
+The detections B are noisy; the poses of the arm are assumed to be exact. X and Y minimize the sum
+of |log(B (X^-1 M Y)^-1)|^2, each term weighted by its inverse covariance. The noise levels of
+positions and rotations are estimated too (variance components, Förstner 1979), because their ratio
+matters: positions that are far apart determine the rotation of the camera better than rotations.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from invdyn_ros.perception.rigid_transforms import (
     transform_from_rotvec,
 )
 
-MAX_ITERATIONS = 50  # of Gauss-Newton
+MAX_ITERATIONS = 50  # maximum number of Gauss-Newton steps
 STEP_TOLERANCE = 1e-10  # [m, rad]
-MAX_REWEIGHTINGS = 20
+MAX_REWEIGHTINGS = 20  # maximum number of updates of weights and noise scale
 SCALE_TOLERANCE = 1e-3  # relative change of the noise scale at which reweighting stops
-FALSE_REJECTION_PROBABILITY = 1e-4  # of a correct pose
+FALSE_REJECTION_PROBABILITY = 1e-4  # probability that a correct pose is rejected
 MEDIAN_EFFICIENCY = 0.37  # efficiency of the median as an estimate of the variance
 CHI2_MEDIAN = float(chi2.ppf(0.5, 3))  # median of the squared error of three axes
-MIN_SOLVER_POSES = 3
-NUM_FOLDS = 4  # of the cross-validation
-MIN_SCALE = 1e-9  # of the noise, for poses without noise
+MIN_SOLVER_POSES = 3  # minimum number of poses for a solution
+NUM_FOLDS = 4  # folds of the cross-validation
+MIN_SCALE = 1e-9  # minimum noise scale, for simulated poses without noise
 
 
 class HandEyeSolution(NamedTuple):
@@ -40,9 +40,9 @@ class HandEyeSolution(NamedTuple):
     Attributes:
         X: (4, 4) pose of the camera.
         Y: (4, 4) pose of the marker in the frame that it is fixed to.
-        covariance: (6, 6) of X: x, y, z [m] and rotations [rad] about axes through the camera
-            that are parallel to those of its parent frame.
-        noise_scale: (2,) estimated over given standard deviation, of positions and rotations.
+        covariance: (6, 6) covariance of X: x, y, z [m] and rotations [rad] about axes through the
+            camera that are parallel to those of its parent frame.
+        noise_scale: (2,) estimated over given standard deviation of positions and rotations.
         inliers: (N,) whether each pose agrees with the solution.
     """
 
@@ -54,12 +54,12 @@ class HandEyeSolution(NamedTuple):
 
 
 class HandEyeEquations(NamedTuple):
-    """The equations M Y = X B of N poses and the covariance of each B.
+    """Equations M Y = X B of N poses, with the covariance of each B.
 
     Attributes:
         M: (N, 4, 4) motion, see `PosePairs.motion`.
         B: (N, 4, 4) detected poses of the marker.
-        cholesky: (N, 6, 6) Cholesky factors of their covariances.
+        cholesky: (N, 6, 6) Cholesky factors of the covariances of B.
     """
 
     M: np.ndarray
@@ -67,17 +67,27 @@ class HandEyeEquations(NamedTuple):
     cholesky: np.ndarray
 
     def select(self, inliers: np.ndarray) -> HandEyeEquations:
-        """Return the equations of the poses with a true entry in a mask (N,)."""
+        """Return the equations of the poses that a mask (N,) selects."""
         return HandEyeEquations(*(part[inliers] for part in self))
 
     def residuals(self, X: np.ndarray, Y: np.ndarray, scale: np.ndarray) -> np.ndarray:
-        """Return residuals (N, 6) of X and Y in standard deviations of the scaled noise."""
+        """Return residuals (N, 6) of X and Y in standard deviations of the scaled noise.
+
+        Args:
+            X: (4, 4) pose of the camera.
+            Y: (4, 4) pose of the marker.
+            scale: (2,) noise scale of positions and rotations.
+        """
         return _whiten(
             self.cholesky, scale, pose_difference(self.B, predict_markers(X, self.M, Y))
         )
 
     def jacobian(self, X: np.ndarray, Y: np.ndarray, scale: np.ndarray) -> np.ndarray:
-        """Return the derivative (N, 6, 12) of the residuals by X and Y, each in its own axes."""
+        """Return the derivative (N, 6, 12) of the residuals with respect to X and Y.
+
+        Translations and rotations are along and about the axes of the frame X or Y itself; see
+        `residuals` for the arguments.
+        """
         return _whiten(self.cholesky, scale, _jacobian(predict_markers(X, self.M, Y)))
 
     def refine(
@@ -93,9 +103,9 @@ class HandEyeEquations(NamedTuple):
         Args:
             X: (4, 4) initial pose of the camera.
             Y: (4, 4) initial pose of the marker.
-            scale: (2,) scale of the noise of positions and rotations.
-            weight: (N,) of the poses.
-            max_iterations: number of steps to take at most.
+            scale: (2,) noise scale of positions and rotations.
+            weight: (N,) weights of the poses.
+            max_iterations: maximum number of steps.
         """
         root = np.sqrt(weight)[:, None]
         for _ in range(max_iterations):
@@ -148,7 +158,9 @@ def predict_markers(X: np.ndarray, M: np.ndarray, Y: np.ndarray) -> np.ndarray:
 def fisher_information(
     X: np.ndarray, M: np.ndarray, Y: np.ndarray, cholesky: np.ndarray
 ) -> np.ndarray:
-    """Return the Fisher information (12, 12) on X and Y, each in its own axes [1/m2, 1/rad2].
+    """Return the Fisher information (12, 12) on X and Y [1/m2, 1/rad2].
+
+    Translations and rotations are along and about the axes of the frame X or Y itself.
 
     Args:
         X: (4, 4) pose of the camera.
@@ -163,7 +175,7 @@ def fisher_information(
 def held_out_residuals(pairs: PosePairs, mounting: Mounting) -> np.ndarray:
     """Return cross-validated residuals (N, 6) [m, rad].
 
-    Each pose is compared to a solution from the folds that it is not in.
+    Each pose is compared to the solution of the folds that do not contain it.
 
     Args:
         pairs: N poses of the arm and of the marker.
@@ -202,7 +214,7 @@ def _robust_estimate(
 def _least_squares(
     equations: HandEyeEquations, X: np.ndarray, Y: np.ndarray, scale: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return X, Y, the noise scale and the covariance of X, with equal weight of all poses."""
+    """Return X, Y, the noise scale and the covariance of X, with equal weights of the poses."""
     for _ in range(MAX_REWEIGHTINGS):
         X, Y = equations.refine(X, Y, scale, np.ones(len(equations.M)), MAX_ITERATIONS)
         white = equations.residuals(X, Y, scale)
@@ -219,7 +231,11 @@ def _least_squares(
 
 
 def _jacobian(predicted: np.ndarray) -> np.ndarray:
-    """Return the derivative (N, 6, 12) of residuals by X and Y at predictions (N, 4, 4)."""
+    """Return the derivative (N, 6, 12) of residuals with respect to X and Y.
+
+    Args:
+        predicted: (N, 4, 4) predicted poses of the marker.
+    """
     R, t = predicted[:, :3, :3], predicted[:, :3, 3]
     J = np.zeros((len(predicted), 6, 12))
     J[:, :3, :3] = J[:, 3:, 3:6] = np.eye(3)
@@ -229,7 +245,13 @@ def _jacobian(predicted: np.ndarray) -> np.ndarray:
 
 
 def _whiten(cholesky: np.ndarray, scale: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return values (N, 6, ...) in standard deviations of their noise."""
+    """Return values (N, 6, ...) in standard deviations of the noise.
+
+    Args:
+        cholesky: (N, 6, 6) Cholesky factors of the covariances.
+        scale: (2,) noise scale of positions and rotations.
+        values: (N, 6, ...) values to whiten.
+    """
     scaled = cholesky * np.repeat(scale, 3)[:, None]
     if values.ndim == 2:
         return np.linalg.solve(scaled, values[..., None])[..., 0]

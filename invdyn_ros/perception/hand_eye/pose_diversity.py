@@ -1,7 +1,7 @@
-"""Diversity of arm poses: whether they determine the pose of the camera.
+"""Diversity of arm poses, on which the accuracy of hand-eye calibration depends.
 
-The tool must rotate about at least two axes: after rotations about one axis, the position of the
-camera along it is undetermined (Tsai and Lenz 1989).
+The tool must rotate about at least two axes: if it rotates about one axis only, the position of
+the camera along this axis is undetermined (Tsai and Lenz 1989).
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ import numpy as np
 
 from invdyn_ros.perception.rigid_transforms import rotation_vectors
 
-MIN_POSES = 6  # three suffice without noise, but leave no redundancy
+MIN_POSES = 6  # three suffice without noise, but give no redundancy
 RECOMMENDED_POSES = 15
-MIN_ROTATION = 5.0  # about a second axis, RMS over pairs of poses [deg]
+MIN_ROTATION = 5.0  # about two axes, RMS over pairs of poses [deg]
 RECOMMENDED_ROTATION = 20.0  # [deg]
-DISTINCT_POSE_ANGLE, DISTINCT_POSE_DISTANCE = 2.0, 0.01  # closer poses count as one [deg], [m]
-PARALLEL_COSINE = 0.95  # axes with a larger cosine to an axis of the tool are named after it
-PERPENDICULAR_COSINE = 0.6  # an axis of the tool with a smaller cosine counts as perpendicular
+DISTINCT_POSE_ANGLE, DISTINCT_POSE_DISTANCE = 2.0, 0.01  # [deg, m] closer poses count as one
+PARALLEL_COSINE = 0.95  # with a larger cosine to an axis of the tool, an axis is named after it
+PERPENDICULAR_COSINE = 0.6  # axes with a smaller cosine to each other count as perpendicular
 AXES = "xyz"
 
 
@@ -29,7 +29,7 @@ class PoseDiversity(NamedTuple):
         num_poses: number of distinct poses.
         tool_axis_rms: (3,) RMS rotation about x, y and z of the tool [deg].
         principal_rms: (3,) RMS rotation about the principal axes, the largest first [deg].
-        principal_axes: (3, 3) principal axes in the tool frame, one a row.
+        principal_axes: (3, 3) principal axes in the tool frame, one per row.
     """
 
     num_poses: int
@@ -52,7 +52,7 @@ class PoseDiversity(NamedTuple):
         return cls(n - len(set(j[same])), np.sqrt(np.diag(moments)), rms, axes.T[::-1])
 
     def check(self) -> None:
-        """Raise an error if the poses do not determine the pose of the camera.
+        """Check that the poses determine the pose of the camera.
 
         Raises:
             ValueError: too few distinct poses, or rotations about less than two axes.
@@ -67,11 +67,12 @@ class PoseDiversity(NamedTuple):
         if self.principal_rms[1] < MIN_ROTATION:
             raise ValueError(
                 f"the tool rotates about {axis_name(self.principal_axes[0])} only ({self}), which "
-                f"leaves the camera undetermined along it; {self._rotation_advice()}"
+                "leaves the position of the camera along this axis undetermined; "
+                f"{self._rotation_advice()}"
             )
 
     def advice(self) -> str | None:
-        """Return which poses would reduce the error, None if there are enough."""
+        """Return which further poses would reduce the error, None if there are enough."""
         if self.principal_rms[1] < RECOMMENDED_ROTATION and self.num_poses > 1:
             return self._rotation_advice()
         if self.num_poses < RECOMMENDED_POSES:
@@ -84,7 +85,7 @@ class PoseDiversity(NamedTuple):
         return f"RMS rotation about the tool's {about} deg"
 
     def _rotation_advice(self) -> str:
-        """Name the axes of the tool about which it should rotate."""
+        """Return the axes of the tool about which it should also rotate, as advice."""
         if self.principal_rms[0] < MIN_ROTATION:
             return f"rotate it by {RECOMMENDED_ROTATION:.0f} to 40 deg about two of its axes"
         names = " or ".join(
@@ -94,7 +95,7 @@ class PoseDiversity(NamedTuple):
 
 
 def axis_name(axis: np.ndarray) -> str:
-    """Return the name of an axis (3,) in the tool frame, or its components."""
+    """Return the name of an axis (3,) of the tool frame, or its components if it has none."""
     k = int(np.argmax(np.abs(axis)))
     if abs(axis[k]) > PARALLEL_COSINE:
         return f"its {AXES[k]} axis"

@@ -1,4 +1,4 @@
-"""Pairs of an arm pose and a marker pose, the input of hand-eye calibration."""
+"""Pairs of an arm pose and a marker pose, which are the input of hand-eye calibration."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from invdyn_ros.perception.rigid_transforms import invert_transform
 Mounting = Literal["eye_to_hand", "eye_in_hand"]
 MOUNTINGS: tuple[Mounting, ...] = ("eye_to_hand", "eye_in_hand")
 DEFAULT_POSITION_STD = 1e-3  # of a detection without covariance, per axis [m]
-DEFAULT_ROTATION_STD = np.radians(0.5)  # [rad]
-ROTATION_TOLERANCE = 1e-6  # deviation from an orthogonal matrix
+DEFAULT_ROTATION_STD = np.radians(0.5)  # the same for rotations [rad]
+ROTATION_TOLERANCE = 1e-6  # maximum deviation from an orthogonal matrix
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +25,8 @@ class PosePairs:
     T_camera_marker: np.ndarray
     """(N, 4, 4) pose of the marker in the optical frame: x right, y down, z forward."""
     covariance: np.ndarray
-    """(N, 6, 6) of T_camera_marker: x, y, z [m] and rotations about the camera's axes [rad]. Only
-    their ratios matter: the noise level is estimated from the residuals."""
+    """(N, 6, 6) covariances of T_camera_marker: x, y, z [m] and rotations about the camera's axes
+    [rad]. Only their ratios matter: the noise level is estimated from the residuals."""
 
     @classmethod
     def from_poses(cls, T_base_tool: np.ndarray, T_camera_marker: np.ndarray) -> PosePairs:
@@ -61,14 +61,19 @@ class PosePairs:
         return len(self.T_base_tool)
 
     def __getitem__(self, rows: np.ndarray) -> PosePairs:
-        """Return the pairs at indices or at a mask."""
+        """Return the pairs that an index array or a mask (N,) selects."""
         return PosePairs(self.T_base_tool[rows], self.T_camera_marker[rows], self.covariance[rows])
 
     def motion(self, mounting: Mounting) -> np.ndarray:
-        """Return M (N, 4, 4) of M Y = X B, with the pose of the marker B and of the camera X.
+        """Return M (N, 4, 4) of the equation M Y = X B, see `least_squares`.
 
-        With eye_to_hand, X is in the base frame and M is the pose of the tool; with eye_in_hand, X
-        is in the tool frame and M is the pose of the base in the tool frame.
+        X is the pose of the camera, B the pose of the marker in the camera frame, and Y the pose
+        of the marker in the frame that it is fixed to. With eye_to_hand, X is in the base frame
+        and M is the pose of the tool; with eye_in_hand, X is in the tool frame and M is the pose
+        of the base in the tool frame.
+
+        Raises:
+            ValueError: unknown mounting.
         """
         if mounting not in MOUNTINGS:
             raise ValueError(

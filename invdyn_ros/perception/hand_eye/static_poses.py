@@ -1,6 +1,6 @@
-"""Static poses: mean marker pose wherever the arm stands still.
+"""Extraction of static poses: arm pose and mean marker pose while the arm stands still.
 
-Only images of a static arm are used: then the latency and the clock of the camera do not matter.
+Only images of a static arm are used, so that latency and clock of the camera do not matter.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from invdyn_ros.perception.hand_eye.pose_pairs import (
 from invdyn_ros.perception.rigid_transforms import pose_difference, transform_from_rotvec
 from invdyn_ros.robots.robot import Robot
 
-OUTLIER_THRESHOLD = 4.0  # times the median distance from the medoid
-MAX_MEDOID_CANDIDATES = 40  # detections of a static pose among which the medoid is searched
-# Not in the covariance of a detector: repeatability of the arm, printing, lens.
+OUTLIER_THRESHOLD = 4.0  # of the distance from the medoid, over the median distance
+MAX_MEDOID_CANDIDATES = 40  # number of detections among which the medoid is searched
+# Errors of arm, printed marker and lens, which the covariance of a detector does not contain.
 UNMODELED_VARIANCE = np.repeat([2e-4, 1e-3], 3) ** 2  # [m2, rad2]
 DEFAULT_VARIANCE = np.repeat([DEFAULT_POSITION_STD, DEFAULT_ROTATION_STD], 3) ** 2
 
 
 @dataclass(frozen=True)
 class StaticPoseConfig(Validated):
-    """When an arm counts as static."""
+    """Criteria of a static arm."""
 
     max_joint_velocity: PositiveFloat = 0.05
-    """Largest joint velocity [rad/s]."""
+    """Maximum joint velocity of a static arm [rad/s]."""
     settling_time: PositiveFloat = 0.3
-    """Time for which the arm must be static before and after an image [s]."""
+    """Time before and after an image in which the arm must be static [s]."""
     merge_tolerance: PositiveFloat = 0.01
-    """Successive static poses with smaller joint differences are merged [rad]."""
+    """Joint difference below which successive static poses are merged [rad]."""
 
 
 class HandEyeStreams(NamedTuple):
@@ -47,7 +47,7 @@ class HandEyeStreams(NamedTuple):
         q: (T, n) joint positions [rad].
         marker_time: (S,) stamps of detections [s].
         T_camera_marker: (S, 4, 4) detected poses.
-        covariance: (S, 6, 6) of the detected poses; zero where unknown.
+        covariance: (S, 6, 6) covariances of the detected poses; zero: unknown.
     """
 
     joint_time: np.ndarray
@@ -62,8 +62,8 @@ class StaticPoses(NamedTuple):
 
     Attributes:
         time: (N,) stamp of the first image of each pose [s].
-        num_images: number of images of all poses.
-        pairs: poses of arm and marker.
+        num_images: total number of images.
+        pairs: N poses of arm and marker.
     """
 
     time: np.ndarray
@@ -79,7 +79,7 @@ def find_static_poses(
     Args:
         streams: joint states and detections.
         robot: the arm.
-        config: when the arm counts as static.
+        config: criteria of a static arm.
     """
     time, first = np.unique(streams.marker_time, return_index=True)
     markers = streams.T_camera_marker[first]
@@ -104,7 +104,7 @@ def find_static_poses(
 
 
 def complete_covariances(covariance: np.ndarray) -> np.ndarray:
-    """Return covariances (S, 6, 6) with defaults for missing and invalid ones."""
+    """Return covariances (S, 6, 6) with defaults in place of missing and invalid ones."""
     complete = (covariance + covariance.transpose(0, 2, 1)) / 2 + np.diag(UNMODELED_VARIANCE)
     finite = np.isfinite(complete).all(axis=(1, 2)) & covariance.any(axis=(1, 2))
     complete[~finite] = np.diag(DEFAULT_VARIANCE)
@@ -115,7 +115,16 @@ def complete_covariances(covariance: np.ndarray) -> np.ndarray:
 def _joints_at_detections(
     streams: HandEyeStreams, marker_time: np.ndarray, config: StaticPoseConfig
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return joints (S, n) [rad] at stamps (S,) [s] and whether the arm is static then (S,)."""
+    """Return joint positions at detections, and whether the arm is static.
+
+    Args:
+        streams: joint states and detections.
+        marker_time: (S,) stamps of detections [s].
+        config: criteria of a static arm.
+
+    Returns:
+        Joint positions (S, n) [rad], and mask (S,) of the detections with a static arm.
+    """
     order = np.argsort(streams.joint_time, kind="stable")
     time, q = streams.joint_time[order], streams.q[order]
     if not len(time):
@@ -123,7 +132,7 @@ def _joints_at_detections(
     offsets = config.settling_time * np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
     at = marker_time[:, None] + offsets  # (S, 5)
     path = np.stack([np.interp(at, time, column) for column in q.T], axis=-1)  # (S, 5, n)
-    # stamps far from any joint state, such as in a pause of the recording, are not usable
+    # detections far from any joint state, such as in a pause of the recording, are not usable
     after = np.clip(np.searchsorted(time, at), 1, max(len(time) - 1, 1))
     gap = time[np.minimum(after, len(time) - 1)] - time[after - 1]
     known = (at >= time[0]) & (at <= time[-1]) & (gap <= config.settling_time)
@@ -135,7 +144,7 @@ def _joints_at_detections(
 def _robust_mean(markers: np.ndarray, covariances: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean (4, 4) and covariance (6, 6) of detections (S, 4, 4) without outliers.
 
-    Averaging does not reduce the covariance: the errors of the same view are all alike.
+    Averaging does not reduce the covariance, because the errors from the same view are equal.
     """
     std = np.sqrt(np.diagonal(covariances, axis1=1, axis2=2).mean(axis=0))  # (6,)
     index = np.linspace(0, len(markers) - 1, MAX_MEDOID_CANDIDATES)
