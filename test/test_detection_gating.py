@@ -1,4 +1,4 @@
-"""Grasps hold while detections are implausible: too far, ambiguous, of another size, absent."""
+"""Grasps hold while detections are implausible: too far, ambiguous, of another size, missing."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ class Rollout:
             self.command, self.time = command, self.time + TICK
 
     def is_still(self, seconds: float, **images) -> bool:
-        """Run for some time; return whether the arm did not move in it and is at rest."""
+        """Run for some time; return whether the arm stayed at rest."""
         start = self.q
         self.run(seconds, **images)
         return np.abs(self.q - start).max() < 1e-6 and not self.command.state.qd.any()

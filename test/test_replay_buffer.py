@@ -1,4 +1,4 @@
-"""Demonstrations of the scripted policy, and the replay buffer that mixes them in."""
+"""Demonstrations of the scripted policy, and the replay buffer that contains them."""
 
 from __future__ import annotations
 
