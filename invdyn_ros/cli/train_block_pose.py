@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     with closing(ProgressBars()) as bars:
         report = train_block_pose(config, options.out, bars.update)
     test = report["test"]["noise_default"]
-    print(f"{options.out}: block pose network for {config.arm}; test, noise default: {test}")
+    print(f"{options.out}: block pose network for {config.arm}; test at noise default: {test}")
     for name, result in report.get("rollouts", {}).items():
         successes = f"{result['successes']} of {result['episodes']} {result['ci95']}"
         print(f"scripted policy on its detections, {name.replace('_', ' ')}: {successes}")

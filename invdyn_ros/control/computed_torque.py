@@ -148,9 +148,8 @@ class ComputedTorqueController:
             + config.damping * velocity_error
             + config.integral * self._integral
         )
-        frame = np.concatenate(
-            [planned.q - config.error_feedthrough * error, planned.qd, qdd]
-        )  # (3n,)
+        q = planned.q - config.error_feedthrough * error
+        frame = np.concatenate([q, planned.qd, qdd])  # (3n,)
         if self._act is not None:
             self._last_time = measured.time
             return self._act(frame)

@@ -20,7 +20,7 @@ ALLOWED_DELAY = 0.5  # delay of a joint state [samples] before it counts as miss
 
 
 class StampedCommand(NamedTuple):
-    """A command, and the time by the source's clock that it is for [s]."""
+    """A command, and the time that it is for by the clock of the source [s]."""
 
     time: float
     command: Command

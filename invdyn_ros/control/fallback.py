@@ -28,11 +28,11 @@ class Fallback(NamedTuple):
 
     Attributes:
         model: rigid-body model of the same arm.
-        std_limit: (n,) largest predicted standard deviation [action unit] without fallback.
+        max_std: (n,) largest predicted standard deviation [action unit] without fallback.
     """
 
     model: MujocoRigidBody
-    std_limit: Array
+    max_std: Array
 
     def weight(self, std: Array) -> float:
         """Return the weight of the rigid-body model in the action, 0 to 1.
@@ -40,7 +40,7 @@ class Fallback(NamedTuple):
         It grows from 0 at the limit to 1 at twice the limit of the most uncertain joint; as it is
         continuous, actions never jump.
         """
-        return float(np.clip(np.max(std / self.std_limit) - 1, 0.0, 1.0))
+        return float(np.clip(np.max(std / self.max_std) - 1, 0.0, 1.0))
 
 
 def fallback_from_metadata(meta: ModelMetadata) -> Fallback | None:

@@ -122,7 +122,7 @@ class LearnedStatePredictor:
         self._prediction: MeasuredState | None = None
 
     def update(self, measured: MeasuredState, desired: State | None) -> None:
-        """Add a joint state and the desired state at its time, None for an arm that is not driven.
+        """Add a joint state and the desired state at its time; None if the arm is not driven.
 
         A repeated stamp replaces the joint state; an earlier stamp, and an arm that is not
         driven, clear the history. States that are not finite are ignored.

@@ -19,9 +19,7 @@ from invdyn_ros.typing import Array
 MotionSegments = tuple[JerkSegment | Trajectory, ...]
 Bounds = tuple[Array, Array]  # smallest and largest position, velocity, acceleration, (3, n) each
 
-ACCELERATION_HOLD_TIME = (
-    0.02  # [s] for which a desired acceleration continues, as actions act late
-)
+ACCELERATION_HOLD_TIME = 0.02  # [s] covers the delay until an action takes effect
 ROUNDING_TOLERANCE = 1e-6  # [-, rad]
 
 

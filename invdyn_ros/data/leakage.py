@@ -15,9 +15,8 @@ from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.typing import Mask
 
 MAX_REST_VELOCITY = 1e-6  # [rad/s] numerical noise of a velocity filter for an arm at rest
-SKETCH_SIZE = (
-    512  # rows; detects 1% of duplicates in an equally large test set with 99% probability
-)
+SKETCH_SIZE = 512
+"""Number of rows; detects 1% of duplicates in an equally large test set with 99% probability."""
 HASH_BITS = 48  # of a row's hash, which JSON represents exactly
 REMEDY = "drop the duplicates with 'invdyn collect dataset DIR --drop-duplicates --out NEW'"
 

@@ -58,7 +58,7 @@ class SceneCameraNode(DiagnosticNode):
         self.config = load_parameters(self, SceneCameraNodeConfig)
         self.robot = load_robot(self.config.arm)
         self.randomization = load_randomization(self.config.noise)
-        self.camera: SceneRenderer | None = None
+        self.renderer: SceneRenderer | None = None
         self.image: np.ndarray | None = None
         self.episode = -1
         self.last_stamp: float = np.inf
@@ -72,7 +72,7 @@ class SceneCameraNode(DiagnosticNode):
 
     def close(self) -> None:
         """Free the renderer."""
-        renderer, self.camera = self.camera, None
+        renderer, self.renderer = self.renderer, None
         if renderer is not None:
             renderer.close()
 
@@ -105,11 +105,11 @@ class SceneCameraNode(DiagnosticNode):
         q, _, _ = joints_by_name(joints, self.robot.joint_names)
         opening = gripper_opening(joints, self.robot)
         poses = [quaternion_pose(*pose_to_arrays(pose)) for pose in objects.poses]
-        if self.camera is None:
+        if self.renderer is None:
             raise ValueError(
                 "/joint_states and /sim/objects have no stamps; run the simulator node"
             )
-        self.image = self.camera.render(q, opening, np.array(poses))
+        self.image = self.renderer.render(q, opening, np.array(poses))
         self.publish(objects)
 
     def publish(self, objects: PoseArray) -> None:
@@ -120,9 +120,7 @@ class SceneCameraNode(DiagnosticNode):
         height, width = self.image.shape[:2]
         intrinsics = load_scene(self.config.arm).camera.intrinsics()
         if self.config.image_size:
-            intrinsics = np.zeros(
-                (3, 3)
-            )  # the convention of CameraInfo for an uncalibrated camera
+            intrinsics = np.zeros((3, 3))  # CameraInfo of an uncalibrated camera
         self.info_publisher.publish(
             camera_info_message(intrinsics, width, height, stamp, FRAME_ID)
         )
@@ -139,7 +137,7 @@ class SceneCameraNode(DiagnosticNode):
         seed, image_size = self.config.seed, self.config.image_size
         if image_size:
             scene = randomize_camera(scene, self.randomization, seed, self.episode, image_size)
-        self.camera = SceneRenderer(self.robot, scene, seed=seed * 100_003 + self.episode)
+        self.renderer = SceneRenderer(self.robot, scene, seed=seed * 100_003 + self.episode)
 
 
 def main() -> None:

@@ -104,7 +104,7 @@ class Robot:
         return ET.tostring(root, encoding="unicode")
 
     def model(self) -> mujoco.MjModel:
-        """Return the MuJoCo model of the rigid bodies, with its joints in the order of `joint_names`."""
+        """Return the MuJoCo model of the arm, with the joints in the order of `joint_names`."""
         return self._mujoco[0]
 
     def forward_kinematics(self, q: Array, link: str | None = None) -> Array:
