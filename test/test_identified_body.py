@@ -228,7 +228,7 @@ def test_wrong_trees_are_refused(hoppers: list[Trajectory]) -> None:
             {"capsules_per_link": [1]},
             r"capsules_per_link is \[1\]; give one number for each of 5 links",
         ),
-        ({"x_joint": "x"}, "the tree is of x, rootz, rooty.*; the robot has rootx"),
+        ({"x_joint": "x"}, "the tree has joints x, rootz, rooty.*; the robot has rootx"),
         ({"parents": [-1, 0, 1, 2]}, "parents are"),
         ({"parents": [-1, 0, 1, 2, 7]}, "parents are"),
         ({"axis_signs": [1, 1, 1, 1, 2]}, "axis_signs are"),

@@ -139,7 +139,7 @@ def test_segments_pair_a_state_with_the_following_sequence() -> None:
     torch.testing.assert_close(segments.condition[3], state[8] - state[3])
     sent = torch.as_tensor(part.action[3:8]).float()
     torch.testing.assert_close(actions.sequence[3], sent)
-    with pytest.raises(ValueError, match="holds 22 samples, a state and 21 after it"):
+    with pytest.raises(ValueError, match="has 22 samples, a state and 21 after it"):
         state_segments([part], 21)
 
 

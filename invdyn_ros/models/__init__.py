@@ -1,4 +1,4 @@
-"""Model families of inverse dynamics, by their name in configs and checkpoints."""
+"""Families of inverse dynamics models, by their names in configs and checkpoints."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MODELS: dict[str, type[InverseDynamics]] = {
 
 
 def build(meta: ModelMetadata) -> InverseDynamics:
-    """Create an untrained model of the family, arm and config in `meta`.
+    """Build an untrained model of the family, arm and config in `meta`.
 
     Raises:
         ValueError: unknown family, or a field that its config does not have.

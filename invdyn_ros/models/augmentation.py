@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-# displacement in the image, right and down, in fractions of its size
+# actions that are displacements in the image, right and down, in fractions of its size
 WRIST_JOINTS = ("wrist_x", "wrist_y")
 MIN_BRIGHTNESS, MAX_BRIGHTNESS = 0.8, 1.2  # factors on each colour channel of a clip
 MAX_SHIFT = 1 / 16  # largest shift of a clip, in fractions of the image size
@@ -37,14 +37,14 @@ def reverse_time(clips: Clips) -> Clips:
 
 
 def augment(clips: Clips, joint_names: Sequence[str]) -> Clips:
-    """Return random variants of clips: reversed in time, mirrored, with other colours and shifted.
+    """Return clips with random time reversal, mirroring, brightness and shift.
 
     Half of the clips are reversed; half are mirrored if the action is a displacement in the image.
-    The mirror image of an arm is not a pose of that arm, so clips with joint actions are not
-    mirrored.
+    Clips with joint actions are not mirrored, since the mirror image of an arm is not a pose of
+    that arm.
 
     Args:
-        clips: as recorded.
+        clips: recorded clips.
         joint_names: names of the n actions.
     """
     count, device = len(clips.action), clips.action.device

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: safetensors and JSON, never pickle, so loading one runs no code from it."""
+"""Checkpoints as safetensors and JSON; unlike pickle, loading one cannot execute code."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def write_checkpoint(
 ) -> None:
     """Write a checkpoint.
 
-    Two files cannot be replaced at once: the new weights are stored beside the old ones until the
-    new meta.json, which holds the sha256 of its weights, is in place.
+    Two files cannot be replaced atomically, so the new weights are stored beside the old ones
+    until the new meta.json, which contains their sha256, is in place.
 
     Args:
         tensors: of the network.
@@ -78,10 +78,11 @@ def load(
     Args:
         directory: a folder that `save` wrote.
         device: "cpu", "cuda" or "auto".
-        robot: raise if the model belongs to another arm than this.
+        robot: arm that the model must belong to; None: any.
 
     Raises:
-        ValueError: no checkpoint, damaged, foreign, of an unknown family or of another arm.
+        ValueError: no checkpoint, damaged, of another type, of an unknown family or of another
+            arm.
     """
     meta, sha256 = read_metadata(ModelMetadata, directory, INVERSE_DYNAMICS)
     if robot is not None:
@@ -188,7 +189,7 @@ def select_device(name: str) -> torch.device:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader, also after a crash, finds the old or the new content."""
+    """Write a file so that even after a crash it has either the old or the new content."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as file:
@@ -207,8 +208,8 @@ def _read_json(path: Path, checkpoint_type: CheckpointType) -> dict[str, Any]:
     if not path.is_file():
         content = ", ".join(sorted(p.name for p in directory.iterdir())) or "nothing"
         raise ValueError(
-            f"{directory} is no {checkpoint_type.name}: {METADATA_FILE} is missing, "
-            f"it holds {content}; {remedy}"
+            f"{directory} is no {checkpoint_type.name}: {METADATA_FILE} is missing; "
+            f"the folder has {content}; {remedy}"
         )
     try:
         values = json.loads(path.read_text(encoding="utf-8"))

@@ -26,7 +26,7 @@ class CNNConfig(Validated):
 
 @dataclass(frozen=True)
 class VerbCNNConfig(CNNConfig):
-    """Size of the network."""
+    """Size of the network and of the verb embedding."""
 
     embedding_dim: PositiveInt = 16
     """Size of the embedding of a verb class."""
@@ -58,7 +58,7 @@ class CNN(VideoModel):
         return 0
 
     def pair_displacement(self, before: Tensor, after: Tensor, verb: Tensor) -> Tensor:
-        """Return the standardised action (N, n) between images (N, 3, H, W).
+        """Return the standardised displacement (N, n) between images (N, 3, H, W).
 
         Args:
             before: (N, 3, H, W).
@@ -85,7 +85,7 @@ class VerbCNN(CNN):
         return self.config.embedding_dim
 
     def pair_displacement(self, before: Tensor, after: Tensor, verb: Tensor) -> Tensor:
-        """Return the standardised action (N, n) between images (N, 3, H, W).
+        """Return the standardised displacement (N, n) between images (N, 3, H, W).
 
         Args:
             before: (N, 3, H, W).

@@ -1,4 +1,4 @@
-"""Deep regularised network with an optional Gaussian output, alone or on top of a base network."""
+"""Deep regularised network with optional Gaussian output and an optional base network."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ class EnhancedConfig(Validated):
 
 
 class Enhanced(NeuralNetwork):
-    """Deep MLP with LayerNorm and dropout, trained on squared error or likelihood. Causal.
+    """Causal deep MLP with LayerNorm and dropout, trained on squared error or likelihood.
 
     With a `base`, the output is added to that of the base network, whose weights come from
-    another checkpoint. The last layer is initialised to zero, so that conversion does not change
-    the model.
+    another checkpoint. The last layer is initialised to zero, so that the converted model computes
+    the same function as the base network.
     """
 
     Config = EnhancedConfig
@@ -149,5 +149,5 @@ class Enhanced(NeuralNetwork):
 
 
 def _build_base(meta: ModelMetadata, base: dict[str, Any]) -> NeuralNetwork:
-    """Build the base network, without weights."""
+    """Build the base network with random weights."""
     return BASE_FAMILIES[base["family"]](replace(meta, **base))

@@ -21,18 +21,18 @@ class EnsembleConfig(Validated):
     """Members of the ensemble."""
 
     member_family: str = "mlp"
-    """Family of the members, one that is trained by gradient descent."""
+    """Family of the members; it must be trained by gradient descent."""
     num_members: Annotated[int, Field(ge=2)] = 5
     """Number of members."""
     member_config: dict[str, Any] = field(default_factory=dict)
     """Config of each member."""
 
     def __post_init__(self) -> None:
-        """Check that an ensemble is not made of ensembles."""
+        """Check that the members are not ensembles."""
         super().__post_init__()
         if self.member_family == "ensemble":
             raise ValueError(
-                "member_family is 'ensemble'; name the family the ensemble is made of"
+                "member_family is 'ensemble'; give the family of the members, such as 'mlp'"
             )
 
 
@@ -81,7 +81,8 @@ class Ensemble(InverseDynamics):
     def loss(self, motion: Tensor, time: Tensor, action: Tensor) -> Tensor:
         """Return the mean squared error of the mean, in units of the target's variance.
 
-        Its gradient is that of the members' own losses: trained jointly, they would become alike.
+        Its gradient is that of the mean of the members' losses, because joint training would make
+        the members alike.
 
         Args:
             motion: (B, T, 3n).

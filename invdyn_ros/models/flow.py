@@ -1,8 +1,8 @@
-"""Conditional flow matching: samples from the distribution of actions of a motion.
+"""Conditional flow matching of the distribution of actions given a motion.
 
 Rectified flow (Liu et al. 2022, arXiv 2209.03003): on the straight line x_t = (1 - t) e + t a from
-noise e to the action a, the network learns the velocity a - e, given the motion. Integrating it
-from noise at t = 0 to t = 1 samples from p(a | motion), which may have several modes.
+noise e to the action a, the network predicts the velocity a - e, given the motion. Integrating it
+from noise at t = 0 to t = 1 draws a sample of p(a | motion), which may have several modes.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class FlowConfig(Validated):
 
 
 class Flow(NeuralNetwork):
-    """Conditional flow matching of p(a | motion): causal, and the only family with several modes.
+    """Causal conditional flow matching of p(a | motion), the only family with several modes.
 
     At t = 0 the noise is independent of the action, so the velocity there is E[a | motion] - e.
     The mean of `predict` is one evaluation at e = 0, exact for the optimal network; the standard

@@ -71,9 +71,9 @@ def fit_gaussian_process(
 
 
 def select_inducing_points(x: Tensor, count: int) -> Tensor:
-    """Return the M = `count` most informative features (N, n, d) of each joint (n, M, d).
+    """Return the M = `count` most informative features (n, M, d) of each joint, out of (N, n, d).
 
-    Rows are repeated if there are fewer than that.
+    Features are repeated if there are fewer than M.
     """
     points = x.transpose(0, 1)  # (n, N, d)
     n, rows, _ = points.shape

@@ -30,8 +30,9 @@ class GRUConfig(Validated):
 class GRU(NeuralNetwork):
     """Gated recurrent units (Cho et al. 2014, arXiv 1406.1078) over the last `n_obs_steps` frames.
 
-    The state is reset for each prediction, so a long sequence gives the same as training windows;
-    the first frames of a sequence, in training too, only have those before them. Causal.
+    Causal. The hidden state is reset for each prediction, so a long sequence gives the same
+    predictions as training windows. At the start of a sequence fewer frames are available, also in
+    training.
     """
 
     Config = GRUConfig
@@ -42,8 +43,8 @@ class GRU(NeuralNetwork):
         super().__init__(meta)
         config, inputs = self.config, self.feature_dim + 1
         self.net = nn.GRU(inputs, config.width, config.depth, batch_first=True)
-        # the weights stay zero if the training data are sampled regularly; then irregular
-        # sampling later has no effect
+        # with regularly sampled training data these weights stay zero, so that irregular
+        # sampling at inference has no effect
         nn.init.zeros_(self.net.get_parameter("weight_ih_l0")[:, -1])
         self.head = nn.Sequential(
             nn.Linear(config.width + inputs - 1, config.width),
@@ -61,7 +62,8 @@ class GRU(NeuralNetwork):
         features, n_obs_steps = self.features(motion), self.n_obs_steps
         if motion.shape[1] <= n_obs_steps:
             return self.run_windows(features, time)
-        frames = features.unfold(1, n_obs_steps, 1).transpose(-1, -2)  # (B, T - history + 1, ...)
+        # (B, T - n_obs_steps + 1, n_obs_steps, F)
+        frames = features.unfold(1, n_obs_steps, 1).transpose(-1, -2)
         stamps = time.unfold(1, n_obs_steps, 1)
         flat = self.run_windows(frames.flatten(0, 1), stamps.flatten(0, 1))
         out = flat.unflatten(0, stamps.shape[:2])

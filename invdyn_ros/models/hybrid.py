@@ -47,7 +47,7 @@ from invdyn_ros.models.variance_components import fit_variance_components
 from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 
 JOINT_LENGTH_SCALES = (1.0, 2.0)  # of a joint's own motion, in its standard deviations
-ARM_LENGTH_SCALES = (4.0, 8.0)  # of the motion of the whole arm
+ARM_LENGTH_SCALES = (4.0, 8.0)  # of the motion of the whole arm, in its standard deviations
 IN_DISTRIBUTION_QUANTILE = 0.99  # of the GP's variance on held-out data
 FilterTimes = Annotated[tuple[NonNegativeFloat, ...], Field(min_length=1)]
 NUM_JOINT_FEATURES = 3  # smooth sign of the velocity, velocity, acceleration
@@ -62,13 +62,12 @@ class HybridConfig(Validated):
     min_velocity: float = 0.05
     """[rad/s] Slower joints may stick, and have little weight in the identification."""
     friction_filter_times: FilterTimes = (0.0, 0.03, 0.06, 0.1, 0.15, 0.2)
-    """[s] Candidates for the time over which friction changes sign at a reversal, for instance
-    because the recorded effort is filtered.
-    """
+    """[s] Candidates for the time over which friction changes sign when a joint reverses, for
+    instance because the recorded effort is filtered."""
     num_inducing: PositiveInt = 64
     """Inducing points of each Gaussian process."""
     num_selection_rows: Annotated[int, Field(ge=NUM_FOLDS)] = 2000
-    """Evenly spaced rows for the selection of hyperparameters and the Gaussian processes."""
+    """Evenly spaced frames for the selection of hyperparameters and the Gaussian processes."""
 
 
 class TrainingFrames(NamedTuple):
@@ -79,10 +78,10 @@ class TrainingFrames(NamedTuple):
 
 
 class Hybrid(RigidBody):
-    """Rigid body, friction and a Gaussian process on the residual. Each frame alone, so causal.
+    """Rigid body, friction and a Gaussian process on the residual of each frame; causal.
 
     The target of joint j is the rigid body's plus s_j a_j g_j(x_j): g_j is a Gaussian process, a_j
-    its output scale, s_j in [0, 1] the shrinkage found by cross-validation, and x_j the smooth
+    its output scale, s_j in [0, 1] the shrinkage selected by cross-validation, and x_j the smooth
     sign of the velocity, the velocity and the acceleration of the joint and the motion of the
     whole arm. With v_j the variance of g_j(x_j), 1 away from the data, and u_j its value within
     the data, the variance of the target is
@@ -229,7 +228,7 @@ class Hybrid(RigidBody):
         self.compliance.copy_(parameters.compliance)
 
     def _fit_gaussian_process(self, data: TrainingFrames, folds: list[DynamicParameters]) -> None:
-        """Select the hyperparameters by cross-validation, then fit to all rows."""
+        """Select the hyperparameters by cross-validation, then fit to all frames."""
         final = DynamicParameters(self.tree.inertial.flatten(), self.friction, self.compliance)
         residuals = [
             data.target - self._rigid_body_target(data.motion, fold) for fold in folds
@@ -281,7 +280,7 @@ class Hybrid(RigidBody):
         """Fit the variance components to the errors (N, n) on held-out folds.
 
         Args:
-            data: the rows.
+            data: frames.
             error: of the predictions for held-out folds (N, n).
             variance: of the Gaussian processes for held-out folds (N, n).
         """

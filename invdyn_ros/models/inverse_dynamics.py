@@ -1,4 +1,4 @@
-"""Interface of all families: a window of motion to the actions that cause it."""
+"""Interface of inverse dynamics models: from a window of motion to the actions that cause it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from invdyn_ros.data.windows import InputType, Windows
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """Description of a model; together with its tensors it is a whole checkpoint.
+    """Description of a model; with the model's tensors it is a complete checkpoint.
 
     Attributes:
         family: key of MODELS.
@@ -24,8 +24,8 @@ class ModelMetadata:
         joint_names: names of the n joints, in the order of all columns.
         action_unit: one of `trajectory.ACTION_UNITS`.
         rate: sample rate of the data [Hz].
-        action_delay: the action of time t causes the motion at t + action_delay [s].
-        urdf: URDF text of the arm without geometry; empty if its rigid bodies are unknown.
+        action_delay: [s] an action at time t causes the motion at t + action_delay.
+        urdf: URDF text of the arm without geometry; empty if the arm has no URDF.
         config: fields of the family's config.
         data: dataset, split and training.
         image_size: height and width of the images [px], for families with image input.
@@ -82,7 +82,7 @@ class InverseDynamics(nn.Module, ABC):
 
     @property
     def input_dim(self) -> int:
-        """Numbers per frame that the model reads."""
+        """Number of inputs per frame."""
         return 3 * self.n
 
     @property
@@ -117,7 +117,7 @@ class InverseDynamics(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, motion: Tensor, time: Tensor) -> Prediction:
-        """Return the actions of a motion in SI units, with tensor operations only, for an export.
+        """Return the actions of a motion in SI units; tensor operations only, for ONNX export.
 
         Args:
             motion: (B, T, 3n) in `dtype`.
@@ -190,7 +190,7 @@ class InverseDynamics(nn.Module, ABC):
         return motion.to(self.dtype), (time - time[..., -1:]).to(self.dtype)
 
     def fit(self, train: Windows, val: Windows) -> bool:
-        """Fit in closed form and return True; False requests gradient descent on `loss`."""
+        """Fit in closed form and return True, or return False to request gradient descent."""
         return False
 
     def input_stats(self) -> tuple[Tensor, Tensor]:
@@ -198,9 +198,10 @@ class InverseDynamics(nn.Module, ABC):
         return self.motion_mean, self.motion_std
 
     def calibrate(self, val: Iterable[Windows]) -> None:
-        """Fit to validation recordings, after training, what the training data would bias.
+        """Calibrate the trained model on validation recordings.
 
-        That is the standard deviation of an ensemble, or the smoothing weights of a video family.
+        This fits quantities that the training data would bias: the standard deviation of an
+        ensemble, or the smoothing weights of a video family.
 
         Args:
             val: recordings, one window each.

@@ -16,7 +16,7 @@ from invdyn_ros.models.inverse_dynamics import ModelMetadata
 from invdyn_ros.models.video import VideoModel
 
 MAX_GROUPS = 8  # groups of a GroupNorm, at most
-KEYPOINT_LOSS_WEIGHT = 5.0  # of an error of half an image, in variances of the action
+KEYPOINT_LOSS_WEIGHT = 5.0  # of a keypoint error of half an image, in action variances
 EPSILON = 1e-6  # under a square root, to keep its gradient finite
 
 
@@ -50,9 +50,9 @@ class KeypointMotion(VideoModel):
 
         W (k_b - k_a) * f((k_a + k_b) / 2) + g(k_b) - g(k_a).
 
-    Swapping the images negates it and identical images give zero, for any weights. Where the data
-    have keypoint labels, such as the joints, fingers and hand of a rendered arm, the last
-    keypoints of each detector are supervised with them; the crop is then around the hand.
+    For any weights, swapping the images negates it and identical images give zero. If the data
+    have keypoint labels, such as the joints, fingers and hand of a rendered arm, they supervise
+    the last keypoints of each detector; then the crop is around the hand.
     """
 
     Config = KeypointMotionConfig

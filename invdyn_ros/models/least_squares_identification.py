@@ -7,7 +7,7 @@ The target of joint j is linear in its parameters, except for one product:
 with theta (10 n,) the inertial parameters, phi_j viscous and Coulomb friction, offset and rotor
 inertia, and c_j the target per unit of torque: 1 for torques, 1 / stiffness for the offset of a
 servo, 1 / gain for a current.
-All functions below work on the sums Y'Y, Y'y and y'y, so one pass over the data is enough.
+All functions below use the sums Y'Y, Y'y and y'y, so one pass over the data is enough.
 Atkeson, An, Hollerbach 1986; Swevers, Verdonck, De Schutter, doi 10.1109/MCS.2007.904659.
 """
 
@@ -24,7 +24,7 @@ from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 NUM_FRICTION_TERMS = 4  # viscous, Coulomb, offset, rotor inertia
 RIDGES = tuple(10.0**k for k in range(-13, -1))  # of normal equations with unit diagonal
 MIN_RELATIVE_DIAGONAL = 1e-16  # of the largest diagonal entry; smaller ones are rounding errors
-STICTION_WEIGHT = 0.01  # of a joint that may stick; others have weight 1
+STICTION_WEIGHT = 0.01  # weight of a joint that may stick; others have weight 1
 MIN_RELATIVE_ERROR = 1e-12  # lower bound of the mean squared error, relative to the target's power
 CHUNK_SIZE = 4096  # rows per pass, to bound memory
 
@@ -51,9 +51,9 @@ def smooth_sign(
 ) -> Tensor:
     """Return the smooth sign (..., n) of the velocities, from -1 to 1.
 
-    A recorded effort is often low-pass filtered, so that Coulomb friction changes sign over the
-    same time `filter_time` [s] at every reversal, whatever the velocity: at acceleration qdd that
-    corresponds to the velocity filter_time qdd.
+    A recorded effort is often low-pass filtered, so that at every reversal Coulomb friction
+    changes sign over the same time `filter_time` [s]. At the acceleration qdd this corresponds to
+    the velocity filter_time qdd.
 
     Args:
         qd: (..., n) [rad/s].
@@ -67,13 +67,13 @@ def smooth_sign(
 def friction_terms(
     qd: Tensor, qdd: Tensor, coulomb_velocity: float, filter_time: Tensor | float = 0.0
 ) -> Tensor:
-    """Return [qd, smooth sign, 1, qdd] (..., n, 4); arguments as of `smooth_sign`.
+    """Return [qd, smooth sign, 1, qdd] (..., n, 4).
 
     Args:
         qd: (..., n) [rad/s].
         qdd: (..., n) [rad/s2].
-        coulomb_velocity: [rad/s].
-        filter_time: [s].
+        coulomb_velocity: [rad/s] at which Coulomb friction is fully developed.
+        filter_time: [s], for all joints or (n,).
     """
     return torch.stack(
         [qd, smooth_sign(qd, qdd, coulomb_velocity, filter_time), torch.ones_like(qd), qdd], dim=-1
@@ -95,8 +95,8 @@ def normal_equations(
         motion: [q, qd, qdd] (N, 3n).
         target: (N, n).
         coulomb_velocity: velocity [rad/s] at which Coulomb friction is fully developed.
-        min_velocity: joints slower than this [rad/s] have little weight: one that sticks holds
-            any torque up to its friction, so its torque is not determined by its motion.
+        min_velocity: joints slower than this [rad/s] have little weight: a joint that sticks holds
+            any torque up to its friction, so its motion does not determine its torque.
         filter_time: time [s] over which friction changes sign at a reversal, for all joints or
             (n,).
     """
@@ -227,7 +227,7 @@ def _solve_ridge(
 
     Args:
         data: normal equations.
-        start: has the compliance.
+        start: parameters with the given compliance.
         prior: inertial parameters of the URDF (10 n,).
         weights: of the joints (n,).
         ridges: strengths.

@@ -2,13 +2,13 @@
 
 MuJoCo's bodies have a mass, a centre of mass and principal moments. Identified parameters need
 not be those of a physical body: torques depend only on some combinations of them, so a mass can
-be zero or negative. But torques are linear in the parameters. So each link is represented by two
+be zero or negative. Since torques are linear in the parameters, each link is represented by two
 bodies that are fixed to each other:
 
     one of 1 kg with the link's first moments m c and its inertia about the link's origin,
     and one of m - 1 kg, without inertia, in the origin.
 
-Together they have exactly the ten parameters, whatever those are.
+Together they have exactly the ten identified parameters.
 """
 
 from __future__ import annotations

@@ -53,8 +53,7 @@ class NeuralNetwork(InverseDynamics):
     def interval_deviation(self, time: Tensor) -> Tensor:
         """Return the relative deviation of the sample intervals (..., H) from 1 / rate.
 
-        For the first frame of a window, and for one that
-        repeats the frame before, it is zero.
+        It is zero for the first frame of a window and for a frame that repeats the previous one.
         """
         step = torch.cat([0 * time[..., :1], time[..., 1:] - time[..., :-1]], dim=-1)  # [s]
         return torch.where(step > 0, step * self.meta.rate - 1, torch.zeros_like(step))
@@ -81,7 +80,7 @@ class NeuralNetwork(InverseDynamics):
 def stack_observations(frames: Tensor, n_obs_steps: int) -> Tensor:
     """Return the last `n_obs_steps` frames of each frame, (B, T, n_obs_steps, ...) of (B, T, ...).
 
-    The first frame of a sequence stands in for those before it.
+    The start of a sequence is padded with its first frame.
     """
     length = frames.shape[1]
     padded = torch.cat([frames[:, :1]] * (n_obs_steps - 1) + [frames], dim=1)

@@ -2,7 +2,8 @@
 
 A file has the inputs `motion` (B, n_obs_steps, 3n) and, if the family uses it, `time`
 (B, n_obs_steps), in float64 and SI units, and the outputs `mean` (B, n_obs_steps, n) and, if the
-family has one, `std`. Its metadata are the meta.json of a checkpoint: one file is a whole model.
+family has one, `std`. Its metadata are those in the meta.json of a checkpoint, so one file is a
+complete model.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class ONNXModel:
             self.session = onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # its error classes have no other base
+        except Exception as error:  # the common base of onnxruntime's error classes
             raise ValueError(
                 f"{where} is damaged or no ONNX file ({_first_line(error)}); export it again"
             ) from error
@@ -74,10 +75,10 @@ def load_onnx(path: str | Path, robot: Robot | None = None) -> ONNXModel:
 
     Args:
         path: the file.
-        robot: raise if the model belongs to another arm than this.
+        robot: arm that the model must belong to; None: any.
 
     Raises:
-        ValueError: no file, damaged, foreign, or of another arm.
+        ValueError: no file, damaged, not written by `export`, or of another arm.
     """
     path = Path(path)
     if not path.is_file():
@@ -152,7 +153,7 @@ def _export_graph(model: InverseDynamics) -> bytes:
                 _Outputs(model).eval(),
                 (motion, time),
                 file,
-                dynamo=False,  # the other exporter needs onnxscript, and takes seconds
+                dynamo=False,  # the dynamo exporter needs onnxscript and is slower
                 opset_version=OPSET,
                 input_names=list(INPUT_NAMES),
                 output_names=list(outputs),

@@ -1,7 +1,7 @@
 """Rectified flow: loss, integration and network.
 
 Liu et al. 2022, arXiv 2209.03003: on the straight line x_t = (1 - t) x0 + t x1 from noise x0 to
-the sample x1 a network learns the velocity v(x_t, t), equation 1:
+the sample x1 a network predicts the velocity v(x_t, t), equation 1:
 
     min over v of  E |(x1 - x0) - v(x_t, t)|^2
 
@@ -29,7 +29,7 @@ def flow_loss(
     """Return the mean squared error of a velocity, at random noise and flow times.
 
     Args:
-        velocity: as of `integrate`, at flow times (..., 1).
+        velocity: dx/dt at x and flow times (..., 1), 0 to 1.
         x1: samples (..., n).
         generator: source of noise and times; None: torch's default.
         start_fraction: fraction of the samples at t = 0, where the velocity gives the mean.
@@ -43,10 +43,11 @@ def flow_loss(
 
 
 def integrate(velocity: Velocity, x: Tensor, num_inference_steps: int) -> Tensor:
-    """Return the sample for noise x (..., n), with steps that shorten towards the sample.
+    """Return the sample for noise x (..., n).
 
-    Modes separate late, so the steps are shorter there. Heun's method, but an Euler step at the
-    end, which returns the mean given x, as in Karras et al. 2022, arXiv 2206.00364.
+    Modes separate late, so the steps become shorter towards t = 1. They are those of Heun's method
+    except for a final Euler step, which returns the mean given x (Karras et al. 2022,
+    arXiv 2206.00364).
 
     Args:
         velocity: dx/dt at x and flow times (1,), 0 to 1.
@@ -64,7 +65,7 @@ def integrate(velocity: Velocity, x: Tensor, num_inference_steps: int) -> Tensor
 
 
 def fourier_features(t: Tensor, dim: int) -> Tensor:
-    """Return sines and cosines (..., 2 * (size // 2)) of a flow time (..., 1), 0 to 1."""
+    """Return sines and cosines (..., 2 * (dim // 2)) of a flow time (..., 1), 0 to 1."""
     frequency = torch.arange(1, dim // 2 + 1, dtype=t.dtype, device=t.device)
     angle = torch.pi * t * frequency
     return torch.cat([torch.sin(angle), torch.cos(angle)], dim=-1)

@@ -37,7 +37,7 @@ class RigidBodyConfig(Validated):
 
 
 class RigidBody(InverseDynamics):
-    """Newton-Euler dynamics with friction. Each frame alone, so causal.
+    """Newton-Euler dynamics with friction, for each frame; causal.
 
     The target of joint j is c_j tau_j(q, qd, qdd) + phi_j . [qd_j, tanh(qd_j / v), 1, qdd_j].
     """
@@ -46,19 +46,19 @@ class RigidBody(InverseDynamics):
     dtype: ClassVar[torch.dtype] = torch.float64
     config: RigidBodyConfig
     friction: Tensor  # (n, 4)
-    compliance: Tensor  # (n,)
+    compliance: Tensor  # (n,) target per unit of torque
 
     def __init__(self, meta: ModelMetadata) -> None:
         """Create the model with the parameters of the URDF in `meta`."""
         super().__init__(meta)
         self.tree = RigidBodyTree.from_urdf(meta.urdf, meta.joint_names, dtype=self.dtype)
         self.register_buffer("friction", torch.zeros(self.n, NUM_FRICTION_TERMS, dtype=self.dtype))
-        # the URDF gives torques [N m]; the target per torque of a servo or a motor is identified
-        per_torque = 1.0 if meta.action_unit == "N m" else 0.0
-        self.register_buffer("compliance", torch.full((self.n,), per_torque, dtype=self.dtype))
+        # the URDF gives torques [N m]; for servos and currents the compliance is identified
+        compliance = 1.0 if meta.action_unit == "N m" else 0.0
+        self.register_buffer("compliance", torch.full((self.n,), compliance, dtype=self.dtype))
 
     def fit(self, train: Windows, val: Windows) -> bool:
-        """Identify by least squares; without `identify`, only the target per torque."""
+        """Identify the parameters by least squares; without `identify`, only the compliance."""
         is_torque, prior = self.meta.action_unit == "N m", self.tree.inertial.flatten()
         if is_torque and not self.config.identify:
             return True

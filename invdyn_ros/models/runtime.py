@@ -19,7 +19,7 @@ RUNTIMES: dict[str, Callable[[Any], Runtime]] = {"rigid_body": MujocoRigidBody}
 
 
 class Runtime(Protocol):
-    """A model that can drive an arm."""
+    """A model that predicts actions for one frame at a time."""
 
     meta: ModelMetadata
 
@@ -37,10 +37,10 @@ def load_runtime(path: str | Path, device: str = "auto", robot: Robot | None = N
     Args:
         path: folder or .onnx file.
         device: "auto" and "cpu" are the CPU, which has the lowest latency; or "cuda".
-        robot: raise if the model belongs to another arm than this.
+        robot: arm that the model must belong to; None: any.
 
     Raises:
-        ValueError: no model, damaged, foreign, of another arm, or not for this device.
+        ValueError: no model, damaged, of another type or arm, or not for this device.
     """
     if Path(path).suffix == ".onnx":
         from invdyn_ros.models.onnx import load_onnx  # onnxruntime is only imported where needed

@@ -13,7 +13,7 @@ from invdyn_ros.data.windows import InputType, Windows
 from invdyn_ros.models.augmentation import Clips, augment
 from invdyn_ros.models.inverse_dynamics import InverseDynamics, ModelMetadata, Prediction
 
-IMAGES_PER_ACTION = 2  # images that an action lies between
+IMAGES_PER_ACTION = 2  # an action lies between two consecutive images
 CHUNK_SIZE = 128  # image pairs per pass, to bound memory
 RIDGE = 1e-3  # relative to the mean square of the predictions, of the smoothing weights
 RATE_UNITS = ("rad/s",)  # units of actions that are velocities; others are displacements
@@ -25,17 +25,17 @@ class VideoModel(InverseDynamics):
 
     Its input at each time is `Trajectory.pixels`: the image row by row, and the verb. An error in
     one image changes the predictions before and after it by opposite amounts, and velocities are
-    smooth. So an action is a weighted sum of the network's predictions for its own interval and
-    its neighbours, as far as there are images: on both sides in a recording, only before it when
-    live. The weights of each joint minimise the squared error on validation recordings, forwards
+    smooth. Therefore an action is a weighted sum of the network's predictions for its own interval
+    and for the neighbouring ones: in a recording for both neighbours, live for the previous one
+    only. The weights of each joint minimise the squared error on validation recordings, forwards
     and reversed in time (a Wiener filter).
     """
 
     input_type: ClassVar[InputType] = "pixels"
     pixel_mean: Tensor  # (3,) of 0 to 255
     pixel_std: Tensor  # (3,)
-    # (4, n, 3) weights of the interval before, the own and the next; index 2 * (there is one
-    # before) + (there is a next one)
+    # (4, n, 3) weights of the previous, the own and the next interval; the first index is
+    # 2 * (has a previous interval) + (has a next interval)
     smoothing_weights: Tensor
 
     def __init__(self, meta: ModelMetadata) -> None:
@@ -67,7 +67,7 @@ class VideoModel(InverseDynamics):
 
     @property
     def input_dim(self) -> int:
-        """Numbers per frame: the pixels and the verb."""
+        """Number of inputs per frame: the pixels and the verb."""
         height, width = self.meta.image_size
         return 3 * height * width + 1
 
@@ -83,12 +83,12 @@ class VideoModel(InverseDynamics):
 
     @property
     def stride(self) -> int:
-        """Consecutive training windows share one image."""
+        """Images from the start of a training window to that of the next; they share one image."""
         return self.window_size - 1
 
     @property
     def warmup_frames(self) -> int:
-        """The first image has no prediction, since none is before it."""
+        """Images at the start without a prediction: an action needs a previous image."""
         return IMAGES_PER_ACTION - 1
 
     def normalise_images(self, images: Tensor) -> Tensor:
@@ -229,7 +229,7 @@ class VideoModel(InverseDynamics):
             self.smoothing_weights[case, :, part] = weights.to(self.dtype)
 
     def _prepare_inputs(self, motion: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-        """Keep pixels as bytes: a long video would not fit in memory as floats."""
+        """Keep pixels as bytes, since a long video does not fit in memory as floats."""
         return motion, (time - time[..., -1:]).to(self.dtype)
 
     def standardise(self, train: Windows) -> None:
@@ -253,7 +253,6 @@ class VideoModel(InverseDynamics):
         """Return mean and standard deviation (input_dim,) of the pixels; the verb is class 0."""
         count, verb = (self.input_dim - 1) // 3, torch.zeros(1, device=self.pixel_mean.device)
         mean, std = (torch.cat([x.repeat(count), verb]) for x in (self.pixel_mean, self.pixel_std))
-
         return mean, std
 
     def target(self, motion: Tensor, action: Tensor) -> Tensor:

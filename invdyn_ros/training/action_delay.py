@@ -15,16 +15,16 @@ from invdyn_ros.models.least_squares_identification import identify, mean_square
 from invdyn_ros.models.rigid_body import RigidBody
 
 NUM_DELAYS = 9  # candidates: 0 to 4 sample intervals in steps of half an interval
-MAX_ROWS = 4000  # enough to distinguish half intervals
-MIN_VELOCITY = 0.1  # [rad/s] a slower joint may stick, and is not informative about the delay
+MAX_FRAMES = 4000  # enough to distinguish half intervals
+MIN_VELOCITY = 0.1  # [rad/s] slower joints may stick, and are not informative about the delay
 
 
 def estimate_action_delay(meta: ModelMetadata, data: Split) -> float:
     """Estimate the action delay [s]: transport delay plus half the hold time of an action.
 
-    Of 0 to 4 sample intervals, in steps of half an interval, this is the delay at which an
-    identified rigid body explains the actions best. Joints that may stick have little weight:
-    their torque rises before they move, which looks like a delay.
+    The candidates are 0 to 4 sample intervals, in steps of half an interval; the result is the
+    delay at which an identified rigid body explains the actions best. Joints that may stick have
+    little weight, because their torque rises before they move, which looks like a delay.
 
     Raises:
         ValueError: the URDF is unknown.
@@ -32,8 +32,8 @@ def estimate_action_delay(meta: ModelMetadata, data: Split) -> float:
     if not meta.urdf:
         raise ValueError(
             f"estimating the action delay takes the rigid-body model of '{meta.robot}', whose "
-            "URDF is unknown; give --urdf FILE, or --action-delay SECONDS (0 where the action of "
-            "a row produces its acceleration)"
+            "URDF is unknown; give --urdf FILE, or --action-delay SECONDS (0 if the action of a "
+            "row causes the acceleration of the same row)"
         )
     model = RigidBody(replace(meta, family="rigid_body", config={"min_velocity": MIN_VELOCITY}))
     delays = np.arange(NUM_DELAYS) * 0.5 / meta.rate
@@ -41,7 +41,7 @@ def estimate_action_delay(meta: ModelMetadata, data: Split) -> float:
 
 
 def urdf_compliance(meta: ModelMetadata, data: Split) -> list[float]:
-    """Return the target per unit of URDF torque (n,), 1 where the action is a torque.
+    """Return the compliance (n,), the target per unit of URDF torque; 1 if actions are torques.
 
     The list is empty if the URDF is unknown.
     """
@@ -53,9 +53,9 @@ def urdf_compliance(meta: ModelMetadata, data: Split) -> list[float]:
 
 
 def _subsample(trajectories: Sequence[Trajectory], action_delay: float) -> Windows:
-    """Return at most MAX_ROWS evenly spaced rows."""
+    """Return at most MAX_FRAMES evenly spaced frames as windows."""
     data = windows(trajectories, action_delay=action_delay)
-    return data.rows(torch.linspace(0, data.size - 1, min(MAX_ROWS, data.size)).long())
+    return data.rows(torch.linspace(0, data.size - 1, min(MAX_FRAMES, data.size)).long())
 
 
 def _unexplained_fraction(model: RigidBody, data: Split, action_delay: float) -> float:

@@ -16,7 +16,7 @@ BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """This process's place among those that train together; by default it is the only one."""
+    """Rank of this process and number of processes that train together; by default only one."""
 
     rank: int = 0
     """Index of this process, from 0."""
@@ -29,7 +29,7 @@ class ProcessGroup:
         return self.rank == 0
 
     def shard(self, index: Tensor) -> Tensor:
-        """Return this process's part of a batch (N,), about N / world_size rows, perhaps none."""
+        """Return this process's part of a batch (N,), about N / world_size rows, maybe none."""
         return index.tensor_split(self.world_size)[self.rank]
 
     def all_reduce(self, values: Tensor) -> Tensor:
@@ -72,7 +72,7 @@ def torchrun_process_group() -> ProcessGroup:
 
 @contextmanager
 def init_process_group(device: torch.device) -> Iterator[ProcessGroup]:
-    """Connect the processes of `torchrun`; on CUDA, each process takes a GPU of its own."""
+    """Connect the processes of `torchrun`; with CUDA each process uses its own GPU."""
     group = torchrun_process_group()
     if group.world_size == 1:
         yield group

@@ -18,7 +18,7 @@ from invdyn_ros.config import FractionBelowOne, Validated
 from invdyn_ros.training.distributed import ProcessGroup
 from invdyn_ros.training.training_state import add_prefix, strip_prefix
 
-EMA_WARMUP_STEPS = 10  # the decay of the average rises over about this many steps
+EMA_WARMUP_STEPS = 10  # time constant of the rise of the decay to its configured value
 SCALER_STATE = ("scale", "_growth_tracker")  # the entries of a GradScaler's state that change
 AMP_TYPES = {"none": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -34,11 +34,11 @@ class OptimizerConfig(Validated):
     max_grad_norm: NonNegativeFloat = 1.0
     """Gradients are clipped to this norm; 0: no clipping."""
     ema_decay: FractionBelowOne = 0.0
-    """Decay per step of the exponential moving average of the weights, which is then the model
-    that is validated and saved; 0: no average."""
+    """Decay per step of the exponential moving average of the weights; the averaged weights are
+    validated and saved. 0: no average."""
     amp: Literal["none", "bf16", "fp16"] = "none"
-    """Automatic mixed precision: less exact, faster for wide networks on a GPU, with bf16 also on
-    a CPU that supports it; fp16 has no effect on a CPU."""
+    """Automatic mixed precision: less exact, but faster for wide networks on a GPU, and with bf16
+    on a CPU that supports it; fp16 has no effect on a CPU."""
 
 
 class Optimizer:
@@ -54,7 +54,7 @@ class Optimizer:
         """Create the optimizer of some parameters.
 
         Args:
-            parameters: those of the model; the ones that need no gradient are skipped.
+            parameters: those of the model; parameters without gradient are skipped.
             config: learning rate, weight decay, clipping, averaging and precision.
             process_group: the processes that train together; None: only this one.
             fused: use torch's fused implementation, which rounds differently from the default.
@@ -143,7 +143,7 @@ class Optimizer:
 
     @contextmanager
     def ema_weights(self) -> Iterator[None]:
-        """Give the model the averaged weights, if there are any, until the end of the block."""
+        """Use the averaged weights, if there are any, in the model inside a `with` block."""
         if not self.config.ema_decay:
             yield
             return

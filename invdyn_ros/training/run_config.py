@@ -15,27 +15,30 @@ RunConfig = TypeVar("RunConfig", bound=Any)
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """One training run; a config file has the fields of trainer and family beside these."""
+    """Settings of a training run; a config file has all fields at one level.
+
+    It contains those of the trainer and of the model family too.
+    """
 
     family: str
     """Model family, a key of MODELS."""
     seed: int = 0
-    """Of the split, the initial weights and the batch order."""
+    """Random seed of the split, the initial weights and the batch order."""
     split_seed: int | None = None
-    """Of the split alone; none: `seed`."""
+    """Random seed of the split; None: `seed`."""
     test_fraction: float = 0.2
     """Fraction of the trajectories for testing, and of the rest for validation."""
     action_delay: float | None = None
-    """[s] Delay from an action to the motion it causes; none: estimated from the data."""
+    """[s] Delay from an action to the motion it causes; None: estimated from the data."""
     init_from: str | None = None
     """Checkpoint of the same family and arm that provides the config and the initial weights;
-    none: random weights."""
+    None: random weights."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     """Device of the training."""
     threads: int = 1
     """CPU threads of torch."""
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    """For families that are trained by gradient descent."""
+    """Training by gradient descent, for families without a closed form."""
     model: dict[str, Any] = field(default_factory=dict)
     """Config of the family."""
 

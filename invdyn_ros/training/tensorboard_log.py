@@ -23,7 +23,7 @@ class TensorBoardLog:
     """
 
     def __init__(self, directory: Path) -> None:
-        """Log to `directory`; the file is created by the first epoch, if there is one."""
+        """Log to `directory`; the file is created after the first epoch."""
         self.directory = directory
         self._file: RecordWriter | None = None
 

@@ -1,4 +1,4 @@
-"""Training of inverse dynamics models: a config and a dataset to a checkpoint."""
+"""Training of inverse dynamics models, from a config and a dataset to a checkpoint."""
 
 from __future__ import annotations
 
@@ -50,15 +50,15 @@ def train(
     """Train a model and write its checkpoint; the same seed gives the same weights.
 
     Args:
-        config: the run.
+        config: settings of the run.
         data: dataset folder.
         out: checkpoint folder.
         resume: continue from the state that an interrupted run left in `out`.
-        robot: the arm; None: the one that the dataset names, or one without a URDF.
+        robot: the arm; None: that of the dataset, which need not have a URDF.
         on_epoch: called after each epoch, in the main process only.
 
     Raises:
-        ValueError: bad dataset, another arm, or nothing to resume.
+        ValueError: bad dataset, dataset of another arm, or nothing to resume.
     """
     torch.set_num_threads(config.threads)
     device = select_device(config.device)
@@ -82,13 +82,16 @@ def train(
 def split_train_val_test(
     trajectories: Sequence[Trajectory], fraction: float, seed: int
 ) -> tuple[Split, Split]:
-    """Return two splits: of all data for testing, and of its training part for validation."""
+    """Return two splits: all data into training and test, and that training part once more.
+
+    The test part of the second split is for validation.
+    """
     outer = split(trajectories, fraction, seed)
     return outer, split(outer.train, fraction, seed)
 
 
 def with_acceleration(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
-    """Differentiate the trajectories that lack accelerations; videos without motion are kept."""
+    """Differentiate the trajectories without accelerations, except videos without motion."""
     return [
         t.differentiate()
         if len(t.position) and not (len(t.acceleration) and len(t.velocity))
@@ -174,7 +177,7 @@ def _action_delay(config: TrainConfig, meta: ModelMetadata, data: Split) -> floa
 
 
 def _load_initial(folder: str, meta: ModelMetadata) -> InverseDynamics:
-    """Return the model with the initial weights, of the same family, arm and unit."""
+    """Load the model with the initial weights; family, arm and unit must be the same."""
     model = load(folder)
     for name in ("family", "robot", "joint_names", "action_unit"):
         actual, expected = getattr(model.meta, name), getattr(meta, name)
@@ -217,7 +220,7 @@ def _save(setup: TrainingSetup, progress: Progress, out: Path) -> None:
 def _data_metadata(
     config: TrainConfig, model: InverseDynamics, outer: Split, inner: Split
 ) -> dict[str, Any]:
-    """Return what the checkpoint stores about its data."""
+    """Return the checkpoint's metadata of dataset and split."""
     parts = {"train": inner.train, "val": inner.test, "test": outer.test}
     return {
         "split": {

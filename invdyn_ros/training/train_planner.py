@@ -1,4 +1,4 @@
-"""Training of planners: a dataset of motions to a planner of how to reach a state."""
+"""Training of planners on motions, to plan how to reach a state."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PlannerTrainConfig(Validated):
     """Settings of a planner and its training."""
 
     seed: int = 0
-    """Of the split, the initial weights, the noise and the batch order."""
+    """Random seed of the split, the initial weights, the noise and the batch order."""
     test_fraction: float = 0.2
     """Fraction of the trajectories for testing, and of the rest for validation."""
     threads: PositiveInt = 1
@@ -45,7 +45,7 @@ class PlannerTrainConfig(Validated):
 
 
 class PlannerData(NamedTuple):
-    """Training and validation segments, and the metadata of a planner of them."""
+    """Training and validation segments, and the metadata of a planner trained on them."""
 
     train: PlanSegments
     val: PlanSegments
@@ -78,7 +78,7 @@ def train_planner(
     """Train a planner and write its folder; the same seed gives the same weights.
 
     Args:
-        config: the run.
+        config: settings of the run.
         data: training and validation segments.
         out: folder of the planner.
         resume: continue from the state that an interrupted run left in `out`.
@@ -106,8 +106,8 @@ def split_segments(
 
     Args:
         config: the split and the horizon.
-        trajectories: to cut into segments.
-        make_segments: returns the segments of some trajectories, given the horizon.
+        trajectories: trajectories to cut into segments.
+        make_segments: returns the segments of trajectories for a horizon.
 
     Raises:
         ValueError: trajectories that are too short.
@@ -126,13 +126,13 @@ def train_sequence_flow(
     resume: bool = False,
     on_epoch: Callable[[Progress], None] = lambda progress: None,
 ) -> Progress:
-    """Train a flow over sequences of states or actions; it ends with its best weights.
+    """Train a flow over sequences of states or actions; keep the best weights.
 
     Args:
-        flow: to be trained.
+        flow: network to train.
         train: training segments.
         val: validation segments.
-        config: of the run.
+        config: settings of the run.
         state: files of the run.
         resume: continue from the state on disk.
         on_epoch: called after each epoch.

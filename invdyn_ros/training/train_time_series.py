@@ -1,4 +1,4 @@
-"""Training of time-series models: a config and a dataset to a model folder."""
+"""Training of time-series models, from a config and a dataset to a checkpoint."""
 
 from __future__ import annotations
 
@@ -31,24 +31,27 @@ from invdyn_ros.training.training_state import Progress, RunState
 
 @dataclass(frozen=True)
 class TimeSeriesTrainConfig(Validated):
-    """One training run; a config file has the fields of trainer and family beside these."""
+    """Settings of a training run; a config file has all fields at one level.
+
+    It contains those of the trainer and of the model family too.
+    """
 
     family: str
     """Model family, a key of TIME_SERIES_MODELS."""
     seed: int = 0
-    """Of the initial weights, the noise and the batch order."""
+    """Random seed of the initial weights, the noise and the batch order."""
     test_fraction: Fraction = 0.2
-    """The last trajectories are for testing; the same fraction of the rest is for validation."""
+    """Fraction of the trajectories for testing, the last ones, and of the rest for validation."""
     motion_length: PositiveInt = 200
-    """Samples of the motions that trajectories are cut into."""
+    """Samples per motion; trajectories are cut into motions of this length."""
     device: Literal["auto", "cpu", "cuda"] = "cpu"
     """Device of the training."""
     threads: PositiveInt = 1
     """CPU threads of torch."""
     init_from: str | None = None
-    """Folder of a model of the same family and shape with the initial weights; none: random."""
+    """Folder of a model of the same family and shape with the initial weights; None: random."""
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
-    """For families that are trained by gradient descent."""
+    """Training by gradient descent, for families without a closed form."""
     model: dict[str, Any] = field(default_factory=dict)
     """Config of the family."""
 
@@ -68,7 +71,7 @@ def split_trajectories(
     """Return training, validation and test trajectories, cut in this order.
 
     Raises:
-        ValueError: too few trajectories for that.
+        ValueError: too few trajectories.
     """
     cut = int(len(trajectories) * (1 - fraction))  # as Rubanova et al. split the hopper data
     train_end = int(cut * (1 - fraction))
@@ -95,7 +98,7 @@ def train_time_series(
     """Train a time-series model and write its folder; the same seed gives the same weights.
 
     Args:
-        config: the run.
+        config: settings of the run.
         data: dataset folder.
         out: folder of the model.
         resume: continue from the state that an interrupted run left in `out`.
@@ -106,10 +109,10 @@ def train_time_series(
     """
     torch.set_num_threads(config.threads)
     dataset = read_dataset(data)
-    first, second, _ = split_trajectories(dataset.trajectories, config.test_fraction)
+    train_part, val_part, _ = split_trajectories(dataset.trajectories, config.test_fraction)
     train, val = (
-        split_into_motions(first, config.motion_length),
-        split_into_motions(second, config.motion_length),
+        split_into_motions(train_part, config.motion_length),
+        split_into_motions(val_part, config.motion_length),
     )
     info, device = dataset.info, select_device(config.device)
     content: dict[str, Any] = {
@@ -147,7 +150,7 @@ def _load_initial_weights(folder: str, model: TimeSeriesModel) -> None:
     """Copy the weights of another model.
 
     Raises:
-        ValueError: there is none, or it has another family or shape.
+        ValueError: no model in the folder, or one of another family or shape.
     """
     other = load_time_series_model(folder)
     expected, loaded = (m.state_dict() for m in (model, other))

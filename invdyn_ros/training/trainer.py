@@ -74,10 +74,10 @@ class TrainableModel(Protocol):
 
 
 class Trainer:
-    """Trains a model in place and leaves it with the weights of the lowest validation loss.
+    """Train a model in place; it ends with the weights of the lowest validation loss.
 
-    All randomness in an epoch follows from the seed and the epoch number. So a resumed run equals
-    an uninterrupted one bit for bit, and all processes draw the same batches.
+    All randomness in an epoch depends on the seed and the epoch number only. Therefore a resumed
+    run equals an uninterrupted one bit for bit, and all processes draw the same batches.
     """
 
     def __init__(
@@ -97,8 +97,8 @@ class Trainer:
             train_data: training data.
             val_data: validation data, for early stopping and the choice of the best weights.
             config: epochs, batch size and optimizer settings.
-            seed: of the batch order, and of dropout and noise in the model.
-            state: files of the run, and the settings that identify it.
+            seed: random seed of the batch order, and of dropout and noise in the model.
+            state: files of the run, and its settings.
             process_group: the processes that train together; None: only this one.
         """
         self.model, self.train_data, self.val_data = model, train_data, val_data
@@ -116,7 +116,7 @@ class Trainer:
             on_epoch: called after each epoch, for instance for a progress bar.
 
         Raises:
-            ValueError: the loss is no longer finite.
+            ValueError: the loss is not finite.
         """
         while not self._is_done():
             self._run_epoch()
@@ -131,7 +131,7 @@ class Trainer:
         """Restore the state on disk.
 
         Raises:
-            ValueError: there is none, it is damaged, or it belongs to another run.
+            ValueError: no saved state, or one that is damaged or of another run.
         """
         device = self.optimizer.device
         content = self.state.read_bytes() if self.process_group.is_main_process else None
@@ -196,7 +196,7 @@ class Trainer:
 
     @torch.no_grad()
     def _validate(self) -> float:
-        """Return the mean validation loss; a family that draws noise draws the same each time."""
+        """Return the mean validation loss; noise in the loss is the same each time."""
         self.model.eval()
         torch.manual_seed(combine_seeds(self.seed, 0, 1 + self.process_group.rank))
         rows = torch.arange(self.val_data.size, device=self.optimizer.device)

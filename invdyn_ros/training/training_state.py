@@ -1,4 +1,4 @@
-"""Files of a training run, from which it can be resumed."""
+"""Files of a training run, to resume it after an interruption."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HEADER_LENGTH_BYTES = 8  # a safetensors file starts with the length of its head
 
 @dataclass
 class Progress:
-    """Progress of a run; with the tensors of model and optimizer, the whole state of it."""
+    """Progress of a run; its state consists of this and the tensors of model and optimizer."""
 
     epoch: int = 0
     """Number of finished epochs."""
@@ -42,12 +42,12 @@ class Progress:
 
 @dataclass(frozen=True)
 class RunState:
-    """The files of one run; each is complete after a crash at any time."""
+    """Files of a run; after a crash at any time each of them is complete."""
 
     directory: Path
     """Checkpoint folder."""
     settings: dict[str, Any]
-    """All settings that shape the run; a state with other settings is not resumed."""
+    """All settings that affect the result; a state with other settings is not resumed."""
     meta: Any
     """Metadata of the model, a dataclass with a mapping `data`."""
     checkpoint_type: CheckpointType = INVERSE_DYNAMICS
@@ -120,6 +120,6 @@ def strip_prefix(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor
 
 
 def _read_metadata(content: bytes) -> dict[str, str]:
-    """Return the free-text metadata of a safetensors file; its library needs a path."""
+    """Return the metadata in a safetensors file's header; the library reads it from paths only."""
     end = HEADER_LENGTH_BYTES + int.from_bytes(content[:HEADER_LENGTH_BYTES], "little")
     return json.loads(content[HEADER_LENGTH_BYTES:end])["__metadata__"]

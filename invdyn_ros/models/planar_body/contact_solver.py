@@ -1,4 +1,4 @@
-"""Contact solver of planar bodies: which constraint rows are active.
+"""Contact solver of planar bodies, which determines the active constraint rows.
 
 The model is MuJoCo's (Todorov 2014, "Convex and analytically-invertible dynamics with contacts and
 constraints"; MuJoCo's documentation, "Computation"). Each constraint row has a reference
@@ -6,8 +6,8 @@ acceleration
 
     a_ref = -2 / (d t) u - s / (d t)^2 r
 
-of its distance r < 0, which changes at the rate u, with a time constant t, an impedance s(r) and
-the largest impedance d. The acceleration a of the body minimises
+where r < 0 is its distance, u the rate of change of r, t a time constant, s(r) the impedance and d
+the largest impedance. The acceleration a of the body minimises
 
     (a - a_0) M (a - a_0) / 2 + sum over rows of min(0, J a - a_ref)^2 / (2 R),
 
@@ -53,10 +53,10 @@ class Contacts(NamedTuple):
     """D contacts of N bodies; those at positive distances are inactive."""
 
     distance: Tensor  # (N, D) [m]
-    normal: Tensor  # (N, D, 2) direction in which `link` is pushed
-    point: Tensor  # (N, D, 2)
-    link: Tensor  # (N, D)
-    other: Tensor  # (N, D) the other link, -1: the floor
+    normal: Tensor  # (N, D, 2) direction of the force on `link`
+    point: Tensor  # (N, D, 2) [m]
+    link: Tensor  # (N, D) index of one link
+    other: Tensor  # (N, D) index of the other link, -1: the floor
 
 
 def closest_points(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

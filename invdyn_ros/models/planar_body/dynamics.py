@@ -48,7 +48,7 @@ class KinematicTree(Validated):
         """Validate the tree.
 
         Raises:
-            ValueError: parents or signs that do not fit the hinges; names them.
+            ValueError: parents or signs that do not fit the hinges.
         """
         super().__post_init__()
         count = len(self.hinges)
@@ -67,12 +67,12 @@ class KinematicTree(Validated):
         """Return the indices of [x_joint, z_joint, hinges] among the joints of a state.
 
         Raises:
-            ValueError: other joints than these.
+            ValueError: the state has other joints than the tree.
         """
         names = (self.x_joint, self.z_joint, *self.hinges)
         if sorted(names) != sorted(joint_names):
             expected = ", ".join(joint_names)
-            raise ValueError(f"the tree is of {', '.join(names)}; the robot has {expected}")
+            raise ValueError(f"the tree has joints {', '.join(names)}; the robot has {expected}")
         return [joint_names.index(name) for name in names]
 
     def angle_matrix(self) -> Tensor:
@@ -104,7 +104,7 @@ class RigidBodyTerms(NamedTuple):
     """Terms of the equations of motion of N trees, in the coordinates [x, z, hinges]."""
 
     mass_matrix: Tensor  # (N, n, n)
-    qfrc_bias: Tensor  # (N, n) forces of motion without acceleration
+    qfrc_bias: Tensor  # (N, n) forces at zero acceleration
     qfrc_bias_vel: Tensor  # (N, n, n) their derivative with respect to velocity
 
 

@@ -1,14 +1,14 @@
 """Identification of joint limits, capsules and the floor from steps with contacts.
 
-A force F on link k at the point P acts on every link above it through the hinge below, and on none
-beyond it; this determines which link is in contact, and the torque about its hinge is that of F
-with the lever P - hinge. A round end of radius r at d, in the frame of its link, is in contact
-with the floor half way between its lowest point and the floor, so
+A force F on link k at the point P acts on each ancestor of the link through the hinge towards k,
+and on no descendant. This determines which link is in contact; the torque about its hinge is that
+of F with the lever P - hinge. The contact point of a round end of radius r at d, in the frame of
+its link, is half way between its lowest point and the floor, so
 
     (R d)_z F_x / 2 - (R d)_x F_z - (r - floor) F_x / 2 = torque + hinge_z F_x / 2
 
-is linear in d and (r - floor). Ends are found by RANSAC (Fischler and Bolles 1981), one after the
-other. An end in contact is lower than r + floor, and equals it at the beginning of the contact.
+is linear in d and (r - floor). RANSAC (Fischler and Bolles 1981) detects the ends one after the
+other. The height of an end in contact is at most r + floor, which it has when the contact begins.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ from invdyn_ros.models.planar_body.inertia_identification import (
 )
 
 MIN_SAMPLES = 30  # steps that determine a limit or an end
-MIN_FLOOR_FORCE = 0.5  # [m/s^2] upward force per mass that is a contact with the floor
+MIN_FLOOR_FORCE = 0.5  # [m/s^2] upward force per mass above which the floor is touched
 SINGLE_LINK_TOLERANCE = 1e-3  # [m] residual torque over force if a single link is in contact
-LIMIT_TORQUE = 1e-3  # [m^2/s^2] torque per mass that is a joint limit's
+LIMIT_TORQUE = 1e-3  # [m^2/s^2] torque per mass above which a hinge is at its limit
 OUTLIER_FRACTION = 0.01  # of steps on the wrong side of a limit
 RANSAC_CANDIDATES, RANSAC_SAMPLES = 3000, 4000
 INLIER_TOLERANCE = 3e-4  # [m] residual torque over force of an inlier
 MIN_DETERMINANT = 1e-4  # of the three steps that determine an end
 RADIUS_TOLERANCE = 2e-3  # [m] difference between equal radii or floor heights
 UNKNOWN_RADIUS_RATIO = 0.7  # radius of a capsule without contact, over the smallest identified one
-MIN_CAPSULE_LENGTH = 1e-3  # [m] of a capsule of which one end is known only
+MIN_CAPSULE_LENGTH = 1e-3  # [m] of a capsule with only one known end
 
 
 class CapsuleEnd(NamedTuple):
@@ -51,7 +51,7 @@ class CapsuleEnd(NamedTuple):
     position: Tensor  # (2,) [m] in the frame of its link
     radius_minus_floor: float  # [m] radius less height of the floor
     radius_plus_floor: float  # [m] radius plus height of the floor
-    num_inliers: int
+    num_inliers: int  # steps that determine it
 
 
 class Geometry(NamedTuple):
@@ -61,7 +61,7 @@ class Geometry(NamedTuple):
     upper: Tensor  # (L,) [rad]
     capsule_ends: Tensor  # (K, 2, 2) [m]
     capsule_radius: Tensor  # (K,) [m]
-    num_unobserved_ends: Tensor  # (K,) ends without contact; the radius is a guess if it is two
+    num_unobserved_ends: Tensor  # (K,) ends without contact; if 2, the radius is a guess
     floor_height: Tensor  # () [m]
 
 
@@ -87,7 +87,9 @@ def identify_geometry(
     ends = _identify_ends(steps, tree, identified, force)
     all_ends = [end for link in ends for end in link]
     if not all_ends:
-        raise ValueError("no step has a single link in contact with the floor; use more motions")
+        raise ValueError(
+            "no step has a single link in contact with the floor; collect more motions"
+        )
     heights = torch.tensor(
         [(end.radius_plus_floor - end.radius_minus_floor) / 2 for end in all_ends]
     )
@@ -108,7 +110,7 @@ def identify_geometry(
 
 
 def _identify_limits(steps: Steps, force: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the limits (L,) of each hinge from steps with torque on it alone; else infinite."""
+    """Return the limits (L,) of the hinges, from steps with torque on one hinge; or infinite."""
     angle, torque = steps.q[:, 2:], force[:, 2:]
     at_limit = torque.abs() > LIMIT_TORQUE
     single = (force[:, :2].norm(dim=1) < FREE_FALL_FORCE) & (at_limit.sum(1) == 1)
@@ -155,7 +157,7 @@ def _identify_ends(
 
 
 def _ransac_ends(push: Tensor, torque: Tensor, angle: Tensor, height: Tensor) -> list[CapsuleEnd]:
-    """Return the ends that steps (N,) agree on, in the order in which RANSAC finds them.
+    """Return the ends that explain the contacts of N steps, in order of detection by RANSAC.
 
     Args:
         push: (N, 2) direction of the force.

@@ -5,15 +5,15 @@ time h,
 
     M(q) (v' - v) / h + bias(q, v) + damping v' = 0,
 
-is a row of a linear problem. Steps with contacts violate it; they are outliers, which robust
-weights of decreasing width (graduated non-convexity; Black and Rangarajan 1996, with the kernel of
-Geman and McClure) remove. There are three stages:
+is a row of a linear problem. Steps with contacts violate it; robust weights of decreasing width
+(graduated non-convexity; Black and Rangarajan 1996, with the kernel of Geman and McClure) remove
+these outliers. There are three stages:
 
-1. the two rows of the root contain external forces only: they give h and gravity;
+1. the two rows of the root have no internal forces: they give h and gravity;
 2. the rows of the hinges, of steps without external forces, give c - conj(h) h, armature and
    damping up to a scale, as the null direction of all rows;
-3. in steps with an external force F, links without contact feel it through their hinge only;
-   their motion gives the scale, by the vote of most steps.
+3. an external force F acts on links without contact through their hinge only; their motion gives
+   the scale, which is the mode over the steps.
 
 The hinge positions follow: c_kl = conj(position) h_l for all links l beyond a hinge of link k.
 """
@@ -37,8 +37,8 @@ ANNEALING_ROUNDS = 50  # of decreasing widths
 FINAL_ROUNDS = 8  # of them with the smallest width
 ROOT_NOISE = 1e-3  # [m/s^2] of the root's acceleration
 INNER_NOISE = 1e-4  # of hinge rows, relative to the size of their terms
-FREE_FALL_FORCE = 1e-2  # [m/s^2] force per mass below which there is no external force
-MIN_CONTACT_FORCE = 1.0  # [m/s^2] force per mass above which there is one
+FREE_FALL_FORCE = 1e-2  # [m/s^2] external force per mass below which a step is free fall
+MIN_CONTACT_FORCE = 1.0  # [m/s^2] upward force per mass above which a step has contacts
 MIN_LEVER = 1e-2  # [m^2/s^2] torque per mass that determines the scale
 SCALE_BIN = 1e-3  # relative width of the bins in the vote on the scale
 MAX_INNER_STEPS, CHUNK_SIZE = 30_000, 3000  # steps of the second stage, and of each chunk of them
@@ -79,10 +79,10 @@ def external_forces(inertia: Inertia, angle_matrix: Tensor, steps: Steps) -> Ten
 
 
 def identify_inertia(steps: Steps, tree: KinematicTree) -> IdentifiedInertia:
-    """Identify the inertia of a body from steps of which some are contact-free.
+    """Identify the inertia of a body from steps, some of which are contact-free.
 
     Raises:
-        ValueError: hardly any step is a contact-free one of such a tree.
+        ValueError: too few steps are free fall of such a tree.
     """
     angle_matrix = tree.angle_matrix()
     h, gravity = _identify_root(steps, angle_matrix)
@@ -94,7 +94,7 @@ def identify_inertia(steps: Steps, tree: KinematicTree) -> IdentifiedInertia:
     falling = torch.nonzero(force.norm(dim=1) < FREE_FALL_FORCE)[:, 0]
     if len(falling) < MIN_FITTING_FRACTION * len(steps.q):
         raise ValueError(
-            f"only {len(falling)} of {len(steps.q)} steps are a free fall of such a tree; check "
+            f"only {len(falling)} of {len(steps.q)} steps are free fall of such a tree; check "
             "the order and names of its joints, and include motions without contacts"
         )
     inner = _identify_inner(steps.select(falling[:MAX_INNER_STEPS]), angle_matrix)
@@ -176,8 +176,8 @@ def _identify_inner(steps: Steps, angle_matrix: Tensor) -> Inertia:
 def _null_direction(rows: Tensor) -> Tensor:
     """Return the direction (P,) in which most rows (N, E, P) vanish.
 
-    Annealing may converge to a direction in which fewer rows vanish. So it runs on chunks of the
-    rows, and continues from the result that fits most of all rows.
+    Annealing may converge to a direction in which fewer rows vanish. Therefore it runs on chunks
+    of the rows, and the result that fits the most rows is refined on all of them.
 
     Raises:
         ValueError: no direction fits.
@@ -229,7 +229,7 @@ def _geman_mcclure_weights(residual: Tensor, width: float) -> Tensor:
 
 
 def _inner_scale(residual: Tensor, lever: Tensor, in_contact: Tensor) -> Tensor:
-    """Return the scale with which most links (N, L) feel external forces by their hinge only."""
+    """Return the scale at which external forces act on most links (N, L) by their hinge only."""
     informative = in_contact[:, None] & (lever.abs() > MIN_LEVER)
     ratio = -residual[informative] / lever[informative]
     ratio = ratio[ratio > 0]

@@ -1,7 +1,7 @@
 """Refinement of all contact parameters by Levenberg-Marquardt on the errors of one step.
 
-The residuals have the weights of Geman and McClure, so that what the model cannot represent, such
-as a capsule that is missing in it, does not distort the other parameters.
+The residuals have the weights of Geman and McClure, so that effects which the model cannot
+represent, such as those of a missing capsule, do not distort the other parameters.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from invdyn_ros.models.planar_body.simulator import PlanarBody
 
 KERNEL_WIDTHS = (0.3, 0.1, 0.03, 0.01, 0.003)  # of the robust kernel, in standardised residuals
 ITERATIONS_PER_WIDTH = 3
-FINITE_DIFFERENCE = 1e-5  # step of finite differences, in units of each parameter's scale
+FINITE_DIFFERENCE = 1e-5  # step of finite differences, in scales of each parameter
 INITIAL_DAMPING, DAMPING_DECREASE, DAMPING_INCREASE, MAX_TRIES = 1e-3, 5.0, 6.0, 6
 MIN_RELATIVE_CURVATURE = 1e-9  # fraction of the largest curvature; parameters below stay fixed
 PARAMETER_SCALES = {
@@ -32,7 +32,7 @@ PARAMETER_SCALES = {
 }  # fmt: skip
 CONTACT_FIELDS = ("contact", "limit")
 RADIUS_CANDIDATES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)  # factors of an unknown radius
-MIN_IMPROVEMENT = 0.98  # ratio of costs below which a candidate is accepted
+MAX_COST_RATIO = 0.98  # of a candidate to the current parameters, to be accepted
 LENGTH_CANDIDATES, NUM_DIRECTIONS = (0.05, 0.1, 0.2), 8  # [m] of a capsule with one known end
 
 
@@ -43,7 +43,7 @@ def refine_parameters(
     velocity_std: Tensor,
     on_iteration: Callable[[], object] = lambda: None,
 ) -> BodyParameters:
-    """Return the limits, capsules, floor, friction and contact parameters that fit steps best.
+    """Return parameters with the limits, capsules, floor, friction and contacts that fit best.
 
     Args:
         body: simulator.
@@ -82,7 +82,7 @@ def refine_parameters(
 def _residual_jacobian(
     residuals: Callable[[Tensor], Tensor], offsets: Tensor, residual: Tensor
 ) -> Tensor:
-    """Return the Jacobian (N, n, P) of residuals, now `residual`, by finite differences."""
+    """Return the Jacobian (N, n, P) of `residuals` at `offsets` by finite differences."""
     steps = FINITE_DIFFERENCE * torch.eye(len(offsets), dtype=offsets.dtype)
     return torch.stack(
         [(residuals(offsets + step) - residual) / FINITE_DIFFERENCE for step in steps], 2
@@ -141,13 +141,13 @@ def select_geometry(
     steps: Steps,
     velocity_std: Tensor,
 ) -> tuple[PlanarBody, BodyParameters]:
-    """Select what fits steps best: self-collision, and unobserved dimensions of capsules.
+    """Select self-collision and the unobserved dimensions of capsules that fit steps best.
 
     Args:
         tree: topology.
         capsule_links: link of each capsule.
         parameters: initial values.
-        num_unobserved_ends: (K,) ends without contact; the radius is a guess if it is two.
+        num_unobserved_ends: (K,) ends without contact; if 2, the radius is a guess.
         steps: steps with contacts.
         velocity_std: (n,) standard deviation of a step's change of velocity.
     """
@@ -165,7 +165,7 @@ def select_geometry(
             )
         )
         costs = [cost(body, candidate) for candidate in candidates]
-        if min(costs) < MIN_IMPROVEMENT * cost(body, parameters):
+        if min(costs) < MAX_COST_RATIO * cost(body, parameters):
             parameters = candidates[costs.index(min(costs))]
     return body, parameters
 

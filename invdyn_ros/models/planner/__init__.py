@@ -1,1 +1,1 @@
-"""Planners: sequences of states that follow a state, and the actions that realise them."""
+"""Planners of state sequences, and control with the actions that realise them."""

@@ -1,8 +1,8 @@
 """Flow matching over sequences, conditioned on a state and a goal.
 
-A sequence of T steps of D numbers is standardised and projected on its first principal components,
-scaled to variance 1: motion is smooth, so a few of them represent it, and errors of the network
-are as smooth. On these components a rectified flow (`models.rectified_flow`) models
+A sequence (T, D) is standardised and projected on its first principal components, scaled to
+variance 1. Since motion is smooth, a few components represent it, and the errors of the network
+are smooth too. On these components a rectified flow (`models.rectified_flow`) models
 p(sequence | state, condition), as Janner et al. 2022 (arXiv 2205.09991) plan by diffusion.
 """
 
@@ -48,9 +48,9 @@ class FlowMatchingConfig(Validated):
 
 
 class SequenceFlowMatching(nn.Module):
-    """Distribution of sequences (T, D) that follow a state (S,) = [q, qd], given a condition (C,).
+    """Distribution of sequences (T, D) after a state (S,) = [q, qd], given a condition (C,).
 
-    Joint positions are inputs as sine and cosine only, so the output is invariant to full turns.
+    The inputs are sines and cosines of joint positions, so the output is invariant to full turns.
     """
 
     feature_mean: Tensor  # (F,)
@@ -104,7 +104,7 @@ class SequenceFlowMatching(nn.Module):
     def loss(self, state: Tensor, condition: Tensor, sequence: Tensor) -> Tensor:
         """Return the mean squared error of the velocity, at random noise and flow times.
 
-        In evaluation mode noise and times are always the same, so that losses are comparable.
+        In evaluation mode noise and times are constant, so that losses can be compared.
 
         Args:
             state: (B, S).

@@ -23,7 +23,7 @@ PLANNER = CheckpointType("planner", "invdyn_ros planner 1", "train_planner")
 
 
 class Planner(Protocol):
-    """Interface of planners."""
+    """Generator of plans from a state and a condition."""
 
     def __call__(
         self, state: Tensor, condition: Tensor, count: int, generator: torch.Generator
@@ -48,8 +48,8 @@ class PlannerMetadata(Validated):
         condition_size: size of a condition.
         rate: rate of the planned states [Hz].
         network: shape of the network.
-        task: description of states and conditions, if they are those of a task.
-        data: origin of the data and settings of the training, for information.
+        task: description of the task that defines states and conditions; empty without one.
+        data: dataset and training, for information.
     """
 
     robot: str

@@ -1,7 +1,8 @@
 """Receding-horizon control: plan, convert plans to actions, select the best, execute, repeat.
 
 The planner predicts states only, and the inverse dynamics model predicts the actions that realise
-them, so that either can be replaced without the other, as in Ajay et al. 2023 (arXiv 2211.15657, section 3.2).
+them, so that either can be replaced without the other, as in Ajay et al. 2023 (arXiv 2211.15657,
+section 3.2).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class RecedingHorizonConfig(Validated):
     num_plans: PositiveInt = 64
     """Plans to choose from."""
     n_action_steps: PositiveInt = 5
-    """Actions of a plan that are executed before planning again."""
+    """Actions of a plan that are executed before the next plan."""
     temperature: NonNegativeFloat | None = None
     """Temperature at which actions are sampled from the inverse dynamics model;
     None: its mean."""
@@ -98,7 +99,7 @@ def plan_actions(
 ) -> Tensor:
     """Return the actions (N, T - 1, n) that realise plans (N, T, 2n).
 
-    An action is constant from its state to the next, so the acceleration it has to cause is
+    An action is constant from its state to the next one, so it must cause the acceleration
     (qd' - qd) / dt. Each action is computed for the motion `action_delay` later.
 
     Args:
@@ -148,7 +149,7 @@ class RecedingHorizonPlanner:
         Args:
             state: (S,) measured state.
             condition: (C,) goal of the plans; used only when a new plan is due.
-            score: of candidates; the plan with the smallest is executed.
+            score: score of candidates; the plan with the smallest one is executed.
         """
         if not self._pending_actions:
             current, goal = (torch.as_tensor(x, dtype=torch.float32) for x in (state, condition))
@@ -165,9 +166,10 @@ class RecedingHorizonPlanner:
 
 
 def goal_distance(goal: Array) -> ScoreFn:
-    """Return the score that prefers plans that reach a goal state (S,) = [q, qd] soon and stay.
+    """Return a score: the mean squared distance [rad2] of a plan from a goal (S,) = [q, qd].
 
-    It is the mean over the plan of the squared distance [rad2], with weighted velocities.
+    Velocity errors are weighted by VELOCITY_WEIGHT. Plans that reach the goal early and stay there
+    have the smallest score.
     """
     target = torch.as_tensor(goal, dtype=torch.float32)
     n = len(target) // 2

@@ -34,10 +34,10 @@ class PlanSegments(NamedTuple):
 
 
 def state_segments(trajectories: Sequence[Trajectory], horizon: int) -> PlanSegments:
-    """Return all states with the states of the next `horizon` samples.
+    """Return each state with the sequence of states of the next `horizon` samples.
 
-    The condition is the last of these states relative to the first one: the state that was reached
-    is taken as the goal (hindsight, Andrychowicz et al. 2017, arXiv 1707.01495).
+    The condition is the last state of the sequence relative to the first one: the state that was
+    reached serves as the goal (hindsight, Andrychowicz et al. 2017, arXiv 1707.01495).
 
     Raises:
         ValueError: a trajectory has no velocity, or none is long enough.
@@ -46,7 +46,7 @@ def state_segments(trajectories: Sequence[Trajectory], horizon: int) -> PlanSegm
 
 
 def action_segments(trajectories: Sequence[Trajectory], horizon: int) -> PlanSegments:
-    """Return the same states and conditions with the actions of the next `horizon` samples.
+    """Return the states and conditions of `state_segments`, with sequences of actions.
 
     Raises:
         ValueError: a trajectory has no velocity or no action, or none is long enough.
@@ -59,7 +59,7 @@ def _segments(trajectories: Sequence[Trajectory], horizon: int, actions: bool) -
     for trajectory in trajectories:
         for name in ("velocity", "action")[: 1 + actions]:
             if not len(getattr(trajectory, name)):
-                raise ValueError(f"a trajectory has no {name}, which a planner is trained on")
+                raise ValueError(f"a trajectory has no {name}, which a planner needs")
         state = np.concatenate([trajectory.position, trajectory.velocity], axis=1)  # (L, S)
         index = np.arange(len(state) - horizon)[:, None] + np.arange(horizon)  # (N, T)
         current, following = state[: len(index)], state[index + 1]
@@ -68,7 +68,7 @@ def _segments(trajectories: Sequence[Trajectory], horizon: int, actions: bool) -
     if not any(len(current) for current, *_ in parts):
         longest = max(map(len, trajectories), default=0)
         raise ValueError(
-            f"no trajectory holds {horizon + 1} samples, a state and {horizon} after it; "
+            f"no trajectory has {horizon + 1} samples, a state and {horizon} after it; "
             f"the longest has {longest}"
         )
     columns = (np.concatenate(column) for column in zip(*parts, strict=True))

@@ -1,4 +1,4 @@
-"""Bridge: rollouts of step networks from both neighbouring observations, averaged."""
+"""Bridge: average of rollouts of step networks from both neighbouring observations."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from invdyn_ros.models.timeseries.time_series_model import (
     TimeSeriesModel,
 )
 
-STATE_LOSS_WEIGHT = 1e3  # weight of squared scaled errors, so that the loss is of order one
+STATE_LOSS_WEIGHT = 1e3  # of squared scaled errors, so that the loss is of order one
 SMOOTH_L1_BETA = 0.1  # standardised velocity errors below which the L1 loss is quadratic
 STD_SAMPLES = 20_000  # states from which standard deviations are computed
 
 
 class Bridge(TimeSeriesModel):
-    """Rollouts from the observation before and from the one after each time, averaged.
+    """Average of rollouts from the observations before and after each time.
 
-    Before the first observation and after the last one there is one rollout only.
+    Before the first observation and after the last one there is only one rollout.
     """
 
     Config = BridgeConfig
@@ -139,25 +139,25 @@ class Bridge(TimeSeriesModel):
 
     def forward(self, observations: Observations) -> Tensor:
         """Return states (B, T, 2n): both rollouts, weighted by the time from their starts."""
-        fine, rows = insert_intermediate_times(observations, self.sample_period)
-        before, after = surrounding_observations(fine.mask)
-        ahead = self._rollout(self.forward_net, fine, after)
-        back = self._rollout(self.backward_net, fine, before)
+        dense, rows = insert_intermediate_times(observations, self.sample_period)
+        before, after = surrounding_observations(dense.mask)
+        forward_rollout = self._rollout(self.forward_net, dense, after)
+        backward_rollout = self._rollout(self.backward_net, dense, before)
         batch = torch.arange(len(before))[:, None]
         length = before.shape[1]
-        since = (fine.time - fine.time[batch, before.clamp(min=0)]).abs()
-        until = (fine.time[batch, after.clamp(max=length - 1)] - fine.time).abs()
-        weight = until / (since + until).clamp(min=1e-12)
+        time_since = (dense.time - dense.time[batch, before.clamp(min=0)]).abs()
+        time_until = (dense.time[batch, after.clamp(max=length - 1)] - dense.time).abs()
+        weight = time_until / (time_since + time_until).clamp(min=1e-12)
         weight = torch.where(before < 0, 0.0, torch.where(after >= length, 1.0, weight))[..., None]
-        average = weight * ahead + (1 - weight) * back
+        average = weight * forward_rollout + (1 - weight) * backward_rollout
         return average.to(observations.state)[batch, rows]
 
     def _rollout(self, network: StepNetwork, observations: Observations, goals: Tensor) -> Tensor:
         """Return the states (B, T, 2n) of a rollout through all rows; zero before its start.
 
         Args:
-            network: one of the two.
-            observations: with rows close to each other.
+            network: one of the two networks.
+            observations: motions with rows at most one sample period apart.
             goals: (B, T) index of the next observed row in the network's direction, or an index
                 out of range.
         """

@@ -1,4 +1,4 @@
-"""Base class of time-series models with an encoder: trained by hiding samples of motions."""
+"""Base class of time-series models with an encoder, trained on partly observed motions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from invdyn_ros.models.timeseries.observations import (
 )
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata, TimeSeriesModel
 
-TIME_UNIT = 200  # samples that are one unit of time, as in the paper
+TIME_UNIT = 200  # samples per unit of time, as in Rubanova et al.
 Fractions = Annotated[tuple[Fraction, ...], Field(min_length=1)]
 
 
@@ -32,7 +32,7 @@ class EncoderDecoderConfig(Validated):
     sequence_length: Annotated[int, Field(ge=2)] = 100
     """Samples of a sequence, drawn at random from each motion."""
     context_length: PositiveInt | None = None
-    """Samples at the start of a sequence that may be observed, the rest is to be extrapolated;
+    """Samples at the start of a sequence that may be observed; the rest is extrapolated.
     None: all."""
 
 
@@ -47,7 +47,7 @@ class EncoderInput(NamedTuple):
 class EncoderDecoder(TimeSeriesModel):
     """A time-series model that encodes the observations; a family implements `decode`."""
 
-    offset: Tensor  # (2n,) subtracted from each column, as in the paper
+    offset: Tensor  # (2n,) subtracted from each column, as in Rubanova et al.
 
     def __init__(self, meta: TimeSeriesMetadata) -> None:
         """Create an untrained model."""
@@ -63,8 +63,8 @@ class EncoderDecoder(TimeSeriesModel):
         Args:
             inputs: observations.
             time: (B, T) in units, from the first row of each motion.
-            neighbours: indices (B, T) of the observation up to each row (-1: none) and of the one
-                from it on (K or more: none).
+            neighbours: indices (B, T) of the last observation up to each row (-1: none) and of the
+                first from that row on (K or more: none).
         """
 
     def regularization(self) -> Tensor | float:

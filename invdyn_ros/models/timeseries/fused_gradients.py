@@ -18,7 +18,7 @@ from torch.autograd.function import once_differentiable
 def fused_mlp(network: nn.Sequential) -> Callable[[Tensor], Tensor]:
     """Return a perceptron of tanh layers as a function (N, i) -> (N, o) to evaluate many times.
 
-    Call this anew in each training step; where gradients are disabled, it returns the network.
+    Call this once per training step. If gradients are disabled, it returns the network.
     """
     linear = [layer for layer in network if isinstance(layer, nn.Linear)]
     sums = _accumulator([value for layer in linear for value in (layer.weight, layer.bias)])
@@ -69,7 +69,7 @@ def _accumulator(parameters: Sequence[Tensor]) -> _GradientAccumulator | None:
 
 
 class _Anchor(torch.autograd.Function):
-    """Input of all evaluations, so that autograd's backward pass reaches it after all of them."""
+    """Input of all evaluations, so that its backward pass runs after those of all of them."""
 
     @staticmethod
     def forward(ctx: Any, sums: _GradientAccumulator, *parameters: Tensor) -> Tensor:

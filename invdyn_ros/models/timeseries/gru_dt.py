@@ -29,8 +29,8 @@ class GruDtConfig(EncoderDecoderConfig):
 class GruDt(EncoderDecoder):
     """Two GRUs over the observations and the intervals between them, forwards and backwards.
 
-    A state is decoded from the hidden states at the observation before it and at the one after
-    it, and from the time to both.
+    A state is decoded from the hidden states at the observations before and after it, and from
+    the time to both.
     """
 
     Config = GruDtConfig

@@ -1,4 +1,4 @@
-"""Planar rigid body identified from motions, simulated between the observations.
+"""Planar rigid body that is identified from motions and simulated between observations.
 
 The kinematic tree is given; masses, lengths, joint limits, shapes, friction and the floor are
 identified.
@@ -41,9 +41,9 @@ from invdyn_ros.models.timeseries.time_series_model import (
 )
 
 PERIOD_TOLERANCE = 1e-3  # relative difference of a step's duration from the sample period
-MAX_END_ERROR = 3e-4  # scaled error at the next observation, above which a rollout is not trusted
-PERTURBATION = 3e-7  # scaled initial distance of the two backward rollouts
-MAX_DIVERGENCE = 1e-3  # scaled distance of the two above which the past is undetermined
+MAX_END_ERROR = 3e-4  # scaled error at the next observation that requires a backward rollout
+PERTURBATION = 3e-7  # scaled std of the initial distance of the two backward rollouts
+MAX_DIVERGENCE = 1e-3  # scaled distance between the two above which the past is undetermined
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ class IdentifiedBodyConfig(KinematicTree):
 class IdentifiedBody(TimeSeriesModel):
     """Simulation of an identified body from each observation to the next.
 
-    Where the simulation does not arrive at the next observation, a second one runs backwards from
-    there, and both are averaged with weights according to their errors at their ends.
+    If the simulation misses the next observation, a second one runs backwards from there, and both
+    are averaged with weights according to their errors at their ends.
     """
 
     Config = IdentifiedBodyConfig
@@ -74,7 +74,7 @@ class IdentifiedBody(TimeSeriesModel):
         """Create a body without gravity and contacts, which moves at constant velocity.
 
         Raises:
-            ValueError: the tree is of other joints.
+            ValueError: the tree has other joints than the robot.
         """
         super().__init__(meta)
         tree = self.config
@@ -85,7 +85,7 @@ class IdentifiedBody(TimeSeriesModel):
         if len(tree.capsules_per_link) != count:
             raise ValueError(
                 f"capsules_per_link is {list(tree.capsules_per_link)}; give one number for each "
-                f"of {count} links"
+                f"of the {count} links"
             )
         self.capsule_links = expand_capsule_links(tree.capsules_per_link)
         initial = initial_parameters(count, num_capsules)
@@ -145,24 +145,28 @@ class IdentifiedBody(TimeSeriesModel):
 
     def forward(self, observations: Observations) -> Tensor:
         """Return states (B, T, 2n)."""
-        fine, rows = insert_intermediate_times(observations, self.sample_period)
-        fine = fine._replace(state=fine.state[..., self.state_order].double())
-        before, after = surrounding_observations(fine.mask)
-        ahead = self._rollout(fine, after, FORWARD, torch.ones_like(fine.mask))
-        length = fine.mask.shape[1]
+        dense, rows = insert_intermediate_times(observations, self.sample_period)
+        dense = dense._replace(state=dense.state[..., self.state_order].double())
+        before, after = surrounding_observations(dense.mask)
+        forward_rollout = self._rollout(dense, after, FORWARD, torch.ones_like(dense.mask))
+        length = dense.mask.shape[1]
         batch = torch.arange(len(before))[:, None]
         first, last = before.clamp(min=0), after.clamp(max=length - 1)
-        end_error = torch.where(before < 0, torch.inf, ahead.end_error[batch, first])
-        back = self._rollout_backward(fine, before, (end_error > MAX_END_ERROR) & (after < length))
+        end_error = torch.where(before < 0, torch.inf, forward_rollout.end_error[batch, first])
+        backward_rollout = self._rollout_backward(
+            dense, before, (end_error > MAX_END_ERROR) & (after < length)
+        )
         # expected errors, if they grow linearly from the start of a rollout to its end
-        ahead_error = ((fine.time - fine.time[batch, first]) * end_error).square()
-        back_error = ((fine.time[batch, last] - fine.time) * back.end_error[batch, last]).square()
-        weight = (back_error / (back_error + ahead_error).clamp(min=1e-30))[..., None]
+        forward_error = ((dense.time - dense.time[batch, first]) * end_error).square()
+        backward_error = (
+            (dense.time[batch, last] - dense.time) * backward_rollout.end_error[batch, last]
+        ).square()
+        weight = (backward_error / (backward_error + forward_error).clamp(min=1e-30))[..., None]
         weight = torch.where(weight.isnan() | (after == length)[..., None], 1.0, weight)
         weight = torch.where((before < 0)[..., None], 0.0, weight)
-        average = torch.where(weight > 0, weight * ahead.state, 0.0)
-        average = average + torch.where(weight < 1, (1 - weight) * back.state, 0.0)
-        observed = fine.state[batch, torch.where(before < 0, last, first)]
+        average = torch.where(weight > 0, weight * forward_rollout.state, 0.0)
+        average = average + torch.where(weight < 1, (1 - weight) * backward_rollout.state, 0.0)
+        observed = dense.state[batch, torch.where(before < 0, last, first)]
         average = torch.where(average.isfinite(), average, observed)  # the simulation diverged
         states = torch.empty_like(average)
         states[..., self.state_order] = average
@@ -178,7 +182,10 @@ class IdentifiedBody(TimeSeriesModel):
         q, v = train.state[..., self.state_order].double().split(self.n, 2)
         regular = (train.time.diff(dim=1) / self.sample_period - 1).abs() < PERIOD_TOLERANCE
         if not regular.any():
-            raise ValueError(f"no two samples are {self.sample_period} s apart, which is one step")
+            raise ValueError(
+                f"no two samples are one sample period, {self.sample_period} s, apart; collect "
+                "motions without dropout"
+            )
         q, v, next_v = (x[regular] for x in (q[:, :-1], v[:, :-1], v[:, 1:]))
         order = torch.randperm(len(q))
         return Steps(q[order], v[order], next_v[order], self.sample_period)
@@ -188,8 +195,8 @@ class IdentifiedBody(TimeSeriesModel):
     ) -> Rollout:
         """Simulate backwards, at constant velocity once the past is undetermined.
 
-        Contacts dissipate energy, so many pasts lead to the same contact state. A second rollout
-        starts at a slightly perturbed state; where the two diverge, the past is undetermined.
+        Contacts dissipate energy, so different pasts lead to the same state in contact. A second
+        rollout starts at a slightly perturbed state; once both diverge, the past is undetermined.
         """
         scale = self.scale[self.state_order].double()
         rollout = self._rollout(observations, goals, BACKWARD, needed)

@@ -27,8 +27,8 @@ from invdyn_ros.models.timeseries.encoder_model import (
 from invdyn_ros.models.timeseries.fused_gradients import fused_gru_cell, fused_mlp
 from invdyn_ros.models.timeseries.time_series_model import TimeSeriesMetadata
 
-KL_ANNEALING = 0.99  # factor per batch of the missing part of the KL weight
-MAX_STEP_JITTER = 0.3  # random increase of the solver's step in training, against overfitting it
+KL_ANNEALING = 0.99  # per batch: the KL weight is 1 - KL_ANNEALING^batches
+MAX_STEP_JITTER = 0.3  # random increase of the solver's step in training, against overfitting
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class LatentOdeConfig(EncoderDecoderConfig):
 
 @dataclass(frozen=True)
 class RnnVaeConfig(LatentOdeConfig):
-    """Shape of the networks."""
+    """Shape of the networks, with an RNN encoder by default."""
 
     encoder: Literal["ode", "rnn"] = "rnn"
     """Encoder between observations: an ODE, or a constant state."""
@@ -146,7 +146,7 @@ class LatentOde(EncoderDecoder):
 
 
 class RnnVae(LatentOde):
-    """Latent ODE with recurrent networks, which get the intervals as inputs, in place of ODEs."""
+    """Latent ODE with recurrent networks, whose inputs are the intervals, in place of ODEs."""
 
     Config = RnnVaeConfig
 
@@ -207,7 +207,7 @@ def odeint_bosh3(
 
     The steps are those of Bogacki and Shampine, with three evaluations of `func` each. Between
     two steps the solution is the cubic through their states and slopes, of the same order. The
-    steps do not depend on the requested times, so neither does the solution at any of them.
+    solution at a time does not depend on the other requested times, since the steps do not.
 
     Args:
         func: right-hand side, of states (N, d).

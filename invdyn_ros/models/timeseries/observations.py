@@ -45,7 +45,7 @@ def check_observations(observations: Observations, n: int) -> None:
 
     Raises:
         ValueError: wrong shapes, a motion without an observation, times that do not increase or
-            observations that are not finite; names motion and row.
+            observations that are not finite.
     """
     state, time, mask = observations
     shape = (*time.shape, 2 * n)
@@ -102,9 +102,10 @@ def split_into_motions(trajectories: Sequence[Trajectory], length: int) -> Motio
 
 
 def max_scale(state: Tensor) -> Tensor:
-    """Return the maximum (2n,) of each column of states (..., 2n), as Rubanova et al. scale them.
+    """Return the maximum (2n,) of each column of states (..., 2n), the scale of Rubanova et al.
 
-    A column without a positive maximum, which their data do not have, gets its largest magnitude.
+    For a column without a positive maximum, which does not occur in their data, it is the largest
+    magnitude.
     """
     flat = state.flatten(0, -2)
     scale = flat.amax(0)
@@ -130,9 +131,9 @@ def subsample(
 
 
 def surrounding_observations(mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the index of the last observed row up to each row and of the first from it on.
+    """Return the indices (B, T) of the last observed row up to each row and of the first from it.
 
-    Both are (B, T); -1 and T where there is none.
+    They are -1 and T, respectively, if there is none.
     """
     length = mask.shape[1]
     index = torch.arange(length, device=mask.device).expand_as(mask)
@@ -144,14 +145,14 @@ def surrounding_observations(mask: Tensor) -> tuple[Tensor, Tensor]:
 def insert_intermediate_times(
     observations: Observations, max_step: float
 ) -> tuple[Observations, Tensor]:
-    """Insert unobserved rows, so that no two consecutive rows are more than a step apart.
+    """Insert unobserved rows, so that consecutive rows are at most `max_step` apart.
 
     Args:
         observations: motions.
         max_step: longest time between rows [s].
 
     Returns:
-        The observations with more rows, and the indices (B, T) of the original rows in it.
+        The observations with more rows, and the indices (B, T) of the original rows in them.
     """
     intervals = observations.time.diff(dim=1)
     parts = (intervals / max_step - 1e-3).ceil().clamp(min=1).long()  # of each interval

@@ -37,18 +37,18 @@ class OneStepConfig(Validated):
 
 
 class OneStep(TimeSeriesModel):
-    """Two networks that predict the next state and the previous one.
+    """Two networks that predict the next and the previous state.
 
-    Between two observations one network rolls out from the first and the other from the second;
-    their predictions are averaged with weights linear in time. States are clamped to the range of
-    the training data.
+    Between two observations one rollout starts from the first and another from the second; they
+    are averaged with weights that are linear in time. States are clamped to the range of the
+    training data.
     """
 
     Config = OneStepConfig
     config: OneStepConfig
     mean: Tensor  # (2n,) of the states
     std: Tensor  # (2n,) of the states
-    change_rms: Tensor  # (2n,) root mean square change in a sample
+    change_rms: Tensor  # (2n,) root mean square change from sample to sample
     bounds: Tensor  # (2, 2n) smallest and largest states
 
     def __init__(self, meta: TimeSeriesMetadata) -> None:
@@ -83,17 +83,19 @@ class OneStep(TimeSeriesModel):
 
     def forward(self, observations: Observations) -> Tensor:
         """Return states (B, T, 2n)."""
-        fine, rows = insert_intermediate_times(observations, self.sample_period)
-        before, after = surrounding_observations(fine.mask)
-        last = fine.mask.shape[1] - 1
+        dense, rows = insert_intermediate_times(observations, self.sample_period)
+        before, after = surrounding_observations(dense.mask)
+        last = dense.mask.shape[1] - 1
         batch = torch.arange(len(rows), device=rows.device)[:, None]
-        since = fine.time - fine.time[batch, before.clamp(min=0)]
-        until = fine.time[batch, after.clamp(max=last)] - fine.time
-        weight = (until / (since + until).clamp(min=1e-9)).to(self.scale)[..., None]
+        time_since = dense.time - dense.time[batch, before.clamp(min=0)]
+        time_until = dense.time[batch, after.clamp(max=last)] - dense.time
+        weight = (time_until / (time_since + time_until).clamp(min=1e-9)).to(self.scale)[..., None]
         weight = torch.where((before < 0)[..., None], 0.0, weight)  # of the forward rollout
         weight = torch.where((after > last)[..., None], 1.0, weight)
-        ahead, back = (self._rollout(index, fine) for index in range(len(DIRECTIONS)))
-        return torch.lerp(back, ahead, weight)[batch, rows]
+        forward_rollout, backward_rollout = (
+            self._rollout(index, dense) for index in range(len(DIRECTIONS))
+        )
+        return torch.lerp(backward_rollout, forward_rollout, weight)[batch, rows]
 
     def _predict_change(self, index: int, state: Tensor) -> Tensor:
         """Return the standardised change that a network predicts."""

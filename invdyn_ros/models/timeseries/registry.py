@@ -35,7 +35,7 @@ def build_time_series_model(meta: TimeSeriesMetadata) -> TimeSeriesModel:
     """Build an untrained time-series model.
 
     Raises:
-        ValueError: unknown family, or fields that do not fit it.
+        ValueError: unknown family, or a config with unknown fields.
     """
     if meta.family not in TIME_SERIES_MODELS:
         raise ValueError(

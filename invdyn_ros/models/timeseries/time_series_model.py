@@ -31,7 +31,7 @@ class TimeSeriesMetadata(Validated):
         joint_names: its n joints; a state has 2 n numbers, positions and velocities.
         rate: sampling rate of the training data [Hz].
         config: fields of the family's config.
-        data: origin of the data and settings of the training, for information.
+        data: dataset and training, for information.
     """
 
     family: str
@@ -71,7 +71,7 @@ class TimeSeriesModel(nn.Module, ABC):
 
     @property
     def history_length(self) -> int:
-        """Number of past observations that a prediction depends on, or is given in practice."""
+        """Number of past observations to keep for a prediction."""
         return 16
 
     @abstractmethod
@@ -83,7 +83,7 @@ class TimeSeriesModel(nn.Module, ABC):
         """Return states (B, T, 2n) at all times of valid observations."""
 
     def fit(self, train: Motions, val: Motions) -> bool:
-        """Fit in closed form if the family can, and return whether it can."""
+        """Fit in closed form and return True, or return False to request gradient descent."""
         return False
 
     def standardise(self, train: Motions) -> None:
