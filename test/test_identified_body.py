@@ -121,7 +121,7 @@ def test_free_motion_identifies_inertia_lengths_damping_and_gravity(name: str, s
 
 def test_steps_without_free_fall_are_refused() -> None:
     noise = torch.randn(3, 500, 7, dtype=torch.float64)
-    with pytest.raises(ValueError, match="of 500 steps are a free fall"):
+    with pytest.raises(ValueError, match="of 500 steps are free fall"):
         identify_inertia(Steps(*noise.unbind(), STEP), load_tree("hopper")[0])
 
 

@@ -253,7 +253,7 @@ def test_bad_input_is_one_line(folder: Path, tmp_path: Path, capsys: Any) -> Non
     assert "holds a run already; give --resume" in capsys.readouterr().err
     arguments = ["--data", data, "--out", str(tmp_path / "new")]
     assert run_verb("train_planner", [*arguments, "--horizon", "40"]) == 2
-    assert "no trajectory holds 41 samples" in capsys.readouterr().err
+    assert "no trajectory has 41 samples" in capsys.readouterr().err
     with pytest.raises(ValueError, match="no planner folder"):
         load_planner(tmp_path / "none")
     with pytest.raises(ValueError, match=r"make one with 'invdyn train_planner'"):

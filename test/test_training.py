@@ -270,7 +270,7 @@ def test_command_line_trains_with_overridden_fields(
     assert cli.main([*arguments, "--width", "16", "--epochs=2", "--learning-rate", "1e-3"]) == 0
     assert load(tmp_path).meta.config["width"] == 16
     assert "mlp for ur5, action delay 12.0 ms" in capsys.readouterr().out
-    with pytest.raises(ValueError, match="no '--field value'"):
+    with pytest.raises(ValueError, match="expected '--field value'"):
         cli.main([*arguments, "--width"])
 
 
