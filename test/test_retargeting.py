@@ -16,13 +16,13 @@ from synthetic_person import (
 
 from invdyn_ros.robots.robot import load_robot
 from invdyn_ros.teleop.arm_geometry import human_like_arm
+from invdyn_ros.teleop.retarget_errors import retarget_errors
 from invdyn_ros.teleop.retargeting import (
     HOLD_REASONS,
     MOUNT_ROTATIONS,
     UNREACHABLE_REASONS,
     RetargetConfig,
     Retargeter,
-    retarget_errors,
 )
 
 PERSON = Path(__file__).parents[2] / "shared" / "data" / "teleop" / "person.mp4"

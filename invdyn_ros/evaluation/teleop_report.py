@@ -13,11 +13,10 @@ from invdyn_ros.evaluation.run_metrics import latencies, limit_violations, quant
 from invdyn_ros.models.rigid_body import urdf_model
 from invdyn_ros.models.runtime import Runtime
 from invdyn_ros.robots.robot import Robot
+from invdyn_ros.teleop.retarget_errors import RetargetErrors, retarget_errors
 from invdyn_ros.teleop.retargeting import (
     RetargetConfig,
     Retargeter,
-    RetargetErrors,
-    retarget_errors,
 )
 from invdyn_ros.typing import Array
 

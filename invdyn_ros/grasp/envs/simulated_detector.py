@@ -16,12 +16,8 @@ from numpy.typing import NDArray
 
 from invdyn_ros.perception.aruco_cube import face_normals, marker_corners
 from invdyn_ros.perception.block_detector import BlockDetectorConfig
-from invdyn_ros.perception.pose_from_edges import (
-    edge_samples,
-    linearize,
-    marker_thickness,
-    project,
-)
+from invdyn_ros.perception.marker_edges import edge_samples, marker_thickness
+from invdyn_ros.perception.pose_from_edges import linearize, project
 from invdyn_ros.robots.pinhole_camera import PinholeCamera
 from invdyn_ros.typing import Array, Mask
 
