@@ -56,7 +56,7 @@ class MeasuredNode:
 
     Attributes:
         joints: publisher of its joint states.
-        pending: send time [ns] of each joint state without a command yet, by its stamp [ns].
+        send_times: send time [ns] of each joint state without a command yet, by its stamp [ns].
         num_sent: number of joint states sent.
         latencies: time to the first command for each joint state [ms].
     """
