@@ -37,7 +37,7 @@ except ImportError:  # part of ROS, not on PyPI
     TransformBroadcaster = None
 
 TEXT_DISTANCE = 0.3  # [m] from the camera to the text with the reason why a block has no pose
-MAX_IMAGE_INTERVAL = 0.5  # [s] between two images for the poses of the first to be used in the second
+MAX_IMAGE_INTERVAL = 0.5  # [s] between two images whose blocks are tracked
 
 
 @dataclass(frozen=True)
