@@ -121,7 +121,8 @@ class BlockDetector:
         self.camera_matrix = np.array(camera_matrix, float)
         if self.camera_matrix.shape != (3, 3) or not self.camera_matrix[0, 0] > 0:
             raise ValueError(
-                f"camera_matrix is {camera_matrix}; it must be the (3, 3) pinhole matrix"
+                f"camera_matrix is {camera_matrix}; it must be a (3, 3) pinhole matrix with "
+                "positive focal length"
             )
         # empty in a camera_info without distortion
         if dist_coeffs is None or np.size(dist_coeffs) == 0:
@@ -155,7 +156,7 @@ class BlockDetector:
         check_image(image)
         gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         ids, corners = detect_markers(gray)
-        unique = np.bincount(ids, minlength=1)[ids] == 1  # of two equal markers, one is wrong
+        unique = np.bincount(ids, minlength=1)[ids] == 1  # one of two equal markers is wrong
         hypotheses = {pose.block_id: pose.hypotheses for pose in previous}
         poses, duplicates = [], []
         for block_id in range(self.config.num_blocks):

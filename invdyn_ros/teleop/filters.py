@@ -118,7 +118,13 @@ class RateLimiter:
         return np.clip(self.q + low * dt, lower, upper), np.clip(self.q + high * dt, lower, upper)
 
     def move(self, q: np.ndarray, target: np.ndarray, dt: float) -> None:
-        """Move to q (n,) [rad] in `dt` [s], on the way to a target (n,) [rad]."""
+        """Move to joint positions on the way to a target.
+
+        Args:
+            q: (n,) next joint positions [rad].
+            target: (n,) joint positions of the target [rad].
+            dt: time step [s].
+        """
         self.q, self.qd, self.target = q, (q - self.q) / dt, target
 
     def brake(self, dt: float) -> None:

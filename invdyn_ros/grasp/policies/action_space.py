@@ -21,8 +21,8 @@ from invdyn_ros.control.target_planning import ACCELERATION_HOLD_TIME
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
-BRAKING_FRACTION = 0.8  # of the acceleration limit, assumed for stopping at a position limit
-ACCELERATION_FRACTION = 0.9  # of the acceleration limit, used by actions
+BRAKING_FRACTION = 0.8  # fraction of the acceleration limit for stopping at a position limit
+ACCELERATION_FRACTION = 0.9  # fraction of the acceleration limit that actions use
 MAX_TRACKING_ERROR = 0.2  # [rad] beyond it, the target restarts from the measured position
 POSITION_GAIN = 0.7  # fraction of the position error that `target_to_action` corrects per action
 

@@ -28,7 +28,7 @@ from invdyn_ros.typing import Array
 
 DETECTION_TIMEOUT = 5.0  # [s] for a block that is not grasped; a gripper hides it for up to 3 s
 HOMING_SPEED_FRACTION = 0.3  # speed on the way home over that of the fastest action
-STAMP_TOLERANCE = 1e-4  # [s] by which a joint state may precede the end of a period: rounding
+STAMP_TOLERANCE = 1e-4  # [s] by which rounding may move a joint state before a period's end
 
 
 class LearnedGrasp:

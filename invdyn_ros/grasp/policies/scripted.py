@@ -28,7 +28,7 @@ DETECTION_PHASES = ("detect", "approach", "verify")  # detections are used in th
 REPLAN_INTERVAL = 0.5  # [s] between attempts to reach a pose that is out of reach
 VERIFY_TIME = 0.25  # [s] for further detections after the approach
 EMPTY_OPENING_RATIO = 0.6  # gripper opening over block size: narrower fingers hold no block
-RELEASE_HEIGHT = 0.004  # [m] of the block over the goal when it is released
+RELEASE_HEIGHT = 0.004  # [m] height of the block over the goal at its release
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from invdyn_ros.grasp.policies.action_space import ActionSpace, ActionSpaceConfi
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
-TILT_GAIN, MAX_TILT_SPEED = 3.0, 0.5  # [1/s, rad/s] how fast a tilted tool is set upright
+TILT_GAIN, MAX_TILT_SPEED = 3.0, 0.5  # [1/s, rad/s] for setting a tilted tool upright
 ROTATION_WEIGHT = 0.2  # [m/rad] weight of rotation errors relative to position errors
 DLS_DAMPING = 1e-4  # [m2] of the inverse Jacobian: keeps joints slow near a singularity
 
@@ -82,7 +82,7 @@ class CartesianVelocityActionSpace(ActionSpace):
         return np.asarray(self.target.qd + min(float(scale), 1.0) * change)
 
     def _solve_velocity(self, J: Array, desired: Array, free: Array, fixed: Array) -> Array:
-        """Return joint velocities (n,) for a tool velocity; then set the tool upright.
+        """Return joint velocities (n,) that also set the tool upright in the null space.
 
         Args:
             J: (6, n) weighted Jacobian.
@@ -90,16 +90,16 @@ class CartesianVelocityActionSpace(ActionSpace):
             free: (n,) joints that may be used.
             fixed: (n,) velocity of the other joints, zero for those that are free.
         """
-        first, second = J[[0, 1, 2, 5]] * free, J[[3, 4]] * free
+        primary, secondary = J[[0, 1, 2, 5]] * free, J[[3, 4]] * free
         from_fixed = J @ fixed
         max_speed = self.config.joint_speed_fraction * self.robot.velocity
-        v = fixed + _damped_inverse(first) @ (desired - from_fixed[[0, 1, 2, 5]])
+        v = fixed + _damped_inverse(primary) @ (desired - from_fixed[[0, 1, 2, 5]])
         v = v / max(np.abs(v / max_speed).max(), 1.0)
-        # undamped: setting the tool upright must not disturb the first task
-        null_space = np.diag(free.astype(float)) - np.linalg.pinv(first) @ first
+        # undamped, because setting the tool upright must not disturb the primary task
+        null_space = np.diag(free.astype(float)) - np.linalg.pinv(primary) @ primary
         upright = TILT_GAIN * np.cross(self._tool[:3, 2], [0.0, 0.0, -1.0])[:2]
         upright *= min(1.0, MAX_TILT_SPEED / max(float(np.linalg.norm(upright)), 1e-9))
-        inverse = _damped_inverse(second @ null_space)
+        inverse = _damped_inverse(secondary @ null_space)
         correction = null_space @ inverse @ (ROTATION_WEIGHT * upright - J[[3, 4]] @ v)
         margin = (max_speed - np.sign(correction) * v) / np.maximum(np.abs(correction), 1e-9)
         return np.asarray(v + max(min(float(margin.min()), 1.0), 0.0) * correction)

@@ -23,7 +23,13 @@ MM_PER_M = 1e3
 def select(
     prediction: BlockPosePrediction, labels: NDArray[Any], mask: Mask
 ) -> tuple[BlockPosePrediction, NDArray[Any]]:
-    """Return predictions and labels of the images that a mask (N,) selects."""
+    """Return the predictions and labels of some images.
+
+    Args:
+        prediction: predictions for N images.
+        labels: (N,) structured array of type `labels_dtype`.
+        mask: (N,) images to select.
+    """
     return BlockPosePrediction(*(part[mask] for part in prediction)), labels[mask]
 
 

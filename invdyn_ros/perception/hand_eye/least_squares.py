@@ -85,8 +85,12 @@ class HandEyeEquations(NamedTuple):
     def jacobian(self, X: np.ndarray, Y: np.ndarray, scale: np.ndarray) -> np.ndarray:
         """Return the derivative (N, 6, 12) of the residuals with respect to X and Y.
 
-        Translations and rotations are along and about the axes of the frame X or Y itself; see
-        `residuals` for the arguments.
+        Translations and rotations are along and about the axes of the frame X or Y itself.
+
+        Args:
+            X: (4, 4) pose of the camera.
+            Y: (4, 4) pose of the marker.
+            scale: (2,) noise scale of positions and rotations.
         """
         return _whiten(self.cholesky, scale, _jacobian(predict_markers(X, self.M, Y)))
 
@@ -151,7 +155,13 @@ def solve_hand_eye(pairs: PosePairs, mounting: Mounting) -> HandEyeSolution:
 
 
 def predict_markers(X: np.ndarray, M: np.ndarray, Y: np.ndarray) -> np.ndarray:
-    """Return the poses of the marker (N, 4, 4) that X and Y (4, 4) predict for M (N, 4, 4)."""
+    """Return the predicted poses (N, 4, 4) of the marker in the camera frame.
+
+    Args:
+        X: (4, 4) pose of the camera.
+        M: (N, 4, 4) motion, see `PosePairs.motion`.
+        Y: (4, 4) pose of the marker.
+    """
     return invert_transform(X) @ M @ Y
 
 
