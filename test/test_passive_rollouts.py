@@ -51,7 +51,8 @@ def test_bodies_are_collected_trained_on_and_evaluated_on_the_command_line(tmp_p
     assert run_verb("collect", arguments) == 0
     config = tmp_path / "bridge.yaml"
     config.write_text(
-        "family: bridge\nwidth: 16\nnum_prismatic: 2\ninvariant_joints: [rootx]\nmotion_length: 120\n"
+        "family: bridge\nwidth: 16\nmotion_length: 120\n"
+        "num_prismatic: 2\ninvariant_joints: [rootx]\n"
     )
     train = ["--config", str(config), "--data", str(data), "--out", str(out), "--epochs", "2"]
     assert run_verb("train", train) == 0

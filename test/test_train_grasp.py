@@ -208,7 +208,7 @@ def test_a_run_with_other_settings_is_not_resumed(tmp_path):
         (["--obs-mode", "pixels"], "'dagger' cannot use pixel observations; use sac or tqc"),
         (["--algorithm", "sac", "--obs-mode", "pixels"], "demonstrations have no pixels"),
         (["--obs-mode", "sound"], "obs_mode is 'sound'; it must be"),
-        (["--total_timesteps.more", "5"], "total_timesteps is no group"),
+        (["--total_timesteps.more", "5"], "total_timesteps is a field, not a group"),
         (["--config", "FILE"], "unknown field 'total_timestepz'"),
         (["--resume"], "nothing to resume"),
     ],
