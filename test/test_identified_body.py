@@ -226,7 +226,7 @@ def test_wrong_trees_are_refused(hoppers: list[Trajectory]) -> None:
     cases: list[tuple[dict[str, object], str]] = [
         (
             {"capsules_per_link": [1]},
-            r"capsules_per_link is \[1\]; give one number for each of 5 links",
+            r"capsules_per_link is \[1\]; give one number for each of the 5 links",
         ),
         ({"x_joint": "x"}, "the tree has joints x, rootz, rooty.*; the robot has rootx"),
         ({"parents": [-1, 0, 1, 2]}, "parents are"),
@@ -247,5 +247,5 @@ def test_samples_that_are_not_a_step_apart_are_refused(hoppers: list[Trajectory]
         TimeSeriesMetadata("identified_body", "hopper", names, 1 / STEP, tree_fields())
     )
     part = split_into_motions([replace(t, time=2 * t.time) for t in hoppers[:3]], 200)
-    with pytest.raises(ValueError, match=r"no two samples are 0\.005 s apart"):
+    with pytest.raises(ValueError, match=r"no two samples are one sample period, 0\.005 s, apart"):
         model.fit(part, Motions(*part))

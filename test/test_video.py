@@ -239,7 +239,7 @@ def test_csv_actions_are_summed_over_the_gap_and_missing_ones_end_an_episode(
     ("rows", "head", "output"),
     [
         (["P01_01,8,x,1"], "video,frame,grip,turn", "row 1: could not convert string to float"),
-        (["P01_01,8,1,1"] * 2, "video,frame,grip,turn", "row 2: frame 8 is there twice"),
+        (["P01_01,8,1,1"] * 2, "video,frame,grip,turn", "row 2: frame 8 appears twice"),
         (["P01_01,8,nan,1"], "video,frame,grip,turn", "is not finite; leave the row out"),
         (["8,1"], "frame,grip", "has columns frame, grip; expected are video, frame and one per"),
     ],

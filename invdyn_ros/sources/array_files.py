@@ -35,7 +35,7 @@ class Table(NamedTuple):
         return self.columns[name]
 
     def select(self, text: str, default: str) -> np.ndarray:
-        """Return the columns (N, k) or (episodes, T, k) of a specification; see `parse_columns`."""
+        """Return the columns (N, k) or (episodes, T, k) of a text; see `parse_columns`."""
         return np.concatenate(
             [self.column_block(*p) for p in parse_columns(text, default)], axis=-1
         )
@@ -57,9 +57,10 @@ class Table(NamedTuple):
 
 
 def parse_columns(text: str, default: str) -> list[tuple[str, slice]]:
-    """Parse NAME, NAME:A:B or A:B (of the default name), or several of these with commas between.
+    """Parse NAME, NAME:A:B or A:B (of the default name), or several of these separated by commas.
 
-    A:B are the columns A to B-1. Returns (name, columns) pairs.
+    Returns:
+        (name, columns) pairs; A:B are the columns A to B-1.
     """
     columns = []
     for word in text.split(","):
@@ -77,7 +78,7 @@ def read_tables(path: str | Path, key: str) -> list[Table]:
 
     Args:
         path: file, zarr store or folder.
-        key: a column of every table. If groups of a file hold it, each group is a table.
+        key: a column of every table. If groups of a file have it, each group is a table.
 
     Raises:
         ValueError: no such file, an unknown format, or a damaged file.
@@ -158,7 +159,7 @@ def arrow_to_numpy(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _numeric_arrays(arrays: Iterable[tuple[str, Any]]) -> dict[str, np.ndarray]:
-    """Load the arrays that can be motion, stamps or episode indices."""
+    """Load the numeric arrays of at most MAX_DIMENSIONS dimensions."""
     return {
         name: np.asarray(values)
         for name, values in arrays
@@ -176,7 +177,7 @@ def _zarr_arrays(group: Any, prefix: str) -> Iterable[tuple[str, Any]]:
 
 
 def _split_groups(path: Path, columns: dict[str, np.ndarray], key: str) -> list[Table]:
-    """Return a table per group with the key, in the order of their numbers."""
+    """Return a table for each group with the key, in the order of the numbers in their names."""
     groups = [name.removesuffix(key) for name in columns if name.endswith(f"/{key}")]
     if key in columns or not groups:
         return [Table(str(path), columns)]
@@ -194,9 +195,9 @@ def _split_groups(path: Path, columns: dict[str, np.ndarray], key: str) -> list[
 
 
 def _natural_sort_key(text: str) -> list[int | str]:
-    """Sort demo_2 before demo_10."""
+    """Return a key that sorts demo_2 before demo_10."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", text)]
 
 
 def _is_zarr(path: Path) -> bool:
-    return path.is_dir() and any((path / mark).is_file() for mark in ZARR_FILES)
+    return path.is_dir() and any((path / name).is_file() for name in ZARR_FILES)

@@ -42,7 +42,7 @@ def read_action_labels(path: Path) -> ActionLabels:
                 frame, values = _values(row, names, f"{path}: row {k}")
                 video = actions.setdefault(row["video"], {})
                 if frame in video:
-                    raise ValueError(f"{path}: row {k}: frame {frame} is there twice")
+                    raise ValueError(f"{path}: row {k}: frame {frame} appears twice")
                 video[frame] = values
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "not a text file"

@@ -21,10 +21,10 @@ from invdyn_ros.robots.rigid_body_dynamics import RigidBodyTree
 from invdyn_ros.robots.robot import Robot
 from invdyn_ros.typing import Array
 
-LIMIT_SAMPLES = 600  # per episode, that are compared with the limits
-INFORMATION_SAMPLES = 100  # per episode, for the information matrix
-RANDOM_STATES = 500  # from which the identifiable parameters are found
-FRICTION_VELOCITY = 0.02  # [rad/s] at which Coulomb friction has built up
+LIMIT_SAMPLES = 600  # samples per episode that are compared with the limits
+INFORMATION_SAMPLES = 100  # samples per episode for the information matrix
+RANDOM_STATES = 500  # number of states that determine the identifiable parameters
+FRICTION_VELOCITY = 0.02  # [rad/s] at which Coulomb friction is fully developed
 SPEED_SCALES = (0.25, 1.0)  # slow episodes excite friction and gravity
 EXCHANGE_PASSES = 5  # over all episodes; few candidates change after the third
 REGULARIZATION = 1e-9  # of the information matrix, which is singular for one short episode
@@ -93,10 +93,10 @@ class ExcitationTrajectory:
         half = np.minimum(
             config.range_fraction * (robot.upper - robot.lower) / 2, config.max_amplitude
         )
-        room = half * random.uniform(0.5, 1.0, n)
+        max_amplitude = half * random.uniform(0.5, 1.0, n)
         scale = np.min(
             [
-                room / np.abs(q).max(0),
+                max_amplitude / np.abs(q).max(0),
                 speed_scale * config.velocity_fraction * robot.velocity / np.abs(qd).max(0),
                 speed_scale**2
                 * config.acceleration_fraction
@@ -107,7 +107,7 @@ class ExcitationTrajectory:
         )
         self.sine_amplitude *= scale[:, None]
         self.cosine_amplitude *= scale[:, None]
-        slack = half - room
+        slack = half - max_amplitude
         self.center = (robot.upper + robot.lower) / 2 + random.uniform(-slack, slack)
 
     def motion(self, time: Array) -> tuple[Array, Array, Array]:
@@ -130,10 +130,10 @@ class ExcitationTrajectory:
 
 
 class FisherInformation:
-    """Information of motions on the base parameters, relative to random states within the limits."""
+    """Fisher information of motions on the base parameters, relative to random states."""
 
     def __init__(self, robot: Robot) -> None:
-        """Compute the identifiable combinations of parameters of an arm."""
+        """Compute the identifiable parameters from random states within the limits of an arm."""
         self.tree = RigidBodyTree.from_urdf(robot.rigid_body_urdf(), robot.joint_names)
         self.weight = 1 / robot.effort  # the noise is proportional to the effort limit
         random = np.random.default_rng(0)
@@ -145,9 +145,8 @@ class FisherInformation:
         A = self.regressor(q, qd, qdd)
         _, values, rows = np.linalg.svd(A / np.sqrt(RANDOM_STATES), full_matrices=False)
         identifiable = values > RANK_TOLERANCE * values[0]
-        self.basis = (
-            rows[identifiable].T / values[identifiable]
-        )  # (m, base); the information of the random states is the identity
+        # (m, base), scaled so that the information of the random states is the identity
+        self.basis = rows[identifiable].T / values[identifiable]
 
     def of_motion(self, motion: ExcitationTrajectory) -> Array:
         """Return the information (base, base) per sample of one episode."""
@@ -166,10 +165,12 @@ class FisherInformation:
 
 def optimal_excitations(robot: Robot, config: ExcitationConfig) -> list[ExcitationTrajectory]:
     """Return one motion per episode, chosen for the information of all episodes together."""
-    paces = np.random.default_rng(config.seed).uniform(*SPEED_SCALES, config.num_episodes)
+    speed_scales = np.random.default_rng(config.seed).uniform(*SPEED_SCALES, config.num_episodes)
     candidates = [
-        [ExcitationTrajectory(robot, config, random, pace) for _ in range(config.candidates)]
-        for pace, random in zip(paces, map(np.random.default_rng, _seeds(config)), strict=True)
+        [ExcitationTrajectory(robot, config, random, scale) for _ in range(config.candidates)]
+        for scale, random in zip(
+            speed_scales, map(np.random.default_rng, _seeds(config)), strict=True
+        )
     ]
     if config.candidates == 1:
         return [motions[0] for motions in candidates]
@@ -206,12 +207,12 @@ def _seeds(config: ExcitationConfig) -> list[list[int]]:
 
 
 def _window(time: Array, length: float) -> tuple[Array, Array, Array]:
-    """Return a window (T,) that rises and falls over a tenth of the duration, and its derivatives."""
-    edge = length / 10
-    near: Array = np.minimum(time, length - time)
-    x: Array = np.clip(near / edge, 0.0, 1.0)
+    """Return a window (T,), rising and falling in a tenth of the duration, and its derivatives."""
+    ramp = length / 10  # [s]
+    time_to_end: Array = np.minimum(time, length - time)
+    x: Array = np.clip(time_to_end / ramp, 0.0, 1.0)
     sign: Array = np.where(time < length / 2, 1.0, -1.0)
     value: Array = x**3 * (10 - 15 * x + 6 * x * x)
-    rate: Array = 30 * x**2 * (1 - x) ** 2 / edge
-    curvature: Array = 60 * x * (1 - x) * (1 - 2 * x) / edge**2
+    rate: Array = 30 * x**2 * (1 - x) ** 2 / ramp
+    curvature: Array = 60 * x * (1 - x) * (1 - 2 * x) / ramp**2
     return value, rate * sign, curvature

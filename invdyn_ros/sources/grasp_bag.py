@@ -133,7 +133,7 @@ def _targets(path: Path, robot: Robot) -> list[StampedMessage]:
 
 
 def _gripper_commands(path: Path, states: list[StampedMessage]) -> list[StampedMessage]:
-    """Return the gripper openings, each with the stamp of its joint state, or of the newest one."""
+    """Return the gripper openings with the stamps of their joint states, or of the newest ones."""
     logs, commands = np.array([state.logged for state in states]), []
     for logged, message in messages(path, GRIPPER_TOPIC, COMMAND_MESSAGE):
         label = message.layout.dim[0].label if message.layout.dim else ""

@@ -19,7 +19,7 @@ from invdyn_ros.sources.passive_rollouts import (
 
 
 def has_rollouts(name: str) -> bool:
-    """Return whether a name is that of a body or of a Gymnasium environment, such as Hopper-v5."""
+    """Return whether a body or a Gymnasium environment, such as Hopper-v5, has this name."""
     return name in BODIES or name in gymnasium.registry
 
 
@@ -58,7 +58,8 @@ def _environment_rollouts(
         raise ValueError(f"{name} has no MuJoCo physics; choose an environment such as Hopper-v5")
     if model.nq != model.njnt:
         raise ValueError(
-            f"{name} has {model.nq} coordinates for {model.njnt} joints; it must have one per joint"
+            f"{name} has {model.nq} coordinates for {model.njnt} joints; choose an environment "
+            "with one per joint"
         )
     random, n = np.random.default_rng(seed), model.nq
     time = environment.dt * np.arange(config.steps)

@@ -20,7 +20,7 @@ from invdyn_ros.sources.rosbag import (
 )
 
 POSE_MESSAGE = "geometry_msgs/msg/PoseWithCovarianceStamped"
-MAX_REORDERING = 0.1  # [s] back in time, by the network
+MAX_REORDERING = 0.1  # [s] time may go back by this much, when the network reorders messages
 
 
 def read_hand_eye_bag(

@@ -34,10 +34,10 @@ class ImportResult(NamedTuple):
 
 def merge_results(parts: Iterable[ImportResult]) -> ImportResult:
     """Merge several results into one."""
-    whole, rows, changes = [], 0, Counter[str]()
+    trajectories, rows, changes = [], 0, Counter[str]()
     for part in parts:
-        whole += part.trajectories
+        trajectories += part.trajectories
         rows += part.rows
         for reason, count in part.changes.items():
             changes[reason] += count
-    return ImportResult(whole, rows, dict(changes))
+    return ImportResult(trajectories, rows, dict(changes))

@@ -1,4 +1,4 @@
-"""Reader of LeRobot dataset folders, by this package or by the lerobot library."""
+"""Reader of LeRobot dataset folders, written by this package or by the lerobot library."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ DUPLICATES = "duplicates of earlier samples"
 
 @dataclass(frozen=True)
 class LeRobotConfig:
-    """What the metadata of a folder do not specify, and what to leave out."""
+    """Settings that the metadata of a folder lack, and rows to leave out."""
 
     unit: Literal["N m", "A", "rad", "1"] | None = None
-    """Unit of the actions; 1: without unit. Not needed for folders by 'invdyn collect'."""
+    """Unit of the actions; 1: without unit. Not needed for folders of 'invdyn collect'."""
     skip_invalid: bool = False
     """Leave out (and count) rows that are not finite and episodes of one sample."""
     drop_duplicates: bool = False
@@ -78,7 +78,8 @@ def read_lerobot_folders(
     """Read several folders of one robot as one dataset.
 
     Raises:
-        ValueError: as `read_folder`, or they differ in robot, joints, unit or what is known.
+        ValueError: as `read_lerobot_folder`, or the folders differ in robot, joints, unit or
+            columns.
     """
     results = [read_lerobot_folder(path, joint_names, config) for path in paths]
     for path, (part, robot) in zip(paths, results, strict=True):
@@ -86,17 +87,19 @@ def read_lerobot_folders(
         try:
             check_compatible([first.trajectories[0], part.trajectories[0]])
         except ValueError as error:
-            raise ValueError(f"{paths[0]} and {path}: {error}; collect them apart") from error
+            raise ValueError(f"{paths[0]} and {path}: {error}; collect them separately") from error
         if robot != name:
-            raise ValueError(f"{paths[0]} is of '{name}', {path} of '{robot}'; collect them apart")
-    whole, robot = merge_results(part for part, _ in results), results[0][1]
-    return (_without_duplicates(whole) if config.drop_duplicates else whole), robot
+            raise ValueError(
+                f"{paths[0]} is of '{name}', {path} of '{robot}'; collect them separately"
+            )
+    merged, robot = merge_results(part for part, _ in results), results[0][1]
+    return (_without_duplicates(merged) if config.drop_duplicates else merged), robot
 
 
-def _without_duplicates(whole: ImportResult) -> ImportResult:
-    kept = drop_duplicates(whole.trajectories)
-    change = sum(map(len, kept)) - sum(map(len, whole.trajectories))
-    return ImportResult(kept, whole.rows, whole.changes | {DUPLICATES: change})
+def _without_duplicates(result: ImportResult) -> ImportResult:
+    unique = drop_duplicates(result.trajectories)
+    change = sum(map(len, unique)) - sum(map(len, result.trajectories))
+    return ImportResult(unique, result.rows, result.changes | {DUPLICATES: change})
 
 
 def _info(path: Path) -> dict[str, Any]:
@@ -107,7 +110,7 @@ def _info(path: Path) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path / INFO} is not JSON ({error}); copy it again") from error
     if not isinstance(info, dict):
-        raise ValueError(f"{path / INFO} holds no keys; copy it again")
+        raise ValueError(f"{path / INFO} is not a JSON object; copy it again")
     return info
 
 
@@ -145,12 +148,12 @@ def _to_text(value: Any) -> str:
 
 @dataclass(frozen=True)
 class LeRobotSource(Source):
-    """Read LeRobot v3.0 folders, by this package or by the lerobot library, as one dataset."""
+    """Read LeRobot v3.0 folders of this package or of the lerobot library as one dataset."""
 
     paths: tuple[Path, ...]
     """The folders."""
     folder: LeRobotConfig = field(default_factory=LeRobotConfig)
-    """What the folders do not specify."""
+    """Settings that the metadata of the folders lack."""
     arm: str | None = None
     """Name of the arm; default: the one in the folders."""
     urdf: Path | None = None

@@ -1,7 +1,8 @@
 """Passive rollouts of planar bodies without actuators.
 
-The hopper and the walker of the DeepMind Control Suite (arXiv 1801.00690) as Rubanova et al. 2019
-(arXiv 1907.03907, section 4.3) recorded the hopper: from random initial states, without control.
+The bodies are the hopper and the walker of the DeepMind Control Suite (arXiv 1801.00690). Rollouts
+start at random initial states and have no control, as those of the hopper by Rubanova et al. 2019
+(arXiv 1907.03907, section 4.3).
 """
 
 from __future__ import annotations
@@ -18,12 +19,9 @@ from invdyn_ros.data.trajectory import Trajectory
 from invdyn_ros.robots.robot import package_file
 
 BODIES = ("hopper", "walker")
-MAX_POSITION, MAX_ANGLE, MAX_VELOCITY = (
-    0.5,
-    2.0,
-    5.0,
-)  # of initial states [m], [rad], [m/s, rad/s]
-ROOT_COORDINATES = 2  # are positions [m]; the others are angles [rad]
+MAX_POSITION, MAX_ANGLE = 0.5, 2.0  # [m], [rad] of initial states
+MAX_VELOCITY = 5.0  # [m/s, rad/s] of initial states
+ROOT_COORDINATES = 2  # number of coordinates that are positions [m]; the others are angles [rad]
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,8 @@ def passive_rollouts(
 ) -> Iterator[Trajectory]:
     """Yield trajectories (steps, n) of a body, without actions.
 
-    Seed 123 reproduces the published trajectories. The first two coordinates are positions [m], [m/s], the others angles [rad], [rad/s].
+    Seed 123 reproduces the published trajectories. The first two coordinates are positions [m],
+    the others angles [rad].
 
     Args:
         name: of the body.

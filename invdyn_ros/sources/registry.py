@@ -1,6 +1,6 @@
-"""Table of the sources of `invdyn collect`.
+"""Registry of the sources of `invdyn collect`.
 
-It is not in the package's `__init__`, because a reader of recordings should not import PyBullet.
+It is not in the package's `__init__`, so that a reader of recordings does not import PyBullet.
 """
 
 from __future__ import annotations
@@ -23,4 +23,4 @@ SOURCES: dict[str, type[Source]] = {
     "video": VideoSource,
     "rendered-video": RenderedVideoSource,
 }
-"""Name -> source. A new source is a module with a `Source` and a line here."""
+"""Name -> source. To add a source, write a module with a `Source` and add a line here."""

@@ -33,14 +33,8 @@ from invdyn_ros.sources.source import (
 )
 from invdyn_ros.workers import parallel_map
 
-CAMERA_POSITION, CAMERA_TARGET = (
-    (0.95, -0.75, 1.15),
-    (0.36, 0.0, 0.52),
-)  # [m] in the base frame
-SPEED_SCALES = (
-    0.6,
-    1.0,
-)  # slow motion causes stiction, which images do not show
+CAMERA_POSITION, CAMERA_TARGET = (0.95, -0.75, 1.15), (0.36, 0.0, 0.52)  # [m] in the base frame
+SPEED_SCALES = (0.6, 1.0)  # range; slow motion causes stiction, which images do not show
 FOCAL_LENGTH = 950.0  # [px] for a width of 640 px: a field of view of 37 degrees
 UNIT = "rad/s"
 
@@ -86,9 +80,8 @@ def render_videos(
     Raises:
         ValueError: less than one worker.
     """
-    run = partial(
-        _render_motion, replace(robot), config
-    )  # without its MuJoCo model, which cannot be pickled
+    # the copy has no MuJoCo model, which cannot be pickled
+    run = partial(_render_motion, replace(robot), config)
     for videos in parallel_map(run, range(config.motions), workers):
         yield from videos
 
@@ -125,8 +118,8 @@ def _simulated_trajectory(
     robot: Robot, motion: ExcitationTrajectory, seed: int, time: np.ndarray
 ) -> Trajectory:
     """Return the motion of the simulated arm at times (T,) [s]."""
-    moved = simulate_episode(robot, load_plant(robot.name), robot.action_unit, (motion, seed))
-    return moved.interpolate(np.minimum(time, moved.time[-1]))
+    simulated = simulate_episode(robot, load_plant(robot.name), robot.action_unit, (motion, seed))
+    return simulated.interpolate(np.minimum(time, simulated.time[-1]))
 
 
 def _draw_motion(robot: Robot, config: RenderedVideoConfig, episode: int) -> ExcitationTrajectory:
@@ -154,9 +147,9 @@ def _keypoints(robot: Robot, q: np.ndarray) -> np.ndarray:
     links = [model.body(body).name for body in bodies]
     joints = np.array([[robot.forward_kinematics(row, k)[:3, 3] for k in links] for row in q])
     tip = np.stack([robot.forward_kinematics(row) for row in q])
-    middle, aside = tip[:, None, :3, 3], _opening(robot) / 2 * tip[:, None, :3, 1]
+    middle, offset = tip[:, None, :3, 3], _opening(robot) / 2 * tip[:, None, :3, 1]
     hand = (joints[:, -1:] + middle) / 2
-    return np.concatenate([joints, middle + aside, middle - aside, hand], axis=1)
+    return np.concatenate([joints, middle + offset, middle - offset, hand], axis=1)
 
 
 def _opening(robot: Robot) -> float:

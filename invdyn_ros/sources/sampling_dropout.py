@@ -1,4 +1,4 @@
-"""Dropout and jitter of samples, as of joint states that arrive over a network."""
+"""Dropout and jitter of samples, like those of joint states that arrive over a network."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class SamplingDropoutConfig(Validated):
         shortest = self.drop / (1 - self.drop)
         if self.mean_burst_length and self.mean_burst_length < max(shortest, 1.0):
             raise ValueError(
-                f"mean_burst_length is {self.mean_burst_length}; with a drop of {self.drop} it must be at least "
-                f"{max(shortest, 1.0):.3g}"
+                f"mean_burst_length is {self.mean_burst_length}; with a drop of {self.drop} it "
+                f"must be at least {max(shortest, 1.0):.3g}"
             )
 
     @property
@@ -46,7 +46,7 @@ class SamplingDropoutConfig(Validated):
 def drop_and_jitter(
     result: ImportResult, config: SamplingDropoutConfig, seed: int
 ) -> ImportResult:
-    """Return trajectories with jittered times and dropped samples, and count the latter.
+    """Jitter the times of trajectories and drop samples; the number of these is counted.
 
     Args:
         result: regular trajectories.
@@ -83,12 +83,12 @@ def arrival_mask(count: int, config: SamplingDropoutConfig, random: np.random.Ge
     if not config.mean_burst_length:
         return np.asarray(draws >= config.drop)
     # two-state Markov chain (Gilbert 1960) with this mean burst length and a fraction `drop`
-    resumes = 1 / config.mean_burst_length
-    breaks = resumes * config.drop / (1 - config.drop)
+    recovery_probability = 1 / config.mean_burst_length
+    loss_probability = recovery_probability * config.drop / (1 - config.drop)
     arrives, rows = draws[0] >= config.drop, []
     for draw in random.random(count):
         rows.append(arrives)
-        arrives = draw >= breaks if arrives else draw < resumes
+        arrives = draw >= loss_probability if arrives else draw < recovery_probability
     return np.array(rows)
 
 

@@ -30,14 +30,12 @@ from invdyn_ros.sources.excitation import (
 from invdyn_ros.typing import Array
 from invdyn_ros.workers import parallel_map
 
-COULOMB_GUESS, ROTOR_GUESS = (
-    0.01,
-    0.002,
-)  # relative to the effort limit, of any geared joint [-, s2/rad]
+# [-], [s2/rad] of a typical geared joint, relative to the effort limit
+COULOMB_GUESS, ROTOR_GUESS = 0.01, 0.002
 
 
 def nominal_model(robot: Robot, unit: str) -> InverseDynamicsModel:
-    """Return the model that drives an arm before identification: a guess, or plain setpoints."""
+    """Return a model for the controller of an arm that is not yet identified."""
     if unit == "rad":
         return ConstantInertiaModel(robot, unit)
     model = urdf_model(robot, unit)
@@ -56,7 +54,7 @@ def simulate(
 ) -> Iterator[Trajectory]:
     """Yield one trajectory per episode: measured motion and the action sent at each tick.
 
-    Each episode has its own simulation, so that they do not depend on the number of workers.
+    Each episode has its own simulation, so that results do not depend on the number of workers.
 
     Args:
         robot: the arm.
@@ -68,7 +66,7 @@ def simulate(
     Raises:
         ValueError: less than one worker.
     """
-    arm = replace(robot)  # without its MuJoCo model, which cannot be pickled
+    arm = replace(robot)  # a copy without MuJoCo model, which cannot be pickled
     run = partial(
         simulate_episode, arm, plant or load_plant(robot.name), unit or robot.action_unit
     )

@@ -1,4 +1,4 @@
-"""Interface of a source of trajectories, and what several sources share."""
+"""Interface of a source of trajectories, and shared functions of sources."""
 
 from __future__ import annotations
 

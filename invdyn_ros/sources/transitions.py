@@ -4,8 +4,8 @@ An action is held from its state to the next one, so that
 
     qdd = (qd' - qd) / dt
 
-is its acceleration, exactly so if a simulator updates the velocity with it. The last state repeats
-the action and the acceleration of the interval that ends there.
+is its acceleration; this is exact if a simulator updates the velocity with it. The last state
+repeats the action and the acceleration of the interval that ends there.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def chain_transitions(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Order transitions so that those of one motion are consecutive.
 
-    Neighbours in time are almost equal, so that the triplets of one motion must stay in one
-    episode. The successor of a transition is the next row if it starts in the next state, or else
-    the only other row that does.
+    Neighbours in time are almost equal, so the triplets of one motion must stay in one episode.
+    The successor of a transition is the next row if that row starts in the next state, or else the
+    only other row that does.
 
     Args:
         state: (N, d) before each transition.
@@ -58,10 +58,8 @@ def chain_transitions(
     order: list[int] = []
     ends = []
     visited = np.zeros(len(state), dtype=bool)
-    for head in [
-        *np.flatnonzero(~has_predecessor),
-        *np.flatnonzero(has_predecessor),
-    ]:  # closed loops last
+    # closed loops, in which each row has a predecessor, come last
+    for head in [*np.flatnonzero(~has_predecessor), *np.flatnonzero(has_predecessor)]:
         row = int(head)
         if visited[row]:
             continue
@@ -76,7 +74,7 @@ def chain_transitions(
 
 
 def _successors(state: np.ndarray, following: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Return the index of the successor of each row; -1 without one (N,)."""
+    """Return the index (N,) of the successor of each row; -1 without one."""
     successor = np.full(len(state), -1)
     adjacent = np.flatnonzero(~last[:-1] & (following[:-1] == state[1:]).all(1))
     successor[adjacent] = adjacent + 1

@@ -1,7 +1,7 @@
 """Reader of videos, with the displacement of a wrist from image to image as action.
 
-Each frame gap g gives episodes of their own, which consist of every g-th frame. An image without a
-detected wrist ends an episode.
+Each frame gap g gives separate episodes of every g-th frame. An image without a detected wrist
+ends an episode.
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ class VideoConfig(Validated):
     def __post_init__(self) -> None:
         """Check that the frames of all gaps are read, and that labels and actions match."""
         super().__post_init__()
-        if wrong := [gap for gap in self.frame_gaps if gap % self.frame_step]:
-            raise ValueError(f"gap {wrong[0]} is not a multiple of frame_step {self.frame_step}")
+        if invalid := [gap for gap in self.frame_gaps if gap % self.frame_step]:
+            raise ValueError(f"gap {invalid[0]} is not a multiple of frame_step {self.frame_step}")
         if (self.labels == "csv") != (self.actions is not None):
             raise ValueError(
                 f"labels are {self.labels} and actions {self.actions}; give both "
@@ -120,7 +120,9 @@ def read_videos(path: Path, config: VideoConfig) -> tuple[ImportResult, LabelQua
         )
     rows = sum(len(video_frames.time) for _, video_frames in clip_frames)
     quality = (
-        label_quality([s.position for _, s in clip_frames]) if config.labels == "wrist" else None
+        label_quality([frames.position for _, frames in clip_frames])
+        if config.labels == "wrist"
+        else None
     )
     return ImportResult(trajectories, rows, dict(changes)), quality
 
@@ -160,8 +162,8 @@ def video_files(path: Path) -> list[Path]:
             f"{path} has no video ({', '.join(SUFFIXES)}); "
             "frame folders of EPIC-KITCHENS need --annotations FILE.csv"
         )
-    if twice := [a for a, b in pairwise(f.stem for f in files) if a == b]:
-        raise ValueError(f"{path} has two videos of the name {twice[0]}; rename one")
+    if duplicates := [a for a, b in pairwise(f.stem for f in files) if a == b]:
+        raise ValueError(f"{path} has two videos of the name {duplicates[0]}; rename one")
     return files
 
 
@@ -176,11 +178,11 @@ def read_video(file: Path, image_size: int, rate: float) -> Trajectory:
     Raises:
         ValueError: it is not a video.
     """
-    every = max(1, round(read_video_info(file).frame_rate / rate))
+    frame_step = max(1, round(read_video_info(file).frame_rate / rate))
     config = VideoConfig(
-        frame_gaps=(every,), frame_step=every, image_size=image_size, labels="none"
+        frame_gaps=(frame_step,), frame_step=frame_step, image_size=image_size, labels="none"
     )
-    clip = Clip(file.stem, NO_VERB, _decode_frames(file, every))
+    clip = Clip(file.stem, NO_VERB, _decode_frames(file, frame_step))
     return _episode(clip, _read_clip(clip, config, None), slice(None))
 
 
@@ -195,12 +197,12 @@ def label_quality(wrists: list[np.ndarray]) -> LabelQuality:
     Jitter is the std of normal noise that has the median absolute second difference of the
     positions, since a smooth motion has small second differences.
     """
-    clip_frames = np.concatenate([~np.isnan(w[:, 0]) for w in wrists])
+    is_labelled = np.concatenate([~np.isnan(w[:, 0]) for w in wrists])
     second_differences = [np.abs(np.diff(w, n=2, axis=0)).ravel() for w in wrists if len(w) > 2]
     known = np.concatenate([*second_differences, np.empty(0)])
     known = known[~np.isnan(known)]
     jitter = JITTER_FACTOR * float(np.median(known)) if len(known) else float("nan")
-    return LabelQuality(float(clip_frames.mean()), jitter)
+    return LabelQuality(float(is_labelled.mean()), jitter)
 
 
 def _decode_frames(file: Path, step: int) -> Iterator[Frame]:
@@ -211,25 +213,25 @@ def _decode_frames(file: Path, step: int) -> Iterator[Frame]:
 
 def _read_clip(clip: Clip, config: VideoConfig, csv_labels: ActionLabels | None) -> VideoFrames:
     """Read all images of a clip and label them."""
-    time, images, places = [], [], []
+    time, images, positions = [], [], []
     video = clip.source.rpartition("/")[2]
     unlabelled = np.full(len(WRIST_JOINTS), np.nan) if config.labels == "wrist" else np.empty(0)
     tracker = WristTracker(config.hand) if config.labels == "wrist" else None
     try:
         for frame in clip.frames:
-            place = (
+            position = (
                 tracker(frame.image)
                 if tracker
                 else csv_labels and csv_labels.position_at(video, frame.index)
             )
             time.append(frame.time)
             images.append(resize_square(frame.image, config.image_size))
-            places.append(unlabelled if place is None else place)
+            positions.append(unlabelled if position is None else position)
     finally:
         if tracker:
             tracker.close()
     names = csv_labels.names if csv_labels else WRIST_JOINTS if tracker else ()
-    return VideoFrames(np.array(time), np.stack(images), np.stack(places), names)
+    return VideoFrames(np.array(time), np.stack(images), np.stack(positions), names)
 
 
 def video_episodes(
@@ -254,8 +256,8 @@ def video_episodes(
 
 
 def _episode(clip: Clip, video_frames: VideoFrames, rows: slice) -> Trajectory:
-    place, absent = video_frames.position[rows], np.empty((0, len(video_frames.names)))
-    action = np.concatenate([0 * place[:1], np.diff(place, axis=0)])
+    position, absent = video_frames.position[rows], np.empty((0, len(video_frames.names)))
+    action = np.concatenate([0 * position[:1], np.diff(position, axis=0)])
     return Trajectory(
         time=video_frames.time[rows],
         position=absent,
@@ -267,7 +269,7 @@ def _episode(clip: Clip, video_frames: VideoFrames, rows: slice) -> Trajectory:
         frames=video_frames.images[rows],
         source=clip.source,
         verb=clip.verb,
-        points=place[:, None] if video_frames.names == WRIST_JOINTS else NO_POINTS,
+        points=position[:, None] if video_frames.names == WRIST_JOINTS else NO_POINTS,
     )
 
 
