@@ -111,6 +111,11 @@ def test_all_versions_are_one():
     )
     assert manifest.findtext("version") == invdyn_ros.__version__
     assert result.stdout.split()[-1] == invdyn_ros.__version__
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert str(citation["version"]) == invdyn_ros.__version__
+    assert f"## [{invdyn_ros.__version__}] - {citation['date-released']}" in (
+        (ROOT / "CHANGELOG.md").read_text()
+    )
 
 
 def test_the_manifest_is_format_3_with_known_keys():
