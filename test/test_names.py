@@ -114,3 +114,16 @@ def test_modules_have_descriptive_docstrings(file):
     first = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").split("\n")[0]
     assert first, "no docstring"
     assert not re.search(r"\b(enters?|leaves?)\b", first), first
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_public_functions_of_three_arguments_document_them(file):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    classes = (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef))
+    scopes = [tree, *(node for node in classes if not node.name.startswith("_"))]
+    for function in (node for scope in scopes for node in scope.body):
+        if isinstance(function, ast.FunctionDef) and not function.name.startswith("_"):
+            names = [arg.arg for arg in (*function.args.args, *function.args.kwonlyargs)]
+            count = len([name for name in names if name not in ("self", "cls")])
+            documented = "Args:" in (ast.get_docstring(function) or "")
+            assert count < 3 or documented, f"{function.name}, line {function.lineno}"

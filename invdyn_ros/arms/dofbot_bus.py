@@ -31,10 +31,22 @@ class I2CBus(Protocol):
     """Subset of smbus2.SMBus that the driver uses."""
 
     def write_byte_data(self, i2c_addr: int, register: int, value: int) -> None:
-        """Write one byte to a register."""
+        """Write one byte to a register.
+
+        Args:
+            i2c_addr: address of the device.
+            register: register number.
+            value: byte, 0 to 255.
+        """
 
     def write_i2c_block_data(self, i2c_addr: int, register: int, data: Sequence[int]) -> None:
-        """Write up to 32 bytes to a register."""
+        """Write up to 32 bytes to a register.
+
+        Args:
+            i2c_addr: address of the device.
+            register: register number.
+            data: bytes, 0 to 255 each.
+        """
 
     def read_word_data(self, i2c_addr: int, register: int) -> int:
         """Read two bytes from a register, the low one first."""

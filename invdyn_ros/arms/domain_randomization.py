@@ -239,7 +239,13 @@ def _shift_color(color: tuple[float, float, float], change: Array) -> tuple[floa
 
 
 def sample_latency(randomization: DomainRandomization, seed: int, episode: int) -> float:
-    """Return the latency from exposure to use of the images of one episode [s]."""
+    """Return the latency from exposure to use of the images of one episode [s].
+
+    Args:
+        randomization: level that bounds the latency.
+        seed: seed of the run.
+        episode: number of the episode.
+    """
     return float(randomization.latency * _stream(seed, episode, LATENCY_STREAM).random())
 
 

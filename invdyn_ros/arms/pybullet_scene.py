@@ -91,7 +91,13 @@ def _apply_marker_texture(client: BulletClient, body: int, block: int) -> None:
 
 
 def place_block(client: BulletClient, body: int, pose: Array) -> None:
-    """Move a block to a pose (4, 4) in the base frame."""
+    """Move a block.
+
+    Args:
+        client: physics client.
+        body: id of the block.
+        pose: (4, 4) in the base frame.
+    """
     quaternion = Rotation.from_matrix(pose[:3, :3]).as_quat()  # x, y, z, w
     client.resetBasePositionAndOrientation(body, pose[:3, 3], quaternion)
 

@@ -134,7 +134,14 @@ def whole_trajectories(
     dtype: torch.dtype = torch.float64,
     input_type: InputType = "motion",
 ) -> Iterator[Windows]:
-    """Yield each trajectory as a single window; see `windows` for the arguments."""
+    """Yield each trajectory as a single window.
+
+    Args:
+        trajectories: labelled trajectories; those shorter than the action delay are left out.
+        action_delay: time from an action to the motion that it causes [s].
+        dtype: floating-point type of the tensors.
+        input_type: what the windows hold: motion or pixels.
+    """
     for trajectory in trajectories:
         if trajectory.time[-1] - trajectory.time[0] >= abs(action_delay):
             shifted = trajectory.shift(action_delay)

@@ -38,7 +38,13 @@ INVERSE_DYNAMICS = CheckpointType("checkpoint", "invdyn_ros checkpoint 1", "trai
 
 
 def save(model: InverseDynamics, meta: ModelMetadata, directory: str | Path) -> None:
-    """Write a model and its metadata; after a crash the folder holds the old or the new model."""
+    """Write a model and its metadata; after a crash the folder holds the old or the new model.
+
+    Args:
+        model: trained model.
+        meta: its metadata.
+        directory: checkpoint folder.
+    """
     write_checkpoint(model.state_dict(), meta, directory)
 
 
@@ -164,7 +170,16 @@ def load_weights(
 
 
 def check_robot(meta: ModelMetadata, robot: Robot, where: str | Path) -> None:
-    """Raise if a model belongs to another arm; all UR arms have the same joint names."""
+    """Raise if a model belongs to another arm; all UR arms have the same joint names.
+
+    Args:
+        meta: metadata of the model.
+        robot: the arm to control.
+        where: source of the model in the message.
+
+    Raises:
+        ValueError: other joints or another name.
+    """
     if meta.joint_names != robot.joint_names:
         expected, joints = ", ".join(robot.joint_names), ", ".join(meta.joint_names)
         raise ValueError(

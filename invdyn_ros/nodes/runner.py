@@ -75,7 +75,15 @@ class DiagnosticNode(Node):
         qos_profile: QoSProfile | int,
         **options: Any,
     ) -> Any:
-        """Create a subscription; an exception of its callback ends the node."""
+        """Create a subscription; an exception of its callback ends the node.
+
+        Args:
+            msg_type: type of the messages.
+            topic: name of the topic.
+            callback: called with each message.
+            qos_profile: quality of service, or the queue depth.
+            **options: further options of rclpy.
+        """
         callback = self._store_exception(callback)
         return super().create_subscription(msg_type, topic, callback, qos_profile, **options)
 

@@ -172,7 +172,13 @@ class RigidBodyTree(nn.Module):
         return (S.flatten(-2) * (self.ancestors.T @ wrench)).sum(-1)
 
     def regressor(self, q: Tensor, qd: Tensor, qdd: Tensor) -> Tensor:
-        """Return the regressor Y (..., n, 10 n), where torque = Y @ inertial.flatten()."""
+        """Return the regressor Y (..., n, 10 n), where torque = Y @ inertial.flatten().
+
+        Args:
+            q: (..., n) positions [rad].
+            qd: (..., n) velocities [rad/s].
+            qdd: (..., n) accelerations [rad/s2].
+        """
         T, S, Tdd = (x.unsqueeze(-4) for x in self.link_motion(q, qd, qdd))
         # (..., i, k, 4, 4); <X, J_k> is the torque of joint i due to link k
         X = Tdd.mT @ S.transpose(-4, -3) @ T
@@ -190,7 +196,13 @@ class RigidBodyTree(nn.Module):
         return torch.stack([poses[k] for k in range(len(poses))], -3)
 
     def link_motion(self, q: Tensor, qd: Tensor, qdd: Tensor) -> LinkMotion:
-        """Return poses, twists and accelerations of all links."""
+        """Return poses, twists and accelerations of all links.
+
+        Args:
+            q: (..., n) positions [rad].
+            qd: (..., n) velocities [rad/s].
+            qdd: (..., n) accelerations [rad/s2].
+        """
         T = self.poses(q)
         angular, linear = (T @ self.axes)[..., :3, :].unbind(-1)  # (..., n, 3), one of them zero
         moment = torch.linalg.cross(T[..., :3, 3], angular) + linear

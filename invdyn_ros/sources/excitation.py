@@ -155,7 +155,13 @@ class FisherInformation:
         return A.T @ A / INFORMATION_SAMPLES
 
     def regressor(self, q: Array, qd: Array, qdd: Array) -> Array:
-        """Return the weighted torque per parameter (T n, m) of a motion (T, n)."""
+        """Return the weighted torque per parameter (T n, m).
+
+        Args:
+            q: (T, n) positions [rad].
+            qd: (T, n) velocities [rad/s].
+            qdd: (T, n) accelerations [rad/s2].
+        """
         parts = [torch.from_numpy(np.ascontiguousarray(x)) for x in (q, qd, qdd)]
         friction = friction_terms(parts[1], parts[2], FRICTION_VELOCITY).numpy()  # (T, n, 4)
         blocks = np.einsum("tik,ij->tijk", friction, np.eye(q.shape[1]))

@@ -77,6 +77,11 @@ def read_lerobot_folders(
 ) -> tuple[ImportResult, str]:
     """Read several folders of one robot as one dataset.
 
+    Args:
+        paths: dataset folders.
+        joint_names: joints to read; empty: those of the dataset.
+        config: options of the source.
+
     Raises:
         ValueError: as `read_lerobot_folder`, or the folders differ in robot, joints, unit or
             columns.

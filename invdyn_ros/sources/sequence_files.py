@@ -46,7 +46,16 @@ def read_sequence(
 def read_episodes(
     table: Table, joint_names: tuple[str, ...], config: SequenceConfig
 ) -> ImportResult:
-    """Read the episodes of one table; see `read_sequence`."""
+    """Read the episodes of one table.
+
+    Args:
+        table: columns of a file.
+        joint_names: names of the joints; empty: joint_1, joint_2, ...
+        config: which columns hold what; see `read_sequence`.
+
+    Raises:
+        ValueError: no rows, or columns of different widths.
+    """
     rows = transition_table(table, config)
     if not len(rows.row):
         raise ValueError(f"{table.source}: it has no rows; record or download it again")

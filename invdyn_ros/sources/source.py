@@ -67,7 +67,13 @@ def num_workers(requested: int | None) -> int:
 
 
 def arm_name(arm: str | None, urdf: Path | None, default: str) -> str:
-    """Return the name of an arm; by default that of its URDF file."""
+    """Return the name of an arm.
+
+    Args:
+        arm: name given by the user.
+        urdf: URDF file given by the user, whose stem names the arm if `arm` does not.
+        default: name if neither is given.
+    """
     return arm or (urdf.stem if urdf else default)
 
 

@@ -85,6 +85,11 @@ def split_train_val_test(
     """Return two splits: all data into training and test, and that training part once more.
 
     The test part of the second split is for validation.
+
+    Args:
+        trajectories: all data.
+        fraction: fraction held out by each split.
+        seed: seed of both splits.
     """
     outer = split(trajectories, fraction, seed)
     return outer, split(outer.train, fraction, seed)
@@ -101,7 +106,16 @@ def with_acceleration(trajectories: Sequence[Trajectory]) -> list[Trajectory]:
 
 
 def check_joints(dataset: Dataset, robot: Robot, data: str | Path) -> None:
-    """Raise a ValueError if a dataset has other joints than a robot."""
+    """Check that a dataset has the joints of a robot.
+
+    Args:
+        dataset: dataset to check.
+        robot: the arm to train for.
+        data: source of the dataset in the message.
+
+    Raises:
+        ValueError: it has other joints.
+    """
     if dataset.info.joint_names != robot.joint_names:
         expected, actual = ", ".join(robot.joint_names), ", ".join(dataset.info.joint_names)
         raise ValueError(f"{data} has joints {actual}; '{robot.name}' has {expected}")

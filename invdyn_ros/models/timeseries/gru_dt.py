@@ -48,7 +48,13 @@ class GruDt(EncoderDecoder):
     def decode(
         self, inputs: EncoderInput, time: Tensor, neighbours: tuple[Tensor, Tensor]
     ) -> Tensor:
-        """Return scaled states (B, T, 2n)."""
+        """Return scaled states (B, T, 2n).
+
+        Args:
+            inputs: observations for the encoder.
+            time: (B, T) times of the states [s].
+            neighbours: indices (B, T) of the observations before and after each time.
+        """
         count = inputs.mask.sum(1)
         batch = torch.arange(len(count), device=count.device)[:, None]
         interval = time_to_next(inputs)

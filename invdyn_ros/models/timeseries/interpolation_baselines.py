@@ -27,14 +27,23 @@ def hold(time: Array, state: Array, query: Array) -> Array:
 
 
 def linear(time: Array, state: Array, query: Array) -> Array:
-    """Return linearly interpolated states, constant outside; arguments as in `hold`."""
+    """Return linearly interpolated states (M, k), constant outside.
+
+    Args:
+        time: (T,) times of the observations [s].
+        state: (T, k) observed states.
+        query: (M,) times of the result [s].
+    """
     return np.stack([np.interp(query, time, column) for column in state.T], 1)
 
 
 def pchip(time: Array, state: Array, query: Array) -> Array:
     """Return states on monotone cubics (Fritsch and Carlson 1980), constant outside.
 
-    Arguments as in `hold`.
+    Args:
+        time: (T,) times of the observations [s].
+        state: (T, k) observed states.
+        query: (M,) times of the result [s].
     """
     if len(time) < 2:
         return hold(time, state, query)
@@ -45,7 +54,12 @@ def pchip(time: Array, state: Array, query: Array) -> Array:
 def hermite(time: Array, state: Array, query: Array) -> Array:
     """Return positions on cubics with the observed velocities, and linear velocities.
 
-    Outside, velocities are constant. Arguments as in `hold`.
+    Outside, velocities are constant.
+
+    Args:
+        time: (T,) times of the observations [s].
+        state: (T, k) observed states.
+        query: (M,) times of the result [s].
     """
     q, v = np.split(state, 2, axis=1)
     inside = np.clip(query, time[0], time[-1])

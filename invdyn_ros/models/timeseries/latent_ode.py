@@ -91,7 +91,13 @@ class LatentOde(EncoderDecoder):
     def decode(
         self, inputs: EncoderInput, time: Tensor, neighbours: tuple[Tensor, Tensor]
     ) -> Tensor:
-        """Return scaled states (B, T, 2n); in training the latent state is sampled."""
+        """Return scaled states (B, T, 2n); in training the latent state is sampled.
+
+        Args:
+            inputs: observations for the encoder.
+            time: (B, T) times of the states [s].
+            neighbours: indices (B, T) of the observations before and after each time.
+        """
         mean, std = self.posterior(self.encode(inputs)).chunk(2, 1)
         std = nn.functional.softplus(std) + 1e-4
         z0 = mean
@@ -183,7 +189,13 @@ class OdeRnn(EncoderDecoder):
     def decode(
         self, inputs: EncoderInput, time: Tensor, neighbours: tuple[Tensor, Tensor]
     ) -> Tensor:
-        """Return scaled states (B, T, 2n)."""
+        """Return scaled states (B, T, 2n).
+
+        Args:
+            inputs: observations for the encoder.
+            time: (B, T) times of the states [s].
+            neighbours: indices (B, T) of the observations before and after each time.
+        """
         code = torch.zeros(len(time), self.config.recognition_dim).to(time)
         last, codes = torch.zeros_like(time[:, 0]), [code]
         for k in range(inputs.time.shape[1]):
