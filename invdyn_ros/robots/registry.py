@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from invdyn_ros.robots.obstacles import Obstacles
 from invdyn_ros.robots.pinhole_camera import PinholeCamera
 from invdyn_ros.robots.plant import PlantConfig
 from invdyn_ros.robots.scene import Scene
@@ -69,6 +70,8 @@ class RobotSpec:
     gripper: Gripper | None = None
     plant: PlantConfig = field(default_factory=PlantConfig)
     """Parameters of the simulated arm."""
+    obstacles: Obstacles = field(default_factory=Obstacles)
+    """Table and boxes that the arm must not touch."""
     scene: Scene | None = None
     """Table, blocks and camera around the arm."""
     grasp: GraspSpec | None = None
