@@ -1,0 +1,255 @@
+"""Distances of an arm to its obstacles and to itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import mujoco
+import numpy as np
+from pydantic import NonNegativeFloat, PositiveFloat
+from scipy.spatial.transform import Rotation
+
+from invdyn_ros.config import Validated
+from invdyn_ros.robots.collision_geometry import (
+    TABLE,
+    WORLD,
+    Shape,
+    build_spec,
+    compile_spec,
+    load_shapes,
+    obstacle_name,
+    revolve,
+    shape_points,
+)
+from invdyn_ros.robots.obstacles import Obstacles
+from invdyn_ros.robots.robot import Robot
+from invdyn_ros.typing import Array
+
+NUM_SAMPLES = 300  # configurations that tell which pairs always touch
+MIN_DISTANCE = 0.002  # [m] a pair that is closer counts as touching
+
+
+@dataclass(frozen=True)
+class CollisionConfig(Validated):
+    """Distances that an arm keeps.
+
+    Attributes:
+        self_margin: distance between two links [m].
+        obstacle_margin: distance between a link and the table or a box [m].
+        finger_margin: distance between a finger of the gripper and the table, which it has to
+            approach in order to grasp [m].
+        range: distance beyond the margin up to which distances are computed [m].
+    """
+
+    self_margin: NonNegativeFloat = 0.01
+    obstacle_margin: NonNegativeFloat = 0.02
+    finger_margin: NonNegativeFloat = 0.003
+    range: PositiveFloat = 0.06
+
+
+class Clearance(NamedTuple):
+    """The smallest distance beyond the margin [m], and the names of what is closest.
+
+    The distance is negative within the margin, and at most the range of the `CollisionConfig`;
+    there the names are empty.
+    """
+
+    distance: float
+    pair: tuple[str, str]
+
+
+class BodyPair(NamedTuple):
+    """Two bodies: geometry ids and the margin between them [m], and whether one is an obstacle."""
+
+    margins: dict[tuple[int, int], float]
+    obstacle: bool
+
+
+class CollisionModel:
+    """Clearances of an arm: distances beyond the margin between pairs of bodies.
+
+    A body is all that moves with one joint: its link, and the links that are fixed to that. The
+    shapes are those of the URDF, a mesh is its convex hull, and fingers are present both open and
+    closed. A held object is not part of the model.
+
+    Not checked are two bodies that one joint connects, what is fixed to the base against
+    obstacles, and the pairs in `excluded`. A pair that is within its margin at home has half of
+    its distance there as its margin.
+
+    Attributes:
+        pairs: (P,) names of a link of each body of a pair.
+        excluded: pairs that touch by construction: two bodies that touch at home, or any pair
+            that touches in all of `NUM_SAMPLES` random configurations.
+        radii: (P, n) motion of a joint by dq [rad] moves no point of one body of a pair by more
+            than radii * |dq| relative to the other [m/rad].
+    """
+
+    def __init__(
+        self, robot: Robot, obstacles: Obstacles, config: CollisionConfig | None = None
+    ) -> None:
+        """Load the shapes of an arm.
+
+        Raises:
+            ValueError: a mesh of the URDF does not exist or cannot be read.
+        """
+        self.robot, self.config = robot, config or CollisionConfig()
+        shapes = load_shapes(robot)
+        spec = build_spec(robot, shapes, obstacles)
+        model = compile_spec(spec, robot)
+        names = [model.geom(i).name for i in range(model.ngeom)]
+        self._links = [shapes[int(n)].link if n.isdigit() else obstacle_name(n) for n in names]
+        pairs = _body_pairs(model, shapes, self.config)
+        for pair in pairs:
+            for (first, second), margin in pair.margins.items():
+                reach = margin + self.config.range
+                spec.add_pair(geomname1=names[first], geomname2=names[second], margin=reach)
+        self._model = compile_spec(spec, robot)
+        self._data = mujoco.MjData(self._model)
+        self._set_pairs(pairs)
+        self.excluded: list[tuple[str, str]] = []
+        self._set_pairs(self._separable_pairs(pairs))
+        self.radii = self._motion_radii()
+
+    def clearance(self, q: Array) -> Clearance:
+        """Return the smallest clearance at q (n,) [rad] and the names of the closest pair."""
+        self.clearances(q)
+        geoms, distances = self._contacts()
+        if not distances.size or distances.min() >= self.config.range:
+            return Clearance(self.config.range, ("", ""))
+        closest = int(distances.argmin())
+        first, second = (self._links[g] for g in geoms[closest])
+        return Clearance(float(distances[closest]), (first, second))
+
+    def clearances(self, q: Array) -> Array:
+        """Return the clearance of each pair at q (n,) [rad], (P,) [m], at most the range."""
+        self._data.qpos[:] = q
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_collision(self._model, self._data)
+        result = np.full(len(self.pairs) + 1, self.config.range)  # the last one: excluded
+        if self._data.ncon:
+            geoms, distances = self._contacts()
+            np.minimum.at(result, self._pair_index[geoms[:, 0], geoms[:, 1]], distances)
+        return result[:-1]
+
+    def _contacts(self) -> tuple[Array, Array]:
+        """Return the geometries (k, 2) and the clearances (k,) [m] of all close pairs."""
+        geoms = self._data.contact.geom
+        return geoms, self._data.contact.dist - self._pair_margin[geoms[:, 0], geoms[:, 1]]
+
+    def _set_pairs(self, pairs: list[BodyPair]) -> None:
+        """Set the pairs to report."""
+        size = self._model.ngeom
+        self._pair_index = np.full((size, size), len(pairs))
+        self._pair_margin = np.full((size, size), -np.inf)  # excluded: infinitely far
+        for i, pair in enumerate(pairs):
+            for (a, b), margin in pair.margins.items():
+                self._pair_index[a, b] = self._pair_index[b, a] = i
+                self._pair_margin[a, b] = self._pair_margin[b, a] = margin
+        first = [next(iter(pair.margins)) for pair in pairs]
+        self.pairs = [(self._links[a], self._links[b]) for a, b in first]
+
+    def _separable_pairs(self, pairs: list[BodyPair]) -> list[BodyPair]:
+        """Return the pairs that can be kept apart, with their margins; note the others."""
+        rng, robot = np.random.default_rng(0), self.robot
+        home = self.clearances(robot.home)
+        furthest = home.copy()
+        for q in rng.uniform(robot.lower, robot.upper, (NUM_SAMPLES, robot.n)):
+            np.maximum(furthest, self.clearances(q), out=furthest)
+        separable = []
+        for i, pair in enumerate(pairs):
+            margin = max(pair.margins.values())
+            # an arm that is in contact with an obstacle at home must still go no further into it
+            if (furthest if pair.obstacle else home)[i] + margin < MIN_DISTANCE:
+                self.excluded.append(self.pairs[i])
+                continue
+            distance = home[i] + margin
+            limit = distance / 2 if home[i] < 0 < distance else np.inf
+            margins = {geoms: min(value, limit) for geoms, value in pair.margins.items()}
+            separable.append(BodyPair(margins, pair.obstacle))
+        return separable
+
+    def _motion_radii(self) -> Array:
+        """Return `radii`."""
+        model = self._model
+        points: dict[int, list[Array]] = {}
+        for geometry in np.flatnonzero(model.geom_bodyid):
+            body = int(model.geom_bodyid[geometry])
+            points.setdefault(body, []).append(shape_points(model, int(geometry)))
+        radii = {body: motion_radii(model, body, np.vstack(p)) for body, p in points.items()}
+        radii[WORLD] = np.zeros(model.njnt)
+        rows = np.zeros((len(self.pairs), model.njnt))
+        for first, second in np.argwhere(self._pair_index < len(self.pairs)):
+            a, b = (radii[int(model.geom_bodyid[g])] for g in (first, second))
+            # a joint that moves both bodies does not change the distance between them
+            rows[self._pair_index[first, second]] = np.where((a > 0) & (b > 0), 0.0, a + b)
+        return rows
+
+
+def motion_radii(model: mujoco.MjModel, body: int, points: Array) -> Array:
+    """Return how far a motion of each joint by one radian moves a point at most, (n,) [m/rad].
+
+    The bound holds in every configuration: from the last joint to the first, the points are
+    replaced by the cylinder about the joint that they can reach.
+
+    Args:
+        model: has one joint per body.
+        body: id of the body that the points are fixed to.
+        points: (k, 3) in the frame of the body [m].
+    """
+    radii = np.zeros(model.njnt)
+    while body != WORLD:
+        joint = model.body_jntadr[body]
+        axis = model.jnt_axis[joint]
+        heights = points @ axis
+        if model.jnt_type[joint] == mujoco.mjtJoint.mjJNT_SLIDE:
+            radii[joint] = 1.0
+            points = np.vstack([points + end * axis for end in model.jnt_range[joint]])
+        else:
+            reach = np.linalg.norm(points - heights[:, None] * axis, axis=1)
+            radii[joint] = max(float(reach.max()), 1e-9)  # positive: the joint moves the body
+            turn = Rotation.align_vectors(axis[None], [[0.0, 0.0, 1.0]])[0].as_matrix()
+            points = revolve(heights, reach) @ turn.T
+        R = Rotation.from_quat(model.body_quat[body][[1, 2, 3, 0]]).as_matrix()
+        points = points @ R.T + model.body_pos[body]
+        body = model.body_parentid[body]
+    return radii
+
+
+def _body_pairs(
+    model: mujoco.MjModel, shapes: list[Shape], config: CollisionConfig
+) -> list[BodyPair]:
+    """Return the pairs of bodies that no single joint connects.
+
+    Args:
+        model: has the geometries of the shapes and of the obstacles.
+        shapes: shapes of the arm.
+        config: margins.
+    """
+    bodies: dict[int, list[int]] = {}
+    obstacles, fingers = [], set()
+    for geometry in range(model.ngeom):
+        name = model.geom(geometry).name
+        if not name.isdigit():
+            obstacles.append(geometry)
+            continue
+        bodies.setdefault(int(model.geom_bodyid[geometry]), []).append(geometry)
+        if shapes[int(name)].finger:
+            fingers.add(geometry)
+    pairs = []
+    for body, own in bodies.items():
+        if body == WORLD:
+            continue
+        for obstacle in obstacles:
+            margins = {(geometry, obstacle): config.obstacle_margin for geometry in own}
+            if model.geom(obstacle).name == TABLE:
+                margins |= {g: config.finger_margin for g in margins if g[0] in fingers}
+            pairs.append(BodyPair(margins, True))
+        parent = model.body_parentid[body]
+        while parent != WORLD and parent not in bodies:  # a joint without a shape in between
+            parent = model.body_parentid[parent]
+        for other in sorted(bodies.keys() - {body, parent}):
+            if other < body:
+                margins = {(a, b): config.self_margin for a in bodies[other] for b in own}
+                pairs.append(BodyPair(margins, False))
+    return pairs
